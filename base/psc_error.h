@@ -1,0 +1,54 @@
+/* Status codes and error messages. Public: installed, included by psc.h and psc_plugin.h.
+ * May be included by anything.
+ * Threads: an error object belongs to one thread at a time.
+ * Ownership: the caller owns every psc_error; nothing here allocates. */
+#ifndef PSC_ERROR_H
+#define PSC_ERROR_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define PSC_API __attribute__((visibility("default")))
+#define PSC_PRINTF(format_index, first) __attribute__((format(printf, format_index, first)))
+#else
+#define PSC_API
+#define PSC_PRINTF(format_index, first)
+#endif
+
+/* Every fallible call returns 0 or one of these; the numbers never change. */
+typedef enum psc_status {
+    PSC_OK = 0,
+    PSC_ERROR_INPUT = -1,    /* a file, field or option that is wrong */
+    PSC_ERROR_IO = -2,       /* the system refused: open, read, write, rename */
+    PSC_ERROR_MEMORY = -3,   /* not enough memory, or over a cap */
+    PSC_ERROR_SUPPORT = -4,  /* well formed but not supported here (an ISA, an architecture) */
+    PSC_ERROR_PLUGIN = -5,   /* a plugin refused, failed or has another ABI */
+    PSC_ERROR_STATE = -6,    /* called in the wrong order */
+    PSC_ERROR_CANCELLED = -7 /* the caller asked to stop */
+} psc_status;
+
+/* One sentence that says what is wrong with which file, field or value. */
+typedef struct psc_error {
+    psc_status status;
+    char message[1024];
+} psc_error;
+
+/* Writes a message into error (nullable) and returns status. Bytes of untrusted strings that are
+ * not printable ASCII or valid UTF-8 are shown as '?'. A message that is too long is cut. */
+PSC_API psc_status psc_fail(psc_error *error, psc_status status, const char *format, ...)
+    PSC_PRINTF(3, 4);
+PSC_API psc_status psc_fail_va(
+    psc_error *error, psc_status status, const char *format, va_list arguments);
+
+/* Puts "prefix: " before the message that is already there (error nullable); returns its status. */
+PSC_API psc_status psc_error_prefix(psc_error *error, psc_status status, const char *prefix);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
