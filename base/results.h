@@ -1,0 +1,70 @@
+/* Result objects: what one run found, as plain named values, axes and arrays; report/ writes them.
+ * Private to the tree; may be included by runtime/, report/, cli/ and tests/.
+ * Threads: one at a time.
+ * Ownership: a psc_results owns everything in it; strings and entries are copied in. */
+#ifndef RESULTS_H
+#define RESULTS_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "psc_error.h"
+
+typedef enum psc_result_dtype { PSC_RESULT_F32, PSC_RESULT_F64, PSC_RESULT_I32 } psc_result_dtype;
+
+typedef struct psc_result_array {
+    char *name; /* in its file: "logits.contributions", or a capture's hook name */
+    psc_result_dtype dtype;
+    int n_axes;
+    int64_t shape[6];
+    const char *axes[6]; /* names, owned by the section's json; null for captures */
+    void *data;          /* row-major, 64-byte aligned */
+    uint64_t bytes;
+} psc_result_array;
+
+typedef struct psc_result_bars {
+    char *title, *unit;
+    int n;
+    char **labels;
+    double *values;
+} psc_result_bars;
+
+/* One line of the printed summary: a sentence, or bars. */
+typedef struct psc_result_item {
+    char *sentence; /* null: bars */
+    psc_result_bars bars;
+} psc_result_item;
+
+/* A plugin's part. json: {"version", "options": {...}, values..., "<axis>": [entries], ...,
+ * "arrays": {"contributions": {"dtype", "axes": [...], "shape": [...]}}} */
+typedef struct psc_result_section {
+    char *name;
+    json_t *json;
+    psc_result_item *items;
+    int n_items;
+} psc_result_section;
+
+typedef struct psc_results {
+    json_t *head; /* {"pythiascope": {"version"}, "model": {...}, "run": {...}, "tokens": [...]} */
+    psc_result_section *sections; /* in the order of the plugins */
+    int n_sections;
+    psc_result_array *arrays; /* all plugins' and captures */
+    int n_arrays;
+} psc_results;
+
+psc_status psc_results_open(psc_results **out, psc_error *error);
+void psc_results_close(psc_results **results);
+/* Drops sections, arrays and head. */
+void psc_results_clear(psc_results *results);
+
+/* A new section; null when out of memory. The pointer is valid until the next call. */
+psc_result_section *psc_results_section(psc_results *results, const char *name);
+/* A new array, filled with NaN (integers: -1); null after setting error. */
+psc_result_array *psc_results_array(psc_results *results, const char *name, psc_result_dtype dtype,
+    int n_axes, const int64_t *shape, psc_error *error);
+psc_status psc_section_sentence(psc_result_section *section, const char *text);
+psc_status psc_section_bars(psc_result_section *section, const char *title, const char *unit, int n,
+    const char *const *labels, const double *values);
+size_t psc_result_dtype_size(psc_result_dtype dtype);
+
+#endif

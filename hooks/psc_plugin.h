@@ -1,0 +1,306 @@
+/* The one header of a plugin's author: events, the plugin's callbacks, the host's table.
+ * Public. A plugin includes this and links nothing of pythiascope's; built-ins do the same.
+ * Threads: every callback runs on the thread that called psc_session_run, never two at once.
+ * Ownership: what an event or the host hands out belongs to the host; its life is said beside it.
+ *
+ * A plugin is a shared object with one symbol, psc_plugin_entry, that returns a const psc_plugin.
+ * The life of an instance: open -> (run_begin -> events -> run_end -> report)* -> close.
+ * In open or run_begin it says what it wants to see (host->observe) or change (host->edit).
+ * A callback that returns nonzero aborts the run; host->fail sets the sentence that says why. */
+#ifndef PSC_PLUGIN_H
+#define PSC_PLUGIN_H
+
+#include <stdint.h>
+
+#include "psc_error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A host loads a plugin whose abi is the same. Structures grow at the end; struct_size tells. */
+#define PSC_PLUGIN_ABI 1
+
+/* --- hook points, under TransformerLens's names ----------------------------------------------
+ * X(enumerator, name, shape after [rows], per layer). N = d_model, H heads of D = d_head, M =
+ * d_mlp, V = d_vocab, K = keys: the largest position in the event + 1. Layer names are
+ * "blocks.{l}." + name. All tensors are f32. */
+#define PSC_POINTS(X)                                                                              \
+    X(PSC_HOOK_EMBED, "hook_embed", "N", 0)                                                        \
+    X(PSC_HOOK_RESID_PRE, "hook_resid_pre", "N", 1)                                                \
+    X(PSC_HOOK_LN1_SCALE, "ln1.hook_scale", "1", 1)                                                \
+    X(PSC_HOOK_LN1_NORMALIZED, "ln1.hook_normalized", "N", 1)                                      \
+    X(PSC_HOOK_Q, "attn.hook_q", "HD", 1)                                                          \
+    X(PSC_HOOK_K, "attn.hook_k", "HD", 1)                                                          \
+    X(PSC_HOOK_V, "attn.hook_v", "HD", 1)                                                          \
+    X(PSC_HOOK_ROT_Q, "attn.hook_rot_q", "HD", 1)                                                  \
+    X(PSC_HOOK_ROT_K, "attn.hook_rot_k", "HD", 1)                                                  \
+    X(PSC_HOOK_ATTN_SCORES, "attn.hook_attn_scores", "HK", 1)                                      \
+    X(PSC_HOOK_PATTERN, "attn.hook_pattern", "HK", 1)                                              \
+    X(PSC_HOOK_Z, "attn.hook_z", "HD", 1)                                                          \
+    X(PSC_HOOK_RESULT, "attn.hook_result", "HN", 1)                                                \
+    X(PSC_HOOK_ATTN_OUT, "hook_attn_out", "N", 1)                                                  \
+    X(PSC_HOOK_RESID_MID, "hook_resid_mid", "N", 1) /* sequential models only */                   \
+    X(PSC_HOOK_LN2_SCALE, "ln2.hook_scale", "1", 1)                                                \
+    X(PSC_HOOK_LN2_NORMALIZED, "ln2.hook_normalized", "N", 1)                                      \
+    X(PSC_HOOK_MLP_PRE, "mlp.hook_pre", "M", 1)                                                    \
+    X(PSC_HOOK_MLP_POST, "mlp.hook_post", "M", 1)                                                  \
+    X(PSC_HOOK_MLP_OUT, "hook_mlp_out", "N", 1)                                                    \
+    X(PSC_HOOK_RESID_POST, "hook_resid_post", "N", 1)                                              \
+    X(PSC_HOOK_LN_FINAL_SCALE, "ln_final.hook_scale", "1", 0)                                      \
+    X(PSC_HOOK_LN_FINAL_NORMALIZED, "ln_final.hook_normalized", "N", 0)                            \
+    X(PSC_HOOK_LOGITS, "hook_logits", "V", 0)
+
+typedef enum psc_point {
+#define PSC_POINT_ENUMERATOR(id, name, shape, layered) id,
+    PSC_POINTS(PSC_POINT_ENUMERATOR)
+#undef PSC_POINT_ENUMERATOR
+        PSC_POINT_COUNT
+} psc_point;
+
+/* One token being processed. */
+typedef struct psc_row {
+    int32_t index;       /* 0-based among all rows of the run, ordered by (sequence, position) */
+    int32_t sequence;    /* which sequence of the session */
+    int32_t position;    /* 0-based in its sequence */
+    int32_t token;       /* its id */
+    int32_t next;        /* the id after it in this run's text, -1 at a sequence's last row */
+    uint32_t start, end; /* its bytes in the text as it was given; 0, 0 without a text */
+} psc_row;
+
+/* A tensor of up to four axes; element (i, j, ...) is data[i*stride[0] + j*stride[1] + ...]. */
+typedef struct psc_view {
+    float *data; /* an observer must not write to it */
+    int32_t n_axes;
+    int64_t shape[4];
+    int64_t stride[4]; /* in elements */
+} psc_view;
+
+/* What a callback is given; valid during the call. tensor's first axis is the event's rows. A long
+ * run comes in several events (chunks), each with some of the rows, in ascending order. */
+typedef struct psc_event {
+    uint32_t struct_size;
+    int32_t point; /* psc_point */
+    int32_t layer; /* -1 where there is none */
+    int32_t n_rows;
+    const psc_row *rows;
+    psc_view tensor;
+    /* Where editors changed the tensor: its value before them, same shape; else data is null. */
+    psc_view before;
+    const int32_t *heads; /* which heads axis 1 holds when the filter chose some; else null */
+    int32_t n_heads;
+} psc_event;
+
+typedef int (*psc_event_fn)(const psc_event *event, void *payload);
+
+typedef enum psc_rows_mode {
+    PSC_ROWS_ALL = 0,
+    PSC_ROWS_LAST = 1, /* the last row of each sequence in the run */
+    PSC_ROWS_RANGE = 2 /* row_begin <= position < row_end */
+} psc_rows_mode;
+
+/* Which events a client gets. Zeroed: all of them. What is filtered out is not built when nobody
+ * else wants it; what remains is delivered compacted. Arrays are copied by the host. */
+typedef struct psc_filter {
+    uint32_t struct_size;
+    const int32_t *layers;
+    int32_t n_layers; /* 0: all */
+    const int32_t *heads;
+    int32_t n_heads; /* 0: all; only points with an H axis */
+    int32_t rows;    /* psc_rows_mode */
+    int32_t row_begin, row_end;
+    int32_t edited_only; /* observers: only events that an editor changed (before.data set) */
+} psc_filter;
+#define PSC_FILTER_INIT                                                                            \
+    { sizeof(psc_filter), 0, 0, 0, 0, PSC_ROWS_ALL, 0, 0, 0 }
+
+/* --- what the host tells and does ------------------------------------------------------------ */
+
+typedef struct psc_model_info {
+    uint32_t struct_size;
+    int32_t n_layers, n_heads, d_model, d_head, d_mlp, d_vocab, n_ctx;
+    int32_t rotary_dims;
+    int32_t parallel_residual, tied;
+    float layer_norm_eps;
+    const char *hash; /* XXH3-128 as 32 hex digits */
+    const char *path;
+} psc_model_info;
+
+/* Weight matrices, y = W x. W_Q, W_K, W_V: [H*D, N]; W_O: [N, H*D]; W_IN: [M, N]; W_OUT: [N, M];
+ * W_U (unembedding): [V, N]. */
+typedef enum psc_matrix {
+    PSC_W_Q,
+    PSC_W_K,
+    PSC_W_V,
+    PSC_W_O,
+    PSC_W_IN,
+    PSC_W_OUT,
+    PSC_W_U,
+    PSC_MATRIX_COUNT
+} psc_matrix;
+
+typedef enum psc_ln { PSC_LN1, PSC_LN2, PSC_LN_FINAL } psc_ln;
+
+typedef enum psc_target_kind {
+    PSC_TARGET_TOKEN,   /* one id */
+    PSC_TARGET_NEXT,    /* the text's own next token */
+    PSC_TARGET_TOP,     /* the rank-th most probable at each row */
+    PSC_TARGET_CONTRAST /* z_a - z_b */
+} psc_target_kind;
+
+typedef struct psc_target {
+    int32_t kind;      /* psc_target_kind */
+    int32_t a, b;      /* ids; -1 where absent */
+    int32_t rank;      /* 0-based, PSC_TARGET_TOP */
+    const char *label; /* ' Emerald', #50280, next, top:1, ' he' - ' she' */
+} psc_target;
+
+typedef enum psc_component_kind {
+    PSC_COMPONENT_EMBED,     /* embed */
+    PSC_COMPONENT_HEAD,      /* L0H3 */
+    PSC_COMPONENT_ATTN_BIAS, /* 0_attn_bias */
+    PSC_COMPONENT_ATTN_OUT,  /* 0_attn_out */
+    PSC_COMPONENT_NEURON,    /* L0N12 */
+    PSC_COMPONENT_MLP_BIAS,  /* 0_mlp_bias */
+    PSC_COMPONENT_MLP_OUT,   /* 0_mlp_out */
+    PSC_COMPONENT_EDIT       /* edit */
+} psc_component_kind;
+
+typedef enum psc_element { PSC_F32 = 0, PSC_F64 = 1, PSC_I32 = 2 } psc_element;
+
+typedef struct psc_context psc_context; /* one plugin instance, opaque */
+typedef void (*psc_range_fn)(int64_t begin, int64_t end, int32_t thread, void *payload);
+
+/* The host's table. Append-only: check struct_size before a member newer than your header. Calls
+ * that return int give 0, or nonzero after setting the run's error: return it from the callback. */
+typedef struct psc_host {
+    uint32_t struct_size;
+    uint32_t abi;
+
+    /* Subscriptions, from open or run_begin. Those made in run_begin end with the run. filter may
+     * be null. Editors run before observers, in order of registration. */
+    int (*observe)(psc_context *, psc_point, const psc_filter *, psc_event_fn, void *payload);
+    int (*edit)(psc_context *, psc_point, const psc_filter *, psc_event_fn, void *payload);
+    /* Keeps a tensor until run_end returns; returns a handle >= 0, or -1 after setting the error.
+     * From run_begin. fetch, in run_end: the rows kept of one layer (-1 where there is none), as
+     * one event over all chunks; the number of keys is the longest's. Retained bytes are capped. */
+    int (*retain)(psc_context *, psc_point, const psc_filter *);
+    int (*fetch)(psc_context *, int handle, int32_t layer, psc_event *out);
+
+    /* The model. Pointers live as long as the session. */
+    const psc_model_info *(*model)(psc_context *);
+    int (*ln_parameters)(psc_context *, psc_ln, int32_t layer, const float **gamma,
+        const float **beta); /* [N] each */
+    /* The bias of y = W x + b, [outputs]; null for W_U. */
+    const float *(*bias)(psc_context *, psc_matrix, int32_t layer);
+    int (*embedding)(psc_context *, int32_t token, float *row);   /* [N] */
+    int (*unembedding)(psc_context *, int32_t token, float *row); /* [N] */
+    const float *(*unembedding_mean)(psc_context *);              /* [N] over all V rows */
+
+    /* Mathematics, with the bits that docs/numerics.md lays down; whole team where it pays. */
+    float (*dot)(psc_context *, int64_t n, const float *a, const float *b);
+    /* Y[R, outputs] = X[R, inputs] W^T, without the bias. Rows are contiguous; no overlap. */
+    int (*apply)(
+        psc_context *, psc_matrix, int32_t layer, float *y, const float *x, int64_t n_rows);
+    /* Y[R, inputs] = U[R, outputs] W. */
+    int (*pullback)(
+        psc_context *, psc_matrix, int32_t layer, float *y, const float *u, int64_t n_rows);
+    /* |W[o,:]| for each output o; |W[:,i]| for each input i. centered: each vector minus its own
+     * mean first, that is P(W[:,i]). out in f64. */
+    int (*row_norms)(psc_context *, psc_matrix, int32_t layer, int centered, double *out);
+    int (*column_norms)(psc_context *, psc_matrix, int32_t layer, int centered, double *out);
+    void (*exp)(psc_context *, int64_t n, float *y, const float *x); /* y may be x */
+    void (*erf)(psc_context *, int64_t n, float *y, const float *x);
+    void (*log)(psc_context *, int64_t n, double *y, const double *x);
+    double (*log_sum_exp)(psc_context *, int64_t n, const float *x);
+    /* fn over 0..n-1 in contiguous parts, one a thread, on the caller's team; returns when done. */
+    void (*parallel_for)(psc_context *, int64_t n, psc_range_fn fn, void *payload);
+
+    /* Zeroed memory, 64-byte aligned, freed by the host: with the run, or with the instance. Null
+     * after setting the error. */
+    void *(*run_alloc)(psc_context *, uint64_t bytes);
+    void *(*life_alloc)(psc_context *, uint64_t bytes);
+
+    /* The run. rows: all of them, from run_begin to report. */
+    const psc_row *(*rows)(psc_context *, int32_t *n_rows);
+    const char *(*text)(psc_context *, uint64_t *bytes); /* null without a text */
+    /* The token as shown to a person, quoted: ' Emerald'; or #50280 where it has no text. */
+    const char *(*token_text)(psc_context *, int32_t token);
+    /* "L0H3", "0_mlp_bias", ... of a component; valid as long as the instance. */
+    const char *(*label)(psc_context *, psc_component_kind, int32_t layer, int32_t index);
+    /* The targets that the run was given (the top prediction when none was). */
+    const psc_target *(*targets)(psc_context *, int32_t *n_targets);
+    /* The ids of target i at a row: ids[1] = -1 unless a contrast; both -1 where there is none
+     * (next at the last row). logits [V] is needed by PSC_TARGET_TOP only. Ties go to the lower id.
+     */
+    int (*target_ids)(
+        psc_context *, int32_t target, const psc_row *row, const float *logits, int32_t ids[2]);
+
+    void (*progress)(psc_context *, double done); /* 0..1 of this plugin's work in run_end */
+    int (*cancelled)(psc_context *);
+    /* Sets the error sentence (the plugin's name is put before it); returns nonzero. */
+    int (*fail)(psc_context *, const char *format, ...) PSC_PRINTF(2, 3);
+
+    /* Results, from run_begin to report; they belong to the run and are kept until the next.
+     * An axis is a name and its entries, labels or integers; entries are copied. An array has named
+     * axes; it is handed out NaN-filled (integers: -1) to be written. f32 unless said. */
+    int (*axis_labels)(psc_context *, const char *name, int64_t n, const char *const *labels);
+    int (*axis_numbers)(psc_context *, const char *name, int64_t n, const int32_t *numbers);
+    void *(*array)(
+        psc_context *, const char *name, psc_element, int32_t n_axes, const char *const *axes);
+    int (*value_number)(psc_context *, const char *name, double value);
+    int (*value_text)(psc_context *, const char *name, const char *value);
+    /* Like value_number, one entry of a list: appended to the named list. NaN is written as null.
+     */
+    int (*append_number)(psc_context *, const char *name, double value);
+    int (*append_text)(psc_context *, const char *name, const char *value);
+    /* For the printed summary, in the order of the calls: a sentence; a ranked list of signed bars
+     * (labels and values are copied; unit is e.g. "nats" or ""). */
+    int (*summary_text)(psc_context *, const char *sentence);
+    int (*summary_bars)(psc_context *, const char *title, const char *unit, int32_t n,
+        const char *const *labels, const double *values);
+} psc_host;
+
+/* --- what a plugin gives --------------------------------------------------------------------- */
+
+typedef struct psc_option_description {
+    const char *key, *default_value, *help;
+} psc_option_description;
+
+typedef struct psc_option {
+    const char *key, *value;
+} psc_option;
+
+typedef struct psc_plugin {
+    uint32_t abi; /* PSC_PLUGIN_ABI */
+    uint32_t struct_size;
+    const char *name, *version, *summary;
+    const psc_option_description *options; /* ends with a null key; null: none */
+    /* Any callback may be null; state is what open stored, null before.
+     * open gets every described option in the order of `options`, defaults filled in; an unknown
+     * key has been refused by the host. Return nonzero after host->fail to refuse. */
+    int (*open)(psc_context *, const psc_host *, const psc_option *options, int32_t n_options,
+        void **state);
+    int (*run_begin)(psc_context *, void *state);
+    /* status: 0, or why the run failed; results are dropped then. */
+    int (*run_end)(psc_context *, void *state, int status);
+    /* For accumulation over documents; a host of this version does not call them. */
+    int (*merge)(psc_context *, void *state, const void *other);
+    int (*save)(psc_context *, void *state, const char *path);
+    int (*load)(psc_context *, void *state, const char *path);
+    /* Axes, arrays, values and the summary, after a run that went well. */
+    int (*report)(psc_context *, void *state);
+    void (*close)(psc_context *, void *state);
+} psc_plugin;
+
+typedef const psc_plugin *(*psc_plugin_entry_fn)(void);
+
+/* The one symbol of a shared object. */
+#define PSC_PLUGIN_EXPORT                                                                          \
+    PSC_API const psc_plugin *psc_plugin_entry(void);                                              \
+    PSC_API const psc_plugin *psc_plugin_entry(void)
+
+#ifdef __cplusplus
+}
+#endif
+#endif
