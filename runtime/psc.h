@@ -1,0 +1,181 @@
+/* pythiascope's public interface: models, tokens, sessions, hooks, results.
+ * Public. Includes psc_plugin.h for the types of events; may be included by anything above
+ * runtime/. Threads: a model may be shared by sessions of several threads; a session belongs to one
+ * at a time. Ownership: objects open by ** and close by **, which nulls them; views belong to their
+ * object. */
+#ifndef PSC_H
+#define PSC_H
+
+#include <stdbool.h>
+
+#include "psc_error.h"
+#include "psc_plugin.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct psc_model psc_model;
+typedef struct psc_session psc_session;
+typedef struct psc_results psc_results; /* read by report/ and by psc_session_array */
+
+PSC_API const char *psc_version(void);
+
+/* --- models ---------------------------------------------------------------------------------- */
+
+/* Reads a Hugging Face folder: config.json, model.safetensors or a sharded set, and tokenizer.json
+ * when it is there. Weights are packed once and shared by all sessions. */
+PSC_API psc_status psc_model_open(psc_model **out, const char *folder, psc_error *error);
+PSC_API void psc_model_close(psc_model **model);
+/* Lives as long as the model. */
+PSC_API const psc_model_info *psc_model_get_info(const psc_model *model);
+/* config.json's values as text, for printing: "key: value" lines. */
+PSC_API const char *psc_model_config_text(const psc_model *model);
+PSC_API bool psc_model_has_tokenizer(const psc_model *model);
+/* Entries of the tokenizer (highest id + 1), 0 without one; may be less than d_vocab. */
+PSC_API int32_t psc_model_tokenizer_size(const psc_model *model);
+
+/* --- tokens ---------------------------------------------------------------------------------- */
+
+typedef struct psc_token {
+    int32_t id;
+    uint32_t start, end; /* bytes of the text as it was given; tokens tile it. 0, 0: no text */
+} psc_token;
+
+/* Tokens of a UTF-8 text; bos puts <|endoftext|> at the front. *out is freed by psc_free. */
+PSC_API psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model,
+    const char *text, size_t bytes, bool bos, psc_error *error);
+/* The text of ids, NUL-terminated; broken UTF-8 becomes U+FFFD. *out is freed by psc_free. */
+PSC_API psc_status psc_model_decode(char **out, size_t *bytes, const psc_model *model,
+    const int32_t *ids, int32_t n, psc_error *error);
+/* A token's raw bytes, perhaps a part of a character; null where it has no text. Model's life. */
+PSC_API const char *psc_model_token_bytes(const psc_model *model, int32_t id, size_t *bytes);
+PSC_API void psc_free(void *memory);
+
+/* --- sessions -------------------------------------------------------------------------------- */
+
+typedef struct psc_session_options {
+    uint32_t struct_size;
+    int32_t threads;       /* 0: one a core */
+    const char *isa;       /* "reference", "avx2", "avx512", "neon"; null: the best here */
+    int32_t chunk;         /* most rows of one pass; 0: 128. Results do not depend on it */
+    int32_t n_sequences;   /* 0: 1 */
+    int32_t capacity;      /* most tokens of one sequence; 0: the model's n_ctx */
+    uint64_t retained_cap; /* bytes that plugins may retain in a run; 0: 2 GiB */
+} psc_session_options;
+#define PSC_SESSION_OPTIONS_INIT                                                                   \
+    { sizeof(psc_session_options), 0, 0, 0, 0, 0, 0 }
+
+/* The model must outlive the session. */
+PSC_API psc_status psc_session_open(
+    psc_session **out, psc_model *model, const psc_session_options *options, psc_error *error);
+PSC_API void psc_session_close(psc_session **session);
+PSC_API int32_t psc_session_threads(const psc_session *session);
+PSC_API const char *psc_session_isa(const psc_session *session);
+
+/* Loads a plugin: a built-in by its name, or a shared object by its path (anything with a '/' or
+ * ending in .so or .dylib). options: "key=value,key=value" or null. Plugins see the events of every
+ * later run, in the order of loading. */
+PSC_API psc_status psc_session_plugin(
+    psc_session *session, const char *name_or_path, const char *options, psc_error *error);
+/* Adds targets for the plugins: a text of exactly one token, #ID, next, top:K. */
+PSC_API psc_status psc_session_target(psc_session *session, const char *target, psc_error *error);
+/* z_a - z_b; each a text of exactly one token or #ID. */
+PSC_API psc_status psc_session_contrast(
+    psc_session *session, const char *a, const char *b, psc_error *error);
+/* Keeps a hook point's tensor in the results: "blocks.0.attn.hook_pattern"; * stands for any layer.
+ */
+PSC_API psc_status psc_session_capture(psc_session *session, const char *point, psc_error *error);
+
+/* A client's own hooks, without a plugin. They stay until psc_session_unhook. */
+PSC_API psc_status psc_session_observe(psc_session *session, psc_point point,
+    const psc_filter *filter, psc_event_fn callback, void *payload, psc_error *error);
+PSC_API psc_status psc_session_edit(psc_session *session, psc_point point, const psc_filter *filter,
+    psc_event_fn callback, void *payload, psc_error *error);
+/* Drops all hooks of psc_session_observe and psc_session_edit whose payload this is. */
+PSC_API void psc_session_unhook(psc_session *session, const void *payload);
+
+/* Tokens to append to one sequence. */
+typedef struct psc_input {
+    int32_t sequence;
+    int32_t n;
+    const psc_token *tokens;
+} psc_input;
+
+typedef int (*psc_progress_fn)(double done, const char *what, void *payload); /* nonzero: cancel */
+
+typedef struct psc_run_options {
+    uint32_t struct_size;
+    int32_t logits;    /* psc_rows_mode: which rows' logits psc_session_logits gives; ALL or LAST */
+    int32_t no_logits; /* nonzero: none, unless a hook wants them */
+    const char *text;  /* what the tokens' byte ranges refer to; null: none. Borrowed for the run */
+    size_t text_bytes;
+    psc_progress_fn progress; /* nullable */
+    void *payload;
+} psc_run_options;
+#define PSC_RUN_OPTIONS_INIT                                                                       \
+    { sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0 }
+
+/* One run: appends the tokens to their sequences (ascending, each at most once), computes them,
+ * shows them to the hooks, and leaves results. options may be null. When it fails, the sequences
+ * are as they were before and the session stays usable. */
+PSC_API psc_status psc_session_run(psc_session *session, const psc_input *inputs, int32_t n_inputs,
+    const psc_run_options *options, psc_error *error);
+/* Tokens in a sequence so far. */
+PSC_API int32_t psc_session_length(const psc_session *session, int32_t sequence);
+/* Forgets a sequence's tokens beyond the first n. */
+PSC_API void psc_session_truncate(psc_session *session, int32_t sequence, int32_t n);
+/* Logits [d_vocab] of row `index` (psc_row.index) of the last run; null when they were not asked
+ * for. Valid until the next run. */
+PSC_API const float *psc_session_logits(const psc_session *session, int32_t index);
+
+/* --- results --------------------------------------------------------------------------------- */
+
+typedef struct psc_array {
+    const char *name;
+    int32_t element; /* psc_element */
+    int32_t n_axes;
+    int64_t shape[6];
+    const void *data; /* row-major */
+} psc_array;
+
+/* What the last run left; belongs to the session, until its next run. */
+PSC_API const psc_results *psc_session_results(const psc_session *session);
+/* An array by name, "logits.contributions" or a captured hook name; PSC_ERROR_INPUT if there is
+ * none. The view is the session's. */
+PSC_API psc_status psc_session_array(
+    const psc_session *session, const char *name, psc_array *out, psc_error *error);
+
+/* --- sampling -------------------------------------------------------------------------------- */
+
+typedef struct psc_sampler {
+    uint32_t struct_size;
+    double temperature; /* 0: greedy, ties to the lower id */
+    uint64_t seed;      /* state; advances with each draw at temperature > 0 */
+} psc_sampler;
+#define PSC_SAMPLER_INIT                                                                           \
+    { sizeof(psc_sampler), 0.0, 0 }
+
+/* Draws an id from logits [d_vocab] of the session's model. */
+PSC_API psc_status psc_session_sample(
+    int32_t *id, psc_session *session, psc_sampler *sampler, const float *logits, psc_error *error);
+
+/* --- plugins known --------------------------------------------------------------------------- */
+
+PSC_API int32_t psc_builtin_count(void);
+PSC_API const psc_plugin *psc_builtin(int32_t index);
+/* Opens a shared object and checks its handshake; *plugin lives until psc_plugin_unload. */
+PSC_API psc_status psc_plugin_load(
+    void **library, const psc_plugin **plugin, const char *path, psc_error *error);
+PSC_API void psc_plugin_unload(void **library);
+/* The full name of a hook point, "blocks.3.attn.hook_z"; layer -1: "blocks.{l}.attn.hook_z". Writes
+ * at most size bytes, always terminated. */
+PSC_API void psc_point_name(char *out, size_t size, psc_point point, int32_t layer);
+/* Parses such a name; *layer is -1 where there is none, -2 for '*'. PSC_ERROR_INPUT if unknown. */
+PSC_API psc_status psc_point_parse(
+    psc_point *point, int32_t *layer, const char *name, psc_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
