@@ -7,17 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Grows *list (items of item_size bytes, n used) so that one more fits. Capacity is the next power
- * of two, so that it need not be stored. */
-static bool grow(void **list, int n, size_t item_size) {
-    if (n != 0 && (n & (n - 1)) != 0) return true;
-    if (n > 1 << 28) return false;
+/* The list (n used) with room for one more item, or null and the list as it was. The capacity is
+ * the next power of two, so that it need not be stored. */
+static void *grow(void *list, int n, size_t item_size) {
+    if (n != 0 && (n & (n - 1)) != 0) return list;
+    if (n > 1 << 28) return NULL;
     size_t capacity = n == 0 ? 1 : 2 * (size_t)n;
-    if (capacity > SIZE_MAX / item_size) return false;
-    void *bigger = realloc(*list, capacity * item_size);
-    if (!bigger) return false;
-    *list = bigger;
-    return true;
+    return capacity > SIZE_MAX / item_size ? NULL : realloc(list, capacity * item_size);
 }
 
 static char *copy_text(const char *text) {
@@ -71,8 +67,10 @@ void psc_results_close(psc_results **results) {
 }
 
 psc_result_section *psc_results_section(psc_results *results, const char *name) {
-    if (!grow((void **)&results->sections, results->n_sections, sizeof *results->sections))
-        return NULL;
+    psc_result_section *sections =
+        grow(results->sections, results->n_sections, sizeof *results->sections);
+    if (!sections) return NULL;
+    results->sections = sections;
     psc_result_section section = {.name = copy_text(name), .json = json_object()};
     if (!section.name || !section.json) {
         free(section.name);
@@ -125,8 +123,9 @@ psc_result_array *psc_results_array(psc_results *results, const char *name, psc_
     }
     for (int i = 0; i < n_axes; i++) array.shape[i] = shape[i];
     array.name = copy_text(name);
-    if (!array.name ||
-        !grow((void **)&results->arrays, results->n_arrays, sizeof *results->arrays) ||
+    psc_result_array *arrays = grow(results->arrays, results->n_arrays, sizeof *arrays);
+    if (arrays) results->arrays = arrays;
+    if (!arrays || !array.name ||
         posix_memalign(&array.data, 64, array.bytes ? (size_t)array.bytes : 64) != 0) {
         free(array.name);
         psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for array '%s' of %llu bytes", name,
@@ -139,10 +138,12 @@ psc_result_array *psc_results_array(psc_results *results, const char *name, psc_
 }
 
 static psc_status append_item(psc_result_section *section, psc_result_item *item) {
-    if (!grow((void **)&section->items, section->n_items, sizeof *section->items)) {
+    psc_result_item *items = grow(section->items, section->n_items, sizeof *items);
+    if (!items) {
         item_free(item);
         return PSC_ERROR_MEMORY;
     }
+    section->items = items;
     section->items[section->n_items++] = *item;
     return PSC_OK;
 }
