@@ -34,9 +34,9 @@ typedef enum psc_isa {
  * blocks (nullable): each block's sum before it is added, blocks[r*ld_row + b*ld_block + o].
  * y may be null when blocks is not. x, y and blocks do not overlap. w is 64-byte aligned. */
 typedef struct psc_matmul {
-    float *y;          /* [rows, out], row stride ldy; only outputs of the panels are written */
+    float *y; /* [rows, out], row stride ldy; only outputs of the panels are written */
     size_t ldy;
-    const float *x;    /* [rows, k], row stride ldx */
+    const float *x; /* [rows, k], row stride ldx */
     size_t ldx;
     const void *w;     /* panel 0 of the whole matrix */
     const float *bias; /* [out], nullable */
@@ -64,8 +64,8 @@ typedef struct psc_pullback {
  * values: [ceil(d_head/16)][key_capacity][16], lane = d mod 16
  * Row r sees keys 0..n_keys[r]-1; the rest is neither read into a sum nor written.
  * scores: s = (chain of fma(q[d], k[d], acc) over ascending d from +0) * scale.
- * values: z[d] = chain of fma(pattern[key], v[key][d], acc) over ascending keys from +0 in blocks of
- *         PSC_K_BLOCK keys, block sums added in ascending order (the first is the total). */
+ * values: z[d] = chain of fma(pattern[key], v[key][d], acc) over ascending keys from +0 in blocks
+ * of PSC_K_BLOCK keys, block sums added in ascending order (the first is the total). */
 typedef struct psc_attention {
     float *y; /* scores: [rows, >= max n_keys], values: [rows, d_head]; row stride ldy */
     size_t ldy;
@@ -97,8 +97,8 @@ typedef struct psc_kernels {
 uint32_t psc_isa_mask(void);
 /* "reference", "avx2", "avx512", "neon"; null when out of range. */
 const char *psc_isa_name(psc_isa isa);
-/* The table for isa: the reference in every slot, overlaid by that ISA and those it contains. A pure
- * function of isa. Null when isa is not in psc_isa_mask(). */
+/* The table for isa: the reference in every slot, overlaid by that ISA and those it contains. A
+ * pure function of isa. Null when isa is not in psc_isa_mask(). */
 const psc_kernels *psc_kernels_for(psc_isa isa);
 /* The fastest ISA in mask. */
 psc_isa psc_isa_best(uint32_t mask);
@@ -107,7 +107,9 @@ const char *psc_sleef_version(void);
 
 /* The floating-point state: round to nearest, subnormals kept, no traps. enter saves and sets it,
  * leave restores it; every thread that runs a kernel is between the two. */
-typedef struct psc_fp_state { uint64_t saved; } psc_fp_state;
+typedef struct psc_fp_state {
+    uint64_t saved;
+} psc_fp_state;
 psc_fp_state psc_fp_enter(void);
 void psc_fp_leave(psc_fp_state state);
 

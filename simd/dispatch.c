@@ -1,0 +1,104 @@
+/* Which kernels run: the CPU's ISA mask, and one table an ISA. The table of an ISA is the reference
+ * overlaid by every ISA that it contains, in order, so a slot that an overlay leaves null falls
+ * back. Compiled for the baseline CPU: it runs before anything is known. */
+#include "kernel_names.h"
+
+#include <assert.h>
+#include <sleef.h>
+#include <stdatomic.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* CPUID leaf 1 ECX, leaf 7 EBX, XCR0. */
+#define ECX_FMA (1u << 12)
+#define ECX_OSXSAVE (1u << 27)
+#define ECX_AVX (1u << 28)
+#define XCR0_SSE_AVX 6u
+
+/* Whether the system saves the registers that AVX code uses. */
+static bool system_saves_avx(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    (void)high;
+    return (low & XCR0_SSE_AVX) == XCR0_SSE_AVX;
+}
+#endif
+
+uint32_t psc_isa_mask(void) {
+    uint32_t mask = 1u << PSC_ISA_REFERENCE;
+#if defined(__x86_64__)
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
+    /* The reference itself is compiled with -mfma, so without FMA nothing can run. */
+    unsigned needed = ECX_FMA | ECX_OSXSAVE | ECX_AVX;
+    if ((c & needed) != needed || !system_saves_avx()) return 0;
+#endif
+    return mask;
+}
+
+const char *psc_isa_name(psc_isa isa) {
+    static const char *const names[PSC_ISA_COUNT] = {"reference", "avx2", "avx512", "neon"};
+    return (unsigned)isa < PSC_ISA_COUNT ? names[isa] : NULL;
+}
+
+psc_isa psc_isa_best(uint32_t mask) {
+    if (mask & 1u << PSC_ISA_AVX512) return PSC_ISA_AVX512;
+    if (mask & 1u << PSC_ISA_AVX2) return PSC_ISA_AVX2;
+    if (mask & 1u << PSC_ISA_NEON) return PSC_ISA_NEON;
+    return PSC_ISA_REFERENCE;
+}
+
+/* The slots an ISA brings. A slot left null keeps what lies below. */
+static const psc_kernels reference_slots = {
+#define PSC_KERNEL(name, arguments) .name = psc_##name##__reference,
+#include "kernels.def"
+#undef PSC_KERNEL
+    .matmul_tile_rows = {1, 1, 1},
+};
+
+static void overlay(psc_kernels *table, const psc_kernels *slots) {
+#define PSC_KERNEL(name, arguments)                                                                \
+    if (slots->name) table->name = slots->name;
+#include "kernels.def"
+#undef PSC_KERNEL
+    for (int i = 0; i < 3; i++) {
+        if (slots->matmul_tile_rows[i]) table->matmul_tile_rows[i] = slots->matmul_tile_rows[i];
+    }
+}
+
+/* A pure function of isa: nothing about the machine is looked at. */
+static void build(psc_kernels *table, psc_isa isa) {
+    *table = (psc_kernels){.isa = isa, .isa_name = psc_isa_name(isa)};
+    overlay(table, &reference_slots);
+    table->matmul[PSC_DTYPE_F32] = table->matmul_f32;
+    table->matmul[PSC_DTYPE_F16] = table->matmul_f16;
+    table->matmul[PSC_DTYPE_BF16] = table->matmul_bf16;
+    table->pullback[PSC_DTYPE_F32] = table->pullback_f32;
+    table->pullback[PSC_DTYPE_F16] = table->pullback_f16;
+    table->pullback[PSC_DTYPE_BF16] = table->pullback_bf16;
+}
+
+const psc_kernels *psc_kernels_for(psc_isa isa) {
+    enum { EMPTY, BUILDING, READY };
+    static psc_kernels tables[PSC_ISA_COUNT];
+    static atomic_int state;
+
+    if ((unsigned)isa >= PSC_ISA_COUNT || !(psc_isa_mask() & 1u << isa)) return NULL;
+    int expected = EMPTY;
+    if (atomic_compare_exchange_strong(&state, &expected, BUILDING)) {
+        for (int i = 0; i < PSC_ISA_COUNT; i++) build(&tables[i], (psc_isa)i);
+        atomic_store(&state, READY);
+    }
+    /* Another thread may be building: a few hundred stores. */
+    while (atomic_load(&state) != READY) continue;
+    return &tables[isa];
+}
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+const char *psc_sleef_version(void) {
+    return TEXT(SLEEF_VERSION_MAJOR) "." TEXT(SLEEF_VERSION_MINOR) "." TEXT(
+        SLEEF_VERSION_PATCHLEVEL);
+}
