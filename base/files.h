@@ -1,0 +1,58 @@
+/* Files: mapped read-only, read whole with a cap, and written whole or not at all.
+ * Private; may be included by every layer above base. Includes psc_error.h only.
+ * Threads: all calls are reentrant; one output directory belongs to one thread at a time.
+ * Ownership: what is opened by * or ** is closed by the same; read data is freed by free(). */
+#ifndef FILES_H
+#define FILES_H
+
+#include "psc_error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* A read-only mapping. data is page-aligned, null when size is 0. */
+typedef struct psc_mapping {
+    const unsigned char *data;
+    size_t size;
+} psc_mapping;
+
+/* Maps the whole of a regular file. The size is that at the time of the call: if another program
+ * cuts the file short later, access beyond its new end raises SIGBUS. */
+psc_status psc_map_file(psc_mapping *out, const char *path, psc_error *error);
+void psc_unmap_file(psc_mapping *mapping);
+
+/* Reads a whole regular file of at most cap bytes into *data (malloc, free() by the caller), which
+ * has a 0 byte after the last one. A larger file is refused by its size before anything is read. */
+psc_status psc_read_file(char **data, size_t *size, const char *path, size_t cap, psc_error *error);
+
+/* True when path names something that exists. */
+bool psc_path_exists(const char *path);
+
+/* folder/name in fresh memory (free() by the caller); null when memory runs out. */
+char *psc_path_join(const char *folder, const char *name);
+
+/* Writes data into a temporary sibling of path, syncs it and renames it onto path. */
+psc_status psc_write_file(const char *path, const void *data, size_t size, psc_error *error);
+
+/* A directory that appears under its name whole or not at all: files are written into a temporary
+ * sibling, which commit syncs and renames. The target may not exist yet or be an empty directory;
+ * its parent must exist and be writable. */
+typedef struct psc_output psc_output;
+
+psc_status psc_output_begin(psc_output **out, const char *path, psc_error *error);
+/* Opens a new file of the directory for writing. name is a plain file name. */
+psc_status psc_output_open(FILE **file, psc_output *output, const char *name, psc_error *error);
+/* Flushes, syncs and closes *file, which becomes null, also on failure. It reports every earlier
+ * write error of the stream, so callers need not check each write. */
+psc_status psc_output_close(FILE **file, psc_output *output, const char *name, psc_error *error);
+/* Opens, writes and closes one file. */
+psc_status psc_output_write(
+    psc_output *output, const char *name, const void *data, size_t size, psc_error *error);
+/* Gives the directory its name and closes *output. On failure the files are removed. */
+psc_status psc_output_commit(psc_output **output, psc_error *error);
+/* Removes the files and closes *output, which may be null and becomes null. */
+void psc_output_abort(psc_output **output);
+
+#endif
