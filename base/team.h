@@ -1,0 +1,35 @@
+/* A team of threads that share one parallel region a run; the caller is its thread 0.
+ * Private; may be included by hooks/ and runtime/.
+ * Threads: all calls come from the thread that called psc_team_run, or, outside a run, from any
+ * one. Ownership: the opener closes; payloads are borrowed for the call. */
+#ifndef TEAM_H
+#define TEAM_H
+
+#include <stdint.h>
+
+#include "psc_error.h"
+
+typedef struct psc_team psc_team;
+
+/* Part of a range, or one task, on thread 0..n_threads-1. */
+typedef void (*psc_team_range_fn)(int64_t begin, int64_t end, int thread, void *payload);
+typedef void (*psc_team_task_fn)(int64_t task, int thread, void *payload);
+/* What every thread does when it enters and leaves the region: the floating-point state. */
+typedef uint64_t (*psc_team_enter_fn)(void);
+typedef void (*psc_team_leave_fn)(uint64_t state);
+
+psc_status psc_team_open(psc_team **out, int n_threads, psc_team_enter_fn enter,
+    psc_team_leave_fn leave, psc_error *error);
+void psc_team_close(psc_team **team);
+int psc_team_threads(const psc_team *team);
+
+/* Runs body on the calling thread while the team waits for its calls below; they may also be made
+ * outside, and then open a region of their own. Not reentrant. */
+void psc_team_run(psc_team *team, void (*body)(void *payload), void *payload);
+/* fn over 0..n-1 in contiguous parts of nearly equal size, part i on thread i; returns when done.
+ */
+void psc_team_for(psc_team *team, int64_t n, psc_team_range_fn fn, void *payload);
+/* fn for each of n tasks, taken in ascending order by whichever thread is free. */
+void psc_team_tasks(psc_team *team, int64_t n, psc_team_task_fn fn, void *payload);
+
+#endif

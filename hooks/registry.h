@@ -1,0 +1,56 @@
+/* The registry: who observes or edits which hook point, and the delivery of events to them.
+ * Private; included by runtime/ and tests/. Includes psc_plugin.h.
+ * Threads: the caller's thread only.
+ * Ownership: filters are copied in; payloads and owner names are borrowed until removed. */
+#ifndef REGISTRY_H
+#define REGISTRY_H
+
+#include <stdbool.h>
+
+#include "psc_plugin.h"
+
+typedef struct psc_registry psc_registry;
+
+/* A subscription's maker: the name stands in messages; null for a client without a plugin. */
+typedef struct psc_subscriber {
+    const char *name;
+    const void *owner; /* for psc_registry_remove */
+    bool transient;    /* dropped by psc_registry_end_run */
+} psc_subscriber;
+
+psc_status psc_registry_open(psc_registry **out, int32_t n_layers, int32_t n_heads,
+    bool parallel_residual, psc_error *error);
+void psc_registry_close(psc_registry **registry);
+
+/* Checks point and filter against the model; a wrong one is PSC_ERROR_INPUT. */
+psc_status psc_registry_add(psc_registry *registry, psc_point point, bool editor,
+    const psc_filter *filter, psc_event_fn callback, void *payload,
+    const psc_subscriber *subscriber, psc_error *error);
+void psc_registry_remove(psc_registry *registry, const void *owner);
+void psc_registry_end_run(psc_registry *registry);
+
+/* Whether anybody wants this tensor for any of these rows; the forward pass's one branch. Observers
+ * of edits only do not count. layer is -1 for points without one. */
+bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t layer,
+    const psc_row *rows, int32_t n_rows);
+bool psc_registry_edits(const psc_registry *registry, psc_point point, int32_t layer,
+    const psc_row *rows, int32_t n_rows);
+bool psc_registry_wants_row(
+    const psc_registry *registry, psc_point point, int32_t layer, const psc_row *row);
+
+/* Hands the tensor (first axis: rows, unit stride on the last) to the editors, which may change it
+ * in place, then to the observers. A callback's nonzero return ends with PSC_ERROR_PLUGIN, or with
+ * the status that it put into error itself. */
+psc_status psc_registry_deliver(psc_registry *registry, psc_point point, int32_t layer,
+    const psc_row *rows, int32_t n_rows, const psc_view *tensor, psc_error *error);
+
+/* Rows or heads that a filter lets through. */
+bool psc_filter_has_row(const psc_filter *filter, const psc_row *row);
+
+/* --- points (points.c) --- */
+const char *psc_point_suffix(psc_point point); /* "attn.hook_z" */
+const char *psc_point_shape(psc_point point);  /* "HD": the axes after the rows */
+bool psc_point_has_layer(psc_point point);
+bool psc_point_has_heads(psc_point point);
+
+#endif

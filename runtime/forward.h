@@ -1,0 +1,32 @@
+/* The forward pass: one chunk of rows through all layers, every point shown to the registry.
+ * Private to runtime/.
+ * Threads: psc_forward_chunk runs on the session's thread, inside its team's region.
+ * Ownership: a psc_forward owns its buffers; everything else is borrowed. */
+#ifndef FORWARD_H
+#define FORWARD_H
+
+#include "kv_cache.h"
+#include "model.h"
+#include "registry.h"
+#include "team.h"
+
+typedef struct psc_forward psc_forward;
+
+/* Buffers for chunks of up to chunk rows. */
+psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc_kernels *kernels,
+    psc_team *team, psc_registry *registry, psc_kv_cache *cache, int32_t chunk, psc_error *error);
+void psc_forward_close(psc_forward **forward);
+
+/* What becomes of a row's logits, for those rows that `wanted` marks or a hook wants. */
+typedef struct psc_logits_sink {
+    const bool *wanted; /* [n_rows] of the chunk; nullable */
+    void (*take)(int32_t row_index, const float *logits, void *payload);
+    void *payload;
+} psc_logits_sink;
+
+/* rows: ordered by (sequence, position), each sequence's first position its length so far or
+ * following the row before; K and V go into the cache. */
+psc_status psc_forward_chunk(psc_forward *forward, const psc_row *rows, int32_t n_rows,
+    const psc_logits_sink *sink, psc_error *error);
+
+#endif

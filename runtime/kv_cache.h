@@ -1,0 +1,34 @@
+/* Keys and values of every sequence, layer and head, in the panels that the kernels read.
+ * Private to runtime/.
+ * Threads: rows of different heads or positions may be written at once.
+ * Ownership: the cache owns its memory. */
+#ifndef KV_CACHE_H
+#define KV_CACHE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "psc_error.h"
+
+typedef struct psc_kv_cache {
+    int32_t n_sequences, n_layers, n_heads, d_head;
+    size_t capacity;    /* keys of a sequence, a multiple of 16 */
+    size_t keys_size;   /* floats of one head's keys: capacity * d_head */
+    size_t values_size; /* floats of one head's values: ceil(d_head/16)*16 * capacity */
+    float *data;
+    int32_t *lengths; /* [n_sequences] tokens in each */
+} psc_kv_cache;
+
+psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_layers,
+    int32_t n_heads, int32_t d_head, int32_t capacity, psc_error *error);
+void psc_kv_cache_close(psc_kv_cache **cache);
+/* [capacity/16][d_head][16], lane = key mod 16 */
+float *psc_kv_cache_keys(const psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head);
+/* [ceil(d_head/16)][capacity][16], lane = d mod 16 */
+float *psc_kv_cache_values(
+    const psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head);
+/* Writes one key and value [d_head] at a position. */
+void psc_kv_cache_put(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
+    int32_t position, const float *key, const float *value);
+
+#endif

@@ -1,0 +1,51 @@
+/* A model in memory: config, packed weights, rotary tables, tokenizer, identity.
+ * Private to runtime/; bench/ and tests/ may include it.
+ * Threads: immutable after psc_model_open.
+ * Ownership: psc_model owns everything in it. */
+#ifndef MODEL_H
+#define MODEL_H
+
+#include "config.h"
+#include "kernels.h"
+#include "psc.h"
+#include "tokenizer.h"
+
+/* A weight matrix in panels (NUMERICS: 16 outputs, k-major). */
+typedef struct psc_packed {
+    void *panels; /* 64-byte aligned */
+    psc_dtype dtype;
+    size_t out, k, k_block;
+    float *bias; /* [out], null where there is none */
+} psc_packed;
+
+typedef struct psc_layer_norm {
+    float *gamma, *beta; /* [N] */
+} psc_layer_norm;
+
+typedef struct psc_layer {
+    psc_packed matrix[PSC_W_OUT + 1]; /* PSC_W_Q .. PSC_W_OUT */
+    psc_layer_norm ln1, ln2;
+} psc_layer;
+
+struct psc_model {
+    psc_config config;
+    psc_model_info info;
+    char *path, *config_text;
+    char hash[33];
+    psc_layer *layers;
+    psc_layer_norm ln_final;
+    psc_packed unembed;
+    void *embed; /* [V, N] row-major, in embed_dtype */
+    psc_dtype embed_dtype;
+    float *rotary_cos, *rotary_sin; /* [n_ctx, rotary_dims/2] */
+    float *unembed_mean;            /* [N], the mean of W_U's rows: W_U^T 1 / V */
+    psc_tokenizer *tokenizer;       /* nullable */
+};
+
+/* The packed matrix; layer is ignored for PSC_W_U. Null when out of range. */
+const psc_packed *psc_model_matrix(const psc_model *model, psc_matrix matrix, int32_t layer);
+/* Embedding row of token, widened. [N] */
+void psc_model_embedding(
+    const psc_model *model, const psc_kernels *kernels, int32_t token, float *row);
+
+#endif

@@ -1,0 +1,111 @@
+/* A session's inside: buffers, cache, hooks, plugin instances, the current run.
+ * Private to runtime/.
+ * Threads: one thread at a time calls into a session; its team belongs to it.
+ * Ownership: psc_session owns everything here but the model and the run's borrowed options. */
+#ifndef SESSION_H
+#define SESSION_H
+
+#include "arena.h"
+#include "forward.h"
+#include "kv_cache.h"
+#include "model.h"
+#include "registry.h"
+#include "results.h"
+#include "team.h"
+
+typedef struct psc_label_cache psc_label_cache; /* host.c */
+
+/* A tensor that a plugin asked to keep until the run ends. */
+typedef struct psc_retained psc_retained; /* host_retain.c */
+
+/* One plugin instance. */
+struct psc_context {
+    psc_session *session;
+    const psc_plugin *plugin;
+    void *library; /* dlopen handle; null for built-ins */
+    void *state;
+    char *name;          /* as in results: the plugin's name, "#2" added for a second instance */
+    psc_option *options; /* every described option, defaults filled in; strings owned */
+    int32_t n_options;
+    psc_arena run_arena, life_arena;
+    psc_retained *retained;
+    int32_t n_retained;
+    psc_label_cache *labels;
+    int section;                        /* index into results->sections, -1 before the run */
+    bool in_open, in_run_begin, in_run; /* which host calls are allowed */
+};
+
+/* A target as given, parsed. */
+typedef struct psc_target_list {
+    psc_target *targets; /* labels owned */
+    int32_t n;
+    bool implied; /* none was given: the top prediction */
+} psc_target_list;
+
+/* A captured point (capture.c). */
+typedef struct psc_capture psc_capture;
+
+struct psc_session {
+    psc_model *model;
+    const psc_kernels *kernels;
+    psc_team *team;
+    psc_session_options options; /* resolved: no zeros */
+    psc_registry *registry;
+    psc_kv_cache *cache;
+    psc_forward *forward;
+    psc_context **contexts; /* plugins in the order of loading */
+    int32_t n_contexts;
+    psc_target_list targets;
+    psc_capture *captures;
+    int32_t n_captures;
+    psc_results *results;
+
+    /* the current or last run */
+    psc_row *rows; /* [n_rows], ordered by (sequence, position) */
+    int32_t n_rows;
+    const psc_run_options *run_options; /* borrowed while running, else null */
+    const char *text;                   /* borrowed while running, else null */
+    size_t text_bytes;
+    psc_error *error; /* where a failing callback's sentence goes; null outside a call */
+    bool cancelled;
+    uint64_t retained_bytes;
+    float *logits;       /* [n_logit_rows, V] for psc_session_logits */
+    int32_t *logit_rows; /* row index of each */
+    int32_t n_logit_rows;
+    uint64_t logits_capacity;
+};
+
+/* --- host.c, host_retain.c, host_results.c: what psc_plugin.h promises ----------------------- */
+extern const psc_host psc_host_table;
+/* Loads, parses options, calls open. On failure nothing is added. */
+psc_status psc_contexts_add(
+    psc_session *session, const char *name_or_path, const char *options, psc_error *error);
+void psc_contexts_close(psc_session *session);
+/* run_begin of all plugins in order; on failure those begun get run_end(status). */
+psc_status psc_contexts_begin(psc_session *session, psc_error *error);
+/* run_end(status) of all that began, then, when status is 0 and all went well, report of all; frees
+ * retained tensors, run arenas and transient subscriptions. Returns status or the first failure. */
+psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *error);
+
+/* --- targets.c ------------------------------------------------------------------------------- */
+psc_status psc_targets_add(psc_session *session, const char *target, psc_error *error);
+psc_status psc_targets_add_contrast(
+    psc_session *session, const char *a, const char *b, psc_error *error);
+void psc_targets_clear(psc_session *session);
+/* Ids of target i at row (psc_plugin.h, target_ids). */
+psc_status psc_targets_ids(const psc_session *session, int32_t target, const psc_row *row,
+    const float *logits, int32_t ids[2], psc_error *error);
+/* ' Emerald' quoted, escapes for control characters and broken UTF-8; #ID without text. */
+void psc_token_label(char *out, size_t size, const psc_model *model, int32_t id);
+
+/* --- capture.c ------------------------------------------------------------------------------- */
+psc_status psc_captures_add(psc_session *session, const char *point, psc_error *error);
+void psc_captures_close(psc_session *session);
+/* Makes the arrays of this run and subscribes; [T, ...], scores and pattern [H, T, T]. */
+psc_status psc_captures_begin(psc_session *session, psc_error *error);
+void psc_captures_end(psc_session *session);
+
+/* --- head of the results: version, model, run, tokens (run_head.c) --------------------------- */
+psc_status psc_run_head(psc_session *session, psc_error *error);
+
+#endif
