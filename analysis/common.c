@@ -1,0 +1,282 @@
+/* Shared helpers of the built-in plugins.
+ *
+ * sums        x [n], in f64: s[i mod 16] += x[i] for ascending i, then s[j] += s[j+8], +4, +2, +1
+ * directions  u_t = P(gamma_f * t_bar) [N], b_t = t_bar . beta_f, in f64 */
+#include "common.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- sums ------------------------------------------------------------------------------------ */
+
+static double fold16(double s[16]) {
+    for (int width = 8; width > 0; width /= 2)
+        for (int j = 0; j < width; j++) s[j] += s[j + width];
+    return s[0];
+}
+
+double psc_sum_striped(int64_t n, const float *x) {
+    double s[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) s[j] += (double)x[i + j];
+    for (int j = 0; i + j < n; j++) s[j] += (double)x[i + j];
+    return fold16(s);
+}
+
+double psc_dot_striped(int64_t n, const float *a, const float *b) {
+    double s[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) s[j] += (double)a[i + j] * (double)b[i + j];
+    for (int j = 0; i + j < n; j++) s[j] += (double)a[i + j] * (double)b[i + j];
+    return fold16(s);
+}
+
+double psc_dot_centred(int64_t n, const float *a, double mean_a, const float *b, double mean_b) {
+    double s[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++)
+            s[j] += ((double)a[i + j] - mean_a) * ((double)b[i + j] - mean_b);
+    for (int j = 0; i + j < n; j++)
+        s[j] += ((double)a[i + j] - mean_a) * ((double)b[i + j] - mean_b);
+    return fold16(s);
+}
+
+double psc_dot_mixed(int64_t n, const double *a, const float *b) {
+    double s[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) s[j] += a[i + j] * (double)b[i + j];
+    for (int j = 0; i + j < n; j++) s[j] += a[i + j] * (double)b[i + j];
+    return fold16(s);
+}
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+/* A position in decimal; null when text does not start with one or it is past every position. */
+static const char *parse_position(const char *text, int32_t *out) {
+    int64_t value = 0;
+    const char *p = text;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        value = value * 10 + (*p - '0');
+        if (value >= INT32_MAX) return NULL;
+    }
+    *out = (int32_t)value;
+    return p == text ? NULL : p;
+}
+
+int psc_rows_parse(psc_context *context, const psc_host *host, const char *key, const char *value,
+    psc_filter *out) {
+    const psc_filter all = PSC_FILTER_INIT;
+    *out = all;
+    if (strcmp(value, "all") == 0) return 0;
+    if (strcmp(value, "last") == 0) {
+        out->rows = PSC_ROWS_LAST;
+        return 0;
+    }
+    int32_t begin = 0, last = 0;
+    const char *rest = parse_position(value, &begin);
+    last = begin;
+    if (rest && *rest == '-') rest = parse_position(rest + 1, &last);
+    if (!rest || *rest || last < begin)
+        return host->fail(
+            context, "%s=%.40s is not last, all or A-B (positions, both included)", key, value);
+    out->rows = PSC_ROWS_RANGE;
+    out->row_begin = begin;
+    out->row_end = last + 1;
+    return 0;
+}
+
+/* How many rows at a sequence's end `last` reaches back, and whether the very last is left out. */
+static void last_reach(psc_context *context, const psc_host *host, int *reach, int *skip) {
+    int32_t n_targets = 0, n_next = 0;
+    const psc_target *targets = host->targets(context, &n_targets);
+    for (int32_t t = 0; t < n_targets; t++) n_next += targets[t].kind == PSC_TARGET_NEXT;
+    *reach = n_next > 0 ? 2 : 1;
+    *skip = n_next > 0 && n_next == n_targets;
+}
+
+/* Where row i stands before its sequence's end: 0 for the last row, 1 for the one before it, or 2
+ * for all others; alone: the sequence has one row only. */
+static int from_end(const psc_row *rows, int32_t n, int32_t i, int *alone) {
+    *alone = (i == 0 || rows[i - 1].sequence != rows[i].sequence);
+    if (i + 1 == n || rows[i + 1].sequence != rows[i].sequence) return 0;
+    *alone = 0;
+    return i + 2 == n || rows[i + 2].sequence != rows[i].sequence ? 1 : 2;
+}
+
+static int row_chosen(
+    const psc_filter *choice, const psc_row *rows, int32_t n, int32_t i, int reach, int skip) {
+    if (choice->rows == PSC_ROWS_ALL) return 1;
+    if (choice->rows == PSC_ROWS_RANGE)
+        return rows[i].position >= choice->row_begin && rows[i].position < choice->row_end;
+    int alone = 0;
+    int back = from_end(rows, n, i, &alone);
+    return back < reach && !(skip && back == 0 && !alone);
+}
+
+int psc_rows_resolve(psc_context *context, const psc_host *host, const char *key,
+    const psc_filter *choice, int for_targets, psc_row_set *out) {
+    int32_t n_all = 0;
+    const psc_row *rows = host->rows(context, &n_all);
+    int32_t *index = host->run_alloc(context, (uint64_t)n_all * sizeof(int32_t) + 1);
+    int32_t *slot = host->run_alloc(context, (uint64_t)n_all * sizeof(int32_t) + 1);
+    if (!index || !slot) return -1;
+    int reach = 1, skip = 0;
+    if (for_targets && choice->rows == PSC_ROWS_LAST) last_reach(context, host, &reach, &skip);
+    int32_t n = 0;
+    for (int32_t i = 0; i < n_all; i++) {
+        slot[i] = -1;
+        if (!row_chosen(choice, rows, n_all, i, reach, skip)) continue;
+        slot[i] = n;
+        index[n++] = i;
+    }
+    if (n == 0 && n_all > 0)
+        return host->fail(context, "%s=%d-%d holds none of the text's positions %d-%d", key,
+            choice->row_begin, choice->row_end - 1, rows[0].position, rows[n_all - 1].position);
+    out->filter = *choice;
+    out->n = n;
+    out->n_all = n_all;
+    out->index = index;
+    out->slot = slot;
+    out->moved = skip && n_all > 1;
+    if (reach == 1) return 0;
+    /* The host's `last` is the last row only. One sequence: a range of positions says the same. */
+    int one = n_all > 0 && rows[0].sequence == rows[n_all - 1].sequence;
+    out->filter.rows = one ? PSC_ROWS_RANGE : PSC_ROWS_ALL;
+    out->filter.row_begin = one ? rows[index[0]].position : 0;
+    out->filter.row_end = one ? rows[index[n - 1]].position + 1 : 0;
+    return 0;
+}
+
+int psc_rows_axis(
+    psc_context *context, const psc_host *host, const char *name, const psc_row_set *rows) {
+    return host->axis_numbers(context, name, rows->n, rows->index);
+}
+
+/* --- targets --------------------------------------------------------------------------------- */
+
+static int on_logits(const psc_event *event, void *payload) {
+    psc_target_rows *self = payload;
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const int32_t slot = self->rows.slot[event->rows[r].index];
+        const float *logits = event->tensor.data + r * event->tensor.stride[0];
+        for (int32_t t = 0; slot >= 0 && t < self->n; t++) {
+            int32_t *ids = self->ids + 2 * ((int64_t)t * self->rows.n + slot);
+            if (self->targets[t].kind != PSC_TARGET_TOP) continue;
+            if (self->host->target_ids(self->context, t, &event->rows[r], logits, ids)) return -1;
+        }
+    }
+    return 0;
+}
+
+int psc_targets_begin(
+    psc_context *context, const psc_host *host, const psc_row_set *rows, psc_target_rows *out) {
+    out->context = context;
+    out->host = host;
+    out->rows = *rows;
+    out->targets = host->targets(context, &out->n);
+    const uint64_t count = 2 * (uint64_t)out->n * (uint64_t)rows->n;
+    out->ids = host->run_alloc(context, count * sizeof(int32_t) + 1);
+    if (!out->ids) return -1;
+    int32_t n_all = 0, n_top = 0;
+    const psc_row *all = host->rows(context, &n_all);
+    for (int32_t t = 0; t < out->n; t++) {
+        n_top += out->targets[t].kind == PSC_TARGET_TOP;
+        for (int32_t r = 0; r < rows->n; r++) {
+            int32_t *ids = out->ids + 2 * ((int64_t)t * rows->n + r);
+            ids[0] = ids[1] = -1;
+            if (out->targets[t].kind == PSC_TARGET_TOP) continue;
+            if (host->target_ids(context, t, &all[rows->index[r]], NULL, ids)) return -1;
+        }
+    }
+    if (n_top == 0) return 0;
+    return host->observe(context, PSC_HOOK_LOGITS, &rows->filter, on_logits, out);
+}
+
+int psc_targets_axis(const psc_target_rows *targets) {
+    const char **labels =
+        targets->host->run_alloc(targets->context, (uint64_t)targets->n * sizeof *labels + 1);
+    if (!labels) return -1;
+    for (int32_t t = 0; t < targets->n; t++) labels[t] = targets->targets[t].label;
+    return targets->host->axis_labels(targets->context, "targets", targets->n, labels);
+}
+
+/* An earlier row of the same target with the same ids, or -1. */
+static int32_t same_ids(const psc_target_rows *targets, int32_t t, int32_t r) {
+    const int32_t *ids = targets->ids + 2 * (int64_t)t * targets->rows.n;
+    for (int32_t q = 0; q < r; q++)
+        if (ids[2 * q] == ids[2 * r] && ids[2 * q + 1] == ids[2 * r + 1]) return q;
+    return -1;
+}
+
+/* Fills which; returns how many directions there are. */
+static int32_t number_directions(const psc_target_rows *targets, int32_t *which) {
+    int32_t n = 0;
+    for (int32_t t = 0; t < targets->n; t++) {
+        for (int32_t r = 0; r < targets->rows.n; r++) {
+            const int64_t at = (int64_t)t * targets->rows.n + r;
+            which[at] = -1;
+            if (targets->ids[2 * at] < 0) continue;
+            const int32_t q = same_ids(targets, t, r);
+            which[at] = q < 0 ? n++ : which[(int64_t)t * targets->rows.n + q];
+        }
+    }
+    return n;
+}
+
+typedef struct direction_parts {
+    const float *a, *b, *mean, *gamma, *beta; /* b, mean: null where absent */
+    double *work;                             /* [N] */
+} direction_parts;
+
+/* One u and b_t; the mean over dimensions is taken by the striped sum. */
+static void build_direction(int64_t n, const direction_parts *p, float *u, double *constant) {
+    double s[16] = {0}, c[16] = {0};
+    for (int64_t i = 0; i < n; i++) {
+        double t = p->a[i];
+        if (p->b) t -= (double)p->b[i];
+        if (p->mean) t -= (double)p->mean[i];
+        p->work[i] = t * (double)p->gamma[i];
+        s[i % 16] += p->work[i];
+        c[i % 16] += t * (double)p->beta[i];
+    }
+    const double mean = fold16(s) / (double)n;
+    for (int64_t i = 0; i < n; i++) u[i] = (float)(p->work[i] - mean);
+    *constant = fold16(c);
+}
+
+int psc_directions_build(
+    const psc_target_rows *targets, int centred, int64_t extra, psc_directions *out) {
+    psc_context *context = targets->context;
+    const psc_host *host = targets->host;
+    const int64_t n_dims = host->model(context)->d_model;
+    const uint64_t count = (uint64_t)targets->n * (uint64_t)targets->rows.n;
+    out->which = host->run_alloc(context, count * sizeof(int32_t) + 1);
+    if (!out->which) return -1;
+    out->n = number_directions(targets, out->which);
+    const uint64_t row_bytes = (uint64_t)n_dims * sizeof(float);
+    out->u = host->run_alloc(context, ((uint64_t)out->n + (uint64_t)extra) * row_bytes + 1);
+    out->constant = host->run_alloc(context, (uint64_t)out->n * sizeof(double) + 1);
+    float *rows = host->run_alloc(context, 2 * row_bytes);
+    double *work = host->run_alloc(context, 2 * row_bytes);
+    direction_parts parts = {0};
+    if (!out->u || !out->constant || !rows || !work) return -1;
+    if (host->ln_parameters(context, PSC_LN_FINAL, -1, &parts.gamma, &parts.beta)) return -1;
+    parts.work = work;
+    int32_t done = 0;
+    for (uint64_t at = 0; at < count; at++) {
+        const int32_t *ids = targets->ids + 2 * at;
+        if (out->which[at] != done) continue;
+        if (host->unembedding(context, ids[0], rows)) return -1;
+        if (ids[1] >= 0 && host->unembedding(context, ids[1], rows + n_dims)) return -1;
+        parts.a = rows;
+        parts.b = ids[1] >= 0 ? rows + n_dims : NULL;
+        parts.mean = centred && ids[1] < 0 ? host->unembedding_mean(context) : NULL;
+        build_direction(n_dims, &parts, out->u + done * n_dims, &out->constant[done]);
+        done++;
+    }
+    return 0;
+}

@@ -1,0 +1,75 @@
+/* What the built-in plugins share: choice of rows, f64 sums in a fixed order, target directions.
+ * Private to analysis/; built on hooks/psc_plugin.h alone.
+ * Threads: the sums are pure; the rest is called where a plugin's callbacks are.
+ * Ownership: what is allocated here lives with the run (run_alloc); nothing is to be freed. */
+#ifndef ANALYSIS_COMMON_H
+#define ANALYSIS_COMMON_H
+
+#include "psc_plugin.h"
+
+/* --- sums ------------------------------------------------------------------------------------
+ * Stripe i mod 16 in ascending order, then lanes +8, +4, +2, +1, in f64 without fused steps: the
+ * same bits wherever they are computed. Arguments need no alignment and may alias. */
+double psc_sum_striped(int64_t n, const float *x);
+double psc_dot_striped(int64_t n, const float *a, const float *b);
+/* sum (a - mean_a) (b - mean_b) */
+double psc_dot_centred(int64_t n, const float *a, double mean_a, const float *b, double mean_b);
+/* sum a b for f64 a */
+double psc_dot_mixed(int64_t n, const double *a, const float *b);
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+/* The rows that an option chose, resolved for a run. */
+typedef struct psc_row_set {
+    psc_filter filter;    /* to subscribe with; may let rows through that slot says -1 to */
+    int32_t n, n_all;     /* rows chosen; rows of the run */
+    const int32_t *index; /* [n] psc_row.index of each, ascending */
+    const int32_t *slot;  /* [n_all] by psc_row.index: its place among the chosen, or -1 */
+    int32_t moved;        /* `last` was moved to the last but one row for the target `next` */
+} psc_row_set;
+
+/* "last", "all", "A-B" (positions, both included) or "A" into filter->rows and its range. */
+int psc_rows_parse(psc_context *context, const psc_host *host, const char *key, const char *value,
+    psc_filter *out);
+/* Resolves a choice; fails, naming key, when a range holds none of the run's rows. for_targets:
+ * `last` means the last row that has a next token when every target is `next`, and both rows when
+ * some targets are `next`. */
+int psc_rows_resolve(psc_context *context, const psc_host *host, const char *key,
+    const psc_filter *choice, int for_targets, psc_row_set *out);
+
+/* --- targets --------------------------------------------------------------------------------- */
+
+/* The ids of every target at every chosen row. Zeroed, then psc_targets_begin in run_begin; it
+ * observes hook_logits when a target is a rank. ids are complete in run_end. */
+typedef struct psc_target_rows {
+    psc_context *context;
+    const psc_host *host;
+    const psc_target *targets;
+    psc_row_set rows;
+    int32_t n;    /* targets */
+    int32_t *ids; /* [n, rows.n, 2]; -1 where absent */
+} psc_target_rows;
+
+int psc_targets_begin(
+    psc_context *context, const psc_host *host, const psc_row_set *rows, psc_target_rows *out);
+
+/* u = P(gamma_f * t_bar) for every distinct (target, ids), t_bar = row a of the unembedding, minus
+ * row b for a contrast; centred: minus the vocabulary's mean row (a contrast has none of it). */
+typedef struct psc_directions {
+    int32_t n;
+    int32_t *which;   /* [targets, rows] which direction, -1 where the target is absent */
+    float *u;         /* [n, N], computed in f64, rounded once */
+    double *constant; /* [n] b_t = t_bar . beta_f */
+} psc_directions;
+
+/* In run_end. extra: this many more rows are allocated after u's n rows, for the caller's use. */
+int psc_directions_build(
+    const psc_target_rows *targets, int centred, int64_t extra, psc_directions *out);
+
+/* The "targets" axis: the labels. */
+int psc_targets_axis(const psc_target_rows *targets);
+/* A row axis: the indices of the rows chosen. */
+int psc_rows_axis(
+    psc_context *context, const psc_host *host, const char *name, const psc_row_set *rows);
+
+#endif
