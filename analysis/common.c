@@ -4,7 +4,7 @@
  * directions  u_t = P(gamma_f * t_bar) [N], b_t = t_bar . beta_f, in f64 */
 #include "common.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 /* --- sums ------------------------------------------------------------------------------------ */
@@ -53,7 +53,7 @@ double psc_dot_mixed(int64_t n, const double *a, const float *b) {
     return fold16(s);
 }
 
-/* --- rows ------------------------------------------------------------------------------------ */
+/* --- options and rows ------------------------------------------------------------------------- */
 
 /* A position in decimal; null when text does not start with one or it is past every position. */
 static const char *parse_position(const char *text, int32_t *out) {
@@ -65,6 +65,25 @@ static const char *parse_position(const char *text, int32_t *out) {
     }
     *out = (int32_t)value;
     return p == text ? NULL : p;
+}
+
+int psc_option_word(psc_context *context, const psc_host *host, const char *key, const char *value,
+    const char *const *words) {
+    char list[128] = "";
+    for (int i = 0; words[i]; i++) {
+        if (strcmp(value, words[i]) == 0) return i;
+        const size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", words[i]);
+    }
+    host->fail(context, "%s=%.40s is none of %s", key, value, list);
+    return -1;
+}
+
+int psc_option_count(psc_context *context, const psc_host *host, const char *key, const char *value,
+    int32_t low, int32_t high, int32_t *out) {
+    const char *rest = parse_position(value, out);
+    if (rest && !*rest && *out >= low && *out <= high) return 0;
+    return host->fail(context, "%s=%.40s is not a number in %d..%d", key, value, low, high);
 }
 
 int psc_rows_parse(psc_context *context, const psc_host *host, const char *key, const char *value,

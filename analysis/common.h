@@ -17,6 +17,15 @@ double psc_dot_centred(int64_t n, const float *a, double mean_a, const float *b,
 /* sum a b for f64 a */
 double psc_dot_mixed(int64_t n, const double *a, const float *b);
 
+/* --- options --------------------------------------------------------------------------------- */
+
+/* Which of the words (ends with null) value is, or -1 after setting an error that lists them. */
+int psc_option_word(psc_context *context, const psc_host *host, const char *key, const char *value,
+    const char *const *words);
+/* A whole number in low..high. */
+int psc_option_count(psc_context *context, const psc_host *host, const char *key, const char *value,
+    int32_t low, int32_t high, int32_t *out);
+
 /* --- rows ------------------------------------------------------------------------------------ */
 
 /* The rows that an option chose, resolved for a run. */
