@@ -172,3 +172,38 @@ fail:
     item_free(&item);
     return PSC_ERROR_MEMORY;
 }
+
+json_t *psc_result_number(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* Length of the valid UTF-8 character at s (n bytes left, at least one), 0 when it is not one. */
+static size_t character_length(const unsigned char *s, size_t n) {
+    if (s[0] < 0x80) return 1;
+    if (s[0] < 0xc2 || s[0] > 0xf4) return 0;
+    size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (length > n) return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    if (s[0] == 0xe0 && s[1] < 0xa0) return 0; /* overlong */
+    if (s[0] == 0xed && s[1] > 0x9f) return 0; /* a surrogate */
+    if (s[0] == 0xf0 && s[1] < 0x90) return 0; /* overlong */
+    if (s[0] == 0xf4 && s[1] > 0x8f) return 0; /* beyond U+10FFFF */
+    return length;
+}
+
+json_t *psc_result_text(const char *bytes, size_t n) {
+    if (n > SIZE_MAX / 3 - 1) return NULL;
+    char *clean = malloc(3 * n + 1); /* U+FFFD has three bytes */
+    if (!clean) return NULL;
+    size_t used = 0;
+    for (size_t i = 0; i < n;) {
+        size_t length = character_length((const unsigned char *)bytes + i, n - i);
+        memcpy(clean + used, length ? bytes + i : "\xef\xbf\xbd", length ? length : 3);
+        used += length ? length : 3;
+        i += length ? length : 1;
+    }
+    json_t *text = json_stringn(clean, used);
+    free(clean);
+    return text;
+}

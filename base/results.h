@@ -66,5 +66,9 @@ psc_status psc_section_sentence(psc_result_section *section, const char *text);
 psc_status psc_section_bars(psc_result_section *section, const char *title, const char *unit, int n,
     const char *const *labels, const double *values);
 size_t psc_result_dtype_size(psc_result_dtype dtype);
+/* A JSON number, or null where value is not finite. Null pointer: out of memory. */
+json_t *psc_result_number(double value);
+/* A JSON string of any bytes: what is not UTF-8 becomes U+FFFD. Null pointer: out of memory. */
+json_t *psc_result_text(const char *bytes, size_t n);
 
 #endif
