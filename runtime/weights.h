@@ -52,7 +52,7 @@ void psc_checkpoint_close(psc_checkpoint **checkpoint);
 /* The model's identity: XXH3-128 over the values of the config that decide the numbers and the
  * tensors in the order of their canonical names (name, dtype, shape, bytes), as 32 hex digits and
  * a final 0. The same however the model is sharded and under whichever names. Reads every byte. */
-void psc_checkpoint_hash(char hex[33], const psc_checkpoint *checkpoint);
+psc_status psc_checkpoint_hash(char hex[33], const psc_checkpoint *checkpoint, psc_error *error);
 
 /* All rows * cols elements of weight as f32, exactly; zeros when data is null. out does not overlap
  * data. */

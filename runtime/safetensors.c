@@ -1,0 +1,209 @@
+/* One safetensors file:
+ *   u64 little-endian n | n bytes of JSON | data
+ *   JSON: {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]}, "__metadata__":
+ * {..}} Offsets count from the data's first byte; sorted, they tile it exactly. Sets:
+ * safetensors_set.c. */
+#include "safetensors.h"
+#include "safetensors_file.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What is being read, for the messages. */
+typedef struct parser {
+    const char *path;
+    const unsigned char *data; /* first byte after the header */
+    size_t data_size, file;
+    psc_tensors *tensors;
+    psc_error *error;
+} parser;
+
+/* Bytes of an element, 0 for a dtype that the format (or this reader) does not know. */
+static size_t element_size(const char *dtype) {
+    static const struct {
+        const char *name;
+        size_t size;
+    } known[] = {{"F32", 4}, {"F16", 2}, {"BF16", 2}, {"F64", 8}, {"I64", 8}, {"U64", 8},
+        {"C64", 8}, {"I32", 4}, {"U32", 4}, {"I16", 2}, {"U16", 2}, {"I8", 1}, {"U8", 1},
+        {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(dtype, known[i].name) == 0) return known[i].size;
+    return 0;
+}
+
+static psc_status bad(const parser *p, const char *name, const char *what) {
+    return psc_fail(p->error, PSC_ERROR_INPUT, "%s: tensor \"%.200s\" %s", p->path, name, what);
+}
+
+/* A whole number of at least 0 as size_t; false otherwise. */
+static bool get_size(json_t *value, size_t *out) {
+    if (!json_is_integer(value) || json_integer_value(value) < 0) return false;
+    unsigned long long n = (unsigned long long)json_integer_value(value);
+    if (n > SIZE_MAX) return false;
+    *out = (size_t)n;
+    return true;
+}
+
+/* shape and dtype -> t->rank, t->shape, t->size. */
+static psc_status read_shape(const parser *p, const char *name, json_t *value, psc_tensor *t) {
+    json_t *dtype = json_object_get(value, "dtype"), *shape = json_object_get(value, "shape");
+    if (!json_is_string(dtype)) return bad(p, name, "has no dtype");
+    size_t size = element_size(json_string_value(dtype));
+    if (size == 0)
+        return psc_fail(p->error, PSC_ERROR_INPUT,
+            "%s: tensor \"%.200s\" has the unknown dtype \"%.30s\"", p->path, name,
+            json_string_value(dtype));
+    memcpy(t->dtype, json_string_value(dtype), json_string_length(dtype) + 1);
+    if (!json_is_array(shape)) return bad(p, name, "has no shape");
+    t->rank = json_array_size(shape);
+    if (t->rank > PSC_TENSOR_RANK) return bad(p, name, "has a shape of more than 8 dimensions");
+    for (size_t i = 0; i < t->rank; i++) {
+        if (!get_size(json_array_get(shape, i), &t->shape[i]))
+            return bad(p, name, "has a shape that is not a list of whole numbers");
+        if (t->shape[i] > 0 && size > SIZE_MAX / t->shape[i])
+            return bad(p, name, "has a shape whose product overflows");
+        size *= t->shape[i];
+    }
+    t->size = size;
+    return PSC_OK;
+}
+
+static psc_status read_offsets(const parser *p, const char *name, json_t *value, psc_tensor *t) {
+    json_t *offsets = json_object_get(value, "data_offsets");
+    size_t begin, end;
+    if (!json_is_array(offsets) || json_array_size(offsets) != 2 ||
+        !get_size(json_array_get(offsets, 0), &begin) ||
+        !get_size(json_array_get(offsets, 1), &end))
+        return bad(p, name, "has no data_offsets [begin, end]");
+    if (begin > end) return bad(p, name, "has data_offsets that end before they begin");
+    if (end > p->data_size)
+        return psc_fail(p->error, PSC_ERROR_INPUT,
+            "%s: tensor \"%.200s\" ends at byte %zu of the data, but the file holds only %zu (is "
+            "it "
+            "truncated?)",
+            p->path, name, end, p->data_size);
+    if (end - begin != t->size)
+        return psc_fail(p->error, PSC_ERROR_INPUT,
+            "%s: tensor \"%.200s\" takes %zu bytes by its data_offsets, but %zu by its dtype and "
+            "shape",
+            p->path, name, end - begin, t->size);
+    t->data = p->data + begin;
+    return PSC_OK;
+}
+
+static psc_status add_tensor(const parser *p, const char *name, json_t *value) {
+    psc_tensors *set = p->tensors;
+    psc_tensor t = {.file = p->file};
+    if (!json_is_object(value)) return bad(p, name, "is not described by an object");
+    psc_status status = read_shape(p, name, value, &t);
+    if (!status) status = read_offsets(p, name, value, &t);
+    if (status) return status;
+    t.name = strdup(name);
+    if (!t.name) return psc_fail(p->error, PSC_ERROR_MEMORY, "no memory for a tensor's name");
+    set->items[set->count++] = t; /* room was made for the whole header */
+    return PSC_OK;
+}
+
+/* Metadata is text by text; nothing in it is used. */
+static psc_status check_metadata(const parser *p, json_t *metadata) {
+    const char *key;
+    json_t *value;
+    if (!json_is_object(metadata))
+        return psc_fail(p->error, PSC_ERROR_INPUT, "%s: __metadata__ is not an object", p->path);
+    json_object_foreach(metadata, key, value) {
+        if (!json_is_string(value))
+            return psc_fail(p->error, PSC_ERROR_INPUT, "%s: __metadata__ \"%.60s\" is not a string",
+                p->path, key);
+    }
+    return PSC_OK;
+}
+
+static int by_data(const void *a, const void *b) {
+    const psc_tensor *s = a, *t = b;
+    if (s->data != t->data) return s->data < t->data ? -1 : 1;
+    return (s->size > t->size) - (s->size < t->size); /* empty tensors before the one they touch */
+}
+
+/* The tensors of this file must tile its data. */
+static psc_status check_coverage(const parser *p, psc_tensor *items, size_t count) {
+    size_t expected = 0;
+    qsort(items, count, sizeof *items, by_data);
+    for (size_t i = 0; i < count; i++) {
+        size_t begin = (size_t)(items[i].data - p->data);
+        if (begin < expected)
+            return psc_fail(p->error, PSC_ERROR_INPUT,
+                "%s: tensors \"%.200s\" and \"%.200s\" overlap", p->path, items[i - 1].name,
+                items[i].name);
+        if (begin > expected)
+            return psc_fail(p->error, PSC_ERROR_INPUT,
+                "%s: %zu bytes before tensor \"%.200s\" belong to no tensor", p->path,
+                begin - expected, items[i].name);
+        expected = begin + items[i].size;
+    }
+    if (expected != p->data_size)
+        return psc_fail(p->error, PSC_ERROR_INPUT, "%s: the last %zu bytes belong to no tensor",
+            p->path, p->data_size - expected);
+    return PSC_OK;
+}
+
+static psc_status add_header(parser *p, json_t *root) {
+    psc_tensors *set = p->tensors;
+    size_t first = set->count, needed = first + json_object_size(root);
+    const char *name;
+    json_t *value;
+    if (needed > set->capacity) {
+        psc_tensor *items = realloc(set->items, needed * sizeof *items);
+        if (!items)
+            return psc_fail(p->error, PSC_ERROR_MEMORY, "no memory for %zu tensors", needed);
+        set->items = items;
+        set->capacity = needed;
+    }
+    json_object_foreach(root, name, value) {
+        bool metadata = strcmp(name, "__metadata__") == 0;
+        psc_status status = metadata ? check_metadata(p, value) : add_tensor(p, name, value);
+        if (status) return status;
+    }
+    if (set->count == first && p->data_size == 0) return PSC_OK;
+    return check_coverage(p, set->items + first, set->count - first);
+}
+
+/* The header's length and where the data starts. */
+static psc_status find_header(
+    const char *path, const psc_mapping *map, size_t *length, psc_error *error) {
+    uint64_t n = 0;
+    if (map->size < 8)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "%s has %zu bytes, too few for a safetensors file (is it truncated?)", path, map->size);
+    for (int i = 7; i >= 0; i--) n = n << 8 | map->data[i];
+    if (n > PSC_SAFETENSORS_HEADER_CAP)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "%s: the header claims %llu bytes, more than the %zu allowed (is it a safetensors "
+            "file?)",
+            path, (unsigned long long)n, PSC_SAFETENSORS_HEADER_CAP);
+    if (n > map->size - 8)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "%s: the header claims %llu bytes, but only %zu follow (is the file truncated?)", path,
+            (unsigned long long)n, map->size - 8);
+    if (n == 0 || map->data[8] != '{')
+        return psc_fail(error, PSC_ERROR_INPUT, "%s: the header is not a JSON object", path);
+    *length = (size_t)n;
+    return PSC_OK;
+}
+
+psc_status psc_tensors_add_file(psc_tensors *set, size_t file, const char *path, psc_error *error) {
+    const psc_mapping *map = &set->files[file].mapping;
+    json_error_t parse;
+    size_t length = 0;
+    psc_status status = psc_map_file(&set->files[file].mapping, path, error);
+    if (!status) status = find_header(path, map, &length, error);
+    if (status) return status;
+    parser p = {path, map->data + 8 + length, map->size - 8 - length, file, set, error};
+    json_t *root = json_loadb((const char *)map->data + 8, length, JSON_REJECT_DUPLICATES, &parse);
+    if (!root)
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "%s: the header is not valid JSON: %s", path, parse.text);
+    status = add_header(&p, root);
+    json_decref(root);
+    return status;
+}

@@ -1,0 +1,53 @@
+/* safetensors files, one or a sharded set, read without trust in anything they claim.
+ * Private to runtime/, included by tests/. Includes files.h only.
+ * Threads: an open set is immutable; any number of threads may read it.
+ * Ownership: opened by **, closed by **; names and data live until psc_tensors_close. */
+#ifndef SAFETENSORS_H
+#define SAFETENSORS_H
+
+#include "files.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The format allows headers of 100 MB; a model of 1,000 tensors needs 100 kB. Parsed JSON takes up
+ * to forty times its text, so the cap is what keeps a lying file from taking the memory. */
+#define PSC_SAFETENSORS_HEADER_CAP ((size_t)16 << 20)
+#define PSC_TENSOR_RANK 8
+
+typedef struct psc_tensor {
+    char *name;
+    char dtype[12]; /* as written: "F32", "F16", "BF16", "I64", "BOOL", ... */
+    size_t rank, shape[PSC_TENSOR_RANK];
+    const unsigned char *data; /* row-major, little-endian, any alignment */
+    size_t size;               /* bytes: the product of shape times the dtype's size */
+    size_t file;               /* index into psc_tensors.files */
+} psc_tensor;
+
+typedef struct psc_tensor_file {
+    char *name; /* file name inside the folder */
+    psc_mapping mapping;
+} psc_tensor_file;
+
+/* All tensors of a folder, sorted by name; no name occurs twice. */
+typedef struct psc_tensors {
+    psc_tensor *items;
+    size_t count, capacity;
+    psc_tensor_file *files;
+    size_t n_files;
+} psc_tensors;
+
+/* Opens folder/model.safetensors or, where there is none, the shards that
+ * folder/model.safetensors.index.json lists. Every header is checked whole: lengths, dtypes,
+ * shapes, and that the tensors cover the data without overlap or gap; with an index also that each
+ * tensor lies in the shard it names and in no other. */
+psc_status psc_tensors_open(psc_tensors **out, const char *folder, psc_error *error);
+void psc_tensors_close(psc_tensors **tensors);
+
+/* The tensor of that name, or null. */
+const psc_tensor *psc_tensors_find(const psc_tensors *tensors, const char *name);
+
+/* One file, opened by itself (other uses than a model's folder). */
+psc_status psc_tensors_open_file(psc_tensors **out, const char *path, psc_error *error);
+
+#endif
