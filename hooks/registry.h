@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "psc_hooks.h"
 #include "psc_plugin.h"
 
 typedef struct psc_registry psc_registry;

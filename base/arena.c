@@ -1,0 +1,61 @@
+/* An arena as a list of blocks, each zeroed and 64-byte aligned; aligned_alloc with checked sizes.
+ */
+#include "arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGNMENT 64u
+#define BLOCK_BYTES (1u << 16)
+
+struct psc_arena_block {
+    struct psc_arena_block *next;
+    uint64_t used, size; /* bytes after the header */
+};
+
+/* Room for the header that keeps what follows aligned. */
+#define HEADER_BYTES ALIGNMENT
+
+void *psc_aligned_alloc(uint64_t bytes) {
+    if (bytes > SIZE_MAX / 2) return NULL;
+    bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return aligned_alloc(ALIGNMENT, bytes ? (size_t)bytes : ALIGNMENT);
+}
+
+void *psc_aligned_calloc(uint64_t bytes) {
+    void *memory = psc_aligned_alloc(bytes);
+    if (memory) memset(memory, 0, (size_t)bytes);
+    return memory;
+}
+
+void psc_aligned_free(void *memory) {
+    free(memory);
+}
+
+void *psc_arena_alloc(psc_arena *arena, uint64_t bytes) {
+    if (bytes > SIZE_MAX / 4) return NULL;
+    bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (arena->cap && bytes > arena->cap - arena->bytes) return NULL;
+    struct psc_arena_block *block = arena->blocks;
+    if (!block || block->size - block->used < bytes) {
+        uint64_t size = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+        block = psc_aligned_calloc(HEADER_BYTES + size);
+        if (!block) return NULL;
+        block->size = size;
+        block->next = arena->blocks;
+        arena->blocks = block;
+    }
+    void *memory = (char *)block + HEADER_BYTES + block->used;
+    block->used += bytes;
+    arena->bytes += bytes;
+    return memory;
+}
+
+void psc_arena_clear(psc_arena *arena) {
+    while (arena->blocks) {
+        struct psc_arena_block *next = arena->blocks->next;
+        psc_aligned_free(arena->blocks);
+        arena->blocks = next;
+    }
+    arena->bytes = 0;
+}

@@ -1,0 +1,73 @@
+/* The table of hook points and their full names. */
+#include "registry.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct point_row {
+    const char *name, *shape;
+    int layered;
+} point_row;
+
+static const point_row points[PSC_POINT_COUNT] = {
+#define POINT_ROW(id, name, shape, layered) {name, shape, layered},
+    PSC_POINTS(POINT_ROW)
+#undef POINT_ROW
+};
+
+const char *psc_point_suffix(psc_point point) {
+    return points[point].name;
+}
+
+const char *psc_point_shape(psc_point point) {
+    return points[point].shape;
+}
+
+bool psc_point_has_layer(psc_point point) {
+    return points[point].layered;
+}
+
+bool psc_point_has_heads(psc_point point) {
+    return points[point].shape[0] == 'H';
+}
+
+void psc_point_name(char *out, size_t size, psc_point point, int32_t layer) {
+    if (!psc_point_has_layer(point))
+        snprintf(out, size, "%s", points[point].name);
+    else if (layer >= 0)
+        snprintf(out, size, "blocks.%d.%s", (int)layer, points[point].name);
+    else
+        snprintf(out, size, "blocks.{l}.%s", points[point].name);
+}
+
+/* After "blocks.": the layer, or -2 for '*'; *rest is what follows the '.'. -1: neither. */
+static int32_t parse_layer(const char *text, const char **rest) {
+    if (text[0] == '*' && text[1] == '.') {
+        *rest = text + 2;
+        return -2;
+    }
+    int32_t layer = 0;
+    const char *s = text;
+    for (; *s >= '0' && *s <= '9' && layer < 100000; s++) layer = layer * 10 + (*s - '0');
+    if (s == text || *s != '.') return -1;
+    *rest = s + 1;
+    return layer;
+}
+
+psc_status psc_point_parse(psc_point *point, int32_t *layer, const char *name, psc_error *error) {
+    const char *suffix = name;
+    *layer = -1;
+    bool layered = strncmp(name, "blocks.", 7) == 0;
+    if (layered) *layer = parse_layer(name + 7, &suffix);
+    for (int i = 0; i < PSC_POINT_COUNT; i++) {
+        if (strcmp(points[i].name, suffix) != 0 || points[i].layered != (int)layered) continue;
+        if (layered && *layer == -1) break;
+        *point = (psc_point)i;
+        return PSC_OK;
+    }
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "unknown hook point '%.100s': names are like hook_embed, blocks.0.attn.hook_z or "
+        "blocks.*.hook_resid_post",
+        name);
+}

@@ -1,0 +1,361 @@
+/* Subscriptions by point; delivery: editors in order, then observers, each with what its filter
+ * lets through. A filter that takes everything gets the tensor itself, any other a gathered copy.
+ */
+#include "registry.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct subscription {
+    psc_filter filter; /* arrays owned */
+    psc_event_fn callback;
+    void *payload;
+    psc_subscriber subscriber;
+    psc_point point;
+    bool editor;
+} subscription;
+
+typedef struct buffer {
+    void *data;
+    size_t bytes;
+} buffer;
+
+struct psc_registry {
+    int32_t n_layers, n_heads;
+    bool parallel_residual;
+    subscription *list;
+    size_t n, capacity;
+    size_t editors[PSC_POINT_COUNT], observers[PSC_POINT_COUNT]; /* how many; edited_only apart */
+    size_t edit_observers[PSC_POINT_COUNT];
+    buffer before, gathered, gathered_before, rows; /* grow to what delivery needs, then stay */
+};
+
+psc_status psc_registry_open(psc_registry **out, int32_t n_layers, int32_t n_heads,
+    bool parallel_residual, psc_error *error) {
+    *out = calloc(1, sizeof **out);
+    if (!*out) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the hook registry");
+    (*out)->n_layers = n_layers;
+    (*out)->n_heads = n_heads;
+    (*out)->parallel_residual = parallel_residual;
+    return PSC_OK;
+}
+
+static void count(psc_registry *registry, const subscription *s, bool up) {
+    size_t *counter = s->editor               ? registry->editors
+                      : s->filter.edited_only ? registry->edit_observers
+                                              : registry->observers;
+    counter[s->point] += up ? 1 : (size_t)-1;
+}
+
+static void drop(psc_registry *registry, size_t i) {
+    subscription *s = &registry->list[i];
+    count(registry, s, false);
+    free((void *)s->filter.layers);
+    free((void *)s->filter.heads);
+    memmove(s, s + 1, (registry->n - i - 1) * sizeof *s);
+    registry->n--;
+}
+
+void psc_registry_close(psc_registry **registry) {
+    if (!*registry) return;
+    while ((*registry)->n) drop(*registry, (*registry)->n - 1);
+    free((*registry)->list);
+    free((*registry)->before.data);
+    free((*registry)->gathered.data);
+    free((*registry)->gathered_before.data);
+    free((*registry)->rows.data);
+    free(*registry);
+    *registry = NULL;
+}
+
+/* Copies n indices below limit into *out; null on a wrong one or without memory. */
+static psc_status copy_indices(const int32_t **out, const int32_t *in, int32_t n, int32_t limit,
+    const char *what, psc_error *error) {
+    *out = NULL;
+    if (n < 0 || (n > 0 && !in))
+        return psc_fail(error, PSC_ERROR_INPUT, "a filter's list of %ss is broken", what);
+    if (n == 0) return PSC_OK;
+    for (int32_t i = 0; i < n; i++) {
+        if (in[i] < 0 || in[i] >= limit)
+            return psc_fail(error, PSC_ERROR_INPUT, "there is no %s %d: the model has %d", what,
+                (int)in[i], (int)limit);
+        if (i > 0 && in[i] <= in[i - 1])
+            return psc_fail(
+                error, PSC_ERROR_INPUT, "a filter's %ss must be in ascending order", what);
+    }
+    int32_t *copy = malloc((size_t)n * sizeof *copy);
+    if (!copy) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a filter");
+    memcpy(copy, in, (size_t)n * sizeof *copy);
+    *out = copy;
+    return PSC_OK;
+}
+
+/* A checked copy of filter (nullable) for this model and point. */
+static psc_status copy_filter(psc_filter *out, const psc_registry *registry, psc_point point,
+    const psc_filter *filter, psc_error *error) {
+    *out = (psc_filter)PSC_FILTER_INIT;
+    if (!filter) return PSC_OK;
+    size_t size = filter->struct_size < sizeof *out ? filter->struct_size : sizeof *out;
+    memcpy(out, filter, size);
+    const int32_t *layers = out->layers, *heads = out->heads;
+    out->layers = out->heads = NULL;
+    if (out->rows < PSC_ROWS_ALL || out->rows > PSC_ROWS_RANGE)
+        return psc_fail(error, PSC_ERROR_INPUT, "a filter's rows mode %d is unknown", out->rows);
+    if (out->n_layers && !psc_point_has_layer(point))
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "%s has no layers to choose from", psc_point_suffix(point));
+    if (out->n_heads && !psc_point_has_heads(point))
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "%s has no heads to choose from", psc_point_suffix(point));
+    psc_status status =
+        copy_indices(&out->layers, layers, out->n_layers, registry->n_layers, "layer", error);
+    if (status == PSC_OK)
+        status = copy_indices(&out->heads, heads, out->n_heads, registry->n_heads, "head", error);
+    if (status != PSC_OK) free((void *)out->layers);
+    return status;
+}
+
+psc_status psc_registry_add(psc_registry *registry, psc_point point, bool editor,
+    const psc_filter *filter, psc_event_fn callback, void *payload,
+    const psc_subscriber *subscriber, psc_error *error) {
+    if ((int)point < 0 || point >= PSC_POINT_COUNT || !callback)
+        return psc_fail(error, PSC_ERROR_INPUT, "unknown hook point number %d", (int)point);
+    if (point == PSC_HOOK_RESID_MID && registry->parallel_residual)
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "a model with parallel residual has no hook_resid_mid");
+    if (registry->n == registry->capacity) {
+        size_t capacity = registry->capacity ? 2 * registry->capacity : 16;
+        subscription *list = realloc(registry->list, capacity * sizeof *list);
+        if (!list) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a hook");
+        registry->list = list;
+        registry->capacity = capacity;
+    }
+    subscription *s = &registry->list[registry->n];
+    psc_status status = copy_filter(&s->filter, registry, point, filter, error);
+    if (status != PSC_OK) return status;
+    s->callback = callback;
+    s->payload = payload;
+    s->subscriber = *subscriber;
+    s->point = point;
+    s->editor = editor;
+    registry->n++;
+    count(registry, s, true);
+    return PSC_OK;
+}
+
+void psc_registry_remove(psc_registry *registry, const void *owner) {
+    for (size_t i = registry->n; i-- > 0;)
+        if (registry->list[i].subscriber.owner == owner) drop(registry, i);
+}
+
+void psc_registry_end_run(psc_registry *registry) {
+    for (size_t i = registry->n; i-- > 0;)
+        if (registry->list[i].subscriber.transient) drop(registry, i);
+}
+
+bool psc_filter_has_row(const psc_filter *filter, const psc_row *row) {
+    if (filter->rows == PSC_ROWS_LAST) return row->next < 0;
+    if (filter->rows == PSC_ROWS_RANGE)
+        return row->position >= filter->row_begin && row->position < filter->row_end;
+    return true;
+}
+
+static bool has_layer(const psc_filter *filter, int32_t layer) {
+    for (int32_t i = 0; i < filter->n_layers; i++)
+        if (filter->layers[i] == layer) return true;
+    return filter->n_layers == 0;
+}
+
+static bool wants(
+    const subscription *s, psc_point point, int32_t layer, const psc_row *rows, int32_t n_rows) {
+    if (s->point != point || !has_layer(&s->filter, layer)) return false;
+    if (s->filter.rows == PSC_ROWS_ALL) return n_rows > 0;
+    for (int32_t i = 0; i < n_rows; i++)
+        if (psc_filter_has_row(&s->filter, &rows[i])) return true;
+    return false;
+}
+
+bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t layer,
+    const psc_row *rows, int32_t n_rows) {
+    if (registry->observers[point] + registry->editors[point] == 0) return false;
+    for (size_t i = 0; i < registry->n; i++) {
+        const subscription *s = &registry->list[i];
+        if (!s->editor && s->filter.edited_only) continue;
+        if (wants(s, point, layer, rows, n_rows)) return true;
+    }
+    return false;
+}
+
+bool psc_registry_wants_row(
+    const psc_registry *registry, psc_point point, int32_t layer, const psc_row *row) {
+    return psc_registry_wants(registry, point, layer, row, 1);
+}
+
+bool psc_registry_edits(const psc_registry *registry, psc_point point, int32_t layer,
+    const psc_row *rows, int32_t n_rows) {
+    if (registry->editors[point] == 0) return false;
+    for (size_t i = 0; i < registry->n; i++)
+        if (registry->list[i].editor && wants(&registry->list[i], point, layer, rows, n_rows))
+            return true;
+    return false;
+}
+
+/* --- delivery -------------------------------------------------------------------------------- */
+
+static void *reserve(buffer *b, size_t bytes) {
+    if (b->bytes < bytes) {
+        void *data = realloc(b->data, bytes);
+        if (!data) return NULL;
+        b->data = data;
+        b->bytes = bytes;
+    }
+    return b->data;
+}
+
+static size_t elements(const psc_view *view) {
+    size_t n = 1;
+    for (int32_t i = 0; i < view->n_axes; i++) n *= (size_t)view->shape[i];
+    return n;
+}
+
+/* The same shape over dense memory. */
+static psc_view dense(const psc_view *like, float *data) {
+    psc_view view = *like;
+    view.data = data;
+    int64_t stride = 1;
+    for (int32_t i = view.n_axes - 1; i >= 0; i--) {
+        view.stride[i] = stride;
+        stride *= view.shape[i];
+    }
+    return view;
+}
+
+/* What a subscription gets of a tensor: which rows (indices into the chunk), which heads. */
+typedef struct selection {
+    const int32_t *rows; /* null: all */
+    const int32_t *heads;
+} selection;
+
+/* Copies between the whole tensor and a dense part of it; in: from the part into the whole. */
+static void copy_part(
+    const psc_view *whole, const psc_view *part, const selection *chosen, bool in) {
+    int64_t n1 = part->n_axes > 1 ? part->shape[1] : 1;
+    int64_t n2 = part->n_axes > 2 ? part->shape[2] : 1;
+    /* With two axes the second is contiguous and is copied whole. */
+    bool flat = part->n_axes <= 2;
+    for (int64_t r = 0; r < part->shape[0]; r++) {
+        float *row = whole->data + (chosen->rows ? chosen->rows[r] : r) * whole->stride[0];
+        float *dense_row = part->data + r * part->stride[0];
+        for (int64_t h = 0; h < (flat ? 1 : n1); h++) {
+            float *a = row + (flat ? 0 : (chosen->heads ? chosen->heads[h] : h) * whole->stride[1]);
+            float *b = dense_row + (flat ? 0 : h * part->stride[1]);
+            size_t bytes = (size_t)(flat ? n1 : n2) * sizeof *a;
+            memcpy(in ? a : b, in ? b : a, bytes);
+        }
+    }
+}
+
+typedef struct delivery {
+    psc_registry *registry;
+    const psc_row *rows;
+    int32_t n_rows, layer;
+    const psc_view *tensor;
+    psc_view before; /* data null: unchanged */
+    psc_error *error;
+} delivery;
+
+static psc_status call(const subscription *s, psc_event *event, psc_error *error) {
+    psc_error ignored;
+    if (!error) error = &ignored;
+    error->status = PSC_OK;
+    if (s->callback(event, s->payload) == 0) return PSC_OK;
+    if (error->status != PSC_OK) return error->status;
+    char name[64];
+    psc_point_name(name, sizeof name, (psc_point)event->point, event->layer);
+    if (s->subscriber.name)
+        return psc_fail(
+            error, PSC_ERROR_PLUGIN, "plugin %s stopped the run at %s", s->subscriber.name, name);
+    return psc_fail(error, PSC_ERROR_PLUGIN, "a hook stopped the run at %s", name);
+}
+
+/* Which rows the filter takes: *n of them, their psc_rows and indices in the registry's buffer. */
+static psc_status choose_rows(const delivery *d, const subscription *s, const psc_row **rows,
+    const int32_t **indices, int32_t *n) {
+    psc_row *copy =
+        reserve(&d->registry->rows, (size_t)d->n_rows * (sizeof *copy + sizeof **indices));
+    if (!copy) return psc_fail(d->error, PSC_ERROR_MEMORY, "no memory to deliver an event");
+    int32_t *index = (int32_t *)(copy + d->n_rows);
+    *n = 0;
+    for (int32_t i = 0; i < d->n_rows; i++) {
+        if (!psc_filter_has_row(&s->filter, &d->rows[i])) continue;
+        copy[*n] = d->rows[i];
+        index[(*n)++] = i;
+    }
+    *rows = copy;
+    *indices = index;
+    return PSC_OK;
+}
+
+/* Calls s with the part of the tensor that its filter takes. */
+static psc_status deliver_part(const delivery *d, const subscription *s, psc_event *event) {
+    selection chosen = {NULL, NULL};
+    psc_status status = choose_rows(d, s, &event->rows, &chosen.rows, &event->n_rows);
+    if (status != PSC_OK) return status;
+    psc_view shape = *d->tensor;
+    shape.shape[0] = event->n_rows;
+    if (s->filter.n_heads) {
+        chosen.heads = event->heads = s->filter.heads;
+        shape.shape[1] = event->n_heads = s->filter.n_heads;
+    }
+    size_t bytes = elements(&shape) * sizeof(float);
+    float *part = reserve(&d->registry->gathered, bytes);
+    float *old = d->before.data ? reserve(&d->registry->gathered_before, bytes) : NULL;
+    if (!part || (d->before.data && !old))
+        return psc_fail(d->error, PSC_ERROR_MEMORY, "no memory to deliver an event");
+    event->tensor = dense(&shape, part);
+    copy_part(d->tensor, &event->tensor, &chosen, false);
+    if (old) {
+        event->before = dense(&shape, old);
+        copy_part(&d->before, &event->before, &chosen, false);
+    }
+    status = call(s, event, d->error);
+    if (status == PSC_OK && s->editor) copy_part(d->tensor, &event->tensor, &chosen, true);
+    return status;
+}
+
+static psc_status deliver_to(const delivery *d, const subscription *s) {
+    psc_event event = {.struct_size = sizeof event,
+        .point = s->point,
+        .layer = d->layer,
+        .n_rows = d->n_rows,
+        .rows = d->rows,
+        .tensor = *d->tensor,
+        .before = s->editor ? (psc_view){0} : d->before};
+    if (s->filter.rows == PSC_ROWS_ALL && s->filter.n_heads == 0) return call(s, &event, d->error);
+    return deliver_part(d, s, &event);
+}
+
+psc_status psc_registry_deliver(psc_registry *registry, psc_point point, int32_t layer,
+    const psc_row *rows, int32_t n_rows, const psc_view *tensor, psc_error *error) {
+    delivery d = {registry, rows, n_rows, layer, tensor, {0}, error};
+    bool edited = psc_registry_edits(registry, point, layer, rows, n_rows);
+    if (edited && registry->observers[point] + registry->edit_observers[point] > 0) {
+        float *copy = reserve(&registry->before, elements(tensor) * sizeof *copy);
+        if (!copy) return psc_fail(error, PSC_ERROR_MEMORY, "no memory to deliver an event");
+        d.before = dense(tensor, copy);
+        copy_part(tensor, &d.before, &(selection){NULL, NULL}, false);
+    }
+    psc_view before = d.before;
+    for (int editors = 1; editors >= 0; editors--) {
+        for (size_t i = 0; i < registry->n; i++) {
+            const subscription *s = &registry->list[i];
+            if (s->editor != (bool)editors || !wants(s, point, layer, rows, n_rows)) continue;
+            if (!s->editor && s->filter.edited_only && !edited) continue;
+            d.before = before;
+            psc_status status = deliver_to(&d, s);
+            if (status != PSC_OK) return status;
+        }
+    }
+    return PSC_OK;
+}
