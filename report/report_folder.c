@@ -1,0 +1,40 @@
+/* The output folder: results.json and tensors.safetensors, whole or not at all. */
+#include "report.h"
+
+#include "files.h"
+#include "results.h"
+
+psc_status psc_report_check_folder(const char *folder, psc_error *error) {
+    psc_output *output;
+    psc_status status = psc_output_begin(&output, folder, error);
+    psc_output_abort(&output);
+    return status;
+}
+
+typedef psc_status (*write_fn)(const psc_results *results, FILE *out, psc_error *error);
+
+static psc_status write_one(psc_output *output, const char *name, write_fn write,
+    const psc_results *results, psc_error *error) {
+    FILE *file;
+    psc_status status = psc_output_open(&file, output, name, error);
+    if (status) return status;
+    status = write(results, file, error);
+    /* Once a write has failed its sentence stands: closing would say the same, less exactly. */
+    psc_status closed = psc_output_close(&file, output, name, status ? NULL : error);
+    return status ? status : closed;
+}
+
+psc_status psc_report_folder(const psc_results *results, const char *folder, psc_error *error) {
+    psc_output *output;
+    psc_status status = psc_output_begin(&output, folder, error);
+    if (status) return status;
+    status = write_one(output, "results.json", psc_report_json, results, error);
+    if (!status)
+        status = write_one(output, "tensors.safetensors", psc_report_tensors, results, error);
+    if (status) {
+        psc_error_prefix(error, status, folder);
+        psc_output_abort(&output);
+        return status;
+    }
+    return psc_output_commit(&output, error);
+}

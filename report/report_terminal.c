@@ -1,0 +1,261 @@
+/* The summary for a person: what was run on which text, then a block a plugin. A bar's length is
+ * |value| / max |value| of its list, in eighths of a column; its colour is its sign. */
+#include "report.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "results.h"
+#include "terminal_text.h"
+
+#define STYLE_BOLD "1"
+#define STYLE_DIM "2"
+#define STYLE_POSITIVE "36" /* cyan and red: told apart by the colour-blind too */
+#define STYLE_NEGATIVE "31"
+
+enum { MIN_WIDTH = 40, MAX_WIDTH = 120, LABEL_COLUMNS = 28, BAR_COLUMNS = 48 };
+
+psc_report_style psc_report_style_of(FILE *stream) {
+    psc_report_style style = {.width = 80, .colour = false};
+    const char *columns = getenv("COLUMNS"), *term = getenv("TERM"), *plain = getenv("NO_COLOR");
+    if (!isatty(fileno(stream))) return style;
+    struct winsize size;
+    if (ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        style.width = size.ws_col;
+    else if (columns && atoi(columns) > 0)
+        style.width = atoi(columns);
+    if (style.width < MIN_WIDTH) style.width = MIN_WIDTH;
+    if (style.width > MAX_WIDTH) style.width = MAX_WIDTH;
+    style.colour = !(plain && *plain) && term && strcmp(term, "dumb") != 0;
+    return style;
+}
+
+typedef struct printer {
+    FILE *out;
+    psc_report_style style;
+} printer;
+
+static void style_on(const printer *p, const char *code) {
+    if (p->style.colour) fprintf(p->out, "\033[%sm", code);
+}
+
+static void style_off(const printer *p) {
+    if (p->style.colour) fputs("\033[0m", p->out);
+}
+
+/* A copy that is safe to print; null when out of memory. */
+static char *escaped(const char *text) {
+    size_t bytes = strlen(text);
+    char *copy = bytes < SIZE_MAX / 12 ? malloc(10 * bytes + 1) : NULL;
+    if (copy) psc_report_escape(copy, 10 * bytes + 1, text, bytes);
+    return copy;
+}
+
+/* Decimals that show the largest of the values with about four digits; -1: all are integers; -2:
+ * so large or small that they need an exponent. */
+static int decimals_for(const double *values, int n) {
+    double most = 0;
+    bool integers = true;
+    for (int i = 0; i < n; i++) {
+        if (!isfinite(values[i])) continue;
+        if (fabs(values[i]) > most) most = fabs(values[i]);
+        if (values[i] != floor(values[i])) integers = false;
+    }
+    if (integers && most < 1e12) return -1;
+    if (most >= 1e7 || most < 1e-3) return -2;
+    return most >= 1000 ? 1 : most >= 10 ? 2 : most >= 0.1 ? 3 : 5;
+}
+
+static void format_number(char *out, size_t size, double value, int decimals, bool with_sign) {
+    if (isnan(value))
+        snprintf(out, size, "n/a");
+    else if (isinf(value))
+        snprintf(out, size, value > 0 ? "+inf" : "-inf");
+    else if (decimals == -2)
+        snprintf(out, size, with_sign ? "%+.3e" : "%.3e", value);
+    else
+        snprintf(out, size, with_sign ? "%+.*f" : "%.*f", decimals < 0 ? 0 : decimals, value);
+}
+
+/* Eighths of a column. Without colour a negative bar is drawn shaded, in whole columns. */
+static void print_bar(const printer *p, double value, double most, int columns) {
+    static const char *const parts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+    if (!isfinite(value) || !(most > 0)) return;
+    int eighths = (int)lround(fabs(value) / most * 8 * columns);
+    bool shaded = value < 0 && !p->style.colour;
+    if (shaded) eighths = (eighths + 7) / 8 * 8;
+    style_on(p, value < 0 ? STYLE_NEGATIVE : STYLE_POSITIVE);
+    for (int i = 0; i < eighths / 8; i++) fputs(shaded ? "░" : "█", p->out);
+    fputs(parts[eighths % 8], p->out);
+    style_off(p);
+}
+
+typedef struct bar_columns {
+    int label, number, bar, decimals;
+    double most; /* largest |value| */
+    bool with_sign;
+} bar_columns;
+
+static bar_columns measure_bars(const psc_result_bars *bars, char *const *labels, int width) {
+    bar_columns c = {.decimals = decimals_for(bars->values, bars->n)};
+    for (int i = 0; i < bars->n; i++) {
+        if (bars->values[i] < 0) c.with_sign = true;
+        if (isfinite(bars->values[i])) c.most = fmax(c.most, fabs(bars->values[i]));
+        int columns = psc_text_columns(labels[i]);
+        if (columns > c.label) c.label = columns < LABEL_COLUMNS ? columns : LABEL_COLUMNS;
+    }
+    for (int i = 0; i < bars->n; i++) {
+        char number[64];
+        format_number(number, sizeof number, bars->values[i], c.decimals, c.with_sign);
+        if ((int)strlen(number) > c.number) c.number = (int)strlen(number);
+    }
+    c.bar = width - 4 - c.label - 2 - c.number - 2;
+    if (c.bar > BAR_COLUMNS) c.bar = BAR_COLUMNS;
+    if (c.bar < 4) c.bar = 4;
+    return c;
+}
+
+static bool print_bars(const printer *p, const psc_result_bars *bars) {
+    char **labels = calloc(bars->n ? (size_t)bars->n : 1, sizeof *labels);
+    char *title = escaped(bars->title), *unit = escaped(bars->unit);
+    bool complete = labels && title && unit;
+    for (int i = 0; complete && i < bars->n; i++) {
+        labels[i] = escaped(bars->labels[i]);
+        complete = labels[i] != NULL;
+    }
+    if (!complete) goto done;
+    fprintf(p->out, "\n  ");
+    style_on(p, STYLE_BOLD);
+    fputs(title, p->out);
+    style_off(p);
+    if (*unit) fprintf(p->out, " (%s)", unit);
+    fputc('\n', p->out);
+    bar_columns c = measure_bars(bars, labels, p->style.width);
+    for (int i = 0; i < bars->n; i++) {
+        char number[64];
+        format_number(number, sizeof number, bars->values[i], c.decimals, c.with_sign);
+        fputs("    ", p->out);
+        psc_text_field(p->out, labels[i], c.label);
+        fprintf(p->out, "  %*s  ", c.number, number);
+        print_bar(p, bars->values[i], c.most, c.bar);
+        fputc('\n', p->out);
+    }
+done:
+    for (int i = 0; labels && i < bars->n; i++) free(labels[i]);
+    free(labels);
+    free(title);
+    free(unit);
+    return complete;
+}
+
+static bool print_sentence(const printer *p, const char *sentence) {
+    char *text = escaped(sentence);
+    if (text) psc_text_wrap(p->out, text, 2, p->style.width);
+    free(text);
+    return text != NULL;
+}
+
+static bool print_section(const printer *p, const psc_result_section *section) {
+    char *name = escaped(section->name);
+    if (!name) return false;
+    fputc('\n', p->out);
+    style_on(p, STYLE_BOLD);
+    fprintf(p->out, "%s ", name);
+    style_off(p);
+    style_on(p, STYLE_DIM);
+    for (int i = psc_text_columns(name) + 1; i < p->style.width; i++) fputs("─", p->out);
+    style_off(p);
+    fputc('\n', p->out);
+    free(name);
+    bool complete = true, after_bars = false;
+    for (int i = 0; complete && i < section->n_items; i++) {
+        const psc_result_item *item = &section->items[i];
+        if (item->sentence && after_bars) fputc('\n', p->out);
+        complete = item->sentence ? print_sentence(p, item->sentence) : print_bars(p, &item->bars);
+        after_bars = !item->sentence;
+    }
+    return complete;
+}
+
+static const char *text_at(const psc_results *results, const char *object, const char *key) {
+    return json_string_value(json_object_get(json_object_get(results->head, object), key));
+}
+
+static void print_model(const printer *p, const psc_results *results) {
+    const char *path = text_at(results, "model", "path"), *hash = text_at(results, "model", "hash");
+    const char *version = text_at(results, "pythiascope", "version");
+    const char *isa = text_at(results, "run", "isa");
+    json_t *threads = json_object_get(json_object_get(results->head, "run"), "threads");
+    const char *name = path ? strrchr(path, '/') : NULL;
+    char shown[128];
+    name = name && name[1] ? name + 1 : path ? path : "a model";
+    psc_report_escape(shown, sizeof shown, name, strlen(name));
+    style_on(p, STYLE_BOLD);
+    fputs(shown, p->out);
+    style_off(p);
+    style_on(p, STYLE_DIM);
+    if (hash) fprintf(p->out, "  %.16s", hash);
+    fprintf(p->out, "  pythiascope %s", version ? version : "");
+    if (isa) fprintf(p->out, ", %s", isa);
+    if (json_is_integer(threads)) {
+        json_int_t n = json_integer_value(threads);
+        fprintf(p->out, ", %lld thread%s", (long long)n, n == 1 ? "" : "s");
+    }
+    style_off(p);
+    fputc('\n', p->out);
+}
+
+/* One token as it is shown: its text, escaped, or #ID. */
+static void token_text(char *out, size_t size, const json_t *token) {
+    const char *text = json_string_value(json_object_get(token, "text"));
+    if (text && *text)
+        psc_report_escape(out, size, text, strlen(text));
+    else
+        snprintf(out, size, "#%lld", (long long)json_integer_value(json_object_get(token, "id")));
+}
+
+/* The tokens with their borders marked; of a long text the last ones. */
+static void print_tokens(const printer *p, const psc_results *results) {
+    json_t *tokens = json_object_get(results->head, "tokens");
+    size_t n = json_array_size(tokens), first = n;
+    int room = 2 * (p->style.width - 4) - 12;
+    char text[96];
+    while (first > 0) {
+        token_text(text, sizeof text, json_array_get(tokens, first - 1));
+        room -= psc_text_columns(text) + 1;
+        if (room < 0 && first < n) break;
+        first--;
+    }
+    if (n == 0) return;
+    fprintf(p->out, "%zu token%s: ", n, n == 1 ? "" : "s");
+    if (first > 0) fputs("… ", p->out);
+    for (size_t i = first; i < n; i++) {
+        token_text(text, sizeof text, json_array_get(tokens, i));
+        if (i > first) {
+            style_on(p, STYLE_DIM);
+            fputs("|", p->out);
+            style_off(p);
+        }
+        fputs(text, p->out);
+    }
+    fputc('\n', p->out);
+}
+
+psc_status psc_report_summary(
+    const psc_results *results, FILE *out, psc_report_style style, psc_error *error) {
+    printer p = {out, style};
+    bool complete = true;
+    errno = 0;
+    print_model(&p, results);
+    print_tokens(&p, results);
+    for (int i = 0; complete && i < results->n_sections; i++)
+        complete = print_section(&p, &results->sections[i]);
+    if (!complete) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the summary");
+    if (fflush(out) == 0 && !ferror(out)) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_IO, "cannot write the summary: %s",
+        errno ? strerror(errno) : "the output failed");
+}

@@ -1,0 +1,18 @@
+/* Text on a terminal: its width in columns, cutting, wrapping.
+ * Private to report/ and tests/.
+ * Threads: reentrant.
+ * Ownership: nothing is kept. */
+#ifndef TERMINAL_TEXT_H
+#define TERMINAL_TEXT_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+/* Columns that text takes; broken UTF-8 counts one a byte. */
+int psc_text_columns(const char *text);
+/* Prints text in a field of `columns`, cut with an ellipsis or padded on the right. */
+void psc_text_field(FILE *out, const char *text, int columns);
+/* Prints text wrapped at spaces to `width` columns, every line indented by `indent`. */
+void psc_text_wrap(FILE *out, const char *text, int indent, int width);
+
+#endif
