@@ -14,6 +14,8 @@
 #define ECX_FMA (1u << 12)
 #define ECX_OSXSAVE (1u << 27)
 #define ECX_AVX (1u << 28)
+#define ECX_F16C (1u << 29)
+#define EBX_AVX2 (1u << 5)
 #define XCR0_SSE_AVX 6u
 
 /* Whether the system saves the registers that AVX code uses. */
@@ -33,6 +35,10 @@ uint32_t psc_isa_mask(void) {
     /* The reference itself is compiled with -mfma, so without FMA nothing can run. */
     unsigned needed = ECX_FMA | ECX_OSXSAVE | ECX_AVX;
     if ((c & needed) != needed || !system_saves_avx()) return 0;
+    bool f16c = (c & ECX_F16C) != 0;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & EBX_AVX2) && f16c) {
+        mask |= 1u << PSC_ISA_AVX2;
+    }
 #endif
     return mask;
 }
@@ -57,6 +63,15 @@ static const psc_kernels reference_slots = {
     .matmul_tile_rows = {1, 1, 1},
 };
 
+#if defined(__x86_64__)
+static const psc_kernels avx2_slots = {
+#define PSC_KERNEL(name, arguments) .name = psc_##name##__avx2,
+#include "kernels.def"
+#undef PSC_KERNEL
+    .matmul_tile_rows = {6, 6, 6},
+};
+#endif
+
 static void overlay(psc_kernels *table, const psc_kernels *slots) {
 #define PSC_KERNEL(name, arguments)                                                                \
     if (slots->name) table->name = slots->name;
@@ -71,6 +86,9 @@ static void overlay(psc_kernels *table, const psc_kernels *slots) {
 static void build(psc_kernels *table, psc_isa isa) {
     *table = (psc_kernels){.isa = isa, .isa_name = psc_isa_name(isa)};
     overlay(table, &reference_slots);
+#if defined(__x86_64__)
+    if (isa == PSC_ISA_AVX2 || isa == PSC_ISA_AVX512) overlay(table, &avx2_slots);
+#endif
     table->matmul[PSC_DTYPE_F32] = table->matmul_f32;
     table->matmul[PSC_DTYPE_F16] = table->matmul_f16;
     table->matmul[PSC_DTYPE_BF16] = table->matmul_bf16;

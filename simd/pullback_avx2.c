@@ -1,0 +1,173 @@
+/* y[rows, k] = u[rows, out] W[out, k] on AVX2, equal to pullback_reference.c to the bit: the two
+ * registers of an accumulator are the sixteen chains of one (row, k).
+ *
+ * A chunk of rows by k's keeps its accumulators in a scratch that stays in L1, [rows][k][16]. The
+ * panels pass by PANEL_GROUP at a time: the group's weights of the chunk are read by every row tile
+ * while they are near. Within a group a register tile of 3 rows x 2 k's (1 row: 4 k's) runs. */
+#include "kernel_names.h"
+#include "tile_avx2.h"
+
+/* Accumulators of a chunk: 16 KiB. */
+#define SCRATCH_PAIRS 256
+#define MAX_ROWS 12
+#define PANEL_GROUP 8
+
+/* One register tile: n panels on from w (panel_stride elements apart) against u, 16 floats each. */
+typedef struct pull_input {
+    const float *u;
+    size_t ldu;
+    const void *w;
+    size_t panel_stride, n;
+} pull_input;
+
+ALWAYS_INLINE void pull_tile(float *scratch, size_t scratch_row, const pull_input *in,
+    const int rows, const int ks, const psc_dtype dtype) {
+    __m256 acc[3][8];
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < 2 * ks; v++) {
+            acc[r][v] = _mm256_load_ps(scratch + (size_t)r * scratch_row + v * 8);
+        }
+    }
+    const float *u = in->u;
+    for (size_t p = 0, at = 0; p < in->n; p++, at += in->panel_stride, u += PSC_LANES) {
+        __m256 low[3], high[3];
+        UNROLL for (int r = 0; r < rows; r++) {
+            low[r] = _mm256_loadu_ps(u + (size_t)r * in->ldu);
+            high[r] = _mm256_loadu_ps(u + (size_t)r * in->ldu + 8);
+        }
+        UNROLL for (int k = 0; k < ks; k++) {
+            __m256 w = load_weights(in->w, at + (size_t)k * PSC_LANES, dtype);
+            UNROLL for (int r = 0; r < rows; r++) {
+                acc[r][2 * k] = _mm256_fmadd_ps(w, low[r], acc[r][2 * k]);
+            }
+            w = load_weights(in->w, at + (size_t)k * PSC_LANES + 8, dtype);
+            UNROLL for (int r = 0; r < rows; r++) {
+                acc[r][2 * k + 1] = _mm256_fmadd_ps(w, high[r], acc[r][2 * k + 1]);
+            }
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < 2 * ks; v++) {
+            _mm256_store_ps(scratch + (size_t)r * scratch_row + v * 8, acc[r][v]);
+        }
+    }
+}
+
+/* All k's of the chunk for up to three rows of one panel group. */
+ALWAYS_INLINE void pull_rows(
+    float *scratch, size_t ks, pull_input in, size_t rows, const psc_dtype dtype) {
+    size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2, row = ks * PSC_LANES, k = 0;
+    const char *w = in.w;
+    size_t step = rows == 1 ? 4 : 2;
+    for (; k + step <= ks; k += step) {
+        in.w = w + k * PSC_LANES * size;
+        if (rows == 3) pull_tile(scratch + k * PSC_LANES, row, &in, 3, 2, dtype);
+        if (rows == 2) pull_tile(scratch + k * PSC_LANES, row, &in, 2, 2, dtype);
+        if (rows == 1) pull_tile(scratch + k * PSC_LANES, row, &in, 1, 4, dtype);
+    }
+    for (; k < ks; k++) {
+        in.w = w + k * PSC_LANES * size;
+        if (rows == 3) pull_tile(scratch + k * PSC_LANES, row, &in, 3, 1, dtype);
+        if (rows == 2) pull_tile(scratch + k * PSC_LANES, row, &in, 2, 1, dtype);
+        if (rows == 1) pull_tile(scratch + k * PSC_LANES, row, &in, 1, 1, dtype);
+    }
+}
+
+/* Lanes +8, +4, +2, +1 of eight accumulators at once: the pairs meet by shuffles, each sum is the
+ * one that folding a single accumulator would make. */
+static __m256 fold_eight(const float *acc) {
+    __m256 a[8], b[4];
+    for (int i = 0; i < 8; i++) {
+        a[i] = _mm256_add_ps(_mm256_load_ps(acc + i * 16), _mm256_load_ps(acc + i * 16 + 8));
+    }
+    for (int i = 0; i < 4; i++) {
+        b[i] = _mm256_add_ps(_mm256_permute2f128_ps(a[2 * i], a[2 * i + 1], 0x20),
+            _mm256_permute2f128_ps(a[2 * i], a[2 * i + 1], 0x31));
+    }
+    /* b[i] holds four lanes of accumulator 2i, then four of 2i+1. */
+    __m256 low =
+        _mm256_add_ps(_mm256_shuffle_ps(b[0], b[1], 0x44), _mm256_shuffle_ps(b[0], b[1], 0xee));
+    __m256 high =
+        _mm256_add_ps(_mm256_shuffle_ps(b[2], b[3], 0x44), _mm256_shuffle_ps(b[2], b[3], 0xee));
+    __m256 sums =
+        _mm256_add_ps(_mm256_shuffle_ps(low, high, 0x88), _mm256_shuffle_ps(low, high, 0xdd));
+    /* Now 0 2 4 6 in the lower half, 1 3 5 7 in the upper. */
+    return _mm256_permutevar8x32_ps(sums, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+/* The scratch must hold a multiple of eight accumulators a row, or zeros after the last row. */
+static void fold_chunk(float *y, size_t ldy, const float *scratch, size_t rows, size_t ks) {
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t k = 0; k < ks; k += 8) {
+            __m256 sums = fold_eight(scratch + (r * ks + k) * PSC_LANES);
+            store_some(y + r * ldy + k, sums, ks - k);
+        }
+    }
+}
+
+/* The panels of one group against all rows of a chunk. */
+ALWAYS_INLINE void pull_group(
+    float *scratch, size_t rows, size_t ks, const pull_input *group, const psc_dtype dtype) {
+    pull_input in = *group;
+    for (size_t r = 0, height; r < rows; r += height) {
+        height = rows - r == 4 ? 2 : least(3, rows - r);
+        in.u = group->u + r * group->ldu;
+        pull_rows(scratch + r * ks * PSC_LANES, ks, in, height, dtype);
+    }
+}
+
+/* One chunk: rows row..row+rows-1, k's k..k+ks-1. */
+ALWAYS_INLINE void pull_chunk(
+    const psc_pullback *p, size_t row, size_t rows, size_t k, size_t ks, const psc_dtype dtype) {
+    /* Seven more accumulators, which folding eight at a time may read and not use. */
+    _Alignas(64) float scratch[(SCRATCH_PAIRS + 7) * PSC_LANES];
+    _Alignas(64) float ends[MAX_ROWS * PSC_LANES] = {0};
+    size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
+    size_t whole = p->out / PSC_LANES, rest = p->out % PSC_LANES;
+
+    for (size_t i = 0; i < (rows * ks + 7) * PSC_LANES; i++) scratch[i] = 0.0f;
+    for (size_t panel = 0; panel < whole; panel += PANEL_GROUP) {
+        pull_input in = {.u = p->u + row * p->ldu + panel * PSC_LANES,
+            .ldu = p->ldu,
+            .w = (const char *)p->w + (panel * p->k + k) * PSC_LANES * size,
+            .panel_stride = p->k * PSC_LANES,
+            .n = least(PANEL_GROUP, whole - panel)};
+        pull_group(scratch, rows, ks, &in, dtype);
+    }
+    if (rest) {
+        for (size_t r = 0; r < rows; r++) {
+            const float *u = p->u + (row + r) * p->ldu + whole * PSC_LANES;
+            for (size_t i = 0; i < rest; i++) ends[r * PSC_LANES + i] = u[i];
+        }
+        pull_input in = {.u = ends,
+            .ldu = PSC_LANES,
+            .w = (const char *)p->w + (whole * p->k + k) * PSC_LANES * size,
+            .panel_stride = 0,
+            .n = 1};
+        pull_group(scratch, rows, ks, &in, dtype);
+    }
+    fold_chunk(p->y + row * p->ldy + k, p->ldy, scratch, rows, ks);
+}
+
+ALWAYS_INLINE void pullback(const psc_pullback *p, const psc_dtype dtype) {
+    for (size_t row = 0, rows; row < p->rows; row += rows) {
+        rows = least(MAX_ROWS, p->rows - row);
+        size_t widest = SCRATCH_PAIRS / rows / 8 * 8;
+        for (size_t k = p->k_begin, ks; k < p->k_end; k += ks) {
+            ks = least(widest, p->k_end - k);
+            pull_chunk(p, row, rows, k, ks, dtype);
+        }
+    }
+}
+
+void psc_pullback_f32__avx2(const psc_pullback *p) {
+    pullback(p, PSC_DTYPE_F32);
+}
+
+void psc_pullback_f16__avx2(const psc_pullback *p) {
+    pullback(p, PSC_DTYPE_F16);
+}
+
+void psc_pullback_bf16__avx2(const psc_pullback *p) {
+    pullback(p, PSC_DTYPE_BF16);
+}
