@@ -215,12 +215,22 @@ int psc_targets_begin(
     return host->observe(context, PSC_HOOK_LOGITS, &rows->filter, on_logits, out);
 }
 
-int psc_targets_axis(const psc_target_rows *targets) {
-    const char **labels =
-        targets->host->run_alloc(targets->context, (uint64_t)targets->n * sizeof *labels + 1);
+int psc_targets_results(const psc_target_rows *targets, const char *row_axis) {
+    static const char *const pair[] = {"a", "b"};
+    psc_context *context = targets->context;
+    const psc_host *host = targets->host;
+    const uint64_t count = 2 * (uint64_t)targets->n * (uint64_t)targets->rows.n;
+    const char **labels = host->run_alloc(context, (uint64_t)targets->n * sizeof *labels + 1);
     if (!labels) return -1;
     for (int32_t t = 0; t < targets->n; t++) labels[t] = targets->targets[t].label;
-    return targets->host->axis_labels(targets->context, "targets", targets->n, labels);
+    if (host->axis_labels(context, "targets", targets->n, labels) ||
+        host->axis_labels(context, "ids", 2, pair))
+        return -1;
+    const char *const axes[] = {"targets", row_axis, "ids"};
+    int32_t *ids = host->array(context, "target_ids", PSC_I32, 3, axes);
+    if (!ids) return -1;
+    memcpy(ids, targets->ids, count * sizeof *ids);
+    return 0;
 }
 
 /* An earlier row of the same target with the same ids, or -1. */

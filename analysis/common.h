@@ -7,6 +7,11 @@
 
 #include "psc_plugin.h"
 
+/* The built-ins' entries. */
+const psc_plugin *psc_builtin_logits(void);
+const psc_plugin *psc_builtin_ln(void);
+const psc_plugin *psc_builtin_mlp(void);
+
 /* --- sums ------------------------------------------------------------------------------------
  * Stripe i mod 16 in ascending order, then lanes +8, +4, +2, +1, in f64 without fused steps: the
  * same bits wherever they are computed. Arguments need no alignment and may alias. */
@@ -75,8 +80,8 @@ typedef struct psc_directions {
 int psc_directions_build(
     const psc_target_rows *targets, int centred, int64_t extra, psc_directions *out);
 
-/* The "targets" axis: the labels. */
-int psc_targets_axis(const psc_target_rows *targets);
+/* The axes "targets" (labels) and "ids" (a, b), and target_ids [targets, row_axis, ids]. */
+int psc_targets_results(const psc_target_rows *targets, const char *row_axis);
 /* A row axis: the indices of the rows chosen. */
 int psc_rows_axis(
     psc_context *context, const psc_host *host, const char *name, const psc_row_set *rows);
