@@ -32,7 +32,9 @@ struct psc_context {
     int32_t n_retained;
     psc_label_cache *labels;
     int section;                        /* index into results->sections, -1 before the run */
+    json_t *axes;                       /* this run's axes: name -> number of entries */
     bool in_open, in_run_begin, in_run; /* which host calls are allowed */
+    bool in_parallel;                   /* inside parallel_for: mathematics on the own thread only */
 };
 
 /* A target as given, parsed. */
@@ -92,6 +94,8 @@ psc_status psc_targets_add(psc_session *session, const char *target, psc_error *
 psc_status psc_targets_add_contrast(
     psc_session *session, const char *a, const char *b, psc_error *error);
 void psc_targets_clear(psc_session *session);
+/* When there is no target: the top prediction, until one is added. */
+psc_status psc_targets_imply(psc_session *session, psc_error *error);
 /* Ids of target i at row (psc_plugin.h, target_ids). */
 psc_status psc_targets_ids(const psc_session *session, int32_t target, const psc_row *row,
     const float *logits, int32_t ids[2], psc_error *error);
