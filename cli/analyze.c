@@ -1,0 +1,186 @@
+/* analyze: one run over one text, with plugins and captures; a summary, JSON or a folder. */
+#include <ctype.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli_progress.h"
+#include "cli_prompt.h"
+#include "report.h"
+
+static const cli_option options[] = {
+    CLI_PROMPT_OPTIONS,
+    {"target", 1, true, "T",
+        "what to explain: a text of one token, #ID, next or\n"
+        "top:K; may be repeated; without it the top prediction"},
+    {"contrast", 2, true, "A B", "the logit of A minus that of B; may be repeated"},
+    {"plugin", 1, true, "NAME[:key=value,...]",
+        "a built-in or a path to a shared object, and its\n"
+        "options; may be repeated; without it logits, ln, mlp"},
+    {"capture", 1, true, "POINT,...",
+        "tensors for --out: blocks.0.attn.hook_pattern;\n"
+        "* stands for any layer"},
+    CLI_RUN_OPTIONS,
+    {"json", 0, false, "", "print results.json instead of the summary"},
+    {"out", 1, false, "DIR",
+        "write DIR/results.json and DIR/tensors.safetensors,\n"
+        "whole or not at all; DIR is new or empty"},
+    {0},
+};
+
+/* "logits:level=head,rows=all": the options start at the first ':' that "key=" follows. */
+static const char *plugin_options(const char *argument) {
+    const char *colon = strchr(argument, ':');
+    for (; colon; colon = strchr(colon + 1, ':')) {
+        const char *key = colon + 1;
+        while (isalnum((unsigned char)*key) || *key == '_' || *key == '-') key++;
+        if (key > colon + 1 && *key == '=') return colon;
+    }
+    /* A name holds no colon: what follows one was meant as options. */
+    return strchr(argument, '/') ? NULL : strchr(argument, ':');
+}
+
+static psc_status add_plugin(psc_session *session, const char *argument, psc_error *error) {
+    const char *colon = plugin_options(argument);
+    if (!colon) return psc_session_plugin(session, argument, NULL, error);
+    size_t length = (size_t)(colon - argument);
+    char *name = malloc(length + 1);
+    if (!name) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a plugin's name");
+    memcpy(name, argument, length);
+    name[length] = 0;
+    psc_status status = psc_session_plugin(session, name, colon[1] ? colon + 1 : NULL, error);
+    free(name);
+    return status;
+}
+
+static psc_status add_plugins(
+    psc_session *session, const cli_arguments *arguments, psc_error *error) {
+    static const char *const defaults[] = {"logits", "ln", "mlp"};
+    psc_status status = PSC_OK;
+    int cursor = 0;
+    const cli_given *given;
+    if (!cli_has(arguments, "plugin"))
+        for (int i = 0; !status && i < 3; i++)
+            status = psc_session_plugin(session, defaults[i], NULL, error);
+    while (!status && (given = cli_next(arguments, "plugin", &cursor)))
+        status = add_plugin(session, given->values[0], error);
+    return status;
+}
+
+static psc_status add_captures(psc_session *session, const char *list, psc_error *error) {
+    psc_status status = PSC_OK;
+    while (!status) {
+        char point[128];
+        size_t length = strcspn(list, ",");
+        if (length == 0 || length >= sizeof point)
+            return psc_fail(error, PSC_ERROR_INPUT, "--capture: '%.*s' is no hook point",
+                (int)(length < 60 ? length : 60), list);
+        memcpy(point, list, length);
+        point[length] = 0;
+        status = psc_session_capture(session, point, error);
+        if (!list[length]) break;
+        list += length + 1;
+    }
+    return status;
+}
+
+/* Targets, contrasts, plugins and captures, as they were given. */
+static psc_status set_up(psc_session *session, const cli_arguments *arguments, psc_error *error) {
+    psc_status status = PSC_OK;
+    for (int i = 0; !status && i < arguments->n_given; i++) {
+        const cli_given *given = &arguments->given[i];
+        if (strcmp(given->option->name, "target") == 0)
+            status = psc_session_target(session, given->values[0], error);
+        else if (strcmp(given->option->name, "contrast") == 0)
+            status = psc_session_contrast(session, given->values[0], given->values[1], error);
+        else if (strcmp(given->option->name, "capture") == 0)
+            status = add_captures(session, given->values[0], error);
+    }
+    return status ? status : add_plugins(session, arguments, error);
+}
+
+static psc_status run(psc_session *session, const cli_prompt *prompt, psc_error *error) {
+    psc_input input = {0, prompt->n, prompt->tokens};
+    psc_run_options run_options = PSC_RUN_OPTIONS_INIT;
+    run_options.text = prompt->text;
+    run_options.text_bytes = prompt->bytes;
+    run_options.no_logits = 1;
+    run_options.progress = cli_progress_update;
+    cli_progress_start("running");
+    psc_status status = psc_session_run(session, &input, 1, &run_options, error);
+    cli_progress_stop();
+    return status;
+}
+
+/* A signal that would end the program waits until the folder is whole, so that no part stays. */
+static psc_status write_folder(const psc_results *results, const char *folder, psc_error *error) {
+    sigset_t ending, before;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGHUP);
+    sigaddset(&ending, SIGXFSZ); /* over the limit, a write fails like any other */
+    sigprocmask(SIG_BLOCK, &ending, &before);
+    cli_progress_start("writing");
+    psc_status status = psc_report_folder(results, folder, error);
+    cli_progress_stop();
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
+static psc_status deliver(
+    const psc_results *results, const cli_arguments *arguments, psc_error *error) {
+    const char *folder = cli_value(arguments, "out");
+    psc_status status = psc_report_set_bos(results, cli_has(arguments, "bos"));
+    if (status) return psc_fail(error, status, "the run left no results");
+    if (folder) status = write_folder(results, folder, error);
+    if (status) return status;
+    if (cli_has(arguments, "json")) return psc_report_json(results, stdout, error);
+    status = psc_report_summary(results, stdout, psc_report_style_of(stdout), error);
+    if (!status && folder)
+        printf("\nwritten: %s/results.json, %s/tensors.safetensors\n", folder, folder);
+    return status;
+}
+
+static psc_status analyze(
+    const cli_arguments *arguments, psc_session_options *session_options, psc_error *error) {
+    psc_model *model = NULL;
+    psc_session *session = NULL;
+    cli_prompt prompt = {0};
+    const char *folder = cli_value(arguments, "out");
+    psc_status status = folder ? psc_report_check_folder(folder, error) : PSC_OK;
+    if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
+    if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
+    session_options->capacity = prompt.n;
+    if (!status) status = psc_session_open(&session, model, session_options, error);
+    if (!status) status = set_up(session, arguments, error);
+    if (!status) status = run(session, &prompt, error);
+    if (!status) status = deliver(psc_session_results(session), arguments, error);
+    psc_session_close(&session);
+    cli_prompt_free(&prompt);
+    psc_model_close(&model);
+    return status;
+}
+
+static int run_analyze(const cli_arguments *arguments) {
+    psc_session_options session_options;
+    psc_error error = {0};
+    int code = cli_prompt_check(arguments);
+    if (!code) code = cli_session_options(&session_options, arguments);
+    if (code) return code;
+    if (cli_has(arguments, "capture") && !cli_has(arguments, "out"))
+        fprintf(stderr, "pythiascope: note: --capture without --out computes tensors that are "
+                        "written nowhere\n");
+    return analyze(arguments, &session_options, &error) ? cli_fail(&error) : CLI_OK;
+}
+
+const cli_verb cli_verb_analyze = {
+    .name = "analyze",
+    .summary = "Runs the model over a text and shows what made the next token's logit.",
+    .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
+    .notes = "example:\n  pythiascope analyze --text \"the Emerald City of\" --target \" Oz\" "
+             "--plugin logits:level=neuron",
+    .options = options,
+    .run = run_analyze,
+};

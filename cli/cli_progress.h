@@ -1,0 +1,15 @@
+/* A progress bar on stderr for what takes over a second; nothing where stderr is no terminal.
+ * Private to cli/.
+ * Threads: a thread of its own draws; start, update and stop belong to the main thread.
+ * Ownership: one bar at a time; what is shown is copied. */
+#ifndef CLI_PROGRESS_H
+#define CLI_PROGRESS_H
+
+/* what: "loading the model". The bar shows the time alone until an update says how much is done. */
+void cli_progress_start(const char *what);
+/* A psc_progress_fn; payload is not used. */
+int cli_progress_update(double done, const char *what, void *payload);
+/* Wipes the bar. Harmless when none was started. */
+void cli_progress_stop(void);
+
+#endif

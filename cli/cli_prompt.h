@@ -1,0 +1,43 @@
+/* What a run is given: the model's folder and the tokens of --text, --file or --tokens.
+ * Private to cli/. Includes psc.h.
+ * Threads: main thread only.
+ * Ownership: cli_prompt_free frees a prompt; a model is closed by its caller. */
+#ifndef CLI_PROMPT_H
+#define CLI_PROMPT_H
+
+#include "cli.h"
+#include "psc.h"
+
+typedef struct cli_prompt {
+    char *text; /* null with --tokens */
+    size_t bytes;
+    psc_token *tokens;
+    int32_t n;
+} cli_prompt;
+
+/* Rows that analyze and generate share in their option tables. */
+// clang-format off
+#define CLI_PROMPT_OPTIONS                                                                         \
+    {"model", 1, false, "DIR", "a Hugging Face folder; without it the embedded model"},            \
+    {"text", 1, false, "S", "the text"},                                                           \
+    {"file", 1, false, "F", "the text of a file; - reads the standard input"},                     \
+    {"tokens", 1, false, "1,2,3", "token ids instead of a text"},                                  \
+    {"bos", 0, false, "", "put <|endoftext|> in front"}
+#define CLI_RUN_OPTIONS                                                                            \
+    {"threads", 1, false, "N", "threads; without it one a core"},                                  \
+    {"isa", 1, false, "NAME", "reference, avx2, avx512 or neon; without it\nthe best here"},       \
+    {"chunk", 1, false, "ROWS", "most rows of one pass; results do not depend\non it"}
+// clang-format on
+
+/* 0, or CLI_USAGE after a sentence: exactly one of --text, --file, --tokens. */
+int cli_prompt_check(const cli_arguments *arguments);
+/* Fills the session options of CLI_RUN_OPTIONS; 0, or CLI_USAGE after a sentence. */
+int cli_session_options(psc_session_options *out, const cli_arguments *arguments);
+/* Opens the folder, or the embedded model when folder is null, under a progress bar. */
+psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error);
+/* Reads and encodes the prompt; refuses one that is empty or beyond the context. */
+psc_status cli_prompt_read(
+    cli_prompt *out, const psc_model *model, const cli_arguments *arguments, psc_error *error);
+void cli_prompt_free(cli_prompt *prompt);
+
+#endif

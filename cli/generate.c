@@ -1,0 +1,168 @@
+/* generate: continues a text token by token and prints it as it comes, whole characters only. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli_progress.h"
+#include "cli_prompt.h"
+#include "report.h"
+
+static const cli_option options[] = {
+    CLI_PROMPT_OPTIONS,
+    {"n", 1, false, "N", "most tokens to add; without it 64"},
+    {"temperature", 1, false, "T", "0, the default, takes the likeliest token each time"},
+    {"seed", 1, false, "S", "of the draws at a temperature above 0; default 0"},
+    CLI_RUN_OPTIONS,
+    {0},
+};
+
+typedef struct generation {
+    psc_session_options session_options;
+    psc_sampler sampler;
+    long long n; /* most tokens to add */
+} generation;
+
+/* Bytes that do not end a character yet; a character has at most four. */
+typedef struct text_stream {
+    char held[64];
+    size_t n_held;
+    bool on_terminal, failed;
+} text_stream;
+
+/* How many of the first bytes are whole characters, or can never become one. */
+static size_t whole_characters(const char *text, size_t n) {
+    size_t back = n < 3 ? n : 3;
+    for (size_t i = 1; i <= back; i++) {
+        unsigned char c = (unsigned char)text[n - i];
+        size_t length = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+        if ((c & 0xc0) == 0x80) continue;
+        return length > i ? n - i : n;
+    }
+    return n;
+}
+
+/* A terminal gets no control characters but line breaks and tabs: a model's text is not trusted. */
+static void put_text(const text_stream *stream, const char *text, size_t n) {
+    if (!stream->on_terminal) {
+        fwrite(text, 1, n, stdout);
+        return;
+    }
+    while (n > 0) {
+        char shown[1024];
+        size_t plain = 0;
+        while (plain < n && plain < 80 && text[plain] != '\n' && text[plain] != '\t') plain++;
+        psc_report_escape(shown, sizeof shown, text, plain);
+        fputs(shown, stdout);
+        if (plain < n && (text[plain] == '\n' || text[plain] == '\t')) putchar(text[plain++]);
+        text += plain;
+        n -= plain;
+    }
+}
+
+static void stream_bytes(text_stream *stream, const char *bytes, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        stream->held[stream->n_held++] = bytes[i];
+        if (i + 1 < n && stream->n_held < sizeof stream->held) continue;
+        size_t whole = whole_characters(stream->held, stream->n_held);
+        put_text(stream, stream->held, whole);
+        memmove(stream->held, stream->held + whole, stream->n_held - whole);
+        stream->n_held -= whole;
+    }
+    errno = 0;
+    if (fflush(stdout) != 0) stream->failed = true;
+}
+
+static void stream_token(text_stream *stream, const psc_model *model, int32_t id) {
+    size_t n = 0;
+    const char *bytes = psc_model_token_bytes(model, id, &n);
+    char number[24];
+    if (!bytes) { /* no text: a model without a tokenizer, or a padded id */
+        snprintf(number, sizeof number, "#%d ", id);
+        bytes = number;
+        n = strlen(number);
+    }
+    stream_bytes(stream, bytes, n);
+}
+
+/* The id that ends a text; -1 where the model has none. */
+static int32_t end_of_text(const psc_model *model) {
+    psc_token *tokens = NULL;
+    int32_t n = 0, id = -1;
+    if (!psc_model_has_tokenizer(model)) return -1;
+    if (psc_model_encode(&tokens, &n, model, "", 0, true, NULL) == 0 && n == 1) id = tokens[0].id;
+    psc_free(tokens);
+    return id;
+}
+
+static psc_status generate_tokens(psc_session *session, const psc_model *model,
+    const cli_prompt *prompt, generation *g, psc_error *error) {
+    text_stream stream = {.on_terminal = isatty(STDOUT_FILENO)};
+    int32_t end = end_of_text(model), last = prompt->n - 1;
+    psc_input input = {0, prompt->n, prompt->tokens};
+    psc_run_options run_options = PSC_RUN_OPTIONS_INIT;
+    psc_token token = {0};
+    cli_progress_start("reading the prompt");
+    run_options.progress = cli_progress_update;
+    psc_status status = psc_session_run(session, &input, 1, &run_options, error);
+    cli_progress_stop();
+    run_options.progress = NULL;
+    for (long long i = 0; !status && i < g->n; i++) {
+        const float *logits = psc_session_logits(session, last);
+        status = psc_session_sample(&token.id, session, &g->sampler, logits, error);
+        if (status || token.id == end) break;
+        stream_token(&stream, model, token.id);
+        if (stream.failed || i + 1 == g->n) break;
+        input = (psc_input){0, 1, &token};
+        last = 0;
+        status = psc_session_run(session, &input, 1, &run_options, error);
+    }
+    put_text(&stream, stream.held, stream.n_held); /* a character that the end cut short */
+    if (!status) putchar('\n');
+    return status;
+}
+
+static psc_status generate(const cli_arguments *arguments, generation *g, psc_error *error) {
+    psc_model *model = NULL;
+    psc_session *session = NULL;
+    cli_prompt prompt = {0};
+    psc_status status = cli_open_model(&model, cli_value(arguments, "model"), error);
+    if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
+    if (!status) {
+        int32_t room = psc_model_get_info(model)->n_ctx - prompt.n + 1;
+        if (g->n > room) g->n = room; /* the last token drawn is not run */
+        g->session_options.capacity = prompt.n + (int32_t)g->n;
+        if (g->session_options.capacity > psc_model_get_info(model)->n_ctx)
+            g->session_options.capacity = psc_model_get_info(model)->n_ctx;
+        status = psc_session_open(&session, model, &g->session_options, error);
+    }
+    if (!status) status = generate_tokens(session, model, &prompt, g, error);
+    psc_session_close(&session);
+    cli_prompt_free(&prompt);
+    psc_model_close(&model);
+    return status;
+}
+
+static int run_generate(const cli_arguments *arguments) {
+    generation g = {.sampler = PSC_SAMPLER_INIT, .n = 64};
+    long long seed = 0;
+    psc_error error = {0};
+    int code = cli_prompt_check(arguments);
+    if (!code) code = cli_session_options(&g.session_options, arguments);
+    if (!code) code = cli_integer(&g.n, arguments, "n", 0, INT32_MAX);
+    if (!code) code = cli_real(&g.sampler.temperature, arguments, "temperature", 0);
+    if (!code) code = cli_integer(&seed, arguments, "seed", 0, INT64_MAX);
+    if (code) return code;
+    g.sampler.seed = (uint64_t)seed;
+    return generate(arguments, &g, &error) ? cli_fail(&error) : CLI_OK;
+}
+
+const cli_verb cli_verb_generate = {
+    .name = "generate",
+    .summary = "Continues a text, to the end of the text, of the context, or of N tokens.",
+    .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
+    .notes = "example:\n  pythiascope generate --text \"Once upon a time\" --n 40 "
+             "--temperature 0.8 --seed 7",
+    .options = options,
+    .run = run_generate,
+};

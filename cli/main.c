@@ -1,0 +1,71 @@
+/* pythiascope VERB ...: finds the verb, parses its options, runs it. */
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "psc.h"
+
+static const cli_verb *const verbs[] = {
+    &cli_verb_analyze, &cli_verb_generate, &cli_verb_info, &cli_verb_plugins};
+enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
+
+static void print_overview(FILE *out) {
+    fprintf(out,
+        "usage: pythiascope VERB [options]\n\n"
+        "Shows which parts of a Pythia (GPT-NeoX) model make its next-token logits what they "
+        "are.\n\nverbs:\n");
+    for (int i = 0; i < N_VERBS; i++) {
+        const char *summary = verbs[i]->summary;
+        int first_line = (int)strcspn(summary, "\n");
+        fprintf(out, "  %-10s  %.*s\n", verbs[i]->name, first_line, summary);
+    }
+    fprintf(out,
+        "\nexample:\n  pythiascope analyze --text \"along the yellow brick road to the\"\n\n"
+        "pythiascope VERB --help tells more; pythiascope --version names the version.\n");
+}
+
+static const cli_verb *find_verb(const char *name) {
+    for (int i = 0; i < N_VERBS; i++)
+        if (strcmp(verbs[i]->name, name) == 0) return verbs[i];
+    return NULL;
+}
+
+static int run_verb(const cli_verb *verb, int argc, char **argv) {
+    cli_arguments arguments;
+    int code = cli_parse(&arguments, verb, argc, argv);
+    if (code == CLI_OK && arguments.help)
+        cli_print_help(verb);
+    else if (code == CLI_OK)
+        code = verb->run(&arguments);
+    cli_free_arguments(&arguments);
+    int flushed = cli_flush();
+    return code ? code : flushed;
+}
+
+int main(int argc, char **argv) {
+    setlocale(LC_CTYPE, ""); /* numbers stay in the C locale */
+    const char *name = argc > 1 ? argv[1] : NULL;
+    if (!name) {
+        print_overview(stderr);
+        return CLI_USAGE;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("pythiascope %s\n", psc_version());
+        return cli_flush();
+    }
+    if (strcmp(name, "help") == 0 && argc > 2) {
+        const cli_verb *verb = find_verb(argv[2]);
+        if (!verb) return cli_usage(NULL, "there is no verb %s", argv[2]);
+        cli_print_help(verb);
+        return cli_flush();
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_overview(stdout);
+        return cli_flush();
+    }
+    const cli_verb *verb = find_verb(name);
+    if (!verb)
+        return cli_usage(NULL, *name == '-' ? "unknown option %s" : "there is no verb %s", name);
+    return run_verb(verb, argc - 2, argv + 2);
+}
