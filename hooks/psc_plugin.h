@@ -259,6 +259,9 @@ typedef struct psc_host {
     int (*summary_text)(psc_context *, const char *sentence);
     int (*summary_bars)(psc_context *, const char *title, const char *unit, int32_t n,
         const char *const *labels, const double *values);
+
+    /* Nonzero when anybody edits this point in this run. Complete from the first event on. */
+    int (*has_editor)(psc_context *, psc_point);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -1,0 +1,288 @@
+/* Plugin `logits`: every component's share of the targets' logits (MATHEMATICS: Logits).
+ *
+ *   z_t = sum_c (u_t . c)/sigma_f + b_t   over embed, heads, neurons, biases (or coarser sums)
+ *   contributions [targets, rows, components], values and constant [targets, rows]
+ *
+ * Targets whose ids are known before the run are computed while the events pass by: nothing is
+ * retained and each weight is pulled back once for a fixed target. A rank (top:K) is known only
+ * with the logits; its sources are retained and go through the same code in run_end. */
+#include "logits.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#define MAX_BARS 200
+
+static const char *const LEVEL_NAMES[LEVEL_COUNT] = {"layer", "head", "neuron"};
+static const psc_point PART_POINTS[PART_COUNT] = {
+    PSC_HOOK_EMBED, PSC_HOOK_ATTN_OUT, PSC_HOOK_Z, PSC_HOOK_MLP_OUT, PSC_HOOK_MLP_POST};
+
+/* --- options --------------------------------------------------------------------------------- */
+
+/* "layer+neuron"; one bit a level. */
+static int parse_levels(psc_context *context, logits_state *state, const char *value) {
+    const char *p = value;
+    for (;;) {
+        const size_t length = strcspn(p, "+");
+        int found = -1;
+        for (int i = 0; i < LEVEL_COUNT; i++)
+            if (strlen(LEVEL_NAMES[i]) == length && strncmp(p, LEVEL_NAMES[i], length) == 0)
+                found = i;
+        if (found < 0)
+            return state->host->fail(context,
+                "level=%.40s is not layer, head, neuron or several of them joined by +", value);
+        state->asked[found] = 1;
+        if (found > (int)state->finest) state->finest = (logits_level_id)found;
+        if (!p[length]) return 0;
+        p += length + 1;
+    }
+}
+
+static int logits_open(psc_context *context, const psc_host *host, const psc_option *options,
+    int32_t n_options, void **out) {
+    logits_state *state = host->life_alloc(context, sizeof *state);
+    if (!state) return -1;
+    state->host = host;
+    for (int32_t i = 0; i < n_options; i++) {
+        const char *key = options[i].key, *value = options[i].value;
+        int status = 0;
+        if (strcmp(key, "level") == 0) status = parse_levels(context, state, value);
+        if (strcmp(key, "rows") == 0)
+            status = psc_rows_parse(context, host, key, value, &state->choice);
+        if (strcmp(key, "centered") == 0)
+            status = psc_option_count(context, host, key, value, 0, 1, &state->centred);
+        if (strcmp(key, "top") == 0)
+            status = psc_option_count(context, host, key, value, 0, MAX_BARS, &state->top);
+        if (status) return status;
+    }
+    *out = state;
+    return 0;
+}
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+static logits_state *state_of(logits_run *run) {
+    return (logits_state *)((char *)run - offsetof(logits_state, run));
+}
+
+static int part_event(logits_run *run, logits_part part, const psc_event *event) {
+    if (logits_arrays(state_of(run))) return -1;
+    return logits_part_shares(run, &run->live, part, event->layer, event);
+}
+
+static int on_embed(const psc_event *event, void *payload) {
+    return part_event(payload, PART_EMBED, event);
+}
+
+static int on_attn_out(const psc_event *event, void *payload) {
+    return part_event(payload, PART_ATTN_OUT, event);
+}
+
+static int on_z(const psc_event *event, void *payload) {
+    return part_event(payload, PART_HEADS, event);
+}
+
+static int on_mlp_out(const psc_event *event, void *payload) {
+    return part_event(payload, PART_MLP_OUT, event);
+}
+
+static int on_post(const psc_event *event, void *payload) {
+    return part_event(payload, PART_NEURONS, event);
+}
+
+static const psc_event_fn PART_CALLBACKS[PART_COUNT] = {
+    on_embed, on_attn_out, on_z, on_mlp_out, on_post};
+
+static int on_scale(const psc_event *event, void *payload) {
+    logits_run *run = payload;
+    if (logits_arrays(state_of(run))) return -1;
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const int32_t slot = run->targets.rows.slot[event->rows[r].index];
+        if (slot >= 0) run->sigma[slot] = event->tensor.data[r * event->tensor.stride[0]];
+    }
+    if (run->has_live) logits_divide_rows(run, &run->live, event->rows, event->n_rows);
+    return 0;
+}
+
+static void note_row(logits_run *run, int32_t slot, const float *logits) {
+    const int32_t n = run->model->d_vocab;
+    for (int i = 0; i < 2; i++) {
+        logits_row_note *note = &run->notes[i];
+        if (note->slot != slot) continue;
+        note->top = 0;
+        for (int32_t v = 1; v < n; v++)
+            if (logits[v] > logits[note->top]) note->top = v;
+        note->top_logit = logits[note->top];
+        note->log_z = run->host->log_sum_exp(run->context, n, logits);
+    }
+}
+
+/* The model's own logits of the targets, after every edit. */
+static int on_logits(const psc_event *event, void *payload) {
+    logits_run *run = payload;
+    const int centred = state_of(run)->centred;
+    const psc_target_rows *targets = &run->targets;
+    if (logits_arrays(state_of(run))) return -1;
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const int32_t slot = targets->rows.slot[event->rows[r].index];
+        const float *z = event->tensor.data + r * event->tensor.stride[0];
+        if (slot < 0) continue;
+        note_row(run, slot, z);
+        const int64_t n_vocab = run->model->d_vocab;
+        const double mean = centred ? psc_sum_striped(n_vocab, z) / (double)n_vocab : 0.0;
+        for (int32_t t = 0; t < targets->n; t++) {
+            const int64_t at = (int64_t)t * targets->rows.n + slot;
+            const int32_t a = targets->ids[2 * at], b = targets->ids[2 * at + 1];
+            if (a < 0) continue;
+            run->values[at] = (float)((double)z[a] - (b >= 0 ? (double)z[b] : mean));
+        }
+    }
+    return logits_edits_logits(run, event, centred);
+}
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+static int level_wants(const logits_run *run, logits_part part) {
+    for (int i = 0; i < LEVEL_COUNT; i++)
+        if (run->levels[i].asked && logits_level_has(i, part)) return 1;
+    return 0;
+}
+
+static int subscribe(logits_run *run) {
+    const psc_host *host = run->host;
+    const psc_filter *filter = &run->targets.rows.filter;
+    for (int part = 0; part < PART_COUNT; part++) {
+        run->handles[part] = -1;
+        if (!level_wants(run, part)) continue;
+        if (run->has_live &&
+            host->observe(run->context, PART_POINTS[part], filter, PART_CALLBACKS[part], run))
+            return -1;
+        if (!run->has_late) continue;
+        run->handles[part] = host->retain(run->context, PART_POINTS[part], filter);
+        if (run->handles[part] < 0) return -1;
+    }
+    if (host->observe(run->context, PSC_HOOK_LN_FINAL_SCALE, filter, on_scale, run)) return -1;
+    if (host->observe(run->context, PSC_HOOK_LOGITS, filter, on_logits, run)) return -1;
+    return logits_edits_observe(run);
+}
+
+/* The rows that the summary is about: the last, and the last that `next` has an id at. */
+static void choose_notes(logits_run *run) {
+    const psc_target_rows *targets = &run->targets;
+    run->notes[0].slot = targets->rows.n - 1;
+    run->notes[1].slot = -1;
+    for (int32_t t = 0; t < targets->n; t++) {
+        if (targets->targets[t].kind != PSC_TARGET_NEXT) continue;
+        int32_t slot = targets->rows.n - 1;
+        while (slot >= 0 && targets->ids[2 * ((int64_t)t * targets->rows.n + slot)] < 0) slot--;
+        run->notes[1].slot = slot;
+    }
+}
+
+static int logits_run_begin(psc_context *context, void *payload) {
+    logits_state *state = payload;
+    logits_run *run = &state->run;
+    psc_row_set rows;
+    memset(run, 0, sizeof *run);
+    run->context = context;
+    run->host = state->host;
+    run->model = run->host->model(context);
+    if (psc_rows_resolve(context, run->host, "rows", &state->choice, 1, &rows)) return -1;
+    /* Observes the logits before this plugin does: the ids are there when the logits come. */
+    if (psc_targets_begin(context, run->host, &rows, &run->targets)) return -1;
+    logits_count_components(run);
+    for (int i = 0; i < LEVEL_COUNT; i++) run->levels[i].asked = state->asked[i];
+    for (int32_t t = 0; t < run->targets.n; t++) {
+        if (run->targets.targets[t].kind == PSC_TARGET_TOP)
+            run->has_late = 1;
+        else
+            run->has_live = 1;
+    }
+    choose_notes(run);
+    if (logits_pass_begin(run, &run->live, &run->targets, state->centred)) return -1;
+    return subscribe(run);
+}
+
+/* Shares of the ranks, from what was retained. */
+static int late_shares(logits_state *state) {
+    logits_run *run = &state->run;
+    psc_target_rows ranks = run->targets;
+    const uint64_t count = 2 * (uint64_t)ranks.n * (uint64_t)ranks.rows.n;
+    ranks.ids = run->host->run_alloc(run->context, (count + 1) * sizeof(int32_t));
+    if (!ranks.ids) return -1;
+    for (uint64_t i = 0; i < count; i++) {
+        const int64_t t = (int64_t)(i / 2) / ranks.rows.n;
+        const int top = ranks.targets[t].kind == PSC_TARGET_TOP;
+        ranks.ids[i] = top ? run->targets.ids[i] : -1;
+    }
+    if (logits_pass_begin(run, &run->late, &ranks, state->centred)) return -1;
+    psc_event event;
+    memset(&event, 0, sizeof event);
+    for (int part = 0; part < PART_COUNT; part++) {
+        const int32_t layers = part == PART_EMBED ? 1 : run->model->n_layers;
+        for (int32_t l = 0; run->handles[part] >= 0 && l < layers; l++) {
+            const int32_t layer = part == PART_EMBED ? -1 : l;
+            if (run->host->fetch(run->context, run->handles[part], layer, &event)) return -1;
+            if (logits_part_shares(run, &run->late, part, layer, &event)) return -1;
+            run->host->progress(run->context, (part + (l + 1.0) / layers) / PART_COUNT);
+            if (run->host->cancelled(run->context)) return run->host->fail(run->context, "stopped");
+        }
+    }
+    int32_t n_rows = 0;
+    const psc_row *rows = run->host->rows(run->context, &n_rows);
+    logits_divide_rows(run, &run->late, rows, n_rows);
+    return 0;
+}
+
+static int finish_pass(logits_state *state, logits_pass *pass) {
+    logits_run *run = &state->run;
+    const int64_t count = (int64_t)run->targets.n * run->targets.rows.n;
+    for (int64_t at = 0; at < count; at++) {
+        const int32_t d = pass->directions.which[at];
+        if (d >= 0) run->constant[at] = (float)pass->directions.constant[d];
+    }
+    if (run->with_edit && logits_edits_finish(run, pass, state->centred)) return -1;
+    logits_check(run, pass);
+    return 0;
+}
+
+static int logits_run_end(psc_context *context, void *payload, int status) {
+    logits_state *state = payload;
+    (void)context;
+    if (status) return 0;
+    if (logits_arrays(state)) return -1;
+    if (state->run.has_late && late_shares(state)) return -1;
+    if (state->run.has_live && finish_pass(state, &state->run.live)) return -1;
+    return state->run.has_late ? finish_pass(state, &state->run.late) : 0;
+}
+
+static int logits_write_report(psc_context *context, void *payload) {
+    (void)context;
+    return logits_report(payload);
+}
+
+static const psc_option_description OPTIONS[] = {
+    {"level", "neuron", "layer, head, neuron or several joined by +; contributions has the finest"},
+    {"rows", "last", "last, all, or positions A-B, both included"},
+    {"centered", "0", "1: the vocabulary's mean is taken from each logit"},
+    {"top", "12", "bars in the summary, 0 to 200"},
+    {0, 0, 0},
+};
+
+static const psc_plugin PLUGIN = {
+    .abi = PSC_PLUGIN_ABI,
+    .struct_size = sizeof(psc_plugin),
+    .name = "logits",
+    .version = "1",
+    .summary = "every component's share of the targets' logits",
+    .options = OPTIONS,
+    .open = logits_open,
+    .run_begin = logits_run_begin,
+    .run_end = logits_run_end,
+    .report = logits_write_report,
+};
+
+const psc_plugin *psc_builtin_logits(void) {
+    return &PLUGIN;
+}

@@ -1,0 +1,138 @@
+/* The inside of the plugin `logits`: one run's state and what its files share.
+ * Private to analysis/logits*.c and their test; built on hooks/psc_plugin.h alone.
+ * Threads: the callbacks' thread; logits_divide is pure and runs on any.
+ * Ownership: all of it lives with the run (run_alloc) or the instance (life_alloc). */
+#ifndef LOGITS_H
+#define LOGITS_H
+
+#include "common.h"
+
+#define LOGITS_BOUND 1e-5 /* of |z - sum| / (1 + sum |share|) */
+
+typedef enum logits_level_id { LEVEL_LAYER, LEVEL_HEAD, LEVEL_NEURON, LEVEL_COUNT } logits_level_id;
+
+/* Where shares come from: one hook point each. */
+typedef enum logits_part {
+    PART_EMBED,    /* hook_embed: embed, at every level */
+    PART_ATTN_OUT, /* hook_attn_out: l_attn_out of level layer */
+    PART_HEADS,    /* attn.hook_z: heads and l_attn_bias of levels head and neuron */
+    PART_MLP_OUT,  /* hook_mlp_out: l_mlp_out of levels layer and head */
+    PART_NEURONS,  /* mlp.hook_post: neurons and l_mlp_bias of level neuron */
+    PART_COUNT
+} logits_part;
+
+/* What editors added after a share's source, by the levels that it concerns. */
+typedef enum logits_edit {
+    EDIT_STREAM, /* hook_resid_pre, _mid, _post: all levels */
+    EDIT_ATTN,   /* hook_result, hook_attn_out: levels head and neuron */
+    EDIT_MLP,    /* hook_mlp_out: level neuron */
+    EDIT_NORM,   /* ln_final.hook_normalized: all levels, not divided by sigma */
+    EDIT_COUNT
+} logits_edit;
+
+typedef struct logits_level {
+    int asked;
+    int64_t n, width;       /* components without and with `edit` */
+    float *shares;          /* [targets, rows, width], the results' own */
+    double *sum, *sum_abs;  /* [targets, rows] over the n components */
+    float *error, *abs_out; /* [targets, rows] arrays of the results */
+    double worst;           /* of error / (1 + sum |share|); NaN when one is NaN */
+    int64_t worst_at;       /* its target * rows + row, -1 before any */
+    int64_t failed;         /* sums beyond the bound */
+} logits_level;
+
+/* A set of directions and the weights pulled back along them. Two of them: `live` for targets
+ * whose ids are known before the rows are computed, `late` for ranks. */
+typedef struct logits_pass {
+    psc_directions directions;
+    int32_t *fixed;        /* [directions] place in the tables of all layers, or -1 */
+    int32_t *place;        /* [directions] place in the scratch of this batch, or -1 */
+    int32_t n_fixed;       /* directions of one id (or contrast) over all rows */
+    float *fixed_pull[2];  /* [L, n_fixed, H*D], [L, n_fixed, M] */
+    float *fixed_bias[2];  /* [L, n_fixed] u . b_O, u . b_out */
+    int32_t capacity;      /* directions of one batch */
+    float *pull, *batch_u; /* [capacity, max(H*D, M)], [capacity, N] */
+    float *batch_bias;     /* [capacity] */
+    int32_t *batch;        /* [capacity] the directions in it */
+} logits_pass;
+
+/* What the summary tells about a row. */
+typedef struct logits_row_note {
+    int32_t slot; /* -1: none */
+    int32_t top;  /* the most probable id */
+    float top_logit;
+    double log_z;
+} logits_row_note;
+
+typedef struct logits_run {
+    psc_context *context;
+    const psc_host *host;
+    const psc_model_info *model;
+    psc_target_rows targets; /* rows, ids */
+    logits_level levels[LEVEL_COUNT];
+    logits_pass live, late;
+    int has_live, has_late;
+    int handles[PART_COUNT]; /* retained for `late`; -1: not */
+    int ready;               /* arrays made */
+    int with_edit;           /* `edit` is the last component of each level */
+    float *sigma;            /* [rows] */
+    float *values, *constant;
+    double *logit_edit;        /* [targets, rows], null before an edit */
+    double *edits[EDIT_COUNT]; /* [rows, N] each, null before an edit */
+    logits_row_note notes[2];  /* the last row, and the last that has a next token */
+    int64_t checked;           /* sums */
+} logits_run;
+
+typedef struct logits_state {
+    const psc_host *host;
+    int asked[LEVEL_COUNT];
+    logits_level_id finest;
+    psc_filter choice;
+    int32_t centred, top;
+    const char **labels[LEVEL_COUNT]; /* with `edit` last; made once */
+    logits_run run;
+} logits_state;
+
+/* --- logits_shares.c ------------------------------------------------------------------------- */
+
+/* Fills levels[].n from the model. */
+void logits_count_components(logits_run *run);
+/* Directions of the targets that have ids now; pulls back the fixed ones. */
+int logits_pass_begin(
+    logits_run *run, logits_pass *pass, const psc_target_rows *targets, int centred);
+/* The undivided shares of one event's rows at every level that takes them from this part. */
+int logits_part_shares(
+    logits_run *run, logits_pass *pass, logits_part part, int32_t layer, const psc_event *event);
+/* Divides the rows by sigma, for all targets of the pass; slots: places among the chosen rows. */
+void logits_divide_rows(logits_run *run, logits_pass *pass, const psc_row *rows, int32_t n);
+/* row[i] /= sigma; the striped sums of the shares and of their absolute values. */
+void logits_divide(float *row, int64_t n, float sigma, double *sum, double *sum_abs);
+/* |z - (constant + sum)| and, in *relative, that over 1 + sum |share|. */
+double logits_gap(double z, double constant, double sum, double sum_abs, double *relative);
+/* Whether a level takes shares from a part. */
+int logits_level_has(logits_level_id level, logits_part part);
+
+/* --- logits_edits.c -------------------------------------------------------------------------- */
+
+/* Subscribes to what editors change after the shares' sources. */
+int logits_edits_observe(logits_run *run);
+/* Whether any editor is there; nonzero too when the host cannot tell. */
+int logits_edits_expected(logits_run *run);
+/* Keeps what an edit of hook_logits added to each target; row is the event's. */
+int logits_edits_logits(logits_run *run, const psc_event *event, int centred);
+/* Writes the component `edit` of every level and adds it to the sums. */
+int logits_edits_finish(logits_run *run, logits_pass *pass, int centred);
+
+/* --- logits_report.c ------------------------------------------------------------------------- */
+
+/* Axes and arrays. */
+int logits_arrays(logits_state *state);
+/* Compares each logit with its sum. */
+void logits_check(logits_run *run, const logits_pass *pass);
+/* Values and summary. */
+int logits_report(logits_state *state);
+
+/* The entry (logits.c). */
+const psc_plugin *psc_builtin_logits(void);
+
+#endif

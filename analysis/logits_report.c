@@ -1,0 +1,402 @@
+/* What the plugin `logits` leaves: axes, arrays, the check of every sum, values, the summary.
+ *
+ *   completeness_error = |z - (constant + sum of shares)| <= 1e-5 (1 + sum |share|)
+ *
+ * for every target, row and level; z is the model's own logit from hook_logits. */
+#include "logits.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_SHOWN 4 /* targets with bars in the summary */
+
+static const char *const SUFFIXES[LEVEL_COUNT] = {"layer", "head", "neuron"};
+
+/* --- axes and arrays ------------------------------------------------------------------------- */
+
+static const char **label_layer(
+    logits_state *state, logits_level_id level, int32_t layer, const char **p) {
+    const psc_host *host = state->host;
+    psc_context *context = state->run.context;
+    const psc_model_info *model = state->run.model;
+    if (level == LEVEL_LAYER) {
+        *p++ = host->label(context, PSC_COMPONENT_ATTN_OUT, layer, -1);
+    } else {
+        for (int32_t h = 0; h < model->n_heads; h++)
+            *p++ = host->label(context, PSC_COMPONENT_HEAD, layer, h);
+        *p++ = host->label(context, PSC_COMPONENT_ATTN_BIAS, layer, -1);
+    }
+    if (level != LEVEL_NEURON) {
+        *p++ = host->label(context, PSC_COMPONENT_MLP_OUT, layer, -1);
+        return p;
+    }
+    for (int32_t k = 0; k < model->d_mlp; k++)
+        *p++ = host->label(context, PSC_COMPONENT_NEURON, layer, k);
+    *p++ = host->label(context, PSC_COMPONENT_MLP_BIAS, layer, -1);
+    return p;
+}
+
+/* The labels of a level, once an instance, `edit` behind the others. */
+static int make_labels(logits_state *state, logits_level_id level) {
+    if (state->labels[level]) return 0;
+    const uint64_t n = (uint64_t)state->run.levels[level].n + 1;
+    if (n > UINT32_MAX)
+        return state->host->fail(state->run.context, "the model has too many components");
+    const char **labels = state->host->life_alloc(state->run.context, n * sizeof *labels);
+    if (!labels) return -1;
+    const char **p = labels;
+    *p++ = state->host->label(state->run.context, PSC_COMPONENT_EMBED, -1, -1);
+    for (int32_t l = 0; l < state->run.model->n_layers; l++) p = label_layer(state, level, l, p);
+    *p = state->host->label(state->run.context, PSC_COMPONENT_EDIT, -1, -1);
+    for (uint64_t i = 0; i < n; i++)
+        if (!labels[i]) return state->host->fail(state->run.context, "a component has no label");
+    state->labels[level] = labels;
+    return 0;
+}
+
+/* "name" for the finest level, "name.layer" for a coarser one. */
+static const char *suffixed(
+    const logits_state *state, int level, const char *name, char *out, size_t size) {
+    const int finest = level == (int)state->finest;
+    snprintf(out, size, "%s%s%s", name, finest ? "" : ".", finest ? "" : SUFFIXES[level]);
+    return out;
+}
+
+static int level_arrays(logits_state *state, int id) {
+    logits_run *run = &state->run;
+    logits_level *level = &run->levels[id];
+    const psc_host *host = state->host;
+    char axis[64], name[64];
+    const uint64_t rows = (uint64_t)run->targets.n * (uint64_t)run->targets.rows.n;
+    level->width = level->n + run->with_edit;
+    level->worst_at = -1;
+    if ((uint64_t)level->width > (uint64_t)INT64_MAX / sizeof(float) / (rows + 1))
+        return host->fail(run->context, "contributions of %d targets and %d rows are too large",
+            run->targets.n, run->targets.rows.n);
+    if (make_labels(state, id)) return -1;
+    suffixed(state, id, "components", axis, sizeof axis);
+    if (host->axis_labels(run->context, axis, level->width, state->labels[id])) return -1;
+    const char *const axes[3] = {"targets", "rows", axis};
+    level->shares = host->array(
+        run->context, suffixed(state, id, "contributions", name, sizeof name), PSC_F32, 3, axes);
+    level->error = host->array(run->context,
+        suffixed(state, id, "completeness_error", name, sizeof name), PSC_F32, 2, axes);
+    level->abs_out = host->array(
+        run->context, suffixed(state, id, "sum_abs_share", name, sizeof name), PSC_F32, 2, axes);
+    level->sum = host->run_alloc(run->context, (rows + 1) * sizeof(double));
+    level->sum_abs = host->run_alloc(run->context, (rows + 1) * sizeof(double));
+    return level->shares && level->error && level->abs_out && level->sum && level->sum_abs ? 0 : -1;
+}
+
+/* The labels; the ids come when they are all known. */
+static int targets_axis(logits_run *run) {
+    const int32_t n = run->targets.n;
+    const char **labels = run->host->run_alloc(run->context, ((uint64_t)n + 1) * sizeof *labels);
+    if (!labels) return -1;
+    for (int32_t t = 0; t < n; t++) labels[t] = run->targets.targets[t].label;
+    return run->host->axis_labels(run->context, "targets", n, labels);
+}
+
+int logits_arrays(logits_state *state) {
+    logits_run *run = &state->run;
+    const psc_host *host = state->host;
+    if (run->ready) return 0;
+    static const int32_t PAIR[2] = {0, 1};
+    const char *const axes[3] = {"targets", "rows", "ids"};
+    const char *const row_axis[1] = {"rows"};
+    run->with_edit = logits_edits_expected(run);
+    if (targets_axis(run)) return -1;
+    if (psc_rows_axis(run->context, host, "rows", &run->targets.rows)) return -1;
+    if (host->axis_numbers(run->context, "ids", 2, PAIR)) return -1;
+    run->values = host->array(run->context, "values", PSC_F32, 2, axes);
+    run->constant = host->array(run->context, "constant", PSC_F32, 2, axes);
+    run->sigma = host->array(run->context, "sigma", PSC_F32, 1, row_axis);
+    if (!run->values || !run->constant || !run->sigma) return -1;
+    for (int i = 0; i < LEVEL_COUNT; i++)
+        if (run->levels[i].asked && level_arrays(state, i)) return -1;
+    run->ready = 1;
+    return 0;
+}
+
+/* --- the check ------------------------------------------------------------------------------- */
+
+static void check_one(const logits_run *run, logits_level *level, int64_t at) {
+    double relative = 0.0;
+    const double gap = logits_gap((double)run->values[at], (double)run->constant[at],
+        level->sum[at], level->sum_abs[at], &relative);
+    level->error[at] = (float)gap;
+    level->abs_out[at] = (float)level->sum_abs[at];
+    level->failed += !(relative <= LOGITS_BOUND);
+    if (level->worst_at >= 0 && !(relative > level->worst) && !isnan(relative)) return;
+    if (isnan(level->worst)) return;
+    level->worst = relative;
+    level->worst_at = at;
+}
+
+void logits_check(logits_run *run, const logits_pass *pass) {
+    const int64_t count = (int64_t)run->targets.n * run->targets.rows.n;
+    for (int64_t at = 0; at < count; at++) {
+        if (pass->directions.which[at] < 0) continue;
+        for (int i = 0; i < LEVEL_COUNT; i++) {
+            if (!run->levels[i].asked) continue;
+            check_one(run, &run->levels[i], at);
+            run->checked++;
+        }
+    }
+}
+
+/* --- words ----------------------------------------------------------------------------------- */
+
+/* 4129 as "4,129". */
+static const char *with_commas(int64_t number, char out[32]) {
+    char digits[24];
+    const int n = snprintf(digits, sizeof digits, "%" PRId64, number);
+    int at = 0;
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0) out[at++] = ',';
+        out[at++] = digits[i];
+    }
+    out[at] = '\0';
+    return out;
+}
+
+/* The text's last bytes up to a row's end, cut at a character, white space made plain. */
+static void text_before(const logits_run *run, const psc_row *row, char *out, size_t size) {
+    uint64_t bytes = 0;
+    const char *text = run->host->text(run->context, &bytes);
+    out[0] = '\0';
+    if (!text || row->end > bytes || row->end == 0) return;
+    const uint64_t most = 40;
+    uint64_t begin = row->end > most ? row->end - most : 0;
+    while (begin < row->end && ((unsigned char)text[begin] & 0xc0) == 0x80) begin++;
+    size_t n = 0;
+    const char *dots = begin ? "\u2026" : "";
+    n = (size_t)snprintf(out, size, "\"%s", dots);
+    for (uint64_t i = begin; i < row->end && n + 2 < size; i++)
+        out[n++] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i];
+    out[n++] = '"';
+    out[n] = '\0';
+}
+
+static const psc_row *row_of(const logits_run *run, int32_t slot) {
+    int32_t n = 0;
+    return &run->host->rows(run->context, &n)[run->targets.rows.index[slot]];
+}
+
+static int expectation(logits_run *run, const logits_row_note *note) {
+    char place[96];
+    const psc_row *row = row_of(run, note->slot);
+    text_before(run, row, place, sizeof place);
+    char sentence[512];
+    snprintf(sentence, sizeof sentence,
+        "After %s%s(position %d) the model expects %s (p = %.3g, logit %.4g).",
+        place[0] ? place : run->host->token_text(run->context, row->token), " ", (int)row->position,
+        run->host->token_text(run->context, note->top), exp((double)note->top_logit - note->log_z),
+        (double)note->top_logit);
+    return run->host->summary_text(run->context, sentence);
+}
+
+/* The last chosen row at which a target has an id, or -1. */
+static int32_t shown_slot(const logits_run *run, int32_t t) {
+    int32_t slot = run->targets.rows.n - 1;
+    while (slot >= 0 && run->targets.ids[2 * ((int64_t)t * run->targets.rows.n + slot)] < 0) slot--;
+    return slot;
+}
+
+/* "top:1 (' C')": the label, and the id's text where the label does not say it. */
+static void target_name(const logits_run *run, int32_t t, int32_t slot, char *out, size_t size) {
+    const psc_target *target = &run->targets.targets[t];
+    const int32_t id = run->targets.ids[2 * ((int64_t)t * run->targets.rows.n + slot)];
+    if (target->kind == PSC_TARGET_TOP || target->kind == PSC_TARGET_NEXT)
+        snprintf(out, size, "%s (%s)", run->host->token_text(run->context, id), target->label);
+    else
+        snprintf(out, size, "%s", target->label);
+}
+
+static int target_sentence(logits_state *state, int32_t t, int32_t slot) {
+    const logits_run *run = &state->run;
+    const int64_t at = (int64_t)t * run->targets.rows.n + slot;
+    const logits_level *level = &run->levels[state->finest];
+    const int contrast = run->targets.targets[t].kind == PSC_TARGET_CONTRAST;
+    char name[200], count[32], sentence[640], probability[48] = "";
+    target_name(run, t, slot, name, sizeof name);
+    for (int i = 0; i < 2 && !contrast && !state->centred; i++)
+        if (run->notes[i].slot == slot)
+            snprintf(probability, sizeof probability, " (p = %.3g)",
+                exp((double)run->values[at] - run->notes[i].log_z));
+    snprintf(sentence, sizeof sentence,
+        "%s at position %d has %s%s %.4f%s = constant %.4f + shares of %s components %.4f; sum "
+        "|share| is %.4g.",
+        name, (int)row_of(run, slot)->position, state->centred && !contrast ? "centred " : "",
+        contrast ? "logit difference" : "logit", (double)run->values[at], probability,
+        (double)run->constant[at], with_commas(level->width, count), level->sum[at],
+        level->sum_abs[at]);
+    return run->host->summary_text(run->context, sentence);
+}
+
+/* --- bars ------------------------------------------------------------------------------------ */
+
+/* The places of the n largest |share|, largest first; ties to the lower place. */
+static int32_t largest(const float *shares, int64_t n, int32_t most, int64_t *places) {
+    int32_t kept = 0;
+    for (int64_t c = 0; c < n; c++) {
+        const float size = fabsf(shares[c]);
+        if (isnan(size)) continue;
+        if (kept == most && (most == 0 || size <= fabsf(shares[places[kept - 1]]))) continue;
+        int32_t i = kept < most ? kept++ : kept - 1;
+        for (; i > 0 && size > fabsf(shares[places[i - 1]]); i--) places[i] = places[i - 1];
+        places[i] = c;
+    }
+    return kept;
+}
+
+static int level_bars(logits_state *state, int id, int32_t t, int32_t slot) {
+    logits_run *run = &state->run;
+    const logits_level *level = &run->levels[id];
+    const int64_t at = (int64_t)t * run->targets.rows.n + slot;
+    const float *shares = level->shares + at * level->width;
+    const uint64_t most = (uint64_t)state->top;
+    int64_t *places = run->host->run_alloc(run->context, most * sizeof *places);
+    const char **labels = run->host->run_alloc(run->context, most * sizeof *labels);
+    double *values = run->host->run_alloc(run->context, most * sizeof *values);
+    if (!places || !labels || !values) return -1;
+    const int32_t n = largest(shares, level->width, state->top, places);
+    double covered = 0.0, covered_abs = 0.0;
+    for (int32_t i = 0; i < n; i++) {
+        labels[i] = state->labels[id][places[i]];
+        values[i] = (double)shares[places[i]];
+        covered += values[i];
+        covered_abs += fabs(values[i]);
+    }
+    char name[200], count[32], title[512];
+    target_name(run, t, slot, name, sizeof name);
+    snprintf(title, sizeof title,
+        "Shares of %s by %s: the largest %d of %s (together %.4f of %.4f; %.0f %% of sum |share|)",
+        name, SUFFIXES[id], (int)n, with_commas(level->width, count), covered, level->sum[at],
+        level->sum_abs[at] > 0 ? 100.0 * covered_abs / level->sum_abs[at] : 100.0);
+    return run->host->summary_bars(run->context, title, "nats", n, labels, values);
+}
+
+/* --- values and summary ---------------------------------------------------------------------- */
+
+static int completeness_values(logits_state *state) {
+    logits_run *run = &state->run;
+    const psc_host *host = state->host;
+    double worst = 0.0;
+    int64_t failed = 0;
+    char name[64];
+    for (int i = 0; i < LEVEL_COUNT; i++) {
+        const logits_level *level = &run->levels[i];
+        if (!level->asked) continue;
+        snprintf(name, sizeof name, "completeness.%s", SUFFIXES[i]);
+        if (host->value_number(run->context, name, level->worst)) return -1;
+        if (isnan(level->worst) || level->worst > worst) worst = level->worst;
+        failed += level->failed;
+    }
+    return host->value_number(run->context, "completeness", worst) ||
+                   host->value_number(run->context, "completeness_bound", LOGITS_BOUND) ||
+                   host->value_number(run->context, "complete", failed == 0) ||
+                   host->value_number(run->context, "sums_checked", (double)run->checked) ||
+                   host->value_number(run->context, "sums_failed", (double)failed)
+               ? -1
+               : 0;
+}
+
+static int convention_values(logits_state *state) {
+    const psc_host *host = state->host;
+    psc_context *context = state->run.context;
+    const int moved = state->run.targets.rows.moved;
+    return host->value_text(context, "finest_level", SUFFIXES[state->finest]) ||
+                   host->value_text(context, "logits", state->centred ? "centred" : "raw") ||
+                   host->value_text(context, "convention",
+                       state->centred
+                           ? "share = (u . c)/sigma_f of the logit minus the vocabulary's mean "
+                             "logit (a contrast has none of it)"
+                           : "share = (u . c)/sigma_f of the raw logit") ||
+                   host->value_text(context, "note", "shares are not ablation effects") ||
+                   host->value_number(context, "last_moved_for_next", moved)
+               ? -1
+               : 0;
+}
+
+/* The worst sum of a level that does not close. */
+static int failure_sentence(logits_state *state, int id) {
+    const logits_run *run = &state->run;
+    const logits_level *level = &run->levels[id];
+    const int64_t n_rows = run->targets.rows.n, at = level->worst_at;
+    char sentence[512], count[32];
+    if (level->failed == 0) return 0;
+    snprintf(sentence, sizeof sentence,
+        "NOT COMPLETE: %s sums at level %s do not close. The worst is %.200s at position %d: error "
+        "%.3g against a bound of %.3g. Do not trust these shares.",
+        with_commas(level->failed, count), SUFFIXES[id], run->targets.targets[at / n_rows].label,
+        (int)row_of(run, (int32_t)(at % n_rows))->position, (double)level->error[at],
+        LOGITS_BOUND * (1.0 + level->sum_abs[at]));
+    return run->host->summary_text(run->context, sentence);
+}
+
+static int completeness_sentence(logits_state *state) {
+    const logits_run *run = &state->run;
+    double worst = 0.0;
+    int64_t failed = 0;
+    char sentence[256], count[32];
+    for (int i = 0; i < LEVEL_COUNT; i++) {
+        failed += run->levels[i].failed;
+        if (run->levels[i].worst > worst) worst = run->levels[i].worst;
+        if (failure_sentence(state, i)) return -1;
+    }
+    if (failed) return 0;
+    snprintf(sentence, sizeof sentence,
+        "Complete: %s %s checked; the largest error is %.2g (1 + sum |share|), the bound is %.0e.",
+        with_commas(run->checked, count), run->checked == 1 ? "sum" : "sums", worst, LOGITS_BOUND);
+    return run->host->summary_text(run->context, sentence);
+}
+
+static int target_summary(logits_state *state, int32_t t) {
+    logits_run *run = &state->run;
+    const int32_t slot = shown_slot(run, t);
+    if (slot < 0)
+        return run->host->summary_text(
+            run->context, "next: the text has no next token at the rows asked for; no shares.");
+    if (target_sentence(state, t, slot)) return -1;
+    for (int i = 0; i < LEVEL_COUNT && state->top > 0; i++)
+        if (run->levels[i].asked && level_bars(state, i, t, slot)) return -1;
+    return 0;
+}
+
+static int write_ids(logits_run *run) {
+    const char *const axes[3] = {"targets", "rows", "ids"};
+    int32_t *ids = run->host->array(run->context, "target_ids", PSC_I32, 3, axes);
+    if (!ids) return -1;
+    memcpy(ids, run->targets.ids,
+        2 * (size_t)run->targets.n * (size_t)run->targets.rows.n * sizeof *ids);
+    return 0;
+}
+
+int logits_report(logits_state *state) {
+    logits_run *run = &state->run;
+    const psc_host *host = state->host;
+    if (write_ids(run) || convention_values(state) || completeness_values(state)) return -1;
+    if (run->targets.rows.moved &&
+        host->summary_text(run->context,
+            "rows=last with the target next: the last position has no next token, so the one "
+            "before it is shown."))
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        if (run->notes[i].slot < 0 || (i == 1 && run->notes[1].slot == run->notes[0].slot))
+            continue;
+        if (expectation(run, &run->notes[i])) return -1;
+    }
+    const int32_t shown = run->targets.n < MAX_SHOWN ? run->targets.n : MAX_SHOWN;
+    for (int32_t t = 0; t < shown; t++)
+        if (target_summary(state, t)) return -1;
+    char sentence[128];
+    snprintf(sentence, sizeof sentence, "%d more targets are in the arrays.",
+        (int)(run->targets.n - shown));
+    if (shown < run->targets.n && host->summary_text(run->context, sentence)) return -1;
+    if (completeness_sentence(state)) return -1;
+    return host->summary_text(
+        run->context, "Shares are not ablation effects: they say what wrote the logit.");
+}

@@ -1,0 +1,346 @@
+/* Shares of logits by the adjoint; no component is ever materialised.
+ *
+ *   z_t = sum_c (u_t . c)/sigma_f + b_t        u_t = P(gamma_f * t_bar) [N], b_t = t_bar . beta_f
+ *   head (l,h)    z_{l,h} . (W_O,h^T u_t)/sigma_f            W_O^T u_t [H*D], z [rows, H, D]
+ *   neuron (l,k)  g(a_k) (W_out^T u_t)_k/sigma_f             W_out^T u_t [M], g(a) [rows, M]
+ *   others        (u_t . c)/sigma_f                          c = embed, b_O, b_out, a layer's sums
+ *
+ * The undivided shares are written where the results want them, part by part as the events come;
+ * one pass over each finished row divides it and takes its sums. A row of a target is computed
+ * by one thread in a fixed order, so neither threads nor chunks show in the bits. */
+#include "logits.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+/* Directions pulled back at once where they differ from row to row. */
+#define BATCH 64
+
+int logits_level_has(logits_level_id level, logits_part part) {
+    switch (part) {
+    case PART_EMBED:
+        return 1;
+    case PART_ATTN_OUT:
+        return level == LEVEL_LAYER;
+    case PART_HEADS:
+        return level != LEVEL_LAYER;
+    case PART_MLP_OUT:
+        return level != LEVEL_NEURON;
+    default:
+        return level == LEVEL_NEURON;
+    }
+}
+
+/* Components of one layer: the attention's, then the MLP's. */
+static int64_t attention_width(const psc_model_info *model, logits_level_id level) {
+    return level == LEVEL_LAYER ? 1 : (int64_t)model->n_heads + 1;
+}
+
+static int64_t layer_width(const psc_model_info *model, logits_level_id level) {
+    const int64_t mlp = level == LEVEL_NEURON ? (int64_t)model->d_mlp + 1 : 1;
+    return attention_width(model, level) + mlp;
+}
+
+void logits_count_components(logits_run *run) {
+    for (int i = 0; i < LEVEL_COUNT; i++)
+        run->levels[i].n = 1 + run->model->n_layers * layer_width(run->model, i);
+}
+
+/* Where a part's first component stands in a level's list. */
+static int64_t offset_of(
+    const psc_model_info *model, logits_level_id level, logits_part part, int32_t layer) {
+    if (part == PART_EMBED) return 0;
+    const int64_t base = 1 + layer * layer_width(model, level);
+    const int attention = part == PART_ATTN_OUT || part == PART_HEADS;
+    return attention ? base : base + attention_width(model, level);
+}
+
+/* --- pulling back ---------------------------------------------------------------------------- */
+
+/* The two weights that need it: 0 for heads, 1 for neurons. */
+static int side_of(logits_part part) {
+    return part == PART_NEURONS;
+}
+
+static psc_matrix matrix_of(int side) {
+    return side ? PSC_W_OUT : PSC_W_O;
+}
+
+static int64_t pull_width(const psc_model_info *model, int side) {
+    return side ? (int64_t)model->d_mlp : (int64_t)model->n_heads * model->d_head;
+}
+
+/* y = U W and each u . bias, for n directions. */
+static int pull_back(const logits_run *run, int side, int32_t layer, int32_t n, const float *u,
+    float *y, float *bias_shares) {
+    const psc_host *host = run->host;
+    const int64_t n_dims = run->model->d_model;
+    if (host->pullback(run->context, matrix_of(side), layer, y, u, n)) return -1;
+    const float *bias = host->bias(run->context, matrix_of(side), layer);
+    for (int32_t i = 0; i < n; i++)
+        bias_shares[i] = bias ? host->dot(run->context, n_dims, u + i * n_dims, bias) : 0.0f;
+    return 0;
+}
+
+static int fixed_tables(logits_run *run, logits_pass *pass, const float *u) {
+    const int64_t n_layers = run->model->n_layers, n = pass->n_fixed;
+    for (int side = 0; side < 2; side++) {
+        if (!(side ? run->levels[LEVEL_NEURON].asked
+                   : run->levels[LEVEL_NEURON].asked || run->levels[LEVEL_HEAD].asked))
+            continue;
+        const int64_t width = pull_width(run->model, side);
+        const uint64_t count = (uint64_t)n_layers * (uint64_t)n;
+        if ((uint64_t)width > UINT64_MAX / sizeof(float) / (count + 1))
+            return run->host->fail(run->context, "%d targets are too many", run->targets.n);
+        float *pull =
+            run->host->run_alloc(run->context, count * (uint64_t)width * sizeof(float) + 1);
+        float *bias = run->host->run_alloc(run->context, count * sizeof(float) + 1);
+        if (!pull || !bias) return -1;
+        pass->fixed_pull[side] = pull;
+        pass->fixed_bias[side] = bias;
+        for (int32_t l = 0; l < n_layers; l++)
+            if (pull_back(run, side, l, (int32_t)n, u, pull + l * n * width, bias + l * n))
+                return -1;
+    }
+    return 0;
+}
+
+/* Marks the directions that hold at all rows and pulls them back. */
+static int fixed_begin(logits_run *run, logits_pass *pass) {
+    const psc_target_rows *targets = &run->targets;
+    const int64_t n_rows = targets->rows.n, n_dims = run->model->d_model;
+    float *u = run->host->run_alloc(
+        run->context, ((uint64_t)targets->n * (uint64_t)n_dims + 1) * sizeof(float));
+    if (!u) return -1;
+    for (int32_t t = 0; t < targets->n; t++) {
+        const int kind = targets->targets[t].kind;
+        const int32_t d = n_rows ? pass->directions.which[t * n_rows] : -1;
+        if ((kind != PSC_TARGET_TOKEN && kind != PSC_TARGET_CONTRAST) || d < 0) continue;
+        memcpy(u + pass->n_fixed * n_dims, pass->directions.u + d * n_dims,
+            (size_t)n_dims * sizeof(float));
+        pass->fixed[d] = pass->n_fixed++;
+    }
+    return pass->n_fixed ? fixed_tables(run, pass, u) : 0;
+}
+
+int logits_pass_begin(
+    logits_run *run, logits_pass *pass, const psc_target_rows *targets, int centred) {
+    const psc_host *host = run->host;
+    if (psc_directions_build(targets, centred, 0, &pass->directions)) return -1;
+    const int32_t n = pass->directions.n;
+    pass->fixed = host->run_alloc(run->context, ((uint64_t)n + 1) * sizeof(int32_t));
+    pass->place = host->run_alloc(run->context, ((uint64_t)n + 1) * sizeof(int32_t));
+    if (!pass->fixed || !pass->place) return -1;
+    for (int32_t d = 0; d < n; d++) pass->fixed[d] = pass->place[d] = -1;
+    if (fixed_begin(run, pass)) return -1;
+    if (pass->n_fixed == n) return 0;
+    pass->capacity = targets->n > BATCH ? targets->n : BATCH;
+    const uint64_t capacity = (uint64_t)pass->capacity, size = sizeof(float);
+    const int64_t a = pull_width(run->model, 0), b = pull_width(run->model, 1);
+    const uint64_t width = (uint64_t)(a > b ? a : b);
+    pass->pull = host->run_alloc(run->context, capacity * width * size);
+    pass->batch_u = host->run_alloc(run->context, capacity * (uint64_t)run->model->d_model * size);
+    pass->batch_bias = host->run_alloc(run->context, capacity * size);
+    pass->batch = host->run_alloc(run->context, capacity * sizeof(int32_t));
+    return pass->pull && pass->batch_u && pass->batch_bias && pass->batch ? 0 : -1;
+}
+
+/* --- one event ------------------------------------------------------------------------------- */
+
+typedef struct share_task {
+    logits_run *run;
+    logits_pass *pass;
+    logits_part part;
+    int32_t layer;
+    const psc_event *event;
+    int32_t first; /* the batch's first row in the event */
+} share_task;
+
+/* W^T u of a direction, and u . bias. */
+static const float *pulled(const share_task *task, int32_t d, float *bias) {
+    const logits_pass *pass = task->pass;
+    const int side = side_of(task->part);
+    const int64_t width = pull_width(task->run->model, side);
+    if (pass->fixed[d] < 0) {
+        *bias = pass->batch_bias[pass->place[d]];
+        return pass->pull + pass->place[d] * width;
+    }
+    const int64_t at = (int64_t)task->layer * pass->n_fixed + pass->fixed[d];
+    *bias = pass->fixed_bias[side][at];
+    return pass->fixed_pull[side] + at * width;
+}
+
+static void head_shares(const share_task *task, int32_t d, const float *z, float *out) {
+    const psc_model_info *model = task->run->model;
+    float bias = 0.0f;
+    const float *v = pulled(task, d, &bias);
+    for (int32_t h = 0; h < model->n_heads; h++)
+        out[h] = task->run->host->dot(task->run->context, model->d_head,
+            v + (int64_t)h * model->d_head, z + h * task->event->tensor.stride[1]);
+    out[model->n_heads] = bias;
+}
+
+static void neuron_shares(const share_task *task, int32_t d, const float *post, float *out) {
+    const int64_t n = task->run->model->d_mlp;
+    float bias = 0.0f;
+    const float *w = pulled(task, d, &bias);
+    for (int64_t k = 0; k < n; k++) out[k] = post[k] * w[k];
+    out[n] = bias;
+}
+
+/* One row's shares of one target, into the first level that has the part; then copied. */
+static void share_one(const share_task *task, int64_t at, int32_t d, const float *x) {
+    const logits_run *run = task->run;
+    const int64_t n_dims = run->model->d_model;
+    const float *done = NULL;
+    int64_t n = 1;
+    for (int i = LEVEL_COUNT - 1; i >= 0; i--) {
+        const logits_level *level = &run->levels[i];
+        if (!level->asked || !logits_level_has(i, task->part)) continue;
+        float *out =
+            level->shares + at * level->width + offset_of(run->model, i, task->part, task->layer);
+        if (done) {
+            memcpy(out, done, (size_t)n * sizeof(float));
+            continue;
+        }
+        if (task->part == PART_HEADS) {
+            head_shares(task, d, x, out);
+            n = (int64_t)run->model->n_heads + 1;
+        } else if (task->part == PART_NEURONS) {
+            neuron_shares(task, d, x, out);
+        } else {
+            *out = run->host->dot(run->context, n_dims, task->pass->directions.u + d * n_dims, x);
+        }
+        done = out;
+    }
+}
+
+static void share_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    (void)thread;
+    const share_task *task = payload;
+    const psc_target_rows *targets = &task->run->targets;
+    for (int64_t r = task->first + begin; r < task->first + end; r++) {
+        const int32_t slot = targets->rows.slot[task->event->rows[r].index];
+        const float *x = task->event->tensor.data + r * task->event->tensor.stride[0];
+        for (int32_t t = 0; slot >= 0 && t < targets->n; t++) {
+            const int64_t at = (int64_t)t * targets->rows.n + slot;
+            const int32_t d = task->pass->directions.which[at];
+            if (d >= 0) share_one(task, at, d, x);
+        }
+    }
+}
+
+/* Adds a row's directions that are neither fixed nor in the batch; 0 when they do not fit. */
+static int batch_row(const logits_run *run, logits_pass *pass, int32_t slot, int32_t *n) {
+    int32_t added = *n;
+    for (int32_t t = 0; slot >= 0 && t < run->targets.n; t++) {
+        const int32_t d = pass->directions.which[(int64_t)t * run->targets.rows.n + slot];
+        if (d < 0 || pass->fixed[d] >= 0 || pass->place[d] >= 0) continue;
+        if (added == pass->capacity) {
+            while (added > *n) pass->place[pass->batch[--added]] = -1;
+            return 0;
+        }
+        pass->place[d] = added;
+        pass->batch[added++] = d;
+    }
+    *n = added;
+    return 1;
+}
+
+static int pull_batch(const share_task *task, int32_t n) {
+    logits_pass *pass = task->pass;
+    const int64_t n_dims = task->run->model->d_model;
+    if (n == 0) return 0;
+    for (int32_t i = 0; i < n; i++)
+        memcpy(pass->batch_u + i * n_dims, pass->directions.u + pass->batch[i] * n_dims,
+            (size_t)n_dims * sizeof(float));
+    return pull_back(task->run, side_of(task->part), task->layer, n, pass->batch_u, pass->pull,
+        pass->batch_bias);
+}
+
+int logits_part_shares(
+    logits_run *run, logits_pass *pass, logits_part part, int32_t layer, const psc_event *event) {
+    const psc_view *x = &event->tensor;
+    share_task task = {run, pass, part, layer, event, 0};
+    if (x->n_axes < 2 || x->stride[x->n_axes - 1] != 1)
+        return run->host->fail(run->context, "a tensor came whose last axis is not contiguous");
+    const int batched = part == PART_HEADS || part == PART_NEURONS;
+    while (task.first < event->n_rows) {
+        int32_t n = 0, end = batched ? task.first : event->n_rows;
+        while (end < event->n_rows &&
+               batch_row(run, pass, run->targets.rows.slot[event->rows[end].index], &n))
+            end++;
+        assert(end > task.first); /* a batch takes at least one row's targets */
+        const int status = pull_batch(&task, n);
+        if (status == 0) run->host->parallel_for(run->context, end - task.first, share_rows, &task);
+        for (int32_t i = 0; i < n; i++) pass->place[pass->batch[i]] = -1;
+        if (status) return status;
+        task.first = end;
+    }
+    return 0;
+}
+
+/* --- dividing and summing -------------------------------------------------------------------- */
+
+static double fold(double s[16]) {
+    for (int width = 8; width > 0; width /= 2)
+        for (int j = 0; j < width; j++) s[j] += s[j + width];
+    return s[0];
+}
+
+void logits_divide(float *row, int64_t n, float sigma, double *sum, double *sum_abs) {
+    double s[16] = {0}, a[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        float c[16];
+        for (int j = 0; j < 16; j++) c[j] = row[i + j] / sigma;
+        for (int j = 0; j < 16; j++) row[i + j] = c[j];
+        for (int j = 0; j < 16; j++) s[j] += (double)c[j];
+        for (int j = 0; j < 16; j++) a[j] += (double)fabsf(c[j]);
+    }
+    for (int j = 0; i + j < n; j++) {
+        const float c = row[i + j] / sigma;
+        row[i + j] = c;
+        s[j] += (double)c;
+        a[j] += (double)fabsf(c);
+    }
+    *sum = fold(s);
+    *sum_abs = fold(a);
+}
+
+double logits_gap(double z, double constant, double sum, double sum_abs, double *relative) {
+    const double gap = fabs(z - (constant + sum));
+    *relative = gap / (1.0 + sum_abs);
+    return gap;
+}
+
+typedef struct divide_task {
+    logits_run *run;
+    const logits_pass *pass;
+    const psc_row *rows;
+} divide_task;
+
+static void divide_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    (void)thread;
+    const divide_task *task = payload;
+    logits_run *run = task->run;
+    for (int64_t r = begin; r < end; r++) {
+        const int32_t slot = run->targets.rows.slot[task->rows[r].index];
+        for (int32_t t = 0; slot >= 0 && t < run->targets.n; t++) {
+            const int64_t at = (int64_t)t * run->targets.rows.n + slot;
+            if (task->pass->directions.which[at] < 0) continue;
+            for (int i = 0; i < LEVEL_COUNT; i++) {
+                logits_level *level = &run->levels[i];
+                if (!level->asked) continue;
+                logits_divide(level->shares + at * level->width, level->n, run->sigma[slot],
+                    &level->sum[at], &level->sum_abs[at]);
+            }
+        }
+    }
+}
+
+void logits_divide_rows(logits_run *run, logits_pass *pass, const psc_row *rows, int32_t n) {
+    divide_task task = {run, pass, rows};
+    run->host->parallel_for(run->context, n, divide_rows, &task);
+}
