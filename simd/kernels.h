@@ -132,4 +132,7 @@ void psc_unpack_column(
 /* f32, f16 and bf16 element i of source, exact. */
 float psc_widen(const void *source, psc_dtype dtype, size_t i);
 
+/* Rotary tables [n, half]: cos and sin of position * base^(-i/half), f64 rounded once to f32. */
+void psc_rotary_tables(float *cos, float *sin, size_t n, size_t half, double base);
+
 #endif

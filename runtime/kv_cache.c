@@ -1,0 +1,67 @@
+/* Keys lie in panels of 16 keys, d-major, values in panels of 16 dimensions, key-major: both are
+ * the layout that a matmul reads, so a score is one chain over d and z one chain over keys. */
+#include "kv_cache.h"
+
+#include "arena.h"
+#include "kernels.h"
+
+#include <stdlib.h>
+
+psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_layers,
+    int32_t n_heads, int32_t d_head, int32_t capacity, psc_error *error) {
+    *out = NULL;
+    psc_kv_cache *cache = calloc(1, sizeof *cache);
+    if (!cache) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the KV cache");
+    cache->n_sequences = n_sequences;
+    cache->n_layers = n_layers;
+    cache->n_heads = n_heads;
+    cache->d_head = d_head;
+    cache->capacity = ((size_t)capacity + PSC_LANES - 1) / PSC_LANES * PSC_LANES;
+    size_t wide = ((size_t)d_head + PSC_LANES - 1) / PSC_LANES * PSC_LANES;
+    cache->keys_size = cache->capacity * (size_t)d_head;
+    cache->values_size = cache->capacity * wide;
+    double bytes = (double)n_sequences * n_layers * n_heads * sizeof(float) *
+                   (double)(cache->keys_size + cache->values_size);
+    cache->lengths = calloc((size_t)n_sequences, sizeof *cache->lengths);
+    /* Zeroed: lanes past d_head and keys past the length are read into sums that are dropped. */
+    if (bytes < (double)(SIZE_MAX / 4)) cache->data = psc_aligned_calloc((uint64_t)bytes);
+    if (!cache->data || !cache->lengths) {
+        psc_kv_cache_close(&cache);
+        return psc_fail(error, PSC_ERROR_MEMORY,
+            "no memory for a KV cache of %.0f MB (%d sequences of %d tokens)", bytes / 1e6,
+            (int)n_sequences, (int)capacity);
+    }
+    *out = cache;
+    return PSC_OK;
+}
+
+void psc_kv_cache_close(psc_kv_cache **cache) {
+    if (!*cache) return;
+    psc_aligned_free((*cache)->data);
+    free((*cache)->lengths);
+    free(*cache);
+    *cache = NULL;
+}
+
+float *psc_kv_cache_keys(const psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head) {
+    size_t at =
+        ((size_t)sequence * (size_t)cache->n_layers + (size_t)layer) * (size_t)cache->n_heads +
+        (size_t)head;
+    return cache->data + at * (cache->keys_size + cache->values_size);
+}
+
+float *psc_kv_cache_values(
+    const psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head) {
+    return psc_kv_cache_keys(cache, sequence, layer, head) + cache->keys_size;
+}
+
+void psc_kv_cache_put(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
+    int32_t position, const float *key, const float *value) {
+    size_t d_head = (size_t)cache->d_head, at = (size_t)position;
+    float *keys = psc_kv_cache_keys(cache, sequence, layer, head);
+    keys += at / PSC_LANES * PSC_LANES * d_head + at % PSC_LANES;
+    for (size_t d = 0; d < d_head; d++) keys[d * PSC_LANES] = key[d];
+    float *values = psc_kv_cache_values(cache, sequence, layer, head) + at * PSC_LANES;
+    size_t panel = cache->capacity * PSC_LANES;
+    for (size_t d = 0; d < d_head; d++) values[d / PSC_LANES * panel + d % PSC_LANES] = value[d];
+}

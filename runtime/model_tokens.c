@@ -1,0 +1,66 @@
+/* A model's tokenizer behind the public interface: spans become tokens, `bos` puts one in front. */
+#include "model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void psc_free(void *memory) {
+    free(memory);
+}
+
+bool psc_model_has_tokenizer(const psc_model *model) {
+    return model->tokenizer != NULL;
+}
+
+int32_t psc_model_tokenizer_size(const psc_model *model) {
+    return model->tokenizer ? psc_tokenizer_size(model->tokenizer) : 0;
+}
+
+static psc_status need_tokenizer(const psc_model *model, psc_error *error) {
+    if (model->tokenizer) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "%s has no tokenizer.json: text cannot become tokens; give token ids instead", model->path);
+}
+
+psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model, const char *text,
+    size_t bytes, bool bos, psc_error *error) {
+    *out = NULL;
+    *n = 0;
+    psc_status status = need_tokenizer(model, error);
+    if (status != PSC_OK) return status;
+    int32_t first = psc_tokenizer_bos(model->tokenizer);
+    if (bos && first < 0)
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "%s: the tokenizer has no <|endoftext|> token", model->path);
+    psc_token_span *spans = NULL;
+    size_t n_spans = 0;
+    status = psc_tokenizer_encode(&spans, &n_spans, model->tokenizer, text, bytes, error);
+    if (status != PSC_OK) return status;
+    psc_token *tokens = NULL;
+    if (n_spans < INT32_MAX) tokens = malloc((n_spans + 1) * sizeof *tokens);
+    if (!tokens) {
+        psc_tokenizer_free_spans(spans);
+        return psc_fail(error, PSC_ERROR_MEMORY, "no memory for %zu tokens", n_spans);
+    }
+    if (bos) tokens[0] = (psc_token){first, 0, 0};
+    for (size_t i = 0; i < n_spans; i++)
+        tokens[i + bos] = (psc_token){spans[i].id, spans[i].start, spans[i].end};
+    psc_tokenizer_free_spans(spans);
+    *out = tokens;
+    *n = (int32_t)n_spans + bos;
+    return PSC_OK;
+}
+
+psc_status psc_model_decode(char **out, size_t *bytes, const psc_model *model, const int32_t *ids,
+    int32_t n, psc_error *error) {
+    *out = NULL;
+    *bytes = 0;
+    psc_status status = need_tokenizer(model, error);
+    if (status != PSC_OK) return status;
+    return psc_tokenizer_decode(out, bytes, model->tokenizer, ids, (size_t)n, false, error);
+}
+
+const char *psc_model_token_bytes(const psc_model *model, int32_t id, size_t *bytes) {
+    *bytes = 0;
+    return model->tokenizer ? psc_tokenizer_bytes(model->tokenizer, id, bytes) : NULL;
+}

@@ -1,0 +1,189 @@
+/* One run: rows from the inputs, then chunk after chunk through the forward pass, inside one region
+ * of the team; plugins are begun before and ended after, and a failure leaves the sequences as they
+ * were. */
+#include "session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static psc_status check_token(
+    const psc_session *s, const psc_input *input, int32_t i, psc_error *error) {
+    int32_t id = input->tokens[i].id, most = s->model->info.d_vocab - 1;
+    if (id >= 0 && id <= most) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "token %d (number %d of sequence %d) is out of range: the model's ids are 0 to %d", (int)id,
+        (int)i, (int)input->sequence, (int)most);
+}
+
+static psc_status check_inputs(
+    const psc_session *s, const psc_input *inputs, int32_t n_inputs, psc_error *error) {
+    int64_t total = 0;
+    int32_t before = -1;
+    for (int32_t i = 0; i < n_inputs; i++) {
+        int32_t sequence = inputs[i].sequence;
+        if (sequence <= before || sequence >= s->options.n_sequences)
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "sequence %d: inputs must name sequences 0 to %d in ascending order, each once",
+                (int)sequence, (int)s->options.n_sequences - 1);
+        before = sequence;
+        if (inputs[i].n < 1)
+            return psc_fail(error, PSC_ERROR_INPUT, "the prompt is empty: it has no tokens");
+        int64_t length = (int64_t)s->cache->lengths[sequence] + inputs[i].n;
+        if (length > s->model->info.n_ctx)
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "the prompt has %lld tokens, but the model's context holds %d", (long long)length,
+                (int)s->model->info.n_ctx);
+        if (length > s->options.capacity)
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "sequence %d would have %lld tokens, but the session was opened for %d",
+                (int)sequence, (long long)length, (int)s->options.capacity);
+        for (int32_t t = 0; t < inputs[i].n; t++) {
+            psc_status status = check_token(s, &inputs[i], t, error);
+            if (status != PSC_OK) return status;
+        }
+        total += inputs[i].n;
+    }
+    if (n_inputs < 1)
+        return psc_fail(error, PSC_ERROR_INPUT, "the prompt is empty: it has no tokens");
+    if (total > INT32_MAX / 2) return psc_fail(error, PSC_ERROR_INPUT, "too many rows in one run");
+    return PSC_OK;
+}
+
+static psc_status make_rows(
+    psc_session *s, const psc_input *inputs, int32_t n_inputs, psc_error *error) {
+    psc_status status = check_inputs(s, inputs, n_inputs, error);
+    if (status != PSC_OK) return status;
+    int32_t n = 0;
+    for (int32_t i = 0; i < n_inputs; i++) n += inputs[i].n;
+    psc_row *rows = realloc(s->rows, (size_t)n * sizeof *rows);
+    if (!rows) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for %d rows", (int)n);
+    s->rows = rows;
+    s->n_rows = 0;
+    for (int32_t i = 0; i < n_inputs; i++) {
+        const psc_input *input = &inputs[i];
+        for (int32_t t = 0; t < input->n; t++) {
+            const psc_token *token = &input->tokens[t];
+            rows[s->n_rows] = (psc_row){.index = s->n_rows,
+                .sequence = input->sequence,
+                .position = s->cache->lengths[input->sequence] + t,
+                .token = token->id,
+                .next = t + 1 < input->n ? token[1].id : -1,
+                .start = token->start,
+                .end = token->end};
+            s->n_rows++;
+        }
+    }
+    return PSC_OK;
+}
+
+/* Which rows' logits the caller wants, and memory for them. */
+static psc_status plan_logits(psc_session *s, const psc_run_options *options, psc_error *error) {
+    s->n_logit_rows = 0;
+    if (options->no_logits) return PSC_OK;
+    int32_t *rows = realloc(s->logit_rows, (size_t)s->n_rows * sizeof *rows);
+    if (!rows) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for logits");
+    s->logit_rows = rows;
+    int32_t n = 0;
+    for (int32_t r = 0; r < s->n_rows; r++)
+        if (options->logits == PSC_ROWS_ALL || s->rows[r].next < 0) rows[n++] = r;
+    uint64_t floats = (uint64_t)n * s->model->config.d_vocab;
+    if (floats > s->logits_capacity) {
+        float *logits = NULL;
+        if (floats < SIZE_MAX / 8) logits = realloc(s->logits, (size_t)floats * sizeof *logits);
+        if (!logits)
+            return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the logits of %d rows", (int)n);
+        s->logits = logits;
+        s->logits_capacity = floats;
+    }
+    s->n_logit_rows = n;
+    return PSC_OK;
+}
+
+static void take_logits(int32_t row_index, const float *logits, void *payload) {
+    psc_session *s = payload;
+    size_t v = s->model->config.d_vocab;
+    float *to = (float *)psc_session_logits(s, row_index);
+    if (to) memcpy(to, logits, v * sizeof *to);
+}
+
+typedef struct pass {
+    psc_session *s;
+    bool *wanted; /* [n_rows] whose logits are kept */
+    psc_status status;
+    psc_error *error;
+} pass;
+
+static psc_status report_progress(psc_session *s, int32_t done, psc_error *error) {
+    const psc_run_options *options = s->run_options;
+    if (!options->progress || s->n_rows <= s->options.chunk) return PSC_OK;
+    if (options->progress((double)done / s->n_rows, "forward", options->payload) != 0)
+        s->cancelled = true;
+    return s->cancelled ? psc_fail(error, PSC_ERROR_CANCELLED, "cancelled") : PSC_OK;
+}
+
+/* The whole run between the plugins' run_begin and run_end; on the caller's thread. */
+static void run_chunks(void *payload) {
+    pass *p = payload;
+    psc_session *s = p->s;
+    for (int32_t r = 0; r < s->n_rows && p->status == PSC_OK; r += s->options.chunk) {
+        int32_t n = s->n_rows - r < s->options.chunk ? s->n_rows - r : s->options.chunk;
+        psc_logits_sink sink = {p->wanted ? p->wanted + r : NULL, take_logits, s};
+        p->status = psc_forward_chunk(s->forward, s->rows + r, n, &sink, p->error);
+        if (p->status == PSC_OK) p->status = report_progress(s, r + n, p->error);
+    }
+    psc_captures_end(s);
+    p->status = psc_contexts_end(s, p->status, p->error);
+}
+
+/* Begins plugins and captures, runs, ends them. */
+static psc_status run_rows(psc_session *s, psc_error *error) {
+    pass p = {.s = s, .error = error};
+    psc_status status = psc_run_head(s, error);
+    if (status == PSC_OK) status = psc_captures_begin(s, error);
+    if (status == PSC_OK) status = psc_contexts_begin(s, error);
+    if (status != PSC_OK) return status;
+    if (s->n_logit_rows > 0) {
+        p.wanted = calloc((size_t)s->n_rows, sizeof *p.wanted);
+        if (!p.wanted)
+            return psc_contexts_end(
+                s, psc_fail(error, PSC_ERROR_MEMORY, "no memory for logits"), error);
+        for (int32_t i = 0; i < s->n_logit_rows; i++) p.wanted[s->logit_rows[i]] = true;
+    }
+    psc_team_run(s->team, run_chunks, &p);
+    free(p.wanted);
+    return p.status;
+}
+
+psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_inputs,
+    const psc_run_options *given, psc_error *error) {
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    if (given)
+        memcpy(&options, given,
+            given->struct_size < sizeof options ? given->struct_size : sizeof options);
+    psc_error own = {PSC_OK, ""};
+    if (!error) error = &own;
+    error->status = PSC_OK;
+    if (s->run_options)
+        return psc_fail(error, PSC_ERROR_STATE, "psc_session_run was called from a callback");
+    psc_results_clear(s->results);
+    psc_status status = make_rows(s, inputs, n_inputs, error);
+    if (status == PSC_OK) status = plan_logits(s, &options, error);
+    if (status != PSC_OK) return status;
+    s->run_options = &options;
+    s->text = options.text;
+    s->text_bytes = options.text_bytes;
+    s->error = error;
+    s->cancelled = false;
+    status = run_rows(s, error);
+    psc_registry_end_run(s->registry);
+    s->run_options = NULL;
+    s->text = NULL;
+    s->error = NULL;
+    if (status != PSC_OK) {
+        s->n_logit_rows = 0;
+        psc_results_clear(s->results);
+        return status;
+    }
+    for (int32_t i = 0; i < n_inputs; i++) s->cache->lengths[inputs[i].sequence] += inputs[i].n;
+    return PSC_OK;
+}

@@ -1,0 +1,206 @@
+/* Sessions: opening, hooks of the client, and what is kept of a run. The run itself: run.c. */
+#include "session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_CHUNK 128
+#define DEFAULT_RETAINED_CAP ((uint64_t)2 << 30)
+#define MAX_THREADS 1024
+#define MAX_CHUNK 65536
+#define MAX_SEQUENCES 65536
+
+const char *psc_version(void) {
+    return PSC_VERSION;
+}
+
+static uint64_t enter_fp(void) {
+    return psc_fp_enter().saved;
+}
+
+static void leave_fp(uint64_t saved) {
+    psc_fp_leave((psc_fp_state){saved});
+}
+
+/* The table for options->isa; unknown and unsupported names list what there is. */
+static psc_status choose_isa(const psc_kernels **kernels, const char *name, psc_error *error) {
+    uint32_t mask = psc_isa_mask();
+    if (!name) {
+        *kernels = psc_kernels_for(psc_isa_best(mask));
+        return PSC_OK;
+    }
+    char known[64] = "";
+    for (int isa = 0; isa < PSC_ISA_COUNT; isa++) {
+        if (strcmp(name, psc_isa_name((psc_isa)isa)) == 0) {
+            *kernels = psc_kernels_for((psc_isa)isa);
+            if (*kernels) return PSC_OK;
+        }
+        if (!(mask >> isa & 1)) continue;
+        strncat(known, known[0] ? ", " : "", sizeof known - strlen(known) - 1);
+        strncat(known, psc_isa_name((psc_isa)isa), sizeof known - strlen(known) - 1);
+    }
+    return psc_fail(error, PSC_ERROR_SUPPORT,
+        "instruction set '%.40s' is not available here: this machine and build have %s", name,
+        known);
+}
+
+static psc_status check_range(int32_t value, int32_t most, const char *what, psc_error *error) {
+    if (value >= 0 && value <= most) return PSC_OK;
+    return psc_fail(
+        error, PSC_ERROR_INPUT, "%s must be from 1 to %d, not %d", what, (int)most, (int)value);
+}
+
+/* Fills in defaults and checks the ranges. */
+static psc_status resolve(psc_session_options *out, const psc_session_options *given,
+    const psc_model *model, psc_error *error) {
+    *out = (psc_session_options)PSC_SESSION_OPTIONS_INIT;
+    if (given)
+        memcpy(out, given, given->struct_size < sizeof *out ? given->struct_size : sizeof *out);
+    psc_status status = check_range(out->threads, MAX_THREADS, "threads", error);
+    if (status == PSC_OK) status = check_range(out->chunk, MAX_CHUNK, "chunk", error);
+    if (status == PSC_OK)
+        status = check_range(out->n_sequences, MAX_SEQUENCES, "n_sequences", error);
+    if (status == PSC_OK) status = check_range(out->capacity, model->info.n_ctx, "capacity", error);
+    if (status != PSC_OK) return status;
+    if (out->threads == 0) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        out->threads = cores < 1 ? 1 : cores > MAX_THREADS ? MAX_THREADS : (int32_t)cores;
+    }
+    if (out->chunk == 0) out->chunk = DEFAULT_CHUNK;
+    if (out->n_sequences == 0) out->n_sequences = 1;
+    if (out->capacity == 0) out->capacity = model->info.n_ctx;
+    if (out->retained_cap == 0) out->retained_cap = DEFAULT_RETAINED_CAP;
+    return PSC_OK;
+}
+
+psc_status psc_session_open(
+    psc_session **out, psc_model *model, const psc_session_options *options, psc_error *error) {
+    *out = NULL;
+    psc_session *s = calloc(1, sizeof *s);
+    if (!s) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a session");
+    s->model = model;
+    const psc_model_info *info = &model->info;
+    psc_status status = resolve(&s->options, options, model, error);
+    if (status == PSC_OK) status = choose_isa(&s->kernels, s->options.isa, error);
+    if (status == PSC_OK)
+        status = psc_team_open(&s->team, s->options.threads, enter_fp, leave_fp, error);
+    if (status == PSC_OK)
+        status = psc_registry_open(
+            &s->registry, info->n_layers, info->n_heads, info->parallel_residual, error);
+    if (status == PSC_OK)
+        status = psc_kv_cache_open(&s->cache, s->options.n_sequences, info->n_layers, info->n_heads,
+            info->d_head, s->options.capacity, error);
+    int64_t most = (int64_t)s->options.n_sequences * s->options.capacity;
+    if (status == PSC_OK && s->options.chunk > most) s->options.chunk = (int32_t)most;
+    if (status == PSC_OK)
+        status = psc_forward_open(&s->forward, model, s->kernels, s->team, s->registry, s->cache,
+            s->options.chunk, error);
+    if (status == PSC_OK) status = psc_results_open(&s->results, error);
+    if (status != PSC_OK) {
+        psc_session_close(&s);
+        return status;
+    }
+    s->options.isa = s->kernels->isa_name;
+    *out = s;
+    return PSC_OK;
+}
+
+void psc_session_close(psc_session **out) {
+    psc_session *s = *out;
+    if (!s) return;
+    psc_contexts_close(s);
+    psc_captures_close(s);
+    psc_targets_clear(s);
+    psc_results_close(&s->results);
+    psc_forward_close(&s->forward);
+    psc_kv_cache_close(&s->cache);
+    psc_registry_close(&s->registry);
+    psc_team_close(&s->team);
+    free(s->rows);
+    free(s->logits);
+    free(s->logit_rows);
+    free(s);
+    *out = NULL;
+}
+
+int32_t psc_session_threads(const psc_session *session) {
+    return session->options.threads;
+}
+
+const char *psc_session_isa(const psc_session *session) {
+    return session->kernels->isa_name;
+}
+
+psc_status psc_session_plugin(
+    psc_session *session, const char *name_or_path, const char *options, psc_error *error) {
+    return psc_contexts_add(session, name_or_path, options, error);
+}
+
+psc_status psc_session_target(psc_session *session, const char *target, psc_error *error) {
+    return psc_targets_add(session, target, error);
+}
+
+psc_status psc_session_contrast(
+    psc_session *session, const char *a, const char *b, psc_error *error) {
+    return psc_targets_add_contrast(session, a, b, error);
+}
+
+psc_status psc_session_capture(psc_session *session, const char *point, psc_error *error) {
+    return psc_captures_add(session, point, error);
+}
+
+psc_status psc_session_observe(psc_session *session, psc_point point, const psc_filter *filter,
+    psc_event_fn callback, void *payload, psc_error *error) {
+    psc_subscriber client = {NULL, payload, false};
+    return psc_registry_add(
+        session->registry, point, false, filter, callback, payload, &client, error);
+}
+
+psc_status psc_session_edit(psc_session *session, psc_point point, const psc_filter *filter,
+    psc_event_fn callback, void *payload, psc_error *error) {
+    psc_subscriber client = {NULL, payload, false};
+    return psc_registry_add(
+        session->registry, point, true, filter, callback, payload, &client, error);
+}
+
+void psc_session_unhook(psc_session *session, const void *payload) {
+    psc_registry_remove(session->registry, payload);
+}
+
+int32_t psc_session_length(const psc_session *session, int32_t sequence) {
+    if (sequence < 0 || sequence >= session->options.n_sequences) return 0;
+    return session->cache->lengths[sequence];
+}
+
+void psc_session_truncate(psc_session *session, int32_t sequence, int32_t n) {
+    if (sequence < 0 || sequence >= session->options.n_sequences || n < 0) return;
+    if (n < session->cache->lengths[sequence]) session->cache->lengths[sequence] = n;
+}
+
+const float *psc_session_logits(const psc_session *session, int32_t index) {
+    for (int32_t i = 0; i < session->n_logit_rows; i++)
+        if (session->logit_rows[i] == index)
+            return session->logits + (size_t)i * session->model->config.d_vocab;
+    return NULL;
+}
+
+const psc_results *psc_session_results(const psc_session *session) {
+    return session->results;
+}
+
+psc_status psc_session_array(
+    const psc_session *session, const char *name, psc_array *out, psc_error *error) {
+    const psc_results *results = session->results;
+    for (int i = 0; i < results->n_arrays; i++) {
+        const psc_result_array *array = &results->arrays[i];
+        if (strcmp(array->name, name) != 0) continue;
+        *out = (psc_array){.name = array->name,
+            .element = (int32_t)array->dtype,
+            .n_axes = array->n_axes,
+            .data = array->data};
+        memcpy(out->shape, array->shape, sizeof out->shape);
+        return PSC_OK;
+    }
+    return psc_fail(error, PSC_ERROR_INPUT, "the last run left no array '%.100s'", name);
+}
