@@ -207,7 +207,8 @@ psc_status psc_model_open(psc_model **out, const char *folder, psc_error *error)
     if (status == PSC_OK) status = psc_checkpoint_open(&weights, folder, &model->config, error);
     if (status == PSC_OK) status = load_weights(model, weights, error);
     if (status != PSC_OK) goto fail;
-    psc_checkpoint_hash(model->hash, weights);
+    status = psc_checkpoint_hash(model->hash, weights, error);
+    if (status != PSC_OK) goto fail;
     psc_checkpoint_close(&weights);
     model->config_text = config_text(&model->config);
     if (!model->config_text) {
