@@ -128,7 +128,7 @@ static int by_data(const void *a, const void *b) {
 /* The tensors of this file must tile its data. */
 static psc_status check_coverage(const parser *p, psc_tensor *items, size_t count) {
     size_t expected = 0;
-    qsort(items, count, sizeof *items, by_data);
+    if (count > 0) qsort(items, count, sizeof *items, by_data);
     for (size_t i = 0; i < count; i++) {
         size_t begin = (size_t)(items[i].data - p->data);
         if (begin < expected)
