@@ -28,13 +28,14 @@ struct psc_context {
     psc_option *options; /* every described option, defaults filled in; strings owned */
     int32_t n_options;
     psc_arena run_arena, life_arena;
-    psc_retained *retained;
+    psc_retained **retained; /* [n_retained] */
     int32_t n_retained;
     psc_label_cache *labels;
+    float *zero_bias;                   /* for matrices without one; null until asked for */
     int section;                        /* index into results->sections, -1 before the run */
     json_t *axes;                       /* this run's axes: name -> number of entries */
     bool in_open, in_run_begin, in_run; /* which host calls are allowed */
-    bool in_parallel;                   /* inside parallel_for: mathematics on the own thread only */
+    bool in_parallel; /* inside parallel_for: mathematics on the own thread only */
 };
 
 /* A target as given, parsed. */

@@ -1,0 +1,122 @@
+/* Plugin files: dlopen, the one symbol, the handshake.
+ * A library's start-up code may change the thread's floating-point state (-Ofast turns subnormals
+ * off), so the state is put back after dlopen and dlclose. */
+#include "loader.h"
+
+#include <dlfcn.h>
+#include <fenv.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What every host of this ABI reads; a plugin's own structure may be longer, never shorter. */
+#define PLUGIN_BYTES (offsetof(psc_plugin, close) + sizeof(((psc_plugin *)0)->close))
+
+/* Letters, digits, '_' and '-': names stand in file names, keys and "plugin.array". */
+static bool is_plain(const char *name) {
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+    return n > 0 && n <= 64 && name[n] == 0;
+}
+
+static psc_status check_options(const psc_plugin *plugin, const char *origin, psc_error *error) {
+    const psc_option_description *list = plugin->options;
+    for (int i = 0; list && list[i].key; i++) {
+        if (i == PSC_MAX_OPTIONS)
+            return psc_fail(error, PSC_ERROR_PLUGIN,
+                "plugin '%s' describes more than %d options, or its list does not end with a null "
+                "key",
+                origin, PSC_MAX_OPTIONS);
+        if (!is_plain(list[i].key))
+            return psc_fail(error, PSC_ERROR_PLUGIN,
+                "plugin '%s' has an option key '%.64s' that is not 1 to 64 letters, digits, '_' or "
+                "'-'",
+                origin, list[i].key);
+        for (int j = 0; j < i; j++)
+            if (strcmp(list[i].key, list[j].key) == 0)
+                return psc_fail(error, PSC_ERROR_PLUGIN, "plugin '%s' describes option '%s' twice",
+                    origin, list[i].key);
+    }
+    return PSC_OK;
+}
+
+psc_status psc_plugin_check(const psc_plugin *plugin, const char *origin, psc_error *error) {
+    if (!plugin)
+        return psc_fail(
+            error, PSC_ERROR_PLUGIN, "plugin '%s': psc_plugin_entry returned nothing", origin);
+    if (plugin->abi != PSC_PLUGIN_ABI)
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "plugin '%s' was built for plugin ABI %u, this program has ABI %u", origin, plugin->abi,
+            (unsigned)PSC_PLUGIN_ABI);
+    if (plugin->struct_size < PLUGIN_BYTES)
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "plugin '%s' says its psc_plugin has %u bytes, ABI %u has at least %u", origin,
+            plugin->struct_size, (unsigned)PSC_PLUGIN_ABI, (unsigned)PLUGIN_BYTES);
+    if (!plugin->name) return psc_fail(error, PSC_ERROR_PLUGIN, "plugin '%s' has no name", origin);
+    if (!is_plain(plugin->name))
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "plugin '%s' has the name '%.64s', which is not 1 to 64 letters, digits, '_' or '-'",
+            origin, plugin->name);
+    return check_options(plugin, origin, error);
+}
+
+/* dlopen looks into the system's folders for a name without '/'; a path is meant here. */
+static void *open_library(const char *path, psc_error *error) {
+    char *with_dot = NULL;
+    if (!strchr(path, '/')) {
+        size_t bytes = strlen(path) + 3;
+        with_dot = malloc(bytes);
+        if (!with_dot) {
+            psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to load plugin '%s'", path);
+            return NULL;
+        }
+        snprintf(with_dot, bytes, "./%s", path);
+    }
+    void *library = dlopen(with_dot ? with_dot : path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        const char *why = dlerror();
+        psc_fail(error, PSC_ERROR_PLUGIN, "plugin '%s' cannot be loaded: %s", path,
+            why ? why : "unknown reason");
+    }
+    free(with_dot);
+    return library;
+}
+
+static psc_status shake_hands(
+    const psc_plugin **plugin, void *library, const char *path, psc_error *error) {
+    void *symbol = dlsym(library, "psc_plugin_entry");
+    if (!symbol)
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "plugin '%s' has no symbol psc_plugin_entry; it is not a pythiascope plugin", path);
+    psc_plugin_entry_fn entry;
+    memcpy(&entry, &symbol, sizeof entry); /* C has no cast from an object to a function pointer */
+    const psc_plugin *found = entry();
+    psc_status status = psc_plugin_check(found, path, error);
+    if (status == PSC_OK) *plugin = found;
+    return status;
+}
+
+psc_status psc_plugin_load(
+    void **library, const psc_plugin **plugin, const char *path, psc_error *error) {
+    *library = NULL;
+    *plugin = NULL;
+    if (!path || !*path)
+        return psc_fail(error, PSC_ERROR_INPUT, "a plugin's path must not be empty");
+    fenv_t state;
+    fegetenv(&state);
+    psc_status status = PSC_ERROR_PLUGIN;
+    *library = open_library(path, error);
+    if (*library) status = shake_hands(plugin, *library, path, error);
+    fesetenv(&state);
+    if (status != PSC_OK) psc_plugin_unload(library);
+    return status;
+}
+
+void psc_plugin_unload(void **library) {
+    if (!library || !*library) return;
+    fenv_t state;
+    fegetenv(&state);
+    dlclose(*library);
+    fesetenv(&state);
+    *library = NULL;
+}

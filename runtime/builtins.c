@@ -1,0 +1,21 @@
+/* The plugins that are linked in. They live in analysis/, which nothing includes: their entries are
+ * known by name only. */
+#include "psc.h"
+
+const psc_plugin *psc_builtin_logits(void);
+const psc_plugin *psc_builtin_ln(void);
+const psc_plugin *psc_builtin_mlp(void);
+
+static const psc_plugin_entry_fn entries[] = {
+    psc_builtin_logits,
+    psc_builtin_ln,
+    psc_builtin_mlp,
+};
+
+int32_t psc_builtin_count(void) {
+    return (int32_t)(sizeof entries / sizeof *entries);
+}
+
+const psc_plugin *psc_builtin(int32_t index) {
+    return index >= 0 && index < psc_builtin_count() ? entries[index]() : NULL;
+}

@@ -1,0 +1,209 @@
+/* Plugin instances: loaded, opened with their options, led through each run, closed.
+ *
+ *   add:  open      a run:  run_begin -> events -> run_end(status) -> report      close:  close
+ *
+ * A callback's nonzero return ends the run; all that began still get run_end. */
+#include "host.h"
+#include "loader.h"
+#include "plugin_options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static psc_status find_builtin(const psc_plugin **out, const char *name, psc_error *error) {
+    char known[512] = "";
+    for (int32_t i = 0; i < psc_builtin_count(); i++) {
+        const psc_plugin *plugin = psc_builtin(i);
+        *out = plugin;
+        if (strcmp(plugin->name, name) == 0) return psc_plugin_check(plugin, "built-in", error);
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", plugin->name);
+    }
+    *out = NULL;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "there is no built-in plugin '%.100s'; there are %s; a plugin file is given by its path, "
+        "like ./name.so",
+        name, known);
+}
+
+static psc_status find_plugin(psc_context *context, const char *name_or_path, psc_error *error) {
+    if (!name_or_path || !*name_or_path)
+        return psc_fail(error, PSC_ERROR_INPUT, "a plugin's name must not be empty");
+    bool is_path = strchr(name_or_path, '/') || ends_with(name_or_path, ".so") ||
+                   ends_with(name_or_path, ".dylib");
+    if (is_path) return psc_plugin_load(&context->library, &context->plugin, name_or_path, error);
+    return find_builtin(&context->plugin, name_or_path, error);
+}
+
+/* The plugin's name, with "#2" and so on from the second instance of that name on. */
+static psc_status give_name(psc_context *context, const psc_session *session, psc_error *error) {
+    int instance = 1;
+    for (int32_t i = 0; i < session->n_contexts; i++)
+        instance += strcmp(session->contexts[i]->plugin->name, context->plugin->name) == 0;
+    size_t bytes = strlen(context->plugin->name) + 16;
+    context->name = malloc(bytes);
+    if (!context->name) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a plugin");
+    if (instance == 1)
+        snprintf(context->name, bytes, "%s", context->plugin->name);
+    else
+        snprintf(context->name, bytes, "%s#%d", context->plugin->name, instance);
+    return PSC_OK;
+}
+
+/* A callback returned nonzero: the status and sentence that it left in error, or one of ours. */
+static psc_status callback_failed(
+    const psc_context *context, const char *callback, int returned, psc_error *error) {
+    if (context->session->cancelled)
+        return psc_fail(error, PSC_ERROR_CANCELLED, "plugin %s: cancelled", context->name);
+    if (error->status != PSC_OK) return error->status;
+    return psc_fail(error, PSC_ERROR_PLUGIN, "plugin %s: %s failed (it returned %d)", context->name,
+        callback, returned);
+}
+
+static psc_status call_open(psc_context *context, psc_error *error) {
+    psc_session *session = context->session;
+    if (!context->plugin->open) return PSC_OK;
+    psc_error *outer = session->error, inner = {PSC_OK, ""};
+    session->error = &inner;
+    context->in_open = true;
+    psc_fp_state fp = psc_fp_enter();
+    int returned = context->plugin->open(
+        context, &psc_host_table, context->options, context->n_options, &context->state);
+    psc_fp_leave(fp);
+    context->in_open = false;
+    session->error = outer;
+    if (returned == 0) return PSC_OK;
+    psc_status status = callback_failed(context, "open", returned, &inner);
+    if (error) *error = inner;
+    return status;
+}
+
+static void free_context(psc_context *context) {
+    psc_session *session = context->session;
+    if (session->registry) psc_registry_remove(session->registry, context);
+    psc_host_drop_retained(context);
+    psc_host_free_labels(context);
+    json_decref(context->axes);
+    psc_arena_clear(&context->run_arena);
+    psc_arena_clear(&context->life_arena);
+    psc_options_free(&context->options, context->n_options);
+    free(context->name);
+    psc_plugin_unload(&context->library);
+    free(context);
+}
+
+psc_status psc_contexts_add(
+    psc_session *session, const char *name_or_path, const char *options, psc_error *error) {
+    psc_context *context = calloc(1, sizeof *context);
+    psc_context **list =
+        realloc(session->contexts, ((size_t)session->n_contexts + 1) * sizeof *list);
+    if (list) session->contexts = list;
+    if (!context || !list) {
+        free(context);
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a plugin");
+    }
+    context->session = session;
+    context->section = -1;
+    psc_status status = find_plugin(context, name_or_path, error);
+    if (status == PSC_OK) status = give_name(context, session, error);
+    if (status == PSC_OK)
+        status = psc_options_parse(
+            &context->options, &context->n_options, context->plugin, options, error);
+    if (status == PSC_OK) status = call_open(context, error);
+    if (status != PSC_OK) {
+        free_context(context);
+        return status;
+    }
+    session->contexts[session->n_contexts++] = context;
+    return PSC_OK;
+}
+
+void psc_contexts_close(psc_session *session) {
+    psc_fp_state fp = psc_fp_enter();
+    while (session->n_contexts > 0) {
+        psc_context *context = session->contexts[--session->n_contexts];
+        if (context->plugin->close) context->plugin->close(context, context->state);
+        free_context(context);
+    }
+    psc_fp_leave(fp);
+    free(session->contexts);
+    session->contexts = NULL;
+}
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+/* A context's part of a run is over. */
+static void leave_run(psc_context *context) {
+    context->in_run = context->in_run_begin = false;
+    context->section = -1;
+    psc_host_drop_retained(context);
+    psc_arena_clear(&context->run_arena);
+    json_decref(context->axes);
+    context->axes = NULL;
+}
+
+static psc_status begin_one(psc_context *context, psc_error *error) {
+    psc_status status = psc_host_begin_results(context, error);
+    if (status != PSC_OK) return status;
+    context->in_run = true;
+    if (!context->plugin->run_begin) return PSC_OK;
+    context->in_run_begin = true;
+    int returned = context->plugin->run_begin(context, context->state);
+    context->in_run_begin = false;
+    return returned == 0 ? PSC_OK : callback_failed(context, "run_begin", returned, error);
+}
+
+psc_status psc_contexts_begin(psc_session *session, psc_error *error) {
+    psc_error *outer = session->error, inner = {PSC_OK, ""};
+    psc_status status = psc_targets_imply(session, &inner);
+    session->error = &inner;
+    for (int32_t i = 0; i < session->n_contexts && status == PSC_OK; i++) {
+        inner = (psc_error){PSC_OK, ""};
+        status = begin_one(session->contexts[i], &inner);
+        if (status != PSC_OK) leave_run(session->contexts[i]);
+    }
+    session->error = outer;
+    if (status == PSC_OK) return PSC_OK;
+    if (error) *error = inner;
+    return psc_contexts_end(session, status, error);
+}
+
+/* Calls run_end, or report, of one context; inner takes its sentence. */
+static psc_status finish_one(psc_context *context, psc_status status, bool report) {
+    psc_session *session = context->session;
+    const psc_plugin *plugin = context->plugin;
+    int returned = 0;
+    *session->error = (psc_error){PSC_OK, ""};
+    if (report)
+        returned = plugin->report ? plugin->report(context, context->state) : 0;
+    else if (plugin->run_end)
+        returned = plugin->run_end(context, context->state, status);
+    if (status != PSC_OK || (returned == 0 && !session->cancelled)) return status;
+    return callback_failed(context, report ? "report" : "run_end", returned, session->error);
+}
+
+psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *error) {
+    psc_error *outer = session->error, inner;
+    session->error = &inner;
+    for (int report = 0; report <= 1; report++) {
+        for (int32_t i = 0; i < session->n_contexts; i++) {
+            if (!session->contexts[i]->in_run || (report && status != PSC_OK)) continue;
+            psc_status now = finish_one(session->contexts[i], status, report);
+            if (now != status && error) *error = inner;
+            status = now;
+        }
+    }
+    session->error = outer;
+    for (int32_t i = 0; i < session->n_contexts; i++)
+        if (session->contexts[i]->in_run) leave_run(session->contexts[i]);
+    psc_registry_end_run(session->registry);
+    return status;
+}

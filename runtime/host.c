@@ -1,0 +1,187 @@
+/* The host's table: what psc_plugin.h promises to plugins, and the small calls among it. */
+#include "host.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- errors ---------------------------------------------------------------------------------- */
+
+static psc_status fail_va(
+    psc_context *context, psc_status status, const char *format, va_list arguments) {
+    char prefix[80];
+    psc_fail_va(context->session->error, status, format, arguments);
+    snprintf(prefix, sizeof prefix, "plugin %s", context->name);
+    return psc_error_prefix(context->session->error, status, prefix);
+}
+
+psc_status psc_host_fail(psc_context *context, psc_status status, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fail_va(context, status, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+psc_status psc_host_pass(psc_context *context, const psc_error *error) {
+    return psc_host_fail(context, error->status, "%s", error->message);
+}
+
+bool psc_host_in_run(psc_context *context, const char *call) {
+    if (context->in_run) return true;
+    psc_host_fail(context, PSC_ERROR_STATE,
+        "%s was called outside a run; it is allowed from run_begin to report", call);
+    return false;
+}
+
+static int host_fail(psc_context *context, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fail_va(context, PSC_ERROR_PLUGIN, format, arguments);
+    va_end(arguments);
+    return PSC_ERROR_PLUGIN;
+}
+
+/* --- subscriptions --------------------------------------------------------------------------- */
+
+static int subscribe(psc_context *context, psc_point point, bool editor, const psc_filter *filter,
+    psc_event_fn callback, void *payload) {
+    const char *call = editor ? "edit" : "observe";
+    if (!context->in_open && !context->in_run_begin)
+        return psc_host_fail(
+            context, PSC_ERROR_STATE, "%s is allowed from open and run_begin only", call);
+    if (!callback) return psc_host_fail(context, PSC_ERROR_INPUT, "%s was given no callback", call);
+    psc_subscriber subscriber = {context->name, context, context->in_run_begin};
+    psc_error error = {PSC_OK, ""};
+    psc_status status = psc_registry_add(
+        context->session->registry, point, editor, filter, callback, payload, &subscriber, &error);
+    return status == PSC_OK ? 0 : psc_host_pass(context, &error);
+}
+
+static int host_observe(psc_context *context, psc_point point, const psc_filter *filter,
+    psc_event_fn callback, void *payload) {
+    return subscribe(context, point, false, filter, callback, payload);
+}
+
+static int host_edit(psc_context *context, psc_point point, const psc_filter *filter,
+    psc_event_fn callback, void *payload) {
+    return subscribe(context, point, true, filter, callback, payload);
+}
+
+static int host_has_editor(psc_context *context, psc_point point) {
+    const psc_session *session = context->session;
+    if ((int)point < 0 || point >= PSC_POINT_COUNT || !context->in_run) return 0;
+    bool layered = psc_point_has_layer(point);
+    for (int32_t l = 0; l < (layered ? session->model->info.n_layers : 1); l++)
+        if (psc_registry_edits(
+                session->registry, point, layered ? l : -1, session->rows, session->n_rows))
+            return 1;
+    return 0;
+}
+
+/* --- memory ---------------------------------------------------------------------------------- */
+
+static void *arena_alloc(psc_context *context, psc_arena *arena, uint64_t bytes) {
+    if (context->in_parallel) return NULL; /* the arenas and the error belong to one thread */
+    void *memory = psc_arena_alloc(arena, bytes);
+    if (!memory)
+        psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for %llu bytes",
+            (unsigned long long)bytes);
+    return memory;
+}
+
+static void *host_run_alloc(psc_context *context, uint64_t bytes) {
+    if (!psc_host_in_run(context, "run_alloc")) return NULL;
+    return arena_alloc(context, &context->run_arena, bytes);
+}
+
+static void *host_life_alloc(psc_context *context, uint64_t bytes) {
+    return arena_alloc(context, &context->life_arena, bytes);
+}
+
+/* --- the run --------------------------------------------------------------------------------- */
+
+static const psc_model_info *host_model(psc_context *context) {
+    return &context->session->model->info;
+}
+
+static const psc_row *host_rows(psc_context *context, int32_t *n_rows) {
+    *n_rows = context->in_run ? context->session->n_rows : 0;
+    return context->in_run ? context->session->rows : NULL;
+}
+
+static const char *host_text(psc_context *context, uint64_t *bytes) {
+    const char *text = context->in_run ? context->session->text : NULL;
+    *bytes = text ? context->session->text_bytes : 0;
+    return text;
+}
+
+static const psc_target *host_targets(psc_context *context, int32_t *n_targets) {
+    *n_targets = context->session->targets.n;
+    return context->session->targets.targets;
+}
+
+static int host_target_ids(
+    psc_context *context, int32_t target, const psc_row *row, const float *logits, int32_t ids[2]) {
+    psc_error error = {PSC_OK, ""};
+    psc_status status = psc_targets_ids(context->session, target, row, logits, ids, &error);
+    return status == PSC_OK ? 0 : psc_host_pass(context, &error);
+}
+
+static void host_progress(psc_context *context, double done) {
+    psc_session *session = context->session;
+    const psc_run_options *options = session->run_options;
+    if (!options || !options->progress || context->in_parallel) return;
+    done = done > 0 ? (done < 1 ? done : 1) : 0;
+    if (options->progress(done, context->name, options->payload) != 0) session->cancelled = true;
+}
+
+static int host_cancelled(psc_context *context) {
+    return context->session->cancelled;
+}
+
+const psc_host psc_host_table = {
+    .struct_size = sizeof(psc_host),
+    .abi = PSC_PLUGIN_ABI,
+    .observe = host_observe,
+    .edit = host_edit,
+    .retain = psc_host_retain,
+    .fetch = psc_host_fetch,
+    .model = host_model,
+    .ln_parameters = psc_host_ln_parameters,
+    .bias = psc_host_bias,
+    .embedding = psc_host_embedding,
+    .unembedding = psc_host_unembedding,
+    .unembedding_mean = psc_host_unembedding_mean,
+    .dot = psc_host_dot,
+    .apply = psc_host_apply,
+    .pullback = psc_host_pullback,
+    .row_norms = psc_host_row_norms,
+    .column_norms = psc_host_column_norms,
+    .exp = psc_host_exp,
+    .erf = psc_host_erf,
+    .log = psc_host_log,
+    .log_sum_exp = psc_host_log_sum_exp,
+    .parallel_for = psc_host_parallel_for,
+    .run_alloc = host_run_alloc,
+    .life_alloc = host_life_alloc,
+    .rows = host_rows,
+    .text = host_text,
+    .token_text = psc_host_token_text,
+    .label = psc_host_label,
+    .targets = host_targets,
+    .target_ids = host_target_ids,
+    .progress = host_progress,
+    .cancelled = host_cancelled,
+    .fail = host_fail,
+    .axis_labels = psc_host_axis_labels,
+    .axis_numbers = psc_host_axis_numbers,
+    .array = psc_host_array,
+    .value_number = psc_host_value_number,
+    .value_text = psc_host_value_text,
+    .append_number = psc_host_append_number,
+    .append_text = psc_host_append_text,
+    .summary_text = psc_host_summary_text,
+    .summary_bars = psc_host_summary_bars,
+    .has_editor = host_has_editor,
+};

@@ -1,0 +1,74 @@
+/* The host table's parts, one group of calls a file.
+ * Private to host*.c and contexts.c.
+ * Threads: the session's thread; what host_math.c offers also inside parallel_for.
+ * Ownership: contexts belong to their session. */
+#ifndef HOST_H
+#define HOST_H
+
+#include "session.h"
+
+/* Sets the run's error to "plugin NAME: ..." and returns status. */
+psc_status psc_host_fail(psc_context *context, psc_status status, const char *format, ...)
+    PSC_PRINTF(3, 4);
+/* Puts the plugin's name before what a callee wrote into error, and makes it the run's error. */
+psc_status psc_host_pass(psc_context *context, const psc_error *error);
+/* Fails, naming the call, unless the context is between run_begin and report. */
+bool psc_host_in_run(psc_context *context, const char *call);
+
+/* --- host_math.c --- */
+int psc_host_ln_parameters(
+    psc_context *context, psc_ln which, int32_t layer, const float **gamma, const float **beta);
+const float *psc_host_bias(psc_context *context, psc_matrix matrix, int32_t layer);
+int psc_host_embedding(psc_context *context, int32_t token, float *row);
+int psc_host_unembedding(psc_context *context, int32_t token, float *row);
+const float *psc_host_unembedding_mean(psc_context *context);
+float psc_host_dot(psc_context *context, int64_t n, const float *a, const float *b);
+int psc_host_apply(psc_context *context, psc_matrix matrix, int32_t layer, float *y, const float *x,
+    int64_t n_rows);
+int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
+    const float *u, int64_t n_rows);
+void psc_host_exp(psc_context *context, int64_t n, float *y, const float *x);
+void psc_host_erf(psc_context *context, int64_t n, float *y, const float *x);
+void psc_host_log(psc_context *context, int64_t n, double *y, const double *x);
+double psc_host_log_sum_exp(psc_context *context, int64_t n, const float *x);
+void psc_host_parallel_for(psc_context *context, int64_t n, psc_range_fn fn, void *payload);
+
+/* --- host_norms.c --- */
+int psc_host_row_norms(
+    psc_context *context, psc_matrix matrix, int32_t layer, int centered, double *out);
+int psc_host_column_norms(
+    psc_context *context, psc_matrix matrix, int32_t layer, int centered, double *out);
+/* The packed matrix, or null after setting the error. */
+const psc_packed *psc_host_matrix(psc_context *context, psc_matrix matrix, int32_t layer);
+/* fn over 0..n-1 by the team, or here and now when already inside parallel_for. */
+void psc_host_spread(psc_context *context, int64_t n, psc_team_range_fn fn, void *payload);
+
+/* --- host_retain.c --- */
+int psc_host_retain(psc_context *context, psc_point point, const psc_filter *filter);
+int psc_host_fetch(psc_context *context, int handle, int32_t layer, psc_event *out);
+void psc_host_drop_retained(psc_context *context);
+
+/* --- host_labels.c --- */
+const char *psc_host_token_text(psc_context *context, int32_t token);
+const char *psc_host_label(
+    psc_context *context, psc_component_kind kind, int32_t layer, int32_t index);
+void psc_host_free_labels(psc_context *context);
+
+/* --- host_results.c --- */
+/* The context's section with version and options; at the start of a run. */
+psc_status psc_host_begin_results(psc_context *context, psc_error *error);
+int psc_host_axis_labels(
+    psc_context *context, const char *name, int64_t n, const char *const *labels);
+int psc_host_axis_numbers(
+    psc_context *context, const char *name, int64_t n, const int32_t *numbers);
+void *psc_host_array(psc_context *context, const char *name, psc_element element, int32_t n_axes,
+    const char *const *axes);
+int psc_host_value_number(psc_context *context, const char *name, double value);
+int psc_host_value_text(psc_context *context, const char *name, const char *value);
+int psc_host_append_number(psc_context *context, const char *name, double value);
+int psc_host_append_text(psc_context *context, const char *name, const char *value);
+int psc_host_summary_text(psc_context *context, const char *sentence);
+int psc_host_summary_bars(psc_context *context, const char *title, const char *unit, int32_t n,
+    const char *const *labels, const double *values);
+
+#endif

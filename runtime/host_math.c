@@ -1,0 +1,207 @@
+/* The host's mathematics: the kernels of the forward pass, spread over the session's team.
+ *
+ *   apply      Y[R, out] = X[R, k] W^T    a thread takes panels of 16 outputs
+ *   pullback   Y[R, k]   = U[R, out] W    a thread takes a range of k
+ *
+ * The kernels fix every bit, so the partition does not show. Inside parallel_for the calling
+ * thread does all of it. */
+#include "host.h"
+
+#include <math.h>
+#include <string.h>
+
+/* --- spreading ------------------------------------------------------------------------------- */
+
+void psc_host_spread(psc_context *context, int64_t n, psc_team_range_fn fn, void *payload) {
+    if (n <= 0) return;
+    if (context->in_parallel)
+        fn(0, n, 0, payload);
+    else
+        psc_team_for(context->session->team, n, fn, payload);
+}
+
+typedef struct parallel_job {
+    psc_range_fn fn;
+    void *payload;
+} parallel_job;
+
+static void run_part(int64_t begin, int64_t end, int thread, void *payload) {
+    const parallel_job *job = payload;
+    job->fn(begin, end, (int32_t)thread, job->payload);
+}
+
+void psc_host_parallel_for(psc_context *context, int64_t n, psc_range_fn fn, void *payload) {
+    if (n <= 0) return;
+    if (context->in_parallel) {
+        fn(0, n, 0, payload);
+        return;
+    }
+    parallel_job job = {fn, payload};
+    context->in_parallel = true;
+    psc_team_for(context->session->team, n, run_part, &job);
+    context->in_parallel = false;
+}
+
+/* --- parameters ------------------------------------------------------------------------------ */
+
+const psc_packed *psc_host_matrix(psc_context *context, psc_matrix matrix, int32_t layer) {
+    const psc_packed *packed = psc_model_matrix(context->session->model, matrix, layer);
+    if (!packed && !context->in_parallel)
+        psc_host_fail(
+            context, PSC_ERROR_INPUT, "there is no matrix %d of layer %d", (int)matrix, (int)layer);
+    return packed;
+}
+
+int psc_host_ln_parameters(
+    psc_context *context, psc_ln which, int32_t layer, const float **gamma, const float **beta) {
+    const psc_model *model = context->session->model;
+    const psc_layer_norm *ln = NULL;
+    if (which == PSC_LN_FINAL)
+        ln = &model->ln_final;
+    else if (layer >= 0 && layer < model->info.n_layers)
+        ln = which == PSC_LN1   ? &model->layers[layer].ln1
+             : which == PSC_LN2 ? &model->layers[layer].ln2
+                                : NULL;
+    if (!ln)
+        return psc_host_fail(context, PSC_ERROR_INPUT, "there is no LayerNorm %d of layer %d",
+            (int)which, (int)layer);
+    *gamma = ln->gamma;
+    *beta = ln->beta;
+    return 0;
+}
+
+const float *psc_host_bias(psc_context *context, psc_matrix matrix, int32_t layer) {
+    const psc_packed *packed = psc_host_matrix(context, matrix, layer);
+    if (!packed || matrix == PSC_W_U || packed->bias) return packed ? packed->bias : NULL;
+    /* A model without attention biases: zeros, so that plugins need no second form. */
+    const psc_model_info *info = &context->session->model->info;
+    size_t longest = (size_t)(info->d_mlp > info->d_model ? info->d_mlp : info->d_model);
+    if (context->zero_bias || context->in_parallel) return context->zero_bias;
+    context->zero_bias = psc_arena_alloc(&context->life_arena, longest * sizeof(float));
+    if (!context->zero_bias)
+        psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for a bias");
+    return context->zero_bias;
+}
+
+static bool token_is_good(psc_context *context, int32_t token) {
+    int32_t n = context->session->model->info.d_vocab;
+    if (token >= 0 && token < n) return true;
+    if (!context->in_parallel)
+        psc_host_fail(context, PSC_ERROR_INPUT, "there is no token %d; ids go from 0 to %d",
+            (int)token, (int)n - 1);
+    return false;
+}
+
+int psc_host_embedding(psc_context *context, int32_t token, float *row) {
+    const psc_session *session = context->session;
+    if (!token_is_good(context, token)) return PSC_ERROR_INPUT;
+    psc_model_embedding(session->model, session->kernels, token, row);
+    return 0;
+}
+
+int psc_host_unembedding(psc_context *context, int32_t token, float *row) {
+    const psc_packed *w = &context->session->model->unembed;
+    if (!token_is_good(context, token)) return PSC_ERROR_INPUT;
+    psc_unpack_row(row, w->panels, w->dtype, w->k, (size_t)token);
+    return 0;
+}
+
+const float *psc_host_unembedding_mean(psc_context *context) {
+    return context->session->model->unembed_mean;
+}
+
+/* --- matrices -------------------------------------------------------------------------------- */
+
+typedef struct matmul_job {
+    psc_matmul_f32_fn kernel;
+    psc_matmul arguments;
+} matmul_job;
+
+static void multiply_panels(int64_t begin, int64_t end, int thread, void *payload) {
+    const matmul_job *job = payload;
+    (void)thread;
+    psc_matmul m = job->arguments;
+    m.panel_begin = (size_t)begin;
+    m.panel_end = (size_t)end;
+    job->kernel(&m);
+}
+
+int psc_host_apply(psc_context *context, psc_matrix matrix, int32_t layer, float *y, const float *x,
+    int64_t n_rows) {
+    const psc_packed *w = psc_host_matrix(context, matrix, layer);
+    if (!w) return PSC_ERROR_INPUT;
+    if (n_rows <= 0) return 0;
+    matmul_job job = {context->session->kernels->matmul[w->dtype], {.y = y,
+                                                                       .ldy = w->out,
+                                                                       .x = x,
+                                                                       .ldx = w->k,
+                                                                       .w = w->panels,
+                                                                       .rows = (size_t)n_rows,
+                                                                       .k = w->k,
+                                                                       .k_block = w->k_block,
+                                                                       .out = w->out}};
+    psc_host_spread(
+        context, (int64_t)((w->out + PSC_LANES - 1) / PSC_LANES), multiply_panels, &job);
+    return 0;
+}
+
+typedef struct pullback_job {
+    psc_pullback_f32_fn kernel;
+    psc_pullback arguments;
+    size_t n_groups;
+} pullback_job;
+
+/* Ranges of k begin at multiples of a cache line, so that threads do not share one. */
+static void pull_range(int64_t begin, int64_t end, int thread, void *payload) {
+    const pullback_job *job = payload;
+    (void)thread;
+    psc_pullback p = job->arguments;
+    p.k_begin = (size_t)begin * PSC_LANES;
+    p.k_end = (size_t)end * PSC_LANES < p.k ? (size_t)end * PSC_LANES : p.k;
+    job->kernel(&p);
+}
+
+int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
+    const float *u, int64_t n_rows) {
+    const psc_packed *w = psc_host_matrix(context, matrix, layer);
+    if (!w) return PSC_ERROR_INPUT;
+    if (n_rows <= 0) return 0;
+    pullback_job job = {context->session->kernels->pullback[w->dtype],
+        {.y = y,
+            .ldy = w->k,
+            .u = u,
+            .ldu = w->out,
+            .w = w->panels,
+            .rows = (size_t)n_rows,
+            .k = w->k,
+            .out = w->out},
+        (w->k + PSC_LANES - 1) / PSC_LANES};
+    psc_host_spread(context, (int64_t)job.n_groups, pull_range, &job);
+    return 0;
+}
+
+/* --- functions ------------------------------------------------------------------------------- */
+
+float psc_host_dot(psc_context *context, int64_t n, const float *a, const float *b) {
+    float result = 0;
+    if (n > 0) context->session->kernels->dot(&result, a, b, (size_t)n);
+    return result;
+}
+
+void psc_host_exp(psc_context *context, int64_t n, float *y, const float *x) {
+    if (n > 0) context->session->kernels->exp_f32(y, x, (size_t)n);
+}
+
+void psc_host_erf(psc_context *context, int64_t n, float *y, const float *x) {
+    if (n > 0) context->session->kernels->erf_f32(y, x, (size_t)n);
+}
+
+void psc_host_log(psc_context *context, int64_t n, double *y, const double *x) {
+    if (n > 0) context->session->kernels->log_f64(y, x, (size_t)n);
+}
+
+double psc_host_log_sum_exp(psc_context *context, int64_t n, const float *x) {
+    double result = -INFINITY;
+    if (n > 0) context->session->kernels->log_sum_exp(&result, x, (size_t)n);
+    return result;
+}
