@@ -4,6 +4,7 @@
  * directions  u_t = P(gamma_f * t_bar) [N], b_t = t_bar . beta_f, in f64 */
 #include "common.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,6 +52,37 @@ double psc_dot_mixed(int64_t n, const double *a, const float *b) {
         for (int j = 0; j < 16; j++) s[j] += a[i + j] * (double)b[i + j];
     for (int j = 0; i + j < n; j++) s[j] += a[i + j] * (double)b[i + j];
     return fold16(s);
+}
+
+static double ratio(double s[16], double q[16]) {
+    const double sum = fold16(s), squares = fold16(q);
+    return squares > 0.0 ? sum * sum / squares : squares;
+}
+
+double psc_participation(int64_t n, const double *a, const float *b) {
+    double s[16] = {0}, q[16] = {0};
+    for (int64_t i = 0; i < n; i += 16) {
+        const int64_t width = n - i < 16 ? n - i : 16;
+        for (int64_t j = 0; j < width; j++) {
+            const double w = fabs(a[i + j] * (double)b[i + j]);
+            s[j] += w;
+            q[j] += w * w;
+        }
+    }
+    return ratio(s, q);
+}
+
+double psc_participation_product(int64_t n, const float *a, const float *b) {
+    double s[16] = {0}, q[16] = {0};
+    for (int64_t i = 0; i < n; i += 16) {
+        const int64_t width = n - i < 16 ? n - i : 16;
+        for (int64_t j = 0; j < width; j++) {
+            const double w = fabs((double)a[i + j] * (double)b[i + j]);
+            s[j] += w;
+            q[j] += w * w;
+        }
+    }
+    return ratio(s, q);
 }
 
 /* --- options and rows ------------------------------------------------------------------------- */

@@ -1,0 +1,60 @@
+/* The state of the plugin `mlp`: what its files share.
+ * Private to analysis/mlp*.c.
+ * Threads: as the plugin's callbacks; the parallel parts work on rows or neurons of their own.
+ * Ownership: the state and write_norm live with the instance (life_alloc), the rest with the run.
+ */
+#ifndef ANALYSIS_MLP_H
+#define ANALYSIS_MLP_H
+
+#include "common.h"
+
+typedef enum mlp_arrays { MLP_ARRAYS_AUTO, MLP_ARRAYS_ALL, MLP_ARRAYS_NONE } mlp_arrays;
+
+typedef struct mlp_state {
+    psc_context *context;
+    const psc_host *host;
+    psc_filter rows_choice, target_choice;
+    int centred;
+    int32_t top, arrays; /* neurons listed; mlp_arrays */
+    int32_t n_layers, n_dims, n_neurons;
+    double *write_norm; /* [L, M] |P(r_k)|, null before the first run */
+
+    /* The run. R = target_rows.n. Arrays marked (result) may be null when they were not asked. */
+    psc_row_set rows, target_rows;
+    psc_target_rows targets;
+    psc_directions directions;
+    float *pre, *gate, *post; /* (result) [L, rows, M] */
+    int32_t *fires;           /* result [L, M]: rows with a > 0 */
+    double *participation;    /* result [L, rows], w = |g| |P(r)| */
+    float *sigma;             /* [R] of ln_final */
+    double *write2;           /* [L, R] |MLP's write|^2 */
+    int32_t kept_pre, kept_post;
+
+    /* run_end */
+    double *share_participation;     /* result [targets, L, R], w = |share| */
+    double *relu_error;              /* result [L, R] |e| / |write|, e = -sum_k |a| Phi(-|a|) r_k */
+    double *relu_error_target;       /* result [targets, L, R] u . e / sigma */
+    double *top_share;               /* result [targets, R, top], NaN where there are fewer */
+    int32_t *top_layer, *top_neuron; /* results [targets, R, top] */
+    float *top_pre, *top_gate;       /* results [targets, R, top] */
+} mlp_state;
+
+static inline const float *mlp_row(const psc_view *view, int64_t row) {
+    return view->data + row * view->stride[0];
+}
+
+/* What the forward pass takes the erf of, and its gate from that erf. Halving is exact, so this
+ * is fma(0.5, erf, 0.5) to the bit. */
+static inline float mlp_scaled(float a) {
+    return a * 0.70710678f;
+}
+static inline float mlp_gate(float erf) {
+    return 0.5f * erf + 0.5f;
+}
+
+/* Shares, top lists, the ReLU-gated sum's error. */
+int mlp_shares_compute(mlp_state *s);
+/* Values and the printed summary. */
+int mlp_summary(mlp_state *s);
+
+#endif

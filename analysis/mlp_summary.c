@@ -1,0 +1,116 @@
+/* The values and the printed summary of `mlp`: how many neurons fire, the neurons that carry the
+ * target at the last of the target rows, how many share the work, and what ReLU would miss. */
+#include "mlp.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { MOST_BARS = 8, MOST_LAYERS = 12 };
+
+/* One entry a layer: the mean fraction of neurons that fire, and how many never do. */
+static int firing(mlp_state *s) {
+    int64_t sum = 0, silent = 0;
+    const double rows = s->rows.n;
+    for (int64_t l = 0; l < s->n_layers; l++) {
+        int64_t layer_sum = 0, layer_silent = 0;
+        for (int64_t k = 0; k < s->n_neurons; k++) {
+            const int32_t count = s->fires[l * s->n_neurons + k];
+            layer_sum += count;
+            layer_silent += count == 0;
+        }
+        sum += layer_sum;
+        silent += layer_silent;
+        if (s->host->append_number(
+                s->context, "firing_fraction", (double)layer_sum / (rows * s->n_neurons)) ||
+            s->host->append_number(s->context, "never_fired", (double)layer_silent))
+            return -1;
+    }
+    char sentence[200];
+    const double neurons = (double)s->n_layers * s->n_neurons;
+    snprintf(sentence, sizeof sentence,
+        "%.0f %% of %.0f neurons fire (a > 0) at a row; %lld fire at none of the %d rows.",
+        100.0 * (double)sum / (rows * neurons), neurons, (long long)silent, s->rows.n);
+    return s->host->summary_text(s->context, sentence);
+}
+
+/* The first target that the row has, or -1. */
+static int64_t shown_target(const mlp_state *s, int64_t row) {
+    for (int64_t t = 0; t < s->targets.n; t++)
+        if (s->directions.which[t * s->target_rows.n + row] >= 0) return t;
+    return -1;
+}
+
+static const char *target_name(const mlp_state *s, int64_t t, int64_t row) {
+    const psc_target *target = &s->targets.targets[t];
+    if (target->kind != PSC_TARGET_TOP && target->kind != PSC_TARGET_NEXT) return target->label;
+    return s->host->token_text(s->context, s->targets.ids[2 * (t * s->target_rows.n + row)]);
+}
+
+static int neuron_bars(mlp_state *s, int64_t t, int64_t row) {
+    const int64_t at = (t * s->target_rows.n + row) * s->top;
+    char names[MOST_BARS][64], title[128];
+    const char *labels[MOST_BARS];
+    int32_t n = 0;
+    for (; n < s->top && n < MOST_BARS && !isnan(s->top_share[at + n]); n++) {
+        const char *label = s->host->label(
+            s->context, PSC_COMPONENT_NEURON, s->top_layer[at + n], s->top_neuron[at + n]);
+        snprintf(
+            names[n], sizeof names[n], "%.30s (gate %.2f)", label, (double)s->top_gate[at + n]);
+        labels[n] = names[n];
+    }
+    snprintf(title, sizeof title, "neurons that carry %.60s", target_name(s, t, row));
+    return s->host->summary_bars(s->context, title, "nats", n, labels, s->top_share + at);
+}
+
+/* The neurons at work by layer, evenly sampled when there are many layers. */
+static int work_bars(mlp_state *s) {
+    const int32_t n = s->n_layers < MOST_LAYERS ? s->n_layers : MOST_LAYERS;
+    char names[MOST_LAYERS][32], title[128];
+    const char *labels[MOST_LAYERS];
+    double values[MOST_LAYERS];
+    int32_t n_all = 0;
+    const psc_row *rows = s->host->rows(s->context, &n_all);
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t l = n > 1 ? (int64_t)i * (s->n_layers - 1) / (n - 1) : 0;
+        snprintf(names[i], sizeof names[i], "layer %lld", (long long)l);
+        labels[i] = names[i];
+        values[i] = s->participation[(l + 1) * s->rows.n - 1];
+    }
+    snprintf(title, sizeof title, "neurons at work of %d (participation ratio) at position %d",
+        s->n_neurons, rows[s->rows.index[s->rows.n - 1]].position);
+    return s->host->summary_bars(s->context, title, "", n, labels, values);
+}
+
+static int relu_sentence(mlp_state *s, int64_t t, int64_t row) {
+    double low = INFINITY, high = 0.0, effect = 0.0;
+    const int64_t n_rows = s->target_rows.n;
+    char sentence[240];
+    for (int64_t l = 0; l < s->n_layers; l++) {
+        const double error = s->relu_error[l * n_rows + row];
+        if (error < low) low = error;
+        if (error > high) high = error;
+        if (t >= 0) effect += s->relu_error_target[(t * s->n_layers + l) * n_rows + row];
+    }
+    int used = snprintf(sentence, sizeof sentence,
+        "With ReLU for GELU a layer's write would be off by %.0f to %.0f %% of its norm",
+        100.0 * low, 100.0 * high);
+    if (t >= 0 && used > 0 && used < (int)sizeof sentence)
+        snprintf(sentence + used, sizeof sentence - (size_t)used,
+            ", all of them together move %.60s directly by %+.2f nats.", target_name(s, t, row),
+            -effect);
+    else if (used > 0 && used + 1 < (int)sizeof sentence)
+        snprintf(sentence + used, sizeof sentence - (size_t)used, ".");
+    return s->host->summary_text(s->context, sentence);
+}
+
+int mlp_summary(mlp_state *s) {
+    if (s->rows.n < 1 || s->target_rows.n < 1) return 0;
+    const int64_t row = s->target_rows.n - 1, t = shown_target(s, row);
+    if (firing(s)) return -1;
+    if (s->target_rows.moved &&
+        s->host->summary_text(s->context,
+            "The target is the text's own next token, so the last row that has one is shown."))
+        return -1;
+    if (t >= 0 && neuron_bars(s, t, row)) return -1;
+    return work_bars(s) || relu_sentence(s, t, row) ? -1 : 0;
+}
