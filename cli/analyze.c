@@ -120,7 +120,6 @@ static psc_status write_folder(const psc_results *results, const char *folder, p
     sigaddset(&ending, SIGINT);
     sigaddset(&ending, SIGTERM);
     sigaddset(&ending, SIGHUP);
-    sigaddset(&ending, SIGXFSZ); /* over the limit, a write fails like any other */
     sigprocmask(SIG_BLOCK, &ending, &before);
     cli_progress_start("writing");
     psc_status status = psc_report_folder(results, folder, error);

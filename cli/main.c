@@ -1,5 +1,6 @@
 /* pythiascope VERB ...: finds the verb, parses its options, runs it. */
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,7 +45,8 @@ static int run_verb(const cli_verb *verb, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    setlocale(LC_CTYPE, ""); /* numbers stay in the C locale */
+    setlocale(LC_CTYPE, "");  /* numbers stay in the C locale */
+    signal(SIGXFSZ, SIG_IGN); /* over the limit on file sizes a write fails, and says so */
     const char *name = argc > 1 ? argv[1] : NULL;
     if (!name) {
         print_overview(stderr);
