@@ -2,6 +2,7 @@
  * deterministic forms, one product, one rounding to f32. */
 #include "kernels.h"
 
+#include <math.h> /* FP_FAST_FMA, which makes sleef.h declare the purecfma forms */
 #include <sleef.h>
 
 void psc_rotary_tables(float *cos, float *sin, size_t n, size_t half, double base) {
