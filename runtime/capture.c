@@ -44,6 +44,8 @@ psc_status psc_captures_add(psc_session *session, const char *name, psc_error *e
     psc_point point;
     int32_t layer, n_layers = session->model->info.n_layers;
     if (!name) return psc_fail(error, PSC_ERROR_INPUT, "a hook point's name is missing");
+    if (session->run_options)
+        return psc_fail(error, PSC_ERROR_STATE, "a capture was added from a callback of a run");
     psc_status status = psc_point_parse(&point, &layer, name, error);
     if (status != PSC_OK) return status;
     if (point == PSC_HOOK_RESID_MID && session->model->info.parallel_residual)
@@ -222,6 +224,7 @@ static psc_status begin_one(
 
 psc_status psc_captures_begin(psc_session *session, psc_error *error) {
     uint64_t total = 0;
+    psc_captures_end(session); /* a run that failed before its first row leaves parts behind */
     for (int32_t i = 0; i < session->n_captures; i++) {
         psc_status status = begin_one(session, &session->captures[i], &total, error);
         if (status == PSC_OK) continue;

@@ -102,6 +102,8 @@ static void free_context(psc_context *context) {
 
 psc_status psc_contexts_add(
     psc_session *session, const char *name_or_path, const char *options, psc_error *error) {
+    if (session->run_options)
+        return psc_fail(error, PSC_ERROR_STATE, "a plugin was added from a callback of a run");
     psc_context *context = calloc(1, sizeof *context);
     psc_context **list =
         realloc(session->contexts, ((size_t)session->n_contexts + 1) * sizeof *list);
@@ -165,15 +167,19 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error) {
     psc_error *outer = session->error, inner = {PSC_OK, ""};
     psc_status status = psc_targets_imply(session, &inner);
     session->error = &inner;
+    psc_fp_state fp = psc_fp_enter();
     for (int32_t i = 0; i < session->n_contexts && status == PSC_OK; i++) {
         inner = (psc_error){PSC_OK, ""};
         status = begin_one(session->contexts[i], &inner);
         if (status != PSC_OK) leave_run(session->contexts[i]);
     }
     session->error = outer;
-    if (status == PSC_OK) return PSC_OK;
-    if (error) *error = inner;
-    return psc_contexts_end(session, status, error);
+    if (status != PSC_OK) {
+        if (error) *error = inner;
+        status = psc_contexts_end(session, status, error);
+    }
+    psc_fp_leave(fp);
+    return status;
 }
 
 /* Calls run_end, or report, of one context; inner takes its sentence. */
@@ -192,6 +198,8 @@ static psc_status finish_one(psc_context *context, psc_status status, bool repor
 
 psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *error) {
     psc_error *outer = session->error, inner;
+    if (status == PSC_ERROR_PLUGIN && session->cancelled)
+        status = psc_fail(error, PSC_ERROR_CANCELLED, "the run was cancelled");
     session->error = &inner;
     for (int report = 0; report <= 1; report++) {
         for (int32_t i = 0; i < session->n_contexts; i++) {

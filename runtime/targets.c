@@ -217,8 +217,13 @@ psc_status psc_targets_imply(psc_session *session, psc_error *error) {
     return add_ranks(session, 1, error);
 }
 
+static psc_status refuse_in_run(psc_error *error) {
+    return psc_fail(error, PSC_ERROR_STATE, "a target was added from a callback of a run");
+}
+
 psc_status psc_targets_add(psc_session *session, const char *target, psc_error *error) {
     if (!target) return psc_fail(error, PSC_ERROR_INPUT, "a target is missing");
+    if (session->run_options) return refuse_in_run(error);
     if (session->targets.implied) psc_targets_clear(session);
     const psc_model *model = session->model;
     if (strcmp(target, "next") == 0) {
@@ -244,6 +249,7 @@ psc_status psc_targets_add(psc_session *session, const char *target, psc_error *
 psc_status psc_targets_add_contrast(
     psc_session *session, const char *a, const char *b, psc_error *error) {
     if (!a || !b) return psc_fail(error, PSC_ERROR_INPUT, "a contrast takes two tokens");
+    if (session->run_options) return refuse_in_run(error);
     if (session->targets.implied) psc_targets_clear(session);
     psc_target target = {.kind = PSC_TARGET_CONTRAST};
     psc_status status = token_id(&target.a, session->model, a, error);
