@@ -1,6 +1,9 @@
 /* The output folder: results.json and tensors.safetensors, whole or not at all. */
 #include "report.h"
 
+#include <errno.h>
+#include <string.h>
+
 #include "files.h"
 #include "results.h"
 
@@ -13,13 +16,17 @@ psc_status psc_report_check_folder(const char *folder, psc_error *error) {
 
 typedef psc_status (*write_fn)(const psc_results *results, FILE *out, psc_error *error);
 
-static psc_status write_one(psc_output *output, const char *name, write_fn write,
-    const psc_results *results, psc_error *error) {
+static psc_status write_one(psc_output *output, const char *folder, const char *name,
+    write_fn write, const psc_results *results, psc_error *error) {
     FILE *file;
     psc_status status = psc_output_open(&file, output, name, error);
     if (status) return status;
+    errno = 0;
     status = write(results, file, error);
-    /* Once a write has failed its sentence stands: closing would say the same, less exactly. */
+    if (status == PSC_ERROR_IO)
+        psc_fail(error, status, "cannot write %s/%s: %s", folder, name,
+            errno ? strerror(errno) : "the write failed");
+    /* Once a write has failed its sentence stands: closing no longer knows the reason. */
     psc_status closed = psc_output_close(&file, output, name, status ? NULL : error);
     return status ? status : closed;
 }
@@ -27,14 +34,12 @@ static psc_status write_one(psc_output *output, const char *name, write_fn write
 psc_status psc_report_folder(const psc_results *results, const char *folder, psc_error *error) {
     psc_output *output;
     psc_status status = psc_output_begin(&output, folder, error);
-    if (status) return status;
-    status = write_one(output, "results.json", psc_report_json, results, error);
     if (!status)
-        status = write_one(output, "tensors.safetensors", psc_report_tensors, results, error);
-    if (status) {
-        psc_error_prefix(error, status, folder);
-        psc_output_abort(&output);
-        return status;
-    }
-    return psc_output_commit(&output, error);
+        status = write_one(output, folder, "results.json", psc_report_json, results, error);
+    if (!status)
+        status =
+            write_one(output, folder, "tensors.safetensors", psc_report_tensors, results, error);
+    if (!status) return psc_output_commit(&output, error);
+    psc_output_abort(&output);
+    return status;
 }

@@ -86,6 +86,7 @@ static void print_bar(const printer *p, double value, double most, int columns) 
     static const char *const parts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
     if (!isfinite(value) || !(most > 0)) return;
     int eighths = (int)lround(fabs(value) / most * 8 * columns);
+    if (eighths == 0 && value != 0) eighths = 1; /* there, however small */
     bool shaded = value < 0 && !p->style.colour;
     if (shaded) eighths = (eighths + 7) / 8 * 8;
     style_on(p, value < 0 ? STYLE_NEGATIVE : STYLE_POSITIVE);

@@ -1,0 +1,248 @@
+/* The report: what is written is read back; a folder appears whole or not at all; what a terminal
+ * is shown is aligned and harmless. */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "report.h"
+#include "results.h"
+#include "terminal_text.h"
+
+static psc_result_array *add_array(psc_results *results, const char *name, psc_result_dtype dtype,
+    int64_t rows, int64_t columns, const char *axis) {
+    psc_error error = {0};
+    int64_t shape[2] = {rows, columns};
+    psc_result_array *array = psc_results_array(results, name, dtype, 2, shape, &error);
+    cr_assert(array, "%s", error.message);
+    array->axes[0] = axis;
+    array->axes[1] = axis;
+    return array;
+}
+
+static psc_results *make_results(void) {
+    psc_results *results;
+    cr_assert_eq(psc_results_open(&results, NULL), PSC_OK);
+    results->head = json_pack("{s:{s:s}, s:{s:s, s:s, s:{s:i}}, s:{s:s, s:i}, s:[{s:i, s:s, s:i, "
+                              "s:i}, {s:i, s:s, s:i, s:i}]}",
+        "pythiascope", "version", "9.9", "model", "path", "a/folder", "hash", "00ff", "config",
+        "hidden_size", 8, "run", "isa", "reference", "threads", 1, "tokens", "id", 5, "text", "The",
+        "start", 0, "end", 3, "id", 6, "text", " \033[31mcat", "start", 3, "end", 12);
+    cr_assert(results->head);
+    psc_result_section *section = psc_results_section(results, "logits");
+    json_object_set_new(section->json, "version", json_string("1"));
+    json_object_set_new(section->json, "nothing", psc_result_number(NAN));
+    json_object_set_new(section->json, "components", json_pack("[s, s]", "embed", "L0H0"));
+    psc_section_sentence(section, "After ' \033[2Jcat' the model expects\n' sat'.");
+    const char *labels[] = {"L0H0", "embed", "0_mlp_out \xff"};
+    double values[] = {2.5, -1.25, NAN};
+    psc_section_bars(section, "largest shares", "nats", 3, labels, values);
+    float *shares = add_array(results, "logits.contributions", PSC_RESULT_F32, 1, 2, "x")->data;
+    shares[0] = 2.5f;
+    int32_t *ids = add_array(results, "logits.target_ids", PSC_RESULT_I32, 1, 2, "x")->data;
+    cr_assert_eq(ids[1], -1, "an integer array starts as -1");
+    double *values64 = add_array(results, "ln.mean", PSC_RESULT_F64, 1, 1, "x")->data;
+    values64[0] = 0.1;
+    add_array(results, "blocks.0.hook_attn_out", PSC_RESULT_F32, 2, 3, NULL);
+    cr_assert_eq(psc_report_set_bos(results, true), PSC_OK);
+    return results;
+}
+
+/* Writes by `write` into memory. */
+static char *written(psc_status (*write)(const psc_results *, FILE *, psc_error *),
+    const psc_results *results, size_t *bytes) {
+    char *text = NULL;
+    psc_error error = {0};
+    FILE *out = open_memstream(&text, bytes);
+    cr_assert_eq(write(results, out, &error), PSC_OK, "%s", error.message);
+    fclose(out);
+    return text;
+}
+
+Test(report, json_is_read_back) {
+    psc_results *results = make_results();
+    size_t bytes;
+    char *text = written(psc_report_json, results, &bytes);
+    json_error_t where;
+    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &where);
+    cr_assert(root, "%s at line %d", where.text, where.line);
+    json_t *logits = json_object_get(json_object_get(root, "plugins"), "logits");
+    cr_expect(json_is_null(json_object_get(logits, "nothing")));
+    cr_expect_str_eq(
+        json_string_value(json_array_get(json_object_get(logits, "components"), 1)), "L0H0");
+    cr_expect(json_is_true(json_object_get(json_object_get(root, "run"), "bos")));
+    cr_expect(json_object_get(json_object_get(root, "captures"), "blocks.0.hook_attn_out"));
+    cr_expect_eq(json_object_size(json_object_get(root, "captures")), 1);
+    cr_expect_eq(json_array_size(json_object_get(root, "tokens")), 2);
+    json_decref(root);
+    free(text);
+    psc_results_close(&results);
+}
+
+/* One tensor of a safetensors file in memory; checks its place against its shape. */
+static const void *tensor(const char *file, size_t bytes, const char *name, size_t want) {
+    uint64_t header = 0;
+    for (int i = 7; i >= 0; i--) header = header << 8 | (unsigned char)file[i];
+    cr_assert(header % 8 == 0 && header + 8 <= bytes);
+    json_t *root = json_loadb(file + 8, (size_t)header, JSON_REJECT_DUPLICATES, NULL);
+    json_t *offsets = json_object_get(json_object_get(root, name), "data_offsets");
+    json_int_t begin = json_integer_value(json_array_get(offsets, 0));
+    json_int_t end = json_integer_value(json_array_get(offsets, 1));
+    json_decref(root);
+    cr_assert_eq((size_t)(end - begin), want, "%s", name);
+    cr_assert_leq(8 + header + (uint64_t)end, bytes);
+    return file + 8 + header + begin;
+}
+
+Test(report, tensors_are_read_back) {
+    psc_results *results = make_results();
+    size_t bytes;
+    char *file = written(psc_report_tensors, results, &bytes);
+    float share[2];
+    double mean;
+    int32_t ids[2];
+    memcpy(share, tensor(file, bytes, "logits.contributions", 8), 8);
+    memcpy(&mean, tensor(file, bytes, "ln.mean", 8), 8);
+    memcpy(ids, tensor(file, bytes, "logits.target_ids", 8), 8);
+    tensor(file, bytes, "blocks.0.hook_attn_out", 24);
+    cr_expect_eq(share[0], 2.5f);
+    cr_expect(isnan(share[1]));
+    cr_expect_eq(mean, 0.1);
+    cr_expect_eq(ids[0], -1);
+    free(file);
+    psc_results_close(&results);
+}
+
+static int entries(const char *folder) {
+    int n = 0;
+    DIR *dir = opendir(folder);
+    if (!dir) return -1;
+    for (struct dirent *entry; (entry = readdir(dir));)
+        n += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
+    closedir(dir);
+    return n;
+}
+
+static void temporary_folder(char *out, size_t size) {
+    const char *base = getenv("TMPDIR");
+    snprintf(out, size, "%s/psc-report-XXXXXX", base ? base : "/tmp");
+    cr_assert(mkdtemp(out));
+}
+
+Test(report, folder_is_whole) {
+    psc_results *results = make_results();
+    psc_error error = {0};
+    char parent[256], folder[300], file[340];
+    temporary_folder(parent, sizeof parent);
+    snprintf(folder, sizeof folder, "%s/out", parent);
+    cr_expect_eq(psc_report_check_folder(folder, &error), PSC_OK);
+    cr_expect_eq(entries(parent), 0, "a check leaves nothing");
+    cr_assert_eq(psc_report_folder(results, folder, &error), PSC_OK, "%s", error.message);
+    cr_expect_eq(entries(folder), 2);
+    cr_expect_neq(psc_report_folder(results, folder, &error), PSC_OK, "the folder is not empty");
+    cr_expect_neq(psc_report_check_folder(folder, &error), PSC_OK);
+    cr_expect_eq(entries(parent), 1);
+    snprintf(file, sizeof file, "%s/results.json", folder);
+    remove(file);
+    snprintf(file, sizeof file, "%s/tensors.safetensors", folder);
+    remove(file);
+    rmdir(folder);
+    rmdir(parent);
+    psc_results_close(&results);
+}
+
+/* A limit on file sizes stands for a full disk: the second file fails, and the first goes too. */
+Test(report, a_full_disk_leaves_nothing) {
+    psc_results *results = make_results();
+    psc_error error = {0};
+    char parent[256], folder[300];
+    temporary_folder(parent, sizeof parent);
+    snprintf(folder, sizeof folder, "%s/out", parent);
+    add_array(results, "large", PSC_RESULT_F32, 64, 1024, "x");
+    struct rlimit before, limit;
+    getrlimit(RLIMIT_FSIZE, &before);
+    limit = before;
+    limit.rlim_cur = 100000;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    psc_status status = psc_report_folder(results, folder, &error);
+    setrlimit(RLIMIT_FSIZE, &before);
+    cr_expect_eq(status, PSC_ERROR_IO);
+    cr_expect(strstr(error.message, "tensors.safetensors"), "%s", error.message);
+    cr_expect_eq(entries(parent), 0);
+    rmdir(parent);
+    psc_results_close(&results);
+}
+
+Test(report, a_stream_that_fails_is_an_error) {
+    psc_results *results = make_results();
+    psc_error error = {0};
+    FILE *closed = fopen("/dev/null", "rb"); /* not open for writing */
+    cr_assert(closed);
+    setvbuf(closed, NULL, _IONBF, 0);
+    cr_expect_eq(psc_report_json(results, closed, &error), PSC_ERROR_IO);
+    cr_expect_eq(psc_report_tensors(results, closed, &error), PSC_ERROR_IO);
+    cr_expect_eq(
+        psc_report_summary(results, closed, (psc_report_style){80, false}, &error), PSC_ERROR_IO);
+    fclose(closed);
+    psc_results_close(&results);
+}
+
+static char *summary(const psc_results *results, psc_report_style style) {
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    cr_assert_eq(psc_report_summary(results, out, style, NULL), PSC_OK);
+    fclose(out);
+    return text;
+}
+
+Test(report, summary_is_harmless_and_fits) {
+    psc_results *results = make_results();
+    char *text = summary(results, (psc_report_style){60, false});
+    for (const char *c = text; *c; c++) cr_expect(*c == '\n' || (unsigned char)*c >= 0x20);
+    cr_expect(strstr(text, "\\x1b[2Jcat"));
+    cr_expect(strstr(text, "+2.500"));
+    cr_expect(strstr(text, "-1.250"));
+    cr_expect(strstr(text, "n/a"));
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+        cr_expect_leq(psc_text_columns(line), 60, "%s", line);
+    free(text);
+    text = summary(results, (psc_report_style){60, true});
+    cr_expect(strstr(text, "\033[36m"));
+    cr_expect(strstr(text, "\033[31m"));
+    cr_expect_not(strstr(text, "\033[2J"));
+    free(text);
+    psc_results_close(&results);
+}
+
+Test(report, escape_is_safe_and_bounded) {
+    const char *hostile = "a\033]0;x\a\xc2\x9b\xe2\x80\xae\xff\xf0\x9f\x98\x80\n";
+    char out[128];
+    psc_report_escape(out, sizeof out, hostile, strlen(hostile));
+    cr_expect_str_eq(out, "a\\x1b]0;x\\x07\\x9b\\u202e\\xff\xf0\x9f\x98\x80\\n");
+    for (size_t size = 1; size < 40; size++) {
+        memset(out, '!', sizeof out);
+        size_t n = psc_report_escape(out, size, hostile, strlen(hostile));
+        cr_expect_lt(n, size);
+        cr_expect_eq(out[n], 0);
+        cr_expect_eq(out[size], '!');
+    }
+}
+
+Test(report, text_that_is_not_utf8_becomes_replacement_characters) {
+    json_t *text = psc_result_text("a\xe2\x82z\0b", 6);
+    cr_assert_eq(json_string_length(text), 10);
+    cr_expect_eq(memcmp(json_string_value(text), "a\xef\xbf\xbd\xef\xbf\xbdz\0b", 10), 0);
+    json_decref(text);
+}
+
+Test(report, wide_characters_take_two_columns) {
+    cr_expect_eq(psc_text_columns("\xe6\xbc\xa2\xe5\xad\x97"), 4);
+    cr_expect_eq(psc_text_columns("e\xcc\x81"), 1);
+}
