@@ -68,21 +68,18 @@ static void copy_rows(int64_t begin, int64_t end, int32_t thread, void *payload)
         memcpy(job->out + i * m, mlp_row(&job->event->tensor, i), (size_t)m * sizeof(float));
 }
 
-static void scale_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+static void gate_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const layer_job *job = payload;
-    const int64_t m = job->s->n_neurons;
+    const mlp_state *s = job->s;
+    const int64_t m = s->n_neurons;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
         const float *a = mlp_row(&job->event->tensor, i);
-        for (int64_t k = 0; k < m; k++) job->out[i * m + k] = mlp_scaled(a[k]);
+        float *gate = job->out + i * m;
+        for (int64_t k = 0; k < m; k++) gate[k] = mlp_scaled(a[k]);
+        s->host->erf(s->context, m, gate, gate);
+        for (int64_t k = 0; k < m; k++) gate[k] = mlp_gate(gate[k]);
     }
-}
-
-static void gate_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
-    const layer_job *job = payload;
-    const int64_t m = job->s->n_neurons;
-    (void)thread;
-    for (int64_t i = begin * m; i < end * m; i++) job->out[i] = mlp_gate(job->out[i]);
 }
 
 static void count_neurons(int64_t begin, int64_t end, int32_t thread, void *payload) {
@@ -102,10 +99,7 @@ static int on_pre(const psc_event *event, void *payload) {
     host->parallel_for(s->context, s->n_neurons, count_neurons, &job);
     if (s->pre) host->parallel_for(s->context, event->n_rows, copy_rows, &job);
     job.out = place_of(s, event, s->gate);
-    if (!s->gate) return 0;
-    host->parallel_for(s->context, event->n_rows, scale_rows, &job);
-    host->erf(s->context, (int64_t)event->n_rows * s->n_neurons, job.out, job.out);
-    host->parallel_for(s->context, event->n_rows, gate_rows, &job);
+    if (s->gate) host->parallel_for(s->context, event->n_rows, gate_rows, &job);
     return 0;
 }
 

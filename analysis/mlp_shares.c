@@ -81,23 +81,19 @@ static void share_rows(int64_t begin, int64_t end, int32_t thread, void *payload
 
 /* --- one block ------------------------------------------------------------------------------- */
 
-static void scale_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
-    const share_work *w = payload;
-    const int64_t m = w->s->n_neurons;
-    (void)thread;
-    for (int64_t i = begin; i < end; i++)
-        for (int64_t k = 0; k < m; k++) w->erf[i * m + k] = mlp_scaled(w->pre[w->begin + i][k]);
-}
-
 /* |a| Phi(-|a|); erf is odd, so one erf serves the gate and this. */
 static void missed_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const share_work *w = payload;
-    const int64_t m = w->s->n_neurons;
+    const mlp_state *s = w->s;
+    const int64_t m = s->n_neurons;
     (void)thread;
-    for (int64_t i = begin; i < end; i++)
-        for (int64_t k = 0; k < m; k++)
-            w->missed[i * m + k] =
-                fabsf(w->pre[w->begin + i][k]) * mlp_gate(-fabsf(w->erf[i * m + k]));
+    for (int64_t i = begin; i < end; i++) {
+        const float *a = w->pre[w->begin + i];
+        float *erf = w->erf + i * m, *missed = w->missed + i * m;
+        for (int64_t k = 0; k < m; k++) erf[k] = mlp_scaled(a[k]);
+        s->host->erf(s->context, m, erf, erf);
+        for (int64_t k = 0; k < m; k++) missed[k] = fabsf(a[k]) * mlp_gate(-fabsf(erf[k]));
+    }
 }
 
 /* Pulls back the directions that the block's rows need. */
@@ -121,8 +117,6 @@ static int pull_block(share_work *w) {
 static int share_block(share_work *w) {
     const mlp_state *s = w->s;
     const psc_host *host = s->host;
-    host->parallel_for(s->context, w->rows, scale_rows, w);
-    host->erf(s->context, w->rows * s->n_neurons, w->erf, w->erf);
     host->parallel_for(s->context, w->rows, missed_rows, w);
     if (host->apply(s->context, PSC_W_OUT, (int32_t)w->layer, w->write, w->missed, w->rows) ||
         pull_block(w))
