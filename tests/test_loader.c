@@ -237,65 +237,59 @@ static psc_status open_edited(psc_checkpoint **cp, const edit *e, psc_error *err
 
 #define L1 "gpt_neox.layers.1."
 
+static const struct {
+    edit edit;
+    const char *words;
+    psc_status status;
+} contradictions[] = {
+    {{.config = "{\"vocab_size\": 22}"}, "embed_|[21, 16]|config.json calls for [22, 16]",
+        PSC_ERROR_INPUT},
+    {{.config = "{\"hidden_size\": 32}"}, "shape|config.json calls for", PSC_ERROR_INPUT},
+    {{.config = "{\"intermediate_size\": 64}"}, "mlp.dense|64", PSC_ERROR_INPUT},
+    {{.config = "{\"num_hidden_layers\": 1}"}, "layers.1.|num_hidden_layers is 1", PSC_ERROR_INPUT},
+    {{.config = "{\"num_hidden_layers\": 3}"}, "no tensor \"gpt_neox.layers.2.", PSC_ERROR_INPUT},
+    {{.config = "{\"attention_bias\": false}"}, "attention_bias is false|.bias", PSC_ERROR_INPUT},
+    {{.config = "{\"tie_word_embeddings\": true}"}, "tie_word_embeddings|differ", PSC_ERROR_INPUT},
+    {{.drop = "gpt_neox.embed_in.weight"}, "no tensor \"gpt_neox.embed_in.weight\"",
+        PSC_ERROR_INPUT},
+    {{.drop = "embed_out.weight"}, "no tensor \"embed_out.weight\"", PSC_ERROR_INPUT},
+    {{.drop = "gpt_neox.final_layer_norm.bias"}, "no tensor|final_layer_norm.bias",
+        PSC_ERROR_INPUT},
+    {{.drop = L1 "mlp.dense_4h_to_h.bias"}, "no tensor|" L1 "mlp.dense_4h_to_h.bias",
+        PSC_ERROR_INPUT},
+    {{.drop = L1 "attention.dense.bias"}, "no tensor|" L1 "attention.dense.bias", PSC_ERROR_INPUT},
+    {{.change = L1 "mlp.dense_h_to_4h.weight", .shape = "[16, 24]"},
+        "model.safetensors|dense_h_to_4h.weight|[16, 24]|[24, 16]", PSC_ERROR_INPUT},
+    {{.change = L1 "mlp.dense_h_to_4h.weight", .shape = "[384]"}, "[384]|[24, 16]",
+        PSC_ERROR_INPUT},
+    {{.change = L1 "input_layernorm.bias", .shape = "[1, 16]"}, "[1, 16]|[16]", PSC_ERROR_INPUT},
+    {{.change = L1 "input_layernorm.bias", .dtype = "I32"}, "input_layernorm.bias|I32|F32",
+        PSC_ERROR_SUPPORT},
+    {{.change = L1 "input_layernorm.bias", .dtype = "F64", .shape = "[8]"}, "F64",
+        PSC_ERROR_SUPPORT},
+    {{.change = L1 "input_layernorm.bias", .name = "gpt_neox.layers.7.input_layernorm.bias"},
+        "layers.7.|num_hidden_layers is 2", PSC_ERROR_INPUT},
+    {{.change = L1 "input_layernorm.bias",
+         .name = "layers.99999999999999999999999.input_layernorm.bias"},
+        "num_hidden_layers is 2", PSC_ERROR_INPUT},
+    {{.change = L1 "input_layernorm.bias", .name = "gpt_neox.layers.01.input_layernorm.bias"},
+        "no tensor \"" L1 "input_layernorm.bias\"", PSC_ERROR_INPUT},
+    {{.add = "{\"layers.1.input_layernorm.bias\": {\"dtype\": \"F32\", \"shape\": [16]}}",
+         .add_size = 64},
+        "input_layernorm.bias|second time", PSC_ERROR_INPUT},
+    {{.add = "{\"lm_head.weight\": {\"dtype\": \"F32\", \"shape\": [21, 16]}}", .add_size = 1344},
+        "second time", PSC_ERROR_INPUT},
+    {{.add = "{\"gpt_neox.layers.2.attention.bias\": {\"dtype\": \"U8\", \"shape\": [4]}}",
+         .add_size = 4},
+        "layers.2.|num_hidden_layers is 2", PSC_ERROR_INPUT},
+};
+
 Test(checkpoint, contradictions_are_refused) {
-    static const struct {
-        edit edit;
-        const char *words;
-        psc_status status;
-    } cases[] = {
-        {{.config = "{\"vocab_size\": 22}"}, "embed_|[21, 16]|config.json calls for [22, 16]",
-            PSC_ERROR_INPUT},
-        {{.config = "{\"hidden_size\": 32}"}, "shape|config.json calls for", PSC_ERROR_INPUT},
-        {{.config = "{\"intermediate_size\": 64}"}, "mlp.dense|64", PSC_ERROR_INPUT},
-        {{.config = "{\"num_hidden_layers\": 1}"}, "layers.1.|num_hidden_layers is 1",
-            PSC_ERROR_INPUT},
-        {{.config = "{\"num_hidden_layers\": 3}"}, "no tensor \"gpt_neox.layers.2.",
-            PSC_ERROR_INPUT},
-        {{.config = "{\"attention_bias\": false}"}, "attention_bias is false|.bias",
-            PSC_ERROR_INPUT},
-        {{.config = "{\"tie_word_embeddings\": true}"}, "tie_word_embeddings|differ",
-            PSC_ERROR_INPUT},
-        {{.drop = "gpt_neox.embed_in.weight"}, "no tensor \"gpt_neox.embed_in.weight\"",
-            PSC_ERROR_INPUT},
-        {{.drop = "embed_out.weight"}, "no tensor \"embed_out.weight\"", PSC_ERROR_INPUT},
-        {{.drop = "gpt_neox.final_layer_norm.bias"}, "no tensor|final_layer_norm.bias",
-            PSC_ERROR_INPUT},
-        {{.drop = L1 "mlp.dense_4h_to_h.bias"}, "no tensor|" L1 "mlp.dense_4h_to_h.bias",
-            PSC_ERROR_INPUT},
-        {{.drop = L1 "attention.dense.bias"}, "no tensor|" L1 "attention.dense.bias",
-            PSC_ERROR_INPUT},
-        {{.change = L1 "mlp.dense_h_to_4h.weight", .shape = "[16, 24]"},
-            "model.safetensors|dense_h_to_4h.weight|[16, 24]|[24, 16]", PSC_ERROR_INPUT},
-        {{.change = L1 "mlp.dense_h_to_4h.weight", .shape = "[384]"}, "[384]|[24, 16]",
-            PSC_ERROR_INPUT},
-        {{.change = L1 "input_layernorm.bias", .shape = "[1, 16]"}, "[1, 16]|[16]",
-            PSC_ERROR_INPUT},
-        {{.change = L1 "input_layernorm.bias", .dtype = "I32"}, "input_layernorm.bias|I32|F32",
-            PSC_ERROR_SUPPORT},
-        {{.change = L1 "input_layernorm.bias", .dtype = "F64", .shape = "[8]"}, "F64",
-            PSC_ERROR_SUPPORT},
-        {{.change = L1 "input_layernorm.bias", .name = "gpt_neox.layers.7.input_layernorm.bias"},
-            "layers.7.|num_hidden_layers is 2", PSC_ERROR_INPUT},
-        {{.change = L1 "input_layernorm.bias",
-             .name = "layers.99999999999999999999999.input_layernorm.bias"},
-            "num_hidden_layers is 2", PSC_ERROR_INPUT},
-        {{.change = L1 "input_layernorm.bias", .name = "gpt_neox.layers.01.input_layernorm.bias"},
-            "no tensor \"" L1 "input_layernorm.bias\"", PSC_ERROR_INPUT},
-        {{.add = "{\"layers.1.input_layernorm.bias\": {\"dtype\": \"F32\", \"shape\": [16]}}",
-             .add_size = 64},
-            "input_layernorm.bias|second time", PSC_ERROR_INPUT},
-        {{.add = "{\"lm_head.weight\": {\"dtype\": \"F32\", \"shape\": [21, 16]}}",
-             .add_size = 1344},
-            "second time", PSC_ERROR_INPUT},
-        {{.add = "{\"gpt_neox.layers.2.attention.bias\": {\"dtype\": \"U8\", \"shape\": [4]}}",
-             .add_size = 4},
-            "layers.2.|num_hidden_layers is 2", PSC_ERROR_INPUT},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof contradictions / sizeof contradictions[0]; i++) {
         psc_checkpoint *cp;
         psc_error error = {0};
-        psc_status status = open_edited(&cp, &cases[i].edit, &error);
-        expect_error(status, cases[i].status, &error, cases[i].words);
+        psc_status status = open_edited(&cp, &contradictions[i].edit, &error);
+        expect_error(status, contradictions[i].status, &error, contradictions[i].words);
         cr_assert_null(cp);
     }
 }

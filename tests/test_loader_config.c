@@ -84,69 +84,71 @@ Test(config, flags_and_ids) {
     read_good("{\"hidden_act\": \"gelu_python\", \"hidden_dropout\": 0.5, \"unheard\": [1]}");
 }
 
+static const struct {
+    const char *overlay, *words;
+    psc_status status;
+} refusals[] = {
+    {"{\"model_type\": \"llama\"}", "model_type|llama|gpt_neox", PSC_ERROR_SUPPORT},
+    {"{\"model_type\": \"-\"}", "no model_type", PSC_ERROR_INPUT},
+    {"{\"model_type\": 7}", "model_type|string", PSC_ERROR_INPUT},
+    {"{\"hidden_act\": \"gelu_new\"}", "hidden_act|gelu_new", PSC_ERROR_SUPPORT},
+    {"{\"hidden_act\": \"relu\"}", "hidden_act|relu", PSC_ERROR_SUPPORT},
+    {"{\"quantization_config\": {}}", "quantization_config", PSC_ERROR_SUPPORT},
+    {"{\"num_hidden_layers\": \"-\"}", "has no num_hidden_layers", PSC_ERROR_INPUT},
+    {"{\"num_hidden_layers\": 0}", "num_hidden_layers is 0", PSC_ERROR_INPUT},
+    {"{\"num_hidden_layers\": 2.0}", "num_hidden_layers|whole", PSC_ERROR_INPUT},
+    {"{\"num_hidden_layers\": 1000000}", "num_hidden_layers is 1000000", PSC_ERROR_INPUT},
+    {"{\"num_attention_heads\": -4}", "num_attention_heads is -4", PSC_ERROR_INPUT},
+    {"{\"num_attention_heads\": 5}", "hidden_size 64|multiple|5", PSC_ERROR_INPUT},
+    {"{\"hidden_size\": 9223372036854775807}", "hidden_size is 92", PSC_ERROR_INPUT},
+    {"{\"hidden_size\": \"64\"}", "hidden_size|whole", PSC_ERROR_INPUT},
+    {"{\"intermediate_size\": true}", "intermediate_size|whole", PSC_ERROR_INPUT},
+    {"{\"vocab_size\": 0}", "vocab_size is 0", PSC_ERROR_INPUT},
+    {"{\"vocab_size\": 4294967297}", "vocab_size", PSC_ERROR_INPUT},
+    {"{\"max_position_embeddings\": -1}", "max_position_embeddings", PSC_ERROR_INPUT},
+    {"{\"max_position_embeddings\": 1e9}", "max_position_embeddings", PSC_ERROR_INPUT},
+    {"{\"head_dim\": 8}", "head_dim is 8", PSC_ERROR_INPUT},
+    {"{\"layer_norm_eps\": 0}", "layer_norm_eps", PSC_ERROR_INPUT},
+    {"{\"layer_norm_eps\": -1e-5}", "layer_norm_eps", PSC_ERROR_INPUT},
+    {"{\"layer_norm_eps\": 1e-60}", "layer_norm_eps", PSC_ERROR_INPUT},
+    {"{\"layer_norm_eps\": 1e9}", "layer_norm_eps", PSC_ERROR_INPUT},
+    {"{\"layer_norm_eps\": \"1e-5\"}", "layer_norm_eps|number", PSC_ERROR_INPUT},
+    {"{\"rotary_pct\": 1.5}", "rotary_pct is 1.5", PSC_ERROR_INPUT},
+    {"{\"rotary_pct\": -0.25}", "rotary_pct is -0.25", PSC_ERROR_INPUT},
+    {"{\"rotary_pct\": 0.2}", "rotary_pct|3 dimensions|odd", PSC_ERROR_SUPPORT},
+    {"{\"rotary_emb_base\": 0}", "rotary_emb_base is 0", PSC_ERROR_INPUT},
+    {"{\"rotary_emb_base\": 1e300}", "rotary_emb_base", PSC_ERROR_INPUT},
+    {"{\"rotary_pct\": 0.25, \"partial_rotary_factor\": 0.5}",
+        "rotary_pct is 0.25|partial_rotary_factor is 0.5", PSC_ERROR_INPUT},
+    {"{\"rotary_emb_base\": 10000, \"rope_theta\": 500}", "rotary_emb_base|rope_theta",
+        PSC_ERROR_INPUT},
+    {"{\"rope_theta\": 7, \"rope_parameters\": {\"rope_theta\": 8}}",
+        "rope_parameters.rope_theta is 8|rope_theta is 7", PSC_ERROR_INPUT},
+    {"{\"rope_parameters\": {\"rope_type\": \"yarn\", \"rope_theta\": 8}}", "rope_parameters|yarn",
+        PSC_ERROR_SUPPORT},
+    {"{\"rope_parameters\": {\"full_attention\": {}}}", "full_attention", PSC_ERROR_SUPPORT},
+    {"{\"rope_parameters\": 3}", "rope_parameters|object", PSC_ERROR_INPUT},
+    {"{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}}", "rope_scaling|linear",
+        PSC_ERROR_SUPPORT},
+    {"{\"use_parallel_residual\": 1}", "use_parallel_residual|true or false", PSC_ERROR_INPUT},
+    {"{\"tie_word_embeddings\": \"no\"}", "tie_word_embeddings", PSC_ERROR_INPUT},
+    {"{\"bos_token_id\": 300}", "bos_token_id is 300|vocab_size is 300", PSC_ERROR_INPUT},
+    {"{\"eos_token_id\": [1, -9]}", "eos_token_id is -9", PSC_ERROR_INPUT},
+    {"{\"eos_token_id\": [1, \"x\"]}", "eos_token_id", PSC_ERROR_INPUT},
+    {"{\"eos_token_id\": [1,1,1,1,1,1,1,1,1]}", "eos_token_id lists", PSC_ERROR_INPUT},
+    {"{\"dtype\": \"float16\", \"torch_dtype\": \"float32\"}", "dtype|float16|float32",
+        PSC_ERROR_INPUT},
+};
+
 Test(config, refusals) {
-    static const struct {
-        const char *overlay, *words;
-        psc_status status;
-    } cases[] = {
-        {"{\"model_type\": \"llama\"}", "model_type|llama|gpt_neox", PSC_ERROR_SUPPORT},
-        {"{\"model_type\": \"-\"}", "no model_type", PSC_ERROR_INPUT},
-        {"{\"model_type\": 7}", "model_type|string", PSC_ERROR_INPUT},
-        {"{\"hidden_act\": \"gelu_new\"}", "hidden_act|gelu_new", PSC_ERROR_SUPPORT},
-        {"{\"hidden_act\": \"relu\"}", "hidden_act|relu", PSC_ERROR_SUPPORT},
-        {"{\"quantization_config\": {}}", "quantization_config", PSC_ERROR_SUPPORT},
-        {"{\"num_hidden_layers\": \"-\"}", "has no num_hidden_layers", PSC_ERROR_INPUT},
-        {"{\"num_hidden_layers\": 0}", "num_hidden_layers is 0", PSC_ERROR_INPUT},
-        {"{\"num_hidden_layers\": 2.0}", "num_hidden_layers|whole", PSC_ERROR_INPUT},
-        {"{\"num_hidden_layers\": 1000000}", "num_hidden_layers is 1000000", PSC_ERROR_INPUT},
-        {"{\"num_attention_heads\": -4}", "num_attention_heads is -4", PSC_ERROR_INPUT},
-        {"{\"num_attention_heads\": 5}", "hidden_size 64|multiple|5", PSC_ERROR_INPUT},
-        {"{\"hidden_size\": 9223372036854775807}", "hidden_size is 92", PSC_ERROR_INPUT},
-        {"{\"hidden_size\": \"64\"}", "hidden_size|whole", PSC_ERROR_INPUT},
-        {"{\"intermediate_size\": true}", "intermediate_size|whole", PSC_ERROR_INPUT},
-        {"{\"vocab_size\": 0}", "vocab_size is 0", PSC_ERROR_INPUT},
-        {"{\"vocab_size\": 4294967297}", "vocab_size", PSC_ERROR_INPUT},
-        {"{\"max_position_embeddings\": -1}", "max_position_embeddings", PSC_ERROR_INPUT},
-        {"{\"max_position_embeddings\": 1e9}", "max_position_embeddings", PSC_ERROR_INPUT},
-        {"{\"head_dim\": 8}", "head_dim is 8", PSC_ERROR_INPUT},
-        {"{\"layer_norm_eps\": 0}", "layer_norm_eps", PSC_ERROR_INPUT},
-        {"{\"layer_norm_eps\": -1e-5}", "layer_norm_eps", PSC_ERROR_INPUT},
-        {"{\"layer_norm_eps\": 1e-60}", "layer_norm_eps", PSC_ERROR_INPUT},
-        {"{\"layer_norm_eps\": 1e9}", "layer_norm_eps", PSC_ERROR_INPUT},
-        {"{\"layer_norm_eps\": \"1e-5\"}", "layer_norm_eps|number", PSC_ERROR_INPUT},
-        {"{\"rotary_pct\": 1.5}", "rotary_pct is 1.5", PSC_ERROR_INPUT},
-        {"{\"rotary_pct\": -0.25}", "rotary_pct is -0.25", PSC_ERROR_INPUT},
-        {"{\"rotary_pct\": 0.2}", "rotary_pct|3 dimensions|odd", PSC_ERROR_SUPPORT},
-        {"{\"rotary_emb_base\": 0}", "rotary_emb_base is 0", PSC_ERROR_INPUT},
-        {"{\"rotary_emb_base\": 1e300}", "rotary_emb_base", PSC_ERROR_INPUT},
-        {"{\"rotary_pct\": 0.25, \"partial_rotary_factor\": 0.5}",
-            "rotary_pct is 0.25|partial_rotary_factor is 0.5", PSC_ERROR_INPUT},
-        {"{\"rotary_emb_base\": 10000, \"rope_theta\": 500}", "rotary_emb_base|rope_theta",
-            PSC_ERROR_INPUT},
-        {"{\"rope_theta\": 7, \"rope_parameters\": {\"rope_theta\": 8}}",
-            "rope_parameters.rope_theta is 8|rope_theta is 7", PSC_ERROR_INPUT},
-        {"{\"rope_parameters\": {\"rope_type\": \"yarn\", \"rope_theta\": 8}}",
-            "rope_parameters|yarn", PSC_ERROR_SUPPORT},
-        {"{\"rope_parameters\": {\"full_attention\": {}}}", "full_attention", PSC_ERROR_SUPPORT},
-        {"{\"rope_parameters\": 3}", "rope_parameters|object", PSC_ERROR_INPUT},
-        {"{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}}", "rope_scaling|linear",
-            PSC_ERROR_SUPPORT},
-        {"{\"use_parallel_residual\": 1}", "use_parallel_residual|true or false", PSC_ERROR_INPUT},
-        {"{\"tie_word_embeddings\": \"no\"}", "tie_word_embeddings", PSC_ERROR_INPUT},
-        {"{\"bos_token_id\": 300}", "bos_token_id is 300|vocab_size is 300", PSC_ERROR_INPUT},
-        {"{\"eos_token_id\": [1, -9]}", "eos_token_id is -9", PSC_ERROR_INPUT},
-        {"{\"eos_token_id\": [1, \"x\"]}", "eos_token_id", PSC_ERROR_INPUT},
-        {"{\"eos_token_id\": [1,1,1,1,1,1,1,1,1]}", "eos_token_id lists", PSC_ERROR_INPUT},
-        {"{\"dtype\": \"float16\", \"torch_dtype\": \"float32\"}", "dtype|float16|float32",
-            PSC_ERROR_INPUT},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
         psc_config c;
         psc_error error = {0};
-        psc_status status = read_over(&c, cases[i].overlay, &error);
-        expect_error(status, cases[i].status, &error, cases[i].words);
+        psc_status status = read_over(&c, refusals[i].overlay, &error);
+        expect_error(status, refusals[i].status, &error, refusals[i].words);
         cr_assert(strstr(error.message, "config.json"), "no file in: %s", error.message);
-        cr_assert_eq(read_over(&c, cases[i].overlay, NULL), cases[i].status); /* error: nullable */
+        cr_assert_eq(
+            read_over(&c, refusals[i].overlay, NULL), refusals[i].status); /* error: nullable */
     }
 }
 
