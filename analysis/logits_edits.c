@@ -149,6 +149,12 @@ static int unprojected(
     return 0;
 }
 
+static double dot_mixed(int64_t n, const double *a, const float *b) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) sum += a[i] * (double)b[i];
+    return sum;
+}
+
 /* u . the stream's edits that come after a level's sources. */
 static double stream_edit(
     const logits_run *run, logits_level_id level, int32_t slot, const float *u) {
@@ -158,7 +164,7 @@ static double stream_edit(
         const int after = kind == EDIT_STREAM || (kind == EDIT_ATTN && level != LEVEL_LAYER) ||
                           (kind == EDIT_MLP && level == LEVEL_NEURON);
         if (after && run->edits[kind])
-            sum += psc_dot_mixed(n_dims, run->edits[kind] + slot * n_dims, u);
+            sum += dot_mixed(n_dims, run->edits[kind] + slot * n_dims, u);
     }
     return sum;
 }
