@@ -1,0 +1,178 @@
+/* What the tokenizer's source files share: its tables, and one encode call's working memory.
+ * Private; included by tokenizer*.c only.
+ * Threads: psc_tokenizer is written while it is opened and only read afterwards; an encoder belongs
+ * to one call of psc_tokenizer_encode.
+ * Ownership: psc_tokenizer_close frees the tables, the call that made an encoder frees it. */
+#ifndef TOKENIZER_PRIVATE_H
+#define TOKENIZER_PRIVATE_H
+
+#include "tokenizer.h"
+
+/* Lets a table of entries by id stay small whatever the file says. */
+#define PSC_TOKENIZER_IDS (1 << 22)
+
+enum {
+    PSC_ENTRY_PRESENT = 1,
+    PSC_ENTRY_CODED = 2, /* its text is in the byte alphabet, so it can be a whole word */
+    PSC_ENTRY_ADDED = 4,
+    PSC_ENTRY_SPECIAL = 8
+};
+
+typedef struct psc_token_entry {
+    uint32_t offset, bytes; /* in psc_tokenizer.bytes; a 0 byte follows */
+    uint32_t flags;
+} psc_token_entry;
+
+/* (left, right) become result; a lower rank comes first. result < 0: a free slot. */
+typedef struct psc_merge {
+    int32_t left, right, result;
+    uint32_t rank;
+} psc_merge;
+
+typedef struct psc_added_token {
+    char *content; /* as it is matched: normalized when the token is */
+    size_t bytes;
+    int32_t id;
+    bool single_word, lstrip, rstrip;
+} psc_added_token;
+
+/* A trie node: its children are a list of siblings. 0 is the root and also means none. */
+typedef struct psc_trie_node {
+    uint32_t child, sibling;
+    int32_t token; /* index into tokens, or -1 */
+    unsigned char byte;
+} psc_trie_node;
+
+typedef struct psc_added_set {
+    psc_added_token *tokens;
+    size_t n_tokens;
+    psc_trie_node *nodes;
+    uint32_t n_nodes;
+    uint32_t first[256]; /* the root's children by byte */
+} psc_added_set;
+
+struct psc_tokenizer {
+    bool nfc, prefix_space, use_regex, ignore_merges, fuse_unknown;
+    int32_t unknown;   /* the id for bytes without an entry, or -1 */
+    int32_t bos;       /* <|endoftext|> or -1 */
+    int32_t size;      /* entries: highest id + 1 */
+    int32_t n_present; /* of them, those of the model's vocabulary */
+    uint32_t capacity; /* of entries */
+    psc_token_entry *entries;
+    char *bytes;
+    size_t n_bytes, bytes_capacity;
+    int32_t byte_ids[256]; /* the token of one byte, or -1 */
+    psc_merge *merges;     /* open addressing, merge_mask + 1 slots */
+    uint32_t merge_mask;
+    int32_t *words; /* with ignore_merges: ids by their bytes, open addressing; -1: free */
+    uint32_t word_mask;
+    psc_added_set raw, normalized; /* matched before and after normalization */
+    void *pattern;                 /* the compiled split pattern */
+};
+
+/* Where a piece of normalized text came from: normalized byte text is source byte source, and bytes
+ * between two points lie in proportion. n == 0: the piece is its source. */
+typedef struct psc_map_point {
+    uint32_t text, source;
+} psc_map_point;
+
+typedef struct psc_normal_text {
+    char *text;
+    size_t bytes, capacity;
+    psc_map_point *points; /* the first is 0, 0, the last both lengths */
+    size_t n_points, points_capacity;
+} psc_normal_text;
+
+/* [start, end) of a text is the added token id, or plain text when id < 0. */
+typedef struct psc_piece {
+    int32_t id;
+    size_t start, end;
+} psc_piece;
+
+typedef struct psc_pieces {
+    psc_piece *at;
+    size_t n, capacity;
+} psc_pieces;
+
+/* Working memory of psc_tk_merge_word. */
+typedef struct psc_symbol {
+    int32_t id;
+    uint32_t bytes; /* 0: merged into another */
+    uint32_t previous, next;
+} psc_symbol;
+
+typedef struct psc_candidate {
+    uint32_t rank, at;
+    int32_t result;
+} psc_candidate;
+
+typedef struct psc_word_scratch {
+    psc_symbol *symbols; /* after a call the n tokens of the word */
+    size_t n, capacity;
+    psc_candidate *heap;
+    size_t n_heap, heap_capacity;
+} psc_word_scratch;
+
+/* Makes room for at least needed items; capacity doubles. False when memory runs out. */
+bool psc_tk_grow(void **items, size_t *capacity, size_t needed, size_t item_bytes);
+
+/* tokenizer_json.c, tokenizer_vocab.c, tokenizer_added.c: opening. The json_t pointers are jansson
+ * values; a message names the field, the caller puts the path before it. */
+struct json_t;
+psc_status psc_tk_load_model(
+    psc_tokenizer *tokenizer, const struct json_t *model, psc_error *error);
+psc_status psc_tk_load_added(psc_tokenizer *tokenizer, const struct json_t *tokens,
+    const struct json_t *vocab, psc_error *error);
+psc_status psc_tk_add_entry(psc_tokenizer *tokenizer, int32_t id, const char *text, size_t bytes,
+    uint32_t flags, const char *field, psc_error *error);
+psc_status psc_tk_build_trie(psc_added_set *set, psc_error *error);
+void psc_tk_free_added(psc_added_set *set);
+
+/* The byte that character c of the byte alphabet stands for, or -1. */
+int psc_tk_byte_of(uint32_t c);
+/* Writes the bytes that text (valid UTF-8) codes into out (room for bytes); false, with out
+ * undefined, when a character is not of the byte alphabet. */
+bool psc_tk_uncode(char *out, size_t *n, const char *text, size_t bytes);
+
+/* Splits text into added tokens of set and what lies between, by the library's rules. Pieces may
+ * overlap where a stripping token ate another. */
+psc_status psc_tk_find_added(
+    psc_pieces *out, const psc_added_set *set, const char *text, size_t bytes, psc_error *error);
+
+/* Bytes of the valid UTF-8 sequence at the start of text (bytes > 0), or 0; where it is 0, *broken
+ * (nullable) gets the length of the part that could have begun a character, at least 1. */
+size_t psc_tk_utf8(const char *text, size_t bytes, uint32_t *c, size_t *broken);
+/* The number of leading bytes that are valid UTF-8. */
+size_t psc_tk_valid_utf8(const char *text, size_t bytes);
+/* The character that starts at text (valid UTF-8) and its length. */
+uint32_t psc_tk_decode_char(const char *text, size_t *length);
+bool psc_tk_is_space(uint32_t c);
+/* A letter, mark, digit or connector, as \w of the library's added tokens. */
+bool psc_tk_is_word(uint32_t c);
+/* NFC of text (valid UTF-8) with its map, by the Unicode version of the library: characters that
+ * are newer stay as they are. *changed is false, and out untouched, when text already
+ * is NFC. */
+psc_status psc_tk_nfc(
+    psc_normal_text *out, bool *changed, const char *text, size_t bytes, psc_error *error);
+/* The source byte that byte at (<= bytes) of the normalized text came from. */
+uint32_t psc_tk_map(const psc_normal_text *text, size_t at);
+void psc_tk_free_text(psc_normal_text *text);
+
+/* The split pattern. Matching needs a match object of its own in every call. */
+psc_status psc_tk_compile_pattern(void **pattern, psc_error *error);
+void psc_tk_free_pattern(void *pattern);
+void *psc_tk_new_match(const void *pattern);
+void psc_tk_free_match(void *match);
+/* The end of the word that starts at at (< bytes). */
+psc_status psc_tk_next_word(size_t *end, const void *pattern, void *match, const char *text,
+    size_t bytes, size_t at, psc_error *error);
+
+/* Merges the bytes of a word (not empty) into tokens. */
+psc_status psc_tk_merge_word(psc_word_scratch *out, const psc_tokenizer *tokenizer,
+    const char *word, size_t bytes, psc_error *error);
+uint64_t psc_tk_hash(const char *text, size_t bytes);
+psc_merge *psc_tk_merge_slot(const psc_tokenizer *tokenizer, int32_t left, int32_t right);
+/* The slot of words that holds the id of these bytes, or a free one. */
+int32_t *psc_tk_word_slot(const psc_tokenizer *tokenizer, const char *word, size_t bytes);
+
+#endif
