@@ -9,7 +9,7 @@
 #include "cli_embedded.h"
 #include "cli_progress.h"
 
-enum { TEXT_CAP = 64 << 20 }; /* bytes: far beyond any context */
+enum { TEXT_CAP = 16 << 20 }; /* bytes: far beyond any context */
 
 int cli_prompt_check(const cli_arguments *arguments) {
     int n = cli_has(arguments, "text") + cli_has(arguments, "file") + cli_has(arguments, "tokens");
@@ -56,18 +56,17 @@ static psc_status read_stream(
     char *text = malloc(capacity);
     while (text) {
         n += fread(text + n, 1, capacity - n, file);
-        if (n < capacity) break;
-        if (n > TEXT_CAP) {
-            free(text);
-            return psc_fail(error, PSC_ERROR_INPUT, "the text in %s is larger than %d MiB", name,
-                TEXT_CAP >> 20);
-        }
+        if (n < capacity || n > TEXT_CAP) break;
         char *bigger = realloc(text, capacity *= 2);
         if (!bigger) free(text);
         text = bigger;
     }
-    if (!text)
-        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the text in %s", name);
+    if (!text) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the text in %s", name);
+    if (n > TEXT_CAP) {
+        free(text);
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "the text in %s is larger than %d MiB", name, TEXT_CAP >> 20);
+    }
     if (ferror(file)) {
         free(text);
         return psc_fail(error, PSC_ERROR_IO, "cannot read %s: %s", name, strerror(errno));

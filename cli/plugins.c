@@ -1,5 +1,6 @@
 /* plugins: the built-in plugins and those of given shared objects, with their options. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -24,23 +25,40 @@ static void print_plugin(const psc_plugin *plugin, const char *origin) {
             safe(c, sizeof c, option->help), safe(b, sizeof b, option->default_value));
 }
 
+/* A library and what it gave; loaded before anything is printed, so that a bad path prints nothing.
+ */
+typedef struct given_plugin {
+    void *library;
+    const psc_plugin *plugin;
+} given_plugin;
+
+static psc_status load_all(given_plugin *given, const cli_arguments *arguments, psc_error *error) {
+    psc_status status = PSC_OK;
+    for (int i = 0; !status && i < arguments->n_operands; i++)
+        status =
+            psc_plugin_load(&given[i].library, &given[i].plugin, arguments->operands[i], error);
+    return status;
+}
+
 static int run_plugins(const cli_arguments *arguments) {
     psc_error error = {0};
-    for (int32_t i = 0; i < psc_builtin_count(); i++) {
+    int n = arguments->n_operands;
+    given_plugin *given = calloc(n ? (size_t)n : 1, sizeof *given);
+    psc_status status = given ? load_all(given, arguments, &error)
+                              : psc_fail(&error, PSC_ERROR_MEMORY, "not enough memory");
+    for (int32_t i = 0; !status && i < psc_builtin_count(); i++) {
         if (i > 0) putchar('\n');
         print_plugin(psc_builtin(i), "built in");
     }
-    for (int i = 0; i < arguments->n_operands; i++) {
-        const psc_plugin *plugin = NULL;
-        void *library = NULL;
+    for (int i = 0; !status && i < n; i++) {
         char path[1024];
-        if (psc_plugin_load(&library, &plugin, arguments->operands[i], &error))
-            return cli_fail(&error);
         putchar('\n');
-        print_plugin(plugin, safe(path, sizeof path, arguments->operands[i]));
-        psc_plugin_unload(&library);
+        print_plugin(given[i].plugin, safe(path, sizeof path, arguments->operands[i]));
     }
-    return CLI_OK;
+    for (int i = 0; given && i < n; i++)
+        if (given[i].library) psc_plugin_unload(&given[i].library);
+    free(given);
+    return status ? cli_fail(&error) : CLI_OK;
 }
 
 const cli_verb cli_verb_plugins = {

@@ -120,21 +120,30 @@ static bar_columns measure_bars(const psc_result_bars *bars, char *const *labels
     return c;
 }
 
+/* "title (unit)", safe to print; null when out of memory. */
+static char *bar_heading(const psc_result_bars *bars) {
+    char *title = escaped(bars->title), *unit = escaped(bars->unit), *heading = NULL;
+    size_t size = title && unit ? strlen(title) + strlen(unit) + 4 : 0;
+    if (size > 0) heading = malloc(size);
+    if (heading) snprintf(heading, size, *unit ? "%s (%s)" : "%s", title, unit);
+    free(title);
+    free(unit);
+    return heading;
+}
+
 static bool print_bars(const printer *p, const psc_result_bars *bars) {
     char **labels = calloc(bars->n ? (size_t)bars->n : 1, sizeof *labels);
-    char *title = escaped(bars->title), *unit = escaped(bars->unit);
-    bool complete = labels && title && unit;
+    char *heading = bar_heading(bars);
+    bool complete = labels && heading;
     for (int i = 0; complete && i < bars->n; i++) {
         labels[i] = escaped(bars->labels[i]);
         complete = labels[i] != NULL;
     }
     if (!complete) goto done;
-    fprintf(p->out, "\n  ");
-    style_on(p, STYLE_BOLD);
-    fputs(title, p->out);
-    style_off(p);
-    if (*unit) fprintf(p->out, " (%s)", unit);
     fputc('\n', p->out);
+    style_on(p, STYLE_BOLD);
+    psc_text_wrap(p->out, heading, 2, p->style.width);
+    style_off(p);
     bar_columns c = measure_bars(bars, labels, p->style.width);
     for (int i = 0; i < bars->n; i++) {
         char number[64];
@@ -148,8 +157,7 @@ static bool print_bars(const printer *p, const psc_result_bars *bars) {
 done:
     for (int i = 0; labels && i < bars->n; i++) free(labels[i]);
     free(labels);
-    free(title);
-    free(unit);
+    free(heading);
     return complete;
 }
 

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Builds pythiascope, with what it needs, and shows on the embedded model which components made the
+# next token what it is. usage: ./demo.sh [TEXT]
+set -eu
+cd "$(dirname "$0")"
+
+tools/install_dependencies.sh
+echo "building (about a minute the first time) ..."
+if ! cmake --preset release -DPSC_BUILD_TESTS=OFF -DPSC_BUILD_BENCH=OFF >build.log 2>&1 ||
+    ! cmake --build --preset release >>build.log 2>&1; then
+    cat build.log >&2
+    exit 1
+fi
+rm -f build.log
+
+text=${1:-"\"Elementary, my dear Watson,\" said Mr. Sherlock"}
+echo
+echo "\$ pythiascope analyze --text '$text'"
+build/release/pythiascope analyze --text "$text"
+echo
+echo "More: build/release/pythiascope --help"

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Installs what is missing, builds, and runs all tests.
+set -eu
+cd "$(dirname "$0")"
+
+tools/install_dependencies.sh --test
+cmake --preset release -DPSC_BUILD_TESTS=ON
+cmake --build --preset release
+ctest --preset release "$@"

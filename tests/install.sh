@@ -1,0 +1,78 @@
+#!/bin/sh
+# Installs into a temporary prefix and uses what lies there: the example plugin is built by its own
+# CMakeLists, a client by pkg-config and by the CMake package, and the installed program loads the
+# plugin. Then the prefix is moved, and the program still finds its model.
+# usage: install.sh BUILD_DIR SOURCE_DIR EXTRA_FLAGS
+set -eu
+build=$1
+source=$2
+flags=$3
+work=$(mktemp -d "${TMPDIR:-/tmp}/psc-install-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+fail() {
+    echo "install: $*" >&2
+    exit 1
+}
+quiet() {
+    "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "$* failed"; }
+}
+
+prefix=$work/prefix
+quiet cmake --install "$build" --prefix "$prefix"
+for file in bin/pythiascope include/pythiascope/psc.h include/pythiascope/psc_plugin.h \
+    include/pythiascope/psc_error.h share/pythiascope/models/books-5m/model.safetensors; do
+    [ -e "$prefix/$file" ] || fail "$file is not installed"
+done
+pc=$(find "$prefix" -name pythiascope.pc)
+[ -n "$pc" ] || fail "pythiascope.pc is not installed"
+PKG_CONFIG_PATH=$(dirname "$pc")
+export PKG_CONFIG_PATH
+lib=$(pkg-config --variable=libdir pythiascope)
+pkg-config --cflags pythiascope | grep -q -- -ffp-contract=off || fail "Cflags lack the contraction flag"
+
+# The example, as its README says.
+quiet cmake -S "$source/examples/norms" -B "$work/norms" -DCMAKE_PREFIX_PATH="$prefix"
+quiet cmake --build "$work/norms"
+plugin=$work/norms/norms.so
+"$prefix/bin/pythiascope" plugins "$plugin" | grep -q '^norms ' || fail "plugins does not list norms"
+"$prefix/bin/pythiascope" analyze --text 'The sun rose' --plugin "$plugin:centered=yes" \
+    --capture 'blocks.*.hook_resid_post' --out "$work/out" >"$work/summary"
+grep -q '^norms' "$work/summary" || fail "the summary has no part of norms"
+grep -q '"resid_post"' "$work/out/results.json" || fail "results.json has no resid_post"
+grep -q '"centered": "yes"' "$work/out/results.json" || fail "results.json has no option centered"
+grep -aq '"norms.resid_post":{"dtype":"F32"' "$work/out/tensors.safetensors" ||
+    fail "tensors.safetensors has no norms.resid_post"
+
+# A client by pkg-config, one by the CMake package; each checks the norms.
+# shellcheck disable=SC2086,SC2046 # lists of flags
+quiet cc $flags "$source/tests/install_client.c" -o "$work/client" \
+    $(pkg-config --cflags --libs pythiascope) -Wl,-rpath,"$lib" -lm
+model=$prefix/share/pythiascope/models/books-5m
+"$work/client" "$model" "$plugin"
+mkdir "$work/consumer"
+cat >"$work/consumer/CMakeLists.txt" <<END
+cmake_minimum_required(VERSION 3.20)
+project(consumer LANGUAGES C)
+find_package(pythiascope 0.1 REQUIRED)
+add_executable(consumer "$source/tests/install_client.c")
+target_link_libraries(consumer PRIVATE pythiascope::pythiascope m)
+pythiascope_add_plugin(again "$source/examples/norms/norms.c")
+target_link_libraries(again PRIVATE m)
+END
+quiet cmake -S "$work/consumer" -B "$work/consumer/build" -DCMAKE_PREFIX_PATH="$prefix" \
+    -DCMAKE_C_FLAGS="$flags"
+quiet cmake --build "$work/consumer/build"
+"$work/consumer/build/consumer" "$model" "$plugin"
+[ -e "$work/consumer/build/again.so" ] || fail "pythiascope_add_plugin made no again.so"
+
+# Only what is marked public is seen.
+if command -v nm >/dev/null 2>&1 && [ -e "$lib/libpythiascope.so" ]; then
+    hidden=$(nm -D --defined-only "$lib/libpythiascope.so" |
+        awk '$2 == "T" && $3 !~ /^psc_/ && $3 !~ /^_(init|fini)$/ { print $3 }')
+    [ -z "$hidden" ] || fail "the library shows $hidden"
+fi
+
+mv "$prefix" "$work/moved"
+"$work/moved/bin/pythiascope" info | head -1 | grep -q '/moved/' ||
+    fail "the moved program does not find its own model"
+echo "install: all checks passed"

@@ -1,0 +1,85 @@
+#!/bin/sh
+# The rules of the tree that a compiler does not see. usage: layering.sh SOURCE_DIR
+#   - a layer includes only the layers that docs/architecture.md allows;
+#   - instruction sets are named in simd/ only;
+#   - a library neither prints nor exits;
+#   - a file name is there once; a folder's README has at most 25 lines.
+set -u
+cd "$1" || exit 1
+failures=0
+fail() {
+    echo "layering: $*"
+    failures=$((failures + 1))
+}
+
+# The headers of the tree that LAYER may include, as a list of files.
+may_include() {
+    public="base/psc_error.h hooks/psc_plugin.h runtime/psc.h"
+    case $1 in
+        base) echo base/*.h ;;
+        simd) echo simd/*.h simd/*.def simd/*.inc ;;
+        hooks) echo hooks/*.h base/*.h ;;
+        runtime) echo runtime/*.h hooks/*.h simd/*.h simd/*.def base/*.h ;;
+        analysis) echo analysis/*.h hooks/psc_plugin.h base/psc_error.h ;;
+        report) echo report/*.h base/*.h ;;
+        cli) echo cli/*.h report/report.h "$public" ;;
+    esac
+}
+
+for layer in base simd hooks runtime analysis report cli; do
+    allowed=" $(may_include $layer) "
+    for file in "$layer"/*.c "$layer"/*.h; do
+        [ -e "$file" ] || continue
+        for header in $(sed -n 's/^ *# *include *"\([^"]*\)".*/\1/p' "$file"); do
+            found=no
+            for candidate in $allowed; do
+                case $candidate in */"$(basename "$header")") found=yes ;; esac
+            done
+            [ $found = yes ] || fail "$file may not include $header"
+        done
+    done
+done
+
+# psc.h is the clients' header: a layer below the runtime, and a plugin, never sees it.
+isa='__AVX|__FMA__|__F16C__|__SSE|__ARM_NEON|__aarch64__|__x86_64__|immintrin|arm_neon'
+for file in base/*.[ch] hooks/*.[ch] runtime/*.[ch] analysis/*.[ch] report/*.[ch] cli/*.[ch]; do
+    [ -e "$file" ] || continue
+    if grep -nE "^ *# *(if|ifdef|ifndef|elif|include).*($isa)" "$file"; then
+        fail "$file names an instruction set"
+    fi
+done
+
+# fprintf and friends to an explicit stream are report/'s trade; stdout and stderr are nobody's.
+for file in base/*.[ch] simd/*.[ch] hooks/*.[ch] runtime/*.[ch] analysis/*.[ch] report/*.[ch]; do
+    [ -e "$file" ] || continue
+    if grep -nE '(^|[^a-z_>.])(printf|puts|putchar|perror|exit|_exit|abort|quick_exit) *\(' "$file"; then
+        fail "$file prints or exits"
+    fi
+    if grep -nE '(^|[^a-z_])(stdout|stderr)([^a-z_]|$)' "$file" | grep -vE '^[0-9]+: *(/\*|\*)'; then
+        fail "$file writes to a standard stream"
+    fi
+done
+
+# In simd/ nothing allocates, opens files or asks the environment.
+for file in simd/*.c; do
+    [ -e "$file" ] || continue
+    if grep -nE '(^|[^a-z_>.])(malloc|calloc|realloc|fopen|open|getenv) *\(' "$file"; then
+        fail "$file allocates, reads files or the environment"
+    fi
+done
+
+sources=$(for layer in base simd hooks runtime analysis report cli bench; do
+    ls "$layer"/*.c "$layer"/*.h 2>/dev/null
+done)
+twice=$(for file in $sources tests/*.c; do basename "$file"; done | sort | uniq -d)
+[ -z "$twice" ] || fail "file names that are there twice:" $twice
+
+for readme in */README.md; do
+    [ -e "$readme" ] || continue
+    case $readme in docs/* | models/*) continue ;; esac
+    lines=$(wc -l <"$readme")
+    [ "$lines" -le 25 ] || fail "$readme has $lines lines; at most 25"
+done
+
+[ $failures -eq 0 ] || { echo "layering: $failures failed"; exit 1; }
+echo "layering: all rules hold"

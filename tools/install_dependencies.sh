@@ -1,0 +1,86 @@
+#!/bin/sh
+# Installs what the build needs and is missing: on Debian and Ubuntu by apt-get (with sudo when not
+# root), on macOS by Homebrew. usage: install_dependencies.sh [--test] [--lint]
+set -eu
+
+with_test=no
+with_lint=no
+for argument; do
+    case $argument in
+        --test) with_test=yes ;;
+        --lint) with_lint=yes ;;
+        *) echo "usage: $0 [--test] [--lint]" >&2; exit 2 ;;
+    esac
+done
+
+# Names that are missing, of lines "<command> <package>" and "<pkg-config module> <package>".
+missing=
+need_command() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+need_module() { pkg-config --exists "$1" 2>/dev/null || missing="$missing $2"; }
+need_header() { # for what Debian ships without a pkg-config file
+    for folder in /usr/include /usr/local/include /opt/homebrew/include; do
+        if [ -e "$folder/$1" ]; then return; fi
+    done
+    missing="$missing $2"
+}
+
+need_debian() {
+    need_command cc gcc
+    if command -v cc >/dev/null 2>&1 && ! echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1; then
+        missing="$missing libc6-dev"
+    elif ! command -v cc >/dev/null 2>&1; then
+        missing="$missing libc6-dev"
+    fi
+    need_command cmake cmake
+    need_command ninja ninja-build
+    need_command pkg-config pkg-config
+    need_module sleef libsleef-dev
+    need_module libxxhash libxxhash-dev
+    need_module jansson libjansson-dev
+    need_module libpcre2-8 libpcre2-dev
+    need_module libutf8proc libutf8proc-dev
+    if [ $with_test = yes ]; then need_header criterion/criterion.h libcriterion-dev; fi
+    if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
+}
+
+need_macos() {
+    need_command cmake cmake
+    need_command ninja ninja
+    need_command pkg-config pkg-config
+    need_module sleef sleef
+    need_module libxxhash xxhash
+    need_module jansson jansson
+    need_module libpcre2-8 pcre2
+    need_module libutf8proc utf8proc
+    [ -d "$(brew --prefix libomp 2>/dev/null)" ] || missing="$missing libomp"
+    if [ $with_test = yes ]; then need_module criterion criterion; fi
+    if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
+}
+
+if command -v apt-get >/dev/null 2>&1; then
+    need_debian
+    [ -n "$missing" ] || exit 0
+    as_root=
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null 2>&1 || {
+            echo "missing:$missing; become root or install sudo, then run this again" >&2
+            exit 1
+        }
+        as_root=sudo
+    fi
+    echo "installing:$missing"
+    $as_root apt-get update -qq
+    # shellcheck disable=SC2086 # a list of packages
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+        --no-install-recommends $missing >/dev/null
+elif command -v brew >/dev/null 2>&1; then
+    need_macos
+    [ -n "$missing" ] || exit 0
+    echo "installing:$missing"
+    # shellcheck disable=SC2086
+    brew install --quiet $missing
+else
+    echo "neither apt-get nor Homebrew is here; install by hand: a C11 compiler with OpenMP, cmake," \
+        "ninja, pkg-config, sleef, xxhash, jansson, pcre2, utf8proc" >&2
+    exit 1
+fi
