@@ -12,7 +12,7 @@
 /* Outputs of a packed panel, lanes of a stripe and keys of a key panel. */
 #define PSC_LANES 16
 /* Terms of one chain of fused multiply-adds before it is added to the sum (W_O: d_head instead). */
-#define PSC_K_BLOCK 256
+#define PSC_K_BLOCK 128
 
 typedef enum psc_dtype { PSC_DTYPE_F32 = 0, PSC_DTYPE_F16 = 1, PSC_DTYPE_BF16 = 2 } psc_dtype;
 

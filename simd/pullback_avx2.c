@@ -2,15 +2,25 @@
  * registers of an accumulator are the sixteen chains of one (row, k).
  *
  * A chunk of rows by k's keeps its accumulators in a scratch that stays in L1, [rows][k][16]. The
- * panels pass by PANEL_GROUP at a time: the group's weights of the chunk are read by every row tile
- * while they are near. Within a group a register tile of 3 rows x 2 k's (1 row: 4 k's) runs. */
+ * panels pass by a group at a time. When several row tiles read a group's weights they are
+ * first copied, widened, into a small buffer: panels lie far apart, often by a power of two, and
+ * would push each other out of the cache. Within a group a register tile of 3 rows x 2 k's (1 row:
+ * 4 k's) runs. */
 #include "kernel_names.h"
 #include "tile_avx2.h"
 
-/* Accumulators of a chunk: 16 KiB. */
-#define SCRATCH_PAIRS 256
-#define MAX_ROWS 12
-#define PANEL_GROUP 8
+#define MAX_ROWS 24
+/* k's and panels at a time when W is read in place, for up to three rows. */
+#define STREAM_PAIRS 256
+#define STREAM_GROUP 8
+/* The same when a group is copied, from four rows on. */
+#define COPY_KS 8
+#define COPY_GROUP 32
+#define COPY_FROM_ROWS 4
+#define SCRATCH_PAIRS (MAX_ROWS * COPY_KS > STREAM_PAIRS ? MAX_ROWS * COPY_KS : STREAM_PAIRS)
+
+/* A compiler would rather load an input again for each multiply-add than keep it. */
+#define KEEP_IN_REGISTER(value) __asm__("" : "+x"(value))
 
 /* One register tile: n panels on from w (panel_stride elements apart) against u, 16 floats each. */
 typedef struct pull_input {
@@ -18,10 +28,11 @@ typedef struct pull_input {
     size_t ldu;
     const void *w;
     size_t panel_stride, n;
+    ptrdiff_t ahead; /* bytes from w to what is prefetched: the next group */
 } pull_input;
 
 ALWAYS_INLINE void pull_tile(float *scratch, size_t scratch_row, const pull_input *in,
-    const int rows, const int ks, const psc_dtype dtype) {
+    const int rows, const int ks, const psc_dtype dtype, const bool fetch) {
     __m256 acc[3][8];
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < 2 * ks; v++) {
@@ -29,20 +40,25 @@ ALWAYS_INLINE void pull_tile(float *scratch, size_t scratch_row, const pull_inpu
         }
     }
     const float *u = in->u;
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
+    /* Lower and upper halves in turn: 12 accumulators, 3 of u and one of w are all 16 registers. */
     for (size_t p = 0, at = 0; p < in->n; p++, at += in->panel_stride, u += PSC_LANES) {
-        __m256 low[3], high[3];
-        UNROLL for (int r = 0; r < rows; r++) {
-            low[r] = _mm256_loadu_ps(u + (size_t)r * in->ldu);
-            high[r] = _mm256_loadu_ps(u + (size_t)r * in->ldu + 8);
-        }
         UNROLL for (int k = 0; k < ks; k++) {
-            __m256 w = load_weights(in->w, at + (size_t)k * PSC_LANES, dtype);
+            const char *here = (const char *)in->w + (at + (size_t)k * PSC_LANES) * size;
+            if (fetch) _mm_prefetch(here + in->ahead, _MM_HINT_T0);
+        }
+        UNROLL for (int half = 0; half < 2; half++) {
+            __m256 inputs[3];
             UNROLL for (int r = 0; r < rows; r++) {
-                acc[r][2 * k] = _mm256_fmadd_ps(w, low[r], acc[r][2 * k]);
+                inputs[r] = _mm256_loadu_ps(u + (size_t)r * in->ldu + half * 8);
+                KEEP_IN_REGISTER(inputs[r]);
             }
-            w = load_weights(in->w, at + (size_t)k * PSC_LANES + 8, dtype);
-            UNROLL for (int r = 0; r < rows; r++) {
-                acc[r][2 * k + 1] = _mm256_fmadd_ps(w, high[r], acc[r][2 * k + 1]);
+            UNROLL for (int k = 0; k < ks; k++) {
+                size_t i = at + (size_t)(k * PSC_LANES + half * 8);
+                __m256 w = load_weights(in->w, i, dtype);
+                UNROLL for (int r = 0; r < rows; r++) {
+                    acc[r][2 * k + half] = _mm256_fmadd_ps(w, inputs[r], acc[r][2 * k + half]);
+                }
             }
         }
     }
@@ -53,23 +69,19 @@ ALWAYS_INLINE void pull_tile(float *scratch, size_t scratch_row, const pull_inpu
     }
 }
 
-/* All k's of the chunk for up to three rows of one panel group. */
-ALWAYS_INLINE void pull_rows(
-    float *scratch, size_t ks, pull_input in, size_t rows, const psc_dtype dtype) {
-    size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2, row = ks * PSC_LANES, k = 0;
+/* All k's of the chunk for one to three rows of one panel group. */
+ALWAYS_INLINE void pull_rows(float *scratch, size_t ks, pull_input in, const int rows,
+    const psc_dtype dtype, const bool fetch) {
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2, step = rows == 1 ? 4 : 2;
     const char *w = in.w;
-    size_t step = rows == 1 ? 4 : 2;
+    size_t k = 0;
     for (; k + step <= ks; k += step) {
         in.w = w + k * PSC_LANES * size;
-        if (rows == 3) pull_tile(scratch + k * PSC_LANES, row, &in, 3, 2, dtype);
-        if (rows == 2) pull_tile(scratch + k * PSC_LANES, row, &in, 2, 2, dtype);
-        if (rows == 1) pull_tile(scratch + k * PSC_LANES, row, &in, 1, 4, dtype);
+        pull_tile(scratch + k * PSC_LANES, ks * PSC_LANES, &in, rows, (int)step, dtype, fetch);
     }
     for (; k < ks; k++) {
         in.w = w + k * PSC_LANES * size;
-        if (rows == 3) pull_tile(scratch + k * PSC_LANES, row, &in, 3, 1, dtype);
-        if (rows == 2) pull_tile(scratch + k * PSC_LANES, row, &in, 2, 1, dtype);
-        if (rows == 1) pull_tile(scratch + k * PSC_LANES, row, &in, 1, 1, dtype);
+        pull_tile(scratch + k * PSC_LANES, ks * PSC_LANES, &in, rows, 1, dtype, fetch);
     }
 }
 
@@ -106,13 +118,30 @@ static void fold_chunk(float *y, size_t ldy, const float *scratch, size_t rows, 
 }
 
 /* The panels of one group against all rows of a chunk. */
-ALWAYS_INLINE void pull_group(
-    float *scratch, size_t rows, size_t ks, const pull_input *group, const psc_dtype dtype) {
+ALWAYS_INLINE void pull_group(float *scratch, size_t rows, size_t ks, const pull_input *group,
+    const psc_dtype dtype, const bool fetch) {
     pull_input in = *group;
     for (size_t r = 0, height; r < rows; r += height) {
         height = rows - r == 4 ? 2 : least(3, rows - r);
         in.u = group->u + r * group->ldu;
-        pull_rows(scratch + r * ks * PSC_LANES, ks, in, height, dtype);
+        float *acc = scratch + r * ks * PSC_LANES;
+        if (height == 3) pull_rows(acc, ks, in, 3, dtype, fetch);
+        if (height == 2) pull_rows(acc, ks, in, 2, dtype, fetch);
+        if (height == 1) pull_rows(acc, ks, in, 1, dtype, fetch);
+    }
+}
+
+/* A group's weights of ks k's, widened: near[n][ks][16]. */
+ALWAYS_INLINE void copy_group(
+    float *near, const pull_input *group, size_t ks, const psc_dtype dtype) {
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
+    for (size_t p = 0; p < group->n; p++) {
+        size_t at = p * group->panel_stride;
+        for (size_t i = 0; i < ks * PSC_LANES; i += PSC_LANES, near += PSC_LANES) {
+            _mm_prefetch((const char *)group->w + (at + i) * size + group->ahead, _MM_HINT_T0);
+            _mm256_store_ps(near, load_weights(group->w, at + i, dtype));
+            _mm256_store_ps(near + 8, load_weights(group->w, at + i + 8, dtype));
+        }
     }
 }
 
@@ -121,18 +150,34 @@ ALWAYS_INLINE void pull_chunk(
     const psc_pullback *p, size_t row, size_t rows, size_t k, size_t ks, const psc_dtype dtype) {
     /* Seven more accumulators, which folding eight at a time may read and not use. */
     _Alignas(64) float scratch[(SCRATCH_PAIRS + 7) * PSC_LANES];
+    _Alignas(64) float near[COPY_GROUP * COPY_KS * PSC_LANES];
     _Alignas(64) float ends[MAX_ROWS * PSC_LANES] = {0};
     size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
     size_t whole = p->out / PSC_LANES, rest = p->out % PSC_LANES;
 
     for (size_t i = 0; i < (rows * ks + 7) * PSC_LANES; i++) scratch[i] = 0.0f;
-    for (size_t panel = 0; panel < whole; panel += PANEL_GROUP) {
+    size_t group = rows < COPY_FROM_ROWS ? STREAM_GROUP : COPY_GROUP;
+    for (size_t panel = 0; panel < whole; panel += group) {
         pull_input in = {.u = p->u + row * p->ldu + panel * PSC_LANES,
             .ldu = p->ldu,
             .w = (const char *)p->w + (panel * p->k + k) * PSC_LANES * size,
             .panel_stride = p->k * PSC_LANES,
-            .n = least(PANEL_GROUP, whole - panel)};
-        pull_group(scratch, rows, ks, &in, dtype);
+            .n = least(group, whole - panel)};
+        size_t stride = in.panel_stride * size;
+        /* After a chunk's last group comes the first of the next k's. */
+        if (whole - panel > group) {
+            in.ahead = (ptrdiff_t)(group * stride);
+        } else if (k + ks < p->k_end) {
+            in.ahead = (ptrdiff_t)(ks * PSC_LANES * size) - (ptrdiff_t)(panel * stride);
+        }
+        if (rows < COPY_FROM_ROWS) {
+            pull_group(scratch, rows, ks, &in, dtype, true);
+            continue;
+        }
+        copy_group(near, &in, ks, dtype);
+        in.w = near;
+        in.panel_stride = ks * PSC_LANES;
+        pull_group(scratch, rows, ks, &in, PSC_DTYPE_F32, false);
     }
     if (rest) {
         for (size_t r = 0; r < rows; r++) {
@@ -144,7 +189,7 @@ ALWAYS_INLINE void pull_chunk(
             .w = (const char *)p->w + (whole * p->k + k) * PSC_LANES * size,
             .panel_stride = 0,
             .n = 1};
-        pull_group(scratch, rows, ks, &in, dtype);
+        pull_group(scratch, rows, ks, &in, dtype, false);
     }
     fold_chunk(p->y + row * p->ldy + k, p->ldy, scratch, rows, ks);
 }
@@ -152,7 +197,7 @@ ALWAYS_INLINE void pull_chunk(
 ALWAYS_INLINE void pullback(const psc_pullback *p, const psc_dtype dtype) {
     for (size_t row = 0, rows; row < p->rows; row += rows) {
         rows = least(MAX_ROWS, p->rows - row);
-        size_t widest = SCRATCH_PAIRS / rows / 8 * 8;
+        size_t widest = rows < COPY_FROM_ROWS ? STREAM_PAIRS / rows / 8 * 8 : COPY_KS;
         for (size_t k = p->k_begin, ks; k < p->k_end; k += ks) {
             ks = least(widest, p->k_end - k);
             pull_chunk(p, row, rows, k, ks, dtype);

@@ -1,0 +1,86 @@
+/* The bits of exp, erf, gelu and log that SLEEF 3.5.1 gives. Results are promised to be equal to
+ * the bit from machine to machine, and SLEEF's version is a part of that promise. */
+#include "kernel_test.h"
+
+#define EXPLAIN                                                                                    \
+    "%s(%a) is %llx by %s, %llx with SLEEF 3.5.1: this SLEEF (%s) rounds differently, so results " \
+    "will not be equal to the bit with those of other builds"
+
+typedef struct golden_f32 {
+    uint32_t x, y;
+} golden_f32;
+
+typedef struct golden_f64 {
+    uint64_t x, y;
+} golden_f64;
+
+static void check_f32(
+    psc_exp_f32_fn f, const psc_kernels *k, const char *name, const golden_f32 *golden, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float x[9], y[9];
+        for (int j = 0; j < 9; j++) x[j] = float_from_bits(golden[i].x);
+        f(y, x, 9);
+        for (int j = 0; j < 9; j++) {
+            cr_assert_eq(bits_from_float(y[j]), golden[i].y, EXPLAIN, name, (double)x[0],
+                (unsigned long long)bits_from_float(y[j]), k->isa_name,
+                (unsigned long long)golden[i].y, psc_sleef_version());
+        }
+    }
+}
+
+static void check_f64(
+    psc_exp_f64_fn f, const psc_kernels *k, const char *name, const golden_f64 *golden, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        double x, y;
+        uint64_t bits;
+        memcpy(&x, &golden[i].x, sizeof x);
+        f(&y, &x, 1);
+        memcpy(&bits, &y, sizeof bits);
+        cr_assert_eq(bits, golden[i].y, EXPLAIN, name, x, (unsigned long long)bits, k->isa_name,
+            (unsigned long long)golden[i].y, psc_sleef_version());
+    }
+}
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static const golden_f32 exp_golden[] = {{0x80000000, 0x3f800000}, {0x3f800000, 0x402df854},
+    {0xbf800000, 0x3ebc5ab2}, {0xbdfcd6de, 0x3f6244a5}, {0xc0555555, 0x3d121ee5},
+    {0xc18a0000, 0x330a7a4f}, {0xc24a0000, 0x1b0d6cfa}, {0xc2afcccd, 0x0048dcca},
+    {0xc2ce6666, 0x00000001}, {0x40490fdb, 0x41b92024}, {0x412b3333, 0x472d43d9},
+    {0x42b10000, 0x7f4cdcc4}};
+static const golden_f32 erf_golden[] = {{0x80000000, 0x80000000}, {0x3dcccccd, 0x3de652f5},
+    {0xbee9d495, 0xbef6992a}, {0x3f3504f3, 0x3f2ec4bd}, {0x3f800000, 0x3f57bb3d},
+    {0x3f9e0419, 0x3f6b4e3a}, {0xbff33333, 0xbf7e2783}, {0x4016147b, 0x3f7fc43a},
+    {0xc0466666, 0xbf7fff3d}, {0x4079999a, 0x3f7fffff}, {0x1e3ce508, 0x1e552511},
+    {0xbf666666, 0xbf4c022d}};
+static const golden_f32 gelu_golden[] = {{0xbf407568, 0xbe2e0cee}, {0x3f000000, 0x3eb103af},
+    {0xbf800000, 0xbe227686}, {0x3fd9999a, 0x3fcfe70f}, {0xc039999a, 0xbbb14d5a},
+    {0xc0b00000, 0xb4300000}, {0x40533333, 0x40531910}, {0xbc4985f0, 0xbbc78ba6}};
+static const golden_f64 exp_f64_golden[] = {{0xbfe0000000000000, 0x3fe368b2fc6f960a},
+    {0xbff0000000000000, 0x3fd78b56362cef38}, {0xc028b0fcd324d5a2, 0x3ed23d2b6a3ae568},
+    {0xc085e20000000000, 0x00caf5fe9a485c8e}, {0xc087473333333333, 0x0000000000000001},
+    {0x3ff0000000000000, 0x4005bf0a8b145769}, {0x3fb999999999999a, 0x3ff1aec7b35a00d4},
+    {0x400e000000000000, 0x404542b2d0a266e7}};
+static const golden_f64 log_f64_golden[] = {{0x3ff0000000000000, 0x0000000000000000},
+    {0x3fe0000000000000, 0xbfe62e42fefa39ef}, {0x4005bf0a8b04919b, 0x3fefffffffe8ca4c},
+    {0x40e8900000000000, 0x4025a6d47bf47deb}, {0x3ff000001ad7f29b, 0x3e7ad7f2847b6492},
+    {0x01a56e1fc2f8f359, 0xc085963447f87fb5}, {0x4031400000000000, 0x4006c851bbab187e},
+    {0x40fe240c9fbe76c9, 0x40277281cad8a844}};
+
+Test(golden_bits, sleef) {
+    for (int isa = 0; isa < PSC_ISA_COUNT; isa++) {
+        const psc_kernels *k = psc_kernels_for((psc_isa)isa);
+        if (!k) continue;
+        check_f32(k->exp_f32, k, "exp", exp_golden, COUNT(exp_golden));
+        check_f32(k->erf_f32, k, "erf", erf_golden, COUNT(erf_golden));
+        check_f64(k->exp_f64, k, "exp", exp_f64_golden, COUNT(exp_f64_golden));
+        check_f64(k->log_f64, k, "log", log_f64_golden, COUNT(log_f64_golden));
+        for (size_t i = 0; i < COUNT(gelu_golden); i++) {
+            float x = float_from_bits(gelu_golden[i].x), y;
+            k->gelu(&y, NULL, &x, 1);
+            cr_assert_eq(bits_from_float(y), gelu_golden[i].y, EXPLAIN, "gelu", (double)x,
+                (unsigned long long)bits_from_float(y), k->isa_name,
+                (unsigned long long)gelu_golden[i].y, psc_sleef_version());
+        }
+    }
+}
