@@ -120,6 +120,7 @@ psc_status psc_tk_find_added(
         if (token->single_word && !is_single_word(text, bytes, start, stop)) continue;
         if (token->lstrip) start = strip_left(text, start, done);
         if (token->rstrip) stop = strip_right(text, bytes, stop, &known);
+        if (start >= stop) continue; /* all of it is in the white space of the one before */
         if (done < start) is_room = add_piece(out, -1, done, start);
         is_room = is_room && add_piece(out, token->id, start, stop);
         done = stop;

@@ -176,6 +176,7 @@ static psc_status add_point(psc_normal_text *out, size_t text, size_t source, ps
 }
 
 static psc_status append(psc_normal_text *out, const char *text, size_t n, psc_error *error) {
+    if (n == 0) return PSC_OK;
     if (!psc_tk_grow((void **)&out->text, &out->capacity, out->bytes + n, 1))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to normalize the text");
     memcpy(out->text + out->bytes, text, n);
