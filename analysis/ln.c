@@ -259,6 +259,9 @@ const psc_plugin *psc_builtin_ln(void) {
         .run_begin = ln_run_begin,
         .run_end = ln_run_end,
         .report = ln_report,
+        .points = "hook_resid_pre hook_resid_mid hook_resid_post ln1.hook_scale ln2.hook_scale "
+                  "ln_final.hook_scale hook_embed hook_attn_out hook_mlp_out attn.hook_z "
+                  "attn.hook_result hook_logits",
     };
     return &plugin;
 }

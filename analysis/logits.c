@@ -281,6 +281,9 @@ static const psc_plugin PLUGIN = {
     .run_begin = logits_run_begin,
     .run_end = logits_run_end,
     .report = logits_write_report,
+    .points = "hook_embed hook_attn_out attn.hook_z hook_mlp_out mlp.hook_post ln_final.hook_scale "
+              "hook_logits; where edited also hook_resid_pre hook_resid_mid hook_resid_post "
+              "attn.hook_result ln_final.hook_normalized",
 };
 
 const psc_plugin *psc_builtin_logits(void) {

@@ -233,6 +233,7 @@ const psc_plugin *psc_builtin_mlp(void) {
         .run_begin = mlp_run_begin,
         .run_end = mlp_run_end,
         .report = mlp_report,
+        .points = "mlp.hook_pre mlp.hook_post hook_mlp_out ln_final.hook_scale hook_logits",
     };
     return &plugin;
 }

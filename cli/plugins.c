@@ -23,6 +23,8 @@ static void print_plugin(const psc_plugin *plugin, const char *origin) {
     for (; option && option->key; option++)
         printf("    %-12s %s [%s]\n", safe(a, sizeof a, option->key),
             safe(c, sizeof c, option->help), safe(b, sizeof b, option->default_value));
+    if (plugin->struct_size >= sizeof *plugin && plugin->points)
+        printf("    hook points: %s\n", safe(c, sizeof c, plugin->points));
 }
 
 /* A library and what it gave; loaded before anything is printed, so that a bad path prints nothing.

@@ -294,6 +294,9 @@ typedef struct psc_plugin {
     /* Axes, arrays, values and the summary, after a run that went well. */
     int (*report)(psc_context *, void *state);
     void (*close)(psc_context *, void *state);
+    /* For people: the hook points that it may ask for, by their names in PSC_POINTS, separated by
+     * spaces. May be null, and absent where struct_size ends before it. */
+    const char *points;
 } psc_plugin;
 
 typedef const psc_plugin *(*psc_plugin_entry_fn)(void);
