@@ -1,0 +1,428 @@
+/* The plugin logits against float64 by brute force, on every kind of target, level and model, with
+ * and without edits; every sum; rows; bits over threads, chunks, batches and ISAs. */
+#include "logits_fixture.h"
+
+/* --- golden arrays --------------------------------------------------------------------------- */
+
+static float pattern(int64_t i) {
+    return (float)((7 * i) % 5 - 2) / 8.0f;
+}
+
+/* What an edit does to a row of a point: x = scale x + add pattern. */
+typedef struct edit_rule {
+    psc_point point;
+    int32_t layer; /* -1: none */
+    float scale, add;
+    int32_t head, unit; /* >= 0: this head is zeroed; this element becomes 1 */
+} edit_rule;
+
+static edit_rule rules[] = {
+    {PSC_HOOK_EMBED, -1, 1, 0.5f, -1, -1}, {PSC_HOOK_Z, 0, 1, 0, 0, -1},
+    {PSC_HOOK_RESULT, 0, 1, 0, 1, -1}, {PSC_HOOK_ATTN_OUT, 0, 1, 0.5f, -1, -1},
+    {PSC_HOOK_MLP_OUT, 0, 2, 0, -1, -1}, {PSC_HOOK_RESID_POST, 0, 1, -0.25f, -1, -1},
+    {PSC_HOOK_RESID_PRE, 1, 1, 1, -1, -1}, {PSC_HOOK_MLP_POST, 1, 1, 0, -1, 0},
+    {PSC_HOOK_LN_FINAL_SCALE, -1, 1.25f, 0, -1, -1},
+    {PSC_HOOK_LN_FINAL_NORMALIZED, -1, 1, 1, -1, -1}, {PSC_HOOK_LOGITS, -1, 1, 4, -1, -1},
+    {PSC_HOOK_RESID_MID, 1, 1, 2, -1, -1}, /* the last: sequential models only */
+};
+enum { N_RULES = sizeof rules / sizeof *rules };
+
+static int apply_rule(const psc_event *event, void *payload) {
+    const edit_rule *rule = payload;
+    const psc_view *t = &event->tensor;
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        float *x = t->data + r * t->stride[0] + (rule->head > 0 ? rule->head * t->stride[1] : 0);
+        for (int64_t i = 0; i < t->shape[t->n_axes - 1]; i++) {
+            if (rule->head >= 0)
+                x[i] = 0.0f;
+            else if (rule->add != 0 || rule->scale != 1)
+                x[i] = rule->scale * x[i] + rule->add * pattern(i);
+        }
+        if (rule->unit >= 0) x[rule->unit] = 1.0f;
+    }
+    return 0;
+}
+
+static void add_edits(void) {
+    const int sequential = !psc_model_get_info(model)->parallel_residual;
+    for (int i = 0; i < N_RULES - !sequential; i++) {
+        psc_filter filter = PSC_FILTER_INIT;
+        filter.layers = &rules[i].layer;
+        filter.n_layers = rules[i].layer >= 0;
+        cr_assert_eq(
+            psc_session_edit(session, rules[i].point, &filter, apply_rule, &rules[i], &error),
+            PSC_OK, "%s", error.message);
+    }
+}
+
+/* |got - want| <= 1e-5 (1 + sum |share|), NaN where NaN is wanted. per: elements of one sum. */
+static void compare(
+    const psc_tensors *golden, const char *name, const float *sum_abs, int64_t per) {
+    psc_array got = array_of(name);
+    const int64_t n = elements_of(&got);
+    float *want = golden_f32(golden_find(golden, name), (size_t)n);
+    const float *have = got.data;
+    for (int64_t i = 0; i < n; i++) {
+        cr_assert_eq(!isnan(have[i]), !isnan(want[i]), "%s[%d] is %g, not %g", name, (int)i,
+            have[i], want[i]);
+        if (isnan(want[i])) continue;
+        const double bound = 1e-5 * (1.0 + (sum_abs ? (double)sum_abs[i / per] : 0.0));
+        cr_assert(fabs((double)have[i] - (double)want[i]) <= bound, "%s[%d] is %.9g, not %.9g",
+            name, (int)i, have[i], want[i]);
+    }
+    free(want);
+}
+
+static void compare_level(const psc_tensors *golden, const char *suffix) {
+    char shares[64], sums[64];
+    snprintf(shares, sizeof shares, "contributions%s", suffix);
+    snprintf(sums, sizeof sums, "sum_abs_share%s", suffix);
+    const psc_array array = array_of(shares);
+    const psc_array sum_abs = array_of(sums);
+    compare(golden, shares, sum_abs.data, array.shape[2]);
+    compare(golden, sums, sum_abs.data, 1);
+    cr_assert(worst_sum(suffix, -1, 1, 1.0) <= LOGITS_BOUND);
+}
+
+static void golden_case(const char *folder, const char *name, int edited, int centred) {
+    char path[1024];
+    start(folder, NULL, 2, 4);
+    load_logits(centred ? "level=layer+neuron+head,rows=all,centered=1"
+                        : "level=layer+neuron+head,rows=all");
+    add_targets();
+    if (edited) add_edits();
+    must_run_one(session, six, 6);
+    snprintf(path, sizeof path, "%s/tests/golden/logits/%s%s%s.safetensors", PSC_SOURCE_DIR, name,
+        edited ? "_edited" : "", centred ? "_centered" : "");
+    psc_tensors *golden = golden_open(path);
+    const psc_array ids = array_of("target_ids");
+    const psc_tensor *want = golden_find(golden, "target_ids");
+    cr_assert_eq(want->size, (size_t)elements_of(&ids) * 4);
+    cr_assert_eq(memcmp(ids.data, want->data, want->size), 0, "%s: other ids", name);
+    compare(golden, "values", array_of("sum_abs_share").data, 1);
+    compare(golden, "constant", NULL, 1);
+    compare(golden, "sigma", NULL, 1);
+    for (int i = 0; i < 3; i++) compare_level(golden, level_suffix[i]);
+    cr_assert_eq(value_of("complete"), 1.0);
+    cr_assert_eq(value_of("sums_checked"), 29.0 * 3); /* 5 targets, 6 rows, next has 5 */
+    cr_assert(value_of("completeness") <= LOGITS_BOUND);
+    psc_tensors_close(&golden);
+    stop();
+}
+
+Test(logits, float64) {
+    const char *const names[] = {
+        "parallel_f32", "sequential_f32", "tied_f32", "odd_sizes", "no_attention_bias"};
+    for (size_t i = 0; i < 5; i++) golden_case(golden_path(names[i], NULL), names[i], 0, 0);
+    golden_case(LARGE_EPS, "large_eps", 0, 0);
+}
+
+Test(logits, centred) {
+    golden_case(golden_path("odd_sizes", NULL), "odd_sizes", 0, 1);
+}
+
+Test(logits, edited) {
+    golden_case(golden_path("sequential_f32", NULL), "sequential_f32", 1, 0);
+    golden_case(golden_path("tied_f32", NULL), "tied_f32", 1, 0);
+    golden_case(golden_path("tied_f32", NULL), "tied_f32", 1, 1);
+}
+
+/* --- sums ------------------------------------------------------------------------------------ */
+
+Test(logits, every_sum_on_every_model) {
+    for (int i = 0; golden_variants[i]; i++) {
+        start(golden_path(golden_variants[i], NULL), NULL, 2, 0);
+        load_logits("level=layer+head+neuron,rows=all");
+        add_targets();
+        must_run_one(session, six, 6);
+        for (int k = 0; k < 3; k++) {
+            const double worst = worst_sum(level_suffix[k], -1, 1, 1.0);
+            cr_assert(
+                worst <= LOGITS_BOUND, "%s%s: %g", golden_variants[i], level_suffix[k], worst);
+        }
+        cr_assert_eq(value_of("complete"), 1.0, "%s", golden_variants[i]);
+        cr_assert(summary_says("Complete: 87 sums checked"));
+        stop();
+    }
+}
+
+/* The check sees what is wrong in the arrays: each component left out in turn, b_t left out, sigma
+ * without eps. A component of less than the bound cannot show and is passed over. */
+Test(logits, broken_sums_are_seen) {
+    start(LARGE_EPS, NULL, 1, 0);
+    load_logits("level=layer+head+neuron,rows=all");
+    add_targets();
+    must_run_one(session, six, 6);
+    int64_t seen = 0, all = 0;
+    for (int k = 0; k < 3; k++) {
+        char name[64];
+        snprintf(name, sizeof name, "contributions%s", level_suffix[k]);
+        const int64_t n = array_of(name).shape[2];
+        for (int64_t c = 0; c < n; c++)
+            seen += worst_sum(level_suffix[k], c, 1, 1.0) > LOGITS_BOUND;
+        all += n;
+        cr_assert(worst_sum(level_suffix[k], -1, 0, 1.0) > LOGITS_BOUND);
+        const float *sigma = array_of("sigma").data;
+        const double without = sigma[5] / sqrt((double)sigma[5] * sigma[5] - 1e-2);
+        cr_assert(worst_sum(level_suffix[k], -1, 1, without) > LOGITS_BOUND);
+    }
+    cr_assert(seen == all, "%d of %d components are seen", (int)seen, (int)all);
+    stop();
+}
+
+/* --- labels, rows, options ------------------------------------------------------------------- */
+
+static const char *label(const char *axis, int64_t i) {
+    const json_t *entries = json_object_get(section_of()->json, axis);
+    cr_assert(json_is_array(entries), "there is no axis %s", axis);
+    if (i < 0) i += (int64_t)json_array_size(entries);
+    const json_t *entry = json_array_get(entries, (size_t)i);
+    return json_is_string(entry) ? json_string_value(entry) : "";
+}
+
+static int64_t number(const char *axis, int64_t i) {
+    const json_t *entries = json_object_get(section_of()->json, axis);
+    return json_integer_value(json_array_get(entries, (size_t)i));
+}
+
+/* parallel_f32: 2 layers, 4 heads, 128 neurons. */
+Test(logits, components_are_labelled) {
+    start(golden_path("parallel_f32", NULL), NULL, 1, 0);
+    load_logits("level=neuron+layer+head");
+    add_target("#5");
+    must_run_one(session, six, 6);
+    cr_assert_eq(array_of("contributions").shape[2], 1 + 2 * (4 + 1 + 128 + 1));
+    cr_assert_eq(array_of("contributions.head").shape[2], 1 + 2 * (4 + 2));
+    cr_assert_eq(array_of("contributions.layer").shape[2], 1 + 2 * 2);
+    cr_assert_str_eq(label("components", 0), "embed");
+    cr_assert_str_eq(label("components", 1), "L0H0");
+    cr_assert_str_eq(label("components", 5), "0_attn_bias");
+    cr_assert_str_eq(label("components", 6), "L0N0");
+    cr_assert_str_eq(label("components", 134), "0_mlp_bias");
+    cr_assert_str_eq(label("components", 135), "L1H0");
+    cr_assert_str_eq(label("components", -1), "1_mlp_bias");
+    cr_assert_str_eq(label("components.head", 6), "0_mlp_out");
+    cr_assert_str_eq(label("components.layer", 3), "1_attn_out");
+    cr_assert_str_eq(label("components.layer", -1), "1_mlp_out");
+    cr_assert_str_eq(label("targets", 0), "#5");
+    /* Nobody edits after the sources: no `edit`; with an editor there is one. */
+    add_edits();
+    must_run_one(session, six, 6);
+    cr_assert_str_eq(label("components", -1), "edit");
+    cr_assert_str_eq(label("components.layer", -1), "edit");
+    cr_assert_eq(array_of("contributions").shape[2], 2 + 2 * (4 + 1 + 128 + 1));
+    stop();
+}
+
+/* An editor of what the shares are computed from adds no component. */
+Test(logits, edit_upstream) {
+    start(golden_path("parallel_f32", NULL), NULL, 1, 0);
+    load_logits("level=neuron,rows=all");
+    add_target("next");
+    cr_assert_eq(psc_session_edit(session, PSC_HOOK_Z, NULL, apply_rule, &rules[1], &error), 0);
+    cr_assert_eq(psc_session_edit(session, PSC_HOOK_EMBED, NULL, apply_rule, &rules[0], &error), 0);
+    must_run_one(session, six, 6);
+    cr_assert_str_eq(label("components", -1), "1_mlp_bias");
+    cr_assert_eq(value_of("complete"), 1.0);
+    const psc_array shares = array_of("contributions");
+    for (int r = 0; r < 5; r++)
+        cr_assert_eq(((const float *)shares.data)[r * shares.shape[2] + 1], 0.0f);
+    stop();
+}
+
+Test(logits, rows_last) {
+    start(golden_path("parallel_f32", NULL), NULL, 1, 4);
+    load_logits("level=head");
+    add_target("next");
+    must_run_one(session, six, 6);
+    cr_assert_eq(array_of("values").shape[1], 1);
+    cr_assert_eq(number("rows", 0), 4);
+    cr_assert_eq(((const int32_t *)array_of("target_ids").data)[0], 2);
+    cr_assert_eq(value_of("last_moved_for_next"), 1.0);
+    cr_assert(summary_says("rows=last with the target next"));
+    /* With another target both rows are shown; next has nothing at the last. */
+    add_target("#5");
+    psc_session_truncate(session, 0, 0);
+    must_run_one(session, six, 6);
+    cr_assert_eq(array_of("values").shape[1], 2);
+    cr_assert_eq(number("rows", 1), 5);
+    const int32_t *ids = array_of("target_ids").data;
+    const float *values = array_of("values").data;
+    const psc_array shares = array_of("contributions");
+    cr_assert(ids[0] == 2 && ids[1] == -1 && ids[2] == -1 && ids[4] == 5 && ids[6] == 5);
+    cr_assert(!isnan(values[0]) && isnan(values[1]) && !isnan(values[2]) && !isnan(values[3]));
+    for (int64_t c = 0; c < shares.shape[2]; c++)
+        cr_assert(isnan(((const float *)shares.data)[shares.shape[2] + c]));
+    cr_assert_eq(value_of("sums_checked"), 3.0);
+    stop();
+}
+
+/* One token has no next: nothing to show, and no failure. */
+Test(logits, next_of_one_token) {
+    start(golden_path("parallel_f32", NULL), NULL, 1, 0);
+    load_logits(NULL);
+    add_target("next");
+    must_run_one(session, six, 1);
+    cr_assert(isnan(((const float *)array_of("values").data)[0]));
+    cr_assert(summary_says("no next token"));
+    cr_assert_eq(value_of("sums_checked"), 0.0);
+    cr_assert_eq(value_of("complete"), 1.0);
+    stop();
+}
+
+Test(logits, rows_range) {
+    start(golden_path("parallel_f32", NULL), NULL, 1, 2);
+    load_logits("level=layer,rows=2-4");
+    add_targets();
+    must_run_one(session, six, 6);
+    cr_assert_eq(array_of("values").shape[1], 3);
+    for (int i = 0; i < 3; i++) cr_assert_eq(number("rows", i), 2 + i);
+    cr_assert_eq(value_of("complete"), 1.0);
+    cr_assert_eq(value_of("sums_checked"), 15.0);
+    psc_session_truncate(session, 0, 0);
+    cr_assert_eq(
+        psc_session_run(session, &(psc_input){0, 2, six}, 1, NULL, &error), PSC_ERROR_PLUGIN);
+    cr_assert(strstr(error.message, "rows=2-4"), "%s", error.message);
+    stop();
+}
+
+Test(logits, bad_options) {
+    const char *const bad[][2] = {{"level=neurons", "level=neurons"}, {"level=", "level="},
+        {"level=head+", "level=head+"}, {"rows=5-2", "rows=5-2"}, {"rows=first", "rows=first"},
+        {"centered=2", "centered=2"}, {"top=201", "top=201"}, {"top=-1", "top=-1"},
+        {"colour=red", "colour"}};
+    start(golden_path("parallel_f32", NULL), NULL, 1, 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_assert_neq(
+            psc_session_plugin(session, "logits", bad[i][0], &error), PSC_OK, "%s", bad[i][0]);
+        cr_assert(strstr(error.message, bad[i][1]), "%s: %s", bad[i][0], error.message);
+    }
+    load_logits("top=0");
+    must_run_one(session, six, 6); /* no target: the top prediction */
+    cr_assert_eq(value_of("complete"), 1.0);
+    cr_assert_eq(array_of("values").shape[0], 1);
+    stop();
+}
+
+/* --- bits ------------------------------------------------------------------------------------ */
+
+static const char *const bit_arrays[] = {"contributions", "contributions.head",
+    "contributions.layer", "values", "constant", "sigma", "completeness_error", "sum_abs_share",
+    "completeness_error.layer", "sum_abs_share.head"};
+enum { N_BIT_ARRAYS = sizeof bit_arrays / sizeof *bit_arrays };
+
+typedef struct snapshot {
+    float *data[N_BIT_ARRAYS];
+    int64_t n[N_BIT_ARRAYS];
+} snapshot;
+
+static void take(snapshot *out) {
+    for (int i = 0; i < N_BIT_ARRAYS; i++) {
+        const psc_array array = array_of(bit_arrays[i]);
+        out->n[i] = elements_of(&array);
+        out->data[i] = malloc((size_t)out->n[i] * sizeof(float));
+        memcpy(out->data[i], array.data, (size_t)out->n[i] * sizeof(float));
+    }
+}
+
+static int same_bits(float a, float b) {
+    return memcmp(&a, &b, sizeof a) == 0 || (isnan(a) && isnan(b));
+}
+
+static void assert_same(const snapshot *want, const char *what) {
+    for (int i = 0; i < N_BIT_ARRAYS; i++) {
+        const psc_array array = array_of(bit_arrays[i]);
+        cr_assert_eq(elements_of(&array), want->n[i]);
+        for (int64_t k = 0; k < want->n[i]; k++)
+            cr_assert(same_bits(((const float *)array.data)[k], want->data[i][k]),
+                "%s: %s[%d] differs", what, bit_arrays[i], (int)k);
+    }
+}
+
+static void free_snapshot(snapshot *s) {
+    for (int i = 0; i < N_BIT_ARRAYS; i++) free(s->data[i]);
+}
+
+static void run_all_levels(const char *name, const char *isa, int32_t threads, int32_t chunk) {
+    start(golden_path(name, NULL), isa, threads, chunk);
+    load_logits("level=layer+head+neuron,rows=all");
+    add_targets();
+    must_run_one(session, six, 6);
+}
+
+Test(logits, bits_over_threads_chunks_and_isas) {
+    const char *const names[] = {"odd_sizes", "sequential_bf16_v5", "old_f16"};
+    const int32_t chunks[] = {1, 2, 0};
+    for (int m = 0; m < 3; m++) {
+        snapshot want;
+        run_all_levels(names[m], "reference", 1, 0);
+        take(&want);
+        stop();
+        for (int i = 0; i < 18; i++) {
+            const char *isa = i % 2 ? "reference" : NULL;
+            run_all_levels(names[m], isa, 1 + i / 2 % 3, chunks[i / 6]);
+            assert_same(&want, names[m]);
+            stop();
+        }
+        free_snapshot(&want);
+    }
+}
+
+/* The same rows as the middle one of three sequences. */
+Test(logits, bits_in_a_batch) {
+    run_all_levels("odd_sizes", NULL, 2, 4);
+    snapshot alone;
+    take(&alone);
+    stop();
+    start(golden_path("odd_sizes", NULL), NULL, 2, 4);
+    load_logits("level=layer+head+neuron,rows=all");
+    add_targets();
+    const psc_input inputs[] = {{0, 3, six + 2}, {1, 6, six}, {2, 5, six + 1}};
+    must_run(session, inputs, 3);
+    const psc_array shares = array_of("contributions");
+    const int64_t n = shares.shape[2];
+    cr_assert_eq(shares.shape[1], 14);
+    for (int64_t t = 0; t < 5; t++)
+        for (int64_t i = 0; i < 6 * n; i++)
+            cr_assert(same_bits(
+                ((const float *)shares.data)[(t * 14 + 3) * n + i], alone.data[0][t * 6 * n + i]));
+    free_snapshot(&alone);
+    stop();
+}
+
+/* Computed while events pass (#id), in batches (next) or from what was retained (top:1): one id,
+ * one result. */
+Test(logits, bits_of_one_id_by_every_way) {
+    char target[16];
+    start(golden_path("parallel_f32", NULL), NULL, 2, 4);
+    load_logits("level=head+neuron,rows=all");
+    add_target("top:1");
+    add_target("next");
+    for (int i = 0; i < 80; i++) {
+        snprintf(target, sizeof target, "#%d", i);
+        add_target(target);
+    }
+    must_run_one(session, six, 6);
+    const psc_array shares = array_of("contributions");
+    const int32_t *ids = array_of("target_ids").data;
+    const int64_t n = shares.shape[2];
+    const float *data = shares.data;
+    for (int64_t at = 0; at < 11; at++) /* top:1 at six rows, next at five */
+        for (int64_t c = 0; c < n; c++)
+            cr_assert(same_bits(data[at * n + c], data[((2 + ids[2 * at]) * 6 + at % 6) * n + c]));
+    stop();
+}
+
+/* More distinct next tokens than one batch of directions holds. */
+Test(logits, many_next_tokens) {
+    psc_token tokens[200];
+    for (int i = 0; i < 200; i++) tokens[i] = (psc_token){(i * 37 + i / 80) % 80, 0, 0};
+    start(golden_path("parallel_f32", NULL), NULL, 2, 0);
+    load_logits("level=neuron,rows=all");
+    add_target("next");
+    must_run_one(session, tokens, 200);
+    cr_assert_eq(value_of("complete"), 1.0);
+    cr_assert_eq(value_of("sums_checked"), 199.0);
+    cr_assert(worst_sum("", -1, 1, 1.0) <= LOGITS_BOUND);
+    stop();
+}
