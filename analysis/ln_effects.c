@@ -154,12 +154,11 @@ static int gather_edits(ln_state *s) {
 }
 
 static int gather_biases(ln_state *s) {
-    float *zeros = s->host->run_alloc(s->context, (uint64_t)s->n_dims * sizeof(float));
     s->attn_bias = s->host->run_alloc(s->context, (uint64_t)s->n_layers * sizeof *s->attn_bias);
-    if (!zeros || !s->attn_bias) return -1;
+    if (!s->attn_bias) return -1;
     for (int32_t l = 0; l < s->n_layers; l++) {
         s->attn_bias[l] = s->host->bias(s->context, PSC_W_O, l);
-        if (!s->attn_bias[l]) s->attn_bias[l] = zeros;
+        if (!s->attn_bias[l]) return -1;
     }
     return 0;
 }

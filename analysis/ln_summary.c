@@ -91,8 +91,16 @@ static int effect_bars(ln_state *s, int64_t row) {
     if (s->targets.targets[t].kind == PSC_TARGET_TOP ||
         s->targets.targets[t].kind == PSC_TARGET_NEXT)
         what = s->host->token_text(s->context, ids[0]);
-    snprintf(title, sizeof title, "%.60s when one is taken out and sigma recomputed", what);
-    return s->host->summary_bars(s->context, title, "nats", n, labels, values);
+    snprintf(title, sizeof title, "change of %.60s when one is taken out, sigma recomputed", what);
+    if (s->host->summary_bars(s->context, title, "nats", n, labels, values)) return -1;
+    int32_t worst = 0;
+    if (!largest(s->effects[2] + at, s->n_components, 1, &worst)) return 0;
+    char sentence[200];
+    snprintf(sentence, sizeof sentence,
+        "Holding sigma misleads most for %s, by %+.2f nats. Only the direct path counts here: "
+        "these are not ablation effects.",
+        ln_component_label(s, worst), s->effects[2][at + worst]);
+    return s->host->summary_text(s->context, sentence);
 }
 
 int ln_summary(ln_state *s) {

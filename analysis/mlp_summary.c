@@ -74,7 +74,7 @@ static int work_bars(mlp_state *s) {
         const int64_t l = n > 1 ? (int64_t)i * (s->n_layers - 1) / (n - 1) : 0;
         snprintf(names[i], sizeof names[i], "layer %lld", (long long)l);
         labels[i] = names[i];
-        values[i] = s->participation[(l + 1) * s->rows.n - 1];
+        values[i] = floor(s->participation[(l + 1) * s->rows.n - 1] + 0.5);
     }
     snprintf(title, sizeof title, "neurons at work of %d (participation ratio) at position %d",
         s->n_neurons, rows[s->rows.index[s->rows.n - 1]].position);

@@ -179,6 +179,45 @@ Test(ln, next_takes_the_last_but_one_row) {
     psc_model_close(&model);
 }
 
+/* Two sequences in one run give each the values that it has alone, to the bit; a second run of a
+ * session gives those of its first. */
+Test(ln, batch_and_second_run) {
+    psc_model *model = must_model(golden_path("sequential_f32", NULL));
+    psc_error error = {0};
+    psc_token tokens[N_IDS] = {{0}};
+    for (int i = 0; i < N_IDS; i++) tokens[i].id = fixture_ids[i];
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.threads = 2;
+    options.chunk = 3;
+    options.n_sequences = 2;
+    psc_session *both = NULL, *alone = must_session(model, NULL, 1, 0);
+    cr_assert_eq(psc_session_open(&both, model, &options, &error), PSC_OK, "%s", error.message);
+    psc_session *sessions[] = {both, alone};
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(psc_session_plugin(sessions[i], "ln", NULL, &error), PSC_OK);
+        cr_assert_eq(psc_session_target(sessions[i], "#5", &error), PSC_OK);
+        cr_assert_eq(psc_session_target(sessions[i], "next", &error), PSC_OK);
+    }
+    const psc_input inputs[] = {{0, 3, tokens}, {1, N_IDS, tokens}};
+    must_run(both, inputs, 2);
+    must_run_one(alone, tokens, 2);
+    psc_session_truncate(alone, 0, 0);
+    must_run_one(alone, tokens, N_IDS);
+    const psc_array x = must_array(both, "ln.recomputed_ln");
+    const psc_array y = must_array(alone, "ln.recomputed_ln");
+    cr_assert_eq(x.shape[1], 4); /* two rows of each sequence, for `next` */
+    cr_assert_eq(y.shape[1], 2);
+    const size_t bytes = (size_t)x.shape[2] * sizeof(double);
+    const double *a = x.data, *b = y.data;
+    for (int64_t t = 0; t < 2; t++)
+        cr_assert_eq(
+            memcmp(a + (4 * t + 2) * x.shape[2], b + 2 * t * x.shape[2], bytes * (t == 0 ? 2 : 1)),
+            0);
+    psc_session_close(&both);
+    psc_session_close(&alone);
+    psc_model_close(&model);
+}
+
 static void refused(psc_model *model, const char *options) {
     psc_session *session = must_session(model, NULL, 1, 0);
     psc_error error = {0};

@@ -39,9 +39,8 @@ Test(mlp, gate_is_the_forward_pass_s) {
     psc_model_close(&model);
 }
 
-/* The listed share of a neuron is the drop of the target's frozen logit: with top = all neurons
- * the shares of a layer sum to what ln calls -frozen_ln of the layer's write, less b_out's part. */
-Test(mlp, shares_add_up) {
+/* With top = all neurons each is listed once, by falling size. */
+Test(mlp, list_is_ordered) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     fixture_run how = all_rows;
     how.options = "target_rows=all,top=256,arrays=none";
