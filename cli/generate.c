@@ -1,5 +1,4 @@
 /* generate: continues a text token by token and prints it as it comes, whole characters only. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,53 +22,55 @@ typedef struct generation {
     long long n; /* most tokens to add */
 } generation;
 
-/* Bytes that do not end a character yet; a character has at most four. */
+/* Bytes that do not end a character yet. */
 typedef struct text_stream {
-    char held[64];
+    char held[4];
     size_t n_held;
     bool on_terminal, failed;
 } text_stream;
 
-/* How many of the first bytes are whole characters, or can never become one. */
-static size_t whole_characters(const char *text, size_t n) {
-    size_t back = n < 3 ? n : 3;
-    for (size_t i = 1; i <= back; i++) {
-        unsigned char c = (unsigned char)text[n - i];
-        size_t length = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
-        if ((c & 0xc0) == 0x80) continue;
-        return length > i ? n - i : n;
-    }
-    return n;
+/* Bytes of the UTF-8 character that s begins with; 0 when n are too few to tell, -1 for none. */
+static int character_bytes(const unsigned char *s, size_t n) {
+    if (s[0] < 0x80) return 1;
+    if (s[0] < 0xc2 || s[0] > 0xf4) return -1;
+    size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    /* Overlong forms, surrogates and what lies beyond U+10FFFF show in the second byte. */
+    unsigned least = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
+    unsigned most = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
+    if (n > 1 && (s[1] < least || s[1] > most)) return -1;
+    for (size_t i = 2; i < n && i < length; i++)
+        if ((s[i] & 0xc0) != 0x80) return -1;
+    return n < length ? 0 : (int)length;
 }
 
 /* A terminal gets no control characters but line breaks and tabs: a model's text is not trusted. */
-static void put_text(const text_stream *stream, const char *text, size_t n) {
-    if (!stream->on_terminal) {
-        fwrite(text, 1, n, stdout);
+static void put_character(const text_stream *stream, const char *character, size_t n) {
+    char shown[16];
+    if (!stream->on_terminal || *character == '\n' || *character == '\t') {
+        fwrite(character, 1, n, stdout);
         return;
     }
-    while (n > 0) {
-        char shown[1024];
-        size_t plain = 0;
-        while (plain < n && plain < 80 && text[plain] != '\n' && text[plain] != '\t') plain++;
-        psc_report_escape(shown, sizeof shown, text, plain);
-        fputs(shown, stdout);
-        if (plain < n && (text[plain] == '\n' || text[plain] == '\t')) putchar(text[plain++]);
-        text += plain;
-        n -= plain;
+    psc_report_escape(shown, sizeof shown, character, n);
+    fputs(shown, stdout);
+}
+
+/* Prints the whole characters; a byte that can begin none becomes U+FFFD. */
+static void put_whole(text_stream *stream, bool at_end) {
+    while (stream->n_held > 0) {
+        int n = character_bytes((const unsigned char *)stream->held, stream->n_held);
+        if (n == 0 && !at_end) return;
+        size_t used = n > 0 ? (size_t)n : 1;
+        put_character(stream, n > 0 ? stream->held : "\xef\xbf\xbd", n > 0 ? used : 3);
+        memmove(stream->held, stream->held + used, stream->n_held - used);
+        stream->n_held -= used;
     }
 }
 
 static void stream_bytes(text_stream *stream, const char *bytes, size_t n) {
     for (size_t i = 0; i < n; i++) {
         stream->held[stream->n_held++] = bytes[i];
-        if (i + 1 < n && stream->n_held < sizeof stream->held) continue;
-        size_t whole = whole_characters(stream->held, stream->n_held);
-        put_text(stream, stream->held, whole);
-        memmove(stream->held, stream->held + whole, stream->n_held - whole);
-        stream->n_held -= whole;
+        put_whole(stream, false);
     }
-    errno = 0;
     if (fflush(stdout) != 0) stream->failed = true;
 }
 
@@ -117,7 +118,7 @@ static psc_status generate_tokens(psc_session *session, const psc_model *model,
         last = 0;
         status = psc_session_run(session, &input, 1, &run_options, error);
     }
-    put_text(&stream, stream.held, stream.n_held); /* a character that the end cut short */
+    put_whole(&stream, true);
     if (!status) putchar('\n');
     return status;
 }
