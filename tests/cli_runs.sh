@@ -1,0 +1,80 @@
+#!/bin/sh
+# Good runs from outside: results do not depend on threads, chunks and instruction set; generation is
+# repeatable and its stream is UTF-8; a folder without a tokenizer works with ids.
+# usage: cli_runs.sh PROGRAM SOURCE_DIR
+set -u
+program=$1
+model=$2/models/books-5m
+work=$(mktemp -d "${TMPDIR:-/tmp}/psc-runs-XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+passed=0
+failed=0
+check() { # check DESCRIPTION COMMAND...
+    description=$1
+    shift
+    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "failed: $description"; fi
+}
+
+text='"Elementary, my dear Watson," said Mr. Sherlock'
+analyze() { # analyze NAME OPTIONS...: into $work/NAME
+    name=$1
+    shift
+    "$program" analyze --text "$text" --target next --target ' Holmes' --contrast ' he' ' she' \
+        --plugin logits:level=layer+head+neuron,rows=all --plugin ln --plugin mlp \
+        --capture 'hook_logits,blocks.*.attn.hook_pattern,blocks.*.hook_resid_post' \
+        --out "$work/$name" "$@" >"$work/$name.summary"
+}
+check 'the first run' analyze first --threads 1
+for options in '--threads 2' '--threads 3 --chunk 7' '--chunk 1' '--isa reference' '--json'; do
+    name=$(echo "$options" | tr -d ' -')
+    # shellcheck disable=SC2086 # a list of options
+    check "a run with $options" analyze "$name" $options
+    check "the same bits with $options" \
+        cmp "$work/first/tensors.safetensors" "$work/$name/tensors.safetensors"
+done
+check '--json prints results.json' cmp "$work/json.summary" "$work/json/results.json"
+check 'the summary has the answer' grep -q "' Holmes'" "$work/first.summary"
+for part in logits ln mlp; do
+    check "the summary has $part" grep -q "^$part " "$work/first.summary"
+done
+check 'no escape code without a terminal' sh -c "! grep -q '$(printf '\033')' '$work/first.summary'"
+
+# generate TEXT-FILE OPTIONS...
+generate() {
+    file=$1
+    shift
+    "$program" generate "$@" >"$work/$file"
+}
+check 'greedy' generate greedy --text 'Once upon a time' --n 20
+check 'greedy again' generate again --text 'Once upon a time' --n 20 --seed 5 --chunk 2
+check 'greedy is repeatable' cmp "$work/greedy" "$work/again"
+check 'drawn' generate drawn --text 'Once upon a time' --n 60 --temperature 2.5 --seed 11
+check 'drawn again' generate again --text 'Once upon a time' --n 60 --temperature 2.5 --seed 11
+check 'a seed repeats' cmp "$work/drawn" "$work/again"
+check 'another seed' generate other --text 'Once upon a time' --n 60 --temperature 2.5 --seed 12
+check 'another seed draws otherwise' sh -c "! cmp -s '$work/drawn' '$work/other'"
+if command -v iconv >/dev/null 2>&1; then
+    check 'the stream is UTF-8' iconv -f UTF-8 -t UTF-8 -o /dev/null "$work/drawn"
+fi
+check 'no tokens asked' generate none --text 'Once' --n 0
+check 'a prompt that fills the context leaves room for one' generate full --n 5 \
+    --tokens "$(printf '%0511d' 0 | sed 's/0/5,/g')5"
+printf '%s' 'Once upon a time' >"$work/prompt"
+check 'a file' generate file --file "$work/prompt" --n 20
+check 'a file is as a text' cmp "$work/greedy" "$work/file"
+"$program" generate --file - --n 20 <"$work/prompt" >"$work/stdin"
+check 'the standard input too' cmp "$work/greedy" "$work/stdin"
+
+mkdir "$work/bare"
+cp "$model/config.json" "$model/model.safetensors" "$work/bare/"
+check 'ids without a tokenizer' sh -c "'$program' analyze --model '$work/bare' --tokens 5,6,7 >/dev/null"
+check 'ids out, too' sh -c "'$program' generate --model '$work/bare' --tokens 5,6,7 --n 3 | grep -q '^#'"
+check 'info without a tokenizer' sh -c "'$program' info '$work/bare' | grep -q 'tokenizer *none'"
+check 'info names the same model' test "$("$program" info "$work/bare" | grep hash)" = \
+    "$("$program" info "$model" | grep hash)"
+"$program" analyze --text b --bos --out "$work/bos" >/dev/null
+check 'bos is recorded' grep -q '"bos": true' "$work/bos/results.json"
+check 'and its absence' grep -q '"bos": false' "$work/first/results.json"
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
