@@ -310,8 +310,9 @@ static psc_status deliver_part(const delivery *d, const subscription *s, psc_eve
     }
     size_t bytes = elements(&shape) * sizeof(float);
     float *part = reserve(&d->registry->gathered, bytes);
-    float *old = d->before.data ? reserve(&d->registry->gathered_before, bytes) : NULL;
-    if (!part || (d->before.data && !old))
+    bool shows_before = d->before.data && !s->editor;
+    float *old = shows_before ? reserve(&d->registry->gathered_before, bytes) : NULL;
+    if (!part || (shows_before && !old))
         return psc_fail(d->error, PSC_ERROR_MEMORY, "no memory to deliver an event");
     event->tensor = dense(&shape, part);
     copy_part(d->tensor, &event->tensor, &chosen, false);

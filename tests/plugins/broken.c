@@ -1,0 +1,38 @@
+/* Plugins that a host must refuse; BROKEN says what is wrong with this one. */
+#include "psc_plugin.h"
+
+#define BROKEN_SYMBOL 1
+#define BROKEN_NULL 2
+#define BROKEN_ABI 3
+#define BROKEN_SIZE 4
+#define BROKEN_NAMELESS 5
+#define BROKEN_NAME 6
+#define BROKEN_OPTIONS 7
+
+#if BROKEN == BROKEN_SYMBOL
+PSC_API const psc_plugin *another_symbol(void);
+PSC_API const psc_plugin *another_symbol(void) {
+    return 0;
+}
+#else
+static const psc_option_description described[] = {
+    {"rows", "all", "which rows"},
+    {"rows", "all", "once more"},
+    {0, 0, 0},
+};
+
+static const psc_plugin broken = {
+    .abi = BROKEN == BROKEN_ABI ? 77 : PSC_PLUGIN_ABI,
+    .struct_size = BROKEN == BROKEN_SIZE ? 24 : sizeof(psc_plugin),
+    .name = BROKEN == BROKEN_NAMELESS ? 0
+            : BROKEN == BROKEN_NAME   ? "a.b c"
+                                      : "broken",
+    .version = "1.0",
+    .summary = "Is refused.",
+    .options = BROKEN == BROKEN_OPTIONS ? described : 0,
+};
+
+PSC_PLUGIN_EXPORT {
+    return BROKEN == BROKEN_NULL ? 0 : &broken;
+}
+#endif

@@ -1,0 +1,378 @@
+/* The host's mathematics against the forward pass (to the bit) and against plain loops; retained
+ * tensors; memory, labels and the run. */
+#include "plugin_fixture.h"
+
+#include <stdatomic.h>
+
+TestSuite(host, .init = fixture_open, .fini = fixture_close);
+
+static psc_context *context;
+static int (*at_end)(void);
+static int (*at_begin)(void);
+
+static int host_open(
+    psc_context *given, const psc_host *table, const psc_option *options, int32_t n, void **state) {
+    (void)options, (void)n, (void)state;
+    context = given;
+    host = table;
+    return 0;
+}
+
+static int host_begin(psc_context *given, void *state) {
+    (void)given, (void)state;
+    return at_begin ? at_begin() : 0;
+}
+
+static int host_end(psc_context *given, void *state, int status) {
+    (void)given, (void)state;
+    return status == 0 && at_end ? at_end() : 0;
+}
+
+/* One run of ten rows with begin and end called from run_begin and run_end. */
+static psc_status run_with(int (*begin)(void), int (*end)(void)) {
+    at_begin = begin;
+    at_end = end;
+    if (!host) {
+        bridge->open = host_open;
+        bridge->run_begin = host_begin;
+        bridge->run_end = host_end;
+        must_load(PLUGIN("bridge"), NULL);
+    }
+    return run_ten();
+}
+
+/* --- mathematics ----------------------------------------------------------------------------- */
+
+/* A captured array of the run that is going on. */
+static const float *captured(const char *name) {
+    return must_array(name).data;
+}
+
+/* y = apply(x) + bias must be what the forward pass computed. */
+static void check_apply(psc_matrix matrix, int32_t layer, const float *x, const float *expected,
+    int64_t n_out, int64_t n_rows) {
+    float *y = malloc((size_t)(n_rows * n_out) * sizeof *y);
+    cr_assert_eq(host->apply(context, matrix, layer, y, x, n_rows), 0);
+    const float *bias = host->bias(context, matrix, layer);
+    cr_assert_eq(bias == NULL, matrix == PSC_W_U);
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int64_t o = 0; o < n_out; o++)
+            cr_assert_eq(y[r * n_out + o] + (bias ? bias[o] : 0.0f), expected[r * n_out + o]);
+    free(y);
+}
+
+/* LN's output from its captured normalized rows. */
+static float *affine(const char *name, psc_ln which, int32_t layer, int64_t n) {
+    const float *gamma, *beta, *x = captured(name);
+    cr_assert_eq(host->ln_parameters(context, which, layer, &gamma, &beta), 0);
+    float *y = malloc((size_t)(10 * n) * sizeof *y);
+    for (int64_t i = 0; i < 10 * n; i++) y[i] = fmaf(x[i], gamma[i % n], beta[i % n]);
+    return y;
+}
+
+static int apply_is_the_forward_pass(void) {
+    int32_t n = host->model(context)->d_model, m = host->model(context)->d_mlp;
+    float *ln1 = affine("blocks.1.ln1.hook_normalized", PSC_LN1, 1, n);
+    check_apply(PSC_W_Q, 1, ln1, captured("blocks.1.attn.hook_q"), n, 10);
+    check_apply(PSC_W_K, 1, ln1, captured("blocks.1.attn.hook_k"), n, 10);
+    check_apply(PSC_W_V, 1, ln1, captured("blocks.1.attn.hook_v"), n, 10);
+    check_apply(
+        PSC_W_O, 1, captured("blocks.1.attn.hook_z"), captured("blocks.1.hook_attn_out"), n, 10);
+    float *ln2 = affine("blocks.1.ln2.hook_normalized", PSC_LN2, 1, n);
+    check_apply(PSC_W_IN, 1, ln2, captured("blocks.1.mlp.hook_pre"), m, 10);
+    check_apply(
+        PSC_W_OUT, 1, captured("blocks.1.mlp.hook_post"), captured("blocks.1.hook_mlp_out"), n, 10);
+    float *final = affine("ln_final.hook_normalized", PSC_LN_FINAL, -1, n);
+    check_apply(PSC_W_U, -1, final, captured("hook_logits"), host->model(context)->d_vocab, 10);
+    free(ln1);
+    free(ln2);
+    free(final);
+    return 0;
+}
+
+static void check_apply_on(const char *name) {
+    psc_session_close(&session);
+    psc_model_close(&model);
+    open_session(name, 4, 3);
+    static const char *const points[] = {"blocks.*.ln1.hook_normalized", "blocks.*.attn.hook_q",
+        "blocks.*.attn.hook_k", "blocks.*.attn.hook_v", "blocks.*.attn.hook_z",
+        "blocks.*.hook_attn_out", "blocks.*.ln2.hook_normalized", "blocks.*.mlp.hook_pre",
+        "blocks.*.mlp.hook_post", "blocks.*.hook_mlp_out", "ln_final.hook_normalized",
+        "hook_logits"};
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) must_capture(points[i]);
+    cr_assert_eq(run_with(NULL, apply_is_the_forward_pass), PSC_OK, "%s", error.message);
+}
+
+Test(host, apply_f32) {
+    check_apply_on("parallel_f32");
+}
+Test(host, apply_f16) {
+    check_apply_on("old_f16");
+}
+Test(host, apply_without_attention_biases) {
+    check_apply_on("no_attention_bias");
+}
+
+/* W [out, in] row by row, by applying it to unit vectors. */
+static float *whole_matrix(psc_matrix matrix, int32_t layer, int64_t out, int64_t in) {
+    float *unit = calloc((size_t)(in * in), sizeof *unit);
+    float *columns = malloc((size_t)(in * out) * sizeof *columns);
+    float *w = malloc((size_t)(in * out) * sizeof *w);
+    for (int64_t i = 0; i < in; i++) unit[i * in + i] = 1.0f;
+    cr_assert_eq(host->apply(context, matrix, layer, columns, unit, in), 0);
+    for (int64_t i = 0; i < in; i++)
+        for (int64_t o = 0; o < out; o++) w[o * in + i] = columns[i * out + o];
+    free(unit);
+    free(columns);
+    return w;
+}
+
+static double norm_of(const float *x, int64_t n, int64_t stride, int centered) {
+    double mean = 0, sum = 0;
+    for (int64_t i = 0; centered && i < n; i++) mean += (double)x[i * stride] / (double)n;
+    for (int64_t i = 0; i < n; i++) {
+        double d = (double)x[i * stride] - mean;
+        sum += d * d;
+    }
+    return sqrt(sum);
+}
+
+static void check_matrix(psc_matrix matrix, int32_t layer, int64_t out, int64_t in) {
+    float *w = whole_matrix(matrix, layer, out, in), u[3 * 256], y[3 * 256];
+    double rows[256], columns[256];
+    for (int64_t i = 0; i < 3 * out; i++) u[i] = sinf((float)i) + 0.1f;
+    cr_assert_eq(host->pullback(context, matrix, layer, y, u, 3), 0);
+    for (int64_t r = 0; r < 3; r++) {
+        for (int64_t i = 0; i < in; i++) {
+            double sum = 0;
+            for (int64_t o = 0; o < out; o++) sum += (double)w[o * in + i] * (double)u[r * out + o];
+            cr_assert_float_eq(y[r * in + i], sum, 1e-5);
+        }
+    }
+    for (int centered = 0; centered <= 1; centered++) {
+        cr_assert_eq(host->row_norms(context, matrix, layer, centered, rows), 0);
+        cr_assert_eq(host->column_norms(context, matrix, layer, centered, columns), 0);
+        for (int64_t o = 0; o < out; o++)
+            cr_assert_float_eq(rows[o], norm_of(w + o * in, in, 1, centered), 1e-12);
+        for (int64_t i = 0; i < in; i++)
+            cr_assert_float_eq(columns[i], norm_of(w + i, out, in, centered), 1e-12);
+    }
+    free(w);
+}
+
+static int matrices(void) {
+    const psc_model_info *info = host->model(context);
+    check_matrix(PSC_W_V, 0, info->d_model, info->d_model);
+    check_matrix(PSC_W_O, 1, info->d_model, info->d_model);
+    check_matrix(PSC_W_IN, 0, info->d_mlp, info->d_model);
+    check_matrix(PSC_W_OUT, 1, info->d_model, info->d_mlp);
+    check_matrix(PSC_W_U, -1, info->d_vocab, info->d_model);
+    float *w = whole_matrix(PSC_W_U, -1, info->d_vocab, info->d_model), row[64];
+    cr_assert_eq(host->unembedding(context, 41, row), 0);
+    cr_assert_arr_eq(row, w + 41 * info->d_model, (size_t)info->d_model * sizeof *row);
+    for (int32_t i = 0; i < info->d_model; i++) {
+        double mean = 0;
+        for (int32_t t = 0; t < info->d_vocab; t++) mean += (double)w[t * info->d_model + i];
+        cr_assert_float_eq(host->unembedding_mean(context)[i], mean / info->d_vocab, 1e-6);
+    }
+    free(w);
+    return 0;
+}
+
+Test(host, pullback_norms_and_rows) {
+    cr_assert_eq(run_with(NULL, matrices), PSC_OK, "%s", error.message);
+    fixture_close();
+    host = NULL;
+    open_session("old_f16", 0, 3);
+    cr_assert_eq(run_with(NULL, matrices), PSC_OK, "%s", error.message);
+}
+
+static int functions(void) {
+    float x[40], y[40];
+    double z[40];
+    for (int i = 0; i < 40; i++) x[i] = 0.2f * (float)(i - 20), z[i] = 0.5 + i;
+    host->exp(context, 40, y, x);
+    for (int i = 0; i < 40; i++) cr_assert_float_eq(y[i], expf(x[i]), 1e-4);
+    host->erf(context, 40, y, x);
+    for (int i = 0; i < 40; i++) cr_assert_float_eq(y[i], erff(x[i]), 1e-6);
+    host->log(context, 40, z, z);
+    for (int i = 0; i < 40; i++) cr_assert_float_eq(z[i], log(0.5 + i), 1e-14);
+    double sum = 0, product = 0;
+    for (int i = 0; i < 40; i++) sum += exp((double)x[i]), product += (double)x[i] * (double)x[i];
+    cr_assert_float_eq(host->log_sum_exp(context, 40, x), log(sum), 1e-12);
+    cr_assert_float_eq(host->dot(context, 40, x, x), product, 1e-4);
+    cr_assert_eq(host->dot(context, 0, x, x), 0.0f);
+    cr_assert(isinf(host->log_sum_exp(context, 0, x)));
+    return 0;
+}
+
+Test(host, functions) {
+    cr_assert_eq(run_with(NULL, functions), PSC_OK, "%s", error.message);
+}
+
+static atomic_int times[1000];
+static float applied[2][128];
+
+static void touch(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    (void)payload;
+    for (int64_t i = begin; i < end; i++) atomic_fetch_add(&times[i], 1);
+    if (host->run_alloc(context, 64)) atomic_fetch_add(&times[0], 100); /* not allowed here */
+    float x[32] = {1.0f, 2.0f};
+    if (thread < 2) host->apply(context, PSC_W_IN, 0, applied[thread], x, 1);
+}
+
+static int in_parallel(void) {
+    float x[32] = {1.0f, 2.0f}, y[128];
+    host->parallel_for(context, 1000, touch, NULL);
+    host->parallel_for(context, 0, touch, NULL);
+    for (int i = 0; i < 1000; i++) cr_assert_eq(times[i], 1);
+    host->apply(context, PSC_W_IN, 0, y, x, 1);
+    for (int t = 0; t < 2; t++) cr_assert_arr_eq(y, applied[t], sizeof y);
+    return 0;
+}
+
+Test(host, parallel_for_covers_the_range_once) {
+    cr_assert_eq(run_with(NULL, in_parallel), PSC_OK, "%s", error.message);
+}
+
+/* --- retained tensors ------------------------------------------------------------------------ */
+
+static int handle_z, handle_pattern, handle_scores, handle_last;
+static const int32_t some_heads[] = {0, 2};
+
+static int retain_some(void) {
+    psc_filter heads = PSC_FILTER_INIT, rows = PSC_FILTER_INIT, last = PSC_FILTER_INIT;
+    heads.heads = some_heads;
+    heads.n_heads = 2;
+    rows.rows = PSC_ROWS_RANGE;
+    rows.row_begin = 1;
+    rows.row_end = 8;
+    last.rows = PSC_ROWS_LAST;
+    handle_z = host->retain(context, PSC_HOOK_Z, &heads);
+    handle_pattern = host->retain(context, PSC_HOOK_PATTERN, NULL);
+    handle_scores = host->retain(context, PSC_HOOK_ATTN_SCORES, &rows);
+    handle_last = host->retain(context, PSC_HOOK_LOGITS, &last);
+    return handle_z < 0 || handle_pattern < 0 || handle_scores < 0 || handle_last < 0 ? -1 : 0;
+}
+
+/* rows of [heads, keys] against a capture [H, T, T]. */
+static void check_keys(int handle, const char *name, int32_t first, int32_t n, int64_t keys) {
+    psc_event e;
+    cr_assert_eq(host->fetch(context, handle, 1, &e), 0);
+    const float *whole = captured(name);
+    cr_assert(e.n_rows == n && e.tensor.shape[1] == 4 && e.tensor.shape[2] == keys);
+    for (int32_t r = 0; r < n; r++) {
+        cr_assert_eq(e.rows[r].position, first + r);
+        for (int64_t h = 0; h < 4; h++)
+            cr_assert_arr_eq(e.tensor.data + r * e.tensor.stride[0] + h * e.tensor.stride[1],
+                whole + (h * 10 + first + r) * 10, (size_t)keys * sizeof *whole);
+    }
+}
+
+static int fetch_all(void) {
+    psc_event e;
+    check_keys(handle_pattern, "blocks.1.attn.hook_pattern", 0, 10, 10);
+    check_keys(handle_scores, "blocks.1.attn.hook_attn_scores", 1, 7, 8);
+    cr_assert_eq(host->fetch(context, handle_z, 0, &e), 0);
+    cr_assert(e.n_rows == 10 && e.n_heads == 2 && e.heads[1] == 2 && e.tensor.shape[1] == 2);
+    for (int32_t r = 0; r < 10; r++)
+        for (int h = 0; h < 2; h++)
+            cr_assert_arr_eq(e.tensor.data + r * e.tensor.stride[0] + h * e.tensor.stride[1],
+                captured("blocks.0.attn.hook_z") + (r * 4 + some_heads[h]) * 8, 8 * sizeof(float));
+    cr_assert_eq(host->fetch(context, handle_last, -1, &e), 0);
+    cr_assert(e.n_rows == 1 && e.rows[0].index == 9 && e.layer == -1 && e.tensor.n_axes == 2);
+    cr_assert_arr_eq(e.tensor.data, captured("hook_logits") + 9 * 80, 80 * sizeof(float));
+    cr_assert_neq(host->fetch(context, 99, 0, &e), 0);
+    cr_assert_neq(host->fetch(context, handle_z, 2, &e), 0);
+    return 0;
+}
+
+Test(host, retained_over_chunks) {
+    must_capture("blocks.*.attn.hook_z");
+    must_capture("blocks.1.attn.hook_pattern");
+    must_capture("blocks.1.attn.hook_attn_scores");
+    must_capture("hook_logits");
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(run_with(retain_some, fetch_all), PSC_OK, "%s", error.message);
+}
+
+static int retain_much(void) {
+    if (host->retain(context, PSC_HOOK_EMBED, NULL) < 0) return -1;
+    return host->retain(context, PSC_HOOK_RESULT, NULL) < 0 ? -1 : 0;
+}
+
+Test(host, retained_cap) {
+    psc_session_close(&session);
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.retained_cap = 12000;
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
+    for (int i = 0; i < 2; i++) /* 2 layers of 10 rows of 4 x 32 floats, and their rows */
+        REFUSED(run_with(retain_much, NULL), PSC_ERROR_MEMORY, "plugin bridge", "attn.hook_result",
+            "10800", "12000");
+    cr_assert_eq(run_with(NULL, NULL), PSC_OK);
+}
+
+static int retain_late(void) {
+    return host->retain(context, PSC_HOOK_EMBED, NULL) < 0 ? -1 : 0;
+}
+
+Test(host, retain_only_from_run_begin) {
+    REFUSED(run_with(NULL, retain_late), PSC_ERROR_STATE, "plugin bridge", "retain", "run_begin");
+}
+
+/* --- memory, labels, rows -------------------------------------------------------------------- */
+
+static char *kept;
+
+static int memory_and_labels(void) {
+    char *run = host->run_alloc(context, 1000);
+    if (!kept) kept = host->life_alloc(context, 100000);
+    for (int i = 0; i < 1000; i++) cr_assert_eq(run[i], 0);
+    cr_assert_eq((uintptr_t)run % 64 + (uintptr_t)kept % 64, 0);
+    memset(kept, 7, 100000);
+    cr_assert_str_eq(host->label(context, PSC_COMPONENT_EMBED, 5, 5), "embed");
+    cr_assert_str_eq(host->label(context, PSC_COMPONENT_HEAD, 0, 3), "L0H3");
+    cr_assert_str_eq(host->label(context, PSC_COMPONENT_ATTN_BIAS, 2, 0), "2_attn_bias");
+    cr_assert_str_eq(host->label(context, PSC_COMPONENT_ATTN_OUT, 2, 0), "2_attn_out");
+    cr_assert_str_eq(host->label(context, PSC_COMPONENT_MLP_BIAS, 2, 0), "2_mlp_bias");
+    cr_assert_str_eq(host->label(context, PSC_COMPONENT_MLP_OUT, 2, 0), "2_mlp_out");
+    cr_assert_str_eq(host->label(context, PSC_COMPONENT_EDIT, 0, 0), "edit");
+    cr_assert_str_eq(host->token_text(context, 7), "#7"); /* this model has no tokenizer */
+    const char *first = host->label(context, PSC_COMPONENT_NEURON, 1, 12);
+    char expected[32];
+    for (int i = 0; i < 5000; i++) {
+        snprintf(expected, sizeof expected, "L1N%d", i);
+        cr_assert_str_eq(host->label(context, PSC_COMPONENT_NEURON, 1, i), expected);
+    }
+    cr_assert_eq(host->label(context, PSC_COMPONENT_NEURON, 1, 12), first);
+    int32_t n = 0;
+    uint64_t bytes = 1;
+    const psc_row *rows = host->rows(context, &n);
+    cr_assert(n == 10 && rows[4].next == 41 && rows[9].next == -1 && rows[9].position == 9);
+    cr_assert(host->text(context, &bytes) == NULL && bytes == 0);
+    return 0;
+}
+
+Test(host, memory_and_labels) {
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(run_with(memory_and_labels, memory_and_labels), PSC_OK, "%s", error.message);
+    for (int i = 0; i < 100000; i++) cr_assert_eq(kept[i], 7);
+}
+
+static int wrong_numbers(void) {
+    float row[256];
+    double norms[256];
+    const float *gamma, *beta;
+    cr_assert_neq(host->embedding(context, 80, row), 0);
+    cr_assert_neq(host->unembedding(context, -1, row), 0);
+    cr_assert_neq(host->apply(context, PSC_W_IN, 2, row, row, 1), 0);
+    cr_assert_neq(host->pullback(context, (psc_matrix)44, 0, row, row, 1), 0);
+    cr_assert_neq(host->row_norms(context, PSC_W_Q, -1, 0, norms), 0);
+    cr_assert_neq(host->ln_parameters(context, PSC_LN2, 2, &gamma, &beta), 0);
+    cr_assert_null(host->run_alloc(context, UINT64_MAX));
+    return host->embedding(context, 80, row);
+}
+
+Test(host, wrong_numbers_are_errors) {
+    REFUSED(run_with(wrong_numbers, NULL), PSC_ERROR_INPUT, "plugin bridge", "token 80", "79");
+}

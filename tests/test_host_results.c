@@ -1,0 +1,155 @@
+/* What plugins report: axes, arrays, values, lists, the summary, and what is refused. */
+#include "plugin_fixture.h"
+
+TestSuite(host_results, .init = fixture_open, .fini = fixture_close);
+
+static psc_context *context;
+static int (*report)(void);
+
+static int report_open(
+    psc_context *given, const psc_host *table, const psc_option *options, int32_t n, void **state) {
+    (void)options, (void)n, (void)state;
+    context = given;
+    host = table;
+    return 0;
+}
+
+static int call_report(psc_context *given, void *state) {
+    (void)given, (void)state;
+    return report();
+}
+
+static psc_status run_report(int (*fn)(void)) {
+    report = fn;
+    if (!host) {
+        bridge->open = report_open;
+        bridge->report = call_report;
+        must_load(PLUGIN("bridge"), NULL);
+    }
+    return run_ten();
+}
+
+static const char *const axes[] = {"layers", "things"};
+
+static int everything(void) {
+    const int32_t layers[] = {0, 1};
+    const char *things[] = {"embed", "' caf\xc3\xa9'",
+        "br\xff"
+        "oken"};
+    const double values[] = {1.5, -2.5};
+    int failed = host->axis_numbers(context, "layers", 2, layers);
+    failed |= host->axis_labels(context, "things", 3, things);
+    float *a = host->array(context, "shares", PSC_F32, 2, axes);
+    double *b = host->array(context, "wide", PSC_F64, 1, axes);
+    int32_t *c = host->array(context, "ids", PSC_I32, 2, axes);
+    float *scalar = host->array(context, "scalar", PSC_F32, 0, NULL);
+    if (failed || !a || !b || !c || !scalar) return -1;
+    cr_assert(isnan(a[5]) && isnan(b[1]) && c[5] == -1 && isnan(scalar[0]));
+    a[4] = 4.0f;
+    failed |= host->value_number(context, "largest", 1e300);
+    failed |= host->value_number(context, "nothing", NAN);
+    failed |= host->value_text(context, "note", "a \"quoted\" text");
+    for (int i = 0; i < 3; i++) failed |= host->append_number(context, "errors", i ? i : NAN);
+    failed |= host->append_text(context, "sites", "0.ln1");
+    failed |= host->summary_text(context, "A sentence.");
+    failed |= host->summary_bars(context, "Bars", "nats", 2, things, values);
+    return failed;
+}
+
+Test(host_results, everything) {
+    for (int i = 0; i < 2; i++) cr_assert_eq(run_report(everything), PSC_OK, "%s", error.message);
+    psc_array a = must_array("bridge.shares");
+    cr_assert(a.element == PSC_F32 && a.n_axes == 2 && a.shape[0] == 2 && a.shape[1] == 3);
+    cr_assert_eq(((const float *)a.data)[4], 4.0f);
+    const psc_result_section *s = &psc_session_results(session)->sections[0];
+    char *text = json_dumps(s->json, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(17));
+    cr_assert_str_eq(text,
+        "{\"arrays\":{\"ids\":{\"axes\":[\"layers\",\"things\"],\"dtype\":\"I32\",\"shape\":[2,3]},"
+        "\"scalar\":{\"axes\":[],\"dtype\":\"F32\",\"shape\":[]},"
+        "\"shares\":{\"axes\":[\"layers\",\"things\"],\"dtype\":\"F32\",\"shape\":[2,3]},"
+        "\"wide\":{\"axes\":[\"layers\"],\"dtype\":\"F64\",\"shape\":[2]}},"
+        "\"errors\":[null,1.0,2.0],\"largest\":1.0000000000000001e300,\"layers\":[0,1],"
+        "\"note\":\"a \\\"quoted\\\" text\",\"nothing\":null,\"options\":{},\"sites\":[\"0.ln1\"],"
+        "\"things\":[\"embed\",\"' caf\xc3\xa9'\",\"br\xef\xbf\xbdoken\"],\"version\":\"1.0\"}",
+        "%s", text);
+    free(text);
+    cr_assert_eq(s->n_items, 2);
+    cr_assert_str_eq(s->items[0].sentence, "A sentence.");
+    cr_assert_eq(s->items[1].bars.values[1], -2.5);
+}
+
+/* --- what is refused ------------------------------------------------------------------------- */
+
+static int undeclared_axis(void) {
+    return host->array(context, "shares", PSC_F32, 2, axes) ? 0 : -1;
+}
+
+static int two_of_a_name(void) {
+    return host->value_number(context, "x", 1) || host->value_text(context, "x", "y");
+}
+
+static int own_name(void) {
+    return host->value_number(context, "options", 1);
+}
+
+static int odd_name(void) {
+    return host->value_number(context, "a\nb", 1);
+}
+
+static int no_name(void) {
+    return host->value_number(context, NULL, 1);
+}
+
+static int not_a_list(void) {
+    return host->value_number(context, "x", 1) || host->append_number(context, "x", 2);
+}
+
+static int an_axis_is_no_list(void) {
+    return host->axis_numbers(context, "x", 0, NULL) || host->append_number(context, "x", 2);
+}
+
+static int array_twice(void) {
+    host->array(context, "a", PSC_F32, 0, NULL);
+    return host->array(context, "a", PSC_F32, 0, NULL) ? 0 : -1;
+}
+
+static int odd_element(void) {
+    return host->array(context, "a", (psc_element)9, 0, NULL) ? 0 : -1;
+}
+
+static int negative_axis(void) {
+    return host->axis_numbers(context, "x", -1, NULL);
+}
+
+static int huge_array(void) {
+    const int32_t numbers[2000] = {0};
+    const char *six[] = {"n", "n", "n", "n", "n", "n"};
+    return host->axis_numbers(context, "n", 2000, numbers) ||
+           !host->array(context, "a", PSC_F64, 6, six);
+}
+
+Test(host_results, refused) {
+    REFUSED(run_report(undeclared_axis), PSC_ERROR_PLUGIN, "plugin bridge", "shares", "layers");
+    REFUSED(run_report(two_of_a_name), PSC_ERROR_PLUGIN, "two results", "'x'");
+    REFUSED(run_report(own_name), PSC_ERROR_PLUGIN, "'options'");
+    REFUSED(run_report(odd_name), PSC_ERROR_PLUGIN, "value_number", "letters");
+    REFUSED(run_report(no_name), PSC_ERROR_PLUGIN, "value_number", "letters");
+    REFUSED(run_report(not_a_list), PSC_ERROR_PLUGIN, "'x' is not a list");
+    REFUSED(run_report(an_axis_is_no_list), PSC_ERROR_PLUGIN, "'x' is not a list");
+    REFUSED(run_report(array_twice), PSC_ERROR_INPUT, "bridge.a");
+    REFUSED(run_report(odd_element), PSC_ERROR_PLUGIN, "element type 9");
+    REFUSED(run_report(negative_axis), PSC_ERROR_PLUGIN, "'x'");
+    REFUSED(run_report(huge_array), PSC_ERROR_MEMORY, "bridge.a");
+    cr_assert_eq(run_report(everything), PSC_OK, "%s", error.message);
+}
+
+static const psc_option_description described[] = {{"rows", "last", "which"}, {NULL, NULL, NULL}};
+
+Test(host_results, options_are_recorded) {
+    bridge->options = described;
+    must_load(PLUGIN("bridge"), "rows=a\xff");
+    must_run_ten();
+    json_t *json = psc_session_results(session)->sections[0].json;
+    json_t *options = json_object_get(json, "options");
+    cr_assert_str_eq(json_string_value(json_object_get(options, "rows")), "a\xef\xbf\xbd");
+}

@@ -1,0 +1,317 @@
+/* Plugins: the handshake, options, the order of an instance's life, failures at each step. */
+#include "plugin_fixture.h"
+#include "loader.h"
+
+TestSuite(plugins, .init = fixture_open, .fini = fixture_close);
+
+/* --- handshake ------------------------------------------------------------------------------- */
+
+static psc_status load(const char *path) {
+    void *library = (void *)1;
+    const psc_plugin *plugin = NULL;
+    psc_status status = psc_plugin_load(&library, &plugin, path, &error);
+    if (status != PSC_OK) cr_assert(!library && !plugin);
+    psc_plugin_unload(&library);
+    return status;
+}
+
+Test(plugins, handshake_refuses) {
+    REFUSED(
+        load(PLUGIN("broken_symbol")), PSC_ERROR_PLUGIN, "broken_symbol.so", "psc_plugin_entry");
+    REFUSED(load(PLUGIN("broken_null")), PSC_ERROR_PLUGIN, "broken_null.so", "returned nothing");
+    REFUSED(load(PLUGIN("broken_abi")), PSC_ERROR_PLUGIN, "broken_abi.so", "ABI 77", "ABI 1");
+    REFUSED(load(PLUGIN("broken_size")), PSC_ERROR_PLUGIN, "broken_size.so", "24 bytes");
+    REFUSED(load(PLUGIN("broken_nameless")), PSC_ERROR_PLUGIN, "broken_nameless.so", "no name");
+    REFUSED(load(PLUGIN("broken_name")), PSC_ERROR_PLUGIN, "broken_name.so", "a.b c");
+    REFUSED(load(PLUGIN("broken_options")), PSC_ERROR_PLUGIN, "broken_options.so", "rows", "twice");
+}
+
+Test(plugins, not_a_plugin_file) {
+    REFUSED(load("/nowhere/at/all.so"), PSC_ERROR_PLUGIN, "/nowhere/at/all.so");
+    REFUSED(load("nowhere.so"), PSC_ERROR_PLUGIN, "nowhere.so");
+    REFUSED(load(PSC_SOURCE_DIR "/CMakeLists.txt"), PSC_ERROR_PLUGIN, "CMakeLists.txt");
+    REFUSED(load(PSC_SOURCE_DIR), PSC_ERROR_PLUGIN, PSC_SOURCE_DIR);
+    REFUSED(load(""), PSC_ERROR_INPUT, "empty");
+    REFUSED(load(NULL), PSC_ERROR_INPUT, "empty");
+}
+
+Test(plugins, handshake_accepts) {
+    cr_assert_eq(load(PLUGIN("bridge")), PSC_OK);
+    cr_assert_eq(load(PLUGIN("norms")), PSC_OK);
+    for (int32_t i = 0; i < psc_builtin_count(); i++)
+        cr_assert_eq(psc_plugin_check(psc_builtin(i), "built-in", &error), PSC_OK);
+    cr_assert_null(psc_builtin(-1));
+    cr_assert_null(psc_builtin(psc_builtin_count()));
+}
+
+Test(plugins, unknown_builtin_lists_the_known) {
+    REFUSED(psc_session_plugin(session, "nonsense", NULL, &error), PSC_ERROR_INPUT, "nonsense",
+        "logits", "ln", "mlp");
+    REFUSED(psc_session_plugin(session, "", NULL, &error), PSC_ERROR_INPUT, "empty");
+    must_run_ten();
+}
+
+/* --- options --------------------------------------------------------------------------------- */
+
+static char seen[512];
+
+static const psc_option_description described[] = {
+    {"rows", "last", "which"},
+    {"top", "10", "how many"},
+    {"title", NULL, "what"},
+    {NULL, NULL, NULL},
+};
+
+static int see_options(psc_context *context, const psc_host *given, const psc_option *options,
+    int32_t n, void **state) {
+    (void)context, (void)state;
+    host = given;
+    seen[0] = 0;
+    for (int32_t i = 0; i < n; i++) {
+        size_t used = strlen(seen);
+        snprintf(seen + used, sizeof seen - used, "%s=<%s> ", options[i].key, options[i].value);
+    }
+    return 0;
+}
+
+Test(plugins, options) {
+    bridge->options = described;
+    bridge->open = see_options;
+    must_load(PLUGIN("bridge"), NULL);
+    cr_assert_str_eq(seen, "rows=<last> top=<10> title=<> ");
+    must_load(PLUGIN("bridge"), "");
+    cr_assert_str_eq(seen, "rows=<last> top=<10> title=<> ");
+    must_load(PLUGIN("bridge"), "title=a\\,b\\\\\\n=c,rows=all");
+    cr_assert_str_eq(seen, "rows=<all> top=<10> title=<a,b\\\\n=c> ");
+    must_load(PLUGIN("bridge"), "title=,top=\\");
+    cr_assert_str_eq(seen, "rows=<last> top=<\\> title=<> ");
+}
+
+Test(plugins, wrong_options) {
+    bridge->options = described;
+    const char *path = PLUGIN("bridge");
+    REFUSED(psc_session_plugin(session, path, "colour=red", &error), PSC_ERROR_INPUT, "bridge",
+        "colour", "rows, top, title");
+    REFUSED(
+        psc_session_plugin(session, path, "top=1,top=2", &error), PSC_ERROR_INPUT, "top", "twice");
+    REFUSED(
+        psc_session_plugin(session, path, "top", &error), PSC_ERROR_INPUT, "'top'", "key=value");
+    REFUSED(psc_session_plugin(session, path, "top=1,", &error), PSC_ERROR_INPUT, "key=value");
+    REFUSED(psc_session_plugin(session, path, "to=1", &error), PSC_ERROR_INPUT, "'to'");
+    bridge->options = NULL;
+    REFUSED(psc_session_plugin(session, path, "top=1", &error), PSC_ERROR_INPUT, "no options");
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static char story[2048]; /* what was called, in order */
+
+static void note(const char *what) {
+    size_t used = strlen(story);
+    snprintf(story + used, sizeof story - used, "%s ", what);
+}
+
+/* An instance: its number, and where it fails. */
+typedef struct instance {
+    int number;
+    psc_context *context;
+} instance;
+
+static instance instances[4];
+static int n_instances;
+static const char *fail_where = ""; /* "run_begin1": that callback of that instance */
+static bool fail_silently;
+
+static int step(instance *self, const char *what) {
+    char name[32];
+    snprintf(name, sizeof name, "%s%d", what, self->number);
+    note(name);
+    if (strcmp(name, fail_where) != 0) return 0;
+    return fail_silently ? 5 : host->fail(self->context, "%s has had enough", name);
+}
+
+static int on_event(const psc_event *event, void *payload) {
+    (void)event;
+    return step(payload, "event");
+}
+
+static int life_open(psc_context *context, const psc_host *given, const psc_option *options,
+    int32_t n, void **state) {
+    (void)options, (void)n;
+    host = given;
+    instance *self = &instances[n_instances];
+    *self = (instance){n_instances++, context};
+    *state = self;
+    psc_filter filter = PSC_FILTER_INIT;
+    filter.layers = &(int32_t){1};
+    filter.n_layers = 1;
+    if (host->observe(context, PSC_HOOK_MLP_OUT, &filter, on_event, self)) return -1;
+    return step(self, "open");
+}
+
+static int life_begin(psc_context *context, void *state) {
+    (void)context;
+    return step(state, "run_begin");
+}
+
+static int life_end(psc_context *context, void *state, int status) {
+    (void)context;
+    int failed = step(state, "run_end");
+    note(status == 0 ? "(well)" : "(failed)");
+    return failed;
+}
+
+static int life_report(psc_context *context, void *state) {
+    (void)context;
+    return step(state, "report");
+}
+
+static void life_close(psc_context *context, void *state) {
+    (void)context;
+    step(state, "close");
+}
+
+static void load_two(void) {
+    bridge->open = life_open;
+    bridge->run_begin = life_begin;
+    bridge->run_end = life_end;
+    bridge->report = life_report;
+    bridge->close = life_close;
+    must_load(PLUGIN("bridge"), NULL);
+    must_load(PLUGIN("bridge"), NULL);
+    story[0] = 0;
+}
+
+Test(plugins, life_of_two_instances) {
+    load_two();
+    must_run_ten(); /* four chunks of three rows */
+    cr_assert_str_eq(story,
+        "run_begin0 run_begin1 event0 event1 event0 event1 event0 event1 event0 event1 "
+        "run_end0 (well) run_end1 (well) report0 report1 ");
+    const psc_results *results = psc_session_results(session);
+    cr_assert_eq(results->n_sections, 2);
+    cr_assert_str_eq(results->sections[0].name, "bridge");
+    cr_assert_str_eq(results->sections[1].name, "bridge#2");
+    story[0] = 0;
+    psc_session_close(&session);
+    cr_assert(strstr(story, "close0") && strstr(story, "close1"));
+}
+
+Test(plugins, every_callback_may_be_null) {
+    must_load(PLUGIN("bridge"), NULL);
+    must_run_ten();
+}
+
+/* What follows a failure, and that the session then runs as if nothing had been. */
+static void check_failure(const char *where, bool silently, const char *expected) {
+    fail_where = where;
+    fail_silently = silently;
+    story[0] = 0;
+    char sentence[64];
+    snprintf(sentence, sizeof sentence, "%s has had enough", where);
+    const char *name = where[strlen(where) - 1] == '0' ? "plugin bridge" : "plugin bridge#2";
+    REFUSED(run_ten(), PSC_ERROR_PLUGIN, name, silently ? "plugin" : sentence);
+    cr_assert_str_eq(story, expected, "%s: %s", where, story);
+    cr_assert_eq(psc_session_length(session, 0), 0);
+    cr_assert_eq(psc_session_results(session)->n_sections, 0);
+    fail_where = "";
+    must_run_ten();
+    cr_assert_eq(psc_session_length(session, 0), 10);
+}
+
+Test(plugins, failures) {
+    load_two();
+    for (int silently = 0; silently <= 1; silently++) {
+        check_failure("run_begin0", silently, "run_begin0 ");
+        check_failure("run_begin1", silently, "run_begin0 run_begin1 run_end0 (failed) ");
+        check_failure("event1", silently,
+            "run_begin0 run_begin1 event0 event1 run_end0 (failed) run_end1 (failed) ");
+        check_failure("run_end0", silently,
+            "run_begin0 run_begin1 event0 event1 event0 event1 event0 event1 event0 event1 "
+            "run_end0 (well) run_end1 (failed) ");
+        check_failure("report0", silently,
+            "run_begin0 run_begin1 event0 event1 event0 event1 event0 event1 event0 event1 "
+            "run_end0 (well) run_end1 (well) report0 ");
+    }
+}
+
+Test(plugins, event_failure_names_the_point) {
+    load_two();
+    fail_where = "event0";
+    fail_silently = true;
+    REFUSED(run_ten(), PSC_ERROR_PLUGIN, "bridge", "blocks.1.hook_mlp_out");
+}
+
+Test(plugins, refusal_in_open) {
+    load_two();
+    fail_where = "open2";
+    const char *path = PLUGIN("bridge");
+    REFUSED(psc_session_plugin(session, path, NULL, &error), PSC_ERROR_PLUGIN,
+        "plugin bridge#3: open2 has had enough");
+    fail_where = "open3";
+    fail_silently = true;
+    REFUSED(psc_session_plugin(session, path, NULL, &error), PSC_ERROR_PLUGIN, "bridge#3", "open");
+    story[0] = 0;
+    must_run_ten(); /* their observers are gone */
+    cr_assert(!strstr(story, "event2") && !strstr(story, "event3"));
+}
+
+Test(plugins, logits_after_a_failure_are_those_before) {
+    must_run_ten();
+    size_t bytes = (size_t)psc_model_get_info(model)->d_vocab * sizeof(float);
+    float *before = malloc(bytes);
+    memcpy(before, psc_session_logits(session, 9), bytes);
+    load_two();
+    fail_where = "event1";
+    cr_assert_neq(run_ten(), PSC_OK);
+    cr_assert_null(psc_session_logits(session, 9));
+    fail_where = "";
+    must_run_ten();
+    cr_assert_arr_eq(before, psc_session_logits(session, 9), bytes);
+    free(before);
+}
+
+/* --- a plugin built with -Ofast -------------------------------------------------------------- */
+
+static float subnormal(void) {
+    volatile float tiny = 1.1754944e-38f;
+    return tiny * 0.25f;
+}
+
+Test(plugins, start_up_code_of_fast_math_changes_nothing) {
+    must_run_ten();
+    size_t bytes = (size_t)psc_model_get_info(model)->d_vocab * sizeof(float);
+    float *before = malloc(10 * bytes);
+    for (int r = 0; r < 10; r++)
+        memcpy((char *)before + (size_t)r * bytes, psc_session_logits(session, r), bytes);
+    must_load(PLUGIN("fast"), NULL);
+    cr_assert(subnormal() > 0, "subnormals are off after loading");
+    must_run_ten();
+    cr_assert(subnormal() > 0);
+    for (int r = 0; r < 10; r++)
+        cr_assert_arr_eq((char *)before + (size_t)r * bytes, psc_session_logits(session, r), bytes);
+    free(before);
+}
+
+/* --- the example ----------------------------------------------------------------------------- */
+
+Test(plugins, the_example_reports_norms) {
+    must_load(PLUGIN("norms"), "centered=yes");
+    must_capture("blocks.*.hook_resid_post");
+    must_run_ten();
+    psc_array norms = must_array("norms.resid_post");
+    cr_assert(norms.n_axes == 2 && norms.shape[0] == 2 && norms.shape[1] == 10);
+    for (int l = 0; l < 2; l++) {
+        const float *x =
+            must_array(l ? "blocks.1.hook_resid_post" : "blocks.0.hook_resid_post").data;
+        for (int r = 0; r < 10; r++, x += 32) {
+            double mean = 0, sum = 0;
+            for (int i = 0; i < 32; i++) mean += (double)x[i] / 32;
+            for (int i = 0; i < 32; i++) sum += ((double)x[i] - mean) * ((double)x[i] - mean);
+            cr_assert_float_eq(((const float *)norms.data)[l * 10 + r], sqrt(sum), 1e-5);
+        }
+    }
+    const psc_result_section *section = &psc_session_results(session)->sections[0];
+    cr_assert(section->n_items == 1 && section->items[0].bars.n == 1);
+    cr_assert_str_eq(section->items[0].bars.labels[0], "1_mlp_out");
+}
