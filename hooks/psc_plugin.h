@@ -68,7 +68,8 @@ typedef struct psc_row {
     uint32_t start, end; /* its bytes in the text as it was given; 0, 0 without a text */
 } psc_row;
 
-/* A tensor of up to four axes; element (i, j, ...) is data[i*stride[0] + j*stride[1] + ...]. */
+/* A tensor of up to four axes; element (i, j, ...) is data[i*stride[0] + j*stride[1] + ...]. The
+ * last axis is contiguous. */
 typedef struct psc_view {
     float *data; /* an observer must not write to it */
     int32_t n_axes;
@@ -191,13 +192,14 @@ typedef struct psc_host {
     const psc_model_info *(*model)(psc_context *);
     int (*ln_parameters)(psc_context *, psc_ln, int32_t layer, const float **gamma,
         const float **beta); /* [N] each */
-    /* The bias of y = W x + b, [outputs]; null for W_U. */
+    /* The bias of y = W x + b, [outputs], zeros in a model without; null for W_U. */
     const float *(*bias)(psc_context *, psc_matrix, int32_t layer);
     int (*embedding)(psc_context *, int32_t token, float *row);   /* [N] */
     int (*unembedding)(psc_context *, int32_t token, float *row); /* [N] */
     const float *(*unembedding_mean)(psc_context *);              /* [N] over all V rows */
 
-    /* Mathematics, with the bits that docs/numerics.md lays down; whole team where it pays. */
+    /* Mathematics, with the bits that docs/numerics.md lays down; whole team where it pays. dot,
+     * exp, erf, log and log_sum_exp may be called inside parallel_for, the others not. */
     float (*dot)(psc_context *, int64_t n, const float *a, const float *b);
     /* Y[R, outputs] = X[R, inputs] W^T, without the bias. Rows are contiguous; no overlap. */
     int (*apply)(
