@@ -100,17 +100,19 @@ static void build(psc_kernels *table, psc_isa isa) {
 const psc_kernels *psc_kernels_for(psc_isa isa) {
     enum { EMPTY, BUILDING, READY };
     static psc_kernels tables[PSC_ISA_COUNT];
+    static uint32_t mask; /* asked for once: cpuid is slow on a virtual machine */
     static atomic_int state;
 
-    if ((unsigned)isa >= PSC_ISA_COUNT || !(psc_isa_mask() & 1u << isa)) return NULL;
+    if ((unsigned)isa >= PSC_ISA_COUNT) return NULL;
     int expected = EMPTY;
     if (atomic_compare_exchange_strong(&state, &expected, BUILDING)) {
         for (int i = 0; i < PSC_ISA_COUNT; i++) build(&tables[i], (psc_isa)i);
+        mask = psc_isa_mask();
         atomic_store(&state, READY);
     }
     /* Another thread may be building: a few hundred stores. */
     while (atomic_load(&state) != READY) continue;
-    return &tables[isa];
+    return mask & 1u << isa ? &tables[isa] : NULL;
 }
 
 #define TEXT_OF(x) #x

@@ -16,6 +16,7 @@
 #define FEW_ROWS 5
 /* From this many row tiles on a narrow block is widened once, into a buffer that stays in L1. */
 #define WIDEN_FROM_TILES 3
+#define WIDEN_TERMS 256
 /* How far a streamed panel is prefetched. */
 #define STREAM_AHEAD 2048
 
@@ -102,11 +103,11 @@ ALWAYS_INLINE void few_rows(const psc_matmul *m, size_t end, const psc_dtype dty
 ALWAYS_INLINE void panel_block(const psc_matmul *m, const block_position *b, size_t panel,
     size_t row, size_t end, const void *next, const psc_dtype dtype) {
     _Alignas(64) float sums[TILE_ROWS * PSC_LANES];
-    _Alignas(64) float wide[PSC_K_BLOCK * PSC_LANES];
+    _Alignas(64) float wide[WIDEN_TERMS * PSC_LANES];
     size_t tiles = (end - row + TILE_ROWS - 1) / TILE_ROWS;
     size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
     const void *w = weights_at(m, panel, b->first, dtype);
-    bool widened = dtype != PSC_DTYPE_F32 && tiles >= WIDEN_FROM_TILES && b->terms <= PSC_K_BLOCK;
+    bool widened = dtype != PSC_DTYPE_F32 && tiles >= WIDEN_FROM_TILES && b->terms <= WIDEN_TERMS;
     if (widened) {
         for (size_t i = 0; i < b->terms * PSC_LANES; i += 8) {
             _mm256_store_ps(wide + i, load_weights(w, i, dtype));

@@ -128,7 +128,7 @@ Test(reference, matmul) {
     for (int i = 0; i < 60; i++) {
         psc_dtype dtype = (psc_dtype)(i % 3);
         size_t rows = 1 + i % 4, k = 1 + random_below(600), out = 1 + random_below(50);
-        size_t k_block = i % 2 ? 256 : 48, n_blocks = (k + k_block - 1) / k_block;
+        size_t k_block = i % 2 ? PSC_K_BLOCK : 48, n_blocks = (k + k_block - 1) / k_block;
         void *w = make_weights(out * k, dtype, FILL_NORMAL);
         void *panels = make_panels(w, dtype, out, k);
         floats x = make_random(rows * k, 0, FILL_NORMAL), bias = make_random(out, 0, FILL_NORMAL);
@@ -249,9 +249,9 @@ static void check_attention_row(size_t n, size_t d_head) {
     reference()->attention_values(&a);
     for (size_t d = 0; d < d_head; d++) {
         float total = 0.0f;
-        for (size_t first = 0; first < n; first += 256) {
+        for (size_t first = 0; first < n; first += PSC_K_BLOCK) {
             float acc = 0.0f;
-            for (size_t key = first; key < n && key < first + 256; key++) {
+            for (size_t key = first; key < n && key < first + PSC_K_BLOCK; key++) {
                 acc = fmaf(scores.data[key], v.data[key * d_head + d], acc);
             }
             total = first ? total + acc : acc;
@@ -263,7 +263,7 @@ static void check_attention_row(size_t n, size_t d_head) {
 }
 
 Test(reference, attention) {
-    static const size_t sizes[] = {1, 2, 15, 16, 17, 33, 255, 256, 257, 512, 700};
+    static const size_t sizes[] = {1, 2, 15, 16, 17, 33, 127, 128, 129, 255, 256, 257, 512, 700};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         check_attention_row(sizes[i], 64);
         check_attention_row(sizes[i], 1 + random_below(40));

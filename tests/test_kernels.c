@@ -257,18 +257,18 @@ static void check_matmul(
 }
 
 static void matmul_case(const psc_kernels *ref, const psc_kernels *isa, psc_dtype dtype) {
-    static const size_t ks[] = {1, 2, 7, 16, 33, 64, 255, 256, 257, 300, 640};
-    static const shape model_shapes[] = {{1, 512, 2048, 256}, {2, 512, 512, 64},
-        {3, 128, 1000, 256}, {4, 2048, 512, 256}, {6, 768, 384, 96}, {7, 1024, 100, 320},
-        {20, 512, 512, 64}, {200, 300, 40, 256}, {385, 128, 20, 128}};
+    static const size_t ks[] = {1, 2, 7, 16, 64, 127, 128, 129, 256, 300, 640};
+    static const shape model_shapes[] = {{1, 512, 2048, PSC_K_BLOCK}, {2, 512, 512, 64},
+        {3, 128, 1000, PSC_K_BLOCK}, {4, 2048, 512, PSC_K_BLOCK}, {6, 768, 384, 96},
+        {7, 1024, 100, 320}, {20, 512, 512, 64}, {200, 300, 40, 256}, {385, 128, 20, 128}};
     int kind = 0;
     for (size_t rows = 1; rows <= 14; rows++) {
         for (size_t out = 1; out <= 33; out++) {
-            shape s = {rows, ks[random_below(11)], out, random_below(2) ? 256 : 16};
+            shape s = {rows, ks[random_below(11)], out, random_below(2) ? PSC_K_BLOCK : 16};
             check_matmul(ref, isa, dtype, s, (fill)(kind++ % FILL_COUNT));
         }
         for (size_t out = 49; out < 300; out += 41) {
-            shape s = {rows, ks[random_below(11)], out, random_below(2) ? 256 : 100};
+            shape s = {rows, ks[random_below(11)], out, random_below(2) ? PSC_K_BLOCK : 100};
             check_matmul(ref, isa, dtype, s, (fill)(kind++ % FILL_COUNT));
         }
     }
@@ -398,7 +398,7 @@ static void attention_case(const psc_kernels *ref, const psc_kernels *isa, bool 
             size_t d_head = heads[random_below(8)];
             check_attention(ref, isa, values, rows, d_head, most, (fill)(kind++ % FILL_COUNT));
         }
-        for (size_t most = 250; most < 1100; most += most < 262 ? 1 : 150) {
+        for (size_t most = 120; most < 1100; most += most < 138 ? 1 : 119) {
             size_t d_head = heads[random_below(8)];
             check_attention(ref, isa, values, rows, d_head, most, (fill)(kind++ % FILL_COUNT));
         }
