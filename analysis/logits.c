@@ -14,7 +14,6 @@
 
 #define MAX_BARS 200
 
-static const char *const LEVEL_NAMES[LEVEL_COUNT] = {"layer", "head", "neuron"};
 static const psc_point PART_POINTS[PART_COUNT] = {
     PSC_HOOK_EMBED, PSC_HOOK_ATTN_OUT, PSC_HOOK_Z, PSC_HOOK_MLP_OUT, PSC_HOOK_MLP_POST};
 
@@ -27,7 +26,8 @@ static int parse_levels(psc_context *context, logits_state *state, const char *v
         const size_t length = strcspn(p, "+");
         int found = -1;
         for (int i = 0; i < LEVEL_COUNT; i++)
-            if (strlen(LEVEL_NAMES[i]) == length && strncmp(p, LEVEL_NAMES[i], length) == 0)
+            if (strlen(logits_level_names[i]) == length &&
+                strncmp(p, logits_level_names[i], length) == 0)
                 found = i;
         if (found < 0)
             return state->host->fail(context,

@@ -123,16 +123,17 @@ int logits_edits_logits(logits_run *run, const psc_event *event, int centred);
 /* Writes the component `edit` of every level and adds it to the sums. */
 int logits_edits_finish(logits_run *run, logits_pass *pass, int centred);
 
-/* --- logits_report.c ------------------------------------------------------------------------- */
+/* --- logits_arrays.c ------------------------------------------------------------------------- */
 
-/* Axes and arrays. */
+extern const char *const logits_level_names[LEVEL_COUNT]; /* layer, head, neuron */
+/* Makes axes and arrays, once a run. */
 int logits_arrays(logits_state *state);
 /* Compares each logit with its sum. */
 void logits_check(logits_run *run, const logits_pass *pass);
+
+/* --- logits_report.c ------------------------------------------------------------------------- */
+
 /* Values and summary. */
 int logits_report(logits_state *state);
-
-/* The entry (logits.c). */
-const psc_plugin *psc_builtin_logits(void);
 
 #endif
