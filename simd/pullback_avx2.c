@@ -10,13 +10,13 @@
 #include "tile_avx2.h"
 
 #define MAX_ROWS 24
-/* k's and panels at a time when W is read in place, for up to three rows. */
+/* k's and panels at a time when W is read in place, for few rows. */
 #define STREAM_PAIRS 256
 #define STREAM_GROUP 8
-/* The same when a group is copied, from four rows on. */
+/* The same when a group is copied, for more rows. */
 #define COPY_KS 8
 #define COPY_GROUP 32
-#define COPY_FROM_ROWS 4
+#define COPY_FROM_ROWS 9
 #define SCRATCH_PAIRS (MAX_ROWS * COPY_KS > STREAM_PAIRS ? MAX_ROWS * COPY_KS : STREAM_PAIRS)
 
 /* A compiler would rather load an input again for each multiply-add than keep it. */
