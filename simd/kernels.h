@@ -94,7 +94,8 @@ typedef struct psc_kernels {
     size_t matmul_tile_rows[3];      /* rows of one register tile, by psc_dtype; for partitioning */
 } psc_kernels;
 
-/* Which ISAs this CPU and build have, as a mask of 1 << psc_isa. The reference is always there. */
+/* Which ISAs this CPU and build have, as a mask of 1 << psc_isa. The reference is
+ * always there, but on x86 it too needs FMA and AVX: without them the mask is 0. */
 uint32_t psc_isa_mask(void);
 /* "reference", "avx2", "avx512", "neon"; null when out of range. */
 const char *psc_isa_name(psc_isa isa);
