@@ -196,6 +196,9 @@ static char *config_text(const psc_config *c) {
 
 psc_status psc_model_open(psc_model **out, const char *folder, psc_error *error) {
     *out = NULL;
+    if (!psc_isa_mask())
+        return psc_fail(error, PSC_ERROR_SUPPORT,
+            "this processor is too old: fused multiply-add (FMA) and AVX are needed");
     psc_checkpoint *weights = NULL;
     psc_model *model = calloc(1, sizeof *model);
     if (!model) return no_memory(error, "head");
