@@ -255,7 +255,16 @@ Test(bits, small_models) {
     }
 }
 
-/* Beyond a block of keys, on chunks that end inside it. */
+/* Enough rows for several tiles and threads, in every type that a file may have. */
+Test(bits, many_rows) {
+    static const char *const variants[] = {
+        "old_f16", "sequential_bf16_v5", "no_attention_bias", "odd_sizes", NULL};
+    psc_token tokens[61];
+    for (int i = 0; i < 61; i++) tokens[i] = (psc_token){.id = (i * i + 3 * i) % 80};
+    for (const char *const *v = variants; *v; v++) check(golden_path(*v, NULL), tokens, 61, 55, *v);
+}
+
+/* Beyond two blocks of keys, on chunks that end inside them. */
 Test(bits, long_sequence) {
     psc_token tokens[300];
     for (int i = 0; i < 300; i++) tokens[i] = (psc_token){.id = (i * i + 7 * i) % 80};
