@@ -44,6 +44,7 @@ static int logits_open(psc_context *context, const psc_host *host, const psc_opt
     logits_state *state = host->life_alloc(context, sizeof *state);
     if (!state) return -1;
     state->host = host;
+    static const char *const yes_no[] = {"no", "yes", NULL};
     for (int32_t i = 0; i < n_options; i++) {
         const char *key = options[i].key, *value = options[i].value;
         int status = 0;
@@ -51,7 +52,8 @@ static int logits_open(psc_context *context, const psc_host *host, const psc_opt
         if (strcmp(key, "rows") == 0)
             status = psc_rows_parse(context, host, key, value, &state->choice);
         if (strcmp(key, "centered") == 0)
-            status = psc_option_count(context, host, key, value, 0, 1, &state->centred);
+            state->centred = psc_option_word(context, host, key, value, yes_no);
+        if (state->centred < 0) return -1;
         if (strcmp(key, "top") == 0)
             status = psc_option_count(context, host, key, value, 0, MAX_BARS, &state->top);
         if (status) return status;
@@ -265,7 +267,7 @@ static int logits_write_report(psc_context *context, void *payload) {
 static const psc_option_description OPTIONS[] = {
     {"level", "neuron", "layer, head, neuron or several joined by +; contributions has the finest"},
     {"rows", "last", "last, all, or positions A-B, both included"},
-    {"centered", "0", "1: the vocabulary's mean is taken from each logit"},
+    {"centered", "no", "yes: the vocabulary's mean is taken from each logit"},
     {"top", "12", "bars in the summary, 0 to 200"},
     {0, 0, 0},
 };

@@ -87,7 +87,7 @@ static void compare_level(const psc_tensors *golden, const char *suffix) {
 static void golden_case(const char *folder, const char *name, int edited, int centred) {
     char path[1024];
     start(folder, NULL, 2, 4);
-    load_logits(centred ? "level=layer+neuron+head,rows=all,centered=1"
+    load_logits(centred ? "level=layer+neuron+head,rows=all,centered=yes"
                         : "level=layer+neuron+head,rows=all");
     add_targets();
     if (edited) add_edits();
