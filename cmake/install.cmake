@@ -26,5 +26,10 @@ install(FILES ${CMAKE_BINARY_DIR}/pythiascopeConfig.cmake
 
 file(RELATIVE_PATH prefix_from_pc
   ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+if(BUILD_SHARED_LIBS) # which knows what it needs; a static library's user must be told
+  set(pc_private .private)
+else()
+  set(pc_static_libs "-fopenmp -lpthread -ldl -lm")
+endif()
 configure_file(cmake/pythiascope.pc.in ${CMAKE_BINARY_DIR}/pythiascope.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/pythiascope.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
