@@ -1,6 +1,10 @@
 /* One OpenMP region a run: thread 0 is the caller and hands out jobs, the others wait for them.
- * A job is published by a generation counter; who waits spins a little, then sleeps on a condition,
- * so that the team is quick alone and harmless beside busy processes. */
+ *
+ * A job is a list of tasks. Its door is one word: generation, whether it is open, how many are
+ * inside. A worker that sees a new generation enters if the door is still open and takes tasks
+ * until none is left; the caller takes tasks too, then shuts the door and waits for those inside.
+ * Who comes late, because a busy machine gave its core to somebody else, is not waited for. Who
+ * waits spins a little, then sleeps on a condition. */
 #include "team.h"
 
 #include <omp.h>
@@ -15,22 +19,26 @@
 /* Looks before the caller, whose own part is done, yields its core to a worker. */
 #define CALLER_SPINS 2000
 
+#define INSIDE UINT64_C(0x7fffffff)
+#define OPEN UINT64_C(0x80000000)
+#define GENERATION UINT64_C(0x100000000)
+
 struct psc_team {
     int n_threads; /* asked for */
     int active;    /* in the open region; 0: none is open */
     psc_team_enter_fn enter;
     psc_team_leave_fn leave;
 
-    /* the job, written by the caller before the generation */
-    psc_team_range_fn range;
+    /* the job; written by the caller while nobody is inside */
+    psc_team_range_fn range; /* null: task */
     psc_team_task_fn task;
-    int64_t n;
+    int64_t n; /* of the range, or tasks */
     void *payload;
-    bool quit;
+    int64_t n_tasks;
     atomic_llong next_task;
 
-    atomic_uint generation; /* of the newest job */
-    atomic_int pending;     /* workers that have not finished it */
+    _Alignas(64) atomic_uint_least64_t door;
+    atomic_bool quit;
     atomic_int sleepers;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -62,62 +70,70 @@ int psc_team_threads(const psc_team *team) {
     return team->n_threads;
 }
 
-/* Part `thread` of 0..n-1 in `parts` parts of nearly equal size. */
-static void do_range(const psc_team *team, int thread) {
-    int64_t share = team->n / team->active, rest = team->n % team->active;
-    int64_t begin = thread * share + (thread < rest ? thread : rest);
-    int64_t end = begin + share + (thread < rest);
-    if (begin < end) team->range(begin, end, thread, team->payload);
+/* Part `part` of 0..n-1 in n_tasks parts of nearly equal size. */
+static void do_part(const psc_team *team, int64_t part, int thread) {
+    int64_t share = team->n / team->n_tasks, rest = team->n % team->n_tasks;
+    int64_t begin = part * share + (part < rest ? part : rest);
+    team->range(begin, begin + share + (part < rest), thread, team->payload);
 }
 
-static void do_job(psc_team *team, int thread) {
-    if (team->range) {
-        do_range(team, thread);
-        return;
-    }
+static void do_tasks(psc_team *team, int thread) {
     for (;;) {
         int64_t task = atomic_fetch_add_explicit(&team->next_task, 1, memory_order_relaxed);
-        if (task >= team->n) break;
-        team->task(task, thread, team->payload);
+        if (task >= team->n_tasks) return;
+        if (team->range)
+            do_part(team, task, thread);
+        else
+            team->task(task, thread, team->payload);
     }
 }
 
-/* Waits for a generation other than seen; returns it. */
-static unsigned wait_for_job(psc_team *team, unsigned seen) {
+static uint64_t generation(uint64_t door) {
+    return door / GENERATION;
+}
+
+/* Waits for a generation other than seen. */
+static uint64_t wait_for_job(psc_team *team, uint64_t seen) {
     for (int i = 0; i < SPINS; i++) {
-        unsigned now = atomic_load_explicit(&team->generation, memory_order_acquire);
-        if (now != seen) return now;
+        uint64_t door = atomic_load_explicit(&team->door, memory_order_acquire);
+        if (generation(door) != seen) return door;
     }
     pthread_mutex_lock(&team->mutex);
     atomic_fetch_add(&team->sleepers, 1);
-    while (atomic_load(&team->generation) == seen) pthread_cond_wait(&team->wake, &team->mutex);
+    while (generation(atomic_load(&team->door)) == seen)
+        pthread_cond_wait(&team->wake, &team->mutex);
     atomic_fetch_sub(&team->sleepers, 1);
     pthread_mutex_unlock(&team->mutex);
-    return atomic_load_explicit(&team->generation, memory_order_acquire);
+    return atomic_load(&team->door);
 }
 
-static void publish(psc_team *team) {
-    atomic_store_explicit(&team->pending, team->active - 1, memory_order_relaxed);
-    atomic_fetch_add(&team->generation, 1);
+/* A new generation; the door is open unless it is only to say that the region ends. */
+static void publish(psc_team *team, bool open) {
+    uint64_t next = generation(atomic_load_explicit(&team->door, memory_order_relaxed)) + 1;
+    atomic_store(&team->door, next * GENERATION + (open ? OPEN : 0));
     if (atomic_load(&team->sleepers) == 0) return;
     pthread_mutex_lock(&team->mutex); /* a sleeper is either before its check or in the wait */
     pthread_cond_broadcast(&team->wake);
     pthread_mutex_unlock(&team->mutex);
 }
 
-static void work(psc_team *team, int thread, unsigned seen) {
+static void work(psc_team *team, int thread, uint64_t seen) {
     for (;;) {
-        seen = wait_for_job(team, seen);
-        bool quit = team->quit;
-        if (!quit) do_job(team, thread);
-        atomic_fetch_sub_explicit(&team->pending, 1, memory_order_release);
-        if (quit) return;
+        uint64_t door = wait_for_job(team, seen);
+        if (atomic_load(&team->quit)) return;
+        seen = generation(door);
+        while (generation(door) == seen && (door & OPEN)) {
+            if (!atomic_compare_exchange_weak(&team->door, &door, door + 1)) continue;
+            do_tasks(team, thread);
+            atomic_fetch_sub_explicit(&team->door, 1, memory_order_release);
+            break;
+        }
     }
 }
 
 void psc_team_run(psc_team *team, void (*body)(void *payload), void *payload) {
-    unsigned seen = atomic_load(&team->generation);
-    team->quit = false;
+    uint64_t seen = generation(atomic_load(&team->door));
+    atomic_store(&team->quit, false);
 #pragma omp parallel num_threads(team->n_threads)
     {
         int thread = omp_get_thread_num();
@@ -125,8 +141,8 @@ void psc_team_run(psc_team *team, void (*body)(void *payload), void *payload) {
         if (thread == 0) {
             team->active = omp_get_num_threads();
             body(payload);
-            team->quit = true;
-            if (team->active > 1) publish(team);
+            atomic_store(&team->quit, true);
+            publish(team, false);
         } else {
             work(team, thread, seen);
         }
@@ -135,45 +151,42 @@ void psc_team_run(psc_team *team, void (*body)(void *payload), void *payload) {
     team->active = 0;
 }
 
-/* Runs the job that is set, inside the region. */
-static void run_job(psc_team *team) {
-    /* One part is the caller's own affair: nobody is woken for it. */
-    if (team->active == 1 || team->n <= 1) {
-        int active = team->active;
-        team->active = 1;
-        do_job(team, 0);
-        team->active = active;
-        return;
-    }
-    publish(team);
-    do_job(team, 0);
-    for (int i = 0; atomic_load_explicit(&team->pending, memory_order_acquire) > 0; i++)
-        if (i >= CALLER_SPINS) sched_yield();
-}
-
-static void run_job_body(void *payload) {
-    run_job(payload);
-}
-
-static void start(psc_team *team, int64_t n, void *payload) {
-    team->n = n;
-    team->payload = payload;
+/* Runs the job that is set, inside the region. One task is the caller's own affair: nobody is woken
+ * for it. */
+static void run_job(void *payload) {
+    psc_team *team = payload;
+    if (team->range) team->n_tasks = team->n < team->active ? team->n : team->active;
     atomic_store_explicit(&team->next_task, 0, memory_order_relaxed);
+    bool alone = team->active == 1 || team->n_tasks == 1;
+    if (!alone) publish(team, true);
+    do_tasks(team, 0);
+    if (alone) return;
+    uint64_t door = atomic_fetch_and(&team->door, ~OPEN) & INSIDE;
+    for (int i = 0; door != 0; i++) {
+        if (i >= CALLER_SPINS) sched_yield();
+        door = atomic_load_explicit(&team->door, memory_order_acquire) & INSIDE;
+    }
+}
+
+static void start(psc_team *team, void *payload) {
+    team->payload = payload;
     if (team->active)
         run_job(team);
     else
-        psc_team_run(team, run_job_body, team);
+        psc_team_run(team, run_job, team);
 }
 
 void psc_team_for(psc_team *team, int64_t n, psc_team_range_fn fn, void *payload) {
     if (n <= 0) return;
     team->range = fn;
-    start(team, n, payload);
+    team->n = n;
+    start(team, payload);
 }
 
 void psc_team_tasks(psc_team *team, int64_t n, psc_team_task_fn fn, void *payload) {
     if (n <= 0) return;
     team->range = NULL;
     team->task = fn;
-    start(team, n, payload);
+    team->n_tasks = n;
+    start(team, payload);
 }
