@@ -15,26 +15,26 @@ static size_t tile_panels(size_t rows, size_t left) {
 
 static void f32_tile(float *sums, const tile_input *in, size_t rows, size_t panels) {
     if (panels == 4) {
-        tile(sums, in, 1, 4, PSC_DTYPE_F32, false, STREAM_AHEAD);
+        tile(sums, in, 1, 4, PSC_DTYPE_F32, false, STREAM_AHEAD, NULL);
     } else if (panels == 1) {
-        tile_rows(sums, in, rows, PSC_DTYPE_F32);
+        tile_rows(sums, in, rows, PSC_DTYPE_F32, NULL);
     } else if (rows == 3) {
-        tile(sums, in, 3, 2, PSC_DTYPE_F32, false, STREAM_AHEAD);
+        tile(sums, in, 3, 2, PSC_DTYPE_F32, false, STREAM_AHEAD, NULL);
     } else if (rows == 2) {
-        tile(sums, in, 2, 2, PSC_DTYPE_F32, false, STREAM_AHEAD);
+        tile(sums, in, 2, 2, PSC_DTYPE_F32, false, STREAM_AHEAD, NULL);
     } else {
-        tile(sums, in, 1, 2, PSC_DTYPE_F32, false, STREAM_AHEAD);
+        tile(sums, in, 1, 2, PSC_DTYPE_F32, false, STREAM_AHEAD, NULL);
     }
 }
 
 /* Goes on with the chains of one row. */
 static void f32_resume(float *sums, const tile_input *in, size_t panels) {
     if (panels == 4) {
-        tile(sums, in, 1, 4, PSC_DTYPE_F32, true, STREAM_AHEAD);
+        tile(sums, in, 1, 4, PSC_DTYPE_F32, true, STREAM_AHEAD, NULL);
     } else if (panels == 2) {
-        tile(sums, in, 1, 2, PSC_DTYPE_F32, true, STREAM_AHEAD);
+        tile(sums, in, 1, 2, PSC_DTYPE_F32, true, STREAM_AHEAD, NULL);
     } else {
-        tile(sums, in, 1, 1, PSC_DTYPE_F32, true, STREAM_AHEAD);
+        tile(sums, in, 1, 1, PSC_DTYPE_F32, true, STREAM_AHEAD, NULL);
     }
 }
 

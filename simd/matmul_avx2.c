@@ -73,7 +73,7 @@ ALWAYS_INLINE void stream_panels(
             .w = weights_at(m, panel, b.first, dtype),
             .panel_stride = m->k * PSC_LANES,
             .n = b.terms};
-        tile(sums, &in, rows, panels, dtype, false, STREAM_AHEAD);
+        tile(sums, &in, rows, panels, dtype, false, STREAM_AHEAD, NULL);
         close_tile(m, &b, sums, (size_t)panels * PSC_LANES, 0, (size_t)rows, panel * PSC_LANES);
     }
 }
@@ -116,15 +116,26 @@ ALWAYS_INLINE void panel_block(const psc_matmul *m, const block_position *b, siz
     tile_input in = {.ldx = m->ldx, .w = widened ? wide : w, .n = b->terms, .ahead = next};
     /* The tiles share the fetching of the next block. */
     in.ahead_step = (PSC_LANES * size + tiles - 1) / tiles;
+    size_t output = panel * PSC_LANES;
+    bool plain = m->y && !m->blocks && output + PSC_LANES <= m->out;
+    tile_total total = {
+        .ldy = m->ldy, .bias = b->last && m->bias ? m->bias + output : NULL, .add = b->index > 0};
     while (row < end) {
         size_t rows = tile_height(end - row);
         in.x = m->x + row * m->ldx + b->first;
-        if (widened) {
-            tile_rows(sums, &in, rows, PSC_DTYPE_F32);
+        if (plain) {
+            total.y = m->y + row * m->ldy + output;
+            if (widened)
+                tile_rows(NULL, &in, rows, PSC_DTYPE_F32, &total);
+            else
+                tile_rows(NULL, &in, rows, dtype, &total);
         } else {
-            tile_rows(sums, &in, rows, dtype);
+            if (widened)
+                tile_rows(sums, &in, rows, PSC_DTYPE_F32, NULL);
+            else
+                tile_rows(sums, &in, rows, dtype, NULL);
+            close_tile(m, b, sums, PSC_LANES, row, rows, output);
         }
-        close_tile(m, b, sums, PSC_LANES, row, rows, panel * PSC_LANES);
         in.ahead += b->terms * in.ahead_step;
         row += rows;
     }

@@ -59,12 +59,30 @@ typedef struct tile_input {
     size_t ahead_step;
 } tile_input;
 
+/* Where a tile's sums go when nothing but the total is wanted: y[rows][panels*16], row stride ldy.
+ * add: y holds the blocks before; bias (nullable) is added last. */
+typedef struct tile_total {
+    float *y;
+    size_t ldy;
+    const float *bias;
+    bool add;
+} tile_total;
+
+/* One accumulator into its place in y: (y + sum) + bias. */
+ALWAYS_INLINE void close_lane(const tile_total *to, __m256 sum, size_t row, size_t at) {
+    float *y = to->y + row * to->ldy + at;
+    if (to->add) sum = _mm256_add_ps(_mm256_loadu_ps(y), sum);
+    if (to->bias) sum = _mm256_add_ps(sum, _mm256_loadu_ps(to->bias + at));
+    _mm256_storeu_ps(y, sum);
+}
+
 /* sums[rows][panels*16] = the chain over n terms, from +0 or, on resume, from what is there.
  * rows, panels, dtype, resume and stream are constants at every call, so that each call is a kernel
  * of its own with 2*rows*panels accumulators (at most 12 of 16 registers). With stream each panel
- * is prefetched stream bytes ahead, else `ahead` is. */
+ * is prefetched stream bytes ahead, else `ahead` is. With `total` the sums go there instead,
+ * straight from the registers. */
 ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const int panels,
-    const psc_dtype dtype, const bool resume, const size_t stream) {
+    const psc_dtype dtype, const bool resume, const size_t stream, const tile_total *total) {
     __m256 acc[TILE_ROWS][2 * TILE_MAX_PANELS];
     const float *x = in->x;
     size_t ldx = in->ldx, n = in->n;
@@ -98,32 +116,35 @@ ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const
     }
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < 2 * panels; v++) {
-            _mm256_store_ps(sums + r * panels * PSC_LANES + v * 8, acc[r][v]);
+            if (total)
+                close_lane(total, acc[r][v], (size_t)r, (size_t)v * 8);
+            else
+                _mm256_store_ps(sums + r * panels * PSC_LANES + v * 8, acc[r][v]);
         }
     }
 }
 
-/* One panel by 1 to 6 rows. */
-ALWAYS_INLINE void tile_rows(
-    float *sums, const tile_input *in, size_t rows, const psc_dtype dtype) {
+/* One panel by 1 to 6 rows; total is null or, known to the compiler, not. */
+ALWAYS_INLINE void tile_rows(float *sums, const tile_input *in, size_t rows, const psc_dtype dtype,
+    const tile_total *total) {
     switch (rows) {
     case 6:
-        tile(sums, in, 6, 1, dtype, false, 0);
+        tile(sums, in, 6, 1, dtype, false, 0, total);
         break;
     case 5:
-        tile(sums, in, 5, 1, dtype, false, 0);
+        tile(sums, in, 5, 1, dtype, false, 0, total);
         break;
     case 4:
-        tile(sums, in, 4, 1, dtype, false, 0);
+        tile(sums, in, 4, 1, dtype, false, 0, total);
         break;
     case 3:
-        tile(sums, in, 3, 1, dtype, false, 0);
+        tile(sums, in, 3, 1, dtype, false, 0, total);
         break;
     case 2:
-        tile(sums, in, 2, 1, dtype, false, 0);
+        tile(sums, in, 2, 1, dtype, false, 0, total);
         break;
     default:
-        tile(sums, in, 1, 1, dtype, false, 0);
+        tile(sums, in, 1, 1, dtype, false, 0, total);
         break;
     }
 }
