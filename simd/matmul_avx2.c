@@ -14,9 +14,6 @@
 
 #define ROW_CHUNK 192
 #define FEW_ROWS 5
-/* From this many row tiles on a narrow block is widened once, into a buffer that stays in L1. */
-#define WIDEN_FROM_TILES 3
-#define WIDEN_TERMS 256
 /* How far a streamed panel is prefetched. */
 #define STREAM_AHEAD 2048
 
@@ -103,17 +100,10 @@ ALWAYS_INLINE void few_rows(const psc_matmul *m, size_t end, const psc_dtype dty
 ALWAYS_INLINE void panel_block(const psc_matmul *m, const block_position *b, size_t panel,
     size_t row, size_t end, const void *next, const psc_dtype dtype) {
     _Alignas(64) float sums[TILE_ROWS * PSC_LANES];
-    _Alignas(64) float wide[WIDEN_TERMS * PSC_LANES];
     size_t tiles = (end - row + TILE_ROWS - 1) / TILE_ROWS;
     size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
     const void *w = weights_at(m, panel, b->first, dtype);
-    bool widened = dtype != PSC_DTYPE_F32 && tiles >= WIDEN_FROM_TILES && b->terms <= WIDEN_TERMS;
-    if (widened) {
-        for (size_t i = 0; i < b->terms * PSC_LANES; i += 8) {
-            _mm256_store_ps(wide + i, load_weights(w, i, dtype));
-        }
-    }
-    tile_input in = {.ldx = m->ldx, .w = widened ? wide : w, .n = b->terms, .ahead = next};
+    tile_input in = {.ldx = m->ldx, .w = w, .n = b->terms, .ahead = next};
     /* The tiles share the fetching of the next block. */
     in.ahead_step = (PSC_LANES * size + tiles - 1) / tiles;
     size_t output = panel * PSC_LANES;
@@ -125,15 +115,9 @@ ALWAYS_INLINE void panel_block(const psc_matmul *m, const block_position *b, siz
         in.x = m->x + row * m->ldx + b->first;
         if (plain) {
             total.y = m->y + row * m->ldy + output;
-            if (widened)
-                tile_rows(NULL, &in, rows, PSC_DTYPE_F32, &total);
-            else
-                tile_rows(NULL, &in, rows, dtype, &total);
+            tile_rows(NULL, &in, rows, dtype, &total);
         } else {
-            if (widened)
-                tile_rows(sums, &in, rows, PSC_DTYPE_F32, NULL);
-            else
-                tile_rows(sums, &in, rows, dtype, NULL);
+            tile_rows(sums, &in, rows, dtype, NULL);
             close_tile(m, b, sums, PSC_LANES, row, rows, output);
         }
         in.ahead += b->terms * in.ahead_step;
