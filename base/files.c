@@ -34,7 +34,7 @@ static psc_status open_regular(int *fd, size_t *size, const char *path, psc_erro
 
 psc_status psc_map_file(psc_mapping *out, const char *path, psc_error *error) {
     int fd;
-    size_t size;
+    size_t size = 0;
     *out = (psc_mapping){0};
     psc_status status = open_regular(&fd, &size, path, error);
     if (status) return status;
@@ -57,7 +57,7 @@ void psc_unmap_file(psc_mapping *mapping) {
 psc_status psc_read_file(
     char **data, size_t *size, const char *path, size_t cap, psc_error *error) {
     int fd;
-    size_t length, done = 0;
+    size_t length = 0, done = 0;
     char *buffer = NULL;
     *data = NULL;
     *size = 0;

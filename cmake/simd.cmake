@@ -2,9 +2,17 @@
 # layer is made, in the same directory scope. An overlay of another architecture is not compiled.
 file(GLOB reference ${CMAKE_SOURCE_DIR}/simd/*_reference.c)
 file(GLOB avx2 ${CMAKE_SOURCE_DIR}/simd/*_avx2.c)
+file(GLOB neon ${CMAKE_SOURCE_DIR}/simd/*_neon.c)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set_source_files_properties(${reference} PROPERTIES COMPILE_OPTIONS "-mfma")
   set_source_files_properties(${avx2} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
 else()
   set_source_files_properties(${avx2} PROPERTIES HEADER_FILE_ONLY TRUE)
+endif()
+# NEON is in the base of aarch64 (arm64 on macOS). GCC's early scheduling gathers so many loads that
+# a tile's accumulators go through memory.
+if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|AARCH64|arm64|ARM64)$")
+  set_source_files_properties(${neon} PROPERTIES HEADER_FILE_ONLY TRUE)
+elseif(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  set_source_files_properties(${neon} PROPERTIES COMPILE_OPTIONS "-fno-schedule-insns")
 endif()

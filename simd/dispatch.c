@@ -39,6 +39,8 @@ uint32_t psc_isa_mask(void) {
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & EBX_AVX2) && f16c) {
         mask |= 1u << PSC_ISA_AVX2;
     }
+#elif defined(__aarch64__)
+    mask |= 1u << PSC_ISA_NEON; /* part of the base instruction set, f16 conversion too */
 #endif
     return mask;
 }
@@ -70,6 +72,13 @@ static const psc_kernels avx2_slots = {
 #undef PSC_KERNEL
     .matmul_tile_rows = {6, 6, 6},
 };
+#elif defined(__aarch64__)
+static const psc_kernels neon_slots = {
+#define PSC_KERNEL(name, arguments) .name = psc_##name##__neon,
+#include "kernels.def"
+#undef PSC_KERNEL
+    .matmul_tile_rows = {5, 5, 5},
+};
 #endif
 
 static void overlay(psc_kernels *table, const psc_kernels *slots) {
@@ -88,6 +97,8 @@ static void build(psc_kernels *table, psc_isa isa) {
     overlay(table, &reference_slots);
 #if defined(__x86_64__)
     if (isa == PSC_ISA_AVX2 || isa == PSC_ISA_AVX512) overlay(table, &avx2_slots);
+#elif defined(__aarch64__)
+    if (isa == PSC_ISA_NEON) overlay(table, &neon_slots);
 #endif
     table->matmul[PSC_DTYPE_F32] = table->matmul_f32;
     table->matmul[PSC_DTYPE_F16] = table->matmul_f16;
