@@ -10,7 +10,11 @@
 #include <arm_neon.h>
 
 /* Small loops over registers must be unrolled whole, or the accumulators go through memory. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define UNROLL _Pragma("GCC unroll 32")
+#endif
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 #define TILE_ROWS 5
