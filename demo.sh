@@ -13,7 +13,8 @@ if ! cmake --preset release -DPSC_BUILD_TESTS=OFF -DPSC_BUILD_BENCH=OFF >build.l
 fi
 rm -f build.log
 
-text=${1:-"\"Elementary, my dear Watson,\" said Mr. Sherlock"}
+# A name that no book has: only its first use in the sentence can tell how it ends.
+text=${1:-"There was once a giant named Grumbold. Nobody in the village had ever seen Grumb"}
 echo
 echo "\$ pythiascope analyze --text '$text'"
 build/release/pythiascope analyze --text "$text"

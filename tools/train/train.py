@@ -287,7 +287,7 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--corpus", required=True)
     ap.add_argument("--out", required=True)
-    ap.add_argument("--minutes", type=float, default=90)
+    ap.add_argument("--minutes", type=float, default=90, help="0: only measure the losses of --init")
     ap.add_argument("--batch", type=int, default=32)
     ap.add_argument("--window", type=int, default=256)
     ap.add_argument("--repeat-share", type=float, default=0.2, help="windows that repeat their own text")
@@ -367,7 +367,18 @@ def main():
     step, began = 0, time.time()
     before = {k: history[-1][k] for k in ("step", "tokens", "seconds")} if history else \
         {"step": 0, "tokens": 0, "seconds": 0.0}
-    while True:
+
+    def record(step, train_loss):
+        first, second = induction_loss(model, torch.Generator().manual_seed(2))
+        history.append({"step": before["step"] + step,
+                        "tokens": before["tokens"] + step * args.batch * args.window,
+                        "train_loss": train_loss, "held_out_loss": held_out_loss(), "induction_first": first,
+                        "induction_second": second, "seconds": before["seconds"] + time.time() - began})
+        print(json.dumps(history[-1]), flush=True)
+        save_model(args.out, model, vocab, merges, history)
+
+    train_loss = None
+    while args.minutes > 0:
         done = step / args.steps if args.steps else (time.time() - began) / (60 * args.minutes)
         if done >= 1:
             break
@@ -383,15 +394,10 @@ def main():
                 group["lr"] = lr
             optimiser.step()
         step += 1
+        train_loss = loss.item()
         if step % 100 == 0:
-            first, second = induction_loss(model, torch.Generator().manual_seed(2))
-            history.append({"step": before["step"] + step,
-                            "tokens": before["tokens"] + step * args.batch * args.window,
-                            "train_loss": loss.item(), "held_out_loss": held_out_loss(), "induction_first": first,
-                            "induction_second": second, "seconds": before["seconds"] + time.time() - began})
-            print(json.dumps(history[-1]), flush=True)
-            save_model(args.out, model, vocab, merges, history)
-    save_model(args.out, model, vocab, merges, history)
+            record(step, train_loss)
+    record(step, train_loss)
 
 
 if __name__ == "__main__":
