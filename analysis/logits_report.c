@@ -24,7 +24,8 @@ static const char *with_commas(int64_t number, char out[32]) {
     return out;
 }
 
-/* The text's last bytes up to a row's end, cut at a character, white space made plain. */
+/* The text's last bytes up to a row's end, cut at a word or else a character, white space made
+ * plain. */
 static void text_before(const logits_run *run, const psc_row *row, char *out, size_t size) {
     uint64_t bytes = 0;
     const char *text = run->host->text(run->context, &bytes);
@@ -32,6 +33,8 @@ static void text_before(const logits_run *run, const psc_row *row, char *out, si
     if (!text || row->end > bytes || row->end == 0) return;
     const uint64_t most = 40;
     uint64_t begin = row->end > most ? row->end - most : 0;
+    const char *space = begin ? memchr(text + begin, ' ', (size_t)(row->end - begin) / 2) : NULL;
+    if (space) begin = (uint64_t)(space + 1 - text);
     while (begin < row->end && ((unsigned char)text[begin] & 0xc0) == 0x80) begin++;
     size_t n = 0;
     const char *dots = begin ? "\u2026" : "";
