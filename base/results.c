@@ -41,6 +41,28 @@ static void item_free(psc_result_item *item) {
     free(item->bars.values);
 }
 
+static void drop_spare(psc_results *results) {
+    for (int i = 0; i < results->n_spare; i++) free(results->spare[i].data);
+    free(results->spare);
+    results->spare = NULL;
+    results->n_spare = 0;
+}
+
+/* Memory of exactly so many bytes from the run before; without any, that memory is given up first.
+ */
+static void *array_memory(psc_results *results, uint64_t bytes) {
+    for (int i = 0; i < results->n_spare; i++) {
+        void *data = results->spare[i].data;
+        if (!data || results->spare[i].bytes != bytes) continue;
+        results->spare[i].data = NULL;
+        return data;
+    }
+    drop_spare(results);
+    void *data = NULL;
+    if (posix_memalign(&data, 64, bytes ? (size_t)bytes : 64) != 0) return NULL;
+    return data;
+}
+
 void psc_results_clear(psc_results *results) {
     json_decref(results->head);
     for (int i = 0; i < results->n_sections; i++) {
@@ -51,17 +73,15 @@ void psc_results_clear(psc_results *results) {
         json_decref(section->json);
     }
     free(results->sections);
-    for (int i = 0; i < results->n_arrays; i++) {
-        free(results->arrays[i].name);
-        free(results->arrays[i].data);
-    }
-    free(results->arrays);
-    memset(results, 0, sizeof *results);
+    drop_spare(results);
+    for (int i = 0; i < results->n_arrays; i++) free(results->arrays[i].name);
+    *results = (psc_results){.spare = results->arrays, .n_spare = results->n_arrays};
 }
 
 void psc_results_close(psc_results **results) {
     if (!results || !*results) return;
     psc_results_clear(*results);
+    drop_spare(*results);
     free(*results);
     *results = NULL;
 }
@@ -125,8 +145,8 @@ psc_result_array *psc_results_array(psc_results *results, const char *name, psc_
     array.name = copy_text(name);
     psc_result_array *arrays = grow(results->arrays, results->n_arrays, sizeof *arrays);
     if (arrays) results->arrays = arrays;
-    if (!arrays || !array.name ||
-        posix_memalign(&array.data, 64, array.bytes ? (size_t)array.bytes : 64) != 0) {
+    if (arrays && array.name) array.data = array_memory(results, array.bytes);
+    if (!array.data) {
         free(array.name);
         psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for array '%s' of %llu bytes", name,
             (unsigned long long)array.bytes);

@@ -50,11 +50,14 @@ typedef struct psc_results {
     int n_sections;
     psc_result_array *arrays; /* all plugins' and captures */
     int n_arrays;
+    psc_result_array *spare; /* memory of the run before, for arrays of the same size */
+    int n_spare;
 } psc_results;
 
 psc_status psc_results_open(psc_results **out, psc_error *error);
 void psc_results_close(psc_results **results);
-/* Drops sections, arrays and head. */
+/* Drops sections, arrays and head. The arrays' memory, already touched, is kept for a next run that
+ * asks for the same sizes, until one asks for another. */
 void psc_results_clear(psc_results *results);
 
 /* A new section; null when out of memory. The pointer is valid until the next call. */
