@@ -1,7 +1,8 @@
-/* What a decomposition costs: `logits` with one fixed target at the neuron level over all positions
- * against the plain pass that computes the same rows and the same logits, interleaved in one run.
+/* What a decomposition costs: `logits` with one fixed target at the neuron level over all
+ * positions, or another plugin, against the plain pass that computes the same rows and the same
+ * logits, interleaved in one run.
  *
- *   decompose MODEL_FOLDER [ROWS [REPETITIONS [THREADS [LEVEL]]]]
+ *   decompose MODEL_FOLDER [ROWS [REPETITIONS [THREADS [PLUGIN[:key=value,...]]]]]
  *
  * Prints the median of each, the ratio of the medians, and the quartiles of the paired ratios.
  * Nothing is written to files. */
@@ -52,7 +53,8 @@ static double time_run(psc_session *session, const psc_input *input) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        fprintf(stderr, "usage: decompose MODEL [ROWS [REPETITIONS [THREADS [LEVEL]]]]\n");
+        fprintf(
+            stderr, "usage: decompose MODEL [ROWS [REPETITIONS [THREADS [PLUGIN[:OPTIONS]]]]]\n");
         return 2;
     }
     int rows = argc > 2 ? atoi(argv[2]) : 128, repetitions = argc > 3 ? atoi(argv[3]) : 21;
@@ -70,10 +72,12 @@ int main(int argc, char **argv) {
     for (int i = 0; i < 2; i++)
         check(psc_session_observe(both[i], PSC_HOOK_LOGITS, NULL, ignore_logits, both, &error),
             &error);
-    char plugin[64];
-    snprintf(plugin, sizeof plugin, "level=%s,rows=all", argc > 5 ? argv[5] : "neuron");
+    char plugin[256];
+    snprintf(plugin, sizeof plugin, "%s", argc > 5 ? argv[5] : "logits:level=neuron,rows=all");
+    char *colon = strchr(plugin, ':');
+    if (colon) *colon = '\0';
     check(psc_session_target(watched, "#11", &error), &error);
-    check(psc_session_plugin(watched, "logits", plugin, &error), &error);
+    check(psc_session_plugin(watched, plugin, colon ? colon + 1 : NULL, &error), &error);
 
     psc_token *tokens = calloc((size_t)rows, sizeof *tokens);
     double *times[3];
@@ -90,9 +94,9 @@ int main(int argc, char **argv) {
     }
     double a = quantile(times[0], repetitions, 0.5), b = quantile(times[1], repetitions, 0.5);
     printf("%d layers, d_model %d, d_vocab %d, %d rows, %d threads, %s: plain %.2f ms, "
-           "logits %s %.2f ms, ratio of medians %.3f, paired quartiles %.3f %.3f %.3f\n",
+           "%s(%s) %.2f ms, ratio of medians %.3f, paired quartiles %.3f %.3f %.3f\n",
         info->n_layers, info->d_model, info->d_vocab, rows, psc_session_threads(plain),
-        psc_session_isa(plain), 1e3 * a, plugin, 1e3 * b, b / a,
+        psc_session_isa(plain), 1e3 * a, plugin, colon ? colon + 1 : "", 1e3 * b, b / a,
         quantile(times[2], repetitions, 0.25), quantile(times[2], repetitions, 0.5),
         quantile(times[2], repetitions, 0.75));
     for (int i = 0; i < 3; i++) free(times[i]);

@@ -215,7 +215,9 @@ typedef struct psc_host {
     void (*erf)(psc_context *, int64_t n, float *y, const float *x);
     void (*log)(psc_context *, int64_t n, double *y, const double *x);
     double (*log_sum_exp)(psc_context *, int64_t n, const float *x);
-    /* fn over 0..n-1 in contiguous parts, one a thread, on the caller's team; returns when done. */
+    /* fn over 0..n-1 in contiguous parts, at most one for each thread of the team and the same at
+     * every call with this n; a part is taken by whichever thread is free. Returns when all are
+     * done. */
     void (*parallel_for)(psc_context *, int64_t n, psc_range_fn fn, void *payload);
 
     /* Zeroed memory, 64-byte aligned, freed by the host: with the run, or with the instance. Null
