@@ -22,8 +22,7 @@ static size_t padded(size_t n) {
     return (n + PSC_LANES - 1) / PSC_LANES * PSC_LANES + PSC_LANES;
 }
 
-float *psc_forward_grow(psc_forward *f, psc_grown *grown, size_t floats, psc_error *error) {
-    (void)f;
+float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error) {
     if (grown->floats >= floats) return grown->data;
     psc_aligned_free(grown->data);
     grown->floats = 0;
@@ -68,10 +67,11 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
         if (!*buffers[i].to) status = PSC_ERROR_MEMORY;
     }
     f->n_keys = calloc(rows, sizeof *f->n_keys);
+    f->logit_rows = calloc(rows, sizeof *f->logit_rows);
     f->scratch_floats = PSC_ATTENTION_TILE * (cache->capacity + PSC_LANES);
     f->scratch =
         psc_aligned_alloc((size_t)psc_team_threads(team) * f->scratch_floats * sizeof(float));
-    if (status != PSC_OK || !f->n_keys || !f->scratch) {
+    if (status != PSC_OK || !f->n_keys || !f->logit_rows || !f->scratch) {
         psc_forward_close(&f);
         return psc_fail(error, PSC_ERROR_MEMORY, "no memory for chunks of %d rows", (int)chunk);
     }
@@ -84,9 +84,10 @@ void psc_forward_close(psc_forward **out) {
     if (!f) return;
     float *buffers[] = {f->x, f->normalized, f->y1, f->y2, f->q, f->k, f->v, f->z, f->attn, f->mlp,
         f->post, f->mean, f->scale, f->scratch, f->pre.data, f->result.data, f->scores.data,
-        f->logits.data, f->rows_out.data};
+        f->logits.data};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) psc_aligned_free(buffers[i]);
     free(f->n_keys);
+    free(f->logit_rows);
     free(f);
     *out = NULL;
 }
@@ -106,7 +107,7 @@ static psc_status show(psc_forward *f, psc_point point, float *data, size_t widt
     return psc_forward_show(f, point, &view);
 }
 
-static psc_status show_heads(psc_forward *f, psc_point point, float *data) {
+psc_status psc_forward_show_heads(psc_forward *f, psc_point point, float *data) {
     if (!psc_forward_wants(f, point)) return PSC_OK;
     psc_view view = {data, 3, {f->n_rows, (int64_t)f->heads, (int64_t)f->d_head},
         {(int64_t)f->ld_n, (int64_t)f->d_head, 1}};
@@ -238,9 +239,9 @@ static psc_status attention_inputs(psc_forward *f, const psc_layer *layer) {
         all.jobs[i] =
             job(f, &layer->matrix[PSC_W_Q + i], to[i], f->ld_n, f->y1, f->ld_n, (size_t)f->n_rows);
     run_jobs(f, &all);
-    psc_status status = show_heads(f, PSC_HOOK_Q, f->q);
-    if (status == PSC_OK) status = show_heads(f, PSC_HOOK_K, f->k);
-    if (status == PSC_OK) status = show_heads(f, PSC_HOOK_V, f->v);
+    psc_status status = psc_forward_show_heads(f, PSC_HOOK_Q, f->q);
+    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_K, f->k);
+    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_V, f->v);
     return status;
 }
 
@@ -263,7 +264,7 @@ static psc_status attention_output(psc_forward *f, const psc_layer *layer) {
         return show(f, PSC_HOOK_ATTN_OUT, f->attn, f->n, f->ld_n);
     }
     size_t floats = (size_t)f->n_rows * f->heads * f->n;
-    float *result = psc_forward_grow(f, &f->result, floats, f->error);
+    float *result = psc_forward_grow(&f->result, floats, f->error);
     if (!result) return PSC_ERROR_MEMORY;
     all.jobs[0].m.blocks = result;
     all.jobs[0].m.ld_row = f->heads * f->n;
@@ -292,7 +293,7 @@ static psc_status mlp(psc_forward *f, const psc_layer *layer) {
         job(f, &layer->matrix[PSC_W_IN], f->post, f->ld_m, f->y2, f->ld_n, (size_t)f->n_rows);
     psc_status status = PSC_OK;
     if (psc_forward_wants(f, PSC_HOOK_MLP_PRE)) {
-        float *pre = psc_forward_grow(f, &f->pre, (size_t)f->n_rows * f->ld_m, f->error);
+        float *pre = psc_forward_grow(&f->pre, (size_t)f->n_rows * f->ld_m, f->error);
         if (!pre) return PSC_ERROR_MEMORY;
         all.jobs[0].m.y = pre;
         run_jobs(f, &all);
@@ -343,7 +344,7 @@ static psc_status run_layer(psc_forward *f) {
         status = layer_norm(f, &layer->ln1, f->y1, PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED);
     if (status == PSC_OK) status = attention_inputs(f, layer);
     if (status == PSC_OK) status = psc_forward_attention(f);
-    if (status == PSC_OK) status = show_heads(f, PSC_HOOK_Z, f->z);
+    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_Z, f->z);
     if (status == PSC_OK) status = attention_output(f, layer);
     if (status == PSC_OK && !parallel) {
         psc_team_for(f->team, f->n_rows, residual_attn, f);
@@ -369,9 +370,8 @@ static void embed_rows(int64_t begin, int64_t end, int thread, void *payload) {
 /* Logits of the rows that are wanted, shown as one event and handed to the sink. */
 static psc_status logits(psc_forward *f, const psc_logits_sink *sink) {
     const psc_packed *w = &f->model->unembed;
-    size_t chosen = 0, rows_floats = (size_t)f->n_rows * sizeof(psc_row) / sizeof(float) + 1;
-    psc_row *rows = (psc_row *)psc_forward_grow(f, &f->rows_out, rows_floats, f->error);
-    if (!rows) return PSC_ERROR_MEMORY;
+    psc_row *rows = f->logit_rows;
+    size_t chosen = 0;
     for (int32_t r = 0; r < f->n_rows; r++) {
         bool wanted = sink && sink->wanted && sink->wanted[r];
         if (!wanted && !psc_registry_wants_row(f->registry, PSC_HOOK_LOGITS, -1, &f->rows[r]))
@@ -382,7 +382,7 @@ static psc_status logits(psc_forward *f, const psc_logits_sink *sink) {
     }
     if (chosen == 0) return PSC_OK;
     size_t ld = padded(w->out);
-    float *z = psc_forward_grow(f, &f->logits, chosen * ld, f->error);
+    float *z = psc_forward_grow(&f->logits, chosen * ld, f->error);
     if (!z) return PSC_ERROR_MEMORY;
     matmul_jobs all = {.n = 1};
     all.jobs[0] = job(f, w, z, ld, f->y1, f->ld_n, chosen);

@@ -124,7 +124,7 @@ static psc_status watched(attention_job *job, int64_t tasks) {
     for (int32_t r = 0; r < f->n_rows; r++)
         if ((size_t)f->n_keys[r] > keys) keys = (size_t)f->n_keys[r];
     job->ld_keys = keys;
-    job->scores = psc_forward_grow(f, &f->scores, (size_t)f->n_rows * f->heads * keys, f->error);
+    job->scores = psc_forward_grow(&f->scores, (size_t)f->n_rows * f->heads * keys, f->error);
     if (!job->scores) return PSC_ERROR_MEMORY;
     psc_view view = {job->scores, 3, {f->n_rows, (int64_t)f->heads, (int64_t)keys},
         {(int64_t)(f->heads * keys), (int64_t)keys, 1}};
@@ -148,17 +148,10 @@ static psc_status watched(attention_job *job, int64_t tasks) {
     return PSC_OK;
 }
 
-static psc_status show_rotated(psc_forward *f, psc_point point, float *data) {
-    if (!psc_forward_wants(f, point)) return PSC_OK;
-    psc_view view = {data, 3, {f->n_rows, (int64_t)f->heads, (int64_t)f->d_head},
-        {(int64_t)f->ld_n, (int64_t)f->d_head, 1}};
-    return psc_forward_show(f, point, &view);
-}
-
 psc_status psc_forward_attention(psc_forward *f) {
     psc_team_for(f->team, f->n_rows, rotate_rows, f);
-    psc_status status = show_rotated(f, PSC_HOOK_ROT_Q, f->q);
-    if (status == PSC_OK) status = show_rotated(f, PSC_HOOK_ROT_K, f->k);
+    psc_status status = psc_forward_show_heads(f, PSC_HOOK_ROT_Q, f->q);
+    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_ROT_K, f->k);
     if (status != PSC_OK) return status;
     psc_team_tasks(f->team, (int64_t)f->heads, store_head, f);
     attention_job job = {.f = f, .step = STEP_ALL, .scale = (float)(1.0 / sqrt((double)f->d_head))};

@@ -31,7 +31,8 @@ struct psc_forward {
     int32_t *n_keys;                                              /* [chunk] position + 1 */
     float *scratch; /* [threads, scratch_floats] scores of one task */
     size_t scratch_floats;
-    psc_grown pre, result, scores, logits, rows_out;
+    psc_grown pre, result, scores, logits;
+    psc_row *logit_rows; /* [chunk] whose logits are computed */
 
     /* the chunk that runs */
     const psc_row *rows;
@@ -40,9 +41,11 @@ struct psc_forward {
 };
 
 /* Memory of at least so many floats, contents lost on growth; null after setting error. */
-float *psc_forward_grow(psc_forward *f, psc_grown *grown, size_t floats, psc_error *error);
+float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error);
 bool psc_forward_wants(const psc_forward *f, psc_point point);
 psc_status psc_forward_show(psc_forward *f, psc_point point, const psc_view *view);
+/* Shows [R, H, D] of row stride ld_n, when somebody wants it. */
+psc_status psc_forward_show_heads(psc_forward *f, psc_point point, float *data);
 
 /* q, k, v -> z, with rotary, the cache, scores and pattern (forward_attention.c). */
 psc_status psc_forward_attention(psc_forward *f);
