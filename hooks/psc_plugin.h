@@ -169,6 +169,66 @@ typedef enum psc_component_kind {
 
 typedef enum psc_element { PSC_F32 = 0, PSC_F64 = 1, PSC_I32 = 2 } psc_element;
 
+/* What a run is for. Only plugins whose `phases` is set see runs of PSC_PHASE_SOURCE and
+ * PSC_PHASE_BASE; every plugin sees the others. */
+typedef enum psc_phase {
+    PSC_PHASE_ONLY = 0,   /* an ordinary run */
+    PSC_PHASE_SOURCE = 1, /* another prompt, whose values will be put into the changed run */
+    PSC_PHASE_BASE = 2,   /* the prompt unchanged; editors must not edit */
+    PSC_PHASE_CHANGED = 3 /* the prompt with the changes */
+} psc_phase;
+
+/* --- accumulation over documents -------------------------------------------------------------
+ * An accumulator is n slots under a name. The host holds it, merges it, saves and loads it, so that
+ * any split, order or resumption gives the same bits. Each sequence's partial is added once. */
+typedef enum psc_accumulate {
+    PSC_ACCUMULATE_SUM = 0,   /* partials in f64, rounded once to 128-bit fixed point, grid 2^-40 */
+    PSC_ACCUMULATE_COUNT = 1, /* whole numbers >= 0, as 64-bit integers */
+    PSC_ACCUMULATE_MIN = 2,   /* f64; +inf before the first */
+    PSC_ACCUMULATE_MAX = 3,   /* f64; -inf before the first */
+    PSC_ACCUMULATE_TOP = 4    /* the k largest values of each slot, with the rows they came from */
+} psc_accumulate;
+
+/* Where one of a slot's largest values was seen. */
+#define PSC_TOP_BEFORE 12 /* tokens kept before the row */
+#define PSC_TOP_AFTER 4   /* and after it */
+typedef struct psc_top {
+    double value;
+    int64_t document; /* its number in the corpus; ties go to the lower document, then position */
+    int32_t position; /* of the row in its document, in tokens */
+    int32_t tokens[PSC_TOP_BEFORE + 1 + PSC_TOP_AFTER]; /* around the row; -1 outside the window */
+} psc_top;
+
+/* --- variants: the run again, with changes ---------------------------------------------------- */
+typedef enum psc_change_kind {
+    PSC_CHANGE_SCALE = 0, /* value * alpha; 0 ablates */
+    PSC_CHANGE_SET = 1,   /* value = values */
+    PSC_CHANGE_ADD = 2,   /* value + alpha * values, one fused multiply-add */
+    PSC_CHANGE_CUT = 3    /* the score of `key` = -inf (PSC_HOOK_ATTN_SCORES) */
+} psc_change_kind;
+
+/* What an editor would do at one point, on rows row_begin <= position < row_end of one sequence. */
+typedef struct psc_change {
+    uint32_t struct_size;
+    int32_t kind;         /* psc_change_kind */
+    int32_t point, layer; /* psc_point; -1 where there is none */
+    int32_t sequence, row_begin, row_end;
+    int32_t head; /* of points with an H axis; -1: all */
+    int32_t key;  /* PSC_CHANGE_CUT: the key's position */
+    float alpha;
+    const float *values; /* [rows, width]: the width of the head where one is named */
+} psc_change;
+
+typedef struct psc_variant {
+    uint32_t struct_size;
+    int32_t n_changes;
+    const psc_change *changes;
+} psc_variant;
+
+/* The logits of one variant's rows; the event lives during the call. Variants come in ascending
+ * order, each once. */
+typedef int (*psc_variant_fn)(int32_t variant, const psc_event *logits, void *payload);
+
 typedef struct psc_context psc_context; /* one plugin instance, opaque */
 typedef void (*psc_range_fn)(int64_t begin, int64_t end, int32_t thread, void *payload);
 
@@ -266,6 +326,32 @@ typedef struct psc_host {
 
     /* Nonzero when anybody edits this point in this run. Complete from the first event on. */
     int (*has_editor)(psc_context *, psc_point);
+
+    /* What this run is for: psc_phase. */
+    int (*phase)(psc_context *);
+
+    /* Nonzero when the session's runs are documents of a corpus: arrays over a run's rows are not
+     * made then, partials are given to accumulators, and report comes once, after the last. Then
+     * there is no run: rows is empty. */
+    int (*accumulating)(psc_context *);
+    /* From open. n slots; k: entries of a slot of PSC_ACCUMULATE_TOP, else 0. A handle >= 0, or -1
+     * after setting the error. */
+    int (*accumulator)(psc_context *, const char *name, psc_accumulate kind, int64_t n, int32_t k);
+    /* From run_end of a run that went well: one sequence's partial for slots begin..begin+n-1.
+     * A sum that is not finite or overflows is an error. */
+    int (*accumulate)(psc_context *, int handle, int64_t begin, int64_t n, const double *partial);
+    int (*accumulate_top)(psc_context *, int handle, int64_t slot, double value, const psc_row *);
+    /* The totals so far; a top's entries, largest first: returns how many. */
+    int (*accumulated)(psc_context *, int handle, int64_t begin, int64_t n, double *out);
+    int32_t (*accumulated_top)(psc_context *, int handle, int64_t slot, psc_top *out);
+
+    /* Variants of the run. prepare_variants, from run_begin, keeps what they start from; variants,
+     * from run_end, computes each as a run with such editors would, to the bit, but only the layers
+     * and rows that change. logit_rows: psc_rows_mode, ALL (from the first changed row on) or LAST.
+     */
+    int (*prepare_variants)(psc_context *);
+    int (*variants)(psc_context *, int32_t n, const psc_variant *variants, int32_t logit_rows,
+        psc_variant_fn fn, void *payload);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */
@@ -291,7 +377,7 @@ typedef struct psc_plugin {
     int (*run_begin)(psc_context *, void *state);
     /* status: 0, or why the run failed; results are dropped then. */
     int (*run_end)(psc_context *, void *state, int status);
-    /* For accumulation over documents; a host of this version does not call them. */
+    /* Reserved: what is accumulated over documents is the host's (accumulator). Null. */
     int (*merge)(psc_context *, void *state, const void *other);
     int (*save)(psc_context *, void *state, const char *path);
     int (*load)(psc_context *, void *state, const char *path);
@@ -301,6 +387,7 @@ typedef struct psc_plugin {
     /* For people: the hook points that it may ask for, by their names in PSC_POINTS, separated by
      * spaces. May be null, and absent where struct_size ends before it. */
     const char *points;
+    int32_t phases; /* nonzero: sees runs of every phase (psc_phase) */
 } psc_plugin;
 
 typedef const psc_plugin *(*psc_plugin_entry_fn)(void);
