@@ -373,7 +373,7 @@ static psc_status logits(psc_forward *f, const psc_logits_sink *sink) {
     psc_row *rows = f->logit_rows;
     size_t chosen = 0;
     for (int32_t r = 0; r < f->n_rows; r++) {
-        bool wanted = sink && sink->wanted && sink->wanted[r];
+        bool wanted = sink->wanted && sink->wanted[r];
         if (!wanted && !psc_registry_wants_row(f->registry, PSC_HOOK_LOGITS, -1, &f->rows[r]))
             continue;
         if (chosen != (size_t)r)
@@ -392,30 +392,43 @@ static psc_status logits(psc_forward *f, const psc_logits_sink *sink) {
     if (psc_registry_wants(f->registry, PSC_HOOK_LOGITS, -1, rows, (int32_t)chosen))
         status = psc_registry_deliver(
             f->registry, PSC_HOOK_LOGITS, -1, rows, (int32_t)chosen, &view, f->error);
-    if (status != PSC_OK || !sink || !sink->wanted) return status;
+    if (status != PSC_OK || !sink->wanted) return status;
     for (size_t i = 0; i < chosen; i++)
         if (sink->wanted[rows[i].index - f->rows[0].index])
             sink->take(rows[i].index, z + i * ld, sink->payload);
     return PSC_OK;
 }
 
-psc_status psc_forward_chunk(psc_forward *f, const psc_row *rows, int32_t n_rows,
-    const psc_logits_sink *sink, psc_error *error) {
+/* x: the embedding, or the residual that the pass was given. */
+static psc_status first_residual(psc_forward *f, const psc_pass *pass) {
+    if (!pass->resid) {
+        psc_team_for(f->team, f->n_rows, embed_rows, f);
+        return show(f, PSC_HOOK_EMBED, f->x, f->n, f->ld_n);
+    }
+    for (size_t r = 0; r < (size_t)f->n_rows; r++)
+        memcpy(f->x + r * f->ld_n, pass->resid + r * f->n, f->n * sizeof(float));
+    return PSC_OK;
+}
+
+psc_status psc_forward_chunk(
+    psc_forward *f, const psc_row *rows, int32_t n_rows, const psc_pass *pass, psc_error *error) {
+    int32_t n_layers = (int32_t)f->model->config.n_layers;
+    assert(pass->first_layer >= 0 && pass->first_layer <= n_layers);
+    assert(pass->resid || pass->first_layer == 0);
     f->rows = rows;
     f->n_rows = n_rows;
     f->error = error;
     f->layer = -1;
     for (int32_t r = 0; r < n_rows; r++) f->n_keys[r] = rows[r].position + 1;
-    psc_team_for(f->team, n_rows, embed_rows, f);
-    psc_status status = show(f, PSC_HOOK_EMBED, f->x, f->n, f->ld_n);
-    for (size_t l = 0; l < f->model->config.n_layers && status == PSC_OK; l++) {
-        f->layer = (int32_t)l;
+    psc_status status = first_residual(f, pass);
+    for (int32_t l = pass->first_layer; l < n_layers && status == PSC_OK; l++) {
+        f->layer = l;
         status = run_layer(f);
     }
     f->layer = -1;
     if (status == PSC_OK)
         status = layer_norm(
             f, &f->model->ln_final, f->y1, PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_LN_FINAL_NORMALIZED);
-    if (status == PSC_OK) status = logits(f, sink);
+    if (status == PSC_OK) status = logits(f, &pass->sink);
     return status;
 }

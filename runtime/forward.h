@@ -24,9 +24,20 @@ typedef struct psc_logits_sink {
     void *payload;
 } psc_logits_sink;
 
+/* Where a pass begins and what becomes of its logits. Zeroed: from the embedding, to nobody. */
+typedef struct psc_pass {
+    int32_t
+        first_layer;    /* 0..n_layers; the layers before it are skipped, their cache is not read */
+    const float *resid; /* [n_rows, N] contiguous: hook_resid_pre of first_layer (of the final norm
+                           when first_layer is n_layers); null only with first_layer 0, and then it
+                           is the embedding */
+    psc_logits_sink sink;
+} psc_pass;
+
 /* rows: ordered by (sequence, position), each sequence's first position its length so far or
- * following the row before; K and V go into the cache. */
+ * following the row before; K and V go into the cache. A pass that begins at a later layer gives
+ * the bits of a whole one whose residual there and whose cache from there on were the same. */
 psc_status psc_forward_chunk(psc_forward *forward, const psc_row *rows, int32_t n_rows,
-    const psc_logits_sink *sink, psc_error *error);
+    const psc_pass *pass, psc_error *error);
 
 #endif

@@ -6,6 +6,7 @@
 #include "kernels.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_layers,
     int32_t n_heads, int32_t d_head, int32_t capacity, psc_error *error) {
@@ -64,4 +65,21 @@ void psc_kv_cache_put(psc_kv_cache *cache, int32_t sequence, int32_t layer, int3
     float *values = psc_kv_cache_values(cache, sequence, layer, head) + at * PSC_LANES;
     size_t panel = cache->capacity * PSC_LANES;
     for (size_t d = 0; d < d_head; d++) values[d / PSC_LANES * panel + d % PSC_LANES] = value[d];
+}
+
+void psc_kv_cache_copy(psc_kv_cache *cache, int32_t to_sequence, int32_t from_sequence,
+    int32_t n_positions, int32_t first_layer) {
+    if (to_sequence == from_sequence) return;
+    size_t lanes = PSC_LANES, rounded = ((size_t)n_positions + lanes - 1) / lanes * lanes;
+    size_t panel = cache->capacity * lanes;
+    for (int32_t l = first_layer; l < cache->n_layers; l++)
+        for (int32_t h = 0; h < cache->n_heads; h++) {
+            memcpy(psc_kv_cache_keys(cache, to_sequence, l, h),
+                psc_kv_cache_keys(cache, from_sequence, l, h),
+                rounded * (size_t)cache->d_head * sizeof(float));
+            float *to = psc_kv_cache_values(cache, to_sequence, l, h);
+            const float *from = psc_kv_cache_values(cache, from_sequence, l, h);
+            for (size_t at = 0; at < cache->values_size; at += panel)
+                memcpy(to + at, from + at, (size_t)n_positions * lanes * sizeof(float));
+        }
 }

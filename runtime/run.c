@@ -127,8 +127,8 @@ static void run_chunks(void *payload) {
     psc_session *s = p->s;
     for (int32_t r = 0; r < s->n_rows && p->status == PSC_OK; r += s->options.chunk) {
         int32_t n = s->n_rows - r < s->options.chunk ? s->n_rows - r : s->options.chunk;
-        psc_logits_sink sink = {p->wanted ? p->wanted + r : NULL, take_logits, s};
-        p->status = psc_forward_chunk(s->forward, s->rows + r, n, &sink, p->error);
+        psc_pass one = {.sink = {p->wanted ? p->wanted + r : NULL, take_logits, s}};
+        p->status = psc_forward_chunk(s->forward, s->rows + r, n, &one, p->error);
         if (p->status == PSC_OK) p->status = report_progress(s, r + n, p->error);
     }
     psc_captures_end(s);
