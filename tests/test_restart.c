@@ -5,6 +5,8 @@
 #include "session.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +34,14 @@ static void pass_body(void *payload) {
     r->status = psc_forward_chunk(r->session->forward, r->rows, r->n_rows, &r->pass, &r->error);
 }
 
+/* Whatever is read of a sequence without having been written is a NaN. */
+static void poison(psc_kv_cache *cache, int32_t sequence) {
+    float *begin = psc_kv_cache_keys(cache, sequence, 0, 0);
+    float *end = begin + (size_t)cache->n_layers * (size_t)cache->n_heads *
+                             (cache->keys_size + cache->values_size);
+    while (begin < end) *begin++ = NAN;
+}
+
 /* Rows first..ROWS-1 in sequence 1, from layer on. */
 static void restart_and_compare(
     psc_session *session, const psc_token *tokens, int32_t first, int32_t layer) {
@@ -56,6 +66,7 @@ static void restart_and_compare(
         .sink = {wanted, take, &r}};
     r.logits = calloc((size_t)ROWS * (size_t)r.d_vocab, sizeof *r.logits);
     cr_assert(r.logits);
+    poison(session->cache, 1);
     psc_kv_cache_copy(session->cache, 1, 0, first, layer);
     psc_team_run(session->team, pass_body, &r);
     cr_assert_eq(r.status, PSC_OK, "%s", r.error.message);
