@@ -352,6 +352,9 @@ typedef struct psc_host {
     int (*prepare_variants)(psc_context *);
     int (*variants)(psc_context *, int32_t n, const psc_variant *variants, int32_t logit_rows,
         psc_variant_fn fn, void *payload);
+
+    /* In a run of PSC_PHASE_SOURCE: which prompt it is, from 0; else -1. */
+    int (*source)(psc_context *);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

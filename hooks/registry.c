@@ -170,6 +170,7 @@ static bool has_layer(const psc_filter *filter, int32_t layer) {
 static bool wants(
     const subscription *s, psc_point point, int32_t layer, const psc_row *rows, int32_t n_rows) {
     if (s->point != point || !has_layer(&s->filter, layer)) return false;
+    if (s->subscriber.muted && *s->subscriber.muted) return false;
     if (s->filter.rows == PSC_ROWS_ALL) return n_rows > 0;
     for (int32_t i = 0; i < n_rows; i++)
         if (psc_filter_has_row(&s->filter, &rows[i])) return true;

@@ -17,6 +17,7 @@ typedef struct psc_subscriber {
     const char *name;
     const void *owner; /* for psc_registry_remove */
     bool transient;    /* dropped by psc_registry_end_run */
+    const bool *muted; /* nullable; while it is true, the subscription rests */
 } psc_subscriber;
 
 psc_status psc_registry_open(psc_registry **out, int32_t n_layers, int32_t n_heads,

@@ -7,6 +7,7 @@
 #include "loader.h"
 #include "plugin_options.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,15 +164,34 @@ static psc_status begin_one(psc_context *context, psc_error *error) {
     return returned == 0 ? PSC_OK : callback_failed(context, "run_begin", returned, error);
 }
 
+bool psc_phase_is_for_all(int32_t phase) {
+    return phase != PSC_PHASE_SOURCE && phase != PSC_PHASE_BASE;
+}
+
+static bool has_phases(const psc_plugin *plugin) {
+    return plugin->struct_size >= offsetof(psc_plugin, phases) + sizeof plugin->phases &&
+           plugin->phases;
+}
+
+int psc_session_has_phases(const psc_session *session) {
+    for (int32_t i = 0; i < session->n_contexts; i++)
+        if (has_phases(session->contexts[i]->plugin)) return 1;
+    return 0;
+}
+
 psc_status psc_contexts_begin(psc_session *session, psc_error *error) {
     psc_error *outer = session->error, inner = {PSC_OK, ""};
     psc_status status = psc_targets_imply(session, &inner);
     session->error = &inner;
     psc_fp_state fp = psc_fp_enter();
+    bool for_all = psc_phase_is_for_all(session->run_options->phase);
     for (int32_t i = 0; i < session->n_contexts && status == PSC_OK; i++) {
+        psc_context *context = session->contexts[i];
+        context->muted = !for_all && !has_phases(context->plugin);
+        if (context->muted) continue;
         inner = (psc_error){PSC_OK, ""};
-        status = begin_one(session->contexts[i], &inner);
-        if (status != PSC_OK) leave_run(session->contexts[i]);
+        status = begin_one(context, &inner);
+        if (status != PSC_OK) leave_run(context);
     }
     session->error = outer;
     if (status != PSC_OK) {

@@ -51,7 +51,7 @@ static int subscribe(psc_context *context, psc_point point, bool editor, const p
         return psc_host_fail(
             context, PSC_ERROR_STATE, "%s is allowed from open and run_begin only", call);
     if (!callback) return psc_host_fail(context, PSC_ERROR_INPUT, "%s was given no callback", call);
-    psc_subscriber subscriber = {context->name, context, context->in_run_begin};
+    psc_subscriber subscriber = {context->name, context, context->in_run_begin, &context->muted};
     psc_error error = {PSC_OK, ""};
     psc_status status = psc_registry_add(
         context->session->registry, point, editor, filter, callback, payload, &subscriber, &error);
@@ -140,6 +140,15 @@ static int host_cancelled(psc_context *context) {
     return context->session->cancelled;
 }
 
+static int host_phase(psc_context *context) {
+    const psc_run_options *options = context->session->run_options;
+    return options ? options->phase : PSC_PHASE_ONLY;
+}
+
+static int host_source(psc_context *context) {
+    return host_phase(context) == PSC_PHASE_SOURCE ? context->session->run_options->source : -1;
+}
+
 const psc_host psc_host_table = {
     .struct_size = sizeof(psc_host),
     .abi = PSC_PLUGIN_ABI,
@@ -184,4 +193,6 @@ const psc_host psc_host_table = {
     .summary_text = psc_host_summary_text,
     .summary_bars = psc_host_summary_bars,
     .has_editor = host_has_editor,
+    .phase = host_phase,
+    .source = host_source,
 };

@@ -207,7 +207,7 @@ int psc_host_retain(psc_context *context, psc_point point, const psc_filter *fil
     psc_filter all = whole_filter(filter);
     r->point = point;
     /* The registry checks the filter, before its lists are read here. */
-    psc_subscriber subscriber = {context->name, context, true};
+    psc_subscriber subscriber = {.name = context->name, .owner = context, .transient = true};
     psc_error error = {PSC_OK, ""};
     psc_status status =
         psc_registry_add(session->registry, point, false, &all, on_event, r, &subscriber, &error);

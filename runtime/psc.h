@@ -79,6 +79,9 @@ PSC_API const char *psc_session_isa(const psc_session *session);
  * later run, in the order of loading. */
 PSC_API psc_status psc_session_plugin(
     psc_session *session, const char *name_or_path, const char *options, psc_error *error);
+/* Nonzero when a plugin compares phases (psc_plugin.phases): its runs are to be SOURCE, BASE,
+ * CHANGED on sequences that are truncated to 0 between them. */
+PSC_API int psc_session_has_phases(const psc_session *session);
 /* Adds targets for the plugins: a text of exactly one token, #ID, next, top:K. */
 PSC_API psc_status psc_session_target(psc_session *session, const char *target, psc_error *error);
 /* z_a - z_b; each a text of exactly one token or #ID. */
@@ -113,9 +116,11 @@ typedef struct psc_run_options {
     size_t text_bytes;
     psc_progress_fn progress; /* nullable */
     void *payload;
+    int32_t phase;  /* psc_phase: what the run is for. In SOURCE and BASE nothing is captured */
+    int32_t source; /* PSC_PHASE_SOURCE: the prompt's number, from 0 */
 } psc_run_options;
 #define PSC_RUN_OPTIONS_INIT                                                                       \
-    { sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0 }
+    { sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0, PSC_PHASE_ONLY, 0 }
 
 /* One run: appends the tokens to their sequences (ascending, each at most once), computes them,
  * shows them to the hooks, and leaves results. options may be null. When it fails, the sequences

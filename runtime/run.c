@@ -139,7 +139,8 @@ static void run_chunks(void *payload) {
 static psc_status run_rows(psc_session *s, psc_error *error) {
     pass p = {.s = s, .error = error};
     psc_status status = psc_run_head(s, error);
-    if (status == PSC_OK) status = psc_captures_begin(s, error);
+    if (status == PSC_OK && psc_phase_is_for_all(s->run_options->phase))
+        status = psc_captures_begin(s, error);
     if (status == PSC_OK) status = psc_contexts_begin(s, error);
     if (status != PSC_OK) return status;
     if (s->n_logit_rows > 0) {
@@ -165,6 +166,9 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
     error->status = PSC_OK;
     if (s->run_options)
         return psc_fail(error, PSC_ERROR_STATE, "psc_session_run was called from a callback");
+    if (options.phase < PSC_PHASE_ONLY || options.phase > PSC_PHASE_CHANGED || options.source < 0)
+        return psc_fail(error, PSC_ERROR_INPUT, "a run's phase %d or source %d is unknown",
+            (int)options.phase, (int)options.source);
     psc_results_clear(s->results);
     psc_status status = make_rows(s, inputs, n_inputs, error);
     if (status == PSC_OK) status = plan_logits(s, &options, error);

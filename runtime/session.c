@@ -152,14 +152,14 @@ psc_status psc_session_capture(psc_session *session, const char *point, psc_erro
 
 psc_status psc_session_observe(psc_session *session, psc_point point, const psc_filter *filter,
     psc_event_fn callback, void *payload, psc_error *error) {
-    psc_subscriber client = {NULL, payload, false};
+    psc_subscriber client = {.owner = payload};
     return psc_registry_add(
         session->registry, point, false, filter, callback, payload, &client, error);
 }
 
 psc_status psc_session_edit(psc_session *session, psc_point point, const psc_filter *filter,
     psc_event_fn callback, void *payload, psc_error *error) {
-    psc_subscriber client = {NULL, payload, false};
+    psc_subscriber client = {.owner = payload};
     return psc_registry_add(
         session->registry, point, true, filter, callback, payload, &client, error);
 }

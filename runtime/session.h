@@ -35,6 +35,7 @@ struct psc_context {
     int section;                        /* index into results->sections, -1 before the run */
     json_t *axes;                       /* this run's axes: name -> number of entries */
     bool in_open, in_run_begin, in_run; /* which host calls are allowed */
+    bool muted;                         /* the run's phase is not for it: its subscriptions rest */
     bool in_parallel; /* inside parallel_for: mathematics on the own thread only */
 };
 
@@ -84,6 +85,8 @@ extern const psc_host psc_host_table;
 psc_status psc_contexts_add(
     psc_session *session, const char *name_or_path, const char *options, psc_error *error);
 void psc_contexts_close(psc_session *session);
+/* Whether a run of this phase is for every plugin, not only for those with `phases`. */
+bool psc_phase_is_for_all(int32_t phase);
 /* run_begin of all plugins in order; on failure those begun get run_end(status). */
 psc_status psc_contexts_begin(psc_session *session, psc_error *error);
 /* run_end(status) of all that began, then, when status is 0 and all went well, report of all; frees

@@ -1,0 +1,109 @@
+/* Phases of a run: who is begun, whose subscriptions rest, what host->phase and host->source say,
+ * and that captures belong to the changed run. */
+#include "plugin_fixture.h"
+
+#include <stddef.h>
+
+TestSuite(phases, .init = fixture_open, .fini = fixture_close);
+
+static int begun, events, ended, seen_phase, seen_source;
+
+static int on_event(const psc_event *event, void *payload) {
+    (void)event, (void)payload;
+    events++;
+    return 0;
+}
+
+/* Subscribes for good, so that only the host can keep its events away. */
+static int open_observer(psc_context *context, const psc_host *given, const psc_option *options,
+    int32_t n, void **state) {
+    (void)options, (void)n, (void)state;
+    host = given;
+    cr_assert_eq(host->phase(context), PSC_PHASE_ONLY);
+    return host->observe(context, PSC_HOOK_EMBED, NULL, on_event, NULL);
+}
+
+static int begin(psc_context *context, void *state) {
+    (void)state;
+    begun++;
+    seen_phase = host->phase(context);
+    seen_source = host->source(context);
+    return 0;
+}
+
+static int end(psc_context *context, void *state, int status) {
+    (void)context, (void)state;
+    ended += status == 0;
+    return 0;
+}
+
+static psc_status run_phase(int32_t phase, int32_t source) {
+    psc_input input = {0, 10, ten};
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    options.phase = phase;
+    options.source = source;
+    begun = events = ended = seen_phase = seen_source = 0;
+    psc_session_truncate(session, 0, 0);
+    return psc_session_run(session, &input, 1, &options, &error);
+}
+
+static void load(int phases, uint32_t struct_size) {
+    bridge->open = open_observer;
+    bridge->run_begin = begin;
+    bridge->run_end = end;
+    bridge->phases = phases;
+    bridge->struct_size = struct_size;
+    must_load(PLUGIN("bridge"), NULL);
+}
+
+static void expect_phases(const int32_t *phases, int n, bool sees) {
+    for (int i = 0; i < n; i++) {
+        cr_assert_eq(run_phase(phases[i], 3), PSC_OK, "%s", error.message);
+        cr_assert_eq(begun, sees);
+        cr_assert_eq(ended, sees);
+        cr_assert_eq(events > 0, sees);
+        if (!sees) continue;
+        cr_assert_eq(seen_phase, phases[i]);
+        cr_assert_eq(seen_source, phases[i] == PSC_PHASE_SOURCE ? 3 : -1);
+    }
+}
+
+static const int32_t quiet[] = {PSC_PHASE_SOURCE, PSC_PHASE_BASE};
+static const int32_t loud[] = {PSC_PHASE_ONLY, PSC_PHASE_CHANGED};
+
+Test(phases, ordinary_plugin) {
+    load(0, sizeof(psc_plugin));
+    cr_assert(!psc_session_has_phases(session));
+    expect_phases(quiet, 2, false);
+    expect_phases(loud, 2, true);
+    expect_phases(quiet, 2, false);
+}
+
+Test(phases, plugin_of_an_older_header) {
+    load(1, offsetof(psc_plugin, phases));
+    cr_assert(!psc_session_has_phases(session));
+    expect_phases(quiet, 2, false);
+    expect_phases(loud, 2, true);
+}
+
+Test(phases, plugin_with_phases) {
+    load(1, sizeof(psc_plugin));
+    cr_assert(psc_session_has_phases(session));
+    expect_phases(quiet, 2, true);
+    expect_phases(loud, 2, true);
+}
+
+Test(phases, captures) {
+    psc_array array;
+    must_capture("hook_embed");
+    cr_assert_eq(run_phase(PSC_PHASE_BASE, 0), PSC_OK);
+    cr_assert_neq(psc_session_array(session, "hook_embed", &array, &error), PSC_OK);
+    cr_assert_eq(run_phase(PSC_PHASE_CHANGED, 0), PSC_OK);
+    must_array("hook_embed");
+}
+
+Test(phases, unknown) {
+    REFUSED(run_phase(4, 0), PSC_ERROR_INPUT, "phase 4");
+    REFUSED(run_phase(-1, 0), PSC_ERROR_INPUT, "phase -1");
+    REFUSED(run_phase(PSC_PHASE_SOURCE, -2), PSC_ERROR_INPUT, "source -2");
+}
