@@ -93,6 +93,7 @@ static void free_context(psc_context *context) {
     psc_host_drop_retained(context);
     psc_host_free_labels(context);
     json_decref(context->axes);
+    psc_accumulators_close(&context->accumulators);
     psc_arena_clear(&context->run_arena);
     psc_arena_clear(&context->life_arena);
     psc_options_free(&context->options, context->n_options);
@@ -145,7 +146,7 @@ void psc_contexts_close(psc_session *session) {
 
 /* A context's part of a run is over. */
 static void leave_run(psc_context *context) {
-    context->in_run = context->in_run_begin = false;
+    context->in_run = context->in_run_begin = context->in_run_end = false;
     context->section = -1;
     psc_host_drop_retained(context);
     psc_arena_clear(&context->run_arena);
@@ -154,7 +155,8 @@ static void leave_run(psc_context *context) {
 }
 
 static psc_status begin_one(psc_context *context, psc_error *error) {
-    psc_status status = psc_host_begin_results(context, error);
+    psc_status status = PSC_OK;
+    if (!context->session->options.accumulate) status = psc_host_begin_results(context, error);
     if (status != PSC_OK) return status;
     context->in_run = true;
     if (!context->plugin->run_begin) return PSC_OK;
@@ -208,10 +210,12 @@ static psc_status finish_one(psc_context *context, psc_status status, bool repor
     const psc_plugin *plugin = context->plugin;
     int returned = 0;
     *session->error = (psc_error){PSC_OK, ""};
+    context->in_run_end = !report;
     if (report)
         returned = plugin->report ? plugin->report(context, context->state) : 0;
     else if (plugin->run_end)
         returned = plugin->run_end(context, context->state, status);
+    context->in_run_end = false;
     if (status != PSC_OK || (returned == 0 && !session->cancelled)) return status;
     return callback_failed(context, report ? "report" : "run_end", returned, session->error);
 }
@@ -221,7 +225,7 @@ psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *
     if (status == PSC_ERROR_PLUGIN && session->cancelled)
         status = psc_fail(error, PSC_ERROR_CANCELLED, "the run was cancelled");
     session->error = &inner;
-    for (int report = 0; report <= 1; report++) {
+    for (int report = 0; report <= !session->options.accumulate; report++) {
         for (int32_t i = 0; i < session->n_contexts; i++) {
             if (!session->contexts[i]->in_run || (report && status != PSC_OK)) continue;
             psc_status now = finish_one(session->contexts[i], status, report);
@@ -233,5 +237,23 @@ psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *
     for (int32_t i = 0; i < session->n_contexts; i++)
         if (session->contexts[i]->in_run) leave_run(session->contexts[i]);
     psc_registry_end_run(session->registry);
+    return status;
+}
+
+psc_status psc_contexts_report(psc_session *session, psc_error *error) {
+    psc_error *outer = session->error, inner = {PSC_OK, ""};
+    psc_status status = psc_targets_imply(session, &inner);
+    session->error = &inner;
+    for (int32_t i = 0; i < session->n_contexts && status == PSC_OK; i++) {
+        psc_context *context = session->contexts[i];
+        inner = (psc_error){PSC_OK, ""};
+        status = psc_host_begin_results(context, &inner);
+        if (status != PSC_OK) break;
+        context->in_run = true;
+        status = finish_one(context, PSC_OK, true);
+        leave_run(context);
+    }
+    session->error = outer;
+    if (status != PSC_OK && error) *error = inner;
     return status;
 }

@@ -195,4 +195,10 @@ const psc_host psc_host_table = {
     .has_editor = host_has_editor,
     .phase = host_phase,
     .source = host_source,
+    .accumulating = psc_host_accumulating,
+    .accumulator = psc_host_accumulator,
+    .accumulate = psc_host_accumulate,
+    .accumulate_top = psc_host_accumulate_top,
+    .accumulated = psc_host_accumulated,
+    .accumulated_top = psc_host_accumulated_top,
 };

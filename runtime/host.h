@@ -54,6 +54,17 @@ const char *psc_host_label(
     psc_context *context, psc_component_kind kind, int32_t layer, int32_t index);
 void psc_host_free_labels(psc_context *context);
 
+/* --- host_accumulate.c --- */
+int psc_host_accumulating(psc_context *context);
+int psc_host_accumulator(
+    psc_context *context, const char *name, psc_accumulate kind, int64_t n, int32_t k);
+int psc_host_accumulate(
+    psc_context *context, int handle, int64_t begin, int64_t n, const double *partial);
+int psc_host_accumulate_top(
+    psc_context *context, int handle, int64_t slot, double value, const psc_row *row);
+int psc_host_accumulated(psc_context *context, int handle, int64_t begin, int64_t n, double *out);
+int32_t psc_host_accumulated_top(psc_context *context, int handle, int64_t slot, psc_top *out);
+
 /* --- host_results.c --- */
 /* The context's section with version and options; at the start of a run. */
 psc_status psc_host_begin_results(psc_context *context, psc_error *error);

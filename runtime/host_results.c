@@ -28,6 +28,11 @@ static bool is_good_name(const char *name) {
 
 static bool allowed(psc_context *context, const char *call, const char *name) {
     if (context->in_parallel || !psc_host_in_run(context, call)) return false;
+    if (context->section < 0) {
+        psc_host_fail(context, PSC_ERROR_STATE,
+            "%s was called in a run of a corpus, where results are made by report alone", call);
+        return false;
+    }
     if (is_good_name(name)) return true;
     psc_host_fail(context, PSC_ERROR_PLUGIN,
         "%s: '%.80s' is no name of 1 to %d letters, digits and _ . - /", call, name ? name : "",

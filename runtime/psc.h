@@ -63,9 +63,10 @@ typedef struct psc_session_options {
     int32_t n_sequences;   /* 0: 1 */
     int32_t capacity;      /* most tokens of one sequence; 0: the model's n_ctx */
     uint64_t retained_cap; /* bytes that plugins may retain in a run; 0: 2 GiB */
+    int32_t accumulate;    /* nonzero: runs are documents of a corpus ("accumulation" below) */
 } psc_session_options;
 #define PSC_SESSION_OPTIONS_INIT                                                                   \
-    { sizeof(psc_session_options), 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_session_options), 0, 0, 0, 0, 0, 0, 0 }
 
 /* The model must outlive the session. */
 PSC_API psc_status psc_session_open(
@@ -106,6 +107,12 @@ typedef struct psc_input {
     const psc_token *tokens;
 } psc_input;
 
+/* Where an input's tokens come from, in a session that accumulates. */
+typedef struct psc_document {
+    int64_t number; /* of the document, in its corpus */
+    int64_t first;  /* the place in the document of the sequence's position 0, in tokens */
+} psc_document;
+
 typedef int (*psc_progress_fn)(double done, const char *what, void *payload); /* nonzero: cancel */
 
 typedef struct psc_run_options {
@@ -118,9 +125,10 @@ typedef struct psc_run_options {
     void *payload;
     int32_t phase;  /* psc_phase: what the run is for. In SOURCE and BASE nothing is captured */
     int32_t source; /* PSC_PHASE_SOURCE: the prompt's number, from 0 */
+    const psc_document *documents; /* one an input; null: 0, 0 each. Borrowed for the run */
 } psc_run_options;
 #define PSC_RUN_OPTIONS_INIT                                                                       \
-    { sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0, PSC_PHASE_ONLY, 0 }
+    { sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0, PSC_PHASE_ONLY, 0, 0 }
 
 /* One run: appends the tokens to their sequences (ascending, each at most once), computes them,
  * shows them to the hooks, and leaves results. options may be null. When it fails, the sequences
@@ -151,6 +159,27 @@ PSC_API const psc_results *psc_session_results(const psc_session *session);
  * none. The view is the session's. */
 PSC_API psc_status psc_session_array(
     const psc_session *session, const char *name, psc_array *out, psc_error *error);
+
+/* --- accumulation ----------------------------------------------------------------------------
+ * A session opened with `accumulate` gives plugins documents instead of single runs: a run leaves
+ * no results, plugins add each sequence's partial sums to accumulators, and psc_session_report asks
+ * them once for the totals. Totals do not depend on order, batches, or how the work was split and
+ * put together again. Without a target, `next` is the target. A run that fails after partials were
+ * added leaves the totals of no use: later runs, saving and reports are refused. */
+
+/* What the totals were made of, for the head of the results; a zeroed one is filled from the runs.
+ */
+typedef struct psc_corpus_totals {
+    uint32_t struct_size;
+    int64_t documents, skipped; /* read; left out because they could not be read */
+    int64_t windows, tokens;    /* sequences and rows of all runs */
+    int32_t window;             /* tokens of a full window; 0: not said */
+    int32_t bos;                /* nonzero: <|endoftext|> was put in front of each window */
+} psc_corpus_totals;
+
+/* Every plugin's report; then the results are there, as after a run. totals may be null. */
+PSC_API psc_status psc_session_report(
+    psc_session *session, const psc_corpus_totals *totals, psc_error *error);
 
 /* --- sampling -------------------------------------------------------------------------------- */
 

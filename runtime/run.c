@@ -138,7 +138,7 @@ static void run_chunks(void *payload) {
 /* Begins plugins and captures, runs, ends them. */
 static psc_status run_rows(psc_session *s, psc_error *error) {
     pass p = {.s = s, .error = error};
-    psc_status status = psc_run_head(s, error);
+    psc_status status = s->options.accumulate ? PSC_OK : psc_run_head(s, error);
     if (status == PSC_OK && psc_phase_is_for_all(s->run_options->phase))
         status = psc_captures_begin(s, error);
     if (status == PSC_OK) status = psc_contexts_begin(s, error);
@@ -170,7 +170,8 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
         return psc_fail(error, PSC_ERROR_INPUT, "a run's phase %d or source %d is unknown",
             (int)options.phase, (int)options.source);
     psc_results_clear(s->results);
-    psc_status status = make_rows(s, inputs, n_inputs, error);
+    psc_status status = s->options.accumulate ? psc_accumulation_check(s, error) : PSC_OK;
+    if (status == PSC_OK) status = make_rows(s, inputs, n_inputs, error);
     if (status == PSC_OK) status = plan_logits(s, &options, error);
     if (status != PSC_OK) return status;
     s->run_options = &options;
@@ -178,16 +179,23 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
     s->text_bytes = options.text_bytes;
     s->error = error;
     s->cancelled = false;
+    s->run_accumulated = false;
+    s->inputs = inputs;
+    s->n_inputs = n_inputs;
     status = run_rows(s, error);
     psc_registry_end_run(s->registry);
     s->run_options = NULL;
     s->text = NULL;
     s->error = NULL;
+    s->inputs = NULL;
     if (status != PSC_OK) {
         s->n_logit_rows = 0;
+        s->spoilt = s->spoilt || s->run_accumulated;
         psc_results_clear(s->results);
         return status;
     }
+    if (psc_phase_is_for_all(options.phase)) s->windows += n_inputs;
+    if (psc_phase_is_for_all(options.phase)) s->tokens += s->n_rows;
     for (int32_t i = 0; i < n_inputs; i++) s->cache->lengths[inputs[i].sequence] += inputs[i].n;
     return PSC_OK;
 }

@@ -85,17 +85,18 @@ static json_t *token_object(const psc_session *session, const psc_row *row, bool
     return o;
 }
 
-psc_status psc_run_head(psc_session *session, psc_error *error) {
-    bool ok = true;
-    json_t *head = json_object(), *program = json_object(), *tokens = json_array();
-    put(program, &ok, "version", text(psc_version()));
-    put(head, &ok, "pythiascope", program);
-    put(head, &ok, "model", model_object(session->model, &ok));
-    put(head, &ok, "run", run_object(session, &ok));
-    for (int32_t i = 0; i < session->n_rows; i++)
-        if (json_array_append_new(tokens, token_object(session, &session->rows[i], &ok)) != 0)
-            ok = false;
-    put(head, &ok, "tokens", tokens);
+/* What every head begins with. */
+static json_t *new_head(const psc_session *session, bool *ok) {
+    json_t *head = json_object(), *program = json_object();
+    put(program, ok, "version", text(psc_version()));
+    put(head, ok, "pythiascope", program);
+    put(head, ok, "model", model_object(session->model, ok));
+    put(head, ok, "run", run_object(session, ok));
+    return head;
+}
+
+/* head is taken over. */
+static psc_status set_head(psc_session *session, json_t *head, bool ok, psc_error *error) {
     if (!ok) {
         json_decref(head);
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
@@ -103,4 +104,29 @@ psc_status psc_run_head(psc_session *session, psc_error *error) {
     json_decref(session->results->head);
     session->results->head = head;
     return PSC_OK;
+}
+
+psc_status psc_run_head(psc_session *session, psc_error *error) {
+    bool ok = true;
+    json_t *head = new_head(session, &ok), *tokens = json_array();
+    for (int32_t i = 0; i < session->n_rows; i++)
+        if (json_array_append_new(tokens, token_object(session, &session->rows[i], &ok)) != 0)
+            ok = false;
+    put(head, &ok, "tokens", tokens);
+    return set_head(session, head, ok, error);
+}
+
+psc_status psc_corpus_head(
+    psc_session *session, const psc_corpus_totals *totals, psc_error *error) {
+    bool ok = true;
+    json_t *head = new_head(session, &ok), *corpus = json_object();
+    put(corpus, &ok, "documents", json_integer(totals->documents));
+    put(corpus, &ok, "documents_skipped", json_integer(totals->skipped));
+    put(corpus, &ok, "windows", json_integer(totals->windows));
+    put(corpus, &ok, "tokens", json_integer(totals->tokens));
+    put(corpus, &ok, "window", json_integer(totals->window));
+    put(corpus, &ok, "bos", json_boolean(totals->bos));
+    put(head, &ok, "corpus", corpus);
+    put(head, &ok, "tokens", json_array());
+    return set_head(session, head, ok, error);
 }

@@ -147,6 +147,9 @@ psc_status psc_session_contrast(
 }
 
 psc_status psc_session_capture(psc_session *session, const char *point, psc_error *error) {
+    if (session->options.accumulate)
+        return psc_fail(error, PSC_ERROR_STATE,
+            "%s cannot be captured over a corpus: a captured tensor belongs to one run", point);
     return psc_captures_add(session, point, error);
 }
 

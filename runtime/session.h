@@ -5,6 +5,7 @@
 #ifndef SESSION_H
 #define SESSION_H
 
+#include "accumulators.h"
 #include "arena.h"
 #include "forward.h"
 #include "kv_cache.h"
@@ -31,11 +32,12 @@ struct psc_context {
     psc_retained **retained; /* [n_retained] */
     int32_t n_retained;
     psc_label_cache *labels;
-    float *zero_bias;                   /* for matrices without one; null until asked for */
-    int section;                        /* index into results->sections, -1 before the run */
-    json_t *axes;                       /* this run's axes: name -> number of entries */
-    bool in_open, in_run_begin, in_run; /* which host calls are allowed */
-    bool muted;                         /* the run's phase is not for it: its subscriptions rest */
+    float *zero_bias; /* for matrices without one; null until asked for */
+    int section;      /* index into results->sections, -1 before the run */
+    json_t *axes;     /* this run's axes: name -> number of entries */
+    psc_accumulators accumulators;
+    bool in_open, in_run_begin, in_run, in_run_end; /* which host calls are allowed */
+    bool muted;       /* the run's phase is not for it: its subscriptions rest */
     bool in_parallel; /* inside parallel_for: mathematics on the own thread only */
 };
 
@@ -77,6 +79,13 @@ struct psc_session {
     int32_t *logit_rows; /* row index of each */
     int32_t n_logit_rows;
     uint64_t logits_capacity;
+
+    /* accumulation over documents */
+    const psc_input *inputs; /* borrowed while running */
+    int32_t n_inputs;
+    int64_t windows, tokens; /* sequences and rows of all runs that went well */
+    bool run_accumulated;    /* this run has added to an accumulator */
+    bool spoilt;             /* a run failed after it had: the totals are of no use */
 };
 
 /* --- host.c, host_retain.c, host_results.c: what psc_plugin.h promises ----------------------- */
@@ -92,6 +101,10 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error);
 /* run_end(status) of all that began, then, when status is 0 and all went well, report of all; frees
  * retained tensors, run arenas and transient subscriptions. Returns status or the first failure. */
 psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *error);
+/* Accumulating sessions: report of all, without a run. */
+psc_status psc_contexts_report(psc_session *session, psc_error *error);
+/* Refuses a session whose totals are of no use, and one that does not accumulate. */
+psc_status psc_accumulation_check(const psc_session *session, psc_error *error);
 
 /* --- targets.c ------------------------------------------------------------------------------- */
 psc_status psc_targets_add(psc_session *session, const char *target, psc_error *error);
@@ -115,5 +128,7 @@ void psc_captures_end(psc_session *session);
 
 /* --- head of the results: version, model, run, tokens (run_head.c) --------------------------- */
 psc_status psc_run_head(psc_session *session, psc_error *error);
+/* The head of an accumulating session's report: "corpus" instead of tokens. */
+psc_status psc_corpus_head(psc_session *session, const psc_corpus_totals *totals, psc_error *error);
 
 #endif

@@ -211,10 +211,15 @@ void psc_targets_clear(psc_session *session) {
     memset(list, 0, sizeof *list);
 }
 
+static psc_status add_next(psc_session *session, psc_error *error) {
+    psc_target next = {.kind = PSC_TARGET_NEXT, .a = -1, .b = -1};
+    return append(session, next, copy_text("next"), error);
+}
+
 psc_status psc_targets_imply(psc_session *session, psc_error *error) {
     if (session->targets.n > 0) return PSC_OK;
     session->targets.implied = true;
-    return add_ranks(session, 1, error);
+    return session->options.accumulate ? add_next(session, error) : add_ranks(session, 1, error);
 }
 
 static psc_status refuse_in_run(psc_error *error) {
@@ -226,10 +231,7 @@ psc_status psc_targets_add(psc_session *session, const char *target, psc_error *
     if (session->run_options) return refuse_in_run(error);
     if (session->targets.implied) psc_targets_clear(session);
     const psc_model *model = session->model;
-    if (strcmp(target, "next") == 0) {
-        psc_target next = {.kind = PSC_TARGET_NEXT, .a = -1, .b = -1};
-        return append(session, next, copy_text("next"), error);
-    }
+    if (strcmp(target, "next") == 0) return add_next(session, error);
     if (strncmp(target, "top:", 4) == 0) {
         int32_t most = model->info.d_vocab < MAX_RANKS ? model->info.d_vocab : MAX_RANKS;
         int64_t n = parse_number(target + 4);

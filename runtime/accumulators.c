@@ -1,0 +1,257 @@
+/* Accumulators (docs/numerics.md: statistics over documents).
+ *
+ *   SUM    integers of 128 bits in units of 2^-40; a partial p becomes the integer nearest p 2^40
+ *   COUNT  integers of 64 bits          MIN, MAX  f64, -0 taken as +0
+ *   TOP    the k first entries by (value descending, document, position, tokens)
+ *
+ * Integer sums, minima and the first k of a total order do not depend on the order in which parts
+ * come together: that is why any split, shard or resumption gives the same bits. */
+#include "accumulators.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+__extension__ typedef __int128 fixed; /* units of 2^-40 */
+
+static const char *const KINDS[] = {"sum", "count", "minimum", "maximum", "top list"};
+
+/* --- a list ---------------------------------------------------------------------------------- */
+
+static uint64_t slot_bytes(psc_accumulate kind, int32_t k) {
+    if (kind == PSC_ACCUMULATE_SUM) return sizeof(fixed);
+    if (kind == PSC_ACCUMULATE_COUNT) return sizeof(int64_t);
+    return kind == PSC_ACCUMULATE_TOP ? (uint64_t)k * sizeof(psc_top) : sizeof(double);
+}
+
+static psc_status check_new(const psc_accumulators *accumulators, const char *name,
+    psc_accumulate kind, int64_t n, int32_t k, psc_error *error) {
+    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/";
+    size_t length = name ? strspn(name, good) : 0;
+    if (length == 0 || length > PSC_ACCUMULATOR_NAME || name[length])
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "'%.80s' is no accumulator's name: 1 to %d letters, digits and _ . - /",
+            name ? name : "", PSC_ACCUMULATOR_NAME);
+    for (int32_t i = 0; i < accumulators->n; i++)
+        if (strcmp(accumulators->list[i].name, name) == 0)
+            return psc_fail(error, PSC_ERROR_PLUGIN, "there are two accumulators named '%s'", name);
+    if ((int)kind < PSC_ACCUMULATE_SUM || kind > PSC_ACCUMULATE_TOP)
+        return psc_fail(
+            error, PSC_ERROR_PLUGIN, "accumulator '%s' has the unknown kind %d", name, (int)kind);
+    bool top = kind == PSC_ACCUMULATE_TOP;
+    if (top ? k < 1 : k != 0)
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "accumulator '%s' asks for %d entries a slot: a top list has one or more, others 0",
+            name, (int)k);
+    if (n < 0 || (uint64_t)n > SIZE_MAX / 4 / slot_bytes(kind, k))
+        return psc_fail(
+            error, PSC_ERROR_PLUGIN, "accumulator '%s' cannot have %" PRId64 " slots", name, n);
+    return PSC_OK;
+}
+
+int psc_accumulators_add(psc_accumulators *accumulators, const char *name, psc_accumulate kind,
+    int64_t n, int32_t k, psc_error *error) {
+    if (check_new(accumulators, name, kind, n, k, error) != PSC_OK) return -1;
+    psc_accumulator *list =
+        realloc(accumulators->list, ((size_t)accumulators->n + 1) * sizeof *list);
+    if (list) accumulators->list = list;
+    uint64_t bytes = (uint64_t)n * slot_bytes(kind, k);
+    void *slots = list ? calloc(1, (size_t)bytes + 1) : NULL;
+    if (!slots) {
+        psc_fail(error, PSC_ERROR_MEMORY,
+            "not enough memory for the %" PRIu64 " bytes of accumulator '%s'", bytes, name);
+        return -1;
+    }
+    psc_accumulator *a = &list[accumulators->n];
+    *a = (psc_accumulator){.kind = kind, .n = n, .k = k, .slots = slots, .bytes = bytes};
+    memcpy(a->name, name, strlen(name) + 1);
+    psc_accumulator_clear(a);
+    return accumulators->n++;
+}
+
+void psc_accumulators_close(psc_accumulators *accumulators) {
+    for (int32_t i = 0; i < accumulators->n; i++) free(accumulators->list[i].slots);
+    free(accumulators->list);
+    *accumulators = (psc_accumulators){0};
+}
+
+void psc_accumulator_clear(psc_accumulator *a) {
+    double *extremes = a->slots;
+    psc_top *tops = a->slots;
+    memset(a->slots, 0, (size_t)a->bytes);
+    if (a->kind == PSC_ACCUMULATE_MIN || a->kind == PSC_ACCUMULATE_MAX)
+        for (int64_t i = 0; i < a->n; i++)
+            extremes[i] = a->kind == PSC_ACCUMULATE_MIN ? INFINITY : -INFINITY;
+    if (a->kind == PSC_ACCUMULATE_TOP)
+        for (int64_t i = 0; i < a->n * a->k; i++) tops[i].value = NAN;
+}
+
+/* --- one slot -------------------------------------------------------------------------------- */
+
+static psc_status refuse(
+    const psc_accumulator *a, int64_t slot, double value, const char *why, psc_error *error) {
+    return psc_fail(error, PSC_ERROR_PLUGIN, "accumulator '%s', slot %" PRId64 ": %g %s", a->name,
+        slot, value, why);
+}
+
+/* The integer nearest value * 2^40, ties to even; |value| < 2^86. */
+static fixed to_grid(double value) {
+    const double scaled = fabs(value) * 0x1p40; /* exact */
+    if (scaled < 0x1p52) return (fixed)(int64_t)rint(value < 0 ? -scaled : scaled);
+    const double high = floor(scaled * 0x1p-64); /* whole numbers from here on: all exact */
+    const fixed grid = (fixed)(int64_t)high * ((fixed)1 << 64) + (uint64_t)(scaled - high * 0x1p64);
+    return value < 0 ? -grid : grid;
+}
+
+static psc_status add_sum(psc_accumulator *a, int64_t slot, double value, psc_error *error) {
+    fixed *sum = (fixed *)a->slots + slot;
+    if (!isfinite(value)) return refuse(a, slot, value, "is not finite", error);
+    if (!(fabs(value) < 0x1p86))
+        return refuse(a, slot, value, "is beyond the sums' range of 2^86", error);
+    if (__builtin_add_overflow(*sum, to_grid(value), sum))
+        return refuse(a, slot, value, "makes the sum overflow", error);
+    return PSC_OK;
+}
+
+static psc_status add_count(psc_accumulator *a, int64_t slot, double value, psc_error *error) {
+    int64_t *count = (int64_t *)a->slots + slot;
+    if (!(value >= 0) || value != floor(value) || value > 0x1p53)
+        return refuse(a, slot, value, "is no count: whole numbers from 0 to 2^53", error);
+    if (__builtin_add_overflow(*count, (int64_t)value, count))
+        return refuse(a, slot, value, "makes the count overflow", error);
+    return PSC_OK;
+}
+
+static psc_status add_extreme(psc_accumulator *a, int64_t slot, double value, psc_error *error) {
+    double *extreme = (double *)a->slots + slot;
+    if (isnan(value)) return refuse(a, slot, value, "has no order", error);
+    bool better = a->kind == PSC_ACCUMULATE_MIN ? value < *extreme : value > *extreme;
+    if (better) *extreme = value + 0.0; /* -0 becomes +0 */
+    return PSC_OK;
+}
+
+psc_status psc_accumulator_add(
+    psc_accumulator *a, int64_t begin, int64_t n, const double *partial, psc_error *error) {
+    if (a->kind == PSC_ACCUMULATE_TOP || begin < 0 || n < 0 || n > a->n - begin)
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "accumulator '%s' is a %s of %" PRId64 " slots: it cannot take a partial for %" PRId64
+            " slots from %" PRId64 " on",
+            a->name, KINDS[a->kind], a->n, n, begin);
+    psc_status status = PSC_OK;
+    for (int64_t i = 0; i < n && status == PSC_OK; i++) {
+        if (a->kind == PSC_ACCUMULATE_SUM)
+            status = add_sum(a, begin + i, partial[i], error);
+        else if (a->kind == PSC_ACCUMULATE_COUNT)
+            status = add_count(a, begin + i, partial[i], error);
+        else
+            status = add_extreme(a, begin + i, partial[i], error);
+    }
+    return status;
+}
+
+/* --- top lists ------------------------------------------------------------------------------- */
+
+/* Whether x stands before y; the tokens decide between windows that share a row. */
+static bool is_before(const psc_top *x, const psc_top *y) {
+    if (isnan(y->value)) return true;
+    if (x->value != y->value) return x->value > y->value;
+    if (x->document != y->document) return x->document < y->document;
+    if (x->position != y->position) return x->position < y->position;
+    for (size_t i = 0; i < sizeof x->tokens / sizeof *x->tokens; i++)
+        if (x->tokens[i] != y->tokens[i]) return x->tokens[i] < y->tokens[i];
+    return false;
+}
+
+psc_status psc_accumulator_add_top(
+    psc_accumulator *a, int64_t slot, const psc_top *given, psc_error *error) {
+    if (a->kind != PSC_ACCUMULATE_TOP || slot < 0 || slot >= a->n)
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "accumulator '%s' is a %s of %" PRId64 " slots: it cannot take an entry for slot "
+            "%" PRId64,
+            a->name, KINDS[a->kind], a->n, slot);
+    if (isnan(given->value)) return refuse(a, slot, given->value, "has no order", error);
+    psc_top entry = *given, *list = (psc_top *)a->slots + slot * a->k;
+    entry.value += 0.0;
+    int32_t at = a->k;
+    while (at > 0 && is_before(&entry, &list[at - 1])) at--;
+    if (at == a->k) return PSC_OK;
+    memmove(list + at + 1, list + at, (size_t)(a->k - 1 - at) * sizeof *list);
+    list[at] = entry;
+    return PSC_OK;
+}
+
+/* --- merging and reading --------------------------------------------------------------------- */
+
+static psc_status merge_slot(
+    psc_accumulator *a, int64_t slot, const unsigned char *from, psc_error *error) {
+    if (a->kind == PSC_ACCUMULATE_SUM) {
+        fixed *sum = (fixed *)a->slots + slot, other;
+        memcpy(&other, from, sizeof other);
+        if (__builtin_add_overflow(*sum, other, sum))
+            return refuse(a, slot, (double)other * 0x1p-40, "makes the sum overflow", error);
+        return PSC_OK;
+    }
+    if (a->kind == PSC_ACCUMULATE_COUNT) {
+        int64_t *count = (int64_t *)a->slots + slot, other;
+        memcpy(&other, from, sizeof other);
+        if (other < 0 || __builtin_add_overflow(*count, other, count))
+            return refuse(a, slot, (double)other, "makes the count overflow", error);
+        return PSC_OK;
+    }
+    if (a->kind != PSC_ACCUMULATE_TOP) {
+        double other;
+        memcpy(&other, from, sizeof other);
+        return add_extreme(a, slot, other, error);
+    }
+    psc_status status = PSC_OK;
+    for (int32_t i = 0; i < a->k && status == PSC_OK; i++) {
+        psc_top entry;
+        memcpy(&entry, from + (size_t)i * sizeof entry, sizeof entry);
+        if (!isnan(entry.value)) status = psc_accumulator_add_top(a, slot, &entry, error);
+    }
+    return status;
+}
+
+psc_status psc_accumulator_merge(psc_accumulator *a, const void *slots, psc_error *error) {
+    const uint64_t bytes = slot_bytes(a->kind, a->k);
+    const unsigned char *from = slots;
+    psc_status status = PSC_OK;
+    for (int64_t i = 0; i < a->n && status == PSC_OK; i++)
+        status = merge_slot(a, i, from + (uint64_t)i * bytes, error);
+    return status;
+}
+
+psc_status psc_accumulator_read(
+    const psc_accumulator *a, int64_t begin, int64_t n, double *out, psc_error *error) {
+    if (a->kind == PSC_ACCUMULATE_TOP || begin < 0 || n < 0 || n > a->n - begin)
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "accumulator '%s' is a %s of %" PRId64 " slots: %" PRId64 " totals from %" PRId64
+            " on cannot be read",
+            a->name, KINDS[a->kind], a->n, n, begin);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t slot = begin + i;
+        if (a->kind == PSC_ACCUMULATE_SUM)
+            out[i] = (double)((const fixed *)a->slots)[slot] * 0x1p-40;
+        else if (a->kind == PSC_ACCUMULATE_COUNT)
+            out[i] = (double)((const int64_t *)a->slots)[slot];
+        else
+            out[i] = ((const double *)a->slots)[slot];
+    }
+    return PSC_OK;
+}
+
+int32_t psc_accumulator_read_top(
+    const psc_accumulator *a, int64_t slot, psc_top *out, psc_error *error) {
+    if (a->kind != PSC_ACCUMULATE_TOP || slot < 0 || slot >= a->n) {
+        psc_fail(error, PSC_ERROR_PLUGIN,
+            "accumulator '%s' is a %s of %" PRId64 " slots: slot %" PRId64 " is no top list",
+            a->name, KINDS[a->kind], a->n, slot);
+        return -1;
+    }
+    const psc_top *list = (const psc_top *)a->slots + slot * a->k;
+    int32_t n = 0;
+    while (n < a->k && !isnan(list[n].value)) n++;
+    if (out) memcpy(out, list, (size_t)n * sizeof *out);
+    return n;
+}

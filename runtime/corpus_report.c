@@ -1,0 +1,52 @@
+/* The end of an accumulation: every plugin's report over the totals, without a run. */
+#include "session.h"
+
+#include <string.h>
+
+psc_status psc_accumulation_check(const psc_session *session, psc_error *error) {
+    if (!session->options.accumulate)
+        return psc_fail(
+            error, PSC_ERROR_STATE, "the session was not opened to accumulate over documents");
+    if (session->spoilt)
+        return psc_fail(error, PSC_ERROR_STATE,
+            "a run failed when a part of it had been added: the session's totals are of no use");
+    return PSC_OK;
+}
+
+typedef struct report_job {
+    psc_session *session;
+    psc_status status;
+    psc_error *error;
+} report_job;
+
+static void report_all(void *payload) {
+    report_job *job = payload;
+    psc_fp_state fp = psc_fp_enter();
+    job->status = psc_contexts_report(job->session, job->error);
+    psc_fp_leave(fp);
+}
+
+psc_status psc_session_report(
+    psc_session *session, const psc_corpus_totals *given, psc_error *error) {
+    psc_corpus_totals totals = {.windows = session->windows, .tokens = session->tokens};
+    psc_error own = {PSC_OK, ""};
+    if (!error) error = &own;
+    if (given)
+        memcpy(&totals, given,
+            given->struct_size < sizeof totals ? given->struct_size : sizeof totals);
+    if (session->run_options)
+        return psc_fail(error, PSC_ERROR_STATE, "psc_session_report was called from a callback");
+    psc_status status = psc_accumulation_check(session, error);
+    if (status != PSC_OK) return status;
+    psc_results_clear(session->results);
+    session->n_rows = session->n_logit_rows = 0;
+    session->cancelled = false;
+    status = psc_corpus_head(session, &totals, error);
+    if (status == PSC_OK) {
+        report_job job = {session, PSC_OK, error};
+        psc_team_run(session->team, report_all, &job);
+        status = job.status;
+    }
+    if (status != PSC_OK) psc_results_clear(session->results);
+    return status;
+}

@@ -1,0 +1,116 @@
+/* The host's accumulators: declared in open, fed in run_end, read at any time.
+ * A run's partials stand in the totals at once; when the run then fails, the session is spoilt. */
+#include "host.h"
+
+/* Whether a call is made where it may be made; otherwise the error is set. */
+static bool in_place(psc_context *context, bool allowed, const char *call, const char *where) {
+    if (context->in_parallel) return false;
+    if (!context->session->options.accumulate)
+        psc_host_fail(context, PSC_ERROR_STATE,
+            "%s was called in a session that does not accumulate over documents", call);
+    else if (!allowed)
+        psc_host_fail(context, PSC_ERROR_STATE, "%s is allowed in %s only", call, where);
+    else
+        return true;
+    return false;
+}
+
+static psc_accumulator *find(psc_context *context, int handle, const char *call) {
+    if (handle >= 0 && handle < context->accumulators.n) return &context->accumulators.list[handle];
+    psc_host_fail(context, PSC_ERROR_PLUGIN, "%s: %d is no handle of an accumulator", call, handle);
+    return NULL;
+}
+
+int psc_host_accumulating(psc_context *context) {
+    return context->session->options.accumulate != 0;
+}
+
+int psc_host_accumulator(
+    psc_context *context, const char *name, psc_accumulate kind, int64_t n, int32_t k) {
+    psc_error error = {PSC_OK, ""};
+    if (!in_place(context, context->in_open, "accumulator", "open")) return -1;
+    int handle = psc_accumulators_add(&context->accumulators, name, kind, n, k, &error);
+    if (handle < 0) psc_host_pass(context, &error);
+    return handle;
+}
+
+int psc_host_accumulate(
+    psc_context *context, int handle, int64_t begin, int64_t n, const double *partial) {
+    psc_error error = {PSC_OK, ""};
+    if (!in_place(context, context->in_run_end, "accumulate", "run_end")) return PSC_ERROR_STATE;
+    psc_accumulator *accumulator = find(context, handle, "accumulate");
+    if (!accumulator) return PSC_ERROR_PLUGIN;
+    context->session->run_accumulated = true;
+    psc_status status = psc_accumulator_add(accumulator, begin, n, partial, &error);
+    return status == PSC_OK ? 0 : psc_host_pass(context, &error);
+}
+
+/* --- top lists ------------------------------------------------------------------------------- */
+
+/* The document that a sequence of this run belongs to; inputs are ordered by sequence. */
+static psc_document document_of(const psc_session *session, int32_t sequence) {
+    const psc_document *documents = session->run_options->documents;
+    int32_t low = 0, high = session->n_inputs - 1;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (session->inputs[middle].sequence < sequence)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return documents ? documents[low] : (psc_document){0, 0};
+}
+
+/* The tokens around row index of the run, as far as its sequence reaches. */
+static void copy_tokens(const psc_session *session, int32_t index, psc_top *top) {
+    for (int32_t i = 0; i < PSC_TOP_BEFORE + 1 + PSC_TOP_AFTER; i++) {
+        int64_t at = (int64_t)index + i - PSC_TOP_BEFORE;
+        bool inside = at >= 0 && at < session->n_rows &&
+                      session->rows[at].sequence == session->rows[index].sequence;
+        top->tokens[i] = inside ? session->rows[at].token : -1;
+    }
+}
+
+int psc_host_accumulate_top(
+    psc_context *context, int handle, int64_t slot, double value, const psc_row *row) {
+    psc_error error = {PSC_OK, ""};
+    const psc_session *session = context->session;
+    if (!in_place(context, context->in_run_end, "accumulate_top", "run_end"))
+        return PSC_ERROR_STATE;
+    psc_accumulator *accumulator = find(context, handle, "accumulate_top");
+    if (!accumulator) return PSC_ERROR_PLUGIN;
+    if (!row || row->index < 0 || row->index >= session->n_rows)
+        return psc_host_fail(
+            context, PSC_ERROR_PLUGIN, "accumulate_top was given a row that is not of this run");
+    const psc_row *own = &session->rows[row->index];
+    psc_document document = document_of(session, own->sequence);
+    int64_t position = document.first + own->position;
+    if (position < INT32_MIN || position > INT32_MAX)
+        return psc_host_fail(context, PSC_ERROR_PLUGIN, "a document has too many tokens");
+    psc_top top = {.value = value, .document = document.number, .position = (int32_t)position};
+    copy_tokens(session, own->index, &top);
+    context->session->run_accumulated = true;
+    psc_status status = psc_accumulator_add_top(accumulator, slot, &top, &error);
+    return status == PSC_OK ? 0 : psc_host_pass(context, &error);
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+int psc_host_accumulated(psc_context *context, int handle, int64_t begin, int64_t n, double *out) {
+    psc_error error = {PSC_OK, ""};
+    if (!in_place(context, true, "accumulated", "")) return PSC_ERROR_STATE;
+    const psc_accumulator *accumulator = find(context, handle, "accumulated");
+    if (!accumulator) return PSC_ERROR_PLUGIN;
+    psc_status status = psc_accumulator_read(accumulator, begin, n, out, &error);
+    return status == PSC_OK ? 0 : psc_host_pass(context, &error);
+}
+
+int32_t psc_host_accumulated_top(psc_context *context, int handle, int64_t slot, psc_top *out) {
+    psc_error error = {PSC_OK, ""};
+    if (!in_place(context, true, "accumulated_top", "")) return -1;
+    const psc_accumulator *accumulator = find(context, handle, "accumulated_top");
+    if (!accumulator) return -1;
+    int32_t n = psc_accumulator_read_top(accumulator, slot, out, &error);
+    if (n < 0) psc_host_pass(context, &error);
+    return n;
+}

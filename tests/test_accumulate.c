@@ -1,0 +1,381 @@
+/* Accumulators: exact sums whatever the order and the split, correct rounding in and out, top lists
+ * with their ties; the host's calls in a session over documents. */
+#include "accumulators.h"
+#include "plugin_fixture.h"
+
+#include <stdint.h>
+
+static psc_accumulators tables;
+
+static psc_accumulator *new_table(psc_accumulate kind, int64_t n, int32_t k) {
+    char name[32];
+    snprintf(name, sizeof name, "table%d", (int)tables.n);
+    int handle = psc_accumulators_add(&tables, name, kind, n, k, &error);
+    cr_assert_geq(handle, 0, "%s", error.message);
+    return &tables.list[handle];
+}
+
+static double total(const psc_accumulator *table, int64_t slot) {
+    double value = NAN;
+    cr_assert_eq(psc_accumulator_read(table, slot, 1, &value, &error), PSC_OK);
+    return value;
+}
+
+static void must_add(psc_accumulator *table, int64_t slot, double value) {
+    cr_assert_eq(psc_accumulator_add(table, slot, 1, &value, &error), PSC_OK, "%s", error.message);
+}
+
+static double after(double value) {
+    psc_accumulator *table = new_table(PSC_ACCUMULATE_SUM, 1, 0);
+    must_add(table, 0, value);
+    return total(table, 0);
+}
+
+static uint64_t next_random(uint64_t *state) {
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return *state >> 11;
+}
+
+/* --- sums ------------------------------------------------------------------------------------ */
+
+Test(accumulate, a_partial_is_rounded_once_to_the_grid) {
+    const double step = 0x1p-40;
+    cr_assert_eq(after(0.5 * step), 0.0);
+    cr_assert_eq(after(1.5 * step), 2 * step);
+    cr_assert_eq(after(2.5 * step), 2 * step);
+    cr_assert_eq(after(-2.5 * step), -2 * step);
+    cr_assert_eq(after(-3.5 * step), -4 * step);
+    cr_assert_eq(after(nextafter(0.5 * step, 1.0)), step);
+    cr_assert_eq(after(5e-324), 0.0);
+    const double exact[] = {1.0, -1.0, 0x1p12, 0x1p12 + 0x1p-40, -0x1.fffffffffffffp12, 0x1p23,
+        0x1.23456789abcdep24, -0x1.23456789abcdep30, 0x1.fffffffffffffp62, -0x1.fffffffffffffp63,
+        0x1p64, 0x1.fffffffffffffp85, -0x1.fffffffffffffp85, -0x1.0000000000001p70};
+    for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
+        cr_assert_eq(after(exact[i]), exact[i], "%a", exact[i]);
+    cr_assert_not(signbit(after(-0.0)));
+    cr_assert_not(signbit(after(-0.4 * step)));
+}
+
+Test(accumulate, totals_are_exact_and_rounded_once_on_reading) {
+    psc_accumulator *table = new_table(PSC_ACCUMULATE_SUM, 1, 0);
+    must_add(table, 0, 0x1p60);
+    for (int i = 0; i < 1000; i++) must_add(table, 0, 0x1p-40);
+    must_add(table, 0, -0x1p60);
+    cr_assert_eq(total(table, 0), 1000 * 0x1p-40);
+    must_add(table, 0, 0x1p53 - 1000 * 0x1p-40);
+    table = new_table(PSC_ACCUMULATE_SUM, 3, 0);
+    must_add(table, 0, 0x1p53); /* halfway between neighbours: to the even one */
+    must_add(table, 0, 1.0);
+    must_add(table, 1, 0x1p53); /* just above halfway */
+    must_add(table, 1, 1.0);
+    must_add(table, 1, 0x1p-40);
+    must_add(table, 2, -0x1p53);
+    must_add(table, 2, -3.0);
+    cr_assert_eq(total(table, 0), 0x1p53);
+    cr_assert_eq(total(table, 1), 0x1p53 + 2);
+    cr_assert_eq(total(table, 2), -0x1p53 - 4);
+}
+
+Test(accumulate, any_order_and_split_gives_the_same_bits) {
+    enum { N = 500, SLOTS = 3, PARTS = 4 };
+    static double values[N][SLOTS];
+    uint64_t seed = 7;
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < SLOTS; j++)
+            values[i][j] = ldexp((double)(int64_t)(next_random(&seed) - ((uint64_t)1 << 52)),
+                (int)(next_random(&seed) % 40) - 60);
+    psc_accumulator *whole = new_table(PSC_ACCUMULATE_SUM, SLOTS, 0);
+    void *expected = whole->slots;
+    for (int i = 0; i < N; i++)
+        cr_assert_eq(psc_accumulator_add(whole, 0, SLOTS, values[i], &error), PSC_OK);
+    psc_accumulators parts = {0};
+    for (int p = 0; p < PARTS; p++) {
+        char name[8];
+        snprintf(name, sizeof name, "p%d", p);
+        psc_accumulators_add(&parts, name, PSC_ACCUMULATE_SUM, SLOTS, 0, &error);
+    }
+    for (int i = N - 1; i >= 0; i--)
+        cr_assert_eq(
+            psc_accumulator_add(&parts.list[i * 7 % PARTS], 0, SLOTS, values[i], &error), PSC_OK);
+    for (int p = 1; p < PARTS; p++)
+        cr_assert_eq(psc_accumulator_merge(&parts.list[0], parts.list[p].slots, &error), PSC_OK);
+    cr_assert_arr_eq(parts.list[0].slots, expected, parts.list[0].bytes);
+    psc_accumulators_close(&parts);
+}
+
+Test(accumulate, what_cannot_be_added_is_refused) {
+    psc_accumulator *sum = new_table(PSC_ACCUMULATE_SUM, 2, 0);
+    const double bad[] = {NAN, INFINITY, -INFINITY, 0x1p86, 1e300};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        REFUSED(psc_accumulator_add(sum, 1, 1, &bad[i], &error), PSC_ERROR_PLUGIN, "'table0'",
+            "slot 1");
+    const double large = 0x1.fffffffffffffp85;
+    for (int i = 0; i < 2; i++) must_add(sum, 0, large);
+    REFUSED(psc_accumulator_add(sum, 0, 1, &large, &error), PSC_ERROR_PLUGIN, "overflow");
+    REFUSED(psc_accumulator_add(sum, 1, 2, bad, &error), PSC_ERROR_PLUGIN, "2 slots");
+    REFUSED(psc_accumulator_add(sum, -1, 1, &large, &error), PSC_ERROR_PLUGIN, "2 slots");
+    psc_accumulator *count = new_table(PSC_ACCUMULATE_COUNT, 1, 0);
+    const double no_count[] = {-1.0, 0.5, NAN, INFINITY, 0x1p54};
+    for (size_t i = 0; i < sizeof no_count / sizeof *no_count; i++)
+        REFUSED(psc_accumulator_add(count, 0, 1, &no_count[i], &error), PSC_ERROR_PLUGIN, "count");
+    must_add(count, 0, 3.0);
+    const int64_t nearly_full = INT64_MAX - 2;
+    REFUSED(psc_accumulator_merge(count, &nearly_full, &error), PSC_ERROR_PLUGIN, "overflow");
+    psc_accumulator *low = new_table(PSC_ACCUMULATE_MIN, 1, 0);
+    REFUSED(psc_accumulator_add(low, 0, 1, bad, &error), PSC_ERROR_PLUGIN, "no order");
+}
+
+Test(accumulate, extremes) {
+    psc_accumulator *low = new_table(PSC_ACCUMULATE_MIN, 1, 0);
+    psc_accumulator *high = new_table(PSC_ACCUMULATE_MAX, 1, 0);
+    low = &tables.list[0];
+    cr_assert(total(low, 0) == INFINITY && total(high, 0) == -INFINITY);
+    const double values[] = {3.0, -0.0, 0.0, 2.0};
+    for (int i = 0; i < 4; i++) must_add(low, 0, values[i]);
+    for (int i = 0; i < 4; i++) must_add(high, 0, -values[i]);
+    cr_assert(total(low, 0) == 0.0 && !signbit(total(low, 0)));
+    cr_assert(total(high, 0) == 0.0 && !signbit(total(high, 0)));
+}
+
+/* --- top lists ------------------------------------------------------------------------------- */
+
+Test(accumulate, top_lists_do_not_depend_on_the_order) {
+    enum { N = 200, K = 7 };
+    static psc_top entries[N];
+    uint64_t seed = 3;
+    for (int i = 0; i < N; i++) {
+        entries[i] = (psc_top){.value = (double)(next_random(&seed) % 9),
+            .document = (int64_t)(next_random(&seed) % 5),
+            .position = (int32_t)(next_random(&seed) % 6)};
+        entries[i].tokens[PSC_TOP_BEFORE] = (int32_t)(next_random(&seed) % 3);
+    }
+    new_table(PSC_ACCUMULATE_TOP, 2, K);
+    new_table(PSC_ACCUMULATE_TOP, 2, K);
+    psc_accumulator *a = &tables.list[0], *b = &tables.list[1];
+    for (int i = 0; i < N; i++)
+        cr_assert_eq(psc_accumulator_add_top(a, 1, &entries[i], &error), PSC_OK);
+    for (int i = N - 1; i >= N / 3; i--)
+        cr_assert_eq(psc_accumulator_add_top(b, 1, &entries[i], &error), PSC_OK);
+    psc_accumulators other = {0};
+    psc_accumulators_add(&other, "other", PSC_ACCUMULATE_TOP, 2, K, &error);
+    for (int i = 0; i < N / 3; i++)
+        cr_assert_eq(psc_accumulator_add_top(&other.list[0], 1, &entries[i], &error), PSC_OK);
+    cr_assert_eq(psc_accumulator_merge(b, other.list[0].slots, &error), PSC_OK);
+    cr_assert_arr_eq(a->slots, b->slots, a->bytes);
+    psc_top out[K];
+    cr_assert_eq(psc_accumulator_read_top(a, 0, out, &error), 0);
+    cr_assert_eq(psc_accumulator_read_top(a, 1, out, &error), K);
+    for (int i = 1; i < K; i++) {
+        cr_assert_geq(out[i - 1].value, out[i].value);
+        if (out[i - 1].value == out[i].value) cr_assert_leq(out[i - 1].document, out[i].document);
+    }
+    psc_accumulators_close(&other);
+}
+
+/* --- the host's calls ------------------------------------------------------------------------ */
+
+static psc_context *context;
+static int sum, count, low, top;
+static int reports;
+
+static int on_open(
+    psc_context *given, const psc_host *table, const psc_option *options, int32_t n, void **state) {
+    (void)options, (void)n, (void)state;
+    context = given;
+    host = table;
+    cr_assert(host->accumulating(context));
+    sum = host->accumulator(context, "sum", PSC_ACCUMULATE_SUM, 2, 0);
+    count = host->accumulator(context, "count", PSC_ACCUMULATE_COUNT, 1, 0);
+    low = host->accumulator(context, "low", PSC_ACCUMULATE_MIN, 1, 0);
+    top = host->accumulator(context, "top", PSC_ACCUMULATE_TOP, 1, 4);
+    return sum < 0 || count < 0 || low < 0 || top < 0 ? -1 : 0;
+}
+
+/* The sum of the tokens' ids, how many, the lowest, the largest; one partial a sequence. */
+static int on_run_end(psc_context *given, void *state, int status) {
+    (void)given, (void)state;
+    int32_t n = 0;
+    const psc_row *rows = host->rows(context, &n);
+    for (int32_t i = 0; status == 0 && i < n;) {
+        double sums[2] = {0, 0}, rows_seen = 0, least = INFINITY;
+        for (int32_t sequence = rows[i].sequence; i < n && rows[i].sequence == sequence; i++) {
+            sums[0] += rows[i].token;
+            sums[1] += 1.0 / (1 + rows[i].token);
+            rows_seen++;
+            least = fmin(least, rows[i].token);
+            if (host->accumulate_top(context, top, 0, rows[i].token, &rows[i])) return -1;
+        }
+        if (host->accumulate(context, sum, 0, 2, sums) ||
+            host->accumulate(context, count, 0, 1, &rows_seen) ||
+            host->accumulate(context, low, 0, 1, &least))
+            return -1;
+    }
+    return 0;
+}
+
+static int on_report(psc_context *given, void *state) {
+    (void)given, (void)state;
+    int32_t n = -1;
+    double sums[2], number;
+    psc_top best[4];
+    host->rows(context, &n);
+    cr_assert_eq(n, 0);
+    if (host->accumulated(context, sum, 0, 2, sums) ||
+        host->accumulated(context, count, 0, 1, &number))
+        return -1;
+    cr_assert_eq(host->accumulated_top(context, top, 0, best), 4);
+    reports++;
+    return host->value_number(context, "sum", sums[0]) ||
+           host->value_number(context, "reciprocals", sums[1]) ||
+           host->value_number(context, "count", number) ||
+           host->value_number(context, "best_document", (double)best[0].document) ||
+           host->value_number(context, "best_position", best[0].position) ||
+           host->value_number(context, "before", best[0].tokens[PSC_TOP_BEFORE - 1]) ||
+           host->value_number(context, "after", best[0].tokens[PSC_TOP_BEFORE + 1]);
+}
+
+static void open_accumulating(int32_t chunk, int32_t threads) {
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.chunk = chunk;
+    options.threads = threads;
+    options.n_sequences = 4;
+    options.accumulate = 1;
+    if (!model) cr_assert_eq(psc_model_open(&model, MODELS "parallel_f32", &error), PSC_OK);
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
+    find_bridge();
+    bridge->open = on_open;
+    bridge->run_end = on_run_end;
+    bridge->report = on_report;
+}
+
+/* Windows of the ten tokens: document d has tokens d..9. */
+static psc_status run_documents(int32_t first, int32_t n) {
+    psc_input inputs[4];
+    psc_document documents[4];
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    for (int32_t i = 0; i < n; i++) {
+        inputs[i] = (psc_input){i, 10 - first - i, ten + first + i};
+        documents[i] = (psc_document){first + i, 100 * (first + i)};
+        psc_session_truncate(session, i, 0);
+    }
+    options.documents = documents;
+    options.no_logits = 1;
+    return psc_session_run(session, inputs, n, &options, &error);
+}
+
+static double value(const char *name) {
+    for (int i = 0; i < psc_session_results(session)->n_sections; i++) {
+        json_t *found = json_object_get(psc_session_results(session)->sections[i].json, name);
+        if (found) return json_number_value(found);
+    }
+    cr_assert(0, "no value %s", name);
+    return 0;
+}
+
+Test(accumulate, documents_through_a_session) {
+    double reciprocals[2];
+    for (int batched = 0; batched <= 1; batched++) {
+        open_accumulating(batched ? 3 : 8, batched ? 2 : 1);
+        must_load(PLUGIN("bridge"), NULL);
+        for (int d = 0; d < 4; d += batched ? 4 : 1)
+            cr_assert_eq(run_documents(d, batched ? 4 : 1), PSC_OK, "%s", error.message);
+        cr_assert_eq(psc_session_report(session, NULL, &error), PSC_OK, "%s", error.message);
+        cr_assert_eq(value("count"), 10 + 9 + 8 + 7);
+        cr_assert_eq(value("sum"), 237 + 234 + 217 + 212);
+        cr_assert_eq(value("best_document"), 0); /* token 79, in all four: the first document */
+        cr_assert_eq(value("best_position"), 3);
+        cr_assert_eq(value("before"), 5);
+        cr_assert_eq(value("after"), 0);
+        reciprocals[batched] = value("reciprocals");
+        psc_session_close(&session);
+    }
+    cr_assert_eq(reciprocals[0], reciprocals[1]);
+    cr_assert_eq(reports, 2);
+    psc_model_close(&model);
+}
+
+Test(accumulate, a_position_counts_from_the_documents_start) {
+    open_accumulating(8, 1);
+    must_load(PLUGIN("bridge"), NULL);
+    cr_assert_eq(run_documents(2, 2), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_report(session, NULL, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(value("best_document"), 2);
+    cr_assert_eq(value("best_position"), 200 + 1);
+    json_t *corpus = json_object_get(psc_session_results(session)->head, "corpus");
+    cr_assert_eq(json_integer_value(json_object_get(corpus, "tokens")), 15);
+    cr_assert_eq(json_integer_value(json_object_get(corpus, "windows")), 2);
+    fixture_close();
+}
+
+/* --- what is refused ------------------------------------------------------------------------- */
+
+static int make_array(psc_context *given, void *state) {
+    (void)state;
+    return host->array(given, "a", PSC_F32, 0, NULL) ? 0 : -1;
+}
+
+static int accumulate_early(psc_context *given, void *state) {
+    (void)state;
+    const double one = 1.0;
+    return host->accumulate(given, count, 0, 1, &one);
+}
+
+static int accumulate_nan(psc_context *given, void *state, int status) {
+    (void)state, (void)status;
+    const double bad[2] = {1.0, NAN};
+    return host->accumulate(given, sum, 0, 2, bad);
+}
+
+Test(accumulate, calls_out_of_place) {
+    open_accumulating(8, 1);
+    bridge->run_begin = make_array;
+    must_load(PLUGIN("bridge"), NULL);
+    REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "bridge", "array", "report");
+    bridge->run_begin = accumulate_early;
+    REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "bridge", "accumulate", "run_end");
+    bridge->run_begin = NULL;
+    cr_assert_eq(
+        run_documents(0, 1), PSC_OK); /* nothing was added: the session is as good as new */
+    REFUSED(psc_session_capture(session, "hook_embed", &error), PSC_ERROR_STATE, "hook_embed");
+    fixture_close();
+}
+
+Test(accumulate, a_run_that_fails_midway_spoils_the_session) {
+    open_accumulating(8, 1);
+    bridge->run_end = accumulate_nan;
+    must_load(PLUGIN("bridge"), NULL);
+    REFUSED(run_documents(0, 1), PSC_ERROR_PLUGIN, "plugin bridge", "'sum'", "slot 1", "nan");
+    bridge->run_end = on_run_end;
+    REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "of no use");
+    REFUSED(psc_session_report(session, NULL, &error), PSC_ERROR_STATE, "of no use");
+    fixture_close();
+}
+
+static int open_badly(
+    psc_context *given, const psc_host *table, const psc_option *options, int32_t n, void **state) {
+    (void)options, (void)n, (void)state;
+    table->accumulator(given, "x", PSC_ACCUMULATE_SUM, 1, 0);
+    return table->accumulator(given, "x", PSC_ACCUMULATE_SUM, 1, 0) < 0 ? -1 : 0;
+}
+
+Test(accumulate, declarations_that_are_refused) {
+    open_accumulating(8, 1);
+    bridge->open = open_badly;
+    REFUSED(psc_session_plugin(session, PLUGIN("bridge"), NULL, &error), PSC_ERROR_PLUGIN,
+        "two accumulators named 'x'");
+    fixture_close();
+    cr_assert_lt(psc_accumulators_add(&tables, "a b", PSC_ACCUMULATE_SUM, 1, 0, &error), 0);
+    cr_assert_lt(psc_accumulators_add(&tables, "t", PSC_ACCUMULATE_TOP, 1, 0, &error), 0);
+    cr_assert_lt(psc_accumulators_add(&tables, "t", PSC_ACCUMULATE_SUM, 1, 1, &error), 0);
+    cr_assert_lt(psc_accumulators_add(&tables, "t", (psc_accumulate)9, 1, 0, &error), 0);
+    cr_assert_lt(psc_accumulators_add(&tables, "t", PSC_ACCUMULATE_SUM, -1, 0, &error), 0);
+    cr_assert_lt(psc_accumulators_add(&tables, "t", PSC_ACCUMULATE_SUM, INT64_MAX, 0, &error), 0);
+}
+
+Test(accumulate, an_ordinary_session_has_no_accumulators, .init = fixture_open,
+    .fini = fixture_close) {
+    bridge->open = open_badly;
+    REFUSED(psc_session_plugin(session, PLUGIN("bridge"), NULL, &error), PSC_ERROR_STATE,
+        "does not accumulate");
+    REFUSED(psc_session_report(session, NULL, &error), PSC_ERROR_STATE, "not opened to accumulate");
+}
