@@ -4,8 +4,8 @@
  *   decompose MODEL_FOLDER [ROWS [REPETITIONS [THREADS [PLUGIN[:key=value,...]]]]]
  *
  * Cases: one fixed target, ten, the text's own next token at every position; then an empty callback
- * at every hook point. With another plugin: one target. Prints the median of each case, the ratio of
- * the medians, and the quartiles of the paired ratios. Nothing is written to files. */
+ * at every hook point. With another plugin: one target. Prints the median of each case, the ratio
+ * of the medians, and the quartiles of the paired ratios. Nothing is written to files. */
 #include "bench.h"
 
 #include <string.h>
