@@ -10,6 +10,7 @@
 /* The built-ins' entries. */
 const psc_plugin *psc_builtin_logits(void);
 const psc_plugin *psc_builtin_ln(void);
+const psc_plugin *psc_builtin_lens(void);
 const psc_plugin *psc_builtin_mlp(void);
 
 /* --- sums ------------------------------------------------------------------------------------

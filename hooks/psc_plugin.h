@@ -232,6 +232,28 @@ typedef struct psc_variant {
  * order, each once. */
 typedef int (*psc_variant_fn)(int32_t variant, const psc_event *logits, void *payload);
 
+/* --- folders of parameters --------------------------------------------------------------------
+ * config.json (one object) beside params.safetensors, as the field's libraries lay them out. */
+typedef enum psc_setting_kind {
+    PSC_SETTING_TEXT = 0,
+    PSC_SETTING_NUMBER = 1,
+    PSC_SETTING_BOOLEAN = 2
+} psc_setting_kind;
+
+typedef struct psc_setting { /* an entry of config.json */
+    const char *key;
+    int32_t kind; /* psc_setting_kind */
+    const char *text;
+    double number; /* of a boolean 0 or 1 */
+} psc_setting;
+
+typedef struct psc_named_tensor {
+    const char *name;
+    int32_t n_axes;
+    int64_t shape[4];
+    const float *data; /* row-major */
+} psc_named_tensor;
+
 typedef struct psc_context psc_context; /* one plugin instance, opaque */
 typedef void (*psc_range_fn)(int64_t begin, int64_t end, int32_t thread, void *payload);
 
@@ -359,6 +381,17 @@ typedef struct psc_host {
 
     /* In a run of PSC_PHASE_SOURCE: which prompt it is, from 0; else -1. */
     int (*source)(psc_context *);
+
+    /* Folders of parameters, from open to report. load_setting: 1 when config.json has the key (the
+     * text lives with the instance), 0 when not, -1 after setting the error. load_tensor: the
+     * tensor of that name in params.safetensors, which must have this shape and a floating type,
+     * widened to f32 into out; the file is checked whole. save_folder: the folder is new or empty
+     * and appears whole or not at all; without tensors it is only checked that it could. */
+    int (*load_setting)(psc_context *, const char *folder, const char *key, psc_setting *out);
+    int (*load_tensor)(psc_context *, const char *folder, const char *name, int32_t n_axes,
+        const int64_t *shape, float *out);
+    int (*save_folder)(psc_context *, const char *folder, int32_t n_settings,
+        const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -201,4 +201,7 @@ const psc_host psc_host_table = {
     .accumulate_top = psc_host_accumulate_top,
     .accumulated = psc_host_accumulated,
     .accumulated_top = psc_host_accumulated_top,
+    .load_setting = psc_host_load_setting,
+    .load_tensor = psc_host_load_tensor,
+    .save_folder = psc_host_save_folder,
 };

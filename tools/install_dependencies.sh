@@ -39,6 +39,7 @@ need_debian() {
     need_module jansson libjansson-dev
     need_module libpcre2-8 libpcre2-dev
     need_module libutf8proc libutf8proc-dev
+    need_module lapacke liblapacke-dev
     if [ $with_test = yes ]; then need_header criterion/criterion.h libcriterion-dev; fi
     if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
 }
@@ -52,6 +53,7 @@ need_macos() {
     need_module jansson jansson
     need_module libpcre2-8 pcre2
     need_module libutf8proc utf8proc
+    [ -d "$(brew --prefix lapack 2>/dev/null)" ] || missing="$missing lapack"
     [ -d "$(brew --prefix libomp 2>/dev/null)" ] || missing="$missing libomp"
     if [ $with_test = yes ]; then need_module criterion criterion; fi
     if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
@@ -81,6 +83,6 @@ elif command -v brew >/dev/null 2>&1; then
     brew install --quiet $missing
 else
     echo "neither apt-get nor Homebrew is here; install by hand: a C11 compiler with OpenMP, cmake," \
-        "ninja, pkg-config, sleef, xxhash, jansson, pcre2, utf8proc" >&2
+        "ninja, pkg-config, sleef, xxhash, jansson, pcre2, utf8proc, lapacke" >&2
     exit 1
 fi

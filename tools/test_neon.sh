@@ -68,9 +68,12 @@ END
         cd "$work/apt"
         APT_CONFIG=$work/apt/apt.conf apt-get download -qq libc6 libgcc-s1 libgomp1 \
             libsleef-dev libsleef3 libxxhash-dev libxxhash0 libjansson-dev libjansson4 \
-            libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2
+            libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2 \
+            liblapacke-dev liblapacke liblapack3 libblas3 libtmglib3 libgfortran5
         for package in *.deb; do dpkg -x "$package" "$root"; done
     )
+    # What Debian's alternatives would link.
+    ln -sf lapack/liblapack.so.3 blas/libblas.so.3 "$libraries/"
     rm -rf "$work/apt"
     touch "$root/complete"
 }
@@ -98,7 +101,7 @@ build_test() {
         -isystem "$root/usr/include" -isystem "$root/usr/include/aarch64-linux-gnu" \
         tests/neon/plain_main.c "$@" "$work/tree/libpythiascope.a" \
         -L"$libraries" -Wl,-rpath-link,"$libraries" \
-        -lsleef -lxxhash -ljansson -lpcre2-8 -lutf8proc -fopenmp -ldl -lm -o "$work/$name"
+        -lsleef -lxxhash -ljansson -lpcre2-8 -lutf8proc -llapacke -fopenmp -ldl -lm -o "$work/$name"
 }
 
 # --- running ----------------------------------------------------------------------------------

@@ -1,0 +1,265 @@
+/* The plugin `lens`: how the prediction forms, layer by layer.
+ *
+ *   z = W_U LN_f(h), h = the residual at 0_pre, 1_pre, ..., final_post, or moved by an affine lens
+ *   (h + W h + b); LN_f divides by the residual's own sigma or by the final one
+ *   from z: top tokens, the targets' logits, log p and ranks, entropy, KL against final_post
+ *
+ * Residuals are kept until the run ends, since final_post is known only then. Then a block of rows
+ * at a time goes through W_U with all of its sites: logits [rows, sites, V] never stand in memory.
+ * This file holds the options, what is kept, and the arrays. */
+#include "lens.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const psc_option_description lens_options[] = {
+    {"rows", "last", "last, all or A-B (positions); over a corpus always all"},
+    {"ln", "own", "own: the residual's own sigma; final: the final residual's"},
+    {"lens", "", "folder of an affine lens: config.json and params.safetensors"},
+    {"top", "5", "most likely tokens kept at each layer, 1 to 100"},
+    {"arrays", "all", "all, or top, targets, distribution joined by +"},
+    {"fit", "", "over a corpus: the new folder for a fitted linear lens"},
+    {"fit_ridge", "1e-6", "ridge, in units of the mean variance of the residual"},
+    {"fit_from", "1", "first position that is fitted; 0 takes the attention sink in"},
+    {"fit_memory", "1024", "most MiB for the sums of the fit"},
+    {0},
+};
+
+static int parse_arrays(lens_state *s, const char *value) {
+    static const char *const names[] = {"top", "targets", "distribution"};
+    s->arrays = 0;
+    for (const char *p = value;;) {
+        const size_t length = strcspn(p, "+");
+        int bits = length == 3 && strncmp(p, "all", 3) == 0 ? 7 : 0;
+        for (int i = 0; i < 3; i++)
+            if (strlen(names[i]) == length && strncmp(p, names[i], length) == 0) bits = 1 << i;
+        if (!bits)
+            return s->host->fail(s->context,
+                "arrays=%.40s is not all, top, targets, distribution or several joined by +",
+                value);
+        s->arrays |= bits;
+        if (!p[length]) return 0;
+        p += length + 1;
+    }
+}
+
+static int parse_ridge(lens_state *s, const char *value) {
+    char *end = NULL;
+    s->fit.ridge = strtod(value, &end);
+    if (end != value && !*end && isfinite(s->fit.ridge) && s->fit.ridge >= 0.0) return 0;
+    return s->host->fail(s->context, "fit_ridge=%.40s is not a number of at least 0", value);
+}
+
+static int parse_options(lens_state *s, const psc_option *options) {
+    static const char *const sigmas[] = {"own", "final", NULL};
+    psc_context *context = s->context;
+    const psc_host *host = s->host;
+    if (psc_rows_parse(context, host, options[0].key, options[0].value, &s->choice)) return -1;
+    s->sigma_final = psc_option_word(context, host, options[1].key, options[1].value, sigmas);
+    if (s->sigma_final < 0) return -1;
+    s->lens = *options[2].value ? options[2].value : NULL;
+    s->fit.folder = *options[5].value ? options[5].value : NULL;
+    if (psc_option_count(context, host, options[3].key, options[3].value, 1, 100, &s->top) ||
+        parse_arrays(s, options[4].value) || parse_ridge(s, options[6].value) ||
+        psc_option_count(
+            context, host, options[7].key, options[7].value, 0, INT32_MAX - 1, &s->fit.from) ||
+        psc_option_count(
+            context, host, options[8].key, options[8].value, 1, 1 << 24, &s->fit.memory))
+        return -1;
+    if (s->top > s->n_vocab) s->top = s->n_vocab;
+    if (s->fit.folder && !s->corpus)
+        return host->fail(context, "fit needs the documents of a corpus; one run is not enough");
+    return 0;
+}
+
+/* "0_pre", ..., "final_post". */
+static int make_labels(lens_state *s) {
+    enum { BYTES = 24 };
+    char *text = s->host->life_alloc(s->context, (uint64_t)s->n_sites * BYTES);
+    s->labels = s->host->life_alloc(s->context, (uint64_t)s->n_sites * sizeof *s->labels);
+    if (!text || !s->labels) return -1;
+    for (int32_t i = 0; i < s->n_sites; i++) {
+        char *label = text + (size_t)i * BYTES;
+        if (i < s->n_layers)
+            snprintf(label, BYTES, "%d_pre", i);
+        else
+            snprintf(label, BYTES, "final_post");
+        s->labels[i] = label;
+    }
+    return 0;
+}
+
+static int lens_open(psc_context *context, const psc_host *host, const psc_option *options,
+    int32_t n_options, void **state) {
+    (void)n_options;
+    lens_state *s = host->life_alloc(context, sizeof *s);
+    if (!s) return -1;
+    *state = s;
+    s->context = context;
+    s->host = host;
+    const psc_model_info *model = host->model(context);
+    s->n_layers = model->n_layers;
+    s->n_sites = s->n_layers + 1;
+    s->n_dims = model->d_model;
+    s->n_vocab = model->d_vocab;
+    s->eps = model->layer_norm_eps;
+    s->corpus = host->accumulating && host->accumulating(context);
+    if (parse_options(s, options) || make_labels(s) ||
+        host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma, &s->beta))
+        return -1;
+    if (s->lens && lens_affine_load(s, s->lens)) return -1;
+    if (s->corpus && lens_corpus_open(s)) return -1;
+    if (s->fit.folder && lens_fit_open(s)) return -1;
+    return lens_figures_open(s);
+}
+
+/* --- tables ---------------------------------------------------------------------------------- */
+
+static int run_axes(lens_state *s) {
+    const psc_host *host = s->host;
+    int32_t *places = host->run_alloc(s->context, (uint64_t)s->top * sizeof *places);
+    if (!places) return -1;
+    for (int32_t i = 0; i < s->top; i++) places[i] = i + 1;
+    return host->axis_labels(s->context, "layers", s->n_sites, s->labels) ||
+                   psc_rows_axis(s->context, host, "rows", &s->rows) ||
+                   host->axis_numbers(s->context, "top", s->top, places)
+               ? -1
+               : 0;
+}
+
+/* A result array when it is asked for, else memory of the run. */
+static void *table(lens_state *s, int asked, const char *name, psc_element element, int n_axes,
+    const char *first) {
+    const char *const by_row[] = {"layers", "rows", "top"};
+    const char *const by_target[] = {first, "layers", "rows"};
+    if (asked && !s->corpus)
+        return s->host->array(s->context, name, element, n_axes, first ? by_target : by_row);
+    uint64_t count = (uint64_t)s->n_sites * (uint64_t)s->rows.n;
+    if (n_axes == 3) count *= (uint64_t)(first ? s->n_targets : s->top);
+    return s->host->run_alloc(s->context, count * (element == PSC_F64 ? 8 : 4) + 8);
+}
+
+static int make_tables(lens_state *s) {
+    const int top = s->arrays & LENS_TOP, targets = s->arrays & LENS_TARGETS;
+    const int all = s->arrays & LENS_DISTRIBUTION;
+    lens_tables *t = &s->tables;
+    if (!s->corpus && run_axes(s)) return -1;
+    if (!s->corpus && targets && psc_targets_results(&s->targets, "rows")) return -1;
+    t->sigma = table(s, all, "sigma", PSC_F32, 2, NULL);
+    t->log_z = table(s, all, "log_z", PSC_F64, 2, NULL);
+    t->entropy = table(s, all, "entropy", PSC_F64, 2, NULL);
+    t->kl = table(s, all, "kl", PSC_F64, 2, NULL);
+    t->kl_reverse = table(s, all, "kl_reverse", PSC_F64, 2, NULL);
+    t->top_ids = table(s, top, "top_ids", PSC_I32, 3, NULL);
+    t->top_probs = table(s, top, "top_probs", PSC_F32, 3, NULL);
+    t->logit = table(s, targets, "logit", PSC_F64, 3, "targets");
+    t->log_prob = table(s, targets, "log_prob", PSC_F64, 3, "targets");
+    t->rank = table(s, targets, "rank", PSC_I32, 3, "targets");
+    return t->sigma && t->log_z && t->entropy && t->kl && t->kl_reverse && t->top_ids &&
+                   t->top_probs && t->logit && t->log_prob && t->rank
+               ? 0
+               : -1;
+}
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+/* Over a corpus the target is the text's own next token. */
+static int next_targets(lens_state *s) {
+    int32_t n_all = 0;
+    const psc_row *rows = s->host->rows(s->context, &n_all);
+    int32_t *ids = s->host->run_alloc(s->context, 2 * (uint64_t)s->rows.n * sizeof *ids + 8);
+    if (!ids) return -1;
+    for (int32_t r = 0; r < s->rows.n; r++) {
+        ids[2 * r] = rows[s->rows.index[r]].next;
+        ids[2 * r + 1] = -1;
+    }
+    s->ids = ids;
+    s->n_targets = 1;
+    return 0;
+}
+
+static int lens_run_begin(psc_context *context, void *state) {
+    lens_state *s = state;
+    const psc_host *host = s->host;
+    const psc_filter all = PSC_FILTER_INIT;
+    const int32_t last = s->n_layers - 1;
+    if (psc_rows_resolve(
+            context, host, "rows", s->corpus ? &all : &s->choice, !s->corpus, &s->rows))
+        return -1;
+    if (s->corpus) {
+        if (next_targets(s)) return -1;
+    } else {
+        if (psc_targets_begin(context, host, &s->rows, &s->targets)) return -1;
+        s->ids = s->targets.ids;
+        s->n_targets = s->targets.n;
+    }
+    psc_filter final = s->rows.filter;
+    final.layers = &last;
+    final.n_layers = 1;
+    s->pre = host->retain(context, PSC_HOOK_RESID_PRE, &s->rows.filter);
+    s->post = host->retain(context, PSC_HOOK_RESID_POST, &final);
+    return s->pre < 0 || s->post < 0 ? -1 : 0;
+}
+
+/* Where each chosen row's residual lies, at every site. */
+static int find_residuals(lens_state *s) {
+    const uint64_t count = (uint64_t)s->n_sites * (uint64_t)s->rows.n;
+    s->residual = s->host->run_alloc(s->context, (count + 1) * sizeof *s->residual);
+    if (!s->residual) return -1;
+    for (int32_t site = 0; site < s->n_sites; site++) {
+        const int is_post = site == s->n_layers;
+        psc_event event;
+        memset(&event, 0, sizeof event);
+        if (s->host->fetch(
+                s->context, is_post ? s->post : s->pre, is_post ? site - 1 : site, &event))
+            return -1;
+        for (int32_t r = 0; r < event.n_rows; r++) {
+            const int32_t slot = s->rows.slot[event.rows[r].index];
+            if (slot < 0) continue;
+            s->residual[(int64_t)site * s->rows.n + slot] =
+                event.tensor.data + r * event.tensor.stride[0];
+        }
+    }
+    return 0;
+}
+
+static int lens_run_end(psc_context *context, void *state, int status) {
+    lens_state *s = state;
+    (void)context;
+    if (status) return 0;
+    if (make_tables(s) || find_residuals(s) || lens_figures_compute(s)) return -1;
+    if (!s->corpus) return 0;
+    if (lens_corpus_add(s)) return -1;
+    return s->fit.folder ? lens_fit_add(s) : 0;
+}
+
+static int lens_report(psc_context *context, void *state) {
+    lens_state *s = state;
+    const psc_host *host = s->host;
+    if (host->value_text(context, "ln", s->sigma_final ? "final" : "own") ||
+        host->value_text(context, "kind", s->weight ? "affine" : "logit") ||
+        host->value_text(context, "kl_direction", "kl: KL(final || lens); kl_reverse: the other"))
+        return -1;
+    if (!s->corpus) return lens_summary(s);
+    if (lens_corpus_report(s)) return -1;
+    return s->fit.folder ? lens_fit_report(s) : 0;
+}
+
+const psc_plugin *psc_builtin_lens(void) {
+    static const psc_plugin plugin = {
+        .abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof(psc_plugin),
+        .name = "lens",
+        .version = PSC_VERSION,
+        .summary = "logit lens and affine lenses: what each layer's residual already predicts",
+        .options = lens_options,
+        .open = lens_open,
+        .run_begin = lens_run_begin,
+        .run_end = lens_run_end,
+        .report = lens_report,
+        .points = "hook_resid_pre hook_resid_post hook_logits",
+    };
+    return &plugin;
+}

@@ -1,0 +1,98 @@
+/* The state of the plugin `lens`: what its files share.
+ * Private to analysis/lens*.c.
+ * Threads: as the plugin's callbacks; the parallel parts work on rows of their own.
+ * Ownership: the state and its work buffers live with the instance (life_alloc), the tables with
+ * the run (run_alloc or result arrays). */
+#ifndef ANALYSIS_LENS_H
+#define ANALYSIS_LENS_H
+
+#include "common.h"
+
+/* Which arrays a run gives. */
+enum { LENS_TOP = 1, LENS_TARGETS = 2, LENS_DISTRIBUTION = 4 };
+
+/* What a lens says at every site and row. Sites: 0_pre, 1_pre, ..., final_post; S of them. */
+typedef struct lens_tables {
+    float *sigma;                              /* [S, R] */
+    double *log_z, *entropy, *kl, *kl_reverse; /* [S, R] */
+    int32_t *top_ids;                          /* [S, R, top] */
+    float *top_probs;                          /* [S, R, top] */
+    double *logit, *log_prob;                  /* [targets, S, R] */
+    int32_t *rank;                             /* [targets, S, R]; 1: the top token */
+} lens_tables;
+
+/* Normal equations of a linear lens, in the host's accumulators (lens_fit.c). */
+typedef struct lens_fit {
+    const char *folder; /* null: no lens is fitted */
+    double ridge;
+    int32_t from, memory; /* first position; MiB */
+    int xx, xy, x, y, rows;
+} lens_fit;
+
+typedef struct lens_corpus {
+    int sums, counts;
+} lens_corpus;
+
+typedef struct lens_state {
+    psc_context *context;
+    const psc_host *host;
+    psc_filter choice;
+    int sigma_final; /* ln=final */
+    int arrays;      /* LENS_* */
+    int corpus;      /* runs are documents */
+    int32_t top;
+    int32_t n_layers, n_sites, n_dims, n_vocab;
+    double eps;
+    const float *gamma, *beta;
+    const char *lens;    /* the folder of an affine lens, or null */
+    float *weight;       /* [L, N, N] of the lens, or null */
+    float *bias;         /* [L, N] */
+    const char **labels; /* [S] */
+    lens_fit fit;
+    lens_corpus sums;
+
+    /* Work of one block: items (row, site), the final site of each row among them. */
+    int32_t block_rows;
+    float *x, *moved;  /* [block_rows * S, N] */
+    float *z;          /* [block_rows * S, V] */
+    float *final_exp;  /* [block_rows, V] exp(z - max z) of the final site */
+    double *final_sum; /* [block_rows] */
+    float *final_max;  /* [block_rows] */
+
+    /* The run. */
+    psc_row_set rows;
+    psc_target_rows targets;
+    int32_t n_targets;
+    const int32_t *ids;     /* [targets, R, 2] */
+    int pre, post;          /* retained */
+    const float **residual; /* [S, R] -> [N] */
+    lens_tables tables;
+} lens_state;
+
+/* --- lens.c: tables that a run reports are arrays, the others are memory --- */
+/* --- lens_affine.c --- */
+/* Reads and checks a lens of config.json and params.safetensors. */
+int lens_affine_load(lens_state *s, const char *folder);
+/* y = x + W x + b of one site's translator; may be called inside parallel_for. */
+void lens_affine_apply(const lens_state *s, int32_t site, float *y, const float *x);
+
+/* --- lens_figures.c --- */
+/* Work buffers, once. */
+int lens_figures_open(lens_state *s);
+/* Fills the tables of all rows. */
+int lens_figures_compute(lens_state *s);
+
+/* --- lens_corpus.c --- */
+int lens_corpus_open(lens_state *s);
+int lens_corpus_add(lens_state *s);
+int lens_corpus_report(lens_state *s);
+
+/* --- lens_fit.c --- */
+int lens_fit_open(lens_state *s);
+int lens_fit_add(lens_state *s);
+int lens_fit_report(lens_state *s);
+
+/* --- lens_summary.c --- */
+int lens_summary(lens_state *s);
+
+#endif

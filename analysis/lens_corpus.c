@@ -1,0 +1,166 @@
+/* Means over a corpus, by layer, over all rows and without each document's position 0.
+ *
+ *   sums    [measure, scope, site]   entropy, kl, kl_reverse, log p of the text's next token
+ *   counts  [what, scope, site]      the next token's rank in bins, the final top token leads; then
+ *                                    rows, rows with a next token
+ *
+ * A sequence is summed in f64 in row order and added once. */
+#include "lens.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MEASURES = 4, BINS = 5, SCOPES = 2, LEADS = BINS, ROWS, WITH_NEXT, WHATS };
+
+static const int32_t bin_ends[BINS] = {1, 10, 100, 1000, INT32_MAX};
+
+int lens_corpus_open(lens_state *s) {
+    const psc_host *host = s->host;
+    s->sums.sums = host->accumulator(
+        s->context, "sums", PSC_ACCUMULATE_SUM, (int64_t)MEASURES * SCOPES * s->n_sites, 0);
+    s->sums.counts = host->accumulator(
+        s->context, "counts", PSC_ACCUMULATE_COUNT, (int64_t)WHATS * SCOPES * s->n_sites, 0);
+    return s->sums.sums < 0 || s->sums.counts < 0 ? -1 : 0;
+}
+
+static int64_t place(const lens_state *s, int what, int scope, int32_t site) {
+    return ((int64_t)what * SCOPES + scope) * s->n_sites + site;
+}
+
+static void add_row(const lens_state *s, int32_t row, int scope, double *sums, double *counts) {
+    const lens_tables *t = &s->tables;
+    const int64_t last = (int64_t)s->n_layers * s->rows.n + row;
+    for (int32_t site = 0; site < s->n_sites; site++) {
+        const int64_t at = (int64_t)site * s->rows.n + row;
+        const double log_p = t->log_prob[at];
+        sums[place(s, 0, scope, site)] += t->entropy[at];
+        sums[place(s, 1, scope, site)] += t->kl[at];
+        sums[place(s, 2, scope, site)] += t->kl_reverse[at];
+        counts[place(s, LEADS, scope, site)] +=
+            t->top_ids[at * s->top] == t->top_ids[last * s->top];
+        counts[place(s, ROWS, scope, site)] += 1.0;
+        if (t->rank[at] < 0) continue;
+        int bin = 0;
+        while (t->rank[at] > bin_ends[bin]) bin++;
+        sums[place(s, 3, scope, site)] += log_p;
+        counts[place(s, bin, scope, site)] += 1.0;
+        counts[place(s, WITH_NEXT, scope, site)] += 1.0;
+    }
+}
+
+int lens_corpus_add(lens_state *s) {
+    const psc_host *host = s->host;
+    const int64_t n_sums = (int64_t)MEASURES * SCOPES * s->n_sites;
+    const int64_t n_counts = (int64_t)WHATS * SCOPES * s->n_sites;
+    const uint64_t bytes = (uint64_t)(n_sums + n_counts) * sizeof(double);
+    double *sums = host->run_alloc(s->context, bytes);
+    if (!sums) return -1;
+    double *counts = sums + n_sums;
+    int32_t n_all = 0;
+    const psc_row *rows = host->rows(s->context, &n_all);
+    for (int32_t r = 0; r < s->rows.n; r++) {
+        const psc_row *row = &rows[s->rows.index[r]];
+        add_row(s, r, 0, sums, counts);
+        if (row->position > 0) add_row(s, r, 1, sums, counts);
+        if (r + 1 < s->rows.n && rows[s->rows.index[r + 1]].sequence == row->sequence) continue;
+        if (host->accumulate(s->context, s->sums.sums, 0, n_sums, sums) ||
+            host->accumulate(s->context, s->sums.counts, 0, n_counts, counts))
+            return -1;
+        memset(sums, 0, (size_t)bytes);
+    }
+    return 0;
+}
+
+/* --- report ---------------------------------------------------------------------------------- */
+
+static int corpus_axes(lens_state *s) {
+    static const char *const scopes[] = {"all", "without_position_0"};
+    static const char *const bins[] = {"1", "2-10", "11-100", "101-1000", "beyond"};
+    const psc_host *host = s->host;
+    return host->axis_labels(s->context, "scopes", SCOPES, scopes) ||
+                   host->axis_labels(s->context, "layers", s->n_sites, s->labels) ||
+                   host->axis_labels(s->context, "bins", BINS, bins)
+               ? -1
+               : 0;
+}
+
+typedef struct corpus_arrays {
+    double *means[MEASURES], *leads, *bins; /* [scopes, layers]; bins [scopes, layers, bins] */
+} corpus_arrays;
+
+static int make_arrays(lens_state *s, corpus_arrays *out) {
+    static const char *const names[MEASURES] = {
+        "mean_entropy", "mean_kl", "mean_kl_reverse", "mean_log_prob"};
+    static const char *const axes[] = {"scopes", "layers", "bins"};
+    for (int i = 0; i < MEASURES; i++) {
+        out->means[i] = s->host->array(s->context, names[i], PSC_F64, 2, axes);
+        if (!out->means[i]) return -1;
+    }
+    out->leads = s->host->array(s->context, "top_agreement", PSC_F64, 2, axes);
+    out->bins = s->host->array(s->context, "rank_bins", PSC_F64, 3, axes);
+    return out->leads && out->bins ? 0 : -1;
+}
+
+static void fill_arrays(
+    const lens_state *s, const corpus_arrays *out, const double *sums, const double *counts) {
+    for (int scope = 0; scope < SCOPES; scope++)
+        for (int32_t site = 0; site < s->n_sites; site++) {
+            const int64_t at = (int64_t)scope * s->n_sites + site;
+            const double rows = counts[place(s, ROWS, scope, site)];
+            const double next = counts[place(s, WITH_NEXT, scope, site)];
+            for (int i = 0; i < MEASURES; i++)
+                out->means[i][at] = sums[place(s, i, scope, site)] / (i == 3 ? next : rows);
+            out->leads[at] = counts[place(s, LEADS, scope, site)] / rows;
+            for (int b = 0; b < BINS; b++)
+                out->bins[at * BINS + b] = counts[place(s, b, scope, site)] / next;
+        }
+}
+
+static int corpus_summary(
+    lens_state *s, const corpus_arrays *a, double rows, double next, double inner) {
+    const psc_host *host = s->host;
+    char line[320];
+    snprintf(line, sizeof line,
+        "The %s lens over %.0f rows (%.0f with a next token), divided by %s sigma; "
+        "without each document's position 0 (%.0f rows):",
+        s->weight ? "affine" : "logit", rows, next,
+        s->sigma_final ? "the final residual's" : "each residual's own", inner);
+    if (host->summary_text(s->context, line)) return -1;
+    snprintf(line, sizeof line, "%-10s %8s %8s %8s %8s %8s %8s", "layer", "entropy", "KL", "log p",
+        "rank 1", "to 10", "same top");
+    if (host->summary_text(s->context, line)) return -1;
+    for (int32_t site = 0; site < s->n_sites; site++) {
+        const int64_t at = (int64_t)s->n_sites + site;
+        const double *bins = a->bins + at * BINS;
+        snprintf(line, sizeof line, "%-10s %8.3f %8.3f %8.3f %7.1f%% %7.1f%% %7.1f%%",
+            s->labels[site], a->means[0][at], a->means[1][at], a->means[3][at], 100.0 * bins[0],
+            100.0 * (bins[0] + bins[1]), 100.0 * a->leads[at]);
+        if (host->summary_text(s->context, line)) return -1;
+    }
+    return host->summary_text(s->context,
+        "log p: of the text's own next token; same top: how often the layer's top token is the "
+        "final one's; KL(final || lens) in nats.");
+}
+
+int lens_corpus_report(lens_state *s) {
+    const psc_host *host = s->host;
+    const int64_t n_sums = (int64_t)MEASURES * SCOPES * s->n_sites;
+    const int64_t n_counts = (int64_t)WHATS * SCOPES * s->n_sites;
+    double *sums = host->life_alloc(s->context, (uint64_t)(n_sums + n_counts) * sizeof(double));
+    if (!sums) return -1;
+    double *counts = sums + n_sums;
+    corpus_arrays arrays;
+    if (host->accumulated(s->context, s->sums.sums, 0, n_sums, sums) ||
+        host->accumulated(s->context, s->sums.counts, 0, n_counts, counts) || corpus_axes(s) ||
+        make_arrays(s, &arrays))
+        return -1;
+    fill_arrays(s, &arrays, sums, counts);
+    const double rows = counts[place(s, ROWS, 0, 0)], next = counts[place(s, WITH_NEXT, 0, 0)];
+    const double inner = counts[place(s, ROWS, 1, 0)];
+    if (host->value_number(s->context, "rows_seen", rows) ||
+        host->value_number(s->context, "rows_with_next", next) ||
+        host->value_number(s->context, "rows_without_position_0", inner))
+        return -1;
+    return corpus_summary(s, &arrays, rows, next, inner);
+}

@@ -1,0 +1,246 @@
+/* Folders of parameters for plugins: config.json beside params.safetensors.
+ *
+ *   load   one setting or one tensor a call; the file is mapped, checked whole and let go again
+ *   save   header padded to a multiple of 8, then the tensors as f32; the folder appears whole
+ *
+ * A plugin reads a few dozen tensors once, so a call keeps nothing open. */
+#include "files.h"
+#include "host.h"
+#include "safetensors.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CONFIG "config.json"
+#define PARAMETERS "params.safetensors"
+#define CONFIG_CAP ((size_t)1 << 20)
+enum { WIDEN_ELEMENTS = 1024 };
+
+static int no_memory(psc_context *context, const char *folder) {
+    return psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for %s", folder);
+}
+
+/* --- settings -------------------------------------------------------------------------------- */
+
+static psc_status read_config(json_t **out, const char *path, psc_error *error) {
+    char *text = NULL;
+    size_t size = 0;
+    json_error_t parse;
+    psc_status status = psc_read_file(&text, &size, path, CONFIG_CAP, error);
+    if (status) return status;
+    *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &parse);
+    free(text);
+    if (!*out)
+        return psc_fail(error, PSC_ERROR_INPUT, "%s is not valid JSON: %s (line %d)", path,
+            parse.text, parse.line);
+    if (json_is_object(*out)) return PSC_OK;
+    json_decref(*out);
+    *out = NULL;
+    return psc_fail(error, PSC_ERROR_INPUT, "%s is not a JSON object", path);
+}
+
+static int take_setting(psc_context *context, const char *path, json_t *value, psc_setting *out) {
+    if (json_is_string(value)) {
+        const size_t bytes = json_string_length(value) + 1;
+        char *copy = psc_arena_alloc(&context->life_arena, bytes);
+        if (!copy) return no_memory(context, path), -1;
+        memcpy(copy, json_string_value(value), bytes);
+        out->kind = PSC_SETTING_TEXT;
+        out->text = copy;
+        return 1;
+    }
+    out->kind = json_is_boolean(value) ? PSC_SETTING_BOOLEAN : PSC_SETTING_NUMBER;
+    out->number = json_is_boolean(value) ? json_is_true(value) : json_number_value(value);
+    if (json_is_boolean(value) || json_is_number(value)) return 1;
+    if (json_is_null(value)) return 0;
+    psc_host_fail(
+        context, PSC_ERROR_INPUT, "%s: \"%.60s\" is neither a text nor a number", path, out->key);
+    return -1;
+}
+
+int psc_host_load_setting(
+    psc_context *context, const char *folder, const char *key, psc_setting *out) {
+    psc_error error = {PSC_OK, ""};
+    json_t *config = NULL;
+    int found = -1;
+    if (context->in_parallel) return -1;
+    *out = (psc_setting){.key = key};
+    char *path = psc_path_join(folder, CONFIG);
+    if (!path) return no_memory(context, folder), -1;
+    if (read_config(&config, path, &error))
+        psc_host_pass(context, &error);
+    else {
+        json_t *value = json_object_get(config, key);
+        found = value ? take_setting(context, path, value, out) : 0;
+    }
+    json_decref(config);
+    free(path);
+    return found;
+}
+
+/* --- tensors --------------------------------------------------------------------------------- */
+
+/* count elements of any alignment to f32; false for a type that is not floating. */
+static bool widen(const psc_kernels *kernels, const psc_tensor *tensor, float *out) {
+    const bool half = strcmp(tensor->dtype, "F16") == 0, brain = strcmp(tensor->dtype, "BF16") == 0;
+    if (strcmp(tensor->dtype, "F32") == 0) {
+        if (tensor->size > 0) memcpy(out, tensor->data, tensor->size);
+        return true;
+    }
+    if (half || brain) {
+        uint16_t block[WIDEN_ELEMENTS];
+        const size_t count = tensor->size / 2;
+        for (size_t i = 0; i < count; i += WIDEN_ELEMENTS) {
+            const size_t n = count - i < WIDEN_ELEMENTS ? count - i : WIDEN_ELEMENTS;
+            memcpy(block, tensor->data + 2 * i, 2 * n);
+            (half ? kernels->widen_f16 : kernels->widen_bf16)(out + i, block, n);
+        }
+        return true;
+    }
+    if (strcmp(tensor->dtype, "F64") != 0) return false;
+    for (size_t i = 0; i < tensor->size / 8; i++) {
+        double value;
+        memcpy(&value, tensor->data + 8 * i, 8);
+        out[i] = (float)value;
+    }
+    return true;
+}
+
+static void shape_text(char *out, size_t size, size_t n, const int64_t *shape) {
+    size_t used = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < n && used < size; i++)
+        used +=
+            (size_t)snprintf(out + used, size - used, "%s%lld", i ? ", " : "", (long long)shape[i]);
+}
+
+static psc_status check_shape(const psc_tensor *tensor, const char *path, int32_t n_axes,
+    const int64_t *shape, psc_error *error) {
+    bool same = n_axes >= 0 && tensor->rank == (size_t)n_axes;
+    int64_t has[PSC_TENSOR_RANK];
+    char wanted[128], found[192];
+    for (size_t i = 0; i < tensor->rank; i++) {
+        has[i] = (int64_t)tensor->shape[i];
+        same = same && has[i] == shape[i];
+    }
+    if (same) return PSC_OK;
+    shape_text(wanted, sizeof wanted, (size_t)n_axes, shape);
+    shape_text(found, sizeof found, tensor->rank, has);
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "%s: tensor \"%.100s\" has the shape [%s], it should be [%s]", path, tensor->name, found,
+        wanted);
+}
+
+int psc_host_load_tensor(psc_context *context, const char *folder, const char *name, int32_t n_axes,
+    const int64_t *shape, float *out) {
+    psc_error error = {PSC_OK, ""};
+    psc_tensors *set = NULL;
+    if (context->in_parallel) return PSC_ERROR_STATE;
+    char *path = psc_path_join(folder, PARAMETERS);
+    if (!path) return no_memory(context, folder);
+    psc_status status = psc_tensors_open_file(&set, path, &error);
+    const psc_tensor *tensor = status ? NULL : psc_tensors_find(set, name);
+    if (!status && !tensor)
+        status = psc_fail(&error, PSC_ERROR_INPUT, "%s has no tensor \"%.100s\"", path, name);
+    if (!status) status = check_shape(tensor, path, n_axes, shape, &error);
+    if (!status && !widen(context->session->kernels, tensor, out))
+        status = psc_fail(&error, PSC_ERROR_INPUT,
+            "%s: tensor \"%.100s\" is of type %s; F32, F16, BF16 and F64 are read", path, name,
+            tensor->dtype);
+    if (status) psc_host_pass(context, &error);
+    psc_tensors_close(&set);
+    free(path);
+    return status;
+}
+
+/* --- saving ---------------------------------------------------------------------------------- */
+
+static json_t *setting_value(const psc_setting *setting) {
+    if (setting->kind == PSC_SETTING_TEXT)
+        return psc_result_text(setting->text, strlen(setting->text));
+    if (setting->kind == PSC_SETTING_BOOLEAN) return json_boolean(setting->number != 0.0);
+    const bool whole = setting->number > -0x1p53 && setting->number < 0x1p53 &&
+                       setting->number == (double)(int64_t)setting->number;
+    return whole ? json_integer((json_int_t)setting->number) : psc_result_number(setting->number);
+}
+
+static char *config_text(int32_t n, const psc_setting *settings) {
+    json_t *object = json_object();
+    bool complete = object != NULL;
+    for (int32_t i = 0; complete && i < n; i++)
+        complete = json_object_set_new(object, settings[i].key, setting_value(&settings[i])) == 0;
+    char *text = complete ? json_dumps(object, JSON_INDENT(2)) : NULL;
+    json_decref(object);
+    return text;
+}
+
+static uint64_t tensor_bytes(const psc_named_tensor *tensor) {
+    uint64_t bytes = sizeof(float);
+    for (int32_t i = 0; i < tensor->n_axes; i++) bytes *= (uint64_t)tensor->shape[i];
+    return bytes;
+}
+
+/* The header, padded with spaces to a multiple of 8. */
+static char *header_text(int32_t n, const psc_named_tensor *tensors) {
+    json_t *header = json_object();
+    bool complete = header != NULL;
+    uint64_t offset = 0;
+    for (int32_t t = 0; complete && t < n; t++) {
+        json_t *shape = json_array();
+        for (int32_t i = 0; i < tensors[t].n_axes; i++)
+            json_array_append_new(shape, json_integer(tensors[t].shape[i]));
+        const uint64_t end = offset + tensor_bytes(&tensors[t]);
+        json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape,
+            "data_offsets", (json_int_t)offset, (json_int_t)end);
+        complete = json_object_set_new(header, tensors[t].name, entry) == 0;
+        offset = end;
+    }
+    char *text = complete ? json_dumps(header, JSON_COMPACT) : NULL;
+    json_decref(header);
+    const size_t length = text ? strlen(text) : 0, padded = (length + 7) / 8 * 8;
+    char *wide = text ? realloc(text, padded + 1) : NULL;
+    if (!wide) {
+        free(text);
+        return NULL;
+    }
+    memset(wide + length, ' ', padded - length);
+    wide[padded] = 0;
+    return wide;
+}
+
+static psc_status write_parameters(psc_output *output, const char *header, int32_t n,
+    const psc_named_tensor *tensors, psc_error *error) {
+    FILE *file = NULL;
+    unsigned char size[8];
+    const size_t length = strlen(header);
+    psc_status status = psc_output_open(&file, output, PARAMETERS, error);
+    if (status) return status;
+    for (int i = 0; i < 8; i++) size[i] = (unsigned char)((uint64_t)length >> (8 * i));
+    fwrite(size, 1, sizeof size, file);
+    fwrite(header, 1, length, file);
+    for (int32_t t = 0; t < n; t++)
+        fwrite(tensors[t].data, 1, (size_t)tensor_bytes(&tensors[t]), file);
+    return psc_output_close(&file, output, PARAMETERS, error); /* tells of earlier failures too */
+}
+
+int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_settings,
+    const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors) {
+    psc_error error = {PSC_OK, ""};
+    psc_output *output = NULL;
+    if (context->in_parallel) return PSC_ERROR_STATE;
+    char *config = config_text(n_settings, settings), *header = header_text(n_tensors, tensors);
+    psc_status status = PSC_OK;
+    if (!config || !header)
+        status = psc_fail(&error, PSC_ERROR_MEMORY, "not enough memory to write %s", folder);
+    if (!status) status = psc_output_begin(&output, folder, &error);
+    const bool writes = n_tensors > 0;
+    if (!status && writes)
+        status = psc_output_write(output, CONFIG, config, strlen(config), &error);
+    if (!status && writes) status = write_parameters(output, header, n_tensors, tensors, &error);
+    if (!status && writes) status = psc_output_commit(&output, &error);
+    psc_output_abort(&output);
+    free(config);
+    free(header);
+    if (status) psc_host_pass(context, &error);
+    return status;
+}
