@@ -168,9 +168,6 @@ typedef enum psc_component_kind {
 } psc_component_kind;
 
 typedef enum psc_element { PSC_F32 = 0, PSC_F64 = 1, PSC_I32 = 2 } psc_element;
-/* Added to an element type: the array comes with undefined contents, for a plugin that writes every
- * element itself. Filling a large array costs as much as computing it. */
-#define PSC_UNFILLED 16
 
 /* What a run is for. Only plugins whose `phases` is set see runs of PSC_PHASE_SOURCE and
  * PSC_PHASE_BASE; every plugin sees the others. */
@@ -204,7 +201,7 @@ typedef struct psc_top {
 
 /* --- variants: the run again, with changes ---------------------------------------------------- */
 typedef enum psc_change_kind {
-    PSC_CHANGE_SCALE = 0, /* value * alpha; 0 ablates */
+    PSC_CHANGE_SCALE = 0, /* value * alpha; +0 where alpha is 0 */
     PSC_CHANGE_SET = 1,   /* value = values */
     PSC_CHANGE_ADD = 2,   /* value + alpha * values, one fused multiply-add */
     PSC_CHANGE_CUT = 3    /* the score of `key` = -inf (PSC_HOOK_ATTN_SCORES) */
@@ -214,12 +211,13 @@ typedef enum psc_change_kind {
 typedef struct psc_change {
     uint32_t struct_size;
     int32_t kind;         /* psc_change_kind */
-    int32_t point, layer; /* psc_point; -1 where there is none */
+    int32_t point, layer; /* psc_point, up to the last layer's hook_resid_post; -1: no layer */
     int32_t sequence, row_begin, row_end;
     int32_t head; /* of points with an H axis; -1: all */
-    int32_t key;  /* PSC_CHANGE_CUT: the key's position */
+    int32_t key;  /* of scores and pattern: one key's position; -1: all, to be scaled only */
     float alpha;
-    const float *values; /* [rows, width]: the width of the head where one is named */
+    const float *values; /* [rows, width]: of the head where one is named; 1 where a key is */
+    int64_t stride;      /* floats from one row of values to the next; 0: one row for all */
 } psc_change;
 
 typedef struct psc_variant {
@@ -332,8 +330,7 @@ typedef struct psc_host {
 
     /* Results, from run_begin to report; they belong to the run and are kept until the next.
      * An axis is a name and its entries, labels or integers; entries are copied. An array has named
-     * axes; it is handed out NaN-filled (integers: -1) to be written, unless PSC_UNFILLED is added.
-     */
+     * axes; it is handed out NaN-filled (integers: -1) to be written. f32 unless said. */
     int (*axis_labels)(psc_context *, const char *name, int64_t n, const char *const *labels);
     int (*axis_numbers)(psc_context *, const char *name, int64_t n, const int32_t *numbers);
     void *(*array)(

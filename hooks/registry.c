@@ -193,6 +193,12 @@ bool psc_registry_wants_row(
     return psc_registry_wants(registry, point, layer, row, 1);
 }
 
+bool psc_registry_any_editor(const psc_registry *registry) {
+    for (int32_t p = 0; p < PSC_POINT_COUNT; p++)
+        if (registry->editors[p] > 0) return true;
+    return false;
+}
+
 bool psc_registry_edits(const psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows) {
     if (registry->editors[point] == 0) return false;

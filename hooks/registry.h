@@ -37,6 +37,8 @@ bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t l
     const psc_row *rows, int32_t n_rows);
 bool psc_registry_edits(const psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows);
+/* Whether anything at all is edited. */
+bool psc_registry_any_editor(const psc_registry *registry);
 bool psc_registry_wants_row(
     const psc_registry *registry, psc_point point, int32_t layer, const psc_row *row);
 

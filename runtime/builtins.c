@@ -6,12 +6,14 @@ const psc_plugin *psc_builtin_logits(void);
 const psc_plugin *psc_builtin_ln(void);
 const psc_plugin *psc_builtin_lens(void);
 const psc_plugin *psc_builtin_mlp(void);
+const psc_plugin *psc_builtin_sweep(void);
 
 static const psc_plugin_entry_fn entries[] = {
     psc_builtin_logits,
     psc_builtin_ln,
     psc_builtin_mlp,
     psc_builtin_lens,
+    psc_builtin_sweep,
 };
 
 int32_t psc_builtin_count(void) {

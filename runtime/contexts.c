@@ -90,6 +90,7 @@ static psc_status call_open(psc_context *context, psc_error *error) {
 static void free_context(psc_context *context) {
     psc_session *session = context->session;
     if (session->registry) psc_registry_remove(session->registry, context);
+    psc_host_drop_variants(context);
     psc_host_drop_retained(context);
     psc_host_free_labels(context);
     json_decref(context->axes);
@@ -148,6 +149,7 @@ void psc_contexts_close(psc_session *session) {
 static void leave_run(psc_context *context) {
     context->in_run = context->in_run_begin = context->in_run_end = false;
     context->section = -1;
+    psc_host_drop_variants(context);
     psc_host_drop_retained(context);
     psc_arena_clear(&context->run_arena);
     json_decref(context->axes);

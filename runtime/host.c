@@ -204,4 +204,6 @@ const psc_host psc_host_table = {
     .load_setting = psc_host_load_setting,
     .load_tensor = psc_host_load_tensor,
     .save_folder = psc_host_save_folder,
+    .prepare_variants = psc_host_prepare_variants,
+    .variants = psc_host_variants,
 };

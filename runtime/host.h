@@ -48,6 +48,12 @@ int psc_host_retain(psc_context *context, psc_point point, const psc_filter *fil
 int psc_host_fetch(psc_context *context, int handle, int32_t layer, psc_event *out);
 void psc_host_drop_retained(psc_context *context);
 
+/* --- host_variants.c --- */
+int psc_host_prepare_variants(psc_context *context);
+int psc_host_variants(psc_context *context, int32_t n, const psc_variant *variants,
+    int32_t logit_rows, psc_variant_fn fn, void *payload);
+void psc_host_drop_variants(psc_context *context);
+
 /* --- host_labels.c --- */
 const char *psc_host_token_text(psc_context *context, int32_t token);
 const char *psc_host_label(

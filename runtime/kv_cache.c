@@ -67,19 +67,20 @@ void psc_kv_cache_put(psc_kv_cache *cache, int32_t sequence, int32_t layer, int3
     for (size_t d = 0; d < d_head; d++) values[d / PSC_LANES * panel + d % PSC_LANES] = value[d];
 }
 
-void psc_kv_cache_copy(psc_kv_cache *cache, int32_t to_sequence, int32_t from_sequence,
-    int32_t n_positions, int32_t first_layer) {
-    if (to_sequence == from_sequence) return;
+void psc_kv_cache_copy(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
+    int32_t from_sequence, int32_t n_positions, int32_t first_layer) {
+    if (to == from && to_sequence == from_sequence) return;
     size_t lanes = PSC_LANES, rounded = ((size_t)n_positions + lanes - 1) / lanes * lanes;
-    size_t panel = cache->capacity * lanes;
-    for (int32_t l = first_layer; l < cache->n_layers; l++)
-        for (int32_t h = 0; h < cache->n_heads; h++) {
-            memcpy(psc_kv_cache_keys(cache, to_sequence, l, h),
-                psc_kv_cache_keys(cache, from_sequence, l, h),
-                rounded * (size_t)cache->d_head * sizeof(float));
-            float *to = psc_kv_cache_values(cache, to_sequence, l, h);
-            const float *from = psc_kv_cache_values(cache, from_sequence, l, h);
-            for (size_t at = 0; at < cache->values_size; at += panel)
-                memcpy(to + at, from + at, (size_t)n_positions * lanes * sizeof(float));
+    size_t panels = to->values_size / (to->capacity * lanes);
+    for (int32_t l = first_layer; l < to->n_layers; l++)
+        for (int32_t h = 0; h < to->n_heads; h++) {
+            memcpy(psc_kv_cache_keys(to, to_sequence, l, h),
+                psc_kv_cache_keys(from, from_sequence, l, h),
+                rounded * (size_t)to->d_head * sizeof(float));
+            float *values = psc_kv_cache_values(to, to_sequence, l, h);
+            const float *source = psc_kv_cache_values(from, from_sequence, l, h);
+            for (size_t p = 0; p < panels; p++)
+                memcpy(values + p * to->capacity * lanes, source + p * from->capacity * lanes,
+                    (size_t)n_positions * lanes * sizeof(float));
         }
 }

@@ -30,9 +30,10 @@ float *psc_kv_cache_values(
 /* Writes one key and value [d_head] at a position. */
 void psc_kv_cache_put(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
     int32_t position, const float *key, const float *value);
-/* Keys and values of positions 0..n_positions-1 of one sequence into another, for the layers from
- * first_layer on; lengths stay. What the target holds beyond them is lost. */
-void psc_kv_cache_copy(psc_kv_cache *cache, int32_t to_sequence, int32_t from_sequence,
-    int32_t n_positions, int32_t first_layer);
+/* Keys and values of positions 0..n_positions-1 of one sequence into one of another cache of the
+ * same model (or of the same cache), for the layers from first_layer on; lengths stay. What the
+ * target holds beyond them is lost. */
+void psc_kv_cache_copy(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
+    int32_t from_sequence, int32_t n_positions, int32_t first_layer);
 
 #endif

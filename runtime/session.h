@@ -19,6 +19,9 @@ typedef struct psc_label_cache psc_label_cache; /* host.c */
 /* A tensor that a plugin asked to keep until the run ends. */
 typedef struct psc_retained psc_retained; /* host_retain.c */
 
+/* What variants of a run need (host_variants.c). */
+typedef struct psc_variants psc_variants;
+
 /* One plugin instance. */
 struct psc_context {
     psc_session *session;
@@ -31,6 +34,7 @@ struct psc_context {
     psc_arena run_arena, life_arena;
     psc_retained **retained; /* [n_retained] */
     int32_t n_retained;
+    psc_variants *variants; /* null until asked for in a run */
     psc_label_cache *labels;
     float *zero_bias; /* for matrices without one; null until asked for */
     int section;      /* index into results->sections, -1 before the run */

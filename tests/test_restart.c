@@ -67,7 +67,7 @@ static void restart_and_compare(
     r.logits = calloc((size_t)ROWS * (size_t)r.d_vocab, sizeof *r.logits);
     cr_assert(r.logits);
     poison(session->cache, 1);
-    psc_kv_cache_copy(session->cache, 1, 0, first, layer);
+    psc_kv_cache_copy(session->cache, 1, session->cache, 0, first, layer);
     psc_team_run(session->team, pass_body, &r);
     cr_assert_eq(r.status, PSC_OK, "%s", r.error.message);
     for (int32_t i = 0; i < r.n_rows; i++)

@@ -1,0 +1,219 @@
+/* The plugin `sweep`: what becomes of a prediction when each place of the model in turn is taken
+ * away or takes the value it had on another prompt.
+ *
+ *   over=heads [L, H], heads_by_pos [L, H, T], resid_pre, attn_out, mlp_out [L, T], edges [H, T, T]
+ *   do=zero: the value is 0; mean: its mean over the text; patch: its value in the source run at
+ *   the same row; cut: the score of the edge is -inf, so that its weight goes to the others
+ *   effect = metric after minus before, at the last row (sweep_variants.c)
+ *
+ * A head is changed at hook_z, an edge at hook_pattern (cut: at hook_attn_scores). The variants are
+ * the host's: real runs with that one change, from the layer and row that change. */
+#include "sweep.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const psc_option_description sweep_options[] = {
+    {"over", "heads",
+        "what is changed in turn: heads, heads_by_pos, resid_pre, attn_out, mlp_out, edges"},
+    {"do", "zero", "zero, mean (over the text), patch (from the source prompt), cut (edges)"},
+    {"metric", "logit", "logit or log_prob of the targets, or kl (before || after)"},
+    {"layer", "0", "the layer of the edges"},
+    {"top", "10", "effects listed for each target, 1 to 1000"},
+    {0},
+};
+
+static const psc_point points[] = {PSC_HOOK_Z, PSC_HOOK_Z, PSC_HOOK_RESID_PRE, PSC_HOOK_ATTN_OUT,
+    PSC_HOOK_MLP_OUT, PSC_HOOK_PATTERN};
+
+static int check_choice(sweep_state *s) {
+    const psc_host *host = s->host;
+    const int edges = s->over == SWEEP_EDGES;
+    if (s->what == SWEEP_CUT && !edges)
+        return host->fail(s->context, "do=cut is for over=edges; heads and layers take do=zero");
+    if (s->what == SWEEP_MEAN && edges)
+        return host->fail(s->context, "do=mean is not for over=edges: a row's keys have no mean");
+    if (s->layer >= s->n_layers)
+        return host->fail(
+            s->context, "layer=%d: the model has layers 0 to %d", (int)s->layer, s->n_layers - 1);
+    s->point = s->what == SWEEP_CUT ? PSC_HOOK_ATTN_SCORES : points[s->over];
+    return 0;
+}
+
+static int sweep_open(psc_context *context, const psc_host *host, const psc_option *options,
+    int32_t n_options, void **state) {
+    static const char *const over[] = {
+        "heads", "heads_by_pos", "resid_pre", "attn_out", "mlp_out", "edges", NULL};
+    static const char *const what[] = {"zero", "mean", "patch", "cut", NULL};
+    static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
+    (void)n_options;
+    sweep_state *s = host->life_alloc(context, sizeof *s);
+    if (!s) return -1;
+    *state = s;
+    s->context = context;
+    s->host = host;
+    const psc_model_info *model = host->model(context);
+    s->n_layers = model->n_layers;
+    s->n_heads = model->n_heads;
+    s->d_head = model->d_head;
+    s->d_model = model->d_model;
+    s->n_vocab = model->d_vocab;
+    s->over = psc_option_word(context, host, options[0].key, options[0].value, over);
+    s->what =
+        s->over < 0 ? -1 : psc_option_word(context, host, options[1].key, options[1].value, what);
+    s->metric = s->what < 0
+                    ? -1
+                    : psc_option_word(context, host, options[2].key, options[2].value, metrics);
+    if (s->metric < 0 ||
+        psc_option_count(
+            context, host, options[3].key, options[3].value, 0, INT32_MAX, &s->layer) ||
+        psc_option_count(context, host, options[4].key, options[4].value, 1, 1000, &s->top))
+        return -1;
+    return check_choice(s);
+}
+
+/* --- the source run -------------------------------------------------------------------------- */
+
+static int retain_point(sweep_state *s) {
+    psc_filter filter = PSC_FILTER_INIT;
+    if (s->over == SWEEP_EDGES) {
+        filter.layers = &s->layer;
+        filter.n_layers = 1;
+    }
+    s->retained = s->host->retain(s->context, s->point, &filter);
+    return s->retained < 0 ? -1 : 0;
+}
+
+/* Keeps the source run's tensor beyond its run. */
+static int keep_source(sweep_state *s) {
+    const int64_t width = sweep_width(s), n = s->n_rows * width;
+    const int32_t n_layers = sweep_layers_kept(s);
+    const uint64_t floats = (uint64_t)n_layers * (uint64_t)n;
+    if (floats > s->source_floats) {
+        s->source = s->host->life_alloc(s->context, floats * sizeof(float));
+        if (!s->source) return -1;
+        s->source_floats = floats;
+    }
+    for (int32_t l = 0; l < n_layers; l++) {
+        psc_event kept;
+        if (s->host->fetch(s->context, s->retained, s->over == SWEEP_EDGES ? s->layer : l, &kept))
+            return -1;
+        memcpy((float *)s->source + l * n, kept.tensor.data, (size_t)n * sizeof(float));
+    }
+    s->source_rows = s->n_rows;
+    return 0;
+}
+
+/* --- the run --------------------------------------------------------------------------------- */
+
+static int on_last_logits(const psc_event *event, void *payload) {
+    sweep_state *s = payload;
+    memcpy(s->base, event->tensor.data + (event->n_rows - 1) * event->tensor.stride[0],
+        (size_t)s->n_vocab * sizeof *s->base);
+    return 0;
+}
+
+static int check_run(sweep_state *s) {
+    const psc_host *host = s->host;
+    s->run_rows = host->rows(s->context, &s->n_rows);
+    if (s->run_rows[s->n_rows - 1].sequence != s->run_rows[0].sequence)
+        return host->fail(s->context, "a sweep is over one sequence at a time");
+    return 0;
+}
+
+/* The array [targets, ...] and its axes. */
+static int make_array(sweep_state *s) {
+    static const char *const axes[][4] = {{"targets", "layers", "heads"},
+        {"targets", "layers", "heads", "positions"}, {"targets", "layers", "positions"},
+        {"targets", "layers", "positions"}, {"targets", "layers", "positions"},
+        {"targets", "heads", "positions", "keys"}};
+    static const int n_axes[] = {3, 4, 3, 3, 3, 4};
+    const int64_t layers = s->n_layers, heads = s->n_heads, rows = s->n_rows;
+    const int64_t cells[] = {layers * heads, layers * heads * rows, layers * rows, layers * rows,
+        layers * rows, heads * rows * rows};
+    const int with_targets = s->metric != SWEEP_KL;
+    const int32_t longest = s->n_heads > s->n_layers ? s->n_heads : s->n_layers;
+    const int32_t count = longest > s->n_rows ? longest : s->n_rows;
+    const psc_host *host = s->host;
+    int32_t *numbers = host->run_alloc(s->context, (uint64_t)count * sizeof *numbers);
+    if (!numbers) return -1;
+    for (int32_t i = 0; i < count; i++) numbers[i] = i;
+    if (host->axis_numbers(s->context, "layers", layers, numbers) ||
+        host->axis_numbers(s->context, "heads", heads, numbers))
+        return -1;
+    for (int32_t i = 0; i < s->n_rows; i++) numbers[i] = s->run_rows[i].position;
+    if (host->axis_numbers(s->context, "positions", rows, numbers) ||
+        host->axis_numbers(s->context, "keys", rows, numbers) ||
+        (with_targets && psc_targets_results(&s->targets, "last")))
+        return -1;
+    s->n_cells = cells[s->over];
+    s->n_targets = with_targets ? s->targets.n : 1;
+    s->effect = host->array(s->context, "effect", PSC_F64, n_axes[s->over] - !with_targets,
+        axes[s->over] + !with_targets);
+    return s->effect ? 0 : -1;
+}
+
+static int sweep_run_begin(psc_context *context, void *state) {
+    sweep_state *s = state;
+    const psc_host *host = s->host;
+    const int phase = host->phase(context);
+    s->retained = -1;
+    if (phase == PSC_PHASE_BASE) return 0;
+    if (check_run(s)) return -1;
+    if (phase == PSC_PHASE_SOURCE) return s->what == SWEEP_PATCH ? retain_point(s) : 0;
+    if (s->what == SWEEP_PATCH && s->source_rows != s->n_rows)
+        return s->source_rows == 0
+                   ? host->fail(context, "do=patch needs a source prompt")
+                   : host->fail(context,
+                         "the source prompt has %d tokens and the prompt %d: a patch needs equally "
+                         "many",
+                         (int)s->source_rows, (int)s->n_rows);
+    if (s->run_rows[0].position != 0 && s->over == SWEEP_EDGES)
+        return host->fail(context, "edges are swept over a whole sequence only");
+    const psc_filter last = {.struct_size = sizeof last, .rows = PSC_ROWS_LAST};
+    s->base = host->run_alloc(context, (uint64_t)s->n_vocab * sizeof *s->base);
+    s->p = host->run_alloc(context, (uint64_t)s->n_vocab * sizeof *s->p);
+    if (!s->base || !s->p || psc_rows_resolve(context, host, "rows", &last, 0, &s->rows) ||
+        psc_targets_begin(context, host, &s->rows, &s->targets) ||
+        psc_rows_axis(context, host, "last", &s->rows) || make_array(s))
+        return -1;
+    s->base_value = host->run_alloc(context, (uint64_t)s->n_targets * sizeof *s->base_value);
+    if (!s->base_value || (s->what == SWEEP_MEAN && retain_point(s))) return -1;
+    return host->observe(context, PSC_HOOK_LOGITS, &last, on_last_logits, s) ||
+           host->prepare_variants(context);
+}
+
+static int sweep_run_end(psc_context *context, void *state, int status) {
+    sweep_state *s = state;
+    const int phase = s->host->phase(context);
+    if (status || phase == PSC_PHASE_BASE) return 0;
+    if (phase == PSC_PHASE_SOURCE) return s->what == SWEEP_PATCH ? keep_source(s) : 0;
+    return sweep_compute(s);
+}
+
+static int sweep_report(psc_context *context, void *state) {
+    const sweep_state *s = state;
+    const int phase = s->host->phase(context);
+    return phase == PSC_PHASE_SOURCE || phase == PSC_PHASE_BASE ? 0 : sweep_summary(s);
+}
+
+const psc_plugin *psc_builtin_sweep(void) {
+    static const psc_plugin plugin = {
+        .abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof(psc_plugin),
+        .name = "sweep",
+        .version = PSC_VERSION,
+        .summary = "ablates or patches every head, layer and position or attention edge in turn "
+                   "and measures what becomes of the prediction",
+        .options = sweep_options,
+        .open = sweep_open,
+        .run_begin = sweep_run_begin,
+        .run_end = sweep_run_end,
+        .report = sweep_report,
+        .points = "hook_resid_pre hook_attn_out hook_mlp_out attn.hook_z attn.hook_pattern "
+                  "attn.hook_attn_scores hook_logits",
+        .phases = 1,
+    };
+    return &plugin;
+}

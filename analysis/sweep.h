@@ -1,0 +1,59 @@
+/* What the files of the plugin `sweep` share: its state.
+ * Private to analysis/sweep*.c.
+ * Threads: the thread of the plugin's callbacks.
+ * Ownership: memory of the run (run_alloc), but for the source's values (life_alloc). */
+#ifndef SWEEP_H
+#define SWEEP_H
+
+#include "common.h"
+
+typedef enum sweep_over {
+    SWEEP_HEADS,        /* [L, H] */
+    SWEEP_HEADS_BY_POS, /* [L, H, T] */
+    SWEEP_RESID_PRE,    /* [L, T] */
+    SWEEP_ATTN_OUT,
+    SWEEP_MLP_OUT,
+    SWEEP_EDGES /* [H, T, T] of one layer */
+} sweep_over;
+
+typedef enum sweep_do { SWEEP_ZERO, SWEEP_MEAN, SWEEP_PATCH, SWEEP_CUT } sweep_do;
+typedef enum sweep_metric { SWEEP_LOGIT, SWEEP_LOG_PROB, SWEEP_KL } sweep_metric;
+
+typedef struct sweep_state {
+    psc_context *context;
+    const psc_host *host;
+    int32_t over, what, metric, layer, top;
+    int32_t n_layers, n_heads, d_head, d_model, n_vocab;
+    psc_point point;
+
+    /* the source run's tensor: [layers swept][rows, width] */
+    const float *source;
+    int32_t source_rows;
+    uint64_t source_floats; /* that `source` has room for */
+    int retained;           /* the source's or, for the mean, this run's tensor; -1 */
+
+    /* this run */
+    psc_row_set rows; /* the last */
+    psc_target_rows targets;
+    int32_t n_rows, n_targets;
+    const psc_row *run_rows;
+    float *base; /* [V] logits of the last row, unchanged */
+    float *p;    /* [V] their probabilities */
+    float *mean; /* [L, width] */
+    double base_lse;
+    double *base_value; /* [targets] */
+    double *effect;     /* the array */
+    int64_t n_cells;    /* of the array without the targets */
+    int64_t *cells;     /* [variants of a call] where each one's effect goes */
+} sweep_state;
+
+/* Computes every variant into effect (sweep_variants.c). */
+int sweep_compute(sweep_state *s);
+/* The largest effects, for people (sweep_summary.c). */
+int sweep_summary(const sweep_state *s);
+/* Floats of one row of the swept tensor. */
+int64_t sweep_width(const sweep_state *s);
+/* Layers whose tensor is kept: all, or the one of the edges. */
+int32_t sweep_layers_kept(const sweep_state *s);
+
+#endif

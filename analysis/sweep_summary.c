@@ -1,0 +1,81 @@
+/* What a sweep found, for people: the largest effects of each target, by name. */
+#include "sweep.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct cell {
+    double effect;
+    int64_t at;
+} cell;
+
+/* The larger effect first, ties in the order of the array. */
+static int larger(const void *a, const void *b) {
+    const cell *x = a, *y = b;
+    const double p = fabs(x->effect), q = fabs(y->effect);
+    if (p != q) return p < q ? 1 : -1;
+    return (x->at > y->at) - (x->at < y->at);
+}
+
+/* "L3H5", "L3H5 row 7 ' city'", "3_attn_out row 7 ...", "L3H5: row 9 reads row 7". */
+static void name_cell(const sweep_state *s, int64_t at, char *out, size_t size) {
+    static const char *const names[] = {"", "", "resid_pre", "attn_out", "mlp_out"};
+    const int64_t rows = s->n_rows, heads = s->n_heads;
+    if (s->over == SWEEP_HEADS) {
+        snprintf(out, size, "L%dH%d", (int)(at / heads), (int)(at % heads));
+        return;
+    }
+    const int row = (int)(at % rows), before = (int)(at / rows);
+    const int position = s->run_rows[row].position;
+    if (s->over == SWEEP_EDGES) {
+        snprintf(out, size, "L%dH%d: row %d reads row %d %s", (int)s->layer, (int)(before / rows),
+            (int)(before % rows), position,
+            s->host->token_text(s->context, s->run_rows[row].token));
+        return;
+    }
+    const char *token = s->host->token_text(s->context, s->run_rows[row].token);
+    if (s->over == SWEEP_HEADS_BY_POS)
+        snprintf(out, size, "L%dH%d row %d %s", (int)(before / heads), (int)(before % heads),
+            position, token);
+    else
+        snprintf(out, size, "%d_%s row %d %s", before, names[s->over], position, token);
+}
+
+static int show_target(const sweep_state *s, int32_t target, cell *cells, char (*names)[96]) {
+    static const char *const metrics[] = {"logit", "log probability", "KL (before || after)"};
+    static const char *const done[] = {
+        "set to zero", "set to its mean", "patched from the source", "cut"};
+    const psc_host *host = s->host;
+    int64_t n = 0;
+    for (int64_t i = 0; i < s->n_cells; i++) {
+        const double effect = s->effect[target * s->n_cells + i];
+        if (!isnan(effect)) cells[n++] = (cell){effect, i};
+    }
+    qsort(cells, (size_t)n, sizeof *cells, larger);
+    const int32_t shown = n < s->top ? (int32_t)n : s->top;
+    const char *labels[1000];
+    double values[1000];
+    for (int32_t i = 0; i < shown; i++) {
+        name_cell(s, cells[i].at, names[i], sizeof *names);
+        labels[i] = names[i];
+        values[i] = cells[i].effect;
+    }
+    char title[192];
+    if (s->metric == SWEEP_KL)
+        snprintf(title, sizeof title, "%s, each %s", metrics[s->metric], done[s->what]);
+    else
+        snprintf(title, sizeof title, "change of the %s of %s (%.4f), each %s", metrics[s->metric],
+            s->targets.targets[target].label, s->base_value[target], done[s->what]);
+    return host->summary_bars(s->context, title, "nats", shown, labels, values);
+}
+
+int sweep_summary(const sweep_state *s) {
+    const psc_host *host = s->host;
+    cell *cells = host->run_alloc(s->context, (uint64_t)s->n_cells * sizeof *cells);
+    char(*names)[96] = host->run_alloc(s->context, (uint64_t)s->top * sizeof *names);
+    if (!cells || !names) return -1;
+    for (int32_t t = 0; t < s->n_targets; t++)
+        if (show_target(s, t, cells, names)) return -1;
+    return 0;
+}

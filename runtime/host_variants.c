@@ -1,0 +1,282 @@
+/* Variants: the run again with changes, computing only what they reach. A variant begins at the
+ * first layer that it changes, with the run's own residual there, and at the first row that it
+ * changes: rows before it, and their keys and values, are the run's, copied from its cache.
+ * Variants that begin at the same layer go through the pass together, as sequences of a cache of
+ * their own:
+ *
+ *   rows of slot 0 | rows of slot 1 | ...      [sum of rows, N] through layers first_layer..L-1
+ *
+ * so that matmuls see many rows. A row's bits do not depend on its neighbours (docs/numerics.md),
+ * hence each variant has the bits of a run with such editors. */
+#include "variants.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_SLOTS 64
+#define CACHE_BYTES ((uint64_t)512 << 20) /* of all slots, unless one alone needs more */
+#define ROWS_TOGETHER 256                 /* enough for the matmuls to run at their speed */
+
+struct psc_variants {
+    int retained; /* hook_resid_pre of all layers and rows */
+    psc_kv_cache *cache;
+    psc_registry *registry;
+    psc_forward *forward;
+    psc_variant_slot slots[MOST_SLOTS];
+    int32_t n_slots; /* there are */
+    int32_t most_rows;
+    psc_row *rows;  /* [most_rows] of the batch */
+    float *resid;   /* [most_rows, N] */
+    bool *wanted;   /* [most_rows] whose logits are delivered */
+    float *logits;  /* [most_rows or n_slots, V] */
+    psc_row *shown; /* [most_rows] the rows of one variant's event */
+    bool all_logits;
+};
+
+void psc_host_drop_variants(psc_context *context) {
+    psc_variants *v = context->variants;
+    if (!v) return;
+    psc_forward_close(&v->forward);
+    psc_registry_close(&v->registry);
+    psc_kv_cache_close(&v->cache);
+    free(v->rows);
+    psc_aligned_free(v->resid);
+    free(v->wanted);
+    psc_aligned_free(v->logits);
+    free(v->shown);
+    free(v);
+    context->variants = NULL;
+}
+
+int psc_host_prepare_variants(psc_context *context) {
+    if (!context->in_run_begin)
+        return psc_host_fail(
+            context, PSC_ERROR_STATE, "prepare_variants is allowed from run_begin only");
+    if (context->variants) return 0;
+    psc_variants *v = calloc(1, sizeof *v);
+    if (!v) return psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for variants");
+    context->variants = v;
+    v->retained = psc_host_retain(context, PSC_HOOK_RESID_PRE, NULL);
+    return v->retained < 0 ? PSC_ERROR_MEMORY : 0;
+}
+
+/* --- buffers --------------------------------------------------------------------------------- */
+
+static int32_t longest_sequence(const psc_session *s, int32_t *last_position) {
+    int32_t longest = 0, length = 0;
+    *last_position = 0;
+    for (int32_t r = 0; r < s->n_rows; r++) {
+        length = r > 0 && s->rows[r].sequence == s->rows[r - 1].sequence ? length + 1 : 1;
+        if (length > longest) longest = length;
+        if (s->rows[r].position > *last_position) *last_position = s->rows[r].position;
+    }
+    return longest;
+}
+
+/* How many slots a cache of `capacity` positions gets. */
+static int32_t count_slots(const psc_model_info *info, int32_t capacity, int32_t n_variants) {
+    uint64_t lanes = 16, wide = ((uint64_t)info->d_head + lanes - 1) / lanes * lanes;
+    uint64_t bytes = (uint64_t)info->n_layers * (uint64_t)info->n_heads *
+                     ((uint64_t)capacity + lanes) * ((uint64_t)info->d_head + wide) * sizeof(float);
+    uint64_t n = CACHE_BYTES / bytes;
+    if (n > MOST_SLOTS) n = MOST_SLOTS;
+    if (n > (uint64_t)n_variants) n = (uint64_t)n_variants;
+    return n < 1 ? 1 : (int32_t)n;
+}
+
+static psc_status open_buffers(psc_context *context, int32_t n_variants, psc_error *error) {
+    psc_variants *v = context->variants;
+    const psc_session *s = context->session;
+    const psc_model_info *info = &s->model->info;
+    if (v->forward) return PSC_OK;
+    int32_t last_position, longest = longest_sequence(s, &last_position);
+    v->n_slots = count_slots(info, last_position + 1, n_variants);
+    v->most_rows = longest > ROWS_TOGETHER ? longest : ROWS_TOGETHER;
+    size_t rows = (size_t)v->most_rows;
+    v->rows = malloc(rows * sizeof *v->rows);
+    v->shown = malloc(rows * sizeof *v->shown);
+    v->wanted = malloc(rows * sizeof *v->wanted);
+    v->resid = psc_aligned_alloc(rows * (size_t)info->d_model * sizeof(float));
+    if (!v->rows || !v->shown || !v->wanted || !v->resid)
+        return psc_fail(error, PSC_ERROR_MEMORY, "no memory for variants of %d rows", (int)longest);
+    psc_status status = psc_registry_open(
+        &v->registry, info->n_layers, info->n_heads, info->parallel_residual, error);
+    if (status == PSC_OK)
+        status = psc_kv_cache_open(&v->cache, v->n_slots, info->n_layers, info->n_heads,
+            info->d_head, last_position + 1, error);
+    if (status == PSC_OK)
+        status = psc_forward_open(
+            &v->forward, s->model, s->kernels, s->team, v->registry, v->cache, v->most_rows, error);
+    return status;
+}
+
+/* Logits of the rows delivered: every row, or one a slot. */
+static psc_status open_logits(psc_context *context, bool all, psc_error *error) {
+    psc_variants *v = context->variants;
+    if (v->logits && (v->all_logits || !all)) return PSC_OK;
+    size_t rows = (size_t)(all ? v->most_rows : v->n_slots);
+    psc_aligned_free(v->logits);
+    v->logits = psc_aligned_alloc(
+        (uint64_t)rows * (uint64_t)context->session->model->info.d_vocab * sizeof(float));
+    v->all_logits = all;
+    if (v->logits) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the logits of variants");
+}
+
+/* --- a batch --------------------------------------------------------------------------------- */
+
+/* Puts the keys and values before the variant's rows into its slot, unless they are there. What
+ * the variant computes then overwrites those from its first row on. */
+static void copy_prefix(
+    psc_context *context, int32_t index, int32_t sequence, int32_t first_layer, int32_t positions) {
+    psc_variants *v = context->variants;
+    psc_variant_slot *slot = &v->slots[index];
+    bool held =
+        slot->sequence == sequence && slot->copied >= positions && slot->from_layer <= first_layer;
+    if (!held) {
+        psc_kv_cache_copy(
+            v->cache, index, context->session->cache, sequence, positions, first_layer);
+        slot->sequence = sequence;
+        slot->from_layer = first_layer;
+    }
+    slot->copied = positions;
+}
+
+/* Adds variant `number` to the batch, its rows behind the n_rows there are. */
+static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
+    const psc_variant *variant, int32_t number, const psc_variant_span *span, int32_t n_rows,
+    bool all_logits) {
+    psc_variants *v = context->variants;
+    const psc_session *s = context->session;
+    int32_t index = batch->n_slots++;
+    psc_variant_slot *slot = &v->slots[index];
+    const psc_row *first = &s->rows[span->row_begin];
+    copy_prefix(context, index, span->sequence, span->first_layer, first->position);
+    slot->variant = variant;
+    slot->number = number;
+    slot->row_begin = span->row_begin;
+    slot->n_rows = span->n_rows;
+    for (int32_t r = 0; r < span->n_rows; r++) {
+        v->rows[n_rows + r] = first[r];
+        v->rows[n_rows + r].index = n_rows + r;
+        v->rows[n_rows + r].sequence = index;
+        v->wanted[n_rows + r] = all_logits || r + 1 == span->n_rows;
+    }
+    psc_event resid;
+    if (psc_host_fetch(context, v->retained, span->first_layer, &resid) != 0)
+        return PSC_ERROR_STATE;
+    size_t n = (size_t)resid.tensor.shape[1];
+    memcpy(v->resid + (size_t)n_rows * n, resid.tensor.data + (size_t)span->row_begin * n,
+        (size_t)span->n_rows * n * sizeof(float));
+    return PSC_OK;
+}
+
+typedef struct taker {
+    psc_variants *v;
+    size_t n_vocab, taken;
+} taker;
+
+/* Rows come in ascending order, those wanted only: one after another. */
+static void take_logits(int32_t row_index, const float *logits, void *payload) {
+    taker *t = payload;
+    (void)row_index;
+    memcpy(t->v->logits + t->taken++ * t->n_vocab, logits, t->n_vocab * sizeof *logits);
+}
+
+/* Shows each variant's logits to the plugin. */
+static int deliver(psc_context *context, const psc_variant_batch *batch, bool all_logits,
+    psc_variant_fn fn, void *payload) {
+    psc_variants *v = context->variants;
+    const psc_session *s = context->session;
+    int64_t n_vocab = s->model->info.d_vocab;
+    float *logits = v->logits;
+    for (int32_t i = 0; i < batch->n_slots; i++) {
+        const psc_variant_slot *slot = &v->slots[i];
+        int32_t n = all_logits ? slot->n_rows : 1;
+        memcpy(
+            v->shown, s->rows + slot->row_begin + slot->n_rows - n, (size_t)n * sizeof *v->shown);
+        psc_event event = {.struct_size = sizeof event,
+            .point = PSC_HOOK_LOGITS,
+            .layer = -1,
+            .n_rows = n,
+            .rows = v->shown,
+            .tensor = {logits, 2, {n, n_vocab}, {n_vocab, 1}}};
+        if (fn(slot->number, &event, payload) != 0) return -1;
+        logits += (int64_t)n * n_vocab;
+    }
+    return 0;
+}
+
+static psc_status run_batch(
+    psc_context *context, const psc_variant_batch *batch, int32_t n_rows, psc_error *error) {
+    psc_variants *v = context->variants;
+    taker t = {v, (size_t)context->session->model->info.d_vocab, 0};
+    const psc_pass pass = {.first_layer = batch->first_layer,
+        .resid = batch->first_layer > 0 ? v->resid : NULL,
+        .sink = {v->wanted, take_logits, &t}};
+    psc_status status = psc_variant_subscribe(v->registry, context, batch, error);
+    if (status == PSC_OK) status = psc_forward_chunk(v->forward, v->rows, n_rows, &pass, error);
+    if (status == PSC_ERROR_PLUGIN)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "variants %d to %d: a cut leaves a row of attention without any key",
+            (int)v->slots[0].number, (int)v->slots[batch->n_slots - 1].number);
+    return status;
+}
+
+/* --- all of them ----------------------------------------------------------------------------- */
+
+static int refuse_early(psc_context *context) {
+    if (!psc_host_in_run(context, "variants")) return PSC_ERROR_STATE;
+    if (!context->variants)
+        return psc_host_fail(
+            context, PSC_ERROR_STATE, "variants needs prepare_variants in run_begin");
+    if (psc_registry_any_editor(context->session->registry))
+        return psc_host_fail(context, PSC_ERROR_STATE,
+            "variants of a run that is edited already cannot be computed");
+    return 0;
+}
+
+/* Takes variants from *next on that begin at one layer, as many as there is room for; computes and
+ * delivers them. */
+static int next_batch(psc_context *context, int32_t n, const psc_variant *variants, int32_t *next,
+    bool all_logits, psc_variant_fn fn, void *payload) {
+    psc_variants *v = context->variants;
+    psc_variant_batch batch = {
+        .slots = v->slots, .n_layers = context->session->model->info.n_layers};
+    int32_t n_rows = 0;
+    for (; *next < n && batch.n_slots < v->n_slots; ++*next) {
+        psc_variant_span span;
+        psc_status status = psc_variant_check(context, *next, &variants[*next], &span);
+        if (status != PSC_OK) return status;
+        bool joins = span.first_layer == batch.first_layer && n_rows + span.n_rows <= v->most_rows;
+        if (batch.n_slots > 0 && !joins) break;
+        batch.first_layer = span.first_layer;
+        status = add_to_batch(context, &batch, &variants[*next], *next, &span, n_rows, all_logits);
+        if (status != PSC_OK) return status;
+        n_rows += span.n_rows;
+    }
+    psc_error error = {PSC_OK, ""};
+    if (run_batch(context, &batch, n_rows, &error) != PSC_OK) return psc_host_pass(context, &error);
+    return deliver(context, &batch, all_logits, fn, payload);
+}
+
+int psc_host_variants(psc_context *context, int32_t n, const psc_variant *variants,
+    int32_t logit_rows, psc_variant_fn fn, void *payload) {
+    int refused = refuse_early(context);
+    if (refused || n < 1) return refused;
+    if (logit_rows != PSC_ROWS_ALL && logit_rows != PSC_ROWS_LAST)
+        return psc_host_fail(
+            context, PSC_ERROR_INPUT, "variants: logits of all rows or of the last");
+    psc_error error = {PSC_OK, ""};
+    bool all = logit_rows == PSC_ROWS_ALL;
+    psc_status status = open_buffers(context, n, &error);
+    if (status == PSC_OK) status = open_logits(context, all, &error);
+    if (status != PSC_OK) return psc_host_pass(context, &error);
+    int32_t next = 0;
+    while (next < n) {
+        int returned = next_batch(context, n, variants, &next, all, fn, payload);
+        if (returned != 0) return returned;
+        if (context->session->cancelled) return PSC_ERROR_CANCELLED;
+    }
+    return 0;
+}

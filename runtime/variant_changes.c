@@ -1,0 +1,184 @@
+/* What a change of a variant is: checked against the run, and made in an editor's event.
+ *
+ *   SCALE x <- alpha x (0: +0)   SET x <- v   ADD x <- fma(alpha, v, x)   CUT score[key] <- -inf
+ *
+ * v has the rows row_begin..row_end-1 of its own. A change of hook_resid_post of a layer is
+ * made at hook_resid_pre of the next, which is the same value. */
+#include "variants.h"
+
+#include <math.h>
+#include <string.h>
+
+/* --- checking -------------------------------------------------------------------------------- */
+
+static bool has_keys(psc_point point) {
+    return point == PSC_HOOK_ATTN_SCORES || point == PSC_HOOK_PATTERN;
+}
+
+static const char *fault_of_point(const psc_change *c, const psc_model_info *info) {
+    if (c->point < 0 || c->point >= PSC_POINT_COUNT) return "there is no such hook point";
+    psc_point point = (psc_point)c->point;
+    bool layered = psc_point_has_layer(point);
+    if (!layered && point != PSC_HOOK_EMBED) return "the point lies after the last layer";
+    if (layered ? c->layer < 0 || c->layer >= info->n_layers : c->layer != -1)
+        return "the model has no such layer";
+    if (point == PSC_HOOK_RESID_MID && info->parallel_residual)
+        return "a model with parallel residual has no hook_resid_mid";
+    if (c->head < -1 || c->head >= info->n_heads || (c->head >= 0 && !psc_point_has_heads(point)))
+        return "the point has no such head";
+    return NULL;
+}
+
+static const char *fault_of_value(const psc_change *c) {
+    bool takes_values = c->kind == PSC_CHANGE_SET || c->kind == PSC_CHANGE_ADD;
+    bool keyed = has_keys((psc_point)c->point);
+    if (c->kind < PSC_CHANGE_SCALE || c->kind > PSC_CHANGE_CUT) return "its kind is unknown";
+    if (!isfinite(c->alpha)) return "alpha is not a finite number";
+    if (takes_values && !c->values) return "it needs values";
+    if (keyed && c->key < 0 && c->kind != PSC_CHANGE_SCALE)
+        return "of scores and patterns a key must be named, unless they are scaled";
+    if (keyed && c->key >= c->row_end) return "no row of it sees that key";
+    if (c->kind == PSC_CHANGE_CUT && c->point != PSC_HOOK_ATTN_SCORES)
+        return "only attention scores can be cut";
+    return NULL;
+}
+
+/* The run's rows of a sequence: the first's index and how many. */
+static int32_t rows_of(const psc_session *s, int32_t sequence, int32_t *n) {
+    int32_t first = 0;
+    while (first < s->n_rows && s->rows[first].sequence != sequence) first++;
+    *n = 0;
+    while (first + *n < s->n_rows && s->rows[first + *n].sequence == sequence) ++*n;
+    return first;
+}
+
+/* Where the change is made. */
+typedef struct place {
+    psc_point point;
+    int32_t layer;
+} place;
+
+static place place_of(const psc_change *c, int32_t n_layers) {
+    if (c->point == PSC_HOOK_RESID_POST && c->layer + 1 < n_layers)
+        return (place){PSC_HOOK_RESID_PRE, c->layer + 1};
+    return (place){(psc_point)c->point, c->layer};
+}
+
+psc_status psc_variant_check(
+    psc_context *context, int32_t number, const psc_variant *variant, psc_variant_span *out) {
+    const psc_session *s = context->session;
+    const psc_model_info *info = &s->model->info;
+    if (variant->n_changes < 1 || !variant->changes)
+        return psc_host_fail(context, PSC_ERROR_INPUT, "variant %d has no changes", (int)number);
+    int32_t last = 0, first = INT32_MAX, n;
+    *out = (psc_variant_span){.sequence = variant->changes[0].sequence, .first_layer = INT32_MAX};
+    int32_t begin = rows_of(s, out->sequence, &n);
+    int32_t position = n > 0 ? s->rows[begin].position : 0;
+    for (int32_t i = 0; i < variant->n_changes; i++) {
+        const psc_change *c = &variant->changes[i];
+        const char *fault = fault_of_point(c, info);
+        if (!fault) fault = fault_of_value(c);
+        if (!fault && c->sequence != out->sequence) fault = "a variant changes one sequence only";
+        if (!fault &&
+            (c->row_begin < position || c->row_begin >= c->row_end || c->row_end > position + n))
+            fault = "its rows are not rows of the run";
+        if (fault)
+            return psc_host_fail(
+                context, PSC_ERROR_INPUT, "variant %d, change %d: %s", (int)number, (int)i, fault);
+        if (c->row_begin < first) first = c->row_begin;
+        if (c->row_end > last) last = c->row_end;
+        int32_t layer = place_of(c, info->n_layers).layer;
+        if (layer < out->first_layer) out->first_layer = layer < 0 ? 0 : layer;
+    }
+    out->row_begin = begin + first - position;
+    out->n_rows = n - (first - position);
+    return PSC_OK;
+}
+
+/* --- making ---------------------------------------------------------------------------------- */
+
+static void change_values(const psc_change *c, float *x, int64_t n, const float *values) {
+    for (int64_t i = 0; i < n; i++) {
+        if (c->kind == PSC_CHANGE_SCALE)
+            x[i] = c->alpha == 0.0f ? 0.0f : x[i] * c->alpha;
+        else if (c->kind == PSC_CHANGE_CUT)
+            x[i] = -INFINITY;
+        else
+            x[i] = c->kind == PSC_CHANGE_SET ? values[i] : fmaf(c->alpha, values[i], x[i]);
+    }
+}
+
+static bool sees_nothing(const float *scores, int32_t position) {
+    for (int32_t j = 0; j <= position; j++)
+        if (scores[j] != -INFINITY) return false;
+    return true;
+}
+
+/* One change in row i of the event. Nonzero: a row of attention has lost its last key. */
+static int change_row(const psc_change *c, const psc_event *event, int32_t i) {
+    const psc_view *t = &event->tensor;
+    const int32_t position = event->rows[i].position;
+    const bool keyed = has_keys((psc_point)event->point), one_key = keyed && c->key >= 0;
+    if (one_key && c->key > position) return 0;
+    int64_t width = one_key ? 1 : keyed ? position + 1 : t->shape[t->n_axes - 1];
+    int64_t heads = t->n_axes > 2 ? t->shape[1] : 1, first = c->head >= 0 ? c->head : 0;
+    int64_t end = c->head >= 0 ? c->head + 1 : heads;
+    const float *values = c->values ? c->values + (position - c->row_begin) * c->stride : NULL;
+    for (int64_t h = first; h < end; h++) {
+        float *x = t->data + i * t->stride[0] + (t->n_axes > 2 ? h * t->stride[1] : 0);
+        change_values(
+            c, one_key ? x + c->key : x, width, values ? values + (h - first) * width : NULL);
+        if (c->kind == PSC_CHANGE_CUT && sees_nothing(x, position)) return -1;
+    }
+    return 0;
+}
+
+static int on_edit(const psc_event *event, void *payload) {
+    const psc_variant_batch *batch = payload;
+    for (int32_t i = 0; i < event->n_rows; i++) {
+        const psc_row *row = &event->rows[i];
+        const psc_variant *variant = batch->slots[row->sequence].variant;
+        for (int32_t j = 0; j < variant->n_changes; j++) {
+            const psc_change *c = &variant->changes[j];
+            place at = place_of(c, batch->n_layers);
+            if ((int32_t)at.point != event->point || at.layer != event->layer ||
+                row->position < c->row_begin || row->position >= c->row_end)
+                continue;
+            if (change_row(c, event, i) != 0) return -1;
+        }
+    }
+    return 0;
+}
+
+/* --- subscriptions --------------------------------------------------------------------------- */
+
+static bool changes_at(const psc_variant_batch *batch, psc_point point, int32_t layer) {
+    for (int32_t i = 0; i < batch->n_slots; i++) {
+        const psc_variant *variant = batch->slots[i].variant;
+        for (int32_t j = 0; j < variant->n_changes; j++) {
+            place at = place_of(&variant->changes[j], batch->n_layers);
+            if (at.point == point && at.layer == layer) return true;
+        }
+    }
+    return false;
+}
+
+psc_status psc_variant_subscribe(psc_registry *registry, psc_context *context,
+    const psc_variant_batch *batch, psc_error *error) {
+    const psc_subscriber subscriber = {context->name, context, true, NULL};
+    psc_registry_end_run(registry);
+    for (int32_t p = 0; p < PSC_HOOK_LN_FINAL_SCALE; p++) {
+        bool layered = psc_point_has_layer((psc_point)p);
+        for (int32_t l = layered ? batch->first_layer : -1; l < (layered ? batch->n_layers : 0);
+             l++) {
+            if (!changes_at(batch, (psc_point)p, l)) continue;
+            psc_filter filter = PSC_FILTER_INIT;
+            filter.layers = &l;
+            filter.n_layers = layered;
+            psc_status status = psc_registry_add(
+                registry, (psc_point)p, true, &filter, on_edit, (void *)batch, &subscriber, error);
+            if (status != PSC_OK) return status;
+        }
+    }
+    return PSC_OK;
+}
