@@ -13,6 +13,7 @@ const psc_plugin *psc_builtin_ln(void);
 const psc_plugin *psc_builtin_lens(void);
 const psc_plugin *psc_builtin_mlp(void);
 const psc_plugin *psc_builtin_sweep(void);
+const psc_plugin *psc_builtin_partition(void);
 
 /* --- sums ------------------------------------------------------------------------------------
  * Stripe i mod 16 in ascending order, then lanes +8, +4, +2, +1, in f64 without fused steps: the

@@ -7,6 +7,7 @@ const psc_plugin *psc_builtin_ln(void);
 const psc_plugin *psc_builtin_lens(void);
 const psc_plugin *psc_builtin_mlp(void);
 const psc_plugin *psc_builtin_sweep(void);
+const psc_plugin *psc_builtin_partition(void);
 
 static const psc_plugin_entry_fn entries[] = {
     psc_builtin_logits,
@@ -14,6 +15,7 @@ static const psc_plugin_entry_fn entries[] = {
     psc_builtin_mlp,
     psc_builtin_lens,
     psc_builtin_sweep,
+    psc_builtin_partition,
 };
 
 int32_t psc_builtin_count(void) {

@@ -1,0 +1,88 @@
+/* The plugin `partition`: how much log Z varies, and what an approximation that holds it fixed
+ * costs.
+ *
+ *   log p_t = z_t - log Z       dlog p_t = dz_t - dlogZ       dlogZ = sum_t p_t dz_t + KL(p || p')
+ *
+ * Changes: from one layer's lens to the next, from the final logits to an earlier lens, and a
+ * component scaled by alpha, with sigma held, computed again, or the run computed again. What is
+ * measured of a change is in partition_measure.c. This file holds the plugin's life. */
+#include "partition.h"
+
+static int partition_open(psc_context *context, const psc_host *host, const psc_option *options,
+    int32_t n_options, void **state) {
+    (void)n_options;
+    partition_state *s = host->life_alloc(context, sizeof *s);
+    if (!s) return -1;
+    *state = s;
+    s->context = context;
+    s->host = host;
+    const psc_model_info *model = host->model(context);
+    s->n_layers = model->n_layers;
+    s->n_heads = model->n_heads;
+    s->n_dims = model->d_model;
+    s->d_head = model->d_head;
+    s->n_vocab = model->d_vocab;
+    s->eps = (double)model->layer_norm_eps;
+    s->accumulating = host->accumulating && host->accumulating(context);
+    if (host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma, &s->beta) ||
+        partition_options_read(s, options))
+        return -1;
+    if (s->asked[PARTITION_ABLATION])
+        return host->fail(context, "perturbations=ablation is not available in this version");
+    return s->accumulating ? partition_corpus_open(s) : 0;
+}
+
+/* The ids of every target at a row are known once its logits are. */
+static int begin_targets(partition_state *s) {
+    psc_target_rows *targets = &s->targets;
+    targets->context = s->context;
+    targets->host = s->host;
+    targets->rows = s->rows;
+    targets->n = 0;
+    if (!s->accumulating) targets->targets = s->host->targets(s->context, &targets->n);
+    s->n_targets = s->accumulating ? 1 : targets->n;
+    const uint64_t count = 2 * (uint64_t)targets->n * (uint64_t)s->rows.n;
+    const uint64_t cells = (uint64_t)s->n_changes * (uint64_t)s->n_targets;
+    targets->ids = s->host->run_alloc(s->context, count * sizeof(int32_t) + 1);
+    s->ids = s->host->run_alloc(s->context, 2 * (uint64_t)s->n_targets * sizeof(int32_t) + 1);
+    s->target_dz = s->host->run_alloc(s->context, cells * sizeof(double) + 1);
+    return targets->ids && s->ids && s->target_dz ? 0 : -1;
+}
+
+static int partition_run_begin(psc_context *context, void *state) {
+    partition_state *s = state;
+    if (psc_rows_resolve(context, s->host, "rows", &s->rows_choice, !s->accumulating, &s->rows) ||
+        begin_targets(s) || (!s->accumulating && partition_arrays_begin(s)))
+        return -1;
+    return partition_keep(s);
+}
+
+static int partition_run_end(psc_context *context, void *state, int status) {
+    (void)context;
+    return status ? 0 : partition_rows_compute(state);
+}
+
+static int partition_report(psc_context *context, void *state) {
+    partition_state *s = state;
+    (void)context;
+    return s->accumulating ? partition_corpus_report(s) : partition_summary(s);
+}
+
+const psc_plugin *psc_builtin_partition(void) {
+    static const psc_plugin plugin = {
+        .abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof(psc_plugin),
+        .name = "partition",
+        .version = PSC_VERSION,
+        .summary = "how much log Z varies when a layer or component goes, and where p may be "
+                   "treated as c exp(z)",
+        .options = partition_options,
+        .open = partition_open,
+        .run_begin = partition_run_begin,
+        .run_end = partition_run_end,
+        .report = partition_report,
+        .points = "hook_resid_pre hook_resid_post hook_embed hook_attn_out attn.hook_z "
+                  "hook_mlp_out",
+    };
+    return &plugin;
+}

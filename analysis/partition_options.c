@@ -1,0 +1,220 @@
+/* Options of `partition`: which perturbations, of which components, and the tables that they need.
+ *
+ * Components in the order of arrival: embed; of each layer attn_out, its heads, attn_bias, mlp_out.
+ * Changes in the order of their axis: steps, lenses, then of each kind and factor all components.
+ */
+#include "partition.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const psc_option_description partition_options[] = {
+    {"rows", "auto", "auto (last; over a corpus all), last, all, or positions A-B"},
+    {"perturbations", "step+lens+frozen_ln+recomputed_ln",
+        "step, lens, frozen_ln, recomputed_ln, ablation, joined by +"},
+    {"level", "layer", "layer, head or layer+head: which components are left out"},
+    {"components", "all", "all of the level, or labels of any level joined by +"},
+    {"alphas", "0", "what a component is multiplied by, 0 to 1, joined by +; 0 leaves it out"},
+    {0, 0, 0},
+};
+
+enum { OPTION_ROWS, OPTION_PERTURBATIONS, OPTION_LEVEL, OPTION_COMPONENTS, OPTION_ALPHAS };
+
+static const char *const kind_names[] = {
+    "step", "lens", "frozen_ln", "recomputed_ln", "ablation", NULL};
+static const char *const level_names[] = {"layer", "head", NULL};
+
+/* --- lists joined by + ----------------------------------------------------------------------- */
+
+/* The next item of a list into item; null after the last. An item too long is cut, so that it is
+ * no word. */
+static const char *next_item(const char *list, char item[PARTITION_LABEL]) {
+    if (!list) return NULL;
+    const size_t length = strcspn(list, "+");
+    snprintf(item, PARTITION_LABEL, "%.*s", (int)(length < 47 ? length : 47), list);
+    return list + length;
+}
+
+static const char *after_item(const char *rest) {
+    return *rest == '+' ? rest + 1 : NULL;
+}
+
+/* Sets flags[i] for each word named. */
+static int read_words(
+    partition_state *s, const psc_option *option, const char *const *words, int *flags) {
+    char item[PARTITION_LABEL];
+    for (const char *at = option->value; at;) {
+        const char *rest = next_item(at, item);
+        const int which = psc_option_word(s->context, s->host, option->key, item, words);
+        if (which < 0) return -1;
+        flags[which] = 1;
+        at = after_item(rest);
+    }
+    return 0;
+}
+
+static int read_alphas(partition_state *s, const psc_option *option) {
+    char item[PARTITION_LABEL];
+    for (const char *at = option->value; at;) {
+        const char *rest = next_item(at, item);
+        char *end = item;
+        const double alpha = strtod(item, &end);
+        const int number = item[0] >= '0' && item[0] <= '9' && !strpbrk(item, "xX") && !*end;
+        if (!number || !(alpha >= 0.0 && alpha <= 1.0))
+            return s->host->fail(
+                s->context, "%s=%.40s is not a number from 0 to 1", option->key, item);
+        if (s->n_alphas == PARTITION_MOST_ALPHAS)
+            return s->host->fail(
+                s->context, "%s has more than %d numbers", option->key, PARTITION_MOST_ALPHAS);
+        s->alphas[s->n_alphas++] = alpha;
+        at = after_item(rest);
+    }
+    return 0;
+}
+
+/* --- components ------------------------------------------------------------------------------ */
+
+static int add_component(partition_state *s, psc_component_kind kind, int32_t layer, int32_t head) {
+    partition_component *c = &s->components[s->n_components++];
+    c->kind = kind;
+    c->layer = layer;
+    c->head = head;
+    c->label = s->host->label(s->context, kind, layer < 0 ? 0 : layer, head < 0 ? 0 : head);
+    return c->label ? 0 : -1;
+}
+
+static int add_layer(partition_state *s, int32_t layer, const int level[2]) {
+    if (level[0] && add_component(s, PSC_COMPONENT_ATTN_OUT, layer, -1)) return -1;
+    for (int32_t h = 0; level[1] && h < s->n_heads; h++)
+        if (add_component(s, PSC_COMPONENT_HEAD, layer, h)) return -1;
+    if (level[1] && add_component(s, PSC_COMPONENT_ATTN_BIAS, layer, -1)) return -1;
+    return add_component(s, PSC_COMPONENT_MLP_OUT, layer, -1);
+}
+
+/* All components of the levels. */
+static int list_components(partition_state *s, const int level[2]) {
+    const uint64_t most = 1 + (uint64_t)s->n_layers * ((uint64_t)s->n_heads + 3);
+    s->components = s->host->life_alloc(s->context, most * sizeof *s->components);
+    if (!s->components || add_component(s, PSC_COMPONENT_EMBED, -1, -1)) return -1;
+    for (int32_t l = 0; l < s->n_layers; l++)
+        if (add_layer(s, l, level)) return -1;
+    return 0;
+}
+
+/* Keeps those that are named, in the order of arrival. */
+static int choose_components(partition_state *s, const psc_option *option) {
+    char item[PARTITION_LABEL];
+    int *chosen = s->host->life_alloc(s->context, (uint64_t)s->n_components * sizeof *chosen);
+    if (!chosen) return -1;
+    for (const char *at = option->value; at;) {
+        const char *rest = next_item(at, item);
+        int32_t c = 0;
+        while (c < s->n_components && strcmp(s->components[c].label, item) != 0) c++;
+        if (c == s->n_components)
+            return s->host->fail(s->context,
+                "%s=%.40s is no component of this model: embed, L0H0, 0_attn_out, 0_attn_bias, "
+                "0_mlp_out and so on, of %d layers and %d heads",
+                option->key, item, (int)s->n_layers, (int)s->n_heads);
+        chosen[c] = 1;
+        at = after_item(rest);
+    }
+    int32_t kept = 0;
+    for (int32_t c = 0; c < s->n_components; c++)
+        if (chosen[c]) s->components[kept++] = s->components[c];
+    s->n_components = kept;
+    return 0;
+}
+
+/* --- changes --------------------------------------------------------------------------------- */
+
+static partition_change *add_change(partition_state *s, int32_t kind, int32_t at) {
+    partition_change *change = &s->changes[s->n_changes++];
+    change->kind = kind;
+    change->at = at;
+    return change;
+}
+
+static void add_component_changes(partition_state *s, int32_t kind) {
+    for (int32_t a = 0; a < s->n_alphas; a++) {
+        for (int32_t c = 0; c < s->n_components; c++) {
+            partition_change *change = add_change(s, kind, c);
+            const char *label = s->components[c].label;
+            change->alpha = a;
+            if (s->alphas[a] == 0.0)
+                snprintf(change->label, PARTITION_LABEL, "%s:%.24s", kind_names[kind], label);
+            else
+                snprintf(change->label, PARTITION_LABEL, "%s:%.18s*%.4g", kind_names[kind], label,
+                    s->alphas[a]);
+        }
+    }
+}
+
+static int list_changes(partition_state *s) {
+    const uint64_t most =
+        2 * (uint64_t)s->n_layers + 3 * (uint64_t)s->n_components * (uint64_t)s->n_alphas;
+    s->changes = s->host->life_alloc(s->context, most * sizeof *s->changes);
+    if (!s->changes) return -1;
+    for (int32_t kind = 0; kind < PARTITION_KINDS; kind++) {
+        s->first[kind] = s->n_changes;
+        if (!s->asked[kind]) continue;
+        if (kind >= PARTITION_FROZEN) add_component_changes(s, kind);
+        for (int32_t l = 0; kind < PARTITION_FROZEN && l < s->n_layers; l++)
+            snprintf(add_change(s, kind, l)->label, PARTITION_LABEL,
+                kind == PARTITION_STEP ? "step:%d" : "lens:%d_pre", (int)l);
+    }
+    return 0;
+}
+
+/* --- memory ---------------------------------------------------------------------------------- */
+
+static int reserve_before(partition_state *s, partition_before *before) {
+    const uint64_t bytes = (uint64_t)s->n_vocab * sizeof(float);
+    before->direct = s->host->life_alloc(s->context, bytes);
+    before->p = s->host->life_alloc(s->context, bytes);
+    before->order = s->host->life_alloc(s->context, PARTITION_RANKED * sizeof *before->order);
+    return before->direct && before->p && before->order ? 0 : -1;
+}
+
+static int reserve(partition_state *s) {
+    const psc_host *host = s->host;
+    const uint64_t n = (uint64_t)s->n_dims, v = (uint64_t)s->n_vocab * sizeof(float);
+    const uint64_t lenses = (uint64_t)s->n_lenses, parts = (uint64_t)s->n_components + 1;
+    const uint64_t heads = (uint64_t)s->n_heads,
+                   most = lenses > PARTITION_GROUP ? lenses : PARTITION_GROUP;
+    s->before = host->life_alloc(s->context, lenses * sizeof *s->before);
+    float *z = host->life_alloc(s->context, lenses * v);
+    s->x = host->life_alloc(s->context, most * n * sizeof(float));
+    s->y = host->life_alloc(s->context, PARTITION_GROUP * v);
+    s->scratch = host->life_alloc(s->context, 2 * PARTITION_GROUP * v);
+    s->heads = host->life_alloc(s->context, heads * heads * (uint64_t)s->d_head * sizeof(float));
+    s->writes = host->life_alloc(s->context, (parts + heads) * n * sizeof(float));
+    s->parts = host->life_alloc(s->context, 2 * parts * sizeof(double));
+    s->measures = host->life_alloc(s->context, ((uint64_t)s->n_changes + 1) * sizeof *s->measures);
+    if (!s->before || !z || !s->x || !s->y || !s->scratch || !s->heads || !s->writes || !s->parts ||
+        !s->measures)
+        return -1;
+    for (int32_t i = 0; i < s->n_lenses; i++) {
+        s->before[i].shifted = z + i * s->n_vocab;
+        if (reserve_before(s, &s->before[i])) return -1;
+    }
+    return 0;
+}
+
+int partition_options_read(partition_state *s, const psc_option *options) {
+    const psc_option *rows = &options[OPTION_ROWS], *components = &options[OPTION_COMPONENTS];
+    const int automatic = strcmp(rows->value, "auto") == 0,
+              all = strcmp(components->value, "all") == 0;
+    const char *chosen = automatic ? s->accumulating ? "all" : "last" : rows->value;
+    int level[2] = {0};
+    if (psc_rows_parse(s->context, s->host, rows->key, chosen, &s->rows_choice) ||
+        read_words(s, &options[OPTION_PERTURBATIONS], kind_names, s->asked) ||
+        read_words(s, &options[OPTION_LEVEL], level_names, level) ||
+        read_alphas(s, &options[OPTION_ALPHAS]))
+        return -1;
+    if (!all) level[0] = level[1] = 1;
+    if (list_components(s, level) || (!all && choose_components(s, components))) return -1;
+    const int lenses = s->asked[PARTITION_STEP] || s->asked[PARTITION_LENS];
+    s->n_lenses = lenses ? (int32_t)s->n_layers + 1 : 1;
+    return list_changes(s) || reserve(s) ? -1 : 0;
+}
