@@ -14,6 +14,12 @@ const psc_plugin *psc_builtin_lens(void);
 const psc_plugin *psc_builtin_mlp(void);
 const psc_plugin *psc_builtin_sweep(void);
 const psc_plugin *psc_builtin_partition(void);
+const psc_plugin *psc_builtin_ablate(void);
+const psc_plugin *psc_builtin_scale(void);
+const psc_plugin *psc_builtin_steer(void);
+const psc_plugin *psc_builtin_knockout(void);
+const psc_plugin *psc_builtin_patch(void);
+const psc_plugin *psc_builtin_effects(void);
 
 /* --- sums ------------------------------------------------------------------------------------
  * Stripe i mod 16 in ascending order, then lanes +8, +4, +2, +1, in f64 without fused steps: the

@@ -389,6 +389,12 @@ typedef struct psc_host {
         const int64_t *shape, float *out);
     int (*save_folder)(psc_context *, const char *folder, int32_t n_settings,
         const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
+
+    /* A tensor of a safetensors file, row-major, widened to f32 (F32, F16, BF16 and F64 are read);
+     * name null: the file's only one. The file is checked whole. The memory lives with the
+     * instance. Null after setting the error. */
+    const float *(*read_tensor)(
+        psc_context *, const char *path, const char *name, int32_t *n_axes, int64_t shape[8]);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

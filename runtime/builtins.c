@@ -8,6 +8,12 @@ const psc_plugin *psc_builtin_lens(void);
 const psc_plugin *psc_builtin_mlp(void);
 const psc_plugin *psc_builtin_sweep(void);
 const psc_plugin *psc_builtin_partition(void);
+const psc_plugin *psc_builtin_ablate(void);
+const psc_plugin *psc_builtin_scale(void);
+const psc_plugin *psc_builtin_steer(void);
+const psc_plugin *psc_builtin_knockout(void);
+const psc_plugin *psc_builtin_patch(void);
+const psc_plugin *psc_builtin_effects(void);
 
 static const psc_plugin_entry_fn entries[] = {
     psc_builtin_logits,
@@ -16,6 +22,12 @@ static const psc_plugin_entry_fn entries[] = {
     psc_builtin_lens,
     psc_builtin_sweep,
     psc_builtin_partition,
+    psc_builtin_ablate,
+    psc_builtin_scale,
+    psc_builtin_steer,
+    psc_builtin_knockout,
+    psc_builtin_patch,
+    psc_builtin_effects,
 };
 
 int32_t psc_builtin_count(void) {

@@ -206,4 +206,5 @@ const psc_host psc_host_table = {
     .save_folder = psc_host_save_folder,
     .prepare_variants = psc_host_prepare_variants,
     .variants = psc_host_variants,
+    .read_tensor = psc_host_read_tensor,
 };

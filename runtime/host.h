@@ -5,6 +5,7 @@
 #ifndef HOST_H
 #define HOST_H
 
+#include "safetensors.h"
 #include "session.h"
 
 /* Sets the run's error to "plugin NAME: ..." and returns status. */
@@ -53,6 +54,12 @@ int psc_host_prepare_variants(psc_context *context);
 int psc_host_variants(psc_context *context, int32_t n, const psc_variant *variants,
     int32_t logit_rows, psc_variant_fn fn, void *payload);
 void psc_host_drop_variants(psc_context *context);
+
+/* --- host_tensor.c --- */
+const float *psc_host_read_tensor(
+    psc_context *context, const char *path, const char *name, int32_t *n_axes, int64_t shape[8]);
+/* All elements, from any alignment; false for a type that is not floating. */
+bool psc_tensor_to_f32(const psc_kernels *kernels, const psc_tensor *tensor, float *out);
 
 /* --- host_labels.c --- */
 const char *psc_host_token_text(psc_context *context, int32_t token);

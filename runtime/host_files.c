@@ -14,7 +14,6 @@
 #define CONFIG "config.json"
 #define PARAMETERS "params.safetensors"
 #define CONFIG_CAP ((size_t)1 << 20)
-enum { WIDEN_ELEMENTS = 1024 };
 
 static int no_memory(psc_context *context, const char *folder) {
     return psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for %s", folder);
@@ -80,32 +79,6 @@ int psc_host_load_setting(
 
 /* --- tensors --------------------------------------------------------------------------------- */
 
-/* count elements of any alignment to f32; false for a type that is not floating. */
-static bool widen(const psc_kernels *kernels, const psc_tensor *tensor, float *out) {
-    const bool half = strcmp(tensor->dtype, "F16") == 0, brain = strcmp(tensor->dtype, "BF16") == 0;
-    if (strcmp(tensor->dtype, "F32") == 0) {
-        if (tensor->size > 0) memcpy(out, tensor->data, tensor->size);
-        return true;
-    }
-    if (half || brain) {
-        uint16_t block[WIDEN_ELEMENTS];
-        const size_t count = tensor->size / 2;
-        for (size_t i = 0; i < count; i += WIDEN_ELEMENTS) {
-            const size_t n = count - i < WIDEN_ELEMENTS ? count - i : WIDEN_ELEMENTS;
-            memcpy(block, tensor->data + 2 * i, 2 * n);
-            (half ? kernels->widen_f16 : kernels->widen_bf16)(out + i, block, n);
-        }
-        return true;
-    }
-    if (strcmp(tensor->dtype, "F64") != 0) return false;
-    for (size_t i = 0; i < tensor->size / 8; i++) {
-        double value;
-        memcpy(&value, tensor->data + 8 * i, 8);
-        out[i] = (float)value;
-    }
-    return true;
-}
-
 static void shape_text(char *out, size_t size, size_t n, const int64_t *shape) {
     size_t used = 0;
     out[0] = 0;
@@ -143,7 +116,7 @@ int psc_host_load_tensor(psc_context *context, const char *folder, const char *n
     if (!status && !tensor)
         status = psc_fail(&error, PSC_ERROR_INPUT, "%s has no tensor \"%.100s\"", path, name);
     if (!status) status = check_shape(tensor, path, n_axes, shape, &error);
-    if (!status && !widen(context->session->kernels, tensor, out))
+    if (!status && !psc_tensor_to_f32(context->session->kernels, tensor, out))
         status = psc_fail(&error, PSC_ERROR_INPUT,
             "%s: tensor \"%.100s\" is of type %s; F32, F16, BF16 and F64 are read", path, name,
             tensor->dtype);

@@ -1,0 +1,65 @@
+/* What the plugin `effects` keeps of the unchanged run, and of the edits of the changed one.
+ * Private to analysis/effects*.c and their tests; built on hooks/psc_plugin.h alone.
+ * Threads: everything runs where a plugin's callbacks run.
+ * Ownership: what is kept from run to run is malloc'ed and freed by effects_forget. */
+#ifndef EFFECTS_H
+#define EFFECTS_H
+
+#include "common.h"
+
+/* The unchanged run at the chosen rows. */
+typedef struct effects_base {
+    int32_t n_all, n_rows, n_targets; /* rows of the run, chosen ones */
+    int32_t *tokens;                  /* [n_all] */
+    int32_t *ids;                     /* [targets, rows, 2]; ranks are those of this run */
+    float *logits;                    /* [rows, V] */
+    float *residual;                  /* [rows, N] entering the final LayerNorm */
+    float *z;                         /* [layers, rows, H*D] */
+    int complete;
+} effects_base;
+
+/* What was edited in the changed run. */
+typedef struct effects_edits {
+    double *write; /* [rows, N]: D, the change of the writes to the residual stream */
+    int32_t first; /* depth of the earliest edit: 2 l entering layer l, 2 l + 1 inside it */
+    int32_t inner, n_inner; /* layer whose attention was edited inside, -1; how many layers */
+    const char *outside;    /* a point edited that writes nothing to the stream; null: none */
+} effects_edits;
+
+typedef struct effects_state {
+    psc_context *context;
+    const psc_host *host;
+    const psc_model_info *model;
+    psc_filter choice;
+    int32_t top;
+    effects_base base;
+
+    /* of the run */
+    psc_row_set rows;
+    psc_target_rows targets;
+    psc_directions directions;
+    effects_edits edits;
+    int ready;                                    /* the arrays are there */
+    double *dz, *dlog_p, *frozen_ln, *recomputed; /* [targets, rows] */
+    double *kl, *dlog_z;                          /* [rows] */
+    int32_t *top_before, *top_after;              /* [rows, top] */
+    float *p_before, *p_after;                    /* [rows, top] */
+} effects_state;
+
+/* --- effects_edits.c: D and whether a prediction applies ------------------------------------- */
+int effects_observe_edits(effects_state *s);
+/* Fills frozen_ln and recomputed; NaN where the prediction does not apply. */
+int effects_predict(effects_state *s);
+/* Why there is no prediction, or null. */
+const char *effects_no_prediction(const effects_state *s);
+
+/* --- effects_report.c ------------------------------------------------------------------------ */
+int effects_arrays(effects_state *s);
+int effects_report(effects_state *s);
+
+/* sum over v of softmax(before)_v (log softmax(before)_v - log softmax(after)_v) in f64; at least
+ * 0. p [V] is for its use; log_z of each. */
+double effects_kl(const effects_state *s, const float *before, const float *after, double log_z,
+    double log_z_after, float *p);
+
+#endif

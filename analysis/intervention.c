@@ -1,0 +1,358 @@
+/* Plugins `ablate`, `scale`, `steer`, `knockout`, `patch`: editors of named places.
+ *
+ *   ablate    x <- 0, the mean over the text, a saved mean, or row j mod T' of a source prompt
+ *   scale     x <- alpha x            steer   x <- fma(alpha, v, x)
+ *   patch     x_j <- the source prompt's x_j
+ *   knockout  score(k -> j) <- -inf for the rows k and the keys j that are named
+ *
+ * In runs of PSC_PHASE_SOURCE and PSC_PHASE_BASE they look and change nothing. */
+#include "intervention.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- options --------------------------------------------------------------------------------- */
+
+/* "all", "A" or "A-B", both included, below limit. */
+static int parse_range(intervention *self, const char *key, const char *value, int32_t limit,
+    int32_t *begin, int32_t *end) {
+    psc_filter range = PSC_FILTER_INIT;
+    *begin = 0;
+    *end = limit;
+    if (strcmp(value, "all") == 0) return 0;
+    if (strcmp(value, "last") == 0 ||
+        psc_rows_parse(self->context, self->host, key, value, &range) || range.row_end > limit)
+        return self->host->fail(self->context,
+            "%s=%.40s is not all, A or A-B: this model has %s 0 to %d", key, value, key,
+            (int)limit - 1);
+    *begin = range.row_begin;
+    *end = range.row_end;
+    return 0;
+}
+
+static int parse_alpha(intervention *self, const char *value) {
+    char *end;
+    const double alpha = strtod(value, &end);
+    self->alpha = (float)alpha;
+    if (end != value && !*end && isfinite(alpha) && isfinite(self->alpha)) return 0;
+    return self->host->fail(self->context, "alpha=%.40s is not a finite number", value);
+}
+
+static int parse_source(intervention *self, const char *key, const char *value, int32_t *out) {
+    if (psc_option_count(self->context, self->host, key, value, 1, 100000, out)) return -1;
+    --*out;
+    return 0;
+}
+
+static int parse_option(intervention *self, const char *key, const char *value) {
+    static const char *const bys[] = {"zero", "mean", "resample", NULL};
+    static const char *const ofs[] = {"last", "mean", NULL};
+    const psc_model_info *m = self->host->model(self->context);
+    int word = 0;
+    if (strcmp(key, "at") == 0) self->at = value;
+    if (strcmp(key, "file") == 0) self->file = value;
+    if (strcmp(key, "tensor") == 0) self->tensor = value;
+    if (strcmp(key, "alpha") == 0) return parse_alpha(self, value);
+    if (strcmp(key, "source") == 0 || strcmp(key, "plus") == 0)
+        return parse_source(self, key, value, &self->source[0]);
+    if (strcmp(key, "minus") == 0) return parse_source(self, key, value, &self->source[1]);
+    if (strcmp(key, "layers") == 0)
+        return parse_range(self, key, value, m->n_layers, &self->layer_begin, &self->layer_end);
+    if (strcmp(key, "heads") == 0)
+        return parse_range(self, key, value, m->n_heads, &self->head_begin, &self->head_end);
+    if (strcmp(key, "by") == 0) {
+        word = psc_option_word(self->context, self->host, key, value, bys);
+        self->by = (intervention_by)word;
+    }
+    if (strcmp(key, "of") == 0)
+        self->whole_mean = word = psc_option_word(self->context, self->host, key, value, ofs);
+    if (strcmp(key, "rows") == 0) {
+        self->rows_text = value;
+        return psc_rows_parse(self->context, self->host, key, value, &self->rows);
+    }
+    if (strcmp(key, "keys") == 0) {
+        self->keys_text = value;
+        if (strcmp(value, "last") == 0 || !*value)
+            return self->host->fail(self->context,
+                "keys=%.40s is not all or A-B (positions that are not attended to)", value);
+        return psc_rows_parse(self->context, self->host, key, value, &self->keys);
+    }
+    return word < 0 ? -1 : 0;
+}
+
+/* Which values the options ask for; source prompts that are not used are forgotten. */
+static void choose_values(intervention *self) {
+    const int file = self->file && *self->file;
+    self->values = VALUES_NONE;
+    if (self->kind == INTERVENTION_PATCH ||
+        (self->kind == INTERVENTION_ABLATE && self->by == BY_RESAMPLE))
+        self->values = VALUES_ROWS;
+    if (self->kind == INTERVENTION_ABLATE && self->by == BY_MEAN)
+        self->values = file ? VALUES_FILE : VALUES_MEAN;
+    if (self->kind == INTERVENTION_STEER) self->values = file ? VALUES_FILE : VALUES_CHANGE;
+    if (self->values != VALUES_CHANGE) self->source[1] = -1;
+    if (self->values != VALUES_CHANGE && self->values != VALUES_ROWS) self->source[0] = -1;
+}
+
+static int check_options(intervention *self) {
+    const int ablates = self->kind == INTERVENTION_ABLATE;
+    if (ablates && *self->file && self->by != BY_MEAN)
+        return self->host->fail(self->context, "file= goes with by=mean");
+    if (self->values == VALUES_CHANGE && self->source[0] == self->source[1])
+        return self->host->fail(self->context,
+            "plus= and minus= name the same source prompt: their difference is nothing");
+    return 0;
+}
+
+static int open_kind(intervention_kind kind, psc_context *context, const psc_host *host,
+    const psc_option *options, int32_t n_options, void **out) {
+    intervention *self = host->life_alloc(context, sizeof *self);
+    if (!self) return -1;
+    self->context = context;
+    self->host = host;
+    self->kind = kind;
+    self->source[0] = 0;
+    self->source[1] = 1;
+    self->at = self->file = self->tensor = "";
+    for (int32_t i = 0; i < n_options; i++)
+        if (parse_option(self, options[i].key, options[i].value)) return -1;
+    if (kind == INTERVENTION_KNOCKOUT) self->head_end = host->model(context)->n_heads;
+    choose_values(self);
+    if (check_options(self) || intervention_parse_sites(self) || intervention_prepare_values(self))
+        return -1;
+    *out = self;
+    return 0;
+}
+
+/* --- edits ----------------------------------------------------------------------------------- */
+
+static void edit_floats(const intervention *self, float *x, const float *values, int64_t n) {
+    if (self->kind == INTERVENTION_SCALE)
+        for (int64_t i = 0; i < n; i++) x[i] *= self->alpha;
+    else if (self->kind == INTERVENTION_STEER)
+        for (int64_t i = 0; i < n; i++) x[i] = fmaf(self->alpha, values[i], x[i]);
+    else if (values)
+        memcpy(x, values, (size_t)n * sizeof *x);
+    else
+        memset(x, 0, (size_t)n * sizeof *x);
+}
+
+/* The values for a row at this position; null for zero and a factor. *none: nothing is edited. */
+static const float *values_for(const intervention_site *site, int32_t position, int *none) {
+    const intervention *self = site->owner;
+    const int64_t length = self->length[0];
+    *none = 0;
+    if (self->values != VALUES_ROWS) return site->vector;
+    int64_t row = position;
+    if (self->by == BY_RESAMPLE) row %= length;
+    *none = row >= length;
+    const int64_t width = site->width ? site->width : intervention_site_heads(site) * length;
+    return site->rows + (*none ? 0 : row * width);
+}
+
+static int on_edit(const psc_event *event, void *payload) {
+    const intervention_site *site = payload;
+    const intervention *self = site->owner;
+    const psc_view *t = &event->tensor;
+    const int64_t heads = t->n_axes == 3 ? t->shape[1] : 1;
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        int none = 0;
+        const float *values = values_for(site, event->rows[r].position, &none);
+        /* Keys past the row's own position stay as they are. */
+        int64_t n = site->width ? t->shape[t->n_axes - 1] : event->rows[r].position + 1;
+        const int64_t wide = site->width ? n : self->length[0];
+        float *x = t->data + r * t->stride[0];
+        if (none) continue;
+        if (site->neuron >= 0) {
+            x += site->neuron;
+            n = 1;
+        }
+        for (int64_t h = 0; h < heads; h++)
+            edit_floats(
+                self, x + (heads > 1 ? h * t->stride[1] : 0), values ? values + h * wide : NULL, n);
+    }
+    return 0;
+}
+
+static int is_cut(const intervention *self, int32_t key) {
+    return self->keys.rows == PSC_ROWS_ALL ||
+           (key >= self->keys.row_begin && key < self->keys.row_end);
+}
+
+static int on_cut(const psc_event *event, void *payload) {
+    const intervention_site *site = payload;
+    const intervention *self = site->owner;
+    const psc_view *t = &event->tensor;
+    for (int32_t r = 0; r < event->n_rows; r++)
+        for (int64_t h = 0; h < t->shape[1]; h++) {
+            const int32_t position = event->rows[r].position;
+            float *x = t->data + r * t->stride[0] + h * t->stride[1];
+            int kept = 0;
+            for (int32_t key = 0; key <= position; key++) {
+                if (is_cut(self, key)) x[key] = -INFINITY;
+                kept |= x[key] != -INFINITY;
+            }
+            if (!kept)
+                return self->host->fail(self->context,
+                    "row %d of L%dH%d would keep no key to attend to", (int)position,
+                    (int)site->layer, (int)(site->head >= 0 ? site->head : h));
+        }
+    return 0;
+}
+
+/* Before anything is computed: a row all of whose keys this knockout alone cuts. */
+static int check_cut(const intervention *self) {
+    int32_t n = 0;
+    const psc_row *rows = self->host->rows(self->context, &n);
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t position = rows[i].position;
+        const int edited = self->rows.rows == PSC_ROWS_ALL ||
+                           (self->rows.rows == PSC_ROWS_LAST && rows[i].next < 0) ||
+                           (self->rows.rows == PSC_ROWS_RANGE && position >= self->rows.row_begin &&
+                               position < self->rows.row_end);
+        int kept = 0;
+        for (int32_t key = 0; key <= position && !kept; key++) kept = !is_cut(self, key);
+        if (edited && !kept)
+            return self->host->fail(self->context,
+                "row %d would keep no key to attend to: a row sees the keys 0 to its own position, "
+                "and keys=%.40s cuts all of them (rows= chooses rows)",
+                (int)position, self->keys_text);
+    }
+    return 0;
+}
+
+static int subscribe(intervention *self) {
+    const psc_event_fn callback = self->kind == INTERVENTION_KNOCKOUT ? on_cut : on_edit;
+    for (int32_t i = 0; i < self->n_sites; i++) {
+        intervention_site *site = &self->sites[i];
+        psc_filter filter = self->rows;
+        filter.layers = &site->layer;
+        filter.n_layers = site->layer >= 0;
+        filter.heads = &site->head;
+        filter.n_heads = site->head >= 0;
+        if (self->host->edit(self->context, site->point, &filter, callback, site)) return -1;
+    }
+    return 0;
+}
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+static int begin(psc_context *context, void *state) {
+    intervention *self = state;
+    const psc_phase phase = (psc_phase)self->host->phase(context);
+    if (intervention_record(self, phase)) return -1;
+    if (phase == PSC_PHASE_SOURCE) return 0;
+    if (self->kind == INTERVENTION_KNOCKOUT && check_cut(self)) return -1;
+    return phase == PSC_PHASE_BASE ? 0 : subscribe(self);
+}
+
+static int end(psc_context *context, void *state, int status) {
+    intervention *self = state;
+    if (status == 0) intervention_finish_values(self, (psc_phase)self->host->phase(context));
+    return 0;
+}
+
+/* "sets L0H3 to zero" */
+static void describe(const intervention *self, char *out, size_t size) {
+    const int source = self->source[0] + 1;
+    if (self->kind == INTERVENTION_SCALE)
+        snprintf(out, size, "multiplies %s by %g", self->at, (double)self->alpha);
+    else if (self->kind == INTERVENTION_KNOCKOUT)
+        snprintf(out, size, "keeps %s from attending to keys %s", self->at, self->keys_text);
+    else if (self->kind == INTERVENTION_STEER && self->values == VALUES_FILE)
+        snprintf(out, size, "adds %g times the vector of %s to %s", (double)self->alpha, self->file,
+            self->at);
+    else if (self->kind == INTERVENTION_STEER)
+        snprintf(out, size, "adds %g times (source prompt %d - source prompt %d, %s) to %s",
+            (double)self->alpha, source, (int)self->source[1] + 1,
+            self->whole_mean ? "means over their rows" : "at their last rows", self->at);
+    else if (self->values == VALUES_ROWS)
+        snprintf(out, size, "sets %s to its values in source prompt %d", self->at, source);
+    else if (self->values == VALUES_FILE)
+        snprintf(out, size, "sets %s to the mean in %s", self->at, self->file);
+    else
+        snprintf(out, size, "sets %s to %s", self->at,
+            self->values == VALUES_MEAN ? "its mean over the text" : "zero");
+}
+
+static int report(psc_context *context, void *state) {
+    const intervention *self = state;
+    char what[512], sentence[600];
+    describe(self, what, sizeof what);
+    snprintf(sentence, sizeof sentence, "%s (rows: %.40s)", what, self->rows_text);
+    return self->host->summary_text(context, sentence);
+}
+
+static int report_changed(psc_context *context, void *state) {
+    const intervention *self = state;
+    const int phase = self->host->phase(context);
+    const int edits = phase == PSC_PHASE_ONLY || phase == PSC_PHASE_CHANGED;
+    return edits ? report(context, state) : 0;
+}
+
+static void close_plugin(psc_context *context, void *state) {
+    (void)context;
+    intervention_free_values(state);
+}
+
+/* --- the five -------------------------------------------------------------------------------- */
+
+#define AT                                                                                         \
+    { "at", "", "components and hook points, joined by +: L0H3, 0_mlp_out, L*H*, blocks.0.hook_z" }
+#define ROWS                                                                                       \
+    {"rows", "all", "last, all, or positions A-B, both included"}, {                               \
+        "layers", "all", "of those named, only layers A-B"                                         \
+    }
+#define HEADS                                                                                      \
+    { "heads", "all", "of those named, only heads A-B" }
+#define FILES                                                                                      \
+    {"file", "", "a safetensors file"}, {                                                          \
+        "tensor", "", "a tensor of it; without it the one with the hook point's name"              \
+    }
+
+static const psc_option_description ABLATE_OPTIONS[] = {AT,
+    {"by", "zero", "zero, mean (over the text, or of file) or resample (from a source prompt)"},
+    FILES, {"source", "1", "by=resample: which source prompt"}, ROWS, HEADS, {0, 0, 0}};
+static const psc_option_description SCALE_OPTIONS[] = {
+    AT, {"alpha", "0.5", "the factor"}, ROWS, HEADS, {0, 0, 0}};
+static const psc_option_description STEER_OPTIONS[] = {AT, {"alpha", "1", "times the vector"},
+    FILES, {"plus", "1", "without file: this source prompt"},
+    {"minus", "2", "minus this source prompt"},
+    {"of", "last", "a source prompt's last row, or the mean of its rows"}, ROWS, HEADS, {0, 0, 0}};
+static const psc_option_description KNOCKOUT_OPTIONS[] = {
+    {"at", "", "heads, joined by +: L0H3, L0H*, L*H*"},
+    {"keys", "", "positions A-B that are no longer attended to"}, ROWS, {0, 0, 0}};
+static const psc_option_description PATCH_OPTIONS[] = {
+    AT, {"source", "1", "which source prompt"}, ROWS, HEADS, {0, 0, 0}};
+
+#define INTERVENTION(lower, upper, version_text, what)                                             \
+    static int open_##lower(psc_context *context, const psc_host *host, const psc_option *options, \
+        int32_t n_options, void **out) {                                                           \
+        return open_kind(INTERVENTION_##upper, context, host, options, n_options, out);            \
+    }                                                                                              \
+    static const psc_plugin lower##_plugin = {                                                     \
+        .abi = PSC_PLUGIN_ABI,                                                                     \
+        .struct_size = sizeof(psc_plugin),                                                         \
+        .name = #lower,                                                                            \
+        .version = version_text,                                                                   \
+        .summary = what,                                                                           \
+        .options = upper##_OPTIONS,                                                                \
+        .open = open_##lower,                                                                      \
+        .run_begin = begin,                                                                        \
+        .run_end = end,                                                                            \
+        .report = report_changed,                                                                  \
+        .close = close_plugin,                                                                     \
+        .points = "those named by at=",                                                            \
+        .phases = 1,                                                                               \
+    };                                                                                             \
+    const psc_plugin *psc_builtin_##lower(void) {                                                  \
+        return &lower##_plugin;                                                                    \
+    }
+
+INTERVENTION(ablate, ABLATE, "0.1.0", "sets components to zero, a mean or another prompt's values")
+INTERVENTION(scale, SCALE, "0.1.0", "multiplies components by a factor")
+INTERVENTION(steer, STEER, "0.1.0", "adds a vector, or the difference of two prompts")
+INTERVENTION(knockout, KNOCKOUT, "0.1.0", "cuts attention from rows to keys")
+INTERVENTION(patch, PATCH, "0.1.0", "takes components' values from a run on another prompt")
