@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli_interventions.h"
 #include "cli_progress.h"
 #include "cli_prompt.h"
 #include "report.h"
@@ -17,10 +18,12 @@ static const cli_option options[] = {
     {"contrast", 2, true, "A B", "the logit of A minus that of B; may be repeated"},
     {"plugin", 1, true, "NAME[:key=value,...]",
         "a built-in or a path to a shared object, and its\n"
-        "options; may be repeated; without it logits, ln, mlp"},
+        "options; may be repeated; without it logits, ln, mlp;\n"
+        "with an intervention effects"},
     {"capture", 1, true, "POINT,...",
         "tensors for --out: blocks.0.attn.hook_pattern;\n"
         "* stands for any layer"},
+    CLI_INTERVENTION_OPTIONS,
     CLI_RUN_OPTIONS,
     {"json", 0, false, "", "print results.json instead of the summary"},
     {"out", 1, false, "DIR",
@@ -54,13 +57,26 @@ static psc_status add_plugin(psc_session *session, const char *argument, psc_err
     return status;
 }
 
+static bool names_effects(const cli_arguments *arguments) {
+    int cursor = 0;
+    const cli_given *given;
+    while ((given = cli_next(arguments, "plugin", &cursor)))
+        if (strcspn(given->values[0], ":") == 7 && strncmp(given->values[0], "effects", 7) == 0)
+            return true;
+    return false;
+}
+
+/* Editors first; with them what they change is shown, without them the three decompositions. */
 static psc_status add_plugins(
     psc_session *session, const cli_arguments *arguments, psc_error *error) {
     static const char *const defaults[] = {"logits", "ln", "mlp"};
-    psc_status status = PSC_OK;
+    psc_status status = cli_interventions_add(session, arguments, error);
     int cursor = 0;
     const cli_given *given;
-    if (!cli_has(arguments, "plugin"))
+    bool edits = cli_has_intervention(arguments);
+    if (!status && edits && !names_effects(arguments))
+        status = psc_session_plugin(session, "effects", NULL, error);
+    if (!cli_has(arguments, "plugin") && !edits)
         for (int i = 0; !status && i < 3; i++)
             status = psc_session_plugin(session, defaults[i], NULL, error);
     while (!status && (given = cli_next(arguments, "plugin", &cursor)))
@@ -100,15 +116,18 @@ static psc_status set_up(psc_session *session, const cli_arguments *arguments, p
     return status ? status : add_plugins(session, arguments, error);
 }
 
-static psc_status run(psc_session *session, const cli_prompt *prompt, psc_error *error) {
+static psc_status run(
+    psc_session *session, const cli_sources *sources, const cli_prompt *prompt, psc_error *error) {
     psc_input input = {0, prompt->n, prompt->tokens};
     psc_run_options run_options = PSC_RUN_OPTIONS_INIT;
+    psc_status status = cli_run_before(session, sources, prompt, &run_options.phase, error);
+    if (status) return status;
     run_options.text = prompt->text;
     run_options.text_bytes = prompt->bytes;
     run_options.no_logits = 1;
     run_options.progress = cli_progress_update;
     cli_progress_start("running");
-    psc_status status = psc_session_run(session, &input, 1, &run_options, error);
+    status = psc_session_run(session, &input, 1, &run_options, error);
     cli_progress_stop();
     return status;
 }
@@ -147,16 +166,20 @@ static psc_status analyze(
     psc_model *model = NULL;
     psc_session *session = NULL;
     cli_prompt prompt = {0};
+    cli_sources sources = {0};
     const char *folder = cli_value(arguments, "out");
     psc_status status = folder ? psc_report_check_folder(folder, error) : PSC_OK;
     if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
     if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
     session_options->capacity = prompt.n;
+    if (!status)
+        status = cli_sources_read(&sources, model, arguments, &session_options->capacity, error);
     if (!status) status = psc_session_open(&session, model, session_options, error);
     if (!status) status = set_up(session, arguments, error);
-    if (!status) status = run(session, &prompt, error);
+    if (!status) status = run(session, &sources, &prompt, error);
     if (!status) status = deliver(psc_session_results(session), arguments, error);
     psc_session_close(&session);
+    cli_sources_free(&sources);
     cli_prompt_free(&prompt);
     psc_model_close(&model);
     return status;
@@ -167,6 +190,7 @@ static int run_analyze(const cli_arguments *arguments) {
     psc_error error = {0};
     int code = cli_prompt_check(arguments);
     if (!code) code = cli_session_options(&session_options, arguments);
+    if (!code) code = cli_interventions_check(arguments);
     if (code) return code;
     if (cli_has(arguments, "capture") && !cli_has(arguments, "out"))
         fprintf(stderr, "pythiascope: note: --capture without --out computes tensors that are "

@@ -76,8 +76,8 @@ static psc_status read_stream(
     return PSC_OK;
 }
 
-static psc_status read_text(cli_prompt *prompt, const cli_arguments *arguments, psc_error *error) {
-    const char *text = cli_value(arguments, "text"), *path = cli_value(arguments, "file");
+static psc_status read_text(cli_prompt *prompt, const cli_prompt_given *given, psc_error *error) {
+    const char *text = given->text, *path = given->file;
     if (text) {
         prompt->bytes = strlen(text);
         prompt->text = malloc(prompt->bytes + 1);
@@ -149,11 +149,11 @@ static psc_status read_ids(
 }
 
 static psc_status read_encoded(
-    cli_prompt *prompt, const psc_model *model, const cli_arguments *arguments, psc_error *error) {
+    cli_prompt *prompt, const psc_model *model, const cli_prompt_given *given, psc_error *error) {
     psc_token *tokens = NULL;
-    psc_status status = read_text(prompt, arguments, error);
+    psc_status status = read_text(prompt, given, error);
     if (status) return status;
-    bool bos = cli_has(arguments, "bos");
+    bool bos = given->bos;
     if (prompt->bytes == 0 && !bos) return psc_fail(error, PSC_ERROR_INPUT, "the text is empty");
     status = encode(&tokens, &prompt->n, model, prompt->text, prompt->bytes, bos, error);
     if (status) return status;
@@ -168,10 +168,16 @@ static psc_status read_encoded(
 
 psc_status cli_prompt_read(
     cli_prompt *out, const psc_model *model, const cli_arguments *arguments, psc_error *error) {
+    cli_prompt_given given = {cli_value(arguments, "text"), cli_value(arguments, "file"),
+        cli_value(arguments, "tokens"), cli_has(arguments, "bos")};
+    return cli_prompt_take(out, model, &given, error);
+}
+
+psc_status cli_prompt_take(
+    cli_prompt *out, const psc_model *model, const cli_prompt_given *given, psc_error *error) {
     *out = (cli_prompt){0};
-    const char *ids = cli_value(arguments, "tokens");
-    psc_status status = ids ? read_ids(out, model, ids, cli_has(arguments, "bos"), error)
-                            : read_encoded(out, model, arguments, error);
+    psc_status status = given->ids ? read_ids(out, model, given->ids, given->bos, error)
+                                   : read_encoded(out, model, given, error);
     int32_t n_ctx = psc_model_get_info(model)->n_ctx;
     if (!status && out->n == 0)
         status = psc_fail(error, PSC_ERROR_INPUT, "the prompt has no tokens");

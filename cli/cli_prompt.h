@@ -38,6 +38,13 @@ psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error)
 /* Reads and encodes the prompt; refuses one that is empty or beyond the context. */
 psc_status cli_prompt_read(
     cli_prompt *out, const psc_model *model, const cli_arguments *arguments, psc_error *error);
+/* One of the three, the others null; else as cli_prompt_read. */
+typedef struct cli_prompt_given {
+    const char *text, *file, *ids;
+    bool bos;
+} cli_prompt_given;
+psc_status cli_prompt_take(
+    cli_prompt *out, const psc_model *model, const cli_prompt_given *given, psc_error *error);
 void cli_prompt_free(cli_prompt *prompt);
 
 #endif

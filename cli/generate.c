@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli_interventions.h"
 #include "cli_progress.h"
 #include "cli_prompt.h"
 #include "report.h"
@@ -12,6 +13,7 @@ static const cli_option options[] = {
     {"n", 1, false, "N", "most tokens to add; without it 64"},
     {"temperature", 1, false, "T", "0, the default, takes the likeliest token each time"},
     {"seed", 1, false, "S", "of the draws at a temperature above 0; default 0"},
+    CLI_INTERVENTION_OPTIONS,
     CLI_RUN_OPTIONS,
     {0},
 };
@@ -97,15 +99,17 @@ static int32_t end_of_text(const psc_model *model) {
 }
 
 static psc_status generate_tokens(psc_session *session, const psc_model *model,
-    const cli_prompt *prompt, generation *g, psc_error *error) {
+    const cli_sources *sources, const cli_prompt *prompt, generation *g, psc_error *error) {
     text_stream stream = {.on_terminal = isatty(STDOUT_FILENO)};
     int32_t end = end_of_text(model), last = prompt->n - 1;
     psc_input input = {0, prompt->n, prompt->tokens};
     psc_run_options run_options = PSC_RUN_OPTIONS_INIT;
     psc_token token = {0};
+    psc_status status = cli_run_before(session, sources, prompt, &run_options.phase, error);
+    if (status) return status;
     cli_progress_start("reading the prompt");
     run_options.progress = cli_progress_update;
-    psc_status status = psc_session_run(session, &input, 1, &run_options, error);
+    status = psc_session_run(session, &input, 1, &run_options, error);
     cli_progress_stop();
     run_options.progress = NULL;
     for (long long i = 0; !status && i < g->n; i++) {
@@ -127,18 +131,24 @@ static psc_status generate(const cli_arguments *arguments, generation *g, psc_er
     psc_model *model = NULL;
     psc_session *session = NULL;
     cli_prompt prompt = {0};
+    cli_sources sources = {0};
+    int32_t longest = 0;
     psc_status status = cli_open_model(&model, cli_value(arguments, "model"), error);
     if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
+    if (!status) status = cli_sources_read(&sources, model, arguments, &longest, error);
     if (!status) {
         int32_t room = psc_model_get_info(model)->n_ctx - prompt.n + 1;
         if (g->n > room) g->n = room; /* the last token drawn is not run */
         g->session_options.capacity = prompt.n + (int32_t)g->n;
+        if (g->session_options.capacity < longest) g->session_options.capacity = longest;
         if (g->session_options.capacity > psc_model_get_info(model)->n_ctx)
             g->session_options.capacity = psc_model_get_info(model)->n_ctx;
         status = psc_session_open(&session, model, &g->session_options, error);
     }
-    if (!status) status = generate_tokens(session, model, &prompt, g, error);
+    if (!status) status = cli_interventions_add(session, arguments, error);
+    if (!status) status = generate_tokens(session, model, &sources, &prompt, g, error);
     psc_session_close(&session);
+    cli_sources_free(&sources);
     cli_prompt_free(&prompt);
     psc_model_close(&model);
     return status;
@@ -150,6 +160,7 @@ static int run_generate(const cli_arguments *arguments) {
     psc_error error = {0};
     int code = cli_prompt_check(arguments);
     if (!code) code = cli_session_options(&g.session_options, arguments);
+    if (!code) code = cli_interventions_check(arguments);
     if (!code) code = cli_integer(&g.n, arguments, "n", 0, INT32_MAX);
     if (!code) code = cli_real(&g.sampler.temperature, arguments, "temperature", 0);
     if (!code) code = cli_integer(&seed, arguments, "seed", 0, INT64_MAX);
