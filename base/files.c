@@ -1,5 +1,6 @@
 /* Reading and mapping files, and writing one file so that it is there whole or not at all.
  * Every failure names the path and the system's reason. Output directories: output.c. */
+#define _DEFAULT_SOURCE /* madvise, MAP_ANONYMOUS */
 #include "files.h"
 
 #include <errno.h>
@@ -10,8 +11,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Opens a regular file and gives its size. O_NONBLOCK: a FIFO must be refused, not waited for. */
-static psc_status open_regular(int *fd, size_t *size, const char *path, psc_error *error) {
+#ifdef __APPLE__
+#define MODIFIED st_mtimespec
+#else
+#define MODIFIED st_mtim
+#endif
+
+static psc_file_facts facts_of(const struct stat *info) {
+    return (psc_file_facts){.size = (uint64_t)info->st_size,
+        .device = (uint64_t)info->st_dev,
+        .inode = (uint64_t)info->st_ino,
+        .modified = (int64_t)info->MODIFIED.tv_sec * 1000000000 + info->MODIFIED.tv_nsec};
+}
+
+/* Opens a regular file and gives its facts. O_NONBLOCK: a FIFO must be refused, not waited for. */
+static psc_status open_regular(int *fd, psc_file_facts *facts, const char *path, psc_error *error) {
     struct stat info;
     *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (*fd < 0) return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
@@ -28,22 +42,36 @@ static psc_status open_regular(int *fd, size_t *size, const char *path, psc_erro
         close(*fd);
         return status;
     }
-    *size = (size_t)info.st_size;
+    *facts = facts_of(&info);
     return PSC_OK;
+}
+
+bool psc_file_examine(psc_file_facts *out, const char *path) {
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode)) return false;
+    *out = facts_of(&info);
+    return true;
+}
+
+bool psc_file_same(const psc_file_facts *a, const psc_file_facts *b) {
+    return a->size == b->size && a->device == b->device && a->inode == b->inode &&
+           a->modified == b->modified;
 }
 
 psc_status psc_map_file(psc_mapping *out, const char *path, psc_error *error) {
     int fd;
-    size_t size = 0;
+    psc_file_facts facts = {0};
     *out = (psc_mapping){0};
-    psc_status status = open_regular(&fd, &size, path, error);
+    psc_status status = open_regular(&fd, &facts, path, error);
     if (status) return status;
+    size_t size = (size_t)facts.size;
+    out->facts = facts;
     if (size > 0) {
         void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
             status = psc_fail(error, PSC_ERROR_IO, "cannot map %s: %s", path, strerror(errno));
         else
-            *out = (psc_mapping){data, size};
+            *out = (psc_mapping){data, size, facts};
     }
     close(fd); /* the mapping holds the file */
     return status;
@@ -54,15 +82,45 @@ void psc_unmap_file(psc_mapping *mapping) {
     *mapping = (psc_mapping){0};
 }
 
+psc_status psc_map_memory(psc_mapping *out, size_t size, psc_error *error) {
+    *out = (psc_mapping){0};
+    if (size == 0) return PSC_OK;
+    void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    if (data == MAP_FAILED)
+        return psc_fail(error, PSC_ERROR_MEMORY, "no memory for %zu bytes", size);
+#ifdef MADV_HUGEPAGE
+    madvise(data, size, MADV_HUGEPAGE);
+#endif
+    *out = (psc_mapping){.data = data, .size = size};
+    return PSC_OK;
+}
+
+void psc_memory_seal(const psc_mapping *mapping) {
+    if (mapping->data) mprotect((void *)mapping->data, mapping->size, PROT_READ);
+}
+
+void psc_drop_pages(const void *data, size_t size) {
+#ifdef MADV_DONTNEED
+    long page = sysconf(_SC_PAGESIZE);
+    uintptr_t mask = page > 0 ? (uintptr_t)page - 1 : 4095;
+    uintptr_t begin = (uintptr_t)data & ~mask, end = ((uintptr_t)data + size) & ~mask;
+    if (end > begin) madvise((void *)begin, (size_t)(end - begin), MADV_DONTNEED);
+#else
+    (void)data, (void)size;
+#endif
+}
+
 psc_status psc_read_file(
     char **data, size_t *size, const char *path, size_t cap, psc_error *error) {
     int fd;
-    size_t length = 0, done = 0;
+    psc_file_facts facts = {0};
+    size_t done = 0;
     char *buffer = NULL;
     *data = NULL;
     *size = 0;
-    psc_status status = open_regular(&fd, &length, path, error);
+    psc_status status = open_regular(&fd, &facts, path, error);
     if (status) return status;
+    size_t length = (size_t)facts.size;
     if (length > cap) {
         status = psc_fail(error, PSC_ERROR_INPUT, "%s has %zu bytes, more than the %zu allowed",
             path, length, cap);

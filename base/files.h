@@ -12,16 +12,35 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* What tells one state of a file from another without reading it. */
+typedef struct psc_file_facts {
+    uint64_t size, device, inode;
+    int64_t modified; /* ns since 1970 */
+} psc_file_facts;
+
 /* A read-only mapping. data is page-aligned, null when size is 0. */
 typedef struct psc_mapping {
     const unsigned char *data;
     size_t size;
+    psc_file_facts facts; /* of the file, when it was mapped */
 } psc_mapping;
 
 /* Maps the whole of a regular file. The size is that at the time of the call: if another program
  * cuts the file short later, access beyond its new end raises SIGBUS. */
 psc_status psc_map_file(psc_mapping *out, const char *path, psc_error *error);
 void psc_unmap_file(psc_mapping *mapping);
+/* As they are now; false when path names no regular file. */
+bool psc_file_examine(psc_file_facts *out, const char *path);
+bool psc_file_same(const psc_file_facts *a, const psc_file_facts *b);
+
+/* Fresh zeroed memory of its own pages, huge ones where the system offers them; released by
+ * psc_unmap_file. The caller may write to it until psc_memory_seal. */
+psc_status psc_map_memory(psc_mapping *out, size_t size, psc_error *error);
+/* From now on the memory is read-only. */
+void psc_memory_seal(const psc_mapping *mapping);
+/* Gives back the pages of a file's mapping that lie in [data, data + size); they are read again
+ * when somebody looks at them. Costs nothing where the system has no such call. */
+void psc_drop_pages(const void *data, size_t size);
 
 /* Reads a whole regular file of at most cap bytes into *data (malloc, free() by the caller), which
  * has a 0 byte after the last one. A larger file is refused by its size before anything is read. */

@@ -44,7 +44,7 @@ psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error)
         folder = embedded;
     }
     cli_progress_start("loading the model");
-    psc_status status = psc_model_open(out, folder, error);
+    psc_status status = psc_model_open_with(out, folder, cli_cache_options(), error);
     cli_progress_stop();
     return status;
 }

@@ -1,12 +1,11 @@
 /* What a run is given: the model's folder and the tokens of --text, --file or --tokens.
- * Private to cli/. Includes psc.h.
+ * Private to cli/. Includes cli_cache.h.
  * Threads: main thread only.
  * Ownership: cli_prompt_free frees a prompt; a model is closed by its caller. */
 #ifndef CLI_PROMPT_H
 #define CLI_PROMPT_H
 
-#include "cli.h"
-#include "psc.h"
+#include "cli_cache.h"
 
 typedef struct cli_prompt {
     char *text; /* null with --tokens */
@@ -26,14 +25,16 @@ typedef struct cli_prompt {
 #define CLI_RUN_OPTIONS                                                                            \
     {"threads", 1, false, "N", "threads; without it one a core"},                                  \
     {"isa", 1, false, "NAME", "reference, avx2, avx512 or neon; without it\nthe best here"},       \
-    {"chunk", 1, false, "ROWS", "most rows of one pass; results do not depend\non it"}
+    {"chunk", 1, false, "ROWS", "most rows of one pass; results do not depend\non it"},            \
+    CLI_CACHE_OPTIONS
 // clang-format on
 
 /* 0, or CLI_USAGE after a sentence: exactly one of --text, --file, --tokens. */
 int cli_prompt_check(const cli_arguments *arguments);
 /* Fills the session options of CLI_RUN_OPTIONS; 0, or CLI_USAGE after a sentence. */
 int cli_session_options(psc_session_options *out, const cli_arguments *arguments);
-/* Opens the folder, or the embedded model when folder is null, under a progress bar. */
+/* Opens the folder, or the embedded model when folder is null, under a progress bar; packed weights
+ * are kept as cli_cache_options says. */
 psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error);
 /* Reads and encodes the prompt; refuses one that is empty or beyond the context. */
 psc_status cli_prompt_read(

@@ -6,7 +6,10 @@
 #include "cli_prompt.h"
 #include "report.h"
 
-static const cli_option options[] = {{0}};
+static const cli_option options[] = {
+    CLI_CACHE_OPTIONS,
+    {0},
+};
 
 typedef struct point_line {
     const char *shape; /* after [rows] */
@@ -72,6 +75,7 @@ static int run_info(const cli_arguments *arguments) {
     const psc_model_info *info = psc_model_get_info(model);
     print_escaped(info->path, "");
     printf("  hash         %s (XXH3-128 of config and tensors)\n", info->hash);
+    print_escaped(psc_model_weights_text(model), "  weights      ");
     printf("  parameters   %" PRId64 "\n", count_parameters(info));
     printf("  layers       %d, %s residual\n", info->n_layers,
         info->parallel_residual ? "parallel" : "sequential");

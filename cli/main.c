@@ -4,11 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli.h"
-#include "psc.h"
+#include "cli_cache.h"
 
 static const cli_verb *const verbs[] = {
-    &cli_verb_analyze, &cli_verb_generate, &cli_verb_info, &cli_verb_plugins};
+    &cli_verb_analyze, &cli_verb_generate, &cli_verb_info, &cli_verb_plugins, &cli_verb_cache};
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
 static void print_overview(FILE *out) {
@@ -37,7 +36,7 @@ static int run_verb(const cli_verb *verb, int argc, char **argv) {
     int code = cli_parse(&arguments, verb, argc, argv);
     if (code == CLI_OK && arguments.help)
         cli_print_help(verb);
-    else if (code == CLI_OK)
+    else if (code == CLI_OK && (code = cli_cache_choose(&arguments)) == CLI_OK)
         code = verb->run(&arguments);
     cli_free_arguments(&arguments);
     int flushed = cli_flush();

@@ -1,9 +1,11 @@
-/* Opening a model: config, checkpoint -> panels of 16 outputs; biases and LayerNorm parameters as
- * f32; rotary tables cos, sin of position * base^(-2i/n_rot), in f64 by SLEEF, rounded once. */
+/* Opening a model: config, checkpoint -> packed weights (weights_image.c), mapped from the cache or
+ * in memory of our own; rotary tables cos, sin of position * base^(-2i/n_rot), in f64 by SLEEF,
+ * rounded once. */
 #include "model.h"
 
 #include "arena.h"
-#include "weights.h"
+#include "weights_cache.h"
+#include "weights_cache_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,119 +14,6 @@
 
 static psc_status no_memory(psc_error *error, const char *what) {
     return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the model's %s", what);
-}
-
-static float *to_f32(const psc_weight *weight) {
-    float *out = psc_aligned_alloc((uint64_t)weight->rows * weight->cols * sizeof *out);
-    if (out) psc_weight_to_f32(out, weight);
-    return out;
-}
-
-/* Rows first_row.. of weight in groups (psc_pack) as a matrix [out, cols]. */
-static psc_status pack(psc_packed *packed, const psc_weight *weight, size_t out, size_t first_row,
-    size_t group, size_t stride, psc_error *error) {
-    packed->dtype = weight->dtype;
-    packed->out = out;
-    packed->k = weight->cols;
-    packed->k_block = PSC_K_BLOCK;
-    packed->panels = psc_aligned_alloc(
-        (uint64_t)psc_packed_elements(out, packed->k) * psc_dtype_size(weight->dtype));
-    if (!packed->panels) return no_memory(error, "weights");
-    psc_pack(packed->panels, weight->data, weight->dtype, out, packed->k, first_row, group, stride);
-    return PSC_OK;
-}
-
-static psc_status pack_whole(
-    psc_packed *packed, const psc_weight *weight, const psc_weight *bias, psc_error *error) {
-    psc_status status = pack(packed, weight, weight->rows, 0, weight->rows, 0, error);
-    if (status != PSC_OK || !bias || !bias->data) return status;
-    packed->bias = to_f32(bias);
-    return packed->bias ? PSC_OK : no_memory(error, "biases");
-}
-
-/* query_key_value lies per head as q, k, v; each becomes a matrix of its own. */
-static psc_status pack_qkv(psc_layer *layer, const psc_layer_weights *weights,
-    const psc_config *config, psc_error *error) {
-    size_t d_head = config->d_head, out = config->n_heads * d_head;
-    float *bias = weights->qkv_bias.data ? to_f32(&weights->qkv_bias) : NULL;
-    if (weights->qkv_bias.data && !bias) return no_memory(error, "biases");
-    psc_status status = PSC_OK;
-    for (size_t part = 0; part < 3 && status == PSC_OK; part++) {
-        psc_packed *packed = &layer->matrix[PSC_W_Q + part];
-        status = pack(packed, &weights->qkv, out, part * d_head, d_head, 3 * d_head, error);
-        if (status != PSC_OK || !bias) continue;
-        packed->bias = psc_aligned_alloc(out * sizeof(float));
-        if (!packed->bias) status = no_memory(error, "biases");
-        for (size_t h = 0; packed->bias && h < config->n_heads; h++)
-            memcpy(
-                packed->bias + h * d_head, bias + (3 * h + part) * d_head, d_head * sizeof(float));
-    }
-    psc_aligned_free(bias);
-    return status;
-}
-
-static psc_status load_ln(
-    psc_layer_norm *ln, const psc_weight *gamma, const psc_weight *beta, psc_error *error) {
-    ln->gamma = to_f32(gamma);
-    ln->beta = to_f32(beta);
-    return ln->gamma && ln->beta ? PSC_OK : no_memory(error, "LayerNorm parameters");
-}
-
-static psc_status load_layer(psc_layer *layer, const psc_layer_weights *weights,
-    const psc_config *config, psc_error *error) {
-    psc_status status = pack_qkv(layer, weights, config, error);
-    if (status == PSC_OK)
-        status = pack_whole(&layer->matrix[PSC_W_O], &weights->dense, &weights->dense_bias, error);
-    layer->matrix[PSC_W_O].k_block = config->d_head; /* a block's sum is hook_result */
-    if (status == PSC_OK)
-        status =
-            pack_whole(&layer->matrix[PSC_W_IN], &weights->mlp_in, &weights->mlp_in_bias, error);
-    if (status == PSC_OK)
-        status =
-            pack_whole(&layer->matrix[PSC_W_OUT], &weights->mlp_out, &weights->mlp_out_bias, error);
-    if (status == PSC_OK)
-        status = load_ln(&layer->ln1, &weights->ln1_gamma, &weights->ln1_beta, error);
-    if (status == PSC_OK)
-        status = load_ln(&layer->ln2, &weights->ln2_gamma, &weights->ln2_beta, error);
-    return status;
-}
-
-static psc_status load_embedding(psc_model *model, const psc_weight *embed, psc_error *error) {
-    size_t bytes = embed->rows * embed->cols * psc_dtype_size(embed->dtype);
-    model->embed_dtype = embed->dtype;
-    model->embed = psc_aligned_alloc(bytes);
-    if (!model->embed) return no_memory(error, "embedding");
-    memcpy(model->embed, embed->data, bytes);
-    return PSC_OK;
-}
-
-/* W_U^T 1 / V: the pull-back of ones, divided. */
-static psc_status load_unembed_mean(psc_model *model, psc_error *error) {
-    const psc_packed *w = &model->unembed;
-    const psc_kernels *kernels = psc_kernels_for(psc_isa_best(psc_isa_mask()));
-    float *ones = psc_aligned_alloc(w->out * sizeof *ones);
-    model->unembed_mean = psc_aligned_alloc(w->k * sizeof(float));
-    if (!ones || !model->unembed_mean) {
-        psc_aligned_free(ones);
-        return no_memory(error, "mean unembedding");
-    }
-    for (size_t i = 0; i < w->out; i++) ones[i] = 1.0f;
-    psc_pullback p = {.y = model->unembed_mean,
-        .ldy = w->k,
-        .u = ones,
-        .ldu = w->out,
-        .w = w->panels,
-        .rows = 1,
-        .k = w->k,
-        .out = w->out,
-        .k_begin = 0,
-        .k_end = w->k};
-    psc_fp_state state = psc_fp_enter();
-    kernels->pullback[w->dtype](&p);
-    for (size_t i = 0; i < w->k; i++) model->unembed_mean[i] /= (float)w->out;
-    psc_fp_leave(state);
-    psc_aligned_free(ones);
-    return PSC_OK;
 }
 
 static psc_status load_rotary(psc_model *model, psc_error *error) {
@@ -165,20 +54,55 @@ static void fill_info(psc_model *model) {
         .path = model->path};
 }
 
-static psc_status load_weights(psc_model *model, psc_checkpoint *weights, psc_error *error) {
-    const psc_config *config = &model->config;
-    model->layers = calloc(config->n_layers, sizeof *model->layers);
+/* Into memory of our own. */
+static psc_status pack(psc_model *model, const psc_image_plan *plan, psc_error *error) {
+    const psc_piece *last = &plan->pieces[plan->n - 1];
+    psc_status status = psc_map_memory(&model->weights, (size_t)plan->bytes, error);
+    if (status) return status;
+    unsigned char *image = (unsigned char *)model->weights.data;
+    status = psc_image_pack(model->hash, plan, image, NULL, NULL, error);
+    if (!status)
+        status = psc_image_mean((float *)(void *)(image + last->offset), plan, image, error);
+    if (status) return status;
+    psc_memory_seal(&model->weights);
+    psc_image_attach(plan, image);
+    return PSC_OK;
+}
+
+/* From the cache, which may then hold them, or false: text says why. */
+static bool load_kept(
+    psc_model *model, const psc_image_plan *plan, const psc_model_options *options) {
+    psc_cache cache = {options->cache_dir, options->cache_limit, model->path};
+    psc_error reason = {0};
+    bool found = false;
+    char *text = model->weights_text;
+    const size_t size = sizeof model->weights_text;
+    if (cache.limit == 0) cache.limit = PSC_CACHE_LIMIT_DEFAULT;
+    uint64_t least = options->cache_least ? options->cache_least : PSC_CACHE_LEAST_DEFAULT;
+    if (!cache.dir || plan->bytes < least) {
+        snprintf(
+            text, size, "packed, %s", cache.dir ? "too small to be worth keeping" : "not kept");
+        return false;
+    }
+    if (psc_cache_load(&model->weights, model->hash, &found, plan, &cache, &reason) != PSC_OK) {
+        snprintf(text, size, "packed, not kept: %s", reason.message);
+        return false;
+    }
+    psc_image_attach(plan, model->weights.data + PSC_CACHE_HEADER_BYTES);
+    snprintf(text, size, found ? "mapped from %s" : "packed, and kept in %s", cache.dir);
+    return true;
+}
+
+static psc_status load_weights(psc_model *model, const psc_checkpoint *checkpoint,
+    const psc_model_options *options, psc_error *error) {
+    psc_image_plan plan;
+    model->layers = calloc(model->config.n_layers, sizeof *model->layers);
     if (!model->layers) return no_memory(error, "layers");
-    psc_status status = load_embedding(model, &weights->embed, error);
-    for (size_t l = 0; l < config->n_layers && status == PSC_OK; l++)
-        status = load_layer(&model->layers[l], &weights->layers[l], config, error);
-    if (status == PSC_OK)
-        status =
-            load_ln(&model->ln_final, &weights->ln_final_gamma, &weights->ln_final_beta, error);
-    if (status == PSC_OK) status = pack_whole(&model->unembed, &weights->unembed, NULL, error);
-    if (status == PSC_OK) status = load_unembed_mean(model, error);
-    if (status == PSC_OK) status = load_rotary(model, error);
-    return status;
+    psc_status status = psc_image_plan_open(&plan, model, checkpoint, error);
+    if (status) return status;
+    if (!load_kept(model, &plan, options)) status = pack(model, &plan, error);
+    psc_image_plan_close(&plan);
+    return status ? status : load_rotary(model, error);
 }
 
 static char *config_text(const psc_config *c) {
@@ -195,24 +119,42 @@ static char *config_text(const psc_config *c) {
 }
 
 psc_status psc_model_open(psc_model **out, const char *folder, psc_error *error) {
+    return psc_model_open_with(out, folder, NULL, error);
+}
+
+/* The caller's options as far as its version knows them. */
+static psc_status read_options(
+    psc_model_options *out, const psc_model_options *options, psc_error *error) {
+    *out = (psc_model_options)PSC_MODEL_OPTIONS_INIT;
+    if (!options) return PSC_OK;
+    if (options->struct_size < sizeof options->struct_size)
+        return psc_fail(error, PSC_ERROR_INPUT, "the model options have no struct_size");
+    size_t n = options->struct_size < sizeof *out ? options->struct_size : sizeof *out;
+    memcpy(out, options, n);
+    return PSC_OK;
+}
+
+psc_status psc_model_open_with(
+    psc_model **out, const char *folder, const psc_model_options *options, psc_error *error) {
+    psc_model_options known;
     *out = NULL;
     if (!psc_isa_mask())
         return psc_fail(error, PSC_ERROR_SUPPORT,
             "this processor is too old: fused multiply-add (FMA) and AVX are needed");
-    psc_checkpoint *weights = NULL;
+    psc_status status = read_options(&known, options, error);
+    if (status) return status;
+    psc_checkpoint *checkpoint = NULL;
     psc_model *model = calloc(1, sizeof *model);
     if (!model) return no_memory(error, "head");
-    psc_status status = no_memory(error, "path");
+    status = no_memory(error, "path");
     model->path = strdup(folder);
     if (!model->path) goto fail;
     status = psc_config_read(&model->config, folder, error);
     if (status == PSC_OK) status = load_tokenizer(model, error);
-    if (status == PSC_OK) status = psc_checkpoint_open(&weights, folder, &model->config, error);
-    if (status == PSC_OK) status = load_weights(model, weights, error);
+    if (status == PSC_OK) status = psc_checkpoint_open(&checkpoint, folder, &model->config, error);
+    if (status == PSC_OK) status = load_weights(model, checkpoint, &known, error);
     if (status != PSC_OK) goto fail;
-    status = psc_checkpoint_hash(model->hash, weights, error);
-    if (status != PSC_OK) goto fail;
-    psc_checkpoint_close(&weights);
+    psc_checkpoint_close(&checkpoint);
     model->config_text = config_text(&model->config);
     if (!model->config_text) {
         status = no_memory(error, "config");
@@ -222,41 +164,27 @@ psc_status psc_model_open(psc_model **out, const char *folder, psc_error *error)
     *out = model;
     return PSC_OK;
 fail:
-    psc_checkpoint_close(&weights);
+    psc_checkpoint_close(&checkpoint);
     psc_model_close(&model);
     return status;
-}
-
-static void free_packed(psc_packed *packed) {
-    psc_aligned_free(packed->panels);
-    psc_aligned_free(packed->bias);
-}
-
-static void free_ln(psc_layer_norm *ln) {
-    psc_aligned_free(ln->gamma);
-    psc_aligned_free(ln->beta);
 }
 
 void psc_model_close(psc_model **out) {
     psc_model *model = *out;
     if (!model) return;
-    for (size_t l = 0; model->layers && l < model->config.n_layers; l++) {
-        for (int m = 0; m <= PSC_W_OUT; m++) free_packed(&model->layers[l].matrix[m]);
-        free_ln(&model->layers[l].ln1);
-        free_ln(&model->layers[l].ln2);
-    }
+    psc_unmap_file(&model->weights);
     free(model->layers);
-    free_ln(&model->ln_final);
-    free_packed(&model->unembed);
-    psc_aligned_free(model->embed);
     psc_aligned_free(model->rotary_cos);
     psc_aligned_free(model->rotary_sin);
-    psc_aligned_free(model->unembed_mean);
     psc_tokenizer_close(&model->tokenizer);
     free(model->config_text);
     free(model->path);
     free(model);
     *out = NULL;
+}
+
+const char *psc_model_weights_text(const psc_model *model) {
+    return model->weights_text;
 }
 
 const psc_model_info *psc_model_get_info(const psc_model *model) {

@@ -6,20 +6,21 @@
 #define MODEL_H
 
 #include "config.h"
+#include "files.h"
 #include "kernels.h"
 #include "psc.h"
 #include "tokenizer.h"
 
 /* A weight matrix in panels (NUMERICS: 16 outputs, k-major). */
 typedef struct psc_packed {
-    void *panels; /* 64-byte aligned */
+    const void *panels; /* 64-byte aligned */
     psc_dtype dtype;
     size_t out, k, k_block;
-    float *bias; /* [out], null where there is none */
+    const float *bias; /* [out], null where there is none */
 } psc_packed;
 
 typedef struct psc_layer_norm {
-    float *gamma, *beta; /* [N] */
+    const float *gamma, *beta; /* [N] */
 } psc_layer_norm;
 
 typedef struct psc_layer {
@@ -32,13 +33,16 @@ struct psc_model {
     psc_model_info info;
     char *path, *config_text;
     char hash[33];
+    psc_mapping
+        weights; /* holds all that is packed: the image (weights_image.h), perhaps a header */
+    char weights_text[1200];
     psc_layer *layers;
     psc_layer_norm ln_final;
     psc_packed unembed;
-    void *embed; /* [V, N] row-major, in embed_dtype */
+    const void *embed; /* [V, N] row-major, in embed_dtype */
     psc_dtype embed_dtype;
     float *rotary_cos, *rotary_sin; /* [n_ctx, rotary_dims/2] */
-    float *unembed_mean;            /* [N], the mean of W_U's rows: W_U^T 1 / V */
+    const float *unembed_mean;      /* [N], the mean of W_U's rows: W_U^T 1 / V */
     psc_tokenizer *tokenizer;       /* nullable */
 };
 

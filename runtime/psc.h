@@ -27,7 +27,27 @@ PSC_API const char *psc_version(void);
 /* Reads a Hugging Face folder: config.json, model.safetensors or a sharded set, and tokenizer.json
  * when it is there. Weights are packed once and shared by all sessions. */
 PSC_API psc_status psc_model_open(psc_model **out, const char *folder, psc_error *error);
+
+/* Packed weights are kept in a folder, so that the next opening maps them instead of reading and
+ * packing the model's files. Whatever is wrong with that folder or what lies in it, the model opens
+ * as without it. */
+typedef struct psc_model_options {
+    uint32_t struct_size;
+    const char *cache_dir; /* made when it is not there; null: nothing is kept */
+    uint64_t cache_limit;  /* most bytes of the folder, the oldest used go first; 0: the default */
+    uint64_t cache_least;  /* bytes of packed weights that are worth keeping; 0: the default */
+} psc_model_options;
+#define PSC_CACHE_LIMIT_DEFAULT ((uint64_t)32 << 30)
+#define PSC_CACHE_LEAST_DEFAULT ((uint64_t)64 << 20)
+#define PSC_MODEL_OPTIONS_INIT                                                                     \
+    { sizeof(psc_model_options), 0, 0, 0 }
+
+/* options may be null: then it is psc_model_open, which keeps nothing. */
+PSC_API psc_status psc_model_open_with(
+    psc_model **out, const char *folder, const psc_model_options *options, psc_error *error);
 PSC_API void psc_model_close(psc_model **model);
+/* Where the packed weights came from, for printing: "mapped from ...", "packed, ..." */
+PSC_API const char *psc_model_weights_text(const psc_model *model);
 /* Lives as long as the model. */
 PSC_API const psc_model_info *psc_model_get_info(const psc_model *model);
 /* config.json's values as text, for printing: "key: value" lines. */
@@ -35,6 +55,28 @@ PSC_API const char *psc_model_config_text(const psc_model *model);
 PSC_API bool psc_model_has_tokenizer(const psc_model *model);
 /* Entries of the tokenizer (highest id + 1), 0 without one; may be less than d_vocab. */
 PSC_API int32_t psc_model_tokenizer_size(const psc_model *model);
+
+/* --- the cache of packed weights ---------------------------------------------------------------
+ */
+
+typedef struct psc_cache_entry {
+    char name[96];    /* of the file in the folder */
+    char hash[33];    /* the model's */
+    char model[1024]; /* a folder that the model was opened from; "" when none is known */
+    uint64_t bytes;
+    int64_t used;    /* seconds since 1970 */
+    int32_t current; /* nonzero: this version can read it */
+} psc_cache_entry;
+
+/* The files of packed weights in a folder, the last used first; none when there is no such folder.
+ * *out is freed by psc_free. */
+PSC_API psc_status psc_cache_list(
+    psc_cache_entry **out, int32_t *n, const char *cache_dir, psc_error *error);
+/* Reads a whole file of the folder and compares it with its hash. */
+PSC_API psc_status psc_cache_verify(const char *cache_dir, const char *name, psc_error *error);
+/* Removes one file of the folder; with a null name all of them, and what is remembered of models'
+ * files. Models that are open keep their weights. */
+PSC_API psc_status psc_cache_clear(const char *cache_dir, const char *name, psc_error *error);
 
 /* --- tokens ---------------------------------------------------------------------------------- */
 

@@ -2,18 +2,12 @@
  *   [gpt_neox.]embed_in.weight                                [V, N]
  *   [gpt_neox.]layers.{l}.input_layernorm.{weight,bias}       [N]      and the others of
  * layer_roles [gpt_neox.]final_layer_norm.{weight,bias}                 [N] embed_out.weight or
- * lm_head.weight                        [V, N] The identity's form, version 1: the lines of
- * hash_config, then for each tensor in the order of its canonical name a line "name dtype rows
- * cols" and its bytes. */
+ * lm_head.weight                        [V, N] The identity: weights_identity.c. */
 #include "weights.h"
 
-#include "safetensors.h"
-
 #include <assert.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 typedef enum dimension { ONE, D_MODEL, D_QKV, D_MLP, D_VOCAB } dimension;
 
@@ -50,18 +44,6 @@ static const tensor_role unembed_role = {
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 static const char *const dtype_names[] = {"F32", "F16", "BF16"};
-
-/* A tensor that the model has, under the name that GPTNeoXForCausalLM gave it in transformers 4. */
-typedef struct entry {
-    char name[72];
-    const psc_weight *weight;
-} entry;
-
-typedef struct sources {
-    psc_tensors *tensors;
-    entry *entries; /* sorted by name */
-    size_t n_entries;
-} sources;
 
 typedef struct opening {
     psc_checkpoint *checkpoint;
@@ -107,7 +89,7 @@ static psc_status place(
     const opening *o, const psc_tensor *t, const tensor_role *role, void *base) {
     psc_weight *slot = (psc_weight *)((char *)base + role->offset);
     const psc_config *c = &o->checkpoint->config;
-    psc_weight w = {t->data, PSC_DTYPE_F32, extent(c, role->rows), extent(c, role->cols)};
+    psc_weight w = {t->data, PSC_DTYPE_F32, extent(c, role->rows), extent(c, role->cols), 0};
     bool vector = role->cols == ONE, known = false;
     const char *file = o->tensors->files[t->file].name;
     for (int i = 0; i < 3; i++) {
@@ -191,13 +173,12 @@ static psc_status tie(const opening *o) {
     return PSC_OK;
 }
 
-/* Adds the role's tensor to the list of entries, or says that it is missing. */
+/* Adds the role's tensor to the list, or says that it is missing. */
 static psc_status list_entry(
     const opening *o, const tensor_role *role, void *base, const char *prefix) {
     psc_checkpoint *cp = o->checkpoint;
-    sources *s = cp->files;
     psc_weight *w = (psc_weight *)((char *)base + role->offset);
-    entry *e = &s->entries[s->n_entries];
+    psc_checkpoint_tensor *e = &cp->tensors[cp->n_tensors];
     int n = snprintf(e->name, sizeof e->name, "%s%s", prefix, role->name);
     assert(n > 0 && (size_t)n < sizeof e->name);
     (void)n;
@@ -209,22 +190,23 @@ static psc_status list_entry(
     if (!w->data)
         return psc_fail(o->error, PSC_ERROR_INPUT, "%s has no tensor \"%s\"", o->folder, e->name);
     e->weight = w;
-    s->n_entries++;
+    cp->n_tensors++;
     cp->bytes += w->rows * w->cols * psc_dtype_size(w->dtype);
     return PSC_OK;
 }
 
 static int by_name(const void *a, const void *b) {
-    return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
+    return strcmp(
+        ((const psc_checkpoint_tensor *)a)->name, ((const psc_checkpoint_tensor *)b)->name);
 }
 
 static psc_status list_entries(const opening *o) {
     psc_checkpoint *cp = o->checkpoint;
-    sources *s = cp->files;
     psc_status status = PSC_OK;
     char prefix[48];
-    s->entries = calloc(COUNT(layer_roles) * cp->config.n_layers + 4, sizeof *s->entries);
-    if (!s->entries) return psc_fail(o->error, PSC_ERROR_MEMORY, "no memory to open %s", o->folder);
+    cp->tensors = calloc(COUNT(layer_roles) * cp->config.n_layers + 4, sizeof *cp->tensors);
+    if (!cp->tensors)
+        return psc_fail(o->error, PSC_ERROR_MEMORY, "no memory to open %s", o->folder);
     for (size_t i = 0; i < COUNT(model_roles) && !status; i++)
         status = list_entry(o, &model_roles[i], cp, "gpt_neox.");
     for (size_t l = 0; l < cp->config.n_layers && !status; l++) {
@@ -233,29 +215,29 @@ static psc_status list_entries(const opening *o) {
             status = list_entry(o, &layer_roles[i], &cp->layers[l], prefix);
     }
     if (!status && !cp->config.tied) status = list_entry(o, &unembed_role, cp, "");
-    if (!status) qsort(s->entries, s->n_entries, sizeof *s->entries, by_name);
-    return status;
+    if (status) return status;
+    qsort(cp->tensors, cp->n_tensors, sizeof *cp->tensors, by_name);
+    for (size_t i = 0; i < cp->n_tensors; i++) cp->tensors[i].weight->order = i;
+    if (cp->config.tied) cp->unembed = cp->embed;
+    return PSC_OK;
 }
 
 psc_status psc_checkpoint_open(
     psc_checkpoint **out, const char *folder, const psc_config *config, psc_error *error) {
     psc_checkpoint *cp = calloc(1, sizeof *cp);
-    sources *s = calloc(1, sizeof *s);
     psc_status status;
     *out = NULL;
-    if (cp) cp->files = s;
     if (cp) cp->layers = calloc(config->n_layers, sizeof *cp->layers);
-    if (!cp || !s || !cp->layers) {
+    if (!cp || !cp->layers) {
         status = psc_fail(error, PSC_ERROR_MEMORY, "no memory to open %s", folder);
-        if (!cp) free(s);
         goto fail;
     }
     cp->config = *config;
-    status = psc_tensors_open(&s->tensors, folder, error);
+    status = psc_tensors_open(&cp->files, folder, error);
     if (status) goto fail;
-    opening o = {cp, s->tensors, folder, error};
-    for (size_t i = 0; i < s->tensors->count && !status; i++)
-        status = place_by_name(&o, &s->tensors->items[i]);
+    opening o = {cp, cp->files, folder, error};
+    for (size_t i = 0; i < cp->files->count && !status; i++)
+        status = place_by_name(&o, &cp->files->items[i]);
     if (!status) status = tie(&o);
     if (!status) status = list_entries(&o);
     if (status) goto fail;
@@ -269,55 +251,11 @@ fail:
 void psc_checkpoint_close(psc_checkpoint **checkpoint) {
     psc_checkpoint *cp = *checkpoint;
     if (!cp) return;
-    sources *s = cp->files;
-    if (s) {
-        psc_tensors_close(&s->tensors);
-        free(s->entries);
-    }
-    free(s);
+    psc_tensors_close(&cp->files);
+    free(cp->tensors);
     free(cp->layers);
     free(cp);
     *checkpoint = NULL;
-}
-
-/* The config's values that decide the numbers. Floats by their bits: text forms differ by libc.
- * A change here changes every model's identity: it needs a new version in the first line. */
-static void hash_config(XXH3_state_t *state, const psc_config *c) {
-    char text[512];
-    uint32_t eps;
-    uint64_t base;
-    memcpy(&eps, &c->layer_norm_eps, sizeof eps);
-    memcpy(&base, &c->rotary_base, sizeof base);
-    int n = snprintf(text, sizeof text,
-        "pythiascope gpt_neox 1\n"
-        "n_layers %zu\nn_heads %zu\nd_model %zu\nd_mlp %zu\nd_vocab %zu\nn_ctx %zu\n"
-        "layer_norm_eps %08" PRIx32 "\nrotary_dims %zu\nrotary_base %016" PRIx64 "\n"
-        "activation %s\nparallel_residual %d\ntied %d\nattention_bias %d\n",
-        c->n_layers, c->n_heads, c->d_model, c->d_mlp, c->d_vocab, c->n_ctx, eps, c->rotary_dims,
-        base, c->activation, c->parallel_residual, c->tied, c->attention_bias);
-    assert(n > 0 && (size_t)n < sizeof text);
-    XXH3_128bits_update(state, text, (size_t)n);
-}
-
-psc_status psc_checkpoint_hash(char hex[33], const psc_checkpoint *checkpoint, psc_error *error) {
-    const sources *s = checkpoint->files;
-    XXH3_state_t *state = XXH3_createState();
-    char line[160];
-    XXH128_canonical_t digest;
-    if (!state) return psc_fail(error, PSC_ERROR_MEMORY, "no memory to hash the model");
-    XXH3_128bits_reset(state);
-    hash_config(state, &checkpoint->config);
-    for (size_t i = 0; i < s->n_entries; i++) {
-        const psc_weight *w = s->entries[i].weight;
-        int n = snprintf(line, sizeof line, "%s %s %zu %zu\n", s->entries[i].name,
-            dtype_names[w->dtype], w->rows, w->cols);
-        XXH3_128bits_update(state, line, (size_t)n);
-        XXH3_128bits_update(state, w->data, w->rows * w->cols * psc_dtype_size(w->dtype));
-    }
-    XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(state));
-    XXH3_freeState(state);
-    for (size_t i = 0; i < 16; i++) snprintf(hex + 2 * i, 3, "%02x", digest.digest[i]);
-    return PSC_OK;
 }
 
 void psc_weight_to_f32(float *out, const psc_weight *weight) {

@@ -1,6 +1,6 @@
 /* A checkpoint: every tensor of a GPT-NeoX model by its role, checked against the config, mapped.
- * Private to runtime/, included by tests/ and bench/. Includes config.h and simd/kernels.h.
- * Threads: an open checkpoint is immutable; any number of threads may read it.
+ * Private to runtime/, included by tests/ and bench/. Includes config.h, safetensors.h and
+ * simd/kernels.h. Threads: an open checkpoint is immutable; any number of threads may read it.
  * Ownership: opened by **, closed by **; every data pointer lives until psc_checkpoint_close. */
 #ifndef WEIGHTS_H
 #define WEIGHTS_H
@@ -8,6 +8,7 @@
 #include "config.h"
 #include "kernels.h"
 #include "psc_error.h"
+#include "safetensors.h"
 
 /* One tensor as it lies in the file: row-major [rows, cols], any alignment, little-endian.
  * A vector has cols = 1. data is null where the model has no such tensor (the attention biases
@@ -16,6 +17,7 @@ typedef struct psc_weight {
     const void *data;
     psc_dtype dtype;
     size_t rows, cols;
+    size_t order; /* among psc_checkpoint.tensors */
 } psc_weight;
 
 typedef struct psc_layer_weights {
@@ -27,16 +29,24 @@ typedef struct psc_layer_weights {
     psc_weight mlp_out, mlp_out_bias; /* [d_model, d_mlp]; dense_4h_to_h */
 } psc_layer_weights;
 
+/* A tensor that the model has, under the name that GPTNeoXForCausalLM gave it in transformers 4. */
+typedef struct psc_checkpoint_tensor {
+    char name[72];
+    psc_weight *weight;
+} psc_checkpoint_tensor;
+
 typedef struct psc_checkpoint {
     psc_config config;         /* a copy of what it was opened with */
     psc_weight embed;          /* [d_vocab, d_model] */
     psc_weight unembed;        /* [d_vocab, d_model]; equal to embed when tied */
     psc_weight ln_final_gamma; /* [d_model] */
     psc_weight ln_final_beta;
-    psc_layer_weights *layers; /* [n_layers] */
-    size_t ignored;            /* tensors in the files that the model does not use */
-    size_t bytes;              /* bytes of the tensors that it uses */
-    void *files;               /* private */
+    psc_layer_weights *layers;      /* [n_layers] */
+    psc_checkpoint_tensor *tensors; /* [n_tensors], by name: the order of the identity */
+    size_t n_tensors;
+    size_t ignored; /* tensors in the files that the model does not use */
+    size_t bytes;   /* bytes of the tensors that it uses */
+    psc_tensors *files;
 } psc_checkpoint;
 
 /* Opens folder/model.safetensors, or the shards of folder/model.safetensors.index.json. Names with
@@ -48,6 +58,16 @@ psc_status psc_checkpoint_open(
 
 /* Unmaps and frees; *checkpoint may be null and becomes null. */
 void psc_checkpoint_close(psc_checkpoint **checkpoint);
+
+/* The model's identity, computed while something else reads the tensors anyway: opened, given every
+ * tensor of the checkpoint in its order, and closed, which gives the digits (hex nullable). */
+typedef struct psc_identity psc_identity;
+psc_status psc_identity_open(
+    psc_identity **out, const psc_checkpoint *checkpoint, psc_error *error);
+void psc_identity_add(psc_identity *identity, size_t tensor);
+void psc_identity_close(char hex[33], psc_identity **identity);
+/* The config's part of it as text; returns its length. size: at least 512. */
+size_t psc_identity_config(char *text, size_t size, const psc_config *config);
 
 /* The model's identity: XXH3-128 over the values of the config that decide the numbers and the
  * tensors in the order of their canonical names (name, dtype, shape, bytes), as 32 hex digits and

@@ -11,6 +11,9 @@
 
 /* Outputs of a packed panel, lanes of a stripe and keys of a key panel. */
 #define PSC_LANES 16
+/* The layout that psc_pack makes. Files of packed weights carry it: to be raised when it changes.
+ */
+#define PSC_PACK_LAYOUT 1
 /* Terms of one chain of fused multiply-adds before it is added to the sum (W_O: d_head instead). At
  * 256 the logits err 1.4 times as much as PyTorch's in f32, at 128 0.8 times (docs/numerics.md). */
 #define PSC_K_BLOCK 128

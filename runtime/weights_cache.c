@@ -1,0 +1,99 @@
+/* Finding and making a model's file of packed weights.
+ *   hash   remembered for the model's files as they are, or, when a file of the right size lies in
+ *          the folder, taken again from all weights
+ *   found  header, model, plan and size fit; under 2 GiB the whole image is compared with its hash
+ *   else   one pass over the model's files hashes, packs and writes; fsync, rename, map
+ * Nothing here makes an opening fail: the caller packs into memory instead. */
+#include "weights_cache.h"
+
+#include "arena.h"
+#include "weights_cache_file.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static uint64_t file_bytes(const psc_image_plan *plan) {
+    return PSC_CACHE_HEADER_BYTES + plan->bytes;
+}
+
+/* Maps the file of the model hex when it is what it should be. */
+static bool map_kept(psc_mapping *out, const char *hex, const psc_image_plan *plan, const char *dir,
+    psc_error *error) {
+    psc_cache_header header;
+    char name[PSC_CACHE_NAME_BYTES];
+    psc_cache_file_name(name, hex);
+    char *path = psc_path_join(dir, name);
+    bool fits = path && psc_cache_file_map(out, &header, path, error) == PSC_OK &&
+                strcmp(header.model, hex) == 0 && header.bytes == file_bytes(plan) &&
+                header.image_version == PSC_IMAGE_VERSION &&
+                header.pack_layout == PSC_PACK_LAYOUT && header.lanes == PSC_LANES &&
+                header.plan == psc_image_plan_digest(plan) &&
+                (header.bytes > PSC_CACHE_CHECKED_BYTES || psc_cache_file_intact(out, &header));
+    if (fits) { /* where nothing can be written, the order of use is not kept */
+        const struct timespec now[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
+        (void)utimensat(AT_FDCWD, path, now, AT_SYMLINK_NOFOLLOW);
+    } else {
+        psc_unmap_file(out);
+    }
+    free(path);
+    return fits;
+}
+
+/* The last piece needs what is before it: it is computed from the file as far as it is written. */
+static psc_status put_mean(psc_cache_writer *writer, const psc_image_plan *plan, psc_error *error) {
+    const psc_piece *piece = &plan->pieces[plan->n - 1];
+    size_t bytes = (size_t)(plan->bytes - piece->offset);
+    float *mean = psc_aligned_calloc(bytes);
+    psc_mapping written;
+    if (!mean) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the mean unembedding");
+    psc_status status = psc_cache_writer_view(&written, writer, error);
+    if (!status) status = psc_image_mean(mean, plan, written.data + PSC_CACHE_HEADER_BYTES, error);
+    psc_unmap_file(&written);
+    if (!status && psc_cache_writer_put(mean, bytes, writer) != 0)
+        status = psc_fail(error, PSC_ERROR_IO, "the packed weights cannot be written");
+    psc_aligned_free(mean);
+    return status;
+}
+
+static psc_status make(psc_mapping *out, char hex[33], const psc_image_plan *plan,
+    const psc_cache *cache, psc_error *error) {
+    psc_cache_writer *writer = NULL;
+    psc_cache_header header = {.plan = psc_image_plan_digest(plan)};
+    psc_status status = psc_cache_folder_room(cache->dir, file_bytes(plan), cache->limit, error);
+    if (!status) status = psc_cache_writer_begin(&writer, cache->dir, error);
+    if (!status) status = psc_image_pack(hex, plan, NULL, psc_cache_writer_put, writer, error);
+    if (!status) status = put_mean(writer, plan, error);
+    if (!status && !psc_record_unchanged(cache->model, plan->checkpoint))
+        status = psc_fail(
+            error, PSC_ERROR_IO, "the files of %s changed while they were read", cache->model);
+    if (!status) {
+        memcpy(header.model, hex, 33);
+        status = psc_cache_writer_commit(out, &writer, &header, cache->dir, error);
+    }
+    psc_cache_writer_abort(&writer);
+    return status;
+}
+
+psc_status psc_cache_load(psc_mapping *out, char hex[33], bool *found, const psc_image_plan *plan,
+    const psc_cache *cache, psc_error *error) {
+    psc_record record;
+    *found = false;
+    *out = (psc_mapping){0};
+    psc_status status = psc_cache_folder_make(cache->dir, error);
+    if (!status) status = psc_record_open(&record, cache->model, plan->checkpoint, error);
+    if (status) return status;
+    bool known = psc_record_recall(hex, &record, cache->dir), remembered = known;
+    if (!known && psc_cache_folder_has_size(cache->dir, file_bytes(plan)))
+        known = psc_checkpoint_hash(hex, plan->checkpoint, error) == PSC_OK;
+    *found = known && map_kept(out, hex, plan, cache->dir, error);
+    if (!*found) {
+        status = make(out, hex, plan, cache, error);
+        remembered = false;
+    }
+    if (!status && !remembered)
+        psc_record_keep(&record, hex, cache->dir, cache->model, plan->checkpoint);
+    psc_record_close(&record);
+    return status;
+}

@@ -1,0 +1,276 @@
+/* A file of packed weights: header | image. The image is written from front to back and hashed on
+ * the way in chunks of 4 MiB, so that several threads can check it; then the header, fsync, rename.
+ *      body = XXH3-128(digest of chunk 0 | digest of chunk 1 | ...)
+ */
+#define _DEFAULT_SOURCE /* flock, madvise */
+#include "weights_cache_file.h"
+
+#include "kernels.h"
+#include "weights_image.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define CHUNK ((uint64_t)4 << 20)
+#define BYTE_ORDER_MARK 0x01020304u
+#define MAX_THREADS 4
+static const char magic[16] = "pythiascope pack";
+
+_Static_assert(sizeof(psc_cache_header) == 112, "the header has no padding");
+
+void psc_cache_file_name(char name[PSC_CACHE_NAME_BYTES], const char *hash) {
+    snprintf(name, PSC_CACHE_NAME_BYTES, "%.32s-%d.%d" PSC_CACHE_SUFFIX, hash, PSC_PACK_LAYOUT,
+        PSC_IMAGE_VERSION);
+}
+
+static uint64_t mark_of(const psc_cache_header *header) {
+    return XXH3_64bits(header, offsetof(psc_cache_header, mark));
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+static psc_status bad(psc_error *error, const char *path, const char *what) {
+    return psc_fail(error, PSC_ERROR_INPUT, "%s: %s", path, what);
+}
+
+static psc_status check_file(const struct stat *info, const char *path, psc_error *error) {
+    if (!S_ISREG(info->st_mode)) return bad(error, path, "it is not a regular file");
+    if (info->st_uid != geteuid()) return bad(error, path, "it belongs to somebody else");
+    if (info->st_mode & (S_IWGRP | S_IWOTH)) return bad(error, path, "others may write to it");
+    if (info->st_size < PSC_CACHE_HEADER_BYTES || (uintmax_t)info->st_size > SIZE_MAX / 2)
+        return bad(error, path, "its size is wrong");
+    return PSC_OK;
+}
+
+static psc_status check_header(const psc_cache_header *h, const char *path, psc_error *error) {
+    if (memcmp(h->magic, magic, sizeof magic) != 0)
+        return bad(error, path, "it is no file of packed weights, or one that was never finished");
+    if (h->byte_order != BYTE_ORDER_MARK) return bad(error, path, "its byte order is foreign");
+    if (h->mark != mark_of(h)) return bad(error, path, "its header is damaged");
+    if (h->model[32] != 0 || strspn(h->model, "0123456789abcdef") != 32)
+        return bad(error, path, "its header names no model");
+    return PSC_OK;
+}
+
+psc_status psc_cache_file_map(
+    psc_mapping *out, psc_cache_header *header, const char *path, psc_error *error) {
+    struct stat info;
+    *out = (psc_mapping){0};
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+    psc_status status = fstat(fd, &info) == 0 ? check_file(&info, path, error)
+                                              : bad(error, path, "it cannot be examined");
+    if (!status && pread(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header)
+        status = psc_fail(error, PSC_ERROR_IO, "cannot read %s", path);
+    if (!status) status = check_header(header, path, error);
+    if (!status && header->bytes != (uint64_t)info.st_size)
+        status = bad(error, path, "its size is not what its header says (is it truncated?)");
+    if (!status) {
+        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED)
+            status = psc_fail(error, PSC_ERROR_IO, "cannot map %s: %s", path, strerror(errno));
+        else
+            *out = (psc_mapping){.data = data, .size = (size_t)info.st_size};
+    }
+    if (!status) posix_madvise((void *)out->data, out->size, POSIX_MADV_WILLNEED);
+    close(fd);
+    return status;
+}
+
+typedef struct hash_job {
+    const unsigned char *data;
+    uint64_t size;
+    size_t n;
+    XXH128_canonical_t *digests; /* [n] */
+    atomic_size_t next;
+} hash_job;
+
+static void *hash_chunks(void *payload) {
+    hash_job *job = payload;
+    for (size_t i; (i = atomic_fetch_add(&job->next, 1)) < job->n;) {
+        uint64_t begin = i * CHUNK;
+        uint64_t bytes = job->size - begin < CHUNK ? job->size - begin : CHUNK;
+#ifdef MADV_POPULATE_READ /* one call instead of a fault every few pages */
+        madvise((void *)(job->data + begin), (size_t)bytes, MADV_POPULATE_READ);
+#endif
+        XXH128_canonicalFromHash(&job->digests[i], XXH3_128bits(job->data + begin, (size_t)bytes));
+    }
+    return NULL;
+}
+
+bool psc_cache_file_intact(const psc_mapping *file, const psc_cache_header *header) {
+    pthread_t threads[MAX_THREADS - 1];
+    int n_threads = 0;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    hash_job job = {
+        .data = file->data + PSC_CACHE_HEADER_BYTES, .size = file->size - PSC_CACHE_HEADER_BYTES};
+    job.n = (size_t)((job.size + CHUNK - 1) / CHUNK);
+    job.digests = calloc(job.n + 1, sizeof *job.digests);
+    if (!job.digests) return false;
+    while (n_threads < MAX_THREADS - 1 && n_threads + 1 < cores && (size_t)n_threads + 1 < job.n &&
+           pthread_create(&threads[n_threads], NULL, hash_chunks, &job) == 0)
+        n_threads++;
+    hash_chunks(&job);
+    for (int i = 0; i < n_threads; i++) pthread_join(threads[i], NULL);
+    XXH128_canonical_t body;
+    XXH128_canonicalFromHash(&body, XXH3_128bits(job.digests, job.n * sizeof *job.digests));
+    free(job.digests);
+    return memcmp(body.digest, header->body, sizeof header->body) == 0;
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+struct psc_cache_writer {
+    int fd;
+    char *path;
+    uint64_t written; /* bytes of the image */
+    XXH3_state_t *chunk, *body;
+};
+
+static psc_status cannot_make(psc_error *error, const char *dir) {
+    return psc_fail(error, PSC_ERROR_IO, "cannot write a file in %s: %s", dir, strerror(errno));
+}
+
+static int write_at(int fd, const void *data, size_t size, uint64_t at) {
+    const char *from = data;
+    while (size > 0) {
+        ssize_t n = pwrite(fd, from, size, (off_t)at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return -1;
+        from += n;
+        at += (uint64_t)n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+psc_status psc_cache_writer_begin(psc_cache_writer **out, const char *dir, psc_error *error) {
+    size_t length = strlen(dir) + 64;
+    psc_cache_writer *w = calloc(1, sizeof *w);
+    psc_status status = psc_fail(error, PSC_ERROR_MEMORY, "no memory to write the packed weights");
+    *out = NULL;
+    if (!w) return status;
+    w->fd = -1;
+    w->path = malloc(length);
+    w->chunk = XXH3_createState();
+    w->body = XXH3_createState();
+    if (!w->path || !w->chunk || !w->body) goto fail;
+    XXH3_128bits_reset(w->chunk);
+    XXH3_128bits_reset(w->body);
+    for (int i = 0; i < 100 && w->fd < 0; i++) {
+        snprintf(w->path, length, "%s/making-%ld-%d.partial", dir, (long)getpid(), i);
+        w->fd = open(w->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (w->fd < 0 && errno != EEXIST) break;
+    }
+    if (w->fd < 0) {
+        status = cannot_make(error, dir);
+        goto fail;
+    }
+    flock(w->fd, LOCK_EX | LOCK_NB); /* while it is held, nobody takes the file for abandoned */
+    *out = w;
+    return PSC_OK;
+fail:
+    psc_cache_writer_abort(&w);
+    return status;
+}
+
+static void end_chunk(psc_cache_writer *w) {
+    XXH128_canonical_t digest;
+    XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(w->chunk));
+    XXH3_128bits_update(w->body, &digest, sizeof digest);
+    XXH3_128bits_reset(w->chunk);
+}
+
+int psc_cache_writer_put(const void *data, size_t size, void *writer) {
+    psc_cache_writer *w = writer;
+    if (write_at(w->fd, data, size, PSC_CACHE_HEADER_BYTES + w->written) != 0) return -1;
+    for (const char *from = data; size > 0;) {
+        uint64_t room = CHUNK - w->written % CHUNK;
+        size_t n = size < room ? size : (size_t)room;
+        XXH3_128bits_update(w->chunk, from, n);
+        w->written += n;
+        if (w->written % CHUNK == 0) end_chunk(w);
+        from += n;
+        size -= n;
+    }
+    return 0;
+}
+
+psc_status psc_cache_writer_view(psc_mapping *out, psc_cache_writer *w, psc_error *error) {
+    size_t size = (size_t)(PSC_CACHE_HEADER_BYTES + w->written);
+    *out = (psc_mapping){0};
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, w->fd, 0);
+    if (data == MAP_FAILED)
+        return psc_fail(error, PSC_ERROR_IO, "cannot map %s: %s", w->path, strerror(errno));
+    *out = (psc_mapping){.data = data, .size = size};
+    return PSC_OK;
+}
+
+psc_status psc_cache_writer_commit(psc_mapping *out, psc_cache_writer **writer,
+    psc_cache_header *header, const char *dir, psc_error *error) {
+    psc_cache_writer *w = *writer;
+    char name[PSC_CACHE_NAME_BYTES];
+    XXH128_canonical_t body;
+    struct stat info;
+    if (w->written % CHUNK) end_chunk(w);
+    XXH128_canonicalFromHash(&body, XXH3_128bits_digest(w->body));
+    memcpy(header->magic, magic, sizeof magic);
+    memcpy(header->body, body.digest, sizeof header->body);
+    header->byte_order = BYTE_ORDER_MARK;
+    header->image_version = PSC_IMAGE_VERSION;
+    header->pack_layout = PSC_PACK_LAYOUT;
+    header->lanes = PSC_LANES;
+    header->bytes = PSC_CACHE_HEADER_BYTES + w->written;
+    header->mark = mark_of(header);
+    psc_cache_file_name(name, header->model);
+    char *path = psc_path_join(dir, name);
+    psc_status status = PSC_OK;
+    if (!path)
+        status = psc_fail(error, PSC_ERROR_MEMORY, "no memory for a path");
+    else if (fchmod(w->fd, 0400) != 0 || fstat(w->fd, &info) != 0 || (info.st_mode & 0222) != 0)
+        status = bad(error, dir, "its file system keeps no permissions");
+    else if (write_at(w->fd, header, sizeof *header, 0) != 0 || fsync(w->fd) != 0 ||
+             rename(w->path, path) != 0)
+        status = cannot_make(error, dir);
+    else
+        w->path[0] = 0; /* nothing to remove */
+    free(path);
+    if (!status) status = psc_cache_writer_view(out, w, error);
+    psc_cache_writer_abort(writer);
+    return status;
+}
+
+void psc_cache_writer_abort(psc_cache_writer **writer) {
+    psc_cache_writer *w = *writer;
+    if (!w) return;
+    if (w->fd >= 0) {
+        if (w->path[0]) unlink(w->path);
+        close(w->fd);
+    }
+    free(w->path);
+    XXH3_freeState(w->chunk);
+    XXH3_freeState(w->body);
+    free(w);
+    *writer = NULL;
+}
+
+void psc_cache_remove_abandoned(const char *path) {
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return;
+    /* A minute's grace: between the making of the file and its lock nothing is held. */
+    bool old = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && time(NULL) - info.st_mtime > 60;
+    if (old && flock(fd, LOCK_EX | LOCK_NB) == 0) unlink(path);
+    close(fd);
+}

@@ -1,0 +1,86 @@
+/* A model's identity, version 1: XXH3-128 over the lines of psc_identity_config, then for each
+ * tensor in the order of its canonical name a line "name dtype rows cols" and its bytes. */
+#include "weights.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+static const char *const dtype_names[] = {"F32", "F16", "BF16"};
+
+struct psc_identity {
+    XXH3_state_t *state;
+    const psc_checkpoint *checkpoint;
+};
+
+/* The config's values that decide the numbers. Floats by their bits: text forms differ by libc.
+ * A change here changes every model's identity: it needs a new version in the first line. */
+size_t psc_identity_config(char *text, size_t size, const psc_config *c) {
+    uint32_t eps;
+    uint64_t base;
+    memcpy(&eps, &c->layer_norm_eps, sizeof eps);
+    memcpy(&base, &c->rotary_base, sizeof base);
+    int n = snprintf(text, size,
+        "pythiascope gpt_neox 1\n"
+        "n_layers %zu\nn_heads %zu\nd_model %zu\nd_mlp %zu\nd_vocab %zu\nn_ctx %zu\n"
+        "layer_norm_eps %08" PRIx32 "\nrotary_dims %zu\nrotary_base %016" PRIx64 "\n"
+        "activation %s\nparallel_residual %d\ntied %d\nattention_bias %d\n",
+        c->n_layers, c->n_heads, c->d_model, c->d_mlp, c->d_vocab, c->n_ctx, eps, c->rotary_dims,
+        base, c->activation, c->parallel_residual, c->tied, c->attention_bias);
+    assert(n > 0 && (size_t)n < size);
+    return (size_t)n;
+}
+
+psc_status psc_identity_open(
+    psc_identity **out, const psc_checkpoint *checkpoint, psc_error *error) {
+    char text[512];
+    psc_identity *identity = calloc(1, sizeof *identity);
+    *out = NULL;
+    if (identity) identity->state = XXH3_createState();
+    if (!identity || !identity->state) {
+        free(identity);
+        return psc_fail(error, PSC_ERROR_MEMORY, "no memory to hash the model");
+    }
+    identity->checkpoint = checkpoint;
+    XXH3_128bits_reset(identity->state);
+    size_t n = psc_identity_config(text, sizeof text, &checkpoint->config);
+    XXH3_128bits_update(identity->state, text, n);
+    *out = identity;
+    return PSC_OK;
+}
+
+void psc_identity_add(psc_identity *identity, size_t tensor) {
+    const psc_checkpoint_tensor *t = &identity->checkpoint->tensors[tensor];
+    const psc_weight *w = t->weight;
+    char line[160];
+    int n = snprintf(
+        line, sizeof line, "%s %s %zu %zu\n", t->name, dtype_names[w->dtype], w->rows, w->cols);
+    XXH3_128bits_update(identity->state, line, (size_t)n);
+    XXH3_128bits_update(identity->state, w->data, w->rows * w->cols * psc_dtype_size(w->dtype));
+}
+
+void psc_identity_close(char hex[33], psc_identity **identity) {
+    XXH128_canonical_t digest;
+    if (!*identity) return;
+    XXH128_canonicalFromHash(&digest, XXH3_128bits_digest((*identity)->state));
+    for (size_t i = 0; hex && i < 16; i++) snprintf(hex + 2 * i, 3, "%02x", digest.digest[i]);
+    XXH3_freeState((*identity)->state);
+    free(*identity);
+    *identity = NULL;
+}
+
+psc_status psc_checkpoint_hash(char hex[33], const psc_checkpoint *checkpoint, psc_error *error) {
+    psc_identity *identity;
+    psc_status status = psc_identity_open(&identity, checkpoint, error);
+    if (status) return status;
+    for (size_t i = 0; i < checkpoint->n_tensors; i++) {
+        const psc_weight *w = checkpoint->tensors[i].weight;
+        psc_identity_add(identity, i);
+        psc_drop_pages(w->data, w->rows * w->cols * psc_dtype_size(w->dtype));
+    }
+    psc_identity_close(hex, &identity);
+    return PSC_OK;
+}
