@@ -104,6 +104,31 @@ cp "$model/config.json" "$model/tokenizer.json" "$work/cut/"
 head -c 100000 "$model/model.safetensors" >"$work/cut/model.safetensors"
 expect 1 'model.safetensors' analyze --model "$work/cut" --text a
 
+# The folder of packed weights: a wrong word is refused, a folder that cannot be used is no failure.
+expect 2 "clear or verify, not 'nonsense'" cache nonsense
+expect 2 'unexpected argument c' cache clear 012345 c
+expect 2 "not 'xyz'" cache verify xyz
+expect 2 "not '01234'" cache clear 01234 --cache-dir "$work/kept"
+expect 1 'holds no model 012345' cache clear 012345 --cache-dir "$work/kept"
+expect 1 'holds no model 012345' cache verify 012345 --cache-dir "$work/kept"
+echo text >"$work/plain"
+expect 1 'plain is no folder' cache --cache-dir "$work/plain"
+expect 2 '--cache-limit needs a size' cache --cache-limit 5X
+expect 2 '--cache-limit needs a size' info --cache-limit 0
+expect 2 '--cache-limit needs a size' analyze --text a --cache-limit 99999999T
+expect 2 '--cache-limit needs a size' generate --text a --cache-limit -1G
+expect 2 '--cache-dir needs a folder' generate --text a --cache-dir ''
+expect 2 'exclude each other' generate --text a --cache-dir "$work" --no-cache
+PSC_CACHE_LIMIT=much
+export PSC_CACHE_LIMIT
+expect 2 "PSC_CACHE_LIMIT needs a size like 500M or 20G, not 'much'" info
+unset PSC_CACHE_LIMIT
+check 'looking at the folder made it' test ! -e "$work/kept"
+"$program" generate --text a --n 1 --cache-dir /dev/null/x >/dev/null 2>"$work/stderr"
+check 'a folder that cannot be made is no failure' test $? -eq 0 -a ! -s "$work/stderr"
+env -u HOME -u XDG_CACHE_HOME -u PSC_CACHE_DIR "$program" info >/dev/null 2>"$work/stderr"
+check 'no home is no failure' test $? -eq 0 -a ! -s "$work/stderr"
+
 # Targets, plugins, captures.
 expect 1 'token' analyze --text a --target 'two whole words'
 expect 1 '#4096' analyze --text a --target '#4096'
@@ -165,7 +190,7 @@ check 'a reader that leaves is no error' test ! -s "$work/stderr"
 
 # Help and version: 0, on stdout.
 for arguments in '--help' 'help analyze' 'analyze --help' 'generate --help' 'info --help' \
-    'plugins --help' '--version' 'plugins'; do
+    'plugins --help' 'cache --help' '--version' 'plugins'; do
     # shellcheck disable=SC2086 # a list of arguments
     "$program" $arguments >"$work/stdout" 2>"$work/stderr"
     check "$arguments" test $? -eq 0 -a -s "$work/stdout" -a ! -s "$work/stderr"

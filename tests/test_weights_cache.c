@@ -1,0 +1,232 @@
+/* Packed weights that are kept: the same bits as fresh ones, found again, remembered, shared,
+ * limited. What damage does: test_weights_cache_damage.c. */
+#include "weights_cache_fixture.h"
+
+#include <sys/wait.h>
+
+TestSuite(weights_cache, .init = fixture_open, .fini = fixture_close);
+
+static void compare(const char *variant) {
+    const char *path = golden_path(variant, NULL);
+    psc_model *models[3] = {must_model(path), open_kept(path), open_kept(path)};
+    recording runs[3];
+    cr_assert_str_eq(psc_model_weights_text(models[0]), "packed, not kept");
+    cr_assert_eq(strncmp(psc_model_weights_text(models[1]), "packed, and kept in ", 20), 0);
+    cr_assert_eq(strncmp(psc_model_weights_text(models[2]), "mapped from ", 12), 0);
+    for (int i = 0; i < 3; i++) record(&runs[i], models[i]);
+    for (int i = 1; i < 3; i++) {
+        size_t mean = models[0]->config.d_model * sizeof(float);
+        recording_assert_same(&runs[0], 0, &runs[i], 0, PROMPT_TOKENS, variant);
+        cr_assert_eq(memcmp(models[0]->unembed_mean, models[i]->unembed_mean, mean), 0);
+        cr_assert_eq(memcmp(models[0]->weights.data,
+                         models[i]->weights.data + PSC_CACHE_HEADER_BYTES, models[0]->weights.size),
+            0, "%s: the images differ", variant);
+        cr_assert_str_eq(models[0]->hash, models[i]->hash);
+    }
+    for (int i = 0; i < 3; i++) {
+        recording_close(&runs[i]);
+        psc_model_close(&models[i]);
+    }
+}
+
+Test(weights_cache, gives_the_bits_of_fresh_packing) {
+    for (int i = 0; golden_variants[i]; i++) compare(golden_variants[i]);
+    cr_assert_eq(count_files(".partial"), 0);
+}
+
+/* Slices and chunks: the embedded model's image has several of each. */
+Test(weights_cache, gives_the_same_image_in_slices) {
+    const char *path = golden_embedded();
+    if (!path) return;
+    psc_model *fresh = must_model(path), *made = open_kept(path);
+    cr_assert(fresh->weights.size > (size_t)8 << 20, "the model is too small for this test");
+    cr_assert_eq(memcmp(fresh->weights.data, made->weights.data + PSC_CACHE_HEADER_BYTES,
+                     fresh->weights.size),
+        0);
+    psc_model_close(&fresh);
+    psc_model_close(&made);
+    expect_opening(path, "mapped", "the second time");
+}
+
+Test(weights_cache, keeps_nothing_unless_asked) {
+    psc_error error = {0};
+    psc_model *model = NULL;
+    psc_model_options options = PSC_MODEL_OPTIONS_INIT;
+    const char *path = golden_path("parallel_f32", NULL);
+    cr_assert_eq(psc_model_open_with(&model, path, &options, &error), PSC_OK);
+    cr_assert_str_eq(psc_model_weights_text(model), "packed, not kept");
+    psc_model_close(&model);
+    options.cache_dir = kept();
+    cr_assert_eq(psc_model_open_with(&model, path, &options, &error), PSC_OK);
+    cr_assert_str_eq(psc_model_weights_text(model), "packed, too small to be worth keeping");
+    psc_model_close(&model);
+    cr_assert(!psc_path_exists(kept()));
+}
+
+Test(weights_cache, makes_the_folder_and_its_parents) {
+    psc_model *model = open_limited(golden_path("parallel_f32", NULL), at("some/deep/folder"), 0);
+    cr_assert_eq(strncmp(psc_model_weights_text(model), "packed, and kept", 16), 0, "%s",
+        psc_model_weights_text(model));
+    psc_model_close(&model);
+    char command[1200];
+    snprintf(command, sizeof command, "rm -rf '%s'", at("some"));
+    cr_assert_eq(system(command), 0);
+}
+
+/* The record says what the files hash to; without it, and while they are too fresh to be
+ * remembered, the hash is taken again and the file found all the same. */
+Test(weights_cache, remembers_files_that_have_settled) {
+    char weights[800];
+    const char *model = copy_model("model", "parallel_f32");
+    snprintf(weights, sizeof weights, "%s/model.safetensors", model);
+    age(weights, 0);
+    expect_opening(model, "packed, and kept", "the first time");
+    cr_assert_eq(count_files(".source"), 0, "a file that was just written is remembered");
+    expect_opening(model, "mapped", "fresh files");
+    cr_assert_eq(count_files(".source"), 0);
+    age(weights, 10);
+    expect_opening(model, "mapped", "settled files");
+    cr_assert_eq(count_files(".source"), 1);
+    expect_opening(model, "mapped", "remembered");
+}
+
+/* A remembered hash is believed: the weights are not read again. */
+Test(weights_cache, reads_no_weights_when_they_are_remembered) {
+    char weights[800];
+    struct stat before;
+    const char *model = copy_model("model", "parallel_f32");
+    snprintf(weights, sizeof weights, "%s/model.safetensors", model);
+    expect_opening(model, "packed, and kept", "the first time");
+    cr_assert_eq(stat(weights, &before), 0);
+    int fd = open(weights, O_WRONLY);
+    cr_assert_eq(pwrite(fd, "\x01", 1, before.st_size - 1), 1); /* a change that hides its time */
+    close(fd);
+    struct timespec times[2] = {before.st_atim, before.st_mtim};
+    cr_assert_eq(utimensat(AT_FDCWD, weights, times, 0), 0);
+    expect_opening(model, "mapped", "a change that nothing shows");
+}
+
+Test(weights_cache, notices_changed_files) {
+    char weights[800], other[33];
+    const char *model = copy_model("model", "parallel_f32");
+    snprintf(weights, sizeof weights, "%s/model.safetensors", model);
+    psc_model *first = open_kept(model);
+    memcpy(other, first->hash, 33);
+    psc_model_close(&first);
+    struct stat info;
+    cr_assert_eq(stat(weights, &info), 0);
+    int fd = open(weights, O_WRONLY);
+    cr_assert_eq(pwrite(fd, "\x01", 1, info.st_size - 1), 1);
+    close(fd);
+    psc_model *changed = open_kept(model), *fresh = must_model(model);
+    cr_assert_str_eq(changed->hash, fresh->hash);
+    cr_assert_str_neq(changed->hash, other);
+    cr_assert_eq(strncmp(psc_model_weights_text(changed), "packed, and kept", 16), 0);
+    cr_assert_eq(memcmp(fresh->weights.data, changed->weights.data + PSC_CACHE_HEADER_BYTES,
+                     fresh->weights.size),
+        0);
+    psc_model_close(&changed);
+    psc_model_close(&fresh);
+}
+
+/* The same weights under another config are another model. */
+Test(weights_cache, notices_a_changed_config) {
+    char path[800], *text;
+    size_t size;
+    const char *model = copy_model("model", "parallel_f32");
+    expect_opening(model, "packed, and kept", "the first time");
+    snprintf(path, sizeof path, "%s/config.json", model);
+    cr_assert_eq(psc_read_file(&text, &size, path, 1 << 20, NULL), PSC_OK);
+    char *value = strstr(text, "\"use_parallel_residual\": true");
+    cr_assert(value);
+    memcpy(value, "\"use_parallel_residual\":false", 29);
+    cr_assert_eq(psc_write_file(path, text, size, NULL), PSC_OK);
+    free(text);
+    expect_opening(model, "packed, and kept", "another config");
+    cr_assert_eq(count_files(PSC_CACHE_SUFFIX), 2);
+}
+
+Test(weights_cache, removes_what_was_not_used_for_longest) {
+    const char *const variants[] = {"parallel_f32", "sequential_f32", "tied_f32"};
+    char paths[2][800];
+    int32_t n;
+    uint64_t bytes = 0;
+    for (int i = 0; i < 2; i++) {
+        psc_model *model = open_kept(golden_path(variants[i], NULL));
+        bytes += model->weights.size;
+        snprintf(
+            paths[i], sizeof paths[i], "%s/%s-%d.1.packed", kept(), model->hash, PSC_PACK_LAYOUT);
+        psc_model_close(&model);
+    }
+    age(paths[0], 200);
+    age(paths[1], 100);
+    expect_opening(golden_path(variants[0], NULL), "mapped", "a use"); /* now 1 is the oldest */
+    psc_model *third = open_limited(golden_path(variants[2], NULL), kept(), bytes);
+    cr_assert_eq(strncmp(psc_model_weights_text(third), "packed, and kept", 16), 0);
+    psc_model_close(&third);
+    cr_assert(psc_path_exists(paths[0]), "the file in use was removed");
+    cr_assert(!psc_path_exists(paths[1]), "the oldest file was not removed");
+    psc_free(entries(&n));
+    cr_assert_eq(n, 2);
+    third = open_limited(golden_path(variants[1], NULL), kept(), 4096);
+    cr_assert(strstr(psc_model_weights_text(third), "not kept: ") &&
+              strstr(psc_model_weights_text(third), "limit"));
+    psc_model_close(&third);
+    psc_free(entries(&n));
+    cr_assert_eq(n, 2, "a model beyond the limit removed others");
+}
+
+/* Open models keep their weights when the folder is cleared. */
+Test(weights_cache, clears_only_its_own_files) {
+    psc_error error = {0};
+    recording before, after;
+    psc_model *model = open_kept(golden_path("parallel_f32", NULL));
+    copy_file(at("kept/mine.packed"), golden_path("parallel_f32", "config.json"));
+    record(&before, model);
+    cr_assert_eq(psc_cache_clear(kept(), "mine.packed", &error), PSC_ERROR_INPUT);
+    cr_assert_eq(psc_cache_clear(kept(), "../x", &error), PSC_ERROR_INPUT);
+    cr_assert_eq(psc_cache_clear(kept(), NULL, &error), PSC_OK, "%s", error.message);
+    cr_assert(psc_path_exists(at("kept/mine.packed")));
+    cr_assert_eq(count_files(PSC_CACHE_SUFFIX), 1);
+    cr_assert_eq(count_files(".source"), 0);
+    record(&after, model);
+    recording_assert_same(&before, 0, &after, 0, PROMPT_TOKENS, "a cleared folder");
+    recording_close(&before);
+    recording_close(&after);
+    psc_model_close(&model);
+    cr_assert_eq(psc_cache_clear(at("nowhere"), NULL, &error), PSC_OK);
+}
+
+/* The hash of the weights that a process found, as its exit code says. */
+static int open_in_child(const char *path, const char *hash) {
+    psc_model *model = NULL;
+    psc_model_options options = PSC_MODEL_OPTIONS_INIT;
+    options.cache_dir = kept();
+    options.cache_least = 1;
+    if (psc_model_open_with(&model, path, &options, NULL) != PSC_OK) return 1;
+    int bad =
+        strcmp(model->hash, hash) != 0 || strstr(psc_model_weights_text(model), "not kept") != NULL;
+    psc_model_close(&model);
+    return bad;
+}
+
+Test(weights_cache, is_made_by_several_processes_at_once) {
+    enum { CHILDREN = 6 };
+    const char *path = golden_path("sequential_f32", NULL);
+    psc_model *fresh = must_model(path);
+    for (int round = 0; round < 3; round++) {
+        pid_t children[CHILDREN];
+        for (int i = 0; i < CHILDREN; i++)
+            if ((children[i] = fork()) == 0) _exit(open_in_child(path, fresh->hash));
+        for (int i = 0; i < CHILDREN; i++) {
+            int code = -1;
+            cr_assert_eq(waitpid(children[i], &code, 0), children[i]);
+            cr_assert_eq(code, 0, "a process failed");
+        }
+        cr_assert_eq(count_files(PSC_CACHE_SUFFIX), 1);
+        cr_assert_eq(count_files(".partial"), 0);
+        expect_opening(path, "mapped", "after the race");
+        cr_assert_eq(psc_cache_clear(kept(), NULL, NULL), PSC_OK);
+    }
+    psc_model_close(&fresh);
+}
