@@ -54,6 +54,7 @@ static int partition_run_begin(psc_context *context, void *state) {
     if (psc_rows_resolve(context, s->host, "rows", &s->rows_choice, !s->accumulating, &s->rows) ||
         begin_targets(s) || (!s->accumulating && partition_arrays_begin(s)))
         return -1;
+    if (s->accumulating) partition_corpus_clear(s);
     return partition_keep(s);
 }
 

@@ -146,6 +146,8 @@ int partition_summary(partition_state *s);
 
 /* --- partition_corpus.c: accumulated --- */
 int partition_corpus_open(partition_state *s);
+/* Forgets a sequence that was begun. */
+void partition_corpus_clear(partition_state *s);
 void partition_corpus_row(partition_state *s);
 int partition_corpus_sequence(partition_state *s);
 int partition_corpus_report(partition_state *s);

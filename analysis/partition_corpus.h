@@ -1,0 +1,94 @@
+/* What `partition` accumulates over documents: the slots of a change and of a lens.
+ * Private to partition_corpus*.c and partition_verdict.c.
+ * Threads: as a plugin's callbacks.
+ * Ownership: tables live with the instance. */
+#ifndef ANALYSIS_PARTITION_CORPUS_H
+#define ANALYSIS_PARTITION_CORPUS_H
+
+#include "partition_arrays.h"
+
+#include <math.h>
+
+/* Groups of tokens: the rank bins, and the text's own next token. */
+enum { NEXT_GROUP = PARTITION_BINS, GROUPS };
+/* Sums of a gauge and group over cases in which the group has a token: d is its mean dz, e the
+ * error of constant Z, both in the gauge. */
+enum { ABS_D, SUM_D, SUM_DD, SUM_E, SUM_EE, SUM_ED, MOMENTS };
+/* Sums of a change. */
+enum {
+    SUM_MOMENTS = 0,                                 /* [gauges, groups, moments] */
+    SUM_ABS_E = PARTITION_GAUGES * GROUPS * MOMENTS, /* [gauges] */
+    SUM_SIGNED_E = SUM_ABS_E + PARTITION_GAUGES,     /* [gauges] */
+    SUM_HALF_VARIANCE = SUM_SIGNED_E + PARTITION_GAUGES,
+    SUM_ALPHA,
+    SUM_BETA,
+    SUM_R2,
+    SUMS
+};
+/* Classes of the margin p1 - p2 before: below 0.1, 0.3, 0.7, and above. */
+enum { MARGINS = 4 };
+/* Counts of a margin: cases, those in which |e| > PARTITION_FAR by gauge, and the reordered. */
+enum {
+    COUNT_CASES,
+    COUNT_FAR,
+    COUNT_REORDERED = COUNT_FAR + PARTITION_GAUGES,
+    MARGIN_COUNTS = COUNT_REORDERED + 2
+};
+/* beta from -2 to 2, and what is below and above; r2 from 0 to 1. */
+enum { BETA_BINS = 162, R2_BINS = 50 };
+#define BETA_WIDTH 0.025
+#define R2_WIDTH 0.02
+/* Counts of a change. */
+enum {
+    COUNT_MARGINS = 0, /* [margins, margin counts] */
+    COUNT_GROUPS = MARGINS * MARGIN_COUNTS,
+    COUNT_FITS = COUNT_GROUPS + GROUPS,
+    COUNT_BETA,
+    COUNT_R2 = COUNT_BETA + BETA_BINS,
+    COUNTS = COUNT_R2 + R2_BINS
+};
+/* Sums of a lens. */
+enum {
+    LENS_LOG_Z,
+    LENS_LOG_Z2,
+    LENS_GAP,
+    LENS_GAP2,
+    LENS_MARGIN,
+    LENS_TOP,
+    LENS_MASS = LENS_TOP + 2,
+    LENS_SUMS = LENS_MASS + PARTITION_BINS
+};
+
+struct partition_corpus {
+    int sums, counts, lenses, rows; /* handles */
+    double *sum;                    /* [changes, SUMS] of the sequence, then the totals */
+    double *count;                  /* [changes, COUNTS] */
+    double *lens;                   /* [lenses, LENS_SUMS] */
+    double n_rows;
+};
+
+/* Totals of one change, or of several together. */
+typedef struct partition_totals {
+    const double *sum, *count; /* [SUMS], [COUNTS] */
+} partition_totals;
+
+static inline double partition_divide(double sum, double n) {
+    return n > 0.0 ? sum / n : (double)NAN;
+}
+
+/* Cases; the share of them with |e| > PARTITION_FAR, or reordered (what: COUNT_*), of one margin or
+ * of all (margin MARGINS). */
+double partition_cases(partition_totals t, int margin);
+double partition_share(partition_totals t, int what, int margin);
+double partition_mean_abs_dz(partition_totals t, int gauge, int group);
+/* Of d and e over cases; NaN where one of them does not vary. */
+double partition_correlation(partition_totals t, int gauge, int group);
+/* By linear interpolation in the histogram's bin. */
+double partition_quantile(const double *histogram, int n, double low, double width, double q);
+double partition_beta_quantile(partition_totals t, double q);
+double partition_r2_quantile(partition_totals t, double q);
+
+/* --- partition_verdict.c: the table and the words --- */
+int partition_verdict(partition_state *s);
+
+#endif
