@@ -11,8 +11,13 @@
 static const cli_option options[] = {
     CLI_PROMPT_OPTIONS,
     {"n", 1, false, "N", "most tokens to add; without it 64"},
-    {"temperature", 1, false, "T", "0, the default, takes the likeliest token each time"},
-    {"seed", 1, false, "S", "of the draws at a temperature above 0; default 0"},
+    {"temperature", 1, false, "T",
+        "0 takes the likeliest token each time: the default,\n"
+        "but 1 where --top-k, --top-p or --min-p is given"},
+    {"top-k", 1, false, "K", "draw from the K likeliest tokens"},
+    {"top-p", 1, false, "P", "then from the fewest that have together the mass P"},
+    {"min-p", 1, false, "P", "then from those with at least P times the likeliest's\nprobability"},
+    {"seed", 1, false, "S", "of the draws; the same seed draws the same; default 0"},
     CLI_INTERVENTION_OPTIONS,
     CLI_RUN_OPTIONS,
     {0},
@@ -154,18 +159,38 @@ static psc_status generate(const cli_arguments *arguments, generation *g, psc_er
     return status;
 }
 
+/* The sampler's options; 0, or CLI_USAGE after a sentence. */
+static int read_sampler(psc_sampler *sampler, const cli_arguments *arguments) {
+    static const char *const filters[] = {"top-k", "top-p", "min-p"};
+    long long seed = 0, top_k = 0;
+    for (int i = 0; i < 3; i++)
+        if (cli_has(arguments, filters[i])) sampler->temperature = 1;
+    int code = cli_real(&sampler->temperature, arguments, "temperature", 0);
+    if (!code) code = cli_integer(&top_k, arguments, "top-k", 1, INT32_MAX);
+    if (!code) code = cli_real(&sampler->top_p, arguments, "top-p", 0);
+    if (!code) code = cli_real(&sampler->min_p, arguments, "min-p", 0);
+    if (!code) code = cli_integer(&seed, arguments, "seed", 0, INT64_MAX);
+    if (code) return code;
+    if (cli_has(arguments, "top-p") && !(sampler->top_p > 0 && sampler->top_p <= 1))
+        return cli_usage(arguments->verb, "--top-p needs a mass above 0 and up to 1, not '%s'",
+            cli_value(arguments, "top-p"));
+    if (sampler->min_p > 1)
+        return cli_usage(arguments->verb, "--min-p needs a share from 0 to 1, not '%s'",
+            cli_value(arguments, "min-p"));
+    sampler->top_k = (int32_t)top_k;
+    sampler->seed = (uint64_t)seed;
+    return CLI_OK;
+}
+
 static int run_generate(const cli_arguments *arguments) {
     generation g = {.sampler = PSC_SAMPLER_INIT, .n = 64};
-    long long seed = 0;
     psc_error error = {0};
     int code = cli_prompt_check(arguments);
     if (!code) code = cli_session_options(&g.session_options, arguments);
     if (!code) code = cli_interventions_check(arguments);
     if (!code) code = cli_integer(&g.n, arguments, "n", 0, INT32_MAX);
-    if (!code) code = cli_real(&g.sampler.temperature, arguments, "temperature", 0);
-    if (!code) code = cli_integer(&seed, arguments, "seed", 0, INT64_MAX);
+    if (!code) code = read_sampler(&g.sampler, arguments);
     if (code) return code;
-    g.sampler.seed = (uint64_t)seed;
     return generate(arguments, &g, &error) ? cli_fail(&error) : CLI_OK;
 }
 
@@ -174,7 +199,7 @@ const cli_verb cli_verb_generate = {
     .summary = "Continues a text, to the end of the text, of the context, or of N tokens.",
     .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
     .notes = "example:\n  pythiascope generate --text \"Once upon a time\" --n 40 "
-             "--temperature 0.8 --seed 7",
+             "--temperature 0.8 --top-p 0.95 --seed 7",
     .options = options,
     .run = run_generate,
 };

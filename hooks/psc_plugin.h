@@ -252,6 +252,20 @@ typedef struct psc_named_tensor {
     const float *data; /* row-major */
 } psc_named_tensor;
 
+/* --- sampling ---------------------------------------------------------------------------------
+ * How the next token is drawn, in this order: logits are divided by the temperature; the top_k
+ * largest are kept; of them the smallest set whose mass is >= top_p; of it what has at least min_p
+ * times the top token's probability. Ties go to the lower id. */
+typedef struct psc_strategy {
+    uint32_t struct_size;
+    double temperature; /* 0: greedy, whatever else is asked for */
+    int32_t top_k;      /* 0: off; more than there are tokens: all */
+    double top_p;       /* in (0, 1]; 0: off, as 1 is */
+    double min_p;       /* in [0, 1]; 0: off */
+} psc_strategy;
+#define PSC_STRATEGY_INIT                                                                          \
+    { sizeof(psc_strategy), 1.0, 0, 0.0, 0.0 }
+
 typedef struct psc_context psc_context; /* one plugin instance, opaque */
 typedef void (*psc_range_fn)(int64_t begin, int64_t end, int32_t thread, void *payload);
 
@@ -395,6 +409,13 @@ typedef struct psc_host {
      * instance. Null after setting the error. */
     const float *(*read_tensor)(
         psc_context *, const char *path, const char *name, int32_t *n_axes, int64_t shape[8]);
+
+    /* What a strategy keeps of logits [V], as generation does: the ids, ascending, and their
+     * weights exp((z - max z)/T), 0..1, the probabilities but for their sum. Both arrays have V
+     * entries. Returns how many, or -1 where the logits hold NaN or no finite largest or the
+     * strategy is none. May be called inside parallel_for. */
+    int32_t (*keep)(
+        psc_context *, const psc_strategy *, const float *logits, int32_t *ids, double *weights);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

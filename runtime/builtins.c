@@ -5,6 +5,7 @@
 const psc_plugin *psc_builtin_logits(void);
 const psc_plugin *psc_builtin_ln(void);
 const psc_plugin *psc_builtin_lens(void);
+const psc_plugin *psc_builtin_sampling(void);
 const psc_plugin *psc_builtin_mlp(void);
 const psc_plugin *psc_builtin_sweep(void);
 const psc_plugin *psc_builtin_partition(void);
@@ -20,6 +21,7 @@ static const psc_plugin_entry_fn entries[] = {
     psc_builtin_ln,
     psc_builtin_mlp,
     psc_builtin_lens,
+    psc_builtin_sampling,
     psc_builtin_sweep,
     psc_builtin_partition,
     psc_builtin_ablate,

@@ -204,6 +204,7 @@ const psc_host psc_host_table = {
     .load_setting = psc_host_load_setting,
     .load_tensor = psc_host_load_tensor,
     .save_folder = psc_host_save_folder,
+    .keep = psc_host_keep,
     .prepare_variants = psc_host_prepare_variants,
     .variants = psc_host_variants,
     .read_tensor = psc_host_read_tensor,

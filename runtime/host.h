@@ -86,6 +86,10 @@ int psc_host_load_tensor(psc_context *context, const char *folder, const char *n
 int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_settings,
     const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
 
+/* --- strategy.c --- */
+int32_t psc_host_keep(psc_context *context, const psc_strategy *strategy, const float *logits,
+    int32_t *ids, double *weights);
+
 /* --- host_results.c --- */
 /* The context's section with version and options; at the start of a run. */
 psc_status psc_host_begin_results(psc_context *context, psc_error *error);

@@ -225,13 +225,18 @@ PSC_API psc_status psc_session_report(
 
 /* --- sampling -------------------------------------------------------------------------------- */
 
+/* The strategy is psc_strategy's (psc_plugin.h): temperature, top-k, top-p, min-p, in this order.
+ */
 typedef struct psc_sampler {
     uint32_t struct_size;
     double temperature; /* 0: greedy, ties to the lower id */
     uint64_t seed;      /* state; advances with each draw at temperature > 0 */
+    int32_t top_k;      /* 0: off */
+    double top_p;       /* in (0, 1]; 0: off */
+    double min_p;       /* in [0, 1]; 0: off */
 } psc_sampler;
 #define PSC_SAMPLER_INIT                                                                           \
-    { sizeof(psc_sampler), 0.0, 0 }
+    { sizeof(psc_sampler), 0.0, 0, 0, 0.0, 0.0 }
 
 /* Draws an id from logits [d_vocab] of the session's model. */
 PSC_API psc_status psc_session_sample(

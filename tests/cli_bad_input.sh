@@ -54,6 +54,13 @@ expect 2 '--text is given twice' analyze --text a --text b
 expect 2 'unexpected argument b' analyze --text a b
 expect 2 'unexpected argument b' analyze --text a -- b
 expect 2 'unexpected argument b' info "$model" b
+expect 2 '--top-k needs' generate --text a --top-k 0
+expect 2 '--top-k needs' generate --text a --top-k -3
+expect 2 '--top-p needs' generate --text a --top-p 0
+expect 2 '--top-p needs' generate --text a --top-p 1.5
+expect 2 '--top-p needs' generate --text a --top-p nan
+expect 2 '--min-p needs' generate --text a --min-p 1.5
+expect 2 '--min-p needs' generate --text a --min-p -0.1
 expect 2 '--threads needs' analyze --text a --threads x
 expect 2 '--threads needs' analyze --text a --threads 0
 expect 2 '--threads needs' analyze --text a --threads 99999999999999999999

@@ -53,6 +53,15 @@ check 'drawn again' generate again --text 'Once upon a time' --n 60 --temperatur
 check 'a seed repeats' cmp "$work/drawn" "$work/again"
 check 'another seed' generate other --text 'Once upon a time' --n 60 --temperature 2.5 --seed 12
 check 'another seed draws otherwise' sh -c "! cmp -s '$work/drawn' '$work/other'"
+all='--temperature 1.2 --top-k 50 --top-p 0.9 --min-p 0.01 --seed 4'
+# shellcheck disable=SC2086 # a list of options
+check 'drawn from a part' generate part --text 'Once upon a time' --n 40 $all --threads 2
+# shellcheck disable=SC2086
+check 'drawn from a part again' generate again --text 'Once upon a time' --n 40 $all --threads 1 \
+    --isa reference
+check 'other threads and kernels draw the same' cmp "$work/part" "$work/again"
+check 'one token to draw from' generate again --text 'Once upon a time' --n 20 --top-k 1 --seed 9
+check 'is greedy' cmp "$work/greedy" "$work/again"
 if command -v iconv >/dev/null 2>&1; then
     check 'the stream is UTF-8' iconv -f UTF-8 -t UTF-8 -o /dev/null "$work/drawn"
 fi

@@ -30,14 +30,15 @@ static const manner base_manner = {"reference", 1, 0, true, true};
 
 static psc_session *session_of(psc_model *model, const manner *m) {
     static const char *const plugins[][2] = {{"logits", "rows=all,level=layer+head+neuron"},
-        {"ln", "rows=all,target_rows=all"}, {"mlp", "rows=all,target_rows=all,arrays=all"}};
+        {"ln", "rows=all,target_rows=all"}, {"mlp", "rows=all,target_rows=all,arrays=all"},
+        {"lens", "rows=all"}, {"sampling", "rows=all"}};
     psc_error error = {0};
     psc_session *session = must_session(model, m->isa, m->threads, m->chunk);
     if (!m->plugins) return session;
     cr_assert_eq(psc_session_target(session, "#3", &error), PSC_OK, "%s", error.message);
     cr_assert_eq(psc_session_target(session, "top:2", &error), PSC_OK, "%s", error.message);
     cr_assert_eq(psc_session_contrast(session, "#5", "#7", &error), PSC_OK, "%s", error.message);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 5; i++)
         cr_assert_eq(psc_session_plugin(session, plugins[i][0], plugins[i][1], &error), PSC_OK,
             "%s", error.message);
     return session;

@@ -1,0 +1,430 @@
+/* The plugin `sampling`: what each way of drawing the next token keeps, and how far it bends the
+ * model's distribution.
+ *
+ *   p = softmax z over the vocabulary; a strategy keeps a set K and draws from q on it,
+ *   q_i = e_i / sum_K e, e_i = exp((z_i - max z)/T)      (host->keep: generation's own code)
+ *   size |K|;  mass sum_K p;  kl = KL(q || p) = sum_K q (log q - log p)
+ *   of two strategies a, b:  same_set K_a = K_b;  overlap sum min(q_a, q_b);
+ *   agreement sum q_a q_b, the chance that two independent draws are the same token
+ *
+ * Rows are taken from hook_logits as they pass by; sums are f64 chains over ascending ids. */
+#include "common.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GREEDY, TEMPERATURE, TOP_K, TOP_P, MIN_P, COMBINED, STRATEGIES };
+enum { PAIRS = STRATEGIES * STRATEGIES, ROW_FIGURES = 3, PAIR_FIGURES = 3, BINS = 5, SCOPES = 2 };
+enum { SIZE, MASS, KL };
+enum { SAME_SET, OVERLAP, AGREEMENT };
+enum { BLOCK = 8 }; /* rows at a time */
+
+static const char *const row_names[ROW_FIGURES] = {"size", "mass", "kl"};
+static const char *const pair_names[PAIR_FIGURES] = {"same_set", "overlap", "agreement"};
+static const int32_t bin_ends[BINS] = {1, 10, 100, 1000, INT32_MAX};
+
+/* Work of one row. */
+typedef struct row_work {
+    int32_t *ids;    /* [strategies, V] */
+    double *weights; /* [strategies, V]; divided by their sum they are q */
+    double *dense;   /* [strategies, V] q by id, 0 elsewhere */
+    double *full;    /* [V] exp(z - max z) */
+    int32_t kept[STRATEGIES];
+    int failed;
+} row_work;
+
+typedef struct sampling_state {
+    psc_context *context;
+    const psc_host *host;
+    psc_filter choice;
+    psc_strategy strategies[STRATEGIES];
+    char labels[STRATEGIES][48];
+    int corpus;
+    int32_t n_vocab;
+    row_work work[BLOCK];
+    int sums, counts; /* accumulators */
+
+    psc_row_set rows;
+    double *figures;                            /* [row figures, R, strategies] */
+    double *pairs;                              /* [pair figures, R, strategies, strategies] */
+    double *arrays[ROW_FIGURES + PAIR_FIGURES]; /* the same, as results */
+} sampling_state;
+
+static const psc_option_description sampling_options[] = {
+    {"rows", "last", "last, all or A-B (positions); over a corpus always all"},
+    {"temperature", "0.7", "above 0, up to 100"},
+    {"k", "40", "tokens that top-k keeps"},
+    {"p", "0.9", "mass that top-p keeps, above 0 and up to 1"},
+    {"min_p", "0.05", "least share of the likeliest's probability, 0 to 1"},
+    {0},
+};
+
+/* --- options --------------------------------------------------------------------------------- */
+
+static int parse_number(sampling_state *s, const psc_option *option, double low, int with_low,
+    double high, double *out) {
+    char *end = NULL;
+    *out = strtod(option->value, &end);
+    if (end != option->value && !*end && (*out > low || (with_low && *out == low)) && *out <= high)
+        return 0;
+    return s->host->fail(s->context, "%s=%.40s is not a number %s %g and up to %g", option->key,
+        option->value, with_low ? "from" : "above", low, high);
+}
+
+static int parse_options(sampling_state *s, const psc_option *options) {
+    const psc_strategy plain = PSC_STRATEGY_INIT;
+    psc_strategy all = PSC_STRATEGY_INIT;
+    if (psc_rows_parse(s->context, s->host, options[0].key, options[0].value, &s->choice) ||
+        parse_number(s, &options[1], 0.0, 0, 100.0, &all.temperature) ||
+        psc_option_count(
+            s->context, s->host, options[2].key, options[2].value, 1, INT32_MAX - 1, &all.top_k) ||
+        parse_number(s, &options[3], 0.0, 0, 1.0, &all.top_p) ||
+        parse_number(s, &options[4], 0.0, 1, 1.0, &all.min_p))
+        return -1;
+    for (int i = 0; i < STRATEGIES; i++) s->strategies[i] = plain;
+    s->strategies[GREEDY].temperature = 0.0;
+    s->strategies[TEMPERATURE].temperature = all.temperature;
+    s->strategies[TOP_K].top_k = all.top_k;
+    s->strategies[TOP_P].top_p = all.top_p;
+    s->strategies[MIN_P].min_p = all.min_p;
+    s->strategies[COMBINED] = all;
+    static const char *const formats[] = {"temperature %s", "top-k %s", "top-p %s", "min-p %s"};
+    snprintf(s->labels[GREEDY], sizeof *s->labels, "greedy");
+    snprintf(s->labels[COMBINED], sizeof *s->labels, "all together");
+    for (int i = TEMPERATURE; i <= MIN_P; i++)
+        snprintf(s->labels[i], sizeof *s->labels, formats[i - TEMPERATURE], options[i].value);
+    return 0;
+}
+
+static int make_work(sampling_state *s) {
+    const uint64_t v = (uint64_t)s->n_vocab;
+    for (int i = 0; i < BLOCK; i++) {
+        row_work *w = &s->work[i];
+        w->ids = s->host->life_alloc(s->context, STRATEGIES * v * sizeof *w->ids);
+        w->weights = s->host->life_alloc(s->context, STRATEGIES * v * sizeof *w->weights);
+        w->dense = s->host->life_alloc(s->context, STRATEGIES * v * sizeof *w->dense);
+        w->full = s->host->life_alloc(s->context, v * sizeof *w->full);
+        if (!w->ids || !w->weights || !w->dense || !w->full) return -1;
+    }
+    return 0;
+}
+
+static int64_t n_sums(void) {
+    return (int64_t)SCOPES * (ROW_FIGURES * STRATEGIES + PAIR_FIGURES * PAIRS);
+}
+
+static int64_t n_counts(void) {
+    return (int64_t)SCOPES * (1 + STRATEGIES * BINS);
+}
+
+static int sampling_open(psc_context *context, const psc_host *host, const psc_option *options,
+    int32_t n_options, void **state) {
+    (void)n_options;
+    sampling_state *s = host->life_alloc(context, sizeof *s);
+    if (!s) return -1;
+    *state = s;
+    s->context = context;
+    s->host = host;
+    s->n_vocab = host->model(context)->d_vocab;
+    s->corpus = host->accumulating && host->accumulating(context);
+    if (parse_options(s, options) || make_work(s)) return -1;
+    if (!s->corpus) return 0;
+    s->sums = host->accumulator(context, "sums", PSC_ACCUMULATE_SUM, n_sums(), 0);
+    s->counts = host->accumulator(context, "counts", PSC_ACCUMULATE_COUNT, n_counts(), 0);
+    return s->sums < 0 || s->counts < 0 ? -1 : 0;
+}
+
+/* --- one row --------------------------------------------------------------------------------- */
+
+static double chain(const double *x, int64_t n) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) sum += x[i];
+    return sum;
+}
+
+/* Keeps, normalises and spreads out; then size, mass and KL of one strategy. */
+static int row_strategy(const sampling_state *s, row_work *w, const float *z, int which,
+    double full_sum, double out[ROW_FIGURES]) {
+    const psc_strategy *strategy = &s->strategies[which];
+    int32_t *ids = w->ids + (int64_t)which * s->n_vocab;
+    double *q = w->weights + (int64_t)which * s->n_vocab;
+    double *dense = w->dense + (int64_t)which * s->n_vocab;
+    const int32_t n = s->host->keep(s->context, strategy, z, ids, q);
+    w->kept[which] = n < 0 ? 0 : n;
+    if (n < 0) return -1;
+    const double sum = chain(q, n);
+    double logs[2] = {sum, full_sum}, mass = 0.0, gap = 0.0, top = -INFINITY;
+    s->host->log(s->context, 2, logs, logs);
+    for (int32_t i = 0; i < n; i++) top = (double)z[ids[i]] > top ? (double)z[ids[i]] : top;
+    /* log q - log p = d/T - d - log sum + log full_sum, d = z - max z; a greedy draw has d = 0. */
+    const double bend = strategy->temperature > 0.0 ? 1.0 / strategy->temperature - 1.0 : 0.0;
+    for (int32_t i = 0; i < n; i++) {
+        q[i] /= sum;
+        dense[ids[i]] = q[i];
+        mass += w->full[ids[i]];
+        if (q[i] > 0.0) gap += q[i] * (bend * ((double)z[ids[i]] - top));
+    }
+    out[SIZE] = n;
+    out[MASS] = mass / full_sum;
+    out[KL] = gap - logs[0] + logs[1];
+    return 0;
+}
+
+static void row_pair(const sampling_state *s, const row_work *w, int a, int b, double *out[3]) {
+    const int few = w->kept[a] <= w->kept[b] ? a : b, many = few == a ? b : a;
+    const int32_t *ids = w->ids + (int64_t)few * s->n_vocab;
+    const int32_t *others = w->ids + (int64_t)many * s->n_vocab;
+    const double *q = w->weights + (int64_t)few * s->n_vocab;
+    const double *dense = w->dense + (int64_t)many * s->n_vocab;
+    const int32_t n = w->kept[few];
+    double overlap = 0.0, agreement = 0.0;
+    for (int32_t i = 0; i < n; i++) {
+        const double other = dense[ids[i]];
+        overlap += q[i] < other ? q[i] : other;
+        agreement += q[i] * other;
+    }
+    const int same = n == w->kept[many] && memcmp(ids, others, (size_t)n * sizeof *ids) == 0;
+    const double values[PAIR_FIGURES] = {same, overlap, agreement};
+    for (int f = 0; f < PAIR_FIGURES; f++)
+        out[f][a * STRATEGIES + b] = out[f][b * STRATEGIES + a] = values[f];
+}
+
+static void clear_dense(const sampling_state *s, const row_work *w) {
+    for (int which = 0; which < STRATEGIES; which++) {
+        const int64_t at = (int64_t)which * s->n_vocab;
+        for (int32_t i = 0; i < w->kept[which]; i++) w->dense[at + w->ids[at + i]] = 0.0;
+    }
+}
+
+static int one_row(const sampling_state *s, row_work *w, const float *z, int64_t slot) {
+    const psc_strategy plain = PSC_STRATEGY_INIT;
+    const int64_t n_rows = s->rows.n;
+    double *pairs[PAIR_FIGURES];
+    int failed = s->host->keep(s->context, &plain, z, w->ids, w->full) < 0;
+    const double full_sum = failed ? 0.0 : chain(w->full, s->n_vocab);
+    for (int which = 0; which < STRATEGIES; which++) {
+        double out[ROW_FIGURES] = {0};
+        w->kept[which] = 0;
+        if (!failed) failed = row_strategy(s, w, z, which, full_sum, out) != 0;
+        for (int f = 0; f < ROW_FIGURES; f++)
+            s->figures[(f * n_rows + slot) * STRATEGIES + which] = out[f];
+    }
+    for (int f = 0; f < PAIR_FIGURES; f++) pairs[f] = s->pairs + (f * n_rows + slot) * PAIRS;
+    for (int a = 0; a < STRATEGIES && !failed; a++)
+        for (int b = a; b < STRATEGIES; b++) row_pair(s, w, a, b, pairs);
+    clear_dense(s, w);
+    return failed;
+}
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+typedef struct block {
+    sampling_state *s;
+    const psc_event *event;
+    int32_t first;
+} block;
+
+static void block_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const block *b = payload;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t r = b->first + i;
+        const int32_t slot = b->s->rows.slot[b->event->rows[r].index];
+        const float *z = b->event->tensor.data + r * b->event->tensor.stride[0];
+        row_work *work = &b->s->work[i];
+        work->failed = slot >= 0 && one_row(b->s, work, z, slot);
+    }
+}
+
+static int on_logits(const psc_event *event, void *payload) {
+    sampling_state *s = payload;
+    for (int32_t first = 0; first < event->n_rows; first += BLOCK) {
+        block b = {s, event, first};
+        const int32_t n = event->n_rows - first < BLOCK ? event->n_rows - first : BLOCK;
+        s->host->parallel_for(s->context, n, block_rows, &b);
+        for (int32_t i = 0; i < n; i++)
+            if (s->work[i].failed)
+                return s->host->fail(s->context,
+                    "the logits at position %d hold NaN or infinities; nothing can be drawn",
+                    event->rows[first + i].position);
+    }
+    return 0;
+}
+
+static int make_arrays(sampling_state *s, const char *first_axis) {
+    const char *const axes[] = {first_axis, "strategies", "others"};
+    const char *labels[STRATEGIES];
+    for (int i = 0; i < STRATEGIES; i++) labels[i] = s->labels[i];
+    if (s->host->axis_labels(s->context, "strategies", STRATEGIES, labels) ||
+        s->host->axis_labels(s->context, "others", STRATEGIES, labels))
+        return -1;
+    for (int f = 0; f < ROW_FIGURES + PAIR_FIGURES; f++) {
+        const int pair = f >= ROW_FIGURES;
+        const char *name = pair ? pair_names[f - ROW_FIGURES] : row_names[f];
+        s->arrays[f] = s->host->array(s->context, name, PSC_F64, 2 + pair, axes);
+        if (!s->arrays[f]) return -1;
+    }
+    return 0;
+}
+
+static int sampling_run_begin(psc_context *context, void *state) {
+    sampling_state *s = state;
+    const psc_host *host = s->host;
+    const psc_filter all = PSC_FILTER_INIT;
+    if (psc_rows_resolve(context, host, "rows", s->corpus ? &all : &s->choice, 0, &s->rows))
+        return -1;
+    const uint64_t rows = (uint64_t)s->rows.n;
+    const uint64_t width = ROW_FIGURES * STRATEGIES + PAIR_FIGURES * PAIRS;
+    s->figures = host->run_alloc(context, rows * width * sizeof(double) + 8);
+    if (!s->figures) return -1;
+    s->pairs = s->figures + rows * ROW_FIGURES * STRATEGIES;
+    return host->observe(context, PSC_HOOK_LOGITS, &s->rows.filter, on_logits, s);
+}
+
+/* --- over a corpus --------------------------------------------------------------------------- */
+
+static void add_row(const sampling_state *s, int64_t row, int scope, double *sums, double *counts) {
+    const int64_t rows = s->rows.n;
+    double *out = sums + (int64_t)scope * (ROW_FIGURES * STRATEGIES + PAIR_FIGURES * PAIRS);
+    double *seen = counts + (int64_t)scope * (1 + STRATEGIES * BINS);
+    for (int f = 0; f < ROW_FIGURES; f++)
+        for (int i = 0; i < STRATEGIES; i++)
+            *out++ += s->figures[(f * rows + row) * STRATEGIES + i];
+    for (int f = 0; f < PAIR_FIGURES; f++)
+        for (int i = 0; i < PAIRS; i++) *out++ += s->pairs[(f * rows + row) * PAIRS + i];
+    seen[0] += 1.0;
+    for (int i = 0; i < STRATEGIES; i++) {
+        int bin = 0;
+        while (s->figures[row * STRATEGIES + i] > bin_ends[bin]) bin++;
+        seen[1 + i * BINS + bin] += 1.0;
+    }
+}
+
+static int add_sequences(sampling_state *s) {
+    const psc_host *host = s->host;
+    const uint64_t bytes = (uint64_t)(n_sums() + n_counts()) * sizeof(double);
+    double *sums = host->run_alloc(s->context, bytes);
+    if (!sums) return -1;
+    double *counts = sums + n_sums();
+    int32_t n_all = 0;
+    const psc_row *rows = host->rows(s->context, &n_all);
+    for (int32_t r = 0; r < s->rows.n; r++) {
+        const psc_row *row = &rows[s->rows.index[r]];
+        add_row(s, r, 0, sums, counts);
+        if (row->position > 0) add_row(s, r, 1, sums, counts);
+        if (r + 1 < s->rows.n && rows[s->rows.index[r + 1]].sequence == row->sequence) continue;
+        if (host->accumulate(s->context, s->sums, 0, n_sums(), sums) ||
+            host->accumulate(s->context, s->counts, 0, n_counts(), counts))
+            return -1;
+        memset(sums, 0, (size_t)bytes);
+    }
+    return 0;
+}
+
+static int sampling_run_end(psc_context *context, void *state, int status) {
+    sampling_state *s = state;
+    (void)context;
+    return status || !s->corpus ? 0 : add_sequences(s);
+}
+
+/* --- report ---------------------------------------------------------------------------------- */
+
+/* The table of one row, or of one scope's means. */
+static int table(sampling_state *s, int64_t row) {
+    char line[200];
+    snprintf(line, sizeof line, "%-18s %10s %8s %8s  %s", "strategy", "kept", "mass", "KL",
+        "overlap with all together");
+    if (s->host->summary_text(s->context, line)) return -1;
+    for (int i = 0; i < STRATEGIES; i++) {
+        const int64_t at = row * STRATEGIES + i;
+        snprintf(line, sizeof line, "%-18s %10.*f %8.4f %8.4f  %.4f", s->labels[i],
+            s->corpus ? 1 : 0, s->arrays[SIZE][at], s->arrays[MASS][at], s->arrays[KL][at],
+            s->arrays[ROW_FIGURES + OVERLAP][at * STRATEGIES + COMBINED]);
+        if (s->host->summary_text(s->context, line)) return -1;
+    }
+    return s->host->summary_text(s->context,
+        "mass: of the model's distribution p on what is kept; KL(q || p) in nats, q what is drawn "
+        "from; overlap: sum of min(q, q').");
+}
+
+static int report_run(sampling_state *s) {
+    int32_t n_all = 0;
+    const psc_row *rows = s->host->rows(s->context, &n_all);
+    char line[96];
+    if (psc_rows_axis(s->context, s->host, "rows", &s->rows) || make_arrays(s, "rows")) return -1;
+    for (int f = 0; f < ROW_FIGURES; f++)
+        memcpy(s->arrays[f], s->figures + (int64_t)f * s->rows.n * STRATEGIES,
+            (size_t)s->rows.n * STRATEGIES * sizeof(double));
+    for (int f = 0; f < PAIR_FIGURES; f++)
+        memcpy(s->arrays[ROW_FIGURES + f], s->pairs + (int64_t)f * s->rows.n * PAIRS,
+            (size_t)s->rows.n * PAIRS * sizeof(double));
+    if (s->rows.n == 0) return 0;
+    snprintf(line, sizeof line, "At position %d:", rows[s->rows.index[s->rows.n - 1]].position);
+    return s->host->summary_text(s->context, line) ? -1 : table(s, s->rows.n - 1);
+}
+
+static void fill_means(sampling_state *s, const double *sums, const double *counts, double *bins) {
+    for (int scope = 0; scope < SCOPES; scope++) {
+        const double *seen = counts + (int64_t)scope * (1 + STRATEGIES * BINS);
+        for (int f = 0; f < ROW_FIGURES; f++)
+            for (int i = 0; i < STRATEGIES; i++)
+                s->arrays[f][scope * STRATEGIES + i] = *sums++ / seen[0];
+        for (int f = 0; f < PAIR_FIGURES; f++)
+            for (int i = 0; i < PAIRS; i++)
+                s->arrays[ROW_FIGURES + f][scope * PAIRS + i] = *sums++ / seen[0];
+        for (int i = 0; i < STRATEGIES * BINS; i++)
+            bins[scope * STRATEGIES * BINS + i] = seen[1 + i] / seen[0];
+    }
+}
+
+static int report_corpus(sampling_state *s) {
+    static const char *const scopes[] = {"all", "without_position_0"};
+    static const char *const bins[] = {"1", "2-10", "11-100", "101-1000", "beyond"};
+    static const char *const axes[] = {"scopes", "strategies", "bins"};
+    const psc_host *host = s->host;
+    double *sums = host->life_alloc(s->context, (uint64_t)(n_sums() + n_counts()) * sizeof(double));
+    if (!sums) return -1;
+    double *counts = sums + n_sums();
+    if (host->accumulated(s->context, s->sums, 0, n_sums(), sums) ||
+        host->accumulated(s->context, s->counts, 0, n_counts(), counts) ||
+        host->axis_labels(s->context, "scopes", SCOPES, scopes) ||
+        host->axis_labels(s->context, "bins", BINS, bins) || make_arrays(s, "scopes"))
+        return -1;
+    double *shares = host->array(s->context, "size_bins", PSC_F64, 3, axes);
+    if (!shares) return -1;
+    fill_means(s, sums, counts, shares);
+    const double rows = counts[0], inner = counts[1 + STRATEGIES * BINS];
+    char line[128];
+    snprintf(line, sizeof line,
+        "Means over %.0f rows, without the position 0 of each document's windows:", inner);
+    if (host->value_number(s->context, "rows_seen", rows) ||
+        host->value_number(s->context, "rows_without_position_0", inner) ||
+        host->summary_text(s->context, line))
+        return -1;
+    return table(s, 1);
+}
+
+static int sampling_report(psc_context *context, void *state) {
+    sampling_state *s = state;
+    if (s->host->value_text(context, "kl_direction", "KL(q || p), p the full softmax")) return -1;
+    return s->corpus ? report_corpus(s) : report_run(s);
+}
+
+const psc_plugin *psc_builtin_sampling(void) {
+    static const psc_plugin plugin = {
+        .abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof(psc_plugin),
+        .name = "sampling",
+        .version = PSC_VERSION,
+        .summary = "what greedy, temperature, top-k, top-p and min-p keep of each distribution",
+        .options = sampling_options,
+        .open = sampling_open,
+        .run_begin = sampling_run_begin,
+        .run_end = sampling_run_end,
+        .report = sampling_report,
+        .points = "hook_logits",
+    };
+    return &plugin;
+}
