@@ -1,0 +1,21 @@
+#!/bin/sh
+# Installs what the bench compares with into a Python environment of its own, by default
+# build/rivals. usage: bench/install_rivals.sh [FOLDER]
+# Needs python3 (3.11 or later) with venv, cmake and a C++ compiler: llama.cpp is compiled here, for
+# this machine, which takes some minutes. JOBS=N compiles with N jobs, PYTHON names the interpreter.
+set -eu
+cd "$(dirname "$0")/.."
+folder=${1:-build/rivals}
+"${PYTHON:-python3}" -m venv "$folder"
+# As good as its own build makes it: this machine's instructions, OpenMP, its matrix kernels.
+CMAKE_ARGS="-DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DGGML_OPENMP=ON -DGGML_LLAMAFILE=ON -DLLAVA_BUILD=OFF"
+export CMAKE_ARGS CMAKE_BUILD_PARALLEL_LEVEL="${JOBS:-1}"
+"$folder/bin/pip" install --no-binary llama-cpp-python -r bench/rivals/requirements.txt
+"$folder/bin/python" - <<'END'
+import llama_cpp
+info = llama_cpp.llama_print_system_info().decode()
+print(info)
+if llama_cpp.llama_print_system_info and "OPENMP = 1" not in info:
+    raise SystemExit("llama.cpp was compiled without OpenMP")
+END
+echo "rivals are in $folder"

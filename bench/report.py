@@ -1,0 +1,302 @@
+"""Tables, JSON and plot of a bench run (bench/run.py). Every figure is a median with its quartiles."""
+import json
+import math
+
+MARKER = "<!-- What follows is written by bench/run.sh. -->"
+MINE, LLAMA, TORCH, LENS = "pythiascope", "llama.cpp", "PyTorch f32", "TransformerLens"
+CONTEXT = 128
+
+# What we aim at. Prefill: of 512 tokens on these shapes.
+PREFILL_SHAPES = ("160m", "410m")
+PREFILL = {"pass": 0.75, "matmuls": 0.85, LLAMA: 1.5, TORCH: 1.2}
+LLAMA_SHARE, MY_SHARE = 0.53, 0.80  # or this share of the peak, where llama.cpp is beyond that
+DECODE = {"limit": 0.90, LLAMA: 1.25, TORCH: 2.5}
+SHARES = {"one": {"70m": 1.05, "160m": 1.03, "410m": 1.03},
+          "ten": {"70m": 1.15, "160m": 1.10, "410m": 1.10},
+          "next": {"70m": 1.6, "160m": 1.6, "410m": 1.6},
+          "empty": {"70m": 1.1, "160m": 1.1, "410m": 1.1}}
+CASES = {"one": "one target", "ten": "ten targets", "next": "next token at each position",
+         "empty": "no decomposition, an empty callback at every point"}
+LENS_CASES = {"heads": "one target, heads only: `logit_attrs(stack_head_results)`",
+              "projected": "one target: `get_full_resid_decomposition(project_output_onto)`",
+              "neurons": "one target: and `logit_attrs(stack_neuron_results)`"}
+
+
+def quartiles(values):
+    """(lower quartile, median, upper quartile), by linear interpolation."""
+    values = sorted(v for v in values if not math.isnan(v))
+
+    def at(q):
+        if not values:
+            return math.nan
+        position = q * (len(values) - 1)
+        low = int(position)
+        high = min(low + 1, len(values) - 1)
+        return values[low] + (position - low) * (values[high] - values[low])
+    return at(0.25), at(0.5), at(0.75)
+
+
+def spread(values, digits=2):
+    low, middle, high = quartiles(values)
+    if math.isnan(middle):
+        return ""
+    return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def mark(met):
+    return "" if met is None else (" met" if met else " **short**")
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+# --- speed ---------------------------------------------------------------------------------------
+
+def tokens(task):
+    return 1 if task == "decode" else int(task.split()[1])
+
+
+class Task:
+    """One task of one section: all its groups' rounds."""
+
+    def __init__(self, section, task):
+        self.groups = [g["tasks"][task] for g in section["groups"] if task in g["tasks"]]
+        self.n = tokens(task)
+        self.work = self.groups[0]["work"]
+
+    def rounds(self, *names):
+        return [r for g in self.groups for r in g["rounds"] if all(n in r for n in names)]
+
+    def rates(self, name):
+        return [self.n / r[name]["seconds"] for r in self.rounds(name)]
+
+    def shares(self, name):
+        return [self.work / r[name]["seconds"] / r[name]["limit"] for r in self.rounds(name)]
+
+    def ratios(self, name):
+        return [r[name]["seconds"] / r[MINE]["seconds"] for r in self.rounds(name, MINE)]
+
+    def limits(self):
+        return [t["limit"] for r in self.rounds() for t in r.values()]
+
+
+def names_of(sections):
+    found = []
+    for s in sections.values():
+        for g in s["groups"]:
+            found += [n for n in g["contenders"] if n != MINE and n not in found]
+    return found
+
+
+def speed_bound(task, shape, dtype, t, name):
+    """Whether the ratio to a rival meets what we aim at; None where nothing is said."""
+    if dtype == "bf16" or not t.rounds(name):
+        return None
+    ratio = quartiles(t.ratios(name))[1]
+    if task == "decode":
+        return ratio >= DECODE[name] if name in DECODE else None
+    if task != "prefill 512" or shape not in PREFILL_SHAPES or name not in PREFILL:
+        return None
+    if name == LLAMA and quartiles(t.shares(LLAMA))[1] > LLAMA_SHARE:
+        return ratio >= PREFILL[LLAMA] or quartiles(t.shares(MINE))[1] >= MY_SHARE
+    return ratio >= PREFILL[name]
+
+
+def limit_bound(task, shape, dtype, share):
+    if dtype == "bf16":
+        return None
+    if task == "decode":
+        return share >= DECODE["limit"]
+    return share >= PREFILL["pass"] if task == "prefill 512" and shape in PREFILL_SHAPES else None
+
+
+def speed_table(sections, task):
+    rivals = names_of(sections)
+    limit = "GB/s that can be read" if task == "decode" else "GFLOP/s at most"
+    head = ["model", "weights", limit, "pythiascope, tokens/s", "of the limit"]
+    head += ["matmuls alone"] if task == "prefill 512" else []
+    for name in rivals:
+        head += [f"{name}, tokens/s", "times as fast"]
+    rows = []
+    for key, section in sections.items():
+        _, shape, dtype = key.split("/")
+        t = Task(section, task)
+        share = quartiles(t.shares(MINE))[1]
+        row = [shape, dtype, spread([x * 1e-9 for x in t.limits()], 0), spread(t.rates(MINE), 1),
+               spread(t.shares(MINE)) + mark(limit_bound(task, shape, dtype, share))]
+        if task == "prefill 512":
+            matmuls = (section.get("matmuls") or {}).get("512")
+            aimed = shape in PREFILL_SHAPES and dtype != "bf16"
+            row.append("" if matmuls is None else
+                       f"{matmuls:.2f}" + mark(matmuls >= PREFILL["matmuls"] if aimed else None))
+        for name in rivals:
+            row += [spread(t.rates(name), 1), spread(t.ratios(name)) +
+                    mark(speed_bound(task, shape, dtype, t, name))]
+        rows.append(row)
+    return table(head, rows)
+
+
+# --- the decomposition ---------------------------------------------------------------------------
+
+def share_ratios(section, name, case):
+    """Each case by the plain pass just before it."""
+    return [r[name][case]["seconds"] / r[name][case]["plain"]
+            for r in section["rounds"] if case in r.get(name, {})]
+
+
+def share_times(section, name, case, which="seconds"):
+    return [1e3 * r[name][case][which] for r in section["rounds"] if case in r.get(name, {})]
+
+
+def shares_table(sections):
+    rows = []
+    for key, section in sections.items():
+        shape = key.split("/")[1]
+        for case, title in CASES.items():
+            ratios = share_ratios(section, MINE, case)
+            if not ratios:
+                continue
+            bound = SHARES[case].get(shape)
+            met = None if bound is None else quartiles(ratios)[1] <= bound
+            rows.append([shape, title, spread(share_times(section, MINE, case, "plain"), 1),
+                         spread(share_times(section, MINE, case), 1),
+                         spread(ratios, 3) + mark(met), "" if bound is None else f"{bound}",
+                         spread(share_times(section, TORCH, case), 0),
+                         spread(share_ratios(section, TORCH, case))])
+    head = ["model", "what", "plain pass, ms", "with it, ms", "ratio", "aim", "PyTorch adjoint, ms",
+            "its ratio"]
+    return table(head, rows)
+
+
+def lens_table(sections):
+    rows = []
+    for key, section in sections.items():
+        for case, title in LENS_CASES.items():
+            times = share_times(section, LENS, case)
+            if not times:
+                continue
+            mine = quartiles(share_times(section, MINE, "one"))[1]
+            rows.append([key.split("/")[1], title,
+                         spread(share_times(section, LENS, case, "plain"), 0), spread(times, 0),
+                         spread(share_ratios(section, LENS, case), 1),
+                         f"{quartiles(times)[1] / mine:.0f}"])
+    return table(["model", "what", "plain pass, ms", "with it, ms", "ratio",
+                  "times pythiascope's one target"], rows)
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+def agreement_table(sections):
+    rows = []
+    for key, section in sections.items():
+        _, shape, dtype = key.split("/")
+        for group in section["groups"]:
+            for name, found in group["agreement"].items():
+                if name != MINE:
+                    rows.append([shape, dtype, name, "yes" if found["same_top"] else "**no**",
+                                 f"{found['common_of_five']} of 5",
+                                 f"{found['largest_difference']:.2g}"])
+    return table(["model", "weights", "contender", "same highest logit", "of the five highest",
+                  "largest difference"], rows)
+
+
+def versions(results):
+    found = []
+    for section in results["sections"].values():
+        for about in [section] if "rounds" in section else section["groups"]:
+            found += [text for text in about["contenders"].values() if text not in found]
+    return "\n".join(f"- {text}" for text in found)
+
+
+def text(results):
+    speeds = {k: v for k, v in results["sections"].items() if k.startswith("speed/")}
+    shares = {k: v for k, v in results["sections"].items() if k.startswith("shares/")}
+    m = results["machine"]
+    out = ["## The run", f"{m['date']}, revision {m['revision']}. " + ", ".join(
+        f"{key} {m[key]}" for key in m if key not in ("date", "revision")) + "."]
+    for task in ("prefill 512", "prefill 128", "decode"):
+        if speeds:
+            title = f"Decoding after {CONTEXT} tokens" if task == "decode" else \
+                f"Prefill of {tokens(task)} tokens"
+            out += [f"### {title}", speed_table(speeds, task)]
+    if shares:
+        out += [f"### The decomposition over all {CONTEXT} positions (f16 weights)",
+                shares_table(shares), "### TransformerLens (f32 weights)", lens_table(shares)]
+    if speeds:
+        out += ["### The same model?", agreement_table(speeds)]
+    out += ["### Versions", versions(results)]
+    return "\n\n".join(out) + "\n"
+
+
+def compact(results):
+    def short(x):
+        if isinstance(x, float):
+            return float(f"{x:.5g}")
+        if isinstance(x, dict):
+            return {k: short(v) for k, v in x.items()}
+        return [short(v) for v in x] if isinstance(x, list) else x
+    return json.dumps(short(results), separators=(",", ":")) + "\n"
+
+
+def bars(axis, groups, series, title, line=None, log=False):
+    """groups: labels; series: {name: (medians, lower, upper)}."""
+    width = 0.8 / max(1, len(series))
+    for i, (name, (middle, low, high)) in enumerate(series.items()):
+        at = [g + (i - (len(series) - 1) / 2) * width for g in range(len(groups))]
+        error = [[m - l for m, l in zip(middle, low)], [h - m for m, h in zip(middle, high)]]
+        axis.bar(at, middle, width, label=name, yerr=error, error_kw={"lw": 0.8})
+    if line:
+        axis.axhline(line, color="0.4", lw=0.8, ls="--")
+    axis.set_xticks(range(len(groups)), groups)
+    axis.set_title(title, fontsize=9)
+    if log:
+        axis.set_yscale("log")
+    axis.tick_params(labelsize=8)
+    axis.legend(fontsize=7, frameon=False)
+
+
+def series_of(sections, names, value):
+    """{name: (medians, lower, upper)} over sections; a missing one is 0."""
+    found = {}
+    for name in names:
+        triples = [quartiles(value(section, name)) for section in sections]
+        triples = [(0.0, 0.0, 0.0) if math.isnan(t[1]) else t for t in triples]
+        if any(t[1] for t in triples):
+            found[name] = tuple([t[i] for t in triples] for i in (1, 0, 2))
+    return found
+
+
+def plot(results, path):
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    speeds = {k: v for k, v in results["sections"].items()
+              if k.startswith("speed/") and k.endswith(("f16", "f32")) and "bf16" not in k}
+    shares = {k: v for k, v in results["sections"].items() if k.startswith("shares/")}
+    labels = [" ".join(k.split("/")[1:]) for k in speeds]
+    figure, axes = pyplot.subplots(3, 1, figsize=(7.5, 8.5), layout="constrained")
+    for axis, task, title in ((axes[0], "prefill 512", "prefill of 512 tokens, share of the "
+                               "peak of fused multiply-adds"),
+                              (axes[1], "decode", "decoding, share of the read bandwidth")):
+        bars(axis, labels, series_of(speeds.values(), (MINE, LLAMA, TORCH),
+                                     lambda s, n, t=task: Task(s, t).shares(n)), title, 1.0)
+    cases = {"pythiascope, one target": (MINE, "one"), "pythiascope, ten": (MINE, "ten"),
+             "pythiascope, next": (MINE, "next"), "adjoint in PyTorch, one": (TORCH, "one"),
+             "TransformerLens, heads": (LENS, "heads"),
+             "TransformerLens, projected": (LENS, "projected"),
+             "TransformerLens, neurons": (LENS, "neurons")}
+    bars(axes[2], [k.split("/")[1] for k in shares],
+         series_of(shares.values(), cases, lambda s, n: share_ratios(s, *cases[n])),
+         "decomposition of 128 positions: time by the plain pass's", 1.0, log=True)
+    figure.savefig(path, dpi=90)
+
+
+def write_docs(results, folder):
+    page = folder / "benchmarks.md"
+    introduction = page.read_text().split(MARKER)[0]
+    picture = "\n![shares of the machine's limits, and overheads](benchmarks.png)\n\n"
+    page.write_text(introduction + MARKER + "\n\n" + text(results) + picture.rstrip("\n") + "\n")
+    (folder / "benchmarks.json").write_text(compact(results))
+    plot(results, folder / "benchmarks.png")

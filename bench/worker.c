@@ -1,0 +1,237 @@
+/* Pythiascope as a contender of bench/run.py: a process that opens one model, then answers one
+ * question a line with one line, so that contenders can take turns.
+ *
+ *   worker MODEL_FOLDER [THREADS]
+ *
+ *   prefill N          seconds of a pass over N tokens that ends in the last row's logits
+ *   decode C N         seconds a token of N passes over one token each, after C
+ *   rows N CASE        seconds of a pass over N tokens with all rows' logits; CASE: plain, one, ten,
+ *                      next (decompositions into heads and neurons), empty (observers everywhere)
+ *   peak, bandwidth    fused multiply-adds as operations a second; bytes read a second
+ *   logits N           the last row's five highest logits after N tokens: id value ...
+ *   about              a line of text
+ *
+ * Sessions are opened when first needed; the driver's first round warms up. */
+#include "bench.h"
+#include "limits.h"
+#include "session.h"
+
+#include <string.h>
+
+#define READ_BYTES ((size_t)192 << 20) /* larger than a last-level cache */
+#define READ_PIECE ((size_t)1 << 19)
+#define SPIN_TASKS 32
+#define SPIN_ROUNDS 20000
+#define CONTEXT 1024
+#define MAX_WORDS 4
+
+typedef struct rows_case {
+    const char *name;
+    int n_targets;
+    const char *targets[10];
+    psc_session *session;
+} rows_case;
+
+typedef struct worker {
+    psc_model *model;
+    const psc_model_info *info;
+    int threads;
+    psc_session *session; /* prefill, decode, limits */
+    psc_token tokens[CONTEXT];
+    float *pool; /* [READ_BYTES] made when first needed */
+    double spin_flops;
+    volatile float sink;
+    rows_case cases[5];
+} worker;
+
+static int ignore(const psc_event *event, void *payload) {
+    (void)event, (void)payload;
+    return 0;
+}
+
+static psc_session *open_session(const worker *w) {
+    psc_error error;
+    psc_session *session = NULL;
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.threads = w->threads;
+    options.capacity = w->info->n_ctx < CONTEXT ? w->info->n_ctx : CONTEXT;
+    bench_check(psc_session_open(&session, w->model, &options, &error), &error);
+    return session;
+}
+
+static double time_run(psc_session *session, const psc_token *tokens, int n, int no_logits) {
+    psc_error error;
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    const psc_input input = {0, n, tokens};
+    options.no_logits = no_logits;
+    const double start = bench_now();
+    bench_check(psc_session_run(session, &input, 1, &options, &error), &error);
+    return bench_now() - start;
+}
+
+static double time_prefill(const worker *w, int n) {
+    psc_session_truncate(w->session, 0, 0);
+    return time_run(w->session, w->tokens, n, 0);
+}
+
+static double time_decode(const worker *w, int prompt, int steps) {
+    double seconds = 0.0;
+    if (psc_session_length(w->session, 0) < prompt) time_prefill(w, prompt);
+    psc_session_truncate(w->session, 0, prompt);
+    for (int i = 0; i < steps; i++)
+        seconds += time_run(w->session, w->tokens + prompt + i, 1, 0);
+    return seconds / steps;
+}
+
+/* --- all rows -------------------------------------------------------------------------------- */
+
+/* The logits of all rows are observed in every case: the plain pass computes them too. */
+static void open_case(const worker *w, rows_case *c) {
+    psc_error error;
+    c->session = open_session(w);
+    const int all = strcmp(c->name, "empty") == 0;
+    for (int p = all ? 0 : PSC_HOOK_LOGITS; p <= PSC_HOOK_LOGITS; p++)
+        if (p != PSC_HOOK_RESID_MID || !w->info->parallel_residual)
+            bench_check(psc_session_observe(c->session, p, NULL, ignore, c, &error), &error);
+    for (int t = 0; t < c->n_targets; t++)
+        bench_check(psc_session_target(c->session, c->targets[t], &error), &error);
+    if (c->n_targets > 0)
+        bench_check(
+            psc_session_plugin(c->session, "logits", "level=neuron,rows=all", &error), &error);
+}
+
+static double time_rows(worker *w, int n, const char *name) {
+    for (size_t i = 0; i < sizeof w->cases / sizeof *w->cases; i++) {
+        rows_case *c = &w->cases[i];
+        if (strcmp(c->name, name) != 0) continue;
+        if (!c->session) open_case(w, c);
+        psc_session_truncate(c->session, 0, 0);
+        return time_run(c->session, w->tokens, n, 1);
+    }
+    fprintf(stderr, "worker: there is no case '%s'\n", name);
+    exit(1);
+}
+
+/* --- the machine's limits, by the session's threads ------------------------------------------ */
+
+static void spin_task(int64_t task, int thread, void *payload) {
+    (void)task, (void)thread;
+    worker *w = payload;
+    float out = 0.0f;
+    w->spin_flops = (double)psc_spin_fma(&out, w->session->kernels->isa, SPIN_ROUNDS);
+}
+
+static void read_task(int64_t task, int thread, void *payload) {
+    (void)thread;
+    worker *w = payload;
+    const size_t half = READ_PIECE / sizeof *w->pool / 2;
+    const float *from = w->pool + (size_t)task * 2 * half;
+    float sum = 0.0f;
+    w->session->kernels->dot(&sum, from, from + half, half);
+    if (sum < 0.0f) w->sink = sum;
+}
+
+typedef struct limit_job {
+    worker *w;
+    int read;
+    double rate;
+} limit_job;
+
+/* Inside the team's region, as a pass is. */
+static void limit_body(void *payload) {
+    limit_job *job = payload;
+    const int64_t tasks = job->read ? (int64_t)(READ_BYTES / READ_PIECE) : SPIN_TASKS;
+    const double start = bench_now();
+    psc_team_tasks(job->w->session->team, tasks, job->read ? read_task : spin_task, job->w);
+    const double seconds = bench_now() - start;
+    job->rate = (job->read ? (double)READ_BYTES : job->w->spin_flops * SPIN_TASKS) / seconds;
+}
+
+static double limit(worker *w, int read) {
+    limit_job job = {w, read, 0.0};
+    if (read && !w->pool) {
+        w->pool = malloc(READ_BYTES);
+        if (!w->pool) exit(1);
+        for (size_t i = 0; i < READ_BYTES / sizeof *w->pool; i++) w->pool[i] = (float)(i % 97);
+    }
+    psc_team_run(w->session->team, limit_body, &job);
+    return job.rate;
+}
+
+/* --- questions ------------------------------------------------------------------------------- */
+
+static void print_logits(const worker *w, int n) {
+    time_prefill(w, n);
+    const float *z = psc_session_logits(w->session, n - 1);
+    int32_t best[5];
+    for (int k = 0; k < 5; k++) {
+        best[k] = -1;
+        for (int32_t v = 0; v < w->info->d_vocab; v++) {
+            int taken = 0;
+            for (int j = 0; j < k; j++) taken |= best[j] == v;
+            if (!taken && (best[k] < 0 || z[v] > z[best[k]])) best[k] = v;
+        }
+        printf("%d %.6f ", (int)best[k], (double)z[best[k]]);
+    }
+    printf("\n");
+}
+
+static int answer(worker *w, int n_words, char **words) {
+    const int a = n_words > 1 ? atoi(words[1]) : 0, b = n_words > 2 ? atoi(words[2]) : 0;
+    if (strcmp(words[0], "quit") == 0) return 0;
+    if (a < 0 || b < 0 || a + b > CONTEXT) exit(1);
+    if (strcmp(words[0], "prefill") == 0)
+        printf("%.9f\n", time_prefill(w, a));
+    else if (strcmp(words[0], "decode") == 0)
+        printf("%.9f\n", time_decode(w, a, b));
+    else if (strcmp(words[0], "rows") == 0 && n_words > 2)
+        printf("%.9f\n", time_rows(w, a, words[2]));
+    else if (strcmp(words[0], "peak") == 0)
+        printf("%.6e\n", limit(w, 0));
+    else if (strcmp(words[0], "bandwidth") == 0)
+        printf("%.6e\n", limit(w, 1));
+    else if (strcmp(words[0], "logits") == 0)
+        print_logits(w, a);
+    else if (strcmp(words[0], "about") == 0)
+        printf("pythiascope %s, %s, %d threads\n", PSC_VERSION, psc_session_isa(w->session),
+            (int)psc_session_threads(w->session));
+    else
+        exit(1);
+    fflush(stdout);
+    return 1;
+}
+
+int main(int argc, char **argv) {
+    worker w = {.threads = argc > 2 ? atoi(argv[2]) : 0,
+        .cases = {{.name = "plain"}, {.name = "one", .n_targets = 1, .targets = {"#11"}},
+            {.name = "ten",
+                .n_targets = 10,
+                .targets = {"#11", "#12", "#13", "#14", "#15", "#16", "#17", "#18", "#19", "#20"}},
+            {.name = "next", .n_targets = 1, .targets = {"next"}}, {.name = "empty"}}};
+    if (argc < 2) {
+        fprintf(stderr, "usage: worker MODEL_FOLDER [THREADS]\n");
+        return 2;
+    }
+    psc_error error;
+    bench_check(psc_model_open(&w.model, argv[1], &error), &error);
+    w.info = psc_model_get_info(w.model);
+    w.session = open_session(&w);
+    for (int t = 0; t < CONTEXT; t++) w.tokens[t].id = bench_token(t, w.info->d_vocab);
+    printf("ready\n");
+    fflush(stdout);
+    char line[256];
+    for (int more = 1; more && fgets(line, sizeof line, stdin);) {
+        char *words[MAX_WORDS], *save = NULL;
+        int n = 0;
+        for (char *word = strtok_r(line, " \n", &save); word && n < MAX_WORDS;
+             word = strtok_r(NULL, " \n", &save))
+            words[n++] = word;
+        if (n > 0) more = answer(&w, n, words);
+    }
+    for (size_t i = 0; i < sizeof w.cases / sizeof *w.cases; i++)
+        psc_session_close(&w.cases[i].session);
+    psc_session_close(&w.session);
+    psc_model_close(&w.model);
+    free(w.pool);
+    return 0;
+}
