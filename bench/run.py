@@ -33,17 +33,16 @@ TASKS = ("prefill 128", "prefill 512", "decode")
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--shapes", default=",".join(SHAPES), help="default: %(default)s")
-    p.add_argument("--dtypes", default="f32,f16,bf16",
-                   help="default: %(default)s; bf16 only for 70m and 160m")
+    p.add_argument("--shapes", help=f"default: {','.join(SHAPES)}")
+    p.add_argument("--dtypes", help="default: f32,f16,bf16; bf16 only for 70m and 160m")
     p.add_argument("--parts", default="speed,shares",
                    help="speed: prefill and decode; shares: the decomposition. Default: both")
     p.add_argument("--quick", action="store_true",
                    help="70m and 160m in f16, few rounds, under five minutes; no docs")
     p.add_argument("--without", default="", help="contenders to leave out: llama, pytorch, lens")
     p.add_argument("--threads", type=int, default=os.cpu_count())
-    p.add_argument("--budget", type=float, default=60.0,
-                   help="seconds of measuring for each shape and type; at least three rounds")
+    p.add_argument("--budget", type=float, help="seconds of measuring for each shape and type, at "
+                   "least three rounds; default: 60")
     p.add_argument("--memory", type=float, default=16.0,
                    help="GB of models loaded at once; beyond it rivals meet pythiascope in turn")
     p.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
@@ -55,8 +54,10 @@ def arguments():
     p.add_argument("--no-docs", action="store_true", help="leave docs/ alone")
     p.add_argument("--docs-only", action="store_true", help="write docs/ from --out; measure nothing")
     a = p.parse_args()
-    if a.quick:
-        a.shapes, a.dtypes, a.budget, a.no_docs = "70m,160m", "f16", 15.0, True
+    a.shapes = a.shapes or ("70m,160m" if a.quick else ",".join(SHAPES))
+    a.dtypes = a.dtypes or ("f16" if a.quick else "f32,f16,bf16")
+    a.budget = a.budget or (15.0 if a.quick else 60.0)
+    a.no_docs = a.no_docs or a.quick
     a.cache = a.cache or a.build / "models"
     a.shapes = [s for s in a.shapes.split(",") if s]
     a.dtypes = [d for d in a.dtypes.split(",") if d]
@@ -166,7 +167,7 @@ def speed_rivals(a, shape, dtype):
     if "pytorch" not in a.without:
         folder = model_folder(a, shape, dtype)
         found.append(rival(a, "pytorch.py", "PyTorch f32", shape, "f32", folder))
-        if dtype != "f32" and shape in ("70m", "160m"):
+        if dtype != "f32" and shape == "70m" and not a.quick:
             found.append(rival(a, "pytorch.py", f"PyTorch {dtype}", shape, dtype, folder))
     return found
 
@@ -228,12 +229,15 @@ def measure_speed(a, shape, dtype, rivals):
         result = {"contenders": {c.name: c.text("about") for c in opened},
                   "agreement": agreement(opened), "tasks": {}}
         for task in TASKS:
-            start = time.perf_counter()
             for c in opened:
                 turn(mine, c, shape, task)
+            start = time.perf_counter()
+            first = {c.name: turn(mine, c, shape, task) for c in opened}
             share = {"prefill 128": 0.2, "prefill 512": 0.5, "decode": 0.3}[task] * a.budget
             n = rounds_within(share, time.perf_counter() - start)
-            rounds = [{c.name: turn(mine, c, shape, task) for c in opened} for _ in range(n)]
+            rounds = [first]
+            while len(rounds) < n:
+                rounds.append({c.name: turn(mine, c, shape, task) for c in opened})
             result["tasks"][task] = {"work": work(shape, task, dtype), "rounds": rounds}
             print(f"  {task}: {n} rounds of {', '.join(c.name for c in opened)}", flush=True)
         return result

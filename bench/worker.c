@@ -9,6 +9,8 @@
  *                      next (decompositions into heads and neurons), empty (observers everywhere)
  *   peak, bandwidth    fused multiply-adds as operations a second; bytes read a second
  *   logits N           the last row's five highest logits after N tokens: id value ...
+ *   write FILE A N     the last row's logits after tokens A..A+N-1 of the bench's sequence, as raw
+ *                      f32 into FILE
  *   about              a line of text
  *
  * Sessions are opened when first needed; the driver's first round warms up. */
@@ -176,9 +178,31 @@ static void print_logits(const worker *w, int n) {
     printf("\n");
 }
 
+static void write_logits(worker *w, const char *path, int first, int n) {
+    psc_token tokens[CONTEXT] = {{0}};
+    for (int i = 0; i < n; i++) tokens[i].id = bench_token(first + i, w->info->d_vocab);
+    psc_session_truncate(w->session, 0, 0);
+    time_run(w->session, tokens, n, 0);
+    FILE *file = fopen(path, "wb");
+    const size_t count = (size_t)w->info->d_vocab;
+    const float *z = psc_session_logits(w->session, n - 1);
+    if (!file || fwrite(z, sizeof *z, count, file) != count || fclose(file) != 0) {
+        fprintf(stderr, "worker: cannot write %s\n", path);
+        exit(1);
+    }
+    printf("0\n");
+}
+
 static int answer(worker *w, int n_words, char **words) {
     const int a = n_words > 1 ? atoi(words[1]) : 0, b = n_words > 2 ? atoi(words[2]) : 0;
     if (strcmp(words[0], "quit") == 0) return 0;
+    if (strcmp(words[0], "write") == 0) {
+        const int n = n_words > 3 ? atoi(words[3]) : 0;
+        if (b < 0 || b > 1 << 20 || n < 1 || n > CONTEXT) exit(1);
+        write_logits(w, words[1], b, n);
+        fflush(stdout);
+        return 1;
+    }
     if (a < 0 || b < 0 || a + b > CONTEXT) exit(1);
     if (strcmp(words[0], "prefill") == 0)
         printf("%.9f\n", time_prefill(w, a));

@@ -3,9 +3,9 @@ import sys
 import time
 
 
-def prompt(n, n_vocab):
-    """The bench's tokens, as bench_token in bench/bench.h."""
-    return [2654435761 * (i + 1) % 2**32 % n_vocab for i in range(n)]
+def prompt(n, n_vocab, first=0):
+    """The bench's tokens first..first+n-1, as bench_token in bench/bench.h."""
+    return [2654435761 * (i + 1) % 2**32 % n_vocab for i in range(first, first + n)]
 
 
 def clock(run):
