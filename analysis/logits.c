@@ -103,7 +103,7 @@ static int on_scale(const psc_event *event, void *payload) {
         const int32_t slot = run->targets.rows.slot[event->rows[r].index];
         if (slot >= 0) run->sigma[slot] = event->tensor.data[r * event->tensor.stride[0]];
     }
-    if (run->has_live) logits_divide_rows(run, &run->live, event->rows, event->n_rows);
+    if (run->has_live) logits_finish_rows(run, &run->live, event->rows, event->n_rows);
     return 0;
 }
 
@@ -233,8 +233,22 @@ static int late_shares(logits_state *state) {
     }
     int32_t n_rows = 0;
     const psc_row *rows = run->host->rows(run->context, &n_rows);
-    logits_divide_rows(run, &run->late, rows, n_rows);
+    logits_finish_rows(run, &run->late, rows, n_rows);
     return 0;
+}
+
+/* Where a target is absent (next at the last row) every share is NaN. */
+static void fill_absent(logits_run *run) {
+    const int64_t count = (int64_t)run->targets.n * run->targets.rows.n;
+    for (int64_t at = 0; at < count; at++) {
+        if (run->live.directions.which[at] >= 0) continue;
+        if (run->has_late && run->late.directions.which[at] >= 0) continue;
+        for (int i = 0; i < LEVEL_COUNT; i++) {
+            const logits_level *level = &run->levels[i];
+            for (int64_t c = 0; level->asked && c < level->width; c++)
+                level->shares[at * level->width + c] = NAN;
+        }
+    }
 }
 
 static int finish_pass(logits_state *state, logits_pass *pass) {
@@ -255,6 +269,7 @@ static int logits_run_end(psc_context *context, void *payload, int status) {
     if (status) return 0;
     if (logits_arrays(state)) return -1;
     if (state->run.has_late && late_shares(state)) return -1;
+    fill_absent(&state->run);
     if (state->run.has_live && finish_pass(state, &state->run.live)) return -1;
     return state->run.has_late ? finish_pass(state, &state->run.late) : 0;
 }

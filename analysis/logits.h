@@ -51,6 +51,7 @@ typedef struct logits_pass {
     float *fixed_pull[2];  /* [L, n_fixed, H*D], [L, n_fixed, M] */
     float *fixed_bias[2];  /* [L, n_fixed] u . b_O, u . b_out */
     int32_t capacity;      /* directions of one batch */
+    int32_t carrier;       /* target whose rows hold the activations until divided; -1: none */
     float *pull, *batch_u; /* [capacity, max(H*D, M)], [capacity, N] */
     float *batch_bias;     /* [capacity] */
     int32_t *batch;        /* [capacity] the directions in it */
@@ -103,8 +104,9 @@ int logits_pass_begin(
 /* The undivided shares of one event's rows at every level that takes them from this part. */
 int logits_part_shares(
     logits_run *run, logits_pass *pass, logits_part part, int32_t layer, const psc_event *event);
-/* Divides the rows by sigma, for all targets of the pass; slots: places among the chosen rows. */
-void logits_divide_rows(logits_run *run, logits_pass *pass, const psc_row *rows, int32_t n);
+/* Finishes the rows for all targets of the pass: the products that were put off, divided by sigma,
+ * and the sums. */
+void logits_finish_rows(logits_run *run, logits_pass *pass, const psc_row *rows, int32_t n);
 /* row[i] /= sigma; the striped sums of the shares and of their absolute values. */
 void logits_divide(float *row, int64_t n, float sigma, double *sum, double *sum_abs);
 /* |z - (constant + sum)| and, in *relative, that over 1 + sum |share|. */

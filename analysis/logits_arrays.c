@@ -75,8 +75,9 @@ static int level_arrays(logits_state *state, int id) {
     suffixed(state, id, "components", axis, sizeof axis);
     if (host->axis_labels(run->context, axis, level->width, state->labels[id])) return -1;
     const char *const axes[3] = {"targets", "rows", axis};
-    level->shares = host->array(
-        run->context, suffixed(state, id, "contributions", name, sizeof name), PSC_F32, 3, axes);
+    /* Every element is written: shares, or NaN where a target is absent. */
+    level->shares = host->array(run->context,
+        suffixed(state, id, "contributions", name, sizeof name), PSC_F32 | PSC_UNFILLED, 3, axes);
     level->error = host->array(run->context,
         suffixed(state, id, "completeness_error", name, sizeof name), PSC_F32, 2, axes);
     level->abs_out = host->array(

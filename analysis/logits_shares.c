@@ -122,6 +122,7 @@ static int fixed_begin(logits_run *run, logits_pass *pass) {
         memcpy(u + pass->n_fixed * n_dims, pass->directions.u + d * n_dims,
             (size_t)n_dims * sizeof(float));
         pass->fixed[d] = pass->n_fixed++;
+        pass->carrier = t;
     }
     return pass->n_fixed ? fixed_tables(run, pass, u) : 0;
 }
@@ -135,6 +136,7 @@ int logits_pass_begin(
     pass->place = host->run_alloc(run->context, ((uint64_t)n + 1) * sizeof(int32_t));
     if (!pass->fixed || !pass->place) return -1;
     for (int32_t d = 0; d < n; d++) pass->fixed[d] = pass->place[d] = -1;
+    pass->carrier = -1;
     if (fixed_begin(run, pass)) return -1;
     if (pass->n_fixed == n) return 0;
     pass->capacity = targets->n > BATCH ? targets->n : BATCH;
@@ -218,6 +220,16 @@ static void share_one(const share_task *task, int64_t at, int32_t d, const float
     }
 }
 
+/* The neurons of fixed targets: the activations are kept where the last such target's shares will
+ * be, and multiplied when sigma is known. So each share is written once. */
+static void carry(const share_task *task, int64_t at, const float *post) {
+    const logits_run *run = task->run;
+    const logits_level *level = &run->levels[LEVEL_NEURON];
+    memcpy(level->shares + at * level->width +
+               offset_of(run->model, LEVEL_NEURON, task->part, task->layer),
+        post, (size_t)run->model->d_mlp * sizeof(float));
+}
+
 static void share_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     (void)thread;
     const share_task *task = payload;
@@ -228,7 +240,11 @@ static void share_rows(int64_t begin, int64_t end, int32_t thread, void *payload
         for (int32_t t = 0; slot >= 0 && t < targets->n; t++) {
             const int64_t at = (int64_t)t * targets->rows.n + slot;
             const int32_t d = task->pass->directions.which[at];
-            if (d >= 0) share_one(task, at, d, x);
+            if (d < 0) continue;
+            if (task->part != PART_NEURONS || task->pass->fixed[d] < 0)
+                share_one(task, at, d, x);
+            else if (t == task->pass->carrier)
+                carry(task, at, x);
         }
     }
 }
@@ -291,38 +307,57 @@ static double fold(double s[16]) {
     return s[0];
 }
 
-/* total[j] += x[j], x[j + 16], ...: 16 chains, of which the compiler makes vectors without changing
- * an order; kept in registers over the block. */
-static void add_stripes(const float *x, int64_t n, double total[16]) {
-    double s[16];
+/* Adds x[0..n), which are elements first, first + 1, ... of a row, to the row's 16 chains. */
+static void add_stripes(
+    const float *x, int64_t n, int64_t first, double sum[16], double sum_abs[16]) {
     int64_t i = 0;
-    memcpy(s, total, sizeof s);
-    for (; i + 16 <= n; i += 16)
-        for (int j = 0; j < 16; j++) s[j] += (double)x[i + j];
-    for (int j = 0; i + j < n; j++) s[j] += (double)x[i + j];
-    memcpy(total, s, sizeof s);
+    for (; i < n && (first + i) % 16; i++) {
+        sum[(first + i) % 16] += (double)x[i];
+        sum_abs[(first + i) % 16] += (double)fabsf(x[i]);
+    }
+    double s[16];
+    const int64_t whole = (n - i) / 16 * 16;
+    /* Twice over the same block: 16 chains are what the registers hold. The compiler makes vectors
+     * of them without changing an order. */
+    memcpy(s, sum, sizeof s);
+    for (int64_t k = i; k < i + whole; k += 16)
+        for (int j = 0; j < 16; j++) s[j] += (double)x[k + j];
+    memcpy(sum, s, sizeof s);
+    memcpy(s, sum_abs, sizeof s);
+    for (int64_t k = i; k < i + whole; k += 16)
+        for (int j = 0; j < 16; j++) s[j] += (double)fabsf(x[k + j]);
+    memcpy(sum_abs, s, sizeof s);
+    for (i += whole; i < n; i++) {
+        sum[(first + i) % 16] += (double)x[i];
+        sum_abs[(first + i) % 16] += (double)fabsf(x[i]);
+    }
 }
 
-static void add_stripes_abs(const float *x, int64_t n, double total[16]) {
-    double s[16];
-    int64_t i = 0;
-    memcpy(s, total, sizeof s);
-    for (; i + 16 <= n; i += 16)
-        for (int j = 0; j < 16; j++) s[j] += (double)fabsf(x[i + j]);
-    for (int j = 0; i + j < n; j++) s[j] += (double)fabsf(x[i + j]);
-    memcpy(total, s, sizeof s);
+/* The striped sums of one row on its way from left to right. */
+typedef struct row_sums {
+    int64_t n; /* shares so far */
+    double sum[16], sum_abs[16];
+} row_sums;
+
+/* y[i] = x[i] w[i] / sigma, or x[i] / sigma without w, added to the sums; y may be x. */
+static void share_segment(
+    row_sums *sums, float *y, const float *x, const float *w, int64_t n, float sigma) {
+    for (int64_t begin = 0; begin < n; begin += BLOCK) {
+        const int64_t m = n - begin < BLOCK ? n - begin : BLOCK;
+        float *out = y + begin;
+        if (w)
+            for (int64_t i = 0; i < m; i++) out[i] = x[begin + i] * w[begin + i];
+        for (int64_t i = 0; i < m; i++) out[i] = (w ? out[i] : x[begin + i]) / sigma;
+        add_stripes(out, m, sums->n, sums->sum, sums->sum_abs);
+        sums->n += m;
+    }
 }
 
 void logits_divide(float *row, int64_t n, float sigma, double *sum, double *sum_abs) {
-    double s[16] = {0}, a[16] = {0};
-    for (int64_t begin = 0; begin < n; begin += BLOCK) {
-        const int64_t m = n - begin < BLOCK ? n - begin : BLOCK;
-        for (int64_t i = 0; i < m; i++) row[begin + i] /= sigma;
-        add_stripes(row + begin, m, s);
-        add_stripes_abs(row + begin, m, a);
-    }
-    *sum = fold(s);
-    *sum_abs = fold(a);
+    row_sums sums = {0, {0}, {0}};
+    share_segment(&sums, row, row, NULL, n, sigma);
+    *sum = fold(sums.sum);
+    *sum_abs = fold(sums.sum_abs);
 }
 
 double logits_gap(double z, double constant, double sum, double sum_abs, double *relative) {
@@ -331,32 +366,61 @@ double logits_gap(double z, double constant, double sum, double sum_abs, double 
     return gap;
 }
 
-typedef struct divide_task {
+typedef struct finish_task {
     logits_run *run;
     const logits_pass *pass;
     const psc_row *rows;
-} divide_task;
+} finish_task;
 
-static void divide_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
-    (void)thread;
-    const divide_task *task = payload;
-    logits_run *run = task->run;
-    for (int64_t r = begin; r < end; r++) {
-        const int32_t slot = run->targets.rows.slot[task->rows[r].index];
-        for (int32_t t = 0; slot >= 0 && t < run->targets.n; t++) {
-            const int64_t at = (int64_t)t * run->targets.rows.n + slot;
-            if (task->pass->directions.which[at] < 0) continue;
-            for (int i = 0; i < LEVEL_COUNT; i++) {
-                logits_level *level = &run->levels[i];
-                if (!level->asked) continue;
-                logits_divide(level->shares + at * level->width, level->n, run->sigma[slot],
-                    &level->sum[at], &level->sum_abs[at]);
-            }
-        }
+/* A fixed target's row: the neurons' products were put off, their activations lie in raw. */
+static void finish_fixed(
+    const finish_task *task, int32_t fixed, float *y, const float *raw, float sigma, row_sums *s) {
+    const psc_model_info *model = task->run->model;
+    const logits_pass *pass = task->pass;
+    const int64_t n_attention = attention_width(model, LEVEL_NEURON), n_neurons = model->d_mlp;
+    share_segment(s, y, y, NULL, 1, sigma);
+    for (int32_t l = 0; l < model->n_layers; l++) {
+        const int64_t at = (int64_t)l * pass->n_fixed + fixed;
+        share_segment(s, y + s->n, y + s->n, NULL, n_attention, sigma);
+        share_segment(
+            s, y + s->n, raw + s->n, pass->fixed_pull[1] + at * n_neurons, n_neurons, sigma);
+        y[s->n] = pass->fixed_bias[1][at];
+        share_segment(s, y + s->n, y + s->n, NULL, 1, sigma);
     }
 }
 
-void logits_divide_rows(logits_run *run, logits_pass *pass, const psc_row *rows, int32_t n) {
-    divide_task task = {run, pass, rows};
-    run->host->parallel_for(run->context, n, divide_rows, &task);
+static void finish_row(const finish_task *task, int32_t t, int32_t slot) {
+    logits_run *run = task->run;
+    const int64_t at = (int64_t)t * run->targets.rows.n + slot;
+    const int32_t d = task->pass->directions.which[at];
+    for (int i = 0; d >= 0 && i < LEVEL_COUNT; i++) {
+        logits_level *level = &run->levels[i];
+        if (!level->asked) continue;
+        float *shares = level->shares + at * level->width;
+        row_sums sums = {0, {0}, {0}};
+        if (i == LEVEL_NEURON && task->pass->fixed[d] >= 0) {
+            const int64_t carrier = (int64_t)task->pass->carrier * run->targets.rows.n + slot;
+            finish_fixed(task, task->pass->fixed[d], shares, level->shares + carrier * level->width,
+                run->sigma[slot], &sums);
+        } else {
+            share_segment(&sums, shares, shares, NULL, level->n, run->sigma[slot]);
+        }
+        level->sum[at] = fold(sums.sum);
+        level->sum_abs[at] = fold(sums.sum_abs);
+    }
+}
+
+/* Targets ascend and the carrier is the last fixed one: its activations are used up last. */
+static void finish_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    (void)thread;
+    const finish_task *task = payload;
+    for (int64_t r = begin; r < end; r++) {
+        const int32_t slot = task->run->targets.rows.slot[task->rows[r].index];
+        for (int32_t t = 0; slot >= 0 && t < task->run->targets.n; t++) finish_row(task, t, slot);
+    }
+}
+
+void logits_finish_rows(logits_run *run, logits_pass *pass, const psc_row *rows, int32_t n) {
+    finish_task task = {run, pass, rows};
+    run->host->parallel_for(run->context, n, finish_rows, &task);
 }

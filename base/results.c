@@ -126,7 +126,7 @@ static void fill_nothing(psc_result_array *array) {
 }
 
 psc_result_array *psc_results_array(psc_results *results, const char *name, psc_result_dtype dtype,
-    int n_axes, const int64_t *shape, psc_error *error) {
+    int n_axes, const int64_t *shape, bool filled, psc_error *error) {
     if (n_axes < 0 || n_axes > 6) {
         psc_fail(error, PSC_ERROR_INPUT, "array '%s' has %d axes; at most 6", name, n_axes);
         return NULL;
@@ -152,7 +152,7 @@ psc_result_array *psc_results_array(psc_results *results, const char *name, psc_
             (unsigned long long)array.bytes);
         return NULL;
     }
-    fill_nothing(&array);
+    if (filled) fill_nothing(&array);
     results->arrays[results->n_arrays] = array;
     return &results->arrays[results->n_arrays++];
 }

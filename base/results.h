@@ -10,6 +10,8 @@
 
 #include "psc_error.h"
 
+#include <stdbool.h>
+
 typedef enum psc_result_dtype { PSC_RESULT_F32, PSC_RESULT_F64, PSC_RESULT_I32 } psc_result_dtype;
 
 typedef struct psc_result_array {
@@ -62,9 +64,9 @@ void psc_results_clear(psc_results *results);
 
 /* A new section; null when out of memory. The pointer is valid until the next call. */
 psc_result_section *psc_results_section(psc_results *results, const char *name);
-/* A new array, filled with NaN (integers: -1); null after setting error. */
+/* A new array, filled with NaN (integers: -1) when `filled`; null after setting error. */
 psc_result_array *psc_results_array(psc_results *results, const char *name, psc_result_dtype dtype,
-    int n_axes, const int64_t *shape, psc_error *error);
+    int n_axes, const int64_t *shape, bool filled, psc_error *error);
 psc_status psc_section_sentence(psc_result_section *section, const char *text);
 psc_status psc_section_bars(psc_result_section *section, const char *title, const char *unit, int n,
     const char *const *labels, const double *values);

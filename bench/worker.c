@@ -5,13 +5,11 @@
  *
  *   prefill N          seconds of a pass over N tokens that ends in the last row's logits
  *   decode C N         seconds a token of N passes over one token each, after C
- *   rows N CASE        seconds of a pass over N tokens with all rows' logits; CASE: plain, one, ten,
- *                      next (decompositions into heads and neurons), empty (observers everywhere)
- *   peak, bandwidth    fused multiply-adds as operations a second; bytes read a second
- *   logits N           the last row's five highest logits after N tokens: id value ...
- *   write FILE A N     the last row's logits after tokens A..A+N-1 of the bench's sequence, as raw
- *                      f32 into FILE
- *   about              a line of text
+ *   rows N CASE        seconds of a pass over N tokens with all rows' logits; CASE: plain, one,
+ * ten, next (decompositions into heads and neurons), empty (observers everywhere) peak, bandwidth
+ * fused multiply-adds as operations a second; bytes read a second logits N           the last row's
+ * five highest logits after N tokens: id value ... write FILE A N     the last row's logits after
+ * tokens A..A+N-1 of the bench's sequence, as raw f32 into FILE about              a line of text
  *
  * Sessions are opened when first needed; the driver's first round warms up. */
 #include "bench.h"
@@ -80,8 +78,7 @@ static double time_decode(const worker *w, int prompt, int steps) {
     double seconds = 0.0;
     if (psc_session_length(w->session, 0) < prompt) time_prefill(w, prompt);
     psc_session_truncate(w->session, 0, prompt);
-    for (int i = 0; i < steps; i++)
-        seconds += time_run(w->session, w->tokens + prompt + i, 1, 0);
+    for (int i = 0; i < steps; i++) seconds += time_run(w->session, w->tokens + prompt + i, 1, 0);
     return seconds / steps;
 }
 

@@ -168,6 +168,9 @@ typedef enum psc_component_kind {
 } psc_component_kind;
 
 typedef enum psc_element { PSC_F32 = 0, PSC_F64 = 1, PSC_I32 = 2 } psc_element;
+/* Added to an element type: the array comes with undefined contents, for a plugin that writes every
+ * element itself. Filling a large array costs as much as computing it. */
+#define PSC_UNFILLED 16
 
 /* What a run is for. Only plugins whose `phases` is set see runs of PSC_PHASE_SOURCE and
  * PSC_PHASE_BASE; every plugin sees the others. */
@@ -344,7 +347,8 @@ typedef struct psc_host {
 
     /* Results, from run_begin to report; they belong to the run and are kept until the next.
      * An axis is a name and its entries, labels or integers; entries are copied. An array has named
-     * axes; it is handed out NaN-filled (integers: -1) to be written. f32 unless said. */
+     * axes; it is handed out NaN-filled (integers: -1) to be written, unless PSC_UNFILLED is added.
+     */
     int (*axis_labels)(psc_context *, const char *name, int64_t n, const char *const *labels);
     int (*axis_numbers)(psc_context *, const char *name, int64_t n, const int32_t *numbers);
     void *(*array)(

@@ -199,7 +199,7 @@ static psc_status make_array(
     else
         snprintf(name, sizeof name, "%s", hook);
     psc_result_array *array =
-        psc_results_array(session->results, name, PSC_RESULT_F32, n, shape, error);
+        psc_results_array(session->results, name, PSC_RESULT_F32, n, shape, true, error);
     if (!array) return PSC_ERROR_MEMORY;
     p->data = array->data;
     return PSC_OK;

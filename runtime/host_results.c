@@ -154,6 +154,8 @@ void *psc_host_array(psc_context *context, const char *name, psc_element element
     const char *const *axes) {
     if (!allowed(context, "array", name)) return NULL;
     int64_t shape[6];
+    const bool filled = ((int)element & PSC_UNFILLED) == 0;
+    element = (psc_element)((int)element & ~PSC_UNFILLED);
     if ((int)element < PSC_F32 || element > PSC_I32) {
         psc_host_fail(context, PSC_ERROR_PLUGIN, "array '%s' has the unknown element type %d", name,
             (int)element);
@@ -164,7 +166,7 @@ void *psc_host_array(psc_context *context, const char *name, psc_element element
     snprintf(full, sizeof full, "%s.%s", context->name, name);
     psc_error error = {PSC_OK, ""};
     psc_result_array *array = psc_results_array(
-        context->session->results, full, (psc_result_dtype)element, n_axes, shape, &error);
+        context->session->results, full, (psc_result_dtype)element, n_axes, shape, filled, &error);
     if (!array) {
         psc_host_pass(context, &error);
         return NULL;

@@ -18,7 +18,7 @@ static psc_result_array *add_array(psc_results *results, const char *name, psc_r
     int64_t rows, int64_t columns, const char *axis) {
     psc_error error = {0};
     int64_t shape[2] = {rows, columns};
-    psc_result_array *array = psc_results_array(results, name, dtype, 2, shape, &error);
+    psc_result_array *array = psc_results_array(results, name, dtype, 2, shape, true, &error);
     cr_assert(array, "%s", error.message);
     array->axes[0] = axis;
     array->axes[1] = axis;

@@ -1,0 +1,381 @@
+/* The forward pass of a model against the machine's own limits, measured in the same run:
+ *
+ *      prefill of 128 and 512 tokens    against the peak of fused multiply-adds of all threads
+ *      decode, one token at a time      against what all threads together read from memory
+ *
+ * Before every timed pass its limit is measured anew, so that a neighbour on the same core or
+ * memory slows both; a share is the median over the pairs. Operations are those that the pass does:
+ * two a weight and row of each matmul, four an element, key and row of attention. In passes of
+ * their own every kernel is timed on its thread: the share "over the matmuls" is their operations
+ * by the time that threads spend in matmul kernels, and what remains of the threads' time is
+ * waiting.
+ *
+ *      pass MODEL [--json] [--threads N] [--isa NAME] [--chunk N] [--repetitions N]
+ *                 [--only prefill|decode|observe|busy]
+ *
+ *      observe: all hook points seen by an empty callback, against the pass that computes the same
+ *               rows and logits
+ *      busy:    decoding beside two processes that spin, against decoding without them */
+#include "forward_inside.h"
+#include "limits.h"
+#include "pass_kernels.h"
+#include "session.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define READ_BYTES ((size_t)192 << 20) /* larger than any last-level cache in sight */
+#define READ_PIECE ((size_t)1 << 19)
+#define SPIN_TASKS 32
+#define SPIN_ROUNDS 20000
+#define PROMPT 128 /* tokens before those decoded */
+#define STEPS 8    /* tokens of one timed decode */
+#define MAX_REPETITIONS 1001
+
+typedef struct bench {
+    psc_model *model;
+    psc_session *session;
+    psc_token *tokens; /* [capacity] */
+    const char *path, *isa, *only;
+    int threads, chunk, repetitions;
+    bool json;
+    double *pool; /* READ_BYTES */
+    double spin_flops, sink;
+} bench;
+
+static void fail(const char *text) {
+    fprintf(stderr, "pass: %s\n", text);
+    exit(1);
+}
+
+static void check(psc_status status, const psc_error *error) {
+    if (status != PSC_OK) fail(error->message);
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile(const double *values, int n, double q) {
+    double sorted[MAX_REPETITIONS];
+    memcpy(sorted, values, (size_t)n * sizeof *sorted);
+    qsort(sorted, (size_t)n, sizeof *sorted, by_value);
+    return sorted[(int)(q * (n - 1) + 0.5)];
+}
+
+/* --- the machine's limits, by the session's own threads -------------------------------------- */
+
+static void spin_task(int64_t task, int thread, void *payload) {
+    (void)task, (void)thread;
+    bench *b = payload;
+    float out = 0.0f;
+    b->spin_flops = (double)psc_spin_fma(&out, b->session->kernels->isa, SPIN_ROUNDS);
+}
+
+/* Operations a second of all threads. */
+static double peak_now(bench *b) {
+    double start = now();
+    psc_team_tasks(b->session->team, SPIN_TASKS, spin_task, b);
+    return b->spin_flops * SPIN_TASKS / (now() - start);
+}
+
+static void read_task(int64_t task, int thread, void *payload) {
+    (void)thread;
+    bench *b = payload;
+    const double *from = b->pool + (size_t)task * READ_PIECE / sizeof *from;
+    float sum;
+    b->session->kernels->dot(
+        &sum, (const float *)from, (const float *)from + READ_PIECE / 8, READ_PIECE / 8);
+    if (sum != 0.0f) b->sink = (double)sum;
+}
+
+/* Bytes a second that all threads read, each its pieces in two streams. */
+static double bandwidth_now(bench *b) {
+    double start = now();
+    psc_team_tasks(b->session->team, (int64_t)(READ_BYTES / READ_PIECE), read_task, b);
+    return (double)READ_BYTES / (now() - start);
+}
+
+/* --- what a pass does ------------------------------------------------------------------------- */
+
+static double matrix_elements(const psc_packed *w) {
+    return (double)w->out * (double)w->k;
+}
+
+/* Operations of the matmuls and of attention in a prefill of n rows that ends in one row's logits:
+ * all but K and V of the last layer are computed for that row alone. */
+static void count_work(const bench *b, int n, double *matmul, double *attention) {
+    const psc_model *m = b->model;
+    const psc_config *c = &m->config;
+    double keys = 0.5 * n * (n + 1);
+    *matmul = 2.0 * matrix_elements(&m->unembed);
+    *attention = 0.0;
+    for (size_t l = 0; l < c->n_layers; l++) {
+        bool last = l + 1 == c->n_layers;
+        for (int w = 0; w <= PSC_W_OUT; w++) {
+            bool all = !last || w == PSC_W_K || w == PSC_W_V;
+            *matmul += 2.0 * (all ? n : 1) * matrix_elements(&m->layers[l].matrix[w]);
+        }
+        *attention += 4.0 * (double)c->d_model * (last ? n : keys);
+    }
+}
+
+/* Bytes of weights that one token's pass reads. */
+static double weight_bytes(const psc_model *m) {
+    double bytes = matrix_elements(&m->unembed) * (double)psc_dtype_size(m->unembed.dtype);
+    for (size_t l = 0; l < m->config.n_layers; l++)
+        for (int w = 0; w <= PSC_W_OUT; w++) {
+            const psc_packed *one = &m->layers[l].matrix[w];
+            bytes += matrix_elements(one) * (double)psc_dtype_size(one->dtype);
+        }
+    return bytes;
+}
+
+/* Bytes of keys and values that a token with n keys reads. */
+static double cache_bytes(const psc_model *m, int n) {
+    return 2.0 * n * (double)m->config.d_model * (double)m->config.n_layers * sizeof(float);
+}
+
+static double time_run(psc_session *session, const psc_token *tokens, int n, bool no_logits) {
+    psc_error error;
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    psc_input input = {0, n, tokens};
+    options.no_logits = no_logits;
+    double start = now();
+    check(psc_session_run(session, &input, 1, &options, &error), &error);
+    return now() - start;
+}
+
+static double time_prefill(psc_session *session, const psc_token *tokens, int n) {
+    psc_session_truncate(session, 0, 0);
+    return time_run(session, tokens, n, false);
+}
+
+static double time_decode(bench *b) {
+    double seconds = 0.0;
+    psc_session_truncate(b->session, 0, PROMPT);
+    for (int i = 0; i < STEPS; i++)
+        seconds += time_run(b->session, b->tokens + PROMPT + i, 1, false);
+    return seconds;
+}
+
+/* --- the measurements ------------------------------------------------------------------------- */
+
+static void bench_prefill(bench *b, int n) {
+    double times[MAX_REPETITIONS], shares[MAX_REPETITIONS], peaks[MAX_REPETITIONS];
+    double matmul_shares[MAX_REPETITIONS], parts[PASS_PARTS] = {0}, matmul, attention;
+    double threads = psc_session_threads(b->session), profiled = 0.0;
+    count_work(b, n, &matmul, &attention);
+    time_prefill(b->session, b->tokens, n);
+    for (int r = 0; r < b->repetitions; r++) {
+        peaks[r] = peak_now(b);
+        times[r] = time_prefill(b->session, b->tokens, n);
+        shares[r] = (matmul + attention) / times[r] / peaks[r];
+        double peak = peak_now(b), seconds[PASS_PARTS];
+        pass_kernels_time(b->session->forward, true);
+        profiled += time_prefill(b->session, b->tokens, n);
+        pass_kernels_time(b->session->forward, false);
+        pass_kernels_seconds(seconds);
+        for (int p = 0; p < PASS_PARTS; p++) parts[p] += seconds[p];
+        matmul_shares[r] = matmul * threads / seconds[PASS_MATMUL] / peak;
+    }
+    double time = quantile(times, b->repetitions, 0.5), waiting = 1.0;
+    for (int p = 0; p < PASS_PARTS; p++) waiting -= parts[p] / (profiled * threads);
+    printf(b->json
+               ? "{\"bench\": \"prefill\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
+                 "\"rows\": %d, \"tokens_per_s\": %.2f, \"best\": %.2f, \"worst_quartile\": "
+                 "%.2f, \"gflops\": %.2f, \"peak_gflops\": %.2f, \"share_of_peak\": %.4f, "
+                 "\"matmul_share_of_peak\": %.4f}\n"
+               : "%s, %s, %d threads: prefill %4d: %8.1f tokens/s (best %.1f, quartile %.1f), "
+                 "%6.1f GFLOP/s, peak %.1f; share of peak: pass %.3f, matmuls %.3f\n",
+        b->path, psc_session_isa(b->session), (int)threads, n, n / time,
+        n / quantile(times, b->repetitions, 0.0), n / quantile(times, b->repetitions, 0.75),
+        (matmul + attention) / time * 1e-9, quantile(peaks, b->repetitions, 0.5) * 1e-9,
+        quantile(shares, b->repetitions, 0.5), quantile(matmul_shares, b->repetitions, 0.5));
+    if (b->json) return;
+    printf("    threads' time:");
+    for (int p = 0; p < PASS_PARTS; p++)
+        printf(" %s %.1f %%,", pass_part_names[p], 100.0 * parts[p] / (profiled * threads));
+    printf(" waiting and all else %.1f %%\n", 100.0 * waiting);
+}
+
+static void bench_decode(bench *b) {
+    double times[MAX_REPETITIONS], shares[MAX_REPETITIONS], bandwidths[MAX_REPETITIONS];
+    double weights = STEPS * weight_bytes(b->model), cache = 0.0;
+    for (int i = 0; i < STEPS; i++) cache += cache_bytes(b->model, PROMPT + i + 1);
+    time_prefill(b->session, b->tokens, PROMPT);
+    time_decode(b);
+    for (int r = 0; r < b->repetitions; r++) {
+        bandwidths[r] = bandwidth_now(b);
+        times[r] = time_decode(b);
+        double after = bandwidth_now(b);
+        bandwidths[r] = 0.5 * (bandwidths[r] + after);
+        shares[r] = (weights + cache) / times[r] / bandwidths[r];
+    }
+    double time = quantile(times, b->repetitions, 0.5);
+    printf(b->json ? "{\"bench\": \"decode\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
+                     "\"keys\": %d, \"tokens_per_s\": %.2f, \"best\": %.2f, \"worst_quartile\": "
+                     "%.2f, \"gb_per_s\": %.2f, \"bandwidth_gb_per_s\": %.2f, "
+                     "\"share_of_bandwidth\": %.4f}\n"
+                   : "%s, %s, %d threads: decode at %d: %8.2f tokens/s (best %.2f, quartile %.2f), "
+                     "%.2f GB/s, memory %.2f GB/s; share %.3f\n",
+        b->path, psc_session_isa(b->session), (int)psc_session_threads(b->session), PROMPT,
+        STEPS / time, STEPS / quantile(times, b->repetitions, 0.0),
+        STEPS / quantile(times, b->repetitions, 0.75), (weights + cache) / time * 1e-9,
+        quantile(bandwidths, b->repetitions, 0.5) * 1e-9, quantile(shares, b->repetitions, 0.5));
+}
+
+static psc_session *open_session(const bench *b) {
+    psc_error error;
+    psc_session *session = NULL;
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.threads = b->threads;
+    options.isa = b->isa;
+    options.chunk = b->chunk;
+    options.capacity = b->model->info.n_ctx < 1024 ? b->model->info.n_ctx : 1024;
+    check(psc_session_open(&session, b->model, &options, &error), &error);
+    return session;
+}
+
+static int ignore(const psc_event *event, void *payload) {
+    (void)event, (void)payload;
+    return 0;
+}
+
+static double time_all_logits(psc_session *session, const psc_token *tokens, int n) {
+    psc_session_truncate(session, 0, 0);
+    return time_run(session, tokens, n, true);
+}
+
+/* Both sessions compute every row's logits, for a hook that looks at them. */
+static void bench_observe(bench *b, int n) {
+    double ratios[MAX_REPETITIONS], plain[MAX_REPETITIONS], seen[MAX_REPETITIONS];
+    psc_error error;
+    psc_session *watched = open_session(b), *bare = open_session(b);
+    check(psc_session_observe(bare, PSC_HOOK_LOGITS, NULL, ignore, b, &error), &error);
+    for (int p = 0; p < PSC_POINT_COUNT; p++) {
+        if (p == PSC_HOOK_RESID_MID && b->model->info.parallel_residual) continue;
+        check(psc_session_observe(watched, (psc_point)p, NULL, ignore, b, &error), &error);
+    }
+    for (int r = -1; r < b->repetitions; r++) {
+        double x = time_all_logits(bare, b->tokens, n), y = time_all_logits(watched, b->tokens, n);
+        if (r < 0) continue;
+        plain[r] = x;
+        seen[r] = y;
+        ratios[r] = y / x;
+    }
+    printf(b->json
+               ? "{\"bench\": \"observe\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
+                 "\"rows\": %d, \"plain_ms\": %.3f, \"observed_ms\": %.3f, \"ratio\": %.4f}\n"
+               : "%s, %s, %d threads: all points observed, %d rows: plain %.2f ms, observed "
+                 "%.2f ms, paired ratio %.3f\n",
+        b->path, psc_session_isa(bare), (int)psc_session_threads(bare), n,
+        1e3 * quantile(plain, b->repetitions, 0.5), 1e3 * quantile(seen, b->repetitions, 0.5),
+        quantile(ratios, b->repetitions, 0.5));
+    psc_session_close(&watched);
+    psc_session_close(&bare);
+}
+
+static pid_t start_spinner(void) {
+    pid_t child = fork();
+    if (child < 0) fail("no process to keep the machine busy");
+    for (volatile uint64_t i = 0; child == 0; i++) continue;
+    return child;
+}
+
+/* Two processes spin beside the decoding: by numbers, threads of (threads + 2) are its share. */
+static void bench_busy(bench *b) {
+    double idle[MAX_REPETITIONS], busy[MAX_REPETITIONS];
+    pid_t spinners[2];
+    time_prefill(b->session, b->tokens, PROMPT);
+    time_decode(b);
+    for (int r = 0; r < b->repetitions; r++) idle[r] = time_decode(b);
+    for (int i = 0; i < 2; i++) spinners[i] = start_spinner();
+    time_decode(b);
+    for (int r = 0; r < b->repetitions; r++) busy[r] = time_decode(b);
+    for (int i = 0; i < 2; i++) {
+        kill(spinners[i], SIGKILL);
+        waitpid(spinners[i], NULL, 0);
+    }
+    double threads = psc_session_threads(b->session), share = threads / (threads + 2);
+    double x = 0.0, y = 0.0;
+    for (int r = 0; r < b->repetitions; r++) {
+        x += idle[r] / b->repetitions;
+        y += busy[r] / b->repetitions;
+    }
+    printf(b->json ? "{\"bench\": \"busy\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
+                     "\"tokens_per_s\": %.2f, \"busy_tokens_per_s\": %.2f, \"of_fair_share\": "
+                     "%.4f}\n"
+                   : "%s, %s, %d threads: decode %.2f tokens/s, beside two busy processes %.2f: "
+                     "%.2f of the fair share\n",
+        b->path, psc_session_isa(b->session), (int)threads, STEPS / x, STEPS / y, x / y / share);
+}
+
+/* --- the program ------------------------------------------------------------------------------ */
+
+static bool chosen(const bench *b, const char *what) {
+    return !b->only || strcmp(b->only, what) == 0;
+}
+
+static void body(void *payload) {
+    bench *b = payload;
+    if (chosen(b, "prefill")) bench_prefill(b, 128);
+    if (chosen(b, "prefill")) bench_prefill(b, 512);
+    if (chosen(b, "decode")) bench_decode(b);
+    if (b->only && chosen(b, "observe")) bench_observe(b, 128);
+    if (b->only && chosen(b, "observe")) bench_observe(b, 512);
+    if (b->only && chosen(b, "busy")) bench_busy(b);
+}
+
+static void parse(bench *b, int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            b->json = true;
+        } else if (argv[i][0] != '-') {
+            b->path = argv[i];
+        } else if (i + 1 < argc) {
+            const char *name = argv[i], *value = argv[++i];
+            if (strcmp(name, "--threads") == 0) b->threads = atoi(value);
+            if (strcmp(name, "--chunk") == 0) b->chunk = atoi(value);
+            if (strcmp(name, "--isa") == 0) b->isa = value;
+            if (strcmp(name, "--only") == 0) b->only = value;
+            if (strcmp(name, "--repetitions") == 0) b->repetitions = atoi(value);
+        }
+    }
+    if (!b->path || b->repetitions < 1 || b->repetitions > MAX_REPETITIONS)
+        fail("usage: pass MODEL [--json] [--threads N] [--isa NAME] [--chunk N] [--repetitions N] "
+             "[--only prefill|decode|observe|busy]");
+}
+
+int main(int argc, char **argv) {
+    bench b = {.repetitions = 9};
+    psc_error error;
+    parse(&b, argc, argv);
+    check(psc_model_open(&b.model, b.path, &error), &error);
+    if (b.model->info.n_ctx < 512) fail("the model's context holds fewer than 512 tokens");
+    b.session = open_session(&b);
+    b.tokens = calloc(1024, sizeof *b.tokens);
+    b.pool = malloc(READ_BYTES);
+    if (!b.tokens || !b.pool) fail("no memory");
+    for (size_t i = 0; i < READ_BYTES / sizeof *b.pool; i++) b.pool[i] = (double)(i % 97);
+    unsigned v = (unsigned)b.model->info.d_vocab;
+    for (unsigned t = 0; t < 1024; t++) b.tokens[t].id = (int32_t)(2654435761u * (t + 1) % v);
+    body(&b);
+    psc_session_close(&b.session);
+    psc_model_close(&b.model);
+    free(b.tokens);
+    free(b.pool);
+    return 0;
+}
