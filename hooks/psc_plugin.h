@@ -420,6 +420,9 @@ typedef struct psc_host {
      * strategy is none. May be called inside parallel_for. */
     int32_t (*keep)(
         psc_context *, const psc_strategy *, const float *logits, int32_t *ids, double *weights);
+    /* Turns one head's q or k [d_head] in place as the model's rotary embedding does at a position,
+     * or back (inverse nonzero). A rotation: the inverse is its transpose. */
+    int (*rotate)(psc_context *, int32_t position, int inverse, float *x);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -34,6 +34,8 @@ void psc_host_log(psc_context *context, int64_t n, double *y, const double *x);
 double psc_host_log_sum_exp(psc_context *context, int64_t n, const float *x);
 void psc_host_parallel_for(psc_context *context, int64_t n, psc_range_fn fn, void *payload);
 
+int psc_host_rotate(psc_context *context, int32_t position, int inverse, float *x);
+
 /* --- host_norms.c --- */
 int psc_host_row_norms(
     psc_context *context, psc_matrix matrix, int32_t layer, int centered, double *out);

@@ -205,3 +205,21 @@ double psc_host_log_sum_exp(psc_context *context, int64_t n, const float *x) {
     if (n > 0) context->session->kernels->log_sum_exp(&result, x, (size_t)n);
     return result;
 }
+
+/* The rotary kernel's own operations, on one head. */
+int psc_host_rotate(psc_context *context, int32_t position, int inverse, float *x) {
+    const psc_model *model = context->session->model;
+    const size_t half = (size_t)model->config.rotary_dims / 2;
+    if (position < 0 || position >= model->info.n_ctx)
+        return psc_host_fail(
+            context, PSC_ERROR_INPUT, "rotate: there is no position %d", (int)position);
+    for (size_t i = 0; i < half; i++) {
+        const float cosine = model->rotary_cos[(size_t)position * half + i];
+        float sine = model->rotary_sin[(size_t)position * half + i];
+        const float a = x[i], b = x[i + half];
+        if (inverse) sine = -sine;
+        x[i] = fmaf(-b, sine, a * cosine);
+        x[i + half] = fmaf(a, sine, b * cosine);
+    }
+    return 0;
+}

@@ -1,0 +1,177 @@
+/* The plugin `attention`: who looks where, and why.
+ *
+ *   statistics of every head at every row, what each row attracts, detectors of induction,
+ *   previous-token and duplicate-token heads (attention_stats.c, attention_arrays.c)
+ *   the split of one head's scores by the writers of the key's and the query's residual
+ *   (attention_split.c)
+ *
+ * This file holds the options and the plugin's life. */
+#include "attention.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const psc_option_description attention_options[] = {
+    {"reader", "none", "a head, L3H5: its scores are split by component"},
+    {"row", "last", "the row that reads: last or a position"},
+    {"key", "none", "a position: the score of row and key split on both sides at once"},
+    {"top", "5", "heads and rows listed, 1 to 64"},
+    {0},
+};
+
+/* "L3H5" */
+static int parse_reader(attention_state *s, const char *value) {
+    char *rest = NULL;
+    s->split.layer = s->split.head = -1;
+    if (strcmp(value, "none") == 0) return 0;
+    if (value[0] == 'L' && value[1] >= '0' && value[1] <= '9') {
+        const long layer = strtol(value + 1, &rest, 10);
+        if (layer < s->n_layers && rest[0] == 'H' && rest[1] >= '0' && rest[1] <= '9') {
+            const long head = strtol(rest + 1, &rest, 10);
+            if (head < s->n_heads && *rest == 0) {
+                s->split.layer = (int32_t)layer;
+                s->split.head = (int32_t)head;
+                return 0;
+            }
+        }
+    }
+    return s->host->fail(s->context, "reader=%.40s is no head of this model: L0H0 to L%dH%d", value,
+        (int)s->n_layers - 1, (int)s->n_heads - 1);
+}
+
+static int parse_key(attention_state *s, const char *value) {
+    s->split.partner = -1;
+    if (strcmp(value, "none") == 0) return 0;
+    if (s->split.layer < 0) return s->host->fail(s->context, "key=%.40s needs a reader", value);
+    return psc_option_count(s->context, s->host, "key", value, 0,
+        s->host->model(s->context)->n_ctx - 1, &s->split.partner);
+}
+
+static int attention_open(psc_context *context, const psc_host *host, const psc_option *options,
+    int32_t n_options, void **state) {
+    (void)n_options;
+    attention_state *s = host->life_alloc(context, sizeof *s);
+    if (!s) return -1;
+    *state = s;
+    s->context = context;
+    s->host = host;
+    s->n_layers = host->model(context)->n_layers;
+    s->n_heads = host->model(context)->n_heads;
+    s->n_cells = (int64_t)s->n_layers * s->n_heads;
+    if (parse_reader(s, options[0].value) ||
+        psc_rows_parse(context, host, options[1].key, options[1].value, &s->split.row) ||
+        parse_key(s, options[2].value) ||
+        psc_option_count(context, host, options[3].key, options[3].value, 1, 64, &s->top))
+        return -1;
+    if (!host->accumulating(context)) return 0;
+    static const char *const names[2][2] = {
+        {"sums", "rows"}, {"sums_without_first", "rows_without_first"}};
+    for (int i = 0; i < 2; i++) {
+        const int64_t n = s->n_cells * STAT_COUNT;
+        s->sums[i] = host->accumulator(context, names[i][0], PSC_ACCUMULATE_SUM, n, 0);
+        s->rows_sum[i] = s->sums[i] < 0
+                             ? -1
+                             : host->accumulator(context, names[i][1], PSC_ACCUMULATE_COUNT, n, 0);
+        if (s->rows_sum[i] < 0) return -1;
+    }
+    return s->split.layer < 0 ? 0 : host->fail(context, "reader is for single texts");
+}
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+static int on_pattern(const psc_event *event, void *payload) {
+    return attention_take(payload, event);
+}
+
+/* Links each row to the one before with its token, in its sequence. */
+static int link_tokens(attention_state *s) {
+    const int32_t n_vocab = s->host->model(s->context)->d_vocab;
+    int32_t *last = s->host->run_alloc(s->context, (uint64_t)n_vocab * sizeof *last);
+    int32_t *earlier = s->host->run_alloc(s->context, (uint64_t)s->n_rows * sizeof *earlier);
+    if (!last || !earlier) return -1;
+    for (int32_t r = 0; r < s->n_rows; r++) {
+        const int32_t before = last[s->rows[r].token] - 1; /* zeroed: none */
+        const int same = before >= 0 && s->rows[before].sequence == s->rows[r].sequence;
+        earlier[r] = same ? before : -1;
+        last[s->rows[r].token] = r + 1;
+    }
+    s->earlier = earlier;
+    return 0;
+}
+
+/* Two copies of S tokens, perhaps after one other (<|endoftext|>). */
+static attention_repeat find_repeat(const psc_row *rows, int32_t n) {
+    const attention_repeat none = {0, 0};
+    if (rows[0].position != 0 || rows[n - 1].sequence != rows[0].sequence) return none;
+    for (int32_t first = 0; first < 2; first++) {
+        const int32_t size = (n - first) / 2;
+        int32_t i = 0;
+        if ((n - first) % 2 || size < 2) continue;
+        while (i < size && rows[first + i].token == rows[first + size + i].token) i++;
+        if (i == size) return (attention_repeat){first, size};
+    }
+    return none;
+}
+
+static int make_tables(attention_state *s) {
+    const psc_host *host = s->host;
+    const uint64_t cells = (uint64_t)s->n_cells, rows = (uint64_t)s->n_rows, size = sizeof(double);
+    const uint64_t longest = (uint64_t)s->longest;
+    s->scratch = host->run_alloc(s->context, (uint64_t)s->n_heads * longest * size);
+    s->index = host->run_alloc(s->context, longest * size);
+    s->stats = host->run_alloc(s->context, cells * rows * STAT_COUNT * size);
+    s->received = host->run_alloc(s->context, cells * rows * size);
+    s->detected = host->run_alloc(s->context, cells * (KIND_COUNT + 1) * size);
+    for (int i = 0; i < 2; i++)
+        s->copies[i] =
+            host->run_alloc(s->context, cells * (uint64_t)s->repeat.length * size + size);
+    if (!s->scratch || !s->index || !s->stats || !s->received || !s->detected || !s->copies[1])
+        return -1;
+    for (int32_t j = 0; j < s->longest; j++) s->index[j] = j;
+    return 0;
+}
+
+static int attention_run_begin(psc_context *context, void *state) {
+    attention_state *s = state;
+    s->rows = s->host->rows(context, &s->n_rows);
+    s->longest = 0;
+    for (int32_t r = 0; r < s->n_rows; r++)
+        if (s->rows[r].position >= s->longest) s->longest = s->rows[r].position + 1;
+    s->repeat = find_repeat(s->rows, s->n_rows);
+    if (link_tokens(s) || make_tables(s)) return -1;
+    if (s->split.layer >= 0 && attention_split_begin(s)) return -1;
+    return s->host->observe(context, PSC_HOOK_PATTERN, NULL, on_pattern, s);
+}
+
+static int attention_run_end(psc_context *context, void *state, int status) {
+    attention_state *s = state;
+    if (status) return 0;
+    if (s->host->accumulating(context)) return attention_add_documents(s);
+    if (attention_arrays(s)) return -1;
+    return s->split.layer >= 0 ? attention_split_end(s) : 0;
+}
+
+static int attention_report(psc_context *context, void *state) {
+    attention_state *s = state;
+    return s->host->accumulating(context) ? attention_report_documents(s) : attention_summary(s);
+}
+
+const psc_plugin *psc_builtin_attention(void) {
+    static const psc_plugin plugin = {
+        .abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof(psc_plugin),
+        .name = "attention",
+        .version = PSC_VERSION,
+        .summary = "who looks where: entropy, distance and detectors of every head, what each row "
+                   "attracts, and which writers make a head look there",
+        .options = attention_options,
+        .open = attention_open,
+        .run_begin = attention_run_begin,
+        .run_end = attention_run_end,
+        .report = attention_report,
+        .points =
+            "attn.hook_pattern hook_embed attn.hook_z hook_mlp_out ln1.hook_scale attn.hook_q "
+            "attn.hook_rot_q attn.hook_rot_k",
+    };
+    return &plugin;
+}

@@ -1,0 +1,109 @@
+/* The inside of the plugin `attention`: its state and what its files share.
+ * Private to analysis/attention*.c; built on hooks/psc_plugin.h alone.
+ * Threads: the callbacks' thread; heads of an event side by side.
+ * Ownership: all of it lives with the run (run_alloc) or the instance (life_alloc). */
+#ifndef ATTENTION_H
+#define ATTENTION_H
+
+#include "common.h"
+
+/* What is told of one head at one row k. */
+typedef enum attention_stat {
+    STAT_ENTROPY,  /* - sum_j A_kj log A_kj, nats */
+    STAT_DISTANCE, /* sum_j A_kj (k - j), tokens */
+    STAT_FIRST,    /* A_k0 */
+    STAT_SELF,     /* A_kk */
+    STAT_PREVIOUS, /* A_k,k-1; NaN at position 0 */
+    STAT_SAME,     /* sum of A_kj over j < k with the same token */
+    STAT_COUNT
+} attention_stat;
+
+extern const char *const attention_stat_names[STAT_COUNT];
+
+/* Scores of heads against what a kind of head would do. */
+typedef enum attention_kind {
+    KIND_INDUCTION,
+    KIND_PREVIOUS,
+    KIND_DUPLICATE,
+    KIND_COUNT
+} attention_kind;
+
+/* Two copies of S tokens, after `first` others. */
+typedef struct attention_repeat {
+    int32_t first, length; /* length S; 0: the text is none */
+} attention_repeat;
+
+/* The tensors that a split needs; their handles. */
+typedef enum split_tensor {
+    SPLIT_EMBED,
+    SPLIT_Z,
+    SPLIT_MLP_OUT,
+    SPLIT_SCALE,
+    SPLIT_Q,
+    SPLIT_ROT_Q,
+    SPLIT_K,
+    SPLIT_ROT_K,
+    SPLIT_PATTERN,
+    SPLIT_TENSORS
+} split_tensor;
+
+enum { SPLIT_UNROTATED, SPLIT_ROTARY, SPLIT_PARTS }; /* rotary: rotated minus unrotated */
+
+/* The split of one head's scores at one row (attention_split.c). */
+typedef struct attention_split {
+    int32_t layer, head;  /* layer -1: none asked for */
+    int32_t partner;      /* the pair's key, -1: none */
+    psc_filter row;       /* which row reads */
+    int32_t reader;       /* its index in the run */
+    int32_t n_keys;       /* its position + 1 */
+    int64_t n_writers;    /* embed; each earlier layer's heads, attn_bias, mlp_out */
+    int64_t n_components; /* and what LayerNorm's and the projection's bias give */
+    int handles[SPLIT_TENSORS];
+    psc_event kept[SPLIT_TENSORS]; /* in run_end; those of layers before the reader's: scratch */
+    const float *gamma, *beta;
+    float root;          /* 1/sqrt(d_head) */
+    double *key, *query; /* [components, parts, keys] */
+    double *pair;        /* [query components, key components, parts], or null */
+    double worst;        /* error of completeness over 1 + sum of absolute shares */
+} attention_split;
+
+typedef struct attention_state {
+    psc_context *context;
+    const psc_host *host;
+    int32_t n_layers, n_heads, top;
+    int64_t n_cells; /* layers * heads */
+    attention_split split;
+
+    /* a run */
+    const psc_row *rows;
+    int32_t n_rows, longest; /* longest: keys of the longest row */
+    const int32_t *earlier;  /* [rows] the row before with this token in its sequence, or -1 */
+    double *scratch;         /* [heads, longest] log A; zeros are 1 there */
+    double *index;           /* [longest] 0, 1, 2, ... */
+    double *stats;           /* [L, H, rows, STAT_COUNT] */
+    double *received;        /* [L, H, rows] sum over later rows of A */
+    double *detected;        /* [L, H, KIND_COUNT + 1] sums of A where each kind looks; of all A */
+    double *copies[2];       /* [L, H, S] of the second copy: A_{k,k-S+1} and A_{k,k-S} */
+    attention_repeat repeat;
+
+    /* over documents */
+    int sums[2], rows_sum[2]; /* accumulators: all rows; without position 0 */
+} attention_state;
+
+/* One event of hook_pattern into the run's tables (attention_stats.c). */
+int attention_take(attention_state *s, const psc_event *event);
+/* The arrays of one run, and what is added to the corpus's sums (attention_arrays.c). */
+int attention_arrays(attention_state *s);
+int attention_add_documents(attention_state *s);
+int attention_report_documents(attention_state *s);
+int attention_summary(attention_state *s);
+
+/* --- attention_split.c ----------------------------------------------------------------------- */
+
+int attention_split_begin(attention_state *s);
+int attention_split_end(attention_state *s);
+/* Arrays, checks and the summary of what the split found (attention_split_arrays.c). */
+int attention_split_arrays(attention_state *s);
+int attention_split_summary(attention_state *s);
+
+#endif

@@ -1,0 +1,282 @@
+/* Why a head looks there: one row's scores split by the writers of the residual.
+ *
+ *   s_kj = rot_k(q_k) . rot_j(k_j)/sqrt(D),  k_j = W_K LN1(x_j) + b_K,  x_j = sum of writers c
+ *   LN1(x) = gamma P(x)/sigma + beta, sigma held
+ *   key side, by the adjoint: v_j = rot_j^-1(rot_k(q_k)) [D], w_j = W_K^T v_j [N],
+ *     g_j = P(gamma w_j)/(sigma_j sqrt(D));  share of c = g_j . c_j, of a head z . (W_O^T g_j),
+ *     of beta w_j . beta/sqrt(D), of b_K v_j . b_K/sqrt(D)
+ *   query side: each writer of x_k made, q^c = W_Q (gamma P(c)/sigma_k) [D], share rot_k(q^c) .
+ *     rot_j(k_j)/sqrt(D); a pair: rot_k(q^c) . rot_j(k^c')/sqrt(D)
+ *   unrotated: the same without rot; rotary: the rest
+ *
+ * Weights are applied in f32 by the host; sums over shares are f64 in a fixed order. */
+#include "attention.h"
+
+#include <math.h>
+#include <string.h>
+
+/* --- what is kept ---------------------------------------------------------------------------- */
+
+static int retain(attention_state *s, split_tensor what, psc_point point, int32_t first_layer,
+    int32_t n_layers, int heads, int32_t first_row) {
+    attention_split *p = &s->split;
+    int32_t *layers = s->host->run_alloc(s->context, ((uint64_t)n_layers + 1) * sizeof *layers);
+    if (!layers) return -1;
+    for (int32_t i = 0; i < n_layers; i++) layers[i] = first_layer + i;
+    psc_filter filter = PSC_FILTER_INIT;
+    filter.layers = layers;
+    filter.n_layers = n_layers;
+    filter.rows = PSC_ROWS_RANGE;
+    filter.row_begin = first_row;
+    filter.row_end = p->n_keys;
+    if (heads) {
+        filter.heads = &p->head;
+        filter.n_heads = 1;
+    }
+    p->handles[what] = s->host->retain(s->context, point, &filter);
+    return p->handles[what] < 0 ? -1 : 0;
+}
+
+int attention_split_begin(attention_state *s) {
+    attention_split *p = &s->split;
+    const psc_host *host = s->host;
+    psc_row_set row;
+    if (s->rows[0].position != 0 || s->rows[s->n_rows - 1].sequence != s->rows[0].sequence)
+        return host->fail(s->context, "reader needs one whole sequence");
+    if (psc_rows_resolve(s->context, host, "row", &p->row, 0, &row)) return -1;
+    if (row.n != 1) return host->fail(s->context, "row must be one row: last or a position");
+    p->reader = row.index[0];
+    p->n_keys = s->rows[p->reader].position + 1;
+    if (p->partner >= p->n_keys)
+        return host->fail(s->context, "key=%d comes after row %d, which cannot see it",
+            (int)p->partner, (int)p->n_keys - 1);
+    const int32_t l = p->layer, k = p->n_keys - 1;
+    p->n_writers = 1 + (int64_t)l * (s->n_heads + 2);
+    p->n_components = p->n_writers + 2;
+    p->root = 1.0f / sqrtf((float)host->model(s->context)->d_head);
+    if (l > 0 && (retain(s, SPLIT_Z, PSC_HOOK_Z, 0, l, 0, 0) ||
+                     retain(s, SPLIT_MLP_OUT, PSC_HOOK_MLP_OUT, 0, l, 0, 0)))
+        return -1;
+    return retain(s, SPLIT_EMBED, PSC_HOOK_EMBED, 0, 0, 0, 0) ||
+           retain(s, SPLIT_SCALE, PSC_HOOK_LN1_SCALE, l, 1, 0, 0) ||
+           retain(s, SPLIT_Q, PSC_HOOK_Q, l, 1, 1, k) ||
+           retain(s, SPLIT_ROT_Q, PSC_HOOK_ROT_Q, l, 1, 1, k) ||
+           retain(s, SPLIT_K, PSC_HOOK_K, l, 1, 1, 0) ||
+           retain(s, SPLIT_ROT_K, PSC_HOOK_ROT_K, l, 1, 1, 0) ||
+           retain(s, SPLIT_PATTERN, PSC_HOOK_PATTERN, l, 1, 1, k);
+}
+
+static int fetch(attention_state *s, split_tensor what, int32_t layer) {
+    return s->host->fetch(s->context, s->split.handles[what], layer, &s->split.kept[what]);
+}
+
+/* Row i of what is kept. */
+static const float *kept_row(const attention_state *s, split_tensor what, int32_t i) {
+    const psc_view *t = &s->split.kept[what].tensor;
+    return t->data + i * t->stride[0];
+}
+
+/* Shares stand at [component, part, key]. */
+static double *share_at(const attention_state *s, double *table, int64_t component, int part) {
+    return table + (component * SPLIT_PARTS + part) * s->split.n_keys;
+}
+
+/* --- the key side ---------------------------------------------------------------------------- */
+
+/* Rows 0..n_keys-1 of each: rotated, key by key; row n_keys: unrotated, not divided by sigma. */
+typedef struct key_side {
+    attention_state *s;
+    int64_t n, width; /* N, H*D */
+    float *v;         /* [keys + 1, H*D] the head's place filled */
+    float *w, *g;     /* [keys + 1, N] */
+    float *pulled;    /* [keys + 1, H*D] of an earlier layer */
+} key_side;
+
+static int make_directions(key_side *d) {
+    attention_state *s = d->s;
+    const attention_split *p = &s->split;
+    const psc_host *host = s->host;
+    const int64_t size = host->model(s->context)->d_head, at = p->head * size;
+    for (int32_t j = 0; j <= p->n_keys; j++) {
+        float *v = d->v + j * d->width + at;
+        memcpy(v, kept_row(s, j < p->n_keys ? SPLIT_ROT_Q : SPLIT_Q, 0), (size_t)size * sizeof *v);
+        if (j < p->n_keys && host->rotate(s->context, j, 1, v)) return -1;
+    }
+    if (host->pullback(s->context, PSC_W_K, p->layer, d->w, d->v, p->n_keys + 1)) return -1;
+    for (int32_t j = 0; j <= p->n_keys; j++) {
+        const float *w = d->w + j * d->n;
+        float *g = d->g + j * d->n;
+        const double sigma = j < p->n_keys ? (double)*kept_row(s, SPLIT_SCALE, j) : 1.0;
+        for (int64_t i = 0; i < d->n; i++) g[i] = p->gamma[i] * w[i];
+        const double mean = psc_sum_striped(d->n, g) / (double)d->n;
+        for (int64_t i = 0; i < d->n; i++)
+            g[i] = (float)(((double)g[i] - mean) * (double)p->root / sigma);
+    }
+    return 0;
+}
+
+/* The share of a vector x_j [n] at every key, along rows of `along`; stride 0: the same x. */
+static void put_shares(const key_side *d, int64_t component, const float *along, int64_t ld,
+    int64_t n, const float *x, int64_t stride, double factor, int divided) {
+    const attention_split *p = &d->s->split;
+    double *plain = share_at(d->s, p->key, component, SPLIT_UNROTATED);
+    double *rotary = share_at(d->s, p->key, component, SPLIT_ROTARY);
+    for (int32_t j = 0; j < p->n_keys; j++) {
+        const double sigma = divided ? (double)*kept_row(d->s, SPLIT_SCALE, j) : 1.0;
+        plain[j] = factor * psc_dot_striped(n, along + p->n_keys * ld, x + j * stride) / sigma;
+        rotary[j] = factor * psc_dot_striped(n, along + j * ld, x + j * stride) - plain[j];
+    }
+}
+
+static int layer_shares(key_side *d, int32_t l) {
+    attention_state *s = d->s;
+    const attention_split *p = &s->split;
+    const int64_t size = s->host->model(s->context)->d_head,
+                  first = 1 + l * (int64_t)(s->n_heads + 2);
+    if (fetch(s, SPLIT_Z, l) || fetch(s, SPLIT_MLP_OUT, l) ||
+        s->host->pullback(s->context, PSC_W_O, l, d->pulled, d->g, p->n_keys + 1))
+        return -1;
+    const psc_view *z = &p->kept[SPLIT_Z].tensor, *mlp = &p->kept[SPLIT_MLP_OUT].tensor;
+    for (int32_t h = 0; h < s->n_heads; h++)
+        put_shares(d, first + h, d->pulled + h * size, d->width, size, z->data + h * z->stride[1],
+            z->stride[0], 1.0, 1);
+    const float *bias = s->host->bias(s->context, PSC_W_O, l);
+    put_shares(d, first + s->n_heads, d->g, d->n, d->n, bias, 0, 1.0, 1);
+    put_shares(d, first + s->n_heads + 1, d->g, d->n, d->n, mlp->data, mlp->stride[0], 1.0, 1);
+    return 0;
+}
+
+static int split_keys(attention_state *s) {
+    attention_split *p = &s->split;
+    const psc_host *host = s->host;
+    const psc_model_info *model = host->model(s->context);
+    const uint64_t rows = (uint64_t)p->n_keys + 1;
+    key_side d = {.s = s, .n = model->d_model, .width = (int64_t)model->n_heads * model->d_head};
+    const uint64_t n = (uint64_t)d.n, width = (uint64_t)d.width;
+    d.v = host->run_alloc(s->context, rows * width * sizeof(float));
+    d.w = host->run_alloc(s->context, rows * n * sizeof(float));
+    d.g = host->run_alloc(s->context, rows * n * sizeof(float));
+    d.pulled = host->run_alloc(s->context, rows * width * sizeof(float));
+    if (!d.v || !d.w || !d.g || !d.pulled || make_directions(&d)) return -1;
+    const psc_view *embed = &p->kept[SPLIT_EMBED].tensor;
+    put_shares(&d, 0, d.g, d.n, d.n, embed->data, embed->stride[0], 1.0, 1);
+    for (int32_t l = 0; l < p->layer; l++)
+        if (layer_shares(&d, l)) return -1;
+    const int64_t at = (int64_t)p->head * model->d_head;
+    put_shares(&d, p->n_writers, d.w, d.n, d.n, p->beta, 0, (double)p->root, 0);
+    put_shares(&d, p->n_writers + 1, d.v + at, d.width, model->d_head,
+        host->bias(s->context, PSC_W_K, p->layer) + at, 0, (double)p->root, 0);
+    return 0;
+}
+
+/* --- the query side and a pair --------------------------------------------------------------- */
+
+/* Every writer of row i as it enters the reader: gamma P(c)/sigma_i [writers + 1, N], last beta. */
+static int make_writers(attention_state *s, int32_t i, float *out) {
+    const attention_split *p = &s->split;
+    const psc_host *host = s->host;
+    const psc_model_info *model = host->model(s->context);
+    const int64_t n = model->d_model, size = model->d_head, width = s->n_heads * size;
+    float *masked = host->run_alloc(s->context, (uint64_t)(s->n_heads * width) * sizeof(float));
+    if (!masked) return -1;
+    memcpy(out, kept_row(s, SPLIT_EMBED, i), (size_t)n * sizeof *out);
+    for (int32_t l = 0; l < p->layer; l++) {
+        float *first = out + (1 + l * (int64_t)(s->n_heads + 2)) * n;
+        if (fetch(s, SPLIT_Z, l) || fetch(s, SPLIT_MLP_OUT, l)) return -1;
+        for (int32_t h = 0; h < s->n_heads; h++)
+            memcpy(masked + h * (width + size), kept_row(s, SPLIT_Z, i) + h * size,
+                (size_t)size * sizeof *masked);
+        if (host->apply(s->context, PSC_W_O, l, first, masked, s->n_heads)) return -1;
+        memcpy(first + s->n_heads * n, host->bias(s->context, PSC_W_O, l), (size_t)n * sizeof *out);
+        memcpy(
+            first + (s->n_heads + 1) * n, kept_row(s, SPLIT_MLP_OUT, i), (size_t)n * sizeof *out);
+    }
+    const double sigma = (double)*kept_row(s, SPLIT_SCALE, i);
+    for (int64_t c = 0; c < p->n_writers; c++) {
+        float *x = out + c * n;
+        const double mean = psc_sum_striped(n, x) / (double)n;
+        for (int64_t d = 0; d < n; d++)
+            x[d] = (float)(((double)x[d] - mean) / sigma * (double)p->gamma[d]);
+    }
+    memcpy(out + p->n_writers * n, p->beta, (size_t)n * sizeof *out);
+    return 0;
+}
+
+/* What each writer gives to q or k of row i: plain and rotated [components, D] each. */
+static int project(attention_state *s, psc_matrix matrix, int32_t i, float *plain, float *rotated) {
+    const attention_split *p = &s->split;
+    const psc_host *host = s->host;
+    const psc_model_info *model = host->model(s->context);
+    const int64_t size = model->d_head, width = s->n_heads * size, at = p->head * size;
+    const uint64_t rows = (uint64_t)p->n_writers + 1;
+    float *x = host->run_alloc(s->context, rows * (uint64_t)model->d_model * sizeof(float));
+    float *y = host->run_alloc(s->context, rows * (uint64_t)width * sizeof(float));
+    if (!x || !y || make_writers(s, i, x) ||
+        host->apply(s->context, matrix, p->layer, y, x, (int64_t)rows))
+        return -1;
+    for (int64_t c = 0; c < p->n_components; c++) {
+        const float *from = c < p->n_components - 1 ? y + c * width + at
+                                                    : host->bias(s->context, matrix, p->layer) + at;
+        memcpy(plain + c * size, from, (size_t)size * sizeof *plain);
+        memcpy(rotated + c * size, from, (size_t)size * sizeof *plain);
+        if (host->rotate(s->context, i, 0, rotated + c * size)) return -1;
+    }
+    return 0;
+}
+
+/* Two vectors' shares, without rotation and what it adds. */
+static void product(const attention_state *s, const float *const a[2], const float *const b[2],
+    double *plain, double *rotary) {
+    const int64_t size = s->host->model(s->context)->d_head;
+    const double root = (double)s->split.root;
+    *plain = root * psc_dot_striped(size, a[0], b[0]);
+    *rotary = root * psc_dot_striped(size, a[1], b[1]) - *plain;
+}
+
+static int split_query(attention_state *s) {
+    attention_split *p = &s->split;
+    const psc_host *host = s->host;
+    const int64_t size = host->model(s->context)->d_head;
+    const uint64_t bytes = (uint64_t)(p->n_components * size) * sizeof(float);
+    float *q[2] = {host->run_alloc(s->context, bytes), host->run_alloc(s->context, bytes)};
+    float *k[2] = {host->run_alloc(s->context, bytes), host->run_alloc(s->context, bytes)};
+    if (!q[0] || !q[1] || !k[0] || !k[1] || project(s, PSC_W_Q, p->reader, q[0], q[1])) return -1;
+    for (int64_t c = 0; c < p->n_components; c++)
+        for (int32_t j = 0; j < p->n_keys; j++) {
+            const float *const a[2] = {q[0] + c * size, q[1] + c * size};
+            const float *const b[2] = {kept_row(s, SPLIT_K, j), kept_row(s, SPLIT_ROT_K, j)};
+            product(s, a, b, share_at(s, p->query, c, SPLIT_UNROTATED) + j,
+                share_at(s, p->query, c, SPLIT_ROTARY) + j);
+        }
+    if (!p->pair) return 0;
+    if (project(s, PSC_W_K, p->partner, k[0], k[1])) return -1;
+    for (int64_t c = 0; c < p->n_components; c++)
+        for (int64_t d = 0; d < p->n_components; d++) {
+            const float *const a[2] = {q[0] + c * size, q[1] + c * size};
+            const float *const b[2] = {k[0] + d * size, k[1] + d * size};
+            double *out = p->pair + (c * p->n_components + d) * SPLIT_PARTS;
+            product(s, a, b, &out[SPLIT_UNROTATED], &out[SPLIT_ROTARY]);
+        }
+    return 0;
+}
+
+int attention_split_end(attention_state *s) {
+    attention_split *p = &s->split;
+    const psc_host *host = s->host;
+    for (int point = 0; point < PSC_POINT_COUNT; point++)
+        if (host->has_editor(s->context, (psc_point)point))
+            return host->fail(s->context, "the scores of an edited run are not split (reader)");
+    for (int i = SPLIT_EMBED; i < SPLIT_TENSORS; i++)
+        if (i != SPLIT_Z && i != SPLIT_MLP_OUT && fetch(s, i, i == SPLIT_EMBED ? -1 : p->layer))
+            return -1;
+    const uint64_t shares = (uint64_t)p->n_components * SPLIT_PARTS * sizeof(double);
+    p->key = host->run_alloc(s->context, shares * (uint64_t)p->n_keys);
+    p->query = host->run_alloc(s->context, shares * (uint64_t)p->n_keys);
+    p->pair = NULL;
+    if (p->partner >= 0) p->pair = host->run_alloc(s->context, shares * (uint64_t)p->n_components);
+    if (!p->key || !p->query || (p->partner >= 0 && !p->pair) ||
+        host->ln_parameters(s->context, PSC_LN1, p->layer, &p->gamma, &p->beta) || split_keys(s) ||
+        split_query(s))
+        return -1;
+    return attention_split_arrays(s);
+}

@@ -1,0 +1,82 @@
+/* What one row's attention is like, head by head, as the events come.
+ *
+ *   entropy -sum_j A_kj log A_kj   distance k sum_j A_kj - sum_j A_kj j   attracts: columns of A
+ *   tl_detect: sum of A where a kind of head looks over the sum of A; a duplicate-token head looks
+ * at j < k with the same token, an induction head at the one after it, a previous-token head at k -
+ * 1
+ *
+ * A head is one thread's, its rows come in ascending order: no sum depends on chunks or threads. */
+#include "attention.h"
+
+#include <math.h>
+
+typedef struct event_task {
+    attention_state *s;
+    const psc_event *event;
+} event_task;
+
+/* Sums of A over the earlier rows with this row's token, and over the rows after those. */
+static void same_token(
+    const attention_state *s, const psc_row *row, const float *a, double *same, double *after) {
+    const int32_t start = row->index - row->position;
+    *same = *after = 0.0;
+    for (int32_t i = s->earlier[row->index]; i >= 0; i = s->earlier[i]) {
+        const int32_t j = i - start;
+        *same += (double)a[j];
+        *after += (double)a[j + 1];
+    }
+}
+
+static void take_row(
+    const attention_state *s, int64_t cell, const psc_row *row, const float *a, double *log_a) {
+    const int32_t k = row->position;
+    const int64_t n = (int64_t)k + 1;
+    double *stats = s->stats + (cell * s->n_rows + row->index) * STAT_COUNT;
+    double *detected = s->detected + cell * (KIND_COUNT + 1), after;
+    for (int64_t j = 0; j < n; j++) log_a[j] = a[j] > 0.0f ? (double)a[j] : 1.0;
+    s->host->log(s->context, n, log_a, log_a);
+    const double sum = psc_sum_striped(n, a);
+    stats[STAT_ENTROPY] = -psc_dot_mixed(n, log_a, a);
+    stats[STAT_DISTANCE] = k * sum - psc_dot_mixed(n, s->index, a);
+    stats[STAT_FIRST] = (double)a[0];
+    stats[STAT_SELF] = (double)a[k];
+    stats[STAT_PREVIOUS] = k > 0 ? (double)a[k - 1] : NAN;
+    same_token(s, row, a, &stats[STAT_SAME], &after);
+    detected[KIND_INDUCTION] += after;
+    detected[KIND_PREVIOUS] += k > 0 ? (double)a[k - 1] : 0.0;
+    detected[KIND_DUPLICATE] += stats[STAT_SAME];
+    detected[KIND_COUNT] += sum;
+    const int32_t start = row->index - k, hidden = start < 0 ? -start : 0;
+    double *received = s->received + cell * s->n_rows + start;
+    for (int32_t j = hidden; j < k; j++) received[j] += (double)a[j];
+}
+
+/* A_{k,k-S+1} and A_{k,k-S}, for a row of the second copy. */
+static void take_copies(
+    const attention_state *s, int64_t cell, const psc_row *row, const float *a) {
+    const int32_t size = s->repeat.length, at = row->position - s->repeat.first - size;
+    if (size == 0 || at < 0) return;
+    s->copies[0][cell * size + at] = (double)a[row->position - size + 1];
+    s->copies[1][cell * size + at] = (double)a[row->position - size];
+}
+
+static void take_heads(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const event_task *task = payload;
+    const psc_event *event = task->event;
+    (void)thread;
+    for (int64_t h = begin; h < end; h++) {
+        const int64_t cell = event->layer * (int64_t)task->s->n_heads + h;
+        for (int32_t r = 0; r < event->n_rows; r++) {
+            const float *a =
+                event->tensor.data + r * event->tensor.stride[0] + h * event->tensor.stride[1];
+            take_row(task->s, cell, &event->rows[r], a, task->s->scratch + h * task->s->longest);
+            take_copies(task->s, cell, &event->rows[r], a);
+        }
+    }
+}
+
+int attention_take(attention_state *s, const psc_event *event) {
+    event_task task = {s, event};
+    s->host->parallel_for(s->context, s->n_heads, take_heads, &task);
+    return 0;
+}

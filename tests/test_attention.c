@@ -1,0 +1,143 @@
+/* The plugin attention against float64 and TransformerLens's detector
+ * (tests/tools/make_attention_golden.py), its bits, and what it refuses. */
+#include "ln_mlp_fixture.h"
+
+#define ATTENTION_GOLDEN PSC_SOURCE_DIR "/tests/golden/attention/"
+
+static const int32_t text[] = {3, 41, 7, 3, 60, 7, 3};
+static const int32_t copies[] = {0, 9, 55, 23, 70, 9, 55, 23, 70};
+static psc_error error;
+
+static psc_status try_run(psc_session *session, const int32_t *ids, int32_t n) {
+    psc_token tokens[16] = {{0}};
+    for (int i = 0; i < n; i++) tokens[i].id = ids[i];
+    psc_input input = {0, n, tokens};
+    psc_session_truncate(session, 0, 0);
+    return psc_session_run(session, &input, 1, NULL, &error);
+}
+
+static psc_session *looked(
+    psc_model *model, const char *options, const fixture_run *how, const int32_t *ids, int32_t n) {
+    psc_session *session = must_session(model, how->isa, how->threads, how->chunk);
+    cr_assert_eq(psc_session_plugin(session, "attention", options, &error), PSC_OK, "%s: %s",
+        options, error.message);
+    cr_assert_eq(try_run(session, ids, n), PSC_OK, "%s", error.message);
+    return session;
+}
+
+/* The text's split is of head 1 of the last layer at row 5, the pair's key 3. */
+static const char *split_options(const psc_model *model) {
+    static char options[64];
+    snprintf(options, sizeof options, "reader=L%dH1,row=5,key=3",
+        (int)psc_model_get_info(model)->n_layers - 1);
+    return options;
+}
+
+static void check_model(const char *model_name) {
+    char path[1024];
+    const fixture_run how = {.threads = 2, .chunk = 4};
+    psc_model *model = must_model(golden_path(model_name, NULL));
+    psc_session *sessions[2] = {
+        looked(model, split_options(model), &how, text, 7), looked(model, "top=3", &how, copies, 9)};
+    snprintf(path, sizeof path, ATTENTION_GOLDEN "%s.safetensors", model_name);
+    psc_tensors *golden = golden_open(path);
+    cr_assert_eq(golden->count, 17);
+    for (size_t i = 0; i < golden->count; i++) {
+        psc_tensor want = golden->items[i];
+        const char *name = strchr(want.name, ':') + 1;
+        psc_session *session = sessions[strncmp(want.name, "copies", 6) == 0];
+        char array[96];
+        snprintf(array, sizeof array, "attention.%s", name);
+        want.name = array;
+        const double worst = compare_array(session, &want, 5e-5);
+        if (getenv("PSC_TEST_VERBOSE")) fprintf(stderr, "%-36s %.1e\n", array, worst);
+    }
+    psc_tensors_close(&golden);
+    for (int i = 0; i < 2; i++) psc_session_close(&sessions[i]);
+    psc_model_close(&model);
+}
+
+Test(attention, golden) {
+    check_model("parallel_f32");
+    check_model("sequential_f32");
+    check_model("rotary_full");
+}
+
+Test(attention, bits) {
+    static const fixture_run ways[] = {{.isa = "reference", .threads = 1},
+        {.isa = "reference", .threads = 2, .chunk = 2}, {.threads = 3, .chunk = 1}};
+    static const char *const arrays[] = {"attention.statistics", "attention.means",
+        "attention.attracts", "attention.tl_detect", "attention.key_scores_relative",
+        "attention.query_scores_relative", "attention.pair_scores", NULL};
+    const fixture_run plain = {.threads = 1};
+    psc_model *model = must_model(golden_path("odd_sizes", NULL));
+    psc_session *first = looked(model, split_options(model), &plain, text, 7);
+    for (int w = 0; w < 3; w++) {
+        psc_session *other = looked(model, split_options(model), &ways[w], text, 7);
+        assert_same_arrays(first, other, arrays, "ways");
+        psc_session_close(&other);
+    }
+    psc_session_close(&first);
+    psc_model_close(&model);
+}
+
+/* A split whose completeness is checked against the pattern itself, at layer 0 and the last. */
+Test(attention, completeness) {
+    static const char *const names[] = {"parallel_f32", "tied_f32", "no_attention_bias"};
+    const fixture_run how = {.threads = 2};
+    for (int i = 0; i < 3; i++)
+        for (int layer = 0; layer < 2; layer++) {
+            char options[64];
+            snprintf(options, sizeof options, "reader=L%dH0", layer);
+            psc_model *model = must_model(golden_path(names[i], NULL));
+            psc_session *session = looked(model, options, &how, text, 7);
+            const psc_array relative = must_array(session, "attention.key_scores_relative");
+            const psc_array stats = must_array(session, "attention.statistics");
+            const int64_t cell = (int64_t)layer * psc_model_get_info(model)->n_heads;
+            const double *row = (const double *)stats.data + (cell * 7 + 6) * 6;
+            double sum[2] = {0, 0}; /* keys 0 and 6 */
+            for (int64_t c = 0; c < relative.shape[0] * relative.shape[1]; c++)
+                for (int k = 0; k < 2; k++)
+                    sum[k] += ((const double *)relative.data)[c * relative.shape[2] + 6 * k];
+            cr_assert(fabs(exp(sum[0] - row[0]) - row[2]) < 1e-5, "%s", names[i]);
+            cr_assert(fabs(exp(sum[1] - row[0]) - row[3]) < 1e-5, "%s", names[i]);
+            psc_session_close(&session);
+            psc_model_close(&model);
+        }
+}
+
+static int edit_nothing(const psc_event *event, void *payload) {
+    (void)event, (void)payload;
+    return 0;
+}
+
+Test(attention, refusals) {
+    static const struct {
+        const char *options, *word;
+    } bad[] = {{"reader=L9H0", "L0H0 to"}, {"reader=L0H99", "L0H0 to"}, {"reader=H3", "reader"},
+        {"reader=L0N3", "reader"}, {"key=2", "reader"}, {"reader=L0H0,key=x", "key"},
+        {"row=x", "row"}, {"top=65", "top"}};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = must_session(model, NULL, 1, 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_assert_neq(psc_session_plugin(session, "attention", bad[i].options, &error), PSC_OK);
+        cr_assert(strstr(error.message, bad[i].word), "%s: %s", bad[i].options, error.message);
+    }
+    psc_session_close(&session);
+    static const char *const late[] = {
+        "reader=L1H0,row=2,key=3", "reader=L1H0,row=99", "reader=L1H0,row=all"};
+    for (int i = 0; i < 3; i++) {
+        session = must_session(model, NULL, 1, 0);
+        cr_assert_eq(psc_session_plugin(session, "attention", late[i], &error), PSC_OK);
+        cr_assert_neq(try_run(session, text, 7), PSC_OK);
+        cr_assert(strstr(error.message, i == 0 ? "key=3" : "row"), "%s", error.message);
+        psc_session_close(&session);
+    }
+    session = must_session(model, NULL, 1, 0);
+    cr_assert_eq(psc_session_plugin(session, "attention", "reader=L1H0", &error), PSC_OK);
+    cr_assert_eq(psc_session_edit(session, PSC_HOOK_Z, NULL, edit_nothing, NULL, &error), PSC_OK);
+    cr_assert_neq(try_run(session, text, 7), PSC_OK);
+    cr_assert(strstr(error.message, "edited"), "%s", error.message);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
