@@ -5,7 +5,8 @@ add_library(pythiascope ${psc_objects})
 add_library(pythiascope::pythiascope ALIAS pythiascope)
 set_target_properties(pythiascope PROPERTIES
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINKER_LANGUAGE C)
-set(public_headers base/psc_error.h hooks/psc_hooks.h hooks/psc_plugin.h runtime/psc.h)
+set(public_headers base/psc_error.h hooks/psc_hooks.h hooks/psc_plugin.h runtime/psc.h
+  runtime/psc_corpus.h)
 target_include_directories(pythiascope INTERFACE
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/base> $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/hooks>
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/runtime>

@@ -118,6 +118,8 @@ psc_status psc_contexts_add(
     context->session = session;
     context->section = -1;
     psc_status status = find_plugin(context, name_or_path, error);
+    if (status == PSC_OK && session->options.accumulate)
+        status = psc_targets_imply(session, error); /* accumulators are sized in open */
     if (status == PSC_OK) status = give_name(context, session, error);
     if (status == PSC_OK)
         status = psc_options_parse(

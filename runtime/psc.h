@@ -223,6 +223,18 @@ typedef struct psc_corpus_totals {
 PSC_API psc_status psc_session_report(
     psc_session *session, const psc_corpus_totals *totals, psc_error *error);
 
+/* The totals as a file, written whole or not at all; client (bytes of it, may be null) is kept with
+ * them for the caller, as where in the corpus it is. */
+PSC_API psc_status psc_session_state_save(const psc_session *session, const char *path,
+    const void *client, size_t bytes, psc_error *error);
+/* Replaces the totals by those of a file, or adds the file's to them. The file must have been made
+ * with this model, these targets and plugins, of the same versions and options. */
+PSC_API psc_status psc_session_state_load(psc_session *session, const char *path, psc_error *error);
+PSC_API psc_status psc_session_state_merge(
+    psc_session *session, const char *path, psc_error *error);
+/* What the caller had kept in a state file, with a 0 byte after it. *out is freed by psc_free. */
+PSC_API psc_status psc_state_client(void **out, size_t *bytes, const char *path, psc_error *error);
+
 /* --- sampling -------------------------------------------------------------------------------- */
 
 /* The strategy is psc_strategy's (psc_plugin.h): temperature, top-k, top-p, min-p, in this order.

@@ -222,13 +222,19 @@ psc_status psc_targets_imply(psc_session *session, psc_error *error) {
     return session->options.accumulate ? add_next(session, error) : add_ranks(session, 1, error);
 }
 
-static psc_status refuse_in_run(psc_error *error) {
-    return psc_fail(error, PSC_ERROR_STATE, "a target was added from a callback of a run");
+static psc_status check_time(const psc_session *session, psc_error *error) {
+    if (session->run_options)
+        return psc_fail(error, PSC_ERROR_STATE, "a target was added from a callback of a run");
+    if (session->options.accumulate && session->n_contexts > 0)
+        return psc_fail(error, PSC_ERROR_STATE,
+            "a session over documents takes its targets before its plugins");
+    return PSC_OK;
 }
 
 psc_status psc_targets_add(psc_session *session, const char *target, psc_error *error) {
     if (!target) return psc_fail(error, PSC_ERROR_INPUT, "a target is missing");
-    if (session->run_options) return refuse_in_run(error);
+    psc_status status = check_time(session, error);
+    if (status != PSC_OK) return status;
     if (session->targets.implied) psc_targets_clear(session);
     const psc_model *model = session->model;
     if (strcmp(target, "next") == 0) return add_next(session, error);
@@ -241,7 +247,7 @@ psc_status psc_targets_add(psc_session *session, const char *target, psc_error *
         return add_ranks(session, n, error);
     }
     psc_target token = {.kind = PSC_TARGET_TOKEN, .b = -1};
-    psc_status status = token_id(&token.a, model, target, error);
+    status = token_id(&token.a, model, target, error);
     if (status != PSC_OK) return status;
     char label[LABEL_BYTES];
     psc_token_label(label, sizeof label, model, token.a);
@@ -251,10 +257,11 @@ psc_status psc_targets_add(psc_session *session, const char *target, psc_error *
 psc_status psc_targets_add_contrast(
     psc_session *session, const char *a, const char *b, psc_error *error) {
     if (!a || !b) return psc_fail(error, PSC_ERROR_INPUT, "a contrast takes two tokens");
-    if (session->run_options) return refuse_in_run(error);
+    psc_status status = check_time(session, error);
+    if (status != PSC_OK) return status;
     if (session->targets.implied) psc_targets_clear(session);
     psc_target target = {.kind = PSC_TARGET_CONTRAST};
-    psc_status status = token_id(&target.a, session->model, a, error);
+    status = token_id(&target.a, session->model, a, error);
     if (status == PSC_OK) status = token_id(&target.b, session->model, b, error);
     if (status != PSC_OK) return status;
     char label[LABEL_BYTES], second[LABEL_BYTES], both[2 * LABEL_BYTES + 4];

@@ -14,7 +14,7 @@ fail() {
 
 # The headers of the tree that LAYER may include, as a list of files.
 may_include() {
-    public="base/psc_error.h hooks/psc_hooks.h hooks/psc_plugin.h runtime/psc.h"
+    public="base/psc_error.h hooks/psc_hooks.h hooks/psc_plugin.h runtime/psc.h runtime/psc_corpus.h"
     case $1 in
         base) echo base/*.h ;;
         simd) echo simd/*.h simd/*.def simd/*.inc ;;

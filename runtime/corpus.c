@@ -1,0 +1,297 @@
+/* Windows of a corpus, and its place as text.
+ *
+ *   document -> pieces -> tokens -> windows of `window` tokens, with bos in front when asked
+ *
+ * Tokens wait in a queue until a window is full or the document ends; each knows its piece, so the
+ * place of the next token to be given is known exactly and reading can begin there again. */
+#include "corpus.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_WINDOW 512
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static psc_status check_options(
+    const psc_corpus_options *o, const psc_model *model, psc_error *error) {
+    const int32_t n_ctx = model->info.n_ctx;
+    if (o->window != 0 && (o->window < 1 + !!o->bos || o->window > n_ctx))
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "a window of %d tokens is not possible: the model's context has %d", (int)o->window,
+            (int)n_ctx);
+    bool whole = o->shard == 0 && o->n_shards == 0;
+    if (!whole && (o->n_shards < 1 || o->n_shards > PSC_CORPUS_SHARDS || o->shard < 1 ||
+                      o->shard > o->n_shards))
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "there is no part %d of %d", (int)o->shard, (int)o->n_shards);
+    if (!psc_model_has_tokenizer(model))
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "%s has no tokenizer.json: the documents cannot become tokens", model->path);
+    if (o->bos && psc_tokenizer_bos(model->tokenizer) < 0)
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "%s: the tokenizer has no <|endoftext|> token", model->path);
+    return PSC_OK;
+}
+
+static psc_status set_up(psc_corpus *c, const psc_corpus_options *o, psc_error *error) {
+    const int32_t n_ctx = c->model->info.n_ctx;
+    c->window = o->window ? o->window : n_ctx < DEFAULT_WINDOW ? n_ctx : DEFAULT_WINDOW;
+    c->bos = o->bos != 0;
+    c->shard = o->shard;
+    c->n_shards = o->n_shards;
+    c->strict = o->strict;
+    c->note = o->note;
+    c->payload = o->payload;
+    c->at.document = -1;
+    c->field = strdup(o->field ? o->field : "text");
+    c->piece = malloc(CORPUS_PIECE);
+    c->tokens = malloc((size_t)c->window * sizeof *c->tokens);
+    if (c->field && c->piece && c->tokens) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a corpus");
+}
+
+psc_status psc_corpus_open(psc_corpus **out, const psc_model *model, const char *const *paths,
+    int32_t n_paths, const psc_corpus_options *given, psc_error *error) {
+    psc_corpus_options options = PSC_CORPUS_OPTIONS_INIT;
+    *out = NULL;
+    if (given)
+        memcpy(&options, given,
+            given->struct_size < sizeof options ? given->struct_size : sizeof options);
+    psc_status status = check_options(&options, model, error);
+    if (status != PSC_OK) return status;
+    psc_corpus *c = calloc(1, sizeof *c);
+    if (!c) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a corpus");
+    c->model = model;
+    status = set_up(c, &options, error);
+    if (status == PSC_OK) status = corpus_list(c, paths, n_paths, error);
+    if (status != PSC_OK) {
+        psc_corpus_close(&c);
+        return status;
+    }
+    *out = c;
+    return PSC_OK;
+}
+
+void psc_corpus_close(psc_corpus **corpus) {
+    psc_corpus *c = *corpus;
+    if (!c) return;
+    corpus_close_stream(c);
+    for (int64_t i = 0; i < c->n_files; i++) free(c->files[i].path);
+    free(c->files);
+    free(c->field);
+    free(c->line);
+    free(c->text);
+    free(c->piece);
+    free(c->waiting);
+    free(c->tokens);
+    free(c);
+    *corpus = NULL;
+}
+
+/* --- windows --------------------------------------------------------------------------------- */
+
+/* The next piece's tokens go behind those that wait. */
+static psc_status fill(psc_corpus *c, psc_error *error) {
+    const char *text = NULL;
+    size_t bytes = 0;
+    psc_token *tokens = NULL;
+    int32_t n = 0;
+    psc_status status = corpus_read_piece(&text, &bytes, c, error);
+    if (status == PSC_OK)
+        status = psc_model_encode(&tokens, &n, c->model, text, bytes, false, error);
+    if (status != PSC_OK) return psc_error_prefix(error, status, c->files[c->at.file].path);
+    memmove(c->waiting, c->waiting + c->head, (size_t)c->n_waiting * sizeof *c->waiting);
+    c->head = 0;
+    if (c->n_waiting + n > c->waiting_capacity) {
+        corpus_token *more = realloc(c->waiting, (size_t)(c->n_waiting + n) * sizeof *more);
+        if (!more) {
+            psc_free(tokens);
+            return psc_fail(error, PSC_ERROR_MEMORY, "no memory for %d tokens", (int)n);
+        }
+        c->waiting = more;
+        c->waiting_capacity = c->n_waiting + n;
+    }
+    for (int32_t i = 0; i < n; i++)
+        c->waiting[c->n_waiting++] = (corpus_token){c->read_to, tokens[i].id, i};
+    psc_free(tokens);
+    c->read_to += (int64_t)bytes;
+    return PSC_OK;
+}
+
+/* at.piece and at.skip: where the next token comes from. */
+static void note_place(psc_corpus *c) {
+    c->at.piece = c->n_waiting > 0 ? c->waiting[c->head].piece : c->read_to;
+    c->at.skip = c->n_waiting > 0 ? c->waiting[c->head].index : 0;
+}
+
+static void take_window(psc_window *out, psc_corpus *c) {
+    const int64_t room = c->window - c->bos;
+    const int64_t n = c->n_waiting < room ? c->n_waiting : room;
+    if (c->bos) c->tokens[0] = (psc_token){psc_tokenizer_bos(c->model->tokenizer), 0, 0};
+    for (int64_t i = 0; i < n; i++)
+        c->tokens[c->bos + i] = (psc_token){c->waiting[c->head + i].id, 0, 0};
+    *out = (psc_window){{c->at.document, c->at.first - c->bos}, (int32_t)n + c->bos, c->tokens};
+    c->head += n;
+    c->n_waiting -= n;
+    c->at.first += n;
+    c->at.windows++;
+    c->at.tokens += out->n;
+    note_place(c);
+}
+
+psc_status psc_corpus_next(psc_window *out, psc_corpus *c, psc_error *error) {
+    psc_status status = PSC_OK;
+    *out = (psc_window){{-1, 0}, 0, c->tokens};
+    while (status == PSC_OK) {
+        if (c->at.document < 0) status = corpus_next_document(c, error);
+        if (status != PSC_OK || c->at.document < 0) return status;
+        while (status == PSC_OK && c->n_waiting < c->window - c->bos && c->read_to < c->text_bytes)
+            status = fill(c, error);
+        if (status != PSC_OK) return status;
+        bool any = c->n_waiting > 0;
+        if (any) take_window(out, c);
+        if (c->n_waiting == 0 && c->read_to >= c->text_bytes) corpus_leave_document(c);
+        if (any) return PSC_OK;
+    }
+    return status;
+}
+
+/* --- the place ------------------------------------------------------------------------------- */
+
+void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *c) {
+    *out = (psc_corpus_totals){.struct_size = sizeof *out,
+        .documents = c->at.documents,
+        .skipped = c->at.skipped,
+        .windows = c->at.windows,
+        .tokens = c->at.tokens,
+        .window = c->window,
+        .bos = c->bos};
+}
+
+double psc_corpus_progress(const psc_corpus *c) {
+    int64_t behind = 0;
+    for (int64_t i = 0; i < c->at.file && i < c->n_files; i++) behind += c->files[i].size;
+    if (c->at.file < c->n_files)
+        behind += c->files[c->at.file].jsonl ? c->at.offset : c->at.document < 0 ? 0 : c->at.piece;
+    return c->bytes > 0 ? (double)behind / (double)c->bytes : 1.0;
+}
+
+psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
+    const corpus_place *p = &c->at;
+    char line[512];
+    snprintf(line, sizeof line,
+        "corpus=%s window=%d bos=%d shard=%d/%d finished=%d file=%" PRId64 " line=%" PRId64
+        " offset=%" PRId64 " next=%" PRId64 " document=%" PRId64 " first=%" PRId64 " piece=%" PRId64
+        " skip=%" PRId64 " documents=%" PRId64 " skipped=%" PRId64 " windows=%" PRId64
+        " tokens=%" PRId64 "\n",
+        c->identity, (int)c->window, (int)c->bos, (int)c->shard, (int)c->n_shards,
+        p->file >= c->n_files, p->file, p->line, p->offset, p->next, p->document, p->first,
+        p->piece, p->skip, p->documents, p->skipped, p->windows, p->tokens);
+    *out = strdup(line);
+    return *out ? PSC_OK : psc_fail(error, PSC_ERROR_MEMORY, "no memory for a corpus's place");
+}
+
+typedef struct written_place {
+    char identity[33];
+    int window, bos, shard, n_shards, finished;
+    corpus_place at;
+} written_place;
+
+static psc_status parse(written_place *out, const char *place, psc_error *error) {
+    corpus_place *p = &out->at;
+    int end = -1;
+    sscanf(place,
+        "corpus=%32[0-9a-f] window=%d bos=%d shard=%d/%d finished=%d file=%" SCNd64 " line=%" SCNd64
+        " offset=%" SCNd64 " next=%" SCNd64 " document=%" SCNd64 " first=%" SCNd64 " piece=%" SCNd64
+        " skip=%" SCNd64 " documents=%" SCNd64 " skipped=%" SCNd64 " windows=%" SCNd64
+        " tokens=%" SCNd64 "%n",
+        out->identity, &out->window, &out->bos, &out->shard, &out->n_shards, &out->finished,
+        &p->file, &p->line, &p->offset, &p->next, &p->document, &p->first, &p->piece, &p->skip,
+        &p->documents, &p->skipped, &p->windows, &p->tokens, &end);
+    const int64_t all[] = {p->file, p->line, p->offset, p->next, p->first, p->piece, p->skip,
+        p->documents, p->skipped, p->windows, p->tokens};
+    bool good = end > 0 && p->document >= -1;
+    for (size_t i = 0; good && i < sizeof all / sizeof *all; i++)
+        good = all[i] >= 0 && all[i] <= (int64_t)1 << 60;
+    if (good) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT, "the place in the corpus cannot be read");
+}
+
+static psc_status check_place(const psc_corpus *c, const written_place *w, psc_error *error) {
+    if (strcmp(w->identity, c->identity) != 0)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it was made from other files, or from another field of them, than are given now");
+    if (w->window != c->window || w->bos != c->bos)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it was made with windows of %d tokens %s <|endoftext|>, not of %d %s it", w->window,
+            w->bos ? "with" : "without", (int)c->window, c->bos ? "with" : "without");
+    if (w->shard != c->shard || w->n_shards != c->n_shards)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it was made for part %d/%d of the corpus, not %d/%d", w->shard, w->n_shards,
+            (int)c->shard, (int)c->n_shards);
+    const corpus_place *p = &w->at;
+    bool fits = p->file <= c->n_files && (p->file < c->n_files || p->document < 0);
+    if (fits && p->file < c->n_files) fits = p->offset <= c->files[p->file].size;
+    if (!fits) return psc_fail(error, PSC_ERROR_INPUT, "its place is not in the corpus");
+    return PSC_OK;
+}
+
+psc_status psc_corpus_seek(psc_corpus *c, const char *place, psc_error *error) {
+    written_place w;
+    memset(&w, 0, sizeof w);
+    psc_status status = parse(&w, place, error);
+    if (status == PSC_OK) status = check_place(c, &w, error);
+    if (status != PSC_OK) return status;
+    corpus_close_stream(c);
+    free(c->text);
+    c->text = NULL;
+    c->head = c->n_waiting = 0;
+    c->at = w.at;
+    if (c->at.document < 0) return PSC_OK;
+    status = corpus_reopen_document(c, error);
+    if (status != PSC_OK) return status;
+    bool inside = c->at.piece <= c->text_bytes;
+    c->read_to = inside ? c->at.piece : 0;
+    if (inside && c->at.skip > 0) status = fill(c, error);
+    if (status != PSC_OK) return status;
+    if (!inside || c->at.skip > c->n_waiting)
+        return psc_fail(error, PSC_ERROR_INPUT, "its place is not in the corpus");
+    c->head += c->at.skip;
+    c->n_waiting -= c->at.skip;
+    return PSC_OK;
+}
+
+psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33], int32_t *n_shards,
+    unsigned char *parts, const char *place, psc_error *error) {
+    written_place w;
+    memset(&w, 0, sizeof w);
+    psc_status status = parse(&w, place, error);
+    if (status != PSC_OK) return status;
+    const int n = w.n_shards ? w.n_shards : 1, shard = w.shard ? w.shard : 1;
+    if (n < 1 || n > PSC_CORPUS_SHARDS || shard < 1 || shard > n)
+        return psc_fail(error, PSC_ERROR_INPUT, "the place in the corpus cannot be read");
+    if (!w.finished)
+        return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d is not finished", shard, n);
+    if (*n_shards == 0) {
+        memcpy(identity, w.identity, 33);
+        *n_shards = n;
+        *totals =
+            (psc_corpus_totals){.struct_size = sizeof *totals, .window = w.window, .bos = w.bos};
+    }
+    if (strcmp(identity, w.identity) != 0 || totals->window != w.window || totals->bos != w.bos)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it was made from other files, another field or other windows than the first part");
+    if (n != *n_shards)
+        return psc_fail(error, PSC_ERROR_INPUT, "it is a part of %d, and the first is one of %d", n,
+            (int)*n_shards);
+    if (parts[shard - 1])
+        return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d is given twice", shard, n);
+    parts[shard - 1] = 1;
+    totals->documents += w.at.documents;
+    totals->skipped += w.at.skipped;
+    totals->windows += w.at.windows;
+    totals->tokens += w.at.tokens;
+    return PSC_OK;
+}

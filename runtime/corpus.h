@@ -1,0 +1,79 @@
+/* A corpus's inside: its files, the document being read, the tokens not yet given.
+ * Private to runtime/corpus*.c.
+ * Threads: as psc_corpus.h says.
+ * Ownership: psc_corpus owns everything here but the model. */
+#ifndef CORPUS_H
+#define CORPUS_H
+
+#include "model.h"
+#include "psc_corpus.h"
+
+#include <stdio.h>
+
+#define CORPUS_PIECE (64 << 10) /* most bytes tokenised at once */
+#define CORPUS_LINE (16 << 20)  /* most bytes of a JSONL line */
+
+typedef struct corpus_file {
+    char *path;
+    int64_t size;
+    bool jsonl;
+} corpus_file;
+
+/* A token that waits for its window, and where it came from. */
+typedef struct corpus_token {
+    int64_t piece;     /* offset of its piece in the document's text */
+    int32_t id, index; /* index: its place among the piece's tokens */
+} corpus_token;
+
+/* Where the corpus stands; all that a state file keeps of it. */
+typedef struct corpus_place {
+    int64_t file; /* index in files; n_files: finished */
+    int64_t line; /* lines of the file that were read */
+    int64_t
+        offset;   /* bytes of the file behind the documents that are done, or before the open one */
+    int64_t next; /* number of the next document */
+    int64_t document; /* number of the open document, -1: none is open */
+    int64_t first;    /* tokens of the open document that were given */
+    int64_t piece;    /* offset in its text of the piece that the next token comes from */
+    int64_t skip;     /* tokens of that piece that were given */
+    int64_t documents, skipped, windows, tokens; /* totals; tokens with bos */
+} corpus_place;
+
+struct psc_corpus {
+    const psc_model *model;
+    corpus_file *files; /* [n_files] */
+    int64_t n_files, bytes;
+    char identity[33]; /* of files and field */
+    char *field;
+    int32_t window, bos, shard, n_shards, strict;
+    psc_corpus_note_fn note;
+    void *payload;
+
+    corpus_place at; /* document, next, totals: now; offset, line: of the open document's start */
+    FILE *stream;    /* of files[at.file]; null before it is opened */
+    char *line;      /* [line_capacity] a JSONL line */
+    size_t line_capacity;
+    int64_t line_end;            /* offset in the file behind the line that was read */
+    char *text;                  /* JSONL: the open document's text */
+    int64_t text_bytes, read_to; /* of the open document; bytes of it that became tokens */
+    char *piece;                 /* [CORPUS_PIECE] */
+    corpus_token *waiting;       /* [waiting_capacity], from head on n_waiting */
+    int64_t waiting_capacity, head, n_waiting;
+    psc_token *tokens; /* [window] */
+};
+
+/* --- corpus_files.c --- */
+psc_status corpus_list(
+    psc_corpus *corpus, const char *const *paths, int32_t n_paths, psc_error *error);
+/* --- corpus_documents.c --- */
+/* Opens the next document of this shard, or none when the corpus is at its end (at.document -1). */
+psc_status corpus_next_document(psc_corpus *corpus, psc_error *error);
+/* Opens again the document that at says. */
+psc_status corpus_reopen_document(psc_corpus *corpus, psc_error *error);
+/* The open document is done. */
+void corpus_leave_document(psc_corpus *corpus);
+/* Bytes at read_to of the open document: a piece, whole at the text's end. */
+psc_status corpus_read_piece(const char **out, size_t *bytes, psc_corpus *corpus, psc_error *error);
+void corpus_close_stream(psc_corpus *corpus);
+
+#endif

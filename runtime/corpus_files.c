@@ -1,0 +1,156 @@
+/* The files of a corpus: folders walked in the order of their paths' bytes, and what identifies the
+ * list: XXH3-128 over the field's name and each file's path and size. */
+#include "corpus.h"
+
+#include "files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#define MAX_DEPTH 64
+#define MAX_FILES 10000000
+
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static psc_status no_memory(psc_error *error) {
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the list of files");
+}
+
+/* path is copied. */
+static psc_status add_file(psc_corpus *c, const char *path, int64_t size, psc_error *error) {
+    if (c->n_files >= MAX_FILES)
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "a corpus may have %d files; there are more", MAX_FILES);
+    if ((c->n_files & (c->n_files - 1)) == 0) { /* at powers of two, room for twice as many */
+        size_t room = c->n_files > 0 ? 2 * (size_t)c->n_files : 1;
+        corpus_file *files = realloc(c->files, room * sizeof *files);
+        if (!files) return no_memory(error);
+        c->files = files;
+    }
+    char *copy = strdup(path);
+    if (!copy) return no_memory(error);
+    c->files[c->n_files++] = (corpus_file){copy, size, ends_with(path, ".jsonl")};
+    c->bytes += size;
+    return PSC_OK;
+}
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void free_names(char **names, size_t n) {
+    for (size_t i = 0; i < n; i++) free(names[i]);
+    free(names);
+}
+
+/* The folder's names, sorted, without those that begin with a dot. */
+static psc_status read_names(char ***out, size_t *n, const char *folder, psc_error *error) {
+    char **names = NULL;
+    size_t capacity = 0;
+    psc_status status = PSC_OK;
+    DIR *directory = opendir(folder);
+    *n = 0;
+    if (!directory)
+        return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", folder, strerror(errno));
+    errno = 0;
+    for (struct dirent *entry; status == PSC_OK && (entry = readdir(directory));) {
+        if (entry->d_name[0] == '.') continue;
+        if (*n == capacity) {
+            capacity = capacity ? 2 * capacity : 64;
+            char **more = realloc(names, capacity * sizeof *names);
+            if (more) names = more;
+            if (!more) status = no_memory(error);
+        }
+        if (status == PSC_OK && !(names[(*n)++] = strdup(entry->d_name))) status = no_memory(error);
+        errno = 0;
+    }
+    if (status == PSC_OK && errno)
+        status = psc_fail(error, PSC_ERROR_IO, "cannot read %s: %s", folder, strerror(errno));
+    closedir(directory);
+    if (status != PSC_OK) {
+        free_names(names, *n);
+        return status;
+    }
+    if (*n > 0) qsort(names, *n, sizeof *names, compare_names);
+    *out = names;
+    return PSC_OK;
+}
+
+static psc_status walk(psc_corpus *c, const char *folder, int depth, psc_error *error);
+
+/* One name of a folder: a folder is walked, a document listed, anything else passed over. */
+static psc_status visit(psc_corpus *c, const char *path, int depth, psc_error *error) {
+    struct stat info, link;
+    if (stat(path, &info) != 0 || lstat(path, &link) != 0)
+        return psc_fail(error, PSC_ERROR_IO, "cannot examine %s: %s", path, strerror(errno));
+    if (S_ISDIR(info.st_mode)) {
+        if (S_ISLNK(link.st_mode)) return PSC_OK;
+        if (depth < MAX_DEPTH) return walk(c, path, depth + 1, error);
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "%s lies more than %d folders deep", path, MAX_DEPTH);
+    }
+    if (!S_ISREG(info.st_mode) || !(ends_with(path, ".txt") || ends_with(path, ".jsonl")))
+        return PSC_OK;
+    return add_file(c, path, (int64_t)info.st_size, error);
+}
+
+static psc_status walk(psc_corpus *c, const char *folder, int depth, psc_error *error) {
+    char **names = NULL;
+    size_t n = 0;
+    psc_status status = read_names(&names, &n, folder, error);
+    if (status != PSC_OK) return status;
+    for (size_t i = 0; i < n && status == PSC_OK; i++) {
+        char *path = psc_path_join(folder, names[i]);
+        status = path ? visit(c, path, depth, error) : no_memory(error);
+        free(path);
+    }
+    free_names(names, n);
+    return status;
+}
+
+static psc_status list_one(psc_corpus *c, const char *path, psc_error *error) {
+    struct stat info;
+    int64_t before = c->n_files;
+    if (stat(path, &info) != 0)
+        return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+    if (S_ISREG(info.st_mode)) return add_file(c, path, (int64_t)info.st_size, error);
+    if (!S_ISDIR(info.st_mode))
+        return psc_fail(error, PSC_ERROR_INPUT, "%s is neither a file nor a folder", path);
+    psc_status status = walk(c, path, 0, error);
+    if (status == PSC_OK && c->n_files == before)
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "the folder %s holds no file *.txt or *.jsonl", path);
+    return status;
+}
+
+static psc_status identify(psc_corpus *c, psc_error *error) {
+    XXH3_state_t *state = XXH3_createState();
+    if (!state) return no_memory(error);
+    XXH3_128bits_reset(state);
+    XXH3_128bits_update(state, c->field, strlen(c->field) + 1);
+    for (int64_t i = 0; i < c->n_files; i++) {
+        char size[32];
+        snprintf(size, sizeof size, "%lld", (long long)c->files[i].size);
+        XXH3_128bits_update(state, c->files[i].path, strlen(c->files[i].path) + 1);
+        XXH3_128bits_update(state, size, strlen(size) + 1);
+    }
+    XXH128_canonical_t digest;
+    XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(state));
+    XXH3_freeState(state);
+    for (int i = 0; i < 16; i++) snprintf(c->identity + 2 * i, 3, "%02x", digest.digest[i]);
+    return PSC_OK;
+}
+
+psc_status corpus_list(psc_corpus *c, const char *const *paths, int32_t n_paths, psc_error *error) {
+    psc_status status = PSC_OK;
+    if (n_paths < 1) return psc_fail(error, PSC_ERROR_INPUT, "a corpus needs a file or a folder");
+    for (int32_t i = 0; i < n_paths && status == PSC_OK; i++) status = list_one(c, paths[i], error);
+    return status == PSC_OK ? identify(c, error) : status;
+}
