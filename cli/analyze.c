@@ -1,6 +1,4 @@
 /* analyze: one run over one text, with plugins and captures; a summary, JSON or a folder. */
-#include <ctype.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +6,7 @@
 #include "cli_interventions.h"
 #include "cli_progress.h"
 #include "cli_prompt.h"
+#include "cli_session.h"
 #include "report.h"
 
 static const cli_option options[] = {
@@ -32,31 +31,6 @@ static const cli_option options[] = {
     {0},
 };
 
-/* "logits:level=head,rows=all": the options start at the first ':' that "key=" follows. */
-static const char *plugin_options(const char *argument) {
-    const char *colon = strchr(argument, ':');
-    for (; colon; colon = strchr(colon + 1, ':')) {
-        const char *key = colon + 1;
-        while (isalnum((unsigned char)*key) || *key == '_' || *key == '-') key++;
-        if (key > colon + 1 && *key == '=') return colon;
-    }
-    /* A name holds no colon: what follows one was meant as options. */
-    return strchr(argument, '/') ? NULL : strchr(argument, ':');
-}
-
-static psc_status add_plugin(psc_session *session, const char *argument, psc_error *error) {
-    const char *colon = plugin_options(argument);
-    if (!colon) return psc_session_plugin(session, argument, NULL, error);
-    size_t length = (size_t)(colon - argument);
-    char *name = malloc(length + 1);
-    if (!name) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a plugin's name");
-    memcpy(name, argument, length);
-    name[length] = 0;
-    psc_status status = psc_session_plugin(session, name, colon[1] ? colon + 1 : NULL, error);
-    free(name);
-    return status;
-}
-
 static bool names_effects(const cli_arguments *arguments) {
     int cursor = 0;
     const cli_given *given;
@@ -80,7 +54,7 @@ static psc_status add_plugins(
         for (int i = 0; !status && i < 3; i++)
             status = psc_session_plugin(session, defaults[i], NULL, error);
     while (!status && (given = cli_next(arguments, "plugin", &cursor)))
-        status = add_plugin(session, given->values[0], error);
+        status = cli_add_plugin(session, given->values[0], error);
     return status;
 }
 
@@ -132,35 +106,6 @@ static psc_status run(
     return status;
 }
 
-/* A signal that would end the program waits until the folder is whole, so that no part stays. */
-static psc_status write_folder(const psc_results *results, const char *folder, psc_error *error) {
-    sigset_t ending, before;
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGINT);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGHUP);
-    sigprocmask(SIG_BLOCK, &ending, &before);
-    cli_progress_start("writing");
-    psc_status status = psc_report_folder(results, folder, error);
-    cli_progress_stop();
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    return status;
-}
-
-static psc_status deliver(
-    const psc_results *results, const cli_arguments *arguments, psc_error *error) {
-    const char *folder = cli_value(arguments, "out");
-    psc_status status = psc_report_set_bos(results, cli_has(arguments, "bos"));
-    if (status) return psc_fail(error, status, "the run left no results");
-    if (folder) status = write_folder(results, folder, error);
-    if (status) return status;
-    if (cli_has(arguments, "json")) return psc_report_json(results, stdout, error);
-    status = psc_report_summary(results, stdout, psc_report_style_of(stdout), error);
-    if (!status && folder)
-        printf("\nwritten: %s/results.json, %s/tensors.safetensors\n", folder, folder);
-    return status;
-}
-
 static psc_status analyze(
     const cli_arguments *arguments, psc_session_options *session_options, psc_error *error) {
     psc_model *model = NULL;
@@ -177,7 +122,9 @@ static psc_status analyze(
     if (!status) status = psc_session_open(&session, model, session_options, error);
     if (!status) status = set_up(session, arguments, error);
     if (!status) status = run(session, &sources, &prompt, error);
-    if (!status) status = deliver(psc_session_results(session), arguments, error);
+    if (!status)
+        status =
+            cli_deliver(psc_session_results(session), arguments, cli_has(arguments, "bos"), error);
     psc_session_close(&session);
     cli_sources_free(&sources);
     cli_prompt_free(&prompt);

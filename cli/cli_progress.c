@@ -17,6 +17,7 @@ static struct {
     pthread_t thread;
     struct timespec start;
     double done; /* negative: not known */
+    double base; /* done at the first update: what was there before */
     char what[64];
     bool running, stop, drawn;
 } bar = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
@@ -38,7 +39,12 @@ static void draw(struct timespec now) {
         for (int i = 0; i < BAR_COLUMNS; i++) fputs(i < full ? "█" : "░", stderr);
         fprintf(stderr, " %3.0f %%", 100 * bar.done);
     }
-    fprintf(stderr, " %ld s", (long)(now.tv_sec - bar.start.tv_sec));
+    long seconds = (long)(now.tv_sec - bar.start.tv_sec);
+    fprintf(stderr, " %ld s", seconds);
+    if (bar.done > bar.base && bar.done < 1 && seconds > 4) {
+        long left = (long)((double)seconds * (1 - bar.done) / (bar.done - bar.base));
+        fprintf(stderr, ", %ld:%02ld:%02ld left", left / 3600, left / 60 % 60, left % 60);
+    }
     fflush(stderr);
     bar.drawn = true;
 }
@@ -71,7 +77,7 @@ void cli_progress_start(const char *what) {
     cli_progress_stop();
     if (!isatty(STDERR_FILENO)) return;
     bar.stop = bar.drawn = false;
-    bar.done = -1;
+    bar.done = bar.base = -1;
     set_what(what);
     clock_gettime(CLOCK_REALTIME, &bar.start);
     bar.running = pthread_create(&bar.thread, NULL, draw_loop, NULL) == 0;
@@ -82,9 +88,16 @@ int cli_progress_update(double done, const char *what, void *payload) {
     if (!bar.running) return 0;
     pthread_mutex_lock(&bar.lock);
     bar.done = done > 1 ? 1 : done;
+    if (bar.base < 0) bar.base = bar.done;
     if (what && *what) set_what(what);
     pthread_mutex_unlock(&bar.lock);
     return 0;
+}
+
+void cli_progress_line(const char *sentence) {
+    if (bar.running) pthread_mutex_lock(&bar.lock);
+    fprintf(stderr, "%spythiascope: %s\n", bar.running && bar.drawn ? "\r\033[K" : "", sentence);
+    if (bar.running) pthread_mutex_unlock(&bar.lock);
 }
 
 void cli_progress_stop(void) {

@@ -9,6 +9,8 @@
 void cli_progress_start(const char *what);
 /* A psc_progress_fn; payload is not used. */
 int cli_progress_update(double done, const char *what, void *payload);
+/* A line of its own on stderr, above the bar where there is one. */
+void cli_progress_line(const char *sentence);
 /* Wipes the bar. Harmless when none was started. */
 void cli_progress_stop(void);
 

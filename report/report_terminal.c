@@ -254,6 +254,21 @@ static void print_tokens(const printer *p, const psc_results *results) {
     fputc('\n', p->out);
 }
 
+/* What totals over documents were made of. */
+static void print_corpus(const printer *p, const psc_results *results) {
+    json_t *corpus = json_object_get(results->head, "corpus");
+    if (!corpus) return;
+    const char *const names[] = {"documents", "documents_skipped", "windows", "tokens", "window"};
+    long long n[5];
+    for (int i = 0; i < 5; i++)
+        n[i] = (long long)json_integer_value(json_object_get(corpus, names[i]));
+    fprintf(p->out, "%lld tokens of %lld document%s in %lld windows", n[3], n[0],
+        n[0] == 1 ? "" : "s", n[2]);
+    if (n[4] > 0) fprintf(p->out, " of up to %lld", n[4]);
+    if (n[1] > 0) fprintf(p->out, "; %lld document%s left out", n[1], n[1] == 1 ? "" : "s");
+    fputc('\n', p->out);
+}
+
 psc_status psc_report_summary(
     const psc_results *results, FILE *out, psc_report_style style, psc_error *error) {
     printer p = {out, style};
@@ -261,6 +276,7 @@ psc_status psc_report_summary(
     errno = 0;
     print_model(&p, results);
     print_tokens(&p, results);
+    print_corpus(&p, results);
     for (int i = 0; complete && i < results->n_sections; i++)
         complete = print_section(&p, &results->sections[i]);
     if (!complete) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the summary");

@@ -1,0 +1,31 @@
+/* What the verbs that run plugins share: loading one, and delivering the results.
+ * Private to cli/. Includes psc.h.
+ * Threads: main thread only.
+ * Ownership: nothing is kept. */
+#ifndef CLI_SESSION_H
+#define CLI_SESSION_H
+
+#include "cli.h"
+#include "psc.h"
+
+/* "NAME[:key=value,...]" */
+psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error *error);
+/* The folder of --out, then JSON with --json, the summary without. */
+psc_status cli_deliver(
+    const psc_results *results, const cli_arguments *arguments, bool bos, psc_error *error);
+
+/* Targets, contrasts and plugins as a text for a state file, and from it into a session. */
+#define CLI_SETUP_OPTIONS                                                                          \
+    {"target", 1, true, "T",                                                                       \
+        "what to explain: a text of one token, #ID, next or\n"                                     \
+        "top:K; may be repeated; without it next"},                                                \
+        {"contrast", 2, true, "A B", "the logit of A minus that of B; may be repeated"}, {         \
+        "plugin", 1, true, "NAME[:key=value,...]",                                                 \
+            "a built-in or a path to a shared object, and its\n"                                   \
+            "options; may be repeated; without it logits, ln, mlp"                                 \
+    }
+/* *out is freed by free. */
+psc_status cli_setup_write(char **out, const cli_arguments *arguments, psc_error *error);
+psc_status cli_setup_apply(psc_session *session, const char *setup, psc_error *error);
+
+#endif

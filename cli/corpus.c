@@ -1,0 +1,309 @@
+/* corpus: documents through the plugins, in batches of windows, with a state file from which a
+ * killed run goes on. Results do not depend on batches, threads, or where a run was interrupted. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli_progress.h"
+#include "cli_prompt.h"
+#include "cli_session.h"
+#include "psc_corpus.h"
+#include "report.h"
+
+static const cli_option options[] = {
+    {"model", 1, false, "DIR", "a Hugging Face folder; without it the embedded model"},
+    CLI_SETUP_OPTIONS,
+    {"window", 1, false, "W",
+        "tokens of a window; without it 512, or the model's\n"
+        "context if that is less"},
+    {"bos", 0, false, "", "put <|endoftext|> in front of each window"},
+    {"field", 1, false, "NAME", "where a JSONL line has its text; without it text"},
+    {"strict", 0, false, "", "a document that cannot be read is an error"},
+    {"limit-tokens", 1, false, "N", "stop after the window in which token N lies"},
+    {"shard", 1, false, "I/N", "the I-th of N parts, by documents; see merge"},
+    {"batch", 1, false, "N", "windows of one pass, 4 without it; results do not\ndepend on it"},
+    {"state", 1, false, "FILE",
+        "keep the totals there, and go on from there: a run\n"
+        "that was ended early, even killed, loses little"},
+    {"save-seconds", 1, false, "S", "how often the state is written; without it 60"},
+    CLI_RUN_OPTIONS,
+    {"json", 0, false, "", "print results.json instead of the summary"},
+    {"out", 1, false, "DIR",
+        "write DIR/results.json and DIR/tensors.safetensors,\n"
+        "whole or not at all; DIR is new or empty"},
+    {0},
+};
+
+typedef struct survey {
+    const cli_arguments *arguments;
+    const char *state_path; /* nullable */
+    long long limit, batch;
+    double save_seconds;
+    psc_model *model;
+    psc_session *session;
+    psc_corpus *corpus;
+    char *setup;
+    psc_token *tokens; /* [batch, window] */
+    int32_t window;
+    struct timespec saved;
+    bool ended; /* the corpus or the limit */
+} survey;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number) {
+    (void)number;
+    interrupted = 1;
+}
+
+/* The first signal ends after the batch that is being computed, a second one at once. */
+static void catch_signals(void) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static void on_note(const char *sentence, void *payload) {
+    (void)payload;
+    cli_progress_line(sentence);
+}
+
+/* --- the state file -------------------------------------------------------------------------- */
+
+static psc_status save(survey *s, psc_error *error) {
+    char *place = NULL;
+    if (!s->state_path) return PSC_OK;
+    clock_gettime(CLOCK_MONOTONIC, &s->saved);
+    psc_status status = psc_corpus_tell(&place, s->corpus, error);
+    if (status) return status;
+    size_t bytes = strlen(place) + strlen(s->setup);
+    char *client = malloc(bytes + 1);
+    if (client) {
+        snprintf(client, bytes + 1, "%s%s", place, s->setup);
+        status = psc_session_state_save(s->session, s->state_path, client, bytes, error);
+    } else {
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the state");
+    }
+    free(client);
+    psc_free(place);
+    return status;
+}
+
+static bool is_due(const survey *s) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - s->saved.tv_sec) +
+               1e-9 * (double)(now.tv_nsec - s->saved.tv_nsec) >=
+           s->save_seconds;
+}
+
+/* Goes on from the state file when there is one; else writes the first, so that a place that cannot
+ * be written is known before the work. */
+static psc_status resume(survey *s, psc_error *error) {
+    void *place = NULL;
+    size_t bytes = 0;
+    if (!s->state_path) return PSC_OK;
+    FILE *file = fopen(s->state_path, "rb");
+    if (!file) return save(s, error);
+    fclose(file);
+    psc_status status = psc_session_state_load(s->session, s->state_path, error);
+    if (!status) status = psc_state_client(&place, &bytes, s->state_path, error);
+    if (status) return status;
+    status = psc_corpus_seek(s->corpus, place, error);
+    psc_free(place);
+    char prefix[600];
+    snprintf(prefix, sizeof prefix, "the state file %.500s", s->state_path);
+    if (status) return psc_error_prefix(error, status, prefix);
+    clock_gettime(CLOCK_MONOTONIC, &s->saved);
+    return PSC_OK;
+}
+
+/* --- the work -------------------------------------------------------------------------------- */
+
+static long long tokens_so_far(const survey *s) {
+    psc_corpus_totals totals;
+    psc_corpus_get_totals(&totals, s->corpus);
+    return totals.tokens;
+}
+
+/* Reads up to a batch of windows; how many, -1 after an error. */
+static int32_t read_batch(survey *s, psc_input *inputs, psc_document *documents, psc_error *error) {
+    int32_t n = 0;
+    while (n < s->batch && !s->ended) {
+        psc_window window = {.n = 0};
+        if (s->limit > 0 && tokens_so_far(s) >= s->limit)
+            s->ended = true;
+        else if (psc_corpus_next(&window, s->corpus, error))
+            return -1;
+        if (window.n == 0) {
+            s->ended = true;
+            break;
+        }
+        psc_token *to = s->tokens + (size_t)n * (size_t)s->window;
+        memcpy(to, window.tokens, (size_t)window.n * sizeof *to);
+        inputs[n] = (psc_input){n, window.n, to};
+        documents[n] = window.document;
+        psc_session_truncate(s->session, n, 0);
+        n++;
+    }
+    return n;
+}
+
+static void show_progress(const survey *s) {
+    char what[64];
+    long long tokens = tokens_so_far(s);
+    double done = psc_corpus_progress(s->corpus);
+    if (s->limit > 0 && (double)tokens / (double)s->limit > done)
+        done = (double)tokens / (double)s->limit;
+    snprintf(what, sizeof what, "%lld tokens", tokens);
+    cli_progress_update(done, what, NULL);
+}
+
+static psc_status read_all(
+    survey *s, psc_input *inputs, psc_document *documents, psc_error *error) {
+    psc_run_options run = PSC_RUN_OPTIONS_INIT;
+    run.no_logits = 1;
+    run.documents = documents;
+    psc_status status = PSC_OK;
+    show_progress(s);
+    while (!status && !s->ended && !interrupted) {
+        int32_t n = read_batch(s, inputs, documents, error);
+        if (n < 0) return error->status;
+        if (n > 0) status = psc_session_run(s->session, inputs, n, &run, error);
+        show_progress(s);
+        if (!status && !s->ended && s->state_path && is_due(s)) status = save(s, error);
+    }
+    return status ? status : save(s, error);
+}
+
+static psc_status work(survey *s, psc_error *error) {
+    psc_status status = PSC_OK;
+    psc_input *inputs = calloc((size_t)s->batch, sizeof *inputs);
+    psc_document *documents = calloc((size_t)s->batch, sizeof *documents);
+    s->tokens = calloc((size_t)s->batch * (size_t)s->window, sizeof *s->tokens);
+    if (!inputs || !documents || !s->tokens)
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a batch of windows");
+    cli_progress_start("reading");
+    if (!status) status = read_all(s, inputs, documents, error);
+    cli_progress_stop();
+    free(inputs);
+    free(documents);
+    return status;
+}
+
+/* --- options --------------------------------------------------------------------------------- */
+
+static int corpus_options(psc_corpus_options *out, const cli_arguments *arguments) {
+    long long window = 0, shard = 0, n_shards = 0;
+    const char *part = cli_value(arguments, "shard");
+    int code = cli_integer(&window, arguments, "window", 1, 1 << 20), end = -1;
+    if (code) return code;
+    if (part && (sscanf(part, "%5lld/%5lld%n", &shard, &n_shards, &end) < 2 || end < 0 ||
+                    part[end] || shard < 1 || shard > n_shards || n_shards > PSC_CORPUS_SHARDS))
+        return cli_usage(arguments->verb, "--shard needs I/N with I from 1 to N, not '%s'", part);
+    *out = (psc_corpus_options)PSC_CORPUS_OPTIONS_INIT;
+    out->window = (int32_t)window;
+    out->bos = cli_has(arguments, "bos");
+    out->shard = (int32_t)shard;
+    out->n_shards = (int32_t)n_shards;
+    out->strict = cli_has(arguments, "strict");
+    out->field = cli_value(arguments, "field");
+    out->note = on_note;
+    return CLI_OK;
+}
+
+static int check(survey *s, psc_session_options *session, psc_corpus_options *corpus) {
+    const cli_arguments *arguments = s->arguments;
+    s->batch = 4;
+    s->save_seconds = 60;
+    s->state_path = cli_value(arguments, "state");
+    int code = cli_session_options(session, arguments);
+    if (!code) code = corpus_options(corpus, arguments);
+    if (!code) code = cli_integer(&s->limit, arguments, "limit-tokens", 1, 1LL << 50);
+    if (!code) code = cli_integer(&s->batch, arguments, "batch", 1, 4096);
+    if (!code) code = cli_real(&s->save_seconds, arguments, "save-seconds", 0);
+    if (code) return code;
+    if (arguments->n_operands < 1)
+        return cli_usage(arguments->verb, "a corpus is needed: files or folders");
+    if (s->limit > 0 && corpus->n_shards > 1)
+        return cli_usage(arguments->verb,
+            "--limit-tokens and --shard exclude each other: a part does not know the others");
+    session->accumulate = 1;
+    session->n_sequences = (int32_t)s->batch;
+    return CLI_OK;
+}
+
+/* --- the verb -------------------------------------------------------------------------------- */
+
+static psc_status open_all(
+    survey *s, psc_session_options *session, const psc_corpus_options *corpus, psc_error *error) {
+    const cli_arguments *arguments = s->arguments;
+    const char *folder = cli_value(arguments, "out");
+    psc_status status = folder ? psc_report_check_folder(folder, error) : PSC_OK;
+    if (!status) status = cli_setup_write(&s->setup, arguments, error);
+    if (!status) status = cli_open_model(&s->model, cli_value(arguments, "model"), error);
+    if (!status)
+        status = psc_corpus_open(
+            &s->corpus, s->model, arguments->operands, arguments->n_operands, corpus, error);
+    if (status) return status;
+    psc_corpus_totals totals;
+    psc_corpus_get_totals(&totals, s->corpus);
+    s->window = session->capacity = totals.window;
+    status = psc_session_open(&s->session, s->model, session, error);
+    if (!status) status = cli_setup_apply(s->session, s->setup, error);
+    return status ? status : resume(s, error);
+}
+
+static psc_status deliver(survey *s, psc_error *error) {
+    psc_corpus_totals totals;
+    psc_corpus_get_totals(&totals, s->corpus);
+    psc_status status = psc_session_report(s->session, &totals, error);
+    return status ? status
+                  : cli_deliver(psc_session_results(s->session), s->arguments, totals.bos, error);
+}
+
+static psc_status interruption(const survey *s, psc_error *error) {
+    return psc_fail(error, PSC_ERROR_CANCELLED, "stopped after %lld tokens; %s%s", tokens_so_far(s),
+        s->state_path ? "the same command goes on from " : "without --state nothing is kept",
+        s->state_path ? s->state_path : "");
+}
+
+static int run_corpus(const cli_arguments *arguments) {
+    survey s = {.arguments = arguments};
+    psc_session_options session;
+    psc_corpus_options corpus;
+    psc_error error = {0};
+    int code = check(&s, &session, &corpus);
+    if (code) return code;
+    psc_status status = open_all(&s, &session, &corpus, &error);
+    if (!status) {
+        catch_signals();
+        long long before = tokens_so_far(&s);
+        status = work(&s, &error);
+        if (!status && !s.ended) status = interruption(&s, &error);
+        if (!status && before > 0 && tokens_so_far(&s) == before)
+            cli_progress_line("note: the state was complete: nothing was left to read");
+    }
+    if (!status) status = deliver(&s, &error);
+    psc_session_close(&s.session);
+    psc_corpus_close(&s.corpus);
+    psc_model_close(&s.model);
+    free(s.setup);
+    free(s.tokens);
+    return status ? cli_fail(&error) : CLI_OK;
+}
+
+const cli_verb cli_verb_corpus = {
+    .name = "corpus",
+    .summary = "Runs documents through the plugins and shows their statistics.",
+    .usage = "[--model DIR] FILE|DIR... [options]",
+    .notes =
+        "Of a folder all *.txt (a document each) and *.jsonl (a document a line) are read.\n"
+        "example:\n  pythiascope corpus books/ --plugin mlp --state books.state --out books-mlp",
+    .options = options,
+    .max_operands = 1 << 20,
+    .run = run_corpus,
+};

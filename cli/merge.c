@@ -1,0 +1,105 @@
+/* merge: the state files of a corpus's parts, put together: the results of one run over all. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli_prompt.h"
+#include "cli_session.h"
+#include "psc_corpus.h"
+#include "report.h"
+
+static const cli_option options[] = {
+    {"model", 1, false, "DIR", "the parts' model; without it the embedded model"},
+    {"json", 0, false, "", "print results.json instead of the summary"},
+    {"out", 1, false, "DIR",
+        "write DIR/results.json and DIR/tensors.safetensors,\n"
+        "whole or not at all; DIR is new or empty"},
+    {0},
+};
+
+typedef struct parts {
+    psc_corpus_totals totals;
+    char identity[33];
+    int32_t n_shards;
+    unsigned char *given; /* [PSC_CORPUS_SHARDS] */
+    char *setup;          /* the first part's */
+} parts;
+
+/* Takes a part's place in the corpus; the first part's setup is kept. */
+static psc_status add_place(parts *p, const char *path, psc_error *error) {
+    void *client = NULL;
+    size_t bytes = 0;
+    psc_status status = psc_state_client(&client, &bytes, path, error);
+    if (status) return status;
+    status = psc_corpus_add_part(&p->totals, p->identity, &p->n_shards, p->given, client, error);
+    const char *setup = strchr(client, '\n');
+    if (!status && setup && !p->setup && !(p->setup = strdup(setup + 1)))
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory");
+    if (!status && (!setup || strcmp(setup + 1, p->setup) != 0))
+        status = psc_fail(error, PSC_ERROR_INPUT, "it was made with other targets or plugins");
+    psc_free(client);
+    if (!status) return PSC_OK;
+    char prefix[600];
+    snprintf(prefix, sizeof prefix, "the state file %.500s", path);
+    return psc_error_prefix(error, status, prefix);
+}
+
+static psc_status check_complete(const parts *p, psc_error *error) {
+    for (int32_t i = 0; i < p->n_shards; i++)
+        if (!p->given[i])
+            return psc_fail(
+                error, PSC_ERROR_INPUT, "part %d/%d is missing", (int)i + 1, (int)p->n_shards);
+    return PSC_OK;
+}
+
+static psc_status merge_all(
+    parts *p, psc_session *session, const cli_arguments *arguments, psc_error *error) {
+    psc_status status = cli_setup_apply(session, p->setup, error);
+    for (int i = 0; !status && i < arguments->n_operands; i++)
+        status = psc_session_state_merge(session, arguments->operands[i], error);
+    if (!status) status = psc_session_report(session, &p->totals, error);
+    return status ? status
+                  : cli_deliver(psc_session_results(session), arguments, p->totals.bos, error);
+}
+
+static psc_status merge(const cli_arguments *arguments, psc_error *error) {
+    parts p = {.given = calloc(PSC_CORPUS_SHARDS, 1)};
+    psc_model *model = NULL;
+    psc_session *session = NULL;
+    psc_session_options session_options = PSC_SESSION_OPTIONS_INIT;
+    session_options.accumulate = 1;
+    session_options.capacity = 1;
+    const char *folder = cli_value(arguments, "out");
+    psc_status status = folder ? psc_report_check_folder(folder, error) : PSC_OK;
+    if (!p.given) status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory");
+    for (int i = 0; !status && i < arguments->n_operands; i++)
+        status = add_place(&p, arguments->operands[i], error);
+    if (!status) status = check_complete(&p, error);
+    if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
+    if (!status) status = psc_session_open(&session, model, &session_options, error);
+    if (!status) status = merge_all(&p, session, arguments, error);
+    psc_session_close(&session);
+    psc_model_close(&model);
+    free(p.given);
+    free(p.setup);
+    return status;
+}
+
+static int run_merge(const cli_arguments *arguments) {
+    psc_error error = {0};
+    if (arguments->n_operands < 1)
+        return cli_usage(arguments->verb, "state files are needed, one a part");
+    return merge(arguments, &error) ? cli_fail(&error) : CLI_OK;
+}
+
+const cli_verb cli_verb_merge = {
+    .name = "merge",
+    .summary = "Puts the parts of a corpus together: the results of one run over all of it.",
+    .usage = "[--model DIR] STATE... [options]",
+    .notes = "example:\n  pythiascope corpus books/ --shard 1/2 --state one.state\n"
+             "  pythiascope corpus books/ --shard 2/2 --state two.state\n"
+             "  pythiascope merge one.state two.state --out both",
+    .options = options,
+    .max_operands = PSC_CORPUS_SHARDS,
+    .run = run_merge,
+};
