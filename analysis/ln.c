@@ -38,7 +38,9 @@ static int ln_open(psc_context *context, const psc_host *host, const psc_option 
     if (psc_rows_parse(context, host, options[1].key, options[1].value, &s->target_choice))
         return -1;
     s->centred = psc_option_word(context, host, options[2].key, options[2].value, words);
-    return s->centred < 0 ? -1 : 0;
+    if (s->centred < 0) return -1;
+    s->corpus = host->accumulating(context);
+    return s->corpus ? ln_corpus_open(s) : 0;
 }
 
 /* --- what is seen ---------------------------------------------------------------------------- */
@@ -219,6 +221,7 @@ static int site_results(ln_state *s) {
 static int ln_run_begin(psc_context *context, void *state) {
     ln_state *s = state;
     const psc_host *host = s->host;
+    if (s->corpus) return ln_corpus_begin(s);
     if (psc_rows_resolve(context, host, "rows", &s->rows_choice, 0, &s->rows) ||
         psc_rows_resolve(context, host, "target_rows", &s->target_choice, 1, &s->target_rows) ||
         psc_targets_begin(context, host, &s->target_rows, &s->targets) || site_results(s))
@@ -236,14 +239,16 @@ static int ln_run_begin(psc_context *context, void *state) {
 static int ln_run_end(psc_context *context, void *state, int status) {
     ln_state *s = state;
     if (status) return 0;
+    if (s->corpus) return ln_corpus_end(s);
     if (ln_coupling_compute(s)) return -1;
     s->host->progress(context, 0.5);
     return ln_effects_compute(s);
 }
 
 static int ln_report(psc_context *context, void *state) {
+    ln_state *s = state;
     (void)context;
-    return ln_summary(state);
+    return s->corpus ? ln_corpus_report(s) : ln_summary(s);
 }
 
 const psc_plugin *psc_builtin_ln(void) {

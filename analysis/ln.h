@@ -7,6 +7,7 @@
 #define ANALYSIS_LN_H
 
 #include "common.h"
+#include "moments.h"
 
 /* One writer into the residual stream at the granularity of layers, in the order of arrival. */
 typedef struct ln_writer {
@@ -53,6 +54,13 @@ typedef struct ln_state {
     double *numerator;         /* result [targets, R]: S */
     double *effects[3];        /* results [targets, R, C]: frozen_ln, recomputed_ln, freeze_error */
     double *layer_effects[3];  /* results [targets, R, columns] */
+
+    /* Over documents (ln_corpus.c). */
+    int corpus;
+    psc_moments moments;
+    psc_sequences sequences;
+    double *table;    /* run: [rows, sites, quantities] */
+    double *diagonal; /* run: [rows] sum of |P(x_a)|^2 so far */
 } ln_state;
 
 static inline const float *ln_row(const psc_view *view, int64_t row) {
@@ -72,5 +80,10 @@ const char *ln_component_label(const ln_state *s, int32_t component);
 void ln_site_label(const ln_state *s, int32_t site, char out[24]);
 /* The printed summary. */
 int ln_summary(ln_state *s);
+/* The callbacks over documents. */
+int ln_corpus_open(ln_state *s);
+int ln_corpus_begin(ln_state *s);
+int ln_corpus_end(ln_state *s);
+int ln_corpus_report(ln_state *s);
 
 #endif

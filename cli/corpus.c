@@ -301,7 +301,8 @@ const cli_verb cli_verb_corpus = {
     .summary = "Runs documents through the plugins and shows their statistics.",
     .usage = "[--model DIR] FILE|DIR... [options]",
     .notes =
-        "Of a folder all *.txt (a document each) and *.jsonl (a document a line) are read.\n"
+        "Of a folder all *.txt and *.md (a document each) and *.jsonl (a document a line) are\n"
+        "read.\n"
         "example:\n  pythiascope corpus books/ --plugin mlp --state books.state --out books-mlp",
     .options = options,
     .max_operands = 1 << 20,

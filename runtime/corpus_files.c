@@ -19,6 +19,10 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
+static bool is_document(const char *path) {
+    return ends_with(path, ".txt") || ends_with(path, ".md") || ends_with(path, ".jsonl");
+}
+
 static psc_status no_memory(psc_error *error) {
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the list of files");
 }
@@ -96,8 +100,7 @@ static psc_status visit(psc_corpus *c, const char *path, int depth, psc_error *e
         return psc_fail(
             error, PSC_ERROR_INPUT, "%s lies more than %d folders deep", path, MAX_DEPTH);
     }
-    if (!S_ISREG(info.st_mode) || !(ends_with(path, ".txt") || ends_with(path, ".jsonl")))
-        return PSC_OK;
+    if (!S_ISREG(info.st_mode) || !is_document(path)) return PSC_OK;
     return add_file(c, path, (int64_t)info.st_size, error);
 }
 
@@ -126,7 +129,7 @@ static psc_status list_one(psc_corpus *c, const char *path, psc_error *error) {
     psc_status status = walk(c, path, 0, error);
     if (status == PSC_OK && c->n_files == before)
         return psc_fail(
-            error, PSC_ERROR_INPUT, "the folder %s holds no file *.txt or *.jsonl", path);
+            error, PSC_ERROR_INPUT, "the folder %s holds no file *.txt, *.md or *.jsonl", path);
     return status;
 }
 

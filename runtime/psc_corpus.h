@@ -11,10 +11,11 @@
 extern "C" {
 #endif
 
-/* A corpus is a list of files and folders. A folder stands for all its files *.txt and *.jsonl,
- * folders within it too, in the order of their paths' bytes; names that begin with a dot and links
- * to folders are left out. A file *.jsonl holds a document a line, a JSON object with a text; any
- * other file is one document. Documents are numbered from 0 in that order; blank lines are none.
+/* A corpus is a list of files and folders. A folder stands for all its files *.txt, *.md and
+ * *.jsonl, folders within it too, in the order of their paths' bytes; names that begin with a dot
+ * and links to folders are left out. A file *.jsonl holds a document a line, a JSON object with a
+ * text; any other file is one document. Documents are numbered from 0 in that order; blank lines
+ * are none.
  *
  * A document becomes tokens in pieces, so that its length does not matter: while more than 64 KiB
  * are left, a piece ends before the last single space between ASCII letters or digits in the next

@@ -1,0 +1,186 @@
+/* mean = S/n, variance = Q/n - mean^2 (of the population, not below 0), S and Q the sums of values
+ * and squares. A sequence's partials are f64 sums in row order; the host adds them exactly. */
+#include "moments.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+int psc_sequences_find(psc_context *context, const psc_host *host, psc_sequences *out) {
+    int32_t n = 0;
+    const psc_row *rows = host->rows(context, &n);
+    int32_t *place = host->run_alloc(context, (uint64_t)n * sizeof *place + 1);
+    if (!place) return -1;
+    out->n = 0;
+    for (int32_t i = 0; i < n; i++) {
+        out->n += i == 0 || rows[i].sequence != rows[i - 1].sequence;
+        place[i] = 2 * (out->n - 1) + (rows[i].position > 0);
+    }
+    out->place = place;
+    return 0;
+}
+
+int psc_moments_open(psc_moments *m, psc_context *context, const psc_host *host, const char *name,
+    int64_t groups, int64_t n) {
+    const struct {
+        int *handle;
+        const char *suffix;
+        psc_accumulate kind;
+        int64_t slots;
+    } tables[] = {{&m->counts, "count", PSC_ACCUMULATE_COUNT, 2 * groups},
+        {&m->sums, "sum", PSC_ACCUMULATE_SUM, 2 * groups * n},
+        {&m->squares, "squares", PSC_ACCUMULATE_SUM, 2 * groups * n},
+        {&m->low, "min", PSC_ACCUMULATE_MIN, 2 * groups * n},
+        {&m->high, "max", PSC_ACCUMULATE_MAX, 2 * groups * n}};
+    m->context = context;
+    m->host = host;
+    m->groups = groups;
+    m->n = n;
+    for (int i = 0; i < 5; i++) {
+        char full[64];
+        snprintf(full, sizeof full, "%s.%s", name, tables[i].suffix);
+        *tables[i].handle = host->accumulator(context, full, tables[i].kind, tables[i].slots, 0);
+        if (*tables[i].handle < 0) return -1;
+    }
+    return 0;
+}
+
+int psc_moments_begin(psc_moments *m, const psc_sequences *sequences) {
+    m->n_sequences = sequences->n;
+    const uint64_t cells = 2 * (uint64_t)sequences->n * (uint64_t)m->groups;
+    const uint64_t slots = cells * (uint64_t)m->n;
+    m->count = m->host->run_alloc(m->context, cells * sizeof(double) + 1);
+    double **tables[] = {&m->sum, &m->square, &m->least, &m->most};
+    for (int i = 0; i < 4; i++) {
+        *tables[i] = m->host->run_alloc(m->context, slots * sizeof(double) + 1);
+        if (!*tables[i]) return -1;
+    }
+    for (uint64_t i = 0; i < slots; i++) {
+        m->least[i] = INFINITY;
+        m->most[i] = -INFINITY;
+    }
+    return m->count ? 0 : -1;
+}
+
+void psc_moments_add(
+    psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n, const float *values) {
+    const int64_t at = (place * m->groups + group) * m->n + begin;
+    double *sum = m->sum + at, *square = m->square + at;
+    double *least = m->least + at, *most = m->most + at;
+    for (int64_t i = 0; i < n; i++) {
+        const double value = (double)values[i];
+        sum[i] += value;
+        square[i] += value * value;
+        least[i] = value < least[i] ? value : least[i];
+        most[i] = value > most[i] ? value : most[i];
+    }
+}
+
+void psc_moments_add_f64(
+    psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n, const double *values) {
+    const int64_t at = (place * m->groups + group) * m->n + begin;
+    for (int64_t i = 0; i < n; i++) {
+        const double value = values[i];
+        m->sum[at + i] += value;
+        m->square[at + i] += value * value;
+        m->least[at + i] = value < m->least[at + i] ? value : m->least[at + i];
+        m->most[at + i] = value > m->most[at + i] ? value : m->most[at + i];
+    }
+}
+
+void psc_moments_count(psc_moments *m, int32_t place, int64_t group) {
+    m->count[place * m->groups + group] += 1.0;
+}
+
+int psc_moments_end(psc_moments *m) {
+    const psc_host *host = m->host;
+    const int64_t cells = 2 * m->groups, slots = cells * m->n;
+    for (int64_t s = 0; s < m->n_sequences; s++)
+        if (host->accumulate(m->context, m->counts, 0, cells, m->count + s * cells) ||
+            host->accumulate(m->context, m->sums, 0, slots, m->sum + s * slots) ||
+            host->accumulate(m->context, m->squares, 0, slots, m->square + s * slots) ||
+            host->accumulate(m->context, m->low, 0, slots, m->least + s * slots) ||
+            host->accumulate(m->context, m->high, 0, slots, m->most + s * slots))
+            return -1;
+    return 0;
+}
+
+/* --- the report ------------------------------------------------------------------------------ */
+
+int psc_populations_axis(psc_context *context, const psc_host *host) {
+    static const char *const labels[] = {"all", "without position 0"};
+    return host->axis_labels(context, "populations", 2, labels);
+}
+
+/* [populations, axes...] */
+static double *new_array(
+    psc_moments *m, const char *name, int32_t n_axes, const char *const *axes) {
+    const char *all[6] = {"populations"};
+    if (n_axes > 5) return NULL;
+    for (int32_t i = 0; i < n_axes; i++) all[i + 1] = axes[i];
+    return m->host->array(m->context, name, PSC_F64, n_axes + 1, all);
+}
+
+typedef struct totals {
+    double *count, *sum, *square, *least, *most; /* [2, groups], [2, groups, n] */
+} totals;
+
+static int read_totals(psc_moments *m, totals *t) {
+    const int64_t cells = 2 * m->groups, slots = cells * m->n;
+    const struct {
+        double **to;
+        int handle;
+        int64_t n;
+    } all[] = {{&t->count, m->counts, cells}, {&t->sum, m->sums, slots},
+        {&t->square, m->squares, slots}, {&t->least, m->low, slots}, {&t->most, m->high, slots}};
+    for (int i = 0; i < 5; i++) {
+        *all[i].to = m->host->run_alloc(m->context, (uint64_t)all[i].n * sizeof(double) + 1);
+        if (!*all[i].to || m->host->accumulated(m->context, all[i].handle, 0, all[i].n, *all[i].to))
+            return -1;
+    }
+    return 0;
+}
+
+int psc_moments_report(psc_moments *m, const char *prefix, int64_t begin, int64_t n, int32_t n_axes,
+    const char *const *axes) {
+    static const char *const suffixes[] = {"mean", "variance", "min", "max"};
+    totals t;
+    double *out[4];
+    if (read_totals(m, &t)) return -1;
+    for (int i = 0; i < 4; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "%s_%s", prefix, suffixes[i]);
+        out[i] = new_array(m, name, n_axes, axes);
+        if (!out[i]) return -1;
+    }
+    for (int64_t i = 0; i < 2 * m->groups * n; i++) {
+        const int64_t group = i / n % m->groups, all = i < m->groups * n;
+        const int64_t b = (m->groups + group) * m->n + begin + i % n, a = b - m->groups * m->n;
+        const double count = t.count[m->groups + group] + (all ? t.count[group] : 0.0);
+        const double sum = t.sum[b] + (all ? t.sum[a] : 0.0);
+        const double square = t.square[b] + (all ? t.square[a] : 0.0);
+        const double mean = sum / count, variance = square / count - mean * mean;
+        const int none = !(count > 0);
+        out[0][i] = none ? NAN : mean;
+        out[1][i] = none ? NAN : variance > 0.0 ? variance : 0.0;
+        out[2][i] = none ? NAN : all && t.least[a] < t.least[b] ? t.least[a] : t.least[b];
+        out[3][i] = none ? NAN : all && t.most[a] > t.most[b] ? t.most[a] : t.most[b];
+    }
+    return 0;
+}
+
+int psc_moments_counts(psc_moments *m, const char *name, int32_t n_axes, const char *const *axes) {
+    double *out = new_array(m, name, n_axes, axes);
+    if (!out || m->host->accumulated(m->context, m->counts, 0, 2 * m->groups, out)) return -1;
+    for (int64_t g = 0; g < m->groups; g++) out[g] += out[m->groups + g]; /* the first: all */
+    return 0;
+}
+
+double psc_moments_total(psc_moments *m, int64_t group) {
+    double a = 0.0, b = 0.0;
+    if (m->host->accumulated(m->context, m->counts, group, 1, &a) ||
+        m->host->accumulated(m->context, m->counts, m->groups + group, 1, &b))
+        return -1.0;
+    return a + b;
+}

@@ -1,0 +1,60 @@
+/* Moments over documents: mean, variance, least and largest of many quantities, by accumulators.
+ * Private to analysis/; built on hooks/psc_plugin.h alone.
+ * Threads: open, begin, end and report where callbacks are; psc_moments_add inside parallel_for on
+ * quantities of one's own.
+ * Ownership: the tables of a run live with it (run_alloc); nothing is to be freed. */
+#ifndef ANALYSIS_MOMENTS_H
+#define ANALYSIS_MOMENTS_H
+
+#include "psc_plugin.h"
+
+/* A run's rows by sequence: position 0 of a window stands alone, since it draws attention like no
+ * other. */
+typedef struct psc_sequences {
+    int32_t n;            /* sequences of the run */
+    const int32_t *place; /* [rows] by psc_row.index: 2 * sequence, + 1 from position 1 on */
+} psc_sequences;
+
+/* Quantities [groups, n]; the rows of a group are counted together. Each row adds to one of two
+ * populations, position 0 and the others; each sequence's partial is a sum in row order. */
+typedef struct psc_moments {
+    psc_context *context;
+    const psc_host *host;
+    int64_t groups, n;
+    int counts, sums, squares, low, high; /* handles: [2, groups], [2, groups, n] */
+    int32_t n_sequences;
+    double *count;                       /* run: [sequences, 2, groups] */
+    double *sum, *square, *least, *most; /* run: [sequences, 2, groups, n] */
+} psc_moments;
+
+/* In run_begin. */
+int psc_sequences_find(psc_context *context, const psc_host *host, psc_sequences *out);
+
+/* In open: accumulators name.count, name.sum, name.squares, name.min, name.max. */
+int psc_moments_open(psc_moments *m, psc_context *context, const psc_host *host, const char *name,
+    int64_t groups, int64_t n);
+/* In run_begin. */
+int psc_moments_begin(psc_moments *m, const psc_sequences *sequences);
+/* A row at `place` (psc_sequences): values of quantities begin..begin+n-1 of a group. Rows of a
+ * sequence come in ascending order. */
+void psc_moments_add(
+    psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n, const float *values);
+void psc_moments_add_f64(
+    psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n, const double *values);
+/* The row counts for the group; once a row. */
+void psc_moments_count(psc_moments *m, int32_t place, int64_t group);
+/* In run_end. */
+int psc_moments_end(psc_moments *m);
+
+/* In report. The axis "populations": "all", "without position 0". */
+int psc_populations_axis(psc_context *context, const psc_host *host);
+/* Arrays [populations, axes...] in f64: prefix_mean, prefix_variance, prefix_min, prefix_max of
+ * quantities begin..begin+n-1 of every group. axes: groups first when there is a name for them. */
+int psc_moments_report(psc_moments *m, const char *prefix, int64_t begin, int64_t n, int32_t n_axes,
+    const char *const *axes);
+/* Array [populations, axes...] of the rows counted in each group. */
+int psc_moments_counts(psc_moments *m, const char *name, int32_t n_axes, const char *const *axes);
+/* Rows counted in a group, both populations together; -1 after an error. */
+double psc_moments_total(psc_moments *m, int64_t group);
+
+#endif

@@ -1,0 +1,199 @@
+#!/bin/sh
+# corpus and merge from outside: the same bits whatever the batches, threads, shards, and wherever a
+# run was killed; documents left out; state files that are refused. usage: cli_corpus.sh PROGRAM
+# SOURCE_DIR
+set -u
+program=$1
+source=$2
+work=$(mktemp -d "${TMPDIR:-/tmp}/psc-corpus-XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+passed=0
+failed=0
+
+check() { # check DESCRIPTION COMMAND...
+    description=$1
+    shift
+    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "failed: $description"; fi
+}
+
+# A small corpus: text files in two folders, a JSONL file, and what is not read.
+docs=$work/docs
+mkdir -p "$docs/b" "$docs/a"
+head -c 3000 "$source/docs/architecture.md" | iconv -c -t ASCII >"$docs/b/one.txt"
+head -c 2500 "$source/docs/hooks.md" | iconv -c -t ASCII >"$docs/a/two.md"
+: >"$docs/a/empty.txt"
+awk 'NR > 10 && NR < 40 {gsub(/[\\"]/, ""); gsub(/\t/, " ");
+    printf "{\"id\": %d, \"text\": \"%s \\u00e9t\\u00e9\"}\n", NR, $0}' \
+    "$source/docs/numerics.md" | iconv -c -t ASCII >"$docs/c.jsonl"
+echo '' >>"$docs/c.jsonl"
+echo 'not read' >"$docs/notes.org"
+echo 'not read' >"$docs/.hidden.txt"
+plugins="--plugin ln"
+
+run() { # run NAME ARGUMENTS...: into $work/NAME
+    name=$1
+    shift
+    # shellcheck disable=SC2086 # a list of arguments
+    "$program" corpus "$docs" $plugins --window 64 --out "$work/$name" "$@" \
+        >"$work/$name.stdout" 2>"$work/$name.stderr"
+}
+same() { # same A B: the results of two runs, but for the number of threads
+    cmp -s "$work/$1/tensors.safetensors" "$work/$2/tensors.safetensors" || return 1
+    for one in "$1" "$2"; do grep -vE '"(threads|chunk)"' "$work/$one/results.json" >"$work/$one.json"; done
+    cmp -s "$work/$1.json" "$work/$2.json"
+}
+
+check 'a run over a corpus' run whole --batch 3 --threads 2
+check 'what is not read is not counted' grep -q '"documents": 32' "$work/whole/results.json"
+check 'nothing on stderr' test ! -s "$work/whole.stderr"
+check 'windows one by one' run single --batch 1 --threads 1 --chunk 7
+check 'batches, threads and chunks do not show' same whole single
+
+# The limit ends a run; without it the same state goes on.
+check 'a limit' run limited --state "$work/limit.state" --limit-tokens 300
+check 'a limit that is reached ends the run' grep -q '"tokens": 3[0-5][0-9],' \
+    "$work/limited/results.json"
+check 'beyond the limit' run unlimited --state "$work/limit.state" --batch 5
+check 'a limit does not show in what follows' same whole unlimited
+check 'a finished state' run finished --state "$work/limit.state"
+check 'a finished state is reported again' same whole finished
+check 'a finished state says so' grep -q 'nothing was left to read' "$work/finished.stderr"
+
+# Killed at several times, once while it saves as fast as it can.
+seconds=0.1
+for save in 0 0 0.05 0; do
+    # shellcheck disable=SC2086 # a list of arguments
+    "$program" corpus "$docs" $plugins --window 64 --batch 2 --state "$work/kill.state" \
+        --save-seconds $save >/dev/null 2>&1 &
+    pid=$!
+    sleep $seconds
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    seconds=$(echo "$seconds" | awk '{print $1 + 0.15}')
+done
+check 'goes on after a kill' run resumed --state "$work/kill.state" --batch 3
+check 'a kill does not show' same whole resumed
+check 'no temporary file stays in the way' test -s "$work/kill.state"
+
+# Ended by a signal: saved, one sentence.
+# shellcheck disable=SC2086 # a list of arguments
+"$program" corpus "$docs" $plugins --window 64 --batch 1 --state "$work/term.state" \
+    --save-seconds 1000 >/dev/null 2>"$work/stderr" &
+pid=$!
+sleep 0.6
+kill -TERM $pid 2>/dev/null
+wait $pid
+code=$?
+check 'a signal ends the run with one sentence' test "$code" -eq 0 -o \
+    "$(grep -c 'pythiascope: stopped after .* tokens; the same command goes on' "$work/stderr")" -eq 1
+check 'goes on after a signal' run signalled --state "$work/term.state"
+check 'a signal does not show' same whole signalled
+
+# Shards, put together in any order.
+for i in 1 2 3; do
+    check "shard $i" run "part$i" --shard $i/3 --state "$work/$i.state"
+done
+check 'merge' "$program" merge "$work/3.state" "$work/1.state" "$work/2.state" \
+    --out "$work/merged" >"$work/stdout" 2>&1
+check 'shards do not show' same whole merged
+check 'one state is merged as well' "$program" merge "$work/kill.state" --out "$work/alone" >"$work/stdout"
+check 'one state alone' same whole alone
+
+# expect CODE PATTERN ARGUMENTS...: one sentence, nothing on stdout.
+expect() {
+    code=$1
+    pattern=$2
+    shift 2
+    "$program" "$@" >"$work/stdout" 2>"$work/stderr" </dev/null
+    got=$?
+    problem=
+    [ $got -eq "$code" ] || problem="exit code $got, not $code"
+    [ "$(wc -l <"$work/stderr")" -eq 1 ] || problem="$problem; not one line on stderr"
+    grep -qE -- "$pattern" "$work/stderr" || problem="$problem; no '$pattern'"
+    [ ! -s "$work/stdout" ] || problem="$problem; something on stdout"
+    if [ -z "$problem" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "failed: $* -> ${problem#; }"
+        sed 's/^/    /' "$work/stderr" | head -5
+    fi
+}
+
+# Documents left out: a note each, and counted; with --strict an error.
+mkdir "$work/bad"
+printf "a good text" >"$work/bad/good.txt"
+printf 'a good beginning \377 and more' >"$work/bad/latin.txt"
+{
+    echo '{"text": "a good line"}'
+    printf '{"text": "caf\351"}\n'
+    echo '{"text": 5}'
+    echo '{"text": "cut'
+    echo '["text"]'
+    printf '{"text": "'
+    head -c 17000000 /dev/zero | tr '\0' a
+    echo '"}'
+    echo '{"text": "the last"}'
+} >"$work/bad/lines.jsonl"
+"$program" corpus "$work/bad" --plugin ln --json >"$work/bad.json" 2>"$work/stderr"
+check 'bad documents are not fatal' test $? -eq 0
+check 'each is noted' test "$(wc -l <"$work/stderr")" -eq 6
+check 'the file is named' grep -q 'latin.txt is not UTF-8 at byte 17 and is left out' "$work/stderr"
+check 'the line is named' grep -q 'lines.jsonl, line 2, is not UTF-8 and is left out' "$work/stderr"
+check 'the field is named' grep -q "line 3, has no text in the field 'text'" "$work/stderr"
+check 'broken JSON' grep -q 'line 4, is no JSON object' "$work/stderr"
+check 'a line that is too long' grep -q 'line 6, is longer than 16 MiB' "$work/stderr"
+check 'they are counted' grep -q '"documents_skipped": 6' "$work/bad.json"
+check 'the good ones too' grep -q '"documents": 3' "$work/bad.json"
+expect 1 'latin.txt is not UTF-8' corpus "$work/bad/latin.txt" --plugin ln --strict
+
+# Usage and the corpus.
+expect 2 'a corpus is needed' corpus
+expect 2 '--shard needs' corpus "$docs" --shard 0/2
+expect 2 '--shard needs' corpus "$docs" --shard 3/2
+expect 2 '--shard needs' corpus "$docs" --shard 1
+expect 2 'exclude each other' corpus "$docs" --shard 1/2 --limit-tokens 5
+expect 2 '--batch needs' corpus "$docs" --batch 0
+expect 2 'state files are needed' merge
+expect 1 'missing: No such file' corpus "$work/missing"
+mkdir "$work/none"
+expect 1 'none holds no file' corpus "$work/none"
+expect 1 'window of 100000 tokens.*context' corpus "$docs" --window 100000
+expect 1 'no/such/file.state' corpus "$docs" --plugin ln --state "$work/no/such/file.state"
+expect 1 'nonsense' corpus "$docs" --plugin nonsense
+
+# State files.
+printf 'something else' >"$work/text.state"
+expect 1 'text.state is not a state file' corpus "$docs" --plugin ln --state "$work/text.state"
+good=$work/kill.state
+head -c 1000 "$good" >"$work/cut.state"
+expect 1 'cut.state is damaged' merge "$work/cut.state"
+head -c 20 "$good" >"$work/cut.state"
+expect 1 'cut.state is damaged' merge "$work/cut.state"
+for at in 9 300 5000; do
+    cp "$good" "$work/hit.state"
+    printf '\252' | dd of="$work/hit.state" bs=1 seek=$at conv=notrunc 2>/dev/null
+    expect 1 'hit.state is damaged: its checksum' merge "$work/hit.state"
+done
+same="--window 64 --state $good"
+mkdir "$work/other"
+cp "$source/models/books-5m"/* "$work/other/"
+sed 's/"layer_norm_eps": [^,]*/"layer_norm_eps": 0.25/' "$source/models/books-5m/config.json" \
+    >"$work/other/config.json"
+# shellcheck disable=SC2086 # a list of arguments
+{
+    expect 1 'targets next, not top:1' corpus "$docs" $plugins $same --target top:1
+    expect 1 'windows of 64 tokens without <.endoftext.>, not of 64 with' corpus "$docs" \
+        $plugins $same --bos
+    expect 1 'windows of 64' corpus "$docs" $plugins --window 32 --state "$good"
+    expect 1 'other files' corpus "$docs/a" $plugins $same
+    expect 1 'part 0/0 of the corpus, not 1/2' corpus "$docs" $plugins $same --shard 1/2
+    expect 1 "belongs to another model" corpus "$docs" $plugins $same --model "$work/other"
+}
+expect 1 'part 3/3 is missing' merge "$work/1.state" "$work/2.state"
+expect 1 'part 1/3 is given twice' merge "$work/1.state" "$work/1.state"
+expect 1 'a part of 1, and the first is one of 3' merge "$work/1.state" "$good"
+expect 1 'missing.state' merge "$work/missing.state"
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
