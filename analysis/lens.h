@@ -44,10 +44,10 @@ typedef struct lens_state {
     int32_t n_layers, n_sites, n_dims, n_vocab;
     double eps;
     const float *gamma, *beta;
-    const char *lens;    /* the folder of an affine lens, or null */
-    float *weight;       /* [L, N, N] of the lens, or null */
-    float *bias;         /* [L, N] */
-    const char **labels; /* [S] */
+    const char *lens;     /* the folder of an affine lens, or null */
+    const float **weight; /* [L] -> [N, N] of the lens, or null */
+    const float **bias;   /* [L] -> [N]; null in a lens without */
+    const char **labels;  /* [S] */
     lens_fit fit;
     lens_corpus sums;
 

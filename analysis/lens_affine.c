@@ -34,49 +34,62 @@ static int check_hash(lens_state *s, const char *folder) {
         setting.kind == PSC_SETTING_TEXT ? setting.text : "no text", hash);
 }
 
-static int check_finite(
-    lens_state *s, const char *folder, const char *name, int64_t n, const float *values) {
-    for (int64_t i = 0; i < n; i++)
-        if (!isfinite(values[i]))
-            return s->host->fail(s->context,
-                "%s/params.safetensors: tensor \"%s\" holds NaN or infinities", folder, name);
-    return 0;
-}
-
-static int load_one(
-    lens_state *s, const char *folder, const char *name, int32_t n_axes, float *out) {
-    const int64_t n = s->n_dims, shape[2] = {n, n};
-    if (s->host->load_tensor(s->context, folder, name, n_axes, shape, out)) return -1;
-    return check_finite(s, folder, name, n_axes == 2 ? n * n : n, out);
+/* The tensor of that name, which has n_axes axes of N finite numbers; null after setting the error.
+ */
+static const float *load_one(lens_state *s, const char *path, const char *name, int32_t n_axes) {
+    int32_t rank = 0;
+    int64_t shape[8] = {0}, count = 1;
+    const float *data = s->host->read_tensor(s->context, path, name, &rank, shape);
+    if (!data) return NULL;
+    int same = rank == n_axes;
+    for (int32_t i = 0; i < n_axes; i++) {
+        same = same && shape[i] == s->n_dims;
+        count *= s->n_dims;
+    }
+    if (!same) {
+        char wanted[48];
+        snprintf(wanted, sizeof wanted, n_axes == 2 ? "[%d, %d]" : "[%d]", (int)s->n_dims,
+            (int)s->n_dims);
+        s->host->fail(s->context, "%s: tensor \"%s\" has not the shape %s", path, name, wanted);
+        return NULL;
+    }
+    for (int64_t i = 0; i < count; i++)
+        if (!isfinite(data[i])) {
+            s->host->fail(s->context, "%s: tensor \"%s\" holds NaN or infinities", path, name);
+            return NULL;
+        }
+    return data;
 }
 
 int lens_affine_load(lens_state *s, const char *folder) {
-    const uint64_t n = (uint64_t)s->n_dims, layers = (uint64_t)s->n_layers;
+    const uint64_t layers = (uint64_t)s->n_layers, bytes = strlen(folder) + 32;
     psc_setting biased;
     if (check_number(s, folder, "d_model", s->n_dims) ||
         check_number(s, folder, "num_hidden_layers", s->n_layers) || check_hash(s, folder))
         return -1;
     const int found = s->host->load_setting(s->context, folder, "bias", &biased);
     if (found < 0) return -1;
-    const int has_bias = !found || biased.number != 0.0;
-    s->weight = s->host->life_alloc(s->context, layers * n * n * sizeof(float));
-    s->bias = s->host->life_alloc(s->context, layers * n * sizeof(float));
-    if (!s->weight || !s->bias) return -1;
-    for (uint64_t l = 0; l < layers; l++) {
+    char *path = s->host->life_alloc(s->context, bytes);
+    s->weight = s->host->life_alloc(s->context, layers * sizeof *s->weight);
+    s->bias = s->host->life_alloc(s->context, layers * sizeof *s->bias);
+    if (!path || !s->weight || !s->bias) return -1;
+    snprintf(path, bytes, "%s/params.safetensors", folder);
+    for (int32_t l = 0; l < s->n_layers; l++) {
         char name[32];
         snprintf(name, sizeof name, "%d.weight", (int)l);
-        if (load_one(s, folder, name, 2, s->weight + l * n * n)) return -1;
+        if (!(s->weight[l] = load_one(s, path, name, 2))) return -1;
         snprintf(name, sizeof name, "%d.bias", (int)l);
-        if (has_bias && load_one(s, folder, name, 1, s->bias + l * n)) return -1;
+        if (found && biased.number == 0.0) continue;
+        if (!(s->bias[l] = load_one(s, path, name, 1))) return -1;
     }
     return 0;
 }
 
 void lens_affine_apply(const lens_state *s, int32_t site, float *y, const float *x) {
     const int64_t n = s->n_dims;
-    const float *w = s->weight + site * n * n, *b = s->bias + site * n;
+    const float *w = s->weight[site], *b = s->bias[site];
     for (int64_t i = 0; i < n; i++) {
-        const double moved = (double)s->host->dot(s->context, n, w + i * n, x) + (double)b[i];
-        y[i] = (float)((double)x[i] + moved);
+        const double moved = (double)s->host->dot(s->context, n, w + i * n, x);
+        y[i] = (float)((double)x[i] + (moved + (b ? (double)b[i] : 0.0)));
     }
 }

@@ -398,13 +398,10 @@ typedef struct psc_host {
     int (*source)(psc_context *);
 
     /* Folders of parameters, from open to report. load_setting: 1 when config.json has the key (the
-     * text lives with the instance), 0 when not, -1 after setting the error. load_tensor: the
-     * tensor of that name in params.safetensors, which must have this shape and a floating type,
-     * widened to f32 into out; the file is checked whole. save_folder: the folder is new or empty
-     * and appears whole or not at all; without tensors it is only checked that it could. */
+     * text lives with the instance), 0 when not, -1 after setting the error. save_folder: the
+     * folder is new or empty and appears whole or not at all; without tensors it is only checked
+     * that it could. Tensors are read by read_tensor. */
     int (*load_setting)(psc_context *, const char *folder, const char *key, psc_setting *out);
-    int (*load_tensor)(psc_context *, const char *folder, const char *name, int32_t n_axes,
-        const int64_t *shape, float *out);
     int (*save_folder)(psc_context *, const char *folder, int32_t n_settings,
         const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
 

@@ -202,7 +202,6 @@ const psc_host psc_host_table = {
     .accumulated = psc_host_accumulated,
     .accumulated_top = psc_host_accumulated_top,
     .load_setting = psc_host_load_setting,
-    .load_tensor = psc_host_load_tensor,
     .save_folder = psc_host_save_folder,
     .keep = psc_host_keep,
     .prepare_variants = psc_host_prepare_variants,

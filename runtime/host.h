@@ -83,8 +83,6 @@ int32_t psc_host_accumulated_top(psc_context *context, int handle, int64_t slot,
 /* --- host_files.c --- */
 int psc_host_load_setting(
     psc_context *context, const char *folder, const char *key, psc_setting *out);
-int psc_host_load_tensor(psc_context *context, const char *folder, const char *name, int32_t n_axes,
-    const int64_t *shape, float *out);
 int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_settings,
     const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
 

@@ -1,12 +1,9 @@
 /* Folders of parameters for plugins: config.json beside params.safetensors.
  *
- *   load   one setting or one tensor a call; the file is mapped, checked whole and let go again
- *   save   header padded to a multiple of 8, then the tensors as f32; the folder appears whole
- *
- * A plugin reads a few dozen tensors once, so a call keeps nothing open. */
+ *   load   one setting a call, nothing is kept open; tensors are read by host_tensor.c
+ *   save   header padded to a multiple of 8, then the tensors as f32; the folder appears whole */
 #include "files.h"
 #include "host.h"
-#include "safetensors.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -75,55 +72,6 @@ int psc_host_load_setting(
     json_decref(config);
     free(path);
     return found;
-}
-
-/* --- tensors --------------------------------------------------------------------------------- */
-
-static void shape_text(char *out, size_t size, size_t n, const int64_t *shape) {
-    size_t used = 0;
-    out[0] = 0;
-    for (size_t i = 0; i < n && used < size; i++)
-        used +=
-            (size_t)snprintf(out + used, size - used, "%s%lld", i ? ", " : "", (long long)shape[i]);
-}
-
-static psc_status check_shape(const psc_tensor *tensor, const char *path, int32_t n_axes,
-    const int64_t *shape, psc_error *error) {
-    bool same = n_axes >= 0 && tensor->rank == (size_t)n_axes;
-    int64_t has[PSC_TENSOR_RANK];
-    char wanted[128], found[192];
-    for (size_t i = 0; i < tensor->rank; i++) {
-        has[i] = (int64_t)tensor->shape[i];
-        same = same && has[i] == shape[i];
-    }
-    if (same) return PSC_OK;
-    shape_text(wanted, sizeof wanted, (size_t)n_axes, shape);
-    shape_text(found, sizeof found, tensor->rank, has);
-    return psc_fail(error, PSC_ERROR_INPUT,
-        "%s: tensor \"%.100s\" has the shape [%s], it should be [%s]", path, tensor->name, found,
-        wanted);
-}
-
-int psc_host_load_tensor(psc_context *context, const char *folder, const char *name, int32_t n_axes,
-    const int64_t *shape, float *out) {
-    psc_error error = {PSC_OK, ""};
-    psc_tensors *set = NULL;
-    if (context->in_parallel) return PSC_ERROR_STATE;
-    char *path = psc_path_join(folder, PARAMETERS);
-    if (!path) return no_memory(context, folder);
-    psc_status status = psc_tensors_open_file(&set, path, &error);
-    const psc_tensor *tensor = status ? NULL : psc_tensors_find(set, name);
-    if (!status && !tensor)
-        status = psc_fail(&error, PSC_ERROR_INPUT, "%s has no tensor \"%.100s\"", path, name);
-    if (!status) status = check_shape(tensor, path, n_axes, shape, &error);
-    if (!status && !psc_tensor_to_f32(context->session->kernels, tensor, out))
-        status = psc_fail(&error, PSC_ERROR_INPUT,
-            "%s: tensor \"%.100s\" is of type %s; F32, F16, BF16 and F64 are read", path, name,
-            tensor->dtype);
-    if (status) psc_host_pass(context, &error);
-    psc_tensors_close(&set);
-    free(path);
-    return status;
 }
 
 /* --- saving ---------------------------------------------------------------------------------- */

@@ -111,6 +111,9 @@ static void write_file(const char *folder, const char *name, const void *data, s
     cr_assert(file && fwrite(data, 1, size, file) == size && fclose(file) == 0);
 }
 
+/* What stands in the data of bad_lens: zeros, or NaN. */
+static int data_byte;
+
 /* A lens of the tiny tied model in a folder of its own; N = 24, L = 2. */
 static void bad_lens(const char *config, const char *header, size_t data, const char *words) {
     char folder[] = "/tmp/psc-lens-XXXXXX", options[128], path[128];
@@ -119,6 +122,7 @@ static void bad_lens(const char *config, const char *header, size_t data, const 
     const size_t length = strlen(header);
     for (int i = 0; i < 8; i++) bytes[i] = (unsigned char)((uint64_t)length >> (8 * i));
     memcpy(bytes + 8, header, length);
+    memset(bytes + 8 + length, data_byte, data);
     write_file(folder, "config.json", config, strlen(config));
     write_file(folder, "params.safetensors", bytes, 8 + length + data);
     snprintf(options, sizeof options, "lens=%s", folder);
@@ -149,8 +153,10 @@ Test(lens, bad_lenses) {
     bad_lens(GOOD, "{" WEIGHT "}", 2303, "truncated");
     bad_lens(GOOD,
         "{\"0.weight\": {\"dtype\": \"F32\", \"shape\": [576], \"data_offsets\": [0, 2304]}}", 2304,
-        "has the shape [576], it should be [24, 24]");
+        "has not the shape [24, 24]");
     bad_lens(GOOD,
         "{\"0.weight\": {\"dtype\": \"I32\", \"shape\": [24, 24], \"data_offsets\": [0, 2304]}}",
         2304, "is of type I32");
+    data_byte = 0xff;
+    bad_lens(GOOD, "{" WEIGHT "}", 2304, "holds NaN or infinities");
 }
