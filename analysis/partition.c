@@ -27,8 +27,7 @@ static int partition_open(psc_context *context, const psc_host *host, const psc_
     if (host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma, &s->beta) ||
         partition_options_read(s, options))
         return -1;
-    if (s->asked[PARTITION_ABLATION])
-        return host->fail(context, "perturbations=ablation is not available in this version");
+    if (s->asked[PARTITION_ABLATION] && partition_ablation_open(s)) return -1;
     return s->accumulating ? partition_corpus_open(s) : 0;
 }
 
@@ -55,12 +54,16 @@ static int partition_run_begin(psc_context *context, void *state) {
         begin_targets(s) || (!s->accumulating && partition_arrays_begin(s)))
         return -1;
     if (s->accumulating) partition_corpus_clear(s);
+    if (s->ablation && partition_ablation_begin(s)) return -1;
     return partition_keep(s);
 }
 
 static int partition_run_end(psc_context *context, void *state, int status) {
     (void)context;
-    return status ? 0 : partition_rows_compute(state);
+    partition_state *s = state;
+    if (status) return 0;
+    if (partition_rows_compute(s)) return -1;
+    return s->ablation ? partition_ablation_compute(s) : 0;
 }
 
 static int partition_report(psc_context *context, void *state) {
@@ -83,7 +86,7 @@ const psc_plugin *psc_builtin_partition(void) {
         .run_end = partition_run_end,
         .report = partition_report,
         .points = "hook_resid_pre hook_resid_post hook_embed hook_attn_out attn.hook_z "
-                  "hook_mlp_out",
+                  "hook_mlp_out hook_logits",
     };
     return &plugin;
 }

@@ -79,6 +79,7 @@ typedef struct partition_kept {
 
 typedef struct partition_corpus partition_corpus;
 typedef struct partition_arrays partition_arrays;
+typedef struct partition_ablation partition_ablation;
 
 typedef struct partition_state {
     psc_context *context;
@@ -119,7 +120,8 @@ typedef struct partition_state {
     int32_t n_targets;
     partition_kept kept;
     partition_arrays *arrays;
-    partition_corpus *corpus;
+    partition_corpus *corpus;     /* null unless it accumulates */
+    partition_ablation *ablation; /* null unless it is asked for */
 } partition_state;
 
 /* --- partition_options.c --- */
@@ -136,19 +138,31 @@ void partition_measure_change(const partition_state *s, const partition_before *
 
 /* --- partition_rows.c --- */
 int partition_keep(partition_state *s);
-/* Measures every change at every chosen row and stores them. */
+/* target_dz of a change, from its dz [V] and the ids of the row in work. */
+void partition_targets_changed(partition_state *s, const float *dz, int64_t change);
+/* Measures every change but ablations at every chosen row and stores them. */
 int partition_rows_compute(partition_state *s);
+
+/* --- partition_ablation.c --- */
+int partition_ablation_open(partition_state *s);
+int partition_ablation_begin(partition_state *s);
+/* Measures the ablations, after partition_rows_compute. */
+int partition_ablation_compute(partition_state *s);
 
 /* --- partition_arrays.c: of one run --- */
 int partition_arrays_begin(partition_state *s);
+/* Stores the logits before and all changes but ablations; or one change. */
 void partition_arrays_row(partition_state *s, int32_t row);
+void partition_arrays_change(partition_state *s, int64_t change, int64_t row);
 int partition_summary(partition_state *s);
 
 /* --- partition_corpus.c: accumulated --- */
 int partition_corpus_open(partition_state *s);
 /* Forgets a sequence that was begun. */
 void partition_corpus_clear(partition_state *s);
+/* Adds a row as partition_arrays_row stores it; or one change from the state before it. */
 void partition_corpus_row(partition_state *s);
+void partition_corpus_change(partition_state *s, int64_t change, const partition_before *before);
 int partition_corpus_sequence(partition_state *s);
 int partition_corpus_report(partition_state *s);
 

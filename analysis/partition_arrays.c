@@ -148,12 +148,14 @@ static void put_change(const partition_state *s, int64_t change, int64_t row) {
     for (int i = 0; i < 2; i++) a->reordered[2 * at + i] = m->reordered[i];
 }
 
+void partition_arrays_change(partition_state *s, int64_t change, int64_t row) {
+    put_change(s, change, row);
+    put_targets(s, change, row);
+}
+
 void partition_arrays_row(partition_state *s, int32_t row) {
     for (int64_t i = 0; i < s->n_lenses; i++) put_before(s, i, row);
-    for (int64_t i = 0; i < s->n_changes; i++) {
-        put_change(s, i, row);
-        put_targets(s, i, row);
-    }
+    for (int64_t i = 0; i < s->first[PARTITION_ABLATION]; i++) partition_arrays_change(s, i, row);
 }
 
 int partition_arrays_targets(const partition_state *s) {

@@ -75,10 +75,8 @@ static void add_fit(const partition_measure *m, double *sum, double *count) {
     count[COUNT_R2 + bin_of(m->r2, 0.0, R2_WIDTH, R2_BINS)] += 1.0;
 }
 
-static void add_change(partition_state *s, int64_t change) {
+void partition_corpus_change(partition_state *s, int64_t change, const partition_before *before) {
     const partition_measure *m = &s->measures[change];
-    const int step = s->changes[change].kind == PARTITION_STEP;
-    const partition_before *before = &s->before[step ? s->changes[change].at : s->n_lenses - 1];
     double *sum = s->corpus->sum + change * SUMS, *count = s->corpus->count + change * COUNTS;
     double *of_margin = count + COUNT_MARGINS + margin_class(before->margin) * MARGIN_COUNTS;
     of_margin[COUNT_CASES] += 1.0;
@@ -95,7 +93,10 @@ static void add_change(partition_state *s, int64_t change) {
 }
 
 void partition_corpus_row(partition_state *s) {
-    for (int64_t i = 0; i < s->n_changes; i++) add_change(s, i);
+    for (int64_t i = 0; i < s->first[PARTITION_ABLATION]; i++) {
+        const int step = s->changes[i].kind == PARTITION_STEP;
+        partition_corpus_change(s, i, &s->before[step ? s->changes[i].at : s->n_lenses - 1]);
+    }
     for (int64_t i = 0; i < s->n_lenses; i++) {
         const partition_before *before = &s->before[i];
         double *sum = s->corpus->lens + i * LENS_SUMS;

@@ -22,35 +22,37 @@ static int precedes(const float *z, int32_t a, int32_t b) {
     return z[a] > z[b] || (z[a] == z[b] && a < b);
 }
 
-/* Restores the heap (its root is last in order) below place i. */
-static void sift(const float *z, int32_t *heap, int32_t n, int32_t i) {
-    const int32_t id = heap[i];
-    for (;;) {
-        int32_t child = 2 * i + 1;
-        if (child >= n) break;
-        if (child + 1 < n && precedes(z, heap[child], heap[child + 1])) child++;
-        if (!precedes(z, id, heap[child])) break;
-        heap[i] = heap[child];
-        i = child;
-    }
-    heap[i] = id;
+/* Unsigned and ascending where z descends; -0 is 0. */
+static uint32_t descending(float z) {
+    uint32_t bits;
+    const float value = z + 0.0f;
+    memcpy(&bits, &value, sizeof bits);
+    return bits >> 31 ? bits : ~bits & 0x7fffffffu;
 }
 
-/* The n largest in order: a heap of the best so far, then sorted in place. */
-static void rank(const float *z, int32_t n_all, int32_t n, int32_t *out) {
-    for (int32_t i = 0; i < n; i++) out[i] = i;
-    for (int32_t i = n / 2; i-- > 0;) sift(z, out, n, i);
-    for (int32_t id = n; id < n_all; id++) {
-        if (!(z[id] > z[out[0]])) continue;
-        out[0] = id;
-        sift(z, out, n, 0);
+/* One pass of a stable radix sort of ids, by 8 bits of the key. */
+static void sort_pass(const float *z, const int32_t *ids, int32_t n, int shift, int32_t *out) {
+    int32_t place[257] = {0};
+    for (int32_t i = 0; i < n; i++) place[(descending(z[ids[i]]) >> shift & 255) + 1]++;
+    for (int i = 0; i < 256; i++) place[i + 1] += place[i];
+    for (int32_t i = 0; i < n; i++) out[place[descending(z[ids[i]]) >> shift & 255]++] = ids[i];
+}
+
+/* The n largest in order. a, b [n_all]: scratch. The leading bits find a bound that few lie above;
+ * those are sorted. */
+static void rank(const float *z, int32_t n_all, int32_t n, int32_t *out, int32_t *a, int32_t *b) {
+    enum { SHIFT = 20 };
+    int32_t count[1 << (32 - SHIFT)] = {0}, found = 0, kept = 0;
+    uint32_t last = 0;
+    for (int32_t id = 0; id < n_all; id++) count[descending(z[id]) >> SHIFT]++;
+    for (; found + count[last] < n; last++) found += count[last];
+    for (int32_t id = 0; id < n_all; id++)
+        if (descending(z[id]) >> SHIFT <= last) a[kept++] = id;
+    for (int shift = 0; shift < 32; shift += 16) {
+        sort_pass(z, a, kept, shift, b);
+        sort_pass(z, b, kept, shift + 8, a);
     }
-    for (int32_t left = n - 1; left > 0; left--) {
-        const int32_t last = out[0];
-        out[0] = out[left];
-        out[left] = last;
-        sift(z, out, left, 0);
-    }
+    memcpy(out, a, (size_t)n * sizeof *out);
 }
 
 static int32_t bin_end(const partition_before *before, int bin) {
@@ -64,7 +66,8 @@ void partition_before_build(const partition_state *s, partition_before *before) 
     const int64_t n = s->n_vocab;
     float *z = before->shifted;
     before->n_ranked = n < PARTITION_RANKED ? (int32_t)n : PARTITION_RANKED;
-    rank(z, (int32_t)n, before->n_ranked, before->order);
+    rank(z, (int32_t)n, before->n_ranked, before->order, (int32_t *)before->direct,
+        (int32_t *)before->p); /* not filled yet */
     const float most = z[before->order[0]];
     before->peak = (double)most;
     for (int64_t t = 0; t < n; t++) {

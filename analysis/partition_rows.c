@@ -126,16 +126,19 @@ static int lenses(partition_state *s, const psc_row *row, int32_t slot) {
 
 /* --- measuring ------------------------------------------------------------------------------- */
 
-/* One change: dz [V] as it stands, and the targets' part of it. */
-static void measure(partition_state *s, const partition_before *before, const float *dz,
-    float *after, int64_t change) {
-    partition_measure_change(s, before, dz, after, &s->measures[change]);
+void partition_targets_changed(partition_state *s, const float *dz, int64_t change) {
     for (int32_t t = 0; t < s->n_targets; t++) {
         const int32_t a = s->ids[2 * t], b = s->ids[2 * t + 1];
         double value = a < 0 ? NAN : (double)dz[a];
         if (a >= 0 && b >= 0) value -= (double)dz[b];
         s->target_dz[change * s->n_targets + t] = value;
     }
+}
+
+static void measure(partition_state *s, const partition_before *before, const float *dz,
+    float *after, int64_t change) {
+    partition_measure_change(s, before, dz, after, &s->measures[change]);
+    partition_targets_changed(s, dz, change);
 }
 
 typedef struct group_job {
@@ -311,7 +314,7 @@ int partition_rows_compute(partition_state *s) {
         const int ends =
             slot + 1 == s->rows.n || rows[s->rows.index[slot + 1]].sequence != row->sequence;
         if (s->accumulating && ends && partition_corpus_sequence(s)) return -1;
-        s->host->progress(s->context, (slot + 1.0) / s->rows.n);
+        s->host->progress(s->context, (s->ablation ? 0.5 : 1.0) * (slot + 1.0) / s->rows.n);
     }
     return 0;
 }

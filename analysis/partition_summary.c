@@ -92,6 +92,7 @@ int partition_summary(partition_state *s) {
     return base_sentence(s) ||
                    kind_bars(s, PARTITION_STEP, "dlogZ from one layer's lens to the next") ||
                    kind_bars(s, PARTITION_RECOMPUTED, "dlogZ without a component, recomputed_ln") ||
+                   kind_bars(s, PARTITION_ABLATION, "dlogZ without a component, ablation") ||
                    (!s->asked[PARTITION_RECOMPUTED] &&
                        kind_bars(s, PARTITION_FROZEN, "dlogZ without a component, frozen_ln")) ||
                    (s->n_changes && (error_sentence(s) || fit_sentence(s)))

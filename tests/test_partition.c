@@ -35,6 +35,12 @@ Test(partition, other_models_are_the_brute_force) {
     check(golden_path("odd_sizes", NULL), "odd_sizes", "rows=3-4,alphas=0.25");
 }
 
+/* The component scaled in the pass itself, at every row. */
+Test(partition, ablation_is_the_run_again) {
+    check(golden_path("sequential_f32", NULL), "ablation",
+        "rows=1-2,perturbations=ablation,level=layer+head,alphas=0+0.5");
+}
+
 /* 4096 tokens: every rank bin is there. */
 Test(partition, embedded_is_the_brute_force) {
     const char *folder = golden_embedded();
@@ -105,11 +111,13 @@ Test(partition, the_last_mlp_left_out_for_real) {
 /* --- the run does not show ------------------------------------------------------------------- */
 
 Test(partition, bits_do_not_depend_on_the_run) {
-    const fixture_run how = {
+    fixture_run how = {
         .plugin = "partition", .options = "rows=all,level=layer+head,alphas=0+0.5", .threads = 1};
     assert_independent("parallel_f32", how, arrays);
     assert_independent("odd_sizes", how, arrays);
     assert_independent("sequential_f32", how, arrays);
+    how.options = "rows=1-3,perturbations=ablation+step,level=layer+head,alphas=0.5";
+    assert_independent("parallel_f32", how, arrays);
 }
 
 /* Fewer rows, fewer components, fewer perturbations: the same bits for what is left. */

@@ -2,7 +2,9 @@
  * of an accumulation. The single runs' figures are tested against float64 in test_partition.c. */
 #include "ln_mlp_fixture.h"
 
-#define OPTIONS "rows=all,level=layer+head,alphas=0+0.5"
+#define OPTIONS                                                                                    \
+    "rows=all,level=layer+head,alphas=0+0.5,"                                                      \
+    "perturbations=step+lens+frozen_ln+recomputed_ln+ablation"
 enum { TEXTS = 4, LONGEST = 9, BINS = 5 };
 
 static const int32_t texts[TEXTS][LONGEST] = {{3, 41, 7, 19, 60, 2, 11, 70, 5},

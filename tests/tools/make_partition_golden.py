@@ -109,6 +109,33 @@ def components(model, run, level):
     return parts
 
 
+def ablate(model, label, alpha):
+    """The logits of the run with a component multiplied by alpha at every row."""
+    if label == "embed":
+        point, change = "hook_embed", lambda x: alpha * x
+    elif label.startswith("L"):
+        layer, head = map(int, label[1:].split("H"))
+        point = f"blocks.{layer}.attn.hook_result"
+
+        def change(x):
+            x[:, head] *= alpha
+            return x
+    else:
+        layer, what = label.split("_", 1)
+        bias = model.weights.get(f"layers.{layer}.attention.dense.bias", 0.0)
+        point = f"blocks.{layer}.hook_" + {"attn_bias": "attn_out"}.get(what, what)
+        change = (lambda x: x + (alpha - 1) * bias) if what == "attn_bias" else lambda x: alpha * x
+    return model.forward(TOKENS, {point: change}, keep=False)["hook_logits"]
+
+
+def ablation_figures(model, run, parts, alphas, rows, ids):
+    """Of each row, as row_figures."""
+    b, z = Unembedding(model).b, run["hook_logits"]
+    after = [ablate(model, label, alpha) for alpha in alphas for label, _ in parts]
+    return [([before_figures(z[r])], [change_figures(z[r], a[r], b, ids[:, r]) for a in after])
+            for r in rows]
+
+
 def row_figures(model, run, parts, alphas, row, ids):
     out = Unembedding(model)
     L = model.config["n_layers"]
@@ -140,12 +167,15 @@ def stacked(rows, axis_first):
     return out
 
 
-def make(name, folder, rows, level, alphas, chosen=None):
+def make(name, folder, rows, level, alphas, chosen=None, ablation=False):
     model = Model(str(folder))
     run = model.forward(TOKENS)
     parts = [p for p in components(model, run, level) if not chosen or p[0] in chosen]
     ids = target_ids(run["hook_logits"])
-    figures = [row_figures(model, run, parts, alphas, r, ids[:, r]) for r in rows]
+    if ablation:
+        figures = ablation_figures(model, run, parts, alphas, rows, ids)
+    else:
+        figures = [row_figures(model, run, parts, alphas, r, ids[:, r]) for r in rows]
     arrays = stacked([f[0] for f in figures], {})
     first = {"constant_z_error": 1, "bin_dz": 1, "bin_abs_dz": 1, "dz": 2, "dlogp": 1}
     arrays |= stacked([f[1] for f in figures], first)
@@ -165,6 +195,8 @@ def main():
     make("sequential_f32", parity / "sequential_f32", [3, 4], ["layer"], [0, 1])
     make("tied_f32", parity / "tied_f32", [3, 4], ["head"], [0])
     make("odd_sizes", parity / "odd_sizes", [3, 4], ["layer"], [0.25])
+    make("ablation", parity / "sequential_f32", [1, 2], ["layer", "head"], [0, 0.5],
+         ablation=True)
     make("embedded", HERE.parent.parent / "models" / "books-5m", [3, 4], ["layer", "head"], [0],
          ["embed", "L1H3", "2_attn_out", "3_attn_bias", "3_mlp_out"])
 
