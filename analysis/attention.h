@@ -5,7 +5,7 @@
 #ifndef ATTENTION_H
 #define ATTENTION_H
 
-#include "common.h"
+#include "writers.h"
 
 /* What is told of one head at one row k. */
 typedef enum attention_stat {
@@ -35,9 +35,6 @@ typedef struct attention_repeat {
 
 /* The tensors that a split needs; their handles. */
 typedef enum split_tensor {
-    SPLIT_EMBED,
-    SPLIT_Z,
-    SPLIT_MLP_OUT,
     SPLIT_SCALE,
     SPLIT_Q,
     SPLIT_ROT_Q,
@@ -59,7 +56,8 @@ typedef struct attention_split {
     int64_t n_writers;    /* embed; each earlier layer's heads, attn_bias, mlp_out */
     int64_t n_components; /* and what LayerNorm's and the projection's bias give */
     int handles[SPLIT_TENSORS];
-    psc_event kept[SPLIT_TENSORS]; /* in run_end; those of layers before the reader's: scratch */
+    psc_event kept[SPLIT_TENSORS]; /* in run_end */
+    psc_writers writers;
     const float *gamma, *beta;
     float root;          /* 1/sqrt(d_head) */
     double *key, *query; /* [components, parts, keys] */

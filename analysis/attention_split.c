@@ -17,22 +17,17 @@
 
 /* --- what is kept ---------------------------------------------------------------------------- */
 
-static int retain(attention_state *s, split_tensor what, psc_point point, int32_t first_layer,
-    int32_t n_layers, int heads, int32_t first_row) {
+/* Of the reader's layer and head, from first_row on. */
+static int retain(attention_state *s, split_tensor what, psc_point point, int32_t first_row) {
     attention_split *p = &s->split;
-    int32_t *layers = s->host->run_alloc(s->context, ((uint64_t)n_layers + 1) * sizeof *layers);
-    if (!layers) return -1;
-    for (int32_t i = 0; i < n_layers; i++) layers[i] = first_layer + i;
     psc_filter filter = PSC_FILTER_INIT;
-    filter.layers = layers;
-    filter.n_layers = n_layers;
+    filter.layers = &p->layer;
+    filter.n_layers = 1;
     filter.rows = PSC_ROWS_RANGE;
     filter.row_begin = first_row;
     filter.row_end = p->n_keys;
-    if (heads) {
-        filter.heads = &p->head;
-        filter.n_heads = 1;
-    }
+    filter.heads = &p->head;
+    filter.n_heads = what != SPLIT_SCALE;
     p->handles[what] = s->host->retain(s->context, point, &filter);
     return p->handles[what] < 0 ? -1 : 0;
 }
@@ -50,24 +45,15 @@ int attention_split_begin(attention_state *s) {
     if (p->partner >= p->n_keys)
         return host->fail(s->context, "key=%d comes after row %d, which cannot see it",
             (int)p->partner, (int)p->n_keys - 1);
-    const int32_t l = p->layer, k = p->n_keys - 1;
-    p->n_writers = 1 + (int64_t)l * (s->n_heads + 2);
+    const int32_t k = p->n_keys - 1;
+    p->n_writers = psc_writers_count(host->model(s->context), p->layer);
     p->n_components = p->n_writers + 2;
     p->root = 1.0f / sqrtf((float)host->model(s->context)->d_head);
-    if (l > 0 && (retain(s, SPLIT_Z, PSC_HOOK_Z, 0, l, 0, 0) ||
-                     retain(s, SPLIT_MLP_OUT, PSC_HOOK_MLP_OUT, 0, l, 0, 0)))
-        return -1;
-    return retain(s, SPLIT_EMBED, PSC_HOOK_EMBED, 0, 0, 0, 0) ||
-           retain(s, SPLIT_SCALE, PSC_HOOK_LN1_SCALE, l, 1, 0, 0) ||
-           retain(s, SPLIT_Q, PSC_HOOK_Q, l, 1, 1, k) ||
-           retain(s, SPLIT_ROT_Q, PSC_HOOK_ROT_Q, l, 1, 1, k) ||
-           retain(s, SPLIT_K, PSC_HOOK_K, l, 1, 1, 0) ||
-           retain(s, SPLIT_ROT_K, PSC_HOOK_ROT_K, l, 1, 1, 0) ||
-           retain(s, SPLIT_PATTERN, PSC_HOOK_PATTERN, l, 1, 1, k);
-}
-
-static int fetch(attention_state *s, split_tensor what, int32_t layer) {
-    return s->host->fetch(s->context, s->split.handles[what], layer, &s->split.kept[what]);
+    return psc_writers_begin(s->context, host, p->layer, p->n_keys, &p->writers) ||
+           retain(s, SPLIT_SCALE, PSC_HOOK_LN1_SCALE, 0) || retain(s, SPLIT_Q, PSC_HOOK_Q, k) ||
+           retain(s, SPLIT_ROT_Q, PSC_HOOK_ROT_Q, k) || retain(s, SPLIT_K, PSC_HOOK_K, 0) ||
+           retain(s, SPLIT_ROT_K, PSC_HOOK_ROT_K, 0) ||
+           retain(s, SPLIT_PATTERN, PSC_HOOK_PATTERN, k);
 }
 
 /* Row i of what is kept. */
@@ -83,13 +69,13 @@ static double *share_at(const attention_state *s, double *table, int64_t compone
 
 /* --- the key side ---------------------------------------------------------------------------- */
 
-/* Rows 0..n_keys-1 of each: rotated, key by key; row n_keys: unrotated, not divided by sigma. */
+/* Rows 0..n_keys-1 of each: rotated, key by key; rows n_keys..2 n_keys-1: unrotated. */
 typedef struct key_side {
     attention_state *s;
     int64_t n, width; /* N, H*D */
-    float *v;         /* [keys + 1, H*D] the head's place filled */
-    float *w, *g;     /* [keys + 1, N] */
-    float *pulled;    /* [keys + 1, H*D] of an earlier layer */
+    float *v;         /* [2 keys, H*D] the head's place filled */
+    float *w, *g;     /* [2 keys, N] */
+    int32_t *rows;    /* [2 keys] */
 } key_side;
 
 static int make_directions(key_side *d) {
@@ -97,75 +83,63 @@ static int make_directions(key_side *d) {
     const attention_split *p = &s->split;
     const psc_host *host = s->host;
     const int64_t size = host->model(s->context)->d_head, at = p->head * size;
-    for (int32_t j = 0; j <= p->n_keys; j++) {
-        float *v = d->v + j * d->width + at;
-        memcpy(v, kept_row(s, j < p->n_keys ? SPLIT_ROT_Q : SPLIT_Q, 0), (size_t)size * sizeof *v);
-        if (j < p->n_keys && host->rotate(s->context, j, 1, v)) return -1;
+    for (int32_t i = 0; i < 2 * p->n_keys; i++) {
+        const int turned = i < p->n_keys;
+        float *v = d->v + i * d->width + at;
+        d->rows[i] = turned ? i : i - p->n_keys;
+        memcpy(v, kept_row(s, turned ? SPLIT_ROT_Q : SPLIT_Q, 0), (size_t)size * sizeof *v);
+        if (turned && host->rotate(s->context, i, 1, v)) return -1;
     }
-    if (host->pullback(s->context, PSC_W_K, p->layer, d->w, d->v, p->n_keys + 1)) return -1;
-    for (int32_t j = 0; j <= p->n_keys; j++) {
-        const float *w = d->w + j * d->n;
-        float *g = d->g + j * d->n;
-        const double sigma = j < p->n_keys ? (double)*kept_row(s, SPLIT_SCALE, j) : 1.0;
-        for (int64_t i = 0; i < d->n; i++) g[i] = p->gamma[i] * w[i];
+    if (host->pullback(s->context, PSC_W_K, p->layer, d->w, d->v, 2 * p->n_keys)) return -1;
+    for (int32_t i = 0; i < 2 * p->n_keys; i++) {
+        const float *w = d->w + i * d->n;
+        float *g = d->g + i * d->n;
+        const double sigma = (double)*kept_row(s, SPLIT_SCALE, d->rows[i]);
+        for (int64_t c = 0; c < d->n; c++) g[c] = p->gamma[c] * w[c];
         const double mean = psc_sum_striped(d->n, g) / (double)d->n;
-        for (int64_t i = 0; i < d->n; i++)
-            g[i] = (float)(((double)g[i] - mean) * (double)p->root / sigma);
+        for (int64_t c = 0; c < d->n; c++)
+            g[c] = (float)(((double)g[c] - mean) * (double)p->root / sigma);
     }
     return 0;
 }
 
-/* The share of a vector x_j [n] at every key, along rows of `along`; stride 0: the same x. */
-static void put_shares(const key_side *d, int64_t component, const float *along, int64_t ld,
-    int64_t n, const float *x, int64_t stride, double factor, int divided) {
-    const attention_split *p = &d->s->split;
-    double *plain = share_at(d->s, p->key, component, SPLIT_UNROTATED);
-    double *rotary = share_at(d->s, p->key, component, SPLIT_ROTARY);
-    for (int32_t j = 0; j < p->n_keys; j++) {
-        const double sigma = divided ? (double)*kept_row(d->s, SPLIT_SCALE, j) : 1.0;
-        plain[j] = factor * psc_dot_striped(n, along + p->n_keys * ld, x + j * stride) / sigma;
-        rotary[j] = factor * psc_dot_striped(n, along + j * ld, x + j * stride) - plain[j];
-    }
-}
-
-static int layer_shares(key_side *d, int32_t l) {
-    attention_state *s = d->s;
+/* From [2 keys, components] into [components, parts, keys]. */
+static void put_shares(const attention_state *s, const double *shares) {
     const attention_split *p = &s->split;
-    const int64_t size = s->host->model(s->context)->d_head,
-                  first = 1 + l * (int64_t)(s->n_heads + 2);
-    if (fetch(s, SPLIT_Z, l) || fetch(s, SPLIT_MLP_OUT, l) ||
-        s->host->pullback(s->context, PSC_W_O, l, d->pulled, d->g, p->n_keys + 1))
-        return -1;
-    const psc_view *z = &p->kept[SPLIT_Z].tensor, *mlp = &p->kept[SPLIT_MLP_OUT].tensor;
-    for (int32_t h = 0; h < s->n_heads; h++)
-        put_shares(d, first + h, d->pulled + h * size, d->width, size, z->data + h * z->stride[1],
-            z->stride[0], 1.0, 1);
-    const float *bias = s->host->bias(s->context, PSC_W_O, l);
-    put_shares(d, first + s->n_heads, d->g, d->n, d->n, bias, 0, 1.0, 1);
-    put_shares(d, first + s->n_heads + 1, d->g, d->n, d->n, mlp->data, mlp->stride[0], 1.0, 1);
-    return 0;
+    for (int64_t c = 0; c < p->n_components; c++)
+        for (int32_t j = 0; j < p->n_keys; j++) {
+            const double turned = shares[j * p->n_components + c];
+            const double plain = shares[(p->n_keys + j) * p->n_components + c];
+            share_at(s, p->key, c, SPLIT_UNROTATED)[j] = plain;
+            share_at(s, p->key, c, SPLIT_ROTARY)[j] = turned - plain;
+        }
 }
 
 static int split_keys(attention_state *s) {
     attention_split *p = &s->split;
     const psc_host *host = s->host;
     const psc_model_info *model = host->model(s->context);
-    const uint64_t rows = (uint64_t)p->n_keys + 1;
+    const uint64_t rows = 2 * (uint64_t)p->n_keys;
     key_side d = {.s = s, .n = model->d_model, .width = (int64_t)model->n_heads * model->d_head};
     const uint64_t n = (uint64_t)d.n, width = (uint64_t)d.width;
     d.v = host->run_alloc(s->context, rows * width * sizeof(float));
     d.w = host->run_alloc(s->context, rows * n * sizeof(float));
     d.g = host->run_alloc(s->context, rows * n * sizeof(float));
-    d.pulled = host->run_alloc(s->context, rows * width * sizeof(float));
-    if (!d.v || !d.w || !d.g || !d.pulled || make_directions(&d)) return -1;
-    const psc_view *embed = &p->kept[SPLIT_EMBED].tensor;
-    put_shares(&d, 0, d.g, d.n, d.n, embed->data, embed->stride[0], 1.0, 1);
-    for (int32_t l = 0; l < p->layer; l++)
-        if (layer_shares(&d, l)) return -1;
+    d.rows = host->run_alloc(s->context, rows * sizeof *d.rows);
+    double *shares = host->run_alloc(s->context, rows * (uint64_t)p->n_components * sizeof *shares);
+    if (!d.v || !d.w || !d.g || !d.rows || !shares || make_directions(&d) ||
+        psc_writers_shares(
+            &p->writers, p->layer, (int32_t)rows, d.rows, d.g, shares, p->n_components))
+        return -1;
     const int64_t at = (int64_t)p->head * model->d_head;
-    put_shares(&d, p->n_writers, d.w, d.n, d.n, p->beta, 0, (double)p->root, 0);
-    put_shares(&d, p->n_writers + 1, d.v + at, d.width, model->d_head,
-        host->bias(s->context, PSC_W_K, p->layer) + at, 0, (double)p->root, 0);
+    const float *bias = host->bias(s->context, PSC_W_K, p->layer) + at;
+    for (int64_t i = 0; i < (int64_t)rows; i++) {
+        double *constants = shares + i * p->n_components + p->n_writers;
+        constants[0] = (double)p->root * psc_dot_striped(d.n, d.w + i * d.n, p->beta);
+        constants[1] =
+            (double)p->root * psc_dot_striped(model->d_head, d.v + i * d.width + at, bias);
+    }
+    put_shares(s, shares);
     return 0;
 }
 
@@ -174,23 +148,8 @@ static int split_keys(attention_state *s) {
 /* Every writer of row i as it enters the reader: gamma P(c)/sigma_i [writers + 1, N], last beta. */
 static int make_writers(attention_state *s, int32_t i, float *out) {
     const attention_split *p = &s->split;
-    const psc_host *host = s->host;
-    const psc_model_info *model = host->model(s->context);
-    const int64_t n = model->d_model, size = model->d_head, width = s->n_heads * size;
-    float *masked = host->run_alloc(s->context, (uint64_t)(s->n_heads * width) * sizeof(float));
-    if (!masked) return -1;
-    memcpy(out, kept_row(s, SPLIT_EMBED, i), (size_t)n * sizeof *out);
-    for (int32_t l = 0; l < p->layer; l++) {
-        float *first = out + (1 + l * (int64_t)(s->n_heads + 2)) * n;
-        if (fetch(s, SPLIT_Z, l) || fetch(s, SPLIT_MLP_OUT, l)) return -1;
-        for (int32_t h = 0; h < s->n_heads; h++)
-            memcpy(masked + h * (width + size), kept_row(s, SPLIT_Z, i) + h * size,
-                (size_t)size * sizeof *masked);
-        if (host->apply(s->context, PSC_W_O, l, first, masked, s->n_heads)) return -1;
-        memcpy(first + s->n_heads * n, host->bias(s->context, PSC_W_O, l), (size_t)n * sizeof *out);
-        memcpy(
-            first + (s->n_heads + 1) * n, kept_row(s, SPLIT_MLP_OUT, i), (size_t)n * sizeof *out);
-    }
+    const int64_t n = s->host->model(s->context)->d_model;
+    if (psc_writers_make(&p->writers, p->layer, i, out)) return -1;
     const double sigma = (double)*kept_row(s, SPLIT_SCALE, i);
     for (int64_t c = 0; c < p->n_writers; c++) {
         float *x = out + c * n;
@@ -266,9 +225,8 @@ int attention_split_end(attention_state *s) {
     for (int point = 0; point < PSC_POINT_COUNT; point++)
         if (host->has_editor(s->context, (psc_point)point))
             return host->fail(s->context, "the scores of an edited run are not split (reader)");
-    for (int i = SPLIT_EMBED; i < SPLIT_TENSORS; i++)
-        if (i != SPLIT_Z && i != SPLIT_MLP_OUT && fetch(s, i, i == SPLIT_EMBED ? -1 : p->layer))
-            return -1;
+    for (int i = 0; i < SPLIT_TENSORS; i++)
+        if (host->fetch(s->context, p->handles[i], p->layer, &p->kept[i])) return -1;
     const uint64_t shares = (uint64_t)p->n_components * SPLIT_PARTS * sizeof(double);
     p->key = host->run_alloc(s->context, shares * (uint64_t)p->n_keys);
     p->query = host->run_alloc(s->context, shares * (uint64_t)p->n_keys);

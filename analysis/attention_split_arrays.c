@@ -17,20 +17,10 @@ static double expected(const attention_state *s, const double *x) {
 }
 
 static int component_labels(attention_state *s, const char **out, const char *bias) {
-    const psc_host *host = s->host;
-    int64_t n = 0;
-    out[n++] = host->label(s->context, PSC_COMPONENT_EMBED, 0, 0);
-    for (int32_t l = 0; l < s->split.layer; l++) {
-        for (int32_t h = 0; h < s->n_heads; h++)
-            out[n++] = host->label(s->context, PSC_COMPONENT_HEAD, l, h);
-        out[n++] = host->label(s->context, PSC_COMPONENT_ATTN_BIAS, l, 0);
-        out[n++] = host->label(s->context, PSC_COMPONENT_MLP_OUT, l, 0);
-    }
-    out[n++] = "ln1.b";
-    out[n++] = bias;
-    for (int64_t i = 0; i < n; i++)
-        if (!out[i]) return -1;
-    return 0;
+    const attention_split *p = &s->split;
+    out[p->n_writers] = "ln1.b";
+    out[p->n_writers + 1] = bias;
+    return psc_writers_labels(s->context, s->host, p->layer, out);
 }
 
 static int make_axes(attention_state *s) {
