@@ -1,0 +1,184 @@
+/* The plugin `edges`: the arrows x_j --A^{l,h}--> x_k into the rows of a target, each with its
+ * weight, the norm of what it writes, its share of the target's logit, and what it carries.
+ *
+ * Edges are streamed: of each row the largest are kept, so that memory grows with T (values of all
+ * rows) and not with T^2 H. This file holds the options and the plugin's life; edges_take.c the
+ * arithmetic. */
+#include "edges.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const psc_option_description edges_options[] = {
+    {"rows", "last", "rows whose incoming edges are told: last, all or A-B (positions)"},
+    {"by", "share", "what edges are ranked by: share, norm or weight"},
+    {"top", "20", "edges kept for each target and row, 1 to 10000"},
+    {"threshold", "0", "edges below it are dropped (in the unit of `by`)"},
+    {"carry", "no", "yes: split kept edges by the writers of what they read"},
+    {0},
+};
+
+static int parse_threshold(edges_state *s, const char *value) {
+    char *rest = NULL;
+    s->threshold = strtod(value, &rest);
+    if (rest != value && *rest == 0 && isfinite(s->threshold) && s->threshold >= 0.0) return 0;
+    return s->host->fail(s->context, "threshold=%.40s is no number of 0 or more", value);
+}
+
+static int edges_open(psc_context *context, const psc_host *host, const psc_option *options,
+    int32_t n_options, void **state) {
+    static const char *const by[] = {"share", "norm", "weight", NULL};
+    static const char *const words[] = {"no", "yes", NULL};
+    (void)n_options;
+    edges_state *s = host->life_alloc(context, sizeof *s);
+    if (!s) return -1;
+    *state = s;
+    s->context = context;
+    s->host = host;
+    s->model = host->model(context);
+    if (host->accumulating(context)) return host->fail(context, "edges are of single texts");
+    if (psc_rows_parse(context, host, options[0].key, options[0].value, &s->choice)) return -1;
+    s->by = psc_option_word(context, host, options[1].key, options[1].value, by);
+    if (s->by < 0 ||
+        psc_option_count(context, host, options[2].key, options[2].value, 1, 10000, &s->top) ||
+        parse_threshold(s, options[3].value))
+        return -1;
+    s->carry = psc_option_word(context, host, options[4].key, options[4].value, words);
+    return s->carry < 0 ? -1 : 0;
+}
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+static int on_value(const psc_event *event, void *payload) {
+    return edges_take_values(payload, event);
+}
+
+static int on_pattern(const psc_event *event, void *payload) {
+    return edges_take_pattern(payload, event);
+}
+
+static int on_scale(const psc_event *event, void *payload) {
+    edges_state *s = payload;
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const int32_t slot = s->targets.rows.slot[event->rows[r].index];
+        if (slot >= 0) s->sigma[slot] = event->tensor.data[r * event->tensor.stride[0]];
+    }
+    return 0;
+}
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+static int check_run(edges_state *s) {
+    const psc_host *host = s->host;
+    s->rows = host->rows(s->context, &s->n_rows);
+    if (s->rows[0].position != 0 || s->rows[s->n_rows - 1].sequence != s->rows[0].sequence)
+        return host->fail(s->context, "edges need one whole sequence");
+    return 0;
+}
+
+static int make_tables(edges_state *s, const psc_row_set *rows) {
+    const psc_host *host = s->host;
+    const uint64_t layers = (uint64_t)s->model->n_layers, heads = (uint64_t)s->model->n_heads;
+    const uint64_t size = (uint64_t)s->model->d_head, lists = (uint64_t)(s->targets.n * rows->n);
+    s->n_keys = s->rows[rows->index[rows->n - 1]].position + 1;
+    const uint64_t keys = (uint64_t)s->n_keys;
+    if (lists * (uint64_t)s->top > (uint64_t)INT32_MAX)
+        return host->fail(s->context, "top=%d edges of %d targets at %d rows are too many",
+            (int)s->top, (int)s->targets.n, (int)rows->n);
+    s->values = host->run_alloc(s->context, layers * keys * heads * size * sizeof *s->values);
+    s->norms = host->run_alloc(s->context, layers * keys * heads * sizeof *s->norms);
+    s->sigma = host->run_alloc(s->context, (uint64_t)rows->n * sizeof *s->sigma);
+    s->lists = host->run_alloc(s->context, lists * sizeof *s->lists);
+    edge *edges = host->run_alloc(s->context, lists * (uint64_t)s->top * sizeof *edges);
+    if (!s->values || !s->norms || !s->sigma || !s->lists || !edges) return -1;
+    for (uint64_t i = 0; i < lists; i++) s->lists[i].edges = edges + i * (uint64_t)s->top;
+    return 0;
+}
+
+/* The targets' directions; pulled and what is gathered for it stand one behind the other. */
+static int make_directions(edges_state *s) {
+    const psc_host *host = s->host;
+    if (psc_directions_build(&s->targets, 0, 0, &s->directions)) return -1;
+    const uint64_t n = (uint64_t)s->directions.n + 1;
+    const uint64_t width = (uint64_t)s->model->n_heads * (uint64_t)s->model->d_head;
+    s->place = host->run_alloc(s->context, n * sizeof *s->place);
+    s->pulled =
+        host->run_alloc(s->context, n * (width + (uint64_t)s->model->d_model) * sizeof *s->pulled);
+    return s->place && s->pulled ? 0 : -1;
+}
+
+static int edges_run_begin(psc_context *context, void *state) {
+    edges_state *s = state;
+    const psc_host *host = s->host;
+    psc_row_set rows;
+    if (check_run(s) || psc_rows_resolve(context, host, "rows", &s->choice, 1, &rows) ||
+        psc_targets_begin(context, host, &rows, &s->targets) || make_tables(s, &rows) ||
+        edges_make_gram(s))
+        return -1;
+    s->late = 0;
+    for (int32_t t = 0; t < s->targets.n; t++)
+        s->late |= s->targets.targets[t].kind == PSC_TARGET_TOP;
+    if (s->carry) {
+        s->handle_scale = host->retain(context, PSC_HOOK_LN1_SCALE, NULL);
+        if (s->handle_scale < 0 ||
+            psc_writers_begin(context, host, s->model->n_layers - 1, s->n_keys, &s->writers))
+            return -1;
+    }
+    if (host->observe(context, PSC_HOOK_V, NULL, on_value, s) ||
+        host->observe(context, PSC_HOOK_LN_FINAL_SCALE, &rows.filter, on_scale, s))
+        return -1;
+    if (!s->late)
+        return make_directions(s) ||
+               host->observe(context, PSC_HOOK_PATTERN, &rows.filter, on_pattern, s);
+    s->handle = host->retain(context, PSC_HOOK_PATTERN, &rows.filter);
+    return s->handle < 0 ? -1 : 0;
+}
+
+/* The rows chosen by now have ids: the pattern that was kept is taken, layer by layer. */
+static int take_late(edges_state *s) {
+    if (make_directions(s)) return -1;
+    for (int32_t l = 0; l < s->model->n_layers; l++) {
+        psc_event event;
+        if (s->host->fetch(s->context, s->handle, l, &event) || edges_take_pattern(s, &event))
+            return -1;
+    }
+    return 0;
+}
+
+static int edges_run_end(psc_context *context, void *state, int status) {
+    edges_state *s = state;
+    static const psc_point after[] = {PSC_HOOK_RESULT, PSC_HOOK_Z};
+    if (status) return 0;
+    for (int i = 0; i < 2; i++)
+        if (s->host->has_editor(context, after[i]))
+            return s->host->fail(
+                context, "the heads' output is edited: their edges no longer sum to it");
+    if (s->late && take_late(s)) return -1;
+    edges_close_lists(s);
+    return edges_arrays(s);
+}
+
+static int edges_report(psc_context *context, void *state) {
+    (void)context;
+    return edges_summary(state);
+}
+
+const psc_plugin *psc_builtin_edges(void) {
+    static const psc_plugin plugin = {
+        .abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof(psc_plugin),
+        .name = "edges",
+        .version = PSC_VERSION,
+        .summary = "the attention edges x_j -> x_k that make a logit: weight, norm, share, and "
+                   "what they carry",
+        .options = edges_options,
+        .open = edges_open,
+        .run_begin = edges_run_begin,
+        .run_end = edges_run_end,
+        .report = edges_report,
+        .points = "attn.hook_v attn.hook_pattern ln_final.hook_scale ln1.hook_scale hook_embed "
+                  "attn.hook_z hook_mlp_out hook_logits",
+    };
+    return &plugin;
+}

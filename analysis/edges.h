@@ -1,0 +1,66 @@
+/* The inside of the plugin `edges`: one run's state and what its files share.
+ * Private to analysis/edges*.c; built on hooks/psc_plugin.h alone.
+ * Threads: the callbacks' thread; rows of an event side by side.
+ * Ownership: memory of the run (run_alloc), the Gram matrices of the instance (life_alloc). */
+#ifndef EDGES_H
+#define EDGES_H
+
+#include "writers.h"
+
+typedef enum edges_by { BY_SHARE, BY_NORM, BY_WEIGHT } edges_by;
+
+/* One arrow x_source --A^{layer,head}--> x_row. */
+typedef struct edge {
+    int32_t layer, head, source; /* source: the row read, an index of the run; -1: none */
+    float weight;                /* A_kj */
+    double norm, share; /* |A_kj W_O v_j|; of the target's logit, undivided until the end */
+} edge;
+
+/* The kept edges of one target at one row, the largest first, and the sums over all of them. */
+typedef struct edge_list {
+    edge *edges; /* [top] */
+    int32_t n;
+    double total, total_abs; /* of shares */
+    int64_t seen;            /* edges whose key reached the threshold */
+} edge_list;
+
+typedef struct edges_state {
+    psc_context *context;
+    const psc_host *host;
+    const psc_model_info *model;
+    int32_t by, top, carry;
+    double threshold;
+    psc_filter choice;
+    double *gram; /* [L, H, D, D] W_O,h^T W_O,h, once an instance */
+
+    /* a run */
+    const psc_row *rows;
+    int32_t n_rows, n_keys; /* n_keys: positions up to the last chosen row's */
+    psc_target_rows targets;
+    psc_directions directions;
+    int late;       /* some targets are ranks: the pattern is retained and taken in the end */
+    int handle;     /* of that pattern */
+    float *values;  /* [L, n_keys, H*D] v */
+    float *norms;   /* [L, n_keys, H] |W_O v| */
+    float *pulled;  /* [directions of an event, H*D] W_O^T u */
+    int32_t *place; /* [directions] row of `pulled`, or -1 */
+    float *sigma;   /* [rows chosen] the final LN's */
+    psc_writers writers;
+    int handle_scale; /* ln1.hook_scale, when edges are split by what they carry */
+    edge_list *lists; /* [targets, rows chosen] */
+} edges_state;
+
+/* v of an event's rows, and how long their writes are (edges_take.c). */
+int edges_take_values(edges_state *s, const psc_event *event);
+/* Every edge into the event's rows, into the lists. */
+int edges_take_pattern(edges_state *s, const psc_event *event);
+/* Divides by sigma and drops what is below the threshold. */
+void edges_close_lists(edges_state *s);
+int edges_make_gram(edges_state *s);
+/* Arrays (edges_arrays.c). */
+int edges_arrays(edges_state *s);
+/* carried [targets, rows, rank, components] (edges_carried.c). */
+int edges_carried(edges_state *s);
+int edges_summary(edges_state *s);
+
+#endif

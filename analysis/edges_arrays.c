@@ -1,0 +1,98 @@
+/* Arrays and summary of the plugin `edges`: per target and row the kept edges by rank, and the sums
+ * over all of them. */
+#include "edges.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static int make_axes(edges_state *s) {
+    const psc_host *host = s->host;
+    int32_t *ranks = host->run_alloc(s->context, (uint64_t)s->top * sizeof *ranks);
+    if (!ranks) return -1;
+    for (int32_t i = 0; i < s->top; i++) ranks[i] = i;
+    return psc_rows_axis(s->context, host, "rows", &s->targets.rows) ||
+           psc_targets_results(&s->targets, "rows") ||
+           host->axis_numbers(s->context, "rank", s->top, ranks);
+}
+
+int edges_arrays(edges_state *s) {
+    static const char *const axes[] = {"targets", "rows", "rank"};
+    static const char *const whole[] = {"share_of_all", "absolute_share_of_all", "share_of_kept"};
+    const psc_host *host = s->host;
+    if (make_axes(s)) return -1;
+    int32_t *layer = host->array(s->context, "layer", PSC_I32, 3, axes);
+    int32_t *head = host->array(s->context, "head", PSC_I32, 3, axes);
+    int32_t *source = host->array(s->context, "source", PSC_I32, 3, axes);
+    float *weight = host->array(s->context, "weight", PSC_F32, 3, axes);
+    double *norm = host->array(s->context, "norm", PSC_F64, 3, axes);
+    double *share = host->array(s->context, "share", PSC_F64, 3, axes);
+    double *sums[3];
+    for (int i = 0; i < 3; i++) {
+        sums[i] = host->array(s->context, whole[i], PSC_F64, 2, axes);
+        if (!sums[i]) return -1;
+    }
+    if (!layer || !head || !source || !weight || !norm || !share) return -1;
+    for (int64_t at = 0; at < (int64_t)s->targets.n * s->targets.rows.n; at++) {
+        const edge_list *list = &s->lists[at];
+        if (s->directions.which[at] < 0) continue;
+        sums[0][at] = list->total;
+        sums[1][at] = list->total_abs;
+        sums[2][at] = 0.0;
+        for (int32_t i = 0; i < list->n; i++) {
+            const edge *e = &list->edges[i];
+            const int64_t to = at * s->top + i;
+            layer[to] = e->layer;
+            head[to] = e->head;
+            source[to] = e->source;
+            weight[to] = e->weight;
+            norm[to] = e->norm;
+            share[to] = e->share;
+            sums[2][at] += e->share;
+        }
+    }
+    return s->carry ? edges_carried(s) : 0;
+}
+
+/* ' cat' row 3 --L3H7 0.84--> row 10 */
+static void name_edge(const edges_state *s, const edge *e, int32_t row, char *out, size_t size) {
+    snprintf(out, size, "x%d %s --L%dH%d %.2f--> x%d", (int)e->source,
+        s->host->token_text(s->context, s->rows[e->source].token), (int)e->layer, (int)e->head,
+        (double)e->weight, (int)row);
+}
+
+enum { MOST_SHOWN = 12 };
+
+static int show_target(edges_state *s, int32_t target) {
+    const int64_t row = s->targets.rows.n - 1, at = target * (int64_t)s->targets.rows.n + row;
+    const edge_list *list = &s->lists[at];
+    const int32_t n = list->n < MOST_SHOWN ? list->n : MOST_SHOWN;
+    char names[MOST_SHOWN][112], title[192], sentence[192];
+    const char *labels[MOST_SHOWN];
+    double values[MOST_SHOWN], kept = 0.0;
+    if (s->directions.which[at] < 0) return 0;
+    for (int32_t i = 0; i < n; i++) {
+        name_edge(s, &list->edges[i], s->rows[s->targets.rows.index[row]].position, names[i],
+            sizeof names[i]);
+        labels[i] = names[i];
+        values[i] = s->by == BY_WEIGHT ? (double)list->edges[i].weight
+                    : s->by == BY_NORM ? list->edges[i].norm
+                                       : list->edges[i].share;
+    }
+    static const char *const what[] = {
+        "share of the logit of", "norm of the write, target", "weight, target"};
+    snprintf(title, sizeof title, "edges: %s %s", what[s->by], s->targets.targets[target].label);
+    if (s->host->summary_bars(
+            s->context, title, s->by == BY_SHARE ? "nats" : "", n, labels, values))
+        return -1;
+    for (int32_t i = 0; i < list->n; i++) kept += fabs(list->edges[i].share);
+    snprintf(sentence, sizeof sentence,
+        "%d of %lld edges kept; they hold %.1f %% of the absolute share of all.", (int)list->n,
+        (long long)list->seen, list->total_abs > 0.0 ? 100.0 * kept / list->total_abs : 0.0);
+    return s->host->summary_text(s->context, sentence);
+}
+
+int edges_summary(edges_state *s) {
+    for (int32_t t = 0; t < s->targets.n; t++)
+        if (show_target(s, t)) return -1;
+    return 0;
+}

@@ -1,0 +1,150 @@
+/* The plugin edges against float64 (tests/tools/make_edges_golden.py), against the plugin logits,
+ * its bits, and what it refuses. */
+#include "ln_mlp_fixture.h"
+
+#define EDGES_GOLDEN PSC_SOURCE_DIR "/tests/golden/edges/"
+
+static const int32_t text[] = {3, 41, 7, 3, 60, 7, 3};
+enum { LENGTH = sizeof text / sizeof *text };
+static psc_error error;
+
+static psc_status try_run(psc_session *session) {
+    psc_token tokens[LENGTH] = {{0}};
+    for (int i = 0; i < LENGTH; i++) tokens[i].id = text[i];
+    psc_input input = {0, LENGTH, tokens};
+    psc_session_truncate(session, 0, 0);
+    return psc_session_run(session, &input, 1, NULL, &error);
+}
+
+static psc_session *traced(psc_model *model, const char *options, const fixture_run *how,
+    const char *first, const char *plugin) {
+    psc_session *session = must_session(model, how->isa, how->threads, how->chunk);
+    cr_assert_eq(psc_session_plugin(session, "edges", options, &error), PSC_OK, "%s: %s", options,
+        error.message);
+    if (plugin)
+        cr_assert_eq(psc_session_plugin(session, plugin, "rows=all,level=head", &error), PSC_OK);
+    cr_assert_eq(psc_session_target(session, first, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_contrast(session, "#7", "#9", &error), PSC_OK);
+    cr_assert_eq(try_run(session), PSC_OK, "%s", error.message);
+    return session;
+}
+
+static void check_model(const char *model_name) {
+    static const char *const by[] = {"share", "norm", "weight"};
+    char path[1024], options[96];
+    const fixture_run how = {.threads = 2, .chunk = 4};
+    psc_model *model = must_model(golden_path(model_name, NULL));
+    snprintf(path, sizeof path, EDGES_GOLDEN "%s.safetensors", model_name);
+    psc_tensors *golden = golden_open(path);
+    cr_assert_eq(golden->count, 22);
+    for (int b = 0; b < 3; b++) {
+        snprintf(options, sizeof options, "rows=5-6,top=12,carry=yes,by=%s", by[b]);
+        psc_session *session = traced(model, options, &how, "#5", NULL);
+        for (size_t i = 0; i < golden->count; i++) {
+            psc_tensor want = golden->items[i];
+            char array[96];
+            if (strncmp(want.name, by[b], strlen(by[b])) != 0) continue;
+            snprintf(array, sizeof array, "edges.%s", strchr(want.name, ':') + 1);
+            want.name = array;
+            const psc_array got = must_array(session, array);
+            for (int64_t e = 0; e < array_count(&got); e++)
+                cr_assert(fabs(array_at(&got, e) - tensor_at(&want, e)) < 2e-5,
+                    "%s by %s, element %ld: %g, should be %g", array, by[b], (long)e,
+                    array_at(&got, e), tensor_at(&want, e));
+        }
+        psc_session_close(&session);
+    }
+    psc_tensors_close(&golden);
+    psc_model_close(&model);
+}
+
+Test(edges, golden) {
+    check_model("parallel_f32");
+    check_model("sequential_f32");
+}
+
+/* All edges of a row are its heads' shares, for targets known before the run and for ranks. */
+Test(edges, sum_to_the_heads) {
+    static const char *const targets[] = {"#5", "next", "top:1"};
+    const fixture_run how = {.threads = 2, .chunk = 3};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    const psc_model_info *info = psc_model_get_info(model);
+    for (int t = 0; t < 3; t++) {
+        psc_session *session = traced(model, "rows=all", &how, targets[t], "logits");
+        const psc_array sums = must_array(session, "edges.share_of_all");
+        const psc_array shares = must_array(session, "logits.contributions");
+        for (int64_t at = 0; at < array_count(&sums); at++) {
+            double heads = 0.0;
+            const int64_t width = shares.shape[2];
+            for (int l = 0; l < info->n_layers; l++)
+                for (int h = 0; h < info->n_heads; h++)
+                    heads += array_at(&shares, at * width + 1 + l * (info->n_heads + 2) + h);
+            const double got = array_at(&sums, at);
+            cr_assert(isnan(got) == isnan(heads) && (isnan(got) || fabs(got - heads) < 1e-5),
+                "target %s at %ld: %g, heads %g", targets[t], (long)at, got, heads);
+        }
+        psc_session_close(&session);
+    }
+    psc_model_close(&model);
+}
+
+Test(edges, bits) {
+    static const fixture_run ways[] = {{.isa = "reference", .threads = 1},
+        {.isa = "reference", .threads = 2, .chunk = 2}, {.threads = 3, .chunk = 1}};
+    static const char *const arrays[] = {"edges.layer", "edges.head", "edges.source",
+        "edges.weight", "edges.norm", "edges.share", "edges.carried", "edges.share_of_all", NULL};
+    static const char *const targets[] = {"next", "top:1"};
+    const fixture_run plain = {.threads = 1};
+    psc_model *model = must_model(golden_path("odd_sizes", NULL));
+    for (int t = 0; t < 2; t++) {
+        psc_session *first = traced(model, "rows=all,carry=yes", &plain, targets[t], NULL);
+        for (int w = 0; w < 3; w++) {
+            psc_session *other = traced(model, "rows=all,carry=yes", &ways[w], targets[t], NULL);
+            assert_same_arrays(first, other, arrays, targets[t]);
+            psc_session_close(&other);
+        }
+        psc_session_close(&first);
+    }
+    psc_model_close(&model);
+}
+
+/* A threshold leaves the same edges, fewer of them. */
+Test(edges, threshold) {
+    const fixture_run how = {.threads = 1};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *all = traced(model, "top=30", &how, "#5", NULL);
+    const psc_array share = must_array(all, "edges.share");
+    char options[64];
+    snprintf(options, sizeof options, "top=30,threshold=%.17g", fabs(array_at(&share, 7)));
+    psc_session *some = traced(model, options, &how, "#5", NULL);
+    const psc_array fewer = must_array(some, "edges.share");
+    for (int i = 0; i < 30; i++)
+        cr_assert(i <= 7 ? array_at(&fewer, i) == array_at(&share, i) : isnan(array_at(&fewer, i)));
+    psc_session_close(&all);
+    psc_session_close(&some);
+    psc_model_close(&model);
+}
+
+static int edit_nothing(const psc_event *event, void *payload) {
+    (void)event, (void)payload;
+    return 0;
+}
+
+Test(edges, refusals) {
+    static const char *const bad[] = {"by=size", "top=0", "threshold=-1", "threshold=x",
+        "threshold=inf", "carry=maybe", "rows=x"};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = must_session(model, NULL, 1, 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_assert_neq(psc_session_plugin(session, "edges", bad[i], &error), PSC_OK);
+        char key[16];
+        snprintf(key, sizeof key, "%.*s", (int)strcspn(bad[i], "="), bad[i]);
+        cr_assert(strstr(error.message, key), "%s: %s", bad[i], error.message);
+    }
+    cr_assert_eq(psc_session_plugin(session, "edges", "top=3", &error), PSC_OK);
+    cr_assert_eq(psc_session_edit(session, PSC_HOOK_Z, NULL, edit_nothing, NULL, &error), PSC_OK);
+    cr_assert_neq(try_run(session), PSC_OK);
+    cr_assert(strstr(error.message, "edited"), "%s", error.message);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
