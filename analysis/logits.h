@@ -1,6 +1,6 @@
 /* The inside of the plugin `logits`: one run's state and what its files share.
  * Private to analysis/logits*.c and their test; built on hooks/psc_plugin.h alone.
- * Threads: the callbacks' thread; logits_divide is pure and runs on any.
+ * Threads: the callbacks' thread; logits_gap is pure and runs on any.
  * Ownership: all of it lives with the run (run_alloc) or the instance (life_alloc). */
 #ifndef LOGITS_H
 #define LOGITS_H
@@ -107,8 +107,6 @@ int logits_part_shares(
 /* Finishes the rows for all targets of the pass: the products that were put off, divided by sigma,
  * and the sums. */
 void logits_finish_rows(logits_run *run, logits_pass *pass, const psc_row *rows, int32_t n);
-/* row[i] /= sigma; the striped sums of the shares and of their absolute values. */
-void logits_divide(float *row, int64_t n, float sigma, double *sum, double *sum_abs);
 /* |z - (constant + sum)| and, in *relative, that over 1 + sum |share|. */
 double logits_gap(double z, double constant, double sum, double sum_abs, double *relative);
 /* Whether a level takes shares from a part. */

@@ -16,8 +16,6 @@
 
 /* Directions pulled back at once where they differ from row to row. */
 #define BATCH 64
-/* Shares divided before they are summed, while they are near. A multiple of 16. */
-#define BLOCK 2048
 
 int logits_level_has(logits_level_id level, logits_part part) {
     switch (part) {
@@ -307,58 +305,11 @@ static double fold(double s[16]) {
     return s[0];
 }
 
-/* Adds x[0..n), which are elements first, first + 1, ... of a row, to the row's 16 chains. */
-static void add_stripes(
-    const float *x, int64_t n, int64_t first, double sum[16], double sum_abs[16]) {
-    int64_t i = 0;
-    for (; i < n && (first + i) % 16; i++) {
-        sum[(first + i) % 16] += (double)x[i];
-        sum_abs[(first + i) % 16] += (double)fabsf(x[i]);
-    }
-    double s[16];
-    const int64_t whole = (n - i) / 16 * 16;
-    /* Twice over the same block: 16 chains are what the registers hold. The compiler makes vectors
-     * of them without changing an order. */
-    memcpy(s, sum, sizeof s);
-    for (int64_t k = i; k < i + whole; k += 16)
-        for (int j = 0; j < 16; j++) s[j] += (double)x[k + j];
-    memcpy(sum, s, sizeof s);
-    memcpy(s, sum_abs, sizeof s);
-    for (int64_t k = i; k < i + whole; k += 16)
-        for (int j = 0; j < 16; j++) s[j] += (double)fabsf(x[k + j]);
-    memcpy(sum_abs, s, sizeof s);
-    for (i += whole; i < n; i++) {
-        sum[(first + i) % 16] += (double)x[i];
-        sum_abs[(first + i) % 16] += (double)fabsf(x[i]);
-    }
-}
-
 /* The striped sums of one row on its way from left to right. */
 typedef struct row_sums {
-    int64_t n; /* shares so far */
-    double sum[16], sum_abs[16];
+    int64_t n;       /* shares so far */
+    double sums[32]; /* of the shares, of their absolute values */
 } row_sums;
-
-/* y[i] = x[i] w[i] / sigma, or x[i] / sigma without w, added to the sums; y may be x. */
-static void share_segment(
-    row_sums *sums, float *y, const float *x, const float *w, int64_t n, float sigma) {
-    for (int64_t begin = 0; begin < n; begin += BLOCK) {
-        const int64_t m = n - begin < BLOCK ? n - begin : BLOCK;
-        float *out = y + begin;
-        if (w)
-            for (int64_t i = 0; i < m; i++) out[i] = x[begin + i] * w[begin + i];
-        for (int64_t i = 0; i < m; i++) out[i] = (w ? out[i] : x[begin + i]) / sigma;
-        add_stripes(out, m, sums->n, sums->sum, sums->sum_abs);
-        sums->n += m;
-    }
-}
-
-void logits_divide(float *row, int64_t n, float sigma, double *sum, double *sum_abs) {
-    row_sums sums = {0, {0}, {0}};
-    share_segment(&sums, row, row, NULL, n, sigma);
-    *sum = fold(sums.sum);
-    *sum_abs = fold(sums.sum_abs);
-}
 
 double logits_gap(double z, double constant, double sum, double sum_abs, double *relative) {
     const double gap = fabs(z - (constant + sum));
@@ -372,20 +323,27 @@ typedef struct finish_task {
     const psc_row *rows;
 } finish_task;
 
+/* The next n shares: x w / sigma, or x / sigma without w. */
+static void share_segment(const finish_task *task, row_sums *s, float *y, const float *x,
+    const float *w, int64_t n, float sigma) {
+    task->run->host->shares(task->run->context, s->sums, y, x, w, n, s->n, sigma);
+    s->n += n;
+}
+
 /* A fixed target's row: the neurons' products were put off, their activations lie in raw. */
 static void finish_fixed(
     const finish_task *task, int32_t fixed, float *y, const float *raw, float sigma, row_sums *s) {
     const psc_model_info *model = task->run->model;
     const logits_pass *pass = task->pass;
     const int64_t n_attention = attention_width(model, LEVEL_NEURON), n_neurons = model->d_mlp;
-    share_segment(s, y, y, NULL, 1, sigma);
+    share_segment(task, s, y, y, NULL, 1, sigma);
     for (int32_t l = 0; l < model->n_layers; l++) {
         const int64_t at = (int64_t)l * pass->n_fixed + fixed;
-        share_segment(s, y + s->n, y + s->n, NULL, n_attention, sigma);
+        share_segment(task, s, y + s->n, y + s->n, NULL, n_attention, sigma);
         share_segment(
-            s, y + s->n, raw + s->n, pass->fixed_pull[1] + at * n_neurons, n_neurons, sigma);
+            task, s, y + s->n, raw + s->n, pass->fixed_pull[1] + at * n_neurons, n_neurons, sigma);
         y[s->n] = pass->fixed_bias[1][at];
-        share_segment(s, y + s->n, y + s->n, NULL, 1, sigma);
+        share_segment(task, s, y + s->n, y + s->n, NULL, 1, sigma);
     }
 }
 
@@ -397,16 +355,16 @@ static void finish_row(const finish_task *task, int32_t t, int32_t slot) {
         logits_level *level = &run->levels[i];
         if (!level->asked) continue;
         float *shares = level->shares + at * level->width;
-        row_sums sums = {0, {0}, {0}};
+        row_sums sums = {0, {0}};
         if (i == LEVEL_NEURON && task->pass->fixed[d] >= 0) {
             const int64_t carrier = (int64_t)task->pass->carrier * run->targets.rows.n + slot;
             finish_fixed(task, task->pass->fixed[d], shares, level->shares + carrier * level->width,
                 run->sigma[slot], &sums);
         } else {
-            share_segment(&sums, shares, shares, NULL, level->n, run->sigma[slot]);
+            share_segment(task, &sums, shares, shares, NULL, level->n, run->sigma[slot]);
         }
-        level->sum[at] = fold(sums.sum);
-        level->sum_abs[at] = fold(sums.sum_abs);
+        level->sum[at] = fold(sums.sums);
+        level->sum_abs[at] = fold(sums.sums + 16);
     }
 }
 

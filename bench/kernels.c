@@ -291,6 +291,7 @@ static double doubles[2 * ROW];
 ROW_BENCH(exp_f64, kernels->exp_f64(doubles + ROW, doubles, ROW))
 ROW_BENCH(log_f64, kernels->log_f64(doubles + ROW, doubles, ROW))
 ROW_BENCH(log_sum_exp, kernels->log_sum_exp(doubles + ROW, a, ROW))
+ROW_BENCH(shares, kernels->shares(doubles, y, a, b, ROW, 0, 1.5f))
 
 static void bench_all(const char *part) {
 #define PSC_KERNEL(name, arguments)                                                                \

@@ -411,6 +411,12 @@ typedef struct psc_host {
     const float *(*read_tensor)(
         psc_context *, const char *path, const char *name, int32_t *n_axes, int64_t shape[8]);
 
+    /* y[i] = (x[i] * w[i]) / divisor (x[i] / divisor where w is null), each rounded to f32; then,
+     * in ascending i, sums[l] += y[i] and sums[16 + l] += |y[i]| in f64, l = (first + i) mod 16. y
+     * may be x. May be called inside parallel_for. */
+    void (*shares)(psc_context *, double sums[32], float *y, const float *x, const float *w,
+        int64_t n, int64_t first, float divisor);
+
     /* What a strategy keeps of logits [V], as generation does: the ids, ascending, and their
      * weights exp((z - max z)/T), 0..1, the probabilities but for their sum. Both arrays have V
      * entries. Returns how many, or -1 where the logits hold NaN or no finite largest or the

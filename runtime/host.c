@@ -208,4 +208,5 @@ const psc_host psc_host_table = {
     .variants = psc_host_variants,
     .read_tensor = psc_host_read_tensor,
     .rotate = psc_host_rotate,
+    .shares = psc_host_shares,
 };

@@ -32,6 +32,8 @@ void psc_host_exp(psc_context *context, int64_t n, float *y, const float *x);
 void psc_host_erf(psc_context *context, int64_t n, float *y, const float *x);
 void psc_host_log(psc_context *context, int64_t n, double *y, const double *x);
 double psc_host_log_sum_exp(psc_context *context, int64_t n, const float *x);
+void psc_host_shares(psc_context *context, double sums[32], float *y, const float *x,
+    const float *w, int64_t n, int64_t first, float divisor);
 void psc_host_parallel_for(psc_context *context, int64_t n, psc_range_fn fn, void *payload);
 
 int psc_host_rotate(psc_context *context, int32_t position, int inverse, float *x);

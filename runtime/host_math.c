@@ -223,3 +223,8 @@ int psc_host_rotate(psc_context *context, int32_t position, int inverse, float *
     }
     return 0;
 }
+
+void psc_host_shares(psc_context *context, double sums[32], float *y, const float *x,
+    const float *w, int64_t n, int64_t first, float divisor) {
+    if (n > 0) context->session->kernels->shares(sums, y, x, w, (size_t)n, (size_t)first, divisor);
+}

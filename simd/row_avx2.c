@@ -165,3 +165,81 @@ void psc_log_sum_exp__avx2(double *result, const float *x, size_t n) {
     __m256d log = Sleef_finz_logd4_u10avx2(_mm256_set1_pd(fold_f64(sums)));
     *result = _mm256_cvtsd_f64(log) + max;
 }
+
+/* Sixteen shares at a time from where y is aligned, past the caches unless it is x. */
+ALWAYS_INLINE size_t shares_whole(double *sums, float *y, const float *x, const float *w, size_t n,
+    float divisor, const bool products, const bool stream) {
+    const __m256 by = _mm256_set1_ps(divisor),
+                 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+    __m256d sum[4], sum_abs[4];
+    UNROLL for (int v = 0; v < 4; v++) {
+        sum[v] = _mm256_loadu_pd(sums + 4 * v);
+        sum_abs[v] = _mm256_loadu_pd(sums + PSC_LANES + 4 * v);
+    }
+    size_t i = 0;
+    for (; i + PSC_LANES <= n; i += PSC_LANES) {
+        UNROLL for (int half = 0; half < 2; half++) {
+            const size_t at = i + 8 * (size_t)half;
+            __m256 share = _mm256_loadu_ps(x + at);
+            if (products) share = _mm256_mul_ps(share, _mm256_loadu_ps(w + at));
+            share = _mm256_div_ps(share, by);
+            if (stream) {
+                _mm256_stream_ps(y + at, share);
+            } else {
+                _mm256_storeu_ps(y + at, share);
+            }
+            const __m256 size = _mm256_and_ps(share, magnitude);
+            const __m128 low = _mm256_castps256_ps128(share),
+                         high = _mm256_extractf128_ps(share, 1);
+            const __m128 low_size = _mm256_castps256_ps128(size);
+            const __m128 high_size = _mm256_extractf128_ps(size, 1);
+            sum[2 * half] = _mm256_add_pd(sum[2 * half], _mm256_cvtps_pd(low));
+            sum[2 * half + 1] = _mm256_add_pd(sum[2 * half + 1], _mm256_cvtps_pd(high));
+            sum_abs[2 * half] = _mm256_add_pd(sum_abs[2 * half], _mm256_cvtps_pd(low_size));
+            sum_abs[2 * half + 1] =
+                _mm256_add_pd(sum_abs[2 * half + 1], _mm256_cvtps_pd(high_size));
+        }
+    }
+    UNROLL for (int v = 0; v < 4; v++) {
+        _mm256_storeu_pd(sums + 4 * v, sum[v]);
+        _mm256_storeu_pd(sums + PSC_LANES + 4 * v, sum_abs[v]);
+    }
+    if (stream) _mm_sfence();
+    return i;
+}
+
+void psc_shares__avx2(
+    double *sums, float *y, const float *x, const float *w, size_t n, size_t first, float divisor) {
+    size_t head = (32 - (uintptr_t)y % 32) % 32 / sizeof *y;
+    if ((uintptr_t)y % sizeof *y || n < head + PSC_LANES) {
+        psc_shares__reference(sums, y, x, w, n, first, divisor);
+        return;
+    }
+    psc_shares__reference(sums, y, x, w, head, first, divisor);
+    /* The registers' lanes begin at lane `turn` of the row. */
+    double turned[2 * PSC_LANES];
+    const size_t turn = (first + head) % PSC_LANES;
+    for (size_t l = 0; l < PSC_LANES; l++) {
+        turned[l] = sums[(turn + l) % PSC_LANES];
+        turned[PSC_LANES + l] = sums[PSC_LANES + (turn + l) % PSC_LANES];
+    }
+    y += head;
+    x += head;
+    if (w) w += head;
+    n -= head;
+    size_t done;
+    if (w && x != y)
+        done = shares_whole(turned, y, x, w, n, divisor, true, true);
+    else if (w)
+        done = shares_whole(turned, y, x, w, n, divisor, true, false);
+    else if (x != y)
+        done = shares_whole(turned, y, x, w, n, divisor, false, true);
+    else
+        done = shares_whole(turned, y, x, w, n, divisor, false, false);
+    for (size_t l = 0; l < PSC_LANES; l++) {
+        sums[(turn + l) % PSC_LANES] = turned[l];
+        sums[PSC_LANES + (turn + l) % PSC_LANES] = turned[PSC_LANES + l];
+    }
+    psc_shares__reference(
+        sums, y + done, x + done, w ? w + done : NULL, n - done, first + head + done, divisor);
+}

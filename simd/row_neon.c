@@ -146,3 +146,38 @@ void psc_log_sum_exp__neon(double *result, const float *x, size_t n) {
     float64x2_t log = Sleef_finz_logd2_u10advsimd(vdupq_n_f64(fold_lanes_f64(lanes)));
     *result = vgetq_lane_f64(log, 0) + max;
 }
+
+void psc_shares__neon(
+    double *sums, float *y, const float *x, const float *w, size_t n, size_t first, float divisor) {
+    const size_t head = (PSC_LANES - first % PSC_LANES) % PSC_LANES;
+    if (n < head + PSC_LANES) {
+        psc_shares__reference(sums, y, x, w, n, first, divisor);
+        return;
+    }
+    psc_shares__reference(sums, y, x, w, head, first, divisor);
+    const float32x4_t by = vdupq_n_f32(divisor);
+    float64x2_t sum[8], sum_abs[8];
+    for (int v = 0; v < 8; v++) {
+        sum[v] = vld1q_f64(sums + 2 * v);
+        sum_abs[v] = vld1q_f64(sums + PSC_LANES + 2 * v);
+    }
+    size_t i = head;
+    for (; i + PSC_LANES <= n; i += PSC_LANES) {
+        UNROLL for (int v = 0; v < 4; v++) {
+            float32x4_t share = vld1q_f32(x + i + 4 * v);
+            if (w) share = vmulq_f32(share, vld1q_f32(w + i + 4 * v));
+            share = vdivq_f32(share, by);
+            vst1q_f32(y + i + 4 * v, share);
+            const float32x4_t size = vabsq_f32(share);
+            sum[2 * v] = vaddq_f64(sum[2 * v], vcvt_f64_f32(vget_low_f32(share)));
+            sum[2 * v + 1] = vaddq_f64(sum[2 * v + 1], vcvt_high_f64_f32(share));
+            sum_abs[2 * v] = vaddq_f64(sum_abs[2 * v], vcvt_f64_f32(vget_low_f32(size)));
+            sum_abs[2 * v + 1] = vaddq_f64(sum_abs[2 * v + 1], vcvt_high_f64_f32(size));
+        }
+    }
+    for (int v = 0; v < 8; v++) {
+        vst1q_f64(sums + 2 * v, sum[v]);
+        vst1q_f64(sums + PSC_LANES + 2 * v, sum_abs[v]);
+    }
+    psc_shares__reference(sums, y + i, x + i, w ? w + i : NULL, n - i, first + i, divisor);
+}

@@ -45,3 +45,14 @@ void psc_log_sum_exp__reference(double *result, const float *x, size_t n) {
     }
     *result = Sleef_finz_logd1_u10purecfma(fold_lanes_f64(lanes)) + (double)max;
 }
+
+void psc_shares__reference(
+    double *sums, float *y, const float *x, const float *w, size_t n, size_t first, float divisor) {
+    for (size_t i = 0; i < n; i++) {
+        const size_t lane = (first + i) % PSC_LANES;
+        const float share = (w ? x[i] * w[i] : x[i]) / divisor;
+        y[i] = share;
+        sums[lane] += (double)share;
+        sums[PSC_LANES + lane] += (double)fabsf(share);
+    }
+}

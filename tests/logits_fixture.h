@@ -114,8 +114,10 @@ static inline double worst_sum(const char *suffix, int64_t drop, int with_consta
         if (isnan(z[at])) continue;
         memcpy(copy, (const float *)shares.data + at * n, (size_t)n * sizeof(float));
         if (drop >= 0) copy[drop] = 0.0f;
-        for (int64_t i = 0; i < n; i++) copy[i] = (float)(copy[i] * scale);
-        logits_divide(copy, n, 1.0f, &sum, &sum_abs);
+        for (int64_t i = 0; i < n; i++) {
+            sum += copy[i] * scale;
+            sum_abs += fabs(copy[i] * scale);
+        }
         logits_gap(
             (double)z[at], with_constant ? (double)constant[at] : 0.0, sum, sum_abs, &relative);
         cr_assert(!isnan(relative));

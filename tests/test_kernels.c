@@ -138,6 +138,18 @@ static void run_log_sum_exp(const psc_kernels *k, const row_run *r) {
 }
 ROW_CASE(log_sum_exp, .n_in = 1, .n_out = 1)
 
+/* Sums that go on from others, at every lane. */
+static void run_shares(const psc_kernels *k, const row_run *r) {
+    double sums[32];
+    for (int l = 0; l < 32; l++) sums[l] = (double)r->in[2][0] * l;
+    k->shares(sums, r->out[0], r->in[0], r->extra[0] % 3 ? r->in[1] : NULL, r->n,
+        (size_t)r->extra[1] % 37, r->in[2][0]);
+    double total = 0.0;
+    for (int l = 0; l < 32; l++) total += sums[l] * (l + 1);
+    put_double(r->out[1], total);
+}
+ROW_CASE(shares, .n_in = 3, .n_out = 2, .in_place = 1)
+
 /* n is d_head; heads 1..3; n_rot even, 0..d_head. */
 static void check_rotary(
     const psc_kernels *ref, const psc_kernels *isa, size_t d_head, size_t n_rot, fill kind) {
