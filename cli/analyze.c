@@ -42,12 +42,13 @@ static bool names_effects(const cli_arguments *arguments) {
 
 /* Editors first; with them what they change is shown, without them the three decompositions. */
 static psc_status add_plugins(
-    psc_session *session, const cli_arguments *arguments, psc_error *error) {
+    psc_session *session, const cli_arguments *arguments, const char *plugin, psc_error *error) {
     static const char *const defaults[] = {"logits", "ln", "mlp"};
     psc_status status = cli_interventions_add(session, arguments, error);
     int cursor = 0;
     const cli_given *given;
     bool edits = cli_has_intervention(arguments);
+    if (plugin) return status ? status : cli_add_plugin(session, plugin, error);
     if (!status && edits && !names_effects(arguments))
         status = psc_session_plugin(session, "effects", NULL, error);
     if (!cli_has(arguments, "plugin") && !edits)
@@ -76,7 +77,8 @@ static psc_status add_captures(psc_session *session, const char *list, psc_error
 }
 
 /* Targets, contrasts, plugins and captures, as they were given. */
-static psc_status set_up(psc_session *session, const cli_arguments *arguments, psc_error *error) {
+static psc_status set_up(
+    psc_session *session, const cli_arguments *arguments, const char *plugin, psc_error *error) {
     psc_status status = PSC_OK;
     for (int i = 0; !status && i < arguments->n_given; i++) {
         const cli_given *given = &arguments->given[i];
@@ -87,7 +89,7 @@ static psc_status set_up(psc_session *session, const cli_arguments *arguments, p
         else if (strcmp(given->option->name, "capture") == 0)
             status = add_captures(session, given->values[0], error);
     }
-    return status ? status : add_plugins(session, arguments, error);
+    return status ? status : add_plugins(session, arguments, plugin, error);
 }
 
 static psc_status run(
@@ -106,8 +108,8 @@ static psc_status run(
     return status;
 }
 
-static psc_status analyze(
-    const cli_arguments *arguments, psc_session_options *session_options, psc_error *error) {
+static psc_status analyze(const cli_arguments *arguments, const char *plugin,
+    psc_session_options *session_options, psc_error *error) {
     psc_model *model = NULL;
     psc_session *session = NULL;
     cli_prompt prompt = {0};
@@ -120,7 +122,7 @@ static psc_status analyze(
     if (!status)
         status = cli_sources_read(&sources, model, arguments, &session_options->capacity, error);
     if (!status) status = psc_session_open(&session, model, session_options, error);
-    if (!status) status = set_up(session, arguments, error);
+    if (!status) status = set_up(session, arguments, plugin, error);
     if (!status) status = run(session, &sources, &prompt, error);
     if (!status)
         status =
@@ -132,7 +134,7 @@ static psc_status analyze(
     return status;
 }
 
-static int run_analyze(const cli_arguments *arguments) {
+int cli_analyze(const cli_arguments *arguments, const char *plugin) {
     psc_session_options session_options;
     psc_error error = {0};
     int code = cli_prompt_check(arguments);
@@ -142,7 +144,11 @@ static int run_analyze(const cli_arguments *arguments) {
     if (cli_has(arguments, "capture") && !cli_has(arguments, "out"))
         fprintf(stderr, "pythiascope: note: --capture without --out computes tensors that are "
                         "written nowhere\n");
-    return analyze(arguments, &session_options, &error) ? cli_fail(&error) : CLI_OK;
+    return analyze(arguments, plugin, &session_options, &error) ? cli_fail(&error) : CLI_OK;
+}
+
+static int run_analyze(const cli_arguments *arguments) {
+    return cli_analyze(arguments, NULL);
 }
 
 const cli_verb cli_verb_analyze = {

@@ -45,8 +45,8 @@ struct cli_verb {
     int (*run)(const cli_arguments *arguments); /* returns an exit code */
 };
 
-extern const cli_verb cli_verb_analyze, cli_verb_cache, cli_verb_corpus, cli_verb_generate,
-    cli_verb_info, cli_verb_merge, cli_verb_plugins;
+extern const cli_verb cli_verb_analyze, cli_verb_sweep, cli_verb_cache, cli_verb_corpus,
+    cli_verb_generate, cli_verb_info, cli_verb_merge, cli_verb_plugins;
 
 /* 0, or CLI_USAGE after a sentence on stderr. argv is what follows the verb. */
 int cli_parse(cli_arguments *out, const cli_verb *verb, int argc, char **argv);

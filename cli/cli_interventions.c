@@ -29,7 +29,8 @@ bool cli_has_intervention(const cli_arguments *arguments) {
 }
 
 int cli_interventions_check(const cli_arguments *arguments) {
-    bool needed = cli_has_intervention(arguments) || cli_has(arguments, "plugin");
+    bool needed = cli_has_intervention(arguments) || cli_has(arguments, "plugin") ||
+                  strcmp(arguments->verb->name, "sweep") == 0;
     for (int i = 0; i < arguments->n_given; i++)
         if (is_source(arguments->given[i].option->name) && !needed)
             return cli_usage(arguments->verb,

@@ -9,6 +9,12 @@
 #include "cli_prompt.h"
 
 // clang-format off
+#define CLI_SOURCE_OPTIONS                                                                         \
+    {"source", 1, true, "S",                                                                       \
+        "a source prompt; numbered from 1 in the order given,\n"                                   \
+        "together with the next two"},                                                             \
+    {"source-file", 1, true, "F", "a source prompt from a file"},                                  \
+    {"source-tokens", 1, true, "1,2,3", "a source prompt as token ids"}
 #define CLI_INTERVENTION_OPTIONS                                                                   \
     {"ablate", 1, true, "AT[:key=value,...]",                                                      \
         "sets components to zero, by=mean or by=resample;\n"                                       \
@@ -22,11 +28,7 @@
         "difference of two source prompts"},                                                       \
     {"knockout", 1, true, "HEADS:keys=A-B[,rows=...]", "cuts the attention of rows to keys"},      \
     {"patch", 1, true, "AT[:source=1,...]", "takes components from a source prompt"},              \
-    {"source", 1, true, "S",                                                                       \
-        "a source prompt; numbered from 1 in the order given,\n"                                   \
-        "together with the next two"},                                                             \
-    {"source-file", 1, true, "F", "a source prompt from a file"},                                  \
-    {"source-tokens", 1, true, "1,2,3", "a source prompt as token ids"}
+    CLI_SOURCE_OPTIONS
 // clang-format on
 
 typedef struct cli_sources {

@@ -14,6 +14,11 @@ psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error 
 psc_status cli_deliver(
     const psc_results *results, const cli_arguments *arguments, bool bos, psc_error *error);
 
+/* A whole run over one text: its options are of CLI_PROMPT_OPTIONS, CLI_RUN_OPTIONS, target,
+ * contrast, json and out. plugin: the only one, "NAME:key=value"; null: those of the arguments. An
+ * exit code (analyze.c). */
+int cli_analyze(const cli_arguments *arguments, const char *plugin);
+
 /* Targets, contrasts and plugins as a text for a state file, and from it into a session. */
 #define CLI_SETUP_OPTIONS                                                                          \
     {"target", 1, true, "T",                                                                       \

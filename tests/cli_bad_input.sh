@@ -112,6 +112,12 @@ head -c 100000 "$model/model.safetensors" >"$work/cut/model.safetensors"
 expect 1 'model.safetensors' analyze --model "$work/cut" --text a
 
 # The folder of packed weights: a wrong word is refused, a folder that cannot be used is no failure.
+expect 1 'do=foo is none of' sweep --text a --do foo
+expect 1 'over=rows is none of' sweep --text a --over rows
+expect 1 'do=patch needs a source prompt' sweep --text 'a b' --do patch
+expect 1 'a patch needs equally many' sweep --text 'a b' --source 'a b c d' --do patch
+expect 1 'layer=99' sweep --text a --over edges --layer 99
+expect 2 "'x,y' is not known" sweep --text a --over x,y
 expect 2 "clear or verify, not 'nonsense'" cache nonsense
 expect 2 'unexpected argument c' cache clear 012345 c
 expect 2 "not 'xyz'" cache verify xyz
@@ -197,7 +203,7 @@ check 'a reader that leaves is no error' test ! -s "$work/stderr"
 
 # Help and version: 0, on stdout.
 for arguments in '--help' 'help analyze' 'analyze --help' 'generate --help' 'info --help' \
-    'plugins --help' 'cache --help' '--version' 'plugins'; do
+    'plugins --help' 'sweep --help' 'cache --help' '--version' 'plugins'; do
     # shellcheck disable=SC2086 # a list of arguments
     "$program" $arguments >"$work/stdout" 2>"$work/stderr"
     check "$arguments" test $? -eq 0 -a -s "$work/stdout" -a ! -s "$work/stderr"

@@ -1,0 +1,58 @@
+/* sweep: the plugin `sweep` over one text; its options are the plugin's. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli_interventions.h"
+#include "cli_session.h"
+
+// clang-format off
+static const cli_option options[] = {
+    CLI_PROMPT_OPTIONS,
+    {"over", 1, false, "WHAT",
+        "changed in turn: heads, heads_by_pos, resid_pre,\n"
+        "attn_out, mlp_out, edges; without it heads"},
+    {"do", 1, false, "HOW",
+        "zero, mean, patch (from the source prompt), cut\n"
+        "(edges); without it zero"},
+    {"metric", 1, false, "M", "logit, log_prob or kl; without it logit"},
+    {"layer", 1, false, "L", "the layer of the edges; without it 0"},
+    {"top", 1, false, "N", "effects listed for each target; without it 10"},
+    {"target", 1, true, "T",
+        "a text of one token, #ID, next or top:K; may be\n"
+        "repeated; without it the top prediction"},
+    {"contrast", 2, true, "A B", "the logit of A minus that of B; may be repeated"},
+    CLI_SOURCE_OPTIONS,
+    CLI_RUN_OPTIONS,
+    {"json", 0, false, "", "print results.json instead of the summary"},
+    {"out", 1, false, "DIR",
+        "write DIR/results.json and DIR/tensors.safetensors,\n"
+        "whole or not at all; DIR is new or empty"},
+    {0},
+};
+// clang-format on
+
+static int run_sweep(const cli_arguments *arguments) {
+    static const char *const keys[] = {"over", "do", "metric", "layer", "top"};
+    char plugin[320] = "sweep";
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *value = cli_value(arguments, keys[i]);
+        const size_t used = strlen(plugin);
+        if (!value) continue;
+        if (strlen(value) > 40 || strchr(value, ','))
+            return cli_usage(arguments->verb, "--%s '%.40s' is not known", keys[i], value);
+        snprintf(plugin + used, sizeof plugin - used, "%c%s=%s", strchr(plugin, ':') ? ',' : ':',
+            keys[i], value);
+    }
+    return cli_analyze(arguments, plugin);
+}
+
+const cli_verb cli_verb_sweep = {
+    .name = "sweep",
+    .summary = "Ablates or patches every head, layer and position or edge in turn.",
+    .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
+    .notes = "example:\n  pythiascope sweep --text \"the Emerald City of\" --over heads_by_pos\n"
+             "  pythiascope sweep --text \"the cat sat\" --source \"the dog sat\" --over resid_pre "
+             "--do patch",
+    .options = options,
+    .run = run_sweep,
+};
