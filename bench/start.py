@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""The second start: from nothing to the first token, against transformers, in one run.
+
+    bench/start.py PROGRAM [--shape 410m] [--model DIR] [--rounds 5] [--json FILE]
+
+Makes a random f16 model of the shape (tools/make_model.py) unless one is given, starts PROGRAM once so
+that it keeps the packed weights, and then takes turns: a process of PROGRAM that prints one token, and
+a process of this Python that imports torch and transformers, loads the model in the file's type and
+computes the same prompt. Both find the files in the page cache. Prints medians, spread, and the ratio
+with and without Python's imports. Needs torch, transformers and numpy.
+"""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+PROMPT = [(2654435761 * (t + 1)) % 50000 for t in range(16)]
+RIVAL = """
+import json, sys, time
+start = time.perf_counter()
+import torch, transformers
+imported = time.perf_counter()
+transformers.logging.set_verbosity_error()
+model = transformers.AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float16)
+loaded = time.perf_counter()
+with torch.no_grad():
+    token = int(model(torch.tensor([json.loads(sys.argv[2])])).logits[0, -1].argmax())
+print(json.dumps([imported - start, loaded - imported, time.perf_counter() - loaded, token]))
+"""
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("program", type=pathlib.Path)
+    p.add_argument("--shape", default="410m")
+    p.add_argument("--model", type=pathlib.Path, help="a folder with f16 weights")
+    p.add_argument("--tokenizer", type=pathlib.Path,
+                   default=pathlib.Path(__file__).parent.parent
+                   / "tests/golden/tokenizer/gpt-neox-20b.tokenizer.json")
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--json", type=pathlib.Path)
+    return p.parse_args()
+
+
+def make_model(a, folder):
+    tool = pathlib.Path(__file__).parent.parent / "tools/make_model.py"
+    subprocess.run([sys.executable, tool, folder, a.shape, "--dtype", "f16", "--tokenizer",
+                    a.tokenizer], check=True)
+    return folder
+
+
+def our_start(a, model, cache):
+    command = [a.program, "generate", "--model", model, "--cache-dir", cache, "--n", "1",
+               "--tokens", ",".join(map(str, PROMPT))]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def rival_start(model):
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", RIVAL, model, json.dumps(PROMPT)], check=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                          env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    whole = time.perf_counter() - start
+    imports, load, forward, _ = json.loads(done.stdout.splitlines()[-1])
+    return whole, imports, load, forward
+
+
+def main():
+    a = arguments()
+    work = pathlib.Path(tempfile.mkdtemp(prefix="psc-start-"))
+    try:
+        model = a.model or make_model(a, work / "model")
+        first = our_start(a, model, work / "kept")
+        ours, theirs = [], []
+        rival_start(model)
+        for _ in range(a.rounds):
+            ours.append(our_start(a, model, work / "kept"))
+            theirs.append(rival_start(model))
+    finally:
+        shutil.rmtree(work)
+    whole, imports, load, forward = (statistics.median(t[i] for t in theirs) for i in range(4))
+    second = statistics.median(ours)
+    inside = statistics.median(t[2] + t[3] for t in theirs)
+    print(f"first start, packing and writing the file   {first:7.2f} s")
+    print(f"second start to the first token             {second:7.3f} s "
+          f"({min(ours):.3f} to {max(ours):.3f})")
+    print(f"transformers: process {whole:.2f} s, of it imports {imports:.2f}, "
+          f"from_pretrained {load:.2f}, first forward {forward:.2f}")
+    print(f"ratio to the process {second / whole:.3f}; to loading and the forward pass alone "
+          f"{second / inside:.3f}")
+    if a.json:
+        a.json.write_text(json.dumps({"first": first, "second": ours, "transformers": theirs,
+                                      "ratio": second / whole,
+                                      "ratio_without_imports": second / inside}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
