@@ -1,0 +1,189 @@
+/* The plugins ablate, scale, steer, knockout, patch and effects against golden files: logits of
+ * TransformerLens's run_with_hooks, figures and predictions in float64. */
+#include "interventions_fixture.h"
+
+static const intervention_case cases[] = {
+    {"zero_head", {"ablate at=L0H1"}},
+    {"zero_mlp", {"ablate at=1_mlp_out"}},
+    {"zero_neuron", {"ablate at=L0N5,rows=2-6"}},
+    {"zero_embed", {"ablate at=embed,rows=4"}},
+    {"zero_many", {"ablate at=L*H0+0_attn_out,rows=last"}},
+    {"mean_head", {"ablate at=L0H1,by=mean"}},
+    {"mean_mlp", {"ablate at=1_mlp_out,by=mean,rows=3-8"}},
+    {"resample", {"ablate at=L1H0+0_mlp_out,by=resample,source=2"}},
+    {"scale_filtered", {"scale at=blocks.*.attn.hook_z,alpha=0.25,layers=1,heads=1"}},
+    {"scale_resid", {"scale at=blocks.1.hook_resid_pre,alpha=1.5,rows=5"}},
+    {"scale_scores", {"scale at=blocks.0.attn.hook_attn_scores,alpha=2,heads=1"}},
+    {"scale_pre", {"scale at=blocks.0.mlp.hook_pre,alpha=0.5"}},
+    {"scale_ln1", {"scale at=blocks.1.ln1.hook_scale,alpha=1.25"}},
+    {"steer_file", {"steer at=blocks.1.hook_resid_pre,alpha=-1.5,rows=2-8,tensor=vector," VALUES}},
+    {"steer_change", {"steer at=0_mlp_out,alpha=2"}},
+    {"steer_means", {"steer at=L1H1,of=mean"}},
+    {"mean_file", {"ablate at=L0H1+1_mlp_out,by=mean," VALUES}},
+    {"knockout", {"knockout at=L0H1+L1H0,keys=1-3,rows=5-8"}},
+    {"knockout_last", {"knockout at=L*H*,keys=2,rows=last"}},
+    {"patch_head", {"patch at=L0H1"}},
+    {"patch_resid", {"patch at=blocks.1.hook_resid_pre,rows=3"}},
+    {"patch_pattern", {"patch at=blocks.1.attn.hook_pattern"}},
+    {"patch_q", {"patch at=blocks.1.attn.hook_q,heads=1"}},
+    {"combined",
+        {"ablate at=L0H1", "knockout at=L1H0,keys=0-1,rows=4-8", "patch at=1_mlp_out,rows=2-6",
+            "steer at=blocks.1.hook_resid_pre,alpha=0.5,tensor=vector," VALUES}},
+};
+enum { N_CASES = sizeof cases / sizeof cases[0] };
+
+static void load_case(const intervention_case *c) {
+    for (int i = 0; i < MAX_EDITS && c->edits[i]; i++) must_load(c->edits[i]);
+    add_targets();
+    must_load("effects rows=all");
+}
+
+static void compare_logits(const char *name) {
+    static const int32_t rows[] = {3, 7, 8};
+    const int64_t n = psc_model_get_info(model)->d_vocab;
+    char full[64];
+    snprintf(full, sizeof full, "%s/logits", name);
+    float *want = golden_f32(golden_find(golden, full), (size_t)(3 * n));
+    for (int r = 0; r < 3; r++)
+        for (int64_t v = 0; v < n; v++) {
+            const float got = psc_session_logits(session, rows[r])[v];
+            cr_assert(fabs((double)got - want[r * n + v]) <= 2e-4,
+                "%s %s row %d logit %d: %.7g, should be %.7g", variant, name, rows[r], (int)v,
+                (double)got, (double)want[r * n + v]);
+        }
+    free(want);
+}
+
+/* An array of effects against the float64 figure; NaN where that is NaN. */
+static void compare_figure(const char *name, const char *figure, int64_t n, double limit) {
+    char full[64], array_name[64];
+    snprintf(full, sizeof full, "%s/%s", name, figure);
+    snprintf(array_name, sizeof array_name, "effects.%s", figure);
+    const psc_array array = must_array(array_name);
+    const double *got = array.data;
+    double *want = golden_f64(golden_find(golden, full), (size_t)n);
+    cr_assert_eq(array.element, PSC_F64);
+    for (int64_t i = 0; i < n; i++)
+        cr_assert(isnan(want[i]) ? isnan(got[i])
+                                 : fabs(got[i] - want[i]) <= limit * (1.0 + fabs(want[i])),
+            "%s %s %s[%d]: %.9g, should be %.9g", variant, name, figure, (int)i, got[i], want[i]);
+    free(want);
+}
+
+static void run_case(const char *name, const intervention_case *c) {
+    open_variant(name, NULL, 2, 0);
+    load_case(c);
+    must_run_phases();
+    compare_logits(c->name);
+    compare_figure(c->name, "dz", N_TARGETS * n_prompt, 2e-5);
+    compare_figure(c->name, "dlog_p", N_TARGETS * n_prompt, 2e-5);
+    compare_figure(c->name, "kl", n_prompt, 1e-5);
+    compare_figure(c->name, "frozen_ln", N_TARGETS * n_prompt, 2e-5);
+    compare_figure(c->name, "recomputed_ln", N_TARGETS * n_prompt, 2e-5);
+    close_variant();
+}
+
+Test(interventions, parallel) {
+    for (int i = 0; i < N_CASES; i++) run_case("parallel_f32", &cases[i]);
+}
+
+Test(interventions, sequential) {
+    for (int i = 0; i < N_CASES; i++) run_case("sequential_f32", &cases[i]);
+}
+
+/* --- the same bits however it is run --------------------------------------------------------- */
+
+static float *logits_of_case(
+    const intervention_case *c, const char *isa, int32_t threads, int32_t chunk, double *kl) {
+    open_variant("parallel_f32", isa, threads, chunk);
+    load_case(c);
+    must_run_phases();
+    const size_t n = (size_t)psc_model_get_info(model)->d_vocab;
+    float *out = malloc((size_t)n_prompt * n * sizeof *out);
+    cr_assert(out);
+    for (int32_t r = 0; r < n_prompt; r++)
+        memcpy(out + (size_t)r * n, psc_session_logits(session, r), n * sizeof *out);
+    memcpy(kl, must_array("effects.kl").data, (size_t)n_prompt * sizeof *kl);
+    memcpy(kl + n_prompt, must_array("effects.recomputed_ln").data,
+        (size_t)(N_TARGETS * n_prompt) * sizeof *kl);
+    return out;
+}
+
+Test(interventions, same_bits) {
+    static const struct {
+        const char *isa;
+        int32_t threads, chunk;
+    } ways[] = {{NULL, 1, 1}, {NULL, 3, 4}, {"reference", 2, 0}};
+    double kl[5 * 16], other[5 * 16];
+    for (int i = 0; i < N_CASES; i++) {
+        float *first = logits_of_case(&cases[i], NULL, 1, 0, kl);
+        const size_t bytes = (size_t)n_prompt * 80 * sizeof(float);
+        const size_t figures = (size_t)(5 * n_prompt) * sizeof(double);
+        close_variant();
+        for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
+            float *again =
+                logits_of_case(&cases[i], ways[w].isa, ways[w].threads, ways[w].chunk, other);
+            cr_assert_eq(memcmp(first, again, bytes), 0, "%s: logits, way %zu", cases[i].name, w);
+            cr_assert_eq(memcmp(kl, other, figures), 0, "%s: figures, way %zu", cases[i].name, w);
+            close_variant();
+            free(again);
+        }
+        free(first);
+    }
+}
+
+/* In BASE and SOURCE nothing is edited: the logits are those of a session without plugins. */
+Test(interventions, no_edit_before) {
+    open_variant("sequential_f32", NULL, 1, 0);
+    psc_session *plain = must_session(model, NULL, 1, 0);
+    const size_t bytes = (size_t)psc_model_get_info(model)->d_vocab * sizeof(float);
+    load_case(&cases[N_CASES - 1]);
+    must_run_phases();
+    psc_input input = {0, n_prompt, prompt};
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    options.logits = PSC_ROWS_ALL;
+    cr_assert_eq(psc_session_run(plain, &input, 1, &options, &error), PSC_OK);
+    for (int32_t phase = PSC_PHASE_SOURCE; phase <= PSC_PHASE_CHANGED; phase++) {
+        cr_assert_eq(run_phase(prompt, n_prompt, phase, 5), PSC_OK, "%s", error.message);
+        int same = 1;
+        for (int32_t r = 0; r < n_prompt; r++)
+            same &= !memcmp(psc_session_logits(session, r), psc_session_logits(plain, r), bytes);
+        cr_assert_eq(same, phase != PSC_PHASE_CHANGED, "phase %d", (int)phase);
+    }
+    psc_session_close(&plain);
+    close_variant();
+}
+
+/* The values of a second round of runs take the place of the first's. */
+Test(interventions, twice) {
+    open_variant("parallel_f32", NULL, 1, 0);
+    load_case(&cases[5]);
+    cr_assert_eq(run_phase(two, n_two, PSC_PHASE_BASE, 0), PSC_OK, "%s", error.message);
+    cr_assert_eq(run_phase(two, n_two, PSC_PHASE_CHANGED, 0), PSC_OK, "%s", error.message);
+    must_run_phases();
+    compare_logits(cases[5].name);
+    must_run_phases();
+    compare_logits(cases[5].name);
+    close_variant();
+}
+
+/* What a cut head attends to: nothing at the keys, the rest in proportion. */
+Test(interventions, cut_pattern) {
+    open_variant("parallel_f32", NULL, 1, 0);
+    must_load("knockout at=L0H1,keys=1-3,rows=5-8");
+    cr_assert_eq(psc_session_capture(session, "blocks.0.attn.hook_pattern", &error), PSC_OK);
+    cr_assert_eq(run_phase(prompt, n_prompt, PSC_PHASE_CHANGED, 0), PSC_OK, "%s", error.message);
+    const psc_array array = must_array("blocks.0.attn.hook_pattern");
+    for (int64_t h = 0; h < array.shape[0]; h++)
+        for (int64_t j = 0; j < n_prompt; j++) {
+            const float *row = (const float *)array.data + (h * n_prompt + j) * n_prompt;
+            double sum = 0.0;
+            for (int64_t k = 0; k < n_prompt; k++) {
+                sum += (double)row[k];
+                const int cut = h == 1 && j >= 5 && k >= 1 && k <= 3;
+                cr_assert_eq(row[k] == 0.0f, cut || k > j);
+            }
+            cr_assert(fabs(sum - 1.0) < 1e-6);
+        }
+    close_variant();
+}
