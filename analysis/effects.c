@@ -171,7 +171,6 @@ static int on_logits(const psc_event *event, void *payload) {
     effects_state *s = payload;
     const psc_host *host = s->host;
     const int64_t n = s->model->d_vocab, top = s->top;
-    if (effects_arrays(s)) return -1;
     float *p = host->run_alloc(s->context, (uint64_t)n * sizeof *p);
     if (!p) return -1;
     for (int32_t r = 0; r < event->n_rows; r++) {
@@ -210,7 +209,7 @@ static int begin_changed(effects_state *s) {
     s->targets = (psc_target_rows){
         .context = s->context, .host = s->host, .rows = s->rows, .ids = s->base.ids};
     s->targets.targets = s->host->targets(s->context, &s->targets.n);
-    s->ready = 0;
+    if (effects_arrays(s)) return -1;
     if (s->host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_logits, s)) return -1;
     return effects_observe_edits(s);
 }
@@ -231,7 +230,7 @@ static int effects_run_end(psc_context *context, void *state, int status) {
     const int phase = s->host->phase(context);
     if (status || phase == PSC_PHASE_SOURCE) return 0;
     if (phase == PSC_PHASE_BASE) return end_base(s);
-    return effects_arrays(s) || effects_predict(s) ? -1 : 0;
+    return effects_predict(s);
 }
 
 static int effects_write_report(psc_context *context, void *state) {

@@ -39,7 +39,6 @@ typedef struct effects_state {
     psc_target_rows targets;
     psc_directions directions;
     effects_edits edits;
-    int ready;                                    /* the arrays are there */
     double *dz, *dlog_p, *frozen_ln, *recomputed; /* [targets, rows] */
     double *kl, *dlog_z;                          /* [rows] */
     int32_t *top_before, *top_after;              /* [rows, top] */

@@ -12,7 +12,6 @@ int effects_arrays(effects_state *s) {
     static const char *const by_row[] = {"rows"}, *const by_rank[] = {"rows", "ranks"};
     const psc_host *host = s->host;
     psc_context *c = s->context;
-    if (s->ready) return 0;
     int32_t *ranks = host->run_alloc(c, (uint64_t)s->top * sizeof *ranks);
     if (!ranks) return -1;
     for (int32_t i = 0; i < s->top; i++) ranks[i] = i + 1;
@@ -29,9 +28,9 @@ int effects_arrays(effects_state *s) {
     s->top_after = host->array(c, "top_after", PSC_I32, 2, by_rank);
     s->p_before = host->array(c, "top_p_before", PSC_F32, 2, by_rank);
     s->p_after = host->array(c, "top_p_after", PSC_F32, 2, by_rank);
-    s->ready = s->dz && s->dlog_p && s->frozen_ln && s->recomputed && s->kl && s->dlog_z &&
-               s->top_before && s->top_after && s->p_before && s->p_after;
-    return s->ready ? 0 : -1;
+    const int complete = s->dz && s->dlog_p && s->frozen_ln && s->recomputed && s->kl &&
+                         s->dlog_z && s->top_before && s->top_after && s->p_before && s->p_after;
+    return complete ? 0 : -1;
 }
 
 /* "' a' 0.412, ' the' 0.101" of the first few. */

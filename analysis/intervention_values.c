@@ -32,8 +32,8 @@ static int check_finite(const intervention_site *site, const char *path) {
     return 0;
 }
 
-/* A whole point's tensor (of which a head or neuron takes its part) or the site's own; with or
- * without rows in front. */
+/* A whole point's tensor, with or without rows in front, of which a head or neuron takes its part;
+ * or the part alone. */
 static int read_vector(intervention_site *site) {
     const intervention *self = site->owner;
     const psc_host *host = self->host;
@@ -51,19 +51,18 @@ static int read_vector(intervention_site *site) {
     const int64_t offset = site->head >= 0     ? site->head * site->width
                            : site->neuron >= 0 ? site->neuron
                                                : 0;
-    const int64_t n_rows = n_axes > 0 ? shape[0] : 1;
+    const int64_t n_rows = n_axes > 1 && shape[0] > 0 ? shape[0] : 1;
     if (count == full)
         take_part(site, data, 1, full, offset);
-    else if (count == site->width)
+    else if (count == site->width && n_rows == 1)
         take_part(site, data, 1, site->width, 0);
-    else if (n_axes > 1 && n_rows > 0 && count / n_rows == full)
+    else if (count % n_rows == 0 && count / n_rows == full)
         take_part(site, data, n_rows, full, offset);
-    else if (n_axes > 1 && n_rows > 0 && count / n_rows == site->width)
-        take_part(site, data, n_rows, site->width, 0);
     else
         return host->fail(self->context,
-            "file=%.200s: tensor %.100s has %lld numbers, but %s here takes %lld", self->file,
-            tensor, (long long)count, name, (long long)site->width);
+            "file=%.200s: tensor %.100s has %lld numbers; %s takes %lld, or rows of so many, and "
+            "the place named %lld of them",
+            self->file, tensor, (long long)count, name, (long long)full, (long long)site->width);
     return check_finite(site, self->file);
 }
 

@@ -142,6 +142,32 @@ check 'a folder that cannot be made is no failure' test $? -eq 0 -a ! -s "$work/
 env -u HOME -u XDG_CACHE_HOME -u PSC_CACHE_DIR "$program" info >/dev/null 2>"$work/stderr"
 check 'no home is no failure' test $? -eq 0 -a ! -s "$work/stderr"
 
+# Interventions.
+expect 2 '--ablate needs AT' analyze --text a --ablate
+expect 2 'source is of use to --ablate' analyze --text a --source b
+expect 2 'source-tokens is of use' generate --text a --source-tokens 1
+expect 1 'L9H0 is no component of this model.*L0H0 to L3H7' analyze --text a --ablate L9H0
+expect 1 'L9H0 is no component of this model' generate --text a --ablate L9H0
+expect 1 'L0H9.* is no component' analyze --text a --patch L0H9 --source b
+expect 1 'at= is missing' analyze --text a --ablate ''
+expect 1 'by=max is none of zero, mean, resample' analyze --text a --ablate L0H1:by=max
+expect 1 "has no option 'alpha'" analyze --text a --ablate L0H1:alpha=2
+expect 1 'alpha=nan is not a finite number' analyze --text a --scale L0H1:alpha=nan
+expect 1 'layers 0 to 3' analyze --text a --scale 'L*H1:layers=2-4'
+expect 1 'source prompt 1 is missing' analyze --text a --patch embed
+expect 1 'source prompt 2 is missing' analyze --text a --steer embed --source b
+expect 1 'source prompt 1 has 3 tokens and this prompt has 2' analyze --tokens 1,2 \
+    --patch L0H1 --source-tokens 1,2,3
+expect 1 'source prompt 2: ' analyze --text a --steer embed --source b --source ''
+expect 1 'missing.safetensors' analyze --text a --steer embed:file="$work/missing.safetensors"
+expect 1 'has no tensor "embed"' analyze --text a \
+    --steer embed:tensor=embed,file="$model/model.safetensors"
+expect 1 'has 256 numbers; blocks.0.mlp.hook_post takes 1024' analyze --text a \
+    --steer L0N1:tensor=gpt_neox.final_layer_norm.bias,file="$model/model.safetensors"
+expect 1 'keys=' analyze --text a --knockout L0H1
+expect 1 'row 0 would keep no key' analyze --text a --knockout L0H1:keys=0
+expect 1 'edges are cut at heads' analyze --text a --knockout 0_mlp_out:keys=0
+
 # Targets, plugins, captures.
 expect 1 'token' analyze --text a --target 'two whole words'
 expect 1 '#4096' analyze --text a --target '#4096'

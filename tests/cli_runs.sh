@@ -39,6 +39,32 @@ for part in logits ln mlp; do
 done
 check 'no escape code without a terminal' sh -c "! grep -q '$(printf '\033')' '$work/first.summary'"
 
+# Interventions: the same bits however it is run, and what they leave.
+change() { # change NAME OPTIONS...: into $work/NAME
+    name=$1
+    shift
+    "$program" analyze --text 'the sun rose over the sea' --source 'the sun fell over the sea' \
+        --source 'a storm' --ablate L1H2:by=mean --scale 0_mlp_out:alpha=0.5,rows=2-4 \
+        --steer blocks.2.hook_resid_pre:alpha=0.5,minus=2 --knockout 'L3H*:keys=1-2,rows=last' \
+        --patch L2H1+1_mlp_out --plugin effects:rows=all --plugin logits --target next \
+        --capture hook_logits --out "$work/$name" "$@" >"$work/$name.summary"
+}
+check 'interventions' change changed --threads 1
+for options in '--threads 2' '--threads 3 --chunk 2' '--isa reference'; do
+    # shellcheck disable=SC2086 # a list of options
+    check "interventions with $options" change changed2 $options
+    check "the same bits with $options" \
+        cmp "$work/changed/tensors.safetensors" "$work/changed2/tensors.safetensors"
+    rm -r "$work/changed2"
+done
+for part in ablate scale steer knockout patch effects logits; do
+    check "its summary has $part" grep -q "^$part " "$work/changed.summary"
+done
+check 'effects by itself' sh -c "'$program' analyze --text 'a b' --ablate L0H1 | grep -q 'frozen_ln'"
+check 'a mean of captured rows' sh -c "'$program' analyze --text 'the moon' --out '$work/means' \
+    --capture 'blocks.*.attn.hook_z' >/dev/null && '$program' analyze --text 'the sun rose' \
+    --ablate 'L*H3:by=mean,file=$work/means/tensors.safetensors' | grep -q 'to the mean in'"
+
 # generate TEXT-FILE OPTIONS...
 generate() {
     file=$1
@@ -65,6 +91,11 @@ check 'is greedy' cmp "$work/greedy" "$work/again"
 if command -v iconv >/dev/null 2>&1; then
     check 'the stream is UTF-8' iconv -f UTF-8 -t UTF-8 -o /dev/null "$work/drawn"
 fi
+check 'edits while generating' generate edited --text 'Once upon a time' --n 20 --ablate 2_mlp_out
+check 'they change the text' sh -c "! cmp -s '$work/greedy' '$work/edited'"
+check 'an edit by 1 changes nothing' generate kept --text 'Once upon a time' --n 20 \
+    --scale 'L*H*+2_mlp_out:alpha=1'
+check 'an edit by 1 keeps the text' cmp "$work/greedy" "$work/kept"
 check 'no tokens asked' generate none --text 'Once' --n 0
 check 'a prompt that fills the context leaves room for one' generate full --n 5 \
     --tokens "$(printf '%0511d' 0 | sed 's/0/5,/g')5"
