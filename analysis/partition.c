@@ -48,8 +48,20 @@ static int begin_targets(partition_state *s) {
     return targets->ids && s->ids && s->target_dz ? 0 : -1;
 }
 
+/* Short windows of a corpus may have none of the rows asked for. */
+static int has_rows(const partition_state *s) {
+    int32_t n = 0;
+    const psc_row *rows = s->host->rows(s->context, &n);
+    const psc_filter *choice = &s->rows_choice;
+    for (int32_t i = 0; i < n && choice->rows == PSC_ROWS_RANGE; i++)
+        if (rows[i].position >= choice->row_begin && rows[i].position < choice->row_end) return 1;
+    return choice->rows != PSC_ROWS_RANGE;
+}
+
 static int partition_run_begin(psc_context *context, void *state) {
     partition_state *s = state;
+    s->rows.n = 0;
+    if (s->accumulating && !has_rows(s)) return 0;
     if (psc_rows_resolve(context, s->host, "rows", &s->rows_choice, !s->accumulating, &s->rows) ||
         begin_targets(s) || (!s->accumulating && partition_arrays_begin(s)))
         return -1;
@@ -61,7 +73,7 @@ static int partition_run_begin(psc_context *context, void *state) {
 static int partition_run_end(psc_context *context, void *state, int status) {
     (void)context;
     partition_state *s = state;
-    if (status) return 0;
+    if (status || s->rows.n == 0) return 0;
     if (partition_rows_compute(s)) return -1;
     return s->ablation ? partition_ablation_compute(s) : 0;
 }

@@ -233,6 +233,18 @@ Test(partition_corpus, batches_and_order_do_not_show) {
     psc_model_close(&model);
 }
 
+/* rows=1-8 leaves out position 0: a window of one token has nothing to add. */
+Test(partition_corpus, short_windows_without_a_chosen_row) {
+    psc_model *model = must_model(golden_path("tied_f32", NULL));
+    psc_session *session = open_corpus(model, 1, "rows=1-8");
+    add_texts(session, 3, 3);
+    add_texts(session, 2, 3);
+    must_report(session);
+    cr_assert_eq(at(session, "cases", 4), lengths[2] - 1);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
 /* Without a change, without a row: a report all the same. */
 Test(partition_corpus, nothing_to_report) {
     psc_model *model = must_model(golden_path("tied_f32", NULL));
