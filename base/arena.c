@@ -1,11 +1,15 @@
 /* An arena as a list of blocks, each zeroed and 64-byte aligned; aligned_alloc with checked sizes.
- */
+ * Large blocks ask for huge pages where the system has them: a page of 4 KiB costs a fault of its
+ * own when it is first touched, and an entry of the address translation ever after. */
+#define _DEFAULT_SOURCE /* madvise, on glibc */
 #include "arena.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define ALIGNMENT 64u
+#define HUGE_PAGE ((size_t)2 << 20)
 #define BLOCK_BYTES (1u << 16)
 
 struct psc_arena_block {
@@ -19,7 +23,16 @@ struct psc_arena_block {
 void *psc_aligned_alloc(uint64_t bytes) {
     if (bytes > SIZE_MAX / 2) return NULL;
     bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    return aligned_alloc(ALIGNMENT, bytes ? (size_t)bytes : ALIGNMENT);
+    size_t size = bytes ? (size_t)bytes : ALIGNMENT;
+#ifdef MADV_HUGEPAGE
+    if (size >= HUGE_PAGE) {
+        void *memory = aligned_alloc(HUGE_PAGE, size);
+        /* A wish, no more. The last, broken page stays small, so that nothing is wasted. */
+        if (memory) (void)madvise(memory, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+        return memory;
+    }
+#endif
+    return aligned_alloc(ALIGNMENT, size);
 }
 
 void *psc_aligned_calloc(uint64_t bytes) {

@@ -17,7 +17,6 @@
  *               rows and logits
  *      busy:    decoding beside two processes that spin, against decoding without them */
 #include "forward_inside.h"
-#include "limits.h"
 #include "pass_kernels.h"
 #include "session.h"
 
@@ -29,10 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define READ_BYTES ((size_t)192 << 20) /* larger than any last-level cache in sight */
+#define READ_BYTES ((size_t)128 << 20) /* larger than any last-level cache in sight */
 #define READ_PIECE ((size_t)1 << 19)
-#define SPIN_TASKS 32
-#define SPIN_ROUNDS 20000
 #define PROMPT 128 /* tokens before those decoded */
 #define STEPS 8    /* tokens of one timed decode */
 #define MAX_REPETITIONS 1001
@@ -45,7 +42,7 @@ typedef struct bench {
     int threads, chunk, repetitions;
     bool json;
     double *pool; /* READ_BYTES */
-    double spin_flops, sink;
+    double sink;
 } bench;
 
 static void fail(const char *text) {
@@ -75,21 +72,7 @@ static double quantile(const double *values, int n, double q) {
     return sorted[(int)(q * (n - 1) + 0.5)];
 }
 
-/* --- the machine's limits, by the session's own threads -------------------------------------- */
-
-static void spin_task(int64_t task, int thread, void *payload) {
-    (void)task, (void)thread;
-    bench *b = payload;
-    float out = 0.0f;
-    b->spin_flops = (double)psc_spin_fma(&out, b->session->kernels->isa, SPIN_ROUNDS);
-}
-
-/* Operations a second of all threads. */
-static double peak_now(bench *b) {
-    double start = now();
-    psc_team_tasks(b->session->team, SPIN_TASKS, spin_task, b);
-    return b->spin_flops * SPIN_TASKS / (now() - start);
-}
+/* --- reading memory, by the session's own threads --------------------------------------------- */
 
 static void read_task(int64_t task, int thread, void *payload) {
     (void)thread;
@@ -101,11 +84,11 @@ static void read_task(int64_t task, int thread, void *payload) {
     if (sum != 0.0f) b->sink = (double)sum;
 }
 
-/* Bytes a second that all threads read, each its pieces in two streams. */
-static double bandwidth_now(bench *b) {
+/* All threads read READ_BYTES, each its pieces in two streams. */
+static double time_reading(bench *b) {
     double start = now();
     psc_team_tasks(b->session->team, (int64_t)(READ_BYTES / READ_PIECE), read_task, b);
-    return (double)READ_BYTES / (now() - start);
+    return now() - start;
 }
 
 /* --- what a pass does ------------------------------------------------------------------------- */
@@ -173,26 +156,43 @@ static double time_decode(bench *b) {
 
 /* --- the measurements ------------------------------------------------------------------------- */
 
+typedef struct shares {
+    double parts[PASS_PARTS]; /* of the threads' time */
+    double pass, matmul;      /* of the peak */
+    double peak;              /* operations a second of all threads */
+} shares;
+
+/* One prefill with timed kernels. */
+static shares profile(bench *b, int n, double matmul, double attention) {
+    double seconds[PASS_ACCOUNTS], threads = psc_session_threads(b->session);
+    shares out;
+    pass_kernels_time(b->session->forward, true);
+    double wall = time_prefill(b->session, b->tokens, n);
+    pass_kernels_time(b->session->forward, false);
+    pass_kernels_seconds(seconds);
+    double rate = seconds[PASS_SPIN_FLOPS] / seconds[PASS_SPIN]; /* of one thread */
+    double time = wall * threads - seconds[PASS_SPIN];
+    for (int p = 0; p < PASS_PARTS; p++) out.parts[p] = seconds[p] / time;
+    out.pass = (matmul + attention) / time / rate;
+    out.matmul = matmul / seconds[PASS_MATMUL] / rate;
+    out.peak = rate * threads;
+    return out;
+}
+
 static void bench_prefill(bench *b, int n) {
-    double times[MAX_REPETITIONS], shares[MAX_REPETITIONS], peaks[MAX_REPETITIONS];
-    double matmul_shares[MAX_REPETITIONS], parts[PASS_PARTS] = {0}, matmul, attention;
-    double threads = psc_session_threads(b->session), profiled = 0.0;
+    double times[MAX_REPETITIONS], pass[MAX_REPETITIONS], matmuls[MAX_REPETITIONS];
+    double peaks[MAX_REPETITIONS], parts[PASS_PARTS] = {0}, matmul, attention, waiting = 1.0;
     count_work(b, n, &matmul, &attention);
     time_prefill(b->session, b->tokens, n);
     for (int r = 0; r < b->repetitions; r++) {
-        peaks[r] = peak_now(b);
         times[r] = time_prefill(b->session, b->tokens, n);
-        shares[r] = (matmul + attention) / times[r] / peaks[r];
-        double peak = peak_now(b), seconds[PASS_PARTS];
-        pass_kernels_time(b->session->forward, true);
-        profiled += time_prefill(b->session, b->tokens, n);
-        pass_kernels_time(b->session->forward, false);
-        pass_kernels_seconds(seconds);
-        for (int p = 0; p < PASS_PARTS; p++) parts[p] += seconds[p];
-        matmul_shares[r] = matmul * threads / seconds[PASS_MATMUL] / peak;
+        shares one = profile(b, n, matmul, attention);
+        pass[r] = one.pass;
+        matmuls[r] = one.matmul;
+        peaks[r] = one.peak;
+        for (int p = 0; p < PASS_PARTS; p++) parts[p] += one.parts[p] / b->repetitions;
     }
-    double time = quantile(times, b->repetitions, 0.5), waiting = 1.0;
-    for (int p = 0; p < PASS_PARTS; p++) waiting -= parts[p] / (profiled * threads);
+    double time = quantile(times, b->repetitions, 0.5);
     printf(b->json
                ? "{\"bench\": \"prefill\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
                  "\"rows\": %d, \"tokens_per_s\": %.2f, \"best\": %.2f, \"worst_quartile\": "
@@ -200,29 +200,34 @@ static void bench_prefill(bench *b, int n) {
                  "\"matmul_share_of_peak\": %.4f}\n"
                : "%s, %s, %d threads: prefill %4d: %8.1f tokens/s (best %.1f, quartile %.1f), "
                  "%6.1f GFLOP/s, peak %.1f; share of peak: pass %.3f, matmuls %.3f\n",
-        b->path, psc_session_isa(b->session), (int)threads, n, n / time,
+        b->path, psc_session_isa(b->session), (int)psc_session_threads(b->session), n, n / time,
         n / quantile(times, b->repetitions, 0.0), n / quantile(times, b->repetitions, 0.75),
         (matmul + attention) / time * 1e-9, quantile(peaks, b->repetitions, 0.5) * 1e-9,
-        quantile(shares, b->repetitions, 0.5), quantile(matmul_shares, b->repetitions, 0.5));
+        quantile(pass, b->repetitions, 0.5), quantile(matmuls, b->repetitions, 0.5));
     if (b->json) return;
     printf("    threads' time:");
-    for (int p = 0; p < PASS_PARTS; p++)
-        printf(" %s %.1f %%,", pass_part_names[p], 100.0 * parts[p] / (profiled * threads));
+    for (int p = 0; p < PASS_PARTS; p++) {
+        printf(" %s %.1f %%,", pass_part_names[p], 100.0 * parts[p]);
+        waiting -= parts[p];
+    }
     printf(" waiting and all else %.1f %%\n", 100.0 * waiting);
 }
 
 static void bench_decode(bench *b) {
-    double times[MAX_REPETITIONS], shares[MAX_REPETITIONS], bandwidths[MAX_REPETITIONS];
-    double weights = STEPS * weight_bytes(b->model), cache = 0.0;
-    for (int i = 0; i < STEPS; i++) cache += cache_bytes(b->model, PROMPT + i + 1);
+    double times[MAX_REPETITIONS], parts[MAX_REPETITIONS], bandwidths[MAX_REPETITIONS];
+    double bytes = STEPS * weight_bytes(b->model);
+    for (int i = 0; i < STEPS; i++) bytes += cache_bytes(b->model, PROMPT + i + 1);
     time_prefill(b->session, b->tokens, PROMPT);
-    time_decode(b);
     for (int r = 0; r < b->repetitions; r++) {
-        bandwidths[r] = bandwidth_now(b);
-        times[r] = time_decode(b);
-        double after = bandwidth_now(b);
-        bandwidths[r] = 0.5 * (bandwidths[r] + after);
-        shares[r] = (weights + cache) / times[r] / bandwidths[r];
+        double reading = 0.0;
+        times[r] = 0.0;
+        psc_session_truncate(b->session, 0, PROMPT);
+        for (int i = 0; i < STEPS; i++) {
+            reading += time_reading(b);
+            times[r] += time_run(b->session, b->tokens + PROMPT + i, 1, false);
+        }
+        bandwidths[r] = (double)STEPS * READ_BYTES / reading;
+        parts[r] = bytes / times[r] / bandwidths[r];
     }
     double time = quantile(times, b->repetitions, 0.5);
     printf(b->json ? "{\"bench\": \"decode\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
@@ -233,8 +238,8 @@ static void bench_decode(bench *b) {
                      "%.2f GB/s, memory %.2f GB/s; share %.3f\n",
         b->path, psc_session_isa(b->session), (int)psc_session_threads(b->session), PROMPT,
         STEPS / time, STEPS / quantile(times, b->repetitions, 0.0),
-        STEPS / quantile(times, b->repetitions, 0.75), (weights + cache) / time * 1e-9,
-        quantile(bandwidths, b->repetitions, 0.5) * 1e-9, quantile(shares, b->repetitions, 0.5));
+        STEPS / quantile(times, b->repetitions, 0.75), bytes / time * 1e-9,
+        quantile(bandwidths, b->repetitions, 0.5) * 1e-9, quantile(parts, b->repetitions, 0.5));
 }
 
 static psc_session *open_session(const bench *b) {
@@ -367,7 +372,7 @@ int main(int argc, char **argv) {
     if (b.model->info.n_ctx < 512) fail("the model's context holds fewer than 512 tokens");
     b.session = open_session(&b);
     b.tokens = calloc(1024, sizeof *b.tokens);
-    b.pool = malloc(READ_BYTES);
+    b.pool = psc_aligned_alloc(READ_BYTES); /* the same pages as weights */
     if (!b.tokens || !b.pool) fail("no memory");
     for (size_t i = 0; i < READ_BYTES / sizeof *b.pool; i++) b.pool[i] = (double)(i % 97);
     unsigned v = (unsigned)b.model->info.d_vocab;
@@ -376,6 +381,6 @@ int main(int argc, char **argv) {
     psc_session_close(&b.session);
     psc_model_close(&b.model);
     free(b.tokens);
-    free(b.pool);
+    psc_aligned_free(b.pool);
     return 0;
 }

@@ -1,11 +1,12 @@
-/* A kernel table whose entries time the session's own and pass on to them.
- * Private; for bench/pass.c only.
- * Threads: each thread has an account of its own; switch and read outside a run.
- * Ownership: one static table. */
+/* A kernel table whose entries time the session's own and pass on to them. Before every matmul its
+ * thread does fused multiply-adds for some microseconds: the peak, measured where and when the
+ * matmul is. Private; for bench/pass.c only. Threads: each thread has an account of its own; switch
+ * and read outside a run. Ownership: one static table. */
 #ifndef PASS_KERNELS_H
 #define PASS_KERNELS_H
 
 #include "forward_inside.h"
+#include "limits.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 enum { PASS_MATMUL, PASS_ATTENTION, PASS_NORM, PASS_GELU, PASS_OTHER, PASS_PARTS };
 static const char *const pass_part_names[] = {"matmul", "attention", "norm", "gelu", "other"};
+enum { PASS_SPIN = PASS_PARTS, PASS_SPIN_FLOPS, PASS_ACCOUNTS };
 
 #define PASS_THREADS 256
 static const psc_kernels *pass_real;
@@ -32,6 +34,37 @@ static inline void pass_charge(int part, double start) {
     pass_mine[part] += pass_clock() - start;
 }
 
+#define PASS_SPIN_ROUNDS 20000
+static volatile float pass_sink;
+
+static inline void pass_spin(void) {
+    float out = 0.0f;
+    double start = pass_clock();
+    uint64_t flops = psc_spin_fma(&out, pass_real->isa, PASS_SPIN_ROUNDS);
+    pass_charge(PASS_SPIN, start);
+    pass_mine[PASS_SPIN_FLOPS] += (double)flops;
+    pass_sink = out;
+}
+
+static inline void pass_matmul(psc_dtype dtype, const psc_matmul *m) {
+    pass_spin();
+    double start = pass_clock();
+    pass_real->matmul[dtype](m);
+    pass_charge(PASS_MATMUL, start);
+}
+
+static void pass_matmul_f32(const psc_matmul *m) {
+    pass_matmul(PSC_DTYPE_F32, m);
+}
+
+static void pass_matmul_f16(const psc_matmul *m) {
+    pass_matmul(PSC_DTYPE_F16, m);
+}
+
+static void pass_matmul_bf16(const psc_matmul *m) {
+    pass_matmul(PSC_DTYPE_BF16, m);
+}
+
 /* PASS_TIMED(part, kernel, (parameters), (arguments)) */
 #define PASS_TIMED(part, name, parameters, arguments)                                              \
     static void pass_##name parameters {                                                           \
@@ -40,9 +73,6 @@ static inline void pass_charge(int part, double start) {
         pass_charge(part, start);                                                                  \
     }
 
-PASS_TIMED(PASS_MATMUL, matmul_f32, (const psc_matmul *m), (m))
-PASS_TIMED(PASS_MATMUL, matmul_f16, (const psc_matmul *m), (m))
-PASS_TIMED(PASS_MATMUL, matmul_bf16, (const psc_matmul *m), (m))
 PASS_TIMED(PASS_ATTENTION, attention_scores, (const psc_attention *a), (a))
 PASS_TIMED(PASS_ATTENTION, attention_values, (const psc_attention *a), (a))
 PASS_TIMED(PASS_ATTENTION, softmax, (float *y, const float *x, size_t n), (y, x, n))
@@ -85,9 +115,9 @@ static void pass_kernels_time(psc_forward *forward, bool on) {
     forward->kernels = on ? &pass_timed : pass_real;
 }
 
-/* Seconds by part, summed over the threads. */
-static void pass_kernels_seconds(double seconds[PASS_PARTS]) {
-    for (int p = 0; p < PASS_PARTS; p++) {
+/* Seconds by part, and what spinning took and did, summed over the threads. */
+static void pass_kernels_seconds(double seconds[PASS_ACCOUNTS]) {
+    for (int p = 0; p < PASS_ACCOUNTS; p++) {
         seconds[p] = 0.0;
         for (int t = 0; t < PASS_THREADS; t++) seconds[p] += pass_accounts[t][p];
     }

@@ -154,6 +154,10 @@ void psc_registry_end_run(psc_registry *registry) {
         if (registry->list[i].subscriber.transient) drop(registry, i);
 }
 
+bool psc_registry_any(const psc_registry *registry) {
+    return registry->n > 0;
+}
+
 bool psc_filter_has_row(const psc_filter *filter, const psc_row *row) {
     if (filter->rows == PSC_ROWS_LAST) return row->next < 0;
     if (filter->rows == PSC_ROWS_RANGE)

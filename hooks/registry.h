@@ -31,6 +31,8 @@ psc_status psc_registry_add(psc_registry *registry, psc_point point, bool editor
 void psc_registry_remove(psc_registry *registry, const void *owner);
 void psc_registry_end_run(psc_registry *registry);
 
+/* Whether there is any subscription at all. */
+bool psc_registry_any(const psc_registry *registry);
 /* Whether anybody wants this tensor for any of these rows; the forward pass's one branch. Observers
  * of edits only do not count. layer is -1 for points without one. */
 bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t layer,

@@ -12,6 +12,8 @@
 
 typedef struct psc_forward psc_forward;
 
+/* Bytes of buffers for each row of a chunk. */
+size_t psc_forward_row_bytes(const psc_config *config);
 /* Buffers for chunks of up to chunk rows. */
 psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc_kernels *kernels,
     psc_team *team, psc_registry *registry, psc_kv_cache *cache, int32_t chunk, psc_error *error);

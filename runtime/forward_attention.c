@@ -1,4 +1,4 @@
-/* Attention of one chunk: rotary on q and k, keys and values into the cache, then per head
+/* Attention of the row set: rotary on q and k, keys and values into the cache, then per head
  *   scores[r, key] = (q_r . k_key) / sqrt(d_head),  pattern = softmax over keys 0..position,
  *   z_r = sum over keys of pattern[r, key] v_key.
  * A task is one head and up to PSC_ATTENTION_TILE rows of one sequence. Unwatched, a task does all
@@ -18,15 +18,62 @@ typedef struct attention_job {
     float scale;
 } attention_job;
 
+/* --- rotary and the cache ----------------------------------------------------------------------
+ */
+
+static void rotate(const psc_forward *f, float *x, size_t row, size_t heads) {
+    size_t n_rot = f->model->config.rotary_dims;
+    size_t table = (size_t)f->rows[row].position * (n_rot / 2);
+    f->kernels->rotary(
+        x, x, f->model->rotary_cos + table, f->model->rotary_sin + table, heads, f->d_head, n_rot);
+}
+
+static void store(const psc_forward *f, const float *x, size_t row, size_t head, bool value) {
+    const psc_row *r = &f->rows[row];
+    if (value)
+        psc_kv_cache_put_value(f->cache, r->sequence, f->layer, (int32_t)head, r->position, x);
+    else
+        psc_kv_cache_put_key(f->cache, r->sequence, f->layer, (int32_t)head, r->position, x);
+}
+
+/* The heads of a task's panels; y of the first. */
+typedef struct head_range {
+    size_t first, n;
+    float *y;
+} head_range;
+
+static head_range heads_of(const psc_forward *f, const psc_matmul *part) {
+    size_t a_head = f->d_head / PSC_LANES;
+    return (head_range){part->panel_begin / a_head, (part->panel_end - part->panel_begin) / a_head,
+        part->y + part->panel_begin * PSC_LANES};
+}
+
+void psc_forward_finish_q(psc_forward *f, const psc_matmul *part, size_t row) {
+    head_range heads = heads_of(f, part);
+    for (size_t r = 0; r < part->rows; r++) rotate(f, heads.y + r * part->ldy, row + r, heads.n);
+}
+
+void psc_forward_finish_k(psc_forward *f, const psc_matmul *part, size_t row) {
+    head_range heads = heads_of(f, part);
+    psc_forward_finish_q(f, part, row);
+    for (size_t h = 0; h < heads.n; h++)
+        for (size_t r = 0; r < part->rows; r++)
+            store(f, heads.y + r * part->ldy + h * f->d_head, row + r, heads.first + h, false);
+}
+
+void psc_forward_finish_v(psc_forward *f, const psc_matmul *part, size_t row) {
+    head_range heads = heads_of(f, part);
+    for (size_t h = 0; h < heads.n; h++)
+        for (size_t r = 0; r < part->rows; r++)
+            store(f, heads.y + r * part->ldy + h * f->d_head, row + r, heads.first + h, true);
+}
+
 static void rotate_rows(int64_t begin, int64_t end, int thread, void *payload) {
     (void)thread;
     psc_forward *f = payload;
-    size_t n_rot = f->model->config.rotary_dims, half = n_rot / 2;
-    for (int64_t r = begin; r < end; r++) {
-        size_t at = (size_t)r * f->ld_n, table = (size_t)f->rows[r].position * half;
-        const float *cos = f->model->rotary_cos + table, *sin = f->model->rotary_sin + table;
-        f->kernels->rotary(f->q + at, f->q + at, cos, sin, f->heads, f->d_head, n_rot);
-        f->kernels->rotary(f->k + at, f->k + at, cos, sin, f->heads, f->d_head, n_rot);
+    for (size_t r = (size_t)begin; r < (size_t)end; r++) {
+        rotate(f, f->q + r * f->ld_n, r, f->heads);
+        rotate(f, f->k + r * f->ld_n, r, f->heads);
     }
 }
 
@@ -34,46 +81,42 @@ static void rotate_rows(int64_t begin, int64_t end, int thread, void *payload) {
 static void store_head(int64_t head, int thread, void *payload) {
     (void)thread;
     psc_forward *f = payload;
-    for (int32_t r = 0; r < f->n_rows; r++) {
-        size_t at = (size_t)r * f->ld_n + (size_t)head * f->d_head;
-        psc_kv_cache_put(f->cache, f->rows[r].sequence, f->layer, (int32_t)head,
-            f->rows[r].position, f->k + at, f->v + at);
+    for (size_t r = 0; r < (size_t)f->n_rows; r++) {
+        size_t at = r * f->ld_n + (size_t)head * f->d_head;
+        store(f, f->k + at, r, (size_t)head, false);
+        store(f, f->v + at, r, (size_t)head, true);
     }
 }
 
-/* The rows of tile `tile`: *first and how many; tiles do not cross from one sequence to another. */
-static int32_t tile_rows(const psc_forward *f, int64_t tile, int32_t *first) {
-    int32_t begin = 0;
-    for (;;) {
-        int32_t end = begin + 1;
+psc_status psc_forward_rotate_and_store(psc_forward *f) {
+    psc_team_for(f->team, f->n_rows, rotate_rows, f);
+    psc_status status = psc_forward_show_heads(f, PSC_HOOK_ROT_Q, f->q);
+    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_ROT_K, f->k);
+    if (status == PSC_OK) psc_team_tasks(f->team, (int64_t)f->heads, store_head, f);
+    return status;
+}
+
+/* --- scores, pattern, z ------------------------------------------------------------------------
+ */
+
+void psc_forward_tile(psc_forward *f) {
+    f->n_tiles = 0;
+    for (int32_t begin = 0, end; begin < f->n_rows; begin = end) {
+        end = begin + 1;
         while (end < f->n_rows && end - begin < PSC_ATTENTION_TILE &&
                f->rows[end].sequence == f->rows[begin].sequence)
             end++;
-        if (tile-- == 0) {
-            *first = begin;
-            return end - begin;
-        }
-        begin = end;
+        f->tiles[f->n_tiles++] = (psc_tile){begin, end - begin};
     }
 }
 
-static int64_t count_tiles(const psc_forward *f) {
-    int64_t tiles = 0;
-    for (int32_t begin = 0; begin < f->n_rows; tiles++) {
-        int32_t end = begin + 1;
-        while (end < f->n_rows && end - begin < PSC_ATTENTION_TILE &&
-               f->rows[end].sequence == f->rows[begin].sequence)
-            end++;
-        begin = end;
-    }
-    return tiles;
-}
-
+/* Later tiles see more keys: they come first, so that what is left at the end is small. */
 static void attention_task(int64_t task, int thread, void *payload) {
     const attention_job *job = payload;
     psc_forward *f = job->f;
-    int32_t head = (int32_t)((size_t)task % f->heads), first;
-    int32_t rows = tile_rows(f, task / (int64_t)f->heads, &first);
+    int32_t head = (int32_t)((size_t)task % f->heads);
+    psc_tile tile = f->tiles[f->n_tiles - 1 - (int32_t)((size_t)task / f->heads)];
+    int32_t first = tile.first, rows = tile.rows;
     int32_t sequence = f->rows[first].sequence;
     size_t at = (size_t)first * f->ld_n + (size_t)head * f->d_head;
     float *scores = f->scratch + (size_t)thread * f->scratch_floats;
@@ -149,13 +192,8 @@ static psc_status watched(attention_job *job, int64_t tasks) {
 }
 
 psc_status psc_forward_attention(psc_forward *f) {
-    psc_team_for(f->team, f->n_rows, rotate_rows, f);
-    psc_status status = psc_forward_show_heads(f, PSC_HOOK_ROT_Q, f->q);
-    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_ROT_K, f->k);
-    if (status != PSC_OK) return status;
-    psc_team_tasks(f->team, (int64_t)f->heads, store_head, f);
     attention_job job = {.f = f, .step = STEP_ALL, .scale = (float)(1.0 / sqrt((double)f->d_head))};
-    int64_t tasks = count_tiles(f) * (int64_t)f->heads;
+    int64_t tasks = (int64_t)f->n_tiles * (int64_t)f->heads;
     if (psc_forward_wants(f, PSC_HOOK_ATTN_SCORES) || psc_forward_wants(f, PSC_HOOK_PATTERN))
         return watched(&job, tasks);
     psc_team_tasks(f->team, tasks, attention_task, &job);

@@ -1,6 +1,6 @@
-/* What the files of the forward pass share: its buffers.
- * Private to runtime/forward*.c.
- * Threads: the session's thread; parts of rows by the team.
+/* What the files of the forward pass share: its buffers, its row set, the matmuls of a step.
+ * Private to runtime/forward*.c; bench/pass.c reads it.
+ * Threads: the session's thread; tasks and parts of rows by the team.
  * Ownership: psc_forward owns the buffers. */
 #ifndef FORWARD_INSIDE_H
 #define FORWARD_INSIDE_H
@@ -9,12 +9,45 @@
 
 /* Query rows that one attention task takes: scores of so many rows stay in the core's cache. */
 #define PSC_ATTENTION_TILE 24
+/* Most tasks of one step, and most matmuls. */
+#define PSC_STEP_TASKS 1024
+#define PSC_STEP_JOBS 4
 
 /* A buffer that exists once somebody has asked for its tensor. */
 typedef struct psc_grown {
     float *data;
     size_t floats;
 } psc_grown;
+
+/* What the residual still lacks; added where x is read next. */
+typedef enum psc_pending {
+    PSC_PENDING_NONE,
+    PSC_PENDING_BOTH, /* x <- (mlp + attn) + x */
+    PSC_PENDING_ATTN, /* x <- attn + x */
+    PSC_PENDING_MLP   /* x <- mlp + x */
+} psc_pending;
+
+/* Rows of one sequence that an attention task takes. */
+typedef struct psc_tile {
+    int32_t first, rows;
+} psc_tile;
+
+/* A rectangle of one matmul's y. */
+typedef struct psc_task {
+    uint32_t job, row, rows, panel, panels;
+} psc_task;
+
+/* Work on what a task has computed, while it is in the core's cache: y of part, whose first row is
+ * `row` of the row set. */
+typedef void (*psc_finish_fn)(psc_forward *f, const psc_matmul *part, size_t row);
+
+/* One matmul of a step. */
+typedef struct psc_job {
+    psc_matmul m; /* all rows, all panels */
+    psc_matmul_f32_fn kernel;
+    psc_finish_fn finish; /* nullable */
+    size_t unit;          /* panels that stay in one task: those of a head where finish needs it */
+} psc_job;
 
 struct psc_forward {
     const psc_model *model;
@@ -23,31 +56,91 @@ struct psc_forward {
     psc_registry *registry;
     psc_kv_cache *cache;
     size_t n, heads, d_head, m; /* d_model, ..., d_mlp */
-    size_t ld_n, ld_m;          /* row strides */
+    size_t ld_n, ld_m, ld_v;    /* row strides */
 
-    float *x, *normalized, *y1, *y2, *q, *k, *v, *z, *attn, *mlp; /* [chunk, ld_n] */
-    float *post;                                                  /* [chunk, ld_m] */
-    float *mean, *scale;                                          /* [chunk] */
-    int32_t *n_keys;                                              /* [chunk] position + 1 */
-    float *scratch; /* [threads, scratch_floats] scores of one task */
-    size_t scratch_floats;
-    psc_grown pre, result, scores, logits;
-    psc_row *logit_rows; /* [chunk] whose logits are computed */
+    /* [chunk, ld_n]. Three serve twice: z lies over y1, which only q, k and v are made of; attn and
+     * mlp over k and v, which are in the cache by then. */
+    float *x, *y1, *y2, *q, *k, *v, *z, *attn, *mlp, *normalized;
+    float *post;           /* [chunk, ld_m] */
+    float *mean, *scale;   /* [chunk] */
+    float *logits;         /* [logit_rows, ld_v] */
+    float *scratch;        /* [threads, scratch_floats] scores of one task */
+    float *memory;         /* all of the above */
+    size_t scratch_floats; /* a multiple of a cache line */
+    size_t logit_rows;     /* rows whose logits are computed at a time */
+    int32_t *n_keys;       /* [chunk] position + 1 */
+    psc_row *kept;         /* [chunk] the row set, once it is no longer the whole chunk */
+    psc_row *chosen;       /* [logit_rows] */
+    psc_tile *tiles;       /* [chunk] */
+    psc_grown pre, result, scores;
+    psc_task tasks[PSC_STEP_TASKS];
 
     /* the chunk that runs */
-    const psc_row *rows;
-    int32_t n_rows, layer;
+    const psc_pass *pass;
+    const psc_row *rows; /* the row set */
+    int32_t n_rows, n_tiles, layer;
+    int32_t first_index; /* psc_row.index of the chunk's first row */
+    bool hooked;         /* whether anybody subscribes to anything */
+    psc_pending pending;
     psc_error *error;
 };
 
+/* --- forward.c --- */
+
 /* Memory of at least so many floats, contents lost on growth; null after setting error. */
 float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error);
-bool psc_forward_wants(const psc_forward *f, psc_point point);
-psc_status psc_forward_show(psc_forward *f, psc_point point, const psc_view *view);
-/* Shows [R, H, D] of row stride ld_n, when somebody wants it. */
+/* Shows [R, width] of row stride ld, or [R, H, D] of row stride ld_n, when somebody wants it. */
+psc_status psc_forward_show_rows(
+    psc_forward *f, psc_point point, float *data, size_t width, size_t ld);
 psc_status psc_forward_show_heads(psc_forward *f, psc_point point, float *data);
+/* Tiles of the row set, for attention. */
+void psc_forward_tile(psc_forward *f);
 
-/* q, k, v -> z, with rotary, the cache, scores and pattern (forward_attention.c). */
+/* Built without hooks the pass asks nobody: a bench counts what asking costs. */
+static inline bool psc_forward_wants(const psc_forward *f, psc_point point) {
+#ifdef PSC_NO_HOOKS
+    (void)f, (void)point;
+    return false;
+#else
+    return f->hooked && psc_registry_wants(f->registry, point, f->layer, f->rows, f->n_rows);
+#endif
+}
+
+static inline psc_status psc_forward_show(psc_forward *f, psc_point point, const psc_view *view) {
+    return psc_registry_deliver(f->registry, point, f->layer, f->rows, f->n_rows, view, f->error);
+}
+
+/* --- forward_matmul.c --- */
+
+/* y[rows, ldy] = W x[rows, ldx] + b */
+psc_job psc_forward_job(const psc_forward *f, const psc_packed *w, float *y, size_t ldy,
+    const float *x, size_t ldx, size_t rows);
+/* Runs n matmuls as one step of the team. */
+void psc_forward_run(psc_forward *f, const psc_job *jobs, int n);
+
+/* --- forward_norm.c --- */
+
+/* Adds to x what is pending. */
+void psc_forward_settle(psc_forward *f);
+/* y[i] = LayerNorm i of x, for one or two that share x; what is pending is added first. Shows the
+ * scale and the normalized value, which two must not be asked for. */
+psc_status psc_forward_norm(psc_forward *f, int n, const psc_layer_norm *const ln[],
+    float *const y[], psc_point scale, psc_point normalized);
+
+/* --- forward_attention.c --- */
+
+/* What a task of W_Q, W_K or W_V has made: rotated; keys and values put into the cache. */
+void psc_forward_finish_q(psc_forward *f, const psc_matmul *part, size_t row);
+void psc_forward_finish_k(psc_forward *f, const psc_matmul *part, size_t row);
+void psc_forward_finish_v(psc_forward *f, const psc_matmul *part, size_t row);
+/* The same for all of q, k and v, the rotated ones shown. */
+psc_status psc_forward_rotate_and_store(psc_forward *f);
+/* q and the cache -> z, scores and pattern shown. */
 psc_status psc_forward_attention(psc_forward *f);
+
+/* --- forward_layer.c --- */
+
+/* One layer of the row set: x -> x, the last step perhaps pending. */
+psc_status psc_forward_layer(psc_forward *f);
 
 #endif

@@ -2,7 +2,6 @@
  * the layout that a matmul reads, so a score is one chain over d and z one chain over keys. */
 #include "kv_cache.h"
 
-#include "arena.h"
 #include "kernels.h"
 
 #include <stdlib.h>
@@ -24,9 +23,11 @@ psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_
     double bytes = (double)n_sequences * n_layers * n_heads * sizeof(float) *
                    (double)(cache->keys_size + cache->values_size);
     cache->lengths = calloc((size_t)n_sequences, sizeof *cache->lengths);
-    /* Zeroed: lanes past d_head and keys past the length are read into sums that are dropped. */
-    if (bytes < (double)(SIZE_MAX / 4)) cache->data = psc_aligned_calloc((uint64_t)bytes);
-    if (!cache->data || !cache->lengths) {
+    /* Zeroed: lanes past d_head and keys past the length are read into sums that are dropped. By
+     * calloc, which takes zero pages from the system and need not touch them. */
+    if (bytes < (double)(SIZE_MAX / 4)) cache->memory = calloc((size_t)bytes + 64, 1);
+    cache->data = (float *)(((uintptr_t)cache->memory + 63) & ~(uintptr_t)63);
+    if (!cache->memory || !cache->lengths) {
         psc_kv_cache_close(&cache);
         return psc_fail(error, PSC_ERROR_MEMORY,
             "no memory for a KV cache of %.0f MB (%d sequences of %d tokens)", bytes / 1e6,
@@ -38,7 +39,7 @@ psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_
 
 void psc_kv_cache_close(psc_kv_cache **cache) {
     if (!*cache) return;
-    psc_aligned_free((*cache)->data);
+    free((*cache)->memory);
     free((*cache)->lengths);
     free(*cache);
     *cache = NULL;
@@ -56,15 +57,23 @@ float *psc_kv_cache_values(
     return psc_kv_cache_keys(cache, sequence, layer, head) + cache->keys_size;
 }
 
-void psc_kv_cache_put(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
-    int32_t position, const float *key, const float *value) {
+void psc_kv_cache_put_key(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
+    int32_t position, const float *key) {
     size_t d_head = (size_t)cache->d_head, at = (size_t)position;
     float *keys = psc_kv_cache_keys(cache, sequence, layer, head);
     keys += at / PSC_LANES * PSC_LANES * d_head + at % PSC_LANES;
     for (size_t d = 0; d < d_head; d++) keys[d * PSC_LANES] = key[d];
-    float *values = psc_kv_cache_values(cache, sequence, layer, head) + at * PSC_LANES;
-    size_t panel = cache->capacity * PSC_LANES;
-    for (size_t d = 0; d < d_head; d++) values[d / PSC_LANES * panel + d % PSC_LANES] = value[d];
+}
+
+void psc_kv_cache_put_value(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
+    int32_t position, const float *value) {
+    size_t d_head = (size_t)cache->d_head, panel = cache->capacity * PSC_LANES;
+    float *values = psc_kv_cache_values(cache, sequence, layer, head);
+    values += (size_t)position * PSC_LANES;
+    for (size_t d = 0; d < d_head; d += PSC_LANES, values += panel) {
+        size_t lanes = d_head - d < PSC_LANES ? d_head - d : PSC_LANES;
+        memcpy(values, value + d, lanes * sizeof *values);
+    }
 }
 
 void psc_kv_cache_copy(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,

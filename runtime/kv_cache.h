@@ -15,8 +15,9 @@ typedef struct psc_kv_cache {
     size_t capacity;    /* keys of a sequence, a multiple of 16 */
     size_t keys_size;   /* floats of one head's keys: capacity * d_head */
     size_t values_size; /* floats of one head's values: ceil(d_head/16)*16 * capacity */
-    float *data;
-    int32_t *lengths; /* [n_sequences] tokens in each */
+    float *data;        /* 64-byte aligned, in memory */
+    void *memory;       /* untouched pages cost nothing until a position in them is written */
+    int32_t *lengths;   /* [n_sequences] tokens in each */
 } psc_kv_cache;
 
 psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_layers,
@@ -27,9 +28,11 @@ float *psc_kv_cache_keys(const psc_kv_cache *cache, int32_t sequence, int32_t la
 /* [ceil(d_head/16)][capacity][16], lane = d mod 16 */
 float *psc_kv_cache_values(
     const psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head);
-/* Writes one key and value [d_head] at a position. */
-void psc_kv_cache_put(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
-    int32_t position, const float *key, const float *value);
+/* Writes one key or value [d_head] at a position. */
+void psc_kv_cache_put_key(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
+    int32_t position, const float *key);
+void psc_kv_cache_put_value(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
+    int32_t position, const float *value);
 /* Keys and values of positions 0..n_positions-1 of one sequence into one of another cache of the
  * same model (or of the same cache), for the layers from first_layer on; lengths stay. What the
  * target holds beyond them is lost. */

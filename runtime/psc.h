@@ -101,7 +101,7 @@ typedef struct psc_session_options {
     uint32_t struct_size;
     int32_t threads;       /* 0: one a core */
     const char *isa;       /* "reference", "avx2", "avx512", "neon"; null: the best here */
-    int32_t chunk;         /* most rows of one pass; 0: 128. Results do not depend on it */
+    int32_t chunk;         /* most rows of one pass; 0: 128 to 512. Results do not depend on it */
     int32_t n_sequences;   /* 0: 1 */
     int32_t capacity;      /* most tokens of one sequence; 0: the model's n_ctx */
     uint64_t retained_cap; /* bytes that plugins may retain in a run; 0: 2 GiB */

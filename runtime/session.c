@@ -5,7 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_CHUNK 128
+/* A long chunk reads the weights less often; its buffers, at most so many bytes unless the chunk is
+ * the shortest, are held by the session. */
+#define LONGEST_CHUNK 512
+#define SHORTEST_CHUNK 128
+#define CHUNK_BYTES ((size_t)32 << 20)
 #define DEFAULT_RETAINED_CAP ((uint64_t)2 << 30)
 #define MAX_THREADS 1024
 #define MAX_CHUNK 65536
@@ -51,6 +55,13 @@ static psc_status check_range(int32_t value, int32_t most, const char *what, psc
         error, PSC_ERROR_INPUT, "%s must be from 1 to %d, not %d", what, (int)most, (int)value);
 }
 
+static int32_t default_chunk(const psc_config *c) {
+    int32_t chunk = LONGEST_CHUNK;
+    size_t row = psc_forward_row_bytes(c);
+    while (chunk > SHORTEST_CHUNK && (size_t)chunk * row > CHUNK_BYTES) chunk /= 2;
+    return chunk;
+}
+
 /* Fills in defaults and checks the ranges. */
 static psc_status resolve(psc_session_options *out, const psc_session_options *given,
     const psc_model *model, psc_error *error) {
@@ -67,7 +78,7 @@ static psc_status resolve(psc_session_options *out, const psc_session_options *g
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
         out->threads = cores < 1 ? 1 : cores > MAX_THREADS ? MAX_THREADS : (int32_t)cores;
     }
-    if (out->chunk == 0) out->chunk = DEFAULT_CHUNK;
+    if (out->chunk == 0) out->chunk = default_chunk(&model->config);
     if (out->n_sequences == 0) out->n_sequences = 1;
     if (out->capacity == 0) out->capacity = model->info.n_ctx;
     if (out->retained_cap == 0) out->retained_cap = DEFAULT_RETAINED_CAP;

@@ -1,0 +1,233 @@
+/* One layer of the row set.
+ *
+ *   n = LN1(x) -> q, k, v [R,H*D] -> rotary, cache -> z [R,H*D] (forward_attention.c)
+ *   attn [R,N] = W_O z + b_O         result [R,H,N]: W_O's block sums, one a head
+ *   post [R,M] = gelu(W_in LN2(x') + b_in),  mlp [R,N] = W_out post + b_out
+ *   parallel: x' = x, x <- (mlp + attn) + x;  sequential: x' = attn + x, x <- mlp + x'
+ *
+ * Unwatched, a parallel layer is four steps of the team: both norms (with the sum of the layer
+ * before); q, k, v and the MLP's first matmul; attention; W_O and W_out. Whoever watches a value
+ * sees it before the step that reads it, so steps come apart where somebody does.
+ *
+ * Of the last layer only those rows go beyond k and v that somebody wants. */
+#include "forward_inside.h"
+
+#include <string.h>
+
+/* --- rows of the last layer ------------------------------------------------------------------- */
+
+/* What a row is computed for in the last layer, once its key and value are in the cache. */
+static const psc_point late_points[] = {PSC_HOOK_ATTN_SCORES, PSC_HOOK_PATTERN, PSC_HOOK_Z,
+    PSC_HOOK_RESULT, PSC_HOOK_ATTN_OUT, PSC_HOOK_RESID_MID, PSC_HOOK_LN2_SCALE,
+    PSC_HOOK_LN2_NORMALIZED, PSC_HOOK_MLP_PRE, PSC_HOOK_MLP_POST, PSC_HOOK_MLP_OUT,
+    PSC_HOOK_RESID_POST, PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_LN_FINAL_NORMALIZED, PSC_HOOK_LOGITS};
+
+static bool row_is_wanted(const psc_forward *f, int32_t r) {
+    const bool *wanted = f->pass->sink.wanted;
+    if (wanted && wanted[r]) return true;
+    for (size_t i = 0; f->hooked && i < sizeof late_points / sizeof *late_points; i++) {
+        int32_t layer = psc_point_has_layer(late_points[i]) ? f->layer : -1;
+        if (psc_registry_wants_row(f->registry, late_points[i], layer, &f->rows[r])) return true;
+    }
+    return false;
+}
+
+/* The wanted rows move to the front and become the row set. x, y1 and y2 move with them. */
+static void keep_wanted_rows(psc_forward *f) {
+    int32_t n = 0;
+    for (int32_t r = 0; r < f->n_rows; r++) {
+        if (!row_is_wanted(f, r)) continue;
+        size_t from = (size_t)r * f->ld_n, to = (size_t)n * f->ld_n;
+        float *moved[] = {f->x, f->y1, f->y2};
+        for (int i = 0; i < 3 && from != to; i++)
+            memcpy(moved[i] + to, moved[i] + from, f->n * sizeof(float));
+        f->n_keys[n] = f->n_keys[r];
+        f->kept[n++] = f->rows[r];
+    }
+    f->rows = f->kept;
+    f->n_rows = n;
+    psc_forward_tile(f);
+}
+
+/* --- the MLP's first half --------------------------------------------------------------------- */
+
+static void finish_gelu(psc_forward *f, const psc_matmul *part, size_t row) {
+    size_t begin = part->panel_begin * PSC_LANES, end = part->panel_end * PSC_LANES;
+    if (end > part->out) end = part->out;
+    (void)row;
+    for (size_t r = 0; r < part->rows; r++) {
+        float *y = part->y + r * part->ldy + begin;
+        f->kernels->gelu(y, NULL, y, end - begin);
+    }
+}
+
+static void gelu_rows(int64_t begin, int64_t end, int thread, void *payload) {
+    (void)thread;
+    psc_forward *f = payload;
+    for (int64_t r = begin; r < end; r++)
+        f->kernels->gelu(
+            f->post + (size_t)r * f->ld_m, NULL, f->pre.data + (size_t)r * f->ld_m, f->m);
+}
+
+/* post = gelu(W_in y2 + b_in), or pre = W_in y2 + b_in where somebody wants that. */
+static psc_status mlp_in_job(psc_forward *f, const psc_layer *layer, psc_job *job) {
+    size_t rows = (size_t)f->n_rows;
+    float *y = f->post;
+    bool watched = psc_forward_wants(f, PSC_HOOK_MLP_PRE);
+    if (watched) y = psc_forward_grow(&f->pre, rows * f->ld_m, f->error);
+    if (!y) return PSC_ERROR_MEMORY;
+    *job = psc_forward_job(f, &layer->matrix[PSC_W_IN], y, f->ld_m, f->y2, f->ld_n, rows);
+    if (!watched) job->finish = finish_gelu;
+    return PSC_OK;
+}
+
+/* Shows what mlp_in_job has made. */
+static psc_status show_mlp(psc_forward *f) {
+    if (psc_forward_wants(f, PSC_HOOK_MLP_PRE)) {
+        psc_status status = psc_forward_show_rows(f, PSC_HOOK_MLP_PRE, f->pre.data, f->m, f->ld_m);
+        if (status != PSC_OK) return status;
+        psc_team_for(f->team, f->n_rows, gelu_rows, f);
+    }
+    return psc_forward_show_rows(f, PSC_HOOK_MLP_POST, f->post, f->m, f->ld_m);
+}
+
+/* --- before attention ------------------------------------------------------------------------- */
+
+/* q, k, v and, when mlp is set, the MLP's first matmul; keys and values into the cache. In the last
+ * layer the row set shrinks between k, v and the others. */
+static psc_status attention_inputs(psc_forward *f, const psc_layer *layer, bool mlp) {
+    static const psc_finish_fn finish[3] = {
+        psc_forward_finish_q, psc_forward_finish_k, psc_forward_finish_v};
+    float *to[3] = {f->q, f->k, f->v};
+    bool watched = false, last = f->layer + 1 == (int32_t)f->model->config.n_layers;
+    for (int p = PSC_HOOK_Q; p <= PSC_HOOK_ROT_K; p++)
+        if (psc_forward_wants(f, (psc_point)p)) watched = true;
+    bool fused = !watched && f->d_head % PSC_LANES == 0;
+    psc_job jobs[PSC_STEP_JOBS];
+    int n = 0;
+    psc_status status = PSC_OK;
+    for (int i = 2; i >= 0; i--) {
+        bool shrink = i == 0 && last && fused;
+        if (shrink) {
+            psc_forward_run(f, jobs, n);
+            n = 0;
+            keep_wanted_rows(f);
+            if (f->n_rows == 0) return PSC_OK;
+        }
+        jobs[n] = psc_forward_job(
+            f, &layer->matrix[PSC_W_Q + i], to[i], f->ld_n, f->y1, f->ld_n, (size_t)f->n_rows);
+        if (fused) {
+            jobs[n].finish = finish[i];
+            jobs[n].unit = f->d_head / PSC_LANES;
+        }
+        n++;
+    }
+    if (mlp) status = mlp_in_job(f, layer, &jobs[n++]);
+    if (status != PSC_OK) return status;
+    psc_forward_run(f, jobs, n);
+    if (fused) return PSC_OK;
+    status = psc_forward_show_heads(f, PSC_HOOK_Q, f->q);
+    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_K, f->k);
+    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_V, f->v);
+    return status == PSC_OK ? psc_forward_rotate_and_store(f) : status;
+}
+
+/* --- after attention -------------------------------------------------------------------------- */
+
+static void sum_results(int64_t begin, int64_t end, int thread, void *payload) {
+    (void)thread;
+    psc_forward *f = payload;
+    const psc_packed *w = &f->model->layers[f->layer].matrix[PSC_W_O];
+    for (int64_t r = begin; r < end; r++)
+        f->kernels->sum_blocks(f->attn + (size_t)r * f->ld_n,
+            f->result.data + (size_t)r * f->heads * f->n, f->n, f->heads, w->bias, f->n);
+}
+
+/* attn = W_O z + b_O; its block sums are hook_result. */
+static psc_status attention_output_job(psc_forward *f, const psc_layer *layer, psc_job *job) {
+    size_t rows = (size_t)f->n_rows;
+    *job = psc_forward_job(f, &layer->matrix[PSC_W_O], f->attn, f->ld_n, f->z, f->ld_n, rows);
+    if (!psc_forward_wants(f, PSC_HOOK_RESULT)) return PSC_OK;
+    job->m.blocks = psc_forward_grow(&f->result, rows * f->heads * f->n, f->error);
+    job->m.ld_row = f->heads * f->n;
+    job->m.ld_block = f->n;
+    return job->m.blocks ? PSC_OK : PSC_ERROR_MEMORY;
+}
+
+static psc_status show_attention_output(psc_forward *f) {
+    psc_status status = PSC_OK;
+    if (psc_forward_wants(f, PSC_HOOK_RESULT)) {
+        psc_view view = {f->result.data, 3, {f->n_rows, (int64_t)f->heads, (int64_t)f->n},
+            {(int64_t)(f->heads * f->n), (int64_t)f->n, 1}};
+        status = psc_forward_show(f, PSC_HOOK_RESULT, &view);
+        if (status == PSC_OK &&
+            psc_registry_edits(f->registry, PSC_HOOK_RESULT, f->layer, f->rows, f->n_rows))
+            psc_team_for(f->team, f->n_rows, sum_results, f);
+    }
+    if (status != PSC_OK) return status;
+    return psc_forward_show_rows(f, PSC_HOOK_ATTN_OUT, f->attn, f->n, f->ld_n);
+}
+
+/* The MLP from x on, by itself. */
+static psc_status mlp_input(psc_forward *f, const psc_layer *layer) {
+    psc_job job;
+    const psc_layer_norm *ln = &layer->ln2;
+    psc_status status =
+        psc_forward_norm(f, 1, &ln, &f->y2, PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED);
+    if (status == PSC_OK) status = mlp_in_job(f, layer, &job);
+    if (status == PSC_OK) psc_forward_run(f, &job, 1);
+    return status;
+}
+
+/* W_O and W_out: in one step when nobody looks between them and post is there already. */
+static psc_status outputs(psc_forward *f, const psc_layer *layer, bool mlp_done) {
+    bool parallel = f->model->config.parallel_residual;
+    bool together = mlp_done && !psc_forward_wants(f, PSC_HOOK_MLP_PRE) &&
+                    !psc_forward_wants(f, PSC_HOOK_MLP_POST);
+    psc_job jobs[2]; /* the one with the longer tasks first */
+    jobs[0] = psc_forward_job(
+        f, &layer->matrix[PSC_W_OUT], f->mlp, f->ld_n, f->post, f->ld_m, (size_t)f->n_rows);
+    psc_status status = attention_output_job(f, layer, &jobs[1]);
+    if (status != PSC_OK) return status;
+    psc_forward_run(f, jobs + !together, together ? 2 : 1);
+    status = show_attention_output(f);
+    if (status == PSC_OK && !parallel) {
+        f->pending = PSC_PENDING_ATTN;
+        if (psc_forward_wants(f, PSC_HOOK_RESID_MID)) psc_forward_settle(f);
+        status = psc_forward_show_rows(f, PSC_HOOK_RESID_MID, f->x, f->n, f->ld_n);
+    }
+    if (status == PSC_OK && !mlp_done) status = mlp_input(f, layer);
+    if (status == PSC_OK && !together) {
+        status = show_mlp(f);
+        if (status == PSC_OK) psc_forward_run(f, jobs, 1);
+    }
+    f->pending = parallel ? PSC_PENDING_BOTH : PSC_PENDING_MLP;
+    if (status != PSC_OK) return status;
+    return psc_forward_show_rows(f, PSC_HOOK_MLP_OUT, f->mlp, f->n, f->ld_n);
+}
+
+psc_status psc_forward_layer(psc_forward *f) {
+    const psc_layer *layer = &f->model->layers[f->layer];
+    /* The MLP of a parallel layer reads the same x as attention. */
+    bool mlp_first = f->model->config.parallel_residual &&
+                     !psc_forward_wants(f, PSC_HOOK_LN2_SCALE) &&
+                     !psc_forward_wants(f, PSC_HOOK_LN2_NORMALIZED);
+    bool apart =
+        psc_forward_wants(f, PSC_HOOK_LN1_SCALE) || psc_forward_wants(f, PSC_HOOK_LN1_NORMALIZED);
+    const psc_layer_norm *ln[2] = {&layer->ln1, &layer->ln2};
+    float *y[2] = {f->y1, f->y2};
+    if (apart) mlp_first = false;
+    if (psc_forward_wants(f, PSC_HOOK_RESID_PRE)) psc_forward_settle(f);
+    psc_status status = psc_forward_show_rows(f, PSC_HOOK_RESID_PRE, f->x, f->n, f->ld_n);
+    if (status == PSC_OK)
+        status = psc_forward_norm(
+            f, mlp_first ? 2 : 1, ln, y, PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED);
+    if (status == PSC_OK) status = attention_inputs(f, layer, mlp_first);
+    if (status == PSC_OK && f->n_rows == 0) return PSC_OK;
+    if (status == PSC_OK) status = psc_forward_attention(f);
+    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_Z, f->z);
+    if (status == PSC_OK) status = outputs(f, layer, mlp_first);
+    if (status == PSC_OK && psc_forward_wants(f, PSC_HOOK_RESID_POST)) psc_forward_settle(f);
+    if (status != PSC_OK) return status;
+    return psc_forward_show_rows(f, PSC_HOOK_RESID_POST, f->x, f->n, f->ld_n);
+}
