@@ -1,31 +1,75 @@
-/* The register tile of the AVX2 matmul and attention kernels, and loads and stores of row ends.
+/* The vocabulary of the frames and the register tile on AVX2.
  * Private to simd/: the *_avx2.c files, compiled with -mavx2 -mfma -mf16c.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
 #ifndef TILE_AVX2_H
 #define TILE_AVX2_H
 
-#include "kernels.h"
+#include "frame.h"
 
 #include <immintrin.h>
+#include <sleef.h>
 
-/* Small loops over registers must be unrolled whole, or the accumulators go through memory. */
-#define UNROLL _Pragma("GCC unroll 16")
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define PSC_NAME(op) psc_##op##__avx2
 
+#define VEC 8
+#define PANEL_REGISTERS 2
+/* 12 accumulators, one input and two weights of 16 registers. */
 #define TILE_ROWS 6
+#define TILE_PANELS 1
 #define TILE_MAX_PANELS 4
+#define PULL_ROWS 3
+#define FOLD_WIDTH 8
 
-static inline size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
+typedef __m256 vec;
+typedef __m256d vec64;
 
-/* Elements i..i+7 of w as f32; i is a multiple of 8 and w aligned to 64 bytes. */
-ALWAYS_INLINE __m256 load_weights(const void *w, size_t i, psc_dtype dtype) {
-    if (dtype == PSC_DTYPE_F32) return _mm256_load_ps((const float *)w + i);
-    __m128i bits = _mm_load_si128((const __m128i *)(const void *)((const uint16_t *)w + i));
+/* A compiler would rather load the inputs of later terms early, and let the product's register be
+ * the sum's, until the accumulators do not fit into the registers. */
+#define KEEP_ORDER() __asm__ volatile("" ::: "memory")
+#define ACCUMULATE(sum, a, b)                                                                      \
+    __asm__ volatile("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
+
+#define vec_load(from) _mm256_loadu_ps(from)
+#define vec_store(to, value) _mm256_storeu_ps(to, value)
+#define vec_set(value) _mm256_set1_ps(value)
+#define vec_zero() _mm256_setzero_ps()
+#define vec_add(a, b) _mm256_add_ps(a, b)
+#define vec_sub(a, b) _mm256_sub_ps(a, b)
+#define vec_mul(a, b) _mm256_mul_ps(a, b)
+#define vec_div(a, b) _mm256_div_ps(a, b)
+#define vec_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define vec_fnma(a, b, c) _mm256_fnmadd_ps(a, b, c)
+#define vec_greater(x, max) _mm256_max_ps(x, max)
+#define vec_exp(x) Sleef_finz_expf8_u10avx2(x)
+#define vec_erf(x) Sleef_finz_erff8_u10avx2(x)
+#define vec_abs(a) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
+#define vec_stream(to, value) _mm256_stream_ps(to, value)
+#define STREAM_END() _mm_sfence()
+#define vec64_load(from) _mm256_loadu_pd(from)
+#define vec64_store(to, value) _mm256_storeu_pd(to, value)
+#define vec64_half(a, h) _mm256_cvtps_pd(_mm256_extractf128_ps(a, h))
+#define vec64_set(value) _mm256_set1_pd(value)
+#define vec64_first(a) _mm256_cvtsd_f64(a)
+#define vec64_add(a, b) _mm256_add_pd(a, b)
+#define vec64_sub(a, b) _mm256_sub_pd(a, b)
+#define vec64_exp(x) Sleef_finz_expd4_u10avx2(x)
+#define vec64_log(x) Sleef_finz_logd4_u10avx2(x)
+
+ALWAYS_INLINE vec widen_bits(__m128i bits, psc_dtype dtype) {
     if (dtype == PSC_DTYPE_F16) return _mm256_cvtph_ps(bits);
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+
+ALWAYS_INLINE vec load_weights(const void *w, size_t i, psc_dtype dtype) {
+    if (dtype == PSC_DTYPE_F32) return _mm256_load_ps((const float *)w + i);
+    return widen_bits(
+        _mm_load_si128((const __m128i *)(const void *)((const uint16_t *)w + i)), dtype);
+}
+
+ALWAYS_INLINE vec load_narrow(const void *x, size_t i, psc_dtype dtype) {
+    return widen_bits(
+        _mm_loadu_si128((const __m128i *)(const void *)((const char *)x + 2 * i)), dtype);
 }
 
 /* All ones in the first n of eight lanes, n < 8. */
@@ -34,12 +78,11 @@ static inline __m256i lane_mask(size_t n) {
     return _mm256_loadu_si256((const __m256i *)(const void *)(ones + 8 - n));
 }
 
-/* Up to eight floats of a row with `left` to go; lanes past its end are +0. */
-ALWAYS_INLINE __m256 load_some(const float *from, size_t left) {
+ALWAYS_INLINE vec load_some(const float *from, size_t left) {
     return left >= 8 ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, lane_mask(left));
 }
 
-ALWAYS_INLINE void store_some(float *to, __m256 value, size_t left) {
+ALWAYS_INLINE void store_some(float *to, vec value, size_t left) {
     if (left >= 8) {
         _mm256_storeu_ps(to, value);
     } else {
@@ -47,113 +90,77 @@ ALWAYS_INLINE void store_some(float *to, __m256 value, size_t left) {
     }
 }
 
-/* What a tile reads: x[r][k] by broadcast, row stride ldx; w[p][k][16] panels, panel_stride
- * elements apart. `ahead` is where to prefetch, moving on by ahead_step bytes a term. */
-typedef struct tile_input {
-    const float *x;
-    size_t ldx;
-    const void *w;
-    size_t panel_stride;
-    size_t n; /* terms */
-    const char *ahead;
-    size_t ahead_step;
-} tile_input;
-
-/* Where a tile's sums go when nothing but the total is wanted: y[rows][panels*16], row stride ldy.
- * add: y holds the blocks before; bias (nullable) is added last. */
-typedef struct tile_total {
-    float *y;
-    size_t ldy;
-    const float *bias;
-    bool add;
-} tile_total;
-
-/* One accumulator into its place in y: (y + sum) + bias. */
-ALWAYS_INLINE void close_lane(const tile_total *to, __m256 sum, size_t row, size_t at) {
-    float *y = to->y + row * to->ldy + at;
-    if (to->add) sum = _mm256_add_ps(_mm256_loadu_ps(y), sum);
-    if (to->bias) sum = _mm256_add_ps(sum, _mm256_loadu_ps(to->bias + at));
-    _mm256_storeu_ps(y, sum);
+ALWAYS_INLINE vec keep_past_end(vec kept, vec value, size_t left) {
+    if (left >= 8) return value;
+    return _mm256_blendv_ps(kept, value, _mm256_castsi256_ps(lane_mask(left)));
 }
 
-/* sums[rows][panels*16] = the chain over n terms, from +0 or, on resume, from what is there.
- * rows, panels, dtype, resume and stream are constants at every call, so that each call is a kernel
- * of its own with 2*rows*panels accumulators (at most 12 of 16 registers). With stream each panel
- * is prefetched stream bytes ahead, else `ahead` is. With `total` the sums go there instead,
- * straight from the registers. */
-ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const int panels,
-    const psc_dtype dtype, const bool resume, const size_t stream, const tile_total *total) {
-    __m256 acc[TILE_ROWS][2 * TILE_MAX_PANELS];
-    const float *x = in->x;
-    size_t ldx = in->ldx, n = in->n;
-    const char *ahead = in->ahead;
+/* All ones in the first n of four lanes, n < 4. */
+static inline __m256i lane_mask_f64(size_t n) {
+    return _mm256_cvtepi32_epi64(_mm256_castsi256_si128(lane_mask(n)));
+}
 
-    UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int v = 0; v < 2 * panels; v++) {
-            const float *from = sums + r * panels * PSC_LANES + v * 8;
-            acc[r][v] = resume ? _mm256_load_ps(from) : _mm256_setzero_ps();
-        }
-    }
-    for (size_t k = 0; k < n; k++) {
-        if (!stream) {
-            _mm_prefetch(ahead, _MM_HINT_T0);
-            ahead += in->ahead_step;
-        }
-        UNROLL for (int p = 0; p < panels; p++) {
-            size_t at = (size_t)p * in->panel_stride + k * PSC_LANES;
-            __m256 low = load_weights(in->w, at, dtype);
-            __m256 high = load_weights(in->w, at + 8, dtype);
-            if (stream) {
-                size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
-                _mm_prefetch((const char *)in->w + at * size + stream, _MM_HINT_T0);
-            }
-            UNROLL for (int r = 0; r < rows; r++) {
-                __m256 value = _mm256_broadcast_ss(x + (size_t)r * ldx + k);
-                acc[r][2 * p] = _mm256_fmadd_ps(value, low, acc[r][2 * p]);
-                acc[r][2 * p + 1] = _mm256_fmadd_ps(value, high, acc[r][2 * p + 1]);
-            }
-        }
-    }
-    UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int v = 0; v < 2 * panels; v++) {
-            if (total)
-                close_lane(total, acc[r][v], (size_t)r, (size_t)v * 8);
-            else
-                _mm256_store_ps(sums + r * panels * PSC_LANES + v * 8, acc[r][v]);
-        }
+ALWAYS_INLINE vec64 load_some_f64(const double *from, size_t left) {
+    return left >= 4 ? _mm256_loadu_pd(from) : _mm256_maskload_pd(from, lane_mask_f64(left));
+}
+
+ALWAYS_INLINE void store_some_f64(double *to, vec64 value, size_t left) {
+    if (left >= 4) {
+        _mm256_storeu_pd(to, value);
+    } else {
+        _mm256_maskstore_pd(to, lane_mask_f64(left), value);
     }
 }
 
-/* One panel by 1 to 6 rows; total is null or, known to the compiler, not. */
-ALWAYS_INLINE void tile_rows(float *sums, const tile_input *in, size_t rows, const psc_dtype dtype,
-    const tile_total *total) {
-    switch (rows) {
-    case 6:
-        tile(sums, in, 6, 1, dtype, false, 0, total);
-        break;
-    case 5:
-        tile(sums, in, 5, 1, dtype, false, 0, total);
-        break;
-    case 4:
-        tile(sums, in, 4, 1, dtype, false, 0, total);
-        break;
-    case 3:
-        tile(sums, in, 3, 1, dtype, false, 0, total);
-        break;
-    case 2:
-        tile(sums, in, 2, 1, dtype, false, 0, total);
-        break;
-    default:
-        tile(sums, in, 1, 1, dtype, false, 0, total);
-        break;
-    }
+ALWAYS_INLINE vec64 keep_past_end_f64(vec64 kept, vec64 value, size_t left) {
+    if (left >= 4) return value;
+    return _mm256_blendv_pd(kept, value, _mm256_castsi256_pd(lane_mask_f64(left)));
 }
 
-/* How many rows the tile at row r takes: the rest spread evenly over the fewest tiles, since a tile
- * of one or two rows waits for its own chains. */
-static inline size_t tile_height(size_t rows_left) {
-    size_t tiles = (rows_left + TILE_ROWS - 1) / TILE_ROWS;
-    return (rows_left + tiles - 1) / tiles;
+ALWAYS_INLINE vec64 vec64_of_floats(const float *from, size_t left) {
+    __m128 four = left >= 4 ? _mm_loadu_ps(from)
+                            : _mm_maskload_ps(from, _mm256_castsi256_si128(lane_mask(left)));
+    return _mm256_cvtps_pd(four);
 }
+
+static inline float fold(const vec lanes[2]) {
+    __m256 eight = _mm256_add_ps(lanes[0], lanes[1]);
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+static inline double fold_f64(const vec64 lanes[4]) {
+    __m256d low = _mm256_add_pd(lanes[0], lanes[2]);
+    __m256d high = _mm256_add_pd(lanes[1], lanes[3]);
+    __m256d four = _mm256_add_pd(low, high);
+    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+/* Lanes +8, +4, +2, +1 of eight accumulators at once: the pairs meet by shuffles, each sum is the
+ * one that folding a single accumulator would make. */
+static inline void fold_several(float sums[8], const float *acc) {
+    __m256 a[8], b[4];
+    UNROLL for (int i = 0; i < 8; i++) {
+        a[i] = _mm256_add_ps(_mm256_load_ps(acc + i * 16), _mm256_load_ps(acc + i * 16 + 8));
+    }
+    UNROLL for (int i = 0; i < 4; i++) {
+        b[i] = _mm256_add_ps(_mm256_permute2f128_ps(a[2 * i], a[2 * i + 1], 0x20),
+            _mm256_permute2f128_ps(a[2 * i], a[2 * i + 1], 0x31));
+    }
+    /* b[i] holds four lanes of accumulator 2i, then four of 2i+1. */
+    __m256 low =
+        _mm256_add_ps(_mm256_shuffle_ps(b[0], b[1], 0x44), _mm256_shuffle_ps(b[0], b[1], 0xee));
+    __m256 high =
+        _mm256_add_ps(_mm256_shuffle_ps(b[2], b[3], 0x44), _mm256_shuffle_ps(b[2], b[3], 0xee));
+    __m256 mixed =
+        _mm256_add_ps(_mm256_shuffle_ps(low, high, 0x88), _mm256_shuffle_ps(low, high, 0xdd));
+    /* Now 0 2 4 6 in the lower half, 1 3 5 7 in the upper. */
+    __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_ps(sums, _mm256_permutevar8x32_ps(mixed, order));
+}
+
+#include "tile_broadcast.h"
 
 #endif

@@ -1,33 +1,67 @@
-/* The register tile of the NEON matmul and attention kernels, and loads and stores of row ends.
+/* The vocabulary of the frames and the register tile on NEON.
  * Private to simd/: the *_neon.c files.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
 #ifndef TILE_NEON_H
 #define TILE_NEON_H
 
-#include "kernels.h"
+#include "frame.h"
+#include "stripe_reference.h"
 
 #include <arm_neon.h>
+#include <sleef.h>
+#include <string.h>
 
-/* Small loops over registers must be unrolled whole, or the accumulators go through memory. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define PSC_NAME(op) psc_##op##__neon
 
-#define TILE_ROWS 5
-#define TILE_MAX_PANELS 4
-/* Registers of one panel's sixteen outputs. */
+#define VEC 4
 #define PANEL_REGISTERS 4
+/* 20 accumulators, five inputs and four weights of 32 registers. */
+#define TILE_ROWS 5
+#define TILE_PANELS 1
+#define TILE_MAX_PANELS 4
+#define PULL_ROWS 6
+#define FOLD_WIDTH 4
 
-static inline size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
+typedef float32x4_t vec;
+typedef float64x2_t vec64;
+
+/* See tile_avx2.h. */
+#define KEEP_ORDER() __asm__ volatile("" ::: "memory")
+#define ACCUMULATE(sum, a, b) ((sum) = vfmaq_f32(sum, a, b))
+
+#define vec_load(from) vld1q_f32(from)
+#define vec_store(to, value) vst1q_f32(to, value)
+#define vec_set(value) vdupq_n_f32(value)
+#define vec_zero() vdupq_n_f32(0.0f)
+#define vec_add(a, b) vaddq_f32(a, b)
+#define vec_sub(a, b) vsubq_f32(a, b)
+#define vec_mul(a, b) vmulq_f32(a, b)
+#define vec_div(a, b) vdivq_f32(a, b)
+#define vec_fma(a, b, c) vfmaq_f32(c, a, b)
+#define vec_fnma(a, b, c) vfmsq_f32(c, a, b)
+#define vec_exp(x) Sleef_finz_expf4_u10advsimd(x)
+#define vec_erf(x) Sleef_finz_erff4_u10advsimd(x)
+#define vec_abs(a) vabsq_f32(a)
+#define vec_stream(to, value) vst1q_f32(to, value)
+#define STREAM_END() ((void)0)
+#define vec64_load(from) vld1q_f64(from)
+#define vec64_store(to, value) vst1q_f64(to, value)
+#define vec64_half(a, h) ((h) ? vcvt_high_f64_f32(a) : vcvt_f64_f32(vget_low_f32(a)))
+#define vec64_set(value) vdupq_n_f64(value)
+#define vec64_first(a) vgetq_lane_f64(a, 0)
+#define vec64_add(a, b) vaddq_f64(a, b)
+#define vec64_sub(a, b) vsubq_f64(a, b)
+#define vec64_exp(x) Sleef_finz_expd2_u10advsimd(x)
+#define vec64_log(x) Sleef_finz_logd2_u10advsimd(x)
+
+/* A comparison passes over NaN, which fmax and fmaxnm do not. */
+ALWAYS_INLINE vec vec_greater(vec x, vec max) {
+    return vbslq_f32(vcgtq_f32(x, max), x, max);
 }
 
 /* Elements i..i+3 of w as f32; i is a multiple of 4. fcvtl is part of the base instruction set. */
-ALWAYS_INLINE float32x4_t load_four(const void *w, size_t i, psc_dtype dtype) {
+ALWAYS_INLINE vec load_weights(const void *w, size_t i, psc_dtype dtype) {
     if (dtype == PSC_DTYPE_F32) return vld1q_f32((const float *)w + i);
     uint16x4_t bits = vld1_u16((const uint16_t *)w + i);
     if (dtype == PSC_DTYPE_F16) return vcvt_f32_f16(vreinterpret_f16_u16(bits));
@@ -55,8 +89,15 @@ ALWAYS_INLINE void load_sixteen(
     }
 }
 
+/* Elements i..i+3 of a row of f16 or bf16 at any address. */
+ALWAYS_INLINE vec load_narrow(const void *x, size_t i, psc_dtype dtype) {
+    uint16_t four[4];
+    memcpy(four, (const char *)x + 2 * i, sizeof four);
+    return load_weights(four, 0, dtype);
+}
+
 /* Up to four floats of a row with `left` (at least one) to go; lanes past its end are +0. */
-ALWAYS_INLINE float32x4_t load_some(const float *from, size_t left) {
+ALWAYS_INLINE vec load_some(const float *from, size_t left) {
     if (left >= 4) return vld1q_f32(from);
     float32x4_t value = vld1q_lane_f32(from, vdupq_n_f32(0.0f), 0);
     if (left > 1) value = vld1q_lane_f32(from + 1, value, 1);
@@ -64,7 +105,7 @@ ALWAYS_INLINE float32x4_t load_some(const float *from, size_t left) {
     return value;
 }
 
-ALWAYS_INLINE void store_some(float *to, float32x4_t value, size_t left) {
+ALWAYS_INLINE void store_some(float *to, vec value, size_t left) {
     if (left >= 4) {
         vst1q_f32(to, value);
         return;
@@ -74,17 +115,66 @@ ALWAYS_INLINE void store_some(float *to, float32x4_t value, size_t left) {
     if (left > 2) vst1q_lane_f32(to + 2, value, 2);
 }
 
-/* What a tile reads: x[r][k], row stride ldx; w[p][k][16] panels, panel_stride elements apart.
- * `ahead` is where to prefetch, moving on by ahead_step bytes a term. */
-typedef struct tile_input {
-    const float *x;
-    size_t ldx;
-    const void *w;
-    size_t panel_stride;
-    size_t n; /* terms */
-    const char *ahead;
-    size_t ahead_step;
-} tile_input;
+ALWAYS_INLINE vec keep_past_end(vec kept, vec value, size_t left) {
+    static const uint32_t ones[8] = {~0u, ~0u, ~0u, ~0u};
+    return left >= 4 ? value : vbslq_f32(vld1q_u32(ones + 4 - left), value, kept);
+}
+
+/* The last double of an odd row stands in both lanes. */
+ALWAYS_INLINE vec64 load_some_f64(const double *from, size_t left) {
+    return left >= 2 ? vld1q_f64(from) : vdupq_n_f64(*from);
+}
+
+ALWAYS_INLINE void store_some_f64(double *to, vec64 value, size_t left) {
+    if (left >= 2) {
+        vst1q_f64(to, value);
+    } else {
+        vst1q_lane_f64(to, value, 0);
+    }
+}
+
+ALWAYS_INLINE vec64 keep_past_end_f64(vec64 kept, vec64 value, size_t left) {
+    return left >= 2 ? value : vcopyq_laneq_f64(kept, 0, value, 0);
+}
+
+ALWAYS_INLINE vec64 vec64_of_floats(const float *from, size_t left) {
+    return vcvt_f64_f32(left >= 2 ? vld1_f32(from) : vdup_n_f32(*from));
+}
+
+static inline float fold(const vec sums[4]) {
+    float lanes[PSC_LANES];
+    for (int v = 0; v < 4; v++) vst1q_f32(lanes + 4 * v, sums[v]);
+    return fold_lanes(lanes);
+}
+
+static inline double fold_f64(const vec64 sums[8]) {
+    double lanes[PSC_LANES];
+    for (int v = 0; v < 8; v++) vst1q_f64(lanes + 2 * v, sums[v]);
+    return fold_lanes_f64(lanes);
+}
+
+/* Lanes +8 and +4 of one accumulator. */
+ALWAYS_INLINE float32x4_t fold_to_four(const float *acc) {
+    float32x4_t low = vaddq_f32(vld1q_f32(acc), vld1q_f32(acc + 8));
+    float32x4_t high = vaddq_f32(vld1q_f32(acc + 4), vld1q_f32(acc + 12));
+    return vaddq_f32(low, high);
+}
+
+/* Lanes +2 of two accumulators: both sums of the first, then both of the second. */
+ALWAYS_INLINE float32x4_t fold_pair(float32x4_t a, float32x4_t b) {
+    float64x2_t first = vreinterpretq_f64_f32(a), second = vreinterpretq_f64_f32(b);
+    float32x4_t low = vreinterpretq_f32_f64(vzip1q_f64(first, second));
+    return vaddq_f32(low, vreinterpretq_f32_f64(vzip2q_f64(first, second)));
+}
+
+/* Lanes +8, +4, +2, +1 of four accumulators at once: each sum is the one that folding a single
+ * accumulator would make. */
+static inline void fold_several(float sums[4], const float *acc) {
+    float32x4_t low = fold_pair(fold_to_four(acc), fold_to_four(acc + PSC_LANES));
+    float32x4_t high =
+        fold_pair(fold_to_four(acc + 2 * PSC_LANES), fold_to_four(acc + 3 * PSC_LANES));
+    vst1q_f32(sums, vpaddq_f32(low, high));
+}
 
 /* One term: x[r] holds four terms of a row, of which this is the one in `lane`. */
 ALWAYS_INLINE void tile_term(float32x4_t acc[TILE_ROWS][PANEL_REGISTERS * TILE_MAX_PANELS],
@@ -147,35 +237,6 @@ ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const
             vst1q_f32(sums + r * panels * PSC_LANES + v * 4, acc[r][v]);
         }
     }
-}
-
-/* One panel by 1 to 5 rows. */
-ALWAYS_INLINE void tile_rows(
-    float *sums, const tile_input *in, size_t rows, const psc_dtype dtype) {
-    switch (rows) {
-    case 5:
-        tile(sums, in, 5, 1, dtype, false, 0);
-        break;
-    case 4:
-        tile(sums, in, 4, 1, dtype, false, 0);
-        break;
-    case 3:
-        tile(sums, in, 3, 1, dtype, false, 0);
-        break;
-    case 2:
-        tile(sums, in, 2, 1, dtype, false, 0);
-        break;
-    default:
-        tile(sums, in, 1, 1, dtype, false, 0);
-        break;
-    }
-}
-
-/* How many rows the tile at row r takes: the rest spread evenly over the fewest tiles, since a tile
- * of one or two rows waits for its own chains. */
-static inline size_t tile_height(size_t rows_left) {
-    size_t tiles = (rows_left + TILE_ROWS - 1) / TILE_ROWS;
-    return (rows_left + tiles - 1) / tiles;
 }
 
 #endif

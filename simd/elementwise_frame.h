@@ -1,0 +1,108 @@
+/* The frame of the elementwise kernels, a register a step: GELU, rotary, sums, widening, exp, erf,
+ * log; equal to elementwise_reference.c to the bit.
+ * Private to simd/: elementwise_<isa>.c, after tile_<isa>.h.
+ * Threads: pure functions.
+ * Ownership: nothing is kept. */
+#ifndef ELEMENTWISE_FRAME_H
+#define ELEMENTWISE_FRAME_H
+
+#include "kernel_names.h"
+#include "widen.h"
+
+#define VEC64 (VEC / 2)
+
+void PSC_NAME(gelu)(float *y, float *gate, const float *a, size_t n) {
+    vec root = vec_set(0.70710678f), half = vec_set(0.5f);
+    for (size_t i = 0; i < n; i += VEC) {
+        size_t left = n - i;
+        vec value = load_some(a + i, left);
+        vec phi = vec_fma(half, vec_erf(vec_mul(value, root)), half);
+        if (gate) store_some(gate + i, phi, left);
+        store_some(y + i, vec_mul(value, phi), left);
+    }
+}
+
+void PSC_NAME(rotary)(float *y, const float *x, const float *cos, const float *sin, size_t n_heads,
+    size_t d_head, size_t n_rot) {
+    size_t half = n_rot / 2;
+    for (size_t h = 0; h < n_heads; h++) {
+        float *to = y + h * d_head;
+        const float *from = x + h * d_head;
+        for (size_t i = 0; i < half; i += VEC) {
+            size_t left = half - i;
+            vec a = load_some(from + i, left), b = load_some(from + half + i, left);
+            vec c = load_some(cos + i, left), s = load_some(sin + i, left);
+            vec turned_b = vec_fma(a, s, vec_mul(b, c));
+            store_some(to + i, vec_fnma(b, s, vec_mul(a, c)), left);
+            store_some(to + half + i, turned_b, left);
+        }
+        for (size_t i = 2 * half; i < d_head; i += VEC) {
+            store_some(to + i, load_some(from + i, d_head - i), d_head - i);
+        }
+    }
+}
+
+void PSC_NAME(add)(float *y, const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i += VEC) {
+        vec sum = vec_add(load_some(a + i, n - i), load_some(b + i, n - i));
+        store_some(y + i, sum, n - i);
+    }
+}
+
+void PSC_NAME(add3)(float *y, const float *a, const float *b, const float *c, size_t n) {
+    for (size_t i = 0; i < n; i += VEC) {
+        vec sum = vec_add(load_some(a + i, n - i), load_some(b + i, n - i));
+        store_some(y + i, vec_add(sum, load_some(c + i, n - i)), n - i);
+    }
+}
+
+void PSC_NAME(sum_blocks)(
+    float *y, const float *blocks, size_t ld, size_t n_blocks, const float *bias, size_t n) {
+    for (size_t i = 0; i < n; i += VEC) {
+        size_t left = n - i;
+        vec total = n_blocks ? load_some(blocks + i, left) : vec_zero();
+        for (size_t b = 1; b < n_blocks; b++) {
+            total = vec_add(total, load_some(blocks + b * ld + i, left));
+        }
+        if (bias) total = vec_add(total, load_some(bias + i, left));
+        store_some(y + i, total, left);
+    }
+}
+
+void PSC_NAME(widen_f16)(float *y, const void *x, size_t n) {
+    size_t i = 0;
+    for (; i + VEC <= n; i += VEC) vec_store(y + i, load_narrow(x, i, PSC_DTYPE_F16));
+    for (; i < n; i++) y[i] = widen(x, PSC_DTYPE_F16, i);
+}
+
+void PSC_NAME(widen_bf16)(float *y, const void *x, size_t n) {
+    size_t i = 0;
+    for (; i + VEC <= n; i += VEC) vec_store(y + i, load_narrow(x, i, PSC_DTYPE_BF16));
+    for (; i < n; i++) y[i] = widen(x, PSC_DTYPE_BF16, i);
+}
+
+void PSC_NAME(exp_f32)(float *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i += VEC) {
+        store_some(y + i, vec_exp(load_some(x + i, n - i)), n - i);
+    }
+}
+
+void PSC_NAME(erf_f32)(float *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i += VEC) {
+        store_some(y + i, vec_erf(load_some(x + i, n - i)), n - i);
+    }
+}
+
+void PSC_NAME(exp_f64)(double *y, const double *x, size_t n) {
+    for (size_t i = 0; i < n; i += VEC64) {
+        store_some_f64(y + i, vec64_exp(load_some_f64(x + i, n - i)), n - i);
+    }
+}
+
+void PSC_NAME(log_f64)(double *y, const double *x, size_t n) {
+    for (size_t i = 0; i < n; i += VEC64) {
+        store_some_f64(y + i, vec64_log(load_some_f64(x + i, n - i)), n - i);
+    }
+}
+
+#endif

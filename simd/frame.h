@@ -1,0 +1,56 @@
+/* What the frames (matmul_frame.h and the others) and the tiles of every ISA share: the outer loops
+ * are written once over an ISA's vectors, whose vocabulary tile_<isa>.h gives.
+ * Private to simd/: tile_<isa>.h and the frames.
+ * Threads: pure functions.
+ * Ownership: nothing is kept.
+ *
+ * tile_<isa>.h defines, beside the tile itself (TILE_ROWS, TILE_PANELS, tile, tile_rows):
+ *
+ *      PSC_NAME(op)                    psc_<op>__<isa>
+ *      vec, VEC, PANEL_REGISTERS       floats of one register, how many, and registers of a panel
+ *      vec_load, vec_store             any address
+ *      vec_set, vec_zero, vec_add, vec_sub, vec_mul, vec_div, vec_fma (a*b + c), vec_fnma (-a*b +
+ * c) vec_greater(x, max)             x > max ? x : max, so that a NaN in x is passed over
+ *      load_some, store_some           up to VEC floats of a row with `left` to go; past its end +0
+ *      keep_past_end(kept, v, left)    the lanes below `left` from v, the others from kept
+ *      load_weights(w, i, dtype)       elements i..i+VEC-1 of aligned panels, widened
+ *      load_narrow(x, i, dtype)        the same of f16 or bf16 at any address
+ *      fold(lanes)                     the sixteen lanes in PANEL_REGISTERS registers to one number
+ *      FOLD_WIDTH, fold_several(sums, acc)   as many accumulators of sixteen lanes at once
+ *      PULL_ROWS                       rows of the pull-back's tile, by four k's
+ *      vec_exp, vec_erf                SLEEF's
+ *      ACCUMULATE(sum, a, b)           sum = vec_fma(a, b, sum) in place; with KEEP_ORDER against
+ *                                      a compiler's spilling
+ *      vec_abs, vec_stream, STREAM_END aligned stores past the caches, ended by STREAM_END
+ *      vec64, VEC / 2 doubles          the same in doubles; vec64_half(a, h) and vec64_of_floats
+ * widen */
+#ifndef FRAME_H
+#define FRAME_H
+
+#include "kernels.h"
+
+/* Small loops over registers must be unrolled whole, or the accumulators go through memory. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+static inline size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* What a tile reads: x[r][k], row stride ldx; w[p][k][16] panels, panel_stride elements apart.
+ * Without a stream, `ahead` is prefetched, moving on by ahead_step bytes a term. */
+typedef struct tile_input {
+    const float *x;
+    size_t ldx;
+    const void *w;
+    size_t panel_stride;
+    size_t n; /* terms */
+    const char *ahead;
+    size_t ahead_step;
+} tile_input;
+
+#endif

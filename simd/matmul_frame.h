@@ -1,0 +1,254 @@
+/* The frame of the matmul kernels, y[rows, out] = x[rows, k] W[out, k]^T + bias, equal to
+ * matmul_reference.c to the bit: lanes are outputs, so a lane's chain is the reference's chain.
+ * Private to simd/: matmul_<isa>.c, after tile_<isa>.h.
+ * Threads: pure functions.
+ * Ownership: nothing is kept.
+ *
+ *      few rows (1..5):  W is streamed once; up to four panels side by side keep eight or more
+ *                        chains in flight and prefetch ahead of themselves.
+ *      more rows:        for ROW_CHUNK rows, for each k-block (the rows' terms are copied together
+ *                        and stay in L2), for each TILE_PANELS panels (whose k-block is widened and
+ *                        stays in L1), a tile of TILE_ROWS rows at a time. The totals of earlier
+ *                        blocks wait in y. */
+#ifndef MATMUL_FRAME_H
+#define MATMUL_FRAME_H
+
+#include "kernel_names.h"
+#include "tile_rows.h"
+
+#include <assert.h>
+
+/* Most rows at a time, whole tiles. */
+#define ROW_CHUNK (144 / TILE_ROWS * TILE_ROWS)
+#define FEW_ROWS 5
+/* From this many row tiles on, rows are copied and narrow weights widened once for all of them. */
+#define NEAR_FROM_TILES 3
+/* How far a streamed panel is prefetched. */
+#define STREAM_AHEAD 2048
+
+/* One k-block of one call. */
+typedef struct block_position {
+    size_t index, first, terms;
+    bool last;
+} block_position;
+
+static block_position block_at(const psc_matmul *m, size_t index) {
+    size_t first = index * m->k_block;
+    size_t terms = least(m->k_block, m->k - first);
+    return (block_position){index, first, terms, first + terms == m->k};
+}
+
+/* Adds a tile's block sums [rows][width] into y and writes them to blocks, for the n valid outputs
+ * from `output` on. */
+static void close_tile(const psc_matmul *m, const block_position *b, const float *sums,
+    size_t width, size_t row, size_t rows, size_t output) {
+    size_t n = least(width, m->out - output);
+    for (size_t r = 0; r < rows; r++, sums += width) {
+        float *blocks = NULL, *y = NULL;
+        if (m->blocks) {
+            blocks = m->blocks + (row + r) * m->ld_row + b->index * m->ld_block + output;
+        }
+        if (m->y) y = m->y + (row + r) * m->ldy + output;
+        for (size_t i = 0; i < n; i += VEC) {
+            vec total = vec_load(sums + i);
+            if (blocks) store_some(blocks + i, total, n - i);
+            if (!y) continue;
+            if (b->index) total = vec_add(load_some(y + i, n - i), total);
+            if (b->last && m->bias) total = vec_add(total, load_some(m->bias + output + i, n - i));
+            store_some(y + i, total, n - i);
+        }
+    }
+}
+
+/* The same where only whole panels' totals are wanted. */
+ALWAYS_INLINE void add_tile(float *y, size_t ldy, const float *bias, bool add, const float *sums,
+    size_t rows, const int panels, size_t output) {
+    for (size_t r = 0; r < rows; r++, y += ldy) {
+        UNROLL for (int v = 0; v < PANEL_REGISTERS * panels; v++, sums += VEC) {
+            vec total = vec_load(sums);
+            if (add) total = vec_add(vec_load(y + v * VEC), total);
+            if (bias) total = vec_add(total, vec_load(bias + output + (size_t)v * VEC));
+            vec_store(y + v * VEC, total);
+        }
+    }
+}
+
+static inline const void *weights_at(const psc_matmul *m, size_t panel, size_t k, psc_dtype dtype) {
+    size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
+    return (const char *)m->w + (panel * m->k + k) * PSC_LANES * size;
+}
+
+/* --- few rows --- */
+
+/* All k-blocks of `rows` rows by `panels` panels from `panel` on. */
+ALWAYS_INLINE void stream_panels(
+    const psc_matmul *m, size_t panel, const int rows, const int panels, const psc_dtype dtype) {
+    _Alignas(64) float sums[FEW_ROWS * 2 * PSC_LANES];
+    size_t n_blocks = (m->k + m->k_block - 1) / m->k_block;
+    for (size_t i = 0; i < n_blocks; i++) {
+        block_position b = block_at(m, i);
+        tile_input in = {.x = m->x + b.first,
+            .ldx = m->ldx,
+            .w = weights_at(m, panel, b.first, dtype),
+            .panel_stride = m->k * PSC_LANES,
+            .n = b.terms};
+        tile(sums, &in, rows, panels, dtype, false, STREAM_AHEAD);
+        close_tile(m, &b, sums, (size_t)panels * PSC_LANES, 0, (size_t)rows, panel * PSC_LANES);
+    }
+}
+
+ALWAYS_INLINE void few_rows(const psc_matmul *m, size_t end, const psc_dtype dtype) {
+    for (size_t p = m->panel_begin; p < end;) {
+        if (m->rows == 1 && end - p >= 4) {
+            stream_panels(m, p, 1, 4, dtype);
+            p += 4;
+        } else if (m->rows <= 3 && end - p >= 2) {
+            if (m->rows == 1) stream_panels(m, p, 1, 2, dtype);
+            if (m->rows == 2) stream_panels(m, p, 2, 2, dtype);
+            if (m->rows == 3) stream_panels(m, p, 3, 2, dtype);
+            p += 2;
+        } else {
+            if (m->rows == 1) stream_panels(m, p, 1, 1, dtype);
+            if (m->rows == 2) stream_panels(m, p, 2, 1, dtype);
+            if (m->rows == 3) stream_panels(m, p, 3, 1, dtype);
+            if (m->rows == 4) stream_panels(m, p, 4, 1, dtype);
+            if (m->rows == 5) stream_panels(m, p, 5, 1, dtype);
+            p += 1;
+        }
+    }
+}
+
+/* --- more rows --- */
+
+/* The row tiles of one k-block by `panels` panels: x of row r of the chunk at in->x + r*ldx. ahead,
+ * bytes of it, is what is read next: the tiles fetch it by turns. */
+ALWAYS_INLINE void row_tiles(const psc_matmul *m, const block_position *b, size_t row, size_t end,
+    size_t panel, const int panels, tile_input in, const char *ahead, size_t bytes,
+    const psc_dtype dtype) {
+    _Alignas(64) float sums[TILE_ROWS * TILE_PANELS * PSC_LANES];
+    const float *x = in.x;
+    const size_t output = panel * PSC_LANES, width = (size_t)panels * PSC_LANES;
+    const bool plain = m->y && !m->blocks && output + width <= m->out;
+    size_t tiles = (end - row + TILE_ROWS - 1) / TILE_ROWS, done = 0;
+    size_t share = (bytes + tiles * 64 - 1) / (tiles * 64) * 64;
+    for (size_t rows; row < end; row += rows) {
+        rows = tile_height(end - row);
+        in.x = x;
+        x += rows * in.ldx;
+        for (size_t stop = least(done + share, bytes); done < stop; done += 64) {
+            __builtin_prefetch(ahead + done);
+        }
+        float *y = plain ? m->y + row * m->ldy + output : NULL;
+        for (size_t r = 0; plain && r < rows; r++) __builtin_prefetch(y + r * m->ldy);
+        tile_rows(sums, &in, rows, panels, dtype);
+        if (plain) {
+            add_tile(y, m->ldy, b->last ? m->bias : NULL, b->index > 0, sums, rows, panels, output);
+        } else {
+            close_tile(m, b, sums, width, row, rows, output);
+        }
+    }
+}
+
+/* Few tiles: rows and weights are read where they lie. */
+ALWAYS_INLINE void tiles_in_place(const psc_matmul *m, const block_position *b, size_t row,
+    size_t row_end, size_t end, const psc_dtype dtype) {
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
+    for (size_t p = m->panel_begin; p < end; p++) {
+        tile_input in = {.x = m->x + row * m->ldx + b->first,
+            .ldx = m->ldx,
+            .w = weights_at(m, p, b->first, dtype),
+            .n = b->terms};
+        size_t bytes = p + 1 < end ? b->terms * PSC_LANES * size : 0;
+        row_tiles(
+            m, b, row, row_end, p, 1, in, weights_at(m, p + 1, b->first, dtype), bytes, dtype);
+    }
+}
+
+/* A row tile's own loops do not know what type the weights had: one copy for all three. */
+static void near_tiles(const psc_matmul *m, const block_position *b, size_t row, size_t end,
+    size_t panel, size_t panels, const tile_input *from, const char *ahead, size_t bytes) {
+    tile_input in = *from;
+    in.ldx = NEAR_LD;
+#if TILE_PANELS > 1
+    if (panels == TILE_PANELS) {
+        row_tiles(m, b, row, end, panel, TILE_PANELS, in, ahead, bytes, PSC_DTYPE_F32);
+        return;
+    }
+#endif
+    (void)panels;
+    row_tiles(m, b, row, end, panel, 1, in, ahead, bytes, PSC_DTYPE_F32);
+}
+
+/* Many tiles: rows are copied together, narrow weights widened, once for all of them. */
+ALWAYS_INLINE void tiles_near(const psc_matmul *m, const block_position *b, size_t row,
+    size_t row_end, size_t end, float *near_x, const psc_dtype dtype) {
+    _Alignas(64) float wide[TILE_PANELS * PSC_K_BLOCK * PSC_LANES];
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
+    size_t stride = m->k * PSC_LANES, floats = b->terms * PSC_LANES;
+    copy_near(near_x, m->x + row * m->ldx + b->first, m->ldx, row_end - row, b->terms);
+    for (size_t p = m->panel_begin, panels; p < end; p += panels) {
+        panels = least(TILE_PANELS, end - p);
+        tile_input in = {.x = near_x,
+            .w = weights_at(m, p, b->first, dtype),
+            .panel_stride = stride,
+            .n = b->terms};
+        for (size_t i = 0; dtype != PSC_DTYPE_F32 && i < panels; i++) {
+            for (size_t at = 0; at < floats; at += PSC_LANES) {
+                UNROLL for (size_t v = 0; v < PSC_LANES; v += VEC) {
+                    vec weights = load_weights(in.w, i * stride + at + v, dtype);
+                    vec_store(wide + i * floats + at + v, weights);
+                }
+            }
+        }
+        if (dtype != PSC_DTYPE_F32) {
+            in.w = wide;
+            in.panel_stride = floats;
+        }
+        const char *ahead = weights_at(m, p + panels, b->first, dtype);
+        size_t bytes = p + panels < end ? floats * size : 0;
+        near_tiles(m, b, row, row_end, p, panels, &in, ahead, bytes);
+    }
+}
+
+ALWAYS_INLINE void many_rows(const psc_matmul *m, size_t end, const psc_dtype dtype) {
+    _Alignas(64) float near_x[ROW_CHUNK * NEAR_LD];
+    size_t n_blocks = (m->k + m->k_block - 1) / m->k_block;
+    size_t chunks = (m->rows + ROW_CHUNK - 1) / ROW_CHUNK;
+    size_t chunk = ((m->rows + chunks - 1) / chunks + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+    for (size_t row = 0; row < m->rows; row += chunk) {
+        size_t row_end = least(m->rows, row + chunk);
+        bool near = m->k_block <= PSC_K_BLOCK && row_end - row > (NEAR_FROM_TILES - 1) * TILE_ROWS;
+        for (size_t i = 0; i < n_blocks; i++) {
+            block_position b = block_at(m, i);
+            if (near)
+                tiles_near(m, &b, row, row_end, end, near_x, dtype);
+            else
+                tiles_in_place(m, &b, row, row_end, end, dtype);
+        }
+    }
+}
+
+ALWAYS_INLINE void matmul(const psc_matmul *m, const psc_dtype dtype) {
+    assert(m->k > 0 && m->k_block > 0);
+    size_t end = least(m->panel_end, (m->out + PSC_LANES - 1) / PSC_LANES);
+    if (m->rows == 0) return;
+    if (m->rows <= FEW_ROWS) {
+        few_rows(m, end, dtype);
+    } else {
+        many_rows(m, end, dtype);
+    }
+}
+
+void PSC_NAME(matmul_f32)(const psc_matmul *m) {
+    matmul(m, PSC_DTYPE_F32);
+}
+
+void PSC_NAME(matmul_f16)(const psc_matmul *m) {
+    matmul(m, PSC_DTYPE_F16);
+}
+
+void PSC_NAME(matmul_bf16)(const psc_matmul *m) {
+    matmul(m, PSC_DTYPE_BF16);
+}
+
+#endif

@@ -1,0 +1,253 @@
+/* The frame of the pull-back kernels, y[rows, k] = u[rows, out] W[out, k], equal to
+ * pullback_reference.c to the bit: an accumulator is the sixteen chains of one (row, k).
+ * Private to simd/: pullback_<isa>.c, after tile_<isa>.h.
+ * Threads: pure functions.
+ * Ownership: nothing is kept.
+ *
+ *      few rows (1..3):  W is streamed once, some panels side by side whose part of u stays in
+ *                        registers; the accumulators of up to 256 k's wait in L1.
+ *      more rows:        for MAX_ROWS rows, for NEAR_KS k's, for NEAR_PANELS panels, which are
+ *                        copied together and widened (panels lie far apart, often by a power of
+ * two, and would push each other out of the cache), a register tile of PULL_ROWS rows by four k's,
+ * one register of the sixteen lanes after the other. */
+#ifndef PULLBACK_FRAME_H
+#define PULLBACK_FRAME_H
+
+#include "kernel_names.h"
+
+#include <string.h>
+
+#define FEW_ROWS 3
+#define STREAM_KS 256
+#define MAX_ROWS 48
+#define NEAR_KS 16
+#define NEAR_PANELS 32
+#define TILE_KS 4
+
+static inline const char *weights_at(
+    const psc_pullback *p, size_t panel, size_t k, psc_dtype dtype) {
+    size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
+    return (const char *)p->w + (panel * p->k + k) * PSC_LANES * size;
+}
+
+/* The last, partial panel's part of u, padded with +0. */
+static void copy_ends(float *ends, const psc_pullback *p, size_t row, size_t rows) {
+    size_t whole = p->out / PSC_LANES, rest = p->out % PSC_LANES;
+    memset(ends, 0, rows * PSC_LANES * sizeof *ends);
+    for (size_t r = 0; r < rows; r++) {
+        const float *u = p->u + (row + r) * p->ldu + whole * PSC_LANES;
+        for (size_t i = 0; i < rest; i++) ends[r * PSC_LANES + i] = u[i];
+    }
+}
+
+/* Sums the lanes of the accumulators acc[rows][ld][16] into y; ld is a multiple of FOLD_WIDTH. */
+static void fold_rows(float *y, size_t ldy, const float *acc, size_t ld, size_t rows, size_t ks) {
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t k = 0; k < ks; k += FOLD_WIDTH) {
+            float sums[FOLD_WIDTH];
+            fold_several(sums, acc + (r * ld + k) * PSC_LANES);
+            size_t n = least(FOLD_WIDTH, ks - k);
+            for (size_t i = 0; i < n; i += VEC) {
+                store_some(y + r * ldy + k + i, vec_load(sums + i), n - i);
+            }
+        }
+    }
+}
+
+/* --- few rows --- */
+
+/* acc[rows][STREAM_KS][16] += `panels` panels from w on (stride bytes apart) times u, for ks k's.
+ * Meanwhile the next panels are fetched, `ahead` bytes on. */
+ALWAYS_INLINE void stream_tile(float *acc, size_t ks, const float *u, size_t ldu, const char *w,
+    size_t stride, ptrdiff_t ahead, const int rows, const int panels, const psc_dtype dtype) {
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
+    vec held[FEW_ROWS][4 * PANEL_REGISTERS];
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < panels * PANEL_REGISTERS; v++) {
+            held[r][v] = vec_load(u + (size_t)r * ldu + v * VEC);
+        }
+    }
+    for (size_t k = 0; k < ks; k++, w += PSC_LANES * size, acc += PSC_LANES) {
+        UNROLL for (int p = 0; p < panels; p++) {
+            __builtin_prefetch(w + (size_t)p * stride + ahead);
+        }
+        UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) {
+            vec sums[FEW_ROWS];
+            UNROLL for (int r = 0; r < rows; r++) {
+                sums[r] = vec_load(acc + (size_t)r * STREAM_KS * PSC_LANES + v * VEC);
+            }
+            UNROLL for (int p = 0; p < panels; p++) {
+                vec weights = load_weights(w + (size_t)p * stride, (size_t)v * VEC, dtype);
+                UNROLL for (int r = 0; r < rows; r++) {
+                    sums[r] = vec_fma(weights, held[r][p * PANEL_REGISTERS + v], sums[r]);
+                }
+            }
+            UNROLL for (int r = 0; r < rows; r++) {
+                vec_store(acc + (size_t)r * STREAM_KS * PSC_LANES + v * VEC, sums[r]);
+            }
+        }
+    }
+}
+
+/* k's k..k+ks-1 of all rows (1..3). */
+ALWAYS_INLINE void stream_ks(
+    const psc_pullback *p, size_t k, size_t ks, const int rows, const psc_dtype dtype) {
+    _Alignas(64) float acc[FEW_ROWS * STREAM_KS * PSC_LANES];
+    _Alignas(64) float ends[FEW_ROWS * PSC_LANES];
+    const size_t side = rows == 1 ? 4 : 2, size = dtype == PSC_DTYPE_F32 ? 4 : 2;
+    size_t whole = p->out / PSC_LANES, stride = p->k * PSC_LANES * size, panel = 0;
+    memset(acc, 0, (size_t)rows * STREAM_KS * PSC_LANES * sizeof *acc);
+    for (; panel + side <= whole; panel += side) {
+        /* After the last panels come the first of the next k's. */
+        ptrdiff_t ahead = panel + 2 * side <= whole
+                              ? (ptrdiff_t)(side * stride)
+                              : (ptrdiff_t)(ks * PSC_LANES * size) - (ptrdiff_t)(panel * stride);
+        stream_tile(acc, ks, p->u + panel * PSC_LANES, p->ldu, weights_at(p, panel, k, dtype),
+            stride, ahead, rows, (int)side, dtype);
+    }
+    for (; panel < whole; panel++) {
+        stream_tile(acc, ks, p->u + panel * PSC_LANES, p->ldu, weights_at(p, panel, k, dtype),
+            stride, 0, rows, 1, dtype);
+    }
+    if (p->out % PSC_LANES) {
+        copy_ends(ends, p, 0, (size_t)rows);
+        stream_tile(
+            acc, ks, ends, PSC_LANES, weights_at(p, whole, k, dtype), stride, 0, rows, 1, dtype);
+    }
+    fold_rows(p->y + k, p->ldy, acc, STREAM_KS, (size_t)rows, ks);
+}
+
+/* --- more rows --- */
+
+/* Weights near[register of the sixteen][panel][NEAR_KS][VEC], accumulators acc[rows][NEAR_KS][16]:
+ * one register of the lanes, `rows` rows, four k's, n panels. */
+ALWAYS_INLINE void pull_step(
+    vec sums[PULL_ROWS][TILE_KS], const float *u, size_t ldu, const float *near, const int rows) {
+    vec inputs[PULL_ROWS];
+    UNROLL for (int r = 0; r < rows; r++) inputs[r] = vec_load(u + (size_t)r * ldu);
+    UNROLL for (int k = 0; k < TILE_KS; k++) {
+        vec weights = vec_load(near + k * VEC);
+        UNROLL for (int r = 0; r < rows; r++) ACCUMULATE(sums[r][k], weights, inputs[r]);
+    }
+    KEEP_ORDER();
+}
+
+ALWAYS_INLINE void pull_tile(
+    float *acc, const float *u, size_t ldu, const float *near, size_t n, const int rows) {
+    vec sums[PULL_ROWS][TILE_KS];
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int k = 0; k < TILE_KS; k++) {
+            sums[r][k] = vec_load(acc + (r * NEAR_KS + k) * PSC_LANES);
+        }
+    }
+    for (; n >= 2; n -= 2, u += 2 * PSC_LANES, near += 2 * NEAR_KS * VEC) {
+        pull_step(sums, u, ldu, near, rows);
+        pull_step(sums, u + PSC_LANES, ldu, near + NEAR_KS * VEC, rows);
+    }
+    if (n) pull_step(sums, u, ldu, near, rows);
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int k = 0; k < TILE_KS; k++) {
+            vec_store(acc + (r * NEAR_KS + k) * PSC_LANES, sums[r][k]);
+        }
+    }
+}
+
+/* n copied panels against all rows. */
+static void pull_panels(
+    float *acc, const float *u, size_t ldu, size_t rows, size_t ks, const float *near, size_t n) {
+    for (size_t v = 0; v < PANEL_REGISTERS; v++, near += NEAR_PANELS * NEAR_KS * VEC) {
+        for (size_t r = 0, height; r < rows; r += height) {
+            size_t tiles = (rows - r + PULL_ROWS - 1) / PULL_ROWS;
+            height = (rows - r + tiles - 1) / tiles;
+            const float *from = u + r * ldu + v * VEC;
+            float *to = acc + r * NEAR_KS * PSC_LANES + v * VEC;
+            for (size_t k = 0; k < ks; k += TILE_KS) {
+                float *at = to + k * PSC_LANES;
+                const float *w = near + k * VEC;
+                if (height == 1) pull_tile(at, from, ldu, w, n, 1);
+                if (height == 2) pull_tile(at, from, ldu, w, n, 2);
+                if (height == 3) pull_tile(at, from, ldu, w, n, 3);
+#if PULL_ROWS > 3
+                if (height == 4) pull_tile(at, from, ldu, w, n, 4);
+                if (height == 5) pull_tile(at, from, ldu, w, n, 5);
+                if (height == 6) pull_tile(at, from, ldu, w, n, 6);
+#endif
+            }
+        }
+    }
+}
+
+/* near <- ks k's of n panels from w on, widened, a register of the lanes at a time. */
+ALWAYS_INLINE void copy_panels(float *near, const char *w, size_t stride, size_t ks, size_t n,
+    ptrdiff_t ahead, const psc_dtype dtype) {
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
+    for (size_t p = 0; p < n; p++, w += stride, near += NEAR_KS * VEC) {
+        for (size_t k = 0; k < ks; k++) {
+            __builtin_prefetch(w + k * PSC_LANES * size + ahead);
+            UNROLL for (size_t v = 0; v < PANEL_REGISTERS; v++) {
+                vec weights = load_weights(w, k * PSC_LANES + v * VEC, dtype);
+                vec_store(near + v * NEAR_PANELS * NEAR_KS * VEC + k * VEC, weights);
+            }
+        }
+    }
+}
+
+/* Rows row..row+rows-1, k's k..k+ks-1. */
+ALWAYS_INLINE void pull_chunk(
+    const psc_pullback *p, size_t row, size_t rows, size_t k, size_t ks, const psc_dtype dtype) {
+    _Alignas(64) float acc[MAX_ROWS * NEAR_KS * PSC_LANES];
+    _Alignas(64) float near[NEAR_PANELS * NEAR_KS * PSC_LANES];
+    _Alignas(64) float ends[MAX_ROWS * PSC_LANES];
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
+    size_t whole = p->out / PSC_LANES, stride = p->k * PSC_LANES * size;
+    memset(acc, 0, rows * NEAR_KS * PSC_LANES * sizeof *acc);
+    if (ks < NEAR_KS) memset(near, 0, sizeof near); /* of which whole tiles are read */
+    for (size_t panel = 0, n; panel < whole; panel += n) {
+        n = least(NEAR_PANELS, whole - panel);
+        ptrdiff_t ahead = panel + n < whole
+                              ? (ptrdiff_t)(n * stride)
+                              : (ptrdiff_t)(ks * PSC_LANES * size) - (ptrdiff_t)(panel * stride);
+        copy_panels(near, weights_at(p, panel, k, dtype), stride, ks, n, ahead, dtype);
+        pull_panels(acc, p->u + row * p->ldu + panel * PSC_LANES, p->ldu, rows, ks, near, n);
+    }
+    if (p->out % PSC_LANES) {
+        copy_ends(ends, p, row, rows);
+        copy_panels(near, weights_at(p, whole, k, dtype), stride, ks, 1, 0, dtype);
+        pull_panels(acc, ends, PSC_LANES, rows, ks, near, 1);
+    }
+    fold_rows(p->y + row * p->ldy + k, p->ldy, acc, NEAR_KS, rows, ks);
+}
+
+ALWAYS_INLINE void pullback(const psc_pullback *p, const psc_dtype dtype) {
+    if (p->rows <= FEW_ROWS) {
+        for (size_t k = p->k_begin, ks; k < p->k_end; k += ks) {
+            ks = least(STREAM_KS, p->k_end - k);
+            if (p->rows == 1) stream_ks(p, k, ks, 1, dtype);
+            if (p->rows == 2) stream_ks(p, k, ks, 2, dtype);
+            if (p->rows == 3) stream_ks(p, k, ks, 3, dtype);
+        }
+        return;
+    }
+    size_t chunks = (p->rows + MAX_ROWS - 1) / MAX_ROWS;
+    for (size_t row = 0, rows; row < p->rows; row += rows, chunks--) {
+        rows = (p->rows - row + chunks - 1) / chunks;
+        for (size_t k = p->k_begin, ks; k < p->k_end; k += ks) {
+            ks = least(NEAR_KS, p->k_end - k);
+            pull_chunk(p, row, rows, k, ks, dtype);
+        }
+    }
+}
+
+void PSC_NAME(pullback_f32)(const psc_pullback *p) {
+    pullback(p, PSC_DTYPE_F32);
+}
+
+void PSC_NAME(pullback_f16)(const psc_pullback *p) {
+    pullback(p, PSC_DTYPE_F16);
+}
+
+void PSC_NAME(pullback_bf16)(const psc_pullback *p) {
+    pullback(p, PSC_DTYPE_BF16);
+}
+
+#endif

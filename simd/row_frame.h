@@ -1,0 +1,198 @@
+/* The frame of the row kernels: softmax, LayerNorm, dot, log-sum-exp, shares, equal to the
+ * reference to the bit. The sixteen lanes of a striped sum are PANEL_REGISTERS registers of floats
+ * or twice as many of doubles. In a row's last stripe the lanes past its end are kept as they are:
+ * adding +0 would turn a lane of -0 into +0. Private to simd/: row_<isa>.c, after tile_<isa>.h.
+ * Threads: pure functions.
+ * Ownership: nothing is kept. */
+#ifndef ROW_FRAME_H
+#define ROW_FRAME_H
+
+#include "kernel_names.h"
+
+#include <math.h>
+
+#define VEC64 (VEC / 2)
+#define STRIPE_REGISTERS_F64 (PSC_LANES / VEC64)
+
+/* The greatest element, -inf if there is none; a NaN is passed over, as `x > max` does. */
+static float greatest(const float *x, size_t n) {
+    vec max[4];
+    float lanes[VEC], result = -INFINITY;
+    UNROLL for (int v = 0; v < 4; v++) max[v] = vec_set(-INFINITY);
+    size_t i = 0;
+    for (; i + 4 * VEC <= n; i += 4 * VEC) {
+        UNROLL for (int v = 0; v < 4; v++) max[v] = vec_greater(vec_load(x + i + v * VEC), max[v]);
+    }
+    for (; i + VEC <= n; i += VEC) max[0] = vec_greater(vec_load(x + i), max[0]);
+    max[0] = vec_greater(vec_greater(max[0], max[1]), vec_greater(max[2], max[3]));
+    vec_store(lanes, max[0]);
+    for (int lane = 0; lane < VEC; lane++) result = lanes[lane] > result ? lanes[lane] : result;
+    for (; i < n; i++) result = x[i] > result ? x[i] : result;
+    return result;
+}
+
+void PSC_NAME(softmax)(float *y, const float *x, size_t n) {
+    vec max = vec_set(greatest(x, n)), sums[PANEL_REGISTERS];
+    UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) sums[v] = vec_zero();
+    for (size_t i = 0; i < n; i += PSC_LANES) {
+        UNROLL for (size_t v = 0; v < PANEL_REGISTERS; v++) {
+            size_t at = i + v * VEC;
+            if (at >= n) break;
+            vec e = vec_exp(vec_sub(load_some(x + at, n - at), max));
+            store_some(y + at, e, n - at);
+            sums[v] = keep_past_end(sums[v], vec_add(sums[v], e), n - at);
+        }
+    }
+    vec sum = vec_set(fold(sums));
+    for (size_t i = 0; i < n; i += VEC) {
+        store_some(y + i, vec_div(load_some(y + i, n - i), sum), n - i);
+    }
+}
+
+/* sums <- next(sums, i) for each register of a row's stripes, i the place in the row. */
+#define FOR_STRIPES(sums, n, NEXT)                                                                 \
+    do {                                                                                           \
+        size_t stripe_i = 0;                                                                       \
+        for (; stripe_i + PSC_LANES <= (n); stripe_i += PSC_LANES) {                               \
+            UNROLL for (size_t v = 0; v < PANEL_REGISTERS; v++) {                                  \
+                sums[v] = NEXT(sums[v], stripe_i + v * VEC, VEC);                                  \
+            }                                                                                      \
+        }                                                                                          \
+        UNROLL for (size_t v = 0; v < PANEL_REGISTERS; v++) {                                      \
+            size_t at = stripe_i + v * VEC;                                                        \
+            if (at >= (n)) break;                                                                  \
+            sums[v] = keep_past_end(sums[v], NEXT(sums[v], at, (n)-at), (n)-at);                   \
+        }                                                                                          \
+    } while (0)
+
+void PSC_NAME(ln_stats)(float *mean, float *scale, const float *x, size_t n, float eps) {
+    vec sums[PANEL_REGISTERS], squares[PANEL_REGISTERS];
+    UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) sums[v] = squares[v] = vec_zero();
+#define ADD(sum, at, left) vec_add(sum, load_some(x + (at), left))
+    FOR_STRIPES(sums, n, ADD);
+#undef ADD
+    float average = fold(sums) / (float)n;
+    vec m = vec_set(average), d;
+#define ADD_SQUARE(sum, at, left) (d = vec_sub(load_some(x + (at), left), m), vec_fma(d, d, sum))
+    FOR_STRIPES(squares, n, ADD_SQUARE);
+#undef ADD_SQUARE
+    *mean = average;
+    *scale = sqrtf(fold(squares) / (float)n + eps);
+}
+
+void PSC_NAME(ln_normalize)(float *normalized, const float *x, size_t n, float mean, float scale) {
+    vec m = vec_set(mean), s = vec_set(scale);
+    for (size_t i = 0; i < n; i += VEC) {
+        vec d = vec_sub(load_some(x + i, n - i), m);
+        store_some(normalized + i, vec_div(d, s), n - i);
+    }
+}
+
+void PSC_NAME(ln_affine)(
+    float *y, const float *x, const float *gamma, const float *beta, size_t n) {
+    for (size_t i = 0; i < n; i += VEC) {
+        size_t left = n - i;
+        vec value =
+            vec_fma(load_some(x + i, left), load_some(gamma + i, left), load_some(beta + i, left));
+        store_some(y + i, value, left);
+    }
+}
+
+void PSC_NAME(dot)(float *result, const float *a, const float *b, size_t n) {
+    vec sums[PANEL_REGISTERS];
+    UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) sums[v] = vec_zero();
+#define MULTIPLY_ADD(sum, at, left)                                                                \
+    vec_fma(load_some(a + (at), left), load_some(b + (at), left), sum)
+    FOR_STRIPES(sums, n, MULTIPLY_ADD);
+#undef MULTIPLY_ADD
+    *result = fold(sums);
+}
+
+void PSC_NAME(log_sum_exp)(double *result, const float *x, size_t n) {
+    double max = (double)greatest(x, n);
+    vec64 m = vec64_set(max), sums[STRIPE_REGISTERS_F64];
+    UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v++) sums[v] = vec64_set(0.0);
+    for (size_t i = 0; i < n; i += PSC_LANES) {
+        UNROLL for (size_t v = 0; v < STRIPE_REGISTERS_F64; v++) {
+            size_t at = i + v * VEC64;
+            if (at >= n) break;
+            vec64 e = vec64_exp(vec64_sub(vec64_of_floats(x + at, n - at), m));
+            sums[v] = keep_past_end_f64(sums[v], vec64_add(sums[v], e), n - at);
+        }
+    }
+    *result = vec64_first(vec64_log(vec64_set(fold_f64(sums)))) + max;
+}
+
+/* Sixteen shares at a time from where y is aligned, past the caches unless it is x. */
+ALWAYS_INLINE size_t shares_whole(double *sums, float *y, const float *x, const float *w, size_t n,
+    float divisor, const bool products, const bool stream) {
+    const vec by = vec_set(divisor);
+    vec64 sum[STRIPE_REGISTERS_F64], sum_abs[STRIPE_REGISTERS_F64];
+    UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v++) {
+        sum[v] = vec64_load(sums + VEC64 * v);
+        sum_abs[v] = vec64_load(sums + PSC_LANES + VEC64 * v);
+    }
+    size_t i = 0;
+    for (; i + PSC_LANES <= n; i += PSC_LANES) {
+        UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) {
+            const size_t at = i + VEC * (size_t)v;
+            vec share = vec_load(x + at);
+            if (products) share = vec_mul(share, vec_load(w + at));
+            share = vec_div(share, by);
+            if (stream) {
+                vec_stream(y + at, share);
+            } else {
+                vec_store(y + at, share);
+            }
+            const vec size = vec_abs(share);
+            UNROLL for (int h = 0; h < 2; h++) {
+                sum[2 * v + h] = vec64_add(sum[2 * v + h], vec64_half(share, h));
+                sum_abs[2 * v + h] = vec64_add(sum_abs[2 * v + h], vec64_half(size, h));
+            }
+        }
+    }
+    UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v++) {
+        vec64_store(sums + VEC64 * v, sum[v]);
+        vec64_store(sums + PSC_LANES + VEC64 * v, sum_abs[v]);
+    }
+    if (stream) STREAM_END();
+    return i;
+}
+
+void PSC_NAME(shares)(
+    double *sums, float *y, const float *x, const float *w, size_t n, size_t first, float divisor) {
+    const size_t bytes = sizeof(vec), head = (bytes - (uintptr_t)y % bytes) % bytes / sizeof *y;
+    if ((uintptr_t)y % sizeof *y || n < head + PSC_LANES) {
+        psc_shares__reference(sums, y, x, w, n, first, divisor);
+        return;
+    }
+    psc_shares__reference(sums, y, x, w, head, first, divisor);
+    /* The registers' lanes begin at lane `turn` of the row. */
+    double turned[2 * PSC_LANES];
+    const size_t turn = (first + head) % PSC_LANES;
+    for (size_t l = 0; l < PSC_LANES; l++) {
+        turned[l] = sums[(turn + l) % PSC_LANES];
+        turned[PSC_LANES + l] = sums[PSC_LANES + (turn + l) % PSC_LANES];
+    }
+    y += head;
+    x += head;
+    if (w) w += head;
+    n -= head;
+    size_t done;
+    if (w && x != y)
+        done = shares_whole(turned, y, x, w, n, divisor, true, true);
+    else if (w)
+        done = shares_whole(turned, y, x, w, n, divisor, true, false);
+    else if (x != y)
+        done = shares_whole(turned, y, x, w, n, divisor, false, true);
+    else
+        done = shares_whole(turned, y, x, w, n, divisor, false, false);
+    for (size_t l = 0; l < PSC_LANES; l++) {
+        sums[(turn + l) % PSC_LANES] = turned[l];
+        sums[PSC_LANES + (turn + l) % PSC_LANES] = turned[PSC_LANES + l];
+    }
+    psc_shares__reference(
+        sums, y + done, x + done, w ? w + done : NULL, n - done, first + head + done, divisor);
+}
+
+#endif

@@ -1,0 +1,76 @@
+/* The register tile of ISAs that multiply a vector of weights by one broadcast input.
+ * Private to simd/: included by tile_avx2.h and tile_avx512.h after their vocabulary (frame.h).
+ * Threads: pure functions.
+ * Ownership: nothing is kept. */
+#ifndef TILE_BROADCAST_H
+#define TILE_BROADCAST_H
+
+/* One term. A neighbour on the same core leaves about three operations a cycle, so what counts is
+ * loads and operations beside the multiply-adds: one load of each input and of each weight. */
+ALWAYS_INLINE void tile_term(vec acc[TILE_ROWS][PANEL_REGISTERS * TILE_MAX_PANELS], const float *x,
+    size_t ldx, const void *w, size_t panel_stride, const int rows, const int panels,
+    const psc_dtype dtype) {
+    const int registers = PANEL_REGISTERS * panels;
+    vec held[TILE_ROWS > PANEL_REGISTERS * TILE_MAX_PANELS ? TILE_ROWS
+                                                           : PANEL_REGISTERS * TILE_MAX_PANELS];
+    if (rows >= registers) {
+        UNROLL for (int v = 0; v < registers; v++) {
+            size_t at = (size_t)(v / PANEL_REGISTERS) * panel_stride;
+            held[v] = load_weights(w, at + (size_t)(v % PANEL_REGISTERS) * VEC, dtype);
+        }
+        UNROLL for (int r = 0; r < rows; r++) {
+            vec value = vec_set(x[(size_t)r * ldx]);
+            UNROLL for (int v = 0; v < registers; v++) {
+                ACCUMULATE(acc[r][v], value, held[v]);
+            }
+        }
+        return;
+    }
+    UNROLL for (int r = 0; r < rows; r++) held[r] = vec_set(x[(size_t)r * ldx]);
+    UNROLL for (int v = 0; v < registers; v++) {
+        size_t at = (size_t)(v / PANEL_REGISTERS) * panel_stride;
+        vec weights = load_weights(w, at + (size_t)(v % PANEL_REGISTERS) * VEC, dtype);
+        UNROLL for (int r = 0; r < rows; r++) ACCUMULATE(acc[r][v], held[r], weights);
+    }
+}
+
+/* sums[rows][panels*16] = the chain over n terms, from +0 or, on resume, from what is there.
+ * rows, panels, dtype, resume and stream are constants at every call, so that each call is a kernel
+ * of its own with PANEL_REGISTERS*rows*panels accumulators. With stream each panel is prefetched
+ * stream bytes ahead. */
+ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const int panels,
+    const psc_dtype dtype, const bool resume, const size_t stream) {
+    vec acc[TILE_ROWS][PANEL_REGISTERS * TILE_MAX_PANELS];
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2, step = PSC_LANES * size;
+    const float *x = in->x;
+    const char *w = in->w;
+    size_t ldx = in->ldx, stride = in->panel_stride, left = in->n;
+
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < PANEL_REGISTERS * panels; v++) {
+            const float *from = sums + r * panels * PSC_LANES + v * VEC;
+            acc[r][v] = resume ? vec_load(from) : vec_zero();
+        }
+    }
+    for (; left >= 4; left -= 4, x += 4, w += 4 * step) {
+        UNROLL for (int p = 0; stream && p < panels; p++) {
+            UNROLL for (size_t at = 0; at < 4 * step; at += 64) {
+                __builtin_prefetch(w + (size_t)p * stride * size + at + stream);
+            }
+        }
+        UNROLL for (int i = 0; i < 4; i++) {
+            tile_term(acc, x + i, ldx, w + (size_t)i * step, stride, rows, panels, dtype);
+            KEEP_ORDER();
+        }
+    }
+    for (; left > 0; left--, x++, w += step) {
+        tile_term(acc, x, ldx, w, stride, rows, panels, dtype);
+    }
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < PANEL_REGISTERS * panels; v++) {
+            vec_store(sums + r * panels * PSC_LANES + v * VEC, acc[r][v]);
+        }
+    }
+}
+
+#endif
