@@ -48,7 +48,8 @@ typedef __m256d vec64;
 #define STREAM_END() _mm_sfence()
 #define vec64_load(from) _mm256_loadu_pd(from)
 #define vec64_store(to, value) _mm256_storeu_pd(to, value)
-#define vec64_half(a, h) _mm256_cvtps_pd(_mm256_extractf128_ps(a, h))
+#define vec64_half(a, h)                                                                           \
+    _mm256_cvtps_pd((h) ? _mm256_extractf128_ps(a, 1) : _mm256_castps256_ps128(a))
 #define vec64_set(value) _mm256_set1_pd(value)
 #define vec64_first(a) _mm256_cvtsd_f64(a)
 #define vec64_add(a, b) _mm256_add_pd(a, b)
