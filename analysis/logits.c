@@ -44,10 +44,14 @@ static int logits_open(psc_context *context, const psc_host *host, const psc_opt
     logits_state *state = host->life_alloc(context, sizeof *state);
     if (!state) return -1;
     state->host = host;
+    state->corpus = host->accumulating(context);
     static const char *const yes_no[] = {"no", "yes", NULL};
     for (int32_t i = 0; i < n_options; i++) {
         const char *key = options[i].key, *value = options[i].value;
         int status = 0;
+        if (strcmp(value, "auto") == 0)
+            value = strcmp(key, "rows") == 0 ? (state->corpus ? "all" : "last")
+                                             : (state->corpus ? "head" : "neuron");
         if (strcmp(key, "level") == 0) status = parse_levels(context, state, value);
         if (strcmp(key, "rows") == 0)
             status = psc_rows_parse(context, host, key, value, &state->choice);
@@ -59,7 +63,7 @@ static int logits_open(psc_context *context, const psc_host *host, const psc_opt
         if (status) return status;
     }
     *out = state;
-    return 0;
+    return state->corpus ? logits_corpus_open(state, context) : 0;
 }
 
 /* --- events ---------------------------------------------------------------------------------- */
@@ -201,7 +205,8 @@ static int logits_run_begin(psc_context *context, void *payload) {
         else
             run->has_live = 1;
     }
-    choose_notes(run);
+    if (!state->corpus) choose_notes(run);
+    if (state->corpus && logits_corpus_begin(state)) return -1;
     if (logits_pass_begin(run, &run->live, &run->targets, state->centred)) return -1;
     return subscribe(run);
 }
@@ -271,17 +276,21 @@ static int logits_run_end(psc_context *context, void *payload, int status) {
     if (state->run.has_late && late_shares(state)) return -1;
     fill_absent(&state->run);
     if (state->run.has_live && finish_pass(state, &state->run.live)) return -1;
-    return state->run.has_late ? finish_pass(state, &state->run.late) : 0;
+    if (state->run.has_late && finish_pass(state, &state->run.late)) return -1;
+    return state->corpus ? logits_corpus_end(state) : 0;
 }
 
 static int logits_write_report(psc_context *context, void *payload) {
+    logits_state *state = payload;
     (void)context;
-    return logits_report(payload);
+    return state->corpus ? logits_corpus_report(state) : logits_report(state);
 }
 
 static const psc_option_description OPTIONS[] = {
-    {"level", "neuron", "layer, head, neuron or several joined by +; contributions has the finest"},
-    {"rows", "last", "last, all, or positions A-B, both included"},
+    {"level", "auto",
+        "layer, head, neuron or several joined by +; contributions has the finest; auto: neuron, "
+        "over a corpus head"},
+    {"rows", "auto", "last, all, or positions A-B, both included; auto: last, over a corpus all"},
     {"centered", "no", "yes: the vocabulary's mean is taken from each logit"},
     {"top", "12", "bars in the summary, 0 to 200"},
     {0, 0, 0},

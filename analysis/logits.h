@@ -6,6 +6,7 @@
 #define LOGITS_H
 
 #include "common.h"
+#include "moments.h"
 
 #define LOGITS_BOUND 1e-5 /* of |z - sum| / (1 + sum |share|) */
 
@@ -92,6 +93,12 @@ typedef struct logits_state {
     int32_t centred, top;
     const char **labels[LEVEL_COUNT]; /* with `edit` last; made once */
     logits_run run;
+
+    /* Over documents (logits_corpus.c). */
+    int corpus;
+    psc_moments share_moments[LEVEL_COUNT], logit_moments;
+    int failed_handle;
+    psc_sequences sequences;
 } logits_state;
 
 /* --- logits_shares.c ------------------------------------------------------------------------- */
@@ -130,6 +137,17 @@ extern const char *const logits_level_names[LEVEL_COUNT]; /* layer, head, neuron
 int logits_arrays(logits_state *state);
 /* Compares each logit with its sum. */
 void logits_check(logits_run *run, const logits_pass *pass);
+
+/* The labels of a level, once an instance, `edit` behind the others. */
+int logits_labels(logits_state *state, logits_level_id level);
+
+/* --- logits_corpus.c: the callbacks over documents ------------------------------------------- */
+
+int logits_corpus_open(logits_state *state, psc_context *context);
+int logits_corpus_begin(logits_state *state);
+int logits_corpus_tables(logits_state *state);
+int logits_corpus_end(logits_state *state);
+int logits_corpus_report(logits_state *state);
 
 /* --- logits_report.c ------------------------------------------------------------------------- */
 

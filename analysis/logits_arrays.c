@@ -34,8 +34,7 @@ static const char **label_layer(
     return p;
 }
 
-/* The labels of a level, once an instance, `edit` behind the others. */
-static int make_labels(logits_state *state, logits_level_id level) {
+int logits_labels(logits_state *state, logits_level_id level) {
     if (state->labels[level]) return 0;
     const uint64_t n = (uint64_t)state->run.levels[level].n + 1;
     if (n > UINT32_MAX)
@@ -71,7 +70,7 @@ static int level_arrays(logits_state *state, int id) {
     if ((uint64_t)level->width > (uint64_t)INT64_MAX / sizeof(float) / (rows + 1))
         return host->fail(run->context, "contributions of %d targets and %d rows are too large",
             run->targets.n, run->targets.rows.n);
-    if (make_labels(state, id)) return -1;
+    if (logits_labels(state, id)) return -1;
     suffixed(state, id, "components", axis, sizeof axis);
     if (host->axis_labels(run->context, axis, level->width, state->labels[id])) return -1;
     const char *const axes[3] = {"targets", "rows", axis};
@@ -100,6 +99,7 @@ int logits_arrays(logits_state *state) {
     logits_run *run = &state->run;
     const psc_host *host = state->host;
     if (run->ready) return 0;
+    if (state->corpus) return logits_corpus_tables(state);
     static const int32_t PAIR[2] = {0, 1};
     const char *const axes[3] = {"targets", "rows", "ids"};
     const char *const row_axis[1] = {"rows"};

@@ -20,6 +20,7 @@ static const psc_option_description mlp_options[] = {
     {"top", "10", "neurons listed for each target and row, 1 to 1000"},
     {"arrays", "auto", "pre, gate and post: all, none, auto (up to 256 MiB)"},
     {"centered", "no", "yes: targets minus the vocabulary's mean"},
+    {"bins", "32", "over a corpus: bins of the histogram of a from -8 to 8, 0 to 1000"},
     {0},
 };
 
@@ -43,7 +44,11 @@ static int mlp_open(psc_context *context, const psc_host *host, const psc_option
         return -1;
     s->arrays = psc_option_word(context, host, options[3].key, options[3].value, kinds);
     s->centred = psc_option_word(context, host, options[4].key, options[4].value, words);
-    return s->arrays < 0 || s->centred < 0 ? -1 : 0;
+    if (s->arrays < 0 || s->centred < 0 ||
+        psc_option_count(context, host, options[5].key, options[5].value, 0, 1000, &s->bins))
+        return -1;
+    s->corpus = host->accumulating(context);
+    return s->corpus ? mlp_corpus_open(s) : 0;
 }
 
 /* --- what is seen ---------------------------------------------------------------------------- */
@@ -191,6 +196,7 @@ static int norm_writes(mlp_state *s) {
 static int mlp_run_begin(psc_context *context, void *state) {
     mlp_state *s = state;
     const psc_host *host = s->host;
+    if (s->corpus) return norm_writes(s) ? -1 : mlp_corpus_begin(s);
     if (psc_rows_resolve(context, host, "rows", &s->rows_choice, 0, &s->rows) ||
         psc_rows_resolve(context, host, "target_rows", &s->target_choice, 1, &s->target_rows) ||
         psc_targets_begin(context, host, &s->target_rows, &s->targets) || neuron_results(s) ||
@@ -211,13 +217,16 @@ static int mlp_run_begin(psc_context *context, void *state) {
 }
 
 static int mlp_run_end(psc_context *context, void *state, int status) {
+    mlp_state *s = state;
     (void)context;
-    return status ? 0 : mlp_shares_compute(state);
+    if (status) return 0;
+    return s->corpus ? mlp_corpus_end(s) : mlp_shares_compute(s);
 }
 
 static int mlp_report(psc_context *context, void *state) {
+    mlp_state *s = state;
     (void)context;
-    return mlp_summary(state);
+    return s->corpus ? mlp_corpus_report(s) : mlp_summary(s);
 }
 
 const psc_plugin *psc_builtin_mlp(void) {

@@ -7,6 +7,7 @@
 #define ANALYSIS_MLP_H
 
 #include "common.h"
+#include "moments.h"
 
 typedef enum mlp_arrays { MLP_ARRAYS_AUTO, MLP_ARRAYS_ALL, MLP_ARRAYS_NONE } mlp_arrays;
 
@@ -37,6 +38,15 @@ typedef struct mlp_state {
     double *top_share;               /* result [targets, R, top], NaN where there are fewer */
     int32_t *top_layer, *top_neuron; /* results [targets, R, top] */
     float *top_pre, *top_gate;       /* results [targets, R, top] */
+
+    /* Over documents (mlp_corpus.c). */
+    int corpus;
+    int32_t bins; /* of the histogram of a */
+    psc_moments pre_moments, post_moments, row_moments;
+    int fires_handle, gate_handle, pre_handle;
+    psc_sequences sequences;
+    double *fired, *gate_counts, *pre_counts; /* run: [L, M], [L, M, bins] */
+    double *row_values;                       /* run: [rows, L, 2] firing fraction, participation */
 } mlp_state;
 
 static inline const float *mlp_row(const psc_view *view, int64_t row) {
@@ -56,5 +66,10 @@ static inline float mlp_gate(float erf) {
 int mlp_shares_compute(mlp_state *s);
 /* Values and the printed summary. */
 int mlp_summary(mlp_state *s);
+/* The callbacks over documents. */
+int mlp_corpus_open(mlp_state *s);
+int mlp_corpus_begin(mlp_state *s);
+int mlp_corpus_end(mlp_state *s);
+int mlp_corpus_report(mlp_state *s);
 
 #endif

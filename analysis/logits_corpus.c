@@ -1,0 +1,191 @@
+/* `logits` over documents: for every target and component the moments of its share over the rows at
+ * which the target has an id, and of the logit itself; position 0 of each window apart.
+ *
+ *   share statistics [populations, targets, components], logit statistics [populations, targets]
+ *
+ * A run's tables are scratch here: they are summed up in run_end and forgotten. */
+#include "logits.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *level_name(
+    const logits_state *state, int level, const char *name, char out[64]) {
+    const int finest = level == (int)state->finest;
+    snprintf(out, 64, "%s%s%s", name, finest ? "" : ".", finest ? "" : logits_level_names[level]);
+    return out;
+}
+
+int logits_corpus_open(logits_state *state, psc_context *context) {
+    logits_run *run = &state->run;
+    char name[64];
+    int32_t n_targets = 0;
+    run->context = context;
+    run->host = state->host;
+    run->model = state->host->model(context);
+    state->host->targets(context, &n_targets);
+    logits_count_components(run);
+    for (int i = 0; i < LEVEL_COUNT; i++)
+        if (state->asked[i] &&
+            psc_moments_open(&state->share_moments[i], context, state->host,
+                level_name(state, i, "shares", name), n_targets, run->levels[i].n + 1))
+            return -1;
+    state->failed_handle = state->host->accumulator(context, "failed", PSC_ACCUMULATE_COUNT, 1, 0);
+    return state->failed_handle < 0 ? -1
+                                    : psc_moments_open(&state->logit_moments, context, state->host,
+                                          "logits", n_targets, 1);
+}
+
+int logits_corpus_begin(logits_state *state) {
+    logits_run *run = &state->run;
+    run->notes[0].slot = run->notes[1].slot = -1;
+    if (psc_sequences_find(run->context, run->host, &state->sequences) ||
+        psc_moments_begin(&state->logit_moments, &state->sequences))
+        return -1;
+    for (int i = 0; i < LEVEL_COUNT; i++)
+        if (state->asked[i] && psc_moments_begin(&state->share_moments[i], &state->sequences))
+            return -1;
+    return 0;
+}
+
+/* What logits_arrays makes as results, as scratch. */
+int logits_corpus_tables(logits_state *state) {
+    logits_run *run = &state->run;
+    const psc_host *host = run->host;
+    const uint64_t rows = (uint64_t)run->targets.n * (uint64_t)run->targets.rows.n + 1;
+    run->with_edit = logits_edits_expected(run);
+    run->values = host->run_alloc(run->context, rows * sizeof(float));
+    run->constant = host->run_alloc(run->context, rows * sizeof(float));
+    run->sigma = host->run_alloc(run->context, ((uint64_t)run->targets.rows.n + 1) * sizeof(float));
+    if (!run->values || !run->constant || !run->sigma) return -1;
+    for (int i = 0; i < LEVEL_COUNT; i++) {
+        logits_level *level = &run->levels[i];
+        if (!level->asked) continue;
+        level->width = level->n + run->with_edit;
+        level->worst_at = -1;
+        if ((uint64_t)level->width > (uint64_t)INT64_MAX / sizeof(float) / rows)
+            return host->fail(run->context, "the shares of a batch are too large");
+        level->shares =
+            host->run_alloc(run->context, rows * (uint64_t)level->width * sizeof(float));
+        level->error = host->run_alloc(run->context, rows * sizeof(float));
+        level->abs_out = host->run_alloc(run->context, rows * sizeof(float));
+        level->sum = host->run_alloc(run->context, rows * sizeof(double));
+        level->sum_abs = host->run_alloc(run->context, rows * sizeof(double));
+        if (!level->shares || !level->error || !level->abs_out || !level->sum || !level->sum_abs)
+            return -1;
+    }
+    run->ready = 1;
+    return 0;
+}
+
+/* One target's rows, in order. */
+static void add_target(logits_state *state, int32_t t) {
+    static const float no_edit = 0.0f;
+    logits_run *run = &state->run;
+    for (int32_t slot = 0; slot < run->targets.rows.n; slot++) {
+        const int64_t at = (int64_t)t * run->targets.rows.n + slot;
+        const int32_t place = state->sequences.place[run->targets.rows.index[slot]];
+        if (run->targets.ids[2 * at] < 0) continue;
+        psc_moments_count(&state->logit_moments, place, t);
+        psc_moments_add(&state->logit_moments, place, t, 0, 1, run->values + at);
+        for (int i = 0; i < LEVEL_COUNT; i++) {
+            const logits_level *level = &run->levels[i];
+            if (!level->asked) continue;
+            psc_moments *moments = &state->share_moments[i];
+            psc_moments_count(moments, place, t);
+            psc_moments_add(moments, place, t, 0, level->width, level->shares + at * level->width);
+            if (!run->with_edit) psc_moments_add(moments, place, t, level->n, 1, &no_edit);
+        }
+    }
+}
+
+static void add_targets(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    (void)thread;
+    for (int64_t t = begin; t < end; t++) add_target(payload, (int32_t)t);
+}
+
+int logits_corpus_end(logits_state *state) {
+    logits_run *run = &state->run;
+    double failed = 0.0;
+    run->host->parallel_for(run->context, run->targets.n, add_targets, state);
+    for (int i = 0; i < LEVEL_COUNT; i++) {
+        if (!run->levels[i].asked) continue;
+        failed += (double)run->levels[i].failed;
+        if (psc_moments_end(&state->share_moments[i])) return -1;
+    }
+    return psc_moments_end(&state->logit_moments) ||
+           run->host->accumulate(run->context, state->failed_handle, 0, 1, &failed);
+}
+
+/* --- the report ------------------------------------------------------------------------------ */
+
+/* The largest |mean| share of a target at the finest level, over all rows. */
+static int mean_bars(logits_state *state, int32_t t, double rows) {
+    enum { MOST = 200 };
+    logits_run *run = &state->run;
+    const psc_moments *m = &state->share_moments[state->finest];
+    const int64_t n = m->n, first = (int64_t)t * n, others = m->groups * n;
+    double *a = run->host->run_alloc(run->context, 2 * (uint64_t)n * sizeof *a);
+    const char *labels[MOST];
+    double values[MOST];
+    int32_t count = 0;
+    if (!a || run->host->accumulated(run->context, m->sums, first, n, a) ||
+        run->host->accumulated(run->context, m->sums, others + first, n, a + n))
+        return -1;
+    for (; count < state->top && count < n; count++) {
+        int64_t best = -1;
+        for (int64_t i = 0; i < n; i++) {
+            const double value = fabs(a[i] + a[n + i]);
+            if (isnan(a[i]) || (best >= 0 && !(value > fabs(a[best] + a[n + best])))) continue;
+            best = i;
+        }
+        if (best < 0) break;
+        labels[count] = state->labels[state->finest][best];
+        values[count] = (a[best] + a[n + best]) / rows;
+        a[best] = NAN;
+    }
+    char title[128];
+    const psc_target *target = &run->host->targets(run->context, &(int32_t){0})[t];
+    snprintf(title, sizeof title, "mean share of %.60s over %.0f rows", target->label, rows);
+    return run->host->summary_bars(run->context, title, "nats", count, labels, values);
+}
+
+static int target_labels(logits_state *state) {
+    logits_run *run = &state->run;
+    int32_t n = 0;
+    const psc_target *targets = run->host->targets(run->context, &n);
+    const char **labels = run->host->run_alloc(run->context, (uint64_t)n * sizeof *labels + 1);
+    if (!labels) return -1;
+    for (int32_t t = 0; t < n; t++) labels[t] = targets[t].label;
+    return run->host->axis_labels(run->context, "targets", n, labels);
+}
+
+int logits_corpus_report(logits_state *state) {
+    logits_run *run = &state->run;
+    char axis[64], name[64];
+    double failed = 0.0;
+    logits_count_components(run);
+    if (psc_populations_axis(run->context, run->host) || target_labels(state)) return -1;
+    const char *const targets[] = {"targets"};
+    if (psc_moments_counts(&state->logit_moments, "rows_counted", 1, targets) ||
+        psc_moments_report(&state->logit_moments, "logit", 0, 1, 1, targets) ||
+        run->host->accumulated(run->context, state->failed_handle, 0, 1, &failed) ||
+        run->host->value_number(run->context, "completeness_failures", failed))
+        return -1;
+    for (int i = 0; i < LEVEL_COUNT; i++) {
+        if (!state->asked[i]) continue;
+        if (logits_labels(state, (logits_level_id)i)) return -1;
+        const char *const axes[] = {"targets", level_name(state, i, "components", axis)};
+        psc_moments *moments = &state->share_moments[i];
+        if (run->host->axis_labels(run->context, axis, moments->n, state->labels[i]) ||
+            psc_moments_report(
+                moments, level_name(state, i, "share", name), 0, moments->n, 2, axes))
+            return -1;
+    }
+    for (int32_t t = 0; t < state->logit_moments.groups && t < 4; t++) {
+        const double rows = psc_moments_total(&state->logit_moments, t);
+        if (rows > 0 && mean_bars(state, t, rows)) return -1;
+    }
+    return 0;
+}

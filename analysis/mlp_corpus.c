@@ -1,0 +1,288 @@
+/* `mlp` over documents, for every neuron:
+ *
+ *   moments of a (pre) and of g = a Phi(a) (post); how often a > 0; dead: never; silent: max |g| <
+ *   0.01
+ *   histogram of a: `bins` equal bins from -8 to 8, the ends open
+ *   histogram of the gate Phi(a): ten equal bins, taken where a passes Phi^-1(j/10)
+ *
+ * and for every layer the moments, over rows, of the participation ratio and of the fraction of
+ * neurons that fire. Neurons are shared out among threads; each sees its rows in order, so that a
+ * sequence's sums do not depend on threads or chunks. */
+#include "mlp.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { GATE_BINS = 10 };
+#define EDGE 8.0f /* of the histogram of a */
+
+/* Phi^-1(j/10), j = 1..9, in f32. */
+static const float gate_edges[GATE_BINS - 1] = {-1.2815516f, -0.84162123f, -0.52440051f,
+    -0.2533471f, 0.0f, 0.2533471f, 0.52440051f, 0.84162123f, 1.2815516f};
+
+static int gate_bin(float a) {
+    int bin = 0;
+    while (bin < GATE_BINS - 1 && a >= gate_edges[bin]) bin++;
+    return bin;
+}
+
+static int pre_bin(float a, int32_t bins) {
+    const float at = (a + EDGE) * ((float)bins / (2.0f * EDGE));
+    return !(at > 0.0f) ? 0 : at >= (float)bins ? bins - 1 : (int)at;
+}
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+typedef struct neuron_job {
+    mlp_state *s;
+    const psc_event *event;
+    psc_moments *moments;
+} neuron_job;
+
+static void moment_neurons(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const neuron_job *job = payload;
+    const mlp_state *s = job->s;
+    (void)thread;
+    for (int64_t i = 0; i < job->event->n_rows; i++) {
+        const int32_t index = job->event->rows[i].index;
+        if (s->rows.slot[index] < 0) continue;
+        psc_moments_add(job->moments, s->sequences.place[index], 0,
+            job->event->layer * (int64_t)s->n_neurons + begin, end - begin,
+            mlp_row(&job->event->tensor, i) + begin);
+    }
+}
+
+static void count_neurons(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const neuron_job *job = payload;
+    const mlp_state *s = job->s;
+    const int64_t first = job->event->layer * (int64_t)s->n_neurons;
+    (void)thread;
+    for (int64_t i = 0; i < job->event->n_rows; i++) {
+        const float *a = mlp_row(&job->event->tensor, i);
+        if (s->rows.slot[job->event->rows[i].index] < 0) continue;
+        for (int64_t k = begin; k < end; k++) {
+            s->fired[first + k] += a[k] > 0.0f;
+            s->gate_counts[(first + k) * GATE_BINS + gate_bin(a[k])] += 1.0;
+            if (s->bins > 0) s->pre_counts[(first + k) * s->bins + pre_bin(a[k], s->bins)] += 1.0;
+        }
+    }
+}
+
+static void firing_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const neuron_job *job = payload;
+    const mlp_state *s = job->s;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        const float *a = mlp_row(&job->event->tensor, i);
+        int64_t fires = 0;
+        for (int64_t k = 0; k < s->n_neurons; k++) fires += a[k] > 0.0f;
+        double *out = s->row_values +
+                      (job->event->rows[i].index * (int64_t)s->n_layers + job->event->layer) * 2;
+        out[0] = (double)fires / s->n_neurons;
+    }
+}
+
+static int on_pre(const psc_event *event, void *payload) {
+    mlp_state *s = payload;
+    neuron_job job = {s, event, &s->pre_moments};
+    s->host->parallel_for(s->context, s->n_neurons, moment_neurons, &job);
+    s->host->parallel_for(s->context, s->n_neurons, count_neurons, &job);
+    s->host->parallel_for(s->context, event->n_rows, firing_rows, &job);
+    return 0;
+}
+
+static void participation_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const neuron_job *job = payload;
+    const mlp_state *s = job->s;
+    const double *norm = s->write_norm + (int64_t)job->event->layer * s->n_neurons;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        double *out = s->row_values +
+                      (job->event->rows[i].index * (int64_t)s->n_layers + job->event->layer) * 2;
+        out[1] = psc_participation(s->n_neurons, norm, mlp_row(&job->event->tensor, i));
+    }
+}
+
+static int on_post(const psc_event *event, void *payload) {
+    mlp_state *s = payload;
+    neuron_job job = {s, event, &s->post_moments};
+    s->host->parallel_for(s->context, s->n_neurons, moment_neurons, &job);
+    s->host->parallel_for(s->context, event->n_rows, participation_rows, &job);
+    return 0;
+}
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+static int64_t all_neurons(const mlp_state *s) {
+    return (int64_t)s->n_layers * s->n_neurons;
+}
+
+int mlp_corpus_open(mlp_state *s) {
+    const psc_host *host = s->host;
+    const int64_t n = all_neurons(s);
+    if (psc_moments_open(&s->pre_moments, s->context, host, "pre", 1, n) ||
+        psc_moments_open(&s->post_moments, s->context, host, "post", 1, n) ||
+        psc_moments_open(&s->row_moments, s->context, host, "rows", 1, 2 * (int64_t)s->n_layers))
+        return -1;
+    s->fires_handle = host->accumulator(s->context, "fires", PSC_ACCUMULATE_COUNT, n, 0);
+    s->gate_handle =
+        host->accumulator(s->context, "gate_counts", PSC_ACCUMULATE_COUNT, n * GATE_BINS, 0);
+    s->pre_handle =
+        host->accumulator(s->context, "pre_counts", PSC_ACCUMULATE_COUNT, n * s->bins, 0);
+    return s->fires_handle < 0 || s->gate_handle < 0 || s->pre_handle < 0 ? -1 : 0;
+}
+
+int mlp_corpus_begin(mlp_state *s) {
+    const psc_host *host = s->host;
+    const uint64_t n = (uint64_t)all_neurons(s);
+    int32_t n_rows = 0;
+    host->rows(s->context, &n_rows);
+    if (psc_rows_resolve(s->context, host, "rows", &s->rows_choice, 0, &s->rows) ||
+        psc_sequences_find(s->context, host, &s->sequences) ||
+        psc_moments_begin(&s->pre_moments, &s->sequences) ||
+        psc_moments_begin(&s->post_moments, &s->sequences) ||
+        psc_moments_begin(&s->row_moments, &s->sequences))
+        return -1;
+    s->fired = host->run_alloc(s->context, n * sizeof(double));
+    s->gate_counts = host->run_alloc(s->context, n * GATE_BINS * sizeof(double));
+    s->pre_counts = host->run_alloc(s->context, n * (uint64_t)s->bins * sizeof(double) + 1);
+    s->row_values = host->run_alloc(
+        s->context, (uint64_t)n_rows * (uint64_t)s->n_layers * 2 * sizeof(double) + 1);
+    if (!s->fired || !s->gate_counts || !s->pre_counts || !s->row_values) return -1;
+    const psc_filter *rows = &s->rows.filter;
+    return host->observe(s->context, PSC_HOOK_MLP_PRE, rows, on_pre, s) ||
+           host->observe(s->context, PSC_HOOK_MLP_POST, rows, on_post, s);
+}
+
+int mlp_corpus_end(mlp_state *s) {
+    const psc_host *host = s->host;
+    const int64_t n = all_neurons(s);
+    for (int32_t i = 0; i < s->rows.n; i++) {
+        const int64_t row = s->rows.index[i];
+        const int32_t place = s->sequences.place[row];
+        psc_moments_count(&s->pre_moments, place, 0);
+        psc_moments_count(&s->post_moments, place, 0);
+        psc_moments_count(&s->row_moments, place, 0);
+        psc_moments_add_f64(&s->row_moments, place, 0, 0, 2 * (int64_t)s->n_layers,
+            s->row_values + row * s->n_layers * 2);
+    }
+    return psc_moments_end(&s->pre_moments) || psc_moments_end(&s->post_moments) ||
+           psc_moments_end(&s->row_moments) ||
+           host->accumulate(s->context, s->fires_handle, 0, n, s->fired) ||
+           host->accumulate(s->context, s->gate_handle, 0, n * GATE_BINS, s->gate_counts) ||
+           host->accumulate(s->context, s->pre_handle, 0, n * s->bins, s->pre_counts);
+}
+
+/* --- the report ------------------------------------------------------------------------------ */
+
+static int number_axis(mlp_state *s, const char *name, int32_t n) {
+    int32_t *numbers = s->host->run_alloc(s->context, (uint64_t)n * sizeof *numbers + 1);
+    if (!numbers) return -1;
+    for (int32_t i = 0; i < n; i++) numbers[i] = i;
+    return s->host->axis_numbers(s->context, name, n, numbers);
+}
+
+/* Lower edges of the histograms' bins; the first bin has none (-inf is written as null). */
+static int edges(mlp_state *s) {
+    int status = 0;
+    for (int32_t i = 0; !status && i < s->bins; i++)
+        status = s->host->append_number(s->context, "pre_bin_from",
+            i ? -(double)EDGE + 2.0 * (double)EDGE * i / s->bins : (double)NAN);
+    for (int32_t i = 0; !status && i < GATE_BINS; i++)
+        status = s->host->append_number(s->context, "gate_bin_from", i / (double)GATE_BINS);
+    return status;
+}
+
+/* An accumulator of counts as an array [layers, neurons(, axis)]. */
+static double *count_array(
+    mlp_state *s, const char *name, int handle, int64_t n, const char *axis) {
+    const char *const axes[] = {"layers", "neurons", axis};
+    double *out = s->host->array(s->context, name, PSC_F64, axis ? 3 : 2, axes);
+    return out && !s->host->accumulated(s->context, handle, 0, n, out) ? out : NULL;
+}
+
+typedef struct verdict {
+    double tokens;
+    int64_t dead, silent;
+} verdict;
+
+/* dead [layers, neurons] and silent: 1 where it is so, over all rows. */
+static int judge(mlp_state *s, const double *fires, verdict *v) {
+    static const char *const axes[] = {"layers", "neurons"};
+    const int64_t n = all_neurons(s);
+    double *table = s->host->run_alloc(s->context, 4 * (uint64_t)n * sizeof *table);
+    int32_t *dead = s->host->array(s->context, "dead", PSC_I32, 2, axes);
+    int32_t *silent = s->host->array(s->context, "silent", PSC_I32, 2, axes);
+    if (!table || !dead || !silent ||
+        s->host->accumulated(s->context, s->post_moments.low, 0, 2 * n, table) ||
+        s->host->accumulated(s->context, s->post_moments.high, 0, 2 * n, table + 2 * n))
+        return -1;
+    for (int64_t l = 0, i = 0; l < s->n_layers; l++) {
+        int64_t layer_dead = 0, layer_silent = 0;
+        for (int64_t k = 0; k < s->n_neurons; k++, i++) {
+            const double low = fmin(table[i], table[n + i]);
+            const double high = fmax(table[2 * n + i], table[3 * n + i]);
+            dead[i] = fires[i] == 0.0;
+            silent[i] = fmax(high, -low) < 0.01;
+            layer_dead += dead[i];
+            layer_silent += silent[i];
+        }
+        v->dead += layer_dead;
+        v->silent += layer_silent;
+        if (s->host->append_number(s->context, "dead_neurons", (double)layer_dead) ||
+            s->host->append_number(s->context, "silent_neurons", (double)layer_silent))
+            return -1;
+    }
+    return 0;
+}
+
+static int corpus_summary(mlp_state *s, const verdict *v, const double *fires) {
+    enum { MOST = 12 };
+    const int32_t n = s->n_layers < MOST ? s->n_layers : MOST;
+    char names[MOST][32], sentence[240];
+    const char *labels[MOST];
+    double rates[MOST], sum = 0.0;
+    for (int64_t i = 0; i < all_neurons(s); i++) sum += fires[i];
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t l = n > 1 ? (int64_t)i * (s->n_layers - 1) / (n - 1) : 0;
+        double layer = 0.0;
+        for (int64_t k = 0; k < s->n_neurons; k++) layer += fires[l * s->n_neurons + k];
+        snprintf(names[i], sizeof names[i], "layer %lld", (long long)l);
+        labels[i] = names[i];
+        rates[i] = 100.0 * layer / (v->tokens * s->n_neurons);
+    }
+    const double neurons = (double)all_neurons(s);
+    snprintf(sentence, sizeof sentence,
+        "Over %.0f tokens a neuron fires (a > 0) at %.1f %% of them in the mean. Of %.0f neurons "
+        "%lld are dead (they never fired in %.0f tokens) and %lld are silent (|g| never reached "
+        "0.01).",
+        v->tokens, 100.0 * sum / (v->tokens * neurons), neurons, (long long)v->dead, v->tokens,
+        (long long)v->silent);
+    return s->host->summary_text(s->context, sentence) ||
+           s->host->summary_bars(s->context, "neurons that fire", "%", n, labels, rates);
+}
+
+int mlp_corpus_report(mlp_state *s) {
+    static const char *const neurons[] = {"layers", "neurons"};
+    static const char *const rows[] = {"layers", "row_quantities"};
+    static const char *const quantities[] = {"firing_fraction", "participation"};
+    const int64_t n = all_neurons(s);
+    verdict v = {psc_moments_total(&s->pre_moments, 0), 0, 0};
+    if (psc_populations_axis(s->context, s->host) || number_axis(s, "layers", s->n_layers) ||
+        number_axis(s, "neurons", s->n_neurons) || number_axis(s, "gate_bins", GATE_BINS) ||
+        number_axis(s, "pre_bins", s->bins) || edges(s) ||
+        s->host->axis_labels(s->context, "row_quantities", 2, quantities) ||
+        s->host->value_number(s->context, "tokens", v.tokens) ||
+        psc_moments_counts(&s->pre_moments, "rows_counted", 0, NULL) ||
+        psc_moments_report(&s->pre_moments, "pre", 0, n, 2, neurons) ||
+        psc_moments_report(&s->post_moments, "post", 0, n, 2, neurons) ||
+        psc_moments_report(&s->row_moments, "row", 0, 2 * (int64_t)s->n_layers, 2, rows))
+        return -1;
+    const double *fires = count_array(s, "fires", s->fires_handle, n, NULL);
+    if (!fires || !count_array(s, "gate_histogram", s->gate_handle, n * GATE_BINS, "gate_bins"))
+        return -1;
+    if (s->bins > 0 && !count_array(s, "pre_histogram", s->pre_handle, n * s->bins, "pre_bins"))
+        return -1;
+    if (judge(s, fires, &v)) return -1;
+    return v.tokens > 0 ? corpus_summary(s, &v, fires) : 0;
+}
