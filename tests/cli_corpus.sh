@@ -28,7 +28,7 @@ awk 'NR > 10 && NR < 40 {gsub(/[\\"]/, ""); gsub(/\t/, " ");
 echo '' >>"$docs/c.jsonl"
 echo 'not read' >"$docs/notes.org"
 echo 'not read' >"$docs/.hidden.txt"
-plugins="--plugin ln"
+plugins="--plugin ln --plugin mlp --plugin logits:level=layer"
 
 run() { # run NAME ARGUMENTS...: into $work/NAME
     name=$1
@@ -182,6 +182,9 @@ sed 's/"layer_norm_eps": [^,]*/"layer_norm_eps": 0.25/' "$source/models/books-5m
     >"$work/other/config.json"
 # shellcheck disable=SC2086 # a list of arguments
 {
+    expect 1 'made with the plugins ln, mlp, logits, not ln' corpus "$docs" --plugin ln $same
+    expect 1 'with bins=32 for plugin mlp, not bins=16' corpus "$docs" --plugin ln \
+        --plugin mlp:bins=16 --plugin logits:level=layer $same
     expect 1 'targets next, not top:1' corpus "$docs" $plugins $same --target top:1
     expect 1 'windows of 64 tokens without <.endoftext.>, not of 64 with' corpus "$docs" \
         $plugins $same --bos

@@ -1,0 +1,204 @@
+/* Statistics over documents of ln, mlp and logits against float64 (tests/tools/
+ * make_corpus_golden.py), in batches of several sizes with the same bits; a corpus's windows. */
+#include "golden.h"
+#include "psc_corpus.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static psc_error error;
+
+static psc_session *open_session(psc_model *model, int32_t threads, int32_t chunk) {
+    psc_session *session = NULL;
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.threads = threads;
+    options.chunk = chunk;
+    options.n_sequences = 6;
+    options.accumulate = 1;
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_target(session, "next", &error), PSC_OK);
+    cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK);
+    cr_assert_eq(psc_session_plugin(session, "ln", NULL, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_plugin(session, "mlp", "bins=8", &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_plugin(session, "logits", NULL, &error), PSC_OK, "%s", error.message);
+    return session;
+}
+
+/* The golden file's windows, `batch` at once. */
+static void run_windows(psc_session *session, const psc_tensors *golden, int32_t batch) {
+    psc_token tokens[GOLDEN_MAX_TOKENS];
+    psc_input inputs[6];
+    golden_tokens(golden, tokens);
+    const psc_tensor *lengths = golden_find(golden, "lengths");
+    const int32_t *length = (const int32_t *)lengths->data;
+    const psc_token *at = tokens;
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    options.no_logits = 1;
+    for (int32_t w = 0; w < 6;) {
+        int32_t n = 0;
+        for (; n < batch && w < 6; n++, w++) {
+            psc_session_truncate(session, n, 0);
+            inputs[n] = (psc_input){n, length[w], at};
+            at += length[w];
+        }
+        cr_assert_eq(
+            psc_session_run(session, inputs, n, &options, &error), PSC_OK, "%s", error.message);
+    }
+    cr_assert_eq(psc_session_report(session, NULL, &error), PSC_OK, "%s", error.message);
+}
+
+static double element(const psc_array *array, int64_t i) {
+    if (array->element == PSC_F64) return ((const double *)array->data)[i];
+    return (double)((const int32_t *)array->data)[i];
+}
+
+static int64_t count_of(const psc_array *array) {
+    int64_t n = 1;
+    for (int32_t i = 0; i < array->n_axes; i++) n *= array->shape[i];
+    return n;
+}
+
+/* Every statistic of the golden file; tolerance absolute and relative, integers exact. */
+static int compare(psc_session *session, const psc_tensors *golden, const char *name, bool exact) {
+    psc_array array;
+    cr_assert_eq(psc_session_array(session, name, &array, &error), PSC_OK, "%s", error.message);
+    const psc_tensor *tensor = golden_find(golden, name);
+    const int64_t n = count_of(&array);
+    double *expected = exact ? NULL : golden_f64(tensor, (size_t)n);
+    for (int64_t i = 0; i < n; i++) {
+        const double want = exact ? (double)((const int32_t *)tensor->data)[i] : expected[i];
+        const double got = element(&array, i), bound = exact ? 0.0 : 2e-5 * (1.0 + fabs(want));
+        cr_assert(fabs(got - want) <= bound, "%s[%d]: %.12g, not %.12g", name, (int)i, got, want);
+    }
+    free(expected);
+    return 1;
+}
+
+static void check_model(const char *name) {
+    static const char *const moments[] = {
+        "ln.site", "mlp.pre", "mlp.post", "mlp.row", "logits.logit", "logits.share"};
+    static const char *const suffixes[] = {"mean", "variance", "min", "max"};
+    static const char *const counts[] = {
+        "mlp.fires", "mlp.silent", "mlp.gate_histogram", "mlp.pre_histogram"};
+    char path[1024], full[64];
+    snprintf(path, sizeof path, "%s/tests/golden/corpus/%s.safetensors", PSC_SOURCE_DIR, name);
+    psc_tensors *golden = golden_open(path);
+    psc_model *model = must_model(golden_path(name, NULL));
+    psc_session *session = open_session(model, 1, 5), *other = open_session(model, 2, 64);
+    run_windows(session, golden, 1);
+    run_windows(other, golden, 4);
+    for (size_t i = 0; i < 6; i++) {
+        for (size_t j = 0; j < 4; j++) {
+            psc_array a, b;
+            snprintf(full, sizeof full, "%s_%s", moments[i], suffixes[j]);
+            compare(session, golden, full, false);
+            cr_assert_eq(psc_session_array(session, full, &a, &error), PSC_OK);
+            cr_assert_eq(psc_session_array(other, full, &b, &error), PSC_OK);
+            cr_assert_arr_eq(a.data, b.data, (size_t)count_of(&a) * sizeof(double), "%s", full);
+        }
+    }
+    for (size_t i = 0; i < 4; i++) compare(session, golden, counts[i], true);
+    compare(session, golden, "logits.rows_counted", false);
+    psc_session_close(&session);
+    psc_session_close(&other);
+    psc_model_close(&model);
+    psc_tensors_close(&golden);
+}
+
+Test(corpus, statistics_parallel) {
+    check_model("parallel_f32");
+}
+
+Test(corpus, statistics_sequential) {
+    check_model("sequential_f32");
+}
+
+/* --- memory ---------------------------------------------------------------------------------- */
+
+#if !defined(__SANITIZE_ADDRESS__) /* its quarantine grows */
+static long peak(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss; /* KiB; bytes on macOS */
+}
+
+/* Twenty times as many documents, no more memory. */
+Test(corpus, memory_does_not_grow) {
+    char path[1024];
+    snprintf(path, sizeof path, "%s/tests/golden/corpus/parallel_f32.safetensors", PSC_SOURCE_DIR);
+    psc_tensors *golden = golden_open(path);
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = open_session(model, 1, 64);
+    for (int i = 0; i < 10; i++) run_windows(session, golden, 3);
+    long before = peak();
+    for (int i = 0; i < 200; i++) run_windows(session, golden, 3);
+    cr_assert_leq(peak(), before + before / 50, "%ld after %ld", peak(), before);
+    psc_session_close(&session);
+    psc_model_close(&model);
+    psc_tensors_close(&golden);
+}
+#endif
+
+/* --- windows --------------------------------------------------------------------------------- */
+
+/* A text far longer than a piece: the windows' tokens are those of the whole text, and reading can
+ * begin again at any window. */
+Test(corpus, windows_of_a_long_document) {
+    static const char *const words[] = {"the", "Emerald", " City", "of", "  Oz", "was\n\n",
+        "caf\303\251", "1900,", "don't", "\"quoted\"", "...", "yellow"};
+    const char *folder = golden_embedded();
+    if (!folder) return;
+    psc_model *model = must_model(folder);
+    enum { BYTES = 300000, WINDOW = 500 };
+    char *text = malloc(BYTES + 64), path[] = "/tmp/psc-corpus-XXXXXX";
+    size_t n = 0;
+    uint32_t seed = 1;
+    while (n < BYTES) {
+        seed = seed * 1664525u + 1013904223u;
+        n += (size_t)snprintf(text + n, 64, "%s ", words[(seed >> 16) % 12]);
+    }
+    int file = mkstemp(path);
+    cr_assert_geq(file, 0);
+    cr_assert_eq(write(file, text, n), (ssize_t)n);
+    close(file);
+    psc_token *whole = NULL;
+    int32_t n_whole = 0;
+    cr_assert_eq(psc_model_encode(&whole, &n_whole, model, text, n, false, &error), PSC_OK);
+    psc_corpus *a = NULL, *b = NULL;
+    psc_corpus_options options = PSC_CORPUS_OPTIONS_INIT;
+    options.window = WINDOW;
+    const char *const paths[] = {path};
+    cr_assert_eq(psc_corpus_open(&a, model, paths, 1, &options, &error), PSC_OK);
+    cr_assert_eq(psc_corpus_open(&b, model, paths, 1, &options, &error), PSC_OK);
+    int32_t seen = 0;
+    for (int32_t w = 0;; w++) {
+        psc_window window, again;
+        char *place = NULL;
+        cr_assert_eq(psc_corpus_tell(&place, a, &error), PSC_OK);
+        cr_assert_eq(psc_corpus_seek(b, place, &error), PSC_OK, "%s", error.message);
+        psc_free(place);
+        cr_assert_eq(psc_corpus_next(&window, a, &error), PSC_OK, "%s", error.message);
+        cr_assert_eq(psc_corpus_next(&again, b, &error), PSC_OK, "%s", error.message);
+        cr_assert_eq(again.n, window.n);
+        if (window.n == 0) break;
+        cr_assert_eq(window.document.first, seen);
+        cr_assert_eq(again.document.first, seen);
+        for (int32_t i = 0; i < window.n; i++) {
+            cr_assert_eq(window.tokens[i].id, whole[seen + i].id, "token %d", seen + i);
+            cr_assert_eq(again.tokens[i].id, whole[seen + i].id);
+        }
+        seen += window.n;
+    }
+    cr_assert_eq(seen, n_whole);
+    psc_corpus_close(&a);
+    psc_corpus_close(&b);
+    unlink(path);
+    psc_free(whole);
+    free(text);
+    psc_model_close(&model);
+}
