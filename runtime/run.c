@@ -55,9 +55,9 @@ static psc_status make_rows(
     if (status != PSC_OK) return status;
     int32_t n = 0;
     for (int32_t i = 0; i < n_inputs; i++) n += inputs[i].n;
-    psc_row *rows = realloc(s->rows, (size_t)n * sizeof *rows);
-    if (!rows) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for %d rows", (int)n);
-    s->rows = rows;
+    status = psc_session_reserve(s, n, 0, error);
+    if (status != PSC_OK) return status;
+    psc_row *rows = s->rows;
     s->n_rows = 0;
     for (int32_t i = 0; i < n_inputs; i++) {
         const psc_input *input = &inputs[i];
@@ -76,27 +76,44 @@ static psc_status make_rows(
     return PSC_OK;
 }
 
-/* Which rows' logits the caller wants, and memory for them. */
-static psc_status plan_logits(psc_session *s, const psc_run_options *options, psc_error *error) {
-    s->n_logit_rows = 0;
-    if (options->no_logits) return PSC_OK;
-    int32_t *rows = realloc(s->logit_rows, (size_t)s->n_rows * sizeof *rows);
-    if (!rows) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for logits");
-    s->logit_rows = rows;
-    int32_t n = 0;
-    for (int32_t r = 0; r < s->n_rows; r++)
-        if (options->logits == PSC_ROWS_ALL || s->rows[r].next < 0) rows[n++] = r;
-    uint64_t floats = (uint64_t)n * s->model->config.d_vocab;
+psc_status psc_session_reserve(psc_session *s, int32_t n_rows, int32_t n_logits, psc_error *error) {
+    size_t n = (size_t)n_rows;
+    uint64_t floats = (uint64_t)n_logits * s->model->config.d_vocab;
+    if (n_rows > s->most_rows) {
+        psc_row *rows = realloc(s->rows, n * sizeof *rows);
+        if (rows) s->rows = rows;
+        int32_t *logit_rows = realloc(s->logit_rows, n * sizeof *logit_rows);
+        if (logit_rows) s->logit_rows = logit_rows;
+        bool *wanted = realloc(s->wanted, n * sizeof *wanted);
+        if (wanted) s->wanted = wanted;
+        if (!rows || !logit_rows || !wanted)
+            return psc_fail(error, PSC_ERROR_MEMORY, "no memory for %d rows", (int)n_rows);
+        s->most_rows = n_rows;
+    }
     if (floats > s->logits_capacity) {
         float *logits = NULL;
         if (floats < SIZE_MAX / 8) logits = realloc(s->logits, (size_t)floats * sizeof *logits);
         if (!logits)
-            return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the logits of %d rows", (int)n);
+            return psc_fail(
+                error, PSC_ERROR_MEMORY, "no memory for the logits of %d rows", (int)n_logits);
         s->logits = logits;
         s->logits_capacity = floats;
     }
-    s->n_logit_rows = n;
     return PSC_OK;
+}
+
+/* Which rows' logits the caller wants, and memory for them. */
+static psc_status plan_logits(psc_session *s, const psc_run_options *options, psc_error *error) {
+    int32_t n = 0;
+    s->n_logit_rows = 0;
+    for (int32_t r = 0; r < s->n_rows; r++) {
+        s->wanted[r] =
+            !options->no_logits && (options->logits == PSC_ROWS_ALL || s->rows[r].next < 0);
+        if (s->wanted[r]) s->logit_rows[n++] = r;
+    }
+    psc_status status = psc_session_reserve(s, s->n_rows, n, error);
+    if (status == PSC_OK) s->n_logit_rows = n;
+    return status;
 }
 
 static void take_logits(int32_t row_index, const float *logits, void *payload) {
@@ -108,7 +125,6 @@ static void take_logits(int32_t row_index, const float *logits, void *payload) {
 
 typedef struct pass {
     psc_session *s;
-    bool *wanted; /* [n_rows] whose logits are kept */
     psc_status status;
     psc_error *error;
 } pass;
@@ -127,7 +143,7 @@ static void run_chunks(void *payload) {
     psc_session *s = p->s;
     for (int32_t r = 0; r < s->n_rows && p->status == PSC_OK; r += s->options.chunk) {
         int32_t n = s->n_rows - r < s->options.chunk ? s->n_rows - r : s->options.chunk;
-        psc_pass one = {.sink = {p->wanted ? p->wanted + r : NULL, take_logits, s}};
+        psc_pass one = {.sink = {s->wanted + r, take_logits, s}};
         p->status = psc_forward_chunk(s->forward, s->rows + r, n, &one, p->error);
         if (p->status == PSC_OK) p->status = report_progress(s, r + n, p->error);
     }
@@ -138,20 +154,14 @@ static void run_chunks(void *payload) {
 /* Begins plugins and captures, runs, ends them. */
 static psc_status run_rows(psc_session *s, psc_error *error) {
     pass p = {.s = s, .error = error};
-    psc_status status = s->options.accumulate ? PSC_OK : psc_run_head(s, error);
+    psc_status status = PSC_OK;
+    if (s->n_contexts + s->n_captures > 0 && !s->options.accumulate)
+        status = psc_run_head(s, error); /* else when somebody asks (psc_session_results) */
     if (status == PSC_OK && psc_phase_is_for_all(s->run_options->phase))
         status = psc_captures_begin(s, error);
     if (status == PSC_OK) status = psc_contexts_begin(s, error);
     if (status != PSC_OK) return status;
-    if (s->n_logit_rows > 0) {
-        p.wanted = calloc((size_t)s->n_rows, sizeof *p.wanted);
-        if (!p.wanted)
-            return psc_contexts_end(
-                s, psc_fail(error, PSC_ERROR_MEMORY, "no memory for logits"), error);
-        for (int32_t i = 0; i < s->n_logit_rows; i++) p.wanted[s->logit_rows[i]] = true;
-    }
     psc_team_run(s->team, run_chunks, &p);
-    free(p.wanted);
     return p.status;
 }
 
@@ -170,6 +180,7 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
         return psc_fail(error, PSC_ERROR_INPUT, "a run's phase %d or source %d is unknown",
             (int)options.phase, (int)options.source);
     psc_results_clear(s->results);
+    s->complete = false;
     psc_status status = s->options.accumulate ? psc_accumulation_check(s, error) : PSC_OK;
     if (status == PSC_OK) status = make_rows(s, inputs, n_inputs, error);
     if (status == PSC_OK) status = plan_logits(s, &options, error);
@@ -194,6 +205,7 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
         psc_results_clear(s->results);
         return status;
     }
+    s->complete = true;
     if (psc_phase_is_for_all(options.phase)) s->windows += n_inputs;
     if (psc_phase_is_for_all(options.phase)) s->tokens += s->n_rows;
     for (int32_t i = 0; i < n_inputs; i++) s->cache->lengths[inputs[i].sequence] += inputs[i].n;

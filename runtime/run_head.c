@@ -96,7 +96,7 @@ static json_t *new_head(const psc_session *session, bool *ok) {
 }
 
 /* head is taken over. */
-static psc_status set_head(psc_session *session, json_t *head, bool ok, psc_error *error) {
+static psc_status set_head(const psc_session *session, json_t *head, bool ok, psc_error *error) {
     if (!ok) {
         json_decref(head);
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
@@ -106,7 +106,7 @@ static psc_status set_head(psc_session *session, json_t *head, bool ok, psc_erro
     return PSC_OK;
 }
 
-psc_status psc_run_head(psc_session *session, psc_error *error) {
+psc_status psc_run_head(const psc_session *session, psc_error *error) {
     bool ok = true;
     json_t *head = new_head(session, &ok), *tokens = json_array();
     for (int32_t i = 0; i < session->n_rows; i++)

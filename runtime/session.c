@@ -11,6 +11,9 @@
 #define SHORTEST_CHUNK 128
 #define CHUNK_BYTES ((size_t)32 << 20)
 #define DEFAULT_RETAINED_CAP ((uint64_t)2 << 30)
+/* What a session has room for from the start: rows of a run, and of logits. */
+#define MOST_ROWS (1 << 20)
+#define MOST_LOGITS 16
 #define MAX_THREADS 1024
 #define MAX_CHUNK 65536
 #define MAX_SEQUENCES 65536
@@ -108,6 +111,10 @@ psc_status psc_session_open(
         status = psc_forward_open(&s->forward, model, s->kernels, s->team, s->registry, s->cache,
             s->options.chunk, error);
     if (status == PSC_OK) status = psc_results_open(&s->results, error);
+    int32_t logits = s->options.n_sequences < MOST_LOGITS ? s->options.n_sequences : MOST_LOGITS;
+    if (status == PSC_OK)
+        status =
+            psc_session_reserve(s, most < MOST_ROWS ? (int32_t)most : MOST_ROWS, logits, error);
     if (status != PSC_OK) {
         psc_session_close(&s);
         return status;
@@ -131,6 +138,7 @@ void psc_session_close(psc_session **out) {
     free(s->rows);
     free(s->logits);
     free(s->logit_rows);
+    free(s->wanted);
     free(s);
     *out = NULL;
 }
@@ -200,6 +208,8 @@ const float *psc_session_logits(const psc_session *session, int32_t index) {
 }
 
 const psc_results *psc_session_results(const psc_session *session) {
+    bool lacks_head = session->complete && !session->options.accumulate && !session->results->head;
+    if (lacks_head) (void)psc_run_head(session, NULL); /* without memory there is none */
     return session->results;
 }
 

@@ -73,6 +73,8 @@ struct psc_session {
     /* the current or last run */
     psc_row *rows; /* [n_rows], ordered by (sequence, position) */
     int32_t n_rows;
+    int32_t most_rows;                  /* room in rows, logit_rows and wanted */
+    bool complete;                      /* the last run went through */
     const psc_run_options *run_options; /* borrowed while running, else null */
     const char *text;                   /* borrowed while running, else null */
     size_t text_bytes;
@@ -82,6 +84,7 @@ struct psc_session {
     float *logits;       /* [n_logit_rows, V] for psc_session_logits */
     int32_t *logit_rows; /* row index of each */
     int32_t n_logit_rows;
+    bool *wanted; /* [n_rows] whose logits are kept */
     uint64_t logits_capacity;
 
     /* accumulation over documents */
@@ -130,8 +133,13 @@ void psc_captures_close(psc_session *session);
 psc_status psc_captures_begin(psc_session *session, psc_error *error);
 void psc_captures_end(psc_session *session);
 
+/* --- run.c ----------------------------------------------------------------------------------- */
+/* Memory for runs of up to n_rows rows with the logits of n_logits. */
+psc_status psc_session_reserve(
+    psc_session *session, int32_t n_rows, int32_t n_logits, psc_error *error);
+
 /* --- head of the results: version, model, run, tokens (run_head.c) --------------------------- */
-psc_status psc_run_head(psc_session *session, psc_error *error);
+psc_status psc_run_head(const psc_session *session, psc_error *error);
 /* The head of an accumulating session's report: "corpus" instead of tokens. */
 psc_status psc_corpus_head(psc_session *session, const psc_corpus_totals *totals, psc_error *error);
 

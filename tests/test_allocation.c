@@ -1,0 +1,94 @@
+/* A plain run allocates nothing: what it needs is there when the session opens, or from the run
+ * before. Every allocation of the process is counted by standing in for the allocator, which this
+ * test can do on glibc and without a sanitizer that does so itself. */
+#include "golden.h"
+
+#include <criterion/criterion.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+#define COUNTS 1
+
+void *__libc_malloc(size_t bytes);
+void *__libc_calloc(size_t n, size_t bytes);
+void *__libc_realloc(void *memory, size_t bytes);
+void *__libc_memalign(size_t alignment, size_t bytes);
+
+static atomic_long allocations;
+
+void *malloc(size_t bytes) {
+    atomic_fetch_add(&allocations, 1);
+    return __libc_malloc(bytes);
+}
+
+void *calloc(size_t n, size_t bytes) {
+    atomic_fetch_add(&allocations, 1);
+    return __libc_calloc(n, bytes);
+}
+
+void *realloc(void *memory, size_t bytes) {
+    atomic_fetch_add(&allocations, 1);
+    return __libc_realloc(memory, bytes);
+}
+
+void *aligned_alloc(size_t alignment, size_t bytes) {
+    atomic_fetch_add(&allocations, 1);
+    return __libc_memalign(alignment, bytes);
+}
+
+int posix_memalign(void **out, size_t alignment, size_t bytes) {
+    atomic_fetch_add(&allocations, 1);
+    *out = __libc_memalign(alignment, bytes);
+    return *out ? 0 : 12;
+}
+#else
+#define COUNTS 0
+static atomic_long allocations;
+#endif
+
+#define ROWS 30
+#define STEPS 5
+
+static psc_status run(psc_session *session, const psc_token *tokens, int32_t n, int32_t logits) {
+    psc_error error;
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    psc_input input = {0, n, tokens};
+    options.logits = logits;
+    return psc_session_run(session, &input, 1, &options, &error);
+}
+
+/* Allocations of a prefill and some decoded tokens. */
+static long count(psc_session *session, const psc_token *tokens, int32_t logits) {
+    long before = atomic_load(&allocations);
+    psc_session_truncate(session, 0, 0);
+    psc_status status = run(session, tokens, ROWS, logits);
+    for (int32_t i = 0; i < STEPS && status == PSC_OK; i++)
+        status = run(session, tokens + ROWS + i, 1, logits);
+    long after = atomic_load(&allocations);
+    cr_assert_eq(status, PSC_OK);
+    return after - before;
+}
+
+static void check(const char *variant, int32_t chunk) {
+    psc_token tokens[ROWS + STEPS];
+    for (int i = 0; i < ROWS + STEPS; i++) tokens[i] = (psc_token){.id = (i * i + 3 * i) % 80};
+    long opening = atomic_load(&allocations);
+    psc_model *model = must_model(golden_path(variant, NULL));
+    psc_session *session = must_session(model, NULL, 2, chunk);
+    cr_assert_gt(atomic_load(&allocations), opening, "the count does not count");
+    count(session, tokens, PSC_ROWS_LAST); /* the first run starts the threads */
+    cr_assert_eq(count(session, tokens, PSC_ROWS_LAST), 0, "%s", variant);
+    count(session, tokens, PSC_ROWS_ALL); /* memory for all rows' logits */
+    cr_assert_eq(count(session, tokens, PSC_ROWS_ALL), 0, "%s: all logits", variant);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+Test(allocation, plain_runs) {
+    if (!COUNTS) cr_skip_test("the allocator cannot be counted here");
+    for (const char *const *v = golden_variants; *v; v++) {
+        check(*v, 0);
+        check(*v, 7);
+    }
+}
