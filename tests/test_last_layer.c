@@ -1,0 +1,121 @@
+/* Rows of the last layer that nobody wants are not computed. Nothing that anybody sees may depend
+ * on it: whoever observes one point, all rows of it or some, gets the rows and the bits of a run in
+ * which everything is observed; so do the logits, and the tokens decoded after it. */
+#include "golden.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROWS 37
+#define SECOND 20 /* rows of the second sequence */
+
+/* What one observer may see, and how many rows it saw. */
+typedef struct watch {
+    const recording *all;
+    int32_t seen;
+} watch;
+
+static int compare(const psc_event *event, void *payload) {
+    watch *w = payload;
+    const psc_view *t = &event->tensor;
+    int64_t inner = t->shape[t->n_axes - 1], outer = t->n_axes == 3 ? t->shape[1] : 1;
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const psc_row *row = &event->rows[r];
+        const float *want = recording_row(
+            w->all, (psc_point)event->point, event->layer, row->sequence, row->position);
+        int64_t width = w->all->width[event->point] / outer, n = inner < width ? inner : width;
+        for (int64_t i = 0; i < outer; i++)
+            if (memcmp(want + i * width,
+                    t->data + r * t->stride[0] + (t->n_axes == 3 ? i * t->stride[1] : 0),
+                    (size_t)n * sizeof *want))
+                return 1;
+        w->seen++;
+    }
+    return 0;
+}
+
+static psc_input inputs[2];
+static psc_token tokens[ROWS];
+
+static void run(psc_session *session, int32_t logits) {
+    psc_error error = {0};
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    options.logits = logits;
+    psc_session_truncate(session, 0, 0);
+    psc_session_truncate(session, 1, 0);
+    cr_assert_eq(
+        psc_session_run(session, inputs, 2, &options, &error), PSC_OK, "%s", error.message);
+}
+
+/* The last rows' logits, and those of a token after them, are the base's. */
+static void same_logits(
+    psc_session *session, const float *last[2], const float *next, size_t bytes) {
+    psc_error error = {0};
+    psc_input one = {0, 1, tokens};
+    cr_assert(!memcmp(psc_session_logits(session, ROWS - 1), last[0], bytes));
+    cr_assert(!memcmp(psc_session_logits(session, ROWS + SECOND - 1), last[1], bytes));
+    cr_assert_eq(psc_session_run(session, &one, 1, NULL, &error), PSC_OK, "%s", error.message);
+    cr_assert(!memcmp(psc_session_logits(session, 0), next, bytes), "the token after them");
+}
+
+static float *copy(const float *from, size_t bytes) {
+    float *to = malloc(bytes);
+    cr_assert(to);
+    return memcpy(to, from, bytes);
+}
+
+/* One observer of one point, by three filters. */
+static void watch_point(psc_session *session, const recording *all, psc_point point) {
+    static const psc_filter filters[] = {{.struct_size = sizeof(psc_filter)},
+        {.struct_size = sizeof(psc_filter), .rows = PSC_ROWS_LAST},
+        {.struct_size = sizeof(psc_filter), .rows = PSC_ROWS_RANGE, .row_begin = 3, .row_end = 5}};
+    static const int32_t rows[] = {ROWS + SECOND, 2, 4};
+    psc_error error = {0};
+    for (int f = 0; f < 3; f++) {
+        watch w = {.all = all};
+        cr_assert_eq(psc_session_observe(session, point, &filters[f], compare, &w, &error), PSC_OK);
+        run(session, PSC_ROWS_LAST);
+        psc_session_unhook(session, &w);
+        cr_assert_eq(w.seen, rows[f] * point_layers(&all->info, point),
+            "point %d, filter %d: %d rows were shown", (int)point, f, (int)w.seen);
+    }
+}
+
+static void check(const char *variant, int32_t chunk) {
+    psc_model *model = must_model(golden_path(variant, NULL));
+    psc_session *session = must_session(model, NULL, 2, chunk);
+    size_t bytes = (size_t)psc_model_get_info(model)->d_vocab * sizeof(float);
+    psc_error error = {0};
+    recording all;
+    recording_open(&all, psc_model_get_info(model), 2, ROWS);
+    recording_attach(&all, session);
+    run(session, PSC_ROWS_ALL);
+    psc_session_unhook(session, &all);
+    const float *last[2] = {copy(psc_session_logits(session, ROWS - 1), bytes),
+        copy(psc_session_logits(session, ROWS + SECOND - 1), bytes)};
+    psc_input one = {0, 1, tokens};
+    cr_assert_eq(psc_session_run(session, &one, 1, NULL, &error), PSC_OK);
+    float *next = copy(psc_session_logits(session, 0), bytes);
+    run(session, PSC_ROWS_LAST);
+    same_logits(session, last, next, bytes);
+    for (int p = 0; p < PSC_POINT_COUNT; p++)
+        if (all.width[p]) watch_point(session, &all, (psc_point)p);
+    free((float *)last[0]);
+    free((float *)last[1]);
+    free(next);
+    recording_close(&all);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+Test(last_layer, every_variant) {
+    for (int i = 0; i < ROWS; i++) tokens[i] = (psc_token){.id = (i * i + 3 * i) % 80};
+    inputs[0] = (psc_input){0, ROWS, tokens};
+    inputs[1] = (psc_input){1, SECOND, tokens + 5};
+    for (const char *const *v = golden_variants; *v; v++) {
+        check(*v, 0);
+        check(*v, 7);
+    }
+}
