@@ -1,6 +1,10 @@
-"""Tables, JSON and plot of a bench run (bench/run.py). Every figure is a median with its quartiles."""
+"""Tables, JSON and plot of a bench run (bench/run.py): report.py RESULTS.json DOCS_FOLDER
+
+Every figure is a median with its quartiles."""
 import json
 import math
+import pathlib
+import sys
 
 MARKER = "<!-- What follows is written by bench/run.sh. -->"
 MINE, LLAMA, TORCH, LENS = "pythiascope", "llama.cpp", "PyTorch f32", "TransformerLens"
@@ -300,3 +304,7 @@ def write_docs(results, folder):
     page.write_text(introduction + MARKER + "\n\n" + text(results) + picture.rstrip("\n") + "\n")
     (folder / "benchmarks.json").write_text(compact(results))
     plot(results, folder / "benchmarks.png")
+
+
+if __name__ == "__main__":
+    write_docs(json.loads(pathlib.Path(sys.argv[1]).read_text()), pathlib.Path(sys.argv[2]))

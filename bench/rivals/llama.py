@@ -5,7 +5,6 @@ Its defaults, but for one thread count for all and a batch that holds the prompt
 values' cache is its own f16."""
 import ctypes
 import sys
-from importlib.metadata import version
 
 import llama_cpp as ll
 
@@ -79,7 +78,7 @@ def main():
         return top(ctypes.cast(z, ctypes.POINTER(ctypes.c_float * n_vocab)).contents[:])
 
     serve({"prefill": prefill, "decode": decode, "logits": logits,
-           "about": lambda: f"llama-cpp-python {version('llama-cpp-python')}, "
+           "about": lambda: f"llama-cpp-python {ll.__version__}, "
                             f"{threads} threads, {ll.llama_print_system_info().decode()}"})
 
 
