@@ -2,10 +2,12 @@
  *
  *   order         z descending, ties to the lower id; every strategy keeps a beginning of it
  *   temperature   d_i = (z_i - max z)/T, weight e_i = exp d_i, in f64
- *   top-k         the first k: a heap of k, one pass; no exponential beyond these
- *   top-p         the first whose weights, added in order, reach p Z; Z = sum e of what is left, by
- *                 ascending id. A token below (1 - p) Z/n cannot be needed, so few enter the heap
- *   min-p         d_i >= log min_p: differences of logits, no Z
+ *   top-k         the first k; no exponential beyond these
+ *   top-p         the first whose weights reach p Z; Z = sum e of what is left, by ascending id
+ *   min-p         z_i - max z >= T log min_p: differences of logits, no Z
+ *
+ * Where the first k end, or the mass p, is found by a radix walk over the bits of z: three tables
+ * of counts or masses instead of a sort.
  *
  * Kernels and single f64 steps in a fixed order: the same set on every ISA. */
 #include "strategy.h"
@@ -14,6 +16,8 @@
 
 #include <math.h>
 #include <string.h>
+
+enum { LANES = 16, BUCKETS = 1 << 11 };
 
 psc_status psc_strategy_check(const psc_strategy *s, psc_error *error) {
     if (!(s->temperature >= 0) || isinf(s->temperature))
@@ -32,87 +36,75 @@ psc_status psc_strategy_check(const psc_strategy *s, psc_error *error) {
 }
 
 int32_t psc_strategy_greedy(const float *z, int32_t n) {
-    int32_t best = -1, nans = 0;
-    for (int32_t i = 0; i < n; i++) {
-        nans += isnan(z[i]) != 0;
-        if (z[i] > (best < 0 ? -INFINITY : z[best])) best = i;
+    float lanes[LANES], most = -INFINITY;
+    int32_t nans = 0, id = 0, i = 0;
+    for (int j = 0; j < LANES; j++) lanes[j] = -INFINITY;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            lanes[j] = z[i + j] > lanes[j] ? z[i + j] : lanes[j];
+            nans += z[i + j] != z[i + j];
+        }
+    for (; i < n; i++) {
+        lanes[0] = z[i] > lanes[0] ? z[i] : lanes[0];
+        nans += z[i] != z[i];
     }
-    return nans || best < 0 || isinf(z[best]) ? -1 : best;
-}
-
-/* --- heaps of (id, weight) ------------------------------------------------------------------- */
-
-typedef struct heap {
-    const float *z;
-    int32_t *ids;
-    double *weights; /* moves with ids; null: there are none yet */
-    int32_t n;
-    bool (*above)(const float *z, int32_t a, int32_t b); /* a stands nearer the root */
-} heap;
-
-static bool likelier(const float *z, int32_t a, int32_t b) {
-    return z[a] != z[b] ? z[a] > z[b] : a < b;
-}
-
-static bool less_likely(const float *z, int32_t a, int32_t b) {
-    return likelier(z, b, a);
-}
-
-static bool higher_id(const float *z, int32_t a, int32_t b) {
-    (void)z;
-    return a > b;
-}
-
-static void swap(heap *h, int32_t i, int32_t j) {
-    const int32_t id = h->ids[i];
-    h->ids[i] = h->ids[j];
-    h->ids[j] = id;
-    if (!h->weights) return;
-    const double weight = h->weights[i];
-    h->weights[i] = h->weights[j];
-    h->weights[j] = weight;
-}
-
-static void sift(heap *h, int32_t i) {
-    for (;;) {
-        int32_t top = i;
-        for (int64_t child = 2 * (int64_t)i + 1; child <= 2 * (int64_t)i + 2; child++)
-            if (child < h->n && h->above(h->z, h->ids[child], h->ids[top])) top = (int32_t)child;
-        if (top == i) return;
-        swap(h, i, top);
-        i = top;
-    }
-}
-
-static void heapify(heap *h) {
-    for (int32_t i = h->n / 2 - 1; i >= 0; i--) sift(h, i);
-}
-
-/* The root goes behind the rest. */
-static void pop(heap *h) {
-    swap(h, 0, --h->n);
-    sift(h, 0);
-}
-
-static void sort_by_id(int32_t *ids, double *weights, int32_t n) {
-    heap h = {NULL, ids, weights, n, higher_id};
-    heapify(&h);
-    while (h.n > 1) pop(&h);
+    for (int j = 0; j < LANES; j++) most = lanes[j] > most ? lanes[j] : most;
+    if (nans || isinf(most)) return -1;
+    while (z[id] != most) id++;
+    return id;
 }
 
 /* --- the filters ----------------------------------------------------------------------------- */
 
-static int32_t largest_k(const float *z, int32_t n, int32_t k, int32_t *ids) {
-    heap h = {z, ids, NULL, k, less_likely};
-    for (int32_t i = 0; i < k; i++) ids[i] = i;
-    heapify(&h);
-    for (int32_t i = k; i < n; i++) {
-        if (!(z[i] > z[ids[0]])) continue; /* an equal one has the higher id */
-        ids[0] = i;
-        sift(&h, 0);
+/* Ascends where z descends; equal for equal z. */
+static uint32_t key_of(float z) {
+    uint32_t bits;
+    z += 0.0f; /* -0 is 0 */
+    memcpy(&bits, &z, sizeof bits);
+    return bits & UINT32_C(0x80000000) ? bits : ~bits & UINT32_C(0x7fffffff);
+}
+
+/* A radix walk through the order: the key at which the weights, 1 each where null, reach target;
+ * *mass becomes what stands before that key. Where rounding keeps them below: the last key. */
+static uint32_t key_at(const float *z, int32_t n, const int32_t *ids, const double *weights,
+    double target, double *mass) {
+    static const int shifts[] = {21, 10, 0}, widths[] = {11, 11, 10};
+    uint32_t prefix = 0;
+    *mass = 0;
+    for (int level = 0; level < 3; level++) {
+        double table[BUCKETS] = {0}, sum = *mass;
+        const uint32_t mask = (UINT32_C(1) << widths[level]) - 1;
+        uint32_t chosen = 0;
+        for (int32_t i = 0; i < n; i++) {
+            const uint32_t key = key_of(z[ids[i]]);
+            if (level > 0 && key >> shifts[level - 1] != prefix) continue;
+            table[key >> shifts[level] & mask] += weights ? weights[i] : 1;
+        }
+        for (uint32_t b = 0; b <= mask && sum < target; b++) {
+            if (table[b] == 0) continue;
+            chosen = b;
+            *mass = sum;
+            sum += table[b];
+        }
+        prefix = prefix << widths[level] | chosen;
     }
-    sort_by_id(ids, NULL, k);
-    return k;
+    return prefix;
+}
+
+/* The fewest of the order whose weights reach target; ids ascend before and after. */
+static int32_t take(const float *z, int32_t n, int32_t *ids, double *weights, double target) {
+    double mass = 0;
+    const uint32_t last = key_at(z, n, ids, weights, target, &mass);
+    int32_t kept = 0;
+    for (int32_t i = 0; i < n; i++) {
+        const uint32_t key = key_of(z[ids[i]]);
+        if (key > last || (key == last && mass >= target)) continue;
+        if (key == last) mass += weights ? weights[i] : 1;
+        ids[kept] = ids[i];
+        if (weights) weights[kept] = weights[i];
+        kept++;
+    }
+    return kept;
 }
 
 /* ids null: all of 0..n-1; returns how many of them are at least min_p times the top. */
@@ -121,9 +113,10 @@ static int32_t at_least(const psc_kernels *kernels, const psc_strategy *s, const
     double low = s->min_p;
     int32_t kept = 0;
     kernels->log_f64(&low, &low, 1);
+    low *= s->temperature;
     for (int32_t i = 0; i < n; i++) {
         const int32_t id = from ? from[i] : i;
-        if (((double)z[id] - (double)most) / s->temperature >= low) ids[kept++] = id;
+        if ((double)z[id] - (double)most >= low) ids[kept++] = id;
     }
     return kept;
 }
@@ -135,55 +128,30 @@ static void weigh(const psc_kernels *kernels, const psc_strategy *s, const float
     kernels->exp_f64(weights, weights, (size_t)n);
 }
 
-/* The smallest beginning of the order with mass >= p; ids ascend before and after. */
-static int32_t smallest_mass(double p, const float *z, int32_t n, int32_t *ids, double *weights) {
-    double total = 0, mass = 0;
-    for (int32_t i = 0; i < n; i++) total += weights[i];
-    /* All below this weigh less than half of what may be left out: rounding is no matter. */
-    const double low = 0.5 * (1 - p) * total / n;
-    heap h = {z, ids, weights, 0, likelier};
-    for (int32_t i = 0; i < n; i++) {
-        if (weights[i] < low) continue;
-        ids[h.n] = ids[i];
-        weights[h.n++] = weights[i];
-    }
-    const int32_t all = h.n;
-    heapify(&h);
-    while (h.n > 0 && mass < p * total) {
-        mass += weights[0];
-        pop(&h);
-    }
-    const int32_t kept = all - h.n;
-    memmove(ids, ids + h.n, (size_t)kept * sizeof *ids);
-    memmove(weights, weights + h.n, (size_t)kept * sizeof *weights);
-    sort_by_id(ids, weights, kept);
-    return kept;
-}
-
 int32_t psc_strategy_keep(const psc_kernels *kernels, const psc_strategy *s, const float *z,
     int32_t n, int32_t *ids, double *weights) {
     const int32_t best = psc_strategy_greedy(z, n);
     const bool by_rank = s->top_k > 0 && s->top_k<n, by_mass = s->top_p> 0 && s->top_p < 1;
     const bool by_share = s->min_p > 0;
     int32_t kept = n;
-    bool shared = false;
     if (best < 0) return -1;
     if (s->temperature == 0) {
         ids[0] = best;
         weights[0] = 1;
         return 1;
     }
-    if (by_rank)
-        kept = largest_k(z, n, s->top_k, ids);
-    else if ((shared = by_share && !by_mass))
+    if (by_share && !by_mass && !by_rank)
         kept = at_least(kernels, s, z, z[best], n, NULL, ids);
     else
         for (int32_t i = 0; i < n; i++) ids[i] = i;
+    if (by_rank) kept = take(z, n, ids, NULL, s->top_k);
     if (by_mass) {
+        double total = 0;
         weigh(kernels, s, z, z[best], kept, ids, weights);
-        kept = smallest_mass(s->top_p, z, kept, ids, weights);
+        for (int32_t i = 0; i < kept; i++) total += weights[i];
+        kept = take(z, kept, ids, weights, s->top_p * total);
     }
-    if (by_share && !shared) kept = at_least(kernels, s, z, z[best], kept, ids, ids);
+    if (by_share && (by_mass || by_rank)) kept = at_least(kernels, s, z, z[best], kept, ids, ids);
     if (by_share || !by_mass) weigh(kernels, s, z, z[best], kept, ids, weights);
     return kept;
 }

@@ -85,6 +85,20 @@ Test(sampling, a_large_vocabulary) {
     }
 }
 
+/* -0 and 0 tie: the lower id is kept. */
+Test(sampling, signed_zeros) {
+    const float z[4] = {-1.0f, -0.0f, 0.0f, -0.0f};
+    const psc_kernels *kernels = psc_kernels_for(psc_isa_best(psc_isa_mask()));
+    psc_strategy strategy = PSC_STRATEGY_INIT;
+    int32_t ids[4];
+    double weights[4];
+    for (int32_t k = 1; k <= 3; k++) {
+        strategy.top_k = k;
+        cr_assert_eq(psc_strategy_keep(kernels, &strategy, z, 4, ids, weights), k);
+        for (int32_t i = 0; i < k; i++) cr_assert_eq(ids[i], 1 + i);
+    }
+}
+
 /* --- draws ----------------------------------------------------------------------------------- */
 
 static psc_model *model;

@@ -69,11 +69,15 @@ END
         APT_CONFIG=$work/apt/apt.conf apt-get download -qq libc6 libgcc-s1 libgomp1 \
             libsleef-dev libsleef3 libxxhash-dev libxxhash0 libjansson-dev libjansson4 \
             libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2 \
-            liblapacke-dev liblapacke liblapack3 libblas3 libtmglib3 libgfortran5
+            liblapacke-dev liblapacke liblapack-dev liblapack3 libblas-dev libblas3 \
+            libtmglib3 libgfortran5
         for package in *.deb; do dpkg -x "$package" "$root"; done
     )
     # What Debian's alternatives would link.
     ln -sf lapack/liblapack.so.3 blas/libblas.so.3 "$libraries/"
+    for name in lapack blas; do
+        ln -sf $name-netlib.pc "$libraries/pkgconfig/$name.pc"
+    done
     rm -rf "$work/apt"
     touch "$root/complete"
 }
