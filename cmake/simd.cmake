@@ -2,12 +2,14 @@
 # layer is made, in the same directory scope. An overlay of another architecture is not compiled.
 file(GLOB reference ${CMAKE_SOURCE_DIR}/simd/*_reference.c)
 file(GLOB avx2 ${CMAKE_SOURCE_DIR}/simd/*_avx2.c)
+file(GLOB avx512 ${CMAKE_SOURCE_DIR}/simd/*_avx512.c)
 file(GLOB neon ${CMAKE_SOURCE_DIR}/simd/*_neon.c)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set_source_files_properties(${reference} PROPERTIES COMPILE_OPTIONS "-mfma")
   set_source_files_properties(${avx2} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+  set_source_files_properties(${avx512} PROPERTIES COMPILE_OPTIONS "-mavx512f;-mfma;-mf16c")
 else()
-  set_source_files_properties(${avx2} PROPERTIES HEADER_FILE_ONLY TRUE)
+  set_source_files_properties(${avx2} ${avx512} PROPERTIES HEADER_FILE_ONLY TRUE)
 endif()
 # NEON is in the base of aarch64 (arm64 on macOS). GCC's early scheduling gathers so many loads that
 # a tile's accumulators go through memory.

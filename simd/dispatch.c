@@ -16,14 +16,19 @@
 #define ECX_AVX (1u << 28)
 #define ECX_F16C (1u << 29)
 #define EBX_AVX2 (1u << 5)
-#define XCR0_SSE_AVX 6u
+#define EBX_AVX512F (1u << 16)
+#define XCR0_AVX 6u
+#ifndef XCR0_AVX512
+/* And the masks, the upper halves, and registers 16 to 31. */
+#define XCR0_AVX512 0xe6u
+#endif
 
-/* Whether the system saves the registers that AVX code uses. */
-static bool system_saves_avx(void) {
+/* Whether the system saves these registers. */
+static bool system_saves(uint32_t registers) {
     uint32_t low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     (void)high;
-    return (low & XCR0_SSE_AVX) == XCR0_SSE_AVX;
+    return (low & registers) == registers;
 }
 #endif
 
@@ -34,10 +39,11 @@ uint32_t psc_isa_mask(void) {
     if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
     /* The reference itself is compiled with -mfma, so without FMA nothing can run. */
     unsigned needed = ECX_FMA | ECX_OSXSAVE | ECX_AVX;
-    if ((c & needed) != needed || !system_saves_avx()) return 0;
+    if ((c & needed) != needed || !system_saves(XCR0_AVX)) return 0;
     bool f16c = (c & ECX_F16C) != 0;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & EBX_AVX2) && f16c) {
         mask |= 1u << PSC_ISA_AVX2;
+        if ((b & EBX_AVX512F) && system_saves(XCR0_AVX512)) mask |= 1u << PSC_ISA_AVX512;
     }
 #elif defined(__aarch64__)
     mask |= 1u << PSC_ISA_NEON; /* part of the base instruction set, f16 conversion too */
@@ -72,6 +78,12 @@ static const psc_kernels avx2_slots = {
 #undef PSC_KERNEL
     .matmul_tile_rows = {6, 6, 6},
 };
+static const psc_kernels avx512_slots = {
+#define PSC_KERNEL(name, arguments) .name = psc_##name##__avx512,
+#include "kernels.def"
+#undef PSC_KERNEL
+    .matmul_tile_rows = {12, 12, 12},
+};
 #elif defined(__aarch64__)
 static const psc_kernels neon_slots = {
 #define PSC_KERNEL(name, arguments) .name = psc_##name##__neon,
@@ -97,6 +109,7 @@ static void build(psc_kernels *table, psc_isa isa) {
     overlay(table, &reference_slots);
 #if defined(__x86_64__)
     if (isa == PSC_ISA_AVX2 || isa == PSC_ISA_AVX512) overlay(table, &avx2_slots);
+    if (isa == PSC_ISA_AVX512) overlay(table, &avx512_slots);
 #elif defined(__aarch64__)
     if (isa == PSC_ISA_NEON) overlay(table, &neon_slots);
 #endif

@@ -10,6 +10,7 @@
 #define PSC_KERNEL(name, arguments)                                                                \
     void psc_##name##__reference arguments;                                                        \
     void psc_##name##__avx2 arguments;                                                             \
+    void psc_##name##__avx512 arguments;                                                           \
     void psc_##name##__neon arguments;
 #include "kernels.def"
 #undef PSC_KERNEL

@@ -14,6 +14,7 @@ uint64_t psc_spin_fma(float *sink, psc_isa isa, uint64_t rounds);
 
 uint64_t psc_spin_fma__reference(float *sink, uint64_t rounds);
 uint64_t psc_spin_fma__avx2(float *sink, uint64_t rounds);
+uint64_t psc_spin_fma__avx512(float *sink, uint64_t rounds);
 uint64_t psc_spin_fma__neon(float *sink, uint64_t rounds);
 
 #endif

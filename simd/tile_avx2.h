@@ -10,6 +10,8 @@
 #include <immintrin.h>
 #include <sleef.h>
 
+#include "fold_avx2.h"
+
 #define PSC_NAME(op) psc_##op##__avx2
 
 #define VEC 8
@@ -125,42 +127,16 @@ ALWAYS_INLINE vec64 vec64_of_floats(const float *from, size_t left) {
 }
 
 static inline float fold(const vec lanes[2]) {
-    __m256 eight = _mm256_add_ps(lanes[0], lanes[1]);
-    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+    return fold_eight_lanes(_mm256_add_ps(lanes[0], lanes[1]));
 }
 
 static inline double fold_f64(const vec64 lanes[4]) {
     __m256d low = _mm256_add_pd(lanes[0], lanes[2]);
     __m256d high = _mm256_add_pd(lanes[1], lanes[3]);
-    __m256d four = _mm256_add_pd(low, high);
-    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
-    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+    return fold_four_lanes_f64(_mm256_add_pd(low, high));
 }
 
-/* Lanes +8, +4, +2, +1 of eight accumulators at once: the pairs meet by shuffles, each sum is the
- * one that folding a single accumulator would make. */
-static inline void fold_several(float sums[8], const float *acc) {
-    __m256 a[8], b[4];
-    UNROLL for (int i = 0; i < 8; i++) {
-        a[i] = _mm256_add_ps(_mm256_load_ps(acc + i * 16), _mm256_load_ps(acc + i * 16 + 8));
-    }
-    UNROLL for (int i = 0; i < 4; i++) {
-        b[i] = _mm256_add_ps(_mm256_permute2f128_ps(a[2 * i], a[2 * i + 1], 0x20),
-            _mm256_permute2f128_ps(a[2 * i], a[2 * i + 1], 0x31));
-    }
-    /* b[i] holds four lanes of accumulator 2i, then four of 2i+1. */
-    __m256 low =
-        _mm256_add_ps(_mm256_shuffle_ps(b[0], b[1], 0x44), _mm256_shuffle_ps(b[0], b[1], 0xee));
-    __m256 high =
-        _mm256_add_ps(_mm256_shuffle_ps(b[2], b[3], 0x44), _mm256_shuffle_ps(b[2], b[3], 0xee));
-    __m256 mixed =
-        _mm256_add_ps(_mm256_shuffle_ps(low, high, 0x88), _mm256_shuffle_ps(low, high, 0xdd));
-    /* Now 0 2 4 6 in the lower half, 1 3 5 7 in the upper. */
-    __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    _mm256_storeu_ps(sums, _mm256_permutevar8x32_ps(mixed, order));
-}
+#define fold_several(sums, acc) fold_eight(sums, acc)
 
 #include "tile_broadcast.h"
 

@@ -1,0 +1,3 @@
+/* attention_frame.h on AVX-512. */
+#include "tile_avx512.h"
+#include "attention_frame.h"

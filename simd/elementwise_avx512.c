@@ -1,0 +1,3 @@
+/* elementwise_frame.h on AVX-512. */
+#include "tile_avx512.h"
+#include "elementwise_frame.h"

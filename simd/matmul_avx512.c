@@ -1,0 +1,3 @@
+/* matmul_frame.h on AVX-512. */
+#include "tile_avx512.h"
+#include "matmul_frame.h"

@@ -1,0 +1,3 @@
+/* pullback_frame.h on AVX-512. */
+#include "tile_avx512.h"
+#include "pullback_frame.h"

@@ -1,0 +1,147 @@
+/* The vocabulary of the frames and the register tile on AVX-512.
+ * Private to simd/: the *_avx512.c files, compiled with -mavx512f -mfma -mf16c; AVX-512F is enough.
+ * Threads: pure functions.
+ * Ownership: nothing is kept. */
+#ifndef TILE_AVX512_H
+#define TILE_AVX512_H
+
+#include "frame.h"
+
+#include <immintrin.h>
+#include <sleef.h>
+
+#include "fold_avx2.h"
+
+#define PSC_NAME(op) psc_##op##__avx512
+
+#define VEC 16
+#define PANEL_REGISTERS 1
+/* 24 accumulators, one input and two weights of 32 registers. */
+#define TILE_ROWS 12
+#define TILE_PANELS 2
+#define TILE_MAX_PANELS 4
+#define PULL_ROWS 6
+#define FOLD_WIDTH 16
+
+typedef __m512 vec;
+typedef __m512d vec64;
+
+/* With 32 registers a compiler keeps the accumulators where they are. */
+#define KEEP_ORDER() __asm__ volatile("" ::: "memory")
+#define ACCUMULATE(sum, a, b) ((sum) = _mm512_fmadd_ps(a, b, sum))
+
+#define vec_load(from) _mm512_loadu_ps(from)
+#define vec_store(to, value) _mm512_storeu_ps(to, value)
+#define vec_set(value) _mm512_set1_ps(value)
+#define vec_zero() _mm512_setzero_ps()
+#define vec_add(a, b) _mm512_add_ps(a, b)
+#define vec_sub(a, b) _mm512_sub_ps(a, b)
+#define vec_mul(a, b) _mm512_mul_ps(a, b)
+#define vec_div(a, b) _mm512_div_ps(a, b)
+#define vec_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define vec_fnma(a, b, c) _mm512_fnmadd_ps(a, b, c)
+#define vec_greater(x, max) _mm512_max_ps(x, max)
+#define vec_abs(a) _mm512_abs_ps(a)
+#define vec_stream(to, value) _mm512_stream_ps(to, value)
+#define STREAM_END() _mm_sfence()
+#define vec_exp(x) Sleef_finz_expf16_u10avx512f(x)
+#define vec_erf(x) Sleef_finz_erff16_u10avx512f(x)
+#define vec64_load(from) _mm512_loadu_pd(from)
+#define vec64_store(to, value) _mm512_storeu_pd(to, value)
+#define vec64_set(value) _mm512_set1_pd(value)
+#define vec64_first(a) _mm256_cvtsd_f64(_mm512_castpd512_pd256(a))
+#define vec64_add(a, b) _mm512_add_pd(a, b)
+#define vec64_sub(a, b) _mm512_sub_pd(a, b)
+#define vec64_exp(x) Sleef_finz_expd8_u10avx512f(x)
+#define vec64_log(x) Sleef_finz_logd8_u10avx512f(x)
+
+/* The first n of sixteen or eight lanes, n below their number. */
+#define LANES_BELOW(n) ((1u << (n)) - 1u)
+
+ALWAYS_INLINE __m256 lower_half(vec a) {
+    return _mm512_castps512_ps256(a);
+}
+
+ALWAYS_INLINE __m256 upper_half(vec a) {
+    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1));
+}
+
+ALWAYS_INLINE vec64 vec64_half(vec a, int upper) {
+    return _mm512_cvtps_pd(upper ? upper_half(a) : lower_half(a));
+}
+
+ALWAYS_INLINE vec widen_bits(__m256i bits, psc_dtype dtype) {
+    if (dtype == PSC_DTYPE_F16) return _mm512_cvtph_ps(bits);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+
+ALWAYS_INLINE vec load_weights(const void *w, size_t i, psc_dtype dtype) {
+    if (dtype == PSC_DTYPE_F32) return _mm512_loadu_ps((const float *)w + i);
+    return widen_bits(
+        _mm256_load_si256((const __m256i *)(const void *)((const uint16_t *)w + i)), dtype);
+}
+
+ALWAYS_INLINE vec load_narrow(const void *x, size_t i, psc_dtype dtype) {
+    return widen_bits(
+        _mm256_loadu_si256((const __m256i *)(const void *)((const char *)x + 2 * i)), dtype);
+}
+
+ALWAYS_INLINE vec load_some(const float *from, size_t left) {
+    if (left >= 16) return _mm512_loadu_ps(from);
+    return _mm512_maskz_loadu_ps((__mmask16)LANES_BELOW(left), from);
+}
+
+ALWAYS_INLINE void store_some(float *to, vec value, size_t left) {
+    if (left >= 16) {
+        _mm512_storeu_ps(to, value);
+    } else {
+        _mm512_mask_storeu_ps(to, (__mmask16)LANES_BELOW(left), value);
+    }
+}
+
+ALWAYS_INLINE vec keep_past_end(vec kept, vec value, size_t left) {
+    if (left >= 16) return value;
+    return _mm512_mask_blend_ps((__mmask16)LANES_BELOW(left), kept, value);
+}
+
+ALWAYS_INLINE vec64 load_some_f64(const double *from, size_t left) {
+    if (left >= 8) return _mm512_loadu_pd(from);
+    return _mm512_maskz_loadu_pd((__mmask8)LANES_BELOW(left), from);
+}
+
+ALWAYS_INLINE void store_some_f64(double *to, vec64 value, size_t left) {
+    if (left >= 8) {
+        _mm512_storeu_pd(to, value);
+    } else {
+        _mm512_mask_storeu_pd(to, (__mmask8)LANES_BELOW(left), value);
+    }
+}
+
+ALWAYS_INLINE vec64 keep_past_end_f64(vec64 kept, vec64 value, size_t left) {
+    if (left >= 8) return value;
+    return _mm512_mask_blend_pd((__mmask8)LANES_BELOW(left), kept, value);
+}
+
+ALWAYS_INLINE vec64 vec64_of_floats(const float *from, size_t left) {
+    if (left >= 8) return _mm512_cvtps_pd(_mm256_loadu_ps(from));
+    return vec64_half(load_some(from, left), 0);
+}
+
+static inline float fold(const vec lanes[1]) {
+    return fold_eight_lanes(_mm256_add_ps(lower_half(lanes[0]), upper_half(lanes[0])));
+}
+
+static inline double fold_f64(const vec64 lanes[2]) {
+    vec64 eight = _mm512_add_pd(lanes[0], lanes[1]);
+    return fold_four_lanes_f64(
+        _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1)));
+}
+
+static inline void fold_several(float sums[16], const float *acc) {
+    fold_eight(sums, acc);
+    fold_eight(sums + 8, acc + 8 * PSC_LANES);
+}
+
+#include "tile_broadcast.h"
+
+#endif

@@ -1,0 +1,205 @@
+/* AVX-512 as two halves in AVX2: what simd/tile_avx512.h uses of it, so that the overlay's bits can
+ * be tested on a CPU without. Masks, widths and the order of every operation are the real ones.
+ * Included before everything else (-include) in the sources of test_avx512_emulated only.
+ * Threads: pure functions.
+ * Ownership: nothing is kept. */
+#ifndef EMULATE_AVX512_H
+#define EMULATE_AVX512_H
+
+#include <cpuid.h>
+#include <immintrin.h>
+#include <sleef.h>
+#include <string.h>
+
+/* dispatch.c finds the instructions and a system that saves their registers. */
+#define XCR0_AVX512 6u
+static inline int emulated_cpuid_count(
+    unsigned leaf, unsigned sub, unsigned *a, unsigned *b, unsigned *c, unsigned *d) {
+    int known = __get_cpuid_count(leaf, sub, a, b, c, d);
+    if (leaf == 7) *b |= 1u << 16;
+    return known;
+}
+#define __get_cpuid_count emulated_cpuid_count
+
+typedef struct emulated_ps {
+    __m256 half[2];
+} emulated_ps;
+typedef struct emulated_pd {
+    __m256d half[2];
+} emulated_pd;
+typedef struct emulated_si {
+    __m256i half[2];
+} emulated_si;
+#define __m512 emulated_ps
+#define __m512d emulated_pd
+#define __m512i emulated_si
+
+#define EMULATED static inline __attribute__((always_inline, unused))
+#define EACH_PS(expression)                                                                        \
+    do {                                                                                           \
+        emulated_ps result;                                                                        \
+        for (int h = 0; h < 2; h++) result.half[h] = expression;                                   \
+        return result;                                                                             \
+    } while (0)
+#define EACH_PD(expression)                                                                        \
+    do {                                                                                           \
+        emulated_pd result;                                                                        \
+        for (int h = 0; h < 2; h++) result.half[h] = expression;                                   \
+        return result;                                                                             \
+    } while (0)
+#define BINARY_PS(name)                                                                            \
+    EMULATED emulated_ps emulated_##name(emulated_ps a, emulated_ps b) {                           \
+        EACH_PS(_mm256_##name(a.half[h], b.half[h]));                                              \
+    }
+#define BINARY_PD(name)                                                                            \
+    EMULATED emulated_pd emulated_##name(emulated_pd a, emulated_pd b) {                           \
+        EACH_PD(_mm256_##name(a.half[h], b.half[h]));                                              \
+    }
+#define TERNARY_PS(name)                                                                           \
+    EMULATED emulated_ps emulated_##name(emulated_ps a, emulated_ps b, emulated_ps c) {            \
+        EACH_PS(_mm256_##name(a.half[h], b.half[h], c.half[h]));                                   \
+    }
+
+BINARY_PS(add_ps)
+BINARY_PS(sub_ps)
+BINARY_PS(mul_ps)
+BINARY_PS(div_ps)
+BINARY_PS(max_ps)
+BINARY_PD(add_pd)
+BINARY_PD(sub_pd)
+TERNARY_PS(fmadd_ps)
+TERNARY_PS(fnmadd_ps)
+
+EMULATED emulated_ps emulated_loadu_ps(const float *from) {
+    EACH_PS(_mm256_loadu_ps(from + 8 * h));
+}
+EMULATED void emulated_storeu_ps(float *to, emulated_ps a) {
+    for (int h = 0; h < 2; h++) _mm256_storeu_ps(to + 8 * h, a.half[h]);
+}
+EMULATED void emulated_stream_ps(float *to, emulated_ps a) {
+    for (int h = 0; h < 2; h++) _mm256_stream_ps(to + 8 * h, a.half[h]);
+}
+EMULATED emulated_ps emulated_set1_ps(float value) {
+    EACH_PS(_mm256_set1_ps(value));
+}
+EMULATED emulated_ps emulated_abs_ps(emulated_ps a) {
+    EACH_PS(_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.half[h]));
+}
+EMULATED emulated_ps emulated_maskz_loadu_ps(unsigned mask, const float *from) {
+    float lanes[16] = {0};
+    for (int i = 0; i < 16; i++) {
+        if (mask & 1u << i) lanes[i] = from[i];
+    }
+    return emulated_loadu_ps(lanes);
+}
+EMULATED void emulated_mask_storeu_ps(float *to, unsigned mask, emulated_ps a) {
+    float lanes[16];
+    emulated_storeu_ps(lanes, a);
+    for (int i = 0; i < 16; i++) {
+        if (mask & 1u << i) to[i] = lanes[i];
+    }
+}
+EMULATED emulated_ps emulated_mask_blend_ps(unsigned mask, emulated_ps a, emulated_ps b) {
+    float lanes[16];
+    emulated_storeu_ps(lanes, a);
+    emulated_mask_storeu_ps(lanes, mask, b);
+    return emulated_loadu_ps(lanes);
+}
+EMULATED emulated_ps emulated_cvtph_ps(__m256i bits) {
+    EACH_PS(_mm256_cvtph_ps(h ? _mm256_extracti128_si256(bits, 1) : _mm256_castsi256_si128(bits)));
+}
+EMULATED emulated_si emulated_cvtepu16_epi32(__m256i bits) {
+    emulated_si result;
+    result.half[0] = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(bits));
+    result.half[1] = _mm256_cvtepu16_epi32(_mm256_extracti128_si256(bits, 1));
+    return result;
+}
+EMULATED emulated_si emulated_slli_epi32(emulated_si a, int by) {
+    for (int h = 0; h < 2; h++) a.half[h] = _mm256_slli_epi32(a.half[h], by);
+    return a;
+}
+EMULATED emulated_ps emulated_castsi512_ps(emulated_si a) {
+    EACH_PS(_mm256_castsi256_ps(a.half[h]));
+}
+EMULATED emulated_pd emulated_castps_pd(emulated_ps a) {
+    EACH_PD(_mm256_castps_pd(a.half[h]));
+}
+
+EMULATED emulated_pd emulated_loadu_pd(const double *from) {
+    EACH_PD(_mm256_loadu_pd(from + 4 * h));
+}
+EMULATED void emulated_storeu_pd(double *to, emulated_pd a) {
+    for (int h = 0; h < 2; h++) _mm256_storeu_pd(to + 4 * h, a.half[h]);
+}
+EMULATED emulated_pd emulated_set1_pd(double value) {
+    EACH_PD(_mm256_set1_pd(value));
+}
+EMULATED emulated_pd emulated_maskz_loadu_pd(unsigned mask, const double *from) {
+    double lanes[8] = {0};
+    for (int i = 0; i < 8; i++) {
+        if (mask & 1u << i) lanes[i] = from[i];
+    }
+    return emulated_loadu_pd(lanes);
+}
+EMULATED void emulated_mask_storeu_pd(double *to, unsigned mask, emulated_pd a) {
+    double lanes[8];
+    emulated_storeu_pd(lanes, a);
+    for (int i = 0; i < 8; i++) {
+        if (mask & 1u << i) to[i] = lanes[i];
+    }
+}
+EMULATED emulated_pd emulated_mask_blend_pd(unsigned mask, emulated_pd a, emulated_pd b) {
+    double lanes[8];
+    emulated_storeu_pd(lanes, a);
+    emulated_mask_storeu_pd(lanes, mask, b);
+    return emulated_loadu_pd(lanes);
+}
+EMULATED emulated_pd emulated_cvtps_pd(__m256 a) {
+    EACH_PD(_mm256_cvtps_pd(h ? _mm256_extractf128_ps(a, 1) : _mm256_castps256_ps128(a)));
+}
+
+#define _mm512_add_ps emulated_add_ps
+#define _mm512_sub_ps emulated_sub_ps
+#define _mm512_mul_ps emulated_mul_ps
+#define _mm512_div_ps emulated_div_ps
+#define _mm512_max_ps emulated_max_ps
+#define _mm512_fmadd_ps emulated_fmadd_ps
+#define _mm512_fnmadd_ps emulated_fnmadd_ps
+#define _mm512_loadu_ps emulated_loadu_ps
+#define _mm512_storeu_ps emulated_storeu_ps
+#define _mm512_stream_ps emulated_stream_ps
+#define _mm512_set1_ps emulated_set1_ps
+#define _mm512_setzero_ps() emulated_set1_ps(0.0f)
+#define _mm512_abs_ps emulated_abs_ps
+#define _mm512_maskz_loadu_ps emulated_maskz_loadu_ps
+#define _mm512_mask_storeu_ps emulated_mask_storeu_ps
+#define _mm512_mask_blend_ps emulated_mask_blend_ps
+#define _mm512_cvtph_ps emulated_cvtph_ps
+#define _mm512_cvtepu16_epi32 emulated_cvtepu16_epi32
+#define _mm512_slli_epi32 emulated_slli_epi32
+#define _mm512_castsi512_ps emulated_castsi512_ps
+#define _mm512_castps_pd emulated_castps_pd
+#define _mm512_castps512_ps256(a) ((a).half[0])
+#define _mm512_castpd512_pd256(a) ((a).half[0])
+#define _mm512_extractf64x4_pd(a, h) ((a).half[h])
+#define _mm512_add_pd emulated_add_pd
+#define _mm512_sub_pd emulated_sub_pd
+#define _mm512_loadu_pd emulated_loadu_pd
+#define _mm512_storeu_pd emulated_storeu_pd
+#define _mm512_set1_pd emulated_set1_pd
+#define _mm512_maskz_loadu_pd emulated_maskz_loadu_pd
+#define _mm512_mask_storeu_pd emulated_mask_storeu_pd
+#define _mm512_mask_blend_pd emulated_mask_blend_pd
+#define _mm512_cvtps_pd emulated_cvtps_pd
+
+/* SLEEF's forms for AVX-512 give the bits of those for AVX2. */
+#define SLEEF_HALVES(type, each, name, half_name)                                                  \
+    EMULATED type name(type a) {                                                                   \
+        each(half_name(a.half[h]));                                                                \
+    }
+SLEEF_HALVES(emulated_ps, EACH_PS, Sleef_finz_expf16_u10avx512f, Sleef_finz_expf8_u10avx2)
+SLEEF_HALVES(emulated_ps, EACH_PS, Sleef_finz_erff16_u10avx512f, Sleef_finz_erff8_u10avx2)
+SLEEF_HALVES(emulated_pd, EACH_PD, Sleef_finz_expd8_u10avx512f, Sleef_finz_expd4_u10avx2)
+SLEEF_HALVES(emulated_pd, EACH_PD, Sleef_finz_logd8_u10avx512f, Sleef_finz_logd4_u10avx2)
+
+#endif
