@@ -152,7 +152,7 @@ static bool sinks(const psc_forward *f, const psc_row *row) {
 
 static bool wants_logits(const psc_forward *f, const psc_row *row) {
     if (sinks(f, row)) return true;
-    return f->hooked && psc_registry_wants_row(f->registry, PSC_HOOK_LOGITS, -1, row);
+    return psc_forward_hooked(f) && psc_registry_wants_row(f->registry, PSC_HOOK_LOGITS, -1, row);
 }
 
 /* Takes up to logit_rows wanted rows from *row on; their y1 move to x, which nobody reads any more.
@@ -174,7 +174,8 @@ static psc_status chosen_logits(psc_forward *f, size_t n) {
     psc_forward_run(f, &job, 1);
     psc_view view = {f->logits, 2, {(int64_t)n, (int64_t)w->out}, {(int64_t)f->ld_v, 1}};
     psc_status status = PSC_OK;
-    if (f->hooked && psc_registry_wants(f->registry, PSC_HOOK_LOGITS, -1, f->chosen, (int32_t)n))
+    if (psc_forward_hooked(f) &&
+        psc_registry_wants(f->registry, PSC_HOOK_LOGITS, -1, f->chosen, (int32_t)n))
         status = psc_registry_deliver(
             f->registry, PSC_HOOK_LOGITS, -1, f->chosen, (int32_t)n, &view, f->error);
     const psc_logits_sink *sink = &f->pass->sink;

@@ -96,14 +96,20 @@ psc_status psc_forward_show_heads(psc_forward *f, psc_point point, float *data);
 /* Tiles of the row set, for attention. */
 void psc_forward_tile(psc_forward *f);
 
-/* Built without hooks the pass asks nobody: a bench counts what asking costs. */
-static inline bool psc_forward_wants(const psc_forward *f, psc_point point) {
+/* Whether anybody subscribes to anything. Built without hooks the pass asks nobody, ever:
+ * bench/hooks_cost.sh counts what asking costs. */
+static inline bool psc_forward_hooked(const psc_forward *f) {
 #ifdef PSC_NO_HOOKS
-    (void)f, (void)point;
+    (void)f;
     return false;
 #else
-    return f->hooked && psc_registry_wants(f->registry, point, f->layer, f->rows, f->n_rows);
+    return f->hooked;
 #endif
+}
+
+static inline bool psc_forward_wants(const psc_forward *f, psc_point point) {
+    return psc_forward_hooked(f) &&
+           psc_registry_wants(f->registry, point, f->layer, f->rows, f->n_rows);
 }
 
 static inline psc_status psc_forward_show(psc_forward *f, psc_point point, const psc_view *view) {

@@ -25,7 +25,7 @@ static const psc_point late_points[] = {PSC_HOOK_ATTN_SCORES, PSC_HOOK_PATTERN, 
 static bool row_is_wanted(const psc_forward *f, int32_t r) {
     const bool *wanted = f->pass->sink.wanted;
     if (wanted && wanted[r]) return true;
-    for (size_t i = 0; f->hooked && i < sizeof late_points / sizeof *late_points; i++) {
+    for (size_t i = 0; psc_forward_hooked(f) && i < sizeof late_points / sizeof *late_points; i++) {
         int32_t layer = psc_point_has_layer(late_points[i]) ? f->layer : -1;
         if (psc_registry_wants_row(f->registry, late_points[i], layer, &f->rows[r])) return true;
     }
