@@ -16,11 +16,6 @@
 /* Rows whose logits are computed at a time: they are wide. */
 #define LOGIT_ROWS 128
 
-/* Rows that lie a multiple of 4 KiB apart fall into the same cache sets: a stride of 16 more. */
-static size_t padded(size_t n) {
-    return (n + PSC_LANES - 1) / PSC_LANES * PSC_LANES + PSC_LANES;
-}
-
 float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error) {
     if (grown->floats >= floats) return grown->data;
     psc_aligned_free(grown->data);
@@ -38,7 +33,7 @@ float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error) {
 #define WIDE_BUFFERS 6 /* of [chunk, ld_n]: x, y1, y2, q, k, v */
 
 size_t psc_forward_row_bytes(const psc_config *config) {
-    return (WIDE_BUFFERS * padded(config->d_model) + padded(config->d_mlp)) * sizeof(float);
+    return (WIDE_BUFFERS * psc_padded(config->d_model) + psc_padded(config->d_mlp)) * sizeof(float);
 }
 
 /* The buffers lie in one block, which may then be in huge pages. Null counts only. */
@@ -53,7 +48,7 @@ static size_t place_buffers(psc_forward *f, size_t rows, size_t threads, float *
     size_t used = 0;
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         if (memory) *buffers[i].to = memory + used;
-        used += padded(buffers[i].floats);
+        used += psc_padded(buffers[i].floats);
     }
     f->z = f->y1;
     f->attn = f->k;
@@ -78,9 +73,10 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     f->heads = c->n_heads;
     f->d_head = c->d_head;
     f->m = c->d_mlp;
-    f->ld_n = padded(f->n);
-    f->ld_m = padded(f->m);
-    f->ld_v = padded(c->d_vocab);
+    f->ld_n = psc_padded(f->n);
+    f->ld_m = psc_padded(f->m);
+    f->ld_v = psc_padded(c->d_vocab);
+    f->ld_result = psc_padded(f->heads * f->n);
     f->logit_rows = rows < LOGIT_ROWS ? rows : LOGIT_ROWS;
     f->scratch_floats = PSC_ATTENTION_TILE * (cache->capacity + PSC_LANES);
     f->memory = psc_aligned_alloc(place_buffers(f, rows, threads, NULL) * sizeof(float));

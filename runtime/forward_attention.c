@@ -14,7 +14,7 @@ typedef struct attention_job {
     psc_forward *f;
     step step;
     float *scores; /* [rows, H, ld_keys]; null: the thread's scratch */
-    size_t ld_keys;
+    size_t ld_keys, n_keys;
     float scale;
 } attention_job;
 
@@ -96,8 +96,7 @@ psc_status psc_forward_rotate_and_store(psc_forward *f) {
     return status;
 }
 
-/* --- scores, pattern, z ------------------------------------------------------------------------
- */
+/* --- scores, pattern, z ---------------------------------------------------------------------- */
 
 void psc_forward_tile(psc_forward *f) {
     f->n_tiles = 0;
@@ -108,6 +107,12 @@ void psc_forward_tile(psc_forward *f) {
             end++;
         f->tiles[f->n_tiles++] = (psc_tile){begin, end - begin};
     }
+}
+
+/* Keys past the row's own position: -inf in scores, 0 in the pattern. */
+static void fill_masked(const attention_job *job, float *row, size_t n_keys) {
+    float value = job->step == STEP_SCORES ? -INFINITY : 0.0f;
+    for (size_t key = n_keys; key < job->n_keys; key++) row[key] = value;
 }
 
 /* Later tiles see more keys: they come first, so that what is left at the end is small. */
@@ -141,6 +146,8 @@ static void attention_task(int64_t task, int thread, void *payload) {
             float *row = scores + (size_t)r * ld;
             f->kernels->softmax(row, row, (size_t)f->n_keys[first + r]);
         }
+    for (int32_t r = 0; job->scores && job->step != STEP_VALUES && r < rows; r++)
+        fill_masked(job, scores + (size_t)r * ld, (size_t)f->n_keys[first + r]);
     if (job->step != STEP_ALL && job->step != STEP_VALUES) return;
     a.x = scores;
     a.ldx = ld;
@@ -150,41 +157,29 @@ static void attention_task(int64_t task, int thread, void *payload) {
     f->kernels->attention_values(&a);
 }
 
-/* Keys past each row's own position: -inf in scores, 0 in the pattern. */
-static void fill_masked(const attention_job *job, float value) {
-    psc_forward *f = job->f;
-    for (int32_t r = 0; r < f->n_rows; r++)
-        for (size_t h = 0; h < f->heads; h++) {
-            float *row = job->scores + ((size_t)r * f->heads + h) * job->ld_keys;
-            for (size_t key = (size_t)f->n_keys[r]; key < job->ld_keys; key++) row[key] = value;
-        }
-}
-
 /* Scores, pattern and z one after the other, each shown. */
 static psc_status watched(attention_job *job, int64_t tasks) {
     psc_forward *f = job->f;
     size_t keys = 0;
     for (int32_t r = 0; r < f->n_rows; r++)
         if ((size_t)f->n_keys[r] > keys) keys = (size_t)f->n_keys[r];
-    job->ld_keys = keys;
-    job->scores = psc_forward_grow(&f->scores, (size_t)f->n_rows * f->heads * keys, f->error);
+    job->n_keys = keys;
+    job->ld_keys = psc_padded(keys);
+    size_t row = f->heads * job->ld_keys;
+    job->scores = psc_forward_grow(&f->scores, (size_t)f->n_rows * row, f->error);
     if (!job->scores) return PSC_ERROR_MEMORY;
     psc_view view = {job->scores, 3, {f->n_rows, (int64_t)f->heads, (int64_t)keys},
-        {(int64_t)(f->heads * keys), (int64_t)keys, 1}};
+        {(int64_t)row, (int64_t)job->ld_keys, 1}};
     job->step = STEP_SCORES;
     psc_team_tasks(f->team, tasks, attention_task, job);
     psc_status status = PSC_OK;
-    if (psc_forward_wants(f, PSC_HOOK_ATTN_SCORES)) {
-        fill_masked(job, -INFINITY);
+    if (psc_forward_wants(f, PSC_HOOK_ATTN_SCORES))
         status = psc_forward_show(f, PSC_HOOK_ATTN_SCORES, &view);
-    }
     if (status != PSC_OK) return status;
     job->step = STEP_SOFTMAX;
     psc_team_tasks(f->team, tasks, attention_task, job);
-    if (psc_forward_wants(f, PSC_HOOK_PATTERN)) {
-        fill_masked(job, 0.0f);
+    if (psc_forward_wants(f, PSC_HOOK_PATTERN))
         status = psc_forward_show(f, PSC_HOOK_PATTERN, &view);
-    }
     if (status != PSC_OK) return status;
     job->step = STEP_VALUES;
     psc_team_tasks(f->team, tasks, attention_task, job);

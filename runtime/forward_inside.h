@@ -13,6 +13,11 @@
 #define PSC_STEP_TASKS 1024
 #define PSC_STEP_JOBS 4
 
+/* Rows that lie a multiple of 4 KiB apart fall into the same cache sets: a stride of 16 more. */
+static inline size_t psc_padded(size_t n) {
+    return (n + PSC_LANES - 1) / PSC_LANES * PSC_LANES + PSC_LANES;
+}
+
 /* A buffer that exists once somebody has asked for its tensor. */
 typedef struct psc_grown {
     float *data;
@@ -55,8 +60,8 @@ struct psc_forward {
     psc_team *team;
     psc_registry *registry;
     psc_kv_cache *cache;
-    size_t n, heads, d_head, m; /* d_model, ..., d_mlp */
-    size_t ld_n, ld_m, ld_v;    /* row strides */
+    size_t n, heads, d_head, m;         /* d_model, ..., d_mlp */
+    size_t ld_n, ld_m, ld_v, ld_result; /* row strides */
 
     /* [chunk, ld_n]. Three serve twice: z lies over y1, which only q, k and v are made of; attn and
      * mlp over k and v, which are in the cache by then. */

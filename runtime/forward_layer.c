@@ -140,7 +140,7 @@ static void sum_results(int64_t begin, int64_t end, int thread, void *payload) {
     const psc_packed *w = &f->model->layers[f->layer].matrix[PSC_W_O];
     for (int64_t r = begin; r < end; r++)
         f->kernels->sum_blocks(f->attn + (size_t)r * f->ld_n,
-            f->result.data + (size_t)r * f->heads * f->n, f->n, f->heads, w->bias, f->n);
+            f->result.data + (size_t)r * f->ld_result, f->n, f->heads, w->bias, f->n);
 }
 
 /* attn = W_O z + b_O; its block sums are hook_result. */
@@ -148,8 +148,8 @@ static psc_status attention_output_job(psc_forward *f, const psc_layer *layer, p
     size_t rows = (size_t)f->n_rows;
     *job = psc_forward_job(f, &layer->matrix[PSC_W_O], f->attn, f->ld_n, f->z, f->ld_n, rows);
     if (!psc_forward_wants(f, PSC_HOOK_RESULT)) return PSC_OK;
-    job->m.blocks = psc_forward_grow(&f->result, rows * f->heads * f->n, f->error);
-    job->m.ld_row = f->heads * f->n;
+    job->m.blocks = psc_forward_grow(&f->result, rows * f->ld_result, f->error);
+    job->m.ld_row = f->ld_result;
     job->m.ld_block = f->n;
     return job->m.blocks ? PSC_OK : PSC_ERROR_MEMORY;
 }
@@ -158,7 +158,7 @@ static psc_status show_attention_output(psc_forward *f) {
     psc_status status = PSC_OK;
     if (psc_forward_wants(f, PSC_HOOK_RESULT)) {
         psc_view view = {f->result.data, 3, {f->n_rows, (int64_t)f->heads, (int64_t)f->n},
-            {(int64_t)(f->heads * f->n), (int64_t)f->n, 1}};
+            {(int64_t)f->ld_result, (int64_t)f->n, 1}};
         status = psc_forward_show(f, PSC_HOOK_RESULT, &view);
         if (status == PSC_OK &&
             psc_registry_edits(f->registry, PSC_HOOK_RESULT, f->layer, f->rows, f->n_rows))
