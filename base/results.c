@@ -75,6 +75,11 @@ void psc_results_clear(psc_results *results) {
     free(results->sections);
     drop_spare(results);
     for (int i = 0; i < results->n_arrays; i++) free(results->arrays[i].name);
+    for (int i = 0; i < results->n_documents; i++) {
+        free(results->documents[i].name);
+        free(results->documents[i].bytes);
+    }
+    free(results->documents);
     *results = (psc_results){.spare = results->arrays, .n_spare = results->n_arrays};
 }
 
@@ -84,6 +89,25 @@ void psc_results_close(psc_results **results) {
     drop_spare(*results);
     free(*results);
     *results = NULL;
+}
+
+psc_status psc_results_document(
+    psc_results *results, const char *name, const char *bytes, uint64_t n, psc_error *error) {
+    for (int i = 0; i < results->n_documents; i++)
+        if (strcmp(results->documents[i].name, name) == 0)
+            return psc_fail(error, PSC_ERROR_INPUT, "the file '%s' was given twice", name);
+    psc_result_document *documents =
+        grow(results->documents, results->n_documents, sizeof *results->documents);
+    if (documents) results->documents = documents;
+    psc_result_document made = {copy_text(name), n < SIZE_MAX ? malloc((size_t)n + 1) : NULL, n};
+    if (!documents || !made.name || !made.bytes) {
+        free(made.name);
+        free(made.bytes);
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the file '%s'", name);
+    }
+    if (n > 0) memcpy(made.bytes, bytes, (size_t)n);
+    results->documents[results->n_documents++] = made;
+    return PSC_OK;
 }
 
 psc_result_section *psc_results_section(psc_results *results, const char *name) {

@@ -46,12 +46,20 @@ typedef struct psc_result_section {
     int n_items;
 } psc_result_section;
 
+/* A file of the output folder beside the two that are always there. */
+typedef struct psc_result_document {
+    char *name, *bytes;
+    uint64_t n;
+} psc_result_document;
+
 typedef struct psc_results {
     json_t *head; /* {"pythiascope": {"version"}, "model": {...}, "run": {...}, "tokens": [...]} */
     psc_result_section *sections; /* in the order of the plugins */
     int n_sections;
     psc_result_array *arrays; /* all plugins' and captures */
     int n_arrays;
+    psc_result_document *documents;
+    int n_documents;
     psc_result_array *spare; /* memory of the run before, for arrays of the same size */
     int n_spare;
 } psc_results;
@@ -67,6 +75,9 @@ psc_result_section *psc_results_section(psc_results *results, const char *name);
 /* A new array, filled with NaN (integers: -1) when `filled`; null after setting error. */
 psc_result_array *psc_results_array(psc_results *results, const char *name, psc_result_dtype dtype,
     int n_axes, const int64_t *shape, bool filled, psc_error *error);
+/* Copies the bytes; a name that is taken is PSC_ERROR_INPUT. */
+psc_status psc_results_document(
+    psc_results *results, const char *name, const char *bytes, uint64_t n, psc_error *error);
 psc_status psc_section_sentence(psc_result_section *section, const char *text);
 psc_status psc_section_bars(psc_result_section *section, const char *title, const char *unit, int n,
     const char *const *labels, const double *values);

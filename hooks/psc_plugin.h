@@ -426,6 +426,11 @@ typedef struct psc_host {
     /* Turns one head's q or k [d_head] in place as the model's rotary embedding does at a position,
      * or back (inverse nonzero). A rotation: the inverse is its transpose. */
     int (*rotate)(psc_context *, int32_t position, int inverse, float *x);
+
+    /* A file of the output folder, from run_begin to report: a graph, a table, a page. It is
+     * written as "<plugin>.<kind>", kind being letters, digits and dots: "json", "dot". The bytes
+     * are copied. */
+    int (*document)(psc_context *, const char *kind, const char *bytes, uint64_t n);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

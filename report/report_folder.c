@@ -1,4 +1,5 @@
-/* The output folder: results.json and tensors.safetensors, whole or not at all. */
+/* The output folder: results.json, tensors.safetensors and the plugins' files, whole or not at all.
+ */
 #include "report.h"
 
 #include <errno.h>
@@ -31,6 +32,19 @@ static psc_status write_one(psc_output *output, const char *folder, const char *
     return status ? status : closed;
 }
 
+static psc_status write_document(
+    psc_output *output, const char *folder, const psc_result_document *document, psc_error *error) {
+    FILE *file;
+    psc_status status = psc_output_open(&file, output, document->name, error);
+    if (status) return status;
+    errno = 0;
+    if (fwrite(document->bytes, 1, (size_t)document->n, file) != (size_t)document->n)
+        status = psc_fail(error, PSC_ERROR_IO, "cannot write %s/%s: %s", folder, document->name,
+            errno ? strerror(errno) : "the write failed");
+    psc_status closed = psc_output_close(&file, output, document->name, status ? NULL : error);
+    return status ? status : closed;
+}
+
 psc_status psc_report_folder(const psc_results *results, const char *folder, psc_error *error) {
     psc_output *output;
     psc_status status = psc_output_begin(&output, folder, error);
@@ -39,6 +53,8 @@ psc_status psc_report_folder(const psc_results *results, const char *folder, psc
     if (!status)
         status =
             write_one(output, folder, "tensors.safetensors", psc_report_tensors, results, error);
+    for (int i = 0; !status && i < results->n_documents; i++)
+        status = write_document(output, folder, &results->documents[i], error);
     if (!status) return psc_output_commit(&output, error);
     psc_output_abort(&output);
     return status;

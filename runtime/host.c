@@ -209,4 +209,5 @@ const psc_host psc_host_table = {
     .read_tensor = psc_host_read_tensor,
     .rotate = psc_host_rotate,
     .shares = psc_host_shares,
+    .document = psc_host_document,
 };

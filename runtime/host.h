@@ -109,4 +109,6 @@ int psc_host_summary_text(psc_context *context, const char *sentence);
 int psc_host_summary_bars(psc_context *context, const char *title, const char *unit, int32_t n,
     const char *const *labels, const double *values);
 
+int psc_host_document(psc_context *context, const char *kind, const char *bytes, uint64_t n);
+
 #endif

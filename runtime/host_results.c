@@ -182,6 +182,25 @@ void *psc_host_array(psc_context *context, const char *name, psc_element element
     return array->data;
 }
 
+/* --- files ----------------------------------------------------------------------------------- */
+
+int psc_host_document(psc_context *context, const char *kind, const char *bytes, uint64_t n) {
+    char name[2 * NAME_BYTES + 16];
+    if (!allowed(context, "document", kind)) return PSC_ERROR_PLUGIN;
+    const size_t length = strlen(kind);
+    const bool plain = length > 0 && length < NAME_BYTES && kind[0] != '.' &&
+                       strspn(kind, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                    "0123456789.") == length;
+    if (!plain || (n > 0 && !bytes))
+        return psc_host_fail(context, PSC_ERROR_PLUGIN,
+            "document: '%.60s' is no kind of file: letters, digits and dots", kind);
+    snprintf(name, sizeof name, "%s.%s", context->name, kind);
+    psc_error error = {PSC_OK, ""};
+    psc_status status = psc_results_document(context->session->results, name, bytes, n, &error);
+    return status == PSC_OK ? psc_host_append_text(context, "files", name)
+                            : psc_host_pass(context, &error);
+}
+
 /* --- values ---------------------------------------------------------------------------------- */
 
 int psc_host_value_number(psc_context *context, const char *name, double value) {

@@ -1,0 +1,194 @@
+/* The plugin `graph`: from a target at a row back through heads, MLPs or neurons, and embeddings.
+ *
+ * With sigma, patterns and gates held the network is linear: every node has a flow, what it gives
+ * to the target's logit over all paths, and every link says how much of a reader's flow came of a
+ * writer. graph_backward.c pulls the target back, graph_links.c finds the links among the largest
+ * nodes. This file holds the options, what is retained, and the choice of nodes. */
+#include "graph.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const psc_option_description graph_options[] = {
+    {"level", "head", "head: heads and MLPs; neuron: heads and neurons"},
+    {"row", "last", "the target's row: last or a position"},
+    {"threshold", "0.02", "nodes with a smaller |flow| are pruned, nats"},
+    {"nodes", "120", "nodes kept at most, 2 to 2000"},
+    {0},
+};
+
+static int graph_open(psc_context *context, const psc_host *host, const psc_option *options,
+    int32_t n_options, void **state) {
+    static const char *const levels[] = {"head", "neuron", NULL};
+    (void)n_options;
+    graph_state *s = host->life_alloc(context, sizeof *s);
+    if (!s) return -1;
+    *state = s;
+    s->context = context;
+    s->host = host;
+    s->model = host->model(context);
+    s->n = s->model->d_model;
+    s->width = (int64_t)s->model->n_heads * s->model->d_head;
+    s->m = s->model->d_mlp;
+    if (host->accumulating(context)) return host->fail(context, "a graph is of a single text");
+    s->neurons = psc_option_word(context, host, options[0].key, options[0].value, levels);
+    if (s->neurons < 0 ||
+        psc_rows_parse(context, host, options[1].key, options[1].value, &s->choice) ||
+        psc_option_count(context, host, options[3].key, options[3].value, 2, 2000, &s->most))
+        return -1;
+    char *rest = NULL;
+    s->threshold = strtod(options[2].value, &rest);
+    if (rest != options[2].value && *rest == 0 && isfinite(s->threshold) && s->threshold >= 0.0)
+        return 0;
+    return host->fail(context, "threshold=%.40s is no number of 0 or more", options[2].value);
+}
+
+/* --- what is kept ---------------------------------------------------------------------------- */
+
+const float *graph_kept(const graph_state *s, graph_tensor which, int32_t layer, int32_t row) {
+    psc_event event;
+    s->host->fetch(s->context, s->handles[which], layer, &event); /* retained: it is there */
+    return event.tensor.data + row * event.tensor.stride[0];
+}
+
+void graph_gates(const graph_state *s, const float *pre, float *gate) {
+    for (int64_t i = 0; i < s->m; i++) gate[i] = pre[i] * 0.70710678f;
+    s->host->erf(s->context, s->m, gate, gate);
+    for (int64_t i = 0; i < s->m; i++) gate[i] = 0.5f * gate[i] + 0.5f; /* halving is exact */
+}
+
+void graph_center(int64_t n, const float *gamma, const float *x, double factor, float *y) {
+    for (int64_t i = 0; i < n; i++) y[i] = gamma[i] * x[i];
+    const double mean = psc_sum_striped(n, y) / (double)n;
+    for (int64_t i = 0; i < n; i++) y[i] = (float)(((double)y[i] - mean) * factor);
+}
+
+static int retain_all(graph_state *s) {
+    static const psc_point points[KEPT_COUNT] = {PSC_HOOK_EMBED, PSC_HOOK_RESID_PRE,
+        PSC_HOOK_RESID_MID, PSC_HOOK_Z, PSC_HOOK_PATTERN, PSC_HOOK_MLP_PRE, PSC_HOOK_MLP_OUT,
+        PSC_HOOK_LN1_SCALE, PSC_HOOK_LN2_SCALE};
+    psc_filter filter = PSC_FILTER_INIT;
+    filter.rows = PSC_ROWS_RANGE;
+    filter.row_end = s->n_rows;
+    for (int i = 0; i < KEPT_COUNT; i++) {
+        if (i == KEPT_MID && s->model->parallel_residual) continue;
+        s->handles[i] = s->host->retain(s->context, points[i], &filter);
+        if (s->handles[i] < 0) return -1;
+    }
+    return 0;
+}
+
+static int on_scale(const psc_event *event, void *payload) {
+    graph_state *s = payload;
+    for (int32_t r = 0; r < event->n_rows; r++)
+        if (event->rows[r].index == s->n_rows - 1)
+            s->sigma = event->tensor.data[r * event->tensor.stride[0]];
+    return 0;
+}
+
+static int on_logits(const psc_event *event, void *payload) {
+    graph_state *s = payload;
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const float *z = event->tensor.data + r * event->tensor.stride[0];
+        int32_t ids[2];
+        if (event->rows[r].index != s->n_rows - 1) continue;
+        if (s->host->target_ids(s->context, 0, &event->rows[r], z, ids)) return -1;
+        if (ids[0] < 0) continue;
+        s->logit[0] = z[ids[0]];
+        s->logit[1] = ids[1] >= 0 ? z[ids[1]] : 0.0f;
+        s->log_z = s->host->log_sum_exp(s->context, s->model->d_vocab, z);
+    }
+    return 0;
+}
+
+/* --- nodes ----------------------------------------------------------------------------------- */
+
+/* The target stands first; behind it the largest, equals in the order they came. */
+void graph_offer(
+    graph_state *s, graph_kind kind, int32_t layer, int32_t index, int32_t row, double flow) {
+    const double size = fabs(flow);
+    int32_t at = s->n_nodes;
+    s->n_candidates++;
+    s->candidate_flow += size;
+    if (flow == 0.0 || !(size >= s->threshold)) return;
+    if (at == s->most && !(size > fabs(s->nodes[at - 1].flow))) return;
+    if (at < s->most)
+        s->n_nodes++;
+    else
+        at--;
+    for (; at > 1 && size > fabs(s->nodes[at - 1].flow); at--) s->nodes[at] = s->nodes[at - 1];
+    s->nodes[at] =
+        (graph_node){.kind = kind, .layer = layer, .index = index, .row = row, .flow = flow};
+}
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+static int graph_run_begin(psc_context *context, void *state) {
+    graph_state *s = state;
+    const psc_host *host = s->host;
+    int32_t n_all = 0;
+    s->rows = host->rows(context, &n_all);
+    if (s->rows[0].position != 0 || s->rows[n_all - 1].sequence != s->rows[0].sequence)
+        return host->fail(context, "a graph needs one whole sequence");
+    if (psc_rows_resolve(context, host, "row", &s->choice, 1, &s->row)) return -1;
+    if (s->choice.rows == PSC_ROWS_ALL || s->row.n < 1 ||
+        (s->choice.rows == PSC_ROWS_RANGE && s->row.n != 1))
+        return host->fail(context, "row must be one row: last or a position");
+    s->n_rows = s->row.index[0] + 1;
+    s->n_candidates = 0;
+    s->candidate_flow = 0.0;
+    s->n_links = 0;
+    s->n_nodes = 1;
+    s->nodes = host->run_alloc(context, (uint64_t)s->most * sizeof *s->nodes);
+    if (!s->nodes || psc_targets_begin(context, host, &s->row, &s->targets) || retain_all(s))
+        return -1;
+    return host->observe(context, PSC_HOOK_LN_FINAL_SCALE, &s->row.filter, on_scale, s) ||
+           host->observe(context, PSC_HOOK_LOGITS, &s->row.filter, on_logits, s);
+}
+
+static int graph_run_end(psc_context *context, void *state, int status) {
+    graph_state *s = state;
+    psc_directions directions;
+    if (status) return 0;
+    for (int point = 0; point < PSC_POINT_COUNT; point++)
+        if (s->host->has_editor(context, (psc_point)point))
+            return s->host->fail(context, "the network of an edited run has no graph");
+    if (s->targets.ids[0] < 0)
+        return s->host->fail(
+            context, "the target %s has no token at this row", s->targets.targets[0].label);
+    if (psc_directions_build(&s->targets, 0, 0, &directions)) return -1;
+    s->u = directions.u + directions.which[0] * s->n;
+    s->constant = directions.constant[directions.which[0]];
+    s->nodes[0] = (graph_node){.kind = NODE_LOGIT,
+        .layer = -1,
+        .row = s->n_rows - 1,
+        .flow = (double)s->logit[0] - (double)s->logit[1]};
+    if (graph_backward(s) || graph_make_links(s)) return -1;
+    return graph_arrays(s) || graph_write(s);
+}
+
+static int graph_report(psc_context *context, void *state) {
+    (void)context;
+    return graph_summary(state);
+}
+
+const psc_plugin *psc_builtin_graph(void) {
+    static const psc_plugin plugin = {
+        .abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof(psc_plugin),
+        .name = "graph",
+        .version = PSC_VERSION,
+        .summary = "the frozen-linear network from a target back to the tokens: nodes, links, and "
+                   "graph files for viewers",
+        .options = graph_options,
+        .open = graph_open,
+        .run_begin = graph_run_begin,
+        .run_end = graph_run_end,
+        .report = graph_report,
+        .points = "hook_embed hook_resid_pre hook_resid_mid attn.hook_z attn.hook_pattern "
+                  "mlp.hook_pre hook_mlp_out ln1.hook_scale ln2.hook_scale ln_final.hook_scale "
+                  "hook_logits",
+    };
+    return &plugin;
+}

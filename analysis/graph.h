@@ -1,0 +1,100 @@
+/* The inside of the plugin `graph`: the frozen-linear network of one target at one row.
+ * Private to analysis/graph*.c; built on hooks/psc_plugin.h alone.
+ * Threads: the callbacks' thread; heads and rows side by side.
+ * Ownership: memory of the run (run_alloc). */
+#ifndef GRAPH_H
+#define GRAPH_H
+
+#include "common.h"
+
+typedef enum graph_kind {
+    NODE_LOGIT,
+    NODE_EMBED,
+    NODE_HEAD,
+    NODE_ATTN_BIAS,
+    NODE_MLP,     /* level head: l_mlp_out, b_out with it */
+    NODE_NEURON,  /* level neuron */
+    NODE_MLP_BIAS /* level neuron: b_out */
+} graph_kind;
+
+typedef struct graph_node {
+    graph_kind kind;
+    int32_t layer, index, row; /* index: head or neuron; layer -1: logit and embed */
+    double flow;               /* what it gives to the logit over all frozen paths */
+    double bias;               /* what enters at it without a source */
+    double in, out;            /* links among kept nodes */
+    double error;              /* |in of all sources + bias - flow| / (1 + sum |in|) */
+} graph_node;
+
+typedef struct graph_link {
+    int32_t source, target; /* nodes */
+    double weight;
+} graph_link;
+
+/* The tensors that are retained. */
+typedef enum graph_tensor {
+    KEPT_EMBED,
+    KEPT_PRE,
+    KEPT_MID, /* sequential models */
+    KEPT_Z,
+    KEPT_PATTERN,
+    KEPT_MLP_PRE,
+    KEPT_MLP_OUT,
+    KEPT_SCALE1,
+    KEPT_SCALE2,
+    KEPT_COUNT
+} graph_tensor;
+
+typedef struct graph_state {
+    psc_context *context;
+    const psc_host *host;
+    const psc_model_info *model;
+    psc_filter choice;
+    int32_t neurons, most; /* level neuron; nodes kept at most */
+    double threshold;
+
+    /* a run; R = the target's row + 1 */
+    const psc_row *rows;
+    int32_t n_rows;      /* R */
+    int64_t n, width, m; /* d_model, H*D, d_mlp */
+    psc_row_set row;
+    psc_target_rows targets;
+    int handles[KEPT_COUNT];
+    float sigma;    /* of the final LN at the target's row */
+    float logit[2]; /* the target's logits */
+    double log_z;
+    const float *u;  /* [N] */
+    double constant; /* t_bar . beta_f */
+    float *g,
+        *mid; /* [L + 1, R, N] gradient at each residual; [L, R, N] at the attention's write */
+    float *o; /* [L, R, H*D] W_O^T of the gradient */
+    double total, total_abs, completeness; /* sum over embeddings, sources, constant */
+    graph_node *nodes;                     /* [most], the target first */
+    int32_t n_nodes;
+    int64_t n_candidates;  /* nodes there are at this level */
+    double candidate_flow; /* sum of |flow| over them */
+    graph_link *links;
+    int64_t n_links;
+} graph_state;
+
+/* Element (layer, row) of what is retained. Null after setting the error. */
+const float *graph_kept(const graph_state *s, graph_tensor which, int32_t layer, int32_t row);
+/* Phi of a row's pre-activations, as the forward pass's gate. */
+void graph_gates(const graph_state *s, const float *pre, float *gate);
+/* y = P(gamma x) * factor, in f64, rounded once; y may be x. */
+void graph_center(int64_t n, const float *gamma, const float *x, double factor, float *y);
+/* Adds a candidate; the `most` largest |flow| at or over the threshold stay. */
+void graph_offer(
+    graph_state *s, graph_kind kind, int32_t layer, int32_t index, int32_t row, double flow);
+/* Pulls the target back through the network; offers every node (graph_backward.c). */
+int graph_backward(graph_state *s);
+/* Links among the kept nodes, and what enters each (graph_links.c). */
+int graph_make_links(graph_state *s);
+/* L3H7@10, embed@4, 2_mlp_out@9, logit@10 */
+void graph_name(const graph_state *s, const graph_node *node, char *out, uint64_t size);
+int graph_arrays(graph_state *s);
+int graph_summary(graph_state *s);
+/* graph.json, graph.graphml, graph.dot, graph.txt (graph_write.c). */
+int graph_write(graph_state *s);
+
+#endif

@@ -1,0 +1,178 @@
+/* Arrays and summary of the plugin `graph`.
+ *
+ *   nodes: kind, layer, index, row, flow, bias, in (of kept nodes), in_pruned = flow - bias - in,
+ * out (to kept nodes), error [nodes]; links: source, target [links], weight [links] */
+#include "graph.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const kind_names[] = {
+    "logit", "embed", "head", "attn_bias", "mlp", "neuron", "mlp_bias"};
+
+void graph_name(const graph_state *s, const graph_node *node, char *out, uint64_t size) {
+    static const psc_component_kind kinds[] = {PSC_COMPONENT_EMBED, PSC_COMPONENT_EMBED,
+        PSC_COMPONENT_HEAD, PSC_COMPONENT_ATTN_BIAS, PSC_COMPONENT_MLP_OUT, PSC_COMPONENT_NEURON,
+        PSC_COMPONENT_MLP_BIAS};
+    const char *label = "logit";
+    if (node->kind != NODE_LOGIT)
+        label = s->host->label(s->context, kinds[node->kind], node->layer, node->index);
+    snprintf(out, size, "%s@%d", label ? label : "?", (int)node->row);
+}
+
+static int make_axes(graph_state *s) {
+    const psc_host *host = s->host;
+    const int64_t links = s->n_links > 0 ? s->n_links : 1;
+    const char **labels = host->run_alloc(s->context, (uint64_t)s->n_nodes * sizeof *labels);
+    char(*names)[48] = host->run_alloc(s->context, (uint64_t)s->n_nodes * sizeof *names);
+    int32_t *numbers = host->run_alloc(s->context, (uint64_t)links * sizeof *numbers);
+    if (!labels || !names || !numbers) return -1;
+    for (int32_t i = 0; i < s->n_nodes; i++) {
+        graph_name(s, &s->nodes[i], names[i], sizeof names[i]);
+        labels[i] = names[i];
+    }
+    for (int64_t i = 0; i < links; i++) numbers[i] = (int32_t)i;
+    return host->axis_labels(s->context, "nodes", s->n_nodes, labels) ||
+           host->axis_numbers(s->context, "links", links, numbers);
+}
+
+static int node_arrays(graph_state *s) {
+    static const char *const axes[] = {"nodes"};
+    static const char *const whole[] = {"node_kind", "node_layer", "node_index", "node_row"};
+    static const char *const real[] = {
+        "node_flow", "node_bias", "node_in", "node_in_pruned", "node_out", "node_error"};
+    int32_t *w[4];
+    double *r[6];
+    for (int i = 0; i < 4; i++) {
+        w[i] = s->host->array(s->context, whole[i], PSC_I32, 1, axes);
+        if (!w[i]) return -1;
+    }
+    for (int i = 0; i < 6; i++) {
+        r[i] = s->host->array(s->context, real[i], PSC_F64, 1, axes);
+        if (!r[i]) return -1;
+    }
+    for (int32_t i = 0; i < s->n_nodes; i++) {
+        const graph_node *node = &s->nodes[i];
+        const int source =
+            node->kind == NODE_EMBED || node->kind == NODE_ATTN_BIAS || node->kind == NODE_MLP_BIAS;
+        w[0][i] = (int32_t)node->kind;
+        w[1][i] = node->layer;
+        w[2][i] = node->index;
+        w[3][i] = node->row;
+        r[0][i] = node->flow;
+        r[1][i] = source ? node->flow : node->bias;
+        r[2][i] = node->in;
+        r[3][i] = source ? 0.0 : node->flow - node->bias - node->in;
+        r[4][i] = node->out;
+        r[5][i] = node->error;
+    }
+    return 0;
+}
+
+static int link_arrays(graph_state *s) {
+    static const char *const axes[] = {"links"};
+    int32_t *source = s->host->array(s->context, "link_source", PSC_I32, 1, axes);
+    int32_t *target = s->host->array(s->context, "link_target", PSC_I32, 1, axes);
+    double *weight = s->host->array(s->context, "link_weight", PSC_F64, 1, axes);
+    if (!source || !target || !weight) return -1;
+    for (int64_t i = 0; i < s->n_links; i++) {
+        source[i] = s->links[i].source;
+        target[i] = s->links[i].target;
+        weight[i] = s->links[i].weight;
+    }
+    return 0;
+}
+
+static double worst_error(const graph_state *s) {
+    double worst = s->completeness;
+    for (int32_t i = 0; i < s->n_nodes; i++)
+        if (!(s->nodes[i].error <= worst)) worst = s->nodes[i].error;
+    return worst;
+}
+
+int graph_arrays(graph_state *s) {
+    const psc_host *host = s->host;
+    double kept = 0.0;
+    for (int32_t i = 1; i < s->n_nodes; i++) kept += fabs(s->nodes[i].flow);
+    for (int i = 0; i <= NODE_MLP_BIAS; i++)
+        if (host->append_text(s->context, "kinds", kind_names[i])) return -1;
+    return make_axes(s) || node_arrays(s) || link_arrays(s) ||
+           host->value_text(s->context, "target", s->targets.targets[0].label) ||
+           host->value_number(s->context, "logit", s->nodes[0].flow) ||
+           host->value_number(s->context, "completeness_error", s->completeness) ||
+           host->value_number(s->context, "worst_error", worst_error(s)) ||
+           host->value_number(s->context, "candidates", (double)s->n_candidates) ||
+           host->value_number(s->context, "absolute_flow_of_all", s->candidate_flow) ||
+           host->value_number(s->context, "absolute_flow_kept", kept);
+}
+
+/* --- the summary ----------------------------------------------------------------------------- */
+
+enum { MOST_SHOWN = 12 };
+
+static int larger_link(const void *a, const void *b) {
+    const graph_link *x = a, *y = b;
+    const double p = fabs(x->weight), q = fabs(y->weight);
+    if (p != q) return p < q ? 1 : -1;
+    if (x->target != y->target) return x->target < y->target ? -1 : 1;
+    return (x->source > y->source) - (x->source < y->source);
+}
+
+static int show_nodes(const graph_state *s) {
+    const int32_t n = s->n_nodes - 1 < MOST_SHOWN ? s->n_nodes - 1 : MOST_SHOWN;
+    char names[MOST_SHOWN][96];
+    const char *labels[MOST_SHOWN];
+    double values[MOST_SHOWN];
+    for (int32_t i = 0; i < n; i++) {
+        const graph_node *node = &s->nodes[i + 1];
+        char name[48];
+        graph_name(s, node, name, sizeof name);
+        snprintf(names[i], sizeof names[i], "%s %s", name,
+            s->host->token_text(s->context, s->rows[node->row].token));
+        labels[i] = names[i];
+        values[i] = node->flow;
+    }
+    return s->host->summary_bars(
+        s->context, "what each node gives to the logit over all paths", "nats", n, labels, values);
+}
+
+static int show_links(const graph_state *s) {
+    graph_link *sorted =
+        s->host->run_alloc(s->context, ((uint64_t)s->n_links + 1) * sizeof *sorted);
+    if (!sorted) return -1;
+    memcpy(sorted, s->links, (size_t)s->n_links * sizeof *sorted);
+    qsort(sorted, (size_t)s->n_links, sizeof *sorted, larger_link);
+    const int32_t n = s->n_links < MOST_SHOWN ? (int32_t)s->n_links : MOST_SHOWN;
+    char names[MOST_SHOWN][112];
+    const char *labels[MOST_SHOWN];
+    double values[MOST_SHOWN];
+    for (int32_t i = 0; i < n; i++) {
+        char from[48], to[48];
+        graph_name(s, &s->nodes[sorted[i].source], from, sizeof from);
+        graph_name(s, &s->nodes[sorted[i].target], to, sizeof to);
+        snprintf(names[i], sizeof names[i], "%s -> %s", from, to);
+        labels[i] = names[i];
+        values[i] = sorted[i].weight;
+    }
+    return s->host->summary_bars(s->context, "largest links", "nats", n, labels, values);
+}
+
+int graph_summary(graph_state *s) {
+    char sentence[320];
+    double kept = 0.0;
+    for (int32_t i = 1; i < s->n_nodes; i++) kept += fabs(s->nodes[i].flow);
+    snprintf(sentence, sizeof sentence,
+        "The frozen-linear network of %s at row %d: logit %.4f; %d of %lld nodes and %lld links "
+        "kept, %.1f %% of the absolute flow.",
+        s->targets.targets[0].label, (int)s->n_rows - 1, s->nodes[0].flow, (int)s->n_nodes - 1,
+        (long long)s->n_candidates, (long long)s->n_links,
+        s->candidate_flow > 0.0 ? 100.0 * kept / s->candidate_flow : 0.0);
+    if (s->host->summary_text(s->context, sentence) || show_nodes(s) || show_links(s)) return -1;
+    snprintf(sentence, sizeof sentence,
+        "Complete within %.1e, each node's in = out within %.1e (1 + sum |flow|). %.4f of the "
+        "logit's own inflow comes of pruned nodes.",
+        s->completeness, worst_error(s), s->nodes[0].flow - s->nodes[0].bias - s->nodes[0].in);
+    return s->host->summary_text(s->context, sentence);
+}

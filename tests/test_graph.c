@@ -1,0 +1,210 @@
+/* The plugin graph against the frozen network built forwards in float64
+ * (tests/tools/make_graph_golden.py), its conservation, its files, its bits, and what it refuses.
+ */
+#include "ln_mlp_fixture.h"
+
+#include "results.h"
+
+#include <jansson.h>
+
+#define GRAPH_GOLDEN PSC_SOURCE_DIR "/tests/golden/graph/"
+
+static const int32_t text[] = {3, 41, 7, 3, 60};
+enum { LENGTH = sizeof text / sizeof *text, KEPT = 40 };
+static psc_error error;
+
+static psc_status try_run(psc_session *session) {
+    psc_token tokens[LENGTH] = {{0}};
+    for (int i = 0; i < LENGTH; i++) tokens[i].id = text[i];
+    psc_input input = {0, LENGTH, tokens};
+    psc_session_truncate(session, 0, 0);
+    return psc_session_run(session, &input, 1, NULL, &error);
+}
+
+static psc_session *graphed(psc_model *model, const char *options, const fixture_run *how) {
+    psc_session *session = must_session(model, how->isa, how->threads, how->chunk);
+    cr_assert_eq(psc_session_plugin(session, "graph", options, &error), PSC_OK, "%s: %s", options,
+        error.message);
+    cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(try_run(session), PSC_OK, "%s", error.message);
+    return session;
+}
+
+static double at(const psc_session *session, const char *name, int64_t i) {
+    const psc_array array = must_array(session, name);
+    return array_at(&array, i);
+}
+
+static const psc_tensor *find(const psc_tensors *golden, const char *level, const char *what) {
+    char name[32];
+    snprintf(name, sizeof name, "%s:%s", level, what);
+    return golden_find(golden, name);
+}
+
+/* Equal flows may change places in f32: nodes are looked up. */
+static int golden_node(const psc_session *session, int node, const psc_tensor *which) {
+    static const char *const fields[] = {
+        "graph.node_kind", "graph.node_layer", "graph.node_index", "graph.node_row"};
+    for (int i = 0; i < KEPT; i++) {
+        int same = 1;
+        for (int f = 0; f < 4; f++)
+            same &= at(session, fields[f], node) == tensor_at(which, 4 * i + f);
+        if (same) return i;
+    }
+    return -1;
+}
+
+static void check_level(const psc_session *session, const psc_tensors *golden, const char *level) {
+    const psc_tensor *flow = find(golden, level, "flow"), *which = find(golden, level, "which");
+    const psc_tensor *links = find(golden, level, "links");
+    int place[KEPT];
+    double got[KEPT][KEPT] = {{0}}, worst = 0.0;
+    const int n = (int)must_array(session, "graph.node_flow").shape[0]; /* none has flow 0 */
+    cr_assert_gt(n, 25);
+    for (int i = 0; i < n; i++) {
+        place[i] = golden_node(session, i, which);
+        if (place[i] < 0 && i > KEPT - 3) continue; /* the last places may go to an equal */
+        cr_assert_geq(place[i], 0, "%s node %d", level, i);
+        worst = fmax(worst, fabs(at(session, "graph.node_flow", i) - tensor_at(flow, place[i])));
+    }
+    const psc_array weight = must_array(session, "graph.link_weight");
+    for (int64_t i = 0; i < weight.shape[0]; i++) {
+        const int s = place[(int)at(session, "graph.link_source", i)];
+        const int t = place[(int)at(session, "graph.link_target", i)];
+        if (s >= 0 && t >= 0) got[s][t] = array_at(&weight, i);
+    }
+    for (int i = 0; i < KEPT; i++)
+        for (int j = 0; j < KEPT; j++) {
+            const double want = tensor_at(links, i * KEPT + j);
+            if (got[i][j] == 0.0 && i > KEPT - 3) continue;
+            worst = fmax(worst, fabs(got[i][j] - want));
+        }
+    if (getenv("PSC_TEST_VERBOSE")) fprintf(stderr, "%s: %.1e\n", level, worst);
+    cr_assert(worst < 2e-5, "%s: %g", level, worst);
+}
+
+static void check_model(const char *model_name) {
+    static const char *const levels[] = {"head", "neuron"};
+    const fixture_run how = {.threads = 2, .chunk = 2};
+    char path[1024], options[64];
+    psc_model *model = must_model(golden_path(model_name, NULL));
+    snprintf(path, sizeof path, GRAPH_GOLDEN "%s.safetensors", model_name);
+    psc_tensors *golden = golden_open(path);
+    for (int i = 0; i < 2; i++) {
+        snprintf(options, sizeof options, "level=%s,threshold=0,nodes=%d", levels[i], (int)KEPT);
+        psc_session *session = graphed(model, options, &how);
+        check_level(session, golden, levels[i]);
+        psc_session_close(&session);
+    }
+    psc_tensors_close(&golden);
+    psc_model_close(&model);
+}
+
+Test(graph, golden) {
+    check_model("parallel_f32");
+    check_model("sequential_f32");
+}
+
+/* With every node kept, what enters a node and what leaves it are its flow. */
+Test(graph, conserves_at_every_node) {
+    static const char *const names[] = {"parallel_f32", "sequential_f32", "odd_sizes", "tied_f32"};
+    const fixture_run how = {.threads = 2};
+    for (int m = 0; m < 4; m++)
+        for (int neurons = 0; neurons < 2; neurons++) {
+            psc_model *model = must_model(golden_path(names[m], NULL));
+            psc_session *session = graphed(model,
+                neurons ? "threshold=0,nodes=2000,level=neuron" : "threshold=0,nodes=2000", &how);
+            const psc_array flows = must_array(session, "graph.node_flow");
+            for (int64_t i = 0; i < flows.shape[0]; i++) {
+                const double flow = array_at(&flows, i), bound = 1e-5 * (1 + 20 * fabs(flow));
+                const double in =
+                    at(session, "graph.node_bias", i) + at(session, "graph.node_in", i);
+                cr_assert(fabs(in - flow) < bound, "%s: in %g, flow %g", names[m], in, flow);
+                const double out = at(session, "graph.node_out", i);
+                cr_assert(
+                    i == 0 || fabs(out - flow) < bound, "%s: out %g, flow %g", names[m], out, flow);
+                cr_assert(at(session, "graph.node_error", i) < 1e-5);
+            }
+            psc_session_close(&session);
+            psc_model_close(&model);
+        }
+}
+
+Test(graph, bits) {
+    static const fixture_run ways[] = {{.isa = "reference", .threads = 1},
+        {.isa = "reference", .threads = 2, .chunk = 2}, {.threads = 3, .chunk = 1}};
+    static const char *const arrays[] = {"graph.node_flow", "graph.node_in", "graph.node_out",
+        "graph.link_source", "graph.link_target", "graph.link_weight", NULL};
+    const fixture_run plain = {.threads = 1};
+    psc_model *model = must_model(golden_path("odd_sizes", NULL));
+    psc_session *first = graphed(model, "level=neuron,threshold=0.001", &plain);
+    for (int w = 0; w < 3; w++) {
+        psc_session *other = graphed(model, "level=neuron,threshold=0.001", &ways[w]);
+        assert_same_arrays(first, other, arrays, "ways");
+        psc_session_close(&other);
+    }
+    psc_session_close(&first);
+    psc_model_close(&model);
+}
+
+/* graph.json parses, names its nodes once, and its links lie between them. */
+Test(graph, files) {
+    const fixture_run how = {.threads = 1};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = graphed(model, "level=neuron,threshold=0.001,nodes=60", &how);
+    const psc_results *results = psc_session_results(session);
+    cr_assert_eq(results->n_documents, 4);
+    json_error_t why;
+    json_t *graph = json_loadb(
+        results->documents[0].bytes, (size_t)results->documents[0].n, JSON_REJECT_DUPLICATES, &why);
+    cr_assert(graph, "%s", why.text);
+    cr_assert_str_eq(results->documents[0].name, "graph.json");
+    const json_t *nodes = json_object_get(graph, "nodes"), *links = json_object_get(graph, "links");
+    json_t *seen = json_object();
+    size_t i;
+    json_t *item;
+    json_array_foreach(nodes, i, item) {
+        const char *id = json_string_value(json_object_get(item, "node_id"));
+        cr_assert(id && !json_object_get(seen, id), "%s", id);
+        json_object_set_new(seen, id, json_true());
+    }
+    const psc_array weight = must_array(session, "graph.link_weight");
+    cr_assert_eq((int64_t)json_array_size(links), weight.shape[0]);
+    json_array_foreach(links, i, item) {
+        cr_assert(json_object_get(seen, json_string_value(json_object_get(item, "source"))));
+        cr_assert(json_object_get(seen, json_string_value(json_object_get(item, "target"))));
+    }
+    json_decref(seen);
+    json_decref(graph);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+static int edit_nothing(const psc_event *event, void *payload) {
+    (void)event, (void)payload;
+    return 0;
+}
+
+Test(graph, refusals) {
+    static const char *const bad[] = {
+        "level=layer", "row=x", "threshold=-1", "threshold=nan", "nodes=1", "nodes=2001"};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = must_session(model, NULL, 1, 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char key[16];
+        cr_assert_neq(psc_session_plugin(session, "graph", bad[i], &error), PSC_OK);
+        snprintf(key, sizeof key, "%.*s", (int)strcspn(bad[i], "="), bad[i]);
+        cr_assert(strstr(error.message, key), "%s: %s", bad[i], error.message);
+    }
+    cr_assert_eq(psc_session_plugin(session, "graph", "row=9", &error), PSC_OK);
+    cr_assert_neq(try_run(session), PSC_OK);
+    cr_assert(strstr(error.message, "row"), "%s", error.message);
+    psc_session_close(&session);
+    session = must_session(model, NULL, 1, 0);
+    cr_assert_eq(psc_session_plugin(session, "graph", "nodes=9", &error), PSC_OK);
+    cr_assert_eq(psc_session_edit(session, PSC_HOOK_Z, NULL, edit_nothing, NULL, &error), PSC_OK);
+    cr_assert_neq(try_run(session), PSC_OK);
+    cr_assert(strstr(error.message, "edited"), "%s", error.message);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
