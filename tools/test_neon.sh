@@ -139,6 +139,9 @@ run_tests() {
         >"$work/bits.log" 2>&1 || status=$?
     count_tests "$work/bits.log" "$status"
     status=0
+    emulate "$work/product" bits_product/pairs >"$work/product.log" 2>&1 || status=$?
+    count_tests "$work/product.log" "$status"
+    status=0
     wait $kernels || status=$?
     count_tests "$work/kernels.log" "$status"
 }
@@ -199,6 +202,7 @@ build_tree
 build_test kernels tests/neon/test_fp_state.c tests/test_kernels.c tests/test_kernel_reference.c \
     tests/test_golden_bits.c
 build_test bits tests/golden.c tests/test_bits.c
+build_test product tests/golden.c tests/test_bits_product.c
 run_tests
 echo "the program against this machine's, on each variant of model"
 for folder in tests/golden/parity/*/; do
