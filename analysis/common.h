@@ -16,6 +16,7 @@ const psc_plugin *psc_builtin_mlp(void);
 const psc_plugin *psc_builtin_sweep(void);
 const psc_plugin *psc_builtin_graph(void);
 const psc_plugin *psc_builtin_edges(void);
+const psc_plugin *psc_builtin_roles(void);
 const psc_plugin *psc_builtin_attention(void);
 const psc_plugin *psc_builtin_partition(void);
 const psc_plugin *psc_builtin_ablate(void);

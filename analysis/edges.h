@@ -5,6 +5,7 @@
 #ifndef EDGES_H
 #define EDGES_H
 
+#include "gram.h"
 #include "writers.h"
 
 typedef enum edges_by { BY_SHARE, BY_NORM, BY_WEIGHT } edges_by;

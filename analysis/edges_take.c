@@ -14,40 +14,14 @@
 /* --- values ---------------------------------------------------------------------------------- */
 
 int edges_make_gram(edges_state *s) {
-    const psc_host *host = s->host;
-    const int64_t size = s->model->d_head, heads = s->model->n_heads, width = heads * size;
-    const int64_t n = s->model->d_model;
-    if (s->gram) return 0;
-    s->gram = host->life_alloc(
-        s->context, (uint64_t)(s->model->n_layers * heads * size * size) * sizeof *s->gram);
-    float *unit = host->run_alloc(s->context, (uint64_t)(size * width) * sizeof *unit);
-    float *columns = host->run_alloc(s->context, (uint64_t)(size * n) * sizeof *columns);
-    if (!s->gram || !unit || !columns) return -1;
-    for (int32_t l = 0; l < s->model->n_layers; l++)
-        for (int64_t h = 0; h < heads; h++) {
-            double *gram = s->gram + (l * heads + h) * size * size;
-            memset(unit, 0, (size_t)(size * width) * sizeof *unit);
-            for (int64_t d = 0; d < size; d++) unit[d * width + h * size + d] = 1.0f;
-            if (host->apply(s->context, PSC_W_O, l, columns, unit, size)) return -1;
-            for (int64_t a = 0; a < size; a++)
-                for (int64_t b = 0; b <= a; b++)
-                    gram[a * size + b] = gram[b * size + a] =
-                        psc_dot_striped(n, columns + a * n, columns + b * n);
-        }
-    return 0;
+    if (!s->gram) s->gram = psc_output_gram(s->context, s->host);
+    return s->gram ? 0 : -1;
 }
 
 typedef struct event_task {
     edges_state *s;
     const psc_event *event;
 } event_task;
-
-static double quadratic(const double *gram, const float *v, int64_t size) {
-    double sum = 0.0;
-    for (int64_t a = 0; a < size; a++)
-        sum += (double)v[a] * psc_dot_mixed(size, gram + a * size, v);
-    return sum > 0.0 ? sum : 0.0;
-}
 
 static void take_values(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const event_task *task = payload;
@@ -62,7 +36,7 @@ static void take_values(int64_t begin, int64_t end, int32_t thread, void *payloa
             float *to = s->values + (row * heads + h) * size;
             memcpy(to, v->data + r * v->stride[0] + h * v->stride[1], (size_t)size * sizeof *to);
             s->norms[row * heads + h] =
-                (float)sqrt(quadratic(s->gram + (l * heads + h) * size * size, to, size));
+                (float)psc_output_norm(s->gram + (l * heads + h) * size * size, to, size);
         }
     }
 }

@@ -1,0 +1,15 @@
+/* Gram matrices of the heads' output maps, for norms of writes that are never made.
+ * Private to analysis/; built on hooks/psc_plugin.h alone.
+ * Threads: the maker is called where a plugin's callbacks are; the norm is pure.
+ * Ownership: the matrices live with the instance (life_alloc). */
+#ifndef ANALYSIS_GRAM_H
+#define ANALYSIS_GRAM_H
+
+#include "common.h"
+
+/* In run_begin or later: W_O,h^T W_O,h of every head, [L, H, D, D]; null after an error. */
+double *psc_output_gram(psc_context *context, const psc_host *host);
+/* |W_O,h v| of a head's matrix [D, D] and v [D]. */
+double psc_output_norm(const double *gram, const float *v, int64_t size);
+
+#endif

@@ -1,0 +1,53 @@
+/* The inside of the plugin `roles`: one run's state and what its files share.
+ * Private to analysis/roles*.c; built on hooks/psc_plugin.h alone.
+ * Threads: the callbacks' thread; heads or rows of an event side by side.
+ * Ownership: memory of the run (run_alloc), the Gram matrices of the instance (life_alloc). */
+#ifndef ROLES_H
+#define ROLES_H
+
+#include "gram.h"
+#include "moments.h"
+
+enum { PREDICTOR, ATTRACTOR, INFLUENCER, N_ROLES };
+enum { N_POPULATIONS = 2 }; /* all rows; without position 0 */
+
+typedef struct roles_state {
+    psc_context *context;
+    const psc_host *host;
+    const psc_model_info *model;
+    int32_t given;  /* the run's first target, not the text's next token */
+    int32_t onward; /* later layers too */
+    int32_t angles; /* 0: none; else the layers angles_from..angles_to */
+    int32_t angles_from, angles_to;
+    int32_t dimension; /* of the subspaces */
+    double *gram;      /* [L, H, D, D] W_O,h^T W_O,h, once an instance */
+
+    /* a run */
+    const psc_row *rows;
+    int32_t n_rows;
+    psc_target_rows targets;
+    psc_directions directions;
+    int residuals, last, scale; /* handles: resid_pre, the last resid_post, ln1.hook_scale */
+    double *mass;               /* [L, H, rows] sum_{k>j} A_kj */
+    float *queries;             /* [rows, H*D] rotated queries of the layer at hand */
+    double *read;               /* [angle layers, H, rows, D] sum_{k>j} A_kj q_k, or null */
+
+    /* results; layers 0..L, the last one only predicts */
+    double *roles[N_ROLES];  /* [L+1, rows] */
+    double *later;           /* [L+1, rows] influencer over the layers from l on, or null */
+    int32_t *map;            /* [L+1, rows] */
+    double overlap[N_ROLES]; /* of each pair without position 0, mean over layers; NaN: none */
+    double chance[N_ROLES];  /* what random subspaces would have */
+} roles_state;
+
+/* The residual x^l of all rows; layer n_layers is the last one's output. */
+int roles_residual(roles_state *s, int32_t layer, psc_view *out);
+/* The three roles, in run_end (roles_figures.c). */
+int roles_figures(roles_state *s);
+/* Principal angles (roles_angles.c). */
+int roles_angles(roles_state *s);
+/* Statistics, the map and the summary (roles_report.c). */
+int roles_statistics(roles_state *s);
+int roles_summary(roles_state *s);
+
+#endif
