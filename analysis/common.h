@@ -19,6 +19,7 @@ const psc_plugin *psc_builtin_edges(void);
 const psc_plugin *psc_builtin_roles(void);
 const psc_plugin *psc_builtin_attention(void);
 const psc_plugin *psc_builtin_partition(void);
+const psc_plugin *psc_builtin_weights(void);
 const psc_plugin *psc_builtin_ablate(void);
 const psc_plugin *psc_builtin_scale(void);
 const psc_plugin *psc_builtin_steer(void);

@@ -262,6 +262,7 @@ static void print_corpus(const printer *p, const psc_results *results) {
     long long n[5];
     for (int i = 0; i < 5; i++)
         n[i] = (long long)json_integer_value(json_object_get(corpus, names[i]));
+    if (n[0] + n[1] + n[2] == 0) return; /* a report without a run */
     fprintf(p->out, "%lld tokens of %lld document%s in %lld windows", n[3], n[0],
         n[0] == 1 ? "" : "s", n[2]);
     if (n[4] > 0) fprintf(p->out, " of up to %lld", n[4]);

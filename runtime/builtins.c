@@ -13,6 +13,7 @@ const psc_plugin *psc_builtin_edges(void);
 const psc_plugin *psc_builtin_roles(void);
 const psc_plugin *psc_builtin_attention(void);
 const psc_plugin *psc_builtin_partition(void);
+const psc_plugin *psc_builtin_weights(void);
 const psc_plugin *psc_builtin_ablate(void);
 const psc_plugin *psc_builtin_scale(void);
 const psc_plugin *psc_builtin_steer(void);
@@ -32,6 +33,7 @@ static const psc_plugin_entry_fn entries[] = {
     psc_builtin_roles,
     psc_builtin_attention,
     psc_builtin_partition,
+    psc_builtin_weights,
     psc_builtin_ablate,
     psc_builtin_scale,
     psc_builtin_steer,

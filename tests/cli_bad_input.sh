@@ -118,6 +118,18 @@ expect 1 'do=patch needs a source prompt' sweep --text 'a b' --do patch
 expect 1 'a patch needs equally many' sweep --text 'a b' --source 'a b c d' --do patch
 expect 1 'layer=99' sweep --text a --over edges --layer 99
 expect 2 "'x,y' is not known" sweep --text a --over x,y
+expect 1 "'norms' is none of frames" weights --what norms
+expect 1 "'' is none of frames" weights --what frames,
+expect 1 'what=tokens needs tokens' weights --what tokens
+expect 1 'is 3 tokens' weights --what tokens --token ' Emerald'
+expect 1 'no such token' weights --token '#4096'
+expect 1 'must not be empty' weights --token ''
+expect 1 'offset=512 is not' weights --offset 512
+expect 1 'triples=0 is not' weights --what heads --triples 0
+expect 1 'top=many is not' weights --top many
+expect 2 "'1,what=all' is not known" weights --top 1,what=all
+expect 2 '--threads needs' weights --threads 0
+expect 2 'unexpected argument b' weights b
 expect 2 "clear or verify, not 'nonsense'" cache nonsense
 expect 2 'unexpected argument c' cache clear 012345 c
 expect 2 "not 'xyz'" cache verify xyz

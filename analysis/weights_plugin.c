@@ -1,0 +1,156 @@
+/* The plugin `weights`: what the weights alone say, without a run.
+ *
+ *   frames, dual, tokens    of the embedding rows e_t and of u_t = P(gamma_f * t_bar)
+ *   spectra                 singular values and effective ranks of every matrix
+ *   copying, composition    of heads, through d_head x d_head matrices
+ *   heads                   leading singular triples of W_QK and W_OV as tokens
+ *
+ * What reads the residual has its gamma in and is centred (W gamma P), what writes it is centred
+ * (P W); biases are out. Eigenvalues and factorisations are LAPACK's: the last bits of the results
+ * may differ between machines. The figures are made in `report`, so a session without any run has
+ * them too. */
+#include "weights_plugin.h"
+
+#include <string.h>
+
+static const psc_option_description weights_options[] = {
+    {"what", WEIGHTS_DEFAULT,
+        "joined by +: frames, spectra, copying, composition, tokens, dual, heads; or all"},
+    {"offset", "0", "W_QK is taken for a key this many positions back; 0: unrotated"},
+    {"top", "8", "tokens and heads listed, 1 to 100"},
+    {"triples", "2", "singular triples of each head, 1 to 16 (what=heads)"},
+    {0},
+};
+
+static int parse_what(weights_state *s, const char *list) {
+    static const char *const words[] = {
+        "frames", "spectra", "copying", "composition", "tokens", "dual", "heads", "all"};
+    const size_t n_words = sizeof words / sizeof *words;
+    for (;;) {
+        const size_t length = strcspn(list, "+");
+        size_t w = 0;
+        while (w < n_words && !(strlen(words[w]) == length && memcmp(words[w], list, length) == 0))
+            w++;
+        if (w == n_words)
+            return s->host->fail(s->context,
+                "what: '%.*s' is none of frames, spectra, copying, composition, tokens, dual, "
+                "heads, all",
+                (int)(length < 40 ? length : 40), list);
+        s->what |= w == n_words - 1 ? (uint32_t)WEIGHTS_ALL : 1u << w;
+        if (!list[length]) return 0;
+        list += length + 1;
+    }
+}
+
+static int weights_open(psc_context *context, const psc_host *host, const psc_option *options,
+    int32_t n_options, void **state) {
+    (void)n_options;
+    weights_state *s = host->life_alloc(context, sizeof *s);
+    if (!s) return -1;
+    *state = s;
+    s->context = context;
+    s->host = host;
+    s->model = host->model(context);
+    s->n = s->model->d_model;
+    s->padded = (s->n + TILE - 1) / TILE * TILE;
+    s->named = strcmp(options[0].value, WEIGHTS_DEFAULT) != 0 && !strstr(options[0].value, "all");
+    if (parse_what(s, options[0].value) ||
+        psc_option_count(
+            context, host, "offset", options[1].value, 0, s->model->n_ctx - 1, &s->offset) ||
+        psc_option_count(context, host, "top", options[2].value, 1, 100, &s->top) ||
+        psc_option_count(context, host, "triples", options[3].value, 1, 16, &s->triples))
+        return -1;
+    if (s->triples > s->model->d_head) s->triples = s->model->d_head;
+    return 0;
+}
+
+/* --- the report ------------------------------------------------------------------------------ */
+
+/* The tokens among the targets. */
+static int find_given(weights_state *s) {
+    int32_t n = 0;
+    const psc_target *targets = s->host->targets(s->context, &n);
+    s->n_given = 0;
+    s->given = s->host->run_alloc(s->context, ((uint64_t)n * 2 + 1) * sizeof *s->given);
+    if (!s->given) return -1;
+    for (int32_t i = 0; i < n; i++) {
+        if (targets[i].kind == PSC_TARGET_TOKEN || targets[i].kind == PSC_TARGET_CONTRAST)
+            s->given[s->n_given++] = targets[i].a;
+        if (targets[i].kind == PSC_TARGET_CONTRAST) s->given[s->n_given++] = targets[i].b;
+    }
+    if (s->n_given == 0 && s->named && (s->what & WEIGHTS_TOKENS))
+        return s->host->fail(s->context, "what=tokens needs tokens: give some with --token");
+    return 0;
+}
+
+static int numbers_axis(weights_state *s, const char *name, int32_t n) {
+    int32_t *numbers = s->host->run_alloc(s->context, ((uint64_t)n + 1) * sizeof *numbers);
+    for (int32_t i = 0; numbers && i < n; i++) numbers[i] = i;
+    return numbers ? s->host->axis_numbers(s->context, name, n, numbers) : -1;
+}
+
+static int make_axes(weights_state *s) {
+    const psc_host *host = s->host;
+    const psc_model_info *m = s->model;
+    const char **labels = host->run_alloc(s->context, ((uint64_t)s->n_given + 1) * sizeof *labels);
+    if (!labels) return -1;
+    for (int32_t i = 0; i < s->n_given; i++) labels[i] = host->token_text(s->context, s->given[i]);
+    const int failed =
+        numbers_axis(s, "layers", m->n_layers) || numbers_axis(s, "heads", m->n_heads) ||
+        numbers_axis(s, "reader_layers", m->n_layers) ||
+        numbers_axis(s, "reader_heads", m->n_heads) || numbers_axis(s, "dimensions", m->d_model) ||
+        numbers_axis(s, "head_dimensions", m->d_head) || numbers_axis(s, "rank", s->top) ||
+        numbers_axis(s, "triples", s->triples);
+    if (failed || ((s->what & WEIGHTS_DUAL) && numbers_axis(s, "vocabulary", m->d_vocab)) ||
+        (s->n_given && host->axis_labels(s->context, "given", s->n_given, labels)))
+        return -1;
+    return host->value_text(s->context, "lapack",
+        "eigenvalues, singular values and what is made of them are LAPACK's: their last bits may "
+        "differ between machines");
+}
+
+static int check_cancelled(weights_state *s) {
+    return s->host->cancelled(s->context) ? s->host->fail(s->context, "stopped") : 0;
+}
+
+static int weights_report(psc_context *context, void *state) {
+    weights_state *s = state;
+    const psc_host *host = s->host;
+    const float *beta = NULL;
+    const uint32_t heads = WEIGHTS_SPECTRA | WEIGHTS_COPYING | WEIGHTS_COMPOSITION | WEIGHTS_HEADS;
+    s->row = host->run_alloc(context, (uint64_t)s->n * sizeof *s->row);
+    const int64_t width = (int64_t)s->model->n_heads * s->model->d_head;
+    s->units = host->run_alloc(
+        context, (uint64_t)(PANEL_ROWS * (width > s->n ? width : s->n)) * sizeof *s->units);
+    if (!s->row || !s->units ||
+        host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma_f, &beta) || find_given(s) ||
+        make_axes(s))
+        return -1;
+    if (weights_vocabulary(s) || check_cancelled(s)) return -1;
+    host->progress(context, 0.3);
+    if (weights_frames(s) || check_cancelled(s)) return -1;
+    host->progress(context, 0.5);
+    if (((s->what & heads) && weights_heads(s)) || check_cancelled(s)) return -1;
+    host->progress(context, 0.6);
+    if (((s->what & WEIGHTS_SPECTRA) && weights_mlp(s)) || check_cancelled(s)) return -1;
+    host->progress(context, 0.7);
+    if (((s->what & WEIGHTS_COMPOSITION) && weights_composition(s)) || check_cancelled(s))
+        return -1;
+    host->progress(context, 0.8);
+    if ((s->what & WEIGHTS_TOKENS) && s->n_given && weights_tokens(s)) return -1;
+    return s->what & WEIGHTS_HEADS ? weights_head_tokens(s) : 0;
+}
+
+const psc_plugin *psc_builtin_weights(void) {
+    static const psc_plugin plugin = {
+        .abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof(psc_plugin),
+        .name = "weights",
+        .version = PSC_VERSION,
+        .summary = "what the weights alone say: frames, spectra, copying, composition of heads",
+        .options = weights_options,
+        .open = weights_open,
+        .report = weights_report,
+    };
+    return &plugin;
+}
