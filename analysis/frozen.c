@@ -1,0 +1,343 @@
+/* The plugin `frozen`: the affine map that a block, or the blocks up to one, is on this context,
+ * with sigma, patterns and gates held at the run's values, applied to a vector at one row.
+ *
+ *   block(l): X -> X + heads(X) + mlp(X) with the biases; X [T, N]
+ *     heads: row k sum_{j<=k} A_kj W_O (W_V (gamma1 * P(x_j)/sigma1_j + beta1) + b_V) + b_O
+ *     mlp: W_out (Phi * (W_in (gamma2 * P(x)/sigma2 + beta2) + b_in)) + b_out
+ *     sequential models: the MLP reads X + heads(X)
+ *   upto(l) = block(l) after ... after block(0)
+ *   map(X) = linear(X) + constant; image = linear(v at `row`, 0 elsewhere) [T, N]
+ *
+ * The map is tried on the run's own residual: it must give the run's own hook_resid_post. */
+#include "common.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAP_BLOCK, MAP_UPTO };
+enum { KEPT_PRE, KEPT_POST, KEPT_PATTERN, KEPT_MLP_PRE, KEPT_SCALE1, KEPT_SCALE2, KEPT_COUNT };
+enum { TOP = 6 };
+
+typedef struct frozen_state {
+    psc_context *context;
+    const psc_host *host;
+    const psc_model_info *model;
+    int32_t map, layer, token;
+    const char *file;
+    psc_filter choice;
+
+    /* a run */
+    const psc_row *rows;
+    int32_t n_rows, row;
+    int64_t n, width, m;
+    int handles[KEPT_COUNT];
+    float *x, *y, *v, *z, *attn, *a; /* [T, N], [T, N], [T, H*D] twice, [T, N], [T, M] */
+    float *image, *constant;         /* arrays [rows, N] */
+    double error;
+} frozen_state;
+
+static const psc_option_description frozen_options[] = {
+    {"map", "block", "block: one block; upto: all blocks up to it"},
+    {"layer", "0", "the block, or the last of them"},
+    {"row", "last", "where the vector stands: last or a position"},
+    {"token", "", "an id whose embedding is the vector; without one the row's own token"},
+    {"vector", "", "a safetensors file with the vector [d_model]"},
+    {0},
+};
+
+static int parse_token(frozen_state *s, const char *value) {
+    s->token = -1;
+    if (!*value) return 0;
+    if (s->file) return s->host->fail(s->context, "token and vector exclude one another");
+    return psc_option_count(
+        s->context, s->host, "token", value, 0, s->model->d_vocab - 1, &s->token);
+}
+
+static int frozen_open(psc_context *context, const psc_host *host, const psc_option *options,
+    int32_t n_options, void **state) {
+    static const char *const maps[] = {"block", "upto", NULL};
+    (void)n_options;
+    frozen_state *s = host->life_alloc(context, sizeof *s);
+    if (!s) return -1;
+    *state = s;
+    s->context = context;
+    s->host = host;
+    s->model = host->model(context);
+    s->n = s->model->d_model;
+    s->width = (int64_t)s->model->n_heads * s->model->d_head;
+    s->m = s->model->d_mlp;
+    s->file = *options[4].value ? options[4].value : NULL;
+    if (host->accumulating(context)) return host->fail(context, "a frozen map is of a single text");
+    s->map = psc_option_word(context, host, options[0].key, options[0].value, maps);
+    if (s->map < 0 || psc_option_count(context, host, options[1].key, options[1].value, 0,
+                          s->model->n_layers - 1, &s->layer))
+        return -1;
+    return psc_rows_parse(context, host, options[2].key, options[2].value, &s->choice) ||
+           parse_token(s, options[3].value);
+}
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+static int retain_all(frozen_state *s) {
+    static const psc_point points[KEPT_COUNT] = {PSC_HOOK_RESID_PRE, PSC_HOOK_RESID_POST,
+        PSC_HOOK_PATTERN, PSC_HOOK_MLP_PRE, PSC_HOOK_LN1_SCALE, PSC_HOOK_LN2_SCALE};
+    const int32_t first = s->map == MAP_UPTO ? 0 : s->layer;
+    const int32_t n_layers = s->layer + 1 - first;
+    int32_t *layers = s->host->run_alloc(s->context, (uint64_t)n_layers * sizeof *layers);
+    if (!layers) return -1;
+    for (int32_t i = 0; i < n_layers; i++) layers[i] = first + i;
+    for (int i = 0; i < KEPT_COUNT; i++) {
+        psc_filter filter = PSC_FILTER_INIT;
+        filter.layers = i == KEPT_POST ? &s->layer : i == KEPT_PRE ? &layers[0] : layers;
+        filter.n_layers = i == KEPT_POST || i == KEPT_PRE ? 1 : n_layers;
+        s->handles[i] = s->host->retain(s->context, points[i], &filter);
+        if (s->handles[i] < 0) return -1;
+    }
+    return 0;
+}
+
+static int frozen_run_begin(psc_context *context, void *state) {
+    frozen_state *s = state;
+    const psc_host *host = s->host;
+    psc_row_set row;
+    s->rows = host->rows(context, &s->n_rows);
+    if (s->rows[0].position != 0 || s->rows[s->n_rows - 1].sequence != s->rows[0].sequence)
+        return host->fail(context, "a frozen map needs one whole sequence");
+    if (psc_rows_resolve(context, host, "row", &s->choice, 0, &row)) return -1;
+    if (row.n != 1) return host->fail(context, "row must be one row: last or a position");
+    s->row = row.index[0];
+    return retain_all(s);
+}
+
+static const float *kept(const frozen_state *s, int which, int32_t layer, int32_t row) {
+    psc_event event;
+    s->host->fetch(s->context, s->handles[which], layer, &event); /* retained: it is there */
+    return event.tensor.data + row * event.tensor.stride[0];
+}
+
+/* y = gamma * P(x)/sigma, and beta where the map is affine. */
+static int normalize(frozen_state *s, psc_ln which, int32_t layer, const float *x, int affine) {
+    const float *gamma, *beta;
+    if (s->host->ln_parameters(s->context, which, layer, &gamma, &beta)) return -1;
+    for (int32_t r = 0; r < s->n_rows; r++) {
+        const float *from = x + r * s->n;
+        const double mean = psc_sum_striped(s->n, from) / (double)s->n;
+        const double sigma =
+            (double)*kept(s, which == PSC_LN1 ? KEPT_SCALE1 : KEPT_SCALE2, layer, r);
+        for (int64_t i = 0; i < s->n; i++)
+            s->y[r * s->n + i] = (float)(((double)from[i] - mean) / sigma * (double)gamma[i] +
+                                         (affine ? (double)beta[i] : 0.0));
+    }
+    return 0;
+}
+
+static void add_bias(const frozen_state *s, psc_matrix matrix, int32_t layer, float *y, int64_t n) {
+    const float *bias = s->host->bias(s->context, matrix, layer);
+    for (int32_t r = 0; r < s->n_rows; r++)
+        for (int64_t i = 0; i < n; i++) y[r * n + i] += bias[i];
+}
+
+typedef struct mix_task {
+    frozen_state *s;
+    int32_t layer;
+} mix_task;
+
+static void mix_heads(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const mix_task *task = payload;
+    const frozen_state *s = task->s;
+    const int64_t size = s->model->d_head;
+    (void)thread;
+    for (int64_t h = begin; h < end; h++)
+        for (int32_t k = 0; k < s->n_rows; k++) {
+            const float *pattern = kept(s, KEPT_PATTERN, task->layer, k) + h * s->n_rows;
+            float *to = s->z + k * s->width + h * size;
+            memset(to, 0, (size_t)size * sizeof *to);
+            for (int32_t j = 0; j <= k; j++)
+                for (int64_t d = 0; d < size; d++)
+                    to[d] += pattern[j] * s->v[j * s->width + h * size + d];
+        }
+}
+
+static int heads(frozen_state *s, int32_t layer, int affine) {
+    mix_task task = {s, layer};
+    if (normalize(s, PSC_LN1, layer, s->x, affine) ||
+        s->host->apply(s->context, PSC_W_V, layer, s->v, s->y, s->n_rows))
+        return -1;
+    if (affine) add_bias(s, PSC_W_V, layer, s->v, s->width);
+    s->host->parallel_for(s->context, s->model->n_heads, mix_heads, &task);
+    if (s->host->apply(s->context, PSC_W_O, layer, s->attn, s->z, s->n_rows)) return -1;
+    if (affine) add_bias(s, PSC_W_O, layer, s->attn, s->n);
+    return 0;
+}
+
+/* y = mlp(x) */
+static int mlp(frozen_state *s, int32_t layer, const float *x, int affine) {
+    if (normalize(s, PSC_LN2, layer, x, affine) ||
+        s->host->apply(s->context, PSC_W_IN, layer, s->a, s->y, s->n_rows))
+        return -1;
+    if (affine) add_bias(s, PSC_W_IN, layer, s->a, s->m);
+    float *gate = s->host->run_alloc(s->context, (uint64_t)s->m * sizeof *gate);
+    if (!gate) return -1;
+    for (int32_t r = 0; r < s->n_rows; r++) {
+        const float *pre = kept(s, KEPT_MLP_PRE, layer, r);
+        for (int64_t i = 0; i < s->m; i++) gate[i] = pre[i] * 0.70710678f;
+        s->host->erf(s->context, s->m, gate, gate);
+        for (int64_t i = 0; i < s->m; i++) s->a[r * s->m + i] *= 0.5f * gate[i] + 0.5f;
+    }
+    if (s->host->apply(s->context, PSC_W_OUT, layer, s->y, s->a, s->n_rows)) return -1;
+    if (affine) add_bias(s, PSC_W_OUT, layer, s->y, s->n);
+    return 0;
+}
+
+/* x through the map, in place. */
+static int apply_map(frozen_state *s, int affine) {
+    const int64_t floats = s->n_rows * s->n;
+    for (int32_t l = s->map == MAP_UPTO ? 0 : s->layer; l <= s->layer; l++) {
+        if (heads(s, l, affine)) return -1;
+        if (!s->model->parallel_residual) {
+            for (int64_t i = 0; i < floats; i++) s->x[i] += s->attn[i];
+            memset(s->attn, 0, (size_t)floats * sizeof *s->attn);
+        }
+        if (mlp(s, l, s->x, affine)) return -1;
+        for (int64_t i = 0; i < floats; i++) s->x[i] = (s->y[i] + s->attn[i]) + s->x[i];
+    }
+    return 0;
+}
+
+static int make_buffers(frozen_state *s) {
+    static const char *const axes[] = {"rows", "d_model"};
+    const psc_host *host = s->host;
+    const uint64_t rows = (uint64_t)s->n_rows, n = (uint64_t)s->n, size = sizeof(float);
+    int32_t *numbers = host->run_alloc(s->context, (rows > n ? rows : n) * sizeof *numbers);
+    if (!numbers) return -1;
+    for (uint64_t i = 0; i < (rows > n ? rows : n); i++) numbers[i] = (int32_t)i;
+    s->x = host->run_alloc(s->context, rows * n * size);
+    s->y = host->run_alloc(s->context, rows * n * size);
+    s->attn = host->run_alloc(s->context, rows * n * size);
+    s->v = host->run_alloc(s->context, rows * (uint64_t)s->width * size);
+    s->z = host->run_alloc(s->context, rows * (uint64_t)s->width * size);
+    s->a = host->run_alloc(s->context, rows * (uint64_t)s->m * size);
+    if (!s->x || !s->y || !s->attn || !s->v || !s->z || !s->a ||
+        host->axis_numbers(s->context, "rows", s->n_rows, numbers) ||
+        host->axis_numbers(s->context, "d_model", s->n, numbers))
+        return -1;
+    s->image = host->array(s->context, "image", PSC_F32, 2, axes);
+    s->constant = host->array(s->context, "constant", PSC_F32, 2, axes);
+    return s->image && s->constant ? 0 : -1;
+}
+
+static int put_vector(frozen_state *s) {
+    const psc_host *host = s->host;
+    float *to = s->x + s->row * s->n;
+    if (!s->file)
+        return host->embedding(s->context, s->token >= 0 ? s->token : s->rows[s->row].token, to);
+    int32_t n_axes;
+    int64_t shape[8];
+    const float *vector = host->read_tensor(s->context, s->file, NULL, &n_axes, shape);
+    if (!vector) return -1;
+    if (n_axes != 1 || shape[0] != s->n)
+        return host->fail(
+            s->context, "%s: the vector must have the shape [%d]", s->file, (int)s->n);
+    memcpy(to, vector, (size_t)s->n * sizeof *to);
+    return 0;
+}
+
+/* The run's own residual through the map against the run's own: the largest error. */
+static int check_map(frozen_state *s) {
+    const int64_t floats = s->n_rows * s->n;
+    const int32_t first = s->map == MAP_UPTO ? 0 : s->layer;
+    for (int32_t r = 0; r < s->n_rows; r++)
+        memcpy(s->x + r * s->n, kept(s, KEPT_PRE, first, r), (size_t)s->n * sizeof *s->x);
+    if (apply_map(s, 1)) return -1;
+    s->error = 0.0;
+    for (int64_t i = 0; i < floats; i++) {
+        const double want = (double)kept(s, KEPT_POST, s->layer, (int32_t)(i / s->n))[i % s->n];
+        const double error = fabs((double)s->x[i] - want) / (1.0 + fabs(want));
+        if (!(error <= s->error)) s->error = error;
+    }
+    return s->host->value_number(s->context, "worst_error", s->error);
+}
+
+static int frozen_run_end(psc_context *context, void *state, int status) {
+    frozen_state *s = state;
+    if (status) return 0;
+    for (int point = 0; point < PSC_POINT_COUNT; point++)
+        if (s->host->has_editor(context, (psc_point)point))
+            return s->host->fail(context, "an edited run has no frozen map");
+    if (make_buffers(s)) return -1;
+    const size_t bytes = (size_t)(s->n_rows * s->n) * sizeof *s->x;
+    if (put_vector(s) || apply_map(s, 0)) return -1;
+    memcpy(s->image, s->x, bytes);
+    memset(s->x, 0, bytes);
+    if (apply_map(s, 1)) return -1;
+    memcpy(s->constant, s->x, bytes);
+    return check_map(s);
+}
+
+/* --- the summary ----------------------------------------------------------------------------- */
+
+/* The tokens that a row of the image promotes: W_U (gamma_f * P(x)). */
+static int show_row(frozen_state *s, int32_t row) {
+    const psc_host *host = s->host;
+    const float *gamma, *beta;
+    float *z = host->run_alloc(s->context, (uint64_t)s->model->d_vocab * sizeof *z);
+    if (!z || host->ln_parameters(s->context, PSC_LN_FINAL, -1, &gamma, &beta)) return -1;
+    const float *x = s->image + row * s->n;
+    const double mean = psc_sum_striped(s->n, x) / (double)s->n;
+    for (int64_t i = 0; i < s->n; i++) s->y[i] = (float)(((double)x[i] - mean) * (double)gamma[i]);
+    if (host->apply(s->context, PSC_W_U, -1, z, s->y, 1)) return -1;
+    int32_t best[TOP];
+    int n = 0;
+    for (int32_t t = 0; t < s->model->d_vocab; t++) {
+        int at = n < TOP ? n++ : TOP;
+        for (; at > 0 && z[t] > z[best[at - 1]]; at--)
+            if (at < TOP) best[at] = best[at - 1];
+        if (at < TOP) best[at] = t;
+    }
+    const char *labels[TOP];
+    double values[TOP];
+    for (int i = 0; i < n; i++) {
+        labels[i] = host->token_text(s->context, best[i]);
+        values[i] = (double)z[best[i]];
+    }
+    char title[96];
+    snprintf(title, sizeof title, "what the image at row %d promotes (u_t . image)", (int)row);
+    return host->summary_bars(s->context, title, "", n, labels, values);
+}
+
+static int frozen_report(psc_context *context, void *state) {
+    frozen_state *s = state;
+    char sentence[192];
+    snprintf(sentence, sizeof sentence,
+        "%s(%d) on this context, applied to %s at row %d; on the run's own residual it errs by "
+        "%.1e "
+        "(1 + |x|).",
+        s->map == MAP_UPTO ? "upto" : "block", (int)s->layer,
+        s->file         ? "the vector"
+        : s->token >= 0 ? s->host->token_text(context, s->token)
+                        : s->host->token_text(context, s->rows[s->row].token),
+        (int)s->row, s->error);
+    if (s->host->summary_text(context, sentence) || show_row(s, s->row)) return -1;
+    return s->row < s->n_rows - 1 ? show_row(s, s->n_rows - 1) : 0;
+}
+
+const psc_plugin *psc_builtin_frozen(void) {
+    static const psc_plugin plugin = {
+        .abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof(psc_plugin),
+        .name = "frozen",
+        .version = PSC_VERSION,
+        .summary = "block(l) and upto(l): the affine map of one block or of all up to it on this "
+                   "context, applied to a token's embedding or a vector",
+        .options = frozen_options,
+        .open = frozen_open,
+        .run_begin = frozen_run_begin,
+        .run_end = frozen_run_end,
+        .report = frozen_report,
+        .points = "hook_resid_pre hook_resid_post attn.hook_pattern mlp.hook_pre ln1.hook_scale "
+                  "ln2.hook_scale",
+    };
+    return &plugin;
+}
