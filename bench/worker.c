@@ -111,6 +111,34 @@ static double time_rows(worker *w, int n, const char *name) {
     exit(1);
 }
 
+/* --- a sweep --------------------------------------------------------------------------------- */
+
+/* Patches every place from another prompt, the metric one logit of the last row: the source's run,
+ * the unchanged run and all variants. */
+static double time_sweep(worker *w, int n, const char *over) {
+    psc_error error;
+    char options[64];
+    psc_token source[CONTEXT];
+    psc_session *session = open_session(w);
+    psc_run_options run = PSC_RUN_OPTIONS_INIT;
+    psc_input input = {0, n, source};
+    snprintf(options, sizeof options, "do=patch,over=%.30s", over);
+    bench_check(psc_session_plugin(session, "sweep", options, &error), &error);
+    bench_check(psc_session_target(session, "#11", &error), &error);
+    for (int t = 0; t < n; t++) source[t] = w->tokens[n - 1 - t];
+    run.no_logits = 1;
+    const double start = bench_now();
+    run.phase = PSC_PHASE_SOURCE;
+    bench_check(psc_session_run(session, &input, 1, &run, &error), &error);
+    psc_session_truncate(session, 0, 0);
+    run.phase = PSC_PHASE_CHANGED;
+    input.tokens = w->tokens;
+    bench_check(psc_session_run(session, &input, 1, &run, &error), &error);
+    const double seconds = bench_now() - start;
+    psc_session_close(&session);
+    return seconds;
+}
+
 /* --- the machine's limits, by the session's threads ------------------------------------------ */
 
 static void spin_task(int64_t task, int thread, void *payload) {
@@ -207,6 +235,8 @@ static int answer(worker *w, int n_words, char **words) {
         printf("%.9f\n", time_decode(w, a, b));
     else if (strcmp(words[0], "rows") == 0 && n_words > 2)
         printf("%.9f\n", time_rows(w, a, words[2]));
+    else if (strcmp(words[0], "sweep") == 0 && n_words > 2)
+        printf("%.9f\n", time_sweep(w, a, words[2]));
     else if (strcmp(words[0], "peak") == 0)
         printf("%.6e\n", limit(w, 0));
     else if (strcmp(words[0], "bandwidth") == 0)

@@ -4,13 +4,17 @@
 `rows N CASE`, one fixed target at all rows; the plain pass gives all rows' logits:
   heads        logit_attrs over stack_head_results
   neurons      and logit_attrs over stack_neuron_results, in slices of positions that fit in memory
-  projected    get_full_resid_decomposition with project_output_onto, heads and neurons at once"""
+  projected    get_full_resid_decomposition with project_output_onto, heads and neurons at once
+
+`sweep N OVER COUNT`, seconds a variant of the patching helpers, over COUNT places drawn evenly from
+all (their index_df): heads_by_pos or resid_pre"""
 import sys
 from importlib.metadata import version
 
+import pandas
 import torch
 import transformers
-from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens import HookedTransformer, HookedTransformerConfig, patching
 from transformer_lens.pretrained.weight_conversions.neox import convert_neox_weights
 
 from contender import clock, prompt, serve, top
@@ -78,12 +82,31 @@ def main():
         with torch.inference_mode():
             return clock(lambda: run(n, case))
 
+    def sweep(n, over, count):
+        """The cache's run is left out: it is one pass."""
+        tokens, (layers, heads) = ids[:, :n], (lens.cfg.n_layers, lens.cfg.n_heads)
+        if over == "heads_by_pos":
+            places = [(l, p, h) for l in range(layers) for p in range(n) for h in range(heads)]
+            names, point = ("layer", "pos", "head"), "z"
+            setter = patching.layer_pos_head_vector_patch_setter
+        else:
+            places = [(l, p) for l in range(layers) for p in range(n)]
+            names, point = ("layer", "pos"), "resid_pre"
+            setter = patching.layer_pos_patch_setter
+        chosen = [places[i * len(places) // count] for i in range(min(count, len(places)))]
+        table = pandas.DataFrame(chosen, columns=names)
+        with torch.inference_mode():
+            _, cache = lens.run_with_cache(tokens.flip(1))
+            return clock(lambda: patching.generic_activation_patch(
+                lens, tokens, cache, lambda z: z[0, -1, TARGET], setter, point,
+                index_df=table)) / len(chosen)
+
     def logits(n):
         with torch.inference_mode():
             z = lens(ids[:, :n], return_type="logits")[0, -1]
             return top((z).tolist())
 
-    serve({"rows": rows, "logits": logits,
+    serve({"rows": rows, "logits": logits, "sweep": sweep,
            "about": lambda: f"transformer-lens {version('transformer-lens')}, "
                             f"torch {torch.__version__}, {torch.get_num_threads()} threads"})
 

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Activation patching at every place: the plugin sweep against TransformerLens's patching helpers.
+
+    bench/sweep.py MODEL_FOLDER --build BUILD --rivals FOLDER [--tokens 32] [--count 60]
+
+Both patch heads' outputs and residuals position by position from another prompt, and measure one logit
+of the last row. We compute all places; TransformerLens COUNT of them, drawn evenly (its time a place
+does not depend on which). Rounds take turns; the one that waits is stopped. Prints seconds a place and
+their ratio, medians and ranges. The folder of rivals is install_rivals.sh's.
+"""
+import argparse
+import json
+import pathlib
+import signal
+import statistics
+import subprocess
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Contender:
+    def __init__(self, command):
+        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self.process.stdout.readline().strip() == "ready"
+        self.process.send_signal(signal.SIGSTOP)
+
+    def ask(self, question):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.stdin.write(question + "\n")
+        self.process.stdin.flush()
+        answer = float(self.process.stdout.readline())
+        self.process.send_signal(signal.SIGSTOP)
+        return answer
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("model", type=pathlib.Path)
+    p.add_argument("--build", type=pathlib.Path, required=True)
+    p.add_argument("--rivals", type=pathlib.Path, required=True)
+    p.add_argument("--tokens", type=int, default=32)
+    p.add_argument("--count", type=int, default=60)
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--threads", type=int, default=2)
+    a = p.parse_args()
+    config = json.loads((a.model / "config.json").read_text())
+    layers, heads = config["num_hidden_layers"], config["num_attention_heads"]
+    ours = Contender([a.build / "bench" / "bench_worker", a.model, a.threads])
+    lens = Contender([a.rivals / "bin" / "python", HERE / "rivals" / "lens.py", a.model, "f32",
+                      a.threads])
+    try:
+        for over, places in (("resid_pre", layers * a.tokens),
+                             ("heads_by_pos", layers * a.tokens * heads)):
+            times = [(ours.ask(f"sweep {a.tokens} {over}") / places,
+                      lens.ask(f"sweep {a.tokens} {over} {a.count}")) for _ in range(a.rounds)]
+            x, y = (statistics.median(t[i] for t in times) for i in (0, 1))
+            ratios = sorted(t[1] / t[0] for t in times)
+            print(f"{over}, {a.tokens} tokens, {places} places: pythiascope {1e3 * x:.2f} ms a place, "
+                  f"TransformerLens {1e3 * y:.2f} ms, {y / x:.1f} times ({ratios[0]:.1f} to "
+                  f"{ratios[-1]:.1f})", flush=True)
+    finally:
+        ours.close()
+        lens.close()
+
+
+main()
