@@ -14,8 +14,8 @@
 
 #define MAX_BARS 200
 
-static const psc_point PART_POINTS[PART_COUNT] = {
-    PSC_HOOK_EMBED, PSC_HOOK_ATTN_OUT, PSC_HOOK_Z, PSC_HOOK_MLP_OUT, PSC_HOOK_MLP_POST};
+static const psc_point PART_POINTS[PART_COUNT] = {PSC_HOOK_EMBED, PSC_HOOK_ATTN_OUT, PSC_HOOK_Z,
+    PSC_HOOK_PATTERN, PSC_HOOK_MLP_OUT, PSC_HOOK_MLP_POST};
 
 /* --- options --------------------------------------------------------------------------------- */
 
@@ -31,7 +31,8 @@ static int parse_levels(psc_context *context, logits_state *state, const char *v
                 found = i;
         if (found < 0)
             return state->host->fail(context,
-                "level=%.40s is not layer, head, neuron or several of them joined by +", value);
+                "level=%.40s is not layer, head, source, neuron or several of them joined by +",
+                value);
         state->asked[found] = 1;
         if (found > (int)state->finest) state->finest = (logits_level_id)found;
         if (!p[length]) return 0;
@@ -62,6 +63,10 @@ static int logits_open(psc_context *context, const psc_host *host, const psc_opt
             status = psc_option_count(context, host, key, value, 0, MAX_BARS, &state->top);
         if (status) return status;
     }
+    if (state->corpus && state->asked[LEVEL_SOURCE])
+        return host->fail(context,
+            "level=source has a component for each position of one text; over a corpus use "
+            "level=head");
     *out = state;
     return state->corpus ? logits_corpus_open(state, context) : 0;
 }
@@ -89,6 +94,10 @@ static int on_z(const psc_event *event, void *payload) {
     return part_event(payload, PART_HEADS, event);
 }
 
+static int on_pattern(const psc_event *event, void *payload) {
+    return part_event(payload, PART_SOURCES, event);
+}
+
 static int on_mlp_out(const psc_event *event, void *payload) {
     return part_event(payload, PART_MLP_OUT, event);
 }
@@ -98,7 +107,7 @@ static int on_post(const psc_event *event, void *payload) {
 }
 
 static const psc_event_fn PART_CALLBACKS[PART_COUNT] = {
-    on_embed, on_attn_out, on_z, on_mlp_out, on_post};
+    on_embed, on_attn_out, on_z, on_pattern, on_mlp_out, on_post};
 
 static int on_scale(const psc_event *event, void *payload) {
     logits_run *run = payload;
@@ -197,8 +206,10 @@ static int logits_run_begin(psc_context *context, void *payload) {
     if (psc_rows_resolve(context, run->host, "rows", &state->choice, 1, &rows)) return -1;
     /* Observes the logits before this plugin does: the ids are there when the logits come. */
     if (psc_targets_begin(context, run->host, &rows, &run->targets)) return -1;
-    logits_count_components(run);
     for (int i = 0; i < LEVEL_COUNT; i++) run->levels[i].asked = state->asked[i];
+    state->labels[LEVEL_SOURCE] = NULL; /* as many as this text has positions */
+    if (state->asked[LEVEL_SOURCE] && logits_sources_begin(run)) return -1;
+    logits_count_components(run);
     for (int32_t t = 0; t < run->targets.n; t++) {
         if (run->targets.targets[t].kind == PSC_TARGET_TOP)
             run->has_late = 1;
@@ -288,8 +299,8 @@ static int logits_write_report(psc_context *context, void *payload) {
 
 static const psc_option_description OPTIONS[] = {
     {"level", "auto",
-        "layer, head, neuron or several joined by +; contributions has the finest; auto: neuron, "
-        "over a corpus head"},
+        "layer, head, source (heads by the position read), neuron or several joined by +; "
+        "contributions has the last of them; auto: neuron, over a corpus head"},
     {"rows", "auto", "last, all, or positions A-B, both included; auto: last, over a corpus all"},
     {"centered", "no", "yes: the vocabulary's mean is taken from each logit"},
     {"top", "12", "bars in the summary, 0 to 200"},
@@ -307,7 +318,8 @@ static const psc_plugin PLUGIN = {
     .run_begin = logits_run_begin,
     .run_end = logits_run_end,
     .report = logits_write_report,
-    .points = "hook_embed hook_attn_out attn.hook_z hook_mlp_out mlp.hook_post ln_final.hook_scale "
+    .points = "hook_embed attn.hook_v attn.hook_pattern attn.hook_z hook_attn_out mlp.hook_post "
+              "hook_mlp_out ln_final.hook_scale "
               "hook_logits; where edited also hook_resid_pre hook_resid_mid hook_resid_post "
               "attn.hook_result ln_final.hook_normalized",
 };

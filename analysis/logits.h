@@ -10,14 +10,21 @@
 
 #define LOGITS_BOUND 1e-5 /* of |z - sum| / (1 + sum |share|) */
 
-typedef enum logits_level_id { LEVEL_LAYER, LEVEL_HEAD, LEVEL_NEURON, LEVEL_COUNT } logits_level_id;
+typedef enum logits_level_id {
+    LEVEL_LAYER,
+    LEVEL_HEAD,
+    LEVEL_SOURCE,
+    LEVEL_NEURON,
+    LEVEL_COUNT
+} logits_level_id;
 
 /* Where shares come from: one hook point each. */
 typedef enum logits_part {
     PART_EMBED,    /* hook_embed: embed, at every level */
     PART_ATTN_OUT, /* hook_attn_out: l_attn_out of level layer */
     PART_HEADS,    /* attn.hook_z: heads and l_attn_bias of levels head and neuron */
-    PART_MLP_OUT,  /* hook_mlp_out: l_mlp_out of levels layer and head */
+    PART_SOURCES,  /* attn.hook_pattern: heads by position read and l_attn_bias of level source */
+    PART_MLP_OUT,  /* hook_mlp_out: l_mlp_out of levels layer, head and source */
     PART_NEURONS,  /* mlp.hook_post: neurons and l_mlp_bias of level neuron */
     PART_COUNT
 } logits_part;
@@ -25,8 +32,9 @@ typedef enum logits_part {
 /* What editors added after a share's source, by the levels that it concerns. */
 typedef enum logits_edit {
     EDIT_STREAM, /* hook_resid_pre, _mid, _post: all levels */
-    EDIT_ATTN,   /* hook_result, hook_attn_out: levels head and neuron */
+    EDIT_ATTN,   /* hook_result, hook_attn_out: levels head, source and neuron */
     EDIT_MLP,    /* hook_mlp_out: level neuron */
+    EDIT_Z,      /* attn.hook_z: level source */
     EDIT_NORM,   /* ln_final.hook_normalized: all levels, not divided by sigma */
     EDIT_COUNT
 } logits_edit;
@@ -79,6 +87,8 @@ typedef struct logits_run {
     int with_edit;           /* `edit` is the last component of each level */
     float *sigma;            /* [rows] */
     float *values, *constant;
+    int32_t n_keys;            /* level source: positions up to the last chosen row's */
+    float *read_values;        /* level source: v, [L, all rows, H*D] */
     double *logit_edit;        /* [targets, rows], null before an edit */
     double *edits[EDIT_COUNT]; /* [rows, N] each, null before an edit */
     logits_row_note notes[2];  /* the last row, and the last that has a next token */
@@ -91,7 +101,7 @@ typedef struct logits_state {
     logits_level_id finest;
     psc_filter choice;
     int32_t centred, top;
-    const char **labels[LEVEL_COUNT]; /* with `edit` last; made once */
+    const char **labels[LEVEL_COUNT]; /* with `edit` last; made once, those of sources each run */
     logits_run run;
 
     /* Over documents (logits_corpus.c). */
@@ -132,7 +142,7 @@ int logits_edits_finish(logits_run *run, logits_pass *pass, int centred);
 
 /* --- logits_arrays.c ------------------------------------------------------------------------- */
 
-extern const char *const logits_level_names[LEVEL_COUNT]; /* layer, head, neuron */
+extern const char *const logits_level_names[LEVEL_COUNT]; /* layer, head, source, neuron */
 /* Makes axes and arrays, once a run. */
 int logits_arrays(logits_state *state);
 /* Compares each logit with its sum. */
@@ -140,6 +150,17 @@ void logits_check(logits_run *run, const logits_pass *pass);
 
 /* The labels of a level, once an instance, `edit` behind the others. */
 int logits_labels(logits_state *state, logits_level_id level);
+
+/* --- logits_sources.c: heads split by the position that they read ---------------------------- */
+
+/* In run_begin, after the components were counted: refuses what is too large or begins in the
+ * middle of a sequence, and subscribes to the values. */
+int logits_sources_begin(logits_run *run);
+/* The undivided shares of one row, [H, n_keys], of its pattern; w is W_O^T u [H*D]. */
+void logits_source_shares(const logits_run *run, int32_t layer, const psc_row *row,
+    const float *pattern, int64_t stride, const float *w, float *out);
+/* The labels of a layer's heads into p; the text lives with the run. */
+int logits_source_labels(logits_run *run, int32_t layer, const char **p);
 
 /* --- logits_corpus.c: the callbacks over documents ------------------------------------------- */
 

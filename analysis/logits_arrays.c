@@ -8,10 +8,11 @@
 #include <math.h>
 #include <stdio.h>
 
-const char *const logits_level_names[LEVEL_COUNT] = {"layer", "head", "neuron"};
+const char *const logits_level_names[LEVEL_COUNT] = {"layer", "head", "source", "neuron"};
 
 /* --- axes and arrays ------------------------------------------------------------------------- */
 
+/* Null after setting the error. */
 static const char **label_layer(
     logits_state *state, logits_level_id level, int32_t layer, const char **p) {
     const psc_host *host = state->host;
@@ -20,7 +21,11 @@ static const char **label_layer(
     if (level == LEVEL_LAYER) {
         *p++ = host->label(context, PSC_COMPONENT_ATTN_OUT, layer, -1);
     } else {
-        for (int32_t h = 0; h < model->n_heads; h++)
+        if (level == LEVEL_SOURCE) {
+            if (logits_source_labels(&state->run, layer, p)) return NULL;
+            p += (int64_t)model->n_heads * state->run.n_keys;
+        }
+        for (int32_t h = 0; level != LEVEL_SOURCE && h < model->n_heads; h++)
             *p++ = host->label(context, PSC_COMPONENT_HEAD, layer, h);
         *p++ = host->label(context, PSC_COMPONENT_ATTN_BIAS, layer, -1);
     }
@@ -39,11 +44,16 @@ int logits_labels(logits_state *state, logits_level_id level) {
     const uint64_t n = (uint64_t)state->run.levels[level].n + 1;
     if (n > UINT32_MAX)
         return state->host->fail(state->run.context, "the model has too many components");
-    const char **labels = state->host->life_alloc(state->run.context, n * sizeof *labels);
+    const char **labels = level == LEVEL_SOURCE
+                              ? state->host->run_alloc(state->run.context, n * sizeof *labels)
+                              : state->host->life_alloc(state->run.context, n * sizeof *labels);
     if (!labels) return -1;
     const char **p = labels;
     *p++ = state->host->label(state->run.context, PSC_COMPONENT_EMBED, -1, -1);
-    for (int32_t l = 0; l < state->run.model->n_layers; l++) p = label_layer(state, level, l, p);
+    for (int32_t l = 0; l < state->run.model->n_layers; l++) {
+        p = label_layer(state, level, l, p);
+        if (!p) return -1;
+    }
     *p = state->host->label(state->run.context, PSC_COMPONENT_EDIT, -1, -1);
     for (uint64_t i = 0; i < n; i++)
         if (!labels[i]) return state->host->fail(state->run.context, "a component has no label");

@@ -6,7 +6,8 @@
  *
  * The stream's sum is kept per row, [rows, N] in f64, by the levels that it concerns: an edit of
  * hook_mlp_out comes after the neurons' shares but before the share of l_mlp_out. Edits of what
- * the shares are computed from (hook_z, hook_post, hook_embed and all before them) need nothing. */
+ * the shares are computed from (hook_z, hook_post, hook_embed and all before them) need nothing.
+ * Sources are computed from v and the pattern, so for them an edit of z is W_O (after - before). */
 #include "logits.h"
 
 #include <stddef.h>
@@ -46,6 +47,32 @@ static int on_attention(const psc_event *event, void *payload) {
     return keep(payload, EDIT_ATTN, event);
 }
 
+/* hook_z: what the edit adds to the stream goes through W_O. */
+static int on_z(const psc_event *event, void *payload) {
+    logits_run *run = payload;
+    const psc_view *x = &event->tensor, *y = &event->before;
+    const int64_t heads = run->model->n_heads, size = run->model->d_head;
+    const int64_t n_dims = run->model->d_model;
+    if (!y->data) return 0;
+    double *rows = edit_rows(run, EDIT_Z);
+    float *work =
+        run->host->run_alloc(run->context, (uint64_t)(heads * size + n_dims) * sizeof *work);
+    if (!rows || !work) return -1;
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const int32_t slot = run->targets.rows.slot[event->rows[r].index];
+        if (slot < 0) continue;
+        for (int64_t i = 0; i < heads * size; i++) {
+            const int64_t h = i / size, d = i % size;
+            work[n_dims + i] = x->data[r * x->stride[0] + h * x->stride[1] + d] -
+                               y->data[r * y->stride[0] + h * y->stride[1] + d];
+        }
+        if (run->host->apply(run->context, PSC_W_O, event->layer, work, work + n_dims, 1))
+            return -1;
+        for (int64_t i = 0; i < n_dims; i++) rows[slot * n_dims + i] += (double)work[i];
+    }
+    return 0;
+}
+
 static int on_mlp(const psc_event *event, void *payload) {
     return keep(payload, EDIT_MLP, event);
 }
@@ -60,12 +87,13 @@ typedef struct edit_point {
     int levels; /* bit mask of the levels for which it comes after the source */
 } edit_point;
 
-#define ALL_LEVELS (1 << LEVEL_LAYER | 1 << LEVEL_HEAD | 1 << LEVEL_NEURON)
+#define ALL_LEVELS ((1 << LEVEL_COUNT) - 1)
+#define HEADS_AND_FINER (ALL_LEVELS & ~(1 << LEVEL_LAYER))
 static const edit_point POINTS[] = {
     {PSC_HOOK_RESID_PRE, on_stream, ALL_LEVELS}, {PSC_HOOK_RESID_MID, on_stream, ALL_LEVELS},
-    {PSC_HOOK_RESID_POST, on_stream, ALL_LEVELS},
-    {PSC_HOOK_RESULT, on_attention, 1 << LEVEL_HEAD | 1 << LEVEL_NEURON},
-    {PSC_HOOK_ATTN_OUT, on_attention, 1 << LEVEL_HEAD | 1 << LEVEL_NEURON},
+    {PSC_HOOK_RESID_POST, on_stream, ALL_LEVELS}, {PSC_HOOK_Z, on_z, 1 << LEVEL_SOURCE},
+    {PSC_HOOK_RESULT, on_attention, HEADS_AND_FINER},
+    {PSC_HOOK_ATTN_OUT, on_attention, HEADS_AND_FINER},
     {PSC_HOOK_MLP_OUT, on_mlp, 1 << LEVEL_NEURON},
     {PSC_HOOK_LN_FINAL_NORMALIZED, on_normalized, ALL_LEVELS},
     {PSC_HOOK_LOGITS, NULL, ALL_LEVELS}, /* seen with the logits themselves */
@@ -160,9 +188,10 @@ static double stream_edit(
     const logits_run *run, logits_level_id level, int32_t slot, const float *u) {
     const int64_t n_dims = run->model->d_model;
     double sum = 0.0;
-    for (int kind = EDIT_STREAM; kind <= EDIT_MLP; kind++) {
+    for (int kind = EDIT_STREAM; kind <= EDIT_Z; kind++) {
         const int after = kind == EDIT_STREAM || (kind == EDIT_ATTN && level != LEVEL_LAYER) ||
-                          (kind == EDIT_MLP && level == LEVEL_NEURON);
+                          (kind == EDIT_MLP && level == LEVEL_NEURON) ||
+                          (kind == EDIT_Z && level == LEVEL_SOURCE);
         if (after && run->edits[kind])
             sum += dot_mixed(n_dims, run->edits[kind] + slot * n_dims, u);
     }

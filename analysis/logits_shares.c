@@ -2,6 +2,7 @@
  *
  *   z_t = sum_c (u_t . c)/sigma_f + b_t        u_t = P(gamma_f * t_bar) [N], b_t = t_bar . beta_f
  *   head (l,h)    z_{l,h} . (W_O,h^T u_t)/sigma_f            W_O^T u_t [H*D], z [rows, H, D]
+ *   source (l,h,j) A_kj v_{l,h,j} . (W_O,h^T u_t)/sigma_f    (logits_sources.c)
  *   neuron (l,k)  g(a_k) (W_out^T u_t)_k/sigma_f             W_out^T u_t [M], g(a) [rows, M]
  *   others        (u_t . c)/sigma_f                          c = embed, b_O, b_out, a layer's sums
  *
@@ -24,7 +25,9 @@ int logits_level_has(logits_level_id level, logits_part part) {
     case PART_ATTN_OUT:
         return level == LEVEL_LAYER;
     case PART_HEADS:
-        return level != LEVEL_LAYER;
+        return level == LEVEL_HEAD || level == LEVEL_NEURON;
+    case PART_SOURCES:
+        return level == LEVEL_SOURCE;
     case PART_MLP_OUT:
         return level != LEVEL_NEURON;
     default:
@@ -33,27 +36,29 @@ int logits_level_has(logits_level_id level, logits_part part) {
 }
 
 /* Components of one layer: the attention's, then the MLP's. */
-static int64_t attention_width(const psc_model_info *model, logits_level_id level) {
-    return level == LEVEL_LAYER ? 1 : (int64_t)model->n_heads + 1;
+static int64_t attention_width(const logits_run *run, logits_level_id level) {
+    const int64_t heads = run->model->n_heads;
+    if (level == LEVEL_SOURCE) return heads * run->n_keys + 1;
+    return level == LEVEL_LAYER ? 1 : heads + 1;
 }
 
-static int64_t layer_width(const psc_model_info *model, logits_level_id level) {
-    const int64_t mlp = level == LEVEL_NEURON ? (int64_t)model->d_mlp + 1 : 1;
-    return attention_width(model, level) + mlp;
+static int64_t layer_width(const logits_run *run, logits_level_id level) {
+    const int64_t mlp = level == LEVEL_NEURON ? (int64_t)run->model->d_mlp + 1 : 1;
+    return attention_width(run, level) + mlp;
 }
 
 void logits_count_components(logits_run *run) {
     for (int i = 0; i < LEVEL_COUNT; i++)
-        run->levels[i].n = 1 + run->model->n_layers * layer_width(run->model, i);
+        run->levels[i].n = 1 + run->model->n_layers * layer_width(run, i);
 }
 
 /* Where a part's first component stands in a level's list. */
 static int64_t offset_of(
-    const psc_model_info *model, logits_level_id level, logits_part part, int32_t layer) {
+    const logits_run *run, logits_level_id level, logits_part part, int32_t layer) {
     if (part == PART_EMBED) return 0;
-    const int64_t base = 1 + layer * layer_width(model, level);
-    const int attention = part == PART_ATTN_OUT || part == PART_HEADS;
-    return attention ? base : base + attention_width(model, level);
+    const int64_t base = 1 + layer * layer_width(run, level);
+    const int attention = part == PART_ATTN_OUT || part == PART_HEADS || part == PART_SOURCES;
+    return attention ? base : base + attention_width(run, level);
 }
 
 /* --- pulling back ---------------------------------------------------------------------------- */
@@ -86,8 +91,8 @@ static int pull_back(const logits_run *run, int side, int32_t layer, int32_t n, 
 static int fixed_tables(logits_run *run, logits_pass *pass, const float *u) {
     const int64_t n_layers = run->model->n_layers, n = pass->n_fixed;
     for (int side = 0; side < 2; side++) {
-        if (!(side ? run->levels[LEVEL_NEURON].asked
-                   : run->levels[LEVEL_NEURON].asked || run->levels[LEVEL_HEAD].asked))
+        if (!run->levels[LEVEL_NEURON].asked &&
+            (side || (!run->levels[LEVEL_HEAD].asked && !run->levels[LEVEL_SOURCE].asked)))
             continue;
         const int64_t width = pull_width(run->model, side);
         const uint64_t count = (uint64_t)n_layers * (uint64_t)n;
@@ -183,6 +188,16 @@ static void head_shares(const share_task *task, int32_t d, const float *z, float
     out[model->n_heads] = bias;
 }
 
+static void source_shares(const share_task *task, int64_t r, int32_t d, float *out) {
+    const logits_run *run = task->run;
+    const psc_view *pattern = &task->event->tensor;
+    float bias = 0.0f;
+    const float *w = pulled(task, d, &bias);
+    logits_source_shares(run, task->layer, &task->event->rows[r],
+        pattern->data + r * pattern->stride[0], pattern->stride[1], w, out);
+    out[(int64_t)run->model->n_heads * run->n_keys] = bias;
+}
+
 static void neuron_shares(const share_task *task, int32_t d, const float *post, float *out) {
     const int64_t n = task->run->model->d_mlp;
     float bias = 0.0f;
@@ -192,16 +207,16 @@ static void neuron_shares(const share_task *task, int32_t d, const float *post, 
 }
 
 /* One row's shares of one target, into the first level that has the part; then copied. */
-static void share_one(const share_task *task, int64_t at, int32_t d, const float *x) {
+static void share_one(const share_task *task, int64_t at, int32_t d, int64_t r) {
     const logits_run *run = task->run;
+    const float *x = task->event->tensor.data + r * task->event->tensor.stride[0];
     const int64_t n_dims = run->model->d_model;
     const float *done = NULL;
     int64_t n = 1;
     for (int i = LEVEL_COUNT - 1; i >= 0; i--) {
         const logits_level *level = &run->levels[i];
         if (!level->asked || !logits_level_has(i, task->part)) continue;
-        float *out =
-            level->shares + at * level->width + offset_of(run->model, i, task->part, task->layer);
+        float *out = level->shares + at * level->width + offset_of(run, i, task->part, task->layer);
         if (done) {
             memcpy(out, done, (size_t)n * sizeof(float));
             continue;
@@ -209,6 +224,8 @@ static void share_one(const share_task *task, int64_t at, int32_t d, const float
         if (task->part == PART_HEADS) {
             head_shares(task, d, x, out);
             n = (int64_t)run->model->n_heads + 1;
+        } else if (task->part == PART_SOURCES) {
+            source_shares(task, r, d, out);
         } else if (task->part == PART_NEURONS) {
             neuron_shares(task, d, x, out);
         } else {
@@ -223,8 +240,8 @@ static void share_one(const share_task *task, int64_t at, int32_t d, const float
 static void carry(const share_task *task, int64_t at, const float *post) {
     const logits_run *run = task->run;
     const logits_level *level = &run->levels[LEVEL_NEURON];
-    memcpy(level->shares + at * level->width +
-               offset_of(run->model, LEVEL_NEURON, task->part, task->layer),
+    memcpy(
+        level->shares + at * level->width + offset_of(run, LEVEL_NEURON, task->part, task->layer),
         post, (size_t)run->model->d_mlp * sizeof(float));
 }
 
@@ -240,7 +257,7 @@ static void share_rows(int64_t begin, int64_t end, int32_t thread, void *payload
             const int32_t d = task->pass->directions.which[at];
             if (d < 0) continue;
             if (task->part != PART_NEURONS || task->pass->fixed[d] < 0)
-                share_one(task, at, d, x);
+                share_one(task, at, d, r);
             else if (t == task->pass->carrier)
                 carry(task, at, x);
         }
@@ -281,7 +298,7 @@ int logits_part_shares(
     share_task task = {run, pass, part, layer, event, 0};
     if (x->n_axes < 2 || x->stride[x->n_axes - 1] != 1)
         return run->host->fail(run->context, "a tensor came whose last axis is not contiguous");
-    const int batched = part == PART_HEADS || part == PART_NEURONS;
+    const int batched = part == PART_HEADS || part == PART_SOURCES || part == PART_NEURONS;
     while (task.first < event->n_rows) {
         int32_t n = 0, end = batched ? task.first : event->n_rows;
         while (end < event->n_rows &&
@@ -335,7 +352,7 @@ static void finish_fixed(
     const finish_task *task, int32_t fixed, float *y, const float *raw, float sigma, row_sums *s) {
     const psc_model_info *model = task->run->model;
     const logits_pass *pass = task->pass;
-    const int64_t n_attention = attention_width(model, LEVEL_NEURON), n_neurons = model->d_mlp;
+    const int64_t n_attention = attention_width(task->run, LEVEL_NEURON), n_neurons = model->d_mlp;
     share_segment(task, s, y, y, NULL, 1, sigma);
     for (int32_t l = 0; l < model->n_layers; l++) {
         const int64_t at = (int64_t)l * pass->n_fixed + fixed;

@@ -52,7 +52,7 @@ static const struct {
     const char *name, *options;
     int where;
 } loads[] = {
-    {"logits", "rows=all,level=layer+head+neuron", ANYWHERE},
+    {"logits", "rows=all,level=layer+head+source+neuron", ANYWHERE},
     {"logits", "rows=all,centered=yes,level=head", ANYWHERE},
     {"ln", "rows=all,target_rows=all", ANYWHERE},
     {"mlp", "rows=all,target_rows=all,arrays=all", ANYWHERE},

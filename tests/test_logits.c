@@ -23,9 +23,11 @@ static edit_rule rules[] = {
     {PSC_HOOK_RESID_PRE, 1, 1, 1, -1, -1}, {PSC_HOOK_MLP_POST, 1, 1, 0, -1, 0},
     {PSC_HOOK_LN_FINAL_SCALE, -1, 1.25f, 0, -1, -1},
     {PSC_HOOK_LN_FINAL_NORMALIZED, -1, 1, 1, -1, -1}, {PSC_HOOK_LOGITS, -1, 1, 4, -1, -1},
-    {PSC_HOOK_RESID_MID, 1, 1, 2, -1, -1}, /* the last: sequential models only */
+    {PSC_HOOK_RESID_MID, 1, 1, 2, -1, -1}, /* sequential models only */
+    {PSC_HOOK_V, 1, 1, 0, 1, -1},          /* the last two: level source only */
+    {PSC_HOOK_PATTERN, 1, 2, 0, -1, -1},   /* of head 0 */
 };
-enum { N_RULES = sizeof rules / sizeof *rules };
+enum { N_RULES = sizeof rules / sizeof *rules - 2, N_SOURCE_RULES = N_RULES + 2 };
 
 static int apply_rule(const psc_event *event, void *payload) {
     const edit_rule *rule = payload;
@@ -43,9 +45,10 @@ static int apply_rule(const psc_event *event, void *payload) {
     return 0;
 }
 
-static void add_edits(void) {
-    const int sequential = !psc_model_get_info(model)->parallel_residual;
-    for (int i = 0; i < N_RULES - !sequential; i++) {
+static void add_edits(int n) {
+    for (int i = 0; i < n; i++) {
+        if (rules[i].point == PSC_HOOK_RESID_MID && psc_model_get_info(model)->parallel_residual)
+            continue;
         psc_filter filter = PSC_FILTER_INIT;
         filter.layers = &rules[i].layer;
         filter.n_layers = rules[i].layer >= 0;
@@ -90,7 +93,7 @@ static void golden_case(const char *folder, const char *name, int edited, int ce
     load_logits(centred ? "level=layer+neuron+head,rows=all,centered=yes"
                         : "level=layer+neuron+head,rows=all");
     add_targets();
-    if (edited) add_edits();
+    if (edited) add_edits(N_RULES);
     must_run_one(session, six, 6);
     snprintf(path, sizeof path, "%s/tests/golden/logits/%s%s%s.safetensors", PSC_SOURCE_DIR, name,
         edited ? "_edited" : "", centred ? "_centered" : "");
@@ -125,6 +128,57 @@ Test(logits, edited) {
     golden_case(golden_path("sequential_f32", NULL), "sequential_f32", 1, 0);
     golden_case(golden_path("tied_f32", NULL), "tied_f32", 1, 0);
     golden_case(golden_path("tied_f32", NULL), "tied_f32", 1, 1);
+}
+
+/* --- sources --------------------------------------------------------------------------------- */
+
+static void sources_case(const char *name, int edited) {
+    char path[1024];
+    start(golden_path(name, NULL), NULL, 2, 4);
+    load_logits("level=source,rows=all");
+    add_targets();
+    if (edited) add_edits(N_SOURCE_RULES);
+    must_run_one(session, six, 6);
+    snprintf(path, sizeof path, "%s/tests/golden/logits/%s%s_sources.safetensors", PSC_SOURCE_DIR,
+        name, edited ? "_edited" : "");
+    psc_tensors *golden = golden_open(path);
+    compare(golden, "values", array_of("sum_abs_share").data, 1);
+    compare_level(golden, "");
+    cr_assert_eq(value_of("complete"), 1.0);
+    cr_assert_eq(value_of("sums_checked"), 29.0);
+    psc_tensors_close(&golden);
+    stop();
+}
+
+Test(logits, sources) {
+    sources_case("odd_sizes", 0);
+    sources_case("no_attention_bias", 0);
+    sources_case("sequential_f32", 1);
+}
+
+/* What the values are not there for, what does not fit, and a corpus. */
+Test(logits, source_refused) {
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    start(golden_path("odd_sizes", NULL), NULL, 1, 0);
+    load_logits("level=source");
+    must_run_one(session, six, 3);
+    psc_run_options run = PSC_RUN_OPTIONS_INIT;
+    cr_assert_neq(psc_session_run(session, &(psc_input){0, 3, six + 3}, 1, &run, &error), PSC_OK);
+    cr_assert(strstr(error.message, "begins at position 3"), "%s", error.message);
+    psc_session_close(&session);
+    options.accumulate = 1;
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
+    cr_assert_neq(psc_session_plugin(session, "logits", "level=source", &error), PSC_OK);
+    cr_assert(strstr(error.message, "over a corpus use level=head"), "%s", error.message);
+    psc_session_close(&session);
+    psc_model_close(&model);
+    start(golden_path("parallel_f32", NULL), NULL, 1, 0);
+    load_logits("level=source,rows=all");
+    for (int i = 0; i < 1500; i++) add_target("#5");
+    psc_token many[300] = {{0}};
+    cr_assert_neq(psc_session_run(session, &(psc_input){0, 300, many}, 1, &run, &error), PSC_OK);
+    cr_assert(strstr(error.message, "GiB"), "%s", error.message);
+    stop();
 }
 
 /* --- sums ------------------------------------------------------------------------------------ */
@@ -180,6 +234,28 @@ static const char *label(const char *axis, int64_t i) {
     return json_is_string(entry) ? json_string_value(entry) : "";
 }
 
+/* The second run is longer: labels are made again. A range has the positions up to its end. */
+Test(logits, source_labels) {
+    start(golden_path("odd_sizes", NULL), NULL, 1, 0);
+    load_logits("level=source+neuron,rows=1-3");
+    add_targets();
+    for (int32_t n = 3; n <= 6; n += 3) {
+        const int keys = n < 4 ? n : 4;
+        psc_session_truncate(session, 0, 0);
+        must_run_one(session, six, n);
+        const int64_t count = array_of("contributions.source").shape[2];
+        cr_assert_eq(count, 1 + 2 * (5 * keys + 2));
+        cr_assert_str_eq(label("components.source", 0), "embed");
+        cr_assert_str_eq(label("components.source", 1), "L0H0@0");
+        cr_assert_str_eq(label("components.source", 1 + 3 * keys + 2), "L0H3@2");
+        cr_assert_str_eq(label("components.source", 1 + 5 * keys), "0_attn_bias");
+        cr_assert_str_eq(label("components.source", count - 1), "1_mlp_out");
+        cr_assert(worst_sum(".source", -1, 1, 1.0) <= LOGITS_BOUND);
+        cr_assert_eq(value_of("complete"), 1.0);
+    }
+    stop();
+}
+
 static int64_t number(const char *axis, int64_t i) {
     const json_t *entries = json_object_get(section_of()->json, axis);
     return json_integer_value(json_array_get(entries, (size_t)i));
@@ -206,7 +282,7 @@ Test(logits, components_are_labelled) {
     cr_assert_str_eq(label("components.layer", -1), "1_mlp_out");
     cr_assert_str_eq(label("targets", 0), "#5");
     /* Nobody edits after the sources: no `edit`; with an editor there is one. */
-    add_edits();
+    add_edits(N_RULES);
     must_run_one(session, six, 6);
     cr_assert_str_eq(label("components", -1), "edit");
     cr_assert_str_eq(label("components.layer", -1), "edit");

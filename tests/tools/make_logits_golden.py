@@ -3,7 +3,8 @@
 vector, centred, and multiplied with the direction. What is left of the logit, z - constant - sum,
 is the component `edit`; it is asserted to be nothing where nothing was edited.
 
-    tests/tools/make_logits_golden.py        writes tests/golden/logits/*.safetensors
+    tests/tools/make_logits_golden.py            writes tests/golden/logits/*.safetensors
+    tests/tools/make_logits_golden.py sources    only those of the level source
 
 The models are those of the parity tests, and large_eps (eps 1e-2, embeddings of scale 0.05), which
 is made anew when its folder is removed. The edits must be those of tests/test_logits.c.
@@ -43,7 +44,14 @@ def zero_head(head):
     return edit
 
 
-def edits_of(c):
+def double_head(head):
+    def edit(x):
+        x[head] *= 2
+        return x
+    return edit
+
+
+def edits_of(c, sources=False):
     v, w = pattern(c["d_model"]), pattern(c["d_vocab"])
 
     def first_neuron(x):
@@ -65,6 +73,9 @@ def edits_of(c):
     }
     if not c["parallel"]:
         edits["blocks.1.hook_resid_mid"] = lambda x: x + 2 * v
+    if sources:  # of what sources are computed from, before z
+        edits["blocks.1.attn.hook_v"] = zero_head(1)
+        edits["blocks.1.attn.hook_pattern"] = double_head(0)
     return edits
 
 
@@ -97,6 +108,11 @@ def components(model, run, level):
             W = model.weights[names + "attention.dense.weight"]
             W = W.reshape(c["d_model"], c["n_heads"], c["d_head"])
             for h in range(c["n_heads"]):
+                if level == "source":
+                    pattern, v = run[at + "attn.hook_pattern"][h], run[at + "attn.hook_v"][:, h]
+                    out += [(f"L{l}H{h}@{j}", np.outer(pattern[:, j], v[j] @ W[:, h].T))
+                            for j in range(rows)]
+                    continue
                 out += [(f"L{l}H{h}", run[at + "attn.hook_z"][:, h] @ W[:, h].T)]
             bias = model.weights.get(names + "attention.dense.bias", zero)
             out += [(f"{l}_attn_bias", np.tile(bias, (rows, 1)))]
@@ -111,7 +127,10 @@ def components(model, run, level):
     return out
 
 
-def arrays(model, run, edited, centred):
+LEVELS = (("layer", ".layer"), ("head", ".head"), ("neuron", ""))
+
+
+def arrays(model, run, edited, centred, levels=LEVELS):
     logits, table = run["hook_logits"], model.weights[model.unembed]
     gamma = model.weights["final_layer_norm.weight"]
     beta = model.weights["final_layer_norm.bias"]
@@ -128,7 +147,7 @@ def arrays(model, run, edited, centred):
         out["constant"][t, r] = row @ beta
         out["values"][t, r] = logits[r, a] - (
             logits[r, b] if b >= 0 else logits[r].mean() if centred else 0)
-    for level, suffix in (("layer", ".layer"), ("head", ".head"), ("neuron", "")):
+    for level, suffix in levels:
         vectors = np.stack([v for _, v in components(model, run, level)], 1)  # [T, C, N]
         shares = np.einsum("qtn,tcn->qtc", u, P(vectors)) / sigma[None, :, None]
         left = out["values"] - out["constant"] - shares.sum(-1)
@@ -150,12 +169,25 @@ def make(folder, edited=False, centred=False):
               str(GOLDEN / "logits" / f"{folder.name}{suffix}.safetensors"))
 
 
+def make_sources(folder, edited=False):
+    """As make, the level source alone."""
+    model = Model(str(folder))
+    run = model.forward(TOKENS, edits_of(model.config, True) if edited else {})
+    name = folder.name + ("_edited" if edited else "") + "_sources.safetensors"
+    save_file(arrays(model, run, edited, False, (("source", ""),)), str(GOLDEN / "logits" / name))
+
+
 def main():
     large_eps = GOLDEN / "logits" / "large_eps"
     if not large_eps.exists():
         subprocess.run([sys.executable, str(ROOT / "tools" / "make_model.py"), str(large_eps),
                         *LARGE_EPS], check=True)
     parity = GOLDEN / "parity"
+    make_sources(parity / "odd_sizes")
+    make_sources(parity / "no_attention_bias")
+    make_sources(parity / "sequential_f32", edited=True)
+    if sys.argv[1:] == ["sources"]:
+        return
     for name in ("parallel_f32", "sequential_f32", "tied_f32", "odd_sizes", "no_attention_bias"):
         make(parity / name)
     make(large_eps)
