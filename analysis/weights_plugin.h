@@ -72,6 +72,8 @@ int weights_unpack(weights_state *s, psc_matrix matrix, int32_t layer, int outpu
     int64_t length, float *out);
 void weights_centre(double *x, int64_t n);
 int weights_row(weights_state *s, weights_rows kind, int32_t token, double *out);
+/* Singular values of eigenvalues of their squares; beyond the first `rank` they are 0. */
+void weights_roots(double *out, const double *eigenvalues, int64_t n, int64_t rank);
 double weights_effective_rank(int64_t n, const double *singular_values);
 /* Eigenvalues, descending, of one or two symmetric matrices [padded, padded] that are destroyed;
  * with vectors: eigenvectors as rows, in the order of the values. */

@@ -5,7 +5,6 @@
  *   [N, N]: below about 1e-8 of the largest they are rounding */
 #include "weights_plugin.h"
 
-#include <math.h>
 #include <string.h>
 
 typedef struct mlp_work {
@@ -55,7 +54,7 @@ int weights_mlp(weights_state *s) {
             weights_eigen(s, w.gram, w.values, 2, 0))
             return -1;
         for (int i = 0; i < 2; i++) {
-            for (int64_t k = 0; k < n; k++) out[i][l * n + k] = sqrt(fmax(w.values[i][k], 0.0));
+            weights_roots(out[i] + l * n, w.values[i], n, m < n - 1 ? m : n - 1);
             rank[i][l] = weights_effective_rank(n, out[i] + l * n);
         }
         if (host->cancelled(s->context)) return host->fail(s->context, "stopped");

@@ -100,6 +100,10 @@ int weights_row(weights_state *s, weights_rows kind, int32_t token, double *out)
 
 /* --- spectra --------------------------------------------------------------------------------- */
 
+void weights_roots(double *out, const double *eigenvalues, int64_t n, int64_t rank) {
+    for (int64_t i = 0; i < n; i++) out[i] = i < rank ? sqrt(fmax(eigenvalues[i], 0.0)) : 0.0;
+}
+
 double weights_effective_rank(int64_t n, const double *singular_values) {
     double sum = 0.0, entropy = 0.0;
     for (int64_t i = 0; i < n; i++) sum += singular_values[i];

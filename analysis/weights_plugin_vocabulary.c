@@ -303,10 +303,9 @@ static int vocabulary_spectra(weights_state *s, const double *e, const double *u
     double *s_e = host->array(s->context, "spectrum_W_E", PSC_F64, 1, axes);
     double *s_u = host->array(s->context, "spectrum_W_U", PSC_F64, 1, axes);
     if (!s_e || !s_u) return -1;
-    for (int64_t i = 0; i < s->n; i++) {
-        s_e[i] = sqrt(fmax(e[i], 0.0));
-        s_u[i] = i + 1 < s->n ? sqrt(fmax(u[i], 0.0)) : 0.0;
-    }
+    const int64_t n_vocab = s->model->d_vocab, within = s->n - 1;
+    weights_roots(s_e, e, s->n, n_vocab);
+    weights_roots(s_u, u, s->n, n_vocab < within ? n_vocab : within);
     const double rank_e = weights_effective_rank(s->n, s_e);
     const double rank_u = weights_effective_rank(s->n, s_u);
     char line[200];

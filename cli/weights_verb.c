@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli_cache.h"
 #include "cli_prompt.h"
 #include "cli_session.h"
 #include "report.h"
@@ -21,7 +22,9 @@ static const cli_option options[] = {
         "W_QK for a key N positions back; without it unrotated"},
     {"top", 1, false, "N", "tokens and heads listed; without it 8"},
     {"triples", 1, false, "N", "singular triples of each head; without it 2"},
-    {"threads", 1, false, "N", "without it one a core"},
+    {"threads", 1, false, "N", "threads; without it one a core"},
+    {"isa", 1, false, "NAME", "reference, avx2, avx512 or neon; without it\nthe best here"},
+    CLI_CACHE_OPTIONS,
     {"json", 0, false, "", "print results.json instead of the summary"},
     {"out", 1, false, "DIR",
         "write DIR/results.json and DIR/tensors.safetensors,\n"
@@ -67,12 +70,11 @@ static psc_status look(const cli_arguments *arguments, const char *plugin,
 
 static int run_weights(const cli_arguments *arguments) {
     static const char *const keys[] = {"what", "offset", "top", "triples"};
-    psc_session_options session_options = PSC_SESSION_OPTIONS_INIT;
+    psc_session_options session_options;
     psc_error error = {0};
     char plugin[320] = "weights";
-    long long threads = 0;
-    if (cli_integer(&threads, arguments, "threads", 1, 1024)) return CLI_USAGE;
-    session_options.threads = (int32_t)threads;
+    const int code = cli_session_options(&session_options, arguments);
+    if (code) return code;
     session_options.accumulate = 1; /* a report without a run */
     session_options.capacity = 1;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {

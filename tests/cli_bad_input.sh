@@ -241,7 +241,7 @@ check 'a reader that leaves is no error' test ! -s "$work/stderr"
 
 # Help and version: 0, on stdout.
 for arguments in '--help' 'help analyze' 'analyze --help' 'generate --help' 'info --help' \
-    'plugins --help' 'sweep --help' 'cache --help' '--version' 'plugins'; do
+    'plugins --help' 'sweep --help' 'weights --help' 'cache --help' '--version' 'plugins'; do
     # shellcheck disable=SC2086 # a list of arguments
     "$program" $arguments >"$work/stdout" 2>"$work/stderr"
     check "$arguments" test $? -eq 0 -a -s "$work/stdout" -a ! -s "$work/stderr"
