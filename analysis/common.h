@@ -18,6 +18,7 @@ const psc_plugin *psc_builtin_frozen(void);
 const psc_plugin *psc_builtin_graph(void);
 const psc_plugin *psc_builtin_edges(void);
 const psc_plugin *psc_builtin_roles(void);
+const psc_plugin *psc_builtin_neurons(void);
 const psc_plugin *psc_builtin_attention(void);
 const psc_plugin *psc_builtin_partition(void);
 const psc_plugin *psc_builtin_weights(void);

@@ -12,6 +12,7 @@ const psc_plugin *psc_builtin_frozen(void);
 const psc_plugin *psc_builtin_graph(void);
 const psc_plugin *psc_builtin_edges(void);
 const psc_plugin *psc_builtin_roles(void);
+const psc_plugin *psc_builtin_neurons(void);
 const psc_plugin *psc_builtin_attention(void);
 const psc_plugin *psc_builtin_partition(void);
 const psc_plugin *psc_builtin_weights(void);
@@ -33,6 +34,7 @@ static const psc_plugin_entry_fn entries[] = {
     psc_builtin_graph,
     psc_builtin_edges,
     psc_builtin_roles,
+    psc_builtin_neurons,
     psc_builtin_attention,
     psc_builtin_partition,
     psc_builtin_weights,

@@ -1,0 +1,211 @@
+/* The plugin `neurons`: the neuron as detector and writer.
+ *
+ *   a_k = c_k + D_k . P(x)/sigma,  D_k = P(gamma2 * w_in,k);  it writes g(a_k) r_k
+ *
+ * By weights: what excites chosen neurons and which tokens they promote (neurons_listed.c), entropy
+ * neurons (neurons_entropy.c), geometry of detectors and bounds of the output
+ * (neurons_geometry.c). By data: firing, and over documents the contexts of every neuron
+ * (neurons_contexts.c). This file holds the options and the plugin's life. */
+#include "neurons.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const psc_option_description neurons_options[] = {
+    {"neuron", "auto",
+        "neurons told in full, L3N17+L2N5, at most 32; auto: the five that matter most"},
+    {"top", "10", "entries of their lists, 1 to 1000"},
+    {"contexts", "8", "over a corpus: contexts kept for every neuron, 1 to 64"},
+    {"entropy", "yes", "yes: entropy neurons, for all; no"},
+    {"geometry", "auto",
+        "layers of interference, bounds and span: none, all, a number, or auto (all of a small "
+        "model, else the middle one)"},
+    {0},
+};
+
+enum { SMALL_MODEL = 128, AUTO_LISTED = 5 };
+
+static int parse_number(const char **at, char letter, int32_t end, int32_t *out) {
+    char *rest = NULL;
+    if (**at != letter || (*at)[1] < '0' || (*at)[1] > '9') return -1;
+    const long value = strtol(*at + 1, &rest, 10);
+    if (value >= end) return -1;
+    *at = rest;
+    *out = (int32_t)value;
+    return 0;
+}
+
+static int parse_neurons(neurons_state *s, const char *value) {
+    const psc_model_info *model = s->model;
+    if (strcmp(value, "auto") == 0) return 0;
+    for (const char *at = value;; at++) {
+        neuron_id id;
+        if (parse_number(&at, 'L', model->n_layers, &id.layer) ||
+            parse_number(&at, 'N', model->d_mlp, &id.neuron) || (*at && *at != '+'))
+            return s->host->fail(s->context,
+                "neuron=%.60s is not auto or neurons L0N0 to L%dN%d joined by +", value,
+                (int)model->n_layers - 1, (int)model->d_mlp - 1);
+        if (s->n_listed == MOST_LISTED)
+            return s->host->fail(s->context, "neuron: more than %d are named", (int)MOST_LISTED);
+        s->listed[s->n_listed++] = id;
+        if (!*at) break;
+    }
+    s->chosen = 1;
+    return 0;
+}
+
+static int parse_geometry(neurons_state *s, const char *value) {
+    const int32_t last = s->model->n_layers - 1;
+    char *rest = NULL;
+    s->geometry = strcmp(value, "none") != 0;
+    s->geometry_to = last;
+    if (!s->geometry || strcmp(value, "all") == 0) return 0;
+    if (strcmp(value, "auto") == 0) {
+        if (s->model->d_model > SMALL_MODEL) s->geometry_from = s->geometry_to = last / 2;
+        return 0;
+    }
+    const long layer = strtol(value, &rest, 10);
+    if (rest == value || *rest || layer < 0 || layer > last)
+        return s->host->fail(s->context, "geometry=%.40s is not none, all, auto or a layer 0 to %d",
+            value, (int)last);
+    s->geometry_from = s->geometry_to = (int32_t)layer;
+    return 0;
+}
+
+static int neurons_open(psc_context *context, const psc_host *host, const psc_option *options,
+    int32_t n_options, void **state) {
+    static const char *const words[] = {"no", "yes", NULL};
+    (void)n_options;
+    neurons_state *s = host->life_alloc(context, sizeof *s);
+    if (!s) return -1;
+    *state = s;
+    s->context = context;
+    s->host = host;
+    s->model = host->model(context);
+    s->corpus = host->accumulating(context);
+    if (parse_neurons(s, options[0].value) ||
+        psc_option_count(context, host, options[1].key, options[1].value, 1, 1000, &s->top) ||
+        psc_option_count(context, host, options[2].key, options[2].value, 1, 64, &s->contexts))
+        return -1;
+    s->entropy = psc_option_word(context, host, options[3].key, options[3].value, words);
+    if (s->entropy < 0 || parse_geometry(s, options[4].value)) return -1;
+    return s->corpus ? neurons_contexts_open(s) : 0;
+}
+
+int neurons_axis(neurons_state *s, const char *name, int32_t first, int32_t n) {
+    int32_t *numbers = s->host->run_alloc(s->context, (uint64_t)n * sizeof *numbers + 1);
+    if (!numbers) return -1;
+    for (int32_t i = 0; i < n; i++) numbers[i] = first + i;
+    return s->host->axis_numbers(s->context, name, n, numbers);
+}
+
+static int neurons_run_begin(psc_context *context, void *state) {
+    neurons_state *s = state;
+    const psc_host *host = s->host;
+    psc_filter last = PSC_FILTER_INIT;
+    psc_row_set rows;
+    if (neurons_contexts_begin(s)) return -1;
+    if (s->corpus) return 0;
+    last.rows = PSC_ROWS_LAST;
+    s->pre = host->retain(context, PSC_HOOK_MLP_PRE, &last);
+    s->post = host->retain(context, PSC_HOOK_MLP_POST, &last);
+    s->out = host->retain(context, PSC_HOOK_MLP_OUT, NULL);
+    if (s->pre < 0 || s->post < 0 || s->out < 0) return -1;
+    return psc_rows_resolve(context, host, "rows", &last, 1, &rows) ||
+           psc_targets_begin(context, host, &rows, &s->targets);
+}
+
+/* The neurons with the largest value stand first among the listed. */
+static void list_largest(neurons_state *s, const double *values) {
+    double kept[AUTO_LISTED];
+    s->n_listed = 0;
+    for (int64_t i = 0; i < neurons_all(s); i++) {
+        int32_t at = s->n_listed;
+        if (!(values[i] > -INFINITY)) continue;
+        if (at == AUTO_LISTED && !(values[i] > kept[--at])) continue;
+        if (s->n_listed < AUTO_LISTED) s->n_listed++;
+        for (; at > 0 && values[i] > kept[at - 1]; at--) {
+            kept[at] = kept[at - 1];
+            s->listed[at] = s->listed[at - 1];
+        }
+        kept[at] = values[i];
+        s->listed[at] = (neuron_id){(int32_t)(i / s->model->d_mlp), (int32_t)(i % s->model->d_mlp)};
+    }
+}
+
+/* auto: in a run the longest writes of the last row, over documents the largest a. */
+static int choose(neurons_state *s) {
+    const psc_host *host = s->host;
+    const int64_t m = s->model->d_mlp;
+    if (s->chosen) return 0;
+    double *values = host->run_alloc(s->context, (uint64_t)neurons_all(s) * sizeof *values);
+    psc_top *entries = host->run_alloc(s->context, (uint64_t)s->contexts * sizeof *entries);
+    if (!values || !entries) return -1;
+    for (int32_t l = 0; l < s->model->n_layers; l++) {
+        psc_event event;
+        double *layer = values + l * m;
+        for (int64_t k = 0; s->corpus && k < m; k++)
+            layer[k] = host->accumulated_top(s->context, s->context_handle, l * m + k, entries) > 0
+                           ? entries[0].value
+                           : -INFINITY;
+        if (s->corpus) continue;
+        if (host->column_norms(s->context, PSC_W_OUT, l, 1, layer) ||
+            host->fetch(s->context, s->post, l, &event))
+            return -1;
+        const float *g = event.tensor.data + (event.tensor.shape[0] - 1) * event.tensor.stride[0];
+        for (int64_t k = 0; k < m; k++) layer[k] *= fabs((double)g[k]);
+    }
+    list_largest(s, values);
+    return 0;
+}
+
+/* All that needs the weights. */
+static int compute(neurons_state *s) {
+    const char *labels[MOST_LISTED];
+    if (choose(s)) return -1;
+    for (int32_t i = 0; i < s->n_listed; i++)
+        labels[i] = s->host->label(
+            s->context, PSC_COMPONENT_NEURON, s->listed[i].layer, s->listed[i].neuron);
+    if (neurons_axis(s, "layers", 0, s->model->n_layers) ||
+        neurons_axis(s, "neurons", 0, s->model->d_mlp) || neurons_axis(s, "rank", 0, s->top) ||
+        s->host->axis_labels(s->context, "listed", s->n_listed, labels) || neurons_firing(s))
+        return -1;
+    return neurons_listed(s) || (s->entropy && neurons_entropy(s)) ||
+           (s->geometry && neurons_geometry(s));
+}
+
+static int neurons_run_end(psc_context *context, void *state, int status) {
+    neurons_state *s = state;
+    (void)context;
+    if (status) return 0;
+    if (s->corpus) return neurons_contexts_add(s);
+    return psc_directions_build(&s->targets, 0, 0, &s->directions) ||
+           psc_rows_axis(context, s->host, "target_rows", &s->targets.rows) ||
+           psc_targets_results(&s->targets, "target_rows") || compute(s);
+}
+
+static int neurons_report(psc_context *context, void *state) {
+    neurons_state *s = state;
+    (void)context;
+    if (!s->corpus) return 0;
+    return compute(s) || neurons_contexts_report(s);
+}
+
+const psc_plugin *psc_builtin_neurons(void) {
+    static const psc_plugin plugin = {
+        .abi = PSC_PLUGIN_ABI,
+        .struct_size = sizeof(psc_plugin),
+        .name = "neurons",
+        .version = PSC_VERSION,
+        .summary = "what excites neurons, what they promote, where they fire, entropy neurons, "
+                   "geometry of detectors",
+        .options = neurons_options,
+        .open = neurons_open,
+        .run_begin = neurons_run_begin,
+        .run_end = neurons_run_end,
+        .report = neurons_report,
+        .points = "mlp.hook_pre mlp.hook_post hook_mlp_out hook_logits",
+    };
+    return &plugin;
+}

@@ -1,0 +1,76 @@
+/* The inside of the plugin `neurons`: the instance's and one run's state, what its files share.
+ * Private to analysis/neurons*.c; built on hooks/psc_plugin.h alone.
+ * Threads: the callbacks' thread; the parallel parts work on neurons of their own.
+ * Ownership: the state lives with the instance (life_alloc), the rest with the run. */
+#ifndef NEURONS_H
+#define NEURONS_H
+
+#include "common.h"
+#include "moments.h"
+
+enum { MOST_LISTED = 32 };
+
+typedef struct neuron_id {
+    int32_t layer, neuron;
+} neuron_id;
+
+/* One layer's detectors and writers, as matrices over neurons k. */
+typedef struct neuron_weights {
+    double *detectors; /* [M, N] D_k = P(gamma2 * w_in,k) */
+    double *offsets;   /* [M] c_k = b_k + w_in,k . beta2 */
+    double *norms;     /* [M] |D_k| */
+    float *columns;    /* [N, M] W_out */
+    float *inputs;     /* [N, M] W_in^T */
+    float *identity;   /* [N, N] */
+} neuron_weights;
+
+typedef struct neurons_state {
+    psc_context *context;
+    const psc_host *host;
+    const psc_model_info *model;
+    int32_t top, contexts, entropy, corpus;
+    int32_t geometry, geometry_from, geometry_to;
+    int32_t n_listed, chosen; /* chosen: by the option */
+    neuron_id listed[MOST_LISTED];
+
+    /* over documents */
+    int fires_handle, most_handle, tokens_handle, context_handle;
+    psc_sequences sequences;
+    double *best;     /* run: [sequences, L, M, contexts] a, descending */
+    int32_t *best_at; /* the rows that they come from, -1: none */
+
+    /* a run */
+    double *fires, *most; /* [L, M] rows with a > 0; max |g| */
+    double tokens;
+    int pre, post, out; /* handles: the last row's a and g, hook_mlp_out */
+    psc_target_rows targets;
+    psc_directions directions;
+} neurons_state;
+
+static inline int64_t neurons_all(const neurons_state *s) {
+    return (int64_t)s->model->n_layers * s->model->d_mlp;
+}
+
+/* Buffers for a layer's matrices, and a layer's matrices (neurons_weights.c). */
+int neurons_weights_make(neurons_state *s, neuron_weights *out);
+int neurons_weights_load(neurons_state *s, int32_t layer, neuron_weights *out);
+/* r_k [N] minus its mean; D_k [N]. */
+void neurons_write(const neurons_state *s, const neuron_weights *w, int32_t neuron, double *out);
+/* What excites the listed neurons and what they say (neurons_listed.c). */
+int neurons_listed(neurons_state *s);
+/* rho and |P r| of all neurons, Var cos of the listed ones (neurons_entropy.c). */
+int neurons_entropy(neurons_state *s);
+/* Interference and coherence; in a run also bounds and the active span (neurons_geometry.c). */
+int neurons_geometry(neurons_state *s);
+/* Firing, dead and silent; contexts over documents (neurons_contexts.c). */
+int neurons_contexts_open(neurons_state *s);
+int neurons_contexts_begin(neurons_state *s);
+int neurons_contexts_add(neurons_state *s);
+int neurons_contexts_report(neurons_state *s);
+int neurons_firing(neurons_state *s);
+/* A sentence for each listed neuron's contexts. */
+int neurons_contexts_summary(neurons_state *s);
+/* An axis 0..n-1. */
+int neurons_axis(neurons_state *s, const char *name, int32_t first, int32_t n);
+
+#endif

@@ -1,0 +1,212 @@
+/* How often neurons fire, and over documents the contexts where each is largest.
+ *
+ *   fires: rows with a > 0; dead: none; silent: max |g| < 0.01
+ *
+ * Of a sequence the largest a of every neuron are kept as the rows come, with one comparison for
+ * most; in the end they are offered to the host's lists. Neurons are shared out among threads and
+ * each sees its rows in order, so that nothing depends on threads or chunks. */
+#include "neurons.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SILENT 0.01
+
+int neurons_contexts_open(neurons_state *s) {
+    const psc_host *host = s->host;
+    const int64_t n = neurons_all(s);
+    s->fires_handle = host->accumulator(s->context, "fires", PSC_ACCUMULATE_COUNT, n, 0);
+    s->most_handle = host->accumulator(s->context, "most", PSC_ACCUMULATE_MAX, n, 0);
+    s->tokens_handle = host->accumulator(s->context, "tokens", PSC_ACCUMULATE_COUNT, 1, 0);
+    s->context_handle =
+        host->accumulator(s->context, "contexts", PSC_ACCUMULATE_TOP, n, s->contexts);
+    return s->fires_handle < 0 || s->most_handle < 0 || s->tokens_handle < 0 ||
+                   s->context_handle < 0
+               ? -1
+               : 0;
+}
+
+typedef struct event_job {
+    neurons_state *s;
+    const psc_event *event;
+} event_job;
+
+/* Puts a row among a slot's largest; equals come after. */
+static void keep(double *best, int32_t *at, int32_t n, double value, int32_t row) {
+    int32_t to = n - 1;
+    if (!(value > best[to])) return;
+    for (; to > 0 && value > best[to - 1]; to--) {
+        best[to] = best[to - 1];
+        at[to] = at[to - 1];
+    }
+    best[to] = value;
+    at[to] = row;
+}
+
+static void take_pre(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const event_job *job = payload;
+    const neurons_state *s = job->s;
+    const psc_event *event = job->event;
+    const int64_t first = event->layer * (int64_t)s->model->d_mlp, all = neurons_all(s);
+    (void)thread;
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const float *a = event->tensor.data + r * event->tensor.stride[0];
+        const int32_t row = event->rows[r].index;
+        for (int64_t k = begin; k < end; k++) {
+            s->fires[first + k] += a[k] > 0.0f;
+            if (!s->corpus) continue;
+            const int64_t slot = (s->sequences.place[row] / 2 * all + first + k) * s->contexts;
+            keep(s->best + slot, s->best_at + slot, s->contexts, (double)a[k], row);
+        }
+    }
+}
+
+static void take_post(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const event_job *job = payload;
+    const neurons_state *s = job->s;
+    double *most = s->most + job->event->layer * (int64_t)s->model->d_mlp;
+    (void)thread;
+    for (int32_t r = 0; r < job->event->n_rows; r++) {
+        const float *g = job->event->tensor.data + r * job->event->tensor.stride[0];
+        for (int64_t k = begin; k < end; k++) most[k] = fmax(most[k], fabs((double)g[k]));
+    }
+}
+
+static int on_pre(const psc_event *event, void *payload) {
+    event_job job = {payload, event};
+    job.s->host->parallel_for(job.s->context, job.s->model->d_mlp, take_pre, &job);
+    return 0;
+}
+
+static int on_post(const psc_event *event, void *payload) {
+    event_job job = {payload, event};
+    job.s->host->parallel_for(job.s->context, job.s->model->d_mlp, take_post, &job);
+    return 0;
+}
+
+int neurons_contexts_begin(neurons_state *s) {
+    const psc_host *host = s->host;
+    const uint64_t n = (uint64_t)neurons_all(s);
+    int32_t n_rows = 0;
+    host->rows(s->context, &n_rows);
+    s->tokens = n_rows;
+    s->fires = host->run_alloc(s->context, n * sizeof(double));
+    s->most = host->run_alloc(s->context, n * sizeof(double));
+    if (!s->fires || !s->most) return -1;
+    if (s->corpus) {
+        if (psc_sequences_find(s->context, host, &s->sequences)) return -1;
+        const uint64_t slots = (uint64_t)s->sequences.n * n * (uint64_t)s->contexts;
+        s->best = host->run_alloc(s->context, slots * sizeof *s->best);
+        s->best_at = host->run_alloc(s->context, slots * sizeof *s->best_at);
+        if (!s->best || !s->best_at) return -1;
+        for (uint64_t i = 0; i < slots; i++) {
+            s->best[i] = -INFINITY;
+            s->best_at[i] = -1;
+        }
+    }
+    return host->observe(s->context, PSC_HOOK_MLP_PRE, NULL, on_pre, s) ||
+           host->observe(s->context, PSC_HOOK_MLP_POST, NULL, on_post, s);
+}
+
+int neurons_contexts_add(neurons_state *s) {
+    const psc_host *host = s->host;
+    const int64_t all = neurons_all(s);
+    int32_t n_rows = 0;
+    const psc_row *rows = host->rows(s->context, &n_rows);
+    for (int64_t i = 0; i < s->sequences.n * all * s->contexts; i++)
+        if (s->best_at[i] >= 0 && host->accumulate_top(s->context, s->context_handle,
+                                      i / s->contexts % all, s->best[i], &rows[s->best_at[i]]))
+            return -1;
+    return host->accumulate(s->context, s->fires_handle, 0, all, s->fires) ||
+           host->accumulate(s->context, s->most_handle, 0, all, s->most) ||
+           host->accumulate(s->context, s->tokens_handle, 0, 1, &s->tokens);
+}
+
+/* fires, largest_write, dead and silent [layers, neurons]. */
+int neurons_firing(neurons_state *s) {
+    static const char *const axes[] = {"layers", "neurons"};
+    const psc_host *host = s->host;
+    const int64_t n = neurons_all(s);
+    int64_t n_dead = 0, n_silent = 0;
+    char sentence[240];
+    double *fires = host->array(s->context, "fires", PSC_F64, 2, axes);
+    double *most = host->array(s->context, "largest_activation", PSC_F64, 2, axes);
+    int32_t *dead = host->array(s->context, "dead", PSC_I32, 2, axes);
+    int32_t *silent = host->array(s->context, "silent", PSC_I32, 2, axes);
+    if (!fires || !most || !dead || !silent) return -1;
+    if (!s->corpus) {
+        memcpy(fires, s->fires, (size_t)n * sizeof *fires);
+        memcpy(most, s->most, (size_t)n * sizeof *most);
+    } else if (host->accumulated(s->context, s->fires_handle, 0, n, fires) ||
+               host->accumulated(s->context, s->most_handle, 0, n, most) ||
+               host->accumulated(s->context, s->tokens_handle, 0, 1, &s->tokens)) {
+        return -1;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        n_dead += dead[i] = fires[i] == 0.0;
+        n_silent += silent[i] = most[i] < SILENT;
+    }
+    snprintf(sentence, sizeof sentence,
+        "Over %.0f tokens %lld of %lld neurons are dead (a > 0 nowhere) and %lld silent (|g| never "
+        "reached 0.01).",
+        s->tokens, (long long)n_dead, (long long)n, (long long)n_silent);
+    return host->value_number(s->context, "tokens", s->tokens) ||
+           host->summary_text(s->context, sentence);
+}
+
+/* L3N17 4.21: ... the old >>king<< said to ... */
+static int show_context(neurons_state *s, const neuron_id *id, const psc_top *top) {
+    char line[900];
+    int used = snprintf(line, sizeof line, "%s %.2f in document %lld at %d:",
+        s->host->label(s->context, PSC_COMPONENT_NEURON, id->layer, id->neuron), top->value,
+        (long long)top->document, (int)top->position);
+    for (int i = 0; i < PSC_TOP_BEFORE + 1 + PSC_TOP_AFTER; i++) {
+        const int at = i == PSC_TOP_BEFORE;
+        if (top->tokens[i] < 0 || used < 0 || used >= (int)sizeof line) continue;
+        used += snprintf(line + used, sizeof line - (size_t)used, " %s%.40s%s", at ? ">>" : "",
+            s->host->token_text(s->context, top->tokens[i]), at ? "<<" : "");
+    }
+    return s->host->summary_text(s->context, line);
+}
+
+int neurons_contexts_summary(neurons_state *s) {
+    psc_top *entries = s->host->run_alloc(s->context, (uint64_t)s->contexts * sizeof *entries);
+    if (!entries) return -1;
+    for (int32_t i = 0; i < s->n_listed; i++) {
+        const neuron_id *id = &s->listed[i];
+        const int32_t n = s->host->accumulated_top(s->context, s->context_handle,
+            id->layer * (int64_t)s->model->d_mlp + id->neuron, entries);
+        for (int32_t e = 0; e < n && e < 3; e++)
+            if (show_context(s, id, &entries[e])) return -1;
+    }
+    return 0;
+}
+
+/* context_value, context_document, context_position [layers, neurons, contexts] and their tokens */
+int neurons_contexts_report(neurons_state *s) {
+    static const char *const axes[] = {"layers", "neurons", "contexts", "window"};
+    const psc_host *host = s->host;
+    const int64_t window = PSC_TOP_BEFORE + 1 + PSC_TOP_AFTER;
+    psc_top *entries = host->run_alloc(s->context, (uint64_t)s->contexts * sizeof *entries);
+    if (!entries || neurons_axis(s, "contexts", 0, s->contexts) ||
+        neurons_axis(s, "window", -PSC_TOP_BEFORE, (int32_t)window))
+        return -1;
+    double *value = host->array(s->context, "context_value", PSC_F64, 3, axes);
+    double *document = host->array(s->context, "context_document", PSC_F64, 3, axes);
+    int32_t *position = host->array(s->context, "context_position", PSC_I32, 3, axes);
+    int32_t *tokens = host->array(s->context, "context_tokens", PSC_I32, 4, axes);
+    if (!value || !document || !position || !tokens) return -1;
+    for (int64_t slot = 0; slot < neurons_all(s); slot++) {
+        const int32_t n = host->accumulated_top(s->context, s->context_handle, slot, entries);
+        if (n < 0) return -1;
+        for (int32_t e = 0; e < n; e++) {
+            const int64_t at = slot * s->contexts + e;
+            value[at] = entries[e].value;
+            document[at] = (double)entries[e].document;
+            position[at] = entries[e].position;
+            memcpy(tokens + at * window, entries[e].tokens, (size_t)window * sizeof *tokens);
+        }
+    }
+    return neurons_contexts_summary(s);
+}

@@ -1,0 +1,296 @@
+/* Geometry of a layer's detectors, d_k = D_k/|D_k|, and bounds of its output.
+ *
+ *   interference_k = sum_{j != k} (d_k . d_j)^2, against (M-1)/N; coherence = max |d_k . d_j|,
+ *   against Welch's sqrt((M-N)/(N(M-1)))
+ *   active span: effective rank, exp of the entropy of s/sum s, of the d_k with a_k > 0
+ *   bounds of u . M(x), kappa_k = u . r_k, g = a/2 + e, 0 <= e <= |a|/2:
+ *     box    each a_k anywhere in c_k +- sqrt(N)|D_k|
+ *     joint  u . b_out + sum kappa c/2 +- sqrt(N)/2 |sum kappa_k D_k|, and above + E(kappa+), below
+ *            - E(kappa-), E(w) = (sum w|c| + sqrt(N) ||diag(sqrt w) D||_2 sqrt(sum w))/2
+ *   tightness = observed range over the run's rows / the bound's
+ *
+ * Joint bounds and the effective rank use LAPACK's eigenvalues; their last bits may differ. */
+#include "neurons.h"
+
+#include <lapacke.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { BLOCK = 64, KINDS = 3 };
+#define GELU_LEAST (-0.1699712) /* at GELU_AT */
+#define GELU_AT (-0.7517915)
+
+typedef struct geometry_work {
+    neurons_state *s;
+    neuron_weights weights;
+    int32_t layer, place;     /* the layer, and which of the results' */
+    int64_t first, count;     /* of a block of detectors */
+    float *x, *products;      /* [BLOCK, N], [BLOCK, M] */
+    double *interference;     /* [layers, M] */
+    double *coherence;        /* [layers] */
+    double *largest;          /* [M] */
+    double *bounds;           /* [layers, kinds, ends] or null */
+    double *tightness, *rank; /* [layers, 2], [layers] or null */
+    double *kappa, *share;    /* [M] */
+    double *gram, *values;    /* [N, N], [N] */
+    float *edges, *gates;     /* [2M] */
+} geometry_work;
+
+/* Products of a block's detectors with all others, from D_j . d = w_in,j . (gamma2 * d). */
+static void meet(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    geometry_work *w = payload;
+    const int64_t m = w->s->model->d_mlp;
+    (void)thread;
+    for (int64_t b = begin; b < end; b++) {
+        const int64_t k = w->first + b;
+        double sum = 0.0, most = 0.0;
+        for (int64_t j = 0; j < m; j++) {
+            const double norm = w->weights.norms[j];
+            const double cosine =
+                j == k || norm == 0.0 ? 0.0 : (double)w->products[b * m + j] / norm;
+            sum += cosine * cosine;
+            most = fmax(most, fabs(cosine));
+        }
+        w->interference[w->place * m + k] = sum;
+        w->largest[k] = most;
+    }
+}
+
+static int interfere(geometry_work *w) {
+    neurons_state *s = w->s;
+    const psc_host *host = s->host;
+    const int64_t n = s->model->d_model, m = s->model->d_mlp;
+    const float *gamma, *beta;
+    if (host->ln_parameters(s->context, PSC_LN2, w->layer, &gamma, &beta)) return -1;
+    for (w->first = 0; w->first < m; w->first += BLOCK) {
+        w->count = m - w->first < BLOCK ? m - w->first : BLOCK;
+        for (int64_t b = 0; b < w->count; b++) {
+            const int64_t k = w->first + b;
+            const double norm = w->weights.norms[k] > 0.0 ? w->weights.norms[k] : 1.0;
+            for (int64_t i = 0; i < n; i++)
+                w->x[b * n + i] =
+                    (float)((double)gamma[i] * w->weights.detectors[k * n + i] / norm);
+        }
+        if (host->apply(s->context, PSC_W_IN, w->layer, w->products, w->x, w->count)) return -1;
+        host->parallel_for(s->context, w->count, meet, w);
+    }
+    w->coherence[w->place] = 0.0;
+    for (int64_t k = 0; k < m; k++)
+        w->coherence[w->place] = fmax(w->coherence[w->place], w->largest[k]);
+    return 0;
+}
+
+/* --- spectra --------------------------------------------------------------------------------- */
+
+static void add_moments(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    geometry_work *w = payload;
+    const int64_t n = w->s->model->d_model, m = w->s->model->d_mlp;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        double *to = w->gram + i * n;
+        memset(to, 0, (size_t)n * sizeof *to);
+        for (int64_t k = 0; k < m; k++) {
+            const double *d = w->weights.detectors + k * n, a = w->share[k] * d[i];
+            if (w->share[k] == 0.0) continue;
+            for (int64_t j = 0; j < n; j++) to[j] += a * d[j];
+        }
+    }
+}
+
+/* Eigenvalues of sum_k share_k D_k D_k^T, ascending. */
+static int spectrum(geometry_work *w) {
+    neurons_state *s = w->s;
+    const lapack_int n = s->model->d_model;
+    s->host->parallel_for(s->context, n, add_moments, w);
+    const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'N', 'U', n, w->gram, n, w->values);
+    if (info != 0)
+        return s->host->fail(s->context, "LAPACK's dsyevd did not converge (%d)", (int)info);
+    return 0;
+}
+
+static int active_span(geometry_work *w) {
+    neurons_state *s = w->s;
+    psc_event event;
+    double sum = 0.0, entropy = 0.0;
+    if (s->host->fetch(s->context, s->pre, w->layer, &event)) return -1;
+    const float *a = event.tensor.data + (event.tensor.shape[0] - 1) * event.tensor.stride[0];
+    for (int64_t k = 0; k < s->model->d_mlp; k++) {
+        const double norm = w->weights.norms[k];
+        w->share[k] = a[k] > 0.0f && norm > 0.0 ? 1.0 / (norm * norm) : 0.0;
+    }
+    if (spectrum(w)) return -1;
+    const double least = 1e-12 * w->values[s->model->d_model - 1];
+    for (int64_t i = 0; i < s->model->d_model; i++) {
+        w->values[i] = w->values[i] > least ? sqrt(w->values[i]) : 0.0;
+        sum += w->values[i];
+    }
+    for (int64_t i = 0; i < s->model->d_model; i++)
+        if (w->values[i] > 0.0) entropy -= w->values[i] / sum * log(w->values[i] / sum);
+    w->rank[w->place] = sum > 0.0 ? exp(entropy) : 0.0;
+    return 0;
+}
+
+/* --- bounds ---------------------------------------------------------------------------------- */
+
+/* E of the positive (sign 1) or the negative part of kappa. */
+static int excess(geometry_work *w, double sign, double *out) {
+    double sum = 0.0, offset = 0.0;
+    for (int64_t k = 0; k < w->s->model->d_mlp; k++) {
+        w->share[k] = fmax(sign * w->kappa[k], 0.0);
+        sum += w->share[k];
+        offset += w->share[k] * fabs(w->weights.offsets[k]);
+    }
+    if (spectrum(w)) return -1;
+    const double n = w->s->model->d_model;
+    *out = 0.5 * (offset + sqrt(n * fmax(w->values[w->s->model->d_model - 1], 0.0) * sum));
+    return 0;
+}
+
+static int joint_bound(geometry_work *w, double bias, double out[2]) {
+    const int64_t n = w->s->model->d_model, m = w->s->model->d_mlp;
+    double constant = bias, square = 0.0, above, below;
+    for (int64_t k = 0; k < m; k++) constant += 0.5 * w->kappa[k] * w->weights.offsets[k];
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 0.0;
+        for (int64_t k = 0; k < m; k++) sum += w->kappa[k] * w->weights.detectors[k * n + i];
+        square += sum * sum;
+    }
+    if (excess(w, 1.0, &above) || excess(w, -1.0, &below)) return -1;
+    const double linear = 0.5 * sqrt((double)n * square);
+    out[0] = constant - linear - below;
+    out[1] = constant + linear + above;
+    return 0;
+}
+
+static void box_bound(geometry_work *w, double bias, double out[2]) {
+    const int64_t m = w->s->model->d_mlp;
+    const double reach = sqrt((double)w->s->model->d_model);
+    for (int64_t k = 0; k < m; k++) {
+        w->edges[2 * k] = (float)(w->weights.offsets[k] - reach * w->weights.norms[k]);
+        w->edges[2 * k + 1] = (float)(w->weights.offsets[k] + reach * w->weights.norms[k]);
+    }
+    for (int64_t i = 0; i < 2 * m; i++) w->gates[i] = w->edges[i] * 0.70710678f;
+    w->s->host->erf(w->s->context, 2 * m, w->gates, w->gates);
+    out[0] = out[1] = bias;
+    for (int64_t k = 0; k < m; k++) {
+        double g[2];
+        for (int e = 0; e < 2; e++)
+            g[e] = (double)w->edges[2 * k + e] * 0.5 * (1.0 + (double)w->gates[2 * k + e]);
+        const int dips = (double)w->edges[2 * k] < GELU_AT && (double)w->edges[2 * k + 1] > GELU_AT;
+        const double low = dips ? GELU_LEAST : fmin(g[0], g[1]), high = fmax(g[0], g[1]);
+        out[0] += w->kappa[k] * (w->kappa[k] > 0.0 ? low : high);
+        out[1] += w->kappa[k] * (w->kappa[k] > 0.0 ? high : low);
+    }
+}
+
+static int bound_layer(geometry_work *w) {
+    neurons_state *s = w->s;
+    const int64_t n = s->model->d_model, m = s->model->d_mlp, last = s->targets.rows.n - 1;
+    double *out = w->bounds + w->place * KINDS * 2; /* box, joint, observed */
+    psc_event event;
+    int32_t d = -1;
+    for (int32_t t = 0; t < s->targets.n && d < 0; t++)
+        d = s->directions.which[t * (int64_t)s->targets.rows.n + last];
+    if (d < 0) return 0;
+    const float *u = s->directions.u + d * n;
+    for (int64_t k = 0; k < m; k++) w->kappa[k] = 0.0;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t k = 0; k < m; k++)
+            w->kappa[k] += (double)u[i] * (double)w->weights.columns[i * m + k];
+    const double bias = psc_dot_striped(n, u, s->host->bias(s->context, PSC_W_OUT, w->layer));
+    box_bound(w, bias, out);
+    if (joint_bound(w, bias, out + 2) || s->host->fetch(s->context, s->out, w->layer, &event))
+        return -1;
+    out[4] = INFINITY;
+    out[5] = -INFINITY;
+    for (int64_t r = 0; r < event.tensor.shape[0]; r++) {
+        const double value = psc_dot_striped(n, u, event.tensor.data + r * event.tensor.stride[0]);
+        out[4] = fmin(out[4], value);
+        out[5] = fmax(out[5], value);
+    }
+    for (int i = 0; i < 2; i++)
+        w->tightness[w->place * 2 + i] = (out[5] - out[4]) / (out[2 * i + 1] - out[2 * i]);
+    return 0;
+}
+
+/* --- all ------------------------------------------------------------------------------------- */
+
+static int make_results(geometry_work *w, int32_t n_layers) {
+    static const char *const kinds[] = {"box", "joint", "observed"};
+    static const char *const ends[] = {"low", "high"};
+    static const char *const axes[] = {"geometry_layers", "neurons"};
+    static const char *const bound_axes[] = {"geometry_layers", "bounds", "ends"};
+    neurons_state *s = w->s;
+    const psc_host *host = s->host;
+    const double n = s->model->d_model, m = s->model->d_mlp;
+    if (neurons_axis(s, "geometry_layers", s->geometry_from, n_layers) ||
+        host->value_number(s->context, "interference_by_chance", (m - 1) / n) ||
+        host->value_number(s->context, "welch_bound", m > n ? sqrt((m - n) / (n * (m - 1))) : 0.0))
+        return -1;
+    w->interference = host->array(s->context, "interference", PSC_F64, 2, axes);
+    w->coherence = host->array(s->context, "coherence", PSC_F64, 1, axes);
+    if (!w->interference || !w->coherence) return -1;
+    if (s->corpus) return 0;
+    if (host->axis_labels(s->context, "bounds", KINDS, kinds) ||
+        host->axis_labels(s->context, "tightness_of", 2, kinds) ||
+        host->axis_labels(s->context, "ends", 2, ends))
+        return -1;
+    static const char *const tight_axes[] = {"geometry_layers", "tightness_of"};
+    w->bounds = host->array(s->context, "output_bounds", PSC_F64, 3, bound_axes);
+    w->tightness = host->array(s->context, "tightness", PSC_F64, 2, tight_axes);
+    w->rank = host->array(s->context, "active_rank", PSC_F64, 1, axes);
+    return w->bounds && w->tightness && w->rank ? 0 : -1;
+}
+
+static int make_work(geometry_work *w) {
+    const psc_host *host = w->s->host;
+    psc_context *context = w->s->context;
+    const uint64_t n = (uint64_t)w->s->model->d_model, m = (uint64_t)w->s->model->d_mlp;
+    w->x = host->run_alloc(context, BLOCK * n * sizeof(float));
+    w->products = host->run_alloc(context, BLOCK * m * sizeof(float));
+    w->largest = host->run_alloc(context, m * sizeof(double));
+    w->kappa = host->run_alloc(context, m * sizeof(double));
+    w->share = host->run_alloc(context, m * sizeof(double));
+    w->gram = host->run_alloc(context, n * n * sizeof(double));
+    w->values = host->run_alloc(context, n * sizeof(double));
+    w->edges = host->run_alloc(context, 4 * m * sizeof(float));
+    if (!w->x || !w->products || !w->largest || !w->kappa || !w->share || !w->gram || !w->values ||
+        !w->edges)
+        return -1;
+    w->gates = w->edges + 2 * m;
+    return neurons_weights_make(w->s, &w->weights);
+}
+
+static int summary(geometry_work *w) {
+    neurons_state *s = w->s;
+    const double n = s->model->d_model, m = s->model->d_mlp;
+    double sum = 0.0;
+    char sentence[400];
+    for (int64_t k = 0; k < s->model->d_mlp; k++)
+        sum += w->interference[w->place * (int64_t)s->model->d_mlp + k];
+    int used = snprintf(sentence, sizeof sentence,
+        "Layer %d: detectors interfere by %.2f in the mean (by chance %.2f for %d of them in %d "
+        "dimensions), coherence %.2f",
+        (int)w->layer, sum / m, (m - 1) / n, (int)m, (int)n, w->coherence[w->place]);
+    if (!s->corpus && used > 0 && used < (int)sizeof sentence)
+        snprintf(sentence + used, sizeof sentence - (size_t)used,
+            "; the active ones span %.1f dimensions; of the joint bound of its output the run "
+            "uses %.3f, of the box %.4f.",
+            w->rank[w->place], w->tightness[w->place * 2 + 1], w->tightness[w->place * 2]);
+    return s->host->summary_text(s->context, sentence);
+}
+
+int neurons_geometry(neurons_state *s) {
+    const int32_t n_layers = s->geometry_to - s->geometry_from + 1;
+    geometry_work w = {.s = s};
+    if (make_results(&w, n_layers) || make_work(&w)) return -1;
+    for (w.place = 0; w.place < n_layers; w.place++) {
+        w.layer = s->geometry_from + w.place;
+        if (neurons_weights_load(s, w.layer, &w.weights) || interfere(&w)) return -1;
+        if (!s->corpus && (active_span(&w) || bound_layer(&w))) return -1;
+        if (summary(&w)) return -1;
+        if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
+    }
+    return 0;
+}
