@@ -94,7 +94,7 @@ const cli_verb cli_verb_weights = {
     .name = "weights",
     .summary = "Shows what the weights alone say: frames, spectra, copying, composition.",
     .usage = "[--model DIR] [options]",
-    .notes = "example:\n  pythiascope weights --token \" Emerald\"\n"
+    .notes = "example:\n  pythiascope weights --token \" king\"\n"
              "  pythiascope weights --what composition --offset 1\n"
              "  pythiascope weights --what heads --out heads",
     .options = options,
