@@ -59,9 +59,15 @@ check 'a finished state' run finished --state "$work/limit.state"
 check 'a finished state is reported again' same whole finished
 check 'a finished state says so' grep -q 'nothing was left to read' "$work/finished.stderr"
 
-# Killed at several times, once while it saves as fast as it can.
-seconds=0.1
-for save in 0 0 0.05 0; do
+# Killed at random times, mostly while it saves as fast as it can. The seed is printed: a failure can
+# be had again with PSC_TEST_SEED.
+seed=${PSC_TEST_SEED:-$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')}
+echo "kill -9 at random times: PSC_TEST_SEED=$seed"
+turn=0
+for save in 0 0 0.05 0 0 0.02; do
+    turn=$((turn + 1))
+    seconds=$(awk -v seed="$seed" -v turn=$turn \
+        'BEGIN { srand(seed); for (i = 0; i < turn; i++) x = rand(); print 0.02 + 0.6 * x }')
     # shellcheck disable=SC2086 # a list of arguments
     "$program" corpus "$docs" $plugins --window 64 --batch 2 --state "$work/kill.state" \
         --save-seconds $save >/dev/null 2>&1 &
@@ -69,7 +75,6 @@ for save in 0 0 0.05 0; do
     sleep $seconds
     kill -9 $pid 2>/dev/null
     wait $pid 2>/dev/null
-    seconds=$(echo "$seconds" | awk '{print $1 + 0.15}')
 done
 check 'goes on after a kill' run resumed --state "$work/kill.state" --batch 3
 check 'a kill does not show' same whole resumed

@@ -4,6 +4,7 @@
 #include "plugin_fixture.h"
 
 #include <stdint.h>
+#include <unistd.h>
 
 static psc_accumulators tables;
 
@@ -291,6 +292,36 @@ Test(accumulate, documents_through_a_session) {
     }
     cr_assert_eq(reciprocals[0], reciprocals[1]);
     cr_assert_eq(reports, 2);
+    psc_model_close(&model);
+}
+
+/* A state file belongs to the plugins that made it, in their versions. */
+Test(accumulate, a_state_of_another_plugin_version_is_refused) {
+    char path[] = "/tmp/psc-state-XXXXXX";
+    const int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    open_accumulating(8, 1);
+    must_load(PLUGIN("bridge"), NULL);
+    cr_assert_eq(run_documents(0, 2), PSC_OK, "%s", error.message);
+    cr_assert_eq(
+        psc_session_state_save(session, path, NULL, 0, &error), PSC_OK, "%s", error.message);
+    psc_session_close(&session);
+    const char *before = bridge->version;
+    for (int other = 0; other < 2; other++) {
+        open_accumulating(8, 1);
+        bridge->version = other ? "other" : before;
+        must_load(PLUGIN("bridge"), NULL);
+        if (other)
+            REFUSED(psc_session_state_load(session, path, &error), PSC_ERROR_INPUT, path, "version",
+                "other", "bridge");
+        else
+            cr_assert_eq(
+                psc_session_state_load(session, path, &error), PSC_OK, "%s", error.message);
+        psc_session_close(&session);
+    }
+    bridge->version = before;
+    remove(path);
     psc_model_close(&model);
 }
 
