@@ -7,10 +7,11 @@
  *
  * bits_product/full walks the whole product on two models (parallel blocks in f32, sequential in
  * bf16); bits_product/pairs a subset in which every pair of settings occurs, on all variants of
- * model: that one runs under an emulator too. Tensors are hashed, not kept. What is seen alone is
- * compared with the first run; arrays of three sequences with those of the first run of three
- * (test_bits.c compares rows in a batch with rows alone). A new built-in plugin is loaded without
- * options; one that needs some to show all its arrays wants a line in `loads`. */
+ * model, and bits_product/long_pairs on a longer text; pairs runs under an emulator too. Tensors
+ * are hashed, not kept. What is seen alone is compared with the first run; arrays of three
+ * sequences with those of the first run of three (test_bits.c compares rows in a batch with rows
+ * alone). A new built-in plugin is loaded without options; one that needs some to show all its
+ * arrays wants a line in `loads`. */
 #include "golden.h"
 #include "kernels.h"
 #include "loader_fixture.h"
@@ -292,6 +293,14 @@ Test(bits_product, pairs) {
     const int n = covering_pairs(ways);
     fixture_open();
     for (const char *const *v = golden_variants; *v; v++) walk(*v, ways, n, 13);
+    fixture_close();
+}
+
+/* A chunk of 128 that is not all. */
+Test(bits_product, long_pairs) {
+    static way ways[MAX_WAYS];
+    const int n = covering_pairs(ways);
+    fixture_open();
     walk("parallel_f32", ways, n, 140);
     fixture_close();
 }

@@ -139,7 +139,7 @@ run_tests() {
         >"$work/bits.log" 2>&1 || status=$?
     count_tests "$work/bits.log" "$status"
     status=0
-    emulate "$work/product" bits_product/pairs >"$work/product.log" 2>&1 || status=$?
+    OMP_WAIT_POLICY=passive emulate "$work/product" bits_product/pairs >"$work/product.log" 2>&1 || status=$?
     count_tests "$work/product.log" "$status"
     status=0
     wait $kernels || status=$?
@@ -160,8 +160,11 @@ analyze() {
     shift
     rm -rf "$work/out/$name"
     "$@" --out "$work/out/$name" --target '#3' --target top:2 --contrast '#5' '#7' \
-        --plugin logits:level=layer+head+neuron,rows=all --plugin ln:rows=all,target_rows=all \
-        --plugin mlp:rows=all,target_rows=all,arrays=all >"$work/out/log" 2>&1 ||
+        --plugin logits:level=layer+head+source+neuron,rows=all \
+        --plugin ln:rows=all,target_rows=all --plugin mlp:rows=all,target_rows=all,arrays=all \
+        --plugin lens:rows=all --plugin sampling:rows=all --plugin partition:rows=all,level=layer+head \
+        --plugin attention:reader=L1H0 --plugin edges:rows=all,carry=yes --plugin sweep:over=heads \
+        >"$work/out/log" 2>&1 ||
         { cat "$work/out/log"; return 1; }
 }
 
