@@ -151,8 +151,8 @@ int neurons_firing(neurons_state *s) {
         "Over %.0f tokens %lld of %lld neurons are dead (a > 0 nowhere) and %lld silent (|g| never "
         "reached 0.01).",
         s->tokens, (long long)n_dead, (long long)n, (long long)n_silent);
-    return host->value_number(s->context, "tokens", s->tokens) ||
-           host->summary_text(s->context, sentence);
+    if (host->value_number(s->context, "tokens", s->tokens)) return -1;
+    return s->tokens > 0.0 ? host->summary_text(s->context, sentence) : 0;
 }
 
 /* L3N17 4.21: ... the old >>king<< said to ... */

@@ -18,7 +18,7 @@ enum { BLOCK = 64, SHARE = 64 };
 typedef struct entropy_work {
     neurons_state *s;
     neuron_weights weights;
-    double *gram, *cosines; /* [N, N] sum u u^T; sum of unit u u^T */
+    double *gram, *cosines; /* [N, N] sum u u^T; sum of unit u u^T; j >= i only */
     double *mean;           /* [N] sum of unit u */
     double *u, *unit;       /* [BLOCK, N] */
     int64_t count;          /* of the block */
@@ -52,14 +52,16 @@ static void add_block(int64_t begin, int64_t end, int32_t thread, void *payload)
     entropy_work *w = payload;
     const int64_t n = w->s->model->d_model;
     (void)thread;
-    for (int64_t i = begin; i < end; i++)
+    for (int64_t p = begin; p < end; p++) {
+        const int64_t i = p % 2 ? n - 1 - p / 2 : p / 2; /* long and short rows in turn */
         for (int64_t t = 0; t < w->count; t++) {
             const double a = w->u[t * n + i], b = w->unit[t * n + i];
-            for (int64_t j = 0; j < n; j++) {
+            for (int64_t j = i; j < n; j++) {
                 w->gram[i * n + j] += a * w->u[t * n + j];
                 w->cosines[i * n + j] += b * w->unit[t * n + j];
             }
         }
+    }
 }
 
 /* The bottom directions into the first rows of gram. 1, whose value is 0, is lifted to the top. */
@@ -68,7 +70,7 @@ static int bottom_directions(entropy_work *w) {
     double trace = 0.0;
     for (int64_t i = 0; i < n; i++) trace += w->gram[i * n + i];
     for (int64_t i = 0; i < (int64_t)n * n; i++) w->gram[i] += 2.0 * (trace + 1.0) / n;
-    const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', n, w->gram, n, w->values);
+    const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', n, w->gram, n, w->values);
     if (info != 0)
         return w->s->host->fail(w->s->context, "LAPACK's dsyevd did not converge (%d)", (int)info);
     w->bottom = (n + SHARE - 1) / SHARE;
@@ -103,9 +105,9 @@ static void vary(entropy_work *w, int32_t which, double *r) {
     double square = 0.0, first = 0.0, second = 0.0;
     neurons_write(w->s, &w->weights, w->s->listed[which].neuron, r);
     for (int64_t i = 0; i < n; i++) {
-        double dot = 0.0;
-        for (int64_t j = 0; j < n; j++) dot += w->cosines[i * n + j] * r[j];
-        second += dot * r[i];
+        double dot = 0.5 * w->cosines[i * n + i] * r[i];
+        for (int64_t j = i + 1; j < n; j++) dot += w->cosines[i * n + j] * r[j];
+        second += 2.0 * dot * r[i];
         first += w->mean[i] * r[i];
         square += r[i] * r[i];
     }

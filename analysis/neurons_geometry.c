@@ -273,7 +273,10 @@ static int summary(geometry_work *w) {
         "Layer %d: detectors interfere by %.2f in the mean (by chance %.2f for %d of them in %d "
         "dimensions), coherence %.2f",
         (int)w->layer, sum / m, (m - 1) / n, (int)m, (int)n, w->coherence[w->place]);
-    if (!s->corpus && used > 0 && used < (int)sizeof sentence)
+    const int told = !s->corpus && !isnan(w->tightness[w->place * 2]);
+    if (used > 0 && used < (int)sizeof sentence && !told)
+        snprintf(sentence + used, sizeof sentence - (size_t)used, ".");
+    else if (used > 0 && used < (int)sizeof sentence)
         snprintf(sentence + used, sizeof sentence - (size_t)used,
             "; the active ones span %.1f dimensions; of the joint bound of its output the run "
             "uses %.3f, of the box %.4f.",
