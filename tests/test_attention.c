@@ -37,8 +37,8 @@ static void check_model(const char *model_name) {
     char path[1024];
     const fixture_run how = {.threads = 2, .chunk = 4};
     psc_model *model = must_model(golden_path(model_name, NULL));
-    psc_session *sessions[2] = {
-        looked(model, split_options(model), &how, text, 7), looked(model, "top=3", &how, copies, 9)};
+    psc_session *sessions[2] = {looked(model, split_options(model), &how, text, 7),
+        looked(model, "top=3", &how, copies, 9)};
     snprintf(path, sizeof path, ATTENTION_GOLDEN "%s.safetensors", model_name);
     psc_tensors *golden = golden_open(path);
     cr_assert_eq(golden->count, 17);
