@@ -26,9 +26,10 @@ void *psc_aligned_alloc(uint64_t bytes) {
     size_t size = bytes ? (size_t)bytes : ALIGNMENT;
 #ifdef MADV_HUGEPAGE
     if (size >= HUGE_PAGE) {
-        void *memory = aligned_alloc(HUGE_PAGE, size);
+        void *memory = NULL; /* posix_memalign: the size need be no multiple of the alignment */
+        if (posix_memalign(&memory, HUGE_PAGE, size) != 0) return NULL;
         /* A wish, no more. The last, broken page stays small, so that nothing is wasted. */
-        if (memory) (void)madvise(memory, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+        (void)madvise(memory, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
         return memory;
     }
 #endif

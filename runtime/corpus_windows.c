@@ -102,7 +102,8 @@ static psc_status fill(psc_corpus *c, psc_error *error) {
     if (status == PSC_OK)
         status = psc_model_encode(&tokens, &n, c->model, text, bytes, false, error);
     if (status != PSC_OK) return psc_error_prefix(error, status, c->files[c->at.file].path);
-    memmove(c->waiting, c->waiting + c->head, (size_t)c->n_waiting * sizeof *c->waiting);
+    if (c->n_waiting > 0)
+        memmove(c->waiting, c->waiting + c->head, (size_t)c->n_waiting * sizeof *c->waiting);
     c->head = 0;
     if (c->n_waiting + n > c->waiting_capacity) {
         corpus_token *more = realloc(c->waiting, (size_t)(c->n_waiting + n) * sizeof *more);
