@@ -8,6 +8,7 @@ const psc_plugin *psc_builtin_lens(void);
 const psc_plugin *psc_builtin_sampling(void);
 const psc_plugin *psc_builtin_mlp(void);
 const psc_plugin *psc_builtin_sweep(void);
+const psc_plugin *psc_builtin_means(void);
 const psc_plugin *psc_builtin_frozen(void);
 const psc_plugin *psc_builtin_graph(void);
 const psc_plugin *psc_builtin_edges(void);
@@ -30,6 +31,7 @@ static const psc_plugin_entry_fn entries[] = {
     psc_builtin_lens,
     psc_builtin_sampling,
     psc_builtin_sweep,
+    psc_builtin_means,
     psc_builtin_frozen,
     psc_builtin_graph,
     psc_builtin_edges,
