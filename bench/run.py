@@ -321,7 +321,7 @@ def measure_shares(a, shape):
 # --- all -----------------------------------------------------------------------------------------
 
 def machine():
-    found = {"system": platform.platform(), "cores": os.cpu_count(),
+    found = {"system": f"{platform.system()}, {platform.machine()}", "cores": os.cpu_count(),
              "date": datetime.datetime.now().strftime("%Y-%m-%d %H:%M")}
     try:
         lines = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
