@@ -47,7 +47,7 @@ typedef struct digest {
 /* --- plugins --------------------------------------------------------------------------------- */
 
 /* Options under which a plugin gives all its arrays. Not in a batch: what is of one text. Never:
- * editors, and what compares two runs (tests/test_interventions.c). */
+ * editors, what compares two runs (tests/test_interventions.c), and what needs a corpus. */
 enum { ANYWHERE, ALONE, NEVER };
 static const struct {
     const char *name, *options;
@@ -72,6 +72,7 @@ static const struct {
     {"knockout", NULL, NEVER},
     {"patch", NULL, NEVER},
     {"effects", NULL, NEVER},
+    {"means", NULL, NEVER},
 };
 #define N_LOADS (sizeof loads / sizeof *loads)
 
