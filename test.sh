@@ -4,6 +4,6 @@ set -eu
 cd "$(dirname "$0")"
 
 tools/install_dependencies.sh --test
-cmake --preset release -DPSC_BUILD_TESTS=ON
+cmake --preset release -DPSC_BUILD_TESTS=ON -DPSC_BUILD_BENCH=ON
 cmake --build --preset release
 ctest --preset release "$@"
