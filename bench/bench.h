@@ -28,10 +28,13 @@ static inline double bench_quantile(double *values, int n, double q) {
     return values[(int)(q * (n - 1) + 0.5)];
 }
 
-static inline void bench_check(psc_status status, const psc_error *error) {
-    if (status == PSC_OK) return;
-    fprintf(stderr, "bench: %s\n", error->message);
+static inline void bench_fail(const char *text) {
+    fprintf(stderr, "bench: %s\n", text);
     exit(1);
+}
+
+static inline void bench_check(psc_status status, const psc_error *error) {
+    if (status != PSC_OK) bench_fail(error->message);
 }
 
 /* The bench's prompt, the same in every contender: ids spread over the vocabulary. */

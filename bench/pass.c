@@ -10,26 +10,20 @@
  * by the time that threads spend in matmul kernels, and what remains of the threads' time is
  * waiting.
  *
- *      pass MODEL [--json] [--threads N] [--isa NAME] [--chunk N] [--repetitions N]
- *                 [--only prefill|decode|observe|busy]
+ *      pass MODEL [--only prefill|decode|observe|busy] [...]       --help lists the options
  *
  *      observe: all hook points seen by an empty callback, against the pass that computes the same
  *               rows and logits
  *      busy:    decoding beside two processes that spin, against decoding without them */
 #include "forward_inside.h"
+#include "options.h"
 #include "pass_kernels.h"
-#include "session.h"
+#include "team_limits.h"
 
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define READ_BYTES ((size_t)128 << 20) /* larger than any last-level cache in sight */
-#define READ_PIECE ((size_t)1 << 19)
 #define PROMPT 128 /* tokens before those decoded */
 #define STEPS 8    /* tokens of one timed decode */
 #define MAX_REPETITIONS 1001
@@ -39,56 +33,15 @@ typedef struct bench {
     psc_session *session;
     psc_token *tokens; /* [capacity] */
     const char *path, *isa, *only;
-    int threads, chunk, repetitions;
-    bool json;
-    double *pool; /* READ_BYTES */
-    double sink;
+    int threads, chunk, repetitions, json;
+    bench_limits limits;
 } bench;
 
-static void fail(const char *text) {
-    fprintf(stderr, "pass: %s\n", text);
-    exit(1);
-}
-
-static void check(psc_status status, const psc_error *error) {
-    if (status != PSC_OK) fail(error->message);
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
+/* Of a copy: the order of values stays. */
 static double quantile(const double *values, int n, double q) {
     double sorted[MAX_REPETITIONS];
     memcpy(sorted, values, (size_t)n * sizeof *sorted);
-    qsort(sorted, (size_t)n, sizeof *sorted, by_value);
-    return sorted[(int)(q * (n - 1) + 0.5)];
-}
-
-/* --- reading memory, by the session's own threads --------------------------------------------- */
-
-static void read_task(int64_t task, int thread, void *payload) {
-    (void)thread;
-    bench *b = payload;
-    const double *from = b->pool + (size_t)task * READ_PIECE / sizeof *from;
-    float sum;
-    b->session->kernels->dot(
-        &sum, (const float *)from, (const float *)from + READ_PIECE / 8, READ_PIECE / 8);
-    if (sum != 0.0f) b->sink = (double)sum;
-}
-
-/* All threads read READ_BYTES, each its pieces in two streams. */
-static double time_reading(bench *b) {
-    double start = now();
-    psc_team_tasks(b->session->team, (int64_t)(READ_BYTES / READ_PIECE), read_task, b);
-    return now() - start;
+    return bench_quantile(sorted, n, q);
 }
 
 /* --- what a pass does ------------------------------------------------------------------------- */
@@ -136,9 +89,9 @@ static double time_run(psc_session *session, const psc_token *tokens, int n, boo
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
     psc_input input = {0, n, tokens};
     options.no_logits = no_logits;
-    double start = now();
-    check(psc_session_run(session, &input, 1, &options, &error), &error);
-    return now() - start;
+    double start = bench_now();
+    bench_check(psc_session_run(session, &input, 1, &options, &error), &error);
+    return bench_now() - start;
 }
 
 static double time_prefill(psc_session *session, const psc_token *tokens, int n) {
@@ -223,10 +176,10 @@ static void bench_decode(bench *b) {
         times[r] = 0.0;
         psc_session_truncate(b->session, 0, PROMPT);
         for (int i = 0; i < STEPS; i++) {
-            reading += time_reading(b);
+            reading += (double)BENCH_READ_BYTES / bench_bandwidth(&b->limits);
             times[r] += time_run(b->session, b->tokens + PROMPT + i, 1, false);
         }
-        bandwidths[r] = (double)STEPS * READ_BYTES / reading;
+        bandwidths[r] = (double)STEPS * BENCH_READ_BYTES / reading;
         parts[r] = bytes / times[r] / bandwidths[r];
     }
     double time = quantile(times, b->repetitions, 0.5);
@@ -250,7 +203,7 @@ static psc_session *open_session(const bench *b) {
     options.isa = b->isa;
     options.chunk = b->chunk;
     options.capacity = b->model->info.n_ctx < 1024 ? b->model->info.n_ctx : 1024;
-    check(psc_session_open(&session, b->model, &options, &error), &error);
+    bench_check(psc_session_open(&session, b->model, &options, &error), &error);
     return session;
 }
 
@@ -269,10 +222,10 @@ static void bench_observe(bench *b, int n) {
     double ratios[MAX_REPETITIONS], plain[MAX_REPETITIONS], seen[MAX_REPETITIONS];
     psc_error error;
     psc_session *watched = open_session(b), *bare = open_session(b);
-    check(psc_session_observe(bare, PSC_HOOK_LOGITS, NULL, ignore, b, &error), &error);
+    bench_check(psc_session_observe(bare, PSC_HOOK_LOGITS, NULL, ignore, b, &error), &error);
     for (int p = 0; p < PSC_POINT_COUNT; p++) {
         if (p == PSC_HOOK_RESID_MID && b->model->info.parallel_residual) continue;
-        check(psc_session_observe(watched, (psc_point)p, NULL, ignore, b, &error), &error);
+        bench_check(psc_session_observe(watched, (psc_point)p, NULL, ignore, b, &error), &error);
     }
     for (int r = -1; r < b->repetitions; r++) {
         double x = time_all_logits(bare, b->tokens, n), y = time_all_logits(watched, b->tokens, n);
@@ -295,7 +248,7 @@ static void bench_observe(bench *b, int n) {
 
 static pid_t start_spinner(void) {
     pid_t child = fork();
-    if (child < 0) fail("no process to keep the machine busy");
+    if (child < 0) bench_fail("no process to keep the machine busy");
     for (volatile uint64_t i = 0; child == 0; i++) continue;
     return child;
 }
@@ -345,42 +298,46 @@ static void body(void *payload) {
 }
 
 static void parse(bench *b, int argc, char **argv) {
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0) {
-            b->json = true;
-        } else if (argv[i][0] != '-') {
-            b->path = argv[i];
-        } else if (i + 1 < argc) {
-            const char *name = argv[i], *value = argv[++i];
-            if (strcmp(name, "--threads") == 0) b->threads = atoi(value);
-            if (strcmp(name, "--chunk") == 0) b->chunk = atoi(value);
-            if (strcmp(name, "--isa") == 0) b->isa = value;
-            if (strcmp(name, "--only") == 0) b->only = value;
-            if (strcmp(name, "--repetitions") == 0) b->repetitions = atoi(value);
-        }
-    }
-    if (!b->path || b->repetitions < 1 || b->repetitions > MAX_REPETITIONS)
-        fail("usage: pass MODEL [--json] [--threads N] [--isa NAME] [--chunk N] [--repetitions N] "
-             "[--only prefill|decode|observe|busy]");
+    const char *usage = "bench_pass MODEL [options]";
+    const bench_option options[] = {
+        {.name = "--only",
+            .value = "WHAT",
+            .text = &b->only,
+            .help = "prefill, decode, observe or busy; default: prefill and decode"},
+        {.name = "--threads", .value = "N", .number = &b->threads, .help = "0: all cores"},
+        {.name = "--isa", .value = "NAME", .text = &b->isa, .help = "default: the fastest"},
+        {.name = "--chunk", .value = "N", .number = &b->chunk, .help = "rows of one pass; 0: all"},
+        {.name = "--repetitions",
+            .value = "N",
+            .number = &b->repetitions,
+            .least = 1,
+            .help = "default: 9"},
+        {.name = "--json", .number = &b->json, .help = "one object a line"},
+    };
+    const int n = (int)(sizeof options / sizeof *options);
+    if (bench_options(argc, argv, usage, options, n, &b->path, 1) != 1)
+        bench_refuse(usage, "no model");
+    if (b->repetitions > MAX_REPETITIONS) b->repetitions = MAX_REPETITIONS;
+    const char *const known[] = {"prefill", "decode", "observe", "busy"};
+    bool is_known = !b->only;
+    for (int i = 0; i < 4; i++) is_known |= b->only && strcmp(b->only, known[i]) == 0;
+    if (!is_known) bench_refuse(usage, b->only);
 }
 
 int main(int argc, char **argv) {
     bench b = {.repetitions = 9};
     psc_error error;
     parse(&b, argc, argv);
-    check(psc_model_open(&b.model, b.path, &error), &error);
-    if (b.model->info.n_ctx < 512) fail("the model's context holds fewer than 512 tokens");
-    b.session = open_session(&b);
+    bench_check(psc_model_open(&b.model, b.path, &error), &error);
+    if (b.model->info.n_ctx < 512) bench_fail("the model's context holds fewer than 512 tokens");
+    b.session = b.limits.session = open_session(&b);
     b.tokens = calloc(1024, sizeof *b.tokens);
-    b.pool = psc_aligned_alloc(READ_BYTES); /* the same pages as weights */
-    if (!b.tokens || !b.pool) fail("no memory");
-    for (size_t i = 0; i < READ_BYTES / sizeof *b.pool; i++) b.pool[i] = (double)(i % 97);
-    unsigned v = (unsigned)b.model->info.d_vocab;
-    for (unsigned t = 0; t < 1024; t++) b.tokens[t].id = (int32_t)(2654435761u * (t + 1) % v);
+    if (!b.tokens) bench_fail("no memory");
+    for (int t = 0; t < 1024; t++) b.tokens[t].id = bench_token(t, b.model->info.d_vocab);
     body(&b);
     psc_session_close(&b.session);
     psc_model_close(&b.model);
     free(b.tokens);
-    psc_aligned_free(b.pool);
+    bench_limits_free(&b.limits);
     return 0;
 }

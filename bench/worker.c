@@ -3,25 +3,22 @@
  *
  *   worker MODEL_FOLDER [THREADS]
  *
- *   prefill N          seconds of a pass over N tokens that ends in the last row's logits
- *   decode C N         seconds a token of N passes over one token each, after C
- *   rows N CASE        seconds of a pass over N tokens with all rows' logits; CASE: plain, one,
- * ten, next (decompositions into heads and neurons), empty (observers everywhere) peak, bandwidth
- * fused multiply-adds as operations a second; bytes read a second logits N           the last row's
- * five highest logits after N tokens: id value ... write FILE A N     the last row's logits after
- * tokens A..A+N-1 of the bench's sequence, as raw f32 into FILE about              a line of text
+ *   prefill N         seconds of a pass over N tokens that ends in the last row's logits
+ *   decode C N        seconds a token of N passes over one token each, after C
+ *   rows N CASE       seconds of a pass over N tokens with all rows' logits; CASE: plain, one, ten,
+ *                     next (decompositions into heads and neurons), empty (observers everywhere)
+ *   sweep N OVER      seconds of patching every place of N tokens; OVER: as the plugin's option
+ *   peak, bandwidth   fused multiply-adds as operations a second; bytes read a second
+ *   logits N          the last row's five highest logits after N tokens: id value ...
+ *   write FILE A N    the last row's logits after tokens A..A+N-1 of the bench's sequence, as raw
+ *                     f32 into FILE
+ *   about             a line of text
  *
  * Sessions are opened when first needed; the driver's first round warms up. */
-#include "bench.h"
-#include "limits.h"
-#include "session.h"
+#include "team_limits.h"
 
 #include <string.h>
 
-#define READ_BYTES ((size_t)192 << 20) /* larger than a last-level cache */
-#define READ_PIECE ((size_t)1 << 19)
-#define SPIN_TASKS 32
-#define SPIN_ROUNDS 20000
 #define CONTEXT 1024
 #define MAX_WORDS 4
 
@@ -38,9 +35,7 @@ typedef struct worker {
     int threads;
     psc_session *session; /* prefill, decode, limits */
     psc_token tokens[CONTEXT];
-    float *pool; /* [READ_BYTES] made when first needed */
-    double spin_flops;
-    volatile float sink;
+    bench_limits limits;
     rows_case cases[5];
 } worker;
 
@@ -139,52 +134,6 @@ static double time_sweep(worker *w, int n, const char *over) {
     return seconds;
 }
 
-/* --- the machine's limits, by the session's threads ------------------------------------------ */
-
-static void spin_task(int64_t task, int thread, void *payload) {
-    (void)task, (void)thread;
-    worker *w = payload;
-    float out = 0.0f;
-    w->spin_flops = (double)psc_spin_fma(&out, w->session->kernels->isa, SPIN_ROUNDS);
-}
-
-static void read_task(int64_t task, int thread, void *payload) {
-    (void)thread;
-    worker *w = payload;
-    const size_t half = READ_PIECE / sizeof *w->pool / 2;
-    const float *from = w->pool + (size_t)task * 2 * half;
-    float sum = 0.0f;
-    w->session->kernels->dot(&sum, from, from + half, half);
-    if (sum < 0.0f) w->sink = sum;
-}
-
-typedef struct limit_job {
-    worker *w;
-    int read;
-    double rate;
-} limit_job;
-
-/* Inside the team's region, as a pass is. */
-static void limit_body(void *payload) {
-    limit_job *job = payload;
-    const int64_t tasks = job->read ? (int64_t)(READ_BYTES / READ_PIECE) : SPIN_TASKS;
-    const double start = bench_now();
-    psc_team_tasks(job->w->session->team, tasks, job->read ? read_task : spin_task, job->w);
-    const double seconds = bench_now() - start;
-    job->rate = (job->read ? (double)READ_BYTES : job->w->spin_flops * SPIN_TASKS) / seconds;
-}
-
-static double limit(worker *w, int read) {
-    limit_job job = {w, read, 0.0};
-    if (read && !w->pool) {
-        w->pool = malloc(READ_BYTES);
-        if (!w->pool) exit(1);
-        for (size_t i = 0; i < READ_BYTES / sizeof *w->pool; i++) w->pool[i] = (float)(i % 97);
-    }
-    psc_team_run(w->session->team, limit_body, &job);
-    return job.rate;
-}
-
 /* --- questions ------------------------------------------------------------------------------- */
 
 static void print_logits(const worker *w, int n) {
@@ -238,9 +187,9 @@ static int answer(worker *w, int n_words, char **words) {
     else if (strcmp(words[0], "sweep") == 0 && n_words > 2)
         printf("%.9f\n", time_sweep(w, a, words[2]));
     else if (strcmp(words[0], "peak") == 0)
-        printf("%.6e\n", limit(w, 0));
+        printf("%.6e\n", bench_peak(&w->limits));
     else if (strcmp(words[0], "bandwidth") == 0)
-        printf("%.6e\n", limit(w, 1));
+        printf("%.6e\n", bench_bandwidth(&w->limits));
     else if (strcmp(words[0], "logits") == 0)
         print_logits(w, a);
     else if (strcmp(words[0], "about") == 0)
@@ -266,7 +215,7 @@ int main(int argc, char **argv) {
     psc_error error;
     bench_check(psc_model_open(&w.model, argv[1], &error), &error);
     w.info = psc_model_get_info(w.model);
-    w.session = open_session(&w);
+    w.session = w.limits.session = open_session(&w);
     for (int t = 0; t < CONTEXT; t++) w.tokens[t].id = bench_token(t, w.info->d_vocab);
     printf("ready\n");
     fflush(stdout);
@@ -283,6 +232,6 @@ int main(int argc, char **argv) {
         psc_session_close(&w.cases[i].session);
     psc_session_close(&w.session);
     psc_model_close(&w.model);
-    free(w.pool);
+    bench_limits_free(&w.limits);
     return 0;
 }
