@@ -1,37 +1,47 @@
-/* One line a kernel, shape and ISA: GFLOP/s, GB/s or G elements/s on one core, the median of many
- * short runs, their spread (half the way from quartile to quartile) and the best. Beside it what
- * the machine does at most: fused multiply-adds in registers, or reading memory. That limit is
- * measured again before every run and the share is the median over the pairs, so that a neighbour
- * on the same core or memory slows both. kernels.def makes the calls; a kernel without a bench does
- * not compile.
+/* One line a kernel, shape and ISA: GFLOP/s, GB/s or G elements/s, the median of many short runs,
+ * their spread (half the way from quartile to quartile) and the best. Beside it what the machine
+ * does at most: fused multiply-adds in registers, or reading memory. That limit is measured again
+ * before every run and the share is the median over the pairs, so that a neighbour on the same core
+ * or memory slows both. kernels.def makes the calls; a kernel without a bench does not compile.
  *
- *      kernels [part of a kernel's name] [isa]
- */
+ *      kernels [part of a kernel's name [isa]] [--threads N] [--shapes own|models|all]
+ *
+ * With threads, every one runs the kernel on data of its own at the same time, the limit's loop
+ * likewise, and rates are summed: read bandwidth and shared caches show with all cores only. */
+#include "arena.h"
 #include "kernels.h"
 #include "limits.h"
+#include "options.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <omp.h>
 #include <time.h>
 
 #define SAMPLES 41
 #define SPIN_ROUNDS 4000
 #define SAMPLE_SECONDS 0.003
-/* Larger than the last-level cache, so that one-row kernels read memory. */
-#define STREAM_BYTES ((size_t)160 << 20)
+/* Of all threads; larger than the last-level cache, so that one-row kernels read memory. */
+#define STREAM_BYTES ((size_t)192 << 20)
 #define ROW 4096
+/* 512 rows of 4 * 1024 + 16 in and as many out. */
+#define ROW_FLOATS ((size_t)2 * 512 * (ROW + 16))
 
 typedef enum unit { FLOPS, STREAMED_BYTES, ELEMENTS } unit;
 
+/* What a thread reads and writes. */
+typedef struct lane {
+    float *pool;     /* pool_bytes of small numbers */
+    float *rows;     /* ROW_FLOATS */
+    double *doubles; /* [2 * ROW] */
+} lane;
+
 static const psc_kernels *kernels; /* the ISA on trial */
+static int n_threads = 1;
+static lane *lanes; /* [n_threads] */
+static size_t pool_bytes;
 /* The limits' loops. */
 static psc_isa peak_isa;
 static double spin_work;
 static size_t best_streams = 1;
-static float *pool; /* STREAM_BYTES of small numbers */
-static float *rows; /* 512 rows of ROW + 16, and as many outputs */
-static volatile float sink;
 
 /* This thread's own time: what others do with the core does not count. */
 static double now(void) {
@@ -45,36 +55,44 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-typedef void (*body)(const void *argument);
+typedef void (*body)(const lane *own, const void *argument);
 
 /* Calls of run that take about SAMPLE_SECONDS. */
 static size_t calls_per_sample(body run, const void *argument) {
-    run(argument);
+    run(lanes, argument);
     double start = now();
-    run(argument);
+    run(lanes, argument);
     double once = now() - start;
     return once > SAMPLE_SECONDS ? 1 : (size_t)(SAMPLE_SECONDS / (once + 1e-9)) + 1;
 }
 
+/* The threads' rates, summed; all begin together. */
 static double rate(body run, const void *argument, double work, size_t calls) {
-    double start = now();
-    for (size_t i = 0; i < calls; i++) run(argument);
-    return work * (double)calls / (now() - start);
+    double sum = 0.0;
+#pragma omp parallel num_threads(n_threads) reduction(+ : sum)
+    {
+        const lane *own = &lanes[omp_get_thread_num()];
+        psc_fp_state state = psc_fp_enter();
+#pragma omp barrier
+        double start = now();
+        for (size_t i = 0; i < calls; i++) run(own, argument);
+        sum += work * (double)calls / (now() - start);
+        psc_fp_leave(state);
+    }
+    return sum;
 }
 
 /* --- the machine's own limits --- */
 
-static void spin(const void *argument) {
-    float out = 0.0f;
-    psc_spin_fma(&out, *(const psc_isa *)argument, SPIN_ROUNDS);
-    sink = out;
+static void spin(const lane *own, const void *argument) {
+    psc_spin_fma(own->rows, *(const psc_isa *)argument, SPIN_ROUNDS);
 }
 
-/* Reads STREAM_BYTES in *argument streams side by side. */
-static void read_memory(const void *argument) {
+/* Reads the pool in *argument streams side by side. */
+static void read_memory(const lane *own, const void *argument) {
     size_t streams = *(const size_t *)argument;
-    const uint64_t *words = (const uint64_t *)(const void *)pool;
-    size_t length = STREAM_BYTES / 8 / streams;
+    const uint64_t *words = (const uint64_t *)(const void *)own->pool;
+    size_t length = pool_bytes / 8 / streams;
     uint64_t sums[8] = {0};
     for (size_t i = 0; i + 8 <= length; i += 8) {
         for (size_t s = 0; s < streams; s++) {
@@ -82,13 +100,13 @@ static void read_memory(const void *argument) {
         }
     }
     for (int j = 1; j < 8; j++) sums[0] += sums[j];
-    sink = (float)sums[0];
+    own->rows[0] = (float)(sums[0] % 97);
 }
 
 /* The rate of the limit's own loop, now. */
 static double limit_now(unit u) {
     if (u == FLOPS) return rate(spin, &peak_isa, spin_work, 4);
-    return rate(read_memory, &best_streams, (double)STREAM_BYTES, 1);
+    return rate(read_memory, &best_streams, (double)pool_bytes, 1);
 }
 
 /* The ISA whose loop is fastest, and the number of streams. */
@@ -109,14 +127,15 @@ static void find_limits(void) {
     }
     for (size_t streams = 1; streams <= 4; streams *= 2) {
         for (int s = 0; s < SAMPLES / 2; s++) {
-            double r = rate(read_memory, &streams, (double)STREAM_BYTES, 1);
+            double r = rate(read_memory, &streams, (double)pool_bytes, 1);
             if (r <= best[1]) continue;
             best[1] = r;
             best_streams = streams;
         }
     }
-    printf("limits of one core: %.1f GFLOP/s of fused multiply-adds, %.1f GB/s read from memory\n",
-        best[0] * 1e-9, best[1] * 1e-9);
+    printf(
+        "limits of %d thread%s: %.1f GFLOP/s of fused multiply-adds, %.1f GB/s read from memory\n",
+        n_threads, n_threads == 1 ? "" : "s", best[0] * 1e-9, best[1] * 1e-9);
 }
 
 static void measure(
@@ -148,54 +167,65 @@ typedef struct matrix_run {
     psc_pullback p;
 } matrix_run;
 
-static void run_matmul(const void *argument) {
+static void run_matmul(const lane *own, const void *argument) {
     const matrix_run *r = argument;
-    kernels->matmul[r->dtype](&r->m);
+    psc_matmul m = r->m;
+    m.x = own->rows;
+    m.y = own->rows + m.rows * m.ldx;
+    m.w = own->pool;
+    kernels->matmul[r->dtype](&m);
 }
 
-static void run_pullback(const void *argument) {
+static void run_pullback(const lane *own, const void *argument) {
     const matrix_run *r = argument;
-    kernels->pullback[r->dtype](&r->p);
+    psc_pullback p = r->p;
+    p.u = own->rows;
+    p.y = own->rows + p.rows * p.ldu;
+    p.w = own->pool;
+    kernels->pullback[r->dtype](&p);
 }
 
-/* One row against a matrix that no cache holds (in bytes read), then more rows (in operations). */
+typedef struct matrix_shape {
+    size_t rows, k, out; /* out 0: as much as one thread's pool holds, so that memory is read */
+} matrix_shape;
+
+static void bench_shape(const char *name, psc_dtype dtype, bool pull, matrix_shape s) {
+    size_t size = psc_dtype_size(dtype);
+    bool streamed = s.out == 0;
+    if (kernels->isa == PSC_ISA_REFERENCE && s.rows > 8) return;
+    if (streamed) s.out = kernels->isa == PSC_ISA_REFERENCE ? 1024 : pool_bytes / size / s.k;
+    matrix_run r = {.dtype = dtype};
+    r.m = (psc_matmul){.ldy = s.out + 16,
+        .ldx = s.k + 16,
+        .rows = s.rows,
+        .k = s.k,
+        .k_block = PSC_K_BLOCK,
+        .out = s.out,
+        .panel_end = s.out / PSC_LANES};
+    r.p = (psc_pullback){
+        .ldy = s.k + 16, .ldu = s.out + 16, .rows = s.rows, .k = s.k, .out = s.out, .k_end = s.k};
+    char shape[64];
+    snprintf(shape, sizeof shape, "%zu x %zu x %zu", s.rows, s.k, s.out);
+    double elements = (double)s.out * (double)s.k;
+    double work = streamed ? elements * (double)size : 2.0 * elements * (double)s.rows;
+    measure(
+        name, shape, pull ? run_pullback : run_matmul, &r, work, streamed ? STREAMED_BYTES : FLOPS);
+}
+
+/* Few rows against a matrix that no cache holds (in bytes read), then more (in operations). */
+static const matrix_shape own_shapes[] = {{1, 2048, 0}, {2, 2048, 0}, {4, 2048, 0}, {5, 2048, 1024},
+    {8, 2048, 1024}, {10, 2048, 1024}, {32, 2048, 1024}, {256, 2048, 1024}};
+/* pythia-160m's and 410m's: W_Q, W_K, W_V or W_O; W_in; W_out. */
+static const matrix_shape model_shapes[] = {{128, 768, 768}, {128, 768, 3072}, {128, 3072, 768},
+    {128, 1024, 1024}, {128, 1024, 4096}, {128, 4096, 1024}, {512, 768, 768}, {512, 768, 3072},
+    {512, 3072, 768}, {512, 1024, 1024}, {512, 1024, 4096}, {512, 4096, 1024}};
+static bool with_own = true, with_models;
+
 static void bench_matrix(const char *name, psc_dtype dtype, bool pull) {
-    static const size_t row_counts[] = {1, 2, 4, 8, 32, 256};
-    size_t k = 2048, size = psc_dtype_size(dtype);
-    for (size_t i = 0; i < sizeof row_counts / sizeof *row_counts; i++) {
-        size_t n = row_counts[i];
-        bool streamed = n <= 4;
-        size_t out = streamed && kernels->isa != PSC_ISA_REFERENCE ? STREAM_BYTES / size / k : 1024;
-        if (kernels->isa == PSC_ISA_REFERENCE && n > 8) continue;
-        size_t ld = streamed ? out + 16 : 4096 + 16, width = pull ? out : k;
-        float *y = rows + n * (width + 16);
-        matrix_run r = {.dtype = dtype};
-        r.m = (psc_matmul){.y = y,
-            .ldy = ld,
-            .x = rows,
-            .ldx = k + 16,
-            .w = pool,
-            .rows = n,
-            .k = k,
-            .k_block = PSC_K_BLOCK,
-            .out = out,
-            .panel_end = out / PSC_LANES};
-        r.p = (psc_pullback){.y = y,
-            .ldy = k + 16,
-            .u = rows,
-            .ldu = out + 16,
-            .w = pool,
-            .rows = n,
-            .k = k,
-            .out = out,
-            .k_end = k};
-        char shape[64];
-        snprintf(shape, sizeof shape, "%zu x %zu x %zu", n, k, out);
-        double elements = (double)out * (double)k;
-        double work = streamed ? elements * (double)size : 2.0 * elements * (double)n;
-        measure(name, shape, pull ? run_pullback : run_matmul, &r, work,
-            streamed ? STREAMED_BYTES : FLOPS);
-    }
+    for (size_t i = 0; with_own && i < sizeof own_shapes / sizeof *own_shapes; i++)
+        bench_shape(name, dtype, pull, own_shapes[i]);
+    for (size_t i = 0; with_models && i < sizeof model_shapes / sizeof *model_shapes; i++)
+        bench_shape(name, dtype, pull, model_shapes[i]);
 }
 
 static void bench_matmul_f32(const char *name) {
@@ -219,12 +249,22 @@ static void bench_pullback_bf16(const char *name) {
 
 /* --- attention: prefill of 256 rows, and one row --- */
 
-static void run_scores(const void *argument) {
-    kernels->attention_scores(argument);
+static psc_attention attention_of(const lane *own, const void *argument) {
+    psc_attention a = *(const psc_attention *)argument;
+    a.x = own->rows;
+    a.y = own->rows + 256 * 2048;
+    a.cache = own->pool;
+    return a;
 }
 
-static void run_values(const void *argument) {
-    kernels->attention_values(argument);
+static void run_scores(const lane *own, const void *argument) {
+    psc_attention a = attention_of(own, argument);
+    kernels->attention_scores(&a);
+}
+
+static void run_values(const lane *own, const void *argument) {
+    psc_attention a = attention_of(own, argument);
+    kernels->attention_values(&a);
 }
 
 static void bench_attention(const char *name, body run, bool values) {
@@ -235,11 +275,8 @@ static void bench_attention(const char *name, body run, bool values) {
             n_keys[r] = (int32_t)(keys - n + r + 1);
             seen += (size_t)n_keys[r];
         }
-        psc_attention a = {.y = rows + 256 * 2048,
-            .ldy = values ? d_head : keys + 16,
-            .x = rows,
+        psc_attention a = {.ldy = values ? d_head : keys + 16,
             .ldx = values ? keys + 16 : d_head,
-            .cache = pool,
             .key_capacity = keys,
             .n_keys = n_keys,
             .rows = n,
@@ -261,10 +298,11 @@ static void bench_attention_values(const char *name) {
 /* --- rows that lie in L1 or L2 --- */
 
 #define ROW_BENCH(name, statement)                                                                 \
-    static void run_##name(const void *argument) {                                                 \
-        const float *a = pool, *b = pool + 2 * ROW, *c = pool + 4 * ROW;                           \
-        float *y = rows, *z = rows + ROW;                                                          \
-        (void)argument, (void)a, (void)b, (void)c, (void)y, (void)z;                               \
+    static void run_##name(const lane *own, const void *argument) {                                \
+        const float *a = own->pool, *b = a + 2 * ROW, *c = a + 4 * ROW;                            \
+        float *y = own->rows, *z = y + ROW;                                                        \
+        double *doubles = own->doubles;                                                            \
+        (void)argument, (void)a, (void)b, (void)c, (void)y, (void)z, (void)doubles;                \
         statement;                                                                                 \
     }                                                                                              \
     static void bench_##name(const char *label) {                                                  \
@@ -286,8 +324,6 @@ ROW_BENCH(exp_f32, kernels->exp_f32(y, a, ROW))
 ROW_BENCH(erf_f32, kernels->erf_f32(y, a, ROW))
 ROW_BENCH(dot, kernels->dot(y, a, b, ROW))
 
-static double doubles[2 * ROW];
-
 ROW_BENCH(exp_f64, kernels->exp_f64(doubles + ROW, doubles, ROW))
 ROW_BENCH(log_f64, kernels->log_f64(doubles + ROW, doubles, ROW))
 ROW_BENCH(log_sum_exp, kernels->log_sum_exp(doubles + ROW, a, ROW))
@@ -300,33 +336,65 @@ static void bench_all(const char *part) {
 #undef PSC_KERNEL
 }
 
-int main(int argc, char **argv) {
-    const char *part = argc > 1 ? argv[1] : "", *isa_name = argc > 2 ? argv[2] : "";
-    size_t row_floats = (size_t)640 * (ROW + 16) + STREAM_BYTES / 64;
-    void *memory[2] = {NULL, NULL};
-    psc_fp_state state = psc_fp_enter();
-    if (posix_memalign(&memory[0], 4096, STREAM_BYTES) != 0 ||
-        posix_memalign(&memory[1], 4096, row_floats * sizeof(float)) != 0) {
-        fprintf(stderr, "kernels: no memory\n");
-        return 1;
-    }
-    pool = memory[0];
-    rows = memory[1];
+/* Each thread fills its own, so that it lies near its core where memory is not all alike. */
+static void fill(lane *own) {
     /* 0.5 .. 1 in f32, and small positive numbers in both halves read as f16 or bf16. */
-    for (size_t i = 0; i < STREAM_BYTES / 4; i++) {
+    for (size_t i = 0; i < pool_bytes / 4; i++) {
         uint32_t bits = 0x3f003c00u | (uint32_t)(i * 2654435761u >> 16 & 0x7ffff & ~0xc000u);
-        memcpy(&pool[i], &bits, sizeof bits);
+        memcpy(&own->pool[i], &bits, sizeof bits);
     }
-    for (size_t i = 0; i < row_floats; i++) rows[i] = (float)(i % 17) * 0.125f - 1.0f;
-    for (size_t i = 0; i < 2 * ROW; i++) doubles[i] = (double)(i % 100) * 0.1 + 0.01;
+    for (size_t i = 0; i < ROW_FLOATS; i++) own->rows[i] = (float)(i % 17) * 0.125f - 1.0f;
+    for (size_t i = 0; i < 2 * ROW; i++) own->doubles[i] = (double)(i % 100) * 0.1 + 0.01;
+}
 
+static void make_lanes(void) {
+    bool made = true;
+    pool_bytes = STREAM_BYTES / (size_t)n_threads / 4096 * 4096;
+    lanes = calloc((size_t)n_threads, sizeof *lanes);
+    for (int t = 0; lanes && t < n_threads; t++) {
+        lanes[t].pool = psc_aligned_alloc(pool_bytes);
+        lanes[t].rows = psc_aligned_alloc(ROW_FLOATS * sizeof(float));
+        lanes[t].doubles = psc_aligned_alloc(2 * ROW * sizeof(double));
+        made = made && lanes[t].pool && lanes[t].rows && lanes[t].doubles;
+    }
+    if (!lanes || !made) {
+        fprintf(stderr, "kernels: no memory\n");
+        exit(1);
+    }
+#pragma omp parallel num_threads(n_threads)
+    fill(&lanes[omp_get_thread_num()]);
+}
+
+static void free_lanes(void) {
+    for (int t = 0; t < n_threads; t++) {
+        psc_aligned_free(lanes[t].pool);
+        psc_aligned_free(lanes[t].rows);
+        psc_aligned_free(lanes[t].doubles);
+    }
+    free(lanes);
+}
+
+int main(int argc, char **argv) {
+    const char *usage = "bench_kernels [part of a kernel's name [isa]] [options]";
+    const char *words[2] = {"", ""}, *shapes = "own";
+    const bench_option options[] = {
+        {.name = "--threads", .value = "N", .number = &n_threads, .least = 1, .help = "default: 1"},
+        {.name = "--shapes",
+            .value = "WHICH",
+            .text = &shapes,
+            .help = "matrices: own, models (pythia-160m's and 410m's) or all; default: own"},
+    };
+    bench_options(argc, argv, usage, options, 2, words, 2);
+    with_own = strcmp(shapes, "models") != 0;
+    with_models = strcmp(shapes, "own") != 0;
+    if (with_own && with_models && strcmp(shapes, "all") != 0) bench_refuse(usage, shapes);
+    omp_set_dynamic(0);
+    make_lanes();
     find_limits();
     for (int isa = 0; isa < PSC_ISA_COUNT; isa++) {
         kernels = psc_kernels_for((psc_isa)isa);
-        if (kernels && strstr(kernels->isa_name, isa_name)) bench_all(part);
+        if (kernels && strstr(kernels->isa_name, words[1])) bench_all(words[0]);
     }
-    free(memory[0]);
-    free(memory[1]);
-    psc_fp_leave(state);
+    free_lanes();
     return 0;
 }
