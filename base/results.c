@@ -237,6 +237,9 @@ static size_t character_length(const unsigned char *s, size_t n) {
 }
 
 json_t *psc_result_text(const char *bytes, size_t n) {
+    size_t plain = 0; /* most labels are: nothing to check, nothing to replace */
+    while (plain < n && (unsigned char)bytes[plain] < 0x80) plain++;
+    if (plain == n) return json_stringn_nocheck(bytes, n);
     if (n > SIZE_MAX / 3 - 1) return NULL;
     char *clean = malloc(3 * n + 1); /* U+FFFD has three bytes */
     if (!clean) return NULL;

@@ -94,6 +94,7 @@ static void free_context(psc_context *context) {
     psc_host_drop_retained(context);
     psc_host_free_labels(context);
     json_decref(context->axes);
+    json_decref(context->labelled);
     psc_accumulators_close(&context->accumulators);
     psc_arena_clear(&context->run_arena);
     psc_arena_clear(&context->life_arena);

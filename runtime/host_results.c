@@ -93,13 +93,33 @@ static bool axis_allowed(
     return false;
 }
 
+/* The axis of that name and these labels from a run before, or null. Results do not change their
+ * entries, so runs share them: the neurons of a model are some 10^5 labels. */
+static json_t *labels_of_before(
+    psc_context *context, const char *name, int64_t n, const char *const *labels) {
+    json_t *entries = json_object_get(context->labelled, name);
+    if (!entries || (int64_t)json_array_size(entries) != n) return NULL;
+    for (int64_t i = 0; i < n; i++) {
+        const char *before = json_string_value(json_array_get(entries, (size_t)i));
+        if (strcmp(before, labels[i] ? labels[i] : "") != 0) return NULL;
+    }
+    return json_incref(entries);
+}
+
 int psc_host_axis_labels(
     psc_context *context, const char *name, int64_t n, const char *const *labels) {
     if (!axis_allowed(context, "axis_labels", name, n, labels)) return PSC_ERROR_PLUGIN;
-    json_t *entries = json_array();
+    json_t *entries = labels_of_before(context, name, n, labels);
+    if (entries) return put_axis(context, name, n, entries);
+    entries = json_array();
     for (int64_t i = 0; entries && i < n; i++)
         if (json_array_append_new(entries, text(labels[i])) != 0) break;
-    return put_axis(context, name, n, entries);
+    int status = put_axis(context, name, n, json_incref(entries));
+    if (!context->labelled) context->labelled = json_object();
+    if (status == 0) /* without memory for it, the next run makes it again */
+        (void)json_object_set(context->labelled, name, entries);
+    json_decref(entries);
+    return status;
 }
 
 int psc_host_axis_numbers(

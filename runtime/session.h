@@ -39,6 +39,7 @@ struct psc_context {
     float *zero_bias; /* for matrices without one; null until asked for */
     int section;      /* index into results->sections, -1 before the run */
     json_t *axes;     /* this run's axes: name -> number of entries */
+    json_t *labelled; /* the last labelled axis of each name: name -> entries */
     psc_accumulators accumulators;
     bool in_open, in_run_begin, in_run, in_run_end; /* which host calls are allowed */
     bool muted;       /* the run's phase is not for it: its subscriptions rest */

@@ -128,6 +128,26 @@ static int huge_array(void) {
            !host->array(context, "a", PSC_F64, 6, six);
 }
 
+/* Entries are shared between runs, never taken for others. */
+static const char *last_label;
+
+static int three_labels(void) {
+    const char *labels[] = {"a", "b", last_label};
+    return host->axis_labels(context, "things", 3, labels);
+}
+
+Test(host_results, labels_of_each_run) {
+    static const char *const runs[] = {"c", "c", "d", "d", "c"};
+    for (int i = 0; i < 5; i++) {
+        last_label = runs[i];
+        cr_assert_eq(run_report(three_labels), PSC_OK, "%s", error.message);
+        const psc_result_section *s = &psc_session_results(session)->sections[0];
+        const json_t *things = json_object_get(s->json, "things");
+        cr_assert_eq(json_array_size(things), 3);
+        cr_assert_str_eq(json_string_value(json_array_get(things, 2)), runs[i]);
+    }
+}
+
 Test(host_results, refused) {
     REFUSED(run_report(undeclared_axis), PSC_ERROR_PLUGIN, "plugin bridge", "shares", "layers");
     REFUSED(run_report(two_of_a_name), PSC_ERROR_PLUGIN, "two results", "'x'");
