@@ -223,6 +223,22 @@ static int check_cut(const intervention *self) {
     return 0;
 }
 
+/* A whole text is compared with itself unchanged: an edit that none of its rows can see is a slip.
+ * (In an ordinary run the sequence may go on to those rows.) */
+static int check_reach(const intervention *self) {
+    int32_t n = 0, most = 0;
+    psc_row_set set;
+    if (psc_rows_resolve(self->context, self->host, "rows", &self->rows, 0, &set)) return -1;
+    const psc_row *rows = self->host->rows(self->context, &n);
+    for (int32_t i = 0; i < n; i++)
+        if (rows[i].position > most) most = rows[i].position;
+    if (self->kind != INTERVENTION_KNOCKOUT || self->keys.rows == PSC_ROWS_ALL ||
+        self->keys.row_begin <= most)
+        return 0;
+    return self->host->fail(self->context, "keys=%.40s holds none of the text's positions 0-%d",
+        self->keys_text, (int)most);
+}
+
 static int subscribe(intervention *self) {
     const psc_event_fn callback = self->kind == INTERVENTION_KNOCKOUT ? on_cut : on_edit;
     for (int32_t i = 0; i < self->n_sites; i++) {
@@ -244,6 +260,7 @@ static int begin(psc_context *context, void *state) {
     const psc_phase phase = (psc_phase)self->host->phase(context);
     if (intervention_record(self, phase)) return -1;
     if (phase == PSC_PHASE_SOURCE) return 0;
+    if (phase == PSC_PHASE_CHANGED && check_reach(self)) return -1;
     if (self->kind == INTERVENTION_KNOCKOUT && check_cut(self)) return -1;
     return phase == PSC_PHASE_BASE ? 0 : subscribe(self);
 }

@@ -112,6 +112,7 @@ static psc_status generate_tokens(psc_session *session, const psc_model *model,
     psc_token token = {0};
     psc_status status = cli_run_before(session, sources, prompt, &run_options.phase, error);
     if (status) return status;
+    run_options.phase = PSC_PHASE_ONLY; /* nothing is compared; edits may name rows to come */
     cli_progress_start("reading the prompt");
     run_options.progress = cli_progress_update;
     status = psc_session_run(session, &input, 1, &run_options, error);

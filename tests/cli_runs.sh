@@ -73,6 +73,9 @@ generate() {
 }
 check 'greedy' generate greedy --text 'Once upon a time' --n 20
 check 'greedy again' generate again --text 'Once upon a time' --n 20 --seed 5 --chunk 2
+check 'an edit of rows to come' generate edited --text 'Once upon a time' --n 20 \
+    --ablate 0_mlp_out:rows=6-60
+check 'it is seen when they come' test "$(cat "$work/edited")" != "$(cat "$work/greedy")"
 check 'greedy is repeatable' cmp "$work/greedy" "$work/again"
 check 'drawn' generate drawn --text 'Once upon a time' --n 60 --temperature 2.5 --seed 11
 check 'drawn again' generate again --text 'Once upon a time' --n 60 --temperature 2.5 --seed 11

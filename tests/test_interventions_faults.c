@@ -93,6 +93,26 @@ Test(interventions_faults, no_key_left_together) {
     SAYS(changed(), "row 5 of L0H1 would keep no key");
 }
 
+/* Positions that the text does not have: as other plugins refuse them, but not while the text may
+ * go on. */
+Test(interventions_faults, rows_beyond) {
+    must_load("ablate at=L0H1,rows=9-30");
+    cr_assert_eq(run_phase(prompt, n_prompt, PSC_PHASE_ONLY, 0), PSC_OK, "%s", error.message);
+    SAYS(changed(), "plugin ablate: rows=9-30 holds none of the text's positions 0-8");
+}
+
+Test(interventions_faults, rows_in_part_beyond) {
+    must_load("ablate at=L0H1,rows=8-30");
+    must_load("knockout at=L0H1,keys=8-30,rows=0-7");
+    cr_assert_eq(changed(), PSC_OK, "%s", error.message);
+}
+
+Test(interventions_faults, keys_beyond) {
+    must_load("knockout at=L0H1,keys=9-30");
+    cr_assert_eq(run_phase(prompt, n_prompt, PSC_PHASE_ONLY, 0), PSC_OK, "%s", error.message);
+    SAYS(changed(), "plugin knockout: keys=9-30 holds none of the text's positions 0-8");
+}
+
 Test(interventions_faults, effects_alone) {
     must_load("effects");
     SAYS(run_phase(prompt, n_prompt, PSC_PHASE_ONLY, 0), "compares two runs");
