@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cli_lock.h"
 #include "cli_progress.h"
 #include "cli_prompt.h"
 #include "cli_session.h"
@@ -39,6 +40,7 @@ static const cli_option options[] = {
 typedef struct survey {
     const cli_arguments *arguments;
     const char *state_path; /* nullable */
+    cli_lock lock;          /* of the state file */
     long long limit, batch;
     double save_seconds;
     psc_model *model;
@@ -243,6 +245,7 @@ static psc_status open_all(
     const cli_arguments *arguments = s->arguments;
     const char *folder = cli_value(arguments, "out");
     psc_status status = folder ? psc_report_check_folder(folder, error) : PSC_OK;
+    if (!status && s->state_path) status = cli_lock_take(&s->lock, s->state_path, error);
     if (!status) status = cli_setup_write(&s->setup, arguments, error);
     if (!status) status = cli_open_model(&s->model, cli_value(arguments, "model"), error);
     if (!status)
@@ -291,6 +294,7 @@ static int run_corpus(const cli_arguments *arguments) {
     psc_session_close(&s.session);
     psc_corpus_close(&s.corpus);
     psc_model_close(&s.model);
+    cli_lock_release(&s.lock);
     free(s.setup);
     free(s.tokens);
     return status ? cli_fail(&error) : CLI_OK;

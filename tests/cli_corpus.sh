@@ -78,6 +78,25 @@ for save in 0 0 0.05 0 0 0.02; do
 done
 check 'goes on after a kill' run resumed --state "$work/kill.state" --batch 3
 check 'a kill does not show' same whole resumed
+check 'the lock that a kill left is gone' test ! -e "$work/kill.state.lock"
+
+# One process at a time has a state file. The first is stopped while it has it.
+# shellcheck disable=SC2086 # a list of arguments
+"$program" corpus "$docs" $plugins --window 64 --batch 1 --state "$work/one.state" >/dev/null 2>&1 &
+first=$!
+tries=0
+while [ ! -e "$work/one.state" ] && [ $tries -lt 1000 ]; do
+    tries=$((tries + 1))
+    sleep 0.01
+done
+kill -STOP $first
+check 'a state file in use is refused' test 1 -eq "$(run second --state "$work/one.state"; echo $?)"
+check 'it is said who uses it' grep -q "process $first is at work on the state file" \
+    "$work/second.stderr"
+kill -9 $first
+wait $first 2>/dev/null
+check 'a lock without its process holds nobody' run after_lock --state "$work/one.state"
+check 'nothing is lost by it' same whole after_lock
 check 'no temporary file stays in the way' test -s "$work/kill.state"
 
 # Ended by a signal: saved, one sentence.
