@@ -10,6 +10,7 @@ in float64. Prints both medians and their ratio, which is to be at most 1.1.
 Random weights say little of how errors grow in a trained model: give the folders of such models, with
 f32, f16 or bf16 weights, as well. Run it with the environment of install_rivals.sh."""
 import argparse
+import json
 import pathlib
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def error(logits, exact):
     return float(np.sqrt(np.mean((logits.astype(np.float64) - exact) ** 2)))
 
 
-def measure(folder, build, threads, n):
+def measure(folder, build, threads, n, as_json):
     exact = gptneox_float64.Model(folder)
     model = transformers.GPTNeoXForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     vocab = exact.config["d_vocab"]
@@ -65,6 +66,10 @@ def measure(folder, build, threads, n):
     worker.wait()
     ratio = np.median(mine) / np.median(theirs)
     paired = np.percentile(np.array(mine) / np.array(theirs), [25, 50, 75])
+    if as_json:
+        print(json.dumps({"prompts": n, "pythiascope": np.median(mine), "pytorch": np.median(theirs),
+                          "ratio": ratio, "by_prompt": list(paired)}), flush=True)
+        return
     print(f"{folder}: median error {np.median(mine):.3g}, PyTorch f32 {np.median(theirs):.3g}, "
           f"ratio {ratio:.3f} ({'met' if ratio <= BOUND else 'SHORT'}), by prompt "
           + " ".join(f"{p:.3f}" for p in paired), flush=True)
@@ -78,6 +83,7 @@ def main():
     p.add_argument("--threads", type=int, default=torch.get_num_threads())
     p.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
     p.add_argument("--cache", type=pathlib.Path, help="where models are kept; default: BUILD/models")
+    p.add_argument("--json", action="store_true", help="an object a line")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     cache = a.cache or a.build / "models"
@@ -88,7 +94,7 @@ def main():
                             "--dtype", "f32"], check=True, stdout=subprocess.DEVNULL)
         a.models.append(str(folder))
     for folder in a.models:
-        measure(folder, a.build, a.threads, a.prompts)
+        measure(folder, a.build, a.threads, a.prompts, a.json)
 
 
 main()

@@ -1,11 +1,17 @@
 #!/bin/sh
 # What hooks cost when nobody uses them: instructions of all runs of a session (a prompt, then tokens
 # one by one, on the embedded model and one thread), as built, against a build whose pass asks nobody.
-# Counted by valgrind's callgrind, so that the machine may be busy. usage: bench/hooks_cost.sh
+# Counted by valgrind's callgrind, so that the machine may be busy. usage: bench/hooks_cost.sh [FOLDER]
+# The two builds are kept in FOLDER if one is given.
 set -eu
 cd "$(dirname "$0")/.."
-work=$(mktemp -d "${TMPDIR:-/tmp}/psc-hooks.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+if [ $# -gt 0 ]; then
+    work=$1
+    mkdir -p "$work"
+else
+    work=$(mktemp -d "${TMPDIR:-/tmp}/psc-hooks.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+fi
 
 # count NAME OPTION: prints the instructions inside psc_session_run.
 count() {
@@ -22,5 +28,5 @@ count() {
 with=$(count with OFF)
 without=$(count without ON)
 awk -v a="$with" -v b="$without" 'BEGIN {
-    printf "instructions with hooks that nobody uses %d, built without %d: ratio %.5f\n", a, b, a / b
+    printf "{\"instructions_with_unused_hooks\": %d, \"built_without\": %d, \"ratio\": %.6f}\n", a, b, a / b
 }'

@@ -10,7 +10,6 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/psc-memory.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" tools/make_model.py "$work/model" "$shape" --dtype f16 \
     --tokenizer tests/golden/tokenizer/gpt-neox-20b.tokenizer.json
-for kept in '' "$work/kept" "$work/kept"; do
-    # shellcheck disable=SC2086 # none or one argument
-    "$build/bench/bench_memory" "$work/model" 512 $kept
-done
+"$build/bench/bench_memory" "$work/model"
+"$build/bench/bench_memory" "$work/model" --cache-dir "$work/kept"
+"$build/bench/bench_memory" "$work/model" --cache-dir "$work/kept"

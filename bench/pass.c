@@ -132,6 +132,13 @@ static shares profile(bench *b, int n, double matmul, double attention) {
     return out;
 }
 
+/* A further member of a JSON object: the values as an array. */
+static void print_values(const char *name, const double *values, int n) {
+    printf(", \"%s\": [", name);
+    for (int i = 0; i < n; i++) printf("%s%.4f", i ? ", " : "", values[i]);
+    printf("]");
+}
+
 static void bench_prefill(bench *b, int n) {
     double times[MAX_REPETITIONS], pass[MAX_REPETITIONS], matmuls[MAX_REPETITIONS];
     double peaks[MAX_REPETITIONS], parts[PASS_PARTS] = {0}, matmul, attention, waiting = 1.0;
@@ -146,18 +153,22 @@ static void bench_prefill(bench *b, int n) {
         for (int p = 0; p < PASS_PARTS; p++) parts[p] += one.parts[p] / b->repetitions;
     }
     double time = quantile(times, b->repetitions, 0.5);
-    printf(b->json
-               ? "{\"bench\": \"prefill\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
-                 "\"rows\": %d, \"tokens_per_s\": %.2f, \"best\": %.2f, \"worst_quartile\": "
-                 "%.2f, \"gflops\": %.2f, \"peak_gflops\": %.2f, \"share_of_peak\": %.4f, "
-                 "\"matmul_share_of_peak\": %.4f}\n"
-               : "%s, %s, %d threads: prefill %4d: %8.1f tokens/s (best %.1f, quartile %.1f), "
-                 "%6.1f GFLOP/s, peak %.1f; share of peak: pass %.3f, matmuls %.3f\n",
+    if (b->json) {
+        printf("{\"bench\": \"prefill\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
+               "\"rows\": %d, \"tokens_per_s\": %.2f, \"gflops\": %.2f, \"peak_gflops\": %.2f",
+            b->path, psc_session_isa(b->session), (int)psc_session_threads(b->session), n, n / time,
+            (matmul + attention) / time * 1e-9, quantile(peaks, b->repetitions, 0.5) * 1e-9);
+        print_values("pass_shares", pass, b->repetitions);
+        print_values("matmul_shares", matmuls, b->repetitions);
+        printf("}\n");
+        return;
+    }
+    printf("%s, %s, %d threads: prefill %4d: %8.1f tokens/s (best %.1f, quartile %.1f), "
+           "%6.1f GFLOP/s, peak %.1f; share of peak: pass %.3f, matmuls %.3f\n",
         b->path, psc_session_isa(b->session), (int)psc_session_threads(b->session), n, n / time,
         n / quantile(times, b->repetitions, 0.0), n / quantile(times, b->repetitions, 0.75),
         (matmul + attention) / time * 1e-9, quantile(peaks, b->repetitions, 0.5) * 1e-9,
         quantile(pass, b->repetitions, 0.5), quantile(matmuls, b->repetitions, 0.5));
-    if (b->json) return;
     printf("    threads' time:");
     for (int p = 0; p < PASS_PARTS; p++) {
         printf(" %s %.1f %%,", pass_part_names[p], 100.0 * parts[p]);

@@ -6,84 +6,17 @@ import math
 import pathlib
 import sys
 
+import aims
+from figures import (LENS, LLAMA, MINE, TORCH, Task, quartiles, share_ratios, spread, table, tokens)
+
 MARKER = "<!-- What follows is written by bench/run.sh. -->"
-MINE, LLAMA, TORCH, LENS = "pythiascope", "llama.cpp", "PyTorch f32", "TransformerLens"
 CONTEXT = 128
 
-# What we aim at. Prefill: of 512 tokens on these shapes.
-PREFILL_SHAPES = ("160m", "410m")
-PREFILL = {"pass": 0.75, "matmuls": 0.85, LLAMA: 1.5, TORCH: 1.2}
-LLAMA_SHARE, MY_SHARE = 0.53, 0.80  # or this share of the peak, where llama.cpp is beyond that
-DECODE = {"limit": 0.90, LLAMA: 1.25, TORCH: 2.5}
-SHARES = {"one": {"70m": 1.05, "160m": 1.03, "410m": 1.03},
-          "ten": {"70m": 1.15, "160m": 1.10, "410m": 1.10},
-          "next": {"70m": 1.6, "160m": 1.6, "410m": 1.6},
-          "empty": {"70m": 1.1, "160m": 1.1, "410m": 1.1}}
 CASES = {"one": "one target", "ten": "ten targets", "next": "next token at each position",
          "empty": "no decomposition, an empty callback at every point"}
 LENS_CASES = {"heads": "one target, heads only: `logit_attrs(stack_head_results)`",
               "projected": "one target: `get_full_resid_decomposition(project_output_onto)`",
               "neurons": "one target: and `logit_attrs(stack_neuron_results)`"}
-
-
-def quartiles(values):
-    """(lower quartile, median, upper quartile), by linear interpolation."""
-    values = sorted(v for v in values if not math.isnan(v))
-
-    def at(q):
-        if not values:
-            return math.nan
-        position = q * (len(values) - 1)
-        low = int(position)
-        high = min(low + 1, len(values) - 1)
-        return values[low] + (position - low) * (values[high] - values[low])
-    return at(0.25), at(0.5), at(0.75)
-
-
-def spread(values, digits=2):
-    low, middle, high = quartiles(values)
-    if math.isnan(middle):
-        return ""
-    return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
-
-
-def mark(met):
-    return "" if met is None else (" met" if met else " **short**")
-
-
-def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
-# --- speed ---------------------------------------------------------------------------------------
-
-def tokens(task):
-    return 1 if task == "decode" else int(task.split()[1])
-
-
-class Task:
-    """One task of one section: all its groups' rounds."""
-
-    def __init__(self, section, task):
-        self.groups = [g["tasks"][task] for g in section["groups"] if task in g["tasks"]]
-        self.n = tokens(task)
-        self.work = self.groups[0]["work"]
-
-    def rounds(self, *names):
-        return [r for g in self.groups for r in g["rounds"] if all(n in r for n in names)]
-
-    def rates(self, name):
-        return [self.n / r[name]["seconds"] for r in self.rounds(name)]
-
-    def shares(self, name):
-        return [self.work / r[name]["seconds"] / r[name]["limit"] for r in self.rounds(name)]
-
-    def ratios(self, name):
-        return [r[name]["seconds"] / r[MINE]["seconds"] for r in self.rounds(name, MINE)]
-
-    def limits(self):
-        return [t["limit"] for r in self.rounds() for t in r.values()]
 
 
 def names_of(sections):
@@ -94,61 +27,29 @@ def names_of(sections):
     return found
 
 
-def speed_bound(task, shape, dtype, t, name):
-    """Whether the ratio to a rival meets what we aim at; None where nothing is said."""
-    if dtype == "bf16" or not t.rounds(name):
-        return None
-    ratio = quartiles(t.ratios(name))[1]
-    if task == "decode":
-        return ratio >= DECODE[name] if name in DECODE else None
-    if task != "prefill 512" or shape not in PREFILL_SHAPES or name not in PREFILL:
-        return None
-    if name == LLAMA and quartiles(t.shares(LLAMA))[1] > LLAMA_SHARE:
-        return ratio >= PREFILL[LLAMA] or quartiles(t.shares(MINE))[1] >= MY_SHARE
-    return ratio >= PREFILL[name]
-
-
-def limit_bound(task, shape, dtype, share):
-    if dtype == "bf16":
-        return None
-    if task == "decode":
-        return share >= DECODE["limit"]
-    return share >= PREFILL["pass"] if task == "prefill 512" and shape in PREFILL_SHAPES else None
-
-
 def speed_table(sections, task):
     rivals = names_of(sections)
     limit = "GB/s that can be read" if task == "decode" else "GFLOP/s at most"
     head = ["model", "weights", limit, "pythiascope, tokens/s", "of the limit"]
-    head += ["matmuls alone"] if task == "prefill 512" else []
+    head += ["of the limit inside", "matmuls alone"] if task != "decode" else []
     for name in rivals:
         head += [f"{name}, tokens/s", "times as fast"]
     rows = []
     for key, section in sections.items():
         _, shape, dtype = key.split("/")
         t = Task(section, task)
-        share = quartiles(t.shares(MINE))[1]
         row = [shape, dtype, spread([x * 1e-9 for x in t.limits()], 0), spread(t.rates(MINE), 1),
-               spread(t.shares(MINE)) + mark(limit_bound(task, shape, dtype, share))]
-        if task == "prefill 512":
-            matmuls = (section.get("matmuls") or {}).get("512")
-            aimed = shape in PREFILL_SHAPES and dtype != "bf16"
-            row.append("" if matmuls is None else
-                       f"{matmuls:.2f}" + mark(matmuls >= PREFILL["matmuls"] if aimed else None))
+               spread(t.shares(MINE))]
+        if task != "decode":
+            inside = section["inside"].get(task.split()[1], {})
+            row += [spread(inside.get(part, [])) for part in ("pass", "matmuls")]
         for name in rivals:
-            row += [spread(t.rates(name), 1), spread(t.ratios(name)) +
-                    mark(speed_bound(task, shape, dtype, t, name))]
+            row += [spread(t.rates(name), 1), spread(t.ratios(name))]
         rows.append(row)
     return table(head, rows)
 
 
 # --- the decomposition ---------------------------------------------------------------------------
-
-def share_ratios(section, name, case):
-    """Each case by the plain pass just before it."""
-    return [r[name][case]["seconds"] / r[name][case]["plain"]
-            for r in section["rounds"] if case in r.get(name, {})]
-
 
 def share_times(section, name, case, which="seconds"):
     return [1e3 * r[name][case][which] for r in section["rounds"] if case in r.get(name, {})]
@@ -162,14 +63,12 @@ def shares_table(sections):
             ratios = share_ratios(section, MINE, case)
             if not ratios:
                 continue
-            bound = SHARES[case].get(shape)
-            met = None if bound is None else quartiles(ratios)[1] <= bound
             rows.append([shape, title, spread(share_times(section, MINE, case, "plain"), 1),
                          spread(share_times(section, MINE, case), 1),
-                         spread(ratios, 3) + mark(met), "" if bound is None else f"{bound}",
+                         spread(ratios, 3),
                          spread(share_times(section, TORCH, case), 0),
                          spread(share_ratios(section, TORCH, case))])
-    head = ["model", "what", "plain pass, ms", "with it, ms", "ratio", "aim", "PyTorch adjoint, ms",
+    head = ["model", "what", "plain pass, ms", "with it, ms", "ratio", "PyTorch adjoint, ms",
             "its ratio"]
     return table(head, rows)
 
@@ -208,7 +107,9 @@ def agreement_table(sections):
 
 def versions(results):
     found = []
-    for section in results["sections"].values():
+    for key, section in results["sections"].items():
+        if not key.startswith(("speed/", "shares/")):
+            continue
         for about in [section] if "rounds" in section else section["groups"]:
             found += [text for text in about["contenders"].values() if text not in found]
     return "\n".join(f"- {text}" for text in found)
@@ -217,9 +118,14 @@ def versions(results):
 def text(results):
     speeds = {k: v for k, v in results["sections"].items() if k.startswith("speed/")}
     shares = {k: v for k, v in results["sections"].items() if k.startswith("shares/")}
-    m = results["machine"]
+    m, parts = results["machine"], results["parts"]
+    others = sorted({p["revision"] for p in parts.values()} - {m["revision"]})
     out = ["## The run", f"{m['date']}, revision {m['revision']}. " + ", ".join(
         f"{key} {m[key]}" for key in m if key not in ("date", "revision")) + "."]
+    out += ["In minutes: " + ", ".join(
+        f"{name} {p['minutes']:.1f}" + (f" (revision {p['revision']})" if p["revision"] in others
+                                        else "") for name, p in parts.items()) + "."]
+    out += ["### What is aimed at", aims.section(results)]
     for task in ("prefill 512", "prefill 128", "decode"):
         if speeds:
             title = f"Decoding after {CONTEXT} tokens" if task == "decode" else \
@@ -227,7 +133,9 @@ def text(results):
             out += [f"### {title}", speed_table(speeds, task)]
     if shares:
         out += [f"### The decomposition over all {CONTEXT} positions (f16 weights)",
-                shares_table(shares), "### TransformerLens (f32 weights)", lens_table(shares)]
+                shares_table(shares)]
+        if any(LENS in r for s in shares.values() for r in s["rounds"]):
+            out += ["### TransformerLens (f32 weights)", lens_table(shares)]
     if speeds:
         out += ["### The same model?", agreement_table(speeds)]
     out += ["### Versions", versions(results)]

@@ -3,9 +3,10 @@
 shapes; writes a JSON file and, unless told not to, docs/benchmarks.md with its plot.
 
 Every contender is a process that has loaded its model. They take turns, one measurement each, round
-after round; who is not at work is stopped by a signal. Before each turn the machine's limit of that
-kind is measured anew. Figures are ratios of the turns of one round: medians and quartiles over
-rounds. The first round warms up and is thrown away.
+after round; who is not at work is stopped by a signal. Before and after each turn the machine's limit
+of that kind is measured anew. Figures are ratios of the turns of one round: medians and quartiles
+over rounds. The first round warms up and is thrown away. Every part is written when it is done;
+--keep goes on where a run ended.
 """
 import argparse
 import datetime
@@ -13,30 +14,28 @@ import json
 import os
 import pathlib
 import platform
-import signal
 import subprocess
 import sys
 import time
 
+import extras
 import report
+from turns import (HERE, ROOT, SHAPES, SIZE, VOCAB, gguf_file, model_folder, ours, parameters, python,
+                   rival)
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent
-SHAPES = {"70m": (6, 512, 8), "160m": (12, 768, 12), "410m": (24, 1024, 16), "1.4b": (24, 2048, 16)}
-VOCAB = 50304
-SIZE = {"f32": 4, "f16": 2, "bf16": 2}
-STEPS = {"70m": 16, "160m": 12, "410m": 8, "1.4b": 4}  # tokens of one turn of decoding
+STEPS = {"70m": 8, "160m": 4, "410m": 2, "1.4b": 2}  # tokens of one turn of decoding
 CONTEXT = 128
 LENS_NEURONS = ("70m", "160m")  # where materialised neurons can be waited for
-TASKS = ("prefill 128", "prefill 512", "decode")
+PARTS = ("speed", "shares", *extras.PARTS)
+TASKS = {"prefill 128": 0.2, "prefill 512": 0.5, "decode": 0.3}  # parts of the time
 
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--shapes", help=f"default: {','.join(SHAPES)}")
     p.add_argument("--dtypes", help="default: f32,f16,bf16; bf16 only for 70m and 160m")
-    p.add_argument("--parts", default="speed,shares",
-                   help="speed: prefill and decode; shares: the decomposition. Default: both")
+    p.add_argument("--parts", help=f"of {','.join(PARTS)}; default: speed,shares")
+    p.add_argument("--all", action="store_true", help="all parts: everything in docs/benchmarks.md")
     p.add_argument("--quick", action="store_true",
                    help="70m and 160m in f16, few rounds, under five minutes; no docs")
     p.add_argument("--without", default="", help="contenders to leave out: llama, pytorch, lens")
@@ -59,106 +58,19 @@ def arguments():
     a.budget = a.budget or (15.0 if a.quick else 50.0)
     a.no_docs = a.no_docs or a.quick
     a.cache = a.cache or a.build / "models"
+    a.parts = list(PARTS) if a.all else (a.parts or "speed,shares").split(",")
     a.shapes = [s for s in a.shapes.split(",") if s]
     a.dtypes = [d for d in a.dtypes.split(",") if d]
     a.without = a.without.split(",")
-    unknown = [s for s in a.shapes if s not in SHAPES] + [d for d in a.dtypes if d not in SIZE]
+    unknown = [x for given, known in ((a.shapes, SHAPES), (a.dtypes, SIZE), (a.parts, PARTS),
+                                      (a.without, ("", "llama", "pytorch", "lens")))
+               for x in given if x not in known]
     if unknown:
-        p.error(f"unknown shape or type: {', '.join(unknown)}")
+        p.error(f"unknown shape, type, part or contender: {', '.join(unknown)}")
     return a
 
 
-# --- models --------------------------------------------------------------------------------------
-
-def parameters(shape):
-    layers, n, _ = SHAPES[shape]
-    return 12 * layers * n * n + 2 * VOCAB * n
-
-
-def model_folder(a, shape, dtype):
-    folder = a.cache / f"{shape}-{dtype}"
-    if not (folder / "config.json").exists() or not list(folder.glob("*.safetensors")):
-        print(f"making {folder}", flush=True)
-        partial = a.cache / f"{shape}-{dtype}.partial"
-        subprocess.run(["rm", "-rf", partial], check=True)
-        a.cache.mkdir(parents=True, exist_ok=True)
-        subprocess.run([python(a), ROOT / "tools" / "make_model.py", partial, shape,
-                        "--dtype", dtype], check=True, stdout=subprocess.DEVNULL)
-        partial.rename(folder)
-    return folder
-
-
-def gguf_file(a, shape, dtype):
-    path = a.cache / f"{shape}-{dtype}.gguf"
-    if not path.exists():
-        print(f"making {path}", flush=True)
-        subprocess.run([python(a), HERE / "rivals" / "gguf_model.py",
-                        model_folder(a, shape, dtype), path], check=True)
-    return path
-
-
-def python(a):
-    return a.rivals / "bin" / "python"
-
-
-# --- contenders ----------------------------------------------------------------------------------
-
-class Contender:
-    """A process that answers a line with a line; stopped between its turns."""
-
-    def __init__(self, name, command, bytes_loaded, env):
-        self.name, self.command, self.bytes = name, [str(c) for c in command], bytes_loaded
-        self.env, self.process = env, None
-
-    def __enter__(self):
-        env = {**os.environ, **self.env}
-        self.process = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
-            stderr=subprocess.DEVNULL if not os.environ.get("BENCH_DEBUG") else None)
-        if self.read() != "ready":
-            raise RuntimeError(f"{self.name} does not start: {' '.join(self.command)}")
-        self.stop()
-        return self
-
-    def __exit__(self, *_):
-        os.kill(self.process.pid, signal.SIGCONT)
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def read(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended: {' '.join(self.command)}")
-        return line.strip()
-
-    def text(self, question):
-        os.kill(self.process.pid, signal.SIGCONT)
-        self.process.stdin.write(question + "\n")
-        self.process.stdin.flush()
-        answer = self.read()
-        self.stop()
-        return answer
-
-    def ask(self, question):
-        return float(self.text(question))
-
-
-def ours(a, shape, dtype):
-    return Contender("pythiascope", [a.build / "bench" / "bench_worker",
-                                     model_folder(a, shape, dtype), a.threads],
-                     parameters(shape) * SIZE[dtype], {})
-
-
-def rival(a, script, name, shape, dtype, path):
-    # No rival may use more threads than it is given, by whatever library.
-    env = {"OMP_NUM_THREADS": str(a.threads), "MKL_NUM_THREADS": str(a.threads),
-           "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
-    return Contender(name, [python(a), HERE / "rivals" / script, path, dtype, a.threads],
-                     parameters(shape) * SIZE[dtype], env)
-
+# --- speed ---------------------------------------------------------------------------------------
 
 def speed_rivals(a, shape, dtype):
     found = []
@@ -171,8 +83,6 @@ def speed_rivals(a, shape, dtype):
             found.append(rival(a, "pytorch.py", f"PyTorch {dtype}", shape, dtype, folder))
     return found
 
-
-# --- speed ---------------------------------------------------------------------------------------
 
 def work(shape, task, dtype):
     """Operations of a prefill that ends in one row's logits, or bytes that a decoded token reads."""
@@ -188,16 +98,30 @@ def work(shape, task, dtype):
     return matmuls + attention
 
 
-def turn(limits, contender, shape, task):
-    """{seconds a pass or a token, limit}: the limit is the mean of before and after."""
-    kind = "bandwidth" if task == "decode" else "peak"
-    question = f"decode {CONTEXT} {STEPS[shape]}" if task == "decode" else task
-    before = limits.ask(kind)
-    seconds = contender.ask(question)
-    return {"seconds": seconds, "limit": 0.5 * (before + limits.ask(kind))}
+class Turns:
+    """Takes turns at one task, each between two measurements of the machine's limit; what comes after
+    one turn comes before the next."""
+
+    def __init__(self, mine, shape, task):
+        self.mine, self.kind = mine, "bandwidth" if task == "decode" else "peak"
+        self.question = f"decode {CONTEXT} {STEPS[shape]}" if task == "decode" else task
+        self.limit = mine.ask(self.kind)
+
+    def take(self, contender):
+        """[name, seconds a pass or a token, limit before, limit after]"""
+        before, seconds = self.limit, contender.ask(self.question)
+        self.limit = self.mine.ask(self.kind)
+        return [contender.name, seconds, before, self.limit]
+
+    def round(self, rivals):
+        """Pythiascope before each rival."""
+        found = []
+        for r in rivals or [None]:
+            found += [self.take(self.mine)] + ([self.take(r)] if r else [])
+        return found
 
 
-def rounds_within(budget, one_round, least=3, most=21):
+def rounds_within(budget, one_round, least=3, most=41):
     return max(least, min(most, int(budget / max(one_round, 1e-6))))
 
 
@@ -228,16 +152,14 @@ def measure_speed(a, shape, dtype, rivals):
         mine = opened[0]
         result = {"contenders": {c.name: c.text("about") for c in opened},
                   "agreement": agreement(opened), "tasks": {}}
-        for task in TASKS:
-            for c in opened:
-                turn(mine, c, shape, task)
+        for task, part in TASKS.items():
+            turns = Turns(mine, shape, task)
+            turns.round(opened[1:])
             start = time.perf_counter()
-            first = {c.name: turn(mine, c, shape, task) for c in opened}
-            share = {"prefill 128": 0.2, "prefill 512": 0.5, "decode": 0.3}[task] * a.budget
-            n = rounds_within(share, time.perf_counter() - start)
-            rounds = [first]
+            rounds = [turns.round(opened[1:])]
+            n = rounds_within(part * a.budget, time.perf_counter() - start)
             while len(rounds) < n:
-                rounds.append({c.name: turn(mine, c, shape, task) for c in opened})
+                rounds.append(turns.round(opened[1:]))
             result["tasks"][task] = {"work": work(shape, task, dtype), "rounds": rounds}
             print(f"  {task}: {n} rounds of {', '.join(c.name for c in opened)}", flush=True)
         return result
@@ -252,20 +174,16 @@ def speed(a, shape, dtype):
     total = parameters(shape) * SIZE[dtype] + sum(r.bytes for r in rivals)
     groups = [rivals] if total <= a.memory * 1e9 or len(rivals) < 2 else [[r] for r in rivals]
     measured = [measure_speed(a, shape, dtype, group) for group in groups]
-    return {"groups": measured, "matmuls": matmul_shares(a, shape, dtype)}
+    return {"groups": measured, "inside": inside(a, shape, dtype)}
 
 
-def matmul_shares(a, shape, dtype):
-    """bench_pass's own measurement of the matmuls inside a prefill of 512."""
-    program = a.build / "bench" / "bench_pass"
-    if not program.exists() or dtype == "bf16":
-        return None
-    repetitions = {"70m": 9, "160m": 7, "410m": 3, "1.4b": 1}[shape]
-    run = subprocess.run([program, model_folder(a, shape, dtype), "--json", "--only", "prefill",
-                          "--threads", str(a.threads), "--repetitions", str(repetitions)],
-                         capture_output=True, text=True, check=False)
-    lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
-    return {str(x["rows"]): x["matmul_share_of_peak"] for x in lines} or None
+def inside(a, shape, dtype):
+    """bench_pass's own shares, the limit measured between the kernels: {rows: {pass, matmuls}}."""
+    repetitions = {"70m": 15, "160m": 9, "410m": 4, "1.4b": 1}[shape]
+    lines = extras.json_lines([a.build / "bench" / "bench_pass", model_folder(a, shape, dtype),
+                               "--json", "--only", "prefill", "--threads", a.threads,
+                               "--repetitions", repetitions])
+    return {str(x["rows"]): {"pass": x["pass_shares"], "matmuls": x["matmul_shares"]} for x in lines}
 
 
 # --- the decomposition ---------------------------------------------------------------------------
@@ -286,32 +204,35 @@ def share_cases(a, shape):
 def measure_shares(a, shape):
     cases = share_cases(a, shape)
     opened = []
-    rounds, slow = [], []
     try:
         for c, _ in cases:
             opened.append(c.__enter__())
 
-        def one(contender, case):
-            plain = contender.ask(f"rows {CONTEXT} plain")
-            return {"plain": plain, "seconds": contender.ask(f"rows {CONTEXT} {case}")}
+        def turns(contender, wanted):
+            """Each case between two plain passes."""
+            found, plain = {}, contender.ask(f"rows {CONTEXT} plain")
+            for case in wanted:
+                before, seconds = plain, contender.ask(f"rows {CONTEXT} {case}")
+                plain = contender.ask(f"rows {CONTEXT} plain")
+                found[case] = {"plain": 0.5 * (before + plain), "seconds": seconds}
+            return found
 
         def one_round():
-            return {c.name: {case: one(c, case) for case in wanted} for c, wanted in cases}
+            return {c.name: turns(c, wanted) for c, wanted in cases}
 
         start = time.perf_counter()
         one_round()
-        n = rounds_within(a.budget, time.perf_counter() - start, 3 if a.quick else 4)
+        n = rounds_within(a.budget, time.perf_counter() - start, 2 if shape == "410m" else 3)
         rounds = [one_round() for _ in range(n)]
         print(f"  decomposition: {n} rounds of {', '.join(c.name for c in opened)}", flush=True)
         # Pythiascope alone takes its turns in a small part of that time.
         mine, wanted = cases[0]
-        for _ in range(n if a.quick else 2 * n):
-            rounds.append({mine.name: {case: one(mine, case) for case in wanted}})
+        for _ in range(10 if shape == "410m" else 20):
+            rounds.append({mine.name: turns(mine, wanted)})
         if shape in LENS_NEURONS and not a.quick and "lens" not in a.without:
-            slow = [one(opened[-1], "neurons") for _ in range(2 if shape == "70m" else 1)]
+            for _ in range(2 if shape == "70m" else 1):
+                rounds.append({"TransformerLens": turns(opened[-1], ["neurons"])})
         about = {c.name: c.text("about") for c in opened}
-        if slow:
-            rounds += [{"TransformerLens": {"neurons": s}} for s in slow]
         return {"contenders": about, "rounds": rounds}
     finally:
         for c in opened:
@@ -347,16 +268,15 @@ def sections(a):
                     yield f"speed/{shape}/{dtype}", lambda s=shape, d=dtype: speed(a, s, d)
         if "shares" in a.parts and shape != "1.4b":
             yield f"shares/{shape}", lambda s=shape: measure_shares(a, s)
+    yield from extras.sections(a)
 
 
 def main():
     a = arguments()
-    results = {"machine": machine(), "sections": {}}
+    results = {"machine": machine(), "sections": {}, "parts": {}}
     if (a.keep or a.docs_only) and a.out.exists():
-        results["sections"] = json.loads(a.out.read_text())["sections"]
-        if a.docs_only:
-            results = json.loads(a.out.read_text())
-    started = time.perf_counter()
+        kept = json.loads(a.out.read_text())
+        results = kept if a.docs_only else {**results, **{k: kept[k] for k in ("sections", "parts")}}
     if not a.docs_only:
         for program in (a.build / "bench" / "bench_worker", python(a)):
             if not program.exists():
@@ -367,9 +287,13 @@ def main():
             if name in results["sections"]:
                 continue
             print(name, flush=True)
+            started = time.perf_counter()
             results["sections"][name] = function()
+            minutes = (time.perf_counter() - started) / 60
+            results["parts"][name] = {"minutes": minutes,
+                                      "revision": results["machine"]["revision"]}
+            print(f"  {minutes:.1f} minutes", flush=True)
             a.out.write_text(report.compact(results))
-        print(f"measured in {(time.perf_counter() - started) / 60:.1f} minutes: {a.out}")
     print(report.text(results))
     if not a.no_docs:
         # By the rivals' interpreter, which has matplotlib.

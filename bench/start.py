@@ -44,7 +44,7 @@ def arguments():
                    default=pathlib.Path(__file__).parent.parent
                    / "tests/golden/tokenizer/gpt-neox-20b.tokenizer.json")
     p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--json", type=pathlib.Path)
+    p.add_argument("--json", action="store_true", help="an object in one line")
     return p.parse_args()
 
 
@@ -89,17 +89,19 @@ def main():
     whole, imports, load, forward = (statistics.median(t[i] for t in theirs) for i in range(4))
     second = statistics.median(ours)
     inside = statistics.median(t[2] + t[3] for t in theirs)
+    ratio, inner = second / whole, second / inside
+    if a.json:
+        print(json.dumps({"first": first, "second": ours, "transformers": theirs,
+                          "ratios": [x / t[0] for x, t in zip(ours, theirs)],
+                          "ratios_without_imports": [x / (t[2] + t[3])
+                                                     for x, t in zip(ours, theirs)]}))
+        return
     print(f"first start, packing and writing the file   {first:7.2f} s")
     print(f"second start to the first token             {second:7.3f} s "
           f"({min(ours):.3f} to {max(ours):.3f})")
     print(f"transformers: process {whole:.2f} s, of it imports {imports:.2f}, "
           f"from_pretrained {load:.2f}, first forward {forward:.2f}")
-    print(f"ratio to the process {second / whole:.3f}; to loading and the forward pass alone "
-          f"{second / inside:.3f}")
-    if a.json:
-        a.json.write_text(json.dumps({"first": first, "second": ours, "transformers": theirs,
-                                      "ratio": second / whole,
-                                      "ratio_without_imports": second / inside}, indent=1) + "\n")
+    print(f"ratio to the process {ratio:.3f}; to loading and the forward pass alone {inner:.3f}")
 
 
 if __name__ == "__main__":

@@ -11,31 +11,9 @@ their ratio, medians and ranges. The folder of rivals is install_rivals.sh's.
 import argparse
 import json
 import pathlib
-import signal
 import statistics
-import subprocess
 
-HERE = pathlib.Path(__file__).resolve().parent
-
-
-class Contender:
-    def __init__(self, command):
-        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert self.process.stdout.readline().strip() == "ready"
-        self.process.send_signal(signal.SIGSTOP)
-
-    def ask(self, question):
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.write(question + "\n")
-        self.process.stdin.flush()
-        answer = float(self.process.stdout.readline())
-        self.process.send_signal(signal.SIGSTOP)
-        return answer
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
+from turns import HERE, Contender
 
 
 def main():
@@ -47,25 +25,27 @@ def main():
     p.add_argument("--count", type=int, default=60)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--json", action="store_true", help="an object a line")
     a = p.parse_args()
     config = json.loads((a.model / "config.json").read_text())
     layers, heads = config["num_hidden_layers"], config["num_attention_heads"]
-    ours = Contender([a.build / "bench" / "bench_worker", a.model, a.threads])
-    lens = Contender([a.rivals / "bin" / "python", HERE / "rivals" / "lens.py", a.model, "f32",
-                      a.threads])
-    try:
+    with (Contender("pythiascope", [a.build / "bench" / "bench_worker", a.model, a.threads]) as ours,
+          Contender("TransformerLens", [a.rivals / "bin" / "python", HERE / "rivals" / "lens.py",
+                                        a.model, "f32", a.threads]) as lens):
         for over, places in (("resid_pre", layers * a.tokens),
                              ("heads_by_pos", layers * a.tokens * heads)):
             times = [(ours.ask(f"sweep {a.tokens} {over}") / places,
                       lens.ask(f"sweep {a.tokens} {over} {a.count}")) for _ in range(a.rounds)]
+            if a.json:
+                print(json.dumps({"over": over, "tokens": a.tokens, "places": places,
+                                  "pythiascope": [t[0] for t in times],
+                                  "transformer_lens": [t[1] for t in times]}), flush=True)
+                continue
             x, y = (statistics.median(t[i] for t in times) for i in (0, 1))
             ratios = sorted(t[1] / t[0] for t in times)
             print(f"{over}, {a.tokens} tokens, {places} places: pythiascope {1e3 * x:.2f} ms a place, "
                   f"TransformerLens {1e3 * y:.2f} ms, {y / x:.1f} times ({ratios[0]:.1f} to "
                   f"{ratios[-1]:.1f})", flush=True)
-    finally:
-        ours.close()
-        lens.close()
 
 
 main()
