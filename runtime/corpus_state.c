@@ -14,7 +14,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define FORMAT 1
+/* Raised with the layout, and when what is summed is rounded otherwise. */
+#define FORMAT 2
 #define FIXED_BYTES 40
 #define HASH_BYTES 16
 

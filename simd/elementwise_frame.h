@@ -6,20 +6,34 @@
 #ifndef ELEMENTWISE_FRAME_H
 #define ELEMENTWISE_FRAME_H
 
+#include "erf_frame.h"
 #include "kernel_names.h"
 #include "widen.h"
 
 #define VEC64 (VEC / 2)
 
-void PSC_NAME(gelu)(float *y, float *gate, const float *a, size_t n) {
-    vec root = vec_set(0.70710678f), half = vec_set(0.5f);
-    for (size_t i = 0; i < n; i += VEC) {
-        size_t left = n - i;
-        vec value = load_some(a + i, left);
-        vec phi = vec_fma(half, vec_erf(vec_mul(value, root)), half);
-        if (gate) store_some(gate + i, phi, left);
-        store_some(y + i, vec_mul(value, phi), left);
+/* `count` registers, of which only a single one may end the row. */
+ALWAYS_INLINE void gelu_step(float *y, float *gate, const float *a, size_t left, const int count) {
+    const vec half = vec_set(0.5f);
+    vec phi[ERF_VECTORS];
+    UNROLL for (int v = 0; v < count; v++) {
+        phi[v] = vec_mul(load_some(a + VEC * v, left), vec_set(0.70710678f));
     }
+    vec_erf(phi, count);
+    UNROLL for (int v = 0; v < count; v++) {
+        phi[v] = vec_fma(half, phi[v], half);
+        const vec value = vec_mul(load_some(a + VEC * v, left), phi[v]);
+        if (gate) store_some(gate + VEC * v, phi[v], left);
+        store_some(y + VEC * v, value, left);
+    }
+}
+
+void PSC_NAME(gelu)(float *y, float *gate, const float *a, size_t n) {
+    size_t i = 0;
+    for (; i + ERF_VECTORS * VEC <= n; i += ERF_VECTORS * VEC) {
+        gelu_step(y + i, gate ? gate + i : NULL, a + i, VEC, ERF_VECTORS);
+    }
+    for (; i < n; i += VEC) gelu_step(y + i, gate ? gate + i : NULL, a + i, n - i, 1);
 }
 
 void PSC_NAME(rotary)(float *y, const float *x, const float *cos, const float *sin, size_t n_heads,
@@ -88,8 +102,17 @@ void PSC_NAME(exp_f32)(float *y, const float *x, size_t n) {
 }
 
 void PSC_NAME(erf_f32)(float *y, const float *x, size_t n) {
-    for (size_t i = 0; i < n; i += VEC) {
-        store_some(y + i, vec_erf(load_some(x + i, n - i)), n - i);
+    vec values[ERF_VECTORS];
+    size_t i = 0;
+    for (; i + ERF_VECTORS * VEC <= n; i += ERF_VECTORS * VEC) {
+        UNROLL for (int v = 0; v < ERF_VECTORS; v++) values[v] = vec_load(x + i + VEC * v);
+        vec_erf(values, ERF_VECTORS);
+        UNROLL for (int v = 0; v < ERF_VECTORS; v++) vec_store(y + i + VEC * v, values[v]);
+    }
+    for (; i < n; i += VEC) {
+        values[0] = load_some(x + i, n - i);
+        vec_erf(values, 1);
+        store_some(y + i, values[0], n - i);
     }
 }
 

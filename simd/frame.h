@@ -18,7 +18,11 @@
  *      fold(lanes)                     the sixteen lanes in PANEL_REGISTERS registers to one number
  *      FOLD_WIDTH, fold_several(sums, acc)   as many accumulators of sixteen lanes at once
  *      PULL_ROWS                       rows of the pull-back's tile, by four k's
- *      vec_exp, vec_erf                SLEEF's
+ *      vec_exp                         SLEEF's
+ *      vec_smaller(limit, x)           limit < x ? limit : x, so that a NaN in x stays
+ *      vec_with_sign(a, of)            a >= 0 with the sign of `of`
+ *      vec_where_less(a, b, yes, no)   a < b ? yes : no
+ *      ERF_VECTORS                     registers whose erf is computed at once
  *      ACCUMULATE(sum, a, b)           sum = vec_fma(a, b, sum) in place; with KEEP_ORDER against
  *                                      a compiler's spilling
  *      vec_abs, vec_stream, STREAM_END aligned stores past the caches, ended by STREAM_END

@@ -21,6 +21,7 @@
 #define TILE_PANELS 2
 #define TILE_MAX_PANELS 4
 #define PULL_ROWS 6
+#define ERF_VECTORS 2
 #define FOLD_WIDTH 16
 
 typedef __m512 vec;
@@ -41,11 +42,16 @@ typedef __m512d vec64;
 #define vec_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define vec_fnma(a, b, c) _mm512_fnmadd_ps(a, b, c)
 #define vec_greater(x, max) _mm512_max_ps(x, max)
+#define vec_smaller(limit, x) _mm512_min_ps(limit, x)
 #define vec_abs(a) _mm512_abs_ps(a)
+#define vec_with_sign(a, of)                                                                       \
+    _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(a), _mm512_castps_si512(of), \
+        _mm512_set1_epi32(INT32_MIN), 0xf8)) /* a | (of & sign) */
+#define vec_where_less(a, b, yes, no)                                                              \
+    _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes)
 #define vec_stream(to, value) _mm512_stream_ps(to, value)
 #define STREAM_END() _mm_sfence()
 #define vec_exp(x) Sleef_finz_expf16_u10avx512f(x)
-#define vec_erf(x) Sleef_finz_erff16_u10avx512f(x)
 #define vec64_load(from) _mm512_loadu_pd(from)
 #define vec64_store(to, value) _mm512_storeu_pd(to, value)
 #define vec64_set(value) _mm512_set1_pd(value)

@@ -65,6 +65,7 @@ BINARY_PS(sub_ps)
 BINARY_PS(mul_ps)
 BINARY_PS(div_ps)
 BINARY_PS(max_ps)
+BINARY_PS(min_ps)
 BINARY_PD(add_pd)
 BINARY_PD(sub_pd)
 TERNARY_PS(fmadd_ps)
@@ -121,6 +122,42 @@ EMULATED emulated_si emulated_slli_epi32(emulated_si a, int by) {
 EMULATED emulated_ps emulated_castsi512_ps(emulated_si a) {
     EACH_PS(_mm256_castsi256_ps(a.half[h]));
 }
+EMULATED emulated_si emulated_castps_si512(emulated_ps a) {
+    emulated_si result;
+    for (int h = 0; h < 2; h++) result.half[h] = _mm256_castps_si256(a.half[h]);
+    return result;
+}
+EMULATED emulated_si emulated_set1_epi32(int32_t value) {
+    emulated_si result;
+    for (int h = 0; h < 2; h++) result.half[h] = _mm256_set1_epi32(value);
+    return result;
+}
+/* Bit (a b c) of the table, for each bit of the operands. */
+EMULATED emulated_si emulated_ternarylogic_epi32(
+    emulated_si a, emulated_si b, emulated_si c, unsigned table) {
+    emulated_si result = emulated_set1_epi32(0);
+    for (unsigned row = 0; row < 8; row++) {
+        if (!(table & 1u << row)) continue;
+        for (int h = 0; h < 2; h++) {
+            __m256i ones = _mm256_set1_epi32(-1);
+            __m256i from_a = _mm256_xor_si256(a.half[h], row & 4 ? _mm256_setzero_si256() : ones);
+            __m256i from_b = _mm256_xor_si256(b.half[h], row & 2 ? _mm256_setzero_si256() : ones);
+            __m256i from_c = _mm256_xor_si256(c.half[h], row & 1 ? _mm256_setzero_si256() : ones);
+            __m256i all = _mm256_and_si256(from_a, _mm256_and_si256(from_b, from_c));
+            result.half[h] = _mm256_or_si256(result.half[h], all);
+        }
+    }
+    return result;
+}
+/* Less than, quiet. */
+EMULATED unsigned emulated_cmp_ps_mask(emulated_ps a, emulated_ps b, int predicate) {
+    unsigned mask = 0;
+    for (int h = 0; h < 2 && predicate == _CMP_LT_OQ; h++) {
+        __m256 less = _mm256_cmp_ps(a.half[h], b.half[h], _CMP_LT_OQ);
+        mask |= (unsigned)_mm256_movemask_ps(less) << 8 * h;
+    }
+    return mask;
+}
 EMULATED emulated_pd emulated_castps_pd(emulated_ps a) {
     EACH_PD(_mm256_castps_pd(a.half[h]));
 }
@@ -163,6 +200,7 @@ EMULATED emulated_pd emulated_cvtps_pd(__m256 a) {
 #define _mm512_mul_ps emulated_mul_ps
 #define _mm512_div_ps emulated_div_ps
 #define _mm512_max_ps emulated_max_ps
+#define _mm512_min_ps emulated_min_ps
 #define _mm512_fmadd_ps emulated_fmadd_ps
 #define _mm512_fnmadd_ps emulated_fnmadd_ps
 #define _mm512_loadu_ps emulated_loadu_ps
@@ -179,6 +217,10 @@ EMULATED emulated_pd emulated_cvtps_pd(__m256 a) {
 #define _mm512_slli_epi32 emulated_slli_epi32
 #define _mm512_castsi512_ps emulated_castsi512_ps
 #define _mm512_castps_pd emulated_castps_pd
+#define _mm512_castps_si512 emulated_castps_si512
+#define _mm512_set1_epi32 emulated_set1_epi32
+#define _mm512_ternarylogic_epi32 emulated_ternarylogic_epi32
+#define _mm512_cmp_ps_mask emulated_cmp_ps_mask
 #define _mm512_castps512_ps256(a) ((a).half[0])
 #define _mm512_castpd512_pd256(a) ((a).half[0])
 #define _mm512_extractf64x4_pd(a, h) ((a).half[h])
@@ -198,7 +240,6 @@ EMULATED emulated_pd emulated_cvtps_pd(__m256 a) {
         each(half_name(a.half[h]));                                                                \
     }
 SLEEF_HALVES(emulated_ps, EACH_PS, Sleef_finz_expf16_u10avx512f, Sleef_finz_expf8_u10avx2)
-SLEEF_HALVES(emulated_ps, EACH_PS, Sleef_finz_erff16_u10avx512f, Sleef_finz_erff8_u10avx2)
 SLEEF_HALVES(emulated_pd, EACH_PD, Sleef_finz_expd8_u10avx512f, Sleef_finz_expd4_u10avx2)
 SLEEF_HALVES(emulated_pd, EACH_PD, Sleef_finz_logd8_u10avx512f, Sleef_finz_logd4_u10avx2)
 
