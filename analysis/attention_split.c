@@ -222,9 +222,8 @@ static int split_query(attention_state *s) {
 int attention_split_end(attention_state *s) {
     attention_split *p = &s->split;
     const psc_host *host = s->host;
-    for (int point = 0; point < PSC_POINT_COUNT; point++)
-        if (host->has_editor(s->context, (psc_point)point))
-            return host->fail(s->context, "the scores of an edited run are not split (reader)");
+    if (psc_edits_refused(s->context, host, "the scores of an edited run are not split (reader)"))
+        return -1;
     for (int i = 0; i < SPLIT_TENSORS; i++)
         if (host->fetch(s->context, p->handles[i], p->layer, &p->kept[i])) return -1;
     const uint64_t shares = (uint64_t)p->n_components * SPLIT_PARTS * sizeof(double);

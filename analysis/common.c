@@ -118,6 +118,12 @@ int psc_option_count(psc_context *context, const psc_host *host, const char *key
     return host->fail(context, "%s=%.40s is not a number in %d..%d", key, value, low, high);
 }
 
+int psc_edits_refused(psc_context *context, const psc_host *host, const char *what) {
+    for (int point = 0; point < PSC_POINT_COUNT; point++)
+        if (host->has_editor(context, (psc_point)point)) return host->fail(context, "%s", what);
+    return 0;
+}
+
 int psc_rows_parse(psc_context *context, const psc_host *host, const char *key, const char *value,
     psc_filter *out) {
     const psc_filter all = PSC_FILTER_INIT;

@@ -52,6 +52,10 @@ int psc_option_word(psc_context *context, const psc_host *host, const char *key,
 int psc_option_count(psc_context *context, const psc_host *host, const char *key, const char *value,
     int32_t low, int32_t high, int32_t *out);
 
+/* Fails when the run has an editor at any point; what: "an edited run has no frozen map". In
+ * run_end or run_begin. */
+int psc_edits_refused(psc_context *context, const psc_host *host, const char *what);
+
 /* --- rows ------------------------------------------------------------------------------------ */
 
 /* The rows that an option chose, resolved for a run. */

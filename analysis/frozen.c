@@ -263,9 +263,7 @@ static int check_map(frozen_state *s) {
 static int frozen_run_end(psc_context *context, void *state, int status) {
     frozen_state *s = state;
     if (status) return 0;
-    for (int point = 0; point < PSC_POINT_COUNT; point++)
-        if (s->host->has_editor(context, (psc_point)point))
-            return s->host->fail(context, "an edited run has no frozen map");
+    if (psc_edits_refused(context, s->host, "an edited run has no frozen map")) return -1;
     if (make_buffers(s)) return -1;
     const size_t bytes = (size_t)(s->n_rows * s->n) * sizeof *s->x;
     if (put_vector(s) || apply_map(s, 0)) return -1;

@@ -151,9 +151,7 @@ static int graph_run_end(psc_context *context, void *state, int status) {
     graph_state *s = state;
     psc_directions directions;
     if (status) return 0;
-    for (int point = 0; point < PSC_POINT_COUNT; point++)
-        if (s->host->has_editor(context, (psc_point)point))
-            return s->host->fail(context, "the network of an edited run has no graph");
+    if (psc_edits_refused(context, s->host, "the network of an edited run has no graph")) return -1;
     if (s->targets.ids[0] < 0)
         return s->host->fail(
             context, "the target %s has no token at this row", s->targets.targets[0].label);

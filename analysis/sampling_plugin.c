@@ -8,49 +8,12 @@
  *   agreement sum q_a q_b, the chance that two independent draws are the same token
  *
  * Rows are taken from hook_logits as they pass by; sums are f64 chains over ascending ids. */
-#include "common.h"
+#include "sampling_plugin.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { GREEDY, TEMPERATURE, TOP_K, TOP_P, MIN_P, COMBINED, STRATEGIES };
-enum { PAIRS = STRATEGIES * STRATEGIES, ROW_FIGURES = 3, PAIR_FIGURES = 3, BINS = 5, SCOPES = 2 };
-enum { SIZE, MASS, KL };
-enum { SAME_SET, OVERLAP, AGREEMENT };
-enum { BLOCK = 8 }; /* rows at a time */
-
-static const char *const row_names[ROW_FIGURES] = {"size", "mass", "kl"};
-static const char *const pair_names[PAIR_FIGURES] = {"same_set", "overlap", "agreement"};
-static const int32_t bin_ends[BINS] = {1, 10, 100, 1000, INT32_MAX};
-
-/* Work of one row. */
-typedef struct row_work {
-    int32_t *ids;    /* [strategies, V] */
-    double *weights; /* [strategies, V]; divided by their sum they are q */
-    double *dense;   /* [strategies, V] q by id, 0 elsewhere */
-    double *full;    /* [V] exp(z - max z) */
-    int32_t kept[STRATEGIES];
-    int failed;
-} row_work;
-
-typedef struct sampling_state {
-    psc_context *context;
-    const psc_host *host;
-    psc_filter choice;
-    psc_strategy strategies[STRATEGIES];
-    char labels[STRATEGIES][48];
-    int corpus;
-    int32_t n_vocab;
-    row_work work[BLOCK];
-    int sums, counts; /* accumulators */
-
-    psc_row_set rows;
-    double *figures;                            /* [row figures, R, strategies] */
-    double *pairs;                              /* [pair figures, R, strategies, strategies] */
-    double *arrays[ROW_FIGURES + PAIR_FIGURES]; /* the same, as results */
-} sampling_state;
 
 static const psc_option_description sampling_options[] = {
     {"rows", "last", "last, all or A-B (positions); over a corpus always all"},
@@ -111,14 +74,6 @@ static int make_work(sampling_state *s) {
     return 0;
 }
 
-static int64_t n_sums(void) {
-    return (int64_t)SCOPES * (ROW_FIGURES * STRATEGIES + PAIR_FIGURES * PAIRS);
-}
-
-static int64_t n_counts(void) {
-    return (int64_t)SCOPES * (1 + STRATEGIES * BINS);
-}
-
 static int sampling_open(psc_context *context, const psc_host *host, const psc_option *options,
     int32_t n_options, void **state) {
     (void)n_options;
@@ -131,8 +86,8 @@ static int sampling_open(psc_context *context, const psc_host *host, const psc_o
     s->corpus = host->accumulating && host->accumulating(context);
     if (parse_options(s, options) || make_work(s)) return -1;
     if (!s->corpus) return 0;
-    s->sums = host->accumulator(context, "sums", PSC_ACCUMULATE_SUM, n_sums(), 0);
-    s->counts = host->accumulator(context, "counts", PSC_ACCUMULATE_COUNT, n_counts(), 0);
+    s->sums = host->accumulator(context, "sums", PSC_ACCUMULATE_SUM, sampling_n_sums(), 0);
+    s->counts = host->accumulator(context, "counts", PSC_ACCUMULATE_COUNT, sampling_n_counts(), 0);
     return s->sums < 0 || s->counts < 0 ? -1 : 0;
 }
 
@@ -253,22 +208,6 @@ static int on_logits(const psc_event *event, void *payload) {
     return 0;
 }
 
-static int make_arrays(sampling_state *s, const char *first_axis) {
-    const char *const axes[] = {first_axis, "strategies", "others"};
-    const char *labels[STRATEGIES];
-    for (int i = 0; i < STRATEGIES; i++) labels[i] = s->labels[i];
-    if (s->host->axis_labels(s->context, "strategies", STRATEGIES, labels) ||
-        s->host->axis_labels(s->context, "others", STRATEGIES, labels))
-        return -1;
-    for (int f = 0; f < ROW_FIGURES + PAIR_FIGURES; f++) {
-        const int pair = f >= ROW_FIGURES;
-        const char *name = pair ? pair_names[f - ROW_FIGURES] : row_names[f];
-        s->arrays[f] = s->host->array(s->context, name, PSC_F64, 2 + pair, axes);
-        if (!s->arrays[f]) return -1;
-    }
-    return 0;
-}
-
 static int sampling_run_begin(psc_context *context, void *state) {
     sampling_state *s = state;
     const psc_host *host = s->host;
@@ -283,133 +222,10 @@ static int sampling_run_begin(psc_context *context, void *state) {
     return host->observe(context, PSC_HOOK_LOGITS, &s->rows.filter, on_logits, s);
 }
 
-/* --- over a corpus --------------------------------------------------------------------------- */
-
-static void add_row(const sampling_state *s, int64_t row, int scope, double *sums, double *counts) {
-    const int64_t rows = s->rows.n;
-    double *out = sums + (int64_t)scope * (ROW_FIGURES * STRATEGIES + PAIR_FIGURES * PAIRS);
-    double *seen = counts + (int64_t)scope * (1 + STRATEGIES * BINS);
-    for (int f = 0; f < ROW_FIGURES; f++)
-        for (int i = 0; i < STRATEGIES; i++)
-            *out++ += s->figures[(f * rows + row) * STRATEGIES + i];
-    for (int f = 0; f < PAIR_FIGURES; f++)
-        for (int i = 0; i < PAIRS; i++) *out++ += s->pairs[(f * rows + row) * PAIRS + i];
-    seen[0] += 1.0;
-    for (int i = 0; i < STRATEGIES; i++) {
-        int bin = 0;
-        while (s->figures[row * STRATEGIES + i] > bin_ends[bin]) bin++;
-        seen[1 + i * BINS + bin] += 1.0;
-    }
-}
-
-static int add_sequences(sampling_state *s) {
-    const psc_host *host = s->host;
-    const uint64_t bytes = (uint64_t)(n_sums() + n_counts()) * sizeof(double);
-    double *sums = host->run_alloc(s->context, bytes);
-    if (!sums) return -1;
-    double *counts = sums + n_sums();
-    int32_t n_all = 0;
-    const psc_row *rows = host->rows(s->context, &n_all);
-    for (int32_t r = 0; r < s->rows.n; r++) {
-        const psc_row *row = &rows[s->rows.index[r]];
-        add_row(s, r, 0, sums, counts);
-        if (row->position > 0) add_row(s, r, 1, sums, counts);
-        if (r + 1 < s->rows.n && rows[s->rows.index[r + 1]].sequence == row->sequence) continue;
-        if (host->accumulate(s->context, s->sums, 0, n_sums(), sums) ||
-            host->accumulate(s->context, s->counts, 0, n_counts(), counts))
-            return -1;
-        memset(sums, 0, (size_t)bytes);
-    }
-    return 0;
-}
-
 static int sampling_run_end(psc_context *context, void *state, int status) {
     sampling_state *s = state;
     (void)context;
-    return status || !s->corpus ? 0 : add_sequences(s);
-}
-
-/* --- report ---------------------------------------------------------------------------------- */
-
-/* The table of one row, or of one scope's means. */
-static int table(sampling_state *s, int64_t row) {
-    char line[200];
-    snprintf(line, sizeof line, "%-18s %10s %8s %8s  %s", "strategy", "kept", "mass", "KL",
-        "overlap with all together");
-    if (s->host->summary_text(s->context, line)) return -1;
-    for (int i = 0; i < STRATEGIES; i++) {
-        const int64_t at = row * STRATEGIES + i;
-        snprintf(line, sizeof line, "%-18s %10.*f %8.4f %8.4f  %.4f", s->labels[i],
-            s->corpus ? 1 : 0, s->arrays[SIZE][at], s->arrays[MASS][at], s->arrays[KL][at],
-            s->arrays[ROW_FIGURES + OVERLAP][at * STRATEGIES + COMBINED]);
-        if (s->host->summary_text(s->context, line)) return -1;
-    }
-    return s->host->summary_text(s->context,
-        "mass: of the model's distribution p on what is kept; KL(q || p) in nats, q what is drawn "
-        "from; overlap: sum of min(q, q').");
-}
-
-static int report_run(sampling_state *s) {
-    int32_t n_all = 0;
-    const psc_row *rows = s->host->rows(s->context, &n_all);
-    char line[96];
-    if (psc_rows_axis(s->context, s->host, "rows", &s->rows) || make_arrays(s, "rows")) return -1;
-    for (int f = 0; f < ROW_FIGURES; f++)
-        memcpy(s->arrays[f], s->figures + (int64_t)f * s->rows.n * STRATEGIES,
-            (size_t)s->rows.n * STRATEGIES * sizeof(double));
-    for (int f = 0; f < PAIR_FIGURES; f++)
-        memcpy(s->arrays[ROW_FIGURES + f], s->pairs + (int64_t)f * s->rows.n * PAIRS,
-            (size_t)s->rows.n * PAIRS * sizeof(double));
-    if (s->rows.n == 0) return 0;
-    snprintf(line, sizeof line, "At position %d:", rows[s->rows.index[s->rows.n - 1]].position);
-    return s->host->summary_text(s->context, line) ? -1 : table(s, s->rows.n - 1);
-}
-
-static void fill_means(sampling_state *s, const double *sums, const double *counts, double *bins) {
-    for (int scope = 0; scope < SCOPES; scope++) {
-        const double *seen = counts + (int64_t)scope * (1 + STRATEGIES * BINS);
-        for (int f = 0; f < ROW_FIGURES; f++)
-            for (int i = 0; i < STRATEGIES; i++)
-                s->arrays[f][scope * STRATEGIES + i] = *sums++ / seen[0];
-        for (int f = 0; f < PAIR_FIGURES; f++)
-            for (int i = 0; i < PAIRS; i++)
-                s->arrays[ROW_FIGURES + f][scope * PAIRS + i] = *sums++ / seen[0];
-        for (int i = 0; i < STRATEGIES * BINS; i++)
-            bins[scope * STRATEGIES * BINS + i] = seen[1 + i] / seen[0];
-    }
-}
-
-static int report_corpus(sampling_state *s) {
-    static const char *const scopes[] = {"all", "without_position_0"};
-    static const char *const bins[] = {"1", "2-10", "11-100", "101-1000", "beyond"};
-    static const char *const axes[] = {"scopes", "strategies", "bins"};
-    const psc_host *host = s->host;
-    double *sums = host->life_alloc(s->context, (uint64_t)(n_sums() + n_counts()) * sizeof(double));
-    if (!sums) return -1;
-    double *counts = sums + n_sums();
-    if (host->accumulated(s->context, s->sums, 0, n_sums(), sums) ||
-        host->accumulated(s->context, s->counts, 0, n_counts(), counts) ||
-        host->axis_labels(s->context, "scopes", SCOPES, scopes) ||
-        host->axis_labels(s->context, "bins", BINS, bins) || make_arrays(s, "scopes"))
-        return -1;
-    double *shares = host->array(s->context, "size_bins", PSC_F64, 3, axes);
-    if (!shares) return -1;
-    fill_means(s, sums, counts, shares);
-    const double rows = counts[0], inner = counts[1 + STRATEGIES * BINS];
-    char line[128];
-    snprintf(line, sizeof line,
-        "Means over %.0f rows, without the position 0 of each document's windows:", inner);
-    if (host->value_number(s->context, "rows_seen", rows) ||
-        host->value_number(s->context, "rows_without_position_0", inner) ||
-        host->summary_text(s->context, line))
-        return -1;
-    return table(s, 1);
-}
-
-static int sampling_report(psc_context *context, void *state) {
-    sampling_state *s = state;
-    if (s->host->value_text(context, "kl_direction", "KL(q || p), p the full softmax")) return -1;
-    return s->corpus ? report_corpus(s) : report_run(s);
+    return status || !s->corpus ? 0 : sampling_add_sequences(s);
 }
 
 const psc_plugin *psc_builtin_sampling(void) {

@@ -1,21 +1,7 @@
 /* The plugin frozen: its maps are the run's own on the run's residual, linear, composed block by
  * block, and what float64 finite differences of the frozen network say is left to test_graph, whose
  * pull-back is this map's transpose: u . image equals the graph's flow of that write. */
-#include "ln_mlp_fixture.h"
-
-#include "results.h"
-
-static const int32_t text[] = {3, 41, 7, 3, 60};
-enum { LENGTH = sizeof text / sizeof *text };
-static psc_error error;
-
-static psc_status try_run(psc_session *session) {
-    psc_token tokens[LENGTH] = {{0}};
-    for (int i = 0; i < LENGTH; i++) tokens[i].id = text[i];
-    psc_input input = {0, LENGTH, tokens};
-    psc_session_truncate(session, 0, 0);
-    return psc_session_run(session, &input, 1, NULL, &error);
-}
+#include "graph_fixture.h"
 
 static psc_session *mapped(psc_model *model, const char *options, const fixture_run *how) {
     psc_session *session = must_session(model, how->isa, how->threads, how->chunk);
@@ -118,17 +104,9 @@ Test(frozen, refusals) {
     static const char *const bad[] = {
         "map=all", "layer=99", "row=x", "token=999999", "token=1,vector=v.safetensors"};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
-    psc_session *session = must_session(model, NULL, 1, 0);
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        char key[16];
-        cr_assert_neq(psc_session_plugin(session, "frozen", bad[i], &error), PSC_OK, "%s", bad[i]);
-        snprintf(key, sizeof key, "%.*s", (int)strcspn(bad[i], "="), bad[i]);
-        cr_assert(strstr(error.message, key), "%s: %s", bad[i], error.message);
-    }
-    cr_assert_eq(
-        psc_session_plugin(session, "frozen", "vector=/nowhere/v.safetensors", &error), PSC_OK);
-    cr_assert_neq(try_run(session), PSC_OK);
-    cr_assert(strstr(error.message, "/nowhere/v.safetensors"), "%s", error.message);
-    psc_session_close(&session);
+    assert_options_refused(model, "frozen", bad, sizeof bad / sizeof *bad);
+    assert_run_refused(
+        model, "frozen", "vector=/nowhere/v.safetensors", NULL, "/nowhere/v.safetensors");
+    assert_run_refused(model, "frozen", "layer=1", edit_nothing, "edited");
     psc_model_close(&model);
 }

@@ -1,25 +1,13 @@
 /* The plugin graph against the frozen network built forwards in float64
  * (tests/tools/make_graph_golden.py), its conservation, its files, its bits, and what it refuses.
  */
-#include "ln_mlp_fixture.h"
-
-#include "results.h"
+#include "graph_fixture.h"
 
 #include <jansson.h>
 
 #define GRAPH_GOLDEN PSC_SOURCE_DIR "/tests/golden/graph/"
 
-static const int32_t text[] = {3, 41, 7, 3, 60};
-enum { LENGTH = sizeof text / sizeof *text, KEPT = 40 };
-static psc_error error;
-
-static psc_status try_run(psc_session *session) {
-    psc_token tokens[LENGTH] = {{0}};
-    for (int i = 0; i < LENGTH; i++) tokens[i].id = text[i];
-    psc_input input = {0, LENGTH, tokens};
-    psc_session_truncate(session, 0, 0);
-    return psc_session_run(session, &input, 1, NULL, &error);
-}
+enum { KEPT = 40 };
 
 static psc_session *graphed(psc_model *model, const char *options, const fixture_run *how) {
     psc_session *session = must_session(model, how->isa, how->threads, how->chunk);
@@ -180,31 +168,12 @@ Test(graph, files) {
     psc_model_close(&model);
 }
 
-static int edit_nothing(const psc_event *event, void *payload) {
-    (void)event, (void)payload;
-    return 0;
-}
-
 Test(graph, refusals) {
     static const char *const bad[] = {
         "level=layer", "row=x", "threshold=-1", "threshold=nan", "nodes=1", "nodes=2001"};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
-    psc_session *session = must_session(model, NULL, 1, 0);
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        char key[16];
-        cr_assert_neq(psc_session_plugin(session, "graph", bad[i], &error), PSC_OK);
-        snprintf(key, sizeof key, "%.*s", (int)strcspn(bad[i], "="), bad[i]);
-        cr_assert(strstr(error.message, key), "%s: %s", bad[i], error.message);
-    }
-    cr_assert_eq(psc_session_plugin(session, "graph", "row=9", &error), PSC_OK);
-    cr_assert_neq(try_run(session), PSC_OK);
-    cr_assert(strstr(error.message, "row"), "%s", error.message);
-    psc_session_close(&session);
-    session = must_session(model, NULL, 1, 0);
-    cr_assert_eq(psc_session_plugin(session, "graph", "nodes=9", &error), PSC_OK);
-    cr_assert_eq(psc_session_edit(session, PSC_HOOK_Z, NULL, edit_nothing, NULL, &error), PSC_OK);
-    cr_assert_neq(try_run(session), PSC_OK);
-    cr_assert(strstr(error.message, "edited"), "%s", error.message);
-    psc_session_close(&session);
+    assert_options_refused(model, "graph", bad, sizeof bad / sizeof *bad);
+    assert_run_refused(model, "graph", "row=9", NULL, "row");
+    assert_run_refused(model, "graph", "nodes=9", edit_nothing, "edited");
     psc_model_close(&model);
 }
