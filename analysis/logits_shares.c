@@ -16,7 +16,7 @@
 #include <string.h>
 
 /* Directions pulled back at once where they differ from row to row. */
-#define BATCH 64
+#define BATCH 128
 
 int logits_level_has(logits_level_id level, logits_part part) {
     switch (part) {

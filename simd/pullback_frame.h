@@ -6,10 +6,7 @@
  *
  *      few rows (1..3):  W is streamed once, some panels side by side whose part of u stays in
  *                        registers; the accumulators of up to 256 k's wait in L1.
- *      more rows:        for MAX_ROWS rows, for NEAR_KS k's, for NEAR_PANELS panels, which are
- *                        copied together and widened (panels lie far apart, often by a power of
- * two, and would push each other out of the cache), a register tile of PULL_ROWS rows by four k's,
- * one register of the sixteen lanes after the other. */
+ *      more rows:        pullback_near.h. */
 #ifndef PULLBACK_FRAME_H
 #define PULLBACK_FRAME_H
 
@@ -19,10 +16,6 @@
 
 #define FEW_ROWS 3
 #define STREAM_KS 256
-#define MAX_ROWS 48
-#define NEAR_KS 16
-#define NEAR_PANELS 32
-#define TILE_KS 4
 
 static inline const char *weights_at(
     const psc_pullback *p, size_t panel, size_t k, psc_dtype dtype) {
@@ -117,106 +110,9 @@ ALWAYS_INLINE void stream_ks(
     fold_rows(p->y + k, p->ldy, acc, STREAM_KS, (size_t)rows, ks);
 }
 
-/* --- more rows --- */
+/* --- any rows --- */
 
-/* Weights near[register of the sixteen][panel][NEAR_KS][VEC], accumulators acc[rows][NEAR_KS][16]:
- * one register of the lanes, `rows` rows, four k's, n panels. */
-ALWAYS_INLINE void pull_step(
-    vec sums[PULL_ROWS][TILE_KS], const float *u, size_t ldu, const float *near, const int rows) {
-    vec inputs[PULL_ROWS];
-    UNROLL for (int r = 0; r < rows; r++) inputs[r] = vec_load(u + (size_t)r * ldu);
-    UNROLL for (int k = 0; k < TILE_KS; k++) {
-        vec weights = vec_load(near + k * VEC);
-        UNROLL for (int r = 0; r < rows; r++) ACCUMULATE(sums[r][k], weights, inputs[r]);
-    }
-    KEEP_ORDER();
-}
-
-ALWAYS_INLINE void pull_tile(
-    float *acc, const float *u, size_t ldu, const float *near, size_t n, const int rows) {
-    vec sums[PULL_ROWS][TILE_KS];
-    UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int k = 0; k < TILE_KS; k++) {
-            sums[r][k] = vec_load(acc + (r * NEAR_KS + k) * PSC_LANES);
-        }
-    }
-    for (; n >= 2; n -= 2, u += 2 * PSC_LANES, near += 2 * NEAR_KS * VEC) {
-        pull_step(sums, u, ldu, near, rows);
-        pull_step(sums, u + PSC_LANES, ldu, near + NEAR_KS * VEC, rows);
-    }
-    if (n) pull_step(sums, u, ldu, near, rows);
-    UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int k = 0; k < TILE_KS; k++) {
-            vec_store(acc + (r * NEAR_KS + k) * PSC_LANES, sums[r][k]);
-        }
-    }
-}
-
-/* n copied panels against all rows. */
-static void pull_panels(
-    float *acc, const float *u, size_t ldu, size_t rows, size_t ks, const float *near, size_t n) {
-    for (size_t v = 0; v < PANEL_REGISTERS; v++, near += NEAR_PANELS * NEAR_KS * VEC) {
-        for (size_t r = 0, height; r < rows; r += height) {
-            size_t tiles = (rows - r + PULL_ROWS - 1) / PULL_ROWS;
-            height = (rows - r + tiles - 1) / tiles;
-            const float *from = u + r * ldu + v * VEC;
-            float *to = acc + r * NEAR_KS * PSC_LANES + v * VEC;
-            for (size_t k = 0; k < ks; k += TILE_KS) {
-                float *at = to + k * PSC_LANES;
-                const float *w = near + k * VEC;
-                if (height == 1) pull_tile(at, from, ldu, w, n, 1);
-                if (height == 2) pull_tile(at, from, ldu, w, n, 2);
-                if (height == 3) pull_tile(at, from, ldu, w, n, 3);
-#if PULL_ROWS > 3
-                if (height == 4) pull_tile(at, from, ldu, w, n, 4);
-                if (height == 5) pull_tile(at, from, ldu, w, n, 5);
-                if (height == 6) pull_tile(at, from, ldu, w, n, 6);
-#endif
-            }
-        }
-    }
-}
-
-/* near <- ks k's of n panels from w on, widened, a register of the lanes at a time. */
-ALWAYS_INLINE void copy_panels(float *near, const char *w, size_t stride, size_t ks, size_t n,
-    ptrdiff_t ahead, const psc_dtype dtype) {
-    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
-    for (size_t p = 0; p < n; p++, w += stride, near += NEAR_KS * VEC) {
-        for (size_t k = 0; k < ks; k++) {
-            __builtin_prefetch(w + k * PSC_LANES * size + ahead);
-            UNROLL for (size_t v = 0; v < PANEL_REGISTERS; v++) {
-                vec weights = load_weights(w, k * PSC_LANES + v * VEC, dtype);
-                vec_store(near + v * NEAR_PANELS * NEAR_KS * VEC + k * VEC, weights);
-            }
-        }
-    }
-}
-
-/* Rows row..row+rows-1, k's k..k+ks-1. */
-ALWAYS_INLINE void pull_chunk(
-    const psc_pullback *p, size_t row, size_t rows, size_t k, size_t ks, const psc_dtype dtype) {
-    _Alignas(64) float acc[MAX_ROWS * NEAR_KS * PSC_LANES];
-    _Alignas(64) float near[NEAR_PANELS * NEAR_KS * PSC_LANES];
-    _Alignas(64) float ends[MAX_ROWS * PSC_LANES];
-    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
-    size_t whole = p->out / PSC_LANES, stride = p->k * PSC_LANES * size;
-    memset(acc, 0, rows * NEAR_KS * PSC_LANES * sizeof *acc);
-    if (ks < NEAR_KS) memset(near, 0, sizeof near); /* of which whole tiles are read */
-    for (size_t panel = 0, n; panel < whole; panel += n) {
-        n = least(NEAR_PANELS, whole - panel);
-        ptrdiff_t ahead = panel + n < whole
-                              ? (ptrdiff_t)(n * stride)
-                              : (ptrdiff_t)(ks * PSC_LANES * size) - (ptrdiff_t)(panel * stride);
-        copy_panels(near, weights_at(p, panel, k, dtype), stride, ks, n, ahead, dtype);
-        pull_panels(acc, p->u + row * p->ldu + panel * PSC_LANES, p->ldu, rows, ks, near, n);
-    }
-    if (p->out % PSC_LANES) {
-        copy_ends(ends, p, row, rows);
-        copy_panels(near, weights_at(p, whole, k, dtype), stride, ks, 1, 0, dtype);
-        pull_panels(acc, ends, PSC_LANES, rows, ks, near, 1);
-    }
-    fold_rows(p->y + row * p->ldy + k, p->ldy, acc, NEAR_KS, rows, ks);
-}
+#include "pullback_near.h"
 
 ALWAYS_INLINE void pullback(const psc_pullback *p, const psc_dtype dtype) {
     if (p->rows <= FEW_ROWS) {
@@ -228,14 +124,7 @@ ALWAYS_INLINE void pullback(const psc_pullback *p, const psc_dtype dtype) {
         }
         return;
     }
-    size_t chunks = (p->rows + MAX_ROWS - 1) / MAX_ROWS;
-    for (size_t row = 0, rows; row < p->rows; row += rows, chunks--) {
-        rows = (p->rows - row + chunks - 1) / chunks;
-        for (size_t k = p->k_begin, ks; k < p->k_end; k += ks) {
-            ks = least(NEAR_KS, p->k_end - k);
-            pull_chunk(p, row, rows, k, ks, dtype);
-        }
-    }
+    pull_many(p, dtype);
 }
 
 void PSC_NAME(pullback_f32)(const psc_pullback *p) {
