@@ -20,6 +20,16 @@ struct psc_arena_block {
 /* Room for the header that keeps what follows aligned. */
 #define HEADER_BYTES ALIGNMENT
 
+void psc_wish_huge_pages(void *memory, uint64_t bytes) {
+#ifdef MADV_HUGEPAGE
+    uintptr_t begin = ((uintptr_t)memory + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    uintptr_t end = ((uintptr_t)memory + (uintptr_t)bytes) / HUGE_PAGE * HUGE_PAGE;
+    if (begin < end) (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
+#endif
+}
+
 void *psc_aligned_alloc(uint64_t bytes) {
     if (bytes > SIZE_MAX / 2) return NULL;
     bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -28,8 +38,8 @@ void *psc_aligned_alloc(uint64_t bytes) {
     if (size >= HUGE_PAGE) {
         void *memory = NULL; /* posix_memalign: the size need be no multiple of the alignment */
         if (posix_memalign(&memory, HUGE_PAGE, size) != 0) return NULL;
-        /* A wish, no more. The last, broken page stays small, so that nothing is wasted. */
-        (void)madvise(memory, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+        psc_wish_huge_pages(
+            memory, size); /* the last, broken page stays small: nothing is wasted */
         return memory;
     }
 #endif

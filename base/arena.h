@@ -22,5 +22,7 @@ void psc_arena_clear(psc_arena *arena);
 void *psc_aligned_alloc(uint64_t bytes);
 void *psc_aligned_calloc(uint64_t bytes);
 void psc_aligned_free(void *memory);
+/* Asks for huge pages for what lies whole in them; a wish, no more. */
+void psc_wish_huge_pages(void *memory, uint64_t bytes);
 
 #endif

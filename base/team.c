@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 /* Looks at the counter before a worker sleeps: some tens of microseconds. */
-#define SPINS 20000
+#define SPINS 100000
 /* Looks before the caller, whose own part is done, yields its core to a worker. */
 #define CALLER_SPINS 2000
 

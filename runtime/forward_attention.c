@@ -48,6 +48,30 @@ static head_range heads_of(const psc_forward *f, const psc_matmul *part) {
         part->y + part->panel_begin * PSC_LANES};
 }
 
+/* A key lies in d_head cache lines and a value in d_head / 16, which are far apart. */
+void psc_forward_prepare_k(psc_forward *f, const psc_matmul *part, size_t row) {
+    head_range heads = heads_of(f, part);
+    for (size_t r = row; r < row + part->rows; r++)
+        for (size_t h = heads.first; h < heads.first + heads.n; h++) {
+            const psc_row *at = &f->rows[r];
+            const float *key = psc_kv_cache_keys(f->cache, at->sequence, f->layer, (int32_t)h);
+            key += (size_t)at->position / PSC_LANES * PSC_LANES * f->d_head;
+            for (size_t d = 0; d < f->d_head; d++) __builtin_prefetch(key + d * PSC_LANES, 1);
+        }
+}
+
+void psc_forward_prepare_v(psc_forward *f, const psc_matmul *part, size_t row) {
+    head_range heads = heads_of(f, part);
+    for (size_t r = row; r < row + part->rows; r++)
+        for (size_t h = heads.first; h < heads.first + heads.n; h++) {
+            const psc_row *at = &f->rows[r];
+            const float *value = psc_kv_cache_values(f->cache, at->sequence, f->layer, (int32_t)h);
+            value += (size_t)at->position * PSC_LANES;
+            for (size_t d = 0; d < f->d_head; d += PSC_LANES)
+                __builtin_prefetch(value + d * f->cache->capacity, 1);
+        }
+}
+
 void psc_forward_finish_q(psc_forward *f, const psc_matmul *part, size_t row) {
     head_range heads = heads_of(f, part);
     for (size_t r = 0; r < part->rows; r++) rotate(f, heads.y + r * part->ldy, row + r, heads.n);

@@ -50,8 +50,9 @@ typedef void (*psc_finish_fn)(psc_forward *f, const psc_matmul *part, size_t row
 typedef struct psc_job {
     psc_matmul m; /* all rows, all panels */
     psc_matmul_f32_fn kernel;
-    psc_finish_fn finish; /* nullable */
-    size_t unit;          /* panels that stay in one task: those of a head where finish needs it */
+    psc_finish_fn prepare; /* nullable: before a task of few rows, fetches what finish writes to */
+    psc_finish_fn finish;  /* nullable */
+    size_t unit;           /* panels that stay in one task: those of a head where finish needs it */
 } psc_job;
 
 struct psc_forward {
@@ -140,6 +141,9 @@ psc_status psc_forward_norm(psc_forward *f, int n, const psc_layer_norm *const l
 
 /* --- forward_attention.c --- */
 
+/* Fetches the places of the keys or values that a task of few rows will have made. */
+void psc_forward_prepare_k(psc_forward *f, const psc_matmul *part, size_t row);
+void psc_forward_prepare_v(psc_forward *f, const psc_matmul *part, size_t row);
 /* What a task of W_Q, W_K or W_V has made: rotated; keys and values put into the cache. */
 void psc_forward_finish_q(psc_forward *f, const psc_matmul *part, size_t row);
 void psc_forward_finish_k(psc_forward *f, const psc_matmul *part, size_t row);

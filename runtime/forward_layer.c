@@ -98,6 +98,7 @@ static psc_status show_mlp(psc_forward *f) {
 static psc_status attention_inputs(psc_forward *f, const psc_layer *layer, bool mlp) {
     static const psc_finish_fn finish[3] = {
         psc_forward_finish_q, psc_forward_finish_k, psc_forward_finish_v};
+    static const psc_finish_fn prepare[3] = {NULL, psc_forward_prepare_k, psc_forward_prepare_v};
     float *to[3] = {f->q, f->k, f->v};
     bool watched = false, last = f->layer + 1 == (int32_t)f->model->config.n_layers;
     for (int p = PSC_HOOK_Q; p <= PSC_HOOK_ROT_K; p++)
@@ -117,6 +118,7 @@ static psc_status attention_inputs(psc_forward *f, const psc_layer *layer, bool 
         jobs[n] = psc_forward_job(
             f, &layer->matrix[PSC_W_Q + i], to[i], f->ld_n, f->y1, f->ld_n, (size_t)f->n_rows);
         if (fused) {
+            jobs[n].prepare = prepare[i];
             jobs[n].finish = finish[i];
             jobs[n].unit = f->d_head / PSC_LANES;
         }

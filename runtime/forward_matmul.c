@@ -34,6 +34,7 @@ static void run_task(int64_t index, int thread, void *payload) {
     if (part.blocks) part.blocks += task->row * part.ld_row;
     part.panel_begin = task->panel;
     part.panel_end = task->panel + task->panels;
+    if (job->prepare && part.rows <= FEW_ROWS) job->prepare(s->f, &part, task->row);
     job->kernel(&part);
     if (job->finish) job->finish(s->f, &part, task->row);
 }

@@ -2,10 +2,16 @@
  * the layout that a matmul reads, so a score is one chain over d and z one chain over keys. */
 #include "kv_cache.h"
 
+#include "arena.h"
 #include "kernels.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* A cache of up to so many bytes asks for huge pages: a head's keys and values lie scattered over
+ * pages of 4 KiB, whose addresses take as long to translate as the data to read. A larger one would
+ * take memory for positions that may never come. */
+#define MOST_HUGE 0x1p28
 
 psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_layers,
     int32_t n_heads, int32_t d_head, int32_t capacity, psc_error *error) {
@@ -26,6 +32,7 @@ psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_
     /* Zeroed: lanes past d_head and keys past the length are read into sums that are dropped. By
      * calloc, which takes zero pages from the system and need not touch them. */
     if (bytes < (double)(SIZE_MAX / 4)) cache->memory = calloc((size_t)bytes + 64, 1);
+    if (cache->memory && bytes <= MOST_HUGE) psc_wish_huge_pages(cache->memory, (uint64_t)bytes);
     cache->data = (float *)(((uintptr_t)cache->memory + 63) & ~(uintptr_t)63);
     if (!cache->memory || !cache->lengths) {
         psc_kv_cache_close(&cache);

@@ -13,7 +13,6 @@
 #include "kernel_names.h"
 #include "tile_rows.h"
 
-#define STREAM_AHEAD 1024
 /* Rows whose inputs are copied together at a time, and terms of one copy. */
 #define NEAR_ROWS (48 / TILE_ROWS * TILE_ROWS)
 
@@ -34,7 +33,8 @@ static void write_scores(
     }
 }
 
-/* One row: up to four panels side by side. */
+/* One row: up to four panels side by side. Nothing is prefetched here: the processor does it better
+ * (matmul_frame.h). */
 static void score_row(const psc_attention *a, size_t row) {
     _Alignas(64) float sums[4 * PSC_LANES];
     size_t n_panels = ((size_t)a->n_keys[row] + PSC_LANES - 1) / PSC_LANES;
@@ -46,9 +46,9 @@ static void score_row(const psc_attention *a, size_t row) {
         in.w = a->cache + p * in.panel_stride;
         panels = n_panels - p >= 4 ? 4 : 1;
         if (panels == 4) {
-            tile(sums, &in, 1, 4, PSC_DTYPE_F32, false, STREAM_AHEAD);
+            tile(sums, &in, 1, 4, PSC_DTYPE_F32, false, 0);
         } else {
-            tile(sums, &in, 1, 1, PSC_DTYPE_F32, false, STREAM_AHEAD);
+            tile(sums, &in, 1, 1, PSC_DTYPE_F32, false, 0);
         }
         write_scores(a, sums, row, 1, p, panels);
     }
@@ -100,9 +100,9 @@ void PSC_NAME(attention_scores)(const psc_attention *a) {
 /* Goes on with the chains of one row, four panels or one. */
 static void resume_row(float *sums, const tile_input *in, size_t panels) {
     if (panels == 4) {
-        tile(sums, in, 1, 4, PSC_DTYPE_F32, true, STREAM_AHEAD);
+        tile(sums, in, 1, 4, PSC_DTYPE_F32, true, 0);
     } else {
-        tile(sums, in, 1, 1, PSC_DTYPE_F32, true, STREAM_AHEAD);
+        tile(sums, in, 1, 1, PSC_DTYPE_F32, true, 0);
     }
 }
 
