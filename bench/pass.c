@@ -3,12 +3,13 @@
  *      prefill of 128 and 512 tokens    against the peak of fused multiply-adds of all threads
  *      decode, one token at a time      against what all threads together read from memory
  *
- * Before every timed pass its limit is measured anew, so that a neighbour on the same core or
- * memory slows both; a share is the median over the pairs. Operations are those that the pass does:
- * two a weight and row of each matmul, four an element, key and row of attention. In passes of
- * their own every kernel is timed on its thread: the share "over the matmuls" is their operations
- * by the time that threads spend in matmul kernels, and what remains of the threads' time is
- * waiting.
+ * Decoding takes turns with its limit, and a share is the median over the pairs, so that a
+ * neighbour on the same core or memory slows both. Each prefill is followed by one in which every
+ * kernel is timed on its thread, and the limit's loop runs before every matmul: the share "over the
+ * matmuls" is their operations by the time that threads spend in matmul kernels there, that of the
+ * pass its own time against the limit so found, and what remains of the threads' time is waiting.
+ * Operations are those that the pass does: two a weight and row of each matmul, four an element,
+ * key and row of attention.
  *
  *      pass MODEL [--only prefill|decode|observe|busy] [...]       --help lists the options
  *
@@ -111,12 +112,12 @@ static double time_decode(bench *b) {
 
 typedef struct shares {
     double parts[PASS_PARTS]; /* of the threads' time */
-    double pass, matmul;      /* of the peak */
+    double matmul;            /* of the peak */
     double peak;              /* operations a second of all threads */
 } shares;
 
 /* One prefill with timed kernels. */
-static shares profile(bench *b, int n, double matmul, double attention) {
+static shares profile(bench *b, int n, double matmul) {
     double seconds[PASS_ACCOUNTS], threads = psc_session_threads(b->session);
     shares out;
     pass_kernels_time(b->session->forward, true);
@@ -126,7 +127,6 @@ static shares profile(bench *b, int n, double matmul, double attention) {
     double rate = seconds[PASS_SPIN_FLOPS] / seconds[PASS_SPIN]; /* of one thread */
     double time = wall * threads - seconds[PASS_SPIN];
     for (int p = 0; p < PASS_PARTS; p++) out.parts[p] = seconds[p] / time;
-    out.pass = (matmul + attention) / time / rate;
     out.matmul = matmul / seconds[PASS_MATMUL] / rate;
     out.peak = rate * threads;
     return out;
@@ -146,8 +146,8 @@ static void bench_prefill(bench *b, int n) {
     time_prefill(b->session, b->tokens, n);
     for (int r = 0; r < b->repetitions; r++) {
         times[r] = time_prefill(b->session, b->tokens, n);
-        shares one = profile(b, n, matmul, attention);
-        pass[r] = one.pass;
+        shares one = profile(b, n, matmul);
+        pass[r] = (matmul + attention) / times[r] / one.peak;
         matmuls[r] = one.matmul;
         peaks[r] = one.peak;
         for (int p = 0; p < PASS_PARTS; p++) parts[p] += one.parts[p] / b->repetitions;
