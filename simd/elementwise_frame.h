@@ -7,6 +7,7 @@
 #define ELEMENTWISE_FRAME_H
 
 #include "erf_frame.h"
+#include "exp_frame.h"
 #include "kernel_names.h"
 #include "widen.h"
 
@@ -15,7 +16,7 @@
 /* `count` registers, of which only a single one may end the row. */
 ALWAYS_INLINE void gelu_step(float *y, float *gate, const float *a, size_t left, const int count) {
     const vec half = vec_set(0.5f);
-    vec phi[ERF_VECTORS];
+    vec phi[OVERLAP];
     UNROLL for (int v = 0; v < count; v++) {
         phi[v] = vec_mul(load_some(a + VEC * v, left), vec_set(0.70710678f));
     }
@@ -30,8 +31,8 @@ ALWAYS_INLINE void gelu_step(float *y, float *gate, const float *a, size_t left,
 
 void PSC_NAME(gelu)(float *y, float *gate, const float *a, size_t n) {
     size_t i = 0;
-    for (; i + ERF_VECTORS * VEC <= n; i += ERF_VECTORS * VEC) {
-        gelu_step(y + i, gate ? gate + i : NULL, a + i, VEC, ERF_VECTORS);
+    for (; i + OVERLAP * VEC <= n; i += OVERLAP * VEC) {
+        gelu_step(y + i, gate ? gate + i : NULL, a + i, VEC, OVERLAP);
     }
     for (; i < n; i += VEC) gelu_step(y + i, gate ? gate + i : NULL, a + i, n - i, 1);
 }
@@ -95,25 +96,29 @@ void PSC_NAME(widen_bf16)(float *y, const void *x, size_t n) {
     for (; i < n; i++) y[i] = widen(x, PSC_DTYPE_BF16, i);
 }
 
+/* y[i] = f(x[i]). */
+#define OF_EACH(f)                                                                                 \
+    do {                                                                                           \
+        vec values[OVERLAP];                                                                       \
+        size_t i = 0;                                                                              \
+        for (; i + OVERLAP * VEC <= n; i += OVERLAP * VEC) {                                       \
+            UNROLL for (int v = 0; v < OVERLAP; v++) values[v] = vec_load(x + i + VEC * v);        \
+            f(values, OVERLAP);                                                                    \
+            UNROLL for (int v = 0; v < OVERLAP; v++) vec_store(y + i + VEC * v, values[v]);        \
+        }                                                                                          \
+        for (; i < n; i += VEC) {                                                                  \
+            values[0] = load_some(x + i, n - i);                                                   \
+            f(values, 1);                                                                          \
+            store_some(y + i, values[0], n - i);                                                   \
+        }                                                                                          \
+    } while (0)
+
 void PSC_NAME(exp_f32)(float *y, const float *x, size_t n) {
-    for (size_t i = 0; i < n; i += VEC) {
-        store_some(y + i, vec_exp(load_some(x + i, n - i)), n - i);
-    }
+    OF_EACH(vec_exp);
 }
 
 void PSC_NAME(erf_f32)(float *y, const float *x, size_t n) {
-    vec values[ERF_VECTORS];
-    size_t i = 0;
-    for (; i + ERF_VECTORS * VEC <= n; i += ERF_VECTORS * VEC) {
-        UNROLL for (int v = 0; v < ERF_VECTORS; v++) values[v] = vec_load(x + i + VEC * v);
-        vec_erf(values, ERF_VECTORS);
-        UNROLL for (int v = 0; v < ERF_VECTORS; v++) vec_store(y + i + VEC * v, values[v]);
-    }
-    for (; i < n; i += VEC) {
-        values[0] = load_some(x + i, n - i);
-        vec_erf(values, 1);
-        store_some(y + i, values[0], n - i);
-    }
+    OF_EACH(vec_erf);
 }
 
 void PSC_NAME(exp_f64)(double *y, const double *x, size_t n) {

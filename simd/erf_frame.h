@@ -7,9 +7,9 @@
 
 #include "erf_coefficients.h"
 
-/* x[v] <- erf(x[v]) of n registers, so that their chains of multiply-adds overlap. */
+/* x[v] <- erf(x[v]) of n registers. */
 ALWAYS_INLINE void vec_erf(vec *x, const int n) {
-    vec near[ERF_VECTORS], far[ERF_VECTORS], square[ERF_VECTORS], s[ERF_VECTORS];
+    vec near[OVERLAP], far[OVERLAP], square[OVERLAP], s[OVERLAP];
     UNROLL for (int v = 0; v < n; v++) {
         square[v] = vec_mul(x[v], x[v]);
         near[v] = vec_set(erf_near[ERF_N_NEAR - 1]);

@@ -18,11 +18,11 @@
  *      fold(lanes)                     the sixteen lanes in PANEL_REGISTERS registers to one number
  *      FOLD_WIDTH, fold_several(sums, acc)   as many accumulators of sixteen lanes at once
  *      PULL_ROWS                       rows of the pull-back's tile, by four k's
- *      vec_exp                         SLEEF's
- *      vec_smaller(limit, x)           limit < x ? limit : x, so that a NaN in x stays
+ * *      vec_smaller(limit, x)           limit < x ? limit : x, so that a NaN in x stays
  *      vec_with_sign(a, of)            a >= 0 with the sign of `of`
  *      vec_where_less(a, b, yes, no)   a < b ? yes : no
- *      ERF_VECTORS                     registers whose erf is computed at once
+ *      vec_powers(t)                   the low nine bits of t as sign and exponent: 2^(t - 127)
+ *      vec_sub_bits(a, b)              the difference of the bits, as integers
  *      ACCUMULATE(sum, a, b)           sum = vec_fma(a, b, sum) in place; with KEEP_ORDER against
  *                                      a compiler's spilling
  *      vec_abs, vec_stream, STREAM_END aligned stores past the caches, ended by STREAM_END
@@ -39,6 +39,9 @@
 #else
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
+/* Registers whose exp or erf is computed at once, so that their chains of multiply-adds overlap; a
+ * multiple of PANEL_REGISTERS. */
+#define OVERLAP 4
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 static inline size_t least(size_t a, size_t b) {

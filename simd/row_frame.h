@@ -7,6 +7,7 @@
 #ifndef ROW_FRAME_H
 #define ROW_FRAME_H
 
+#include "exp_frame.h"
 #include "kernel_names.h"
 
 #include <math.h>
@@ -34,14 +35,24 @@ static float greatest(const float *x, size_t n) {
 void PSC_NAME(softmax)(float *y, const float *x, size_t n) {
     vec max = vec_set(greatest(x, n)), sums[PANEL_REGISTERS];
     UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) sums[v] = vec_zero();
-    for (size_t i = 0; i < n; i += PSC_LANES) {
-        UNROLL for (size_t v = 0; v < PANEL_REGISTERS; v++) {
-            size_t at = i + v * VEC;
-            if (at >= n) break;
-            vec e = vec_exp(vec_sub(load_some(x + at, n - at), max));
-            store_some(y + at, e, n - at);
-            sums[v] = keep_past_end(sums[v], vec_add(sums[v], e), n - at);
+    vec e[OVERLAP];
+    size_t done = 0;
+    for (; done + OVERLAP * VEC <= n; done += OVERLAP * VEC) {
+        UNROLL for (int v = 0; v < OVERLAP; v++) e[v] = vec_sub(vec_load(x + done + VEC * v), max);
+        vec_exp(e, OVERLAP);
+        UNROLL for (int v = 0; v < OVERLAP; v++) {
+            vec_store(y + done + VEC * v, e[v]);
+            sums[v % PANEL_REGISTERS] = vec_add(sums[v % PANEL_REGISTERS], e[v]);
         }
+    }
+    UNROLL for (int v = 0; v < OVERLAP; v++) {
+        const size_t at = done + VEC * (size_t)v;
+        if (at >= n) break;
+        vec *sum = &sums[v % PANEL_REGISTERS];
+        e[0] = vec_sub(load_some(x + at, n - at), max);
+        vec_exp(e, 1);
+        store_some(y + at, e[0], n - at);
+        *sum = keep_past_end(*sum, vec_add(*sum, e[0]), n - at);
     }
     vec sum = vec_set(fold(sums));
     for (size_t i = 0; i < n; i += VEC) {

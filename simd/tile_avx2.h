@@ -21,7 +21,6 @@
 #define TILE_PANELS 1
 #define TILE_MAX_PANELS 4
 #define PULL_ROWS 3
-#define ERF_VECTORS 4
 #define FOLD_WIDTH 8
 
 typedef __m256 vec;
@@ -44,10 +43,12 @@ typedef __m256d vec64;
 #define vec_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define vec_fnma(a, b, c) _mm256_fnmadd_ps(a, b, c)
 #define vec_greater(x, max) _mm256_max_ps(x, max)
-#define vec_exp(x) Sleef_finz_expf8_u10avx2(x)
 #define vec_smaller(limit, x) _mm256_min_ps(limit, x)
 #define vec_abs(a) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
 #define vec_with_sign(a, of) _mm256_or_ps(a, _mm256_and_ps(_mm256_set1_ps(-0.0f), of))
+#define vec_powers(t) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t), 23))
+#define vec_sub_bits(a, b)                                                                         \
+    _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)))
 #define vec_where_less(a, b, yes, no) _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ))
 #define vec_stream(to, value) _mm256_stream_ps(to, value)
 #define STREAM_END() _mm_sfence()

@@ -21,7 +21,6 @@
 #define TILE_PANELS 2
 #define TILE_MAX_PANELS 4
 #define PULL_ROWS 6
-#define ERF_VECTORS 2
 #define FOLD_WIDTH 16
 
 typedef __m512 vec;
@@ -47,11 +46,13 @@ typedef __m512d vec64;
 #define vec_with_sign(a, of)                                                                       \
     _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(a), _mm512_castps_si512(of), \
         _mm512_set1_epi32(INT32_MIN), 0xf8)) /* a | (of & sign) */
+#define vec_powers(t) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23))
+#define vec_sub_bits(a, b)                                                                         \
+    _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)))
 #define vec_where_less(a, b, yes, no)                                                              \
     _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes)
 #define vec_stream(to, value) _mm512_stream_ps(to, value)
 #define STREAM_END() _mm_sfence()
-#define vec_exp(x) Sleef_finz_expf16_u10avx512f(x)
 #define vec64_load(from) _mm512_loadu_pd(from)
 #define vec64_store(to, value) _mm512_storeu_pd(to, value)
 #define vec64_set(value) _mm512_set1_pd(value)

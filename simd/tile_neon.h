@@ -21,7 +21,6 @@
 #define TILE_PANELS 1
 #define TILE_MAX_PANELS 4
 #define PULL_ROWS 6
-#define ERF_VECTORS 4
 #define FOLD_WIDTH 4
 
 typedef float32x4_t vec;
@@ -41,10 +40,12 @@ typedef float64x2_t vec64;
 #define vec_div(a, b) vdivq_f32(a, b)
 #define vec_fma(a, b, c) vfmaq_f32(c, a, b)
 #define vec_fnma(a, b, c) vfmsq_f32(c, a, b)
-#define vec_exp(x) Sleef_finz_expf4_u10advsimd(x)
 #define vec_smaller(limit, x) vminq_f32(limit, x)
 #define vec_abs(a) vabsq_f32(a)
 #define vec_with_sign(a, of) vbslq_f32(vdupq_n_u32(0x80000000u), of, a)
+#define vec_powers(t) vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(t), 23))
+#define vec_sub_bits(a, b)                                                                         \
+    vreinterpretq_f32_u32(vsubq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)))
 #define vec_where_less(a, b, yes, no) vbslq_f32(vcltq_f32(a, b), yes, no)
 #define vec_stream(to, value) vst1q_f32(to, value)
 #define STREAM_END() ((void)0)

@@ -119,6 +119,10 @@ EMULATED emulated_si emulated_slli_epi32(emulated_si a, int by) {
     for (int h = 0; h < 2; h++) a.half[h] = _mm256_slli_epi32(a.half[h], by);
     return a;
 }
+EMULATED emulated_si emulated_sub_epi32(emulated_si a, emulated_si b) {
+    for (int h = 0; h < 2; h++) a.half[h] = _mm256_sub_epi32(a.half[h], b.half[h]);
+    return a;
+}
 EMULATED emulated_ps emulated_castsi512_ps(emulated_si a) {
     EACH_PS(_mm256_castsi256_ps(a.half[h]));
 }
@@ -215,6 +219,7 @@ EMULATED emulated_pd emulated_cvtps_pd(__m256 a) {
 #define _mm512_cvtph_ps emulated_cvtph_ps
 #define _mm512_cvtepu16_epi32 emulated_cvtepu16_epi32
 #define _mm512_slli_epi32 emulated_slli_epi32
+#define _mm512_sub_epi32 emulated_sub_epi32
 #define _mm512_castsi512_ps emulated_castsi512_ps
 #define _mm512_castps_pd emulated_castps_pd
 #define _mm512_castps_si512 emulated_castps_si512
@@ -239,7 +244,6 @@ EMULATED emulated_pd emulated_cvtps_pd(__m256 a) {
     EMULATED type name(type a) {                                                                   \
         each(half_name(a.half[h]));                                                                \
     }
-SLEEF_HALVES(emulated_ps, EACH_PS, Sleef_finz_expf16_u10avx512f, Sleef_finz_expf8_u10avx2)
 SLEEF_HALVES(emulated_pd, EACH_PD, Sleef_finz_expd8_u10avx512f, Sleef_finz_expd4_u10avx2)
 SLEEF_HALVES(emulated_pd, EACH_PD, Sleef_finz_logd8_u10avx512f, Sleef_finz_logd4_u10avx2)
 
