@@ -9,15 +9,17 @@
 
 #include <omp.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* Looks at the counter before a worker sleeps: some tens of microseconds. */
 #define SPINS 100000
-/* Looks before the caller, whose own part is done, yields its core to a worker. */
-#define CALLER_SPINS 2000
+/* Looks between two of the caller's looks at the clock, some microseconds; and how long it sleeps
+ * once it has waited too long. */
+#define CALLER_SPINS 5000
+#define NAP_NANOSECONDS 50000
 
 #define INSIDE UINT64_C(0x7fffffff)
 #define OPEN UINT64_C(0x80000000)
@@ -151,6 +153,25 @@ void psc_team_run(psc_team *team, void (*body)(void *payload), void *payload) {
     team->active = 0;
 }
 
+static double seconds_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Shuts the door and waits for those inside. Who takes an eighth longer than the caller, whose part
+ * began at `begin`, has lost its core to somebody else for some milliseconds. Then the caller naps:
+ * a yield would give away the rest of its own turn. */
+static void wait_for_workers(psc_team *team, double begin) {
+    const struct timespec nap = {.tv_nsec = NAP_NANOSECONDS};
+    uint64_t door = atomic_fetch_and(&team->door, ~OPEN) & INSIDE;
+    double done = door ? seconds_now() : 0.0, patience = (done - begin) / 8 + 10e-6;
+    for (int i = 1; door != 0; i++) {
+        if (i % CALLER_SPINS == 0 && seconds_now() - done > patience) nanosleep(&nap, NULL);
+        door = atomic_load_explicit(&team->door, memory_order_acquire) & INSIDE;
+    }
+}
+
 /* Runs the job that is set, inside the region. One task is the caller's own affair: nobody is woken
  * for it. */
 static void run_job(void *payload) {
@@ -158,14 +179,11 @@ static void run_job(void *payload) {
     if (team->range) team->n_tasks = team->n < team->active ? team->n : team->active;
     atomic_store_explicit(&team->next_task, 0, memory_order_relaxed);
     bool alone = team->active == 1 || team->n_tasks == 1;
+    const double begin = alone ? 0.0 : seconds_now();
     if (!alone) publish(team, true);
     do_tasks(team, 0);
     if (alone) return;
-    uint64_t door = atomic_fetch_and(&team->door, ~OPEN) & INSIDE;
-    for (int i = 0; door != 0; i++) {
-        if (i >= CALLER_SPINS) sched_yield();
-        door = atomic_load_explicit(&team->door, memory_order_acquire) & INSIDE;
-    }
+    wait_for_workers(team, begin);
 }
 
 static void start(psc_team *team, void *payload) {
