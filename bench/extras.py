@@ -22,15 +22,15 @@ def json_lines(command, failing=()):
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def busy(a, shape, rounds=5):
+def busy(a, shape, rounds=3):
     command = [a.build / "bench" / "bench_pass", model_folder(a, shape, "f16"), "--json", "--only",
                "busy", "--threads", a.threads]
     return [line for _ in range(rounds) for line in json_lines(command)]
 
 
 def hooks(a):
-    """Two builds of their own, kept beside the models."""
-    return json_lines([HERE / "hooks_cost.sh", a.cache / "hooks"])
+    """Two builds of their own, kept in the build folder."""
+    return json_lines([HERE / "hooks_cost.sh", a.build / "hooks"])
 
 
 def memory(a, shape="410m"):
