@@ -7,15 +7,16 @@
  */
 #include "forward_inside.h"
 
-/* Most rows of a task and blocks of rows of a matmul. */
-#define MOST_ROWS 192
+/* Fewest rows of a block, where a matmul has too few panels for all threads; most blocks. */
+#define LEAST_ROWS 96
 #define MOST_BLOCKS 64
-/* Panels of a task: the kernels take up to four side by side; many would leave the core's cache. */
-#define LEAST_PANELS 4
-#define MOST_PANELS 16
+/* Panels of a task of many rows at most: their results are finished while they are near. */
+#define MOST_PANELS 12
 /* Of so few rows a task is a stretch of memory, of at least so many weights. */
 #define FEW_ROWS 8
 #define LEAST_WEIGHTS 32768
+/* Panels that few rows take side by side. */
+#define FEW_ROWS_PANELS 4
 
 typedef struct step {
     psc_forward *f;
@@ -64,9 +65,18 @@ static size_t least(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
-/* Rows of one task: the fewest blocks, of nearly equal height. */
-static size_t block_height(size_t rows) {
-    size_t blocks = least((rows + MOST_ROWS - 1) / MOST_ROWS, MOST_BLOCKS);
+static size_t smallest_common_multiple(size_t a, size_t b) {
+    size_t multiple = a;
+    while (multiple % b) multiple += a;
+    return multiple;
+}
+
+/* Rows of one task: all, unless the threads would then have too few groups of panels to share. */
+static size_t block_height(const psc_forward *f, const psc_job *job) {
+    size_t rows = job->m.rows, threads = (size_t)psc_team_threads(f->team);
+    size_t groups = job->m.panel_end / f->kernels->matmul_group + 1;
+    size_t blocks = least((4 * threads + groups - 1) / groups, rows / LEAST_ROWS);
+    blocks = least(blocks, MOST_BLOCKS);
     return blocks <= 1 ? rows : up((rows + blocks - 1) / blocks, PSC_LANES);
 }
 
@@ -76,21 +86,23 @@ static size_t grain_of(const psc_forward *f, const psc_job *job, size_t height, 
     size_t panels = job->m.panel_end, blocks = (job->m.rows + height - 1) / height;
     size_t threads = (size_t)psc_team_threads(f->team);
     size_t grain = work / (3 * threads * height * job->m.k);
-    size_t fewest = LEAST_PANELS, most = MOST_PANELS;
+    size_t unit = smallest_common_multiple(f->kernels->matmul_group, job->unit);
     if (job->m.rows <= FEW_ROWS) {
-        fewest += LEAST_WEIGHTS / (PSC_LANES * job->m.k);
-        most = panels;
+        size_t fewest = FEW_ROWS_PANELS + LEAST_WEIGHTS / (PSC_LANES * job->m.k);
+        grain = grain < fewest ? fewest : grain;
+        unit = smallest_common_multiple(FEW_ROWS_PANELS, job->unit);
+    } else {
+        grain = least(grain, MOST_PANELS);
     }
-    grain = grain < fewest ? fewest : least(grain, most);
     size_t groups = PSC_STEP_TASKS / PSC_STEP_JOBS / blocks; /* so many there is room for */
     if (grain * groups < panels) grain = (panels + groups - 1) / groups;
-    return up(up(grain, LEAST_PANELS), job->unit);
+    return grain ? up(grain, unit) : unit;
 }
 
 /* Appends the tasks of job j; takes them off the work that is left. */
 static int64_t cut(psc_forward *f, const psc_job *jobs, uint32_t j, int64_t n, size_t *work) {
     const psc_job *job = &jobs[j];
-    size_t panels = job->m.panel_end, rows = job->m.rows, height = block_height(rows);
+    size_t panels = job->m.panel_end, rows = job->m.rows, height = block_height(f, job);
     for (size_t panel = 0, grain; panel < panels; panel += grain) {
         grain = least(grain_of(f, job, height, *work), panels - panel);
         *work -= grain * job->m.k * rows;

@@ -66,7 +66,7 @@ static void score_rows(const psc_attention *a, size_t row, size_t end) {
         panels = copied ? least(TILE_PANELS, n_panels - p) : 1;
         in.w = a->cache + p * in.panel_stride;
         for (size_t r = row, rows; r < end; r += rows) {
-            rows = tile_height(end - r);
+            rows = tile_height(end - r, TILE_ROWS);
             if ((size_t)a->n_keys[r + rows - 1] <= p * PSC_LANES) continue;
             in.x = near + (r - row) * NEAR_LD;
             if (!copied) {
@@ -177,7 +177,7 @@ static void value_rows(const psc_attention *a, size_t row, size_t end) {
         }
         for (size_t p = 0; p < n_panels; p++) {
             for (size_t r = row, rows; r < end; r += rows) {
-                rows = tile_height(end - r);
+                rows = tile_height(end - r, TILE_ROWS);
                 if ((size_t)a->n_keys[r + rows - 1] <= first) continue;
                 value_tile(a, near + (r - row) * NEAR_LD, r, rows, p, first);
             }

@@ -68,7 +68,7 @@ static const psc_kernels reference_slots = {
 #define PSC_KERNEL(name, arguments) .name = psc_##name##__reference,
 #include "kernels.def"
 #undef PSC_KERNEL
-    .matmul_tile_rows = {1, 1, 1},
+    .matmul_group = 1,
 };
 
 #if defined(__x86_64__)
@@ -76,20 +76,20 @@ static const psc_kernels avx2_slots = {
 #define PSC_KERNEL(name, arguments) .name = psc_##name##__avx2,
 #include "kernels.def"
 #undef PSC_KERNEL
-    .matmul_tile_rows = {6, 6, 6},
+    .matmul_group = 3,
 };
 static const psc_kernels avx512_slots = {
 #define PSC_KERNEL(name, arguments) .name = psc_##name##__avx512,
 #include "kernels.def"
 #undef PSC_KERNEL
-    .matmul_tile_rows = {12, 12, 12},
+    .matmul_group = 3,
 };
 #elif defined(__aarch64__)
 static const psc_kernels neon_slots = {
 #define PSC_KERNEL(name, arguments) .name = psc_##name##__neon,
 #include "kernels.def"
 #undef PSC_KERNEL
-    .matmul_tile_rows = {5, 5, 5},
+    .matmul_group = 1,
 };
 #endif
 
@@ -98,9 +98,7 @@ static void overlay(psc_kernels *table, const psc_kernels *slots) {
     if (slots->name) table->name = slots->name;
 #include "kernels.def"
 #undef PSC_KERNEL
-    for (int i = 0; i < 3; i++) {
-        if (slots->matmul_tile_rows[i]) table->matmul_tile_rows[i] = slots->matmul_tile_rows[i];
-    }
+    if (slots->matmul_group) table->matmul_group = slots->matmul_group;
 }
 
 /* A pure function of isa: nothing about the machine is looked at. */

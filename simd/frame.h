@@ -60,4 +60,18 @@ typedef struct tile_input {
     size_t ahead_step;
 } tile_input;
 
+/* What a tile of the many-row matmul reads and writes: inputs x[r][n], row stride ldx, where they
+ * lie; weights w[n][registers*VEC], widened and in the order in which they are read; y row stride
+ * ldy; bias (nullable) at the tile's first output. */
+typedef struct near_input {
+    const float *x;
+    size_t ldx;
+    const float *w;
+    size_t n; /* terms */
+    float *y;
+    size_t ldy;
+    const float *bias;
+    bool add; /* to what is in y */
+} near_input;
+
 #endif

@@ -94,7 +94,7 @@ typedef struct psc_kernels {
 #undef PSC_KERNEL
     psc_matmul_f32_fn matmul[3];     /* by psc_dtype */
     psc_pullback_f32_fn pullback[3]; /* by psc_dtype */
-    size_t matmul_tile_rows[3];      /* rows of one register tile, by psc_dtype; for partitioning */
+    size_t matmul_group; /* panels that matmul takes together of many rows; for partitioning */
 } psc_kernels;
 
 /* Which ISAs this CPU and build have, as a mask of 1 << psc_isa. The reference is

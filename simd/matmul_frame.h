@@ -7,10 +7,10 @@
  *      few rows (1..8):  W is streamed once, by two or four panels at a time. They lie far apart,
  *                        each the beginning of a stretch, so that memory sees two or four long
  *                        streams; rows beyond three meet a k-block again while L1 has it.
- *      more rows:        for ROW_CHUNK rows, for each k-block (the rows' terms are copied together
- *                        and stay in L2), for each TILE_PANELS panels (whose k-block is widened and
- *                        stays in L1), a tile of TILE_ROWS rows at a time. The totals of earlier
- *                        blocks wait in y. */
+ *      many rows:        for NEAR_TERMS of k, for GROUP_PANELS panels, whose weights are widened
+ *                        into the order of reading and stay in L2; for NEAR_ROWS rows, whose y
+ *                        stays in L1, for each k-block a tile of NEAR_TILE_ROWS rows by
+ *                        NEAR_TILE_REGISTERS registers at a time. */
 #ifndef MATMUL_FRAME_H
 #define MATMUL_FRAME_H
 
@@ -19,11 +19,11 @@
 
 #include <assert.h>
 
-/* Most rows at a time, whole tiles. */
-#define ROW_CHUNK (144 / TILE_ROWS * TILE_ROWS)
 #define FEW_ROWS 8
-/* From this many row tiles on, rows are copied and narrow weights widened once for all of them. */
-#define NEAR_FROM_TILES 3
+/* Of more rows, weights are widened once for all of them: so many terms at a time, and so many rows
+ * through them. */
+#define NEAR_TERMS (3 * PSC_K_BLOCK)
+#define NEAR_ROWS (24 / NEAR_TILE_ROWS * NEAR_TILE_ROWS)
 /* How far a streamed panel is prefetched: a little, to bridge the gaps between the processor's own
  * prefetches. At 2 KiB both fetch the same lines, and two cores read a tenth less. */
 #define STREAM_AHEAD 512
@@ -58,19 +58,6 @@ static void close_tile(const psc_matmul *m, const block_position *b, const float
             if (b->index) total = vec_add(load_some(y + i, n - i), total);
             if (b->last && m->bias) total = vec_add(total, load_some(m->bias + output + i, n - i));
             store_some(y + i, total, n - i);
-        }
-    }
-}
-
-/* The same where only whole panels' totals are wanted. */
-ALWAYS_INLINE void add_tile(float *y, size_t ldy, const float *bias, bool add, const float *sums,
-    size_t rows, const int panels, size_t output) {
-    for (size_t r = 0; r < rows; r++, y += ldy) {
-        UNROLL for (int v = 0; v < PANEL_REGISTERS * panels; v++, sums += VEC) {
-            vec total = vec_load(sums);
-            if (add) total = vec_add(vec_load(y + v * VEC), total);
-            if (bias) total = vec_add(total, vec_load(bias + output + (size_t)v * VEC));
-            vec_store(y + v * VEC, total);
         }
     }
 }
@@ -146,112 +133,144 @@ ALWAYS_INLINE void few_rows(const psc_matmul *m, size_t end, const psc_dtype dty
     for (p += (panels - 1) * gap; p < end; p++) stream_panels(m, p, 1, 1, dtype);
 }
 
-/* --- more rows --- */
+/* --- many rows --- */
 
-/* The row tiles of one k-block by `panels` panels: x of row r of the chunk at in->x + r*ldx. ahead,
- * bytes of it, is what is read next: the tiles fetch it by turns. */
-ALWAYS_INLINE void row_tiles(const psc_matmul *m, const block_position *b, size_t row, size_t end,
-    size_t panel, const int panels, tile_input in, const char *ahead, size_t bytes,
-    const psc_dtype dtype) {
-    _Alignas(64) float sums[TILE_ROWS * TILE_PANELS * PSC_LANES];
-    const float *x = in.x;
-    const size_t output = panel * PSC_LANES, width = (size_t)panels * PSC_LANES;
-    const bool plain = m->y && !m->blocks && output + width <= m->out;
-    size_t tiles = (end - row + TILE_ROWS - 1) / TILE_ROWS, done = 0;
-    size_t share = (bytes + tiles * 64 - 1) / (tiles * 64) * 64;
+/* Some panels' weights of some k-blocks, widened: tile t of registers*VEC outputs has the term k at
+ * wide + (t * terms + k) * registers*VEC. */
+typedef struct near_group {
+    size_t panel, panels;
+    size_t first, terms; /* of k */
+    float *wide;         /* [GROUP_PANELS * NEAR_TERMS * 16] */
+} near_group;
+
+ALWAYS_INLINE void widen_panels(const psc_matmul *m, const near_group *g, const int panels,
+    const int registers, const psc_dtype dtype) {
+    const char *from = weights_at(m, g->panel, g->first, dtype);
+    const size_t tile = g->terms * (size_t)registers * VEC, stride = m->k * PSC_LANES;
+    float *to = g->wide;
+    for (size_t k = 0; k < g->terms; k++, to += registers * VEC) {
+        UNROLL for (int v = 0; v < panels * PANEL_REGISTERS; v++) {
+            const size_t at = (size_t)(v / PANEL_REGISTERS) * stride + k * PSC_LANES;
+            const vec weights = load_weights(from, at + (size_t)(v % PANEL_REGISTERS) * VEC, dtype);
+            vec_store(to + (size_t)(v / registers) * tile + (v % registers) * VEC, weights);
+        }
+    }
+}
+
+/* Functions of their own, or a caller's many variables would be in the registers' way. */
+static __attribute__((noinline)) void near_rows(const near_input *in, size_t rows) {
+    near_heights(in, rows, NEAR_TILE_REGISTERS);
+}
+
+static __attribute__((noinline)) void near_panel_rows(const near_input *in, size_t rows) {
+    near_heights(in, rows, PANEL_REGISTERS);
+}
+
+/* Rows row..end-1 of one k-block of a group. With few outputs left, or blocks wanted, a tile's sums
+ * go through close_tile. */
+ALWAYS_INLINE void near_block(const psc_matmul *m, const block_position *b, const near_group *g,
+    size_t row, size_t end, const int registers) {
+    _Alignas(64) float sums[NEAR_TILE_ROWS * NEAR_TILE_REGISTERS * VEC];
+    const size_t width = (size_t)registers * VEC, tiles = g->panels * PSC_LANES / width;
+    const size_t outputs = g->panel * PSC_LANES;
+    const bool plain = m->y && !m->blocks && outputs + g->panels * PSC_LANES <= m->out;
+    near_input in = {.ldx = m->ldx, .n = b->terms};
     for (size_t rows; row < end; row += rows) {
-        rows = tile_height(end - row);
-        in.x = x;
-        x += rows * in.ldx;
-        for (size_t stop = least(done + share, bytes); done < stop; done += 64) {
-            __builtin_prefetch(ahead + done);
-        }
-        float *y = plain ? m->y + row * m->ldy + output : NULL;
-        for (size_t r = 0; plain && r < rows; r++) __builtin_prefetch(y + r * m->ldy);
-        tile_rows(sums, &in, rows, panels, dtype);
-        if (plain) {
-            add_tile(y, m->ldy, b->last ? m->bias : NULL, b->index > 0, sums, rows, panels, output);
-        } else {
-            close_tile(m, b, sums, width, row, rows, output);
-        }
-    }
-}
-
-/* Few tiles: rows and weights are read where they lie. */
-ALWAYS_INLINE void tiles_in_place(const psc_matmul *m, const block_position *b, size_t row,
-    size_t row_end, size_t end, const psc_dtype dtype) {
-    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
-    for (size_t p = m->panel_begin; p < end; p++) {
-        tile_input in = {.x = m->x + row * m->ldx + b->first,
-            .ldx = m->ldx,
-            .w = weights_at(m, p, b->first, dtype),
-            .n = b->terms};
-        size_t bytes = p + 1 < end ? b->terms * PSC_LANES * size : 0;
-        row_tiles(
-            m, b, row, row_end, p, 1, in, weights_at(m, p + 1, b->first, dtype), bytes, dtype);
-    }
-}
-
-/* A row tile's own loops do not know what type the weights had: one copy for all three. */
-static void near_tiles(const psc_matmul *m, const block_position *b, size_t row, size_t end,
-    size_t panel, size_t panels, const tile_input *from, const char *ahead, size_t bytes) {
-    tile_input in = *from;
-    in.ldx = NEAR_LD;
-#if TILE_PANELS > 1
-    if (panels == TILE_PANELS) {
-        row_tiles(m, b, row, end, panel, TILE_PANELS, in, ahead, bytes, PSC_DTYPE_F32);
-        return;
-    }
-#endif
-    (void)panels;
-    row_tiles(m, b, row, end, panel, 1, in, ahead, bytes, PSC_DTYPE_F32);
-}
-
-/* Many tiles: rows are copied together, narrow weights widened, once for all of them. */
-ALWAYS_INLINE void tiles_near(const psc_matmul *m, const block_position *b, size_t row,
-    size_t row_end, size_t end, float *near_x, const psc_dtype dtype) {
-    _Alignas(64) float wide[TILE_PANELS * PSC_K_BLOCK * PSC_LANES];
-    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
-    size_t stride = m->k * PSC_LANES, floats = b->terms * PSC_LANES;
-    copy_near(near_x, m->x + row * m->ldx + b->first, m->ldx, row_end - row, b->terms);
-    for (size_t p = m->panel_begin, panels; p < end; p += panels) {
-        panels = least(TILE_PANELS, end - p);
-        tile_input in = {.x = near_x,
-            .w = weights_at(m, p, b->first, dtype),
-            .panel_stride = stride,
-            .n = b->terms};
-        for (size_t i = 0; dtype != PSC_DTYPE_F32 && i < panels; i++) {
-            for (size_t at = 0; at < floats; at += PSC_LANES) {
-                UNROLL for (size_t v = 0; v < PSC_LANES; v += VEC) {
-                    vec weights = load_weights(in.w, i * stride + at + v, dtype);
-                    vec_store(wide + i * floats + at + v, weights);
-                }
+        rows = tile_height(end - row, NEAR_TILE_ROWS);
+        in.x = m->x + row * m->ldx + b->first;
+        for (size_t t = 0; t < tiles; t++) {
+            const size_t output = outputs + t * width;
+            if (output >= m->out) break;
+            in.w = g->wide + (t * g->terms + b->first - g->first) * width;
+            in.y = plain ? m->y + row * m->ldy + output : sums;
+            in.ldy = plain ? m->ldy : width;
+            in.add = plain && b->index > 0;
+            in.bias = plain && b->last && m->bias ? m->bias + output : NULL;
+            if (registers == NEAR_TILE_REGISTERS) {
+                near_rows(&in, rows);
+            } else {
+                near_panel_rows(&in, rows);
             }
+            if (!plain) close_tile(m, b, sums, width, row, rows, output);
         }
-        if (dtype != PSC_DTYPE_F32) {
-            in.w = wide;
-            in.panel_stride = floats;
+    }
+}
+
+static void near_blocks(
+    const psc_matmul *m, const block_position *b, const near_group *g, size_t row, size_t end) {
+    if (g->panels == GROUP_PANELS) {
+        near_block(m, b, g, row, end, NEAR_TILE_REGISTERS);
+    } else {
+        near_block(m, b, g, row, end, PANEL_REGISTERS);
+    }
+}
+
+/* Reads ahead of the next group's weights, some at each step. */
+typedef struct near_ahead {
+    const char *from;            /* null: nothing */
+    size_t bytes, done, step;    /* of each panel */
+    size_t panels, panel_stride; /* in bytes */
+} near_ahead;
+
+static void fetch_ahead(near_ahead *a) {
+    size_t end = least(a->done + a->step, a->bytes);
+    for (; a->from && a->done < end; a->done += 64) {
+        for (size_t p = 0; p < a->panels; p++) {
+            __builtin_prefetch(a->from + p * a->panel_stride + a->done, 0, 2);
         }
-        const char *ahead = weights_at(m, p + panels, b->first, dtype);
-        size_t bytes = p + panels < end ? floats * size : 0;
-        near_tiles(m, b, row, row_end, p, panels, &in, ahead, bytes);
+    }
+}
+
+/* All rows of one group: NEAR_ROWS of them meet its k-blocks one after the other, while their y is
+ * near. */
+static void group_rows(const psc_matmul *m, const near_group *g, near_ahead *ahead) {
+    const size_t first_block = g->first / m->k_block;
+    const size_t blocks = (g->terms + m->k_block - 1) / m->k_block;
+    const size_t steps = (m->rows + NEAR_ROWS - 1) / NEAR_ROWS * blocks;
+    ahead->step = (ahead->bytes / steps + 64) / 64 * 64;
+    for (size_t row = 0, end; row < m->rows; row = end) {
+        end = least(m->rows, row + NEAR_ROWS);
+        for (size_t r = row; m->y && r < end; r++) {
+            const float *y = m->y + r * m->ldy + g->panel * PSC_LANES;
+            for (size_t p = 0; p < g->panels; p++) __builtin_prefetch(y + p * PSC_LANES);
+        }
+        for (size_t i = 0; i < blocks; i++) {
+            block_position b = block_at(m, first_block + i);
+            fetch_ahead(ahead);
+            near_blocks(m, &b, g, row, end);
+        }
     }
 }
 
 ALWAYS_INLINE void many_rows(const psc_matmul *m, size_t end, const psc_dtype dtype) {
-    _Alignas(64) float near_x[ROW_CHUNK * NEAR_LD];
-    size_t n_blocks = (m->k + m->k_block - 1) / m->k_block;
-    size_t chunks = (m->rows + ROW_CHUNK - 1) / ROW_CHUNK;
-    size_t chunk = ((m->rows + chunks - 1) / chunks + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
-    for (size_t row = 0; row < m->rows; row += chunk) {
-        size_t row_end = least(m->rows, row + chunk);
-        bool near = m->k_block <= PSC_K_BLOCK && row_end - row > (NEAR_FROM_TILES - 1) * TILE_ROWS;
-        for (size_t i = 0; i < n_blocks; i++) {
-            block_position b = block_at(m, i);
-            if (near)
-                tiles_near(m, &b, row, row_end, end, near_x, dtype);
-            else
-                tiles_in_place(m, &b, row, row_end, end, dtype);
+    _Alignas(64) float wide[GROUP_PANELS * NEAR_TERMS * PSC_LANES];
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2,
+                 group = NEAR_TERMS / m->k_block * m->k_block;
+    for (size_t first = 0, terms; first < m->k; first += terms) {
+        terms = least(group, m->k - first);
+        for (size_t p = m->panel_begin, panels; p < end; p += panels) {
+            panels = least(GROUP_PANELS, end - p);
+            near_group g = {p, panels, first, terms, wide};
+            if (panels == GROUP_PANELS) {
+                widen_panels(m, &g, GROUP_PANELS, NEAR_TILE_REGISTERS, dtype);
+            } else {
+                for (size_t i = 0; i < panels; i++) {
+                    near_group one = {p + i, 1, first, terms, wide + i * terms * PSC_LANES};
+                    widen_panels(m, &one, 1, PANEL_REGISTERS, dtype);
+                }
+            }
+            near_ahead ahead = {.bytes = terms * PSC_LANES * size,
+                .panels = least(GROUP_PANELS, end - p),
+                .panel_stride = m->k * PSC_LANES * size};
+            if (p + panels < end) {
+                ahead.from = weights_at(m, p + panels, first, dtype);
+                ahead.panels = least(GROUP_PANELS, end - p - panels);
+            } else if (first + terms < m->k) {
+                ahead.from = weights_at(m, m->panel_begin, first + terms, dtype);
+                ahead.bytes = least(group, m->k - first - terms) * PSC_LANES * size;
+                ahead.panels = least(GROUP_PANELS, end - m->panel_begin);
+            }
+            group_rows(m, &g, &ahead);
         }
     }
 }
@@ -260,10 +279,17 @@ ALWAYS_INLINE void matmul(const psc_matmul *m, const psc_dtype dtype) {
     assert(m->k > 0 && m->k_block > 0);
     size_t end = least(m->panel_end, (m->out + PSC_LANES - 1) / PSC_LANES);
     if (m->rows == 0) return;
-    if (m->rows <= FEW_ROWS) {
-        few_rows(m, end, dtype);
-    } else {
+    if (m->rows > FEW_ROWS && m->k_block <= NEAR_TERMS) {
         many_rows(m, end, dtype);
+        return;
+    }
+    psc_matmul part = *m;
+    for (size_t row = 0; row < m->rows; row += part.rows) {
+        part.rows = least(FEW_ROWS, m->rows - row);
+        few_rows(&part, end, dtype);
+        part.x += part.rows * m->ldx;
+        if (part.y) part.y += part.rows * m->ldy;
+        if (part.blocks) part.blocks += part.rows * m->ld_row;
     }
 }
 

@@ -20,6 +20,11 @@
 #define TILE_ROWS 6
 #define TILE_PANELS 1
 #define TILE_MAX_PANELS 4
+/* Of many rows: 12 accumulators, three weights and one input. A tile of four rows by three
+ * registers has the fewest loads and operations beside the multiply-adds: 7 for 12. */
+#define NEAR_TILE_ROWS 4
+#define NEAR_TILE_REGISTERS 3
+#define GROUP_PANELS 3
 #define PULL_ROWS 3
 #define FOLD_WIDTH 8
 
@@ -31,6 +36,12 @@ typedef __m256d vec64;
 #define KEEP_ORDER() __asm__ volatile("" ::: "memory")
 #define ACCUMULATE(sum, a, b)                                                                      \
     __asm__ volatile("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
+/* value = the float at base + bytes + displacement in all lanes; the displacement is a constant.
+ * A compiler would rather spend an operation a term on the sum of two of them. */
+#define BROADCAST_AT(value, base, bytes, displacement)                                             \
+    __asm__ volatile("vbroadcastss %c3(%1,%2), %0"                                                 \
+                     : "=x"(value)                                                                 \
+                     : "r"(base), "r"(bytes), "i"(displacement))
 
 #define vec_load(from) _mm256_loadu_ps(from)
 #define vec_store(to, value) _mm256_storeu_ps(to, value)

@@ -20,6 +20,10 @@
 #define TILE_ROWS 12
 #define TILE_PANELS 2
 #define TILE_MAX_PANELS 4
+/* Of many rows: 24 accumulators, three weights and one input. */
+#define NEAR_TILE_ROWS 8
+#define NEAR_TILE_REGISTERS 3
+#define GROUP_PANELS 3
 #define PULL_ROWS 6
 #define FOLD_WIDTH 16
 
@@ -29,6 +33,9 @@ typedef __m512d vec64;
 /* With 32 registers a compiler keeps the accumulators where they are. */
 #define KEEP_ORDER() __asm__ volatile("" ::: "memory")
 #define ACCUMULATE(sum, a, b) ((sum) = _mm512_fmadd_ps(a, b, sum))
+/* value = the float at base + bytes + displacement in all lanes. */
+#define BROADCAST_AT(value, base, bytes, displacement)                                             \
+    ((value) = vec_set(*(const float *)(const void *)((base) + (bytes) + (displacement))))
 
 #define vec_load(from) _mm512_loadu_ps(from)
 #define vec_store(to, value) _mm512_storeu_ps(to, value)

@@ -73,4 +73,62 @@ ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const
     }
 }
 
+/* One term of near_tile: each weight is loaded once, each input is broadcast once. A macro, so that
+ * the place in the row is a constant of the instruction. */
+#define NEAR_TERM(term)                                                                            \
+    do {                                                                                           \
+        UNROLL for (int v = 0; v < registers; v++) held[v] = vec_load(w + (term)*step + v * VEC);  \
+        UNROLL for (int r = 0; r < rows; r++) {                                                    \
+            vec value;                                                                             \
+            BROADCAST_AT(value, from[r], at, (term) * sizeof(float));                              \
+            UNROLL for (int v = 0; v < registers; v++) ACCUMULATE(acc[r][v], value, held[v]);      \
+        }                                                                                          \
+        KEEP_ORDER();                                                                              \
+    } while (0)
+
+/* y[rows][registers*VEC] = a chain over n terms from +0, added to y when in->add, then the bias.
+ * rows and registers are constants at every call. */
+ALWAYS_INLINE void near_tile(const near_input *in, const int rows, const int registers) {
+    vec acc[NEAR_TILE_ROWS][NEAR_TILE_REGISTERS], held[NEAR_TILE_REGISTERS];
+    const char *from[NEAR_TILE_ROWS];
+    const size_t step = (size_t)registers * VEC, end = in->n * sizeof(float);
+    const size_t whole = in->n / 8 * 8 * sizeof(float);
+    const float *w = in->w;
+    float *y = in->y;
+    size_t at = 0, ldy = in->ldy;
+
+    UNROLL for (int r = 0; r < rows; r++) {
+        from[r] = (const char *)(in->x + (size_t)r * in->ldx);
+        UNROLL for (int v = 0; v < registers; v++) acc[r][v] = vec_zero();
+    }
+    for (; at < whole; at += 8 * sizeof(float), w += 8 * step) {
+        NEAR_TERM(0);
+        NEAR_TERM(1);
+        NEAR_TERM(2);
+        NEAR_TERM(3);
+        NEAR_TERM(4);
+        NEAR_TERM(5);
+        NEAR_TERM(6);
+        NEAR_TERM(7);
+    }
+    for (; at < end; at += sizeof(float), w += step) NEAR_TERM(0);
+    if (in->add) {
+        float *to = y;
+        UNROLL for (int r = 0; r < rows; r++, to += ldy) {
+            UNROLL for (int v = 0; v < registers; v++) {
+                acc[r][v] = vec_add(vec_load(to + v * VEC), acc[r][v]);
+            }
+        }
+    }
+    if (in->bias) {
+        UNROLL for (int v = 0; v < registers; v++) {
+            held[v] = vec_load(in->bias + v * VEC);
+            UNROLL for (int r = 0; r < rows; r++) acc[r][v] = vec_add(acc[r][v], held[v]);
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++, y += ldy) {
+        UNROLL for (int v = 0; v < registers; v++) vec_store(y + v * VEC, acc[r][v]);
+    }
+}
+
 #endif

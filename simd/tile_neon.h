@@ -20,6 +20,9 @@
 #define TILE_ROWS 5
 #define TILE_PANELS 1
 #define TILE_MAX_PANELS 4
+#define NEAR_TILE_ROWS 5
+#define NEAR_TILE_REGISTERS 4
+#define GROUP_PANELS 1
 #define PULL_ROWS 6
 #define FOLD_WIDTH 4
 
@@ -180,6 +183,17 @@ static inline void fold_several(float sums[4], const float *acc) {
     vst1q_f32(sums, vpaddq_f32(low, high));
 }
 
+/* sums[v] += w[v] * x's lane. */
+ALWAYS_INLINE void multiply_by_lane(float32x4_t sums[PANEL_REGISTERS],
+    const float32x4_t w[PANEL_REGISTERS], float32x4_t x, const int lane) {
+    UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) {
+        if (lane == 0) sums[v] = vfmaq_laneq_f32(sums[v], w[v], x, 0);
+        if (lane == 1) sums[v] = vfmaq_laneq_f32(sums[v], w[v], x, 1);
+        if (lane == 2) sums[v] = vfmaq_laneq_f32(sums[v], w[v], x, 2);
+        if (lane == 3) sums[v] = vfmaq_laneq_f32(sums[v], w[v], x, 3);
+    }
+}
+
 /* One term: x[r] holds four terms of a row, of which this is the one in `lane`. */
 ALWAYS_INLINE void tile_term(float32x4_t acc[TILE_ROWS][PANEL_REGISTERS * TILE_MAX_PANELS],
     const float32x4_t x[TILE_ROWS], const tile_input *in, size_t k, const int lane, const int rows,
@@ -193,13 +207,7 @@ ALWAYS_INLINE void tile_term(float32x4_t acc[TILE_ROWS][PANEL_REGISTERS * TILE_M
             __builtin_prefetch((const char *)in->w + at * size + stream);
         }
         UNROLL for (int r = 0; r < rows; r++) {
-            UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) {
-                float32x4_t *sum = &acc[r][PANEL_REGISTERS * p + v];
-                if (lane == 0) *sum = vfmaq_laneq_f32(*sum, w[v], x[r], 0);
-                if (lane == 1) *sum = vfmaq_laneq_f32(*sum, w[v], x[r], 1);
-                if (lane == 2) *sum = vfmaq_laneq_f32(*sum, w[v], x[r], 2);
-                if (lane == 3) *sum = vfmaq_laneq_f32(*sum, w[v], x[r], 3);
-            }
+            multiply_by_lane(&acc[r][PANEL_REGISTERS * p], w, x[r], lane);
         }
     }
 }
@@ -239,6 +247,45 @@ ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < PANEL_REGISTERS * panels; v++) {
             vst1q_f32(sums + r * panels * PSC_LANES + v * 4, acc[r][v]);
+        }
+    }
+}
+
+/* One term of near_tile. */
+ALWAYS_INLINE void near_term(float32x4_t acc[NEAR_TILE_ROWS][NEAR_TILE_REGISTERS],
+    const float32x4_t x[NEAR_TILE_ROWS], const float *from, const int lane, const int rows) {
+    float32x4_t w[NEAR_TILE_REGISTERS];
+    UNROLL for (int v = 0; v < NEAR_TILE_REGISTERS; v++) w[v] = vld1q_f32(from + v * 4);
+    UNROLL for (int r = 0; r < rows; r++) multiply_by_lane(acc[r], w, x[r], lane);
+}
+
+/* See tile_broadcast.h; registers is 4. */
+ALWAYS_INLINE void near_tile(const near_input *in, const int rows, const int registers) {
+    float32x4_t acc[NEAR_TILE_ROWS][NEAR_TILE_REGISTERS], x[NEAR_TILE_ROWS];
+    const float *w = in->w;
+    const size_t n = in->n;
+    size_t k = 0;
+
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < registers; v++) acc[r][v] = vdupq_n_f32(0.0f);
+    }
+    for (; k + 4 <= n; k += 4, w += 4 * PSC_LANES) {
+        UNROLL for (int r = 0; r < rows; r++) x[r] = vld1q_f32(in->x + (size_t)r * in->ldx + k);
+        UNROLL for (int lane = 0; lane < 4; lane++) {
+            near_term(acc, x, w + lane * PSC_LANES, lane, rows);
+        }
+    }
+    for (; k < n; k++, w += PSC_LANES) {
+        UNROLL for (int r = 0; r < rows; r++) x[r] = vdupq_n_f32(in->x[(size_t)r * in->ldx + k]);
+        near_term(acc, x, w, 0, rows);
+    }
+    UNROLL for (int r = 0; r < rows; r++) {
+        float *y = in->y + (size_t)r * in->ldy;
+        UNROLL for (int v = 0; v < registers; v++) {
+            float32x4_t total = acc[r][v];
+            if (in->add) total = vaddq_f32(vld1q_f32(y + v * 4), total);
+            if (in->bias) total = vaddq_f32(total, vld1q_f32(in->bias + v * 4));
+            vst1q_f32(y + v * 4, total);
         }
     }
 }

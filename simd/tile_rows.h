@@ -37,9 +37,9 @@ ALWAYS_INLINE void tile_rows(
 
 /* How many rows the tile at row r takes: the rest spread evenly over the fewest tiles, since a tile
  * of one or two rows waits for its own chains. */
-static inline size_t tile_height(size_t rows_left) {
-    size_t tiles = (rows_left + TILE_ROWS - 1) / TILE_ROWS;
-    return (rows_left + tiles - 1) / tiles;
+static inline size_t tile_height(size_t rows_left, size_t most) {
+    if (rows_left >= 2 * most) return most;
+    return rows_left <= most ? rows_left : (rows_left + 1) / 2;
 }
 
 /* Rows of x copied close together, n terms each, so that a tile's rows lie in one stream and at
@@ -55,6 +55,31 @@ static inline void copy_near(float *near, const float *x, size_t ldx, size_t row
         }
         for (; i < n; i++) near[i] = x[i];
     }
+}
+
+/* The near tile at every height. */
+ALWAYS_INLINE void near_heights(const near_input *in, size_t rows, const int registers) {
+#define HEIGHT(n)                                                                                  \
+    case n:                                                                                        \
+        near_tile(in, n, registers);                                                               \
+        break;
+    switch (rows) {
+        HEIGHT(1)
+        HEIGHT(2)
+        HEIGHT(3)
+        HEIGHT(4)
+#if NEAR_TILE_ROWS > 4
+        HEIGHT(5)
+#endif
+#if NEAR_TILE_ROWS > 5
+        HEIGHT(6)
+        HEIGHT(7)
+        HEIGHT(8)
+#endif
+    default:
+        break;
+    }
+#undef HEIGHT
 }
 
 #endif

@@ -459,7 +459,7 @@ Test(kernels, tables_are_full) {
 #undef PSC_KERNEL
         for (int dtype = 0; dtype < 3; dtype++) {
             cr_assert(k->matmul[dtype] != NULL && k->pullback[dtype] != NULL);
-            cr_assert_gt(k->matmul_tile_rows[dtype], 0);
+            cr_assert_gt(k->matmul_group, 0);
         }
     }
     cr_assert_null(psc_kernels_for(PSC_ISA_COUNT));
