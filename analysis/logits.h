@@ -59,6 +59,7 @@ typedef struct logits_pass {
     int32_t n_fixed;       /* directions of one id (or contrast) over all rows */
     float *fixed_pull[2];  /* [L, n_fixed, H*D], [L, n_fixed, M] */
     float *fixed_bias[2];  /* [L, n_fixed] u . b_O, u . b_out */
+    float *fixed_heads;    /* [L, n_fixed, rows, H + 1] shares, undivided, for level neuron */
     int32_t capacity;      /* directions of one batch */
     int32_t carrier;       /* target whose rows hold the activations until divided; -1: none */
     float *pull, *batch_u; /* [capacity, max(H*D, M)], [capacity, N] */
@@ -121,13 +122,21 @@ int logits_pass_begin(
 /* The undivided shares of one event's rows at every level that takes them from this part. */
 int logits_part_shares(
     logits_run *run, logits_pass *pass, logits_part part, int32_t layer, const psc_event *event);
+/* The attention's components of one layer, which stand before the MLP's. */
+int64_t logits_attention_width(const logits_run *run, logits_level_id level);
+/* A row of fixed_heads. */
+float *logits_fixed_heads(
+    const logits_run *run, const logits_pass *pass, int32_t layer, int32_t fixed, int32_t slot);
+/* Whether a level takes shares from a part. */
+int logits_level_has(logits_level_id level, logits_part part);
+
+/* --- logits_finish.c ------------------------------------------------------------------------- */
+
 /* Finishes the rows for all targets of the pass: the products that were put off, divided by sigma,
  * and the sums. */
 void logits_finish_rows(logits_run *run, logits_pass *pass, const psc_row *rows, int32_t n);
 /* |z - (constant + sum)| and, in *relative, that over 1 + sum |share|. */
 double logits_gap(double z, double constant, double sum, double sum_abs, double *relative);
-/* Whether a level takes shares from a part. */
-int logits_level_has(logits_level_id level, logits_part part);
 
 /* --- logits_edits.c -------------------------------------------------------------------------- */
 

@@ -35,8 +35,7 @@ int logits_level_has(logits_level_id level, logits_part part) {
     }
 }
 
-/* Components of one layer: the attention's, then the MLP's. */
-static int64_t attention_width(const logits_run *run, logits_level_id level) {
+int64_t logits_attention_width(const logits_run *run, logits_level_id level) {
     const int64_t heads = run->model->n_heads;
     if (level == LEVEL_SOURCE) return heads * run->n_keys + 1;
     return level == LEVEL_LAYER ? 1 : heads + 1;
@@ -44,7 +43,7 @@ static int64_t attention_width(const logits_run *run, logits_level_id level) {
 
 static int64_t layer_width(const logits_run *run, logits_level_id level) {
     const int64_t mlp = level == LEVEL_NEURON ? (int64_t)run->model->d_mlp + 1 : 1;
-    return attention_width(run, level) + mlp;
+    return logits_attention_width(run, level) + mlp;
 }
 
 void logits_count_components(logits_run *run) {
@@ -58,7 +57,7 @@ static int64_t offset_of(
     if (part == PART_EMBED) return 0;
     const int64_t base = 1 + layer * layer_width(run, level);
     const int attention = part == PART_ATTN_OUT || part == PART_HEADS || part == PART_SOURCES;
-    return attention ? base : base + attention_width(run, level);
+    return attention ? base : base + logits_attention_width(run, level);
 }
 
 /* --- pulling back ---------------------------------------------------------------------------- */
@@ -111,6 +110,26 @@ static int fixed_tables(logits_run *run, logits_pass *pass, const float *u) {
     return 0;
 }
 
+/* Where the heads' shares of fixed targets wait until sigma is known: close together, for the rows
+ * of the results lie a page or more apart. */
+static int fixed_heads(logits_run *run, logits_pass *pass) {
+    if (!run->levels[LEVEL_NEURON].asked) return 0;
+    const uint64_t layer = (uint64_t)logits_attention_width(run, LEVEL_NEURON) * sizeof(float);
+    const uint64_t places = (uint64_t)pass->n_fixed * (uint64_t)run->targets.rows.n;
+    if (layer * (uint64_t)run->model->n_layers > UINT64_MAX / (places + 1))
+        return run->host->fail(run->context, "%d targets are too many", run->targets.n);
+    pass->fixed_heads =
+        run->host->run_alloc(run->context, layer * (uint64_t)run->model->n_layers * places + 1);
+    return pass->fixed_heads ? 0 : -1;
+}
+
+float *logits_fixed_heads(
+    const logits_run *run, const logits_pass *pass, int32_t layer, int32_t fixed, int32_t slot) {
+    const int64_t place = (int64_t)layer * pass->n_fixed + fixed;
+    return pass->fixed_heads +
+           (place * run->targets.rows.n + slot) * logits_attention_width(run, LEVEL_NEURON);
+}
+
 /* Marks the directions that hold at all rows and pulls them back. */
 static int fixed_begin(logits_run *run, logits_pass *pass) {
     const psc_target_rows *targets = &run->targets;
@@ -127,7 +146,8 @@ static int fixed_begin(logits_run *run, logits_pass *pass) {
         pass->fixed[d] = pass->n_fixed++;
         pass->carrier = t;
     }
-    return pass->n_fixed ? fixed_tables(run, pass, u) : 0;
+    if (pass->n_fixed == 0) return 0;
+    return fixed_heads(run, pass) || fixed_tables(run, pass, u) ? -1 : 0;
 }
 
 int logits_pass_begin(
@@ -213,7 +233,16 @@ static void share_one(const share_task *task, int64_t at, int32_t d, int64_t r) 
     const int64_t n_dims = run->model->d_model;
     const float *done = NULL;
     int64_t n = 1;
-    for (int i = LEVEL_COUNT - 1; i >= 0; i--) {
+    int i = LEVEL_COUNT - 1;
+    if (task->part == PART_HEADS && run->levels[i].asked && task->pass->fixed[d] >= 0) {
+        const int32_t slot = (int32_t)(at % run->targets.rows.n);
+        float *out = logits_fixed_heads(run, task->pass, task->layer, task->pass->fixed[d], slot);
+        head_shares(task, d, x, out);
+        n = (int64_t)run->model->n_heads + 1;
+        done = out;
+        i--;
+    }
+    for (; i >= 0; i--) {
         const logits_level *level = &run->levels[i];
         if (!level->asked || !logits_level_has(i, task->part)) continue;
         float *out = level->shares + at * level->width + offset_of(run, i, task->part, task->layer);
@@ -312,90 +341,4 @@ int logits_part_shares(
         task.first = end;
     }
     return 0;
-}
-
-/* --- dividing and summing -------------------------------------------------------------------- */
-
-static double fold(double s[16]) {
-    for (int width = 8; width > 0; width /= 2)
-        for (int j = 0; j < width; j++) s[j] += s[j + width];
-    return s[0];
-}
-
-/* The striped sums of one row on its way from left to right. */
-typedef struct row_sums {
-    int64_t n;       /* shares so far */
-    double sums[32]; /* of the shares, of their absolute values */
-} row_sums;
-
-double logits_gap(double z, double constant, double sum, double sum_abs, double *relative) {
-    const double gap = fabs(z - (constant + sum));
-    *relative = gap / (1.0 + sum_abs);
-    return gap;
-}
-
-typedef struct finish_task {
-    logits_run *run;
-    const logits_pass *pass;
-    const psc_row *rows;
-} finish_task;
-
-/* The next n shares: x w / sigma, or x / sigma without w. */
-static void share_segment(const finish_task *task, row_sums *s, float *y, const float *x,
-    const float *w, int64_t n, float sigma) {
-    task->run->host->shares(task->run->context, s->sums, y, x, w, n, s->n, sigma);
-    s->n += n;
-}
-
-/* A fixed target's row: the neurons' products were put off, their activations lie in raw. */
-static void finish_fixed(
-    const finish_task *task, int32_t fixed, float *y, const float *raw, float sigma, row_sums *s) {
-    const psc_model_info *model = task->run->model;
-    const logits_pass *pass = task->pass;
-    const int64_t n_attention = attention_width(task->run, LEVEL_NEURON), n_neurons = model->d_mlp;
-    share_segment(task, s, y, y, NULL, 1, sigma);
-    for (int32_t l = 0; l < model->n_layers; l++) {
-        const int64_t at = (int64_t)l * pass->n_fixed + fixed;
-        share_segment(task, s, y + s->n, y + s->n, NULL, n_attention, sigma);
-        share_segment(
-            task, s, y + s->n, raw + s->n, pass->fixed_pull[1] + at * n_neurons, n_neurons, sigma);
-        y[s->n] = pass->fixed_bias[1][at];
-        share_segment(task, s, y + s->n, y + s->n, NULL, 1, sigma);
-    }
-}
-
-static void finish_row(const finish_task *task, int32_t t, int32_t slot) {
-    logits_run *run = task->run;
-    const int64_t at = (int64_t)t * run->targets.rows.n + slot;
-    const int32_t d = task->pass->directions.which[at];
-    for (int i = 0; d >= 0 && i < LEVEL_COUNT; i++) {
-        logits_level *level = &run->levels[i];
-        if (!level->asked) continue;
-        float *shares = level->shares + at * level->width;
-        row_sums sums = {0, {0}};
-        if (i == LEVEL_NEURON && task->pass->fixed[d] >= 0) {
-            const int64_t carrier = (int64_t)task->pass->carrier * run->targets.rows.n + slot;
-            finish_fixed(task, task->pass->fixed[d], shares, level->shares + carrier * level->width,
-                run->sigma[slot], &sums);
-        } else {
-            share_segment(task, &sums, shares, shares, NULL, level->n, run->sigma[slot]);
-        }
-        level->sum[at] = fold(sums.sums);
-        level->sum_abs[at] = fold(sums.sums + 16);
-    }
-}
-
-/* Targets ascend and the carrier is the last fixed one: its activations are used up last. */
-static void finish_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
-    (void)thread;
-    const finish_task *task = payload;
-    for (int64_t r = begin; r < end; r++) {
-        const int32_t slot = task->run->targets.rows.slot[task->rows[r].index];
-        for (int32_t t = 0; slot >= 0 && t < task->run->targets.n; t++) finish_row(task, t, slot);
-    }
-}
-
-void logits_finish_rows(logits_run *run, logits_pass *pass, const psc_row *rows, int32_t n) {
-    finish_task task = {run, pass, rows};
-    run->host->parallel_for(run->context, n, finish_rows, &task);
 }

@@ -155,10 +155,10 @@ ALWAYS_INLINE size_t shares_whole(double *sums, float *y, const float *x, const 
             } else {
                 vec_store(y + at, share);
             }
-            const vec size = vec_abs(share);
             UNROLL for (int h = 0; h < 2; h++) {
-                sum[2 * v + h] = vec64_add(sum[2 * v + h], vec64_half(share, h));
-                sum_abs[2 * v + h] = vec64_add(sum_abs[2 * v + h], vec64_half(size, h));
+                const vec64 wide = vec64_half(share, h);
+                sum[2 * v + h] = vec64_add(sum[2 * v + h], wide);
+                sum_abs[2 * v + h] = vec64_add(sum_abs[2 * v + h], vec64_abs(wide));
             }
         }
     }

@@ -71,6 +71,7 @@ typedef __m256d vec64;
 #define vec64_first(a) _mm256_cvtsd_f64(a)
 #define vec64_add(a, b) _mm256_add_pd(a, b)
 #define vec64_sub(a, b) _mm256_sub_pd(a, b)
+#define vec64_abs(a) _mm256_andnot_pd(_mm256_set1_pd(-0.0), a)
 #define vec64_exp(x) Sleef_finz_expd4_u10avx2(x)
 #define vec64_log(x) Sleef_finz_logd4_u10avx2(x)
 

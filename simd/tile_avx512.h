@@ -66,6 +66,7 @@ typedef __m512d vec64;
 #define vec64_first(a) _mm256_cvtsd_f64(_mm512_castpd512_pd256(a))
 #define vec64_add(a, b) _mm512_add_pd(a, b)
 #define vec64_sub(a, b) _mm512_sub_pd(a, b)
+#define vec64_abs(a) _mm512_abs_pd(a)
 #define vec64_exp(x) Sleef_finz_expd8_u10avx512f(x)
 #define vec64_log(x) Sleef_finz_logd8_u10avx512f(x)
 

@@ -59,6 +59,7 @@ typedef float64x2_t vec64;
 #define vec64_first(a) vgetq_lane_f64(a, 0)
 #define vec64_add(a, b) vaddq_f64(a, b)
 #define vec64_sub(a, b) vsubq_f64(a, b)
+#define vec64_abs(a) vabsq_f64(a)
 #define vec64_exp(x) Sleef_finz_expd2_u10advsimd(x)
 #define vec64_log(x) Sleef_finz_logd2_u10advsimd(x)
 

@@ -175,6 +175,9 @@ EMULATED void emulated_storeu_pd(double *to, emulated_pd a) {
 EMULATED emulated_pd emulated_set1_pd(double value) {
     EACH_PD(_mm256_set1_pd(value));
 }
+EMULATED emulated_pd emulated_abs_pd(emulated_pd a) {
+    EACH_PD(_mm256_andnot_pd(_mm256_set1_pd(-0.0), a.half[h]));
+}
 EMULATED emulated_pd emulated_maskz_loadu_pd(unsigned mask, const double *from) {
     double lanes[8] = {0};
     for (int i = 0; i < 8; i++) {
@@ -213,6 +216,7 @@ EMULATED emulated_pd emulated_cvtps_pd(__m256 a) {
 #define _mm512_set1_ps emulated_set1_ps
 #define _mm512_setzero_ps() emulated_set1_ps(0.0f)
 #define _mm512_abs_ps emulated_abs_ps
+#define _mm512_abs_pd emulated_abs_pd
 #define _mm512_maskz_loadu_ps emulated_maskz_loadu_ps
 #define _mm512_mask_storeu_ps emulated_mask_storeu_ps
 #define _mm512_mask_blend_ps emulated_mask_blend_ps
