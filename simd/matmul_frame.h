@@ -91,11 +91,10 @@ ALWAYS_INLINE void stream_tile(const psc_matmul *m, const block_position *b, siz
     }
 }
 
-/* All rows by `panels` panels, `gap` panels apart. The first rows bring a k-block, further ones the
- * next. */
+/* All rows by `panels` panels, `gap` panels apart. The first rows bring a k-block, further ones
+ * fetch the next, where both blocks of both panels fit into L1: not those of f32. */
 ALWAYS_INLINE void stream_panels(
     const psc_matmul *m, size_t panel, size_t gap, const int panels, const psc_dtype dtype) {
-    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
     for (size_t i = 0, done = 0; done < m->k; i++) {
         block_position b = block_at(m, i);
         size_t ahead = STREAM_AHEAD;
@@ -106,7 +105,7 @@ ALWAYS_INLINE void stream_panels(
             if (rows == 1) stream_tile(m, &b, row, panel, gap, 1, panels, ahead, dtype);
             if (rows == 2) stream_tile(m, &b, row, panel, gap, 2, panels, ahead, dtype);
             if (rows == 3) stream_tile(m, &b, row, panel, gap, 3, panels, ahead, dtype);
-            ahead = b.terms * PSC_LANES * size;
+            ahead = dtype == PSC_DTYPE_F32 ? 0 : b.terms * PSC_LANES * sizeof(uint16_t);
         }
     }
 }
