@@ -11,6 +11,8 @@
 #include "kernel_names.h"
 #include "widen.h"
 
+#include <math.h>
+
 #define VEC64 (VEC / 2)
 
 /* `count` registers, of which only a single one may end the row. */
@@ -121,10 +123,24 @@ void PSC_NAME(erf_f32)(float *y, const float *x, size_t n) {
     OF_EACH(vec_erf);
 }
 
-void PSC_NAME(exp_f64)(double *y, const double *x, size_t n) {
-    for (size_t i = 0; i < n; i += VEC64) {
-        store_some_f64(y + i, vec64_exp(load_some_f64(x + i, n - i)), n - i);
+/* `count` registers, of which only a single one may end the row; infinite where SLEEF's is. */
+ALWAYS_INLINE void exp_f64_step(double *y, const double *x, size_t left, const int count) {
+    vec64 values[OVERLAP_F64], e[OVERLAP_F64];
+    UNROLL for (int v = 0; v < count; v++) e[v] = values[v] = load_some_f64(x + VEC64 * v, left);
+    vec64_exp(e, count);
+    UNROLL for (int v = 0; v < count; v++) {
+        e[v] = vec64_where_less(
+            vec64_set(0x1.62e42fe102c83p+9), values[v], vec64_set((double)INFINITY), e[v]);
+        store_some_f64(y + VEC64 * v, e[v], left);
     }
+}
+
+void PSC_NAME(exp_f64)(double *y, const double *x, size_t n) {
+    size_t i = 0;
+    for (; i + OVERLAP_F64 * VEC64 <= n; i += OVERLAP_F64 * VEC64) {
+        exp_f64_step(y + i, x + i, VEC64, OVERLAP_F64);
+    }
+    for (; i < n; i += VEC64) exp_f64_step(y + i, x + i, n - i, 1);
 }
 
 void PSC_NAME(log_f64)(double *y, const double *x, size_t n) {

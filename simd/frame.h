@@ -42,6 +42,7 @@
 /* Registers whose exp or erf is computed at once, so that their chains of multiply-adds overlap; a
  * multiple of PANEL_REGISTERS. */
 #define OVERLAP 4
+#define OVERLAP_F64 (VEC > 8 ? 2 : 4) /* of doubles, at most those of a stripe */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 static inline size_t least(size_t a, size_t b) {

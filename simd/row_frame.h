@@ -123,13 +123,23 @@ void PSC_NAME(log_sum_exp)(double *result, const float *x, size_t n) {
     double max = (double)greatest(x, n);
     vec64 m = vec64_set(max), sums[STRIPE_REGISTERS_F64];
     UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v++) sums[v] = vec64_set(0.0);
-    for (size_t i = 0; i < n; i += PSC_LANES) {
-        UNROLL for (size_t v = 0; v < STRIPE_REGISTERS_F64; v++) {
-            size_t at = i + v * VEC64;
-            if (at >= n) break;
-            vec64 e = vec64_exp(vec64_sub(vec64_of_floats(x + at, n - at), m));
-            sums[v] = keep_past_end_f64(sums[v], vec64_add(sums[v], e), n - at);
+    vec64 e[OVERLAP_F64];
+    size_t i = 0;
+    for (; i + PSC_LANES <= n; i += PSC_LANES) {
+        UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v += OVERLAP_F64) {
+            UNROLL for (int w = 0; w < OVERLAP_F64; w++) {
+                e[w] = vec64_sub(vec64_of_floats(x + i + VEC64 * (v + w), VEC64), m);
+            }
+            vec64_exp(e, OVERLAP_F64);
+            UNROLL for (int w = 0; w < OVERLAP_F64; w++) sums[v + w] = vec64_add(sums[v + w], e[w]);
         }
+    }
+    UNROLL for (size_t v = 0; v < STRIPE_REGISTERS_F64; v++) {
+        const size_t at = i + v * VEC64;
+        if (at >= n) break;
+        e[0] = vec64_sub(vec64_of_floats(x + at, n - at), m);
+        vec64_exp(e, 1);
+        sums[v] = keep_past_end_f64(sums[v], vec64_add(sums[v], e[0]), n - at);
     }
     *result = vec64_first(vec64_log(vec64_set(fold_f64(sums)))) + max;
 }

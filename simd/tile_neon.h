@@ -60,7 +60,13 @@ typedef float64x2_t vec64;
 #define vec64_add(a, b) vaddq_f64(a, b)
 #define vec64_sub(a, b) vsubq_f64(a, b)
 #define vec64_abs(a) vabsq_f64(a)
-#define vec64_exp(x) Sleef_finz_expd2_u10advsimd(x)
+#define vec64_mul(a, b) vmulq_f64(a, b)
+#define vec64_fma(a, b, c) vfmaq_f64(c, a, b)
+#define vec64_greater(x, max) vbslq_f64(vcgtq_f64(x, max), x, max)
+#define vec64_where_less(a, b, yes, no) vbslq_f64(vcltq_f64(a, b), yes, no)
+#define vec64_powers(t) vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(t), 52))
+#define vec64_sub_bits(a, b)                                                                       \
+    vreinterpretq_f64_u64(vsubq_u64(vreinterpretq_u64_f64(a), vreinterpretq_u64_f64(b)))
 #define vec64_log(x) Sleef_finz_logd2_u10advsimd(x)
 
 /* A comparison passes over NaN, which fmax and fmaxnm do not. */

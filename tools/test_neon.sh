@@ -203,7 +203,7 @@ unpack_libraries
 echo "building for aarch64"
 build_tree
 build_test kernels tests/neon/test_fp_state.c tests/test_kernels.c tests/test_kernel_reference.c \
-    tests/test_golden_bits.c tests/test_erf.c
+    tests/test_golden_bits.c tests/test_erf.c tests/test_exp.c
 build_test bits tests/golden.c tests/test_bits.c
 build_test product tests/golden.c tests/test_bits_product.c
 run_tests

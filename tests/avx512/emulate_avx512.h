@@ -68,6 +68,8 @@ BINARY_PS(max_ps)
 BINARY_PS(min_ps)
 BINARY_PD(add_pd)
 BINARY_PD(sub_pd)
+BINARY_PD(mul_pd)
+BINARY_PD(max_pd)
 TERNARY_PS(fmadd_ps)
 TERNARY_PS(fnmadd_ps)
 
@@ -198,6 +200,33 @@ EMULATED emulated_pd emulated_mask_blend_pd(unsigned mask, emulated_pd a, emulat
     emulated_mask_storeu_pd(lanes, mask, b);
     return emulated_loadu_pd(lanes);
 }
+EMULATED emulated_pd emulated_fmadd_pd(emulated_pd a, emulated_pd b, emulated_pd c) {
+    EACH_PD(_mm256_fmadd_pd(a.half[h], b.half[h], c.half[h]));
+}
+EMULATED emulated_si emulated_castpd_si512(emulated_pd a) {
+    emulated_si result;
+    for (int h = 0; h < 2; h++) result.half[h] = _mm256_castpd_si256(a.half[h]);
+    return result;
+}
+EMULATED emulated_pd emulated_castsi512_pd(emulated_si a) {
+    EACH_PD(_mm256_castsi256_pd(a.half[h]));
+}
+EMULATED emulated_si emulated_slli_epi64(emulated_si a, int by) {
+    for (int h = 0; h < 2; h++) a.half[h] = _mm256_slli_epi64(a.half[h], by);
+    return a;
+}
+EMULATED emulated_si emulated_sub_epi64(emulated_si a, emulated_si b) {
+    for (int h = 0; h < 2; h++) a.half[h] = _mm256_sub_epi64(a.half[h], b.half[h]);
+    return a;
+}
+EMULATED unsigned emulated_cmp_pd_mask(emulated_pd a, emulated_pd b, int predicate) {
+    unsigned mask = 0;
+    for (int h = 0; h < 2 && predicate == _CMP_LT_OQ; h++) {
+        __m256d less = _mm256_cmp_pd(a.half[h], b.half[h], _CMP_LT_OQ);
+        mask |= (unsigned)_mm256_movemask_pd(less) << 4 * h;
+    }
+    return mask;
+}
 EMULATED emulated_pd emulated_cvtps_pd(__m256 a) {
     EACH_PD(_mm256_cvtps_pd(h ? _mm256_extractf128_ps(a, 1) : _mm256_castps256_ps128(a)));
 }
@@ -235,6 +264,14 @@ EMULATED emulated_pd emulated_cvtps_pd(__m256 a) {
 #define _mm512_extractf64x4_pd(a, h) ((a).half[h])
 #define _mm512_add_pd emulated_add_pd
 #define _mm512_sub_pd emulated_sub_pd
+#define _mm512_mul_pd emulated_mul_pd
+#define _mm512_max_pd emulated_max_pd
+#define _mm512_fmadd_pd emulated_fmadd_pd
+#define _mm512_castpd_si512 emulated_castpd_si512
+#define _mm512_castsi512_pd emulated_castsi512_pd
+#define _mm512_slli_epi64 emulated_slli_epi64
+#define _mm512_sub_epi64 emulated_sub_epi64
+#define _mm512_cmp_pd_mask emulated_cmp_pd_mask
 #define _mm512_loadu_pd emulated_loadu_pd
 #define _mm512_storeu_pd emulated_storeu_pd
 #define _mm512_set1_pd emulated_set1_pd
@@ -248,7 +285,6 @@ EMULATED emulated_pd emulated_cvtps_pd(__m256 a) {
     EMULATED type name(type a) {                                                                   \
         each(half_name(a.half[h]));                                                                \
     }
-SLEEF_HALVES(emulated_pd, EACH_PD, Sleef_finz_expd8_u10avx512f, Sleef_finz_expd4_u10avx2)
 SLEEF_HALVES(emulated_pd, EACH_PD, Sleef_finz_logd8_u10avx512f, Sleef_finz_logd4_u10avx2)
 
 #endif
