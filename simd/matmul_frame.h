@@ -24,6 +24,7 @@
  * through them. */
 #define NEAR_TERMS (3 * PSC_K_BLOCK)
 #define NEAR_ROWS (24 / NEAR_TILE_ROWS * NEAR_TILE_ROWS)
+#define AHEAD_STRIPS 4
 /* How far a streamed panel is prefetched: a little, to bridge the gaps between the processor's own
  * prefetches. At 2 KiB both fetch the same lines, and two cores read a tenth less. */
 #define STREAM_AHEAD 512
@@ -158,40 +159,36 @@ ALWAYS_INLINE void widen_panels(const psc_matmul *m, const near_group *g, const 
 
 /* Functions of their own, or a caller's many variables would be in the registers' way. */
 static __attribute__((noinline)) void near_rows(const near_input *in, size_t rows) {
-    near_heights(in, rows, NEAR_TILE_REGISTERS);
+    near_strip(*in, rows, NEAR_TILE_REGISTERS);
 }
 
 static __attribute__((noinline)) void near_panel_rows(const near_input *in, size_t rows) {
-    near_heights(in, rows, PANEL_REGISTERS);
+    near_strip(*in, rows, PANEL_REGISTERS);
 }
 
-/* Rows row..end-1 of one k-block of a group. With few outputs left, or blocks wanted, a tile's sums
- * go through close_tile. */
+/* Up to NEAR_ROWS rows of one k-block of a group. With few outputs left, or blocks wanted, the
+ * tiles' sums go through close_tile. */
 ALWAYS_INLINE void near_block(const psc_matmul *m, const block_position *b, const near_group *g,
-    size_t row, size_t end, const int registers) {
-    _Alignas(64) float sums[NEAR_TILE_ROWS * NEAR_TILE_REGISTERS * VEC];
-    const size_t width = (size_t)registers * VEC, tiles = g->panels * PSC_LANES / width;
-    const size_t outputs = g->panel * PSC_LANES;
+    size_t row, size_t rows, const int registers) {
+    _Alignas(64) float sums[NEAR_ROWS * NEAR_TILE_REGISTERS * VEC];
+    const size_t width = (size_t)registers * VEC, outputs = g->panel * PSC_LANES;
+    const size_t end = least(m->out, outputs + g->panels * PSC_LANES);
     const bool plain = m->y && !m->blocks && outputs + g->panels * PSC_LANES <= m->out;
-    near_input in = {.ldx = m->ldx, .n = b->terms};
-    for (size_t rows; row < end; row += rows) {
-        rows = tile_height(end - row, NEAR_TILE_ROWS);
-        in.x = m->x + row * m->ldx + b->first;
-        for (size_t t = 0; t < tiles; t++) {
-            const size_t output = outputs + t * width;
-            if (output >= m->out) break;
-            in.w = g->wide + (t * g->terms + b->first - g->first) * width;
-            in.y = plain ? m->y + row * m->ldy + output : sums;
-            in.ldy = plain ? m->ldy : width;
-            in.add = plain && b->index > 0;
-            in.bias = plain && b->last && m->bias ? m->bias + output : NULL;
-            if (registers == NEAR_TILE_REGISTERS) {
-                near_rows(&in, rows);
-            } else {
-                near_panel_rows(&in, rows);
-            }
-            if (!plain) close_tile(m, b, sums, width, row, rows, output);
+    near_input in = {.x = m->x + row * m->ldx + b->first,
+        .ldx = m->ldx,
+        .w = g->wide + (b->first - g->first) * width,
+        .n = b->terms,
+        .ldy = plain ? m->ldy : width,
+        .add = plain && b->index > 0};
+    for (size_t output = outputs; output < end; output += width, in.w += g->terms * width) {
+        in.y = plain ? m->y + row * m->ldy + output : sums;
+        in.bias = plain && b->last && m->bias ? m->bias + output : NULL;
+        if (registers == NEAR_TILE_REGISTERS) {
+            near_rows(&in, rows);
+        } else {
+            near_panel_rows(&in, rows);
         }
+        if (!plain) close_tile(m, b, sums, width, row, rows, output);
     }
 }
 
@@ -204,7 +201,8 @@ static void near_blocks(
     }
 }
 
-/* Reads ahead of the next group's weights, some at each step. */
+/* Reads ahead of the next group's weights, some at each step of the last strips: what is fetched
+ * sooner, the rows of x drive out of L2 again. */
 typedef struct near_ahead {
     const char *from;            /* null: nothing */
     size_t bytes, done, step;    /* of each panel */
@@ -225,18 +223,18 @@ static void fetch_ahead(near_ahead *a) {
 static void group_rows(const psc_matmul *m, const near_group *g, near_ahead *ahead) {
     const size_t first_block = g->first / m->k_block;
     const size_t blocks = (g->terms + m->k_block - 1) / m->k_block;
-    const size_t steps = (m->rows + NEAR_ROWS - 1) / NEAR_ROWS * blocks;
-    ahead->step = (ahead->bytes / steps + 64) / 64 * 64;
-    for (size_t row = 0, end; row < m->rows; row = end) {
-        end = least(m->rows, row + NEAR_ROWS);
-        for (size_t r = row; m->y && r < end; r++) {
+    const size_t strips = least(AHEAD_STRIPS, (m->rows + NEAR_ROWS - 1) / NEAR_ROWS);
+    ahead->step = (ahead->bytes / (strips * blocks) + 64) / 64 * 64;
+    for (size_t row = 0, rows; row < m->rows; row += rows) {
+        rows = least(NEAR_ROWS, m->rows - row);
+        for (size_t r = row; m->y && r < row + rows; r++) {
             const float *y = m->y + r * m->ldy + g->panel * PSC_LANES;
             for (size_t p = 0; p < g->panels; p++) __builtin_prefetch(y + p * PSC_LANES);
         }
         for (size_t i = 0; i < blocks; i++) {
             block_position b = block_at(m, first_block + i);
-            fetch_ahead(ahead);
-            near_blocks(m, &b, g, row, end);
+            if (row + strips * NEAR_ROWS >= m->rows) fetch_ahead(ahead);
+            near_blocks(m, &b, g, row, rows);
         }
     }
 }

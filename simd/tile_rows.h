@@ -57,27 +57,32 @@ static inline void copy_near(float *near, const float *x, size_t ldx, size_t row
     }
 }
 
-/* The near tile at every height. */
-ALWAYS_INLINE void near_heights(const near_input *in, size_t rows, const int registers) {
+/* All rows of in through near tiles. */
+ALWAYS_INLINE void near_strip(near_input in, size_t rows, const int registers) {
 #define HEIGHT(n)                                                                                  \
     case n:                                                                                        \
-        near_tile(in, n, registers);                                                               \
+        near_tile(&in, n, registers);                                                              \
         break;
-    switch (rows) {
-        HEIGHT(1)
-        HEIGHT(2)
-        HEIGHT(3)
-        HEIGHT(4)
+    for (size_t height; rows > 0; rows -= height) {
+        height = tile_height(rows, NEAR_TILE_ROWS);
+        switch (height) {
+            HEIGHT(1)
+            HEIGHT(2)
+            HEIGHT(3)
+            HEIGHT(4)
 #if NEAR_TILE_ROWS > 4
-        HEIGHT(5)
+            HEIGHT(5)
 #endif
 #if NEAR_TILE_ROWS > 5
-        HEIGHT(6)
-        HEIGHT(7)
-        HEIGHT(8)
+            HEIGHT(6)
+            HEIGHT(7)
+            HEIGHT(8)
 #endif
-    default:
-        break;
+        default:
+            return;
+        }
+        in.x += height * in.ldx;
+        in.y += height * in.ldy;
     }
 #undef HEIGHT
 }
