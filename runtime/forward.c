@@ -13,8 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows whose logits are computed at a time: they are wide. */
-#define LOGIT_ROWS 128
+/* Rows whose logits are computed at a time, since they are wide: as many as the layers' buffers
+ * hold, up to MOST; fewer than LEAST would read the unembedding too often. */
+#define LEAST_LOGIT_ROWS 64
+#define MOST_LOGIT_ROWS 128
 
 float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error) {
     if (grown->floats >= floats) return grown->data;
@@ -36,17 +38,20 @@ size_t psc_forward_row_bytes(const psc_config *config) {
     return (WIDE_BUFFERS * psc_padded(config->d_model) + psc_padded(config->d_mlp)) * sizeof(float);
 }
 
-/* The buffers lie in one block, which may then be in huge pages. Null counts only. */
+/* The buffers lie in one block, which may then be in huge pages. At its end are those that only
+ * layers use: the logits take their place. Null counts only. */
 static size_t place_buffers(psc_forward *f, size_t rows, size_t threads, float *memory) {
     struct {
         float **to;
         size_t floats;
-    } buffers[] = {{&f->x, rows * f->ld_n}, {&f->y1, rows * f->ld_n}, {&f->y2, rows * f->ld_n},
+    } buffers[] = {{&f->x, rows * f->ld_n}, {&f->y1, rows * f->ld_n}, {&f->mean, rows},
+        {&f->scale, rows}, {&f->scratch, threads * f->scratch_floats}, {&f->y2, rows * f->ld_n},
         {&f->q, rows * f->ld_n}, {&f->k, rows * f->ld_n}, {&f->v, rows * f->ld_n},
-        {&f->post, rows * f->ld_m}, {&f->mean, rows}, {&f->scale, rows},
-        {&f->scratch, threads * f->scratch_floats}, {&f->logits, f->logit_rows * f->ld_v}};
-    size_t used = 0;
+        {&f->post, rows * f->ld_m}};
+    const size_t of_layers = 5; /* the index of the first of them */
+    size_t used = 0, before = 0;
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+        if (i == of_layers) before = used;
         if (memory) *buffers[i].to = memory + used;
         used += psc_padded(buffers[i].floats);
     }
@@ -54,7 +59,13 @@ static size_t place_buffers(psc_forward *f, size_t rows, size_t threads, float *
     f->attn = f->k;
     f->mlp = f->v;
     f->normalized = f->q;
-    return used;
+    f->logits = f->y2;
+    size_t fitting = (used - before) / f->ld_v;
+    f->logit_rows = fitting < LEAST_LOGIT_ROWS ? LEAST_LOGIT_ROWS : fitting;
+    if (f->logit_rows > MOST_LOGIT_ROWS) f->logit_rows = MOST_LOGIT_ROWS;
+    if (f->logit_rows > rows) f->logit_rows = rows;
+    size_t with_logits = before + f->logit_rows * f->ld_v;
+    return used > with_logits ? used : with_logits;
 }
 
 psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc_kernels *kernels,
@@ -77,7 +88,6 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     f->ld_m = psc_padded(f->m);
     f->ld_v = psc_padded(c->d_vocab);
     f->ld_result = psc_padded(f->heads * f->n);
-    f->logit_rows = rows < LOGIT_ROWS ? rows : LOGIT_ROWS;
     f->scratch_floats = PSC_ATTENTION_TILE * (cache->capacity + PSC_LANES);
     f->memory = psc_aligned_alloc(place_buffers(f, rows, threads, NULL) * sizeof(float));
     f->n_keys = calloc(rows, sizeof *f->n_keys);
