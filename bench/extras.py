@@ -3,6 +3,7 @@ hooks cost in instructions, memory, the second start, accuracy, a sweep. Each gi
 import json
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 
@@ -19,7 +20,13 @@ def json_lines(command, failing=()):
                           env=env)
     if done.returncode not in (0, *failing):
         raise RuntimeError(f"exit code {done.returncode}: {' '.join(map(str, command))}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    for answer in answers:  # the page says what was measured, not where this machine keeps it
+        if "model" in answer:
+            answer["model"] = pathlib.Path(answer["model"]).name
+        if "weights" in answer:
+            answer["weights"] = re.sub(r" (in|from) /.*", "", answer["weights"])
+    return answers
 
 
 def busy(a, shape, rounds=3):
