@@ -48,28 +48,30 @@ static head_range heads_of(const psc_forward *f, const psc_matmul *part) {
         part->y + part->panel_begin * PSC_LANES};
 }
 
-/* A key lies in d_head cache lines and a value in d_head / 16, which are far apart. */
-void psc_forward_prepare_k(psc_forward *f, const psc_matmul *part, size_t row) {
+/* Fetches where a row's key or value will be put: a key lies in d_head cache lines and a value in
+ * d_head / 16, which are far apart. */
+static void fetch_place(const psc_forward *f, const psc_row *row, size_t head, bool value) {
+    size_t position = (size_t)row->position, every = value ? PSC_LANES : 1;
+    const float *at = value ? psc_kv_cache_values(f->cache, row->sequence, f->layer, (int32_t)head)
+                            : psc_kv_cache_keys(f->cache, row->sequence, f->layer, (int32_t)head);
+    at += value ? position * PSC_LANES : position / PSC_LANES * PSC_LANES * f->d_head;
+    for (size_t d = 0; d < f->d_head; d += every)
+        __builtin_prefetch(at + d * (value ? f->cache->capacity : PSC_LANES), 1);
+}
+
+static void fetch_places(const psc_forward *f, const psc_matmul *part, size_t row, bool value) {
     head_range heads = heads_of(f, part);
     for (size_t r = row; r < row + part->rows; r++)
-        for (size_t h = heads.first; h < heads.first + heads.n; h++) {
-            const psc_row *at = &f->rows[r];
-            const float *key = psc_kv_cache_keys(f->cache, at->sequence, f->layer, (int32_t)h);
-            key += (size_t)at->position / PSC_LANES * PSC_LANES * f->d_head;
-            for (size_t d = 0; d < f->d_head; d++) __builtin_prefetch(key + d * PSC_LANES, 1);
-        }
+        for (size_t h = heads.first; h < heads.first + heads.n; h++)
+            fetch_place(f, &f->rows[r], h, value);
+}
+
+void psc_forward_prepare_k(psc_forward *f, const psc_matmul *part, size_t row) {
+    fetch_places(f, part, row, false);
 }
 
 void psc_forward_prepare_v(psc_forward *f, const psc_matmul *part, size_t row) {
-    head_range heads = heads_of(f, part);
-    for (size_t r = row; r < row + part->rows; r++)
-        for (size_t h = heads.first; h < heads.first + heads.n; h++) {
-            const psc_row *at = &f->rows[r];
-            const float *value = psc_kv_cache_values(f->cache, at->sequence, f->layer, (int32_t)h);
-            value += (size_t)at->position * PSC_LANES;
-            for (size_t d = 0; d < f->d_head; d += PSC_LANES)
-                __builtin_prefetch(value + d * f->cache->capacity, 1);
-        }
+    fetch_places(f, part, row, true);
 }
 
 void psc_forward_finish_q(psc_forward *f, const psc_matmul *part, size_t row) {

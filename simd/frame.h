@@ -49,16 +49,13 @@ static inline size_t least(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
-/* What a tile reads: x[r][k], row stride ldx; w[p][k][16] panels, panel_stride elements apart.
- * Without a stream, `ahead` is prefetched, moving on by ahead_step bytes a term. */
+/* What a tile reads: x[r][k], row stride ldx; w[p][k][16] panels, panel_stride elements apart. */
 typedef struct tile_input {
     const float *x;
     size_t ldx;
     const void *w;
     size_t panel_stride;
     size_t n; /* terms */
-    const char *ahead;
-    size_t ahead_step;
 } tile_input;
 
 /* What a tile of the many-row matmul reads and writes: inputs x[r][n], row stride ldx, where they

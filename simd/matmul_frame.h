@@ -193,11 +193,11 @@ ALWAYS_INLINE void near_block(const psc_matmul *m, const block_position *b, cons
 }
 
 static void near_blocks(
-    const psc_matmul *m, const block_position *b, const near_group *g, size_t row, size_t end) {
+    const psc_matmul *m, const block_position *b, const near_group *g, size_t row, size_t rows) {
     if (g->panels == GROUP_PANELS) {
-        near_block(m, b, g, row, end, NEAR_TILE_REGISTERS);
+        near_block(m, b, g, row, rows, NEAR_TILE_REGISTERS);
     } else {
-        near_block(m, b, g, row, end, PANEL_REGISTERS);
+        near_block(m, b, g, row, rows, PANEL_REGISTERS);
     }
 }
 
@@ -256,9 +256,8 @@ ALWAYS_INLINE void many_rows(const psc_matmul *m, size_t end, const psc_dtype dt
                     widen_panels(m, &one, 1, PANEL_REGISTERS, dtype);
                 }
             }
-            near_ahead ahead = {.bytes = terms * PSC_LANES * size,
-                .panels = least(GROUP_PANELS, end - p),
-                .panel_stride = m->k * PSC_LANES * size};
+            near_ahead ahead = {
+                .bytes = terms * PSC_LANES * size, .panel_stride = m->k * PSC_LANES * size};
             if (p + panels < end) {
                 ahead.from = weights_at(m, p + panels, first, dtype);
                 ahead.panels = least(GROUP_PANELS, end - p - panels);

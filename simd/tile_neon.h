@@ -222,13 +222,12 @@ ALWAYS_INLINE void tile_term(float32x4_t acc[TILE_ROWS][PANEL_REGISTERS * TILE_M
 /* sums[rows][panels*16] = the chain over n terms, from +0 or, on resume, from what is there.
  * rows, panels, dtype, resume and stream are constants at every call, so that each call is a kernel
  * of its own with 4*rows*panels accumulators (at most 24 of 32 registers). Four terms of x are
- * loaded at a time and multiplied by lane. With stream each panel is prefetched stream bytes ahead,
- * else `ahead` is. */
+ * loaded at a time and multiplied by lane. With stream each panel is prefetched stream bytes ahead.
+ */
 ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const int panels,
     const psc_dtype dtype, const bool resume, const size_t stream) {
     float32x4_t acc[TILE_ROWS][PANEL_REGISTERS * TILE_MAX_PANELS];
     float32x4_t x[TILE_ROWS];
-    const char *ahead = in->ahead;
     size_t n = in->n, k = 0;
 
     UNROLL for (int r = 0; r < rows; r++) {
@@ -240,10 +239,6 @@ ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const
     for (; k + 4 <= n; k += 4) {
         UNROLL for (int r = 0; r < rows; r++) x[r] = vld1q_f32(in->x + (size_t)r * in->ldx + k);
         UNROLL for (int lane = 0; lane < 4; lane++) {
-            if (!stream) {
-                __builtin_prefetch(ahead);
-                ahead += in->ahead_step;
-            }
             tile_term(acc, x, in, k + (size_t)lane, lane, rows, panels, dtype, stream);
         }
     }
