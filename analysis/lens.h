@@ -6,7 +6,7 @@
 #ifndef ANALYSIS_LENS_H
 #define ANALYSIS_LENS_H
 
-#include "common.h"
+#include "moments.h"
 
 /* Which arrays a run gives. */
 enum { LENS_TOP = 1, LENS_TARGETS = 2, LENS_DISTRIBUTION = 4 };
@@ -29,10 +29,6 @@ typedef struct lens_fit {
     int xx, xy, x, y, rows;
 } lens_fit;
 
-typedef struct lens_corpus {
-    int sums, counts;
-} lens_corpus;
-
 typedef struct lens_state {
     psc_context *context;
     const psc_host *host;
@@ -49,7 +45,7 @@ typedef struct lens_state {
     const float **bias;   /* [L] -> [N]; null in a lens without */
     const char **labels;  /* [S] */
     lens_fit fit;
-    lens_corpus sums;
+    psc_tally tally; /* over documents: lens_corpus.c */
 
     /* Work of one block: items (row, site), the final site of each row among them. */
     int32_t block_rows;

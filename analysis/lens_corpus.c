@@ -3,32 +3,26 @@
  *   sums    [measure, scope, site]   entropy, kl, kl_reverse, log p of the text's next token
  *   counts  [what, scope, site]      the next token's rank in bins, the final top token leads; then
  *                                    rows, rows with a next token
- *
- * A sequence is summed in f64 in row order and added once. */
+ */
 #include "lens.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 enum { MEASURES = 4, BINS = 5, SCOPES = 2, LEADS = BINS, ROWS, WITH_NEXT, WHATS };
 
 static const int32_t bin_ends[BINS] = {1, 10, 100, 1000, INT32_MAX};
 
 int lens_corpus_open(lens_state *s) {
-    const psc_host *host = s->host;
-    s->sums.sums = host->accumulator(
-        s->context, "sums", PSC_ACCUMULATE_SUM, (int64_t)MEASURES * SCOPES * s->n_sites, 0);
-    s->sums.counts = host->accumulator(
-        s->context, "counts", PSC_ACCUMULATE_COUNT, (int64_t)WHATS * SCOPES * s->n_sites, 0);
-    return s->sums.sums < 0 || s->sums.counts < 0 ? -1 : 0;
+    const int64_t cells = (int64_t)SCOPES * s->n_sites;
+    return psc_tally_open(&s->tally, s->context, s->host, MEASURES * cells, WHATS * cells);
 }
 
 static int64_t place(const lens_state *s, int what, int scope, int32_t site) {
     return ((int64_t)what * SCOPES + scope) * s->n_sites + site;
 }
 
-static void add_row(const lens_state *s, int32_t row, int scope, double *sums, double *counts) {
+static void add_row(void *payload, int32_t row, int scope, double *sums, double *counts) {
+    const lens_state *s = payload;
     const lens_tables *t = &s->tables;
     const int64_t last = (int64_t)s->n_layers * s->rows.n + row;
     for (int32_t site = 0; site < s->n_sites; site++) {
@@ -50,37 +44,15 @@ static void add_row(const lens_state *s, int32_t row, int scope, double *sums, d
 }
 
 int lens_corpus_add(lens_state *s) {
-    const psc_host *host = s->host;
-    const int64_t n_sums = (int64_t)MEASURES * SCOPES * s->n_sites;
-    const int64_t n_counts = (int64_t)WHATS * SCOPES * s->n_sites;
-    const uint64_t bytes = (uint64_t)(n_sums + n_counts) * sizeof(double);
-    double *sums = host->run_alloc(s->context, bytes);
-    if (!sums) return -1;
-    double *counts = sums + n_sums;
-    int32_t n_all = 0;
-    const psc_row *rows = host->rows(s->context, &n_all);
-    for (int32_t r = 0; r < s->rows.n; r++) {
-        const psc_row *row = &rows[s->rows.index[r]];
-        add_row(s, r, 0, sums, counts);
-        if (row->position > 0) add_row(s, r, 1, sums, counts);
-        if (r + 1 < s->rows.n && rows[s->rows.index[r + 1]].sequence == row->sequence) continue;
-        if (host->accumulate(s->context, s->sums.sums, 0, n_sums, sums) ||
-            host->accumulate(s->context, s->sums.counts, 0, n_counts, counts))
-            return -1;
-        memset(sums, 0, (size_t)bytes);
-    }
-    return 0;
+    return psc_tally_rows(&s->tally, &s->rows, add_row, s);
 }
 
 /* --- report ---------------------------------------------------------------------------------- */
 
 static int corpus_axes(lens_state *s) {
-    static const char *const scopes[] = {"all", "without_position_0"};
     static const char *const bins[] = {"1", "2-10", "11-100", "101-1000", "beyond"};
-    const psc_host *host = s->host;
-    return host->axis_labels(s->context, "scopes", SCOPES, scopes) ||
-                   host->axis_labels(s->context, "layers", s->n_sites, s->labels) ||
-                   host->axis_labels(s->context, "bins", BINS, bins)
+    return s->host->axis_labels(s->context, "layers", s->n_sites, s->labels) ||
+                   s->host->axis_labels(s->context, "bins", BINS, bins)
                ? -1
                : 0;
 }
@@ -145,15 +117,9 @@ static int corpus_summary(
 
 int lens_corpus_report(lens_state *s) {
     const psc_host *host = s->host;
-    const int64_t n_sums = (int64_t)MEASURES * SCOPES * s->n_sites;
-    const int64_t n_counts = (int64_t)WHATS * SCOPES * s->n_sites;
-    double *sums = host->life_alloc(s->context, (uint64_t)(n_sums + n_counts) * sizeof(double));
-    if (!sums) return -1;
-    double *counts = sums + n_sums;
+    const double *sums, *counts;
     corpus_arrays arrays;
-    if (host->accumulated(s->context, s->sums.sums, 0, n_sums, sums) ||
-        host->accumulated(s->context, s->sums.counts, 0, n_counts, counts) || corpus_axes(s) ||
-        make_arrays(s, &arrays))
+    if (psc_tally_totals(&s->tally, &sums, &counts) || corpus_axes(s) || make_arrays(s, &arrays))
         return -1;
     fill_arrays(s, &arrays, sums, counts);
     const double rows = counts[place(s, ROWS, 0, 0)], next = counts[place(s, WITH_NEXT, 0, 0)];

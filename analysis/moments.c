@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* --- a run ----------------------------------------------------------------------------------- */
 
@@ -183,4 +184,52 @@ double psc_moments_total(psc_moments *m, int64_t group) {
         m->host->accumulated(m->context, m->counts, m->groups + group, 1, &b))
         return -1.0;
     return a + b;
+}
+
+/* --- sums and counts of rows ----------------------------------------------------------------- */
+
+int psc_tally_open(
+    psc_tally *t, psc_context *context, const psc_host *host, int64_t n_sums, int64_t n_counts) {
+    t->context = context;
+    t->host = host;
+    t->n_sums = n_sums;
+    t->n_counts = n_counts;
+    t->sums = host->accumulator(context, "sums", PSC_ACCUMULATE_SUM, n_sums, 0);
+    t->counts = host->accumulator(context, "counts", PSC_ACCUMULATE_COUNT, n_counts, 0);
+    return t->sums < 0 || t->counts < 0 ? -1 : 0;
+}
+
+int psc_tally_rows(const psc_tally *t, const psc_row_set *rows, psc_tally_fn add, void *payload) {
+    const uint64_t bytes = (uint64_t)(t->n_sums + t->n_counts) * sizeof(double);
+    double *sums = t->host->run_alloc(t->context, bytes);
+    if (!sums) return -1;
+    double *counts = sums + t->n_sums;
+    int32_t n_all = 0;
+    const psc_row *all = t->host->rows(t->context, &n_all);
+    for (int32_t r = 0; r < rows->n; r++) {
+        const psc_row *row = &all[rows->index[r]];
+        add(payload, r, 0, sums, counts);
+        if (row->position > 0) add(payload, r, 1, sums, counts);
+        if (r + 1 < rows->n && all[rows->index[r + 1]].sequence == row->sequence) continue;
+        if (t->host->accumulate(t->context, t->sums, 0, t->n_sums, sums) ||
+            t->host->accumulate(t->context, t->counts, 0, t->n_counts, counts))
+            return -1;
+        memset(sums, 0, (size_t)bytes);
+    }
+    return 0;
+}
+
+int psc_tally_totals(const psc_tally *t, const double **sums, const double **counts) {
+    static const char *const scopes[] = {"all", "without_position_0"};
+    const psc_host *host = t->host;
+    double *both =
+        host->run_alloc(t->context, (uint64_t)(t->n_sums + t->n_counts) * sizeof(double));
+    if (!both) return -1;
+    *sums = both;
+    *counts = both + t->n_sums;
+    return host->accumulated(t->context, t->sums, 0, t->n_sums, both) ||
+                   host->accumulated(t->context, t->counts, 0, t->n_counts, both + t->n_sums) ||
+                   host->axis_labels(t->context, "scopes", 2, scopes)
+               ? -1
+               : 0;
 }

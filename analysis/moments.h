@@ -1,12 +1,11 @@
-/* Moments over documents: mean, variance, least and largest of many quantities, by accumulators.
+/* Statistics over documents, by accumulators: moments of many quantities, sums and counts of rows.
  * Private to analysis/; built on hooks/psc_plugin.h alone.
- * Threads: open, begin, end and report where callbacks are; psc_moments_add inside parallel_for on
- * quantities of one's own.
- * Ownership: the tables of a run live with it (run_alloc); nothing is to be freed. */
+ * Threads: where callbacks are; psc_moments_add inside parallel_for too, on quantities of one's
+ * own. Ownership: the tables of a run live with it (run_alloc); nothing is to be freed. */
 #ifndef ANALYSIS_MOMENTS_H
 #define ANALYSIS_MOMENTS_H
 
-#include "psc_plugin.h"
+#include "common.h"
 
 /* A run's rows by sequence: position 0 of a window stands alone, since it draws attention like no
  * other. */
@@ -56,5 +55,25 @@ int psc_moments_report(psc_moments *m, const char *prefix, int64_t begin, int64_
 int psc_moments_counts(psc_moments *m, const char *name, int32_t n_axes, const char *const *axes);
 /* Rows counted in a group, both populations together; -1 after an error. */
 double psc_moments_total(psc_moments *m, int64_t group);
+
+/* Sums and counts of rows in two scopes: 0 all rows, 1 those beyond position 0. The slots of both
+ * scopes lie as the plugin likes. */
+typedef struct psc_tally {
+    psc_context *context;
+    const psc_host *host;
+    int64_t n_sums, n_counts; /* of both scopes */
+    int sums, counts;         /* handles */
+} psc_tally;
+
+/* Adds the slot-th of the rows chosen to a scope's sums and counts. */
+typedef void (*psc_tally_fn)(void *payload, int32_t slot, int scope, double *sums, double *counts);
+
+/* In open: accumulators "sums" and "counts". */
+int psc_tally_open(
+    psc_tally *t, psc_context *context, const psc_host *host, int64_t n_sums, int64_t n_counts);
+/* In run_end: each sequence is summed in f64 in row order and added once. */
+int psc_tally_rows(const psc_tally *t, const psc_row_set *rows, psc_tally_fn add, void *payload);
+/* In report: the totals, and the axis "scopes"; they live with the run. */
+int psc_tally_totals(const psc_tally *t, const double **sums, const double **counts);
 
 #endif

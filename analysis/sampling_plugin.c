@@ -86,9 +86,9 @@ static int sampling_open(psc_context *context, const psc_host *host, const psc_o
     s->corpus = host->accumulating && host->accumulating(context);
     if (parse_options(s, options) || make_work(s)) return -1;
     if (!s->corpus) return 0;
-    s->sums = host->accumulator(context, "sums", PSC_ACCUMULATE_SUM, sampling_n_sums(), 0);
-    s->counts = host->accumulator(context, "counts", PSC_ACCUMULATE_COUNT, sampling_n_counts(), 0);
-    return s->sums < 0 || s->counts < 0 ? -1 : 0;
+    return psc_tally_open(&s->tally, context, host,
+        (int64_t)SCOPES * (ROW_FIGURES * STRATEGIES + PAIR_FIGURES * PAIRS),
+        (int64_t)SCOPES * (1 + STRATEGIES * BINS));
 }
 
 /* --- one row --------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 #ifndef SAMPLING_PLUGIN_H
 #define SAMPLING_PLUGIN_H
 
-#include "common.h"
+#include "moments.h"
 
 enum { GREEDY, TEMPERATURE, TOP_K, TOP_P, MIN_P, COMBINED, STRATEGIES };
 enum { PAIRS = STRATEGIES * STRATEGIES, ROW_FIGURES = 3, PAIR_FIGURES = 3, BINS = 5, SCOPES = 2 };
@@ -32,23 +32,13 @@ typedef struct sampling_state {
     int corpus;
     int32_t n_vocab;
     row_work work[BLOCK];
-    int sums, counts; /* accumulators */
+    psc_tally tally; /* over documents: [scopes, figures], [scopes, 1 + strategies * bins] */
 
     psc_row_set rows;
     double *figures;                            /* [row figures, R, strategies] */
     double *pairs;                              /* [pair figures, R, strategies, strategies] */
     double *arrays[ROW_FIGURES + PAIR_FIGURES]; /* the same, as results */
 } sampling_state;
-
-/* Numbers of the two accumulators, over all scopes: sums of figures, and counts of rows and bins.
- */
-static inline int64_t sampling_n_sums(void) {
-    return (int64_t)SCOPES * (ROW_FIGURES * STRATEGIES + PAIR_FIGURES * PAIRS);
-}
-
-static inline int64_t sampling_n_counts(void) {
-    return (int64_t)SCOPES * (1 + STRATEGIES * BINS);
-}
 
 /* run_end over a corpus: adds each sequence's figures. */
 int sampling_add_sequences(sampling_state *s);

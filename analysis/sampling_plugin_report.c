@@ -13,7 +13,8 @@ static const int32_t bin_ends[BINS] = {1, 10, 100, 1000, INT32_MAX};
 
 /* --- over a corpus --------------------------------------------------------------------------- */
 
-static void add_row(const sampling_state *s, int64_t row, int scope, double *sums, double *counts) {
+static void add_row(void *payload, int32_t row, int scope, double *sums, double *counts) {
+    const sampling_state *s = payload;
     const int64_t rows = s->rows.n;
     double *out = sums + (int64_t)scope * (ROW_FIGURES * STRATEGIES + PAIR_FIGURES * PAIRS);
     double *seen = counts + (int64_t)scope * (1 + STRATEGIES * BINS);
@@ -31,24 +32,7 @@ static void add_row(const sampling_state *s, int64_t row, int scope, double *sum
 }
 
 int sampling_add_sequences(sampling_state *s) {
-    const psc_host *host = s->host;
-    const uint64_t bytes = (uint64_t)(sampling_n_sums() + sampling_n_counts()) * sizeof(double);
-    double *sums = host->run_alloc(s->context, bytes);
-    if (!sums) return -1;
-    double *counts = sums + sampling_n_sums();
-    int32_t n_all = 0;
-    const psc_row *rows = host->rows(s->context, &n_all);
-    for (int32_t r = 0; r < s->rows.n; r++) {
-        const psc_row *row = &rows[s->rows.index[r]];
-        add_row(s, r, 0, sums, counts);
-        if (row->position > 0) add_row(s, r, 1, sums, counts);
-        if (r + 1 < s->rows.n && rows[s->rows.index[r + 1]].sequence == row->sequence) continue;
-        if (host->accumulate(s->context, s->sums, 0, sampling_n_sums(), sums) ||
-            host->accumulate(s->context, s->counts, 0, sampling_n_counts(), counts))
-            return -1;
-        memset(sums, 0, (size_t)bytes);
-    }
-    return 0;
+    return psc_tally_rows(&s->tally, &s->rows, add_row, s);
 }
 
 /* --- report ---------------------------------------------------------------------------------- */
@@ -118,17 +102,11 @@ static void fill_means(sampling_state *s, const double *sums, const double *coun
 }
 
 static int report_corpus(sampling_state *s) {
-    static const char *const scopes[] = {"all", "without_position_0"};
     static const char *const bins[] = {"1", "2-10", "11-100", "101-1000", "beyond"};
     static const char *const axes[] = {"scopes", "strategies", "bins"};
     const psc_host *host = s->host;
-    double *sums = host->life_alloc(
-        s->context, (uint64_t)(sampling_n_sums() + sampling_n_counts()) * sizeof(double));
-    if (!sums) return -1;
-    double *counts = sums + sampling_n_sums();
-    if (host->accumulated(s->context, s->sums, 0, sampling_n_sums(), sums) ||
-        host->accumulated(s->context, s->counts, 0, sampling_n_counts(), counts) ||
-        host->axis_labels(s->context, "scopes", SCOPES, scopes) ||
+    const double *sums, *counts;
+    if (psc_tally_totals(&s->tally, &sums, &counts) ||
         host->axis_labels(s->context, "bins", BINS, bins) || make_arrays(s, "scopes"))
         return -1;
     double *shares = host->array(s->context, "size_bins", PSC_F64, 3, axes);
