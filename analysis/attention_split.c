@@ -36,8 +36,8 @@ int attention_split_begin(attention_state *s) {
     attention_split *p = &s->split;
     const psc_host *host = s->host;
     psc_row_set row;
-    if (s->rows[0].position != 0 || s->rows[s->n_rows - 1].sequence != s->rows[0].sequence)
-        return host->fail(s->context, "reader needs one whole sequence");
+    int32_t n_rows = 0;
+    if (!psc_whole_sequence(s->context, host, "reader needs", &n_rows)) return -1;
     if (psc_rows_resolve(s->context, host, "row", &p->row, 0, &row)) return -1;
     if (row.n != 1) return host->fail(s->context, "row must be one row: last or a position");
     p->reader = row.index[0];

@@ -5,7 +5,6 @@
 #include "common.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 /* --- sums ------------------------------------------------------------------------------------ */
@@ -85,38 +84,7 @@ double psc_participation_product(int64_t n, const float *a, const float *b) {
     return ratio(s, q);
 }
 
-/* --- options and rows ------------------------------------------------------------------------- */
-
-/* A position in decimal; null when text does not start with one or it is past every position. */
-static const char *parse_position(const char *text, int32_t *out) {
-    int64_t value = 0;
-    const char *p = text;
-    for (; *p >= '0' && *p <= '9'; p++) {
-        value = value * 10 + (*p - '0');
-        if (value >= INT32_MAX) return NULL;
-    }
-    *out = (int32_t)value;
-    return p == text ? NULL : p;
-}
-
-int psc_option_word(psc_context *context, const psc_host *host, const char *key, const char *value,
-    const char *const *words) {
-    char list[128] = "";
-    for (int i = 0; words[i]; i++) {
-        if (strcmp(value, words[i]) == 0) return i;
-        const size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", words[i]);
-    }
-    host->fail(context, "%s=%.40s is none of %s", key, value, list);
-    return -1;
-}
-
-int psc_option_count(psc_context *context, const psc_host *host, const char *key, const char *value,
-    int32_t low, int32_t high, int32_t *out) {
-    const char *rest = parse_position(value, out);
-    if (rest && !*rest && *out >= low && *out <= high) return 0;
-    return host->fail(context, "%s=%.40s is not a number in %d..%d", key, value, low, high);
-}
+/* --- runs and rows --------------------------------------------------------------------------- */
 
 int psc_edits_refused(psc_context *context, const psc_host *host, const char *what) {
     for (int point = 0; point < PSC_POINT_COUNT; point++)
@@ -124,26 +92,12 @@ int psc_edits_refused(psc_context *context, const psc_host *host, const char *wh
     return 0;
 }
 
-int psc_rows_parse(psc_context *context, const psc_host *host, const char *key, const char *value,
-    psc_filter *out) {
-    const psc_filter all = PSC_FILTER_INIT;
-    *out = all;
-    if (strcmp(value, "all") == 0) return 0;
-    if (strcmp(value, "last") == 0) {
-        out->rows = PSC_ROWS_LAST;
-        return 0;
-    }
-    int32_t begin = 0, last = 0;
-    const char *rest = parse_position(value, &begin);
-    last = begin;
-    if (rest && *rest == '-') rest = parse_position(rest + 1, &last);
-    if (!rest || *rest || last < begin)
-        return host->fail(
-            context, "%s=%.40s is not last, all or A-B (positions, both included)", key, value);
-    out->rows = PSC_ROWS_RANGE;
-    out->row_begin = begin;
-    out->row_end = last + 1;
-    return 0;
+const psc_row *psc_whole_sequence(
+    psc_context *context, const psc_host *host, const char *who, int32_t *n) {
+    const psc_row *rows = host->rows(context, n);
+    if (*n > 0 && rows[0].position == 0 && rows[*n - 1].sequence == rows[0].sequence) return rows;
+    host->fail(context, "%s one whole sequence", who);
+    return NULL;
 }
 
 /* How many rows at a sequence's end `last` reaches back, and whether the very last is left out. */

@@ -1,4 +1,4 @@
-/* What the built-in plugins share: choice of rows, f64 sums in a fixed order, target directions.
+/* What the built-in plugins share: options, choice of rows, f64 sums in a fixed order, directions.
  * Private to analysis/; built on hooks/psc_plugin.h alone.
  * Threads: the sums are pure; the rest is called where a plugin's callbacks are.
  * Ownership: what is allocated here lives with the run (run_alloc); nothing is to be freed. */
@@ -48,15 +48,30 @@ double psc_participation_product(int64_t n, const float *a, const float *b);
 /* Which of the words (ends with null) value is, or -1 after setting an error that lists them. */
 int psc_option_word(psc_context *context, const psc_host *host, const char *key, const char *value,
     const char *const *words);
+/* Several words joined by +, as bits: 1 << a word's place. A last word "all" stands for all before
+ * it. */
+int psc_option_words(psc_context *context, const psc_host *host, const char *key, const char *value,
+    const char *const *words, uint32_t *out);
 /* A whole number in low..high. */
 int psc_option_count(psc_context *context, const psc_host *host, const char *key, const char *value,
     int32_t low, int32_t high, int32_t *out);
+/* A finite number of at least low. */
+int psc_option_number(psc_context *context, const psc_host *host, const char *key,
+    const char *value, double low, double *out);
+/* "none", "all", a layer, or "auto": all of a small model, else the middle one. n: 0 for none. */
+int psc_option_layers(psc_context *context, const psc_host *host, const char *key,
+    const char *value, int32_t *first, int32_t *n);
 
 /* Fails when the run has an editor at any point; what: "an edited run has no frozen map". In
  * run_end or run_begin. */
 int psc_edits_refused(psc_context *context, const psc_host *host, const char *what);
 
 /* --- rows ------------------------------------------------------------------------------------ */
+
+/* The run's rows where they are one sequence from position 0 on; else null after failing with
+ * "<who> one whole sequence". who: "a graph needs". */
+const psc_row *psc_whole_sequence(
+    psc_context *context, const psc_host *host, const char *who, int32_t *n);
 
 /* The rows that an option chose, resolved for a run. */
 typedef struct psc_row_set {

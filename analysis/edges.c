@@ -6,8 +6,6 @@
  * arithmetic. */
 #include "edges.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const psc_option_description edges_options[] = {
@@ -18,13 +16,6 @@ static const psc_option_description edges_options[] = {
     {"carry", "no", "yes: split kept edges by the writers of what they read"},
     {0},
 };
-
-static int parse_threshold(edges_state *s, const char *value) {
-    char *rest = NULL;
-    s->threshold = strtod(value, &rest);
-    if (rest != value && *rest == 0 && isfinite(s->threshold) && s->threshold >= 0.0) return 0;
-    return s->host->fail(s->context, "threshold=%.40s is no number of 0 or more", value);
-}
 
 static int edges_open(psc_context *context, const psc_host *host, const psc_option *options,
     int32_t n_options, void **state) {
@@ -42,7 +33,7 @@ static int edges_open(psc_context *context, const psc_host *host, const psc_opti
     s->by = psc_option_word(context, host, options[1].key, options[1].value, by);
     if (s->by < 0 ||
         psc_option_count(context, host, options[2].key, options[2].value, 1, 10000, &s->top) ||
-        parse_threshold(s, options[3].value))
+        psc_option_number(context, host, options[3].key, options[3].value, 0.0, &s->threshold))
         return -1;
     s->carry = psc_option_word(context, host, options[4].key, options[4].value, words);
     return s->carry < 0 ? -1 : 0;
@@ -68,14 +59,6 @@ static int on_scale(const psc_event *event, void *payload) {
 }
 
 /* --- a run ----------------------------------------------------------------------------------- */
-
-static int check_run(edges_state *s) {
-    const psc_host *host = s->host;
-    s->rows = host->rows(s->context, &s->n_rows);
-    if (s->rows[0].position != 0 || s->rows[s->n_rows - 1].sequence != s->rows[0].sequence)
-        return host->fail(s->context, "edges need one whole sequence");
-    return 0;
-}
 
 static int make_tables(edges_state *s, const psc_row_set *rows) {
     const psc_host *host = s->host;
@@ -112,7 +95,8 @@ static int edges_run_begin(psc_context *context, void *state) {
     edges_state *s = state;
     const psc_host *host = s->host;
     psc_row_set rows;
-    if (check_run(s) || psc_rows_resolve(context, host, "rows", &s->choice, 1, &rows) ||
+    s->rows = psc_whole_sequence(context, host, "edges need", &s->n_rows);
+    if (!s->rows || psc_rows_resolve(context, host, "rows", &s->choice, 1, &rows) ||
         psc_targets_begin(context, host, &rows, &s->targets) || make_tables(s, &rows) ||
         edges_make_gram(s))
         return -1;

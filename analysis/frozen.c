@@ -102,10 +102,8 @@ static int frozen_run_begin(psc_context *context, void *state) {
     frozen_state *s = state;
     const psc_host *host = s->host;
     psc_row_set row;
-    s->rows = host->rows(context, &s->n_rows);
-    if (s->rows[0].position != 0 || s->rows[s->n_rows - 1].sequence != s->rows[0].sequence)
-        return host->fail(context, "a frozen map needs one whole sequence");
-    if (psc_rows_resolve(context, host, "row", &s->choice, 0, &row)) return -1;
+    s->rows = psc_whole_sequence(context, host, "a frozen map needs", &s->n_rows);
+    if (!s->rows || psc_rows_resolve(context, host, "row", &s->choice, 0, &row)) return -1;
     if (row.n != 1) return host->fail(context, "row must be one row: last or a position");
     s->row = row.index[0];
     return retain_all(s);

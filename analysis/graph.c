@@ -7,7 +7,6 @@
 #include "graph.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const psc_option_description graph_options[] = {
@@ -35,13 +34,9 @@ static int graph_open(psc_context *context, const psc_host *host, const psc_opti
     s->neurons = psc_option_word(context, host, options[0].key, options[0].value, levels);
     if (s->neurons < 0 ||
         psc_rows_parse(context, host, options[1].key, options[1].value, &s->choice) ||
-        psc_option_count(context, host, options[3].key, options[3].value, 2, 2000, &s->most))
+        psc_option_number(context, host, options[2].key, options[2].value, 0.0, &s->threshold))
         return -1;
-    char *rest = NULL;
-    s->threshold = strtod(options[2].value, &rest);
-    if (rest != options[2].value && *rest == 0 && isfinite(s->threshold) && s->threshold >= 0.0)
-        return 0;
-    return host->fail(context, "threshold=%.40s is no number of 0 or more", options[2].value);
+    return psc_option_count(context, host, options[3].key, options[3].value, 2, 2000, &s->most);
 }
 
 /* --- what is kept ---------------------------------------------------------------------------- */
@@ -128,10 +123,8 @@ static int graph_run_begin(psc_context *context, void *state) {
     graph_state *s = state;
     const psc_host *host = s->host;
     int32_t n_all = 0;
-    s->rows = host->rows(context, &n_all);
-    if (s->rows[0].position != 0 || s->rows[n_all - 1].sequence != s->rows[0].sequence)
-        return host->fail(context, "a graph needs one whole sequence");
-    if (psc_rows_resolve(context, host, "row", &s->choice, 1, &s->row)) return -1;
+    s->rows = psc_whole_sequence(context, host, "a graph needs", &n_all);
+    if (!s->rows || psc_rows_resolve(context, host, "row", &s->choice, 1, &s->row)) return -1;
     if (s->choice.rows == PSC_ROWS_ALL || s->row.n < 1 ||
         (s->choice.rows == PSC_ROWS_RANGE && s->row.n != 1))
         return host->fail(context, "row must be one row: last or a position");

@@ -9,9 +9,7 @@
  * This file holds the options, what is kept, and the arrays. */
 #include "lens.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const psc_option_description lens_options[] = {
@@ -27,33 +25,9 @@ static const psc_option_description lens_options[] = {
     {0},
 };
 
-static int parse_arrays(lens_state *s, const char *value) {
-    static const char *const names[] = {"top", "targets", "distribution"};
-    s->arrays = 0;
-    for (const char *p = value;;) {
-        const size_t length = strcspn(p, "+");
-        int bits = length == 3 && strncmp(p, "all", 3) == 0 ? 7 : 0;
-        for (int i = 0; i < 3; i++)
-            if (strlen(names[i]) == length && strncmp(p, names[i], length) == 0) bits = 1 << i;
-        if (!bits)
-            return s->host->fail(s->context,
-                "arrays=%.40s is not all, top, targets, distribution or several joined by +",
-                value);
-        s->arrays |= bits;
-        if (!p[length]) return 0;
-        p += length + 1;
-    }
-}
-
-static int parse_ridge(lens_state *s, const char *value) {
-    char *end = NULL;
-    s->fit.ridge = strtod(value, &end);
-    if (end != value && !*end && isfinite(s->fit.ridge) && s->fit.ridge >= 0.0) return 0;
-    return s->host->fail(s->context, "fit_ridge=%.40s is not a number of at least 0", value);
-}
-
 static int parse_options(lens_state *s, const psc_option *options) {
     static const char *const sigmas[] = {"own", "final", NULL};
+    static const char *const arrays[] = {"top", "targets", "distribution", "all", NULL};
     psc_context *context = s->context;
     const psc_host *host = s->host;
     if (psc_rows_parse(context, host, options[0].key, options[0].value, &s->choice)) return -1;
@@ -62,7 +36,8 @@ static int parse_options(lens_state *s, const psc_option *options) {
     s->lens = *options[2].value ? options[2].value : NULL;
     s->fit.folder = *options[5].value ? options[5].value : NULL;
     if (psc_option_count(context, host, options[3].key, options[3].value, 1, 100, &s->top) ||
-        parse_arrays(s, options[4].value) || parse_ridge(s, options[6].value) ||
+        psc_option_words(context, host, options[4].key, options[4].value, arrays, &s->arrays) ||
+        psc_option_number(context, host, options[6].key, options[6].value, 0.0, &s->fit.ridge) ||
         psc_option_count(
             context, host, options[7].key, options[7].value, 0, INT32_MAX - 1, &s->fit.from) ||
         psc_option_count(

@@ -34,7 +34,7 @@ typedef struct lens_state {
     const psc_host *host;
     psc_filter choice;
     int sigma_final; /* ln=final */
-    int arrays;      /* LENS_* */
+    uint32_t arrays; /* LENS_* */
     int corpus;      /* runs are documents */
     int32_t top;
     int32_t n_layers, n_sites, n_dims, n_vocab;

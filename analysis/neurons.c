@@ -24,7 +24,7 @@ static const psc_option_description neurons_options[] = {
     {0},
 };
 
-enum { SMALL_MODEL = 128, AUTO_LISTED = 5 };
+enum { AUTO_LISTED = 5 };
 
 static int parse_number(const char **at, char letter, int32_t end, int32_t *out) {
     char *rest = NULL;
@@ -55,24 +55,6 @@ static int parse_neurons(neurons_state *s, const char *value) {
     return 0;
 }
 
-static int parse_geometry(neurons_state *s, const char *value) {
-    const int32_t last = s->model->n_layers - 1;
-    char *rest = NULL;
-    s->geometry = strcmp(value, "none") != 0;
-    s->geometry_to = last;
-    if (!s->geometry || strcmp(value, "all") == 0) return 0;
-    if (strcmp(value, "auto") == 0) {
-        if (s->model->d_model > SMALL_MODEL) s->geometry_from = s->geometry_to = last / 2;
-        return 0;
-    }
-    const long layer = strtol(value, &rest, 10);
-    if (rest == value || *rest || layer < 0 || layer > last)
-        return s->host->fail(s->context, "geometry=%.40s is not none, all, auto or a layer 0 to %d",
-            value, (int)last);
-    s->geometry_from = s->geometry_to = (int32_t)layer;
-    return 0;
-}
-
 static int neurons_open(psc_context *context, const psc_host *host, const psc_option *options,
     int32_t n_options, void **state) {
     static const char *const words[] = {"no", "yes", NULL};
@@ -89,7 +71,9 @@ static int neurons_open(psc_context *context, const psc_host *host, const psc_op
         psc_option_count(context, host, options[2].key, options[2].value, 1, 64, &s->contexts))
         return -1;
     s->entropy = psc_option_word(context, host, options[3].key, options[3].value, words);
-    if (s->entropy < 0 || parse_geometry(s, options[4].value)) return -1;
+    if (s->entropy < 0 || psc_option_layers(context, host, options[4].key, options[4].value,
+                              &s->geometry_from, &s->n_geometry))
+        return -1;
     return s->corpus ? neurons_contexts_open(s) : 0;
 }
 
@@ -172,7 +156,7 @@ static int compute(neurons_state *s) {
         s->host->axis_labels(s->context, "listed", s->n_listed, labels) || neurons_firing(s))
         return -1;
     return neurons_listed(s) || (s->entropy && neurons_entropy(s)) ||
-           (s->geometry && neurons_geometry(s));
+           (s->n_geometry > 0 && neurons_geometry(s));
 }
 
 static int neurons_run_end(psc_context *context, void *state, int status) {

@@ -29,8 +29,8 @@ typedef struct neurons_state {
     const psc_host *host;
     const psc_model_info *model;
     int32_t top, contexts, entropy, corpus;
-    int32_t geometry, geometry_from, geometry_to;
-    int32_t n_listed, chosen; /* chosen: by the option */
+    int32_t geometry_from, n_geometry; /* layers; 0: none */
+    int32_t n_listed, chosen;          /* chosen: by the option */
     neuron_id listed[MOST_LISTED];
 
     /* over documents */

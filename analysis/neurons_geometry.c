@@ -285,7 +285,7 @@ static int summary(geometry_work *w) {
 }
 
 int neurons_geometry(neurons_state *s) {
-    const int32_t n_layers = s->geometry_to - s->geometry_from + 1;
+    const int32_t n_layers = s->n_geometry;
     geometry_work w = {.s = s};
     if (make_results(&w, n_layers) || make_work(&w)) return -1;
     for (w.place = 0; w.place < n_layers; w.place++) {

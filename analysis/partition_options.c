@@ -40,20 +40,6 @@ static const char *after_item(const char *rest) {
     return *rest == '+' ? rest + 1 : NULL;
 }
 
-/* Sets flags[i] for each word named. */
-static int read_words(
-    partition_state *s, const psc_option *option, const char *const *words, int *flags) {
-    char item[PARTITION_LABEL];
-    for (const char *at = option->value; at;) {
-        const char *rest = next_item(at, item);
-        const int which = psc_option_word(s->context, s->host, option->key, item, words);
-        if (which < 0) return -1;
-        flags[which] = 1;
-        at = after_item(rest);
-    }
-    return 0;
-}
-
 static int read_alphas(partition_state *s, const psc_option *option) {
     char item[PARTITION_LABEL];
     for (const char *at = option->value; at;) {
@@ -206,13 +192,16 @@ int partition_options_read(partition_state *s, const psc_option *options) {
     const int automatic = strcmp(rows->value, "auto") == 0,
               all = strcmp(components->value, "all") == 0;
     const char *chosen = automatic ? s->accumulating ? "all" : "last" : rows->value;
-    int level[2] = {0};
+    uint32_t kinds = 0, levels = 0;
     if (psc_rows_parse(s->context, s->host, rows->key, chosen, &s->rows_choice) ||
-        read_words(s, &options[OPTION_PERTURBATIONS], kind_names, s->asked) ||
-        read_words(s, &options[OPTION_LEVEL], level_names, level) ||
+        psc_option_words(s->context, s->host, options[OPTION_PERTURBATIONS].key,
+            options[OPTION_PERTURBATIONS].value, kind_names, &kinds) ||
+        psc_option_words(s->context, s->host, options[OPTION_LEVEL].key,
+            options[OPTION_LEVEL].value, level_names, &levels) ||
         read_alphas(s, &options[OPTION_ALPHAS]))
         return -1;
-    if (!all) level[0] = level[1] = 1;
+    for (int kind = 0; kind < PARTITION_KINDS; kind++) s->asked[kind] = (int)(kinds >> kind & 1);
+    const int level[2] = {!all || (levels & 1), !all || (levels & 2)};
     if (list_components(s, level) || (!all && choose_components(s, components))) return -1;
     const int lenses = s->asked[PARTITION_STEP] || s->asked[PARTITION_LENS];
     s->n_lenses = lenses ? (int32_t)s->n_layers + 1 : 1;

@@ -9,7 +9,6 @@
 #include "roles.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const psc_option_description roles_options[] = {
@@ -22,27 +21,6 @@ static const psc_option_description roles_options[] = {
     {"dimension", "8", "dimension of the three subspaces, 1 to 256"},
     {0},
 };
-
-enum { SMALL_MODEL = 128 }; /* d_model up to which `auto` takes all layers */
-
-static int parse_angles(roles_state *s, const char *value) {
-    const int32_t last = s->model->n_layers - 1;
-    char *rest = NULL;
-    s->angles = strcmp(value, "none") != 0;
-    s->angles_from = 0;
-    s->angles_to = last;
-    if (!s->angles || strcmp(value, "all") == 0) return 0;
-    if (strcmp(value, "auto") == 0) {
-        if (s->model->d_model > SMALL_MODEL) s->angles_from = s->angles_to = last / 2;
-        return 0;
-    }
-    const long layer = strtol(value, &rest, 10);
-    if (rest == value || *rest || layer < 0 || layer > last)
-        return s->host->fail(
-            s->context, "angles=%.40s is not none, all, auto or a layer 0 to %d", value, (int)last);
-    s->angles_from = s->angles_to = (int32_t)layer;
-    return 0;
-}
 
 static int roles_open(psc_context *context, const psc_host *host, const psc_option *options,
     int32_t n_options, void **state) {
@@ -58,7 +36,10 @@ static int roles_open(psc_context *context, const psc_host *host, const psc_opti
     if (host->accumulating(context)) return host->fail(context, "roles are of single texts");
     s->given = psc_option_word(context, host, options[0].key, options[0].value, targets);
     s->onward = psc_option_word(context, host, options[1].key, options[1].value, words);
-    if (s->given < 0 || s->onward < 0 || parse_angles(s, options[2].value)) return -1;
+    if (s->given < 0 || s->onward < 0 ||
+        psc_option_layers(
+            context, host, options[2].key, options[2].value, &s->angles_from, &s->n_angles))
+        return -1;
     return psc_option_count(context, host, options[3].key, options[3].value, 1, 256, &s->dimension);
 }
 
@@ -70,7 +51,7 @@ typedef struct pattern_job {
 } pattern_job;
 
 static int takes_reads(const roles_state *s, int32_t layer) {
-    return s->read && layer >= s->angles_from && layer <= s->angles_to;
+    return s->read && layer >= s->angles_from && layer < s->angles_from + s->n_angles;
 }
 
 static int on_query(const psc_event *event, void *payload) {
@@ -148,8 +129,8 @@ static int make_tables(roles_state *s) {
     if (!s->mass || !s->queries) return -1;
     if (!s->gram) s->gram = psc_output_gram(s->context, host);
     if (!s->gram) return -1;
-    if (!s->angles) return 0;
-    const uint64_t n = (uint64_t)(s->angles_to - s->angles_from + 1);
+    if (s->n_angles == 0) return 0;
+    const uint64_t n = (uint64_t)s->n_angles;
     s->read = host->run_alloc(s->context, n * heads * rows * size * sizeof *s->read);
     return s->read ? 0 : -1;
 }
@@ -157,10 +138,8 @@ static int make_tables(roles_state *s) {
 static int roles_run_begin(psc_context *context, void *state) {
     roles_state *s = state;
     const psc_host *host = s->host;
-    s->rows = host->rows(context, &s->n_rows);
-    if (s->rows[0].position != 0 || s->rows[s->n_rows - 1].sequence != s->rows[0].sequence)
-        return host->fail(context, "roles need one whole sequence");
-    if (begin_targets(s) || make_tables(s)) return -1;
+    s->rows = psc_whole_sequence(context, host, "roles need", &s->n_rows);
+    if (!s->rows || begin_targets(s) || make_tables(s)) return -1;
     const int32_t last = s->model->n_layers - 1;
     psc_filter filter = PSC_FILTER_INIT;
     filter.layers = &last;
@@ -169,7 +148,7 @@ static int roles_run_begin(psc_context *context, void *state) {
     s->last = host->retain(context, PSC_HOOK_RESID_POST, &filter);
     s->scale = host->retain(context, PSC_HOOK_LN1_SCALE, NULL);
     if (s->residuals < 0 || s->last < 0 || s->scale < 0) return -1;
-    if (s->angles && host->observe(context, PSC_HOOK_ROT_Q, NULL, on_query, s)) return -1;
+    if (s->n_angles > 0 && host->observe(context, PSC_HOOK_ROT_Q, NULL, on_query, s)) return -1;
     return host->observe(context, PSC_HOOK_PATTERN, NULL, on_pattern, s);
 }
 
@@ -188,7 +167,7 @@ static int roles_run_end(psc_context *context, void *state, int status) {
     (void)context;
     if (status) return 0;
     if (psc_directions_build(&s->targets, 1, 0, &s->directions) || roles_figures(s)) return -1;
-    return roles_statistics(s) || (s->angles && roles_angles(s)) ? -1 : 0;
+    return roles_statistics(s) || (s->n_angles > 0 && roles_angles(s)) ? -1 : 0;
 }
 
 static int roles_report(psc_context *context, void *state) {

@@ -215,7 +215,7 @@ static void add_overlap(roles_state *s, int pair, const basis *a, const basis *b
 int roles_angles(roles_state *s) {
     static const int pair[N_ROLES][2] = {
         {PREDICTOR, ATTRACTOR}, {PREDICTOR, INFLUENCER}, {ATTRACTOR, INFLUENCER}};
-    const int32_t n_layers = s->angles_to - s->angles_from + 1;
+    const int32_t n_layers = s->n_angles;
     angle_work w = {.s = s};
     basis bases[N_ROLES];
     angle_results results;

@@ -22,28 +22,10 @@ static const psc_option_description weights_options[] = {
     {0},
 };
 
-static int parse_what(weights_state *s, const char *list) {
-    static const char *const words[] = {
-        "frames", "spectra", "copying", "composition", "tokens", "dual", "heads", "all"};
-    const size_t n_words = sizeof words / sizeof *words;
-    for (;;) {
-        const size_t length = strcspn(list, "+");
-        size_t w = 0;
-        while (w < n_words && !(strlen(words[w]) == length && memcmp(words[w], list, length) == 0))
-            w++;
-        if (w == n_words)
-            return s->host->fail(s->context,
-                "what: '%.*s' is none of frames, spectra, copying, composition, tokens, dual, "
-                "heads, all",
-                (int)(length < 40 ? length : 40), list);
-        s->what |= w == n_words - 1 ? (uint32_t)WEIGHTS_ALL : 1u << w;
-        if (!list[length]) return 0;
-        list += length + 1;
-    }
-}
-
 static int weights_open(psc_context *context, const psc_host *host, const psc_option *options,
     int32_t n_options, void **state) {
+    static const char *const words[] = {
+        "frames", "spectra", "copying", "composition", "tokens", "dual", "heads", "all", NULL};
     (void)n_options;
     weights_state *s = host->life_alloc(context, sizeof *s);
     if (!s) return -1;
@@ -54,7 +36,7 @@ static int weights_open(psc_context *context, const psc_host *host, const psc_op
     s->n = s->model->d_model;
     s->padded = (s->n + TILE - 1) / TILE * TILE;
     s->named = strcmp(options[0].value, WEIGHTS_DEFAULT) != 0 && !strstr(options[0].value, "all");
-    if (parse_what(s, options[0].value) ||
+    if (psc_option_words(context, host, "what", options[0].value, words, &s->what) ||
         psc_option_count(
             context, host, "offset", options[1].value, 0, s->model->n_ctx - 1, &s->offset) ||
         psc_option_count(context, host, "top", options[2].value, 1, 100, &s->top) ||

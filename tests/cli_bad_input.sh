@@ -118,8 +118,8 @@ expect 1 'do=patch needs a source prompt' sweep --text 'a b' --do patch
 expect 1 'a patch needs equally many' sweep --text 'a b' --source 'a b c d' --do patch
 expect 1 'layer=99' sweep --text a --over edges --layer 99
 expect 2 "'x,y' is not known" sweep --text a --over x,y
-expect 1 "'norms' is none of frames" weights --what norms
-expect 1 "'' is none of frames" weights --what frames,
+expect 1 'what=norms is none of frames' weights --what norms
+expect 1 'what= is none of frames' weights --what frames,
 expect 1 'what=tokens needs tokens' weights --what tokens
 expect 1 'is 3 tokens' weights --what tokens --token ' Emerald'
 expect 1 'no such token' weights --token '#4096'
