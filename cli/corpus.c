@@ -22,7 +22,8 @@ static const cli_option options[] = {
     {"bos", 0, false, "", "put <|endoftext|> in front of each window"},
     {"field", 1, false, "NAME", "where a JSONL line has its text; without it text"},
     {"strict", 0, false, "", "a document that cannot be read is an error"},
-    {"limit-tokens", 1, false, "N", "stop after the window in which token N lies"},
+    {"limit-tokens", 1, false, "N",
+        "stop after the window in which token N lies; of a part,\nafter its own token N"},
     {"shard", 1, false, "I/N", "the I-th of N parts, by documents; see merge"},
     {"batch", 1, false, "N", "windows of one pass, 4 without it; results do not\ndepend on it"},
     {"state", 1, false, "FILE",
@@ -41,7 +42,7 @@ typedef struct survey {
     const cli_arguments *arguments;
     const char *state_path; /* nullable */
     cli_lock lock;          /* of the state file */
-    long long limit, batch;
+    long long batch;
     double save_seconds;
     psc_model *model;
     psc_session *session;
@@ -136,10 +137,7 @@ static int32_t read_batch(survey *s, psc_input *inputs, psc_document *documents,
     int32_t n = 0;
     while (n < s->batch && !s->ended) {
         psc_window window = {.n = 0};
-        if (s->limit > 0 && tokens_so_far(s) >= s->limit)
-            s->ended = true;
-        else if (psc_corpus_next(&window, s->corpus, error))
-            return -1;
+        if (psc_corpus_next(&window, s->corpus, error)) return -1;
         if (window.n == 0) {
             s->ended = true;
             break;
@@ -156,12 +154,8 @@ static int32_t read_batch(survey *s, psc_input *inputs, psc_document *documents,
 
 static void show_progress(const survey *s) {
     char what[64];
-    long long tokens = tokens_so_far(s);
-    double done = psc_corpus_progress(s->corpus);
-    if (s->limit > 0 && (double)tokens / (double)s->limit > done)
-        done = (double)tokens / (double)s->limit;
-    snprintf(what, sizeof what, "%lld tokens", tokens);
-    cli_progress_update(done, what, NULL);
+    snprintf(what, sizeof what, "%lld tokens", tokens_so_far(s));
+    cli_progress_update(psc_corpus_progress(s->corpus), what, NULL);
 }
 
 static psc_status read_all(
@@ -199,9 +193,10 @@ static psc_status work(survey *s, psc_error *error) {
 /* --- options --------------------------------------------------------------------------------- */
 
 static int corpus_options(psc_corpus_options *out, const cli_arguments *arguments) {
-    long long window = 0, shard = 0, n_shards = 0;
+    long long window = 0, shard = 0, n_shards = 0, limit = 0;
     const char *part = cli_value(arguments, "shard");
     int code = cli_integer(&window, arguments, "window", 1, 1 << 20), end = -1;
+    if (!code) code = cli_integer(&limit, arguments, "limit-tokens", 1, 1LL << 50);
     if (code) return code;
     if (part && (sscanf(part, "%5lld/%5lld%n", &shard, &n_shards, &end) < 2 || end < 0 ||
                     part[end] || shard < 1 || shard > n_shards || n_shards > PSC_CORPUS_SHARDS))
@@ -211,6 +206,7 @@ static int corpus_options(psc_corpus_options *out, const cli_arguments *argument
     out->bos = cli_has(arguments, "bos");
     out->shard = (int32_t)shard;
     out->n_shards = (int32_t)n_shards;
+    out->limit = limit;
     out->strict = cli_has(arguments, "strict");
     out->field = cli_value(arguments, "field");
     out->note = on_note;
@@ -224,15 +220,11 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
     s->state_path = cli_value(arguments, "state");
     int code = cli_session_options(session, arguments);
     if (!code) code = corpus_options(corpus, arguments);
-    if (!code) code = cli_integer(&s->limit, arguments, "limit-tokens", 1, 1LL << 50);
     if (!code) code = cli_integer(&s->batch, arguments, "batch", 1, 4096);
     if (!code) code = cli_real(&s->save_seconds, arguments, "save-seconds", 0);
     if (code) return code;
     if (arguments->n_operands < 1)
         return cli_usage(arguments->verb, "a corpus is needed: files or folders");
-    if (s->limit > 0 && corpus->n_shards > 1)
-        return cli_usage(arguments->verb,
-            "--limit-tokens and --shard exclude each other: a part does not know the others");
     session->accumulate = 1;
     session->n_sequences = (int32_t)s->batch;
     return CLI_OK;

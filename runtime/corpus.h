@@ -46,6 +46,7 @@ struct psc_corpus {
     char identity[33]; /* of files and field */
     char *field;
     int32_t window, bos, shard, n_shards, strict;
+    int64_t limit; /* tokens; 0: none */
     psc_corpus_note_fn note;
     void *payload;
 

@@ -26,6 +26,7 @@ static psc_status check_options(
                       o->shard > o->n_shards))
         return psc_fail(
             error, PSC_ERROR_INPUT, "there is no part %d of %d", (int)o->shard, (int)o->n_shards);
+    if (o->limit < 0) return psc_fail(error, PSC_ERROR_INPUT, "the limit of tokens is negative");
     if (!psc_model_has_tokenizer(model))
         return psc_fail(error, PSC_ERROR_INPUT,
             "%s has no tokenizer.json: the documents cannot become tokens", model->path);
@@ -42,6 +43,7 @@ static psc_status set_up(psc_corpus *c, const psc_corpus_options *o, psc_error *
     c->shard = o->shard;
     c->n_shards = o->n_shards;
     c->strict = o->strict;
+    c->limit = o->limit;
     c->note = o->note;
     c->payload = o->payload;
     c->at.document = -1;
@@ -142,10 +144,14 @@ static void take_window(psc_window *out, psc_corpus *c) {
     note_place(c);
 }
 
+static bool is_at_limit(const psc_corpus *c) {
+    return c->limit > 0 && c->at.tokens >= c->limit;
+}
+
 psc_status psc_corpus_next(psc_window *out, psc_corpus *c, psc_error *error) {
     psc_status status = PSC_OK;
     *out = (psc_window){{-1, 0}, 0, c->tokens};
-    while (status == PSC_OK) {
+    while (status == PSC_OK && !is_at_limit(c)) {
         if (c->at.document < 0) status = corpus_next_document(c, error);
         if (status != PSC_OK || c->at.document < 0) return status;
         while (status == PSC_OK && c->n_waiting < c->window - c->bos && c->read_to < c->text_bytes)
@@ -168,7 +174,8 @@ void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *c) {
         .windows = c->at.windows,
         .tokens = c->at.tokens,
         .window = c->window,
-        .bos = c->bos};
+        .bos = c->bos,
+        .limit = c->limit};
 }
 
 double psc_corpus_progress(const psc_corpus *c) {
@@ -176,7 +183,9 @@ double psc_corpus_progress(const psc_corpus *c) {
     for (int64_t i = 0; i < c->at.file && i < c->n_files; i++) behind += c->files[i].size;
     if (c->at.file < c->n_files)
         behind += c->files[c->at.file].jsonl ? c->at.offset : c->at.document < 0 ? 0 : c->at.piece;
-    return c->bytes > 0 ? (double)behind / (double)c->bytes : 1.0;
+    const double read = c->bytes > 0 ? (double)behind / (double)c->bytes : 1.0;
+    const double taken = c->limit > 0 ? (double)c->at.tokens / (double)c->limit : 0.0;
+    return taken > 1.0 ? 1.0 : taken > read ? taken : read;
 }
 
 psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
@@ -186,10 +195,10 @@ psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
         "corpus=%s window=%d bos=%d shard=%d/%d finished=%d file=%" PRId64 " line=%" PRId64
         " offset=%" PRId64 " next=%" PRId64 " document=%" PRId64 " first=%" PRId64 " piece=%" PRId64
         " skip=%" PRId64 " documents=%" PRId64 " skipped=%" PRId64 " windows=%" PRId64
-        " tokens=%" PRId64 "\n",
+        " tokens=%" PRId64 " limit=%" PRId64 "\n",
         c->identity, (int)c->window, (int)c->bos, (int)c->shard, (int)c->n_shards,
-        p->file >= c->n_files, p->file, p->line, p->offset, p->next, p->document, p->first,
-        p->piece, p->skip, p->documents, p->skipped, p->windows, p->tokens);
+        p->file >= c->n_files || is_at_limit(c), p->file, p->line, p->offset, p->next, p->document,
+        p->first, p->piece, p->skip, p->documents, p->skipped, p->windows, p->tokens, c->limit);
     *out = strdup(line);
     return *out ? PSC_OK : psc_fail(error, PSC_ERROR_MEMORY, "no memory for a corpus's place");
 }
@@ -197,6 +206,7 @@ psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
 typedef struct written_place {
     char identity[33];
     int window, bos, shard, n_shards, finished;
+    int64_t limit;
     corpus_place at;
 } written_place;
 
@@ -207,12 +217,12 @@ static psc_status parse(written_place *out, const char *place, psc_error *error)
         "corpus=%32[0-9a-f] window=%d bos=%d shard=%d/%d finished=%d file=%" SCNd64 " line=%" SCNd64
         " offset=%" SCNd64 " next=%" SCNd64 " document=%" SCNd64 " first=%" SCNd64 " piece=%" SCNd64
         " skip=%" SCNd64 " documents=%" SCNd64 " skipped=%" SCNd64 " windows=%" SCNd64
-        " tokens=%" SCNd64 "%n",
+        " tokens=%" SCNd64 "%n limit=%" SCNd64,
         out->identity, &out->window, &out->bos, &out->shard, &out->n_shards, &out->finished,
         &p->file, &p->line, &p->offset, &p->next, &p->document, &p->first, &p->piece, &p->skip,
-        &p->documents, &p->skipped, &p->windows, &p->tokens, &end);
+        &p->documents, &p->skipped, &p->windows, &p->tokens, &end, &out->limit);
     const int64_t all[] = {p->file, p->line, p->offset, p->next, p->first, p->piece, p->skip,
-        p->documents, p->skipped, p->windows, p->tokens};
+        p->documents, p->skipped, p->windows, p->tokens, out->limit};
     bool good = end > 0 && p->document >= -1;
     for (size_t i = 0; good && i < sizeof all / sizeof *all; i++)
         good = all[i] >= 0 && all[i] <= (int64_t)1 << 60;
@@ -232,6 +242,10 @@ static psc_status check_place(const psc_corpus *c, const written_place *w, psc_e
         return psc_fail(error, PSC_ERROR_INPUT,
             "it was made for part %d/%d of the corpus, not %d/%d", w->shard, w->n_shards,
             (int)c->shard, (int)c->n_shards);
+    if (c->limit > 0 && w->at.tokens >= c->limit && w->limit != c->limit)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it holds %" PRId64 " tokens already, and the limit is %" PRId64, w->at.tokens,
+            c->limit);
     const corpus_place *p = &w->at;
     bool fits = p->file <= c->n_files && (p->file < c->n_files || p->document < 0);
     if (fits && p->file < c->n_files) fits = p->offset <= c->files[p->file].size;
@@ -278,12 +292,17 @@ psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33], int
     if (*n_shards == 0) {
         memcpy(identity, w.identity, 33);
         *n_shards = n;
-        *totals =
-            (psc_corpus_totals){.struct_size = sizeof *totals, .window = w.window, .bos = w.bos};
+        *totals = (psc_corpus_totals){
+            .struct_size = sizeof *totals, .window = w.window, .bos = w.bos, .limit = w.limit};
     }
     if (strcmp(identity, w.identity) != 0 || totals->window != w.window || totals->bos != w.bos)
         return psc_fail(error, PSC_ERROR_INPUT,
             "it was made from other files, another field or other windows than the first part");
+    if (totals->limit != w.limit)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it was read with a limit of %" PRId64
+            " tokens (0: none), and the first part with %" PRId64,
+            w.limit, totals->limit);
     if (n != *n_shards)
         return psc_fail(error, PSC_ERROR_INPUT, "it is a part of %d, and the first is one of %d", n,
             (int)*n_shards);

@@ -217,6 +217,7 @@ typedef struct psc_corpus_totals {
     int64_t windows, tokens;    /* sequences and rows of all runs */
     int32_t window;             /* tokens of a full window; 0: not said */
     int32_t bos;                /* nonzero: <|endoftext|> was put in front of each window */
+    int64_t limit;              /* tokens at which reading was to end, of each part; 0: none */
 } psc_corpus_totals;
 
 /* Every plugin's report; then the results are there, as after a run. totals may be null. */

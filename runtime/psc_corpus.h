@@ -36,9 +36,10 @@ typedef struct psc_corpus_options {
     const char *field;       /* of a JSON object, with the text; null: "text" */
     psc_corpus_note_fn note; /* nullable */
     void *payload;
+    int64_t limit; /* read no window after the one in which token `limit` lies; 0: all */
 } psc_corpus_options;
 #define PSC_CORPUS_OPTIONS_INIT                                                                    \
-    { sizeof(psc_corpus_options), 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_corpus_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Lists the files. A path that is not there, or a folder without documents, is an error. */
 PSC_API psc_status psc_corpus_open(psc_corpus **out, const psc_model *model,
@@ -47,7 +48,7 @@ PSC_API void psc_corpus_close(psc_corpus **corpus);
 
 typedef struct psc_window {
     psc_document document;
-    int32_t n; /* tokens; 0 after the last window of the corpus */
+    int32_t n; /* tokens; 0 after the last window of the corpus, or the limit */
     const psc_token *tokens;
 } psc_window;
 
@@ -57,18 +58,19 @@ PSC_API psc_status psc_corpus_next(psc_window *out, psc_corpus *corpus, psc_erro
 
 /* What was read so far, those left out among it. */
 PSC_API void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *corpus);
-/* The part of the corpus's bytes that lies behind, 0 to 1. */
+/* The part of the corpus's bytes, or of the limit, that lies behind, 0 to 1. */
 PSC_API double psc_corpus_progress(const psc_corpus *corpus);
 
 /* Where the corpus stands, as a line of text for a state file, and back there. The files must be
- * the same (by path and size), and so must field, window, bos and shard. *out is freed by psc_free.
- */
+ * the same (by path and size), and so must field, window, bos and shard; the limit may be another
+ * that lies ahead. *out is freed by psc_free. */
 PSC_API psc_status psc_corpus_tell(char **out, const psc_corpus *corpus, psc_error *error);
 PSC_API psc_status psc_corpus_seek(psc_corpus *corpus, const char *place, psc_error *error);
 
 /* Adds what a finished part had read, from its psc_corpus_tell line, to totals; parts of another
- * corpus or split, parts given twice and parts not yet finished are refused. parts has a byte for
- * each part, zeroed and at least PSC_CORPUS_SHARDS of them; *n_shards is 0 before the first. */
+ * corpus, split or limit, parts given twice and parts not yet finished are refused. parts has a
+ * byte for each part, zeroed and at least PSC_CORPUS_SHARDS of them; *n_shards is 0 before the
+ * first. */
 #define PSC_CORPUS_SHARDS 65536
 PSC_API psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33],
     int32_t *n_shards, unsigned char *parts, const char *place, psc_error *error);

@@ -126,6 +126,7 @@ psc_status psc_corpus_head(
     put(corpus, &ok, "tokens", json_integer(totals->tokens));
     put(corpus, &ok, "window", json_integer(totals->window));
     put(corpus, &ok, "bos", json_boolean(totals->bos));
+    if (totals->limit > 0) put(corpus, &ok, "limit_tokens", json_integer(totals->limit));
     put(head, &ok, "corpus", corpus);
     put(head, &ok, "tokens", json_array());
     return set_head(session, head, ok, error);

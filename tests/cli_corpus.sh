@@ -120,6 +120,25 @@ done
 check 'merge' "$program" merge "$work/3.state" "$work/1.state" "$work/2.state" \
     --out "$work/merged" >"$work/stdout" 2>&1
 check 'shards do not show' same whole merged
+
+# A limit is of each part: what two parts give is what two runs over their documents give.
+check 'a limited run' run first_100 --shard 1/2 --limit-tokens 100 --state "$work/a.state"
+check 'its limit is in the results' grep -q '"limit_tokens": 100' "$work/first_100/results.json"
+check 'another' run second_100 --shard 2/2 --limit-tokens 100 --batch 1 --state "$work/b.state"
+check 'limited parts are merged' "$program" merge "$work/a.state" "$work/b.state" \
+    --out "$work/both_100" >"$work/stdout" 2>&1
+tokens() {
+    sed -n '/"corpus"/,/}/s/.*"tokens": \([0-9]*\).*/\1/p' "$work/$1/results.json"
+}
+check 'each has its limit' test "$(tokens first_100)" -ge 100 -a "$(tokens first_100)" -lt 164
+check 'both have both' test "$(tokens both_100)" -eq $(($(tokens first_100) + $(tokens second_100)))
+check 'a limited part goes on' run first_all --shard 1/2 --state "$work/a.state"
+check 'so does the other' run second_all --shard 2/2 --state "$work/b.state" --limit-tokens 1000000
+cp "$work/b.state" "$work/b_limited.state"
+check 'and again' run second_rest --shard 2/2 --state "$work/b.state"
+check 'whole parts again' "$program" merge "$work/a.state" "$work/b.state" --out "$work/both_all" \
+    >"$work/stdout" 2>&1
+check 'the limits do not show' same whole both_all
 check 'one state is merged as well' "$program" merge "$work/kill.state" --out "$work/alone" >"$work/stdout"
 check 'one state alone' same whole alone
 
@@ -176,7 +195,6 @@ expect 2 'a corpus is needed' corpus
 expect 2 '--shard needs' corpus "$docs" --shard 0/2
 expect 2 '--shard needs' corpus "$docs" --shard 3/2
 expect 2 '--shard needs' corpus "$docs" --shard 1
-expect 2 'exclude each other' corpus "$docs" --shard 1/2 --limit-tokens 5
 expect 2 '--batch needs' corpus "$docs" --batch 0
 expect 2 'state files are needed' merge
 expect 1 'missing: No such file' corpus "$work/missing"
@@ -220,6 +238,11 @@ sed 's/"layer_norm_eps": [^,]*/"layer_norm_eps": 0.25/' "$source/models/books-5m
 expect 1 'part 3/3 is missing' merge "$work/1.state" "$work/2.state"
 expect 1 'part 1/3 is given twice' merge "$work/1.state" "$work/1.state"
 expect 1 'a part of 1, and the first is one of 3' merge "$work/1.state" "$good"
+expect 1 'limit of 1000000 tokens .0: none., and the first part with 0' merge "$work/a.state" \
+    "$work/b_limited.state"
+# shellcheck disable=SC2086 # a list of arguments
+expect 1 'holds [0-9]* tokens already, and the limit is 50' corpus "$docs" $plugins --window 64 \
+    --shard 1/2 --state "$work/a.state" --limit-tokens 50
 expect 1 'missing.state' merge "$work/missing.state"
 
 echo "$passed passed, $failed failed"
