@@ -203,6 +203,7 @@ static int logits_run_begin(psc_context *context, void *payload) {
     run->context = context;
     run->host = state->host;
     run->model = run->host->model(context);
+    run->tables = &state->tables;
     if (psc_rows_resolve(context, run->host, "rows", &state->choice, 1, &rows)) return -1;
     /* Observes the logits before this plugin does: the ids are there when the logits come. */
     if (psc_targets_begin(context, run->host, &rows, &run->targets)) return -1;

@@ -50,6 +50,15 @@ typedef struct logits_level {
     int64_t failed;         /* sums beyond the bound */
 } logits_level;
 
+/* The weights pulled back along the directions that hold at all rows. They depend on the model and
+ * the targets alone, so the next run with the same directions finds them made. */
+typedef struct logits_tables {
+    int64_t n, room; /* directions that are there, and that there is room for */
+    float *u;        /* [n, N] */
+    float *pull[2];  /* [L, n, H*D], [L, n, M] */
+    float *bias[2];  /* [L, n] u . b_O, u . b_out */
+} logits_tables;
+
 /* A set of directions and the weights pulled back along them. Two of them: `live` for targets
  * whose ids are known before the rows are computed, `late` for ranks. */
 typedef struct logits_pass {
@@ -57,8 +66,6 @@ typedef struct logits_pass {
     int32_t *fixed;        /* [directions] place in the tables of all layers, or -1 */
     int32_t *place;        /* [directions] place in the scratch of this batch, or -1 */
     int32_t n_fixed;       /* directions of one id (or contrast) over all rows */
-    float *fixed_pull[2];  /* [L, n_fixed, H*D], [L, n_fixed, M] */
-    float *fixed_bias[2];  /* [L, n_fixed] u . b_O, u . b_out */
     float *fixed_heads;    /* [L, n_fixed, rows, H + 1] shares, undivided, for level neuron */
     int32_t capacity;      /* directions of one batch */
     int32_t carrier;       /* target whose rows hold the activations until divided; -1: none */
@@ -81,6 +88,7 @@ typedef struct logits_run {
     const psc_model_info *model;
     psc_target_rows targets; /* rows, ids */
     logits_level levels[LEVEL_COUNT];
+    logits_tables *tables; /* the instance's */
     logits_pass live, late;
     int has_live, has_late;
     int handles[PART_COUNT]; /* retained for `late`; -1: not */
@@ -103,6 +111,7 @@ typedef struct logits_state {
     psc_filter choice;
     int32_t centred, top;
     const char **labels[LEVEL_COUNT]; /* with `edit` last; made once, those of sources each run */
+    logits_tables tables;
     logits_run run;
 
     /* Over documents (logits_corpus.c). */

@@ -65,8 +65,8 @@ static void layer_shares(const finish_task *task, share_row *row, int32_t layer)
     const int32_t slot = (int32_t)(row->at % run->targets.rows.n);
     next_shares(task, row, logits_fixed_heads(run, pass, layer, row->fixed, slot), NULL,
         logits_attention_width(run, LEVEL_NEURON));
-    next_shares(task, row, row->x + row->n, pass->fixed_pull[1] + at * n_neurons, n_neurons);
-    next_shares(task, row, &pass->fixed_bias[1][at], NULL, 1);
+    next_shares(task, row, row->x + row->n, run->tables->pull[1] + at * n_neurons, n_neurons);
+    next_shares(task, row, &run->tables->bias[1][at], NULL, 1);
 }
 
 /* Targets ascend and the carrier is the last fixed one: in each row and layer its activations are

@@ -87,26 +87,55 @@ static int pull_back(const logits_run *run, int side, int32_t layer, int32_t n, 
     return 0;
 }
 
-static int fixed_tables(logits_run *run, logits_pass *pass, const float *u) {
-    const int64_t n_layers = run->model->n_layers, n = pass->n_fixed;
+/* The sides that the levels asked for read. */
+static int needs_side(const logits_run *run, int side) {
+    const logits_level *levels = run->levels;
+    if (levels[LEVEL_NEURON].asked) return 1;
+    return !side && (levels[LEVEL_HEAD].asked || levels[LEVEL_SOURCE].asked);
+}
+
+static float *keep(const logits_run *run, uint64_t count, uint64_t width) {
+    if (width > UINT64_MAX / sizeof(float) / (count + 1)) {
+        run->host->fail(run->context, "%d targets are too many", run->targets.n);
+        return NULL;
+    }
+    return run->host->life_alloc(run->context, count * width * sizeof(float) + 1);
+}
+
+/* Room for n directions, and for twice as many as before: what is outgrown stays until the end. */
+static int grow_tables(const logits_run *run, int64_t n) {
+    logits_tables *tables = run->tables;
+    const uint64_t room = (uint64_t)(n > 2 * tables->room ? n : 2 * tables->room);
+    const uint64_t n_layers = (uint64_t)run->model->n_layers;
+    tables->room = tables->n = 0;
+    tables->u = keep(run, room, (uint64_t)run->model->d_model);
+    if (!tables->u) return -1;
     for (int side = 0; side < 2; side++) {
-        if (!run->levels[LEVEL_NEURON].asked &&
-            (side || (!run->levels[LEVEL_HEAD].asked && !run->levels[LEVEL_SOURCE].asked)))
-            continue;
+        if (!needs_side(run, side)) continue;
+        tables->pull[side] = keep(run, room * n_layers, (uint64_t)pull_width(run->model, side));
+        tables->bias[side] = keep(run, room * n_layers, 1);
+        if (!tables->pull[side] || !tables->bias[side]) return -1;
+    }
+    tables->room = (int64_t)room;
+    return 0;
+}
+
+/* The tables of the directions u [n, N], unless they are those of the last run. */
+static int fixed_tables(const logits_run *run, int64_t n, const float *u) {
+    logits_tables *tables = run->tables;
+    const size_t bytes = (size_t)(n * run->model->d_model) * sizeof(float);
+    if (n > tables->room && grow_tables(run, n)) return -1;
+    if (n == tables->n && memcmp(tables->u, u, bytes) == 0) return 0;
+    tables->n = 0;
+    memcpy(tables->u, u, bytes);
+    for (int side = 0; side < 2; side++) {
         const int64_t width = pull_width(run->model, side);
-        const uint64_t count = (uint64_t)n_layers * (uint64_t)n;
-        if ((uint64_t)width > UINT64_MAX / sizeof(float) / (count + 1))
-            return run->host->fail(run->context, "%d targets are too many", run->targets.n);
-        float *pull =
-            run->host->run_alloc(run->context, count * (uint64_t)width * sizeof(float) + 1);
-        float *bias = run->host->run_alloc(run->context, count * sizeof(float) + 1);
-        if (!pull || !bias) return -1;
-        pass->fixed_pull[side] = pull;
-        pass->fixed_bias[side] = bias;
-        for (int32_t l = 0; l < n_layers; l++)
-            if (pull_back(run, side, l, (int32_t)n, u, pull + l * n * width, bias + l * n))
+        for (int32_t l = 0; needs_side(run, side) && l < run->model->n_layers; l++)
+            if (pull_back(run, side, l, (int32_t)n, u, tables->pull[side] + l * n * width,
+                    tables->bias[side] + l * n))
                 return -1;
     }
+    tables->n = n;
     return 0;
 }
 
@@ -147,7 +176,7 @@ static int fixed_begin(logits_run *run, logits_pass *pass) {
         pass->carrier = t;
     }
     if (pass->n_fixed == 0) return 0;
-    return fixed_heads(run, pass) || fixed_tables(run, pass, u) ? -1 : 0;
+    return fixed_heads(run, pass) || fixed_tables(run, pass->n_fixed, u) ? -1 : 0;
 }
 
 int logits_pass_begin(
@@ -194,8 +223,8 @@ static const float *pulled(const share_task *task, int32_t d, float *bias) {
         return pass->pull + pass->place[d] * width;
     }
     const int64_t at = (int64_t)task->layer * pass->n_fixed + pass->fixed[d];
-    *bias = pass->fixed_bias[side][at];
-    return pass->fixed_pull[side] + at * width;
+    *bias = task->run->tables->bias[side][at];
+    return task->run->tables->pull[side] + at * width;
 }
 
 static void head_shares(const share_task *task, int32_t d, const float *z, float *out) {

@@ -118,6 +118,11 @@ static inline bool psc_forward_wants(const psc_forward *f, psc_point point) {
            psc_registry_wants(f->registry, point, f->layer, f->rows, f->n_rows);
 }
 
+static inline bool psc_forward_edits(const psc_forward *f, psc_point point) {
+    return psc_forward_hooked(f) &&
+           psc_registry_edits(f->registry, point, f->layer, f->rows, f->n_rows);
+}
+
 static inline psc_status psc_forward_show(psc_forward *f, psc_point point, const psc_view *view) {
     return psc_registry_deliver(f->registry, point, f->layer, f->rows, f->n_rows, view, f->error);
 }

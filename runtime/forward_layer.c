@@ -6,8 +6,8 @@
  *   parallel: x' = x, x <- (mlp + attn) + x;  sequential: x' = attn + x, x <- mlp + x'
  *
  * Unwatched, a parallel layer is four steps of the team: both norms (with the sum of the layer
- * before); q, k, v and the MLP's first matmul; attention; W_O and W_out. Whoever watches a value
- * sees it before the step that reads it, so steps come apart where somebody does.
+ * before); q, k, v and the MLP's first matmul; attention; W_O and W_out. Steps come apart where a
+ * value that lives only inside one is watched, or where it may be changed before it is read.
  *
  * Of the last layer only those rows go beyond k and v that somebody wants. */
 #include "forward_inside.h"
@@ -162,8 +162,7 @@ static psc_status show_attention_output(psc_forward *f) {
         psc_view view = {f->result.data, 3, {f->n_rows, (int64_t)f->heads, (int64_t)f->n},
             {(int64_t)f->ld_result, (int64_t)f->n, 1}};
         status = psc_forward_show(f, PSC_HOOK_RESULT, &view);
-        if (status == PSC_OK &&
-            psc_registry_edits(f->registry, PSC_HOOK_RESULT, f->layer, f->rows, f->n_rows))
+        if (status == PSC_OK && psc_forward_edits(f, PSC_HOOK_RESULT))
             psc_team_for(f->team, f->n_rows, sum_results, f);
     }
     if (status != PSC_OK) return status;
@@ -181,11 +180,12 @@ static psc_status mlp_input(psc_forward *f, const psc_layer *layer) {
     return status;
 }
 
-/* W_O and W_out: in one step when nobody looks between them and post is there already. */
+/* W_O and W_out: in one step when post is there already and nobody changes it before W_out reads
+ * it. Who only looks at post sees it after the step, in its turn. */
 static psc_status outputs(psc_forward *f, const psc_layer *layer, bool mlp_done) {
     bool parallel = f->model->config.parallel_residual;
     bool together = mlp_done && !psc_forward_wants(f, PSC_HOOK_MLP_PRE) &&
-                    !psc_forward_wants(f, PSC_HOOK_MLP_POST);
+                    !psc_forward_edits(f, PSC_HOOK_MLP_POST);
     psc_job jobs[2]; /* the one with the longer tasks first */
     jobs[0] = psc_forward_job(
         f, &layer->matrix[PSC_W_OUT], f->mlp, f->ld_n, f->post, f->ld_m, (size_t)f->n_rows);
@@ -199,10 +199,8 @@ static psc_status outputs(psc_forward *f, const psc_layer *layer, bool mlp_done)
         status = psc_forward_show_rows(f, PSC_HOOK_RESID_MID, f->x, f->n, f->ld_n);
     }
     if (status == PSC_OK && !mlp_done) status = mlp_input(f, layer);
-    if (status == PSC_OK && !together) {
-        status = show_mlp(f);
-        if (status == PSC_OK) psc_forward_run(f, jobs, 1);
-    }
+    if (status == PSC_OK) status = show_mlp(f);
+    if (status == PSC_OK && !together) psc_forward_run(f, jobs, 1);
     f->pending = parallel ? PSC_PENDING_BOTH : PSC_PENDING_MLP;
     if (status != PSC_OK) return status;
     return psc_forward_show_rows(f, PSC_HOOK_MLP_OUT, f->mlp, f->n, f->ld_n);
