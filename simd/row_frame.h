@@ -144,15 +144,44 @@ void PSC_NAME(log_sum_exp)(double *result, const float *x, size_t n) {
     *result = vec64_first(vec64_log(vec64_set(fold_f64(sums)))) + max;
 }
 
-/* Sixteen shares at a time from where y is aligned, past the caches unless it is x. */
-ALWAYS_INLINE size_t shares_whole(double *sums, float *y, const float *x, const float *w, size_t n,
-    float divisor, const bool products, const bool stream) {
-    const vec by = vec_set(divisor);
-    vec64 sum[STRIPE_REGISTERS_F64], sum_abs[STRIPE_REGISTERS_F64];
+/* So few shares are quicker one by one. */
+#define FEW_SHARES 4
+
+/* The sums of a row of shares, in registers. */
+typedef struct share_sums {
+    vec64 plain[STRIPE_REGISTERS_F64], abs[STRIPE_REGISTERS_F64];
+} share_sums;
+
+/* Lane l of the registers is lane (turn + l) % 16 of the row's sums: that of the first of sixteen
+ * shares that lie in one line of memory. */
+ALWAYS_INLINE void turn_in(vec64 *lanes, const double *sums, size_t turn) {
+    double twice[2 * PSC_LANES];
     UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v++) {
-        sum[v] = vec64_load(sums + VEC64 * v);
-        sum_abs[v] = vec64_load(sums + PSC_LANES + VEC64 * v);
+        const vec64 some = vec64_load(sums + VEC64 * v);
+        vec64_store(twice + VEC64 * v, some);
+        vec64_store(twice + PSC_LANES + VEC64 * v, some);
     }
+    UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v++) {
+        lanes[v] = vec64_load(twice + turn + VEC64 * v);
+    }
+}
+
+ALWAYS_INLINE void turn_out(double *sums, const vec64 *lanes, size_t turn) {
+    double twice[2 * PSC_LANES];
+    UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v++) {
+        vec64_store(twice + VEC64 * v, lanes[v]);
+        vec64_store(twice + PSC_LANES + VEC64 * v, lanes[v]);
+    }
+    UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v++) {
+        vec64_store(sums + VEC64 * v, vec64_load(twice + PSC_LANES - turn + VEC64 * v));
+    }
+}
+
+/* Sixteen shares at a time from where y is aligned, past the caches unless it is x. */
+ALWAYS_INLINE size_t shares_whole(share_sums *sums, float *y, const float *x, const float *w,
+    size_t n, float divisor, const bool products, const bool stream) {
+    const vec by = vec_set(divisor);
+    share_sums s = *sums;
     size_t i = 0;
     for (; i + PSC_LANES <= n; i += PSC_LANES) {
         UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) {
@@ -167,53 +196,65 @@ ALWAYS_INLINE size_t shares_whole(double *sums, float *y, const float *x, const 
             }
             UNROLL for (int h = 0; h < 2; h++) {
                 const vec64 wide = vec64_half(share, h);
-                sum[2 * v + h] = vec64_add(sum[2 * v + h], wide);
-                sum_abs[2 * v + h] = vec64_add(sum_abs[2 * v + h], vec64_abs(wide));
+                s.plain[2 * v + h] = vec64_add(s.plain[2 * v + h], wide);
+                s.abs[2 * v + h] = vec64_add(s.abs[2 * v + h], vec64_abs(wide));
             }
         }
     }
-    UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v++) {
-        vec64_store(sums + VEC64 * v, sum[v]);
-        vec64_store(sums + PSC_LANES + VEC64 * v, sum_abs[v]);
-    }
+    *sums = s;
     if (stream) STREAM_END();
     return i;
 }
 
+/* Fewer than sixteen, in the lanes from `lane` on. The others get -0, which changes no sum. */
+ALWAYS_INLINE void shares_some(
+    share_sums *s, float *y, const float *x, const float *w, size_t n, size_t lane, float divisor) {
+    float plain[PSC_LANES], abs[PSC_LANES];
+    if (n == 0) return;
+    UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) {
+        vec_store(plain + VEC * v, vec_set(-0.0f));
+        vec_store(abs + VEC * v, vec_set(-0.0f));
+    }
+    for (size_t i = 0; i < n; i++) {
+        y[i] = plain[lane + i] = (w ? x[i] * w[i] : x[i]) / divisor;
+        abs[lane + i] = fabsf(plain[lane + i]);
+    }
+    UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v++) {
+        s->plain[v] = vec64_add(s->plain[v], vec64_of_floats(plain + VEC64 * v, VEC64));
+        s->abs[v] = vec64_add(s->abs[v], vec64_of_floats(abs + VEC64 * v, VEC64));
+    }
+}
+
 void PSC_NAME(shares)(
     double *sums, float *y, const float *x, const float *w, size_t n, size_t first, float divisor) {
-    const size_t bytes = sizeof(vec), head = (bytes - (uintptr_t)y % bytes) % bytes / sizeof *y;
-    if ((uintptr_t)y % sizeof *y || n < head + PSC_LANES) {
+    if (n < FEW_SHARES || (uintptr_t)y % sizeof *y) {
         psc_shares__reference(sums, y, x, w, n, first, divisor);
         return;
     }
-    psc_shares__reference(sums, y, x, w, head, first, divisor);
-    /* The registers' lanes begin at lane `turn` of the row. */
-    double turned[2 * PSC_LANES];
-    const size_t turn = (first + head) % PSC_LANES;
-    for (size_t l = 0; l < PSC_LANES; l++) {
-        turned[l] = sums[(turn + l) % PSC_LANES];
-        turned[PSC_LANES + l] = sums[PSC_LANES + (turn + l) % PSC_LANES];
-    }
-    y += head;
-    x += head;
-    if (w) w += head;
-    n -= head;
+    /* Where sixteen fit, those of a line of memory go together. */
+    const size_t past = (uintptr_t)y / sizeof *y % PSC_LANES;
+    const size_t begin = n < PSC_LANES ? 0 : (PSC_LANES - past) % PSC_LANES;
+    const size_t turn = (first + begin) % PSC_LANES;
+    share_sums s;
+    turn_in(s.plain, sums, turn);
+    turn_in(s.abs, sums + PSC_LANES, turn);
+    shares_some(&s, y, x, w, begin, PSC_LANES - begin, divisor);
+    y += begin;
+    x += begin;
+    if (w) w += begin;
+    n -= begin;
     size_t done;
     if (w && x != y)
-        done = shares_whole(turned, y, x, w, n, divisor, true, true);
+        done = shares_whole(&s, y, x, w, n, divisor, true, true);
     else if (w)
-        done = shares_whole(turned, y, x, w, n, divisor, true, false);
+        done = shares_whole(&s, y, x, w, n, divisor, true, false);
     else if (x != y)
-        done = shares_whole(turned, y, x, w, n, divisor, false, true);
+        done = shares_whole(&s, y, x, w, n, divisor, false, true);
     else
-        done = shares_whole(turned, y, x, w, n, divisor, false, false);
-    for (size_t l = 0; l < PSC_LANES; l++) {
-        sums[(turn + l) % PSC_LANES] = turned[l];
-        sums[PSC_LANES + (turn + l) % PSC_LANES] = turned[PSC_LANES + l];
-    }
-    psc_shares__reference(
-        sums, y + done, x + done, w ? w + done : NULL, n - done, first + head + done, divisor);
+        done = shares_whole(&s, y, x, w, n, divisor, false, false);
+    shares_some(&s, y + done, x + done, w ? w + done : NULL, n - done, 0, divisor);
+    turn_out(sums, s.plain, turn);
+    turn_out(sums + PSC_LANES, s.abs, turn);
 }
 
 #endif
