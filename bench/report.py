@@ -12,7 +12,8 @@ from figures import (LENS, LLAMA, MINE, TORCH, Task, quartiles, share_ratios, sp
 MARKER = "<!-- What follows is written by bench/run.sh. -->"
 CONTEXT = 128
 
-CASES = {"one": "one target", "ten": "ten targets", "next": "next token at each position",
+CASES = {"one": "one target", "first": "one target, a session's first run", "ten": "ten targets",
+         "next": "next token at each position",
          "empty": "no decomposition, an empty callback at every point"}
 LENS_CASES = {"heads": "one target, heads only: `logit_attrs(stack_head_results)`",
               "projected": "one target: `get_full_resid_decomposition(project_output_onto)`",

@@ -190,7 +190,7 @@ def inside(a, shape, dtype):
 
 def share_cases(a, shape):
     """[(contender, its cases)]; each case follows a plain pass of the same contender."""
-    found = [(ours(a, shape, "f16"), ["one", "ten", "next", "empty"])]
+    found = [(ours(a, shape, "f16"), ["one", "ten", "next", "empty", "first"])]
     folder = model_folder(a, shape, "f16")
     if "pytorch" not in a.without:
         found.append((rival(a, "pytorch.py", "PyTorch f32", shape, "f32", folder),
@@ -209,11 +209,13 @@ def measure_shares(a, shape):
             opened.append(c.__enter__())
 
         def turns(contender, wanted):
-            """Each case between two plain passes."""
+            """Each case between two plain passes; a first run between two first runs."""
             found, plain = {}, contender.ask(f"rows {CONTEXT} plain")
             for case in wanted:
-                before, seconds = plain, contender.ask(f"rows {CONTEXT} {case}")
-                plain = contender.ask(f"rows {CONTEXT} plain")
+                like = "fresh" if case == "first" else "plain"
+                before = contender.ask(f"rows {CONTEXT} {like}") if case == "first" else plain
+                seconds = contender.ask(f"rows {CONTEXT} {case}")
+                plain = contender.ask(f"rows {CONTEXT} {like}")
                 found[case] = {"plain": 0.5 * (before + plain), "seconds": seconds}
             return found
 

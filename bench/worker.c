@@ -6,7 +6,8 @@
  *   prefill N         seconds of a pass over N tokens that ends in the last row's logits
  *   decode C N        seconds a token of N passes over one token each, after C
  *   rows N CASE       seconds of a pass over N tokens with all rows' logits; CASE: plain, one, ten,
- *                     next (decompositions into heads and neurons), empty (observers everywhere)
+ *                     next (decompositions into heads and neurons), empty (observers everywhere);
+ *                     fresh, first: plain and one as the first run of a session
  *   sweep N OVER      seconds of patching every place of N tokens; OVER: as the plugin's option
  *   peak, bandwidth   fused multiply-adds as operations a second; bytes read a second
  *   logits N          the last row's five highest logits after N tokens: id value ...
@@ -26,6 +27,7 @@ typedef struct rows_case {
     const char *name;
     int n_targets;
     const char *targets[10];
+    int first; /* each run is a session's first */
     psc_session *session;
 } rows_case;
 
@@ -36,7 +38,7 @@ typedef struct worker {
     psc_session *session; /* prefill, decode, limits */
     psc_token tokens[CONTEXT];
     bench_limits limits;
-    rows_case cases[5];
+    rows_case cases[7];
 } worker;
 
 static int ignore(const psc_event *event, void *payload) {
@@ -98,6 +100,7 @@ static double time_rows(worker *w, int n, const char *name) {
     for (size_t i = 0; i < sizeof w->cases / sizeof *w->cases; i++) {
         rows_case *c = &w->cases[i];
         if (strcmp(c->name, name) != 0) continue;
+        if (c->first) psc_session_close(&c->session);
         if (!c->session) open_case(w, c);
         psc_session_truncate(c->session, 0, 0);
         return time_run(c->session, w->tokens, n, 1);
@@ -207,7 +210,9 @@ int main(int argc, char **argv) {
             {.name = "ten",
                 .n_targets = 10,
                 .targets = {"#11", "#12", "#13", "#14", "#15", "#16", "#17", "#18", "#19", "#20"}},
-            {.name = "next", .n_targets = 1, .targets = {"next"}}, {.name = "empty"}}};
+            {.name = "next", .n_targets = 1, .targets = {"next"}}, {.name = "empty"},
+            {.name = "fresh", .first = 1},
+            {.name = "first", .n_targets = 1, .targets = {"#11"}, .first = 1}}};
     if (argc < 2) {
         fprintf(stderr, "usage: worker MODEL_FOLDER [THREADS]\n");
         return 2;

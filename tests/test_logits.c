@@ -2,6 +2,8 @@
  * and without edits; every sum; labels, rows and options. */
 #include "logits_fixture.h"
 
+#include <xxhash.h>
+
 /* --- golden arrays --------------------------------------------------------------------------- */
 
 static float pattern(int64_t i) {
@@ -330,6 +332,37 @@ Test(logits, rows_last) {
     for (int64_t c = 0; c < shares.shape[2]; c++)
         cr_assert(isnan(((const float *)shares.data)[shares.shape[2] + c]));
     cr_assert_eq(value_of("sums_checked"), 3.0);
+    stop();
+}
+
+/* The contributions of one run from position 0, as bits. */
+static uint64_t shares_of_run(void) {
+    psc_session_truncate(session, 0, 0);
+    must_run_one(session, six, 6);
+    const psc_array shares = array_of("contributions");
+    return XXH3_64bits(shares.data, (size_t)elements_of(&shares) * sizeof(float));
+}
+
+/* What is kept of fixed targets from run to run follows them. */
+Test(logits, targets_between_runs) {
+    uint64_t first, both;
+    start(golden_path("parallel_f32", NULL), NULL, 2, 0);
+    load_logits("rows=all");
+    add_target("#5");
+    add_target("next");
+    first = shares_of_run();
+    cr_assert_eq(shares_of_run(), first);
+    add_target("#9");
+    both = shares_of_run();
+    cr_assert_neq(both, first);
+    cr_assert_eq(shares_of_run(), both);
+    stop();
+    start(golden_path("parallel_f32", NULL), NULL, 2, 0);
+    load_logits("rows=all");
+    add_target("#5");
+    add_target("next");
+    add_target("#9");
+    cr_assert_eq(shares_of_run(), both);
     stop();
 }
 
