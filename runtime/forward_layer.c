@@ -51,14 +51,13 @@ static void keep_wanted_rows(psc_forward *f) {
 
 /* --- the MLP's first half --------------------------------------------------------------------- */
 
+/* post = gelu(y) of what a task has made; y is post's own place unless pre is watched. */
 static void finish_gelu(psc_forward *f, const psc_matmul *part, size_t row) {
     size_t begin = part->panel_begin * PSC_LANES, end = part->panel_end * PSC_LANES;
     if (end > part->out) end = part->out;
-    (void)row;
-    for (size_t r = 0; r < part->rows; r++) {
-        float *y = part->y + r * part->ldy + begin;
-        f->kernels->gelu(y, NULL, y, end - begin);
-    }
+    for (size_t r = 0; r < part->rows; r++)
+        f->kernels->gelu(f->post + (row + r) * f->ld_m + begin, NULL,
+            part->y + r * part->ldy + begin, end - begin);
 }
 
 static void gelu_rows(int64_t begin, int64_t end, int thread, void *payload) {
@@ -69,25 +68,23 @@ static void gelu_rows(int64_t begin, int64_t end, int thread, void *payload) {
             f->post + (size_t)r * f->ld_m, NULL, f->pre.data + (size_t)r * f->ld_m, f->m);
 }
 
-/* post = gelu(W_in y2 + b_in), or pre = W_in y2 + b_in where somebody wants that. */
+/* pre = W_in y2 + b_in, where somebody wants that, and post = gelu(pre), unless pre may change. */
 static psc_status mlp_in_job(psc_forward *f, const psc_layer *layer, psc_job *job) {
     size_t rows = (size_t)f->n_rows;
     float *y = f->post;
-    bool watched = psc_forward_wants(f, PSC_HOOK_MLP_PRE);
-    if (watched) y = psc_forward_grow(&f->pre, rows * f->ld_m, f->error);
+    if (psc_forward_wants(f, PSC_HOOK_MLP_PRE))
+        y = psc_forward_grow(&f->pre, rows * f->ld_m, f->error);
     if (!y) return PSC_ERROR_MEMORY;
     *job = psc_forward_job(f, &layer->matrix[PSC_W_IN], y, f->ld_m, f->y2, f->ld_n, rows);
-    if (!watched) job->finish = finish_gelu;
+    if (!psc_forward_edits(f, PSC_HOOK_MLP_PRE)) job->finish = finish_gelu;
     return PSC_OK;
 }
 
 /* Shows what mlp_in_job has made. */
 static psc_status show_mlp(psc_forward *f) {
-    if (psc_forward_wants(f, PSC_HOOK_MLP_PRE)) {
-        psc_status status = psc_forward_show_rows(f, PSC_HOOK_MLP_PRE, f->pre.data, f->m, f->ld_m);
-        if (status != PSC_OK) return status;
-        psc_team_for(f->team, f->n_rows, gelu_rows, f);
-    }
+    psc_status status = psc_forward_show_rows(f, PSC_HOOK_MLP_PRE, f->pre.data, f->m, f->ld_m);
+    if (status != PSC_OK) return status;
+    if (psc_forward_edits(f, PSC_HOOK_MLP_PRE)) psc_team_for(f->team, f->n_rows, gelu_rows, f);
     return psc_forward_show_rows(f, PSC_HOOK_MLP_POST, f->post, f->m, f->ld_m);
 }
 
@@ -184,7 +181,7 @@ static psc_status mlp_input(psc_forward *f, const psc_layer *layer) {
  * it. Who only looks at post sees it after the step, in its turn. */
 static psc_status outputs(psc_forward *f, const psc_layer *layer, bool mlp_done) {
     bool parallel = f->model->config.parallel_residual;
-    bool together = mlp_done && !psc_forward_wants(f, PSC_HOOK_MLP_PRE) &&
+    bool together = mlp_done && !psc_forward_edits(f, PSC_HOOK_MLP_PRE) &&
                     !psc_forward_edits(f, PSC_HOOK_MLP_POST);
     psc_job jobs[2]; /* the one with the longer tasks first */
     jobs[0] = psc_forward_job(
