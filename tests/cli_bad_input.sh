@@ -66,6 +66,9 @@ expect 2 '--threads needs' analyze --text a --threads 0
 expect 2 '--threads needs' analyze --text a --threads 99999999999999999999
 expect 2 '--chunk needs' analyze --text a --chunk -1
 expect 2 '--isa needs' analyze --text a --isa sse9
+case $(uname -m) in x86_64 | amd64) foreign=neon ;; *) foreign=avx2 ;; esac
+expect 1 "'$foreign' is not available here.* have reference" generate --text a --isa $foreign
+expect 1 "'$foreign' is not available here" weights --isa $foreign
 expect 2 '--n needs' generate --text a --n 1.5
 expect 2 '--temperature needs' generate --text a --temperature -1
 expect 2 '--temperature needs' generate --text a --temperature nan

@@ -1,5 +1,6 @@
 /* Packed weights that are kept: the same bits as fresh ones, found again, remembered, shared,
  * limited. What damage does: test_weights_cache_damage.c. */
+#include "weights.h"
 #include "weights_cache_fixture.h"
 
 #include <sys/wait.h>
@@ -128,6 +129,65 @@ Test(weights_cache, notices_changed_files) {
     psc_model_close(&changed);
     psc_model_close(&fresh);
 }
+
+/* Another file in the place of the one that is remembered, of its size and time. */
+Test(weights_cache, notices_a_replaced_file) {
+    char weights[800], remembered[33];
+    struct stat before, after;
+    const char *model = copy_model("model", "parallel_f32");
+    snprintf(weights, sizeof weights, "%s/model.safetensors", model);
+    psc_model *first = open_kept(model);
+    memcpy(remembered, first->hash, 33);
+    psc_model_close(&first);
+    cr_assert_eq(count_files(".source"), 1);
+    cr_assert_eq(stat(weights, &before), 0);
+    copy_file(at("other"), weights);
+    int fd = open(at("other"), O_WRONLY);
+    cr_assert_eq(pwrite(fd, "\x01", 1, before.st_size - 1), 1);
+    close(fd);
+    struct timespec times[2] = {before.st_atim, before.st_mtim};
+    cr_assert_eq(utimensat(AT_FDCWD, at("other"), times, 0), 0);
+    cr_assert_eq(rename(at("other"), weights), 0);
+    cr_assert_eq(stat(weights, &after), 0);
+    cr_assert(after.st_size == before.st_size && after.st_mtim.tv_nsec == before.st_mtim.tv_nsec);
+    psc_model *second = open_kept(model);
+    cr_assert_str_neq(second->hash, remembered);
+    psc_model_close(&second);
+}
+
+#ifdef __linux__
+/* Mappings of this process whose line ends so and holds the word. */
+static int count_mappings(const char *word, const char *end) {
+    int n = 0;
+    char line[4096];
+    FILE *file = fopen("/proc/self/maps", "r");
+    if (!file) cr_skip_test("no /proc");
+    while (fgets(line, sizeof line, file)) {
+        const size_t length = strcspn(line, "\n"), m = strlen(end);
+        line[length] = 0;
+        n += strstr(line, word) && length > m && strcmp(line + length - m, end) == 0;
+    }
+    fclose(file);
+    return n;
+}
+
+/* No second copy of the weights stays: the model's files are let go, and what is mapped cannot be
+ * written to. */
+Test(weights_cache, lets_the_models_files_go) {
+    const char *path = golden_path("parallel_f32", NULL);
+    psc_checkpoint *checkpoint;
+    psc_model *models[3] = {must_model(path), open_kept(path), NULL};
+    cr_assert_eq(psc_checkpoint_open(&checkpoint, path, &models[0]->config, NULL), PSC_OK);
+    cr_assert_gt(count_mappings("", ".safetensors"), 0, "the count does not count");
+    psc_checkpoint_close(&checkpoint);
+    models[2] = open_kept(path);
+    cr_assert_eq(count_mappings("", ".safetensors"), 0);
+    cr_assert_geq(
+        count_mappings(" r--p ", PSC_CACHE_SUFFIX) + count_mappings(" r--s ", PSC_CACHE_SUFFIX), 1);
+    cr_assert_eq(count_mappings(" rw", PSC_CACHE_SUFFIX), 0);
+    for (int i = 0; i < 3; i++) psc_model_close(&models[i]);
+}
+#endif
 
 /* The same weights under another config are another model. */
 Test(weights_cache, notices_a_changed_config) {
