@@ -1,9 +1,11 @@
 /* What one row's attention is like, head by head, as the events come.
  *
- *   entropy -sum_j A_kj log A_kj   distance k sum_j A_kj - sum_j A_kj j   attracts: columns of A
- *   tl_detect: sum of A where a kind of head looks over the sum of A; a duplicate-token head looks
- * at j < k with the same token, an induction head at the one after it, a previous-token head at k -
- * 1
+ *   entropy      -sum_j A_kj log A_kj
+ *   distance     k sum_j A_kj - sum_j A_kj j
+ *   attracts     columns of A
+ *   tl_detect    sum of A where a kind of head looks over the sum of A: a duplicate-token head at
+ *                j < k with the same token, an induction head at the one after it, a previous-token
+ *                head at k - 1
  *
  * A head is one thread's, its rows come in ascending order: no sum depends on chunks or threads. */
 #include "attention.h"

@@ -1,8 +1,9 @@
 /* Links among the kept nodes. A reader R takes s_R(j) e_R . x_j from the residual of row j:
  *
- *   logit  e = u, s = 1/sigma_f at its row      head (l,h,k)  e = P(gamma1 * W_V,h^T o_k), s =
- *   A_kj/sigma1_j for j <= k       MLP (l,j)  e = P(gamma2 * W_in^T(Phi * W_out^T g_j)), s =
- *   1/sigma2_j; a neuron the same with its own row of W_in
+ *   logit          e = u                                     s = 1/sigma_f at its row
+ *   head (l,h,k)   e = P(gamma1 * W_V,h^T o_k)               s = A_kj/sigma1_j for j <= k
+ *   MLP (l,j)      e = P(gamma2 * W_in^T(Phi * W_out^T g_j))    s = 1/sigma2_j
+ *   neuron         the same with its own row of W_in
  *
  * and a writer's link is s_R(row) e_R . c: of a head z . (W_O^T e_R), of a neuron g(a) W_out^T e_R.
  * All readers are pulled back together. in + bias = flow is checked at every node against the

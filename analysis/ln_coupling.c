@@ -1,9 +1,9 @@
 /* Which writes make |P(x)|^2.
  *
- *   G_ab = P(x_a) . P(x_b) [R, columns, columns], f64, over the writers embed, attn(l), mlp(l),
- * edit share of a at a site = sum_b G_ab / |P(x)|^2, over the writers b that arrived before the
- * site coupling fraction    = 1 - sum_a G_aa / |P(x)|^2 coupling error       = |sum_ab G_ab -
- * |P(x)|^2| / |P(x)|^2: what f32 rounding left open
+ *   G_ab = P(x_a) . P(x_b)    [R, columns, columns], f64, over embed, attn(l), mlp(l), edit
+ *   share of a at a site      sum_b G_ab / |P(x)|^2, over the writers b that arrived before it
+ *   coupling fraction         1 - sum_a G_aa / |P(x)|^2
+ *   coupling error            |sum_ab G_ab - |P(x)|^2| / |P(x)|^2: what f32 rounding left open
  *
  * Writers are taken in the order of arrival, so a site's G is the leading block. What an editor did
  * to the residual itself arrives where it was done; all such edits share the column `edit`. A pair

@@ -1,8 +1,11 @@
 /* One safetensors file:
+ *
  *   u64 little-endian n | n bytes of JSON | data
- *   JSON: {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]}, "__metadata__":
- * {..}} Offsets count from the data's first byte; sorted, they tile it exactly. Sets:
- * safetensors_set.c. */
+ *   JSON: {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]},
+ *          "__metadata__": {..}}
+ *
+ * Offsets count from the data's first byte; sorted, they tile it exactly. Sets: safetensors_set.c.
+ */
 #include "safetensors.h"
 #include "safetensors_file.h"
 

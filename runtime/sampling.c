@@ -1,13 +1,13 @@
 /* Drawing the next id from logits z [V].
  *
- * greedy    argmax z, the lower id on a tie
- * else      of what the strategy keeps (strategy.c) with weights e_i: the first i, by ascending id,
- * with e_0 + ... + e_i > u * sum e, u in [0, 1) the upper 53 bits of splitmix64; one chain of
- *           additions. Without top-k or min-p that is an exponential a token: cheaper than the
- * random number and the two logarithms a token of Gumbel-max.
+ *   greedy    argmax z, the lower id on a tie
+ *   else      of what the strategy keeps (strategy.c) with weights e_i: the first i, by ascending
+ *             id, with e_0 + ... + e_i > u * sum e, u in [0, 1) the upper 53 bits of splitmix64;
+ *             one chain of additions
  *
- * The exponential is the kernel table's, the rest is exact or rounded once a step: the same id on
- * every ISA. */
+ * Without top-k or min-p that is an exponential a token: cheaper than the random number and the two
+ * logarithms a token of Gumbel-max. The exponential is the kernel table's, the rest is exact or
+ * rounded once a step: the same id on every ISA. */
 #include "session.h"
 #include "strategy.h"
 

@@ -1,8 +1,11 @@
 /* Tensors by name -> weights by role, each checked against the config.
- *   [gpt_neox.]embed_in.weight                                [V, N]
- *   [gpt_neox.]layers.{l}.input_layernorm.{weight,bias}       [N]      and the others of
- * layer_roles [gpt_neox.]final_layer_norm.{weight,bias}                 [N] embed_out.weight or
- * lm_head.weight                        [V, N] The identity: weights_identity.c. */
+ *
+ *   [gpt_neox.]embed_in.weight                              [V, N]
+ *   [gpt_neox.]layers.{l}.input_layernorm.{weight,bias}     [N], and the others of layer_roles
+ *   [gpt_neox.]final_layer_norm.{weight,bias}               [N]
+ *   embed_out.weight or lm_head.weight                      [V, N]
+ *
+ * The identity: weights_identity.c. */
 #include "weights.h"
 
 #include <assert.h>

@@ -1,6 +1,6 @@
 /* A checkpoint: every tensor of a GPT-NeoX model by its role, checked against the config, mapped.
- * Private to runtime/, included by tests/ and bench/. Includes config.h, safetensors.h and
- * simd/kernels.h. Threads: an open checkpoint is immutable; any number of threads may read it.
+ * Private to runtime/, included by tests/ and bench/.
+ * Threads: an open checkpoint is immutable; any number of threads may read it.
  * Ownership: opened by **, closed by **; every data pointer lives until psc_checkpoint_close. */
 #ifndef WEIGHTS_H
 #define WEIGHTS_H

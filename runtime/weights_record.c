@@ -1,7 +1,13 @@
 /* A remembered hash: a text that says all that must still be true, compared as a whole, and the
- * hash. pythiascope source 1 model <folder> config <XXH3-128 of psc_identity_config> file <size>
- * <time in ns> <inode> <name>       for each file of weights hash <32 hex digits> One small file a
- * model folder: processes never wait for each other, the last one wins. */
+ * hash.
+ *
+ *   pythiascope source 1
+ *   model <folder>
+ *   config <XXH3-128 of psc_identity_config>
+ *   file <size> <time in ns> <inode> <name>     for each file of weights
+ *   hash <32 hex digits>
+ *
+ * One small file a model folder: processes never wait for each other, the last one wins. */
 #undef _XOPEN_SOURCE
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "weights_cache.h"
