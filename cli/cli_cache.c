@@ -1,6 +1,5 @@
-/* The folder: --cache-dir, $PSC_CACHE_DIR, $XDG_CACHE_HOME/pythiascope, ~/.cache/pythiascope
- * (macOS:
- * ~/Library/Caches/pythiascope); an empty or relative variable counts as none, as the XDG
+/* The folder: --cache-dir, $PSC_CACHE_DIR, $XDG_CACHE_HOME/pythiascope, ~/.cache/pythiascope or on
+ * macOS ~/Library/Caches/pythiascope; an empty or relative variable counts as none, as the XDG
  * specification says. The limit: --cache-limit, $PSC_CACHE_LIMIT. */
 #include "cli_cache.h"
 

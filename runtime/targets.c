@@ -1,9 +1,11 @@
 /* Targets: which logit, or difference of two, the plugins explain; and tokens as a person reads
  * them.
  *
- *   TEXT, text:TEXT    a text that is exactly one token; "text:" keeps next, top:... and #...
- * literal #ID                an id below d_vocab next               the text's own next token top:K
- * K targets: the most probable id of each row, the second, ... */
+ *   TEXT, text:TEXT    a text that is exactly one token; "text:" takes next, top:... and #... as
+ *                      they stand
+ *   #ID                an id below d_vocab
+ *   next               the text's own next token
+ *   top:K              K targets: the most probable id of each row, the second, ... */
 #include "session.h"
 
 #include <math.h>
