@@ -1,43 +1,64 @@
-/* The frame of the attention kernels of one head, equal to attention_reference.c to the bit. Scores
- * and values use the matmul's tile, rows copied together.
+/* The frame of the attention kernels of one head, equal to attention_reference.c to the bit.
  * Private to simd/: attention_<isa>.c, after tile_<isa>.h.
  * Threads: pure functions.
  * Ownership: nothing is kept.
  *
+ *      one row:    up to four panels side by side.
+ *      more rows:  TILE_PANELS panels, while they are near, against tiles of TILE_ROWS rows; q,
+ *                  pattern, keys and values are read where they lie.
+ *
  * Lanes of the scores are keys: keys past a row's own are computed and not written. The values'
- * chains run over keys, so a tile takes only the keys that all its rows see (n_keys ascends: those
- * of its first row) and each row goes on by itself. */
+ * chains run over keys: a tile takes the keys that all its rows see (n_keys ascends: those of its
+ * first row), and the chains of its later rows go on by themselves. */
 #ifndef ATTENTION_FRAME_H
 #define ATTENTION_FRAME_H
 
 #include "kernel_names.h"
 #include "tile_rows.h"
 
-/* Rows whose inputs are copied together at a time, and terms of one copy. */
-#define NEAR_ROWS (48 / TILE_ROWS * TILE_ROWS)
+/* Rows that meet a panel while it is near. */
+#define NEAR_ROWS (24 / TILE_ROWS * TILE_ROWS)
+#define TILE_REGISTERS (PANEL_REGISTERS * TILE_PANELS)
+
+/* step(..., height, panels) for a tile's rows, each height a kernel of its own. */
+#define FOR_HEIGHT(n, step, ...)                                                                   \
+    case n:                                                                                        \
+        step(__VA_ARGS__, n, panels);                                                              \
+        break;
+#if TILE_ROWS > 6
+#define FOR_TALLER(...)                                                                            \
+    FOR_HEIGHT(6, __VA_ARGS__)                                                                     \
+    FOR_HEIGHT(7, __VA_ARGS__)                                                                     \
+    FOR_HEIGHT(8, __VA_ARGS__)                                                                     \
+    FOR_HEIGHT(9, __VA_ARGS__)                                                                     \
+    FOR_HEIGHT(10, __VA_ARGS__)                                                                    \
+    FOR_HEIGHT(11, __VA_ARGS__)                                                                    \
+    FOR_HEIGHT(12, __VA_ARGS__)
+#elif TILE_ROWS > 5
+#define FOR_TALLER(...) FOR_HEIGHT(6, __VA_ARGS__)
+#else
+#define FOR_TALLER(...)
+#endif
+#define FOR_HEIGHTS(rows, ...)                                                                     \
+    switch (rows) {                                                                                \
+        FOR_HEIGHT(1, __VA_ARGS__)                                                                 \
+        FOR_HEIGHT(2, __VA_ARGS__)                                                                 \
+        FOR_HEIGHT(3, __VA_ARGS__)                                                                 \
+        FOR_HEIGHT(4, __VA_ARGS__)                                                                 \
+        FOR_HEIGHT(5, __VA_ARGS__)                                                                 \
+        FOR_TALLER(__VA_ARGS__)                                                                    \
+    default:                                                                                       \
+        break;                                                                                     \
+    }
 
 /* --- scores --- */
-
-/* Key panels p..p+panels-1 for the rows row..row+rows-1. */
-static void write_scores(
-    const psc_attention *a, const float *sums, size_t row, size_t rows, size_t p, size_t panels) {
-    const vec scale = vec_set(a->scale);
-    const size_t first = p * PSC_LANES, width = panels * PSC_LANES;
-    for (size_t r = 0; r < rows; r++, sums += width) {
-        size_t seen = (size_t)a->n_keys[row + r];
-        size_t n = seen <= first ? 0 : least(width, seen - first);
-        float *y = a->y + (row + r) * a->ldy + first;
-        for (size_t i = 0; i < n; i += VEC) {
-            store_some(y + i, vec_mul(vec_load(sums + i), scale), n - i);
-        }
-    }
-}
 
 /* One row: up to four panels side by side. Nothing is prefetched here: the processor does it better
  * (matmul_frame.h). */
 static void score_row(const psc_attention *a, size_t row) {
     _Alignas(64) float sums[4 * PSC_LANES];
-    size_t n_panels = ((size_t)a->n_keys[row] + PSC_LANES - 1) / PSC_LANES;
+    const vec scale = vec_set(a->scale);
+    const size_t seen = (size_t)a->n_keys[row], n_panels = (seen + PSC_LANES - 1) / PSC_LANES;
     tile_input in = {.x = a->x + row * a->ldx,
         .ldx = a->ldx,
         .panel_stride = PSC_LANES * a->d_head,
@@ -50,38 +71,64 @@ static void score_row(const psc_attention *a, size_t row) {
         } else {
             tile(sums, &in, 1, 1, PSC_DTYPE_F32, false, 0);
         }
-        write_scores(a, sums, row, 1, p, panels);
+        const size_t first = p * PSC_LANES, n = least(panels * PSC_LANES, seen - first);
+        float *y = a->y + row * a->ldy + first;
+        for (size_t i = 0; i < n; i += VEC) {
+            store_some(y + i, vec_mul(vec_load(sums + i), scale), n - i);
+        }
     }
 }
 
-/* Rows row..end-1: each key panel, while it is near, against all row tiles that see it. */
-static void score_rows(const psc_attention *a, size_t row, size_t end) {
-    _Alignas(64) float sums[TILE_ROWS * TILE_PANELS * PSC_LANES];
-    _Alignas(64) float near[NEAR_ROWS * NEAR_LD];
-    const bool copied = a->d_head <= PSC_K_BLOCK;
-    size_t n_panels = ((size_t)a->n_keys[end - 1] + PSC_LANES - 1) / PSC_LANES;
-    if (copied) copy_near(near, a->x + row * a->ldx, a->ldx, end - row, a->d_head);
-    tile_input in = {.ldx = NEAR_LD, .panel_stride = PSC_LANES * a->d_head, .n = a->d_head};
-    for (size_t p = 0, panels; p < n_panels; p += panels) {
-        panels = copied ? least(TILE_PANELS, n_panels - p) : 1;
-        in.w = a->cache + p * in.panel_stride;
-        for (size_t r = row, rows; r < end; r += rows) {
-            rows = tile_height(end - r, TILE_ROWS);
-            if ((size_t)a->n_keys[r + rows - 1] <= p * PSC_LANES) continue;
-            in.x = near + (r - row) * NEAR_LD;
-            if (!copied) {
-                tile_input far = in;
-                far.x = a->x + r * a->ldx;
-                far.ldx = a->ldx;
-                tile_rows(sums, &far, rows, 1, PSC_DTYPE_F32);
-            } else if (panels == TILE_PANELS) {
-                tile_rows(sums, &in, rows, TILE_PANELS, PSC_DTYPE_F32);
-            } else {
-                tile_rows(sums, &in, rows, 1, PSC_DTYPE_F32);
+/* The scores of a tile of rows from `row` on for the panels of keys from `key` on. */
+ALWAYS_INLINE void score_tile(
+    const psc_attention *a, size_t row, size_t key, const int rows, const int panels) {
+    vec acc[TILE_ROWS][TILE_REGISTERS];
+    const int registers = PANEL_REGISTERS * panels;
+    const vec scale = vec_set(a->scale);
+    const tile_input in = {.x = a->x + row * a->ldx,
+        .ldx = a->ldx,
+        .w = a->cache + key * a->d_head,
+        .panel_stride = PSC_LANES * a->d_head,
+        .n = a->d_head};
+    float *y = a->y + row * a->ldy + key;
+
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < registers; v++) acc[r][v] = vec_zero();
+    }
+    panel_chain(acc, &in, rows, panels);
+    if ((size_t)a->n_keys[row] >= key + (size_t)panels * PSC_LANES) {
+        UNROLL for (int r = 0; r < rows; r++, y += a->ldy) {
+            UNROLL for (int v = 0; v < registers; v++) {
+                vec_store(y + v * VEC, vec_mul(acc[r][v], scale));
             }
-            write_scores(a, sums, r, rows, p, panels);
+        }
+        return;
+    }
+    UNROLL for (int r = 0; r < rows; r++, y += a->ldy) {
+        const size_t seen = (size_t)a->n_keys[row + (size_t)r];
+        UNROLL for (int v = 0; v < registers; v++) {
+            const size_t at = key + (size_t)v * VEC;
+            if (seen > at) store_some(y + v * VEC, vec_mul(acc[r][v], scale), seen - at);
         }
     }
+}
+
+/* Rows row..end-1 for some panels of keys. */
+ALWAYS_INLINE void score_strip(
+    const psc_attention *a, size_t row, size_t end, size_t key, const int panels) {
+    for (size_t rows; row < end; row += rows) {
+        rows = tile_height(end - row, TILE_ROWS);
+        if ((size_t)a->n_keys[row + rows - 1] <= key) continue;
+        FOR_HEIGHTS(rows, score_tile, a, row, key)
+    }
+}
+
+static void score_rows(const psc_attention *a, size_t row, size_t end) {
+    const size_t seen = (size_t)a->n_keys[end - 1], wide = TILE_PANELS * PSC_LANES;
+    size_t key = 0;
+    for (; TILE_PANELS > 1 && key + wide <= seen; key += wide)
+        score_strip(a, row, end, key, TILE_PANELS);
+    for (; key < seen; key += PSC_LANES) score_strip(a, row, end, key, 1);
 }
 
 void PSC_NAME(attention_scores)(const psc_attention *a) {
@@ -135,53 +182,69 @@ static void value_row(const psc_attention *a, size_t row) {
     }
 }
 
-/* The block of keys first..first+127 of one row tile, whose copied rows start at near. */
-static void value_tile(const psc_attention *a, const float *near, size_t row, size_t rows,
-    size_t panel, size_t first) {
-    _Alignas(64) float sums[TILE_ROWS * PSC_LANES];
-    size_t common = (size_t)a->n_keys[row], d = panel * PSC_LANES;
-    size_t shared = common <= first ? 0 : least(PSC_K_BLOCK, common - first);
-    tile_input in = {.x = near,
-        .ldx = NEAR_LD,
-        .w = a->cache + (panel * a->key_capacity + first) * PSC_LANES,
-        .n = shared};
-    tile_rows(sums, &in, rows, 1, PSC_DTYPE_F32);
-    for (size_t r = 0; r < rows; r++) {
-        size_t seen = (size_t)a->n_keys[row + r], done = first + shared;
-        size_t end = least(seen, first + PSC_K_BLOCK);
-        /* A block that a row does not see adds nothing, not even +0. */
-        if (seen <= first) continue;
-        if (end > done) {
-            tile_input rest = {.x = near + r * NEAR_LD + shared,
-                .ldx = NEAR_LD,
-                .w = a->cache + (panel * a->key_capacity + done) * PSC_LANES,
-                .n = end - done};
-            tile(sums + r * PSC_LANES, &rest, 1, 1, PSC_DTYPE_F32, true, 0);
+/* A tile of rows from `row` on for the block of keys from `block` on, of which all of them see
+ * some, and the panels of z from d on. */
+ALWAYS_INLINE void value_tile(
+    const psc_attention *a, size_t row, size_t block, size_t d, const int rows, const int panels) {
+    vec acc[TILE_ROWS][TILE_REGISTERS];
+    const int registers = PANEL_REGISTERS * panels;
+    const size_t common = (size_t)a->n_keys[row] - block;
+    const tile_input in = {.x = a->x + row * a->ldx + block,
+        .ldx = a->ldx,
+        .w = a->cache + d * a->key_capacity + block * PSC_LANES,
+        .panel_stride = PSC_LANES * a->key_capacity,
+        .n = least(PSC_K_BLOCK, common)};
+    float *y = a->y + row * a->ldy + d;
+
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < registers; v++) acc[r][v] = vec_zero();
+    }
+    panel_chain(acc, &in, rows, panels);
+    UNROLL for (int r = 1; r < rows; r++) {
+        const size_t seen = least(PSC_K_BLOCK, (size_t)a->n_keys[row + (size_t)r] - block);
+        for (size_t key = in.n; key < seen; key++) {
+            const float *w = (const float *)in.w + key * PSC_LANES;
+            const vec pattern = vec_set(in.x[(size_t)r * in.ldx + key]);
+            UNROLL for (int v = 0; v < registers; v++) {
+                const float *at = w + (size_t)(v / PANEL_REGISTERS) * in.panel_stride;
+                acc[r][v] = vec_fma(pattern, vec_load(at + v % PANEL_REGISTERS * VEC), acc[r][v]);
+            }
         }
-        add_values(a->y + (row + r) * a->ldy + d, sums + r * PSC_LANES,
-            least(PSC_LANES, a->d_head - d), first > 0);
+    }
+    if (d + (size_t)panels * PSC_LANES <= a->d_head) {
+        UNROLL for (int r = 0; r < rows; r++, y += a->ldy) {
+            UNROLL for (int v = 0; v < registers; v++) {
+                if (block) acc[r][v] = vec_add(vec_load(y + v * VEC), acc[r][v]);
+                vec_store(y + v * VEC, acc[r][v]);
+            }
+        }
+        return;
+    }
+    UNROLL for (int r = 0; r < rows; r++, y += a->ldy) {
+        _Alignas(64) float sums[TILE_REGISTERS * VEC];
+        UNROLL for (int v = 0; v < registers; v++) vec_store(sums + v * VEC, acc[r][v]);
+        add_values(y, sums, a->d_head - d, block > 0);
     }
 }
 
-/* Rows row..end-1: the pattern of one block of keys is copied together, then each panel of it,
- * while it is near, runs against all row tiles. */
+/* Rows row..end-1, which see some of a block, for some panels of z. */
+ALWAYS_INLINE void value_strip(
+    const psc_attention *a, size_t row, size_t end, size_t block, size_t d, const int panels) {
+    for (size_t rows; row < end; row += rows) {
+        rows = tile_height(end - row, TILE_ROWS);
+        FOR_HEIGHTS(rows, value_tile, a, row, block, d)
+    }
+}
+
 static void value_rows(const psc_attention *a, size_t row, size_t end) {
-    _Alignas(64) float near[NEAR_ROWS * NEAR_LD];
-    size_t n_panels = (a->d_head + PSC_LANES - 1) / PSC_LANES, most = (size_t)a->n_keys[end - 1];
-    for (size_t first = 0; first < most; first += PSC_K_BLOCK) {
-        for (size_t r = row; r < end; r++) {
-            size_t seen = (size_t)a->n_keys[r];
-            if (seen <= first) continue;
-            copy_near(near + (r - row) * NEAR_LD, a->x + r * a->ldx + first, 0, 1,
-                least(PSC_K_BLOCK, seen - first));
-        }
-        for (size_t p = 0; p < n_panels; p++) {
-            for (size_t r = row, rows; r < end; r += rows) {
-                rows = tile_height(end - r, TILE_ROWS);
-                if ((size_t)a->n_keys[r + rows - 1] <= first) continue;
-                value_tile(a, near + (r - row) * NEAR_LD, r, rows, p, first);
-            }
-        }
+    const size_t wide = TILE_PANELS * PSC_LANES;
+    for (size_t block = 0; block < (size_t)a->n_keys[end - 1]; block += PSC_K_BLOCK) {
+        size_t d = 0;
+        /* A block that a row does not see adds nothing to it, not even +0. */
+        while ((size_t)a->n_keys[row] <= block) row++;
+        for (; TILE_PANELS > 1 && d + wide <= a->d_head; d += wide)
+            value_strip(a, row, end, block, d, TILE_PANELS);
+        for (; d < a->d_head; d += PSC_LANES) value_strip(a, row, end, block, d, 1);
     }
 }
 

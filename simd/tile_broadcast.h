@@ -131,4 +131,44 @@ ALWAYS_INLINE void near_tile(const near_input *in, const int rows, const int reg
     }
 }
 
+/* One term of panel_chain: see NEAR_TERM. */
+#define PANEL_TERM(term)                                                                           \
+    do {                                                                                           \
+        UNROLL for (int v = 0; v < registers; v++) {                                               \
+            held[v] = vec_load(w + (size_t)(v / PANEL_REGISTERS) * in->panel_stride +              \
+                               (term)*PSC_LANES + v % PANEL_REGISTERS * VEC);                      \
+        }                                                                                          \
+        UNROLL for (int r = 0; r < rows; r++) {                                                    \
+            vec value;                                                                             \
+            BROADCAST_AT(value, from[r], at, (term) * sizeof(float));                              \
+            UNROLL for (int v = 0; v < registers; v++) ACCUMULATE(acc[r][v], value, held[v]);      \
+        }                                                                                          \
+        KEEP_ORDER();                                                                              \
+    } while (0)
+
+/* The chains of attention: acc[rows][panels' registers] += n terms of x, where it lies, times f32
+ * panels. rows and panels are constants at every call. */
+ALWAYS_INLINE void panel_chain(vec acc[TILE_ROWS][PANEL_REGISTERS * TILE_PANELS],
+    const tile_input *in, const int rows, const int panels) {
+    const int registers = PANEL_REGISTERS * panels;
+    vec held[PANEL_REGISTERS * TILE_PANELS];
+    const char *from[TILE_ROWS];
+    const float *w = in->w;
+    const size_t end = in->n * sizeof(float), whole = in->n / 8 * 8 * sizeof(float);
+    size_t at = 0;
+
+    UNROLL for (int r = 0; r < rows; r++) from[r] = (const char *)(in->x + (size_t)r * in->ldx);
+    for (; at < whole; at += 8 * sizeof(float), w += 8 * PSC_LANES) {
+        PANEL_TERM(0);
+        PANEL_TERM(1);
+        PANEL_TERM(2);
+        PANEL_TERM(3);
+        PANEL_TERM(4);
+        PANEL_TERM(5);
+        PANEL_TERM(6);
+        PANEL_TERM(7);
+    }
+    for (; at < end; at += sizeof(float), w += PSC_LANES) PANEL_TERM(0);
+}
+
 #endif

@@ -292,4 +292,27 @@ ALWAYS_INLINE void near_tile(const near_input *in, const int rows, const int reg
     }
 }
 
+/* See tile_broadcast.h; panels is 1. */
+ALWAYS_INLINE void panel_chain(float32x4_t acc[TILE_ROWS][PANEL_REGISTERS], const tile_input *in,
+    const int rows, const int panels) {
+    float32x4_t x[TILE_ROWS], w[PANEL_REGISTERS];
+    const float *from = in->w;
+    const size_t n = in->n;
+    size_t k = 0;
+    (void)panels;
+    for (; k + 4 <= n; k += 4) {
+        UNROLL for (int r = 0; r < rows; r++) x[r] = vld1q_f32(in->x + (size_t)r * in->ldx + k);
+        UNROLL for (int lane = 0; lane < 4; lane++, from += PSC_LANES) {
+            UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) w[v] = vld1q_f32(from + v * 4);
+            UNROLL for (int r = 0; r < rows; r++) multiply_by_lane(acc[r], w, x[r], lane);
+        }
+    }
+    for (; k < n; k++, from += PSC_LANES) {
+        UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) w[v] = vld1q_f32(from + v * 4);
+        UNROLL for (int r = 0; r < rows; r++) {
+            multiply_by_lane(acc[r], w, vdupq_n_f32(in->x[(size_t)r * in->ldx + k]), 0);
+        }
+    }
+}
+
 #endif
