@@ -9,8 +9,9 @@
  *      PSC_NAME(op)                    psc_<op>__<isa>
  *      vec, VEC, PANEL_REGISTERS       floats of one register, how many, and registers of a panel
  *      vec_load, vec_store             any address
- *      vec_set, vec_zero, vec_add, vec_sub, vec_mul, vec_div, vec_fma (a*b + c), vec_fnma (-a*b +
- * c) vec_greater(x, max)             x > max ? x : max, so that a NaN in x is passed over
+ *      vec_set, vec_zero, vec_add, vec_sub, vec_mul, vec_div
+ *      vec_fma, vec_fnma               a*b + c, -a*b + c
+ *      vec_greater(x, max)             x > max ? x : max, so that a NaN in x is passed over
  *      load_some, store_some           up to VEC floats of a row with `left` to go; past its end +0
  *      keep_past_end(kept, v, left)    the lanes below `left` from v, the others from kept
  *      load_weights(w, i, dtype)       elements i..i+VEC-1 of aligned panels, widened
@@ -18,7 +19,7 @@
  *      fold(lanes)                     the sixteen lanes in PANEL_REGISTERS registers to one number
  *      FOLD_WIDTH, fold_several(sums, acc)   as many accumulators of sixteen lanes at once
  *      PULL_ROWS                       rows of the pull-back's tile, by four k's
- * *      vec_smaller(limit, x)           limit < x ? limit : x, so that a NaN in x stays
+ *      vec_smaller(limit, x)           limit < x ? limit : x, so that a NaN in x stays
  *      vec_with_sign(a, of)            a >= 0 with the sign of `of`
  *      vec_where_less(a, b, yes, no)   a < b ? yes : no
  *      vec_powers(t)                   the low nine bits of t as sign and exponent: 2^(t - 127)
@@ -26,8 +27,8 @@
  *      ACCUMULATE(sum, a, b)           sum = vec_fma(a, b, sum) in place; with KEEP_ORDER against
  *                                      a compiler's spilling
  *      vec_abs, vec_stream, STREAM_END aligned stores past the caches, ended by STREAM_END
- *      vec64, VEC / 2 doubles          the same in doubles; vec64_half(a, h) and vec64_of_floats
- * widen */
+ *      vec64, VEC / 2 doubles          the same in doubles
+ *      vec64_half, vec64_of_floats     widening */
 #ifndef FRAME_H
 #define FRAME_H
 

@@ -3,10 +3,10 @@
  * Threads: pure functions.
  * Ownership: nothing is kept.
  *
- *      for NEAR_KS k's      all panels' weights are copied and widened once, into the L2 cache
- *       for GROUP_ROWS rows   their part of u is copied
- *        for NEAR_PANELS panels, for each register of the sixteen lanes, for four k's, PULL_ROWS
- * rows one tile: PULL_ROWS x 4 accumulators over the panels
+ *      for NEAR_KS k's           all panels' weights are copied and widened once, into L2
+ *       for GROUP_ROWS rows      their part of u is copied
+ *        for NEAR_PANELS panels, each register of the sixteen lanes, four k's and PULL_ROWS rows
+ *                                one tile: PULL_ROWS x 4 accumulators over the panels
  *
  * What a tile reads are two streams, u[panel][row] and near[panel][k]: panels lie far apart in w,
  * often by a power of two, and would push each other out of the caches, as would rows of u. */
