@@ -1,8 +1,11 @@
-/* The team: every task is done once, whatever the number of threads and however short the jobs. */
+/* The team: every task is done once, whatever the number of threads and however short the jobs; who
+ * comes late is not waited for. */
 #include "team.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #define MOST 97
 #define JOBS 3000
@@ -63,6 +66,36 @@ Test(team, many_short_jobs) {
         psc_team_close(&many.team);
         cr_assert_null(many.team);
     }
+}
+
+static pthread_t caller;
+static atomic_bool body_over, waited_for;
+
+/* A thread whose core somebody else has: it arrives when the body is over. */
+static uint64_t enter_late(void) {
+    const struct timespec nap = {.tv_nsec = 1000000};
+    if (pthread_equal(pthread_self(), caller)) return 0;
+    for (int i = 0; i < 5000 && !atomic_load(&body_over); i++) nanosleep(&nap, NULL);
+    if (!atomic_load(&body_over)) atomic_store(&waited_for, true);
+    return 0;
+}
+
+static void leave_nothing(uint64_t state) {
+    (void)state;
+}
+
+static void run_many_and_tell(void *payload) {
+    run_many(payload);
+    atomic_store(&body_over, true);
+}
+
+Test(team, late_threads_are_not_waited_for) {
+    many_jobs many = {NULL, 3};
+    caller = pthread_self();
+    cr_assert_eq(psc_team_open(&many.team, 3, enter_late, leave_nothing, NULL), PSC_OK);
+    psc_team_run(many.team, run_many_and_tell, &many);
+    cr_assert(!atomic_load(&waited_for), "jobs were not done without the late threads");
+    psc_team_close(&many.team);
 }
 
 Test(team, a_job_outside_a_region_opens_its_own) {
