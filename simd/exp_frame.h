@@ -47,6 +47,30 @@ ALWAYS_INLINE void vec_exp(vec *x, const int n) {
     }
 }
 
+/* x[v] <- 2 exp(x[v]), twice vec_exp to the bit, for -86 <= x <= 0, where no part of it leaves the
+ * normal exponents: 2^(q+1) is one product, and no end is cut off. A NaN stays. INTEGERS is even,
+ * as above: rint takes ties to the even q. */
+ALWAYS_INLINE void vec_twice_exp(vec *x, const int n) {
+    const vec integers = vec_set(0x1.8p23f + 128.0f);
+    vec y[OVERLAP], s[OVERLAP], at[OVERLAP];
+    UNROLL for (int v = 0; v < n; v++) {
+        at[v] = vec_add(vec_mul(x[v], vec_set(1.442695040888963407359924681f)), integers);
+        const vec q = vec_sub(at[v], integers);
+        s[v] = vec_fma(q, vec_set(-0.693145751953125f), x[v]);
+        s[v] = vec_fma(q, vec_set(-1.428606765330187045e-06f), s[v]);
+        y[v] = vec_set(exp_coefficients[0]);
+    }
+    UNROLL for (int k = 1; k < 6; k++) {
+        UNROLL for (int v = 0; v < n; v++) {
+            y[v] = vec_fma(y[v], s[v], vec_set(exp_coefficients[k]));
+        }
+    }
+    UNROLL for (int v = 0; v < n; v++) {
+        y[v] = vec_add(vec_fma(vec_mul(s[v], s[v]), y[v], s[v]), vec_set(1.0f));
+        x[v] = vec_mul(y[v], vec_powers(at[v]));
+    }
+}
+
 /* The same in doubles, with 2^52 in place of 2^23, for x to 709: p is of degree 12 here, its last
  * coefficients are 1/2, 1 and 1, the others (highest first) are summed in pairs. */
 static const double exp_coefficients_f64[10] = {

@@ -15,48 +15,124 @@
 #define VEC64 (VEC / 2)
 #define STRIPE_REGISTERS_F64 (PSC_LANES / VEC64)
 
-/* The greatest element, -inf if there is none; a NaN is passed over, as `x > max` does. */
-static float greatest(const float *x, size_t n) {
-    vec max[4];
-    float lanes[VEC], result = -INFINITY;
-    UNROLL for (int v = 0; v < 4; v++) max[v] = vec_set(-INFINITY);
+/* The greatest element of a row, -inf if there is none, passing over NaN as `x > max` does; and the
+ * least, where a NaN may be passed over. */
+typedef struct extent {
+    float greatest, least;
+} extent;
+
+static extent extent_of(const float *x, size_t n) {
+    vec max[4], min[4];
+    float high[VEC], low[VEC];
+    UNROLL for (int v = 0; v < 4; v++) {
+        max[v] = vec_set(-INFINITY);
+        min[v] = vec_set(INFINITY);
+    }
     size_t i = 0;
     for (; i + 4 * VEC <= n; i += 4 * VEC) {
-        UNROLL for (int v = 0; v < 4; v++) max[v] = vec_greater(vec_load(x + i + v * VEC), max[v]);
+        UNROLL for (int v = 0; v < 4; v++) {
+            const vec value = vec_load(x + i + v * VEC);
+            max[v] = vec_greater(value, max[v]);
+            min[v] = vec_smaller(min[v], value);
+        }
     }
-    for (; i + VEC <= n; i += VEC) max[0] = vec_greater(vec_load(x + i), max[0]);
+    /* What is left: registers of which the last takes elements twice. */
+    for (; i < n && n >= VEC; i += VEC) {
+        const vec value = vec_load(x + least(i, n - VEC));
+        max[0] = vec_greater(value, max[0]);
+        min[0] = vec_smaller(min[0], value);
+    }
     max[0] = vec_greater(vec_greater(max[0], max[1]), vec_greater(max[2], max[3]));
-    vec_store(lanes, max[0]);
-    for (int lane = 0; lane < VEC; lane++) result = lanes[lane] > result ? lanes[lane] : result;
-    for (; i < n; i++) result = x[i] > result ? x[i] : result;
-    return result;
+    min[0] = vec_smaller(vec_smaller(min[0], min[1]), vec_smaller(min[2], min[3]));
+    vec_store(high, max[0]);
+    vec_store(low, min[0]);
+    UNROLL for (int half = VEC / 2; half > 0; half /= 2) {
+        UNROLL for (int lane = 0; lane < half; lane++) {
+            const float other = high[lane + half], less = low[lane + half];
+            high[lane] = other > high[lane] ? other : high[lane];
+            low[lane] = less < low[lane] ? less : low[lane];
+        }
+    }
+    for (; i < n; i++) {
+        high[0] = x[i] > high[0] ? x[i] : high[0];
+        low[0] = x[i] < low[0] ? x[i] : low[0];
+    }
+    return (extent){high[0], low[0]};
+}
+
+/* e = exp(x - max), with near twice that, of `count` registers, of which only the last may end the
+ * row; added to the sums. */
+ALWAYS_INLINE void softmax_step(vec *e, vec *sums, const float *x, vec minus_max, size_t left,
+    const int count, const bool near) {
+    const size_t last = left - VEC * (size_t)(count - 1);
+    UNROLL for (int v = 0; v < count; v++) {
+        const float *from = x + VEC * v;
+        e[v] = vec_add(minus_max, v + 1 < count ? vec_load(from) : load_some(from, last));
+    }
+    if (near) {
+        vec_twice_exp(e, count);
+    } else {
+        vec_exp(e, count);
+    }
+    UNROLL for (int v = 0; v < count; v++) {
+        vec *sum = &sums[v % PANEL_REGISTERS];
+        const vec more = vec_add(*sum, e[v]);
+        *sum = v + 1 < count ? more : keep_past_end(*sum, more, last);
+    }
+}
+
+/* The last `count` registers of a row, which are divided before they are written. The whole row's
+ * sum. */
+ALWAYS_INLINE vec softmax_end(float *y, vec *sums, const float *x, vec minus_max, size_t left,
+    const int count, const bool near) {
+    vec e[OVERLAP];
+    if (count > 0) softmax_step(e, sums, x, minus_max, left, count, near);
+    const vec sum = vec_set(fold(sums));
+    UNROLL for (int v = 0; v < count; v++) {
+        store_some(y + VEC * v, vec_div(e[v], sum), left - VEC * (size_t)v);
+    }
+    return sum;
+}
+
+/* With near, -86 <= x - max for all x: twice each exp and twice their sum have the same quotient.
+ */
+ALWAYS_INLINE void softmax_row(float *y, const float *x, size_t n, float max, const bool near) {
+    const vec minus_max = vec_set(-max);
+    vec sums[PANEL_REGISTERS], e[OVERLAP], sum = vec_zero();
+    size_t whole = n / (OVERLAP * VEC) * (OVERLAP * VEC);
+    UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) sums[v] = vec_zero();
+    for (size_t i = 0; i < whole; i += OVERLAP * VEC) {
+        softmax_step(e, sums, x + i, minus_max, OVERLAP * VEC, OVERLAP, near);
+        UNROLL for (int v = 0; v < OVERLAP; v++) vec_store(y + i + VEC * v, e[v]);
+    }
+    _Static_assert(OVERLAP == 4, "a case for each number of registers at the end");
+#define END(count)                                                                                 \
+    case count:                                                                                    \
+        sum = softmax_end(y + whole, sums, x + whole, minus_max, n - whole, count, near);          \
+        break;
+    switch ((n - whole + VEC - 1) / VEC) {
+        END(0)
+        END(1)
+        END(2)
+        END(3)
+        END(4)
+    default:
+        break;
+    }
+#undef END
+    for (size_t i = 0; i < whole; i += OVERLAP * VEC) {
+        UNROLL for (int v = 0; v < OVERLAP; v++) {
+            vec_store(y + i + VEC * v, vec_div(vec_load(y + i + VEC * v), sum));
+        }
+    }
 }
 
 void PSC_NAME(softmax)(float *y, const float *x, size_t n) {
-    vec max = vec_set(greatest(x, n)), sums[PANEL_REGISTERS];
-    UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) sums[v] = vec_zero();
-    vec e[OVERLAP];
-    size_t done = 0;
-    for (; done + OVERLAP * VEC <= n; done += OVERLAP * VEC) {
-        UNROLL for (int v = 0; v < OVERLAP; v++) e[v] = vec_sub(vec_load(x + done + VEC * v), max);
-        vec_exp(e, OVERLAP);
-        UNROLL for (int v = 0; v < OVERLAP; v++) {
-            vec_store(y + done + VEC * v, e[v]);
-            sums[v % PANEL_REGISTERS] = vec_add(sums[v % PANEL_REGISTERS], e[v]);
-        }
-    }
-    UNROLL for (int v = 0; v < OVERLAP; v++) {
-        const size_t at = done + VEC * (size_t)v;
-        if (at >= n) break;
-        vec *sum = &sums[v % PANEL_REGISTERS];
-        e[0] = vec_sub(load_some(x + at, n - at), max);
-        vec_exp(e, 1);
-        store_some(y + at, e[0], n - at);
-        *sum = keep_past_end(*sum, vec_add(*sum, e[0]), n - at);
-    }
-    vec sum = vec_set(fold(sums));
-    for (size_t i = 0; i < n; i += VEC) {
-        store_some(y + i, vec_div(load_some(y + i, n - i), sum), n - i);
+    const extent e = extent_of(x, n);
+    if (e.least - e.greatest >= -86.0f) {
+        softmax_row(y, x, n, e.greatest, true);
+    } else {
+        softmax_row(y, x, n, e.greatest, false);
     }
 }
 
@@ -120,7 +196,7 @@ void PSC_NAME(dot)(float *result, const float *a, const float *b, size_t n) {
 }
 
 void PSC_NAME(log_sum_exp)(double *result, const float *x, size_t n) {
-    double max = (double)greatest(x, n);
+    double max = (double)extent_of(x, n).greatest;
     vec64 m = vec64_set(max), sums[STRIPE_REGISTERS_F64];
     UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v++) sums[v] = vec64_set(0.0);
     vec64 e[OVERLAP_F64];

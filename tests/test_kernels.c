@@ -92,7 +92,35 @@ static void put_double(float *out, double value) {
     }
 
 ROW_RUNNER(softmax, k->softmax(r->out[0], r->in[0], r->n))
-ROW_CASE(softmax, .n_in = 1, .n_out = 1, .in_place = 1)
+
+/* Rows that span what a short exp takes, a little more, and to where exp is subnormal and 0. */
+static void check_spans(const psc_kernels *ref, const psc_kernels *isa) {
+    static const float spans[] = {85.9f, 86.0f, 86.1f, 88.0f, 103.0f, 104.0f, 200.0f};
+    for (size_t n = 2; n < 140; n++) {
+        for (size_t s = 0; s < sizeof spans / sizeof *spans; s++) {
+            float top = (float)random_below(8);
+            floats x = make_floats(n, random_below(8));
+            floats expected = make_output(n, 0), got = make_output(n, 0);
+            for (size_t i = 0; i < n; i++) {
+                x.data[i] = top - spans[s] * (float)(random_bits() >> 8) * 0x1p-24f;
+            }
+            x.data[random_below(n)] = top - spans[s];
+            x.data[random_below(n)] = top;
+            ref->softmax(expected.data, x.data, n);
+            isa->softmax(got.data, x.data, n);
+            expect_same(&expected, &got, "softmax", n);
+            drop(&x);
+            drop(&expected);
+            drop(&got);
+        }
+    }
+}
+
+static void case_softmax(const psc_kernels *ref, const psc_kernels *isa) {
+    static const row_case c = {"softmax", run_softmax, .n_in = 1, .n_out = 1, .in_place = 1};
+    check_row(&c, ref, isa);
+    check_spans(ref, isa);
+}
 
 ROW_RUNNER(ln_stats, k->ln_stats(r->out[0], r->out[1], r->in[0], r->n, 1e-5f))
 ROW_CASE(ln_stats, .n_in = 1, .n_out = 2)
