@@ -1,9 +1,12 @@
 /* Rows of the last layer that nobody wants are not computed. Nothing that anybody sees may depend
  * on it: whoever observes one point, all rows of it or some, gets the rows and the bits of a run in
  * which everything is observed; so do the logits, and the tokens decoded after it. */
+#include "forward_inside.h"
 #include "golden.h"
+#include "session.h"
 
 #include <criterion/criterion.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,4 +121,66 @@ Test(last_layer, every_variant) {
         check(*v, 0);
         check(*v, 7);
     }
+}
+
+/* --- what is computed ------------------------------------------------------------------------ */
+
+static const psc_kernels *real;
+static _Atomic uint64_t terms; /* multiply-adds of matmuls */
+
+static void count(psc_dtype dtype, const psc_matmul *m) {
+    const size_t end = 16 * m->panel_end < m->out ? 16 * m->panel_end : m->out;
+    atomic_fetch_add(&terms, m->rows * m->k * (end - 16 * m->panel_begin));
+    real->matmul[dtype](m);
+}
+
+static void count_f32(const psc_matmul *m) {
+    count(PSC_DTYPE_F32, m);
+}
+
+static void count_f16(const psc_matmul *m) {
+    count(PSC_DTYPE_F16, m);
+}
+
+/* All rows need the last layer's keys and values; `last` of them its queries and what follows, and
+ * logit_rows the logits. */
+static void expect_terms(psc_session *session, int32_t logits, uint64_t last, uint64_t logit_rows) {
+    const psc_model_info *info = psc_model_get_info(session->model);
+    const uint64_t n = (uint64_t)info->d_model, m = (uint64_t)info->d_mlp;
+    const uint64_t read = 2 * n * n, rest = 2 * n * n + 2 * n * m;
+    psc_error error = {0};
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    psc_input one = {0, ROWS, tokens};
+    options.logits = logits;
+    psc_session_truncate(session, 0, 0);
+    atomic_store(&terms, 0);
+    cr_assert_eq(psc_session_run(session, &one, 1, &options, &error), PSC_OK, "%s", error.message);
+    const uint64_t layers = (uint64_t)info->n_layers, got = atomic_load(&terms);
+    const uint64_t expected = ROWS * (layers * read + (layers - 1) * rest) + last * rest +
+                              logit_rows * n * (uint64_t)info->d_vocab;
+    cr_assert_eq(got, expected, "%llu multiply-adds, not %llu", (unsigned long long)got,
+        (unsigned long long)expected);
+}
+
+static void count_model(const char *folder) {
+    psc_model *model = must_model(folder);
+    psc_session *session = must_session(model, NULL, 1, 0);
+    real = session->forward->kernels;
+    psc_kernels counting = *real;
+    counting.matmul_f32 = counting.matmul[PSC_DTYPE_F32] = count_f32;
+    counting.matmul_f16 = counting.matmul[PSC_DTYPE_F16] = count_f16;
+    session->forward->kernels = &counting;
+    expect_terms(session, PSC_ROWS_LAST, 1, 1);
+    expect_terms(session, PSC_ROWS_ALL, ROWS, ROWS);
+    session->forward->kernels = real;
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+/* Where d_head is a multiple of 16, as in every Pythia. */
+Test(last_layer, unwanted_rows_are_not_computed) {
+    for (int i = 0; i < ROWS; i++) tokens[i] = (psc_token){.id = i};
+    count_model(golden_path("rotary_base_v5", NULL));
+    count_model(golden_path("sequential_f32", NULL));
+    if (golden_embedded()) count_model(golden_embedded());
 }
