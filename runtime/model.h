@@ -11,7 +11,7 @@
 #include "psc.h"
 #include "tokenizer.h"
 
-/* A weight matrix in panels (NUMERICS: 16 outputs, k-major). */
+/* A weight matrix in panels (docs/numerics.md: 16 outputs, k-major). */
 typedef struct psc_packed {
     const void *panels; /* 64-byte aligned */
     psc_dtype dtype;
