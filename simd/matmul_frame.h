@@ -9,7 +9,7 @@
  *                        streams; rows beyond three meet a k-block again while L1 has it.
  *      many rows:        for NEAR_TERMS of k, for GROUP_PANELS panels, whose weights are widened
  *                        into the order of reading and stay in L2; for NEAR_ROWS rows, whose y
- *                        stays in L1, for each k-block a tile of NEAR_TILE_ROWS rows by
+ *                        stays near, for each k-block a tile of NEAR_TILE_ROWS rows by
  *                        NEAR_TILE_REGISTERS registers at a time. */
 #ifndef MATMUL_FRAME_H
 #define MATMUL_FRAME_H
@@ -20,10 +20,11 @@
 #include <assert.h>
 
 #define FEW_ROWS 8
-/* Of more rows, weights are widened once for all of them: so many terms at a time, and so many rows
- * through them. */
-#define NEAR_TERMS (3 * PSC_K_BLOCK)
-#define NEAR_ROWS (24 / NEAR_TILE_ROWS * NEAR_TILE_ROWS)
+/* Of more rows, weights are widened once for all of them: so many terms at a time, for which a row
+ * of y comes from far away once, and so many rows through them, for which a tile's weights come
+ * from L2 once. Weights of more panels at a time would spare reading x, but were slower. */
+#define NEAR_TERMS (8 * PSC_K_BLOCK)
+#define NEAR_ROWS (48 / NEAR_TILE_ROWS * NEAR_TILE_ROWS)
 #define AHEAD_STRIPS 4
 /* How far a streamed panel is prefetched: a little, to bridge the gaps between the processor's own
  * prefetches. At 2 KiB both fetch the same lines, and two cores read a tenth less. */
@@ -239,10 +240,16 @@ static void group_rows(const psc_matmul *m, const near_group *g, near_ahead *ahe
     }
 }
 
+/* Terms of a group: whole k-blocks, of the fewest groups the same number each. */
+static size_t group_terms(const psc_matmul *m) {
+    size_t blocks = (m->k + m->k_block - 1) / m->k_block, most = NEAR_TERMS / m->k_block;
+    size_t groups = (blocks + most - 1) / most;
+    return (blocks + groups - 1) / groups * m->k_block;
+}
+
 ALWAYS_INLINE void many_rows(const psc_matmul *m, size_t end, const psc_dtype dtype) {
     _Alignas(64) float wide[GROUP_PANELS * NEAR_TERMS * PSC_LANES];
-    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2,
-                 group = NEAR_TERMS / m->k_block * m->k_block;
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2, group = group_terms(m);
     for (size_t first = 0, terms; first < m->k; first += terms) {
         terms = least(group, m->k - first);
         for (size_t p = m->panel_begin, panels; p < end; p += panels) {

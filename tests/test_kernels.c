@@ -301,7 +301,8 @@ static void matmul_case(const psc_kernels *ref, const psc_kernels *isa, psc_dtyp
     static const shape model_shapes[] = {{1, 512, 2048, PSC_K_BLOCK}, {2, 512, 512, 64},
         {3, 128, 1000, PSC_K_BLOCK}, {4, 2048, 512, PSC_K_BLOCK}, {6, 768, 384, 96},
         {7, 1024, 100, 320}, {20, 512, 512, 64}, {200, 300, 40, 256}, {385, 128, 20, 128},
-        {20, 1000, 100, 500}, {30, 900, 300, PSC_K_BLOCK}, {50, 1100, 90, 100}};
+        {20, 1000, 100, 500}, {30, 900, 300, PSC_K_BLOCK}, {50, 1100, 90, 100},
+        {60, 2200, 70, PSC_K_BLOCK}, {100, 1300, 60, 100}, {10, 1500, 40, 1100}};
     int kind = 0;
     for (size_t rows = 1; rows <= 14; rows++) {
         for (size_t out = 1; out <= 33; out++) {
