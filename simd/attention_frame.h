@@ -79,6 +79,18 @@ static void score_row(const psc_attention *a, size_t row) {
     }
 }
 
+/* The scores of a tile on the diagonal, `width` keys from `key` on: of each row those that it sees.
+ */
+static __attribute__((noinline)) void write_seen(const psc_attention *a, const float *scores,
+    size_t row, size_t rows, size_t key, size_t width) {
+    for (size_t r = 0; r < rows; r++, scores += width) {
+        const size_t seen = (size_t)a->n_keys[row + r];
+        const size_t n = seen <= key ? 0 : least(width, seen - key);
+        float *y = a->y + (row + r) * a->ldy + key;
+        for (size_t i = 0; i < n; i += VEC) store_some(y + i, vec_load(scores + i), n - i);
+    }
+}
+
 /* The scores of a tile of rows from `row` on for the panels of keys from `key` on. */
 ALWAYS_INLINE void score_tile(
     const psc_attention *a, size_t row, size_t key, const int rows, const int panels) {
@@ -104,13 +116,13 @@ ALWAYS_INLINE void score_tile(
         }
         return;
     }
-    UNROLL for (int r = 0; r < rows; r++, y += a->ldy) {
-        const size_t seen = (size_t)a->n_keys[row + (size_t)r];
+    _Alignas(64) float scores[TILE_ROWS * TILE_REGISTERS * VEC];
+    UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < registers; v++) {
-            const size_t at = key + (size_t)v * VEC;
-            if (seen > at) store_some(y + v * VEC, vec_mul(acc[r][v], scale), seen - at);
+            vec_store(scores + (r * registers + v) * VEC, vec_mul(acc[r][v], scale));
         }
     }
+    write_seen(a, scores, row, (size_t)rows, key, (size_t)registers * VEC);
 }
 
 /* Rows row..end-1 for some panels of keys. */
@@ -154,7 +166,7 @@ static void resume_row(float *sums, const tile_input *in, size_t panels) {
 }
 
 /* Adds a row's block sum to z; the first is the total. */
-static void add_values(float *y, const float *sums, size_t n, bool add) {
+static __attribute__((noinline)) void add_values(float *y, const float *sums, size_t n, bool add) {
     for (size_t i = 0; i < n; i += VEC) {
         vec total = vec_load(sums + i);
         if (add) total = vec_add(load_some(y + i, n - i), total);
@@ -220,10 +232,14 @@ ALWAYS_INLINE void value_tile(
         }
         return;
     }
-    UNROLL for (int r = 0; r < rows; r++, y += a->ldy) {
-        _Alignas(64) float sums[TILE_REGISTERS * VEC];
-        UNROLL for (int v = 0; v < registers; v++) vec_store(sums + v * VEC, acc[r][v]);
-        add_values(y, sums, a->d_head - d, block > 0);
+    _Alignas(64) float sums[TILE_ROWS * TILE_REGISTERS * VEC];
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < registers; v++) {
+            vec_store(sums + (r * registers + v) * VEC, acc[r][v]);
+        }
+    }
+    for (int r = 0; r < rows; r++, y += a->ldy) {
+        add_values(y, sums + r * registers * VEC, a->d_head - d, block > 0);
     }
 }
 

@@ -4,7 +4,7 @@
  * Threads: pure functions.
  * Ownership: nothing is kept.
  *
- * tile_<isa>.h defines, beside the tile itself (TILE_ROWS, TILE_PANELS, tile, tile_rows):
+ * tile_<isa>.h defines, beside the tiles (tile, near_tile, panel_chain and their sizes):
  *
  *      PSC_NAME(op)                    psc_<op>__<isa>
  *      vec, VEC, PANEL_REGISTERS       floats of one register, how many, and registers of a panel

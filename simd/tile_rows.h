@@ -1,4 +1,4 @@
-/* The register tile at every height, each a kernel of its own.
+/* The near tile at every height, each a kernel of its own; how rows are cut into tiles.
  * Private to simd/: the frames, after tile_<isa>.h.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
