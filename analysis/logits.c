@@ -1,11 +1,12 @@
-/* Plugin `logits`: every component's share of the targets' logits (MATHEMATICS: Logits).
+/* Plugin `logits`: every component's share of the targets' logits.
  *
  *   z_t = sum_c (u_t . c)/sigma_f + b_t   over embed, heads, neurons, biases (or coarser sums)
  *   contributions [targets, rows, components], values and constant [targets, rows]
  *
  * Targets whose ids are known before the run are computed while the events pass by: nothing is
- * retained and each weight is pulled back once for a fixed target. A rank (top:K) is known only
- * with the logits; its sources are retained and go through the same code in run_end. */
+ * retained and each weight is pulled back once for a fixed target, whatever the number of runs. A
+ * rank (top:K) is known only with the logits; its sources are retained and go through the same code
+ * in run_end. */
 #include "logits.h"
 
 #include <math.h>
@@ -21,23 +22,14 @@ static const psc_point PART_POINTS[PART_COUNT] = {PSC_HOOK_EMBED, PSC_HOOK_ATTN_
 
 /* "layer+neuron"; one bit a level. */
 static int parse_levels(psc_context *context, logits_state *state, const char *value) {
-    const char *p = value;
-    for (;;) {
-        const size_t length = strcspn(p, "+");
-        int found = -1;
-        for (int i = 0; i < LEVEL_COUNT; i++)
-            if (strlen(logits_level_names[i]) == length &&
-                strncmp(p, logits_level_names[i], length) == 0)
-                found = i;
-        if (found < 0)
-            return state->host->fail(context,
-                "level=%.40s is not layer, head, source, neuron or several of them joined by +",
-                value);
-        state->asked[found] = 1;
-        if (found > (int)state->finest) state->finest = (logits_level_id)found;
-        if (!p[length]) return 0;
-        p += length + 1;
+    uint32_t chosen = 0;
+    if (psc_option_words(context, state->host, "level", value, logits_level_names, &chosen))
+        return -1;
+    for (int i = 0; i < LEVEL_COUNT; i++) {
+        state->asked[i] = chosen >> i & 1;
+        if (state->asked[i]) state->finest = (logits_level_id)i;
     }
+    return 0;
 }
 
 static int logits_open(psc_context *context, const psc_host *host, const psc_option *options,

@@ -160,7 +160,7 @@ int logits_edits_finish(logits_run *run, logits_pass *pass, int centred);
 
 /* --- logits_arrays.c ------------------------------------------------------------------------- */
 
-extern const char *const logits_level_names[LEVEL_COUNT]; /* layer, head, source, neuron */
+extern const char *const logits_level_names[LEVEL_COUNT + 1]; /* ends with null */
 /* Makes axes and arrays, once a run. */
 int logits_arrays(logits_state *state);
 /* Compares each logit with its sum. */

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 
-const char *const logits_level_names[LEVEL_COUNT] = {"layer", "head", "source", "neuron"};
+const char *const logits_level_names[LEVEL_COUNT + 1] = {"layer", "head", "source", "neuron", NULL};
 
 /* --- axes and arrays ------------------------------------------------------------------------- */
 
