@@ -1,13 +1,9 @@
 #!/bin/sh
 # Bad input on the command line: the exit code, one sentence on stderr, nothing on stdout, nothing
 # half-written. usage: cli_bad_input.sh PROGRAM SOURCE_DIR
-set -u
+. "$(dirname "$0")/cli_checks.sh"
 program=$1
 model=$2/models/books-5m
-work=$(mktemp -d "${TMPDIR:-/tmp}/psc-cli-XXXXXX") || exit 1
-trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
-passed=0
-failed=0
 
 # expect CODE PATTERN ARGUMENTS...: the program ends with CODE and says PATTERN.
 expect() {
@@ -29,12 +25,6 @@ expect() {
         echo "failed: $* -> ${problem#; }"
         sed 's/^/    /' "$work/stderr" | head -5
     fi
-}
-
-check() { # check DESCRIPTION COMMAND...
-    description=$1
-    shift
-    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "failed: $description"; fi
 }
 
 # Usage: 2, with a pointer to the help.
@@ -250,5 +240,4 @@ for arguments in '--help' 'help analyze' 'analyze --help' 'generate --help' 'inf
     check "$arguments" test $? -eq 0 -a -s "$work/stdout" -a ! -s "$work/stderr"
 done
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+conclude

@@ -1,18 +1,8 @@
 #!/bin/sh
 # The cache of packed weights from outside: kept at the first start and mapped at the next, shown,
 # verified, made again when damaged, limited, cleared. usage: cli_cache.sh PROGRAM
-set -u
+. "$(dirname "$0")/cli_checks.sh"
 program=$1
-work=$(mktemp -d "${TMPDIR:-/tmp}/psc-cache-XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0
-failed=0
-check() { # check DESCRIPTION COMMAND...
-    description=$1
-    shift
-    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "failed: $description"; fi
-}
-
 # A model of a little more than 64 MiB, less than which is not kept: zeros, as a hole in the file.
 model=$work/zeros
 mkdir "$model"
@@ -102,5 +92,4 @@ check 'it is cleared' test -n "$("$program" cache clear | grep 'removed 1 model,
 check 'nothing is left' test -z "$(find "$work/kept" -type f)"
 check 'nothing is shown' test -n "$("$program" cache | grep '0 models')"
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+conclude

@@ -2,19 +2,9 @@
 # corpus and merge from outside: the same bits whatever the batches, threads, shards, and wherever a
 # run was killed; documents left out; state files that are refused. usage: cli_corpus.sh PROGRAM
 # SOURCE_DIR
-set -u
+. "$(dirname "$0")/cli_checks.sh"
 program=$1
 source=$2
-work=$(mktemp -d "${TMPDIR:-/tmp}/psc-corpus-XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0
-failed=0
-
-check() { # check DESCRIPTION COMMAND...
-    description=$1
-    shift
-    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "failed: $description"; fi
-}
 
 # A small corpus: text files in two folders, a JSONL file, and what is not read.
 docs=$work/docs
@@ -245,5 +235,4 @@ expect 1 'holds [0-9]* tokens already, and the limit is 50' corpus "$docs" $plug
     --shard 1/2 --state "$work/a.state" --limit-tokens 50
 expect 1 'missing.state' merge "$work/missing.state"
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+conclude

@@ -2,18 +2,9 @@
 # Good runs from outside: results do not depend on threads, chunks and instruction set; generation is
 # repeatable and its stream is UTF-8; a folder without a tokenizer works with ids.
 # usage: cli_runs.sh PROGRAM SOURCE_DIR
-set -u
+. "$(dirname "$0")/cli_checks.sh"
 program=$1
 model=$2/models/books-5m
-work=$(mktemp -d "${TMPDIR:-/tmp}/psc-runs-XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0
-failed=0
-check() { # check DESCRIPTION COMMAND...
-    description=$1
-    shift
-    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "failed: $description"; fi
-}
 
 text='"Elementary, my dear Watson," said Mr. Sherlock'
 analyze() { # analyze NAME OPTIONS...: into $work/NAME
@@ -119,5 +110,4 @@ check 'info names the same model' test "$("$program" info "$work/bare" | grep ha
 check 'bos is recorded' grep -q '"bos": true' "$work/bos/results.json"
 check 'and its absence' grep -q '"bos": false' "$work/first/results.json"
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+conclude
