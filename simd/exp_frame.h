@@ -18,16 +18,12 @@ static const float exp_coefficients[6] = {
     0.5f,
 };
 
-/* x[v] <- exp(x[v]) of n registers. A float of 2^23..2^24 holds an integer in its low bits: to add
- * INTEGERS rounds to one, and its bits are then an exponent. 2^q = 2^(q/2) 2^(q - q/2), as q may
- * lie outside of the exponents, and only the last of the products rounds.
- * Below -104 exp is 0, above 100 it is infinite. A NaN stays, as vec_greater and vec_smaller then
- * take their second argument. */
-ALWAYS_INLINE void vec_exp(vec *x, const int n) {
-    const vec integers = vec_set(0x1.8p23f + 254.0f);
-    vec y[OVERLAP], s[OVERLAP], at[OVERLAP];
+/* y[v] = e^s = 1 + s + s^2 p(s) of n registers, x = q ln 2 + s, at[v] = q + integers. A float of
+ * 2^23..2^24 holds an integer in its low bits: to add `integers` rounds to one, and the bits of the
+ * sum are then an exponent. */
+ALWAYS_INLINE void exp_series(vec *y, vec *at, const vec *x, const vec integers, const int n) {
+    vec s[OVERLAP];
     UNROLL for (int v = 0; v < n; v++) {
-        x[v] = vec_smaller(vec_set(100.0f), vec_greater(vec_set(-104.0f), x[v]));
         at[v] = vec_add(vec_mul(x[v], vec_set(1.442695040888963407359924681f)), integers);
         const vec q = vec_sub(at[v], integers);
         s[v] = vec_fma(q, vec_set(-0.693145751953125f), x[v]);
@@ -40,35 +36,34 @@ ALWAYS_INLINE void vec_exp(vec *x, const int n) {
         }
     }
     UNROLL for (int v = 0; v < n; v++) {
+        y[v] = vec_add(vec_fma(vec_mul(s[v], s[v]), y[v], s[v]), vec_set(1.0f));
+    }
+}
+
+/* x[v] <- exp(x[v]) of n registers. 2^q = 2^(q/2) 2^(q - q/2), as q may lie outside of the
+ * exponents, and only the last of the products rounds.
+ * Below -104 exp is 0, above 100 it is infinite. A NaN stays, as vec_greater and vec_smaller then
+ * take their second argument. */
+ALWAYS_INLINE void vec_exp(vec *x, const int n) {
+    vec y[OVERLAP], at[OVERLAP];
+    UNROLL for (int v = 0; v < n; v++) {
+        x[v] = vec_smaller(vec_set(100.0f), vec_greater(vec_set(-104.0f), x[v]));
+    }
+    exp_series(y, at, x, vec_set(0x1.8p23f + 254.0f), n);
+    UNROLL for (int v = 0; v < n; v++) {
         /* 1.5 * 2^23 + 127 + q/2 */
         const vec half = vec_fma(at[v], vec_set(0.5f), vec_set(0x1.8p22f));
-        y[v] = vec_add(vec_fma(vec_mul(s[v], s[v]), y[v], s[v]), vec_set(1.0f));
         x[v] = vec_mul(vec_mul(y[v], vec_powers(half)), vec_powers(vec_sub_bits(at[v], half)));
     }
 }
 
 /* x[v] <- 2 exp(x[v]), twice vec_exp to the bit, for -86 <= x <= 0, where no part of it leaves the
- * normal exponents: 2^(q+1) is one product, and no end is cut off. A NaN stays. INTEGERS is even,
- * as above: rint takes ties to the even q. */
+ * normal exponents: 2^(q+1) is one product, and no end is cut off. A NaN stays. What is added is
+ * even, as above: rint takes ties to the even q. */
 ALWAYS_INLINE void vec_twice_exp(vec *x, const int n) {
-    const vec integers = vec_set(0x1.8p23f + 128.0f);
-    vec y[OVERLAP], s[OVERLAP], at[OVERLAP];
-    UNROLL for (int v = 0; v < n; v++) {
-        at[v] = vec_add(vec_mul(x[v], vec_set(1.442695040888963407359924681f)), integers);
-        const vec q = vec_sub(at[v], integers);
-        s[v] = vec_fma(q, vec_set(-0.693145751953125f), x[v]);
-        s[v] = vec_fma(q, vec_set(-1.428606765330187045e-06f), s[v]);
-        y[v] = vec_set(exp_coefficients[0]);
-    }
-    UNROLL for (int k = 1; k < 6; k++) {
-        UNROLL for (int v = 0; v < n; v++) {
-            y[v] = vec_fma(y[v], s[v], vec_set(exp_coefficients[k]));
-        }
-    }
-    UNROLL for (int v = 0; v < n; v++) {
-        y[v] = vec_add(vec_fma(vec_mul(s[v], s[v]), y[v], s[v]), vec_set(1.0f));
-        x[v] = vec_mul(y[v], vec_powers(at[v]));
-    }
+    vec y[OVERLAP], at[OVERLAP];
+    exp_series(y, at, x, vec_set(0x1.8p23f + 128.0f), n);
+    UNROLL for (int v = 0; v < n; v++) x[v] = vec_mul(y[v], vec_powers(at[v]));
 }
 
 /* The same in doubles, with 2^52 in place of 2^23, for x to 709: p is of degree 12 here, its last

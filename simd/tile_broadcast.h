@@ -73,11 +73,11 @@ ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const
     }
 }
 
-/* One term of near_tile: each weight is loaded once, each input is broadcast once. A macro, so that
- * the place in the row is a constant of the instruction. */
-#define NEAR_TERM(term)                                                                            \
+/* One term of a chain: each weight is loaded once, each input is broadcast once.
+ * A macro, so that the place in the row is a constant of the instruction. */
+#define CHAIN_TERM(term, weights_at)                                                               \
     do {                                                                                           \
-        UNROLL for (int v = 0; v < registers; v++) held[v] = vec_load(w + (term)*step + v * VEC);  \
+        UNROLL for (int v = 0; v < registers; v++) held[v] = vec_load(weights_at);                 \
         UNROLL for (int r = 0; r < rows; r++) {                                                    \
             vec value;                                                                             \
             BROADCAST_AT(value, from[r], at, (term) * sizeof(float));                              \
@@ -85,6 +85,8 @@ ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const
         }                                                                                          \
         KEEP_ORDER();                                                                              \
     } while (0)
+
+#define NEAR_TERM(term) CHAIN_TERM(term, w + (term)*step + v * VEC)
 
 /* y[rows][registers*VEC] = a chain over n terms from +0, added to y when in->add, then the bias.
  * rows and registers are constants at every call. */
@@ -131,20 +133,9 @@ ALWAYS_INLINE void near_tile(const near_input *in, const int rows, const int reg
     }
 }
 
-/* One term of panel_chain: see NEAR_TERM. */
 #define PANEL_TERM(term)                                                                           \
-    do {                                                                                           \
-        UNROLL for (int v = 0; v < registers; v++) {                                               \
-            held[v] = vec_load(w + (size_t)(v / PANEL_REGISTERS) * in->panel_stride +              \
-                               (term)*PSC_LANES + v % PANEL_REGISTERS * VEC);                      \
-        }                                                                                          \
-        UNROLL for (int r = 0; r < rows; r++) {                                                    \
-            vec value;                                                                             \
-            BROADCAST_AT(value, from[r], at, (term) * sizeof(float));                              \
-            UNROLL for (int v = 0; v < registers; v++) ACCUMULATE(acc[r][v], value, held[v]);      \
-        }                                                                                          \
-        KEEP_ORDER();                                                                              \
-    } while (0)
+    CHAIN_TERM(term, w + (size_t)(v / PANEL_REGISTERS) * in->panel_stride + (term)*PSC_LANES +     \
+                         v % PANEL_REGISTERS * VEC)
 
 /* The chains of attention: acc[rows][panels' registers] += n terms of x, where it lies, times f32
  * panels. rows and panels are constants at every call. */
