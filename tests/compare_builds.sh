@@ -1,0 +1,78 @@
+#!/bin/sh
+# Compares two builds of the program: ten runs that cover every plugin must leave the same files, byte
+# for byte. Only the version may differ. Every run takes one thread; test_bits_product has the others.
+# usage: compare_builds.sh PROGRAM_BEFORE PROGRAM_AFTER SOURCE_DIR
+set -eu
+if [ $# -ne 3 ]; then
+    echo "usage: $0 PROGRAM_BEFORE PROGRAM_AFTER SOURCE_DIR" >&2
+    exit 2
+fi
+before=$1
+after=$2
+golden=$3/tests/golden
+embedded=$3/models/books-5m
+work=$(mktemp -d "${TMPDIR:-/tmp}/psc-compare-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+differing=0
+text='There was once a giant named Grumbold. Nobody in the village had seen Grumb'
+
+# What both builds are given must be the same folder, so that the paths in the results agree.
+both() { # both NAME VERB OPTIONS...
+    name=$1
+    shift
+    for side in before after; do
+        program=$before
+        if [ $side = after ]; then program=$after; fi
+        mkdir -p "$work/$side"
+        if ! "$program" "$@" --threads 1 --out "$work/$side/$name" >"$work/log" 2>&1; then
+            cat "$work/log" >&2
+            echo "compare_builds: $name fails in the build $side" >&2
+            exit 1
+        fi
+        for file in "$work/$side/$name"/*; do # the program's version and the built-ins'
+            case $file in *.safetensors) continue ;; esac
+            sed -i.was 's/"version": "[0-9.]*"/"version": ""/' "$file"
+            rm "$file.was"
+        done
+    done
+    if diff -r "$work/before/$name" "$work/after/$name" >"$work/log"; then
+        echo "same: $name ($(ls "$work/after/$name" | wc -l | tr -d ' ') files)"
+    else
+        head -5 "$work/log"
+        echo "differs: $name"
+        differing=$((differing + 1))
+    fi
+}
+
+both explain analyze --model "$embedded" --text "$text" --target next --target top:2 \
+    --contrast ' he' ' she' --plugin logits:level=layer+head+source+neuron,rows=all \
+    --plugin ln:rows=all,target_rows=all --plugin mlp:rows=all,target_rows=all,arrays=all \
+    --capture 'hook_embed,blocks.*.attn.hook_pattern,blocks.*.mlp.hook_post,hook_logits'
+both distribution analyze --model "$embedded" --text "$text" --plugin lens:rows=all \
+    --plugin sampling:rows=all --plugin partition:rows=all,level=layer+head
+both readers analyze --model "$embedded" --text "$text" --target '#300' \
+    --plugin attention:reader=L1H0,key=3 --plugin edges:rows=all,carry=yes --plugin roles
+both network analyze --model "$embedded" --text "$text" --plugin graph:level=neuron \
+    --plugin frozen:map=upto,layer=2 --plugin neurons
+both changed analyze --model "$embedded" --text 'the sun rose over the sea' \
+    --source 'the sun fell over the sea' --source 'a storm' \
+    --ablate L1H2:by=mean --scale 0_mlp_out:alpha=0.5,rows=2-4 \
+    --steer blocks.2.hook_resid_pre:alpha=0.5,minus=2 --knockout 'L3H*:keys=1-2,rows=last' \
+    --patch L2H1+1_mlp_out --plugin effects:rows=all --plugin logits:level=layer+head+neuron \
+    --plugin ln --plugin mlp --plugin lens
+both swept sweep --model "$embedded" --text 'the Emerald City of' --over heads_by_pos --metric kl
+both surveyed weights --model "$embedded" --what all --token ' king'
+mkdir "$work/documents"
+for i in 1 2 3 4 5 6; do
+    printf 'Document %d says: %s, and %d times nothing.\n' $i "$text" $((i * i)) >"$work/documents/$i.txt"
+done
+both documents corpus --model "$embedded" "$work/documents" --window 24 --bos --plugin logits \
+    --plugin ln --plugin mlp --plugin lens --plugin attention --plugin neurons:contexts=3
+both statistics corpus --model "$embedded" "$work/documents" --window 24 --plugin partition \
+    --plugin means --plugin sampling
+both sequential analyze --model "$golden/parity/sequential_f32" --tokens 1,2,3,4,5,6,7,8,9 \
+    --target '#3' --target top:1 --plugin logits:level=head+neuron,rows=all --plugin ln \
+    --plugin mlp --plugin lens --plugin edges:carry=yes --plugin graph --plugin attention --plugin roles
+
+[ $differing -eq 0 ] || { echo "compare_builds: $differing runs differ"; exit 1; }
+echo "compare_builds: all runs leave the same files"
