@@ -7,6 +7,7 @@ set -eu
 build=$1
 source=$2
 flags=$3
+here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/psc-install-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 fail() {
@@ -45,7 +46,7 @@ grep -aq '"norms.resid_post":{"dtype":"F32"' "$work/out/tensors.safetensors" ||
 
 # A client by pkg-config, one by the CMake package; each checks the norms.
 # shellcheck disable=SC2086,SC2046 # lists of flags
-quiet cc $flags "$source/tests/install_client.c" -o "$work/client" \
+quiet cc $flags "$here/install_client.c" -o "$work/client" \
     $(pkg-config --cflags --libs pythiascope) -Wl,-rpath,"$lib" -lm
 model=$prefix/share/pythiascope/models/books-5m
 "$work/client" "$model" "$plugin"
@@ -54,7 +55,7 @@ cat >"$work/consumer/CMakeLists.txt" <<END
 cmake_minimum_required(VERSION 3.20)
 project(consumer LANGUAGES C)
 find_package(pythiascope 0.1 REQUIRED)
-add_executable(consumer "$source/tests/install_client.c")
+add_executable(consumer "$here/install_client.c")
 target_link_libraries(consumer PRIVATE pythiascope::pythiascope m)
 pythiascope_add_plugin(again "$source/examples/norms/norms.c")
 target_link_libraries(again PRIVATE m)

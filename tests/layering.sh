@@ -12,25 +12,27 @@ fail() {
     failures=$((failures + 1))
 }
 
+headers() { find "$@" -name '*.h' -o -name '*.def'; }
+sources() { find "$@" -name '*.[ch]'; }
+
 # The headers of the tree that LAYER may include, as a list of files.
 may_include() {
-    public="base/psc_error.h hooks/psc_hooks.h hooks/psc_plugin.h runtime/psc.h runtime/psc_corpus.h"
+    public="psc_error.h psc_hooks.h psc_plugin.h psc.h psc_corpus.h"
     case $1 in
-        base) echo base/*.h ;;
-        simd) echo simd/*.h simd/*.def simd/*.inc ;;
-        hooks) echo hooks/*.h base/*.h ;;
-        runtime) echo runtime/*.h hooks/*.h simd/*.h simd/*.def base/*.h ;;
-        analysis) echo analysis/*.h hooks/psc_plugin.h base/psc_error.h ;;
-        report) echo report/*.h base/*.h ;;
-        cli) echo cli/*.h report/report.h "$public" ;;
+        base) headers base; echo psc_error.h ;;
+        simd) headers simd ;;
+        hooks) headers hooks base; echo "$public" ;;
+        runtime) headers runtime hooks simd base; echo "$public" ;;
+        analysis) headers analysis; echo psc_plugin.h psc_error.h ;;
+        report) headers report base; echo "$public" ;;
+        cli) headers cli; echo report.h "$public" ;;
     esac
 }
 
 for layer in base simd hooks runtime analysis report cli; do
     allowed=" "
     for candidate in $(may_include $layer); do allowed="$allowed${candidate##*/} "; done
-    for file in "$layer"/*.c "$layer"/*.h; do
-        [ -e "$file" ] || continue
+    for file in $(sources $layer); do
         for header in $(sed -n 's/^ *# *include *"\([^"]*\)".*/\1/p' "$file"); do
             case $allowed in
                 *" ${header##*/} "*) ;;
@@ -41,16 +43,14 @@ for layer in base simd hooks runtime analysis report cli; do
 done
 
 isa='__AVX|__FMA__|__F16C__|__SSE|__ARM_NEON|__aarch64__|__x86_64__|immintrin|arm_neon'
-for file in base/*.[ch] hooks/*.[ch] runtime/*.[ch] analysis/*.[ch] report/*.[ch] cli/*.[ch]; do
-    [ -e "$file" ] || continue
+for file in $(sources base hooks runtime analysis report cli); do
     if grep -nE "^ *# *(if|ifdef|ifndef|elif|include).*($isa)" "$file"; then
         fail "$file names an instruction set"
     fi
 done
 
 # fprintf and friends to an explicit stream are report/'s trade; stdout and stderr are nobody's.
-for file in base/*.[ch] simd/*.[ch] hooks/*.[ch] runtime/*.[ch] analysis/*.[ch] report/*.[ch]; do
-    [ -e "$file" ] || continue
+for file in $(sources base simd hooks runtime analysis report); do
     if grep -nE '(^|[^a-z_>.])(printf|puts|putchar|perror|exit|_exit|abort|quick_exit) *\(' "$file"; then
         fail "$file prints or exits"
     fi
@@ -60,17 +60,15 @@ for file in base/*.[ch] simd/*.[ch] hooks/*.[ch] runtime/*.[ch] analysis/*.[ch] 
 done
 
 # In simd/ nothing allocates, opens files or asks the environment.
-for file in simd/*.c; do
-    [ -e "$file" ] || continue
+for file in $(sources simd); do
     if grep -nE '(^|[^a-z_>.])(malloc|calloc|realloc|fopen|open|getenv) *\(' "$file"; then
         fail "$file allocates, reads files or the environment"
     fi
 done
 
-sources=$(for layer in base simd hooks runtime analysis report cli bench; do
-    ls "$layer"/*.c "$layer"/*.h 2>/dev/null
-done)
-twice=$(for file in $sources tests/*.c; do basename "$file"; done | sort | uniq -d)
+twice=$(for file in $(sources base simd hooks runtime analysis report cli bench tests); do
+    basename "$file"
+done | sort | uniq -d)
 [ -z "$twice" ] || fail "file names that are there twice:" $twice
 
 for readme in */README.md; do

@@ -95,15 +95,20 @@ build_tree() {
     cmake --build "$work/tree" >"$work/build.log" || { cat "$work/build.log"; exit 1; }
 }
 
-# build_test NAME SOURCE...: Criterion's tests with a main() of our own.
+header_folders() { find include base simd hooks runtime report tests -name '*.h' 2>/dev/null |
+    grep -v criterion_shim | sed 's|/[^/]*$||' | sort -u | sed 's/^/-I/'; }
+
+# build_test NAME SOURCE...: Criterion's tests with a main() of our own. Sources are file names.
 build_test() {
     name=$1
     shift
+    sources=$(for source in plain_main.c "$@"; do find tests -name "$source"; done)
+    # shellcheck disable=SC2046,SC2086 # lists of folders and files
     $compiler -std=c11 -O2 -ffp-contract=off -Wall -Wextra -Werror -Wno-format-zero-length \
         -D_POSIX_C_SOURCE=200809L -DPSC_SOURCE_DIR="\"$tree\"" \
-        -Itests/neon/criterion_shim -Itests -Ibase -Isimd -Ihooks -Iruntime -Ireport \
+        -I"$(find tests -name criterion_shim)" $(header_folders) \
         -isystem "$root/usr/include" -isystem "$root/usr/include/aarch64-linux-gnu" \
-        tests/neon/plain_main.c "$@" "$work/tree/libpythiascope.a" \
+        $sources "$work/tree/libpythiascope.a" \
         -L"$libraries" -Wl,-rpath-link,"$libraries" \
         -lsleef -lxxhash -ljansson -lpcre2-8 -lutf8proc -llapacke -fopenmp -ldl -lm -o "$work/$name"
 }
@@ -202,10 +207,10 @@ install_tools
 unpack_libraries
 echo "building for aarch64"
 build_tree
-build_test kernels tests/neon/test_fp_state.c tests/test_kernels.c tests/test_kernel_reference.c \
-    tests/test_golden_bits.c tests/test_erf.c tests/test_exp.c
-build_test bits tests/golden.c tests/test_bits.c
-build_test product tests/golden.c tests/test_bits_product.c
+build_test kernels test_fp_state.c test_kernels.c test_kernel_reference.c \
+    test_golden_bits.c test_erf.c test_exp.c
+build_test bits golden.c test_bits.c
+build_test product golden.c test_bits_product.c
 run_tests
 echo "the program against this machine's, on each variant of model"
 for folder in tests/golden/parity/*/; do
