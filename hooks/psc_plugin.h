@@ -6,7 +6,8 @@
  * A plugin is a shared object with one symbol, psc_plugin_entry, that returns a const psc_plugin.
  * The life of an instance: open -> (run_begin -> events -> run_end -> report)* -> close.
  * In open or run_begin it says what it wants to see (host->observe) or change (host->edit).
- * A callback that returns nonzero aborts the run; host->fail sets the sentence that says why. */
+ * A callback that returns nonzero aborts the run; host->fail sets the sentence that says why. A run
+ * whose error was set fails, whatever the callback returns. */
 #ifndef PSC_PLUGIN_H
 #define PSC_PLUGIN_H
 
@@ -273,7 +274,8 @@ typedef struct psc_context psc_context; /* one plugin instance, opaque */
 typedef void (*psc_range_fn)(int64_t begin, int64_t end, int32_t thread, void *payload);
 
 /* The host's table. Append-only: check struct_size before a member newer than your header. Calls
- * that return int give 0, or nonzero after setting the run's error: return it from the callback. */
+ * that return int give 0, or nonzero after setting the run's error: return it from the callback. A
+ * plugin cannot recover from a failed call: the run fails even if the callback returns 0. */
 typedef struct psc_host {
     uint32_t struct_size;
     uint32_t abi;
@@ -317,7 +319,8 @@ typedef struct psc_host {
     double (*log_sum_exp)(psc_context *, int64_t n, const float *x);
     /* fn over 0..n-1 in contiguous parts, at most one for each thread of the team and the same at
      * every call with this n; a part is taken by whichever thread is free. Returns when all are
-     * done. */
+     * done. fail may be called inside, by several threads at once; what belongs to one thread
+     * (memory, labels, subscriptions, results, accumulators, files, variants) fails there. */
     void (*parallel_for)(psc_context *, int64_t n, psc_range_fn fn, void *payload);
 
     /* Zeroed memory, 64-byte aligned, freed by the host: with the run, or with the instance. Null

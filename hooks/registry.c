@@ -280,8 +280,9 @@ static psc_status call(const subscription *s, psc_event *event, psc_error *error
     psc_error ignored;
     if (!error) error = &ignored;
     error->status = PSC_OK;
-    if (s->callback(event, s->payload) == 0) return PSC_OK;
-    if (error->status != PSC_OK) return error->status;
+    int returned = s->callback(event, s->payload);
+    if (error->status != PSC_OK) return error->status; /* whatever was returned */
+    if (returned == 0) return PSC_OK;
     char name[64];
     psc_point_name(name, sizeof name, (psc_point)event->point, event->layer);
     if (s->subscriber.name)

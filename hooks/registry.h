@@ -45,8 +45,8 @@ bool psc_registry_wants_row(
     const psc_registry *registry, psc_point point, int32_t layer, const psc_row *row);
 
 /* Hands the tensor (first axis: rows, unit stride on the last) to the editors, which may change it
- * in place, then to the observers. A callback's nonzero return ends with PSC_ERROR_PLUGIN, or with
- * the status that it put into error itself. */
+ * in place, then to the observers. The status that a callback put into error ends it, whatever the
+ * callback returns; else its nonzero return does, with PSC_ERROR_PLUGIN. */
 psc_status psc_registry_deliver(psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows, const psc_view *tensor, psc_error *error);
 

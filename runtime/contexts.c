@@ -2,7 +2,8 @@
  *
  *   add:  open      a run:  run_begin -> events -> run_end(status) -> report      close:  close
  *
- * A callback's nonzero return ends the run; all that began still get run_end. */
+ * A callback's nonzero return ends the run, and so does an error that was set in it; all that began
+ * still get run_end. */
 #include "host.h"
 #include "loader.h"
 #include "plugin_options.h"
@@ -59,12 +60,14 @@ static psc_status give_name(psc_context *context, const psc_session *session, ps
     return PSC_OK;
 }
 
-/* A callback returned nonzero: the status and sentence that it left in error, or one of ours. */
-static psc_status callback_failed(
+/* What a callback came to. A call of the host that failed in it has set error: that fails the run,
+ * whatever the callback returned. */
+static psc_status outcome(
     const psc_context *context, const char *callback, int returned, psc_error *error) {
-    if (context->session->cancelled)
+    if (context->session->run_options && context->session->cancelled)
         return psc_fail(error, PSC_ERROR_CANCELLED, "plugin %s: cancelled", context->name);
     if (error->status != PSC_OK) return error->status;
+    if (returned == 0) return PSC_OK;
     return psc_fail(error, PSC_ERROR_PLUGIN, "plugin %s: %s failed (it returned %d)", context->name,
         callback, returned);
 }
@@ -78,12 +81,14 @@ static psc_status call_open(psc_context *context, psc_error *error) {
     psc_fp_state fp = psc_fp_enter();
     int returned = context->plugin->open(
         context, &psc_host_table, context->options, context->n_options, &context->state);
-    psc_fp_leave(fp);
     context->in_open = false;
     session->error = outer;
-    if (returned == 0) return PSC_OK;
-    psc_status status = callback_failed(context, "open", returned, &inner);
-    if (error) *error = inner;
+    psc_status status = outcome(context, "open", returned, &inner);
+    /* A plugin that takes itself for open is closed. */
+    if (status != PSC_OK && returned == 0 && context->plugin->close)
+        context->plugin->close(context, context->state);
+    psc_fp_leave(fp);
+    if (status != PSC_OK && error) *error = inner;
     return status;
 }
 
@@ -161,14 +166,17 @@ static void leave_run(psc_context *context) {
 
 static psc_status begin_one(psc_context *context, psc_error *error) {
     psc_status status = PSC_OK;
+    int returned = 0;
     if (!context->session->options.accumulate) status = psc_host_begin_results(context, error);
-    if (status != PSC_OK) return status;
-    context->in_run = true;
-    if (!context->plugin->run_begin) return PSC_OK;
-    context->in_run_begin = true;
-    int returned = context->plugin->run_begin(context, context->state);
+    if (status != PSC_OK) {
+        leave_run(context);
+        return status;
+    }
+    context->in_run = context->in_run_begin = true;
+    if (context->plugin->run_begin) returned = context->plugin->run_begin(context, context->state);
     context->in_run_begin = false;
-    return returned == 0 ? PSC_OK : callback_failed(context, "run_begin", returned, error);
+    if (returned != 0) leave_run(context); /* else run_end follows, even if the error is set */
+    return outcome(context, "run_begin", returned, error);
 }
 
 bool psc_phase_is_for_all(int32_t phase) {
@@ -198,7 +206,6 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error) {
         if (context->muted) continue;
         inner = (psc_error){PSC_OK, ""};
         status = begin_one(context, &inner);
-        if (status != PSC_OK) leave_run(context);
     }
     session->error = outer;
     if (status != PSC_OK) {
@@ -221,8 +228,8 @@ static psc_status finish_one(psc_context *context, psc_status status, bool repor
     else if (plugin->run_end)
         returned = plugin->run_end(context, context->state, status);
     context->in_run_end = false;
-    if (status != PSC_OK || (returned == 0 && !session->cancelled)) return status;
-    return callback_failed(context, report ? "report" : "run_end", returned, session->error);
+    if (status != PSC_OK) return status;
+    return outcome(context, report ? "report" : "run_end", returned, session->error);
 }
 
 psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *error) {

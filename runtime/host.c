@@ -1,18 +1,25 @@
 /* The host's table: what psc_plugin.h promises to plugins, and the small calls among it. */
 #include "host.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 /* --- errors ---------------------------------------------------------------------------------- */
 
+/* Inside parallel_for several threads may fail at once. */
+static pthread_mutex_t failing = PTHREAD_MUTEX_INITIALIZER;
+
 static psc_status fail_va(
     psc_context *context, psc_status status, const char *format, va_list arguments) {
     char prefix[80];
-    psc_fail_va(context->session->error, status, format, arguments);
     snprintf(prefix, sizeof prefix, "plugin %s", context->name);
-    return psc_error_prefix(context->session->error, status, prefix);
+    pthread_mutex_lock(&failing);
+    psc_fail_va(context->session->error, status, format, arguments);
+    psc_error_prefix(context->session->error, status, prefix);
+    pthread_mutex_unlock(&failing);
+    return status;
 }
 
 psc_status psc_host_fail(psc_context *context, psc_status status, const char *format, ...) {
@@ -34,6 +41,12 @@ bool psc_host_in_run(psc_context *context, const char *call) {
     return false;
 }
 
+bool psc_host_on_its_thread(psc_context *context, const char *call) {
+    if (!context->in_parallel) return true;
+    psc_host_fail(context, PSC_ERROR_STATE, "%s was called inside parallel_for", call);
+    return false;
+}
+
 static int host_fail(psc_context *context, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
@@ -47,6 +60,7 @@ static int host_fail(psc_context *context, const char *format, ...) {
 static int subscribe(psc_context *context, psc_point point, bool editor, const psc_filter *filter,
     psc_event_fn callback, void *payload) {
     const char *call = editor ? "edit" : "observe";
+    if (!psc_host_on_its_thread(context, call)) return PSC_ERROR_STATE;
     if (!context->in_open && !context->in_run_begin)
         return psc_host_fail(
             context, PSC_ERROR_STATE, "%s is allowed from open and run_begin only", call);
@@ -81,8 +95,8 @@ static int host_has_editor(psc_context *context, psc_point point) {
 
 /* --- memory ---------------------------------------------------------------------------------- */
 
-static void *arena_alloc(psc_context *context, psc_arena *arena, uint64_t bytes) {
-    if (context->in_parallel) return NULL; /* the arenas and the error belong to one thread */
+static void *arena_alloc(psc_context *context, psc_arena *arena, const char *call, uint64_t bytes) {
+    if (!psc_host_on_its_thread(context, call)) return NULL;
     void *memory = psc_arena_alloc(arena, bytes);
     if (!memory)
         psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for %llu bytes",
@@ -92,11 +106,11 @@ static void *arena_alloc(psc_context *context, psc_arena *arena, uint64_t bytes)
 
 static void *host_run_alloc(psc_context *context, uint64_t bytes) {
     if (!psc_host_in_run(context, "run_alloc")) return NULL;
-    return arena_alloc(context, &context->run_arena, bytes);
+    return arena_alloc(context, &context->run_arena, "run_alloc", bytes);
 }
 
 static void *host_life_alloc(psc_context *context, uint64_t bytes) {
-    return arena_alloc(context, &context->life_arena, bytes);
+    return arena_alloc(context, &context->life_arena, "life_alloc", bytes);
 }
 
 /* --- the run --------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* The host table's parts, one group of calls a file.
  * Private to host*.c and contexts.c.
- * Threads: the session's thread; what host_math.c offers also inside parallel_for.
+ * Threads: the session's thread; host_math.c and psc_host_fail also inside parallel_for.
  * Ownership: contexts belong to their session. */
 #ifndef HOST_H
 #define HOST_H
@@ -13,6 +13,8 @@ psc_status psc_host_fail(psc_context *context, psc_status status, const char *fo
     PSC_PRINTF(3, 4);
 /* Puts the plugin's name before what a callee wrote into error, and makes it the run's error. */
 psc_status psc_host_pass(psc_context *context, const psc_error *error);
+/* Fails, naming the call, inside parallel_for. */
+bool psc_host_on_its_thread(psc_context *context, const char *call);
 /* Fails, naming the call, unless the context is between run_begin and report. */
 bool psc_host_in_run(psc_context *context, const char *call);
 

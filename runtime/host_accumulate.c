@@ -4,7 +4,7 @@
 
 /* Whether a call is made where it may be made; otherwise the error is set. */
 static bool in_place(psc_context *context, bool allowed, const char *call, const char *where) {
-    if (context->in_parallel) return false;
+    if (!psc_host_on_its_thread(context, call)) return false;
     if (!context->session->options.accumulate)
         psc_host_fail(context, PSC_ERROR_STATE,
             "%s was called in a session that does not accumulate over documents", call);

@@ -59,7 +59,7 @@ int psc_host_load_setting(
     psc_error error = {PSC_OK, ""};
     json_t *config = NULL;
     int found = -1;
-    if (context->in_parallel) return -1;
+    if (!psc_host_on_its_thread(context, "load_setting")) return -1;
     *out = (psc_setting){.key = key};
     char *path = psc_path_join(folder, CONFIG);
     if (!path) return no_memory(context, folder), -1;
@@ -148,7 +148,7 @@ int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_set
     const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors) {
     psc_error error = {PSC_OK, ""};
     psc_output *output = NULL;
-    if (context->in_parallel) return PSC_ERROR_STATE;
+    if (!psc_host_on_its_thread(context, "save_folder")) return PSC_ERROR_STATE;
     char *config = config_text(n_settings, settings), *header = header_text(n_tensors, tensors);
     psc_status status = PSC_OK;
     if (!config || !header)

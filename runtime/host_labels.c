@@ -75,13 +75,12 @@ static const char *keep(psc_context *context, entry *e, uint64_t key, const char
 
 /* A label must never be null to a plugin that prints it. */
 static const char *no_memory(psc_context *context) {
-    if (!context->in_parallel)
-        psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for a label");
+    psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for a label");
     return "?";
 }
 
 const char *psc_host_token_text(psc_context *context, int32_t token) {
-    if (context->in_parallel) return "?"; /* the cache belongs to one thread */
+    if (!psc_host_on_its_thread(context, "token_text")) return "?";
     uint64_t key = make_key(KIND_TOKEN, -1, token);
     entry *e = find(context, key);
     if (e && e->key) return e->text;
@@ -125,7 +124,11 @@ static void write_label(
 
 const char *psc_host_label(
     psc_context *context, psc_component_kind kind, int32_t layer, int32_t index) {
-    if (context->in_parallel || (int)kind < 0 || (int)kind >= KIND_TOKEN) return "?";
+    if (!psc_host_on_its_thread(context, "label")) return "?";
+    if ((int)kind < 0 || (int)kind >= KIND_TOKEN) {
+        psc_host_fail(context, PSC_ERROR_INPUT, "label: there is no component kind %d", (int)kind);
+        return "?";
+    }
     bool alone = kind == PSC_COMPONENT_EMBED || kind == PSC_COMPONENT_EDIT;
     bool indexed = kind == PSC_COMPONENT_HEAD || kind == PSC_COMPONENT_NEURON;
     if (alone) layer = -1;

@@ -46,7 +46,7 @@ void psc_host_parallel_for(psc_context *context, int64_t n, psc_range_fn fn, voi
 
 const psc_packed *psc_host_matrix(psc_context *context, psc_matrix matrix, int32_t layer) {
     const psc_packed *packed = psc_model_matrix(context->session->model, matrix, layer);
-    if (!packed && !context->in_parallel)
+    if (!packed)
         psc_host_fail(
             context, PSC_ERROR_INPUT, "there is no matrix %d of layer %d", (int)matrix, (int)layer);
     return packed;
@@ -76,7 +76,7 @@ const float *psc_host_bias(psc_context *context, psc_matrix matrix, int32_t laye
     /* A model without attention biases: zeros, so that plugins need no second form. */
     const psc_model_info *info = &context->session->model->info;
     size_t longest = (size_t)(info->d_mlp > info->d_model ? info->d_mlp : info->d_model);
-    if (context->zero_bias || context->in_parallel) return context->zero_bias;
+    if (context->zero_bias || !psc_host_on_its_thread(context, "bias")) return context->zero_bias;
     context->zero_bias = psc_arena_alloc(&context->life_arena, longest * sizeof(float));
     if (!context->zero_bias)
         psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for a bias");
@@ -86,9 +86,8 @@ const float *psc_host_bias(psc_context *context, psc_matrix matrix, int32_t laye
 static bool token_is_good(psc_context *context, int32_t token) {
     int32_t n = context->session->model->info.d_vocab;
     if (token >= 0 && token < n) return true;
-    if (!context->in_parallel)
-        psc_host_fail(context, PSC_ERROR_INPUT, "there is no token %d; ids go from 0 to %d",
-            (int)token, (int)n - 1);
+    psc_host_fail(context, PSC_ERROR_INPUT, "there is no token %d; ids go from 0 to %d", (int)token,
+        (int)n - 1);
     return false;
 }
 

@@ -26,8 +26,12 @@ static bool is_good_name(const char *name) {
     return n > 0 && n <= NAME_BYTES && name[n] == 0;
 }
 
+static bool in_place(psc_context *context, const char *call) {
+    return psc_host_on_its_thread(context, call) && psc_host_in_run(context, call);
+}
+
 static bool allowed(psc_context *context, const char *call, const char *name) {
-    if (context->in_parallel || !psc_host_in_run(context, call)) return false;
+    if (!in_place(context, call)) return false;
     if (context->section < 0) {
         psc_host_fail(context, PSC_ERROR_STATE,
             "%s was called in a run of a corpus, where results are made by report alone", call);
@@ -262,14 +266,14 @@ int psc_host_append_text(psc_context *context, const char *name, const char *val
 /* --- summary --------------------------------------------------------------------------------- */
 
 int psc_host_summary_text(psc_context *context, const char *sentence) {
-    if (context->in_parallel || !psc_host_in_run(context, "summary_text")) return PSC_ERROR_STATE;
+    if (!in_place(context, "summary_text")) return PSC_ERROR_STATE;
     psc_status status = psc_section_sentence(section_of(context), sentence ? sentence : "");
     return status == PSC_OK ? 0 : no_memory(context);
 }
 
 int psc_host_summary_bars(psc_context *context, const char *title, const char *unit, int32_t n,
     const char *const *labels, const double *values) {
-    if (context->in_parallel || !psc_host_in_run(context, "summary_bars")) return PSC_ERROR_STATE;
+    if (!in_place(context, "summary_bars")) return PSC_ERROR_STATE;
     if (n < 0 || (n > 0 && (!labels || !values)))
         return psc_host_fail(context, PSC_ERROR_PLUGIN, "summary_bars was given no bars");
     psc_status status = psc_section_bars(

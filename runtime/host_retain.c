@@ -190,6 +190,7 @@ static psc_filter whole_filter(const psc_filter *filter) {
 
 int psc_host_retain(psc_context *context, psc_point point, const psc_filter *filter) {
     psc_session *session = context->session;
+    if (!psc_host_on_its_thread(context, "retain")) return -1;
     if (!context->in_run_begin) {
         psc_host_fail(context, PSC_ERROR_STATE, "retain is allowed from run_begin only");
         return -1;

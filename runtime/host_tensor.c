@@ -54,7 +54,7 @@ const float *psc_host_read_tensor(
     psc_tensors *set = NULL;
     const psc_tensor *tensor = NULL;
     float *out = NULL;
-    if (context->in_parallel) return NULL;
+    if (!psc_host_on_its_thread(context, "read_tensor")) return NULL;
     psc_status status = psc_tensors_open_file(&set, path, &error);
     if (!status) status = find_tensor(&tensor, set, path, name, &error);
     if (!status) {

@@ -49,6 +49,7 @@ void psc_host_drop_variants(psc_context *context) {
 }
 
 int psc_host_prepare_variants(psc_context *context) {
+    if (!psc_host_on_its_thread(context, "prepare_variants")) return PSC_ERROR_STATE;
     if (!context->in_run_begin)
         return psc_host_fail(
             context, PSC_ERROR_STATE, "prepare_variants is allowed from run_begin only");
@@ -201,7 +202,7 @@ static int deliver(psc_context *context, const psc_variant_batch *batch, bool al
             .n_rows = n,
             .rows = v->shown,
             .tensor = {logits, 2, {n, n_vocab}, {n_vocab, 1}}};
-        if (fn(slot->number, &event, payload) != 0) return -1;
+        if (fn(slot->number, &event, payload) != 0 || s->error->status != PSC_OK) return -1;
         logits += (int64_t)n * n_vocab;
     }
     return 0;
@@ -226,7 +227,8 @@ static psc_status run_batch(
 /* --- all of them ----------------------------------------------------------------------------- */
 
 static int refuse_early(psc_context *context) {
-    if (!psc_host_in_run(context, "variants")) return PSC_ERROR_STATE;
+    if (!psc_host_on_its_thread(context, "variants") || !psc_host_in_run(context, "variants"))
+        return PSC_ERROR_STATE;
     if (!context->variants)
         return psc_host_fail(
             context, PSC_ERROR_STATE, "variants needs prepare_variants in run_begin");

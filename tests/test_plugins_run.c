@@ -245,7 +245,6 @@ static int subscribe_late(const psc_event *event, void *payload) {
 static int late_open(psc_context *context, const psc_host *given, const psc_option *options,
     int32_t n, void **state) {
     keep_context(context, given, options, n, state);
-    if (host->run_alloc(context, 8)) return 0; /* there is no run: it must fail */
     return host->observe(context, PSC_HOOK_EMBED, NULL, subscribe_late, context);
 }
 
@@ -253,6 +252,18 @@ Test(plugins_run, subscriptions_only_from_open_and_run_begin) {
     bridge->open = late_open;
     must_load(PLUGIN("bridge"), NULL);
     REFUSED(run_ten(), PSC_ERROR_STATE, "plugin bridge", "observe", "run_begin");
+}
+
+static int early_open(psc_context *context, const psc_host *given, const psc_option *options,
+    int32_t n, void **state) {
+    keep_context(context, given, options, n, state);
+    return host->run_alloc(context, 8) ? 0 : -1; /* there is no run */
+}
+
+Test(plugins_run, no_memory_of_a_run_outside_it) {
+    bridge->open = early_open;
+    REFUSED(psc_session_plugin(session, PLUGIN("bridge"), NULL, &error), PSC_ERROR_STATE,
+        "plugin bridge", "run_alloc", "run_begin");
 }
 
 /* --- cancelling ------------------------------------------------------------------------------ */
