@@ -52,7 +52,8 @@ struct intervention {
     int32_t head_begin, head_end;
     float alpha;
     int32_t source[2];  /* numbers of the source prompts from 0; plus, minus; -1: none */
-    int32_t length[2];  /* their tokens; 0: not seen yet */
+    int32_t length[2];  /* their tokens */
+    int complete[2];    /* a run on them went well, and what it showed is kept */
     int whole_mean;     /* of=mean: over a source prompt's rows, else its last */
     int64_t n_averaged; /* rows in the mean of the BASE run */
     int averaged;       /* the mean is there */
@@ -72,7 +73,7 @@ int intervention_prepare_values(intervention *self);
 /* In run_begin: subscribes to what this run has to give; fails when something is missing that a run
  * with edits needs. */
 int intervention_record(intervention *self, psc_phase phase);
-/* In run_end of a run that went well: vectors from sums. */
+/* In run_end of a run that went well: a source prompt is complete; vectors from sums. */
 void intervention_finish_values(intervention *self, psc_phase phase);
 void intervention_free_values(intervention *self);
 

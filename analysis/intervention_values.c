@@ -180,6 +180,7 @@ static int record_source(intervention *self) {
         return self->host->fail(
             self->context, "a source prompt must be one sequence and begin at position 0");
     self->length[k] = n;
+    self->complete[k] = 0;
     const int whole = self->values == VALUES_ROWS || self->whole_mean;
     for (int32_t i = 0; i < self->n_sites; i++) {
         intervention_site *site = &self->sites[i];
@@ -211,7 +212,7 @@ static int record_mean(intervention *self) {
 static int check_sources(const intervention *self) {
     const psc_host *host = self->host;
     for (int k = 0; k < 2; k++)
-        if (self->source[k] >= 0 && self->length[k] == 0)
+        if (self->source[k] >= 0 && !self->complete[k])
             return host->fail(self->context,
                 "source prompt %d is missing: it is given by --source, --source-file or "
                 "--source-tokens",
@@ -243,8 +244,10 @@ int intervention_record(intervention *self, psc_phase phase) {
 
 void intervention_finish_values(intervention *self, psc_phase phase) {
     const int mean = self->values == VALUES_MEAN && phase == PSC_PHASE_BASE;
+    const int k = phase == PSC_PHASE_SOURCE ? source_slot(self) : -1;
+    if (k >= 0) self->complete[k] = 1;
     const int change = self->values == VALUES_CHANGE && phase == PSC_PHASE_SOURCE &&
-                       self->length[0] && self->length[1];
+                       self->complete[0] && self->complete[1];
     for (int32_t i = 0; i < self->n_sites; i++) {
         intervention_site *site = &self->sites[i];
         const double n0 = self->whole_mean ? self->length[0] : 1;

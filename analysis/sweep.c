@@ -85,14 +85,15 @@ static int retain_point(sweep_state *s) {
     return s->retained < 0 ? -1 : 0;
 }
 
-/* Keeps the source run's tensor beyond its run. */
+/* Keeps the source run's tensor beyond its run; there is none until it is whole. */
 static int keep_source(sweep_state *s) {
     const int64_t width = sweep_width(s), n = s->n_rows * width;
     const int32_t n_layers = sweep_layers_kept(s);
     const uint64_t floats = (uint64_t)n_layers * (uint64_t)n;
     if (floats > s->source_floats) {
-        s->source = s->host->life_alloc(s->context, floats * sizeof(float));
-        if (!s->source) return -1;
+        float *source = s->host->life_alloc(s->context, floats * sizeof(float));
+        if (!source) return -1;
+        s->source = source;
         s->source_floats = floats;
     }
     for (int32_t l = 0; l < n_layers; l++) {
@@ -160,6 +161,7 @@ static int sweep_run_begin(psc_context *context, void *state) {
     const int phase = host->phase(context);
     s->retained = -1;
     if (phase == PSC_PHASE_BASE) return 0;
+    if (phase == PSC_PHASE_SOURCE) s->source_rows = 0; /* that of an earlier run is forgotten */
     if (check_run(s)) return -1;
     if (phase == PSC_PHASE_SOURCE) return s->what == SWEEP_PATCH ? retain_point(s) : 0;
     if (s->what == SWEEP_PATCH && s->source_rows != s->n_rows)
