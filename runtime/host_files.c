@@ -109,11 +109,12 @@ static char *header_text(int32_t n, const psc_named_tensor *tensors) {
     for (int32_t t = 0; complete && t < n; t++) {
         json_t *shape = json_array();
         for (int32_t i = 0; i < tensors[t].n_axes; i++)
-            json_array_append_new(shape, json_integer(tensors[t].shape[i]));
+            if (json_array_append_new(shape, json_integer(tensors[t].shape[i])) != 0)
+                complete = false;
         const uint64_t end = offset + tensor_bytes(&tensors[t]);
         json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape,
             "data_offsets", (json_int_t)offset, (json_int_t)end);
-        complete = json_object_set_new(header, tensors[t].name, entry) == 0;
+        if (json_object_set_new(header, tensors[t].name, entry) != 0) complete = false;
         offset = end;
     }
     char *text = complete ? json_dumps(header, JSON_COMPACT) : NULL;
