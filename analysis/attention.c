@@ -125,7 +125,8 @@ static int make_tables(attention_state *s) {
     for (int i = 0; i < 2; i++)
         s->copies[i] =
             host->run_alloc(s->context, cells * (uint64_t)s->repeat.length * size + size);
-    if (!s->scratch || !s->index || !s->stats || !s->received || !s->detected || !s->copies[1])
+    if (!s->scratch || !s->index || !s->stats || !s->received || !s->detected || !s->copies[0] ||
+        !s->copies[1])
         return -1;
     for (int32_t j = 0; j < s->longest; j++) s->index[j] = j;
     return 0;

@@ -127,17 +127,17 @@ static int split_keys(attention_state *s) {
     d.g = host->run_alloc(s->context, rows * n * sizeof(float));
     d.rows = host->run_alloc(s->context, rows * sizeof *d.rows);
     double *shares = host->run_alloc(s->context, rows * (uint64_t)p->n_components * sizeof *shares);
-    if (!d.v || !d.w || !d.g || !d.rows || !shares || make_directions(&d) ||
+    const float *bias = host->bias(s->context, PSC_W_K, p->layer);
+    if (!bias || !d.v || !d.w || !d.g || !d.rows || !shares || make_directions(&d) ||
         psc_writers_shares(
             &p->writers, p->layer, (int32_t)rows, d.rows, d.g, shares, p->n_components))
         return -1;
     const int64_t at = (int64_t)p->head * model->d_head;
-    const float *bias = host->bias(s->context, PSC_W_K, p->layer) + at;
     for (int64_t i = 0; i < (int64_t)rows; i++) {
         double *constants = shares + i * p->n_components + p->n_writers;
         constants[0] = (double)p->root * psc_dot_striped(d.n, d.w + i * d.n, p->beta);
         constants[1] =
-            (double)p->root * psc_dot_striped(model->d_head, d.v + i * d.width + at, bias);
+            (double)p->root * psc_dot_striped(model->d_head, d.v + i * d.width + at, bias + at);
     }
     put_shares(s, shares);
     return 0;
@@ -170,12 +170,12 @@ static int project(attention_state *s, psc_matrix matrix, int32_t i, float *plai
     const uint64_t rows = (uint64_t)p->n_writers + 1;
     float *x = host->run_alloc(s->context, rows * (uint64_t)model->d_model * sizeof(float));
     float *y = host->run_alloc(s->context, rows * (uint64_t)width * sizeof(float));
-    if (!x || !y || make_writers(s, i, x) ||
+    const float *bias = host->bias(s->context, matrix, p->layer);
+    if (!x || !y || !bias || make_writers(s, i, x) ||
         host->apply(s->context, matrix, p->layer, y, x, (int64_t)rows))
         return -1;
     for (int64_t c = 0; c < p->n_components; c++) {
-        const float *from = c < p->n_components - 1 ? y + c * width + at
-                                                    : host->bias(s->context, matrix, p->layer) + at;
+        const float *from = (c < p->n_components - 1 ? y + c * width : bias) + at;
         memcpy(plain + c * size, from, (size_t)size * sizeof *plain);
         memcpy(rotated + c * size, from, (size_t)size * sizeof *plain);
         if (host->rotate(s->context, i, 0, rotated + c * size)) return -1;

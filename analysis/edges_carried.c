@@ -62,7 +62,7 @@ static int carry_layer(carrier *c, int32_t layer) {
     float *heads = host->run_alloc(s->context, rows * (uint64_t)width * sizeof *heads);
     int32_t *sources = host->run_alloc(s->context, rows * sizeof *sources);
     double *shares = host->run_alloc(s->context, rows * (uint64_t)c->n_components * sizeof *shares);
-    if (!u || !w || !heads || !sources || !shares || pull_targets(c, layer, u, heads) ||
+    if (!bias || !u || !w || !heads || !sources || !shares || pull_targets(c, layer, u, heads) ||
         host->pullback(s->context, PSC_W_V, layer, w, heads, c->n) ||
         host->ln_parameters(s->context, PSC_LN1, layer, &gamma, &beta) ||
         host->fetch(s->context, s->handle_scale, layer, &scale))

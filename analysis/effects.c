@@ -171,8 +171,6 @@ static int on_logits(const psc_event *event, void *payload) {
     effects_state *s = payload;
     const psc_host *host = s->host;
     const int64_t n = s->model->d_vocab, top = s->top;
-    float *p = host->run_alloc(s->context, (uint64_t)n * sizeof *p);
-    if (!p) return -1;
     for (int32_t r = 0; r < event->n_rows; r++) {
         const int32_t slot = s->rows.slot[event->rows[r].index];
         if (slot < 0) continue;
@@ -181,7 +179,7 @@ static int on_logits(const psc_event *event, void *payload) {
         const double log_z = host->log_sum_exp(s->context, n, before);
         const double log_z_after = host->log_sum_exp(s->context, n, after);
         s->dlog_z[slot] = log_z_after - log_z;
-        s->kl[slot] = effects_kl(s, before, after, log_z, log_z_after, p);
+        s->kl[slot] = effects_kl(s, before, after, log_z, log_z_after, s->p);
         compare_targets(s, slot, before, after);
         take_top(before, n, log_z, s->top, s->top_before + slot * top, s->p_before + slot * top);
         take_top(after, n, log_z_after, s->top, s->top_after + slot * top, s->p_after + slot * top);
@@ -209,7 +207,8 @@ static int begin_changed(effects_state *s) {
     s->targets = (psc_target_rows){
         .context = s->context, .host = s->host, .rows = s->rows, .ids = s->base.ids};
     s->targets.targets = s->host->targets(s->context, &s->targets.n);
-    if (effects_arrays(s)) return -1;
+    s->p = s->host->run_alloc(s->context, (uint64_t)s->model->d_vocab * sizeof *s->p);
+    if (!s->p || effects_arrays(s)) return -1;
     if (s->host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_logits, s)) return -1;
     return effects_observe_edits(s);
 }

@@ -24,6 +24,7 @@ typedef struct effects_edits {
     int32_t first; /* depth of the earliest edit: 2 l entering layer l, 2 l + 1 inside it */
     int32_t inner, n_inner; /* layer whose attention was edited inside, -1; how many layers */
     const char *outside;    /* a point edited that writes nothing to the stream; null: none */
+    float *in, *out;        /* [rows, max(H*D, M)], [rows, N] work; null before it is needed */
 } effects_edits;
 
 typedef struct effects_state {
@@ -43,6 +44,7 @@ typedef struct effects_state {
     double *kl, *dlog_z;                          /* [rows] */
     int32_t *top_before, *top_after;              /* [rows, top] */
     float *p_before, *p_after;                    /* [rows, top] */
+    float *p;                                     /* [V] work */
 } effects_state;
 
 /* --- effects_edits.c: D and whether a prediction applies ------------------------------------- */

@@ -50,17 +50,26 @@ static int on_write(const psc_event *event, void *payload) {
     return 0;
 }
 
+/* Room for the chosen rows, once a run. */
+static int make_work(effects_state *s) {
+    effects_edits *e = &s->edits;
+    const uint64_t rows = (uint64_t)s->rows.n, n = (uint64_t)s->model->d_model;
+    const int64_t heads = (int64_t)s->model->n_heads * s->model->d_head;
+    const uint64_t width = (uint64_t)(heads > s->model->d_mlp ? heads : s->model->d_mlp);
+    if (!e->in) e->in = s->host->run_alloc(s->context, rows * width * sizeof *e->in);
+    if (!e->out) e->out = s->host->run_alloc(s->context, rows * n * sizeof *e->out);
+    return e->in && e->out ? 0 : -1;
+}
+
 /* D += W (x' - x) for the chosen rows; base [rows, width] by slot takes the place of before. */
 static int through_matrix(
     effects_state *s, const psc_event *event, psc_matrix matrix, int64_t width, const float *base) {
     const psc_host *host = s->host;
     const psc_view *x = &event->tensor, *y = &event->before;
     const int64_t inner = x->shape[x->n_axes - 1], n = s->model->d_model;
-    const uint64_t rows = (uint64_t)event->n_rows;
-    float *in = host->run_alloc(s->context, rows * (uint64_t)width * sizeof *in);
-    float *out = host->run_alloc(s->context, rows * (uint64_t)n * sizeof *out);
     int32_t count = 0;
-    if (!in || !out) return -1;
+    if (make_work(s)) return -1;
+    float *in = s->edits.in, *out = s->edits.out;
     for (int32_t r = 0; r < event->n_rows; r++) {
         const int32_t slot = s->rows.slot[event->rows[r].index];
         if (slot < 0) continue;

@@ -33,7 +33,9 @@ typedef struct frozen_state {
     int32_t n_rows, row;
     int64_t n, width, m;
     int handles[KEPT_COUNT];
+    psc_view *kept;                  /* [KEPT_COUNT, L] what is retained, from run_end on */
     float *x, *y, *v, *z, *attn, *a; /* [T, N], [T, N], [T, H*D] twice, [T, N], [T, M] */
+    float *gate;                     /* [M] */
     float *image, *constant;         /* arrays [rows, N] */
     double error;
 } frozen_state;
@@ -109,10 +111,24 @@ static int frozen_run_begin(psc_context *context, void *state) {
     return retain_all(s);
 }
 
+static int fetch_all(frozen_state *s) {
+    const int32_t n_layers = s->model->n_layers, first = s->map == MAP_UPTO ? 0 : s->layer;
+    s->kept = s->host->run_alloc(s->context, KEPT_COUNT * (uint64_t)n_layers * sizeof *s->kept);
+    if (!s->kept) return -1;
+    for (int i = 0; i < KEPT_COUNT; i++) {
+        const int32_t from = i == KEPT_POST ? s->layer : first;
+        for (int32_t l = from; l <= (i == KEPT_PRE ? first : s->layer); l++) {
+            psc_event event;
+            if (s->host->fetch(s->context, s->handles[i], l, &event)) return -1;
+            s->kept[i * n_layers + l] = event.tensor;
+        }
+    }
+    return 0;
+}
+
 static const float *kept(const frozen_state *s, int which, int32_t layer, int32_t row) {
-    psc_event event;
-    s->host->fetch(s->context, s->handles[which], layer, &event); /* retained: it is there */
-    return event.tensor.data + row * event.tensor.stride[0];
+    const psc_view *view = &s->kept[which * s->model->n_layers + layer];
+    return view->data + row * view->stride[0];
 }
 
 /* y = gamma * P(x)/sigma, and beta where the map is affine. */
@@ -131,10 +147,12 @@ static int normalize(frozen_state *s, psc_ln which, int32_t layer, const float *
     return 0;
 }
 
-static void add_bias(const frozen_state *s, psc_matrix matrix, int32_t layer, float *y, int64_t n) {
+static int add_bias(const frozen_state *s, psc_matrix matrix, int32_t layer, float *y, int64_t n) {
     const float *bias = s->host->bias(s->context, matrix, layer);
+    if (!bias) return -1;
     for (int32_t r = 0; r < s->n_rows; r++)
         for (int64_t i = 0; i < n; i++) y[r * n + i] += bias[i];
+    return 0;
 }
 
 typedef struct mix_task {
@@ -163,11 +181,10 @@ static int heads(frozen_state *s, int32_t layer, int affine) {
     if (normalize(s, PSC_LN1, layer, s->x, affine) ||
         s->host->apply(s->context, PSC_W_V, layer, s->v, s->y, s->n_rows))
         return -1;
-    if (affine) add_bias(s, PSC_W_V, layer, s->v, s->width);
+    if (affine && add_bias(s, PSC_W_V, layer, s->v, s->width)) return -1;
     s->host->parallel_for(s->context, s->model->n_heads, mix_heads, &task);
     if (s->host->apply(s->context, PSC_W_O, layer, s->attn, s->z, s->n_rows)) return -1;
-    if (affine) add_bias(s, PSC_W_O, layer, s->attn, s->n);
-    return 0;
+    return affine ? add_bias(s, PSC_W_O, layer, s->attn, s->n) : 0;
 }
 
 /* y = mlp(x) */
@@ -175,9 +192,8 @@ static int mlp(frozen_state *s, int32_t layer, const float *x, int affine) {
     if (normalize(s, PSC_LN2, layer, x, affine) ||
         s->host->apply(s->context, PSC_W_IN, layer, s->a, s->y, s->n_rows))
         return -1;
-    if (affine) add_bias(s, PSC_W_IN, layer, s->a, s->m);
-    float *gate = s->host->run_alloc(s->context, (uint64_t)s->m * sizeof *gate);
-    if (!gate) return -1;
+    if (affine && add_bias(s, PSC_W_IN, layer, s->a, s->m)) return -1;
+    float *gate = s->gate;
     for (int32_t r = 0; r < s->n_rows; r++) {
         const float *pre = kept(s, KEPT_MLP_PRE, layer, r);
         for (int64_t i = 0; i < s->m; i++) gate[i] = pre[i] * 0.70710678f;
@@ -185,8 +201,7 @@ static int mlp(frozen_state *s, int32_t layer, const float *x, int affine) {
         for (int64_t i = 0; i < s->m; i++) s->a[r * s->m + i] *= 0.5f * gate[i] + 0.5f;
     }
     if (s->host->apply(s->context, PSC_W_OUT, layer, s->y, s->a, s->n_rows)) return -1;
-    if (affine) add_bias(s, PSC_W_OUT, layer, s->y, s->n);
-    return 0;
+    return affine ? add_bias(s, PSC_W_OUT, layer, s->y, s->n) : 0;
 }
 
 /* x through the map, in place. */
@@ -217,7 +232,8 @@ static int make_buffers(frozen_state *s) {
     s->v = host->run_alloc(s->context, rows * (uint64_t)s->width * size);
     s->z = host->run_alloc(s->context, rows * (uint64_t)s->width * size);
     s->a = host->run_alloc(s->context, rows * (uint64_t)s->m * size);
-    if (!s->x || !s->y || !s->attn || !s->v || !s->z || !s->a ||
+    s->gate = host->run_alloc(s->context, (uint64_t)s->m * size);
+    if (!s->x || !s->y || !s->attn || !s->v || !s->z || !s->a || !s->gate ||
         host->axis_numbers(s->context, "rows", s->n_rows, numbers) ||
         host->axis_numbers(s->context, "d_model", s->n, numbers))
         return -1;
@@ -262,7 +278,7 @@ static int frozen_run_end(psc_context *context, void *state, int status) {
     frozen_state *s = state;
     if (status) return 0;
     if (psc_edits_refused(context, s->host, "an edited run has no frozen map")) return -1;
-    if (make_buffers(s)) return -1;
+    if (fetch_all(s) || make_buffers(s)) return -1;
     const size_t bytes = (size_t)(s->n_rows * s->n) * sizeof *s->x;
     if (put_vector(s) || apply_map(s, 0)) return -1;
     memcpy(s->image, s->x, bytes);

@@ -42,9 +42,24 @@ static int graph_open(psc_context *context, const psc_host *host, const psc_opti
 /* --- what is kept ---------------------------------------------------------------------------- */
 
 const float *graph_kept(const graph_state *s, graph_tensor which, int32_t layer, int32_t row) {
-    psc_event event;
-    s->host->fetch(s->context, s->handles[which], layer, &event); /* retained: it is there */
-    return event.tensor.data + row * event.tensor.stride[0];
+    const psc_view *kept = &s->kept[which * s->model->n_layers + (layer < 0 ? 0 : layer)];
+    return kept->data + row * kept->stride[0];
+}
+
+static int fetch_all(graph_state *s) {
+    const int32_t n_layers = s->model->n_layers;
+    s->kept = s->host->run_alloc(s->context, KEPT_COUNT * (uint64_t)n_layers * sizeof *s->kept);
+    if (!s->kept) return -1;
+    for (int i = 0; i < KEPT_COUNT; i++) {
+        if (i == KEPT_MID && s->model->parallel_residual) continue;
+        for (int32_t l = 0; l < (i == KEPT_EMBED ? 1 : n_layers); l++) {
+            psc_event event;
+            if (s->host->fetch(s->context, s->handles[i], i == KEPT_EMBED ? -1 : l, &event))
+                return -1;
+            s->kept[i * n_layers + l] = event.tensor;
+        }
+    }
+    return 0;
 }
 
 void graph_gates(const graph_state *s, const float *pre, float *gate) {
@@ -148,7 +163,7 @@ static int graph_run_end(psc_context *context, void *state, int status) {
     if (s->targets.ids[0] < 0)
         return s->host->fail(
             context, "the target %s has no token at this row", s->targets.targets[0].label);
-    if (psc_directions_build(&s->targets, 0, 0, &directions)) return -1;
+    if (fetch_all(s) || psc_directions_build(&s->targets, 0, 0, &directions)) return -1;
     s->u = directions.u + directions.which[0] * s->n;
     s->constant = directions.constant[directions.which[0]];
     s->nodes[0] = (graph_node){.kind = NODE_LOGIT,

@@ -60,6 +60,7 @@ typedef struct graph_state {
     psc_row_set row;
     psc_target_rows targets;
     int handles[KEPT_COUNT];
+    psc_view *kept; /* [KEPT_COUNT, L] what is retained, from run_end on */
     float sigma;    /* of the final LN at the target's row */
     float logit[2]; /* the target's logits */
     double log_z;
@@ -77,7 +78,7 @@ typedef struct graph_state {
     int64_t n_links;
 } graph_state;
 
-/* Element (layer, row) of what is retained. Null after setting the error. */
+/* Element (layer, row) of what is retained; in run_end. */
 const float *graph_kept(const graph_state *s, graph_tensor which, int32_t layer, int32_t row);
 /* Phi of a row's pre-activations, as the forward pass's gate. */
 void graph_gates(const graph_state *s, const float *pre, float *gate);

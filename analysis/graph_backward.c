@@ -65,7 +65,7 @@ static int pull_mlp(layer_job *job) {
     const int32_t l = job->layer;
     const float *gamma, *beta, *b_in = host->bias(s->context, PSC_W_IN, l);
     const float *b_out = host->bias(s->context, PSC_W_OUT, l);
-    if (host->ln_parameters(s->context, PSC_LN2, l, &gamma, &beta) ||
+    if (!b_in || !b_out || host->ln_parameters(s->context, PSC_LN2, l, &gamma, &beta) ||
         host->pullback(s->context, PSC_W_OUT, l, job->q, job->g, s->n_rows))
         return -1;
     host->parallel_for(s->context, s->n_rows, gate_rows, job);
@@ -100,7 +100,7 @@ static int pull_heads(layer_job *job) {
     const float *gamma, *beta, *b_v = host->bias(s->context, PSC_W_V, l);
     const float *b_o = host->bias(s->context, PSC_W_O, l);
     float *o = s->o + (int64_t)l * s->n_rows * s->width;
-    if (host->ln_parameters(s->context, PSC_LN1, l, &gamma, &beta) ||
+    if (!b_v || !b_o || host->ln_parameters(s->context, PSC_LN1, l, &gamma, &beta) ||
         host->pullback(s->context, PSC_W_O, l, o, job->at, s->n_rows))
         return -1;
     memset(job->a, 0, (size_t)(s->n_rows * s->width) * sizeof *job->a);

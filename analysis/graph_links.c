@@ -15,9 +15,13 @@
 
 typedef struct linker {
     graph_state *s;
-    float *e;      /* [nodes, N] */
-    float *heads;  /* [nodes, H*D] */
-    float *hidden; /* [nodes, M] */
+    float *e;                 /* [nodes, N] */
+    float *heads;             /* [nodes, H*D] */
+    float *hidden;            /* [nodes, M] */
+    float *g, *m;             /* [nodes, N] of a layer's MLP readers */
+    float *gate;              /* [M] */
+    int32_t *list;            /* [nodes] a layer's readers */
+    const float *b_o, *b_out; /* [N] of the writers' layer */
 } linker;
 
 /* Writers of this layer and kind stand before the reader. */
@@ -49,9 +53,8 @@ static int head_readers(linker *k, int32_t layer) {
     const psc_host *host = s->host;
     const int64_t size = s->model->d_head;
     const float *gamma, *beta, *b_v = host->bias(s->context, PSC_W_V, layer);
-    int32_t list_n = 0;
-    int32_t *list = host->run_alloc(s->context, (uint64_t)s->n_nodes * sizeof *list);
-    if (!list || host->ln_parameters(s->context, PSC_LN1, layer, &gamma, &beta)) return -1;
+    int32_t list_n = 0, *list = k->list;
+    if (!b_v || host->ln_parameters(s->context, PSC_LN1, layer, &gamma, &beta)) return -1;
     for (int32_t i = 0; i < s->n_nodes; i++)
         if (s->nodes[i].kind == NODE_HEAD && s->nodes[i].layer == layer) list[list_n++] = i;
     if (list_n == 0) return 0;
@@ -77,12 +80,11 @@ static int head_readers(linker *k, int32_t layer) {
 }
 
 /* One row of W_out^T g, gated; for a neuron only its own entry. */
-static void hidden_row(const graph_state *s, const graph_node *node, float *hidden) {
-    float *gate = s->host->run_alloc(s->context, (uint64_t)s->m * sizeof *gate);
-    if (!gate) return;
-    graph_gates(s, graph_kept(s, KEPT_MLP_PRE, node->layer, node->row), gate);
+static void hidden_row(linker *k, const graph_node *node, float *hidden) {
+    const graph_state *s = k->s;
+    graph_gates(s, graph_kept(s, KEPT_MLP_PRE, node->layer, node->row), k->gate);
     for (int64_t i = 0; i < s->m; i++)
-        hidden[i] = node->kind == NODE_MLP || i == node->index ? hidden[i] * gate[i] : 0.0f;
+        hidden[i] = node->kind == NODE_MLP || i == node->index ? hidden[i] * k->gate[i] : 0.0f;
 }
 
 static int mlp_readers(linker *k, int32_t layer) {
@@ -90,22 +92,20 @@ static int mlp_readers(linker *k, int32_t layer) {
     const psc_host *host = s->host;
     const float *gamma, *beta, *b_in = host->bias(s->context, PSC_W_IN, layer);
     const float *b_out = host->bias(s->context, PSC_W_OUT, layer);
-    int32_t n = 0;
-    int32_t *list = host->run_alloc(s->context, (uint64_t)s->n_nodes * sizeof *list);
-    if (!list || host->ln_parameters(s->context, PSC_LN2, layer, &gamma, &beta)) return -1;
+    float *g = k->g, *m = k->m;
+    int32_t n = 0, *list = k->list;
+    if (!b_in || !b_out || host->ln_parameters(s->context, PSC_LN2, layer, &gamma, &beta))
+        return -1;
     for (int32_t i = 0; i < s->n_nodes; i++)
         if ((s->nodes[i].kind == NODE_MLP || s->nodes[i].kind == NODE_NEURON) &&
             s->nodes[i].layer == layer)
             list[n++] = i;
     if (n == 0) return 0;
-    float *g = host->run_alloc(s->context, (uint64_t)(n * s->n) * sizeof *g);
-    float *m = host->run_alloc(s->context, (uint64_t)(n * s->n) * sizeof *m);
-    if (!g || !m) return -1;
     const float *after = s->g + (int64_t)(layer + 1) * s->n_rows * s->n;
     for (int32_t i = 0; i < n; i++)
         memcpy(g + i * s->n, after + s->nodes[list[i]].row * s->n, (size_t)s->n * sizeof *g);
     if (host->pullback(s->context, PSC_W_OUT, layer, k->hidden, g, n)) return -1;
-    for (int32_t i = 0; i < n; i++) hidden_row(s, &s->nodes[list[i]], k->hidden + i * s->m);
+    for (int32_t i = 0; i < n; i++) hidden_row(k, &s->nodes[list[i]], k->hidden + i * s->m);
     if (host->pullback(s->context, PSC_W_IN, layer, m, k->hidden, n)) return -1;
     for (int32_t i = 0; i < n; i++) {
         graph_node *node = &s->nodes[list[i]];
@@ -152,11 +152,11 @@ static double written(const linker *k, int32_t reader, const graph_node *w) {
         return psc_dot_striped(size, k->heads + reader * s->width + w->index * size,
             graph_kept(s, KEPT_Z, w->layer, w->row) + w->index * size);
     case NODE_ATTN_BIAS:
-        return psc_dot_striped(s->n, e, s->host->bias(s->context, PSC_W_O, w->layer));
+        return psc_dot_striped(s->n, e, k->b_o);
     case NODE_MLP:
         return psc_dot_striped(s->n, e, graph_kept(s, KEPT_MLP_OUT, w->layer, w->row));
     case NODE_MLP_BIAS:
-        return psc_dot_striped(s->n, e, s->host->bias(s->context, PSC_W_OUT, w->layer));
+        return psc_dot_striped(s->n, e, k->b_out);
     default:
         post = graph_kept(s, KEPT_MLP_PRE, w->layer, w->row)[w->index];
         gate[0] = post * 0.70710678f;
@@ -177,10 +177,15 @@ static void add_link(graph_state *s, int32_t source, int32_t target, double weig
 static int layer_links(linker *k, int32_t layer) {
     graph_state *s = k->s;
     const psc_host *host = s->host;
-    if (layer >= 0 && (host->pullback(s->context, PSC_W_O, layer, k->heads, k->e, s->n_nodes) ||
-                          (s->neurons && host->pullback(s->context, PSC_W_OUT, layer, k->hidden,
-                                             k->e, s->n_nodes))))
-        return -1;
+    if (layer >= 0) {
+        k->b_o = host->bias(s->context, PSC_W_O, layer);
+        k->b_out = host->bias(s->context, PSC_W_OUT, layer);
+        if (!k->b_o || !k->b_out ||
+            host->pullback(s->context, PSC_W_O, layer, k->heads, k->e, s->n_nodes) ||
+            (s->neurons &&
+                host->pullback(s->context, PSC_W_OUT, layer, k->hidden, k->e, s->n_nodes)))
+            return -1;
+    }
     for (int32_t w = 0; w < s->n_nodes; w++) {
         const graph_node *writer = &s->nodes[w];
         if (writer->kind == NODE_LOGIT || writer->layer != layer) continue;
@@ -194,16 +199,25 @@ static int layer_links(linker *k, int32_t layer) {
     return 0;
 }
 
-int graph_make_links(graph_state *s) {
+static int make_linker(linker *k) {
+    graph_state *s = k->s;
     const psc_host *host = s->host;
-    const uint64_t nodes = (uint64_t)s->n_nodes, size = sizeof(float);
+    const uint64_t nodes = (uint64_t)s->n_nodes, size = sizeof(float), n = (uint64_t)s->n;
     const uint64_t wide = (uint64_t)(s->m > s->n ? s->m : s->n);
-    linker k = {.s = s};
-    k.e = host->run_alloc(s->context, nodes * (uint64_t)s->n * size);
-    k.heads = host->run_alloc(s->context, nodes * (uint64_t)s->width * size);
-    k.hidden = host->run_alloc(s->context, nodes * wide * size);
+    k->e = host->run_alloc(s->context, nodes * n * size);
+    k->heads = host->run_alloc(s->context, nodes * (uint64_t)s->width * size);
+    k->hidden = host->run_alloc(s->context, nodes * wide * size);
+    k->g = host->run_alloc(s->context, nodes * n * size);
+    k->m = host->run_alloc(s->context, nodes * n * size);
+    k->gate = host->run_alloc(s->context, (uint64_t)s->m * size);
+    k->list = host->run_alloc(s->context, nodes * sizeof *k->list);
     s->links = host->run_alloc(s->context, nodes * nodes * sizeof *s->links);
-    if (!k.e || !k.heads || !k.hidden || !s->links) return -1;
+    return k->e && k->heads && k->hidden && k->g && k->m && k->gate && k->list && s->links ? 0 : -1;
+}
+
+int graph_make_links(graph_state *s) {
+    linker k = {.s = s};
+    if (make_linker(&k)) return -1;
     memcpy(k.e, s->u, (size_t)s->n * sizeof *k.e);
     s->nodes[0].bias = s->constant;
     for (int32_t l = 0; l < s->model->n_layers; l++)

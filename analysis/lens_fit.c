@@ -69,20 +69,39 @@ static void widen_rows(
     }
 }
 
+/* What a run's sequences take in turn. */
+typedef struct fit_work {
+    products p;
+    double *x, *y; /* [rows of the run, padded] of a layer, of the final residual */
+    double *sum;   /* [padded] */
+} fit_work;
+
+static int make_work(lens_state *s, fit_work *w) {
+    const psc_host *host = s->host;
+    const uint64_t padded = ((uint64_t)s->n_dims + TILE - 1) / TILE * TILE;
+    const uint64_t row = padded * sizeof(double);
+    w->p.padded = (int64_t)padded;
+    w->x = host->run_alloc(s->context, (uint64_t)s->rows.n * row + 8);
+    w->y = host->run_alloc(s->context, (uint64_t)s->rows.n * row + 8);
+    w->p.out = host->run_alloc(s->context, (uint64_t)s->n_dims * row);
+    w->sum = host->run_alloc(s->context, row);
+    return w->x && w->y && w->p.out && w->sum ? 0 : -1;
+}
+
 static int add_vector(
-    lens_state *s, int handle, int64_t begin, const double *rows, int32_t n, int64_t padded) {
-    double *sum = s->host->run_alloc(s->context, (uint64_t)padded * sizeof(double));
-    if (!sum) return -1;
-    for (int32_t t = 0; t < n; t++)
-        for (int64_t i = 0; i < s->n_dims; i++) sum[i] += rows[t * padded + i];
-    return s->host->accumulate(s->context, handle, begin, s->n_dims, sum);
+    lens_state *s, const fit_work *w, int handle, int64_t begin, const double *rows) {
+    memset(w->sum, 0, (size_t)w->p.padded * sizeof(double));
+    for (int64_t t = 0; t < w->p.n_rows; t++)
+        for (int64_t i = 0; i < s->n_dims; i++) w->sum[i] += rows[t * w->p.padded + i];
+    return s->host->accumulate(s->context, handle, begin, s->n_dims, w->sum);
 }
 
 /* One layer's products; packs the upper triangle and the square in place. */
-static int add_layer(lens_state *s, int32_t layer, products *p, double *x, const double *y) {
+static int add_layer(lens_state *s, fit_work *w, int32_t layer) {
     const psc_host *host = s->host;
+    products *p = &w->p;
     const int64_t n = s->n_dims, triangle = n * (n + 1) / 2;
-    p->a = p->b = x;
+    p->a = p->b = w->x;
     p->upper = 1;
     host->parallel_for(s->context, n, product_rows, p);
     int64_t used = 0;
@@ -91,7 +110,7 @@ static int add_layer(lens_state *s, int32_t layer, products *p, double *x, const
         used += n - i;
     }
     if (host->accumulate(s->context, s->fit.xx, layer * triangle, triangle, p->out)) return -1;
-    p->b = y;
+    p->b = w->y;
     p->upper = 0;
     host->parallel_for(s->context, n, product_rows, p);
     for (int64_t i = 1; i < n; i++)
@@ -99,21 +118,16 @@ static int add_layer(lens_state *s, int32_t layer, products *p, double *x, const
     return host->accumulate(s->context, s->fit.xy, layer * n * n, n * n, p->out);
 }
 
-static int add_sequence(lens_state *s, int32_t first, int32_t n_rows) {
+static int add_sequence(lens_state *s, fit_work *w, int32_t first, int32_t n_rows) {
     const psc_host *host = s->host;
-    const int64_t n = s->n_dims, padded = (n + TILE - 1) / TILE * TILE;
-    const uint64_t table = (uint64_t)n_rows * (uint64_t)padded * sizeof(double);
+    const int64_t n = s->n_dims, padded = w->p.padded;
     const double count = n_rows;
-    double *x = host->run_alloc(s->context, table), *y = host->run_alloc(s->context, table);
-    products p = {.n_rows = n_rows, .padded = padded};
-    p.out = host->run_alloc(s->context, (uint64_t)n * (uint64_t)padded * sizeof(double));
-    if (!x || !y || !p.out) return -1;
-    widen_rows(s, s->n_layers, first, n_rows, padded, y);
-    if (add_vector(s, s->fit.y, 0, y, n_rows, padded)) return -1;
+    w->p.n_rows = n_rows;
+    widen_rows(s, s->n_layers, first, n_rows, padded, w->y);
+    if (add_vector(s, w, s->fit.y, 0, w->y)) return -1;
     for (int32_t layer = 0; layer < s->n_layers; layer++) {
-        widen_rows(s, layer, first, n_rows, padded, x);
-        if (add_vector(s, s->fit.x, layer * n, x, n_rows, padded) || add_layer(s, layer, &p, x, y))
-            return -1;
+        widen_rows(s, layer, first, n_rows, padded, w->x);
+        if (add_vector(s, w, s->fit.x, layer * n, w->x) || add_layer(s, w, layer)) return -1;
         if (host->cancelled(s->context)) return host->fail(s->context, "stopped");
     }
     return host->accumulate(s->context, s->fit.rows, 0, 1, &count);
@@ -122,12 +136,14 @@ static int add_sequence(lens_state *s, int32_t first, int32_t n_rows) {
 int lens_fit_add(lens_state *s) {
     int32_t n_all = 0, first = 0;
     const psc_row *rows = s->host->rows(s->context, &n_all);
+    fit_work w = {0};
+    if (make_work(s, &w)) return -1;
     while (first < s->rows.n) {
         const int32_t sequence = rows[s->rows.index[first]].sequence;
         int32_t end = first, begin = first;
         while (end < s->rows.n && rows[s->rows.index[end]].sequence == sequence) end++;
         while (begin < end && rows[s->rows.index[begin]].position < s->fit.from) begin++;
-        if (begin < end && add_sequence(s, begin, end - begin)) return -1;
+        if (begin < end && add_sequence(s, &w, begin, end - begin)) return -1;
         first = end;
     }
     return 0;

@@ -143,18 +143,19 @@ static int sites_axis(ln_state *s) {
            s->host->axis_labels(s->context, "quantities", QUANTITIES, names);
 }
 
-/* sum of a quantity's accumulator over both populations, by site. */
-static int site_mean(ln_state *s, int handle, int quantity, int32_t site, double *out) {
+/* The mean of a quantity's accumulator over both populations, at a site. */
+static int site_mean(
+    ln_state *s, double tokens, int handle, int quantity, int32_t site, double *out) {
     const int64_t at = (int64_t)site * QUANTITIES + quantity, n = s->moments.n;
     double a = 0.0, b = 0.0;
     if (s->host->accumulated(s->context, handle, at, 1, &a) ||
         s->host->accumulated(s->context, handle, n + at, 1, &b))
         return -1;
-    *out = (a + b) / psc_moments_total(&s->moments, 0);
+    *out = (a + b) / tokens;
     return 0;
 }
 
-static int sites_summary(ln_state *s) {
+static int sites_summary(ln_state *s, double tokens) {
     enum { MOST = 13 };
     const int step = 1 + (s->host->model(s->context)->parallel_residual != 0);
     const int32_t count = (s->n_sites - 1) / step + 1, n = count < MOST ? count : MOST;
@@ -164,21 +165,20 @@ static int sites_summary(ln_state *s) {
     for (int32_t i = 0; i < n; i++) {
         const int32_t site = n > 1 ? (int32_t)((int64_t)i * (count - 1) / (n - 1)) * step : 0;
         char label[24];
-        if (site_mean(s, s->moments.sums, SCALE, site, &means[i]) ||
-            site_mean(s, s->moments.squares, SCALE, site, &square))
+        if (site_mean(s, tokens, s->moments.sums, SCALE, site, &means[i]) ||
+            site_mean(s, tokens, s->moments.squares, SCALE, site, &square))
             return -1;
         const double variance = square - means[i] * means[i];
         ln_site_label(s, site, label);
         snprintf(text[i], sizeof text[i], "%s (sd %.3g)", label, sqrt(variance > 0 ? variance : 0));
         labels[i] = text[i];
     }
-    const double tokens = psc_moments_total(&s->moments, 0);
     snprintf(sentence, sizeof sentence, "Over %.0f tokens:", tokens);
     if (s->host->value_number(s->context, "tokens", tokens) ||
         s->host->summary_text(s->context, sentence) ||
         s->host->summary_bars(s->context, step == 2 ? "mean sigma (ln2 has ln1's)" : "mean sigma",
             "", n, labels, means) ||
-        site_mean(s, s->moments.sums, COUPLING, s->n_sites - 1, &coupling))
+        site_mean(s, tokens, s->moments.sums, COUPLING, s->n_sites - 1, &coupling))
         return -1;
     snprintf(sentence, sizeof sentence,
         "At ln_final the coupling fraction is %.2f in the mean: that part of |P(x)|^2 comes from "
@@ -189,8 +189,9 @@ static int sites_summary(ln_state *s) {
 
 int ln_corpus_report(ln_state *s) {
     static const char *const axes[] = {"sites", "quantities"};
+    double tokens;
     return psc_populations_axis(s->context, s->host) || sites_axis(s) ||
            psc_moments_counts(&s->moments, "rows_counted", 0, NULL) ||
            psc_moments_report(&s->moments, "site", 0, s->moments.n, 2, axes) ||
-           (psc_moments_total(&s->moments, 0) > 0 && sites_summary(s));
+           psc_moments_total(&s->moments, 0, &tokens) || (tokens > 0 && sites_summary(s, tokens));
 }

@@ -100,6 +100,7 @@ typedef struct logits_run {
     float *read_values;        /* level source: v, [L, all rows, H*D] */
     double *logit_edit;        /* [targets, rows], null before an edit */
     double *edits[EDIT_COUNT]; /* [rows, N] each, null before an edit */
+    float *z_edit;             /* [N + H*D] work, null before an edit of z */
     logits_row_note notes[2];  /* the last row, and the last that has a next token */
     int64_t checked;           /* sums */
 } logits_run;

@@ -55,8 +55,10 @@ int logits_labels(logits_state *state, logits_level_id level) {
         if (!p) return -1;
     }
     *p = state->host->label(state->run.context, PSC_COMPONENT_EDIT, -1, -1);
+    /* They are kept beyond a run that fails because the host had none for a component. */
     for (uint64_t i = 0; i < n; i++)
-        if (!labels[i]) return state->host->fail(state->run.context, "a component has no label");
+        if (labels[i][0] == '?')
+            return state->host->fail(state->run.context, "a component has no label");
     state->labels[level] = labels;
     return 0;
 }

@@ -184,8 +184,10 @@ int logits_corpus_report(logits_state *state) {
             return -1;
     }
     for (int32_t t = 0; t < state->logit_moments.groups && t < 4; t++) {
-        const double rows = psc_moments_total(&state->logit_moments, t);
-        if (rows > 0 && mean_bars(state, t, rows)) return -1;
+        double rows;
+        if (psc_moments_total(&state->logit_moments, t, &rows) ||
+            (rows > 0 && mean_bars(state, t, rows)))
+            return -1;
     }
     return 0;
 }

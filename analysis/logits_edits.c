@@ -55,8 +55,10 @@ static int on_z(const psc_event *event, void *payload) {
     const int64_t n_dims = run->model->d_model;
     if (!y->data) return 0;
     double *rows = edit_rows(run, EDIT_Z);
-    float *work =
-        run->host->run_alloc(run->context, (uint64_t)(heads * size + n_dims) * sizeof *work);
+    const uint64_t floats = (uint64_t)(heads * size + n_dims);
+    if (!run->z_edit)
+        run->z_edit = run->host->run_alloc(run->context, floats * sizeof *run->z_edit);
+    float *work = run->z_edit;
     if (!rows || !work) return -1;
     for (int32_t r = 0; r < event->n_rows; r++) {
         const int32_t slot = run->targets.rows.slot[event->rows[r].index];

@@ -80,10 +80,10 @@ static int pull_back(const logits_run *run, int side, int32_t layer, int32_t n, 
     float *y, float *bias_shares) {
     const psc_host *host = run->host;
     const int64_t n_dims = run->model->d_model;
-    if (host->pullback(run->context, matrix_of(side), layer, y, u, n)) return -1;
     const float *bias = host->bias(run->context, matrix_of(side), layer);
+    if (!bias || host->pullback(run->context, matrix_of(side), layer, y, u, n)) return -1;
     for (int32_t i = 0; i < n; i++)
-        bias_shares[i] = bias ? host->dot(run->context, n_dims, u + i * n_dims, bias) : 0.0f;
+        bias_shares[i] = host->dot(run->context, n_dims, u + i * n_dims, bias);
     return 0;
 }
 

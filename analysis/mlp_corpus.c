@@ -267,8 +267,9 @@ int mlp_corpus_report(mlp_state *s) {
     static const char *const rows[] = {"layers", "row_quantities"};
     static const char *const quantities[] = {"firing_fraction", "participation"};
     const int64_t n = all_neurons(s);
-    verdict v = {psc_moments_total(&s->pre_moments, 0), 0, 0};
-    if (psc_populations_axis(s->context, s->host) || number_axis(s, "layers", s->n_layers) ||
+    verdict v = {0};
+    if (psc_moments_total(&s->pre_moments, 0, &v.tokens) ||
+        psc_populations_axis(s->context, s->host) || number_axis(s, "layers", s->n_layers) ||
         number_axis(s, "neurons", s->n_neurons) || number_axis(s, "gate_bins", GATE_BINS) ||
         number_axis(s, "pre_bins", s->bins) || edges(s) ||
         s->host->axis_labels(s->context, "row_quantities", 2, quantities) ||

@@ -178,12 +178,13 @@ int psc_moments_counts(psc_moments *m, const char *name, int32_t n_axes, const c
     return 0;
 }
 
-double psc_moments_total(psc_moments *m, int64_t group) {
-    double a = 0.0, b = 0.0;
+int psc_moments_total(const psc_moments *m, int64_t group, double *out) {
+    double a, b;
     if (m->host->accumulated(m->context, m->counts, group, 1, &a) ||
         m->host->accumulated(m->context, m->counts, m->groups + group, 1, &b))
-        return -1.0;
-    return a + b;
+        return -1;
+    *out = a + b;
+    return 0;
 }
 
 /* --- sums and counts of rows ----------------------------------------------------------------- */

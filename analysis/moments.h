@@ -53,8 +53,8 @@ int psc_moments_report(psc_moments *m, const char *prefix, int64_t begin, int64_
     const char *const *axes);
 /* Array [populations, axes...] of the rows counted in each group. */
 int psc_moments_counts(psc_moments *m, const char *name, int32_t n_axes, const char *const *axes);
-/* Rows counted in a group, both populations together; -1 after an error. */
-double psc_moments_total(psc_moments *m, int64_t group);
+/* Rows counted in a group, both populations together. */
+int psc_moments_total(const psc_moments *m, int64_t group, double *out);
 
 /* Sums and counts of rows in two scopes: 0 all rows, 1 those beyond position 0. The slots of both
  * scopes lie as the plugin likes. */

@@ -129,10 +129,12 @@ static int choose(neurons_state *s) {
     for (int32_t l = 0; l < s->model->n_layers; l++) {
         psc_event event;
         double *layer = values + l * m;
-        for (int64_t k = 0; s->corpus && k < m; k++)
-            layer[k] = host->accumulated_top(s->context, s->context_handle, l * m + k, entries) > 0
-                           ? entries[0].value
-                           : -INFINITY;
+        for (int64_t k = 0; s->corpus && k < m; k++) {
+            const int32_t n =
+                host->accumulated_top(s->context, s->context_handle, l * m + k, entries);
+            if (n < 0) return -1;
+            layer[k] = n > 0 ? entries[0].value : -INFINITY;
+        }
         if (s->corpus) continue;
         if (host->column_norms(s->context, PSC_W_OUT, l, 1, layer) ||
             host->fetch(s->context, s->post, l, &event))

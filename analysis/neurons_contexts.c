@@ -177,6 +177,7 @@ int neurons_contexts_summary(neurons_state *s) {
         const neuron_id *id = &s->listed[i];
         const int32_t n = s->host->accumulated_top(s->context, s->context_handle,
             id->layer * (int64_t)s->model->d_mlp + id->neuron, entries);
+        if (n < 0) return -1;
         for (int32_t e = 0; e < n && e < 3; e++)
             if (show_context(s, id, &entries[e])) return -1;
     }

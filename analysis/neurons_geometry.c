@@ -198,7 +198,9 @@ static int bound_layer(geometry_work *w) {
     for (int64_t i = 0; i < n; i++)
         for (int64_t k = 0; k < m; k++)
             w->kappa[k] += (double)u[i] * (double)w->weights.columns[i * m + k];
-    const double bias = psc_dot_striped(n, u, s->host->bias(s->context, PSC_W_OUT, w->layer));
+    const float *b_out = s->host->bias(s->context, PSC_W_OUT, w->layer);
+    if (!b_out) return -1;
+    const double bias = psc_dot_striped(n, u, b_out);
     box_bound(w, bias, out);
     if (joint_bound(w, bias, out + 2) || s->host->fetch(s->context, s->out, w->layer, &event))
         return -1;

@@ -53,7 +53,7 @@ int neurons_weights_load(neurons_state *s, int32_t layer, neuron_weights *out) {
     const psc_host *host = s->host;
     const int64_t n = s->model->d_model;
     weights_job job = {.s = s, .w = out, .bias = host->bias(s->context, PSC_W_IN, layer)};
-    if (host->ln_parameters(s->context, PSC_LN2, layer, &job.gamma, &job.beta) ||
+    if (!job.bias || host->ln_parameters(s->context, PSC_LN2, layer, &job.gamma, &job.beta) ||
         host->apply(s->context, PSC_W_IN, layer, out->inputs, out->identity, n) ||
         host->pullback(s->context, PSC_W_OUT, layer, out->columns, out->identity, n))
         return -1;

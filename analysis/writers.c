@@ -72,7 +72,7 @@ int psc_writers_shares(const psc_writers *w, int32_t layer, int32_t n, const int
     for (int32_t l = 0; l < layer; l++) {
         const int64_t first = psc_writers_count(w->model, l);
         const float *bias = host->bias(w->context, PSC_W_O, l);
-        if (fetch(w, Z, l, &z) || fetch(w, MLP_OUT, l, &mlp) ||
+        if (!bias || fetch(w, Z, l, &z) || fetch(w, MLP_OUT, l, &mlp) ||
             host->pullback(w->context, PSC_W_O, l, pulled, g, n))
             return -1;
         for (int32_t i = 0; i < n; i++) {
@@ -97,12 +97,13 @@ int psc_writers_make(const psc_writers *w, int32_t layer, int32_t row, float *ou
     memcpy(out, row_of(&embed, row), (size_t)n * sizeof *out);
     for (int32_t l = 0; l < layer; l++) {
         float *first = out + psc_writers_count(w->model, l) * n;
-        if (fetch(w, Z, l, &z) || fetch(w, MLP_OUT, l, &mlp)) return -1;
+        const float *bias = host->bias(w->context, PSC_W_O, l);
+        if (!bias || fetch(w, Z, l, &z) || fetch(w, MLP_OUT, l, &mlp)) return -1;
         for (int64_t h = 0; h < heads; h++)
             memcpy(masked + h * (heads + 1) * size, row_of(&z, row) + h * z.stride[1],
                 (size_t)size * sizeof *masked);
         if (host->apply(w->context, PSC_W_O, l, first, masked, heads)) return -1;
-        memcpy(first + heads * n, host->bias(w->context, PSC_W_O, l), (size_t)n * sizeof *out);
+        memcpy(first + heads * n, bias, (size_t)n * sizeof *out);
         memcpy(first + (heads + 1) * n, row_of(&mlp, row), (size_t)n * sizeof *out);
     }
     return 0;
