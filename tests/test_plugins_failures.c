@@ -1,0 +1,305 @@
+/* Calls of the host that fail, in every built-in: each call in turn, in runs, in runs in phases and
+ * over documents. Each time the step that made the call fails with a sentence that names the
+ * plugin, nothing is left of it, and the session goes on: the same step then gives the same bits.
+ *
+ * A call fails in two ways. Told: it sets the run's error, as the host does. Silent: it does not, so
+ * that the plugin alone can let the step fail. */
+#include "failing_host.h"
+#include "session.h"
+
+#include <criterion/parameterized.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* --- what is run ----------------------------------------------------------------------------- */
+
+typedef enum how { RUN, EDITED, PHASES, CORPUS } how;
+
+/* Options that lead to other code; "%s" in them is a folder of this test's. beside: a second plugin
+ * and its options, loaded before. */
+typedef struct scenario {
+    const char *plugin, *options;
+    how how;
+    const char *model, *beside;
+} scenario;
+
+#define PARALLEL "parallel_f32"
+#define SEQUENTIAL "sequential_f32"
+#define NO_BIAS "no_attention_bias"
+#define VALUES PSC_SOURCE_DIR "/tests/golden/interventions/parallel_f32_values.safetensors"
+#define TUNED PSC_SOURCE_DIR "/tests/golden/lens/tuned_parallel_f32"
+
+static const scenario scenarios[] = {
+    {"logits", "level=layer+head+source+neuron,rows=all", RUN, PARALLEL, NULL},
+    {"logits", "level=layer+head+source+neuron,centered=yes,rows=2-4", EDITED, SEQUENTIAL, NULL},
+    {"logits", "level=head", RUN, NO_BIAS, NULL},
+    {"logits", "level=layer+head", CORPUS, PARALLEL, NULL},
+    {"ln", "", RUN, PARALLEL, NULL},
+    {"ln", "target_rows=all,centered=yes", EDITED, SEQUENTIAL, NULL},
+    {"ln", "", CORPUS, SEQUENTIAL, NULL},
+    {"mlp", "", RUN, PARALLEL, NULL},
+    {"mlp", "arrays=none,target_rows=all,centered=yes", RUN, SEQUENTIAL, NULL},
+    {"mlp", "bins=4", CORPUS, PARALLEL, NULL},
+    {"lens", "rows=all", RUN, SEQUENTIAL, NULL},
+    {"lens", "ln=final,lens=" TUNED, RUN, PARALLEL, NULL},
+    {"lens", "fit=%s,fit_from=0,fit_ridge=1", CORPUS, PARALLEL, NULL},
+    {"sampling", "rows=all", RUN, PARALLEL, NULL},
+    {"sampling", "", CORPUS, PARALLEL, NULL},
+    {"sweep", "", RUN, PARALLEL, NULL},
+    {"sweep", "over=heads_by_pos,do=mean,metric=log_prob", RUN, SEQUENTIAL, NULL},
+    {"sweep", "over=edges,do=cut,metric=kl,layer=1", RUN, PARALLEL, NULL},
+    {"sweep", "over=resid_pre,do=patch", PHASES, PARALLEL, NULL},
+    {"means", "points=hook_embed+attn.hook_z,save=%s", CORPUS, PARALLEL, NULL},
+    {"frozen", "", RUN, PARALLEL, NULL},
+    {"frozen", "map=upto,layer=1,token=7", RUN, SEQUENTIAL, NULL},
+    {"frozen", "layer=1", RUN, NO_BIAS, NULL},
+    {"graph", "threshold=0", RUN, PARALLEL, NULL},
+    {"graph", "level=neuron,threshold=0,nodes=40", RUN, SEQUENTIAL, NULL},
+    {"graph", "threshold=0", RUN, NO_BIAS, NULL},
+    {"edges", "rows=all,by=norm", RUN, PARALLEL, NULL},
+    {"edges", "carry=yes", RUN, NO_BIAS, NULL},
+    {"roles", "angles=all", RUN, PARALLEL, NULL},
+    {"roles", "target=given,onward=no,angles=none", RUN, SEQUENTIAL, NULL},
+    {"neurons", "geometry=all", RUN, PARALLEL, NULL},
+    {"neurons", "neuron=L1N3+L0N5,geometry=none", RUN, SEQUENTIAL, NULL},
+    {"neurons", "contexts=2,geometry=1", CORPUS, PARALLEL, NULL},
+    {"attention", "reader=L1H2,key=2", RUN, PARALLEL, NULL},
+    {"attention", "reader=L1H0", RUN, NO_BIAS, NULL},
+    {"attention", "", CORPUS, PARALLEL, NULL},
+    {"partition", "level=layer+head,alphas=0+0.5,rows=all", RUN, PARALLEL, NULL},
+    {"partition", "perturbations=ablation,components=embed+L0H1+1_attn_bias+0_mlp_out", RUN,
+        NO_BIAS, NULL},
+    {"partition", "perturbations=step+recomputed_ln+ablation", CORPUS, PARALLEL, NULL},
+    {"weights", "what=all,top=3", RUN, PARALLEL, NULL},
+    {"weights", "what=spectra+composition,offset=2", CORPUS, PARALLEL, NULL},
+    {"ablate", "at=L0H1+1_mlp_out", RUN, PARALLEL, NULL},
+    {"ablate", "at=L*H*+embed,by=mean", PHASES, PARALLEL, "effects "},
+    {"ablate", "at=L0H1,by=resample", PHASES, SEQUENTIAL, NULL},
+    {"ablate", "at=L0H1+1_mlp_out,by=mean,file=" VALUES, RUN, PARALLEL, NULL},
+    {"scale", "at=L0N3+blocks.1.attn.hook_pattern", RUN, PARALLEL, NULL},
+    {"steer", "at=blocks.1.hook_resid_pre,of=mean", PHASES, PARALLEL, NULL},
+    {"knockout", "at=L*H*,keys=1,rows=2-4", RUN, PARALLEL, NULL},
+    {"patch", "at=blocks.0.hook_resid_post+blocks.1.attn.hook_attn_scores", PHASES, PARALLEL, NULL},
+    {"effects", "rows=all", PHASES, PARALLEL, "ablate at=L0H1+1_mlp_out"},
+    {"effects", "", PHASES, SEQUENTIAL, "scale at=blocks.1.attn.hook_q+blocks.0.mlp.hook_post"},
+};
+enum { N_SCENARIOS = sizeof scenarios / sizeof *scenarios, LENGTH = 5 };
+
+static char folder[64];
+
+static void remove_saved(void) {
+    static const char *const files[] = {"config.json", "params.safetensors"};
+    char path[128];
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
+static int shift(const psc_event *event, void *payload) {
+    (void)payload;
+    for (int32_t r = 0; r < event->n_rows; r++)
+        event->tensor.data[r * event->tensor.stride[0]] += 0.25f;
+    return 0;
+}
+
+static void open_for(const scenario *s) {
+    static const psc_point edited[] = {PSC_HOOK_RESID_PRE, PSC_HOOK_RESID_POST, PSC_HOOK_Z,
+        PSC_HOOK_RESULT, PSC_HOOK_ATTN_OUT, PSC_HOOK_MLP_OUT, PSC_HOOK_LN_FINAL_NORMALIZED,
+        PSC_HOOK_LOGITS};
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.chunk = 3;
+    options.threads = 1;
+    options.n_sequences = 2;
+    options.capacity = 16;
+    options.accumulate = s->how == CORPUS;
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
+    remove_saved();
+    if (s->how != CORPUS) {
+        cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK);
+        cr_assert_eq(psc_session_target(session, "top:2", &error), PSC_OK);
+        cr_assert_eq(psc_session_target(session, "next", &error), PSC_OK);
+        cr_assert_eq(psc_session_contrast(session, "#7", "#9", &error), PSC_OK);
+    }
+    for (size_t i = 0; s->how == EDITED && i < sizeof edited / sizeof *edited; i++)
+        cr_assert_eq(psc_session_edit(session, edited[i], NULL, shift, NULL, &error), PSC_OK);
+    if (!s->beside) return;
+    char name[96], *rest;
+    snprintf(name, sizeof name, "%s", s->beside);
+    rest = strchr(name, ' ');
+    *rest++ = 0;
+    must_load(name, rest);
+}
+
+static psc_status load_plugin(const scenario *s) {
+    char options[512];
+    snprintf(options, sizeof options, s->options, folder);
+    *bridge = *stood_in;
+    bridge->open = failing_open;
+    return psc_session_plugin(session, PLUGIN("bridge"), options, &error);
+}
+
+static psc_status run_tokens(int32_t first, int32_t n_inputs, int32_t phase, int32_t source) {
+    psc_input inputs[] = {{0, LENGTH, ten + first}, {1, LENGTH - 1, ten + first + 1}};
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    options.phase = phase;
+    options.source = source;
+    for (int32_t i = 0; i < 2; i++) psc_session_truncate(session, i, 0);
+    return psc_session_run(session, inputs, n_inputs, &options, &error);
+}
+
+/* The steps of a scenario: the plugin is loaded, runs, and over documents the report. */
+static int n_steps(const scenario *s) {
+    return s->how == PHASES ? 5 : s->how == CORPUS ? 4 : 2;
+}
+
+static psc_status play_step(const scenario *s, int step) {
+    if (step == 0) return load_plugin(s);
+    if (s->how == CORPUS && step == 3) {
+        remove_saved();
+        return psc_session_report(session, NULL, &error);
+    }
+    if (s->how == CORPUS) return run_tokens(step, 3 - step, PSC_PHASE_ONLY, 0);
+    if (s->how != PHASES) return run_tokens(0, 1, PSC_PHASE_ONLY, 0);
+    if (step < 3) return run_tokens(step, 1, PSC_PHASE_SOURCE, step - 1);
+    return run_tokens(0, 1, step == 3 ? PSC_PHASE_BASE : PSC_PHASE_CHANGED, 0);
+}
+
+/* Everything that the last step left. */
+static uint64_t digest(void) {
+    const psc_results *results = psc_session_results(session);
+    XXH3_state_t *state = XXH3_createState();
+    XXH3_64bits_reset(state);
+    for (int i = 0; i < results->n_arrays; i++) {
+        XXH3_64bits_update(state, results->arrays[i].name, strlen(results->arrays[i].name));
+        XXH3_64bits_update(state, results->arrays[i].data, results->arrays[i].bytes);
+    }
+    for (int i = 0; i < results->n_documents; i++)
+        XXH3_64bits_update(state, results->documents[i].bytes, results->documents[i].n);
+    for (int i = 0; i < results->n_sections; i++) {
+        const psc_result_section *section = &results->sections[i];
+        char *text = json_dumps(section->json, JSON_COMPACT);
+        XXH3_64bits_update(state, text, strlen(text));
+        free(text);
+        for (int j = 0; j < section->n_items; j++) {
+            const psc_result_item *item = &section->items[j];
+            if (item->sentence) XXH3_64bits_update(state, item->sentence, strlen(item->sentence));
+            for (int b = 0; !item->sentence && b < item->bars.n; b++) {
+                XXH3_64bits_update(state, item->bars.labels[b], strlen(item->bars.labels[b]));
+                XXH3_64bits_update(state, &item->bars.values[b], sizeof(double));
+            }
+        }
+    }
+    const uint64_t hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return hash;
+}
+
+/* --- failures -------------------------------------------------------------------------------- */
+
+/* The scenario without a failure: what it calls and what it leaves. */
+static uint64_t play(const scenario *s, int numbers[N_CALLS]) {
+    memset(counted, 0, sizeof counted);
+    armed = N_CALLS;
+    open_for(s);
+    for (int step = 0; step < n_steps(s); step++)
+        cr_assert_eq(play_step(s, step), PSC_OK, "%s %s: %s", s->plugin, s->options, error.message);
+    const uint64_t hash = digest();
+    cr_assert(psc_session_results(session)->n_sections > 0);
+    memcpy(numbers, counted, sizeof counted);
+    psc_session_close(&session);
+    return hash;
+}
+
+/* A run over documents that had added a part of it ends what the session is good for. */
+static bool is_spoilt(const scenario *s, int step) {
+    if (s->how != CORPUS || step == 0 || step == 3) return false;
+    return counted[CALL_accumulate] + counted[CALL_accumulate_top] > 0 && session->spoilt;
+}
+
+/* What a run on a source prompt kept before it failed is not used. */
+static void check_source(const scenario *s, int step, const char *what) {
+    if (s->how != PHASES || step < 1 || step > 2) return;
+    cr_assert_neq(play_step(s, 4), PSC_OK, "%s: its source prompt was used", what);
+    cr_assert(strstr(error.message, "source prompt"), "%s: %s", what, error.message);
+}
+
+static void fail_at(const scenario *s, call_id call, int number, uint64_t expected) {
+    char what[512], name[64];
+    snprintf(what, sizeof what, "%s %s on %s: %s call %d of %s", s->plugin, s->options, s->model,
+        told ? "told" : "silent", number, calls[call].name);
+    snprintf(name, sizeof name, "plugin %s", s->plugin);
+    memset(counted, 0, sizeof counted);
+    open_for(s);
+    hit = false;
+    armed = call;
+    armed_number = number;
+    int step = 0;
+    while (step < n_steps(s)) {
+        error.message[0] = 0;
+        if (play_step(s, step) != PSC_OK) break;
+        cr_assert(!hit, "%s: step %d went well", what, step);
+        step++;
+    }
+    cr_assert(hit && step < n_steps(s), "%s: it was not made", what);
+    cr_assert(strncmp(error.message, name, strlen(name)) == 0, "%s: %s", what, error.message);
+    cr_assert_eq(psc_session_results(session)->n_arrays, 0, "%s left results", what);
+    armed = N_CALLS;
+    check_source(s, step, what);
+    if (is_spoilt(s, step)) {
+        cr_assert_eq(play_step(s, step), PSC_ERROR_STATE, "%s: %s", what, error.message);
+    } else {
+        for (; step < n_steps(s); step++)
+            cr_assert_eq(play_step(s, step), PSC_OK, "%s, then: %s", what, error.message);
+        cr_assert_eq(digest(), expected, "%s, then other bits", what);
+    }
+    psc_session_close(&session);
+}
+
+/* The next of n calls to fail after number: each, or about eight of them. */
+static int next_number(call_id call, int number, int n) {
+    const int step = calls[call].every || n <= 8 ? 1 : n / 7;
+    return number < n && number + step > n ? n : number + step;
+}
+
+static int fail_all(const scenario *s) {
+    char path[512];
+    int numbers[N_CALLS], failures = 0;
+    snprintf(path, sizeof path, MODELS "%s", s->model);
+    cr_assert_eq(psc_model_open(&model, path, &error), PSC_OK, "%s", error.message);
+    const uint64_t expected = play(s, numbers);
+    for (call_id call = 0; call < N_CALLS; call++)
+        for (int number = 1; number <= numbers[call];
+             number = next_number(call, number, numbers[call])) {
+            told = !calls[call].shows || number == 1;
+            fail_at(s, call, number, expected);
+            failures++;
+            if (!told || !calls[call].shows) continue;
+            told = false;
+            fail_at(s, call, number, expected);
+            failures++;
+        }
+    psc_model_close(&model);
+    return failures;
+}
+
+ParameterizedTestParameters(plugins_failures, of_built_in) {
+    static int32_t numbers[64];
+    const size_t n = (size_t)psc_builtin_count();
+    cr_assert_leq(n, sizeof numbers / sizeof *numbers);
+    for (size_t i = 0; i < n; i++) numbers[i] = (int32_t)i;
+    return cr_make_param_array(int32_t, numbers, n);
+}
+
+ParameterizedTest(int32_t *number, plugins_failures, of_built_in) {
+    int failures = 0;
+    snprintf(folder, sizeof folder, "/tmp/psc-failures-%d", (int)getpid());
+    find_bridge();
+    stood_in = psc_builtin(*number);
+    for (int i = 0; i < N_SCENARIOS; i++)
+        if (strcmp(scenarios[i].plugin, stood_in->name) == 0) failures += fail_all(&scenarios[i]);
+    cr_assert(failures > 0, "%s has no scenario", stood_in->name);
+    if (getenv("PSC_TEST_VERBOSE")) fprintf(stderr, "%s: %d failures\n", stood_in->name, failures);
+    remove_saved();
+}
