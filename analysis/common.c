@@ -225,6 +225,30 @@ int psc_targets_results(const psc_target_rows *targets, const char *row_axis) {
     return 0;
 }
 
+int32_t psc_target_last(const psc_target_rows *targets, int32_t t) {
+    const int64_t n = targets->rows.n;
+    int32_t slot = targets->rows.n - 1;
+    while (slot >= 0 && targets->ids[2 * (t * n + slot)] < 0) slot--;
+    return slot;
+}
+
+int32_t psc_target_first(const psc_target_rows *targets, int32_t *slot) {
+    for (int32_t t = 0; t < targets->n; t++) {
+        *slot = psc_target_last(targets, t);
+        if (*slot >= 0) return t;
+    }
+    *slot = targets->rows.n - 1;
+    return -1;
+}
+
+int psc_target_say_row(const psc_target_rows *targets, int32_t t) {
+    const int32_t slot = psc_target_last(targets, t);
+    const int earlier = targets->rows.moved || slot < targets->rows.n - 1;
+    if (targets->targets[t].kind != PSC_TARGET_NEXT || slot < 0 || !earlier) return 0;
+    return targets->host->summary_text(targets->context,
+        "The target is the text's own next token, so the last row that has one is shown.");
+}
+
 /* An earlier row of the same target with the same ids, or -1. */
 static int32_t same_ids(const psc_target_rows *targets, int32_t t, int32_t r) {
     const int32_t *ids = targets->ids + 2 * (int64_t)t * targets->rows.n;

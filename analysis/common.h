@@ -107,6 +107,15 @@ typedef struct psc_target_rows {
 int psc_targets_begin(
     psc_context *context, const psc_host *host, const psc_row_set *rows, psc_target_rows *out);
 
+/* The slot of the last chosen row at which target t has a token: a target's own last row; -1 where
+ * there is none. In run_end, since ranks have their ids by then. */
+int32_t psc_target_last(const psc_target_rows *targets, int32_t t);
+/* The first target that has such a row, *slot that row; -1 where none has, *slot the last row. */
+int32_t psc_target_first(const psc_target_rows *targets, int32_t *slot);
+/* Says in the summary that target t is shown at the last row that has a next token, where it is
+ * `next` and a later row was chosen. */
+int psc_target_say_row(const psc_target_rows *targets, int32_t t);
+
 /* u = P(gamma_f * t_bar) for every distinct (target, ids), t_bar = row a of the unembedding, minus
  * row b for a contrast; centred: minus the vocabulary's mean row (a contrast has none of it). */
 typedef struct psc_directions {

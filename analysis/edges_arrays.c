@@ -63,13 +63,13 @@ static void name_edge(const edges_state *s, const edge *e, int32_t row, char *ou
 enum { MOST_SHOWN = 12 };
 
 static int show_target(edges_state *s, int32_t target) {
-    const int64_t row = s->targets.rows.n - 1, at = target * (int64_t)s->targets.rows.n + row;
-    const edge_list *list = &s->lists[at];
+    const int32_t row = psc_target_last(&s->targets, target);
+    if (row < 0) return 0;
+    const edge_list *list = &s->lists[target * (int64_t)s->targets.rows.n + row];
     const int32_t n = list->n < MOST_SHOWN ? list->n : MOST_SHOWN;
     char names[MOST_SHOWN][112], title[192], sentence[192];
     const char *labels[MOST_SHOWN];
     double values[MOST_SHOWN], kept = 0.0;
-    if (s->directions.which[at] < 0) return 0;
     for (int32_t i = 0; i < n; i++) {
         name_edge(s, &list->edges[i], s->rows[s->targets.rows.index[row]].position, names[i],
             sizeof names[i]);
@@ -81,7 +81,8 @@ static int show_target(edges_state *s, int32_t target) {
     static const char *const what[] = {
         "share of the logit of", "norm of the write, target", "weight, target"};
     snprintf(title, sizeof title, "edges: %s %s", what[s->by], s->targets.targets[target].label);
-    if (s->host->summary_bars(
+    if (psc_target_say_row(&s->targets, target) ||
+        s->host->summary_bars(
             s->context, title, s->by == BY_SHARE ? "nats" : "", n, labels, values))
         return -1;
     for (int32_t i = 0; i < list->n; i++) kept += fabs(list->edges[i].share);

@@ -134,15 +134,29 @@ void graph_offer(
 
 /* --- a run ----------------------------------------------------------------------------------- */
 
+/* The row that was chosen; `last` is the first target's own, whatever the others are. */
+static int resolve_row(graph_state *s, int32_t n_all) {
+    int32_t n_targets = 0;
+    const psc_target *targets = s->host->targets(s->context, &n_targets);
+    const int next = n_targets > 0 && targets[0].kind == PSC_TARGET_NEXT && n_all > 1;
+    psc_filter choice = s->choice;
+    if (choice.rows == PSC_ROWS_LAST && next) {
+        choice.rows = PSC_ROWS_RANGE;
+        choice.row_begin = n_all - 2;
+        choice.row_end = n_all - 1;
+    }
+    if (psc_rows_resolve(s->context, s->host, "row", &choice, 0, &s->row)) return -1;
+    s->row.moved = next && s->choice.rows == PSC_ROWS_LAST;
+    if (s->row.n == 1 && choice.rows != PSC_ROWS_ALL) return 0;
+    return s->host->fail(s->context, "row must be one row: last or a position");
+}
+
 static int graph_run_begin(psc_context *context, void *state) {
     graph_state *s = state;
     const psc_host *host = s->host;
     int32_t n_all = 0;
     s->rows = psc_whole_sequence(context, host, "a graph needs", &n_all);
-    if (!s->rows || psc_rows_resolve(context, host, "row", &s->choice, 1, &s->row)) return -1;
-    if (s->choice.rows == PSC_ROWS_ALL || s->row.n < 1 ||
-        (s->choice.rows == PSC_ROWS_RANGE && s->row.n != 1))
-        return host->fail(context, "row must be one row: last or a position");
+    if (!s->rows || resolve_row(s, n_all)) return -1;
     s->n_rows = s->row.index[0] + 1;
     s->n_candidates = 0;
     s->candidate_flow = 0.0;

@@ -169,7 +169,9 @@ int graph_summary(graph_state *s) {
         s->targets.targets[0].label, (int)s->n_rows - 1, s->nodes[0].flow, (int)s->n_nodes - 1,
         (long long)s->n_candidates, (long long)s->n_links,
         s->candidate_flow > 0.0 ? 100.0 * kept / s->candidate_flow : 0.0);
-    if (s->host->summary_text(s->context, sentence) || show_nodes(s) || show_links(s)) return -1;
+    if (psc_target_say_row(&s->targets, 0) || s->host->summary_text(s->context, sentence) ||
+        show_nodes(s) || show_links(s))
+        return -1;
     snprintf(sentence, sizeof sentence,
         "Complete within %.1e, each node's in = out within %.1e (1 + sum |flow|). %.4f of the "
         "logit's own inflow comes of pruned nodes.",

@@ -1,4 +1,4 @@
-/* The printed summary of `lens`: a line a layer for the last of the chosen rows. */
+/* The printed summary of `lens`: a line a layer, for the first target at its own last row. */
 #include "lens.h"
 
 #include <math.h>
@@ -6,13 +6,6 @@
 #include <string.h>
 
 enum { LINE = 400 };
-
-/* The first target that has an id at the row, or -1. */
-static int32_t shown_target(const lens_state *s, int64_t row) {
-    for (int32_t t = 0; t < s->n_targets; t++)
-        if (s->ids[2 * (t * (int64_t)s->rows.n + row)] >= 0) return t;
-    return -1;
-}
 
 static void append(char *line, const char *text) {
     const size_t used = strlen(line);
@@ -77,9 +70,10 @@ static int settled_sentence(lens_state *s, int64_t row) {
 }
 
 int lens_summary(lens_state *s) {
-    const int64_t row = s->rows.n - 1;
+    int32_t row = -1;
+    const int32_t target = psc_target_first(&s->targets, &row);
     if (row < 0) return 0;
-    const int32_t target = shown_target(s, row);
+    if (target >= 0 && psc_target_say_row(&s->targets, target)) return -1;
     if (heading(s, row, target)) return -1;
     for (int32_t site = 0; site < s->n_sites; site++)
         if (site_line(s, site, row, target)) return -1;

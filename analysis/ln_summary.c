@@ -1,6 +1,6 @@
-/* The printed summary of `ln`, for the last of the target rows: sigma at the sites, the writes
- * that make the final norm, and the components whose effect changes most when sigma is computed
- * again. */
+/* The printed summary of `ln`, for the first target at its own last row: sigma at the sites, the
+ * writes that make the final norm, and the components whose effect changes most when sigma is
+ * computed again. */
 #include "ln.h"
 
 #include <math.h>
@@ -70,10 +70,7 @@ static int share_bars(ln_state *s, int64_t row) {
     return s->host->summary_text(s->context, sentence);
 }
 
-static int effect_bars(ln_state *s, int64_t row) {
-    int64_t t = 0;
-    while (t < s->targets.n && s->directions.which[t * s->target_rows.n + row] < 0) t++;
-    if (t == s->targets.n) return 0;
+static int effect_bars(ln_state *s, int64_t t, int64_t row) {
     const int64_t at = (t * s->target_rows.n + row) * s->n_components;
     char names[MOST_BARS][96], title[160];
     int32_t order[MOST_BARS];
@@ -104,11 +101,10 @@ static int effect_bars(ln_state *s, int64_t row) {
 }
 
 int ln_summary(ln_state *s) {
-    const int64_t row = s->target_rows.n - 1;
+    int32_t row = -1;
+    const int32_t t = psc_target_first(&s->targets, &row);
     if (row < 0 || s->rows.n < 1) return 0;
-    if (s->target_rows.moved &&
-        s->host->summary_text(s->context,
-            "The target is the text's own next token, so the last row that has one is shown."))
-        return -1;
-    return sigma_bars(s) || share_bars(s, row) || effect_bars(s, row) ? -1 : 0;
+    if (t >= 0 && psc_target_say_row(&s->targets, t)) return -1;
+    if (sigma_bars(s) || share_bars(s, row)) return -1;
+    return t >= 0 ? effect_bars(s, t, row) : 0;
 }

@@ -63,13 +63,6 @@ static int expectation(logits_run *run, const logits_row_note *note) {
     return run->host->summary_text(run->context, sentence);
 }
 
-/* The last chosen row at which a target has an id, or -1. */
-static int32_t shown_slot(const logits_run *run, int32_t t) {
-    int32_t slot = run->targets.rows.n - 1;
-    while (slot >= 0 && run->targets.ids[2 * ((int64_t)t * run->targets.rows.n + slot)] < 0) slot--;
-    return slot;
-}
-
 /* "top:1 (' C')": the label, and the id's text where the label does not say it. */
 static void target_name(const logits_run *run, int32_t t, int32_t slot, char *out, size_t size) {
     const psc_target *target = &run->targets.targets[t];
@@ -222,7 +215,7 @@ static int completeness_sentence(logits_state *state) {
 
 static int target_summary(logits_state *state, int32_t t) {
     logits_run *run = &state->run;
-    const int32_t slot = shown_slot(run, t);
+    const int32_t slot = psc_target_last(&run->targets, t);
     if (slot < 0)
         return run->host->summary_text(
             run->context, "next: the text has no next token at the rows asked for; no shares.");
@@ -237,7 +230,7 @@ static int note_is_shown(const logits_run *run, int i, int32_t n_shown) {
     const int32_t slot = run->notes[i].slot;
     if (slot < 0 || (i == 1 && slot == run->notes[0].slot)) return 0;
     for (int32_t t = 0; t < n_shown; t++)
-        if (shown_slot(run, t) == slot) return 1;
+        if (psc_target_last(&run->targets, t) == slot) return 1;
     return 0;
 }
 

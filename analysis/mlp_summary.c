@@ -1,5 +1,5 @@
 /* The values and the printed summary of `mlp`: how many neurons fire, the neurons that carry the
- * target at the last of the target rows, how many share the work, and what ReLU would miss. */
+ * first target at its own last row, how many share the work, and what ReLU would miss. */
 #include "mlp.h"
 
 #include <math.h>
@@ -31,13 +31,6 @@ static int firing(mlp_state *s) {
         "%.0f %% of %.0f neurons fire (a > 0) at a row; %lld fire at none of the %d rows.",
         100.0 * (double)sum / (rows * neurons), neurons, (long long)silent, s->rows.n);
     return s->host->summary_text(s->context, sentence);
-}
-
-/* The first target that the row has, or -1. */
-static int64_t shown_target(const mlp_state *s, int64_t row) {
-    for (int64_t t = 0; t < s->targets.n; t++)
-        if (s->directions.which[t * s->target_rows.n + row] >= 0) return t;
-    return -1;
 }
 
 static const char *target_name(const mlp_state *s, int64_t t, int64_t row) {
@@ -105,12 +98,9 @@ static int relu_sentence(mlp_state *s, int64_t t, int64_t row) {
 
 int mlp_summary(mlp_state *s) {
     if (s->rows.n < 1 || s->target_rows.n < 1) return 0;
-    const int64_t row = s->target_rows.n - 1, t = shown_target(s, row);
+    int32_t row = -1;
+    const int32_t t = psc_target_first(&s->targets, &row);
     if (firing(s)) return -1;
-    if (s->target_rows.moved &&
-        s->host->summary_text(s->context,
-            "The target is the text's own next token, so the last row that has one is shown."))
-        return -1;
-    if (t >= 0 && neuron_bars(s, t, row)) return -1;
+    if (t >= 0 && (psc_target_say_row(&s->targets, t) || neuron_bars(s, t, row))) return -1;
     return work_bars(s) || relu_sentence(s, t, row) ? -1 : 0;
 }

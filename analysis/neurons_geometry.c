@@ -186,14 +186,12 @@ static void box_bound(geometry_work *w, double bias, double out[2]) {
 
 static int bound_layer(geometry_work *w) {
     neurons_state *s = w->s;
-    const int64_t n = s->model->d_model, m = s->model->d_mlp, last = s->targets.rows.n - 1;
+    const int64_t n = s->model->d_model, m = s->model->d_mlp;
     double *out = w->bounds + w->place * KINDS * 2; /* box, joint, observed */
     psc_event event;
-    int32_t d = -1;
-    for (int32_t t = 0; t < s->targets.n && d < 0; t++)
-        d = s->directions.which[t * (int64_t)s->targets.rows.n + last];
-    if (d < 0) return 0;
-    const float *u = s->directions.u + d * n;
+    const int32_t last = s->targets.n > 0 ? psc_target_last(&s->targets, 0) : -1;
+    if (last < 0) return 0; /* a text of one token has no next one */
+    const float *u = s->directions.u + s->directions.which[last] * n;
     for (int64_t k = 0; k < m; k++) w->kappa[k] = 0.0;
     for (int64_t i = 0; i < n; i++)
         for (int64_t k = 0; k < m; k++)
@@ -290,6 +288,7 @@ int neurons_geometry(neurons_state *s) {
     const int32_t n_layers = s->n_geometry;
     geometry_work w = {.s = s};
     if (make_results(&w, n_layers) || make_work(&w)) return -1;
+    if (!s->corpus && s->targets.n > 0 && psc_target_say_row(&s->targets, 0)) return -1;
     for (w.place = 0; w.place < n_layers; w.place++) {
         w.layer = s->geometry_from + w.place;
         if (neurons_weights_load(s, w.layer, &w.weights) || interfere(&w)) return -1;

@@ -4,7 +4,7 @@
  *   over=heads [L, H], heads_by_pos [L, H, T], resid_pre, attn_out, mlp_out [L, T], edges [H, T, T]
  *   do=zero: the value is 0; mean: its mean over the text; patch: its value in the source run at
  *   the same row; cut: the score of the edge is -inf, so that its weight goes to the others
- *   effect = metric after minus before, at the last row (sweep_variants.c)
+ *   effect = metric after minus before, at each target's own last row (sweep_variants.c)
  *
  * A head is changed at hook_z, an edge at hook_pattern (cut: at hook_attn_scores). The variants are
  * the host's: real runs with that one change, from the layer and row that change. */
@@ -108,10 +108,14 @@ static int keep_source(sweep_state *s) {
 
 /* --- the run --------------------------------------------------------------------------------- */
 
-static int on_last_logits(const psc_event *event, void *payload) {
+static int on_base_logits(const psc_event *event, void *payload) {
     sweep_state *s = payload;
-    memcpy(s->base, event->tensor.data + (event->n_rows - 1) * event->tensor.stride[0],
-        (size_t)s->n_vocab * sizeof *s->base);
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const int32_t slot = s->rows.slot[event->rows[r].index];
+        if (slot < 0) continue;
+        memcpy(s->base + (int64_t)slot * s->n_vocab,
+            event->tensor.data + r * event->tensor.stride[0], (size_t)s->n_vocab * sizeof *s->base);
+    }
     return 0;
 }
 
@@ -174,15 +178,16 @@ static int sweep_run_begin(psc_context *context, void *state) {
     if (s->run_rows[0].position != 0 && s->over == SWEEP_EDGES)
         return host->fail(context, "edges are swept over a whole sequence only");
     const psc_filter last = {.struct_size = sizeof last, .rows = PSC_ROWS_LAST};
-    s->base = host->run_alloc(context, (uint64_t)s->n_vocab * sizeof *s->base);
+    if (psc_rows_resolve(context, host, "rows", &last, s->metric != SWEEP_KL, &s->rows)) return -1;
+    s->base =
+        host->run_alloc(context, (uint64_t)s->rows.n * (uint64_t)s->n_vocab * sizeof *s->base);
     s->p = host->run_alloc(context, (uint64_t)s->n_vocab * sizeof *s->p);
-    if (!s->base || !s->p || psc_rows_resolve(context, host, "rows", &last, 0, &s->rows) ||
-        psc_targets_begin(context, host, &s->rows, &s->targets) ||
+    if (!s->base || !s->p || psc_targets_begin(context, host, &s->rows, &s->targets) ||
         psc_rows_axis(context, host, "last", &s->rows) || make_array(s))
         return -1;
     s->base_value = host->run_alloc(context, (uint64_t)s->n_targets * sizeof *s->base_value);
     if (!s->base_value || (s->what == SWEEP_MEAN && retain_point(s))) return -1;
-    return host->observe(context, PSC_HOOK_LOGITS, &last, on_last_logits, s) ||
+    return host->observe(context, PSC_HOOK_LOGITS, &s->rows.filter, on_base_logits, s) ||
            host->prepare_variants(context);
 }
 

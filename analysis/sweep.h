@@ -33,14 +33,14 @@ typedef struct sweep_state {
     int retained;           /* the source's or, for the mean, this run's tensor; -1 */
 
     /* this run */
-    psc_row_set rows; /* the last */
+    psc_row_set rows; /* the last, or that before it for `next`, or both */
     psc_target_rows targets;
     int32_t n_rows, n_targets;
     const psc_row *run_rows;
-    float *base; /* [V] logits of the last row, unchanged */
-    float *p;    /* [V] their probabilities */
+    float *base; /* [rows, V] logits of those rows, unchanged */
+    float *p;    /* [V] probabilities of the last row */
     float *mean; /* [L, width] */
-    double base_lse;
+    double base_lse[2];
     double *base_value; /* [targets] */
     double *effect;     /* the array */
     int64_t n_cells;    /* of the array without the targets */

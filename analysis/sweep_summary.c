@@ -48,6 +48,10 @@ static int show_target(const sweep_state *s, int32_t target, cell *cells, char (
         "set to zero", "set to its mean", "patched from the source", "cut"};
     const psc_host *host = s->host;
     int64_t n = 0;
+    if (s->metric != SWEEP_KL && psc_target_last(&s->targets, target) < 0)
+        return host->summary_text(
+            s->context, "next: the text has no next token at any row, so there is no effect.");
+    if (s->metric != SWEEP_KL && psc_target_say_row(&s->targets, target)) return -1;
     for (int64_t i = 0; i < s->n_cells; i++) {
         const double effect = s->effect[target * s->n_cells + i];
         if (!isnan(effect)) cells[n++] = (cell){effect, i};

@@ -1,7 +1,8 @@
 /* The variants of a sweep and their metric.
  *
- *   effect = metric after minus before, at the last row; metric: z of the target (z_a - z_b),
- *   log p of it = z - log Z, or KL(before || after) = sum_t p_t (log p_t - log p'_t)
+ *   effect = metric after minus before, at the last row, `next` at the last that has a next token;
+ *   metric: z of the target (z_a - z_b), log p of it = z - log Z, or
+ *   KL(before || after) = sum_t p_t (log p_t - log p'_t)
  *
  * Variants go layer by layer, in a layer by position from the last to the first: the host then
  * finds their keys and values in place. */
@@ -26,40 +27,59 @@ int32_t sweep_layers_kept(const sweep_state *s) {
 static double divergence(const sweep_state *s, const float *z, double lse) {
     double sum = 0;
     for (int64_t t = 0; t < s->n_vocab; t++)
-        sum += (double)s->p[t] * ((s->base[t] - s->base_lse) - (z[t] - lse));
+        sum += (double)s->p[t] * ((s->base[t] - s->base_lse[0]) - (z[t] - lse));
     return sum;
 }
 
-static double target_value(const sweep_state *s, int32_t target, const float *z, double lse) {
-    const int32_t *ids = s->targets.ids + 2 * (int64_t)target;
-    if (ids[0] < 0) return NAN;
+/* The metric of a target at one of the rows. */
+static double target_value(
+    const sweep_state *s, int32_t target, int32_t slot, const float *z, double lse) {
+    const int32_t *ids = s->targets.ids + 2 * ((int64_t)target * s->rows.n + slot);
     double value = z[ids[0]];
     if (ids[1] >= 0) return value - z[ids[1]];
     return s->metric == SWEEP_LOG_PROB ? value - lse : value;
 }
 
+/* A variant's rows come from the first that it changes on; those before it are as they were. */
 static int on_logits(int32_t variant, const psc_event *logits, void *payload) {
     sweep_state *s = payload;
-    const float *z = logits->tensor.data;
-    double lse = s->metric == SWEEP_LOGIT ? 0 : s->host->log_sum_exp(s->context, s->n_vocab, z);
+    const float *z[2] = {NULL, NULL};
+    double lse[2] = {0};
+    for (int32_t slot = 0; slot < s->rows.n; slot++) {
+        const int32_t at = s->rows.index[slot] - logits->rows[0].index;
+        if (at < 0) continue;
+        z[slot] = logits->tensor.data + at * logits->tensor.stride[0];
+        if (s->metric != SWEEP_LOGIT)
+            lse[slot] = s->host->log_sum_exp(s->context, s->n_vocab, z[slot]);
+    }
     for (int32_t t = 0; t < s->n_targets; t++) {
         double *out = s->effect + t * s->n_cells + s->cells[variant];
-        *out = s->metric == SWEEP_KL ? divergence(s, z, lse)
-                                     : target_value(s, t, z, lse) - s->base_value[t];
+        const int32_t slot = s->metric == SWEEP_KL ? 0 : psc_target_last(&s->targets, t);
+        if (slot < 0) continue;
+        if (s->metric == SWEEP_KL)
+            *out = divergence(s, z[slot], lse[slot]);
+        else if (z[slot])
+            *out = target_value(s, t, slot, z[slot], lse[slot]) - s->base_value[t];
+        else
+            *out = 0.0;
     }
     return s->host->cancelled(s->context);
 }
 
 static int measure_base(sweep_state *s) {
     const psc_host *host = s->host;
-    s->base_lse = host->log_sum_exp(s->context, s->n_vocab, s->base);
+    for (int32_t slot = 0; slot < s->rows.n; slot++)
+        s->base_lse[slot] =
+            host->log_sum_exp(s->context, s->n_vocab, s->base + (int64_t)slot * s->n_vocab);
     if (s->metric == SWEEP_KL) {
-        for (int64_t t = 0; t < s->n_vocab; t++) s->p[t] = (float)(s->base[t] - s->base_lse);
+        for (int64_t t = 0; t < s->n_vocab; t++) s->p[t] = (float)(s->base[t] - s->base_lse[0]);
         host->exp(s->context, s->n_vocab, s->p, s->p);
         return 0;
     }
     for (int32_t t = 0; t < s->n_targets; t++) {
-        s->base_value[t] = target_value(s, t, s->base, s->base_lse);
+        const int32_t slot = psc_target_last(&s->targets, t);
+        const float *z = s->base + (int64_t)slot * s->n_vocab;
+        s->base_value[t] = slot < 0 ? NAN : target_value(s, t, slot, z, s->base_lse[slot]);
         if (host->append_number(s->context, "base", s->base_value[t])) return -1;
     }
     return 0;
@@ -116,7 +136,10 @@ typedef struct batch {
 static int flush(batch *b) {
     const psc_host *host = b->s->host;
     if (b->n == 0) return 0;
-    if (host->variants(b->s->context, b->n, b->variants, PSC_ROWS_LAST, on_logits, b->s)) return -1;
+    const int before = b->s->rows.index[0] < b->s->n_rows - 1; /* a row before the last is asked */
+    if (host->variants(b->s->context, b->n, b->variants, before ? PSC_ROWS_ALL : PSC_ROWS_LAST,
+            on_logits, b->s))
+        return -1;
     b->done += b->n;
     b->n = 0;
     host->progress(b->s->context, (double)b->done / (double)b->all);
