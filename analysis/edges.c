@@ -105,7 +105,7 @@ static int edges_run_begin(psc_context *context, void *state) {
         s->late |= s->targets.targets[t].kind == PSC_TARGET_TOP;
     if (s->carry) {
         s->handle_scale = host->retain(context, PSC_HOOK_LN1_SCALE, NULL);
-        if (s->handle_scale < 0 ||
+        if (s->handle_scale < 0 || edges_edits_observe(s) ||
             psc_writers_begin(context, host, s->model->n_layers - 1, s->n_keys, &s->writers))
             return -1;
     }
@@ -162,7 +162,8 @@ const psc_plugin *psc_builtin_edges(void) {
         .run_end = edges_run_end,
         .report = edges_report,
         .points = "attn.hook_v attn.hook_pattern ln_final.hook_scale ln1.hook_scale hook_embed "
-                  "attn.hook_z hook_mlp_out hook_logits",
+                  "attn.hook_z hook_mlp_out hook_logits; where edited also hook_resid_pre "
+                  "hook_resid_mid hook_resid_post hook_attn_out ln1.hook_normalized",
     };
     return &plugin;
 }

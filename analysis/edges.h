@@ -25,6 +25,13 @@ typedef struct edge_list {
     int64_t seen;            /* edges whose key reached the threshold */
 } edge_list;
 
+/* What editors added, after - before [L, n_keys, width]; null before an edit of that kind. */
+typedef struct edges_edited {
+    float *stream;     /* [.., N] first seen by the layer's LN1 */
+    float *normalized; /* [.., N] ln1.hook_normalized */
+    float *value;      /* [.., H*D] hook_v */
+} edges_edited;
+
 typedef struct edges_state {
     psc_context *context;
     const psc_host *host;
@@ -48,6 +55,7 @@ typedef struct edges_state {
     float *sigma;   /* [rows chosen] the final LN's */
     psc_writers writers;
     int handle_scale; /* ln1.hook_scale, when edges are split by what they carry */
+    edges_edited edits;
     edge_list *lists; /* [targets, rows chosen] */
 } edges_state;
 
@@ -62,6 +70,14 @@ int edges_make_gram(edges_state *s);
 int edges_arrays(edges_state *s);
 /* carried [targets, rows, rank, components] (edges_carried.c). */
 int edges_carried(edges_state *s);
+/* Subscribes to what editors add between the writers and v; whether there are any, in run_end
+ * (edges_edits.c). */
+int edges_edits_observe(edges_state *s);
+int edges_edits_expected(const edges_state *s);
+/* What they give to an edge of a layer that reads row `source`: stream [N] and normalized [N] act on
+ * the residual and on LN1's output before gamma and beta, value [H*D] on v. */
+double edges_edit_share(const edges_state *s, int32_t layer, int32_t source, const float *stream,
+    const float *normalized, const float *value);
 int edges_summary(edges_state *s);
 
 #endif

@@ -3,14 +3,17 @@
  *
  *   share = A_kj/(sigma_f sigma_j) u . W_O W_V (gamma1 * P(x_j)) + A_kj/sigma_f u . W_O (W_V beta1
  * + b_V);  with w = W_V^T (W_O,h^T u) [N]:  writer c's part A_kj P(gamma1 * w) . c_j/(sigma_j
- *   sigma_f), beta1's A_kj w . beta1/sigma_f, b_V's A_kj (W_O,h^T u) . b_V/sigma_f */
+ *   sigma_f), beta1's A_kj w . beta1/sigma_f, b_V's A_kj (W_O,h^T u) . b_V/sigma_f; what editors
+ *   add on the way is `edit` (edges_edits.c) */
 #include "edges.h"
 
 #include <string.h>
 
 typedef struct carrier {
     edges_state *s;
-    int64_t n_components; /* of all layers, then ln1.b and attn.b_V */
+    int with_edit;        /* an editor adds between the writers and v */
+    int64_t n_writers;    /* of all layers */
+    int64_t n_components; /* and ln1.b, attn.b_V and, in such a run, edit */
     double *out;          /* [targets, rows, top, components] */
     int64_t *cells;       /* [edges of the layer] (target * rows + row) * top + rank */
     int32_t n;
@@ -48,41 +51,59 @@ static int pull_targets(const carrier *c, int32_t layer, float *u, float *heads)
     return 0;
 }
 
+/* A layer's edges, gathered. */
+typedef struct layer_edges {
+    float *u, *w;     /* [n, N] u, then P(gamma1 * w)/sigma_j; w, then gamma1 * w */
+    float *heads;     /* [n, H*D] */
+    int32_t *sources; /* [n] rows read */
+    double *shares;   /* [n, components] */
+} layer_edges;
+
+static int gather_layer(const carrier *c, int32_t layer, layer_edges *e) {
+    const edges_state *s = c->s;
+    const psc_host *host = s->host;
+    const uint64_t n = (uint64_t)s->model->d_model, rows = (uint64_t)c->n;
+    const uint64_t width = (uint64_t)s->model->n_heads * (uint64_t)s->model->d_head;
+    e->u = host->run_alloc(s->context, rows * n * sizeof *e->u);
+    e->w = host->run_alloc(s->context, rows * n * sizeof *e->w);
+    e->heads = host->run_alloc(s->context, rows * width * sizeof *e->heads);
+    e->sources = host->run_alloc(s->context, rows * sizeof *e->sources);
+    e->shares = host->run_alloc(s->context, rows * (uint64_t)c->n_components * sizeof *e->shares);
+    if (!e->u || !e->w || !e->heads || !e->sources || !e->shares) return -1;
+    for (int32_t i = 0; i < c->n; i++) e->sources[i] = edge_of(c, i)->source;
+    return pull_targets(c, layer, e->u, e->heads) ||
+           host->pullback(s->context, PSC_W_V, layer, e->w, e->heads, c->n);
+}
+
 static int carry_layer(carrier *c, int32_t layer) {
     edges_state *s = c->s;
     const psc_host *host = s->host;
     const int64_t n = s->model->d_model, width = (int64_t)s->model->n_heads * s->model->d_head;
     const float *gamma, *beta, *bias = host->bias(s->context, PSC_W_V, layer);
     psc_event scale;
+    layer_edges e;
     find_edges(c, layer);
     if (c->n == 0) return 0;
-    const uint64_t rows = (uint64_t)c->n;
-    float *u = host->run_alloc(s->context, rows * (uint64_t)n * sizeof *u);
-    float *w = host->run_alloc(s->context, rows * (uint64_t)n * sizeof *w);
-    float *heads = host->run_alloc(s->context, rows * (uint64_t)width * sizeof *heads);
-    int32_t *sources = host->run_alloc(s->context, rows * sizeof *sources);
-    double *shares = host->run_alloc(s->context, rows * (uint64_t)c->n_components * sizeof *shares);
-    if (!bias || !u || !w || !heads || !sources || !shares || pull_targets(c, layer, u, heads) ||
-        host->pullback(s->context, PSC_W_V, layer, w, heads, c->n) ||
+    if (!bias || gather_layer(c, layer, &e) ||
         host->ln_parameters(s->context, PSC_LN1, layer, &gamma, &beta) ||
         host->fetch(s->context, s->handle_scale, layer, &scale))
         return -1;
     for (int32_t i = 0; i < c->n; i++) {
-        double *out = shares + (i + 1) * c->n_components - 2;
-        out[0] = psc_dot_striped(n, w + i * n, beta);
-        out[1] = psc_dot_striped(width, heads + i * width, bias);
-        sources[i] = edge_of(c, i)->source;
-        const double sigma = (double)scale.tensor.data[sources[i] * scale.tensor.stride[0]];
-        for (int64_t d = 0; d < n; d++) u[i * n + d] = gamma[d] * w[i * n + d];
-        const double mean = psc_sum_striped(n, u + i * n) / (double)n;
-        for (int64_t d = 0; d < n; d++)
-            u[i * n + d] = (float)(((double)u[i * n + d] - mean) / sigma);
+        float *u = e.u + i * n, *w = e.w + i * n, *heads = e.heads + i * width;
+        double *out = e.shares + i * c->n_components + c->n_writers;
+        const double sigma = (double)scale.tensor.data[e.sources[i] * scale.tensor.stride[0]];
+        out[0] = psc_dot_striped(n, w, beta);
+        out[1] = psc_dot_striped(width, heads, bias);
+        for (int64_t d = 0; d < n; d++) w[d] = gamma[d] * w[d];
+        const double mean = psc_sum_striped(n, w) / (double)n;
+        for (int64_t d = 0; d < n; d++) u[d] = (float)(((double)w[d] - mean) / sigma);
+        if (c->with_edit) out[2] = edges_edit_share(s, layer, e.sources[i], u, w, heads);
     }
-    if (psc_writers_shares(&s->writers, layer, c->n, sources, u, shares, c->n_components))
+    if (psc_writers_shares(&s->writers, layer, c->n, e.sources, e.u, e.shares, c->n_components))
         return -1;
     for (int32_t i = 0; i < c->n; i++)
-        memcpy(c->out + c->cells[i] * c->n_components, shares + i * c->n_components,
-            (size_t)c->n_components * sizeof *shares);
+        memcpy(c->out + c->cells[i] * c->n_components, e.shares + i * c->n_components,
+            (size_t)c->n_components * sizeof *e.shares);
     return 0;
 }
 
@@ -90,13 +111,16 @@ int edges_carried(edges_state *s) {
     static const char *const axes[] = {"targets", "rows", "rank", "components"};
     const psc_host *host = s->host;
     const int32_t last = s->model->n_layers - 1;
-    carrier c = {.s = s, .n_components = psc_writers_count(s->model, last) + 2};
+    carrier c = {.s = s, .with_edit = edges_edits_expected(s)};
+    c.n_writers = psc_writers_count(s->model, last);
+    c.n_components = c.n_writers + 2 + c.with_edit;
     const char **labels = host->run_alloc(s->context, (uint64_t)c.n_components * sizeof *labels);
     c.cells = host->run_alloc(s->context,
         (uint64_t)s->targets.n * (uint64_t)s->targets.rows.n * (uint64_t)s->top * sizeof *c.cells);
     if (!labels || !c.cells || psc_writers_labels(s->context, host, last, labels)) return -1;
-    labels[c.n_components - 2] = "ln1.b";
-    labels[c.n_components - 1] = "attn.b_V";
+    labels[c.n_writers] = "ln1.b";
+    labels[c.n_writers + 1] = "attn.b_V";
+    if (c.with_edit) labels[c.n_writers + 2] = host->label(s->context, PSC_COMPONENT_EDIT, 0, 0);
     if (host->axis_labels(s->context, "components", c.n_components, labels)) return -1;
     c.out = host->array(s->context, "carried", PSC_F64, 4, axes);
     if (!c.out) return -1;

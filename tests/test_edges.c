@@ -125,6 +125,107 @@ Test(edges, threshold) {
     psc_model_close(&model);
 }
 
+/* --- edited runs ----------------------------------------------------------------------------- */
+
+static const char *const point_names[PSC_POINT_COUNT] = {
+#define POINT_NAME(id, name, shape, layered) name,
+    PSC_POINTS(POINT_NAME)
+#undef POINT_NAME
+};
+
+/* Every second row gets something else; -inf and 0 of masked keys stay. */
+static int edit_rows(const psc_event *event, void *payload) {
+    const psc_view *t = &event->tensor;
+    (void)payload;
+    for (int32_t r = 0; r < event->n_rows; r++)
+        for (int64_t h = 0; event->rows[r].position % 2 == 0 && h < t->shape[1]; h++) {
+            float *x = t->data + r * t->stride[0] + h * t->stride[1];
+            const int64_t n = t->n_axes == 3 ? t->shape[2] : 1;
+            for (int64_t i = 0; i < n; i++)
+                x[i] = 1.25f * x[i] + (x[i] == 0.0f ? 0.0f : 0.5f * edit_pattern(3 * h + i + 1));
+            if (event->point == PSC_HOOK_LN1_SCALE || event->point == PSC_HOOK_LN2_SCALE)
+                x[0] = fabsf(x[0]) + 0.5f;
+        }
+    return 0;
+}
+
+static psc_session *edited(psc_model *model, psc_point point, int32_t layer, int32_t chunk) {
+    psc_session *session = must_session(model, NULL, 2, chunk);
+    psc_filter filter = PSC_FILTER_INIT;
+    filter.layers = &layer;
+    filter.n_layers = layer >= 0;
+    cr_assert_eq(psc_session_plugin(session, "edges", "rows=all,top=30,carry=yes", &error), PSC_OK);
+    cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK);
+    cr_assert_eq(psc_session_contrast(session, "#7", "#9", &error), PSC_OK);
+    cr_assert_eq(psc_session_edit(session, point, &filter, edit_rows, NULL, &error), PSC_OK, "%s",
+        error.message);
+    return session;
+}
+
+/* The worst |share - sum carried| / (1 + sum |carried|) of all edges. */
+static double open_sum(const psc_session *session) {
+    const psc_array share = must_array(session, "edges.share");
+    const psc_array carried = must_array(session, "edges.carried");
+    const int64_t width = carried.shape[3];
+    double worst = 0.0;
+    for (int64_t e = 0; e < array_count(&share); e++) {
+        double sum = 0.0, sum_abs = 0.0;
+        if (isnan(array_at(&share, e))) continue;
+        for (int64_t c = 0; c < width; c++) {
+            sum += array_at(&carried, e * width + c);
+            sum_abs += fabs(array_at(&carried, e * width + c));
+        }
+        worst = fmax(worst, fabs(array_at(&share, e) - sum) / (1.0 + sum_abs));
+    }
+    return worst;
+}
+
+/* Whatever point is edited, what an edge carries sums to its share, or the run says why not. */
+static void check_edited(psc_model *model, psc_point point, int32_t layer, int32_t chunk) {
+    psc_session *session = edited(model, point, layer, chunk);
+    if (point == PSC_HOOK_Z || point == PSC_HOOK_RESULT) {
+        cr_assert_neq(try_run(session), PSC_OK);
+        cr_assert(strstr(error.message, "edited"), "%s", error.message);
+    } else {
+        cr_assert_eq(try_run(session), PSC_OK, "%s", error.message);
+        const double worst = open_sum(session);
+        if (getenv("PSC_TEST_VERBOSE"))
+            fprintf(stderr, "%-28s layer %d: %.1e\n", point_names[point], (int)layer, worst);
+        cr_assert(worst < 1e-5, "%s edited in layer %d: sums miss by %g", point_names[point],
+            (int)layer, worst);
+    }
+    psc_session_close(&session);
+}
+
+Test(edges, edited_sums_close) {
+    static const char *const names[] = {"parallel_f32", "sequential_f32", "odd_sizes"};
+    for (int m = 0; m < 3; m++) {
+        psc_model *model = must_model(golden_path(names[m], NULL));
+        const psc_model_info *info = psc_model_get_info(model);
+        for (int point = 0; point < PSC_POINT_COUNT; point++) {
+            if (point == PSC_HOOK_RESID_MID && info->parallel_residual) continue;
+            check_edited(model, (psc_point)point, -1, 3);
+            for (int32_t l = 0; point_layers(info, (psc_point)point) > 1 && l < info->n_layers; l++)
+                check_edited(model, (psc_point)point, l, 0);
+        }
+        psc_model_close(&model);
+    }
+}
+
+/* Without an editor on the way there is no component `edit`. */
+Test(edges, edit_is_the_last_component) {
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *with = edited(model, PSC_HOOK_V, -1, 0);
+    psc_session *without = edited(model, PSC_HOOK_LOGITS, -1, 0);
+    cr_assert_eq(try_run(with), PSC_OK);
+    cr_assert_eq(try_run(without), PSC_OK);
+    const psc_array a = must_array(with, "edges.carried"), b = must_array(without, "edges.carried");
+    cr_assert_eq(a.shape[3], b.shape[3] + 1);
+    psc_session_close(&with);
+    psc_session_close(&without);
+    psc_model_close(&model);
+}
+
 static int edit_nothing(const psc_event *event, void *payload) {
     (void)event, (void)payload;
     return 0;
