@@ -173,6 +173,15 @@ static void centre(const lens_state *s, solver *v) {
     for (int64_t i = 0; i < n; i++) v->c[i * n + i] += s->fit.ridge * trace / (double)n;
 }
 
+/* Whether some dimension of the residual varies over the rows: else C is the sums' rounding alone. */
+static int varies(const lens_state *s, const solver *v) {
+    const double longest = s->host->model(s->context)->n_ctx;
+    const double *square = v->xx;
+    for (int64_t i = 0; i < s->n_dims; square += s->n_dims - i, i++)
+        if (psc_variance(v->n_rows, longest, v->x[i], *square) > 0.0) return 1;
+    return 0;
+}
+
 static int solve_layer(lens_state *s, int32_t layer, solver *v, float *weight, float *bias) {
     const psc_host *host = s->host;
     const int64_t n = s->n_dims, triangle = n * (n + 1) / 2;
@@ -180,6 +189,10 @@ static int solve_layer(lens_state *s, int32_t layer, solver *v, float *weight, f
         host->accumulated(s->context, s->fit.xy, layer * n * n, n * n, v->xy) ||
         host->accumulated(s->context, s->fit.x, layer * n, n, v->x))
         return -1;
+    if (!varies(s, v))
+        return host->fail(s->context,
+            "fit: the residual of layer %d does not vary over the rows of the corpus (%.0f); give more text",
+            (int)layer, v->n_rows);
     centre(s, v);
     /* Columns of D are outputs: row-major, dposv leaves W^T in it. */
     const lapack_int info = LAPACKE_dposv(LAPACK_ROW_MAJOR, 'U', (lapack_int)n, (lapack_int)n, v->c,

@@ -143,15 +143,14 @@ static int sites_axis(ln_state *s) {
            s->host->axis_labels(s->context, "quantities", QUANTITIES, names);
 }
 
-/* The mean of a quantity's accumulator over both populations, at a site. */
-static int site_mean(
-    ln_state *s, double tokens, int handle, int quantity, int32_t site, double *out) {
+/* The total of a quantity's accumulator over both populations, by site. */
+static int site_total(ln_state *s, int handle, int quantity, int32_t site, double *out) {
     const int64_t at = (int64_t)site * QUANTITIES + quantity, n = s->moments.n;
     double a = 0.0, b = 0.0;
     if (s->host->accumulated(s->context, handle, at, 1, &a) ||
         s->host->accumulated(s->context, handle, n + at, 1, &b))
         return -1;
-    *out = (a + b) / tokens;
+    *out = a + b;
     return 0;
 }
 
@@ -161,16 +160,18 @@ static int sites_summary(ln_state *s, double tokens) {
     const int32_t count = (s->n_sites - 1) / step + 1, n = count < MOST ? count : MOST;
     char text[MOST][64], sentence[200];
     const char *labels[MOST];
-    double means[MOST], square = 0.0, coupling = 0.0;
+    double means[MOST], sum = 0.0, square = 0.0, coupling = 0.0;
+    const double longest = s->host->model(s->context)->n_ctx;
     for (int32_t i = 0; i < n; i++) {
         const int32_t site = n > 1 ? (int32_t)((int64_t)i * (count - 1) / (n - 1)) * step : 0;
         char label[24];
-        if (site_mean(s, tokens, s->moments.sums, SCALE, site, &means[i]) ||
-            site_mean(s, tokens, s->moments.squares, SCALE, site, &square))
+        if (site_total(s, s->moments.sums, SCALE, site, &sum) ||
+            site_total(s, s->moments.squares, SCALE, site, &square))
             return -1;
-        const double variance = square - means[i] * means[i];
+        means[i] = sum / tokens;
         ln_site_label(s, site, label);
-        snprintf(text[i], sizeof text[i], "%s (sd %.3g)", label, sqrt(variance > 0 ? variance : 0));
+        snprintf(text[i], sizeof text[i], "%s (sd %.3g)", label,
+            sqrt(psc_variance(tokens, longest, sum, square)));
         labels[i] = text[i];
     }
     snprintf(sentence, sizeof sentence, "Over %.0f tokens:", tokens);
@@ -178,12 +179,12 @@ static int sites_summary(ln_state *s, double tokens) {
         s->host->summary_text(s->context, sentence) ||
         s->host->summary_bars(s->context, step == 2 ? "mean sigma (ln2 has ln1's)" : "mean sigma",
             "", n, labels, means) ||
-        site_mean(s, tokens, s->moments.sums, COUPLING, s->n_sites - 1, &coupling))
+        site_total(s, s->moments.sums, COUPLING, s->n_sites - 1, &coupling))
         return -1;
     snprintf(sentence, sizeof sentence,
         "At ln_final the coupling fraction is %.2f in the mean: that part of |P(x)|^2 comes from "
         "pairs of different writes.",
-        coupling);
+        coupling / tokens);
     return s->host->summary_text(s->context, sentence);
 }
 

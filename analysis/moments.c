@@ -1,5 +1,12 @@
-/* mean = S/n, variance = Q/n - mean^2 (of the population, not below 0), S and Q the sums of values
- * and squares. A sequence's partials are f64 sums in row order; the host adds them exactly. */
+/* mean = S/n, variance = Q/n - mean^2 (of the population), S and Q the sums of values and squares. A
+ * sequence's partials are f64 sums in row order; the host rounds each to its grid and adds them
+ * exactly.
+ *
+ * What is left open of the variance: a partial of m values errs by (m - 1) 2^-53 of the sum of its
+ * terms' sizes and by 2^-41 more on the grid, and there are at most n partials, so with mean |x| <=
+ * sqrt(Q/n)
+ *   |error of Q/n| <= 2^-41 + m 2^-53 Q/n,  |error of mean^2| <= 2 |mean| 2^-41 + 2 m 2^-53 Q/n
+ * and 16 steps more are for reading the totals, adding some of them and for this formula itself. */
 #include "moments.h"
 
 #include <math.h>
@@ -107,6 +114,31 @@ int psc_moments_end(psc_moments *m) {
     return 0;
 }
 
+/* --- variances ------------------------------------------------------------------------------- */
+
+double psc_variance_error(double n, double longest, double sum, double squares) {
+    const double grid = 0x1p-41 * (1.0 + 2.0 * fabs(sum / n));
+    return grid + (3.0 * fmin(n, longest) + 16.0) * 0x1p-53 * (squares / n);
+}
+
+double psc_variance(double n, double longest, double sum, double squares) {
+    if (!(n > 0.0)) return NAN;
+    const double mean = sum / n, variance = squares / n - mean * mean;
+    return n > 1.0 && variance > psc_variance_error(n, longest, sum, squares) ? variance : 0.0;
+}
+
+double psc_correlation(double n, double longest, const double a[2], const double b[2], double ab) {
+    const double *const sums[2] = {a, b};
+    double root[2];
+    for (int i = 0; i < 2; i++) {
+        const double sum = sums[i][0], squares = sums[i][1];
+        const double variance = psc_variance(n, longest, sum, squares);
+        if (!(0.01 * variance > psc_variance_error(n, longest, sum, squares))) return NAN;
+        root[i] = sqrt(n * squares - sum * sum);
+    }
+    return (n * ab - a[0] * b[0]) / (root[0] * root[1]);
+}
+
 /* --- the report ------------------------------------------------------------------------------ */
 
 int psc_populations_axis(psc_context *context, const psc_host *host) {
@@ -146,6 +178,7 @@ static int read_totals(psc_moments *m, totals *t) {
 int psc_moments_report(psc_moments *m, const char *prefix, int64_t begin, int64_t n, int32_t n_axes,
     const char *const *axes) {
     static const char *const suffixes[] = {"mean", "variance", "min", "max"};
+    const double longest = m->host->model(m->context)->n_ctx;
     totals t;
     double *out[4];
     if (read_totals(m, &t)) return -1;
@@ -161,10 +194,9 @@ int psc_moments_report(psc_moments *m, const char *prefix, int64_t begin, int64_
         const double count = t.count[m->groups + group] + (all ? t.count[group] : 0.0);
         const double sum = t.sum[b] + (all ? t.sum[a] : 0.0);
         const double square = t.square[b] + (all ? t.square[a] : 0.0);
-        const double mean = sum / count, variance = square / count - mean * mean;
         const int none = !(count > 0);
-        out[0][i] = none ? NAN : mean;
-        out[1][i] = none ? NAN : variance > 0.0 ? variance : 0.0;
+        out[0][i] = none ? NAN : sum / count;
+        out[1][i] = psc_variance(count, longest, sum, square);
         out[2][i] = none ? NAN : all && t.least[a] < t.least[b] ? t.least[a] : t.least[b];
         out[3][i] = none ? NAN : all && t.most[a] > t.most[b] ? t.most[a] : t.most[b];
     }

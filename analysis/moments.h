@@ -45,6 +45,17 @@ void psc_moments_count(psc_moments *m, int32_t place, int64_t group);
 /* In run_end. */
 int psc_moments_end(psc_moments *m);
 
+/* The variance Q/n - (S/n)^2 of n values whose sums S and Q of values and squares are accumulators'
+ * totals, n being a count of rows. It is 0 where it does not exceed psc_variance_error: the grid of
+ * 2^-40 and the rounding of the sums then leave open whether the values vary. NaN when n is 0.
+ * longest: the most values that one partial holds, the model's n_ctx. */
+double psc_variance(double n, double longest, double sum, double squares);
+/* The most by which Q/n - (S/n)^2 may miss the variance. */
+double psc_variance_error(double n, double longest, double sum, double squares);
+/* The correlation of a and b from n and the five sums; NaN unless a hundredth of each variance
+ * exceeds its error, so that it is right within 0.02. */
+double psc_correlation(double n, double longest, const double a[2], const double b[2], double ab);
+
 /* In report. The axis "populations": "all", "without position 0". */
 int psc_populations_axis(psc_context *context, const psc_host *host);
 /* Arrays [populations, axes...] in f64: prefix_mean, prefix_variance, prefix_min, prefix_max of

@@ -1,7 +1,8 @@
 /* What `partition` adds up over documents. A case is a change at a row; its figures go to the
  * slots of its change, by the margin of the row and by groups of tokens (partition_corpus.h).
  *
- *   correlation of d and e = (n sum de - sum d sum e) / sqrt((n sum dd - (sum d)^2) (...))
+ *   correlation of d and e = (n sum de - sum d sum e) / sqrt((n sum dd - (sum d)^2) (...)), NaN
+ *   where the sums leave open whether d and e vary (moments.h)
  *
  * A sequence is summed in f64 in row order and added once. Memory does not grow with the corpus. */
 #include "partition_corpus.h"
@@ -153,11 +154,7 @@ double partition_mean_abs_dz(partition_totals t, int gauge, int group) {
 
 double partition_correlation(partition_totals t, int gauge, int group) {
     const double *m = moments(t, gauge, group), n = t.count[COUNT_GROUPS + group];
-    const double d = n * m[SUM_DD] - m[SUM_D] * m[SUM_D];
-    const double e = n * m[SUM_EE] - m[SUM_E] * m[SUM_E];
-    /* below this the difference is the rounding of the sums */
-    if (!(d > 1e-9 * n * m[SUM_DD] && e > 1e-9 * n * m[SUM_EE])) return NAN;
-    return (n * m[SUM_ED] - m[SUM_D] * m[SUM_E]) / (sqrt(d) * sqrt(e));
+    return psc_correlation(n, t.longest, m + SUM_D, m + SUM_E, m[SUM_ED]);
 }
 
 double partition_quantile(const double *histogram, int n, double low, double width, double q) {
@@ -234,7 +231,8 @@ static int make_arrays(partition_state *s, corpus_arrays *a) {
 }
 
 static void fill_change(const partition_state *s, const corpus_arrays *a, int64_t change) {
-    const partition_totals t = {s->corpus->sum + change * SUMS, s->corpus->count + change * COUNTS};
+    const partition_totals t = {s->corpus->sum + change * SUMS, s->corpus->count + change * COUNTS,
+        s->host->model(s->context)->n_ctx};
     const double cases = partition_cases(t, MARGINS), fits = t.count[COUNT_FITS];
     for (int64_t g = 0; g < PARTITION_GAUGES; g++) {
         const int64_t at = g * s->n_changes + change;
@@ -266,9 +264,9 @@ static void fill_change(const partition_state *s, const corpus_arrays *a, int64_
     memcpy(a->r2_histogram + change * R2_BINS, t.count + COUNT_R2, R2_BINS * sizeof(double));
 }
 
-static double deviation(double sum, double squares, double n) {
-    return sqrt(fmax(
-        partition_divide(squares, n) - partition_divide(sum, n) * partition_divide(sum, n), 0.0));
+double partition_deviation(const partition_state *s, const double *lens, int what) {
+    const double longest = s->host->model(s->context)->n_ctx;
+    return sqrt(psc_variance(s->corpus->n_rows, longest, lens[what], lens[what + 1]));
 }
 
 static int lens_arrays(partition_state *s) {
@@ -285,9 +283,9 @@ static int lens_arrays(partition_state *s) {
     for (int64_t i = 0; i < s->n_lenses; i++) {
         const double *sum = s->corpus->lens + i * LENS_SUMS;
         made[0][i] = partition_divide(sum[LENS_LOG_Z], n);
-        made[1][i] = deviation(sum[LENS_LOG_Z], sum[LENS_LOG_Z2], n);
+        made[1][i] = partition_deviation(s, sum, LENS_LOG_Z);
         made[2][i] = partition_divide(sum[LENS_GAP], n);
-        made[3][i] = deviation(sum[LENS_GAP], sum[LENS_GAP2], n);
+        made[3][i] = partition_deviation(s, sum, LENS_GAP);
         made[4][i] = partition_divide(sum[LENS_MARGIN], n);
         for (int k = 0; k < 2; k++) made[5][2 * i + k] = partition_divide(sum[LENS_TOP + k], n);
         for (int k = 0; k < PARTITION_BINS; k++)

@@ -5,6 +5,7 @@
 #ifndef ANALYSIS_PARTITION_CORPUS_H
 #define ANALYSIS_PARTITION_CORPUS_H
 
+#include "moments.h"
 #include "partition_arrays.h"
 
 #include <math.h>
@@ -13,7 +14,7 @@
 enum { NEXT_GROUP = PARTITION_BINS, GROUPS };
 /* Sums of a gauge and group over cases in which the group has a token: d is its mean dz, e the
  * error of constant Z, both in the gauge. */
-enum { ABS_D, SUM_D, SUM_DD, SUM_E, SUM_EE, SUM_ED, MOMENTS };
+enum { ABS_D, SUM_D, SUM_DD, SUM_E, SUM_EE, SUM_ED, MOMENTS }; /* squares behind their sums */
 /* Sums of a change. */
 enum {
     SUM_MOMENTS = 0,                                 /* [gauges, groups, moments] */
@@ -50,7 +51,7 @@ enum {
 /* Sums of a lens. */
 enum {
     LENS_LOG_Z,
-    LENS_LOG_Z2,
+    LENS_LOG_Z2, /* squares stand behind their sums */
     LENS_GAP,
     LENS_GAP2,
     LENS_MARGIN,
@@ -70,6 +71,7 @@ struct partition_corpus {
 /* Totals of one change, or of several together. */
 typedef struct partition_totals {
     const double *sum, *count; /* [SUMS], [COUNTS] */
+    double longest;            /* cases that one rounded sum holds at most */
 } partition_totals;
 
 static inline double partition_divide(double sum, double n) {
@@ -81,8 +83,10 @@ static inline double partition_divide(double sum, double n) {
 double partition_cases(partition_totals t, int margin);
 double partition_share(partition_totals t, int what, int margin);
 double partition_mean_abs_dz(partition_totals t, int gauge, int group);
-/* Of d and e over cases; NaN where one of them does not vary. */
+/* Of d and e over cases; NaN where one of them does not vary (psc_correlation). */
 double partition_correlation(partition_totals t, int gauge, int group);
+/* Of log Z (what: LENS_LOG_Z) or its gap over rows; 0 where it does not vary. */
+double partition_deviation(const partition_state *s, const double *lens, int what);
 /* By linear interpolation in the histogram's bin. */
 double partition_quantile(const double *histogram, int n, double low, double width, double q);
 double partition_beta_quantile(partition_totals t, double q);

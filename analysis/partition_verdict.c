@@ -59,7 +59,9 @@ static partition_totals gather(const partition_state *s, int64_t first, int toge
         for (int k = 0; k < COUNTS; k++) out->count[k] += s->corpus->count[i * COUNTS + k];
         out->n++;
     }
-    return (partition_totals){out->sum, out->count};
+    /* each total that is added here was rounded once more */
+    return (partition_totals){
+        out->sum, out->count, (double)s->host->model(s->context)->n_ctx + out->n};
 }
 
 static const char *const kinds[] = {"step", "lens", "frozen_ln", "recomputed_ln", "ablation"};
@@ -250,9 +252,9 @@ static int log_z_words(partition_state *s) {
     snprintf(words, sizeof words,
         "Over %.0f rows the final log Z is %.2f with a standard deviation of %.2f from row to row, "
         "log Z - max z is %.2f (%.2f); the top token has %.1f %% of Z, the top ten %.1f %%.",
-        n, mean, sqrt(fmax(partition_divide(sum[LENS_LOG_Z2], n) - mean * mean, 0.0)), gap,
-        sqrt(fmax(partition_divide(sum[LENS_GAP2], n) - gap * gap, 0.0)),
-        100.0 * partition_divide(sum[LENS_TOP], n), 100.0 * partition_divide(sum[LENS_TOP + 1], n));
+        n, mean, partition_deviation(s, sum, LENS_LOG_Z), gap,
+        partition_deviation(s, sum, LENS_GAP), 100.0 * partition_divide(sum[LENS_TOP], n),
+        100.0 * partition_divide(sum[LENS_TOP + 1], n));
     return s->host->summary_text(s->context, words);
 }
 

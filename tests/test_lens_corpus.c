@@ -99,6 +99,29 @@ Test(lens_corpus, bits) {
     psc_model_close(&model);
 }
 
+/* One row, or many that are the same, say nothing about a map: C is the sums' rounding. */
+Test(lens_corpus, a_fit_needs_rows_that_vary, .fini = drop_folder) {
+    psc_error error = {0};
+    char options[128];
+    make_folder();
+    snprintf(options, sizeof options, "fit=%s,fit_from=0", folder);
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    for (int windows = 1; windows <= 3; windows++) {
+        psc_session *session = open_corpus(model, 1, 0);
+        load(session, options);
+        for (int i = 0; i < windows; i++) {
+            const psc_token token = {.id = 17};
+            const psc_input input = {0, 1, &token};
+            psc_session_truncate(session, 0, 0);
+            must_run(session, &input, 1);
+        }
+        cr_assert_neq(psc_session_report(session, NULL, &error), PSC_OK, "%d windows", windows);
+        cr_assert(strstr(error.message, "does not vary"), "%s", error.message);
+        psc_session_close(&session);
+    }
+    psc_model_close(&model);
+}
+
 static void fit(psc_model *model, int32_t threads, int batch) {
     char options[128];
     psc_session *session = open_corpus(model, threads, 0);
@@ -169,7 +192,7 @@ Test(lens_corpus, refused, .fini = drop_folder) {
     refuse("parallel_f32", "fit=/nowhere/at/all", "/nowhere/at/all");
 }
 
-/* One row cannot be regressed on without a ridge. */
+/* A few rows cannot be regressed on without a ridge. */
 Test(lens_corpus, too_little_text, .fini = drop_folder) {
     char options[128];
     psc_error error = {0};
@@ -178,12 +201,12 @@ Test(lens_corpus, too_little_text, .fini = drop_folder) {
     psc_session *session = open_corpus(model, 1, 0);
     snprintf(options, sizeof options, "fit=%s,fit_ridge=0", folder);
     load(session, options);
-    psc_token tokens[2] = {{.id = 3}, {.id = 4}};
+    psc_token tokens[4] = {{.id = 3}, {.id = 4}, {.id = 7}, {.id = 1}};
     must_run_one(session, tokens, 1);
     cr_assert_neq(psc_session_report(session, NULL, &error), PSC_OK);
     cr_assert(strstr(error.message, "no rows to fit"), "%s", error.message);
     psc_session_truncate(session, 0, 0);
-    must_run_one(session, tokens, 2);
+    must_run_one(session, tokens, 4);
     cr_assert_neq(psc_session_report(session, NULL, &error), PSC_OK);
     cr_assert(strstr(error.message, "not positive definite"), "%s", error.message);
     psc_session_close(&session);

@@ -245,6 +245,29 @@ Test(partition_corpus, short_windows_without_a_chosen_row) {
     psc_model_close(&model);
 }
 
+/* Windows that are all the same do not vary, and what does not vary correlates with nothing. */
+Test(partition_corpus, equal_windows_do_not_vary) {
+    static const char *const names[] = {"parallel_f32", "sequential_f32", "odd_sizes"};
+    for (int m = 0; m < 3; m++)
+        for (int windows = 1; windows <= 5; windows += 2) {
+            psc_model *model = must_model(golden_path(names[m], NULL));
+            psc_session *session = open_corpus(model, 1, OPTIONS);
+            for (int i = 0; i < windows; i++) add_texts(session, 3, 3); /* of one token */
+            must_report(session);
+            const psc_array correlation = must_array(session, "partition.correlation");
+            for (int64_t i = 0; i < array_count(&correlation); i++)
+                cr_assert(isnan(array_at(&correlation, i)), "%s, %d windows: correlation %ld is %g",
+                    names[m], windows, (long)i, array_at(&correlation, i));
+            const psc_array lenses = must_array(session, "partition.sd_log_z");
+            for (int64_t i = 0; i < array_count(&lenses); i++) {
+                cr_assert_eq(at(session, "sd_log_z", i), 0.0);
+                cr_assert_eq(at(session, "sd_log_z_gap", i), 0.0);
+            }
+            psc_session_close(&session);
+            psc_model_close(&model);
+        }
+}
+
 /* Without a change, without a row: a report all the same. */
 Test(partition_corpus, nothing_to_report) {
     psc_model *model = must_model(golden_path("tied_f32", NULL));
