@@ -14,21 +14,17 @@
 #include <stdio.h>
 
 enum { GATE_BINS = 10 };
-#define EDGE 8.0f /* of the histogram of a */
+#define EDGE 8.0 /* of the histogram of a */
 
-/* Phi^-1(j/10), j = 1..9, in f32. */
-static const float gate_edges[GATE_BINS - 1] = {-1.2815516f, -0.84162123f, -0.52440051f,
-    -0.2533471f, 0.0f, 0.2533471f, 0.52440051f, 0.84162123f, 1.2815516f};
+/* Phi^-1(j/10), j = 1..9. In f64: rounded to f32, four of them would lie below themselves. */
+static const double gate_edges[GATE_BINS - 1] = {-1.2815515655446004, -0.8416212335729142,
+    -0.5244005127080408, -0.2533471031357998, 0.0, 0.2533471031357998, 0.5244005127080408,
+    0.8416212335729142, 1.2815515655446004};
 
-static int gate_bin(float a) {
+static int gate_bin(double a) {
     int bin = 0;
     while (bin < GATE_BINS - 1 && a >= gate_edges[bin]) bin++;
     return bin;
-}
-
-static int pre_bin(float a, int32_t bins) {
-    const float at = (a + EDGE) * ((float)bins / (2.0f * EDGE));
-    return !(at > 0.0f) ? 0 : at >= (float)bins ? bins - 1 : (int)at;
 }
 
 /* --- events ---------------------------------------------------------------------------------- */
@@ -61,9 +57,11 @@ static void count_neurons(int64_t begin, int64_t end, int32_t thread, void *payl
         const float *a = mlp_row(&job->event->tensor, i);
         if (s->rows.slot[job->event->rows[i].index] < 0) continue;
         for (int64_t k = begin; k < end; k++) {
-            s->fired[first + k] += a[k] > 0.0f;
-            s->gate_counts[(first + k) * GATE_BINS + gate_bin(a[k])] += 1.0;
-            if (s->bins > 0) s->pre_counts[(first + k) * s->bins + pre_bin(a[k], s->bins)] += 1.0;
+            const double value = (double)a[k];
+            s->fired[first + k] += value > 0.0;
+            s->gate_counts[(first + k) * GATE_BINS + gate_bin(value)] += 1.0;
+            if (s->bins == 0) continue;
+            s->pre_counts[(first + k) * s->bins + psc_bin_of(value, -EDGE, EDGE, s->bins)] += 1.0;
         }
     }
 }
@@ -186,8 +184,8 @@ static int number_axis(mlp_state *s, const char *name, int32_t n) {
 static int edges(mlp_state *s) {
     int status = 0;
     for (int32_t i = 0; !status && i < s->bins; i++)
-        status = s->host->append_number(s->context, "pre_bin_from",
-            i ? -(double)EDGE + 2.0 * (double)EDGE * i / s->bins : (double)NAN);
+        status = s->host->append_number(
+            s->context, "pre_bin_from", i ? -EDGE + 2.0 * EDGE * i / s->bins : (double)NAN);
     for (int32_t i = 0; !status && i < GATE_BINS; i++)
         status = s->host->append_number(s->context, "gate_bin_from", i / (double)GATE_BINS);
     return status;

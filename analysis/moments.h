@@ -67,6 +67,16 @@ int psc_moments_counts(psc_moments *m, const char *name, int32_t n_axes, const c
 /* Rows counted in a group, both populations together. */
 int psc_moments_total(const psc_moments *m, int64_t group, double *out);
 
+/* Where a value lies among n equal bins from low to high: bin i begins at low + (high - low) i/n, in
+ * f64, and the outer ones are open. A value just below an edge lies below it. */
+static inline int32_t psc_bin_of(double value, double low, double high, int32_t n) {
+    const double at = (value - low) * (n / (high - low));
+    int32_t bin = !(at > 0.0) ? 0 : at >= n ? n - 1 : (int32_t)at;
+    if (at - bin > 1e-6 && at - bin < 1.0 - 1e-6) return bin;
+    if (bin > 0 && value < low + (high - low) * bin / n) return bin - 1; /* at was rounded up */
+    return bin + 1 < n && value >= low + (high - low) * (bin + 1) / n ? bin + 1 : bin;
+}
+
 /* Sums and counts of rows in two scopes: 0 all rows, 1 those beyond position 0. The slots of both
  * scopes lie as the plugin likes. */
 typedef struct psc_tally {

@@ -42,10 +42,10 @@ static int margin_class(double margin) {
     return margin < 0.1 ? 0 : margin < 0.3 ? 1 : margin < 0.7 ? 2 : 3;
 }
 
-/* The place of a value in n bins from low on; what lies outside goes to the outer ones. */
-static int bin_of(double value, double low, double width, int n) {
-    const double at = floor((value - low) / width);
-    return at < 0.0 ? 0 : at >= n ? n - 1 : (int)at;
+/* Below -2, the bins from -2 to 2, and 2 and above. */
+static int beta_bin(double beta) {
+    if (beta < -2.0) return 0;
+    return beta >= 2.0 ? BETA_BINS - 1 : 1 + psc_bin_of(beta, -2.0, 2.0, BETA_BINS - 2);
 }
 
 static void add_moments(const partition_measure *m, double next_dz, double *sum, double *count) {
@@ -72,8 +72,8 @@ static void add_fit(const partition_measure *m, double *sum, double *count) {
     sum[SUM_BETA] += m->beta;
     sum[SUM_R2] += m->r2;
     count[COUNT_FITS] += 1.0;
-    count[COUNT_BETA + bin_of(m->beta, -2.0 - BETA_WIDTH, BETA_WIDTH, BETA_BINS)] += 1.0;
-    count[COUNT_R2 + bin_of(m->r2, 0.0, R2_WIDTH, R2_BINS)] += 1.0;
+    count[COUNT_BETA + beta_bin(m->beta)] += 1.0;
+    count[COUNT_R2 + psc_bin_of(m->r2, 0.0, 1.0, R2_BINS)] += 1.0;
 }
 
 void partition_corpus_change(partition_state *s, int64_t change, const partition_before *before) {

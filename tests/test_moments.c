@@ -124,6 +124,34 @@ Test(moments, correlations) {
         }
 }
 
+/* --- histograms ------------------------------------------------------------------------------ */
+
+/* Bin i of n begins at -8 + 16 i/n: with a of 24 bits a n is exact, and so is the comparison. */
+static int exact_bin(float a, int32_t n) {
+    int bin = 0;
+    while (bin + 1 < n && (double)a * n >= 16.0 * (bin + 1) - 8.0 * n) bin++;
+    return bin;
+}
+
+/* Around every edge, and far outside. */
+Test(moments, a_value_just_below_an_edge_lies_below_it) {
+    static const int32_t counts[] = {1, 2, 3, 7, 10, 32, 100, 999, 1000};
+    static const float far[] = {-INFINITY, -1e30f, -8.0f, 8.0f, 7.9999995f, 1e30f, INFINITY};
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        const int32_t n = counts[c];
+        for (size_t i = 0; i < sizeof far / sizeof *far; i++)
+            cr_assert_eq(psc_bin_of((double)far[i], -8.0, 8.0, n), exact_bin(far[i], n));
+        for (int32_t i = 1; i < n; i++) {
+            float a = (float)(-8.0 + 16.0 * i / n);
+            for (int step = 0; step < 3; step++) a = nextafterf(a, -INFINITY);
+            for (int step = 0; step < 6; step++, a = nextafterf(a, INFINITY))
+                cr_assert_eq(psc_bin_of((double)a, -8.0, 8.0, n), exact_bin(a, n),
+                    "%.9g of %d bins: %d, should be %d", (double)a, (int)n,
+                    (int)psc_bin_of((double)a, -8.0, 8.0, n), exact_bin(a, n));
+        }
+    }
+}
+
 /* --- plugins --------------------------------------------------------------------------------- */
 
 /* Windows of one token, all the same: position 0 varies nowhere, and there is no other. */
@@ -159,6 +187,51 @@ Test(moments, equal_windows_have_no_variance) {
         seen++;
     }
     cr_assert_eq(seen, 6);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+/* Phi^-1(j/10), j = 1..9. */
+static const double tenths[] = {-1.2815515655446004, -0.8416212335729142, -0.5244005127080408,
+    -0.2533471031357998, 0.0, 0.2533471031357998, 0.5244005127080408, 0.8416212335729142,
+    1.2815515655446004};
+
+/* a just below an edge of either histogram of the plugin mlp, one value for each neuron. */
+static float near_edge(int64_t neuron) {
+    const int64_t kind = neuron % 10;
+    const double edge = kind < 9 ? tenths[kind] : -8.0 + 16.0 * (1 + (double)(neuron % 31)) / 32;
+    const float a = (float)edge;
+    return (double)a < edge ? a : nextafterf(a, -INFINITY);
+}
+
+static int edit_pre(const psc_event *event, void *payload) {
+    (void)payload;
+    for (int64_t k = 0; k < event->tensor.shape[1]; k++) event->tensor.data[k] = near_edge(k);
+    return 0;
+}
+
+Test(moments, histograms_of_mlp) {
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    psc_session *session = NULL;
+    psc_error error = {0};
+    const psc_token token = {.id = 17};
+    psc_array pre, gate;
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    options.accumulate = 1;
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
+    cr_assert_eq(psc_session_plugin(session, "mlp", "bins=32", &error), PSC_OK);
+    cr_assert_eq(psc_session_edit(session, PSC_HOOK_MLP_PRE, NULL, edit_pre, NULL, &error), PSC_OK);
+    must_run_one(session, &token, 1);
+    cr_assert_eq(psc_session_report(session, NULL, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_array(session, "mlp.pre_histogram", &pre, &error), PSC_OK);
+    cr_assert_eq(psc_session_array(session, "mlp.gate_histogram", &gate, &error), PSC_OK);
+    for (int64_t k = 0; k < pre.shape[1]; k++) {
+        const float a = near_edge(k);
+        int tenth = 0;
+        while (tenth < 9 && (double)a >= tenths[tenth]) tenth++;
+        cr_assert_eq(((const double *)pre.data)[k * 32 + exact_bin(a, 32)], 1.0, "%.9g", (double)a);
+        cr_assert_eq(((const double *)gate.data)[k * 10 + tenth], 1.0, "%.9g", (double)a);
+    }
     psc_session_close(&session);
     psc_model_close(&model);
 }
