@@ -112,13 +112,13 @@ int logits_arrays(logits_state *state) {
     const psc_host *host = state->host;
     if (run->ready) return 0;
     if (state->corpus) return logits_corpus_tables(state);
-    static const int32_t PAIR[2] = {0, 1};
+    static const char *const pair[] = {"a", "b"};
     const char *const axes[3] = {"targets", "rows", "ids"};
     const char *const row_axis[1] = {"rows"};
     run->with_edit = logits_edits_expected(run);
     if (targets_axis(run)) return -1;
     if (psc_rows_axis(run->context, host, "rows", &run->targets.rows)) return -1;
-    if (host->axis_numbers(run->context, "ids", 2, PAIR)) return -1;
+    if (host->axis_labels(run->context, "ids", 2, pair)) return -1;
     run->values = host->array(run->context, "values", PSC_F32, 2, axes);
     run->constant = host->array(run->context, "constant", PSC_F32, 2, axes);
     run->sigma = host->array(run->context, "sigma", PSC_F32, 1, row_axis);

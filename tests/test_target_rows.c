@@ -12,7 +12,7 @@ static psc_session *run(psc_model *model, const char *plugin, const char *option
     const char *const *targets, int32_t n) {
     psc_session *session = must_session(model, NULL, 2, 4);
     psc_token tokens[LENGTH] = {{0}};
-    cr_assert_eq(psc_session_plugin(session, plugin, options, &error), PSC_OK, "%s: %s", options,
+    cr_assert_eq(psc_session_plugin(session, plugin, options, &error), PSC_OK, "%s: %s", plugin,
         error.message);
     for (; *targets; targets++)
         cr_assert_eq(psc_session_target(session, *targets, &error), PSC_OK, "%s", error.message);
@@ -170,6 +170,26 @@ Test(target_rows, summaries) {
         cr_assert(!says(alone, "the last row that has one"), "%s", cases[i].plugin);
         psc_session_close(&both);
         psc_session_close(&alone);
+    }
+    psc_model_close(&model);
+}
+
+/* --- names ----------------------------------------------------------------------------------- */
+
+/* Whatever plugin tells its targets' ids, the axis has the same entries. */
+Test(target_rows, the_axis_ids_is_a_and_b) {
+    static const char *const plugins[] = {
+        "logits", "ln", "mlp", "lens", "partition", "edges", "neurons", "sweep"};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    for (size_t i = 0; i < sizeof plugins / sizeof *plugins; i++) {
+        psc_session *session = run(model, plugins[i], NULL, plain_first, LENGTH);
+        const psc_results *results = psc_session_results(session);
+        const json_t *ids = json_object_get(results->sections[0].json, "ids");
+        cr_assert_eq(json_array_size(ids), 2, "%s", plugins[i]);
+        const char *a = json_string_value(json_array_get(ids, 0));
+        const char *b = json_string_value(json_array_get(ids, 1));
+        cr_assert(a && b && strcmp(a, "a") == 0 && strcmp(b, "b") == 0, "%s", plugins[i]);
+        psc_session_close(&session);
     }
     psc_model_close(&model);
 }
