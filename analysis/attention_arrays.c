@@ -160,7 +160,7 @@ int attention_report_documents(attention_state *s) {
         if (!out || host->accumulated(s->context, s->sums[without], 0, count, out) ||
             host->accumulated(s->context, s->rows_sum[without], 0, count, n))
             return -1;
-        for (int64_t i = 0; i < count; i++) out[i] /= n[i];
+        for (int64_t i = 0; i < count; i++) out[i] = n[i] > 0.0 ? out[i] / n[i] : (double)NAN;
     }
     return host->value_number(s->context, "rows", n[0]);
 }

@@ -5,6 +5,7 @@
 #include "common.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* --- sums ------------------------------------------------------------------------------------ */
@@ -82,6 +83,17 @@ double psc_participation_product(int64_t n, const float *a, const float *b) {
         }
     }
     return ratio(s, q);
+}
+
+/* --- summaries ------------------------------------------------------------------------------- */
+
+const char *psc_figure(
+    char out[PSC_FIGURE], int width, int precision, double value, const char *unit) {
+    if (isnan(value))
+        snprintf(out, PSC_FIGURE, "%*s", width > 0 ? width + (int)strlen(unit) : 0, "n/a");
+    else
+        snprintf(out, PSC_FIGURE, "%*.*f%s", width, precision, value, unit);
+    return out;
 }
 
 /* --- runs and rows --------------------------------------------------------------------------- */

@@ -66,6 +66,11 @@ int psc_option_layers(psc_context *context, const psc_host *host, const char *ke
  * run_end or run_begin. */
 int psc_edits_refused(psc_context *context, const psc_host *host, const char *what);
 
+/* A figure of a summary, "%*.*f" with the unit behind it; "n/a", as wide, where it is NaN. */
+enum { PSC_FIGURE = 48 };
+const char *psc_figure(
+    char out[PSC_FIGURE], int width, int precision, double value, const char *unit);
+
 /* --- rows ------------------------------------------------------------------------------------ */
 
 /* The run's rows where they are one sequence from position 0 on; else null after failing with

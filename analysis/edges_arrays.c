@@ -64,7 +64,9 @@ enum { MOST_SHOWN = 12 };
 
 static int show_target(edges_state *s, int32_t target) {
     const int32_t row = psc_target_last(&s->targets, target);
-    if (row < 0) return 0;
+    if (row < 0)
+        return s->host->summary_text(
+            s->context, "next: the text has no next token at the rows asked for; no edges.");
     const edge_list *list = &s->lists[target * (int64_t)s->targets.rows.n + row];
     const int32_t n = list->n < MOST_SHOWN ? list->n : MOST_SHOWN;
     char names[MOST_SHOWN][112], title[192], sentence[192];

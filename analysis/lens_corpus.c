@@ -82,17 +82,34 @@ static void fill_arrays(
             const double rows = counts[place(s, ROWS, scope, site)];
             const double next = counts[place(s, WITH_NEXT, scope, site)];
             for (int i = 0; i < MEASURES; i++)
-                out->means[i][at] = sums[place(s, i, scope, site)] / (i == 3 ? next : rows);
-            out->leads[at] = counts[place(s, LEADS, scope, site)] / rows;
+                out->means[i][at] = psc_mean(sums[place(s, i, scope, site)], i == 3 ? next : rows);
+            out->leads[at] = psc_mean(counts[place(s, LEADS, scope, site)], rows);
             for (int b = 0; b < BINS; b++)
-                out->bins[at * BINS + b] = counts[place(s, b, scope, site)] / next;
+                out->bins[at * BINS + b] = psc_mean(counts[place(s, b, scope, site)], next);
         }
+}
+
+/* The figures of one site beyond position 0. */
+static int site_line(lens_state *s, const corpus_arrays *a, int32_t site) {
+    const int64_t at = (int64_t)s->n_sites + site;
+    const double *bins = a->bins + at * BINS;
+    char line[320], n[6][PSC_FIGURE];
+    snprintf(line, sizeof line, "%-10s %s %s %s %s %s %s", s->labels[site],
+        psc_figure(n[0], 8, 3, a->means[0][at], ""), psc_figure(n[1], 8, 3, a->means[1][at], ""),
+        psc_figure(n[2], 8, 3, a->means[3][at], ""), psc_figure(n[3], 7, 1, 100.0 * bins[0], "%"),
+        psc_figure(n[4], 7, 1, 100.0 * (bins[0] + bins[1]), "%"),
+        psc_figure(n[5], 7, 1, 100.0 * a->leads[at], "%"));
+    return s->host->summary_text(s->context, line);
 }
 
 static int corpus_summary(
     lens_state *s, const corpus_arrays *a, double rows, double next, double inner) {
     const psc_host *host = s->host;
     char line[320];
+    if (!(inner > 0.0))
+        return host->summary_text(s->context,
+            rows > 0.0 ? "Not defined: no window has a second token, and position 0 is left out."
+                       : "No rows were seen.");
     snprintf(line, sizeof line,
         "The %s lens over %.0f rows (%.0f with a next token), divided by %s sigma; "
         "without each document's position 0 (%.0f rows):",
@@ -102,14 +119,11 @@ static int corpus_summary(
     snprintf(line, sizeof line, "%-10s %8s %8s %8s %8s %8s %8s", "layer", "entropy", "KL", "log p",
         "rank 1", "to 10", "same top");
     if (host->summary_text(s->context, line)) return -1;
-    for (int32_t site = 0; site < s->n_sites; site++) {
-        const int64_t at = (int64_t)s->n_sites + site;
-        const double *bins = a->bins + at * BINS;
-        snprintf(line, sizeof line, "%-10s %8.3f %8.3f %8.3f %7.1f%% %7.1f%% %7.1f%%",
-            s->labels[site], a->means[0][at], a->means[1][at], a->means[3][at], 100.0 * bins[0],
-            100.0 * (bins[0] + bins[1]), 100.0 * a->leads[at]);
-        if (host->summary_text(s->context, line)) return -1;
-    }
+    for (int32_t site = 0; site < s->n_sites; site++)
+        if (site_line(s, a, site)) return -1;
+    if (isnan(a->means[3][s->n_sites]) &&
+        host->summary_text(s->context, "n/a: no row beyond position 0 has a next token."))
+        return -1;
     return host->summary_text(s->context,
         "log p: of the text's own next token; same top: how often the layer's top token is the "
         "final one's; KL(final || lens) in nats.");

@@ -162,6 +162,8 @@ static int sites_summary(ln_state *s, double tokens) {
     const char *labels[MOST];
     double means[MOST], sum = 0.0, square = 0.0, coupling = 0.0;
     const double longest = s->host->model(s->context)->n_ctx;
+    if (s->host->value_number(s->context, "tokens", tokens)) return -1;
+    if (!(tokens > 0.0)) return s->host->summary_text(s->context, "No rows were seen.");
     for (int32_t i = 0; i < n; i++) {
         const int32_t site = n > 1 ? (int32_t)((int64_t)i * (count - 1) / (n - 1)) * step : 0;
         char label[24];
@@ -175,8 +177,7 @@ static int sites_summary(ln_state *s, double tokens) {
         labels[i] = text[i];
     }
     snprintf(sentence, sizeof sentence, "Over %.0f tokens:", tokens);
-    if (s->host->value_number(s->context, "tokens", tokens) ||
-        s->host->summary_text(s->context, sentence) ||
+    if (s->host->summary_text(s->context, sentence) ||
         s->host->summary_bars(s->context, step == 2 ? "mean sigma (ln2 has ln1's)" : "mean sigma",
             "", n, labels, means) ||
         site_total(s, s->moments.sums, COUPLING, s->n_sites - 1, &coupling))
@@ -194,5 +195,5 @@ int ln_corpus_report(ln_state *s) {
     return psc_populations_axis(s->context, s->host) || sites_axis(s) ||
            psc_moments_counts(&s->moments, "rows_counted", 0, NULL) ||
            psc_moments_report(&s->moments, "site", 0, s->moments.n, 2, axes) ||
-           psc_moments_total(&s->moments, 0, &tokens) || (tokens > 0 && sites_summary(s, tokens));
+           psc_moments_total(&s->moments, 0, &tokens) || sites_summary(s, tokens);
 }

@@ -151,6 +151,17 @@ static int mean_bars(logits_state *state, int32_t t, double rows) {
     return run->host->summary_bars(run->context, title, "nats", count, labels, values);
 }
 
+static int target_summary(logits_state *state, int32_t t) {
+    const logits_run *run = &state->run;
+    double rows = 0.0;
+    char sentence[160];
+    if (psc_moments_total(&state->logit_moments, t, &rows)) return -1;
+    if (rows > 0) return mean_bars(state, t, rows);
+    snprintf(sentence, sizeof sentence, "%.60s: no row has this target; no shares.",
+        run->host->targets(run->context, &(int32_t){0})[t].label);
+    return run->host->summary_text(run->context, sentence);
+}
+
 static int target_labels(logits_state *state) {
     logits_run *run = &state->run;
     int32_t n = 0;
@@ -183,11 +194,7 @@ int logits_corpus_report(logits_state *state) {
                 moments, level_name(state, i, "share", name), 0, moments->n, 2, axes))
             return -1;
     }
-    for (int32_t t = 0; t < state->logit_moments.groups && t < 4; t++) {
-        double rows;
-        if (psc_moments_total(&state->logit_moments, t, &rows) ||
-            (rows > 0 && mean_bars(state, t, rows)))
-            return -1;
-    }
+    for (int32_t t = 0; t < state->logit_moments.groups && t < 4; t++)
+        if (target_summary(state, t)) return -1;
     return 0;
 }

@@ -283,5 +283,6 @@ int mlp_corpus_report(mlp_state *s) {
     if (s->bins > 0 && !count_array(s, "pre_histogram", s->pre_handle, n * s->bins, "pre_bins"))
         return -1;
     if (judge(s, fires, &v)) return -1;
-    return v.tokens > 0 ? corpus_summary(s, &v, fires) : 0;
+    if (v.tokens > 0) return corpus_summary(s, &v, fires);
+    return s->host->summary_text(s->context, "No rows were seen.");
 }

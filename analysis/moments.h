@@ -7,6 +7,8 @@
 
 #include "common.h"
 
+#include <math.h>
+
 /* A run's rows by sequence: position 0 of a window stands alone, since it draws attention like no
  * other. */
 typedef struct psc_sequences {
@@ -45,6 +47,10 @@ void psc_moments_count(psc_moments *m, int32_t place, int64_t group);
 /* In run_end. */
 int psc_moments_end(psc_moments *m);
 
+/* The mean of n values; NaN when n is 0. */
+static inline double psc_mean(double sum, double n) {
+    return n > 0.0 ? sum / n : (double)NAN;
+}
 /* The variance Q/n - (S/n)^2 of n values whose sums S and Q of values and squares are accumulators'
  * totals, n being a count of rows. It is 0 where it does not exceed psc_variance_error: the grid of
  * 2^-40 and the rounding of the sums then leave open whether the values vary. NaN when n is 0.

@@ -88,30 +88,45 @@ static void line_label(
 
 /* --- tables ---------------------------------------------------------------------------------- */
 
+/* A column of a table: its width and digits. */
+typedef struct column {
+    int width, precision;
+} column;
+
+/* One line of a table. */
+static int figures_line(
+    partition_state *s, const char *label, const column *columns, const double *values, int n) {
+    char line[240], figure[PSC_FIGURE];
+    int used = snprintf(line, sizeof line, "%-26s", label);
+    for (int i = 0; i < n && used > 0 && used < (int)sizeof line; i++)
+        used += snprintf(line + used, sizeof line - (size_t)used, "%s",
+            psc_figure(figure, columns[i].width, columns[i].precision, values[i], ""));
+    return s->host->summary_text(s->context, line);
+}
+
 static int size_line(partition_state *s, const char *label, partition_totals t) {
-    char line[200];
+    static const column columns[] = {{7, 3}, {7, 3}, {7, 3}, {8, 3}, {7, 3}, {7, 3}, {7, 2}};
     const double cases = partition_cases(t, MARGINS);
-    snprintf(line, sizeof line, "%-26s%7.3f%7.3f%7.3f%8.3f%7.3f%7.3f%7.2f", label,
-        partition_divide(t.sum[SUM_ABS_E + PARTITION_RAW], cases),
+    const double values[] = {partition_divide(t.sum[SUM_ABS_E + PARTITION_RAW], cases),
         partition_divide(t.sum[SUM_ABS_E + PARTITION_MINUS_MEAN], cases),
         partition_divide(t.sum[SUM_ABS_E + PARTITION_MINUS_EXPECTED], cases),
         partition_mean_abs_dz(t, PARTITION_RAW, 0),
         partition_mean_abs_dz(t, PARTITION_RAW, NEXT_GROUP),
         partition_mean_abs_dz(t, PARTITION_RAW, PARTITION_BINS - 1),
-        partition_correlation(t, PARTITION_RAW, 0));
-    return s->host->summary_text(s->context, line);
+        partition_correlation(t, PARTITION_RAW, 0)};
+    return figures_line(s, label, columns, values, 7);
 }
 
 static int error_line(partition_state *s, const char *label, partition_totals t) {
-    char line[200];
-    snprintf(line, sizeof line, "%-26s%6.1f%6.1f%6.1f%8.1f%7.2f%7.2f%6.2f%6.2f", label,
-        100.0 * partition_share(t, COUNT_FAR + PARTITION_RAW, MARGINS),
+    static const column columns[] = {
+        {6, 1}, {6, 1}, {6, 1}, {8, 1}, {7, 2}, {7, 2}, {6, 2}, {6, 2}};
+    const double values[] = {100.0 * partition_share(t, COUNT_FAR + PARTITION_RAW, MARGINS),
         100.0 * partition_share(t, COUNT_FAR + PARTITION_MINUS_MEAN, MARGINS),
         100.0 * partition_share(t, COUNT_FAR + PARTITION_MINUS_EXPECTED, MARGINS),
         100.0 * partition_share(t, COUNT_REORDERED, MARGINS), partition_beta_quantile(t, 0.5),
         partition_r2_quantile(t, 0.1), partition_r2_quantile(t, 0.5),
-        partition_r2_quantile(t, 0.9));
-    return s->host->summary_text(s->context, line);
+        partition_r2_quantile(t, 0.9)};
+    return figures_line(s, label, columns, values, 8);
 }
 
 static int table(partition_state *s, int together, pool *work, const char *const head[2],
@@ -132,7 +147,8 @@ static int tables(partition_state *s, int together, pool *work) {
     static const char *const sizes[2] = {
         "Means over cases, in nats: |dlogZ| raw, minus the vocabulary's mean dz, minus E_p dz (the "
         "first order's error); |dz| of the top token, the next token, and beyond rank 1000; the "
-        "correlation of dlogZ with the top token's dz.",
+        "correlation of dlogZ with the top token's dz. n/a: no case has the figure, or what is "
+        "correlated does not vary.",
         "change                        raw  -mean  -E_p     top   next beyond   corr"};
     static const char *const errors[2] = {
         "Cases with an error above 0.1 nat, in %, of constant Z raw and minus the mean and of the "
@@ -169,23 +185,24 @@ static int kind_words(partition_state *s, int64_t first, pool *work) {
         "where the top logit moves %.3f: it varies %s the logits.",
         kinds[s->changes[first].kind], judge(raw), 100.0 * raw, partition_cases(t, MARGINS),
         judge(mean), 100.0 * mean, judge(order), 100.0 * order, moved, top,
-        ratio < 0.25   ? "slowly beside"
+        isnan(ratio)   ? "as little as"
+        : ratio < 0.25 ? "slowly beside"
         : ratio < 0.75 ? "less than"
                        : "as much as");
     return s->host->summary_text(s->context, words);
 }
 
 static int margin_words(partition_state *s, int64_t first, pool *work) {
-    char words[480];
+    char words[640], raw[MARGINS][PSC_FIGURE], order[MARGINS][PSC_FIGURE];
     const partition_totals t = gather(s, first, WHOLE_KIND, work);
-    double raw[MARGINS], order[MARGINS];
     for (int m = 0; m < MARGINS; m++) {
-        raw[m] = 100.0 * partition_share(t, COUNT_FAR + PARTITION_RAW, m);
-        order[m] = 100.0 * partition_share(t, COUNT_FAR + PARTITION_MINUS_EXPECTED, m);
+        psc_figure(raw[m], 0, 1, 100.0 * partition_share(t, COUNT_FAR + PARTITION_RAW, m), "");
+        psc_figure(order[m], 0, 1,
+            100.0 * partition_share(t, COUNT_FAR + PARTITION_MINUS_EXPECTED, m), "");
     }
     snprintf(words, sizeof words,
         "%s by the margin p1 - p2 before, below 0.1, 0.3, 0.7 and above: constant Z errs by more "
-        "than 0.1 nat in %.1f, %.1f, %.1f, %.1f %%, the first order in %.1f, %.1f, %.1f, %.1f %%.",
+        "than 0.1 nat in %s, %s, %s, %s %%, the first order in %s, %s, %s, %s %%.",
         kinds[s->changes[first].kind], raw[0], raw[1], raw[2], raw[3], order[0], order[1], order[2],
         order[3]);
     return s->host->summary_text(s->context, words);
@@ -205,6 +222,12 @@ static int fit_words(partition_state *s, int64_t first, pool *work) {
     const partition_totals t = gather(s, first, WHOLE_KIND, work);
     const double *r2 = t.count + COUNT_R2, most = upper_share(r2, R2_BINS, 45);
     const double half = upper_share(r2, R2_BINS, 25);
+    if (isnan(most)) {
+        snprintf(words, sizeof words,
+            "%s: no case changes the logits by more than a common shift, so there is no fit.",
+            kinds[s->changes[first].kind]);
+        return s->host->summary_text(s->context, words);
+    }
     snprintf(words, sizeof words,
         "%s: dz = alpha + beta (z - b) explains nine tenths of dz's variance in %.1f %% of cases "
         "and half of it in %.1f %%; beta lies between %.2f and %.2f in four of five. Logits move "

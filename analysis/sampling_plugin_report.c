@@ -92,12 +92,12 @@ static void fill_means(sampling_state *s, const double *sums, const double *coun
         const double *seen = counts + (int64_t)scope * (1 + STRATEGIES * BINS);
         for (int f = 0; f < ROW_FIGURES; f++)
             for (int i = 0; i < STRATEGIES; i++)
-                s->arrays[f][scope * STRATEGIES + i] = *sums++ / seen[0];
+                s->arrays[f][scope * STRATEGIES + i] = psc_mean(*sums++, seen[0]);
         for (int f = 0; f < PAIR_FIGURES; f++)
             for (int i = 0; i < PAIRS; i++)
-                s->arrays[ROW_FIGURES + f][scope * PAIRS + i] = *sums++ / seen[0];
+                s->arrays[ROW_FIGURES + f][scope * PAIRS + i] = psc_mean(*sums++, seen[0]);
         for (int i = 0; i < STRATEGIES * BINS; i++)
-            bins[scope * STRATEGIES * BINS + i] = seen[1 + i] / seen[0];
+            bins[scope * STRATEGIES * BINS + i] = psc_mean(seen[1 + i], seen[0]);
     }
 }
 
@@ -118,9 +118,12 @@ static int report_corpus(sampling_state *s) {
         "Means over %.0f rows, without the position 0 of each document's windows:", inner);
     if (host->value_number(s->context, "rows_seen", rows) ||
         host->value_number(s->context, "rows_without_position_0", inner) ||
-        host->summary_text(s->context, line))
+        (inner > 0.0 && host->summary_text(s->context, line)))
         return -1;
-    return table(s, 1);
+    if (inner > 0.0) return table(s, 1);
+    return host->summary_text(s->context,
+        rows > 0.0 ? "Not defined: no window has a second token, and position 0 is left out."
+                   : "No rows were seen.");
 }
 
 int sampling_report(psc_context *context, void *state) {
