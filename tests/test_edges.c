@@ -150,7 +150,7 @@ static int edit_rows(const psc_event *event, void *payload) {
 }
 
 static psc_session *edited(psc_model *model, psc_point point, int32_t layer, int32_t chunk) {
-    psc_session *session = must_session(model, NULL, 2, chunk);
+    psc_session *session = must_session(model, NULL, 1, chunk);
     psc_filter filter = PSC_FILTER_INIT;
     filter.layers = &layer;
     filter.n_layers = layer >= 0;
