@@ -1,0 +1,42 @@
+/* The k largest of many numbers: entries stay sorted, a new one goes in by halving. A stream in
+ * random order reaches the list k (1 + log(n/k)) times of n; the other offers cost one comparison.
+ */
+#include "top.h"
+
+#include <math.h>
+#include <string.h>
+
+int32_t psc_top_insert(psc_top_list *list, double key, int64_t index) {
+    int32_t place = 0, end = list->n;
+    if (isnan(key)) return -1;
+    while (place < end) {
+        const int32_t middle = place + (end - place) / 2;
+        if (psc_ranked_before(key, index, &list->at[middle]))
+            end = middle;
+        else
+            place = middle + 1;
+    }
+    if (place == list->k) return -1;
+    list->n += list->n < list->k;
+    psc_ranked *entry = psc_top_room(list, place, list->at, sizeof *entry);
+    *entry = (psc_ranked){key, index};
+    return place;
+}
+
+void *psc_top_room(const psc_top_list *list, int32_t place, void *array, size_t size) {
+    char *entry = (char *)array + (size_t)place * size;
+    memmove(entry + size, entry, (size_t)(list->n - 1 - place) * size);
+    return entry;
+}
+
+static double key_of(double x, psc_top_by by) {
+    return by == PSC_TOP_LARGEST ? x : by == PSC_TOP_SMALLEST ? -x : fabs(x);
+}
+
+void psc_top_f64(psc_top_list *list, int64_t n, const double *x, psc_top_by by) {
+    for (int64_t i = 0; i < n; i++) psc_top_offer(list, key_of(x[i], by), i);
+}
+
+void psc_top_f32(psc_top_list *list, int64_t n, const float *x, psc_top_by by) {
+    for (int64_t i = 0; i < n; i++) psc_top_offer(list, key_of((double)x[i], by), i);
+}
