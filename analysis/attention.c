@@ -61,7 +61,8 @@ static int attention_open(psc_context *context, const psc_host *host, const psc_
     if (parse_reader(s, options[0].value) ||
         psc_rows_parse(context, host, options[1].key, options[1].value, &s->split.row) ||
         parse_key(s, options[2].value) ||
-        psc_option_count(context, host, options[3].key, options[3].value, 1, 64, &s->top))
+        psc_option_count(
+            context, host, options[3].key, options[3].value, 1, ATTENTION_MOST, &s->top))
         return -1;
     if (!host->accumulating(context)) return 0;
     static const char *const names[2][2] = {

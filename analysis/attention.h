@@ -5,7 +5,10 @@
 #ifndef ATTENTION_H
 #define ATTENTION_H
 
+#include "top.h"
 #include "writers.h"
+
+enum { ATTENTION_MOST = 64 }; /* bars of a list */
 
 /* What is told of one head at one row k. */
 typedef enum attention_stat {

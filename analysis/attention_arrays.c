@@ -170,49 +170,44 @@ int attention_report_documents(attention_state *s) {
 /* The heads with the largest values of table[cell * width + at]. */
 static int show_largest(
     attention_state *s, const char *title, const double *table, int64_t width, int64_t at) {
-    int32_t order[64], n = 0;
-    const char *labels[64];
-    double values[64];
-    for (int32_t cell = 0; cell < s->n_cells; cell++) {
-        const double x = table[cell * width + at];
-        int32_t place = n < s->top ? n++ : s->top;
-        for (; place > 0 && x > table[order[place - 1] * width + at]; place--)
-            if (place < s->top) order[place] = order[place - 1];
-        if (place < s->top) order[place] = cell;
+    psc_ranked entries[ATTENTION_MOST];
+    psc_top_list top = {entries, s->top, 0};
+    const char *labels[ATTENTION_MOST];
+    double values[ATTENTION_MOST];
+    for (int64_t cell = 0; cell < s->n_cells; cell++)
+        psc_top_offer(&top, table[cell * width + at], cell);
+    for (int32_t i = 0; i < top.n; i++) {
+        const int32_t cell = (int32_t)top.at[i].index;
+        labels[i] =
+            s->host->label(s->context, PSC_COMPONENT_HEAD, cell / s->n_heads, cell % s->n_heads);
+        values[i] = top.at[i].key;
     }
-    for (int32_t i = 0; i < n; i++) {
-        labels[i] = s->host->label(
-            s->context, PSC_COMPONENT_HEAD, order[i] / s->n_heads, order[i] % s->n_heads);
-        values[i] = table[order[i] * width + at];
-    }
-    return s->host->summary_bars(s->context, title, "", n, labels, values);
+    return s->host->summary_bars(s->context, title, "", top.n, labels, values);
 }
 
 static int show_attractors(attention_state *s) {
-    int32_t order[64], n = 0;
-    static char names[64][64];
-    const char *labels[64];
-    double values[64];
+    static char names[ATTENTION_MOST][64];
+    psc_ranked entries[ATTENTION_MOST];
+    psc_top_list top = {entries, s->top, 0};
+    const char *labels[ATTENTION_MOST];
+    double values[ATTENTION_MOST];
     double *mean = s->host->run_alloc(s->context, (uint64_t)s->n_rows * sizeof *mean);
     if (!mean) return -1;
     const int32_t last = s->n_rows - 1;
     for (int32_t r = 0; r < last; r++) {
         for (int64_t cell = 0; cell < s->n_cells; cell++)
             mean[r] += s->received[cell * s->n_rows + r];
-        mean[r] /= (double)s->n_cells * (last - r);
-        int32_t place = n < s->top ? n++ : s->top;
-        for (; place > 0 && mean[r] > mean[order[place - 1]]; place--)
-            if (place < s->top) order[place] = order[place - 1];
-        if (place < s->top) order[place] = r;
+        psc_top_offer(&top, mean[r] / ((double)s->n_cells * (last - r)), r);
     }
-    for (int32_t i = 0; i < n; i++) {
-        snprintf(names[i], sizeof names[i], "row %d %s", (int)order[i],
-            s->host->token_text(s->context, s->rows[order[i]].token));
+    for (int32_t i = 0; i < top.n; i++) {
+        const int32_t r = (int32_t)top.at[i].index;
+        snprintf(names[i], sizeof names[i], "row %d %s", (int)r,
+            s->host->token_text(s->context, s->rows[r].token));
         labels[i] = names[i];
-        values[i] = mean[order[i]];
+        values[i] = top.at[i].key;
     }
     return s->host->summary_bars(s->context,
-        "attention drawn from each later row, mean over all heads", "", n, labels, values);
+        "attention drawn from each later row, mean over all heads", "", top.n, labels, values);
 }
 
 int attention_summary(attention_state *s) {

@@ -99,10 +99,10 @@ static int show_side(attention_state *s, const char *side, const double *shares,
     const char **labels =
         s->host->run_alloc(s->context, (uint64_t)p->n_components * sizeof *labels);
     if (!labels || component_labels(s, labels, side[0] == 'k' ? "attn.b_K" : "attn.b_Q")) return -1;
-    int64_t order[64];
-    int32_t n = 0;
-    const char *names[64];
-    double values[64];
+    psc_ranked entries[ATTENTION_MOST];
+    psc_top_list top = {entries, s->top, 0};
+    const char *names[ATTENTION_MOST];
+    double values[ATTENTION_MOST];
     double *sums = s->host->run_alloc(s->context, (uint64_t)p->n_components * sizeof *sums);
     if (!sums) return -1;
     for (int64_t c = 0; c < p->n_components; c++) {
@@ -110,21 +110,18 @@ static int show_side(attention_state *s, const char *side, const double *shares,
             const double *x = part_of(s, shares, c, part);
             sums[c] += x[j] - expected(s, x);
         }
-        int32_t place = n < s->top ? n++ : s->top;
-        for (; place > 0 && fabs(sums[c]) > fabs(sums[order[place - 1]]); place--)
-            if (place < s->top) order[place] = order[place - 1];
-        if (place < s->top) order[place] = c;
     }
-    for (int32_t i = 0; i < n; i++) {
-        names[i] = labels[order[i]];
-        values[i] = sums[order[i]];
+    psc_top_f64(&top, p->n_components, sums, PSC_TOP_ABSOLUTE);
+    for (int32_t i = 0; i < top.n; i++) {
+        names[i] = labels[top.at[i].index];
+        values[i] = sums[top.at[i].index];
     }
     char title[160];
     snprintf(title, sizeof title,
         "why L%dH%d at row %d looks at row %d %s: the %s's writers, over the row's mean",
         (int)p->layer, (int)p->head, (int)p->n_keys - 1, (int)j,
         s->host->token_text(s->context, s->rows[j].token), side);
-    return s->host->summary_bars(s->context, title, "nats", n, names, values);
+    return s->host->summary_bars(s->context, title, "nats", top.n, names, values);
 }
 
 int attention_split_summary(attention_state *s) {

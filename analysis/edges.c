@@ -74,8 +74,12 @@ static int make_tables(edges_state *s, const psc_row_set *rows) {
     s->sigma = host->run_alloc(s->context, (uint64_t)rows->n * sizeof *s->sigma);
     s->lists = host->run_alloc(s->context, lists * sizeof *s->lists);
     edge *edges = host->run_alloc(s->context, lists * (uint64_t)s->top * sizeof *edges);
-    if (!s->values || !s->norms || !s->sigma || !s->lists || !edges) return -1;
-    for (uint64_t i = 0; i < lists; i++) s->lists[i].edges = edges + i * (uint64_t)s->top;
+    psc_ranked *keys_of = host->run_alloc(s->context, lists * (uint64_t)s->top * sizeof *keys_of);
+    if (!s->values || !s->norms || !s->sigma || !s->lists || !edges || !keys_of) return -1;
+    for (uint64_t i = 0; i < lists; i++) {
+        s->lists[i].edges = edges + i * (uint64_t)s->top;
+        s->lists[i].top = (psc_top_list){keys_of + i * (uint64_t)s->top, s->top, 0};
+    }
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #define EDGES_H
 
 #include "gram.h"
+#include "top.h"
 #include "writers.h"
 
 typedef enum edges_by { BY_SHARE, BY_NORM, BY_WEIGHT } edges_by;
@@ -19,7 +20,8 @@ typedef struct edge {
 
 /* The kept edges of one target at one row, the largest first, and the sums over all of them. */
 typedef struct edge_list {
-    edge *edges; /* [top] */
+    edge *edges;      /* [top] */
+    psc_top_list top; /* their keys, undivided until the end */
     int32_t n;
     double total, total_abs; /* of shares */
     int64_t seen;            /* edges whose key reached the threshold */

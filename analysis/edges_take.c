@@ -4,8 +4,7 @@
  *   share of target t at row k, direct path: A_kj v_j . (W_O,h^T u_t)/sigma_f(k)
  *   |W_O,h v|^2 = v^T (W_O,h^T W_O,h) v, so no write is made
  *
- * A row is one thread's; its edges come layer by layer, head by head, by ascending source, and an
- * edge that ties with a kept one comes after it. */
+ * A row is one thread's. Of edges that tie the one of the lower layer, head, source comes first. */
 #include "edges.h"
 
 #include <math.h>
@@ -54,18 +53,14 @@ static double key_of(const edges_state *s, const edge *e) {
     return s->by == BY_NORM ? e->norm : (double)e->weight;
 }
 
-/* Puts e among the largest; equals come after. */
+/* Puts e among the largest. */
 static void keep(const edges_state *s, edge_list *list, const edge *e) {
-    const double key = key_of(s, e);
-    int32_t at = list->n;
-    if (at == s->top && !(key > key_of(s, &list->edges[at - 1]))) return;
-    if (at < s->top)
-        list->n++;
-    else
-        at--;
-    for (; at > 0 && key > key_of(s, &list->edges[at - 1]); at--)
-        list->edges[at] = list->edges[at - 1];
-    list->edges[at] = *e;
+    const int64_t layer_head = e->layer * (int64_t)s->model->n_heads + e->head;
+    const int32_t place =
+        psc_top_offer(&list->top, key_of(s, e), layer_head * s->n_keys + e->source);
+    if (place < 0) return;
+    list->n = list->top.n;
+    *(edge *)psc_top_room(&list->top, place, list->edges, sizeof *e) = *e;
 }
 
 /* All edges of one layer into one row. */

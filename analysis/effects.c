@@ -5,6 +5,7 @@
  * and what the direct path alone had predicted (effects_edits.c). The BASE run leaves its logits,
  * its last residual and its heads' z at the chosen rows; the CHANGED run is compared with them. */
 #include "effects.h"
+#include "top.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -139,17 +140,13 @@ double effects_kl(const effects_state *s, const float *before, const float *afte
 /* The n greatest logits, ties to the lower id. */
 static void take_top(
     const float *logits, int64_t n_vocab, double log_z, int32_t n, int32_t *ids, float *p) {
-    int32_t filled = 0;
-    for (int64_t v = 0; v < n_vocab; v++) {
-        int32_t at = filled;
-        while (at > 0 && logits[v] > logits[ids[at - 1]]) at--;
-        if (at >= n) continue;
-        const int32_t moved = (filled < n ? filled : n - 1) - at;
-        memmove(ids + at + 1, ids + at, (size_t)moved * sizeof *ids);
-        ids[at] = (int32_t)v;
-        if (filled < n) filled++;
+    psc_ranked entries[MAX_TOP];
+    psc_top_list top = {entries, n, 0};
+    psc_top_f32(&top, n_vocab, logits, PSC_TOP_LARGEST);
+    for (int32_t i = 0; i < top.n; i++) {
+        ids[i] = (int32_t)top.at[i].index;
+        p[i] = (float)(top.at[i].key - log_z);
     }
-    for (int32_t i = 0; i < filled; i++) p[i] = (float)((double)logits[ids[i]] - log_z);
 }
 
 static void compare_targets(

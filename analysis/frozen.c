@@ -10,6 +10,7 @@
  *
  * The map is tried on the run's own residual: it must give the run's own hook_resid_post. */
 #include "common.h"
+#include "top.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -300,23 +301,18 @@ static int show_row(frozen_state *s, int32_t row) {
     const double mean = psc_sum_striped(s->n, x) / (double)s->n;
     for (int64_t i = 0; i < s->n; i++) s->y[i] = (float)(((double)x[i] - mean) * (double)gamma[i]);
     if (host->apply(s->context, PSC_W_U, -1, z, s->y, 1)) return -1;
-    int32_t best[TOP];
-    int n = 0;
-    for (int32_t t = 0; t < s->model->d_vocab; t++) {
-        int at = n < TOP ? n++ : TOP;
-        for (; at > 0 && z[t] > z[best[at - 1]]; at--)
-            if (at < TOP) best[at] = best[at - 1];
-        if (at < TOP) best[at] = t;
-    }
+    psc_ranked entries[TOP];
+    psc_top_list top = {entries, TOP, 0};
+    psc_top_f32(&top, s->model->d_vocab, z, PSC_TOP_LARGEST);
     const char *labels[TOP];
     double values[TOP];
-    for (int i = 0; i < n; i++) {
-        labels[i] = host->token_text(s->context, best[i]);
-        values[i] = (double)z[best[i]];
+    for (int32_t i = 0; i < top.n; i++) {
+        labels[i] = host->token_text(s->context, (int32_t)top.at[i].index);
+        values[i] = top.at[i].key;
     }
     char title[96];
     snprintf(title, sizeof title, "what the image at row %d promotes (u_t . image)", (int)row);
-    return host->summary_bars(s->context, title, "", n, labels, values);
+    return host->summary_bars(s->context, title, "", top.n, labels, values);
 }
 
 static int frozen_report(psc_context *context, void *state) {

@@ -118,18 +118,14 @@ static int on_logits(const psc_event *event, void *payload) {
 void graph_offer(
     graph_state *s, graph_kind kind, int32_t layer, int32_t index, int32_t row, double flow) {
     const double size = fabs(flow);
-    int32_t at = s->n_nodes;
-    s->n_candidates++;
+    const int64_t number = s->n_candidates++;
     s->candidate_flow += size;
     if (flow == 0.0 || !(size >= s->threshold)) return;
-    if (at == s->most && !(size > fabs(s->nodes[at - 1].flow))) return;
-    if (at < s->most)
-        s->n_nodes++;
-    else
-        at--;
-    for (; at > 1 && size > fabs(s->nodes[at - 1].flow); at--) s->nodes[at] = s->nodes[at - 1];
-    s->nodes[at] =
-        (graph_node){.kind = kind, .layer = layer, .index = index, .row = row, .flow = flow};
+    const int32_t place = psc_top_offer(&s->ranked, size, number);
+    if (place < 0) return;
+    s->n_nodes = 1 + s->ranked.n;
+    graph_node *node = psc_top_room(&s->ranked, place, s->nodes + 1, sizeof *node);
+    *node = (graph_node){.kind = kind, .layer = layer, .index = index, .row = row, .flow = flow};
 }
 
 /* --- a run ----------------------------------------------------------------------------------- */
@@ -163,7 +159,10 @@ static int graph_run_begin(psc_context *context, void *state) {
     s->n_links = 0;
     s->n_nodes = 1;
     s->nodes = host->run_alloc(context, (uint64_t)s->most * sizeof *s->nodes);
-    if (!s->nodes || psc_targets_begin(context, host, &s->row, &s->targets) || retain_all(s))
+    s->ranked = (psc_top_list){
+        host->run_alloc(context, (uint64_t)s->most * sizeof *s->ranked.at), s->most - 1, 0};
+    if (!s->nodes || !s->ranked.at || psc_targets_begin(context, host, &s->row, &s->targets) ||
+        retain_all(s))
         return -1;
     return host->observe(context, PSC_HOOK_LN_FINAL_SCALE, &s->row.filter, on_scale, s) ||
            host->observe(context, PSC_HOOK_LOGITS, &s->row.filter, on_logits, s);

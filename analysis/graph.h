@@ -6,6 +6,7 @@
 #define GRAPH_H
 
 #include "common.h"
+#include "top.h"
 
 typedef enum graph_kind {
     NODE_LOGIT,
@@ -71,6 +72,7 @@ typedef struct graph_state {
     float *o; /* [L, R, H*D] W_O^T of the gradient */
     double total, total_abs, completeness; /* sum over embeddings, sources, constant */
     graph_node *nodes;                     /* [most], the target first */
+    psc_top_list ranked;                   /* |flow| of the others */
     int32_t n_nodes;
     int64_t n_candidates;  /* nodes there are at this level */
     double candidate_flow; /* sum of |flow| over them */

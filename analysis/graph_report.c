@@ -6,8 +6,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 static const char *const kind_names[] = {
     "logit", "embed", "head", "attn_bias", "mlp", "neuron", "mlp_bias"};
@@ -112,14 +110,6 @@ int graph_arrays(graph_state *s) {
 
 enum { MOST_SHOWN = 12 };
 
-static int larger_link(const void *a, const void *b) {
-    const graph_link *x = a, *y = b;
-    const double p = fabs(x->weight), q = fabs(y->weight);
-    if (p != q) return p < q ? 1 : -1;
-    if (x->target != y->target) return x->target < y->target ? -1 : 1;
-    return (x->source > y->source) - (x->source < y->source);
-}
-
 static int show_nodes(const graph_state *s) {
     const int32_t n = s->n_nodes - 1 < MOST_SHOWN ? s->n_nodes - 1 : MOST_SHOWN;
     char names[MOST_SHOWN][96];
@@ -139,24 +129,22 @@ static int show_nodes(const graph_state *s) {
 }
 
 static int show_links(const graph_state *s) {
-    graph_link *sorted =
-        s->host->run_alloc(s->context, ((uint64_t)s->n_links + 1) * sizeof *sorted);
-    if (!sorted) return -1;
-    memcpy(sorted, s->links, (size_t)s->n_links * sizeof *sorted);
-    qsort(sorted, (size_t)s->n_links, sizeof *sorted, larger_link);
-    const int32_t n = s->n_links < MOST_SHOWN ? (int32_t)s->n_links : MOST_SHOWN;
+    psc_ranked entries[MOST_SHOWN];
+    psc_top_list top = {entries, MOST_SHOWN, 0};
+    for (int64_t i = 0; i < s->n_links; i++) psc_top_offer(&top, fabs(s->links[i].weight), i);
     char names[MOST_SHOWN][112];
     const char *labels[MOST_SHOWN];
     double values[MOST_SHOWN];
-    for (int32_t i = 0; i < n; i++) {
+    for (int32_t i = 0; i < top.n; i++) {
+        const graph_link *link = &s->links[top.at[i].index];
         char from[48], to[48];
-        graph_name(s, &s->nodes[sorted[i].source], from, sizeof from);
-        graph_name(s, &s->nodes[sorted[i].target], to, sizeof to);
+        graph_name(s, &s->nodes[link->source], from, sizeof from);
+        graph_name(s, &s->nodes[link->target], to, sizeof to);
         snprintf(names[i], sizeof names[i], "%s -> %s", from, to);
         labels[i] = names[i];
-        values[i] = sorted[i].weight;
+        values[i] = link->weight;
     }
-    return s->host->summary_bars(s->context, "largest links", "nats", n, labels, values);
+    return s->host->summary_bars(s->context, "largest links", "nats", top.n, labels, values);
 }
 
 int graph_summary(graph_state *s) {

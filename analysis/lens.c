@@ -35,7 +35,7 @@ static int parse_options(lens_state *s, const psc_option *options) {
     if (s->sigma_final < 0) return -1;
     s->lens = *options[2].value ? options[2].value : NULL;
     s->fit.folder = *options[5].value ? options[5].value : NULL;
-    if (psc_option_count(context, host, options[3].key, options[3].value, 1, 100, &s->top) ||
+    if (psc_option_count(context, host, options[3].key, options[3].value, 1, LENS_MOST, &s->top) ||
         psc_option_words(context, host, options[4].key, options[4].value, arrays, &s->arrays) ||
         psc_option_number(context, host, options[6].key, options[6].value, 0.0, &s->fit.ridge) ||
         psc_option_count(

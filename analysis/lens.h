@@ -7,9 +7,11 @@
 #define ANALYSIS_LENS_H
 
 #include "moments.h"
+#include "top.h"
 
 /* Which arrays a run gives. */
 enum { LENS_TOP = 1, LENS_TARGETS = 2, LENS_DISTRIBUTION = 4 };
+enum { LENS_MOST = 100 }; /* top tokens of a site */
 
 /* What a lens says at every site and row. Sites: 0_pre, 1_pre, ..., final_post; S of them. */
 typedef struct lens_tables {

@@ -152,22 +152,13 @@ static item_sums sum_item(const lens_state *s, const float *z, int64_t row) {
 
 static void top_tokens(
     const lens_state *s, const float *z, const item_sums *sums, int32_t *ids, float *probs) {
-    int32_t kept = 0;
-    for (int32_t v = 0; v < s->n_vocab; v++) {
-        if (kept == s->top && !(z[v] > probs[kept - 1])) continue;
-        if (isnan(z[v])) continue;
-        int32_t i = kept < s->top ? kept++ : kept - 1;
-        for (; i > 0 && z[v] > probs[i - 1]; i--) {
-            probs[i] = probs[i - 1];
-            ids[i] = ids[i - 1];
-        }
-        probs[i] = z[v];
-        ids[i] = v;
-    }
-    for (int32_t i = 0; i < kept; i++) probs[i] -= sums->most;
-    s->host->exp(s->context, kept, probs, probs);
-    for (int32_t i = 0; i < kept; i++) probs[i] = (float)((double)probs[i] / sums->sum);
-    for (int32_t i = kept; i < s->top; i++) ids[i] = -1;
+    psc_ranked entries[LENS_MOST];
+    psc_top_list top = {entries, s->top, 0};
+    psc_top_f32(&top, s->n_vocab, z, PSC_TOP_LARGEST);
+    for (int32_t i = 0; i < s->top; i++) ids[i] = i < top.n ? (int32_t)top.at[i].index : -1;
+    for (int32_t i = 0; i < top.n; i++) probs[i] = z[ids[i]] - sums->most;
+    s->host->exp(s->context, top.n, probs, probs);
+    for (int32_t i = 0; i < top.n; i++) probs[i] = (float)((double)probs[i] / sums->sum);
 }
 
 /* 1 + how many tokens come before this one; ties to the lower id. */

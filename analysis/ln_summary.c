@@ -2,6 +2,7 @@
  * writes that make the final norm, and the components whose effect changes most when sigma is
  * computed again. */
 #include "ln.h"
+#include "top.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -30,34 +31,22 @@ static int sigma_bars(ln_state *s) {
     return s->host->summary_bars(s->context, title, "", n, labels, values);
 }
 
-/* The n largest |key| of count, descending, ties to the lower index; returns how many. */
-static int32_t largest(const double *key, int64_t count, int32_t n, int32_t *out) {
-    int32_t filled = 0;
-    for (int32_t i = 0; i < count; i++) {
-        if (isnan(key[i])) continue;
-        int32_t at = filled < n ? filled++ : n;
-        for (; at > 0 && fabs(key[i]) > fabs(key[out[at - 1]]); at--)
-            if (at < n) out[at] = out[at - 1];
-        if (at < n) out[at] = i;
-    }
-    return filled;
-}
-
 static int share_bars(ln_state *s, int64_t row) {
     const int64_t at = (s->n_sites - 1) * (int64_t)s->target_rows.n + row;
     const double *shares = s->shares + at * s->n_columns;
     const double fraction = s->fraction[at];
     char sentence[160];
-    int32_t order[MOST_BARS];
+    psc_ranked entries[MOST_BARS];
+    psc_top_list top = {entries, MOST_BARS, 0};
     const char *labels[MOST_BARS];
     double values[MOST_BARS];
-    const int32_t n = largest(shares, s->n_columns, MOST_BARS, order);
-    for (int32_t i = 0; i < n; i++) {
-        labels[i] = ln_column_label(s, order[i]);
-        values[i] = 100.0 * shares[order[i]];
+    psc_top_f64(&top, s->n_columns, shares, PSC_TOP_ABSOLUTE);
+    for (int32_t i = 0; i < top.n; i++) {
+        labels[i] = ln_column_label(s, (int32_t)top.at[i].index);
+        values[i] = 100.0 * shares[top.at[i].index];
     }
     if (s->host->summary_bars(
-            s->context, "which writes make |P(x)|^2 at ln_final", "%", n, labels, values))
+            s->context, "which writes make |P(x)|^2 at ln_final", "%", top.n, labels, values))
         return -1;
     if (fraction >= 0.0)
         snprintf(sentence, sizeof sentence,
@@ -73,15 +62,17 @@ static int share_bars(ln_state *s, int64_t row) {
 static int effect_bars(ln_state *s, int64_t t, int64_t row) {
     const int64_t at = (t * s->target_rows.n + row) * s->n_components;
     char names[MOST_BARS][96], title[160];
-    int32_t order[MOST_BARS];
+    psc_ranked entries[MOST_BARS], worst;
+    psc_top_list top = {entries, MOST_BARS, 0}, worst_of = {&worst, 1, 0};
     const char *labels[MOST_BARS];
     double values[MOST_BARS];
-    const int32_t n = largest(s->effects[1] + at, s->n_components, MOST_BARS, order);
-    for (int32_t i = 0; i < n; i++) {
-        snprintf(names[i], sizeof names[i], "%s (frozen %+.2f)", ln_component_label(s, order[i]),
-            s->effects[0][at + order[i]]);
+    psc_top_f64(&top, s->n_components, s->effects[1] + at, PSC_TOP_ABSOLUTE);
+    for (int32_t i = 0; i < top.n; i++) {
+        const int32_t c = (int32_t)top.at[i].index;
+        snprintf(names[i], sizeof names[i], "%s (frozen %+.2f)", ln_component_label(s, c),
+            s->effects[0][at + c]);
         labels[i] = names[i];
-        values[i] = s->effects[1][at + order[i]];
+        values[i] = s->effects[1][at + c];
     }
     const int32_t *ids = s->targets.ids + 2 * (t * s->target_rows.n + row);
     const char *what = s->targets.targets[t].label;
@@ -89,14 +80,14 @@ static int effect_bars(ln_state *s, int64_t t, int64_t row) {
         s->targets.targets[t].kind == PSC_TARGET_NEXT)
         what = s->host->token_text(s->context, ids[0]);
     snprintf(title, sizeof title, "change of %.60s when one is taken out, sigma recomputed", what);
-    if (s->host->summary_bars(s->context, title, "nats", n, labels, values)) return -1;
-    int32_t worst = 0;
-    if (!largest(s->effects[2] + at, s->n_components, 1, &worst)) return 0;
+    if (s->host->summary_bars(s->context, title, "nats", top.n, labels, values)) return -1;
+    psc_top_f64(&worst_of, s->n_components, s->effects[2] + at, PSC_TOP_ABSOLUTE);
+    if (worst_of.n == 0) return 0;
     char sentence[200];
     snprintf(sentence, sizeof sentence,
         "Holding sigma misleads most for %s, by %+.2f nats. Only the direct path counts here: "
         "these are not ablation effects.",
-        ln_component_label(s, worst), s->effects[2][at + worst]);
+        ln_component_label(s, (int32_t)worst.index), s->effects[2][at + worst.index]);
     return s->host->summary_text(s->context, sentence);
 }
 

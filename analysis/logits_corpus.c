@@ -5,6 +5,7 @@
  *
  * A run's tables are scratch here: they are summed up in run_end and forgotten. */
 #include "logits.h"
+#include "top.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -127,28 +128,23 @@ static int mean_bars(logits_state *state, int32_t t, double rows) {
     const psc_moments *m = &state->share_moments[state->finest];
     const int64_t n = m->n, first = (int64_t)t * n, others = m->groups * n;
     double *a = run->host->run_alloc(run->context, 2 * (uint64_t)n * sizeof *a);
+    psc_ranked entries[MOST];
+    psc_top_list top = {entries, state->top, 0};
     const char *labels[MOST];
     double values[MOST];
-    int32_t count = 0;
     if (!a || run->host->accumulated(run->context, m->sums, first, n, a) ||
         run->host->accumulated(run->context, m->sums, others + first, n, a + n))
         return -1;
-    for (; count < state->top && count < n; count++) {
-        int64_t best = -1;
-        for (int64_t i = 0; i < n; i++) {
-            const double value = fabs(a[i] + a[n + i]);
-            if (isnan(a[i]) || (best >= 0 && !(value > fabs(a[best] + a[n + best])))) continue;
-            best = i;
-        }
-        if (best < 0) break;
-        labels[count] = state->labels[state->finest][best];
-        values[count] = (a[best] + a[n + best]) / rows;
-        a[best] = NAN;
+    for (int64_t i = 0; i < n; i++) a[i] += a[n + i];
+    psc_top_f64(&top, n, a, PSC_TOP_ABSOLUTE);
+    for (int32_t i = 0; i < top.n; i++) {
+        labels[i] = state->labels[state->finest][top.at[i].index];
+        values[i] = a[top.at[i].index] / rows;
     }
     char title[128];
     const psc_target *target = &run->host->targets(run->context, &(int32_t){0})[t];
     snprintf(title, sizeof title, "mean share of %.60s over %.0f rows", target->label, rows);
-    return run->host->summary_bars(run->context, title, "nats", count, labels, values);
+    return run->host->summary_bars(run->context, title, "nats", top.n, labels, values);
 }
 
 static int target_summary(logits_state *state, int32_t t) {

@@ -1,6 +1,7 @@
 /* What the plugin `logits` says: values, and a summary for people with the largest shares as bars.
  */
 #include "logits.h"
+#include "top.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -96,35 +97,21 @@ static int target_sentence(logits_state *state, int32_t t, int32_t slot) {
 
 /* --- bars ------------------------------------------------------------------------------------ */
 
-/* The places of the n largest |share|, largest first; ties to the lower place. */
-static int32_t largest(const float *shares, int64_t n, int32_t most, int64_t *places) {
-    int32_t kept = 0;
-    for (int64_t c = 0; c < n; c++) {
-        const float size = fabsf(shares[c]);
-        if (isnan(size)) continue;
-        if (kept == most && (most == 0 || size <= fabsf(shares[places[kept - 1]]))) continue;
-        int32_t i = kept < most ? kept++ : kept - 1;
-        for (; i > 0 && size > fabsf(shares[places[i - 1]]); i--) places[i] = places[i - 1];
-        places[i] = c;
-    }
-    return kept;
-}
-
 static int level_bars(logits_state *state, int id, int32_t t, int32_t slot) {
     logits_run *run = &state->run;
     const logits_level *level = &run->levels[id];
     const int64_t at = (int64_t)t * run->targets.rows.n + slot;
     const float *shares = level->shares + at * level->width;
     const uint64_t most = (uint64_t)state->top;
-    int64_t *places = run->host->run_alloc(run->context, most * sizeof *places);
+    psc_top_list top = {run->host->run_alloc(run->context, most * sizeof *top.at), state->top, 0};
     const char **labels = run->host->run_alloc(run->context, most * sizeof *labels);
     double *values = run->host->run_alloc(run->context, most * sizeof *values);
-    if (!places || !labels || !values) return -1;
-    const int32_t n = largest(shares, level->width, state->top, places);
+    if (!top.at || !labels || !values) return -1;
+    psc_top_f32(&top, level->width, shares, PSC_TOP_ABSOLUTE);
     double covered = 0.0, covered_abs = 0.0;
-    for (int32_t i = 0; i < n; i++) {
-        labels[i] = state->labels[id][places[i]];
-        values[i] = (double)shares[places[i]];
+    for (int32_t i = 0; i < top.n; i++) {
+        labels[i] = state->labels[id][top.at[i].index];
+        values[i] = (double)shares[top.at[i].index];
         covered += values[i];
         covered_abs += fabs(values[i]);
     }
@@ -132,9 +119,9 @@ static int level_bars(logits_state *state, int id, int32_t t, int32_t slot) {
     target_name(run, t, slot, name, sizeof name);
     snprintf(title, sizeof title,
         "Shares of %s by %s: the largest %d of %s (together %.4f of %.4f; %.0f %% of sum |share|)",
-        name, logits_level_names[id], (int)n, with_commas(level->width, count), covered,
+        name, logits_level_names[id], (int)top.n, with_commas(level->width, count), covered,
         level->sum[at], level->sum_abs[at] > 0 ? 100.0 * covered_abs / level->sum_abs[at] : 100.0);
-    return run->host->summary_bars(run->context, title, "nats", n, labels, values);
+    return run->host->summary_bars(run->context, title, "nats", top.n, labels, values);
 }
 
 /* --- values and summary ---------------------------------------------------------------------- */

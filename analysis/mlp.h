@@ -8,6 +8,7 @@
 
 #include "common.h"
 #include "moments.h"
+#include "top.h"
 
 typedef enum mlp_arrays { MLP_ARRAYS_AUTO, MLP_ARRAYS_ALL, MLP_ARRAYS_NONE } mlp_arrays;
 
@@ -35,6 +36,7 @@ typedef struct mlp_state {
     double *share_participation;     /* result [targets, L, R], w = |share| */
     double *relu_error;              /* result [L, R] |e| / |write|, e = -sum_k |a| Phi(-|a|) r_k */
     double *relu_error_target;       /* result [targets, L, R] u . e / sigma */
+    psc_top_list *top_lists;         /* [targets, R] |share| of the neurons listed */
     double *top_share;               /* result [targets, R, top], NaN where there are fewer */
     int32_t *top_layer, *top_neuron; /* results [targets, R, top] */
     float *top_pre, *top_gate;       /* results [targets, R, top] */

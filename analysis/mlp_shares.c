@@ -28,24 +28,15 @@ typedef struct share_work {
 
 /* --- one row --------------------------------------------------------------------------------- */
 
-/* Keeps the list ordered by |share|, ties to the neuron that came first. */
-static void keep_top(mlp_state *s, const share_work *w, int64_t cell, int64_t k, double share) {
+/* What belongs to a neuron's entry of a cell's list. */
+static void put_top(mlp_state *s, const share_work *w, int64_t cell, int32_t place, int64_t k) {
+    const psc_top_list *list = &s->top_lists[cell];
     const int64_t base = cell * s->top, r = cell % s->target_rows.n;
-    int64_t at = s->top;
-    while (at > 0 && !(fabs(s->top_share[base + at - 1]) >= fabs(share))) at--;
-    if (at == s->top) return;
-    for (int64_t i = s->top - 1; i > at; i--) {
-        s->top_share[base + i] = s->top_share[base + i - 1];
-        s->top_layer[base + i] = s->top_layer[base + i - 1];
-        s->top_neuron[base + i] = s->top_neuron[base + i - 1];
-        s->top_pre[base + i] = s->top_pre[base + i - 1];
-        s->top_gate[base + i] = s->top_gate[base + i - 1];
-    }
-    s->top_share[base + at] = share;
-    s->top_layer[base + at] = (int32_t)w->layer;
-    s->top_neuron[base + at] = (int32_t)k;
-    s->top_pre[base + at] = w->pre[r][k];
-    s->top_gate[base + at] = mlp_gate(w->erf[(r - w->begin) * s->n_neurons + k]);
+    *(int32_t *)psc_top_room(list, place, s->top_layer + base, sizeof(int32_t)) = (int32_t)w->layer;
+    *(int32_t *)psc_top_room(list, place, s->top_neuron + base, sizeof(int32_t)) = (int32_t)k;
+    *(float *)psc_top_room(list, place, s->top_pre + base, sizeof(float)) = w->pre[r][k];
+    *(float *)psc_top_room(list, place, s->top_gate + base, sizeof(float)) =
+        mlp_gate(w->erf[(r - w->begin) * s->n_neurons + k]);
 }
 
 static void share_cell(const share_work *w, int64_t t, int64_t r) {
@@ -55,12 +46,13 @@ static void share_cell(const share_work *w, int64_t t, int64_t r) {
     if (which < 0) return;
     const float *ru = w->pulled + w->place[which] * m, *g = w->post[r];
     const double sigma = s->sigma[r];
-    double least = fabs(s->top_share[(cell + 1) * s->top - 1]);
+    psc_top_list *list = &s->top_lists[cell];
     for (int64_t k = 0; k < m; k++) {
         const double share = (double)g[k] * (double)ru[k] / sigma;
-        if (fabs(share) <= least || isnan(share)) continue;
-        keep_top(s, w, cell, k, share);
-        least = fabs(s->top_share[(cell + 1) * s->top - 1]);
+        const int32_t place = psc_top_offer(list, fabs(share), w->layer * m + k);
+        if (place < 0) continue;
+        *(double *)psc_top_room(list, place, s->top_share + cell * s->top, sizeof share) = share;
+        put_top(s, w, cell, place, k);
     }
     const int64_t at = (t * s->n_layers + w->layer) * s->target_rows.n + r;
     s->share_participation[at] = psc_participation_product(m, g, ru);
@@ -127,6 +119,17 @@ static int share_block(share_work *w) {
 
 /* --- all of them ----------------------------------------------------------------------------- */
 
+static int make_lists(mlp_state *s) {
+    const int64_t cells = (int64_t)s->targets.n * s->target_rows.n;
+    s->top_lists = s->host->run_alloc(s->context, (uint64_t)cells * sizeof *s->top_lists + 1);
+    psc_ranked *entries =
+        s->host->run_alloc(s->context, (uint64_t)(cells * s->top) * sizeof *entries + 1);
+    if (!s->top_lists || !entries) return -1;
+    for (int64_t i = 0; i < cells; i++)
+        s->top_lists[i] = (psc_top_list){entries + i * s->top, s->top, 0};
+    return 0;
+}
+
 static int share_results(mlp_state *s) {
     const psc_host *host = s->host;
     int32_t *ranks = host->run_alloc(s->context, (uint64_t)s->top * sizeof *ranks);
@@ -147,7 +150,7 @@ static int share_results(mlp_state *s) {
     s->top_gate = host->array(s->context, "top_gate", PSC_F32, 3, list);
     return s->relu_error && s->relu_error_target && s->share_participation && s->top_share &&
                    s->top_layer && s->top_neuron && s->top_pre && s->top_gate
-               ? 0
+               ? make_lists(s)
                : -1;
 }
 

@@ -67,7 +67,8 @@ static int neurons_open(psc_context *context, const psc_host *host, const psc_op
     s->model = host->model(context);
     s->corpus = host->accumulating(context);
     if (parse_neurons(s, options[0].value) ||
-        psc_option_count(context, host, options[1].key, options[1].value, 1, 1000, &s->top) ||
+        psc_option_count(
+            context, host, options[1].key, options[1].value, 1, MOST_RANKED, &s->top) ||
         psc_option_count(context, host, options[2].key, options[2].value, 1, 64, &s->contexts))
         return -1;
     s->entropy = psc_option_word(context, host, options[3].key, options[3].value, words);
@@ -102,20 +103,13 @@ static int neurons_run_begin(psc_context *context, void *state) {
 
 /* The neurons with the largest value stand first among the listed. */
 static void list_largest(neurons_state *s, const double *values) {
-    double kept[AUTO_LISTED];
-    s->n_listed = 0;
-    for (int64_t i = 0; i < neurons_all(s); i++) {
-        int32_t at = s->n_listed;
-        if (!(values[i] > -INFINITY)) continue;
-        if (at == AUTO_LISTED && !(values[i] > kept[--at])) continue;
-        if (s->n_listed < AUTO_LISTED) s->n_listed++;
-        for (; at > 0 && values[i] > kept[at - 1]; at--) {
-            kept[at] = kept[at - 1];
-            s->listed[at] = s->listed[at - 1];
-        }
-        kept[at] = values[i];
-        s->listed[at] = (neuron_id){(int32_t)(i / s->model->d_mlp), (int32_t)(i % s->model->d_mlp)};
-    }
+    psc_ranked entries[AUTO_LISTED];
+    psc_top_list top = {entries, AUTO_LISTED, 0};
+    const int64_t m = s->model->d_mlp;
+    psc_top_f64(&top, neurons_all(s), values, PSC_TOP_LARGEST);
+    s->n_listed = top.n;
+    for (int32_t i = 0; i < top.n; i++)
+        s->listed[i] = (neuron_id){(int32_t)(top.at[i].index / m), (int32_t)(top.at[i].index % m)};
 }
 
 /* auto: in a run the longest writes of the last row, over documents the largest a. */
@@ -133,7 +127,7 @@ static int choose(neurons_state *s) {
             const int32_t n =
                 host->accumulated_top(s->context, s->context_handle, l * m + k, entries);
             if (n < 0) return -1;
-            layer[k] = n > 0 ? entries[0].value : -INFINITY;
+            layer[k] = n > 0 ? entries[0].value : NAN;
         }
         if (s->corpus) continue;
         if (host->column_norms(s->context, PSC_W_OUT, l, 1, layer) ||

@@ -7,8 +7,9 @@
 
 #include "common.h"
 #include "moments.h"
+#include "top.h"
 
-enum { MOST_LISTED = 32 };
+enum { MOST_LISTED = 32, MOST_RANKED = 1000 };
 
 typedef struct neuron_id {
     int32_t layer, neuron;
@@ -36,8 +37,8 @@ typedef struct neurons_state {
     /* over documents */
     int fires_handle, most_handle, tokens_handle, context_handle;
     psc_sequences sequences;
-    double *best;     /* run: [sequences, L, M, contexts] a, descending */
-    int32_t *best_at; /* the rows that they come from, -1: none */
+    psc_ranked *best; /* run: [sequences, L, M, contexts] a and its row */
+    int32_t *n_best;  /* [sequences, L, M] */
 
     /* a run */
     double *fires, *most; /* [L, M] rows with a > 0; max |g| */

@@ -32,18 +32,6 @@ typedef struct event_job {
     const psc_event *event;
 } event_job;
 
-/* Puts a row among a slot's largest; equals come after. */
-static void keep(double *best, int32_t *at, int32_t n, double value, int32_t row) {
-    int32_t to = n - 1;
-    if (!(value > best[to])) return;
-    for (; to > 0 && value > best[to - 1]; to--) {
-        best[to] = best[to - 1];
-        at[to] = at[to - 1];
-    }
-    best[to] = value;
-    at[to] = row;
-}
-
 static void take_pre(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const event_job *job = payload;
     const neurons_state *s = job->s;
@@ -56,8 +44,10 @@ static void take_pre(int64_t begin, int64_t end, int32_t thread, void *payload) 
         for (int64_t k = begin; k < end; k++) {
             s->fires[first + k] += a[k] > 0.0f;
             if (!s->corpus) continue;
-            const int64_t slot = (s->sequences.place[row] / 2 * all + first + k) * s->contexts;
-            keep(s->best + slot, s->best_at + slot, s->contexts, (double)a[k], row);
+            const int64_t slot = s->sequences.place[row] / 2 * all + first + k;
+            psc_top_list top = {s->best + slot * s->contexts, s->contexts, s->n_best[slot]};
+            psc_top_offer(&top, (double)a[k], row);
+            s->n_best[slot] = top.n;
         }
     }
 }
@@ -96,14 +86,10 @@ int neurons_contexts_begin(neurons_state *s) {
     if (!s->fires || !s->most) return -1;
     if (s->corpus) {
         if (psc_sequences_find(s->context, host, &s->sequences)) return -1;
-        const uint64_t slots = (uint64_t)s->sequences.n * n * (uint64_t)s->contexts;
-        s->best = host->run_alloc(s->context, slots * sizeof *s->best);
-        s->best_at = host->run_alloc(s->context, slots * sizeof *s->best_at);
-        if (!s->best || !s->best_at) return -1;
-        for (uint64_t i = 0; i < slots; i++) {
-            s->best[i] = -INFINITY;
-            s->best_at[i] = -1;
-        }
+        const uint64_t slots = (uint64_t)s->sequences.n * n;
+        s->best = host->run_alloc(s->context, slots * (uint64_t)s->contexts * sizeof *s->best);
+        s->n_best = host->run_alloc(s->context, slots * sizeof *s->n_best);
+        if (!s->best || !s->n_best) return -1;
     }
     return host->observe(s->context, PSC_HOOK_MLP_PRE, NULL, on_pre, s) ||
            host->observe(s->context, PSC_HOOK_MLP_POST, NULL, on_post, s);
@@ -114,10 +100,13 @@ int neurons_contexts_add(neurons_state *s) {
     const int64_t all = neurons_all(s);
     int32_t n_rows = 0;
     const psc_row *rows = host->rows(s->context, &n_rows);
-    for (int64_t i = 0; i < s->sequences.n * all * s->contexts; i++)
-        if (s->best_at[i] >= 0 && host->accumulate_top(s->context, s->context_handle,
-                                      i / s->contexts % all, s->best[i], &rows[s->best_at[i]]))
-            return -1;
+    for (int64_t slot = 0; slot < s->sequences.n * all; slot++)
+        for (int32_t i = 0; i < s->n_best[slot]; i++) {
+            const psc_ranked *best = &s->best[slot * s->contexts + i];
+            if (host->accumulate_top(
+                    s->context, s->context_handle, slot % all, best->key, &rows[best->index]))
+                return -1;
+        }
     return host->accumulate(s->context, s->fires_handle, 0, all, s->fires) ||
            host->accumulate(s->context, s->most_handle, 0, all, s->most) ||
            host->accumulate(s->context, s->tokens_handle, 0, 1, &s->tokens);

@@ -142,10 +142,12 @@ static int make_work(entropy_work *w, const float **gamma, float **row, double *
 
 static int summary(entropy_work *w) {
     neurons_state *s = w->s;
-    int64_t best = 0;
+    psc_ranked entry;
+    psc_top_list top = {&entry, 1, 0};
     char sentence[240];
-    for (int64_t i = 1; i < neurons_all(s); i++)
-        if (w->rho[i] > w->rho[best]) best = i;
+    psc_top_f64(&top, neurons_all(s), w->rho, PSC_TOP_LARGEST);
+    if (top.n == 0) return 0;
+    const int64_t best = entry.index;
     snprintf(sentence, sizeof sentence,
         "Entropy neurons: %s writes the largest part of its length, rho %.2f, into the %lld "
         "directions that logits read least; by chance rho is about %.2f.",

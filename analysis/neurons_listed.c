@@ -43,23 +43,17 @@ static int new_ranking(neurons_state *s, ranking *r, const char *name, const cha
     return r->index && r->value ? 0 : -1;
 }
 
-/* The largest and the smallest of n values, NaN left out; ties go to the lower index. */
+/* The largest and the smallest of n values. */
 static void rank(const neurons_state *s, ranking *r, int32_t which, int64_t n, const double *x) {
+    static const psc_top_by by[SIDES] = {PSC_TOP_LARGEST, PSC_TOP_SMALLEST};
     for (int side = 0; side < SIDES; side++) {
-        const double sign = side ? -1.0 : 1.0;
-        double *value = r->value + ((int64_t)which * SIDES + side) * s->top;
-        int32_t *index = r->index + ((int64_t)which * SIDES + side) * s->top, kept = 0;
-        for (int64_t i = 0; i < n; i++) {
-            int32_t at = kept;
-            if (isnan(x[i])) continue;
-            if (kept == s->top && !(sign * x[i] > sign * value[--at])) continue;
-            if (kept < s->top) kept++;
-            for (; at > 0 && sign * x[i] > sign * value[at - 1]; at--) {
-                value[at] = value[at - 1];
-                index[at] = index[at - 1];
-            }
-            value[at] = x[i];
-            index[at] = (int32_t)i;
+        psc_ranked entries[MOST_RANKED];
+        psc_top_list top = {entries, s->top, 0};
+        const int64_t at = ((int64_t)which * SIDES + side) * s->top;
+        psc_top_f64(&top, n, x, by[side]);
+        for (int32_t i = 0; i < top.n; i++) {
+            r->index[at + i] = (int32_t)top.at[i].index;
+            r->value[at + i] = x[top.at[i].index];
         }
     }
 }

@@ -1,6 +1,7 @@
 /* The printed summary of `partition` for one run, for the last of its rows: where Z lies, which
  * changes move it most, how often it may be held fixed, and how proportional the changes are. */
 #include "partition_arrays.h"
+#include "top.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -31,20 +32,15 @@ static int base_sentence(partition_state *s) {
 static int kind_bars(partition_state *s, int32_t kind, const char *title) {
     const char *labels[MOST_BARS];
     double values[MOST_BARS];
-    int32_t n = 0;
-    for (int32_t i = s->first[kind]; i < s->n_changes && s->changes[i].kind == kind; i++) {
-        const double value = scalar(s, DLOGZ, i);
-        int32_t at = n < MOST_BARS ? n++ : MOST_BARS;
-        for (; at > 0 && fabs(value) > fabs(values[at - 1]); at--) {
-            if (at == MOST_BARS) continue;
-            values[at] = values[at - 1];
-            labels[at] = labels[at - 1];
-        }
-        if (at == MOST_BARS) continue;
-        values[at] = value;
-        labels[at] = s->changes[i].label;
+    psc_ranked entries[MOST_BARS];
+    psc_top_list top = {entries, MOST_BARS, 0};
+    for (int32_t i = s->first[kind]; i < s->n_changes && s->changes[i].kind == kind; i++)
+        psc_top_offer(&top, fabs(scalar(s, DLOGZ, i)), i);
+    for (int32_t i = 0; i < top.n; i++) {
+        values[i] = scalar(s, DLOGZ, top.at[i].index);
+        labels[i] = s->changes[top.at[i].index].label;
     }
-    return n ? s->host->summary_bars(s->context, title, "nats", n, labels, values) : 0;
+    return top.n ? s->host->summary_bars(s->context, title, "nats", top.n, labels, values) : 0;
 }
 
 static int error_sentence(partition_state *s) {

@@ -1,6 +1,7 @@
 /* Statistics of the roles over rows, with and without position 0; the map: which residuals stand
  * out in which role; the printed summary. */
 #include "roles.h"
+#include "top.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -94,28 +95,18 @@ static int strongest(roles_state *s, int role) {
     char names[MOST_BARS][NAME], title[64];
     const char *labels[MOST_BARS];
     double values[MOST_BARS];
-    int64_t kept[MOST_BARS];
-    int32_t n = 0;
-    for (int64_t at = 0; at < (s->model->n_layers + 1) * (int64_t)s->n_rows; at++) {
-        const double value = s->roles[role][at];
-        int32_t to = n < MOST_BARS ? n : MOST_BARS - 1;
-        if (at % s->n_rows == 0 || isnan(value)) continue;
-        if (n == MOST_BARS && !(value > values[to])) continue;
-        if (n < MOST_BARS) n++;
-        for (; to > 0 && value > values[to - 1]; to--) {
-            values[to] = values[to - 1];
-            kept[to] = kept[to - 1];
-        }
-        values[to] = value;
-        kept[to] = at;
-    }
-    if (n == 0) return 0;
-    for (int32_t i = 0; i < n; i++) {
-        name_residual(s, role, kept[i], names[i]);
+    psc_ranked entries[MOST_BARS];
+    psc_top_list top = {entries, MOST_BARS, 0};
+    for (int64_t at = 0; at < (s->model->n_layers + 1) * (int64_t)s->n_rows; at++)
+        if (at % s->n_rows != 0) psc_top_offer(&top, s->roles[role][at], at);
+    if (top.n == 0) return 0;
+    for (int32_t i = 0; i < top.n; i++) {
+        name_residual(s, role, top.at[i].index, names[i]);
         labels[i] = names[i];
+        values[i] = top.at[i].key;
     }
     snprintf(title, sizeof title, "strongest as %s (without position 0)", role_names[role]);
-    return s->host->summary_bars(s->context, title, units[role], n, labels, values);
+    return s->host->summary_bars(s->context, title, units[role], top.n, labels, values);
 }
 
 /* One line a layer, one character a row, evenly sampled layers and the last rows. */

@@ -68,7 +68,7 @@ static int sweep_open(psc_context *context, const psc_host *host, const psc_opti
     if (s->metric < 0 ||
         psc_option_count(
             context, host, options[3].key, options[3].value, 0, INT32_MAX, &s->layer) ||
-        psc_option_count(context, host, options[4].key, options[4].value, 1, 1000, &s->top))
+        psc_option_count(context, host, options[4].key, options[4].value, 1, SWEEP_MOST, &s->top))
         return -1;
     return check_choice(s);
 }

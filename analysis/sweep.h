@@ -6,6 +6,9 @@
 #define SWEEP_H
 
 #include "common.h"
+#include "top.h"
+
+enum { SWEEP_MOST = 1000 }; /* effects listed */
 
 typedef enum sweep_over {
     SWEEP_HEADS,        /* [L, H] */

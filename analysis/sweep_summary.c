@@ -1,22 +1,7 @@
 /* What a sweep found, for people: the largest effects of each target, by name. */
 #include "sweep.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-typedef struct cell {
-    double effect;
-    int64_t at;
-} cell;
-
-/* The larger effect first, ties in the order of the array. */
-static int larger(const void *a, const void *b) {
-    const cell *x = a, *y = b;
-    const double p = fabs(x->effect), q = fabs(y->effect);
-    if (p != q) return p < q ? 1 : -1;
-    return (x->at > y->at) - (x->at < y->at);
-}
 
 /* "L3H5", "L3H5 row 7 ' city'", "3_attn_out row 7 ...", "L3H5: row 9 reads row 7". */
 static void name_cell(const sweep_state *s, int64_t at, char *out, size_t size) {
@@ -42,28 +27,25 @@ static void name_cell(const sweep_state *s, int64_t at, char *out, size_t size) 
         snprintf(out, size, "%d_%s row %d %s", before, names[s->over], position, token);
 }
 
-static int show_target(const sweep_state *s, int32_t target, cell *cells, char (*names)[96]) {
+static int show_target(
+    const sweep_state *s, int32_t target, psc_ranked *entries, char (*names)[96]) {
     static const char *const metrics[] = {"logit", "log probability", "KL (before || after)"};
     static const char *const done[] = {
         "set to zero", "set to its mean", "patched from the source", "cut"};
     const psc_host *host = s->host;
-    int64_t n = 0;
     if (s->metric != SWEEP_KL && psc_target_last(&s->targets, target) < 0)
         return host->summary_text(
             s->context, "next: the text has no next token at any row, so there is no effect.");
     if (s->metric != SWEEP_KL && psc_target_say_row(&s->targets, target)) return -1;
-    for (int64_t i = 0; i < s->n_cells; i++) {
-        const double effect = s->effect[target * s->n_cells + i];
-        if (!isnan(effect)) cells[n++] = (cell){effect, i};
-    }
-    qsort(cells, (size_t)n, sizeof *cells, larger);
-    const int32_t shown = n < s->top ? (int32_t)n : s->top;
-    const char *labels[1000];
-    double values[1000];
-    for (int32_t i = 0; i < shown; i++) {
-        name_cell(s, cells[i].at, names[i], sizeof *names);
+    const double *effects = s->effect + target * s->n_cells;
+    psc_top_list top = {entries, s->top, 0};
+    psc_top_f64(&top, s->n_cells, effects, PSC_TOP_ABSOLUTE);
+    const char *labels[SWEEP_MOST];
+    double values[SWEEP_MOST];
+    for (int32_t i = 0; i < top.n; i++) {
+        name_cell(s, top.at[i].index, names[i], sizeof *names);
         labels[i] = names[i];
-        values[i] = cells[i].effect;
+        values[i] = effects[top.at[i].index];
     }
     char title[192];
     if (s->metric == SWEEP_KL)
@@ -71,15 +53,15 @@ static int show_target(const sweep_state *s, int32_t target, cell *cells, char (
     else
         snprintf(title, sizeof title, "change of the %s of %s (%.4f), each %s", metrics[s->metric],
             s->targets.targets[target].label, s->base_value[target], done[s->what]);
-    return host->summary_bars(s->context, title, "nats", shown, labels, values);
+    return host->summary_bars(s->context, title, "nats", top.n, labels, values);
 }
 
 int sweep_summary(const sweep_state *s) {
     const psc_host *host = s->host;
-    cell *cells = host->run_alloc(s->context, (uint64_t)s->n_cells * sizeof *cells);
+    psc_ranked *entries = host->run_alloc(s->context, (uint64_t)s->top * sizeof *entries);
     char(*names)[96] = host->run_alloc(s->context, (uint64_t)s->top * sizeof *names);
-    if (!cells || !names) return -1;
+    if (!entries || !names) return -1;
     for (int32_t t = 0; t < s->n_targets; t++)
-        if (show_target(s, t, cells, names)) return -1;
+        if (show_target(s, t, entries, names)) return -1;
     return 0;
 }

@@ -39,7 +39,7 @@ static int weights_open(psc_context *context, const psc_host *host, const psc_op
     if (psc_option_words(context, host, "what", options[0].value, words, &s->what) ||
         psc_option_count(
             context, host, "offset", options[1].value, 0, s->model->n_ctx - 1, &s->offset) ||
-        psc_option_count(context, host, "top", options[2].value, 1, 100, &s->top) ||
+        psc_option_count(context, host, "top", options[2].value, 1, WEIGHTS_MOST, &s->top) ||
         psc_option_count(context, host, "triples", options[3].value, 1, 16, &s->triples))
         return -1;
     if (s->triples > s->model->d_head) s->triples = s->model->d_head;

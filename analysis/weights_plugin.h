@@ -6,6 +6,9 @@
 #define WEIGHTS_PLUGIN_H
 
 #include "common.h"
+#include "top.h"
+
+enum { WEIGHTS_MOST = 100 }; /* entries of a list */
 
 #define WEIGHTS_DEFAULT "frames+spectra+copying+composition+tokens"
 

@@ -10,26 +10,18 @@
 static int largest_bars(weights_state *s, const char *title, const char *unit, int64_t n,
     const double *values, void (*name)(const weights_state *, int64_t, char *, size_t)) {
     enum { NAME = 48 };
-    int64_t kept[100];
-    char names[100][NAME];
-    const char *labels[100];
-    double shown[100];
-    int32_t count = 0;
-    for (int64_t i = 0; i < n; i++) {
-        if (!(values[i] == values[i])) continue;
-        int32_t at = count;
-        while (at > 0 && values[i] > values[kept[at - 1]]) at--;
-        if (at == s->top) continue;
-        count += count < s->top;
-        memmove(kept + at + 1, kept + at, (size_t)(count - 1 - at) * sizeof *kept);
-        kept[at] = i;
-    }
-    for (int32_t i = 0; i < count; i++) {
-        name(s, kept[i], names[i], NAME);
+    psc_ranked entries[WEIGHTS_MOST];
+    psc_top_list top = {entries, s->top, 0};
+    char names[WEIGHTS_MOST][NAME];
+    const char *labels[WEIGHTS_MOST];
+    double shown[WEIGHTS_MOST];
+    psc_top_f64(&top, n, values, PSC_TOP_LARGEST);
+    for (int32_t i = 0; i < top.n; i++) {
+        name(s, top.at[i].index, names[i], NAME);
         labels[i] = names[i];
-        shown[i] = values[kept[i]];
+        shown[i] = top.at[i].key;
     }
-    return count ? s->host->summary_bars(s->context, title, unit, count, labels, shown) : 0;
+    return top.n ? s->host->summary_bars(s->context, title, unit, top.n, labels, shown) : 0;
 }
 
 static void name_head(const weights_state *s, int64_t at, char *out, size_t size) {
@@ -111,18 +103,16 @@ static int head_lines(weights_state *s, int32_t *const ids[4], double *const cos
             "What heads read and write: the leading singular pair of W_OV, as the nearest tokens "
             "in W_E and W_U; -' x' points away from x. Heads with the longest writes:"))
         return -1;
-    double above = INFINITY;
-    for (int32_t shown = 0; shown < s->top && shown < all; shown++) {
-        int64_t best = -1;
-        for (int64_t h = 0; h < all; h++)
-            if (s->s_ov[h * d] < above && (best < 0 || s->s_ov[h * d] > s->s_ov[best * d]))
-                best = h;
-        if (best < 0) return 0;
-        above = s->s_ov[best * d];
+    psc_ranked entries[WEIGHTS_MOST];
+    psc_top_list top = {entries, s->top, 0};
+    for (int64_t h = 0; h < all; h++) psc_top_offer(&top, s->s_ov[h * d], h);
+    for (int32_t i = 0; i < top.n; i++) {
+        const int64_t best = top.at[i].index;
         name_tokens(s, ids[2] + best * step, cosines[2] + best * step, reads, sizeof reads);
         name_tokens(s, ids[3] + best * step, cosines[3] + best * step, writes, sizeof writes);
         snprintf(line, sizeof line, "L%dH%d (%.3g) reads %s and writes %s.",
-            (int)(best / s->model->n_heads), (int)(best % s->model->n_heads), above, reads, writes);
+            (int)(best / s->model->n_heads), (int)(best % s->model->n_heads), top.at[i].key, reads,
+            writes);
         if (s->host->summary_text(s->context, line)) return -1;
     }
     return 0;

@@ -102,38 +102,33 @@ static double norm(const double *x, int64_t n) {
 
 /* --- nearest tokens -------------------------------------------------------------------------- */
 
-typedef struct ranking {
-    int32_t top, *ids;
-    double *cosines;
-    int signs;
-} ranking;
+/* A list of `top` entries for each of n directions; null after an error. */
+static psc_top_list *nearest_lists(weights_state *s, int64_t n) {
+    psc_top_list *lists = s->host->run_alloc(s->context, (uint64_t)n * sizeof *lists + 1);
+    psc_ranked *entries =
+        s->host->run_alloc(s->context, (uint64_t)(n * s->top) * sizeof *entries + 1);
+    if (!lists || !entries) return NULL;
+    for (int64_t d = 0; d < n; d++) lists[d] = (psc_top_list){entries + d * s->top, s->top, 0};
+    return lists;
+}
 
-/* Ids come in ascending order: an equal value stays behind. */
-static void rank(const ranking *r, int64_t which, int32_t id, double cosine) {
-    int32_t *ids = r->ids + which * r->top;
-    double *cosines = r->cosines + which * r->top;
-    const double value = r->signs ? fabs(cosine) : cosine;
-    int32_t at = r->top;
-    while (
-        at > 0 && (ids[at - 1] < 0 || value > (r->signs ? fabs(cosines[at - 1]) : cosines[at - 1])))
-        at--;
-    if (at == r->top) return;
-    for (int32_t i = r->top - 1; i > at; i--) {
-        ids[i] = ids[i - 1];
-        cosines[i] = cosines[i - 1];
-    }
-    ids[at] = id;
-    cosines[at] = cosine;
+/* A token's cosine with direction d; signs: |cosine| counts. */
+static void offer(const weights_state *s, psc_top_list *lists, int64_t d, int64_t id, double cosine,
+    int signs, double *cosines) {
+    const int32_t place = psc_top_offer(&lists[d], signs ? fabs(cosine) : cosine, id);
+    if (place < 0) return;
+    double *all = cosines + d * s->top;
+    *(double *)psc_top_room(&lists[d], place, all, sizeof *all) = cosine;
 }
 
 int weights_nearest(weights_state *s, weights_rows kind, int64_t n, const double *directions,
     int signs, const int32_t *except, int32_t *ids, double *cosines) {
     const int64_t n_vocab = s->model->d_vocab;
-    const ranking r = {s->top, ids, cosines, signs};
     weights_panels matrix;
     rows_product p;
     double *column = weights_doubles(s, n), *norms = weights_doubles(s, n);
-    if (!column || !norms || weights_panels_make(s, &matrix, s->n, n) ||
+    psc_top_list *lists = nearest_lists(s, n);
+    if (!column || !norms || !lists || weights_panels_make(s, &matrix, s->n, n) ||
         rows_product_make(s, &p, kind, &matrix))
         return -1;
     for (int64_t d = 0; d < n; d++) norms[d] = norm(directions + d * s->n, s->n);
@@ -148,10 +143,13 @@ int weights_nearest(weights_state *s, weights_rows kind, int64_t n, const double
             const double length = norm(p.rows + i * s->n, s->n);
             for (int64_t d = 0; d < n && length > 0.0; d++)
                 if (norms[d] > 0.0 && !(except && except[d] == t + i))
-                    rank(&r, d, (int32_t)(t + i),
-                        p.out[i * matrix.n_columns + d] / (length * norms[d]));
+                    offer(s, lists, d, t + i, p.out[i * matrix.n_columns + d] / (length * norms[d]),
+                        signs, cosines);
         }
     }
+    for (int64_t d = 0; d < n; d++)
+        for (int32_t i = 0; i < lists[d].n; i++)
+            ids[d * s->top + i] = (int32_t)lists[d].at[i].index;
     return 0;
 }
 
