@@ -10,6 +10,7 @@
  *
  * The map is tried on the run's own residual: it must give the run's own hook_resid_post. */
 #include "common.h"
+#include "gate.h"
 #include "top.h"
 
 #include <math.h>
@@ -197,9 +198,8 @@ static int mlp(frozen_state *s, int32_t layer, const float *x, int affine) {
     float *gate = s->gate;
     for (int32_t r = 0; r < s->n_rows; r++) {
         const float *pre = kept(s, KEPT_MLP_PRE, layer, r);
-        for (int64_t i = 0; i < s->m; i++) gate[i] = pre[i] * 0.70710678f;
-        s->host->erf(s->context, s->m, gate, gate);
-        for (int64_t i = 0; i < s->m; i++) s->a[r * s->m + i] *= 0.5f * gate[i] + 0.5f;
+        psc_gates(s->context, s->host, s->m, pre, gate);
+        for (int64_t i = 0; i < s->m; i++) s->a[r * s->m + i] *= gate[i];
     }
     if (s->host->apply(s->context, PSC_W_OUT, layer, s->y, s->a, s->n_rows)) return -1;
     return affine ? add_bias(s, PSC_W_OUT, layer, s->y, s->n) : 0;

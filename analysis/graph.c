@@ -62,12 +62,6 @@ static int fetch_all(graph_state *s) {
     return 0;
 }
 
-void graph_gates(const graph_state *s, const float *pre, float *gate) {
-    for (int64_t i = 0; i < s->m; i++) gate[i] = pre[i] * 0.70710678f;
-    s->host->erf(s->context, s->m, gate, gate);
-    for (int64_t i = 0; i < s->m; i++) gate[i] = 0.5f * gate[i] + 0.5f; /* halving is exact */
-}
-
 void graph_center(int64_t n, const float *gamma, const float *x, double factor, float *y) {
     for (int64_t i = 0; i < n; i++) y[i] = gamma[i] * x[i];
     const double mean = psc_sum_striped(n, y) / (double)n;

@@ -6,6 +6,7 @@
 #define GRAPH_H
 
 #include "common.h"
+#include "gate.h"
 #include "top.h"
 
 typedef enum graph_kind {
@@ -82,8 +83,6 @@ typedef struct graph_state {
 
 /* Element (layer, row) of what is retained; in run_end. */
 const float *graph_kept(const graph_state *s, graph_tensor which, int32_t layer, int32_t row);
-/* Phi of a row's pre-activations, as the forward pass's gate. */
-void graph_gates(const graph_state *s, const float *pre, float *gate);
 /* y = P(gamma x) * factor, in f64, rounded once; y may be x. */
 void graph_center(int64_t n, const float *gamma, const float *x, double factor, float *y);
 /* Adds a candidate; the `most` largest |flow| at or over the threshold stay. */

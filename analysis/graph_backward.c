@@ -35,7 +35,8 @@ static void gate_rows(int64_t begin, int64_t end, int32_t thread, void *payload)
     (void)thread;
     for (int64_t j = begin; j < end; j++) {
         float *gated = job->gated + j * s->m;
-        graph_gates(s, graph_kept(s, KEPT_MLP_PRE, job->layer, (int32_t)j), gated);
+        const float *pre = graph_kept(s, KEPT_MLP_PRE, job->layer, (int32_t)j);
+        psc_gates(s->context, s->host, s->m, pre, gated);
         for (int64_t i = 0; i < s->m; i++) gated[i] *= job->q[j * s->m + i];
     }
 }

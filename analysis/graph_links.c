@@ -82,7 +82,8 @@ static int head_readers(linker *k, int32_t layer) {
 /* One row of W_out^T g, gated; for a neuron only its own entry. */
 static void hidden_row(linker *k, const graph_node *node, float *hidden) {
     const graph_state *s = k->s;
-    graph_gates(s, graph_kept(s, KEPT_MLP_PRE, node->layer, node->row), k->gate);
+    psc_gates(
+        s->context, s->host, s->m, graph_kept(s, KEPT_MLP_PRE, node->layer, node->row), k->gate);
     for (int64_t i = 0; i < s->m; i++)
         hidden[i] = node->kind == NODE_MLP || i == node->index ? hidden[i] * k->gate[i] : 0.0f;
 }
@@ -144,7 +145,7 @@ static double written(const linker *k, int32_t reader, const graph_node *w) {
     const graph_state *s = k->s;
     const int64_t size = s->model->d_head;
     const float *e = k->e + reader * s->n;
-    float gate[1], post;
+    float pre, gate;
     switch (w->kind) {
     case NODE_EMBED:
         return psc_dot_striped(s->n, e, graph_kept(s, KEPT_EMBED, -1, w->row));
@@ -158,11 +159,9 @@ static double written(const linker *k, int32_t reader, const graph_node *w) {
     case NODE_MLP_BIAS:
         return psc_dot_striped(s->n, e, k->b_out);
     default:
-        post = graph_kept(s, KEPT_MLP_PRE, w->layer, w->row)[w->index];
-        gate[0] = post * 0.70710678f;
-        s->host->erf(s->context, 1, gate, gate);
-        return (double)(post * (0.5f * gate[0] + 0.5f)) *
-               (double)k->hidden[reader * s->m + w->index];
+        pre = graph_kept(s, KEPT_MLP_PRE, w->layer, w->row)[w->index];
+        psc_gates(s->context, s->host, 1, &pre, &gate);
+        return (double)(pre * gate) * (double)k->hidden[reader * s->m + w->index];
     }
 }
 

@@ -80,10 +80,7 @@ static void gate_rows(int64_t begin, int64_t end, int32_t thread, void *payload)
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
         const float *a = mlp_row(&job->event->tensor, i);
-        float *gate = job->out + i * m;
-        for (int64_t k = 0; k < m; k++) gate[k] = mlp_scaled(a[k]);
-        s->host->erf(s->context, m, gate, gate);
-        for (int64_t k = 0; k < m; k++) gate[k] = mlp_gate(gate[k]);
+        psc_gates(s->context, s->host, m, a, job->out + i * m);
     }
 }
 

@@ -7,6 +7,7 @@
 #define ANALYSIS_MLP_H
 
 #include "common.h"
+#include "gate.h"
 #include "moments.h"
 #include "top.h"
 
@@ -53,15 +54,6 @@ typedef struct mlp_state {
 
 static inline const float *mlp_row(const psc_view *view, int64_t row) {
     return view->data + row * view->stride[0];
-}
-
-/* What the forward pass takes the erf of, and its gate from that erf. Halving is exact, so this
- * is fma(0.5, erf, 0.5) to the bit. */
-static inline float mlp_scaled(float a) {
-    return a * 0.70710678f;
-}
-static inline float mlp_gate(float erf) {
-    return 0.5f * erf + 0.5f;
 }
 
 /* Shares, top lists, the ReLU-gated sum's error. */

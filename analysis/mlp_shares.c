@@ -36,7 +36,7 @@ static void put_top(mlp_state *s, const share_work *w, int64_t cell, int32_t pla
     *(int32_t *)psc_top_room(list, place, s->top_neuron + base, sizeof(int32_t)) = (int32_t)k;
     *(float *)psc_top_room(list, place, s->top_pre + base, sizeof(float)) = w->pre[r][k];
     *(float *)psc_top_room(list, place, s->top_gate + base, sizeof(float)) =
-        mlp_gate(w->erf[(r - w->begin) * s->n_neurons + k]);
+        psc_gate_of(w->erf[(r - w->begin) * s->n_neurons + k]);
 }
 
 static void share_cell(const share_work *w, int64_t t, int64_t r) {
@@ -82,9 +82,8 @@ static void missed_rows(int64_t begin, int64_t end, int32_t thread, void *payloa
     for (int64_t i = begin; i < end; i++) {
         const float *a = w->pre[w->begin + i];
         float *erf = w->erf + i * m, *missed = w->missed + i * m;
-        for (int64_t k = 0; k < m; k++) erf[k] = mlp_scaled(a[k]);
-        s->host->erf(s->context, m, erf, erf);
-        for (int64_t k = 0; k < m; k++) missed[k] = fabsf(a[k]) * mlp_gate(-fabsf(erf[k]));
+        psc_gate_erf(s->context, s->host, m, a, erf);
+        for (int64_t k = 0; k < m; k++) missed[k] = fabsf(a[k]) * psc_gate_of(-fabsf(erf[k]));
     }
 }
 

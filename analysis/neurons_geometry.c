@@ -10,6 +10,7 @@
  *   tightness = observed range over the run's rows / the bound's
  *
  * Joint bounds and the effective rank use LAPACK's eigenvalues; their last bits may differ. */
+#include "gate.h"
 #include "neurons.h"
 
 #include <lapacke.h>
@@ -170,13 +171,12 @@ static void box_bound(geometry_work *w, double bias, double out[2]) {
         w->edges[2 * k] = (float)(w->weights.offsets[k] - reach * w->weights.norms[k]);
         w->edges[2 * k + 1] = (float)(w->weights.offsets[k] + reach * w->weights.norms[k]);
     }
-    for (int64_t i = 0; i < 2 * m; i++) w->gates[i] = w->edges[i] * 0.70710678f;
-    w->s->host->erf(w->s->context, 2 * m, w->gates, w->gates);
+    psc_gates(w->s->context, w->s->host, 2 * m, w->edges, w->gates);
     out[0] = out[1] = bias;
     for (int64_t k = 0; k < m; k++) {
         double g[2];
         for (int e = 0; e < 2; e++)
-            g[e] = (double)w->edges[2 * k + e] * 0.5 * (1.0 + (double)w->gates[2 * k + e]);
+            g[e] = (double)w->edges[2 * k + e] * (double)w->gates[2 * k + e];
         const int dips = (double)w->edges[2 * k] < GELU_AT && (double)w->edges[2 * k + 1] > GELU_AT;
         const double low = dips ? GELU_LEAST : fmin(g[0], g[1]), high = fmax(g[0], g[1]);
         out[0] += w->kappa[k] * (w->kappa[k] > 0.0 ? low : high);
