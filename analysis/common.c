@@ -10,7 +10,7 @@
 
 /* --- sums ------------------------------------------------------------------------------------ */
 
-static double fold16(double s[16]) {
+double psc_fold16(double s[16]) {
     for (int width = 8; width > 0; width /= 2)
         for (int j = 0; j < width; j++) s[j] += s[j + width];
     return s[0];
@@ -22,7 +22,7 @@ double psc_sum_striped(int64_t n, const float *x) {
     for (; i + 16 <= n; i += 16)
         for (int j = 0; j < 16; j++) s[j] += (double)x[i + j];
     for (int j = 0; i + j < n; j++) s[j] += (double)x[i + j];
-    return fold16(s);
+    return psc_fold16(s);
 }
 
 double psc_dot_striped(int64_t n, const float *a, const float *b) {
@@ -31,7 +31,7 @@ double psc_dot_striped(int64_t n, const float *a, const float *b) {
     for (; i + 16 <= n; i += 16)
         for (int j = 0; j < 16; j++) s[j] += (double)a[i + j] * (double)b[i + j];
     for (int j = 0; i + j < n; j++) s[j] += (double)a[i + j] * (double)b[i + j];
-    return fold16(s);
+    return psc_fold16(s);
 }
 
 double psc_dot_centred(int64_t n, const float *a, double mean_a, const float *b, double mean_b) {
@@ -42,7 +42,7 @@ double psc_dot_centred(int64_t n, const float *a, double mean_a, const float *b,
             s[j] += ((double)a[i + j] - mean_a) * ((double)b[i + j] - mean_b);
     for (int j = 0; i + j < n; j++)
         s[j] += ((double)a[i + j] - mean_a) * ((double)b[i + j] - mean_b);
-    return fold16(s);
+    return psc_fold16(s);
 }
 
 double psc_dot_mixed(int64_t n, const double *a, const float *b) {
@@ -51,11 +51,11 @@ double psc_dot_mixed(int64_t n, const double *a, const float *b) {
     for (; i + 16 <= n; i += 16)
         for (int j = 0; j < 16; j++) s[j] += a[i + j] * (double)b[i + j];
     for (int j = 0; i + j < n; j++) s[j] += a[i + j] * (double)b[i + j];
-    return fold16(s);
+    return psc_fold16(s);
 }
 
 static double ratio(double s[16], double q[16]) {
-    const double sum = fold16(s), squares = fold16(q);
+    const double sum = psc_fold16(s), squares = psc_fold16(q);
     return squares > 0.0 ? sum * sum / squares : squares;
 }
 
@@ -300,9 +300,9 @@ static void build_direction(int64_t n, const direction_parts *p, float *u, doubl
         s[i % 16] += p->work[i];
         c[i % 16] += t * (double)p->beta[i];
     }
-    const double mean = fold16(s) / (double)n;
+    const double mean = psc_fold16(s) / (double)n;
     for (int64_t i = 0; i < n; i++) u[i] = (float)(p->work[i] - mean);
-    *constant = fold16(c);
+    *constant = psc_fold16(c);
 }
 
 int psc_directions_build(

@@ -34,6 +34,8 @@ const psc_plugin *psc_builtin_effects(void);
  * Stripe i mod 16 in ascending order, then lanes +8, +4, +2, +1, in f64 without fused steps: the
  * same bits wherever they are computed. Arguments need no alignment and may alias. */
 double psc_sum_striped(int64_t n, const float *x);
+/* The lanes of a sum of one's own, s[i mod 16] for ascending i, put together; s is spoilt. */
+double psc_fold16(double s[16]);
 double psc_dot_striped(int64_t n, const float *a, const float *b);
 /* sum (a - mean_a) (b - mean_b) */
 double psc_dot_centred(int64_t n, const float *a, double mean_a, const float *b, double mean_b);

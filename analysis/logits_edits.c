@@ -170,19 +170,13 @@ static int unprojected(
     if (host->unembedding(run->context, ids[0], work)) return -1;
     if (ids[1] >= 0 && host->unembedding(run->context, ids[1], work + n_dims)) return -1;
     if (ids[1] < 0) less = centred ? host->unembedding_mean(run->context) : NULL;
-    double sum = 0.0;
+    double sums[16] = {0};
     for (int64_t i = 0; i < n_dims; i++) {
         const double t = (double)work[i] - (less ? (double)less[i] : 0.0);
-        sum += (double)gamma[i] * t * x[i];
+        sums[i % 16] += (double)gamma[i] * t * x[i];
     }
-    *out = sum;
+    *out = psc_fold16(sums);
     return 0;
-}
-
-static double dot_mixed(int64_t n, const double *a, const float *b) {
-    double sum = 0.0;
-    for (int64_t i = 0; i < n; i++) sum += a[i] * (double)b[i];
-    return sum;
 }
 
 /* u . the stream's edits that come after a level's sources. */
@@ -195,7 +189,7 @@ static double stream_edit(
                           (kind == EDIT_MLP && level == LEVEL_NEURON) ||
                           (kind == EDIT_Z && level == LEVEL_SOURCE);
         if (after && run->edits[kind])
-            sum += dot_mixed(n_dims, run->edits[kind] + slot * n_dims, u);
+            sum += psc_dot_mixed(n_dims, run->edits[kind] + slot * n_dims, u);
     }
     return sum;
 }
