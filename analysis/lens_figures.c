@@ -67,12 +67,6 @@ static void normalise_items(int64_t begin, int64_t end, int32_t thread, void *pa
 
 /* --- sums over the vocabulary ---------------------------------------------------------------- */
 
-static double fold(double lanes[LANES]) {
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int j = 0; j < width; j++) lanes[j] += lanes[j + width];
-    return lanes[0];
-}
-
 static float largest(const float *z, int64_t n) {
     float lanes[LANES], most = -INFINITY;
     int64_t i = 0;
@@ -119,7 +113,7 @@ static void final_rows(int64_t begin, int64_t end, int32_t thread, void *payload
         s->host->exp(s->context, s->n_vocab, e, e);
         add(sum, s->n_vocab, e);
         s->final_max[r] = most;
-        s->final_sum[r] = fold(sum);
+        s->final_sum[r] = psc_fold16(sum);
     }
 }
 
@@ -144,7 +138,8 @@ static item_sums sum_item(const lens_state *s, const float *z, int64_t row) {
         add_product(other, n, final_exp + v, gap);
         add_product(reverse, n, e, gap);
     }
-    const item_sums out = {fold(sum), fold(own), -fold(other), fold(reverse), most};
+    const item_sums out = {
+        psc_fold16(sum), psc_fold16(own), -psc_fold16(other), psc_fold16(reverse), most};
     return out;
 }
 

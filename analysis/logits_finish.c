@@ -14,12 +14,6 @@
 #define ROWS_TOGETHER 8
 #define TARGETS_TOGETHER 16
 
-static double fold(double s[16]) {
-    for (int width = 8; width > 0; width /= 2)
-        for (int j = 0; j < width; j++) s[j] += s[j + width];
-    return s[0];
-}
-
 double logits_gap(double z, double constant, double sum, double sum_abs, double *relative) {
     const double gap = fabs(z - (constant + sum));
     *relative = gap / (1.0 + sum_abs);
@@ -52,8 +46,8 @@ static void next_shares(
 }
 
 static void end_row(logits_level *level, share_row *row) {
-    level->sum[row->at] = fold(row->sums);
-    level->sum_abs[row->at] = fold(row->sums + 16);
+    level->sum[row->at] = psc_fold16(row->sums);
+    level->sum_abs[row->at] = psc_fold16(row->sums + 16);
 }
 
 /* --- fixed targets, level neuron ------------------------------------------------------------- */

@@ -104,9 +104,7 @@ static double weighted_squares(int64_t n, const float *p, const float *dz) {
     for (; i + 16 <= n; i += 16)
         for (int j = 0; j < 16; j++) s[j] += (double)p[i + j] * ((double)dz[i + j] * dz[i + j]);
     for (int j = 0; i + j < n; j++) s[j] += (double)p[i + j] * ((double)dz[i + j] * dz[i + j]);
-    for (int width = 8; width > 0; width /= 2)
-        for (int j = 0; j < width; j++) s[j] += s[j + width];
-    return s[0];
+    return psc_fold16(s);
 }
 
 /* sum |dz - shift| */
@@ -116,9 +114,7 @@ static double distance(int64_t n, const float *dz, double shift) {
     for (; i + 16 <= n; i += 16)
         for (int j = 0; j < 16; j++) s[j] += fabs((double)dz[i + j] - shift);
     for (int j = 0; i + j < n; j++) s[j] += fabs((double)dz[i + j] - shift);
-    for (int width = 8; width > 0; width /= 2)
-        for (int j = 0; j < width; j++) s[j] += s[j + width];
-    return s[0];
+    return psc_fold16(s);
 }
 
 static void fit(const partition_state *s, const partition_before *before, const float *dz,
