@@ -99,16 +99,10 @@ static int make_scores(attention_state *s) {
 
 static int make_axes(attention_state *s) {
     const psc_host *host = s->host;
-    int32_t most = s->n_layers > s->n_heads ? s->n_layers : s->n_heads;
-    if (most < s->n_rows) most = s->n_rows;
-    int32_t *numbers = host->run_alloc(s->context, (uint64_t)most * sizeof *numbers);
-    if (!numbers) return -1;
-    for (int32_t i = 0; i < most; i++) numbers[i] = i;
-    return host->axis_numbers(s->context, "layers", s->n_layers, numbers) ||
-           host->axis_numbers(s->context, "heads", s->n_heads, numbers) ||
-           (s->n_rows && host->axis_numbers(s->context, "rows", s->n_rows, numbers)) ||
-           (s->repeat.length &&
-               host->axis_numbers(s->context, "offsets", s->repeat.length, numbers)) ||
+    return psc_count_axis(s->context, host, "layers", 0, s->n_layers) ||
+           psc_count_axis(s->context, host, "heads", 0, s->n_heads) ||
+           (s->n_rows && psc_count_axis(s->context, host, "rows", 0, s->n_rows)) ||
+           (s->repeat.length && psc_count_axis(s->context, host, "offsets", 0, s->repeat.length)) ||
            host->axis_labels(s->context, "statistics", STAT_COUNT, attention_stat_names) ||
            host->axis_labels(s->context, "kinds", KIND_COUNT, kind_names);
 }

@@ -28,15 +28,13 @@ static int make_axes(attention_state *s) {
     const attention_split *p = &s->split;
     const psc_host *host = s->host;
     const char **labels = host->run_alloc(s->context, (uint64_t)p->n_components * sizeof *labels);
-    int32_t *keys = host->run_alloc(s->context, (uint64_t)p->n_keys * sizeof *keys);
-    if (!labels || !keys) return -1;
-    for (int32_t j = 0; j < p->n_keys; j++) keys[j] = j;
+    if (!labels) return -1;
     return component_labels(s, labels, "attn.b_K") ||
            host->axis_labels(s->context, "key_components", p->n_components, labels) ||
            component_labels(s, labels, "attn.b_Q") ||
            host->axis_labels(s->context, "query_components", p->n_components, labels) ||
            host->axis_labels(s->context, "parts", SPLIT_PARTS, parts) ||
-           host->axis_numbers(s->context, "keys", p->n_keys, keys);
+           psc_count_axis(s->context, host, "keys", 0, p->n_keys);
 }
 
 /* Each key's sum of relative shares against log A + entropy; the worst goes to s->split.worst. */

@@ -174,6 +174,14 @@ int psc_rows_resolve(psc_context *context, const psc_host *host, const char *key
     return 0;
 }
 
+int psc_count_axis(
+    psc_context *context, const psc_host *host, const char *name, int32_t first, int64_t n) {
+    int32_t *numbers = host->run_alloc(context, (uint64_t)n * sizeof *numbers + 1);
+    if (!numbers) return -1;
+    for (int64_t i = 0; i < n; i++) numbers[i] = first + (int32_t)i;
+    return host->axis_numbers(context, name, n, numbers);
+}
+
 int psc_rows_axis(
     psc_context *context, const psc_host *host, const char *name, const psc_row_set *rows) {
     return host->axis_numbers(context, name, rows->n, rows->index);
@@ -219,15 +227,20 @@ int psc_targets_begin(
     return host->observe(context, PSC_HOOK_LOGITS, &rows->filter, on_logits, out);
 }
 
+int psc_targets_axis(
+    psc_context *context, const psc_host *host, const psc_target *targets, int32_t n) {
+    const char **labels = host->run_alloc(context, (uint64_t)n * sizeof *labels + 1);
+    if (!labels) return -1;
+    for (int32_t t = 0; t < n; t++) labels[t] = targets[t].label;
+    return host->axis_labels(context, "targets", n, labels);
+}
+
 int psc_targets_results(const psc_target_rows *targets, const char *row_axis) {
     static const char *const pair[] = {"a", "b"};
     psc_context *context = targets->context;
     const psc_host *host = targets->host;
     const uint64_t count = 2 * (uint64_t)targets->n * (uint64_t)targets->rows.n;
-    const char **labels = host->run_alloc(context, (uint64_t)targets->n * sizeof *labels + 1);
-    if (!labels) return -1;
-    for (int32_t t = 0; t < targets->n; t++) labels[t] = targets->targets[t].label;
-    if (host->axis_labels(context, "targets", targets->n, labels) ||
+    if (psc_targets_axis(context, host, targets->targets, targets->n) ||
         host->axis_labels(context, "ids", 2, pair))
         return -1;
     const char *const axes[] = {"targets", row_axis, "ids"};

@@ -138,6 +138,12 @@ int psc_directions_build(
 
 /* The axes "targets" (labels) and "ids" (a, b), and target_ids [targets, row_axis, ids]. */
 int psc_targets_results(const psc_target_rows *targets, const char *row_axis);
+/* The axis "targets": the labels of n targets. */
+int psc_targets_axis(
+    psc_context *context, const psc_host *host, const psc_target *targets, int32_t n);
+/* An axis of n numbers: first, first + 1, ... */
+int psc_count_axis(
+    psc_context *context, const psc_host *host, const char *name, int32_t first, int64_t n);
 /* A row axis: the indices of the rows chosen. */
 int psc_rows_axis(
     psc_context *context, const psc_host *host, const char *name, const psc_row_set *rows);

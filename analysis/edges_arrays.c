@@ -7,12 +7,9 @@
 
 static int make_axes(edges_state *s) {
     const psc_host *host = s->host;
-    int32_t *ranks = host->run_alloc(s->context, (uint64_t)s->top * sizeof *ranks);
-    if (!ranks) return -1;
-    for (int32_t i = 0; i < s->top; i++) ranks[i] = i;
     return psc_rows_axis(s->context, host, "rows", &s->targets.rows) ||
            psc_targets_results(&s->targets, "rows") ||
-           host->axis_numbers(s->context, "rank", s->top, ranks);
+           psc_count_axis(s->context, host, "rank", 0, s->top);
 }
 
 int edges_arrays(edges_state *s) {

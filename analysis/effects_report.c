@@ -12,11 +12,8 @@ int effects_arrays(effects_state *s) {
     static const char *const by_row[] = {"rows"}, *const by_rank[] = {"rows", "ranks"};
     const psc_host *host = s->host;
     psc_context *c = s->context;
-    int32_t *ranks = host->run_alloc(c, (uint64_t)s->top * sizeof *ranks);
-    if (!ranks) return -1;
-    for (int32_t i = 0; i < s->top; i++) ranks[i] = i + 1;
     if (psc_rows_axis(c, host, "rows", &s->rows) || psc_targets_results(&s->targets, "rows") ||
-        host->axis_numbers(c, "ranks", s->top, ranks))
+        psc_count_axis(c, host, "ranks", 1, s->top))
         return -1;
     s->dz = host->array(c, "dz", PSC_F64, 2, by_target);
     s->dlog_p = host->array(c, "dlog_p", PSC_F64, 2, by_target);

@@ -224,9 +224,6 @@ static int make_buffers(frozen_state *s) {
     static const char *const axes[] = {"rows", "d_model"};
     const psc_host *host = s->host;
     const uint64_t rows = (uint64_t)s->n_rows, n = (uint64_t)s->n, size = sizeof(float);
-    int32_t *numbers = host->run_alloc(s->context, (rows > n ? rows : n) * sizeof *numbers);
-    if (!numbers) return -1;
-    for (uint64_t i = 0; i < (rows > n ? rows : n); i++) numbers[i] = (int32_t)i;
     s->x = host->run_alloc(s->context, rows * n * size);
     s->y = host->run_alloc(s->context, rows * n * size);
     s->attn = host->run_alloc(s->context, rows * n * size);
@@ -235,8 +232,8 @@ static int make_buffers(frozen_state *s) {
     s->a = host->run_alloc(s->context, rows * (uint64_t)s->m * size);
     s->gate = host->run_alloc(s->context, (uint64_t)s->m * size);
     if (!s->x || !s->y || !s->attn || !s->v || !s->z || !s->a || !s->gate ||
-        host->axis_numbers(s->context, "rows", s->n_rows, numbers) ||
-        host->axis_numbers(s->context, "d_model", s->n, numbers))
+        psc_count_axis(s->context, host, "rows", 0, s->n_rows) ||
+        psc_count_axis(s->context, host, "d_model", 0, s->n))
         return -1;
     s->image = host->array(s->context, "image", PSC_F32, 2, axes);
     s->constant = host->array(s->context, "constant", PSC_F32, 2, axes);

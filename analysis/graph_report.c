@@ -25,15 +25,13 @@ static int make_axes(graph_state *s) {
     const int64_t links = s->n_links > 0 ? s->n_links : 1;
     const char **labels = host->run_alloc(s->context, (uint64_t)s->n_nodes * sizeof *labels);
     char(*names)[48] = host->run_alloc(s->context, (uint64_t)s->n_nodes * sizeof *names);
-    int32_t *numbers = host->run_alloc(s->context, (uint64_t)links * sizeof *numbers);
-    if (!labels || !names || !numbers) return -1;
+    if (!labels || !names) return -1;
     for (int32_t i = 0; i < s->n_nodes; i++) {
         graph_name(s, &s->nodes[i], names[i], sizeof names[i]);
         labels[i] = names[i];
     }
-    for (int64_t i = 0; i < links; i++) numbers[i] = (int32_t)i;
     return host->axis_labels(s->context, "nodes", s->n_nodes, labels) ||
-           host->axis_numbers(s->context, "links", links, numbers);
+           psc_count_axis(s->context, host, "links", 0, links);
 }
 
 static int node_arrays(graph_state *s) {

@@ -94,12 +94,9 @@ static int lens_open(psc_context *context, const psc_host *host, const psc_optio
 
 static int run_axes(lens_state *s) {
     const psc_host *host = s->host;
-    int32_t *places = host->run_alloc(s->context, (uint64_t)s->top * sizeof *places);
-    if (!places) return -1;
-    for (int32_t i = 0; i < s->top; i++) places[i] = i + 1;
     return host->axis_labels(s->context, "layers", s->n_sites, s->labels) ||
                    psc_rows_axis(s->context, host, "rows", &s->rows) ||
-                   host->axis_numbers(s->context, "top", s->top, places)
+                   psc_count_axis(s->context, host, "top", 1, s->top)
                ? -1
                : 0;
 }

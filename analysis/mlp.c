@@ -151,12 +151,8 @@ static int on_scale(const psc_event *event, void *payload) {
 
 static int neuron_results(mlp_state *s) {
     const psc_host *host = s->host;
-    const int32_t longest = s->n_neurons > s->n_layers ? s->n_neurons : s->n_layers;
-    int32_t *numbers = host->run_alloc(s->context, (uint64_t)longest * sizeof *numbers);
-    if (!numbers) return -1;
-    for (int32_t i = 0; i < longest; i++) numbers[i] = i;
-    if (host->axis_numbers(s->context, "layers", s->n_layers, numbers) ||
-        host->axis_numbers(s->context, "neurons", s->n_neurons, numbers) ||
+    if (psc_count_axis(s->context, host, "layers", 0, s->n_layers) ||
+        psc_count_axis(s->context, host, "neurons", 0, s->n_neurons) ||
         psc_rows_axis(s->context, host, "rows", &s->rows) ||
         psc_rows_axis(s->context, host, "target_rows", &s->target_rows))
         return -1;

@@ -174,10 +174,7 @@ int mlp_corpus_end(mlp_state *s) {
 /* --- the report ------------------------------------------------------------------------------ */
 
 static int number_axis(mlp_state *s, const char *name, int32_t n) {
-    int32_t *numbers = s->host->run_alloc(s->context, (uint64_t)n * sizeof *numbers + 1);
-    if (!numbers) return -1;
-    for (int32_t i = 0; i < n; i++) numbers[i] = i;
-    return s->host->axis_numbers(s->context, name, n, numbers);
+    return psc_count_axis(s->context, s->host, name, 0, n);
 }
 
 /* Lower edges of the histograms' bins; the first bin has none (-inf is written as null). */

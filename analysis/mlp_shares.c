@@ -131,11 +131,8 @@ static int make_lists(mlp_state *s) {
 
 static int share_results(mlp_state *s) {
     const psc_host *host = s->host;
-    int32_t *ranks = host->run_alloc(s->context, (uint64_t)s->top * sizeof *ranks);
-    if (!ranks) return -1;
-    for (int32_t i = 0; i < s->top; i++) ranks[i] = i + 1;
     if (psc_targets_results(&s->targets, "target_rows") ||
-        host->axis_numbers(s->context, "top", s->top, ranks))
+        psc_count_axis(s->context, host, "top", 1, s->top))
         return -1;
     static const char *const cube[] = {"targets", "layers", "target_rows"};
     static const char *const list[] = {"targets", "target_rows", "top"};

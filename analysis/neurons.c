@@ -78,13 +78,6 @@ static int neurons_open(psc_context *context, const psc_host *host, const psc_op
     return s->corpus ? neurons_contexts_open(s) : 0;
 }
 
-int neurons_axis(neurons_state *s, const char *name, int32_t first, int32_t n) {
-    int32_t *numbers = s->host->run_alloc(s->context, (uint64_t)n * sizeof *numbers + 1);
-    if (!numbers) return -1;
-    for (int32_t i = 0; i < n; i++) numbers[i] = first + i;
-    return s->host->axis_numbers(s->context, name, n, numbers);
-}
-
 static int neurons_run_begin(psc_context *context, void *state) {
     neurons_state *s = state;
     const psc_host *host = s->host;
@@ -147,8 +140,9 @@ static int compute(neurons_state *s) {
     for (int32_t i = 0; i < s->n_listed; i++)
         labels[i] = s->host->label(
             s->context, PSC_COMPONENT_NEURON, s->listed[i].layer, s->listed[i].neuron);
-    if (neurons_axis(s, "layers", 0, s->model->n_layers) ||
-        neurons_axis(s, "neurons", 0, s->model->d_mlp) || neurons_axis(s, "rank", 0, s->top) ||
+    if (psc_count_axis(s->context, s->host, "layers", 0, s->model->n_layers) ||
+        psc_count_axis(s->context, s->host, "neurons", 0, s->model->d_mlp) ||
+        psc_count_axis(s->context, s->host, "rank", 0, s->top) ||
         s->host->axis_labels(s->context, "listed", s->n_listed, labels) || neurons_firing(s))
         return -1;
     return neurons_listed(s) || (s->entropy && neurons_entropy(s)) ||

@@ -71,7 +71,5 @@ int neurons_contexts_report(neurons_state *s);
 int neurons_firing(neurons_state *s);
 /* A sentence for each listed neuron's contexts. */
 int neurons_contexts_summary(neurons_state *s);
-/* An axis 0..n-1. */
-int neurons_axis(neurons_state *s, const char *name, int32_t first, int32_t n);
 
 #endif

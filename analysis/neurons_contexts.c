@@ -179,8 +179,8 @@ int neurons_contexts_report(neurons_state *s) {
     const psc_host *host = s->host;
     const int64_t window = PSC_TOP_BEFORE + 1 + PSC_TOP_AFTER;
     psc_top *entries = host->run_alloc(s->context, (uint64_t)s->contexts * sizeof *entries);
-    if (!entries || neurons_axis(s, "contexts", 0, s->contexts) ||
-        neurons_axis(s, "window", -PSC_TOP_BEFORE, (int32_t)window))
+    if (!entries || psc_count_axis(s->context, s->host, "contexts", 0, s->contexts) ||
+        psc_count_axis(s->context, s->host, "window", -PSC_TOP_BEFORE, (int32_t)window))
         return -1;
     double *value = host->array(s->context, "context_value", PSC_F64, 3, axes);
     double *document = host->array(s->context, "context_document", PSC_F64, 3, axes);

@@ -224,7 +224,7 @@ static int make_results(geometry_work *w, int32_t n_layers) {
     neurons_state *s = w->s;
     const psc_host *host = s->host;
     const double n = s->model->d_model, m = s->model->d_mlp;
-    if (neurons_axis(s, "geometry_layers", s->geometry_from, n_layers) ||
+    if (psc_count_axis(s->context, s->host, "geometry_layers", s->geometry_from, n_layers) ||
         host->value_number(s->context, "interference_by_chance", (m - 1) / n) ||
         host->value_number(s->context, "welch_bound", m > n ? sqrt((m - n) / (n * (m - 1))) : 0.0))
         return -1;

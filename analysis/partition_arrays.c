@@ -94,12 +94,8 @@ int partition_arrays_begin(partition_state *s) {
     partition_arrays *a = s->host->run_alloc(s->context, sizeof *a);
     s->arrays = a;
     if (!a || partition_axes(s) || psc_rows_axis(s->context, s->host, "rows", &s->rows)) return -1;
-    const char **labels =
-        s->host->run_alloc(s->context, (uint64_t)s->n_targets * sizeof *labels + 1);
-    if (!labels) return -1;
-    for (int32_t t = 0; t < s->n_targets; t++) labels[t] = s->targets.targets[t].label;
-    if (s->host->axis_labels(s->context, "targets", s->n_targets, labels)) return -1;
-    return make_before(s, a) || make_changes(s, a) ? -1 : 0;
+    return psc_targets_axis(s->context, s->host, s->targets.targets, s->n_targets) ||
+           make_before(s, a) || make_changes(s, a);
 }
 
 /* --- a row ----------------------------------------------------------------------------------- */

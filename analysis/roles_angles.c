@@ -185,16 +185,9 @@ static int make_results(roles_state *s, int32_t n_layers, angle_results *out) {
     static const char *const axes[] = {"populations", "angle_layers", "role_pairs", "dimension"};
     static const char *const role_axes[] = {"populations", "angle_layers", "roles"};
     const psc_host *host = s->host;
-    const int32_t n = n_layers > s->dimension ? n_layers : s->dimension;
-    int32_t *numbers = host->run_alloc(s->context, (uint64_t)n * 2 * sizeof *numbers);
-    if (!numbers) return -1;
-    for (int32_t i = 0; i < n; i++) {
-        numbers[i] = i;
-        numbers[n + i] = s->angles_from + i;
-    }
     if (host->axis_labels(s->context, "role_pairs", N_ROLES, pairs) ||
-        host->axis_numbers(s->context, "dimension", s->dimension, numbers) ||
-        host->axis_numbers(s->context, "angle_layers", n_layers, numbers + n))
+        psc_count_axis(s->context, host, "dimension", 0, s->dimension) ||
+        psc_count_axis(s->context, host, "angle_layers", s->angles_from, n_layers))
         return -1;
     out->cosines = host->array(s->context, "cosines", PSC_F64, 4, axes);
     out->captured = host->array(s->context, "captured", PSC_F64, 3, role_axes);

@@ -138,18 +138,14 @@ static int make_array(sweep_state *s) {
     const int64_t cells[] = {layers * heads, layers * heads * rows, layers * rows, layers * rows,
         layers * rows, heads * rows * rows};
     const int with_targets = s->metric != SWEEP_KL;
-    const int32_t longest = s->n_heads > s->n_layers ? s->n_heads : s->n_layers;
-    const int32_t count = longest > s->n_rows ? longest : s->n_rows;
     const psc_host *host = s->host;
-    int32_t *numbers = host->run_alloc(s->context, (uint64_t)count * sizeof *numbers);
-    if (!numbers) return -1;
-    for (int32_t i = 0; i < count; i++) numbers[i] = i;
-    if (host->axis_numbers(s->context, "layers", layers, numbers) ||
-        host->axis_numbers(s->context, "heads", heads, numbers))
-        return -1;
-    for (int32_t i = 0; i < s->n_rows; i++) numbers[i] = s->run_rows[i].position;
-    if (host->axis_numbers(s->context, "positions", rows, numbers) ||
-        host->axis_numbers(s->context, "keys", rows, numbers) ||
+    int32_t *positions = host->run_alloc(s->context, (uint64_t)rows * sizeof *positions);
+    if (!positions) return -1;
+    for (int32_t i = 0; i < s->n_rows; i++) positions[i] = s->run_rows[i].position;
+    if (psc_count_axis(s->context, host, "layers", 0, layers) ||
+        psc_count_axis(s->context, host, "heads", 0, heads) ||
+        host->axis_numbers(s->context, "positions", rows, positions) ||
+        host->axis_numbers(s->context, "keys", rows, positions) ||
         (with_targets && psc_targets_results(&s->targets, "last")))
         return -1;
     s->n_cells = cells[s->over];

@@ -66,9 +66,7 @@ static int find_given(weights_state *s) {
 }
 
 static int numbers_axis(weights_state *s, const char *name, int32_t n) {
-    int32_t *numbers = s->host->run_alloc(s->context, ((uint64_t)n + 1) * sizeof *numbers);
-    for (int32_t i = 0; numbers && i < n; i++) numbers[i] = i;
-    return numbers ? s->host->axis_numbers(s->context, name, n, numbers) : -1;
+    return psc_count_axis(s->context, s->host, name, 0, n);
 }
 
 static int make_axes(weights_state *s) {
