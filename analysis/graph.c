@@ -3,10 +3,9 @@
  * With sigma, patterns and gates held the network is linear: every node has a flow, what it gives
  * to the target's logit over all paths, and every link says how much of a reader's flow came of a
  * writer. graph_backward.c pulls the target back, graph_links.c finds the links among the largest
- * nodes. This file holds the options, what is retained, and the choice of nodes. */
+ * nodes. This file holds the options, what is retained, and the plugin's life. */
 #include "graph.h"
 
-#include <math.h>
 #include <string.h>
 
 static const psc_option_description graph_options[] = {
@@ -41,11 +40,6 @@ static int graph_open(psc_context *context, const psc_host *host, const psc_opti
 
 /* --- what is kept ---------------------------------------------------------------------------- */
 
-const float *graph_kept(const graph_state *s, graph_tensor which, int32_t layer, int32_t row) {
-    const psc_view *kept = &s->kept[which * s->model->n_layers + (layer < 0 ? 0 : layer)];
-    return kept->data + row * kept->stride[0];
-}
-
 static int fetch_all(graph_state *s) {
     const int32_t n_layers = s->model->n_layers;
     s->kept = s->host->run_alloc(s->context, KEPT_COUNT * (uint64_t)n_layers * sizeof *s->kept);
@@ -60,12 +54,6 @@ static int fetch_all(graph_state *s) {
         }
     }
     return 0;
-}
-
-void graph_center(int64_t n, const float *gamma, const float *x, double factor, float *y) {
-    for (int64_t i = 0; i < n; i++) y[i] = gamma[i] * x[i];
-    const double mean = psc_sum_striped(n, y) / (double)n;
-    for (int64_t i = 0; i < n; i++) y[i] = (float)(((double)y[i] - mean) * factor);
 }
 
 static int retain_all(graph_state *s) {
@@ -104,22 +92,6 @@ static int on_logits(const psc_event *event, void *payload) {
         s->log_z = s->host->log_sum_exp(s->context, s->model->d_vocab, z);
     }
     return 0;
-}
-
-/* --- nodes ----------------------------------------------------------------------------------- */
-
-/* The target stands first; behind it the largest, equals in the order they came. */
-void graph_offer(
-    graph_state *s, graph_kind kind, int32_t layer, int32_t index, int32_t row, double flow) {
-    const double size = fabs(flow);
-    const int64_t number = s->n_candidates++;
-    s->candidate_flow += size;
-    if (flow == 0.0 || !(size >= s->threshold)) return;
-    const int32_t place = psc_top_offer(&s->ranked, size, number);
-    if (place < 0) return;
-    s->n_nodes = 1 + s->ranked.n;
-    graph_node *node = psc_top_room(&s->ranked, place, s->nodes + 1, sizeof *node);
-    *node = (graph_node){.kind = kind, .layer = layer, .index = index, .row = row, .flow = flow};
 }
 
 /* --- a run ----------------------------------------------------------------------------------- */

@@ -81,6 +81,7 @@ typedef struct graph_state {
     int64_t n_links;
 } graph_state;
 
+/* --- graph_nodes.c --- */
 /* Element (layer, row) of what is retained; in run_end. */
 const float *graph_kept(const graph_state *s, graph_tensor which, int32_t layer, int32_t row);
 /* y = P(gamma x) * factor, in f64, rounded once; y may be x. */
@@ -88,6 +89,7 @@ void graph_center(int64_t n, const float *gamma, const float *x, double factor, 
 /* Adds a candidate; the `most` largest |flow| at or over the threshold stay. */
 void graph_offer(
     graph_state *s, graph_kind kind, int32_t layer, int32_t index, int32_t row, double flow);
+
 /* Pulls the target back through the network; offers every node (graph_backward.c). */
 int graph_backward(graph_state *s);
 /* Links among the kept nodes, and what enters each (graph_links.c). */

@@ -69,8 +69,14 @@ static logits_state *state_of(logits_run *run) {
     return (logits_state *)((char *)run - offsetof(logits_state, run));
 }
 
+/* The run's arrays, or over documents what stands in for them; once a run. */
+static int make_tables(logits_state *state) {
+    if (state->run.ready) return 0;
+    return state->corpus ? logits_corpus_tables(state) : logits_arrays(state);
+}
+
 static int part_event(logits_run *run, logits_part part, const psc_event *event) {
-    if (logits_arrays(state_of(run))) return -1;
+    if (make_tables(state_of(run))) return -1;
     return logits_part_shares(run, &run->live, part, event->layer, event);
 }
 
@@ -103,7 +109,7 @@ static const psc_event_fn PART_CALLBACKS[PART_COUNT] = {
 
 static int on_scale(const psc_event *event, void *payload) {
     logits_run *run = payload;
-    if (logits_arrays(state_of(run))) return -1;
+    if (make_tables(state_of(run))) return -1;
     for (int32_t r = 0; r < event->n_rows; r++) {
         const int32_t slot = run->targets.rows.slot[event->rows[r].index];
         if (slot >= 0) run->sigma[slot] = event->tensor.data[r * event->tensor.stride[0]];
@@ -130,7 +136,7 @@ static int on_logits(const psc_event *event, void *payload) {
     logits_run *run = payload;
     const int centred = state_of(run)->centred;
     const psc_target_rows *targets = &run->targets;
-    if (logits_arrays(state_of(run))) return -1;
+    if (make_tables(state_of(run))) return -1;
     for (int32_t r = 0; r < event->n_rows; r++) {
         const int32_t slot = targets->rows.slot[event->rows[r].index];
         const float *z = event->tensor.data + r * event->tensor.stride[0];
@@ -276,7 +282,7 @@ static int logits_run_end(psc_context *context, void *payload, int status) {
     logits_state *state = payload;
     (void)context;
     if (status) return 0;
-    if (logits_arrays(state)) return -1;
+    if (make_tables(state)) return -1;
     if (state->run.has_late && late_shares(state)) return -1;
     fill_absent(&state->run);
     if (state->run.has_live && finish_pass(state, &state->run.live)) return -1;

@@ -98,15 +98,6 @@ static int level_arrays(logits_state *state, int id) {
     return level->shares && level->error && level->abs_out && level->sum && level->sum_abs ? 0 : -1;
 }
 
-/* The labels; the ids come when they are all known. */
-static int targets_axis(logits_run *run) {
-    const int32_t n = run->targets.n;
-    const char **labels = run->host->run_alloc(run->context, ((uint64_t)n + 1) * sizeof *labels);
-    if (!labels) return -1;
-    for (int32_t t = 0; t < n; t++) labels[t] = run->targets.targets[t].label;
-    return run->host->axis_labels(run->context, "targets", n, labels);
-}
-
 int logits_arrays(logits_state *state) {
     logits_run *run = &state->run;
     const psc_host *host = state->host;
@@ -116,7 +107,8 @@ int logits_arrays(logits_state *state) {
     const char *const axes[3] = {"targets", "rows", "ids"};
     const char *const row_axis[1] = {"rows"};
     run->with_edit = logits_edits_expected(run);
-    if (targets_axis(run)) return -1;
+    /* The targets' ids come when they are all known. */
+    if (psc_targets_axis(run->context, host, run->targets.targets, run->targets.n)) return -1;
     if (psc_rows_axis(run->context, host, "rows", &run->targets.rows)) return -1;
     if (host->axis_labels(run->context, "ids", 2, pair)) return -1;
     run->values = host->array(run->context, "values", PSC_F32, 2, axes);

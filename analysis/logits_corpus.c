@@ -158,22 +158,16 @@ static int target_summary(logits_state *state, int32_t t) {
     return run->host->summary_text(run->context, sentence);
 }
 
-static int target_labels(logits_state *state) {
-    logits_run *run = &state->run;
-    int32_t n = 0;
-    const psc_target *targets = run->host->targets(run->context, &n);
-    const char **labels = run->host->run_alloc(run->context, (uint64_t)n * sizeof *labels + 1);
-    if (!labels) return -1;
-    for (int32_t t = 0; t < n; t++) labels[t] = targets[t].label;
-    return run->host->axis_labels(run->context, "targets", n, labels);
-}
-
 int logits_corpus_report(logits_state *state) {
     logits_run *run = &state->run;
     char axis[64], name[64];
     double failed = 0.0;
+    int32_t n_targets = 0;
+    const psc_target *given = run->host->targets(run->context, &n_targets);
     logits_count_components(run);
-    if (psc_populations_axis(run->context, run->host) || target_labels(state)) return -1;
+    if (psc_populations_axis(run->context, run->host) ||
+        psc_targets_axis(run->context, run->host, given, n_targets))
+        return -1;
     const char *const targets[] = {"targets"};
     if (psc_moments_counts(&state->logit_moments, "rows_counted", 1, targets) ||
         psc_moments_report(&state->logit_moments, "logit", 0, 1, 1, targets) ||

@@ -81,7 +81,8 @@ static int partition_run_end(psc_context *context, void *state, int status) {
 static int partition_report(psc_context *context, void *state) {
     partition_state *s = state;
     (void)context;
-    return s->accumulating ? partition_corpus_report(s) : partition_summary(s);
+    if (!s->accumulating) return partition_summary(s);
+    return partition_corpus_report(s) || partition_verdict(s);
 }
 
 const psc_plugin *psc_builtin_partition(void) {

@@ -165,5 +165,7 @@ void partition_corpus_row(partition_state *s);
 void partition_corpus_change(partition_state *s, int64_t change, const partition_before *before);
 int partition_corpus_sequence(partition_state *s);
 int partition_corpus_report(partition_state *s);
+/* --- partition_verdict.c: the table and the words --- */
+int partition_verdict(partition_state *s);
 
 #endif

@@ -92,7 +92,4 @@ double partition_quantile(const double *histogram, int n, double low, double wid
 double partition_beta_quantile(partition_totals t, double q);
 double partition_r2_quantile(partition_totals t, double q);
 
-/* --- partition_verdict.c: the table and the words --- */
-int partition_verdict(partition_state *s);
-
 #endif

@@ -152,16 +152,6 @@ static int roles_run_begin(psc_context *context, void *state) {
     return host->observe(context, PSC_HOOK_PATTERN, NULL, on_pattern, s);
 }
 
-int roles_residual(roles_state *s, int32_t layer, psc_view *out) {
-    const int32_t n = s->model->n_layers;
-    psc_event event;
-    if (s->host->fetch(
-            s->context, layer < n ? s->residuals : s->last, layer < n ? layer : n - 1, &event))
-        return -1;
-    *out = event.tensor;
-    return 0;
-}
-
 static int roles_run_end(psc_context *context, void *state, int status) {
     roles_state *s = state;
     (void)context;

@@ -39,8 +39,6 @@ typedef struct roles_state {
     double chance[N_ROLES];  /* what random subspaces would have */
 } roles_state;
 
-/* The residual x^l of all rows; layer n_layers is the last one's output. */
-int roles_residual(roles_state *s, int32_t layer, psc_view *out);
 /* The three roles, in run_end (roles_figures.c). */
 int roles_figures(roles_state *s);
 /* Principal angles (roles_angles.c). */

@@ -118,10 +118,7 @@ static int make_arrays(roles_state *s) {
     static const char *const axes[] = {"layers", "rows"};
     const psc_host *host = s->host;
     const int32_t n = s->model->n_layers + 1;
-    int32_t *layers = host->run_alloc(s->context, (uint64_t)n * sizeof *layers);
-    if (!layers) return -1;
-    for (int32_t l = 0; l < n; l++) layers[l] = l;
-    if (host->axis_numbers(s->context, "layers", n, layers) ||
+    if (psc_count_axis(s->context, host, "layers", 0, n) ||
         psc_rows_axis(s->context, host, "rows", &s->targets.rows) ||
         psc_targets_results(&s->targets, "rows"))
         return -1;
@@ -132,6 +129,17 @@ static int make_arrays(roles_state *s) {
     s->later = s->onward ? host->array(s->context, "influencer_onward", PSC_F64, 2, axes) : NULL;
     s->map = host->array(s->context, "map", PSC_I32, 2, axes);
     return s->map && (s->later || !s->onward) ? 0 : -1;
+}
+
+/* x^l of all rows; layer n_layers is the last one's output. */
+static int residual_of(roles_state *s, int32_t layer, psc_view *out) {
+    const int32_t n = s->model->n_layers;
+    psc_event event;
+    if (s->host->fetch(
+            s->context, layer < n ? s->residuals : s->last, layer < n ? layer : n - 1, &event))
+        return -1;
+    *out = event.tensor;
+    return 0;
 }
 
 int roles_figures(roles_state *s) {
@@ -145,7 +153,7 @@ int roles_figures(roles_state *s) {
     if (!job.y || !job.v || !job.out || make_arrays(s)) return -1;
     for (int32_t l = 0; l <= s->model->n_layers; l++) {
         job.layer = l;
-        if (roles_residual(s, l, &job.x)) return -1;
+        if (residual_of(s, l, &job.x)) return -1;
         host->parallel_for(s->context, s->n_rows, predict_rows, &job);
         if (l == s->model->n_layers) break;
         attract_rows(s, l);
