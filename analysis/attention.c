@@ -50,11 +50,8 @@ static int parse_key(attention_state *s, const char *value) {
 static int attention_open(psc_context *context, const psc_host *host, const psc_option *options,
     int32_t n_options, void **state) {
     (void)n_options;
-    attention_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    attention_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->n_layers = host->model(context)->n_layers;
     s->n_heads = host->model(context)->n_heads;
     s->n_cells = (int64_t)s->n_layers * s->n_heads;

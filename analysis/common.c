@@ -187,6 +187,24 @@ int psc_rows_axis(
     return host->axis_numbers(context, name, rows->n, rows->index);
 }
 
+int psc_rows_fetch(psc_context *context, const psc_host *host, const psc_row_set *rows, int handle,
+    int32_t layer, const float **out) {
+    psc_event event = {.struct_size = sizeof event};
+    if (host->fetch(context, handle, layer, &event)) return -1;
+    for (int32_t i = 0; i < event.n_rows; i++) {
+        const int32_t slot = rows->slot[event.rows[i].index];
+        if (slot >= 0) out[slot] = psc_view_row(&event.tensor, i);
+    }
+    return 0;
+}
+
+void psc_rows_take(const psc_row_set *rows, const psc_event *event, float *out) {
+    for (int32_t i = 0; i < event->n_rows; i++) {
+        const int32_t slot = rows->slot[event->rows[i].index];
+        if (slot >= 0) out[slot] = *psc_view_row(&event->tensor, i);
+    }
+}
+
 /* --- targets --------------------------------------------------------------------------------- */
 
 static int on_logits(const psc_event *event, void *payload) {

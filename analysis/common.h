@@ -45,6 +45,14 @@ double psc_dot_mixed(int64_t n, const double *a, const float *b);
 double psc_participation(int64_t n, const double *a, const float *b);
 double psc_participation_product(int64_t n, const float *a, const float *b);
 
+/* --- instances ------------------------------------------------------------------------------- */
+
+/* The first lines of an `open`: an instance's zeroed memory in s and *out, with its context and
+ * host. Nonzero after an error. */
+#define PSC_OPEN_STATE(s, out, with_context, with_host)                                            \
+    ((s) = *(out) = (with_host)->life_alloc((with_context), sizeof *(s)),                          \
+        !(s) || ((s)->context = (with_context), (s)->host = (with_host), 0))
+
 /* --- options --------------------------------------------------------------------------------- */
 
 /* Which of the words (ends with null) value is, or -1 after setting an error that lists them. */
@@ -97,6 +105,17 @@ int psc_rows_parse(psc_context *context, const psc_host *host, const char *key, 
  * some targets are `next`. */
 int psc_rows_resolve(psc_context *context, const psc_host *host, const char *key,
     const psc_filter *choice, int for_targets, psc_row_set *out);
+
+/* A row of a tensor. */
+static inline const float *psc_view_row(const psc_view *view, int64_t row) {
+    return view->data + row * view->stride[0];
+}
+
+/* In run_end: where the chosen rows of a retained tensor lie, out [rows.n]. */
+int psc_rows_fetch(psc_context *context, const psc_host *host, const psc_row_set *rows, int handle,
+    int32_t layer, const float **out);
+/* The first number of an event's rows, hook_scale's only one, into out [rows.n]. */
+void psc_rows_take(const psc_row_set *rows, const psc_event *event, float *out);
 
 /* --- targets --------------------------------------------------------------------------------- */
 

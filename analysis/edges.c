@@ -22,11 +22,8 @@ static int edges_open(psc_context *context, const psc_host *host, const psc_opti
     static const char *const by[] = {"share", "norm", "weight", NULL};
     static const char *const words[] = {"no", "yes", NULL};
     (void)n_options;
-    edges_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    edges_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
     if (host->accumulating(context)) return host->fail(context, "edges are of single texts");
     if (psc_rows_parse(context, host, options[0].key, options[0].value, &s->choice)) return -1;
@@ -51,10 +48,7 @@ static int on_pattern(const psc_event *event, void *payload) {
 
 static int on_scale(const psc_event *event, void *payload) {
     edges_state *s = payload;
-    for (int32_t r = 0; r < event->n_rows; r++) {
-        const int32_t slot = s->targets.rows.slot[event->rows[r].index];
-        if (slot >= 0) s->sigma[slot] = event->tensor.data[r * event->tensor.stride[0]];
-    }
+    psc_rows_take(&s->targets.rows, event, s->sigma);
     return 0;
 }
 

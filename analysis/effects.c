@@ -15,10 +15,8 @@
 
 static int effects_open(psc_context *context, const psc_host *host, const psc_option *options,
     int32_t n_options, void **out) {
-    effects_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    s->context = context;
-    s->host = host;
+    effects_state *s;
+    if (PSC_OPEN_STATE(s, out, context, host)) return -1;
     s->model = host->model(context);
     for (int32_t i = 0; i < n_options; i++) {
         const char *key = options[i].key, *value = options[i].value;
@@ -30,7 +28,6 @@ static int effects_open(psc_context *context, const psc_host *host, const psc_op
         if (status) return status;
     }
     if (s->top > s->model->d_vocab) s->top = s->model->d_vocab;
-    *out = s;
     return 0;
 }
 

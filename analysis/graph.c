@@ -20,11 +20,8 @@ static int graph_open(psc_context *context, const psc_host *host, const psc_opti
     int32_t n_options, void **state) {
     static const char *const levels[] = {"head", "neuron", NULL};
     (void)n_options;
-    graph_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    graph_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
     s->n = s->model->d_model;
     s->width = (int64_t)s->model->n_heads * s->model->d_head;

@@ -108,10 +108,8 @@ static int check_options(intervention *self) {
 
 static int open_kind(intervention_kind kind, psc_context *context, const psc_host *host,
     const psc_option *options, int32_t n_options, void **out) {
-    intervention *self = host->life_alloc(context, sizeof *self);
-    if (!self) return -1;
-    self->context = context;
-    self->host = host;
+    intervention *self;
+    if (PSC_OPEN_STATE(self, out, context, host)) return -1;
     self->kind = kind;
     self->source[0] = 0;
     self->source[1] = 1;
@@ -120,10 +118,8 @@ static int open_kind(intervention_kind kind, psc_context *context, const psc_hos
         if (parse_option(self, options[i].key, options[i].value)) return -1;
     if (kind == INTERVENTION_KNOCKOUT) self->head_end = host->model(context)->n_heads;
     choose_values(self);
-    if (check_options(self) || intervention_parse_sites(self) || intervention_prepare_values(self))
-        return -1;
-    *out = self;
-    return 0;
+    return check_options(self) || intervention_parse_sites(self) ||
+           intervention_prepare_values(self);
 }
 
 /* --- edits ----------------------------------------------------------------------------------- */

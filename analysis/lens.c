@@ -10,7 +10,6 @@
 #include "lens.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static const psc_option_description lens_options[] = {
     {"rows", "last", "last, all or A-B (positions); over a corpus always all"},
@@ -69,11 +68,8 @@ static int make_labels(lens_state *s) {
 static int lens_open(psc_context *context, const psc_host *host, const psc_option *options,
     int32_t n_options, void **state) {
     (void)n_options;
-    lens_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    lens_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     const psc_model_info *model = host->model(context);
     s->n_layers = model->n_layers;
     s->n_sites = s->n_layers + 1;
@@ -182,17 +178,9 @@ static int find_residuals(lens_state *s) {
     if (!s->residual) return -1;
     for (int32_t site = 0; site < s->n_sites; site++) {
         const int is_post = site == s->n_layers;
-        psc_event event;
-        memset(&event, 0, sizeof event);
-        if (s->host->fetch(
-                s->context, is_post ? s->post : s->pre, is_post ? site - 1 : site, &event))
+        if (psc_rows_fetch(s->context, s->host, &s->rows, is_post ? s->post : s->pre,
+                is_post ? site - 1 : site, s->residual + (int64_t)site * s->rows.n))
             return -1;
-        for (int32_t r = 0; r < event.n_rows; r++) {
-            const int32_t slot = s->rows.slot[event.rows[r].index];
-            if (slot < 0) continue;
-            s->residual[(int64_t)site * s->rows.n + slot] =
-                event.tensor.data + r * event.tensor.stride[0];
-        }
     }
     return 0;
 }

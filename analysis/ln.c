@@ -22,11 +22,8 @@ static int ln_open(psc_context *context, const psc_host *host, const psc_option 
     int32_t n_options, void **state) {
     static const char *const words[] = {"no", "yes", NULL};
     (void)n_options;
-    ln_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    ln_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     const psc_model_info *model = host->model(context);
     s->n_layers = model->n_layers;
     s->n_heads = model->n_heads;
@@ -59,7 +56,7 @@ static void site_rows(int64_t begin, int64_t end, int32_t thread, void *payload)
         const int32_t index = job->event->rows[i].index;
         const int32_t row = s->rows.slot[index], target = s->target_rows.slot[index];
         if (row < 0 && target < 0) continue;
-        const float *x = ln_row(&job->event->tensor, i);
+        const float *x = psc_view_row(&job->event->tensor, i);
         const double mean = psc_sum_striped(s->n_dims, x) / s->n_dims;
         const double norm2 = psc_dot_centred(s->n_dims, x, mean, x, mean);
         for (int64_t site = job->site; site <= job->site + job->twice; site++) {
@@ -86,10 +83,7 @@ static int on_scale(const psc_event *event, void *payload) {
     int64_t site = s->n_sites - 1;
     if (event->point == PSC_HOOK_LN1_SCALE) site = 2 * event->layer;
     if (event->point == PSC_HOOK_LN2_SCALE) site = 2 * event->layer + 1;
-    for (int64_t i = 0; i < event->n_rows; i++) {
-        const int32_t row = s->rows.slot[event->rows[i].index];
-        if (row >= 0) s->scale[site * s->rows.n + row] = *ln_row(&event->tensor, i);
-    }
+    psc_rows_take(&s->rows, event, s->scale + site * s->rows.n);
     return 0;
 }
 
@@ -105,8 +99,8 @@ static int add_edit(ln_state *s, const psc_event *event, int64_t parts, float **
     for (int64_t i = 0; i < event->n_rows; i++) {
         const int32_t row = s->target_rows.slot[event->rows[i].index];
         for (int64_t part = 0; row >= 0 && part < parts; part++) {
-            const float *after = ln_row(&event->tensor, i) + part * event->tensor.stride[1];
-            const float *before = ln_row(&event->before, i) + part * event->before.stride[1];
+            const float *after = psc_view_row(&event->tensor, i) + part * event->tensor.stride[1];
+            const float *before = psc_view_row(&event->before, i) + part * event->before.stride[1];
             float *sum = *table + row * n;
             for (int64_t d = 0; d < n; d++) sum[d] += after[d] - before[d];
         }
@@ -136,7 +130,7 @@ static void result_rows(int64_t begin, int64_t end, int32_t thread, void *payloa
     for (int64_t i = begin; i < end; i++) {
         const int64_t row = s->target_rows.slot[event->rows[i].index];
         for (int32_t h = 0; row >= 0 && h < s->n_heads; h++) {
-            const float *c = ln_row(view, i) + h * view->stride[1];
+            const float *c = psc_view_row(view, i) + h * view->stride[1];
             const double mean = psc_sum_striped(s->n_dims, c) / s->n_dims;
             s->head_norm2[(row * s->n_layers + event->layer) * s->n_heads + h] =
                 psc_dot_centred(s->n_dims, c, mean, c, mean);

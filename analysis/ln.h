@@ -63,10 +63,6 @@ typedef struct ln_state {
     double *diagonal; /* run: [rows] sum of |P(x_a)|^2 so far */
 } ln_state;
 
-static inline const float *ln_row(const psc_view *view, int64_t row) {
-    return view->data + row * view->stride[0];
-}
-
 /* Row pointers of a kept tensor, by target row. */
 int ln_fetch_rows(ln_state *s, int32_t kept, int32_t layer, const float **out);
 /* Writers, coupling, shares. */

@@ -25,7 +25,7 @@ static void writer_rows(int64_t begin, int64_t end, int32_t thread, void *payloa
     const ln_state *s = job->s;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const float *x = ln_row(&job->event->tensor, i);
+        const float *x = psc_view_row(&job->event->tensor, i);
         const double mean = psc_sum_striped(s->n_dims, x) / s->n_dims;
         s->diagonal[job->event->rows[i].index] += psc_dot_centred(s->n_dims, x, mean, x, mean);
     }
@@ -53,7 +53,7 @@ static void residual_rows(int64_t begin, int64_t end, int32_t thread, void *payl
     const int64_t first = site_of(s, job->event);
     for (int64_t i = begin; i < end; i++) {
         const int64_t row = job->event->rows[i].index;
-        const float *x = ln_row(&job->event->tensor, i);
+        const float *x = psc_view_row(&job->event->tensor, i);
         const double mean = psc_sum_striped(s->n_dims, x) / s->n_dims;
         const double norm2 = psc_dot_centred(s->n_dims, x, mean, x, mean);
         for (int64_t site = first; site <= first + twice; site++) {
@@ -76,7 +76,7 @@ static int on_scale(const psc_event *event, void *payload) {
     const int64_t site = site_of(s, event);
     for (int64_t i = 0; i < event->n_rows; i++)
         s->table[(event->rows[i].index * (int64_t)s->n_sites + site) * QUANTITIES + SCALE] =
-            (double)*ln_row(&event->tensor, i);
+            (double)*psc_view_row(&event->tensor, i);
     return 0;
 }
 

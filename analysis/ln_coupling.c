@@ -30,13 +30,7 @@ void ln_site_label(const ln_state *s, int32_t site, char out[24]) {
 /* --- the writers ----------------------------------------------------------------------------- */
 
 int ln_fetch_rows(ln_state *s, int32_t kept, int32_t layer, const float **out) {
-    psc_event event = {.struct_size = sizeof event};
-    if (s->host->fetch(s->context, s->kept[kept], layer, &event)) return -1;
-    for (int32_t i = 0; i < event.n_rows; i++) {
-        const int32_t row = s->target_rows.slot[event.rows[i].index];
-        if (row >= 0) out[row] = ln_row(&event.tensor, i);
-    }
-    return 0;
+    return psc_rows_fetch(s->context, s->host, &s->target_rows, s->kept[kept], layer, out);
 }
 
 static const float **new_rows(ln_state *s) {

@@ -110,10 +110,7 @@ static const psc_event_fn PART_CALLBACKS[PART_COUNT] = {
 static int on_scale(const psc_event *event, void *payload) {
     logits_run *run = payload;
     if (make_tables(state_of(run))) return -1;
-    for (int32_t r = 0; r < event->n_rows; r++) {
-        const int32_t slot = run->targets.rows.slot[event->rows[r].index];
-        if (slot >= 0) run->sigma[slot] = event->tensor.data[r * event->tensor.stride[0]];
-    }
+    psc_rows_take(&run->targets.rows, event, run->sigma);
     if (run->has_live) logits_finish_rows(run, &run->live, event->rows, event->n_rows);
     return 0;
 }

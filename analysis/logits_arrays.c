@@ -101,8 +101,6 @@ static int level_arrays(logits_state *state, int id) {
 int logits_arrays(logits_state *state) {
     logits_run *run = &state->run;
     const psc_host *host = state->host;
-    if (run->ready) return 0;
-    if (state->corpus) return logits_corpus_tables(state);
     static const char *const pair[] = {"a", "b"};
     const char *const axes[3] = {"targets", "rows", "ids"};
     const char *const row_axis[1] = {"rows"};

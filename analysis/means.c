@@ -95,11 +95,8 @@ static int parse_points(means_state *s, const char *value) {
 static int means_open(psc_context *context, const psc_host *host, const psc_option *options,
     int32_t n_options, void **state) {
     (void)n_options;
-    means_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    means_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->folder = *options[1].value ? options[1].value : NULL;
     if (!host->accumulating(context))
         return host->fail(context, "means are taken over a corpus; ablate by=mean has one text's");

@@ -29,11 +29,8 @@ static int mlp_open(psc_context *context, const psc_host *host, const psc_option
     static const char *const words[] = {"no", "yes", NULL};
     static const char *const kinds[] = {"auto", "all", "none", NULL};
     (void)n_options;
-    mlp_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    mlp_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     const psc_model_info *model = host->model(context);
     s->n_layers = model->n_layers;
     s->n_dims = model->d_model;
@@ -70,7 +67,7 @@ static void copy_rows(int64_t begin, int64_t end, int32_t thread, void *payload)
     const int64_t m = job->s->n_neurons;
     (void)thread;
     for (int64_t i = begin; i < end; i++)
-        memcpy(job->out + i * m, mlp_row(&job->event->tensor, i), (size_t)m * sizeof(float));
+        memcpy(job->out + i * m, psc_view_row(&job->event->tensor, i), (size_t)m * sizeof(float));
 }
 
 static void gate_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
@@ -79,7 +76,7 @@ static void gate_rows(int64_t begin, int64_t end, int32_t thread, void *payload)
     const int64_t m = s->n_neurons;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const float *a = mlp_row(&job->event->tensor, i);
+        const float *a = psc_view_row(&job->event->tensor, i);
         psc_gates(s->context, s->host, m, a, job->out + i * m);
     }
 }
@@ -89,7 +86,7 @@ static void count_neurons(int64_t begin, int64_t end, int32_t thread, void *payl
     int32_t *fires = job->s->fires + (int64_t)job->event->layer * job->s->n_neurons;
     (void)thread;
     for (int64_t i = 0; i < job->event->n_rows; i++) {
-        const float *a = mlp_row(&job->event->tensor, i);
+        const float *a = psc_view_row(&job->event->tensor, i);
         for (int64_t k = begin; k < end; k++) fires[k] += a[k] > 0.0f;
     }
 }
@@ -112,7 +109,7 @@ static void participation_rows(int64_t begin, int64_t end, int32_t thread, void 
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
         const int64_t row = s->rows.slot[job->event->rows[i].index];
-        const float *g = mlp_row(&job->event->tensor, i);
+        const float *g = psc_view_row(&job->event->tensor, i);
         s->participation[job->event->layer * (int64_t)s->rows.n + row] =
             psc_participation(s->n_neurons, norm, g);
     }
@@ -130,7 +127,7 @@ static int on_write(const psc_event *event, void *payload) {
     mlp_state *s = payload;
     for (int64_t i = 0; i < event->n_rows; i++) {
         const int64_t row = s->target_rows.slot[event->rows[i].index];
-        const float *write = mlp_row(&event->tensor, i);
+        const float *write = psc_view_row(&event->tensor, i);
         if (row < 0) continue;
         s->write2[event->layer * (int64_t)s->target_rows.n + row] =
             psc_dot_striped(s->n_dims, write, write);
@@ -140,10 +137,7 @@ static int on_write(const psc_event *event, void *payload) {
 
 static int on_scale(const psc_event *event, void *payload) {
     mlp_state *s = payload;
-    for (int64_t i = 0; i < event->n_rows; i++) {
-        const int32_t row = s->target_rows.slot[event->rows[i].index];
-        if (row >= 0) s->sigma[row] = *mlp_row(&event->tensor, i);
-    }
+    psc_rows_take(&s->target_rows, event, s->sigma);
     return 0;
 }
 

@@ -52,10 +52,6 @@ typedef struct mlp_state {
     double *row_values;                       /* run: [rows, L, 2] firing fraction, participation */
 } mlp_state;
 
-static inline const float *mlp_row(const psc_view *view, int64_t row) {
-    return view->data + row * view->stride[0];
-}
-
 /* Shares, top lists, the ReLU-gated sum's error. */
 int mlp_shares_compute(mlp_state *s);
 /* Values and the printed summary. */

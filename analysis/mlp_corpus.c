@@ -44,7 +44,7 @@ static void moment_neurons(int64_t begin, int64_t end, int32_t thread, void *pay
         if (s->rows.slot[index] < 0) continue;
         psc_moments_add(job->moments, s->sequences.place[index], 0,
             job->event->layer * (int64_t)s->n_neurons + begin, end - begin,
-            mlp_row(&job->event->tensor, i) + begin);
+            psc_view_row(&job->event->tensor, i) + begin);
     }
 }
 
@@ -54,7 +54,7 @@ static void count_neurons(int64_t begin, int64_t end, int32_t thread, void *payl
     const int64_t first = job->event->layer * (int64_t)s->n_neurons;
     (void)thread;
     for (int64_t i = 0; i < job->event->n_rows; i++) {
-        const float *a = mlp_row(&job->event->tensor, i);
+        const float *a = psc_view_row(&job->event->tensor, i);
         if (s->rows.slot[job->event->rows[i].index] < 0) continue;
         for (int64_t k = begin; k < end; k++) {
             const double value = (double)a[k];
@@ -71,7 +71,7 @@ static void firing_rows(int64_t begin, int64_t end, int32_t thread, void *payloa
     const mlp_state *s = job->s;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const float *a = mlp_row(&job->event->tensor, i);
+        const float *a = psc_view_row(&job->event->tensor, i);
         int64_t fires = 0;
         for (int64_t k = 0; k < s->n_neurons; k++) fires += a[k] > 0.0f;
         double *out = s->row_values +
@@ -97,7 +97,7 @@ static void participation_rows(int64_t begin, int64_t end, int32_t thread, void 
     for (int64_t i = begin; i < end; i++) {
         double *out = s->row_values +
                       (job->event->rows[i].index * (int64_t)s->n_layers + job->event->layer) * 2;
-        out[1] = psc_participation(s->n_neurons, norm, mlp_row(&job->event->tensor, i));
+        out[1] = psc_participation(s->n_neurons, norm, psc_view_row(&job->event->tensor, i));
     }
 }
 

@@ -172,13 +172,7 @@ static int share_scratch(mlp_state *s, share_work *w) {
 }
 
 static int fetch_rows(mlp_state *s, int32_t kept, int64_t layer, const float **out) {
-    psc_event event = {.struct_size = sizeof event};
-    if (s->host->fetch(s->context, kept, (int32_t)layer, &event)) return -1;
-    for (int32_t i = 0; i < event.n_rows; i++) {
-        const int32_t row = s->target_rows.slot[event.rows[i].index];
-        if (row >= 0) out[row] = mlp_row(&event.tensor, i);
-    }
-    return 0;
+    return psc_rows_fetch(s->context, s->host, &s->target_rows, kept, (int32_t)layer, out);
 }
 
 int mlp_shares_compute(mlp_state *s) {

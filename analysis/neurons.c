@@ -59,11 +59,8 @@ static int neurons_open(psc_context *context, const psc_host *host, const psc_op
     int32_t n_options, void **state) {
     static const char *const words[] = {"no", "yes", NULL};
     (void)n_options;
-    neurons_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    neurons_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
     s->corpus = host->accumulating(context);
     if (parse_neurons(s, options[0].value) ||

@@ -11,11 +11,8 @@
 static int partition_open(psc_context *context, const psc_host *host, const psc_option *options,
     int32_t n_options, void **state) {
     (void)n_options;
-    partition_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    partition_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     const psc_model_info *model = host->model(context);
     s->n_layers = model->n_layers;
     s->n_heads = model->n_heads;

@@ -151,13 +151,8 @@ int partition_ablation_compute(partition_state *s) {
     partition_ablation *a = s->ablation;
     int32_t n_all = 0;
     const psc_row *rows = s->host->rows(s->context, &n_all);
-    psc_event kept = {.struct_size = sizeof kept};
     a->z = s->host->run_alloc(s->context, (uint64_t)s->rows.n * sizeof *a->z + 1);
-    if (!a->z || s->host->fetch(s->context, a->logits, -1, &kept)) return -1;
-    for (int32_t i = 0; i < kept.n_rows; i++) {
-        const int32_t slot = s->rows.slot[kept.rows[i].index];
-        if (slot >= 0) a->z[slot] = kept.tensor.data + i * kept.tensor.stride[0];
-    }
+    if (!a->z || psc_rows_fetch(s->context, s->host, &s->rows, a->logits, -1, a->z)) return -1;
     for (int32_t first = 0, end = 0; first < n_all; first = end) {
         while (end < n_all && rows[end].sequence == rows[first].sequence) end++;
         if (has_chosen(s, first, end) && ablate_sequence(s, &rows[first], &rows[end - 1]))

@@ -47,15 +47,10 @@ int partition_keep(partition_state *s) {
 /* Pointers to the chosen rows of one layer, or of count layers. */
 static int fetch_layers(
     partition_state *s, int kept, int32_t layer, int32_t count, const float **out) {
-    for (int32_t l = 0; l < count; l++) {
-        psc_event event = {.struct_size = sizeof event};
-        if (s->host->fetch(s->context, s->kept.handle[kept], layer + l, &event)) return -1;
-        for (int32_t i = 0; i < event.n_rows; i++) {
-            const int32_t row = s->rows.slot[event.rows[i].index];
-            if (row < 0) continue;
-            out[(int64_t)l * s->rows.n + row] = event.tensor.data + i * event.tensor.stride[0];
-        }
-    }
+    for (int32_t l = 0; l < count; l++)
+        if (psc_rows_fetch(s->context, s->host, &s->rows, s->kept.handle[kept], layer + l,
+                out + (int64_t)l * s->rows.n))
+            return -1;
     return 0;
 }
 

@@ -27,11 +27,8 @@ static int roles_open(psc_context *context, const psc_host *host, const psc_opti
     static const char *const targets[] = {"next", "given", NULL};
     static const char *const words[] = {"no", "yes", NULL};
     (void)n_options;
-    roles_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    roles_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
     if (host->accumulating(context)) return host->fail(context, "roles are of single texts");
     s->given = psc_option_word(context, host, options[0].key, options[0].value, targets);

@@ -20,17 +20,13 @@ typedef struct residual_job {
     double *out;        /* [rows] the layer's influencer */
 } residual_job;
 
-static const float *row_of(const psc_view *view, int64_t row) {
-    return view->data + row * view->stride[0];
-}
-
 static void predict_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const residual_job *job = payload;
     const roles_state *s = job->s;
     const int64_t n = s->model->d_model;
     (void)thread;
     for (int64_t j = begin; j < end; j++) {
-        const float *x = row_of(&job->x, j);
+        const float *x = psc_view_row(&job->x, j);
         const int32_t d = s->directions.which[j];
         if (d < 0) continue;
         const float *u = s->directions.u + d * n;
@@ -58,9 +54,9 @@ static void normalise_rows(int64_t begin, int64_t end, int32_t thread, void *pay
     const int64_t n = job->s->model->d_model;
     (void)thread;
     for (int64_t j = begin; j < end; j++) {
-        const float *x = row_of(&job->x, j);
+        const float *x = psc_view_row(&job->x, j);
         const double mean = psc_sum_striped(n, x) / (double)n;
-        const double sigma = (double)row_of(&job->scale, j)[0];
+        const double sigma = (double)psc_view_row(&job->scale, j)[0];
         for (int64_t i = 0; i < n; i++)
             job->y[j * n + i] = (float)((double)job->gamma[i] * ((double)x[i] - mean) / sigma);
     }

@@ -77,11 +77,8 @@ static int make_work(sampling_state *s) {
 static int sampling_open(psc_context *context, const psc_host *host, const psc_option *options,
     int32_t n_options, void **state) {
     (void)n_options;
-    sampling_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    sampling_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->n_vocab = host->model(context)->d_vocab;
     s->corpus = host->accumulating && host->accumulating(context);
     if (parse_options(s, options) || make_work(s)) return -1;

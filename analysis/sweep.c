@@ -48,11 +48,8 @@ static int sweep_open(psc_context *context, const psc_host *host, const psc_opti
     static const char *const what[] = {"zero", "mean", "patch", "cut", NULL};
     static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
     (void)n_options;
-    sweep_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    sweep_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     const psc_model_info *model = host->model(context);
     s->n_layers = model->n_layers;
     s->n_heads = model->n_heads;

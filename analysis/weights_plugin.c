@@ -27,11 +27,8 @@ static int weights_open(psc_context *context, const psc_host *host, const psc_op
     static const char *const words[] = {
         "frames", "spectra", "copying", "composition", "tokens", "dual", "heads", "all", NULL};
     (void)n_options;
-    weights_state *s = host->life_alloc(context, sizeof *s);
-    if (!s) return -1;
-    *state = s;
-    s->context = context;
-    s->host = host;
+    weights_state *s;
+    if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
     s->n = s->model->d_model;
     s->padded = (s->n + TILE - 1) / TILE * TILE;

@@ -56,10 +56,6 @@ static int fetch(const psc_writers *w, int which, int32_t layer, psc_view *out) 
     return 0;
 }
 
-static const float *row_of(const psc_view *view, int32_t row) {
-    return view->data + row * view->stride[0];
-}
-
 int psc_writers_shares(const psc_writers *w, int32_t layer, int32_t n, const int32_t *rows,
     const float *g, double *out, int64_t ld) {
     const psc_host *host = w->host;
@@ -68,7 +64,7 @@ int psc_writers_shares(const psc_writers *w, int32_t layer, int32_t n, const int
     float *pulled = host->run_alloc(w->context, (uint64_t)(n * heads * size) * sizeof *pulled + 1);
     if (!pulled || fetch(w, EMBED, -1, &embed)) return -1;
     for (int32_t i = 0; i < n; i++)
-        out[i * ld] = psc_dot_striped(n_dims, g + i * n_dims, row_of(&embed, rows[i]));
+        out[i * ld] = psc_dot_striped(n_dims, g + i * n_dims, psc_view_row(&embed, rows[i]));
     for (int32_t l = 0; l < layer; l++) {
         const int64_t first = psc_writers_count(w->model, l);
         const float *bias = host->bias(w->context, PSC_W_O, l);
@@ -78,10 +74,10 @@ int psc_writers_shares(const psc_writers *w, int32_t layer, int32_t n, const int
         for (int32_t i = 0; i < n; i++) {
             double *to = out + i * ld + first;
             for (int64_t h = 0; h < heads; h++)
-                to[h] = psc_dot_striped(
-                    size, pulled + (i * heads + h) * size, row_of(&z, rows[i]) + h * z.stride[1]);
+                to[h] = psc_dot_striped(size, pulled + (i * heads + h) * size,
+                    psc_view_row(&z, rows[i]) + h * z.stride[1]);
             to[heads] = psc_dot_striped(n_dims, g + i * n_dims, bias);
-            to[heads + 1] = psc_dot_striped(n_dims, g + i * n_dims, row_of(&mlp, rows[i]));
+            to[heads + 1] = psc_dot_striped(n_dims, g + i * n_dims, psc_view_row(&mlp, rows[i]));
         }
     }
     return 0;
@@ -94,17 +90,17 @@ int psc_writers_make(const psc_writers *w, int32_t layer, int32_t row, float *ou
     float *masked = /* row h: z of head h alone */
         host->run_alloc(w->context, (uint64_t)(heads * heads * size) * sizeof *masked);
     if (!masked || fetch(w, EMBED, -1, &embed)) return -1;
-    memcpy(out, row_of(&embed, row), (size_t)n * sizeof *out);
+    memcpy(out, psc_view_row(&embed, row), (size_t)n * sizeof *out);
     for (int32_t l = 0; l < layer; l++) {
         float *first = out + psc_writers_count(w->model, l) * n;
         const float *bias = host->bias(w->context, PSC_W_O, l);
         if (!bias || fetch(w, Z, l, &z) || fetch(w, MLP_OUT, l, &mlp)) return -1;
         for (int64_t h = 0; h < heads; h++)
-            memcpy(masked + h * (heads + 1) * size, row_of(&z, row) + h * z.stride[1],
+            memcpy(masked + h * (heads + 1) * size, psc_view_row(&z, row) + h * z.stride[1],
                 (size_t)size * sizeof *masked);
         if (host->apply(w->context, PSC_W_O, l, first, masked, heads)) return -1;
         memcpy(first + heads * n, bias, (size_t)n * sizeof *out);
-        memcpy(first + (heads + 1) * n, row_of(&mlp, row), (size_t)n * sizeof *out);
+        memcpy(first + (heads + 1) * n, psc_view_row(&mlp, row), (size_t)n * sizeof *out);
     }
     return 0;
 }
