@@ -245,6 +245,13 @@ int psc_targets_begin(
     return host->observe(context, PSC_HOOK_LOGITS, &rows->filter, on_logits, out);
 }
 
+const char *psc_target_name(const psc_target_rows *targets, int64_t target, int64_t slot) {
+    const psc_target *given = &targets->targets[target];
+    if (given->kind != PSC_TARGET_TOP && given->kind != PSC_TARGET_NEXT) return given->label;
+    return targets->host->token_text(
+        targets->context, targets->ids[2 * (target * targets->rows.n + slot)]);
+}
+
 int psc_targets_axis(
     psc_context *context, const psc_host *host, const psc_target *targets, int32_t n) {
     const char **labels = host->run_alloc(context, (uint64_t)n * sizeof *labels + 1);

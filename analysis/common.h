@@ -141,6 +141,8 @@ int32_t psc_target_first(const psc_target_rows *targets, int32_t *slot);
 /* Says in the summary that target t is shown at the last row that has a next token, where it is
  * `next` and a later row was chosen. */
 int psc_target_say_row(const psc_target_rows *targets, int32_t t);
+/* A target at a chosen row for people: the token's text where the label does not say it. */
+const char *psc_target_name(const psc_target_rows *targets, int64_t target, int64_t slot);
 
 /* u = P(gamma_f * t_bar) for every distinct (target, ids), t_bar = row a of the unembedding, minus
  * row b for a contrast; centred: minus the vocabulary's mean row (a contrast has none of it). */

@@ -17,13 +17,8 @@ static int heading(lens_state *s, int64_t row, int32_t target) {
     const psc_row *rows = s->host->rows(s->context, &n_all);
     const int32_t position = rows[s->rows.index[row]].position;
     char line[LINE], name[128] = "";
-    if (target >= 0) {
-        const int32_t *ids = s->ids + 2 * (target * (int64_t)s->rows.n + row);
-        const int kind = s->targets.targets[target].kind;
-        const int named = kind == PSC_TARGET_TOP || kind == PSC_TARGET_NEXT;
-        snprintf(name, sizeof name, ", target %.80s",
-            named ? s->host->token_text(s->context, ids[0]) : s->targets.targets[target].label);
-    }
+    if (target >= 0)
+        snprintf(name, sizeof name, ", target %.80s", psc_target_name(&s->targets, target, row));
     snprintf(line, sizeof line,
         "The %s lens at position %d, divided by %s sigma%s:", s->weight ? "affine" : "logit",
         (int)position, s->sigma_final ? "the final residual's" : "each residual's own", name);

@@ -74,12 +74,8 @@ static int effect_bars(ln_state *s, int64_t t, int64_t row) {
         labels[i] = names[i];
         values[i] = s->effects[1][at + c];
     }
-    const int32_t *ids = s->targets.ids + 2 * (t * s->target_rows.n + row);
-    const char *what = s->targets.targets[t].label;
-    if (s->targets.targets[t].kind == PSC_TARGET_TOP ||
-        s->targets.targets[t].kind == PSC_TARGET_NEXT)
-        what = s->host->token_text(s->context, ids[0]);
-    snprintf(title, sizeof title, "change of %.60s when one is taken out, sigma recomputed", what);
+    snprintf(title, sizeof title, "change of %.60s when one is taken out, sigma recomputed",
+        psc_target_name(&s->targets, t, row));
     if (s->host->summary_bars(s->context, title, "nats", top.n, labels, values)) return -1;
     psc_top_f64(&worst_of, s->n_components, s->effects[2] + at, PSC_TOP_ABSOLUTE);
     if (worst_of.n == 0) return 0;

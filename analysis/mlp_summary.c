@@ -33,12 +33,6 @@ static int firing(mlp_state *s) {
     return s->host->summary_text(s->context, sentence);
 }
 
-static const char *target_name(const mlp_state *s, int64_t t, int64_t row) {
-    const psc_target *target = &s->targets.targets[t];
-    if (target->kind != PSC_TARGET_TOP && target->kind != PSC_TARGET_NEXT) return target->label;
-    return s->host->token_text(s->context, s->targets.ids[2 * (t * s->target_rows.n + row)]);
-}
-
 static int neuron_bars(mlp_state *s, int64_t t, int64_t row) {
     const int64_t at = (t * s->target_rows.n + row) * s->top;
     char names[MOST_BARS][64], title[128];
@@ -51,7 +45,7 @@ static int neuron_bars(mlp_state *s, int64_t t, int64_t row) {
             names[n], sizeof names[n], "%.30s (gate %.2f)", label, (double)s->top_gate[at + n]);
         labels[n] = names[n];
     }
-    snprintf(title, sizeof title, "neurons that carry %.60s", target_name(s, t, row));
+    snprintf(title, sizeof title, "neurons that carry %.60s", psc_target_name(&s->targets, t, row));
     return s->host->summary_bars(s->context, title, "nats", n, labels, s->top_share + at);
 }
 
@@ -89,8 +83,8 @@ static int relu_sentence(mlp_state *s, int64_t t, int64_t row) {
         100.0 * low, 100.0 * high);
     if (t >= 0 && used > 0 && used < (int)sizeof sentence)
         snprintf(sentence + used, sizeof sentence - (size_t)used,
-            ", all of them together move %.60s directly by %+.2f nats.", target_name(s, t, row),
-            -effect);
+            ", all of them together move %.60s directly by %+.2f nats.",
+            psc_target_name(&s->targets, t, row), -effect);
     else if (used > 0 && used + 1 < (int)sizeof sentence)
         snprintf(sentence + used, sizeof sentence - (size_t)used, ".");
     return s->host->summary_text(s->context, sentence);
