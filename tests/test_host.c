@@ -383,6 +383,12 @@ static int wrong_numbers(void) {
     return host->embedding(context, 80, row);
 }
 
+static int wrong_label(void) {
+    cr_assert_str_eq(host->label(context, (psc_component_kind)99, 0, 0), "?");
+    return 0;
+}
+
 Test(host, wrong_numbers_are_errors) {
+    REFUSED(run_with(wrong_label, NULL), PSC_ERROR_INPUT, "plugin bridge", "component kind 99");
     REFUSED(run_with(wrong_numbers, NULL), PSC_ERROR_INPUT, "plugin bridge", "token 80", "79");
 }
