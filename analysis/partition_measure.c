@@ -117,15 +117,23 @@ static double distance(int64_t n, const float *dz, double shift) {
     return psc_fold16(s);
 }
 
+/* Whether a variance E x^2 - (E x)^2 exceeds what the rounding of its sums leaves open: 16 stripes of
+ * n/16 terms each (moments.h has the rule for sums over documents). */
+static int exceeds_rounding(double variance, double square, double n) {
+    return variance > (3.0 * n / 16.0 + 32.0) * 0x1p-53 * square;
+}
+
 static void fit(const partition_state *s, const partition_before *before, const float *dz,
     double sum, partition_measure *out) {
     const double n = (double)s->n_vocab, mean = before->direct_sum / n;
     const double spread = before->direct_squares / n - mean * mean;
     const double cross = psc_dot_striped(s->n_vocab, dz, before->direct) / n - mean * sum / n;
-    const double own = psc_dot_striped(s->n_vocab, dz, dz) / n - sum / n * (sum / n);
+    const double square = psc_dot_striped(s->n_vocab, dz, dz) / n;
+    const double own = square - sum / n * (sum / n);
+    const int varies = spread > 0.0 && exceeds_rounding(own, square, n);
     out->beta = spread > 0.0 ? cross / spread : 0.0;
     out->alpha = sum / n - out->beta * mean;
-    out->r2 = spread > 0.0 && own > 0.0 ? fmin(cross / spread * (cross / own), 1.0) : NAN;
+    out->r2 = varies ? fmin(cross / spread * (cross / own), 1.0) : NAN;
 }
 
 static void bins(const partition_state *s, const partition_before *before, const float *dz,

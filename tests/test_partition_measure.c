@@ -117,6 +117,11 @@ Test(partition_measure, proportional_and_common_changes) {
     cr_assert(isnan(m.r2), "%g", m.r2);
     cr_assert_eq(m.reordered[0] + m.reordered[1], 0);
     cr_assert(isnan(m.bin_dz[4]), "there is nothing beyond rank 500");
+    for (int i = 1; i <= 40; i++) { /* shifts whose squares are rounded */
+        for (int64_t t = 0; t < 500; t++) dz[t] = 0.1f * (float)i;
+        partition_measure_change(&s, &before, dz, after, &m);
+        cr_assert(isnan(m.r2), "%g of a shift by %g", m.r2, (double)dz[0]);
+    }
 }
 
 /* Ties go to the lower id, before and after. */
