@@ -29,8 +29,9 @@ static int keep(
     if (!all) return -1;
     for (int32_t r = 0; r < event->n_rows; r++) {
         const int32_t position = event->rows[r].position;
+        if (position >= s->n_keys) continue;
         float *to = all + (layer * (int64_t)s->n_keys + position) * width;
-        for (int64_t i = 0; position < s->n_keys && i < width; i++) {
+        for (int64_t i = 0; i < width; i++) {
             const int64_t head = i / inner, at = i % inner;
             const float *after = x->data + r * x->stride[0] + (head ? head * x->stride[1] : 0);
             const float *before = y->data + r * y->stride[0] + (head ? head * y->stride[1] : 0);
