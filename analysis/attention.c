@@ -160,7 +160,6 @@ const psc_plugin *psc_builtin_attention(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "attention",
-        .version = PSC_VERSION,
         .summary = "who looks where: entropy, distance and detectors of every head, what each row "
                    "attracts, and which writers make a head look there",
         .options = attention_options,

@@ -151,7 +151,6 @@ const psc_plugin *psc_builtin_edges(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "edges",
-        .version = PSC_VERSION,
         .summary = "the attention edges x_j -> x_k that make a logit: weight, norm, share, and "
                    "what they carry",
         .options = edges_options,

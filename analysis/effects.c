@@ -247,7 +247,6 @@ static const psc_plugin PLUGIN = {
     .abi = PSC_PLUGIN_ABI,
     .struct_size = sizeof(psc_plugin),
     .name = "effects",
-    .version = "0.1.0",
     .summary = "what interventions change, and what had been predicted",
     .options = OPTIONS,
     .open = effects_open,

@@ -330,7 +330,6 @@ const psc_plugin *psc_builtin_frozen(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "frozen",
-        .version = PSC_VERSION,
         .summary = "block(l) and upto(l): the affine map of one block or of all up to it on this "
                    "context, applied to a token's embedding or a vector",
         .options = frozen_options,

@@ -160,7 +160,6 @@ const psc_plugin *psc_builtin_graph(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "graph",
-        .version = PSC_VERSION,
         .summary = "the frozen-linear network from a target back to the tokens: nodes, links, and "
                    "graph files for viewers",
         .options = graph_options,

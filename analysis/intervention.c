@@ -340,7 +340,7 @@ static const psc_option_description KNOCKOUT_OPTIONS[] = {
 static const psc_option_description PATCH_OPTIONS[] = {
     AT, {"source", "1", "which source prompt"}, ROWS, HEADS, {0, 0, 0}};
 
-#define INTERVENTION(lower, upper, version_text, what)                                             \
+#define INTERVENTION(lower, upper, what)                                                           \
     static int open_##lower(psc_context *context, const psc_host *host, const psc_option *options, \
         int32_t n_options, void **out) {                                                           \
         return open_kind(INTERVENTION_##upper, context, host, options, n_options, out);            \
@@ -349,7 +349,6 @@ static const psc_option_description PATCH_OPTIONS[] = {
         .abi = PSC_PLUGIN_ABI,                                                                     \
         .struct_size = sizeof(psc_plugin),                                                         \
         .name = #lower,                                                                            \
-        .version = version_text,                                                                   \
         .summary = what,                                                                           \
         .options = upper##_OPTIONS,                                                                \
         .open = open_##lower,                                                                      \
@@ -364,8 +363,8 @@ static const psc_option_description PATCH_OPTIONS[] = {
         return &lower##_plugin;                                                                    \
     }
 
-INTERVENTION(ablate, ABLATE, "0.1.0", "sets components to zero, a mean or another prompt's values")
-INTERVENTION(scale, SCALE, "0.1.0", "multiplies components by a factor")
-INTERVENTION(steer, STEER, "0.1.0", "adds a vector, or the difference of two prompts")
-INTERVENTION(knockout, KNOCKOUT, "0.1.0", "cuts attention from rows to keys")
-INTERVENTION(patch, PATCH, "0.1.0", "takes components' values from a run on another prompt")
+INTERVENTION(ablate, ABLATE, "sets components to zero, a mean or another prompt's values")
+INTERVENTION(scale, SCALE, "multiplies components by a factor")
+INTERVENTION(steer, STEER, "adds a vector, or the difference of two prompts")
+INTERVENTION(knockout, KNOCKOUT, "cuts attention from rows to keys")
+INTERVENTION(patch, PATCH, "takes components' values from a run on another prompt")

@@ -212,7 +212,6 @@ const psc_plugin *psc_builtin_lens(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "lens",
-        .version = PSC_VERSION,
         .summary = "logit lens and affine lenses: what each layer's residual already predicts",
         .options = lens_options,
         .open = lens_open,

@@ -250,7 +250,6 @@ const psc_plugin *psc_builtin_ln(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "ln",
-        .version = PSC_VERSION,
         .summary = "LayerNorm denominators: mean, norm and scale at every site, which writes make "
                    "them, and what taking a component out does",
         .options = ln_options,

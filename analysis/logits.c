@@ -307,7 +307,6 @@ static const psc_plugin PLUGIN = {
     .abi = PSC_PLUGIN_ABI,
     .struct_size = sizeof(psc_plugin),
     .name = "logits",
-    .version = "0.1.0",
     .summary = "every component's share of the targets' logits",
     .options = OPTIONS,
     .open = logits_open,

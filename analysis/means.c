@@ -227,7 +227,6 @@ const psc_plugin *psc_builtin_means(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "means",
-        .version = PSC_VERSION,
         .summary = "means of hook points over a corpus, saved for ablate by=mean,file=...",
         .options = means_options,
         .open = means_open,

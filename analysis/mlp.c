@@ -221,7 +221,6 @@ const psc_plugin *psc_builtin_mlp(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "mlp",
-        .version = PSC_VERSION,
         .summary = "gates and neurons: pre-activations, gates, who fires, which neurons carry the "
                    "target, and how far ReLU would be off",
         .options = mlp_options,

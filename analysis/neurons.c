@@ -168,7 +168,6 @@ const psc_plugin *psc_builtin_neurons(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "neurons",
-        .version = PSC_VERSION,
         .summary = "what excites neurons, what they promote, where they fire, entropy neurons, "
                    "geometry of detectors",
         .options = neurons_options,

@@ -87,7 +87,6 @@ const psc_plugin *psc_builtin_partition(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "partition",
-        .version = PSC_VERSION,
         .summary = "how much log Z varies when a layer or component goes, and where p may be "
                    "treated as c exp(z)",
         .options = partition_options,

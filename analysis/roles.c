@@ -167,7 +167,6 @@ const psc_plugin *psc_builtin_roles(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "roles",
-        .version = PSC_VERSION,
         .summary = "what each residual is for: predicting, attracting attention, influencing later "
                    "rows",
         .options = roles_options,

@@ -230,7 +230,6 @@ const psc_plugin *psc_builtin_sampling(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "sampling",
-        .version = PSC_VERSION,
         .summary = "what greedy, temperature, top-k, top-p and min-p keep of each distribution",
         .options = sampling_options,
         .open = sampling_open,

@@ -203,7 +203,6 @@ const psc_plugin *psc_builtin_sweep(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "sweep",
-        .version = PSC_VERSION,
         .summary = "ablates or patches every head, layer and position or attention edge in turn "
                    "and measures what becomes of the prediction",
         .options = sweep_options,

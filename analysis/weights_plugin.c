@@ -123,7 +123,6 @@ const psc_plugin *psc_builtin_weights(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "weights",
-        .version = PSC_VERSION,
         .summary = "what the weights alone say: frames, spectra, copying, composition of heads",
         .options = weights_options,
         .open = weights_open,

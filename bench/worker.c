@@ -196,7 +196,7 @@ static int answer(worker *w, int n_words, char **words) {
     else if (strcmp(words[0], "logits") == 0)
         print_logits(w, a);
     else if (strcmp(words[0], "about") == 0)
-        printf("pythiascope %s, %s, %d threads\n", PSC_VERSION, psc_session_isa(w->session),
+        printf("pythiascope %s, %s, %d threads\n", psc_version(), psc_session_isa(w->session),
             (int)psc_session_threads(w->session));
     else
         exit(1);

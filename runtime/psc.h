@@ -258,6 +258,7 @@ PSC_API psc_status psc_session_sample(
 /* --- plugins known --------------------------------------------------------------------------- */
 
 PSC_API int32_t psc_builtin_count(void);
+/* Its version is psc_version(). Null beyond the last. */
 PSC_API const psc_plugin *psc_builtin(int32_t index);
 
 #ifdef __cplusplus

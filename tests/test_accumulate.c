@@ -1,10 +1,12 @@
 /* Accumulators: exact sums whatever the order and the split, correct rounding in and out, top lists
  * with their ties; the host's calls in a session over documents. */
 #include "accumulators.h"
+#include "files.h"
 #include "plugin_fixture.h"
 
 #include <stdint.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 static psc_accumulators tables;
 
@@ -321,6 +323,51 @@ Test(accumulate, a_state_of_another_plugin_version_is_refused) {
         psc_session_close(&session);
     }
     bridge->version = before;
+    remove(path);
+    psc_model_close(&model);
+}
+
+#define STATE_HEADER 40 /* where the text of the header begins: runtime/corpus_state.c */
+
+/* The state file as a program of another version would have written it. */
+static void make_of_another_version(const char *path) {
+    char *bytes = NULL, key[64];
+    size_t size = 0;
+    cr_assert_eq(psc_read_file(&bytes, &size, path, 1 << 24, &error), PSC_OK, "%s", error.message);
+    int length = snprintf(key, sizeof key, "\"version\":\"%s\"", psc_version());
+    char *at = strstr(bytes + STATE_HEADER, key);
+    cr_assert(at, "the state file holds no %s", key);
+    at[length - 2] ^= 1; /* the version's last digit */
+    XXH128_canonical_t hash;
+    size_t hashed = size - sizeof hash;
+    XXH128_canonicalFromHash(&hash, XXH3_128bits(bytes, hashed));
+    memcpy(bytes + hashed, hash.digest, sizeof hash);
+    cr_assert_eq(psc_write_file(path, bytes, size, &error), PSC_OK, "%s", error.message);
+    free(bytes);
+}
+
+Test(accumulate, a_builtins_state_of_another_program_version_is_refused) {
+    char path[] = "/tmp/psc-state-XXXXXX";
+    const int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    open_accumulating(8, 1);
+    must_load("ln", NULL);
+    cr_assert_eq(
+        psc_session_state_save(session, path, NULL, 0, &error), PSC_OK, "%s", error.message);
+    psc_session_close(&session);
+    for (int other = 0; other < 2; other++) {
+        if (other) make_of_another_version(path);
+        open_accumulating(8, 1);
+        must_load("ln", NULL);
+        if (other)
+            REFUSED(psc_session_state_load(session, path, &error), PSC_ERROR_INPUT, path, "version",
+                psc_version(), "ln");
+        else
+            cr_assert_eq(
+                psc_session_state_load(session, path, &error), PSC_OK, "%s", error.message);
+        psc_session_close(&session);
+    }
     remove(path);
     psc_model_close(&model);
 }

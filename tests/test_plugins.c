@@ -38,8 +38,10 @@ Test(plugins, not_a_plugin_file) {
 Test(plugins, handshake_accepts) {
     cr_assert_eq(load(PLUGIN("bridge")), PSC_OK);
     cr_assert_eq(load(PLUGIN("norms")), PSC_OK);
-    for (int32_t i = 0; i < psc_builtin_count(); i++)
+    for (int32_t i = 0; i < psc_builtin_count(); i++) {
         cr_assert_eq(psc_plugin_check(psc_builtin(i), "built-in", &error), PSC_OK);
+        cr_assert_str_eq(psc_builtin(i)->version, psc_version(), "%s", psc_builtin(i)->name);
+    }
     cr_assert_null(psc_builtin(-1));
     cr_assert_null(psc_builtin(psc_builtin_count()));
 }
