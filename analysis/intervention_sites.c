@@ -125,11 +125,10 @@ static int64_t site_width(const psc_model_info *m, const place *p) {
     int64_t width = 1;
     for (const char *axis = POINTS[p->point].shape; *axis && p->neuron < 0; axis++) {
         if (*axis == 'K') return 0;
-        if (*axis == 'H') width *= p->head >= 0 ? 1 : m->n_heads;
-        if (*axis == 'N') width *= m->d_model;
-        if (*axis == 'D') width *= m->d_head;
-        if (*axis == 'M') width *= m->d_mlp;
-        if (*axis == 'V') width *= m->d_vocab;
+#define AXIS(letter, member)                                                                       \
+    if (*axis == letter) width *= letter == 'H' && p->head >= 0 ? 1 : m->member;
+        PSC_AXES(AXIS)
+#undef AXIS
     }
     return width;
 }

@@ -34,8 +34,8 @@ static void open_case(bench_case *c, psc_model *model, int rows, int threads, co
     bench_check(psc_session_open(&c->session, model, &options, &error), &error);
     const int all = strcmp(c->name, "empty observers") == 0;
     const int parallel = psc_model_get_info(model)->parallel_residual;
-    for (int p = all ? 0 : PSC_HOOK_LOGITS; p <= PSC_HOOK_LOGITS; p++)
-        if (p != PSC_HOOK_RESID_MID || !parallel)
+    for (int p = 0; p < PSC_POINT_COUNT; p++)
+        if (p == PSC_HOOK_LOGITS || (all && (p != PSC_HOOK_RESID_MID || !parallel)))
             bench_check(psc_session_observe(c->session, p, NULL, ignore, c, &error), &error);
     if (c->n_targets == 0) return;
     for (int t = 0; t < c->n_targets; t++)

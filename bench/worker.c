@@ -86,8 +86,9 @@ static void open_case(const worker *w, rows_case *c) {
     psc_error error;
     c->session = open_session(w);
     const int all = strcmp(c->name, "empty") == 0;
-    for (int p = all ? 0 : PSC_HOOK_LOGITS; p <= PSC_HOOK_LOGITS; p++)
-        if (p != PSC_HOOK_RESID_MID || !w->info->parallel_residual)
+    for (int p = 0; p < PSC_POINT_COUNT; p++)
+        if (p == PSC_HOOK_LOGITS ||
+            (all && (p != PSC_HOOK_RESID_MID || !w->info->parallel_residual)))
             bench_check(psc_session_observe(c->session, p, NULL, ignore, c, &error), &error);
     for (int t = 0; t < c->n_targets; t++)
         bench_check(psc_session_target(c->session, c->targets[t], &error), &error);

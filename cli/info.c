@@ -41,15 +41,14 @@ static void print_escaped(const char *text, const char *indent) {
     }
 }
 
-/* One letter an axis, as PSC_POINTS names them. */
+/* One letter per axis, as in PSC_POINTS. */
 static void print_shape(const char *shape, const psc_model_info *info) {
     printf("[rows");
     for (; *shape; shape++) {
-        if (*shape == 'N') printf(", %d", info->d_model);
-        if (*shape == 'H') printf(", %d", info->n_heads);
-        if (*shape == 'D') printf(", %d", info->d_head);
-        if (*shape == 'M') printf(", %d", info->d_mlp);
-        if (*shape == 'V') printf(", %d", info->d_vocab);
+#define AXIS(letter, member)                                                                       \
+    if (*shape == letter) printf(", %d", info->member);
+        PSC_AXES(AXIS)
+#undef AXIS
         if (*shape == 'K') printf(", keys");
         if (*shape == '1') printf(", 1");
     }

@@ -1,6 +1,8 @@
-/* The table of hook points and their full names. */
+/* What is known of a hook point: PSC_POINTS as a table, full names, and what the forward pass and the
+ * host must know beside it. */
 #include "registry.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +32,62 @@ bool psc_point_has_layer(psc_point point) {
 
 bool psc_point_has_heads(psc_point point) {
     return points[point].shape[0] == 'H';
+}
+
+bool psc_point_has_keys(psc_point point) {
+    return strchr(points[point].shape, 'K') != NULL;
+}
+
+float psc_point_beyond(psc_point point) {
+    return point == PSC_HOOK_ATTN_SCORES ? -INFINITY : 0.0f;
+}
+
+/* Without a default: the compiler names a point that is missing. */
+bool psc_point_is_late(psc_point point) {
+    switch (point) {
+    case PSC_HOOK_EMBED:
+    case PSC_HOOK_RESID_PRE:
+    case PSC_HOOK_LN1_SCALE:
+    case PSC_HOOK_LN1_NORMALIZED:
+    case PSC_HOOK_Q:
+    case PSC_HOOK_K:
+    case PSC_HOOK_V:
+    case PSC_HOOK_ROT_Q:
+    case PSC_HOOK_ROT_K:
+    case PSC_POINT_COUNT:
+        return false;
+    case PSC_HOOK_ATTN_SCORES:
+    case PSC_HOOK_PATTERN:
+    case PSC_HOOK_Z:
+    case PSC_HOOK_RESULT:
+    case PSC_HOOK_ATTN_OUT:
+    case PSC_HOOK_RESID_MID:
+    case PSC_HOOK_LN2_SCALE:
+    case PSC_HOOK_LN2_NORMALIZED:
+    case PSC_HOOK_MLP_PRE:
+    case PSC_HOOK_MLP_POST:
+    case PSC_HOOK_MLP_OUT:
+    case PSC_HOOK_RESID_POST:
+    case PSC_HOOK_LN_FINAL_SCALE:
+    case PSC_HOOK_LN_FINAL_NORMALIZED:
+    case PSC_HOOK_LOGITS:
+        return true;
+    }
+    return false;
+}
+
+int64_t psc_axis_extent(char letter, const psc_model_info *info, int64_t n_keys) {
+    switch (letter) {
+#define AXIS(name, member)                                                                         \
+    case name:                                                                                     \
+        return info->member;
+        PSC_AXES(AXIS)
+#undef AXIS
+    case 'K':
+        return n_keys;
+    default:
+        return 1;
+    }
 }
 
 void psc_point_name(char *out, size_t size, psc_point point, int32_t layer) {

@@ -23,9 +23,17 @@ extern "C" {
 #define PSC_PLUGIN_ABI 1
 
 /* --- hook points, under TransformerLens's names ----------------------------------------------
- * X(enumerator, name, shape after [rows], per layer). N = d_model, H heads of D = d_head, M =
- * d_mlp, V = d_vocab, K = keys: the largest position in the event + 1. Layer names are
- * "blocks.{l}." + name. All tensors are f32. */
+ * X(letter, extent as a member of psc_model_info): the axes of a shape. Beside them there are '1'
+ * and 'K', the keys: the largest position in the event + 1. */
+#define PSC_AXES(X)                                                                                \
+    X('N', d_model)                                                                                \
+    X('H', n_heads)                                                                                \
+    X('D', d_head)                                                                                 \
+    X('M', d_mlp)                                                                                  \
+    X('V', d_vocab)
+
+/* X(enumerator, name, shape after [rows], per layer). Layer names are "blocks.{l}." + name. All
+ * tensors are f32. */
 #define PSC_POINTS(X)                                                                              \
     X(PSC_HOOK_EMBED, "hook_embed", "N", 0)                                                        \
     X(PSC_HOOK_RESID_PRE, "hook_resid_pre", "N", 1)                                                \

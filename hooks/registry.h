@@ -58,5 +58,13 @@ const char *psc_point_suffix(psc_point point); /* "attn.hook_z" */
 const char *psc_point_shape(psc_point point);  /* "HD": the axes after the rows */
 bool psc_point_has_layer(psc_point point);
 bool psc_point_has_heads(psc_point point);
+bool psc_point_has_keys(psc_point point);
+/* What stands past a row's own position on an axis of keys. */
+float psc_point_beyond(psc_point point);
+/* Of the last layer, only the rows that a subscriber wants are computed once their keys and values
+ * are in the cache. Whether the point is shown after that, for such rows alone. */
+bool psc_point_is_late(psc_point point);
+/* The extent of an axis by its letter in a shape; n_keys is that of 'K'. */
+int64_t psc_axis_extent(char letter, const psc_model_info *info, int64_t n_keys);
 
 #endif

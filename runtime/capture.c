@@ -6,7 +6,6 @@
  */
 #include "session.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,32 +69,10 @@ void psc_captures_close(psc_session *session) {
 
 /* --- a run ----------------------------------------------------------------------------------- */
 
-static bool has_keys(psc_point point) {
-    return point == PSC_HOOK_ATTN_SCORES || point == PSC_HOOK_PATTERN;
-}
-
-/* What the letters of psc_point_shape stand for, but K. */
-static int64_t extent(const psc_model_info *info, char axis) {
-    switch (axis) {
-    case 'N':
-        return info->d_model;
-    case 'H':
-        return info->n_heads;
-    case 'D':
-        return info->d_head;
-    case 'M':
-        return info->d_mlp;
-    case 'V':
-        return info->d_vocab;
-    default:
-        return 1;
-    }
-}
-
 /* Shape of a part's array; returns the number of axes. */
 static int part_shape(const psc_capture *capture, const part *p, int64_t shape[6]) {
     const psc_model_info *info = &capture->session->model->info;
-    if (has_keys(capture->point)) {
+    if (psc_point_has_keys(capture->point)) {
         shape[0] = info->n_heads;
         shape[1] = p->n_rows;
         shape[2] = p->n_keys;
@@ -104,7 +81,7 @@ static int part_shape(const psc_capture *capture, const part *p, int64_t shape[6
     int n = 0;
     shape[n++] = p->n_rows;
     for (const char *axis = psc_point_shape(capture->point); *axis; axis++)
-        shape[n++] = extent(info, *axis);
+        shape[n++] = psc_axis_extent(*axis, info, p->n_keys);
     return n;
 }
 
@@ -117,7 +94,7 @@ static void copy_keys(
 static void take_keys(
     const psc_capture *capture, const part *p, const psc_event *event, int32_t r, int64_t row) {
     const psc_view *t = &event->tensor;
-    float fill = capture->point == PSC_HOOK_ATTN_SCORES ? -INFINITY : 0.0f;
+    float fill = psc_point_beyond(capture->point);
     for (int64_t h = 0; h < t->shape[1]; h++)
         copy_keys(p->data + (h * p->n_rows + row) * p->n_keys, p->n_keys,
             t->data + r * t->stride[0] + h * t->stride[1], t->shape[2], t->stride[2], fill);
@@ -140,7 +117,7 @@ static int on_event(const psc_event *event, void *payload) {
         const part *p = capture->parts;
         while (p->sequence != event->rows[r].sequence) p++;
         int64_t row = event->rows[r].index - p->first_row;
-        if (has_keys(capture->point))
+        if (psc_point_has_keys(capture->point))
             take_keys(capture, p, event, r, row);
         else
             take_row(p, event, r, row);

@@ -16,27 +16,36 @@
 
 /* --- rows of the last layer ------------------------------------------------------------------- */
 
-/* What a row is computed for in the last layer, once its key and value are in the cache. */
-static const psc_point late_points[] = {PSC_HOOK_ATTN_SCORES, PSC_HOOK_PATTERN, PSC_HOOK_Z,
-    PSC_HOOK_RESULT, PSC_HOOK_ATTN_OUT, PSC_HOOK_RESID_MID, PSC_HOOK_LN2_SCALE,
-    PSC_HOOK_LN2_NORMALIZED, PSC_HOOK_MLP_PRE, PSC_HOOK_MLP_POST, PSC_HOOK_MLP_OUT,
-    PSC_HOOK_RESID_POST, PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_LN_FINAL_NORMALIZED, PSC_HOOK_LOGITS};
+/* The late points that are wanted here. Returns how many. */
+static int wanted_late_points(const psc_forward *f, psc_point points[PSC_POINT_COUNT]) {
+    int n = 0;
+    for (int p = 0; p < PSC_POINT_COUNT && psc_forward_hooked(f); p++) {
+        psc_point point = (psc_point)p;
+        int32_t layer = psc_point_has_layer(point) ? f->layer : -1;
+        if (psc_point_is_late(point) &&
+            psc_registry_wants(f->registry, point, layer, f->rows, f->n_rows))
+            points[n++] = point;
+    }
+    return n;
+}
 
-static bool row_is_wanted(const psc_forward *f, int32_t r) {
+static bool row_is_wanted(const psc_forward *f, int32_t r, const psc_point *points, int n) {
     const bool *wanted = f->pass->sink.wanted;
     if (wanted && wanted[r]) return true;
-    for (size_t i = 0; psc_forward_hooked(f) && i < sizeof late_points / sizeof *late_points; i++) {
-        int32_t layer = psc_point_has_layer(late_points[i]) ? f->layer : -1;
-        if (psc_registry_wants_row(f->registry, late_points[i], layer, &f->rows[r])) return true;
+    for (int i = 0; i < n; i++) {
+        int32_t layer = psc_point_has_layer(points[i]) ? f->layer : -1;
+        if (psc_registry_wants_row(f->registry, points[i], layer, &f->rows[r])) return true;
     }
     return false;
 }
 
 /* The wanted rows move to the front and become the row set. x, y1 and y2 move with them. */
 static void keep_wanted_rows(psc_forward *f) {
+    psc_point points[PSC_POINT_COUNT];
+    int n_points = wanted_late_points(f, points);
     int32_t n = 0;
     for (int32_t r = 0; r < f->n_rows; r++) {
-        if (!row_is_wanted(f, r)) continue;
+        if (!row_is_wanted(f, r, points, n_points)) continue;
         size_t from = (size_t)r * f->ld_n, to = (size_t)n * f->ld_n;
         float *moved[] = {f->x, f->y1, f->y2};
         for (int i = 0; i < 3 && from != to; i++)
@@ -97,9 +106,11 @@ static psc_status attention_inputs(psc_forward *f, const psc_layer *layer, bool 
         psc_forward_finish_q, psc_forward_finish_k, psc_forward_finish_v};
     static const psc_finish_fn prepare[3] = {NULL, psc_forward_prepare_k, psc_forward_prepare_v};
     float *to[3] = {f->q, f->k, f->v};
+    static const psc_point shown[] = {
+        PSC_HOOK_Q, PSC_HOOK_K, PSC_HOOK_V, PSC_HOOK_ROT_Q, PSC_HOOK_ROT_K};
     bool watched = false, last = f->layer + 1 == (int32_t)f->model->config.n_layers;
-    for (int p = PSC_HOOK_Q; p <= PSC_HOOK_ROT_K; p++)
-        if (psc_forward_wants(f, (psc_point)p)) watched = true;
+    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
+        if (psc_forward_wants(f, shown[i])) watched = true;
     bool fused = !watched && f->d_head % PSC_LANES == 0;
     psc_job jobs[PSC_STEP_JOBS];
     int n = 0;

@@ -7,7 +7,6 @@
  * How much that will be is known when it is asked for, so a demand beyond the cap fails then. */
 #include "host.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,22 +32,7 @@ struct psc_retained {
 /* --- shapes ---------------------------------------------------------------------------------- */
 
 static int64_t extent(const psc_retained *r, const psc_model_info *info, char axis, int64_t keys) {
-    switch (axis) {
-    case 'N':
-        return info->d_model;
-    case 'H':
-        return r->n_heads ? r->n_heads : info->n_heads;
-    case 'D':
-        return info->d_head;
-    case 'M':
-        return info->d_mlp;
-    case 'V':
-        return info->d_vocab;
-    case 'K':
-        return keys;
-    default:
-        return 1;
-    }
+    return axis == 'H' && r->n_heads ? r->n_heads : psc_axis_extent(axis, info, keys);
 }
 
 /* Rows that pass, the keys that the longest of them sees, and the axes that follow. */
@@ -102,7 +86,7 @@ static int on_event(const psc_event *event, void *payload) {
     const psc_retained *r = payload;
     kept *part = part_of(r, event->layer);
     const psc_view *t = &event->tensor;
-    float fill = r->point == PSC_HOOK_ATTN_SCORES ? -INFINITY : 0.0f;
+    float fill = psc_point_beyond(r->point);
     for (int32_t i = 0; part && i < event->n_rows && part->n_rows < r->capacity; i++) {
         int64_t row = part->n_rows++;
         part->rows[row] = event->rows[i];

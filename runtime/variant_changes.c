@@ -11,10 +11,6 @@
 
 /* --- checking -------------------------------------------------------------------------------- */
 
-static bool has_keys(psc_point point) {
-    return point == PSC_HOOK_ATTN_SCORES || point == PSC_HOOK_PATTERN;
-}
-
 static const char *fault_of_point(const psc_change *c, const psc_model_info *info) {
     if (c->point < 0 || c->point >= PSC_POINT_COUNT) return "there is no such hook point";
     psc_point point = (psc_point)c->point;
@@ -31,7 +27,7 @@ static const char *fault_of_point(const psc_change *c, const psc_model_info *inf
 
 static const char *fault_of_value(const psc_change *c) {
     bool takes_values = c->kind == PSC_CHANGE_SET || c->kind == PSC_CHANGE_ADD;
-    bool keyed = has_keys((psc_point)c->point);
+    bool keyed = psc_point_has_keys((psc_point)c->point);
     if (c->kind < PSC_CHANGE_SCALE || c->kind > PSC_CHANGE_CUT) return "its kind is unknown";
     if (!isfinite(c->alpha)) return "alpha is not a finite number";
     if (takes_values && !c->values) return "it needs values";
@@ -118,7 +114,7 @@ static bool sees_nothing(const float *scores, int32_t position) {
 static int change_row(const psc_change *c, const psc_event *event, int32_t i) {
     const psc_view *t = &event->tensor;
     const int32_t position = event->rows[i].position;
-    const bool keyed = has_keys((psc_point)event->point), one_key = keyed && c->key >= 0;
+    const bool keyed = psc_point_has_keys((psc_point)event->point), one_key = keyed && c->key >= 0;
     if (one_key && c->key > position) return 0;
     int64_t width = one_key ? 1 : keyed ? position + 1 : t->shape[t->n_axes - 1];
     int64_t heads = t->n_axes > 2 ? t->shape[1] : 1, first = c->head >= 0 ? c->head : 0;
@@ -167,7 +163,7 @@ psc_status psc_variant_subscribe(psc_registry *registry, psc_context *context,
     const psc_variant_batch *batch, psc_error *error) {
     const psc_subscriber subscriber = {context->name, context, true, NULL};
     psc_registry_end_run(registry);
-    for (int32_t p = 0; p < PSC_HOOK_LN_FINAL_SCALE; p++) {
+    for (int32_t p = 0; p < PSC_POINT_COUNT; p++) {
         bool layered = psc_point_has_layer((psc_point)p);
         for (int32_t l = layered ? batch->first_layer : -1; l < (layered ? batch->n_layers : 0);
              l++) {

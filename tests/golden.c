@@ -117,16 +117,11 @@ static bool has_keys(psc_point point) {
 
 static int64_t axis_length(char axis, const psc_model_info *info, int64_t keys) {
     switch (axis) {
-    case 'N':
-        return info->d_model;
-    case 'H':
-        return info->n_heads;
-    case 'D':
-        return info->d_head;
-    case 'M':
-        return info->d_mlp;
-    case 'V':
-        return info->d_vocab;
+#define AXIS(letter, member)                                                                       \
+    case letter:                                                                                   \
+        return info->member;
+        PSC_AXES(AXIS)
+#undef AXIS
     case 'K':
         return keys;
     default:

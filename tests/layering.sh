@@ -3,6 +3,7 @@
 #   - a layer includes only the layers that docs/architecture.md allows;
 #   - instruction sets are named in simd/ only;
 #   - a library neither prints nor exits;
+#   - the order of hook points means nothing;
 #   - a file name is there once; a folder's README has at most 25 lines.
 set -u
 cd "$1" || exit 1
@@ -65,6 +66,11 @@ for file in $(sources simd); do
         fail "$file allocates, reads files or the environment"
     fi
 done
+
+# Hook points are a set: where one stands in PSC_POINTS means nothing.
+if grep -nE '[<>]=? *(\([a-z0-9_]+\) *)?PSC_HOOK_' $(sources base hooks runtime analysis report cli tests); then
+    fail "the order of hook points is relied on"
+fi
 
 twice=$(for file in $(sources base simd hooks runtime analysis report cli bench tests); do
     basename "$file"

@@ -1,6 +1,7 @@
 /* Variants of a run against runs with editors: the same bits, whatever is changed, alone or many
  * together, in a whole sequence or one that goes on; and what is refused. */
 #include "plugin_fixture.h"
+#include "registry.h"
 
 TestSuite(variants, .init = fixture_open, .fini = fixture_close);
 
@@ -147,7 +148,8 @@ static void compare_all(const psc_input *inputs, int n_inputs, int before) {
 static void many_changes(int sequence, int first, int last) {
     psc_change second = change(PSC_CHANGE_SCALE, PSC_HOOK_RESID_PRE, 1, last, last + 1);
     second.sequence = sequence;
-    for (int p = 0; p <= PSC_HOOK_RESID_POST; p++) {
+    for (int p = 0; p < PSC_POINT_COUNT; p++) {
+        if (!psc_point_has_layer((psc_point)p) && p != PSC_HOOK_EMBED) continue;
         if (p == PSC_HOOK_RESID_MID && psc_model_get_info(model)->parallel_residual) continue;
         bool keyed = p == PSC_HOOK_PATTERN || p == PSC_HOOK_ATTN_SCORES;
         int kind = p % 3 == 0 && !keyed ? PSC_CHANGE_SET : p % 3 == 1 ? PSC_CHANGE_ADD : 0;
