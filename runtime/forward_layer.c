@@ -14,6 +14,48 @@
 
 #include <string.h>
 
+/* Which steps of this layer come together and what they leave. Made before the first step: hooks do
+ * not come or go during a run, and a row that is left out wants none of the late points. */
+typedef struct layer_plan {
+    const psc_layer *layer;
+    bool parallel;
+    bool mlp_early;    /* LN2 beside LN1 and W_in beside W_Q, W_K, W_V: both read the same x */
+    bool heads_inside; /* the tasks of q, k and v rotate them and put them into the cache */
+    bool shrinks;      /* only the wanted rows go on after k and v */
+    bool pre;          /* hook_pre is wanted: W_in writes it apart from post */
+    bool gelu_apart;   /* and may change before gelu reads it */
+    bool result;       /* hook_result is wanted: W_O's block sums are kept */
+    bool sum_apart;    /* and may change before they are summed */
+    bool out_together; /* W_O and W_out in one step: post is there and does not change */
+} layer_plan;
+
+static bool wants_any(const psc_forward *f, const psc_point *points, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (psc_forward_wants(f, points[i])) return true;
+    return false;
+}
+
+static layer_plan plan_layer(const psc_forward *f) {
+    static const psc_point norms[] = {
+        PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED, PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED};
+    static const psc_point heads[] = {
+        PSC_HOOK_Q, PSC_HOOK_K, PSC_HOOK_V, PSC_HOOK_ROT_Q, PSC_HOOK_ROT_K};
+    const psc_config *config = &f->model->config;
+    bool last = f->layer + 1 == (int32_t)config->n_layers;
+    layer_plan plan = {.layer = &f->model->layers[f->layer], .parallel = config->parallel_residual};
+    plan.mlp_early = plan.parallel && !wants_any(f, norms, sizeof norms / sizeof *norms);
+    plan.heads_inside =
+        f->d_head % PSC_LANES == 0 && !wants_any(f, heads, sizeof heads / sizeof *heads);
+    plan.shrinks = last && plan.heads_inside;
+    plan.pre = psc_forward_wants(f, PSC_HOOK_MLP_PRE);
+    plan.gelu_apart = psc_forward_edits(f, PSC_HOOK_MLP_PRE);
+    plan.result = psc_forward_wants(f, PSC_HOOK_RESULT);
+    plan.sum_apart = psc_forward_edits(f, PSC_HOOK_RESULT);
+    plan.out_together =
+        plan.mlp_early && !plan.gelu_apart && !psc_forward_edits(f, PSC_HOOK_MLP_POST);
+    return plan;
+}
+
 /* --- rows of the last layer ------------------------------------------------------------------- */
 
 /* The late points that are wanted here. Returns how many. */
@@ -77,65 +119,57 @@ static void gelu_rows(int64_t begin, int64_t end, int thread, void *payload) {
             f->post + (size_t)r * f->ld_m, NULL, f->pre.data + (size_t)r * f->ld_m, f->m);
 }
 
-/* pre = W_in y2 + b_in, where somebody wants that, and post = gelu(pre), unless pre may change. */
-static psc_status mlp_in_job(psc_forward *f, const psc_layer *layer, psc_job *job) {
+/* pre = W_in y2 + b_in and post = gelu(pre). */
+static psc_status mlp_in_job(psc_forward *f, const layer_plan *plan, psc_job *job) {
+    const psc_packed *w = &plan->layer->matrix[PSC_W_IN];
     size_t rows = (size_t)f->n_rows;
-    float *y = f->post;
-    if (psc_forward_wants(f, PSC_HOOK_MLP_PRE))
-        y = psc_forward_grow(&f->pre, rows * f->ld_m, f->error);
+    float *y = plan->pre ? psc_forward_grow(&f->pre, rows * f->ld_m, f->error) : f->post;
     if (!y) return PSC_ERROR_MEMORY;
-    *job = psc_forward_job(f, &layer->matrix[PSC_W_IN], y, f->ld_m, f->y2, f->ld_n, rows);
-    if (!psc_forward_edits(f, PSC_HOOK_MLP_PRE)) job->finish = finish_gelu;
+    *job = psc_forward_job(f, w, y, f->ld_m, f->y2, f->ld_n, rows);
+    if (!plan->gelu_apart) job->finish = finish_gelu;
     return PSC_OK;
 }
 
 /* Shows what mlp_in_job has made. */
-static psc_status show_mlp(psc_forward *f) {
+static psc_status show_mlp(psc_forward *f, const layer_plan *plan) {
     psc_status status = psc_forward_show_rows(f, PSC_HOOK_MLP_PRE, f->pre.data, f->m, f->ld_m);
     if (status != PSC_OK) return status;
-    if (psc_forward_edits(f, PSC_HOOK_MLP_PRE)) psc_team_for(f->team, f->n_rows, gelu_rows, f);
+    if (plan->gelu_apart) psc_team_for(f->team, f->n_rows, gelu_rows, f);
     return psc_forward_show_rows(f, PSC_HOOK_MLP_POST, f->post, f->m, f->ld_m);
 }
 
 /* --- before attention ------------------------------------------------------------------------- */
 
-/* q, k, v and, when mlp is set, the MLP's first matmul; keys and values into the cache. In the last
- * layer the row set shrinks between k, v and the others. */
-static psc_status attention_inputs(psc_forward *f, const psc_layer *layer, bool mlp) {
+/* q, k, v and, where the plan has it here, the MLP's first matmul; keys and values into the cache.
+ * The row set may shrink between k, v and the others. */
+static psc_status attention_inputs(psc_forward *f, const layer_plan *plan) {
     static const psc_finish_fn finish[3] = {
         psc_forward_finish_q, psc_forward_finish_k, psc_forward_finish_v};
     static const psc_finish_fn prepare[3] = {NULL, psc_forward_prepare_k, psc_forward_prepare_v};
     float *to[3] = {f->q, f->k, f->v};
-    static const psc_point shown[] = {
-        PSC_HOOK_Q, PSC_HOOK_K, PSC_HOOK_V, PSC_HOOK_ROT_Q, PSC_HOOK_ROT_K};
-    bool watched = false, last = f->layer + 1 == (int32_t)f->model->config.n_layers;
-    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
-        if (psc_forward_wants(f, shown[i])) watched = true;
-    bool fused = !watched && f->d_head % PSC_LANES == 0;
     psc_job jobs[PSC_STEP_JOBS];
     int n = 0;
     psc_status status = PSC_OK;
     for (int i = 2; i >= 0; i--) {
-        bool shrink = i == 0 && last && fused;
-        if (shrink) {
+        if (i == 0 && plan->shrinks) {
             psc_forward_run(f, jobs, n);
             n = 0;
             keep_wanted_rows(f);
             if (f->n_rows == 0) return PSC_OK;
         }
-        jobs[n] = psc_forward_job(
-            f, &layer->matrix[PSC_W_Q + i], to[i], f->ld_n, f->y1, f->ld_n, (size_t)f->n_rows);
-        if (fused) {
+        const psc_packed *w = &plan->layer->matrix[PSC_W_Q + i];
+        jobs[n] = psc_forward_job(f, w, to[i], f->ld_n, f->y1, f->ld_n, (size_t)f->n_rows);
+        if (plan->heads_inside) {
             jobs[n].prepare = prepare[i];
             jobs[n].finish = finish[i];
             jobs[n].unit = f->d_head / PSC_LANES;
         }
         n++;
     }
-    if (mlp) status = mlp_in_job(f, layer, &jobs[n++]);
+    if (plan->mlp_early) status = mlp_in_job(f, plan, &jobs[n++]);
     if (status != PSC_OK) return status;
     psc_forward_run(f, jobs, n);
-    if (fused) return PSC_OK;
+    if (plan->heads_inside) return PSC_OK;
     status = psc_forward_show_heads(f, PSC_HOOK_Q, f->q);
     if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_K, f->k);
     if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_V, f->v);
@@ -154,87 +188,76 @@ static void sum_results(int64_t begin, int64_t end, int thread, void *payload) {
 }
 
 /* attn = W_O z + b_O; its block sums are hook_result. */
-static psc_status attention_output_job(psc_forward *f, const psc_layer *layer, psc_job *job) {
+static psc_status attention_output_job(psc_forward *f, const layer_plan *plan, psc_job *job) {
+    const psc_packed *w = &plan->layer->matrix[PSC_W_O];
     size_t rows = (size_t)f->n_rows;
-    *job = psc_forward_job(f, &layer->matrix[PSC_W_O], f->attn, f->ld_n, f->z, f->ld_n, rows);
-    if (!psc_forward_wants(f, PSC_HOOK_RESULT)) return PSC_OK;
+    *job = psc_forward_job(f, w, f->attn, f->ld_n, f->z, f->ld_n, rows);
+    if (!plan->result) return PSC_OK;
     job->m.blocks = psc_forward_grow(&f->result, rows * f->ld_result, f->error);
     job->m.ld_row = f->ld_result;
     job->m.ld_block = f->n;
     return job->m.blocks ? PSC_OK : PSC_ERROR_MEMORY;
 }
 
-static psc_status show_attention_output(psc_forward *f) {
+static psc_status show_attention_output(psc_forward *f, const layer_plan *plan) {
     psc_status status = PSC_OK;
-    if (psc_forward_wants(f, PSC_HOOK_RESULT)) {
+    if (plan->result) {
         psc_view view = {f->result.data, 3, {f->n_rows, (int64_t)f->heads, (int64_t)f->n},
             {(int64_t)f->ld_result, (int64_t)f->n, 1}};
         status = psc_forward_show(f, PSC_HOOK_RESULT, &view);
-        if (status == PSC_OK && psc_forward_edits(f, PSC_HOOK_RESULT))
-            psc_team_for(f->team, f->n_rows, sum_results, f);
     }
     if (status != PSC_OK) return status;
+    if (plan->sum_apart) psc_team_for(f->team, f->n_rows, sum_results, f);
     return psc_forward_show_rows(f, PSC_HOOK_ATTN_OUT, f->attn, f->n, f->ld_n);
 }
 
 /* The MLP from x on, by itself. */
-static psc_status mlp_input(psc_forward *f, const psc_layer *layer) {
+static psc_status mlp_input(psc_forward *f, const layer_plan *plan) {
     psc_job job;
-    const psc_layer_norm *ln = &layer->ln2;
+    const psc_layer_norm *ln = &plan->layer->ln2;
     psc_status status =
         psc_forward_norm(f, 1, &ln, &f->y2, PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED);
-    if (status == PSC_OK) status = mlp_in_job(f, layer, &job);
+    if (status == PSC_OK) status = mlp_in_job(f, plan, &job);
     if (status == PSC_OK) psc_forward_run(f, &job, 1);
     return status;
 }
 
-/* W_O and W_out: in one step when post is there already and nobody changes it before W_out reads
- * it. Who only looks at post sees it after the step, in its turn. */
-static psc_status outputs(psc_forward *f, const psc_layer *layer, bool mlp_done) {
-    bool parallel = f->model->config.parallel_residual;
-    bool together = mlp_done && !psc_forward_edits(f, PSC_HOOK_MLP_PRE) &&
-                    !psc_forward_edits(f, PSC_HOOK_MLP_POST);
+/* W_O and W_out. A subscriber that only looks at post sees it after their common step. */
+static psc_status outputs(psc_forward *f, const layer_plan *plan) {
+    const psc_packed *w = &plan->layer->matrix[PSC_W_OUT];
     psc_job jobs[2]; /* the one with the longer tasks first */
-    jobs[0] = psc_forward_job(
-        f, &layer->matrix[PSC_W_OUT], f->mlp, f->ld_n, f->post, f->ld_m, (size_t)f->n_rows);
-    psc_status status = attention_output_job(f, layer, &jobs[1]);
+    jobs[0] = psc_forward_job(f, w, f->mlp, f->ld_n, f->post, f->ld_m, (size_t)f->n_rows);
+    psc_status status = attention_output_job(f, plan, &jobs[1]);
     if (status != PSC_OK) return status;
-    psc_forward_run(f, jobs + !together, together ? 2 : 1);
-    status = show_attention_output(f);
-    if (status == PSC_OK && !parallel) {
+    psc_forward_run(f, jobs + !plan->out_together, plan->out_together ? 2 : 1);
+    status = show_attention_output(f, plan);
+    if (status == PSC_OK && !plan->parallel) {
         f->pending = PSC_PENDING_ATTN;
         if (psc_forward_wants(f, PSC_HOOK_RESID_MID)) psc_forward_settle(f);
         status = psc_forward_show_rows(f, PSC_HOOK_RESID_MID, f->x, f->n, f->ld_n);
     }
-    if (status == PSC_OK && !mlp_done) status = mlp_input(f, layer);
-    if (status == PSC_OK) status = show_mlp(f);
-    if (status == PSC_OK && !together) psc_forward_run(f, jobs, 1);
-    f->pending = parallel ? PSC_PENDING_BOTH : PSC_PENDING_MLP;
+    if (status == PSC_OK && !plan->mlp_early) status = mlp_input(f, plan);
+    if (status == PSC_OK) status = show_mlp(f, plan);
+    if (status == PSC_OK && !plan->out_together) psc_forward_run(f, jobs, 1);
+    f->pending = plan->parallel ? PSC_PENDING_BOTH : PSC_PENDING_MLP;
     if (status != PSC_OK) return status;
     return psc_forward_show_rows(f, PSC_HOOK_MLP_OUT, f->mlp, f->n, f->ld_n);
 }
 
 psc_status psc_forward_layer(psc_forward *f) {
-    const psc_layer *layer = &f->model->layers[f->layer];
-    /* The MLP of a parallel layer reads the same x as attention. */
-    bool mlp_first = f->model->config.parallel_residual &&
-                     !psc_forward_wants(f, PSC_HOOK_LN2_SCALE) &&
-                     !psc_forward_wants(f, PSC_HOOK_LN2_NORMALIZED);
-    bool apart =
-        psc_forward_wants(f, PSC_HOOK_LN1_SCALE) || psc_forward_wants(f, PSC_HOOK_LN1_NORMALIZED);
-    const psc_layer_norm *ln[2] = {&layer->ln1, &layer->ln2};
+    const layer_plan plan = plan_layer(f);
+    const psc_layer_norm *ln[2] = {&plan.layer->ln1, &plan.layer->ln2};
     float *y[2] = {f->y1, f->y2};
-    if (apart) mlp_first = false;
     if (psc_forward_wants(f, PSC_HOOK_RESID_PRE)) psc_forward_settle(f);
     psc_status status = psc_forward_show_rows(f, PSC_HOOK_RESID_PRE, f->x, f->n, f->ld_n);
     if (status == PSC_OK)
         status = psc_forward_norm(
-            f, mlp_first ? 2 : 1, ln, y, PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED);
-    if (status == PSC_OK) status = attention_inputs(f, layer, mlp_first);
+            f, plan.mlp_early ? 2 : 1, ln, y, PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED);
+    if (status == PSC_OK) status = attention_inputs(f, &plan);
     if (status == PSC_OK && f->n_rows == 0) return PSC_OK;
     if (status == PSC_OK) status = psc_forward_attention(f);
     if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_Z, f->z);
-    if (status == PSC_OK) status = outputs(f, layer, mlp_first);
+    if (status == PSC_OK) status = outputs(f, &plan);
     if (status == PSC_OK && psc_forward_wants(f, PSC_HOOK_RESID_POST)) psc_forward_settle(f);
     if (status != PSC_OK) return status;
     return psc_forward_show_rows(f, PSC_HOOK_RESID_POST, f->x, f->n, f->ld_n);
