@@ -134,7 +134,8 @@ PSC_API psc_status psc_session_contrast(
  */
 PSC_API psc_status psc_session_capture(psc_session *session, const char *point, psc_error *error);
 
-/* A client's own hooks, without a plugin. They stay until psc_session_unhook. */
+/* A client's own hooks, without a plugin. They stay until psc_session_unhook. None of the three may
+ * be called from a callback of a run; the first two then return PSC_ERROR_STATE. */
 PSC_API psc_status psc_session_observe(psc_session *session, psc_point point,
     const psc_filter *filter, psc_event_fn callback, void *payload, psc_error *error);
 PSC_API psc_status psc_session_edit(psc_session *session, psc_point point, const psc_filter *filter,

@@ -172,18 +172,23 @@ psc_status psc_session_capture(psc_session *session, const char *point, psc_erro
     return psc_captures_add(session, point, error);
 }
 
-psc_status psc_session_observe(psc_session *session, psc_point point, const psc_filter *filter,
-    psc_event_fn callback, void *payload, psc_error *error) {
+static psc_status add_hook(psc_session *session, psc_point point, bool editor,
+    const psc_filter *filter, psc_event_fn callback, void *payload, psc_error *error) {
+    if (session->run_options)
+        return psc_fail(error, PSC_ERROR_STATE, "a hook was added from a callback of a run");
     psc_subscriber client = {.owner = payload};
     return psc_registry_add(
-        session->registry, point, false, filter, callback, payload, &client, error);
+        session->registry, point, editor, filter, callback, payload, &client, error);
+}
+
+psc_status psc_session_observe(psc_session *session, psc_point point, const psc_filter *filter,
+    psc_event_fn callback, void *payload, psc_error *error) {
+    return add_hook(session, point, false, filter, callback, payload, error);
 }
 
 psc_status psc_session_edit(psc_session *session, psc_point point, const psc_filter *filter,
     psc_event_fn callback, void *payload, psc_error *error) {
-    psc_subscriber client = {.owner = payload};
-    return psc_registry_add(
-        session->registry, point, true, filter, callback, payload, &client, error);
+    return add_hook(session, point, true, filter, callback, payload, error);
 }
 
 void psc_session_unhook(psc_session *session, const void *payload) {

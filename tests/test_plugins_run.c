@@ -266,6 +266,27 @@ Test(plugins_run, no_memory_of_a_run_outside_it) {
         "plugin bridge", "run_alloc", "run_begin");
 }
 
+static int observe_within(const psc_event *event, void *payload) {
+    (void)event, (void)payload;
+    return psc_session_observe(session, PSC_HOOK_Z, NULL, take, NULL, &error);
+}
+
+static int edit_within(const psc_event *event, void *payload) {
+    (void)event, (void)payload;
+    return psc_session_edit(session, PSC_HOOK_Z, NULL, take, NULL, &error);
+}
+
+Test(plugins_run, a_client_adds_no_hook_within_a_run) {
+    static const psc_event_fn within[] = {observe_within, edit_within};
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(
+            psc_session_observe(session, PSC_HOOK_EMBED, NULL, within[i], &error, &error), PSC_OK);
+        REFUSED(run_ten(), PSC_ERROR_STATE, "a hook", "callback of a run");
+        psc_session_unhook(session, &error);
+        must_run_ten();
+    }
+}
+
 /* --- cancelling ------------------------------------------------------------------------------ */
 
 static int stop_soon(double done, const char *what, void *payload) {
