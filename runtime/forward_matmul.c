@@ -12,8 +12,7 @@
 #define MOST_BLOCKS 64
 /* Panels of a task of many rows at most: their results are finished while they are near. */
 #define MOST_PANELS 12
-/* Of so few rows a task is a stretch of memory, of at least so many weights. */
-#define FEW_ROWS 8
+/* Of PSC_FEW_ROWS rows a task is a stretch of memory, of at least so many weights. */
 #define LEAST_WEIGHTS 32768
 /* Panels that few rows take side by side. */
 #define FEW_ROWS_PANELS 4
@@ -35,7 +34,7 @@ static void run_task(int64_t index, int thread, void *payload) {
     if (part.blocks) part.blocks += task->row * part.ld_row;
     part.panel_begin = task->panel;
     part.panel_end = task->panel + task->panels;
-    if (job->prepare && part.rows <= FEW_ROWS) job->prepare(s->f, &part, task->row);
+    if (job->prepare && part.rows <= PSC_FEW_ROWS) job->prepare(s->f, &part, task->row);
     job->kernel(&part);
     if (job->finish) job->finish(s->f, &part, task->row);
 }
@@ -87,7 +86,7 @@ static size_t grain_of(const psc_forward *f, const psc_job *job, size_t height, 
     size_t threads = (size_t)psc_team_threads(f->team);
     size_t grain = work / (3 * threads * height * job->m.k);
     size_t unit = smallest_common_multiple(f->kernels->matmul_group, job->unit);
-    if (job->m.rows <= FEW_ROWS) {
+    if (job->m.rows <= PSC_FEW_ROWS) {
         size_t fewest = FEW_ROWS_PANELS + LEAST_WEIGHTS / (PSC_LANES * job->m.k);
         grain = grain < fewest ? fewest : grain;
         unit = smallest_common_multiple(FEW_ROWS_PANELS, job->unit);

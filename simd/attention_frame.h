@@ -16,8 +16,8 @@
 #include "kernel_names.h"
 #include "tile_rows.h"
 
-/* Rows that meet a panel while it is near. */
-#define NEAR_ROWS (24 / TILE_ROWS * TILE_ROWS)
+/* Rows that meet a panel while it is near; the matmul has NEAR_ROWS, which differ. */
+#define PASS_ROWS (24 / TILE_ROWS * TILE_ROWS)
 #define TILE_REGISTERS (PANEL_REGISTERS * TILE_PANELS)
 
 /* step(..., height, panels) for a tile's rows, each height a kernel of its own. */
@@ -145,7 +145,7 @@ static void score_rows(const psc_attention *a, size_t row, size_t end) {
 
 void PSC_NAME(attention_scores)(const psc_attention *a) {
     for (size_t row = 0, end; row < a->rows; row = end) {
-        end = least(a->rows, row + NEAR_ROWS);
+        end = least(a->rows, row + PASS_ROWS);
         if (end - row == 1) {
             score_row(a, row);
         } else {
@@ -266,7 +266,7 @@ static void value_rows(const psc_attention *a, size_t row, size_t end) {
 
 void PSC_NAME(attention_values)(const psc_attention *a) {
     for (size_t row = 0, end; row < a->rows; row = end) {
-        end = least(a->rows, row + NEAR_ROWS);
+        end = least(a->rows, row + PASS_ROWS);
         if (end - row == 1) {
             value_row(a, row);
         } else {

@@ -63,12 +63,14 @@ psc_isa psc_isa_best(uint32_t mask) {
     return PSC_ISA_REFERENCE;
 }
 
-/* The slots an ISA brings. A slot left null keeps what lies below. */
+/* The slots an ISA brings. A kernel that an overlay leaves out is a line above its slots,
+ *      #define psc_<op>__<isa> NULL
+ * and the slot keeps what lies below. */
 static const psc_kernels reference_slots = {
 #define PSC_KERNEL(name, arguments) .name = psc_##name##__reference,
 #include "kernels.def"
 #undef PSC_KERNEL
-    .matmul_group = 1,
+    .matmul_group = psc_matmul_group__reference,
 };
 
 #if defined(__x86_64__)
@@ -76,20 +78,20 @@ static const psc_kernels avx2_slots = {
 #define PSC_KERNEL(name, arguments) .name = psc_##name##__avx2,
 #include "kernels.def"
 #undef PSC_KERNEL
-    .matmul_group = 3,
+    .matmul_group = psc_matmul_group__avx2,
 };
 static const psc_kernels avx512_slots = {
 #define PSC_KERNEL(name, arguments) .name = psc_##name##__avx512,
 #include "kernels.def"
 #undef PSC_KERNEL
-    .matmul_group = 3,
+    .matmul_group = psc_matmul_group__avx512,
 };
 #elif defined(__aarch64__)
 static const psc_kernels neon_slots = {
 #define PSC_KERNEL(name, arguments) .name = psc_##name##__neon,
 #include "kernels.def"
 #undef PSC_KERNEL
-    .matmul_group = 1,
+    .matmul_group = psc_matmul_group__neon,
 };
 #endif
 

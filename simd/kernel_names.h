@@ -1,5 +1,5 @@
-/* Declares every kernel of every ISA, psc_<op>__<isa>, and the tables they are gathered in.
- * Private to simd/: dispatch.c and the kernel sources, which it checks against the list.
+/* Declares every kernel of every ISA, psc_<op>__<isa>, and their block sizes that callers see.
+ * Private to simd/.
  * Threads: declarations only; the tables are constant.
  * Ownership: as in kernels.h. */
 #ifndef KERNEL_NAMES_H
@@ -14,5 +14,13 @@
     void psc_##name##__neon arguments;
 #include "kernels.def"
 #undef PSC_KERNEL
+
+/* The table's matmul_group, and the group of matmul_frame.h. */
+enum {
+    psc_matmul_group__reference = 1,
+    psc_matmul_group__avx2 = 3,
+    psc_matmul_group__avx512 = 3,
+    psc_matmul_group__neon = 1
+};
 
 #endif

@@ -17,6 +17,9 @@
 /* Terms of one chain of fused multiply-adds before it is added to the sum (W_O: d_head instead). At
  * 256 the logits err 1.4 times as much as PyTorch's in f32, at 128 0.8 times (docs/numerics.md). */
 #define PSC_K_BLOCK 128
+/* Of up to so many rows matmul reads each weight from memory once; of more it widens groups of
+ * panels first (matmul_group). */
+#define PSC_FEW_ROWS 8
 
 typedef enum psc_dtype { PSC_DTYPE_F32 = 0, PSC_DTYPE_F16 = 1, PSC_DTYPE_BF16 = 2 } psc_dtype;
 
@@ -94,7 +97,7 @@ typedef struct psc_kernels {
 #undef PSC_KERNEL
     psc_matmul_f32_fn matmul[3];     /* by psc_dtype */
     psc_pullback_f32_fn pullback[3]; /* by psc_dtype */
-    size_t matmul_group; /* panels that matmul takes together of many rows; for partitioning */
+    size_t matmul_group; /* panels that matmul takes together of many rows: tasks are multiples */
 } psc_kernels;
 
 /* Which ISAs this CPU and build have, as a mask of 1 << psc_isa. The reference is
@@ -102,8 +105,8 @@ typedef struct psc_kernels {
 uint32_t psc_isa_mask(void);
 /* "reference", "avx2", "avx512", "neon"; null when out of range. */
 const char *psc_isa_name(psc_isa isa);
-/* The table for isa: the reference in every slot, overlaid by that ISA and those it contains. A
- * pure function of isa. Null when isa is not in psc_isa_mask(). */
+/* The table for isa: the reference in every slot, overlaid by that ISA and those it contains. Null
+ * when isa is not in psc_isa_mask(). */
 const psc_kernels *psc_kernels_for(psc_isa isa);
 /* The fastest ISA in mask. */
 psc_isa psc_isa_best(uint32_t mask);

@@ -19,12 +19,13 @@
 
 #include <assert.h>
 
-#define FEW_ROWS 8
 /* Of more rows, weights are widened once for all of them: so many terms at a time, for which a row
  * of y comes from far away once, and so many rows through them, for which a tile's weights come
  * from L2 once. Weights of more panels at a time would spare reading x, but were slower. */
+#define GROUP_PANELS PSC_NAME(matmul_group)
 #define NEAR_TERMS (8 * PSC_K_BLOCK)
 #define NEAR_ROWS (48 / NEAR_TILE_ROWS * NEAR_TILE_ROWS)
+_Static_assert(GROUP_PANELS *PANEL_REGISTERS % NEAR_TILE_REGISTERS == 0, "tiles fill a group");
 #define AHEAD_STRIPS 4
 /* How far a streamed panel is prefetched: a little, to bridge the gaps between the processor's own
  * prefetches. At 2 KiB both fetch the same lines, and two cores read a tenth less. */
@@ -282,13 +283,13 @@ ALWAYS_INLINE void matmul(const psc_matmul *m, const psc_dtype dtype) {
     assert(m->k > 0 && m->k_block > 0);
     size_t end = least(m->panel_end, (m->out + PSC_LANES - 1) / PSC_LANES);
     if (m->rows == 0) return;
-    if (m->rows > FEW_ROWS && m->k_block <= NEAR_TERMS) {
+    if (m->rows > PSC_FEW_ROWS && m->k_block <= NEAR_TERMS) {
         many_rows(m, end, dtype);
         return;
     }
     psc_matmul part = *m;
     for (size_t row = 0; row < m->rows; row += part.rows) {
-        part.rows = least(FEW_ROWS, m->rows - row);
+        part.rows = least(PSC_FEW_ROWS, m->rows - row);
         few_rows(&part, end, dtype);
         part.x += part.rows * m->ldx;
         if (part.y) part.y += part.rows * m->ldy;

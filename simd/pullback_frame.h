@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-#define FEW_ROWS 3
+#define FEW_PULL_ROWS 3
 #define STREAM_KS 256
 
 static inline const char *weights_at(
@@ -54,7 +54,7 @@ static void fold_rows(float *y, size_t ldy, const float *acc, size_t ld, size_t 
 ALWAYS_INLINE void stream_tile(float *acc, size_t ks, const float *u, size_t ldu, const char *w,
     size_t stride, ptrdiff_t ahead, const int rows, const int panels, const psc_dtype dtype) {
     const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
-    vec held[FEW_ROWS][4 * PANEL_REGISTERS];
+    vec held[FEW_PULL_ROWS][4 * PANEL_REGISTERS];
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < panels * PANEL_REGISTERS; v++) {
             held[r][v] = vec_load(u + (size_t)r * ldu + v * VEC);
@@ -65,7 +65,7 @@ ALWAYS_INLINE void stream_tile(float *acc, size_t ks, const float *u, size_t ldu
             __builtin_prefetch(w + (size_t)p * stride + ahead);
         }
         UNROLL for (int v = 0; v < PANEL_REGISTERS; v++) {
-            vec sums[FEW_ROWS];
+            vec sums[FEW_PULL_ROWS];
             UNROLL for (int r = 0; r < rows; r++) {
                 sums[r] = vec_load(acc + (size_t)r * STREAM_KS * PSC_LANES + v * VEC);
             }
@@ -85,8 +85,8 @@ ALWAYS_INLINE void stream_tile(float *acc, size_t ks, const float *u, size_t ldu
 /* k's k..k+ks-1 of all rows (1..3). */
 ALWAYS_INLINE void stream_ks(
     const psc_pullback *p, size_t k, size_t ks, const int rows, const psc_dtype dtype) {
-    _Alignas(64) float acc[FEW_ROWS * STREAM_KS * PSC_LANES];
-    _Alignas(64) float ends[FEW_ROWS * PSC_LANES];
+    _Alignas(64) float acc[FEW_PULL_ROWS * STREAM_KS * PSC_LANES];
+    _Alignas(64) float ends[FEW_PULL_ROWS * PSC_LANES];
     const size_t side = rows == 1 ? 4 : 2, size = dtype == PSC_DTYPE_F32 ? 4 : 2;
     size_t whole = p->out / PSC_LANES, stride = p->k * PSC_LANES * size, panel = 0;
     memset(acc, 0, (size_t)rows * STREAM_KS * PSC_LANES * sizeof *acc);
@@ -115,7 +115,7 @@ ALWAYS_INLINE void stream_ks(
 #include "pullback_near.h"
 
 ALWAYS_INLINE void pullback(const psc_pullback *p, const psc_dtype dtype) {
-    if (p->rows <= FEW_ROWS) {
+    if (p->rows <= FEW_PULL_ROWS) {
         for (size_t k = p->k_begin, ks; k < p->k_end; k += ks) {
             ks = least(STREAM_KS, p->k_end - k);
             if (p->rows == 1) stream_ks(p, k, ks, 1, dtype);

@@ -24,7 +24,6 @@
  * registers has the fewest loads and operations beside the multiply-adds: 7 for 12. */
 #define NEAR_TILE_ROWS 4
 #define NEAR_TILE_REGISTERS 3
-#define GROUP_PANELS 3
 #define PULL_ROWS 3
 #define FOLD_WIDTH 8
 

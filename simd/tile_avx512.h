@@ -23,7 +23,6 @@
 /* Of many rows: 24 accumulators, three weights and one input. */
 #define NEAR_TILE_ROWS 8
 #define NEAR_TILE_REGISTERS 3
-#define GROUP_PANELS 3
 #define PULL_ROWS 6
 #define FOLD_WIDTH 16
 

@@ -22,7 +22,6 @@
 #define TILE_MAX_PANELS 4
 #define NEAR_TILE_ROWS 5
 #define NEAR_TILE_REGISTERS 4
-#define GROUP_PANELS 1
 #define PULL_ROWS 6
 #define FOLD_WIDTH 4
 
