@@ -25,8 +25,10 @@ enum {
 /* A row of the vocabulary: e_t as it stands, P(e_t), u_t = P(gamma_f * t_bar), t_bar. */
 typedef enum weights_rows { ROWS_EMBED, ROWS_EMBED_CENTRED, ROWS_U, ROWS_UNEMBED } weights_rows;
 
-/* What is kept of every head: triangles [d, d] of its factors' QR, transposed: x[column][row]. */
-enum { READ_Q, READ_K, READ_V, TRIANGLE_V, N_TRIANGLES };
+/* What is kept of every head: triangles [d, d] of its factors' QR, transposed: x[column][row]. First
+ * what stands behind a reading in its composition: R_K turn^T behind Q, R_Q turn behind K, R_O behind
+ * V (weights_plugin_composition.c, whose kinds they are); then R_V, which writes. */
+enum { BEHIND_Q, BEHIND_K, BEHIND_V, TRIANGLE_V, N_TRIANGLES };
 
 typedef struct weights_state {
     psc_context *context;

@@ -20,7 +20,7 @@ typedef struct composition_work {
     double *writes;         /* [H d, N] columns of W */
     float *x, *y;           /* [H d, N] gamma * W; [H d, H d] products */
     double *spare;          /* [H, H, d] */
-    int kind;               /* 0 Q, 1 K, 2 V */
+    int kind;               /* BEHIND_Q, _K, _V: 0, 1, 2 */
 } composition_work;
 
 static void write_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {

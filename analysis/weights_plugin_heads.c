@@ -19,12 +19,12 @@ typedef struct heads_work {
     weights_state *s;
     int32_t layer;
     int64_t n, d, heads;
-    float *unpacked;              /* [H d, N] */
-    double *factor[N_FACTORS];    /* [H d, N] */
-    double *tau;                  /* [H, N_FACTORS, d] */
-    double *small;                /* [H, 3, d, d] a matrix, U, V^T */
-    double *columns;              /* [H, triples, N] */
-    double *turn;                 /* [d, d] K is multiplied by it; null: not at all */
+    float *unpacked;           /* [H d, N] */
+    double *factor[N_FACTORS]; /* [H d, N] */
+    double *tau;               /* [H, N_FACTORS, d] */
+    double *small;             /* [H, 3, d, d] a matrix, U, V^T; or a matrix, its eigenvalues */
+    double *scratch; /* [H, N_FACTORS, d, d] R of the QRs; before them a row of O, [H d] */
+    double *turn;    /* [d, d] K is multiplied by it; null: not at all */
     weights_panels cross, o_rows; /* sum u e^T; O [N, H d] */
     double *moved;                /* [padded, H d padded] (sum e u^T) O */
     double *eigenvalues;          /* [L, H, d, 2] result */
@@ -101,7 +101,7 @@ static void copying_heads(int64_t begin, int64_t end, int32_t thread, void *payl
 static int copying_layer(heads_work *w) {
     weights_state *s = w->s;
     const int64_t width = w->heads * w->d;
-    double *row = w->columns; /* free until the triples */
+    double *row = w->scratch; /* free until the QRs */
     for (int64_t i = 0; i < w->n; i++) {
         for (int64_t c = 0; c < width; c++) row[c] = w->factor[O][c * w->n + i];
         weights_panels_put(&w->o_rows, i, row, width);
@@ -132,14 +132,14 @@ static void turn_rows(double *out, const double *turn, const double *x, int64_t 
         }
 }
 
-/* R_K's rows are turned (READ_Q), R_Q's turned back (READ_K): W_QK = Q^T turn K. */
+/* R_K's rows are turned (BEHIND_Q), R_Q's turned back (BEHIND_K): W_QK = Q^T turn K. */
 static void turn_triangles(const heads_work *w, double *triangles, double *spare) {
     const int64_t d = w->d, square = d * d;
     if (!w->turn) return;
-    memcpy(spare, triangles + READ_Q * square, (size_t)square * sizeof *spare);
-    turn_rows(triangles + READ_Q * square, w->turn, spare, d, 0);
-    memcpy(spare, triangles + READ_K * square, (size_t)square * sizeof *spare);
-    turn_rows(triangles + READ_K * square, w->turn, spare, d, 1);
+    memcpy(spare, triangles + BEHIND_Q * square, (size_t)square * sizeof *spare);
+    turn_rows(triangles + BEHIND_Q * square, w->turn, spare, d, 0);
+    memcpy(spare, triangles + BEHIND_K * square, (size_t)square * sizeof *spare);
+    turn_rows(triangles + BEHIND_K * square, w->turn, spare, d, 1);
 }
 
 static double frobenius(const double *x, int64_t n) {
@@ -223,12 +223,12 @@ static int do_head(heads_work *w, int64_t head, double *r) {
     double *m = w->small + head * 3 * square;
     memset(r, 0, (size_t)(N_FACTORS * square) * sizeof *r);
     if (factorise(w, head, r)) return -1;
-    memcpy(triangles + READ_Q * square, r + K * square, (size_t)square * sizeof *r);
-    memcpy(triangles + READ_K * square, r + Q * square, (size_t)square * sizeof *r);
-    memcpy(triangles + READ_V * square, r + O * square, (size_t)square * sizeof *r);
+    memcpy(triangles + BEHIND_Q * square, r + K * square, (size_t)square * sizeof *r);
+    memcpy(triangles + BEHIND_K * square, r + Q * square, (size_t)square * sizeof *r);
+    memcpy(triangles + BEHIND_V * square, r + O * square, (size_t)square * sizeof *r);
     memcpy(triangles + TRIANGLE_V * square, r + V * square, (size_t)square * sizeof *r);
     turn_triangles(w, triangles, m);
-    times_transposed(m, r + Q * square, triangles + READ_Q * square, d);
+    times_transposed(m, r + Q * square, triangles + BEHIND_Q * square, d);
     s->norm_qk[at] = frobenius(m, square);
     if (svd && decompose(w, head, s->s_qk + at * d, qk, qk_sides)) return -1;
     times_transposed(m, r + O * square, r + V * square, d);
@@ -240,7 +240,7 @@ static void do_heads(int64_t begin, int64_t end, int32_t thread, void *payload) 
     heads_work *w = payload;
     (void)thread;
     for (int64_t h = begin; h < end; h++)
-        if (do_head(w, h, w->columns + h * N_FACTORS * w->d * w->d)) w->failed = 1;
+        if (do_head(w, h, w->scratch + h * N_FACTORS * w->d * w->d)) w->failed = 1;
 }
 
 /* --- all heads ------------------------------------------------------------------------------- */
@@ -273,7 +273,7 @@ static int make_work(heads_work *w) {
         if (!(w->factor[f] = weights_doubles(s, size * w->n))) return -1;
     w->tau = weights_doubles(s, w->heads * N_FACTORS * w->d);
     w->small = weights_doubles(s, w->heads * 3 * square);
-    w->columns = weights_doubles(s, r_size > size ? r_size : size);
+    w->scratch = weights_doubles(s, r_size > size ? r_size : size);
     s->triangles = weights_doubles(s, all * N_TRIANGLES * square);
     s->norm_qk = weights_doubles(s, 2 * all);
     s->s_qk = weights_doubles(s, 2 * all * w->d);
@@ -281,7 +281,7 @@ static int make_work(heads_work *w) {
         s->directions = weights_doubles(s, 4 * all * s->triples * w->n);
         if (!s->directions) return -1;
     }
-    if (!w->unpacked || !w->tau || !w->small || !w->columns || !s->triangles || !s->norm_qk ||
+    if (!w->unpacked || !w->tau || !w->small || !w->scratch || !s->triangles || !s->norm_qk ||
         !s->s_qk)
         return -1;
     s->norm_ov = s->norm_qk + all;

@@ -1,5 +1,5 @@
 /* An arena: zeroed, 64-byte aligned memory that is freed all at once.
- * Private; may be included by hooks/ and runtime/.
+ * Private to base/, runtime/ and bench/.
  * Threads: one at a time.
  * Ownership: the arena owns every block; blocks stay where they are until clear or close. */
 #ifndef ARENA_H

@@ -1,5 +1,5 @@
 /* Files: mapped read-only, read whole with a cap, and written whole or not at all.
- * Private; may be included by every layer above base. Includes psc_error.h only.
+ * Private to base/, runtime/, report/ and tests/. Includes psc_error.h only.
  * Threads: all calls are reentrant; one output directory belongs to one thread at a time.
  * Ownership: what is opened by * or ** is closed by the same; read data is freed by free(). */
 #ifndef FILES_H

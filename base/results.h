@@ -1,5 +1,5 @@
 /* Result objects: what one run found, as plain named values, axes and arrays; report/ writes them.
- * Private to the tree; may be included by runtime/, report/, cli/ and tests/.
+ * Private to base/, runtime/, report/, bench/ and tests/.
  * Threads: one at a time.
  * Ownership: a psc_results owns everything in it; strings and entries are copied in. */
 #ifndef RESULTS_H

@@ -1,5 +1,5 @@
 /* A team of threads that share one parallel region a run; the caller is its thread 0.
- * Private; may be included by hooks/ and runtime/.
+ * Private to base/, runtime/ and tests/.
  * Threads: all calls come from the thread that called psc_team_run, or, outside a run, from any
  * one. Ownership: the opener closes; payloads are borrowed for the call. */
 #ifndef TEAM_H

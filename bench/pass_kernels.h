@@ -1,6 +1,6 @@
 /* A kernel table whose entries time the session's own and pass on to them. Before every matmul its
  * thread does fused multiply-adds for some microseconds: the peak, measured where and when the
- * matmul is. Private; for bench/pass.c only. Threads: each thread has an account of its own; switch
+ * matmul is. Private to bench/pass.c. Threads: each thread has an account of its own; switch
  * and read outside a run. Ownership: one static table. */
 #ifndef PASS_KERNELS_H
 #define PASS_KERNELS_H

@@ -1,5 +1,5 @@
 /* What the verbs of the command line share: options, messages, exit codes.
- * Private to cli/. Includes public headers only.
+ * Private to cli/. Includes psc_error.h only.
  * Threads: main thread only.
  * Ownership: arguments borrow argv; cli_free_arguments frees the lists. */
 #ifndef CLI_H

@@ -1,6 +1,6 @@
 /* Interventions on the command line: editors of a run, the prompts they take values from, and the
  * runs that come before the changed one.
- * Private to cli/. Includes psc.h.
+ * Private to cli/. Includes cli_prompt.h.
  * Threads: main thread only.
  * Ownership: cli_sources_free frees the source prompts; sessions are their caller's. */
 #ifndef CLI_INTERVENTIONS_H

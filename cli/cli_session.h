@@ -1,5 +1,5 @@
 /* What the verbs that run plugins share: loading one, and delivering the results.
- * Private to cli/. Includes psc.h.
+ * Private to cli/. Includes cli.h and psc.h.
  * Threads: main thread only.
  * Ownership: nothing is kept. */
 #ifndef CLI_SESSION_H

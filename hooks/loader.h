@@ -1,5 +1,5 @@
 /* The handshake with a plugin: what a psc_plugin must hold before anything in it is called.
- * Private; included by runtime/ and tests/. psc_plugin_load is declared in psc_hooks.h.
+ * Private to hooks/, runtime/ and tests/. psc_plugin_load is declared in psc_hooks.h.
  * Threads: reentrant.
  * Ownership: nothing is kept. */
 #ifndef LOADER_H

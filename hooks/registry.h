@@ -1,5 +1,5 @@
 /* The registry: who observes or edits which hook point, and the delivery of events to them.
- * Private; included by runtime/ and tests/. Includes psc_plugin.h.
+ * Private to hooks/, runtime/ and tests/. Includes psc_hooks.h and psc_plugin.h.
  * Threads: the caller's thread only.
  * Ownership: filters are copied in; payloads and owner names are borrowed until removed. */
 #ifndef REGISTRY_H

@@ -1,5 +1,5 @@
 /* Writes result objects: results.json, tensors.safetensors, a summary for the terminal.
- * Private; may be included by cli/ and tests/. Includes psc_error.h only.
+ * Private to report/, cli/ and tests/. Includes psc_error.h only.
  * Threads: all calls are reentrant; results must not change meanwhile.
  * Ownership: nothing is kept; results stay the caller's. */
 #ifndef REPORT_H

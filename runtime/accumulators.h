@@ -1,5 +1,5 @@
 /* Accumulators: a plugin's tables that grow over documents, merged so that order never shows.
- * Private to runtime/; tests may include it.
+ * Private to runtime/ and tests/.
  * Threads: one at a time.
  * Ownership: a list owns its accumulators and their slots; names are copied. */
 #ifndef ACCUMULATORS_H

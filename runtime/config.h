@@ -1,5 +1,5 @@
 /* config.json of a GPT-NeoX folder, read, checked and put into TransformerLens's names.
- * Private to runtime/, included by tests/ and bench/. Includes psc_error.h only.
+ * Private to runtime/ and tests/. Includes psc_error.h only.
  * Threads: psc_config_read is reentrant; a config is plain data.
  * Ownership: the caller owns the struct; nothing in it is allocated. */
 #ifndef CONFIG_H

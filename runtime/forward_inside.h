@@ -1,5 +1,5 @@
 /* What the files of the forward pass share: its buffers, its row set, the matmuls of a step.
- * Private to runtime/forward*.c; bench/pass.c reads it.
+ * Private to forward*.c, bench/pass* and test_last_layer.c.
  * Threads: the session's thread; tasks and parts of rows by the team.
  * Ownership: psc_forward owns the buffers. */
 #ifndef FORWARD_INSIDE_H

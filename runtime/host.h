@@ -1,5 +1,5 @@
 /* The host table's parts, one group of calls a file.
- * Private to host*.c and contexts.c.
+ * Private to host*.c, contexts.c, strategy.c and variants.h.
  * Threads: the session's thread; host_math.c and psc_host_fail also inside parallel_for.
  * Ownership: contexts belong to their session. */
 #ifndef HOST_H

@@ -1,5 +1,5 @@
 /* A model in memory: config, packed weights, rotary tables, tokenizer, identity.
- * Private to runtime/; bench/ and tests/ may include it.
+ * Private to runtime/ and tests/.
  * Threads: immutable after psc_model_open.
  * Ownership: psc_model owns everything in it. */
 #ifndef MODEL_H

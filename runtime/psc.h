@@ -1,8 +1,7 @@
 /* pythiascope's public interface: models, tokens, sessions, hooks, results.
- * Public. Includes psc_plugin.h for the types of events; may be included by anything above
- * runtime/. Threads: a model may be shared by sessions of several threads; a session belongs to one
- * at a time. Ownership: objects open by ** and close by **, which nulls them; views belong to their
- * object. */
+ * Public; the types of events are psc_plugin.h's.
+ * Threads: a model may be shared by sessions of several threads; a session belongs to one at a time.
+ * Ownership: objects open by ** and close by **, which nulls them; views belong to their object. */
 #ifndef PSC_H
 #define PSC_H
 

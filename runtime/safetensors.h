@@ -1,5 +1,5 @@
 /* safetensors files, one or a sharded set, read without trust in anything they claim.
- * Private to runtime/, included by tests/. Includes files.h only.
+ * Private to runtime/ and tests/. Includes files.h only.
  * Threads: an open set is immutable; any number of threads may read it.
  * Ownership: opened by **, closed by **; names and data live until psc_tensors_close. */
 #ifndef SAFETENSORS_H

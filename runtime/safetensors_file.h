@@ -1,5 +1,5 @@
 /* The seam between safetensors.c (one file) and safetensors_set.c (a folder of them).
- * Private to those two. Includes safetensors.h.
+ * Private to safetensors.c and safetensors_set.c. Includes safetensors.h.
  * Threads: none may share a set while it is being opened.
  * Ownership: what is added belongs to the set. */
 #ifndef SAFETENSORS_FILE_H

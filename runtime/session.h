@@ -1,5 +1,5 @@
 /* A session's inside: buffers, cache, hooks, plugin instances, the current run.
- * Private to runtime/.
+ * Private to runtime/, bench/ and tests/.
  * Threads: one thread at a time calls into a session; its team belongs to it.
  * Ownership: psc_session owns everything here but the model and the run's borrowed options. */
 #ifndef SESSION_H

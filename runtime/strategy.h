@@ -1,5 +1,5 @@
 /* What a sampling strategy keeps of a distribution.
- * Private to runtime/, included by tests/.
+ * Private to runtime/ and tests/.
  * Threads: pure.
  * Ownership: the caller's arrays. */
 #ifndef STRATEGY_H

@@ -1,5 +1,5 @@
 /* The tokenizer of a model folder: tokenizer.json's byte-level BPE, text to ids and back.
- * Private; may be included by runtime/ and by the tests. Includes psc_error.h only.
+ * Private to runtime/ and tests/. Includes psc_error.h only.
  * Threads: an open tokenizer is never changed; every call on a const one may run concurrently.
  * Ownership: open and close by **; spans and text are the caller's, token bytes the tokenizer's. */
 #ifndef TOKENIZER_H

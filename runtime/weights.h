@@ -1,5 +1,5 @@
 /* A checkpoint: every tensor of a GPT-NeoX model by its role, checked against the config, mapped.
- * Private to runtime/, included by tests/ and bench/.
+ * Private to runtime/ and tests/.
  * Threads: an open checkpoint is immutable; any number of threads may read it.
  * Ownership: opened by **, closed by **; every data pointer lives until psc_checkpoint_close. */
 #ifndef WEIGHTS_H

@@ -1,5 +1,5 @@
 /* One file of packed weights: a header of 4096 bytes and an image (weights_image.h).
- * Private to runtime/, included by tests/. Includes files.h only.
+ * Private to runtime/ and tests/. Includes files.h only.
  * Threads: reentrant; a writer belongs to one thread.
  * Ownership: a writer is begun and ended by its user; a mapping is released by psc_unmap_file. */
 #ifndef WEIGHTS_CACHE_FILE_H

@@ -1,5 +1,5 @@
 /* A model's packed weights as one block of bytes, in memory or in a file.
- * Private to runtime/. Includes weights.h, model.h and files.h.
+ * Private to runtime/ and tests/. Includes weights.h, model.h and files.h.
  * Threads: one at a time.
  * Ownership: a plan borrows the checkpoint and the model, and is closed by its opener. */
 #ifndef WEIGHTS_IMAGE_H

@@ -1,5 +1,5 @@
 /* Declares every kernel of every ISA, psc_<op>__<isa>, and their block sizes that callers see.
- * Private to simd/.
+ * Private to simd/ and test_dispatch.c.
  * Threads: declarations only; the tables are constant.
  * Ownership: as in kernels.h. */
 #ifndef KERNEL_NAMES_H

@@ -1,5 +1,5 @@
 /* The kernel table: every inner loop of pythiascope, one pointer a kernel, chosen once by ISA.
- * Private; included by runtime/, bench/ and tests/. Includes nothing of ours.
+ * Private to simd/, runtime/, bench/ and tests/. Includes kernels.def only.
  * Threads: kernels are pure; a table is immutable after psc_kernels_for. Nothing allocates.
  * Ownership: every pointer belongs to the caller. */
 #ifndef KERNELS_H

@@ -1,5 +1,5 @@
 /* What one core can do at most: a loop of nothing but fused multiply-adds, by ISA.
- * Private; for bench/, which holds kernels against it.
+ * Private to simd/ and bench/; the bench holds kernels against it.
  * Threads: pure.
  * Ownership: nothing is kept. */
 #ifndef LIMITS_H

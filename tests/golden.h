@@ -1,5 +1,5 @@
 /* Golden files (.safetensors), model folders, and a recorder of everything a run shows.
- * Included by tests/ only; failures are Criterion assertions.
+ * Private to tests/; failures are Criterion assertions.
  * Threads: one at a time.
  * Ownership: golden tensors live until psc_tensors_close; a recording owns its data. */
 #ifndef GOLDEN_H

@@ -1,5 +1,5 @@
 /* Runs of the plugins graph and frozen on one text, and what both refuse.
- * Included by tests/test_graph.c and test_frozen.c only.
+ * Private to test_graph.c and test_frozen.c.
  * Threads: none; Criterion runs each test in a process of its own.
  * Ownership: sessions and models are closed by the caller. */
 #ifndef GRAPH_FIXTURE_H

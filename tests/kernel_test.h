@@ -1,5 +1,5 @@
 /* Random and special inputs, guarded outputs and comparison to the bit, for the kernel tests.
- * Included by test_kernels.c, test_kernel_reference.c and test_golden_bits.c.
+ * Private to tests/: the tests of kernels.
  * Threads: one test at a time; the generator is a global of each program.
  * Ownership: every make_* result is freed by the test. */
 #ifndef KERNEL_TEST_H

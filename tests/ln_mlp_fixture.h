@@ -1,5 +1,5 @@
 /* Runs of the plugins ln and mlp on the parity models, and their golden arrays.
- * Included by tests/test_ln.c, test_mlp.c and test_lens*.c only.
+ * Private to tests/: the tests of plugins.
  * Threads: none; Criterion runs each test in a process of its own.
  * Ownership: sessions and models are closed by the caller; array views belong to their session. */
 #ifndef LN_MLP_FIXTURE_H

@@ -1,5 +1,5 @@
 /* Files and tiny models made on the fly for the loader's tests.
- * Included by tests/test_loader*.c and test_files.c only.
+ * Private to tests/.
  * Threads: none; Criterion runs each test in a process of its own.
  * Ownership: folder names lie in static storage; files are removed by fixture_close. */
 #ifndef LOADER_FIXTURE_H

@@ -1,5 +1,5 @@
 /* Runs of the plugin logits, its arrays and its section of the results.
- * Included by tests/test_logits*.c only; failures are Criterion assertions.
+ * Private to test_logits*.c; failures are Criterion assertions.
  * Threads: none; Criterion runs each test in a process of its own.
  * Ownership: one session and model at a time, static; array views belong to the session. */
 #ifndef LOGITS_FIXTURE_H

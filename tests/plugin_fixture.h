@@ -1,5 +1,5 @@
 /* A plugin whose callbacks the test gives, in a session on a small model.
- * Included by tests/test_plugins*.c, test_host*.c and failing_host.h only; failures are Criterion assertions.
+ * Private to tests/; failures are Criterion assertions.
  * Threads: none; Criterion runs each test in a process of its own.
  * Ownership: the fixture is static and is closed by fixture_close. */
 #ifndef PLUGIN_FIXTURE_H

@@ -1,5 +1,5 @@
 /* Openings with a folder of packed weights, and what lies in it.
- * Included by tests/test_weights_cache*.c only; failures are Criterion assertions.
+ * Private to test_weights_cache*.c; failures are Criterion assertions.
  * Threads: none; Criterion runs each test in a process of its own.
  * Ownership: paths lie in static storage; fixture_close removes the folder and all in it. */
 #ifndef WEIGHTS_CACHE_FIXTURE_H
