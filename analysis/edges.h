@@ -80,6 +80,7 @@ int edges_edits_expected(const edges_state *s);
  * the residual and on LN1's output before gamma and beta, value [H*D] on v. */
 double edges_edit_share(const edges_state *s, int32_t layer, int32_t source, const float *stream,
     const float *normalized, const float *value);
+/* For people (edges_arrays.c). */
 int edges_summary(edges_state *s);
 
 #endif

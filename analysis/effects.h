@@ -58,6 +58,7 @@ const char *effects_no_prediction(const effects_state *s);
 int effects_arrays(effects_state *s);
 int effects_report(effects_state *s);
 
+/* --- effects.c ------------------------------------------------------------------------------- */
 /* sum over v of softmax(before)_v (log softmax(before)_v - log softmax(after)_v) in f64; at least
  * 0. p [V] is for its use; log_z of each. */
 double effects_kl(const effects_state *s, const float *before, const float *after, double log_z,

@@ -154,6 +154,8 @@ int partition_arrays_begin(partition_state *s);
 /* Stores the logits before and all changes but ablations; or one change. */
 void partition_arrays_row(partition_state *s, int32_t row);
 void partition_arrays_change(partition_state *s, int64_t change, int64_t row);
+
+/* --- partition_summary.c --- */
 int partition_summary(partition_state *s);
 
 /* --- partition_corpus.c: accumulated --- */

@@ -99,8 +99,6 @@ float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error);
 psc_status psc_forward_show_rows(
     psc_forward *f, psc_point point, float *data, size_t width, size_t ld);
 psc_status psc_forward_show_heads(psc_forward *f, psc_point point, float *data);
-/* Tiles of the row set, for attention. */
-void psc_forward_tile(psc_forward *f);
 
 /* Whether anybody subscribes to anything. Built without hooks the pass asks nobody, ever:
  * bench/hooks_cost.sh counts what asking costs. */
@@ -146,6 +144,8 @@ psc_status psc_forward_norm(psc_forward *f, int n, const psc_layer_norm *const l
 
 /* --- forward_attention.c --- */
 
+/* Tiles of the row set, for attention. */
+void psc_forward_tile(psc_forward *f);
 /* Fetches the places of the keys or values that a task of few rows will have made. */
 void psc_forward_prepare_k(psc_forward *f, const psc_matmul *part, size_t row);
 void psc_forward_prepare_v(psc_forward *f, const psc_matmul *part, size_t row);

@@ -39,16 +39,16 @@ void psc_host_shares(psc_context *context, double sums[32], float *y, const floa
 void psc_host_parallel_for(psc_context *context, int64_t n, psc_range_fn fn, void *payload);
 
 int psc_host_rotate(psc_context *context, int32_t position, int inverse, float *x);
+/* The packed matrix, or null after setting the error. */
+const psc_packed *psc_host_matrix(psc_context *context, psc_matrix matrix, int32_t layer);
+/* fn over 0..n-1 by the team, or here and now when already inside parallel_for. */
+void psc_host_spread(psc_context *context, int64_t n, psc_team_range_fn fn, void *payload);
 
 /* --- host_norms.c --- */
 int psc_host_row_norms(
     psc_context *context, psc_matrix matrix, int32_t layer, int centered, double *out);
 int psc_host_column_norms(
     psc_context *context, psc_matrix matrix, int32_t layer, int centered, double *out);
-/* The packed matrix, or null after setting the error. */
-const psc_packed *psc_host_matrix(psc_context *context, psc_matrix matrix, int32_t layer);
-/* fn over 0..n-1 by the team, or here and now when already inside parallel_for. */
-void psc_host_spread(psc_context *context, int64_t n, psc_team_range_fn fn, void *payload);
 
 /* --- host_retain.c --- */
 int psc_host_retain(psc_context *context, psc_point point, const psc_filter *filter);

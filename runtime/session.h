@@ -96,8 +96,10 @@ struct psc_session {
     bool spoilt;             /* a run failed after it had: the totals are of no use */
 };
 
-/* --- host.c, host_retain.c, host_results.c: what psc_plugin.h promises ----------------------- */
+/* --- host.c, host_*.c: what psc_plugin.h promises ---------------------------------------------- */
 extern const psc_host psc_host_table;
+
+/* --- contexts.c: the plugins' instances ------------------------------------------------------ */
 /* Loads, parses options, calls open. On failure nothing is added. */
 psc_status psc_contexts_add(
     psc_session *session, const char *name_or_path, const char *options, psc_error *error);
@@ -111,6 +113,8 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error);
 psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *error);
 /* Accumulating sessions: report of all, without a run. */
 psc_status psc_contexts_report(psc_session *session, psc_error *error);
+
+/* --- corpus_report.c --- */
 /* Refuses a session whose totals are of no use, and one that does not accumulate. */
 psc_status psc_accumulation_check(const psc_session *session, psc_error *error);
 
@@ -130,7 +134,7 @@ void psc_token_label(char *out, size_t size, const psc_model *model, int32_t id)
 /* --- capture.c ------------------------------------------------------------------------------- */
 psc_status psc_captures_add(psc_session *session, const char *point, psc_error *error);
 void psc_captures_close(psc_session *session);
-/* Makes the arrays of this run and subscribes; [T, ...], scores and pattern [H, T, T]. */
+/* Makes the arrays of this run and subscribes; [T, ...], scores and pattern [H, T, keys]. */
 psc_status psc_captures_begin(psc_session *session, psc_error *error);
 void psc_captures_end(psc_session *session);
 
