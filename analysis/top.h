@@ -1,5 +1,5 @@
 /* The k largest of many numbers, in order: larger first, equal ones by their index.
- * Private to analysis/; built on the C library alone.
+ * Private to analysis/ and tests/; built on the C library alone.
  * Threads: pure; one thread at a time works on a list.
  * Ownership: the caller owns the entries; nothing here allocates. */
 #ifndef ANALYSIS_TOP_H

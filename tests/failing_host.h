@@ -1,6 +1,6 @@
 /* A built-in behind a host whose calls fail: bridge.so stands in for it, with a changed copy of the
  * host's table. Each call is counted; one of them fails.
- * Included by tests/test_plugins_failures.c only.
+ * Private to test_plugins_failures.c.
  * Threads: none but the team's, whose calls inside parallel_for do not fail here.
  * Ownership: everything is static. */
 #ifndef FAILING_HOST_H
