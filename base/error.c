@@ -1,32 +1,25 @@
-/* Error messages: formatted once, cleaned of control characters and broken UTF-8. */
+/* Error messages: formatted once, cleaned of dangerous characters and broken UTF-8. */
 #include "psc_error.h"
+
+#include "utf8.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* Length of the valid UTF-8 sequence at s, or 0 (overlong forms and surrogates are not valid). */
-static size_t utf8_length(const unsigned char *s) {
-    if (s[0] < 0x80) return s[0] >= 0x20 && s[0] != 0x7f;
-    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4) return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    if (s[0] == 0xe0 && s[1] < 0xa0) return 0;
-    if (s[0] == 0xed && s[1] > 0x9f) return 0;
-    if (s[0] == 0xf0 && s[1] < 0x90) return 0;
-    if (s[0] == 0xf4 && s[1] > 0x8f) return 0;
-    return n;
-}
-
+/* In place: '?' for a dangerous character and for each byte that is not UTF-8. */
 static void clean(char *text) {
-    for (unsigned char *s = (unsigned char *)text; *s;) {
-        size_t n = utf8_length(s);
-        if (n == 0) {
-            *s = '?';
-            n = 1;
-        }
-        s += n;
+    const char *from = text, *end = text + strlen(text);
+    while (from < end) {
+        uint32_t c;
+        int n = psc_utf8_next(&c, from, (size_t)(end - from));
+        size_t length = n > 0 ? (size_t)n : 1;
+        if (n <= 0 || psc_utf8_is_dangerous(c))
+            *text++ = '?';
+        else
+            for (size_t i = 0; i < length; i++) *text++ = from[i];
+        from += length;
     }
+    *text = 0;
 }
 
 psc_status psc_fail_va(psc_error *error, psc_status status, const char *format, va_list arguments) {

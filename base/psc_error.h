@@ -38,8 +38,8 @@ typedef struct psc_error {
     char message[1024];
 } psc_error;
 
-/* Writes a message into error (nullable) and returns status. Bytes of untrusted strings that are
- * not printable ASCII or valid UTF-8 are shown as '?'. A message that is too long is cut. */
+/* Writes a message into error (nullable) and returns status. Control, invisible and reordering
+ * characters, and bytes that are not UTF-8, are shown as '?'. A message that is too long is cut. */
 PSC_API psc_status psc_fail(psc_error *error, psc_status status, const char *format, ...)
     PSC_PRINTF(3, 4);
 PSC_API psc_status psc_fail_va(

@@ -1,6 +1,7 @@
 /* Result objects. Lists grow by doubling; arrays are handed out filled with "nothing here": NaN,
  * and -1 in integer arrays. */
 #include "results.h"
+#include "utf8.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -221,21 +222,6 @@ json_t *psc_result_number(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-/* Length of the valid UTF-8 character at s (n bytes left, at least one), 0 when it is not one. */
-static size_t character_length(const unsigned char *s, size_t n) {
-    if (s[0] < 0x80) return 1;
-    if (s[0] < 0xc2 || s[0] > 0xf4) return 0;
-    size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (length > n) return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    if (s[0] == 0xe0 && s[1] < 0xa0) return 0; /* overlong */
-    if (s[0] == 0xed && s[1] > 0x9f) return 0; /* a surrogate */
-    if (s[0] == 0xf0 && s[1] < 0x90) return 0; /* overlong */
-    if (s[0] == 0xf4 && s[1] > 0x8f) return 0; /* beyond U+10FFFF */
-    return length;
-}
-
 json_t *psc_result_text(const char *bytes, size_t n) {
     size_t plain = 0; /* most labels are: nothing to check, nothing to replace */
     while (plain < n && (unsigned char)bytes[plain] < 0x80) plain++;
@@ -245,10 +231,11 @@ json_t *psc_result_text(const char *bytes, size_t n) {
     if (!clean) return NULL;
     size_t used = 0;
     for (size_t i = 0; i < n;) {
-        size_t length = character_length((const unsigned char *)bytes + i, n - i);
-        memcpy(clean + used, length ? bytes + i : "\xef\xbf\xbd", length ? length : 3);
-        used += length ? length : 3;
-        i += length ? length : 1;
+        uint32_t c;
+        int length = psc_utf8_next(&c, bytes + i, n - i);
+        memcpy(clean + used, length > 0 ? bytes + i : "\xef\xbf\xbd", length > 0 ? length : 3);
+        used += length > 0 ? (size_t)length : 3;
+        i += length > 0 ? (size_t)length : 1;
     }
     json_t *text = json_stringn(clean, used);
     free(clean);

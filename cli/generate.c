@@ -36,20 +36,6 @@ typedef struct text_stream {
     bool on_terminal, failed;
 } text_stream;
 
-/* Bytes of the UTF-8 character that s begins with; 0 when n are too few to tell, -1 for none. */
-static int character_bytes(const unsigned char *s, size_t n) {
-    if (s[0] < 0x80) return 1;
-    if (s[0] < 0xc2 || s[0] > 0xf4) return -1;
-    size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    /* Overlong forms, surrogates and what lies beyond U+10FFFF show in the second byte. */
-    unsigned least = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
-    unsigned most = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
-    if (n > 1 && (s[1] < least || s[1] > most)) return -1;
-    for (size_t i = 2; i < n && i < length; i++)
-        if ((s[i] & 0xc0) != 0x80) return -1;
-    return n < length ? 0 : (int)length;
-}
-
 /* A terminal gets no control characters but line breaks and tabs: a model's text is not trusted. */
 static void put_character(const text_stream *stream, const char *character, size_t n) {
     char shown[16];
@@ -64,7 +50,7 @@ static void put_character(const text_stream *stream, const char *character, size
 /* Prints the whole characters; a byte that can begin none becomes U+FFFD. */
 static void put_whole(text_stream *stream, bool at_end) {
     while (stream->n_held > 0) {
-        int n = character_bytes((const unsigned char *)stream->held, stream->n_held);
+        int n = psc_report_character(stream->held, stream->n_held);
         if (n == 0 && !at_end) return;
         size_t used = n > 0 ? (size_t)n : 1;
         put_character(stream, n > 0 ? stream->held : "\xef\xbf\xbd", n > 0 ? used : 3);

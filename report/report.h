@@ -39,8 +39,11 @@ psc_report_style psc_report_style_of(FILE *stream);
 psc_status psc_report_summary(
     const psc_results *results, FILE *out, psc_report_style style, psc_error *error);
 
-/* Untrusted text for a terminal: control and direction characters and broken UTF-8 as \n, \x1b,
- * \u202e. Always terminated, cut between characters; returns the bytes written. */
+/* Untrusted text for a terminal: control, invisible and reordering characters and broken UTF-8 as
+ * \n, \x1b, \u{202e}. Always terminated, cut between characters; returns the bytes written. */
 size_t psc_report_escape(char *out, size_t size, const char *text, size_t bytes);
+/* Bytes of the UTF-8 character that text (bytes > 0) begins with; 0 when text ends within it, -1
+ * when no character begins so. */
+int psc_report_character(const char *text, size_t bytes);
 
 #endif

@@ -1,31 +1,26 @@
-/* Widths are Unicode's East Asian widths by utf8proc, not the C locale's. */
+/* Widths, cuts and escapes of text on a terminal; characters are read by base/utf8. */
 #include "terminal_text.h"
 
 #include <string.h>
-#include <utf8proc.h>
 
 #include "report.h"
+#include "utf8.h"
 
-/* Reads one character; returns its bytes, and -1 in *code for a byte that is not UTF-8. */
-static size_t next_character(const char *text, size_t bytes, utf8proc_int32_t *code) {
-    utf8proc_ssize_t n =
-        utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)bytes, code);
-    if (n > 0) return (size_t)n;
-    *code = -1;
-    return 1;
-}
-
-static int character_columns(utf8proc_int32_t code) {
-    return code < 0 ? 1 : utf8proc_charwidth(code);
+/* The character at the start of text (bytes > 0) and its columns; broken UTF-8 is one a byte. */
+static size_t measure(int *columns, const char *text, size_t bytes) {
+    uint32_t c;
+    int n = psc_utf8_next(&c, text, bytes);
+    *columns = n > 0 ? psc_utf8_columns(c) : 1;
+    return n > 0 ? (size_t)n : 1;
 }
 
 /* Columns of the first `bytes` of text. */
 static int columns_of(const char *text, size_t bytes) {
     int columns = 0;
     for (size_t i = 0; i < bytes;) {
-        utf8proc_int32_t code;
-        i += next_character(text + i, bytes - i, &code);
-        columns += character_columns(code);
+        int one;
+        i += measure(&one, text + i, bytes - i);
+        columns += one;
     }
     return columns;
 }
@@ -38,10 +33,10 @@ void psc_text_field(FILE *out, const char *text, int columns) {
     size_t bytes = strlen(text), end = 0;
     int used = 0, room = columns_of(text, bytes) <= columns ? columns : columns - 1;
     while (end < bytes) {
-        utf8proc_int32_t code;
-        size_t n = next_character(text + end, bytes - end, &code);
-        if (used + character_columns(code) > room) break;
-        used += character_columns(code);
+        int one;
+        size_t n = measure(&one, text + end, bytes - end);
+        if (used + one > room) break;
+        used += one;
         end += n;
     }
     fwrite(text, 1, end, out);
@@ -73,34 +68,12 @@ void psc_text_wrap(FILE *out, const char *text, int indent, int width) {
     fputc('\n', out);
 }
 
-/* Characters that would move the cursor, recolour or reorder what stands around them. */
-static bool is_unsafe(utf8proc_int32_t c) {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff ||
-           (c >= 0xe0000 && c <= 0xe007f);
-}
-
-static int escape_one(char *out, size_t size, const char *text, utf8proc_int32_t code) {
-    if (code < 0) return snprintf(out, size, "\\x%02x", (unsigned)(unsigned char)*text);
-    if (code == '\n') return snprintf(out, size, "\\n");
-    if (code == '\t') return snprintf(out, size, "\\t");
-    if (code == '\r') return snprintf(out, size, "\\r");
-    if (code < 0x100) return snprintf(out, size, "\\x%02x", (unsigned)code);
-    return snprintf(out, size, code < 0x10000 ? "\\u%04x" : "\\U%08x", (unsigned)code);
-}
-
 size_t psc_report_escape(char *out, size_t size, const char *text, size_t bytes) {
     size_t used = 0;
     if (size == 0) return 0;
     for (size_t i = 0; i < bytes;) {
-        utf8proc_int32_t code;
-        char escaped[12];
-        size_t n = next_character(text + i, bytes - i, &code), length = n;
-        const char *shown = text + i;
-        if (is_unsafe(code)) {
-            length = (size_t)escape_one(escaped, sizeof escaped, text + i, code);
-            shown = escaped;
-        }
+        char shown[PSC_UTF8_SHOWN];
+        size_t n = psc_utf8_show(shown, text + i, bytes - i), length = strlen(shown);
         if (length >= size - used) break;
         memcpy(out + used, shown, length);
         used += length;
@@ -108,4 +81,10 @@ size_t psc_report_escape(char *out, size_t size, const char *text, size_t bytes)
     }
     out[used] = 0;
     return used;
+}
+
+int psc_report_character(const char *text, size_t bytes) {
+    uint32_t c;
+    int n = psc_utf8_next(&c, text, bytes);
+    return n < 0 ? -1 : n;
 }

@@ -3,7 +3,7 @@
  * out, noted and counted (or an error when strict). */
 #include "corpus.h"
 
-#include "tokenizer_private.h"
+#include "utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -67,7 +67,7 @@ static psc_status check_utf8(psc_corpus *c, int64_t *valid, psc_error *error) {
         size_t want = size - done < (int64_t)room ? (size_t)(size - done) : room;
         if (fread(c->piece + kept, 1, want, c->stream) != want) return read_failed(c, error);
         done += (int64_t)want;
-        size_t have = kept + want, good = psc_tk_valid_utf8(c->piece, have);
+        size_t have = kept + want, good = psc_utf8_valid(c->piece, have);
         *valid += (int64_t)good;
         kept = have - good; /* a character that the buffer cuts has at most 3 bytes here */
         if (kept > 3) return PSC_OK;
@@ -258,7 +258,7 @@ static bool is_word(char c) {
 static size_t cut(const char *text, size_t n) {
     for (size_t i = n - 2; i >= n / 2; i--)
         if (text[i] == ' ' && is_word(text[i - 1]) && is_word(text[i + 1])) return i;
-    while (n > 1 && ((unsigned char)text[n - 1] & 0xC0) == 0x80) n--;
+    while (n > 1 && psc_utf8_is_inner(text[n - 1])) n--;
     return (unsigned char)text[n - 1] >= 0x80 && n > 1 ? n - 1 : n;
 }
 

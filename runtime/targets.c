@@ -7,6 +7,7 @@
  *   next               the text's own next token
  *   top:K              K targets: the most probable id of each row, the second, ... */
 #include "session.h"
+#include "utf8.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -37,48 +38,13 @@ static void write_piece(writer *w, const char *piece, size_t n) {
     w->used += n;
 }
 
-/* One character at s (n >= 1 bytes left): its length, *code its code point; 0 when s is broken. */
-static size_t decode(const unsigned char *s, size_t n, uint32_t *code) {
-    static const uint32_t lowest[5] = {0, 0, 0x80, 0x800, 0x10000};
-    *code = s[0];
-    if (s[0] < 0x80) return 1;
-    size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || length > n) return 0;
-    *code = s[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((s[i] & 0xc0) != 0x80) return 0;
-        *code = *code << 6 | (s[i] & 0x3fu);
-    }
-    if (*code < lowest[length] || *code > 0x10ffff || (*code >= 0xd800 && *code < 0xe000)) return 0;
-    return length;
-}
-
-/* Controls, and characters that are invisible or turn the direction of what follows. */
-static bool is_hidden(uint32_t code) {
-    return code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0x200b && code < 0x2010) ||
-           (code >= 0x2028 && code < 0x202f) || (code >= 0x2060 && code < 0x206a) || code == 0xfeff;
-}
-
-static size_t write_character(writer *w, const unsigned char *s, size_t n) {
-    uint32_t code;
-    size_t length = decode(s, n, &code);
-    char escape[16];
-    if (length == 0)
-        snprintf(escape, sizeof escape, "\\x%02x", s[0]);
-    else if (code == '\n' || code == '\t' || code == '\r')
-        snprintf(escape, sizeof escape, "\\%c", code == '\n' ? 'n' : code == '\t' ? 't' : 'r');
-    else if (code == '\\' || code == '\'')
-        snprintf(escape, sizeof escape, "\\%c", (char)code);
-    else if (code < 0x80 && is_hidden(code))
-        snprintf(escape, sizeof escape, "\\x%02x", (unsigned)code);
-    else if (is_hidden(code))
-        snprintf(escape, sizeof escape, "\\u{%x}", (unsigned)code);
-    else {
-        write_piece(w, (const char *)s, length);
-        return length;
-    }
-    write_piece(w, escape, strlen(escape));
-    return length ? length : 1;
+/* Writes one character of text as it is shown; returns its bytes. */
+static size_t write_character(writer *w, const char *text, size_t bytes) {
+    char shown[PSC_UTF8_SHOWN];
+    size_t n = psc_utf8_show(shown, text, bytes);
+    if (*text == '\\' || *text == '\'') snprintf(shown, sizeof shown, "\\%c", *text);
+    write_piece(w, shown, strlen(shown));
+    return n;
 }
 
 void psc_token_label(char *out, size_t size, const psc_model *model, int32_t id) {
@@ -90,8 +56,7 @@ void psc_token_label(char *out, size_t size, const psc_model *model, int32_t id)
     }
     writer w = {out, size, 0, false};
     write_piece(&w, "'", 1);
-    for (size_t i = 0; i < n && !w.cut;)
-        i += write_character(&w, (const unsigned char *)bytes + i, n - i);
+    for (size_t i = 0; i < n && !w.cut;) i += write_character(&w, bytes + i, n - i);
     snprintf(out + w.used, size - w.used, "%s'", w.cut ? "..." : "");
 }
 

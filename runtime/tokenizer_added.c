@@ -60,8 +60,8 @@ static int32_t longest_match(const psc_added_set *set, const char *text, size_t 
 static size_t previous_char(const char *text, size_t end, uint32_t *c) {
     size_t length;
     do end--;
-    while (((unsigned char)text[end] & 0xc0) == 0x80);
-    *c = psc_tk_decode_char(text + end, &length);
+    while (psc_utf8_is_inner(text[end]));
+    *c = psc_utf8_decode(&length, text + end);
     return end;
 }
 
@@ -72,7 +72,7 @@ static bool is_single_word(const char *text, size_t bytes, size_t start, size_t 
         previous_char(text, start, &c);
         if (psc_tk_is_word(c)) return false;
     }
-    return stop == bytes || !psc_tk_is_word(psc_tk_decode_char(text + stop, &length));
+    return stop == bytes || !psc_tk_is_word(psc_utf8_decode(&length, text + stop));
 }
 
 /* The start of the white space that ends at start, but not before limit. */
@@ -91,7 +91,7 @@ static size_t strip_left(const char *text, size_t start, size_t limit) {
 static size_t strip_right(const char *text, size_t bytes, size_t stop, size_t *known) {
     size_t length, at = stop;
     if (stop <= *known) return *known;
-    while (at < bytes && psc_tk_is_space(psc_tk_decode_char(text + at, &length))) at += length;
+    while (at < bytes && psc_tk_is_space(psc_utf8_decode(&length, text + at))) at += length;
     *known = at;
     return at;
 }

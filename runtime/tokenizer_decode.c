@@ -2,7 +2,6 @@
  * character, as the library does it. */
 #include "tokenizer_private.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,18 +28,17 @@ static bool append_token(growing *out, const psc_tokenizer *tokenizer, int32_t i
 /* Copies bytes as UTF-8, broken parts replaced. */
 static bool mend(growing *out, const char *bytes, size_t n) {
     for (size_t at = 0; at < n;) {
-        size_t valid = psc_tk_valid_utf8(bytes + at, n - at), broken = 0;
-        uint32_t c;
+        size_t valid = psc_utf8_valid(bytes + at, n - at);
         if (!psc_tk_grow((void **)&out->at, &out->capacity, out->n + valid + 4, 1)) return false;
         memcpy(out->at + out->n, bytes + at, valid);
         out->n += valid;
         at += valid;
         if (at == n) break;
-        psc_tk_utf8(bytes + at, n - at, &c, &broken);
-        assert(broken > 0);
+        uint32_t c;
+        int broken = psc_utf8_next(&c, bytes + at, n - at);
         memcpy(out->at + out->n, "\xef\xbf\xbd", 3);
         out->n += 3;
-        at += broken;
+        at += broken < 0 ? (size_t)-broken : n - at; /* 0: the text ends within a character */
     }
     if (!psc_tk_grow((void **)&out->at, &out->capacity, out->n + 1, 1)) return false;
     out->at[out->n] = 0;

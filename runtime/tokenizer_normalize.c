@@ -71,7 +71,7 @@ static psc_status decompose(
     *n = 0;
     for (size_t at = 0, length; at < bytes; at += length) {
         utf8proc_int32_t part[16];
-        uint32_t c = psc_tk_decode_char(text + at, &length);
+        uint32_t c = psc_utf8_decode(&length, text + at);
         utf8proc_ssize_t k = 1;
         part[0] = (utf8proc_int32_t)c;
         if (!is_newer(c)) {
@@ -187,7 +187,7 @@ static psc_status append(psc_normal_text *out, const char *text, size_t n, psc_e
 /* Moves *at (a source offset) over k characters. */
 static void skip_characters(size_t *at, const char *text, size_t k) {
     for (size_t length; k > 0; k--) {
-        psc_tk_decode_char(text + *at, &length);
+        psc_utf8_decode(&length, text + *at);
         *at += length;
     }
 }
@@ -226,16 +226,16 @@ static psc_status emit(psc_normal_text *out, const mark *marks, size_t n, const 
 static bool is_same(const mark *marks, size_t n, const char *text, size_t bytes) {
     size_t at = 0, i = 0;
     for (size_t length; i < n && at < bytes; i++, at += length)
-        if (psc_tk_decode_char(text + at, &length) != (uint32_t)marks[i].c) return false;
+        if (psc_utf8_decode(&length, text + at) != (uint32_t)marks[i].c) return false;
     return i == n && at == bytes;
 }
 
 /* The end of the run that starts at at, and whether anything in it is not calm. */
 static size_t run_end(const char *text, size_t bytes, size_t at, bool *is_all_calm) {
     size_t length;
-    *is_all_calm = is_calm(psc_tk_decode_char(text + at, &length));
+    *is_all_calm = is_calm(psc_utf8_decode(&length, text + at));
     for (at += length; at < bytes; at += length) {
-        if ((unsigned char)text[at] < 0x80 || is_calm(psc_tk_decode_char(text + at, &length)))
+        if ((unsigned char)text[at] < 0x80 || is_calm(psc_utf8_decode(&length, text + at)))
             return at;
         *is_all_calm = false;
     }

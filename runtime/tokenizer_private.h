@@ -7,6 +7,7 @@
 #define TOKENIZER_PRIVATE_H
 
 #include "tokenizer.h"
+#include "utf8.h"
 
 /* Lets a table of entries by id stay small whatever the file says. */
 #define PSC_TOKENIZER_IDS (1 << 22)
@@ -139,13 +140,6 @@ bool psc_tk_uncode(char *out, size_t *n, const char *text, size_t bytes);
 psc_status psc_tk_find_added(
     psc_pieces *out, const psc_added_set *set, const char *text, size_t bytes, psc_error *error);
 
-/* Bytes of the valid UTF-8 sequence at the start of text (bytes > 0), or 0; where it is 0, *broken
- * (nullable) gets the length of the part that could have begun a character, at least 1. */
-size_t psc_tk_utf8(const char *text, size_t bytes, uint32_t *c, size_t *broken);
-/* The number of leading bytes that are valid UTF-8. */
-size_t psc_tk_valid_utf8(const char *text, size_t bytes);
-/* The character that starts at text (valid UTF-8) and its length. */
-uint32_t psc_tk_decode_char(const char *text, size_t *length);
 bool psc_tk_is_space(uint32_t c);
 /* A letter, mark, digit or connector, as \w of the library's added tokens. */
 bool psc_tk_is_word(uint32_t c);

@@ -19,7 +19,7 @@ int psc_tk_byte_of(uint32_t c) {
 bool psc_tk_uncode(char *out, size_t *n, const char *text, size_t bytes) {
     *n = 0;
     for (size_t at = 0, length; at < bytes; at += length) {
-        int byte = psc_tk_byte_of(psc_tk_decode_char(text + at, &length));
+        int byte = psc_tk_byte_of(psc_utf8_decode(&length, text + at));
         if (byte < 0) return false;
         out[(*n)++] = (char)byte;
     }

@@ -225,7 +225,7 @@ Test(report, escape_is_safe_and_bounded) {
     const char *hostile = "a\033]0;x\a\xc2\x9b\xe2\x80\xae\xff\xf0\x9f\x98\x80\n";
     char out[128];
     psc_report_escape(out, sizeof out, hostile, strlen(hostile));
-    cr_expect_str_eq(out, "a\\x1b]0;x\\x07\\x9b\\u202e\\xff\xf0\x9f\x98\x80\\n");
+    cr_expect_str_eq(out, "a\\x1b]0;x\\x07\\u{9b}\\u{202e}\\xff\xf0\x9f\x98\x80\\n");
     for (size_t size = 1; size < 40; size++) {
         memset(out, '!', sizeof out);
         size_t n = psc_report_escape(out, size, hostile, strlen(hostile));
