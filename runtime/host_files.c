@@ -1,9 +1,10 @@
 /* Folders of parameters for plugins: config.json beside params.safetensors.
  *
  *   load   one setting a call, nothing is kept open; tensors are read by host_tensor.c
- *   save   header padded to a multiple of 8, then the tensors as f32; the folder appears whole */
+ *   save   the tensors as f32 by tensors_file.c; the folder appears whole */
 #include "files.h"
 #include "host.h"
+#include "tensors_file.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -95,54 +96,20 @@ static char *config_text(int32_t n, const psc_setting *settings) {
     return text;
 }
 
-static uint64_t tensor_bytes(const psc_named_tensor *tensor) {
-    uint64_t bytes = sizeof(float);
-    for (int32_t i = 0; i < tensor->n_axes; i++) bytes *= (uint64_t)tensor->shape[i];
-    return bytes;
-}
-
-/* The header, padded with spaces to a multiple of 8. */
-static char *header_text(int32_t n, const psc_named_tensor *tensors) {
-    json_t *header = json_object();
-    bool complete = header != NULL;
-    uint64_t offset = 0;
-    for (int32_t t = 0; complete && t < n; t++) {
-        json_t *shape = json_array();
-        for (int32_t i = 0; i < tensors[t].n_axes; i++)
-            if (json_array_append_new(shape, json_integer(tensors[t].shape[i])) != 0)
-                complete = false;
-        const uint64_t end = offset + tensor_bytes(&tensors[t]);
-        json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape,
-            "data_offsets", (json_int_t)offset, (json_int_t)end);
-        if (json_object_set_new(header, tensors[t].name, entry) != 0) complete = false;
-        offset = end;
-    }
-    char *text = complete ? json_dumps(header, JSON_COMPACT) : NULL;
-    json_decref(header);
-    const size_t length = text ? strlen(text) : 0, padded = (length + 7) / 8 * 8;
-    char *wide = text ? realloc(text, padded + 1) : NULL;
-    if (!wide) {
-        free(text);
-        return NULL;
-    }
-    memset(wide + length, ' ', padded - length);
-    wide[padded] = 0;
-    return wide;
-}
-
-static psc_status write_parameters(psc_output *output, const char *header, int32_t n,
-    const psc_named_tensor *tensors, psc_error *error) {
+static psc_status write_parameters(
+    psc_output *output, int32_t n, const psc_named_tensor *tensors, psc_error *error) {
     FILE *file = NULL;
-    unsigned char size[8];
-    const size_t length = strlen(header);
-    psc_status status = psc_output_open(&file, output, PARAMETERS, error);
-    if (status) return status;
-    for (int i = 0; i < 8; i++) size[i] = (unsigned char)((uint64_t)length >> (8 * i));
-    fwrite(size, 1, sizeof size, file);
-    fwrite(header, 1, length, file);
+    psc_file_tensor *list = calloc((size_t)n, sizeof *list);
+    if (!list) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the tensors");
     for (int32_t t = 0; t < n; t++)
-        fwrite(tensors[t].data, 1, (size_t)tensor_bytes(&tensors[t]), file);
-    return psc_output_close(&file, output, PARAMETERS, error); /* tells of earlier failures too */
+        list[t] = (psc_file_tensor){tensors[t].name, "F32", sizeof(float), tensors[t].n_axes,
+            tensors[t].shape, tensors[t].data};
+    psc_status status = psc_output_open(&file, output, PARAMETERS, error);
+    psc_status written = status ? status : psc_tensors_write(file, n, list, 0, NULL, error);
+    free(list);
+    if (status) return status;
+    status = psc_output_close(&file, output, PARAMETERS, error); /* names the file */
+    return status ? status : written;
 }
 
 int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_settings,
@@ -150,19 +117,18 @@ int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_set
     psc_error error = {PSC_OK, ""};
     psc_output *output = NULL;
     if (!psc_host_on_its_thread(context, "save_folder")) return PSC_ERROR_STATE;
-    char *config = config_text(n_settings, settings), *header = header_text(n_tensors, tensors);
+    char *config = config_text(n_settings, settings);
     psc_status status = PSC_OK;
-    if (!config || !header)
+    if (!config)
         status = psc_fail(&error, PSC_ERROR_MEMORY, "not enough memory to write %s", folder);
     if (!status) status = psc_output_begin(&output, folder, &error);
     const bool writes = n_tensors > 0;
     if (!status && writes)
         status = psc_output_write(output, CONFIG, config, strlen(config), &error);
-    if (!status && writes) status = write_parameters(output, header, n_tensors, tensors, &error);
+    if (!status && writes) status = write_parameters(output, n_tensors, tensors, &error);
     if (!status && writes) status = psc_output_commit(&output, &error);
     psc_output_abort(&output);
     free(config);
-    free(header);
     if (status) psc_host_pass(context, &error);
     return status;
 }

@@ -1,0 +1,27 @@
+/* Writes tensors as safetensors.
+ * Private; may be included by every layer above base. Includes psc_error.h only.
+ * Threads: reentrant.
+ * Ownership: nothing is kept. */
+#ifndef TENSORS_FILE_H
+#define TENSORS_FILE_H
+
+#include "psc_error.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+typedef struct psc_file_tensor {
+    const char *name;
+    const char *dtype; /* as the format has it: "F32", "F64", "I32" */
+    int element_bytes;
+    int n_axes;
+    const int64_t *shape; /* [n_axes] */
+    const void *data;     /* row-major, dense; may be null when it is empty */
+} psc_file_tensor;
+
+/* metadata: n_metadata pairs of a key and a value, __metadata__ of the file; none when 0. Fails with
+ * PSC_ERROR_MEMORY before anything is written, or with PSC_ERROR_IO. */
+psc_status psc_tensors_write(FILE *out, int n, const psc_file_tensor *tensors, int n_metadata,
+    const char *const (*metadata)[2], psc_error *error);
+
+#endif
