@@ -56,6 +56,21 @@ void psc_aligned_free(void *memory) {
     free(memory);
 }
 
+bool psc_grow(void **items, size_t *capacity, size_t needed, size_t item_bytes) {
+    if (needed <= *capacity) return true;
+    size_t n = *capacity < 16 ? 16 : *capacity;
+    while (n < needed) {
+        if (n > SIZE_MAX / 2) return false;
+        n *= 2;
+    }
+    if (n > SIZE_MAX / item_bytes) return false;
+    void *grown = realloc(*items, n * item_bytes);
+    if (!grown) return false;
+    *items = grown;
+    *capacity = n;
+    return true;
+}
+
 void *psc_arena_alloc(psc_arena *arena, uint64_t bytes) {
     if (bytes > SIZE_MAX / 4) return NULL;
     bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;

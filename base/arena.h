@@ -1,10 +1,12 @@
-/* An arena: zeroed, 64-byte aligned memory that is freed all at once.
- * Private to base/, runtime/ and bench/.
+/* An arena: zeroed, 64-byte aligned memory that is freed all at once; aligned blocks; growing lists.
+ * Private to base/, hooks/, runtime/ and bench/.
  * Threads: one at a time.
  * Ownership: the arena owns every block; blocks stay where they are until clear or close. */
 #ifndef ARENA_H
 #define ARENA_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct psc_arena {
@@ -24,5 +26,9 @@ void *psc_aligned_calloc(uint64_t bytes);
 void psc_aligned_free(void *memory);
 /* Asks for huge pages for what lies whole in them; a wish, no more. */
 void psc_wish_huge_pages(void *memory, uint64_t bytes);
+
+/* Makes room in *items (of malloc, or null) for at least `needed` items; *capacity doubles, from 16
+ * on. False, with both as they were, when memory runs out. */
+bool psc_grow(void **items, size_t *capacity, size_t needed, size_t item_bytes);
 
 #endif

@@ -158,6 +158,11 @@ bool psc_path_exists(const char *path) {
     return stat(path, &info) == 0;
 }
 
+bool psc_path_ends(const char *path, const char *suffix) {
+    size_t n = strlen(path), m = strlen(suffix);
+    return n >= m && strcmp(path + n - m, suffix) == 0;
+}
+
 char *psc_path_join(const char *folder, const char *name) {
     size_t n = strlen(folder), m = strlen(name);
     char *path = malloc(n + m + 2);

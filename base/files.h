@@ -49,6 +49,8 @@ psc_status psc_read_file(char **data, size_t *size, const char *path, size_t cap
 /* True when path names something that exists. */
 bool psc_path_exists(const char *path);
 
+/* Whether path ends in suffix: ".txt". */
+bool psc_path_ends(const char *path, const char *suffix);
 /* folder/name in fresh memory (free() by the caller); null when memory runs out. */
 char *psc_path_join(const char *folder, const char *name);
 

@@ -3,6 +3,8 @@
  */
 #include "registry.h"
 
+#include "arena.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,13 +126,9 @@ psc_status psc_registry_add(psc_registry *registry, psc_point point, bool editor
     if (point == PSC_HOOK_RESID_MID && registry->parallel_residual)
         return psc_fail(
             error, PSC_ERROR_INPUT, "a model with parallel residual has no hook_resid_mid");
-    if (registry->n == registry->capacity) {
-        size_t capacity = registry->capacity ? 2 * registry->capacity : 16;
-        subscription *list = realloc(registry->list, capacity * sizeof *list);
-        if (!list) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a hook");
-        registry->list = list;
-        registry->capacity = capacity;
-    }
+    if (!psc_grow(
+            (void **)&registry->list, &registry->capacity, registry->n + 1, sizeof *registry->list))
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a hook");
     subscription *s = &registry->list[registry->n];
     psc_status status = copy_filter(&s->filter, registry, point, filter, error);
     if (status != PSC_OK) return status;

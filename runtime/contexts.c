@@ -15,11 +15,6 @@
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 static psc_status find_builtin(const psc_plugin **out, const char *name, psc_error *error) {
     char known[512] = "";
     for (int32_t i = 0; i < psc_builtin_count(); i++) {
@@ -39,8 +34,8 @@ static psc_status find_builtin(const psc_plugin **out, const char *name, psc_err
 static psc_status find_plugin(psc_context *context, const char *name_or_path, psc_error *error) {
     if (!name_or_path || !*name_or_path)
         return psc_fail(error, PSC_ERROR_INPUT, "a plugin's name must not be empty");
-    bool is_path = strchr(name_or_path, '/') || ends_with(name_or_path, ".so") ||
-                   ends_with(name_or_path, ".dylib");
+    bool is_path = strchr(name_or_path, '/') || psc_path_ends(name_or_path, ".so") ||
+                   psc_path_ends(name_or_path, ".dylib");
     if (is_path) return psc_plugin_load(&context->library, &context->plugin, name_or_path, error);
     return find_builtin(&context->plugin, name_or_path, error);
 }

@@ -41,7 +41,8 @@ typedef struct corpus_place {
 
 struct psc_corpus {
     const psc_model *model;
-    corpus_file *files; /* [n_files] */
+    corpus_file *files; /* [files_capacity], the first n_files used */
+    size_t files_capacity;
     int64_t n_files, bytes;
     char identity[33]; /* of files and field */
     char *field;

@@ -3,6 +3,7 @@
  * out, noted and counted (or an error when strict). */
 #include "corpus.h"
 
+#include "arena.h"
 #include "utf8.h"
 
 #include <errno.h>
@@ -91,15 +92,6 @@ static psc_status begin_text(psc_corpus *c, psc_error *error) {
 
 /* --- JSONL ----------------------------------------------------------------------------------- */
 
-static psc_status grow_line(psc_corpus *c, psc_error *error) {
-    size_t capacity = c->line_capacity ? 2 * c->line_capacity : 1 << 16;
-    char *line = realloc(c->line, capacity);
-    if (!line) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a line of %s", path_of(c));
-    c->line = line;
-    c->line_capacity = capacity;
-    return PSC_OK;
-}
-
 /* Reads one line, without its end, into line; *kind: what it is. */
 static psc_status read_line(psc_corpus *c, int *kind, size_t *n, psc_error *error) {
     bool blank = true;
@@ -112,10 +104,9 @@ static psc_status read_line(psc_corpus *c, int *kind, size_t *n, psc_error *erro
             *kind = LINE_TOO_LONG;
             continue;
         }
-        if (*n == c->line_capacity) {
-            psc_status status = grow_line(c, error);
-            if (status != PSC_OK) return status;
-        }
+        if (*n == c->line_capacity && !psc_grow((void **)&c->line, &c->line_capacity, *n + 1, 1))
+            return psc_fail(
+                error, PSC_ERROR_MEMORY, "not enough memory for a line of %s", path_of(c));
         c->line[(*n)++] = (char)byte;
         if (byte != ' ' && byte != '\t' && byte != '\r') blank = false;
     }

@@ -2,6 +2,7 @@
  * list: XXH3-128 over the field's name and each file's path and size. */
 #include "corpus.h"
 
+#include "arena.h"
 #include "files.h"
 
 #include <dirent.h>
@@ -14,13 +15,9 @@
 #define MAX_DEPTH 64
 #define MAX_FILES 10000000
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 static bool is_document(const char *path) {
-    return ends_with(path, ".txt") || ends_with(path, ".md") || ends_with(path, ".jsonl");
+    return psc_path_ends(path, ".txt") || psc_path_ends(path, ".md") ||
+           psc_path_ends(path, ".jsonl");
 }
 
 static psc_status no_memory(psc_error *error) {
@@ -32,15 +29,11 @@ static psc_status add_file(psc_corpus *c, const char *path, int64_t size, psc_er
     if (c->n_files >= MAX_FILES)
         return psc_fail(
             error, PSC_ERROR_INPUT, "a corpus may have %d files; there are more", MAX_FILES);
-    if ((c->n_files & (c->n_files - 1)) == 0) { /* at powers of two, room for twice as many */
-        size_t room = c->n_files > 0 ? 2 * (size_t)c->n_files : 1;
-        corpus_file *files = realloc(c->files, room * sizeof *files);
-        if (!files) return no_memory(error);
-        c->files = files;
-    }
-    char *copy = strdup(path);
+    size_t needed = (size_t)c->n_files + 1;
+    bool room = psc_grow((void **)&c->files, &c->files_capacity, needed, sizeof *c->files);
+    char *copy = room ? strdup(path) : NULL;
     if (!copy) return no_memory(error);
-    c->files[c->n_files++] = (corpus_file){copy, size, ends_with(path, ".jsonl")};
+    c->files[c->n_files++] = (corpus_file){copy, size, psc_path_ends(path, ".jsonl")};
     c->bytes += size;
     return PSC_OK;
 }
@@ -66,13 +59,8 @@ static psc_status read_names(char ***out, size_t *n, const char *folder, psc_err
     errno = 0;
     for (struct dirent *entry; status == PSC_OK && (entry = readdir(directory));) {
         if (entry->d_name[0] == '.') continue;
-        if (*n == capacity) {
-            capacity = capacity ? 2 * capacity : 64;
-            char **more = realloc(names, capacity * sizeof *names);
-            if (more) names = more;
-            if (!more) status = no_memory(error);
-        }
-        if (status == PSC_OK && !(names[(*n)++] = strdup(entry->d_name))) status = no_memory(error);
+        bool room = psc_grow((void **)&names, &capacity, *n + 1, sizeof *names);
+        if (!room || !(names[(*n)++] = strdup(entry->d_name))) status = no_memory(error);
         errno = 0;
     }
     if (status == PSC_OK && errno)

@@ -7,13 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *copy_text(const char *text) {
-    size_t bytes = strlen(text) + 1;
-    char *copy = malloc(bytes);
-    if (copy) memcpy(copy, text, bytes);
-    return copy;
-}
-
 /* Where the item that starts at text ends: at a bare comma or at the end. */
 static const char *item_end(const char *text) {
     while (*text && *text != ',') text += text[0] == '\\' && text[1] ? 2 : 1;
@@ -86,7 +79,7 @@ static psc_status fill_defaults(
     *out = calloc(count ? (size_t)count : 1, sizeof **out);
     for (int32_t i = 0; *out && i < count; i++) {
         (*out)[i].key = list[i].key;
-        (*out)[i].value = copy_text(list[i].default_value ? list[i].default_value : "");
+        (*out)[i].value = strdup(list[i].default_value ? list[i].default_value : "");
         *n = i + 1;
         if (!(*out)[i].value) psc_options_free(out, *n);
     }

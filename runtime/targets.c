@@ -81,13 +81,6 @@ static psc_status append(psc_session *session, psc_target target, char *label, p
     return PSC_OK;
 }
 
-static char *copy_text(const char *text) {
-    size_t bytes = strlen(text) + 1;
-    char *copy = malloc(bytes);
-    if (copy) memcpy(copy, text, bytes);
-    return copy;
-}
-
 /* Whether text with a space before it is one token. */
 static bool one_token_with_space(const psc_model *model, const char *text) {
     size_t bytes = strlen(text) + 2;
@@ -165,7 +158,7 @@ static psc_status add_ranks(psc_session *session, int64_t n, psc_error *error) {
     for (int32_t i = 0; i < n; i++) {
         psc_target target = {.kind = PSC_TARGET_TOP, .a = -1, .b = -1, .rank = i};
         snprintf(label, sizeof label, "top:%d", (int)i + 1);
-        psc_status status = append(session, target, copy_text(label), error);
+        psc_status status = append(session, target, strdup(label), error);
         if (status != PSC_OK) return status;
     }
     return PSC_OK;
@@ -180,7 +173,7 @@ void psc_targets_clear(psc_session *session) {
 
 static psc_status add_next(psc_session *session, psc_error *error) {
     psc_target next = {.kind = PSC_TARGET_NEXT, .a = -1, .b = -1};
-    return append(session, next, copy_text("next"), error);
+    return append(session, next, strdup("next"), error);
 }
 
 psc_status psc_targets_imply(psc_session *session, psc_error *error) {
@@ -218,7 +211,7 @@ psc_status psc_targets_add(psc_session *session, const char *target, psc_error *
     if (status != PSC_OK) return status;
     char label[LABEL_BYTES];
     psc_token_label(label, sizeof label, model, token.a);
-    return append(session, token, copy_text(label), error);
+    return append(session, token, strdup(label), error);
 }
 
 psc_status psc_targets_add_contrast(
@@ -238,7 +231,7 @@ psc_status psc_targets_add_contrast(
         return psc_fail(error, PSC_ERROR_INPUT,
             "a contrast of %.80s with itself is always 0; give two different tokens", label);
     snprintf(both, sizeof both, "%s - %s", label, second);
-    return append(session, target, copy_text(both), error);
+    return append(session, target, strdup(both), error);
 }
 
 /* --- ids at a row ---------------------------------------------------------------------------- */

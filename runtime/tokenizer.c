@@ -42,21 +42,6 @@ typedef struct run {
     size_t base, start, shift;
 } run;
 
-bool psc_tk_grow(void **items, size_t *capacity, size_t needed, size_t item_bytes) {
-    if (needed <= *capacity) return true;
-    size_t n = *capacity < 16 ? 16 : *capacity;
-    while (n < needed) {
-        if (n > SIZE_MAX / 2) return false;
-        n *= 2;
-    }
-    if (n > SIZE_MAX / item_bytes) return false;
-    void *grown = realloc(*items, n * item_bytes);
-    if (!grown) return false;
-    *items = grown;
-    *capacity = n;
-    return true;
-}
-
 static psc_status no_memory(psc_error *error) {
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the tokens of the text");
 }
@@ -65,7 +50,7 @@ static psc_status no_memory(psc_error *error) {
  * added token that another one's rstrip ate) gets an empty range. */
 static psc_status push_span(encoder *e, int32_t id, size_t end, psc_error *error) {
     uint32_t start = e->n_spans ? e->spans[e->n_spans - 1].end : 0;
-    if (!psc_tk_grow((void **)&e->spans, &e->capacity, e->n_spans + 1, sizeof(psc_token_span)))
+    if (!psc_grow((void **)&e->spans, &e->capacity, e->n_spans + 1, sizeof(psc_token_span)))
         return no_memory(error);
     uint32_t stop = end > start ? (uint32_t)end : start;
     e->spans[e->n_spans++] = (psc_token_span){id, start, stop};
@@ -122,7 +107,7 @@ static psc_status encode_word(
 static psc_status encode_run(encoder *e, run r, const char *text, size_t bytes, psc_error *error) {
     psc_status status = PSC_OK;
     if (e->tokenizer->prefix_space && text[0] != ' ') {
-        if (!psc_tk_grow((void **)&e->prefixed, &e->prefixed_capacity, bytes + 1, 1))
+        if (!psc_grow((void **)&e->prefixed, &e->prefixed_capacity, bytes + 1, 1))
             return no_memory(error);
         e->prefixed[0] = ' ';
         memcpy(e->prefixed + 1, text, bytes);

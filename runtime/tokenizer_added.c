@@ -97,8 +97,7 @@ static size_t strip_right(const char *text, size_t bytes, size_t stop, size_t *k
 }
 
 static bool add_piece(psc_pieces *out, int32_t id, size_t start, size_t end) {
-    if (!psc_tk_grow((void **)&out->at, &out->capacity, out->n + 1, sizeof(psc_piece)))
-        return false;
+    if (!psc_grow((void **)&out->at, &out->capacity, out->n + 1, sizeof(psc_piece))) return false;
     out->at[out->n++] = (psc_piece){id, start, end};
     return true;
 }

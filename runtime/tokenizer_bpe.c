@@ -68,7 +68,7 @@ static bool push(psc_word_scratch *w, const psc_tokenizer *tokenizer, uint32_t a
     if (next == NONE) return true;
     const psc_merge *merge = psc_tk_merge_slot(tokenizer, w->symbols[at].id, w->symbols[next].id);
     if (merge->result < 0) return true;
-    if (!psc_tk_grow((void **)&w->heap, &w->heap_capacity, w->n_heap + 1, sizeof(psc_candidate)))
+    if (!psc_grow((void **)&w->heap, &w->heap_capacity, w->n_heap + 1, sizeof(psc_candidate)))
         return false;
     w->heap[w->n_heap] = (psc_candidate){merge->rank, at, merge->result};
     sift_up(w->heap, w->n_heap++);
@@ -108,7 +108,7 @@ static void join(psc_word_scratch *w, uint32_t at, int32_t result) {
 psc_status psc_tk_merge_word(psc_word_scratch *out, const psc_tokenizer *tokenizer,
     const char *word, size_t bytes, psc_error *error) {
     assert(bytes > 0 && bytes < NONE);
-    if (!psc_tk_grow((void **)&out->symbols, &out->capacity, bytes, sizeof(psc_symbol)))
+    if (!psc_grow((void **)&out->symbols, &out->capacity, bytes, sizeof(psc_symbol)))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a word of the text");
     set_symbols(out, tokenizer, word, bytes);
     out->n_heap = 0;

@@ -15,7 +15,7 @@ typedef struct growing {
 static bool append_token(growing *out, const psc_tokenizer *tokenizer, int32_t id) {
     const psc_token_entry *entry = &tokenizer->entries[id];
     const char *text = tokenizer->bytes + entry->offset;
-    if (!psc_tk_grow((void **)&out->at, &out->capacity, out->n + entry->bytes + 1, 1)) return false;
+    if (!psc_grow((void **)&out->at, &out->capacity, out->n + entry->bytes + 1, 1)) return false;
     size_t n = entry->bytes;
     if (!(entry->flags & PSC_ENTRY_ADDED) || !psc_tk_uncode(out->at + out->n, &n, text, n)) {
         n = entry->bytes;
@@ -29,7 +29,7 @@ static bool append_token(growing *out, const psc_tokenizer *tokenizer, int32_t i
 static bool mend(growing *out, const char *bytes, size_t n) {
     for (size_t at = 0; at < n;) {
         size_t valid = psc_utf8_valid(bytes + at, n - at);
-        if (!psc_tk_grow((void **)&out->at, &out->capacity, out->n + valid + 4, 1)) return false;
+        if (!psc_grow((void **)&out->at, &out->capacity, out->n + valid + 4, 1)) return false;
         memcpy(out->at + out->n, bytes + at, valid);
         out->n += valid;
         at += valid;
@@ -40,7 +40,7 @@ static bool mend(growing *out, const char *bytes, size_t n) {
         out->n += 3;
         at += broken < 0 ? (size_t)-broken : n - at; /* 0: the text ends within a character */
     }
-    if (!psc_tk_grow((void **)&out->at, &out->capacity, out->n + 1, 1)) return false;
+    if (!psc_grow((void **)&out->at, &out->capacity, out->n + 1, 1)) return false;
     out->at[out->n] = 0;
     return true;
 }

@@ -80,8 +80,7 @@ static psc_status decompose(
                 (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE), &boundary);
             assert(k >= 1 && k <= 16);
         }
-        if (!psc_tk_grow(
-                (void **)&scratch->marks, &scratch->capacity, *n + (size_t)k, sizeof(mark)))
+        if (!psc_grow((void **)&scratch->marks, &scratch->capacity, *n + (size_t)k, sizeof(mark)))
             return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to normalize the text");
         for (utf8proc_ssize_t i = 0; i < k; i++) {
             uint32_t d = (uint32_t)part[i];
@@ -103,7 +102,7 @@ static psc_status sort_marks(run_scratch *scratch, mark *marks, size_t n, psc_er
         }
         return PSC_OK;
     }
-    if (!psc_tk_grow((void **)&scratch->sorted, &scratch->sorted_capacity, n, sizeof(mark)))
+    if (!psc_grow((void **)&scratch->sorted, &scratch->sorted_capacity, n, sizeof(mark)))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to normalize the text");
     size_t start[257] = {0};
     for (size_t i = 0; i < n; i++) start[marks[i].class + 1]++;
@@ -168,7 +167,7 @@ static psc_status add_point(psc_normal_text *out, size_t text, size_t source, ps
         out->points[out->n_points - 1].source = (uint32_t)source;
         return PSC_OK;
     }
-    if (!psc_tk_grow(
+    if (!psc_grow(
             (void **)&out->points, &out->points_capacity, out->n_points + 1, sizeof(psc_map_point)))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to normalize the text");
     out->points[out->n_points++] = (psc_map_point){(uint32_t)text, (uint32_t)source};
@@ -177,7 +176,7 @@ static psc_status add_point(psc_normal_text *out, size_t text, size_t source, ps
 
 static psc_status append(psc_normal_text *out, const char *text, size_t n, psc_error *error) {
     if (n == 0) return PSC_OK;
-    if (!psc_tk_grow((void **)&out->text, &out->capacity, out->bytes + n, 1))
+    if (!psc_grow((void **)&out->text, &out->capacity, out->bytes + n, 1))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to normalize the text");
     memcpy(out->text + out->bytes, text, n);
     out->bytes += n;

@@ -6,6 +6,7 @@
 #ifndef TOKENIZER_PRIVATE_H
 #define TOKENIZER_PRIVATE_H
 
+#include "arena.h"
 #include "tokenizer.h"
 #include "utf8.h"
 
@@ -113,9 +114,6 @@ typedef struct psc_word_scratch {
     psc_candidate *heap;
     size_t n_heap, heap_capacity;
 } psc_word_scratch;
-
-/* Makes room for at least needed items; capacity doubles. False when memory runs out. */
-bool psc_tk_grow(void **items, size_t *capacity, size_t needed, size_t item_bytes);
 
 /* tokenizer_json.c, tokenizer_vocab.c, tokenizer_added.c: opening. The json_t pointers are jansson
  * values; a message names the field, the caller puts the path before it. */

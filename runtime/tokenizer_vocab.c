@@ -32,9 +32,9 @@ psc_status psc_tk_add_entry(psc_tokenizer *tokenizer, int32_t id, const char *te
         return psc_fail(error, PSC_ERROR_INPUT, "%s has an id of %d, beyond the limit of %d", field,
             (int)id, PSC_TOKENIZER_IDS - 1);
     size_t capacity = tokenizer->capacity;
-    bool is_room = psc_tk_grow((void **)&tokenizer->entries, &capacity, (size_t)id + 1,
+    bool is_room = psc_grow((void **)&tokenizer->entries, &capacity, (size_t)id + 1,
                        sizeof(psc_token_entry)) &&
-                   psc_tk_grow((void **)&tokenizer->bytes, &tokenizer->bytes_capacity,
+                   psc_grow((void **)&tokenizer->bytes, &tokenizer->bytes_capacity,
                        tokenizer->n_bytes + bytes + 1, 1);
     for (size_t i = tokenizer->capacity; i < capacity && tokenizer->entries; i++)
         tokenizer->entries[i] = (psc_token_entry){0};
@@ -79,7 +79,7 @@ static psc_status load_vocab(psc_tokenizer *tokenizer, json_t *vocab, psc_error 
         size_t bytes = strlen(key), n;
         int32_t id = read_id(tokenizer, key, value, error);
         if (id < 0) status = PSC_ERROR_INPUT;
-        if (!status && !psc_tk_grow((void **)&coded, &capacity, bytes + 1, 1))
+        if (!status && !psc_grow((void **)&coded, &capacity, bytes + 1, 1))
             status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for model.vocab");
         if (status) break;
         bool is_coded = psc_tk_uncode(coded, &n, key, bytes);
@@ -117,7 +117,7 @@ static psc_status read_merge(char **text, size_t *capacity, const char *sides[3]
         return psc_fail(
             error, PSC_ERROR_INPUT, "model.merges[%zu] is neither \"a b\" nor [\"a\", \"b\"]", i);
     size_t b_bytes = strlen(b);
-    if (!psc_tk_grow((void **)text, capacity, 2 * (a_bytes + b_bytes) + 3, 1))
+    if (!psc_grow((void **)text, capacity, 2 * (a_bytes + b_bytes) + 3, 1))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for model.merges");
     char *second = *text + a_bytes + 1, *joined = second + b_bytes + 1;
     memcpy(*text, a, a_bytes);

@@ -2,6 +2,7 @@
  *      <hash>-<layout>.<version>.packed    weights_cache_file.h; its time is its last use
  *      <digest>.source                     weights_record.c
  *      making-<pid>-<n>.partial            being written, or abandoned */
+#include "arena.h"
 #include "weights_cache.h"
 #include "weights_cache_file.h"
 
@@ -27,14 +28,9 @@ typedef struct items {
     size_t n, capacity;
 } items;
 
-static bool ends_with(const char *name, const char *suffix) {
-    size_t n = strlen(name), m = strlen(suffix);
-    return n > m && strcmp(name + n - m, suffix) == 0;
-}
-
 /* Only names that this program gives: 32 digits of a hash in front, or "making-". */
 static bool is_ours(const char *name, const char *suffix) {
-    if (strlen(name) >= PSC_CACHE_NAME_BYTES || !ends_with(name, suffix)) return false;
+    if (strlen(name) >= PSC_CACHE_NAME_BYTES || !psc_path_ends(name, suffix)) return false;
     return strncmp(name, "making-", 7) == 0 || strspn(name, "0123456789abcdef") == 32;
 }
 
@@ -45,13 +41,7 @@ static void remove_name(const char *dir, const char *name) {
 }
 
 static bool append(items *out, const item *one) {
-    if (out->n == out->capacity) {
-        size_t capacity = out->capacity ? 2 * out->capacity : 16;
-        item *bigger = realloc(out->list, capacity * sizeof *bigger);
-        if (!bigger) return false;
-        out->list = bigger;
-        out->capacity = capacity;
-    }
+    if (!psc_grow((void **)&out->list, &out->capacity, out->n + 1, sizeof *out->list)) return false;
     out->list[out->n++] = *one;
     return true;
 }

@@ -61,12 +61,6 @@ static void take_close(take *t) {
     recording_close(&t->seen);
 }
 
-static char *copy_text(const char *text) {
-    char *out = malloc(strlen(text) + 1);
-    cr_assert(out);
-    return strcpy(out, text);
-}
-
 /* Copies the last run's arrays and logits of n rows. */
 static void take_results(take *t, psc_session *session, int32_t n, int32_t d_vocab) {
     drop_arrays(t);
@@ -75,8 +69,8 @@ static void take_results(take *t, psc_session *session, int32_t n, int32_t d_voc
         cr_assert_lt(t->n_arrays, MAX_ARRAYS);
         psc_result_array *to = &t->arrays[t->n_arrays++];
         *to = results->arrays[i];
-        to->name = copy_text(to->name);
-        for (int axis = 0; axis < to->n_axes; axis++) to->axes[axis] = copy_text(to->axes[axis]);
+        to->name = strdup(to->name);
+        for (int axis = 0; axis < to->n_axes; axis++) to->axes[axis] = strdup(to->axes[axis]);
         to->data = malloc(to->bytes + 1);
         cr_assert(to->data);
         memcpy(to->data, results->arrays[i].data, to->bytes);
