@@ -31,13 +31,14 @@ static psc_status open_regular(int *fd, psc_file_facts *facts, const char *path,
     if (*fd < 0) return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
     psc_status status = PSC_OK;
     if (fstat(*fd, &info) != 0)
-        status = psc_fail(error, PSC_ERROR_IO, "cannot examine %s: %s", path, strerror(errno));
+        status = psc_fail(error, PSC_ERROR_IO, "cannot stat %s: %s", path, strerror(errno));
     else if (S_ISDIR(info.st_mode))
         status = psc_fail(error, PSC_ERROR_INPUT, "%s is a directory, not a file", path);
     else if (!S_ISREG(info.st_mode))
         status = psc_fail(error, PSC_ERROR_INPUT, "%s is not a regular file", path);
     else if (info.st_size < 0 || (uintmax_t)info.st_size > SIZE_MAX / 2)
-        status = psc_fail(error, PSC_ERROR_INPUT, "%s is too large to be read here", path);
+        status = psc_fail(
+            error, PSC_ERROR_INPUT, "%s is too large for this machine's address space", path);
     if (status) {
         close(*fd);
         return status;
@@ -87,7 +88,7 @@ psc_status psc_map_memory(psc_mapping *out, size_t size, psc_error *error) {
     if (size == 0) return PSC_OK;
     void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
     if (data == MAP_FAILED)
-        return psc_fail(error, PSC_ERROR_MEMORY, "no memory for %zu bytes", size);
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for %zu bytes", size);
 #ifdef MADV_HUGEPAGE
     madvise(data, size, MADV_HUGEPAGE);
 #endif
@@ -122,14 +123,14 @@ psc_status psc_read_file(
     if (status) return status;
     size_t length = (size_t)facts.size;
     if (length > cap) {
-        status = psc_fail(error, PSC_ERROR_INPUT, "%s has %zu bytes, more than the %zu allowed",
-            path, length, cap);
+        status = psc_fail(
+            error, PSC_ERROR_INPUT, "%s has %zu bytes; the limit is %zu", path, length, cap);
         goto fail;
     }
     buffer = malloc(length + 1);
     if (!buffer) {
-        status =
-            psc_fail(error, PSC_ERROR_MEMORY, "no memory for the %zu bytes of %s", length, path);
+        status = psc_fail(
+            error, PSC_ERROR_MEMORY, "not enough memory for the %zu bytes of %s", length, path);
         goto fail;
     }
     while (done < length) {
@@ -138,7 +139,8 @@ psc_status psc_read_file(
         if (n < 0)
             status = psc_fail(error, PSC_ERROR_IO, "cannot read %s: %s", path, strerror(errno));
         else if (n == 0)
-            status = psc_fail(error, PSC_ERROR_IO, "%s became shorter while it was read", path);
+            status =
+                psc_fail(error, PSC_ERROR_IO, "%s was truncated while it was being read", path);
         if (n <= 0) goto fail;
         done += (size_t)n;
     }
@@ -203,7 +205,7 @@ psc_status psc_write_file(const char *path, const void *data, size_t size, psc_e
     size_t length = strlen(path) + 32;
     char *temporary = malloc(length);
     int fd = -1;
-    if (!temporary) return psc_fail(error, PSC_ERROR_MEMORY, "no memory to write %s", path);
+    if (!temporary) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write %s", path);
     for (int i = 0; i < 100 && fd < 0; i++) {
         snprintf(temporary, length, "%s.tmp-%ld-%d", path, (long)getpid(), i);
         fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -221,8 +223,8 @@ psc_status psc_write_file(const char *path, const void *data, size_t size, psc_e
     if (close(fd) != 0 && written)
         status = psc_fail(error, PSC_ERROR_IO, "cannot write %s: %s", path, strerror(errno));
     if (!status && rename(temporary, path) != 0)
-        status =
-            psc_fail(error, PSC_ERROR_IO, "cannot put %s in its place: %s", path, strerror(errno));
+        status = psc_fail(error, PSC_ERROR_IO, "cannot rename the temporary file to %s: %s", path,
+            strerror(errno));
     if (status)
         unlink(temporary);
     else

@@ -23,7 +23,7 @@ struct psc_output {
 };
 
 static psc_status refuse(psc_error *error, const char *path, const char *reason) {
-    return psc_fail(error, PSC_ERROR_IO, "cannot make the output folder %s: %s", path, reason);
+    return psc_fail(error, PSC_ERROR_IO, "cannot create the output folder %s: %s", path, reason);
 }
 
 /* 1 when the directory holds no entry, 0 when it holds some, -1 when it cannot be read. */
@@ -40,11 +40,12 @@ static int is_empty(const char *path) {
 /* Sets target and mode from path: a new name, or an empty directory. */
 static psc_status check_target(psc_output *output, const char *path, psc_error *error) {
     struct stat info;
-    if (!*path) return psc_fail(error, PSC_ERROR_INPUT, "the output folder has an empty name");
+    if (!*path) return psc_fail(error, PSC_ERROR_INPUT, "the output folder's name is empty");
     if (lstat(path, &info) != 0) {
         if (errno != ENOENT) return refuse(error, path, strerror(errno));
         output->target = strdup(path);
-        if (!output->target) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a path");
+        if (!output->target)
+            return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
         size_t n = strlen(path);
         while (n > 1 && output->target[n - 1] == '/') output->target[--n] = 0;
         return PSC_OK;
@@ -52,10 +53,10 @@ static psc_status check_target(psc_output *output, const char *path, psc_error *
     output->target = realpath(path, NULL);
     if (!output->target || stat(output->target, &info) != 0)
         return refuse(error, path, strerror(errno));
-    if (!S_ISDIR(info.st_mode)) return refuse(error, path, "a file of that name exists");
+    if (!S_ISDIR(info.st_mode)) return refuse(error, path, "a file with that name exists");
     int empty = is_empty(output->target);
     if (empty < 0) return refuse(error, path, strerror(errno));
-    if (!empty) return refuse(error, path, "it exists and is not empty");
+    if (!empty) return refuse(error, path, "it exists and is not empty; use a new or empty folder");
     output->mode = info.st_mode & 07777;
     return PSC_OK;
 }
@@ -68,7 +69,8 @@ static psc_status make_temporary(psc_output *output, const char *path, psc_error
     size_t length = strlen(output->target) + 48;
     if (!*name) return refuse(error, path, "it is the root of the file system");
     output->temporary = malloc(length);
-    if (!output->temporary) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a path");
+    if (!output->temporary)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
     for (int i = 0; i < 100; i++) {
         snprintf(output->temporary, length, "%.*s.%s.partial-%ld-%d", parent, output->target, name,
             (long)getpid(), i);
@@ -83,7 +85,7 @@ static psc_status make_temporary(psc_output *output, const char *path, psc_error
 psc_status psc_output_begin(psc_output **out, const char *path, psc_error *error) {
     psc_output *output = calloc(1, sizeof *output);
     *out = NULL;
-    if (!output) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for an output folder");
+    if (!output) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for an output folder");
     psc_status status = check_target(output, path, error);
     if (!status) status = make_temporary(output, path, error);
     if (status) {
@@ -104,7 +106,7 @@ psc_status psc_output_open(FILE **file, psc_output *output, const char *name, ps
     if (!*name || strchr(name, '/'))
         return psc_fail(error, PSC_ERROR_INPUT, "%s is not a plain file name", name);
     char *path = psc_path_join(output->temporary, name);
-    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "no memory to write %s", name);
+    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write %s", name);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     free(path);
     if (fd < 0) return cannot_write(output, name, error);

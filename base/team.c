@@ -50,7 +50,7 @@ psc_status psc_team_open(psc_team **out, int n_threads, psc_team_enter_fn enter,
     psc_team_leave_fn leave, psc_error *error) {
     *out = NULL;
     psc_team *team = calloc(1, sizeof *team);
-    if (!team) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a team of threads");
+    if (!team) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a team of threads");
     team->n_threads = n_threads;
     team->enter = enter;
     team->leave = leave;

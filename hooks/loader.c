@@ -24,13 +24,11 @@ static psc_status check_options(const psc_plugin *plugin, const char *origin, ps
     for (int i = 0; list && list[i].key; i++) {
         if (i == PSC_MAX_OPTIONS)
             return psc_fail(error, PSC_ERROR_PLUGIN,
-                "plugin '%s' describes more than %d options, or its list does not end with a null "
-                "key",
+                "plugin '%s' describes more than %d options, or its list does not end with a null key",
                 origin, PSC_MAX_OPTIONS);
         if (!is_plain(list[i].key))
             return psc_fail(error, PSC_ERROR_PLUGIN,
-                "plugin '%s' has an option key '%.64s' that is not 1 to 64 letters, digits, '_' or "
-                "'-'",
+                "plugin '%s': option key '%.64s' must have 1 to 64 letters, digits, '_' or '-'",
                 origin, list[i].key);
         for (int j = 0; j < i; j++)
             if (strcmp(list[i].key, list[j].key) == 0)
@@ -42,21 +40,21 @@ static psc_status check_options(const psc_plugin *plugin, const char *origin, ps
 
 psc_status psc_plugin_check(const psc_plugin *plugin, const char *origin, psc_error *error) {
     if (!plugin)
-        return psc_fail(
-            error, PSC_ERROR_PLUGIN, "plugin '%s': psc_plugin_entry returned nothing", origin);
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "plugin '%s': psc_plugin_entry returned a null pointer", origin);
     if (plugin->abi != PSC_PLUGIN_ABI)
         return psc_fail(error, PSC_ERROR_PLUGIN,
-            "plugin '%s' was built for plugin ABI %u, this program has ABI %u", origin, plugin->abi,
-            (unsigned)PSC_PLUGIN_ABI);
+            "plugin '%s' was built for plugin ABI %u, but this program has ABI %u; rebuild the plugin",
+            origin, plugin->abi, (unsigned)PSC_PLUGIN_ABI);
     if (plugin->struct_size < PLUGIN_BYTES)
         return psc_fail(error, PSC_ERROR_PLUGIN,
-            "plugin '%s' says its psc_plugin has %u bytes, ABI %u has at least %u", origin,
+            "plugin '%s': psc_plugin.struct_size is %u; ABI %u requires at least %u", origin,
             plugin->struct_size, (unsigned)PSC_PLUGIN_ABI, (unsigned)PLUGIN_BYTES);
     if (!plugin->name) return psc_fail(error, PSC_ERROR_PLUGIN, "plugin '%s' has no name", origin);
     if (!is_plain(plugin->name))
         return psc_fail(error, PSC_ERROR_PLUGIN,
-            "plugin '%s' has the name '%.64s', which is not 1 to 64 letters, digits, '_' or '-'",
-            origin, plugin->name);
+            "plugin '%s': its name '%.64s' must have 1 to 64 letters, digits, '_' or '-'", origin,
+            plugin->name);
     return check_options(plugin, origin, error);
 }
 
@@ -75,7 +73,7 @@ static void *open_library(const char *path, psc_error *error) {
     void *library = dlopen(with_dot ? with_dot : path, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         const char *why = dlerror();
-        psc_fail(error, PSC_ERROR_PLUGIN, "plugin '%s' cannot be loaded: %s", path,
+        psc_fail(error, PSC_ERROR_PLUGIN, "cannot load plugin '%s': %s", path,
             why ? why : "unknown reason");
     }
     free(with_dot);
@@ -87,7 +85,7 @@ static psc_status shake_hands(
     void *symbol = dlsym(library, "psc_plugin_entry");
     if (!symbol)
         return psc_fail(error, PSC_ERROR_PLUGIN,
-            "plugin '%s' has no symbol psc_plugin_entry; it is not a pythiascope plugin", path);
+            "'%s' is not a pythiascope plugin: it has no symbol psc_plugin_entry", path);
     psc_plugin_entry_fn entry;
     memcpy(&entry, &symbol, sizeof entry); /* C has no cast from an object to a function pointer */
     const psc_plugin *found = entry();
@@ -100,8 +98,7 @@ psc_status psc_plugin_load(
     void **library, const psc_plugin **plugin, const char *path, psc_error *error) {
     *library = NULL;
     *plugin = NULL;
-    if (!path || !*path)
-        return psc_fail(error, PSC_ERROR_INPUT, "a plugin's path must not be empty");
+    if (!path || !*path) return psc_fail(error, PSC_ERROR_INPUT, "the plugin's path is empty");
     fenv_t state;
     fegetenv(&state);
     psc_status status = PSC_ERROR_PLUGIN;

@@ -36,7 +36,7 @@ struct psc_registry {
 psc_status psc_registry_open(psc_registry **out, int32_t n_layers, int32_t n_heads,
     bool parallel_residual, psc_error *error) {
     *out = calloc(1, sizeof **out);
-    if (!*out) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the hook registry");
+    if (!*out) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the hook registry");
     (*out)->n_layers = n_layers;
     (*out)->n_heads = n_heads;
     (*out)->parallel_residual = parallel_residual;
@@ -76,18 +76,19 @@ static psc_status copy_indices(const int32_t **out, const int32_t *in, int32_t n
     const char *what, psc_error *error) {
     *out = NULL;
     if (n < 0 || (n > 0 && !in))
-        return psc_fail(error, PSC_ERROR_INPUT, "a filter's list of %ss is broken", what);
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "a filter's list of %ss is null or has a negative length", what);
     if (n == 0) return PSC_OK;
     for (int32_t i = 0; i < n; i++) {
         if (in[i] < 0 || in[i] >= limit)
-            return psc_fail(error, PSC_ERROR_INPUT, "there is no %s %d: the model has %d", what,
-                (int)in[i], (int)limit);
+            return psc_fail(error, PSC_ERROR_INPUT, "%s %d is out of range: the model has %d %ss",
+                what, (int)in[i], (int)limit, what);
         if (i > 0 && in[i] <= in[i - 1])
             return psc_fail(
-                error, PSC_ERROR_INPUT, "a filter's %ss must be in ascending order", what);
+                error, PSC_ERROR_INPUT, "a filter must list its %ss in ascending order", what);
     }
     int32_t *copy = malloc((size_t)n * sizeof *copy);
-    if (!copy) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a filter");
+    if (!copy) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a filter");
     memcpy(copy, in, (size_t)n * sizeof *copy);
     *out = copy;
     return PSC_OK;
@@ -103,13 +104,13 @@ static psc_status copy_filter(psc_filter *out, const psc_registry *registry, psc
     const int32_t *layers = out->layers, *heads = out->heads;
     out->layers = out->heads = NULL;
     if (out->rows < PSC_ROWS_ALL || out->rows > PSC_ROWS_RANGE)
-        return psc_fail(error, PSC_ERROR_INPUT, "a filter's rows mode %d is unknown", out->rows);
+        return psc_fail(error, PSC_ERROR_INPUT, "a filter has unknown rows mode %d", out->rows);
     if (out->n_layers && !psc_point_has_layer(point))
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "%s has no layers to choose from", psc_point_suffix(point));
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "%s belongs to no layer, so a filter cannot select layers", psc_point_suffix(point));
     if (out->n_heads && !psc_point_has_heads(point))
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "%s has no heads to choose from", psc_point_suffix(point));
+        return psc_fail(error, PSC_ERROR_INPUT, "%s has no heads, so a filter cannot select heads",
+            psc_point_suffix(point));
     psc_status status =
         copy_indices(&out->layers, layers, out->n_layers, registry->n_layers, "layer", error);
     if (status == PSC_OK)
@@ -294,7 +295,7 @@ static psc_status choose_rows(const delivery *d, const subscription *s, const ps
     const int32_t **indices, int32_t *n) {
     psc_row *copy =
         reserve(&d->registry->rows, (size_t)d->n_rows * (sizeof *copy + sizeof **indices));
-    if (!copy) return psc_fail(d->error, PSC_ERROR_MEMORY, "no memory to deliver an event");
+    if (!copy) return psc_fail(d->error, PSC_ERROR_MEMORY, "not enough memory to deliver an event");
     int32_t *index = (int32_t *)(copy + d->n_rows);
     *n = 0;
     for (int32_t i = 0; i < d->n_rows; i++) {
@@ -323,7 +324,7 @@ static psc_status deliver_part(const delivery *d, const subscription *s, psc_eve
     bool shows_before = d->before.data && !s->editor;
     float *old = shows_before ? reserve(&d->registry->gathered_before, bytes) : NULL;
     if (!part || (shows_before && !old))
-        return psc_fail(d->error, PSC_ERROR_MEMORY, "no memory to deliver an event");
+        return psc_fail(d->error, PSC_ERROR_MEMORY, "not enough memory to deliver an event");
     event->tensor = dense(&shape, part);
     copy_part(d->tensor, &event->tensor, &chosen, false);
     if (old) {
@@ -353,7 +354,8 @@ psc_status psc_registry_deliver(psc_registry *registry, psc_point point, int32_t
     bool edited = psc_registry_edits(registry, point, layer, rows, n_rows);
     if (edited && registry->observers[point] + registry->edit_observers[point] > 0) {
         float *copy = reserve(&registry->before, elements(tensor) * sizeof *copy);
-        if (!copy) return psc_fail(error, PSC_ERROR_MEMORY, "no memory to deliver an event");
+        if (!copy)
+            return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to deliver an event");
         d.before = dense(tensor, copy);
         copy_part(tensor, &d.before, &(selection){NULL, NULL}, false);
     }

@@ -33,7 +33,7 @@ Test(files, map_and_read) {
     cr_assert(size == 5 && strcmp(data, "hello") == 0);
     free(data);
     expect_error(psc_read_file(&data, &size, at("a"), 4, &error), PSC_ERROR_INPUT, &error,
-        "5 bytes|more than the 4");
+        "5 bytes|the limit is 4");
     cr_assert_null(data);
 }
 
@@ -102,8 +102,8 @@ Test(files, output_folder_refusals) {
     expect_error(write_folder(at("file"), &error), PSC_ERROR_IO, &error, "file|exists");
     expect_error(write_folder(at("no/such"), &error), PSC_ERROR_IO, &error, "no/such|No such file");
     expect_error(write_folder(at("file/x"), &error), PSC_ERROR_IO, &error, "Not a directory");
-    expect_error(write_folder("", &error), PSC_ERROR_INPUT, &error, "empty name");
-    expect_error(write_folder("/", &error), PSC_ERROR_IO, &error, "cannot make");
+    expect_error(write_folder("", &error), PSC_ERROR_INPUT, &error, "name is empty");
+    expect_error(write_folder("/", &error), PSC_ERROR_IO, &error, "cannot create");
     cr_assert_eq(symlink("nowhere", at("dangling")), 0);
     expect_error(write_folder(at("dangling"), &error), PSC_ERROR_IO, &error, "dangling");
     cr_assert_eq(count_entries(folder), 3, "a temporary folder is left");

@@ -193,5 +193,5 @@ Test(config, refusals_of_the_file) {
     FILE *file = fopen(at("config.json"), "wb");
     cr_assert(file && fseek(file, 3 << 20, SEEK_SET) == 0 && fputc(' ', file) == ' ');
     fclose(file);
-    expect_error(psc_config_read(&c, folder, &error), PSC_ERROR_INPUT, &error, "more than");
+    expect_error(psc_config_read(&c, folder, &error), PSC_ERROR_INPUT, &error, "the limit is");
 }

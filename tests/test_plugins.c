@@ -18,9 +18,9 @@ static psc_status load(const char *path) {
 Test(plugins, handshake_refuses) {
     REFUSED(
         load(PLUGIN("broken_symbol")), PSC_ERROR_PLUGIN, "broken_symbol.so", "psc_plugin_entry");
-    REFUSED(load(PLUGIN("broken_null")), PSC_ERROR_PLUGIN, "broken_null.so", "returned nothing");
+    REFUSED(load(PLUGIN("broken_null")), PSC_ERROR_PLUGIN, "broken_null.so", "null pointer");
     REFUSED(load(PLUGIN("broken_abi")), PSC_ERROR_PLUGIN, "broken_abi.so", "ABI 77", "ABI 1");
-    REFUSED(load(PLUGIN("broken_size")), PSC_ERROR_PLUGIN, "broken_size.so", "24 bytes");
+    REFUSED(load(PLUGIN("broken_size")), PSC_ERROR_PLUGIN, "broken_size.so", "struct_size is 24");
     REFUSED(load(PLUGIN("broken_nameless")), PSC_ERROR_PLUGIN, "broken_nameless.so", "no name");
     REFUSED(load(PLUGIN("broken_name")), PSC_ERROR_PLUGIN, "broken_name.so", "a.b c");
     REFUSED(load(PLUGIN("broken_options")), PSC_ERROR_PLUGIN, "broken_options.so", "rows", "twice");
