@@ -31,18 +31,18 @@ static psc_status check_new(const psc_accumulators *accumulators, const char *na
     size_t length = name ? strspn(name, good) : 0;
     if (length == 0 || length > PSC_ACCUMULATOR_NAME || name[length])
         return psc_fail(error, PSC_ERROR_PLUGIN,
-            "'%.80s' is no accumulator's name: 1 to %d letters, digits and _ . - /",
+            "accumulator name '%.80s' must have 1 to %d letters, digits or _ . - /",
             name ? name : "", PSC_ACCUMULATOR_NAME);
     for (int32_t i = 0; i < accumulators->n; i++)
         if (strcmp(accumulators->list[i].name, name) == 0)
-            return psc_fail(error, PSC_ERROR_PLUGIN, "there are two accumulators named '%s'", name);
+            return psc_fail(error, PSC_ERROR_PLUGIN, "accumulator '%s' is declared twice", name);
     if ((int)kind < PSC_ACCUMULATE_SUM || kind > PSC_ACCUMULATE_TOP)
         return psc_fail(
-            error, PSC_ERROR_PLUGIN, "accumulator '%s' has the unknown kind %d", name, (int)kind);
+            error, PSC_ERROR_PLUGIN, "accumulator '%s' has unknown kind %d", name, (int)kind);
     bool top = kind == PSC_ACCUMULATE_TOP;
     if (top ? k < 1 : k != 0)
         return psc_fail(error, PSC_ERROR_PLUGIN,
-            "accumulator '%s' asks for %d entries a slot: a top list has one or more, others 0",
+            "accumulator '%s' asks for %d entries per slot; a top list needs at least 1, other kinds need 0",
             name, (int)k);
     if (n < 0 || (uint64_t)n > SIZE_MAX / 4 / slot_bytes(kind, k))
         return psc_fail(
@@ -108,7 +108,7 @@ static psc_status add_sum(psc_accumulator *a, int64_t slot, double value, psc_er
     fixed *sum = (fixed *)a->slots + slot;
     if (!isfinite(value)) return refuse(a, slot, value, "is not finite", error);
     if (!(fabs(value) < 0x1p86))
-        return refuse(a, slot, value, "is beyond the sums' range of 2^86", error);
+        return refuse(a, slot, value, "is outside the range of sums, -2^86 to 2^86", error);
     if (__builtin_add_overflow(*sum, to_grid(value), sum))
         return refuse(a, slot, value, "makes the sum overflow", error);
     return PSC_OK;
@@ -117,7 +117,7 @@ static psc_status add_sum(psc_accumulator *a, int64_t slot, double value, psc_er
 static psc_status add_count(psc_accumulator *a, int64_t slot, double value, psc_error *error) {
     int64_t *count = (int64_t *)a->slots + slot;
     if (!(value >= 0) || value != floor(value) || value > 0x1p53)
-        return refuse(a, slot, value, "is no count: whole numbers from 0 to 2^53", error);
+        return refuse(a, slot, value, "is not a count; counts are integers from 0 to 2^53", error);
     if (__builtin_add_overflow(*count, (int64_t)value, count))
         return refuse(a, slot, value, "makes the count overflow", error);
     return PSC_OK;
@@ -125,7 +125,7 @@ static psc_status add_count(psc_accumulator *a, int64_t slot, double value, psc_
 
 static psc_status add_extreme(psc_accumulator *a, int64_t slot, double value, psc_error *error) {
     double *extreme = (double *)a->slots + slot;
-    if (isnan(value)) return refuse(a, slot, value, "has no order", error);
+    if (isnan(value)) return refuse(a, slot, value, "cannot be ranked", error);
     bool better = a->kind == PSC_ACCUMULATE_MIN ? value < *extreme : value > *extreme;
     if (better) *extreme = value + 0.0; /* -0 becomes +0 */
     return PSC_OK;
@@ -135,8 +135,8 @@ psc_status psc_accumulator_add(
     psc_accumulator *a, int64_t begin, int64_t n, const double *partial, psc_error *error) {
     if (a->kind == PSC_ACCUMULATE_TOP || begin < 0 || n < 0 || n > a->n - begin)
         return psc_fail(error, PSC_ERROR_PLUGIN,
-            "accumulator '%s' is a %s of %" PRId64 " slots: it cannot take a partial for %" PRId64
-            " slots from %" PRId64 " on",
+            "accumulator '%s' (%s, %" PRId64 " slots) cannot take a partial of %" PRId64
+            " slots from slot %" PRId64,
             a->name, KINDS[a->kind], a->n, n, begin);
     psc_status status = PSC_OK;
     for (int64_t i = 0; i < n && status == PSC_OK; i++) {
@@ -167,10 +167,9 @@ psc_status psc_accumulator_add_top(
     psc_accumulator *a, int64_t slot, const psc_top *given, psc_error *error) {
     if (a->kind != PSC_ACCUMULATE_TOP || slot < 0 || slot >= a->n)
         return psc_fail(error, PSC_ERROR_PLUGIN,
-            "accumulator '%s' is a %s of %" PRId64 " slots: it cannot take an entry for slot "
-            "%" PRId64,
+            "accumulator '%s' (%s, %" PRId64 " slots) cannot take an entry for slot %" PRId64,
             a->name, KINDS[a->kind], a->n, slot);
-    if (isnan(given->value)) return refuse(a, slot, given->value, "has no order", error);
+    if (isnan(given->value)) return refuse(a, slot, given->value, "cannot be ranked", error);
     psc_top entry = *given, *list = (psc_top *)a->slots + slot * a->k;
     entry.value += 0.0;
     int32_t at = a->k;
@@ -226,8 +225,8 @@ psc_status psc_accumulator_read(
     const psc_accumulator *a, int64_t begin, int64_t n, double *out, psc_error *error) {
     if (a->kind == PSC_ACCUMULATE_TOP || begin < 0 || n < 0 || n > a->n - begin)
         return psc_fail(error, PSC_ERROR_PLUGIN,
-            "accumulator '%s' is a %s of %" PRId64 " slots: %" PRId64 " totals from %" PRId64
-            " on cannot be read",
+            "accumulator '%s' (%s, %" PRId64 " slots): cannot read %" PRId64
+            " totals from slot %" PRId64,
             a->name, KINDS[a->kind], a->n, n, begin);
     for (int64_t i = 0; i < n; i++) {
         const int64_t slot = begin + i;
@@ -245,7 +244,7 @@ int32_t psc_accumulator_read_top(
     const psc_accumulator *a, int64_t slot, psc_top *out, psc_error *error) {
     if (a->kind != PSC_ACCUMULATE_TOP || slot < 0 || slot >= a->n) {
         psc_fail(error, PSC_ERROR_PLUGIN,
-            "accumulator '%s' is a %s of %" PRId64 " slots: slot %" PRId64 " is no top list",
+            "accumulator '%s' (%s, %" PRId64 " slots): cannot read slot %" PRId64 " as a top list",
             a->name, KINDS[a->kind], a->n, slot);
         return -1;
     }

@@ -42,9 +42,9 @@ static psc_status add_one(psc_session *session, psc_point point, int32_t layer, 
 psc_status psc_captures_add(psc_session *session, const char *name, psc_error *error) {
     psc_point point;
     int32_t layer, n_layers = session->model->info.n_layers;
-    if (!name) return psc_fail(error, PSC_ERROR_INPUT, "a hook point's name is missing");
+    if (!name) return psc_fail(error, PSC_ERROR_INPUT, "a capture needs the name of a hook point");
     if (session->run_options)
-        return psc_fail(error, PSC_ERROR_STATE, "a capture was added from a callback of a run");
+        return psc_fail(error, PSC_ERROR_STATE, "captures cannot be added during a run");
     psc_status status = psc_point_parse(&point, &layer, name, error);
     if (status != PSC_OK) return status;
     if (point == PSC_HOOK_RESID_MID && session->model->info.parallel_residual)
@@ -52,7 +52,7 @@ psc_status psc_captures_add(psc_session *session, const char *name, psc_error *e
             "this model has no hook_resid_mid: its attention and MLP read the same residual");
     if (layer >= n_layers)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "hook point '%.100s': there is no layer %d; the model has layers 0 to %d", name,
+            "hook point '%.100s': layer %d does not exist; the model has layers 0 to %d", name,
             (int)layer, (int)n_layers - 1);
     if (layer != -2) return add_one(session, point, layer, error);
     for (int32_t l = 0; l < n_layers && status == PSC_OK; l++)
@@ -132,7 +132,8 @@ static psc_status find_parts(psc_capture *capture, psc_error *error) {
     for (int32_t i = 0; i < s->n_rows; i++)
         n += i == 0 || s->rows[i].sequence != s->rows[i - 1].sequence;
     capture->parts = calloc(n ? (size_t)n : 1, sizeof *capture->parts);
-    if (!capture->parts) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to capture");
+    if (!capture->parts)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the captured tensors");
     for (int32_t i = 0; i < s->n_rows; i++) {
         const psc_row *row = &s->rows[i];
         bool starts = i == 0 || row->sequence != s->rows[i - 1].sequence;
@@ -157,8 +158,7 @@ static psc_status count_bytes(
         char name[64];
         psc_point_name(name, sizeof name, capture->point, capture->layer);
         return psc_fail(error, PSC_ERROR_MEMORY,
-            "capturing %s takes %.0f bytes more than the %llu captured before it; the cap "
-            "(retained_cap) is %llu",
+            "capturing %s needs %.0f bytes on top of the %llu already captured; the cap (retained_cap) is %llu",
             name, bytes, (unsigned long long)*total, (unsigned long long)cap);
     }
     *total += (uint64_t)bytes;

@@ -37,10 +37,10 @@ static psc_status read_size(
     if (!value && fallback < 0)
         return psc_fail(r->error, PSC_ERROR_INPUT, "%s has no %s", r->path, key);
     if (value && !json_is_integer(value))
-        return psc_fail(r->error, PSC_ERROR_INPUT, "%s: %s must be a whole number", r->path, key);
+        return psc_fail(r->error, PSC_ERROR_INPUT, "%s: %s must be an integer", r->path, key);
     if (value) n = json_integer_value(value);
     if (n < 1 || n > max)
-        return psc_fail(r->error, PSC_ERROR_INPUT, "%s: %s is %lld, not between 1 and %lld",
+        return psc_fail(r->error, PSC_ERROR_INPUT, "%s: %s is %lld; it must be between 1 and %lld",
             r->path, key, n, max);
     *out = (size_t)n;
     return PSC_OK;
@@ -73,8 +73,8 @@ static psc_status read_number(
         return psc_fail(r->error, PSC_ERROR_INPUT, "%s: %s must be a number", r->path, shown);
     double x = json_number_value(value);
     if (n->key && n->value != x)
-        return psc_fail(r->error, PSC_ERROR_INPUT, "%s: %s is %g but %s is %g", r->path, n->key,
-            n->value, shown, x);
+        return psc_fail(r->error, PSC_ERROR_INPUT, "%s: %s is %g, but %s is %g; they must be equal",
+            r->path, n->key, n->value, shown, x);
     *n = (number){shown, x};
     return PSC_OK;
 }
@@ -115,7 +115,7 @@ static psc_status read_sizes(const reader *r, psc_config *c) {
     status = read_size(r, "head_dim", (long long)c->d_head, PSC_MAX_D_MODEL, &head_dim);
     if (!status && head_dim != c->d_head)
         status = psc_fail(r->error, PSC_ERROR_INPUT,
-            "%s: head_dim is %zu but hidden_size / num_attention_heads is %zu", r->path, head_dim,
+            "%s: head_dim is %zu, but hidden_size / num_attention_heads is %zu", r->path, head_dim,
             c->d_head);
     return status;
 }
@@ -132,13 +132,12 @@ static psc_status read_rope_object(const reader *r, const char *key, number *bas
     if (status) return status;
     if (type && strcmp(type, "default") != 0)
         return psc_fail(r->error, PSC_ERROR_SUPPORT,
-            "%s: %s has the type \"%.60s\", but scaled rotary embeddings are not supported",
-            r->path, key, type);
+            "%s: %s has type \"%.60s\", but scaled rotary embeddings are not supported", r->path,
+            key, type);
     json_object_foreach(object, name, value) {
         if (json_is_object(value))
             return psc_fail(r->error, PSC_ERROR_SUPPORT,
-                "%s: %s holds \"%.60s\", but rotary embeddings that differ by layer are not "
-                "supported",
+                "%s: %s contains \"%.60s\", but per-layer rotary embeddings are not supported",
                 r->path, key, name);
     }
     bool scaling = strcmp(key, "rope_scaling") == 0;
@@ -164,18 +163,18 @@ static psc_status read_rotary(const reader *r, psc_config *c) {
     if (!base.key) base = (number){"rotary_emb_base", 10000.0};
     if (!pct.key) pct = (number){"rotary_pct", 0.25};
     if (!(base.value >= 1.0 && base.value <= 1e15))
-        return psc_fail(r->error, PSC_ERROR_INPUT, "%s: %s is %g, not between 1 and 1e15", r->path,
-            base.key, base.value);
+        return psc_fail(r->error, PSC_ERROR_INPUT, "%s: %s is %g; it must be between 1 and 1e15",
+            r->path, base.key, base.value);
     if (!(pct.value >= 0.0 && pct.value <= 1.0))
-        return psc_fail(r->error, PSC_ERROR_INPUT, "%s: %s is %g, not between 0 and 1", r->path,
-            pct.key, pct.value);
+        return psc_fail(r->error, PSC_ERROR_INPUT, "%s: %s is %g; it must be between 0 and 1",
+            r->path, pct.key, pct.value);
     c->rotary_base = base.value;
     c->rotary_pct = pct.value;
     c->rotary_dims = (size_t)((double)c->d_head * pct.value);
     if (c->rotary_dims % 2 != 0)
         return psc_fail(r->error, PSC_ERROR_SUPPORT,
-            "%s: %s %g of a head of %zu rotates %zu dimensions, an odd number", r->path, pct.key,
-            pct.value, c->d_head, c->rotary_dims);
+            "%s: %s %g with a head of %zu dimensions rotates %zu of them; the number must be even",
+            r->path, pct.key, pct.value, c->d_head, c->rotary_dims);
     return PSC_OK;
 }
 
@@ -188,7 +187,7 @@ static psc_status read_eps(const reader *r, psc_config *c) {
     /* The smallest normal float: an eps that vanishes would let a constant row divide by zero. */
     if (!(eps.value <= 1.0 && c->layer_norm_eps >= 1.17549435e-38f))
         return psc_fail(r->error, PSC_ERROR_INPUT,
-            "%s: layer_norm_eps is %g, not a positive number up to 1", r->path, eps.value);
+            "%s: layer_norm_eps is %g; it must be positive and at most 1", r->path, eps.value);
     return PSC_OK;
 }
 
@@ -237,7 +236,7 @@ static psc_status read_dtype(const reader *r, psc_config *c) {
     if (status) return status;
     if (v5 && v4 && strcmp(v5, v4) != 0)
         return psc_fail(r->error, PSC_ERROR_INPUT,
-            "%s: dtype is \"%.30s\" but torch_dtype is \"%.30s\"", r->path, v5, v4);
+            "%s: dtype is \"%.30s\", but torch_dtype is \"%.30s\"", r->path, v5, v4);
     if (!v5) v5 = v4 ? v4 : "";
     memcpy(c->dtype, v5, strnlen(v5, sizeof c->dtype - 1));
     return PSC_OK;
@@ -265,9 +264,9 @@ psc_status psc_config_read(psc_config *out, const char *folder, psc_error *error
     size_t size;
     *out = (psc_config){0};
     if (!psc_path_exists(folder))
-        return psc_fail(error, PSC_ERROR_IO, "there is no model folder %s", folder);
+        return psc_fail(error, PSC_ERROR_IO, "model folder %s does not exist", folder);
     char *path = psc_path_join(folder, "config.json");
-    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a path");
+    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
     reader r = {path, NULL, error};
     psc_status status = psc_read_file(&text, &size, path, CONFIG_CAP, error);
     if (status) goto fail;

@@ -26,14 +26,13 @@ static psc_status find_builtin(const psc_plugin **out, const char *name, psc_err
     }
     *out = NULL;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "there is no built-in plugin '%.100s'; there are %s; a plugin file is given by its path, "
-        "like ./name.so",
+        "unknown built-in plugin '%.100s'; the built-ins are %s; pass a plugin file by its path, like ./name.so",
         name, known);
 }
 
 static psc_status find_plugin(psc_context *context, const char *name_or_path, psc_error *error) {
     if (!name_or_path || !*name_or_path)
-        return psc_fail(error, PSC_ERROR_INPUT, "a plugin's name must not be empty");
+        return psc_fail(error, PSC_ERROR_INPUT, "the plugin's name is empty");
     bool is_path = strchr(name_or_path, '/') || psc_path_ends(name_or_path, ".so") ||
                    psc_path_ends(name_or_path, ".dylib");
     if (is_path) return psc_plugin_load(&context->library, &context->plugin, name_or_path, error);
@@ -63,7 +62,7 @@ static psc_status outcome(
         return psc_fail(error, PSC_ERROR_CANCELLED, "plugin %s: cancelled", context->name);
     if (error->status != PSC_OK) return error->status;
     if (returned == 0) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_PLUGIN, "plugin %s: %s failed (it returned %d)", context->name,
+    return psc_fail(error, PSC_ERROR_PLUGIN, "plugin %s: %s failed (returned %d)", context->name,
         callback, returned);
 }
 
@@ -107,7 +106,7 @@ static void free_context(psc_context *context) {
 psc_status psc_contexts_add(
     psc_session *session, const char *name_or_path, const char *options, psc_error *error) {
     if (session->run_options)
-        return psc_fail(error, PSC_ERROR_STATE, "a plugin was added from a callback of a run");
+        return psc_fail(error, PSC_ERROR_STATE, "plugins cannot be added during a run");
     psc_context *context = calloc(1, sizeof *context);
     psc_context **list =
         realloc(session->contexts, ((size_t)session->n_contexts + 1) * sizeof *list);

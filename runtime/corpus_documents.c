@@ -30,14 +30,16 @@ static psc_status leave_out(psc_corpus *c, psc_error *error, const char *format,
     va_end(arguments);
     if (c->strict) return psc_fail(error, PSC_ERROR_INPUT, "%s", sentence.message);
     c->at.skipped++;
-    if (c->note) c->note(sentence.message, c->payload);
+    char note[sizeof sentence.message + 16];
+    snprintf(note, sizeof note, "%s; skipped", sentence.message);
+    if (c->note) c->note(note, c->payload);
     return PSC_OK;
 }
 
 static psc_status read_failed(const psc_corpus *c, psc_error *error) {
     if (ferror(c->stream))
         return psc_fail(error, PSC_ERROR_IO, "cannot read %s: %s", path_of(c), strerror(errno));
-    return psc_fail(error, PSC_ERROR_IO, "%s became shorter while it was read", path_of(c));
+    return psc_fail(error, PSC_ERROR_IO, "%s was truncated while it was being read", path_of(c));
 }
 
 void corpus_close_stream(psc_corpus *c) {
@@ -83,8 +85,7 @@ static psc_status begin_text(psc_corpus *c, psc_error *error) {
     psc_status status = check_utf8(c, &valid, error);
     if (status != PSC_OK) return status;
     if (valid < size)
-        return leave_out(
-            c, error, "%s is not UTF-8 at byte %" PRId64 " and is left out", path_of(c), valid);
+        return leave_out(c, error, "%s is not UTF-8 at byte %" PRId64, path_of(c), valid);
     c->at.document = c->at.next;
     c->text_bytes = size;
     return PSC_OK;
@@ -128,9 +129,9 @@ static psc_status take_text(psc_corpus *c, size_t n, const char **why, psc_error
     if (!object && json_error_code(&problem) == json_error_invalid_utf8)
         *why = "is not UTF-8";
     else if (!json_is_object(object))
-        *why = "is no JSON object";
+        *why = "is not a JSON object";
     else if (!json_is_string(field))
-        *why = "has no text in the field";
+        *why = "has no string in the field";
     if (!*why) {
         c->text_bytes = (int64_t)json_string_length(field);
         c->text = malloc((size_t)c->text_bytes + 1);
@@ -138,7 +139,7 @@ static psc_status take_text(psc_corpus *c, size_t n, const char **why, psc_error
     }
     json_decref(object);
     if (*why || c->text) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a line of %s", path_of(c));
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a line of %s", path_of(c));
 }
 
 static psc_status begin_line(psc_corpus *c, int kind, size_t n, psc_error *error) {
@@ -147,9 +148,9 @@ static psc_status begin_line(psc_corpus *c, int kind, size_t n, psc_error *error
     if (kind == LINE_READ) status = take_text(c, n, &why, error);
     if (status != PSC_OK) return status;
     if (why)
-        return leave_out(c, error, "%s, line %" PRId64 ", %s%s%.60s%s and is left out", path_of(c),
-            c->at.line + 1, why, strstr(why, "field") ? " '" : "",
-            strstr(why, "field") ? c->field : "", strstr(why, "field") ? "'" : "");
+        return leave_out(c, error, "%s: line %" PRId64 " %s%s%.60s%s", path_of(c), c->at.line + 1,
+            why, strstr(why, "field") ? " '" : "", strstr(why, "field") ? c->field : "",
+            strstr(why, "field") ? "'" : "");
     c->at.document = c->at.next;
     return PSC_OK;
 }
@@ -224,7 +225,7 @@ psc_status corpus_reopen_document(psc_corpus *c, psc_error *error) {
     if (status == PSC_OK && kind == LINE_READ) status = take_text(c, n, &why, error);
     if (status == PSC_OK && !c->text)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "%s, line %" PRId64 ", is not what it was when the state file was written", file->path,
+            "%s: line %" PRId64 " has changed since the state file was written", file->path,
             c->at.line + 1);
     return status;
 }

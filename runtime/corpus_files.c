@@ -27,8 +27,7 @@ static psc_status no_memory(psc_error *error) {
 /* path is copied. */
 static psc_status add_file(psc_corpus *c, const char *path, int64_t size, psc_error *error) {
     if (c->n_files >= MAX_FILES)
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "a corpus may have %d files; there are more", MAX_FILES);
+        return psc_fail(error, PSC_ERROR_INPUT, "a corpus can have at most %d files", MAX_FILES);
     size_t needed = (size_t)c->n_files + 1;
     bool room = psc_grow((void **)&c->files, &c->files_capacity, needed, sizeof *c->files);
     char *copy = room ? strdup(path) : NULL;
@@ -81,12 +80,12 @@ static psc_status walk(psc_corpus *c, const char *folder, int depth, psc_error *
 static psc_status visit(psc_corpus *c, const char *path, int depth, psc_error *error) {
     struct stat info, link;
     if (stat(path, &info) != 0 || lstat(path, &link) != 0)
-        return psc_fail(error, PSC_ERROR_IO, "cannot examine %s: %s", path, strerror(errno));
+        return psc_fail(error, PSC_ERROR_IO, "cannot stat %s: %s", path, strerror(errno));
     if (S_ISDIR(info.st_mode)) {
         if (S_ISLNK(link.st_mode)) return PSC_OK;
         if (depth < MAX_DEPTH) return walk(c, path, depth + 1, error);
         return psc_fail(
-            error, PSC_ERROR_INPUT, "%s lies more than %d folders deep", path, MAX_DEPTH);
+            error, PSC_ERROR_INPUT, "%s is nested more than %d folders deep", path, MAX_DEPTH);
     }
     if (!S_ISREG(info.st_mode) || !is_document(path)) return PSC_OK;
     return add_file(c, path, (int64_t)info.st_size, error);
@@ -113,11 +112,12 @@ static psc_status list_one(psc_corpus *c, const char *path, psc_error *error) {
         return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
     if (S_ISREG(info.st_mode)) return add_file(c, path, (int64_t)info.st_size, error);
     if (!S_ISDIR(info.st_mode))
-        return psc_fail(error, PSC_ERROR_INPUT, "%s is neither a file nor a folder", path);
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "%s is neither a regular file nor a directory", path);
     psc_status status = walk(c, path, 0, error);
     if (status == PSC_OK && c->n_files == before)
         return psc_fail(
-            error, PSC_ERROR_INPUT, "the folder %s holds no file *.txt, *.md or *.jsonl", path);
+            error, PSC_ERROR_INPUT, "the folder %s contains no *.txt, *.md or *.jsonl file", path);
     return status;
 }
 
@@ -141,7 +141,8 @@ static psc_status identify(psc_corpus *c, psc_error *error) {
 
 psc_status corpus_list(psc_corpus *c, const char *const *paths, int32_t n_paths, psc_error *error) {
     psc_status status = PSC_OK;
-    if (n_paths < 1) return psc_fail(error, PSC_ERROR_INPUT, "a corpus needs a file or a folder");
+    if (n_paths < 1)
+        return psc_fail(error, PSC_ERROR_INPUT, "a corpus needs at least one file or folder");
     for (int32_t i = 0; i < n_paths && status == PSC_OK; i++) status = list_one(c, paths[i], error);
     return status == PSC_OK ? identify(c, error) : status;
 }

@@ -5,11 +5,11 @@
 
 psc_status psc_accumulation_check(const psc_session *session, psc_error *error) {
     if (!session->options.accumulate)
-        return psc_fail(
-            error, PSC_ERROR_STATE, "the session was not opened to accumulate over documents");
+        return psc_fail(error, PSC_ERROR_STATE,
+            "the session does not accumulate over documents; open it with the option accumulate");
     if (session->spoilt)
         return psc_fail(error, PSC_ERROR_STATE,
-            "a run failed when a part of it had been added: the session's totals are of no use");
+            "a run failed after part of it had been added, so the session's totals are invalid");
     return PSC_OK;
 }
 
@@ -35,7 +35,8 @@ psc_status psc_session_report(
         memcpy(&totals, given,
             given->struct_size < sizeof totals ? given->struct_size : sizeof totals);
     if (session->run_options)
-        return psc_fail(error, PSC_ERROR_STATE, "psc_session_report was called from a callback");
+        return psc_fail(
+            error, PSC_ERROR_STATE, "psc_session_report cannot be called from a callback");
     psc_status status = psc_accumulation_check(session, error);
     if (status != PSC_OK) return status;
     psc_results_clear(session->results);

@@ -112,28 +112,29 @@ static psc_status damaged(const char *path, const char *how, psc_error *error) {
 static psc_status check_bytes(state_file *file, size_t size, const char *path, psc_error *error) {
     const unsigned char *bytes = (const unsigned char *)file->bytes;
     if (size < sizeof MAGIC || memcmp(bytes, MAGIC, sizeof MAGIC) != 0)
-        return psc_fail(error, PSC_ERROR_INPUT, "%s is not a state file of pythiascope", path);
-    if (size < FIXED_BYTES + HASH_BYTES) return damaged(path, "it is cut short", error);
+        return psc_fail(error, PSC_ERROR_INPUT, "%s is not a pythiascope state file", path);
+    if (size < FIXED_BYTES + HASH_BYTES) return damaged(path, "it is truncated", error);
     XXH128_canonical_t hash;
     XXH128_canonicalFromHash(&hash, XXH3_128bits(bytes, size - HASH_BYTES));
     if (memcmp(hash.digest, bytes + size - HASH_BYTES, HASH_BYTES) != 0)
-        return damaged(path, "its checksum does not fit its content", error);
+        return damaged(path, "its checksum does not match its content", error);
     uint64_t format = load64(bytes + 8), room = size - FIXED_BYTES - HASH_BYTES;
     if (format != FORMAT)
         return psc_fail(error, PSC_ERROR_SUPPORT,
-            "the state file %s has format %" PRIu64 ", and this version reads format %d", path,
+            "the state file %s has format %" PRIu64 ", but this version reads format %d", path,
             format, FORMAT);
     uint64_t n_header = load64(bytes + 16);
     file->n_client = load64(bytes + 24);
     file->n_data = load64(bytes + 32);
     if (n_header > room || file->n_client > room - n_header ||
         file->n_data != room - n_header - file->n_client)
-        return damaged(path, "its parts do not fit its size", error);
+        return damaged(path, "its sections do not match its size", error);
     file->client = file->bytes + FIXED_BYTES + n_header;
     file->data = file->client + file->n_client;
     file->header =
         json_loadb(file->bytes + FIXED_BYTES, (size_t)n_header, JSON_REJECT_DUPLICATES, NULL);
-    return json_is_object(file->header) ? PSC_OK : damaged(path, "its header is no JSON", error);
+    return json_is_object(file->header) ? PSC_OK
+                                        : damaged(path, "its header is not a JSON object", error);
 }
 
 static psc_status open_file(state_file *file, const char *path, psc_error *error) {
@@ -177,7 +178,7 @@ psc_status psc_session_state_save(const psc_session *session, const char *path, 
     unsigned char *file = header ? malloc((size_t)size) : NULL;
     if (!file) {
         free(header);
-        return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the state file %s", path);
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the state file %s", path);
     }
     memcpy(file, MAGIC, sizeof MAGIC);
     store64(file + 8, FORMAT);
@@ -208,7 +209,7 @@ static psc_status check_plugin(
     const char *name = string_of(ours, "name");
     if (strcmp(string_of(theirs, "version"), string_of(ours, "version")) != 0)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "the state file %s was made with version %.60s of plugin %s, and this is version %.60s",
+            "the state file %s was made with version %.60s of plugin %s, but this is version %.60s",
             path, string_of(theirs, "version"), name, string_of(ours, "version"));
     const char *key;
     json_t *value;
@@ -221,10 +222,10 @@ static psc_status check_plugin(
     }
     if (!json_equal(json_object_get(theirs, "options"), json_object_get(ours, "options")))
         return psc_fail(error, PSC_ERROR_INPUT,
-            "the state file %s was made with other options of plugin %s", path, name);
+            "the state file %s was made with different options of plugin %s", path, name);
     if (!json_equal(json_object_get(theirs, "accumulators"), json_object_get(ours, "accumulators")))
         return psc_fail(error, PSC_ERROR_INPUT,
-            "the state file %s holds other accumulators of plugin %s", path, name);
+            "the state file %s has different accumulators for plugin %s", path, name);
     return PSC_OK;
 }
 
@@ -259,18 +260,18 @@ static psc_status check_header(
     const json_t *theirs, const json_t *ours, const char *path, psc_error *error) {
     if (strcmp(string_of(theirs, "model"), string_of(ours, "model")) != 0)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "the state file %s belongs to another model: %.40s, and this is %.40s", path,
+            "the state file %s was made with model %.40s, but this is model %.40s", path,
             string_of(theirs, "model"), string_of(ours, "model"));
     if (strcmp(string_of(theirs, "sleef"), string_of(ours, "sleef")) != 0)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "the state file %s was made with SLEEF %.40s, and this is SLEEF %.40s", path,
+            "the state file %s was made with SLEEF %.40s, but this is SLEEF %.40s", path,
             string_of(theirs, "sleef"), string_of(ours, "sleef"));
     psc_status status = check_names(theirs, ours, "plugins", path, error);
     if (status == PSC_OK) status = check_names(theirs, ours, "targets", path, error);
     if (status == PSC_OK &&
         !json_equal(json_object_get(theirs, "target_ids"), json_object_get(ours, "target_ids")))
         status = psc_fail(error, PSC_ERROR_INPUT,
-            "the state file %s was made with other targets of the same names", path);
+            "the state file %s was made with different targets of the same names", path);
     const json_t *plugins = json_object_get(ours, "plugins");
     for (size_t i = 0; i < json_array_size(plugins) && status == PSC_OK; i++)
         status = check_plugin(json_array_get(json_object_get(theirs, "plugins"), i),
@@ -297,7 +298,7 @@ static psc_status add_data(
     psc_session *session, const state_file *file, const char *path, psc_error *error) {
     const char *from = file->data;
     if (file->n_data != data_bytes(session))
-        return damaged(path, "its data do not fit its accumulators", error);
+        return damaged(path, "its data does not match its accumulators", error);
     for (int32_t i = 0; i < session->n_contexts; i++) {
         for (int32_t j = 0; j < session->contexts[i]->accumulators.n; j++) {
             psc_accumulator *a = &session->contexts[i]->accumulators.list[j];
@@ -321,11 +322,12 @@ static psc_status take_file(
     state_file file;
     psc_status status = psc_accumulation_check(session, error);
     if (status == PSC_OK && session->run_options)
-        status = psc_fail(error, PSC_ERROR_STATE, "a state was loaded from a callback of a run");
+        status = psc_fail(error, PSC_ERROR_STATE, "a state file cannot be loaded during a run");
     if (status == PSC_OK) status = psc_targets_imply(session, error);
     if (status != PSC_OK) return status;
     json_t *ours = header_of(session);
-    if (!ours) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the state of %s", path);
+    if (!ours)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the state of %s", path);
     status = open_file(&file, path, error);
     if (status == PSC_OK) status = check_header(file.header, ours, path, error);
     if (status == PSC_OK) {
@@ -359,7 +361,7 @@ psc_status psc_state_client(void **out, size_t *bytes, const char *path, psc_err
         copy[file.n_client] = 0;
         *bytes = (size_t)file.n_client;
     } else {
-        status = psc_fail(error, PSC_ERROR_MEMORY, "no memory for the state of %s", path);
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the state of %s", path);
     }
     *out = copy;
     close_file(&file);

@@ -19,17 +19,17 @@ static psc_status check_options(
     const int32_t n_ctx = model->info.n_ctx;
     if (o->window != 0 && (o->window < 1 + !!o->bos || o->window > n_ctx))
         return psc_fail(error, PSC_ERROR_INPUT,
-            "a window of %d tokens is not possible: the model's context has %d", (int)o->window,
-            (int)n_ctx);
+            "a window of %d tokens is not possible; it must have %d to %d, the model's context",
+            (int)o->window, 1 + !!o->bos, (int)n_ctx);
     bool whole = o->shard == 0 && o->n_shards == 0;
     if (!whole && (o->n_shards < 1 || o->n_shards > PSC_CORPUS_SHARDS || o->shard < 1 ||
                       o->shard > o->n_shards))
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "there is no part %d of %d", (int)o->shard, (int)o->n_shards);
-    if (o->limit < 0) return psc_fail(error, PSC_ERROR_INPUT, "the limit of tokens is negative");
+        return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d of the corpus does not exist",
+            (int)o->shard, (int)o->n_shards);
+    if (o->limit < 0) return psc_fail(error, PSC_ERROR_INPUT, "the token limit is negative");
     if (!psc_model_has_tokenizer(model))
         return psc_fail(error, PSC_ERROR_INPUT,
-            "%s has no tokenizer.json: the documents cannot become tokens", model->path);
+            "%s has no tokenizer.json, so documents cannot be tokenized", model->path);
     if (o->bos && psc_tokenizer_bos(model->tokenizer) < 0)
         return psc_fail(
             error, PSC_ERROR_INPUT, "%s: the tokenizer has no <|endoftext|> token", model->path);
@@ -111,7 +111,7 @@ static psc_status fill(psc_corpus *c, psc_error *error) {
         corpus_token *more = realloc(c->waiting, (size_t)(c->n_waiting + n) * sizeof *more);
         if (!more) {
             psc_free(tokens);
-            return psc_fail(error, PSC_ERROR_MEMORY, "no memory for %d tokens", (int)n);
+            return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for %d tokens", (int)n);
         }
         c->waiting = more;
         c->waiting_capacity = c->n_waiting + n;
@@ -200,7 +200,9 @@ psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
         p->file >= c->n_files || is_at_limit(c), p->file, p->line, p->offset, p->next, p->document,
         p->first, p->piece, p->skip, p->documents, p->skipped, p->windows, p->tokens, c->limit);
     *out = strdup(line);
-    return *out ? PSC_OK : psc_fail(error, PSC_ERROR_MEMORY, "no memory for a corpus's place");
+    return *out ? PSC_OK
+                : psc_fail(
+                      error, PSC_ERROR_MEMORY, "not enough memory for the position in the corpus");
 }
 
 typedef struct written_place {
@@ -227,29 +229,41 @@ static psc_status parse(written_place *out, const char *place, psc_error *error)
     for (size_t i = 0; good && i < sizeof all / sizeof *all; i++)
         good = all[i] >= 0 && all[i] <= (int64_t)1 << 60;
     if (good) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_INPUT, "the place in the corpus cannot be read");
+    return psc_fail(error, PSC_ERROR_INPUT, "the recorded position in the corpus is invalid");
+}
+
+/* "part 1/2 of the corpus", or all of it. */
+static void part_text(char out[64], int shard, int n_shards) {
+    if (n_shards > 0)
+        snprintf(out, 64, "part %d/%d of the corpus", shard, n_shards);
+    else
+        snprintf(out, 64, "the whole corpus");
+}
+
+static psc_status wrong_part(const written_place *w, const psc_corpus *c, psc_error *error) {
+    char made[64], asked[64];
+    part_text(made, w->shard, w->n_shards);
+    part_text(asked, (int)c->shard, (int)c->n_shards);
+    return psc_fail(error, PSC_ERROR_INPUT, "it was made for %s, not %s", made, asked);
 }
 
 static psc_status check_place(const psc_corpus *c, const written_place *w, psc_error *error) {
     if (strcmp(w->identity, c->identity) != 0)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "it was made from other files, or from another field of them, than are given now");
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "it was made from different files or a different field");
     if (w->window != c->window || w->bos != c->bos)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "it was made with windows of %d tokens %s <|endoftext|>, not of %d %s it", w->window,
-            w->bos ? "with" : "without", (int)c->window, c->bos ? "with" : "without");
-    if (w->shard != c->shard || w->n_shards != c->n_shards)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "it was made for part %d/%d of the corpus, not %d/%d", w->shard, w->n_shards,
-            (int)c->shard, (int)c->n_shards);
+            "it was made with windows of %d tokens %s <|endoftext|>, not %d tokens %s it",
+            w->window, w->bos ? "with" : "without", (int)c->window, c->bos ? "with" : "without");
+    if (w->shard != c->shard || w->n_shards != c->n_shards) return wrong_part(w, c, error);
     if (c->limit > 0 && w->at.tokens >= c->limit && w->limit != c->limit)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "it holds %" PRId64 " tokens already, and the limit is %" PRId64, w->at.tokens,
-            c->limit);
+            "it already has %" PRId64 " tokens, but the limit is %" PRId64, w->at.tokens, c->limit);
     const corpus_place *p = &w->at;
     bool fits = p->file <= c->n_files && (p->file < c->n_files || p->document < 0);
     if (fits && p->file < c->n_files) fits = p->offset <= c->files[p->file].size;
-    if (!fits) return psc_fail(error, PSC_ERROR_INPUT, "its place is not in the corpus");
+    if (!fits)
+        return psc_fail(error, PSC_ERROR_INPUT, "its recorded position is not in the corpus");
     return PSC_OK;
 }
 
@@ -272,7 +286,7 @@ psc_status psc_corpus_seek(psc_corpus *c, const char *place, psc_error *error) {
     if (inside && c->at.skip > 0) status = fill(c, error);
     if (status != PSC_OK) return status;
     if (!inside || c->at.skip > c->n_waiting)
-        return psc_fail(error, PSC_ERROR_INPUT, "its place is not in the corpus");
+        return psc_fail(error, PSC_ERROR_INPUT, "its recorded position is not in the corpus");
     c->head += c->at.skip;
     c->n_waiting -= c->at.skip;
     return PSC_OK;
@@ -286,7 +300,7 @@ psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33], int
     if (status != PSC_OK) return status;
     const int n = w.n_shards ? w.n_shards : 1, shard = w.shard ? w.shard : 1;
     if (n < 1 || n > PSC_CORPUS_SHARDS || shard < 1 || shard > n)
-        return psc_fail(error, PSC_ERROR_INPUT, "the place in the corpus cannot be read");
+        return psc_fail(error, PSC_ERROR_INPUT, "the recorded position in the corpus is invalid");
     if (!w.finished)
         return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d is not finished", shard, n);
     if (*n_shards == 0) {
@@ -297,15 +311,15 @@ psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33], int
     }
     if (strcmp(identity, w.identity) != 0 || totals->window != w.window || totals->bos != w.bos)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "it was made from other files, another field or other windows than the first part");
+            "its files, field or windows differ from those of the first part");
     if (totals->limit != w.limit)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "it was read with a limit of %" PRId64
-            " tokens (0: none), and the first part with %" PRId64,
+            "it was made with a limit of %" PRId64
+            " tokens (0: none), but the first part with %" PRId64,
             w.limit, totals->limit);
     if (n != *n_shards)
-        return psc_fail(error, PSC_ERROR_INPUT, "it is a part of %d, and the first is one of %d", n,
-            (int)*n_shards);
+        return psc_fail(error, PSC_ERROR_INPUT, "it is one of %d part(s), but the first is one of %d",
+            n, (int)*n_shards);
     if (parts[shard - 1])
         return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d is given twice", shard, n);
     parts[shard - 1] = 1;

@@ -24,8 +24,8 @@ float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error) {
     grown->floats = 0;
     grown->data = psc_aligned_alloc(floats * sizeof(float));
     if (!grown->data) {
-        psc_fail(
-            error, PSC_ERROR_MEMORY, "no memory for a tensor of %.0f MB", (double)floats * 4e-6);
+        psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a tensor of %.0f MB",
+            (double)floats * 4e-6);
         return NULL;
     }
     grown->floats = floats;
@@ -72,7 +72,7 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     psc_team *team, psc_registry *registry, psc_kv_cache *cache, int32_t chunk, psc_error *error) {
     *out = NULL;
     psc_forward *f = calloc(1, sizeof *f);
-    if (!f) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the forward pass");
+    if (!f) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the forward pass");
     const psc_config *c = &model->config;
     size_t rows = (size_t)chunk, threads = (size_t)psc_team_threads(team);
     f->model = model;
@@ -96,7 +96,8 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     f->tiles = calloc(rows, sizeof *f->tiles);
     if (!f->memory || !f->n_keys || !f->kept || !f->chosen || !f->tiles) {
         psc_forward_close(&f);
-        return psc_fail(error, PSC_ERROR_MEMORY, "no memory for chunks of %d rows", (int)chunk);
+        return psc_fail(
+            error, PSC_ERROR_MEMORY, "not enough memory for chunks of %d rows", (int)chunk);
     }
     place_buffers(f, rows, threads, f->memory);
     *out = f;

@@ -63,8 +63,8 @@ static int subscribe(psc_context *context, psc_point point, bool editor, const p
     if (!psc_host_on_its_thread(context, call)) return PSC_ERROR_STATE;
     if (!context->in_open && !context->in_run_begin)
         return psc_host_fail(
-            context, PSC_ERROR_STATE, "%s is allowed from open and run_begin only", call);
-    if (!callback) return psc_host_fail(context, PSC_ERROR_INPUT, "%s was given no callback", call);
+            context, PSC_ERROR_STATE, "%s is allowed in open and run_begin only", call);
+    if (!callback) return psc_host_fail(context, PSC_ERROR_INPUT, "%s needs a callback", call);
     psc_subscriber subscriber = {context->name, context, context->in_run_begin, &context->muted};
     psc_error error = {PSC_OK, ""};
     psc_status status = psc_registry_add(

@@ -6,8 +6,8 @@
 static bool in_place(psc_context *context, bool allowed, const char *call, const char *where) {
     if (!psc_host_on_its_thread(context, call)) return false;
     if (!context->session->options.accumulate)
-        psc_host_fail(context, PSC_ERROR_STATE,
-            "%s was called in a session that does not accumulate over documents", call);
+        psc_host_fail(
+            context, PSC_ERROR_STATE, "%s needs a session that accumulates over documents", call);
     else if (!allowed)
         psc_host_fail(context, PSC_ERROR_STATE, "%s is allowed in %s only", call, where);
     else
@@ -17,7 +17,7 @@ static bool in_place(psc_context *context, bool allowed, const char *call, const
 
 static psc_accumulator *find(psc_context *context, int handle, const char *call) {
     if (handle >= 0 && handle < context->accumulators.n) return &context->accumulators.list[handle];
-    psc_host_fail(context, PSC_ERROR_PLUGIN, "%s: %d is no handle of an accumulator", call, handle);
+    psc_host_fail(context, PSC_ERROR_PLUGIN, "%s: %d is not an accumulator's handle", call, handle);
     return NULL;
 }
 
@@ -81,12 +81,13 @@ int psc_host_accumulate_top(
     if (!accumulator) return PSC_ERROR_PLUGIN;
     if (!row || row->index < 0 || row->index >= session->n_rows)
         return psc_host_fail(
-            context, PSC_ERROR_PLUGIN, "accumulate_top was given a row that is not of this run");
+            context, PSC_ERROR_PLUGIN, "accumulate_top: the row does not belong to this run");
     const psc_row *own = &session->rows[row->index];
     psc_document document = document_of(session, own->sequence);
     int64_t position = document.first + own->position;
     if (position < INT32_MIN || position > INT32_MAX)
-        return psc_host_fail(context, PSC_ERROR_PLUGIN, "a document has too many tokens");
+        return psc_host_fail(context, PSC_ERROR_PLUGIN,
+            "accumulate_top: the position in the document does not fit in 32 bits");
     psc_top top = {.value = value, .document = document.number, .position = (int32_t)position};
     copy_tokens(session, own->index, &top);
     context->session->run_accumulated = true;

@@ -50,8 +50,8 @@ static int take_setting(psc_context *context, const char *path, json_t *value, p
     out->number = json_is_boolean(value) ? json_is_true(value) : json_number_value(value);
     if (json_is_boolean(value) || json_is_number(value)) return 1;
     if (json_is_null(value)) return 0;
-    psc_host_fail(
-        context, PSC_ERROR_INPUT, "%s: \"%.60s\" is neither a text nor a number", path, out->key);
+    psc_host_fail(context, PSC_ERROR_INPUT, "%s: \"%.60s\" is not a string, a number or a boolean",
+        path, out->key);
     return -1;
 }
 

@@ -47,8 +47,8 @@ void psc_host_parallel_for(psc_context *context, int64_t n, psc_range_fn fn, voi
 const psc_packed *psc_host_matrix(psc_context *context, psc_matrix matrix, int32_t layer) {
     const psc_packed *packed = psc_model_matrix(context->session->model, matrix, layer);
     if (!packed)
-        psc_host_fail(
-            context, PSC_ERROR_INPUT, "there is no matrix %d of layer %d", (int)matrix, (int)layer);
+        psc_host_fail(context, PSC_ERROR_INPUT, "matrix %d of layer %d does not exist", (int)matrix,
+            (int)layer);
     return packed;
 }
 
@@ -63,7 +63,7 @@ int psc_host_ln_parameters(
              : which == PSC_LN2 ? &model->layers[layer].ln2
                                 : NULL;
     if (!ln)
-        return psc_host_fail(context, PSC_ERROR_INPUT, "there is no LayerNorm %d of layer %d",
+        return psc_host_fail(context, PSC_ERROR_INPUT, "LayerNorm %d of layer %d does not exist",
             (int)which, (int)layer);
     *gamma = ln->gamma;
     *beta = ln->beta;
@@ -86,8 +86,8 @@ const float *psc_host_bias(psc_context *context, psc_matrix matrix, int32_t laye
 static bool token_is_good(psc_context *context, int32_t token) {
     int32_t n = context->session->model->info.d_vocab;
     if (token >= 0 && token < n) return true;
-    psc_host_fail(context, PSC_ERROR_INPUT, "there is no token %d; ids go from 0 to %d", (int)token,
-        (int)n - 1);
+    psc_host_fail(context, PSC_ERROR_INPUT, "token id %d is out of range; ids are 0 to %d",
+        (int)token, (int)n - 1);
     return false;
 }
 
@@ -210,8 +210,8 @@ int psc_host_rotate(psc_context *context, int32_t position, int inverse, float *
     const psc_model *model = context->session->model;
     const size_t half = (size_t)model->config.rotary_dims / 2;
     if (position < 0 || position >= model->info.n_ctx)
-        return psc_host_fail(
-            context, PSC_ERROR_INPUT, "rotate: there is no position %d", (int)position);
+        return psc_host_fail(context, PSC_ERROR_INPUT,
+            "rotate: position %d is outside the model's context", (int)position);
     for (size_t i = 0; i < half; i++) {
         const float cosine = model->rotary_cos[(size_t)position * half + i];
         float sine = model->rotary_sin[(size_t)position * half + i];

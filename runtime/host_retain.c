@@ -144,8 +144,7 @@ static psc_status too_large(psc_context *context, const psc_retained *r, double 
     char name[64];
     psc_point_name(name, sizeof name, r->point, r->n_layers == 1 ? r->layers[0] : -1);
     return psc_host_fail(context, PSC_ERROR_MEMORY,
-        "retaining %s of %d row(s) and %d layer(s) takes %.0f bytes; %llu are retained already and "
-        "the cap (retained_cap) is %llu",
+        "retaining %s of %d row(s) and %d layer(s) needs %.0f bytes; %llu are already retained and the cap (retained_cap) is %llu",
         name, (int)r->capacity, (int)r->n_layers, bytes,
         (unsigned long long)context->session->retained_bytes,
         (unsigned long long)context->session->options.retained_cap);
@@ -176,11 +175,11 @@ int psc_host_retain(psc_context *context, psc_point point, const psc_filter *fil
     psc_session *session = context->session;
     if (!psc_host_on_its_thread(context, "retain")) return -1;
     if (!context->in_run_begin) {
-        psc_host_fail(context, PSC_ERROR_STATE, "retain is allowed from run_begin only");
+        psc_host_fail(context, PSC_ERROR_STATE, "retain is allowed in run_begin only");
         return -1;
     }
     if ((int)point < 0 || point >= PSC_POINT_COUNT) {
-        psc_host_fail(context, PSC_ERROR_INPUT, "retain: there is no hook point %d", (int)point);
+        psc_host_fail(context, PSC_ERROR_INPUT, "retain: hook point %d does not exist", (int)point);
         return -1;
     }
     psc_retained **slot = add_slot(context);
@@ -220,11 +219,12 @@ int psc_host_retain(psc_context *context, psc_point point, const psc_filter *fil
 int psc_host_fetch(psc_context *context, int handle, int32_t layer, psc_event *out) {
     if (!psc_host_in_run(context, "fetch")) return PSC_ERROR_STATE;
     if (handle < 0 || handle >= context->n_retained)
-        return psc_host_fail(context, PSC_ERROR_INPUT, "fetch: there is no handle %d", handle);
+        return psc_host_fail(
+            context, PSC_ERROR_INPUT, "fetch: %d is not a handle of retain", handle);
     const psc_retained *r = context->retained[handle];
     const kept *part = part_of(r, layer);
     if (!part || !part->data)
-        return psc_host_fail(context, PSC_ERROR_INPUT, "fetch: layer %d of %s is not retained",
+        return psc_host_fail(context, PSC_ERROR_INPUT, "fetch: layer %d of %s was not retained",
             (int)layer, psc_point_suffix(r->point));
     *out = (psc_event){.struct_size = sizeof *out,
         .point = r->point,

@@ -38,8 +38,8 @@ static psc_status find_tensor(const psc_tensor **out, const psc_tensors *set, co
     const char *name, psc_error *error) {
     *out = name ? psc_tensors_find(set, name) : set->count == 1 ? &set->items[0] : NULL;
     if (!*out && !name)
-        return psc_fail(error, PSC_ERROR_INPUT, "%.300s has %zu tensors: the name of one is needed",
-            path, set->count);
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "%.300s has %zu tensors; name one of them", path, set->count);
     if (!*out)
         return psc_fail(error, PSC_ERROR_INPUT, "%.300s has no tensor \"%.100s\"", path, name);
     if ((*out)->size == 0)
@@ -69,8 +69,8 @@ const float *psc_host_read_tensor(
             status = psc_fail(&error, PSC_ERROR_MEMORY, "not enough memory for %.300s", path);
         else if (!psc_tensor_to_f32(context->session->kernels, tensor, out))
             status = psc_fail(&error, PSC_ERROR_INPUT,
-                "%.300s: tensor \"%.100s\" is of type %s; F32, F16, BF16 and F64 are read", path,
-                tensor->name, tensor->dtype);
+                "%.300s: tensor \"%.100s\" has dtype %s, but only F32, F16, BF16 and F64 are supported",
+                path, tensor->name, tensor->dtype);
     }
     if (status) psc_host_pass(context, &error);
     psc_tensors_close(&set);

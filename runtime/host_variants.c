@@ -52,7 +52,7 @@ int psc_host_prepare_variants(psc_context *context) {
     if (!psc_host_on_its_thread(context, "prepare_variants")) return PSC_ERROR_STATE;
     if (!context->in_run_begin)
         return psc_host_fail(
-            context, PSC_ERROR_STATE, "prepare_variants is allowed from run_begin only");
+            context, PSC_ERROR_STATE, "prepare_variants is allowed in run_begin only");
     if (context->variants) return 0;
     psc_variants *v = calloc(1, sizeof *v);
     if (!v) return psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for variants");
@@ -99,7 +99,8 @@ static psc_status open_buffers(psc_context *context, int32_t n_variants, psc_err
     v->wanted = malloc(rows * sizeof *v->wanted);
     v->resid = psc_aligned_alloc(rows * (size_t)info->d_model * sizeof(float));
     if (!v->rows || !v->shown || !v->wanted || !v->resid)
-        return psc_fail(error, PSC_ERROR_MEMORY, "no memory for variants of %d rows", (int)longest);
+        return psc_fail(
+            error, PSC_ERROR_MEMORY, "not enough memory for variants of %d rows", (int)longest);
     psc_status status = psc_registry_open(
         &v->registry, info->n_layers, info->n_heads, info->parallel_residual, error);
     if (status == PSC_OK)
@@ -121,7 +122,7 @@ static psc_status open_logits(psc_context *context, bool all, psc_error *error) 
         (uint64_t)rows * (uint64_t)context->session->model->info.d_vocab * sizeof(float));
     v->all_logits = all;
     if (v->logits) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the logits of variants");
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the logits of variants");
 }
 
 /* --- a batch --------------------------------------------------------------------------------- */
@@ -219,7 +220,7 @@ static psc_status run_batch(
     if (status == PSC_OK) status = psc_forward_chunk(v->forward, v->rows, n_rows, &pass, error);
     if (status == PSC_ERROR_PLUGIN)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "variants %d to %d: a cut leaves a row of attention without any key",
+            "variants %d to %d: the cuts leave an attention row without keys",
             (int)v->slots[0].number, (int)v->slots[batch->n_slots - 1].number);
     return status;
 }
@@ -231,10 +232,10 @@ static int refuse_early(psc_context *context) {
         return PSC_ERROR_STATE;
     if (!context->variants)
         return psc_host_fail(
-            context, PSC_ERROR_STATE, "variants needs prepare_variants in run_begin");
+            context, PSC_ERROR_STATE, "variants needs a call of prepare_variants in run_begin");
     if (psc_registry_any_editor(context->session->registry))
-        return psc_host_fail(context, PSC_ERROR_STATE,
-            "variants of a run that is edited already cannot be computed");
+        return psc_host_fail(
+            context, PSC_ERROR_STATE, "variants cannot be computed in an edited run");
     return 0;
 }
 
@@ -268,7 +269,7 @@ int psc_host_variants(psc_context *context, int32_t n, const psc_variant *varian
     if (refused || n < 1) return refused;
     if (logit_rows != PSC_ROWS_ALL && logit_rows != PSC_ROWS_LAST)
         return psc_host_fail(
-            context, PSC_ERROR_INPUT, "variants: logits of all rows or of the last");
+            context, PSC_ERROR_INPUT, "variants: logit_rows must be PSC_ROWS_ALL or PSC_ROWS_LAST");
     psc_error error = {PSC_OK, ""};
     bool all = logit_rows == PSC_ROWS_ALL;
     psc_status status = open_buffers(context, n, &error);

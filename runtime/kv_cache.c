@@ -17,7 +17,7 @@ psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_
     int32_t n_heads, int32_t d_head, int32_t capacity, psc_error *error) {
     *out = NULL;
     psc_kv_cache *cache = calloc(1, sizeof *cache);
-    if (!cache) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the KV cache");
+    if (!cache) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the KV cache");
     cache->n_sequences = n_sequences;
     cache->n_layers = n_layers;
     cache->n_heads = n_heads;
@@ -37,7 +37,7 @@ psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_
     if (!cache->memory || !cache->lengths) {
         psc_kv_cache_close(&cache);
         return psc_fail(error, PSC_ERROR_MEMORY,
-            "no memory for a KV cache of %.0f MB (%d sequences of %d tokens)", bytes / 1e6,
+            "not enough memory for a KV cache of %.0f MB (%d sequences of %d tokens)", bytes / 1e6,
             (int)n_sequences, (int)capacity);
     }
     *out = cache;

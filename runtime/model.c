@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 static psc_status no_memory(psc_error *error, const char *what) {
-    return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the model's %s", what);
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the model's %s", what);
 }
 
 static psc_status load_rotary(psc_model *model, psc_error *error) {
@@ -80,16 +80,15 @@ static bool load_kept(
     if (cache.limit == 0) cache.limit = PSC_CACHE_LIMIT_DEFAULT;
     uint64_t least = options->cache_least ? options->cache_least : PSC_CACHE_LEAST_DEFAULT;
     if (!cache.dir || plan->bytes < least) {
-        snprintf(
-            text, size, "packed, %s", cache.dir ? "too small to be worth keeping" : "not kept");
+        snprintf(text, size, "packed, %s", cache.dir ? "too small to cache" : "not cached");
         return false;
     }
     if (psc_cache_load(&model->weights, model->hash, &found, plan, &cache, &reason) != PSC_OK) {
-        snprintf(text, size, "packed, not kept: %s", reason.message);
+        snprintf(text, size, "packed, not cached: %s", reason.message);
         return false;
     }
     psc_image_attach(plan, model->weights.data + PSC_CACHE_HEADER_BYTES);
-    snprintf(text, size, found ? "mapped from %s" : "packed, and kept in %s", cache.dir);
+    snprintf(text, size, found ? "mapped from %s" : "packed, cached in %s", cache.dir);
     return true;
 }
 
@@ -128,7 +127,8 @@ static psc_status read_options(
     *out = (psc_model_options)PSC_MODEL_OPTIONS_INIT;
     if (!options) return PSC_OK;
     if (options->struct_size < sizeof options->struct_size)
-        return psc_fail(error, PSC_ERROR_INPUT, "the model options have no struct_size");
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "psc_model_options.struct_size is not set; start from PSC_MODEL_OPTIONS_INIT");
     size_t n = options->struct_size < sizeof *out ? options->struct_size : sizeof *out;
     memcpy(out, options, n);
     return PSC_OK;
@@ -140,7 +140,7 @@ psc_status psc_model_open_with(
     *out = NULL;
     if (!psc_isa_mask())
         return psc_fail(error, PSC_ERROR_SUPPORT,
-            "this processor is too old: fused multiply-add (FMA) and AVX are needed");
+            "this processor is not supported: it lacks fused multiply-add (FMA) or AVX");
     psc_status status = read_options(&known, options, error);
     if (status) return status;
     psc_checkpoint *checkpoint = NULL;

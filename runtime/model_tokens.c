@@ -19,7 +19,8 @@ int32_t psc_model_tokenizer_size(const psc_model *model) {
 static psc_status need_tokenizer(const psc_model *model, psc_error *error) {
     if (model->tokenizer) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "%s has no tokenizer.json: text cannot become tokens; give token ids instead", model->path);
+        "%s has no tokenizer.json, so text cannot be tokenized; pass token ids instead",
+        model->path);
 }
 
 psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model, const char *text,
@@ -40,7 +41,7 @@ psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model,
     if (n_spans < INT32_MAX) tokens = malloc((n_spans + 1) * sizeof *tokens);
     if (!tokens) {
         psc_tokenizer_free_spans(spans);
-        return psc_fail(error, PSC_ERROR_MEMORY, "no memory for %zu tokens", n_spans);
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for %zu tokens", n_spans);
     }
     if (bos) tokens[0] = (psc_token){first, 0, 0};
     for (size_t i = 0; i < n_spans; i++)

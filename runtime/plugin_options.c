@@ -35,9 +35,9 @@ static psc_status refuse_key(
     }
     int shown = length < 60 ? (int)length : 60;
     if (!*known)
-        return psc_fail(error, PSC_ERROR_INPUT, "plugin %s has no option '%.*s'; it has no options",
-            plugin->name, shown, key);
-    return psc_fail(error, PSC_ERROR_INPUT, "plugin %s has no option '%.*s'; it has %s",
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "plugin %s has no option '%.*s'; it takes no options", plugin->name, shown, key);
+    return psc_fail(error, PSC_ERROR_INPUT, "plugin %s has no option '%.*s'; its options are %s",
         plugin->name, shown, key, known);
 }
 
@@ -54,8 +54,8 @@ static psc_status set_one(psc_option *options, bool *given, int32_t n, const psc
     const char *equals = memchr(item, '=', (size_t)(end - item));
     int shown = end - item < 60 ? (int)(end - item) : 60;
     if (!equals)
-        return psc_fail(error, PSC_ERROR_INPUT, "plugin %s: option '%.*s' is not key=value",
-            plugin->name, shown, item);
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "plugin %s: option '%.*s' must have the form key=value", plugin->name, shown, item);
     int i = find_option(options, n, item, (size_t)(equals - item));
     if (i < 0) return refuse_key(plugin, item, (size_t)(equals - item), error);
     if (given[i])

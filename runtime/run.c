@@ -11,8 +11,8 @@ static psc_status check_token(
     int32_t id = input->tokens[i].id, most = s->model->info.d_vocab - 1;
     if (id >= 0 && id <= most) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "token %d (number %d of sequence %d) is out of range: the model's ids are 0 to %d", (int)id,
-        (int)i, (int)input->sequence, (int)most);
+        "token id %d (token %d of sequence %d) is out of range; the model's ids are 0 to %d",
+        (int)id, (int)i, (int)input->sequence, (int)most);
 }
 
 static psc_status check_inputs(
@@ -26,16 +26,15 @@ static psc_status check_inputs(
                 "sequence %d: inputs must name sequences 0 to %d in ascending order, each once",
                 (int)sequence, (int)s->options.n_sequences - 1);
         before = sequence;
-        if (inputs[i].n < 1)
-            return psc_fail(error, PSC_ERROR_INPUT, "the prompt is empty: it has no tokens");
+        if (inputs[i].n < 1) return psc_fail(error, PSC_ERROR_INPUT, "the prompt has no tokens");
         int64_t length = (int64_t)s->cache->lengths[sequence] + inputs[i].n;
         if (length > s->model->info.n_ctx)
             return psc_fail(error, PSC_ERROR_INPUT,
-                "the prompt has %lld tokens, but the model's context holds %d", (long long)length,
+                "the prompt has %lld tokens, but the model's context is %d", (long long)length,
                 (int)s->model->info.n_ctx);
         if (length > s->options.capacity)
             return psc_fail(error, PSC_ERROR_INPUT,
-                "sequence %d would have %lld tokens, but the session was opened for %d",
+                "sequence %d would have %lld tokens, but the session's capacity is %d",
                 (int)sequence, (long long)length, (int)s->options.capacity);
         for (int32_t t = 0; t < inputs[i].n; t++) {
             psc_status status = check_token(s, &inputs[i], t, error);
@@ -43,9 +42,9 @@ static psc_status check_inputs(
         }
         total += inputs[i].n;
     }
-    if (n_inputs < 1)
-        return psc_fail(error, PSC_ERROR_INPUT, "the prompt is empty: it has no tokens");
-    if (total > INT32_MAX / 2) return psc_fail(error, PSC_ERROR_INPUT, "too many rows in one run");
+    if (n_inputs < 1) return psc_fail(error, PSC_ERROR_INPUT, "the prompt has no tokens");
+    if (total > INT32_MAX / 2)
+        return psc_fail(error, PSC_ERROR_INPUT, "the run has more than %d rows", INT32_MAX / 2);
     return PSC_OK;
 }
 
@@ -87,15 +86,15 @@ psc_status psc_session_reserve(psc_session *s, int32_t n_rows, int32_t n_logits,
         bool *wanted = realloc(s->wanted, n * sizeof *wanted);
         if (wanted) s->wanted = wanted;
         if (!rows || !logit_rows || !wanted)
-            return psc_fail(error, PSC_ERROR_MEMORY, "no memory for %d rows", (int)n_rows);
+            return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for %d rows", (int)n_rows);
         s->most_rows = n_rows;
     }
     if (floats > s->logits_capacity) {
         float *logits = NULL;
         if (floats < SIZE_MAX / 8) logits = realloc(s->logits, (size_t)floats * sizeof *logits);
         if (!logits)
-            return psc_fail(
-                error, PSC_ERROR_MEMORY, "no memory for the logits of %d rows", (int)n_logits);
+            return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the logits of %d rows",
+                (int)n_logits);
         s->logits = logits;
         s->logits_capacity = floats;
     }
@@ -175,9 +174,9 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
     if (!error) error = &own;
     error->status = PSC_OK;
     if (s->run_options)
-        return psc_fail(error, PSC_ERROR_STATE, "psc_session_run was called from a callback");
+        return psc_fail(error, PSC_ERROR_STATE, "psc_session_run cannot be called from a callback");
     if (options.phase < PSC_PHASE_ONLY || options.phase > PSC_PHASE_CHANGED || options.source < 0)
-        return psc_fail(error, PSC_ERROR_INPUT, "a run's phase %d or source %d is unknown",
+        return psc_fail(error, PSC_ERROR_INPUT, "the run's phase %d or source %d is invalid",
             (int)options.phase, (int)options.source);
     psc_results_clear(s->results);
     s->complete = false;

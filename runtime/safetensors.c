@@ -55,7 +55,7 @@ static psc_status read_shape(const parser *p, const char *name, json_t *value, p
     size_t size = element_size(json_string_value(dtype));
     if (size == 0)
         return psc_fail(p->error, PSC_ERROR_INPUT,
-            "%s: tensor \"%.200s\" has the unknown dtype \"%.30s\"", p->path, name,
+            "%s: tensor \"%.200s\" has unknown dtype \"%.30s\"", p->path, name,
             json_string_value(dtype));
     memcpy(t->dtype, json_string_value(dtype), json_string_length(dtype) + 1);
     if (!json_is_array(shape)) return bad(p, name, "has no shape");
@@ -63,7 +63,7 @@ static psc_status read_shape(const parser *p, const char *name, json_t *value, p
     if (t->rank > PSC_TENSOR_RANK) return bad(p, name, "has a shape of more than 8 dimensions");
     for (size_t i = 0; i < t->rank; i++) {
         if (!get_size(json_array_get(shape, i), &t->shape[i]))
-            return bad(p, name, "has a shape that is not a list of whole numbers");
+            return bad(p, name, "has a shape that is not a list of non-negative integers");
         if (t->shape[i] > 0 && size > SIZE_MAX / t->shape[i])
             return bad(p, name, "has a shape whose product overflows");
         size *= t->shape[i];
@@ -82,14 +82,11 @@ static psc_status read_offsets(const parser *p, const char *name, json_t *value,
     if (begin > end) return bad(p, name, "has data_offsets that end before they begin");
     if (end > p->data_size)
         return psc_fail(p->error, PSC_ERROR_INPUT,
-            "%s: tensor \"%.200s\" ends at byte %zu of the data, but the file holds only %zu (is "
-            "it "
-            "truncated?)",
+            "%s: tensor \"%.200s\" ends at byte %zu of the data, but the data has only %zu bytes (is the file truncated?)",
             p->path, name, end, p->data_size);
     if (end - begin != t->size)
         return psc_fail(p->error, PSC_ERROR_INPUT,
-            "%s: tensor \"%.200s\" takes %zu bytes by its data_offsets, but %zu by its dtype and "
-            "shape",
+            "%s: tensor \"%.200s\" has %zu bytes by its data_offsets, but %zu by its dtype and shape",
             p->path, name, end - begin, t->size);
     t->data = p->data + begin;
     return PSC_OK;
@@ -98,12 +95,13 @@ static psc_status read_offsets(const parser *p, const char *name, json_t *value,
 static psc_status add_tensor(const parser *p, const char *name, json_t *value) {
     psc_tensors *set = p->tensors;
     psc_tensor t = {.file = p->file};
-    if (!json_is_object(value)) return bad(p, name, "is not described by an object");
+    if (!json_is_object(value)) return bad(p, name, "has a header entry that is not an object");
     psc_status status = read_shape(p, name, value, &t);
     if (!status) status = read_offsets(p, name, value, &t);
     if (status) return status;
     t.name = strdup(name);
-    if (!t.name) return psc_fail(p->error, PSC_ERROR_MEMORY, "no memory for a tensor's name");
+    if (!t.name)
+        return psc_fail(p->error, PSC_ERROR_MEMORY, "not enough memory for a tensor's name");
     set->items[set->count++] = t; /* room was made for the whole header */
     return PSC_OK;
 }
@@ -140,13 +138,13 @@ static psc_status check_coverage(const parser *p, psc_tensor *items, size_t coun
                 items[i].name);
         if (begin > expected)
             return psc_fail(p->error, PSC_ERROR_INPUT,
-                "%s: %zu bytes before tensor \"%.200s\" belong to no tensor", p->path,
+                "%s: the %zu bytes before tensor \"%.200s\" do not belong to any tensor", p->path,
                 begin - expected, items[i].name);
         expected = begin + items[i].size;
     }
     if (expected != p->data_size)
-        return psc_fail(p->error, PSC_ERROR_INPUT, "%s: the last %zu bytes belong to no tensor",
-            p->path, p->data_size - expected);
+        return psc_fail(p->error, PSC_ERROR_INPUT,
+            "%s: the last %zu bytes do not belong to any tensor", p->path, p->data_size - expected);
     return PSC_OK;
 }
 
@@ -158,7 +156,8 @@ static psc_status add_header(parser *p, json_t *root) {
     if (needed > set->capacity) {
         psc_tensor *items = realloc(set->items, needed * sizeof *items);
         if (!items)
-            return psc_fail(p->error, PSC_ERROR_MEMORY, "no memory for %zu tensors", needed);
+            return psc_fail(
+                p->error, PSC_ERROR_MEMORY, "not enough memory for %zu tensors", needed);
         set->items = items;
         set->capacity = needed;
     }
@@ -181,8 +180,7 @@ static psc_status find_header(
     for (int i = 7; i >= 0; i--) n = n << 8 | map->data[i];
     if (n > PSC_SAFETENSORS_HEADER_CAP)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "%s: the header claims %llu bytes, more than the %zu allowed (is it a safetensors "
-            "file?)",
+            "%s: the header claims %llu bytes, more than the %zu allowed (is it a safetensors file?)",
             path, (unsigned long long)n, PSC_SAFETENSORS_HEADER_CAP);
     if (n > map->size - 8)
         return psc_fail(error, PSC_ERROR_INPUT,

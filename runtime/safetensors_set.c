@@ -24,7 +24,7 @@ static psc_status sort_names(psc_tensors *set, psc_error *error) {
     for (size_t i = 1; i < set->count; i++) {
         const psc_tensor *a = &set->items[i - 1], *b = &set->items[i];
         if (strcmp(a->name, b->name) == 0)
-            return psc_fail(error, PSC_ERROR_INPUT, "tensor \"%.200s\" lies in both %s and %s",
+            return psc_fail(error, PSC_ERROR_INPUT, "tensor \"%.200s\" is in both %s and %s",
                 a->name, set->files[a->file].name, set->files[b->file].name);
     }
     return PSC_OK;
@@ -48,7 +48,7 @@ static psc_status add_shard(
         return psc_fail(
             error, PSC_ERROR_INPUT, "%s: weight_map names more than %d files", index, SHARD_CAP);
     char *copy = strdup(name);
-    if (!copy) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a shard's name");
+    if (!copy) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a shard's name");
     set->files[set->n_files++] = (psc_tensor_file){.name = copy};
     return PSC_OK;
 }
@@ -60,11 +60,11 @@ static psc_status list_shards(psc_tensors *set, json_t *map, const char *index, 
     if (!json_is_object(map) || json_object_size(map) == 0)
         return psc_fail(error, PSC_ERROR_INPUT, "%s has no weight_map", index);
     set->files = calloc(SHARD_CAP, sizeof *set->files);
-    if (!set->files) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the shards");
+    if (!set->files) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the shards");
     json_object_foreach(map, tensor, value) {
         if (!json_is_string(value))
             return psc_fail(error, PSC_ERROR_INPUT,
-                "%s: weight_map names no file for tensor \"%.200s\"", index, tensor);
+                "%s: weight_map does not name a file for tensor \"%.200s\"", index, tensor);
         psc_status status = check_shard_name(json_string_value(value), index, error);
         if (!status) status = add_shard(set, json_string_value(value), index, error);
         if (status) return status;
@@ -83,16 +83,16 @@ static psc_status check_index(
         const char *shard = json_string_value(value);
         if (!tensor)
             return psc_fail(error, PSC_ERROR_INPUT,
-                "%s puts tensor \"%.200s\" into %s, which does not hold it", index, name, shard);
+                "%s lists tensor \"%.200s\" in %s, which does not contain it", index, name, shard);
         if (strcmp(set->files[tensor->file].name, shard) != 0)
             return psc_fail(error, PSC_ERROR_INPUT,
-                "%s puts tensor \"%.200s\" into %s, but it lies in %s", index, name, shard,
+                "%s lists tensor \"%.200s\" in %s, but it is in %s", index, name, shard,
                 set->files[tensor->file].name);
     }
     for (size_t i = 0; i < set->count; i++)
         if (!json_object_get(map, set->items[i].name))
             return psc_fail(error, PSC_ERROR_INPUT,
-                "%s holds tensor \"%.200s\", which %s does not list",
+                "%s contains tensor \"%.200s\", which %s does not list",
                 set->files[set->items[i].file].name, set->items[i].name, index);
     return PSC_OK;
 }
@@ -103,7 +103,7 @@ static psc_status open_shards(
     psc_status status = list_shards(set, map, index, error);
     for (size_t i = 0; i < set->n_files && !status; i++) {
         char *path = psc_path_join(folder, set->files[i].name);
-        if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a path");
+        if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
         status = psc_tensors_add_file(set, i, path, error);
         free(path);
     }
@@ -133,7 +133,7 @@ static psc_status open_single(psc_tensors *set, const char *path, psc_error *err
     const char *slash = strrchr(path, '/');
     set->files = calloc(1, sizeof *set->files);
     if (!set->files || !(set->files[0].name = strdup(slash ? slash + 1 : path)))
-        return psc_fail(error, PSC_ERROR_MEMORY, "no memory to open %s", path);
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to open %s", path);
     set->n_files = 1;
     psc_status status = psc_tensors_add_file(set, 0, path, error);
     return status ? status : sort_names(set, error);
@@ -145,7 +145,7 @@ static psc_status no_weights(const char *folder, psc_error *error) {
     free(pickle);
     if (has_pickle)
         return psc_fail(error, PSC_ERROR_SUPPORT,
-            "%s has only pytorch_model.bin, which is not read: save the model as safetensors",
+            "%s has only pytorch_model.bin, which is not supported; save the model as safetensors",
             folder);
     return psc_fail(error, PSC_ERROR_IO,
         "%s has neither model.safetensors nor model.safetensors.index.json", folder);
@@ -158,7 +158,7 @@ psc_status psc_tensors_open(psc_tensors **out, const char *folder, psc_error *er
     psc_status status;
     *out = NULL;
     if (!single || !index || !set)
-        status = psc_fail(error, PSC_ERROR_MEMORY, "no memory to open %s", folder);
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to open %s", folder);
     else if (psc_path_exists(single))
         status = open_single(set, single, error);
     else if (psc_path_exists(index))
@@ -177,7 +177,7 @@ psc_status psc_tensors_open(psc_tensors **out, const char *folder, psc_error *er
 psc_status psc_tensors_open_file(psc_tensors **out, const char *path, psc_error *error) {
     psc_tensors *set = calloc(1, sizeof *set);
     *out = NULL;
-    if (!set) return psc_fail(error, PSC_ERROR_MEMORY, "no memory to open %s", path);
+    if (!set) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to open %s", path);
     psc_status status = open_single(set, path, error);
     if (status)
         psc_tensors_close(&set);

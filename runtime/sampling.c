@@ -63,8 +63,8 @@ psc_status psc_session_sample(int32_t *id, psc_session *session, psc_sampler *sa
     if (status) return status;
     *id = psc_strategy_greedy(logits, session->model->info.d_vocab);
     if (*id < 0)
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "the logits hold NaN or infinities; nothing can be drawn");
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "the logits contain NaN or infinity, so no token can be sampled");
     if (strategy.temperature == 0) return PSC_OK;
     psc_fp_state state = psc_fp_enter();
     status = draw(id, session, &strategy, &sampler->seed, logits, error);

@@ -92,7 +92,7 @@ psc_status psc_session_open(
     psc_session **out, psc_model *model, const psc_session_options *options, psc_error *error) {
     *out = NULL;
     psc_session *s = calloc(1, sizeof *s);
-    if (!s) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a session");
+    if (!s) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a session");
     s->model = model;
     const psc_model_info *info = &model->info;
     psc_status status = resolve(&s->options, options, model, error);
@@ -231,5 +231,5 @@ psc_status psc_session_array(
         memcpy(out->shape, array->shape, sizeof out->shape);
         return PSC_OK;
     }
-    return psc_fail(error, PSC_ERROR_INPUT, "the last run left no array '%.100s'", name);
+    return psc_fail(error, PSC_ERROR_INPUT, "the last run has no array '%.100s'", name);
 }

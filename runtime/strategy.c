@@ -22,16 +22,14 @@ enum { LANES = 16, BUCKETS = 1 << 11 };
 psc_status psc_strategy_check(const psc_strategy *s, psc_error *error) {
     if (!(s->temperature >= 0) || isinf(s->temperature))
         return psc_fail(error, PSC_ERROR_INPUT,
-            "the temperature is %g; it must be a number from 0 upwards", s->temperature);
+            "the temperature is %g; it must be finite and at least 0", s->temperature);
     if (s->top_k < 0)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "top-k is %d; it must be a number of tokens, or 0 for all", (int)s->top_k);
+            "top-k is %d; it must be at least 1, or 0 for all tokens", (int)s->top_k);
     if (!(s->top_p >= 0) || s->top_p > 1)
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "top-p is %g; it must be a mass in (0, 1]", s->top_p);
+        return psc_fail(error, PSC_ERROR_INPUT, "top-p is %g; it must be in (0, 1]", s->top_p);
     if (!(s->min_p >= 0) || s->min_p > 1)
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "min-p is %g; it must be a share in [0, 1]", s->min_p);
+        return psc_fail(error, PSC_ERROR_INPUT, "min-p is %g; it must be in [0, 1]", s->min_p);
     return PSC_OK;
 }
 

@@ -67,7 +67,7 @@ static psc_status append(psc_session *session, psc_target target, char *label, p
     psc_target_list *list = &session->targets;
     if (label && list->n >= MAX_TARGETS) {
         free(label);
-        return psc_fail(error, PSC_ERROR_INPUT, "there are more than %d targets", MAX_TARGETS);
+        return psc_fail(error, PSC_ERROR_INPUT, "the number of targets exceeds %d", MAX_TARGETS);
     }
     psc_target *grown =
         label ? realloc(list->targets, ((size_t)list->n + 1) * sizeof *grown) : NULL;
@@ -112,20 +112,20 @@ static psc_status refuse_tokens(const psc_model *model, const char *text, const 
 }
 
 static psc_status text_id(int32_t *id, const psc_model *model, const char *text, psc_error *error) {
-    if (!*text) return psc_fail(error, PSC_ERROR_INPUT, "a target's text must not be empty");
+    if (!*text) return psc_fail(error, PSC_ERROR_INPUT, "the target's text is empty");
     if (!psc_model_has_tokenizer(model))
         return psc_fail(error, PSC_ERROR_INPUT,
-            "target '%.80s' is a text, but this model has no tokenizer; give #ID, next or top:K",
+            "target '%.80s' is text, but this model has no tokenizer; use #ID, next or top:K",
             text);
     psc_token *tokens = NULL;
     int32_t n = 0;
     psc_status status = psc_model_encode(&tokens, &n, model, text, strlen(text), false, error);
-    if (status != PSC_OK) return psc_error_prefix(error, status, "a target's text");
+    if (status != PSC_OK) return psc_error_prefix(error, status, "the target's text");
     if (n != 1)
         status = refuse_tokens(model, text, tokens, n, error);
     else if (tokens[0].id >= model->info.d_vocab)
         status = psc_fail(error, PSC_ERROR_INPUT,
-            "target '%.80s' is token %d, but the model has only %d", text, (int)tokens[0].id,
+            "target '%.80s' is token %d, but the model has only %d tokens", text, (int)tokens[0].id,
             (int)model->info.d_vocab);
     else
         *id = tokens[0].id;
@@ -147,7 +147,7 @@ static psc_status token_id(
     if (number < 0) return text_id(id, model, text, error);
     if (number >= model->info.d_vocab)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "target %.40s: there is no such token; ids go from 0 to %d", text,
+            "target %.40s is out of range; token ids are 0 to %d", text,
             (int)model->info.d_vocab - 1);
     *id = (int32_t)number;
     return PSC_OK;
@@ -184,15 +184,15 @@ psc_status psc_targets_imply(psc_session *session, psc_error *error) {
 
 static psc_status check_time(const psc_session *session, psc_error *error) {
     if (session->run_options)
-        return psc_fail(error, PSC_ERROR_STATE, "a target was added from a callback of a run");
+        return psc_fail(error, PSC_ERROR_STATE, "targets cannot be added during a run");
     if (session->options.accumulate && session->n_contexts > 0)
         return psc_fail(error, PSC_ERROR_STATE,
-            "a session over documents takes its targets before its plugins");
+            "a session over documents needs its targets before its plugins");
     return PSC_OK;
 }
 
 psc_status psc_targets_add(psc_session *session, const char *target, psc_error *error) {
-    if (!target) return psc_fail(error, PSC_ERROR_INPUT, "a target is missing");
+    if (!target) return psc_fail(error, PSC_ERROR_INPUT, "the target is null");
     psc_status status = check_time(session, error);
     if (status != PSC_OK) return status;
     if (session->targets.implied) psc_targets_clear(session);
@@ -203,7 +203,7 @@ psc_status psc_targets_add(psc_session *session, const char *target, psc_error *
         int64_t n = parse_number(target + 4);
         if (n < 1 || n > most)
             return psc_fail(error, PSC_ERROR_INPUT,
-                "target '%.40s': top:K takes a number from 1 to %d", target, (int)most);
+                "target '%.40s': K in top:K must be from 1 to %d", target, (int)most);
         return add_ranks(session, n, error);
     }
     psc_target token = {.kind = PSC_TARGET_TOKEN, .b = -1};
@@ -216,7 +216,7 @@ psc_status psc_targets_add(psc_session *session, const char *target, psc_error *
 
 psc_status psc_targets_add_contrast(
     psc_session *session, const char *a, const char *b, psc_error *error) {
-    if (!a || !b) return psc_fail(error, PSC_ERROR_INPUT, "a contrast takes two tokens");
+    if (!a || !b) return psc_fail(error, PSC_ERROR_INPUT, "a contrast needs two tokens");
     psc_status status = check_time(session, error);
     if (status != PSC_OK) return status;
     if (session->targets.implied) psc_targets_clear(session);
@@ -229,7 +229,7 @@ psc_status psc_targets_add_contrast(
     psc_token_label(second, sizeof second, session->model, target.b);
     if (target.a == target.b)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "a contrast of %.80s with itself is always 0; give two different tokens", label);
+            "a contrast of %.80s with itself is always 0; use two different tokens", label);
     snprintf(both, sizeof both, "%s - %s", label, second);
     return append(session, target, strdup(both), error);
 }
@@ -290,7 +290,8 @@ psc_status psc_targets_ids(const psc_session *session, int32_t target, const psc
     const float *logits, int32_t ids[2], psc_error *error) {
     ids[0] = ids[1] = -1;
     if (target < 0 || target >= session->targets.n)
-        return psc_fail(error, PSC_ERROR_INPUT, "there is no target %d; there are %d", (int)target,
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "target %d is out of range; the number of targets is %d", (int)target,
             (int)session->targets.n);
     const psc_target *t = &session->targets.targets[target];
     if (t->kind == PSC_TARGET_NEXT) {
@@ -298,7 +299,7 @@ psc_status psc_targets_ids(const psc_session *session, int32_t target, const psc
     } else if (t->kind == PSC_TARGET_TOP) {
         if (!logits)
             return psc_fail(error, PSC_ERROR_INPUT,
-                "target %s depends on the row's logits, and none were given", t->label);
+                "target %s depends on the row's logits, but none were passed", t->label);
         ids[0] = id_of_rank(logits, session->model->info.d_vocab, t->rank);
     } else {
         ids[0] = t->a;

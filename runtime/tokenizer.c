@@ -175,8 +175,8 @@ psc_status psc_tokenizer_encode(psc_token_span **spans, size_t *n, const psc_tok
     *spans = NULL;
     *n = 0;
     if (bytes > MAX_TEXT)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "the text has %zu bytes, more than the %zu that one call takes", bytes, MAX_TEXT);
+        return psc_fail(error, PSC_ERROR_INPUT, "the text has %zu bytes; the limit per call is %zu",
+            bytes, MAX_TEXT);
     size_t valid = psc_utf8_valid(text, bytes);
     if (valid < bytes)
         return psc_fail(

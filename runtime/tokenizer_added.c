@@ -24,7 +24,7 @@ psc_status psc_tk_build_trie(psc_added_set *set, psc_error *error) {
     size_t room = 1;
     for (size_t i = 0; i < set->n_tokens; i++) room += set->tokens[i].bytes;
     set->nodes = calloc(room, sizeof *set->nodes);
-    if (!set->nodes) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory");
+    if (!set->nodes) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for added_tokens");
     set->n_nodes = 1;
     for (size_t i = 0; i < set->n_tokens; i++) {
         const psc_added_token *token = &set->tokens[i];
@@ -137,7 +137,7 @@ static psc_status read_flag(
     *out = json_is_true(value);
     if (json_is_boolean(value)) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT, "added_tokens[%zu].%s %s", i, name,
-        value ? "is not true or false" : "is missing");
+        value ? "must be true or false" : "is missing");
 }
 
 /* The library numbers added tokens itself: as the vocabulary does if it has the content, else from
@@ -152,11 +152,11 @@ static psc_status check_id(const psc_tokenizer *tokenizer, int32_t greatest, con
     }
     if (id >= 0 && id < tokenizer->size && tokenizer->entries[id].flags)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "added_tokens[%zu].id is %lld, which another token has", i, (long long)id);
+            "added_tokens[%zu].id is %lld, which is already another token's id", i, (long long)id);
     int32_t next = greatest < tokenizer->n_present ? tokenizer->n_present : greatest + 1;
     if (id == next) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "added_tokens[%zu].id is %lld, where the next free id is %d", i, (long long)id, (int)next);
+        "added_tokens[%zu].id is %lld, but the next free id is %d", i, (long long)id, (int)next);
 }
 
 /* Puts the token into the set that it is matched in. */
@@ -174,7 +174,8 @@ static psc_status keep(psc_tokenizer *tokenizer, psc_added_token token, bool is_
     }
     if (!status) {
         token.content = malloc(token.bytes);
-        if (!token.content) status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory");
+        if (!token.content)
+            status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for added_tokens");
     }
     if (!status) {
         memcpy(token.content, content, token.bytes);
@@ -197,7 +198,7 @@ static psc_status load_token(psc_tokenizer *tokenizer, const json_t *item, size_
             id ? "not an integer" : "missing");
     if (!json_is_string(content) || json_string_length(content) == 0)
         return psc_fail(error, PSC_ERROR_INPUT, "added_tokens[%zu].content is %s", i,
-            content ? "not a string with text in it" : "missing");
+            content ? "empty or not a string" : "missing");
     const char *text = json_string_value(content);
     if (json_string_length(content) > MAX_CONTENT)
         return psc_fail(error, PSC_ERROR_SUPPORT,
@@ -222,7 +223,8 @@ static psc_status load_token(psc_tokenizer *tokenizer, const json_t *item, size_
 /* Refuses a content that is listed twice. */
 static psc_status check_twice(const json_t *tokens, psc_error *error) {
     json_t *seen = json_object();
-    psc_status status = seen ? PSC_OK : psc_fail(error, PSC_ERROR_MEMORY, "not enough memory");
+    psc_status status =
+        seen ? PSC_OK : psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for added_tokens");
     for (size_t i = 0; i < json_array_size(tokens) && !status; i++) {
         const char *content =
             json_string_value(json_object_get(json_array_get(tokens, i), "content"));
@@ -231,7 +233,7 @@ static psc_status check_twice(const json_t *tokens, psc_error *error) {
             status =
                 psc_fail(error, PSC_ERROR_INPUT, "added_tokens[%zu].content is listed twice", i);
         else if (json_object_set_new(seen, content, json_true()))
-            status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory");
+            status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for added_tokens");
     }
     json_decref(seen);
     return status;
@@ -246,7 +248,7 @@ psc_status psc_tk_load_added(psc_tokenizer *tokenizer, const struct json_t *toke
     tokenizer->raw.tokens = calloc(n + 1, sizeof(psc_added_token));
     tokenizer->normalized.tokens = calloc(n + 1, sizeof(psc_added_token));
     if (!tokenizer->raw.tokens || !tokenizer->normalized.tokens)
-        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory");
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for added_tokens");
     psc_status status = check_twice(tokens, error);
     for (size_t i = 0; i < n && !status; i++)
         status = load_token(tokenizer, json_array_get(tokens, i), i, vocab, &greatest, error);

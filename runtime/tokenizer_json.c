@@ -57,14 +57,14 @@ static psc_status read_flag(
     if (json_is_boolean(value)) *out = json_is_true(value);
     if (json_is_boolean(value) || (!value && !is_needed)) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT, "pre_tokenizer.%s %s", name,
-        value ? "is not true or false" : "is missing");
+        value ? "must be true or false" : "is missing");
 }
 
 static psc_status load_pre_tokenizer(
     psc_tokenizer *tokenizer, const json_t *item, int depth, psc_error *error) {
     if (is_absent(item))
         return psc_fail(error, PSC_ERROR_SUPPORT,
-            "pre_tokenizer is %s, where only ByteLevel is supported", item ? "null" : "missing");
+            "pre_tokenizer is %s; only ByteLevel is supported", item ? "null" : "missing");
     const char *type = type_of(item, "pre_tokenizer", error);
     if (!type) return PSC_ERROR_INPUT;
     if (!strcmp(type, "ByteLevel")) {
@@ -87,7 +87,7 @@ static psc_status load_pre_tokenizer(
     }
     if (json_array_size(parts) != 1)
         return psc_fail(error, PSC_ERROR_SUPPORT,
-            "pre_tokenizer is a Sequence of %zu parts, where one ByteLevel is supported",
+            "pre_tokenizer is a Sequence of %zu parts; only one ByteLevel is supported",
             json_array_size(parts));
     return load_pre_tokenizer(tokenizer, json_array_get(parts, 0), depth + 1, error);
 }
@@ -112,8 +112,8 @@ static psc_status check_post_processor(const json_t *item, int depth, psc_error 
 
 static psc_status check_decoder(const json_t *item, psc_error *error) {
     if (is_absent(item))
-        return psc_fail(error, PSC_ERROR_SUPPORT,
-            "decoder is %s, where only ByteLevel is supported", item ? "null" : "missing");
+        return psc_fail(error, PSC_ERROR_SUPPORT, "decoder is %s; only ByteLevel is supported",
+            item ? "null" : "missing");
     const char *type = type_of(item, "decoder", error);
     if (!type) return PSC_ERROR_INPUT;
     return strcmp(type, "ByteLevel") ? not_supported("decoder", type, error) : PSC_OK;
@@ -131,7 +131,8 @@ static int32_t find_bos(const psc_tokenizer *tokenizer) {
 }
 
 static psc_status load(psc_tokenizer *tokenizer, const json_t *root, psc_error *error) {
-    if (!json_is_object(root)) return psc_fail(error, PSC_ERROR_INPUT, "it is not a JSON object");
+    if (!json_is_object(root))
+        return psc_fail(error, PSC_ERROR_INPUT, "the file is not a JSON object");
     const json_t *model = json_object_get(root, "model");
     psc_status status = load_normalizer(tokenizer, json_object_get(root, "normalizer"), 0, error);
     if (!status)
@@ -153,8 +154,8 @@ static psc_status parse(
     *root = json_loadb(data, size, JSON_REJECT_DUPLICATES, &where);
     if (*root) return PSC_OK;
     if (json_error_code(&where) == json_error_out_of_memory)
-        return psc_fail(error, PSC_ERROR_MEMORY, "%s: not enough memory", path);
-    return psc_fail(error, PSC_ERROR_INPUT, "%s: not valid JSON at line %d, column %d: %.160s",
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to read %s", path);
+    return psc_fail(error, PSC_ERROR_INPUT, "%s is not valid JSON: line %d, column %d: %.160s",
         path, where.line, where.column, where.text);
 }
 
@@ -171,7 +172,7 @@ psc_status psc_tokenizer_open(psc_tokenizer **out, const char *path, psc_error *
     if (status) return status;
     tokenizer = calloc(1, sizeof *tokenizer);
     if (!tokenizer) {
-        status = psc_fail(error, PSC_ERROR_MEMORY, "%s: not enough memory", path);
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to read %s", path);
         goto fail;
     }
     status = load(tokenizer, root, error);

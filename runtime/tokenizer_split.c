@@ -39,8 +39,8 @@ psc_status psc_tk_compile_pattern(void **pattern, psc_error *error) {
         PCRE2_UCHAR message[160] = "";
         pcre2_get_error_message(code, message, sizeof message);
         return psc_fail(error, PSC_ERROR_SUPPORT,
-            "this PCRE2 cannot compile the split pattern: %s at character %zu",
-            (const char *)message, (size_t)at);
+            "PCRE2 cannot compile the split pattern: %s at character %zu", (const char *)message,
+            (size_t)at);
     }
     pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE); /* without it matching is only slower */
     *pattern = compiled;
@@ -78,7 +78,7 @@ psc_status psc_tk_next_word(size_t *end, const void *pattern, void *match, const
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to split the text");
     if (n <= 0 || range[1] <= at || range[1] > bytes)
         return psc_fail(error, PSC_ERROR_SUPPORT,
-            "PCRE2 could not split the text at byte %zu (its code %d)", at, n);
+            "PCRE2 could not split the text at byte %zu (error %d)", at, n);
     *end = range[1];
     return PSC_OK;
 }

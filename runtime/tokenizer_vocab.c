@@ -29,8 +29,8 @@ bool psc_tk_uncode(char *out, size_t *n, const char *text, size_t bytes) {
 psc_status psc_tk_add_entry(psc_tokenizer *tokenizer, int32_t id, const char *text, size_t bytes,
     uint32_t flags, const char *field, psc_error *error) {
     if (id < 0 || id >= PSC_TOKENIZER_IDS)
-        return psc_fail(error, PSC_ERROR_INPUT, "%s has an id of %d, beyond the limit of %d", field,
-            (int)id, PSC_TOKENIZER_IDS - 1);
+        return psc_fail(error, PSC_ERROR_INPUT, "%s contains id %d; the largest allowed id is %d",
+            field, (int)id, PSC_TOKENIZER_IDS - 1);
     size_t capacity = tokenizer->capacity;
     bool is_room = psc_grow((void **)&tokenizer->entries, &capacity, (size_t)id + 1,
                        sizeof(psc_token_entry)) &&
@@ -58,11 +58,12 @@ static int32_t read_id(
     if (!json_is_integer(value))
         psc_fail(error, PSC_ERROR_INPUT, "model.vocab[\"%.80s\"] is not an integer", key);
     else if (id < 0 || id >= PSC_TOKENIZER_IDS)
-        psc_fail(error, PSC_ERROR_INPUT, "model.vocab[\"%.80s\"] is %lld, not an id from 0 to %d",
-            key, (long long)id, PSC_TOKENIZER_IDS - 1);
+        psc_fail(error, PSC_ERROR_INPUT, "model.vocab[\"%.80s\"] is %lld; ids are 0 to %d", key,
+            (long long)id, PSC_TOKENIZER_IDS - 1);
     else if (id < tokenizer->size && tokenizer->entries[id].flags)
         psc_fail(error, PSC_ERROR_INPUT,
-            "model.vocab[\"%.80s\"] is %lld, an id that another entry has", key, (long long)id);
+            "model.vocab[\"%.80s\"] is %lld, which is already another entry's id", key,
+            (long long)id);
     else
         return (int32_t)id;
     return -1;
@@ -142,7 +143,7 @@ static psc_status load_merge(psc_tokenizer *tokenizer, char **text, size_t *capa
         ids[k] = lookup(vocab, sides[k]);
         if (ids[k] < 0)
             return psc_fail(error, PSC_ERROR_INPUT,
-                "model.merges[%zu]: its %s \"%.80s\" is not in model.vocab", i, names[k], sides[k]);
+                "model.merges[%zu]: the %s \"%.80s\" is not in model.vocab", i, names[k], sides[k]);
     }
     psc_merge *slot = psc_tk_merge_slot(tokenizer, ids[0], ids[1]);
     *slot = (psc_merge){ids[0], ids[1], ids[2], (*rank)++}; /* of two alike the later counts */
@@ -191,7 +192,7 @@ static psc_status read_option(bool *out, const json_t *model, const char *name, 
     const json_t *value = json_object_get(model, name);
     *out = json_is_true(value);
     if (!value || json_is_boolean(value)) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_INPUT, "model.%s is not true or false", name);
+    return psc_fail(error, PSC_ERROR_INPUT, "model.%s must be true or false", name);
 }
 
 /* Options of the library's BPE that byte-level models do not use. */
@@ -200,13 +201,14 @@ static psc_status check_options(const json_t *model, psc_error *error) {
     const json_t *dropout = json_object_get(model, "dropout");
     bool byte_fallback;
     if (dropout && !json_is_null(dropout) && !json_is_number(dropout))
-        return psc_fail(error, PSC_ERROR_INPUT, "model.dropout is not a number or null");
+        return psc_fail(error, PSC_ERROR_INPUT, "model.dropout must be a number or null");
     if (json_number_value(dropout) != 0)
         return psc_fail(error, PSC_ERROR_SUPPORT, "model.dropout is not supported");
     for (int i = 0; i < 2; i++) {
         const json_t *affix = json_object_get(model, affixes[i]);
         if (affix && !json_is_null(affix) && !json_is_string(affix))
-            return psc_fail(error, PSC_ERROR_INPUT, "model.%s is not a string or null", affixes[i]);
+            return psc_fail(
+                error, PSC_ERROR_INPUT, "model.%s must be a string or null", affixes[i]);
         if (json_string_length(affix) > 0)
             return psc_fail(error, PSC_ERROR_SUPPORT, "model.%s is not supported", affixes[i]);
     }
@@ -223,7 +225,7 @@ static psc_status check_alphabet(
     tokenizer->unknown = -1;
     if (unknown && !json_is_null(unknown)) {
         if (!json_is_string(unknown))
-            return psc_fail(error, PSC_ERROR_INPUT, "model.unk_token is not a string or null");
+            return psc_fail(error, PSC_ERROR_INPUT, "model.unk_token must be a string or null");
         tokenizer->unknown = lookup(vocab, json_string_value(unknown));
         if (tokenizer->unknown < 0)
             return psc_fail(error, PSC_ERROR_INPUT,
@@ -232,7 +234,7 @@ static psc_status check_alphabet(
     for (int i = 0; i < 256 && tokenizer->unknown < 0; i++)
         if (tokenizer->byte_ids[i] < 0 && i != 0xc0 && i != 0xc1 && i < 0xf5)
             return psc_fail(error, PSC_ERROR_INPUT,
-                "model.vocab has no entry for the byte 0x%02x, and there is no model.unk_token", i);
+                "model.vocab has no entry for the byte 0x%02x and model.unk_token is missing", i);
     return PSC_OK;
 }
 
@@ -244,13 +246,13 @@ psc_status psc_tk_load_model(
     if (type && !json_is_string(type))
         return psc_fail(error, PSC_ERROR_INPUT, "model.type is not a string");
     if (type && strcmp(json_string_value(type), "BPE"))
-        return psc_fail(error, PSC_ERROR_SUPPORT, "model.type \"%.80s\" is not supported, BPE is",
-            json_string_value(type));
+        return psc_fail(error, PSC_ERROR_SUPPORT,
+            "model.type \"%.80s\" is not supported; only BPE is", json_string_value(type));
     json_t *vocab = json_object_get(model, "vocab");
     const json_t *merges = json_object_get(model, "merges");
     if (!json_is_object(vocab))
-        return psc_fail(error, PSC_ERROR_INPUT, "model.vocab is %s",
-            vocab ? "not an object of ids" : "missing");
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "model.vocab is %s", vocab ? "not an object" : "missing");
     if (!json_is_array(merges))
         return psc_fail(
             error, PSC_ERROR_INPUT, "model.merges is %s", merges ? "not an array" : "missing");

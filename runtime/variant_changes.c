@@ -12,28 +12,28 @@
 /* --- checking -------------------------------------------------------------------------------- */
 
 static const char *fault_of_point(const psc_change *c, const psc_model_info *info) {
-    if (c->point < 0 || c->point >= PSC_POINT_COUNT) return "there is no such hook point";
+    if (c->point < 0 || c->point >= PSC_POINT_COUNT) return "the hook point does not exist";
     psc_point point = (psc_point)c->point;
     bool layered = psc_point_has_layer(point);
-    if (!layered && point != PSC_HOOK_EMBED) return "the point lies after the last layer";
+    if (!layered && point != PSC_HOOK_EMBED) return "the hook point is after the last layer";
     if (layered ? c->layer < 0 || c->layer >= info->n_layers : c->layer != -1)
-        return "the model has no such layer";
+        return "the layer does not exist";
     if (point == PSC_HOOK_RESID_MID && info->parallel_residual)
         return "a model with parallel residual has no hook_resid_mid";
     if (c->head < -1 || c->head >= info->n_heads || (c->head >= 0 && !psc_point_has_heads(point)))
-        return "the point has no such head";
+        return "the hook point has no such head";
     return NULL;
 }
 
 static const char *fault_of_value(const psc_change *c) {
     bool takes_values = c->kind == PSC_CHANGE_SET || c->kind == PSC_CHANGE_ADD;
     bool keyed = psc_point_has_keys((psc_point)c->point);
-    if (c->kind < PSC_CHANGE_SCALE || c->kind > PSC_CHANGE_CUT) return "its kind is unknown";
-    if (!isfinite(c->alpha)) return "alpha is not a finite number";
-    if (takes_values && !c->values) return "it needs values";
+    if (c->kind < PSC_CHANGE_SCALE || c->kind > PSC_CHANGE_CUT) return "the kind is unknown";
+    if (!isfinite(c->alpha)) return "alpha must be finite";
+    if (takes_values && !c->values) return "values are missing";
     if (keyed && c->key < 0 && c->kind != PSC_CHANGE_SCALE)
-        return "of scores and patterns a key must be named, unless they are scaled";
-    if (keyed && c->key >= c->row_end) return "no row of it sees that key";
+        return "a change of scores or pattern must name a key, unless it scales them";
+    if (keyed && c->key >= c->row_end) return "none of its rows can attend to that key";
     if (c->kind == PSC_CHANGE_CUT && c->point != PSC_HOOK_ATTN_SCORES)
         return "only attention scores can be cut";
     return NULL;
@@ -74,10 +74,11 @@ psc_status psc_variant_check(
         const psc_change *c = &variant->changes[i];
         const char *fault = fault_of_point(c, info);
         if (!fault) fault = fault_of_value(c);
-        if (!fault && c->sequence != out->sequence) fault = "a variant changes one sequence only";
+        if (!fault && c->sequence != out->sequence)
+            fault = "a variant can change only one sequence";
         if (!fault &&
             (c->row_begin < position || c->row_begin >= c->row_end || c->row_end > position + n))
-            fault = "its rows are not rows of the run";
+            fault = "its rows are not in the run";
         if (fault)
             return psc_host_fail(
                 context, PSC_ERROR_INPUT, "variant %d, change %d: %s", (int)number, (int)i, fault);

@@ -83,7 +83,7 @@ static psc_status wrong_shape(
     else
         snprintf(wanted, sizeof wanted, "%zu, %zu", expected->rows, expected->cols);
     return psc_fail(o->error, PSC_ERROR_INPUT,
-        "%s/%s: tensor \"%s\" has the shape [%s], but config.json calls for [%s]", o->folder,
+        "%s/%s: tensor \"%s\" has shape [%s], but config.json requires [%s]", o->folder,
         o->tensors->files[t->file].name, t->name, found, wanted);
 }
 
@@ -102,15 +102,14 @@ static psc_status place(
     }
     if (!known)
         return psc_fail(o->error, PSC_ERROR_SUPPORT,
-            "%s/%s: tensor \"%s\" has the dtype %s, but only F32, F16 and BF16 are supported",
+            "%s/%s: tensor \"%s\" has dtype %s, but only F32, F16 and BF16 are supported",
             o->folder, file, t->name, t->dtype);
     if (slot->data)
         return psc_fail(o->error, PSC_ERROR_INPUT,
-            "%s/%s: tensor \"%s\" occurs a second time under another name", o->folder, file,
-            t->name);
+            "%s/%s: tensor \"%s\" is already present under another name", o->folder, file, t->name);
     if (role->attention_bias && !c->attention_bias)
         return psc_fail(o->error, PSC_ERROR_INPUT,
-            "%s/%s holds tensor \"%s\", but config.json says attention_bias is false", o->folder,
+            "%s/%s contains tensor \"%s\", but config.json sets attention_bias to false", o->folder,
             file, t->name);
     if (t->rank != (vector ? 1 : 2) || t->shape[0] != w.rows || (!vector && t->shape[1] != w.cols))
         return wrong_shape(o, t, &w, vector);
@@ -144,7 +143,7 @@ static psc_status place_by_name(const opening *o, const psc_tensor *t) {
     if (parse_layer(name, &layer, &rest)) {
         if (layer >= cp->config.n_layers)
             return psc_fail(o->error, PSC_ERROR_INPUT,
-                "%s/%s holds tensor \"%s\", but config.json says num_hidden_layers is %zu",
+                "%s/%s contains tensor \"%s\", but config.json sets num_hidden_layers to %zu",
                 o->folder, o->tensors->files[t->file].name, t->name, cp->config.n_layers);
         for (size_t i = 0; i < COUNT(layer_roles); i++)
             if (strcmp(rest, layer_roles[i].name) == 0)
@@ -168,7 +167,7 @@ static psc_status tie(const opening *o) {
     if (cp->embed.data && cp->unembed.data && cp->embed.data != cp->unembed.data) {
         if (!same_weight(&cp->embed, &cp->unembed))
             return psc_fail(o->error, PSC_ERROR_INPUT,
-                "%s: config.json says tie_word_embeddings, but embed_in and embed_out differ",
+                "%s: config.json sets tie_word_embeddings, but embed_in and embed_out differ",
                 o->folder);
         cp->ignored++;
     }
@@ -209,7 +208,7 @@ static psc_status list_entries(const opening *o) {
     char prefix[48];
     cp->tensors = calloc(COUNT(layer_roles) * cp->config.n_layers + 4, sizeof *cp->tensors);
     if (!cp->tensors)
-        return psc_fail(o->error, PSC_ERROR_MEMORY, "no memory to open %s", o->folder);
+        return psc_fail(o->error, PSC_ERROR_MEMORY, "not enough memory to open %s", o->folder);
     for (size_t i = 0; i < COUNT(model_roles) && !status; i++)
         status = list_entry(o, &model_roles[i], cp, "gpt_neox.");
     for (size_t l = 0; l < cp->config.n_layers && !status; l++) {
@@ -232,7 +231,7 @@ psc_status psc_checkpoint_open(
     *out = NULL;
     if (cp) cp->layers = calloc(config->n_layers, sizeof *cp->layers);
     if (!cp || !cp->layers) {
-        status = psc_fail(error, PSC_ERROR_MEMORY, "no memory to open %s", folder);
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to open %s", folder);
         goto fail;
     }
     cp->config = *config;

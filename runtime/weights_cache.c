@@ -47,12 +47,13 @@ static psc_status put_mean(psc_cache_writer *writer, const psc_image_plan *plan,
     size_t bytes = (size_t)(plan->bytes - piece->offset);
     float *mean = psc_aligned_calloc(bytes);
     psc_mapping written;
-    if (!mean) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the mean unembedding");
+    if (!mean)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the mean unembedding");
     psc_status status = psc_cache_writer_view(&written, writer, error);
     if (!status) status = psc_image_mean(mean, plan, written.data + PSC_CACHE_HEADER_BYTES, error);
     psc_unmap_file(&written);
     if (!status && psc_cache_writer_put(mean, bytes, writer) != 0)
-        status = psc_fail(error, PSC_ERROR_IO, "the packed weights cannot be written");
+        status = psc_fail(error, PSC_ERROR_IO, "cannot write the packed weights");
     psc_aligned_free(mean);
     return status;
 }
@@ -66,8 +67,8 @@ static psc_status make(psc_mapping *out, char hex[33], const psc_image_plan *pla
     if (!status) status = psc_image_pack(hex, plan, NULL, psc_cache_writer_put, writer, error);
     if (!status) status = put_mean(writer, plan, error);
     if (!status && !psc_record_unchanged(cache->model, plan->checkpoint))
-        status = psc_fail(
-            error, PSC_ERROR_IO, "the files of %s changed while they were read", cache->model);
+        status = psc_fail(error, PSC_ERROR_IO, "the files of %s changed while they were being read",
+            cache->model);
     if (!status) {
         memcpy(header.model, hex, 33);
         status = psc_cache_writer_commit(out, &writer, &header, cache->dir, error);

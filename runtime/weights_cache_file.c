@@ -46,8 +46,8 @@ static psc_status bad(psc_error *error, const char *path, const char *what) {
 
 static psc_status check_file(const struct stat *info, const char *path, psc_error *error) {
     if (!S_ISREG(info->st_mode)) return bad(error, path, "it is not a regular file");
-    if (info->st_uid != geteuid()) return bad(error, path, "it belongs to somebody else");
-    if (info->st_mode & (S_IWGRP | S_IWOTH)) return bad(error, path, "others may write to it");
+    if (info->st_uid != geteuid()) return bad(error, path, "it is owned by another user");
+    if (info->st_mode & (S_IWGRP | S_IWOTH)) return bad(error, path, "other users can write to it");
     if (info->st_size < PSC_CACHE_HEADER_BYTES || (uintmax_t)info->st_size > SIZE_MAX / 2)
         return bad(error, path, "its size is wrong");
     return PSC_OK;
@@ -55,11 +55,12 @@ static psc_status check_file(const struct stat *info, const char *path, psc_erro
 
 static psc_status check_header(const psc_cache_header *h, const char *path, psc_error *error) {
     if (memcmp(h->magic, magic, sizeof magic) != 0)
-        return bad(error, path, "it is no file of packed weights, or one that was never finished");
-    if (h->byte_order != BYTE_ORDER_MARK) return bad(error, path, "its byte order is foreign");
+        return bad(error, path, "it is not a complete file of packed weights");
+    if (h->byte_order != BYTE_ORDER_MARK)
+        return bad(error, path, "it was written with another byte order");
     if (h->mark != mark_of(h)) return bad(error, path, "its header is damaged");
     if (h->model[32] != 0 || strspn(h->model, "0123456789abcdef") != 32)
-        return bad(error, path, "its header names no model");
+        return bad(error, path, "its header does not name a model");
     return PSC_OK;
 }
 
@@ -75,7 +76,7 @@ psc_status psc_cache_file_map(
         status = psc_fail(error, PSC_ERROR_IO, "cannot read %s", path);
     if (!status) status = check_header(header, path, error);
     if (!status && header->bytes != (uint64_t)info.st_size)
-        status = bad(error, path, "its size is not what its header says (is it truncated?)");
+        status = bad(error, path, "its size differs from that in its header (is it truncated?)");
     if (!status) {
         void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
@@ -158,7 +159,8 @@ static int write_at(int fd, const void *data, size_t size, uint64_t at) {
 psc_status psc_cache_writer_begin(psc_cache_writer **out, const char *dir, psc_error *error) {
     size_t length = strlen(dir) + 64;
     psc_cache_writer *w = calloc(1, sizeof *w);
-    psc_status status = psc_fail(error, PSC_ERROR_MEMORY, "no memory to write the packed weights");
+    psc_status status =
+        psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the packed weights");
     *out = NULL;
     if (!w) return status;
     w->fd = -1;
@@ -237,9 +239,9 @@ psc_status psc_cache_writer_commit(psc_mapping *out, psc_cache_writer **writer,
     char *path = psc_path_join(dir, name);
     psc_status status = PSC_OK;
     if (!path)
-        status = psc_fail(error, PSC_ERROR_MEMORY, "no memory for a path");
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
     else if (fchmod(w->fd, 0400) != 0 || fstat(w->fd, &info) != 0 || (info.st_mode & 0222) != 0)
-        status = bad(error, dir, "its file system keeps no permissions");
+        status = bad(error, dir, "its file system does not support permissions");
     else if (write_at(w->fd, header, sizeof *header, 0) != 0 || fsync(w->fd) != 0 ||
              rename(w->path, path) != 0)
         status = cannot_make(error, dir);

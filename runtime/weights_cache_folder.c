@@ -79,16 +79,16 @@ static psc_status check_folder(const char *dir, psc_error *error) {
     struct stat info;
     if (stat(dir, &info) != 0)
         return psc_fail(error, PSC_ERROR_IO, "cannot use the folder %s: %s", dir, strerror(errno));
-    if (!S_ISDIR(info.st_mode)) return psc_fail(error, PSC_ERROR_IO, "%s is no folder", dir);
+    if (!S_ISDIR(info.st_mode)) return psc_fail(error, PSC_ERROR_IO, "%s is not a directory", dir);
     if (info.st_uid != geteuid())
-        return psc_fail(error, PSC_ERROR_IO, "the folder %s belongs to somebody else", dir);
+        return psc_fail(error, PSC_ERROR_IO, "the folder %s is owned by another user", dir);
     return PSC_OK;
 }
 
 psc_status psc_cache_folder_make(const char *dir, psc_error *error) {
-    if (!*dir) return psc_fail(error, PSC_ERROR_INPUT, "the cache folder has an empty name");
+    if (!*dir) return psc_fail(error, PSC_ERROR_INPUT, "the cache folder's name is empty");
     char *path = strdup(dir);
-    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a path");
+    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
     for (char *slash = path + 1; psc_path_exists(dir) == false && *slash; slash++) {
         if (*slash != '/') continue;
         *slash = 0;
@@ -114,7 +114,7 @@ psc_status psc_cache_folder_room(
     const char *dir, uint64_t bytes, uint64_t limit, psc_error *error) {
     if (bytes > limit)
         return psc_fail(error, PSC_ERROR_IO,
-            "the packed weights take %llu MiB, more than the cache's limit of %llu MiB",
+            "the packed weights need %llu MiB, but the cache's limit is %llu MiB",
             (unsigned long long)(bytes >> 20), (unsigned long long)(limit >> 20));
     remove_abandoned(dir);
     items packed = list_files(dir, PSC_CACHE_SUFFIX), records = list_files(dir, PSC_RECORD_SUFFIX);
@@ -132,7 +132,7 @@ psc_status psc_cache_folder_room(
         uint64_t available = (uint64_t)disk.f_bavail * disk.f_frsize;
         if (available < bytes || available - bytes < SPARE_BYTES)
             return psc_fail(
-                error, PSC_ERROR_IO, "the disk of %s would be left with less than 1 GiB", dir);
+                error, PSC_ERROR_IO, "the disk of %s would have less than 1 GiB free", dir);
     }
     return PSC_OK;
 }
@@ -185,19 +185,19 @@ psc_status psc_cache_list(
     free(packed.list);
     *out = entries;
     if (entries) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_MEMORY, "no memory to list %s", cache_dir);
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to list %s", cache_dir);
 }
 
 psc_status psc_cache_verify(const char *cache_dir, const char *name, psc_error *error) {
     psc_cache_header header;
     psc_mapping file;
     char *path = psc_path_join(cache_dir, name);
-    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a path");
+    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
     psc_status status = psc_cache_file_map(&file, &header, path, error);
     if (!status && strncmp(header.model, name, 32) != 0)
-        status = psc_fail(error, PSC_ERROR_INPUT, "%s: it holds another model", path);
+        status = psc_fail(error, PSC_ERROR_INPUT, "%s: it contains another model", path);
     if (!status && !psc_cache_file_intact(&file, &header))
-        status = psc_fail(error, PSC_ERROR_INPUT, "%s: the weights do not have their hash", path);
+        status = psc_fail(error, PSC_ERROR_INPUT, "%s: the weights do not match their hash", path);
     psc_unmap_file(&file);
     free(path);
     return status;
@@ -219,14 +219,14 @@ psc_status psc_cache_clear(const char *cache_dir, const char *name, psc_error *e
         remove_abandoned(cache_dir);
         items left = list_files(cache_dir, PSC_CACHE_SUFFIX);
         if (left.n > 0)
-            status = psc_fail(error, PSC_ERROR_IO, "the files in %s cannot be removed", cache_dir);
+            status = psc_fail(error, PSC_ERROR_IO, "cannot remove the files in %s", cache_dir);
         free(left.list);
         return status;
     }
     if (!is_ours(name, PSC_CACHE_SUFFIX))
-        return psc_fail(error, PSC_ERROR_INPUT, "%s is no file of packed weights", name);
+        return psc_fail(error, PSC_ERROR_INPUT, "%s is not a file of packed weights", name);
     char *path = psc_path_join(cache_dir, name);
-    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for a path");
+    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
     if (unlink(path) != 0)
         status = psc_fail(error, PSC_ERROR_IO, "cannot remove %s: %s", path, strerror(errno));
     free(path);

@@ -42,7 +42,7 @@ psc_status psc_identity_open(
     if (identity) identity->state = XXH3_createState();
     if (!identity || !identity->state) {
         free(identity);
-        return psc_fail(error, PSC_ERROR_MEMORY, "no memory to hash the model");
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to hash the model");
     }
     identity->checkpoint = checkpoint;
     XXH3_128bits_reset(identity->state);

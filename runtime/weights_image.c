@@ -121,7 +121,8 @@ psc_status psc_image_plan_open(
     *out =
         (psc_image_plan){.capacity = 16 * n_layers + 5, .checkpoint = checkpoint, .model = model};
     out->pieces = calloc(out->capacity, sizeof *out->pieces);
-    if (!out->pieces) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the model's plan");
+    if (!out->pieces)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the model's plan");
     model->embed_dtype = checkpoint->embed.dtype;
     add(out, PSC_PIECE_ROWS, &checkpoint->embed, checkpoint->embed.rows)->panels = &model->embed;
     add_matrix(out, &model->unembed, &checkpoint->unembed, NULL, PSC_K_BLOCK);
@@ -131,7 +132,7 @@ psc_status psc_image_plan_open(
     add(out, PSC_PIECE_MEAN, &checkpoint->unembed, 1)->floats = &model->unembed_mean;
     if (!sort_pieces(out)) {
         psc_image_plan_close(out);
-        return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the model's plan");
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the model's plan");
     }
     for (size_t i = 0; i < out->n; i++) {
         psc_piece *p = &out->pieces[i];
@@ -210,7 +211,7 @@ typedef struct packing {
 
 static psc_status put(const packing *k, const void *data, size_t size) {
     if (size == 0 || k->sink(data, size, k->payload) == 0) return PSC_OK;
-    return psc_fail(k->error, PSC_ERROR_IO, "the packed weights cannot be written");
+    return psc_fail(k->error, PSC_ERROR_IO, "cannot write the packed weights");
 }
 
 static psc_status pack_piece(const packing *k, const psc_piece *p) {
@@ -266,7 +267,8 @@ psc_status psc_image_pack(char hex[33], const psc_image_plan *plan, unsigned cha
     if (!memory) {
         k.slice_bytes = largest_slice(plan);
         k.slice = psc_aligned_alloc(k.slice_bytes);
-        if (!k.slice) return psc_fail(error, PSC_ERROR_MEMORY, "no memory to pack the weights");
+        if (!k.slice)
+            return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to pack the weights");
     }
     psc_status status = psc_identity_open(&identity, plan->checkpoint, error);
     if (!status) status = pack_tensors(identity, &k);
@@ -285,7 +287,8 @@ psc_status psc_image_mean(
     const psc_packed *w = &plan->model->unembed;
     const psc_kernels *kernels = psc_kernels_for(psc_isa_best(psc_isa_mask()));
     float *ones = psc_aligned_alloc(w->out * sizeof *ones);
-    if (!ones) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the mean unembedding");
+    if (!ones)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the mean unembedding");
     for (size_t i = 0; i < w->out; i++) ones[i] = 1.0f;
     psc_pullback p = {.y = mean,
         .ldy = w->k,

@@ -41,7 +41,7 @@ psc_status psc_record_open(
     if (path) out->text = malloc(size);
     if (!out->text) {
         free(path);
-        return psc_fail(error, PSC_ERROR_IO, "the path of %s cannot be found", model);
+        return psc_fail(error, PSC_ERROR_IO, "cannot resolve the path of %s", model);
     }
     digest_text(hex, path, strlen(path));
     snprintf(out->name, sizeof out->name, "%s" PSC_RECORD_SUFFIX, hex);

@@ -115,8 +115,8 @@ expect 1 'what=norms is none of frames' weights --what norms
 expect 1 'what= is none of frames' weights --what frames,
 expect 1 'what=tokens needs tokens' weights --what tokens
 expect 1 'is 3 tokens' weights --what tokens --token ' Emerald'
-expect 1 'no such token' weights --token '#4096'
-expect 1 'must not be empty' weights --token ''
+expect 1 'out of range; token ids' weights --token '#4096'
+expect 1 'text is empty' weights --token ''
 expect 1 'offset=512 is not' weights --offset 512
 expect 1 'triples=0 is not' weights --what heads --triples 0
 expect 1 'top=many is not' weights --top many
@@ -130,7 +130,7 @@ expect 2 "not '01234'" cache clear 01234 --cache-dir "$work/kept"
 expect 1 'holds no model 012345' cache clear 012345 --cache-dir "$work/kept"
 expect 1 'holds no model 012345' cache verify 012345 --cache-dir "$work/kept"
 echo text >"$work/plain"
-expect 1 'plain is no folder' cache --cache-dir "$work/plain"
+expect 1 'plain is not a directory' cache --cache-dir "$work/plain"
 expect 2 '--cache-limit needs a size' cache --cache-limit 5X
 expect 2 '--cache-limit needs a size' info --cache-limit 0
 expect 2 '--cache-limit needs a size' analyze --text a --cache-limit 99999999T

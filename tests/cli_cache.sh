@@ -57,16 +57,16 @@ case $said in *'the disk of'*)
     exit 0
     ;;
 esac
-check "the first start keeps them: $said" test "$said" = "packed, and kept in $work/kept"
+check "the first start keeps them: $said" test "$said" = "packed, cached in $work/kept"
 said=$(weights)
 check "the second start maps them: $said" test "$said" = "mapped from $work/kept"
 check 'the hash is remembered' test "$(find "$work/kept" -name '*.source' | wc -l)" -eq 1
 said=$(weights --no-cache)
-check "not when it is not wanted: $said" test "$said" = 'packed, not kept'
+check "not when it is not wanted: $said" test "$said" = 'packed, not cached'
 said=$(weights --cache-dir "$work/small" --cache-limit 1M)
-check "not beyond the limit: $said" test -n "$(echo "$said" | grep 'not kept: .*limit of 1 MiB')"
+check "not beyond the limit: $said" test -n "$(echo "$said" | grep 'not cached: .*limit is 1 MiB')"
 said=$(env -u PSC_CACHE_DIR HOME="$work/home" "$program" info "$model" | sed -n 's/^ *weights *//p')
-check "in the home folder: $said" test -n "$(echo "$said" | grep "kept in $work/home/.*pythiascope")"
+check "in the home folder: $said" test -n "$(echo "$said" | grep "cached in $work/home/.*pythiascope")"
 rm -r "$work/home"
 
 # Shown and verified.
@@ -82,9 +82,9 @@ printf '\001' | dd of="$file" bs=1 seek=5000000 conv=notrunc 2>/dev/null
 chmod u-w "$file"
 "$program" cache verify "$(echo "$hash" | cut -c 1-6)" >"$work/stdout" 2>"$work/stderr"
 check 'a damaged file is not' test $? -eq 1 -a ! -s "$work/stdout"
-check 'its name is said' grep -q "$hash.*do not have their hash" "$work/stderr"
+check 'its name is said' grep -q "$hash.*do not match their hash" "$work/stderr"
 said=$(weights)
-check "it is made again: $said" test "$said" = "packed, and kept in $work/kept"
+check "it is made again: $said" test "$said" = "packed, cached in $work/kept"
 check 'it is whole again' test "$("$program" cache verify "$hash")" = "$hash is whole"
 
 # Cleared.

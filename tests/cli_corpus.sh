@@ -171,11 +171,11 @@ printf 'a good beginning \377 and more' >"$work/bad/latin.txt"
 "$program" corpus "$work/bad" --plugin ln --json >"$work/bad.json" 2>"$work/stderr"
 check 'bad documents are not fatal' test $? -eq 0
 check 'each is noted' test "$(wc -l <"$work/stderr")" -eq 6
-check 'the file is named' grep -q 'latin.txt is not UTF-8 at byte 17 and is left out' "$work/stderr"
-check 'the line is named' grep -q 'lines.jsonl, line 2, is not UTF-8 and is left out' "$work/stderr"
-check 'the field is named' grep -q "line 3, has no text in the field 'text'" "$work/stderr"
-check 'broken JSON' grep -q 'line 4, is no JSON object' "$work/stderr"
-check 'a line that is too long' grep -q 'line 6, is longer than 16 MiB' "$work/stderr"
+check 'the file is named' grep -q 'latin.txt is not UTF-8 at byte 17; skipped' "$work/stderr"
+check 'the line is named' grep -q 'lines.jsonl: line 2 is not UTF-8; skipped' "$work/stderr"
+check 'the field is named' grep -q "line 3 has no string in the field 'text'; skipped" "$work/stderr"
+check 'broken JSON' grep -q 'line 4 is not a JSON object' "$work/stderr"
+check 'a line that is too long' grep -q 'line 6 is longer than 16 MiB' "$work/stderr"
 check 'they are counted' grep -q '"documents_skipped": 6' "$work/bad.json"
 check 'the good ones too' grep -q '"documents": 3' "$work/bad.json"
 expect 1 'latin.txt is not UTF-8' corpus "$work/bad/latin.txt" --plugin ln --strict
@@ -189,14 +189,14 @@ expect 2 '--batch needs' corpus "$docs" --batch 0
 expect 2 'state files are needed' merge
 expect 1 'missing: No such file' corpus "$work/missing"
 mkdir "$work/none"
-expect 1 'none holds no file' corpus "$work/none"
+expect 1 'none contains no' corpus "$work/none"
 expect 1 'window of 100000 tokens.*context' corpus "$docs" --window 100000
 expect 1 'no/such/file.state' corpus "$docs" --plugin ln --state "$work/no/such/file.state"
 expect 1 'nonsense' corpus "$docs" --plugin nonsense
 
 # State files.
 printf 'something else' >"$work/text.state"
-expect 1 'text.state is not a state file' corpus "$docs" --plugin ln --state "$work/text.state"
+expect 1 'text.state is not a pythiascope state file' corpus "$docs" --plugin ln --state "$work/text.state"
 good=$work/kill.state
 head -c 1000 "$good" >"$work/cut.state"
 expect 1 'cut.state is damaged' merge "$work/cut.state"
@@ -218,20 +218,20 @@ sed 's/"layer_norm_eps": [^,]*/"layer_norm_eps": 0.25/' "$source/models/books-5m
     expect 1 'with bins=32 for plugin mlp, not bins=16' corpus "$docs" --plugin ln \
         --plugin mlp:bins=16 --plugin logits:level=layer $same
     expect 1 'targets next, not top:1' corpus "$docs" $plugins $same --target top:1
-    expect 1 'windows of 64 tokens without <.endoftext.>, not of 64 with' corpus "$docs" \
+    expect 1 'windows of 64 tokens without <.endoftext.>, not 64 tokens with it' corpus "$docs" \
         $plugins $same --bos
     expect 1 'windows of 64' corpus "$docs" $plugins --window 32 --state "$good"
-    expect 1 'other files' corpus "$docs/a" $plugins $same
-    expect 1 'part 0/0 of the corpus, not 1/2' corpus "$docs" $plugins $same --shard 1/2
-    expect 1 "belongs to another model" corpus "$docs" $plugins $same --model "$work/other"
+    expect 1 'different files' corpus "$docs/a" $plugins $same
+    expect 1 'for the whole corpus, not part 1/2 of the corpus' corpus "$docs" $plugins $same --shard 1/2
+    expect 1 "made with model .*, but this is model" corpus "$docs" $plugins $same --model "$work/other"
 }
 expect 1 'part 3/3 is missing' merge "$work/1.state" "$work/2.state"
 expect 1 'part 1/3 is given twice' merge "$work/1.state" "$work/1.state"
-expect 1 'a part of 1, and the first is one of 3' merge "$work/1.state" "$good"
-expect 1 'limit of 1000000 tokens .0: none., and the first part with 0' merge "$work/a.state" \
+expect 1 'one of 1 part.s., but the first is one of 3' merge "$work/1.state" "$good"
+expect 1 'limit of 1000000 tokens .0: none., but the first part with 0' merge "$work/a.state" \
     "$work/b_limited.state"
 # shellcheck disable=SC2086 # a list of arguments
-expect 1 'holds [0-9]* tokens already, and the limit is 50' corpus "$docs" $plugins --window 64 \
+expect 1 'already has [0-9]* tokens, but the limit is 50' corpus "$docs" $plugins --window 64 \
     --shard 1/2 --state "$work/a.state" --limit-tokens 50
 expect 1 'missing.state' merge "$work/missing.state"
 

@@ -125,7 +125,7 @@ Test(accumulate, what_cannot_be_added_is_refused) {
     const int64_t nearly_full = INT64_MAX - 2;
     REFUSED(psc_accumulator_merge(count, &nearly_full, &error), PSC_ERROR_PLUGIN, "overflow");
     psc_accumulator *low = new_table(PSC_ACCUMULATE_MIN, 1, 0);
-    REFUSED(psc_accumulator_add(low, 0, 1, bad, &error), PSC_ERROR_PLUGIN, "no order");
+    REFUSED(psc_accumulator_add(low, 0, 1, bad, &error), PSC_ERROR_PLUGIN, "cannot be ranked");
 }
 
 Test(accumulate, extremes) {
@@ -424,8 +424,8 @@ Test(accumulate, a_run_that_fails_midway_spoils_the_session) {
     must_load(PLUGIN("bridge"), NULL);
     REFUSED(run_documents(0, 1), PSC_ERROR_PLUGIN, "plugin bridge", "'sum'", "slot 1", "nan");
     bridge->run_end = on_run_end;
-    REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "of no use");
-    REFUSED(psc_session_report(session, NULL, &error), PSC_ERROR_STATE, "of no use");
+    REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "totals are invalid");
+    REFUSED(psc_session_report(session, NULL, &error), PSC_ERROR_STATE, "totals are invalid");
     fixture_close();
 }
 
@@ -440,7 +440,7 @@ Test(accumulate, declarations_that_are_refused) {
     open_accumulating(8, 1);
     bridge->open = open_badly;
     REFUSED(psc_session_plugin(session, PLUGIN("bridge"), NULL, &error), PSC_ERROR_PLUGIN,
-        "two accumulators named 'x'");
+        "'x' is declared twice");
     fixture_close();
     cr_assert_lt(psc_accumulators_add(&tables, "a b", PSC_ACCUMULATE_SUM, 1, 0, &error), 0);
     cr_assert_lt(psc_accumulators_add(&tables, "t", PSC_ACCUMULATE_TOP, 1, 0, &error), 0);
@@ -454,6 +454,6 @@ Test(accumulate, an_ordinary_session_has_no_accumulators, .init = fixture_open,
     .fini = fixture_close) {
     bridge->open = open_badly;
     REFUSED(psc_session_plugin(session, PLUGIN("bridge"), NULL, &error), PSC_ERROR_STATE,
-        "does not accumulate");
-    REFUSED(psc_session_report(session, NULL, &error), PSC_ERROR_STATE, "not opened to accumulate");
+        "needs a session that accumulates");
+    REFUSED(psc_session_report(session, NULL, &error), PSC_ERROR_STATE, "does not accumulate");
 }

@@ -390,5 +390,5 @@ static int wrong_label(void) {
 
 Test(host, wrong_numbers_are_errors) {
     REFUSED(run_with(wrong_label, NULL), PSC_ERROR_INPUT, "plugin bridge", "component kind 99");
-    REFUSED(run_with(wrong_numbers, NULL), PSC_ERROR_INPUT, "plugin bridge", "token 80", "79");
+    REFUSED(run_with(wrong_numbers, NULL), PSC_ERROR_INPUT, "plugin bridge", "token id 80", "79");
 }

@@ -148,7 +148,7 @@ Test(lens, bad_lenses) {
     bad_lens("{\"d_model\": 24, \"num_hidden_layers\": 2, \"model_hash\": \"00\"}", "{}", 0,
         "its model_hash is 00");
     bad_lens(GOOD, "{}", 0, "no tensor \"0.weight\"");
-    bad_lens(GOOD, "{}", 7, "belong to no tensor");
+    bad_lens(GOOD, "{}", 7, "do not belong to any tensor");
     bad_lens(GOOD, "{" WEIGHT "}", 2304, "no tensor \"0.bias\"");
     bad_lens(GOOD, "{" WEIGHT "}", 2303, "truncated");
     bad_lens(GOOD,
@@ -156,7 +156,7 @@ Test(lens, bad_lenses) {
         "has not the shape [24, 24]");
     bad_lens(GOOD,
         "{\"0.weight\": {\"dtype\": \"I32\", \"shape\": [24, 24], \"data_offsets\": [0, 2304]}}",
-        2304, "is of type I32");
+        2304, "has dtype I32");
     data_byte = 0xff;
     bad_lens(GOOD, "{" WEIGHT "}", 2304, "holds NaN or infinities");
 }

@@ -242,13 +242,13 @@ static const struct {
     const char *words;
     psc_status status;
 } contradictions[] = {
-    {{.config = "{\"vocab_size\": 22}"}, "embed_|[21, 16]|config.json calls for [22, 16]",
+    {{.config = "{\"vocab_size\": 22}"}, "embed_|[21, 16]|config.json requires [22, 16]",
         PSC_ERROR_INPUT},
-    {{.config = "{\"hidden_size\": 32}"}, "shape|config.json calls for", PSC_ERROR_INPUT},
+    {{.config = "{\"hidden_size\": 32}"}, "shape|config.json requires", PSC_ERROR_INPUT},
     {{.config = "{\"intermediate_size\": 64}"}, "mlp.dense|64", PSC_ERROR_INPUT},
-    {{.config = "{\"num_hidden_layers\": 1}"}, "layers.1.|num_hidden_layers is 1", PSC_ERROR_INPUT},
+    {{.config = "{\"num_hidden_layers\": 1}"}, "layers.1.|num_hidden_layers to 1", PSC_ERROR_INPUT},
     {{.config = "{\"num_hidden_layers\": 3}"}, "no tensor \"gpt_neox.layers.2.", PSC_ERROR_INPUT},
-    {{.config = "{\"attention_bias\": false}"}, "attention_bias is false|.bias", PSC_ERROR_INPUT},
+    {{.config = "{\"attention_bias\": false}"}, "attention_bias to false|.bias", PSC_ERROR_INPUT},
     {{.config = "{\"tie_word_embeddings\": true}"}, "tie_word_embeddings|differ", PSC_ERROR_INPUT},
     {{.drop = "gpt_neox.embed_in.weight"}, "no tensor \"gpt_neox.embed_in.weight\"",
         PSC_ERROR_INPUT},
@@ -268,20 +268,20 @@ static const struct {
     {{.change = L1 "input_layernorm.bias", .dtype = "F64", .shape = "[8]"}, "F64",
         PSC_ERROR_SUPPORT},
     {{.change = L1 "input_layernorm.bias", .name = "gpt_neox.layers.7.input_layernorm.bias"},
-        "layers.7.|num_hidden_layers is 2", PSC_ERROR_INPUT},
+        "layers.7.|num_hidden_layers to 2", PSC_ERROR_INPUT},
     {{.change = L1 "input_layernorm.bias",
          .name = "layers.99999999999999999999999.input_layernorm.bias"},
-        "num_hidden_layers is 2", PSC_ERROR_INPUT},
+        "num_hidden_layers to 2", PSC_ERROR_INPUT},
     {{.change = L1 "input_layernorm.bias", .name = "gpt_neox.layers.01.input_layernorm.bias"},
         "no tensor \"" L1 "input_layernorm.bias\"", PSC_ERROR_INPUT},
     {{.add = "{\"layers.1.input_layernorm.bias\": {\"dtype\": \"F32\", \"shape\": [16]}}",
          .add_size = 64},
-        "input_layernorm.bias|second time", PSC_ERROR_INPUT},
+        "input_layernorm.bias|already present", PSC_ERROR_INPUT},
     {{.add = "{\"lm_head.weight\": {\"dtype\": \"F32\", \"shape\": [21, 16]}}", .add_size = 1344},
-        "second time", PSC_ERROR_INPUT},
+        "already present", PSC_ERROR_INPUT},
     {{.add = "{\"gpt_neox.layers.2.attention.bias\": {\"dtype\": \"U8\", \"shape\": [4]}}",
          .add_size = 4},
-        "layers.2.|num_hidden_layers is 2", PSC_ERROR_INPUT},
+        "layers.2.|num_hidden_layers to 2", PSC_ERROR_INPUT},
 };
 
 Test(checkpoint, contradictions_are_refused) {

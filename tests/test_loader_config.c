@@ -96,13 +96,13 @@ static const struct {
     {"{\"quantization_config\": {}}", "quantization_config", PSC_ERROR_SUPPORT},
     {"{\"num_hidden_layers\": \"-\"}", "has no num_hidden_layers", PSC_ERROR_INPUT},
     {"{\"num_hidden_layers\": 0}", "num_hidden_layers is 0", PSC_ERROR_INPUT},
-    {"{\"num_hidden_layers\": 2.0}", "num_hidden_layers|whole", PSC_ERROR_INPUT},
+    {"{\"num_hidden_layers\": 2.0}", "num_hidden_layers|integer", PSC_ERROR_INPUT},
     {"{\"num_hidden_layers\": 1000000}", "num_hidden_layers is 1000000", PSC_ERROR_INPUT},
     {"{\"num_attention_heads\": -4}", "num_attention_heads is -4", PSC_ERROR_INPUT},
     {"{\"num_attention_heads\": 5}", "hidden_size 64|multiple|5", PSC_ERROR_INPUT},
     {"{\"hidden_size\": 9223372036854775807}", "hidden_size is 92", PSC_ERROR_INPUT},
-    {"{\"hidden_size\": \"64\"}", "hidden_size|whole", PSC_ERROR_INPUT},
-    {"{\"intermediate_size\": true}", "intermediate_size|whole", PSC_ERROR_INPUT},
+    {"{\"hidden_size\": \"64\"}", "hidden_size|integer", PSC_ERROR_INPUT},
+    {"{\"intermediate_size\": true}", "intermediate_size|integer", PSC_ERROR_INPUT},
     {"{\"vocab_size\": 0}", "vocab_size is 0", PSC_ERROR_INPUT},
     {"{\"vocab_size\": 4294967297}", "vocab_size", PSC_ERROR_INPUT},
     {"{\"max_position_embeddings\": -1}", "max_position_embeddings", PSC_ERROR_INPUT},
@@ -115,7 +115,7 @@ static const struct {
     {"{\"layer_norm_eps\": \"1e-5\"}", "layer_norm_eps|number", PSC_ERROR_INPUT},
     {"{\"rotary_pct\": 1.5}", "rotary_pct is 1.5", PSC_ERROR_INPUT},
     {"{\"rotary_pct\": -0.25}", "rotary_pct is -0.25", PSC_ERROR_INPUT},
-    {"{\"rotary_pct\": 0.2}", "rotary_pct|3 dimensions|odd", PSC_ERROR_SUPPORT},
+    {"{\"rotary_pct\": 0.2}", "rotary_pct|3 of them|even", PSC_ERROR_SUPPORT},
     {"{\"rotary_emb_base\": 0}", "rotary_emb_base is 0", PSC_ERROR_INPUT},
     {"{\"rotary_emb_base\": 1e300}", "rotary_emb_base", PSC_ERROR_INPUT},
     {"{\"rotary_pct\": 0.25, \"partial_rotary_factor\": 0.5}",
@@ -184,7 +184,7 @@ Test(config, refusals_of_the_file) {
     psc_config c;
     psc_error error;
     expect_error(
-        psc_config_read(&c, at("absent"), &error), PSC_ERROR_IO, &error, "no model folder|absent");
+        psc_config_read(&c, at("absent"), &error), PSC_ERROR_IO, &error, "model folder|absent does not exist");
     expect_error(psc_config_read(&c, folder, &error), PSC_ERROR_IO, &error,
         "cannot open|config.json|No such file");
     cr_assert_eq(mkdir(at("config.json"), 0777), 0);

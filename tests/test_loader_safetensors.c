@@ -86,7 +86,7 @@ static const struct {
         "4 bytes before tensor \"b\"", 12},
     {"{" T("a", "F32", "[1]", "[4,8]") "}", "4 bytes before", 8},
     {"{" T("a", "F32", "[1]", "[0,4]") "}", "last 1 bytes", 5},
-    {"{}", "belong to no tensor", 3},
+    {"{}", "not belong to any tensor", 3},
 };
 
 Test(safetensors, headers_that_lie) {
@@ -159,20 +159,20 @@ Test(safetensors, indexes) {
         {"[]", "weight_map", PSC_ERROR_INPUT},
         {"{}", "no weight_map", PSC_ERROR_INPUT},
         {"{\"weight_map\":{}}", "no weight_map", PSC_ERROR_INPUT},
-        {"{\"weight_map\":{\"a\":1}}", "no file for tensor \"a\"", PSC_ERROR_INPUT},
+        {"{\"weight_map\":{\"a\":1}}", "not name a file for tensor \"a\"", PSC_ERROR_INPUT},
         {"{\"weight_map\":{\"a\":\"s1\",\"a\":\"s2\"}}", "duplicate", PSC_ERROR_INPUT},
         {"{\"weight_map\":{\"a\":\"../s1\"}}", "../s1|plain file name", PSC_ERROR_INPUT},
         {"{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "plain file name", PSC_ERROR_INPUT},
         {"{\"weight_map\":{\"a\":\"..\"}}", "plain file name", PSC_ERROR_INPUT},
         {"{\"weight_map\":{\"a\":\"\"}}", "plain file name", PSC_ERROR_INPUT},
         {"{\"weight_map\":{\"a\":\"gone\"}}", "cannot open|gone", PSC_ERROR_IO},
-        {"{\"weight_map\":{\"a\":\"s1\",\"b\":\"s2\",\"c\":\"s1\"}}", "\"c\" into s1|lies in s2",
+        {"{\"weight_map\":{\"a\":\"s1\",\"b\":\"s2\",\"c\":\"s1\"}}", "\"c\" in s1|it is in s2",
             PSC_ERROR_INPUT},
         {"{\"weight_map\":{\"a\":\"s1\",\"b\":\"s2\",\"c\":\"s2\",\"d\":\"s2\"}}",
-            "\"d\" into s2|does not hold", PSC_ERROR_INPUT},
-        {"{\"weight_map\":{\"a\":\"s1\",\"b\":\"s2\"}}", "s2 holds tensor \"c\"|does not list",
+            "\"d\" in s2|does not contain", PSC_ERROR_INPUT},
+        {"{\"weight_map\":{\"a\":\"s1\",\"b\":\"s2\"}}", "s2 contains tensor \"c\"|does not list",
             PSC_ERROR_INPUT},
-        {"{\"weight_map\":{\"a\":\"s1\",\"b\":\"s2\",\"c\":\"dup\"}}", "\"a\" lies in both",
+        {"{\"weight_map\":{\"a\":\"s1\",\"b\":\"s2\",\"c\":\"dup\"}}", "\"a\" is in both",
             PSC_ERROR_INPUT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -62,8 +62,8 @@ Test(targets, refused) {
     REFUSED(target("text:"), PSC_ERROR_INPUT, "empty");
     REFUSED(target("xqzjw kfpv"), PSC_ERROR_INPUT, "xqzjw", "tokens (", "not one");
     REFUSED(target("a\xff"), PSC_ERROR_INPUT, "target");
-    REFUSED(target("#999999"), PSC_ERROR_INPUT, "#999999", "ids go from 0 to");
-    REFUSED(target("#99999999999999999999"), PSC_ERROR_INPUT, "ids go from 0 to");
+    REFUSED(target("#999999"), PSC_ERROR_INPUT, "#999999", "ids are 0 to");
+    REFUSED(target("#99999999999999999999"), PSC_ERROR_INPUT, "ids are 0 to");
     REFUSED(target("top:0"), PSC_ERROR_INPUT, "top:0", "from 1 to 1000");
     REFUSED(target("top:1001"), PSC_ERROR_INPUT, "top:1001");
     REFUSED(target("top:x"), PSC_ERROR_INPUT, "top:x");
@@ -285,7 +285,7 @@ Test(numbers, captures_refused) {
     REFUSED(psc_session_capture(session, "blocks.0.attn.hook_nothing", &error), PSC_ERROR_INPUT,
         "hook_nothing", "hook_embed");
     REFUSED(psc_session_capture(session, "blocks.2.hook_mlp_out", &error), PSC_ERROR_INPUT,
-        "no layer 2", "0 to 1");
+        "layer 2 does not exist", "0 to 1");
     REFUSED(psc_session_capture(session, "blocks.0.hook_resid_mid", &error), PSC_ERROR_INPUT,
         "hook_resid_mid");
     REFUSED(psc_session_capture(session, "", &error), PSC_ERROR_INPUT, "unknown");

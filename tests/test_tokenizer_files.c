@@ -98,13 +98,13 @@ static const struct {
     {"model.vocab", "[]", PSC_ERROR_INPUT, "model.vocab is not an object"},
     {"model.vocab", "{}", PSC_ERROR_INPUT, "no entry for the byte 0x00"},
     {"model.vocab.q", NULL, PSC_ERROR_INPUT, "no entry for the byte 0x71"},
-    {"model.vocab.ab", "5", PSC_ERROR_INPUT, "an id that another entry has"},
+    {"model.vocab.ab", "5", PSC_ERROR_INPUT, "already another entry's id"},
     {"model.vocab.ab", "-1", PSC_ERROR_INPUT, "model.vocab[\"ab\"] is -1"},
-    {"model.vocab.ab", "2147483648", PSC_ERROR_INPUT, "is 2147483648, not an id"},
-    {"model.vocab.ab", "4194304", PSC_ERROR_INPUT, "not an id from 0 to 4194303"},
+    {"model.vocab.ab", "2147483648", PSC_ERROR_INPUT, "is 2147483648; ids are"},
+    {"model.vocab.ab", "4194304", PSC_ERROR_INPUT, "ids are 0 to 4194303"},
     {"model.vocab.ab", "1.5", PSC_ERROR_INPUT, "is not an integer"},
     {"model.vocab.ab", "\"x\"", PSC_ERROR_INPUT, "is not an integer"},
-    {"model.vocab.ab", NULL, PSC_ERROR_INPUT, "its result \"ab\" is not in model.vocab"},
+    {"model.vocab.ab", NULL, PSC_ERROR_INPUT, "the result \"ab\" is not in model.vocab"},
     {"model.merges", NULL, PSC_ERROR_INPUT, "model.merges is missing"},
     {"model.merges", "{}", PSC_ERROR_INPUT, "model.merges is not an array"},
     {"model.merges", "[\"a\"]", PSC_ERROR_INPUT, "model.merges[0] is neither"},
@@ -113,19 +113,19 @@ static const struct {
     {"model.merges", "[[\"a\"]]", PSC_ERROR_INPUT, "model.merges[0] is neither"},
     {"model.merges", "[[\"a\", \"b\", \"c\"]]", PSC_ERROR_INPUT, "model.merges[0] is neither"},
     {"model.merges", "[[\"a\", 1]]", PSC_ERROR_INPUT, "model.merges[0] is neither"},
-    {"model.merges", "[\"zz b\"]", PSC_ERROR_INPUT, "its left side \"zz\" is not in"},
-    {"model.merges", "[\"a zz\"]", PSC_ERROR_INPUT, "its right side \"zz\" is not in"},
-    {"model.merges", "[\"b a\"]", PSC_ERROR_INPUT, "its result \"ba\" is not in"},
+    {"model.merges", "[\"zz b\"]", PSC_ERROR_INPUT, "the left side \"zz\" is not in"},
+    {"model.merges", "[\"a zz\"]", PSC_ERROR_INPUT, "the right side \"zz\" is not in"},
+    {"model.merges", "[\"b a\"]", PSC_ERROR_INPUT, "the result \"ba\" is not in"},
     {"model.dropout", "0.1", PSC_ERROR_SUPPORT, "model.dropout is not supported"},
-    {"model.dropout", "true", PSC_ERROR_INPUT, "model.dropout is not a number"},
+    {"model.dropout", "true", PSC_ERROR_INPUT, "model.dropout must be a number"},
     {"model.unk_token", "\"zz\"", PSC_ERROR_INPUT, "model.unk_token \"zz\" is not in"},
-    {"model.unk_token", "4", PSC_ERROR_INPUT, "model.unk_token is not a string"},
+    {"model.unk_token", "4", PSC_ERROR_INPUT, "model.unk_token must be a string"},
     {"model.continuing_subword_prefix", "\"##\"", PSC_ERROR_SUPPORT, "continuing_subword_prefix"},
     {"model.end_of_word_suffix", "\"</w>\"", PSC_ERROR_SUPPORT, "end_of_word_suffix"},
-    {"model.end_of_word_suffix", "[]", PSC_ERROR_INPUT, "end_of_word_suffix is not a string"},
+    {"model.end_of_word_suffix", "[]", PSC_ERROR_INPUT, "end_of_word_suffix must be a string"},
     {"model.byte_fallback", "true", PSC_ERROR_SUPPORT, "byte_fallback is not supported"},
-    {"model.fuse_unk", "\"no\"", PSC_ERROR_INPUT, "model.fuse_unk is not true or false"},
-    {"model.ignore_merges", "0", PSC_ERROR_INPUT, "model.ignore_merges is not true or false"},
+    {"model.fuse_unk", "\"no\"", PSC_ERROR_INPUT, "model.fuse_unk must be true or false"},
+    {"model.ignore_merges", "0", PSC_ERROR_INPUT, "model.ignore_merges must be true or false"},
     {"normalizer", "{\"type\":\"NFKC\"}", PSC_ERROR_SUPPORT, "normalizer of type \"NFKC\""},
     {"normalizer", "\"NFC\"", PSC_ERROR_INPUT, "normalizer is not an object with a type"},
     {"normalizer", "{\"type\":\"Sequence\"}", PSC_ERROR_INPUT, "normalizers is not an array"},
@@ -135,9 +135,9 @@ static const struct {
         "normalizers[0] is not an object"},
     {"pre_tokenizer", "null", PSC_ERROR_SUPPORT, "pre_tokenizer is null"},
     {"pre_tokenizer", "{\"type\":\"Whitespace\"}", PSC_ERROR_SUPPORT, "Whitespace"},
-    {"pre_tokenizer.add_prefix_space", "1", PSC_ERROR_INPUT, "is not true or false"},
+    {"pre_tokenizer.add_prefix_space", "1", PSC_ERROR_INPUT, "must be true or false"},
     {"pre_tokenizer.add_prefix_space", NULL, PSC_ERROR_INPUT, "add_prefix_space is missing"},
-    {"pre_tokenizer.use_regex", "null", PSC_ERROR_INPUT, "use_regex is not true or false"},
+    {"pre_tokenizer.use_regex", "null", PSC_ERROR_INPUT, "use_regex must be true or false"},
     {"pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}]}",
         PSC_ERROR_SUPPORT, "Digits"},
     {"pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":[]}", PSC_ERROR_SUPPORT, "0 parts"},
@@ -146,11 +146,11 @@ static const struct {
     {"decoder", "{\"type\":\"WordPiece\"}", PSC_ERROR_SUPPORT, "decoder of type \"WordPiece\""},
     {"added_tokens", "{}", PSC_ERROR_INPUT, "added_tokens is not an array"},
     {"added_tokens", "[7]", PSC_ERROR_INPUT, "added_tokens[0] is not an object"},
-    {"added_tokens", "[" ADDED("259", "\"\"", "true") "]", PSC_ERROR_INPUT, "content is not"},
+    {"added_tokens", "[" ADDED("259", "\"\"", "true") "]", PSC_ERROR_INPUT, "content is empty"},
     {"added_tokens", "[" ADDED("\"x\"", "\"<x>\"", "true") "]", PSC_ERROR_INPUT, "id is not an"},
-    {"added_tokens", "[" ADDED("259", "\"<x>\"", "1") "]", PSC_ERROR_INPUT, "special is not true"},
+    {"added_tokens", "[" ADDED("259", "\"<x>\"", "1") "]", PSC_ERROR_INPUT, "special must be true"},
     {"added_tokens", "[{\"id\":259,\"content\":\"<x>\"}]", PSC_ERROR_INPUT, "is missing"},
-    {"added_tokens", "[" ADDED("5", "\"<x>\"", "true") "]", PSC_ERROR_INPUT, "another token has"},
+    {"added_tokens", "[" ADDED("5", "\"<x>\"", "true") "]", PSC_ERROR_INPUT, "another token's id"},
     {"added_tokens", "[" ADDED("-1", "\"<x>\"", "true") "]", PSC_ERROR_INPUT,
         "next free id is 259"},
     {"added_tokens", "[" ADDED("99999999999", "\"<x>\"", "true") "]", PSC_ERROR_INPUT, "next free"},
@@ -186,7 +186,7 @@ Test(tokenizer_files, broken_files) {
         cr_assert_eq(open_bytes(&t, data, n, &error), PSC_ERROR_INPUT, "%zu bytes", n);
     free(data);
     cr_assert_eq(open_bytes(&t, "[]", 2, &error), PSC_ERROR_INPUT);
-    cr_assert_not_null(strstr(error.message, "it is not a JSON object"));
+    cr_assert_not_null(strstr(error.message, "the file is not a JSON object"));
     cr_assert_eq(open_bytes(&t, "{\"a\":1,\"a\":2}", 13, &error), PSC_ERROR_INPUT);
     cr_assert_not_null(strstr(error.message, "duplicate object key"));
     cr_assert_eq(open_bytes(&t, "{\"a\":1} x", 9, &error), PSC_ERROR_INPUT);
@@ -194,7 +194,7 @@ Test(tokenizer_files, broken_files) {
     char *deep = malloc(200000);
     memset(deep, '[', 200000);
     cr_assert_eq(open_bytes(&t, deep, 200000, &error), PSC_ERROR_INPUT);
-    cr_assert_not_null(strstr(error.message, "not valid JSON at line 1"), "%s", error.message);
+    cr_assert_not_null(strstr(error.message, "not valid JSON: line 1"), "%s", error.message);
     free(deep);
     cr_assert_neq(psc_tokenizer_open(&t, "/nonexistent/tokenizer.json", &error), PSC_OK);
     cr_assert_neq(psc_tokenizer_open(&t, "/tmp", &error), PSC_OK);

@@ -240,7 +240,7 @@ Test(variants, refusals) {
     refuse(c, "key");
     c = good, c.point = PSC_HOOK_RESID_MID, refuse(c, "hook_resid_mid");
     c = good, c.point = PSC_HOOK_ATTN_SCORES, c.kind = PSC_CHANGE_CUT, c.key = 0;
-    refuse(c, "without any key");
+    refuse(c, "without keys");
     n_variants = 1;
     changes[0][0] = good;
     prepare = false;

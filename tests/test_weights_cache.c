@@ -11,8 +11,8 @@ static void compare(const char *variant) {
     const char *path = golden_path(variant, NULL);
     psc_model *models[3] = {must_model(path), open_kept(path), open_kept(path)};
     recording runs[3];
-    cr_assert_str_eq(psc_model_weights_text(models[0]), "packed, not kept");
-    cr_assert_eq(strncmp(psc_model_weights_text(models[1]), "packed, and kept in ", 20), 0);
+    cr_assert_str_eq(psc_model_weights_text(models[0]), "packed, not cached");
+    cr_assert_eq(strncmp(psc_model_weights_text(models[1]), "packed, cached in ", 18), 0);
     cr_assert_eq(strncmp(psc_model_weights_text(models[2]), "mapped from ", 12), 0);
     for (int i = 0; i < 3; i++) record(&runs[i], models[i]);
     for (int i = 1; i < 3; i++) {
@@ -55,18 +55,18 @@ Test(weights_cache, keeps_nothing_unless_asked) {
     psc_model_options options = PSC_MODEL_OPTIONS_INIT;
     const char *path = golden_path("parallel_f32", NULL);
     cr_assert_eq(psc_model_open_with(&model, path, &options, &error), PSC_OK);
-    cr_assert_str_eq(psc_model_weights_text(model), "packed, not kept");
+    cr_assert_str_eq(psc_model_weights_text(model), "packed, not cached");
     psc_model_close(&model);
     options.cache_dir = kept();
     cr_assert_eq(psc_model_open_with(&model, path, &options, &error), PSC_OK);
-    cr_assert_str_eq(psc_model_weights_text(model), "packed, too small to be worth keeping");
+    cr_assert_str_eq(psc_model_weights_text(model), "packed, too small to cache");
     psc_model_close(&model);
     cr_assert(!psc_path_exists(kept()));
 }
 
 Test(weights_cache, makes_the_folder_and_its_parents) {
     psc_model *model = open_limited(golden_path("parallel_f32", NULL), at("some/deep/folder"), 0);
-    cr_assert_eq(strncmp(psc_model_weights_text(model), "packed, and kept", 16), 0, "%s",
+    cr_assert_eq(strncmp(psc_model_weights_text(model), "packed, cached", 14), 0, "%s",
         psc_model_weights_text(model));
     psc_model_close(&model);
     char command[1200];
@@ -81,7 +81,7 @@ Test(weights_cache, remembers_files_that_have_settled) {
     const char *model = copy_model("model", "parallel_f32");
     snprintf(weights, sizeof weights, "%s/model.safetensors", model);
     age(weights, 0);
-    expect_opening(model, "packed, and kept", "the first time");
+    expect_opening(model, "packed, cached", "the first time");
     cr_assert_eq(count_files(".source"), 0, "a file that was just written is remembered");
     expect_opening(model, "mapped", "fresh files");
     cr_assert_eq(count_files(".source"), 0);
@@ -97,7 +97,7 @@ Test(weights_cache, reads_no_weights_when_they_are_remembered) {
     struct stat before;
     const char *model = copy_model("model", "parallel_f32");
     snprintf(weights, sizeof weights, "%s/model.safetensors", model);
-    expect_opening(model, "packed, and kept", "the first time");
+    expect_opening(model, "packed, cached", "the first time");
     cr_assert_eq(stat(weights, &before), 0);
     int fd = open(weights, O_WRONLY);
     cr_assert_eq(pwrite(fd, "\x01", 1, before.st_size - 1), 1); /* a change that hides its time */
@@ -122,7 +122,7 @@ Test(weights_cache, notices_changed_files) {
     psc_model *changed = open_kept(model), *fresh = must_model(model);
     cr_assert_str_eq(changed->hash, fresh->hash);
     cr_assert_str_neq(changed->hash, other);
-    cr_assert_eq(strncmp(psc_model_weights_text(changed), "packed, and kept", 16), 0);
+    cr_assert_eq(strncmp(psc_model_weights_text(changed), "packed, cached", 14), 0);
     cr_assert_eq(memcmp(fresh->weights.data, changed->weights.data + PSC_CACHE_HEADER_BYTES,
                      fresh->weights.size),
         0);
@@ -194,7 +194,7 @@ Test(weights_cache, notices_a_changed_config) {
     char path[800], *text;
     size_t size;
     const char *model = copy_model("model", "parallel_f32");
-    expect_opening(model, "packed, and kept", "the first time");
+    expect_opening(model, "packed, cached", "the first time");
     snprintf(path, sizeof path, "%s/config.json", model);
     cr_assert_eq(psc_read_file(&text, &size, path, 1 << 20, NULL), PSC_OK);
     char *value = strstr(text, "\"use_parallel_residual\": true");
@@ -202,7 +202,7 @@ Test(weights_cache, notices_a_changed_config) {
     memcpy(value, "\"use_parallel_residual\":false", 29);
     cr_assert_eq(psc_write_file(path, text, size, NULL), PSC_OK);
     free(text);
-    expect_opening(model, "packed, and kept", "another config");
+    expect_opening(model, "packed, cached", "another config");
     cr_assert_eq(count_files(PSC_CACHE_SUFFIX), 2);
 }
 
@@ -222,14 +222,14 @@ Test(weights_cache, removes_what_was_not_used_for_longest) {
     age(paths[1], 100);
     expect_opening(golden_path(variants[0], NULL), "mapped", "a use"); /* now 1 is the oldest */
     psc_model *third = open_limited(golden_path(variants[2], NULL), kept(), bytes);
-    cr_assert_eq(strncmp(psc_model_weights_text(third), "packed, and kept", 16), 0);
+    cr_assert_eq(strncmp(psc_model_weights_text(third), "packed, cached", 14), 0);
     psc_model_close(&third);
     cr_assert(psc_path_exists(paths[0]), "the file in use was removed");
     cr_assert(!psc_path_exists(paths[1]), "the oldest file was not removed");
     psc_free(entries(&n));
     cr_assert_eq(n, 2);
     third = open_limited(golden_path(variants[1], NULL), kept(), 4096);
-    cr_assert(strstr(psc_model_weights_text(third), "not kept: ") &&
+    cr_assert(strstr(psc_model_weights_text(third), "not cached: ") &&
               strstr(psc_model_weights_text(third), "limit"));
     psc_model_close(&third);
     psc_free(entries(&n));
@@ -265,7 +265,7 @@ static int open_in_child(const char *path, const char *hash) {
     options.cache_least = 1;
     if (psc_model_open_with(&model, path, &options, NULL) != PSC_OK) return 1;
     int bad =
-        strcmp(model->hash, hash) != 0 || strstr(psc_model_weights_text(model), "not kept") != NULL;
+        strcmp(model->hash, hash) != 0 || strstr(psc_model_weights_text(model), "not cached") != NULL;
     psc_model_close(&model);
     return bad;
 }

@@ -15,7 +15,7 @@ static const char *model_path(void) {
 
 /* The file was noticed and made again, and then is found. */
 static void expect_remade(const char *what) {
-    expect_opening(model_path(), "packed, and kept", what);
+    expect_opening(model_path(), "packed, cached", what);
     expect_opening(model_path(), "mapped", what);
     cr_assert_eq(count_files(".partial"), 0);
 }
@@ -43,7 +43,7 @@ static size_t size_of(const char *path) {
 }
 
 Test(weights_cache_damage, truncated) {
-    expect_opening(model_path(), "packed, and kept", "at first");
+    expect_opening(model_path(), "packed, cached", "at first");
     const size_t size = size_of(only_file());
     const size_t lengths[] = {0, 1, 111, 112, 4095, 4096, 4097, size / 2, size - 4096, size - 1};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
@@ -63,7 +63,7 @@ Test(weights_cache_damage, truncated) {
 Test(weights_cache_damage, flipped_bits) {
     psc_error error;
     int32_t n;
-    expect_opening(model_path(), "packed, and kept", "at first");
+    expect_opening(model_path(), "packed, cached", "at first");
     const off_t size = (off_t)size_of(only_file());
     for (off_t offset = 0; offset < (off_t)sizeof(psc_cache_header); offset += 5) {
         flip(only_file(), offset);
@@ -126,7 +126,7 @@ static void other_body(psc_cache_header *h) {
 Test(weights_cache_damage, whole_but_foreign_headers) {
     void (*const changes[])(psc_cache_header *) = {another_image_version, another_layout,
         other_lanes, other_order, other_plan, huge, empty, other_model, endless_name, other_body};
-    expect_opening(model_path(), "packed, and kept", "at first");
+    expect_opening(model_path(), "packed, cached", "at first");
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
         char what[64];
         snprintf(what, sizeof what, "foreign header %zu", i);
@@ -138,14 +138,14 @@ Test(weights_cache_damage, whole_but_foreign_headers) {
 /* A process that ended before the header was written, under the final name and under its own. */
 Test(weights_cache_damage, half_written) {
     static const char zeros[PSC_CACHE_HEADER_BYTES];
-    expect_opening(model_path(), "packed, and kept", "at first");
+    expect_opening(model_path(), "packed, cached", "at first");
     int fd = open_to_write(only_file());
     cr_assert_eq(pwrite(fd, zeros, sizeof zeros, 0), (ssize_t)sizeof zeros);
     close(fd);
     put_text("kept/making-1-0.partial", "left by a process that was ended");
     age(at("kept/making-1-0.partial"), 3600);
     put_text("kept/making-2-0.partial", "perhaps still being made");
-    expect_opening(model_path(), "packed, and kept", "a file without a header");
+    expect_opening(model_path(), "packed, cached", "a file without a header");
     expect_opening(model_path(), "mapped", "afterwards");
     cr_assert(!psc_path_exists(at("kept/making-1-0.partial")));
     cr_assert(psc_path_exists(at("kept/making-2-0.partial")));
@@ -153,7 +153,7 @@ Test(weights_cache_damage, half_written) {
 
 Test(weights_cache_damage, no_plain_file_of_ours) {
     char path[800];
-    expect_opening(model_path(), "packed, and kept", "at first");
+    expect_opening(model_path(), "packed, cached", "at first");
     snprintf(path, sizeof path, "%s", only_file());
     cr_assert_eq(chmod(path, 0666), 0);
     expect_remade("a file that others may write to");
@@ -171,7 +171,7 @@ Test(weights_cache_damage, no_plain_file_of_ours) {
     }
     cr_assert_eq(unlink(path), 0);
     cr_assert_eq(mkdir(path, 0700), 0);
-    expect_opening(model_path(), "packed, not kept", "a folder in the file's place");
+    expect_opening(model_path(), "packed, not cached", "a folder in the file's place");
     cr_assert_eq(count_files(".partial"), 0);
     cr_assert_eq(rmdir(path), 0);
     expect_remade("nothing at all");
@@ -186,7 +186,7 @@ Test(weights_cache_damage, another_models_file) {
     char *copy = strdup(at("copy"));
     copy_file(copy, other);
     cr_assert_eq(unlink(other), 0);
-    expect_opening(model_path(), "packed, and kept", "at first");
+    expect_opening(model_path(), "packed, cached", "at first");
     snprintf(path, sizeof path, "%s", only_file());
     cr_assert_eq(chmod(copy, 0400), 0);
     cr_assert_eq(rename(copy, path), 0);
@@ -196,7 +196,7 @@ Test(weights_cache_damage, another_models_file) {
 
 Test(weights_cache_damage, records) {
     const char *model = copy_model("model", "parallel_f32");
-    expect_opening(model, "packed, and kept", "at first");
+    expect_opening(model, "packed, cached", "at first");
     int32_t n;
     char record_path[1024] = "";
     DIR *dir = opendir(kept());
@@ -242,7 +242,7 @@ Test(weights_cache_damage, full_disk) {
         cr_assert_eq(setrlimit(RLIMIT_FSIZE, &low), 0);
         model = open_kept(model_path());
         cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
-        cr_assert_eq(strncmp(psc_model_weights_text(model), "packed, not kept: ", 18), 0, "%s",
+        cr_assert_eq(strncmp(psc_model_weights_text(model), "packed, not cached: ", 20), 0, "%s",
             psc_model_weights_text(model));
         record(&run, model);
         recording_assert_same(&fresh, 0, &run, 0, PROMPT_TOKENS, "a full disk");
@@ -260,20 +260,20 @@ Test(weights_cache_damage, folders_that_cannot_be_used) {
     const char *const dirs[] = {"", "/dev/null/kept", "/proc/kept", at("file"), at("file/kept")};
     for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
         psc_model *model = open_limited(model_path(), dirs[i], 0);
-        cr_assert_eq(strncmp(psc_model_weights_text(model), "packed, not kept: ", 18), 0,
+        cr_assert_eq(strncmp(psc_model_weights_text(model), "packed, not cached: ", 20), 0,
             "\"%s\": %s", dirs[i], psc_model_weights_text(model));
         psc_model_close(&model);
     }
     cr_assert_eq(mkdir(kept(), 0700), 0);
     if (geteuid() == 0) {
         cr_assert_eq(chown(kept(), 12345, 12345), 0);
-        expect_opening(model_path(), "packed, not kept", "somebody else's folder");
+        expect_opening(model_path(), "packed, not cached", "somebody else's folder");
         cr_assert_eq(chown(kept(), 0, 0), 0);
     } else {
         cr_assert_eq(chmod(kept(), 0500), 0);
-        expect_opening(model_path(), "packed, not kept", "a read-only folder");
+        expect_opening(model_path(), "packed, not cached", "a read-only folder");
         cr_assert_eq(chmod(kept(), 0700), 0);
-        expect_opening(model_path(), "packed, and kept", "a folder");
+        expect_opening(model_path(), "packed, cached", "a folder");
         cr_assert_eq(chmod(kept(), 0500), 0);
         expect_opening(model_path(), "mapped", "a read-only folder with a file");
         cr_assert_eq(chmod(kept(), 0700), 0);
