@@ -263,10 +263,10 @@ static void print_corpus(const printer *p, const psc_results *results) {
     for (int i = 0; i < 5; i++)
         n[i] = (long long)json_integer_value(json_object_get(corpus, names[i]));
     if (n[0] + n[1] + n[2] == 0) return; /* a report without a run */
-    fprintf(p->out, "%lld tokens of %lld document%s in %lld windows", n[3], n[0],
+    fprintf(p->out, "%lld tokens from %lld document%s in %lld windows", n[3], n[0],
         n[0] == 1 ? "" : "s", n[2]);
     if (n[4] > 0) fprintf(p->out, " of up to %lld", n[4]);
-    if (n[1] > 0) fprintf(p->out, "; %lld document%s left out", n[1], n[1] == 1 ? "" : "s");
+    if (n[1] > 0) fprintf(p->out, "; %lld document%s skipped", n[1], n[1] == 1 ? "" : "s");
     fputc('\n', p->out);
 }
 
