@@ -12,22 +12,19 @@
 static const cli_option options[] = {
     CLI_PROMPT_OPTIONS,
     {"target", 1, true, "T",
-        "what to explain: a text of one token, #ID, next or\n"
-        "top:K; may be repeated; without it the top prediction"},
-    {"contrast", 2, true, "A B", "the logit of A minus that of B; may be repeated"},
+        "what to explain: text of one token, #ID, next or\n"
+        "top:K; repeatable; default: the top prediction"},
+    {"contrast", 2, true, "A B", "the logit of A minus that of B; repeatable"},
     {"plugin", 1, true, "NAME[:key=value,...]",
-        "a built-in or a path to a shared object, and its\n"
-        "options; may be repeated; without it logits, ln, mlp;\n"
-        "with an intervention effects"},
+        "a built-in or the path of a shared object, with its\n"
+        "options; repeatable; default: logits, ln, mlp, or\n"
+        "effects with an intervention"},
     {"capture", 1, true, "POINT,...",
-        "tensors for --out: blocks.0.attn.hook_pattern;\n"
-        "* stands for any layer"},
+        "tensors for --out: blocks.0.attn.hook_pattern, ...;\n"
+        "* matches any layer"},
     CLI_INTERVENTION_OPTIONS,
     CLI_RUN_OPTIONS,
-    {"json", 0, false, "", "print results.json instead of the summary"},
-    {"out", 1, false, "DIR",
-        "write DIR/results.json and DIR/tensors.safetensors,\n"
-        "whole or not at all; DIR is new or empty"},
+    CLI_OUTPUT_OPTIONS,
     {0},
 };
 
@@ -65,7 +62,7 @@ static psc_status add_captures(psc_session *session, const char *list, psc_error
         char point[128];
         size_t length = strcspn(list, ",");
         if (length == 0 || length >= sizeof point)
-            return psc_fail(error, PSC_ERROR_INPUT, "--capture: '%.*s' is no hook point",
+            return psc_fail(error, PSC_ERROR_INPUT, "--capture: '%.*s' is not a hook point",
                 (int)(length < 60 ? length : 60), list);
         memcpy(point, list, length);
         point[length] = 0;
@@ -142,8 +139,7 @@ int cli_analyze(const cli_arguments *arguments, const char *plugin) {
     if (!code) code = cli_interventions_check(arguments);
     if (code) return code;
     if (cli_has(arguments, "capture") && !cli_has(arguments, "out"))
-        fprintf(stderr, "pythiascope: note: --capture without --out computes tensors that are "
-                        "written nowhere\n");
+        fprintf(stderr, "pythiascope: note: --capture has no effect without --out\n");
     return analyze(arguments, plugin, &session_options, &error) ? cli_fail(&error) : CLI_OK;
 }
 
@@ -153,7 +149,7 @@ static int run_analyze(const cli_arguments *arguments) {
 
 const cli_verb cli_verb_analyze = {
     .name = "analyze",
-    .summary = "Runs the model over a text and shows what made the next token's logit.",
+    .summary = "Runs the model on a text and shows what makes up the next token's logit.",
     .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
     .notes = "example:\n  pythiascope analyze --text \"the Emerald City of\" --target \" Oz\" "
              "--plugin logits:level=neuron",

@@ -33,11 +33,11 @@ static void print_entry(const psc_cache_entry *entry) {
     time_t used = (time_t)entry->used;
     struct tm local;
     if (localtime_r(&used, &local)) strftime(day, sizeof day, "%Y-%m-%d %H:%M", &local);
-    const char *model = entry->model[0] ? entry->model : "a model whose folder is not known";
+    const char *model = entry->model[0] ? entry->model : "(unknown folder)";
     psc_report_escape(shown, sizeof shown, model, strlen(model));
     printf("  %s ", entry->hash);
     print_size(entry->bytes);
-    printf("  used %s  %s%s\n", day, shown, entry->current ? "" : " (of another version)");
+    printf("  used %s  %s%s\n", day, shown, entry->current ? "" : " (another version)");
 }
 
 static int show(const listing *list) {
@@ -80,7 +80,7 @@ static int verify(const listing *list, const char *hash, psc_error *error) {
         if (psc_cache_verify(list->dir, entry->name, error))
             code = cli_fail(error);
         else
-            printf("%s is whole\n", entry->hash);
+            printf("%s is intact\n", entry->hash);
     }
     return code;
 }
@@ -90,11 +90,10 @@ static int check_hash(const listing *list, const char *hash, const cli_verb *ver
     psc_error error;
     size_t n = strlen(hash);
     if (n < LEAST_DIGITS || n > 32 || strspn(hash, "0123456789abcdef") != n)
-        return cli_usage(
-            verb, "a hash has 32 hexadecimal digits, of which 6 are enough, not '%s'", hash);
+        return cli_usage(verb, "HASH needs 6 to 32 hexadecimal digits, not '%s'", hash);
     for (int32_t i = 0; i < list->n; i++)
         if (strncmp(list->entries[i].hash, hash, n) == 0) return CLI_OK;
-    psc_fail(&error, PSC_ERROR_INPUT, "%s holds no model %s", list->dir, hash);
+    psc_fail(&error, PSC_ERROR_INPUT, "%s contains no model %s", list->dir, hash);
     return cli_fail(&error);
 }
 
@@ -105,10 +104,9 @@ static int run_cache(const cli_arguments *arguments) {
     const char *hash = arguments->n_operands > 1 ? arguments->operands[1] : NULL;
     bool clears = what && strcmp(what, "clear") == 0;
     if (what && !clears && strcmp(what, "verify") != 0)
-        return cli_usage(arguments->verb, "cache can clear or verify, not '%s'", what);
+        return cli_usage(arguments->verb, "cache takes clear or verify, not '%s'", what);
     if (!list.dir) {
-        psc_fail(&error, PSC_ERROR_INPUT,
-            "there is no folder of packed weights: HOME is not set; name one with --cache-dir DIR");
+        psc_fail(&error, PSC_ERROR_INPUT, "no cache folder: HOME is not set; pass --cache-dir DIR");
         return cli_fail(&error);
     }
     if (psc_cache_list(&list.entries, &list.n, list.dir, &error)) return cli_fail(&error);
@@ -121,12 +119,13 @@ static int run_cache(const cli_arguments *arguments) {
 
 const cli_verb cli_verb_cache = {
     .name = "cache",
-    .summary = "Shows, clears or verifies the packed weights that are kept for faster starts.",
+    .summary = "Shows, clears or verifies the cache of packed weights.",
     .usage = "[clear [HASH] | verify [HASH]] [options]",
-    .notes = "HASH is a model's hash or its first digits, at least 6. A model of 64 MiB and more\n"
-             "is packed once and kept; what has not been used for longest goes first when the\n"
-             "limit is reached. verify compares whole files with their hashes, which the next\n"
-             "start does by itself for files of up to 2 GiB.",
+    .notes =
+        "HASH is a model's hash or its first digits, at least 6. A model of 64 MiB or more is\n"
+        "packed once and cached, so that later starts are faster. At the limit the least recently\n"
+        "used models are removed. verify checks whole files against their hashes; a start checks\n"
+        "only files of up to 2 GiB.",
     .options = options,
     .max_operands = 2,
     .run = run_cache,

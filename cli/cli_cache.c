@@ -56,13 +56,14 @@ int cli_cache_choose(const cli_arguments *arguments) {
     chosen = (psc_model_options)PSC_MODEL_OPTIONS_INIT;
     if (dir && !*dir) return cli_usage(arguments->verb, "--cache-dir needs a folder");
     if (dir && cli_has(arguments, "no-cache"))
-        return cli_usage(arguments->verb, "--cache-dir and --no-cache exclude each other");
+        return cli_usage(arguments->verb, "--cache-dir and --no-cache are mutually exclusive");
     if (limit && !(chosen.cache_limit = parse_size(limit)))
         return cli_usage(
             arguments->verb, "--cache-limit needs a size like 500M or 20G, not '%s'", limit);
     if (!limit && variable && *variable && !(chosen.cache_limit = parse_size(variable)))
         return cli_usage(arguments->verb,
-            "the variable PSC_CACHE_LIMIT needs a size like 500M or 20G, not '%s'", variable);
+            "the environment variable PSC_CACHE_LIMIT needs a size like 500M or 20G, not '%s'",
+            variable);
     if (!cli_has(arguments, "no-cache")) chosen.cache_dir = dir ? dir : find_folder();
     return CLI_OK;
 }

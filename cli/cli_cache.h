@@ -11,13 +11,16 @@
 /* Rows for the option tables of verbs that open a model. */
 // clang-format off
 #define CLI_CACHE_PLACE_OPTIONS                                                                    \
-    {"cache-dir", 1, false, "DIR", "the folder of packed weights; without it $PSC_CACHE_DIR,\n"    \
-        "or pythiascope in the user's folder of caches"},                                          \
-    {"cache-limit", 1, false, "SIZE", "most bytes of that folder, as 500M or 20G; without it\n"    \
-        "$PSC_CACHE_LIMIT, or 32G"}
+    {"cache-dir", 1, false, "DIR",                                                                 \
+        "the cache folder of packed weights; default:\n"                                           \
+        "$PSC_CACHE_DIR, or pythiascope in the user's cache\n"                                     \
+        "folder"},                                                                                 \
+    {"cache-limit", 1, false, "SIZE",                                                              \
+        "the size limit of the cache, such as 500M or 20G;\n"                                      \
+        "default: $PSC_CACHE_LIMIT, or 32G"}
 #define CLI_CACHE_OPTIONS                                                                          \
     CLI_CACHE_PLACE_OPTIONS,                                                                       \
-    {"no-cache", 0, false, "", "neither use nor make a file of packed weights"}
+    {"no-cache", 0, false, "", "neither read nor write the cache of packed weights"}
 // clang-format on
 
 /* Settles the options for this run of the program; 0, or CLI_USAGE after a sentence. */

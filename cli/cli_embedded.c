@@ -45,6 +45,5 @@ psc_status cli_find_embedded(char *out, size_t size, psc_error *error) {
     snprintf(out, size, "%s/pythiascope/" EMBEDDED_NAME, PSC_DATADIR);
     if (has_model(out)) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "the embedded model is neither installed nor beside the sources; name one with --model "
-        "DIR");
+        "the embedded model is neither installed nor in the source tree; pass --model DIR");
 }

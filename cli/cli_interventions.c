@@ -33,8 +33,7 @@ int cli_interventions_check(const cli_arguments *arguments) {
                   strcmp(arguments->verb->name, "sweep") == 0;
     for (int i = 0; i < arguments->n_given; i++)
         if (is_source(arguments->given[i].option->name) && !needed)
-            return cli_usage(arguments->verb,
-                "--%s is of use to --ablate, --steer and --patch only, and none is given",
+            return cli_usage(arguments->verb, "--%s needs --ablate, --steer or --patch",
                 arguments->given[i].option->name);
     return CLI_OK;
 }
@@ -106,7 +105,8 @@ static psc_status run_once(psc_session *session, const cli_prompt *prompt, int32
     options.progress = cli_progress_update;
     options.phase = phase;
     options.source = source;
-    cli_progress_start(phase == PSC_PHASE_SOURCE ? "source prompt" : "unchanged");
+    cli_progress_start(
+        phase == PSC_PHASE_SOURCE ? "running a source prompt" : "running the unchanged prompt");
     psc_status status = psc_session_run(session, &input, 1, &options, error);
     cli_progress_stop();
     psc_session_truncate(session, 0, 0);

@@ -12,22 +12,23 @@
 #define CLI_SOURCE_OPTIONS                                                                         \
     {"source", 1, true, "S",                                                                       \
         "a source prompt; numbered from 1 in the order given,\n"                                   \
-        "together with the next two"},                                                             \
+        "together with the next two options"},                                                     \
     {"source-file", 1, true, "F", "a source prompt from a file"},                                  \
     {"source-tokens", 1, true, "1,2,3", "a source prompt as token ids"}
 #define CLI_INTERVENTION_OPTIONS                                                                   \
     {"ablate", 1, true, "AT[:key=value,...]",                                                      \
-        "sets components to zero, by=mean or by=resample;\n"                                       \
-        "AT: L0H3, 0_mlp_out, L0N12, embed, a hook point,\n"                                       \
-        "several joined by +; * is any layer or head;\n"                                           \
-        "rows=, layers=, heads= narrow it. Repeatable, as\n"                                       \
-        "are the next four (docs/interventions.md)"},                                              \
-    {"scale", 1, true, "AT[:alpha=A,...]", "multiplies components by A"},                          \
+        "set components to zero, to a mean (by=mean) or to\n"                                      \
+        "rows of a source prompt (by=resample);\n"                                                 \
+        "AT: L0H3, 0_mlp_out, L0N12, embed or a hook point,\n"                                     \
+        "several joined by +; * matches any layer or head;\n"                                      \
+        "rows=, layers= and heads= restrict it; repeatable,\n"                                     \
+        "like the next four (docs/interventions.md)"},                                             \
+    {"scale", 1, true, "AT[:alpha=A,...]", "multiply components by A"},                            \
     {"steer", 1, true, "AT[:file=F|plus=1,minus=2,...]",                                           \
-        "adds alpha times a vector of a file, or the\n"                                            \
+        "add alpha times a vector from a file, or times the\n"                                     \
         "difference of two source prompts"},                                                       \
-    {"knockout", 1, true, "HEADS:keys=A-B[,rows=...]", "cuts the attention of rows to keys"},      \
-    {"patch", 1, true, "AT[:source=1,...]", "takes components from a source prompt"},              \
+    {"knockout", 1, true, "HEADS:keys=A-B[,rows=...]", "cut the attention from rows to keys"},     \
+    {"patch", 1, true, "AT[:source=1,...]", "take components from a source prompt"},               \
     CLI_SOURCE_OPTIONS
 // clang-format on
 

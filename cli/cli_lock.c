@@ -23,11 +23,11 @@ static bool is_there(int file, const char *path) {
 static psc_status refuse(int file, const char *path, psc_error *error) {
     struct flock other = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     const bool known = fcntl(file, F_GETLK, &other) == 0 && other.l_type != F_UNLCK;
-    char who[64] = "another process";
-    if (known) snprintf(who, sizeof who, "process %ld", (long)other.l_pid);
+    char holder[64] = "another process";
+    if (known) snprintf(holder, sizeof holder, "process %ld", (long)other.l_pid);
     return psc_fail(error, PSC_ERROR_IO,
-        "%s is at work on the state file %.800s: wait for its end, or give another --state", who,
-        path);
+        "%s is using the state file %.800s; wait for it to finish or pass a different --state",
+        holder, path);
 }
 
 psc_status cli_lock_take(cli_lock *out, const char *path, psc_error *error) {

@@ -35,7 +35,7 @@ int cli_flush(void) {
     errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout)) return CLI_OK;
     if (errno == EPIPE) return CLI_OK;
-    fprintf(stderr, "pythiascope: cannot write to the standard output: %s\n",
+    fprintf(stderr, "pythiascope: cannot write to standard output: %s\n",
         errno ? strerror(errno) : "an earlier write failed");
     return CLI_FAILED;
 }
@@ -128,7 +128,7 @@ void cli_print_help(const cli_verb *verb) {
         }
         putchar('\n');
     }
-    printf("  %-26s%s\n", "--help", "this text");
+    printf("  %-26s%s\n", "--help", "show this help");
     if (verb->notes) printf("\n%s\n", verb->notes);
 }
 
@@ -159,8 +159,8 @@ int cli_integer(long long *out, const cli_arguments *arguments, const char *name
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end || errno || value < least || value > most)
-        return cli_usage(arguments->verb, "--%s needs a whole number from %lld to %lld, not '%s'",
-            name, least, most, text);
+        return cli_usage(arguments->verb, "--%s needs an integer from %lld to %lld, not '%s'", name,
+            least, most, text);
     *out = value;
     return CLI_OK;
 }

@@ -14,9 +14,9 @@ enum { TEXT_CAP = 16 << 20 }; /* bytes: far beyond any context */
 int cli_prompt_check(const cli_arguments *arguments) {
     int n = cli_has(arguments, "text") + cli_has(arguments, "file") + cli_has(arguments, "tokens");
     if (n == 1) return CLI_OK;
-    return cli_usage(
-        arguments->verb, n == 0 ? "a prompt is needed: --text S, --file F or --tokens 1,2,3"
-                                : "--text, --file and --tokens exclude each other");
+    return cli_usage(arguments->verb, n == 0
+                                          ? "no prompt; pass --text S, --file F or --tokens 1,2,3"
+                                          : "--text, --file and --tokens are mutually exclusive");
 }
 
 int cli_session_options(psc_session_options *out, const cli_arguments *arguments) {
@@ -61,7 +61,8 @@ static psc_status read_stream(
         if (!bigger) free(text);
         text = bigger;
     }
-    if (!text) return psc_fail(error, PSC_ERROR_MEMORY, "no memory for the text in %s", name);
+    if (!text)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the text in %s", name);
     if (n > TEXT_CAP) {
         free(text);
         return psc_fail(
@@ -87,7 +88,7 @@ static psc_status read_text(cli_prompt *prompt, const cli_prompt_given *given, p
         return PSC_OK;
     }
     if (strcmp(path, "-") == 0)
-        return read_stream(&prompt->text, &prompt->bytes, stdin, "the standard input", error);
+        return read_stream(&prompt->text, &prompt->bytes, stdin, "standard input", error);
     FILE *file = fopen(path, "rb");
     if (!file) return psc_fail(error, PSC_ERROR_INPUT, "cannot open %s: %s", path, strerror(errno));
     psc_status status = read_stream(&prompt->text, &prompt->bytes, file, path, error);
@@ -100,7 +101,7 @@ static psc_status encode(psc_token **out, int32_t *n, const psc_model *model, co
     if (psc_model_has_tokenizer(model))
         return psc_model_encode(out, n, model, text, bytes, bos, error);
     return psc_fail(error, PSC_ERROR_INPUT,
-        "%s has no tokenizer.json, so it takes --tokens without --bos, not a text",
+        "%s has no tokenizer.json; pass --tokens without --bos instead of text",
         psc_model_get_info(model)->path);
 }
 
@@ -114,10 +115,10 @@ static psc_status parse_ids(cli_prompt *prompt, const char *list, psc_error *err
         while (*end == ' ') end++;
         if (end == at || strspn(at, " 0123456789") < (size_t)(end - at) || (*end && *end != ','))
             return psc_fail(error, PSC_ERROR_INPUT,
-                "--tokens needs ids like 1,2,3, and entry %d, '%.*s', is none", prompt->n + 1,
+                "--tokens needs ids like 1,2,3; entry %d, '%.*s', is not an id", prompt->n + 1,
                 (int)(strcspn(at, ",") < 40 ? strcspn(at, ",") : 40), at);
         if (errno || id > INT32_MAX)
-            return psc_fail(error, PSC_ERROR_INPUT, "--tokens: the id %.*s is out of range",
+            return psc_fail(error, PSC_ERROR_INPUT, "--tokens: id %.*s is out of range",
                 (int)(strcspn(at, ",") < 40 ? strcspn(at, ",") : 40), at);
         prompt->tokens[prompt->n++].id = (int32_t)id;
         if (!*end) return PSC_OK;
@@ -143,7 +144,7 @@ static psc_status read_ids(
     for (int32_t i = 0; !status && i < prompt->n; i++)
         if (prompt->tokens[i].id >= d_vocab)
             status = psc_fail(error, PSC_ERROR_INPUT,
-                "the token id %d is out of range: the model's ids end at %d", prompt->tokens[i].id,
+                "token id %d is out of range; the model's ids are 0 to %d", prompt->tokens[i].id,
                 d_vocab - 1);
     return status;
 }

@@ -14,19 +14,25 @@ typedef struct cli_prompt {
     int32_t n;
 } cli_prompt;
 
-/* Rows that analyze and generate share in their option tables. */
+/* Rows that verbs share in their option tables. */
 // clang-format off
+#define CLI_MODEL_OPTION                                                                           \
+    {"model", 1, false, "DIR", "a Hugging Face folder; default: the embedded model"}
 #define CLI_PROMPT_OPTIONS                                                                         \
-    {"model", 1, false, "DIR", "a Hugging Face folder; without it the embedded model"},            \
+    CLI_MODEL_OPTION,                                                                              \
     {"text", 1, false, "S", "the text"},                                                           \
-    {"file", 1, false, "F", "the text of a file; - reads the standard input"},                     \
-    {"tokens", 1, false, "1,2,3", "token ids instead of a text"},                                  \
-    {"bos", 0, false, "", "put <|endoftext|> in front"}
-#define CLI_RUN_OPTIONS                                                                            \
-    {"threads", 1, false, "N", "threads; without it one a core"},                                  \
-    {"isa", 1, false, "NAME", "reference, avx2, avx512 or neon; without it\nthe best here"},       \
-    {"chunk", 1, false, "ROWS", "most rows of one pass; results do not depend\non it"},            \
+    {"file", 1, false, "F", "read the text from a file; - is standard input"},                     \
+    {"tokens", 1, false, "1,2,3", "token ids instead of text"},                                    \
+    {"bos", 0, false, "", "put <|endoftext|> before the text"}
+#define CLI_MACHINE_OPTIONS                                                                        \
+    {"threads", 1, false, "N", "number of threads; default: one per core"},                        \
+    {"isa", 1, false, "NAME",                                                                      \
+        "reference, avx2, avx512 or neon; default: the best\n"                                     \
+        "that this machine has"},                                                                  \
     CLI_CACHE_OPTIONS
+#define CLI_RUN_OPTIONS                                                                            \
+    {"chunk", 1, false, "ROWS", "most rows per pass; results do not depend on it"},                \
+    CLI_MACHINE_OPTIONS
 // clang-format on
 
 /* 0, or CLI_USAGE after a sentence: exactly one of --text, --file, --tokens. */

@@ -54,13 +54,13 @@ psc_status cli_deliver(
     const psc_results *results, const cli_arguments *arguments, bool bos, psc_error *error) {
     const char *folder = cli_value(arguments, "out");
     psc_status status = psc_report_set_bos(results, bos);
-    if (status) return psc_fail(error, status, "the run left no results");
+    if (status) return psc_fail(error, status, "the run has no results");
     if (folder) status = write_folder(results, folder, error);
     if (status) return status;
     if (cli_has(arguments, "json")) return psc_report_json(results, stdout, error);
     status = psc_report_summary(results, stdout, psc_report_style_of(stdout), error);
     if (!status && folder)
-        printf("\nwritten: %s/results.json, %s/tensors.safetensors\n", folder, folder);
+        printf("\nwrote %s/results.json and %s/tensors.safetensors\n", folder, folder);
     return status;
 }
 
@@ -123,7 +123,7 @@ static psc_status apply(
         *from = strdup(value);
         if (*from) return PSC_OK;
     }
-    return psc_fail(error, PSC_ERROR_INPUT, "the state file's options cannot be read");
+    return psc_fail(error, PSC_ERROR_INPUT, "the state file's options are invalid");
 }
 
 psc_status cli_setup_apply(psc_session *session, const char *setup, psc_error *error) {
@@ -142,7 +142,7 @@ psc_status cli_setup_apply(psc_session *session, const char *setup, psc_error *e
             status = apply(session, key, value, &from, error);
             setup += (size_t)begin + 1 + bytes + 1;
         } else {
-            status = psc_fail(error, PSC_ERROR_INPUT, "the state file's options cannot be read");
+            status = psc_fail(error, PSC_ERROR_INPUT, "the state file's options are invalid");
         }
         free(value);
     }

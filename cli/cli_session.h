@@ -19,17 +19,25 @@ psc_status cli_deliver(
  * exit code (analyze.c). */
 int cli_analyze(const cli_arguments *arguments, const char *plugin);
 
-/* Targets, contrasts and plugins as a text for a state file, and from it into a session. */
+// clang-format off
+/* Rows of the verbs that call cli_deliver; of those that call cli_setup_write. */
+#define CLI_OUTPUT_OPTIONS                                                                         \
+    {"json", 0, false, "", "print results.json instead of the summary"},                           \
+    {"out", 1, false, "DIR",                                                                       \
+        "write DIR/results.json and DIR/tensors.safetensors,\n"                                    \
+        "both or neither; DIR must be new or empty"}
 #define CLI_SETUP_OPTIONS                                                                          \
     {"target", 1, true, "T",                                                                       \
-        "what to explain: a text of one token, #ID, next or\n"                                     \
-        "top:K; may be repeated; without it next"},                                                \
-        {"contrast", 2, true, "A B", "the logit of A minus that of B; may be repeated"}, {         \
-        "plugin", 1, true, "NAME[:key=value,...]",                                                 \
-            "a built-in or a path to a shared object, and its\n"                                   \
-            "options; may be repeated; without it logits, ln, mlp"                                 \
-    }
-/* *out is freed by free. */
+        "what to explain: text of one token, #ID, next or\n"                                       \
+        "top:K; repeatable; default: next"},                                                       \
+    {"contrast", 2, true, "A B", "the logit of A minus that of B; repeatable"},                    \
+    {"plugin", 1, true, "NAME[:key=value,...]",                                                    \
+        "a built-in or the path of a shared object, with its\n"                                    \
+        "options; repeatable; default: logits, ln, mlp"}
+// clang-format on
+
+/* Targets, contrasts and plugins as text for a state file, and from it into a session. *out is
+ * freed by free. */
 psc_status cli_setup_write(char **out, const cli_arguments *arguments, psc_error *error);
 psc_status cli_setup_apply(psc_session *session, const char *setup, psc_error *error);
 

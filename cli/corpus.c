@@ -14,27 +14,27 @@
 #include "report.h"
 
 static const cli_option options[] = {
-    {"model", 1, false, "DIR", "a Hugging Face folder; without it the embedded model"},
+    CLI_MODEL_OPTION,
     CLI_SETUP_OPTIONS,
     {"window", 1, false, "W",
-        "tokens of a window; without it 512, or the model's\n"
-        "context if that is less"},
-    {"bos", 0, false, "", "put <|endoftext|> in front of each window"},
-    {"field", 1, false, "NAME", "where a JSONL line has its text; without it text"},
-    {"strict", 0, false, "", "a document that cannot be read is an error"},
+        "tokens per window; default: 512, or the model's\n"
+        "context if that is smaller"},
+    {"bos", 0, false, "", "put <|endoftext|> before each window"},
+    {"field", 1, false, "NAME", "the JSONL field that has the text; default: text"},
+    {"strict", 0, false, "", "fail on a document that cannot be read"},
     {"limit-tokens", 1, false, "N",
-        "stop after the window in which token N lies; of a part,\nafter its own token N"},
-    {"shard", 1, false, "I/N", "the I-th of N parts, by documents; see merge"},
-    {"batch", 1, false, "N", "windows of one pass, 4 without it; results do not\ndepend on it"},
+        "stop after the window that contains token N; a part\n"
+        "counts its own tokens"},
+    {"shard", 1, false, "I/N", "read only part I of N, by documents; see merge"},
+    {"batch", 1, false, "N",
+        "windows per pass; default: 4; results do not\n"
+        "depend on it"},
     {"state", 1, false, "FILE",
-        "keep the totals there, and go on from there: a run\n"
-        "that was ended early, even killed, loses little"},
-    {"save-seconds", 1, false, "S", "how often the state is written; without it 60"},
+        "save the totals to FILE and resume from it: a run\n"
+        "that is stopped, even killed, loses little"},
+    {"save-seconds", 1, false, "S", "seconds between writes of the state; default: 60"},
     CLI_RUN_OPTIONS,
-    {"json", 0, false, "", "print results.json instead of the summary"},
-    {"out", 1, false, "DIR",
-        "write DIR/results.json and DIR/tensors.safetensors,\n"
-        "whole or not at all; DIR is new or empty"},
+    CLI_OUTPUT_OPTIONS,
     {0},
 };
 
@@ -224,7 +224,7 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
     if (!code) code = cli_real(&s->save_seconds, arguments, "save-seconds", 0);
     if (code) return code;
     if (arguments->n_operands < 1)
-        return cli_usage(arguments->verb, "a corpus is needed: files or folders");
+        return cli_usage(arguments->verb, "no corpus; pass files or folders");
     session->accumulate = 1;
     session->n_sequences = (int32_t)s->batch;
     return CLI_OK;
@@ -262,7 +262,8 @@ static psc_status deliver(survey *s, psc_error *error) {
 
 static psc_status interruption(const survey *s, psc_error *error) {
     return psc_fail(error, PSC_ERROR_CANCELLED, "stopped after %lld tokens; %s%s", tokens_so_far(s),
-        s->state_path ? "the same command goes on from " : "without --state nothing is kept",
+        s->state_path ? "run the same command to resume from "
+                      : "nothing was saved, because --state is missing",
         s->state_path ? s->state_path : "");
 }
 
@@ -280,7 +281,7 @@ static int run_corpus(const cli_arguments *arguments) {
         status = work(&s, &error);
         if (!status && !s.ended) status = interruption(&s, &error);
         if (!status && before > 0 && tokens_so_far(&s) == before)
-            cli_progress_line("note: the state was complete: nothing was left to read");
+            cli_progress_line("note: the state file was complete; nothing was left to read");
     }
     if (!status) status = deliver(&s, &error);
     psc_session_close(&s.session);
@@ -294,12 +295,12 @@ static int run_corpus(const cli_arguments *arguments) {
 
 const cli_verb cli_verb_corpus = {
     .name = "corpus",
-    .summary = "Runs documents through the plugins and shows their statistics.",
+    .summary = "Runs plugins over documents and shows their statistics.",
     .usage = "[--model DIR] FILE|DIR... [options]",
-    .notes =
-        "Of a folder all *.txt and *.md (a document each) and *.jsonl (a document a line) are\n"
-        "read.\n"
-        "example:\n  pythiascope corpus books/ --plugin mlp --state books.state --out books-mlp",
+    .notes = "In a folder all *.txt and *.md files (one document per file) and *.jsonl files (one\n"
+             "document per line) are read.\n"
+             "example:\n"
+             "  pythiascope corpus books/ --plugin mlp --state books.state --out books-mlp",
     .options = options,
     .max_operands = 1 << 20,
     .run = run_corpus,

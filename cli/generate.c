@@ -10,14 +10,16 @@
 
 static const cli_option options[] = {
     CLI_PROMPT_OPTIONS,
-    {"n", 1, false, "N", "most tokens to add; without it 64"},
+    {"n", 1, false, "N", "most tokens to add; default: 64"},
     {"temperature", 1, false, "T",
-        "0 takes the likeliest token each time: the default,\n"
-        "but 1 where --top-k, --top-p or --min-p is given"},
-    {"top-k", 1, false, "K", "draw from the K likeliest tokens"},
-    {"top-p", 1, false, "P", "then from the fewest that have together the mass P"},
-    {"min-p", 1, false, "P", "then from those with at least P times the likeliest's\nprobability"},
-    {"seed", 1, false, "S", "of the draws; the same seed draws the same; default 0"},
+        "0 always takes the most likely token; default: 0, or 1\n"
+        "with --top-k, --top-p or --min-p"},
+    {"top-k", 1, false, "K", "sample from the K most likely tokens"},
+    {"top-p", 1, false, "P", "then from the smallest set with probability mass P"},
+    {"min-p", 1, false, "P",
+        "then from tokens with at least P times the top\n"
+        "probability"},
+    {"seed", 1, false, "S", "seed of the sampler; default: 0"},
     CLI_INTERVENTION_OPTIONS,
     CLI_RUN_OPTIONS,
     {0},
@@ -159,10 +161,10 @@ static int read_sampler(psc_sampler *sampler, const cli_arguments *arguments) {
     if (!code) code = cli_integer(&seed, arguments, "seed", 0, INT64_MAX);
     if (code) return code;
     if (cli_has(arguments, "top-p") && !(sampler->top_p > 0 && sampler->top_p <= 1))
-        return cli_usage(arguments->verb, "--top-p needs a mass above 0 and up to 1, not '%s'",
+        return cli_usage(arguments->verb, "--top-p needs a number above 0 and at most 1, not '%s'",
             cli_value(arguments, "top-p"));
     if (sampler->min_p > 1)
-        return cli_usage(arguments->verb, "--min-p needs a share from 0 to 1, not '%s'",
+        return cli_usage(arguments->verb, "--min-p needs a number from 0 to 1, not '%s'",
             cli_value(arguments, "min-p"));
     sampler->top_k = (int32_t)top_k;
     sampler->seed = (uint64_t)seed;
@@ -183,7 +185,7 @@ static int run_generate(const cli_arguments *arguments) {
 
 const cli_verb cli_verb_generate = {
     .name = "generate",
-    .summary = "Continues a text, to the end of the text, of the context, or of N tokens.",
+    .summary = "Continues a text until <|endoftext|>, the end of the context, or N tokens.",
     .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
     .notes = "example:\n  pythiascope generate --text \"Once upon a time\" --n 40 "
              "--temperature 0.8 --top-p 0.95 --seed 7",

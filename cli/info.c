@@ -78,15 +78,15 @@ static int run_info(const cli_arguments *arguments) {
     printf("  parameters   %" PRId64 "\n", count_parameters(info));
     printf("  layers       %d, %s residual\n", info->n_layers,
         info->parallel_residual ? "parallel" : "sequential");
-    printf("  heads        %d of %d, rotary on the first %d\n", info->n_heads, info->d_head,
-        info->rotary_dims);
+    printf("  heads        %d of %d dimensions, rotary on the first %d\n", info->n_heads,
+        info->d_head, info->rotary_dims);
     printf("  d_model      %d\n  d_mlp        %d\n", info->d_model, info->d_mlp);
     printf("  d_vocab      %d, %s unembedding\n", info->d_vocab, info->tied ? "tied" : "untied");
     printf("  context      %d\n", info->n_ctx);
     if (psc_model_has_tokenizer(model))
         printf("  tokenizer    %d entries\n", psc_model_tokenizer_size(model));
     else
-        printf("  tokenizer    none: the model takes --tokens\n");
+        printf("  tokenizer    none; use --tokens\n");
     printf("\nconfig.json\n");
     print_escaped(psc_model_config_text(model), "  ");
     print_points(info);
@@ -97,8 +97,8 @@ static int run_info(const cli_arguments *arguments) {
 const cli_verb cli_verb_info = {
     .name = "info",
     .summary = "Shows a model folder's config, identity, sizes, tokenizer and hook points.",
-    .usage = "[DIR]",
-    .notes = "Without DIR it shows the embedded model.",
+    .usage = "[DIR] [options]",
+    .notes = "Without DIR, info shows the embedded model.",
     .options = options,
     .max_operands = 1,
     .run = run_info,

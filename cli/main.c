@@ -12,18 +12,18 @@ static const cli_verb *const verbs[] = {&cli_verb_analyze, &cli_verb_sweep, &cli
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
 static void print_overview(FILE *out) {
-    fprintf(out,
-        "usage: pythiascope VERB [options]\n\n"
-        "Shows which parts of a Pythia (GPT-NeoX) model make its next-token logits what they "
-        "are.\n\nverbs:\n");
+    fprintf(out, "usage: pythiascope VERB [options]\n\n"
+                 "Shows which parts of a Pythia (GPT-NeoX) model make up its next-token logits.\n\n"
+                 "verbs:\n");
     for (int i = 0; i < N_VERBS; i++) {
         const char *summary = verbs[i]->summary;
         int first_line = (int)strcspn(summary, "\n");
         fprintf(out, "  %-10s  %.*s\n", verbs[i]->name, first_line, summary);
     }
     fprintf(out,
-        "\nexample:\n  pythiascope analyze --text \"along the yellow brick road to the\"\n\n"
-        "pythiascope VERB --help tells more; pythiascope --version names the version.\n");
+        "\nexample:\n"
+        "  pythiascope analyze --text \"along the yellow brick road to the\"\n\n"
+        "See pythiascope VERB --help for a verb's options and pythiascope --version for the version.\n");
 }
 
 static const cli_verb *find_verb(const char *name) {
@@ -58,7 +58,7 @@ int main(int argc, char **argv) {
     }
     if (strcmp(name, "help") == 0 && argc > 2) {
         const cli_verb *verb = find_verb(argv[2]);
-        if (!verb) return cli_usage(NULL, "there is no verb %s", argv[2]);
+        if (!verb) return cli_usage(NULL, "unknown verb %s", argv[2]);
         cli_print_help(verb);
         return cli_flush();
     }
@@ -67,7 +67,6 @@ int main(int argc, char **argv) {
         return cli_flush();
     }
     const cli_verb *verb = find_verb(name);
-    if (!verb)
-        return cli_usage(NULL, *name == '-' ? "unknown option %s" : "there is no verb %s", name);
+    if (!verb) return cli_usage(NULL, *name == '-' ? "unknown option %s" : "unknown verb %s", name);
     return run_verb(verb, argc - 2, argv + 2);
 }

@@ -9,11 +9,8 @@
 #include "report.h"
 
 static const cli_option options[] = {
-    {"model", 1, false, "DIR", "the parts' model; without it the embedded model"},
-    {"json", 0, false, "", "print results.json instead of the summary"},
-    {"out", 1, false, "DIR",
-        "write DIR/results.json and DIR/tensors.safetensors,\n"
-        "whole or not at all; DIR is new or empty"},
+    {"model", 1, false, "DIR", "the model of the parts; default: the embedded model"},
+    CLI_OUTPUT_OPTIONS,
     {0},
 };
 
@@ -34,9 +31,9 @@ static psc_status add_place(parts *p, const char *path, psc_error *error) {
     status = psc_corpus_add_part(&p->totals, p->identity, &p->n_shards, p->given, client, error);
     const char *setup = strchr(client, '\n');
     if (!status && setup && !p->setup && !(p->setup = strdup(setup + 1)))
-        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory");
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the parts");
     if (!status && (!setup || strcmp(setup + 1, p->setup) != 0))
-        status = psc_fail(error, PSC_ERROR_INPUT, "it was made with other targets or plugins");
+        status = psc_fail(error, PSC_ERROR_INPUT, "it was made with different targets or plugins");
     psc_free(client);
     if (!status) return PSC_OK;
     char prefix[600];
@@ -71,7 +68,7 @@ static psc_status merge(const cli_arguments *arguments, psc_error *error) {
     session_options.capacity = 1;
     const char *folder = cli_value(arguments, "out");
     psc_status status = folder ? psc_report_check_folder(folder, error) : PSC_OK;
-    if (!p.given) status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory");
+    if (!p.given) status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the parts");
     for (int i = 0; !status && i < arguments->n_operands; i++)
         status = add_place(&p, arguments->operands[i], error);
     if (!status) status = check_complete(&p, error);
@@ -88,13 +85,13 @@ static psc_status merge(const cli_arguments *arguments, psc_error *error) {
 static int run_merge(const cli_arguments *arguments) {
     psc_error error = {0};
     if (arguments->n_operands < 1)
-        return cli_usage(arguments->verb, "state files are needed, one a part");
+        return cli_usage(arguments->verb, "no state files; pass one per part");
     return merge(arguments, &error) ? cli_fail(&error) : CLI_OK;
 }
 
 const cli_verb cli_verb_merge = {
     .name = "merge",
-    .summary = "Puts the parts of a corpus together: the results of one run over all of it.",
+    .summary = "Merges the parts of a corpus into the results of one run over all of it.",
     .usage = "[--model DIR] STATE... [options]",
     .notes = "example:\n  pythiascope corpus books/ --shard 1/2 --state one.state\n"
              "  pythiascope corpus books/ --shard 2/2 --state two.state\n"

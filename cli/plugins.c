@@ -46,8 +46,9 @@ static int run_plugins(const cli_arguments *arguments) {
     psc_error error = {0};
     int n = arguments->n_operands;
     given_plugin *given = calloc(n ? (size_t)n : 1, sizeof *given);
-    psc_status status = given ? load_all(given, arguments, &error)
-                              : psc_fail(&error, PSC_ERROR_MEMORY, "not enough memory");
+    psc_status status =
+        given ? load_all(given, arguments, &error)
+              : psc_fail(&error, PSC_ERROR_MEMORY, "not enough memory for the plugins");
     for (int32_t i = 0; !status && i < psc_builtin_count(); i++) {
         if (i > 0) putchar('\n');
         print_plugin(psc_builtin(i), "built in");
@@ -65,9 +66,9 @@ static int run_plugins(const cli_arguments *arguments) {
 
 const cli_verb cli_verb_plugins = {
     .name = "plugins",
-    .summary = "Lists the built-in plugins and those of the shared objects given, with options.",
+    .summary = "Lists the built-in plugins, and those in shared objects, with their options.",
     .usage = "[PATH.so]...",
-    .notes = "An option's default stands in brackets. Options are given as\n"
+    .notes = "An option's default is in brackets. Pass options like this:\n"
              "  pythiascope analyze --plugin NAME:key=value,key=value ...",
     .options = options,
     .max_operands = 1 << 20,

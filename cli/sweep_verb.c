@@ -9,24 +9,21 @@
 static const cli_option options[] = {
     CLI_PROMPT_OPTIONS,
     {"over", 1, false, "WHAT",
-        "changed in turn: heads, heads_by_pos, resid_pre,\n"
-        "attn_out, mlp_out, edges; without it heads"},
+        "what to change in turn: heads, heads_by_pos,\n"
+        "resid_pre, attn_out, mlp_out or edges; default: heads"},
     {"do", 1, false, "HOW",
-        "zero, mean, patch (from the source prompt), cut\n"
-        "(edges); without it zero"},
-    {"metric", 1, false, "M", "logit, log_prob or kl; without it logit"},
-    {"layer", 1, false, "L", "the layer of the edges; without it 0"},
-    {"top", 1, false, "N", "effects listed for each target; without it 10"},
+        "zero, mean, patch (from the source prompt) or cut\n"
+        "(edges); default: zero"},
+    {"metric", 1, false, "M", "logit, log_prob or kl; default: logit"},
+    {"layer", 1, false, "L", "the layer of the edges; default: 0"},
+    {"top", 1, false, "N", "effects listed per target; default: 10"},
     {"target", 1, true, "T",
-        "a text of one token, #ID, next or top:K; may be\n"
-        "repeated; without it the top prediction"},
-    {"contrast", 2, true, "A B", "the logit of A minus that of B; may be repeated"},
+        "text of one token, #ID, next or top:K; repeatable;\n"
+        "default: the top prediction"},
+    {"contrast", 2, true, "A B", "the logit of A minus that of B; repeatable"},
     CLI_SOURCE_OPTIONS,
     CLI_RUN_OPTIONS,
-    {"json", 0, false, "", "print results.json instead of the summary"},
-    {"out", 1, false, "DIR",
-        "write DIR/results.json and DIR/tensors.safetensors,\n"
-        "whole or not at all; DIR is new or empty"},
+    CLI_OUTPUT_OPTIONS,
     {0},
 };
 // clang-format on
@@ -39,7 +36,7 @@ static int run_sweep(const cli_arguments *arguments) {
         const size_t used = strlen(plugin);
         if (!value) continue;
         if (strlen(value) > 40 || strchr(value, ','))
-            return cli_usage(arguments->verb, "--%s '%.40s' is not known", keys[i], value);
+            return cli_usage(arguments->verb, "--%s does not take '%.40s'", keys[i], value);
         snprintf(plugin + used, sizeof plugin - used, "%c%s=%s", strchr(plugin, ':') ? ',' : ':',
             keys[i], value);
     }
@@ -48,7 +45,7 @@ static int run_sweep(const cli_arguments *arguments) {
 
 const cli_verb cli_verb_sweep = {
     .name = "sweep",
-    .summary = "Ablates or patches every head, layer and position or edge in turn.",
+    .summary = "Ablates or patches each head, layer and position, or edge in turn.",
     .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
     .notes = "example:\n  pythiascope sweep --text \"the Emerald City of\" --over heads_by_pos\n"
              "  pythiascope sweep --text \"the cat sat\" --source \"the dog sat\" --over resid_pre "

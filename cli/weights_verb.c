@@ -10,25 +10,20 @@
 
 // clang-format off
 static const cli_option options[] = {
-    {"model", 1, false, "DIR", "without it the embedded model"},
+    CLI_MODEL_OPTION,
     {"what", 1, false, "LIST",
-        "of frames, spectra, copying, composition, tokens, dual,\n"
-        "heads, separated by commas, or all; without it all but\n"
-        "dual and heads"},
+        "what to analyze: frames, spectra, copying, composition,\n"
+        "tokens, dual and heads, separated by commas, or all;\n"
+        "default: all but dual and heads"},
     {"token", 1, true, "T",
-        "its nearest tokens are listed: a text of one token or\n"
-        "#ID; may be repeated"},
+        "list the nearest tokens of T, text of one token or #ID;\n"
+        "repeatable"},
     {"offset", 1, false, "N",
-        "W_QK for a key N positions back; without it unrotated"},
-    {"top", 1, false, "N", "tokens and heads listed; without it 8"},
-    {"triples", 1, false, "N", "singular triples of each head; without it 2"},
-    {"threads", 1, false, "N", "threads; without it one a core"},
-    {"isa", 1, false, "NAME", "reference, avx2, avx512 or neon; without it\nthe best here"},
-    CLI_CACHE_OPTIONS,
-    {"json", 0, false, "", "print results.json instead of the summary"},
-    {"out", 1, false, "DIR",
-        "write DIR/results.json and DIR/tensors.safetensors,\n"
-        "whole or not at all; DIR is new or empty"},
+        "W_QK for a key N positions back; default: unrotated"},
+    {"top", 1, false, "N", "tokens and heads listed; default: 8"},
+    {"triples", 1, false, "N", "singular triples per head; default: 2"},
+    CLI_MACHINE_OPTIONS,
+    CLI_OUTPUT_OPTIONS,
     {0},
 };
 // clang-format on
@@ -82,7 +77,7 @@ static int run_weights(const cli_arguments *arguments) {
         const size_t used = strlen(plugin);
         if (!value) continue;
         if (strlen(value) > 100 || (i > 0 && strchr(value, ',')))
-            return cli_usage(arguments->verb, "--%s '%.40s' is not known", keys[i], value);
+            return cli_usage(arguments->verb, "--%s does not take '%.40s'", keys[i], value);
         snprintf(plugin + used, sizeof plugin - used, "%c%s=%s",
             i && strchr(plugin, ':') ? ',' : ':', keys[i], value);
         for (char *comma = plugin + used + 1; i == 0 && (comma = strchr(comma, ','));) *comma = '+';
@@ -92,7 +87,7 @@ static int run_weights(const cli_arguments *arguments) {
 
 const cli_verb cli_verb_weights = {
     .name = "weights",
-    .summary = "Shows what the weights alone say: frames, spectra, copying, composition.",
+    .summary = "Analyzes the weights alone: frames, spectra, copying, composition.",
     .usage = "[--model DIR] [options]",
     .notes = "example:\n  pythiascope weights --token \" king\"\n"
              "  pythiascope weights --what composition --offset 1\n"

@@ -28,13 +28,13 @@ expect() {
 }
 
 # Usage: 2, with a pointer to the help.
-expect 2 'no verb nonsense' nonsense
+expect 2 'unknown verb nonsense' nonsense
 expect 2 'unknown option --nonsense' --nonsense
 expect 2 'unknown option --colour.*analyze --help' analyze --colour
 expect 2 'unknown option -x' analyze -x
-expect 2 'a prompt is needed' analyze
-expect 2 'exclude each other' analyze --text a --tokens 1
-expect 2 'exclude each other' generate --text a --file b
+expect 2 'no prompt' analyze
+expect 2 'mutually exclusive' analyze --text a --tokens 1
+expect 2 'mutually exclusive' generate --text a --file b
 expect 2 '--text needs S' analyze --text
 expect 2 '--text needs S' analyze --text --json
 expect 2 '--contrast needs A B' analyze --text a --contrast b
@@ -110,7 +110,7 @@ expect 1 'over=rows is none of' sweep --text a --over rows
 expect 1 'do=patch needs a source prompt' sweep --text 'a b' --do patch
 expect 1 'a patch needs equally many' sweep --text 'a b' --source 'a b c d' --do patch
 expect 1 'layer=99' sweep --text a --over edges --layer 99
-expect 2 "'x,y' is not known" sweep --text a --over x,y
+expect 2 "--over does not take 'x,y'" sweep --text a --over x,y
 expect 1 'what=norms is none of frames' weights --what norms
 expect 1 'what= is none of frames' weights --what frames,
 expect 1 'what=tokens needs tokens' weights --what tokens
@@ -120,15 +120,15 @@ expect 1 'text is empty' weights --token ''
 expect 1 'offset=512 is not' weights --offset 512
 expect 1 'triples=0 is not' weights --what heads --triples 0
 expect 1 'top=many is not' weights --top many
-expect 2 "'1,what=all' is not known" weights --top 1,what=all
+expect 2 "--top does not take '1,what=all'" weights --top 1,what=all
 expect 2 '--threads needs' weights --threads 0
 expect 2 'unexpected argument b' weights b
 expect 2 "clear or verify, not 'nonsense'" cache nonsense
 expect 2 'unexpected argument c' cache clear 012345 c
 expect 2 "not 'xyz'" cache verify xyz
 expect 2 "not '01234'" cache clear 01234 --cache-dir "$work/kept"
-expect 1 'holds no model 012345' cache clear 012345 --cache-dir "$work/kept"
-expect 1 'holds no model 012345' cache verify 012345 --cache-dir "$work/kept"
+expect 1 'contains no model 012345' cache clear 012345 --cache-dir "$work/kept"
+expect 1 'contains no model 012345' cache verify 012345 --cache-dir "$work/kept"
 echo text >"$work/plain"
 expect 1 'plain is not a directory' cache --cache-dir "$work/plain"
 expect 2 '--cache-limit needs a size' cache --cache-limit 5X
@@ -136,7 +136,7 @@ expect 2 '--cache-limit needs a size' info --cache-limit 0
 expect 2 '--cache-limit needs a size' analyze --text a --cache-limit 99999999T
 expect 2 '--cache-limit needs a size' generate --text a --cache-limit -1G
 expect 2 '--cache-dir needs a folder' generate --text a --cache-dir ''
-expect 2 'exclude each other' generate --text a --cache-dir "$work" --no-cache
+expect 2 'mutually exclusive' generate --text a --cache-dir "$work" --no-cache
 PSC_CACHE_LIMIT=much
 export PSC_CACHE_LIMIT
 expect 2 "PSC_CACHE_LIMIT needs a size like 500M or 20G, not 'much'" info
@@ -149,8 +149,8 @@ check 'no home is no failure' test $? -eq 0 -a ! -s "$work/stderr"
 
 # Interventions.
 expect 2 '--ablate needs AT' analyze --text a --ablate
-expect 2 'source is of use to --ablate' analyze --text a --source b
-expect 2 'source-tokens is of use' generate --text a --source-tokens 1
+expect 2 'source needs --ablate' analyze --text a --source b
+expect 2 'source-tokens needs --ablate' generate --text a --source-tokens 1
 expect 1 'L9H0 is no component of this model.*L0H0 to L3H7' analyze --text a --ablate L9H0
 expect 1 'L9H0 is no component of this model' generate --text a --ablate L9H0
 expect 1 'L0H9.* is no component' analyze --text a --patch L0H9 --source b
@@ -189,7 +189,7 @@ expect 1 'level' analyze --text a --plugin logits:level
 expect 1 'level' analyze --text a --plugin logits:level=atom
 expect 1 'nowhere' analyze --text a --out "$work/never" --capture nowhere
 expect 1 'layer|blocks.9' analyze --text a --out "$work/never" --capture blocks.9.hook_mlp_out
-expect 1 "'' is no hook point" analyze --text a --out "$work/never" --capture hook_embed,
+expect 1 "'' is not a hook point" analyze --text a --out "$work/never" --capture hook_embed,
 check 'a failed run wrote a folder' test ! -e "$work/never"
 
 # The output folder: whole or not at all.

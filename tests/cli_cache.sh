@@ -76,7 +76,7 @@ hash=$(basename "$file" | cut -c 1-32)
 check 'the folder is shown' grep -qxF "$work/kept" "$work/list"
 check 'the model is shown' grep -q "^  $hash  *64\.. MiB  used .*zeros$" "$work/list"
 check 'the sum is shown' grep -q '1 model,  *64\.. MiB, limit  *32\.0 GiB' "$work/list"
-check 'it is whole' test "$("$program" cache verify)" = "$hash is whole"
+check 'it is intact' test "$("$program" cache verify)" = "$hash is intact"
 chmod u+w "$file"
 printf '\001' | dd of="$file" bs=1 seek=5000000 conv=notrunc 2>/dev/null
 chmod u-w "$file"
@@ -85,7 +85,7 @@ check 'a damaged file is not' test $? -eq 1 -a ! -s "$work/stdout"
 check 'its name is said' grep -q "$hash.*do not match their hash" "$work/stderr"
 said=$(weights)
 check "it is made again: $said" test "$said" = "packed, cached in $work/kept"
-check 'it is whole again' test "$("$program" cache verify "$hash")" = "$hash is whole"
+check 'it is intact again' test "$("$program" cache verify "$hash")" = "$hash is intact"
 
 # Cleared.
 check 'it is cleared' test -n "$("$program" cache clear | grep 'removed 1 model,  *64\.. MiB')"

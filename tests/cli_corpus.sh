@@ -81,7 +81,7 @@ while [ ! -e "$work/one.state" ] && [ $tries -lt 1000 ]; do
 done
 kill -STOP $first
 check 'a state file in use is refused' test 1 -eq "$(run second --state "$work/one.state"; echo $?)"
-check 'it is said who uses it' grep -q "process $first is at work on the state file" \
+check 'the process that uses it is named' grep -q "process $first is using the state file" \
     "$work/second.stderr"
 kill -9 $first
 wait $first 2>/dev/null
@@ -99,7 +99,7 @@ kill -TERM $pid 2>/dev/null
 wait $pid
 code=$?
 check 'a signal ends the run with one sentence' test "$code" -eq 0 -o \
-    "$(grep -c 'pythiascope: stopped after .* tokens; the same command goes on' "$work/stderr")" -eq 1
+    "$(grep -c 'pythiascope: stopped after .* tokens; run the same command to resume' "$work/stderr")" -eq 1
 check 'goes on after a signal' run signalled --state "$work/term.state"
 check 'a signal does not show' same whole signalled
 
@@ -181,12 +181,12 @@ check 'the good ones too' grep -q '"documents": 3' "$work/bad.json"
 expect 1 'latin.txt is not UTF-8' corpus "$work/bad/latin.txt" --plugin ln --strict
 
 # Usage and the corpus.
-expect 2 'a corpus is needed' corpus
+expect 2 'no corpus' corpus
 expect 2 '--shard needs' corpus "$docs" --shard 0/2
 expect 2 '--shard needs' corpus "$docs" --shard 3/2
 expect 2 '--shard needs' corpus "$docs" --shard 1
 expect 2 '--batch needs' corpus "$docs" --batch 0
-expect 2 'state files are needed' merge
+expect 2 'no state files' merge
 expect 1 'missing: No such file' corpus "$work/missing"
 mkdir "$work/none"
 expect 1 'none contains no' corpus "$work/none"
