@@ -318,8 +318,8 @@ psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33], int
             " tokens (0: none), but the first part with %" PRId64,
             w.limit, totals->limit);
     if (n != *n_shards)
-        return psc_fail(error, PSC_ERROR_INPUT, "it is one of %d part(s), but the first is one of %d",
-            n, (int)*n_shards);
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it is one of %d part(s), but the first is one of %d", n, (int)*n_shards);
     if (parts[shard - 1])
         return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d is given twice", shard, n);
     parts[shard - 1] = 1;

@@ -53,7 +53,7 @@ static psc_status draw(int32_t *id, const psc_session *session, const psc_strate
 psc_status psc_session_sample(int32_t *id, psc_session *session, psc_sampler *sampler,
     const float *logits, psc_error *error) {
     psc_sampler given = PSC_SAMPLER_INIT;
-    if (!logits) return psc_fail(error, PSC_ERROR_INPUT, "there are no logits to sample from");
+    if (!logits) return psc_fail(error, PSC_ERROR_INPUT, "psc_session_sample needs logits");
     if (sampler)
         memcpy(&given, sampler,
             sampler->struct_size < sizeof given ? sampler->struct_size : sizeof given);

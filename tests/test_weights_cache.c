@@ -264,8 +264,8 @@ static int open_in_child(const char *path, const char *hash) {
     options.cache_dir = kept();
     options.cache_least = 1;
     if (psc_model_open_with(&model, path, &options, NULL) != PSC_OK) return 1;
-    int bad =
-        strcmp(model->hash, hash) != 0 || strstr(psc_model_weights_text(model), "not cached") != NULL;
+    int bad = strcmp(model->hash, hash) != 0 ||
+              strstr(psc_model_weights_text(model), "not cached") != NULL;
     psc_model_close(&model);
     return bad;
 }
