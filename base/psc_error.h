@@ -1,4 +1,5 @@
-/* Status codes and error messages. Public: installed, included by psc.h and psc_plugin.h.
+/* Status codes, error messages and element types. Public: installed, included by every other public
+ * header.
  * May be included by anything.
  * Threads: an error object belongs to one thread at a time.
  * Ownership: the caller owns every psc_error; nothing here allocates. */
@@ -47,6 +48,9 @@ PSC_API psc_status psc_fail_va(
 
 /* Puts "prefix: " before the message that is already there (error nullable); returns its status. */
 PSC_API psc_status psc_error_prefix(psc_error *error, psc_status status, const char *prefix);
+
+/* What an array's elements are. */
+typedef enum psc_element { PSC_F32 = 0, PSC_F64 = 1, PSC_I32 = 2 } psc_element;
 
 #ifdef __cplusplus
 }

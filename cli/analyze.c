@@ -7,7 +7,6 @@
 #include "cli_progress.h"
 #include "cli_prompt.h"
 #include "cli_session.h"
-#include "report.h"
 
 static const cli_option options[] = {
     CLI_PROMPT_OPTIONS,
@@ -98,6 +97,7 @@ static psc_status run(
     run_options.text = prompt->text;
     run_options.text_bytes = prompt->bytes;
     run_options.no_logits = 1;
+    run_options.bos = prompt->bos;
     run_options.progress = cli_progress_update;
     cli_progress_start("running");
     status = psc_session_run(session, &input, 1, &run_options, error);
@@ -112,7 +112,7 @@ static psc_status analyze(const cli_arguments *arguments, const char *plugin,
     cli_prompt prompt = {0};
     cli_sources sources = {0};
     const char *folder = cli_value(arguments, "out");
-    psc_status status = folder ? psc_report_check_folder(folder, error) : PSC_OK;
+    psc_status status = folder ? psc_results_check_folder(folder, error) : PSC_OK;
     if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
     if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
     session_options->capacity = prompt.n;
@@ -121,9 +121,7 @@ static psc_status analyze(const cli_arguments *arguments, const char *plugin,
     if (!status) status = psc_session_open(&session, model, session_options, error);
     if (!status) status = set_up(session, arguments, plugin, error);
     if (!status) status = run(session, &sources, &prompt, error);
-    if (!status)
-        status =
-            cli_deliver(psc_session_results(session), arguments, cli_has(arguments, "bos"), error);
+    if (!status) status = cli_deliver(psc_session_results(session), arguments, error);
     psc_session_close(&session);
     cli_sources_free(&sources);
     cli_prompt_free(&prompt);

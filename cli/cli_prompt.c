@@ -176,7 +176,7 @@ psc_status cli_prompt_read(
 
 psc_status cli_prompt_take(
     cli_prompt *out, const psc_model *model, const cli_prompt_given *given, psc_error *error) {
-    *out = (cli_prompt){0};
+    *out = (cli_prompt){.bos = given->bos};
     psc_status status = given->ids ? read_ids(out, model, given->ids, given->bos, error)
                                    : read_encoded(out, model, given, error);
     int32_t n_ctx = psc_model_get_info(model)->n_ctx;

@@ -12,6 +12,7 @@ typedef struct cli_prompt {
     size_t bytes;
     psc_token *tokens;
     int32_t n;
+    bool bos; /* <|endoftext|> stands in front */
 } cli_prompt;
 
 /* Rows that verbs share in their option tables. */

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "cli_progress.h"
-#include "report.h"
 
 /* "logits:level=head,rows=all": the options start at the first ':' that "key=" follows. */
 static const char *plugin_options(const char *argument) {
@@ -44,21 +43,21 @@ static psc_status write_folder(const psc_results *results, const char *folder, p
     sigaddset(&ending, SIGHUP);
     sigprocmask(SIG_BLOCK, &ending, &before);
     cli_progress_start("writing");
-    psc_status status = psc_report_folder(results, folder, error);
+    psc_status status = psc_results_write_folder(results, folder, error);
     cli_progress_stop();
     sigprocmask(SIG_SETMASK, &before, NULL);
     return status;
 }
 
 psc_status cli_deliver(
-    const psc_results *results, const cli_arguments *arguments, bool bos, psc_error *error) {
+    const psc_results *results, const cli_arguments *arguments, psc_error *error) {
     const char *folder = cli_value(arguments, "out");
-    psc_status status = psc_report_set_bos(results, bos);
-    if (status) return psc_fail(error, status, "the run has no results");
-    if (folder) status = write_folder(results, folder, error);
+    const bool json = cli_has(arguments, "json");
+    psc_status status = folder ? write_folder(results, folder, error) : PSC_OK;
     if (status) return status;
-    if (cli_has(arguments, "json")) return psc_report_json(results, stdout, error);
-    status = psc_report_summary(results, stdout, psc_report_style_of(stdout), error);
+    status =
+        psc_results_write(results, json ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT, NULL, stdout, error);
+    if (json) return status;
     if (!status && folder)
         printf("\nwrote %s/results.json and %s/tensors.safetensors\n", folder, folder);
     return status;

@@ -12,7 +12,7 @@
 psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error *error);
 /* The folder of --out, then JSON with --json, the summary without. */
 psc_status cli_deliver(
-    const psc_results *results, const cli_arguments *arguments, bool bos, psc_error *error);
+    const psc_results *results, const cli_arguments *arguments, psc_error *error);
 
 /* A whole run over one text: its options are of CLI_PROMPT_OPTIONS, CLI_RUN_OPTIONS, target,
  * contrast, json and out. plugin: the only one, "NAME:key=value"; null: those of the arguments. An

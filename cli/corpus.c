@@ -11,7 +11,6 @@
 #include "cli_prompt.h"
 #include "cli_session.h"
 #include "psc_corpus.h"
-#include "report.h"
 
 static const cli_option options[] = {
     CLI_MODEL_OPTION,
@@ -236,7 +235,7 @@ static psc_status open_all(
     survey *s, psc_session_options *session, const psc_corpus_options *corpus, psc_error *error) {
     const cli_arguments *arguments = s->arguments;
     const char *folder = cli_value(arguments, "out");
-    psc_status status = folder ? psc_report_check_folder(folder, error) : PSC_OK;
+    psc_status status = folder ? psc_results_check_folder(folder, error) : PSC_OK;
     if (!status && s->state_path) status = cli_lock_take(&s->lock, s->state_path, error);
     if (!status) status = cli_setup_write(&s->setup, arguments, error);
     if (!status) status = cli_open_model(&s->model, cli_value(arguments, "model"), error);
@@ -256,8 +255,7 @@ static psc_status deliver(survey *s, psc_error *error) {
     psc_corpus_totals totals;
     psc_corpus_get_totals(&totals, s->corpus);
     psc_status status = psc_session_report(s->session, &totals, error);
-    return status ? status
-                  : cli_deliver(psc_session_results(s->session), s->arguments, totals.bos, error);
+    return status ? status : cli_deliver(psc_session_results(s->session), s->arguments, error);
 }
 
 static psc_status interruption(const survey *s, psc_error *error) {

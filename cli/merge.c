@@ -6,7 +6,6 @@
 #include "cli_prompt.h"
 #include "cli_session.h"
 #include "psc_corpus.h"
-#include "report.h"
 
 static const cli_option options[] = {
     {"model", 1, false, "DIR", "the model of the parts; default: the embedded model"},
@@ -55,8 +54,7 @@ static psc_status merge_all(
     for (int i = 0; !status && i < arguments->n_operands; i++)
         status = psc_session_state_merge(session, arguments->operands[i], error);
     if (!status) status = psc_session_report(session, &p->totals, error);
-    return status ? status
-                  : cli_deliver(psc_session_results(session), arguments, p->totals.bos, error);
+    return status ? status : cli_deliver(psc_session_results(session), arguments, error);
 }
 
 static psc_status merge(const cli_arguments *arguments, psc_error *error) {
@@ -67,7 +65,7 @@ static psc_status merge(const cli_arguments *arguments, psc_error *error) {
     session_options.accumulate = 1;
     session_options.capacity = 1;
     const char *folder = cli_value(arguments, "out");
-    psc_status status = folder ? psc_report_check_folder(folder, error) : PSC_OK;
+    psc_status status = folder ? psc_results_check_folder(folder, error) : PSC_OK;
     if (!p.given) status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the parts");
     for (int i = 0; !status && i < arguments->n_operands; i++)
         status = add_place(&p, arguments->operands[i], error);

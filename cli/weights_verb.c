@@ -6,7 +6,6 @@
 #include "cli_cache.h"
 #include "cli_prompt.h"
 #include "cli_session.h"
-#include "report.h"
 
 // clang-format off
 static const cli_option options[] = {
@@ -51,13 +50,13 @@ static psc_status look(const cli_arguments *arguments, const char *plugin,
     psc_model *model = NULL;
     psc_session *session = NULL;
     const char *folder = cli_value(arguments, "out");
-    psc_status status = folder ? psc_report_check_folder(folder, error) : PSC_OK;
+    psc_status status = folder ? psc_results_check_folder(folder, error) : PSC_OK;
     if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
     if (!status) status = psc_session_open(&session, model, session_options, error);
     if (!status) status = add_tokens(session, arguments, error);
     if (!status) status = cli_add_plugin(session, plugin, error);
     if (!status) status = psc_session_report(session, NULL, error);
-    if (!status) status = cli_deliver(psc_session_results(session), arguments, false, error);
+    if (!status) status = cli_deliver(psc_session_results(session), arguments, error);
     psc_session_close(&session);
     psc_model_close(&model);
     return status;

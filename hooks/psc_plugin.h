@@ -176,8 +176,7 @@ typedef enum psc_component_kind {
     PSC_COMPONENT_EDIT       /* edit */
 } psc_component_kind;
 
-typedef enum psc_element { PSC_F32 = 0, PSC_F64 = 1, PSC_I32 = 2 } psc_element;
-/* Added to an element type: the array comes with undefined contents, for a plugin that writes every
+/* Added to an element type (psc_element, psc_error.h): the array comes with undefined contents, for a plugin that writes every
  * element itself. Filling a large array costs as much as computing it. */
 #define PSC_UNFILLED 16
 
@@ -366,8 +365,8 @@ typedef struct psc_host {
         psc_context *, const char *name, psc_element, int32_t n_axes, const char *const *axes);
     int (*value_number)(psc_context *, const char *name, double value);
     int (*value_text)(psc_context *, const char *name, const char *value);
-    /* Like value_number, one entry of a list: appended to the named list. NaN is written as null.
-     */
+    /* Like value_number, one entry of a list: appended to the named list, whose entries are all
+     * numbers or all texts. NaN is written as null. */
     int (*append_number)(psc_context *, const char *name, double value);
     int (*append_text)(psc_context *, const char *name, const char *value);
     /* For the printed summary, in the order of the calls: a sentence; a ranked list of signed bars

@@ -8,7 +8,7 @@
 #include "files.h"
 #include "results.h"
 
-psc_status psc_report_check_folder(const char *folder, psc_error *error) {
+psc_status psc_results_check_folder(const char *folder, psc_error *error) {
     psc_output *output;
     psc_status status = psc_output_begin(&output, folder, error);
     psc_output_abort(&output);
@@ -32,29 +32,31 @@ static psc_status write_one(psc_output *output, const char *folder, const char *
     return status ? status : closed;
 }
 
-static psc_status write_document(
-    psc_output *output, const char *folder, const psc_result_document *document, psc_error *error) {
+static psc_status write_made(
+    psc_output *output, const char *folder, const psc_result_file *made, psc_error *error) {
     FILE *file;
-    psc_status status = psc_output_open(&file, output, document->name, error);
+    psc_status status = psc_output_open(&file, output, made->name, error);
     if (status) return status;
     errno = 0;
-    if (fwrite(document->bytes, 1, (size_t)document->n, file) != (size_t)document->n)
-        status = psc_fail(error, PSC_ERROR_IO, "cannot write %s/%s: %s", folder, document->name,
+    if (fwrite(made->bytes, 1, (size_t)made->n, file) != (size_t)made->n)
+        status = psc_fail(error, PSC_ERROR_IO, "cannot write %s/%s: %s", folder, made->name,
             errno ? strerror(errno) : "the write failed");
-    psc_status closed = psc_output_close(&file, output, document->name, status ? NULL : error);
+    psc_status closed = psc_output_close(&file, output, made->name, status ? NULL : error);
     return status ? status : closed;
 }
 
-psc_status psc_report_folder(const psc_results *results, const char *folder, psc_error *error) {
-    psc_output *output;
-    psc_status status = psc_output_begin(&output, folder, error);
+psc_status psc_results_write_folder(
+    const psc_results *results, const char *folder, psc_error *error) {
+    psc_output *output = NULL;
+    psc_status status = psc_report_ready(results, error);
+    if (!status) status = psc_output_begin(&output, folder, error);
     if (!status)
         status = write_one(output, folder, "results.json", psc_report_json, results, error);
     if (!status)
         status =
             write_one(output, folder, "tensors.safetensors", psc_report_tensors, results, error);
-    for (int i = 0; !status && i < results->n_documents; i++)
-        status = write_document(output, folder, &results->documents[i], error);
+    for (int i = 0; !status && i < results->n_files; i++)
+        status = write_made(output, folder, &results->files[i], error);
     if (!status) return psc_output_commit(&output, error);
     psc_output_abort(&output);
     return status;

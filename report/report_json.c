@@ -1,155 +1,192 @@
-/* results.json: the results' head, then "plugins" with one object a plugin, then "captures". Laid
- * out to be read: a member a line, lists of values on wrapped lines, lists of objects one a line.
- */
+/* results.json: the results' head, then "plugins" with one object per plugin, then "captures". */
 #include "report.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "json_writer.h"
 #include "results.h"
 
-enum { LINE_WIDTH = 100 };
-
-static bool is_container(const json_t *json) {
-    return json_is_object(json) || json_is_array(json);
+static void put_integer(psc_json *json, const char *key, int64_t value) {
+    psc_json_member(json, key, json_integer((json_int_t)value));
 }
 
-static void indent(FILE *out, int depth) {
-    fprintf(out, "\n%*s", 2 * depth, "");
+static void put_text(psc_json *json, const char *key, const char *value) {
+    psc_json_member(json, key, psc_json_string(value));
 }
 
-static int count_bytes(const char *buffer, size_t size, void *total) {
-    (void)buffer;
-    *(size_t *)total += size;
-    return 0;
+static void put_bool(psc_json *json, const char *key, int32_t value) {
+    psc_json_member(json, key, json_boolean(value));
 }
 
-/* On one line; returns false when memory or the stream failed. */
-static bool write_flat(const json_t *json, FILE *out) {
-    return json_dumpf(json, out, JSON_ENCODE_ANY) == 0;
+/* --- the head -------------------------------------------------------------------------------- */
+
+static void put_config(psc_json *json, const psc_result_model *m) {
+    psc_json_object(json, "config");
+    put_integer(json, "n_layers", m->n_layers);
+    put_integer(json, "n_heads", m->n_heads);
+    put_integer(json, "d_model", m->d_model);
+    put_integer(json, "d_head", m->d_head);
+    put_integer(json, "d_mlp", m->d_mlp);
+    put_integer(json, "d_vocab", m->d_vocab);
+    put_integer(json, "n_ctx", m->n_ctx);
+    psc_json_member(json, "layer_norm_eps", psc_json_real(m->layer_norm_eps));
+    put_integer(json, "rotary_dims", m->rotary_dims);
+    psc_json_member(json, "rotary_pct", psc_json_real(m->rotary_pct));
+    psc_json_member(json, "rotary_base", psc_json_real(m->rotary_base));
+    put_bool(json, "parallel_residual", m->parallel_residual);
+    put_bool(json, "tied", m->tied);
+    put_bool(json, "attention_bias", m->attention_bias);
+    put_text(json, "activation", m->activation);
+    put_text(json, "dtype", m->dtype);
+    psc_json_member(json, "bos_id", m->bos_id < 0 ? json_null() : json_integer(m->bos_id));
+    psc_json_list(json, "eos_ids", m->n_eos);
+    for (int32_t i = 0; i < m->n_eos; i++) psc_json_listed(json, json_integer(m->eos_ids[i]));
+    psc_json_list_end(json);
+    psc_json_end(json);
 }
 
-static bool write_value_list(const json_t *list, FILE *out, int depth) {
-    size_t column = LINE_WIDTH; /* the first value opens a line */
-    bool one_line = json_array_size(list) <= 8;
-    fputc('[', out);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        size_t bytes = 2;
-        const json_t *value = json_array_get(list, i);
-        json_dump_callback(value, count_bytes, &bytes, JSON_ENCODE_ANY);
-        if (i > 0) fputs(one_line || column + bytes <= LINE_WIDTH ? ", " : ",", out);
-        if (!one_line && column + bytes > LINE_WIDTH) {
-            indent(out, depth + 1);
-            column = 2 * (size_t)(depth + 1);
-        }
-        if (!write_flat(value, out)) return false;
-        column += bytes;
+static void put_model(psc_json *json, const psc_result_model *model) {
+    psc_json_object(json, "model");
+    put_text(json, "path", model->path);
+    put_text(json, "hash", model->hash);
+    put_config(json, model);
+    psc_json_end(json);
+}
+
+static void put_run(psc_json *json, const psc_result_run *run) {
+    psc_json_object(json, "run");
+    put_text(json, "isa", run->isa);
+    put_integer(json, "threads", run->threads);
+    put_integer(json, "chunk", run->chunk);
+    put_text(json, "sleef", run->sleef);
+    put_integer(json, "n_rows", run->n_rows);
+    put_integer(json, "sequences", run->sequences);
+    put_bool(json, "bos", run->bos);
+    psc_json_end(json);
+}
+
+static void put_corpus(psc_json *json, const psc_corpus_totals *corpus) {
+    psc_json_object(json, "corpus");
+    put_integer(json, "documents", corpus->documents);
+    put_integer(json, "documents_skipped", corpus->skipped);
+    put_integer(json, "windows", corpus->windows);
+    put_integer(json, "tokens", corpus->tokens);
+    put_integer(json, "window", corpus->window);
+    put_bool(json, "bos", corpus->bos);
+    if (corpus->limit > 0) put_integer(json, "limit_tokens", corpus->limit);
+    psc_json_end(json);
+}
+
+static json_t *token_object(const psc_result_token *token) {
+    json_t *text = token->bytes ? psc_json_bytes(token->bytes, token->n_bytes) : json_null();
+    return json_pack("{s:i, s:o, s:I, s:I, s:i, s:i}", "id", (int)token->id, "text", text, "start",
+        (json_int_t)token->start, "end", (json_int_t)token->end, "sequence", (int)token->sequence,
+        "position", (int)token->position);
+}
+
+static void put_tokens(psc_json *json, const psc_results *results) {
+    psc_json_list(json, "tokens", 0);
+    for (int32_t i = 0; i < results->n_tokens; i++)
+        psc_json_object_listed(json, token_object(&results->tokens[i]));
+    psc_json_objects_end(json);
+}
+
+/* --- sections -------------------------------------------------------------------------------- */
+
+static void put_options(psc_json *json, const psc_section *section) {
+    psc_json_object(json, "options");
+    for (int i = 0; i < section->n_options; i++)
+        put_text(json, section->options[i].key, section->options[i].value);
+    psc_json_end(json);
+}
+
+/* {"dtype": "F32", "axes": [...], "shape": [...]}; a capture has no names of axes. */
+static void put_array(psc_json *json, const psc_array *array, bool named) {
+    static const char *const dtypes[] = {"F32", "F64", "I32"};
+    psc_json_object(json, array->key);
+    put_text(json, "dtype", dtypes[array->element]);
+    if (named) {
+        psc_json_list(json, "axes", array->n_axes);
+        for (int i = 0; i < array->n_axes; i++)
+            psc_json_listed(json, psc_json_string(array->axes[i]));
+        psc_json_list_end(json);
     }
-    if (!one_line) indent(out, depth);
-    fputc(']', out);
-    return true;
+    psc_json_list(json, "shape", array->n_axes);
+    for (int i = 0; i < array->n_axes; i++) psc_json_listed(json, json_integer(array->shape[i]));
+    psc_json_list_end(json);
+    psc_json_end(json);
 }
 
-static bool write_list(const json_t *list, FILE *out, int depth) {
-    bool values_only = true;
-    for (size_t i = 0; i < json_array_size(list); i++)
-        if (is_container(json_array_get(list, i))) values_only = false;
-    if (values_only) return write_value_list(list, out, depth);
-    fputc('[', out);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        if (i > 0) fputc(',', out);
-        indent(out, depth + 1);
-        if (!write_flat(json_array_get(list, i), out)) return false;
+/* Those of a section, or the captures (-1). */
+static void put_arrays(psc_json *json, const char *key, const psc_results *results, int section) {
+    psc_json_object(json, key);
+    for (int i = 0; i < results->n_arrays; i++)
+        if (results->arrays[i].section == section)
+            put_array(json, &results->arrays[i].view, section >= 0);
+    psc_json_end(json);
+}
+
+static void put_axis(psc_json *json, const psc_result_axis *axis) {
+    psc_json_list(json, axis->name, axis->n);
+    for (int64_t i = 0; i < axis->n; i++)
+        psc_json_listed(
+            json, axis->labels ? psc_json_string(axis->labels[i]) : json_integer(axis->numbers[i]));
+    psc_json_list_end(json);
+}
+
+static json_t *entry(const psc_result_value *value, int32_t i) {
+    return value->texts ? psc_json_string(value->texts[i]) : psc_json_real(value->numbers[i]);
+}
+
+static void put_value(psc_json *json, const psc_result_value *value) {
+    if (value->kind == PSC_VALUE_NUMBER || value->kind == PSC_VALUE_TEXT) {
+        psc_json_member(json, value->name, entry(value, 0));
+        return;
     }
-    indent(out, depth);
-    fputc(']', out);
-    return true;
+    psc_json_list(json, value->name, value->n);
+    for (int32_t i = 0; i < value->n; i++) psc_json_listed(json, entry(value, i));
+    psc_json_list_end(json);
 }
 
-/* Depth is bounded: nothing in a result nests deeper than config.json does. */
-static bool write_json(json_t *json, FILE *out, int depth) {
-    if (depth > 16 || !is_container(json)) return write_flat(json, out);
-    if (json_is_array(json)) return write_list(json, out, depth);
-    const char *key;
-    json_t *value;
-    const char *separator = "";
-    fputc('{', out);
-    json_object_foreach(json, key, value) {
-        json_t *name = json_string(key);
-        fputs(separator, out);
-        indent(out, depth + 1);
-        bool written = name && write_flat(name, out);
-        json_decref(name);
-        if (!written) return false;
-        fputs(": ", out);
-        if (!write_json(value, out, depth + 1)) return false;
-        separator = ",";
-    }
-    if (*separator) indent(out, depth);
-    fputc('}', out);
-    return true;
+/* Axes and values in the order in which they were made. */
+static void put_section(psc_json *json, const psc_results *results, int index) {
+    const psc_section *section = &results->sections[index];
+    psc_json_object(json, section->name);
+    put_text(json, "version", section->version);
+    put_options(json, section);
+    put_arrays(json, "arrays", results, index);
+    for (int axis = 0, value = 0; axis + value < section->n_axes + section->n_values;)
+        if (axis < section->n_axes && section->axes[axis].place == axis + value)
+            put_axis(json, &section->axes[axis++].view);
+        else
+            put_value(json, &section->values[value++].view);
+    psc_json_end(json);
 }
 
-static const char *dtype_name(psc_result_dtype dtype) {
-    return dtype == PSC_RESULT_F32 ? "F32" : dtype == PSC_RESULT_F64 ? "F64" : "I32";
-}
-
-static json_t *capture_entry(const psc_result_array *array) {
-    json_t *shape = json_array();
-    for (int i = 0; i < array->n_axes; i++)
-        if (json_array_append_new(shape, json_integer(array->shape[i])) != 0) {
-            json_decref(shape);
-            return NULL;
-        }
-    return json_pack("{s:s, s:o}", "dtype", dtype_name(array->dtype), "shape", shape);
-}
-
-/* Captured tensors have no named axes: here their name, type and shape. */
-static json_t *captures(const psc_results *results) {
-    json_t *list = json_object();
-    for (int i = 0; i < results->n_arrays; i++) {
-        const psc_result_array *array = &results->arrays[i];
-        if (array->n_axes == 0 || array->axes[0]) continue;
-        if (json_object_set_new(list, array->name, capture_entry(array)) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
-    return list;
-}
-
-/* The whole document; shares the results' parts. */
-static json_t *document(const psc_results *results) {
-    json_t *root = results->head ? json_copy(results->head) : json_object();
-    json_t *plugins = json_object();
-    json_t *captured = captures(results);
-    bool complete = root && plugins && captured;
-    for (int i = 0; complete && i < results->n_sections; i++)
-        complete =
-            json_object_set(plugins, results->sections[i].name, results->sections[i].json) == 0;
-    complete = complete && json_object_set(root, "plugins", plugins) == 0;
-    if (complete && json_object_size(captured) > 0)
-        complete = json_object_set(root, "captures", captured) == 0;
-    json_decref(plugins);
-    json_decref(captured);
-    if (complete) return root;
-    json_decref(root);
-    return NULL;
+static void put_document(psc_json *json, const psc_results *results) {
+    psc_json_object(json, NULL);
+    psc_json_object(json, "pythiascope");
+    put_text(json, "version", results->version);
+    psc_json_end(json);
+    put_model(json, &results->model);
+    put_run(json, &results->run);
+    if (results->has_corpus) put_corpus(json, &results->corpus);
+    put_tokens(json, results);
+    psc_json_object(json, "plugins");
+    for (int i = 0; i < results->n_sections; i++) put_section(json, results, i);
+    psc_json_end(json);
+    if (psc_results_capture_count(results) > 0) put_arrays(json, "captures", results, -1);
+    psc_json_end(json);
 }
 
 psc_status psc_report_json(const psc_results *results, FILE *out, psc_error *error) {
-    json_t *root = document(results);
-    if (!root) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the results");
+    psc_json json = {.out = out};
     errno = 0;
-    bool written = write_json(root, out, 0) && fputc('\n', out) != EOF && !ferror(out);
-    json_decref(root);
-    if (written) return PSC_OK;
+    put_document(&json, results);
+    if (!psc_json_close(&json))
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the results");
+    if (fputc('\n', out) != EOF && !ferror(out)) return PSC_OK;
     return psc_fail(error, PSC_ERROR_IO, "cannot write the results as JSON: %s",
         errno ? strerror(errno) : "the output failed");
-}
-
-psc_status psc_report_set_bos(const psc_results *results, bool bos) {
-    json_t *run = json_object_get(results->head, "run");
-    if (!run) return PSC_ERROR_STATE;
-    return json_object_set_new(run, "bos", json_boolean(bos)) == 0 ? PSC_OK : PSC_ERROR_MEMORY;
 }

@@ -1,5 +1,5 @@
 /* The summary for a person: what was run on which text, then a block a plugin. A bar's length is
- * |value| / max |value| of its list, in eighths of a column; its colour is its sign. */
+ * |value| / max |value| of its list, in eighths of a column; its color is its sign. */
 #include "report.h"
 
 #include <errno.h>
@@ -14,15 +14,15 @@
 
 #define STYLE_BOLD "1"
 #define STYLE_DIM "2"
-#define STYLE_POSITIVE "36" /* cyan and red: told apart by the colour-blind too */
+#define STYLE_POSITIVE "36" /* cyan and red: told apart by the color-blind too */
 #define STYLE_NEGATIVE "31"
 
 enum { MIN_WIDTH = 40, MAX_WIDTH = 120, LABEL_COLUMNS = 28, BAR_COLUMNS = 48 };
 
 psc_report_style psc_report_style_of(FILE *stream) {
-    psc_report_style style = {.width = 80, .colour = false};
+    psc_report_style style = {.width = 80, .color = false};
     const char *columns = getenv("COLUMNS"), *term = getenv("TERM"), *plain = getenv("NO_COLOR");
-    if (!isatty(fileno(stream))) return style;
+    if (!stream || !isatty(fileno(stream))) return style;
     struct winsize size;
     if (ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         style.width = size.ws_col;
@@ -30,7 +30,7 @@ psc_report_style psc_report_style_of(FILE *stream) {
         style.width = atoi(columns);
     if (style.width < MIN_WIDTH) style.width = MIN_WIDTH;
     if (style.width > MAX_WIDTH) style.width = MAX_WIDTH;
-    style.colour = !(plain && *plain) && term && strcmp(term, "dumb") != 0;
+    style.color = !(plain && *plain) && term && strcmp(term, "dumb") != 0;
     return style;
 }
 
@@ -40,11 +40,11 @@ typedef struct printer {
 } printer;
 
 static void style_on(const printer *p, const char *code) {
-    if (p->style.colour) fprintf(p->out, "\033[%sm", code);
+    if (p->style.color) fprintf(p->out, "\033[%sm", code);
 }
 
 static void style_off(const printer *p) {
-    if (p->style.colour) fputs("\033[0m", p->out);
+    if (p->style.color) fputs("\033[0m", p->out);
 }
 
 /* A copy that is safe to print; null when out of memory. */
@@ -81,13 +81,13 @@ static void format_number(char *out, size_t size, double value, int decimals, bo
         snprintf(out, size, with_sign ? "%+.*f" : "%.*f", decimals < 0 ? 0 : decimals, value);
 }
 
-/* Eighths of a column. Without colour a negative bar is drawn shaded, in whole columns. */
+/* Eighths of a column. Without color a negative bar is drawn shaded, in whole columns. */
 static void print_bar(const printer *p, double value, double most, int columns) {
     static const char *const parts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
     if (!isfinite(value) || !(most > 0)) return;
     int eighths = (int)lround(fabs(value) / most * 8 * columns);
     if (eighths == 0 && value != 0) eighths = 1; /* there, however small */
-    bool shaded = value < 0 && !p->style.colour;
+    bool shaded = value < 0 && !p->style.color;
     if (shaded) eighths = (eighths + 7) / 8 * 8;
     style_on(p, value < 0 ? STYLE_NEGATIVE : STYLE_POSITIVE);
     for (int i = 0; i < eighths / 8; i++) fputs(shaded ? "░" : "█", p->out);
@@ -101,7 +101,7 @@ typedef struct bar_columns {
     bool with_sign;
 } bar_columns;
 
-static bar_columns measure_bars(const psc_result_bars *bars, char *const *labels, int width) {
+static bar_columns measure_bars(const psc_result_item *bars, char *const *labels, int width) {
     bar_columns c = {.decimals = decimals_for(bars->values, bars->n)};
     for (int i = 0; i < bars->n; i++) {
         if (bars->values[i] < 0) c.with_sign = true;
@@ -121,7 +121,7 @@ static bar_columns measure_bars(const psc_result_bars *bars, char *const *labels
 }
 
 /* "title (unit)", safe to print; null when out of memory. */
-static char *bar_heading(const psc_result_bars *bars) {
+static char *bar_heading(const psc_result_item *bars) {
     char *title = escaped(bars->title), *unit = escaped(bars->unit), *heading = NULL;
     size_t size = title && unit ? strlen(title) + strlen(unit) + 4 : 0;
     if (size > 0) heading = malloc(size);
@@ -131,7 +131,7 @@ static char *bar_heading(const psc_result_bars *bars) {
     return heading;
 }
 
-static bool print_bars(const printer *p, const psc_result_bars *bars) {
+static bool print_bars(const printer *p, const psc_result_item *bars) {
     char **labels = calloc(bars->n ? (size_t)bars->n : 1, sizeof *labels);
     char *heading = bar_heading(bars);
     bool complete = labels && heading;
@@ -168,7 +168,7 @@ static bool print_sentence(const printer *p, const char *sentence) {
     return text != NULL;
 }
 
-static bool print_section(const printer *p, const psc_result_section *section) {
+static bool print_section(const printer *p, const psc_section *section) {
     char *name = escaped(section->name);
     if (!name) return false;
     fputc('\n', p->out);
@@ -184,66 +184,57 @@ static bool print_section(const printer *p, const psc_result_section *section) {
     for (int i = 0; complete && i < section->n_items; i++) {
         const psc_result_item *item = &section->items[i];
         if (item->sentence && after_bars) fputc('\n', p->out);
-        complete = item->sentence ? print_sentence(p, item->sentence) : print_bars(p, &item->bars);
+        complete = item->sentence ? print_sentence(p, item->sentence) : print_bars(p, item);
         after_bars = !item->sentence;
     }
     return complete;
 }
 
-static const char *text_at(const psc_results *results, const char *object, const char *key) {
-    return json_string_value(json_object_get(json_object_get(results->head, object), key));
-}
-
 static void print_model(const printer *p, const psc_results *results) {
-    const char *path = text_at(results, "model", "path"), *hash = text_at(results, "model", "hash");
-    const char *version = text_at(results, "pythiascope", "version");
-    const char *isa = text_at(results, "run", "isa");
-    json_t *threads = json_object_get(json_object_get(results->head, "run"), "threads");
-    const char *name = path ? strrchr(path, '/') : NULL;
+    const char *path = results->model.path, *name = strrchr(path, '/');
+    int threads = (int)results->run.threads;
     char shown[128];
-    name = name && name[1] ? name + 1 : path ? path : "a model";
+    name = name && name[1] ? name + 1 : path;
     psc_report_escape(shown, sizeof shown, name, strlen(name));
     style_on(p, STYLE_BOLD);
     fputs(shown, p->out);
     style_off(p);
     style_on(p, STYLE_DIM);
-    if (hash) fprintf(p->out, "  %.16s", hash);
-    fprintf(p->out, "  pythiascope %s", version ? version : "");
-    if (isa) fprintf(p->out, ", %s", isa);
-    if (json_is_integer(threads)) {
-        json_int_t n = json_integer_value(threads);
-        fprintf(p->out, ", %lld thread%s", (long long)n, n == 1 ? "" : "s");
-    }
+    fprintf(p->out, "  %.16s  pythiascope %s, %s, %d thread%s", results->model.hash,
+        results->version, results->run.isa, threads, threads == 1 ? "" : "s");
     style_off(p);
     fputc('\n', p->out);
 }
 
 /* One token as it is shown: its text, escaped, or #ID. */
-static void token_text(char *out, size_t size, const json_t *token) {
-    const char *text = json_string_value(json_object_get(token, "text"));
+static bool token_text(char *out, size_t size, const psc_result_token *token) {
+    char *text = token->bytes ? psc_text_cleaned(token->bytes, token->n_bytes) : NULL;
+    if (token->bytes && !text) return false;
     if (text && *text)
         psc_report_escape(out, size, text, strlen(text));
     else
-        snprintf(out, size, "#%lld", (long long)json_integer_value(json_object_get(token, "id")));
+        snprintf(out, size, "#%d", (int)token->id);
+    free(text);
+    return true;
 }
 
 /* The tokens with their borders marked; of a long text the last ones. */
-static void print_tokens(const printer *p, const psc_results *results) {
-    json_t *tokens = json_object_get(results->head, "tokens");
-    size_t n = json_array_size(tokens), first = n;
+static bool print_tokens(const printer *p, const psc_results *results) {
+    const psc_result_token *tokens = results->tokens;
+    int32_t n = results->n_tokens, first = n;
     int room = 2 * (p->style.width - 4) - 12;
     char text[96];
     while (first > 0) {
-        token_text(text, sizeof text, json_array_get(tokens, first - 1));
+        if (!token_text(text, sizeof text, &tokens[first - 1])) return false;
         room -= psc_text_columns(text) + 1;
         if (room < 0 && first < n) break;
         first--;
     }
-    if (n == 0) return;
-    fprintf(p->out, "%zu token%s: ", n, n == 1 ? "" : "s");
+    if (n == 0) return true;
+    fprintf(p->out, "%d token%s: ", (int)n, n == 1 ? "" : "s");
     if (first > 0) fputs("… ", p->out);
-    for (size_t i = first; i < n; i++) {
-        token_text(text, sizeof text, json_array_get(tokens, i));
+    for (int32_t i = first; i < n; i++) {
+        if (!token_text(text, sizeof text, &tokens[i])) return false;
         if (i > first) {
             style_on(p, STYLE_DIM);
             fputs("|", p->out);
@@ -252,32 +243,28 @@ static void print_tokens(const printer *p, const psc_results *results) {
         fputs(text, p->out);
     }
     fputc('\n', p->out);
+    return true;
 }
 
 /* What totals over documents were made of. */
-static void print_corpus(const printer *p, const psc_results *results) {
-    json_t *corpus = json_object_get(results->head, "corpus");
-    if (!corpus) return;
-    const char *const names[] = {"documents", "documents_skipped", "windows", "tokens", "window"};
-    long long n[5];
-    for (int i = 0; i < 5; i++)
-        n[i] = (long long)json_integer_value(json_object_get(corpus, names[i]));
-    if (n[0] + n[1] + n[2] == 0) return; /* a report without a run */
-    fprintf(p->out, "%lld tokens from %lld document%s in %lld windows", n[3], n[0],
-        n[0] == 1 ? "" : "s", n[2]);
-    if (n[4] > 0) fprintf(p->out, " of up to %lld", n[4]);
-    if (n[1] > 0) fprintf(p->out, "; %lld document%s skipped", n[1], n[1] == 1 ? "" : "s");
+static void print_corpus(const printer *p, const psc_corpus_totals *corpus) {
+    long long documents = (long long)corpus->documents, skipped = (long long)corpus->skipped;
+    if (documents + skipped + corpus->windows == 0) return; /* a report without a run */
+    fprintf(p->out, "%lld tokens from %lld document%s in %lld windows", (long long)corpus->tokens,
+        documents, documents == 1 ? "" : "s", (long long)corpus->windows);
+    if (corpus->window > 0) fprintf(p->out, " of up to %d", (int)corpus->window);
+    if (skipped > 0)
+        fprintf(p->out, "; %lld document%s skipped", skipped, skipped == 1 ? "" : "s");
     fputc('\n', p->out);
 }
 
 psc_status psc_report_summary(
     const psc_results *results, FILE *out, psc_report_style style, psc_error *error) {
     printer p = {out, style};
-    bool complete = true;
     errno = 0;
     print_model(&p, results);
-    print_tokens(&p, results);
-    print_corpus(&p, results);
+    bool complete = print_tokens(&p, results);
+    if (results->has_corpus) print_corpus(&p, &results->corpus);
     for (int i = 0; complete && i < results->n_sections; i++)
         complete = print_section(&p, &results->sections[i]);
     if (!complete) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the summary");

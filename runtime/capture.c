@@ -175,10 +175,10 @@ static psc_status make_array(
         snprintf(name, sizeof name, "%s@%d", hook, (int)p->sequence);
     else
         snprintf(name, sizeof name, "%s", hook);
-    psc_result_array *array =
-        psc_results_array(session->results, name, PSC_RESULT_F32, n, shape, true, error);
+    psc_stored_array *array =
+        psc_results_add_array(session->results, -1, name, PSC_F32, n, NULL, shape, true, error);
     if (!array) return PSC_ERROR_MEMORY;
-    p->data = array->data;
+    p->data = (float *)array->view.data;
     return PSC_OK;
 }
 

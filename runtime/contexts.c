@@ -92,8 +92,6 @@ static void free_context(psc_context *context) {
     psc_host_drop_variants(context);
     psc_host_drop_retained(context);
     psc_host_free_labels(context);
-    json_decref(context->axes);
-    json_decref(context->labelled);
     psc_accumulators_close(&context->accumulators);
     psc_arena_clear(&context->run_arena);
     psc_arena_clear(&context->life_arena);
@@ -154,8 +152,6 @@ static void leave_run(psc_context *context) {
     psc_host_drop_variants(context);
     psc_host_drop_retained(context);
     psc_arena_clear(&context->run_arena);
-    json_decref(context->axes);
-    context->axes = NULL;
 }
 
 static psc_status begin_one(psc_context *context, psc_error *error) {

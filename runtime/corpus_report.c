@@ -42,12 +42,9 @@ psc_status psc_session_report(
     psc_results_clear(session->results);
     session->n_rows = session->n_logit_rows = 0;
     session->cancelled = false;
-    status = psc_corpus_head(session, &totals, error);
-    if (status == PSC_OK) {
-        report_job job = {session, PSC_OK, error};
-        psc_team_run(session->team, report_all, &job);
-        status = job.status;
-    }
-    if (status != PSC_OK) psc_results_clear(session->results);
-    return status;
+    psc_corpus_head(session, &totals);
+    report_job job = {session, PSC_OK, error};
+    psc_team_run(session->team, report_all, &job);
+    if (job.status != PSC_OK) psc_results_clear(session->results);
+    return job.status;
 }

@@ -7,6 +7,7 @@
  * with versions, options and accumulators) and how much was seen. client is the caller's: where in
  * a corpus it is. data holds the accumulators' slots as they lie in memory, plugin by plugin. */
 #include "files.h"
+#include "json_text.h"
 #include "session.h"
 
 #include <inttypes.h>
@@ -31,20 +32,16 @@ static void append(json_t *array, bool *ok, json_t *value) {
     if (json_array_append_new(array, value) != 0) *ok = false;
 }
 
-static json_t *text(const char *value) {
-    return psc_result_text(value ? value : "", value ? strlen(value) : 0);
-}
-
 static json_t *plugin_object(const psc_context *context, bool *ok) {
     json_t *plugin = json_object(), *options = json_object(), *tables = json_array();
-    put(plugin, ok, "name", text(context->plugin->name));
-    put(plugin, ok, "version", text(context->plugin->version));
+    put(plugin, ok, "name", psc_json_text(context->plugin->name));
+    put(plugin, ok, "version", psc_json_text(context->plugin->version));
     for (int32_t i = 0; i < context->n_options; i++)
-        put(options, ok, context->options[i].key, text(context->options[i].value));
+        put(options, ok, context->options[i].key, psc_json_text(context->options[i].value));
     for (int32_t i = 0; i < context->accumulators.n; i++) {
         const psc_accumulator *a = &context->accumulators.list[i];
         json_t *table = json_array();
-        append(table, ok, text(a->name));
+        append(table, ok, psc_json_text(a->name));
         append(table, ok, json_integer((json_int_t)a->kind));
         append(table, ok, json_integer(a->n));
         append(table, ok, json_integer(a->k));
@@ -61,14 +58,14 @@ static json_t *header_of(const psc_session *session) {
     json_t *header = json_object(), *targets = json_array(), *plugins = json_array();
     json_t *ids = json_array();
     for (int32_t i = 0; i < session->targets.n; i++) {
-        append(targets, &ok, text(session->targets.targets[i].label));
+        append(targets, &ok, psc_json_text(session->targets.targets[i].label));
         append(ids, &ok, json_integer(session->targets.targets[i].a));
         append(ids, &ok, json_integer(session->targets.targets[i].b));
     }
     for (int32_t i = 0; i < session->n_contexts; i++)
         append(plugins, &ok, plugin_object(session->contexts[i], &ok));
-    put(header, &ok, "model", text(session->model->info.hash));
-    put(header, &ok, "sleef", text(psc_sleef_version()));
+    put(header, &ok, "model", psc_json_text(session->model->info.hash));
+    put(header, &ok, "sleef", psc_json_text(psc_sleef_version()));
     put(header, &ok, "targets", targets);
     put(header, &ok, "target_ids", ids);
     put(header, &ok, "plugins", plugins);

@@ -4,8 +4,10 @@
  *   save   the tensors as f32 by tensors_file.c; the folder appears whole */
 #include "files.h"
 #include "host.h"
+#include "json_text.h"
 #include "tensors_file.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,12 +80,12 @@ int psc_host_load_setting(
 /* --- saving ---------------------------------------------------------------------------------- */
 
 static json_t *setting_value(const psc_setting *setting) {
-    if (setting->kind == PSC_SETTING_TEXT)
-        return psc_result_text(setting->text, strlen(setting->text));
+    if (setting->kind == PSC_SETTING_TEXT) return psc_json_text(setting->text);
     if (setting->kind == PSC_SETTING_BOOLEAN) return json_boolean(setting->number != 0.0);
     const bool whole = setting->number > -0x1p53 && setting->number < 0x1p53 &&
                        setting->number == (double)(int64_t)setting->number;
-    return whole ? json_integer((json_int_t)setting->number) : psc_result_number(setting->number);
+    if (whole) return json_integer((json_int_t)setting->number);
+    return isfinite(setting->number) ? json_real(setting->number) : json_null();
 }
 
 static char *config_text(int32_t n, const psc_setting *settings) {

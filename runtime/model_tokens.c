@@ -4,10 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-void psc_free(void *memory) {
-    free(memory);
-}
-
 bool psc_model_has_tokenizer(const psc_model *model) {
     return model->tokenizer != NULL;
 }

@@ -1,5 +1,5 @@
 /* pythiascope's public interface: models, tokens, sessions, hooks, results.
- * Public; the types of events are psc_plugin.h's.
+ * Public. psc_plugin.h has the types of events, psc_results.h what a run leaves.
  * Threads: a model may be shared by sessions of several threads; a session belongs to one at a time.
  * Ownership: objects open by ** and close by **, which nulls them; views belong to their object. */
 #ifndef PSC_H
@@ -10,6 +10,7 @@
 #include "psc_error.h"
 #include "psc_hooks.h"
 #include "psc_plugin.h"
+#include "psc_results.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -17,7 +18,6 @@ extern "C" {
 
 typedef struct psc_model psc_model;
 typedef struct psc_session psc_session;
-typedef struct psc_results psc_results; /* read by report/ and by psc_session_array */
 
 PSC_API const char *psc_version(void);
 
@@ -92,7 +92,6 @@ PSC_API psc_status psc_model_decode(char **out, size_t *bytes, const psc_model *
     const int32_t *ids, int32_t n, psc_error *error);
 /* A token's raw bytes, perhaps a part of a character; null where it has no text. Model's life. */
 PSC_API const char *psc_model_token_bytes(const psc_model *model, int32_t id, size_t *bytes);
-PSC_API void psc_free(void *memory);
 
 /* --- sessions -------------------------------------------------------------------------------- */
 
@@ -168,9 +167,10 @@ typedef struct psc_run_options {
     int32_t phase;  /* psc_phase: what the run is for. In SOURCE and BASE nothing is captured */
     int32_t source; /* PSC_PHASE_SOURCE: the prompt's number, from 0 */
     const psc_document *documents; /* one an input; null: 0, 0 each. Borrowed for the run */
+    int32_t bos; /* nonzero: the caller put a beginning-of-text token in front; only recorded */
 } psc_run_options;
 #define PSC_RUN_OPTIONS_INIT                                                                       \
-    { sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0, PSC_PHASE_ONLY, 0, 0 }
+    { sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0, PSC_PHASE_ONLY, 0, 0, 0 }
 
 /* One run: appends the tokens to their sequences (ascending, each at most once), computes them,
  * shows them to the hooks, and leaves results. options may be null. When it fails, the sequences
@@ -187,18 +187,10 @@ PSC_API const float *psc_session_logits(const psc_session *session, int32_t inde
 
 /* --- results --------------------------------------------------------------------------------- */
 
-typedef struct psc_array {
-    const char *name;
-    int32_t element; /* psc_element */
-    int32_t n_axes;
-    int64_t shape[6];
-    const void *data; /* row-major */
-} psc_array;
-
-/* What the last run left; belongs to the session, until its next run. */
+/* What the last run or report left, to be read and written by psc_results.h. Never null; the same
+ * for the session's whole life, while its contents are replaced by each run. */
 PSC_API const psc_results *psc_session_results(const psc_session *session);
-/* An array by name, "logits.contributions" or a captured hook name; PSC_ERROR_INPUT if there is
- * none. The view is the session's. */
+/* psc_results_find_array in them. */
 PSC_API psc_status psc_session_array(
     const psc_session *session, const char *name, psc_array *out, psc_error *error);
 
@@ -209,18 +201,8 @@ PSC_API psc_status psc_session_array(
  * put together again. Without a target, `next` is the target. A run that fails after partials were
  * added leaves the totals of no use: later runs, saving and reports are refused. */
 
-/* What the totals were made of, for the head of the results; a zeroed one is filled from the runs.
- */
-typedef struct psc_corpus_totals {
-    uint32_t struct_size;
-    int64_t documents, skipped; /* read; left out because they could not be read */
-    int64_t windows, tokens;    /* sequences and rows of all runs */
-    int32_t window;             /* tokens of a full window; 0: not said */
-    int32_t bos;                /* nonzero: <|endoftext|> was put in front of each window */
-    int64_t limit;              /* tokens at which reading was to end, of each part; 0: none */
-} psc_corpus_totals;
-
-/* Every plugin's report; then the results are there, as after a run. totals may be null. */
+/* Every plugin's report; then the results are there, as after a run. totals, for the head of the
+ * results: null or zeroed ones are filled from the runs. */
 PSC_API psc_status psc_session_report(
     psc_session *session, const psc_corpus_totals *totals, psc_error *error);
 

@@ -154,8 +154,7 @@ static void run_chunks(void *payload) {
 static psc_status run_rows(psc_session *s, psc_error *error) {
     pass p = {.s = s, .error = error};
     psc_status status = PSC_OK;
-    if (s->n_contexts + s->n_captures > 0 && !s->options.accumulate)
-        status = psc_run_head(s, error); /* else when somebody asks (psc_session_results) */
+    if (!s->options.accumulate) status = psc_run_head(s, error);
     if (status == PSC_OK && psc_phase_is_for_all(s->run_options->phase))
         status = psc_captures_begin(s, error);
     if (status == PSC_OK) status = psc_contexts_begin(s, error);
@@ -179,7 +178,6 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
         return psc_fail(error, PSC_ERROR_INPUT, "the run's phase %d or source %d is invalid",
             (int)options.phase, (int)options.source);
     psc_results_clear(s->results);
-    s->complete = false;
     psc_status status = s->options.accumulate ? psc_accumulation_check(s, error) : PSC_OK;
     if (status == PSC_OK) status = make_rows(s, inputs, n_inputs, error);
     if (status == PSC_OK) status = plan_logits(s, &options, error);
@@ -204,7 +202,6 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
         psc_results_clear(s->results);
         return status;
     }
-    s->complete = true;
     if (psc_phase_is_for_all(options.phase)) s->windows += n_inputs;
     if (psc_phase_is_for_all(options.phase)) s->tokens += s->n_rows;
     for (int32_t i = 0; i < n_inputs; i++) s->cache->lengths[inputs[i].sequence] += inputs[i].n;

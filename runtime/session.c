@@ -213,23 +213,10 @@ const float *psc_session_logits(const psc_session *session, int32_t index) {
 }
 
 const psc_results *psc_session_results(const psc_session *session) {
-    bool lacks_head = session->complete && !session->options.accumulate && !session->results->head;
-    if (lacks_head) (void)psc_run_head(session, NULL); /* without memory there is none */
     return session->results;
 }
 
 psc_status psc_session_array(
     const psc_session *session, const char *name, psc_array *out, psc_error *error) {
-    const psc_results *results = session->results;
-    for (int i = 0; i < results->n_arrays; i++) {
-        const psc_result_array *array = &results->arrays[i];
-        if (strcmp(array->name, name) != 0) continue;
-        *out = (psc_array){.name = array->name,
-            .element = (int32_t)array->dtype,
-            .n_axes = array->n_axes,
-            .data = array->data};
-        memcpy(out->shape, array->shape, sizeof out->shape);
-        return PSC_OK;
-    }
-    return psc_fail(error, PSC_ERROR_INPUT, "the last run has no array '%.100s'", name);
+    return psc_results_find_array(out, session->results, name, error);
 }

@@ -38,8 +38,6 @@ struct psc_context {
     psc_label_cache *labels;
     float *zero_bias; /* for matrices without one; null until asked for */
     int section;      /* index into results->sections, -1 before the run */
-    json_t *axes;     /* this run's axes: name -> number of entries */
-    json_t *labelled; /* the last labelled axis of each name: name -> entries */
     psc_accumulators accumulators;
     bool in_open, in_run_begin, in_run, in_run_end; /* which host calls are allowed */
     bool muted;       /* the run's phase is not for it: its subscriptions rest */
@@ -75,7 +73,6 @@ struct psc_session {
     psc_row *rows; /* [n_rows], ordered by (sequence, position) */
     int32_t n_rows;
     int32_t most_rows;                  /* room in rows, logit_rows and wanted */
-    bool complete;                      /* the last run went through */
     const psc_run_options *run_options; /* borrowed while running, else null */
     const char *text;                   /* borrowed while running, else null */
     size_t text_bytes;
@@ -146,6 +143,6 @@ psc_status psc_session_reserve(
 /* --- head of the results: version, model, run, tokens (run_head.c) --------------------------- */
 psc_status psc_run_head(const psc_session *session, psc_error *error);
 /* The head of an accumulating session's report: "corpus" instead of tokens. */
-psc_status psc_corpus_head(psc_session *session, const psc_corpus_totals *totals, psc_error *error);
+void psc_corpus_head(psc_session *session, const psc_corpus_totals *totals);
 
 #endif

@@ -6,7 +6,6 @@
 #define GRAPH_FIXTURE_H
 
 #include "ln_mlp_fixture.h"
-#include "results.h"
 
 /* As tests/tools/make_graph_golden.py has it. */
 static const int32_t text[] = {3, 41, 7, 3, 60};

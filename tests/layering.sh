@@ -18,7 +18,7 @@ sources() { find "$@" -name '*.[ch]'; }
 
 # The headers of the tree that LAYER may include, as a list of files.
 may_include() {
-    public="psc_error.h psc_hooks.h psc_plugin.h psc.h psc_corpus.h"
+    public="psc_error.h psc_results.h psc_hooks.h psc_plugin.h psc.h psc_corpus.h"
     case $1 in
         base) headers base; echo psc_error.h ;;
         simd) headers simd ;;

@@ -7,7 +7,6 @@
 
 #include "golden.h"
 #include "logits.h"
-#include "results.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -74,25 +73,37 @@ static inline int64_t elements_of(const psc_array *array) {
     return n;
 }
 
-static inline const psc_result_section *section_of(void) {
-    const psc_results *results = psc_session_results(session);
-    for (int i = 0; i < results->n_sections; i++)
-        if (strcmp(results->sections[i].name, prefix) == 0) return &results->sections[i];
-    cr_assert_fail("the results have no section %s", prefix);
-    return NULL;
+static inline int32_t section_of(void) {
+    int32_t section = -1;
+    cr_assert_eq(psc_results_find_section(&section, psc_session_results(session), prefix, &error),
+        PSC_OK, "%s", error.message);
+    return section;
+}
+
+static inline psc_result_axis axis_of(const char *name) {
+    psc_result_axis axis;
+    cr_assert_eq(
+        psc_results_find_axis(&axis, psc_session_results(session), section_of(), name, &error),
+        PSC_OK, "%s", error.message);
+    return axis;
 }
 
 static inline double value_of(const char *name) {
-    const json_t *value = json_object_get(section_of()->json, name);
-    cr_assert(value, "there is no value %s", name);
-    return json_is_null(value) ? NAN : json_number_value(value);
+    psc_result_value value;
+    cr_assert_eq(
+        psc_results_find_value(&value, psc_session_results(session), section_of(), name, &error),
+        PSC_OK, "%s", error.message);
+    cr_assert(value.kind == PSC_VALUE_NUMBER, "%s is no number", name);
+    return value.numbers[0];
 }
 
 /* Whether a sentence of the summary holds words. */
 static inline int summary_says(const char *words) {
-    const psc_result_section *section = section_of();
-    for (int i = 0; i < section->n_items; i++)
-        if (section->items[i].sentence && strstr(section->items[i].sentence, words)) return 1;
+    const psc_results *results = psc_session_results(session);
+    const int32_t section = section_of();
+    psc_result_item item;
+    for (int32_t i = 0; psc_results_item_at(&item, results, section, i, NULL) == PSC_OK; i++)
+        if (item.sentence && strstr(item.sentence, words)) return 1;
     return 0;
 }
 

@@ -6,7 +6,6 @@
 #define PLUGIN_FIXTURE_H
 
 #include "psc.h"
-#include "results.h"
 
 #include <criterion/criterion.h>
 #include <dlfcn.h>
@@ -83,6 +82,14 @@ static inline psc_array must_array(const char *name) {
     psc_array array;
     cr_assert_eq(psc_session_array(session, name, &array, &error), PSC_OK, "%s", error.message);
     return array;
+}
+
+static inline psc_result_section must_section(int32_t index) {
+    psc_result_section section = PSC_RESULT_SECTION_INIT;
+    const psc_results *results = psc_session_results(session);
+    cr_assert_eq(
+        psc_results_section_at(&section, results, index, &error), PSC_OK, "%s", error.message);
+    return section;
 }
 
 /* status is what was expected, and the message holds each of the words. */

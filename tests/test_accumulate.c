@@ -267,10 +267,11 @@ static psc_status run_documents(int32_t first, int32_t n) {
 }
 
 static double value(const char *name) {
-    for (int i = 0; i < psc_session_results(session)->n_sections; i++) {
-        json_t *found = json_object_get(psc_session_results(session)->sections[i].json, name);
-        if (found) return json_number_value(found);
-    }
+    const psc_results *results = psc_session_results(session);
+    psc_result_value found;
+    for (int32_t i = 0; i < psc_results_section_count(results); i++)
+        if (psc_results_find_value(&found, results, i, name, NULL) == PSC_OK)
+            return found.numbers[0];
     cr_assert(0, "no value %s", name);
     return 0;
 }
@@ -379,9 +380,10 @@ Test(accumulate, a_position_counts_from_the_documents_start) {
     cr_assert_eq(psc_session_report(session, NULL, &error), PSC_OK, "%s", error.message);
     cr_assert_eq(value("best_document"), 2);
     cr_assert_eq(value("best_position"), 200 + 1);
-    json_t *corpus = json_object_get(psc_session_results(session)->head, "corpus");
-    cr_assert_eq(json_integer_value(json_object_get(corpus, "tokens")), 15);
-    cr_assert_eq(json_integer_value(json_object_get(corpus, "windows")), 2);
+    psc_corpus_totals corpus = {.struct_size = sizeof corpus};
+    cr_assert_eq(psc_results_get_corpus(&corpus, psc_session_results(session), NULL), PSC_OK);
+    cr_assert_eq(corpus.tokens, 15);
+    cr_assert_eq(corpus.windows, 2);
     fixture_close();
 }
 

@@ -22,7 +22,7 @@ typedef struct manner {
 typedef struct take {
     recording seen;                      /* nothing in it when not observed */
     float *logits;                       /* [rows, V] of the last run */
-    psc_result_array arrays[MAX_ARRAYS]; /* data copied; axes copied */
+    psc_stored_array arrays[MAX_ARRAYS]; /* data copied; names copied */
     int n_arrays;
 } take;
 
@@ -46,10 +46,10 @@ static psc_session *session_of(psc_model *model, const manner *m) {
 
 static void drop_arrays(take *t) {
     for (int i = 0; i < t->n_arrays; i++) {
-        free(t->arrays[i].data);
-        free(t->arrays[i].name);
-        for (int axis = 0; axis < t->arrays[i].n_axes; axis++)
-            free((char *)t->arrays[i].axes[axis]);
+        psc_array *view = &t->arrays[i].view;
+        free((void *)view->data);
+        free((void *)view->name);
+        for (int axis = 0; axis < view->n_axes; axis++) free((void *)view->axes[axis]);
     }
     t->n_arrays = 0;
     free(t->logits);
@@ -67,13 +67,13 @@ static void take_results(take *t, psc_session *session, int32_t n, int32_t d_voc
     const psc_results *results = psc_session_results(session);
     for (int i = 0; results && i < results->n_arrays; i++) {
         cr_assert_lt(t->n_arrays, MAX_ARRAYS);
-        psc_result_array *to = &t->arrays[t->n_arrays++];
-        *to = results->arrays[i];
+        t->arrays[t->n_arrays] = results->arrays[i];
+        psc_array *to = &t->arrays[t->n_arrays++].view;
         to->name = strdup(to->name);
         for (int axis = 0; axis < to->n_axes; axis++) to->axes[axis] = strdup(to->axes[axis]);
-        to->data = malloc(to->bytes + 1);
-        cr_assert(to->data);
-        memcpy(to->data, results->arrays[i].data, to->bytes);
+        void *data = malloc(results->arrays[i].bytes + 1);
+        cr_assert(data);
+        to->data = memcpy(data, results->arrays[i].view.data, results->arrays[i].bytes);
     }
     size_t row = (size_t)d_vocab * sizeof(float);
     t->logits = malloc((size_t)n * row);
@@ -99,22 +99,22 @@ static void take_alone(
 
 /* --- comparison ------------------------------------------------------------------------------ */
 
-static const psc_result_array *find_array(const take *t, const char *name) {
+static const psc_stored_array *find_array(const take *t, const char *name) {
     for (int i = 0; i < t->n_arrays; i++)
-        if (!strcmp(t->arrays[i].name, name)) return &t->arrays[i];
+        if (!strcmp(t->arrays[i].view.name, name)) return &t->arrays[i];
     return NULL;
 }
 
-static int rows_axis(const psc_result_array *a) {
+static int rows_axis(const psc_array *a) {
     for (int axis = 0; axis < a->n_axes; axis++)
         if (!strcmp(a->axes[axis], "rows") || !strcmp(a->axes[axis], "target_rows")) return axis;
     return -1;
 }
 
 /* Rows x0..x0+n-1 of x are rows y0..y0+n-1 of y. */
-static void same_rows(const psc_result_array *x, int64_t x0, const psc_result_array *y, int64_t y0,
-    int64_t n, int axis, const char *what) {
-    size_t outer = 1, inner = psc_result_dtype_size(x->dtype);
+static void same_rows(const psc_array *x, int64_t x0, const psc_array *y, int64_t y0, int64_t n,
+    int axis, const char *what) {
+    size_t outer = 1, inner = psc_element_size((psc_element)x->element);
     for (int i = 0; i < x->n_axes; i++) {
         if (i != axis) cr_assert_eq(x->shape[i], y->shape[i], "%s: %s", what, x->name);
         if (i < axis) outer *= (size_t)x->shape[i];
@@ -134,11 +134,11 @@ static int same_arrays_by_row(
     int compared = 0;
     cr_assert_eq(x->n_arrays, y->n_arrays, "%s: other arrays", what);
     for (int i = 0; i < x->n_arrays; i++) {
-        const psc_result_array *a = &x->arrays[i], *b = find_array(y, a->name);
-        int axis = rows_axis(a);
-        cr_assert(b, "%s: no array %s", what, a->name);
+        const psc_stored_array *a = &x->arrays[i], *b = find_array(y, a->view.name);
+        int axis = rows_axis(&a->view);
+        cr_assert(b, "%s: no array %s", what, a->view.name);
         if (axis < 0) continue;
-        same_rows(a, x0, b, y0, n, axis, what);
+        same_rows(&a->view, x0, &b->view, y0, n, axis, what);
         compared++;
     }
     return compared;
@@ -152,9 +152,10 @@ static void same_take(const take *x, const take *y, const manner *m, int32_t n, 
     if (!m->plugins) return;
     cr_assert_eq(x->n_arrays, y->n_arrays, "%s: other arrays", what);
     for (int i = 0; i < x->n_arrays; i++) {
-        const psc_result_array *a = &x->arrays[i], *b = find_array(y, a->name);
-        cr_assert(b && a->bytes == b->bytes, "%s: %s", what, a->name);
-        cr_assert(!memcmp(a->data, b->data, a->bytes), "%s: %s differs", what, a->name);
+        const psc_stored_array *a = &x->arrays[i], *b = find_array(y, a->view.name);
+        cr_assert(b && a->bytes == b->bytes, "%s: %s", what, a->view.name);
+        cr_assert(
+            !memcmp(a->view.data, b->view.data, a->bytes), "%s: %s differs", what, a->view.name);
     }
 }
 

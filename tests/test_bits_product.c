@@ -140,10 +140,10 @@ static void observe_all(psc_session *session, const psc_model_info *info, watch 
 
 static void hash_arrays(digest *out, const psc_results *results) {
     for (int i = 0; results && i < results->n_arrays; i++) {
-        const psc_result_array *a = &results->arrays[i];
+        const psc_stored_array *a = &results->arrays[i];
         cr_assert_lt(out->n_arrays, MAX_ARRAYS);
-        snprintf(out->arrays[out->n_arrays].name, sizeof out->arrays[0].name, "%s", a->name);
-        out->arrays[out->n_arrays++].hash = XXH3_64bits(a->data, a->bytes);
+        snprintf(out->arrays[out->n_arrays].name, sizeof out->arrays[0].name, "%s", a->view.name);
+        out->arrays[out->n_arrays++].hash = XXH3_64bits(a->view.data, a->bytes);
     }
 }
 

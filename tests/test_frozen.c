@@ -16,9 +16,11 @@ static psc_session *mapped(psc_model *model, const char *options, const fixture_
 
 static double worst_error(const psc_session *session) {
     const psc_results *results = psc_session_results(session);
-    for (int i = 0; i < results->n_sections; i++)
-        if (strcmp(results->sections[i].name, "frozen") == 0)
-            return json_number_value(json_object_get(results->sections[i].json, "worst_error"));
+    psc_result_value value;
+    int32_t section;
+    if (psc_results_find_section(&section, results, "frozen", NULL) == PSC_OK &&
+        psc_results_find_value(&value, results, section, "worst_error", NULL) == PSC_OK)
+        return value.numbers[0];
     return NAN;
 }
 

@@ -141,12 +141,13 @@ Test(graph, files) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     psc_session *session = graphed(model, "level=neuron,threshold=0.001,nodes=60", &how);
     const psc_results *results = psc_session_results(session);
-    cr_assert_eq(results->n_documents, 4);
+    psc_result_file file;
+    cr_assert_eq(psc_results_file_count(results), 4);
+    cr_assert_eq(psc_results_file_at(&file, results, 0, &error), PSC_OK);
     json_error_t why;
-    json_t *graph = json_loadb(
-        results->documents[0].bytes, (size_t)results->documents[0].n, JSON_REJECT_DUPLICATES, &why);
+    json_t *graph = json_loadb(file.bytes, (size_t)file.n, JSON_REJECT_DUPLICATES, &why);
     cr_assert(graph, "%s", why.text);
-    cr_assert_str_eq(results->documents[0].name, "graph.json");
+    cr_assert_str_eq(file.name, "graph.json");
     const json_t *nodes = json_object_get(graph, "nodes"), *links = json_object_get(graph, "links");
     json_t *seen = json_object();
     size_t i;

@@ -1,6 +1,8 @@
 /* What plugins report: axes, arrays, values, lists, the summary, and what is refused. */
 #include "plugin_fixture.h"
 
+#include <jansson.h>
+
 TestSuite(host_results, .init = fixture_open, .fini = fixture_close);
 
 static psc_context *context;
@@ -56,13 +58,26 @@ static int everything(void) {
     return failed;
 }
 
+/* The section as results.json has it, keys sorted, on one line. */
+static char *section_json(const psc_results *results, const char *name) {
+    char *text;
+    cr_assert_eq(psc_results_write_memory(&text, NULL, results, PSC_FORMAT_JSON, NULL, &error),
+        PSC_OK, "%s", error.message);
+    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *section = json_object_get(json_object_get(root, "plugins"), name);
+    psc_free(text);
+    text = json_dumps(section, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(17));
+    json_decref(root);
+    return text;
+}
+
 Test(host_results, everything) {
     for (int i = 0; i < 2; i++) cr_assert_eq(run_report(everything), PSC_OK, "%s", error.message);
     psc_array a = must_array("bridge.shares");
     cr_assert(a.element == PSC_F32 && a.n_axes == 2 && a.shape[0] == 2 && a.shape[1] == 3);
     cr_assert_eq(((const float *)a.data)[4], 4.0f);
-    const psc_result_section *s = &psc_session_results(session)->sections[0];
-    char *text = json_dumps(s->json, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(17));
+    const psc_results *results = psc_session_results(session);
+    char *text = section_json(results, "bridge");
     cr_assert_str_eq(text,
         "{\"arrays\":{\"ids\":{\"axes\":[\"layers\",\"things\"],\"dtype\":\"I32\",\"shape\":[2,3]},"
         "\"scalar\":{\"axes\":[],\"dtype\":\"F32\",\"shape\":[]},"
@@ -73,9 +88,12 @@ Test(host_results, everything) {
         "\"things\":[\"embed\",\"' caf\xc3\xa9'\",\"br\xef\xbf\xbdoken\"],\"version\":\"1.0\"}",
         "%s", text);
     free(text);
-    cr_assert_eq(s->n_items, 2);
-    cr_assert_str_eq(s->items[0].sentence, "A sentence.");
-    cr_assert_eq(s->items[1].bars.values[1], -2.5);
+    psc_result_item sentence, bars;
+    cr_assert_eq(must_section(0).n_items, 2);
+    cr_assert_eq(psc_results_item_at(&sentence, results, 0, 0, &error), PSC_OK);
+    cr_assert_eq(psc_results_item_at(&bars, results, 0, 1, &error), PSC_OK);
+    cr_assert_str_eq(sentence.sentence, "A sentence.");
+    cr_assert_eq(bars.values[1], -2.5);
 }
 
 /* --- what is refused ------------------------------------------------------------------------- */
@@ -108,6 +126,10 @@ static int an_axis_is_no_list(void) {
     return host->axis_numbers(context, "x", 0, NULL) || host->append_number(context, "x", 2);
 }
 
+static int mixed_list(void) {
+    return host->append_number(context, "x", 1) || host->append_text(context, "x", "y");
+}
+
 static int array_twice(void) {
     host->array(context, "a", PSC_F32, 0, NULL);
     return host->array(context, "a", PSC_F32, 0, NULL) ? 0 : -1;
@@ -138,24 +160,30 @@ static int three_labels(void) {
 
 Test(host_results, labels_of_each_run) {
     static const char *const runs[] = {"c", "c", "d", "d", "c"};
+    const char *const *before = NULL;
     for (int i = 0; i < 5; i++) {
         last_label = runs[i];
         cr_assert_eq(run_report(three_labels), PSC_OK, "%s", error.message);
-        const psc_result_section *s = &psc_session_results(session)->sections[0];
-        const json_t *things = json_object_get(s->json, "things");
-        cr_assert_eq(json_array_size(things), 3);
-        cr_assert_str_eq(json_string_value(json_array_get(things, 2)), runs[i]);
+        psc_result_axis things;
+        cr_assert_eq(
+            psc_results_find_axis(&things, psc_session_results(session), 0, "things", &error),
+            PSC_OK);
+        cr_assert_eq(things.n, 3);
+        cr_assert_str_eq(things.labels[2], runs[i]);
+        if (i == 1 || i == 3) cr_assert(things.labels == before, "equal labels are not shared");
+        before = things.labels;
     }
 }
 
 Test(host_results, refused) {
     REFUSED(run_report(undeclared_axis), PSC_ERROR_PLUGIN, "plugin bridge", "shares", "layers");
-    REFUSED(run_report(two_of_a_name), PSC_ERROR_PLUGIN, "two results", "'x'");
+    REFUSED(run_report(two_of_a_name), PSC_ERROR_PLUGIN, "declared twice", "'x'");
     REFUSED(run_report(own_name), PSC_ERROR_PLUGIN, "'options'");
     REFUSED(run_report(odd_name), PSC_ERROR_PLUGIN, "value_number", "letters");
     REFUSED(run_report(no_name), PSC_ERROR_PLUGIN, "value_number", "letters");
     REFUSED(run_report(not_a_list), PSC_ERROR_PLUGIN, "'x' is not a list");
     REFUSED(run_report(an_axis_is_no_list), PSC_ERROR_PLUGIN, "'x' is not a list");
+    REFUSED(run_report(mixed_list), PSC_ERROR_PLUGIN, "'x' is a list of numbers");
     REFUSED(run_report(array_twice), PSC_ERROR_INPUT, "bridge.a");
     REFUSED(run_report(odd_element), PSC_ERROR_PLUGIN, "element type 9");
     REFUSED(run_report(negative_axis), PSC_ERROR_PLUGIN, "'x'");
@@ -169,7 +197,9 @@ Test(host_results, options_are_recorded) {
     bridge->options = described;
     must_load(PLUGIN("bridge"), "rows=a\xff");
     must_run_ten();
-    json_t *json = psc_session_results(session)->sections[0].json;
-    json_t *options = json_object_get(json, "options");
-    cr_assert_str_eq(json_string_value(json_object_get(options, "rows")), "a\xef\xbf\xbd");
+    const char *key, *value;
+    cr_assert_eq(
+        psc_results_option_at(&key, &value, psc_session_results(session), 0, 0, &error), PSC_OK);
+    cr_assert_str_eq(key, "rows");
+    cr_assert_str_eq(value, "a\xef\xbf\xbd");
 }

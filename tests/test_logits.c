@@ -229,11 +229,9 @@ Test(logits, broken_sums_are_seen) {
 /* --- labels, rows, options ------------------------------------------------------------------- */
 
 static const char *label(const char *axis, int64_t i) {
-    const json_t *entries = json_object_get(section_of()->json, axis);
-    cr_assert(json_is_array(entries), "there is no axis %s", axis);
-    if (i < 0) i += (int64_t)json_array_size(entries);
-    const json_t *entry = json_array_get(entries, (size_t)i);
-    return json_is_string(entry) ? json_string_value(entry) : "";
+    const psc_result_axis entries = axis_of(axis);
+    if (i < 0) i += entries.n;
+    return entries.labels && i < entries.n ? entries.labels[i] : "";
 }
 
 /* The second run is longer: labels are made again. A range has the positions up to its end. */
@@ -259,8 +257,9 @@ Test(logits, source_labels) {
 }
 
 static int64_t number(const char *axis, int64_t i) {
-    const json_t *entries = json_object_get(section_of()->json, axis);
-    return json_integer_value(json_array_get(entries, (size_t)i));
+    const psc_result_axis entries = axis_of(axis);
+    cr_assert(entries.numbers && i < entries.n);
+    return entries.numbers[i];
 }
 
 /* parallel_f32: 2 layers, 4 heads, 128 neurons. */

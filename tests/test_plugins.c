@@ -190,10 +190,9 @@ Test(plugins, life_of_two_instances) {
     cr_assert_str_eq(story,
         "run_begin0 run_begin1 event0 event1 event0 event1 event0 event1 event0 event1 "
         "run_end0 (well) run_end1 (well) report0 report1 ");
-    const psc_results *results = psc_session_results(session);
-    cr_assert_eq(results->n_sections, 2);
-    cr_assert_str_eq(results->sections[0].name, "bridge");
-    cr_assert_str_eq(results->sections[1].name, "bridge#2");
+    cr_assert_eq(psc_results_section_count(psc_session_results(session)), 2);
+    cr_assert_str_eq(must_section(0).name, "bridge");
+    cr_assert_str_eq(must_section(1).name, "bridge#2");
     story[0] = 0;
     psc_session_close(&session);
     cr_assert(strstr(story, "close0") && strstr(story, "close1"));
@@ -215,7 +214,7 @@ static void check_failure(const char *where, bool silently, const char *expected
     REFUSED(run_ten(), PSC_ERROR_PLUGIN, name, silently ? "plugin" : sentence);
     cr_assert_str_eq(story, expected, "%s: %s", where, story);
     cr_assert_eq(psc_session_length(session, 0), 0);
-    cr_assert_eq(psc_session_results(session)->n_sections, 0);
+    cr_assert_eq(psc_results_section_count(psc_session_results(session)), 0);
     fail_where = "";
     must_run_ten();
     cr_assert_eq(psc_session_length(session, 0), 10);
@@ -313,7 +312,8 @@ Test(plugins, the_example_reports_norms) {
             cr_assert_float_eq(((const float *)norms.data)[l * 10 + r], sqrt(sum), 1e-5);
         }
     }
-    const psc_result_section *section = &psc_session_results(session)->sections[0];
-    cr_assert(section->n_items == 1 && section->items[0].bars.n == 1);
-    cr_assert_str_eq(section->items[0].bars.labels[0], "1_mlp_out");
+    psc_result_item item;
+    cr_assert_eq(psc_results_item_at(&item, psc_session_results(session), 0, 0, &error), PSC_OK);
+    cr_assert(must_section(0).n_items == 1 && item.n == 1);
+    cr_assert_str_eq(item.labels[0], "1_mlp_out");
 }

@@ -167,30 +167,32 @@ static psc_status play_step(const scenario *s, int step) {
 }
 
 /* Everything that the last step left. */
+static void digest_format(XXH3_state_t *state, const psc_results *results, psc_format format) {
+    char *text = NULL;
+    size_t bytes = 0;
+    cr_assert_eq(psc_results_write_memory(&text, &bytes, results, format, NULL, &error), PSC_OK,
+        "%s", error.message);
+    XXH3_64bits_update(state, text, bytes);
+    psc_free(text);
+}
+
 static uint64_t digest(void) {
     const psc_results *results = psc_session_results(session);
     XXH3_state_t *state = XXH3_createState();
     XXH3_64bits_reset(state);
-    for (int i = 0; i < results->n_arrays; i++) {
-        XXH3_64bits_update(state, results->arrays[i].name, strlen(results->arrays[i].name));
-        XXH3_64bits_update(state, results->arrays[i].data, results->arrays[i].bytes);
-    }
-    for (int i = 0; i < results->n_documents; i++)
-        XXH3_64bits_update(state, results->documents[i].bytes, results->documents[i].n);
-    for (int i = 0; i < results->n_sections; i++) {
-        const psc_result_section *section = &results->sections[i];
-        char *text = json_dumps(section->json, JSON_COMPACT);
-        XXH3_64bits_update(state, text, strlen(text));
-        free(text);
-        for (int j = 0; j < section->n_items; j++) {
-            const psc_result_item *item = &section->items[j];
-            if (item->sentence) XXH3_64bits_update(state, item->sentence, strlen(item->sentence));
-            for (int b = 0; !item->sentence && b < item->bars.n; b++) {
-                XXH3_64bits_update(state, item->bars.labels[b], strlen(item->bars.labels[b]));
-                XXH3_64bits_update(state, &item->bars.values[b], sizeof(double));
-            }
+    digest_format(state, results, PSC_FORMAT_JSON);
+    digest_format(state, results, PSC_FORMAT_TEXT);
+    for (int32_t s = 0; s < psc_results_section_count(results); s++) {
+        psc_array array;
+        for (int32_t i = 0; psc_results_array_at(&array, results, s, i, NULL) == PSC_OK; i++) {
+            uint64_t bytes = array.element == PSC_F64 ? 8 : 4;
+            for (int axis = 0; axis < array.n_axes; axis++) bytes *= (uint64_t)array.shape[axis];
+            XXH3_64bits_update(state, array.data, bytes);
         }
     }
+    psc_result_file file;
+    for (int32_t i = 0; psc_results_file_at(&file, results, i, NULL) == PSC_OK; i++)
+        XXH3_64bits_update(state, file.bytes, file.n);
     const uint64_t hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);
     return hash;
@@ -206,7 +208,7 @@ static uint64_t play(const scenario *s, int numbers[N_CALLS]) {
     for (int step = 0; step < n_steps(s); step++)
         cr_assert_eq(play_step(s, step), PSC_OK, "%s %s: %s", s->plugin, s->options, error.message);
     const uint64_t hash = digest();
-    cr_assert(psc_session_results(session)->n_sections > 0);
+    cr_assert(psc_results_section_count(psc_session_results(session)) > 0);
     memcpy(numbers, counted, sizeof counted);
     psc_session_close(&session);
     return hash;

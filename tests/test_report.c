@@ -2,7 +2,7 @@
  * is shown is aligned and harmless. */
 #include <criterion/criterion.h>
 #include <dirent.h>
-#include <math.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,47 +11,8 @@
 #include <unistd.h>
 
 #include "report.h"
-#include "results.h"
+#include "results_fixture.h"
 #include "terminal_text.h"
-
-static psc_result_array *add_array(psc_results *results, const char *name, psc_result_dtype dtype,
-    int64_t rows, int64_t columns, const char *axis) {
-    psc_error error = {0};
-    int64_t shape[2] = {rows, columns};
-    psc_result_array *array = psc_results_array(results, name, dtype, 2, shape, true, &error);
-    cr_assert(array, "%s", error.message);
-    array->axes[0] = axis;
-    array->axes[1] = axis;
-    return array;
-}
-
-static psc_results *make_results(void) {
-    psc_results *results;
-    cr_assert_eq(psc_results_open(&results, NULL), PSC_OK);
-    results->head = json_pack("{s:{s:s}, s:{s:s, s:s, s:{s:i}}, s:{s:s, s:i}, s:[{s:i, s:s, s:i, "
-                              "s:i}, {s:i, s:s, s:i, s:i}]}",
-        "pythiascope", "version", "9.9", "model", "path", "a/folder", "hash", "00ff", "config",
-        "hidden_size", 8, "run", "isa", "reference", "threads", 1, "tokens", "id", 5, "text", "The",
-        "start", 0, "end", 3, "id", 6, "text", " \033[31mcat", "start", 3, "end", 12);
-    cr_assert(results->head);
-    psc_result_section *section = psc_results_section(results, "logits");
-    json_object_set_new(section->json, "version", json_string("1"));
-    json_object_set_new(section->json, "nothing", psc_result_number(NAN));
-    json_object_set_new(section->json, "components", json_pack("[s, s]", "embed", "L0H0"));
-    psc_section_sentence(section, "After ' \033[2Jcat' the model expects\n' sat'.");
-    const char *labels[] = {"L0H0", "embed", "0_mlp_out \xff"};
-    double values[] = {2.5, -1.25, NAN};
-    psc_section_bars(section, "largest shares", "nats", 3, labels, values);
-    float *shares = add_array(results, "logits.contributions", PSC_RESULT_F32, 1, 2, "x")->data;
-    shares[0] = 2.5f;
-    int32_t *ids = add_array(results, "logits.target_ids", PSC_RESULT_I32, 1, 2, "x")->data;
-    cr_assert_eq(ids[1], -1, "an integer array starts as -1");
-    double *values64 = add_array(results, "ln.mean", PSC_RESULT_F64, 1, 1, "x")->data;
-    values64[0] = 0.1;
-    add_array(results, "blocks.0.hook_attn_out", PSC_RESULT_F32, 2, 3, NULL);
-    cr_assert_eq(psc_report_set_bos(results, true), PSC_OK);
-    return results;
-}
 
 /* Writes by `write` into memory. */
 static char *written(psc_status (*write)(const psc_results *, FILE *, psc_error *),
@@ -73,12 +34,15 @@ Test(report, json_is_read_back) {
     cr_assert(root, "%s at line %d", where.text, where.line);
     json_t *logits = json_object_get(json_object_get(root, "plugins"), "logits");
     cr_expect(json_is_null(json_object_get(logits, "nothing")));
-    cr_expect_str_eq(
-        json_string_value(json_array_get(json_object_get(logits, "components"), 1)), "L0H0");
+    cr_expect_str_eq(json_string_value(json_array_get(json_object_get(logits, "components"), 2)),
+        "a\xef\xbf\xbd");
     cr_expect(json_is_true(json_object_get(json_object_get(root, "run"), "bos")));
     cr_expect(json_object_get(json_object_get(root, "captures"), "blocks.0.hook_attn_out"));
     cr_expect_eq(json_object_size(json_object_get(root, "captures")), 1);
-    cr_expect_eq(json_array_size(json_object_get(root, "tokens")), 2);
+    const json_t *tokens = json_object_get(root, "tokens");
+    cr_expect_eq(json_array_size(tokens), 3);
+    cr_expect_str_eq(
+        json_string_value(json_object_get(json_array_get(tokens, 2), "text")), "\xef\xbf\xbd");
     json_decref(root);
     free(text);
     psc_results_close(&results);
@@ -140,12 +104,13 @@ Test(report, folder_is_whole) {
     char parent[256], folder[300], file[340];
     temporary_folder(parent, sizeof parent);
     snprintf(folder, sizeof folder, "%s/out", parent);
-    cr_expect_eq(psc_report_check_folder(folder, &error), PSC_OK);
+    cr_expect_eq(psc_results_check_folder(folder, &error), PSC_OK);
     cr_expect_eq(entries(parent), 0, "a check leaves nothing");
-    cr_assert_eq(psc_report_folder(results, folder, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_results_write_folder(results, folder, &error), PSC_OK, "%s", error.message);
     cr_expect_eq(entries(folder), 2);
-    cr_expect_neq(psc_report_folder(results, folder, &error), PSC_OK, "the folder is not empty");
-    cr_expect_neq(psc_report_check_folder(folder, &error), PSC_OK);
+    cr_expect_neq(
+        psc_results_write_folder(results, folder, &error), PSC_OK, "the folder is not empty");
+    cr_expect_neq(psc_results_check_folder(folder, &error), PSC_OK);
     cr_expect_eq(entries(parent), 1);
     snprintf(file, sizeof file, "%s/results.json", folder);
     remove(file);
@@ -163,14 +128,14 @@ Test(report, a_full_disk_leaves_nothing) {
     char parent[256], folder[300];
     temporary_folder(parent, sizeof parent);
     snprintf(folder, sizeof folder, "%s/out", parent);
-    add_array(results, "large", PSC_RESULT_F32, 64, 1024, "x");
+    add_array(results, -1, "large", PSC_F32, 64, 1024, NULL);
     struct rlimit before, limit;
     getrlimit(RLIMIT_FSIZE, &before);
     limit = before;
     limit.rlim_cur = 100000;
     signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &limit);
-    psc_status status = psc_report_folder(results, folder, &error);
+    psc_status status = psc_results_write_folder(results, folder, &error);
     setrlimit(RLIMIT_FSIZE, &before);
     cr_expect_eq(status, PSC_ERROR_IO);
     cr_expect(strstr(error.message, "tensors.safetensors"), "%s", error.message);
@@ -236,10 +201,11 @@ Test(report, escape_is_safe_and_bounded) {
 }
 
 Test(report, text_that_is_not_utf8_becomes_replacement_characters) {
-    json_t *text = psc_result_text("a\xe2\x82z\0b", 6);
-    cr_assert_eq(json_string_length(text), 10);
-    cr_expect_eq(memcmp(json_string_value(text), "a\xef\xbf\xbd\xef\xbf\xbdz\0b", 10), 0);
-    json_decref(text);
+    cr_assert_eq(psc_text_clean(NULL, "a\xe2\x82z\0b", 6), 10);
+    char *text = psc_text_cleaned("a\xe2\x82z\0b", 6);
+    cr_assert(text);
+    cr_expect_eq(memcmp(text, "a\xef\xbf\xbd\xef\xbf\xbdz\0b", 11), 0);
+    free(text);
 }
 
 Test(report, wide_characters_take_two_columns) {

@@ -32,13 +32,12 @@ static void check_text(const char *plugin, const char *what, const char *text) {
 static int check_summary(const psc_session *session, const char *what) {
     const psc_results *results = psc_session_results(session);
     int lines = 0;
-    for (int i = 0; i < results->n_sections; i++)
-        for (int j = 0; j < results->sections[i].n_items; j++) {
-            const psc_result_section *section = &results->sections[i];
-            const psc_result_item *item = &section->items[j];
-            check_text(section->name, what, item->sentence ? item->sentence : item->bars.title);
-            for (int b = 0; !item->sentence && b < item->bars.n; b++)
-                check_text(section->name, what, item->bars.labels[b]);
+    psc_result_section section = PSC_RESULT_SECTION_INIT;
+    psc_result_item item;
+    for (int32_t i = 0; psc_results_section_at(&section, results, i, NULL) == PSC_OK; i++)
+        for (int32_t j = 0; psc_results_item_at(&item, results, i, j, NULL) == PSC_OK; j++) {
+            check_text(section.name, what, item.sentence ? item.sentence : item.title);
+            for (int32_t b = 0; b < item.n; b++) check_text(section.name, what, item.labels[b]);
             lines++;
         }
     return lines;

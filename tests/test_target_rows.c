@@ -145,11 +145,10 @@ Test(target_rows, sweep_of_one_token) {
 /* Whether some sentence or title of the plugin's summary holds the words. */
 static bool says(const psc_session *session, const char *words) {
     const psc_results *results = psc_session_results(session);
-    for (int i = 0; i < results->n_sections; i++)
-        for (int j = 0; j < results->sections[i].n_items; j++) {
-            const psc_result_item *item = &results->sections[i].items[j];
-            if (strstr(item->sentence ? item->sentence : item->bars.title, words)) return true;
-        }
+    psc_result_item item;
+    for (int32_t i = 0; i < psc_results_section_count(results); i++)
+        for (int32_t j = 0; psc_results_item_at(&item, results, i, j, NULL) == PSC_OK; j++)
+            if (strstr(item.sentence ? item.sentence : item.title, words)) return true;
     return false;
 }
 

@@ -1,7 +1,6 @@
 /* The plugin weights against float64 on whole matrices (tests/tools/make_weights_golden.py, which
  * checks them against TransformerLens), its threads, and what it refuses. */
 #include "ln_mlp_fixture.h"
-#include "results.h"
 
 static const char all[] = "what=all,top=4,triples=2";
 static psc_error error;
@@ -27,9 +26,11 @@ static psc_session *must_report(psc_model *model, const char *options, int32_t t
 }
 
 static double value_of(const psc_session *session, const char *name) {
-    const json_t *value = json_object_get(psc_session_results(session)->sections[0].json, name);
-    cr_assert(json_is_number(value), "there is no value %s", name);
-    return json_number_value(value);
+    psc_result_value value;
+    cr_assert_eq(psc_results_find_value(&value, psc_session_results(session), 0, name, NULL),
+        PSC_OK, "%s", name);
+    cr_assert(value.kind == PSC_VALUE_NUMBER);
+    return value.numbers[0];
 }
 
 static void close_to(const char *name, int64_t i, double got, double want, double tolerance) {

@@ -1,0 +1,260 @@
+/* What a run found: to be read, written and printed.
+ * Public; installed beside psc.h, which includes it. Needs psc_error.h only.
+ * Threads: several may read the same results while their session neither runs nor reports.
+ * Ownership: results belong to their session (psc_session_results). Every pointer that a reader
+ * gives belongs to them and is valid until the session's next psc_session_run or
+ * psc_session_report, or until it is closed. */
+#ifndef PSC_RESULTS_H
+#define PSC_RESULTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "psc_error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Results are a head (program, model, run, tokens or the totals of a corpus), one section per
+ * plugin, captured tensors, and files that plugins made. A section has options, axes, arrays whose
+ * dimensions are axes, values, and the items of the printed summary.
+ *
+ * Readers fill a structure of the caller's. Things are counted from 0 in the order in which they
+ * were made; a section, or an index within it, that does not exist is PSC_ERROR_INPUT. The head of
+ * results that hold nothing (before the first run, after one that failed) is PSC_ERROR_STATE.
+ * Structures that open with struct_size may grow at the end: start from their _INIT, and the call
+ * fills what the caller's version knows. All others stay as they are.
+ *
+ * Texts end with a 0 byte and are UTF-8, broken bytes having become U+FFFD, unless it says
+ * otherwise beside them. Numbers are NaN where there is no value. */
+typedef struct psc_results psc_results;
+
+/* Memory that a call of this header or of psc.h has handed out. */
+PSC_API void psc_free(void *memory);
+
+/* --- the head -------------------------------------------------------------------------------- */
+
+/* The version of pythiascope that made the results; null when they hold nothing. */
+PSC_API const char *psc_results_version(const psc_results *results);
+
+typedef struct psc_result_model {
+    uint32_t struct_size;
+    int32_t n_layers, n_heads, d_model, d_head, d_mlp, d_vocab, n_ctx;
+    int32_t rotary_dims;                             /* of d_head, rotated */
+    int32_t parallel_residual, tied, attention_bias; /* 0 or 1 */
+    int32_t bos_id;                                  /* -1: none */
+    int32_t n_eos;                                   /* may be 0 */
+    const int32_t *eos_ids;                          /* [n_eos] */
+    double layer_norm_eps, rotary_pct, rotary_base;
+    const char *path;       /* the folder, as it was opened */
+    const char *hash;       /* XXH3-128 as 32 hex digits */
+    const char *activation; /* "gelu" */
+    const char *dtype;      /* of the weights' file, "" when config.json does not tell */
+} psc_result_model;
+#define PSC_RESULT_MODEL_INIT                                                                      \
+    { sizeof(psc_result_model), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+PSC_API psc_status psc_results_get_model(
+    psc_result_model *out, const psc_results *results, psc_error *error);
+
+typedef struct psc_result_run {
+    uint32_t struct_size;
+    int32_t threads;
+    int32_t chunk;     /* most rows of one pass */
+    int32_t n_rows;    /* tokens of the run; 0 over a corpus */
+    int32_t sequences; /* that had some of them */
+    int32_t bos;       /* nonzero: the caller put a beginning-of-text token in front */
+    const char *isa;   /* "reference", "avx2", "avx512", "neon" */
+    const char *sleef; /* SLEEF's version */
+} psc_result_run;
+#define PSC_RESULT_RUN_INIT                                                                        \
+    { sizeof(psc_result_run), 0, 0, 0, 0, 0, 0, 0 }
+
+PSC_API psc_status psc_results_get_run(
+    psc_result_run *out, const psc_results *results, psc_error *error);
+
+/* What totals over documents were made of. */
+typedef struct psc_corpus_totals {
+    uint32_t struct_size;
+    int64_t documents, skipped; /* read; left out because they could not be read */
+    int64_t windows, tokens;    /* sequences and rows of all runs */
+    int32_t window;             /* tokens of a full window; 0: not said */
+    int32_t bos;                /* nonzero: <|endoftext|> was put in front of each window */
+    int64_t limit;              /* tokens at which reading was to end, of each part; 0: none */
+} psc_corpus_totals;
+
+/* PSC_ERROR_STATE when the results are those of a single run. */
+PSC_API psc_status psc_results_get_corpus(
+    psc_corpus_totals *out, const psc_results *results, psc_error *error);
+
+/* One row of the run, ordered by (sequence, position). */
+typedef struct psc_result_token {
+    int32_t id;
+    int32_t sequence, position; /* 0-based */
+    uint32_t start, end;        /* its bytes in the text as it was given; 0, 0 without a text */
+    const char *bytes;          /* [n_bytes], no 0 after them: the token's own text, which may be a
+                                   part of a character; null where it has none */
+    size_t n_bytes;
+} psc_result_token;
+
+/* 0 over a corpus. */
+PSC_API int32_t psc_results_token_count(const psc_results *results);
+PSC_API psc_status psc_results_token_at(
+    psc_result_token *out, const psc_results *results, int32_t index, psc_error *error);
+
+/* --- sections -------------------------------------------------------------------------------- */
+
+typedef struct psc_result_section {
+    uint32_t struct_size;
+    int32_t n_options, n_axes, n_arrays, n_values, n_items;
+    const char *name;    /* the plugin's, "#2" added for its second instance */
+    const char *version; /* the plugin's */
+} psc_result_section;
+#define PSC_RESULT_SECTION_INIT                                                                    \
+    { sizeof(psc_result_section), 0, 0, 0, 0, 0, 0, 0 }
+
+/* In the order in which the plugins were loaded. */
+PSC_API int32_t psc_results_section_count(const psc_results *results);
+PSC_API psc_status psc_results_section_at(
+    psc_result_section *out, const psc_results *results, int32_t section, psc_error *error);
+/* The section's index by its name. PSC_ERROR_INPUT when there is none. */
+PSC_API psc_status psc_results_find_section(
+    int32_t *out, const psc_results *results, const char *name, psc_error *error);
+
+/* An option that the plugin ran with, defaults among them: both texts. */
+PSC_API psc_status psc_results_option_at(const char **key, const char **value,
+    const psc_results *results, int32_t section, int32_t index, psc_error *error);
+
+/* An axis names what lies along a dimension of arrays: labels or integers, one per place. */
+typedef struct psc_result_axis {
+    const char *name;
+    int64_t n;                 /* entries; may be 0 */
+    const char *const *labels; /* [n]; null: the entries are numbers */
+    const int32_t *numbers;    /* [n]; null: the entries are labels */
+} psc_result_axis;
+
+PSC_API psc_status psc_results_axis_at(psc_result_axis *out, const psc_results *results,
+    int32_t section, int32_t index, psc_error *error);
+PSC_API psc_status psc_results_find_axis(psc_result_axis *out, const psc_results *results,
+    int32_t section, const char *name, psc_error *error);
+
+#define PSC_MOST_AXES 6
+
+/* Element (i, j, ...) is data[(i * shape[1] + j) * shape[2] + ...]: row-major, no gaps. */
+typedef struct psc_array {
+    const char *name; /* in the whole results: "logits.contributions"; a capture's hook name */
+    const char *key;  /* in its section: "contributions"; a capture's whole name */
+    int32_t element;  /* psc_element */
+    int32_t n_axes;   /* 0 (one element) to PSC_MOST_AXES */
+    int64_t shape[PSC_MOST_AXES];
+    const char *axes[PSC_MOST_AXES]; /* names of the section's axes; null in a capture */
+    const void *data;                /* 64-byte aligned; where nothing was put: NaN, or -1 */
+} psc_array;
+
+PSC_API psc_status psc_results_array_at(
+    psc_array *out, const psc_results *results, int32_t section, int32_t index, psc_error *error);
+/* By psc_array.name, captures too. PSC_ERROR_INPUT when there is none. */
+PSC_API psc_status psc_results_find_array(
+    psc_array *out, const psc_results *results, const char *name, psc_error *error);
+
+typedef enum psc_value_kind {
+    PSC_VALUE_NUMBER = 0,
+    PSC_VALUE_TEXT = 1,
+    PSC_VALUE_NUMBERS = 2, /* a list */
+    PSC_VALUE_TEXTS = 3
+} psc_value_kind;
+
+/* A number, a text, or a list of either. */
+typedef struct psc_result_value {
+    const char *name;
+    int32_t kind;             /* psc_value_kind */
+    int32_t n;                /* 1 unless a list, which has at least one entry */
+    const double *numbers;    /* [n]; null when the kind is text */
+    const char *const *texts; /* [n]; null when the kind is number */
+} psc_result_value;
+
+PSC_API psc_status psc_results_value_at(psc_result_value *out, const psc_results *results,
+    int32_t section, int32_t index, psc_error *error);
+PSC_API psc_status psc_results_find_value(psc_result_value *out, const psc_results *results,
+    int32_t section, const char *name, psc_error *error);
+
+/* One part of a section's printed summary: a sentence, or a list of signed bars. These texts are
+ * the plugin's own bytes: they need not be UTF-8 and may hold control characters. */
+typedef struct psc_result_item {
+    const char *sentence;      /* null: bars */
+    const char *title;         /* of the bars; null: a sentence */
+    const char *unit;          /* of the bars' values: "nats", or "" */
+    int32_t n;                 /* bars; 0 for a sentence */
+    const char *const *labels; /* [n] */
+    const double *values;      /* [n] */
+} psc_result_item;
+
+PSC_API psc_status psc_results_item_at(psc_result_item *out, const psc_results *results,
+    int32_t section, int32_t index, psc_error *error);
+
+/* --- captured tensors and files -------------------------------------------------------------- */
+
+/* Tensors of psc_session_capture: f32, without names of axes. */
+PSC_API int32_t psc_results_capture_count(const psc_results *results);
+PSC_API psc_status psc_results_capture_at(
+    psc_array *out, const psc_results *results, int32_t index, psc_error *error);
+
+/* A file that a plugin made for the output folder. */
+typedef struct psc_result_file {
+    const char *name;  /* "graph.json" */
+    const char *bytes; /* [n] */
+    uint64_t n;
+} psc_result_file;
+
+PSC_API int32_t psc_results_file_count(const psc_results *results);
+PSC_API psc_status psc_results_file_at(
+    psc_result_file *out, const psc_results *results, int32_t index, psc_error *error);
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+/* Tells before the work whether folder can be written: it is new or empty, and its parent takes a
+ * new folder. Leaves nothing behind. */
+PSC_API psc_status psc_results_check_folder(const char *folder, psc_error *error);
+/* Writes folder/results.json, folder/tensors.safetensors (every array and captured tensor) and the
+ * plugins' files. The folder is new or empty; it appears whole or not at all. */
+PSC_API psc_status psc_results_write_folder(
+    const psc_results *results, const char *folder, psc_error *error);
+
+typedef enum psc_format {
+    PSC_FORMAT_JSON = 0, /* results.json: everything but the arrays' elements; NaN as null */
+    PSC_FORMAT_TEXT = 1  /* the summary for a terminal, safe to print */
+} psc_format;
+
+typedef enum psc_color {
+    PSC_COLOR_AUTO = 0, /* on a terminal only, and not with NO_COLOR or TERM=dumb */
+    PSC_COLOR_ALWAYS = 1,
+    PSC_COLOR_NEVER = 2
+} psc_color;
+
+typedef struct psc_format_options {
+    uint32_t struct_size;
+    int32_t width; /* of TEXT, in columns, 40 to 1000; 0: the terminal's up to 120, else 80 */
+    int32_t color; /* of TEXT: psc_color */
+} psc_format_options;
+#define PSC_FORMAT_OPTIONS_INIT                                                                    \
+    { sizeof(psc_format_options), 0, PSC_COLOR_AUTO }
+
+/* Results that hold nothing are PSC_ERROR_STATE, an unknown format and options out of range
+ * PSC_ERROR_INPUT, a write that fails PSC_ERROR_IO. options may be null: zeros.
+ * Onto a stream, which stays open and is not flushed to the disk. */
+PSC_API psc_status psc_results_write(const psc_results *results, psc_format format,
+    const psc_format_options *options, FILE *out, psc_error *error);
+/* Into a file, which is replaced as a whole or not at all. */
+PSC_API psc_status psc_results_write_file(const psc_results *results, psc_format format,
+    const psc_format_options *options, const char *path, psc_error *error);
+/* Into memory: *out has *bytes bytes and a 0 after them, and is freed by psc_free; null after an
+ * error. bytes may be null. */
+PSC_API psc_status psc_results_write_memory(char **out, size_t *bytes, const psc_results *results,
+    psc_format format, const psc_format_options *options, psc_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,79 @@
+/* Results in a format, onto a stream, into a file or into memory. */
+#include "report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "files.h"
+#include "results.h"
+
+enum { LEAST_WIDTH = 40, MOST_WIDTH = 1000 };
+
+psc_status psc_report_ready(const psc_results *results, psc_error *error) {
+    psc_result_run run = PSC_RESULT_RUN_INIT;
+    return psc_results_get_run(&run, results, error);
+}
+
+static psc_status check(psc_format_options *out, const psc_results *results, psc_format format,
+    const psc_format_options *given, psc_error *error) {
+    *out = (psc_format_options)PSC_FORMAT_OPTIONS_INIT;
+    if (given)
+        memcpy(out, given, given->struct_size < sizeof *out ? given->struct_size : sizeof *out);
+    if (format != PSC_FORMAT_JSON && format != PSC_FORMAT_TEXT)
+        return psc_fail(error, PSC_ERROR_INPUT, "the format %d is unknown", (int)format);
+    if (out->width != 0 && (out->width < LEAST_WIDTH || out->width > MOST_WIDTH))
+        return psc_fail(error, PSC_ERROR_INPUT, "the width must be 0 or from %d to %d, not %d",
+            LEAST_WIDTH, MOST_WIDTH, (int)out->width);
+    if (out->color < PSC_COLOR_AUTO || out->color > PSC_COLOR_NEVER)
+        return psc_fail(error, PSC_ERROR_INPUT, "the color mode %d is unknown", (int)out->color);
+    return psc_report_ready(results, error);
+}
+
+/* terminal: the stream that a person may look at; null: none. */
+static psc_status write_to(FILE *out, FILE *terminal, const psc_results *results, psc_format format,
+    const psc_format_options *options, psc_error *error) {
+    if (format == PSC_FORMAT_JSON) return psc_report_json(results, out, error);
+    psc_report_style style = psc_report_style_of(terminal);
+    if (options->width != 0) style.width = options->width;
+    if (options->color != PSC_COLOR_AUTO) style.color = options->color == PSC_COLOR_ALWAYS;
+    return psc_report_summary(results, out, style, error);
+}
+
+psc_status psc_results_write(const psc_results *results, psc_format format,
+    const psc_format_options *given, FILE *out, psc_error *error) {
+    psc_format_options options;
+    psc_status status = check(&options, results, format, given, error);
+    return status ? status : write_to(out, out, results, format, &options, error);
+}
+
+psc_status psc_results_write_memory(char **out, size_t *bytes, const psc_results *results,
+    psc_format format, const psc_format_options *given, psc_error *error) {
+    psc_format_options options;
+    size_t size = 0;
+    *out = NULL;
+    if (bytes) *bytes = 0;
+    psc_status status = check(&options, results, format, given, error);
+    if (status) return status;
+    FILE *stream = open_memstream(out, &size);
+    if (!stream) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
+    status = write_to(stream, NULL, results, format, &options, error);
+    if (fclose(stream) != 0 && !status)
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
+    if (status) {
+        free(*out);
+        *out = NULL;
+    } else if (bytes) {
+        *bytes = size;
+    }
+    return status;
+}
+
+psc_status psc_results_write_file(const psc_results *results, psc_format format,
+    const psc_format_options *options, const char *path, psc_error *error) {
+    char *text;
+    size_t bytes;
+    psc_status status = psc_results_write_memory(&text, &bytes, results, format, options, error);
+    if (!status) status = psc_write_file(path, text, bytes, error);
+    free(text);
+    return status;
+}

@@ -1,0 +1,22 @@
+/* Texts of any bytes as JSON values.
+ * Private to runtime/. Includes results.h, for what replaces broken UTF-8.
+ * Threads: reentrant.
+ * Ownership: the caller gets a new reference. */
+#ifndef JSON_TEXT_H
+#define JSON_TEXT_H
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "results.h"
+
+/* A JSON string; text may be null: "". Null without memory. */
+static inline json_t *psc_json_text(const char *text) {
+    char *clean = psc_text_cleaned(text ? text : "", text ? strlen(text) : 0);
+    json_t *value = clean ? json_string(clean) : NULL;
+    free(clean);
+    return value;
+}
+
+#endif
