@@ -1,0 +1,436 @@
+/* psc_results.h: every reader, every kind, order, bounds; and every way to write. */
+#include "results_fixture.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "psc.h"
+#include "terminal_text.h"
+
+static psc_results *results;
+static psc_error error;
+
+static void open_results(void) {
+    results = make_results();
+}
+
+static void close_results(void) {
+    psc_results_close(&results);
+}
+
+TestSuite(results, .init = open_results, .fini = close_results);
+
+#define GIVES(call) cr_assert_eq((call), PSC_OK, "%s", error.message)
+
+/* status and a message that holds `words`. */
+static void refused(psc_status status, psc_status expected, const char *words) {
+    cr_assert_eq(status, expected, "status %d: %s", status, error.message);
+    cr_assert(strstr(error.message, words), "'%s' is not in: %s", words, error.message);
+    error = (psc_error){PSC_OK, ""};
+}
+
+/* --- the head -------------------------------------------------------------------------------- */
+
+Test(results, head) {
+    psc_result_model model = PSC_RESULT_MODEL_INIT;
+    psc_result_run run = PSC_RESULT_RUN_INIT;
+    psc_corpus_totals corpus = {.struct_size = sizeof corpus};
+    cr_assert_str_eq(psc_results_version(results), "9.9");
+    GIVES(psc_results_get_model(&model, results, &error));
+    cr_assert(model.struct_size == sizeof model && model.d_model == 8 && model.bos_id == -1);
+    cr_assert(model.n_eos == 2 && model.eos_ids[1] == 7 && model.layer_norm_eps == 1e-5);
+    cr_assert_str_eq(model.path, "a/folder");
+    cr_assert_str_eq(model.dtype, "");
+    GIVES(psc_results_get_run(&run, results, &error));
+    cr_assert(run.threads == 1 && run.n_rows == 3 && run.sequences == 1 && run.bos == 1);
+    cr_assert_str_eq(run.isa, "reference");
+    refused(psc_results_get_corpus(&corpus, results, &error), PSC_ERROR_STATE, "not of a corpus");
+    results->has_corpus = true;
+    results->corpus.tokens = 15;
+    GIVES(psc_results_get_corpus(&corpus, results, &error));
+    cr_assert_eq(corpus.tokens, 15);
+}
+
+/* A caller with an older, shorter structure gets what it knows, and nothing is written beyond. */
+Test(results, structures_of_another_size) {
+    psc_result_run run;
+    memset(&run, 0x55, sizeof run);
+    run.struct_size = offsetof(psc_result_run, n_rows);
+    GIVES(psc_results_get_run(&run, results, &error));
+    cr_assert_eq(run.struct_size, offsetof(psc_result_run, n_rows));
+    cr_assert_eq(run.threads, 1);
+    cr_assert_eq(run.n_rows, 0x55555555);
+    struct {
+        psc_result_run run;
+        char newer[16];
+    } larger = {.newer = "untouched"};
+    larger.run.struct_size = sizeof larger;
+    GIVES(psc_results_get_run(&larger.run, results, &error));
+    cr_assert_eq(larger.run.n_rows, 3);
+    cr_assert_str_eq(larger.newer, "untouched");
+    run.struct_size = 0;
+    refused(psc_results_get_run(&run, results, &error), PSC_ERROR_INPUT, "struct_size");
+}
+
+Test(results, tokens) {
+    psc_result_token token;
+    cr_assert_eq(psc_results_token_count(results), 3);
+    GIVES(psc_results_token_at(&token, results, 2, &error));
+    cr_assert(token.id == 7 && token.position == 2 && token.start == 12 && token.end == 13);
+    cr_assert(token.n_bytes == 1 && token.bytes[0] == '\xf0', "a token's bytes are its own");
+    refused(psc_results_token_at(&token, results, 3, &error), PSC_ERROR_INPUT, "token 3");
+    refused(psc_results_token_at(&token, results, -1, &error), PSC_ERROR_INPUT, "token -1");
+}
+
+Test(results, that_hold_nothing) {
+    psc_result_model model = PSC_RESULT_MODEL_INIT;
+    char *text = "";
+    size_t bytes = 9;
+    psc_results_clear(results);
+    cr_assert_null(psc_results_version(results));
+    cr_assert_eq(psc_results_token_count(results), 0);
+    cr_assert_eq(psc_results_section_count(results), 0);
+    cr_assert_eq(psc_results_capture_count(results), 0);
+    cr_assert_eq(psc_results_file_count(results), 0);
+    refused(psc_results_get_model(&model, results, &error), PSC_ERROR_STATE, "empty");
+    refused(psc_results_write_memory(&text, &bytes, results, PSC_FORMAT_JSON, NULL, &error),
+        PSC_ERROR_STATE, "empty");
+    cr_assert(text == NULL && bytes == 0);
+    refused(
+        psc_results_write_folder(results, "/tmp/psc-never-made", &error), PSC_ERROR_STATE, "empty");
+    cr_assert_neq(access("/tmp/psc-never-made", F_OK), 0);
+}
+
+/* --- sections -------------------------------------------------------------------------------- */
+
+Test(results, sections) {
+    psc_result_section section = PSC_RESULT_SECTION_INIT;
+    int32_t index = -1;
+    cr_assert_eq(psc_results_section_count(results), 2);
+    GIVES(psc_results_section_at(&section, results, 0, &error));
+    cr_assert(section.n_options == 1 && section.n_axes == 3 && section.n_arrays == 2);
+    cr_assert(section.n_values == 4 && section.n_items == 2);
+    cr_assert_str_eq(section.name, "logits");
+    cr_assert_str_eq(section.version, "1");
+    GIVES(psc_results_find_section(&index, results, "ln", &error));
+    cr_assert_eq(index, 1);
+    refused(psc_results_section_at(&section, results, 2, &error), PSC_ERROR_INPUT, "section 2");
+    refused(psc_results_find_section(&index, results, "l", &error), PSC_ERROR_INPUT, "'l'");
+}
+
+Test(results, options) {
+    const char *key, *value;
+    GIVES(psc_results_option_at(&key, &value, results, 0, 0, &error));
+    cr_assert_str_eq(key, "level");
+    cr_assert_str_eq(value, "head");
+    refused(psc_results_option_at(&key, &value, results, 0, 1, &error), PSC_ERROR_INPUT,
+        "'logits' has no option 1");
+    refused(
+        psc_results_option_at(&key, &value, results, 2, 0, &error), PSC_ERROR_INPUT, "section 2");
+}
+
+Test(results, axes) {
+    static const char *const names[] = {"components", "rows", "none"};
+    psc_result_axis axis;
+    for (int32_t i = 0; i < 3; i++) {
+        GIVES(psc_results_axis_at(&axis, results, 0, i, &error));
+        cr_assert_str_eq(axis.name, names[i]);
+    }
+    cr_assert(axis.n == 0 && axis.numbers && !axis.labels);
+    GIVES(psc_results_find_axis(&axis, results, 0, "components", &error));
+    cr_assert(axis.n == 3 && axis.labels && !axis.numbers);
+    cr_assert_str_eq(axis.labels[0], "embed");
+    cr_assert_str_eq(axis.labels[1], "", "a null label is an empty one");
+    cr_assert_str_eq(axis.labels[2], "a\xef\xbf\xbd", "labels are UTF-8");
+    GIVES(psc_results_find_axis(&axis, results, 0, "rows", &error));
+    cr_assert(axis.n == 2 && axis.numbers[1] == 2 && !axis.labels);
+    refused(psc_results_axis_at(&axis, results, 0, 3, &error), PSC_ERROR_INPUT, "axis 3");
+    refused(psc_results_axis_at(&axis, results, 0, -1, &error), PSC_ERROR_INPUT, "axis -1");
+    refused(psc_results_find_axis(&axis, results, 0, "note", &error), PSC_ERROR_INPUT, "'note'");
+}
+
+Test(results, values) {
+    static const char *const names[] = {"nothing", "note", "errors", "sites"};
+    static const int32_t kinds[] = {
+        PSC_VALUE_NUMBER, PSC_VALUE_TEXT, PSC_VALUE_NUMBERS, PSC_VALUE_TEXTS};
+    psc_result_value v;
+    for (int32_t i = 0; i < 4; i++) {
+        GIVES(psc_results_value_at(&v, results, 0, i, &error));
+        cr_assert_str_eq(v.name, names[i]);
+        cr_assert_eq(v.kind, kinds[i], "%s", names[i]);
+        cr_assert_eq(v.n, i == 2 ? 3 : 1);
+        const bool text = v.kind == PSC_VALUE_TEXT || v.kind == PSC_VALUE_TEXTS;
+        cr_assert(text ? v.texts && !v.numbers : v.numbers && !v.texts);
+    }
+    GIVES(psc_results_find_value(&v, results, 0, "nothing", &error));
+    cr_assert(isnan(v.numbers[0]), "NaN stays NaN");
+    GIVES(psc_results_find_value(&v, results, 0, "errors", &error));
+    cr_assert(v.numbers[0] == 0.5 && isnan(v.numbers[1]) && v.numbers[2] == 1e300);
+    GIVES(psc_results_find_value(&v, results, 0, "note", &error));
+    cr_assert_str_eq(v.texts[0], "caf\xc3\xa9");
+    refused(psc_results_value_at(&v, results, 0, 4, &error), PSC_ERROR_INPUT, "value 4");
+    refused(psc_results_find_value(&v, results, 0, "rows", &error), PSC_ERROR_INPUT, "'rows'");
+    refused(psc_results_find_value(&v, results, 1, "note", &error), PSC_ERROR_INPUT, "'ln'");
+}
+
+Test(results, names_are_used_once) {
+    psc_section *s = &results->sections[0];
+    const int32_t none[1] = {0};
+    static const char *const taken[] = {"note", "rows", "errors", "version", "options", "arrays"};
+    for (int i = 0; i < 6; i++) {
+        cr_assert_eq(psc_section_add_number(s, taken[i], 1), PSC_ERROR_INPUT, "%s", taken[i]);
+        cr_assert_eq(psc_section_add_text(s, taken[i], "x"), PSC_ERROR_INPUT, "%s", taken[i]);
+        cr_assert_eq(psc_section_add_numbers(s, taken[i], 1, none), PSC_ERROR_INPUT);
+        cr_assert_eq(psc_section_add_labels(results, s, taken[i], 0, NULL), PSC_ERROR_INPUT);
+        cr_assert_eq(psc_section_append_text(s, taken[i], "x"), PSC_ERROR_INPUT, "%s", taken[i]);
+    }
+    cr_assert_eq(psc_section_append_number(s, "sites", 1), PSC_ERROR_INPUT, "texts and numbers");
+    cr_assert(s->n_axes == 3 && s->n_values == 4);
+}
+
+Test(results, items) {
+    psc_result_item item;
+    GIVES(psc_results_item_at(&item, results, 0, 0, &error));
+    cr_assert(item.sentence && !item.title && item.n == 0);
+    GIVES(psc_results_item_at(&item, results, 0, 1, &error));
+    cr_assert(!item.sentence && item.n == 3 && item.values[1] == -1.25 && isnan(item.values[2]));
+    cr_assert_str_eq(item.title, "largest shares");
+    cr_assert_str_eq(item.unit, "nats");
+    cr_assert_str_eq(item.labels[0], "L0H0");
+    refused(psc_results_item_at(&item, results, 0, 2, &error), PSC_ERROR_INPUT, "summary item 2");
+    refused(psc_results_item_at(&item, results, 1, 0, &error), PSC_ERROR_INPUT, "it has 0");
+}
+
+/* --- arrays, captures, files ----------------------------------------------------------------- */
+
+Test(results, arrays) {
+    psc_array a;
+    GIVES(psc_results_array_at(&a, results, 0, 1, &error));
+    cr_assert(a.element == PSC_I32 && a.n_axes == 2 && a.shape[0] == 1 && a.shape[1] == 2);
+    cr_assert_str_eq(a.name, "logits.target_ids");
+    cr_assert_str_eq(a.key, "target_ids");
+    cr_assert_str_eq(a.axes[1], "rows");
+    GIVES(psc_results_find_array(&a, results, "logits.contributions", &error));
+    cr_assert(((const float *)a.data)[0] == 2.5f && isnan(((const float *)a.data)[1]));
+    cr_assert_eq((uintptr_t)a.data % 64, 0);
+    GIVES(psc_results_array_at(&a, results, 1, 0, &error));
+    cr_assert_str_eq(a.name, "ln.mean");
+    cr_assert_eq(((const double *)a.data)[0], 0.1);
+    refused(psc_results_array_at(&a, results, 1, 1, &error), PSC_ERROR_INPUT, "no array 1");
+    refused(psc_results_array_at(&a, results, -1, 0, &error), PSC_ERROR_INPUT, "section -1");
+    refused(psc_results_find_array(&a, results, "mean", &error), PSC_ERROR_INPUT, "'mean'");
+}
+
+Test(results, captures) {
+    psc_array a;
+    cr_assert_eq(psc_results_capture_count(results), 1);
+    GIVES(psc_results_capture_at(&a, results, 0, &error));
+    cr_assert_str_eq(a.name, "blocks.0.hook_attn_out");
+    cr_assert_str_eq(a.key, a.name);
+    cr_assert(a.n_axes == 2 && a.shape[1] == 3 && !a.axes[0] && !a.axes[1]);
+    refused(psc_results_capture_at(&a, results, 1, &error), PSC_ERROR_INPUT, "capture 1");
+    GIVES(psc_results_find_array(&a, results, "blocks.0.hook_attn_out", &error));
+}
+
+Test(results, files) {
+    psc_result_file file;
+    GIVES(psc_results_add_file(results, "graph.dot", "a\0b", 3, &error));
+    cr_assert_eq(psc_results_file_count(results), 1);
+    GIVES(psc_results_file_at(&file, results, 0, &error));
+    cr_assert_str_eq(file.name, "graph.dot");
+    cr_assert(file.n == 3 && memcmp(file.bytes, "a\0b", 3) == 0);
+    refused(psc_results_file_at(&file, results, 1, &error), PSC_ERROR_INPUT, "file 1");
+    refused(
+        psc_results_add_file(results, "graph.dot", "", 0, &error), PSC_ERROR_INPUT, "graph.dot");
+}
+
+/* --- memory of the run before ---------------------------------------------------------------- */
+
+Test(results, arrays_and_labels_keep_their_memory) {
+    static const char *const names[] = {"a", "b"}, *const others[] = {"a", "c"};
+    psc_array a;
+    psc_result_axis axis;
+    psc_section *s = psc_results_add_section(results, "first", "1");
+    cr_assert_eq(psc_section_add_labels(results, s, "x", 2, names), PSC_OK);
+    cr_assert_eq(psc_section_add_labels(results, s, "y", 2, names), PSC_OK);
+    cr_assert(s->axes[0].view.labels == s->axes[1].view.labels, "shared within a run");
+    const char *const *labels = s->axes[0].view.labels;
+    GIVES(psc_results_find_array(&a, results, "logits.contributions", &error));
+    const void *data = a.data;
+    for (int run = 0; run < 3; run++) {
+        psc_results_clear(results);
+        s = psc_results_add_section(results, "logits", "1");
+        cr_assert_eq(psc_section_add_labels(results, s, "x", 2, names), PSC_OK);
+        cr_assert_eq(psc_section_add_labels(results, s, "z", 2, others), PSC_OK);
+        cr_assert_eq(psc_results_find_axis(&axis, results, 0, "x", NULL), PSC_OK);
+        cr_assert(axis.labels == labels, "shared with the run before");
+        cr_assert_str_eq(s->axes[1].view.labels[1], "c");
+        cr_assert(add_array(results, 0, "contributions", PSC_F32, 1, 2, "x") == data || run == 0);
+        data = results->arrays[0].view.data;
+        cr_assert(isnan(((const float *)data)[0]));
+    }
+    psc_results_clear(results);
+    psc_results_clear(results);
+    cr_assert_eq(results->n_labels, 0, "what two runs did not use is freed");
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+static char *read_whole(const char *path, size_t *bytes) {
+    FILE *file = fopen(path, "rb");
+    cr_assert(file, "%s", path);
+    char *text = calloc(1, 1 << 16);
+    *bytes = fread(text, 1, 1 << 16, file);
+    fclose(file);
+    return text;
+}
+
+static void same_text(const char *a, size_t n, const char *b, size_t m, const char *what) {
+    cr_assert(n == m && memcmp(a, b, n) == 0, "%s: %s\n%s", what, a, b);
+}
+
+/* Memory, a stream, a file and the folder's results.json hold the same bytes. */
+Test(results, written_everywhere_alike) {
+    char folder[] = "/tmp/psc-results-XXXXXX", path[64], *memory, *other;
+    size_t bytes, n;
+    cr_assert(mkdtemp(folder));
+    GIVES(psc_results_write_folder(results, folder, &error));
+    GIVES(psc_results_write_memory(&memory, &bytes, results, PSC_FORMAT_JSON, NULL, &error));
+    cr_assert(bytes == strlen(memory) && memory[bytes - 1] == '\n');
+    snprintf(path, sizeof path, "%s/results.json", folder);
+    other = read_whole(path, &n);
+    same_text(memory, bytes, other, n, "folder");
+    free(other);
+    for (int format = PSC_FORMAT_JSON; format <= PSC_FORMAT_TEXT; format++) {
+        psc_free(memory);
+        GIVES(psc_results_write_memory(&memory, &bytes, results, format, NULL, &error));
+        for (int stream = 0; stream <= 1; stream++) {
+            FILE *file = stream ? fopen(path, "wb") : NULL;
+            if (stream)
+                GIVES(psc_results_write(results, format, NULL, file, &error));
+            else
+                GIVES(psc_results_write_file(results, format, NULL, path, &error));
+            if (stream) cr_assert_eq(fclose(file), 0);
+            other = read_whole(path, &n);
+            same_text(memory, bytes, other, n, stream ? "stream" : "file");
+            free(other);
+        }
+    }
+    psc_free(memory);
+    remove(path);
+    snprintf(path, sizeof path, "%s/tensors.safetensors", folder);
+    remove(path);
+    rmdir(folder);
+}
+
+/* The whole document: the order of entries is that in which they were made. */
+Test(results, json_to_the_byte) {
+    char *text;
+    GIVES(psc_results_write_memory(&text, NULL, results, PSC_FORMAT_JSON, NULL, &error));
+    const char *plugins = strstr(text, "  \"plugins\"");
+    cr_assert(plugins);
+    cr_assert_str_eq(plugins, "  \"plugins\": {\n"
+                              "    \"logits\": {\n"
+                              "      \"version\": \"1\",\n"
+                              "      \"options\": {\n        \"level\": \"head\"\n      },\n"
+                              "      \"arrays\": {\n"
+                              "        \"contributions\": {\n"
+                              "          \"dtype\": \"F32\",\n"
+                              "          \"axes\": [\"rows\", \"rows\"],\n"
+                              "          \"shape\": [1, 2]\n        },\n"
+                              "        \"target_ids\": {\n"
+                              "          \"dtype\": \"I32\",\n"
+                              "          \"axes\": [\"rows\", \"rows\"],\n"
+                              "          \"shape\": [1, 2]\n        }\n      },\n"
+                              "      \"nothing\": null,\n"
+                              "      \"components\": [\"embed\", \"\", \"a\xef\xbf\xbd\"],\n"
+                              "      \"note\": \"caf\xc3\xa9\",\n"
+                              "      \"errors\": [0.5, null, 1.0000000000000001e300],\n"
+                              "      \"rows\": [0, 2],\n"
+                              "      \"sites\": [\"0.ln1\"],\n"
+                              "      \"none\": []\n"
+                              "    },\n"
+                              "    \"ln\": {\n"
+                              "      \"version\": \"2\",\n"
+                              "      \"options\": {},\n"
+                              "      \"arrays\": {\n"
+                              "        \"mean\": {\n"
+                              "          \"dtype\": \"F64\",\n"
+                              "          \"axes\": [\"x\", \"x\"],\n"
+                              "          \"shape\": [1, 1]\n        }\n      }\n"
+                              "    }\n"
+                              "  },\n"
+                              "  \"captures\": {\n"
+                              "    \"blocks.0.hook_attn_out\": {\n"
+                              "      \"dtype\": \"F32\",\n"
+                              "      \"shape\": [2, 3]\n    }\n  }\n}\n");
+    psc_free(text);
+}
+
+/* Columns of the longest line. */
+static int widest(const char *text) {
+    char *copy = psc_text_copy(text);
+    int most = 0;
+    for (char *line = strtok(copy, "\n"); line; line = strtok(NULL, "\n"))
+        if (psc_text_columns(line) > most) most = psc_text_columns(line);
+    free(copy);
+    return most;
+}
+
+Test(results, options_of_the_text) {
+    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
+    char *plain, *colored;
+    GIVES(psc_results_write_memory(&plain, NULL, results, PSC_FORMAT_TEXT, &options, &error));
+    cr_assert_not(strchr(plain, '\033'), "memory is no terminal");
+    options.color = PSC_COLOR_ALWAYS;
+    options.width = 60;
+    GIVES(psc_results_write_memory(&colored, NULL, results, PSC_FORMAT_TEXT, &options, &error));
+    cr_assert(strstr(colored, "\033[36m"));
+    cr_assert_eq(widest(plain), 80, "80 columns where nothing tells");
+    psc_free(plain);
+    options.color = PSC_COLOR_NEVER;
+    GIVES(psc_results_write_memory(&plain, NULL, results, PSC_FORMAT_TEXT, &options, &error));
+    cr_assert_eq(widest(plain), 60);
+    cr_assert_not(strchr(plain, '\033'));
+    psc_free(plain);
+    psc_free(colored);
+    options.width = 39;
+    refused(psc_results_write_memory(&plain, NULL, results, PSC_FORMAT_TEXT, &options, &error),
+        PSC_ERROR_INPUT, "39");
+    options.width = 0;
+    options.color = 3;
+    refused(psc_results_write_memory(&plain, NULL, results, PSC_FORMAT_TEXT, &options, &error),
+        PSC_ERROR_INPUT, "color mode 3");
+    refused(psc_results_write_memory(&plain, NULL, results, (psc_format)2, NULL, &error),
+        PSC_ERROR_INPUT, "format 2");
+    refused(psc_results_write_file(results, PSC_FORMAT_JSON, NULL, "/nowhere/x.json", &error),
+        PSC_ERROR_IO, "/nowhere/x.json");
+}
+
+/* --- of a session ---------------------------------------------------------------------------- */
+
+Test(session_results, bos_is_recorded_as_the_caller_says) {
+    static const psc_token tokens[] = {{3, 0, 0}, {17, 0, 0}};
+    psc_model *model = NULL;
+    psc_session *session = NULL;
+    GIVES(psc_model_open(&model, PSC_SOURCE_DIR "/tests/golden/parity/parallel_f32", &error));
+    GIVES(psc_session_open(&session, model, NULL, &error));
+    const psc_results *found = psc_session_results(session);
+    psc_result_run run = PSC_RESULT_RUN_INIT;
+    refused(psc_results_get_run(&run, found, &error), PSC_ERROR_STATE, "empty");
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    for (options.bos = 0; options.bos <= 1; options.bos++) {
+        const psc_input input = {0, 2, tokens};
+        psc_session_truncate(session, 0, 0);
+        GIVES(psc_session_run(session, &input, 1, &options, &error));
+        cr_assert(psc_session_results(session) == found);
+        GIVES(psc_results_get_run(&run, found, &error));
+        cr_assert_eq(run.bos, options.bos);
+        cr_assert_eq(psc_results_token_count(found), 2);
+    }
+    const psc_input bad = {0, 1, &(psc_token){-1, 0, 0}};
+    cr_assert_neq(psc_session_run(session, &bad, 1, NULL, NULL), PSC_OK);
+    refused(psc_results_get_run(&run, found, &error), PSC_ERROR_STATE, "empty");
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
