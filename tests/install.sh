@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs into a temporary prefix and uses what lies there: the example plugin is built by its own
 # CMakeLists, a client by pkg-config and by the CMake package, and the installed program loads the
-# plugin. Then the prefix is moved, and the program still finds its model.
+# plugin. Public headers compile as C++17. Then the prefix is moved, and the program still finds its
+# model.
 # usage: install.sh BUILD_DIR SOURCE_DIR EXTRA_FLAGS
 set -eu
 build=$1
@@ -21,7 +22,7 @@ quiet() {
 prefix=$work/prefix
 quiet cmake --install "$build" --prefix "$prefix"
 for file in bin/pythiascope include/pythiascope/psc.h include/pythiascope/psc_plugin.h \
-    include/pythiascope/psc_error.h share/pythiascope/models/books-5m/model.safetensors; do
+    include/pythiascope/psc_results.h include/pythiascope/psc_error.h share/pythiascope/models/books-5m/model.safetensors; do
     [ -e "$prefix/$file" ] || fail "$file is not installed"
 done
 pc=$(find "$prefix" -name pythiascope.pc)
@@ -50,6 +51,37 @@ quiet cc $flags "$here/install_client.c" -o "$work/client" \
     $(pkg-config --cflags --libs pythiascope) -Wl,-rpath,"$lib" -lm
 model=$prefix/share/pythiascope/models/books-5m
 "$work/client" "$model" "$plugin"
+
+# The example client, as its README says, by CMake and by pkg-config.
+quiet cmake -S "$source/examples/read_results" -B "$work/read" -DCMAKE_PREFIX_PATH="$prefix" \
+    -DCMAKE_C_FLAGS="$flags"
+quiet cmake --build "$work/read"
+"$work/read/read_results" "$model" 'The sun rose' ln scale >"$work/scale"
+[ "$(grep -c '^sites=.*  rows=[0-2]  [0-9.e+-]*$' "$work/scale")" = 27 ] ||
+    fail "read_results prints no 9 sites of 3 rows"
+grep -q '^sites=0.ln1  rows=0  ' "$work/scale" ||
+    fail "read_results does not print labels"
+# shellcheck disable=SC2086,SC2046 # lists of flags
+quiet cc $flags "$source/examples/read_results/read_results.c" -o "$work/read_results" \
+    $(pkg-config --cflags --libs pythiascope) -Wl,-rpath,"$lib"
+"$work/read_results" "$model" 'The sun rose' ln scale | cmp - "$work/scale" ||
+    fail "read_results prints otherwise when built by pkg-config"
+if "$work/read_results" "$model" 'The sun rose' ln nothing 2>"$work/stderr" >/dev/null; then
+    fail "read_results finds an array that is not there"
+fi
+grep -q "section 'ln' has no array" "$work/stderr" || fail "read_results does not say what is wrong"
+
+# Each public header by itself as C11, all of them as C++17, without a warning.
+include=$prefix/include/pythiascope
+for header in "$include"/*.h; do
+    echo "#include <${header##*/}>" >"$work/header.c"
+    quiet cc -std=c11 -pedantic -Wall -Wextra -Werror -fsyntax-only -I"$include" "$work/header.c"
+    quiet "${CXX:-c++}" -std=c++17 -pedantic -Wall -Wextra -Werror -fsyntax-only -I"$include" \
+        -x c++ "$work/header.c"
+done
+quiet "${CXX:-c++}" -std=c++17 -pedantic -Wall -Wextra -Werror -I"$include" -fsyntax-only \
+    "$source/tests/install_headers.cc"
+
 mkdir "$work/consumer"
 cat >"$work/consumer/CMakeLists.txt" <<END
 cmake_minimum_required(VERSION 3.20)
