@@ -48,7 +48,7 @@ typedef struct psc_result_model {
     int32_t n_eos;                                   /* may be 0 */
     const int32_t *eos_ids;                          /* [n_eos] */
     double layer_norm_eps, rotary_pct, rotary_base;
-    const char *path;       /* the folder, as it was opened */
+    const char *path;       /* the folder, as it was opened; need not be UTF-8 */
     const char *hash;       /* XXH3-128 as 32 hex digits */
     const char *activation; /* "gelu" */
     const char *dtype;      /* of the weights' file, "" when config.json does not tell */
@@ -84,6 +84,8 @@ typedef struct psc_corpus_totals {
     int32_t bos;                /* nonzero: <|endoftext|> was put in front of each window */
     int64_t limit;              /* tokens at which reading was to end, of each part; 0: none */
 } psc_corpus_totals;
+#define PSC_CORPUS_TOTALS_INIT                                                                     \
+    { sizeof(psc_corpus_totals), 0, 0, 0, 0, 0, 0, 0 }
 
 /* PSC_ERROR_STATE when the results are those of a single run. */
 PSC_API psc_status psc_results_get_corpus(

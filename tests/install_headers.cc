@@ -14,10 +14,13 @@ int main() {
     psc_result_model head = PSC_RESULT_MODEL_INIT;
     psc_result_run ran = PSC_RESULT_RUN_INIT;
     psc_result_section section = PSC_RESULT_SECTION_INIT;
+    psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     psc_format_options format = PSC_FORMAT_OPTIONS_INIT;
-    return model.struct_size && session.struct_size && run.struct_size && corpus.struct_size &&
-                   sampler.struct_size && filter.struct_size && strategy.struct_size &&
-                   head.struct_size && ran.struct_size && section.struct_size && format.struct_size
-               ? 0
-               : 1;
+    const uint32_t sizes[] = {model.struct_size, session.struct_size, run.struct_size,
+        corpus.struct_size, sampler.struct_size, filter.struct_size, strategy.struct_size,
+        head.struct_size, ran.struct_size, totals.struct_size, section.struct_size,
+        format.struct_size};
+    for (uint32_t size : sizes)
+        if (size < sizeof size) return 1;
+    return 0;
 }

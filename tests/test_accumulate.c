@@ -380,7 +380,7 @@ Test(accumulate, a_position_counts_from_the_documents_start) {
     cr_assert_eq(psc_session_report(session, NULL, &error), PSC_OK, "%s", error.message);
     cr_assert_eq(value("best_document"), 2);
     cr_assert_eq(value("best_position"), 200 + 1);
-    psc_corpus_totals corpus = {.struct_size = sizeof corpus};
+    psc_corpus_totals corpus = PSC_CORPUS_TOTALS_INIT;
     cr_assert_eq(psc_results_get_corpus(&corpus, psc_session_results(session), NULL), PSC_OK);
     cr_assert_eq(corpus.tokens, 15);
     cr_assert_eq(corpus.windows, 2);

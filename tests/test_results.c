@@ -34,7 +34,7 @@ static void refused(psc_status status, psc_status expected, const char *words) {
 Test(results, head) {
     psc_result_model model = PSC_RESULT_MODEL_INIT;
     psc_result_run run = PSC_RESULT_RUN_INIT;
-    psc_corpus_totals corpus = {.struct_size = sizeof corpus};
+    psc_corpus_totals corpus = PSC_CORPUS_TOTALS_INIT;
     cr_assert_str_eq(psc_results_version(results), "9.9");
     GIVES(psc_results_get_model(&model, results, &error));
     cr_assert(model.struct_size == sizeof model && model.d_model == 8 && model.bos_id == -1);
