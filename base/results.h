@@ -1,6 +1,6 @@
 /* Result objects: what one run found, as plain structures. psc_results.h reads them for everyone,
  * report/ writes them.
- * Private to the tree; may be included by runtime/, report/ and tests/.
+ * Private to base/, runtime/, report/, tests/ and bench/.
  * Threads: one at a time.
  * Ownership: a psc_results owns everything in it; names, texts and entries are copied in. Only the
  * strings of the head and the tokens' bytes are borrowed, from a model that must outlive it. */

@@ -1,5 +1,5 @@
 /* UTF-8, and the characters that must not reach a terminal, a log or a page as they are.
- * Private; may be included by every layer above base. Includes the standard library only.
+ * Private to base/, runtime/, report/ and tests/. Includes nothing of ours.
  * Threads: reentrant.
  * Ownership: nothing is kept. */
 #ifndef UTF8_H

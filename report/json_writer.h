@@ -1,5 +1,5 @@
 /* JSON onto a stream, laid out to be read: a member per line, values of a list on wrapped lines.
- * Private to report/. Includes jansson, which gives values their text.
+ * Private to report/; jansson gives values their text.
  * Threads: reentrant.
  * Ownership: a writer borrows its stream; values are taken over. */
 #ifndef JSON_WRITER_H

@@ -253,8 +253,7 @@ static void print_corpus(const printer *p, const psc_corpus_totals *corpus) {
     fprintf(p->out, "%lld tokens from %lld document%s in %lld windows", (long long)corpus->tokens,
         documents, documents == 1 ? "" : "s", (long long)corpus->windows);
     if (corpus->window > 0) fprintf(p->out, " of up to %d", (int)corpus->window);
-    if (skipped > 0)
-        fprintf(p->out, "; %lld document%s skipped", skipped, skipped == 1 ? "" : "s");
+    if (skipped > 0) fprintf(p->out, "; %lld document%s skipped", skipped, skipped == 1 ? "" : "s");
     fputc('\n', p->out);
 }
 

@@ -1,5 +1,5 @@
 /* Texts of any bytes as JSON values.
- * Private to runtime/. Includes results.h, for what replaces broken UTF-8.
+ * Private to runtime/. Broken UTF-8 is replaced as results.h says.
  * Threads: reentrant.
  * Ownership: the caller gets a new reference. */
 #ifndef JSON_TEXT_H

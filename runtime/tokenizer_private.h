@@ -1,5 +1,5 @@
 /* What the tokenizer's source files share: its tables, and one encode call's working memory.
- * Private to tokenizer*.c and corpus_documents.c.
+ * Private to tokenizer*.c.
  * Threads: psc_tokenizer is written while it is opened and only read afterwards; an encoder belongs
  * to one call of psc_tokenizer_encode.
  * Ownership: psc_tokenizer_close frees the tables, the call that made an encoder frees it. */

@@ -1,5 +1,5 @@
 /* Results made by hand: a head, every kind of entry, a capture and a file.
- * Included by tests/test_report.c and test_results.c only; failures are Criterion assertions.
+ * Private to test_report.c and test_results.c; failures are Criterion assertions.
  * Threads: none; Criterion runs each test in a process of its own.
  * Ownership: the test closes what make_results gives. */
 #ifndef RESULTS_FIXTURE_H

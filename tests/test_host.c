@@ -302,7 +302,7 @@ Test(host, retained_over_chunks) {
     must_capture("hook_logits");
     for (int i = 0; i < 2; i++)
         cr_assert_eq(run_with(retain_some, fetch_all), PSC_OK, "%s", error.message);
-    REFUSED(run_with(retain_some, fetch_unknown), PSC_ERROR_INPUT, "plugin bridge", "handle 99");
+    REFUSED(run_with(retain_some, fetch_unknown), PSC_ERROR_INPUT, "plugin bridge", "99 is not a handle");
     REFUSED(run_with(retain_some, fetch_beyond), PSC_ERROR_INPUT, "plugin bridge", "layer 2");
 }
 

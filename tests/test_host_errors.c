@@ -192,7 +192,7 @@ Test(host_errors, of_calls_inside_parallel_for) {
         psc_status status;
         const char *words;
     } calls[] = {{part_fails, PSC_ERROR_PLUGIN, "a part has failed"},
-        {part_applies, PSC_ERROR_INPUT, "layer 2"}, {part_embeds, PSC_ERROR_INPUT, "token 80"},
+        {part_applies, PSC_ERROR_INPUT, "layer 2"}, {part_embeds, PSC_ERROR_INPUT, "token id 80"},
         {part_allocates, PSC_ERROR_STATE, "run_alloc was called inside parallel_for"},
         {part_labels, PSC_ERROR_STATE, "label was called inside parallel_for"},
         {part_says, PSC_ERROR_STATE, "summary_text was called inside parallel_for"},

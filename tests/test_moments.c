@@ -176,8 +176,8 @@ Test(moments, equal_windows_have_no_variance) {
     const psc_results *results = psc_session_results(session);
     int seen = 0;
     for (int i = 0; i < results->n_arrays; i++) {
-        const psc_result_array *array = &results->arrays[i];
-        const int64_t n = (int64_t)(array->bytes / sizeof(double));
+        const psc_array *array = &results->arrays[i].view;
+        const int64_t n = (int64_t)(results->arrays[i].bytes / sizeof(double));
         if (!strstr(array->name, "_variance")) continue;
         for (int64_t k = 0; k < n; k++) {
             const double value = ((const double *)array->data)[k];

@@ -369,7 +369,7 @@ Test(results, json_to_the_byte) {
 
 /* Columns of the longest line. */
 static int widest(const char *text) {
-    char *copy = psc_text_copy(text);
+    char *copy = strdup(text);
     int most = 0;
     for (char *line = strtok(copy, "\n"); line; line = strtok(NULL, "\n"))
         if (psc_text_columns(line) > most) most = psc_text_columns(line);

@@ -1,7 +1,6 @@
 /* Each target at its own last row: the last of the text, and for `next` the last that has a next
  * token, whatever other targets the run has. A target alone, or under its own id, says the same. */
 #include "ln_mlp_fixture.h"
-#include "results.h"
 
 static const int32_t text[] = {3, 41, 7, 3, 60, 9};
 enum { LENGTH = sizeof text / sizeof *text };
@@ -183,11 +182,11 @@ Test(target_rows, the_axis_ids_is_a_and_b) {
     for (size_t i = 0; i < sizeof plugins / sizeof *plugins; i++) {
         psc_session *session = run(model, plugins[i], NULL, plain_first, LENGTH);
         const psc_results *results = psc_session_results(session);
-        const json_t *ids = json_object_get(results->sections[0].json, "ids");
-        cr_assert_eq(json_array_size(ids), 2, "%s", plugins[i]);
-        const char *a = json_string_value(json_array_get(ids, 0));
-        const char *b = json_string_value(json_array_get(ids, 1));
-        cr_assert(a && b && strcmp(a, "a") == 0 && strcmp(b, "b") == 0, "%s", plugins[i]);
+        psc_result_axis ids;
+        cr_assert_eq(
+            psc_results_find_axis(&ids, results, 0, "ids", NULL), PSC_OK, "%s", plugins[i]);
+        cr_assert(ids.n == 2 && ids.labels, "%s", plugins[i]);
+        cr_assert(strcmp(ids.labels[0], "a") == 0 && strcmp(ids.labels[1], "b") == 0);
         psc_session_close(&session);
     }
     psc_model_close(&model);
