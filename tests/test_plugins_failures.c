@@ -2,8 +2,8 @@
  * over documents. Each time the step that made the call fails with a sentence that names the
  * plugin, nothing is left of it, and the session goes on: the same step then gives the same bits.
  *
- * A call fails in two ways. Told: it sets the run's error, as the host does. Silent: it does not, so
- * that the plugin alone can let the step fail. */
+ * A call fails in two ways. Told: it sets the run's error, as the host does. Silent: it does not,
+ * so that the plugin alone can let the step fail. */
 #include "failing_host.h"
 #include "session.h"
 

@@ -312,5 +312,7 @@ Test(plugins_run, cancelled_in_the_forward_pass_and_in_run_end) {
     options.payload = (void *)"forward";
     REFUSED(psc_session_run(session, &input, 1, &options, &error), PSC_ERROR_CANCELLED, "cancel");
     cr_assert_eq(psc_session_length(session, 0), 0);
+    /* What fails afterwards was not cancelled. */
+    REFUSED(psc_session_plugin(session, "logits", "level=x", &error), PSC_ERROR_PLUGIN, "level=x");
     must_run_ten();
 }
