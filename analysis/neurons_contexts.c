@@ -37,17 +37,20 @@ static void take_pre(int64_t begin, int64_t end, int32_t thread, void *payload) 
     const neurons_state *s = job->s;
     const psc_event *event = job->event;
     const int64_t first = event->layer * (int64_t)s->model->d_mlp, all = neurons_all(s);
+    const int32_t contexts = s->contexts;
+    double *fires = s->fires + first;
     (void)thread;
     for (int32_t r = 0; r < event->n_rows; r++) {
-        const float *a = event->tensor.data + r * event->tensor.stride[0];
+        const float *a = psc_view_row(&event->tensor, r);
         const int32_t row = event->rows[r].index;
+        for (int64_t k = begin; k < end; k++) fires[k] += a[k] > 0.0f;
+        if (!s->corpus) continue;
+        const int64_t slot = s->sequences.place[row] / 2 * all + first;
+        psc_ranked *best = s->best + slot * contexts;
+        int32_t *n_best = s->n_best + slot;
         for (int64_t k = begin; k < end; k++) {
-            s->fires[first + k] += a[k] > 0.0f;
-            if (!s->corpus) continue;
-            const int64_t slot = s->sequences.place[row] / 2 * all + first + k;
-            psc_top_list top = {s->best + slot * s->contexts, s->contexts, s->n_best[slot]};
-            psc_top_offer(&top, (double)a[k], row);
-            s->n_best[slot] = top.n;
+            psc_top_list top = {best + k * contexts, contexts, n_best[k]};
+            if (psc_top_offer(&top, (double)a[k], row) >= 0) n_best[k] = top.n;
         }
     }
 }

@@ -33,10 +33,35 @@ static double key_of(double x, psc_top_by by) {
     return by == PSC_TOP_LARGEST ? x : by == PSC_TOP_SMALLEST ? -x : fabs(x);
 }
 
+/* What no key below can come before; NaN is below too. */
+static double bound_of(const psc_top_list *list) {
+    return list->n < list->k || list->k == 0 ? -INFINITY : list->at[list->k - 1].key;
+}
+
+static inline void offer_f64(psc_top_list *list, int64_t n, const double *x, psc_top_by by) {
+    double bound = bound_of(list);
+    for (int64_t i = 0; i < n; i++) {
+        const double key = key_of(x[i], by);
+        if (key >= bound && psc_top_offer(list, key, i) >= 0) bound = bound_of(list);
+    }
+}
+
+static inline void offer_f32(psc_top_list *list, int64_t n, const float *x, psc_top_by by) {
+    double bound = bound_of(list);
+    for (int64_t i = 0; i < n; i++) {
+        const double key = key_of((double)x[i], by);
+        if (key >= bound && psc_top_offer(list, key, i) >= 0) bound = bound_of(list);
+    }
+}
+
 void psc_top_f64(psc_top_list *list, int64_t n, const double *x, psc_top_by by) {
-    for (int64_t i = 0; i < n; i++) psc_top_offer(list, key_of(x[i], by), i);
+    if (by == PSC_TOP_LARGEST) offer_f64(list, n, x, PSC_TOP_LARGEST);
+    if (by == PSC_TOP_SMALLEST) offer_f64(list, n, x, PSC_TOP_SMALLEST);
+    if (by == PSC_TOP_ABSOLUTE) offer_f64(list, n, x, PSC_TOP_ABSOLUTE);
 }
 
 void psc_top_f32(psc_top_list *list, int64_t n, const float *x, psc_top_by by) {
-    for (int64_t i = 0; i < n; i++) psc_top_offer(list, key_of((double)x[i], by), i);
+    if (by == PSC_TOP_LARGEST) offer_f32(list, n, x, PSC_TOP_LARGEST);
+    if (by == PSC_TOP_SMALLEST) offer_f32(list, n, x, PSC_TOP_SMALLEST);
+    if (by == PSC_TOP_ABSOLUTE) offer_f32(list, n, x, PSC_TOP_ABSOLUTE);
 }
