@@ -80,7 +80,7 @@ for header in "$include"/*.h; do
         -x c++ "$work/header.c"
 done
 quiet "${CXX:-c++}" -std=c++17 -pedantic -Wall -Wextra -Werror -I"$include" -fsyntax-only \
-    "$source/tests/install_headers.cc"
+    "$here/install_headers.cc"
 
 mkdir "$work/consumer"
 cat >"$work/consumer/CMakeLists.txt" <<END

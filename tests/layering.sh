@@ -20,7 +20,7 @@ sources() { find "$@" -name '*.[ch]'; }
 may_include() {
     public="psc_error.h psc_results.h psc_hooks.h psc_plugin.h psc.h psc_corpus.h"
     case $1 in
-        base) headers base; echo psc_error.h ;;
+        base) headers base; echo "$public" ;;
         simd) headers simd ;;
         hooks) headers hooks base; echo "$public" ;;
         runtime) headers runtime hooks simd base; echo "$public" ;;
