@@ -1,10 +1,11 @@
 #!/bin/sh
 # The rules of the tree that a compiler does not see. usage: layering.sh SOURCE_DIR
-#   - a layer includes only the layers that docs/architecture.md allows;
+#   - a folder includes only the folders that docs/architecture.md allows;
 #   - instruction sets are named in simd/ only;
-#   - a library neither prints nor exits;
+#   - a library neither prints nor exits, and kernels do not allocate;
 #   - the order of hook points means nothing;
-#   - a file name is there once; a folder's README has at most 25 lines.
+#   - a file name exists once; a folder's README has at most 25 lines.
+# layering_proof.sh shows that each rule refuses what it must.
 set -u
 cd "$1" || exit 1
 failures=0
@@ -13,76 +14,90 @@ fail() {
     failures=$((failures + 1))
 }
 
-headers() { find "$@" -name '*.h' -o -name '*.def'; }
-sources() { find "$@" -name '*.[ch]'; }
+# A folder, and the folders that it may read beside itself. Every folder but simd/ reads include/.
+rules='include/pythiascope
+base include/pythiascope
+simd
+hooks include/pythiascope base
+runtime/tokenizer include/pythiascope base
+runtime/model include/pythiascope base simd runtime/tokenizer
+runtime/forward include/pythiascope base simd hooks runtime/tokenizer runtime/model
+runtime/plugins include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward
+runtime/session include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/plugins
+runtime/corpus include/pythiascope base simd runtime/tokenizer runtime/model
+analysis/kit include/pythiascope
+analysis/* include/pythiascope analysis/kit
+report include/pythiascope base
+cli include/pythiascope report
+cli/verbs include/pythiascope report cli
+examples/* include/pythiascope'
 
-# The headers of the tree that LAYER may include, as a list of files.
-may_include() {
-    public="psc_error.h psc_results.h psc_hooks.h psc_plugin.h psc.h psc_corpus.h"
-    case $1 in
-        base) headers base; echo "$public" ;;
-        simd) headers simd ;;
-        hooks) headers hooks base; echo "$public" ;;
-        runtime) headers runtime hooks simd base; echo "$public" ;;
-        analysis) headers analysis; echo psc_plugin.h psc_error.h ;;
-        report) headers report base; echo "$public" ;;
-        cli) headers cli; echo report.h "$public" ;;
-    esac
-}
+folders='include base simd hooks runtime analysis report cli examples'
+# shellcheck disable=SC2086 # a list of folders
+files=$(find $folders -name '*.[ch]' -o -name '*.def' | sort)
+library=$(echo "$files" | grep -v '^cli/\|^examples/')
 
-for layer in base simd hooks runtime analysis report cli; do
-    allowed=" "
-    for candidate in $(may_include $layer); do allowed="$allowed${candidate##*/} "; done
-    for file in $(sources $layer); do
-        for header in $(sed -n 's/^ *# *include *"\([^"]*\)".*/\1/p' "$file"); do
-            case $allowed in
-                *" ${header##*/} "*) ;;
-                *) fail "$file may not include $header" ;;
-            esac
-        done
-    done
-done
-
-isa='__AVX|__FMA__|__F16C__|__SSE|__ARM_NEON|__aarch64__|__x86_64__|immintrin|arm_neon'
-for file in $(sources base hooks runtime analysis report cli); do
-    if grep -nE "^ *# *(if|ifdef|ifndef|elif|include).*($isa)" "$file"; then
-        fail "$file names an instruction set"
-    fi
-done
-
-# fprintf and friends to an explicit stream are report/'s trade; stdout and stderr are nobody's.
-for file in $(sources base simd hooks runtime analysis report); do
-    if grep -nE '(^|[^a-z_>.])(printf|puts|putchar|perror|exit|_exit|abort|quick_exit) *\(' "$file"; then
-        fail "$file prints or exits"
-    fi
-    if grep -nE '(^|[^a-z_])(stdout|stderr)([^a-z_]|$)' "$file" | grep -vE '^[0-9]+: *(/\*|\*)'; then
-        fail "$file writes to a standard stream"
-    fi
-done
-
-# In simd/ nothing allocates, opens files or asks the environment.
-for file in $(sources simd); do
-    if grep -nE '(^|[^a-z_>.])(malloc|calloc|realloc|fopen|open|getenv) *\(' "$file"; then
-        fail "$file allocates, reads files or the environment"
-    fi
-done
-
-# Hook points are a set: where one stands in PSC_POINTS means nothing.
-if grep -nE '[<>]=? *(\([a-z0-9_]+\) *)?PSC_HOOK_' $(sources base hooks runtime analysis report cli tests); then
-    fail "the order of hook points is relied on"
+# Every include of a header of the tree, checked against the rules in one pass.
+wrong=$(echo "$rules" | awk '
+    FILENAME == "-" { rule[++n] = $1; reads[$1] = " " $1 substr($0, length($1) + 1) " "; next }
+    function folder_of(path) { sub("/[^/]*$", "", path); return path }
+    FNR == 1 { here = folder_of(FILENAME); allowed = reads[here]
+        if (allowed == "") { parent = folder_of(here) "/*"; allowed = reads[parent] " " here " " }
+        if (reads[here] == "" && reads[parent] == "") print FILENAME ": no rule covers its folder" }
+    /^ *# *include *"/ { split($0, part, "\""); header = part[2]; sub(".*/", "", header)
+        to = home[header]
+        if (to == "") print FILENAME " includes " header ", which is not in the tree"
+        else if (index(allowed, " " to " ") == 0) print FILENAME " may not include " to "/" header }
+    BEGIN { while ((getline line < "/dev/fd/3") > 0) { header = line; sub(".*/", "", header)
+        home[header] = folder_of(line) } }
+    ' - $files 3<<END
+$(echo "$files" | grep '\.h$\|\.def$')
+END
+)
+if [ -n "$wrong" ]; then
+    echo "$wrong"
+    fail "$(echo "$wrong" | wc -l | tr -d ' ') includes against the rules"
 fi
 
-twice=$(for file in $(sources base simd hooks runtime analysis report cli bench tests); do
-    basename "$file"
-done | sort | uniq -d)
-[ -z "$twice" ] || fail "file names that are there twice:" $twice
+refuse() { # refuse PATTERN REASON FILE...
+    pattern=$1
+    reason=$2
+    shift 2
+    if grep -nHE "$pattern" "$@" | grep -vE '^[^:]+:[0-9]+: *(/\*|\*)'; then fail "$reason"; fi
+}
+isa='__AVX|__FMA__|__F16C__|__SSE|__ARM_NEON|__aarch64__|__x86_64__|immintrin|arm_neon'
+# shellcheck disable=SC2046,SC2086 # lists of files
+{
+    refuse "^ *# *(if|ifdef|ifndef|elif|include).*($isa)" 'an instruction set is named outside simd/' \
+        $(echo "$files" | grep -v '^simd/')
+    # Writing to a given stream is report/'s trade; the standard streams belong to the program.
+    refuse '(^|[^a-z_>.])(printf|puts|putchar|perror|exit|_exit|abort|quick_exit) *\(' \
+        'a library prints or exits' $library
+    refuse '(^|[^a-z_])(stdout|stderr)([^a-z_]|$)' 'a library writes to a standard stream' $library
+    refuse '(^|[^a-z_>.])(malloc|calloc|realloc|fopen|open|getenv) *\(' \
+        'a kernel allocates, reads files or the environment' $(echo "$files" | grep '^simd/')
+    # Hook points are a set: a point's place in PSC_POINTS means nothing.
+    refuse '[<>]=? *(\([a-z0-9_]+\) *)?PSC_HOOK_' 'the order of hook points is relied on' \
+        $files $(find tests -name '*.[ch]')
+}
 
-for readme in */README.md; do
-    [ -e "$readme" ] || continue
-    case $readme in docs/* | models/*) continue ;; esac
+# shellcheck disable=SC2086 # a list of folders
+twice=$(find $folders bench tests -name '*.[ch]' | sed 's|.*/||' | sort | uniq -d)
+[ -z "$twice" ] || fail "file names that exist twice:" $twice
+
+# shellcheck disable=SC2086
+for readme in $(find $folders bench tests tools -name README.md); do
     lines=$(wc -l <"$readme")
     [ "$lines" -le 25 ] || fail "$readme has $lines lines; at most 25"
 done
 
+# A folder that find does not reach would pass unread.
+if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+    # shellcheck disable=SC2086
+    listed=$(git ls-files -- $folders | grep -c '\.[ch]$\|\.def$')
+    read=$(echo "$files" | wc -l | tr -d ' ')
+    [ "$read" -ge "$listed" ] || fail "read $read files, and git lists $listed"
+fi
+
 [ $failures -eq 0 ] || { echo "layering: $failures failed"; exit 1; }
-echo "layering: all rules hold"
+echo "layering: all rules hold for $(echo "$files" | wc -l | tr -d ' ') files"

@@ -1,5 +1,5 @@
 /* The inside of the plugin `attention`: its state and what its files share.
- * Private to analysis/attention*.c; built on hooks/psc_plugin.h alone.
+ * Private to analysis/attention/; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; heads of an event side by side.
  * Ownership: all of it lives with the run (run_alloc) or the instance (life_alloc). */
 #ifndef ATTENTION_H

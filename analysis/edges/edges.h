@@ -1,5 +1,5 @@
 /* The inside of the plugin `edges`: one run's state and what its files share.
- * Private to analysis/edges*.c; built on hooks/psc_plugin.h alone.
+ * Private to analysis/edges/; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; rows of an event side by side.
  * Ownership: memory of the run (run_alloc), the Gram matrices of the instance (life_alloc). */
 #ifndef EDGES_H

@@ -1,5 +1,5 @@
 /* What the plugin `effects` keeps of the unchanged run, and of the edits of the changed one.
- * Private to effects*.c; built on hooks/psc_plugin.h alone.
+ * Private to analysis/interventions/; built on psc_plugin.h alone.
  * Threads: everything runs where a plugin's callbacks run.
  * Ownership: what is kept from run to run is malloc'ed and freed by effects.c (forget). */
 #ifndef EFFECTS_H

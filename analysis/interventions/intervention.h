@@ -1,5 +1,5 @@
 /* Interventions: where an edit acts, what it puts there, and where that value comes from.
- * Private to analysis/intervention*.c; built on hooks/psc_plugin.h alone.
+ * Private to analysis/interventions/; built on psc_plugin.h alone.
  * Threads: everything runs where a plugin's callbacks run.
  * Ownership: an instance lives with its plugin; rows of a source prompt are freed by close. */
 #ifndef INTERVENTION_H

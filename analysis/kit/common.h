@@ -1,5 +1,5 @@
 /* What the built-in plugins share: options, choice of rows, f64 sums in a fixed order, directions.
- * Private to analysis/; built on hooks/psc_plugin.h alone.
+ * Private to analysis/; built on psc_plugin.h alone.
  * Threads: the sums are pure; the rest is called where a plugin's callbacks are.
  * Ownership: what is allocated here lives with the run (run_alloc); nothing is to be freed. */
 #ifndef ANALYSIS_COMMON_H

@@ -1,5 +1,5 @@
 /* GELU's gate as the forward pass computes it: Phi(a) = fma(0.5, erf(a * 0.70710678f), 0.5).
- * Private to analysis/ and tests/; built on hooks/psc_plugin.h alone.
+ * Private to analysis/ and tests/; built on psc_plugin.h alone.
  * Threads: pure; also inside parallel_for.
  * Ownership: the caller's arrays. */
 #ifndef ANALYSIS_GATE_H

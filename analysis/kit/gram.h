@@ -1,5 +1,5 @@
 /* Gram matrices of the heads' output maps, for norms of writes that are never made.
- * Private to analysis/; built on hooks/psc_plugin.h alone.
+ * Private to analysis/; built on psc_plugin.h alone.
  * Threads: the maker is called where a plugin's callbacks are; the norm is pure.
  * Ownership: the matrices live with the instance (life_alloc). */
 #ifndef ANALYSIS_GRAM_H

@@ -1,5 +1,5 @@
 /* Statistics over documents, by accumulators: moments of many quantities, sums and counts of rows.
- * Private to analysis/ and tests/; built on hooks/psc_plugin.h alone.
+ * Private to analysis/ and tests/; built on psc_plugin.h alone.
  * Threads: where callbacks are; psc_moments_add inside parallel_for too, on quantities of one's
  * own. Ownership: the tables of a run live with it (run_alloc); nothing is to be freed. */
 #ifndef ANALYSIS_MOMENTS_H

@@ -1,5 +1,5 @@
 /* The writers into a residual before a layer: embed; each earlier layer's heads, attn_bias,
- * mlp_out. Private to analysis/; built on hooks/psc_plugin.h alone. Threads: the callbacks' thread.
+ * mlp_out. Private to analysis/; built on psc_plugin.h alone. Threads: the callbacks' thread.
  * Ownership: memory of the run; what is fetched belongs to the host. */
 #ifndef WRITERS_H
 #define WRITERS_H

@@ -1,5 +1,5 @@
 /* The state of the plugin `lens`: what its files share.
- * Private to analysis/lens*.c.
+ * Private to analysis/lens/.
  * Threads: as the plugin's callbacks; the parallel parts work on rows of their own.
  * Ownership: the state and its work buffers live with the instance (life_alloc), the tables with
  * the run (run_alloc or result arrays). */

@@ -1,5 +1,5 @@
 /* The state of the plugin `ln`: what its files share.
- * Private to analysis/ln*.c.
+ * Private to analysis/ln/.
  * Threads: as the plugin's callbacks; the parallel parts work on rows of their own.
  * Ownership: the state lives with the instance (life_alloc), its tables with the run (run_alloc).
  */

@@ -1,5 +1,5 @@
 /* The state of the plugin `mlp`: what its files share.
- * Private to analysis/mlp*.c.
+ * Private to analysis/mlp/.
  * Threads: as the plugin's callbacks; the parallel parts work on rows or neurons of their own.
  * Ownership: the state and write_norm live with the instance (life_alloc), the rest with the run.
  */

@@ -1,5 +1,5 @@
 /* The inside of the plugin `neurons`: the instance's and one run's state, what its files share.
- * Private to analysis/neurons*.c; built on hooks/psc_plugin.h alone.
+ * Private to analysis/neurons/; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; the parallel parts work on neurons of their own.
  * Ownership: the state lives with the instance (life_alloc), the rest with the run. */
 #ifndef NEURONS_H

@@ -1,5 +1,5 @@
 /* The plugin `partition`, inside: its perturbations, what is measured of each, and its parts.
- * Private to analysis/partition* and test_partition_measure.c.
+ * Private to analysis/partition/ and test_partition_measure.c.
  * Threads: as a plugin's callbacks; partition_before_build and partition_measure run on any thread.
  * Ownership: tables live with the instance (life_alloc) or the run (run_alloc); nothing is freed.
  *

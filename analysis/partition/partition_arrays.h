@@ -1,5 +1,5 @@
 /* The arrays of one run of `partition`, and the axes that both kinds of results share.
- * Private to analysis/partition*.
+ * Private to analysis/partition/.
  * Threads: as a plugin's callbacks.
  * Ownership: arrays belong to the run's results. */
 #ifndef ANALYSIS_PARTITION_ARRAYS_H

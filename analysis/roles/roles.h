@@ -1,5 +1,5 @@
 /* The inside of the plugin `roles`: one run's state and what its files share.
- * Private to analysis/roles*.c; built on hooks/psc_plugin.h alone.
+ * Private to analysis/roles/; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; heads or rows of an event side by side.
  * Ownership: memory of the run (run_alloc), the Gram matrices of the instance (life_alloc). */
 #ifndef ROLES_H

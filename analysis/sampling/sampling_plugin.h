@@ -1,5 +1,5 @@
 /* The plugin sampling: its state, and what its report calls.
- * Private to sampling_plugin*.c.
+ * Private to analysis/sampling/.
  * Threads: rows of a block are computed by the team; the rest is called where callbacks are.
  * Ownership: all memory is the host's, of the run or of the instance's life. */
 #ifndef SAMPLING_PLUGIN_H

@@ -1,5 +1,5 @@
 /* What the files of the plugin `sweep` share: its state.
- * Private to analysis/sweep*.c.
+ * Private to analysis/sweep/.
  * Threads: the thread of the plugin's callbacks.
  * Ownership: memory of the run (run_alloc), but for the source's values (life_alloc). */
 #ifndef SWEEP_H

@@ -1,5 +1,5 @@
 /* The plugin `weights`: its state, its panels of f64 rows, and what its files call of each other.
- * Private to weights_plugin*.c; built on hooks/psc_plugin.h alone.
+ * Private to analysis/weights/; built on psc_plugin.h alone.
  * Threads: called where the plugin's report is; weights_product spreads over the team.
  * Ownership: everything is the host's and ends with the report. */
 #ifndef WEIGHTS_PLUGIN_H

@@ -1,5 +1,5 @@
 /* A corpus's inside: its files, the document being read, the tokens not yet given.
- * Private to runtime/corpus*.c.
+ * Private to runtime/corpus/.
  * Threads: as psc_corpus.h says.
  * Ownership: psc_corpus owns everything here but the model. */
 #ifndef CORPUS_H
