@@ -83,14 +83,12 @@ psc_status cli_interventions_add(
         const cli_given *given = &arguments->given[i];
         if (!is_kind(given->option->name)) continue;
         const char *at = given->values[0], *colon = strchr(at, ':');
-        size_t size = strlen(at) + 8;
-        int length = colon ? (int)(colon - at) : (int)strlen(at);
-        char *options = malloc(size);
-        if (!options) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for options");
-        bool more = colon && colon[1];
-        snprintf(options, size, "at=%.*s%s%s", length, at, more ? "," : "", more ? colon + 1 : "");
-        status = psc_session_plugin(session, given->option->name, options, error);
-        free(options);
+        char *place = strndup(at, colon ? (size_t)(colon - at) : strlen(at));
+        if (!place) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for options");
+        const psc_option where = {"at", place};
+        status = psc_session_plugin_options(
+            session, given->option->name, colon ? colon + 1 : NULL, &where, 1, error);
+        free(place);
     }
     return status;
 }

@@ -34,6 +34,20 @@ psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error 
     return status;
 }
 
+cli_plugin cli_plugin_of(
+    const cli_arguments *arguments, const char *name, const char *const *keys) {
+    cli_plugin plugin = {.name = name};
+    for (int i = 0; keys[i]; i++)
+        if (cli_has(arguments, keys[i]))
+            plugin.options[plugin.n++] = (psc_option){keys[i], cli_value(arguments, keys[i])};
+    return plugin;
+}
+
+psc_status cli_plugin_load(psc_session *session, const cli_plugin *plugin, psc_error *error) {
+    return psc_session_plugin_options(
+        session, plugin->name, NULL, plugin->options, plugin->n, error);
+}
+
 /* A signal that would end the program waits until the folder is whole, so that no part stays. */
 static psc_status write_folder(const psc_results *results, const char *folder, psc_error *error) {
     sigset_t ending, before;

@@ -14,10 +14,20 @@ psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error 
 psc_status cli_deliver(
     const psc_results *results, const cli_arguments *arguments, psc_error *error);
 
+/* The plugin of a verb of its own: those of the verb's options that are also the plugin's. */
+typedef struct cli_plugin {
+    const char *name;
+    psc_option options[8];
+    int32_t n;
+} cli_plugin;
+/* Takes the values given for keys (ends with null); they are borrowed from arguments. */
+cli_plugin cli_plugin_of(const cli_arguments *arguments, const char *name, const char *const *keys);
+psc_status cli_plugin_load(psc_session *session, const cli_plugin *plugin, psc_error *error);
+
 /* A whole run over one text: its options are of CLI_PROMPT_OPTIONS, CLI_RUN_OPTIONS, target,
- * contrast, json and out. plugin: the only one, "NAME:key=value"; null: those of the arguments. An
- * exit code (analyze.c). */
-int cli_analyze(const cli_arguments *arguments, const char *plugin);
+ * contrast, json and out. plugin: the only one; null: those of the arguments. An exit code
+ * (analyze.c). */
+int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin);
 
 // clang-format off
 /* Rows of the verbs that call cli_deliver; of those that call cli_setup_write. */

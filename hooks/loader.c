@@ -19,6 +19,26 @@ static bool is_plain(const char *name) {
     return n > 0 && n <= 64 && name[n] == 0;
 }
 
+/* A kind that the host knows, with the words or the range it needs. */
+static psc_status check_kind(
+    const psc_option_description *option, const char *origin, psc_error *error) {
+    const bool words = option->kind == PSC_OPTION_WORD || option->kind == PSC_OPTION_WORDS;
+    const bool range = option->kind == PSC_OPTION_COUNT || option->kind == PSC_OPTION_NUMBER;
+    int n_words = 0;
+    while (words && option->words && option->words[n_words] && n_words < 32) n_words++;
+    if (option->kind < PSC_OPTION_TEXT || option->kind > PSC_OPTION_HEADS)
+        return psc_fail(error, PSC_ERROR_PLUGIN, "plugin '%s': option '%s' has the unknown kind %d",
+            origin, option->key, (int)option->kind);
+    if (words && (n_words == 0 || n_words == 32))
+        return psc_fail(error, PSC_ERROR_PLUGIN, "plugin '%s': option '%s' needs 1 to 31 words",
+            origin, option->key);
+    if (range && !(option->low <= option->high))
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "plugin '%s': option '%s' has the range %g..%g, which holds no value", origin,
+            option->key, option->low, option->high);
+    return PSC_OK;
+}
+
 static psc_status check_options(const psc_plugin *plugin, const char *origin, psc_error *error) {
     const psc_option_description *list = plugin->options;
     for (int i = 0; list && list[i].key; i++) {
@@ -34,6 +54,8 @@ static psc_status check_options(const psc_plugin *plugin, const char *origin, ps
             if (strcmp(list[i].key, list[j].key) == 0)
                 return psc_fail(error, PSC_ERROR_PLUGIN, "plugin '%s' describes option '%s' twice",
                     origin, list[i].key);
+        psc_status status = check_kind(&list[i], origin, error);
+        if (status != PSC_OK) return status;
     }
     return PSC_OK;
 }
@@ -44,7 +66,7 @@ psc_status psc_plugin_check(const psc_plugin *plugin, const char *origin, psc_er
             "plugin '%s': psc_plugin_entry returned a null pointer", origin);
     if (plugin->abi != PSC_PLUGIN_ABI)
         return psc_fail(error, PSC_ERROR_PLUGIN,
-            "plugin '%s' was built for plugin ABI %u, but this program has ABI %u; rebuild the plugin",
+            "plugin '%s' was built for plugin ABI %u, but this program has ABI %u; rebuild the plugin with its psc_plugin.h",
             origin, plugin->abi, (unsigned)PSC_PLUGIN_ABI);
     if (plugin->struct_size < PLUGIN_BYTES)
         return psc_fail(error, PSC_ERROR_PLUGIN,

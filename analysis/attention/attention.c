@@ -8,14 +8,19 @@
  * This file holds the options and the plugin's life. */
 #include "attention.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const psc_option_description attention_options[] = {
-    {"reader", "none", "a head, L3H5: its scores are split by component"},
-    {"row", "last", "the row that reads: last or a position"},
-    {"key", "none", "a position: the score of row and key split on both sides at once"},
-    {"top", "5", "heads and rows listed, 1 to 64"},
+    {"reader", "none", "a head, L3H5: its scores are split by component", PSC_OPTION_TEXT,
+        offsetof(attention_state, reader), 0, 0, NULL},
+    {"row", "last", "the row that reads", PSC_OPTION_ROWS, offsetof(attention_state, split.row), 0,
+        0, NULL},
+    {"key", "none", "a position: the score of row and key split on both sides at once",
+        PSC_OPTION_TEXT, offsetof(attention_state, key), 0, 0, NULL},
+    {"top", "5", "heads and rows listed", PSC_OPTION_COUNT, offsetof(attention_state, top), 1,
+        ATTENTION_MOST, NULL},
     {0},
 };
 
@@ -43,24 +48,17 @@ static int parse_key(attention_state *s, const char *value) {
     s->split.partner = -1;
     if (strcmp(value, "none") == 0) return 0;
     if (s->split.layer < 0) return s->host->fail(s->context, "key=%.40s needs a reader", value);
-    return psc_option_count(s->context, s->host, "key", value, 0,
-        s->host->model(s->context)->n_ctx - 1, &s->split.partner);
+    return psc_option_position(
+        s->context, s->host, "key", value, s->host->model(s->context)->n_ctx, &s->split.partner);
 }
 
-static int attention_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    (void)n_options;
+static int attention_open(psc_context *context, const psc_host *host, void **state) {
     attention_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->n_layers = host->model(context)->n_layers;
     s->n_heads = host->model(context)->n_heads;
     s->n_cells = (int64_t)s->n_layers * s->n_heads;
-    if (parse_reader(s, options[0].value) ||
-        psc_rows_parse(context, host, options[1].key, options[1].value, &s->split.row) ||
-        parse_key(s, options[2].value) ||
-        psc_option_count(
-            context, host, options[3].key, options[3].value, 1, ATTENTION_MOST, &s->top))
-        return -1;
+    if (parse_reader(s, s->reader) || parse_key(s, s->key)) return -1;
     if (!host->accumulating(context)) return 0;
     static const char *const names[2][2] = {
         {"sums", "rows"}, {"sums_without_first", "rows_without_first"}};

@@ -72,7 +72,8 @@ typedef struct attention_state {
     psc_context *context;
     const psc_host *host;
     int32_t n_layers, n_heads, top;
-    int64_t n_cells; /* layers * heads */
+    int64_t n_cells;          /* layers * heads */
+    const char *reader, *key; /* options as given */
     attention_split split;
 
     /* a run */

@@ -6,34 +6,31 @@
  * arithmetic. */
 #include "edges.h"
 
+#include <math.h>
+#include <stddef.h>
 #include <string.h>
 
+static const char *const ranked_by[] = {"share", "norm", "weight", NULL};
 static const psc_option_description edges_options[] = {
-    {"rows", "last", "rows whose incoming edges are told: last, all or A-B (positions)"},
-    {"by", "share", "what edges are ranked by: share, norm or weight"},
-    {"top", "20", "edges kept for each target and row, 1 to 10000"},
-    {"threshold", "0", "edges below it are dropped (in the unit of `by`)"},
-    {"carry", "no", "yes: split kept edges by the writers of what they read"},
+    {"rows", "last", "rows whose incoming edges are reported", PSC_OPTION_ROWS,
+        offsetof(edges_state, choice), 0, 0, NULL},
+    {"by", "share", "what edges are ranked by", PSC_OPTION_WORD, offsetof(edges_state, by), 0, 0,
+        ranked_by},
+    {"top", "20", "edges kept for each target and row", PSC_OPTION_COUNT,
+        offsetof(edges_state, top), 1, 10000, NULL},
+    {"threshold", "0", "edges below it are dropped (in the unit of `by`)", PSC_OPTION_NUMBER,
+        offsetof(edges_state, threshold), 0, HUGE_VAL, NULL},
+    {"carry", "no", "split kept edges by the writers of what they read", PSC_OPTION_YES_NO,
+        offsetof(edges_state, carry), 0, 0, NULL},
     {0},
 };
 
-static int edges_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    static const char *const by[] = {"share", "norm", "weight", NULL};
-    static const char *const words[] = {"no", "yes", NULL};
-    (void)n_options;
+static int edges_open(psc_context *context, const psc_host *host, void **state) {
     edges_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
     if (host->accumulating(context)) return host->fail(context, "edges are of single texts");
-    if (psc_rows_parse(context, host, options[0].key, options[0].value, &s->choice)) return -1;
-    s->by = psc_option_word(context, host, options[1].key, options[1].value, by);
-    if (s->by < 0 ||
-        psc_option_count(context, host, options[2].key, options[2].value, 1, 10000, &s->top) ||
-        psc_option_number(context, host, options[3].key, options[3].value, 0.0, &s->threshold))
-        return -1;
-    s->carry = psc_option_word(context, host, options[4].key, options[4].value, words);
-    return s->carry < 0 ? -1 : 0;
+    return 0;
 }
 
 /* --- events ---------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include "top.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ typedef struct frozen_state {
     const psc_host *host;
     const psc_model_info *model;
     int32_t map, layer, token;
-    const char *file;
+    const char *file, *token_text; /* as given; file null without one */
     psc_filter choice;
 
     /* a run */
@@ -42,12 +43,18 @@ typedef struct frozen_state {
     double error;
 } frozen_state;
 
+static const char *const maps[] = {"block", "upto", NULL};
 static const psc_option_description frozen_options[] = {
-    {"map", "block", "block: one block; upto: all blocks up to it"},
-    {"layer", "0", "the block, or the last of them"},
-    {"row", "last", "where the vector stands: last or a position"},
-    {"token", "", "an id whose embedding is the vector; without one the row's own token"},
-    {"vector", "", "a safetensors file with the vector [d_model]"},
+    {"map", "block", "one block, or all blocks up to it", PSC_OPTION_WORD,
+        offsetof(frozen_state, map), 0, 0, maps},
+    {"layer", "0", "the block, or the last of them", PSC_OPTION_LAYER,
+        offsetof(frozen_state, layer), 0, 0, NULL},
+    {"row", "last", "where the vector is placed: one row", PSC_OPTION_ROWS,
+        offsetof(frozen_state, choice), 0, 0, NULL},
+    {"token", "", "an id whose embedding is the vector; default: the row's own token",
+        PSC_OPTION_TEXT, offsetof(frozen_state, token_text), 0, 0, NULL},
+    {"vector", "", "a safetensors file with the vector [d_model]", PSC_OPTION_TEXT,
+        offsetof(frozen_state, file), 0, 0, NULL},
     {0},
 };
 
@@ -55,28 +62,19 @@ static int parse_token(frozen_state *s, const char *value) {
     s->token = -1;
     if (!*value) return 0;
     if (s->file) return s->host->fail(s->context, "token and vector exclude one another");
-    return psc_option_count(
-        s->context, s->host, "token", value, 0, s->model->d_vocab - 1, &s->token);
+    return psc_option_position(s->context, s->host, "token", value, s->model->d_vocab, &s->token);
 }
 
-static int frozen_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    static const char *const maps[] = {"block", "upto", NULL};
-    (void)n_options;
+static int frozen_open(psc_context *context, const psc_host *host, void **state) {
     frozen_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
     s->n = s->model->d_model;
     s->width = (int64_t)s->model->n_heads * s->model->d_head;
     s->m = s->model->d_mlp;
-    s->file = *options[4].value ? options[4].value : NULL;
+    if (!*s->file) s->file = NULL;
     if (host->accumulating(context)) return host->fail(context, "a frozen map is of a single text");
-    s->map = psc_option_word(context, host, options[0].key, options[0].value, maps);
-    if (s->map < 0 || psc_option_count(context, host, options[1].key, options[1].value, 0,
-                          s->model->n_layers - 1, &s->layer))
-        return -1;
-    return psc_rows_parse(context, host, options[2].key, options[2].value, &s->choice) ||
-           parse_token(s, options[3].value);
+    return parse_token(s, s->token_text);
 }
 
 /* --- a run ----------------------------------------------------------------------------------- */

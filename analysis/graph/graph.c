@@ -6,20 +6,23 @@
  * nodes. This file holds the options, what is retained, and the plugin's life. */
 #include "graph.h"
 
+#include <math.h>
+#include <stddef.h>
 #include <string.h>
 
+static const char *const levels[] = {"head", "neuron", NULL};
 static const psc_option_description graph_options[] = {
-    {"level", "head", "head: heads and MLPs; neuron: heads and neurons"},
-    {"row", "last", "the target's row: last or a position"},
-    {"threshold", "0.02", "nodes with a smaller |flow| are pruned, nats"},
-    {"nodes", "120", "nodes kept at most, 2 to 2000"},
+    {"level", "head", "nodes: heads and MLPs, or heads and neurons", PSC_OPTION_WORD,
+        offsetof(graph_state, neurons), 0, 0, levels},
+    {"row", "last", "the target's row", PSC_OPTION_ROWS, offsetof(graph_state, choice), 0, 0, NULL},
+    {"threshold", "0.02", "nodes with a smaller |flow| are pruned, in nats", PSC_OPTION_NUMBER,
+        offsetof(graph_state, threshold), 0, HUGE_VAL, NULL},
+    {"nodes", "120", "nodes kept at most", PSC_OPTION_COUNT, offsetof(graph_state, most), 2, 2000,
+        NULL},
     {0},
 };
 
-static int graph_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    static const char *const levels[] = {"head", "neuron", NULL};
-    (void)n_options;
+static int graph_open(psc_context *context, const psc_host *host, void **state) {
     graph_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
@@ -27,12 +30,7 @@ static int graph_open(psc_context *context, const psc_host *host, const psc_opti
     s->width = (int64_t)s->model->n_heads * s->model->d_head;
     s->m = s->model->d_mlp;
     if (host->accumulating(context)) return host->fail(context, "a graph is of a single text");
-    s->neurons = psc_option_word(context, host, options[0].key, options[0].value, levels);
-    if (s->neurons < 0 ||
-        psc_rows_parse(context, host, options[1].key, options[1].value, &s->choice) ||
-        psc_option_number(context, host, options[2].key, options[2].value, 0.0, &s->threshold))
-        return -1;
-    return psc_option_count(context, host, options[3].key, options[3].value, 2, 2000, &s->most);
+    return 0;
 }
 
 /* --- what is kept ---------------------------------------------------------------------------- */

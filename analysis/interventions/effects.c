@@ -8,25 +8,24 @@
 #include "top.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_TOP 100
 
-static int effects_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **out) {
+static const psc_option_description effects_options[] = {
+    {"rows", "last", "rows that are compared", PSC_OPTION_ROWS, offsetof(effects_state, choice), 0,
+        0, NULL},
+    {"top", "5", "tokens listed before and after", PSC_OPTION_COUNT, offsetof(effects_state, top),
+        1, MAX_TOP, NULL},
+    {0},
+};
+
+static int effects_open(psc_context *context, const psc_host *host, void **out) {
     effects_state *s;
     if (PSC_OPEN_STATE(s, out, context, host)) return -1;
     s->model = host->model(context);
-    for (int32_t i = 0; i < n_options; i++) {
-        const char *key = options[i].key, *value = options[i].value;
-        int status = 0;
-        if (strcmp(key, "rows") == 0)
-            status = psc_rows_parse(context, host, key, value, &s->choice);
-        if (strcmp(key, "top") == 0)
-            status = psc_option_count(context, host, key, value, 1, MAX_TOP, &s->top);
-        if (status) return status;
-    }
     if (s->top > s->model->d_vocab) s->top = s->model->d_vocab;
     return 0;
 }
@@ -237,18 +236,12 @@ static void effects_close(psc_context *context, void *state) {
     forget(state);
 }
 
-static const psc_option_description OPTIONS[] = {
-    {"rows", "last", "last, all, or positions A-B, both included"},
-    {"top", "5", "tokens listed before and after, 1 to 100"},
-    {0, 0, 0},
-};
-
 static const psc_plugin PLUGIN = {
     .abi = PSC_PLUGIN_ABI,
     .struct_size = sizeof(psc_plugin),
     .name = "effects",
     .summary = "what interventions change, and what had been predicted",
-    .options = OPTIONS,
+    .options = effects_options,
     .open = effects_open,
     .run_begin = effects_run_begin,
     .run_end = effects_run_end,

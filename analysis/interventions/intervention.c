@@ -8,79 +8,65 @@
  * In runs of PSC_PHASE_SOURCE and PSC_PHASE_BASE they look and change nothing. */
 #include "intervention.h"
 
+#include <float.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* --- options --------------------------------------------------------------------------------- */
 
-/* "all", "A" or "A-B", both included, below limit. */
-static int parse_range(intervention *self, const char *key, const char *value, int32_t limit,
-    int32_t *begin, int32_t *end) {
-    psc_filter range = PSC_FILTER_INIT;
-    *begin = 0;
-    *end = limit;
-    if (strcmp(value, "all") == 0) return 0;
-    if (strcmp(value, "last") == 0 ||
-        psc_rows_parse(self->context, self->host, key, value, &range) || range.row_end > limit)
-        return self->host->fail(self->context,
-            "%s=%.40s is not all, A or A-B: this model has %s 0 to %d", key, value, key,
-            (int)limit - 1);
-    *begin = range.row_begin;
-    *end = range.row_end;
-    return 0;
-}
+static const char *const bys[] = {"zero", "mean", "resample", NULL};
+static const char *const ofs[] = {"last", "mean", NULL};
 
-static int parse_alpha(intervention *self, const char *value) {
-    char *end;
-    const double alpha = strtod(value, &end);
-    self->alpha = (float)alpha;
-    if (end != value && !*end && isfinite(alpha) && isfinite(self->alpha)) return 0;
-    return self->host->fail(self->context, "alpha=%.40s is not a finite number", value);
-}
+#define FIELD(field) offsetof(intervention, field)
+#define AT                                                                                         \
+    {                                                                                              \
+        "at", "",                                                                                  \
+            "components and hook points, joined by +: L0H3, 0_mlp_out, L*H*, blocks.0.hook_z",     \
+            PSC_OPTION_TEXT, FIELD(at), 0, 0, NULL                                                 \
+    }
+#define ROWS                                                                                       \
+    {"rows", "all", "rows that are changed", PSC_OPTION_ROWS, FIELD(rows), 0, 0, NULL}, {          \
+        "layers", "all", "of those named, only these layers", PSC_OPTION_LAYERS, FIELD(layers), 0, \
+            0, NULL                                                                                \
+    }
+#define HEADS                                                                                      \
+    {                                                                                              \
+        "heads", "all", "of those named, only these heads", PSC_OPTION_HEADS, FIELD(heads), 0, 0,  \
+            NULL                                                                                   \
+    }
+#define FILES                                                                                      \
+    {"file", "", "a safetensors file", PSC_OPTION_TEXT, FIELD(file), 0, 0, NULL}, {                \
+        "tensor", "", "a tensor of it; default: the one with the hook point's name",               \
+            PSC_OPTION_TEXT, FIELD(tensor), 0, 0, NULL                                             \
+    }
+#define ALPHA(value, help)                                                                         \
+    { "alpha", value, help, PSC_OPTION_NUMBER, FIELD(factor), -FLT_MAX, FLT_MAX, NULL }
+#define SOURCE(key, value, help, which)                                                            \
+    { key, value, help, PSC_OPTION_COUNT, FIELD(source[which]), 1, 100000, NULL }
 
-static int parse_source(intervention *self, const char *key, const char *value, int32_t *out) {
-    if (psc_option_count(self->context, self->host, key, value, 1, 100000, out)) return -1;
-    --*out;
-    return 0;
-}
-
-static int parse_option(intervention *self, const char *key, const char *value) {
-    static const char *const bys[] = {"zero", "mean", "resample", NULL};
-    static const char *const ofs[] = {"last", "mean", NULL};
-    const psc_model_info *m = self->host->model(self->context);
-    int word = 0;
-    if (strcmp(key, "at") == 0) self->at = value;
-    if (strcmp(key, "file") == 0) self->file = value;
-    if (strcmp(key, "tensor") == 0) self->tensor = value;
-    if (strcmp(key, "alpha") == 0) return parse_alpha(self, value);
-    if (strcmp(key, "source") == 0 || strcmp(key, "plus") == 0)
-        return parse_source(self, key, value, &self->source[0]);
-    if (strcmp(key, "minus") == 0) return parse_source(self, key, value, &self->source[1]);
-    if (strcmp(key, "layers") == 0)
-        return parse_range(self, key, value, m->n_layers, &self->layer_begin, &self->layer_end);
-    if (strcmp(key, "heads") == 0)
-        return parse_range(self, key, value, m->n_heads, &self->head_begin, &self->head_end);
-    if (strcmp(key, "by") == 0) {
-        word = psc_option_word(self->context, self->host, key, value, bys);
-        self->by = (intervention_by)word;
-    }
-    if (strcmp(key, "of") == 0)
-        self->whole_mean = word = psc_option_word(self->context, self->host, key, value, ofs);
-    if (strcmp(key, "rows") == 0) {
-        self->rows_text = value;
-        return psc_rows_parse(self->context, self->host, key, value, &self->rows);
-    }
-    if (strcmp(key, "keys") == 0) {
-        self->keys_text = value;
-        if (strcmp(value, "last") == 0 || !*value)
-            return self->host->fail(self->context,
-                "keys=%.40s is not all or A-B (positions that are not attended to)", value);
-        return psc_rows_parse(self->context, self->host, key, value, &self->keys);
-    }
-    return word < 0 ? -1 : 0;
-}
+static const psc_option_description ABLATE_OPTIONS[] = {AT,
+    {"by", "zero",
+        "what replaces the value: mean is over the text or of file, resample from a source prompt",
+        PSC_OPTION_WORD, FIELD(by), 0, 0, bys},
+    FILES, SOURCE("source", "1", "by=resample: which source prompt", 0), ROWS, HEADS, {0}};
+static const psc_option_description SCALE_OPTIONS[] = {
+    AT, ALPHA("0.5", "the factor"), ROWS, HEADS, {0}};
+static const psc_option_description STEER_OPTIONS[] = {AT, ALPHA("1", "times the vector"), FILES,
+    SOURCE("plus", "1", "without file: this source prompt", 0),
+    SOURCE("minus", "2", "minus this source prompt", 1),
+    {"of", "last", "a source prompt's last row, or the mean of its rows", PSC_OPTION_WORD,
+        FIELD(whole_mean), 0, 0, ofs},
+    ROWS, HEADS, {0}};
+static const psc_option_description KNOCKOUT_OPTIONS[] = {
+    {"at", "", "heads, joined by +: L0H3, L0H*, L*H*", PSC_OPTION_TEXT, FIELD(at), 0, 0, NULL},
+    {"keys", "", "positions A-B that are no longer attended to, or all", PSC_OPTION_TEXT,
+        FIELD(keys_text), 0, 0, NULL},
+    ROWS, {0}};
+static const psc_option_description PATCH_OPTIONS[] = {
+    AT, SOURCE("source", "1", "which source prompt", 0), ROWS, HEADS, {0}};
 
 /* Which values the options ask for; source prompts that are not used are forgotten. */
 static void choose_values(intervention *self) {
@@ -106,19 +92,34 @@ static int check_options(intervention *self) {
     return 0;
 }
 
-static int open_kind(intervention_kind kind, psc_context *context, const psc_host *host,
-    const psc_option *options, int32_t n_options, void **out) {
-    intervention *self;
-    if (PSC_OPEN_STATE(self, out, context, host)) return -1;
+/* keys=: positions, all or A-B. */
+static int read_keys(intervention *self) {
+    const psc_filter all = PSC_FILTER_INIT;
+    self->keys = all;
+    if (self->kind != INTERVENTION_KNOCKOUT || strcmp(self->keys_text, "all") == 0) return 0;
+    self->keys.rows = PSC_ROWS_RANGE;
+    return psc_option_positions(self->context, self->host, "keys", self->keys_text,
+        &self->keys.row_begin, &self->keys.row_end);
+}
+
+static int open_kind(
+    intervention_kind kind, psc_context *context, const psc_host *host, void **out) {
+    intervention *self = *out = host->life_alloc(context, sizeof *self);
+    if (!self) return -1;
+    /* What the kind's table has no option for. */
+    self->file = self->tensor = self->keys_text = "";
+    self->heads.n = host->model(context)->n_heads;
+    self->source[0] = 1;
+    self->source[1] = 2;
+    if (host->options(context, self)) return -1;
+    self->context = context;
+    self->host = host;
     self->kind = kind;
-    self->source[0] = 0;
-    self->source[1] = 1;
-    self->at = self->file = self->tensor = "";
-    for (int32_t i = 0; i < n_options; i++)
-        if (parse_option(self, options[i].key, options[i].value)) return -1;
-    if (kind == INTERVENTION_KNOCKOUT) self->head_end = host->model(context)->n_heads;
+    self->alpha = (float)self->factor;
+    self->source[0]--; /* users count prompts from 1 */
+    self->source[1]--;
     choose_values(self);
-    return check_options(self) || intervention_parse_sites(self) ||
+    return read_keys(self) || check_options(self) || intervention_parse_sites(self) ||
            intervention_prepare_values(self);
 }
 
@@ -292,9 +293,10 @@ static void describe(const intervention *self, char *out, size_t size) {
 
 static int report(psc_context *context, void *state) {
     const intervention *self = state;
-    char what[512], sentence[600];
+    char what[512], sentence[600], rows[32];
     describe(self, what, sizeof what);
-    snprintf(sentence, sizeof sentence, "%s (rows: %.40s)", what, self->rows_text);
+    psc_rows_text(rows, sizeof rows, &self->rows);
+    snprintf(sentence, sizeof sentence, "%s (rows: %s)", what, rows);
     return self->host->summary_text(context, sentence);
 }
 
@@ -312,38 +314,9 @@ static void close_plugin(psc_context *context, void *state) {
 
 /* --- the five -------------------------------------------------------------------------------- */
 
-#define AT                                                                                         \
-    { "at", "", "components and hook points, joined by +: L0H3, 0_mlp_out, L*H*, blocks.0.hook_z" }
-#define ROWS                                                                                       \
-    {"rows", "all", "last, all, or positions A-B, both included"}, {                               \
-        "layers", "all", "of those named, only layers A-B"                                         \
-    }
-#define HEADS                                                                                      \
-    { "heads", "all", "of those named, only heads A-B" }
-#define FILES                                                                                      \
-    {"file", "", "a safetensors file"}, {                                                          \
-        "tensor", "", "a tensor of it; without it the one with the hook point's name"              \
-    }
-
-static const psc_option_description ABLATE_OPTIONS[] = {AT,
-    {"by", "zero", "zero, mean (over the text, or of file) or resample (from a source prompt)"},
-    FILES, {"source", "1", "by=resample: which source prompt"}, ROWS, HEADS, {0, 0, 0}};
-static const psc_option_description SCALE_OPTIONS[] = {
-    AT, {"alpha", "0.5", "the factor"}, ROWS, HEADS, {0, 0, 0}};
-static const psc_option_description STEER_OPTIONS[] = {AT, {"alpha", "1", "times the vector"},
-    FILES, {"plus", "1", "without file: this source prompt"},
-    {"minus", "2", "minus this source prompt"},
-    {"of", "last", "a source prompt's last row, or the mean of its rows"}, ROWS, HEADS, {0, 0, 0}};
-static const psc_option_description KNOCKOUT_OPTIONS[] = {
-    {"at", "", "heads, joined by +: L0H3, L0H*, L*H*"},
-    {"keys", "", "positions A-B that are no longer attended to"}, ROWS, {0, 0, 0}};
-static const psc_option_description PATCH_OPTIONS[] = {
-    AT, {"source", "1", "which source prompt"}, ROWS, HEADS, {0, 0, 0}};
-
 #define INTERVENTION(lower, upper, what)                                                           \
-    static int open_##lower(psc_context *context, const psc_host *host, const psc_option *options, \
-        int32_t n_options, void **out) {                                                           \
-        return open_kind(INTERVENTION_##upper, context, host, options, n_options, out);            \
+    static int open_##lower(psc_context *context, const psc_host *host, void **out) {              \
+        return open_kind(INTERVENTION_##upper, context, host, out);                                \
     }                                                                                              \
     static const psc_plugin lower##_plugin = {                                                     \
         .abi = PSC_PLUGIN_ABI,                                                                     \

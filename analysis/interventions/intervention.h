@@ -45,11 +45,11 @@ struct intervention {
     const psc_host *host;
     intervention_kind kind;
     intervention_values values;
-    intervention_by by;
-    const char *at, *file, *tensor, *rows_text, *keys_text; /* as given */
-    psc_filter rows, keys;                                  /* keys: which may not be attended to */
-    int32_t layer_begin, layer_end;
-    int32_t head_begin, head_end;
+    int32_t by;                                 /* intervention_by */
+    const char *at, *file, *tensor, *keys_text; /* as given */
+    double factor;                              /* alpha as given */
+    psc_filter rows, keys;                      /* keys: which may not be attended to */
+    psc_range layers, heads;                    /* those that are changed */
     float alpha;
     int32_t source[2];  /* numbers of the source prompts from 0; plus, minus; -1: none */
     int32_t length[2];  /* their tokens */

@@ -155,22 +155,26 @@ static int add_site(intervention *self, const place *p) {
     return 0;
 }
 
-/* One site a layer, and a head where only some are meant. */
+static int is_within(const psc_range *range, int32_t i) {
+    return i >= range->first && i < range->first + range->n;
+}
+
+/* One site per layer, and per head where only some are meant. */
 static int add_layers(intervention *self, const place *written) {
     const psc_model_info *m = self->host->model(self->context);
     const int layered = POINTS[written->point].layered;
-    const int some_heads = self->head_begin > 0 || self->head_end < m->n_heads;
+    const int some_heads = self->heads.n < m->n_heads;
     for (int32_t l = 0; l < (layered ? m->n_layers : 1); l++) {
         place p = *written;
         if (layered && written->layer >= 0 && written->layer != l) continue;
-        if (layered && (l < self->layer_begin || l >= self->layer_end)) continue;
+        if (layered && (!is_within(&self->layers, l))) continue;
         p.layer = layered ? l : -1;
         if (POINTS[p.point].shape[0] != 'H' || p.head >= 0 || !some_heads) {
-            const int out = p.head >= 0 && (p.head < self->head_begin || p.head >= self->head_end);
+            const int out = p.head >= 0 && !is_within(&self->heads, p.head);
             if (!out && add_site(self, &p)) return -1;
             continue;
         }
-        for (p.head = self->head_begin; p.head < self->head_end; p.head++)
+        for (p.head = self->heads.first; is_within(&self->heads, p.head); p.head++)
             if (add_site(self, &p)) return -1;
     }
     return 0;

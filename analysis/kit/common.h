@@ -7,6 +7,8 @@
 
 #include "psc_plugin.h"
 
+#include <stddef.h>
+
 /* The built-ins' entries. */
 const psc_plugin *psc_builtin_logits(void);
 const psc_plugin *psc_builtin_ln(void);
@@ -47,30 +49,20 @@ double psc_participation_product(int64_t n, const float *a, const float *b);
 
 /* --- instances ------------------------------------------------------------------------------- */
 
-/* The first lines of an `open`: an instance's zeroed memory in s and *out, with its context and
- * host. Nonzero after an error. */
+/* The first lines of an `open`: an instance's zeroed memory in s and *out, with its options read and
+ * its context and host. Nonzero after an error. */
 #define PSC_OPEN_STATE(s, out, with_context, with_host)                                            \
     ((s) = *(out) = (with_host)->life_alloc((with_context), sizeof *(s)),                          \
-        !(s) || ((s)->context = (with_context), (s)->host = (with_host), 0))
+        !(s) || (with_host)->options((with_context), (s)) ||                                       \
+            ((s)->context = (with_context), (s)->host = (with_host), 0))
 
 /* --- options --------------------------------------------------------------------------------- */
 
-/* Which of the words (ends with null) value is, or -1 after setting an error that lists them. */
-int psc_option_word(psc_context *context, const psc_host *host, const char *key, const char *value,
-    const char *const *words);
-/* Several words joined by +, as bits: 1 << a word's place. A last word "all" stands for all before
- * it. */
-int psc_option_words(psc_context *context, const psc_host *host, const char *key, const char *value,
-    const char *const *words, uint32_t *out);
-/* A whole number in low..high. */
-int psc_option_count(psc_context *context, const psc_host *host, const char *key, const char *value,
-    int32_t low, int32_t high, int32_t *out);
-/* A finite number of at least low. */
-int psc_option_number(psc_context *context, const psc_host *host, const char *key,
-    const char *value, double low, double *out);
-/* "none", "all", a layer, or "auto": all of a small model, else the middle one. n: 0 for none. */
-int psc_option_layers(psc_context *context, const psc_host *host, const char *key,
-    const char *value, int32_t *first, int32_t *n);
+/* What a text option says: one position below end; positions A-B (both included) as begin..end-1. */
+int psc_option_position(psc_context *context, const psc_host *host, const char *key,
+    const char *value, int32_t end, int32_t *out);
+int psc_option_positions(psc_context *context, const psc_host *host, const char *key,
+    const char *value, int32_t *begin, int32_t *end);
 
 /* Fails when the run has an editor at any point; what: "an edited run has no frozen map". In
  * run_end or run_begin. */
@@ -97,9 +89,8 @@ typedef struct psc_row_set {
     int32_t moved;        /* `last` was moved to the last but one row for the target `next` */
 } psc_row_set;
 
-/* "last", "all", "A-B" (positions, both included) or "A" into filter->rows and its range. */
-int psc_rows_parse(psc_context *context, const psc_host *host, const char *key, const char *value,
-    psc_filter *out);
+/* A choice of rows as a user writes it: "all", "last", "3", "2-5". */
+void psc_rows_text(char *out, size_t size, const psc_filter *choice);
 /* Resolves a choice; fails, naming key, when a range holds none of the run's rows. for_targets:
  * `last` means the last row that has a next token when every target is `next`, and both rows when
  * some targets are `next`. */

@@ -9,42 +9,41 @@
  * This file holds the options, what is kept, and the arrays. */
 #include "lens.h"
 
+#include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 
+static const char *const sigmas[] = {"own", "final", NULL};
+static const char *const array_names[] = {"top", "targets", "distribution", "all", NULL};
 static const psc_option_description lens_options[] = {
-    {"rows", "last", "last, all or A-B (positions); over a corpus always all"},
-    {"ln", "own", "own: the residual's own sigma; final: the final residual's"},
-    {"lens", "", "folder of an affine lens: config.json and params.safetensors"},
-    {"top", "5", "most likely tokens kept at each layer, 1 to 100"},
-    {"arrays", "all", "all, or top, targets, distribution joined by +"},
-    {"fit", "", "over a corpus: the new folder for a fitted linear lens"},
-    {"fit_ridge", "1e-6", "ridge, in units of the mean variance of the residual"},
-    {"fit_from", "1", "first position that is fitted; 0 takes the attention sink in"},
-    {"fit_memory", "1024", "most MiB for the sums of the fit"},
+    {"rows", "last", "rows; over a corpus always all", PSC_OPTION_ROWS,
+        offsetof(lens_state, choice), 0, 0, NULL},
+    {"ln", "own", "whose sigma: the residual's own, or the final residual's", PSC_OPTION_WORD,
+        offsetof(lens_state, sigma_final), 0, 0, sigmas},
+    {"lens", "", "folder of an affine lens: config.json and params.safetensors", PSC_OPTION_TEXT,
+        offsetof(lens_state, lens), 0, 0, NULL},
+    {"top", "5", "most likely tokens kept at each layer", PSC_OPTION_COUNT,
+        offsetof(lens_state, top), 1, LENS_MOST, NULL},
+    {"arrays", "all", "which arrays are made", PSC_OPTION_WORDS, offsetof(lens_state, arrays), 0, 0,
+        array_names},
+    {"fit", "", "over a corpus: the new folder for a fitted linear lens", PSC_OPTION_TEXT,
+        offsetof(lens_state, fit.folder), 0, 0, NULL},
+    {"fit_ridge", "1e-6", "ridge, in units of the mean variance of the residual", PSC_OPTION_NUMBER,
+        offsetof(lens_state, fit.ridge), 0, HUGE_VAL, NULL},
+    {"fit_from", "1", "first position that is fitted; 0 takes the attention sink in",
+        PSC_OPTION_COUNT, offsetof(lens_state, fit.from), 0, INT32_MAX - 1, NULL},
+    {"fit_memory", "1024", "most MiB for the sums of the fit", PSC_OPTION_COUNT,
+        offsetof(lens_state, fit.memory), 1, 1 << 24, NULL},
     {0},
 };
 
-static int parse_options(lens_state *s, const psc_option *options) {
-    static const char *const sigmas[] = {"own", "final", NULL};
-    static const char *const arrays[] = {"top", "targets", "distribution", "all", NULL};
-    psc_context *context = s->context;
-    const psc_host *host = s->host;
-    if (psc_rows_parse(context, host, options[0].key, options[0].value, &s->choice)) return -1;
-    s->sigma_final = psc_option_word(context, host, options[1].key, options[1].value, sigmas);
-    if (s->sigma_final < 0) return -1;
-    s->lens = *options[2].value ? options[2].value : NULL;
-    s->fit.folder = *options[5].value ? options[5].value : NULL;
-    if (psc_option_count(context, host, options[3].key, options[3].value, 1, LENS_MOST, &s->top) ||
-        psc_option_words(context, host, options[4].key, options[4].value, arrays, &s->arrays) ||
-        psc_option_number(context, host, options[6].key, options[6].value, 0.0, &s->fit.ridge) ||
-        psc_option_count(
-            context, host, options[7].key, options[7].value, 0, INT32_MAX - 1, &s->fit.from) ||
-        psc_option_count(
-            context, host, options[8].key, options[8].value, 1, 1 << 24, &s->fit.memory))
-        return -1;
+static int check_options(lens_state *s) {
+    if (!*s->lens) s->lens = NULL;
+    if (!*s->fit.folder) s->fit.folder = NULL;
     if (s->top > s->n_vocab) s->top = s->n_vocab;
     if (s->fit.folder && !s->corpus)
-        return host->fail(context, "fit needs the documents of a corpus; one run is not enough");
+        return s->host->fail(
+            s->context, "fit needs the documents of a corpus; one run is not enough");
     return 0;
 }
 
@@ -65,9 +64,7 @@ static int make_labels(lens_state *s) {
     return 0;
 }
 
-static int lens_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    (void)n_options;
+static int lens_open(psc_context *context, const psc_host *host, void **state) {
     lens_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     const psc_model_info *model = host->model(context);
@@ -77,7 +74,7 @@ static int lens_open(psc_context *context, const psc_host *host, const psc_optio
     s->n_vocab = model->d_vocab;
     s->eps = model->layer_norm_eps;
     s->corpus = host->accumulating && host->accumulating(context);
-    if (parse_options(s, options) || make_labels(s) ||
+    if (check_options(s) || make_labels(s) ||
         host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma, &s->beta))
         return -1;
     if (s->lens && lens_affine_load(s, s->lens)) return -1;

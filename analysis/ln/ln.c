@@ -10,18 +10,19 @@
 #include "ln.h"
 
 #include <math.h>
+#include <stddef.h>
 
 static const psc_option_description ln_options[] = {
-    {"rows", "all", "rows of the site statistics: last, all or A-B (positions)"},
-    {"target_rows", "last", "rows of coupling, shares and effects: last, all or A-B"},
-    {"centered", "no", "yes: targets minus the vocabulary's mean"},
+    {"rows", "all", "rows of the site statistics", PSC_OPTION_ROWS, offsetof(ln_state, rows_choice),
+        0, 0, NULL},
+    {"target_rows", "last", "rows of coupling, shares and effects", PSC_OPTION_ROWS,
+        offsetof(ln_state, target_choice), 0, 0, NULL},
+    {"centered", "no", "targets minus the vocabulary's mean", PSC_OPTION_YES_NO,
+        offsetof(ln_state, centred), 0, 0, NULL},
     {0},
 };
 
-static int ln_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    static const char *const words[] = {"no", "yes", NULL};
-    (void)n_options;
+static int ln_open(psc_context *context, const psc_host *host, void **state) {
     ln_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     const psc_model_info *model = host->model(context);
@@ -31,11 +32,6 @@ static int ln_open(psc_context *context, const psc_host *host, const psc_option 
     s->d_head = model->d_head;
     s->n_sites = 2 * s->n_layers + 1;
     s->eps = model->layer_norm_eps;
-    if (psc_rows_parse(context, host, options[0].key, options[0].value, &s->rows_choice)) return -1;
-    if (psc_rows_parse(context, host, options[1].key, options[1].value, &s->target_choice))
-        return -1;
-    s->centred = psc_option_word(context, host, options[2].key, options[2].value, words);
-    if (s->centred < 0) return -1;
     s->corpus = host->accumulating(context);
     return s->corpus ? ln_corpus_open(s) : 0;
 }

@@ -20,46 +20,41 @@ static const psc_point PART_POINTS[PART_COUNT] = {PSC_HOOK_EMBED, PSC_HOOK_ATTN_
 
 /* --- options --------------------------------------------------------------------------------- */
 
-/* "layer+neuron"; one bit a level. */
-static int parse_levels(psc_context *context, logits_state *state, const char *value) {
-    uint32_t chosen = 0;
-    if (psc_option_words(context, state->host, "level", value, logits_level_names, &chosen))
-        return -1;
+static const psc_option_description logits_options[] = {
+    {"level", "auto",
+        "components; source: heads by the position read; contributions has the last named; auto: neuron, over a corpus head",
+        PSC_OPTION_WORDS, offsetof(logits_state, levels), 0, 0, logits_level_names},
+    {"rows", "auto", "rows; auto: last, over a corpus all", PSC_OPTION_ROWS,
+        offsetof(logits_state, choice), 0, 0, NULL},
+    {"centered", "no", "subtract the vocabulary's mean from each logit", PSC_OPTION_YES_NO,
+        offsetof(logits_state, centred), 0, 0, NULL},
+    {"top", "12", "bars in the summary", PSC_OPTION_COUNT, offsetof(logits_state, top), 0, MAX_BARS,
+        NULL},
+    {0},
+};
+
+static int choose_levels(logits_state *state, psc_context *context) {
+    const uint32_t automatic = 1u << LEVEL_COUNT; /* the word "auto", after the levels */
+    if (state->levels == automatic)
+        state->levels = 1u << (state->corpus ? LEVEL_HEAD : LEVEL_NEURON);
+    if (state->levels & automatic)
+        return state->host->fail(context, "level=auto cannot be joined with other levels");
     for (int i = 0; i < LEVEL_COUNT; i++) {
-        state->asked[i] = chosen >> i & 1;
+        state->asked[i] = state->levels >> i & 1;
         if (state->asked[i]) state->finest = (logits_level_id)i;
     }
+    if (state->corpus && state->asked[LEVEL_SOURCE])
+        return state->host->fail(context,
+            "level=source has a component for each position of one text; over a corpus use level=head");
     return 0;
 }
 
-static int logits_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **out) {
-    logits_state *state = host->life_alloc(context, sizeof *state);
-    if (!state) return -1;
+static int logits_open(psc_context *context, const psc_host *host, void **out) {
+    logits_state *state = *out = host->life_alloc(context, sizeof *state);
+    if (!state || host->options(context, state)) return -1;
     state->host = host;
     state->corpus = host->accumulating(context);
-    static const char *const yes_no[] = {"no", "yes", NULL};
-    for (int32_t i = 0; i < n_options; i++) {
-        const char *key = options[i].key, *value = options[i].value;
-        int status = 0;
-        if (strcmp(value, "auto") == 0)
-            value = strcmp(key, "rows") == 0 ? (state->corpus ? "all" : "last")
-                                             : (state->corpus ? "head" : "neuron");
-        if (strcmp(key, "level") == 0) status = parse_levels(context, state, value);
-        if (strcmp(key, "rows") == 0)
-            status = psc_rows_parse(context, host, key, value, &state->choice);
-        if (strcmp(key, "centered") == 0)
-            state->centred = psc_option_word(context, host, key, value, yes_no);
-        if (state->centred < 0) return -1;
-        if (strcmp(key, "top") == 0)
-            status = psc_option_count(context, host, key, value, 0, MAX_BARS, &state->top);
-        if (status) return status;
-    }
-    if (state->corpus && state->asked[LEVEL_SOURCE])
-        return host->fail(context,
-            "level=source has a component for each position of one text; over a corpus use "
-            "level=head");
-    *out = state;
+    if (choose_levels(state, context)) return -1;
     return state->corpus ? logits_corpus_open(state, context) : 0;
 }
 
@@ -293,22 +288,12 @@ static int logits_write_report(psc_context *context, void *payload) {
     return state->corpus ? logits_corpus_report(state) : logits_report(state);
 }
 
-static const psc_option_description OPTIONS[] = {
-    {"level", "auto",
-        "layer, head, source (heads by the position read), neuron or several joined by +; "
-        "contributions has the last of them; auto: neuron, over a corpus head"},
-    {"rows", "auto", "last, all, or positions A-B, both included; auto: last, over a corpus all"},
-    {"centered", "no", "yes: the vocabulary's mean is taken from each logit"},
-    {"top", "12", "bars in the summary, 0 to 200"},
-    {0, 0, 0},
-};
-
 static const psc_plugin PLUGIN = {
     .abi = PSC_PLUGIN_ABI,
     .struct_size = sizeof(psc_plugin),
     .name = "logits",
     .summary = "every component's share of the targets' logits",
-    .options = OPTIONS,
+    .options = logits_options,
     .open = logits_open,
     .run_begin = logits_run_begin,
     .run_end = logits_run_end,

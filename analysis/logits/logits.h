@@ -110,6 +110,7 @@ typedef struct logits_state {
     int asked[LEVEL_COUNT];
     logits_level_id finest;
     psc_filter choice;
+    uint32_t levels; /* the option, a bit per word of logits_level_names */
     int32_t centred, top;
     const char **labels[LEVEL_COUNT]; /* with `edit` last; made once, those of sources each run */
     logits_tables tables;
@@ -161,7 +162,7 @@ int logits_edits_finish(logits_run *run, logits_pass *pass, int centred);
 
 /* --- logits_arrays.c ------------------------------------------------------------------------- */
 
-extern const char *const logits_level_names[LEVEL_COUNT + 1]; /* ends with null */
+extern const char *const logits_level_names[LEVEL_COUNT + 2]; /* then "auto" and null */
 /* Makes axes and arrays, once a run. */
 int logits_arrays(logits_state *state);
 /* Compares each logit with its sum. */

@@ -8,7 +8,8 @@
 #include <math.h>
 #include <stdio.h>
 
-const char *const logits_level_names[LEVEL_COUNT + 1] = {"layer", "head", "source", "neuron", NULL};
+const char *const logits_level_names[LEVEL_COUNT + 2] = {
+    "layer", "head", "source", "neuron", "auto", NULL};
 
 /* --- axes and arrays ------------------------------------------------------------------------- */
 

@@ -7,18 +7,11 @@
  *   --ablate L0H3:by=mean,file=FOLDER/params.safetensors */
 #include "common.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { NAME = 48, MOST_POINTS = PSC_POINT_COUNT };
-
-static const psc_option_description means_options[] = {
-    {"points", "attn.hook_z+hook_attn_out+hook_mlp_out+mlp.hook_post+hook_resid_pre",
-        "hook points without their layer, joined by +"},
-    {"save", "", "the new folder for the means"},
-    {"from", "1", "the first position that counts, 0 or 1"},
-    {0},
-};
 
 /* A point's place in the tables: all layers of it stand one behind the other. */
 typedef struct means_point {
@@ -31,7 +24,7 @@ typedef struct means_point {
 typedef struct means_state {
     psc_context *context;
     const psc_host *host;
-    const char *folder;
+    const char *folder, *points_text;
     int32_t from, n_points;
     means_point points[MOST_POINTS];
     int64_t n;      /* of all points */
@@ -41,6 +34,17 @@ typedef struct means_state {
     int32_t n_sequences;
     double *counted; /* run: [sequences] */
 } means_state;
+
+static const psc_option_description means_options[] = {
+    {"points", "attn.hook_z+hook_attn_out+hook_mlp_out+mlp.hook_post+hook_resid_pre",
+        "hook points without their layer, joined by +", PSC_OPTION_TEXT,
+        offsetof(means_state, points_text), 0, 0, NULL},
+    {"save", "", "the new folder for the means", PSC_OPTION_TEXT, offsetof(means_state, folder), 0,
+        0, NULL},
+    {"from", "1", "the first position that counts", PSC_OPTION_COUNT, offsetof(means_state, from),
+        0, 1, NULL},
+    {0},
+};
 
 /* --- points ---------------------------------------------------------------------------------- */
 
@@ -92,16 +96,13 @@ static int parse_points(means_state *s, const char *value) {
     }
 }
 
-static int means_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    (void)n_options;
+static int means_open(psc_context *context, const psc_host *host, void **state) {
     means_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
-    s->folder = *options[1].value ? options[1].value : NULL;
+    if (!*s->folder) s->folder = NULL;
     if (!host->accumulating(context))
         return host->fail(context, "means are taken over a corpus; ablate by=mean has one text's");
-    if (parse_points(s, options[0].value) ||
-        psc_option_count(context, host, options[2].key, options[2].value, 0, 1, &s->from) ||
+    if (parse_points(s, s->points_text) ||
         (s->folder && host->save_folder(context, s->folder, 0, NULL, 0, NULL)))
         return -1;
     s->sums = host->accumulator(context, "sums", PSC_ACCUMULATE_SUM, s->n, 0);

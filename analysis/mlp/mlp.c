@@ -9,41 +9,36 @@
  * computed as the forward pass computes it, from a and never from g/a. */
 #include "mlp.h"
 
+#include <stddef.h>
 #include <string.h>
 
 /* arrays=auto keeps pre, gate and post up to this size. */
 #define AUTO_BYTES ((uint64_t)256 << 20)
 
+static const char *const kinds[] = {"auto", "all", "none", NULL};
 static const psc_option_description mlp_options[] = {
-    {"rows", "all", "rows of gates, firing and participation: last, all or A-B (positions)"},
-    {"target_rows", "last", "rows of shares and ReLU's error: last, all or A-B"},
-    {"top", "10", "neurons listed for each target and row, 1 to 1000"},
-    {"arrays", "auto", "pre, gate and post: all, none, auto (up to 256 MiB)"},
-    {"centered", "no", "yes: targets minus the vocabulary's mean"},
-    {"bins", "32", "over a corpus: bins of the histogram of a from -8 to 8, 0 to 1000"},
+    {"rows", "all", "rows of gates, firing and participation", PSC_OPTION_ROWS,
+        offsetof(mlp_state, rows_choice), 0, 0, NULL},
+    {"target_rows", "last", "rows of shares and ReLU's error", PSC_OPTION_ROWS,
+        offsetof(mlp_state, target_choice), 0, 0, NULL},
+    {"top", "10", "neurons listed for each target and row", PSC_OPTION_COUNT,
+        offsetof(mlp_state, top), 1, 1000, NULL},
+    {"arrays", "auto", "whether pre, gate and post are kept; auto: up to 256 MiB", PSC_OPTION_WORD,
+        offsetof(mlp_state, arrays), 0, 0, kinds},
+    {"centered", "no", "targets minus the vocabulary's mean", PSC_OPTION_YES_NO,
+        offsetof(mlp_state, centred), 0, 0, NULL},
+    {"bins", "32", "over a corpus: bins of the histogram of a from -8 to 8", PSC_OPTION_COUNT,
+        offsetof(mlp_state, bins), 0, 1000, NULL},
     {0},
 };
 
-static int mlp_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    static const char *const words[] = {"no", "yes", NULL};
-    static const char *const kinds[] = {"auto", "all", "none", NULL};
-    (void)n_options;
+static int mlp_open(psc_context *context, const psc_host *host, void **state) {
     mlp_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     const psc_model_info *model = host->model(context);
     s->n_layers = model->n_layers;
     s->n_dims = model->d_model;
     s->n_neurons = model->d_mlp;
-    if (psc_rows_parse(context, host, options[0].key, options[0].value, &s->rows_choice) ||
-        psc_rows_parse(context, host, options[1].key, options[1].value, &s->target_choice) ||
-        psc_option_count(context, host, options[2].key, options[2].value, 1, 1000, &s->top))
-        return -1;
-    s->arrays = psc_option_word(context, host, options[3].key, options[3].value, kinds);
-    s->centred = psc_option_word(context, host, options[4].key, options[4].value, words);
-    if (s->arrays < 0 || s->centred < 0 ||
-        psc_option_count(context, host, options[5].key, options[5].value, 0, 1000, &s->bins))
-        return -1;
     s->corpus = host->accumulating(context);
     return s->corpus ? mlp_corpus_open(s) : 0;
 }

@@ -9,18 +9,22 @@
 #include "neurons.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const psc_option_description neurons_options[] = {
     {"neuron", "auto",
-        "neurons told in full, L3N17+L2N5, at most 32; auto: the five that matter most"},
-    {"top", "10", "entries of their lists, 1 to 1000"},
-    {"contexts", "8", "over a corpus: contexts kept for every neuron, 1 to 64"},
-    {"entropy", "yes", "yes: entropy neurons, for all; no"},
-    {"geometry", "auto",
-        "layers of interference, bounds and span: none, all, a number, or auto (all of a small "
-        "model, else the middle one)"},
+        "neurons reported in full, L3N17+L2N5, at most 32; auto: the five that matter most",
+        PSC_OPTION_TEXT, offsetof(neurons_state, named), 0, 0, NULL},
+    {"top", "10", "entries of their lists", PSC_OPTION_COUNT, offsetof(neurons_state, top), 1,
+        MOST_RANKED, NULL},
+    {"contexts", "8", "over a corpus: contexts kept for every neuron", PSC_OPTION_COUNT,
+        offsetof(neurons_state, contexts), 1, 64, NULL},
+    {"entropy", "yes", "entropy neurons, for all neurons", PSC_OPTION_YES_NO,
+        offsetof(neurons_state, entropy), 0, 0, NULL},
+    {"geometry", "auto", "layers of interference, bounds and span", PSC_OPTION_LAYERS,
+        offsetof(neurons_state, geometry), 0, 0, NULL},
     {0},
 };
 
@@ -55,23 +59,12 @@ static int parse_neurons(neurons_state *s, const char *value) {
     return 0;
 }
 
-static int neurons_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    static const char *const words[] = {"no", "yes", NULL};
-    (void)n_options;
+static int neurons_open(psc_context *context, const psc_host *host, void **state) {
     neurons_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
     s->corpus = host->accumulating(context);
-    if (parse_neurons(s, options[0].value) ||
-        psc_option_count(
-            context, host, options[1].key, options[1].value, 1, MOST_RANKED, &s->top) ||
-        psc_option_count(context, host, options[2].key, options[2].value, 1, 64, &s->contexts))
-        return -1;
-    s->entropy = psc_option_word(context, host, options[3].key, options[3].value, words);
-    if (s->entropy < 0 || psc_option_layers(context, host, options[4].key, options[4].value,
-                              &s->geometry_from, &s->n_geometry))
-        return -1;
+    if (parse_neurons(s, s->named)) return -1;
     return s->corpus ? neurons_contexts_open(s) : 0;
 }
 
@@ -143,7 +136,7 @@ static int compute(neurons_state *s) {
         s->host->axis_labels(s->context, "listed", s->n_listed, labels) || neurons_firing(s))
         return -1;
     return neurons_listed(s) || (s->entropy && neurons_entropy(s)) ||
-           (s->n_geometry > 0 && neurons_geometry(s));
+           (s->geometry.n > 0 && neurons_geometry(s));
 }
 
 static int neurons_run_end(psc_context *context, void *state, int status) {

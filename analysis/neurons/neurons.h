@@ -30,8 +30,9 @@ typedef struct neurons_state {
     const psc_host *host;
     const psc_model_info *model;
     int32_t top, contexts, entropy, corpus;
-    int32_t geometry_from, n_geometry; /* layers; 0: none */
-    int32_t n_listed, chosen;          /* chosen: by the option */
+    const char *named;        /* the option `neuron` as given */
+    psc_range geometry;       /* layers */
+    int32_t n_listed, chosen; /* chosen: by the option */
     neuron_id listed[MOST_LISTED];
 
     /* over documents */

@@ -224,7 +224,7 @@ static int make_results(geometry_work *w, int32_t n_layers) {
     neurons_state *s = w->s;
     const psc_host *host = s->host;
     const double n = s->model->d_model, m = s->model->d_mlp;
-    if (psc_count_axis(s->context, s->host, "geometry_layers", s->geometry_from, n_layers) ||
+    if (psc_count_axis(s->context, s->host, "geometry_layers", s->geometry.first, n_layers) ||
         host->value_number(s->context, "interference_by_chance", (m - 1) / n) ||
         host->value_number(s->context, "welch_bound", m > n ? sqrt((m - n) / (n * (m - 1))) : 0.0))
         return -1;
@@ -285,12 +285,12 @@ static int summary(geometry_work *w) {
 }
 
 int neurons_geometry(neurons_state *s) {
-    const int32_t n_layers = s->n_geometry;
+    const int32_t n_layers = s->geometry.n;
     geometry_work w = {.s = s};
     if (make_results(&w, n_layers) || make_work(&w)) return -1;
     if (!s->corpus && s->targets.n > 0 && psc_target_say_row(&s->targets, 0)) return -1;
     for (w.place = 0; w.place < n_layers; w.place++) {
-        w.layer = s->geometry_from + w.place;
+        w.layer = s->geometry.first + w.place;
         if (neurons_weights_load(s, w.layer, &w.weights) || interfere(&w)) return -1;
         if (!s->corpus && (active_span(&w) || bound_layer(&w))) return -1;
         if (summary(&w)) return -1;

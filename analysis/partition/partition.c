@@ -8,9 +8,7 @@
  * measured of a change is in partition_measure.c. This file holds the plugin's life. */
 #include "partition.h"
 
-static int partition_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    (void)n_options;
+static int partition_open(psc_context *context, const psc_host *host, void **state) {
     partition_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     const psc_model_info *model = host->model(context);
@@ -22,7 +20,7 @@ static int partition_open(psc_context *context, const psc_host *host, const psc_
     s->eps = (double)model->layer_norm_eps;
     s->accumulating = host->accumulating && host->accumulating(context);
     if (host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma, &s->beta) ||
-        partition_options_read(s, options))
+        partition_options_read(s))
         return -1;
     if (s->asked[PARTITION_ABLATION] && partition_ablation_open(s)) return -1;
     return s->accumulating ? partition_corpus_open(s) : 0;

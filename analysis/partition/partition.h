@@ -91,6 +91,8 @@ typedef struct partition_state {
 
     /* options */
     psc_filter rows_choice;
+    uint32_t kinds, levels;          /* options: bits of the perturbations and levels named */
+    const char *named, *alphas_text; /* components and alphas as given */
     int asked[PARTITION_KINDS];
     double alphas[PARTITION_MOST_ALPHAS];
     int32_t n_alphas;
@@ -127,7 +129,7 @@ typedef struct partition_state {
 /* --- partition_options.c --- */
 extern const psc_option_description partition_options[];
 /* Options, components, changes, and the memory that they need. */
-int partition_options_read(partition_state *s, const psc_option *options);
+int partition_options_read(partition_state *s);
 
 /* --- partition_measure.c --- */
 /* From z, which is in before->shifted. */

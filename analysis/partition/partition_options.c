@@ -5,25 +5,28 @@
  */
 #include "partition.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const psc_option_description partition_options[] = {
-    {"rows", "auto", "auto (last; over a corpus all), last, all, or positions A-B"},
-    {"perturbations", "step+lens+frozen_ln+recomputed_ln",
-        "step, lens, frozen_ln, recomputed_ln, ablation, joined by +"},
-    {"level", "layer", "layer, head or layer+head: which components are left out"},
-    {"components", "all", "all of the level, or labels of any level joined by +"},
-    {"alphas", "0", "what a component is multiplied by, 0 to 1, joined by +; 0 leaves it out"},
-    {0, 0, 0},
-};
-
-enum { OPTION_ROWS, OPTION_PERTURBATIONS, OPTION_LEVEL, OPTION_COMPONENTS, OPTION_ALPHAS };
-
 static const char *const kind_names[] = {
     "step", "lens", "frozen_ln", "recomputed_ln", "ablation", NULL};
 static const char *const level_names[] = {"layer", "head", NULL};
+
+const psc_option_description partition_options[] = {
+    {"rows", "auto", "rows; auto: last, over a corpus all", PSC_OPTION_ROWS,
+        offsetof(partition_state, rows_choice), 0, 0, NULL},
+    {"perturbations", "step+lens+frozen_ln+recomputed_ln", "what is changed", PSC_OPTION_WORDS,
+        offsetof(partition_state, kinds), 0, 0, kind_names},
+    {"level", "layer", "which components are left out", PSC_OPTION_WORDS,
+        offsetof(partition_state, levels), 0, 0, level_names},
+    {"components", "all", "all of the level, or labels of any level joined by +", PSC_OPTION_TEXT,
+        offsetof(partition_state, named), 0, 0, NULL},
+    {"alphas", "0", "what a component is multiplied by, 0 to 1, joined by +; 0 leaves it out",
+        PSC_OPTION_TEXT, offsetof(partition_state, alphas_text), 0, 0, NULL},
+    {0},
+};
 
 /* --- lists joined by + ----------------------------------------------------------------------- */
 
@@ -40,19 +43,18 @@ static const char *after_item(const char *rest) {
     return *rest == '+' ? rest + 1 : NULL;
 }
 
-static int read_alphas(partition_state *s, const psc_option *option) {
+static int read_alphas(partition_state *s) {
     char item[PARTITION_LABEL];
-    for (const char *at = option->value; at;) {
+    for (const char *at = s->alphas_text; at;) {
         const char *rest = next_item(at, item);
         char *end = item;
         const double alpha = strtod(item, &end);
         const int number = item[0] >= '0' && item[0] <= '9' && !strpbrk(item, "xX") && !*end;
         if (!number || !(alpha >= 0.0 && alpha <= 1.0))
-            return s->host->fail(
-                s->context, "%s=%.40s is not a number from 0 to 1", option->key, item);
+            return s->host->fail(s->context, "alphas=%.40s is not a number from 0 to 1", item);
         if (s->n_alphas == PARTITION_MOST_ALPHAS)
             return s->host->fail(
-                s->context, "%s has more than %d numbers", option->key, PARTITION_MOST_ALPHAS);
+                s->context, "alphas has more than %d numbers", PARTITION_MOST_ALPHAS);
         s->alphas[s->n_alphas++] = alpha;
         at = after_item(rest);
     }
@@ -89,19 +91,19 @@ static int list_components(partition_state *s, const int level[2]) {
 }
 
 /* Keeps those that are named, in the order of arrival. */
-static int choose_components(partition_state *s, const psc_option *option) {
+static int choose_components(partition_state *s) {
     char item[PARTITION_LABEL];
     int *chosen = s->host->life_alloc(s->context, (uint64_t)s->n_components * sizeof *chosen);
     if (!chosen) return -1;
-    for (const char *at = option->value; at;) {
+    for (const char *at = s->named; at;) {
         const char *rest = next_item(at, item);
         int32_t c = 0;
         while (c < s->n_components && strcmp(s->components[c].label, item) != 0) c++;
         if (c == s->n_components)
             return s->host->fail(s->context,
-                "%s=%.40s is no component of this model: embed, L0H0, 0_attn_out, 0_attn_bias, "
+                "components=%.40s is not a component of this model: embed, L0H0, 0_attn_out, 0_attn_bias, "
                 "0_mlp_out and so on, of %d layers and %d heads",
-                option->key, item, (int)s->n_layers, (int)s->n_heads);
+                item, (int)s->n_layers, (int)s->n_heads);
         chosen[c] = 1;
         at = after_item(rest);
     }
@@ -187,22 +189,12 @@ static int reserve(partition_state *s) {
     return 0;
 }
 
-int partition_options_read(partition_state *s, const psc_option *options) {
-    const psc_option *rows = &options[OPTION_ROWS], *components = &options[OPTION_COMPONENTS];
-    const int automatic = strcmp(rows->value, "auto") == 0,
-              all = strcmp(components->value, "all") == 0;
-    const char *chosen = automatic ? s->accumulating ? "all" : "last" : rows->value;
-    uint32_t kinds = 0, levels = 0;
-    if (psc_rows_parse(s->context, s->host, rows->key, chosen, &s->rows_choice) ||
-        psc_option_words(s->context, s->host, options[OPTION_PERTURBATIONS].key,
-            options[OPTION_PERTURBATIONS].value, kind_names, &kinds) ||
-        psc_option_words(s->context, s->host, options[OPTION_LEVEL].key,
-            options[OPTION_LEVEL].value, level_names, &levels) ||
-        read_alphas(s, &options[OPTION_ALPHAS]))
-        return -1;
-    for (int kind = 0; kind < PARTITION_KINDS; kind++) s->asked[kind] = (int)(kinds >> kind & 1);
-    const int level[2] = {!all || (levels & 1), !all || (levels & 2)};
-    if (list_components(s, level) || (!all && choose_components(s, components))) return -1;
+int partition_options_read(partition_state *s) {
+    const int all = strcmp(s->named, "all") == 0;
+    if (read_alphas(s)) return -1;
+    for (int kind = 0; kind < PARTITION_KINDS; kind++) s->asked[kind] = (int)(s->kinds >> kind & 1);
+    const int level[2] = {!all || (s->levels & 1), !all || (s->levels & 2)};
+    if (list_components(s, level) || (!all && choose_components(s))) return -1;
     const int lenses = s->asked[PARTITION_STEP] || s->asked[PARTITION_LENS];
     s->n_lenses = lenses ? (int32_t)s->n_layers + 1 : 1;
     return list_changes(s) || reserve(s) ? -1 : 0;

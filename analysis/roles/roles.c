@@ -9,35 +9,28 @@
 #include "roles.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
+static const char *const predictors[] = {"next", "given", NULL};
 static const psc_option_description roles_options[] = {
-    {"target", "next",
-        "what predicts: next (the text's own next token) or given (the run's first)"},
-    {"onward", "yes", "yes: the influence through all later layers as well; no"},
-    {"angles", "auto",
-        "layers of the principal angles: none, all, a number, or auto (all of a small model, else "
-        "the middle one)"},
-    {"dimension", "8", "dimension of the three subspaces, 1 to 256"},
+    {"target", "next", "what predicts: the text's own next token, or the run's first target",
+        PSC_OPTION_WORD, offsetof(roles_state, given), 0, 0, predictors},
+    {"onward", "yes", "the influence through all later layers as well", PSC_OPTION_YES_NO,
+        offsetof(roles_state, onward), 0, 0, NULL},
+    {"angles", "auto", "layers of the principal angles", PSC_OPTION_LAYERS,
+        offsetof(roles_state, angle_layers), 0, 0, NULL},
+    {"dimension", "8", "dimension of the three subspaces", PSC_OPTION_COUNT,
+        offsetof(roles_state, dimension), 1, 256, NULL},
     {0},
 };
 
-static int roles_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    static const char *const targets[] = {"next", "given", NULL};
-    static const char *const words[] = {"no", "yes", NULL};
-    (void)n_options;
+static int roles_open(psc_context *context, const psc_host *host, void **state) {
     roles_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
     if (host->accumulating(context)) return host->fail(context, "roles are of single texts");
-    s->given = psc_option_word(context, host, options[0].key, options[0].value, targets);
-    s->onward = psc_option_word(context, host, options[1].key, options[1].value, words);
-    if (s->given < 0 || s->onward < 0 ||
-        psc_option_layers(
-            context, host, options[2].key, options[2].value, &s->angles_from, &s->n_angles))
-        return -1;
-    return psc_option_count(context, host, options[3].key, options[3].value, 1, 256, &s->dimension);
+    return 0;
 }
 
 /* --- the pattern ----------------------------------------------------------------------------- */
@@ -48,7 +41,8 @@ typedef struct pattern_job {
 } pattern_job;
 
 static int takes_reads(const roles_state *s, int32_t layer) {
-    return s->read && layer >= s->angles_from && layer < s->angles_from + s->n_angles;
+    return s->read && layer >= s->angle_layers.first &&
+           layer < s->angle_layers.first + s->angle_layers.n;
 }
 
 static int on_query(const psc_event *event, void *payload) {
@@ -80,7 +74,8 @@ static void take_heads(int64_t begin, int64_t end, int32_t thread, void *payload
                 mass[j] += (double)a[j];
                 if (!reads || a[j] == 0.0f) continue;
                 double *to =
-                    s->read + (((event->layer - s->angles_from) * heads + h) * n_rows + j) * size;
+                    s->read +
+                    (((event->layer - s->angle_layers.first) * heads + h) * n_rows + j) * size;
                 for (int64_t d = 0; d < size; d++) to[d] += (double)a[j] * (double)q[d];
             }
         }
@@ -126,8 +121,8 @@ static int make_tables(roles_state *s) {
     if (!s->mass || !s->queries) return -1;
     if (!s->gram) s->gram = psc_output_gram(s->context, host);
     if (!s->gram) return -1;
-    if (s->n_angles == 0) return 0;
-    const uint64_t n = (uint64_t)s->n_angles;
+    if (s->angle_layers.n == 0) return 0;
+    const uint64_t n = (uint64_t)s->angle_layers.n;
     s->read = host->run_alloc(s->context, n * heads * rows * size * sizeof *s->read);
     return s->read ? 0 : -1;
 }
@@ -145,7 +140,8 @@ static int roles_run_begin(psc_context *context, void *state) {
     s->last = host->retain(context, PSC_HOOK_RESID_POST, &filter);
     s->scale = host->retain(context, PSC_HOOK_LN1_SCALE, NULL);
     if (s->residuals < 0 || s->last < 0 || s->scale < 0) return -1;
-    if (s->n_angles > 0 && host->observe(context, PSC_HOOK_ROT_Q, NULL, on_query, s)) return -1;
+    if (s->angle_layers.n > 0 && host->observe(context, PSC_HOOK_ROT_Q, NULL, on_query, s))
+        return -1;
     return host->observe(context, PSC_HOOK_PATTERN, NULL, on_pattern, s);
 }
 
@@ -154,7 +150,7 @@ static int roles_run_end(psc_context *context, void *state, int status) {
     (void)context;
     if (status) return 0;
     if (psc_directions_build(&s->targets, 1, 0, &s->directions) || roles_figures(s)) return -1;
-    return roles_statistics(s) || (s->n_angles > 0 && roles_angles(s)) ? -1 : 0;
+    return roles_statistics(s) || (s->angle_layers.n > 0 && roles_angles(s)) ? -1 : 0;
 }
 
 static int roles_report(psc_context *context, void *state) {

@@ -15,11 +15,11 @@ typedef struct roles_state {
     psc_context *context;
     const psc_host *host;
     const psc_model_info *model;
-    int32_t given;                 /* the run's first target, not the text's next token */
-    int32_t onward;                /* later layers too */
-    int32_t angles_from, n_angles; /* the layers that angles are taken of; 0: none */
-    int32_t dimension;             /* of the subspaces */
-    double *gram;                  /* [L, H, D, D] W_O,h^T W_O,h, once an instance */
+    int32_t given;          /* the run's first target, not the text's next token */
+    int32_t onward;         /* later layers too */
+    psc_range angle_layers; /* that angles are taken of */
+    int32_t dimension;      /* of the subspaces */
+    double *gram;           /* [L, H, D, D] W_O,h^T W_O,h, once an instance */
 
     /* a run */
     const psc_row *rows;

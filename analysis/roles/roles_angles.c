@@ -108,7 +108,7 @@ static int attractor_basis(angle_work *w, int32_t layer, int32_t first, basis *o
         memset(w->moment, 0, (size_t)(size * size) * sizeof *w->moment);
         for (int64_t j = first; j + 1 < s->n_rows; j++) {
             const double *read =
-                s->read + (((layer - s->angles_from) * heads + h) * s->n_rows + j) * size;
+                s->read + (((layer - s->angle_layers.first) * heads + h) * s->n_rows + j) * size;
             for (int64_t d = 0; d < size; d++) m[d] = (float)read[d];
             if (s->host->rotate(s->context, (int32_t)j, 1, m)) return -1;
             for (int64_t a = 0; a < size; a++)
@@ -187,7 +187,7 @@ static int make_results(roles_state *s, int32_t n_layers, angle_results *out) {
     const psc_host *host = s->host;
     if (host->axis_labels(s->context, "role_pairs", N_ROLES, pairs) ||
         psc_count_axis(s->context, host, "dimension", 0, s->dimension) ||
-        psc_count_axis(s->context, host, "angle_layers", s->angles_from, n_layers))
+        psc_count_axis(s->context, host, "angle_layers", s->angle_layers.first, n_layers))
         return -1;
     out->cosines = host->array(s->context, "cosines", PSC_F64, 4, axes);
     out->captured = host->array(s->context, "captured", PSC_F64, 3, role_axes);
@@ -208,7 +208,7 @@ static void add_overlap(roles_state *s, int pair, const basis *a, const basis *b
 int roles_angles(roles_state *s) {
     static const int pair[N_ROLES][2] = {
         {PREDICTOR, ATTRACTOR}, {PREDICTOR, INFLUENCER}, {ATTRACTOR, INFLUENCER}};
-    const int32_t n_layers = s->n_angles;
+    const int32_t n_layers = s->angle_layers.n;
     angle_work w = {.s = s};
     basis bases[N_ROLES];
     angle_results results;
@@ -218,9 +218,10 @@ int roles_angles(roles_state *s) {
     memset(s->overlap, 0, sizeof s->overlap);
     memset(s->chance, 0, sizeof s->chance);
     for (int32_t l = 0; l < n_layers; l++) {
-        if (influencer_basis(&w, s->angles_from + l, &bases[INFLUENCER])) return -1;
+        if (influencer_basis(&w, s->angle_layers.first + l, &bases[INFLUENCER])) return -1;
         for (int64_t p = 0; p < N_POPULATIONS; p++) {
-            if (attractor_basis(&w, s->angles_from + l, (int32_t)p, &bases[ATTRACTOR])) return -1;
+            if (attractor_basis(&w, s->angle_layers.first + l, (int32_t)p, &bases[ATTRACTOR]))
+                return -1;
             const int64_t at = (p * n_layers + l) * N_ROLES;
             for (int i = 0; i < N_ROLES; i++) {
                 results.captured[at + i] = bases[i].captured;

@@ -138,7 +138,7 @@ static int show_map(roles_state *s) {
 
 static int show_overlap(roles_state *s) {
     char sentence[320];
-    if (s->n_angles == 0 || isnan(s->overlap[0] + s->overlap[1] + s->overlap[2])) return 0;
+    if (s->angle_layers.n == 0 || isnan(s->overlap[0] + s->overlap[1] + s->overlap[2])) return 0;
     snprintf(sentence, sizeof sentence,
         "Directions that serve two roles (mean squared cosine, by chance in brackets): predictor "
         "and attractor %.3f (%.3f), predictor and influencer %.3f (%.3f), attractor and influencer "

@@ -11,53 +11,47 @@
 #include "sampling_plugin.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const psc_option_description sampling_options[] = {
-    {"rows", "last", "last, all or A-B (positions); over a corpus always all"},
-    {"temperature", "0.7", "above 0, up to 100"},
-    {"k", "40", "tokens that top-k keeps"},
-    {"p", "0.9", "mass that top-p keeps, above 0 and up to 1"},
-    {"min_p", "0.05", "least share of the likeliest's probability, 0 to 1"},
+    {"rows", "last", "rows; over a corpus always all", PSC_OPTION_ROWS,
+        offsetof(sampling_state, choice), 0, 0, NULL},
+    {"temperature", "0.7", "above 0", PSC_OPTION_NUMBER,
+        offsetof(sampling_state, asked.temperature), 0, 100, NULL},
+    {"k", "40", "tokens that top-k keeps", PSC_OPTION_COUNT, offsetof(sampling_state, asked.top_k),
+        1, INT32_MAX - 1, NULL},
+    {"p", "0.9", "mass that top-p keeps, above 0", PSC_OPTION_NUMBER,
+        offsetof(sampling_state, asked.top_p), 0, 1, NULL},
+    {"min_p", "0.05", "least share of the top token's probability", PSC_OPTION_NUMBER,
+        offsetof(sampling_state, asked.min_p), 0, 1, NULL},
     {0},
 };
 
 /* --- options --------------------------------------------------------------------------------- */
 
-static int parse_number(sampling_state *s, const psc_option *option, double low, int with_low,
-    double high, double *out) {
-    char *end = NULL;
-    *out = strtod(option->value, &end);
-    if (end != option->value && !*end && (*out > low || (with_low && *out == low)) && *out <= high)
-        return 0;
-    return s->host->fail(s->context, "%s=%.40s is not a number %s %g and up to %g", option->key,
-        option->value, with_low ? "from" : "above", low, high);
-}
-
-static int parse_options(sampling_state *s, const psc_option *options) {
+static int make_strategies(sampling_state *s) {
     const psc_strategy plain = PSC_STRATEGY_INIT;
-    psc_strategy all = PSC_STRATEGY_INIT;
-    if (psc_rows_parse(s->context, s->host, options[0].key, options[0].value, &s->choice) ||
-        parse_number(s, &options[1], 0.0, 0, 100.0, &all.temperature) ||
-        psc_option_count(
-            s->context, s->host, options[2].key, options[2].value, 1, INT32_MAX - 1, &all.top_k) ||
-        parse_number(s, &options[3], 0.0, 0, 1.0, &all.top_p) ||
-        parse_number(s, &options[4], 0.0, 1, 1.0, &all.min_p))
-        return -1;
+    psc_strategy *all = &s->asked;
+    all->struct_size = sizeof *all;
+    if (all->temperature == 0.0) return s->host->fail(s->context, "temperature=0 is not above 0");
+    if (all->top_p == 0.0) return s->host->fail(s->context, "p=0 is not above 0");
     for (int i = 0; i < STRATEGIES; i++) s->strategies[i] = plain;
     s->strategies[GREEDY].temperature = 0.0;
-    s->strategies[TEMPERATURE].temperature = all.temperature;
-    s->strategies[TOP_K].top_k = all.top_k;
-    s->strategies[TOP_P].top_p = all.top_p;
-    s->strategies[MIN_P].min_p = all.min_p;
-    s->strategies[COMBINED] = all;
-    static const char *const formats[] = {"temperature %s", "top-k %s", "top-p %s", "min-p %s"};
-    snprintf(s->labels[GREEDY], sizeof *s->labels, "greedy");
-    snprintf(s->labels[COMBINED], sizeof *s->labels, "all together");
-    for (int i = TEMPERATURE; i <= MIN_P; i++)
-        snprintf(s->labels[i], sizeof *s->labels, formats[i - TEMPERATURE], options[i].value);
+    s->strategies[TEMPERATURE].temperature = all->temperature;
+    s->strategies[TOP_K].top_k = all->top_k;
+    s->strategies[TOP_P].top_p = all->top_p;
+    s->strategies[MIN_P].min_p = all->min_p;
+    s->strategies[COMBINED] = *all;
+    const size_t size = sizeof *s->labels;
+    snprintf(s->labels[GREEDY], size, "greedy");
+    snprintf(s->labels[COMBINED], size, "all together");
+    snprintf(s->labels[TEMPERATURE], size, "temperature %g", all->temperature);
+    snprintf(s->labels[TOP_K], size, "top-k %d", (int)all->top_k);
+    snprintf(s->labels[TOP_P], size, "top-p %g", all->top_p);
+    snprintf(s->labels[MIN_P], size, "min-p %g", all->min_p);
     return 0;
 }
 
@@ -74,14 +68,12 @@ static int make_work(sampling_state *s) {
     return 0;
 }
 
-static int sampling_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    (void)n_options;
+static int sampling_open(psc_context *context, const psc_host *host, void **state) {
     sampling_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->n_vocab = host->model(context)->d_vocab;
-    s->corpus = host->accumulating && host->accumulating(context);
-    if (parse_options(s, options) || make_work(s)) return -1;
+    s->corpus = host->accumulating(context);
+    if (make_strategies(s) || make_work(s)) return -1;
     if (!s->corpus) return 0;
     return psc_tally_open(&s->tally, context, host,
         (int64_t)SCOPES * (ROW_FIGURES * STRATEGIES + PAIR_FIGURES * PAIRS),

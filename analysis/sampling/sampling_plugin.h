@@ -27,6 +27,7 @@ typedef struct sampling_state {
     psc_context *context;
     const psc_host *host;
     psc_filter choice;
+    psc_strategy asked; /* the options, all at once */
     psc_strategy strategies[STRATEGIES];
     char labels[STRATEGIES][48];
     int corpus;

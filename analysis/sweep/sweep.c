@@ -11,16 +11,26 @@
 #include "sweep.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+static const char *const over[] = {
+    "heads", "heads_by_pos", "resid_pre", "attn_out", "mlp_out", "edges", NULL};
+static const char *const what[] = {"zero", "mean", "patch", "cut", NULL};
+static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
 static const psc_option_description sweep_options[] = {
-    {"over", "heads",
-        "what is changed in turn: heads, heads_by_pos, resid_pre, attn_out, mlp_out, edges"},
-    {"do", "zero", "zero, mean (over the text), patch (from the source prompt), cut (edges)"},
-    {"metric", "logit", "logit or log_prob of the targets, or kl (before || after)"},
-    {"layer", "0", "the layer of the edges"},
-    {"top", "10", "effects listed for each target, 1 to 1000"},
+    {"over", "heads", "what is changed in turn", PSC_OPTION_WORD, offsetof(sweep_state, over), 0, 0,
+        over},
+    {"do", "zero",
+        "what is done: mean is over the text, patch from the source prompt, cut for edges",
+        PSC_OPTION_WORD, offsetof(sweep_state, what), 0, 0, what},
+    {"metric", "logit", "logit or log_prob of the targets, or kl (before || after)",
+        PSC_OPTION_WORD, offsetof(sweep_state, metric), 0, 0, metrics},
+    {"layer", "0", "the layer of the edges", PSC_OPTION_LAYER, offsetof(sweep_state, layer), 0, 0,
+        NULL},
+    {"top", "10", "effects listed for each target", PSC_OPTION_COUNT, offsetof(sweep_state, top), 1,
+        SWEEP_MOST, NULL},
     {0},
 };
 
@@ -34,20 +44,11 @@ static int check_choice(sweep_state *s) {
         return host->fail(s->context, "do=cut is for over=edges; heads and layers take do=zero");
     if (s->what == SWEEP_MEAN && edges)
         return host->fail(s->context, "do=mean is not for over=edges: a row's keys have no mean");
-    if (s->layer >= s->n_layers)
-        return host->fail(
-            s->context, "layer=%d: the model has layers 0 to %d", (int)s->layer, s->n_layers - 1);
     s->point = s->what == SWEEP_CUT ? PSC_HOOK_ATTN_SCORES : points[s->over];
     return 0;
 }
 
-static int sweep_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    static const char *const over[] = {
-        "heads", "heads_by_pos", "resid_pre", "attn_out", "mlp_out", "edges", NULL};
-    static const char *const what[] = {"zero", "mean", "patch", "cut", NULL};
-    static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
-    (void)n_options;
+static int sweep_open(psc_context *context, const psc_host *host, void **state) {
     sweep_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     const psc_model_info *model = host->model(context);
@@ -56,17 +57,6 @@ static int sweep_open(psc_context *context, const psc_host *host, const psc_opti
     s->d_head = model->d_head;
     s->d_model = model->d_model;
     s->n_vocab = model->d_vocab;
-    s->over = psc_option_word(context, host, options[0].key, options[0].value, over);
-    s->what =
-        s->over < 0 ? -1 : psc_option_word(context, host, options[1].key, options[1].value, what);
-    s->metric = s->what < 0
-                    ? -1
-                    : psc_option_word(context, host, options[2].key, options[2].value, metrics);
-    if (s->metric < 0 ||
-        psc_option_count(
-            context, host, options[3].key, options[3].value, 0, INT32_MAX, &s->layer) ||
-        psc_option_count(context, host, options[4].key, options[4].value, 1, SWEEP_MOST, &s->top))
-        return -1;
     return check_choice(s);
 }
 

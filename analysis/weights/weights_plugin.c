@@ -11,34 +11,33 @@
  * them too. */
 #include "weights_plugin.h"
 
+#include <stddef.h>
 #include <string.h>
 
+static const char *const parts[] = {
+    "frames", "spectra", "copying", "composition", "tokens", "dual", "heads", "all", NULL};
 static const psc_option_description weights_options[] = {
-    {"what", WEIGHTS_DEFAULT,
-        "joined by +: frames, spectra, copying, composition, tokens, dual, heads; or all"},
-    {"offset", "0", "W_QK is taken for a key this many positions back; 0: unrotated"},
-    {"top", "8", "tokens and heads listed, 1 to 100"},
-    {"triples", "2", "singular triples of each head, 1 to 16 (what=heads)"},
+    {"what", WEIGHTS_DEFAULT, "what is computed", PSC_OPTION_WORDS, offsetof(weights_state, what),
+        0, 0, parts},
+    {"offset", "0", "W_QK is taken for a key this many positions back; 0: unrotated",
+        PSC_OPTION_COUNT, offsetof(weights_state, offset), 0, INT32_MAX - 1, NULL},
+    {"top", "8", "tokens and heads listed", PSC_OPTION_COUNT, offsetof(weights_state, top), 1,
+        WEIGHTS_MOST, NULL},
+    {"triples", "2", "singular triples of each head (what=heads)", PSC_OPTION_COUNT,
+        offsetof(weights_state, triples), 1, 16, NULL},
     {0},
 };
 
-static int weights_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
-    static const char *const words[] = {
-        "frames", "spectra", "copying", "composition", "tokens", "dual", "heads", "all", NULL};
-    (void)n_options;
+static int weights_open(psc_context *context, const psc_host *host, void **state) {
     weights_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
     s->n = s->model->d_model;
     s->padded = (s->n + TILE - 1) / TILE * TILE;
-    s->named = strcmp(options[0].value, WEIGHTS_DEFAULT) != 0 && !strstr(options[0].value, "all");
-    if (psc_option_words(context, host, "what", options[0].value, words, &s->what) ||
-        psc_option_count(
-            context, host, "offset", options[1].value, 0, s->model->n_ctx - 1, &s->offset) ||
-        psc_option_count(context, host, "top", options[2].value, 1, WEIGHTS_MOST, &s->top) ||
-        psc_option_count(context, host, "triples", options[3].value, 1, 16, &s->triples))
-        return -1;
+    s->named = s->what != WEIGHTS_DEFAULT_PARTS && s->what != WEIGHTS_ALL;
+    if (s->offset >= s->model->n_ctx)
+        return host->fail(context, "offset=%d is not a position back, 0 to %d", (int)s->offset,
+            (int)s->model->n_ctx - 1);
     if (s->triples > s->model->d_head) s->triples = s->model->d_head;
     return 0;
 }

@@ -19,7 +19,9 @@ enum {
     WEIGHTS_COMPOSITION = 8,
     WEIGHTS_TOKENS = 16,
     WEIGHTS_DUAL = 32,
-    WEIGHTS_HEADS = 64
+    WEIGHTS_HEADS = 64,
+    WEIGHTS_ALL = 127,
+    WEIGHTS_DEFAULT_PARTS = 31 /* WEIGHTS_DEFAULT */
 };
 
 /* A row of the vocabulary: e_t as it stands, P(e_t), u_t = P(gamma_f * t_bar), t_bar. */

@@ -37,14 +37,14 @@ static bool names_effects(const cli_arguments *arguments) {
 }
 
 /* Editors first; with them what they change is shown, without them the three decompositions. */
-static psc_status add_plugins(
-    psc_session *session, const cli_arguments *arguments, const char *plugin, psc_error *error) {
+static psc_status add_plugins(psc_session *session, const cli_arguments *arguments,
+    const cli_plugin *plugin, psc_error *error) {
     static const char *const defaults[] = {"logits", "ln", "mlp"};
     psc_status status = cli_interventions_add(session, arguments, error);
     int cursor = 0;
     const cli_given *given;
     bool edits = cli_has_intervention(arguments);
-    if (plugin) return status ? status : cli_add_plugin(session, plugin, error);
+    if (plugin) return status ? status : cli_plugin_load(session, plugin, error);
     if (!status && edits && !names_effects(arguments))
         status = psc_session_plugin(session, "effects", NULL, error);
     if (!cli_has(arguments, "plugin") && !edits)
@@ -73,8 +73,8 @@ static psc_status add_captures(psc_session *session, const char *list, psc_error
 }
 
 /* Targets, contrasts, plugins and captures, as they were given. */
-static psc_status set_up(
-    psc_session *session, const cli_arguments *arguments, const char *plugin, psc_error *error) {
+static psc_status set_up(psc_session *session, const cli_arguments *arguments,
+    const cli_plugin *plugin, psc_error *error) {
     psc_status status = PSC_OK;
     for (int i = 0; !status && i < arguments->n_given; i++) {
         const cli_given *given = &arguments->given[i];
@@ -105,7 +105,7 @@ static psc_status run(
     return status;
 }
 
-static psc_status analyze(const cli_arguments *arguments, const char *plugin,
+static psc_status analyze(const cli_arguments *arguments, const cli_plugin *plugin,
     psc_session_options *session_options, psc_error *error) {
     psc_model *model = NULL;
     psc_session *session = NULL;
@@ -129,7 +129,7 @@ static psc_status analyze(const cli_arguments *arguments, const char *plugin,
     return status;
 }
 
-int cli_analyze(const cli_arguments *arguments, const char *plugin) {
+int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin) {
     psc_session_options session_options;
     psc_error error = {0};
     int code = cli_prompt_check(arguments);

@@ -152,21 +152,22 @@ static psc_status generate(const cli_arguments *arguments, generation *g, psc_er
 static int read_sampler(psc_sampler *sampler, const cli_arguments *arguments) {
     static const char *const filters[] = {"top-k", "top-p", "min-p"};
     long long seed = 0, top_k = 0;
+    psc_strategy *strategy = &sampler->strategy;
     for (int i = 0; i < 3; i++)
-        if (cli_has(arguments, filters[i])) sampler->temperature = 1;
-    int code = cli_real(&sampler->temperature, arguments, "temperature", 0);
+        if (cli_has(arguments, filters[i])) strategy->temperature = 1;
+    int code = cli_real(&strategy->temperature, arguments, "temperature", 0);
     if (!code) code = cli_integer(&top_k, arguments, "top-k", 1, INT32_MAX);
-    if (!code) code = cli_real(&sampler->top_p, arguments, "top-p", 0);
-    if (!code) code = cli_real(&sampler->min_p, arguments, "min-p", 0);
+    if (!code) code = cli_real(&strategy->top_p, arguments, "top-p", 0);
+    if (!code) code = cli_real(&strategy->min_p, arguments, "min-p", 0);
     if (!code) code = cli_integer(&seed, arguments, "seed", 0, INT64_MAX);
     if (code) return code;
-    if (cli_has(arguments, "top-p") && !(sampler->top_p > 0 && sampler->top_p <= 1))
+    if (cli_has(arguments, "top-p") && !(strategy->top_p > 0 && strategy->top_p <= 1))
         return cli_usage(arguments->verb, "--top-p needs a number above 0 and at most 1, not '%s'",
             cli_value(arguments, "top-p"));
-    if (sampler->min_p > 1)
+    if (strategy->min_p > 1)
         return cli_usage(arguments->verb, "--min-p needs a number from 0 to 1, not '%s'",
             cli_value(arguments, "min-p"));
-    sampler->top_k = (int32_t)top_k;
+    strategy->top_k = (int32_t)top_k;
     sampler->seed = (uint64_t)seed;
     return CLI_OK;
 }

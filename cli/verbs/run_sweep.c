@@ -1,7 +1,4 @@
 /* sweep: the plugin `sweep` over one text; its options are the plugin's. */
-#include <stdio.h>
-#include <string.h>
-
 #include "cli_interventions.h"
 #include "cli_session.h"
 
@@ -29,18 +26,9 @@ static const cli_option options[] = {
 // clang-format on
 
 static int run_sweep(const cli_arguments *arguments) {
-    static const char *const keys[] = {"over", "do", "metric", "layer", "top"};
-    char plugin[320] = "sweep";
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *value = cli_value(arguments, keys[i]);
-        const size_t used = strlen(plugin);
-        if (!value) continue;
-        if (strlen(value) > 40 || strchr(value, ','))
-            return cli_usage(arguments->verb, "--%s does not take '%.40s'", keys[i], value);
-        snprintf(plugin + used, sizeof plugin - used, "%c%s=%s", strchr(plugin, ':') ? ',' : ':',
-            keys[i], value);
-    }
-    return cli_analyze(arguments, plugin);
+    static const char *const keys[] = {"over", "do", "metric", "layer", "top", NULL};
+    const cli_plugin plugin = cli_plugin_of(arguments, "sweep", keys);
+    return cli_analyze(arguments, &plugin);
 }
 
 const cli_verb cli_verb_sweep = {

@@ -45,7 +45,7 @@ static psc_status add_tokens(
     return status;
 }
 
-static psc_status look(const cli_arguments *arguments, const char *plugin,
+static psc_status look(const cli_arguments *arguments, const cli_plugin *plugin,
     const psc_session_options *session_options, psc_error *error) {
     psc_model *model = NULL;
     psc_session *session = NULL;
@@ -54,7 +54,7 @@ static psc_status look(const cli_arguments *arguments, const char *plugin,
     if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
     if (!status) status = psc_session_open(&session, model, session_options, error);
     if (!status) status = add_tokens(session, arguments, error);
-    if (!status) status = cli_add_plugin(session, plugin, error);
+    if (!status) status = cli_plugin_load(session, plugin, error);
     if (!status) status = psc_session_report(session, NULL, error);
     if (!status) status = cli_deliver(psc_session_results(session), arguments, error);
     psc_session_close(&session);
@@ -63,25 +63,24 @@ static psc_status look(const cli_arguments *arguments, const char *plugin,
 }
 
 static int run_weights(const cli_arguments *arguments) {
-    static const char *const keys[] = {"what", "offset", "top", "triples"};
+    static const char *const keys[] = {"offset", "top", "triples", NULL};
     psc_session_options session_options;
     psc_error error = {0};
-    char plugin[320] = "weights";
+    cli_plugin plugin = cli_plugin_of(arguments, "weights", keys);
     const int code = cli_session_options(&session_options, arguments);
     if (code) return code;
     session_options.accumulate = 1; /* a report without a run */
     session_options.capacity = 1;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *value = cli_value(arguments, keys[i]);
-        const size_t used = strlen(plugin);
-        if (!value) continue;
-        if (strlen(value) > 100 || (i > 0 && strchr(value, ',')))
-            return cli_usage(arguments->verb, "--%s does not take '%.40s'", keys[i], value);
-        snprintf(plugin + used, sizeof plugin - used, "%c%s=%s",
-            i && strchr(plugin, ':') ? ',' : ':', keys[i], value);
-        for (char *comma = plugin + used + 1; i == 0 && (comma = strchr(comma, ','));) *comma = '+';
+    char *what = strdup(cli_value(arguments, "what") ? cli_value(arguments, "what") : "");
+    if (!what) {
+        psc_fail(&error, PSC_ERROR_MEMORY, "not enough memory for the options");
+        return cli_fail(&error);
     }
-    return look(arguments, plugin, &session_options, &error) ? cli_fail(&error) : CLI_OK;
+    for (char *comma = what; (comma = strchr(comma, ','));) *comma = '+';
+    if (*what) plugin.options[plugin.n++] = (psc_option){"what", what};
+    const psc_status status = look(arguments, &plugin, &session_options, &error);
+    free(what);
+    return status ? cli_fail(&error) : CLI_OK;
 }
 
 const cli_verb cli_verb_weights = {

@@ -1,60 +1,88 @@
-/* norms: |x| of the residual stream after each layer, for every row of the run. */
+/* norms: |x| of the residual stream after each layer, for every row of the run. A template: seven
+ * numbered steps, each with what to put there and when to leave it out. */
 #include "psc_plugin.h"
 #include <math.h>
-#include <string.h>
+#include <stddef.h>
 
-static const psc_host *host;
-
-typedef struct norms_state { /* an instance's own */
-    int centered;            /* option: take the mean off first */
+/* 1. The state of one instance: the host's table, the options, what the callbacks share. */
+typedef struct norms_state {
+    const psc_host *host;
+    int32_t centered; /* option: take each row's mean off first */
     int32_t n_rows, n_layers;
     int32_t *numbers; /* 0, 1, 2, ... */
     float *norm;      /* [n_layers, n_rows], the result */
 } norms_state;
 
-static int on_resid_post(const psc_event *e, void *payload) {
+/* 2. The options: the host checks what a user gives, fills these fields, and prints the table as
+ * help. Leave it out if there is nothing to choose. */
+static const psc_option_description norms_options[] = {
+    {.key = "centered",
+        .default_value = "no",
+        .help = "take each row's mean off first, as LayerNorm does",
+        .kind = PSC_OPTION_YES_NO,
+        .offset = offsetof(norms_state, centered)},
+    {0},
+};
+
+/* 3. An event: some rows of one tensor, valid during the call. Read it, keep what you need. */
+static int on_resid_post(const psc_event *event, void *payload) {
     norms_state *s = payload;
-    const int64_t n = e->tensor.shape[1];
-    for (int32_t r = 0; r < e->n_rows; r++) {
-        const float *x = e->tensor.data + r * e->tensor.stride[0];
+    const int64_t n = event->tensor.shape[1];
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const float *x = event->tensor.data + r * event->tensor.stride[0];
         double sum = 0, squares = 0;
         for (int64_t i = 0; i < n; i++) sum += x[i], squares += (double)x[i] * x[i];
         if (s->centered) squares -= sum * sum / n;
-        s->norm[e->layer * s->n_rows + e->rows[r].index] = (float)sqrt(squares);
+        s->norm[event->layer * s->n_rows + event->rows[r].index] = (float)sqrt(squares);
     }
     return 0;
 }
 
-static int norms_open(
-    psc_context *c, const psc_host *h, const psc_option *options, int32_t n, void **state) {
-    norms_state *s = *state = (host = h)->life_alloc(c, sizeof *s);
-    if (!s) return -1;
-    s->centered = n > 0 && strcmp(options[0].value, "yes") == 0;
-    s->n_layers = host->model(c)->n_layers;
-    return host->observe(c, PSC_HOOK_RESID_POST, 0, on_resid_post, s);
+/* 4. Once per instance: make the state, read the options, say which hook points to observe. */
+static int norms_open(psc_context *context, const psc_host *host, void **state) {
+    norms_state *s = *state = host->life_alloc(context, sizeof *s);
+    if (!s || host->options(context, s)) return -1; /* the host has set the error */
+    s->host = host;
+    s->n_layers = host->model(context)->n_layers;
+    return host->observe(context, PSC_HOOK_RESID_POST, NULL, on_resid_post, s);
 }
 
-static int norms_run_begin(psc_context *c, void *state) {
+/* 5. Before each run: name the axes and make room for the results. */
+static int norms_run_begin(psc_context *context, void *state) {
+    static const char *const axes[] = {"layers", "rows"};
     norms_state *s = state;
-    host->rows(c, &s->n_rows);
-    s->numbers = host->run_alloc(c, sizeof(int32_t) * (s->n_layers + s->n_rows));
-    for (int32_t i = 0; s->numbers && i < s->n_layers + s->n_rows; i++) s->numbers[i] = i;
-    if (!s->numbers || host->axis_numbers(c, "layers", s->n_layers, s->numbers)) return -1;
-    if (host->axis_numbers(c, "rows", s->n_rows, s->numbers)) return -1;
-    s->norm = host->array(c, "resid_post", PSC_F32, 2, (const char *[]){"layers", "rows"});
+    s->host->rows(context, &s->n_rows);
+    const int32_t most = s->n_layers > s->n_rows ? s->n_layers : s->n_rows;
+    s->numbers = s->host->run_alloc(context, sizeof(int32_t) * (uint64_t)most);
+    for (int32_t i = 0; s->numbers && i < most; i++) s->numbers[i] = i;
+    if (!s->numbers || s->host->axis_numbers(context, "layers", s->n_layers, s->numbers)) return -1;
+    if (s->host->axis_numbers(context, "rows", s->n_rows, s->numbers)) return -1;
+    s->norm = s->host->array(context, "resid_post", PSC_F32, 2, axes);
     return s->norm ? 0 : -1;
 }
 
-static int norms_report(psc_context *c, void *state) {
+/* 6. After each run: values, and what a person reads. `close` exists for what is not the host's. */
+static int norms_report(psc_context *context, void *state) {
     const norms_state *s = state;
-    const char *label = host->label(c, PSC_COMPONENT_MLP_OUT, s->n_layers - 1, 0);
-    const double last = s->norm[s->n_layers * s->n_rows - 1];
-    return host->summary_bars(c, "|x| at the last row, after", "", 1, &label, &last);
+    static const char *const labels[] = {"last residual"}; /* a label of the plugin's own */
+    const double last[] = {s->norm[(int64_t)s->n_layers * s->n_rows - 1]};
+    return s->host->value_number(context, "last", last[0]) ||
+           s->host->summary_bars(context, "|x| at the last row", "", 1, labels, last);
 }
 
-static const psc_option_description keys[] = {{"centered", "no", "yes: without the mean"}, {0}};
-static const psc_plugin norms = {PSC_PLUGIN_ABI, sizeof norms, "norms", "1.0", "|x| by layer", keys,
-    norms_open, norms_run_begin, 0, 0, 0, 0, norms_report, 0, "hook_resid_post"};
+/* 7. The description that the host reads when it loads the file. */
+static const psc_plugin norms = {
+    .abi = PSC_PLUGIN_ABI,
+    .struct_size = sizeof norms,
+    .name = "norms",
+    .version = "1.1",
+    .summary = "the norm of the residual stream after each layer",
+    .points = "hook_resid_post",
+    .options = norms_options,
+    .open = norms_open,
+    .run_begin = norms_run_begin,
+    .report = norms_report,
+};
 PSC_PLUGIN_EXPORT {
     return &norms;
 }

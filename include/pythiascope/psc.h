@@ -120,6 +120,10 @@ PSC_API const char *psc_session_isa(const psc_session *session);
  * later run, in the order of loading. */
 PSC_API psc_status psc_session_plugin(
     psc_session *session, const char *name_or_path, const char *options, psc_error *error);
+/* The same, with n more options as keys and values, which need no escapes. text and options may be
+ * null; the call copies them. A key that both give is PSC_ERROR_INPUT. */
+PSC_API psc_status psc_session_plugin_options(psc_session *session, const char *name_or_path,
+    const char *text, const psc_option *options, int32_t n, psc_error *error);
 /* Nonzero when a plugin compares phases (psc_plugin.phases): its runs are to be SOURCE, BASE,
  * CHANGED on sequences that are truncated to 0 between them. */
 PSC_API int psc_session_has_phases(const psc_session *session);
@@ -220,20 +224,20 @@ PSC_API psc_status psc_state_client(void **out, size_t *bytes, const char *path,
 
 /* --- sampling -------------------------------------------------------------------------------- */
 
-/* The strategy is psc_strategy's (psc_plugin.h): temperature, top-k, top-p, min-p, in this order.
- */
 typedef struct psc_sampler {
     uint32_t struct_size;
-    double temperature; /* 0: greedy, ties to the lower id */
-    uint64_t seed;      /* state; advances with each draw at temperature > 0 */
-    int32_t top_k;      /* 0: off */
-    double top_p;       /* in (0, 1]; 0: off */
-    double min_p;       /* in [0, 1]; 0: off */
+    uint64_t seed;         /* state; advances with each draw at temperature > 0 */
+    psc_strategy strategy; /* what is drawn from (psc_plugin.h) */
 } psc_sampler;
+/* Greedy: the largest logit, ties to the lower id. */
 #define PSC_SAMPLER_INIT                                                                           \
-    { sizeof(psc_sampler), 0.0, 0, 0, 0.0, 0.0 }
+    {                                                                                              \
+        sizeof(psc_sampler), 0, {                                                                  \
+            sizeof(psc_strategy), 0.0, 0, 0.0, 0.0                                                 \
+        }                                                                                          \
+    }
 
-/* Draws an id from logits [d_vocab] of the session's model. */
+/* Draws an id from logits [d_vocab] of the session's model; sampler null: greedy. */
 PSC_API psc_status psc_session_sample(
     int32_t *id, psc_session *session, psc_sampler *sampler, const float *logits, psc_error *error);
 

@@ -19,8 +19,9 @@
 extern "C" {
 #endif
 
-/* A host loads a plugin whose abi is the same. Structures grow at the end; struct_size tells. */
-#define PSC_PLUGIN_ABI 1
+/* A host loads a plugin of the same ABI only. Within one ABI the host's table and the structures that
+ * open with struct_size grow at their end; all other structures stay as they are. */
+#define PSC_PLUGIN_ABI 2
 
 /* --- hook points, under TransformerLens's names ----------------------------------------------
  * X(letter, extent as a member of psc_model_info): the axes of a shape. Beside them there are '1'
@@ -176,8 +177,8 @@ typedef enum psc_component_kind {
     PSC_COMPONENT_EDIT       /* edit */
 } psc_component_kind;
 
-/* Added to an element type (psc_element, psc_error.h): the array comes with undefined contents, for a plugin that writes every
- * element itself. Filling a large array costs as much as computing it. */
+/* Added to a psc_element (psc_error.h): the array comes with undefined contents, for a plugin that
+ * writes every element itself. Filling a large array costs as much as computing it. */
 #define PSC_UNFILLED 16
 
 /* What a run is for. Only plugins whose `phases` is set see runs of PSC_PHASE_SOURCE and
@@ -277,28 +278,162 @@ typedef struct psc_strategy {
 #define PSC_STRATEGY_INIT                                                                          \
     { sizeof(psc_strategy), 1.0, 0, 0.0, 0.0 }
 
+/* --- options ----------------------------------------------------------------------------------
+ * A plugin describes its options in a table. The host checks every value before open, fills a
+ * structure of the plugin's from the table (host->options), and prints the table as help. */
+typedef enum psc_option_kind { /* the field's type: what a value may be */
+    PSC_OPTION_TEXT = 0,       /* const char *: any text; lives as long as the instance */
+    PSC_OPTION_WORD = 1,       /* int32_t: the place of one of `words` */
+    PSC_OPTION_WORDS = 2,  /* uint32_t: words joined by +, each the bit 1 << its place; a last word
+                                  "all" sets the bits of all words before it */
+    PSC_OPTION_YES_NO = 3, /* int32_t: "yes" is 1, "no" is 0 */
+    PSC_OPTION_COUNT = 4,  /* int32_t: a whole number in low..high */
+    PSC_OPTION_NUMBER = 5, /* double: a finite number in low..high */
+    PSC_OPTION_ROWS = 6,   /* psc_filter: last, all, a position A, A-B (both included), or auto:
+                                  last, over a corpus all */
+    PSC_OPTION_LAYER = 7,  /* int32_t: a layer, 0..n_layers-1 */
+    PSC_OPTION_LAYERS = 8, /* psc_range: none, all, a layer A, A-B, or auto: all layers of a model
+                                  with d_model <= 128, else the middle layer */
+    PSC_OPTION_HEADS = 9   /* psc_range: all, a head A of each layer, or A-B */
+} psc_option_kind;
+
+typedef struct psc_range {
+    int32_t first, n; /* first..first+n-1; n is 0 for none */
+} psc_range;
+
+typedef struct psc_option_description {
+    const char *key, *default_value, *help;
+    int32_t kind;             /* psc_option_kind */
+    uint32_t offset;          /* offsetof the field in the structure that host->options fills */
+    double low, high;         /* of COUNT and NUMBER, both included */
+    const char *const *words; /* of WORD and WORDS; ends with null */
+} psc_option_description;
+
+typedef struct psc_option { /* as a user gives it */
+    const char *key, *value;
+} psc_option;
+
 typedef struct psc_context psc_context; /* one plugin instance, opaque */
 typedef void (*psc_range_fn)(int64_t begin, int64_t end, int32_t thread, void *payload);
 
-/* The host's table. Append-only: check struct_size before a member newer than your header. Calls
- * that return int give 0, or nonzero after setting the run's error: return it from the callback. A
- * plugin cannot recover from a failed call: the run fails even if the callback returns 0. */
+/* The host's table, in the order in which a plugin's life needs it. It grows at its end: check
+ * struct_size before a member newer than your header. Calls that return int return 0, or nonzero
+ * after setting the run's error; calls that return a pointer return null then. Return the failure
+ * from the callback: a plugin cannot recover from a failed call, and the run fails even if the
+ * callback returns 0. Inside parallel_for, `fail` and the calls marked [p] are allowed, by several
+ * threads at once; all other calls fail there. */
 typedef struct psc_host {
     uint32_t struct_size;
     uint32_t abi;
 
+    /* --- at any time --- */
+
+    /* Sets the error sentence; the host puts the plugin's name before it. Returns nonzero. */
+    int (*fail)(psc_context *, const char *format, ...) PSC_PRINTF(2, 3);
+    /* The model; lives as long as the session. */
+    const psc_model_info *(*model)(psc_context *);
+    /* Zeroed memory, 64-byte aligned. The host frees it with the instance, or with the run. */
+    void *(*life_alloc)(psc_context *, uint64_t bytes);
+    void *(*run_alloc)(psc_context *, uint64_t bytes); /* from run_begin to report */
+    /* "L0H3", "0_mlp_bias", ...: a component's label; lives as long as the instance. */
+    const char *(*label)(psc_context *, psc_component_kind, int32_t layer, int32_t index);
+    /* A token as shown to a person, quoted: ' Emerald'; #50280 where it has no text. */
+    const char *(*token_text)(psc_context *, int32_t token);
+
+    /* --- open --- */
+
+    /* Fills the fields of *out that the plugin's option table names, from the values given and the
+     * defaults. */
+    int (*options)(psc_context *, void *out);
     /* Subscriptions, from open or run_begin. Those made in run_begin end with the run. filter may
      * be null. Editors run before observers, in order of registration. */
     int (*observe)(psc_context *, psc_point, const psc_filter *, psc_event_fn, void *payload);
     int (*edit)(psc_context *, psc_point, const psc_filter *, psc_event_fn, void *payload);
-    /* Keeps a tensor until run_end returns; returns a handle >= 0, or -1 after setting the error.
-     * From run_begin. fetch, in run_end: the rows kept of one layer (-1 where there is none), as
-     * one event over all chunks; the number of keys is the longest's. Retained bytes are capped. */
-    int (*retain)(psc_context *, psc_point, const psc_filter *);
-    int (*fetch)(psc_context *, int handle, int32_t layer, psc_event *out);
+    /* Nonzero when the session's runs are documents of a corpus. Arrays over a run's rows are not
+     * made then: the plugin adds partials to accumulators, and the host calls report once, after
+     * the last run. There is no run then: rows is empty. */
+    int (*accumulating)(psc_context *);
+    /* An accumulator of n slots; k: entries of a slot of PSC_ACCUMULATE_TOP, else 0. Returns a
+     * handle >= 0, or -1 after setting the error. */
+    int (*accumulator)(psc_context *, const char *name, psc_accumulate kind, int64_t n, int32_t k);
 
-    /* The model. Pointers live as long as the session. */
-    const psc_model_info *(*model)(psc_context *);
+    /* --- run_begin --- */
+
+    /* All rows of the run, from run_begin to report. */
+    const psc_row *(*rows)(psc_context *, int32_t *n_rows);
+    /* The text that the rows' byte ranges refer to; null without a text. */
+    const char *(*text)(psc_context *, uint64_t *bytes);
+    /* What this run is for: psc_phase. In a run of PSC_PHASE_SOURCE, source is the number of its
+     * prompt, from 0; else -1. */
+    int (*phase)(psc_context *);
+    int (*source)(psc_context *);
+    /* The run's targets; the top prediction when none was given. */
+    const psc_target *(*targets)(psc_context *, int32_t *n_targets);
+    /* Nonzero when a plugin or client edits this point in this run. Complete from the first event
+     * on. */
+    int (*has_editor)(psc_context *, psc_point);
+    /* Keeps a tensor until run_end returns. Returns a handle >= 0, or -1 after setting the error.
+     * Retained bytes are capped. */
+    int (*retain)(psc_context *, psc_point, const psc_filter *);
+    /* Keeps what `variants` starts from. */
+    int (*prepare_variants)(psc_context *);
+
+    /* --- results, from run_begin to report; they belong to the run and live until the next --- */
+
+    /* An axis is a name and its entries, labels or integers, which are copied. */
+    int (*axis_labels)(psc_context *, const char *name, int64_t n, const char *const *labels);
+    int (*axis_numbers)(psc_context *, const char *name, int64_t n, const int32_t *numbers);
+    /* An array with named axes, row-major, for the plugin to write. It is filled with NaN (integers:
+     * -1), unless PSC_UNFILLED is added to the element type. */
+    void *(*array)(
+        psc_context *, const char *name, psc_element, int32_t n_axes, const char *const *axes);
+    /* A named value. NaN is written as null. */
+    int (*value_number)(psc_context *, const char *name, double value);
+    int (*value_text)(psc_context *, const char *name, const char *value);
+    /* One more entry of a named list, whose entries are all numbers or all texts. */
+    int (*append_number)(psc_context *, const char *name, double value);
+    int (*append_text)(psc_context *, const char *name, const char *value);
+    /* The printed summary, in the order of the calls: a sentence, or a ranked list of signed bars.
+     * Labels and values are copied; unit is e.g. "nats" or "". */
+    int (*summary_text)(psc_context *, const char *sentence);
+    int (*summary_bars)(psc_context *, const char *title, const char *unit, int32_t n,
+        const char *const *labels, const double *values);
+    /* A file of the output folder: a graph, a table, a page. The host writes it as "<plugin>.<kind>";
+     * kind is letters, digits and dots: "json", "dot". The bytes are copied. */
+    int (*document)(psc_context *, const char *kind, const char *bytes, uint64_t n);
+
+    /* --- events --- */
+
+    /* The ids of target i at a row: ids[1] = -1 unless it is a contrast; both -1 where the row has
+     * none (`next` at the last row). logits [V] is needed by PSC_TARGET_TOP only. Ties go to the
+     * lower id. */
+    int (*target_ids)(
+        psc_context *, int32_t target, const psc_row *row, const float *logits, int32_t ids[2]);
+
+    /* --- run_end --- */
+
+    /* The retained rows of one layer (-1 where there is none), as one event over all chunks. The
+     * number of keys is the longest row's. */
+    int (*fetch)(psc_context *, int handle, int32_t layer, psc_event *out);
+    /* Computes each variant as a run with such editors would, to the bit, but only the layers and
+     * rows that change. logit_rows: psc_rows_mode, ALL (from the first changed row on) or LAST. */
+    int (*variants)(psc_context *, int32_t n, const psc_variant *variants, int32_t logit_rows,
+        psc_variant_fn fn, void *payload);
+    /* One sequence's partial for slots begin..begin+n-1. A sum that is not finite or overflows is an
+     * error. */
+    int (*accumulate)(psc_context *, int handle, int64_t begin, int64_t n, const double *partial);
+    int (*accumulate_top)(psc_context *, int handle, int64_t slot, double value, const psc_row *);
+    void (*progress)(psc_context *, double done); /* 0..1 of this plugin's work in run_end */
+    int (*cancelled)(psc_context *);              /* nonzero: return soon */
+
+    /* --- report --- */
+
+    /* The totals so far; a top's entries, largest first: returns how many. */
+    int (*accumulated)(psc_context *, int handle, int64_t begin, int64_t n, double *out);
+    int32_t (*accumulated_top)(psc_context *, int handle, int64_t slot, psc_top *out);
+
+    /* --- weights; pointers live as long as the session --- */
+
     int (*ln_parameters)(psc_context *, psc_ln, int32_t layer, const float **gamma,
         const float **beta); /* [N] each */
     /* The bias of y = W x + b, [outputs], zeros in a model without; null for W_U. */
@@ -307,9 +442,11 @@ typedef struct psc_host {
     int (*unembedding)(psc_context *, int32_t token, float *row); /* [N] */
     const float *(*unembedding_mean)(psc_context *);              /* [N] over all V rows */
 
-    /* Mathematics, with the bits that docs/numerics.md lays down; whole team where it pays. dot,
-     * exp, erf, log and log_sum_exp may be called inside parallel_for, the others not. */
-    float (*dot)(psc_context *, int64_t n, const float *a, const float *b);
+    /* --- mathematics, with the bits that docs/numerics.md lays down; by the team where it pays --- */
+
+    /* fn over 0..n-1 in contiguous parts: at most one per thread, the same parts at every call with
+     * this n; whichever thread is free takes a part. Returns when all are done. */
+    void (*parallel_for)(psc_context *, int64_t n, psc_range_fn fn, void *payload);
     /* Y[R, outputs] = X[R, inputs] W^T, without the bias. Rows are contiguous; no overlap. */
     int (*apply)(
         psc_context *, psc_matrix, int32_t layer, float *y, const float *x, int64_t n_rows);
@@ -320,163 +457,60 @@ typedef struct psc_host {
      * mean first, that is P(W[:,i]). out in f64. */
     int (*row_norms)(psc_context *, psc_matrix, int32_t layer, int centered, double *out);
     int (*column_norms)(psc_context *, psc_matrix, int32_t layer, int centered, double *out);
-    void (*exp)(psc_context *, int64_t n, float *y, const float *x); /* y may be x */
-    void (*erf)(psc_context *, int64_t n, float *y, const float *x);
-    void (*log)(psc_context *, int64_t n, double *y, const double *x);
-    double (*log_sum_exp)(psc_context *, int64_t n, const float *x);
-    /* fn over 0..n-1 in contiguous parts, at most one for each thread of the team and the same at
-     * every call with this n; a part is taken by whichever thread is free. Returns when all are
-     * done. fail may be called inside, by several threads at once; what belongs to one thread
-     * (memory, labels, subscriptions, results, accumulators, files, variants) fails there. */
-    void (*parallel_for)(psc_context *, int64_t n, psc_range_fn fn, void *payload);
+    float (*dot)(psc_context *, int64_t n, const float *a, const float *b); /* [p] */
+    void (*exp)(psc_context *, int64_t n, float *y, const float *x);        /* [p] y may be x */
+    void (*erf)(psc_context *, int64_t n, float *y, const float *x);        /* [p] */
+    void (*log)(psc_context *, int64_t n, double *y, const double *x);      /* [p] */
+    double (*log_sum_exp)(psc_context *, int64_t n, const float *x);        /* [p] */
+    /* [p] y[i] = (x[i] * w[i]) / divisor (x[i] / divisor where w is null), each rounded to f32; then,
+     * in ascending i, sums[l] += y[i] and sums[16 + l] += |y[i]| in f64, l = (first + i) mod 16. y
+     * may be x. */
+    void (*shares)(psc_context *, double sums[32], float *y, const float *x, const float *w,
+        int64_t n, int64_t first, float divisor);
+    /* [p] What a strategy keeps of logits [V], as generation does: the ids, ascending, and their
+     * weights exp((z - max z)/T), 0..1, the probabilities but for their sum. Both arrays have V
+     * entries. Returns how many, or -1 where the logits hold NaN or no finite largest, or the
+     * strategy is invalid. */
+    int32_t (*keep)(
+        psc_context *, const psc_strategy *, const float *logits, int32_t *ids, double *weights);
+    /* [p] Turns one head's q or k [d_head] in place as the model's rotary embedding does at a
+     * position, or back (inverse nonzero). A rotation: the inverse is its transpose. */
+    int (*rotate)(psc_context *, int32_t position, int inverse, float *x);
 
-    /* Zeroed memory, 64-byte aligned, freed by the host: with the run, or with the instance. Null
-     * after setting the error. */
-    void *(*run_alloc)(psc_context *, uint64_t bytes);
-    void *(*life_alloc)(psc_context *, uint64_t bytes);
-
-    /* The run. rows: all of them, from run_begin to report. */
-    const psc_row *(*rows)(psc_context *, int32_t *n_rows);
-    const char *(*text)(psc_context *, uint64_t *bytes); /* null without a text */
-    /* The token as shown to a person, quoted: ' Emerald'; or #50280 where it has no text. */
-    const char *(*token_text)(psc_context *, int32_t token);
-    /* "L0H3", "0_mlp_bias", ... of a component; valid as long as the instance. */
-    const char *(*label)(psc_context *, psc_component_kind, int32_t layer, int32_t index);
-    /* The targets that the run was given (the top prediction when none was). */
-    const psc_target *(*targets)(psc_context *, int32_t *n_targets);
-    /* The ids of target i at a row: ids[1] = -1 unless a contrast; both -1 where there is none
-     * (next at the last row). logits [V] is needed by PSC_TARGET_TOP only. Ties go to the lower id.
-     */
-    int (*target_ids)(
-        psc_context *, int32_t target, const psc_row *row, const float *logits, int32_t ids[2]);
-
-    void (*progress)(psc_context *, double done); /* 0..1 of this plugin's work in run_end */
-    int (*cancelled)(psc_context *);
-    /* Sets the error sentence (the plugin's name is put before it); returns nonzero. */
-    int (*fail)(psc_context *, const char *format, ...) PSC_PRINTF(2, 3);
-
-    /* Results, from run_begin to report; they belong to the run and are kept until the next.
-     * An axis is a name and its entries, labels or integers; entries are copied. An array has named
-     * axes; it is handed out NaN-filled (integers: -1) to be written, unless PSC_UNFILLED is added.
-     */
-    int (*axis_labels)(psc_context *, const char *name, int64_t n, const char *const *labels);
-    int (*axis_numbers)(psc_context *, const char *name, int64_t n, const int32_t *numbers);
-    void *(*array)(
-        psc_context *, const char *name, psc_element, int32_t n_axes, const char *const *axes);
-    int (*value_number)(psc_context *, const char *name, double value);
-    int (*value_text)(psc_context *, const char *name, const char *value);
-    /* Like value_number, one entry of a list: appended to the named list, whose entries are all
-     * numbers or all texts. NaN is written as null. */
-    int (*append_number)(psc_context *, const char *name, double value);
-    int (*append_text)(psc_context *, const char *name, const char *value);
-    /* For the printed summary, in the order of the calls: a sentence; a ranked list of signed bars
-     * (labels and values are copied; unit is e.g. "nats" or ""). */
-    int (*summary_text)(psc_context *, const char *sentence);
-    int (*summary_bars)(psc_context *, const char *title, const char *unit, int32_t n,
-        const char *const *labels, const double *values);
-
-    /* Nonzero when anybody edits this point in this run. Complete from the first event on. */
-    int (*has_editor)(psc_context *, psc_point);
-
-    /* What this run is for: psc_phase. */
-    int (*phase)(psc_context *);
-
-    /* Nonzero when the session's runs are documents of a corpus: arrays over a run's rows are not
-     * made then, partials are given to accumulators, and report comes once, after the last. Then
-     * there is no run: rows is empty. */
-    int (*accumulating)(psc_context *);
-    /* From open. n slots; k: entries of a slot of PSC_ACCUMULATE_TOP, else 0. A handle >= 0, or -1
-     * after setting the error. */
-    int (*accumulator)(psc_context *, const char *name, psc_accumulate kind, int64_t n, int32_t k);
-    /* From run_end of a run that went well: one sequence's partial for slots begin..begin+n-1.
-     * A sum that is not finite or overflows is an error. */
-    int (*accumulate)(psc_context *, int handle, int64_t begin, int64_t n, const double *partial);
-    int (*accumulate_top)(psc_context *, int handle, int64_t slot, double value, const psc_row *);
-    /* The totals so far; a top's entries, largest first: returns how many. */
-    int (*accumulated)(psc_context *, int handle, int64_t begin, int64_t n, double *out);
-    int32_t (*accumulated_top)(psc_context *, int handle, int64_t slot, psc_top *out);
-
-    /* Variants of the run. prepare_variants, from run_begin, keeps what they start from; variants,
-     * from run_end, computes each as a run with such editors would, to the bit, but only the layers
-     * and rows that change. logit_rows: psc_rows_mode, ALL (from the first changed row on) or LAST.
-     */
-    int (*prepare_variants)(psc_context *);
-    int (*variants)(psc_context *, int32_t n, const psc_variant *variants, int32_t logit_rows,
-        psc_variant_fn fn, void *payload);
-
-    /* In a run of PSC_PHASE_SOURCE: which prompt it is, from 0; else -1. */
-    int (*source)(psc_context *);
-
-    /* Folders of parameters, from open to report. load_setting: 1 when config.json has the key (the
-     * text lives with the instance), 0 when not, -1 after setting the error. save_folder: the
-     * folder is new or empty and appears whole or not at all; without tensors it is only checked
-     * that it could. Tensors are read by read_tensor. */
-    int (*load_setting)(psc_context *, const char *folder, const char *key, psc_setting *out);
-    int (*save_folder)(psc_context *, const char *folder, int32_t n_settings,
-        const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
+    /* --- files, from open to report --- */
 
     /* A tensor of a safetensors file, row-major, widened to f32 (F32, F16, BF16 and F64 are read);
      * name null: the file's only one. The file is checked whole. The memory lives with the
-     * instance. Null after setting the error. */
+     * instance. */
     const float *(*read_tensor)(
         psc_context *, const char *path, const char *name, int32_t *n_axes, int64_t shape[8]);
-
-    /* y[i] = (x[i] * w[i]) / divisor (x[i] / divisor where w is null), each rounded to f32; then,
-     * in ascending i, sums[l] += y[i] and sums[16 + l] += |y[i]| in f64, l = (first + i) mod 16. y
-     * may be x. May be called inside parallel_for. */
-    void (*shares)(psc_context *, double sums[32], float *y, const float *x, const float *w,
-        int64_t n, int64_t first, float divisor);
-
-    /* What a strategy keeps of logits [V], as generation does: the ids, ascending, and their
-     * weights exp((z - max z)/T), 0..1, the probabilities but for their sum. Both arrays have V
-     * entries. Returns how many, or -1 where the logits hold NaN or no finite largest or the
-     * strategy is none. May be called inside parallel_for. */
-    int32_t (*keep)(
-        psc_context *, const psc_strategy *, const float *logits, int32_t *ids, double *weights);
-    /* Turns one head's q or k [d_head] in place as the model's rotary embedding does at a position,
-     * or back (inverse nonzero). A rotation: the inverse is its transpose. */
-    int (*rotate)(psc_context *, int32_t position, int inverse, float *x);
-
-    /* A file of the output folder, from run_begin to report: a graph, a table, a page. It is
-     * written as "<plugin>.<kind>", kind being letters, digits and dots: "json", "dot". The bytes
-     * are copied. */
-    int (*document)(psc_context *, const char *kind, const char *bytes, uint64_t n);
+    /* Folders of parameters. load_setting: 1 when config.json has the key (the text lives with the
+     * instance), 0 when not, -1 after setting the error. save_folder: the folder is new or empty and
+     * appears whole or not at all; without tensors the host only checks that it could. */
+    int (*load_setting)(psc_context *, const char *folder, const char *key, psc_setting *out);
+    int (*save_folder)(psc_context *, const char *folder, int32_t n_settings,
+        const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */
-
-typedef struct psc_option_description {
-    const char *key, *default_value, *help;
-} psc_option_description;
-
-typedef struct psc_option {
-    const char *key, *value;
-} psc_option;
 
 typedef struct psc_plugin {
     uint32_t abi; /* PSC_PLUGIN_ABI */
     uint32_t struct_size;
     const char *name, *version, *summary;
+    /* For people: the hook points that it may ask for, by their names in PSC_POINTS, separated by
+     * spaces; may be null. */
+    const char *points;
     const psc_option_description *options; /* ends with a null key; null: none */
-    /* Any callback may be null; state is what open stored, null before.
-     * open gets every described option in the order of `options`, defaults filled in; an unknown
-     * key has been refused by the host. Return nonzero after host->fail to refuse. */
-    int (*open)(psc_context *, const psc_host *, const psc_option *options, int32_t n_options,
-        void **state);
+    int32_t phases;                        /* nonzero: sees runs of every phase (psc_phase) */
+    /* Any callback may be null. state is what open stored, null before. */
+    int (*open)(psc_context *, const psc_host *, void **state);
     int (*run_begin)(psc_context *, void *state);
-    /* status: 0, or why the run failed; results are dropped then. */
+    /* status: 0, or why the run failed; the host drops the results then. */
     int (*run_end)(psc_context *, void *state, int status);
-    /* Reserved: what is accumulated over documents is the host's (accumulator). Null. */
-    int (*merge)(psc_context *, void *state, const void *other);
-    int (*save)(psc_context *, void *state, const char *path);
-    int (*load)(psc_context *, void *state, const char *path);
-    /* Axes, arrays, values and the summary, after a run that went well. */
+    /* Axes, arrays, values and the summary, after a run without a failure. */
     int (*report)(psc_context *, void *state);
     void (*close)(psc_context *, void *state);
-    /* For people: the hook points that it may ask for, by their names in PSC_POINTS, separated by
-     * spaces. May be null, and absent where struct_size ends before it. */
-    const char *points;
-    int32_t phases; /* nonzero: sees runs of every phase (psc_phase) */
 } psc_plugin;
 
 typedef const psc_plugin *(*psc_plugin_entry_fn)(void);

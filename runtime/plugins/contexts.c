@@ -8,7 +8,6 @@
 #include "loader.h"
 #include "plugin_options.h"
 
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,15 +65,18 @@ static psc_status outcome(
         callback, returned);
 }
 
+/* Options are checked here, so that a plugin that never reads them refuses wrong ones too. */
 static psc_status call_open(psc_context *context, psc_error *error) {
     psc_session *session = context->session;
-    if (!context->plugin->open) return PSC_OK;
+    const psc_option_setting setting = {&session->model->info, session->options.accumulate != 0};
+    psc_status checked = psc_options_read(
+        NULL, context->options, context->n_options, context->plugin, &setting, error);
+    if (checked != PSC_OK || !context->plugin->open) return checked;
     psc_error *outer = session->error, inner = {PSC_OK, ""};
     session->error = &inner;
     context->in_open = true;
     psc_fp_state fp = psc_fp_enter();
-    int returned = context->plugin->open(
-        context, &psc_host_table, context->options, context->n_options, &context->state);
+    int returned = context->plugin->open(context, &psc_host_table, &context->state);
     context->in_open = false;
     session->error = outer;
     psc_status status = outcome(context, "open", returned, &inner);
@@ -101,8 +103,8 @@ static void free_context(psc_context *context) {
     free(context);
 }
 
-psc_status psc_contexts_add(
-    psc_session *session, const char *name_or_path, const char *options, psc_error *error) {
+psc_status psc_contexts_add(psc_session *session, const char *name_or_path, const char *text,
+    const psc_option *options, int32_t n, psc_error *error) {
     if (session->run_options)
         return psc_fail(error, PSC_ERROR_STATE, "plugins cannot be added during a run");
     psc_context *context = calloc(1, sizeof *context);
@@ -120,8 +122,8 @@ psc_status psc_contexts_add(
         status = psc_targets_imply(session, error); /* accumulators are sized in open */
     if (status == PSC_OK) status = give_name(context, session, error);
     if (status == PSC_OK)
-        status = psc_options_parse(
-            &context->options, &context->n_options, context->plugin, options, error);
+        status = psc_options_take(
+            &context->options, &context->n_options, context->plugin, text, options, n, error);
     if (status == PSC_OK) status = call_open(context, error);
     if (status != PSC_OK) {
         free_context(context);
@@ -173,14 +175,9 @@ bool psc_phase_is_for_all(int32_t phase) {
     return phase != PSC_PHASE_SOURCE && phase != PSC_PHASE_BASE;
 }
 
-static bool has_phases(const psc_plugin *plugin) {
-    return plugin->struct_size >= offsetof(psc_plugin, phases) + sizeof plugin->phases &&
-           plugin->phases;
-}
-
 int psc_session_has_phases(const psc_session *session) {
     for (int32_t i = 0; i < session->n_contexts; i++)
-        if (has_phases(session->contexts[i]->plugin)) return 1;
+        if (session->contexts[i]->plugin->phases) return 1;
     return 0;
 }
 
@@ -192,7 +189,7 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error) {
     bool for_all = psc_phase_is_for_all(session->run_options->phase);
     for (int32_t i = 0; i < session->n_contexts && status == PSC_OK; i++) {
         psc_context *context = session->contexts[i];
-        context->muted = !for_all && !has_phases(context->plugin);
+        context->muted = !for_all && !context->plugin->phases;
         if (context->muted) continue;
         inner = (psc_error){PSC_OK, ""};
         status = begin_one(context, &inner);

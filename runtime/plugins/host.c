@@ -1,5 +1,6 @@
 /* The host's table: what psc_plugin.h promises to plugins, and the small calls among it. */
 #include "host.h"
+#include "plugin_options.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -53,6 +54,19 @@ static int host_fail(psc_context *context, const char *format, ...) {
     fail_va(context, PSC_ERROR_PLUGIN, format, arguments);
     va_end(arguments);
     return PSC_ERROR_PLUGIN;
+}
+
+/* --- options ---------------------------------------------------------------------------------- */
+
+static int host_options(psc_context *context, void *out) {
+    psc_error error = {PSC_OK, ""};
+    if (!context->in_open)
+        return psc_host_fail(context, PSC_ERROR_STATE, "options is allowed from open only");
+    const psc_session *session = context->session;
+    const psc_option_setting setting = {&session->model->info, session->options.accumulate != 0};
+    psc_status status = psc_options_read(
+        out, context->options, context->n_options, context->plugin, &setting, &error);
+    return status == PSC_OK ? 0 : psc_host_pass(context, &error);
 }
 
 /* --- subscriptions --------------------------------------------------------------------------- */
@@ -166,37 +180,25 @@ static int host_source(psc_context *context) {
 const psc_host psc_host_table = {
     .struct_size = sizeof(psc_host),
     .abi = PSC_PLUGIN_ABI,
+    .fail = host_fail,
+    .model = host_model,
+    .life_alloc = host_life_alloc,
+    .run_alloc = host_run_alloc,
+    .label = psc_host_label,
+    .token_text = psc_host_token_text,
+    .options = host_options,
     .observe = host_observe,
     .edit = host_edit,
-    .retain = psc_host_retain,
-    .fetch = psc_host_fetch,
-    .model = host_model,
-    .ln_parameters = psc_host_ln_parameters,
-    .bias = psc_host_bias,
-    .embedding = psc_host_embedding,
-    .unembedding = psc_host_unembedding,
-    .unembedding_mean = psc_host_unembedding_mean,
-    .dot = psc_host_dot,
-    .apply = psc_host_apply,
-    .pullback = psc_host_pullback,
-    .row_norms = psc_host_row_norms,
-    .column_norms = psc_host_column_norms,
-    .exp = psc_host_exp,
-    .erf = psc_host_erf,
-    .log = psc_host_log,
-    .log_sum_exp = psc_host_log_sum_exp,
-    .parallel_for = psc_host_parallel_for,
-    .run_alloc = host_run_alloc,
-    .life_alloc = host_life_alloc,
+    .accumulating = psc_host_accumulating,
+    .accumulator = psc_host_accumulator,
     .rows = host_rows,
     .text = host_text,
-    .token_text = psc_host_token_text,
-    .label = psc_host_label,
+    .phase = host_phase,
+    .source = host_source,
     .targets = host_targets,
-    .target_ids = host_target_ids,
-    .progress = host_progress,
-    .cancelled = host_cancelled,
-    .fail = host_fail,
+    .has_editor = host_has_editor,
+    .retain = psc_host_retain,
+    .prepare_variants = psc_host_prepare_variants,
     .axis_labels = psc_host_axis_labels,
     .axis_numbers = psc_host_axis_numbers,
     .array = psc_host_array,
@@ -206,22 +208,35 @@ const psc_host psc_host_table = {
     .append_text = psc_host_append_text,
     .summary_text = psc_host_summary_text,
     .summary_bars = psc_host_summary_bars,
-    .has_editor = host_has_editor,
-    .phase = host_phase,
-    .source = host_source,
-    .accumulating = psc_host_accumulating,
-    .accumulator = psc_host_accumulator,
+    .document = psc_host_document,
+    .target_ids = host_target_ids,
+    .fetch = psc_host_fetch,
+    .variants = psc_host_variants,
     .accumulate = psc_host_accumulate,
     .accumulate_top = psc_host_accumulate_top,
+    .progress = host_progress,
+    .cancelled = host_cancelled,
     .accumulated = psc_host_accumulated,
     .accumulated_top = psc_host_accumulated_top,
+    .ln_parameters = psc_host_ln_parameters,
+    .bias = psc_host_bias,
+    .embedding = psc_host_embedding,
+    .unembedding = psc_host_unembedding,
+    .unembedding_mean = psc_host_unembedding_mean,
+    .parallel_for = psc_host_parallel_for,
+    .apply = psc_host_apply,
+    .pullback = psc_host_pullback,
+    .row_norms = psc_host_row_norms,
+    .column_norms = psc_host_column_norms,
+    .dot = psc_host_dot,
+    .exp = psc_host_exp,
+    .erf = psc_host_erf,
+    .log = psc_host_log,
+    .log_sum_exp = psc_host_log_sum_exp,
+    .shares = psc_host_shares,
+    .keep = psc_host_keep,
+    .rotate = psc_host_rotate,
+    .read_tensor = psc_host_read_tensor,
     .load_setting = psc_host_load_setting,
     .save_folder = psc_host_save_folder,
-    .keep = psc_host_keep,
-    .prepare_variants = psc_host_prepare_variants,
-    .variants = psc_host_variants,
-    .read_tensor = psc_host_read_tensor,
-    .rotate = psc_host_rotate,
-    .shares = psc_host_shares,
-    .document = psc_host_document,
 };

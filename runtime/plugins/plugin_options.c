@@ -48,59 +48,87 @@ static int find_option(const psc_option *options, int32_t n, const char *key, si
     return -1;
 }
 
-/* One "key=value" into its place. */
-static psc_status set_one(psc_option *options, bool *given, int32_t n, const psc_plugin *plugin,
-    const char *item, const char *end, psc_error *error) {
-    const char *equals = memchr(item, '=', (size_t)(end - item));
-    int shown = end - item < 60 ? (int)(end - item) : 60;
-    if (!equals)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "plugin %s: option '%.*s' must have the form key=value", plugin->name, shown, item);
-    int i = find_option(options, n, item, (size_t)(equals - item));
-    if (i < 0) return refuse_key(plugin, item, (size_t)(equals - item), error);
-    if (given[i])
-        return psc_fail(error, PSC_ERROR_INPUT, "plugin %s: option '%s' is given twice",
-            plugin->name, options[i].key);
-    given[i] = true;
-    char *value = unescape(equals + 1, end);
-    if (!value) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for an option");
-    free((void *)options[i].value);
-    options[i].value = value;
+/* The options being collected: values given so far, defaults elsewhere. */
+typedef struct collection {
+    const psc_plugin *plugin;
+    psc_option *options;
+    bool *given; /* [n] */
+    int32_t n;
+} collection;
+
+/* value is taken over, even on failure. */
+static psc_status set_one(
+    collection *c, const char *key, size_t length, char *value, psc_error *error) {
+    psc_status status = PSC_OK;
+    const int i = find_option(c->options, c->n, key, length);
+    if (i < 0)
+        status = refuse_key(c->plugin, key, length, error);
+    else if (c->given[i])
+        status = psc_fail(error, PSC_ERROR_INPUT, "plugin %s: option '%s' is given twice",
+            c->plugin->name, c->options[i].key);
+    else if (!value)
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for an option");
+    if (status != PSC_OK) {
+        free(value);
+        return status;
+    }
+    c->given[i] = true;
+    free((void *)c->options[i].value);
+    c->options[i].value = value;
     return PSC_OK;
 }
 
 /* Every described option with its default. */
-static psc_status fill_defaults(
-    psc_option **out, int32_t *n, const psc_plugin *plugin, psc_error *error) {
+static psc_status collection_open(collection *c, const psc_plugin *plugin, psc_error *error) {
     const psc_option_description *list = plugin->options;
     int32_t count = 0;
     while (list && list[count].key) count++;
-    *n = 0;
-    *out = calloc(count ? (size_t)count : 1, sizeof **out);
-    for (int32_t i = 0; *out && i < count; i++) {
-        (*out)[i].key = list[i].key;
-        (*out)[i].value = strdup(list[i].default_value ? list[i].default_value : "");
-        *n = i + 1;
-        if (!(*out)[i].value) psc_options_free(out, *n);
+    const size_t room = count ? (size_t)count : 1;
+    *c = (collection){plugin, calloc(room, sizeof *c->options), calloc(room, sizeof *c->given), 0};
+    bool complete = c->options && c->given;
+    for (; complete && c->n < count; c->n++) {
+        const psc_option_description *option = &list[c->n];
+        c->options[c->n].key = option->key;
+        c->options[c->n].value = strdup(option->default_value ? option->default_value : "");
+        if (!c->options[c->n].value) complete = false;
     }
-    return *out ? PSC_OK : psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for options");
+    return complete ? PSC_OK : psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for options");
 }
 
-psc_status psc_options_parse(
-    psc_option **out, int32_t *n, const psc_plugin *plugin, const char *text, psc_error *error) {
-    bool *given = NULL;
-    psc_status status = fill_defaults(out, n, plugin, error);
-    if (status != PSC_OK || !text || !*text) return status;
-    given = calloc(*n ? (size_t)*n : 1, sizeof *given);
-    if (!given) status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for options");
-    for (const char *item = text; status == PSC_OK;) {
+/* One "key=value" into its place. */
+static psc_status set_item(collection *c, const char *item, const char *end, psc_error *error) {
+    const char *equals = memchr(item, '=', (size_t)(end - item));
+    const int shown = end - item < 60 ? (int)(end - item) : 60;
+    if (!equals)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "plugin %s: option '%.*s' must have the form key=value", c->plugin->name, shown, item);
+    return set_one(c, item, (size_t)(equals - item), unescape(equals + 1, end), error);
+}
+
+static psc_status set_text(collection *c, const char *text, psc_error *error) {
+    psc_status status = PSC_OK;
+    for (const char *item = text; status == PSC_OK && *text;) {
         const char *end = item_end(item);
-        status = set_one(*out, given, *n, plugin, item, end, error);
+        status = set_item(c, item, end, error);
         if (!*end) break;
         item = end + 1;
     }
-    free(given);
-    if (status != PSC_OK) psc_options_free(out, *n);
+    return status;
+}
+
+psc_status psc_options_take(psc_option **out, int32_t *n, const psc_plugin *plugin,
+    const char *text, const psc_option *given, int32_t n_given, psc_error *error) {
+    collection c;
+    psc_status status = collection_open(&c, plugin, error);
+    if (status == PSC_OK && text) status = set_text(&c, text, error);
+    for (int32_t i = 0; status == PSC_OK && i < n_given; i++) {
+        const char *key = given[i].key ? given[i].key : "", *value = given[i].value;
+        status = set_one(&c, key, strlen(key), strdup(value ? value : ""), error);
+    }
+    free(c.given);
+    if (status != PSC_OK) psc_options_free(&c.options, c.n);
+    *out = c.options;
+    *n = status == PSC_OK ? c.n : 0;
     return status;
 }
 

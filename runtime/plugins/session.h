@@ -97,9 +97,9 @@ struct psc_session {
 extern const psc_host psc_host_table;
 
 /* --- contexts.c: the plugins' instances ------------------------------------------------------ */
-/* Loads, parses options, calls open. On failure nothing is added. */
-psc_status psc_contexts_add(
-    psc_session *session, const char *name_or_path, const char *options, psc_error *error);
+/* Loads, checks options, calls open. On failure nothing is added. */
+psc_status psc_contexts_add(psc_session *session, const char *name_or_path, const char *text,
+    const psc_option *options, int32_t n, psc_error *error);
 void psc_contexts_close(psc_session *session);
 /* Whether a run of this phase is for every plugin, not only for those with `phases`. */
 bool psc_phase_is_for_all(int32_t phase);

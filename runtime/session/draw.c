@@ -57,8 +57,7 @@ psc_status psc_session_sample(int32_t *id, psc_session *session, psc_sampler *sa
     if (sampler)
         memcpy(&given, sampler,
             sampler->struct_size < sizeof given ? sampler->struct_size : sizeof given);
-    const psc_strategy strategy = {
-        sizeof strategy, given.temperature, given.top_k, given.top_p, given.min_p};
+    const psc_strategy strategy = given.strategy;
     psc_status status = psc_strategy_check(&strategy, error);
     if (status) return status;
     *id = psc_strategy_greedy(logits, session->model->info.d_vocab);

@@ -153,7 +153,14 @@ const char *psc_session_isa(const psc_session *session) {
 
 psc_status psc_session_plugin(
     psc_session *session, const char *name_or_path, const char *options, psc_error *error) {
-    return psc_contexts_add(session, name_or_path, options, error);
+    return psc_contexts_add(session, name_or_path, options, NULL, 0, error);
+}
+
+psc_status psc_session_plugin_options(psc_session *session, const char *name_or_path,
+    const char *text, const psc_option *options, int32_t n, psc_error *error) {
+    if (n < 0 || (n > 0 && !options))
+        return psc_fail(error, PSC_ERROR_INPUT, "%d options were given without a list", (int)n);
+    return psc_contexts_add(session, name_or_path, text, options, n, error);
 }
 
 psc_status psc_session_target(psc_session *session, const char *target, psc_error *error) {

@@ -95,9 +95,9 @@ static void refuse(const char *name, const char *options, const char *words) {
 }
 
 Test(lens, bad_options) {
-    refuse("parallel_f32", "ln=both", "ln=both is none of own, final");
-    refuse("parallel_f32", "top=0", "top=0 is not a number");
-    refuse("parallel_f32", "arrays=top+", "arrays= is none of top");
+    refuse("parallel_f32", "ln=both", "ln=both is not one of own, final");
+    refuse("parallel_f32", "top=0", "top=0 is not a whole number");
+    refuse("parallel_f32", "arrays=top+", "arrays=top+ is not one or more of top");
     refuse("parallel_f32", "rows=9-3", "rows=9-3");
     refuse("parallel_f32", "fit=/nowhere/x", "fit needs the documents of a corpus");
     refuse("parallel_f32", "fit_ridge=-1", "fit_ridge=-1 is not");

@@ -396,9 +396,9 @@ Test(logits, rows_range) {
 
 Test(logits, bad_options) {
     const char *const bad[][2] = {{"level=neurons", "level=neurons"}, {"level=", "level="},
-        {"level=head+", "none of layer, head, source, neuron"}, {"rows=5-2", "rows=5-2"},
-        {"rows=first", "rows=first"}, {"centered=2", "centered=2"}, {"top=201", "top=201"},
-        {"top=-1", "top=-1"}, {"colour=red", "colour"}};
+        {"level=head+", "one or more of layer, head, source, neuron, auto"},
+        {"rows=5-2", "rows=5-2"}, {"rows=first", "rows=first"}, {"centered=2", "centered=2"},
+        {"top=201", "top=201"}, {"top=-1", "top=-1"}, {"colour=red", "colour"}};
     start(golden_path("parallel_f32", NULL), NULL, 1, 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         cr_assert_neq(

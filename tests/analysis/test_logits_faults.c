@@ -75,15 +75,14 @@ static int faulty_observe(psc_context *context, psc_point point, const psc_filte
     return real->observe(context, point, filter, change ? changed_event : callback, payload);
 }
 
-static int faulty_open(psc_context *context, const psc_host *host, const psc_option *options,
-    int32_t n_options, void **state) {
+static int faulty_open(psc_context *context, const psc_host *host, void **state) {
     real = host;
     lying = *host;
     lying.pullback = faulty_pullback;
     lying.observe = faulty_observe;
     if (chosen == FAULT_BIAS) lying.bias = faulty_bias;
     if (chosen == FAULT_CONSTANT) lying.ln_parameters = faulty_ln;
-    return logits->open(context, &lying, options, n_options, state);
+    return logits->open(context, &lying, state);
 }
 
 static void load_faulty(const char *options) {

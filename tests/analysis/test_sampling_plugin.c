@@ -76,10 +76,10 @@ Test(sampling_plugin, means) {
 
 Test(sampling_plugin, bad_options) {
     static const char *const bad[][2] = {{"k=0", "k=0 is not"}, {"k=-3", "k=-3 is not"},
-        {"p=0", "p=0 is not a number above 0 and up to 1"}, {"p=1.01", "p=1.01"},
-        {"p=nan", "p=nan"}, {"min_p=-0.1", "min_p=-0.1 is not a number from 0"},
-        {"min_p=2", "min_p=2"}, {"temperature=0", "temperature=0"},
-        {"temperature=x", "temperature=x"}, {"rows=x", "rows=x"}};
+        {"p=0", "p=0 is not above 0"}, {"p=1.01", "p=1.01"}, {"p=nan", "p=nan"},
+        {"min_p=-0.1", "min_p=-0.1 is not a number in 0..1"}, {"min_p=2", "min_p=2"},
+        {"temperature=0", "temperature=0"}, {"temperature=x", "temperature=x"},
+        {"rows=x", "rows=x"}};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     psc_session *session = must_session(model, NULL, 1, 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -179,8 +179,8 @@ static void refused(const char *options, const char *word) {
 }
 
 Test(weights_plugin, refusals) {
-    refused("what=frame", "what=frame is none of frames");
-    refused("what=frames+", "what= is none of");
+    refused("what=frame", "what=frame is not one or more of frames");
+    refused("what=frames+", "what=frames+ is not one or more of");
     refused("what=tokens", "needs tokens");
     refused("offset=320", "offset");
     refused("offset=-1", "offset");

@@ -105,14 +105,14 @@ head -c 100000 "$model/model.safetensors" >"$work/cut/model.safetensors"
 expect 1 'model.safetensors' analyze --model "$work/cut" --text a
 
 # The folder of packed weights: a wrong word is refused, a folder that cannot be used is no failure.
-expect 1 'do=foo is none of' sweep --text a --do foo
-expect 1 'over=rows is none of' sweep --text a --over rows
+expect 1 'do=foo is not one of' sweep --text a --do foo
+expect 1 'over=rows is not one of' sweep --text a --over rows
 expect 1 'do=patch needs a source prompt' sweep --text 'a b' --do patch
 expect 1 'a patch needs equally many' sweep --text 'a b' --source 'a b c d' --do patch
 expect 1 'layer=99' sweep --text a --over edges --layer 99
-expect 2 "--over does not take 'x,y'" sweep --text a --over x,y
-expect 1 'what=norms is none of frames' weights --what norms
-expect 1 'what= is none of frames' weights --what frames,
+expect 1 'over=x,y is not one of' sweep --text a --over x,y
+expect 1 'what=norms is not one or more of frames' weights --what norms
+expect 1 'what=frames+ is not one or more of' weights --what frames,
 expect 1 'what=tokens needs tokens' weights --what tokens
 expect 1 'is 3 tokens' weights --what tokens --token ' Emerald'
 expect 1 'out of range; token ids' weights --token '#4096'
@@ -120,7 +120,7 @@ expect 1 'text is empty' weights --token ''
 expect 1 'offset=512 is not' weights --offset 512
 expect 1 'triples=0 is not' weights --what heads --triples 0
 expect 1 'top=many is not' weights --top many
-expect 2 "--top does not take '1,what=all'" weights --top 1,what=all
+expect 1 'top=1,what=all is not a whole number' weights --top 1,what=all
 expect 2 '--threads needs' weights --threads 0
 expect 2 'unexpected argument b' weights b
 expect 2 "clear or verify, not 'nonsense'" cache nonsense
@@ -155,10 +155,10 @@ expect 1 'L9H0 is no component of this model.*L0H0 to L3H7' analyze --text a --a
 expect 1 'L9H0 is no component of this model' generate --text a --ablate L9H0
 expect 1 'L0H9.* is no component' analyze --text a --patch L0H9 --source b
 expect 1 'at= is missing' analyze --text a --ablate ''
-expect 1 'by=max is none of zero, mean, resample' analyze --text a --ablate L0H1:by=max
+expect 1 'by=max is not one of zero, mean, resample' analyze --text a --ablate L0H1:by=max
 expect 1 "has no option 'alpha'" analyze --text a --ablate L0H1:alpha=2
 expect 1 'alpha=nan is not a finite number' analyze --text a --scale L0H1:alpha=nan
-expect 1 'layers 0 to 3' analyze --text a --scale 'L*H1:layers=2-4'
+expect 1 'layers A-B of 0 to 3' analyze --text a --scale 'L*H1:layers=2-4'
 expect 1 'source prompt 1 is missing' analyze --text a --patch embed
 expect 1 'source prompt 2 is missing' analyze --text a --steer embed --source b
 expect 1 'source prompt 1 has 3 tokens and this prompt has 2' analyze --tokens 1,2 \

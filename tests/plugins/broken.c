@@ -16,13 +16,13 @@ PSC_API const psc_plugin *another_symbol(void) {
 }
 #else
 static const psc_option_description described[] = {
-    {"rows", "all", "which rows"},
-    {"rows", "all", "once more"},
-    {0, 0, 0},
+    {"rows", "all", "which rows", PSC_OPTION_TEXT, 0, 0, 0, 0},
+    {"rows", "all", "once more", PSC_OPTION_TEXT, 0, 0, 0, 0},
+    {0},
 };
 
 static const psc_plugin broken = {
-    .abi = BROKEN == BROKEN_ABI ? 77 : PSC_PLUGIN_ABI,
+    .abi = BROKEN == BROKEN_ABI ? 1 : PSC_PLUGIN_ABI,
     .struct_size = BROKEN == BROKEN_SIZE ? 24 : sizeof(psc_plugin),
     .name = BROKEN == BROKEN_NAMELESS ? 0
             : BROKEN == BROKEN_NAME   ? "a.b c"

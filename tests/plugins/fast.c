@@ -9,10 +9,7 @@ static int on_event(const psc_event *event, void *payload) {
     return event->n_rows > 0 ? 0 : -1;
 }
 
-static int fast_open(psc_context *context, const psc_host *given, const psc_option *options,
-    int32_t n_options, void **state) {
-    (void)options;
-    (void)n_options;
+static int fast_open(psc_context *context, const psc_host *given, void **state) {
     (void)state;
     host = given;
     return host->observe(context, PSC_HOOK_RESID_POST, 0, on_event, 0);

@@ -181,9 +181,8 @@ static psc_context *context;
 static int sum, count, low, top;
 static int reports;
 
-static int on_open(
-    psc_context *given, const psc_host *table, const psc_option *options, int32_t n, void **state) {
-    (void)options, (void)n, (void)state;
+static int on_open(psc_context *given, const psc_host *table, void **state) {
+    (void)state;
     context = given;
     host = table;
     cr_assert(host->accumulating(context));
@@ -431,9 +430,8 @@ Test(accumulate, a_run_that_fails_midway_spoils_the_session) {
     fixture_close();
 }
 
-static int open_badly(
-    psc_context *given, const psc_host *table, const psc_option *options, int32_t n, void **state) {
-    (void)options, (void)n, (void)state;
+static int open_badly(psc_context *given, const psc_host *table, void **state) {
+    (void)state;
     table->accumulator(given, "x", PSC_ACCUMULATE_SUM, 1, 0);
     return table->accumulator(given, "x", PSC_ACCUMULATE_SUM, 1, 0) < 0 ? -1 : 0;
 }

@@ -10,9 +10,8 @@ static psc_context *context;
 static int (*at_end)(void);
 static int (*at_begin)(void);
 
-static int host_open(
-    psc_context *given, const psc_host *table, const psc_option *options, int32_t n, void **state) {
-    (void)options, (void)n, (void)state;
+static int host_open(psc_context *given, const psc_host *table, void **state) {
+    (void)state;
     context = given;
     host = table;
     return 0;
@@ -302,7 +301,8 @@ Test(host, retained_over_chunks) {
     must_capture("hook_logits");
     for (int i = 0; i < 2; i++)
         cr_assert_eq(run_with(retain_some, fetch_all), PSC_OK, "%s", error.message);
-    REFUSED(run_with(retain_some, fetch_unknown), PSC_ERROR_INPUT, "plugin bridge", "99 is not a handle");
+    REFUSED(run_with(retain_some, fetch_unknown), PSC_ERROR_INPUT, "plugin bridge",
+        "99 is not a handle");
     REFUSED(run_with(retain_some, fetch_beyond), PSC_ERROR_INPUT, "plugin bridge", "layer 2");
 }
 

@@ -30,9 +30,8 @@ static int on_event(const psc_event *event, void *payload) {
     return 0;
 }
 
-static int errors_open(psc_context *context, const psc_host *given, const psc_option *options,
-    int32_t n, void **state) {
-    (void)options, (void)n, (void)state;
+static int errors_open(psc_context *context, const psc_host *given, void **state) {
+    (void)state;
     host = given;
     fail_in(context, IN_OPEN);
     return 0;

@@ -8,9 +8,8 @@ TestSuite(host_results, .init = fixture_open, .fini = fixture_close);
 static psc_context *context;
 static int (*report)(void);
 
-static int report_open(
-    psc_context *given, const psc_host *table, const psc_option *options, int32_t n, void **state) {
-    (void)options, (void)n, (void)state;
+static int report_open(psc_context *given, const psc_host *table, void **state) {
+    (void)state;
     context = given;
     host = table;
     return 0;
@@ -191,7 +190,8 @@ Test(host_results, refused) {
     cr_assert_eq(run_report(everything), PSC_OK, "%s", error.message);
 }
 
-static const psc_option_description described[] = {{"rows", "last", "which"}, {NULL, NULL, NULL}};
+static const psc_option_description described[] = {
+    {"rows", "last", "which", PSC_OPTION_TEXT, 0, 0, 0, NULL}, {0}};
 
 Test(host_results, options_are_recorded) {
     bridge->options = described;

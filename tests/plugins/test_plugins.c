@@ -19,7 +19,8 @@ Test(plugins, handshake_refuses) {
     REFUSED(
         load(PLUGIN("broken_symbol")), PSC_ERROR_PLUGIN, "broken_symbol.so", "psc_plugin_entry");
     REFUSED(load(PLUGIN("broken_null")), PSC_ERROR_PLUGIN, "broken_null.so", "null pointer");
-    REFUSED(load(PLUGIN("broken_abi")), PSC_ERROR_PLUGIN, "broken_abi.so", "ABI 77", "ABI 1");
+    REFUSED(load(PLUGIN("broken_abi")), PSC_ERROR_PLUGIN, "broken_abi.so", "ABI 1,", "ABI 2",
+        "rebuild");
     REFUSED(load(PLUGIN("broken_size")), PSC_ERROR_PLUGIN, "broken_size.so", "struct_size is 24");
     REFUSED(load(PLUGIN("broken_nameless")), PSC_ERROR_PLUGIN, "broken_nameless.so", "no name");
     REFUSED(load(PLUGIN("broken_name")), PSC_ERROR_PLUGIN, "broken_name.so", "a.b c");
@@ -55,45 +56,130 @@ Test(plugins, unknown_builtin_lists_the_known) {
 
 /* --- options --------------------------------------------------------------------------------- */
 
-static char seen[512];
+/* One field of every kind. */
+typedef struct fields {
+    const char *title;
+    int32_t word, yes, top, layer;
+    uint32_t words;
+    double share;
+    psc_filter rows;
+    psc_range layers, heads;
+} fields;
+static fields seen;
 
+static const char *const colors[] = {"red", "green", "blue", "all", NULL};
+#define FIELD(name) offsetof(fields, name)
 static const psc_option_description described[] = {
-    {"rows", "last", "which"},
-    {"top", "10", "how many"},
-    {"title", NULL, "what"},
-    {NULL, NULL, NULL},
+    {"rows", "last", "which", PSC_OPTION_ROWS, FIELD(rows), 0, 0, NULL},
+    {"top", "10", "how many", PSC_OPTION_COUNT, FIELD(top), 1, 100, NULL},
+    {"title", NULL, "what", PSC_OPTION_TEXT, FIELD(title), 0, 0, NULL},
+    {"word", "green", "one", PSC_OPTION_WORD, FIELD(word), 0, 0, colors},
+    {"words", "red+blue", "some", PSC_OPTION_WORDS, FIELD(words), 0, 0, colors},
+    {"yes", "no", "whether", PSC_OPTION_YES_NO, FIELD(yes), 0, 0, NULL},
+    {"share", "0.5", "how much", PSC_OPTION_NUMBER, FIELD(share), -1, 1, NULL},
+    {"layer", "0", "where", PSC_OPTION_LAYER, FIELD(layer), 0, 0, NULL},
+    {"layers", "none", "where else", PSC_OPTION_LAYERS, FIELD(layers), 0, 0, NULL},
+    {"heads", "all", "and which heads", PSC_OPTION_HEADS, FIELD(heads), 0, 0, NULL},
+    {0},
 };
 
-static int see_options(psc_context *context, const psc_host *given, const psc_option *options,
-    int32_t n, void **state) {
-    (void)context, (void)state;
+static int see_options(psc_context *context, const psc_host *given, void **state) {
+    (void)state;
     host = given;
-    seen[0] = 0;
-    for (int32_t i = 0; i < n; i++) {
-        size_t used = strlen(seen);
-        snprintf(seen + used, sizeof seen - used, "%s=<%s> ", options[i].key, options[i].value);
-    }
-    return 0;
+    seen = (fields){0};
+    return host->options(context, &seen);
+}
+
+static void check_defaults(void) {
+    cr_assert(seen.rows.rows == PSC_ROWS_LAST && seen.rows.struct_size == sizeof(psc_filter));
+    cr_assert(seen.top == 10 && strcmp(seen.title, "") == 0 && seen.word == 1);
+    cr_assert(seen.words == 5 && seen.yes == 0 && seen.share == 0.5);
+    cr_assert(seen.layer == 0 && seen.layers.n == 0);
+    cr_assert(seen.heads.first == 0 && seen.heads.n == psc_model_get_info(model)->n_heads);
 }
 
 Test(plugins, options) {
     bridge->options = described;
     bridge->open = see_options;
     must_load(PLUGIN("bridge"), NULL);
-    cr_assert_str_eq(seen, "rows=<last> top=<10> title=<> ");
+    check_defaults();
     must_load(PLUGIN("bridge"), "");
-    cr_assert_str_eq(seen, "rows=<last> top=<10> title=<> ");
-    must_load(PLUGIN("bridge"), "title=a\\,b\\\\\\n=c,rows=all");
-    cr_assert_str_eq(seen, "rows=<all> top=<10> title=<a,b\\\\n=c> ");
-    must_load(PLUGIN("bridge"), "title=,top=\\");
-    cr_assert_str_eq(seen, "rows=<last> top=<\\> title=<> ");
+    check_defaults();
+    must_load(PLUGIN("bridge"), "title=a\\,b\\\\\\n=c,rows=all,yes=yes,words=all,layer=1");
+    cr_assert_str_eq(seen.title, "a,b\\\\n=c");
+    cr_assert(
+        seen.rows.rows == PSC_ROWS_ALL && seen.yes == 1 && seen.words == 7 && seen.layer == 1);
+    must_load(PLUGIN("bridge"), "title=,top=100,rows=3,share=-1,layers=1,words=blue+green");
+    cr_assert(
+        seen.rows.rows == PSC_ROWS_RANGE && seen.rows.row_begin == 3 && seen.rows.row_end == 4);
+    cr_assert(seen.top == 100 && seen.share == -1 && seen.words == 6);
+    cr_assert(seen.layers.first == 1 && seen.layers.n == 1);
+    must_load(PLUGIN("bridge"), "rows=2-5,layers=all,heads=1");
+    cr_assert(seen.rows.row_begin == 2 && seen.rows.row_end == 6);
+    cr_assert(seen.heads.first == 1 && seen.heads.n == 1);
+    must_load(PLUGIN("bridge"), "rows=auto,layers=0-1,heads=0-1");
+    cr_assert(seen.rows.rows == PSC_ROWS_LAST && seen.layers.n == 2 && seen.heads.n == 2);
+    must_load(PLUGIN("bridge"), "layers=all");
+    cr_assert(seen.layers.first == 0 && seen.layers.n == psc_model_get_info(model)->n_layers);
+}
+
+/* Keys and values need no escapes. */
+Test(plugins, options_as_a_list) {
+    bridge->options = described;
+    bridge->open = see_options;
+    const psc_option list[] = {{"title", "a,b=c\\"}, {"top", "7"}};
+    cr_assert_eq(psc_session_plugin_options(session, PLUGIN("bridge"), "yes=yes", list, 2, &error),
+        PSC_OK, "%s", error.message);
+    cr_assert_str_eq(seen.title, "a,b=c\\");
+    cr_assert(seen.top == 7 && seen.yes == 1);
+    const psc_option wrong[] = {{"top", "7"}, {"top", "7"}}, unknown[] = {{"tip", "7"}};
+    REFUSED(psc_session_plugin_options(session, PLUGIN("bridge"), NULL, wrong, 2, &error),
+        PSC_ERROR_INPUT, "top", "twice");
+    REFUSED(psc_session_plugin_options(session, PLUGIN("bridge"), "top=1", list, 2, &error),
+        PSC_ERROR_INPUT, "top", "twice");
+    REFUSED(psc_session_plugin_options(session, PLUGIN("bridge"), NULL, unknown, 1, &error),
+        PSC_ERROR_INPUT, "'tip'");
+    REFUSED(psc_session_plugin_options(session, PLUGIN("bridge"), NULL, NULL, 1, &error),
+        PSC_ERROR_INPUT, "list");
+}
+
+/* The host checks values even of a plugin that never asks for them. */
+Test(plugins, wrong_values) {
+    static const char *const wrong[][2] = {{"rows=3-2", "last, all or A-B"}, {"rows=", "last"},
+        {"rows=1-", "last"}, {"rows=2147483647", "last"}, {"top=0", "1..100"},
+        {"top=101", "1..100"}, {"top=1x", "1..100"}, {"top=", "1..100"}, {"top=-1", "1..100"},
+        {"word=pink", "one of red, green"}, {"word=gree", "one of"},
+        {"words=red+pink", "one or more of red, green"}, {"words=", "joined by +"},
+        {"words=red+", "joined by +"}, {"yes=maybe", "yes or no"}, {"share=nan", "-1..1"},
+        {"share=1.01", "-1..1"}, {"share=inf", "-1..1"}, {"layer=2", "0 to 1"},
+        {"layers=2", "0 to 1"}, {"layers=1-2", "0 to 1"}, {"layers=1-0", "0 to 1"},
+        {"heads=none", "all or heads"}, {"heads=99", "all or heads"}};
+    bridge->options = described;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        REFUSED(psc_session_plugin(session, PLUGIN("bridge"), wrong[i][0], &error), PSC_ERROR_INPUT,
+            "plugin bridge: ", wrong[i][1]);
+}
+
+/* Tables that a host cannot read. */
+Test(plugins, wrong_tables) {
+    static const char *const none[] = {NULL};
+    static const psc_option_description tables[][2] = {{{"a", "1", "", 99, 0, 0, 0, NULL}, {0}},
+        {{"a", "1", "", PSC_OPTION_WORD, 0, 0, 0, NULL}, {0}},
+        {{"a", "1", "", PSC_OPTION_WORDS, 0, 0, 0, none}, {0}},
+        {{"a", "1", "", PSC_OPTION_COUNT, 0, 2, 1, NULL}, {0}}};
+    static const char *const reasons[] = {"kind 99", "1 to 31 words", "1 to 31 words", "no value"};
+    for (int i = 0; i < 4; i++) {
+        bridge->options = tables[i];
+        REFUSED(psc_session_plugin(session, PLUGIN("bridge"), NULL, &error), PSC_ERROR_PLUGIN,
+            reasons[i], "'a'");
+    }
 }
 
 Test(plugins, wrong_options) {
     bridge->options = described;
     const char *path = PLUGIN("bridge");
     REFUSED(psc_session_plugin(session, path, "colour=red", &error), PSC_ERROR_INPUT, "bridge",
-        "colour", "rows, top, title");
+        "colour", "rows, top, title, word");
     REFUSED(
         psc_session_plugin(session, path, "top=1,top=2", &error), PSC_ERROR_INPUT, "top", "twice");
     REFUSED(
@@ -137,9 +223,7 @@ static int on_event(const psc_event *event, void *payload) {
     return step(payload, "event");
 }
 
-static int life_open(psc_context *context, const psc_host *given, const psc_option *options,
-    int32_t n, void **state) {
-    (void)options, (void)n;
+static int life_open(psc_context *context, const psc_host *given, void **state) {
     host = given;
     instance *self = &instances[n_instances];
     *self = (instance){n_instances++, context};
@@ -315,5 +399,5 @@ Test(plugins, the_example_reports_norms) {
     psc_result_item item;
     cr_assert_eq(psc_results_item_at(&item, psc_session_results(session), 0, 0, &error), PSC_OK);
     cr_assert(must_section(0).n_items == 1 && item.n == 1);
-    cr_assert_str_eq(item.labels[0], "1_mlp_out");
+    cr_assert_str_eq(item.labels[0], "last residual");
 }

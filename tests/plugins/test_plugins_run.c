@@ -7,9 +7,7 @@ TestSuite(plugins_run, .init = fixture_open, .fini = fixture_close);
 static psc_context *contexts[4];
 static int n_contexts;
 
-static int keep_context(psc_context *context, const psc_host *given, const psc_option *options,
-    int32_t n, void **state) {
-    (void)options, (void)n;
+static int keep_context(psc_context *context, const psc_host *given, void **state) {
     host = given;
     *state = &contexts[n_contexts];
     contexts[n_contexts++] = context;
@@ -242,9 +240,8 @@ static int subscribe_late(const psc_event *event, void *payload) {
     return host->observe(payload, PSC_HOOK_Z, NULL, take, NULL);
 }
 
-static int late_open(psc_context *context, const psc_host *given, const psc_option *options,
-    int32_t n, void **state) {
-    keep_context(context, given, options, n, state);
+static int late_open(psc_context *context, const psc_host *given, void **state) {
+    keep_context(context, given, state);
     return host->observe(context, PSC_HOOK_EMBED, NULL, subscribe_late, context);
 }
 
@@ -254,9 +251,8 @@ Test(plugins_run, subscriptions_only_from_open_and_run_begin) {
     REFUSED(run_ten(), PSC_ERROR_STATE, "plugin bridge", "observe", "run_begin");
 }
 
-static int early_open(psc_context *context, const psc_host *given, const psc_option *options,
-    int32_t n, void **state) {
-    keep_context(context, given, options, n, state);
+static int early_open(psc_context *context, const psc_host *given, void **state) {
+    keep_context(context, given, state);
     return host->run_alloc(context, 8) ? 0 : -1; /* there is no run */
 }
 
@@ -313,6 +309,6 @@ Test(plugins_run, cancelled_in_the_forward_pass_and_in_run_end) {
     REFUSED(psc_session_run(session, &input, 1, &options, &error), PSC_ERROR_CANCELLED, "cancel");
     cr_assert_eq(psc_session_length(session, 0), 0);
     /* What fails afterwards was not cancelled. */
-    REFUSED(psc_session_plugin(session, "logits", "level=x", &error), PSC_ERROR_PLUGIN, "level=x");
+    REFUSED(psc_session_plugin(session, "logits", "level=x", &error), PSC_ERROR_INPUT, "level=x");
     must_run_ten();
 }

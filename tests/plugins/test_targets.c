@@ -309,9 +309,9 @@ Test(numbers, greedy) {
     logits[9] = NAN;
     REFUSED(psc_session_sample(&id, session, &sampler, logits, &error), PSC_ERROR_INPUT, "NaN");
     REFUSED(psc_session_sample(&id, session, &sampler, NULL, &error), PSC_ERROR_INPUT, "logits");
-    sampler.temperature = NAN;
+    sampler.strategy.temperature = NAN;
     REFUSED(psc_session_sample(&id, session, &sampler, logits, &error), PSC_ERROR_INPUT, "temper");
-    sampler.temperature = -1;
+    sampler.strategy.temperature = -1;
     REFUSED(psc_session_sample(&id, session, &sampler, logits, &error), PSC_ERROR_INPUT, "temper");
 }
 
@@ -320,7 +320,7 @@ Test(numbers, temperature_draws_from_the_softmax) {
     double p[80], sum = 0;
     int counts[80] = {0};
     for (int i = 0; i < 80; i++) logits[i] = i < 6 ? (float)i * 0.7f : -INFINITY;
-    psc_sampler sampler = {sizeof sampler, 1.3, 42, 0, 0, 0};
+    psc_sampler sampler = {sizeof sampler, 42, {sizeof(psc_strategy), 1.3, 0, 0, 0}};
     for (int i = 0; i < 80; i++) sum += p[i] = exp((double)logits[i] / 1.3);
     for (int draw = 0; draw < 20000; draw++) {
         int32_t id = -1;
@@ -339,7 +339,7 @@ Test(numbers, the_same_draws_on_every_isa) {
         const psc_kernels *kernels = psc_kernels_for((psc_isa)isa);
         if (!kernels) continue;
         session->kernels = kernels;
-        psc_sampler sampler = {sizeof sampler, 2.5, 7, 0, 0, 0};
+        psc_sampler sampler = {sizeof sampler, 7, {sizeof(psc_strategy), 2.5, 0, 0, 0}};
         for (int i = 0; i < 64; i++)
             cr_assert_eq(
                 psc_session_sample(&drawn[isa][i], session, &sampler, logits, &error), PSC_OK);

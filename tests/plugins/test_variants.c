@@ -18,9 +18,8 @@ static int seen_rows[MOST], seen_first[MOST], n_seen;
 static bool prepare = true;
 static float vector[4096];
 
-static int keep_context(psc_context *given_context, const psc_host *given,
-    const psc_option *options, int32_t n, void **state) {
-    (void)options, (void)n, (void)state;
+static int keep_context(psc_context *given_context, const psc_host *given, void **state) {
+    (void)state;
     host = given;
     context = given_context;
     return 0;

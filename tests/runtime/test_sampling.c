@@ -114,6 +114,13 @@ static void close_session(void) {
     psc_model_close(&model);
 }
 
+#define SAMPLER(temperature, seed, top_k, top_p, min_p)                                            \
+    {                                                                                              \
+        sizeof(psc_sampler), seed, {                                                               \
+            sizeof(psc_strategy), temperature, top_k, top_p, min_p                                 \
+        }                                                                                          \
+    }
+
 static int32_t must_sample(psc_session *from, psc_sampler *sampler, const float *z) {
     int32_t id = -1;
     psc_error error = {0};
@@ -125,20 +132,17 @@ static int32_t must_sample(psc_session *from, psc_sampler *sampler, const float 
  * bound is far out (about 6 sigma), the seed fixed. */
 Test(sampling, draws_follow_the_distribution, .init = open_session, .fini = close_session) {
     enum { V = 80, DRAWS = 20000 };
-    static const psc_sampler samplers[] = {{sizeof(psc_sampler), 1.0, 1, 0, 0, 0},
-        {sizeof(psc_sampler), 1.7, 2, 0, 0, 0}, {sizeof(psc_sampler), 1.0, 3, 9, 0, 0},
-        {sizeof(psc_sampler), 1.0, 4, 0, 0.8, 0}, {sizeof(psc_sampler), 1.0, 5, 0, 0, 0.2},
-        {sizeof(psc_sampler), 0.8, 6, 30, 0.9, 0.02}};
+    static const psc_sampler samplers[] = {SAMPLER(1.0, 1, 0, 0, 0), SAMPLER(1.7, 2, 0, 0, 0),
+        SAMPLER(1.0, 3, 9, 0, 0), SAMPLER(1.0, 4, 0, 0.8, 0), SAMPLER(1.0, 5, 0, 0, 0.2),
+        SAMPLER(0.8, 6, 30, 0.9, 0.02)};
     float z[V];
     int32_t ids[V];
     double weights[V], sum = 0;
     for (int i = 0; i < V; i++) z[i] = (float)((i * 37) % V) / 16.0f;
     for (size_t s = 0; s < sizeof samplers / sizeof *samplers; s++) {
         psc_sampler sampler = samplers[s];
-        const psc_strategy strategy = {
-            sizeof strategy, sampler.temperature, sampler.top_k, sampler.top_p, sampler.min_p};
         const int32_t kept = psc_strategy_keep(
-            psc_kernels_for(psc_isa_best(psc_isa_mask())), &strategy, z, V, ids, weights);
+            psc_kernels_for(psc_isa_best(psc_isa_mask())), &sampler.strategy, z, V, ids, weights);
         int32_t counts[V] = {0}, drawn = 0;
         double chi = 0;
         sum = 0;
@@ -159,18 +163,19 @@ Test(sampling, the_same_draws_everywhere, .init = open_session, .fini = close_se
     float z[80];
     for (int i = 0; i < 80; i++) z[i] = (float)((i * 37) % 80) / 9.0f;
     psc_session *other = must_session(model, "reference", 1, 0);
-    psc_sampler a = {sizeof a, 0.9, 77, 40, 0.95, 0.01}, b = a;
+    psc_sampler a = SAMPLER(0.9, 77, 40, 0.95, 0.01), b = a;
     for (int i = 0; i < 500; i++)
         cr_assert_eq(must_sample(session, &a, z), must_sample(other, &b, z));
     cr_assert_eq(a.seed, b.seed);
     psc_session_close(&other);
 }
 
-/* A caller that was compiled against the shorter struct gets no filter. */
+/* A caller that was compiled against a shorter struct gets the defaults of what it lacks: greedy. */
 Test(sampling, the_shorter_struct, .init = open_session, .fini = close_session) {
     float z[80];
     for (int i = 0; i < 80; i++) z[i] = (float)((i * 37) % 80) / 9.0f;
-    psc_sampler old = {24, 1.5, 5, -3, 7.0, NAN}, whole = {sizeof whole, 1.5, 5, 0, 0, 0};
+    psc_sampler old = SAMPLER(1.5, 5, -3, 7.0, NAN), whole = PSC_SAMPLER_INIT;
+    old.struct_size = offsetof(psc_sampler, strategy);
     for (int i = 0; i < 100; i++)
         cr_assert_eq(must_sample(session, &old, z), must_sample(session, &whole, z));
 }
@@ -179,14 +184,12 @@ Test(sampling, refused, .init = open_session, .fini = close_session) {
     static const struct {
         psc_sampler sampler;
         const char *word;
-    } bad[] = {{{sizeof(psc_sampler), 1.0, 0, -1, 0, 0}, "top-k is -1"},
-        {{sizeof(psc_sampler), 1.0, 0, 0, -0.1, 0}, "top-p is -0.1"},
-        {{sizeof(psc_sampler), 1.0, 0, 0, 1.5, 0}, "top-p is 1.5"},
-        {{sizeof(psc_sampler), 1.0, 0, 0, NAN, 0}, "top-p is "},
-        {{sizeof(psc_sampler), 1.0, 0, 0, 0, 1.1}, "min-p is 1.1"},
-        {{sizeof(psc_sampler), 1.0, 0, 0, 0, NAN}, "min-p is "},
-        {{sizeof(psc_sampler), NAN, 0, 0, 0, 0}, "temperature is "},
-        {{sizeof(psc_sampler), -1, 0, 0, 0, 0}, "temperature is -1"}};
+    } bad[] = {{SAMPLER(1.0, 0, -1, 0, 0), "top-k is -1"},
+        {SAMPLER(1.0, 0, 0, -0.1, 0), "top-p is -0.1"},
+        {SAMPLER(1.0, 0, 0, 1.5, 0), "top-p is 1.5"}, {SAMPLER(1.0, 0, 0, NAN, 0), "top-p is "},
+        {SAMPLER(1.0, 0, 0, 0, 1.1), "min-p is 1.1"}, {SAMPLER(1.0, 0, 0, 0, NAN), "min-p is "},
+        {SAMPLER(NAN, 0, 0, 0, 0), "temperature is "},
+        {SAMPLER(-1, 0, 0, 0, 0), "temperature is -1"}};
     const float z[80] = {0};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         psc_sampler sampler = bad[i].sampler;

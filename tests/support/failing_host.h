@@ -169,13 +169,12 @@ CALL(const float *, read_tensor, NULL,
 static const psc_plugin *stood_in; /* the built-in */
 static psc_host table;
 
-static int failing_open(psc_context *context, const psc_host *given, const psc_option *options,
-    int32_t n, void **state) {
+static int failing_open(psc_context *context, const psc_host *given, void **state) {
     host = given;
     table = *given;
 #define CALL_SLOT(name, every, shows) table.name = failing_##name;
     CALLS(CALL_SLOT)
-    return stood_in->open(context, &table, options, n, state);
+    return stood_in->open(context, &table, state);
 }
 
 #endif
