@@ -24,15 +24,9 @@ extern "C" {
 #define PSC_PLUGIN_ABI 2
 
 /* --- hook points, under TransformerLens's names ----------------------------------------------
- * X(letter, extent as a member of psc_model_info): the axes of a shape. Beside them there are '1'
+ * The letters of a shape: X(letter, extent as a member of psc_model_info). Beside them there are '1'
  * and 'K', the keys: the largest position in the event + 1. */
-#define PSC_AXES(X)                                                                                \
-    X('N', d_model)                                                                                \
-    X('H', n_heads)                                                                                \
-    X('D', d_head)                                                                                 \
-    X('M', d_mlp)                                                                                  \
-    X('V', d_vocab)
-
+#define PSC_AXES(X) X('N', d_model) X('H', n_heads) X('D', d_head) X('M', d_mlp) X('V', d_vocab)
 /* X(enumerator, name, shape after [rows], per layer). Layer names are "blocks.{l}." + name. All
  * tensors are f32. */
 #define PSC_POINTS(X)                                                                              \
