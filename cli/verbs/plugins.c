@@ -1,4 +1,6 @@
 /* plugins: the built-in plugins and those of given shared objects, with their options. */
+#include <float.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,16 +17,47 @@ static const char *safe(char *out, size_t size, const char *text) {
     return out;
 }
 
+static void print_range(const psc_option_description *option) {
+    const bool low = option->low > -FLT_MAX, high = option->high < INT32_MAX - 1;
+    if (!low)
+        printf("a number");
+    else if (high)
+        printf("%.10g to %.10g", option->low, option->high);
+    else
+        printf("at least %.10g", option->low);
+}
+
+/* What an option takes, from the plugin's table: "last, all or positions A-B", "1 to 100". */
+static void print_values(const psc_option_description *option) {
+    static const char *const by_kind[] = {[PSC_OPTION_TEXT] = "text",
+        [PSC_OPTION_YES_NO] = "yes or no",
+        [PSC_OPTION_ROWS] = "last, all, auto or positions A-B",
+        [PSC_OPTION_LAYER] = "a layer",
+        [PSC_OPTION_LAYERS] = "none, all, auto or layers A-B",
+        [PSC_OPTION_HEADS] = "all or heads A-B"};
+    const bool word = option->kind == PSC_OPTION_WORD, words = option->kind == PSC_OPTION_WORDS;
+    char text[64];
+    for (int i = 0; (word || words) && option->words[i]; i++)
+        printf("%s%s", i ? ", " : "", safe(text, sizeof text, option->words[i]));
+    if (words) printf(", joined by +");
+    if (option->kind == PSC_OPTION_COUNT || option->kind == PSC_OPTION_NUMBER)
+        print_range(option);
+    else if (!word && !words)
+        printf("%s", by_kind[option->kind]);
+}
+
 static void print_plugin(const psc_plugin *plugin, const char *origin) {
     char a[512], b[512], c[1024];
     printf("%s %s (%s)\n  %s\n", safe(a, sizeof a, plugin->name),
         safe(b, sizeof b, plugin->version), origin, safe(c, sizeof c, plugin->summary));
     const psc_option_description *option = plugin->options;
-    for (; option && option->key; option++)
-        printf("    %-12s %s [%s]\n", safe(a, sizeof a, option->key),
-            safe(c, sizeof c, option->help), safe(b, sizeof b, option->default_value));
-    if (plugin->struct_size >= sizeof *plugin && plugin->points)
-        printf("    hook points: %s\n", safe(c, sizeof c, plugin->points));
+    for (; option && option->key; option++) {
+        printf("    %-13s", safe(a, sizeof a, option->key));
+        print_values(option);
+        printf(" [%s]\n                 %s\n", safe(b, sizeof b, option->default_value),
+            safe(c, sizeof c, option->help));
+    }
+    if (plugin->points) printf("    hook points: %s\n", safe(c, sizeof c, plugin->points));
 }
 
 /* A library and what it gave; loaded before anything is printed, so that a bad path prints nothing.
@@ -68,8 +101,9 @@ const cli_verb cli_verb_plugins = {
     .name = "plugins",
     .summary = "Lists the built-in plugins, and those in shared objects, with their options.",
     .usage = "[PATH.so]...",
-    .notes = "An option's default is in brackets. Pass options like this:\n"
-             "  pythiascope analyze --plugin NAME:key=value,key=value ...",
+    .notes =
+        "Each option shows the values it takes and, in brackets, its default. Pass options like this:\n"
+        "  pythiascope analyze --plugin NAME:key=value,key=value ...",
     .options = options,
     .max_operands = 1 << 20,
     .run = run_plugins,

@@ -28,7 +28,7 @@ Test(interventions_faults, places) {
     SAYS(load("ablate at=blocks.0.hook_resid_mid"), "no hook_resid_mid");
     SAYS(load("ablate at="), "at= is missing");
     SAYS(load("ablate at=L*H0,layers=2"), "layers A-B of 0 to 1");
-    SAYS(load("scale at=blocks.0.attn.hook_z,heads=3-4"), "this model has heads 0 to 3");
+    SAYS(load("scale at=blocks.0.attn.hook_z,heads=3-4"), "heads A-B of 0 to 3");
     SAYS(load("ablate at=L0H0,layers=1"), "leave no place");
     SAYS(load("steer at=blocks.0.attn.hook_pattern"), "the number of keys");
     SAYS(load("ablate at=blocks.0.attn.hook_attn_scores,by=mean"), "the number of keys");

@@ -112,7 +112,7 @@ expect 1 'a patch needs equally many' sweep --text 'a b' --source 'a b c d' --do
 expect 1 'layer=99' sweep --text a --over edges --layer 99
 expect 1 'over=x,y is not one of' sweep --text a --over x,y
 expect 1 'what=norms is not one or more of frames' weights --what norms
-expect 1 'what=frames+ is not one or more of' weights --what frames,
+expect 1 'what=frames. is not one or more of' weights --what frames,
 expect 1 'what=tokens needs tokens' weights --what tokens
 expect 1 'is 3 tokens' weights --what tokens --token ' Emerald'
 expect 1 'out of range; token ids' weights --token '#4096'
