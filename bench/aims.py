@@ -1,7 +1,7 @@
-"""What pythiascope aims at, and how far a bench run came: the table at the head of docs/benchmarks.md.
+"""pythiascope's aims and whether a bench run met them: the first table of docs/benchmarks.md.
 
-An aim is (number, what, bound, {case: figures}, command): the median of each case's figures is held
-against the bound, "at least" or "at most" by its sign."""
+An aim is (number, what, bound, {case: figures}, command). The median of each case's figures is compared
+with the bound, "at least" or "at most" by its sign."""
 from figures import LLAMA, MINE, TORCH, Task, quartiles, share_ratios, spread, table
 
 PREFILL_SHAPES, TYPES = ("160m", "410m"), ("f32", "f16")
@@ -72,7 +72,7 @@ def speed_aims(sections):
 
 def share_aims(sections):
     found = []
-    for case, title in (("one", "decomposition of 128 positions, by the plain pass: one target"),
+    for case, title in (("one", "decomposition of 128 positions, relative to the plain pass: one target"),
                         ("ten", "the same, ten targets"),
                         ("next", "the same, the next token at each position")):
         for bound in sorted(set(SHARES[case].values())):
@@ -81,7 +81,7 @@ def share_aims(sections):
                        for n, s in cases(sections, "shares", shapes)}
             found.append(("3", title, -bound, figures, DECOMPOSITION))
     figures = {n: share_ratios(s, MINE, "empty") for n, s in cases(sections, "shares")}
-    found.append(("4", "an empty callback at every hook point, by the plain pass", -1.1, figures,
+    found.append(("4", "an empty callback at every hook point, relative to the plain pass", -1.1, figures,
                   DECOMPOSITION))
     return found
 
@@ -92,15 +92,15 @@ def other_aims(sections):
                 for name, found in cases(sections, kind)}
 
     return [
-        ("4", "instructions with hooks that nobody uses, by a build without hooks", -1.001,
+        ("4", "instructions with unused hooks, relative to a build without hooks", -1.001,
          lines("hooks", lambda x: [x["ratio"]]), "bench/hooks_cost.sh"),
         ("5", "peak memory of 512 tokens and the full decomposition, MiB beyond weights, KV cache and "
          "arrays", -64, lines("memory", lambda x: [x["beyond_the_terms_mib"]]), "bench/memory.sh"),
-        ("5", "second start to the first token, by PyTorch's", -0.3,
+        ("5", "second start to the first token, relative to PyTorch's", -0.3,
          lines("start", lambda x: x["ratios"]), "bench/start.py build/release/pythiascope"),
-        ("7", "logits' error against float64 by PyTorch's in f32, median of 100 prompts", -1.1,
+        ("7", "logits' error against float64, relative to PyTorch's in f32, median of 100 prompts", -1.1,
          lines("accuracy", lambda x: [x["ratio"]]), "bench/accuracy.py"),
-        ("", "decoding beside two busy processes, of its fair share", 0.5,
+        ("", "decoding beside two busy processes, relative to its fair share", 0.5,
          lines("busy", lambda x: [x["of_fair_share"]]), "bench_pass MODEL --only busy"),
         ("", "patching every place: times as fast as TransformerLens", None,
          {f"{name} {x['over']}": [t / p for p, t in zip(x["pythiascope"], x["transformer_lens"])]
@@ -130,8 +130,8 @@ def section(results):
     rows = []
     for aim in speed_aims(s) + share_aims(s) + other_aims(s):
         rows.append(row(*aim, excused(s) if "llama.cpp, or" in aim[1] else ()))
-    rows.insert(-3, ["6", "logits, hook tensors and plugins' arrays equal to the bit, however run",
-                     "exactly", "by the tests", "instruction sets, threads, chunks, batches, observers, "
+    rows.insert(-3, ["6", "logits, hook tensors and plugins' arrays equal to the bit for every way to run",
+                     "exactly", "tested", "instruction sets, threads, chunks, batches, observers, "
                      "packings", "`ctest -R test_bits`"])
     head = ["aim", "what", "bound", "state", "figures: median (quartiles)", "measured by"]
     return table(head, rows)

@@ -30,7 +30,7 @@ def names_of(sections):
 
 def speed_table(sections, task):
     rivals = names_of(sections)
-    limit = "GB/s that can be read" if task == "decode" else "GFLOP/s at most"
+    limit = "read bandwidth, GB/s" if task == "decode" else "peak, GFLOP/s"
     head = ["model", "weights", limit, "pythiascope, tokens/s", "of the limit"]
     head += ["of the limit inside", "matmuls alone"] if task != "decode" else []
     for name in rivals:
@@ -102,7 +102,7 @@ def agreement_table(sections):
                     rows.append([shape, dtype, name, "yes" if found["same_top"] else "**no**",
                                  f"{found['common_of_five']} of 5",
                                  f"{found['largest_difference']:.2g}"])
-    return table(["model", "weights", "contender", "same highest logit", "of the five highest",
+    return table(["model", "weights", "contender", "same top token", "common top-5",
                   "largest difference"], rows)
 
 
@@ -123,10 +123,10 @@ def text(results):
     others = sorted({p["revision"] for p in parts.values()} - {m["revision"]})
     out = ["## The run", f"{m['date']}, revision {m['revision']}. " + ", ".join(
         f"{key} {m[key]}" for key in m if key not in ("date", "revision")) + "."]
-    out += ["In minutes: " + ", ".join(
+    out += ["Minutes per part: " + ", ".join(
         f"{name} {p['minutes']:.1f}" + (f" (revision {p['revision']})" if p["revision"] in others
                                         else "") for name, p in parts.items()) + "."]
-    out += ["### What is aimed at", aims.section(results)]
+    out += ["### Aims", aims.section(results)]
     for task in ("prefill 512", "prefill 128", "decode"):
         if speeds:
             title = f"Decoding after {CONTEXT} tokens" if task == "decode" else \
