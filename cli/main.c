@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli_cache.h"
+#include "cache_folder.h"
 
 static const cli_verb *const verbs[] = {&cli_verb_analyze, &cli_verb_sweep, &cli_verb_weights,
     &cli_verb_corpus, &cli_verb_merge, &cli_verb_generate, &cli_verb_info, &cli_verb_plugins,

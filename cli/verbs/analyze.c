@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli_interventions.h"
-#include "cli_progress.h"
-#include "cli_prompt.h"
-#include "cli_session.h"
+#include "interventions.h"
+#include "progress.h"
+#include "prompt.h"
+#include "setup.h"
 
 static const cli_option options[] = {
     CLI_PROMPT_OPTIONS,

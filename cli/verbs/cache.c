@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "cli_cache.h"
+#include "cache_folder.h"
 #include "report.h"
 
 enum { LEAST_DIGITS = 6 }; /* of a hash on the command line */

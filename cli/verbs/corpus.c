@@ -6,10 +6,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "cli_lock.h"
-#include "cli_progress.h"
-#include "cli_prompt.h"
-#include "cli_session.h"
+#include "lock.h"
+#include "progress.h"
+#include "prompt.h"
+#include "setup.h"
 #include "psc_corpus.h"
 
 static const cli_option options[] = {

@@ -3,9 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli_interventions.h"
-#include "cli_progress.h"
-#include "cli_prompt.h"
+#include "interventions.h"
+#include "progress.h"
+#include "prompt.h"
 #include "report.h"
 
 static const cli_option options[] = {

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli_prompt.h"
+#include "prompt.h"
 #include "report.h"
 
 static const cli_option options[] = {

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli_prompt.h"
-#include "cli_session.h"
+#include "prompt.h"
+#include "setup.h"
 #include "psc_corpus.h"
 
 static const cli_option options[] = {

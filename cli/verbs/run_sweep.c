@@ -1,6 +1,6 @@
 /* sweep: the plugin `sweep` over one text; its options are the plugin's. */
-#include "cli_interventions.h"
-#include "cli_session.h"
+#include "interventions.h"
+#include "setup.h"
 
 // clang-format off
 static const cli_option options[] = {

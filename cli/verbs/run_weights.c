@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli_cache.h"
-#include "cli_prompt.h"
-#include "cli_session.h"
+#include "cache_folder.h"
+#include "prompt.h"
+#include "setup.h"
 
 // clang-format off
 static const cli_option options[] = {

@@ -1,6 +1,6 @@
 /* A model's identity, version 1: XXH3-128 over the lines of psc_identity_config, then for each
  * tensor in the order of its canonical name a line "name dtype rows cols" and its bytes. */
-#include "weights.h"
+#include "model_weights.h"
 
 #include <assert.h>
 #include <inttypes.h>

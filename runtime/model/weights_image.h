@@ -1,5 +1,5 @@
 /* A model's packed weights as one block of bytes, in memory or in a file.
- * Private to runtime/ and tests/. Includes weights.h, model.h and files.h.
+ * Private to runtime/ and tests/. Includes model_weights.h, model.h and files.h.
  * Threads: one at a time.
  * Ownership: a plan borrows the checkpoint and the model, and is closed by its opener. */
 #ifndef WEIGHTS_IMAGE_H
@@ -7,7 +7,7 @@
 
 #include "files.h"
 #include "model.h"
-#include "weights.h"
+#include "model_weights.h"
 
 /* To be raised when the order of the pieces, their alignment, or the rounding of what is computed
  * here (the mean unembedding: a pull-back) changes. PSC_PACK_LAYOUT (kernels.h) says the panels'.

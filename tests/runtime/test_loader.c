@@ -2,7 +2,7 @@
  * tests/golden/loader/plain; the broken ones are made from it by changing one thing. */
 #include "loader_fixture.h"
 #include "safetensors.h"
-#include "weights.h"
+#include "model_weights.h"
 
 #include <math.h>
 #include <xxhash.h>

@@ -1,6 +1,6 @@
 /* Packed weights that are kept: the same bits as fresh ones, found again, remembered, shared,
  * limited. What damage does: test_weights_cache_damage.c. */
-#include "weights.h"
+#include "model_weights.h"
 #include "weights_cache_fixture.h"
 
 #include <sys/wait.h>

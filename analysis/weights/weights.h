@@ -1,0 +1,106 @@
+/* The plugin `weights`: its state, its panels of f64 rows, and what its files call of each other.
+ * Private to analysis/weights/; built on psc_plugin.h alone.
+ * Threads: called where the plugin's report is; weights_product spreads over the team.
+ * Ownership: everything is the host's and ends with the report. */
+#ifndef WEIGHTS_H
+#define WEIGHTS_H
+
+#include "common.h"
+#include "top.h"
+
+enum { WEIGHTS_MOST = 100 }; /* entries of a list */
+
+#define WEIGHTS_DEFAULT "frames+spectra+copying+composition+tokens"
+
+enum {
+    WEIGHTS_FRAMES = 1,
+    WEIGHTS_SPECTRA = 2,
+    WEIGHTS_COPYING = 4,
+    WEIGHTS_COMPOSITION = 8,
+    WEIGHTS_TOKENS = 16,
+    WEIGHTS_DUAL = 32,
+    WEIGHTS_HEADS = 64,
+    WEIGHTS_ALL = 127,
+    WEIGHTS_DEFAULT_PARTS = 31 /* WEIGHTS_DEFAULT */
+};
+
+/* A row of the vocabulary: e_t as it stands, P(e_t), u_t = P(gamma_f * t_bar), t_bar. */
+typedef enum weights_rows { ROWS_EMBED, ROWS_EMBED_CENTRED, ROWS_U, ROWS_UNEMBED } weights_rows;
+
+/* What is kept of every head: triangles [d, d] of its factors' QR, transposed: x[column][row]. First
+ * what stands behind a reading in its composition: R_K turn^T behind Q, R_Q turn behind K, R_O behind
+ * V (weights_composition.c, whose kinds they are); then R_V, which writes. */
+enum { BEHIND_Q, BEHIND_K, BEHIND_V, TRIANGLE_V, N_TRIANGLES };
+
+typedef struct weights_state {
+    psc_context *context;
+    const psc_host *host;
+    const psc_model_info *model;
+    uint32_t what;
+    int32_t offset, top, triples;
+    int named; /* `what` was given */
+    int32_t n_given, *given;
+    int64_t n, padded;         /* d_model; rounded up to TILE */
+    float *row;                /* [N] */
+    float *units;              /* [PANEL_ROWS, max(N, H d)] zeros, but while rows are unpacked */
+    const float *gamma_f;      /* [N] */
+    double *s_embed, *s_u;     /* [padded, padded] sum e e^T, sum u u^T */
+    double *cross;             /* [padded, padded] sum u e^T */
+    double *triangles;         /* [L, H, N_TRIANGLES, d, d] */
+    double *norm_qk, *norm_ov; /* [L, H] Frobenius norms */
+    double *s_qk, *s_ov;       /* [L, H, d] singular values */
+    double *directions;        /* [4, L, H, triples, N]: query, key, read, write */
+    double *composition[3];    /* [L, H, L, H] results */
+    double *copying;           /* [L, H] result */
+} weights_state;
+
+/* --- panels ----------------------------------------------------------------------------------
+ * Rows of f64, packed for products: x[block][tile][PANEL_ROWS][TILE], zero-padded. */
+enum { TILE = 4, PANEL_ROWS = 64 };
+typedef struct weights_panels {
+    double *x;
+    int64_t n_rows, n_columns; /* columns padded to TILE, rows to PANEL_ROWS */
+} weights_panels;
+
+int weights_panels_make(weights_state *s, weights_panels *out, int64_t n_rows, int64_t n_columns);
+void weights_panels_put(weights_panels *p, int64_t row, const double *x, int64_t n);
+/* out[i, j] += sum_t a[t, i] b[t, j] in a fixed order; upper: only tiles that hold a j >= i. */
+void weights_product(weights_state *s, double *out, int64_t stride, const weights_panels *a,
+    const weights_panels *b, int upper);
+
+/* --- steps (each a file) --------------------------------------------------------------------- */
+
+/* run_alloc of doubles. */
+double *weights_doubles(weights_state *s, int64_t n);
+/* out [count, length]: the first `count` rows of W, by pullback of unit vectors (outputs nonzero),
+ * or its columns, by apply. */
+int weights_unpack(weights_state *s, psc_matrix matrix, int32_t layer, int outputs, int64_t count,
+    int64_t length, float *out);
+void weights_centre(double *x, int64_t n);
+int weights_row(weights_state *s, weights_rows kind, int32_t token, double *out);
+/* Singular values of eigenvalues of their squares; beyond the first `rank` they are 0. */
+void weights_roots(double *out, const double *eigenvalues, int64_t n, int64_t rank);
+double weights_effective_rank(int64_t n, const double *singular_values);
+/* Eigenvalues, descending, of one or two symmetric matrices [padded, padded] that are destroyed;
+ * with vectors: eigenvectors as rows, in the order of the values. */
+int weights_eigen(
+    weights_state *s, double *const *matrices, double *const *values, int n_matrices, int vectors);
+
+/* sum over the vocabulary: s_embed, s_u, cross, as `what` needs them. */
+int weights_vocabulary(weights_state *s);
+int weights_frames(weights_state *s);
+int weights_tokens(weights_state *s);
+int weights_mlp(weights_state *s);
+int weights_heads(weights_state *s);
+int weights_head_tokens(weights_state *s);
+int weights_composition(weights_state *s);
+/* The nearest of the vocabulary's rows to each of n directions [n, N]. signs: by |cosine|. except:
+ * a token left out of each, or null. */
+int weights_nearest(weights_state *s, weights_rows kind, int64_t n, const double *directions,
+    int signs, const int32_t *except, int32_t *ids, double *cosines);
+
+int weights_copying_summary(weights_state *s);
+int weights_composition_summary(weights_state *s);
+int weights_spectra_summary(weights_state *s, const double *rank_qk, const double *rank_ov);
+
+#endif

@@ -1,0 +1,331 @@
+/* The vocabulary's rows as frames of the residual's space.
+ *
+ *   S_E = sum e_t e_t^T,  S_U = sum u_t u_t^T,  u_t = P(gamma_f * t_bar)     [N, N]
+ *   frame bounds          least and largest eigenvalue: of S_E over R^N and over the numerical span
+ *                         (eigenvalues above max * V * 2^-52), of S_U within 1's complement
+ *   canonical dual        S_E^+ e_t
+ *   nearest tokens        by cosine, ties to the lower id */
+#include "weights.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- sums over the vocabulary ---------------------------------------------------------------- */
+
+static void mirror(double *a, int64_t padded) {
+    for (int64_t i = 0; i < padded; i++)
+        for (int64_t j = i + 1; j < padded; j++) a[j * padded + i] = a[i * padded + j];
+}
+
+static int add_rows(weights_state *s, weights_panels *e, weights_panels *u, double *row) {
+    const int64_t n_vocab = s->model->d_vocab, bytes = PANEL_ROWS * s->padded * 8;
+    for (int64_t t = 0; t < n_vocab; t += PANEL_ROWS) {
+        const int64_t n = n_vocab - t < PANEL_ROWS ? n_vocab - t : PANEL_ROWS;
+        if (n < PANEL_ROWS) {
+            memset(e->x, 0, (size_t)bytes);
+            memset(u->x, 0, (size_t)bytes);
+        }
+        for (int64_t i = 0; i < n; i++) {
+            if (weights_row(s, ROWS_EMBED, (int32_t)(t + i), row)) return -1;
+            weights_panels_put(e, i, row, s->n);
+            if (weights_row(s, ROWS_U, (int32_t)(t + i), row)) return -1;
+            weights_panels_put(u, i, row, s->n);
+        }
+        if (s->s_embed) weights_product(s, s->s_embed, s->padded, e, e, 1);
+        if (s->s_u) weights_product(s, s->s_u, s->padded, u, u, 1);
+        if (s->cross) weights_product(s, s->cross, s->padded, u, e, 0);
+        if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
+    }
+    return 0;
+}
+
+int weights_vocabulary(weights_state *s) {
+    const int64_t square = s->padded * s->padded;
+    const int frames = (s->what & (WEIGHTS_FRAMES | WEIGHTS_SPECTRA | WEIGHTS_DUAL)) != 0;
+    const int cross = (s->what & WEIGHTS_COPYING) != 0;
+    weights_panels e, u;
+    s->s_embed = frames ? weights_doubles(s, square) : NULL;
+    s->s_u = frames ? weights_doubles(s, square) : NULL;
+    s->cross = cross ? weights_doubles(s, square) : NULL;
+    if (!frames && !cross) return 0;
+    double *row = weights_doubles(s, s->n);
+    if (!row || (frames && (!s->s_embed || !s->s_u)) || (cross && !s->cross) ||
+        weights_panels_make(s, &e, PANEL_ROWS, s->n) ||
+        weights_panels_make(s, &u, PANEL_ROWS, s->n) || add_rows(s, &e, &u, row))
+        return -1;
+    if (frames) mirror(s->s_embed, s->padded);
+    if (frames) mirror(s->s_u, s->padded);
+    return 0;
+}
+
+/* --- rows times a matrix --------------------------------------------------------------------- */
+
+/* out [n <= BLOCK, columns] = rows `first..` of the vocabulary times a matrix [N, columns] in
+ * panels. */
+enum { BLOCK = 4 * PANEL_ROWS };
+typedef struct rows_product {
+    weights_rows kind;
+    const weights_panels *matrix;
+    weights_panels transposed; /* [N, BLOCK] */
+    double *rows, *out;        /* [BLOCK, N], [BLOCK, columns padded] */
+} rows_product;
+
+static int rows_product_make(
+    weights_state *s, rows_product *p, weights_rows kind, const weights_panels *matrix) {
+    p->kind = kind;
+    p->matrix = matrix;
+    p->rows = weights_doubles(s, BLOCK * s->n);
+    p->out = weights_doubles(s, BLOCK * matrix->n_columns);
+    return !p->rows || !p->out || weights_panels_make(s, &p->transposed, s->n, BLOCK) ? -1 : 0;
+}
+
+static int rows_product_run(weights_state *s, rows_product *p, int64_t first, int64_t n) {
+    double column[BLOCK] = {0};
+    for (int64_t i = 0; i < n; i++)
+        if (weights_row(s, p->kind, (int32_t)(first + i), p->rows + i * s->n)) return -1;
+    for (int64_t k = 0; k < s->n; k++) {
+        for (int64_t i = 0; i < n; i++) column[i] = p->rows[i * s->n + k];
+        weights_panels_put(&p->transposed, k, column, BLOCK);
+    }
+    memset(p->out, 0, (size_t)(BLOCK * p->matrix->n_columns) * sizeof *p->out);
+    weights_product(s, p->out, p->matrix->n_columns, &p->transposed, p->matrix, 0);
+    if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
+    return 0;
+}
+
+static double norm(const double *x, int64_t n) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) sum += x[i] * x[i];
+    return sqrt(sum);
+}
+
+/* --- nearest tokens -------------------------------------------------------------------------- */
+
+/* A list of `top` entries for each of n directions; null after an error. */
+static psc_top_list *nearest_lists(weights_state *s, int64_t n) {
+    psc_top_list *lists = s->host->run_alloc(s->context, (uint64_t)n * sizeof *lists + 1);
+    psc_ranked *entries =
+        s->host->run_alloc(s->context, (uint64_t)(n * s->top) * sizeof *entries + 1);
+    if (!lists || !entries) return NULL;
+    for (int64_t d = 0; d < n; d++) lists[d] = (psc_top_list){entries + d * s->top, s->top, 0};
+    return lists;
+}
+
+/* A token's cosine with direction d; signs: |cosine| counts. */
+static void offer(const weights_state *s, psc_top_list *lists, int64_t d, int64_t id, double cosine,
+    int signs, double *cosines) {
+    const int32_t place = psc_top_offer(&lists[d], signs ? fabs(cosine) : cosine, id);
+    if (place < 0) return;
+    double *all = cosines + d * s->top;
+    *(double *)psc_top_room(&lists[d], place, all, sizeof *all) = cosine;
+}
+
+int weights_nearest(weights_state *s, weights_rows kind, int64_t n, const double *directions,
+    int signs, const int32_t *except, int32_t *ids, double *cosines) {
+    const int64_t n_vocab = s->model->d_vocab;
+    weights_panels matrix;
+    rows_product p;
+    double *column = weights_doubles(s, n), *norms = weights_doubles(s, n);
+    psc_top_list *lists = nearest_lists(s, n);
+    if (!column || !norms || !lists || weights_panels_make(s, &matrix, s->n, n) ||
+        rows_product_make(s, &p, kind, &matrix))
+        return -1;
+    for (int64_t d = 0; d < n; d++) norms[d] = norm(directions + d * s->n, s->n);
+    for (int64_t k = 0; k < s->n; k++) {
+        for (int64_t d = 0; d < n; d++) column[d] = directions[d * s->n + k];
+        weights_panels_put(&matrix, k, column, n);
+    }
+    for (int64_t t = 0; t < n_vocab; t += BLOCK) {
+        const int64_t rows = n_vocab - t < BLOCK ? n_vocab - t : BLOCK;
+        if (rows_product_run(s, &p, t, rows)) return -1;
+        for (int64_t i = 0; i < rows; i++) {
+            const double length = norm(p.rows + i * s->n, s->n);
+            for (int64_t d = 0; d < n && length > 0.0; d++)
+                if (norms[d] > 0.0 && !(except && except[d] == t + i))
+                    offer(s, lists, d, t + i, p.out[i * matrix.n_columns + d] / (length * norms[d]),
+                        signs, cosines);
+        }
+    }
+    for (int64_t d = 0; d < n; d++)
+        for (int32_t i = 0; i < lists[d].n; i++)
+            ids[d * s->top + i] = (int32_t)lists[d].at[i].index;
+    return 0;
+}
+
+static int show_nearest(
+    weights_state *s, const char *where, const int32_t *ids, const double *cosines, int32_t given) {
+    char title[200];
+    const char **labels = s->host->run_alloc(s->context, (uint64_t)s->top * sizeof *labels);
+    int32_t n = 0;
+    if (!labels) return -1;
+    for (; n < s->top && ids[given * s->top + n] >= 0; n++)
+        labels[n] = s->host->token_text(s->context, ids[given * s->top + n]);
+    snprintf(title, sizeof title, "nearest to %.80s in %s",
+        s->host->token_text(s->context, s->given[given]), where);
+    return s->host->summary_bars(s->context, title, "cosine", n, labels, cosines + given * s->top);
+}
+
+int weights_tokens(weights_state *s) {
+    static const char *const axes[] = {"given", "rank"};
+    static const char *const names[][2] = {
+        {"embed_nearest", "embed_cosine"}, {"unembed_nearest", "unembed_cosine"}};
+    static const weights_rows kinds[] = {ROWS_EMBED, ROWS_U};
+    static const char *const where[] = {"W_E", "W_U"};
+    const psc_host *host = s->host;
+    double *rows = weights_doubles(s, s->n_given * s->n);
+    if (!rows) return -1;
+    for (int side = 0; side < 2; side++) {
+        int32_t *ids = host->array(s->context, names[side][0], PSC_I32, 2, axes);
+        double *cosines = host->array(s->context, names[side][1], PSC_F64, 2, axes);
+        if (!ids || !cosines) return -1;
+        for (int32_t g = 0; g < s->n_given; g++)
+            if (weights_row(s, kinds[side], s->given[g], rows + g * s->n)) return -1;
+        if (weights_nearest(s, kinds[side], s->n_given, rows, 0, s->given, ids, cosines)) return -1;
+        for (int32_t g = 0; g < s->n_given; g++)
+            if (show_nearest(s, where[side], ids, cosines, g)) return -1;
+    }
+    return 0;
+}
+
+/* --- the dual -------------------------------------------------------------------------------- */
+
+enum { N_COSINES = 4 };
+
+static double cosine(const double *a, const double *b, int64_t n) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum / (norm(a, n) * norm(b, n));
+}
+
+/* S^+ in panels, of eigenvalues [N] and eigenvectors (rows of matrix). */
+static int pseudo_inverse(weights_state *s, const double *vectors, const double *values,
+    int32_t rank_of, weights_panels *out) {
+    weights_panels v, scaled;
+    double *inverse = weights_doubles(s, s->padded * s->padded), *row = weights_doubles(s, s->n);
+    if (!inverse || !row || weights_panels_make(s, &v, s->n, s->n) ||
+        weights_panels_make(s, &scaled, s->n, s->n) || weights_panels_make(s, out, s->n, s->n))
+        return -1;
+    for (int32_t k = 0; k < rank_of; k++) {
+        for (int64_t i = 0; i < s->n; i++) row[i] = vectors[k * s->padded + i] / values[k];
+        weights_panels_put(&v, k, vectors + k * s->padded, s->n);
+        weights_panels_put(&scaled, k, row, s->n);
+    }
+    weights_product(s, inverse, s->padded, &v, &scaled, 0);
+    for (int64_t i = 0; i < s->n; i++) weights_panels_put(out, i, inverse + i * s->padded, s->n);
+    return 0;
+}
+
+/* The given tokens' dual vectors and every token's cosines; their means are summed up. */
+static int dual_rows(weights_state *s, const weights_panels *inverse, double *cosines, double *dual,
+    double sums[N_COSINES]) {
+    const int64_t n_vocab = s->model->d_vocab, n = s->n;
+    rows_product p;
+    double *t_bar = weights_doubles(s, n), *u = weights_doubles(s, n);
+    if (!t_bar || !u || rows_product_make(s, &p, ROWS_EMBED, inverse)) return -1;
+    for (int64_t t = 0; t < n_vocab; t++) {
+        const int64_t rows = n_vocab - t < BLOCK ? n_vocab - t : BLOCK;
+        if (t % BLOCK == 0 && rows_product_run(s, &p, t, rows)) return -1;
+        const double *e = p.rows + t % BLOCK * n, *d = p.out + t % BLOCK * inverse->n_columns;
+        if (weights_row(s, ROWS_UNEMBED, (int32_t)t, t_bar) ||
+            weights_row(s, ROWS_U, (int32_t)t, u))
+            return -1;
+        const double of[N_COSINES] = {
+            cosine(e, t_bar, n), cosine(d, t_bar, n), cosine(e, u, n), cosine(d, u, n)};
+        memcpy(cosines + t * N_COSINES, of, sizeof of);
+        for (int c = 0; c < N_COSINES; c++) sums[c] += of[c] == of[c] ? of[c] : 0.0;
+        for (int32_t g = 0; g < s->n_given; g++)
+            if (s->given[g] == t) memcpy(dual + g * n, d, (size_t)n * sizeof *d);
+    }
+    return 0;
+}
+
+static int weights_dual(
+    weights_state *s, const double *vectors, const double *values, int32_t rank_of) {
+    static const char *const axes[] = {"vocabulary", "pairs"};
+    static const char *const dual_axes[] = {"given", "dimensions"};
+    static const char *const pairs[N_COSINES] = {"embed, unembed (t_bar)", "dual, unembed (t_bar)",
+        "embed, unembed (u_t)", "dual, unembed (u_t)"};
+    const psc_host *host = s->host;
+    double sums[N_COSINES] = {0}, *dual = NULL;
+    weights_panels inverse;
+    if (host->axis_labels(s->context, "pairs", N_COSINES, pairs)) return -1;
+    double *cosines = host->array(s->context, "dual_cosines", PSC_F64, 2, axes);
+    if (s->n_given) dual = host->array(s->context, "dual", PSC_F64, 2, dual_axes);
+    if (!cosines || (s->n_given && !dual) ||
+        pseudo_inverse(s, vectors, values, rank_of, &inverse) ||
+        dual_rows(s, &inverse, cosines, dual, sums))
+        return -1;
+    for (int c = 0; c < N_COSINES; c++) sums[c] /= s->model->d_vocab;
+    return host->summary_bars(
+        s->context, "mean cosine over the vocabulary; dual: S^+ e_t", "", N_COSINES, pairs, sums);
+}
+
+/* --- frame bounds and the spectra of W_E and W_U --------------------------------------------- */
+
+static int32_t numerical_rank(const weights_state *s, const double *values, int64_t n) {
+    const double least = values[0] * (double)s->model->d_vocab * 0x1p-52;
+    int32_t r = 0;
+    while (r < n && values[r] > least) r++;
+    return r;
+}
+
+static int frame_values(weights_state *s, const double *e, const double *u, int32_t rank_e) {
+    const psc_host *host = s->host;
+    const int64_t n = s->n, within = n - 1; /* of S_U's eigenvalues 1 has the least: 0 */
+    const int32_t rank_u = within > 0 ? numerical_rank(s, u, within) : 0;
+    const double u_low = within > 0 ? fmax(u[within - 1], 0.0) : 0.0;
+    const double e_span = rank_e ? e[rank_e - 1] : 0.0, u_span = rank_u ? u[rank_u - 1] : 0.0;
+    char line[400];
+    if (host->value_number(s->context, "embed_lambda_min", fmax(e[n - 1], 0.0)) ||
+        host->value_number(s->context, "embed_lambda_min_span", e_span) ||
+        host->value_number(s->context, "embed_lambda_max", e[0]) ||
+        host->value_number(s->context, "embed_rank", rank_e) ||
+        host->value_number(s->context, "u_lambda_min", u_low) ||
+        host->value_number(s->context, "u_lambda_min_span", u_span) ||
+        host->value_number(s->context, "u_lambda_max", u[0]) ||
+        host->value_number(s->context, "u_rank", rank_u))
+        return -1;
+    snprintf(line, sizeof line,
+        "The %d rows of W_E span %d of %d dimensions; as a frame their bounds are %.4g and %.4g "
+        "(%.4g times apart). The directions u_t = P(gamma_f * t_bar) span %d of the %d dimensions "
+        "beside 1, with bounds %.4g and %.4g.",
+        (int)s->model->d_vocab, (int)rank_e, (int)n, e_span, e[0],
+        e_span > 0.0 ? e[0] / e_span : 0.0, (int)rank_u, (int)within, u_span, u[0]);
+    return host->summary_text(s->context, line);
+}
+
+static int vocabulary_spectra(weights_state *s, const double *e, const double *u) {
+    static const char *const axes[] = {"dimensions"};
+    const psc_host *host = s->host;
+    double *s_e = host->array(s->context, "spectrum_W_E", PSC_F64, 1, axes);
+    double *s_u = host->array(s->context, "spectrum_W_U", PSC_F64, 1, axes);
+    if (!s_e || !s_u) return -1;
+    const int64_t n_vocab = s->model->d_vocab, within = s->n - 1;
+    weights_roots(s_e, e, s->n, n_vocab);
+    weights_roots(s_u, u, s->n, n_vocab < within ? n_vocab : within);
+    const double rank_e = weights_effective_rank(s->n, s_e);
+    const double rank_u = weights_effective_rank(s->n, s_u);
+    char line[200];
+    snprintf(line, sizeof line,
+        "Effective ranks: W_E %.1f, W_U (gamma in, centred) %.1f of %d dimensions.", rank_e, rank_u,
+        (int)s->n);
+    return host->value_number(s->context, "effective_rank_W_E", rank_e) ||
+                   host->value_number(s->context, "effective_rank_W_U", rank_u)
+               ? -1
+               : host->summary_text(s->context, line);
+}
+
+int weights_frames(weights_state *s) {
+    if (!s->s_embed) return 0;
+    double *e = weights_doubles(s, s->n), *u = weights_doubles(s, s->n);
+    double *const first[] = {s->s_embed}, *const values_e[] = {e};
+    double *const second[] = {s->s_u}, *const values_u[] = {u};
+    if (!e || !u || weights_eigen(s, first, values_e, 1, (s->what & WEIGHTS_DUAL) != 0) ||
+        weights_eigen(s, second, values_u, 1, 0))
+        return -1;
+    const int32_t rank_e = numerical_rank(s, e, s->n);
+    if ((s->what & WEIGHTS_FRAMES) && frame_values(s, e, u, rank_e)) return -1;
+    if ((s->what & WEIGHTS_SPECTRA) && vocabulary_spectra(s, e, u)) return -1;
+    return s->what & WEIGHTS_DUAL ? weights_dual(s, s->s_embed, e, rank_e) : 0;
+}

@@ -1,0 +1,56 @@
+/* Interventions on the command line: editors of a run, the prompts they take values from, and the
+ * runs that come before the changed one.
+ * Private to cli/. Includes prompt.h.
+ * Threads: main thread only.
+ * Ownership: cli_sources_free frees the source prompts; sessions are their caller's. */
+#ifndef INTERVENTIONS_H
+#define INTERVENTIONS_H
+
+#include "prompt.h"
+
+// clang-format off
+#define CLI_SOURCE_OPTIONS                                                                         \
+    {"source", 1, true, "S",                                                                       \
+        "a source prompt; numbered from 1 in the order given,\n"                                   \
+        "together with the next two options"},                                                     \
+    {"source-file", 1, true, "F", "a source prompt from a file"},                                  \
+    {"source-tokens", 1, true, "1,2,3", "a source prompt as token ids"}
+#define CLI_INTERVENTION_OPTIONS                                                                   \
+    {"ablate", 1, true, "AT[:key=value,...]",                                                      \
+        "set components to zero, to a mean (by=mean) or to\n"                                      \
+        "rows of a source prompt (by=resample);\n"                                                 \
+        "AT: L0H3, 0_mlp_out, L0N12, embed or a hook point,\n"                                     \
+        "several joined by +; * matches any layer or head;\n"                                      \
+        "rows=, layers= and heads= restrict it; repeatable,\n"                                     \
+        "like the next four (docs/interventions.md)"},                                             \
+    {"scale", 1, true, "AT[:alpha=A,...]", "multiply components by A"},                            \
+    {"steer", 1, true, "AT[:file=F|plus=1,minus=2,...]",                                           \
+        "add alpha times a vector from a file, or times the\n"                                     \
+        "difference of two source prompts"},                                                       \
+    {"knockout", 1, true, "HEADS:keys=A-B[,rows=...]", "cut the attention from rows to keys"},     \
+    {"patch", 1, true, "AT[:source=1,...]", "take components from a source prompt"},               \
+    CLI_SOURCE_OPTIONS
+// clang-format on
+
+typedef struct cli_sources {
+    cli_prompt *prompts;
+    int n;
+} cli_sources;
+
+/* Whether the arguments ask for an intervention; 0, or CLI_USAGE after a sentence: source prompts
+ * without one. */
+int cli_interventions_check(const cli_arguments *arguments);
+bool cli_has_intervention(const cli_arguments *arguments);
+/* Reads and encodes the source prompts; *capacity grows to the longest. */
+psc_status cli_sources_read(cli_sources *out, const psc_model *model,
+    const cli_arguments *arguments, int32_t *capacity, psc_error *error);
+void cli_sources_free(cli_sources *sources);
+/* Loads the editors, in the order of the command line. */
+psc_status cli_interventions_add(
+    psc_session *session, const cli_arguments *arguments, psc_error *error);
+/* Where a plugin compares phases: runs the source prompts and the unchanged prompt, and leaves the
+ * sequence empty. *phase is what the next run is for. */
+psc_status cli_run_before(psc_session *session, const cli_sources *sources,
+    const cli_prompt *prompt, int32_t *phase, psc_error *error);
+
+#endif

@@ -1,0 +1,58 @@
+/* What a run is given: the model's folder and the tokens of --text, --file or --tokens.
+ * Private to cli/. Includes cache_folder.h.
+ * Threads: main thread only.
+ * Ownership: cli_prompt_free frees a prompt; a model is closed by its caller. */
+#ifndef PROMPT_H
+#define PROMPT_H
+
+#include "cache_folder.h"
+
+typedef struct cli_prompt {
+    char *text; /* null with --tokens */
+    size_t bytes;
+    psc_token *tokens;
+    int32_t n;
+    bool bos; /* <|endoftext|> stands in front */
+} cli_prompt;
+
+/* Rows that verbs share in their option tables. */
+// clang-format off
+#define CLI_MODEL_OPTION                                                                           \
+    {"model", 1, false, "DIR", "a Hugging Face folder; default: the embedded model"}
+#define CLI_PROMPT_OPTIONS                                                                         \
+    CLI_MODEL_OPTION,                                                                              \
+    {"text", 1, false, "S", "the text"},                                                           \
+    {"file", 1, false, "F", "read the text from a file; - is standard input"},                     \
+    {"tokens", 1, false, "1,2,3", "token ids instead of text"},                                    \
+    {"bos", 0, false, "", "put <|endoftext|> before the text"}
+#define CLI_MACHINE_OPTIONS                                                                        \
+    {"threads", 1, false, "N", "number of threads; default: one per core"},                        \
+    {"isa", 1, false, "NAME",                                                                      \
+        "reference, avx2, avx512 or neon; default: the best\n"                                     \
+        "that this machine has"},                                                                  \
+    CLI_CACHE_OPTIONS
+#define CLI_RUN_OPTIONS                                                                            \
+    {"chunk", 1, false, "ROWS", "most rows per pass; results do not depend on it"},                \
+    CLI_MACHINE_OPTIONS
+// clang-format on
+
+/* 0, or CLI_USAGE after a sentence: exactly one of --text, --file, --tokens. */
+int cli_prompt_check(const cli_arguments *arguments);
+/* Fills the session options of CLI_RUN_OPTIONS; 0, or CLI_USAGE after a sentence. */
+int cli_session_options(psc_session_options *out, const cli_arguments *arguments);
+/* Opens the folder, or the embedded model when folder is null, under a progress bar; packed weights
+ * are kept as cli_cache_options says. */
+psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error);
+/* Reads and encodes the prompt; refuses one that is empty or beyond the context. */
+psc_status cli_prompt_read(
+    cli_prompt *out, const psc_model *model, const cli_arguments *arguments, psc_error *error);
+/* One of the three, the others null; else as cli_prompt_read. */
+typedef struct cli_prompt_given {
+    const char *text, *file, *ids;
+    bool bos;
+} cli_prompt_given;
+psc_status cli_prompt_take(
+    cli_prompt *out, const psc_model *model, const cli_prompt_given *given, psc_error *error);
+void cli_prompt_free(cli_prompt *prompt);
+
+#endif

@@ -1,0 +1,243 @@
+#!/bin/sh
+# Bad input on the command line: the exit code, one sentence on stderr, nothing on stdout, nothing
+# half-written. usage: bad_input.sh PROGRAM SOURCE_DIR
+. "$(dirname "$0")/checks.sh"
+program=$1
+model=$2/models/books-5m
+
+# expect CODE PATTERN ARGUMENTS...: the program ends with CODE and says PATTERN.
+expect() {
+    code=$1
+    pattern=$2
+    shift 2
+    "$program" "$@" >"$work/stdout" 2>"$work/stderr" </dev/null
+    got=$?
+    problem=
+    [ $got -eq "$code" ] || problem="exit code $got, not $code"
+    [ "$(wc -l <"$work/stderr")" -eq 1 ] || problem="$problem; not one line on stderr"
+    grep -q '^pythiascope: ' "$work/stderr" || problem="$problem; no 'pythiascope: '"
+    grep -qE -- "$pattern" "$work/stderr" || problem="$problem; no '$pattern'"
+    [ ! -s "$work/stdout" ] || problem="$problem; something on stdout"
+    if [ -z "$problem" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "failed: $* -> ${problem#; }"
+        sed 's/^/    /' "$work/stderr" | head -5
+    fi
+}
+
+# Usage: 2, with a pointer to the help.
+expect 2 'unknown verb nonsense' nonsense
+expect 2 'unknown option --nonsense' --nonsense
+expect 2 'unknown option --colour.*analyze --help' analyze --colour
+expect 2 'unknown option -x' analyze -x
+expect 2 'no prompt' analyze
+expect 2 'mutually exclusive' analyze --text a --tokens 1
+expect 2 'mutually exclusive' generate --text a --file b
+expect 2 '--text needs S' analyze --text
+expect 2 '--text needs S' analyze --text --json
+expect 2 '--contrast needs A B' analyze --text a --contrast b
+expect 2 '--contrast needs A B' analyze --text a --contrast b --json
+expect 2 '--json takes no value' analyze --text a --json=yes
+expect 2 '--text is given twice' analyze --text a --text b
+expect 2 'unexpected argument b' analyze --text a b
+expect 2 'unexpected argument b' analyze --text a -- b
+expect 2 'unexpected argument b' info "$model" b
+expect 2 '--top-k needs' generate --text a --top-k 0
+expect 2 '--top-k needs' generate --text a --top-k -3
+expect 2 '--top-p needs' generate --text a --top-p 0
+expect 2 '--top-p needs' generate --text a --top-p 1.5
+expect 2 '--top-p needs' generate --text a --top-p nan
+expect 2 '--min-p needs' generate --text a --min-p 1.5
+expect 2 '--min-p needs' generate --text a --min-p -0.1
+expect 2 '--threads needs' analyze --text a --threads x
+expect 2 '--threads needs' analyze --text a --threads 0
+expect 2 '--threads needs' analyze --text a --threads 99999999999999999999
+expect 2 '--chunk needs' analyze --text a --chunk -1
+expect 2 '--isa needs' analyze --text a --isa sse9
+case $(uname -m) in x86_64 | amd64) foreign=neon ;; *) foreign=avx2 ;; esac
+expect 1 "'$foreign' is not available here.* have reference" generate --text a --isa $foreign
+expect 1 "'$foreign' is not available here" weights --isa $foreign
+expect 2 '--n needs' generate --text a --n 1.5
+expect 2 '--temperature needs' generate --text a --temperature -1
+expect 2 '--temperature needs' generate --text a --temperature nan
+expect 2 '--seed needs' generate --text a --seed 0x
+
+# The prompt.
+expect 1 'empty' analyze --text ''
+expect 1 'empty' generate --text ''
+expect 1 'empty' analyze --file /dev/null
+expect 1 'cannot open .*missing.*: No such file' analyze --file "$work/missing"
+expect 1 'cannot read' analyze --file "$work"
+printf 'abc\377def' >"$work/latin1"
+expect 1 'UTF-8' analyze --file "$work/latin1"
+expect 1 'UTF-8' analyze --text "$(printf 'a\355\240\200b')"
+expect 1 'entry 2' analyze --tokens 1,,3
+expect 1 'entry 1' analyze --tokens ''
+expect 1 'entry 3' analyze --tokens 1,2,
+expect 1 'entry 1' analyze --tokens=-1
+expect 1 'entry 2' analyze --tokens 1,0x2
+expect 1 'entry 1' analyze --tokens +1
+expect 1 'entry 1.*1 2' analyze --tokens '1 2'
+expect 1 'out of range' analyze --tokens 1,4096
+expect 1 'out of range' analyze --tokens 4294967297
+expect 1 'out of range' analyze --tokens 99999999999999999999999999
+long=$(printf '%0512d' 0 | sed 's/0/5,/g')
+expect 1 '513 tokens.*context of 512' analyze --tokens "${long}5"
+expect 1 'context of 512' generate --tokens "${long}5"
+yes 'word after word ' | head -c 17000000 >"$work/large"
+expect 1 'larger than 16 MiB' analyze --file "$work/large"
+rm "$work/large"
+
+# The model.
+expect 1 'missing' analyze --model "$work/missing" --text a
+expect 1 'config.json' info "$work"
+mkdir "$work/no-weights"
+cp "$model/config.json" "$work/no-weights/"
+expect 1 'model.safetensors' analyze --model "$work/no-weights" --text a
+cp "$model/model.safetensors" "$work/no-weights/"
+expect 1 'tokenizer.json' analyze --model "$work/no-weights" --text a
+expect 1 'tokenizer.json' analyze --model "$work/no-weights" --tokens 1 --bos
+mkdir "$work/cut"
+cp "$model/config.json" "$model/tokenizer.json" "$work/cut/"
+head -c 100000 "$model/model.safetensors" >"$work/cut/model.safetensors"
+expect 1 'model.safetensors' analyze --model "$work/cut" --text a
+
+# The folder of packed weights: a wrong word is refused, a folder that cannot be used is no failure.
+expect 1 'do=foo is not one of' sweep --text a --do foo
+expect 1 'over=rows is not one of' sweep --text a --over rows
+expect 1 'do=patch needs a source prompt' sweep --text 'a b' --do patch
+expect 1 'a patch needs equally many' sweep --text 'a b' --source 'a b c d' --do patch
+expect 1 'layer=99' sweep --text a --over edges --layer 99
+expect 1 'over=x,y is not one of' sweep --text a --over x,y
+expect 1 'what=norms is not one or more of frames' weights --what norms
+expect 1 'what=frames. is not one or more of' weights --what frames,
+expect 1 'what=tokens needs tokens' weights --what tokens
+expect 1 'is 3 tokens' weights --what tokens --token ' Emerald'
+expect 1 'out of range; token ids' weights --token '#4096'
+expect 1 'text is empty' weights --token ''
+expect 1 'offset=512 is not' weights --offset 512
+expect 1 'triples=0 is not' weights --what heads --triples 0
+expect 1 'top=many is not' weights --top many
+expect 1 'top=1,what=all is not a whole number' weights --top 1,what=all
+expect 2 '--threads needs' weights --threads 0
+expect 2 'unexpected argument b' weights b
+expect 2 "clear or verify, not 'nonsense'" cache nonsense
+expect 2 'unexpected argument c' cache clear 012345 c
+expect 2 "not 'xyz'" cache verify xyz
+expect 2 "not '01234'" cache clear 01234 --cache-dir "$work/kept"
+expect 1 'contains no model 012345' cache clear 012345 --cache-dir "$work/kept"
+expect 1 'contains no model 012345' cache verify 012345 --cache-dir "$work/kept"
+echo text >"$work/plain"
+expect 1 'plain is not a directory' cache --cache-dir "$work/plain"
+expect 2 '--cache-limit needs a size' cache --cache-limit 5X
+expect 2 '--cache-limit needs a size' info --cache-limit 0
+expect 2 '--cache-limit needs a size' analyze --text a --cache-limit 99999999T
+expect 2 '--cache-limit needs a size' generate --text a --cache-limit -1G
+expect 2 '--cache-dir needs a folder' generate --text a --cache-dir ''
+expect 2 'mutually exclusive' generate --text a --cache-dir "$work" --no-cache
+PSC_CACHE_LIMIT=much
+export PSC_CACHE_LIMIT
+expect 2 "PSC_CACHE_LIMIT needs a size like 500M or 20G, not 'much'" info
+unset PSC_CACHE_LIMIT
+check 'looking at the folder made it' test ! -e "$work/kept"
+"$program" generate --text a --n 1 --cache-dir /dev/null/x >/dev/null 2>"$work/stderr"
+check 'a folder that cannot be made is no failure' test $? -eq 0 -a ! -s "$work/stderr"
+env -u HOME -u XDG_CACHE_HOME -u PSC_CACHE_DIR "$program" info >/dev/null 2>"$work/stderr"
+check 'no home is no failure' test $? -eq 0 -a ! -s "$work/stderr"
+
+# Interventions.
+expect 2 '--ablate needs AT' analyze --text a --ablate
+expect 2 'source needs --ablate' analyze --text a --source b
+expect 2 'source-tokens needs --ablate' generate --text a --source-tokens 1
+expect 1 'L9H0 is no component of this model.*L0H0 to L3H7' analyze --text a --ablate L9H0
+expect 1 'L9H0 is no component of this model' generate --text a --ablate L9H0
+expect 1 'L0H9.* is no component' analyze --text a --patch L0H9 --source b
+expect 1 'at= is missing' analyze --text a --ablate ''
+expect 1 'by=max is not one of zero, mean, resample' analyze --text a --ablate L0H1:by=max
+expect 1 "has no option 'alpha'" analyze --text a --ablate L0H1:alpha=2
+expect 1 'alpha=nan is not a finite number' analyze --text a --scale L0H1:alpha=nan
+expect 1 'layers A-B of 0 to 3' analyze --text a --scale 'L*H1:layers=2-4'
+expect 1 'source prompt 1 is missing' analyze --text a --patch embed
+expect 1 'source prompt 2 is missing' analyze --text a --steer embed --source b
+expect 1 'source prompt 1 has 3 tokens and this prompt has 2' analyze --tokens 1,2 \
+    --patch L0H1 --source-tokens 1,2,3
+expect 1 'source prompt 2: ' analyze --text a --steer embed --source b --source ''
+expect 1 'missing.safetensors' analyze --text a --steer embed:file="$work/missing.safetensors"
+expect 1 'has no tensor "embed"' analyze --text a \
+    --steer embed:tensor=embed,file="$model/model.safetensors"
+expect 1 'has 256 numbers; blocks.0.mlp.hook_post takes 1024' analyze --text a \
+    --steer L0N1:tensor=gpt_neox.final_layer_norm.bias,file="$model/model.safetensors"
+expect 1 'keys=' analyze --text a --knockout L0H1
+expect 1 'row 0 would keep no key' analyze --text a --knockout L0H1:keys=0
+expect 1 'edges are cut at heads' analyze --text a --knockout 0_mlp_out:keys=0
+
+# Targets, plugins, captures.
+expect 1 'token' analyze --text a --target 'two whole words'
+expect 1 '#4096' analyze --text a --target '#4096'
+expect 1 'top' analyze --text a --target top:0
+expect 1 'token' analyze --text a --contrast 'two whole words' ' he'
+expect 1 'nonsense' analyze --text a --plugin nonsense
+expect 1 'nonsense' analyze --text a --plugin nonsense:level=head
+expect 1 'missing.so' analyze --text a --plugin "$work/missing.so"
+expect 1 'missing.so' plugins "$work/missing.so"
+printf 'not a library' >"$work/text.so"
+expect 1 'text.so' analyze --text a --plugin "$work/text.so:key=value"
+expect 1 'colour' analyze --text a --plugin logits:colour=red
+expect 1 'level' analyze --text a --plugin logits:level
+expect 1 'level' analyze --text a --plugin logits:level=atom
+expect 1 'nowhere' analyze --text a --out "$work/never" --capture nowhere
+expect 1 'layer|blocks.9' analyze --text a --out "$work/never" --capture blocks.9.hook_mlp_out
+expect 1 "'' is not a hook point" analyze --text a --out "$work/never" --capture hook_embed,
+check 'a failed run wrote a folder' test ! -e "$work/never"
+
+# The output folder: whole or not at all.
+mkdir "$work/full"
+echo mine >"$work/full/file"
+expect 1 'full.*not empty' analyze --text a --out "$work/full"
+check 'a folder that was refused changed' test "$(cat "$work/full/file")" = mine
+echo mine >"$work/file"
+expect 1 'file' analyze --text a --out "$work/file"
+expect 1 'No such file' analyze --text a --out "$work/no/such/parent"
+if [ "$(id -u)" -ne 0 ]; then
+    mkdir "$work/closed"
+    chmod 500 "$work/closed"
+    expect 1 'Permission denied' analyze --text a --out "$work/closed/out"
+fi
+(
+    ulimit -f 400 # blocks of 512 bytes
+    expect 1 'tensors.safetensors: File too large' analyze --text 'a b c d e f g h' \
+        --capture 'blocks.*.mlp.hook_pre' --out "$work/limited"
+    exit $failed
+)
+check 'the limit on file sizes was not met as it should' test $? -eq "$failed"
+check 'a full disk left something' test -z "$(ls -d "$work"/limited "$work"/.limited* 2>/dev/null)"
+"$program" analyze --text a --out "$work/out" >/dev/null 2>&1
+check 'a good run writes its folder' test -s "$work/out/results.json" -a \
+    -s "$work/out/tensors.safetensors"
+check 'nothing else stays beside it' test -z "$(find "$work" -name '*.partial*')"
+mkdir "$work/empty"
+"$program" analyze --text a --out "$work/empty" >/dev/null 2>&1
+check 'an empty folder is taken' test -s "$work/empty/results.json"
+
+if [ -w /dev/full ]; then
+    "$program" analyze --text a --json >/dev/full 2>"$work/stderr"
+    check 'a full standard output is an error' test $? -eq 1 -a -s "$work/stderr"
+    "$program" info >/dev/full 2>"$work/stderr"
+    check 'a full standard output is an error for info' test $? -eq 1 -a -s "$work/stderr"
+    "$program" generate --text a --n 4 >/dev/full 2>"$work/stderr"
+    check 'a full standard output is an error for generate' test $? -eq 1 -a -s "$work/stderr"
+fi
+"$program" generate --text a --n 100 2>"$work/stderr" | head -c 1 >/dev/null
+check 'a reader that leaves is no error' test ! -s "$work/stderr"
+
+# Help and version: 0, on stdout.
+for arguments in '--help' 'help analyze' 'analyze --help' 'generate --help' 'info --help' \
+    'plugins --help' 'sweep --help' 'weights --help' 'cache --help' '--version' 'plugins'; do
+    # shellcheck disable=SC2086 # a list of arguments
+    "$program" $arguments >"$work/stdout" 2>"$work/stderr"
+    check "$arguments" test $? -eq 0 -a -s "$work/stdout" -a ! -s "$work/stderr"
+done
+
+conclude

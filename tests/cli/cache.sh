@@ -1,0 +1,95 @@
+#!/bin/sh
+# The cache of packed weights from outside: kept at the first start and mapped at the next, shown,
+# verified, made again when damaged, limited, cleared. usage: cache.sh PROGRAM
+. "$(dirname "$0")/checks.sh"
+program=$1
+# A model of a little more than 64 MiB, less than which is not kept: zeros, as a hole in the file.
+model=$work/zeros
+mkdir "$model"
+cat >"$model/config.json" <<'EOF'
+{"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"], "hidden_act": "gelu",
+"hidden_size": 64, "intermediate_size": 64, "layer_norm_eps": 1e-05, "max_position_embeddings": 32,
+"num_attention_heads": 1, "num_hidden_layers": 1, "rotary_emb_base": 10000, "rotary_pct": 0.25,
+"tie_word_embeddings": false, "torch_dtype": "float32", "use_parallel_residual": true,
+"vocab_size": 131072}
+EOF
+header='{'
+bytes=0
+add() { # add NAME ROWS [COLUMNS]
+    end=$((bytes + 4 * $2 * ${3:-1}))
+    [ "$header" = '{' ] || header="$header,"
+    header="$header\"$1\":{\"dtype\":\"F32\",\"shape\":[$2${3:+,$3}],\"data_offsets\":[$bytes,$end]}"
+    bytes=$end
+}
+add gpt_neox.embed_in.weight 131072 64
+layer=gpt_neox.layers.0
+for norm in $layer.input_layernorm $layer.post_attention_layernorm gpt_neox.final_layer_norm; do
+    add $norm.weight 64
+    add $norm.bias 64
+done
+add $layer.attention.query_key_value.weight 192 64
+add $layer.attention.query_key_value.bias 192
+for matrix in attention.dense mlp.dense_h_to_4h mlp.dense_4h_to_h; do
+    add $layer.$matrix.weight 64 64
+    add $layer.$matrix.bias 64
+done
+add embed_out.weight 131072 64
+header="$header}"
+n=${#header}
+{
+    # shellcheck disable=SC2059 # the length as eight bytes, the lowest first
+    printf "\\$(printf %o $((n % 256)))\\$(printf %o $((n / 256)))\\0\\0\\0\\0\\0\\0"
+    printf '%s' "$header"
+} >"$model/model.safetensors"
+dd if=/dev/null of="$model/model.safetensors" bs=1 seek=$((8 + n + bytes)) 2>/dev/null
+touch -t 202001010000 "$model/model.safetensors"
+
+unset PSC_CACHE_LIMIT XDG_CACHE_HOME
+PSC_CACHE_DIR=$work/kept
+export PSC_CACHE_DIR
+weights() { # weights OPTIONS...: what info says of them
+    "$program" info "$model" "$@" >"$work/info" 2>&1
+    sed -n 's/^ *weights *//p' "$work/info"
+}
+said=$(weights)
+case $said in *'the disk of'*)
+    echo "skipped: $said"
+    exit 0
+    ;;
+esac
+check "the first start keeps them: $said" test "$said" = "packed, cached in $work/kept"
+said=$(weights)
+check "the second start maps them: $said" test "$said" = "mapped from $work/kept"
+check 'the hash is remembered' test "$(find "$work/kept" -name '*.source' | wc -l)" -eq 1
+said=$(weights --no-cache)
+check "not when it is not wanted: $said" test "$said" = 'packed, not cached'
+said=$(weights --cache-dir "$work/small" --cache-limit 1M)
+check "not beyond the limit: $said" test -n "$(echo "$said" | grep 'not cached: .*limit is 1 MiB')"
+said=$(env -u PSC_CACHE_DIR HOME="$work/home" "$program" info "$model" | sed -n 's/^ *weights *//p')
+check "in the home folder: $said" test -n "$(echo "$said" | grep "cached in $work/home/.*pythiascope")"
+rm -r "$work/home"
+
+# Shown and verified.
+file=$(find "$work/kept" -name '*.packed')
+hash=$(basename "$file" | cut -c 1-32)
+"$program" cache >"$work/list"
+check 'the folder is shown' grep -qxF "$work/kept" "$work/list"
+check 'the model is shown' grep -q "^  $hash  *64\.. MiB  used .*zeros$" "$work/list"
+check 'the sum is shown' grep -q '1 model,  *64\.. MiB, limit  *32\.0 GiB' "$work/list"
+check 'it is intact' test "$("$program" cache verify)" = "$hash is intact"
+chmod u+w "$file"
+printf '\001' | dd of="$file" bs=1 seek=5000000 conv=notrunc 2>/dev/null
+chmod u-w "$file"
+"$program" cache verify "$(echo "$hash" | cut -c 1-6)" >"$work/stdout" 2>"$work/stderr"
+check 'a damaged file is not' test $? -eq 1 -a ! -s "$work/stdout"
+check 'its name is said' grep -q "$hash.*do not match their hash" "$work/stderr"
+said=$(weights)
+check "it is made again: $said" test "$said" = "packed, cached in $work/kept"
+check 'it is intact again' test "$("$program" cache verify "$hash")" = "$hash is intact"
+
+# Cleared.
+check 'it is cleared' test -n "$("$program" cache clear | grep 'removed 1 model,  *64\.. MiB')"
+check 'nothing is left' test -z "$(find "$work/kept" -type f)"
+check 'nothing is shown' test -n "$("$program" cache | grep '0 models')"
+
+conclude
