@@ -11,7 +11,7 @@
 #include "bench.h"
 #include "options.h"
 #include "results.h"
-#include "session.h"
+#include "session_inside.h"
 
 #include <sys/resource.h>
 

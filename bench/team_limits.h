@@ -8,7 +8,7 @@
 #include "arena.h"
 #include "bench.h"
 #include "limits.h"
-#include "session.h"
+#include "session_inside.h"
 
 #define BENCH_READ_BYTES ((size_t)192 << 20) /* larger than a last-level cache */
 #define BENCH_READ_PIECE ((size_t)1 << 19)

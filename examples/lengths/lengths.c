@@ -97,14 +97,18 @@ static int lengths_report(psc_context *context, void *state) {
     for (int32_t l = 0; layers && l < s->n_layers; l++) layers[l] = l;
     if (!layers || host->axis_numbers(context, "layers", s->n_layers, layers)) return -1;
     double *mean = host->array(context, "mean", PSC_F64, 1, axes);
-    if (!mean || host->accumulated(context, s->sum, 0, s->n_layers, mean) ||
+    double *longest = host->array(context, "longest", PSC_F64, 1, axes); /* NaN without a row */
+    if (!mean || !longest || host->accumulated(context, s->sum, 0, s->n_layers, mean) ||
         host->accumulated(context, s->count, 0, 1, &count))
         return -1;
     for (int32_t l = 0; l < s->n_layers; l++) {
         mean[l] /= count; /* NaN without a row */
-        if (host->accumulated_top(context, s->top, l, top) < 1) continue;
+        const int32_t kept = host->accumulated_top(context, s->top, l, top);
+        if (kept < 0) return -1;
+        if (kept == 0) continue;
+        longest[l] = top[0].value;
         if (host->append_text(
-                context, "longest", host->token_text(context, top[0].tokens[PSC_TOP_BEFORE])))
+                context, "longest_at", host->token_text(context, top[0].tokens[PSC_TOP_BEFORE])))
             return -1;
     }
     return host->value_number(context, "rows_counted", count);

@@ -6,7 +6,7 @@
 #define HOST_H
 
 #include "safetensors.h"
-#include "session.h"
+#include "session_inside.h"
 
 /* Sets the run's error to "plugin NAME: ..." and returns status. */
 psc_status psc_host_fail(psc_context *context, psc_status status, const char *format, ...)

@@ -6,7 +6,7 @@
  *   #ID                an id below d_vocab
  *   next               the text's own next token
  *   top:K              K targets: the most probable id of each row, the second, ... */
-#include "session.h"
+#include "session_inside.h"
 #include "utf8.h"
 
 #include <math.h>

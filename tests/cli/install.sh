@@ -86,7 +86,7 @@ mkdir "$work/consumer"
 cat >"$work/consumer/CMakeLists.txt" <<END
 cmake_minimum_required(VERSION 3.20)
 project(consumer LANGUAGES C)
-find_package(pythiascope 0.1 REQUIRED)
+find_package(pythiascope 0.2 REQUIRED)
 add_executable(consumer "$here/install_client.c")
 target_link_libraries(consumer PRIVATE pythiascope::pythiascope m)
 pythiascope_add_plugin(again "$source/examples/norms/norms.c")

@@ -327,7 +327,7 @@ Test(accumulate, a_state_of_another_plugin_version_is_refused) {
     psc_model_close(&model);
 }
 
-#define STATE_HEADER 40 /* where the text of the header begins: runtime/corpus_state.c */
+#define STATE_HEADER 40 /* where the text of the header begins: session_state.c */
 
 /* The state file as a program of another version would have written it. */
 static void make_of_another_version(const char *path) {
@@ -456,4 +456,50 @@ Test(accumulate, an_ordinary_session_has_no_accumulators, .init = fixture_open,
     REFUSED(psc_session_plugin(session, PLUGIN("bridge"), NULL, &error), PSC_ERROR_STATE,
         "needs a session that accumulates");
     REFUSED(psc_session_report(session, NULL, &error), PSC_ERROR_STATE, "does not accumulate");
+}
+
+/* --- the example ----------------------------------------------------------------------------- */
+
+/* |x| of every row but the first of documents 0..3, by an ordinary session's captures. */
+static void norms_by_capture(double mean[2], double longest[2]) {
+    int rows = 0;
+    for (int32_t d = 0; d < 4; d++) {
+        psc_input input = {0, 10 - d, ten + d};
+        psc_session_truncate(session, 0, 0);
+        cr_assert_eq(psc_session_run(session, &input, 1, NULL, &error), PSC_OK);
+        for (int l = 0; l < 2; l++) {
+            const float *x =
+                must_array(l ? "blocks.1.hook_resid_post" : "blocks.0.hook_resid_post").data;
+            for (int r = 1; r < 10 - d; r++) {
+                double squares = 0;
+                for (int i = 0; i < 32; i++) squares += (double)x[r * 32 + i] * x[r * 32 + i];
+                mean[l] += sqrt(squares);
+                longest[l] = fmax(longest[l], sqrt(squares));
+            }
+        }
+        rows += 9 - d;
+    }
+    for (int l = 0; l < 2; l++) mean[l] /= rows;
+}
+
+Test(accumulate, the_example_reports_mean_norms) {
+    double mean[2] = {0, 0}, longest[2] = {0, 0};
+    open_session("parallel_f32", 3, 2);
+    must_capture("blocks.*.hook_resid_post");
+    norms_by_capture(mean, longest);
+    REFUSED(psc_session_plugin(session, PLUGIN("lengths"), NULL, &error), PSC_ERROR_PLUGIN,
+        "plugin lengths", "corpus");
+    psc_session_close(&session);
+    open_accumulating(4, 2);
+    must_load(PLUGIN("lengths"), NULL);
+    cr_assert_eq(run_documents(0, 2), PSC_OK, "%s", error.message);
+    cr_assert_eq(run_documents(2, 2), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_report(session, NULL, &error), PSC_OK, "%s", error.message);
+    const psc_array found = must_array("lengths.mean"), most = must_array("lengths.longest");
+    cr_assert(found.n_axes == 1 && found.shape[0] == 2 && most.shape[0] == 2);
+    for (int l = 0; l < 2; l++) {
+        cr_assert_float_eq(((const double *)found.data)[l], mean[l], 1e-11);
+        cr_assert_float_eq(((const double *)most.data)[l], longest[l], 1e-12);
+    }
+    psc_session_close(&session);
 }

@@ -5,7 +5,7 @@
  * A call fails in two ways. Told: it sets the run's error, as the host does. Silent: it does not,
  * so that the plugin alone can let the step fail. */
 #include "failing_host.h"
-#include "session.h"
+#include "session_inside.h"
 
 #include <criterion/parameterized.h>
 #include <unistd.h>

@@ -3,7 +3,7 @@
 
 #include <jansson.h>
 
-#include "session.h"
+#include "session_inside.h"
 
 static void words_open(void) {
     cr_assert_eq(psc_model_open(&model, PSC_SOURCE_DIR "/models/books-5m", &error), PSC_OK, "%s",

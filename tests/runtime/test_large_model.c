@@ -4,7 +4,7 @@
  * time.
  */
 #include "loader_fixture.h"
-#include "session.h"
+#include "session_inside.h"
 #include "weights_image.h"
 
 #define GIB 1073741824.0

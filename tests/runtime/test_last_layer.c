@@ -3,7 +3,7 @@
  * which everything is observed; so do the logits, and the tokens decoded after it. */
 #include "forward_inside.h"
 #include "golden.h"
-#include "session.h"
+#include "session_inside.h"
 
 #include <criterion/criterion.h>
 #include <stdatomic.h>

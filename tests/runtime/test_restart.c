@@ -2,7 +2,7 @@
  * that run's logits to the bit: for every first layer, and for the later rows alone on a copy of
  * the earlier rows' cache. */
 #include "golden.h"
-#include "session.h"
+#include "session_inside.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -2,8 +2,8 @@
  * Private to runtime/, bench/ and tests/.
  * Threads: one thread at a time calls into a session; its team belongs to it.
  * Ownership: psc_session owns everything here but the model and the run's borrowed options. */
-#ifndef SESSION_H
-#define SESSION_H
+#ifndef SESSION_INSIDE_H
+#define SESSION_INSIDE_H
 
 #include "accumulators.h"
 #include "arena.h"
@@ -111,10 +111,6 @@ psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *
 /* Accumulating sessions: report of all, without a run. */
 psc_status psc_contexts_report(psc_session *session, psc_error *error);
 
-/* --- corpus_report.c --- */
-/* Refuses a session whose totals are of no use, and one that does not accumulate. */
-psc_status psc_accumulation_check(const psc_session *session, psc_error *error);
-
 /* --- targets.c ------------------------------------------------------------------------------- */
 psc_status psc_targets_add(psc_session *session, const char *target, psc_error *error);
 psc_status psc_targets_add_contrast(
@@ -127,22 +123,5 @@ psc_status psc_targets_ids(const psc_session *session, int32_t target, const psc
     const float *logits, int32_t ids[2], psc_error *error);
 /* ' Emerald' quoted, escapes for control characters and broken UTF-8; #ID without text. */
 void psc_token_label(char *out, size_t size, const psc_model *model, int32_t id);
-
-/* --- capture.c ------------------------------------------------------------------------------- */
-psc_status psc_captures_add(psc_session *session, const char *point, psc_error *error);
-void psc_captures_close(psc_session *session);
-/* Makes the arrays of this run and subscribes; [T, ...], scores and pattern [H, T, keys]. */
-psc_status psc_captures_begin(psc_session *session, psc_error *error);
-void psc_captures_end(psc_session *session);
-
-/* --- run.c ----------------------------------------------------------------------------------- */
-/* Memory for runs of up to n_rows rows with the logits of n_logits. */
-psc_status psc_session_reserve(
-    psc_session *session, int32_t n_rows, int32_t n_logits, psc_error *error);
-
-/* --- head of the results: version, model, run, tokens (run_head.c) --------------------------- */
-psc_status psc_run_head(const psc_session *session, psc_error *error);
-/* The head of an accumulating session's report: "corpus" instead of tokens. */
-void psc_corpus_head(psc_session *session, const psc_corpus_totals *totals);
 
 #endif

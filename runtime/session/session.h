@@ -1,0 +1,31 @@
+/* What the files of a session share: captures, a run's memory, the head of its results.
+ * Private to runtime/session/.
+ * Threads: one thread at a time calls into a session.
+ * Ownership: the session's. */
+#ifndef SESSION_H
+#define SESSION_H
+
+#include "session_inside.h"
+
+/* --- session_report.c ------------------------------------------------------------------------ */
+/* Refuses a session whose totals are of no use, and one that does not accumulate. */
+psc_status psc_accumulation_check(const psc_session *session, psc_error *error);
+
+/* --- capture.c ------------------------------------------------------------------------------- */
+psc_status psc_captures_add(psc_session *session, const char *point, psc_error *error);
+void psc_captures_close(psc_session *session);
+/* Makes the arrays of this run and subscribes; [T, ...], scores and pattern [H, T, keys]. */
+psc_status psc_captures_begin(psc_session *session, psc_error *error);
+void psc_captures_end(psc_session *session);
+
+/* --- run.c ----------------------------------------------------------------------------------- */
+/* Memory for runs of up to n_rows rows with the logits of n_logits. */
+psc_status psc_session_reserve(
+    psc_session *session, int32_t n_rows, int32_t n_logits, psc_error *error);
+
+/* --- head of the results: version, model, run, tokens (run_head.c) --------------------------- */
+psc_status psc_run_head(const psc_session *session, psc_error *error);
+/* The head of an accumulating session's report: "corpus" instead of tokens. */
+void psc_corpus_head(psc_session *session, const psc_corpus_totals *totals);
+
+#endif
