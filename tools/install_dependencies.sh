@@ -40,7 +40,10 @@ need_debian() {
     need_module libpcre2-8 libpcre2-dev
     need_module libutf8proc libutf8proc-dev
     need_module lapacke liblapacke-dev
-    if [ $with_test = yes ]; then need_header criterion/criterion.h libcriterion-dev; fi
+    if [ $with_test = yes ]; then
+        need_header criterion/criterion.h libcriterion-dev
+        need_command c++ g++ # the public headers are compiled as C++ too
+    fi
     if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
 }
 
