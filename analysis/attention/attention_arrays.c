@@ -180,7 +180,7 @@ static int show_largest(
 }
 
 static int show_attractors(attention_state *s) {
-    static char names[ATTENTION_MOST][64];
+    char names[ATTENTION_MOST][64];
     psc_ranked entries[ATTENTION_MOST];
     psc_top_list top = {entries, s->top, 0};
     const char *labels[ATTENTION_MOST];
