@@ -2,8 +2,8 @@
  *
  *   dz = z' - z,  dlogZ = log Z' - log Z,  dlog p = dz - dlogZ,  KL = sum p (log p - log p')
  *
- * and what the direct path alone had predicted (effects_edits.c). The BASE run leaves its logits,
- * its last residual and its heads' z at the chosen rows; the CHANGED run is compared with them. */
+ * and what the direct path alone predicts (effects_edits.c). The plugin keeps the BASE run's
+ * logits, last residual and heads' z at the chosen rows and compares the CHANGED run with them. */
 #include "effects.h"
 #include "top.h"
 
@@ -17,8 +17,8 @@
 static const psc_option_description effects_options[] = {
     {"rows", "last", "rows that are compared", PSC_OPTION_ROWS, offsetof(effects_state, choice), 0,
         0, NULL},
-    {"top", "5", "tokens listed before and after", PSC_OPTION_COUNT, offsetof(effects_state, top),
-        1, MAX_TOP, NULL},
+    {"top", "5", "top tokens listed before and after", PSC_OPTION_COUNT,
+        offsetof(effects_state, top), 1, MAX_TOP, NULL},
     {0},
 };
 
@@ -42,7 +42,7 @@ static void forget(effects_state *s) {
 
 /* --- the unchanged run ----------------------------------------------------------------------- */
 
-/* Rows of a dense event tensor into out [rows, width] by slot. */
+/* Copies the rows of a dense event tensor to out [rows, width] by slot. */
 static void keep_rows(const effects_state *s, const psc_event *event, float *out, int64_t width) {
     const psc_view *t = &event->tensor;
     const int64_t inner = t->n_axes == 3 ? t->shape[2] : t->shape[1];
@@ -94,8 +94,9 @@ static int begin_base(effects_state *s) {
         sizeof *b->z);
     if (!b->tokens || !b->ids || !b->logits || !b->residual || !b->z)
         return host->fail(s->context,
-            "no memory to keep the unchanged run's logits at %d rows (%.0f MB)", (int)s->rows.n,
-            (double)rows * s->model->d_vocab * 4e-6);
+            "not enough memory for the unchanged run's logits at %d rows (%.0f MB); choose fewer "
+            "rows",
+            (int)s->rows.n, (double)rows * s->model->d_vocab * 4e-6);
     psc_filter filter = s->rows.filter, at_end = filter;
     at_end.layers = &last;
     at_end.n_layers = 1;
@@ -124,7 +125,7 @@ double effects_kl(const effects_state *s, const float *before, const float *afte
     double sum = 0.0, kl = 0.0;
     for (int64_t v = 0; v < n; v++) p[v] = (float)((double)before[v] - log_z);
     s->host->exp(s->context, n, p, p);
-    /* The probabilities' own sum takes the place of 1: it is off by the rounding of each. */
+    /* Divides by the sum of the rounded probabilities, which is not exactly 1. */
     for (int64_t v = 0; v < n; v++) {
         sum += (double)p[v];
         kl += (double)p[v] * ((double)before[v] - (double)after[v]);
@@ -133,7 +134,7 @@ double effects_kl(const effects_state *s, const float *before, const float *afte
     return kl > 0.0 ? kl : kl < 0.0 ? 0.0 : kl;
 }
 
-/* The n greatest logits, ties to the lower id. */
+/* The n largest logits, ties to the lower id. */
 static void take_top(
     const float *logits, int64_t n_vocab, double log_z, int32_t n, int32_t *ids, float *p) {
     psc_ranked entries[MAX_TOP];
@@ -191,8 +192,8 @@ static int check_same_prompt(const effects_state *s) {
     for (int32_t i = 0; same && i < n; i++) same = rows[i].token == b->tokens[i];
     if (same) return 0;
     return s->host->fail(s->context,
-        "compares two runs: the prompt unchanged (PSC_PHASE_BASE), then the same prompt with edits "
-        "(PSC_PHASE_CHANGED)");
+        "compares two runs: run the unchanged prompt first (PSC_PHASE_BASE), then the same prompt "
+        "with edits (PSC_PHASE_CHANGED)");
 }
 
 static int begin_changed(effects_state *s) {
@@ -240,14 +241,14 @@ static const psc_plugin PLUGIN = {
     .abi = PSC_PLUGIN_ABI,
     .struct_size = sizeof(psc_plugin),
     .name = "effects",
-    .summary = "what interventions change, and what had been predicted",
+    .summary = "what interventions change, beside what the direct path predicts",
     .options = effects_options,
     .open = effects_open,
     .run_begin = effects_run_begin,
     .run_end = effects_run_end,
     .report = effects_write_report,
     .close = effects_close,
-    .points = "hook_logits hook_resid_post attn.hook_z; where edited every other",
+    .points = "hook_logits hook_resid_post attn.hook_z; and every edited point",
     .phases = 1,
 };
 

@@ -1,7 +1,7 @@
-/* What the plugin `effects` keeps of the unchanged run, and of the edits of the changed one.
+/* What the plugin `effects` keeps of the unchanged run and of the changed run's edits.
  * Private to analysis/interventions/; built on psc_plugin.h alone.
- * Threads: everything runs where a plugin's callbacks run.
- * Ownership: what is kept from run to run is malloc'ed and freed by effects.c (forget). */
+ * Threads: the callbacks' thread.
+ * Ownership: memory kept from run to run is malloc'ed; effects.c frees it (forget). */
 #ifndef EFFECTS_H
 #define EFFECTS_H
 
@@ -22,9 +22,9 @@ typedef struct effects_base {
 typedef struct effects_edits {
     double *write; /* [rows, N]: D, the change of the writes to the residual stream */
     int32_t first; /* depth of the earliest edit: 2 l entering layer l, 2 l + 1 inside it */
-    int32_t inner, n_inner; /* layer whose attention was edited inside, -1; how many layers */
-    const char *outside;    /* a point edited that writes nothing to the stream; null: none */
-    float *in, *out;        /* [rows, max(H*D, M)], [rows, N] work; null before it is needed */
+    int32_t inner, n_inner; /* layer edited inside its attention, or -1; number of such layers */
+    const char *outside;    /* an edited point that writes nothing to the stream, or null */
+    float *in, *out;        /* [rows, max(H*D, M)], [rows, N] work; null until needed */
 } effects_edits;
 
 typedef struct effects_state {
@@ -60,7 +60,7 @@ int effects_report(effects_state *s);
 
 /* --- effects.c ------------------------------------------------------------------------------- */
 /* sum over v of softmax(before)_v (log softmax(before)_v - log softmax(after)_v) in f64; at least
- * 0. p [V] is for its use; log_z of each. */
+ * 0. p [V] is work space; log_z and log_z_after belong to before and after. */
 double effects_kl(const effects_state *s, const float *before, const float *after, double log_z,
     double log_z_after, float *p);
 

@@ -7,8 +7,8 @@
  *   frozen_ln = u.D/sigma     recomputed_ln = (S + u.D)/sigma' - S/sigma
  *   sigma'^2 = (|P(x)|^2 + 2 P(x).P(D) + |P(D)|^2)/N + eps,  S = u.x, x the unchanged residual
  *
- * An edit inside attention that lies behind another edit has no prediction: its z' - z holds the
- * other's effect too. Nor has one that writes nothing to the stream. */
+ * An edit inside attention downstream of another edit has no prediction: its z' - z includes the
+ * other's effect. Neither has an edit that writes nothing to the stream. */
 #include "effects.h"
 
 #include <math.h>
@@ -27,7 +27,7 @@ static void note_edit(effects_state *s, const psc_event *event, int inside) {
 
 /* --- events ---------------------------------------------------------------------------------- */
 
-/* Where row r's change belongs; null where the row was not asked for. */
+/* The change of row r, or null if the row was not chosen. */
 static double *write_of(const effects_state *s, const psc_event *event, int32_t r) {
     const int32_t slot = s->rows.slot[event->rows[r].index];
     return slot < 0 ? NULL : s->edits.write + slot * (int64_t)s->model->d_model;
@@ -50,7 +50,7 @@ static int on_write(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* Room for the chosen rows, once a run. */
+/* Work space for the chosen rows, allocated once per run. */
 static int make_work(effects_state *s) {
     effects_edits *e = &s->edits;
     const uint64_t rows = (uint64_t)s->rows.n, n = (uint64_t)s->model->d_model;
@@ -61,7 +61,7 @@ static int make_work(effects_state *s) {
     return e->in && e->out ? 0 : -1;
 }
 
-/* D += W (x' - x) for the chosen rows; base [rows, width] by slot takes the place of before. */
+/* D += W (x' - x) for the chosen rows; x is base [rows, width] by slot, or before if it is null. */
 static int through_matrix(
     effects_state *s, const psc_event *event, psc_matrix matrix, int64_t width, const float *base) {
     const psc_host *host = s->host;
@@ -168,7 +168,7 @@ int effects_observe_edits(effects_state *s) {
         if (s->host->observe(s->context, WATCHES[i].point, &edited, WATCHES[i].callback, s))
             return -1;
     }
-    /* Every row of z: an edit at a row that was not asked for counts as one too. */
+    /* Every row of z: an edit at a row that was not chosen counts too. */
     return s->host->observe(s->context, PSC_HOOK_Z, NULL, on_z, s);
 }
 
@@ -203,7 +203,7 @@ static void row_sums(int64_t n, const float *x, const double *d, double out[3]) 
 int effects_predict(effects_state *s) {
     const int64_t n = s->model->d_model, n_rows = s->rows.n;
     const double eps = (double)s->model->layer_norm_eps;
-    if (effects_no_prediction(s)) return 0; /* the arrays were handed out filled with NaN */
+    if (effects_no_prediction(s)) return 0; /* the host filled the arrays with NaN */
     if (psc_directions_build(&s->targets, 0, 0, &s->directions)) return -1;
     for (int64_t slot = 0; slot < n_rows; slot++) {
         const float *x = s->base.residual + slot * n;

@@ -30,7 +30,7 @@ int effects_arrays(effects_state *s) {
     return complete ? 0 : -1;
 }
 
-/* "' a' 0.412, ' the' 0.101" of the first few. */
+/* "' a' 0.412, ' the' 0.101" for the first few tokens. */
 static void list_top(
     const effects_state *s, const int32_t *ids, const float *p, char *out, size_t size) {
     size_t used = 0;
@@ -58,7 +58,7 @@ static int say_row(const effects_state *s, int32_t slot) {
     return s->host->summary_text(s->context, text);
 }
 
-/* The real change of a target's logit beside what had been predicted. */
+/* Shows the real change of a target's logit beside its predictions. */
 static int show_target(const effects_state *s, int32_t t, int32_t slot) {
     static const char *const labels[] = {
         "dz, the real change", "frozen_ln predicted", "recomputed_ln predicted", "dlog p"};
@@ -108,7 +108,8 @@ static int say_rest(const effects_state *s, int32_t first) {
         return -1;
     if (first == 0) return 0;
     snprintf(text, sizeof text,
-        "all %d rows: mean KL %.4g nats, the largest %.4g at row %d; the top token changes at %d",
+        "all %d rows: mean KL %.4g nats, the largest %.4g at row %d; the top token changes at %d "
+        "rows",
         (int)s->rows.n, sum / s->rows.n, s->kl[worst], (int)rows[s->rows.index[worst]].position,
         (int)changed);
     return s->host->summary_text(s->context, text);
@@ -116,8 +117,7 @@ static int say_rest(const effects_state *s, int32_t first) {
 
 int effects_report(effects_state *s) {
     const int32_t first = s->rows.n > MAX_SHOWN ? s->rows.n - MAX_SHOWN : 0;
-    if (s->edits.first == INT32_MAX &&
-        s->host->summary_text(s->context, "nothing was edited at any row"))
+    if (s->edits.first == INT32_MAX && s->host->summary_text(s->context, "no edit changed any row"))
         return -1;
     if (say_rest(s, first) || say_prediction(s)) return -1;
     for (int32_t slot = first; slot < s->rows.n; slot++) {

@@ -5,7 +5,7 @@
  *   patch     x_j <- the source prompt's x_j
  *   knockout  score(k -> j) <- -inf for the rows k and the keys j that are named
  *
- * In runs of PSC_PHASE_SOURCE and PSC_PHASE_BASE they look and change nothing. */
+ * In runs of PSC_PHASE_SOURCE and PSC_PHASE_BASE they observe and change nothing. */
 #include "intervention.h"
 
 #include <float.h>
@@ -29,18 +29,15 @@ static const char *const ofs[] = {"last", "mean", NULL};
     }
 #define ROWS                                                                                       \
     {"rows", "all", "rows that are changed", PSC_OPTION_ROWS, FIELD(rows), 0, 0, NULL}, {          \
-        "layers", "all", "of those named, only these layers", PSC_OPTION_LAYERS, FIELD(layers), 0, \
-            0, NULL                                                                                \
-    }
-#define HEADS                                                                                      \
-    {                                                                                              \
-        "heads", "all", "of those named, only these heads", PSC_OPTION_HEADS, FIELD(heads), 0, 0,  \
+        "layers", "all", "restricts `at` to these layers", PSC_OPTION_LAYERS, FIELD(layers), 0, 0, \
             NULL                                                                                   \
     }
+#define HEADS                                                                                      \
+    { "heads", "all", "restricts `at` to these heads", PSC_OPTION_HEADS, FIELD(heads), 0, 0, NULL }
 #define FILES                                                                                      \
     {"file", "", "a safetensors file", PSC_OPTION_TEXT, FIELD(file), 0, 0, NULL}, {                \
-        "tensor", "", "a tensor of it; default: the one with the hook point's name",               \
-            PSC_OPTION_TEXT, FIELD(tensor), 0, 0, NULL                                             \
+        "tensor", "", "the tensor in `file`; default: the hook point's name", PSC_OPTION_TEXT,     \
+            FIELD(tensor), 0, 0, NULL                                                              \
     }
 #define ALPHA(value, help)                                                                         \
     { "alpha", value, help, PSC_OPTION_NUMBER, FIELD(factor), -FLT_MAX, FLT_MAX, NULL }
@@ -49,26 +46,27 @@ static const char *const ofs[] = {"last", "mean", NULL};
 
 static const psc_option_description ABLATE_OPTIONS[] = {AT,
     {"by", "zero",
-        "what replaces the value: mean is over the text or of file, resample from a source prompt",
+        "the new value: zero; mean over the text, or in `file`; resample, from a source prompt",
         PSC_OPTION_WORD, FIELD(by), 0, 0, bys},
-    FILES, SOURCE("source", "1", "by=resample: which source prompt", 0), ROWS, HEADS, {0}};
+    FILES, SOURCE("source", "1", "for by=resample: the source prompt's number", 0), ROWS, HEADS,
+    {0}};
 static const psc_option_description SCALE_OPTIONS[] = {
     AT, ALPHA("0.5", "the factor"), ROWS, HEADS, {0}};
-static const psc_option_description STEER_OPTIONS[] = {AT, ALPHA("1", "times the vector"), FILES,
-    SOURCE("plus", "1", "without file: this source prompt", 0),
-    SOURCE("minus", "2", "minus this source prompt", 1),
+static const psc_option_description STEER_OPTIONS[] = {AT, ALPHA("1", "the vector's factor"), FILES,
+    SOURCE("plus", "1", "without `file`: the source prompt that is added", 0),
+    SOURCE("minus", "2", "without `file`: the source prompt that is subtracted", 1),
     {"of", "last", "a source prompt's last row, or the mean of its rows", PSC_OPTION_WORD,
         FIELD(whole_mean), 0, 0, ofs},
     ROWS, HEADS, {0}};
 static const psc_option_description KNOCKOUT_OPTIONS[] = {
     {"at", "", "heads, joined by +: L0H3, L0H*, L*H*", PSC_OPTION_TEXT, FIELD(at), 0, 0, NULL},
-    {"keys", "", "positions A-B that are no longer attended to, or all", PSC_OPTION_TEXT,
-        FIELD(keys_text), 0, 0, NULL},
+    {"keys", "", "positions A-B, or all: the keys that are cut", PSC_OPTION_TEXT, FIELD(keys_text),
+        0, 0, NULL},
     ROWS, {0}};
 static const psc_option_description PATCH_OPTIONS[] = {
-    AT, SOURCE("source", "1", "which source prompt", 0), ROWS, HEADS, {0}};
+    AT, SOURCE("source", "1", "the source prompt's number", 0), ROWS, HEADS, {0}};
 
-/* Which values the options ask for; source prompts that are not used are forgotten. */
+/* Decides where values come from; clears the numbers of unused source prompts. */
 static void choose_values(intervention *self) {
     const int file = self->file && *self->file;
     self->values = VALUES_NONE;
@@ -85,14 +83,14 @@ static void choose_values(intervention *self) {
 static int check_options(intervention *self) {
     const int ablates = self->kind == INTERVENTION_ABLATE;
     if (ablates && *self->file && self->by != BY_MEAN)
-        return self->host->fail(self->context, "file= goes with by=mean");
+        return self->host->fail(self->context, "file= needs by=mean");
     if (self->values == VALUES_CHANGE && self->source[0] == self->source[1])
         return self->host->fail(self->context,
-            "plus= and minus= name the same source prompt: their difference is nothing");
+            "plus= and minus= name the same source prompt, so their difference is zero");
     return 0;
 }
 
-/* keys=: positions, all or A-B. */
+/* Reads keys=: all, or positions A-B. */
 static int read_keys(intervention *self) {
     const psc_filter all = PSC_FILTER_INIT;
     self->keys = all;
@@ -106,7 +104,7 @@ static int open_kind(
     intervention_kind kind, psc_context *context, const psc_host *host, void **out) {
     intervention *self = *out = host->life_alloc(context, sizeof *self);
     if (!self) return -1;
-    /* What the kind's table has no option for. */
+    /* Values for options that the kind's table does not have. */
     self->file = self->tensor = self->keys_text = "";
     self->heads.n = host->model(context)->n_heads;
     self->source[0] = 1;
@@ -136,7 +134,7 @@ static void edit_floats(const intervention *self, float *x, const float *values,
         memset(x, 0, (size_t)n * sizeof *x);
 }
 
-/* The values for a row at this position; null for zero and a factor. *none: nothing is edited. */
+/* The values for a row at this position; null for zero and a factor. *none: the row stays as is. */
 static const float *values_for(const intervention_site *site, int32_t position, int *none) {
     const intervention *self = site->owner;
     const int64_t length = self->length[0];
@@ -157,7 +155,7 @@ static int on_edit(const psc_event *event, void *payload) {
     for (int32_t r = 0; r < event->n_rows; r++) {
         int none = 0;
         const float *values = values_for(site, event->rows[r].position, &none);
-        /* Keys past the row's own position stay as they are. */
+        /* Keys past the row's own position are not edited. */
         int64_t n = site->width ? t->shape[t->n_axes - 1] : event->rows[r].position + 1;
         const int64_t wide = site->width ? n : self->length[0];
         float *x = t->data + r * t->stride[0];
@@ -199,7 +197,7 @@ static int on_cut(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* Before anything is computed: a row all of whose keys this knockout alone cuts. */
+/* Before the run: fails if this knockout alone cuts every key of a row. */
 static int check_cut(const intervention *self) {
     int32_t n = 0;
     const psc_row *rows = self->host->rows(self->context, &n);
@@ -213,15 +211,15 @@ static int check_cut(const intervention *self) {
         for (int32_t key = 0; key <= position && !kept; key++) kept = !is_cut(self, key);
         if (edited && !kept)
             return self->host->fail(self->context,
-                "row %d would keep no key to attend to: a row sees the keys 0 to its own position, "
-                "and keys=%.40s cuts all of them (rows= chooses rows)",
+                "row %d would keep no key to attend to: keys=%.40s cuts every key from 0 to the "
+                "row's own position; pass rows= to choose later rows",
                 (int)position, self->keys_text);
     }
     return 0;
 }
 
-/* A whole text is compared with itself unchanged: an edit that none of its rows can see is a slip.
- * (In an ordinary run the sequence may go on to those rows.) */
+/* Fails if an edit reaches no row of a text that is compared with itself unchanged. (In an ordinary
+ * run the sequence may still grow to those rows.) */
 static int check_reach(const intervention *self) {
     int32_t n = 0, most = 0;
     psc_row_set set;
@@ -232,7 +230,7 @@ static int check_reach(const intervention *self) {
     if (self->kind != INTERVENTION_KNOCKOUT || self->keys.rows == PSC_ROWS_ALL ||
         self->keys.row_begin <= most)
         return 0;
-    return self->host->fail(self->context, "keys=%.40s holds none of the text's positions 0-%d",
+    return self->host->fail(self->context, "keys=%.40s contains none of the text's positions 0-%d",
         self->keys_text, (int)most);
 }
 
@@ -329,7 +327,7 @@ static void close_plugin(psc_context *context, void *state) {
         .run_end = end,                                                                            \
         .report = report_changed,                                                                  \
         .close = close_plugin,                                                                     \
-        .points = "those named by at=",                                                            \
+        .points = "the points that at= names",                                                     \
         .phases = 1,                                                                               \
     };                                                                                             \
     const psc_plugin *psc_builtin_##lower(void) {                                                  \
@@ -340,4 +338,4 @@ INTERVENTION(ablate, ABLATE, "sets components to zero, a mean or another prompt'
 INTERVENTION(scale, SCALE, "multiplies components by a factor")
 INTERVENTION(steer, STEER, "adds a vector, or the difference of two prompts")
 INTERVENTION(knockout, KNOCKOUT, "cuts attention from rows to keys")
-INTERVENTION(patch, PATCH, "takes components' values from a run on another prompt")
+INTERVENTION(patch, PATCH, "replaces components' values by those of another prompt's run")

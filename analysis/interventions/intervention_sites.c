@@ -1,5 +1,5 @@
-/* Where an edit acts: component labels and hook points, joined by '+'; '*' stands for every layer
- * or every head.
+/* Where an edit acts: component labels and hook points, joined by '+'; '*' means every layer or
+ * every head.
  *
  *   embed -> hook_embed   L0H3 -> blocks.0.attn.hook_z of head 3 (its write is W_O z)
  *   0_attn_out, 0_mlp_out -> their hook points   L0N12 -> blocks.0.mlp.hook_post at neuron 12
@@ -23,7 +23,7 @@ static const point_row POINTS[PSC_POINT_COUNT] = {
 #undef POINT_ROW
 };
 
-/* A place as written; ALL where a '*' stands or nothing. */
+/* A place as written; ALL for a '*' or a missing number. */
 typedef struct place {
     psc_point point;
     int32_t layer, head, neuron;
@@ -39,7 +39,7 @@ void intervention_point_name(const intervention_site *site, char *out, uint64_t 
 
 /* --- reading names --------------------------------------------------------------------------- */
 
-/* A number below 10^8 or '*'; null when neither stands at text. */
+/* Reads a number below 10^8 or '*'; null if text starts with neither. */
 static const char *take_number(const char *text, int32_t *out) {
     if (*text == '*') {
         *out = ALL;
@@ -92,7 +92,7 @@ static int unknown(const intervention *self, const char *name) {
     const psc_model_info *m = self->host->model(self->context);
     const int l = (int)m->n_layers - 1;
     return self->host->fail(self->context,
-        "at=%.60s is no component of this model: there are embed, heads L0H0 to L%dH%d, neurons "
+        "at=%.60s is not a component of this model: it has embed, heads L0H0 to L%dH%d, neurons "
         "L0N0 to L%dN%d, 0_attn_out to %d_attn_out, 0_mlp_out to %d_mlp_out, and hook points like "
         "blocks.0.hook_resid_pre",
         name, l, (int)m->n_heads - 1, l, (int)m->d_mlp - 1, l, l);
@@ -108,8 +108,8 @@ static int take_place(const intervention *self, const char *name, place *out) {
         return unknown(self, name);
     if (out->point == PSC_HOOK_RESID_MID && m->parallel_residual)
         return self->host->fail(self->context,
-            "at=%.60s: this model has no hook_resid_mid, its attention and MLP read the same "
-            "residual",
+            "at=%.60s: this model has no hook_resid_mid, because its attention and MLP read the "
+            "same residual",
             name);
     return 0;
 }
@@ -137,7 +137,8 @@ static int add_site(intervention *self, const place *p) {
     const psc_host *host = self->host;
     if (self->n_sites == self->capacity) {
         const int32_t capacity = self->capacity ? 2 * self->capacity : 8;
-        if (capacity > MAX_SITES) return host->fail(self->context, "at= names too many places");
+        if (capacity > MAX_SITES)
+            return host->fail(self->context, "at= names too many places; narrow it");
         intervention_site *sites =
             host->life_alloc(self->context, (uint64_t)capacity * sizeof *sites);
         if (!sites) return -1;
@@ -159,7 +160,7 @@ static int is_within(const psc_range *range, int32_t i) {
     return i >= range->first && i < range->first + range->n;
 }
 
-/* One site per layer, and per head where only some are meant. */
+/* Adds one site per layer, or one per head if heads= selects some. */
 static int add_layers(intervention *self, const place *written) {
     const psc_model_info *m = self->host->model(self->context);
     const int layered = POINTS[written->point].layered;
@@ -180,13 +181,13 @@ static int add_layers(intervention *self, const place *written) {
     return 0;
 }
 
-/* What the kind can do at this place. */
+/* Checks that the kind can act at this place. */
 static int check_place(const intervention *self, place *p, const char *name) {
     const psc_host *host = self->host;
     if (self->kind == INTERVENTION_KNOCKOUT) {
         if (p->point != PSC_HOOK_Z && p->point != PSC_HOOK_ATTN_SCORES)
             return host->fail(
-                self->context, "at=%.60s: edges are cut at heads, like L0H3, L0H* or L*H*", name);
+                self->context, "at=%.60s: a knockout acts on heads only: L0H3, L0H* or L*H*", name);
         p->point = PSC_HOOK_ATTN_SCORES;
         return 0;
     }
@@ -194,16 +195,16 @@ static int check_place(const intervention *self, place *p, const char *name) {
     if (keys && self->values != VALUES_NONE &&
         (self->values != VALUES_ROWS || self->by == BY_RESAMPLE))
         return host->fail(self->context,
-            "at=%.60s: its width is the number of keys, which no vector has; zero, scale, patch "
-            "and "
-            "knockout act there",
+            "at=%.60s: its width is the number of keys, so a vector cannot act there; use by=zero, "
+            "scale, patch or knockout",
             name);
     return 0;
 }
 
 int intervention_parse_sites(intervention *self) {
     const char *p = self->at;
-    if (!*p) return self->host->fail(self->context, "at= is missing: a component or a hook point");
+    if (!*p)
+        return self->host->fail(self->context, "at= is missing; name a component or a hook point");
     for (;;) {
         char name[128];
         place written;
@@ -219,5 +220,5 @@ int intervention_parse_sites(intervention *self) {
     }
     if (self->n_sites > 0) return 0;
     return self->host->fail(
-        self->context, "at=%.60s: layers= and heads= leave no place of it", self->at);
+        self->context, "at=%.60s: layers= and heads= leave no place to edit", self->at);
 }

@@ -5,7 +5,7 @@
  *   change   of two SOURCE prompts, at their last rows or their means:  x_plus - x_minus
  *   rows     a SOURCE prompt's rows, as they are
  *
- * Nothing is edited in those runs; the values are kept until the next of their kind. */
+ * Those runs are not edited; the values are kept until the next run of the same kind. */
 #include "intervention.h"
 
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 /* --- vectors from a file --------------------------------------------------------------------- */
 
-/* vector = the part of one row [full] that belongs to the site, averaged over n_rows. */
+/* vector = the site's part of one row [full], averaged over n_rows. */
 static void take_part(
     intervention_site *site, const float *data, int64_t n_rows, int64_t full, int64_t offset) {
     for (int64_t i = 0; i < site->width; i++) {
@@ -28,12 +28,12 @@ static int check_finite(const intervention_site *site, const char *path) {
     for (int64_t i = 0; i < site->width; i++)
         if (!(site->vector[i] - site->vector[i] == 0.0f))
             return self->host->fail(
-                self->context, "file=%.200s holds a value that is not finite", path);
+                self->context, "file=%.200s contains a value that is not finite", path);
     return 0;
 }
 
-/* A whole point's tensor, with or without rows in front, of which a head or neuron takes its part;
- * or the part alone. */
+/* Reads a whole point's tensor, with or without a leading axis of rows, from which a head or neuron
+ * takes its part; or the part alone. */
 static int read_vector(intervention_site *site) {
     const intervention *self = site->owner;
     const psc_host *host = self->host;
@@ -60,8 +60,8 @@ static int read_vector(intervention_site *site) {
         take_part(site, data, n_rows, full, offset);
     else
         return host->fail(self->context,
-            "file=%.200s: tensor %.100s has %lld numbers; %s takes %lld, or rows of so many, and "
-            "the place named %lld of them",
+            "file=%.200s: tensor %.100s has %lld numbers; %s takes %lld or rows of that many, and "
+            "the named place takes %lld",
             self->file, tensor, (long long)count, name, (long long)full, (long long)site->width);
     return check_finite(site, self->file);
 }
@@ -85,7 +85,7 @@ void intervention_free_values(intervention *self) {
     for (int32_t i = 0; i < self->n_sites; i++) free(self->sites[i].rows);
 }
 
-/* --- what a run shows ------------------------------------------------------------------------ */
+/* --- values of a run ------------------------------------------------------------------------- */
 
 /* Row r of an event at a site: n1 stretches of n2 floats. */
 typedef struct stretch {
@@ -118,7 +118,7 @@ static int on_mean(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* Which of the two source prompts this run is; -1: none. */
+/* Which of the two source prompts this run is on, or -1. */
 static int source_slot(const intervention *self) {
     const int32_t number = self->host->source(self->context);
     for (int k = 0; k < 2; k++)
@@ -167,7 +167,8 @@ static int make_rows(intervention_site *site) {
     free(site->rows);
     site->rows = calloc(length * width, sizeof *site->rows);
     if (site->rows) return 0;
-    return self->host->fail(self->context, "no memory for %.0f MB of a source prompt's values",
+    return self->host->fail(self->context,
+        "not enough memory for %.0f MB of a source prompt's values",
         (double)(length * width) * 4e-6);
 }
 
@@ -207,14 +208,14 @@ static int record_mean(intervention *self) {
     return 0;
 }
 
-/* A run with edits, or the one before it: are the source prompts there, and as long as a patch
- * needs? */
+/* In a run with edits, or the BASE run before it: fails if a source prompt was not run or does not
+ * have the length that a patch needs. */
 static int check_sources(const intervention *self) {
     const psc_host *host = self->host;
     for (int k = 0; k < 2; k++)
         if (self->source[k] >= 0 && !self->complete[k])
             return host->fail(self->context,
-                "source prompt %d is missing: it is given by --source, --source-file or "
+                "source prompt %d is missing; pass it with --source, --source-file or "
                 "--source-tokens",
                 (int)self->source[k] + 1);
     int32_t n = 0;
@@ -224,8 +225,7 @@ static int check_sources(const intervention *self) {
         if (i + 1 < n && rows[i + 1].sequence == rows[i].sequence) continue;
         if (rows[begin].position == 0 && i + 1 - begin != self->length[0])
             return host->fail(self->context,
-                "source prompt %d has %d tokens and this prompt has %d: a patch needs the same "
-                "number",
+                "source prompt %d has %d tokens and this prompt has %d; a patch needs equally many",
                 (int)self->source[0] + 1, (int)self->length[0], (int)(i + 1 - begin));
         begin = i + 1;
     }

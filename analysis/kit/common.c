@@ -105,14 +105,14 @@ int psc_edits_refused(psc_context *context, const psc_host *host, const char *wh
 }
 
 const psc_row *psc_whole_sequence(
-    psc_context *context, const psc_host *host, const char *who, int32_t *n) {
+    psc_context *context, const psc_host *host, const char *subject, int32_t *n) {
     const psc_row *rows = host->rows(context, n);
     if (*n > 0 && rows[0].position == 0 && rows[*n - 1].sequence == rows[0].sequence) return rows;
-    host->fail(context, "%s one whole sequence", who);
+    host->fail(context, "%s one whole sequence that begins at position 0", subject);
     return NULL;
 }
 
-/* How many rows at a sequence's end `last` reaches back, and whether the very last is left out. */
+/* The number of rows that `last` covers at a sequence's end, and whether it skips the last one. */
 static void last_reach(psc_context *context, const psc_host *host, int *reach, int *skip) {
     int32_t n_targets = 0, n_next = 0;
     const psc_target *targets = host->targets(context, &n_targets);
@@ -121,8 +121,8 @@ static void last_reach(psc_context *context, const psc_host *host, int *reach, i
     *skip = n_next > 0 && n_next == n_targets;
 }
 
-/* Where row i stands before its sequence's end: 0 for the last row, 1 for the one before it, or 2
- * for all others; alone: the sequence has one row only. */
+/* The distance of row i from its sequence's end: 0, 1, or 2 for all other rows; alone: the sequence
+ * has one row only. */
 static int from_end(const psc_row *rows, int32_t n, int32_t i, int *alone) {
     *alone = (i == 0 || rows[i - 1].sequence != rows[i].sequence);
     if (i + 1 == n || rows[i + 1].sequence != rows[i].sequence) return 0;
@@ -157,7 +157,7 @@ int psc_rows_resolve(psc_context *context, const psc_host *host, const char *key
         index[n++] = i;
     }
     if (n == 0 && n_all > 0)
-        return host->fail(context, "%s=%d-%d holds none of the text's positions %d-%d", key,
+        return host->fail(context, "%s=%d-%d contains none of the text's positions %d-%d", key,
             choice->row_begin, choice->row_end - 1, rows[0].position, rows[n_all - 1].position);
     out->filter = *choice;
     out->n = n;
@@ -166,7 +166,7 @@ int psc_rows_resolve(psc_context *context, const psc_host *host, const char *key
     out->slot = slot;
     out->moved = skip && n_all > 1;
     if (reach == 1) return 0;
-    /* The host's `last` is the last row only. One sequence: a range of positions says the same. */
+    /* The host's `last` is the last row only, so a range of positions selects both. */
     int one = n_all > 0 && rows[0].sequence == rows[n_all - 1].sequence;
     out->filter.rows = one ? PSC_ROWS_RANGE : PSC_ROWS_ALL;
     out->filter.row_begin = one ? rows[index[0]].position : 0;
@@ -307,7 +307,7 @@ static int32_t same_ids(const psc_target_rows *targets, int32_t t, int32_t r) {
     return -1;
 }
 
-/* Fills which; returns how many directions there are. */
+/* Fills which; returns the number of directions. */
 static int32_t number_directions(const psc_target_rows *targets, int32_t *which) {
     int32_t n = 0;
     for (int32_t t = 0; t < targets->n; t++) {
@@ -327,7 +327,7 @@ typedef struct direction_parts {
     double *work;                             /* [N] */
 } direction_parts;
 
-/* One u and b_t; the mean over dimensions is taken by the striped sum. */
+/* One u and b_t. The mean over dimensions comes from the striped sum. */
 static void build_direction(int64_t n, const direction_parts *p, float *u, double *constant) {
     double s[16] = {0}, c[16] = {0};
     for (int64_t i = 0; i < n; i++) {

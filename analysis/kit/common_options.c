@@ -1,12 +1,12 @@
-/* What an option of the kind TEXT says where its value is a position or a range of them. The host
- * reads all other kinds. */
+/* Reads options of the kind TEXT whose value is a position or a range of positions. The host reads
+ * all other kinds. */
 #include "common.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A position in decimal; null when text does not start with one or it is past every position. */
+/* Reads a decimal position; null if text does not start with one or it exceeds every position. */
 static const char *parse_position(const char *text, int32_t *out) {
     int64_t value = 0;
     const char *p = text;
@@ -33,7 +33,8 @@ int psc_option_positions(psc_context *context, const psc_host *host, const char 
     if (rest && *rest == '-') rest = parse_position(rest + 1, &last);
     *end = last + 1;
     if (rest && !*rest && last >= *begin) return 0;
-    return host->fail(context, "%s=%.40s is not all or A-B (positions, both included)", key, value);
+    return host->fail(
+        context, "%s=%.40s is neither all nor A-B (positions, both included)", key, value);
 }
 
 void psc_rows_text(char *out, size_t size, const psc_filter *choice) {

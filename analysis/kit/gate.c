@@ -1,5 +1,5 @@
-/* GELU's gate, [n]: Phi(a) = fma(0.5, erf(a * 0.70710678f), 0.5). The only models that load have
- * GELU with erf. */
+/* GELU's gate, [n]: Phi(a) = fma(0.5, erf(a * 0.70710678f), 0.5). The loader refuses models with
+ * another GELU than erf's. */
 #include "gate.h"
 
 void psc_gate_erf(

@@ -9,12 +9,12 @@
 
 /* out[i] = Phi(a[i]), the bits of the forward pass's gates; out may be a. */
 void psc_gates(psc_context *context, const psc_host *host, int64_t n, const float *a, float *out);
-/* out[i] = erf(a[i]/sqrt 2), which psc_gate_of makes gates of; out may be a. */
+/* out[i] = erf(a[i]/sqrt 2), the argument of psc_gate_of; out may be a. */
 void psc_gate_erf(
     psc_context *context, const psc_host *host, int64_t n, const float *a, float *out);
 
-/* Phi from that erf. Half of it is exact, or too small to count beside 0.5: the sum is rounded
- * once, as by the fused operation. */
+/* Phi from that erf. Half of erf is exact or negligible beside 0.5, so the sum is rounded once, as
+ * in the fused operation. */
 static inline float psc_gate_of(float erf) {
     return 0.5f * erf + 0.5f;
 }

@@ -1,4 +1,4 @@
-/* Norms of what heads write, without the writes:
+/* Norms of heads' writes, without computing the writes:
  *
  *   |W_O,h v|^2 = v^T G_h v,  G_h = W_O,h^T W_O,h [D, D] */
 #include "gram.h"

@@ -1,6 +1,6 @@
-/* Gram matrices of the heads' output maps, for norms of writes that are never made.
+/* Gram matrices of the heads' output maps, for norms of writes that are never computed.
  * Private to analysis/; built on psc_plugin.h alone.
- * Threads: the maker is called where a plugin's callbacks are; the norm is pure.
+ * Threads: psc_output_gram runs on the callbacks' thread; psc_output_norm is pure.
  * Ownership: the matrices live with the instance (life_alloc). */
 #ifndef ANALYSIS_GRAM_H
 #define ANALYSIS_GRAM_H

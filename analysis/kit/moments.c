@@ -1,12 +1,11 @@
-/* mean = S/n, variance = Q/n - mean^2 (of the population), S and Q the sums of values and squares. A
- * sequence's partials are f64 sums in row order; the host rounds each to its grid and adds them
+/* mean = S/n, variance = Q/n - mean^2 (of the population), S and Q the sums of values and squares.
+ * A sequence's partials are f64 sums in row order; the host rounds each to its grid and adds them
  * exactly.
  *
- * What is left open of the variance: a partial of m values errs by (m - 1) 2^-53 of the sum of its
- * terms' sizes and by 2^-41 more on the grid, and there are at most n partials, so with mean |x| <=
- * sqrt(Q/n)
+ * Error of the variance: a partial of m values errs by (m - 1) 2^-53 of the sum of its terms'
+ * sizes, and by 2^-41 more on the grid. With at most n partials and mean |x| <= sqrt(Q/n)
  *   |error of Q/n| <= 2^-41 + m 2^-53 Q/n,  |error of mean^2| <= 2 |mean| 2^-41 + 2 m 2^-53 Q/n
- * and 16 steps more are for reading the totals, adding some of them and for this formula itself. */
+ * and 16 more units of 2^-53 cover reading and adding the totals and this formula itself. */
 #include "moments.h"
 
 #include <math.h>
@@ -206,7 +205,7 @@ int psc_moments_report(psc_moments *m, const char *prefix, int64_t begin, int64_
 int psc_moments_counts(psc_moments *m, const char *name, int32_t n_axes, const char *const *axes) {
     double *out = new_array(m, name, n_axes, axes);
     if (!out || m->host->accumulated(m->context, m->counts, 0, 2 * m->groups, out)) return -1;
-    for (int64_t g = 0; g < m->groups; g++) out[g] += out[m->groups + g]; /* the first: all */
+    for (int64_t g = 0; g < m->groups; g++) out[g] += out[m->groups + g]; /* 0: all */
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /* Statistics over documents, by accumulators: moments of many quantities, sums and counts of rows.
  * Private to analysis/ and tests/; built on psc_plugin.h alone.
- * Threads: where callbacks are; psc_moments_add inside parallel_for too, on quantities of one's
- * own. Ownership: the tables of a run live with it (run_alloc); nothing is to be freed. */
+ * Threads: the callbacks' thread; psc_moments_add also in parallel_for, on disjoint quantities.
+ * Ownership: a run's tables live with the run (run_alloc); callers free nothing. */
 #ifndef ANALYSIS_MOMENTS_H
 #define ANALYSIS_MOMENTS_H
 
@@ -9,8 +9,8 @@
 
 #include <math.h>
 
-/* A run's rows by sequence: position 0 of a window stands alone, since it draws attention like no
- * other. */
+/* A run's rows by sequence. Position 0 of a window is counted separately, because it is the
+ * attention sink. */
 typedef struct psc_sequences {
     int32_t n;            /* sequences of the run */
     const int32_t *place; /* [rows] by psc_row.index: 2 * sequence, + 1 from position 1 on */
@@ -36,13 +36,13 @@ int psc_moments_open(psc_moments *m, psc_context *context, const psc_host *host,
     int64_t groups, int64_t n);
 /* In run_begin. */
 int psc_moments_begin(psc_moments *m, const psc_sequences *sequences);
-/* A row at `place` (psc_sequences): values of quantities begin..begin+n-1 of a group. Rows of a
- * sequence come in ascending order. */
+/* Adds a row at `place` (psc_sequences): values of quantities begin..begin+n-1 of a group. The
+ * caller adds the rows of a sequence in ascending order. */
 void psc_moments_add(
     psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n, const float *values);
 void psc_moments_add_f64(
     psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n, const double *values);
-/* The row counts for the group; once a row. */
+/* Counts the row for the group; once per row. */
 void psc_moments_count(psc_moments *m, int32_t place, int64_t group);
 /* In run_end. */
 int psc_moments_end(psc_moments *m);
@@ -51,21 +51,21 @@ int psc_moments_end(psc_moments *m);
 static inline double psc_mean(double sum, double n) {
     return n > 0.0 ? sum / n : (double)NAN;
 }
-/* The variance Q/n - (S/n)^2 of n values whose sums S and Q of values and squares are accumulators'
- * totals, n being a count of rows. It is 0 where it does not exceed psc_variance_error: the grid of
- * 2^-40 and the rounding of the sums then leave open whether the values vary. NaN when n is 0.
- * longest: the most values that one partial holds, the model's n_ctx. */
+/* The variance Q/n - (S/n)^2 of n values; the sums S of values and Q of squares are accumulators'
+ * totals. It is 0 if it does not exceed psc_variance_error: the grid of 2^-40 and the sums'
+ * rounding then hide whether the values vary. NaN if n is 0. longest: the most values of one
+ * partial, the model's n_ctx. */
 double psc_variance(double n, double longest, double sum, double squares);
-/* The most by which Q/n - (S/n)^2 may miss the variance. */
+/* A bound on the error of Q/n - (S/n)^2. */
 double psc_variance_error(double n, double longest, double sum, double squares);
-/* The correlation of a and b from n and the five sums; NaN unless a hundredth of each variance
- * exceeds its error, so that it is right within 0.02. */
+/* The correlation of a and b from n and the five sums, right within 0.02; NaN unless a hundredth of
+ * each variance exceeds its error. */
 double psc_correlation(double n, double longest, const double a[2], const double b[2], double ab);
 
 /* In report. The axis "populations": "all", "without position 0". */
 int psc_populations_axis(psc_context *context, const psc_host *host);
 /* Arrays [populations, axes...] in f64: prefix_mean, prefix_variance, prefix_min, prefix_max of
- * quantities begin..begin+n-1 of every group. axes: groups first when there is a name for them. */
+ * quantities begin..begin+n-1 of every group. axes: the groups' axis first, if it has a name. */
 int psc_moments_report(psc_moments *m, const char *prefix, int64_t begin, int64_t n, int32_t n_axes,
     const char *const *axes);
 /* Array [populations, axes...] of the rows counted in each group. */
@@ -73,8 +73,8 @@ int psc_moments_counts(psc_moments *m, const char *name, int32_t n_axes, const c
 /* Rows counted in a group, both populations together. */
 int psc_moments_total(const psc_moments *m, int64_t group, double *out);
 
-/* Where a value lies among n equal bins from low to high: bin i begins at low + (high - low) i/n, in
- * f64, and the outer ones are open. A value just below an edge lies below it. */
+/* The bin of a value among n equal bins from low to high: bin i begins at low + (high - low) i/n,
+ * in f64, and the outer bins are open. A value just below an edge is in the bin below it. */
 static inline int32_t psc_bin_of(double value, double low, double high, int32_t n) {
     const double at = (value - low) * (n / (high - low));
     int32_t bin = !(at > 0.0) ? 0 : at >= n ? n - 1 : (int32_t)at;
@@ -83,8 +83,8 @@ static inline int32_t psc_bin_of(double value, double low, double high, int32_t 
     return bin + 1 < n && value >= low + (high - low) * (bin + 1) / n ? bin + 1 : bin;
 }
 
-/* Sums and counts of rows in two scopes: 0 all rows, 1 those beyond position 0. The slots of both
- * scopes lie as the plugin likes. */
+/* Sums and counts of rows in two scopes: 0 all rows, 1 rows after position 0. The plugin orders the
+ * slots of both scopes. */
 typedef struct psc_tally {
     psc_context *context;
     const psc_host *host;
@@ -92,7 +92,7 @@ typedef struct psc_tally {
     int sums, counts;         /* handles */
 } psc_tally;
 
-/* Adds the slot-th of the rows chosen to a scope's sums and counts. */
+/* Adds chosen row `slot` to a scope's sums and counts. */
 typedef void (*psc_tally_fn)(void *payload, int32_t slot, int scope, double *sums, double *counts);
 
 /* In open: accumulators "sums" and "counts". */

@@ -1,6 +1,5 @@
-/* The k largest of many numbers: entries stay sorted, a new one goes in by halving. A stream in
- * random order reaches the list k (1 + log(n/k)) times of n; the other offers cost one comparison.
- */
+/* The k largest of many numbers. Entries stay sorted; binary search places a new one. Of n numbers
+ * in random order k (1 + log(n/k)) enter the list; each other offer costs one comparison. */
 #include "top.h"
 
 #include <math.h>
@@ -33,7 +32,7 @@ static double key_of(double x, psc_top_by by) {
     return by == PSC_TOP_LARGEST ? x : by == PSC_TOP_SMALLEST ? -x : fabs(x);
 }
 
-/* What no key below can come before; NaN is below too. */
+/* Keys below this bound cannot enter the list; a NaN fails the comparison too. */
 static double bound_of(const psc_top_list *list) {
     return list->n < list->k || list->k == 0 ? -INFINITY : list->at[list->k - 1].key;
 }

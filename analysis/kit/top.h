@@ -1,6 +1,6 @@
 /* The k largest of many numbers, in order: larger first, equal ones by their index.
  * Private to analysis/ and tests/; built on the C library alone.
- * Threads: pure; one thread at a time works on a list.
+ * Threads: pure; one thread at a time changes a list.
  * Ownership: the caller owns the entries; nothing here allocates. */
 #ifndef ANALYSIS_TOP_H
 #define ANALYSIS_TOP_H
@@ -36,11 +36,11 @@ static inline int32_t psc_top_offer(psc_top_list *list, double key, int64_t inde
     return psc_top_insert(list, key, index);
 }
 
-/* After psc_top_offer returned `place`: moves what belongs to the entries behind it, an array [k]
- * of `size` bytes each, and returns the element for the new entry. */
+/* After psc_top_offer returned `place`: shifts the later elements of a parallel array [k] of `size`
+ * bytes each by one, and returns the element of the new entry. */
 void *psc_top_room(const psc_top_list *list, int32_t place, void *array, size_t size);
 
-/* What a number is ranked by: itself, minus itself, its absolute value. */
+/* Ranks numbers by their value, their negative or their absolute value. */
 typedef enum psc_top_by { PSC_TOP_LARGEST, PSC_TOP_SMALLEST, PSC_TOP_ABSOLUTE } psc_top_by;
 
 /* Offers x[0..n-1] with indices 0..n-1. */

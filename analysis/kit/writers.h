@@ -1,6 +1,7 @@
-/* The writers into a residual before a layer: embed; each earlier layer's heads, attn_bias,
- * mlp_out. Private to analysis/; built on psc_plugin.h alone. Threads: the callbacks' thread.
- * Ownership: memory of the run; what is fetched belongs to the host. */
+/* Writers into a residual before a layer: embed; each earlier layer's heads, attn_bias, mlp_out.
+ * Private to analysis/; built on psc_plugin.h alone.
+ * Threads: the callbacks' thread.
+ * Ownership: memory of the run; fetched tensors belong to the host. */
 #ifndef WRITERS_H
 #define WRITERS_H
 
@@ -13,7 +14,7 @@ typedef struct psc_writers {
     int handles[3]; /* hook_embed, attn.hook_z, hook_mlp_out */
 } psc_writers;
 
-/* How many there are before a layer: 1 + layer * (H + 2). */
+/* The number of writers before a layer: 1 + layer * (H + 2). */
 int64_t psc_writers_count(const psc_model_info *model, int32_t layer);
 /* Their labels: embed, L0H0, ..., 0_attn_bias, 0_mlp_out, L1H0, ... Nonzero on an error. */
 int psc_writers_labels(psc_context *context, const psc_host *host, int32_t layer, const char **out);

@@ -15,16 +15,16 @@ TestSuite(interventions_faults, .init = open_small, .fini = close_variant);
     } while (0)
 
 Test(interventions_faults, places) {
-    SAYS(load("ablate at=L2H0"), "there are embed, heads L0H0 to L1H3, neurons L0N0 to L1N127");
-    SAYS(load("ablate at=L0H4"), "no component of this model");
-    SAYS(load("ablate at=L0N128"), "no component of this model");
-    SAYS(load("ablate at=L99999999999H0"), "no component of this model");
-    SAYS(load("ablate at=-1_mlp_out"), "no component of this model");
-    SAYS(load("ablate at=0_mlp_bias"), "no component of this model");
-    SAYS(load("ablate at=blocks.2.hook_resid_pre"), "no component of this model");
-    SAYS(load("ablate at=blocks.0.hook_nothing"), "no component of this model");
-    SAYS(load("ablate at=blocks.0.hook_logits"), "no component of this model");
-    SAYS(load("ablate at=L0H1+"), "no component of this model");
+    SAYS(load("ablate at=L2H0"), "it has embed, heads L0H0 to L1H3, neurons L0N0 to L1N127");
+    SAYS(load("ablate at=L0H4"), "not a component of this model");
+    SAYS(load("ablate at=L0N128"), "not a component of this model");
+    SAYS(load("ablate at=L99999999999H0"), "not a component of this model");
+    SAYS(load("ablate at=-1_mlp_out"), "not a component of this model");
+    SAYS(load("ablate at=0_mlp_bias"), "not a component of this model");
+    SAYS(load("ablate at=blocks.2.hook_resid_pre"), "not a component of this model");
+    SAYS(load("ablate at=blocks.0.hook_nothing"), "not a component of this model");
+    SAYS(load("ablate at=blocks.0.hook_logits"), "not a component of this model");
+    SAYS(load("ablate at=L0H1+"), "not a component of this model");
     SAYS(load("ablate at=blocks.0.hook_resid_mid"), "no hook_resid_mid");
     SAYS(load("ablate at="), "at= is missing");
     SAYS(load("ablate at=L*H0,layers=2"), "layers A-B of 0 to 1");
@@ -33,7 +33,7 @@ Test(interventions_faults, places) {
     SAYS(load("steer at=blocks.0.attn.hook_pattern"), "the number of keys");
     SAYS(load("ablate at=blocks.0.attn.hook_attn_scores,by=mean"), "the number of keys");
     SAYS(load("ablate at=blocks.0.attn.hook_pattern,by=resample"), "the number of keys");
-    SAYS(load("knockout at=0_attn_out,keys=1"), "edges are cut at heads");
+    SAYS(load("knockout at=0_attn_out,keys=1"), "a knockout acts on heads only");
 }
 
 Test(interventions_faults, numbers) {
@@ -54,7 +54,7 @@ Test(interventions_faults, files) {
     SAYS(load("steer at=blocks.0.mlp.hook_post,tensor=vector," VALUES), "takes 128");
     SAYS(load("steer at=1_mlp_out,tensor=blocks.0.attn.hook_z,file=" PSC_SOURCE_DIR "/README.md"),
         "is it a safetensors file?");
-    SAYS(load("ablate at=L0H0,file=x"), "file= goes with by=mean");
+    SAYS(load("ablate at=L0H0,file=x"), "file= needs by=mean");
     /* Four rows of the whole point give a mean; a tensor of another width not. */
     must_load("ablate at=blocks.0.attn.hook_z,by=mean," VALUES);
     SAYS(load("ablate at=L0N3,by=mean,tensor=vector," VALUES), "takes 128");
@@ -98,7 +98,7 @@ Test(interventions_faults, no_key_left_together) {
 Test(interventions_faults, rows_beyond) {
     must_load("ablate at=L0H1,rows=9-30");
     cr_assert_eq(run_phase(prompt, n_prompt, PSC_PHASE_ONLY, 0), PSC_OK, "%s", error.message);
-    SAYS(changed(), "plugin ablate: rows=9-30 holds none of the text's positions 0-8");
+    SAYS(changed(), "plugin ablate: rows=9-30 contains none of the text's positions 0-8");
 }
 
 Test(interventions_faults, rows_in_part_beyond) {
@@ -110,7 +110,7 @@ Test(interventions_faults, rows_in_part_beyond) {
 Test(interventions_faults, keys_beyond) {
     must_load("knockout at=L0H1,keys=9-30");
     cr_assert_eq(run_phase(prompt, n_prompt, PSC_PHASE_ONLY, 0), PSC_OK, "%s", error.message);
-    SAYS(changed(), "plugin knockout: keys=9-30 holds none of the text's positions 0-8");
+    SAYS(changed(), "plugin knockout: keys=9-30 contains none of the text's positions 0-8");
 }
 
 Test(interventions_faults, effects_alone) {

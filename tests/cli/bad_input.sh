@@ -151,9 +151,9 @@ check 'no home is no failure' test $? -eq 0 -a ! -s "$work/stderr"
 expect 2 '--ablate needs AT' analyze --text a --ablate
 expect 2 'source needs --ablate' analyze --text a --source b
 expect 2 'source-tokens needs --ablate' generate --text a --source-tokens 1
-expect 1 'L9H0 is no component of this model.*L0H0 to L3H7' analyze --text a --ablate L9H0
-expect 1 'L9H0 is no component of this model' generate --text a --ablate L9H0
-expect 1 'L0H9.* is no component' analyze --text a --patch L0H9 --source b
+expect 1 'L9H0 is not a component of this model.*L0H0 to L3H7' analyze --text a --ablate L9H0
+expect 1 'L9H0 is not a component of this model' generate --text a --ablate L9H0
+expect 1 'L0H9.* is not a component' analyze --text a --patch L0H9 --source b
 expect 1 'at= is missing' analyze --text a --ablate ''
 expect 1 'by=max is not one of zero, mean, resample' analyze --text a --ablate L0H1:by=max
 expect 1 "has no option 'alpha'" analyze --text a --ablate L0H1:alpha=2
@@ -171,7 +171,7 @@ expect 1 'has 256 numbers; blocks.0.mlp.hook_post takes 1024' analyze --text a \
     --steer L0N1:tensor=gpt_neox.final_layer_norm.bias,file="$model/model.safetensors"
 expect 1 'keys=' analyze --text a --knockout L0H1
 expect 1 'row 0 would keep no key' analyze --text a --knockout L0H1:keys=0
-expect 1 'edges are cut at heads' analyze --text a --knockout 0_mlp_out:keys=0
+expect 1 'a knockout acts on heads only' analyze --text a --knockout 0_mlp_out:keys=0
 
 # Targets, plugins, captures.
 expect 1 'token' analyze --text a --target 'two whole words'
