@@ -1,7 +1,7 @@
-/* The plugin `attention`: who looks where, and why.
+/* The plugin `attention`: where each head looks, and why.
  *
- *   statistics of every head at every row, what each row attracts, detectors of induction,
- *   previous-token and duplicate-token heads (attention_stats.c, attention_arrays.c)
+ *   statistics of every head at every row, the attention that each row draws, detectors of
+ *   induction, previous-token and duplicate-token heads (attention_stats.c, attention_arrays.c)
  *   the split of one head's scores by the writers of the key's and the query's residual
  *   (attention_split.c)
  *
@@ -13,14 +13,14 @@
 #include <string.h>
 
 static const psc_option_description attention_options[] = {
-    {"reader", "none", "a head, L3H5: its scores are split by component", PSC_OPTION_TEXT,
+    {"reader", "none", "a head like L3H5 whose scores are split by component", PSC_OPTION_TEXT,
         offsetof(attention_state, reader), 0, 0, NULL},
-    {"row", "last", "the row that reads", PSC_OPTION_ROWS, offsetof(attention_state, split.row), 0,
-        0, NULL},
-    {"key", "none", "a position: the score of row and key split on both sides at once",
+    {"row", "last", "the row whose scores are split", PSC_OPTION_ROWS,
+        offsetof(attention_state, split.row), 0, 0, NULL},
+    {"key", "none", "a position: splits the score of row and key by both sides at once",
         PSC_OPTION_TEXT, offsetof(attention_state, key), 0, 0, NULL},
-    {"top", "5", "heads and rows listed", PSC_OPTION_COUNT, offsetof(attention_state, top), 1,
-        ATTENTION_MOST, NULL},
+    {"top", "5", "heads and rows listed in the summary", PSC_OPTION_COUNT,
+        offsetof(attention_state, top), 1, ATTENTION_MOST, NULL},
     {0},
 };
 
@@ -40,14 +40,14 @@ static int parse_reader(attention_state *s, const char *value) {
             }
         }
     }
-    return s->host->fail(s->context, "reader=%.40s is no head of this model: L0H0 to L%dH%d", value,
-        (int)s->n_layers - 1, (int)s->n_heads - 1);
+    return s->host->fail(s->context, "reader=%.40s is not a head of this model (L0H0 to L%dH%d)",
+        value, (int)s->n_layers - 1, (int)s->n_heads - 1);
 }
 
 static int parse_key(attention_state *s, const char *value) {
     s->split.partner = -1;
     if (strcmp(value, "none") == 0) return 0;
-    if (s->split.layer < 0) return s->host->fail(s->context, "key=%.40s needs a reader", value);
+    if (s->split.layer < 0) return s->host->fail(s->context, "key=%.40s needs reader= too", value);
     return psc_option_position(
         s->context, s->host, "key", value, s->host->model(s->context)->n_ctx, &s->split.partner);
 }
@@ -70,7 +70,9 @@ static int attention_open(psc_context *context, const psc_host *host, void **sta
                              : host->accumulator(context, names[i][1], PSC_ACCUMULATE_COUNT, n, 0);
         if (s->rows_sum[i] < 0) return -1;
     }
-    return s->split.layer < 0 ? 0 : host->fail(context, "reader is for single texts");
+    return s->split.layer < 0
+               ? 0
+               : host->fail(context, "reader= works on a single text, not on a corpus");
 }
 
 /* --- a run ----------------------------------------------------------------------------------- */
@@ -79,14 +81,14 @@ static int on_pattern(const psc_event *event, void *payload) {
     return attention_take(payload, event);
 }
 
-/* Links each row to the one before with its token, in its sequence. */
+/* Links each row to the previous row with the same token in its sequence. */
 static int link_tokens(attention_state *s) {
     const int32_t n_vocab = s->host->model(s->context)->d_vocab;
     int32_t *last = s->host->run_alloc(s->context, (uint64_t)n_vocab * sizeof *last);
     int32_t *earlier = s->host->run_alloc(s->context, (uint64_t)s->n_rows * sizeof *earlier);
     if (!last || !earlier) return -1;
     for (int32_t r = 0; r < s->n_rows; r++) {
-        const int32_t before = last[s->rows[r].token] - 1; /* zeroed: none */
+        const int32_t before = last[s->rows[r].token] - 1; /* 0: none */
         const int same = before >= 0 && s->rows[before].sequence == s->rows[r].sequence;
         earlier[r] = same ? before : -1;
         last[s->rows[r].token] = r + 1;
@@ -95,7 +97,7 @@ static int link_tokens(attention_state *s) {
     return 0;
 }
 
-/* Two copies of S tokens, perhaps after one other (<|endoftext|>). */
+/* Finds two copies of S tokens, perhaps after one other token (<|endoftext|>). */
 static attention_repeat find_repeat(const psc_row *rows, int32_t n) {
     const attention_repeat none = {0, 0};
     if (rows[0].position != 0 || rows[n - 1].sequence != rows[0].sequence) return none;
@@ -158,8 +160,8 @@ const psc_plugin *psc_builtin_attention(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "attention",
-        .summary = "who looks where: entropy, distance and detectors of every head, what each row "
-                   "attracts, and which writers make a head look there",
+        .summary = "where heads look: entropy, distance and detectors of every head, the attention "
+                   "that each row draws, and the writers that make a head look there",
         .options = attention_options,
         .open = attention_open,
         .run_begin = attention_run_begin,

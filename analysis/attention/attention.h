@@ -10,7 +10,7 @@
 
 enum { ATTENTION_MOST = 64 }; /* bars of a list */
 
-/* What is told of one head at one row k. */
+/* Statistics of one head at one row k. */
 typedef enum attention_stat {
     STAT_ENTROPY,  /* - sum_j A_kj log A_kj, nats */
     STAT_DISTANCE, /* sum_j A_kj (k - j), tokens */
@@ -23,7 +23,7 @@ typedef enum attention_stat {
 
 extern const char *const attention_stat_names[STAT_COUNT];
 
-/* Scores of heads against what a kind of head would do. */
+/* The kinds of heads that the detectors score. */
 typedef enum attention_kind {
     KIND_INDUCTION,
     KIND_PREVIOUS,
@@ -33,10 +33,10 @@ typedef enum attention_kind {
 
 /* Two copies of S tokens, after `first` others. */
 typedef struct attention_repeat {
-    int32_t first, length; /* length S; 0: the text is none */
+    int32_t first, length; /* length: S, or 0 if the text has another form */
 } attention_repeat;
 
-/* The tensors that a split needs; their handles. */
+/* The tensors that a split retains. */
 typedef enum split_tensor {
     SPLIT_SCALE,
     SPLIT_Q,
@@ -51,13 +51,13 @@ enum { SPLIT_UNROTATED, SPLIT_ROTARY, SPLIT_PARTS }; /* rotary: rotated minus un
 
 /* The split of one head's scores at one row (attention_split.c). */
 typedef struct attention_split {
-    int32_t layer, head;  /* layer -1: none asked for */
-    int32_t partner;      /* the pair's key, -1: none */
-    psc_filter row;       /* which row reads */
+    int32_t layer, head;  /* layer -1: no split requested */
+    int32_t partner;      /* the pair's key, or -1 */
+    psc_filter row;       /* the row whose scores are split */
     int32_t reader;       /* its index in the run */
     int32_t n_keys;       /* its position + 1 */
     int64_t n_writers;    /* embed; each earlier layer's heads, attn_bias, mlp_out */
-    int64_t n_components; /* and what LayerNorm's and the projection's bias give */
+    int64_t n_components; /* the writers, LN1's beta and the projection's bias */
     int handles[SPLIT_TENSORS];
     psc_event kept[SPLIT_TENSORS]; /* in run_end */
     psc_writers writers;
@@ -79,8 +79,8 @@ typedef struct attention_state {
     /* a run */
     const psc_row *rows;
     int32_t n_rows, longest; /* longest: keys of the longest row */
-    const int32_t *earlier;  /* [rows] the row before with this token in its sequence, or -1 */
-    double *scratch;         /* [heads, longest] log A; zeros are 1 there */
+    const int32_t *earlier;  /* [rows] previous row with this token in its sequence, or -1 */
+    double *scratch;         /* [heads, longest] log A; 0 where A is 0 */
     double *index;           /* [longest] 0, 1, 2, ... */
     double *stats;           /* [L, H, rows, STAT_COUNT] */
     double *received;        /* [L, H, rows] sum over later rows of A */
@@ -92,9 +92,10 @@ typedef struct attention_state {
     int sums[2], rows_sum[2]; /* accumulators: all rows; without position 0 */
 } attention_state;
 
-/* One event of hook_pattern into the run's tables (attention_stats.c). */
+/* Adds one event of hook_pattern to the run's tables (attention_stats.c). */
 int attention_take(attention_state *s, const psc_event *event);
-/* The arrays of one run, and what is added to the corpus's sums (attention_arrays.c). */
+/* The arrays of one run; a run's addition to the corpus's sums, their arrays; the summary
+ * (attention_arrays.c). */
 int attention_arrays(attention_state *s);
 int attention_add_documents(attention_state *s);
 int attention_report_documents(attention_state *s);
@@ -104,7 +105,7 @@ int attention_summary(attention_state *s);
 
 int attention_split_begin(attention_state *s);
 int attention_split_end(attention_state *s);
-/* Arrays, checks and the summary of what the split found (attention_split_arrays.c). */
+/* Arrays, checks and summary of the split (attention_split_arrays.c). */
 int attention_split_arrays(attention_state *s);
 int attention_split_summary(attention_state *s);
 

@@ -2,9 +2,9 @@
  *
  *   statistics [L, H, rows, statistics], their means over rows [L, H, statistics], all and without
  *   position 0; attracts [L, H, rows] = sum_{k>j} A_kj / (T-1-j)
- *   tl_detect [L, H, kinds]; on two copies of S tokens: scores [L, H, kinds] = mean over k of
- *   A_{k,k-S+1} (second copy), A_{k,k-1}, A_{k,k-S} (second copy), induction_by_position [L, H, S]
- */
+ *   tl_detect [L, H, kinds]; on two copies of S tokens: induction_by_position [L, H, S] and
+ *   scores [L, H, kinds] = mean over k of A_{k,k-S+1} (second copy), A_{k,k-1}, A_{k,k-S} (second
+ *   copy) */
 #include "attention.h"
 
 #include <math.h>
@@ -21,8 +21,8 @@ static const double *stats_of(const attention_state *s, int64_t cell, int32_t ro
     return s->stats + (cell * s->n_rows + row) * STAT_COUNT;
 }
 
-/* Sums over rows begin..end-1 from position `first` on, and how many of each: a row without a
- * previous one has no such number. */
+/* Sums over rows begin..end-1 from position `first` on, and the count of each: `previous` does not
+ * exist at position 0. */
 static void sum_rows(const attention_state *s, int64_t cell, int32_t begin, int32_t end,
     int32_t first, double sum[STAT_COUNT], double n[STAT_COUNT]) {
     for (int i = 0; i < STAT_COUNT; i++) sum[i] = n[i] = 0.0;
@@ -118,7 +118,7 @@ int attention_arrays(attention_state *s) {
 
 /* --- over documents -------------------------------------------------------------------------- */
 
-/* Each sequence's sums are added by themselves, so that batches do not show. */
+/* Adds each sequence's sums separately, so that totals do not depend on batches. */
 int attention_add_documents(attention_state *s) {
     const psc_host *host = s->host;
     const int64_t count = s->n_cells * STAT_COUNT;
@@ -206,7 +206,7 @@ static int show_attractors(attention_state *s) {
 
 int attention_summary(attention_state *s) {
     static const char *const titles[KIND_COUNT] = {
-        "induction heads (tl_detect: a perfect one has about 0.5 on two copies)",
+        "induction heads (tl_detect; a perfect head scores about 0.5 on two copies)",
         "previous-token heads (tl_detect)", "duplicate-token heads (tl_detect)"};
     double *share =
         s->host->run_alloc(s->context, (uint64_t)(s->n_cells * KIND_COUNT) * sizeof *share);
@@ -218,8 +218,8 @@ int attention_summary(attention_state *s) {
     if (s->repeat.length > 0) {
         char sentence[160];
         snprintf(sentence, sizeof sentence,
-            "The text is two copies of %d tokens: `scores` holds the share of the second copy's "
-            "attention on the right token.",
+            "The text is two copies of %d tokens. `scores` gives the part of the second copy's "
+            "attention that goes to the right token.",
             (int)s->repeat.length);
         if (s->host->summary_text(s->context, sentence)) return -1;
     }

@@ -15,9 +15,9 @@
 #include <math.h>
 #include <string.h>
 
-/* --- what is kept ---------------------------------------------------------------------------- */
+/* --- retained tensors ------------------------------------------------------------------------- */
 
-/* Of the reader's layer and head, from first_row on. */
+/* Retains a tensor of the reader's layer and head, from first_row on. */
 static int retain(attention_state *s, split_tensor what, psc_point point, int32_t first_row) {
     attention_split *p = &s->split;
     psc_filter filter = PSC_FILTER_INIT;
@@ -39,11 +39,11 @@ int attention_split_begin(attention_state *s) {
     int32_t n_rows = 0;
     if (!psc_whole_sequence(s->context, host, "reader needs", &n_rows)) return -1;
     if (psc_rows_resolve(s->context, host, "row", &p->row, 0, &row)) return -1;
-    if (row.n != 1) return host->fail(s->context, "row must be one row: last or a position");
+    if (row.n != 1) return host->fail(s->context, "row= must name one row: last or a position");
     p->reader = row.index[0];
     p->n_keys = s->rows[p->reader].position + 1;
     if (p->partner >= p->n_keys)
-        return host->fail(s->context, "key=%d comes after row %d, which cannot see it",
+        return host->fail(s->context, "key=%d is after row %d; pass a key up to that row",
             (int)p->partner, (int)p->n_keys - 1);
     const int32_t k = p->n_keys - 1;
     p->n_writers = psc_writers_count(host->model(s->context), p->layer);
@@ -56,24 +56,24 @@ int attention_split_begin(attention_state *s) {
            retain(s, SPLIT_PATTERN, PSC_HOOK_PATTERN, k);
 }
 
-/* Row i of what is kept. */
+/* Row i of a retained tensor. */
 static const float *kept_row(const attention_state *s, split_tensor what, int32_t i) {
     const psc_view *t = &s->split.kept[what].tensor;
     return t->data + i * t->stride[0];
 }
 
-/* Shares stand at [component, part, key]. */
+/* The shares of a component and part, [keys]. */
 static double *share_at(const attention_state *s, double *table, int64_t component, int part) {
     return table + (component * SPLIT_PARTS + part) * s->split.n_keys;
 }
 
 /* --- the key side ---------------------------------------------------------------------------- */
 
-/* Rows 0..n_keys-1 of each: rotated, key by key; rows n_keys..2 n_keys-1: unrotated. */
+/* Rows 0..n_keys-1 of each table are the rotated keys, rows n_keys..2 n_keys-1 the unrotated. */
 typedef struct key_side {
     attention_state *s;
     int64_t n, width; /* N, H*D */
-    float *v;         /* [2 keys, H*D] the head's place filled */
+    float *v;         /* [2 keys, H*D], 0 outside the head */
     float *w, *g;     /* [2 keys, N] */
     int32_t *rows;    /* [2 keys] */
 } key_side;
@@ -103,7 +103,7 @@ static int make_directions(key_side *d) {
     return 0;
 }
 
-/* From [2 keys, components] into [components, parts, keys]. */
+/* Transposes [2 keys, components] into [components, parts, keys]. */
 static void put_shares(const attention_state *s, const double *shares) {
     const attention_split *p = &s->split;
     for (int64_t c = 0; c < p->n_components; c++)
@@ -145,7 +145,7 @@ static int split_keys(attention_state *s) {
 
 /* --- the query side and a pair --------------------------------------------------------------- */
 
-/* Every writer of row i as it enters the reader: gamma P(c)/sigma_i [writers + 1, N], last beta. */
+/* Every writer of row i as the reader reads it: gamma P(c)/sigma_i [writers + 1, N], beta last. */
 static int make_writers(attention_state *s, int32_t i, float *out) {
     const attention_split *p = &s->split;
     const int64_t n = s->host->model(s->context)->d_model;
@@ -161,7 +161,7 @@ static int make_writers(attention_state *s, int32_t i, float *out) {
     return 0;
 }
 
-/* What each writer gives to q or k of row i: plain and rotated [components, D] each. */
+/* Each component's part of q or k of row i: plain and rotated, [components, D] each. */
 static int project(attention_state *s, psc_matrix matrix, int32_t i, float *plain, float *rotated) {
     const attention_split *p = &s->split;
     const psc_host *host = s->host;
@@ -183,7 +183,7 @@ static int project(attention_state *s, psc_matrix matrix, int32_t i, float *plai
     return 0;
 }
 
-/* Two vectors' shares, without rotation and what it adds. */
+/* The score of two vectors without rotation, and the change by rotation. */
 static void product(const attention_state *s, const float *const a[2], const float *const b[2],
     double *plain, double *rotary) {
     const int64_t size = s->host->model(s->context)->d_head;
@@ -222,7 +222,7 @@ static int split_query(attention_state *s) {
 int attention_split_end(attention_state *s) {
     attention_split *p = &s->split;
     const psc_host *host = s->host;
-    if (psc_edits_refused(s->context, host, "the scores of an edited run are not split (reader)"))
+    if (psc_edits_refused(s->context, host, "reader= cannot split the scores of an edited run"))
         return -1;
     for (int i = 0; i < SPLIT_TENSORS; i++)
         if (host->fetch(s->context, p->handles[i], p->layer, &p->kept[i])) return -1;

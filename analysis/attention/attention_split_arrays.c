@@ -37,7 +37,7 @@ static int make_axes(attention_state *s) {
            psc_count_axis(s->context, host, "keys", 0, p->n_keys);
 }
 
-/* Each key's sum of relative shares against log A + entropy; the worst goes to s->split.worst. */
+/* Compares each key's sum of relative shares with log A + entropy; s->split.worst is the error. */
 static void check(attention_state *s, const double *relative) {
     attention_split *p = &s->split;
     const float *a = p->kept[SPLIT_PATTERN].tensor.data;
@@ -45,7 +45,7 @@ static void check(attention_state *s, const double *relative) {
     const double entropy = s->stats[(cell * s->n_rows + p->reader) * STAT_COUNT + STAT_ENTROPY];
     for (int32_t j = 0; j < p->n_keys; j++) {
         double sum = 0.0, sum_abs = 0.0, log_a = (double)a[j];
-        if (a[j] < 1e-30f) continue; /* too small for a logarithm of its f32 value to mean much */
+        if (a[j] < 1e-30f) continue; /* an f32 so small has no accurate logarithm */
         s->host->log(s->context, 1, &log_a, &log_a);
         for (int64_t c = 0; c < p->n_components * SPLIT_PARTS; c++) {
             sum += relative[c * p->n_keys + j];
@@ -91,7 +91,7 @@ int attention_split_arrays(attention_state *s) {
     return s->host->value_number(s->context, "split_worst_error", p->worst);
 }
 
-/* The writers that raise or lower the most attended key over the row's mean. */
+/* Shows the writers that raise or lower key j's score most, relative to the row's mean. */
 static int show_side(attention_state *s, const char *side, const double *shares, int32_t j) {
     const attention_split *p = &s->split;
     const char **labels =
@@ -116,7 +116,7 @@ static int show_side(attention_state *s, const char *side, const double *shares,
     }
     char title[160];
     snprintf(title, sizeof title,
-        "why L%dH%d at row %d looks at row %d %s: the %s's writers, over the row's mean",
+        "why L%dH%d at row %d looks at row %d %s: the %s's writers, relative to the row's mean",
         (int)p->layer, (int)p->head, (int)p->n_keys - 1, (int)j,
         s->host->token_text(s->context, s->rows[j].token), side);
     return s->host->summary_bars(s->context, title, "nats", top.n, names, values);
@@ -131,7 +131,8 @@ int attention_split_summary(attention_state *s) {
     if (p->partner >= 0) best = p->partner;
     char sentence[128];
     snprintf(sentence, sizeof sentence,
-        "Each side's shares sum to log A + entropy within %.1e (1 + sum |share|).", p->worst);
+        "On each side the shares sum to log A + entropy within %.1e times (1 + sum |share|).",
+        p->worst);
     return show_side(s, "key", p->key, best) || show_side(s, "query", p->query, best) ||
            s->host->summary_text(s->context, sentence);
 }

@@ -1,13 +1,13 @@
-/* What one row's attention is like, head by head, as the events come.
+/* Statistics of each row's attention by head, taken from the events as they arrive.
  *
  *   entropy      -sum_j A_kj log A_kj
  *   distance     k sum_j A_kj - sum_j A_kj j
  *   attracts     columns of A
- *   tl_detect    sum of A where a kind of head looks over the sum of A: a duplicate-token head at
- *                j < k with the same token, an induction head at the one after it, a previous-token
+ *   tl_detect    sum of A where a kind of head looks, over the sum of A. A duplicate-token head
+ *                looks at j < k with the same token, an induction head at j + 1, a previous-token
  *                head at k - 1
  *
- * A head is one thread's, its rows come in ascending order: no sum depends on chunks or threads. */
+ * One thread takes a head, with rows in ascending order, so no sum depends on chunks or threads. */
 #include "attention.h"
 
 #include <math.h>
