@@ -1,8 +1,8 @@
 /* The plugin `edges`: the arrows x_j --A^{l,h}--> x_k into the rows of a target, each with its
  * weight, the norm of what it writes, its share of the target's logit, and what it carries.
  *
- * Edges are streamed: of each row the largest are kept, so that memory grows with T (values of all
- * rows) and not with T^2 H. This file holds the options and the plugin's life; edges_take.c the
+ * Edges are streamed and only each row's largest are kept, so memory grows with T (values of all
+ * rows), not with T^2 H. This file holds the options and the plugin's life, edges_take.c the
  * arithmetic. */
 #include "edges.h"
 
@@ -14,13 +14,13 @@ static const char *const ranked_by[] = {"share", "norm", "weight", NULL};
 static const psc_option_description edges_options[] = {
     {"rows", "last", "rows whose incoming edges are reported", PSC_OPTION_ROWS,
         offsetof(edges_state, choice), 0, 0, NULL},
-    {"by", "share", "what edges are ranked by", PSC_OPTION_WORD, offsetof(edges_state, by), 0, 0,
-        ranked_by},
-    {"top", "20", "edges kept for each target and row", PSC_OPTION_COUNT,
-        offsetof(edges_state, top), 1, 10000, NULL},
-    {"threshold", "0", "edges below it are dropped (in the unit of `by`)", PSC_OPTION_NUMBER,
+    {"by", "share", "the quantity that ranks edges", PSC_OPTION_WORD, offsetof(edges_state, by), 0,
+        0, ranked_by},
+    {"top", "20", "edges kept per target and row", PSC_OPTION_COUNT, offsetof(edges_state, top), 1,
+        10000, NULL},
+    {"threshold", "0", "smaller edges are dropped, in the unit of `by`", PSC_OPTION_NUMBER,
         offsetof(edges_state, threshold), 0, HUGE_VAL, NULL},
-    {"carry", "no", "split kept edges by the writers of what they read", PSC_OPTION_YES_NO,
+    {"carry", "no", "yes: splits kept edges by the writers that they read", PSC_OPTION_YES_NO,
         offsetof(edges_state, carry), 0, 0, NULL},
     {0},
 };
@@ -29,7 +29,8 @@ static int edges_open(psc_context *context, const psc_host *host, void **state) 
     edges_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
-    if (host->accumulating(context)) return host->fail(context, "edges are of single texts");
+    if (host->accumulating(context))
+        return host->fail(context, "edges works on a single text, not on a corpus");
     return 0;
 }
 
@@ -58,8 +59,9 @@ static int make_tables(edges_state *s, const psc_row_set *rows) {
     s->n_keys = s->rows[rows->index[rows->n - 1]].position + 1;
     const uint64_t keys = (uint64_t)s->n_keys;
     if (lists * (uint64_t)s->top > (uint64_t)INT32_MAX)
-        return host->fail(s->context, "top=%d edges of %d targets at %d rows are too many",
-            (int)s->top, (int)s->targets.n, (int)rows->n);
+        return host->fail(s->context,
+            "top=%d edges for each of %d targets at %d rows are too many; lower top=", (int)s->top,
+            (int)s->targets.n, (int)rows->n);
     s->values = host->run_alloc(s->context, layers * keys * heads * size * sizeof *s->values);
     s->norms = host->run_alloc(s->context, layers * keys * heads * sizeof *s->norms);
     s->sigma = host->run_alloc(s->context, (uint64_t)rows->n * sizeof *s->sigma);
@@ -74,7 +76,7 @@ static int make_tables(edges_state *s, const psc_row_set *rows) {
     return 0;
 }
 
-/* The targets' directions; pulled and what is gathered for it stand one behind the other. */
+/* The targets' directions. `pulled` is followed in memory by the directions gathered for it. */
 static int make_directions(edges_state *s) {
     const psc_host *host = s->host;
     if (psc_directions_build(&s->targets, 0, 0, &s->directions)) return -1;
@@ -114,7 +116,7 @@ static int edges_run_begin(psc_context *context, void *state) {
     return s->handle < 0 ? -1 : 0;
 }
 
-/* The rows chosen by now have ids: the pattern that was kept is taken, layer by layer. */
+/* Ranks have ids only now, so the retained pattern is taken here, layer by layer. */
 static int take_late(edges_state *s) {
     if (make_directions(s)) return -1;
     for (int32_t l = 0; l < s->model->n_layers; l++) {
@@ -131,8 +133,8 @@ static int edges_run_end(psc_context *context, void *state, int status) {
     if (status) return 0;
     for (int i = 0; i < 2; i++)
         if (s->host->has_editor(context, after[i]))
-            return s->host->fail(
-                context, "the heads' output is edited: their edges no longer sum to it");
+            return s->host->fail(context,
+                "the heads' output is edited, so their edges do not sum to it; remove that edit");
     if (s->late && take_late(s)) return -1;
     edges_close_lists(s);
     return edges_arrays(s);

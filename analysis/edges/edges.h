@@ -15,13 +15,13 @@ typedef enum edges_by { BY_SHARE, BY_NORM, BY_WEIGHT } edges_by;
 typedef struct edge {
     int32_t layer, head, source; /* source: the row read, an index of the run; -1: none */
     float weight;                /* A_kj */
-    double norm, share; /* |A_kj W_O v_j|; of the target's logit, undivided until the end */
+    double norm, share; /* |A_kj W_O v_j|; of the target's logit, divided by sigma at the end */
 } edge;
 
 /* The kept edges of one target at one row, the largest first, and the sums over all of them. */
 typedef struct edge_list {
     edge *edges;      /* [top] */
-    psc_top_list top; /* their keys, undivided until the end */
+    psc_top_list top; /* their keys, divided at the end */
     int32_t n;
     double total, total_abs; /* of shares */
     int64_t seen;            /* edges whose key reached the threshold */
@@ -41,14 +41,14 @@ typedef struct edges_state {
     int32_t by, top, carry;
     double threshold;
     psc_filter choice;
-    double *gram; /* [L, H, D, D] W_O,h^T W_O,h, once an instance */
+    double *gram; /* [L, H, D, D] W_O,h^T W_O,h, once per instance */
 
     /* a run */
     const psc_row *rows;
     int32_t n_rows, n_keys; /* n_keys: positions up to the last chosen row's */
     psc_target_rows targets;
     psc_directions directions;
-    int late;       /* some targets are ranks: the pattern is retained and taken in the end */
+    int late;       /* some targets are ranks: the pattern is retained until run_end */
     int handle;     /* of that pattern */
     float *values;  /* [L, n_keys, H*D] v */
     float *norms;   /* [L, n_keys, H] |W_O v| */
@@ -61,26 +61,26 @@ typedef struct edges_state {
     edge_list *lists; /* [targets, rows chosen] */
 } edges_state;
 
-/* v of an event's rows, and how long their writes are (edges_take.c). */
+/* Takes v of an event's rows and the norms of their writes (edges_take.c). */
 int edges_take_values(edges_state *s, const psc_event *event);
-/* Every edge into the event's rows, into the lists. */
+/* Offers every edge into the event's rows to the lists. */
 int edges_take_pattern(edges_state *s, const psc_event *event);
-/* Divides by sigma and drops what is below the threshold. */
+/* Divides by sigma and drops edges below the threshold. */
 void edges_close_lists(edges_state *s);
 int edges_make_gram(edges_state *s);
 /* Arrays (edges_arrays.c). */
 int edges_arrays(edges_state *s);
 /* carried [targets, rows, rank, components] (edges_carried.c). */
 int edges_carried(edges_state *s);
-/* Subscribes to what editors add between the writers and v; whether there are any, in run_end
- * (edges_edits.c). */
+/* In run_begin: observes what editors add between the writers and v. In run_end: whether any editor
+ * does (edges_edits.c). */
 int edges_edits_observe(edges_state *s);
 int edges_edits_expected(const edges_state *s);
-/* What they give to an edge of a layer that reads row `source`: stream [N] and normalized [N] act on
- * the residual and on LN1's output before gamma and beta, value [H*D] on v. */
+/* The edits' part of an edge of a layer that reads row `source`. stream [N] and normalized [N] are
+ * directions in the residual and in LN1's output before gamma and beta, value [H*D] one in v. */
 double edges_edit_share(const edges_state *s, int32_t layer, int32_t source, const float *stream,
     const float *normalized, const float *value);
-/* For people (edges_arrays.c). */
+/* The printed summary (edges_arrays.c). */
 int edges_summary(edges_state *s);
 
 #endif

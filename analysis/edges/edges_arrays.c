@@ -63,7 +63,7 @@ static int show_target(edges_state *s, int32_t target) {
     const int32_t row = psc_target_last(&s->targets, target);
     if (row < 0)
         return s->host->summary_text(
-            s->context, "next: the text has no next token at the rows asked for; no edges.");
+            s->context, "next: the text has no next token at the chosen rows, so it has no edges.");
     const edge_list *list = &s->lists[target * (int64_t)s->targets.rows.n + row];
     const int32_t n = list->n < MOST_SHOWN ? list->n : MOST_SHOWN;
     char names[MOST_SHOWN][112], title[192], sentence[192];
@@ -86,7 +86,7 @@ static int show_target(edges_state *s, int32_t target) {
         return -1;
     for (int32_t i = 0; i < list->n; i++) kept += fabs(list->edges[i].share);
     snprintf(sentence, sizeof sentence,
-        "%d of %lld edges kept; they hold %.1f %% of the absolute share of all.", (int)list->n,
+        "%d of %lld edges are kept, with %.1f %% of the absolute share of all edges.", (int)list->n,
         (long long)list->seen, list->total_abs > 0.0 ? 100.0 * kept / list->total_abs : 0.0);
     return s->host->summary_text(s->context, sentence);
 }

@@ -1,10 +1,14 @@
-/* What a kept edge carries: its share split by the writers of the residual it reads, so that the
- * layer of the writer and that of the reader both stand in the arrow.
+/* What a kept edge carries: its share split by the writers of the residual that it reads. An arrow
+ * then shows the writer's layer and the reader's layer.
  *
- *   share = A_kj/(sigma_f sigma_j) u . W_O W_V (gamma1 * P(x_j)) + A_kj/sigma_f u . W_O (W_V beta1
- * + b_V);  with w = W_V^T (W_O,h^T u) [N]:  writer c's part A_kj P(gamma1 * w) . c_j/(sigma_j
- *   sigma_f), beta1's A_kj w . beta1/sigma_f, b_V's A_kj (W_O,h^T u) . b_V/sigma_f; what editors
- *   add on the way is `edit` (edges_edits.c) */
+ *   share = A_kj/(sigma_f sigma_j) u . W_O W_V (gamma1 * P(x_j))
+ *         + A_kj/sigma_f u . W_O (W_V beta1 + b_V)
+ *
+ *   with w = W_V^T (W_O,h^T u) [N]:
+ *     writer c's part   A_kj P(gamma1 * w) . c_j/(sigma_j sigma_f)
+ *     beta1's           A_kj w . beta1/sigma_f
+ *     b_V's             A_kj (W_O,h^T u) . b_V/sigma_f
+ *     edit              what editors add between the writers and v (edges_edits.c) */
 #include "edges.h"
 
 #include <string.h>
@@ -13,7 +17,7 @@ typedef struct carrier {
     edges_state *s;
     int with_edit;        /* an editor adds between the writers and v */
     int64_t n_writers;    /* of all layers */
-    int64_t n_components; /* and ln1.b, attn.b_V and, in such a run, edit */
+    int64_t n_components; /* the writers, ln1.b, attn.b_V and, if with_edit, edit */
     double *out;          /* [targets, rows, top, components] */
     int64_t *cells;       /* [edges of the layer] (target * rows + row) * top + rank */
     int32_t n;
@@ -32,7 +36,7 @@ static void find_edges(carrier *c, int32_t layer) {
             if (s->lists[at].edges[i].layer == layer) c->cells[c->n++] = at * s->top + i;
 }
 
-/* W_O,h^T u of every edge, in its head's place [n, H*D]; times A/sigma_f. */
+/* W_O,h^T u of every edge, at its head's columns [n, H*D], times A/sigma_f. */
 static int pull_targets(const carrier *c, int32_t layer, float *u, float *heads) {
     const edges_state *s = c->s;
     const int64_t n = s->model->d_model, size = s->model->d_head, width = s->model->n_heads * size;

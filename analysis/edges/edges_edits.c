@@ -1,18 +1,19 @@
 /* The component `edit` of what edges carry: what editors added between the writers and v.
  *
- *   edit = A_kj P(gamma1 * w) . (sum of after - before in the stream before layer l)/(sigma_j sigma_f)
+ *   edit = A_kj P(gamma1 * w) . (sum of after - before in the stream before l)/(sigma_j sigma_f)
  *        + A_kj (gamma1 * w) . (after - before) at ln1.hook_normalized / sigma_f
  *        + A_kj (W_O,h^T u) . (after - before) at hook_v / sigma_f
  *
- * The stream's are those of hook_resid_pre of layers up to l and of hook_attn_out, hook_resid_mid and
- * hook_resid_post of layers before l, at the row that is read. Edits of what the writers are taken
- * from (hook_embed, hook_mlp_out and all before them) and of ln1.hook_scale need nothing: what is
- * kept is their edited value. So do edits of q, k, scores and pattern, which the weight holds. */
+ * The stream's differences are those of hook_resid_pre of layers up to l, and of hook_attn_out,
+ * hook_resid_mid and hook_resid_post of layers before l, at the row that is read. Edits of the
+ * writers' own points (hook_embed, hook_mlp_out and all points before them) and of ln1.hook_scale
+ * need no correction, because their edited values are retained. Edits of q, k, scores and pattern
+ * need none either: the weight contains them. */
 #include "edges.h"
 
 #include <string.h>
 
-/* Differences [layers, keys, width] of one kind, made when the first comes. */
+/* Differences [layers, keys, width] of one kind, allocated at the first edit. */
 static float *differences(edges_state *s, float **table, int64_t width) {
     const uint64_t n = (uint64_t)s->model->n_layers * (uint64_t)s->n_keys * (uint64_t)width;
     if (!*table) *table = s->host->run_alloc(s->context, n * sizeof **table);

@@ -1,10 +1,10 @@
-/* Every OV edge, as the events come; only the largest are kept.
+/* Takes every OV edge from the events as they arrive; only the largest are kept.
  *
  *   write(l, h, j -> k) = A_kj W_O,h v_j,  v_j = W_V LN1(x_j) + b_V [D]
  *   share of target t at row k, direct path: A_kj v_j . (W_O,h^T u_t)/sigma_f(k)
- *   |W_O,h v|^2 = v^T (W_O,h^T W_O,h) v, so no write is made
+ *   |W_O,h v|^2 = v^T (W_O,h^T W_O,h) v, so no write is computed
  *
- * A row is one thread's. Of edges that tie the one of the lower layer, head, source comes first. */
+ * One thread takes a row. Ties go to the lower layer, then head, then source. */
 #include "edges.h"
 
 #include <math.h>
@@ -53,7 +53,7 @@ static double key_of(const edges_state *s, const edge *e) {
     return s->by == BY_NORM ? e->norm : (double)e->weight;
 }
 
-/* Puts e among the largest. */
+/* Offers e to the list of the largest. */
 static void keep(const edges_state *s, edge_list *list, const edge *e) {
     const int64_t layer_head = e->layer * (int64_t)s->model->n_heads + e->head;
     const int32_t place =
@@ -112,7 +112,7 @@ static int pull_directions(edges_state *s, const psc_event *event) {
             if (d >= 0 && s->place[d] < 0) s->place[d] = n++;
         }
     if (n == 0) return 0;
-    float *u = s->pulled + (int64_t)s->directions.n * width; /* gathered behind what is pulled */
+    float *u = s->pulled + (int64_t)s->directions.n * width; /* gathered after the pulled rows */
     for (int32_t d = 0; d < s->directions.n; d++)
         if (s->place[d] >= 0)
             memcpy(
