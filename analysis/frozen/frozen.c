@@ -1,5 +1,5 @@
-/* The plugin `frozen`: the affine map that a block, or the blocks up to one, is on this context,
- * with sigma, patterns and gates held at the run's values, applied to a vector at one row.
+/* The plugin `frozen`: a block, or all blocks up to one, as an affine map on this context, with
+ * sigma, patterns and gates held at the run's values, applied to a vector at one row.
  *
  *   block(l): X -> X + heads(X) + mlp(X) with the biases; X [T, N]
  *     heads: row k sum_{j<=k} A_kj W_O (W_V (gamma1 * P(x_j)/sigma1_j + beta1) + b_V) + b_O
@@ -8,7 +8,7 @@
  *   upto(l) = block(l) after ... after block(0)
  *   map(X) = linear(X) + constant; image = linear(v at `row`, 0 elsewhere) [T, N]
  *
- * The map is tried on the run's own residual: it must give the run's own hook_resid_post. */
+ * As a check the map of the run's own residual is compared with the run's hook_resid_post. */
 #include "common.h"
 #include "gate.h"
 #include "top.h"
@@ -36,7 +36,7 @@ typedef struct frozen_state {
     int32_t n_rows, row;
     int64_t n, width, m;
     int handles[KEPT_COUNT];
-    psc_view *kept;                  /* [KEPT_COUNT, L] what is retained, from run_end on */
+    psc_view *kept;                  /* [KEPT_COUNT, L] retained tensors, from run_end on */
     float *x, *y, *v, *z, *attn, *a; /* [T, N], [T, N], [T, H*D] twice, [T, N], [T, M] */
     float *gate;                     /* [M] */
     float *image, *constant;         /* arrays [rows, N] */
@@ -47,11 +47,11 @@ static const char *const maps[] = {"block", "upto", NULL};
 static const psc_option_description frozen_options[] = {
     {"map", "block", "one block, or all blocks up to it", PSC_OPTION_WORD,
         offsetof(frozen_state, map), 0, 0, maps},
-    {"layer", "0", "the block, or the last of them", PSC_OPTION_LAYER,
+    {"layer", "0", "the block, or the last of the blocks", PSC_OPTION_LAYER,
         offsetof(frozen_state, layer), 0, 0, NULL},
-    {"row", "last", "where the vector is placed: one row", PSC_OPTION_ROWS,
+    {"row", "last", "the one row that holds the vector", PSC_OPTION_ROWS,
         offsetof(frozen_state, choice), 0, 0, NULL},
-    {"token", "", "an id whose embedding is the vector; default: the row's own token",
+    {"token", "", "the id whose embedding is the vector; default: the row's own token",
         PSC_OPTION_TEXT, offsetof(frozen_state, token_text), 0, 0, NULL},
     {"vector", "", "a safetensors file with the vector [d_model]", PSC_OPTION_TEXT,
         offsetof(frozen_state, file), 0, 0, NULL},
@@ -61,7 +61,7 @@ static const psc_option_description frozen_options[] = {
 static int parse_token(frozen_state *s, const char *value) {
     s->token = -1;
     if (!*value) return 0;
-    if (s->file) return s->host->fail(s->context, "token and vector exclude one another");
+    if (s->file) return s->host->fail(s->context, "token= and vector= are mutually exclusive");
     return psc_option_position(s->context, s->host, "token", value, s->model->d_vocab, &s->token);
 }
 
@@ -73,7 +73,8 @@ static int frozen_open(psc_context *context, const psc_host *host, void **state)
     s->width = (int64_t)s->model->n_heads * s->model->d_head;
     s->m = s->model->d_mlp;
     if (!*s->file) s->file = NULL;
-    if (host->accumulating(context)) return host->fail(context, "a frozen map is of a single text");
+    if (host->accumulating(context))
+        return host->fail(context, "frozen works on a single text, not on a corpus");
     return parse_token(s, s->token_text);
 }
 
@@ -103,7 +104,7 @@ static int frozen_run_begin(psc_context *context, void *state) {
     psc_row_set row;
     s->rows = psc_whole_sequence(context, host, "a frozen map needs", &s->n_rows);
     if (!s->rows || psc_rows_resolve(context, host, "row", &s->choice, 0, &row)) return -1;
-    if (row.n != 1) return host->fail(context, "row must be one row: last or a position");
+    if (row.n != 1) return host->fail(context, "row= must name one row: last or a position");
     s->row = row.index[0];
     return retain_all(s);
 }
@@ -128,7 +129,7 @@ static const float *kept(const frozen_state *s, int which, int32_t layer, int32_
     return view->data + row * view->stride[0];
 }
 
-/* y = gamma * P(x)/sigma, and beta where the map is affine. */
+/* y = gamma * P(x)/sigma, plus beta if affine. */
 static int normalize(frozen_state *s, psc_ln which, int32_t layer, const float *x, int affine) {
     const float *gamma, *beta;
     if (s->host->ln_parameters(s->context, which, layer, &gamma, &beta)) return -1;
@@ -200,7 +201,7 @@ static int mlp(frozen_state *s, int32_t layer, const float *x, int affine) {
     return affine ? add_bias(s, PSC_W_OUT, layer, s->y, s->n) : 0;
 }
 
-/* x through the map, in place. */
+/* Applies the map to x in place. */
 static int apply_map(frozen_state *s, int affine) {
     const int64_t floats = s->n_rows * s->n;
     for (int32_t l = s->map == MAP_UPTO ? 0 : s->layer; l <= s->layer; l++) {
@@ -251,7 +252,7 @@ static int put_vector(frozen_state *s) {
     return 0;
 }
 
-/* The run's own residual through the map against the run's own: the largest error. */
+/* Applies the map to the run's own residual; s->error is the largest error of hook_resid_post. */
 static int check_map(frozen_state *s) {
     const int64_t floats = s->n_rows * s->n;
     const int32_t first = s->map == MAP_UPTO ? 0 : s->layer;
@@ -283,7 +284,7 @@ static int frozen_run_end(psc_context *context, void *state, int status) {
 
 /* --- the summary ----------------------------------------------------------------------------- */
 
-/* The tokens that a row of the image promotes: W_U (gamma_f * P(x)). */
+/* Shows the tokens that a row of the image promotes: W_U (gamma_f * P(x)). */
 static int show_row(frozen_state *s, int32_t row) {
     const psc_host *host = s->host;
     const float *gamma, *beta;
@@ -303,7 +304,8 @@ static int show_row(frozen_state *s, int32_t row) {
         values[i] = top.at[i].key;
     }
     char title[96];
-    snprintf(title, sizeof title, "what the image at row %d promotes (u_t . image)", (int)row);
+    snprintf(
+        title, sizeof title, "tokens that the image at row %d promotes (u_t . image)", (int)row);
     return host->summary_bars(s->context, title, "", top.n, labels, values);
 }
 
@@ -311,9 +313,8 @@ static int frozen_report(psc_context *context, void *state) {
     frozen_state *s = state;
     char sentence[192];
     snprintf(sentence, sizeof sentence,
-        "%s(%d) on this context, applied to %s at row %d; on the run's own residual it errs by "
-        "%.1e "
-        "(1 + |x|).",
+        "%s(%d) on this context, applied to %s at row %d. On the run's own residual the map's "
+        "error is %.1e times (1 + |x|).",
         s->map == MAP_UPTO ? "upto" : "block", (int)s->layer,
         s->file         ? "the vector"
         : s->token >= 0 ? s->host->token_text(context, s->token)
@@ -328,8 +329,8 @@ const psc_plugin *psc_builtin_frozen(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "frozen",
-        .summary = "block(l) and upto(l): the affine map of one block or of all up to it on this "
-                   "context, applied to a token's embedding or a vector",
+        .summary = "block(l) or upto(l): one block, or all blocks up to it, as an affine map on "
+                   "this context, applied to a token's embedding or a vector",
         .options = frozen_options,
         .open = frozen_open,
         .run_begin = frozen_run_begin,
