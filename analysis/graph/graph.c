@@ -1,9 +1,9 @@
 /* The plugin `graph`: from a target at a row back through heads, MLPs or neurons, and embeddings.
  *
- * With sigma, patterns and gates held the network is linear: every node has a flow, what it gives
- * to the target's logit over all paths, and every link says how much of a reader's flow came of a
- * writer. graph_backward.c pulls the target back, graph_links.c finds the links among the largest
- * nodes. This file holds the options, what is retained, and the plugin's life. */
+ * With sigma, patterns and gates held the network is linear. A node's flow is what it gives to the
+ * target's logit over all paths; a link is the part of a reader's flow that comes from a writer.
+ * graph_backward.c pulls the target back, graph_links.c finds the links among the largest nodes.
+ * This file holds the options, the retained tensors, and the plugin's life. */
 #include "graph.h"
 
 #include <math.h>
@@ -17,8 +17,8 @@ static const psc_option_description graph_options[] = {
     {"row", "last", "the target's row", PSC_OPTION_ROWS, offsetof(graph_state, choice), 0, 0, NULL},
     {"threshold", "0.02", "nodes with a smaller |flow| are pruned, in nats", PSC_OPTION_NUMBER,
         offsetof(graph_state, threshold), 0, HUGE_VAL, NULL},
-    {"nodes", "120", "nodes kept at most", PSC_OPTION_COUNT, offsetof(graph_state, most), 2, 2000,
-        NULL},
+    {"nodes", "120", "the most nodes that are kept", PSC_OPTION_COUNT, offsetof(graph_state, most),
+        2, 2000, NULL},
     {0},
 };
 
@@ -29,11 +29,12 @@ static int graph_open(psc_context *context, const psc_host *host, void **state) 
     s->n = s->model->d_model;
     s->width = (int64_t)s->model->n_heads * s->model->d_head;
     s->m = s->model->d_mlp;
-    if (host->accumulating(context)) return host->fail(context, "a graph is of a single text");
+    if (host->accumulating(context))
+        return host->fail(context, "graph works on a single text, not on a corpus");
     return 0;
 }
 
-/* --- what is kept ---------------------------------------------------------------------------- */
+/* --- retained tensors ------------------------------------------------------------------------- */
 
 static int fetch_all(graph_state *s) {
     const int32_t n_layers = s->model->n_layers;
@@ -91,7 +92,7 @@ static int on_logits(const psc_event *event, void *payload) {
 
 /* --- a run ----------------------------------------------------------------------------------- */
 
-/* The row that was chosen; `last` is the first target's own, whatever the others are. */
+/* Resolves the row. `last` is the first target's own last row, whatever the other targets are. */
 static int resolve_row(graph_state *s, int32_t n_all) {
     int32_t n_targets = 0;
     const psc_target *targets = s->host->targets(s->context, &n_targets);
@@ -105,7 +106,7 @@ static int resolve_row(graph_state *s, int32_t n_all) {
     if (psc_rows_resolve(s->context, s->host, "row", &choice, 0, &s->row)) return -1;
     s->row.moved = next && s->choice.rows == PSC_ROWS_LAST;
     if (s->row.n == 1 && choice.rows != PSC_ROWS_ALL) return 0;
-    return s->host->fail(s->context, "row must be one row: last or a position");
+    return s->host->fail(s->context, "row= must name one row: last or a position");
 }
 
 static int graph_run_begin(psc_context *context, void *state) {
@@ -135,8 +136,9 @@ static int graph_run_end(psc_context *context, void *state, int status) {
     if (status) return 0;
     if (psc_edits_refused(context, s->host, "the network of an edited run has no graph")) return -1;
     if (s->targets.ids[0] < 0)
-        return s->host->fail(
-            context, "the target %s has no token at this row", s->targets.targets[0].label);
+        return s->host->fail(context,
+            "the target %s has no token at this row; pass another row= or target",
+            s->targets.targets[0].label);
     if (fetch_all(s) || psc_directions_build(&s->targets, 0, 0, &directions)) return -1;
     s->u = directions.u + directions.which[0] * s->n;
     s->constant = directions.constant[directions.which[0]];

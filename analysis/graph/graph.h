@@ -14,7 +14,7 @@ typedef enum graph_kind {
     NODE_EMBED,
     NODE_HEAD,
     NODE_ATTN_BIAS,
-    NODE_MLP,     /* level head: l_mlp_out, b_out with it */
+    NODE_MLP,     /* level head: l_mlp_out, with b_out */
     NODE_NEURON,  /* level neuron */
     NODE_MLP_BIAS /* level neuron: b_out */
 } graph_kind;
@@ -23,7 +23,7 @@ typedef struct graph_node {
     graph_kind kind;
     int32_t layer, index, row; /* index: head or neuron; layer -1: logit and embed */
     double flow;               /* what it gives to the logit over all frozen paths */
-    double bias;               /* what enters at it without a source */
+    double bias;               /* inflow without a source */
     double in, out;            /* links among kept nodes */
     double error;              /* |in of all sources + bias - flow| / (1 + sum |in|) */
 } graph_node;
@@ -33,7 +33,7 @@ typedef struct graph_link {
     double weight;
 } graph_link;
 
-/* The tensors that are retained. */
+/* The retained tensors. */
 typedef enum graph_tensor {
     KEPT_EMBED,
     KEPT_PRE,
@@ -62,37 +62,36 @@ typedef struct graph_state {
     psc_row_set row;
     psc_target_rows targets;
     int handles[KEPT_COUNT];
-    psc_view *kept; /* [KEPT_COUNT, L] what is retained, from run_end on */
+    psc_view *kept; /* [KEPT_COUNT, L] retained tensors, from run_end on */
     float sigma;    /* of the final LN at the target's row */
     float logit[2]; /* the target's logits */
     double log_z;
     const float *u;  /* [N] */
     double constant; /* t_bar . beta_f */
-    float *g,
-        *mid; /* [L + 1, R, N] gradient at each residual; [L, R, N] at the attention's write */
-    float *o; /* [L, R, H*D] W_O^T of the gradient */
-    double total, total_abs, completeness; /* sum over embeddings, sources, constant */
+    float *g, *mid;  /* gradients: [L + 1, R, N] at residuals, [L, R, N] at attention's write */
+    float *o;        /* [L, R, H*D] W_O^T of the gradient */
+    double total, total_abs, completeness; /* sums over embeddings, sources, constant */
     graph_node *nodes;                     /* [most], the target first */
     psc_top_list ranked;                   /* |flow| of the others */
     int32_t n_nodes;
-    int64_t n_candidates;  /* nodes there are at this level */
+    int64_t n_candidates;  /* all nodes of this level */
     double candidate_flow; /* sum of |flow| over them */
     graph_link *links;
     int64_t n_links;
 } graph_state;
 
 /* --- graph_nodes.c --- */
-/* Element (layer, row) of what is retained; in run_end. */
+/* In run_end: a row of a retained tensor. */
 const float *graph_kept(const graph_state *s, graph_tensor which, int32_t layer, int32_t row);
 /* y = P(gamma x) * factor, in f64, rounded once; y may be x. */
 void graph_center(int64_t n, const float *gamma, const float *x, double factor, float *y);
-/* Adds a candidate; the `most` largest |flow| at or over the threshold stay. */
+/* Adds a candidate. The graph keeps the `most` largest |flow| that reach the threshold. */
 void graph_offer(
     graph_state *s, graph_kind kind, int32_t layer, int32_t index, int32_t row, double flow);
 
 /* Pulls the target back through the network; offers every node (graph_backward.c). */
 int graph_backward(graph_state *s);
-/* Links among the kept nodes, and what enters each (graph_links.c). */
+/* Finds the links among the kept nodes, and each node's inflow (graph_links.c). */
 int graph_make_links(graph_state *s);
 /* L3H7@10, embed@4, 2_mlp_out@9, logit@10 */
 void graph_name(const graph_state *s, const graph_node *node, char *out, uint64_t size);

@@ -6,8 +6,8 @@
  *   neuron         the same with its own row of W_in
  *
  * and a writer's link is s_R(row) e_R . c: of a head z . (W_O^T e_R), of a neuron g(a) W_out^T e_R.
- * All readers are pulled back together. in + bias = flow is checked at every node against the
- * residual. */
+ * All readers are pulled back together. At every node in + bias = flow is checked, with in taken
+ * from the residual. */
 #include "graph.h"
 
 #include <math.h>
@@ -17,14 +17,14 @@ typedef struct linker {
     graph_state *s;
     float *e;                 /* [nodes, N] */
     float *heads;             /* [nodes, H*D] */
-    float *hidden;            /* [nodes, M] */
+    float *hidden;            /* [nodes, max(M, N)] */
     float *g, *m;             /* [nodes, N] of a layer's MLP readers */
     float *gate;              /* [M] */
     int32_t *list;            /* [nodes] a layer's readers */
     const float *b_o, *b_out; /* [N] of the writers' layer */
 } linker;
 
-/* Writers of this layer and kind stand before the reader. */
+/* Whether the writer's layer and kind are upstream of the reader. */
 static int reads(const graph_state *s, const graph_node *reader, const graph_node *writer) {
     if (writer->kind == NODE_LOGIT || reader->kind == NODE_EMBED) return 0;
     if (reader->kind == NODE_ATTN_BIAS || reader->kind == NODE_MLP_BIAS) return 0;
@@ -58,7 +58,7 @@ static int head_readers(linker *k, int32_t layer) {
     for (int32_t i = 0; i < s->n_nodes; i++)
         if (s->nodes[i].kind == NODE_HEAD && s->nodes[i].layer == layer) list[list_n++] = i;
     if (list_n == 0) return 0;
-    float *w = k->hidden; /* [list, N] fits: M >= N is not sure, so it has room for both */
+    float *w = k->hidden; /* [list, N]; hidden has max(M, N) columns */
     memset(k->heads, 0, (size_t)(list_n * s->width) * sizeof *k->heads);
     for (int32_t i = 0; i < list_n; i++) {
         const graph_node *node = &s->nodes[list[i]];
@@ -118,7 +118,7 @@ static int mlp_readers(linker *k, int32_t layer) {
     return 0;
 }
 
-/* in of all sources, from the residual itself, against the flow. */
+/* Compares each reader's inflow from all sources, taken from the residual, with its flow. */
 static void check_readers(linker *k) {
     graph_state *s = k->s;
     for (int32_t i = 0; i < s->n_nodes; i++) {

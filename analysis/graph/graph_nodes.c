@@ -1,4 +1,4 @@
-/* What the other files of `graph` stand on: what was retained, LayerNorm's frozen map, the choice of
+/* What the other files of `graph` build on: retained tensors, LayerNorm's frozen map, the choice of
  * nodes. */
 #include "graph.h"
 
@@ -15,7 +15,7 @@ void graph_center(int64_t n, const float *gamma, const float *x, double factor, 
     for (int64_t i = 0; i < n; i++) y[i] = (float)(((double)y[i] - mean) * factor);
 }
 
-/* The target stands first; behind it the largest, equals in the order they came. */
+/* The target is node 0; the largest follow, ties in the order of their offers. */
 void graph_offer(
     graph_state *s, graph_kind kind, int32_t layer, int32_t index, int32_t row, double flow) {
     const double size = fabs(flow);

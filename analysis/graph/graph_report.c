@@ -1,7 +1,8 @@
 /* Arrays and summary of the plugin `graph`.
  *
- *   nodes: kind, layer, index, row, flow, bias, in (of kept nodes), in_pruned = flow - bias - in,
- * out (to kept nodes), error [nodes]; links: source, target [links], weight [links] */
+ *   nodes   kind, layer, index, row, flow, bias, in (from kept nodes),
+ *           in_pruned = flow - bias - in, out (to kept nodes), error [nodes]
+ *   links   source, target, weight [links] */
 #include "graph.h"
 
 #include <math.h>
@@ -123,7 +124,7 @@ static int show_nodes(const graph_state *s) {
         values[i] = node->flow;
     }
     return s->host->summary_bars(
-        s->context, "what each node gives to the logit over all paths", "nats", n, labels, values);
+        s->context, "each node's flow to the logit over all paths", "nats", n, labels, values);
 }
 
 static int show_links(const graph_state *s) {
@@ -150,8 +151,8 @@ int graph_summary(graph_state *s) {
     double kept = 0.0;
     for (int32_t i = 1; i < s->n_nodes; i++) kept += fabs(s->nodes[i].flow);
     snprintf(sentence, sizeof sentence,
-        "The frozen-linear network of %s at row %d: logit %.4f; %d of %lld nodes and %lld links "
-        "kept, %.1f %% of the absolute flow.",
+        "The frozen-linear network of %s at row %d has the logit %.4f. The graph keeps %d of %lld "
+        "nodes, with %lld links and %.1f %% of the absolute flow.",
         s->targets.targets[0].label, (int)s->n_rows - 1, s->nodes[0].flow, (int)s->n_nodes - 1,
         (long long)s->n_candidates, (long long)s->n_links,
         s->candidate_flow > 0.0 ? 100.0 * kept / s->candidate_flow : 0.0);
@@ -159,8 +160,8 @@ int graph_summary(graph_state *s) {
         show_nodes(s) || show_links(s))
         return -1;
     snprintf(sentence, sizeof sentence,
-        "Complete within %.1e, each node's in = out within %.1e (1 + sum |flow|). %.4f of the "
-        "logit's own inflow comes of pruned nodes.",
+        "Complete within %.1e; each node's inflow is its flow within %.1e times (1 + sum |flow|). "
+        "Pruned nodes contribute %.4f of the logit's own inflow.",
         s->completeness, worst_error(s), s->nodes[0].flow - s->nodes[0].bias - s->nodes[0].in);
     return s->host->summary_text(s->context, sentence);
 }

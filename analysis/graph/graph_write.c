@@ -1,6 +1,6 @@
 /* The graph as files of the output folder: graph.json in the format that circuit-tracer's viewers
  * read (github.com/safety-research/circuit-tracer, circuit_tracer/frontend/graph_models.py),
- * graph.graphml, graph.dot, and graph.txt with an arrow a line. */
+ * graph.graphml, graph.dot, and graph.txt with one arrow per line. */
 #include "graph.h"
 
 #include <math.h>
@@ -179,7 +179,7 @@ static void write_graphml(const graph_state *s, text *t) {
     put(t, "</graph>\n</graphml>\n");
 }
 
-/* Rows are columns, layers ranks from below; the width of an arrow is its weight. */
+/* The graph grows upward from the tokens; an arrow's width is its weight. */
 static void write_dot(const graph_state *s, text *t) {
     double widest = 1e-30;
     put(t, "digraph graph_of_a_logit {\nrankdir=BT;\nnode [shape=box, fontname=\"Helvetica\"];\n");
