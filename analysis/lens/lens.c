@@ -4,9 +4,9 @@
  *   (h + W h + b); LN_f divides by the residual's own sigma or by the final one
  *   from z: top tokens, the targets' logits, log p and ranks, entropy, KL against final_post
  *
- * Residuals are kept until the run ends, since final_post is known only then. Then a block of rows
- * at a time goes through W_U with all of its sites: logits [rows, sites, V] never stand in memory.
- * This file holds the options, what is kept, and the arrays. */
+ * Residuals are retained until the run ends, since final_post is known only then. W_U is then
+ * applied to a block of rows at a time with all sites, so [rows, sites, V] is never in memory.
+ * This file holds the options, the retained tensors, and the arrays. */
 #include "lens.h"
 
 #include <math.h>
@@ -16,23 +16,23 @@
 static const char *const sigmas[] = {"own", "final", NULL};
 static const char *const array_names[] = {"top", "targets", "distribution", "all", NULL};
 static const psc_option_description lens_options[] = {
-    {"rows", "last", "rows; over a corpus always all", PSC_OPTION_ROWS,
+    {"rows", "last", "rows that are decoded; over a corpus always all", PSC_OPTION_ROWS,
         offsetof(lens_state, choice), 0, 0, NULL},
-    {"ln", "own", "whose sigma: the residual's own, or the final residual's", PSC_OPTION_WORD,
+    {"ln", "own", "sigma of the residual itself, or of the final residual", PSC_OPTION_WORD,
         offsetof(lens_state, sigma_final), 0, 0, sigmas},
     {"lens", "", "folder of an affine lens: config.json and params.safetensors", PSC_OPTION_TEXT,
         offsetof(lens_state, lens), 0, 0, NULL},
     {"top", "5", "most likely tokens kept at each layer", PSC_OPTION_COUNT,
         offsetof(lens_state, top), 1, LENS_MOST, NULL},
-    {"arrays", "all", "which arrays are made", PSC_OPTION_WORDS, offsetof(lens_state, arrays), 0, 0,
-        array_names},
+    {"arrays", "all", "the arrays that are written", PSC_OPTION_WORDS, offsetof(lens_state, arrays),
+        0, 0, array_names},
     {"fit", "", "over a corpus: the new folder for a fitted linear lens", PSC_OPTION_TEXT,
         offsetof(lens_state, fit.folder), 0, 0, NULL},
     {"fit_ridge", "1e-6", "ridge, in units of the mean variance of the residual", PSC_OPTION_NUMBER,
         offsetof(lens_state, fit.ridge), 0, HUGE_VAL, NULL},
-    {"fit_from", "1", "first position that is fitted; 0 takes the attention sink in",
+    {"fit_from", "1", "first position that is fitted; 0 includes the attention sink",
         PSC_OPTION_COUNT, offsetof(lens_state, fit.from), 0, INT32_MAX - 1, NULL},
-    {"fit_memory", "1024", "most MiB for the sums of the fit", PSC_OPTION_COUNT,
+    {"fit_memory", "1024", "most MiB that the sums of the fit may take", PSC_OPTION_COUNT,
         offsetof(lens_state, fit.memory), 1, 1 << 24, NULL},
     {0},
 };
@@ -43,7 +43,7 @@ static int check_options(lens_state *s) {
     if (s->top > s->n_vocab) s->top = s->n_vocab;
     if (s->fit.folder && !s->corpus)
         return s->host->fail(
-            s->context, "fit needs the documents of a corpus; one run is not enough");
+            s->context, "fit= needs the documents of a corpus; one run is not enough");
     return 0;
 }
 
@@ -94,7 +94,7 @@ static int run_axes(lens_state *s) {
                : 0;
 }
 
-/* A result array when it is asked for, else memory of the run. */
+/* A result array if the options request it, else memory of the run. */
 static void *table(lens_state *s, int asked, const char *name, psc_element element, int n_axes,
     const char *first) {
     const char *const by_row[] = {"layers", "rows", "top"};
@@ -168,7 +168,7 @@ static int lens_run_begin(psc_context *context, void *state) {
     return s->pre < 0 || s->post < 0 ? -1 : 0;
 }
 
-/* Where each chosen row's residual lies, at every site. */
+/* Finds each chosen row's residual at every site. */
 static int find_residuals(lens_state *s) {
     const uint64_t count = (uint64_t)s->n_sites * (uint64_t)s->rows.n;
     s->residual = s->host->run_alloc(s->context, (count + 1) * sizeof *s->residual);

@@ -1,6 +1,6 @@
 /* The state of the plugin `lens`: what its files share.
  * Private to analysis/lens/.
- * Threads: as the plugin's callbacks; the parallel parts work on rows of their own.
+ * Threads: the callbacks' thread; in parallel parts each worker has its own rows.
  * Ownership: the state and its work buffers live with the instance (life_alloc), the tables with
  * the run (run_alloc or result arrays). */
 #ifndef ANALYSIS_LENS_H
@@ -9,11 +9,11 @@
 #include "moments.h"
 #include "top.h"
 
-/* Which arrays a run gives. */
+/* The arrays that a run writes. */
 enum { LENS_TOP = 1, LENS_TARGETS = 2, LENS_DISTRIBUTION = 4 };
 enum { LENS_MOST = 100 }; /* top tokens of a site */
 
-/* What a lens says at every site and row. Sites: 0_pre, 1_pre, ..., final_post; S of them. */
+/* A lens's figures at every site and row. Sites: 0_pre, 1_pre, ..., final_post; S of them. */
 typedef struct lens_tables {
     float *sigma;                              /* [S, R] */
     double *log_z, *entropy, *kl, *kl_reverse; /* [S, R] */
@@ -44,7 +44,7 @@ typedef struct lens_state {
     const float *gamma, *beta;
     const char *lens;     /* the folder of an affine lens, or null */
     const float **weight; /* [L] -> [N, N] of the lens, or null */
-    const float **bias;   /* [L] -> [N]; null in a lens without */
+    const float **bias;   /* [L] -> [N]; null if the lens has none */
     const char **labels;  /* [S] */
     lens_fit fit;
     psc_tally tally; /* over documents: lens_corpus.c */
@@ -67,7 +67,7 @@ typedef struct lens_state {
     lens_tables tables;
 } lens_state;
 
-/* --- lens.c: tables that a run reports are arrays, the others are memory --- */
+/* --- lens.c: tables that a run reports are arrays, the others are its memory --- */
 /* --- lens_affine.c --- */
 /* Reads and checks a lens of config.json and params.safetensors. */
 int lens_affine_load(lens_state *s, const char *folder);
@@ -75,7 +75,7 @@ int lens_affine_load(lens_state *s, const char *folder);
 void lens_affine_apply(const lens_state *s, int32_t site, float *y, const float *x);
 
 /* --- lens_figures.c --- */
-/* Work buffers, once. */
+/* Allocates the work buffers, once per instance. */
 int lens_figures_open(lens_state *s);
 /* Fills the tables of all rows. */
 int lens_figures_compute(lens_state *s);

@@ -1,6 +1,6 @@
-/* Affine lenses: h -> h + W h + b, a translator a layer, in the layout of the tuned-lens library.
+/* Affine lenses: h -> h + W h + b, one translator per layer, in the tuned-lens library's layout.
  *
- *   config.json          d_model, num_hidden_layers, bias; model_hash where we wrote it
+ *   config.json          d_model, num_hidden_layers, bias; model_hash if fit= wrote it
  *   params.safetensors   "l.weight" [N, N] (rows are outputs), "l.bias" [N], l = 0..L-1
  *
  * Translator l belongs to the residual that enters layer l; final_post has none. */
@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A whole number of config.json that must be `wanted`. */
+/* Checks that config.json has the whole number `wanted`. */
 static int check_number(lens_state *s, const char *folder, const char *key, int32_t wanted) {
     psc_setting setting;
     const int found = s->host->load_setting(s->context, folder, key, &setting);
@@ -19,7 +19,7 @@ static int check_number(lens_state *s, const char *folder, const char *key, int3
         return s->host->fail(s->context, "%s/config.json has no number \"%s\"", folder, key);
     if (setting.number == (double)wanted) return 0;
     return s->host->fail(s->context,
-        "the lens in %s is of another model: its %s is %.15g, this model's is %d", folder, key,
+        "the lens in %s belongs to another model: its %s is %.15g, this model's is %d", folder, key,
         setting.number, wanted);
 }
 
@@ -30,12 +30,11 @@ static int check_hash(lens_state *s, const char *folder) {
     if (found <= 0) return found;
     if (setting.kind == PSC_SETTING_TEXT && strcmp(setting.text, hash) == 0) return 0;
     return s->host->fail(s->context,
-        "the lens in %s is of another model: its model_hash is %.40s, this model's is %s", folder,
-        setting.kind == PSC_SETTING_TEXT ? setting.text : "no text", hash);
+        "the lens in %s belongs to another model: its model_hash is %.40s, this model's is %s",
+        folder, setting.kind == PSC_SETTING_TEXT ? setting.text : "no text", hash);
 }
 
-/* The tensor of that name, which has n_axes axes of N finite numbers; null after setting the error.
- */
+/* Loads the named tensor, n_axes axes of N finite numbers; null after setting the error. */
 static const float *load_one(lens_state *s, const char *path, const char *name, int32_t n_axes) {
     int32_t rank = 0;
     int64_t shape[8] = {0}, count = 1;
@@ -50,12 +49,13 @@ static const float *load_one(lens_state *s, const char *path, const char *name, 
         char wanted[48];
         snprintf(wanted, sizeof wanted, n_axes == 2 ? "[%d, %d]" : "[%d]", (int)s->n_dims,
             (int)s->n_dims);
-        s->host->fail(s->context, "%s: tensor \"%s\" has not the shape %s", path, name, wanted);
+        s->host->fail(
+            s->context, "%s: tensor \"%s\" does not have the shape %s", path, name, wanted);
         return NULL;
     }
     for (int64_t i = 0; i < count; i++)
         if (!isfinite(data[i])) {
-            s->host->fail(s->context, "%s: tensor \"%s\" holds NaN or infinities", path, name);
+            s->host->fail(s->context, "%s: tensor \"%s\" contains NaN or infinities", path, name);
             return NULL;
         }
     return data;

@@ -2,8 +2,7 @@
  *
  *   sums    [measure, scope, site]   entropy, kl, kl_reverse, log p of the text's next token
  *   counts  [what, scope, site]      the next token's rank in bins, the final top token leads; then
- *                                    rows, rows with a next token
- */
+ *                                    rows, rows with a next token */
 #include "lens.h"
 
 #include <stdio.h>
@@ -89,7 +88,7 @@ static void fill_arrays(
         }
 }
 
-/* The figures of one site beyond position 0. */
+/* The figures of one site after position 0. */
 static int site_line(lens_state *s, const corpus_arrays *a, int32_t site) {
     const int64_t at = (int64_t)s->n_sites + site;
     const double *bins = a->bins + at * BINS;
@@ -109,7 +108,7 @@ static int corpus_summary(
     if (!(inner > 0.0))
         return host->summary_text(s->context,
             rows > 0.0 ? "Not defined: no window has a second token, and position 0 is left out."
-                       : "No rows were seen.");
+                       : "The corpus has no rows.");
     snprintf(line, sizeof line,
         "The %s lens over %.0f rows (%.0f with a next token), divided by %s sigma; "
         "without each document's position 0 (%.0f rows):",
@@ -122,11 +121,11 @@ static int corpus_summary(
     for (int32_t site = 0; site < s->n_sites; site++)
         if (site_line(s, a, site)) return -1;
     if (isnan(a->means[3][s->n_sites]) &&
-        host->summary_text(s->context, "n/a: no row beyond position 0 has a next token."))
+        host->summary_text(s->context, "n/a: no row after position 0 has a next token."))
         return -1;
     return host->summary_text(s->context,
-        "log p: of the text's own next token; same top: how often the layer's top token is the "
-        "final one's; KL(final || lens) in nats.");
+        "log p: of the text's own next token; same top: how often the layer's top token is also "
+        "the final one; KL(final || lens) in nats.");
 }
 
 int lens_corpus_report(lens_state *s) {

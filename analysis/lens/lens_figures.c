@@ -1,4 +1,4 @@
-/* What a lens says, for blocks of rows with all of their sites.
+/* A lens's figures, for blocks of rows with all of their sites.
  *
  *   item (row, site)  x = gamma (h - mean h)/sigma + beta  [N];  z = W_U x  [V]
  *   d = z - max z, e = exp d, S = sum e:  log Z = max z + log S,  H = log S - sum e d / S
@@ -33,7 +33,7 @@ typedef struct block {
     int32_t first, n_rows;
 } block;
 
-/* --- normalised residuals -------------------------------------------------------------------- */
+/* --- normalized residuals -------------------------------------------------------------------- */
 
 static double sigma_of(const lens_state *s, const float *h, double *mean) {
     *mean = psc_sum_striped(s->n_dims, h) / s->n_dims;
@@ -99,7 +99,7 @@ static void add_product(double lanes[LANES], int64_t n, const float *a, const fl
     }
 }
 
-/* The final site's exponentials and their sum, which every site of the row is compared with. */
+/* The final site's exponentials and their sum, for comparison with every site of the row. */
 static void final_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const block *b = payload;
     const lens_state *s = b->s;
@@ -156,7 +156,7 @@ static void top_tokens(
     for (int32_t i = 0; i < top.n; i++) probs[i] = (float)((double)probs[i] / sums->sum);
 }
 
-/* 1 + how many tokens come before this one; ties to the lower id. */
+/* 1 + the number of tokens before this one; ties to the lower id. */
 static int32_t rank_of(const float *z, int32_t n, int32_t id) {
     int32_t before = 0;
     for (int32_t v = 0; v < id; v++) before += z[v] >= z[id];
@@ -212,7 +212,7 @@ int lens_figures_compute(lens_state *s) {
         host->parallel_for(s->context, b.n_rows, final_rows, &b);
         host->parallel_for(s->context, items, item_rows, &b);
         host->progress(s->context, (double)(first + b.n_rows) / s->rows.n);
-        if (host->cancelled(s->context)) return host->fail(s->context, "stopped");
+        if (host->cancelled(s->context)) return host->fail(s->context, "the run was cancelled");
     }
     return 0;
 }

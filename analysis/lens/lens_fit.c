@@ -1,5 +1,5 @@
 /* A linear lens in closed form: for each layer the ridge regression of the final residual y [N] on
- * the layer's residual x [N], towards the identity.
+ * the layer's residual x [N], toward the identity.
  *
  *   sums over rows    xx = sum x x^T (j >= i), xy = sum x y^T, x, y, n
  *   C = xx - x x^T/n,  D = xy - x y^T/n - C,  lambda = ridge tr(C)/N
@@ -24,7 +24,7 @@ int lens_fit_open(lens_state *s) {
         16.0 * (double)layers * ((double)n * (double)(n + 1) / 2 + (double)n * (double)n) / 0x1p20;
     if (mebibytes > fit->memory)
         return host->fail(s->context,
-            "fit: the sums of this model take %.0f MiB, more than fit_memory=%d allows", mebibytes,
+            "fit=: the sums of this model take %.0f MiB, more than fit_memory=%d allows", mebibytes,
             fit->memory);
     if (host->save_folder(s->context, fit->folder, 0, NULL, 0, NULL)) return -1;
     fit->xx =
@@ -69,7 +69,7 @@ static void widen_rows(
     }
 }
 
-/* What a run's sequences take in turn. */
+/* Work space that a run's sequences use in turn. */
 typedef struct fit_work {
     products p;
     double *x, *y; /* [rows of the run, padded] of a layer, of the final residual */
@@ -128,7 +128,7 @@ static int add_sequence(lens_state *s, fit_work *w, int32_t first, int32_t n_row
     for (int32_t layer = 0; layer < s->n_layers; layer++) {
         widen_rows(s, layer, first, n_rows, padded, w->x);
         if (add_vector(s, w, s->fit.x, layer * n, w->x) || add_layer(s, w, layer)) return -1;
-        if (host->cancelled(s->context)) return host->fail(s->context, "stopped");
+        if (host->cancelled(s->context)) return host->fail(s->context, "the run was cancelled");
     }
     return host->accumulate(s->context, s->fit.rows, 0, 1, &count);
 }
@@ -173,7 +173,7 @@ static void centre(const lens_state *s, solver *v) {
     for (int64_t i = 0; i < n; i++) v->c[i * n + i] += s->fit.ridge * trace / (double)n;
 }
 
-/* Whether some dimension of the residual varies over the rows: else C is the sums' rounding alone. */
+/* Whether any dimension of the residual varies over the rows; otherwise C is only rounding. */
 static int varies(const lens_state *s, const solver *v) {
     const double longest = s->host->model(s->context)->n_ctx;
     const double *square = v->xx;
@@ -191,16 +191,17 @@ static int solve_layer(lens_state *s, int32_t layer, solver *v, float *weight, f
         return -1;
     if (!varies(s, v))
         return host->fail(s->context,
-            "fit: the residual of layer %d does not vary over the rows of the corpus (%.0f); give more text",
+            "fit=: the residual of layer %d does not vary over the %.0f rows of the corpus; pass "
+            "more text",
             (int)layer, v->n_rows);
     centre(s, v);
-    /* Columns of D are outputs: row-major, dposv leaves W^T in it. */
+    /* Columns of D are outputs; row-major dposv overwrites D with W^T. */
     const lapack_int info = LAPACKE_dposv(LAPACK_ROW_MAJOR, 'U', (lapack_int)n, (lapack_int)n, v->c,
         (lapack_int)n, v->d, (lapack_int)n);
     if (info != 0)
         return host->fail(s->context,
-            "fit: the sums of layer %d are not positive definite; give more text or a larger "
-            "fit_ridge",
+            "fit=: the sums of layer %d are not positive definite; pass more text or a larger "
+            "fit_ridge=",
             layer);
     for (int64_t o = 0; o < n; o++) {
         double moved = v->y[o] - v->x[o];
@@ -260,7 +261,7 @@ int lens_fit_report(lens_state *s) {
     if (host->accumulated(s->context, s->fit.rows, 0, 1, &v.n_rows) ||
         host->accumulated(s->context, s->fit.y, 0, (int64_t)n, v.y))
         return -1;
-    if (!(v.n_rows >= 1.0)) return host->fail(s->context, "fit: the corpus has no rows to fit");
+    if (!(v.n_rows >= 1.0)) return host->fail(s->context, "fit=: the corpus has no rows to fit");
     for (int32_t l = 0; l < s->n_layers; l++) {
         const uint64_t at = (uint64_t)l;
         if (solve_layer(s, l, &v, weight + at * n * n, bias + at * n)) return -1;
@@ -269,8 +270,8 @@ int lens_fit_report(lens_state *s) {
     if (save_lens(s, weight, bias, v.n_rows)) return -1;
     char line[400];
     snprintf(line, sizeof line,
-        "A linear lens of %.0f rows is written to %.200s. Its last bits are LAPACK's and may "
-        "differ between machines.",
+        "A linear lens, fitted to %.0f rows, was written to %.200s. LAPACK computes its last bits, "
+        "which may differ between machines.",
         v.n_rows, s->fit.folder);
     return host->value_text(s->context, "fit", s->fit.folder) ||
                    host->value_number(s->context, "fit_rows", v.n_rows)

@@ -1,4 +1,4 @@
-/* The printed summary of `lens`: a line a layer, for the first target at its own last row. */
+/* The printed summary of `lens`: one line per layer, for the first target at its own last row. */
 #include "lens.h"
 
 #include <math.h>
@@ -50,7 +50,7 @@ static int site_line(lens_state *s, int32_t site, int64_t row, int32_t target) {
     return s->host->summary_text(s->context, line);
 }
 
-/* The first layer from which on the final top token leads. */
+/* Names the first layer from which on the final top token leads. */
 static int settled_sentence(lens_state *s, int64_t row) {
     const int32_t last = s->n_layers;
     const int32_t *ids = s->tables.top_ids;

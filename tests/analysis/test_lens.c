@@ -99,7 +99,7 @@ Test(lens, bad_options) {
     refuse("parallel_f32", "top=0", "top=0 is not a whole number");
     refuse("parallel_f32", "arrays=top+", "arrays=top+ is not one or more of top");
     refuse("parallel_f32", "rows=9-3", "rows=9-3");
-    refuse("parallel_f32", "fit=/nowhere/x", "fit needs the documents of a corpus");
+    refuse("parallel_f32", "fit=/nowhere/x", "fit= needs the documents of a corpus");
     refuse("parallel_f32", "fit_ridge=-1", "fit_ridge=-1 is not");
     refuse("parallel_f32", "lens=/nowhere", "/nowhere/config.json");
 }
@@ -140,7 +140,8 @@ static void bad_lens(const char *config, const char *header, size_t data, const 
     "\"0.weight\": {\"dtype\": \"F32\", \"shape\": [24, 24], \"data_offsets\": [0, 2304]}"
 
 Test(lens, bad_lenses) {
-    refuse("tied_f32", "lens=" TUNED, "of another model: its d_model is 32, this model's is 24");
+    refuse("tied_f32", "lens=" TUNED,
+        "belongs to another model: its d_model is 32, this model's is 24");
     bad_lens("{\"d_model\": 24, \"num_hidden_layers\": 3}", "{}", 0, "num_hidden_layers is 3");
     bad_lens("{\"d_model\": \"24\"}", "{}", 0, "no number \"d_model\"");
     bad_lens("{\"d_model\": 24, \"d_model\": 24}", "{}", 0, "not valid JSON");
@@ -153,10 +154,10 @@ Test(lens, bad_lenses) {
     bad_lens(GOOD, "{" WEIGHT "}", 2303, "truncated");
     bad_lens(GOOD,
         "{\"0.weight\": {\"dtype\": \"F32\", \"shape\": [576], \"data_offsets\": [0, 2304]}}", 2304,
-        "has not the shape [24, 24]");
+        "does not have the shape [24, 24]");
     bad_lens(GOOD,
         "{\"0.weight\": {\"dtype\": \"I32\", \"shape\": [24, 24], \"data_offsets\": [0, 2304]}}",
         2304, "has dtype I32");
     data_byte = 0xff;
-    bad_lens(GOOD, "{" WEIGHT "}", 2304, "holds NaN or infinities");
+    bad_lens(GOOD, "{" WEIGHT "}", 2304, "contains NaN or infinities");
 }

@@ -186,7 +186,7 @@ Test(lens_corpus, refused, .fini = drop_folder) {
     fit(model, 1, 6);
     psc_model_close(&model);
     snprintf(options, sizeof options, "lens=%s", folder);
-    refuse("large_scores", options, "of another model");
+    refuse("large_scores", options, "belongs to another model");
     snprintf(options, sizeof options, "fit=%s", folder);
     refuse("parallel_f32", options, folder); /* it is full: nothing is overwritten */
     refuse("parallel_f32", "fit=/nowhere/at/all", "/nowhere/at/all");
