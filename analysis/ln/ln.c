@@ -3,10 +3,10 @@
  *   P(x) = x - mean(x), sigma = sqrt(|P(x)|^2/N + eps)
  *   at every site: mean, |P(x)|, sigma [sites, rows]
  *   G_ab = P(x_a) . P(x_b) over the writers embed, attn(l), mlp(l): ln_coupling.c
- *   what taking a component out does to the target: ln_effects.c
+ *   the effect of removing a component on the target: ln_effects.c
  *
  * This file holds the options, what is observed, and the results' axes. Means and norms are f64,
- * summed in the house's fixed order, over the f32 residual that the forward pass normalised. */
+ * summed in the kit's fixed order, over the f32 residual that the forward pass normalized. */
 #include "ln.h"
 
 #include <math.h>
@@ -36,12 +36,12 @@ static int ln_open(psc_context *context, const psc_host *host, void **state) {
     return s->corpus ? ln_corpus_open(s) : 0;
 }
 
-/* --- what is seen ---------------------------------------------------------------------------- */
+/* --- what is observed ------------------------------------------------------------------------ */
 
 typedef struct site_job {
     ln_state *s;
     const psc_event *event;
-    int32_t site, twice; /* twice: the next site sees the same residual */
+    int32_t site, twice; /* twice: the next site reads the same residual */
 } site_job;
 
 static void site_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
@@ -83,8 +83,7 @@ static int on_scale(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* table[row] += after - before, for event rows of [parts, N]; the table comes with its first edit.
- */
+/* table[row] += after - before, for event rows of [parts, N]; the first edit allocates table. */
 static int add_edit(ln_state *s, const psc_event *event, int64_t parts, float **table) {
     const int64_t n = s->n_dims;
     if (!*table) {
@@ -134,7 +133,7 @@ static void result_rows(int64_t begin, int64_t end, int32_t thread, void *payloa
     }
 }
 
-/* A head's write before edits is W_O,h z: its norm is taken here, the rest by the adjoint. */
+/* A head's write before edits is W_O,h z. Its norm is taken here, all else by the adjoint. */
 static int on_result(const psc_event *event, void *payload) {
     ln_state *s = payload;
     site_job job = {s, event, 0, 0};
@@ -246,8 +245,8 @@ const psc_plugin *psc_builtin_ln(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "ln",
-        .summary = "LayerNorm denominators: mean, norm and scale at every site, which writes make "
-                   "them, and what taking a component out does",
+        .summary = "LayerNorm denominators: mean, norm and scale at every site, the writes that "
+                   "make them, and the effect of removing a component",
         .options = ln_options,
         .open = ln_open,
         .run_begin = ln_run_begin,

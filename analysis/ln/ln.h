@@ -1,8 +1,7 @@
 /* The state of the plugin `ln`: what its files share.
  * Private to analysis/ln/.
- * Threads: as the plugin's callbacks; the parallel parts work on rows of their own.
- * Ownership: the state lives with the instance (life_alloc), its tables with the run (run_alloc).
- */
+ * Threads: the callbacks' thread; in parallel parts each worker has its own rows.
+ * Ownership: the state lives with the instance (life_alloc), tables with the run (run_alloc). */
 #ifndef ANALYSIS_LN_H
 #define ANALYSIS_LN_H
 
@@ -12,7 +11,7 @@
 /* One writer into the residual stream at the granularity of layers, in the order of arrival. */
 typedef struct ln_writer {
     int32_t column;       /* in the axis "writers"; all edits share one */
-    int32_t site;         /* the first LN site that sees it */
+    int32_t site;         /* the first LN site that reads it */
     const float **values; /* [target rows] -> [N] */
 } ln_writer;
 
@@ -63,7 +62,7 @@ typedef struct ln_state {
     double *diagonal; /* run: [rows] sum of |P(x_a)|^2 so far */
 } ln_state;
 
-/* Row pointers of a kept tensor, by target row. */
+/* Row pointers of a retained tensor, by target row. */
 int ln_fetch_rows(ln_state *s, int32_t kept, int32_t layer, const float **out);
 /* Writers, coupling, shares. */
 int ln_coupling_compute(ln_state *s);

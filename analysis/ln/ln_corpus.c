@@ -2,9 +2,9 @@
  *
  *   mean(x), |P(x)|, sigma (hook_scale), coupling fraction = 1 - sum_a |P(x_a)|^2 / |P(x)|^2
  *
- * over the writers x_a that arrived before: embed, attn(l), mlp(l). Only the diagonal of G is
- * needed for that, so writers are seen as they pass and nothing is retained. With editors at work
- * the fraction counts what they changed as coupling. */
+ * over the earlier writers x_a: embed, attn(l), mlp(l). This needs only the diagonal of G, so each
+ * writer is taken as it arrives and nothing is retained. If editors act, the fraction counts their
+ * changes as coupling. */
 #include "ln.h"
 
 #include <math.h>
@@ -163,7 +163,7 @@ static int sites_summary(ln_state *s, double tokens) {
     double means[MOST], sum = 0.0, square = 0.0, coupling = 0.0;
     const double longest = s->host->model(s->context)->n_ctx;
     if (s->host->value_number(s->context, "tokens", tokens)) return -1;
-    if (!(tokens > 0.0)) return s->host->summary_text(s->context, "No rows were seen.");
+    if (!(tokens > 0.0)) return s->host->summary_text(s->context, "The corpus has no rows.");
     for (int32_t i = 0; i < n; i++) {
         const int32_t site = n > 1 ? (int32_t)((int64_t)i * (count - 1) / (n - 1)) * step : 0;
         char label[24];
@@ -178,13 +178,13 @@ static int sites_summary(ln_state *s, double tokens) {
     }
     snprintf(sentence, sizeof sentence, "Over %.0f tokens:", tokens);
     if (s->host->summary_text(s->context, sentence) ||
-        s->host->summary_bars(s->context, step == 2 ? "mean sigma (ln2 has ln1's)" : "mean sigma",
+        s->host->summary_bars(s->context, step == 2 ? "mean sigma (ln2 equals ln1)" : "mean sigma",
             "", n, labels, means) ||
         site_total(s, s->moments.sums, COUPLING, s->n_sites - 1, &coupling))
         return -1;
     snprintf(sentence, sizeof sentence,
-        "At ln_final the coupling fraction is %.2f in the mean: that part of |P(x)|^2 comes from "
-        "pairs of different writes.",
+        "At ln_final the mean coupling fraction is %.2f: that part of |P(x)|^2 comes from pairs of "
+        "different writes.",
         coupling / tokens);
     return s->host->summary_text(s->context, sentence);
 }

@@ -1,13 +1,13 @@
 /* Which writes make |P(x)|^2.
  *
  *   G_ab = P(x_a) . P(x_b)    [R, columns, columns], f64, over embed, attn(l), mlp(l), edit
- *   share of a at a site      sum_b G_ab / |P(x)|^2, over the writers b that arrived before it
+ *   share of a at a site      sum_b G_ab / |P(x)|^2, over the writers b before the site
  *   coupling fraction         1 - sum_a G_aa / |P(x)|^2
- *   coupling error            |sum_ab G_ab - |P(x)|^2| / |P(x)|^2: what f32 rounding left open
+ *   coupling error            |sum_ab G_ab - |P(x)|^2| / |P(x)|^2, from f32 rounding
  *
- * Writers are taken in the order of arrival, so a site's G is the leading block. What an editor did
- * to the residual itself arrives where it was done; all such edits share the column `edit`. A pair
- * is computed once a row: O(W^2 N / 2), no copy of a writer is made. */
+ * Writers are taken in the order of arrival, so a site's G is the leading block. An edit of the
+ * residual itself arrives at its own point; all such edits share the column `edit`. Each pair is
+ * computed once per row, O(W^2 N / 2), without a copy of a writer. */
 #include "ln.h"
 
 #include <math.h>
@@ -57,7 +57,7 @@ static int add_edits(ln_state *s, int32_t slot, int32_t site) {
     return 0;
 }
 
-/* In the order of arrival, each with the first site that sees it. */
+/* Lists the writers in the order of arrival, each with the first site that reads it. */
 static int list_writers(ln_state *s) {
     const int parallel = s->host->model(s->context)->parallel_residual;
     s->writers =
@@ -94,7 +94,7 @@ static void emit_site(ln_state *s, int64_t r, int64_t site, const coupling_sums 
     s->coupling_error[at] = fabs(sums->total - norm2) / norm2;
 }
 
-/* Adds writer b's pairs with all that came before it, and with itself. */
+/* Adds writer b's pairs with all earlier writers and with itself. */
 static void add_writer(ln_state *s, int64_t r, int32_t b, coupling_sums *sums) {
     const int64_t n = s->n_dims;
     const double *mean = s->writer_mean + r * s->n_writers;

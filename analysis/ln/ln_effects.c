@@ -1,5 +1,5 @@
-/* What taking one component c out of the final residual x does to a target, before and after
- * sigma is computed again. For target u, S = u . P(x), all in f64:
+/* The effect of removing one component c from the final residual x on a target, with sigma frozen
+ * and with sigma recomputed. For target u, S = u . P(x), all in f64:
  *
  *   sigma_{-c}^2  = (|P(x)|^2 - 2 P(x).c + |P(c)|^2)/N + eps
  *   frozen_ln     = -(u.c)/sigma
@@ -7,9 +7,9 @@
  *   recomputed_ln = frozen_ln + freeze_error = (S - u.c)/sigma_{-c} - S/sigma
  *
  * [targets, R, components]: embed, heads, l_attn_bias, l_mlp_out, edit; and the same for whole
- * layers' writes [targets, R, writers]. Only the direct path counts: nothing downstream is run
- * again. A head is never built: with y = W_O,h^T v from one pull-back a layer of all directions u
- * and all P(x), v . c = y . z_h. |P(c)|^2 was taken where the head's write was shown. */
+ * layers' writes [targets, R, writers]. Only the direct path counts: nothing downstream is
+ * recomputed. A head's write is never computed: one pull-back per layer of all directions u and all
+ * P(x) gives y = W_O,h^T v, and v . c = y . z_h. |P(c)|^2 comes from hook_result (ln.c). */
 #include "ln.h"
 
 #include <math.h>
@@ -36,7 +36,7 @@ typedef struct part {
     double px, norm2; /* P(x).c, |P(c)|^2 */
 } part;
 
-/* Writes the three effects of a part at [target, row, at] of arrays with width entries a row. */
+/* Writes the three effects of a part at [target, row, at] of arrays with width entries per row. */
 static void put_effects(const ln_state *s, double *const arrays[3], int64_t cell, int64_t width,
     int64_t at, const part *c, double uc) {
     const int64_t r = cell % s->target_rows.n;
@@ -45,7 +45,7 @@ static void put_effects(const ln_state *s, double *const arrays[3], int64_t cell
     const double left = fmax(norm2 - 2.0 * c->px + c->norm2, 0.0);
     const double variance = norm2 / s->n_dims + s->eps, without = left / s->n_dims + s->eps;
     const double sigma = sqrt(variance), sigma_without = sqrt(without);
-    /* 1/sigma_{-c} - 1/sigma without its cancellation */
+    /* 1/sigma_{-c} - 1/sigma without cancellation */
     const double lost = (norm2 - left) / s->n_dims;
     const double change = lost / (sigma * sigma_without * (sigma + sigma_without));
     const double frozen = -uc / sigma, error = (sum - uc) * change;
@@ -86,9 +86,9 @@ static void head_rows(int64_t begin, int64_t end, int32_t thread, void *payload)
     }
 }
 
-/* --- whole writes, as they stand ------------------------------------------------------------- */
+/* --- whole writes ---------------------------------------------------------------------------- */
 
-/* Where a write's effects go; -1: not there. */
+/* Where a write's effects go; -1: nowhere. */
 typedef struct places {
     int64_t component, column;
 } places;
@@ -117,7 +117,7 @@ static void write_rows(int64_t begin, int64_t end, int32_t thread, void *payload
             if (column > 2 * s->n_layers) continue;
             const int64_t base = 1 + (column - 1) / 2 * (s->n_heads + 2);
             places to = {column == 0 ? 0 : base + s->n_heads + 1, column};
-            if (column % 2) to.component = -1; /* attn_out: its heads and bias stand for it */
+            if (column % 2) to.component = -1; /* attn_out: its heads and bias are components */
             put_write(s, r, s->writers[w].values[r], to);
         }
         for (int32_t l = 0; l < s->n_layers; l++) {
@@ -131,7 +131,7 @@ static void write_rows(int64_t begin, int64_t end, int32_t thread, void *payload
     }
 }
 
-/* --- what comes before ----------------------------------------------------------------------- */
+/* --- preparation ----------------------------------------------------------------------------- */
 
 static int add_table(ln_state *s, float **sum, const float *table) {
     const uint64_t count = (uint64_t)s->target_rows.n * (uint64_t)s->n_dims;
@@ -142,7 +142,7 @@ static int add_table(ln_state *s, float **sum, const float *table) {
     return 0;
 }
 
-/* The edits of a row as one write: to the residual, and with those to attention's writes. */
+/* A row's edits as one write: those of the residual; those and the edits of attention's writes. */
 static int gather_edits(ln_state *s) {
     s->edit_writer = s->edit_component = NULL;
     for (int32_t i = 0; i < 3 * s->n_layers; i++)
@@ -163,7 +163,7 @@ static int gather_biases(ln_state *s) {
     return 0;
 }
 
-/* P(x) behind the directions, so that one pull-back serves both; and S of every target and row. */
+/* Puts P(x) after the directions, so that one pull-back serves both; computes S. */
 static void prepare_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     ln_state *s = payload;
     const int64_t n = s->n_dims;

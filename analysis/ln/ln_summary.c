@@ -1,6 +1,6 @@
 /* The printed summary of `ln`, for the first target at its own last row: sigma at the sites, the
  * writes that make the final norm, and the components whose effect changes most when sigma is
- * computed again. */
+ * recomputed. */
 #include "ln.h"
 #include "top.h"
 
@@ -27,7 +27,7 @@ static int sigma_bars(ln_state *s) {
     int32_t n_all = 0;
     const psc_row *rows = s->host->rows(s->context, &n_all);
     snprintf(title, sizeof title, "sigma at position %d%s", rows[s->rows.index[row]].position,
-        parallel ? " (ln2 has ln1's)" : "");
+        parallel ? " (ln2 equals ln1)" : "");
     return s->host->summary_bars(s->context, title, "", n, labels, values);
 }
 
@@ -46,7 +46,7 @@ static int share_bars(ln_state *s, int64_t row) {
         values[i] = 100.0 * shares[top.at[i].index];
     }
     if (s->host->summary_bars(
-            s->context, "which writes make |P(x)|^2 at ln_final", "%", top.n, labels, values))
+            s->context, "writes that make |P(x)|^2 at ln_final", "%", top.n, labels, values))
         return -1;
     if (fraction >= 0.0)
         snprintf(sentence, sizeof sentence,
@@ -54,7 +54,7 @@ static int share_bars(ln_state *s, int64_t row) {
             100.0 * fraction);
     else
         snprintf(sentence, sizeof sentence,
-            "The writes partly cancel: alone their squares would sum to %.1f times |P(x)|^2.",
+            "The writes partly cancel: their squared norms sum to %.1f times |P(x)|^2.",
             1.0 - fraction);
     return s->host->summary_text(s->context, sentence);
 }
@@ -74,14 +74,14 @@ static int effect_bars(ln_state *s, int64_t t, int64_t row) {
         labels[i] = names[i];
         values[i] = s->effects[1][at + c];
     }
-    snprintf(title, sizeof title, "change of %.60s when one is taken out, sigma recomputed",
+    snprintf(title, sizeof title, "change of %.60s when one component is removed, sigma recomputed",
         psc_target_name(&s->targets, t, row));
     if (s->host->summary_bars(s->context, title, "nats", top.n, labels, values)) return -1;
     psc_top_f64(&worst_of, s->n_components, s->effects[2] + at, PSC_TOP_ABSOLUTE);
     if (worst_of.n == 0) return 0;
     char sentence[200];
     snprintf(sentence, sizeof sentence,
-        "Holding sigma misleads most for %s, by %+.2f nats. Only the direct path counts here: "
+        "Freezing sigma misleads most for %s, by %+.2f nats. Only the direct path counts here: "
         "these are not ablation effects.",
         ln_component_label(s, (int32_t)worst.index), s->effects[2][at + worst.index]);
     return s->host->summary_text(s->context, sentence);
