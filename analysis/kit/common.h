@@ -32,7 +32,7 @@ const psc_plugin *psc_builtin_knockout(void);
 const psc_plugin *psc_builtin_patch(void);
 const psc_plugin *psc_builtin_effects(void);
 
-/* --- sums ------------------------------------------------------------------------------------
+/* --- sums (sums.c) ---------------------------------------------------------------------------
  * Stripe i mod 16 in ascending order, then lanes +8, +4, +2, +1, in f64 without fused steps: the
  * same bits wherever they are computed. Arguments need no alignment and may alias. */
 double psc_sum_striped(int64_t n, const float *x);
@@ -56,13 +56,15 @@ double psc_participation_product(int64_t n, const float *a, const float *b);
         !(s) || (with_host)->options((with_context), (s)) ||                                       \
             ((s)->context = (with_context), (s)->host = (with_host), 0))
 
-/* --- options --------------------------------------------------------------------------------- */
+/* --- options (common_options.c) -------------------------------------------------------------- */
 
 /* Reads a text option: one position below end; positions A-B (both included) as begin..end-1. */
 int psc_option_position(psc_context *context, const psc_host *host, const char *key,
     const char *value, int32_t end, int32_t *out);
 int psc_option_positions(psc_context *context, const psc_host *host, const char *key,
     const char *value, int32_t *begin, int32_t *end);
+
+/* --- edits, figures, axes (common.c) --------------------------------------------------------- */
 
 /* In run_begin or run_end: fails if the run has an editor at any point. what is the message: "an
  * edited run has no frozen map". */
@@ -73,7 +75,11 @@ enum { PSC_FIGURE = 48 };
 const char *psc_figure(
     char out[PSC_FIGURE], int width, int precision, double value, const char *unit);
 
-/* --- rows ------------------------------------------------------------------------------------ */
+/* An axis of n numbers: first, first + 1, ... */
+int psc_count_axis(
+    psc_context *context, const psc_host *host, const char *name, int32_t first, int64_t n);
+
+/* --- rows (rows.c) --------------------------------------------------------------------------- */
 
 /* The run's rows if they are one sequence from position 0 on. Otherwise fails with "<subject> one
  * whole sequence ..." and returns null. subject: "a graph needs". */
@@ -106,8 +112,11 @@ int psc_rows_fetch(psc_context *context, const psc_host *host, const psc_row_set
     int32_t layer, const float **out);
 /* Copies the first number of each event row (hook_scale's only one) to out [rows.n]. */
 void psc_rows_take(const psc_row_set *rows, const psc_event *event, float *out);
+/* A row axis: the indices of the chosen rows. */
+int psc_rows_axis(
+    psc_context *context, const psc_host *host, const char *name, const psc_row_set *rows);
 
-/* --- targets --------------------------------------------------------------------------------- */
+/* --- targets (target_rows.c) ----------------------------------------------------------------- */
 
 /* The ids of every target at every chosen row. psc_targets_begin, called in run_begin, observes
  * hook_logits if a target is a rank, so ids are complete in run_end. */
@@ -152,11 +161,5 @@ int psc_targets_results(const psc_target_rows *targets, const char *row_axis);
 /* The axis "targets": the labels of n targets. */
 int psc_targets_axis(
     psc_context *context, const psc_host *host, const psc_target *targets, int32_t n);
-/* An axis of n numbers: first, first + 1, ... */
-int psc_count_axis(
-    psc_context *context, const psc_host *host, const char *name, int32_t first, int64_t n);
-/* A row axis: the indices of the chosen rows. */
-int psc_rows_axis(
-    psc_context *context, const psc_host *host, const char *name, const psc_row_set *rows);
 
 #endif

@@ -1,0 +1,79 @@
+/* Sums of x [n] in f64: s[i mod 16] += x[i] for ascending i, then s[j] += s[j+8], +4, +2, +1. */
+#include "common.h"
+
+#include <math.h>
+
+double psc_fold16(double s[16]) {
+    for (int width = 8; width > 0; width /= 2)
+        for (int j = 0; j < width; j++) s[j] += s[j + width];
+    return s[0];
+}
+
+double psc_sum_striped(int64_t n, const float *x) {
+    double s[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) s[j] += (double)x[i + j];
+    for (int j = 0; i + j < n; j++) s[j] += (double)x[i + j];
+    return psc_fold16(s);
+}
+
+double psc_dot_striped(int64_t n, const float *a, const float *b) {
+    double s[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) s[j] += (double)a[i + j] * (double)b[i + j];
+    for (int j = 0; i + j < n; j++) s[j] += (double)a[i + j] * (double)b[i + j];
+    return psc_fold16(s);
+}
+
+double psc_dot_centred(int64_t n, const float *a, double mean_a, const float *b, double mean_b) {
+    double s[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++)
+            s[j] += ((double)a[i + j] - mean_a) * ((double)b[i + j] - mean_b);
+    for (int j = 0; i + j < n; j++)
+        s[j] += ((double)a[i + j] - mean_a) * ((double)b[i + j] - mean_b);
+    return psc_fold16(s);
+}
+
+double psc_dot_mixed(int64_t n, const double *a, const float *b) {
+    double s[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) s[j] += a[i + j] * (double)b[i + j];
+    for (int j = 0; i + j < n; j++) s[j] += a[i + j] * (double)b[i + j];
+    return psc_fold16(s);
+}
+
+static double ratio(double s[16], double q[16]) {
+    const double sum = psc_fold16(s), squares = psc_fold16(q);
+    return squares > 0.0 ? sum * sum / squares : squares;
+}
+
+double psc_participation(int64_t n, const double *a, const float *b) {
+    double s[16] = {0}, q[16] = {0};
+    for (int64_t i = 0; i < n; i += 16) {
+        const int64_t width = n - i < 16 ? n - i : 16;
+        for (int64_t j = 0; j < width; j++) {
+            const double w = fabs(a[i + j] * (double)b[i + j]);
+            s[j] += w;
+            q[j] += w * w;
+        }
+    }
+    return ratio(s, q);
+}
+
+double psc_participation_product(int64_t n, const float *a, const float *b) {
+    double s[16] = {0}, q[16] = {0};
+    for (int64_t i = 0; i < n; i += 16) {
+        const int64_t width = n - i < 16 ? n - i : 16;
+        for (int64_t j = 0; j < width; j++) {
+            const double w = fabs((double)a[i + j] * (double)b[i + j]);
+            s[j] += w;
+            q[j] += w * w;
+        }
+    }
+    return ratio(s, q);
+}
