@@ -3,10 +3,10 @@
  *   z_t = sum_c (u_t . c)/sigma_f + b_t   over embed, heads, neurons, biases (or coarser sums)
  *   contributions [targets, rows, components], values and constant [targets, rows]
  *
- * Targets whose ids are known before the run are computed while the events pass by: nothing is
- * retained and each weight is pulled back once for a fixed target, whatever the number of runs. A
- * rank (top:K) is known only with the logits; its sources are retained and go through the same code
- * in run_end. */
+ * Targets whose ids are known before the run are computed as the events arrive, without retained
+ * tensors. Each weight is pulled back once for a fixed target, whatever the number of runs. The id
+ * of a rank (top:K) is known only with the logits; run_end computes its shares from retained
+ * tensors. */
 #include "logits.h"
 
 #include <math.h>
@@ -22,9 +22,10 @@ static const psc_point PART_POINTS[PART_COUNT] = {PSC_HOOK_EMBED, PSC_HOOK_ATTN_
 
 static const psc_option_description logits_options[] = {
     {"level", "auto",
-        "components; source: heads by the position read; contributions has the last named; auto: neuron, over a corpus head",
+        "components, one or more levels; source: heads split by the position that they read; "
+        "auto: neuron, over a corpus head; the finest level is the array contributions",
         PSC_OPTION_WORDS, offsetof(logits_state, levels), 0, 0, logits_level_names},
-    {"rows", "auto", "rows; auto: last, over a corpus all", PSC_OPTION_ROWS,
+    {"rows", "auto", "rows of the shares; auto: last, over a corpus all", PSC_OPTION_ROWS,
         offsetof(logits_state, choice), 0, 0, NULL},
     {"centered", "no", "subtract the vocabulary's mean from each logit", PSC_OPTION_YES_NO,
         offsetof(logits_state, centred), 0, 0, NULL},
@@ -38,14 +39,15 @@ static int choose_levels(logits_state *state, psc_context *context) {
     if (state->levels == automatic)
         state->levels = 1u << (state->corpus ? LEVEL_HEAD : LEVEL_NEURON);
     if (state->levels & automatic)
-        return state->host->fail(context, "level=auto cannot be joined with other levels");
+        return state->host->fail(context,
+            "level=auto cannot be combined with other levels: give auto alone, or name the levels");
     for (int i = 0; i < LEVEL_COUNT; i++) {
         state->asked[i] = state->levels >> i & 1;
         if (state->asked[i]) state->finest = (logits_level_id)i;
     }
     if (state->corpus && state->asked[LEVEL_SOURCE])
         return state->host->fail(context,
-            "level=source has a component for each position of one text; over a corpus use level=head");
+            "level=source has one component per position of a text; over a corpus use level=head");
     return 0;
 }
 
@@ -64,7 +66,7 @@ static logits_state *state_of(logits_run *run) {
     return (logits_state *)((char *)run - offsetof(logits_state, run));
 }
 
-/* The run's arrays, or over documents what stands in for them; once a run. */
+/* Makes the run's arrays, or over documents the scratch that replaces them; once per run. */
 static int make_tables(logits_state *state) {
     if (state->run.ready) return 0;
     return state->corpus ? logits_corpus_tables(state) : logits_arrays(state);
@@ -172,7 +174,7 @@ static int subscribe(logits_run *run) {
     return logits_edits_observe(run);
 }
 
-/* The rows that the summary is about: the last, and the last that `next` has an id at. */
+/* The rows that the summary describes: the last, and the last that has a next token. */
 static void choose_notes(logits_run *run) {
     const psc_target_rows *targets = &run->targets;
     run->notes[0].slot = targets->rows.n - 1;
@@ -195,10 +197,10 @@ static int logits_run_begin(psc_context *context, void *payload) {
     run->model = run->host->model(context);
     run->tables = &state->tables;
     if (psc_rows_resolve(context, run->host, "rows", &state->choice, 1, &rows)) return -1;
-    /* Observes the logits before this plugin does: the ids are there when the logits come. */
+    /* Subscribes to the logits before on_logits does, so that on_logits finds the ids. */
     if (psc_targets_begin(context, run->host, &rows, &run->targets)) return -1;
     for (int i = 0; i < LEVEL_COUNT; i++) run->levels[i].asked = state->asked[i];
-    state->labels[LEVEL_SOURCE] = NULL; /* as many as this text has positions */
+    state->labels[LEVEL_SOURCE] = NULL; /* their number depends on this text's positions */
     if (state->asked[LEVEL_SOURCE] && logits_sources_begin(run)) return -1;
     logits_count_components(run);
     for (int32_t t = 0; t < run->targets.n; t++) {
@@ -213,7 +215,7 @@ static int logits_run_begin(psc_context *context, void *payload) {
     return subscribe(run);
 }
 
-/* Shares of the ranks, from what was retained. */
+/* Shares of the ranks, from the retained tensors. */
 static int late_shares(logits_state *state) {
     logits_run *run = &state->run;
     psc_target_rows ranks = run->targets;
@@ -244,7 +246,7 @@ static int late_shares(logits_state *state) {
     return 0;
 }
 
-/* Where a target is absent (next at the last row) every share is NaN. */
+/* If a target is absent at a row (next at the last row), its shares are NaN. */
 static void fill_absent(logits_run *run) {
     const int64_t count = (int64_t)run->targets.n * run->targets.rows.n;
     for (int64_t at = 0; at < count; at++) {

@@ -1,7 +1,7 @@
 /* The inside of the plugin `logits`: one run's state and what its files share.
  * Private to analysis/logits/, logits_fixture.h and test_logits_edits.c; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; logits_gap is pure and runs on any.
- * Ownership: all of it lives with the run (run_alloc) or the instance (life_alloc). */
+ * Ownership: everything lives with the run (run_alloc) or the instance (life_alloc). */
 #ifndef LOGITS_H
 #define LOGITS_H
 
@@ -18,7 +18,7 @@ typedef enum logits_level_id {
     LEVEL_COUNT
 } logits_level_id;
 
-/* Where shares come from: one hook point each. */
+/* The sources of shares, one hook point each. */
 typedef enum logits_part {
     PART_EMBED,    /* hook_embed: embed, at every level */
     PART_ATTN_OUT, /* hook_attn_out: l_attn_out of level layer */
@@ -29,7 +29,7 @@ typedef enum logits_part {
     PART_COUNT
 } logits_part;
 
-/* What editors added after a share's source, by the levels that it concerns. */
+/* What editors add downstream of a share's source, with the levels that it affects. */
 typedef enum logits_edit {
     EDIT_STREAM, /* hook_resid_pre, _mid, _post: all levels */
     EDIT_ATTN,   /* hook_result, hook_attn_out: levels head, source and neuron */
@@ -42,25 +42,25 @@ typedef enum logits_edit {
 typedef struct logits_level {
     int asked;
     int64_t n, width;       /* components without and with `edit` */
-    float *shares;          /* [targets, rows, width], the results' own */
+    float *shares;          /* [targets, rows, width] an array of the results */
     double *sum, *sum_abs;  /* [targets, rows] over the n components */
     float *error, *abs_out; /* [targets, rows] arrays of the results */
     double worst;           /* of error / (1 + sum |share|); NaN when one is NaN */
-    int64_t worst_at;       /* its target * rows + row, -1 before any */
+    int64_t worst_at;       /* its target * rows + row; -1 before the first */
     int64_t failed;         /* sums beyond the bound */
 } logits_level;
 
 /* The weights pulled back along the directions that hold at all rows. They depend on the model and
- * the targets alone, so the next run with the same directions finds them made. */
+ * the targets only, so a later run with the same directions reuses them. */
 typedef struct logits_tables {
-    int64_t n, room; /* directions that are there, and that there is room for */
+    int64_t n, room; /* directions present, and the most that fit */
     float *u;        /* [n, N] */
     float *pull[2];  /* [L, n, H*D], [L, n, M] */
     float *bias[2];  /* [L, n] u . b_O, u . b_out */
 } logits_tables;
 
-/* A set of directions and the weights pulled back along them. Two of them: `live` for targets
- * whose ids are known before the rows are computed, `late` for ranks. */
+/* Directions and the weights pulled back along them. A run has two passes: `live` for targets whose
+ * ids are known before the rows are computed, `late` for ranks. */
 typedef struct logits_pass {
     psc_directions directions;
     int32_t *fixed;        /* [directions] place in the tables of all layers, or -1 */
@@ -74,7 +74,7 @@ typedef struct logits_pass {
     int32_t *batch;        /* [capacity] the directions in it */
 } logits_pass;
 
-/* What the summary tells about a row. */
+/* What the summary says about a row. */
 typedef struct logits_row_note {
     int32_t slot; /* -1: none */
     int32_t top;  /* the most probable id */
@@ -91,7 +91,7 @@ typedef struct logits_run {
     logits_tables *tables; /* the instance's */
     logits_pass live, late;
     int has_live, has_late;
-    int handles[PART_COUNT]; /* retained for `late`; -1: not */
+    int handles[PART_COUNT]; /* retained for `late`; -1: not retained */
     int ready;               /* arrays made */
     int with_edit;           /* `edit` is the last component of each level */
     float *sigma;            /* [rows] */
@@ -110,9 +110,9 @@ typedef struct logits_state {
     int asked[LEVEL_COUNT];
     logits_level_id finest;
     psc_filter choice;
-    uint32_t levels; /* the option, a bit per word of logits_level_names */
+    uint32_t levels; /* the option: one bit per word of logits_level_names */
     int32_t centred, top;
-    const char **labels[LEVEL_COUNT]; /* with `edit` last; made once, those of sources each run */
+    const char **labels[LEVEL_COUNT]; /* `edit` last; made once, those of sources in each run */
     logits_tables tables;
     logits_run run;
 
@@ -127,13 +127,13 @@ typedef struct logits_state {
 
 /* Fills levels[].n from the model. */
 void logits_count_components(logits_run *run);
-/* Directions of the targets that have ids now; pulls back the fixed ones. */
+/* Builds the directions of the targets with known ids, and pulls back the fixed ones. */
 int logits_pass_begin(
     logits_run *run, logits_pass *pass, const psc_target_rows *targets, int centred);
-/* The undivided shares of one event's rows at every level that takes them from this part. */
+/* Writes the undivided shares of one event's rows at every level that takes them from this part. */
 int logits_part_shares(
     logits_run *run, logits_pass *pass, logits_part part, int32_t layer, const psc_event *event);
-/* The attention's components of one layer, which stand before the MLP's. */
+/* The number of attention components in a layer; they precede the MLP's. */
 int64_t logits_attention_width(const logits_run *run, logits_level_id level);
 /* A row of fixed_heads. */
 float *logits_fixed_heads(
@@ -143,19 +143,19 @@ int logits_level_has(logits_level_id level, logits_part part);
 
 /* --- logits_finish.c ------------------------------------------------------------------------- */
 
-/* Finishes the rows for all targets of the pass: the products that were put off, divided by sigma,
- * and the sums. */
+/* Finishes the rows for all targets of the pass: computes the deferred products, divides by sigma
+ * and takes the sums. */
 void logits_finish_rows(logits_run *run, logits_pass *pass, const psc_row *rows, int32_t n);
 /* |z - (constant + sum)| and, in *relative, that over 1 + sum |share|. */
 double logits_gap(double z, double constant, double sum, double sum_abs, double *relative);
 
 /* --- logits_edits.c -------------------------------------------------------------------------- */
 
-/* Subscribes to what editors change after the shares' sources. */
+/* Subscribes to the points that editors may change downstream of the shares' sources. */
 int logits_edits_observe(logits_run *run);
-/* Whether any editor is there; nonzero too when the host cannot tell. */
+/* Whether an editor affects the requested levels; also nonzero if the host cannot say. */
 int logits_edits_expected(logits_run *run);
-/* Keeps what an edit of hook_logits added to each target; row is the event's. */
+/* Keeps what an edit of hook_logits added to each target, at each of the event's rows. */
 int logits_edits_logits(logits_run *run, const psc_event *event, int centred);
 /* Writes the component `edit` of every level and adds it to the sums. */
 int logits_edits_finish(logits_run *run, logits_pass *pass, int centred);
@@ -163,23 +163,23 @@ int logits_edits_finish(logits_run *run, logits_pass *pass, int centred);
 /* --- logits_arrays.c ------------------------------------------------------------------------- */
 
 extern const char *const logits_level_names[LEVEL_COUNT + 2]; /* then "auto" and null */
-/* Makes axes and arrays, once a run. */
+/* Makes axes and arrays, once per run. */
 int logits_arrays(logits_state *state);
 /* Compares each logit with its sum. */
 void logits_check(logits_run *run, const logits_pass *pass);
 
-/* The labels of a level, once an instance, `edit` behind the others. */
+/* Makes the labels of a level, `edit` last; once per instance, at level source once per run. */
 int logits_labels(logits_state *state, logits_level_id level);
 
 /* --- logits_sources.c: heads split by the position that they read ---------------------------- */
 
-/* In run_begin, after the components were counted: refuses what is too large or begins in the
- * middle of a sequence, and subscribes to the values. */
+/* In run_begin, before the components are counted: sets n_keys, refuses a run that is too large or
+ * begins in the middle of a sequence, and subscribes to the values. */
 int logits_sources_begin(logits_run *run);
-/* The undivided shares of one row, [H, n_keys], of its pattern; w is W_O^T u [H*D]. */
+/* Writes the undivided shares of one row [H, n_keys] from its pattern; w is W_O^T u [H*D]. */
 void logits_source_shares(const logits_run *run, int32_t layer, const psc_row *row,
     const float *pattern, int64_t stride, const float *w, float *out);
-/* The labels of a layer's heads into p; the text lives with the run. */
+/* Writes the labels of a layer's heads into p; their text lives with the run. */
 int logits_source_labels(logits_run *run, int32_t layer, const char **p);
 
 /* --- logits_corpus.c: the callbacks over documents ------------------------------------------- */
@@ -192,7 +192,7 @@ int logits_corpus_report(logits_state *state);
 
 /* --- logits_report.c ------------------------------------------------------------------------- */
 
-/* Values and summary. */
+/* Writes the values and the summary. */
 int logits_report(logits_state *state);
 
 #endif

@@ -13,7 +13,7 @@ const char *const logits_level_names[LEVEL_COUNT + 2] = {
 
 /* --- axes and arrays ------------------------------------------------------------------------- */
 
-/* Null after setting the error. */
+/* Returns null after setting the error. */
 static const char **label_layer(
     logits_state *state, logits_level_id level, int32_t layer, const char **p) {
     const psc_host *host = state->host;
@@ -44,7 +44,8 @@ int logits_labels(logits_state *state, logits_level_id level) {
     if (state->labels[level]) return 0;
     const uint64_t n = (uint64_t)state->run.levels[level].n + 1;
     if (n > UINT32_MAX)
-        return state->host->fail(state->run.context, "the model has too many components");
+        return state->host->fail(
+            state->run.context, "the model has too many components; choose a coarser level");
     const char **labels = level == LEVEL_SOURCE
                               ? state->host->run_alloc(state->run.context, n * sizeof *labels)
                               : state->host->life_alloc(state->run.context, n * sizeof *labels);
@@ -56,7 +57,7 @@ int logits_labels(logits_state *state, logits_level_id level) {
         if (!p) return -1;
     }
     *p = state->host->label(state->run.context, PSC_COMPONENT_EDIT, -1, -1);
-    /* They are kept beyond a run that fails because the host had none for a component. */
+    /* Checked before the labels are kept: those of a failed run must not serve the next one. */
     for (uint64_t i = 0; i < n; i++)
         if (labels[i][0] == '?')
             return state->host->fail(state->run.context, "a component has no label");
@@ -81,13 +82,14 @@ static int level_arrays(logits_state *state, int id) {
     level->width = level->n + run->with_edit;
     level->worst_at = -1;
     if ((uint64_t)level->width > (uint64_t)INT64_MAX / sizeof(float) / (rows + 1))
-        return host->fail(run->context, "contributions of %d targets and %d rows are too large",
+        return host->fail(run->context,
+            "contributions of %d targets and %d rows are too large; choose fewer of them",
             run->targets.n, run->targets.rows.n);
     if (logits_labels(state, id)) return -1;
     suffixed(state, id, "components", axis, sizeof axis);
     if (host->axis_labels(run->context, axis, level->width, state->labels[id])) return -1;
     const char *const axes[3] = {"targets", "rows", axis};
-    /* Every element is written: shares, or NaN where a target is absent. */
+    /* Unfilled, because every element is written: a share, or NaN if the target is absent. */
     level->shares = host->array(run->context,
         suffixed(state, id, "contributions", name, sizeof name), PSC_F32 | PSC_UNFILLED, 3, axes);
     level->error = host->array(run->context,
@@ -106,7 +108,7 @@ int logits_arrays(logits_state *state) {
     const char *const axes[3] = {"targets", "rows", "ids"};
     const char *const row_axis[1] = {"rows"};
     run->with_edit = logits_edits_expected(run);
-    /* The targets' ids come when they are all known. */
+    /* The report adds target_ids, once all ids are known. */
     if (psc_targets_axis(run->context, host, run->targets.targets, run->targets.n)) return -1;
     if (psc_rows_axis(run->context, host, "rows", &run->targets.rows)) return -1;
     if (host->axis_labels(run->context, "ids", 2, pair)) return -1;

@@ -1,9 +1,9 @@
-/* `logits` over documents: for every target and component the moments of its share over the rows at
- * which the target has an id, and of the logit itself; position 0 of each window apart.
+/* `logits` over documents: the moments of every component's share of every target, and of the logit
+ * itself, over the rows that have the target. Position 0 of each window is counted separately.
  *
  *   share statistics [populations, targets, components], logit statistics [populations, targets]
  *
- * A run's tables are scratch here: they are summed up in run_end and forgotten. */
+ * A run's tables are scratch here: run_end adds them to the sequence's sums. */
 #include "logits.h"
 #include "top.h"
 
@@ -50,7 +50,7 @@ int logits_corpus_begin(logits_state *state) {
     return 0;
 }
 
-/* What logits_arrays makes as results, as scratch. */
+/* The tables that logits_arrays makes as results, here as scratch. */
 int logits_corpus_tables(logits_state *state) {
     logits_run *run = &state->run;
     const psc_host *host = run->host;
@@ -66,7 +66,9 @@ int logits_corpus_tables(logits_state *state) {
         level->width = level->n + run->with_edit;
         level->worst_at = -1;
         if ((uint64_t)level->width > (uint64_t)INT64_MAX / sizeof(float) / rows)
-            return host->fail(run->context, "the shares of a batch are too large");
+            return host->fail(run->context,
+                "the shares of %d rows are too large; choose fewer targets or a smaller batch",
+                run->targets.rows.n);
         level->shares =
             host->run_alloc(run->context, rows * (uint64_t)level->width * sizeof(float));
         level->error = host->run_alloc(run->context, rows * sizeof(float));
@@ -153,7 +155,7 @@ static int target_summary(logits_state *state, int32_t t) {
     char sentence[160];
     if (psc_moments_total(&state->logit_moments, t, &rows)) return -1;
     if (rows > 0) return mean_bars(state, t, rows);
-    snprintf(sentence, sizeof sentence, "%.60s: no row has this target; no shares.",
+    snprintf(sentence, sizeof sentence, "%.60s: no row has this target, so it has no shares.",
         run->host->targets(run->context, &(int32_t){0})[t].label);
     return run->host->summary_text(run->context, sentence);
 }

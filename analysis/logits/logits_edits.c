@@ -1,13 +1,13 @@
-/* The component `edit`: what editors added after the shares were taken.
+/* The component `edit`: what editors add downstream of the shares' sources.
  *
  *   edit = (u_t . sum of (after - before) in the stream)/sigma_f
  *        + (gamma_f * t_bar) . (after - before) at ln_final.hook_normalized
  *        + (after - before) of the logit itself
  *
- * The stream's sum is kept per row, [rows, N] in f64, by the levels that it concerns: an edit of
- * hook_mlp_out comes after the neurons' shares but before the share of l_mlp_out. Edits of what
- * the shares are computed from (hook_z, hook_post, hook_embed and all before them) need nothing.
- * Sources are computed from v and the pattern, so for them an edit of z is W_O (after - before). */
+ * The stream's sum is kept per row, [rows, N] in f64, separately for the levels that it affects: an
+ * edit of hook_mlp_out comes after the neurons' shares but before the share of l_mlp_out. Edits of
+ * the sources themselves (hook_z, hook_post, hook_embed and all upstream) are inside the shares.
+ * Level source reads v and the pattern, so for it an edit of z adds W_O (after - before). */
 #include "logits.h"
 
 #include <stddef.h>
@@ -19,7 +19,7 @@ static double *edit_rows(logits_run *run, logits_edit kind) {
     return run->edits[kind];
 }
 
-/* Adds after - before; a tensor with heads is summed over them. */
+/* Adds after - before, summed over heads if the tensor has them. */
 static int keep(logits_run *run, logits_edit kind, const psc_event *event) {
     const int64_t n_dims = run->model->d_model;
     const psc_view *x = &event->tensor, *y = &event->before;
@@ -47,7 +47,7 @@ static int on_attention(const psc_event *event, void *payload) {
     return keep(payload, EDIT_ATTN, event);
 }
 
-/* hook_z: what the edit adds to the stream goes through W_O. */
+/* An edit of hook_z reaches the stream through W_O. */
 static int on_z(const psc_event *event, void *payload) {
     logits_run *run = payload;
     const psc_view *x = &event->tensor, *y = &event->before;
@@ -86,7 +86,7 @@ static int on_normalized(const psc_event *event, void *payload) {
 typedef struct edit_point {
     psc_point point;
     psc_event_fn callback;
-    int levels; /* bit mask of the levels for which it comes after the source */
+    int levels; /* bit mask of the levels whose sources are upstream of the point */
 } edit_point;
 
 #define ALL_LEVELS ((1 << LEVEL_COUNT) - 1)
@@ -98,7 +98,7 @@ static const edit_point POINTS[] = {
     {PSC_HOOK_ATTN_OUT, on_attention, HEADS_AND_FINER},
     {PSC_HOOK_MLP_OUT, on_mlp, 1 << LEVEL_NEURON},
     {PSC_HOOK_LN_FINAL_NORMALIZED, on_normalized, ALL_LEVELS},
-    {PSC_HOOK_LOGITS, NULL, ALL_LEVELS}, /* seen with the logits themselves */
+    {PSC_HOOK_LOGITS, NULL, ALL_LEVELS}, /* logits_edits_logits takes it with the logits */
 };
 #define N_POINTS (sizeof POINTS / sizeof POINTS[0])
 
@@ -179,7 +179,7 @@ static int unprojected(
     return 0;
 }
 
-/* u . the stream's edits that come after a level's sources. */
+/* u . the stream's edits downstream of a level's sources. */
 static double stream_edit(
     const logits_run *run, logits_level_id level, int32_t slot, const float *u) {
     const int64_t n_dims = run->model->d_model;

@@ -1,12 +1,12 @@
-/* The end of a row's shares: divided by sigma and summed, each written once.
+/* The last pass over a row's shares: each is divided by sigma, summed and written once.
  *
  *   share_c = x_c / sigma, or (g(a_k) (W_out^T u)_k) / sigma for the neurons of a fixed target
  *   sums over c, striped by c mod 16, in f64
  *
- * Neurons of fixed targets were put off: their activations lie where the shares of the last such
- * target will be. Some rows and targets go through a layer together, so that a target's weights and
- * a row's activations come from the near caches; each row of a target still runs from left to
- * right. */
+ * The products of fixed targets' neurons are deferred to here. Until then their activations occupy
+ * the places of the last such target's shares. Several rows and targets go through a layer
+ * together, so that a target's weights and a row's activations come from the L1 and L2 caches. Each
+ * row of a target still runs from left to right. */
 #include "logits.h"
 
 #include <math.h>
@@ -26,7 +26,7 @@ typedef struct finish_task {
     const psc_row *rows;
 } finish_task;
 
-/* One row of a target on its way. */
+/* The progress of one row of one target. */
 typedef struct share_row {
     int64_t at;      /* target * rows + row */
     int32_t fixed;   /* the direction's place in the tables */
@@ -63,8 +63,8 @@ static void layer_shares(const finish_task *task, share_row *row, int32_t layer)
     next_shares(task, row, &run->tables->bias[1][at], NULL, 1);
 }
 
-/* Targets ascend and the carrier is the last fixed one: in each row and layer its activations are
- * used up last. */
+/* Targets ascend and the carrier is the last fixed one. In each row and layer its shares therefore
+ * overwrite the activations after all other targets have read them. */
 static void finish_block(const finish_task *task, share_row *rows, int32_t n) {
     for (int32_t i = 0; i < n; i++) next_shares(task, &rows[i], rows[i].y, NULL, 1);
     for (int32_t l = 0; l < task->run->model->n_layers; l++)
@@ -104,7 +104,7 @@ static void finish_fixed(const finish_task *task, int64_t begin, int64_t end) {
     }
 }
 
-/* --- the others ------------------------------------------------------------------------------ */
+/* --- other shares ---------------------------------------------------------------------------- */
 
 static void finish_row(const finish_task *task, int32_t t, int32_t slot) {
     logits_run *run = task->run;

@@ -1,5 +1,4 @@
-/* What the plugin `logits` says: values, and a summary for people with the largest shares as bars.
- */
+/* The report of the plugin `logits`: values, and a summary with the largest shares as bars. */
 #include "logits.h"
 #include "top.h"
 
@@ -10,7 +9,7 @@
 
 #define MAX_SHOWN 4 /* targets with bars in the summary */
 
-/* --- words ----------------------------------------------------------------------------------- */
+/* --- sentences ------------------------------------------------------------------------------- */
 
 /* 4129 as "4,129". */
 static const char *with_commas(int64_t number, char out[32]) {
@@ -25,8 +24,8 @@ static const char *with_commas(int64_t number, char out[32]) {
     return out;
 }
 
-/* The text's last bytes up to a row's end, cut at a word or else a character, white space made
- * plain. */
+/* The text's last bytes up to a row's end, cut at a word or else at a character. Control characters
+ * become blanks. */
 static void text_before(const logits_run *run, const psc_row *row, char *out, size_t size) {
     uint64_t bytes = 0;
     const char *text = run->host->text(run->context, &bytes);
@@ -64,7 +63,7 @@ static int expectation(logits_run *run, const logits_row_note *note) {
     return run->host->summary_text(run->context, sentence);
 }
 
-/* "top:1 (' C')": the label, and the id's text where the label does not say it. */
+/* "' C' (top:1)": the id's text and the label, if the label alone does not show the text. */
 static void target_name(const logits_run *run, int32_t t, int32_t slot, char *out, size_t size) {
     const psc_target *target = &run->targets.targets[t];
     const int32_t id = run->targets.ids[2 * ((int64_t)t * run->targets.rows.n + slot)];
@@ -88,7 +87,7 @@ static int target_sentence(logits_state *state, int32_t t, int32_t slot) {
     snprintf(sentence, sizeof sentence,
         "%s at position %d has %s%s %.4f%s = constant %.4f + shares of %s components %.4f; sum "
         "|share| is %.4g.",
-        name, (int)row_of(run, slot)->position, state->centred && !contrast ? "centred " : "",
+        name, (int)row_of(run, slot)->position, state->centred && !contrast ? "centered " : "",
         contrast ? "logit difference" : "logit", (double)run->values[at], probability,
         (double)run->constant[at], with_commas(level->width, count), level->sum[at],
         level->sum_abs[at]);
@@ -166,7 +165,7 @@ static int convention_values(logits_state *state) {
                : 0;
 }
 
-/* The worst sum of a level that does not close. */
+/* The worst sum at a level whose sums do not close. */
 static int failure_sentence(logits_state *state, int id) {
     const logits_run *run = &state->run;
     const logits_level *level = &run->levels[id];
@@ -205,14 +204,14 @@ static int target_summary(logits_state *state, int32_t t) {
     const int32_t slot = psc_target_last(&run->targets, t);
     if (slot < 0)
         return run->host->summary_text(
-            run->context, "next: the text has no next token at the rows asked for; no shares.");
+            run->context, "next: the requested rows have no next token, so there are no shares.");
     if (target_sentence(state, t, slot)) return -1;
     for (int i = 0; i < LEVEL_COUNT && state->top > 0; i++)
         if (run->levels[i].asked && level_bars(state, i, t, slot)) return -1;
     return 0;
 }
 
-/* Whether one of the targets shown stands at this row. */
+/* Whether the summary shows a target at this row. */
 static int note_is_shown(const logits_run *run, int i, int32_t n_shown) {
     const int32_t slot = run->notes[i].slot;
     if (slot < 0 || (i == 1 && slot == run->notes[0].slot)) return 0;
@@ -236,8 +235,8 @@ int logits_report(logits_state *state) {
     if (write_ids(run) || convention_values(state) || completeness_values(state)) return -1;
     if (run->targets.rows.moved &&
         host->summary_text(run->context,
-            "rows=last with the target next: the last position has no next token, so the one "
-            "before it is shown."))
+            "rows=last with the target next: the last position has no next token, so the summary "
+            "shows the one before it."))
         return -1;
     const int32_t shown = run->targets.n < MAX_SHOWN ? run->targets.n : MAX_SHOWN;
     for (int i = 1; i >= 0; i--) /* the earlier row first */
@@ -249,6 +248,6 @@ int logits_report(logits_state *state) {
         (int)(run->targets.n - shown));
     if (shown < run->targets.n && host->summary_text(run->context, sentence)) return -1;
     if (completeness_sentence(state)) return -1;
-    return host->summary_text(
-        run->context, "Shares are not ablation effects: they say what wrote the logit.");
+    return host->summary_text(run->context,
+        "Shares are not ablation effects: they show which components wrote the logit.");
 }

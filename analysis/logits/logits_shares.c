@@ -1,4 +1,4 @@
-/* Shares of logits by the adjoint; no component is ever materialised.
+/* Shares of logits by the adjoint; no component's vector is ever computed.
  *
  *   z_t = sum_c (u_t . c)/sigma_f + b_t        u_t = P(gamma_f * t_bar) [N], b_t = t_bar . beta_f
  *   head (l,h)    z_{l,h} . (W_O,h^T u_t)/sigma_f            W_O^T u_t [H*D], z [rows, H, D]
@@ -6,16 +6,16 @@
  *   neuron (l,k)  g(a_k) (W_out^T u_t)_k/sigma_f             W_out^T u_t [M], g(a) [rows, M]
  *   others        (u_t . c)/sigma_f                          c = embed, b_O, b_out, a layer's sums
  *
- * The undivided shares are written where the results want them, part by part as the events come;
- * one pass over each finished row divides it and takes its sums. A row of a target is computed
- * by one thread in a fixed order, so neither threads nor chunks show in the bits. */
+ * Each event's undivided shares are written straight into the results. One pass over each finished
+ * row divides and sums it. One thread computes a row of a target in a fixed order, so the bits
+ * depend on neither threads nor chunks. */
 #include "logits.h"
 
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
-/* Directions pulled back at once where they differ from row to row. */
+/* The number of row-dependent directions that are pulled back together. */
 #define BATCH 128
 
 int logits_level_has(logits_level_id level, logits_part part) {
@@ -51,7 +51,7 @@ void logits_count_components(logits_run *run) {
         run->levels[i].n = 1 + run->model->n_layers * layer_width(run, i);
 }
 
-/* Where a part's first component stands in a level's list. */
+/* The index of a part's first component in a level's list. */
 static int64_t offset_of(
     const logits_run *run, logits_level_id level, logits_part part, int32_t layer) {
     if (part == PART_EMBED) return 0;
@@ -62,7 +62,7 @@ static int64_t offset_of(
 
 /* --- pulling back ---------------------------------------------------------------------------- */
 
-/* The two weights that need it: 0 for heads, 1 for neurons. */
+/* The two weights that are pulled back: 0 for heads, 1 for neurons. */
 static int side_of(logits_part part) {
     return part == PART_NEURONS;
 }
@@ -87,7 +87,7 @@ static int pull_back(const logits_run *run, int side, int32_t layer, int32_t n, 
     return 0;
 }
 
-/* The sides that the levels asked for read. */
+/* Whether a requested level reads this side. */
 static int needs_side(const logits_run *run, int side) {
     const logits_level *levels = run->levels;
     if (levels[LEVEL_NEURON].asked) return 1;
@@ -96,13 +96,13 @@ static int needs_side(const logits_run *run, int side) {
 
 static float *keep(const logits_run *run, uint64_t count, uint64_t width) {
     if (width > UINT64_MAX / sizeof(float) / (count + 1)) {
-        run->host->fail(run->context, "%d targets are too many", run->targets.n);
+        run->host->fail(run->context, "%d targets are too many; give fewer", run->targets.n);
         return NULL;
     }
     return run->host->life_alloc(run->context, count * width * sizeof(float) + 1);
 }
 
-/* Room for n directions, and for twice as many as before: what is outgrown stays until the end. */
+/* Makes room for n directions, at least twice the old room. The old tables stay until close. */
 static int grow_tables(const logits_run *run, int64_t n) {
     logits_tables *tables = run->tables;
     const uint64_t room = (uint64_t)(n > 2 * tables->room ? n : 2 * tables->room);
@@ -120,7 +120,7 @@ static int grow_tables(const logits_run *run, int64_t n) {
     return 0;
 }
 
-/* The tables of the directions u [n, N], unless they are those of the last run. */
+/* Makes the tables of the directions u [n, N], unless they equal those of the last run. */
 static int fixed_tables(const logits_run *run, int64_t n, const float *u) {
     logits_tables *tables = run->tables;
     const size_t bytes = (size_t)(n * run->model->d_model) * sizeof(float);
@@ -139,14 +139,14 @@ static int fixed_tables(const logits_run *run, int64_t n, const float *u) {
     return 0;
 }
 
-/* Where the heads' shares of fixed targets wait until sigma is known: close together, for the rows
- * of the results lie a page or more apart. */
+/* Allocates the place of the fixed targets' head shares until sigma is known. They are close
+ * together here, while the rows of the results are a page or more apart. */
 static int fixed_heads(logits_run *run, logits_pass *pass) {
     if (!run->levels[LEVEL_NEURON].asked) return 0;
     const uint64_t layer = (uint64_t)logits_attention_width(run, LEVEL_NEURON) * sizeof(float);
     const uint64_t places = (uint64_t)pass->n_fixed * (uint64_t)run->targets.rows.n;
     if (layer * (uint64_t)run->model->n_layers > UINT64_MAX / (places + 1))
-        return run->host->fail(run->context, "%d targets are too many", run->targets.n);
+        return run->host->fail(run->context, "%d targets are too many; give fewer", run->targets.n);
     pass->fixed_heads =
         run->host->run_alloc(run->context, layer * (uint64_t)run->model->n_layers * places + 1);
     return pass->fixed_heads ? 0 : -1;
@@ -255,7 +255,8 @@ static void neuron_shares(const share_task *task, int32_t d, const float *post, 
     out[n] = bias;
 }
 
-/* One row's shares of one target, into the first level that has the part; then copied. */
+/* Writes one row's shares of one target into the first level that has the part, and copies them to
+ * the others. */
 static void share_one(const share_task *task, int64_t at, int32_t d, int64_t r) {
     const logits_run *run = task->run;
     const float *x = task->event->tensor.data + r * task->event->tensor.stride[0];
@@ -293,8 +294,8 @@ static void share_one(const share_task *task, int64_t at, int32_t d, int64_t r) 
     }
 }
 
-/* The neurons of fixed targets: the activations are kept where the last such target's shares will
- * be, and multiplied when sigma is known. So each share is written once. */
+/* The neurons of fixed targets: the activations occupy the places of the last such target's shares
+ * and are multiplied once sigma is known. Each share is therefore written once. */
 static void carry(const share_task *task, int64_t at, const float *post) {
     const logits_run *run = task->run;
     const logits_level *level = &run->levels[LEVEL_NEURON];
@@ -322,7 +323,7 @@ static void share_rows(int64_t begin, int64_t end, int32_t thread, void *payload
     }
 }
 
-/* Adds a row's directions that are neither fixed nor in the batch; 0 when they do not fit. */
+/* Adds a row's directions that are neither fixed nor in the batch; returns 0 if they do not fit. */
 static int batch_row(const logits_run *run, logits_pass *pass, int32_t slot, int32_t *n) {
     int32_t added = *n;
     for (int32_t t = 0; slot >= 0 && t < run->targets.n; t++) {
@@ -355,7 +356,7 @@ int logits_part_shares(
     const psc_view *x = &event->tensor;
     share_task task = {run, pass, part, layer, event, 0};
     if (x->n_axes < 2 || x->stride[x->n_axes - 1] != 1)
-        return run->host->fail(run->context, "a tensor came whose last axis is not contiguous");
+        return run->host->fail(run->context, "received a tensor whose last axis is not contiguous");
     const int batched = part == PART_HEADS || part == PART_SOURCES || part == PART_NEURONS;
     while (task.first < event->n_rows) {
         int32_t n = 0, end = batched ? task.first : event->n_rows;

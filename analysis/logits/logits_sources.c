@@ -3,8 +3,8 @@
  *   L{l}H{h}@{j} at row k:  A_kj v_{l,h,j} . (W_O,h^T u_t)/sigma_f,   v_j = W_V LN1(x_j) + b_V [D]
  *   components [embed, per layer (H * n_keys sources, attn_bias, mlp_out)], n_keys = last row + 1
  *
- * A position behind the row has share 0. Sources of a head sum to its z . W_O,h^T u_t. The values
- * of all rows are kept, the patterns are used up as they come; A and v are the edited ones. */
+ * A position after the row has share 0. Sources of a head sum to its z . W_O,h^T u_t. The values of
+ * all rows are kept; each pattern is used as it arrives. A and v are the edited ones. */
 #include "logits.h"
 
 #include <stdio.h>
@@ -23,8 +23,8 @@ static int check_size(const logits_run *run) {
     const double labels = components * (LABEL_BYTES + 2 * sizeof(char *));
     if (shares + values + labels <= MOST_BYTES) return 0;
     return run->host->fail(run->context,
-        "level=source has %.0f components at %d rows for %d targets, %.1f GiB and more than 4 GiB; "
-        "choose fewer rows or targets, or a shorter text",
+        "level=source needs %.0f components at %d rows for %d targets: %.1f GiB, over the limit of "
+        "4 GiB; choose fewer rows or targets, or a shorter text",
         components, (int)run->targets.rows.n, (int)run->targets.n,
         (shares + values + labels) / (double)(1 << 30));
 }
@@ -53,7 +53,7 @@ int logits_sources_begin(logits_run *run) {
         if ((r == 0 || rows[r].sequence != rows[r - 1].sequence) && rows[r].position != 0)
             return host->fail(run->context,
                 "level=source needs the values of the whole text, but this run begins at position "
-                "%d",
+                "%d; run the text from position 0",
                 (int)rows[r].position);
     run->n_keys = 0;
     for (int32_t i = 0; i < run->targets.rows.n; i++) {
