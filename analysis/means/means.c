@@ -1,8 +1,8 @@
 /* The plugin `means`: the mean of hook points over a corpus, saved as a folder that `ablate` reads.
  *
- *   mean [width of the point] = sum over rows of all documents / rows, each layer by itself
+ *   mean [width of the point] = sum over rows of all documents / rows, separately for each layer
  *
- * Without position 0 unless it is asked for: it draws attention like no other. Tensors of
+ * Position 0 is left out by default, because it is an attention sink. The tensors of
  * FOLDER/params.safetensors have the hook points' names and, with an H axis, the shape [H, D]:
  *   --ablate L0H3:by=mean,file=FOLDER/params.safetensors */
 #include "common.h"
@@ -13,11 +13,11 @@
 
 enum { NAME = 48, MOST_POINTS = PSC_POINT_COUNT };
 
-/* A point's place in the tables: all layers of it stand one behind the other. */
+/* A point's place in the tables: all its layers, one after the other. */
 typedef struct means_point {
     psc_point point;
     const char *name;
-    int32_t layered, layers, heads; /* heads 0: no such axis */
+    int32_t layered, layers, heads; /* heads 0: no axis H */
     int64_t width, begin;
 } means_point;
 
@@ -27,20 +27,20 @@ typedef struct means_state {
     const char *folder, *points_text;
     int32_t from, n_points;
     means_point points[MOST_POINTS];
-    int64_t n;      /* of all points */
+    int64_t n;      /* widths of all points and layers */
     int sums, rows; /* accumulators [n], [1] */
     double *sum;    /* run: [sequences, n] */
-    int32_t *place; /* run: [rows] the sequence's place, -1: does not count */
+    int32_t *place; /* run: [rows] the sequence's place; -1: not counted */
     int32_t n_sequences;
     double *counted; /* run: [sequences] */
 } means_state;
 
 static const psc_option_description means_options[] = {
     {"points", "attn.hook_z+hook_attn_out+hook_mlp_out+mlp.hook_post+hook_resid_pre",
-        "hook points without their layer, joined by +", PSC_OPTION_TEXT,
+        "hook points without the layer, joined by +", PSC_OPTION_TEXT,
         offsetof(means_state, points_text), 0, 0, NULL},
-    {"save", "", "the new folder for the means", PSC_OPTION_TEXT, offsetof(means_state, folder), 0,
-        0, NULL},
+    {"save", "", "a new folder for the means", PSC_OPTION_TEXT, offsetof(means_state, folder), 0, 0,
+        NULL},
     {"from", "1", "the first position that counts", PSC_OPTION_COUNT, offsetof(means_state, from),
         0, 1, NULL},
     {0},
@@ -48,7 +48,7 @@ static const psc_option_description means_options[] = {
 
 /* --- points ---------------------------------------------------------------------------------- */
 
-/* 0: the point varies with the number of keys, or with the vocabulary. */
+/* Returns 0 if the width depends on the number of keys or on the vocabulary. */
 static int64_t width_of(const char *shape, const psc_model_info *model) {
     if (strcmp(shape, "N") == 0) return model->d_model;
     if (strcmp(shape, "M") == 0) return model->d_mlp;
@@ -72,11 +72,13 @@ static int add_point(means_state *s, const char *name, size_t length) {
         if (strlen(known[i].name) != length || strncmp(known[i].name, name, length) != 0) continue;
         if (width == 0)
             return s->host->fail(s->context,
-                "points: %.40s has no mean: its width is that of the keys or the vocabulary",
+                "points: %.40s has no mean, because its width is the number of keys or tokens; "
+                "leave it out",
                 known[i].name);
         for (int32_t j = 0; j < s->n_points; j++)
             if ((int)s->points[j].point == i)
-                return s->host->fail(s->context, "points: %.40s is named twice", known[i].name);
+                return s->host->fail(
+                    s->context, "points: %.40s is given twice; give it once", known[i].name);
         const int32_t layers = known[i].layered ? model->n_layers : 1;
         s->points[s->n_points++] = (means_point){(psc_point)i, known[i].name, known[i].layered,
             layers, known[i].shape[0] == 'H' ? model->n_heads : 0, width, s->n};
@@ -84,7 +86,7 @@ static int add_point(means_state *s, const char *name, size_t length) {
         return 0;
     }
     return s->host->fail(
-        s->context, "points: '%.*s' is no hook point", (int)(length < 40 ? length : 40), name);
+        s->context, "points: '%.*s' is not a hook point", (int)(length < 40 ? length : 40), name);
 }
 
 static int parse_points(means_state *s, const char *value) {
@@ -101,7 +103,8 @@ static int means_open(psc_context *context, const psc_host *host, void **state) 
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     if (!*s->folder) s->folder = NULL;
     if (!host->accumulating(context))
-        return host->fail(context, "means are taken over a corpus; ablate by=mean has one text's");
+        return host->fail(context,
+            "means needs a corpus: use the verb corpus; ablate by=mean takes one text's means");
     if (parse_points(s, s->points_text) ||
         (s->folder && host->save_folder(context, s->folder, 0, NULL, 0, NULL)))
         return -1;
@@ -118,7 +121,8 @@ typedef struct event_task {
     const means_point *point;
 } event_task;
 
-/* Columns of their own, rows in ascending order: no sum depends on chunks or threads. */
+/* A thread owns its columns and adds rows in ascending order, so no sum depends on chunks or
+ * threads. */
 static void add_columns(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const event_task *task = payload;
     const means_point *p = task->point;
@@ -212,13 +216,15 @@ static int means_report(psc_context *context, void *state) {
     if (!sum || !means || host->accumulated(context, s->sums, 0, s->n, sum) ||
         host->accumulated(context, s->rows, 0, 1, &rows))
         return -1;
-    if (rows == 0.0) return host->summary_text(context, "No row was seen: there are no means.");
+    if (rows == 0.0)
+        return host->summary_text(
+            context, "The corpus has no counted rows, so there are no means.");
     int32_t n_tensors = 0;
     for (int32_t i = 0; i < s->n_points; i++) n_tensors += s->points[i].layers;
     for (int64_t i = 0; i < s->n; i++) means[i] = (float)(sum[i] / rows);
     if (s->folder && save(s, means, n_tensors)) return -1;
     snprintf(sentence, sizeof sentence, "Means of %d tensors over %.0f rows%s%.200s%s.",
-        (int)n_tensors, rows, s->folder ? ", saved in " : "; give save=FOLDER to keep them",
+        (int)n_tensors, rows, s->folder ? ", saved in " : "; use save=FOLDER to keep them",
         s->folder ? s->folder : "", s->folder ? "/params.safetensors" : "");
     return host->value_number(context, "rows", rows) || host->summary_text(context, sentence);
 }
@@ -234,7 +240,7 @@ const psc_plugin *psc_builtin_means(void) {
         .run_begin = means_run_begin,
         .run_end = means_run_end,
         .report = means_report,
-        .points = "any but scores, pattern and logits",
+        .points = "any except scores, pattern and logits",
     };
     return &plugin;
 }

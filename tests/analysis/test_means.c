@@ -148,7 +148,7 @@ Test(means, batches_do_not_show) {
 
 Test(means, refusals) {
     static const char *const bad[][2] = {{"points=attn.hook_pattern", "no mean"},
-        {"points=hook_nothing", "no hook point"}, {"points=attn.hook_z+attn.hook_z", "twice"},
+        {"points=hook_nothing", "is not a hook point"}, {"points=attn.hook_z+attn.hook_z", "twice"},
         {"points=hook_logits", "no mean"}, {"from=2", "from"},
         {"save=/no/such/folder/x", "/no/such"}};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
