@@ -5,8 +5,8 @@
  *   participation [L, rows] = (sum_k w)^2 / sum_k w^2, w = |g_k| |P(r_k)|, r_k a column of W_out
  *   what neurons do for a target, and ReLU's error: mlp_shares.c
  *
- * This file holds the options, what is observed, and what is taken as the events come. The gate is
- * computed as the forward pass computes it, from a and never from g/a. */
+ * This file holds the options, the subscriptions and what each event adds. The gate is computed
+ * from a, as the forward pass computes it, never from g/a. */
 #include "mlp.h"
 
 #include <stddef.h>
@@ -21,13 +21,13 @@ static const psc_option_description mlp_options[] = {
         offsetof(mlp_state, rows_choice), 0, 0, NULL},
     {"target_rows", "last", "rows of shares and ReLU's error", PSC_OPTION_ROWS,
         offsetof(mlp_state, target_choice), 0, 0, NULL},
-    {"top", "10", "neurons listed for each target and row", PSC_OPTION_COUNT,
-        offsetof(mlp_state, top), 1, 1000, NULL},
-    {"arrays", "auto", "whether pre, gate and post are kept; auto: up to 256 MiB", PSC_OPTION_WORD,
+    {"top", "10", "neurons listed per target and row", PSC_OPTION_COUNT, offsetof(mlp_state, top),
+        1, 1000, NULL},
+    {"arrays", "auto", "keep pre, gate and post; auto: up to 256 MiB", PSC_OPTION_WORD,
         offsetof(mlp_state, arrays), 0, 0, kinds},
-    {"centered", "no", "targets minus the vocabulary's mean", PSC_OPTION_YES_NO,
+    {"centered", "no", "subtract the vocabulary's mean from each target", PSC_OPTION_YES_NO,
         offsetof(mlp_state, centred), 0, 0, NULL},
-    {"bins", "32", "over a corpus: bins of the histogram of a from -8 to 8", PSC_OPTION_COUNT,
+    {"bins", "32", "over a corpus: bins of the histogram of a, from -8 to 8", PSC_OPTION_COUNT,
         offsetof(mlp_state, bins), 0, 1000, NULL},
     {0},
 };
@@ -43,7 +43,7 @@ static int mlp_open(psc_context *context, const psc_host *host, void **state) {
     return s->corpus ? mlp_corpus_open(s) : 0;
 }
 
-/* --- what is seen ---------------------------------------------------------------------------- */
+/* --- events ---------------------------------------------------------------------------------- */
 
 typedef struct layer_job {
     mlp_state *s;
@@ -51,7 +51,7 @@ typedef struct layer_job {
     float *out; /* [event rows, M] of a result, or null */
 } layer_job;
 
-/* Where an event's rows go in [L, rows, M]; they are neighbours there. */
+/* The place of an event's rows in [L, rows, M]; they are contiguous there. */
 static float *place_of(const mlp_state *s, const psc_event *event, float *array) {
     const int64_t row = s->rows.slot[event->rows[0].index];
     return array ? array + (event->layer * (int64_t)s->rows.n + row) * s->n_neurons : NULL;
@@ -216,8 +216,8 @@ const psc_plugin *psc_builtin_mlp(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "mlp",
-        .summary = "gates and neurons: pre-activations, gates, who fires, which neurons carry the "
-                   "target, and how far ReLU would be off",
+        .summary = "gates and neurons: pre-activations, gates, which neurons fire, which write "
+                   "the target's logit, and the error that ReLU would make",
         .options = mlp_options,
         .open = mlp_open,
         .run_begin = mlp_run_begin,

@@ -1,8 +1,7 @@
 /* The state of the plugin `mlp`: what its files share.
  * Private to analysis/mlp/.
- * Threads: as the plugin's callbacks; the parallel parts work on rows or neurons of their own.
- * Ownership: the state and write_norm live with the instance (life_alloc), the rest with the run.
- */
+ * Threads: as the plugin's callbacks; in the parallel parts each thread owns its rows or neurons.
+ * Ownership: the state and write_norm live with the instance, the rest with the run. */
 #ifndef ANALYSIS_MLP_H
 #define ANALYSIS_MLP_H
 
@@ -22,7 +21,7 @@ typedef struct mlp_state {
     int32_t n_layers, n_dims, n_neurons;
     double *write_norm; /* [L, M] |P(r_k)|, null before the first run */
 
-    /* The run. R = target_rows.n. Arrays marked (result) may be null when they were not asked. */
+    /* The run. R = target_rows.n. Arrays marked (result) are null if they were not requested. */
     psc_row_set rows, target_rows;
     psc_target_rows targets;
     psc_directions directions;
@@ -38,7 +37,7 @@ typedef struct mlp_state {
     double *relu_error;              /* result [L, R] |e| / |write|, e = -sum_k |a| Phi(-|a|) r_k */
     double *relu_error_target;       /* result [targets, L, R] u . e / sigma */
     psc_top_list *top_lists;         /* [targets, R] |share| of the neurons listed */
-    double *top_share;               /* result [targets, R, top], NaN where there are fewer */
+    double *top_share;               /* result [targets, R, top], NaN after the last listed */
     int32_t *top_layer, *top_neuron; /* results [targets, R, top] */
     float *top_pre, *top_gate;       /* results [targets, R, top] */
 
@@ -52,9 +51,9 @@ typedef struct mlp_state {
     double *row_values;                       /* run: [rows, L, 2] firing fraction, participation */
 } mlp_state;
 
-/* Shares, top lists, the ReLU-gated sum's error. */
+/* Computes shares, top lists and the error of the sum gated by ReLU. */
 int mlp_shares_compute(mlp_state *s);
-/* Values and the printed summary. */
+/* Writes the values and the printed summary. */
 int mlp_summary(mlp_state *s);
 /* The callbacks over documents. */
 int mlp_corpus_open(mlp_state *s);

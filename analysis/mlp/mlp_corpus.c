@@ -1,13 +1,13 @@
 /* `mlp` over documents, for every neuron:
  *
- *   moments of a (pre) and of g = a Phi(a) (post); how often a > 0; dead: never; silent: max |g| <
- *   0.01
- *   histogram of a: `bins` equal bins from -8 to 8, the ends open
- *   histogram of the gate Phi(a): ten equal bins, taken where a passes Phi^-1(j/10)
+ *   moments of a (pre) and of g = a Phi(a) (post)
+ *   fires: rows with a > 0; dead: none; silent: max |g| < 0.01
+ *   histogram of a: `bins` equal bins from -8 to 8, the first and the last unbounded
+ *   histogram of the gate Phi(a): ten equal bins, with edges at a = Phi^-1(j/10)
  *
  * and for every layer the moments, over rows, of the participation ratio and of the fraction of
- * neurons that fire. Neurons are shared out among threads; each sees its rows in order, so that a
- * sequence's sums do not depend on threads or chunks. */
+ * neurons that fire. Each neuron has one thread and its rows in order, so a sequence's sums depend
+ * on neither threads nor chunks. */
 #include "mlp.h"
 
 #include <math.h>
@@ -16,7 +16,7 @@
 enum { GATE_BINS = 10 };
 #define EDGE 8.0 /* of the histogram of a */
 
-/* Phi^-1(j/10), j = 1..9. In f64: rounded to f32, four of them would lie below themselves. */
+/* Phi^-1(j/10), j = 1..9. In f64, because four of them would be smaller after rounding to f32. */
 static const double gate_edges[GATE_BINS - 1] = {-1.2815515655446004, -0.8416212335729142,
     -0.5244005127080408, -0.2533471031357998, 0.0, 0.2533471031357998, 0.5244005127080408,
     0.8416212335729142, 1.2815515655446004};
@@ -177,7 +177,7 @@ static int number_axis(mlp_state *s, const char *name, int32_t n) {
     return psc_count_axis(s->context, s->host, name, 0, n);
 }
 
-/* Lower edges of the histograms' bins; the first bin has none (-inf is written as null). */
+/* Lower edges of the histograms' bins; the first bin has none (its -inf is written as null). */
 static int edges(mlp_state *s) {
     int status = 0;
     for (int32_t i = 0; !status && i < s->bins; i++)
@@ -201,7 +201,7 @@ typedef struct verdict {
     int64_t dead, silent;
 } verdict;
 
-/* dead [layers, neurons] and silent: 1 where it is so, over all rows. */
+/* dead and silent [layers, neurons]: 1 for a neuron that is so over all rows, else 0. */
 static int judge(mlp_state *s, const double *fires, verdict *v) {
     static const char *const axes[] = {"layers", "neurons"};
     const int64_t n = all_neurons(s);
@@ -248,10 +248,9 @@ static int corpus_summary(mlp_state *s, const verdict *v, const double *fires) {
     }
     const double neurons = (double)all_neurons(s);
     snprintf(sentence, sizeof sentence,
-        "Over %.0f tokens a neuron fires (a > 0) at %.1f %% of them in the mean. Of %.0f neurons "
-        "%lld are dead (they never fired in %.0f tokens) and %lld are silent (|g| never reached "
-        "0.01).",
-        v->tokens, 100.0 * sum / (v->tokens * neurons), neurons, (long long)v->dead, v->tokens,
+        "On average a neuron fires (a > 0) at %.1f %% of %.0f tokens. Of %.0f neurons, %lld are "
+        "dead (they never fired in %.0f tokens) and %lld are silent (|g| never reached 0.01).",
+        100.0 * sum / (v->tokens * neurons), v->tokens, neurons, (long long)v->dead, v->tokens,
         (long long)v->silent);
     return s->host->summary_text(s->context, sentence) ||
            s->host->summary_bars(s->context, "neurons that fire", "%", n, labels, rates);
@@ -281,5 +280,5 @@ int mlp_corpus_report(mlp_state *s) {
         return -1;
     if (judge(s, fires, &v)) return -1;
     if (v.tokens > 0) return corpus_summary(s, &v, fires);
-    return s->host->summary_text(s->context, "No rows were seen.");
+    return s->host->summary_text(s->context, "The corpus has no rows.");
 }

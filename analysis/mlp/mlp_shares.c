@@ -1,18 +1,18 @@
-/* What neurons do for a target, and what a ReLU in the gate's place would miss.
+/* The neurons' shares of a target, and what a ReLU instead of the gate would miss.
  *
  *   share of neuron k = g(a_k) (r_k . u)/sigma_f       W_out^T u [directions, M] by one pull-back
  *   share_participation = (sum |share|)^2 / sum share^2 over a layer's neurons
  *   gelu(a) - relu(a) = -|a| Phi(-|a|), so with w_k = |a_k| Phi(-|a_k|)
- *   e = -sum_k w_k r_k,  relu_error = |e| / |write|,  relu_error_target = -sum_k w_k (r_k .
- * u)/sigma_f
+ *   e = -sum_k w_k r_k,  relu_error = |e| / |write|
+ *   relu_error_target = -sum_k w_k (r_k . u)/sigma_f
  *
- * Rows go in blocks, so that scratch does not grow with the text. Sums are f64, striped by k. */
+ * Rows are taken in blocks, so scratch does not grow with the text. Sums are f64, striped by k. */
 #include "mlp.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Directions pulled back at once, as long as a row has no more targets than that. */
+/* The number of directions that are pulled back together; more if a row has more targets. */
 enum { BLOCK = 64 };
 
 typedef struct share_work {
@@ -28,7 +28,7 @@ typedef struct share_work {
 
 /* --- one row --------------------------------------------------------------------------------- */
 
-/* What belongs to a neuron's entry of a cell's list. */
+/* The values beside a neuron's entry in a cell's list. */
 static void put_top(mlp_state *s, const share_work *w, int64_t cell, int32_t place, int64_t k) {
     const psc_top_list *list = &s->top_lists[cell];
     const int64_t base = cell * s->top, r = cell % s->target_rows.n;
@@ -73,7 +73,7 @@ static void share_rows(int64_t begin, int64_t end, int32_t thread, void *payload
 
 /* --- one block ------------------------------------------------------------------------------- */
 
-/* |a| Phi(-|a|); erf is odd, so one erf serves the gate and this. */
+/* |a| Phi(-|a|). erf is odd, so the gate's erf serves here too. */
 static void missed_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const share_work *w = payload;
     const mlp_state *s = w->s;
@@ -116,7 +116,7 @@ static int share_block(share_work *w) {
     return 0;
 }
 
-/* --- all of them ----------------------------------------------------------------------------- */
+/* --- all layers ------------------------------------------------------------------------------ */
 
 static int make_lists(mlp_state *s) {
     const int64_t cells = (int64_t)s->targets.n * s->target_rows.n;

@@ -1,5 +1,5 @@
-/* The values and the printed summary of `mlp`: how many neurons fire, the neurons that carry the
- * first target at its own last row, how many share the work, and what ReLU would miss. */
+/* The values and the printed summary of `mlp`: how many neurons fire, the neurons with the largest
+ * shares of the first target at its own last row, the participation ratios, and ReLU's error. */
 #include "mlp.h"
 
 #include <math.h>
@@ -7,7 +7,7 @@
 
 enum { MOST_BARS = 8, MOST_LAYERS = 12 };
 
-/* One entry a layer: the mean fraction of neurons that fire, and how many never do. */
+/* One entry per layer: the mean fraction of neurons that fire, and how many never do. */
 static int firing(mlp_state *s) {
     int64_t sum = 0, silent = 0;
     const double rows = s->rows.n;
@@ -28,7 +28,8 @@ static int firing(mlp_state *s) {
     char sentence[200];
     const double neurons = (double)s->n_layers * s->n_neurons;
     snprintf(sentence, sizeof sentence,
-        "%.0f %% of %.0f neurons fire (a > 0) at a row; %lld fire at none of the %d rows.",
+        "On average %.0f %% of %.0f neurons fire (a > 0) at a row; %lld fire at none of the %d "
+        "rows.",
         100.0 * (double)sum / (rows * neurons), neurons, (long long)silent, s->rows.n);
     return s->host->summary_text(s->context, sentence);
 }
@@ -45,11 +46,12 @@ static int neuron_bars(mlp_state *s, int64_t t, int64_t row) {
             names[n], sizeof names[n], "%.30s (gate %.2f)", label, (double)s->top_gate[at + n]);
         labels[n] = names[n];
     }
-    snprintf(title, sizeof title, "neurons that carry %.60s", psc_target_name(&s->targets, t, row));
+    snprintf(title, sizeof title, "neurons with the largest shares of %.60s",
+        psc_target_name(&s->targets, t, row));
     return s->host->summary_bars(s->context, title, "nats", n, labels, s->top_share + at);
 }
 
-/* The neurons at work by layer, evenly sampled when there are many layers. */
+/* Participation ratios by layer; many layers are sampled evenly. */
 static int work_bars(mlp_state *s) {
     const int32_t n = s->n_layers < MOST_LAYERS ? s->n_layers : MOST_LAYERS;
     char names[MOST_LAYERS][32], title[128];
@@ -63,7 +65,7 @@ static int work_bars(mlp_state *s) {
         labels[i] = names[i];
         values[i] = floor(s->participation[(l + 1) * s->rows.n - 1] + 0.5);
     }
-    snprintf(title, sizeof title, "neurons at work of %d (participation ratio) at position %d",
+    snprintf(title, sizeof title, "active neurons of %d (participation ratio) at position %d",
         s->n_neurons, rows[s->rows.index[s->rows.n - 1]].position);
     return s->host->summary_bars(s->context, title, "", n, labels, values);
 }
@@ -79,11 +81,11 @@ static int relu_sentence(mlp_state *s, int64_t t, int64_t row) {
         if (t >= 0) effect += s->relu_error_target[(t * s->n_layers + l) * n_rows + row];
     }
     int used = snprintf(sentence, sizeof sentence,
-        "With ReLU for GELU a layer's write would be off by %.0f to %.0f %% of its norm",
+        "With ReLU instead of GELU, a layer's write would be off by %.0f to %.0f %% of its norm",
         100.0 * low, 100.0 * high);
     if (t >= 0 && used > 0 && used < (int)sizeof sentence)
         snprintf(sentence + used, sizeof sentence - (size_t)used,
-            ", all of them together move %.60s directly by %+.2f nats.",
+            "; all layers together would change %.60s directly by %+.2f nats.",
             psc_target_name(&s->targets, t, row), -effect);
     else if (used > 0 && used + 1 < (int)sizeof sentence)
         snprintf(sentence + used, sizeof sentence - (size_t)used, ".");

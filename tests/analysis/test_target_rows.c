@@ -155,7 +155,7 @@ static bool says(const psc_session *session, const char *words) {
 Test(target_rows, summaries) {
     static const struct {
         const char *plugin, *options, *shown;
-    } cases[] = {{"edges", "", "of next"}, {"ln", "", "of #9"}, {"mlp", "top=3", "carry #9"},
+    } cases[] = {{"edges", "", "of next"}, {"ln", "", "of #9"}, {"mlp", "top=3", "shares of #9"},
         {"lens", "", "at position 4"}, {"sweep", "", "of next"}, {"graph", "", "of next at row 4"},
         {"logits", "", "at position 4"}, {"neurons", "geometry=all", "Layer 0"}};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
