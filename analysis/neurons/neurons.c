@@ -1,11 +1,11 @@
-/* The plugin `neurons`: the neuron as detector and writer.
+/* The plugin `neurons`: neurons as detectors and writers.
  *
  *   a_k = c_k + D_k . P(x)/sigma,  D_k = P(gamma2 * w_in,k);  it writes g(a_k) r_k
  *
- * By weights: what excites chosen neurons and which tokens they promote (neurons_listed.c), entropy
- * neurons (neurons_entropy.c), geometry of detectors and bounds of the output
- * (neurons_geometry.c). By data: firing, and over documents the contexts of every neuron
- * (neurons_contexts.c). This file holds the options and the plugin's life. */
+ * From the weights: what excites listed neurons and which tokens they promote (neurons_listed.c),
+ * entropy neurons (neurons_entropy.c), geometry of detectors and bounds of the output
+ * (neurons_geometry.c). From the data: firing, and over documents every neuron's contexts
+ * (neurons_contexts.c). This file holds the options and the plugin's callbacks. */
 #include "neurons.h"
 
 #include <math.h>
@@ -15,16 +15,17 @@
 
 static const psc_option_description neurons_options[] = {
     {"neuron", "auto",
-        "neurons reported in full, L3N17+L2N5, at most 32; auto: the five that matter most",
+        "neurons reported in full, like L3N17+L2N5, at most 32; auto: the five with the longest "
+        "writes at the last row, over a corpus the five with the largest a",
         PSC_OPTION_TEXT, offsetof(neurons_state, named), 0, 0, NULL},
-    {"top", "10", "entries of their lists", PSC_OPTION_COUNT, offsetof(neurons_state, top), 1,
-        MOST_RANKED, NULL},
-    {"contexts", "8", "over a corpus: contexts kept for every neuron", PSC_OPTION_COUNT,
+    {"top", "10", "entries of each of their lists", PSC_OPTION_COUNT, offsetof(neurons_state, top),
+        1, MOST_RANKED, NULL},
+    {"contexts", "8", "over a corpus: contexts kept per neuron", PSC_OPTION_COUNT,
         offsetof(neurons_state, contexts), 1, 64, NULL},
-    {"entropy", "yes", "entropy neurons, for all neurons", PSC_OPTION_YES_NO,
+    {"entropy", "yes", "find entropy neurons among all neurons", PSC_OPTION_YES_NO,
         offsetof(neurons_state, entropy), 0, 0, NULL},
-    {"geometry", "auto", "layers of interference, bounds and span", PSC_OPTION_LAYERS,
-        offsetof(neurons_state, geometry), 0, 0, NULL},
+    {"geometry", "auto", "layers whose interference, bounds and span are computed",
+        PSC_OPTION_LAYERS, offsetof(neurons_state, geometry), 0, 0, NULL},
     {0},
 };
 
@@ -48,10 +49,11 @@ static int parse_neurons(neurons_state *s, const char *value) {
         if (parse_number(&at, 'L', model->n_layers, &id.layer) ||
             parse_number(&at, 'N', model->d_mlp, &id.neuron) || (*at && *at != '+'))
             return s->host->fail(s->context,
-                "neuron=%.60s is not auto or neurons L0N0 to L%dN%d joined by +", value,
+                "neuron=%.60s is neither auto nor neurons from L0N0 to L%dN%d joined by +", value,
                 (int)model->n_layers - 1, (int)model->d_mlp - 1);
         if (s->n_listed == MOST_LISTED)
-            return s->host->fail(s->context, "neuron: more than %d are named", (int)MOST_LISTED);
+            return s->host->fail(
+                s->context, "neuron names more than %d neurons; name fewer", (int)MOST_LISTED);
         s->listed[s->n_listed++] = id;
         if (!*at) break;
     }
@@ -84,7 +86,7 @@ static int neurons_run_begin(psc_context *context, void *state) {
            psc_targets_begin(context, host, &rows, &s->targets);
 }
 
-/* The neurons with the largest value stand first among the listed. */
+/* Lists the neurons with the largest values, in descending order. */
 static void list_largest(neurons_state *s, const double *values) {
     psc_ranked entries[AUTO_LISTED];
     psc_top_list top = {entries, AUTO_LISTED, 0};
@@ -95,7 +97,7 @@ static void list_largest(neurons_state *s, const double *values) {
         s->listed[i] = (neuron_id){(int32_t)(top.at[i].index / m), (int32_t)(top.at[i].index % m)};
 }
 
-/* auto: in a run the longest writes of the last row, over documents the largest a. */
+/* auto chooses the longest writes at the last row of a run, over documents the largest a. */
 static int choose(neurons_state *s) {
     const psc_host *host = s->host;
     const int64_t m = s->model->d_mlp;
@@ -123,7 +125,7 @@ static int choose(neurons_state *s) {
     return 0;
 }
 
-/* All that needs the weights. */
+/* Computes everything that needs the weights. */
 static int compute(neurons_state *s) {
     const char *labels[MOST_LISTED];
     if (choose(s)) return -1;
@@ -161,7 +163,7 @@ const psc_plugin *psc_builtin_neurons(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "neurons",
-        .summary = "what excites neurons, what they promote, where they fire, entropy neurons, "
+        .summary = "what excites neurons, what they promote, where they fire; entropy neurons; "
                    "geometry of detectors",
         .options = neurons_options,
         .open = neurons_open,

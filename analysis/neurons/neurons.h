@@ -1,6 +1,6 @@
-/* The inside of the plugin `neurons`: the instance's and one run's state, what its files share.
+/* The inside of the plugin `neurons`: the state of an instance and of a run.
  * Private to analysis/neurons/; built on psc_plugin.h alone.
- * Threads: the callbacks' thread; the parallel parts work on neurons of their own.
+ * Threads: the callbacks' thread; in the parallel parts each thread owns its neurons.
  * Ownership: the state lives with the instance (life_alloc), the rest with the run. */
 #ifndef NEURONS_H
 #define NEURONS_H
@@ -32,7 +32,7 @@ typedef struct neurons_state {
     int32_t top, contexts, entropy, corpus;
     const char *named;        /* the option `neuron` as given */
     psc_range geometry;       /* layers */
-    int32_t n_listed, chosen; /* chosen: by the option */
+    int32_t n_listed, chosen; /* chosen: the option names them */
     neuron_id listed[MOST_LISTED];
 
     /* over documents */
@@ -44,7 +44,7 @@ typedef struct neurons_state {
     /* a run */
     double *fires, *most; /* [L, M] rows with a > 0; max |g| */
     double tokens;
-    int pre, post, out; /* handles: the last row's a and g, hook_mlp_out */
+    int pre, post, out; /* handles: a and g of the last row, hook_mlp_out */
     psc_target_rows targets;
     psc_directions directions;
 } neurons_state;
@@ -53,12 +53,12 @@ static inline int64_t neurons_all(const neurons_state *s) {
     return (int64_t)s->model->n_layers * s->model->d_mlp;
 }
 
-/* Buffers for a layer's matrices, and a layer's matrices (neurons_weights.c). */
+/* Make the buffers of a layer's matrices, and fill them (neurons_weights.c). */
 int neurons_weights_make(neurons_state *s, neuron_weights *out);
 int neurons_weights_load(neurons_state *s, int32_t layer, neuron_weights *out);
 /* r_k [N] minus its mean; D_k [N]. */
 void neurons_write(const neurons_state *s, const neuron_weights *w, int32_t neuron, double *out);
-/* What excites the listed neurons and what they say (neurons_listed.c). */
+/* What excites the listed neurons and what they promote (neurons_listed.c). */
 int neurons_listed(neurons_state *s);
 /* rho and |P r| of all neurons, Var cos of the listed ones (neurons_entropy.c). */
 int neurons_entropy(neurons_state *s);
@@ -70,7 +70,7 @@ int neurons_contexts_begin(neurons_state *s);
 int neurons_contexts_add(neurons_state *s);
 int neurons_contexts_report(neurons_state *s);
 int neurons_firing(neurons_state *s);
-/* A sentence for each listed neuron's contexts. */
+/* Prints the listed neurons' largest contexts, one sentence each. */
 int neurons_contexts_summary(neurons_state *s);
 
 #endif

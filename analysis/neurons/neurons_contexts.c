@@ -1,10 +1,10 @@
-/* How often neurons fire, and over documents the contexts where each is largest.
+/* How often neurons fire, and over documents the contexts of each neuron's largest a.
  *
  *   fires: rows with a > 0; dead: none; silent: max |g| < 0.01
  *
- * Of a sequence the largest a of every neuron are kept as the rows come, with one comparison for
- * most; in the end they are offered to the host's lists. Neurons are shared out among threads and
- * each sees its rows in order, so that nothing depends on threads or chunks. */
+ * A sequence's largest a per neuron are kept as the rows arrive; most rows cost one comparison. At
+ * the end of the run they are offered to the host's lists. Each neuron has one thread and its rows
+ * in order, so no result depends on threads or chunks. */
 #include "neurons.h"
 
 #include <math.h>
@@ -115,7 +115,7 @@ int neurons_contexts_add(neurons_state *s) {
            host->accumulate(s->context, s->tokens_handle, 0, 1, &s->tokens);
 }
 
-/* fires, largest_write, dead and silent [layers, neurons]. */
+/* Makes fires, largest_activation, dead and silent [layers, neurons]. */
 int neurons_firing(neurons_state *s) {
     static const char *const axes[] = {"layers", "neurons"};
     const psc_host *host = s->host;
@@ -140,8 +140,8 @@ int neurons_firing(neurons_state *s) {
         n_silent += silent[i] = most[i] < SILENT;
     }
     snprintf(sentence, sizeof sentence,
-        "Over %.0f tokens %lld of %lld neurons are dead (a > 0 nowhere) and %lld silent (|g| never "
-        "reached 0.01).",
+        "Over %.0f tokens, %lld of %lld neurons are dead (they never fired) and %lld are silent "
+        "(|g| never reached 0.01).",
         s->tokens, (long long)n_dead, (long long)n, (long long)n_silent);
     if (host->value_number(s->context, "tokens", s->tokens)) return -1;
     return s->tokens > 0.0 ? host->summary_text(s->context, sentence) : 0;
@@ -176,7 +176,8 @@ int neurons_contexts_summary(neurons_state *s) {
     return 0;
 }
 
-/* context_value, context_document, context_position [layers, neurons, contexts] and their tokens */
+/* Makes context_value, context_document and context_position [layers, neurons, contexts], and
+ * context_tokens [.., window]. */
 int neurons_contexts_report(neurons_state *s) {
     static const char *const axes[] = {"layers", "neurons", "contexts", "window"};
     const psc_host *host = s->host;

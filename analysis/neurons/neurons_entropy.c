@@ -1,11 +1,12 @@
-/* Entropy neurons: long writes into directions that no logit reads, so that they change sigma and
- * the entropy and little else.
+/* Entropy neurons: long writes into directions that logits barely read. They change sigma, and
+ * through it the entropy, but few logits.
  *
  *   rho_k = |V0^T P(r_k)|/|P(r_k)|, V0: the bottom ceil(N/64) singular directions of {u_t} within
  *   1's complement, u_t = P(gamma_f * t_bar)
  *   Var_t cos(u_t, P r) = r^T C r/|r|^2 - (m . r/|r|)^2, C and m the means of u u^T/|u|^2 and u/|u|
  *
- * Sums over the vocabulary are f64 in token order. V0 is LAPACK's; rho's last bits may differ. */
+ * Sums over the vocabulary are f64 in token order. LAPACK computes V0, so rho's last bits may
+ * differ between machines. */
 #include "neurons.h"
 
 #include <lapacke.h>
@@ -39,7 +40,7 @@ static int load_block(entropy_work *w, int64_t first, const float *gamma, float 
             u[i] -= sum / (double)n;
             square += u[i] * u[i];
         }
-        const double length = square > 0.0 ? sqrt(square) : 1.0; /* of a zero row the cosine is 0 */
+        const double length = square > 0.0 ? sqrt(square) : 1.0; /* a zero row has cosine 0 */
         for (int64_t i = 0; i < n; i++) {
             w->unit[t * n + i] = u[i] / length;
             w->mean[i] += u[i] / length;
@@ -53,7 +54,7 @@ static void add_block(int64_t begin, int64_t end, int32_t thread, void *payload)
     const int64_t n = w->s->model->d_model;
     (void)thread;
     for (int64_t p = begin; p < end; p++) {
-        const int64_t i = p % 2 ? n - 1 - p / 2 : p / 2; /* long and short rows in turn */
+        const int64_t i = p % 2 ? n - 1 - p / 2 : p / 2; /* alternates long and short rows */
         for (int64_t t = 0; t < w->count; t++) {
             const double a = w->u[t * n + i], b = w->unit[t * n + i];
             for (int64_t j = i; j < n; j++) {
@@ -64,7 +65,8 @@ static void add_block(int64_t begin, int64_t end, int32_t thread, void *payload)
     }
 }
 
-/* The bottom directions into the first rows of gram. 1, whose value is 0, is lifted to the top. */
+/* Puts the bottom directions into the first rows of gram. The direction 1, whose value is 0, is
+ * lifted to the top first. */
 static int bottom_directions(entropy_work *w) {
     const lapack_int n = w->s->model->d_model;
     double trace = 0.0;
@@ -149,8 +151,8 @@ static int summary(entropy_work *w) {
     if (top.n == 0) return 0;
     const int64_t best = entry.index;
     snprintf(sentence, sizeof sentence,
-        "Entropy neurons: %s writes the largest part of its length, rho %.2f, into the %lld "
-        "directions that logits read least; by chance rho is about %.2f.",
+        "Entropy neurons: %s writes the largest part of its norm, rho %.2f, into the %lld "
+        "directions that logits read least; by chance rho would be about %.2f.",
         s->host->label(s->context, PSC_COMPONENT_NEURON, (int32_t)(best / s->model->d_mlp),
             (int32_t)(best % s->model->d_mlp)),
         w->rho[best], (long long)w->bottom,

@@ -9,7 +9,8 @@
  *            - E(kappa-), E(w) = (sum w|c| + sqrt(N) ||diag(sqrt w) D||_2 sqrt(sum w))/2
  *   tightness = observed range over the run's rows / the bound's
  *
- * Joint bounds and the effective rank use LAPACK's eigenvalues; their last bits may differ. */
+ * Joint bounds and the effective rank use LAPACK's eigenvalues; their last bits may differ between
+ * machines. */
 #include "gate.h"
 #include "neurons.h"
 
@@ -25,7 +26,7 @@ enum { BLOCK = 64, KINDS = 3 };
 typedef struct geometry_work {
     neurons_state *s;
     neuron_weights weights;
-    int32_t layer, place;     /* the layer, and which of the results' */
+    int32_t layer, place;     /* the layer, and its index in the results */
     int64_t first, count;     /* of a block of detectors */
     float *x, *products;      /* [BLOCK, N], [BLOCK, M] */
     double *interference;     /* [layers, M] */
@@ -190,7 +191,7 @@ static int bound_layer(geometry_work *w) {
     double *out = w->bounds + w->place * KINDS * 2; /* box, joint, observed */
     psc_event event;
     const int32_t last = s->targets.n > 0 ? psc_target_last(&s->targets, 0) : -1;
-    if (last < 0) return 0; /* a text of one token has no next one */
+    if (last < 0) return 0; /* a text of one token has no next token */
     const float *u = s->directions.u + s->directions.which[last] * n;
     for (int64_t k = 0; k < m; k++) w->kappa[k] = 0.0;
     for (int64_t i = 0; i < n; i++)
@@ -214,7 +215,7 @@ static int bound_layer(geometry_work *w) {
     return 0;
 }
 
-/* --- all ------------------------------------------------------------------------------------- */
+/* --- all layers ------------------------------------------------------------------------------ */
 
 static int make_results(geometry_work *w, int32_t n_layers) {
     static const char *const kinds[] = {"box", "joint", "observed"};
@@ -270,16 +271,16 @@ static int summary(geometry_work *w) {
     for (int64_t k = 0; k < s->model->d_mlp; k++)
         sum += w->interference[w->place * (int64_t)s->model->d_mlp + k];
     int used = snprintf(sentence, sizeof sentence,
-        "Layer %d: detectors interfere by %.2f in the mean (by chance %.2f for %d of them in %d "
-        "dimensions), coherence %.2f",
+        "Layer %d: the mean interference of detectors is %.2f (by chance %.2f for %d detectors in "
+        "%d dimensions), the coherence %.2f",
         (int)w->layer, sum / m, (m - 1) / n, (int)m, (int)n, w->coherence[w->place]);
     const int told = !s->corpus && !isnan(w->tightness[w->place * 2]);
     if (used > 0 && used < (int)sizeof sentence && !told)
         snprintf(sentence + used, sizeof sentence - (size_t)used, ".");
     else if (used > 0 && used < (int)sizeof sentence)
         snprintf(sentence + used, sizeof sentence - (size_t)used,
-            "; the active ones span %.1f dimensions; of the joint bound of its output the run "
-            "uses %.3f, of the box %.4f.",
+            "; the active detectors span %.1f dimensions; the output's range in this run is %.3f "
+            "of the joint bound and %.4f of the box bound.",
             w->rank[w->place], w->tightness[w->place * 2 + 1], w->tightness[w->place * 2]);
     return s->host->summary_text(s->context, sentence);
 }

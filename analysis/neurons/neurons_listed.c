@@ -1,10 +1,10 @@
-/* The listed neurons by weights alone.
+/* The listed neurons, from the weights alone.
  *
  *   excited by   token t: D_k . e_t;  an earlier neuron k': D_k . r_k';  an earlier head h:
  *                |W_O,h^T D_k|, the most that a z of length 1 can add
  *   writes       u_t . P(r_k), u_t = P(gamma_f * t_bar)
  *
- * Earlier: of a lower layer, and in a sequential model heads of the same layer too. */
+ * Earlier: in a lower layer; in a sequential model also heads of the same layer. */
 #include "neurons.h"
 
 #include <math.h>
@@ -152,7 +152,7 @@ static int tokens(listed_work *w) {
     return 0;
 }
 
-/* Layer `from`'s heads and neurons as sources of every listed neuron behind them. */
+/* Every layer's heads and neurons as sources of the listed neurons after them. */
 static int sources(listed_work *w) {
     neurons_state *s = w->s;
     const psc_model_info *model = s->model;
@@ -183,7 +183,7 @@ static int sources(listed_work *w) {
     return 0;
 }
 
-/* One side of a list, in words: ' cat' 1.23, ' dog' 1.10 */
+/* Writes one side of a list: ' cat' +1.23, ' dog' +1.10. Returns whether it has entries. */
 static int append(const neurons_state *s, const ranking *r, int32_t which, int side, int neuron,
     char *out, size_t size) {
     enum { SHOWN = 5 };
@@ -215,8 +215,8 @@ static int summary(listed_work *w) {
             "%s is excited by %s; inhibited by %s; promotes %s; suppresses %s%s%s.",
             s->host->label(
                 s->context, PSC_COMPONENT_NEURON, s->listed[i].layer, s->listed[i].neuron),
-            words[0], words[1], words[2], words[3], earlier ? "; of the earlier neurons by " : "",
-            words[4]);
+            words[0], words[1], words[2], words[3],
+            earlier ? "; earlier neurons that excite it: " : "", words[4]);
         if (s->host->summary_text(s->context, sentence)) return -1;
     }
     return 0;

@@ -1,5 +1,5 @@
-/* A layer's detectors and writers from the host's products with the identity, which are exact:
- * W_in I and I W_out hand out the matrices themselves. */
+/* A layer's detectors and writers, from the host's products with the identity. They are exact:
+ * W_in I and I W_out are the matrices themselves. */
 #include "neurons.h"
 
 #include <math.h>
