@@ -1,11 +1,10 @@
-/* The plugin `partition`: how much log Z varies, and what an approximation that holds it fixed
- * costs.
+/* The plugin `partition`: how much log Z varies, and the error of holding it fixed.
  *
  *   log p_t = z_t - log Z       dlog p_t = dz_t - dlogZ       dlogZ = sum_t p_t dz_t + KL(p || p')
  *
  * Changes: from one layer's lens to the next, from the final logits to an earlier lens, and a
- * component scaled by alpha, with sigma held, computed again, or the run computed again. What is
- * measured of a change is in partition_measure.c. This file holds the plugin's life. */
+ * component scaled by alpha, with sigma held, with sigma recomputed, or with the run recomputed.
+ * partition_measure.c measures a change. This file holds the plugin's callbacks. */
 #include "partition.h"
 
 static int partition_open(psc_context *context, const psc_host *host, void **state) {
@@ -26,7 +25,7 @@ static int partition_open(psc_context *context, const psc_host *host, void **sta
     return s->accumulating ? partition_corpus_open(s) : 0;
 }
 
-/* The ids of every target at a row are known once its logits are. */
+/* Allocates the targets' ids; they are known once a row's logits are. */
 static int begin_targets(partition_state *s) {
     psc_target_rows *targets = &s->targets;
     targets->context = s->context;
@@ -43,7 +42,7 @@ static int begin_targets(partition_state *s) {
     return targets->ids && s->ids && s->target_dz ? 0 : -1;
 }
 
-/* Short windows of a corpus may have none of the rows asked for. */
+/* Whether the run has a requested row; a short window of a corpus may have none. */
 static int has_rows(const partition_state *s) {
     int32_t n = 0;
     const psc_row *rows = s->host->rows(s->context, &n);
@@ -85,8 +84,8 @@ const psc_plugin *psc_builtin_partition(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "partition",
-        .summary = "how much log Z varies when a layer or component goes, and where p may be "
-                   "treated as c exp(z)",
+        .summary = "how much log Z varies when a layer or component is removed, and where p is "
+                   "close to c exp(z)",
         .options = partition_options,
         .open = partition_open,
         .run_begin = partition_run_begin,

@@ -1,4 +1,4 @@
-/* The plugin `partition`, inside: its perturbations, what is measured of each, and its parts.
+/* The inside of the plugin `partition`: its perturbations, their measures, and its parts.
  * Private to analysis/partition/ and test_partition_measure.c.
  * Threads: as a plugin's callbacks; partition_before_build and partition_measure run on any thread.
  * Ownership: tables live with the instance (life_alloc) or the run (run_alloc); nothing is freed.
@@ -16,11 +16,11 @@ enum {
     PARTITION_GAUGES
 };
 
-/* Ranks before the change: 1, 2-10, 11-100, 101-1000, beyond. */
+/* Bins of a token's rank before the change: 1, 2-10, 11-100, 101-1000, beyond. */
 enum { PARTITION_BINS = 5, PARTITION_RANKED = 1000 };
-/* An approximation that errs by more nats than this has failed. */
+/* An approximation with a larger error, in nats, has failed. */
 #define PARTITION_FAR 0.1
-/* Components that go through the unembedding together, and the threads that can share them. */
+/* Components that pass through the unembedding together; also the most threads that share them. */
 enum { PARTITION_GROUP = 32 };
 enum { PARTITION_MOST_ALPHAS = 16, PARTITION_LABEL = 48 };
 
@@ -28,13 +28,13 @@ enum {
     PARTITION_STEP,       /* from the lens before a block to the one after it */
     PARTITION_LENS,       /* from the final logits to those of an earlier residual */
     PARTITION_FROZEN,     /* from the final logits; a component scaled, sigma held */
-    PARTITION_RECOMPUTED, /* the same, sigma computed again */
-    PARTITION_ABLATION,   /* the same, the run computed again */
+    PARTITION_RECOMPUTED, /* the same, sigma recomputed */
+    PARTITION_ABLATION,   /* the same, the run recomputed */
     PARTITION_KINDS
 };
 
 typedef struct partition_component {
-    int32_t kind, layer, head; /* psc_component_kind; head -1 where there is none */
+    int32_t kind, layer, head; /* psc_component_kind; head -1: none */
     const char *label;
 } partition_component;
 
@@ -54,7 +54,7 @@ typedef struct partition_before {
     int32_t n_ranked;
     double peak;                 /* max z */
     double shifted_log_z, log_z; /* log sum exp of shifted, of z */
-    double p_sum;                /* of p: 1 up to its rounding */
+    double p_sum;                /* sum p: 1 up to rounding */
     double mass[PARTITION_BINS], top_share[2], margin;
     double direct_sum, direct_squares;
 } partition_before;
@@ -62,8 +62,8 @@ typedef struct partition_before {
 typedef struct partition_measure {
     double dlogz, mean, expected, half_variance;
     double shift[PARTITION_GAUGES];  /* 0, mean, expected */
-    double alpha, beta, r2;          /* dz = alpha + beta (z - b); r2 NaN where dz is constant */
-    double bin_dz[PARTITION_BINS];   /* mean dz, NaN where the bin is empty */
+    double alpha, beta, r2;          /* dz = alpha + beta (z - b); r2 NaN if dz is constant */
+    double bin_dz[PARTITION_BINS];   /* mean dz, NaN in an empty bin */
     double bin_p_dz[PARTITION_BINS]; /* sum p dz */
     double bin_abs_dz[PARTITION_GAUGES][PARTITION_BINS]; /* mean |dz - shift| */
     int32_t reordered[2];                                /* top 1, top 10 */
@@ -72,9 +72,9 @@ typedef struct partition_measure {
 /* What a run keeps of the forward pass: [chosen rows] -> [N], z: [H D]. */
 typedef struct partition_kept {
     int32_t handle[6];
-    const float **residual; /* [L + 1, R] before each block, and the last; earlier ones nullable */
-    const float **embed;    /* [R] */
-    const float **attn, **mlp, **z; /* [L, R]; null where no component needs them */
+    const float **residual;         /* [L + 1, R] before each block, and the last; null if unused */
+    const float **embed;            /* [R] */
+    const float **attn, **mlp, **z; /* [L, R]; null if no component needs them */
 } partition_kept;
 
 typedef struct partition_corpus partition_corpus;
@@ -91,7 +91,7 @@ typedef struct partition_state {
 
     /* options */
     psc_filter rows_choice;
-    uint32_t kinds, levels;          /* options: bits of the perturbations and levels named */
+    uint32_t kinds, levels;          /* options: bits of the named perturbations and levels */
     const char *named, *alphas_text; /* components and alphas as given */
     int asked[PARTITION_KINDS];
     double alphas[PARTITION_MOST_ALPHAS];
@@ -101,14 +101,14 @@ typedef struct partition_state {
     partition_change *changes;
     int32_t n_changes;
     int32_t first[PARTITION_KINDS]; /* the first change of each kind */
-    int32_t n_lenses;               /* L + 1, or 1: the final one alone; the final is the last */
+    int32_t n_lenses;               /* L + 1, or 1: the final one alone; it is always the last */
 
-    /* of the instance: the work on one row */
+    /* of the instance: scratch for one row */
     float *constant;             /* [V] b = W_U beta; null until the first run */
     partition_before *before;    /* [lenses] */
     float *x;                    /* [max(lenses, GROUP), N] into the unembedding */
     float *y;                    /* [GROUP, V] out of it */
-    float *scratch;              /* [GROUP, 2, V] of the threads */
+    float *scratch;              /* [GROUP, 2, V] dz and after of each thread */
     float *heads;                /* [H, H D] each head's z alone */
     float *writes;               /* [components, N] */
     double *parts;               /* [components, 2] P(x).c, |P(c)|^2 */
@@ -117,32 +117,32 @@ typedef struct partition_state {
     /* of the run */
     psc_row_set rows;
     psc_target_rows targets;
-    int32_t *ids;      /* [targets, 2] at the row in work; over a corpus the next token alone */
+    int32_t *ids;      /* [targets, 2] at the current row; over a corpus the next token alone */
     double *target_dz; /* [changes, targets] */
     int32_t n_targets;
     partition_kept kept;
     partition_arrays *arrays;
-    partition_corpus *corpus;     /* null unless it accumulates */
-    partition_ablation *ablation; /* null unless it is asked for */
+    partition_corpus *corpus;     /* null except over documents */
+    partition_ablation *ablation; /* null if not requested */
 } partition_state;
 
 /* --- partition_options.c --- */
 extern const psc_option_description partition_options[];
-/* Options, components, changes, and the memory that they need. */
+/* Reads the options, lists components and changes, and allocates the memory that they need. */
 int partition_options_read(partition_state *s);
 
 /* --- partition_measure.c --- */
-/* From z, which is in before->shifted. */
+/* Fills *before from z, which the caller puts into before->shifted. */
 void partition_before_build(const partition_state *s, partition_before *before);
-/* dz [V], given; after [V], scratch. */
+/* dz [V]: the change; after [V]: scratch. */
 void partition_measure_change(const partition_state *s, const partition_before *before,
     const float *dz, float *after, partition_measure *out);
 
 /* --- partition_rows.c --- */
 int partition_keep(partition_state *s);
-/* target_dz of a change, from its dz [V] and the ids of the row in work. */
+/* Sets target_dz of a change from its dz [V] and the current row's ids. */
 void partition_targets_changed(partition_state *s, const float *dz, int64_t change);
-/* Measures every change but ablations at every chosen row and stores them. */
+/* Measures and stores every change except ablations, at every chosen row. */
 int partition_rows_compute(partition_state *s);
 
 /* --- partition_ablation.c --- */
@@ -153,7 +153,7 @@ int partition_ablation_compute(partition_state *s);
 
 /* --- partition_arrays.c: of one run --- */
 int partition_arrays_begin(partition_state *s);
-/* Stores the logits before and all changes but ablations; or one change. */
+/* Store the logits before and all changes except ablations; or one change. */
 void partition_arrays_row(partition_state *s, int32_t row);
 void partition_arrays_change(partition_state *s, int64_t change, int64_t row);
 
@@ -162,9 +162,9 @@ int partition_summary(partition_state *s);
 
 /* --- partition_corpus.c: accumulated --- */
 int partition_corpus_open(partition_state *s);
-/* Forgets a sequence that was begun. */
+/* Discards the sums of an unfinished sequence. */
 void partition_corpus_clear(partition_state *s);
-/* Adds a row as partition_arrays_row stores it; or one change from the state before it. */
+/* Add a row as partition_arrays_row stores it; or one change from the state before it. */
 void partition_corpus_row(partition_state *s);
 void partition_corpus_change(partition_state *s, int64_t change, const partition_before *before);
 int partition_corpus_sequence(partition_state *s);

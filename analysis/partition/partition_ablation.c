@@ -1,25 +1,25 @@
-/* Ablation: the run again with a component multiplied by alpha at every row, and what became of the
- * logits; what later layers do without it is in.
+/* Ablation: the run recomputed with a component multiplied by alpha at every row, and the change of
+ * its logits, which includes the response of later layers.
  *
  *   embed, attn_out, mlp_out    scaled at their hook points      a head    scaled at hook_z
  *   attn_bias                   b_O (alpha - 1) is added to hook_attn_out
  *
- * The variants are the host's: one for each component and factor, of one sequence at a time. Their
- * rows are measured GROUP at a time, each by one thread. */
+ * The host computes the variants: one per component and factor, of one sequence at a time. Their
+ * rows are measured PARTITION_GROUP at a time, each by one thread. */
 #include "partition.h"
 
 #include <math.h>
 #include <string.h>
 
 struct partition_ablation {
-    int logits;          /* handle of the run's own */
+    int logits;          /* handle of the unchanged run's */
     const float **z;     /* [R] -> [V] */
     int32_t n;           /* variants */
     psc_change *changes; /* [n] */
     psc_variant *variants;
     partition_before before[PARTITION_GROUP];
     partition_measure measures[PARTITION_GROUP];
-    /* the group in work */
+    /* the current group */
     const float *after[PARTITION_GROUP];
     int32_t slot[PARTITION_GROUP];
 };
@@ -94,7 +94,7 @@ static void measure_rows(int64_t begin, int64_t end, int32_t thread, void *paylo
     }
 }
 
-/* The group's n rows into the results of a change, in their order. */
+/* Stores the group's n rows in the results of a change, in row order. */
 static void store_rows(partition_state *s, int32_t n, int64_t change) {
     partition_ablation *a = s->ablation;
     int32_t n_all = 0;
@@ -131,7 +131,7 @@ static int on_variant(int32_t variant, const psc_event *event, void *payload) {
     return s->host->cancelled(s->context);
 }
 
-/* All variants of the rows first..last, which are one sequence. */
+/* Computes all variants of the rows first..last, which are one sequence. */
 static int ablate_sequence(partition_state *s, const psc_row *first, const psc_row *last) {
     partition_ablation *a = s->ablation;
     const int32_t rows = s->rows.filter.rows == PSC_ROWS_LAST ? PSC_ROWS_LAST : PSC_ROWS_ALL;

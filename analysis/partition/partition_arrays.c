@@ -1,4 +1,4 @@
-/* What `partition` leaves of one run: an array a figure, f64 (i32 where it is a count or an id).
+/* The results of `partition` for one run: one array per figure, f64 (i32 for a flag or an id).
  *
  *   of the logits before      log_z, log_z_gap, margin [lenses, rows], top_share [.., top],
  *                             mass [.., bins]
@@ -38,7 +38,7 @@ int partition_axes(partition_state *s) {
                : 0;
 }
 
-/* Arrays whose names stand in a list, over the same axes. */
+/* Arrays over the same axes, with their names. */
 typedef struct array_list {
     void **to;
     const char *const *names;
@@ -117,7 +117,7 @@ static void put_targets(const partition_state *s, int64_t change, int64_t row) {
     const int64_t cells = (int64_t)s->n_changes * s->rows.n, at = change * s->rows.n + row;
     for (int64_t t = 0; t < s->n_targets; t++) {
         const double dz = s->target_dz[change * s->n_targets + t];
-        const double alone = s->ids[2 * t + 1] < 0; /* in a contrast what is common cancels */
+        const double alone = s->ids[2 * t + 1] < 0; /* a common shift cancels in a contrast */
         for (int64_t g = 0; g < PARTITION_GAUGES; g++)
             a->dz[(g * s->n_targets + t) * cells + at] = dz - alone * m->shift[g];
         a->dlogp[t * cells + at] = dz - alone * m->dlogz;

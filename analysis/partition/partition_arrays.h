@@ -1,4 +1,4 @@
-/* The arrays of one run of `partition`, and the axes that both kinds of results share.
+/* The arrays of one run of `partition`, and the axes that runs and corpora share.
  * Private to analysis/partition/.
  * Threads: as a plugin's callbacks.
  * Ownership: arrays belong to the run's results. */
@@ -18,9 +18,9 @@ struct partition_arrays {
     int32_t *reordered;
 };
 
-/* The axes perturbations, lenses, gauges, bins, top. */
+/* Makes the axes perturbations, lenses, gauges, bins, top. */
 int partition_axes(partition_state *s);
-/* target_ids [targets, rows, ids]. */
+/* Makes target_ids [targets, rows, ids]. */
 int partition_arrays_targets(const partition_state *s);
 
 #endif

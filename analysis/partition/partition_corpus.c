@@ -1,8 +1,8 @@
-/* What `partition` adds up over documents. A case is a change at a row; its figures go to the
- * slots of its change, by the margin of the row and by groups of tokens (partition_corpus.h).
+/* The totals of `partition` over documents. A case is a change at a row. Its figures are added to
+ * the slots of its change, by the row's margin and by groups of tokens (partition_corpus.h).
  *
  *   correlation of d and e = (n sum de - sum d sum e) / sqrt((n sum dd - (sum d)^2) (...)), NaN
- *   where the sums leave open whether d and e vary (moments.h)
+ *   if the sums do not show that d and e vary (moments.h)
  *
  * A sequence is summed in f64 in row order and added once. Memory does not grow with the corpus. */
 #include "partition_corpus.h"

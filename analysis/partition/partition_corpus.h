@@ -1,4 +1,4 @@
-/* What `partition` accumulates over documents: the slots of a change and of a lens.
+/* The totals of `partition` over documents: the slots of a change and of a lens.
  * Private to partition_corpus*.c and partition_verdict.c.
  * Threads: as a plugin's callbacks.
  * Ownership: tables live with the instance. */
@@ -12,9 +12,9 @@
 
 /* Groups of tokens: the rank bins, and the text's own next token. */
 enum { NEXT_GROUP = PARTITION_BINS, GROUPS };
-/* Sums of a gauge and group over cases in which the group has a token: d is its mean dz, e the
- * error of constant Z, both in the gauge. */
-enum { ABS_D, SUM_D, SUM_DD, SUM_E, SUM_EE, SUM_ED, MOMENTS }; /* squares behind their sums */
+/* Sums of a gauge and group over the cases in which the group has a token. d is the group's mean
+ * dz, e the error of constant Z, both in the gauge. */
+enum { ABS_D, SUM_D, SUM_DD, SUM_E, SUM_EE, SUM_ED, MOMENTS }; /* squares follow their sums */
 /* Sums of a change. */
 enum {
     SUM_MOMENTS = 0,                                 /* [gauges, groups, moments] */
@@ -26,7 +26,7 @@ enum {
     SUM_R2,
     SUMS
 };
-/* Classes of the margin p1 - p2 before: below 0.1, 0.3, 0.7, and above. */
+/* Classes of the margin p1 - p2 before the change: below 0.1, 0.3, 0.7, and above. */
 enum { MARGINS = 4 };
 /* Counts of a margin: cases, those in which |e| > PARTITION_FAR by gauge, and the reordered. */
 enum {
@@ -35,7 +35,7 @@ enum {
     COUNT_REORDERED = COUNT_FAR + PARTITION_GAUGES,
     MARGIN_COUNTS = COUNT_REORDERED + 2
 };
-/* beta from -2 to 2, and what is below and above; r2 from 0 to 1. */
+/* Bins of beta from -2 to 2, plus one below and one above; of r2 from 0 to 1. */
 enum { BETA_BINS = 162, R2_BINS = 50 };
 #define BETA_WIDTH 0.025
 #define R2_WIDTH 0.02
@@ -51,7 +51,7 @@ enum {
 /* Sums of a lens. */
 enum {
     LENS_LOG_Z,
-    LENS_LOG_Z2, /* squares stand behind their sums */
+    LENS_LOG_Z2, /* squares follow their sums */
     LENS_GAP,
     LENS_GAP2,
     LENS_MARGIN,
@@ -68,26 +68,26 @@ struct partition_corpus {
     double n_rows;
 };
 
-/* Totals of one change, or of several together. */
+/* Totals of one change, or of several added together. */
 typedef struct partition_totals {
     const double *sum, *count; /* [SUMS], [COUNTS] */
-    double longest;            /* cases that one rounded sum holds at most */
+    double longest;            /* the most cases in one rounded sum */
 } partition_totals;
 
 static inline double partition_divide(double sum, double n) {
     return n > 0.0 ? sum / n : (double)NAN;
 }
 
-/* Cases; the share of them with |e| > PARTITION_FAR, or reordered (what: COUNT_*), of one margin or
- * of all (margin MARGINS). */
+/* The number of cases, and the share of them with |e| > PARTITION_FAR or reordered (what: COUNT_*),
+ * in one margin class or in all (margin MARGINS). */
 double partition_cases(partition_totals t, int margin);
 double partition_share(partition_totals t, int what, int margin);
 double partition_mean_abs_dz(partition_totals t, int gauge, int group);
-/* Of d and e over cases; NaN where one of them does not vary (psc_correlation). */
+/* Of d and e over cases; NaN if one of them does not vary (psc_correlation). */
 double partition_correlation(partition_totals t, int gauge, int group);
-/* Of log Z (what: LENS_LOG_Z) or its gap over rows; 0 where it does not vary. */
+/* Of log Z (what: LENS_LOG_Z) or its gap over rows; 0 if it does not vary. */
 double partition_deviation(const partition_state *s, const double *lens, int what);
-/* By linear interpolation in the histogram's bin. */
+/* Interpolates linearly within the histogram's bin. */
 double partition_quantile(const double *histogram, int n, double low, double width, double q);
 double partition_beta_quantile(partition_totals t, double q);
 double partition_r2_quantile(partition_totals t, double q);

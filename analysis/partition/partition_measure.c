@@ -6,8 +6,8 @@
  *   fit           dz = alpha + beta (z - b), least squares over all t
  *   bins          by rank before: mean dz, mean |dz - shift|, sum p dz
  *
- * The largest logit is taken from z first, so that rounding z' in f32 is small where p is large.
- * Sums are f64 in the house's order (common.h); p is divided by its own sum. */
+ * The largest logit is subtracted from z first, so that z' has a small f32 rounding error where p
+ * is large. Sums are f64 in the fixed order of common.h; p is divided by its own sum. */
 #include "partition.h"
 
 #include <math.h>
@@ -15,14 +15,14 @@
 
 static const int32_t bin_begin[PARTITION_BINS] = {0, 1, 10, 100, 1000};
 
-/* --- the state before ------------------------------------------------------------------------ */
+/* --- the state before the change ------------------------------------------------------------- */
 
-/* a comes before b: larger, ties to the lower id. */
+/* Whether a precedes b: larger, ties to the lower id. */
 static int precedes(const float *z, int32_t a, int32_t b) {
     return z[a] > z[b] || (z[a] == z[b] && a < b);
 }
 
-/* Unsigned and ascending where z descends; -0 is 0. */
+/* An unsigned key that ascends as z descends; -0 counts as 0. */
 static uint32_t descending(float z) {
     uint32_t bits;
     const float value = z + 0.0f;
@@ -38,8 +38,8 @@ static void sort_pass(const float *z, const int32_t *ids, int32_t n, int shift, 
     for (int32_t i = 0; i < n; i++) out[place[descending(z[ids[i]]) >> shift & 255]++] = ids[i];
 }
 
-/* The n largest in order. a, b [n_all]: scratch. The leading bits find a bound that few lie above;
- * those are sorted. */
+/* The n largest in order. a, b [n_all]: scratch. The keys' leading bits give a bound that few
+ * values exceed; only those are sorted. */
 static void rank(const float *z, int32_t n_all, int32_t n, int32_t *out, int32_t *a, int32_t *b) {
     enum { SHIFT = 20 };
     int32_t count[1 << (32 - SHIFT)] = {0}, found = 0, kept = 0;
@@ -117,8 +117,8 @@ static double distance(int64_t n, const float *dz, double shift) {
     return psc_fold16(s);
 }
 
-/* Whether a variance E x^2 - (E x)^2 exceeds what the rounding of its sums leaves open: 16 stripes of
- * n/16 terms each (moments.h has the rule for sums over documents). */
+/* Whether a variance E x^2 - (E x)^2 exceeds the rounding error of its sums, 16 stripes of n/16
+ * terms each (moments.h has the rule for sums over documents). */
 static int exceeds_rounding(double variance, double square, double n) {
     return variance > (3.0 * n / 16.0 + 32.0) * 0x1p-53 * square;
 }
@@ -165,7 +165,7 @@ static void bins(const partition_state *s, const partition_before *before, const
     for (int g = 0; g < PARTITION_GAUGES; g++) out->bin_abs_dz[g][last] = far[g] / count;
 }
 
-/* How many of z come before id: larger, or equal and lower. */
+/* The number of ids that precede id: a larger z, or an equal z and a lower id. */
 static int32_t rank_of(const float *z, int64_t n, int32_t id) {
     int32_t larger = 0, equal = 0;
     const float own = z[id];
@@ -177,7 +177,7 @@ static int32_t rank_of(const float *z, int64_t n, int32_t id) {
     return larger;
 }
 
-/* The first `top` in order are the same ids in the same order. */
+/* Whether the first `top` ids are the same, in the same order. */
 static int same_top(
     const partition_state *s, const partition_before *before, const float *after, int32_t top) {
     for (int32_t i = 1; i < top; i++)

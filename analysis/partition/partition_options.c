@@ -1,8 +1,7 @@
 /* Options of `partition`: which perturbations, of which components, and the tables that they need.
  *
- * Components in the order of arrival: embed; of each layer attn_out, its heads, attn_bias, mlp_out.
- * Changes in the order of their axis: steps, lenses, then of each kind and factor all components.
- */
+ * Components are in forward order: embed; then per layer attn_out, its heads, attn_bias, mlp_out.
+ * Changes are in their axis's order: steps, lenses, then all components per kind and factor. */
 #include "partition.h"
 
 #include <stddef.h>
@@ -15,23 +14,23 @@ static const char *const kind_names[] = {
 static const char *const level_names[] = {"layer", "head", NULL};
 
 const psc_option_description partition_options[] = {
-    {"rows", "auto", "rows; auto: last, over a corpus all", PSC_OPTION_ROWS,
+    {"rows", "auto", "rows of the changes; auto: last, over a corpus all", PSC_OPTION_ROWS,
         offsetof(partition_state, rows_choice), 0, 0, NULL},
-    {"perturbations", "step+lens+frozen_ln+recomputed_ln", "what is changed", PSC_OPTION_WORDS,
+    {"perturbations", "step+lens+frozen_ln+recomputed_ln", "kinds of changes", PSC_OPTION_WORDS,
         offsetof(partition_state, kinds), 0, 0, kind_names},
-    {"level", "layer", "which components are left out", PSC_OPTION_WORDS,
+    {"level", "layer", "components that are changed: layers' sums, or heads", PSC_OPTION_WORDS,
         offsetof(partition_state, levels), 0, 0, level_names},
     {"components", "all", "all of the level, or labels of any level joined by +", PSC_OPTION_TEXT,
         offsetof(partition_state, named), 0, 0, NULL},
-    {"alphas", "0", "what a component is multiplied by, 0 to 1, joined by +; 0 leaves it out",
-        PSC_OPTION_TEXT, offsetof(partition_state, alphas_text), 0, 0, NULL},
+    {"alphas", "0", "factors of a component, 0 to 1, joined by +; 0 removes it", PSC_OPTION_TEXT,
+        offsetof(partition_state, alphas_text), 0, 0, NULL},
     {0},
 };
 
 /* --- lists joined by + ----------------------------------------------------------------------- */
 
-/* The next item of a list into item; null after the last. An item too long is cut, so that it is
- * no word. */
+/* Copies the next item of a list and returns the rest; null after the last. An item that is too
+ * long is cut, and then matches no known word. */
 static const char *next_item(const char *list, char item[PARTITION_LABEL]) {
     if (!list) return NULL;
     const size_t length = strcspn(list, "+");
@@ -54,7 +53,7 @@ static int read_alphas(partition_state *s) {
             return s->host->fail(s->context, "alphas=%.40s is not a number from 0 to 1", item);
         if (s->n_alphas == PARTITION_MOST_ALPHAS)
             return s->host->fail(
-                s->context, "alphas has more than %d numbers", PARTITION_MOST_ALPHAS);
+                s->context, "alphas has more than %d numbers; give fewer", PARTITION_MOST_ALPHAS);
         s->alphas[s->n_alphas++] = alpha;
         at = after_item(rest);
     }
@@ -80,7 +79,7 @@ static int add_layer(partition_state *s, int32_t layer, const int level[2]) {
     return add_component(s, PSC_COMPONENT_MLP_OUT, layer, -1);
 }
 
-/* All components of the levels. */
+/* Lists all components of the levels. */
 static int list_components(partition_state *s, const int level[2]) {
     const uint64_t most = 1 + (uint64_t)s->n_layers * ((uint64_t)s->n_heads + 3);
     s->components = s->host->life_alloc(s->context, most * sizeof *s->components);
@@ -90,7 +89,7 @@ static int list_components(partition_state *s, const int level[2]) {
     return 0;
 }
 
-/* Keeps those that are named, in the order of arrival. */
+/* Keeps the named components, in forward order. */
 static int choose_components(partition_state *s) {
     char item[PARTITION_LABEL];
     int *chosen = s->host->life_alloc(s->context, (uint64_t)s->n_components * sizeof *chosen);
@@ -101,8 +100,8 @@ static int choose_components(partition_state *s) {
         while (c < s->n_components && strcmp(s->components[c].label, item) != 0) c++;
         if (c == s->n_components)
             return s->host->fail(s->context,
-                "components=%.40s is not a component of this model: embed, L0H0, 0_attn_out, 0_attn_bias, "
-                "0_mlp_out and so on, of %d layers and %d heads",
+                "components=%.40s is not a component of this model with %d layers and %d heads; "
+                "labels are embed, L0H0, 0_attn_out, 0_attn_bias, 0_mlp_out and so on",
                 item, (int)s->n_layers, (int)s->n_heads);
         chosen[c] = 1;
         at = after_item(rest);

@@ -1,4 +1,4 @@
-/* The rows of a run, one after the other: vectors into the unembedding, and each change measured.
+/* The rows of a run, one after the other: the vectors into the unembedding, and each change.
  *
  *   lens l         W_U (gamma P(x_l)/sigma_l + beta)                           [L + 1, V]
  *   component c    f = W_U (gamma P(c)/sigma), one product for all its changes [GROUP, V]
@@ -7,8 +7,8 @@
  *   frozen_ln      dz = -s f
  *   recomputed_ln  dz = k (z - b) - (1 + k) s f = (S - s u.c)/sigma_{-sc} - S/sigma
  *
- * A head's write is W_O z with the z of all other heads zero: the forward pass's own bits. Only
- * GROUP rows of logits exist at a time; each thread measures whole components. */
+ * A head's write is W_O z with the z of all other heads zero, with the forward pass's own bits.
+ * Only PARTITION_GROUP rows of logits exist at a time; each thread measures whole components. */
 #include "partition.h"
 
 #include <math.h>
@@ -16,7 +16,7 @@
 
 enum { KEPT_PRE, KEPT_POST, KEPT_EMBED, KEPT_ATTN, KEPT_MLP, KEPT_Z };
 
-/* --- what is kept of the forward pass -------------------------------------------------------- */
+/* --- retained tensors ------------------------------------------------------------------------ */
 
 static int has_component(const partition_state *s, psc_component_kind kind) {
     if (!s->asked[PARTITION_FROZEN] && !s->asked[PARTITION_RECOMPUTED]) return 0;
@@ -44,7 +44,7 @@ int partition_keep(partition_state *s) {
     return 0;
 }
 
-/* Pointers to the chosen rows of one layer, or of count layers. */
+/* Fetches pointers to the chosen rows of `count` layers. */
 static int fetch_layers(
     partition_state *s, int kept, int32_t layer, int32_t count, const float **out) {
     for (int32_t l = 0; l < count; l++)
@@ -78,7 +78,7 @@ static int fetch_kept(partition_state *s) {
 
 /* --- a row's lenses -------------------------------------------------------------------------- */
 
-/* The row of a residual through the final LayerNorm with its own sigma. */
+/* Applies the final LayerNorm to a row of a residual, with its own sigma. */
 static void normalise(const partition_state *s, const float *x, float *out) {
     const int64_t n = s->n_dims;
     const double mean = psc_sum_striped(n, x) / (double)n;
@@ -160,7 +160,7 @@ static void layer_changes(int64_t begin, int64_t end, int32_t thread, void *payl
     }
 }
 
-/* sigma/sigma_{-sc} - 1, without its cancellation. */
+/* sigma/sigma_{-sc} - 1, without cancellation. */
 static double rescale(const group_job *job, const double part[2], double share) {
     const partition_state *s = job->s;
     const double n = (double)s->n_dims;
@@ -195,7 +195,7 @@ static void component_changes(int64_t begin, int64_t end, int32_t thread, void *
 
 /* --- a row's components ---------------------------------------------------------------------- */
 
-/* Heads c..c+count-1 of one layer: their writes by one product. */
+/* Computes the writes of the heads c..c+count-1 of one layer by one product. */
 static int head_writes(partition_state *s, int32_t c, int32_t count, int32_t slot) {
     const int64_t width = s->n_heads * s->d_head, layer = s->components[c].layer;
     const float *z = s->kept.z[layer * s->rows.n + slot];
@@ -234,7 +234,7 @@ static int gather_writes(partition_state *s, int32_t slot) {
     return 0;
 }
 
-/* The group's vectors gamma P(c)/sigma, and P(x).c, |P(c)|^2. */
+/* Computes the group's vectors gamma P(c)/sigma, and P(x).c, |P(c)|^2. */
 static void component_vectors(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const group_job *job = payload;
     const partition_state *s = job->s;
@@ -282,7 +282,7 @@ static void layers(partition_state *s, int32_t kind) {
     }
 }
 
-/* b = W_U beta; what depends on the model alone is made once. */
+/* b = W_U beta, computed once per instance. */
 static int constants(partition_state *s) {
     if (s->constant) return 0;
     float *constant = s->host->life_alloc(s->context, (uint64_t)s->n_vocab * sizeof(float));

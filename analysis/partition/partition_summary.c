@@ -1,5 +1,5 @@
-/* The printed summary of `partition` for one run, for the last of its rows: where Z lies, which
- * changes move it most, how often it may be held fixed, and how proportional the changes are. */
+/* The printed summary of `partition` for the last row of a run: log Z, the changes that move it
+ * most, how often holding it fixed fails, and how proportional the changes are. */
 #include "partition_arrays.h"
 #include "top.h"
 
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 enum { MOST_BARS = 8 };
-enum { DLOGZ = 0, FIRST_ORDER = 3, R2 = 7 }; /* places in partition_arrays.scalars */
+enum { DLOGZ = 0, FIRST_ORDER = 3, R2 = 7 }; /* indices in partition_arrays.scalars */
 
 static double scalar(const partition_state *s, int which, int64_t change) {
     return s->arrays->scalars[which][change * s->rows.n + s->rows.n - 1];
@@ -20,7 +20,7 @@ static int base_sentence(partition_state *s) {
     const psc_row *rows = s->host->rows(s->context, &n_all);
     char sentence[400];
     snprintf(sentence, sizeof sentence,
-        "At position %d log Z = %.3f, %.3f above the largest logit, that of %.80s: the top token "
+        "At position %d log Z = %.3f, %.3f above the largest logit, that of %.80s. The top token "
         "has %.1f %% of Z, the top ten %.1f %%; p1 - p2 = %.3f.",
         (int)rows[s->rows.index[s->rows.n - 1]].position, before->log_z, before->shifted_log_z,
         s->host->token_text(s->context, before->order[0]), 100.0 * before->top_share[0],
@@ -56,7 +56,8 @@ static int error_sentence(partition_state *s) {
     char sentence[320];
     snprintf(sentence, sizeof sentence,
         "Of %d changes, holding log Z fixed errs by more than %.1f nat in %d (raw logits) or %d "
-        "(minus the vocabulary's mean), the first order sum p dz in %d; %d change the top token.",
+        "(minus the vocabulary's mean); the first order sum p dz errs in %d. %d change the top "
+        "token.",
         (int)n, PARTITION_FAR, over[0], over[1], over[2], top);
     return s->host->summary_text(s->context, sentence);
 }
@@ -77,7 +78,7 @@ static int fit_sentence(partition_state *s) {
     char sentence[240];
     snprintf(sentence, sizeof sentence,
         "dz = alpha + beta (z - b) explains from %.0f to %.0f %% of a change's variance over the "
-        "vocabulary, %.0f %% at the median: 100 %% would be proportional logits.",
+        "vocabulary, %.0f %% at the median; proportional logits would give 100 %%.",
         100.0 * r2[0], 100.0 * r2[n - 1], 100.0 * r2[n / 2]);
     return s->host->summary_text(s->context, sentence);
 }

@@ -1,8 +1,8 @@
-/* What the totals over documents say, as tables and in words.
+/* The report over documents: tables and sentences.
  *
- * Changes are put together into lines: heads of a layer, and when there are many layers, all
- * layers; into kinds for the words. The words follow from fixed bounds on the share of cases in
- * which an approximation errs by more than PARTITION_FAR. */
+ * A table pools changes into lines: the heads of a layer, and if there are many layers, all layers.
+ * A sentence pools a kind. Its verdict follows from fixed bounds on the share of cases in which an
+ * approximation errs by more than PARTITION_FAR. */
 #include "partition_corpus.h"
 
 #include <stdio.h>
@@ -10,15 +10,15 @@
 
 enum { MOST_LINES = 60, MOST_NAMED = 8, ONE_LAYER = 0, ALL_LAYERS = 1, WHOLE_KIND = 2 };
 
-/* The sum of some changes; lives with the instance. */
+/* The sum of several changes; lives with the instance. */
 typedef struct pool {
     double sum[SUMS], count[COUNTS];
     int32_t n; /* changes */
 } pool;
 
-/* --- putting together ------------------------------------------------------------------------ */
+/* --- pooling --------------------------------------------------------------------------------- */
 
-/* Equal keys are one line. */
+/* Changes with equal keys share a line. */
 typedef struct line_key {
     int32_t kind, alpha, layer, class;
 } line_key;
@@ -59,14 +59,14 @@ static partition_totals gather(const partition_state *s, int64_t first, int toge
         for (int k = 0; k < COUNTS; k++) out->count[k] += s->corpus->count[i * COUNTS + k];
         out->n++;
     }
-    /* each total that is added here was rounded once more */
+    /* each change adds one more rounded total */
     return (partition_totals){
         out->sum, out->count, (double)s->host->model(s->context)->n_ctx + out->n};
 }
 
 static const char *const kinds[] = {"step", "lens", "frozen_ln", "recomputed_ln", "ablation"};
 
-/* A change's own label, or what stands for several: "frozen_ln:L2 heads", "lens". */
+/* A change's own label, or a common one for several: "frozen_ln:L2 heads", "lens". */
 static void line_label(
     const partition_state *s, int64_t first, int32_t n, int together, char *out, size_t size) {
     static const char *const classes[] = {
@@ -147,13 +147,13 @@ static int tables(partition_state *s, int together, pool *work) {
     static const char *const sizes[2] = {
         "Means over cases, in nats: |dlogZ| raw, minus the vocabulary's mean dz, minus E_p dz (the "
         "first order's error); |dz| of the top token, the next token, and beyond rank 1000; the "
-        "correlation of dlogZ with the top token's dz. n/a: no case has the figure, or what is "
-        "correlated does not vary.",
+        "correlation of dlogZ with the top token's dz. n/a: no case has the figure, or a "
+        "correlated quantity does not vary.",
         "change                        raw  -mean  -E_p     top   next beyond   corr"};
     static const char *const errors[2] = {
-        "Cases with an error above 0.1 nat, in %, of constant Z raw and minus the mean and of the "
-        "first order; cases in which the top token changes, in %; the fit's median beta, and R^2 "
-        "at the quantiles 0.1, 0.5, 0.9.",
+        "Cases with an error above 0.1 nat, in %: constant Z raw, constant Z minus the mean, first "
+        "order; cases in which the top token changes, in %; the fit's median beta, and R^2 at the "
+        "quantiles 0.1, 0.5, 0.9.",
         "change                       raw -mean   1st     top   beta R2 0.1   0.5   0.9"};
     return table(s, together, work, sizes, size_line) ||
                    table(s, together, work, errors, error_line)
@@ -161,7 +161,7 @@ static int tables(partition_state *s, int together, pool *work) {
                : 0;
 }
 
-/* --- words ----------------------------------------------------------------------------------- */
+/* --- sentences ------------------------------------------------------------------------------- */
 
 static const char *judge(double share) {
     if (isnan(share)) return "was not tested";
@@ -180,13 +180,13 @@ static int kind_words(partition_state *s, int64_t first, pool *work) {
     const double moved = partition_divide(t.sum[SUM_ABS_E], partition_cases(t, MARGINS));
     const double top = partition_mean_abs_dz(t, PARTITION_RAW, 0), ratio = moved / top;
     snprintf(words, sizeof words,
-        "%s: constant Z %s (%.1f %% of %.0f cases err by more than 0.1 nat), minus the "
-        "vocabulary's mean it %s (%.1f %%); the first order %s (%.1f %%). log Z moves %.3f nats "
-        "where the top logit moves %.3f: it varies %s the logits.",
+        "%s: constant Z %s (%.1f %% of %.0f cases err by more than 0.1 nat); minus the "
+        "vocabulary's mean it %s (%.1f %%); the first order %s (%.1f %%). On average log Z moves "
+        "%.3f nats and the top logit %.3f: log Z varies %s the logits.",
         kinds[s->changes[first].kind], judge(raw), 100.0 * raw, partition_cases(t, MARGINS),
         judge(mean), 100.0 * mean, judge(order), 100.0 * order, moved, top,
         isnan(ratio)   ? "as little as"
-        : ratio < 0.25 ? "slowly beside"
+        : ratio < 0.25 ? "slowly compared with"
         : ratio < 0.75 ? "less than"
                        : "as much as");
     return s->host->summary_text(s->context, words);
@@ -201,8 +201,9 @@ static int margin_words(partition_state *s, int64_t first, pool *work) {
             100.0 * partition_share(t, COUNT_FAR + PARTITION_MINUS_EXPECTED, m), "");
     }
     snprintf(words, sizeof words,
-        "%s by the margin p1 - p2 before, below 0.1, 0.3, 0.7 and above: constant Z errs by more "
-        "than 0.1 nat in %s, %s, %s, %s %%, the first order in %s, %s, %s, %s %%.",
+        "%s by the margin p1 - p2 before the change, below 0.1, 0.3, 0.7 and above: constant Z "
+        "errs by more than 0.1 nat in %s, %s, %s, %s %% of cases, the first order in %s, %s, %s, "
+        "%s %%.",
         kinds[s->changes[first].kind], raw[0], raw[1], raw[2], raw[3], order[0], order[1], order[2],
         order[3]);
     return s->host->summary_text(s->context, words);
@@ -230,17 +231,17 @@ static int fit_words(partition_state *s, int64_t first, pool *work) {
     }
     snprintf(words, sizeof words,
         "%s: dz = alpha + beta (z - b) explains nine tenths of dz's variance in %.1f %% of cases "
-        "and half of it in %.1f %%; beta lies between %.2f and %.2f in four of five. Logits move "
-        "proportionally %s.",
+        "and half of it in %.1f %%; beta is between %.2f and %.2f in four of five cases. Logits "
+        "move proportionally %s.",
         kinds[s->changes[first].kind], 100.0 * most, 100.0 * half, partition_beta_quantile(t, 0.1),
         partition_beta_quantile(t, 0.9),
-        most > 0.5   ? "as a rule"
+        most > 0.5   ? "in most cases"
         : half > 0.5 ? "in part"
                      : "in few cases");
     return s->host->summary_text(s->context, words);
 }
 
-/* The lines for which constant Z holds, and those for which it breaks, as far as there is room. */
+/* Names the lines for which constant Z holds and those for which it breaks, at most MOST_NAMED. */
 static int where_words(partition_state *s, int together, pool *work) {
     char label[64], text[2][640] = {"", ""};
     int n[2] = {0}, lines = 0;
@@ -273,8 +274,8 @@ static int log_z_words(partition_state *s) {
                  gap = partition_divide(sum[LENS_GAP], n);
     char words[400];
     snprintf(words, sizeof words,
-        "Over %.0f rows the final log Z is %.2f with a standard deviation of %.2f from row to row, "
-        "log Z - max z is %.2f (%.2f); the top token has %.1f %% of Z, the top ten %.1f %%.",
+        "Over %.0f rows the mean final log Z is %.2f (standard deviation %.2f), log Z - max z is "
+        "%.2f (%.2f). The top token has %.1f %% of Z, the top ten %.1f %%.",
         n, mean, partition_deviation(s, sum, LENS_LOG_Z), gap,
         partition_deviation(s, sum, LENS_GAP), 100.0 * partition_divide(sum[LENS_TOP], n),
         100.0 * partition_divide(sum[LENS_TOP + 1], n));
@@ -285,7 +286,8 @@ int partition_verdict(partition_state *s) {
     pool *work = s->host->life_alloc(s->context, sizeof *work);
     int lines = 0;
     if (!work) return -1;
-    if (!(s->corpus->n_rows > 0.0)) return s->host->summary_text(s->context, "No rows were seen.");
+    if (!(s->corpus->n_rows > 0.0))
+        return s->host->summary_text(s->context, "The corpus has none of the requested rows.");
     if (log_z_words(s)) return -1;
     for (int64_t i = 0; i < s->n_changes; i++) lines += is_first(s, i, ONE_LAYER);
     const int together = lines > MOST_LINES ? ALL_LAYERS : ONE_LAYER;
