@@ -1,11 +1,11 @@
 /* The plugin `roles`: what each residual x^l_j is for.
  *
- *   predictor    the centred logit-lens logit of the target at row j
+ *   predictor    the centered logit-lens logit of the target at row j
  *   attractor    sum_{k>j,h} A_kj/(H (T-1-j)), layer l reading x^l_j
  *   influencer   sum_{k>j,h} A_kj |W_O,h W_V,h (gamma1 * P(x^l_j))|/sigma_j
  *
- * This file holds the options, the plugin's life and what is taken from the pattern as it comes:
- * sums over its rows, so that memory grows with T and not with T^2. */
+ * This file holds the options, the plugin's callbacks and the sums over the pattern's rows. The
+ * sums are taken as the events arrive, so memory grows with T and not with T^2. */
 #include "roles.h"
 
 #include <math.h>
@@ -14,11 +14,11 @@
 
 static const char *const predictors[] = {"next", "given", NULL};
 static const psc_option_description roles_options[] = {
-    {"target", "next", "what predicts: the text's own next token, or the run's first target",
+    {"target", "next", "the predicted token: the text's own next token, or the run's first target",
         PSC_OPTION_WORD, offsetof(roles_state, given), 0, 0, predictors},
-    {"onward", "yes", "the influence through all later layers as well", PSC_OPTION_YES_NO,
+    {"onward", "yes", "also compute the influence through all later layers", PSC_OPTION_YES_NO,
         offsetof(roles_state, onward), 0, 0, NULL},
-    {"angles", "auto", "layers of the principal angles", PSC_OPTION_LAYERS,
+    {"angles", "auto", "layers whose principal angles are computed", PSC_OPTION_LAYERS,
         offsetof(roles_state, angle_layers), 0, 0, NULL},
     {"dimension", "8", "dimension of the three subspaces", PSC_OPTION_COUNT,
         offsetof(roles_state, dimension), 1, 256, NULL},
@@ -29,7 +29,8 @@ static int roles_open(psc_context *context, const psc_host *host, void **state) 
     roles_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
-    if (host->accumulating(context)) return host->fail(context, "roles are of single texts");
+    if (host->accumulating(context))
+        return host->fail(context, "roles needs a single text; it does not run over a corpus");
     return 0;
 }
 
@@ -56,7 +57,7 @@ static int on_query(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* A head's sums; each is one thread's and its rows k ascend. */
+/* The sums of each head: one thread adds all of them, with ascending rows k. */
 static void take_heads(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const pattern_job *job = payload;
     const roles_state *s = job->s;
@@ -130,7 +131,7 @@ static int make_tables(roles_state *s) {
 static int roles_run_begin(psc_context *context, void *state) {
     roles_state *s = state;
     const psc_host *host = s->host;
-    s->rows = psc_whole_sequence(context, host, "roles need", &s->n_rows);
+    s->rows = psc_whole_sequence(context, host, "roles needs", &s->n_rows);
     if (!s->rows || begin_targets(s) || make_tables(s)) return -1;
     const int32_t last = s->model->n_layers - 1;
     psc_filter filter = PSC_FILTER_INIT;

@@ -2,13 +2,14 @@
  * subspaces of at most d dimensions, each the leading right singular directions of a stack of rows:
  *
  *   predictor   the targets' directions u_t, each distinct one once
- *   attractor   for every key row j and head h, what x_j must hold to be looked at:
+ *   attractor   for every key row j and head h, the direction of x_j that attracts attention:
  *               P(gamma1 * W_K,h^T R_j^T sum_{k>j} A_kj q_k), q_k rotated, R_j the rotation at j
  *   influencer  W_O,h W_V,h diag(gamma1) P of every head
  *
  * The last two stacks are never made: sum_j m_j m_j^T = F F^T with m_j [D], and G_h = W_O,h^T W_O,h
  * = F F^T, so that D rows F^T W gamma1 P of each head have the same right singular directions. The
- * cosines are the singular values of Q_a Q_b^T. LAPACK's: last bits may differ between machines. */
+ * cosines are the singular values of Q_a Q_b^T. LAPACK computes them: last bits may differ between
+ * machines. */
 #include "roles.h"
 
 #include <lapacke.h>
@@ -17,7 +18,7 @@
 
 typedef struct basis {
     double *q;       /* [dimension, N], orthonormal rows */
-    int32_t n;       /* how many there are */
+    int32_t n;       /* number of rows */
     double captured; /* their share of the stack's squared norm */
 } basis;
 
@@ -33,8 +34,8 @@ static int refuse(roles_state *s, const char *what, lapack_int info) {
     return s->host->fail(s->context, "LAPACK's %s did not converge (%d)", what, (int)info);
 }
 
-/* The leading right singular directions of rows [m, N], which are overwritten. Read by columns the
- * rows are A^T, so the directions are its left ones, one behind the other. */
+/* The leading right singular directions of rows [m, N], which are overwritten. LAPACK reads columns
+ * and so sees A^T, whose left singular directions these are, one after the other. */
 static int leading(angle_work *w, double *rows, int64_t m, basis *out) {
     const int64_t n = w->s->model->d_model, least = m < n ? m : n;
     double kept = 0.0, all = 0.0;
@@ -56,7 +57,7 @@ static int leading(angle_work *w, double *rows, int64_t m, basis *out) {
     return 0;
 }
 
-/* F^T of head h's moment = F F^T into rows h*D.. of factors, in the head's columns. */
+/* Factors head h's moment = F F^T; F^T goes to rows h*D.. of factors, in the head's columns. */
 static int factor(angle_work *w, int64_t h) {
     const int64_t size = w->s->model->d_head, width = w->s->model->n_heads * size;
     const lapack_int info = LAPACKE_dsyev(
@@ -70,7 +71,7 @@ static int factor(angle_work *w, int64_t h) {
     return 0;
 }
 
-/* The leading directions of the stack of F^T W gamma1 P, W being W_K or W_V. */
+/* The leading directions of the stack of F^T W gamma1 P; W is W_K or W_V. */
 static int through(angle_work *w, psc_matrix matrix, int32_t layer, basis *out) {
     roles_state *s = w->s;
     const int64_t n = s->model->d_model, width = (int64_t)s->model->n_heads * s->model->d_head;
@@ -98,11 +99,11 @@ static int predictor_basis(angle_work *w, basis *out) {
     return leading(w, rows, s->directions.n, out);
 }
 
-/* The keys from row `first` on. */
+/* The attractor's basis from the keys at row `first` and later. */
 static int attractor_basis(angle_work *w, int32_t layer, int32_t first, basis *out) {
     roles_state *s = w->s;
     const int64_t size = s->model->d_head, heads = s->model->n_heads;
-    float *m = w->pulled; /* a row of it is free until the stack is pulled back */
+    float *m = w->pulled; /* scratch: pulled is unused until the stack is pulled back */
     memset(w->factors, 0, (size_t)(heads * size * heads * size) * sizeof *w->factors);
     for (int64_t h = 0; h < heads; h++) {
         memset(w->moment, 0, (size_t)(size * size) * sizeof *w->moment);
@@ -132,7 +133,7 @@ static int influencer_basis(angle_work *w, int32_t layer, basis *out) {
     return through(w, PSC_W_V, layer, out);
 }
 
-/* Cosines of a and b, the largest first. */
+/* Cosines of a and b in descending order. */
 static int cosines(angle_work *w, const basis *a, const basis *b, double *out) {
     const int64_t n = w->s->model->d_model, least = a->n < b->n ? a->n : b->n;
     if (least == 0) return 0;
@@ -194,7 +195,7 @@ static int make_results(roles_state *s, int32_t n_layers, angle_results *out) {
     return out->cosines && out->captured ? 0 : -1;
 }
 
-/* The mean squared cosine; of random subspaces within 1's complement it would be the larger
+/* The mean squared cosine. For random subspaces within 1's complement it would be the larger
  * dimension over N - 1. */
 static void add_overlap(roles_state *s, int pair, const basis *a, const basis *b,
     const double *found, int32_t n_layers) {

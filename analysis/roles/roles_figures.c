@@ -1,11 +1,11 @@
-/* The three roles of every residual x^l_j, l = 0..L, from what was kept of the run.
+/* The three roles of every residual x^l_j, l = 0..L, from the run's retained tensors.
  *
  *   predictor  u . P(x)/sigma + b_t, sigma of x itself under the final LN; u = P(gamma_f * (t_bar -
  *              vocabulary mean)), b_t likewise
  *   attractor  sum_h m_hj/(H (T-1-j)),  m_hj = sum_{k>j} A_kj
  *   influencer sum_h m_hj |W_O,h v_h|,  v = W_V (gamma1 * P(x^l_j)/sigma_j)
- *   later      the same over the layers l' >= l, each with its own A, gamma1, W_V, W_O and
- * sigma^l'_j but x^l_j in the place of x^l'_j: what reaches later rows of x^l_j itself */
+ *   later      the same over the layers l' >= l, each with its own A, gamma1, W_V, W_O, sigma^l'_j,
+ *              but with x^l_j instead of x^l'_j: what x^l_j itself passes on to later rows */
 #include "roles.h"
 
 #include <math.h>
@@ -14,7 +14,7 @@ typedef struct residual_job {
     const roles_state *s;
     psc_view x, scale;
     int32_t layer;      /* which residual */
-    int32_t reader;     /* which layer's attention reads it */
+    int32_t reader;     /* the layer whose attention reads it */
     const float *gamma; /* of that layer's LN1 */
     float *y, *v;       /* [rows, N], [rows, H*D] */
     double *out;        /* [rows] the layer's influencer */
@@ -79,7 +79,7 @@ static void influence_rows(int64_t begin, int64_t end, int32_t thread, void *pay
     }
 }
 
-/* What layer `reader` takes from x^layer to later rows. */
+/* The influence of x^layer on later rows through layer `reader`. */
 static int influence(roles_state *s, residual_job *job) {
     const psc_host *host = s->host;
     psc_event scale;
@@ -94,7 +94,7 @@ static int influence(roles_state *s, residual_job *job) {
     return 0;
 }
 
-/* The last row has no later one: its attractor and influencers stay NaN. */
+/* The last row has no later row, so its attractor and influencers stay NaN. */
 static int influences(roles_state *s, residual_job *job, int32_t layer) {
     const int64_t at = (int64_t)layer * s->n_rows;
     const int32_t end = s->onward ? s->model->n_layers : layer + 1;
@@ -127,7 +127,7 @@ static int make_arrays(roles_state *s) {
     return s->map && (s->later || !s->onward) ? 0 : -1;
 }
 
-/* x^l of all rows; layer n_layers is the last one's output. */
+/* x^l of all rows; layer n_layers is the output of the last layer. */
 static int residual_of(roles_state *s, int32_t layer, psc_view *out) {
     const int32_t n = s->model->n_layers;
     psc_event event;

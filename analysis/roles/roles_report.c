@@ -1,5 +1,5 @@
-/* Statistics of the roles over rows, with and without position 0; the map: which residuals stand
- * out in which role; the printed summary. */
+/* Statistics of the roles over rows, with and without position 0; the map of the residuals that are
+ * strong in a role; the printed summary. */
 #include "roles.h"
 #include "top.h"
 
@@ -15,7 +15,7 @@ typedef struct statistic {
     int32_t largest_row; /* -1: no row has the role */
 } statistic;
 
-/* Over the rows from `first` on that have the value. */
+/* Over row `first` and later rows, without NaN. */
 static statistic describe(const double *values, int32_t first, int32_t n_rows) {
     statistic s = {NAN, NAN, NAN, -1};
     double sum = 0.0, squares = 0.0;
@@ -36,7 +36,8 @@ static statistic describe(const double *values, int32_t first, int32_t n_rows) {
     return s;
 }
 
-/* Marks the rows that lie more than a deviation above the layer's mean; both without position 0. */
+/* Marks the rows above the layer's mean by more than a standard deviation; both leave out
+ * position 0. */
 static void mark(roles_state *s, int role, int32_t layer, const statistic *without) {
     const double *values = s->roles[role] + (int64_t)layer * s->n_rows;
     int32_t *map = s->map + (int64_t)layer * s->n_rows;
@@ -89,7 +90,7 @@ static void name_residual(const roles_state *s, int role, int64_t at, char *out)
             s->host->token_text(s->context, target));
 }
 
-/* The largest values of a role at any layer, position 0 left out. */
+/* The largest values of a role at any layer, without position 0. */
 static int strongest(roles_state *s, int role) {
     static const char *const units[] = {"nats", "", ""};
     char names[MOST_BARS][NAME], title[64];
@@ -109,15 +110,15 @@ static int strongest(roles_state *s, int role) {
     return s->host->summary_bars(s->context, title, units[role], top.n, labels, values);
 }
 
-/* One line a layer, one character a row, evenly sampled layers and the last rows. */
+/* One line per layer, one character per row: evenly sampled layers and the last rows. */
 static int show_map(roles_state *s) {
     const int32_t n_layers = s->model->n_layers + 1;
     const int32_t lines = n_layers < MAP_LAYERS ? n_layers : MAP_LAYERS;
     const int32_t first = s->n_rows > MAP_ROWS ? s->n_rows - MAP_ROWS : 0;
     char line[MAP_ROWS + 32], sentence[200];
     snprintf(sentence, sizeof sentence,
-        "Map of x%d to x%d, a line a layer: P predicts, A attracts, I influences, * several; "
-        "above the layer's mean by a standard deviation.",
+        "Map of x%d to x%d, one line per layer: P predicts, A attracts, I influences, * several "
+        "(above the layer's mean by a standard deviation).",
         (int)first, (int)s->n_rows - 1);
     if (s->host->summary_text(s->context, sentence)) return -1;
     for (int32_t i = 0; i < lines; i++) {
@@ -140,9 +141,9 @@ static int show_overlap(roles_state *s) {
     char sentence[320];
     if (s->angle_layers.n == 0 || isnan(s->overlap[0] + s->overlap[1] + s->overlap[2])) return 0;
     snprintf(sentence, sizeof sentence,
-        "Directions that serve two roles (mean squared cosine, by chance in brackets): predictor "
-        "and attractor %.3f (%.3f), predictor and influencer %.3f (%.3f), attractor and influencer "
-        "%.3f (%.3f).",
+        "Overlap of the roles' subspaces (mean squared cosine, chance level in brackets): "
+        "predictor and attractor %.3f (%.3f), predictor and influencer %.3f (%.3f), attractor and "
+        "influencer %.3f (%.3f).",
         s->overlap[0], s->chance[0], s->overlap[1], s->chance[1], s->overlap[2], s->chance[2]);
     return s->host->summary_text(s->context, sentence);
 }
