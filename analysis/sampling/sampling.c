@@ -1,5 +1,5 @@
-/* The plugin `sampling`: what each way of drawing the next token keeps, and how far it bends the
- * model's distribution.
+/* The plugin `sampling`: what each sampling strategy keeps, and how much it changes the model's
+ * distribution.
  *
  *   p = softmax z over the vocabulary; a strategy keeps a set K and draws from q on it,
  *   q_i = e_i / sum_K e, e_i = exp((z_i - max z)/T)      (host->keep: generation's own code)
@@ -7,7 +7,7 @@
  *   of two strategies a, b:  same_set K_a = K_b;  overlap sum min(q_a, q_b);
  *   agreement sum q_a q_b, the chance that two independent draws are the same token
  *
- * Rows are taken from hook_logits as they pass by; sums are f64 chains over ascending ids. */
+ * Rows are computed as hook_logits delivers them; sums are f64 chains over ascending ids. */
 #include "sampling.h"
 
 #include <math.h>
@@ -17,16 +17,16 @@
 #include <string.h>
 
 static const psc_option_description sampling_options[] = {
-    {"rows", "last", "rows; over a corpus always all", PSC_OPTION_ROWS,
+    {"rows", "last", "rows that are reported; over a corpus always all", PSC_OPTION_ROWS,
         offsetof(sampling_state, choice), 0, 0, NULL},
-    {"temperature", "0.7", "above 0", PSC_OPTION_NUMBER,
+    {"temperature", "0.7", "divides the logits; above 0", PSC_OPTION_NUMBER,
         offsetof(sampling_state, asked.temperature), 0, 100, NULL},
     {"k", "40", "tokens that top-k keeps", PSC_OPTION_COUNT, offsetof(sampling_state, asked.top_k),
         1, INT32_MAX - 1, NULL},
     {"p", "0.9", "mass that top-p keeps, above 0", PSC_OPTION_NUMBER,
         offsetof(sampling_state, asked.top_p), 0, 1, NULL},
-    {"min_p", "0.05", "least share of the top token's probability", PSC_OPTION_NUMBER,
-        offsetof(sampling_state, asked.min_p), 0, 1, NULL},
+    {"min_p", "0.05", "least probability that min-p keeps, as a share of the top token's",
+        PSC_OPTION_NUMBER, offsetof(sampling_state, asked.min_p), 0, 1, NULL},
     {0},
 };
 
@@ -36,8 +36,10 @@ static int make_strategies(sampling_state *s) {
     const psc_strategy plain = PSC_STRATEGY_INIT;
     psc_strategy *all = &s->asked;
     all->struct_size = sizeof *all;
-    if (all->temperature == 0.0) return s->host->fail(s->context, "temperature=0 is not above 0");
-    if (all->top_p == 0.0) return s->host->fail(s->context, "p=0 is not above 0");
+    if (all->temperature == 0.0)
+        return s->host->fail(s->context, "temperature=0 is not above 0; give a larger number");
+    if (all->top_p == 0.0)
+        return s->host->fail(s->context, "p=0 is not above 0; give a larger number");
     for (int i = 0; i < STRATEGIES; i++) s->strategies[i] = plain;
     s->strategies[GREEDY].temperature = 0.0;
     s->strategies[TEMPERATURE].temperature = all->temperature;
@@ -88,7 +90,7 @@ static double chain(const double *x, int64_t n) {
     return sum;
 }
 
-/* Keeps, normalises and spreads out; then size, mass and KL of one strategy. */
+/* Keeps tokens, normalizes q and scatters it by id; then size, mass and KL of one strategy. */
 static int row_strategy(const sampling_state *s, row_work *w, const float *z, int which,
     double full_sum, double out[ROW_FIGURES]) {
     const psc_strategy *strategy = &s->strategies[which];
@@ -191,7 +193,7 @@ static int on_logits(const psc_event *event, void *payload) {
         for (int32_t i = 0; i < n; i++)
             if (s->work[i].failed)
                 return s->host->fail(s->context,
-                    "the logits at position %d hold NaN or infinities; nothing can be drawn",
+                    "the logits at position %d contain NaN or infinities, so no token can be drawn",
                     event->rows[first + i].position);
     }
     return 0;

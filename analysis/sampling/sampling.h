@@ -1,7 +1,7 @@
-/* The plugin sampling: its state, and what its report calls.
+/* The plugin `sampling`: its state, and the functions that its two files share.
  * Private to analysis/sampling/.
- * Threads: rows of a block are computed by the team; the rest is called where callbacks are.
- * Ownership: all memory is the host's, of the run or of the instance's life. */
+ * Threads: the team computes the rows of a block; the callbacks' thread does the rest.
+ * Ownership: the host owns all memory, of the run (run_alloc) or the instance (life_alloc). */
 #ifndef SAMPLING_H
 #define SAMPLING_H
 
@@ -11,9 +11,9 @@ enum { GREEDY, TEMPERATURE, TOP_K, TOP_P, MIN_P, COMBINED, STRATEGIES };
 enum { PAIRS = STRATEGIES * STRATEGIES, ROW_FIGURES = 3, PAIR_FIGURES = 3, BINS = 5, SCOPES = 2 };
 enum { SIZE, MASS, KL };
 enum { SAME_SET, OVERLAP, AGREEMENT };
-enum { BLOCK = 8 }; /* rows at a time */
+enum { BLOCK = 8 }; /* rows computed together */
 
-/* Work of one row. */
+/* Scratch of one row. */
 typedef struct row_work {
     int32_t *ids;    /* [strategies, V] */
     double *weights; /* [strategies, V]; divided by their sum they are q */
@@ -27,7 +27,7 @@ typedef struct sampling_state {
     psc_context *context;
     const psc_host *host;
     psc_filter choice;
-    psc_strategy asked; /* the options, all at once */
+    psc_strategy asked; /* the options as one strategy */
     psc_strategy strategies[STRATEGIES];
     char labels[STRATEGIES][48];
     int corpus;
@@ -38,7 +38,7 @@ typedef struct sampling_state {
     psc_row_set rows;
     double *figures;                            /* [row figures, R, strategies] */
     double *pairs;                              /* [pair figures, R, strategies, strategies] */
-    double *arrays[ROW_FIGURES + PAIR_FIGURES]; /* the same, as results */
+    double *arrays[ROW_FIGURES + PAIR_FIGURES]; /* arrays of the results */
 } sampling_state;
 
 /* run_end over a corpus: adds each sequence's figures. */

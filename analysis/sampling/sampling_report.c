@@ -1,7 +1,7 @@
 /* The plugin `sampling`: sums over a corpus, arrays and tables.
  *
- * Over documents each figure is summed, and sizes are counted by bins: once over all rows, once
- * without position 0. Means are the quotients. */
+ * Over documents each figure is summed and each size counted in bins, over all rows and without
+ * position 0. Means are sums over counts. */
 #include "sampling.h"
 
 #include <stdio.h>
@@ -67,8 +67,8 @@ static int table(sampling_state *s, int64_t row) {
         if (s->host->summary_text(s->context, line)) return -1;
     }
     return s->host->summary_text(s->context,
-        "mass: of the model's distribution p on what is kept; KL(q || p) in nats, q what is drawn "
-        "from; overlap: sum of min(q, q').");
+        "mass: p of the kept tokens; KL(q || p) in nats; overlap: sum of min(q, q'). p is the "
+        "model's distribution, q the strategy's, q' that of all together.");
 }
 
 static int report_run(sampling_state *s) {
@@ -114,16 +114,16 @@ static int report_corpus(sampling_state *s) {
     fill_means(s, sums, counts, shares);
     const double rows = counts[0], inner = counts[1 + STRATEGIES * BINS];
     char line[128];
-    snprintf(line, sizeof line,
-        "Means over %.0f rows, without the position 0 of each document's windows:", inner);
+    snprintf(line, sizeof line, "Means over %.0f rows, without position 0 of each window:", inner);
     if (host->value_number(s->context, "rows_seen", rows) ||
         host->value_number(s->context, "rows_without_position_0", inner) ||
         (inner > 0.0 && host->summary_text(s->context, line)))
         return -1;
     if (inner > 0.0) return table(s, 1);
     return host->summary_text(s->context,
-        rows > 0.0 ? "Not defined: no window has a second token, and position 0 is left out."
-                   : "No rows were seen.");
+        rows > 0.0 ? "The means are not defined: position 0 is left out, and no window has a "
+                     "second token."
+                   : "The corpus has no rows.");
 }
 
 int sampling_report(psc_context *context, void *state) {
