@@ -1,13 +1,13 @@
-/* The plugin `sweep`: what becomes of a prediction when each place of the model in turn is taken
- * away or takes the value it had on another prompt.
+/* The plugin `sweep`: how a prediction changes when each place of the model, in turn, is ablated or
+ * patched with its value on another prompt.
  *
  *   over=heads [L, H], heads_by_pos [L, H, T], resid_pre, attn_out, mlp_out [L, T], edges [H, T, T]
  *   do=zero: the value is 0; mean: its mean over the text; patch: its value in the source run at
- *   the same row; cut: the score of the edge is -inf, so that its weight goes to the others
+ *   the same row; cut: the edge's score is -inf, so that the row's other edges take its weight
  *   effect = metric after minus before, at each target's own last row (sweep_variants.c)
  *
- * A head is changed at hook_z, an edge at hook_pattern (cut: at hook_attn_scores). The variants are
- * the host's: real runs with that one change, from the layer and row that change. */
+ * A head is changed at hook_z, an edge at hook_pattern (cut: at hook_attn_scores). The host runs
+ * the variants: real runs with one change, from the first layer and row that it reaches. */
 #include "sweep.h"
 
 #include <math.h>
@@ -20,16 +20,17 @@ static const char *const over[] = {
 static const char *const what[] = {"zero", "mean", "patch", "cut", NULL};
 static const char *const metrics[] = {"logit", "log_prob", "kl", NULL};
 static const psc_option_description sweep_options[] = {
-    {"over", "heads", "what is changed in turn", PSC_OPTION_WORD, offsetof(sweep_state, over), 0, 0,
-        over},
+    {"over", "heads", "places that are changed in turn", PSC_OPTION_WORD,
+        offsetof(sweep_state, over), 0, 0, over},
     {"do", "zero",
-        "what is done: mean is over the text, patch from the source prompt, cut for edges",
+        "the change; mean: the mean over the text; patch: the value on the source prompt; cut: for "
+        "edges, -inf as the score",
         PSC_OPTION_WORD, offsetof(sweep_state, what), 0, 0, what},
-    {"metric", "logit", "logit or log_prob of the targets, or kl (before || after)",
+    {"metric", "logit", "logit or log_prob of each target, or kl (before || after)",
         PSC_OPTION_WORD, offsetof(sweep_state, metric), 0, 0, metrics},
-    {"layer", "0", "the layer of the edges", PSC_OPTION_LAYER, offsetof(sweep_state, layer), 0, 0,
-        NULL},
-    {"top", "10", "effects listed for each target", PSC_OPTION_COUNT, offsetof(sweep_state, top), 1,
+    {"layer", "0", "the layer whose edges are changed", PSC_OPTION_LAYER,
+        offsetof(sweep_state, layer), 0, 0, NULL},
+    {"top", "10", "effects listed per target", PSC_OPTION_COUNT, offsetof(sweep_state, top), 1,
         SWEEP_MOST, NULL},
     {0},
 };
@@ -41,9 +42,12 @@ static int check_choice(sweep_state *s) {
     const psc_host *host = s->host;
     const int edges = s->over == SWEEP_EDGES;
     if (s->what == SWEEP_CUT && !edges)
-        return host->fail(s->context, "do=cut is for over=edges; heads and layers take do=zero");
+        return host->fail(
+            s->context, "do=cut works only with over=edges; use do=zero for heads and layers");
     if (s->what == SWEEP_MEAN && edges)
-        return host->fail(s->context, "do=mean is not for over=edges: a row's keys have no mean");
+        return host->fail(s->context,
+            "do=mean does not work with over=edges, because edges have no mean; use do=zero, patch "
+            "or cut");
     s->point = s->what == SWEEP_CUT ? PSC_HOOK_ATTN_SCORES : points[s->over];
     return 0;
 }
@@ -72,7 +76,7 @@ static int retain_point(sweep_state *s) {
     return s->retained < 0 ? -1 : 0;
 }
 
-/* Keeps the source run's tensor beyond its run; there is none until it is whole. */
+/* Keeps the source run's tensor after that run. source_rows stays 0 until the copy is complete. */
 static int keep_source(sweep_state *s) {
     const int64_t width = sweep_width(s), n = s->n_rows * width;
     const int32_t n_layers = sweep_layers_kept(s);
@@ -110,11 +114,11 @@ static int check_run(sweep_state *s) {
     const psc_host *host = s->host;
     s->run_rows = host->rows(s->context, &s->n_rows);
     if (s->run_rows[s->n_rows - 1].sequence != s->run_rows[0].sequence)
-        return host->fail(s->context, "a sweep is over one sequence at a time");
+        return host->fail(s->context, "sweep needs a single sequence; run one sequence at a time");
     return 0;
 }
 
-/* The array [targets, ...] and its axes. */
+/* Makes the array [targets, ...] and its axes. */
 static int make_array(sweep_state *s) {
     static const char *const axes[][4] = {{"targets", "layers", "heads"},
         {"targets", "layers", "heads", "positions"}, {"targets", "layers", "positions"},
@@ -148,18 +152,19 @@ static int sweep_run_begin(psc_context *context, void *state) {
     const int phase = host->phase(context);
     s->retained = -1;
     if (phase == PSC_PHASE_BASE) return 0;
-    if (phase == PSC_PHASE_SOURCE) s->source_rows = 0; /* that of an earlier run is forgotten */
+    if (phase == PSC_PHASE_SOURCE) s->source_rows = 0; /* discards an earlier source */
     if (check_run(s)) return -1;
     if (phase == PSC_PHASE_SOURCE) return s->what == SWEEP_PATCH ? retain_point(s) : 0;
     if (s->what == SWEEP_PATCH && s->source_rows != s->n_rows)
         return s->source_rows == 0
-                   ? host->fail(context, "do=patch needs a source prompt")
+                   ? host->fail(context, "do=patch needs a source prompt (--source)")
                    : host->fail(context,
-                         "the source prompt has %d tokens and the prompt %d: a patch needs equally "
-                         "many",
+                         "the source prompt has %d tokens and the prompt %d; a patch needs prompts "
+                         "of equal length",
                          (int)s->source_rows, (int)s->n_rows);
     if (s->run_rows[0].position != 0 && s->over == SWEEP_EDGES)
-        return host->fail(context, "edges are swept over a whole sequence only");
+        return host->fail(
+            context, "over=edges needs a whole sequence; run the text from position 0");
     const psc_filter last = {.struct_size = sizeof last, .rows = PSC_ROWS_LAST};
     if (psc_rows_resolve(context, host, "rows", &last, s->metric != SWEEP_KL, &s->rows)) return -1;
     s->base =
@@ -194,7 +199,7 @@ const psc_plugin *psc_builtin_sweep(void) {
         .struct_size = sizeof(psc_plugin),
         .name = "sweep",
         .summary = "ablates or patches every head, layer and position or attention edge in turn "
-                   "and measures what becomes of the prediction",
+                   "and measures the change of the prediction",
         .options = sweep_options,
         .open = sweep_open,
         .run_begin = sweep_run_begin,

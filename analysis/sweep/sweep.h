@@ -1,7 +1,7 @@
-/* What the files of the plugin `sweep` share: its state.
+/* The state of the plugin `sweep`, which its files share.
  * Private to analysis/sweep/.
  * Threads: the thread of the plugin's callbacks.
- * Ownership: memory of the run (run_alloc), but for the source's values (life_alloc). */
+ * Ownership: memory of the run (run_alloc), except for the source's values (life_alloc). */
 #ifndef SWEEP_H
 #define SWEEP_H
 
@@ -32,11 +32,11 @@ typedef struct sweep_state {
     /* the source run's tensor: [layers swept][rows, width] */
     const float *source;
     int32_t source_rows;
-    uint64_t source_floats; /* that `source` has room for */
-    int retained;           /* the source's or, for the mean, this run's tensor; -1 */
+    uint64_t source_floats; /* the size of `source` */
+    int retained; /* handle of the source's or, for the mean, this run's tensor; -1: none */
 
     /* this run */
-    psc_row_set rows; /* the last, or that before it for `next`, or both */
+    psc_row_set rows; /* the last row, or for `next` the one before it, or both */
     psc_target_rows targets;
     int32_t n_rows, n_targets;
     const psc_row *run_rows;
@@ -46,17 +46,17 @@ typedef struct sweep_state {
     double base_lse[2];
     double *base_value; /* [targets] */
     double *effect;     /* the array */
-    int64_t n_cells;    /* of the array without the targets */
-    int64_t *cells;     /* [variants of a call] where each one's effect goes */
+    int64_t n_cells;    /* of the array, per target */
+    int64_t *cells;     /* [variants of a call] the cell of each one's effect */
 } sweep_state;
 
 /* Computes every variant into effect (sweep_variants.c). */
 int sweep_compute(sweep_state *s);
-/* The largest effects, for people (sweep_summary.c). */
+/* Prints the largest effects (sweep_summary.c). */
 int sweep_summary(const sweep_state *s);
 /* Floats of one row of the swept tensor. */
 int64_t sweep_width(const sweep_state *s);
-/* Layers whose tensor is kept: all, or the one of the edges. */
+/* The number of layers whose tensor is kept: all, or one for edges. */
 int32_t sweep_layers_kept(const sweep_state *s);
 
 #endif

@@ -1,4 +1,4 @@
-/* What a sweep found, for people: the largest effects of each target, by name. */
+/* The printed summary of a sweep: the largest effects per target, by name. */
 #include "sweep.h"
 
 #include <stdio.h>
@@ -35,7 +35,7 @@ static int show_target(
     const psc_host *host = s->host;
     if (s->metric != SWEEP_KL && psc_target_last(&s->targets, target) < 0)
         return host->summary_text(
-            s->context, "next: the text has no next token at any row, so there is no effect.");
+            s->context, "next: no row has a next token, so there is no effect.");
     if (s->metric != SWEEP_KL && psc_target_say_row(&s->targets, target)) return -1;
     const double *effects = s->effect + target * s->n_cells;
     psc_top_list top = {entries, s->top, 0};
@@ -49,10 +49,11 @@ static int show_target(
     }
     char title[192];
     if (s->metric == SWEEP_KL)
-        snprintf(title, sizeof title, "%s, each %s", metrics[s->metric], done[s->what]);
+        snprintf(title, sizeof title, "%s, each in turn %s", metrics[s->metric], done[s->what]);
     else
-        snprintf(title, sizeof title, "change of the %s of %s (%.4f), each %s", metrics[s->metric],
-            s->targets.targets[target].label, s->base_value[target], done[s->what]);
+        snprintf(title, sizeof title, "change of the %s of %s (%.4f), each in turn %s",
+            metrics[s->metric], s->targets.targets[target].label, s->base_value[target],
+            done[s->what]);
     return host->summary_bars(s->context, title, "nats", top.n, labels, values);
 }
 

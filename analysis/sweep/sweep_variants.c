@@ -1,11 +1,11 @@
 /* The variants of a sweep and their metric.
  *
- *   effect = metric after minus before, at the last row, `next` at the last that has a next token;
+ *   effect = metric after minus before, at the last row; `next`: at the last row with a next token
  *   metric: z of the target (z_a - z_b), log p of it = z - log Z, or
  *   KL(before || after) = sum_t p_t (log p_t - log p'_t)
  *
- * Variants go layer by layer, in a layer by position from the last to the first: the host then
- * finds their keys and values in place. */
+ * Variants run layer by layer, and within a layer from the last position to the first. The host
+ * then finds the keys and values of earlier rows in place. */
 #include "sweep.h"
 
 #include <math.h>
@@ -40,7 +40,7 @@ static double target_value(
     return s->metric == SWEEP_LOG_PROB ? value - lse : value;
 }
 
-/* A variant's rows come from the first that it changes on; those before it are as they were. */
+/* A variant's event begins at the first row that it changes; earlier rows are unchanged. */
 static int on_logits(int32_t variant, const psc_event *logits, void *payload) {
     sweep_state *s = payload;
     const float *z[2] = {NULL, NULL};
@@ -85,9 +85,9 @@ static int measure_base(sweep_state *s) {
     return 0;
 }
 
-/* --- what is put in -------------------------------------------------------------------------- */
+/* --- the changed values ---------------------------------------------------------------------- */
 
-/* The mean over the run's rows, of every layer. */
+/* Computes the mean over the run's rows for every layer. */
 static int find_means(sweep_state *s) {
     const int64_t width = sweep_width(s);
     s->mean = s->host->run_alloc(s->context, (uint64_t)(s->n_layers * width) * sizeof *s->mean);
@@ -104,7 +104,7 @@ static int find_means(sweep_state *s) {
     return 0;
 }
 
-/* Fills in the values of a change of head h (-1: none) at row r of layer l, key j (edges). */
+/* Sets the values of a change of head h (-1: none) at row r of layer l, key j (edges). */
 static void put_values(
     const sweep_state *s, psc_change *c, int32_t l, int32_t h, int32_t r, int32_t j) {
     const int64_t width = sweep_width(s), within = h >= 0 ? (int64_t)h * s->d_head : 0;
@@ -123,7 +123,7 @@ static void put_values(
     }
 }
 
-/* --- all of them ----------------------------------------------------------------------------- */
+/* --- all variants ---------------------------------------------------------------------------- */
 
 typedef struct batch {
     sweep_state *s;
@@ -136,7 +136,7 @@ typedef struct batch {
 static int flush(batch *b) {
     const psc_host *host = b->s->host;
     if (b->n == 0) return 0;
-    const int before = b->s->rows.index[0] < b->s->n_rows - 1; /* a row before the last is asked */
+    const int before = b->s->rows.index[0] < b->s->n_rows - 1; /* an earlier row is needed */
     if (host->variants(b->s->context, b->n, b->variants, before ? PSC_ROWS_ALL : PSC_ROWS_LAST,
             on_logits, b->s))
         return -1;
@@ -146,7 +146,7 @@ static int flush(batch *b) {
     return 0;
 }
 
-/* One variant: rows r..end-1. */
+/* Adds one variant, which changes the rows r..end-1. */
 static int add(batch *b, int32_t l, int32_t h, int32_t r, int32_t end, int32_t j, int64_t cell) {
     sweep_state *s = b->s;
     const int32_t first = s->run_rows[0].position;
@@ -193,7 +193,7 @@ static int add_layers_by_pos(batch *b) {
     return 0;
 }
 
-/* Row 0 of a cut sees no other key than itself: it cannot be cut. */
+/* Row 0 sees no key except itself, so its edge cannot be cut. */
 static int add_edges(batch *b) {
     const sweep_state *s = b->s;
     for (int32_t k = s->n_rows; k-- > 0;)

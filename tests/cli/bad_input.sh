@@ -108,7 +108,7 @@ expect 1 'model.safetensors' analyze --model "$work/cut" --text a
 expect 1 'do=foo is not one of' sweep --text a --do foo
 expect 1 'over=rows is not one of' sweep --text a --over rows
 expect 1 'do=patch needs a source prompt' sweep --text 'a b' --do patch
-expect 1 'a patch needs equally many' sweep --text 'a b' --source 'a b c d' --do patch
+expect 1 'a patch needs prompts of equal length' sweep --text 'a b' --source 'a b c d' --do patch
 expect 1 'layer=99' sweep --text a --over edges --layer 99
 expect 1 'over=x,y is not one of' sweep --text a --over x,y
 expect 1 'what=norms is not one or more of frames' weights --what norms
