@@ -1,14 +1,13 @@
-/* The plugin `weights`: what the weights alone say, without a run.
+/* The plugin `weights`: what the weights alone show, without a run.
  *
  *   frames, dual, tokens    of the embedding rows e_t and of u_t = P(gamma_f * t_bar)
  *   spectra                 singular values and effective ranks of every matrix
  *   copying, composition    of heads, through d_head x d_head matrices
  *   heads                   leading singular triples of W_QK and W_OV as tokens
  *
- * What reads the residual has its gamma in and is centred (W gamma P), what writes it is centred
- * (P W); biases are out. Eigenvalues and factorisations are LAPACK's: the last bits of the results
- * may differ between machines. The figures are made in `report`, so a session without any run has
- * them too. */
+ * A matrix that reads the residual includes its gamma and is centered (W gamma P). A matrix that
+ * writes it is centered (P W). Biases are left out. LAPACK computes eigenvalues and factorizations,
+ * so last bits may differ between machines. `report` computes everything, so no run is needed. */
 #include "weights.h"
 
 #include <stddef.h>
@@ -17,13 +16,13 @@
 static const char *const parts[] = {
     "frames", "spectra", "copying", "composition", "tokens", "dual", "heads", "all", NULL};
 static const psc_option_description weights_options[] = {
-    {"what", WEIGHTS_DEFAULT, "what is computed", PSC_OPTION_WORDS, offsetof(weights_state, what),
-        0, 0, parts},
-    {"offset", "0", "W_QK is taken for a key this many positions back; 0: unrotated",
+    {"what", WEIGHTS_DEFAULT, "parts that are computed", PSC_OPTION_WORDS,
+        offsetof(weights_state, what), 0, 0, parts},
+    {"offset", "0", "positions from the key to the query in W_QK; 0: without rotary embedding",
         PSC_OPTION_COUNT, offsetof(weights_state, offset), 0, INT32_MAX - 1, NULL},
-    {"top", "8", "tokens and heads listed", PSC_OPTION_COUNT, offsetof(weights_state, top), 1,
+    {"top", "8", "tokens and heads per list", PSC_OPTION_COUNT, offsetof(weights_state, top), 1,
         WEIGHTS_MOST, NULL},
-    {"triples", "2", "singular triples of each head (what=heads)", PSC_OPTION_COUNT,
+    {"triples", "2", "singular triples per head (what=heads)", PSC_OPTION_COUNT,
         offsetof(weights_state, triples), 1, 16, NULL},
     {0},
 };
@@ -36,7 +35,7 @@ static int weights_open(psc_context *context, const psc_host *host, void **state
     s->padded = (s->n + TILE - 1) / TILE * TILE;
     s->named = s->what != WEIGHTS_DEFAULT_PARTS && s->what != WEIGHTS_ALL;
     if (s->offset >= s->model->n_ctx)
-        return host->fail(context, "offset=%d is not a position back, 0 to %d", (int)s->offset,
+        return host->fail(context, "offset=%d is not a whole number in 0..%d", (int)s->offset,
             (int)s->model->n_ctx - 1);
     if (s->triples > s->model->d_head) s->triples = s->model->d_head;
     return 0;
@@ -44,7 +43,7 @@ static int weights_open(psc_context *context, const psc_host *host, void **state
 
 /* --- the report ------------------------------------------------------------------------------ */
 
-/* The tokens among the targets. */
+/* Collects the tokens among the targets. */
 static int find_given(weights_state *s) {
     int32_t n = 0;
     const psc_target *targets = s->host->targets(s->context, &n);
@@ -57,7 +56,7 @@ static int find_given(weights_state *s) {
         if (targets[i].kind == PSC_TARGET_CONTRAST) s->given[s->n_given++] = targets[i].b;
     }
     if (s->n_given == 0 && s->named && (s->what & WEIGHTS_TOKENS))
-        return s->host->fail(s->context, "what=tokens needs tokens: give some with --token");
+        return s->host->fail(s->context, "what=tokens needs tokens; give some with --token");
     return 0;
 }
 
@@ -122,7 +121,7 @@ const psc_plugin *psc_builtin_weights(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "weights",
-        .summary = "what the weights alone say: frames, spectra, copying, composition of heads",
+        .summary = "what the weights alone show: frames, spectra, copying, composition of heads",
         .options = weights_options,
         .open = weights_open,
         .report = weights_report,

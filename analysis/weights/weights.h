@@ -1,7 +1,7 @@
-/* The plugin `weights`: its state, its panels of f64 rows, and what its files call of each other.
+/* The plugin `weights`: its state, its panels of f64 rows, and the functions that its files share.
  * Private to analysis/weights/; built on psc_plugin.h alone.
- * Threads: called where the plugin's report is; weights_product spreads over the team.
- * Ownership: everything is the host's and ends with the report. */
+ * Threads: called on the report's thread; weights_product uses the whole team.
+ * Ownership: the host owns everything, until the report ends. */
 #ifndef WEIGHTS_H
 #define WEIGHTS_H
 
@@ -24,12 +24,12 @@ enum {
     WEIGHTS_DEFAULT_PARTS = 31 /* WEIGHTS_DEFAULT */
 };
 
-/* A row of the vocabulary: e_t as it stands, P(e_t), u_t = P(gamma_f * t_bar), t_bar. */
+/* A row of the vocabulary: e_t unchanged, P(e_t), u_t = P(gamma_f * t_bar), t_bar. */
 typedef enum weights_rows { ROWS_EMBED, ROWS_EMBED_CENTRED, ROWS_U, ROWS_UNEMBED } weights_rows;
 
-/* What is kept of every head: triangles [d, d] of its factors' QR, transposed: x[column][row]. First
- * what stands behind a reading in its composition: R_K turn^T behind Q, R_Q turn behind K, R_O behind
- * V (weights_composition.c, whose kinds they are); then R_V, which writes. */
+/* What is kept per head: triangles [d, d] of its factors' QR, transposed: x[column][row]. The first
+ * three multiply a reading in composition (weights_composition.c has the same kinds): R_K turn^T
+ * after Q, R_Q turn after K, R_O after V. The last is R_V, of the writer. */
 enum { BEHIND_Q, BEHIND_K, BEHIND_V, TRIANGLE_V, N_TRIANGLES };
 
 typedef struct weights_state {
@@ -38,11 +38,11 @@ typedef struct weights_state {
     const psc_model_info *model;
     uint32_t what;
     int32_t offset, top, triples;
-    int named; /* `what` was given */
+    int named; /* the option `what` differs from default and all */
     int32_t n_given, *given;
     int64_t n, padded;         /* d_model; rounded up to TILE */
     float *row;                /* [N] */
-    float *units;              /* [PANEL_ROWS, max(N, H d)] zeros, but while rows are unpacked */
+    float *units;              /* [PANEL_ROWS, max(N, H d)] zeros, except while rows are unpacked */
     const float *gamma_f;      /* [N] */
     double *s_embed, *s_u;     /* [padded, padded] sum e e^T, sum u u^T */
     double *cross;             /* [padded, padded] sum u e^T */
@@ -64,29 +64,29 @@ typedef struct weights_panels {
 
 int weights_panels_make(weights_state *s, weights_panels *out, int64_t n_rows, int64_t n_columns);
 void weights_panels_put(weights_panels *p, int64_t row, const double *x, int64_t n);
-/* out[i, j] += sum_t a[t, i] b[t, j] in a fixed order; upper: only tiles that hold a j >= i. */
+/* out[i, j] += sum_t a[t, i] b[t, j] in a fixed order; upper: only tiles that contain a j >= i. */
 void weights_product(weights_state *s, double *out, int64_t stride, const weights_panels *a,
     const weights_panels *b, int upper);
 
-/* --- steps (each a file) --------------------------------------------------------------------- */
+/* --- steps, one file each -------------------------------------------------------------------- */
 
-/* run_alloc of doubles. */
+/* run_alloc for n doubles. */
 double *weights_doubles(weights_state *s, int64_t n);
 /* out [count, length]: the first `count` rows of W, by pullback of unit vectors (outputs nonzero),
- * or its columns, by apply. */
+ * or its first `count` columns, by apply. */
 int weights_unpack(weights_state *s, psc_matrix matrix, int32_t layer, int outputs, int64_t count,
     int64_t length, float *out);
 void weights_centre(double *x, int64_t n);
 int weights_row(weights_state *s, weights_rows kind, int32_t token, double *out);
-/* Singular values of eigenvalues of their squares; beyond the first `rank` they are 0. */
+/* Singular values, from the eigenvalues that are their squares; 0 after the first `rank`. */
 void weights_roots(double *out, const double *eigenvalues, int64_t n, int64_t rank);
 double weights_effective_rank(int64_t n, const double *singular_values);
-/* Eigenvalues, descending, of one or two symmetric matrices [padded, padded] that are destroyed;
- * with vectors: eigenvectors as rows, in the order of the values. */
+/* Eigenvalues, descending, of one or two symmetric matrices [padded, padded]. The matrices are
+ * overwritten; with vectors: by the eigenvectors as rows, in the order of the values. */
 int weights_eigen(
     weights_state *s, double *const *matrices, double *const *values, int n_matrices, int vectors);
 
-/* sum over the vocabulary: s_embed, s_u, cross, as `what` needs them. */
+/* Computes the sums over the vocabulary that `what` needs: s_embed, s_u, cross. */
 int weights_vocabulary(weights_state *s);
 int weights_frames(weights_state *s);
 int weights_tokens(weights_state *s);
@@ -94,8 +94,8 @@ int weights_mlp(weights_state *s);
 int weights_heads(weights_state *s);
 int weights_head_tokens(weights_state *s);
 int weights_composition(weights_state *s);
-/* The nearest of the vocabulary's rows to each of n directions [n, N]. signs: by |cosine|. except:
- * a token left out of each, or null. */
+/* The rows of the vocabulary nearest to each of n directions [n, N]. signs: rank by |cosine|.
+ * except: one token to leave out per direction, or null. */
 int weights_nearest(weights_state *s, weights_rows kind, int64_t n, const double *directions,
     int signs, const int32_t *except, int32_t *ids, double *cosines);
 

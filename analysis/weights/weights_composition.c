@@ -5,8 +5,8 @@
  *   K   A = W_QK = Q^T turn K        ||A B|| = ||(R_Q turn)(K W)||
  *   V   A = W_OV = O V               ||A B|| = ||R_O (V W)||
  *
- * Q W, K W, V W [d, d] come through the model's own product with gamma * W, in f32; what follows is
- * f64. Heads of one layer never compose. */
+ * Q W, K W, V W [d, d] are the model's own products with gamma * W, in f32; the rest is f64. Heads
+ * of one layer never compose. */
 #include "weights.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* Heads from d_head x d_head matrices: norms, spectra, copying, leading singular triples.
  *
- *   W_QK = Q^T K [N, N],  W_OV = O V [N, N];  Q, K, V [d, N] with gamma in and rows centred, O
- *   [N, d] with columns centred; W_QK without 1/sqrt(d); K turned back by `offset` positions
+ *   W_QK = Q^T K [N, N],  W_OV = O V [N, N];  Q, K, V [d, N] with gamma and centered rows,
+ *   O [N, d] with centered columns; W_QK without 1/sqrt(d); K rotated back by `offset` positions
  *   QR of a factor's N rows: Q^T = Q1 R_Q, so W_QK = Q1 (R_Q R_K^T) K1^T and W_OV = O1 (R_O R_V^T)
  *   V1^T: their SVD is the small matrix's
  *   copying = sum Re lambda / sum |lambda| of V (sum_t e_t u_t^T) O [d, d], whose eigenvalues are
@@ -23,8 +23,8 @@ typedef struct heads_work {
     double *factor[N_FACTORS]; /* [H d, N] */
     double *tau;               /* [H, N_FACTORS, d] */
     double *small;             /* [H, 3, d, d] a matrix, U, V^T; or a matrix, its eigenvalues */
-    double *scratch; /* [H, N_FACTORS, d, d] R of the QRs; before them a row of O, [H d] */
-    double *turn;    /* [d, d] K is multiplied by it; null: not at all */
+    double *scratch; /* [H, N_FACTORS, d, d] R of the QRs; before the QRs, a row of O [H d] */
+    double *turn;    /* [d, d] the rotation of K; null: none */
     weights_panels cross, o_rows; /* sum u e^T; O [N, H d] */
     double *moved;                /* [padded, H d padded] (sum e u^T) O */
     double *eigenvalues;          /* [L, H, d, 2] result */
@@ -75,7 +75,7 @@ static int copying_head(heads_work *w, int64_t head) {
             const double *moved = w->moved + k * stride + head * d;
             for (int64_t j = 0; j < d; j++) m[i * d + j] += v * moved[j];
         }
-    /* Read by columns it is the transpose, which has the same eigenvalues. */
+    /* LAPACK reads columns and so sees the transpose, which has the same eigenvalues. */
     if (LAPACKE_dgeev(
             LAPACK_COL_MAJOR, 'N', 'N', (lapack_int)d, m, (lapack_int)d, re, im, NULL, 1, NULL, 1))
         return -1;
@@ -101,7 +101,7 @@ static void copying_heads(int64_t begin, int64_t end, int32_t thread, void *payl
 static int copying_layer(heads_work *w) {
     weights_state *s = w->s;
     const int64_t width = w->heads * w->d;
-    double *row = w->scratch; /* free until the QRs */
+    double *row = w->scratch; /* unused until the QRs */
     for (int64_t i = 0; i < w->n; i++) {
         for (int64_t c = 0; c < width; c++) row[c] = w->factor[O][c * w->n + i];
         weights_panels_put(&w->o_rows, i, row, width);
@@ -122,7 +122,7 @@ static void times_transposed(double *out, const double *a, const double *b, int6
             for (int64_t j = 0; j < d; j++) out[i * d + j] += a[o * d + i] * b[o * d + j];
 }
 
-/* out[o, i] = sum_j turn[o, j] x[j, i] (transposed: turn[j, o]): rows of R turned over d. */
+/* out[o, i] = sum_j turn[o, j] x[j, i] (transposed: turn[j, o]): rotates the rows of R over d. */
 static void turn_rows(double *out, const double *turn, const double *x, int64_t d, int transposed) {
     memset(out, 0, (size_t)(d * d) * sizeof *out);
     for (int64_t o = 0; o < d; o++)
@@ -132,7 +132,7 @@ static void turn_rows(double *out, const double *turn, const double *x, int64_t 
         }
 }
 
-/* R_K's rows are turned (BEHIND_Q), R_Q's turned back (BEHIND_K): W_QK = Q^T turn K. */
+/* R_K's rows are rotated (BEHIND_Q), R_Q's rotated back (BEHIND_K): W_QK = Q^T turn K. */
 static void turn_triangles(const heads_work *w, double *triangles, double *spare) {
     const int64_t d = w->d, square = d * d;
     if (!w->turn) return;
@@ -150,7 +150,8 @@ static double frobenius(const double *x, int64_t n) {
 
 /* --- singular triples ------------------------------------------------------------------------ */
 
-/* The factor's orthonormal columns times x_k = x[k * step + j * stride], into directions `side`. */
+/* Writes the factor's orthonormal columns times x_k = x[k * step + j * stride] into directions
+ * `side`. */
 static int lift(heads_work *w, int64_t head, int factor, int side, const double *x, int64_t step,
     int64_t stride) {
     weights_state *s = w->s;
@@ -166,7 +167,7 @@ static int lift(heads_work *w, int64_t head, int factor, int side, const double 
                : 0;
 }
 
-/* What is read with the larger part positive: its component of largest size. */
+/* Fixes the sign of a triple: the largest component of the direction that is read is positive. */
 static void fix_signs(heads_work *w, int64_t head, int left, int right) {
     const weights_state *s = w->s;
     const int64_t n = w->n, triples = s->triples, sides = s->model->n_layers * w->heads;
@@ -182,7 +183,7 @@ static void fix_signs(heads_work *w, int64_t head, int left, int right) {
     }
 }
 
-/* SVD of m [d, d]; sides: directions of the left and right vectors. */
+/* SVD of m [d, d]; sides: the directions to which the left and right vectors belong. */
 static int decompose(
     heads_work *w, int64_t head, double *values, const int factors[2], const int sides[2]) {
     const int64_t d = w->d;
@@ -245,7 +246,7 @@ static void do_heads(int64_t begin, int64_t end, int32_t thread, void *payload) 
 
 /* --- all heads ------------------------------------------------------------------------------- */
 
-/* Columns of the rotation of a key `offset` positions back, exactly as the host turns it. */
+/* Columns of the rotation of a key `offset` positions back, with the host's own bits. */
 static int make_turn(heads_work *w) {
     weights_state *s = w->s;
     if (s->offset == 0) return 0;
@@ -326,8 +327,8 @@ int weights_heads(weights_state *s) {
         s->host->parallel_for(s->context, w.heads, do_heads, &w);
         if (w.failed)
             return s->host->fail(s->context,
-                "LAPACK cannot decompose the heads of layer %d: the weights hold values that are "
-                "not finite",
+                "LAPACK cannot decompose the heads of layer %d, because the weights contain NaN or "
+                "infinities",
                 (int)w.layer);
         if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
     }

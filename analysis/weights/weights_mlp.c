@@ -2,7 +2,7 @@
  *
  *   W_in    rows D_k = P(gamma_2 * w_in,k)     W_out    columns P(r_k)
  *   singular values = the roots of the eigenvalues of sum_k D_k D_k^T and sum_k P(r_k) P(r_k)^T
- *   [N, N]: below about 1e-8 of the largest they are rounding */
+ *   [N, N]; those below about 1e-8 of the largest are rounding errors */
 #include "weights.h"
 
 #include <string.h>

@@ -126,7 +126,7 @@ static void eigen_one(int64_t begin, int64_t end, int32_t thread, void *payload)
     (void)thread;
     for (int64_t m = begin; m < end; m++) {
         double *w = job->values[m], *a = job->matrices[m];
-        /* The upper triangle of a row-major matrix is the lower one by columns. */
+        /* LAPACK reads columns, so a row-major matrix's upper triangle is its lower one. */
         job->failed[m] = LAPACKE_dsyevd(LAPACK_COL_MAJOR, job->vectors ? 'V' : 'N', 'L',
             (lapack_int)job->n, a, (lapack_int)job->stride, w);
         for (int64_t i = 0, j = job->n - 1; i < j; i++, j--) {
@@ -147,7 +147,7 @@ int weights_eigen(
     eigen_job job = {matrices, values, s->n, s->padded, vectors, {0, 0}};
     s->host->parallel_for(s->context, n_matrices, eigen_one, &job);
     return job.failed[0] || job.failed[1]
-               ? s->host->fail(s->context, "LAPACK found no eigenvalues: the weights hold values "
-                                           "that are not finite")
+               ? s->host->fail(s->context,
+                     "LAPACK found no eigenvalues, because the weights contain NaN or infinities")
                : 0;
 }

@@ -1,12 +1,12 @@
-/* What `weights` prints of heads: the strongest of each kind, by name, and what a head reads and
- * writes as tokens. */
+/* The printed summary of heads: the strongest of each kind, by name, and the tokens that a head
+ * reads and writes. */
 #include "weights.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* The `top` largest of values (NaN never), as bars. name: of an index. */
+/* Prints the `top` largest values as bars, without NaN. name writes the name of an index. */
 static int largest_bars(weights_state *s, const char *title, const char *unit, int64_t n,
     const double *values, void (*name)(const weights_state *, int64_t, char *, size_t)) {
     enum { NAME = 48 };
@@ -47,7 +47,7 @@ int weights_copying_summary(weights_state *s) {
     char line[160];
     for (int64_t i = 0; i < all; i++) positive += s->copying[i] > 0.0;
     snprintf(line, sizeof line,
-        "%d of %d heads have a positive copying score: what they write raises the tokens they "
+        "%d of %d heads have a positive copying score: their writes raise the tokens that they "
         "read.",
         (int)positive, (int)all);
     return s->host->summary_text(s->context, line) ||
@@ -64,12 +64,12 @@ int weights_composition_summary(weights_state *s) {
     char line[160];
     if (s->model->n_layers < 2)
         return s->host->summary_text(
-            s->context, "One layer: its heads do not compose with each other.");
+            s->context, "The model has one layer, and heads of one layer do not compose.");
     for (int kind = 0; kind < 3; kind++)
         if (largest_bars(s, titles[kind], "", all * all, s->composition[kind], name_pair))
             return -1;
     snprintf(line, sizeof line,
-        "Composition is ||AB|| / (||A|| ||B||); of random matrices it would be near %.3f.",
+        "Composition is ||AB|| / (||A|| ||B||); for random matrices it would be near %.3f.",
         1.0 / sqrt((double)s->n));
     return s->host->summary_text(s->context, line);
 }
@@ -83,9 +83,9 @@ int weights_spectra_summary(weights_state *s, const double *rank_qk, const doubl
     return largest_bars(s, title, "", all, rank_ov, name_head);
 }
 
-/* --- what a head reads and writes ------------------------------------------------------------ */
+/* --- tokens that a head reads and writes ----------------------------------------------------- */
 
-/* "' cat' -' dog' ' cats'": the minus sign where the cosine is negative. */
+/* "' cat' -' dog' ' cats'": a minus sign marks a negative cosine. */
 static void name_tokens(
     weights_state *s, const int32_t *ids, const double *cosines, char *out, size_t size) {
     out[0] = 0;
@@ -100,8 +100,8 @@ static int head_lines(weights_state *s, int32_t *const ids[4], double *const cos
     const int64_t all = all_heads(s), d = s->model->d_head, step = (int64_t)s->triples * s->top;
     char reads[300], writes[300], line[800];
     if (s->host->summary_text(s->context,
-            "What heads read and write: the leading singular pair of W_OV, as the nearest tokens "
-            "in W_E and W_U; -' x' points away from x. Heads with the longest writes:"))
+            "What heads read and write: the tokens of W_E and W_U nearest to the leading singular "
+            "pair of W_OV. -' x' points away from x. The heads with the longest writes:"))
         return -1;
     psc_ranked entries[WEIGHTS_MOST];
     psc_top_list top = {entries, s->top, 0};
@@ -145,7 +145,7 @@ int weights_head_tokens(weights_state *s) {
         values[0][i] = s->s_qk[at];
         values[1][i] = s->s_ov[at];
     }
-    /* The three read sides lie one after the other, but their results do not. */
+    /* The three sides that are read are contiguous, but their results are not. */
     for (int side = 0; side < 4; side++)
         if (weights_nearest(s, side < 3 ? ROWS_EMBED_CENTRED : ROWS_U, each,
                 s->directions + side * each * s->n, 1, NULL, ids[side], cosines[side]))

@@ -102,7 +102,7 @@ static double norm(const double *x, int64_t n) {
 
 /* --- nearest tokens -------------------------------------------------------------------------- */
 
-/* A list of `top` entries for each of n directions; null after an error. */
+/* Makes a list of `top` entries for each of n directions; returns null after an error. */
 static psc_top_list *nearest_lists(weights_state *s, int64_t n) {
     psc_top_list *lists = s->host->run_alloc(s->context, (uint64_t)n * sizeof *lists + 1);
     psc_ranked *entries =
@@ -112,7 +112,7 @@ static psc_top_list *nearest_lists(weights_state *s, int64_t n) {
     return lists;
 }
 
-/* A token's cosine with direction d; signs: |cosine| counts. */
+/* Offers a token's cosine with direction d; signs: ranked by |cosine|. */
 static void offer(const weights_state *s, psc_top_list *lists, int64_t d, int64_t id, double cosine,
     int signs, double *cosines) {
     const int32_t place = psc_top_offer(&lists[d], signs ? fabs(cosine) : cosine, id);
@@ -216,7 +216,7 @@ static int pseudo_inverse(weights_state *s, const double *vectors, const double 
     return 0;
 }
 
-/* The given tokens' dual vectors and every token's cosines; their means are summed up. */
+/* The given tokens' dual vectors, every token's cosines, and the sums of the cosines. */
 static int dual_rows(weights_state *s, const weights_panels *inverse, double *cosines, double *dual,
     double sums[N_COSINES]) {
     const int64_t n_vocab = s->model->d_vocab, n = s->n;
@@ -272,7 +272,7 @@ static int32_t numerical_rank(const weights_state *s, const double *values, int6
 
 static int frame_values(weights_state *s, const double *e, const double *u, int32_t rank_e) {
     const psc_host *host = s->host;
-    const int64_t n = s->n, within = n - 1; /* of S_U's eigenvalues 1 has the least: 0 */
+    const int64_t n = s->n, within = n - 1; /* leaves out the direction 1, where S_U is 0 */
     const int32_t rank_u = within > 0 ? numerical_rank(s, u, within) : 0;
     const double u_low = within > 0 ? fmax(u[within - 1], 0.0) : 0.0;
     const double e_span = rank_e ? e[rank_e - 1] : 0.0, u_span = rank_u ? u[rank_u - 1] : 0.0;
@@ -287,9 +287,9 @@ static int frame_values(weights_state *s, const double *e, const double *u, int3
         host->value_number(s->context, "u_rank", rank_u))
         return -1;
     snprintf(line, sizeof line,
-        "The %d rows of W_E span %d of %d dimensions; as a frame their bounds are %.4g and %.4g "
-        "(%.4g times apart). The directions u_t = P(gamma_f * t_bar) span %d of the %d dimensions "
-        "beside 1, with bounds %.4g and %.4g.",
+        "The %d rows of W_E span %d of %d dimensions; their frame bounds are %.4g and %.4g (ratio "
+        "%.4g). The directions u_t = P(gamma_f * t_bar) span %d of the %d dimensions orthogonal to "
+        "1, with bounds %.4g and %.4g.",
         (int)s->model->d_vocab, (int)rank_e, (int)n, e_span, e[0],
         e_span > 0.0 ? e[0] / e_span : 0.0, (int)rank_u, (int)within, u_span, u[0]);
     return host->summary_text(s->context, line);
@@ -308,8 +308,8 @@ static int vocabulary_spectra(weights_state *s, const double *e, const double *u
     const double rank_u = weights_effective_rank(s->n, s_u);
     char line[200];
     snprintf(line, sizeof line,
-        "Effective ranks: W_E %.1f, W_U (gamma in, centred) %.1f of %d dimensions.", rank_e, rank_u,
-        (int)s->n);
+        "Effective ranks: W_E %.1f, W_U (with gamma, centered) %.1f of %d dimensions.", rank_e,
+        rank_u, (int)s->n);
     return host->value_number(s->context, "effective_rank_W_E", rank_e) ||
                    host->value_number(s->context, "effective_rank_W_U", rank_u)
                ? -1
