@@ -4,23 +4,23 @@
  * Ownership: nothing is kept.
  *
  *      one row:    up to four panels side by side.
- *      more rows:  TILE_PANELS panels, while they are near, against tiles of TILE_ROWS rows; q,
- *                  pattern, keys and values are read where they lie.
+ *      more rows:  TILE_PANELS panels, while they are in cache, against tiles of TILE_ROWS rows; q,
+ *                  pattern, keys and values are read in place.
  *
- * Lanes of the scores are keys: keys past a row's own are computed and not written. The values'
- * chains run over keys: a tile takes the keys that all its rows see (n_keys ascends: those of its
- * first row), and the chains of its later rows go on by themselves. */
+ * Lanes of the scores are keys: keys past a row's own are computed but not written. The chains of
+ * the values run over keys. A tile takes the keys that all its rows see (n_keys ascends: those of
+ * its first row); the chains of its later rows continue one by one. */
 #ifndef ATTENTION_FRAME_H
 #define ATTENTION_FRAME_H
 
 #include "kernel_names.h"
 #include "tile_rows.h"
 
-/* Rows that meet a panel while it is near; the matmul has NEAR_ROWS, which differ. */
+/* Rows per pass over a panel while it is in cache; differs from NEAR_ROWS of the matmul. */
 #define PASS_ROWS (24 / TILE_ROWS * TILE_ROWS)
 #define TILE_REGISTERS (PANEL_REGISTERS * TILE_PANELS)
 
-/* step(..., height, panels) for a tile's rows, each height a kernel of its own. */
+/* Calls step(..., height, panels) for a tile's rows; each height is a separate kernel. */
 #define FOR_HEIGHT(n, step, ...)                                                                   \
     case n:                                                                                        \
         step(__VA_ARGS__, n, panels);                                                              \
@@ -53,8 +53,8 @@
 
 /* --- scores --- */
 
-/* One row: up to four panels side by side. Nothing is prefetched here: the processor does it better
- * (matmul_frame.h). */
+/* One row: up to four panels side by side, without prefetches: the hardware prefetcher does better
+ * here (matmul_frame.h). */
 static void score_row(const psc_attention *a, size_t row) {
     _Alignas(64) float sums[4 * PSC_LANES];
     const vec scale = vec_set(a->scale);
@@ -79,8 +79,8 @@ static void score_row(const psc_attention *a, size_t row) {
     }
 }
 
-/* The scores of a tile on the diagonal, `width` keys from `key` on: of each row those that it sees.
- */
+/* Writes the scores of a tile on the diagonal, `width` keys from `key` on: per row those it
+ * sees. */
 static __attribute__((noinline)) void write_seen(const psc_attention *a, const float *scores,
     size_t row, size_t rows, size_t key, size_t width) {
     for (size_t r = 0; r < rows; r++, scores += width) {
@@ -91,7 +91,7 @@ static __attribute__((noinline)) void write_seen(const psc_attention *a, const f
     }
 }
 
-/* The scores of a tile of rows from `row` on for the panels of keys from `key` on. */
+/* The scores of a tile of rows from `row` on for the key panels from `key` on. */
 ALWAYS_INLINE void score_tile(
     const psc_attention *a, size_t row, size_t key, const int rows, const int panels) {
     vec acc[TILE_ROWS][TILE_REGISTERS];
@@ -125,7 +125,7 @@ ALWAYS_INLINE void score_tile(
     write_seen(a, scores, row, (size_t)rows, key, (size_t)registers * VEC);
 }
 
-/* Rows row..end-1 for some panels of keys. */
+/* The scores of rows row..end-1 for some panels of keys. */
 ALWAYS_INLINE void score_strip(
     const psc_attention *a, size_t row, size_t end, size_t key, const int panels) {
     for (size_t rows; row < end; row += rows) {
@@ -156,7 +156,7 @@ void PSC_NAME(attention_scores)(const psc_attention *a) {
 
 /* --- values --- */
 
-/* Goes on with the chains of one row, four panels or one. */
+/* Continues the chains of one row over four panels or one. */
 static void resume_row(float *sums, const tile_input *in, size_t panels) {
     if (panels == 4) {
         tile(sums, in, 1, 4, PSC_DTYPE_F32, true, 0);
@@ -165,7 +165,7 @@ static void resume_row(float *sums, const tile_input *in, size_t panels) {
     }
 }
 
-/* Adds a row's block sum to z; the first is the total. */
+/* Adds a row's block sum to z; the first block sum is the total. */
 static __attribute__((noinline)) void add_values(float *y, const float *sums, size_t n, bool add) {
     for (size_t i = 0; i < n; i += VEC) {
         vec total = vec_load(sums + i);
@@ -194,8 +194,8 @@ static void value_row(const psc_attention *a, size_t row) {
     }
 }
 
-/* A tile of rows from `row` on for the block of keys from `block` on, of which all of them see
- * some, and the panels of z from d on. */
+/* A tile of rows from `row` on, the key block from `block` on and the panels of z from d on. Every
+ * row sees some keys of the block. */
 ALWAYS_INLINE void value_tile(
     const psc_attention *a, size_t row, size_t block, size_t d, const int rows, const int panels) {
     vec acc[TILE_ROWS][TILE_REGISTERS];
@@ -243,7 +243,7 @@ ALWAYS_INLINE void value_tile(
     }
 }
 
-/* Rows row..end-1, which see some of a block, for some panels of z. */
+/* Rows row..end-1, each of which sees some keys of the block, for some panels of z. */
 ALWAYS_INLINE void value_strip(
     const psc_attention *a, size_t row, size_t end, size_t block, size_t d, const int panels) {
     for (size_t rows; row < end; row += rows) {

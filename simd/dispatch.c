@@ -1,6 +1,6 @@
-/* Which kernels run: the CPU's ISA mask, and one table an ISA. The table of an ISA is the reference
+/* Which kernels run: the CPU's ISA mask, and one table per ISA. An ISA's table is the reference
  * overlaid by every ISA that it contains, in order, so a slot that an overlay leaves null falls
- * back. Compiled for the baseline CPU: it runs before anything is known. */
+ * back. Compiled for the baseline CPU, because it runs before the CPU's features are known. */
 #include "kernel_names.h"
 
 #include <assert.h>
@@ -19,11 +19,11 @@
 #define EBX_AVX512F (1u << 16)
 #define XCR0_AVX 6u
 #ifndef XCR0_AVX512
-/* And the masks, the upper halves, and registers 16 to 31. */
+/* The same, with the masks, the upper halves, and registers 16 to 31. */
 #define XCR0_AVX512 0xe6u
 #endif
 
-/* Whether the system saves these registers. */
+/* Whether the operating system saves these registers. */
 static bool system_saves(uint32_t registers) {
     uint32_t low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -37,7 +37,7 @@ uint32_t psc_isa_mask(void) {
 #if defined(__x86_64__)
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
-    /* The reference itself is compiled with -mfma, so without FMA nothing can run. */
+    /* The reference is compiled with -mfma, so without FMA no kernel can run. */
     unsigned needed = ECX_FMA | ECX_OSXSAVE | ECX_AVX;
     if ((c & needed) != needed || !system_saves(XCR0_AVX)) return 0;
     bool f16c = (c & ECX_F16C) != 0;
@@ -63,9 +63,9 @@ psc_isa psc_isa_best(uint32_t mask) {
     return PSC_ISA_REFERENCE;
 }
 
-/* The slots an ISA brings. A kernel that an overlay leaves out is a line above its slots,
+/* The slots that an ISA fills. To omit a kernel, an overlay defines, above its slots,
  *      #define psc_<op>__<isa> NULL
- * and the slot keeps what lies below. */
+ * and the slot keeps the kernel of the layer below. */
 static const psc_kernels reference_slots = {
 #define PSC_KERNEL(name, arguments) .name = psc_##name##__reference,
 #include "kernels.def"
@@ -103,7 +103,7 @@ static void overlay(psc_kernels *table, const psc_kernels *slots) {
     if (slots->matmul_group) table->matmul_group = slots->matmul_group;
 }
 
-/* A pure function of isa: nothing about the machine is looked at. */
+/* Depends on isa alone; does not inspect the machine. */
 static void build(psc_kernels *table, psc_isa isa) {
     *table = (psc_kernels){.isa = isa, .isa_name = psc_isa_name(isa)};
     overlay(table, &reference_slots);
@@ -124,7 +124,7 @@ static void build(psc_kernels *table, psc_isa isa) {
 const psc_kernels *psc_kernels_for(psc_isa isa) {
     enum { EMPTY, BUILDING, READY };
     static psc_kernels tables[PSC_ISA_COUNT];
-    static uint32_t mask; /* asked for once: cpuid is slow on a virtual machine */
+    static uint32_t mask; /* read once: cpuid is slow on a virtual machine */
     static atomic_int state;
 
     if ((unsigned)isa >= PSC_ISA_COUNT) return NULL;
@@ -134,7 +134,7 @@ const psc_kernels *psc_kernels_for(psc_isa isa) {
         mask = psc_isa_mask();
         atomic_store(&state, READY);
     }
-    /* Another thread may be building: a few hundred stores. */
+    /* Another thread may be building the tables, which takes a few hundred stores. */
     while (atomic_load(&state) != READY) continue;
     return mask & 1u << isa ? &tables[isa] : NULL;
 }

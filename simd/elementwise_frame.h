@@ -1,5 +1,5 @@
-/* The frame of the elementwise kernels, a register a step: GELU, rotary, sums, widening, exp, erf,
- * log; equal to elementwise_reference.c to the bit.
+/* The frame of the elementwise kernels, one register per step: GELU, rotary, sums, widening, exp,
+ * erf, log; equal to elementwise_reference.c to the bit.
  * Private to simd/: elementwise_<isa>.c, after tile_<isa>.h.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
@@ -15,7 +15,7 @@
 
 #define VEC64 (VEC / 2)
 
-/* `count` registers, of which only a single one may end the row. */
+/* `count` registers, of which only a single one may reach the row's end. */
 ALWAYS_INLINE void gelu_step(float *y, float *gate, const float *a, size_t left, const int count) {
     const vec half = vec_set(0.5f);
     vec phi[OVERLAP];
@@ -123,7 +123,8 @@ void PSC_NAME(erf_f32)(float *y, const float *x, size_t n) {
     OF_EACH(vec_erf);
 }
 
-/* `count` registers, of which only a single one may end the row; infinite where SLEEF's is. */
+/* `count` registers, of which only a single one may reach the row's end; infinite where SLEEF's
+ * is. */
 ALWAYS_INLINE void exp_f64_step(double *y, const double *x, size_t left, const int count) {
     vec64 values[OVERLAP_F64], e[OVERLAP_F64];
     UNROLL for (int v = 0; v < count; v++) e[v] = values[v] = load_some_f64(x + VEC64 * v, left);

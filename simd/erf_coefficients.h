@@ -1,4 +1,4 @@
-/* The numbers of erf, printed by tools/fit_erf.py, which says what they are.
+/* The coefficients of erf, printed by tools/fit_erf.py, which defines them.
  * Private to simd/: erf_reference.h and erf_frame.h.
  * Threads: constants.
  * Ownership: nothing is kept. */

@@ -1,4 +1,4 @@
-/* erf over the vectors of every ISA, without a branch; erf_reference.h is the same in scalar C.
+/* erf over the vectors of every ISA, without branches; erf_reference.h is the same in scalar C.
  * Private to simd/: elementwise_frame.h, after tile_<isa>.h.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
@@ -7,7 +7,7 @@
 
 #include "erf_coefficients.h"
 
-/* x[v] <- erf(x[v]) of n registers. */
+/* x[v] <- erf(x[v]) for n registers. */
 ALWAYS_INLINE void vec_erf(vec *x, const int n) {
     vec near[OVERLAP], far[OVERLAP], square[OVERLAP], s[OVERLAP];
     UNROLL for (int v = 0; v < n; v++) {

@@ -19,7 +19,7 @@ static inline float polynomial(const float *coefficients, int n, float x) {
 static inline float erf_reference(float x) {
     const float size = fabsf(x);
     if (size < ERF_NEAR) return fmaf(polynomial(erf_near, ERF_N_NEAR, x * x), x, x);
-    const float s = (ERF_LIMIT < size ? ERF_LIMIT : size) - ERF_CENTRE; /* a NaN stays */
+    const float s = (ERF_LIMIT < size ? ERF_LIMIT : size) - ERF_CENTRE; /* a NaN passes through */
     const float m = polynomial(erf_far, ERF_N_FAR, s) * s;
     return copysignf(fmaf(-m, m + ERF_TWICE_ROOT, ERF_AT_CENTRE), x);
 }

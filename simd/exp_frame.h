@@ -1,7 +1,6 @@
 /* exp over the vectors of every ISA: the operations of SLEEF's Sleef_finz_expf*_u10 and
- * Sleef_finz_expd*_u10 (Boost Software License, Naoki Shibata and contributors) in line, with their
- * bits. With
- * q = rint(x / ln 2) and s = x - q ln 2 in two steps: exp x = 2^q (1 + (s + s^2 p(s))).
+ * Sleef_finz_expd*_u10 (Boost Software License, Naoki Shibata and contributors), inlined with equal
+ * bits. With q = rint(x / ln 2) and s = x - q ln 2 in two steps: exp x = 2^q (1 + (s + s^2 p(s))).
  * Private to simd/: elementwise_frame.h and row_frame.h, after tile_<isa>.h.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
@@ -18,9 +17,9 @@ static const float exp_coefficients[6] = {
     0.5f,
 };
 
-/* y[v] = e^s = 1 + s + s^2 p(s) of n registers, x = q ln 2 + s, at[v] = q + integers. A float of
- * 2^23..2^24 holds an integer in its low bits: to add `integers` rounds to one, and the bits of the
- * sum are then an exponent. */
+/* y[v] = e^s = 1 + s + s^2 p(s) for n registers, x = q ln 2 + s, at[v] = q + integers. A float in
+ * 2^23..2^24 holds an integer in its low bits. Adding `integers` therefore rounds to an integer,
+ * and the low bits of the sum serve as an exponent. */
 ALWAYS_INLINE void exp_series(vec *y, vec *at, const vec *x, const vec integers, const int n) {
     vec s[OVERLAP];
     UNROLL for (int v = 0; v < n; v++) {
@@ -40,10 +39,9 @@ ALWAYS_INLINE void exp_series(vec *y, vec *at, const vec *x, const vec integers,
     }
 }
 
-/* x[v] <- exp(x[v]) of n registers. 2^q = 2^(q/2) 2^(q - q/2), as q may lie outside of the
- * exponents, and only the last of the products rounds.
- * Below -104 exp is 0, above 100 it is infinite. A NaN stays, as vec_greater and vec_smaller then
- * take their second argument. */
+/* x[v] <- exp(x[v]) for n registers. 2^q = 2^(q/2) 2^(q - q/2), as q may exceed the exponent range;
+ * only the last product rounds. Below -104 exp is 0, above 100 it is infinite. A NaN passes
+ * through: vec_greater and vec_smaller then return their second argument. */
 ALWAYS_INLINE void vec_exp(vec *x, const int n) {
     vec y[OVERLAP], at[OVERLAP];
     UNROLL for (int v = 0; v < n; v++) {
@@ -57,16 +55,16 @@ ALWAYS_INLINE void vec_exp(vec *x, const int n) {
     }
 }
 
-/* x[v] <- 2 exp(x[v]), twice vec_exp to the bit, for -86 <= x <= 0, where no part of it leaves the
- * normal exponents: 2^(q+1) is one product, and no end is cut off. A NaN stays. What is added is
- * even, as above: rint takes ties to the even q. */
+/* x[v] <- 2 exp(x[v]), twice vec_exp to the bit, for -86 <= x <= 0, where every factor is a normal
+ * float: 2^(q+1) is one product, and no range check is needed. A NaN passes through. The constant
+ * added is even, as above, because rint rounds ties to the even q. */
 ALWAYS_INLINE void vec_twice_exp(vec *x, const int n) {
     vec y[OVERLAP], at[OVERLAP];
     exp_series(y, at, x, vec_set(0x1.8p23f + 128.0f), n);
     UNROLL for (int v = 0; v < n; v++) x[v] = vec_mul(y[v], vec_powers(at[v]));
 }
 
-/* The same in doubles, with 2^52 in place of 2^23, for x to 709: p is of degree 12 here, its last
+/* The same in doubles, with 2^52 in place of 2^23, for x up to 709. p has degree 12 here; its last
  * coefficients are 1/2, 1 and 1, the others (highest first) are summed in pairs. */
 static const double exp_coefficients_f64[10] = {
     0x1.1e0c670afff06p-29,

@@ -1,4 +1,4 @@
-/* The ends of striped sums in AVX2: lanes +8, +4, +2, +1.
+/* The final folds of striped sums in AVX2: lanes +8, +4, +2, +1.
  * Private to simd/: tile_avx2.h and tile_avx512.h.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
@@ -20,8 +20,8 @@ static inline double fold_four_lanes_f64(__m256d four) {
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-/* Lanes +8, +4, +2, +1 of eight accumulators at once: the pairs meet by shuffles, each sum is the
- * one that folding a single accumulator would make. */
+/* Lanes +8, +4, +2, +1 of eight accumulators at once. Shuffles pair the lanes; each sum equals the
+ * one from folding a single accumulator. */
 static inline void fold_eight(float sums[8], const float *acc) {
     __m256 a[8], b[4];
     UNROLL for (int i = 0; i < 8; i++) {

@@ -1,5 +1,5 @@
-/* The floating-point control state of a thread: MXCSR on x86, FPCR on ARM. Set to what the numbers'
- * rules ask for: round to nearest even, subnormals kept in and out, no traps. */
+/* The floating-point control state of a thread: MXCSR on x86, FPCR on ARM. Set as docs/numerics.md
+ * requires: round to nearest even, subnormals kept in and out, no traps. */
 #include "kernels.h"
 
 #if defined(__x86_64__)

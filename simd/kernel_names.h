@@ -1,4 +1,4 @@
-/* Declares every kernel of every ISA, psc_<op>__<isa>, and their block sizes that callers see.
+/* Declares every kernel of every ISA, psc_<op>__<isa>, and the block sizes that callers see.
  * Private to simd/ and test_dispatch.c.
  * Threads: declarations only; the tables are constant.
  * Ownership: as in kernels.h. */
@@ -15,7 +15,7 @@
 #include "kernels.def"
 #undef PSC_KERNEL
 
-/* The table's matmul_group, and the group of matmul_frame.h. */
+/* The table's matmul_group, equal to the group of matmul_frame.h. */
 enum {
     psc_matmul_group__reference = 1,
     psc_matmul_group__avx2 = 3,

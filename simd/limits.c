@@ -1,4 +1,4 @@
-/* Chooses the loop of fused multiply-adds of an ISA. */
+/* Selects an ISA's loop of fused multiply-adds. */
 #include "limits.h"
 
 uint64_t psc_spin_fma(float *sink, psc_isa isa, uint64_t rounds) {

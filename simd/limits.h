@@ -1,5 +1,5 @@
-/* What one core can do at most: a loop of nothing but fused multiply-adds, by ISA.
- * Private to simd/ and bench/; the bench holds kernels against it.
+/* The peak of one core: a loop of only fused multiply-adds, by ISA.
+ * Private to simd/ and bench/; the bench compares kernels with it.
  * Threads: pure.
  * Ownership: nothing is kept. */
 #ifndef LIMITS_H
@@ -7,9 +7,8 @@
 
 #include "kernels.h"
 
-/* Runs `rounds` rounds of independent chains; returns how many floating-point operations that were
- * (two a fused multiply-add), 0 when there is no such loop for isa. *sink keeps the result alive.
- */
+/* Runs `rounds` rounds of independent chains. Returns the number of floating-point operations (two
+ * per fused multiply-add), or 0 if isa has no such loop. *sink keeps the result alive. */
 uint64_t psc_spin_fma(float *sink, psc_isa isa, uint64_t rounds);
 
 uint64_t psc_spin_fma__reference(float *sink, uint64_t rounds);

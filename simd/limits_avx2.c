@@ -1,5 +1,4 @@
-/* A loop of fused multiply-adds in AVX2: twelve chains of eight, which never leave the registers.
- */
+/* A loop of fused multiply-adds in AVX2: twelve chains of eight lanes, all in registers. */
 #include "limits.h"
 #include "tile_avx2.h"
 

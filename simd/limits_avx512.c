@@ -1,5 +1,4 @@
-/* A loop of fused multiply-adds in AVX-512: 24 chains of sixteen, which never leave the registers.
- */
+/* A loop of fused multiply-adds in AVX-512: 24 chains of sixteen lanes, all in registers. */
 #include "limits.h"
 #include "tile_avx512.h"
 

@@ -1,5 +1,4 @@
-/* A loop of fused multiply-adds in scalar C: 64 independent chains, which a compiler may vectorise.
- */
+/* A loop of fused multiply-adds in scalar C: 64 independent chains, which compilers vectorize. */
 #include "limits.h"
 
 #include <math.h>

@@ -4,12 +4,12 @@
  * Threads: pure functions.
  * Ownership: nothing is kept.
  *
- *      few rows (1..8):  W is streamed once, by two or four panels at a time. They lie far apart,
- *                        each the beginning of a stretch, so that memory sees two or four long
- *                        streams; rows beyond three meet a k-block again while L1 has it.
+ *      few rows (1..8):  W is streamed once, two or four panels at a time. They are far apart,
+ *                        each at the start of a stretch, so that memory sees two or four long
+ *                        streams; rows after the third reuse a k-block from L1.
  *      many rows:        for NEAR_TERMS of k, for GROUP_PANELS panels, whose weights are widened
- *                        into the order of reading and stay in L2; for NEAR_ROWS rows, whose y
- *                        stays near, for each k-block a tile of NEAR_TILE_ROWS rows by
+ *                        into reading order and stay in L2; for NEAR_ROWS rows, whose y
+ *                        stays in cache, for each k-block a tile of NEAR_TILE_ROWS rows by
  *                        NEAR_TILE_REGISTERS registers at a time. */
 #ifndef MATMUL_FRAME_H
 #define MATMUL_FRAME_H
@@ -19,15 +19,15 @@
 
 #include <assert.h>
 
-/* Of more rows, weights are widened once for all of them: so many terms at a time, for which a row
- * of y comes from far away once, and so many rows through them, for which a tile's weights come
- * from L2 once. Weights of more panels at a time would spare reading x, but were slower. */
+/* For more rows, weights are widened once for all rows, NEAR_TERMS terms at a time: a row of y is
+ * loaded once per group. A tile's weights are read from L2 once per NEAR_ROWS rows. Groups of more
+ * panels would read x less often, but measured slower. */
 #define GROUP_PANELS PSC_NAME(matmul_group)
 #define NEAR_TERMS (8 * PSC_K_BLOCK)
 #define NEAR_ROWS (48 / NEAR_TILE_ROWS * NEAR_TILE_ROWS)
 _Static_assert(GROUP_PANELS *PANEL_REGISTERS % NEAR_TILE_REGISTERS == 0, "tiles fill a group");
 #define AHEAD_STRIPS 4
-/* How far a streamed panel is prefetched: a little, to bridge the gaps between the processor's own
+/* How far ahead to prefetch a streamed panel: a little, to bridge gaps between the hardware's own
  * prefetches. At 2 KiB both fetch the same lines, and two cores read a tenth less. */
 #define STREAM_AHEAD 512
 
@@ -43,7 +43,7 @@ static block_position block_at(const psc_matmul *m, size_t index) {
     return (block_position){index, first, terms, first + terms == m->k};
 }
 
-/* Adds a tile's block sums [rows][width] into y and writes them to blocks, for the n valid outputs
+/* Adds a tile's block sums [rows][width] to y and writes them to blocks, for the n valid outputs
  * from `output` on. */
 static void close_tile(const psc_matmul *m, const block_position *b, const float *sums,
     size_t width, size_t row, size_t rows, size_t output) {
@@ -72,7 +72,7 @@ static inline const void *weights_at(const psc_matmul *m, size_t panel, size_t k
 
 /* --- few rows --- */
 
-/* Rows of one tile where there are more than one, by two panels. */
+/* Rows per tile for more than one row; a tile then spans two panels. */
 #define STREAM_ROWS 3
 
 /* One k-block of `rows` rows by `panels` panels, `gap` panels apart. */
@@ -94,8 +94,8 @@ ALWAYS_INLINE void stream_tile(const psc_matmul *m, const block_position *b, siz
     }
 }
 
-/* All rows by `panels` panels, `gap` panels apart. The first rows bring a k-block, further ones
- * fetch the next, where both blocks of both panels fit into L1: not those of f32. */
+/* All rows by `panels` panels, `gap` panels apart. The first rows load a k-block; later rows
+ * prefetch the next where both blocks of both panels fit into L1, so not for f32. */
 ALWAYS_INLINE void stream_panels(
     const psc_matmul *m, size_t panel, size_t gap, const int panels, const psc_dtype dtype) {
     for (size_t i = 0, done = 0; done < m->k; i++) {
@@ -137,7 +137,7 @@ ALWAYS_INLINE void few_rows(const psc_matmul *m, size_t end, const psc_dtype dty
 
 /* --- many rows --- */
 
-/* Some panels' weights of some k-blocks, widened: tile t of registers*VEC outputs has the term k at
+/* Some panels' weights of some k-blocks, widened: in tile t of registers*VEC outputs, term k is at
  * wide + (t * terms + k) * registers*VEC. */
 typedef struct near_group {
     size_t panel, panels;
@@ -159,7 +159,7 @@ ALWAYS_INLINE void widen_panels(const psc_matmul *m, const near_group *g, const 
     }
 }
 
-/* Functions of their own, or a caller's many variables would be in the registers' way. */
+/* Separate functions: inlined, the caller's many variables would take up registers. */
 static __attribute__((noinline)) void near_rows(const near_input *in, size_t rows) {
     near_strip(*in, rows, NEAR_TILE_REGISTERS);
 }
@@ -168,8 +168,8 @@ static __attribute__((noinline)) void near_panel_rows(const near_input *in, size
     near_strip(*in, rows, PANEL_REGISTERS);
 }
 
-/* Up to NEAR_ROWS rows of one k-block of a group. With few outputs left, or blocks wanted, the
- * tiles' sums go through close_tile. */
+/* Up to NEAR_ROWS rows of one k-block of a group. For a partial group of outputs, or if the caller
+ * wants blocks, the tiles' sums go through close_tile. */
 ALWAYS_INLINE void near_block(const psc_matmul *m, const block_position *b, const near_group *g,
     size_t row, size_t rows, const int registers) {
     _Alignas(64) float sums[NEAR_ROWS * NEAR_TILE_REGISTERS * VEC];
@@ -203,10 +203,10 @@ static void near_blocks(
     }
 }
 
-/* Reads ahead of the next group's weights, some at each step of the last strips: what is fetched
- * sooner, the rows of x drive out of L2 again. */
+/* Prefetches the next group's weights, a part at each step of the last strips. Fetched earlier,
+ * they would be evicted from L2 by the rows of x. */
 typedef struct near_ahead {
-    const char *from;            /* null: nothing */
+    const char *from;            /* null: no prefetch */
     size_t bytes, done, step;    /* of each panel */
     size_t panels, panel_stride; /* in bytes */
 } near_ahead;
@@ -220,8 +220,8 @@ static void fetch_ahead(near_ahead *a) {
     }
 }
 
-/* All rows of one group: NEAR_ROWS of them meet its k-blocks one after the other, while their y is
- * near. */
+/* All rows of one group: NEAR_ROWS rows go through its k-blocks one by one while their y is in
+ * cache. */
 static void group_rows(const psc_matmul *m, const near_group *g, near_ahead *ahead) {
     const size_t first_block = g->first / m->k_block;
     const size_t blocks = (g->terms + m->k_block - 1) / m->k_block;
@@ -241,7 +241,7 @@ static void group_rows(const psc_matmul *m, const near_group *g, near_ahead *ahe
     }
 }
 
-/* Terms of a group: whole k-blocks, of the fewest groups the same number each. */
+/* Terms of a group: whole k-blocks, spread evenly over the fewest groups. */
 static size_t group_terms(const psc_matmul *m) {
     size_t blocks = (m->k + m->k_block - 1) / m->k_block, most = NEAR_TERMS / m->k_block;
     size_t groups = (blocks + most - 1) / most;

@@ -1,5 +1,5 @@
-/* y[rows, out] = x[rows, k] W[out, k]^T + bias: in each block of k_block terms one chain
- * acc = fma(x, w, acc) over ascending k from +0; block sums added in ascending order, then the
+/* y[rows, out] = x[rows, k] W[out, k]^T + bias: each block of k_block terms is one chain acc =
+ * fma(x, w, acc) over ascending k from +0; block sums are added in ascending order, then the
  * bias. */
 #include "kernel_names.h"
 #include "widen.h"

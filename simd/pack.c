@@ -1,7 +1,6 @@
 /* Packing of W [out, k] into panels of 16 outputs, k-major, and back; widening of single elements.
  *
- *      element (o, k) of W lies at panels[(o / 16) * 16 * k_count + k * 16 + o % 16]
- */
+ *      element (o, k) of W is at panels[(o / 16) * 16 * k_count + k * 16 + o % 16] */
 #include "widen.h"
 
 #include <assert.h>
@@ -18,7 +17,7 @@ size_t psc_packed_elements(size_t out, size_t k) {
     return panel_count(out) * PSC_LANES * k;
 }
 
-/* Writes lane of one panel from one source row; the element size is a constant in each copy. */
+/* Writes one lane of one panel from one source row; the element size is a constant in each copy. */
 static inline void scatter_row(char *panel, const char *row, size_t k, size_t lane, size_t size) {
     for (size_t i = 0; i < k; i++) {
         memcpy(panel + (i * PSC_LANES + lane) * size, row + i * size, size);

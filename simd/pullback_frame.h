@@ -5,7 +5,7 @@
  * Ownership: nothing is kept.
  *
  *      few rows (1..3):  W is streamed once, some panels side by side whose part of u stays in
- *                        registers; the accumulators of up to 256 k's wait in L1.
+ *                        registers; the accumulators of up to 256 k's stay in L1.
  *      more rows:        pullback_near.h. */
 #ifndef PULLBACK_FRAME_H
 #define PULLBACK_FRAME_H
@@ -23,7 +23,7 @@ static inline const char *weights_at(
     return (const char *)p->w + (panel * p->k + k) * PSC_LANES * size;
 }
 
-/* The last, partial panel's part of u, padded with +0. */
+/* The part of u for the last, partial panel, padded with +0. */
 static void copy_ends(float *ends, const psc_pullback *p, size_t row, size_t rows) {
     size_t whole = p->out / PSC_LANES, rest = p->out % PSC_LANES;
     memset(ends, 0, rows * PSC_LANES * sizeof *ends);
@@ -50,7 +50,7 @@ static void fold_rows(float *y, size_t ldy, const float *acc, size_t ld, size_t 
 /* --- few rows --- */
 
 /* acc[rows][STREAM_KS][16] += `panels` panels from w on (stride bytes apart) times u, for ks k's.
- * Meanwhile the next panels are fetched, `ahead` bytes on. */
+ * Prefetches the next panels, `ahead` bytes ahead. */
 ALWAYS_INLINE void stream_tile(float *acc, size_t ks, const float *u, size_t ldu, const char *w,
     size_t stride, ptrdiff_t ahead, const int rows, const int panels, const psc_dtype dtype) {
     const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
@@ -91,7 +91,7 @@ ALWAYS_INLINE void stream_ks(
     size_t whole = p->out / PSC_LANES, stride = p->k * PSC_LANES * size, panel = 0;
     memset(acc, 0, (size_t)rows * STREAM_KS * PSC_LANES * sizeof *acc);
     for (; panel + side <= whole; panel += side) {
-        /* After the last panels come the first of the next k's. */
+        /* After the last panels, prefetch the first panels of the next k's. */
         ptrdiff_t ahead = panel + 2 * side <= whole
                               ? (ptrdiff_t)(side * stride)
                               : (ptrdiff_t)(ks * PSC_LANES * size) - (ptrdiff_t)(panel * stride);

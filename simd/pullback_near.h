@@ -1,4 +1,4 @@
-/* The pull-back of more than a few rows: a matrix product whose lanes are kept apart.
+/* The pull-back of more than a few rows: a matrix product that keeps the lanes apart.
  * Private to simd/: pullback_frame.h.
  * Threads: pure functions.
  * Ownership: nothing is kept.
@@ -8,16 +8,16 @@
  *        for NEAR_PANELS panels, each register of the sixteen lanes, four k's and PULL_ROWS rows
  *                                one tile: PULL_ROWS x 4 accumulators over the panels
  *
- * What a tile reads are two streams, u[panel][row] and near[panel][k]: panels lie far apart in w,
- * often by a power of two, and would push each other out of the caches, as would rows of u. */
+ * A tile reads two streams, u[panel][row] and near[panel][k]. Read in place, panels of w and rows
+ * of u, often a power of two apart, would evict each other from the caches. */
 #ifndef PULLBACK_NEAR_H
 #define PULLBACK_NEAR_H
 
 #define NEAR_KS 64
 #define NEAR_PANELS 48
 #define NEAR_FLOATS (NEAR_KS * NEAR_PANELS * PSC_LANES)
-/* Panels whose weights are copied before a group of rows goes on: all, unless `out` is the MLP's
- * or the vocabulary. Then the accumulators of all the rows wait, and there are fewer k's. */
+/* Panels whose weights are copied before a group of rows continues: all, unless `out` is the MLP's
+ * or the vocabulary. Then the accumulators of all rows are kept, for fewer k's. */
 #define MOST_PANELS (2 * NEAR_PANELS)
 #define GROUP_ROWS 12
 #define ACC_FLOATS (4 * GROUP_ROWS * NEAR_KS / 2 * PSC_LANES)
@@ -37,8 +37,8 @@ ALWAYS_INLINE void pull_step(
     KEEP_ORDER();
 }
 
-/* acc[rows][ks][16], ld a row, of which one register of the lanes: the chains over n panels, from
- * +0 if these are the first. */
+/* One register of lanes of acc[rows][ks][16], row stride ld: the chains over n panels, from +0 if
+ * these are the first. */
 ALWAYS_INLINE void pull_tile(float *acc, size_t ld, const float *u, const float *near, size_t n,
     const int rows, const bool first) {
     vec sums[PULL_ROWS][TILE_KS];
@@ -84,7 +84,7 @@ static void pull_rows(
 #undef HEIGHT
 }
 
-/* The largest of the fewest parts of n that are at most `most`. */
+/* The largest part when n is split into the fewest equal parts of at most `most`. */
 static inline size_t even_part(size_t n, size_t most) {
     size_t parts = (n + most - 1) / most;
     return (n + parts - 1) / parts;
@@ -92,8 +92,8 @@ static inline size_t even_part(size_t n, size_t most) {
 
 /* --- copies --- */
 
-/* near[register][k / TILE_KS][panel][TILE_KS][VEC] <- ks k's of n panels from w on; `padded` k's
- * are written. The same of the next panel is fetched meanwhile. */
+/* near[register][k / TILE_KS][panel][TILE_KS][VEC] <- ks k's of n panels from w on; writes `padded`
+ * k's. Prefetches the same k's of the next panel. */
 ALWAYS_INLINE void copy_weights(float *near, const char *w, size_t stride, size_t ks, size_t padded,
     size_t n, const psc_dtype dtype) {
     const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2, step = TILE_KS * PSC_LANES;
@@ -160,7 +160,7 @@ static void pull_group(
     }
 }
 
-/* n panels from `panel` on, in parts that suit the L1 cache. */
+/* n panels from `panel` on, in parts that fit the L1 cache. */
 static void pull_panels(const psc_pullback *p, float *acc, const float *near, size_t row,
     size_t rows, size_t ks, size_t panel, size_t n) {
     _Alignas(64) float u[GROUP_ROWS * NEAR_PANELS * PSC_LANES];

@@ -10,7 +10,7 @@ static inline float pull_one(const psc_pullback *p, const float *u, size_t k, ps
     float acc[PSC_LANES] = {0};
     for (size_t first = 0; first < p->out; first += PSC_LANES) {
         size_t n = p->out - first < PSC_LANES ? p->out - first : PSC_LANES;
-        /* The padding runs too: fma(0, 0, -0) is +0, and every ISA has it so. */
+        /* The padding is computed too: fma(0, 0, -0) is +0, and every ISA does the same. */
         for (size_t lane = 0; lane < PSC_LANES; lane++) {
             float weight = widen(p->w, dtype, first * p->k + k * PSC_LANES + lane);
             acc[lane] = fmaf(weight, lane < n ? u[first + lane] : 0.0f, acc[lane]);

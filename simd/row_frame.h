@@ -1,6 +1,6 @@
 /* The frame of the row kernels: softmax, LayerNorm, dot, log-sum-exp, shares, equal to the
  * reference to the bit. The sixteen lanes of a striped sum are PANEL_REGISTERS registers of floats
- * or twice as many of doubles. In a row's last stripe the lanes past its end are kept as they are:
+ * or twice as many of doubles. In a row's last stripe the lanes past its end stay unchanged:
  * adding +0 would turn a lane of -0 into +0. Private to simd/: row_<isa>.c, after tile_<isa>.h.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
@@ -15,8 +15,8 @@
 #define VEC64 (VEC / 2)
 #define STRIPE_REGISTERS_F64 (PSC_LANES / VEC64)
 
-/* The greatest element of a row, -inf if there is none, passing over NaN as `x > max` does; and the
- * least, where a NaN may be passed over. */
+/* The greatest element of a row, or -inf if it has none, ignoring NaN as `x > max` does; and the
+ * least, which may ignore a NaN. */
 typedef struct extent {
     float greatest, least;
 } extent;
@@ -36,7 +36,7 @@ static extent extent_of(const float *x, size_t n) {
             min[v] = vec_smaller(min[v], value);
         }
     }
-    /* What is left: registers of which the last takes elements twice. */
+    /* The remaining registers; the last one overlaps the one before it. */
     for (; i < n && n >= VEC; i += VEC) {
         const vec value = vec_load(x + least(i, n - VEC));
         max[0] = vec_greater(value, max[0]);
@@ -60,8 +60,8 @@ static extent extent_of(const float *x, size_t n) {
     return (extent){high[0], low[0]};
 }
 
-/* e = exp(x - max), with near twice that, of `count` registers, of which only the last may end the
- * row; added to the sums. */
+/* e = exp(x - max), or twice that if near, for `count` registers, added to the sums. Only the last
+ * register may reach the row's end. */
 ALWAYS_INLINE void softmax_step(vec *e, vec *sums, const float *x, vec minus_max, size_t left,
     const int count, const bool near) {
     const size_t last = left - VEC * (size_t)(count - 1);
@@ -81,8 +81,8 @@ ALWAYS_INLINE void softmax_step(vec *e, vec *sums, const float *x, vec minus_max
     }
 }
 
-/* The last `count` registers of a row, which are divided before they are written. The whole row's
- * sum. */
+/* The last `count` registers of a row, which are divided before they are written. Returns the whole
+ * row's sum. */
 ALWAYS_INLINE vec softmax_end(float *y, vec *sums, const float *x, vec minus_max, size_t left,
     const int count, const bool near) {
     vec e[OVERLAP];
@@ -94,8 +94,8 @@ ALWAYS_INLINE vec softmax_end(float *y, vec *sums, const float *x, vec minus_max
     return sum;
 }
 
-/* With near, -86 <= x - max for all x: twice each exp and twice their sum have the same quotient.
- */
+/* near requires -86 <= x - max for all x: twice each exp over twice their sum is the same
+ * quotient. */
 ALWAYS_INLINE void softmax_row(float *y, const float *x, size_t n, float max, const bool near) {
     const vec minus_max = vec_set(-max);
     vec sums[PANEL_REGISTERS], e[OVERLAP], sum = vec_zero();
@@ -136,7 +136,7 @@ void PSC_NAME(softmax)(float *y, const float *x, size_t n) {
     }
 }
 
-/* sums <- next(sums, i) for each register of a row's stripes, i the place in the row. */
+/* sums <- next(sums, i) for each register of a row's stripes; i is the position in the row. */
 #define FOR_STRIPES(sums, n, NEXT)                                                                 \
     do {                                                                                           \
         size_t stripe_i = 0;                                                                       \
@@ -220,7 +220,7 @@ void PSC_NAME(log_sum_exp)(double *result, const float *x, size_t n) {
     *result = vec64_first(vec64_log(vec64_set(fold_f64(sums)))) + max;
 }
 
-/* So few shares are quicker one by one. */
+/* Fewer shares than this are faster one by one. */
 #define FEW_SHARES 4
 
 /* The sums of a row of shares, in registers. */
@@ -228,8 +228,8 @@ typedef struct share_sums {
     vec64 plain[STRIPE_REGISTERS_F64], abs[STRIPE_REGISTERS_F64];
 } share_sums;
 
-/* Lane l of the registers is lane (turn + l) % 16 of the row's sums: that of the first of sixteen
- * shares that lie in one line of memory. */
+/* Lane l of the registers is lane (turn + l) % 16 of the row's sums; turn is the lane of the first
+ * share of a cache line. */
 ALWAYS_INLINE void turn_in(vec64 *lanes, const double *sums, size_t turn) {
     double twice[2 * PSC_LANES];
     UNROLL for (int v = 0; v < STRIPE_REGISTERS_F64; v++) {
@@ -253,7 +253,7 @@ ALWAYS_INLINE void turn_out(double *sums, const vec64 *lanes, size_t turn) {
     }
 }
 
-/* Sixteen shares at a time from where y is aligned, past the caches unless it is x. */
+/* Sixteen shares at a time from where y is aligned, with streaming stores unless y is x. */
 ALWAYS_INLINE size_t shares_whole(share_sums *sums, float *y, const float *x, const float *w,
     size_t n, float divisor, const bool products, const bool stream) {
     const vec by = vec_set(divisor);
@@ -307,7 +307,7 @@ void PSC_NAME(shares)(
         psc_shares__reference(sums, y, x, w, n, first, divisor);
         return;
     }
-    /* Where sixteen fit, those of a line of memory go together. */
+    /* From sixteen shares on, process those of one cache line together. */
     const size_t past = (uintptr_t)y / sizeof *y % PSC_LANES;
     const size_t begin = n < PSC_LANES ? 0 : (PSC_LANES - past) % PSC_LANES;
     const size_t turn = (first + begin) % PSC_LANES;

@@ -1,5 +1,5 @@
-/* The end of a striped sum in scalar C: sixteen lanes to one, lanes +8, +4, +2, +1.
- * Private to simd/: the scalar reference, and overlays that end a row as it does.
+/* The final fold of a striped sum in scalar C: sixteen lanes to one, lanes +8, +4, +2, +1.
+ * Private to simd/: the scalar reference, and overlays that finish a row with it.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
 #ifndef STRIPE_REFERENCE_H

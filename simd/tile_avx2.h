@@ -16,12 +16,12 @@
 
 #define VEC 8
 #define PANEL_REGISTERS 2
-/* 12 accumulators, one input and two weights of 16 registers. */
+/* 12 accumulators, one input and two weights in 16 registers. */
 #define TILE_ROWS 6
 #define TILE_PANELS 1
 #define TILE_MAX_PANELS 4
-/* Of many rows: 12 accumulators, three weights and one input. A tile of four rows by three
- * registers has the fewest loads and operations beside the multiply-adds: 7 for 12. */
+/* Many rows: 12 accumulators, three weights and one input. Four rows by three registers need the
+ * fewest loads and other operations per multiply-add: 7 per 12. */
 #define NEAR_TILE_ROWS 4
 #define NEAR_TILE_REGISTERS 3
 #define PULL_ROWS 3
@@ -30,13 +30,13 @@
 typedef __m256 vec;
 typedef __m256d vec64;
 
-/* A compiler would rather load the inputs of later terms early, and let the product's register be
- * the sum's, until the accumulators do not fit into the registers. */
+/* Without these, compilers load the inputs of later terms early and accumulate in the product's
+ * register, until the accumulators no longer fit into the registers. */
 #define KEEP_ORDER() __asm__ volatile("" ::: "memory")
 #define ACCUMULATE(sum, a, b)                                                                      \
     __asm__ volatile("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
 /* value = the float at base + bytes + displacement in all lanes; the displacement is a constant.
- * A compiler would rather spend an operation a term on the sum of two of them. */
+ * Left alone, compilers spend one operation per term on the sum of two of them. */
 #define BROADCAST_AT(value, base, bytes, displacement)                                             \
     __asm__ volatile("vbroadcastss %c3(%1,%2), %0"                                                 \
                      : "=x"(value)                                                                 \

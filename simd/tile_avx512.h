@@ -16,11 +16,11 @@
 
 #define VEC 16
 #define PANEL_REGISTERS 1
-/* 24 accumulators, one input and two weights of 32 registers. */
+/* 24 accumulators, one input and two weights in 32 registers. */
 #define TILE_ROWS 12
 #define TILE_PANELS 2
 #define TILE_MAX_PANELS 4
-/* Of many rows: 24 accumulators, three weights and one input. */
+/* Many rows: 24 accumulators, three weights and one input. */
 #define NEAR_TILE_ROWS 8
 #define NEAR_TILE_REGISTERS 3
 #define PULL_ROWS 6
@@ -29,7 +29,7 @@
 typedef __m512 vec;
 typedef __m512d vec64;
 
-/* With 32 registers a compiler keeps the accumulators where they are. */
+/* With 32 registers a compiler keeps the accumulators in place. */
 #define KEEP_ORDER() __asm__ volatile("" ::: "memory")
 #define ACCUMULATE(sum, a, b) ((sum) = _mm512_fmadd_ps(a, b, sum))
 /* value = the float at base + bytes + displacement in all lanes. */
@@ -76,7 +76,7 @@ typedef __m512d vec64;
     _mm512_castsi512_pd(_mm512_sub_epi64(_mm512_castpd_si512(a), _mm512_castpd_si512(b)))
 #define vec64_log(x) Sleef_finz_logd8_u10avx512f(x)
 
-/* The first n of sixteen or eight lanes, n below their number. */
+/* The first n of sixteen or eight lanes; n is smaller than their number. */
 #define LANES_BELOW(n) ((1u << (n)) - 1u)
 
 ALWAYS_INLINE __m256 lower_half(vec a) {

@@ -5,8 +5,8 @@
 #ifndef TILE_BROADCAST_H
 #define TILE_BROADCAST_H
 
-/* One term. A neighbour on the same core leaves about three operations a cycle, so what counts is
- * loads and operations beside the multiply-adds: one load of each input and of each weight. */
+/* One term. A busy hyperthread leaves about three operations per cycle, so the loads and operations
+ * besides the multiply-adds matter: one load per input and per weight. */
 ALWAYS_INLINE void tile_term(vec acc[TILE_ROWS][PANEL_REGISTERS * TILE_MAX_PANELS], const float *x,
     size_t ldx, const void *w, size_t panel_stride, const int rows, const int panels,
     const psc_dtype dtype) {
@@ -34,10 +34,10 @@ ALWAYS_INLINE void tile_term(vec acc[TILE_ROWS][PANEL_REGISTERS * TILE_MAX_PANEL
     }
 }
 
-/* sums[rows][panels*16] = the chain over n terms, from +0 or, on resume, from what is there.
- * rows, panels, dtype, resume and stream are constants at every call, so that each call is a kernel
- * of its own with PANEL_REGISTERS*rows*panels accumulators. With stream each panel is prefetched
- * stream bytes ahead. */
+/* sums[rows][panels*16] = the chain over n terms, from +0 or, on resume, from the present sums.
+ * rows, panels, dtype, resume and stream are constants at every call, so each call is a separate
+ * kernel with PANEL_REGISTERS*rows*panels accumulators. With stream each panel is prefetched stream
+ * bytes ahead. */
 ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const int panels,
     const psc_dtype dtype, const bool resume, const size_t stream) {
     vec acc[TILE_ROWS][PANEL_REGISTERS * TILE_MAX_PANELS];
@@ -73,8 +73,8 @@ ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const
     }
 }
 
-/* One term of a chain: each weight is loaded once, each input is broadcast once.
- * A macro, so that the place in the row is a constant of the instruction. */
+/* One term of a chain: each weight is loaded once, each input is broadcast once. A macro, so that
+ * the position in the row is a constant of the instruction. */
 #define CHAIN_TERM(term, weights_at)                                                               \
     do {                                                                                           \
         UNROLL for (int v = 0; v < registers; v++) held[v] = vec_load(weights_at);                 \
@@ -137,7 +137,7 @@ ALWAYS_INLINE void near_tile(const near_input *in, const int rows, const int reg
     CHAIN_TERM(term, w + (size_t)(v / PANEL_REGISTERS) * in->panel_stride + (term)*PSC_LANES +     \
                          v % PANEL_REGISTERS * VEC)
 
-/* The chains of attention: acc[rows][panels' registers] += n terms of x, where it lies, times f32
+/* The chains of attention: acc[rows][panels' registers] += n terms of x, read in place, times f32
  * panels. rows and panels are constants at every call. */
 ALWAYS_INLINE void panel_chain(vec acc[TILE_ROWS][PANEL_REGISTERS * TILE_PANELS],
     const tile_input *in, const int rows, const int panels) {

@@ -16,7 +16,7 @@
 
 #define VEC 4
 #define PANEL_REGISTERS 4
-/* 20 accumulators, five inputs and four weights of 32 registers. */
+/* 20 accumulators, five inputs and four weights in 32 registers. */
 #define TILE_ROWS 5
 #define TILE_PANELS 1
 #define TILE_MAX_PANELS 4
@@ -68,7 +68,7 @@ typedef float64x2_t vec64;
     vreinterpretq_f64_u64(vsubq_u64(vreinterpretq_u64_f64(a), vreinterpretq_u64_f64(b)))
 #define vec64_log(x) Sleef_finz_logd2_u10advsimd(x)
 
-/* A comparison passes over NaN, which fmax and fmaxnm do not. */
+/* A comparison ignores NaN; fmax and fmaxnm do not. */
 ALWAYS_INLINE vec vec_greater(vec x, vec max) {
     return vbslq_f32(vcgtq_f32(x, max), x, max);
 }
@@ -133,7 +133,7 @@ ALWAYS_INLINE vec keep_past_end(vec kept, vec value, size_t left) {
     return left >= 4 ? value : vbslq_f32(vld1q_u32(ones + 4 - left), value, kept);
 }
 
-/* The last double of an odd row stands in both lanes. */
+/* The last double of an odd row is in both lanes. */
 ALWAYS_INLINE vec64 load_some_f64(const double *from, size_t left) {
     return left >= 2 ? vld1q_f64(from) : vdupq_n_f64(*from);
 }
@@ -180,8 +180,8 @@ ALWAYS_INLINE float32x4_t fold_pair(float32x4_t a, float32x4_t b) {
     return vaddq_f32(low, vreinterpretq_f32_f64(vzip2q_f64(first, second)));
 }
 
-/* Lanes +8, +4, +2, +1 of four accumulators at once: each sum is the one that folding a single
- * accumulator would make. */
+/* Lanes +8, +4, +2, +1 of four accumulators at once; each sum equals the one from folding a single
+ * accumulator. */
 static inline void fold_several(float sums[4], const float *acc) {
     float32x4_t low = fold_pair(fold_to_four(acc), fold_to_four(acc + PSC_LANES));
     float32x4_t high =
@@ -200,7 +200,7 @@ ALWAYS_INLINE void multiply_by_lane(float32x4_t sums[PANEL_REGISTERS],
     }
 }
 
-/* One term: x[r] holds four terms of a row, of which this is the one in `lane`. */
+/* One term: x[r] holds four terms of a row; this term is in `lane`. */
 ALWAYS_INLINE void tile_term(float32x4_t acc[TILE_ROWS][PANEL_REGISTERS * TILE_MAX_PANELS],
     const float32x4_t x[TILE_ROWS], const tile_input *in, size_t k, const int lane, const int rows,
     const int panels, const psc_dtype dtype, const size_t stream) {
@@ -218,11 +218,10 @@ ALWAYS_INLINE void tile_term(float32x4_t acc[TILE_ROWS][PANEL_REGISTERS * TILE_M
     }
 }
 
-/* sums[rows][panels*16] = the chain over n terms, from +0 or, on resume, from what is there.
- * rows, panels, dtype, resume and stream are constants at every call, so that each call is a kernel
- * of its own with 4*rows*panels accumulators (at most 24 of 32 registers). Four terms of x are
- * loaded at a time and multiplied by lane. With stream each panel is prefetched stream bytes ahead.
- */
+/* sums[rows][panels*16] = the chain over n terms, from +0 or, on resume, from the present sums.
+ * rows, panels, dtype, resume and stream are constants at every call, so each call is a separate
+ * kernel with 4*rows*panels accumulators (at most 24 of 32 registers). Four terms of x are loaded
+ * at a time and multiplied by lane. With stream each panel is prefetched stream bytes ahead. */
 ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const int panels,
     const psc_dtype dtype, const bool resume, const size_t stream) {
     float32x4_t acc[TILE_ROWS][PANEL_REGISTERS * TILE_MAX_PANELS];

@@ -1,18 +1,18 @@
-/* The near tile at every height, each a kernel of its own; how rows are cut into tiles.
+/* The near tile at every height, each a separate kernel; how rows are split into tiles.
  * Private to simd/: the frames, after tile_<isa>.h.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
 #ifndef TILE_ROWS_H
 #define TILE_ROWS_H
 
-/* How many rows the tile at row r takes: the rest spread evenly over the fewest tiles, since a tile
- * of one or two rows waits for its own chains. */
+/* How many rows the tile at row r takes: the rest is spread evenly over the fewest tiles, because a
+ * tile of one or two rows waits for its own chains. */
 static inline size_t tile_height(size_t rows_left, size_t most) {
     if (rows_left >= 2 * most) return most;
     return rows_left <= most ? rows_left : (rows_left + 1) / 2;
 }
 
-/* All rows of in through near tiles. */
+/* Runs all rows of in through near tiles. */
 ALWAYS_INLINE void near_strip(near_input in, size_t rows, const int registers) {
 #define HEIGHT(n)                                                                                  \
     case n:                                                                                        \

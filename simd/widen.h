@@ -21,8 +21,8 @@ static inline uint32_t bits_of_float(float value) {
     return bits;
 }
 
-/* Branch-free, so that a compiler can vectorise a loop over it. A subnormal is m * 2^-24, which is
- * a normal float, so flush-to-zero could not touch it. */
+/* Branch-free, so that compilers can vectorize a loop over it. A subnormal is m * 2^-24, a normal
+ * float, so flush-to-zero does not affect it. */
 static inline float widen_f16(uint16_t half) {
     uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
     uint32_t magnitude = half & 0x7fffu;
