@@ -1,5 +1,5 @@
-/* A writer of JSON: layout is made here, the text of a key or value by jansson, one at a time, so
- * that a list of 10^5 labels takes no memory of its own. */
+/* A writer of JSON. It makes the layout; jansson formats one key or value at a time, so a list of
+ * 10^5 labels needs no extra memory. */
 #include "json_writer.h"
 
 #include <math.h>
@@ -11,7 +11,7 @@
 enum { LINE_WIDTH = 100 };
 
 json_t *psc_json_bytes(const char *bytes, size_t n) {
-    size_t plain = 0; /* most texts are: nothing to check, nothing to replace */
+    size_t plain = 0; /* most texts are plain and need no check or replacement */
     while (plain < n && (unsigned char)bytes[plain] < 0x80) plain++;
     if (plain == n) return json_stringn_nocheck(bytes, n);
     char *clean = psc_text_cleaned(bytes, n);
@@ -34,7 +34,7 @@ bool psc_json_close(psc_json *json) {
     return !json->no_memory;
 }
 
-/* value's text on one line, in json->text; its length, 0 without memory. */
+/* Formats value on one line into json->text; returns its length, 0 if memory runs out. */
 static size_t format(psc_json *json, json_t *value) {
     size_t length = 0;
     while (value &&
@@ -91,7 +91,7 @@ void psc_json_list(psc_json *json, const char *key, int64_t n) {
     fputc('[', json->out);
     json->one_line = n <= 8;
     json->n_listed = 0;
-    json->column = LINE_WIDTH; /* the first value opens a line */
+    json->column = LINE_WIDTH; /* the first value starts a line */
 }
 
 void psc_json_listed(psc_json *json, json_t *value) {

@@ -1,7 +1,7 @@
-/* JSON onto a stream, laid out to be read: a member per line, values of a list on wrapped lines.
- * Private to report/; jansson gives values their text.
+/* JSON onto a stream, laid out for reading: one member per line, the values of a list wrapped.
+ * Private to report/; jansson formats the values.
  * Threads: reentrant.
- * Ownership: a writer borrows its stream; values are taken over. */
+ * Ownership: a writer borrows its stream; it takes over values. */
 #ifndef JSON_WRITER_H
 #define JSON_WRITER_H
 
@@ -12,37 +12,38 @@
 
 typedef struct psc_json {
     FILE *out;
-    int depth;        /* of the object that is open */
+    int depth;        /* of the open object */
     bool first;       /* it has no member yet */
-    bool no_memory;   /* then what was written is no JSON */
-    bool one_line;    /* the list that is open */
+    bool no_memory;   /* if so, the output is not valid JSON */
+    bool one_line;    /* the open list */
     int64_t n_listed; /* its values so far */
     size_t column;
     char *text; /* of one value */
     size_t room;
 } psc_json;
 
-/* Frees the writer's memory; false when memory ran out. The stream's errors are the stream's. */
+/* Frees the writer's memory; false if memory ran out. The caller checks the stream for errors. */
 bool psc_json_close(psc_json *json);
 
-/* The members of an object stand between open and close; key null: the whole document. */
+/* An object's members come between open and close; key null: the whole document. */
 void psc_json_object(psc_json *json, const char *key);
 void psc_json_end(psc_json *json);
-/* A member whose value is a scalar, on one line. value null: memory ran out. */
+/* A member with a scalar value, on one line. value null: memory ran out. */
 void psc_json_member(psc_json *json, const char *key, json_t *value);
-/* A member that is a list of n scalars, given one by one and ended by psc_json_list_end; up to
- * eight stand on one line. */
+/* A member that is a list of n scalars. psc_json_listed adds each; psc_json_list_end ends the list.
+ * Up to eight values share one line. */
 void psc_json_list(psc_json *json, const char *key, int64_t n);
 void psc_json_listed(psc_json *json, json_t *value);
 void psc_json_list_end(psc_json *json);
-/* The same for objects, one per line; a list without any is psc_json_list's. */
+/* The same for objects, one per line: psc_json_list begins the list, psc_json_objects_end ends
+ * it. */
 void psc_json_object_listed(psc_json *json, json_t *value);
 void psc_json_objects_end(psc_json *json);
 
-/* A JSON string of any bytes: each that is not UTF-8 becomes U+FFFD. */
+/* A JSON string from any bytes; each byte that is not UTF-8 becomes U+FFFD. */
 json_t *psc_json_bytes(const char *bytes, size_t n);
 json_t *psc_json_string(const char *text);
-/* A JSON number, or null where value is not finite. */
+/* A JSON number, or null if value is not finite. */
 json_t *psc_json_real(double value);
 
 #endif

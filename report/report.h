@@ -1,7 +1,7 @@
 /* Writes results: results.json, tensors.safetensors, a summary for the terminal. psc_results.h
- * offers this to every caller; here is what is shared behind it.
+ * offers this to every caller; this header is what its implementation shares.
  * Private to report/, cli/ and tests/. Includes psc_results.h only.
- * Threads: all calls are reentrant; results must not change meanwhile.
+ * Threads: all calls are reentrant; results must not change during a call.
  * Ownership: nothing is kept; results stay the caller's. */
 #ifndef REPORT_H
 #define REPORT_H
@@ -12,7 +12,7 @@
 
 #include "psc_results.h"
 
-/* PSC_ERROR_STATE when the results hold nothing; what follows here asks for results that do. */
+/* PSC_ERROR_STATE if the results are empty; the functions below need results that are not. */
 psc_status psc_report_ready(const psc_results *results, psc_error *error);
 
 /* results.json, to a stream. */
@@ -20,24 +20,25 @@ psc_status psc_report_json(const psc_results *results, FILE *out, psc_error *err
 /* tensors.safetensors, to a stream: every plugin's arrays and the captured tensors. */
 psc_status psc_report_tensors(const psc_results *results, FILE *out, psc_error *error);
 
-/* How a terminal wants its text. */
+/* The text style of a terminal. */
 typedef struct psc_report_style {
     int width; /* columns */
     bool color;
 } psc_report_style;
 
-/* Color on a terminal only, not with NO_COLOR or TERM=dumb; 80 columns where nothing tells. stream
- * null: no terminal. */
+/* Color on a terminal only, not with NO_COLOR or TERM=dumb; 80 columns if the width is unknown.
+ * stream null: not a terminal. */
 psc_report_style psc_report_style_of(FILE *stream);
-/* The summary: what was run, then each plugin's sentences and bars. */
+/* The summary: the model, run and text, then each plugin's sentences and bars. */
 psc_status psc_report_summary(
     const psc_results *results, FILE *out, psc_report_style style, psc_error *error);
 
-/* Untrusted text for a terminal: control, invisible and reordering characters and broken UTF-8 as
- * \n, \x1b, \u{202e}. Always terminated, cut between characters; returns the bytes written. */
+/* Escapes untrusted text for a terminal: control, invisible and reordering characters and broken
+ * UTF-8 as \n, \x1b, \u{202e}. Always terminated, cut between characters; returns the bytes
+ * written. */
 size_t psc_report_escape(char *out, size_t size, const char *text, size_t bytes);
-/* Bytes of the UTF-8 character that text (bytes > 0) begins with; 0 when text ends within it, -1
- * when no character begins so. */
+/* Bytes of the UTF-8 character that text (bytes > 0) begins with; 0 if text ends within it, -1 if
+ * no character begins with these bytes. */
 int psc_report_character(const char *text, size_t bytes);
 
 #endif

@@ -1,5 +1,4 @@
-/* The output folder: results.json, tensors.safetensors and the plugins' files, whole or not at all.
- */
+/* The output folder: results.json, tensors.safetensors and the plugins' files, all or none. */
 #include "report.h"
 
 #include <errno.h>
@@ -27,7 +26,7 @@ static psc_status write_one(psc_output *output, const char *folder, const char *
     if (status == PSC_ERROR_IO)
         psc_fail(error, status, "cannot write %s/%s: %s", folder, name,
             errno ? strerror(errno) : "the write failed");
-    /* Once a write has failed its sentence stands: closing no longer knows the reason. */
+    /* Keep the error of a failed write: closing no longer knows the reason. */
     psc_status closed = psc_output_close(&file, output, name, status ? NULL : error);
     return status ? status : closed;
 }

@@ -101,7 +101,7 @@ static void put_options(psc_json *json, const psc_section *section) {
     psc_json_end(json);
 }
 
-/* {"dtype": "F32", "axes": [...], "shape": [...]}; a capture has no names of axes. */
+/* {"dtype": "F32", "axes": [...], "shape": [...]}; a capture has no axis names. */
 static void put_array(psc_json *json, const psc_array *array, bool named) {
     static const char *const dtypes[] = {"F32", "F64", "I32"};
     psc_json_object(json, array->key);
@@ -118,7 +118,7 @@ static void put_array(psc_json *json, const psc_array *array, bool named) {
     psc_json_end(json);
 }
 
-/* Those of a section, or the captures (-1). */
+/* The arrays of a section, or the captures (-1). */
 static void put_arrays(psc_json *json, const char *key, const psc_results *results, int section) {
     psc_json_object(json, key);
     for (int i = 0; i < results->n_arrays; i++)
@@ -149,7 +149,7 @@ static void put_value(psc_json *json, const psc_result_value *value) {
     psc_json_list_end(json);
 }
 
-/* Axes and values in the order in which they were made. */
+/* Axes and values in the order of their creation. */
 static void put_section(psc_json *json, const psc_results *results, int index) {
     const psc_section *section = &results->sections[index];
     psc_json_object(json, section->name);

@@ -1,4 +1,4 @@
-/* The summary for a person: what was run on which text, then a block a plugin. A bar's length is
+/* The summary for a person: the run and its text, then one block per plugin. A bar's length is
  * |value| / max |value| of its list, in eighths of a column; its color is its sign. */
 #include "report.h"
 
@@ -14,7 +14,7 @@
 
 #define STYLE_BOLD "1"
 #define STYLE_DIM "2"
-#define STYLE_POSITIVE "36" /* cyan and red: told apart by the color-blind too */
+#define STYLE_POSITIVE "36" /* cyan and red: color-blind readers can distinguish them */
 #define STYLE_NEGATIVE "31"
 
 enum { MIN_WIDTH = 40, MAX_WIDTH = 120, LABEL_COLUMNS = 28, BAR_COLUMNS = 48 };
@@ -47,7 +47,7 @@ static void style_off(const printer *p) {
     if (p->style.color) fputs("\033[0m", p->out);
 }
 
-/* A copy that is safe to print; null when out of memory. */
+/* A copy that is safe to print; null if memory runs out. */
 static char *escaped(const char *text) {
     size_t bytes = strlen(text);
     char *copy = bytes < SIZE_MAX / 12 ? malloc(10 * bytes + 1) : NULL;
@@ -55,8 +55,8 @@ static char *escaped(const char *text) {
     return copy;
 }
 
-/* Decimals that show the largest of the values with about four digits; -1: all are integers; -2:
- * so large or small that they need an exponent. */
+/* Decimals that show the largest value with about four digits. -1: all values are integers; -2: the
+ * values are so large or small that they need an exponent. */
 static int decimals_for(const double *values, int n) {
     double most = 0;
     bool integers = true;
@@ -86,7 +86,7 @@ static void print_bar(const printer *p, double value, double most, int columns) 
     static const char *const parts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
     if (!isfinite(value) || !(most > 0)) return;
     int eighths = (int)lround(fabs(value) / most * 8 * columns);
-    if (eighths == 0 && value != 0) eighths = 1; /* there, however small */
+    if (eighths == 0 && value != 0) eighths = 1; /* visible, however small */
     bool shaded = value < 0 && !p->style.color;
     if (shaded) eighths = (eighths + 7) / 8 * 8;
     style_on(p, value < 0 ? STYLE_NEGATIVE : STYLE_POSITIVE);
@@ -120,7 +120,7 @@ static bar_columns measure_bars(const psc_result_item *bars, char *const *labels
     return c;
 }
 
-/* "title (unit)", safe to print; null when out of memory. */
+/* "title (unit)", safe to print; null if memory runs out. */
 static char *bar_heading(const psc_result_item *bars) {
     char *title = escaped(bars->title), *unit = escaped(bars->unit), *heading = NULL;
     size_t size = title && unit ? strlen(title) + strlen(unit) + 4 : 0;
@@ -206,7 +206,7 @@ static void print_model(const printer *p, const psc_results *results) {
     fputc('\n', p->out);
 }
 
-/* One token as it is shown: its text, escaped, or #ID. */
+/* One token as shown: its text, escaped, or #ID. */
 static bool token_text(char *out, size_t size, const psc_result_token *token) {
     char *text = token->bytes ? psc_text_cleaned(token->bytes, token->n_bytes) : NULL;
     if (token->bytes && !text) return false;
@@ -218,7 +218,7 @@ static bool token_text(char *out, size_t size, const psc_result_token *token) {
     return true;
 }
 
-/* The tokens with their borders marked; of a long text the last ones. */
+/* The tokens with marked borders; of a long text the last tokens. */
 static bool print_tokens(const printer *p, const psc_results *results) {
     const psc_result_token *tokens = results->tokens;
     int32_t n = results->n_tokens, first = n;
@@ -246,7 +246,7 @@ static bool print_tokens(const printer *p, const psc_results *results) {
     return true;
 }
 
-/* What totals over documents were made of. */
+/* The documents, windows and tokens that the totals cover. */
 static void print_corpus(const printer *p, const psc_corpus_totals *corpus) {
     long long documents = (long long)corpus->documents, skipped = (long long)corpus->skipped;
     if (documents + skipped + corpus->windows == 0) return; /* a report without a run */

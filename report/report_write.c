@@ -29,7 +29,7 @@ static psc_status check(psc_format_options *out, const psc_results *results, psc
     return psc_report_ready(results, error);
 }
 
-/* terminal: the stream that a person may look at; null: none. */
+/* terminal: the stream if it may be a terminal, else null. */
 static psc_status write_to(FILE *out, FILE *terminal, const psc_results *results, psc_format format,
     const psc_format_options *options, psc_error *error) {
     if (format == PSC_FORMAT_JSON) return psc_report_json(results, out, error);

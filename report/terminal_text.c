@@ -1,4 +1,4 @@
-/* Widths, cuts and escapes of text on a terminal; characters are read by base/utf8. */
+/* Widths, cuts and escapes of text on a terminal; base/utf8 reads the characters. */
 #include "terminal_text.h"
 
 #include <string.h>
@@ -6,7 +6,8 @@
 #include "report.h"
 #include "utf8.h"
 
-/* The character at the start of text (bytes > 0) and its columns; broken UTF-8 is one a byte. */
+/* The character at the start of text (bytes > 0) and its columns; broken UTF-8 is one column per
+ * byte. */
 static size_t measure(int *columns, const char *text, size_t bytes) {
     uint32_t c;
     int n = psc_utf8_next(&c, text, bytes);
@@ -48,7 +49,7 @@ void psc_text_field(FILE *out, const char *text, int columns) {
 }
 
 void psc_text_wrap(FILE *out, const char *text, int indent, int width) {
-    int column = width; /* beyond any word's place: the first word opens a line */
+    int column = width; /* past the last column: the first word starts a line */
     bool first = true;
     while (*text) {
         size_t gap = strspn(text, " "), word = strcspn(text + gap, " ");

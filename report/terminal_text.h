@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Columns that text takes; broken UTF-8 counts one a byte. */
+/* Columns that text takes; broken UTF-8 counts one per byte. */
 int psc_text_columns(const char *text);
 /* Prints text in a field of `columns`, cut with an ellipsis or padded on the right. */
 void psc_text_field(FILE *out, const char *text, int columns);
