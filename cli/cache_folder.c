@@ -1,6 +1,6 @@
 /* The folder: --cache-dir, $PSC_CACHE_DIR, $XDG_CACHE_HOME/pythiascope, ~/.cache/pythiascope or on
- * macOS ~/Library/Caches/pythiascope; an empty or relative variable counts as none, as the XDG
- * specification says. The limit: --cache-limit, $PSC_CACHE_LIMIT. */
+ * macOS ~/Library/Caches/pythiascope. An empty or relative variable counts as unset, as in the XDG
+ * specification. The limit: --cache-limit, $PSC_CACHE_LIMIT. */
 #include "cache_folder.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 static char folder[4096];
 static psc_model_options chosen = PSC_MODEL_OPTIONS_INIT;
 
-/* A variable that holds an absolute path, or null. */
+/* The value of a variable if it is an absolute path, else null. */
 static const char *absolute(const char *variable) {
     const char *value = getenv(variable);
     return value && *value == '/' ? value : NULL;

@@ -23,9 +23,9 @@
     {"no-cache", 0, false, "", "neither read nor write the cache of packed weights"}
 // clang-format on
 
-/* Settles the options for this run of the program; 0, or CLI_USAGE after a sentence. */
+/* Determines the options for this run of the program; 0, or CLI_USAGE after a sentence. */
 int cli_cache_choose(const cli_arguments *arguments);
-/* What was settled; cache_dir is null when nothing is kept. */
+/* The options as determined; cache_dir is null without a cache. */
 const psc_model_options *cli_cache_options(void);
 
 #endif

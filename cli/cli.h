@@ -15,7 +15,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 }; /* exit codes */
 typedef struct cli_option {
     const char *name;   /* without the dashes; null ends a list */
     int n_values;       /* 0, 1 or 2 */
-    bool repeatable;    /* else given at most once */
+    bool repeatable;    /* otherwise given at most once */
     const char *values; /* as the help shows them: "DIR" */
     const char *help;
 } cli_option;
@@ -38,7 +38,7 @@ typedef struct cli_arguments {
 
 struct cli_verb {
     const char *name, *summary;
-    const char *usage; /* what stands after "pythiascope NAME" */
+    const char *usage; /* what follows "pythiascope NAME" */
     const char *notes; /* printed after the options; nullable */
     const cli_option *options;
     int max_operands;
@@ -48,17 +48,17 @@ struct cli_verb {
 extern const cli_verb cli_verb_analyze, cli_verb_sweep, cli_verb_cache, cli_verb_corpus,
     cli_verb_generate, cli_verb_info, cli_verb_merge, cli_verb_plugins, cli_verb_weights;
 
-/* 0, or CLI_USAGE after a sentence on stderr. argv is what follows the verb. */
+/* 0, or CLI_USAGE after a sentence on stderr. argv starts after the verb. */
 int cli_parse(cli_arguments *out, const cli_verb *verb, int argc, char **argv);
 void cli_free_arguments(cli_arguments *arguments);
 void cli_print_help(const cli_verb *verb);
 
 bool cli_has(const cli_arguments *arguments, const char *name);
-/* The option's value; null when it was not given. */
+/* The option's value; null if the user did not give it. */
 const char *cli_value(const cli_arguments *arguments, const char *name);
-/* The next use of a repeatable option; *cursor starts at 0. Null after the last. */
+/* The next use of a repeatable option, null after the last; *cursor starts at 0. */
 const cli_given *cli_next(const cli_arguments *arguments, const char *name, int *cursor);
-/* Leave *out alone when the option was not given. 0, or CLI_USAGE after a sentence. */
+/* These leave *out unchanged if the option is absent. 0, or CLI_USAGE after a sentence. */
 int cli_integer(long long *out, const cli_arguments *arguments, const char *name, long long least,
     long long most);
 int cli_real(double *out, const cli_arguments *arguments, const char *name, double least);
@@ -67,7 +67,7 @@ int cli_real(double *out, const cli_arguments *arguments, const char *name, doub
 int cli_usage(const cli_verb *verb, const char *format, ...) PSC_PRINTF(2, 3);
 /* "pythiascope: <error's sentence>" on stderr; returns CLI_FAILED. */
 int cli_fail(const psc_error *error);
-/* Flushes stdout; a reader that left early is no failure. Returns an exit code. */
+/* Flushes stdout; a closed pipe is not a failure. Returns an exit code. */
 int cli_flush(void);
 
 #endif

@@ -13,7 +13,7 @@
 
 #define EMBEDDED_NAME "models/books-5m"
 
-/* The folder of the running program, with its last slash. */
+/* The folder of the running program, with its final slash. */
 static bool program_folder(char *out, size_t size) {
 #ifdef __APPLE__
     uint32_t room = (uint32_t)size;

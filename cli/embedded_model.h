@@ -1,4 +1,4 @@
-/* Where the embedded model lies.
+/* Where the embedded model is.
  * Private to cli/. Includes psc_error.h.
  * Threads: reentrant.
  * Ownership: the caller's buffer. */
@@ -9,8 +9,8 @@
 
 #include "psc_error.h"
 
-/* The folder of the embedded model: where this program is installed, beside the sources that it was
- * built from, or in the data directory that it was configured for. */
+/* The folder of the embedded model: in this program's installation, in the source tree it was built
+ * from, or in the data directory it was configured for. */
 psc_status cli_find_embedded(char *out, size_t size, psc_error *error);
 
 #endif

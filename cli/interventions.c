@@ -1,5 +1,6 @@
-/* --ablate, --scale, --steer, --knockout, --patch: each is a plugin of that name; "AT:key=value" is
- * its "at=AT,key=value". The source prompts and the unchanged prompt run first. */
+/* --ablate, --scale, --steer, --knockout, --patch: each loads the plugin of that name;
+ * "AT:key=value" becomes its "at=AT,key=value". The source prompts and the unchanged prompt run
+ * first. */
 #include "interventions.h"
 
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* Interventions on the command line: editors of a run, the prompts they take values from, and the
- * runs that come before the changed one.
+ * runs that precede the edited one.
  * Private to cli/. Includes prompt.h.
  * Threads: main thread only.
- * Ownership: cli_sources_free frees the source prompts; sessions are their caller's. */
+ * Ownership: cli_sources_free frees the source prompts; the caller owns the sessions. */
 #ifndef INTERVENTIONS_H
 #define INTERVENTIONS_H
 
@@ -37,19 +37,19 @@ typedef struct cli_sources {
     int n;
 } cli_sources;
 
-/* Whether the arguments ask for an intervention; 0, or CLI_USAGE after a sentence: source prompts
- * without one. */
+/* Checks the intervention options; 0, or CLI_USAGE after a sentence if source prompts have no
+ * intervention. */
 int cli_interventions_check(const cli_arguments *arguments);
 bool cli_has_intervention(const cli_arguments *arguments);
-/* Reads and encodes the source prompts; *capacity grows to the longest. */
+/* Reads and encodes the source prompts; raises *capacity to the longest. */
 psc_status cli_sources_read(cli_sources *out, const psc_model *model,
     const cli_arguments *arguments, int32_t *capacity, psc_error *error);
 void cli_sources_free(cli_sources *sources);
-/* Loads the editors, in the order of the command line. */
+/* Loads the editors in the order of the command line. */
 psc_status cli_interventions_add(
     psc_session *session, const cli_arguments *arguments, psc_error *error);
-/* Where a plugin compares phases: runs the source prompts and the unchanged prompt, and leaves the
- * sequence empty. *phase is what the next run is for. */
+/* If a plugin compares phases, runs the source prompts and the unchanged prompt, and leaves the
+ * sequence empty. Sets *phase to the phase of the next run. */
 psc_status cli_run_before(psc_session *session, const cli_sources *sources,
     const cli_prompt *prompt, int32_t *phase, psc_error *error);
 

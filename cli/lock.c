@@ -1,7 +1,7 @@
-/* A record lock (fcntl) on a file beside the one that is meant, since that one is replaced by a
- * rename whenever it is written. The lock dies with its process, so a file that a killed run left
- * behind locks nobody out. Who ends removes its file while it holds the lock; who locked a file
- * that is no longer there under its name tries again. */
+/* A record lock (fcntl) on PATH.lock, not on PATH, because each write replaces PATH by a rename.
+ * The lock ends with its process, so a lock file that a killed run left does not lock out later
+ * runs. A releasing process removes the file while it holds the lock. A process that locked an
+ * unlinked file tries again. */
 #include "lock.h"
 
 #include <errno.h>

@@ -46,7 +46,7 @@ static int run_verb(const cli_verb *verb, int argc, char **argv) {
 
 int main(int argc, char **argv) {
     setlocale(LC_CTYPE, "");  /* numbers stay in the C locale */
-    signal(SIGXFSZ, SIG_IGN); /* over the limit on file sizes a write fails, and says so */
+    signal(SIGXFSZ, SIG_IGN); /* a write past the file size limit fails with an error */
     const char *name = argc > 1 ? argv[1] : NULL;
     if (!name) {
         print_overview(stderr);

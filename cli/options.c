@@ -1,6 +1,6 @@
 /* Long options from a table: --name, --name VALUE, --name=VALUE, --name A B; -- ends them. A value
- * may begin with dashes, but when it is itself one of the verb's options the value is missing
- * (--text=--json gives such a text). */
+ * may begin with dashes. If it is itself one of the verb's options, the value counts as missing
+ * (--text=--json passes such a text). */
 #include "cli.h"
 
 #include <errno.h>
@@ -40,7 +40,7 @@ int cli_flush(void) {
     return CLI_FAILED;
 }
 
-/* The option that argument (--name or --name=...) names; null when there is none. */
+/* The option that argument (--name or --name=...) names, or null. */
 static const cli_option *find_option(const cli_verb *verb, const char *argument) {
     if (strncmp(argument, "--", 2) != 0) return NULL;
     size_t length = strcspn(argument + 2, "=");
@@ -54,7 +54,7 @@ static bool is_help(const char *argument) {
     return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
 }
 
-/* Reads one option at argv[*i] and its values; leaves *i at the last argument it used. */
+/* Reads one option at argv[*i] and its values; leaves *i at the last argument used. */
 static int parse_option(cli_arguments *out, int argc, char **argv, int *i) {
     const char *argument = argv[*i], *equals = strchr(argument, '=');
     const cli_option *option = find_option(out->verb, argument);

@@ -1,5 +1,5 @@
-/* The bar is drawn by its own thread four times a second, from the first second on, so that work
- * that never reports (loading) shows too and work that reports often pays little. */
+/* A thread draws the bar four times per second, starting after the first second. So work that never
+ * reports (loading) is shown too, and work that reports often pays little. */
 #include "progress.h"
 
 #include <pthread.h>
@@ -16,8 +16,8 @@ static struct {
     pthread_cond_t wake;
     pthread_t thread;
     struct timespec start;
-    double done; /* negative: not known */
-    double base; /* done at the first update: what was there before */
+    double done; /* negative: unknown */
+    double base; /* done at the first update, which excludes earlier work */
     char what[64];
     bool running, stop, drawn;
 } bar = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};

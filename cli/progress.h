@@ -1,17 +1,17 @@
-/* A progress bar on stderr for what takes over a second; nothing where stderr is no terminal.
+/* A progress bar on stderr for work of more than a second; nothing if stderr is not a terminal.
  * Private to cli/.
- * Threads: a thread of its own draws; start, update and stop belong to the main thread.
- * Ownership: one bar at a time; what is shown is copied. */
+ * Threads: a separate thread draws; the main thread starts, updates and stops.
+ * Ownership: one bar at a time; the text is copied. */
 #ifndef PROGRESS_H
 #define PROGRESS_H
 
-/* what: "loading the model". The bar shows the time alone until an update says how much is done. */
+/* what: "loading the model". The bar shows only the time until an update reports progress. */
 void cli_progress_start(const char *what);
 /* A psc_progress_fn; payload is not used. */
 int cli_progress_update(double done, const char *what, void *payload);
-/* A line of its own on stderr, above the bar where there is one. */
+/* Prints a separate line on stderr, above the bar if one is shown. */
 void cli_progress_line(const char *sentence);
-/* Wipes the bar. Harmless when none was started. */
+/* Erases the bar. Harmless if none was started. */
 void cli_progress_stop(void);
 
 #endif

@@ -49,7 +49,7 @@ psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error)
     return status;
 }
 
-/* Reads a whole stream into fresh memory; it may be a pipe, so its size is not known. */
+/* Reads a whole stream into new memory; the stream may be a pipe of unknown size. */
 static psc_status read_stream(
     char **out, size_t *bytes, FILE *file, const char *name, psc_error *error) {
     size_t capacity = 1 << 16, n = 0;
@@ -105,7 +105,7 @@ static psc_status encode(psc_token **out, int32_t *n, const psc_model *model, co
         psc_model_get_info(model)->path);
 }
 
-/* "1,2,3" into prompt->tokens, which has room for them and for one in front. */
+/* "1,2,3" into prompt->tokens, which has room for them and for a BOS before them. */
 static psc_status parse_ids(cli_prompt *prompt, const char *list, psc_error *error) {
     const char *at = list;
     for (;;) {
@@ -131,7 +131,7 @@ static psc_status read_ids(
     prompt->tokens = calloc(strlen(list) / 2 + 3, sizeof *prompt->tokens);
     if (!prompt->tokens)
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the tokens");
-    if (bos) { /* the empty text with <|endoftext|> in front is that token alone */
+    if (bos) { /* an empty text after <|endoftext|> is that token alone */
         psc_token *front = NULL;
         int32_t n = 0;
         psc_status status = encode(&front, &n, model, "", 0, true, error);

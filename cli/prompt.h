@@ -1,7 +1,7 @@
-/* What a run is given: the model's folder and the tokens of --text, --file or --tokens.
+/* The input of a run: the model's folder and the tokens of --text, --file or --tokens.
  * Private to cli/. Includes cache_folder.h.
  * Threads: main thread only.
- * Ownership: cli_prompt_free frees a prompt; a model is closed by its caller. */
+ * Ownership: cli_prompt_free frees a prompt; the caller closes the model. */
 #ifndef PROMPT_H
 #define PROMPT_H
 
@@ -12,7 +12,7 @@ typedef struct cli_prompt {
     size_t bytes;
     psc_token *tokens;
     int32_t n;
-    bool bos; /* <|endoftext|> stands in front */
+    bool bos; /* <|endoftext|> precedes the text */
 } cli_prompt;
 
 /* Rows that verbs share in their option tables. */
@@ -40,13 +40,13 @@ typedef struct cli_prompt {
 int cli_prompt_check(const cli_arguments *arguments);
 /* Fills the session options of CLI_RUN_OPTIONS; 0, or CLI_USAGE after a sentence. */
 int cli_session_options(psc_session_options *out, const cli_arguments *arguments);
-/* Opens the folder, or the embedded model when folder is null, under a progress bar; packed weights
- * are kept as cli_cache_options says. */
+/* Opens the folder, or the embedded model if folder is null, under a progress bar. Caches packed
+ * weights as cli_cache_options says. */
 psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error);
-/* Reads and encodes the prompt; refuses one that is empty or beyond the context. */
+/* Reads and encodes the prompt; refuses one that is empty or exceeds the context. */
 psc_status cli_prompt_read(
     cli_prompt *out, const psc_model *model, const cli_arguments *arguments, psc_error *error);
-/* One of the three, the others null; else as cli_prompt_read. */
+/* Exactly one of the three is not null; otherwise as cli_prompt_read. */
 typedef struct cli_prompt_given {
     const char *text, *file, *ids;
     bool bos;

@@ -1,4 +1,4 @@
-/* A plugin as it stands on the command line; results as --json and --out ask for them. */
+/* Plugins as given on the command line; results as --json and --out request them. */
 #include "setup.h"
 
 #include <ctype.h>
@@ -17,7 +17,7 @@ static const char *plugin_options(const char *argument) {
         while (isalnum((unsigned char)*key) || *key == '_' || *key == '-') key++;
         if (key > colon + 1 && *key == '=') return colon;
     }
-    /* A name holds no colon: what follows one was meant as options. */
+    /* A name contains no colon: text after one was meant as options. */
     return strchr(argument, '/') ? NULL : strchr(argument, ':');
 }
 
@@ -48,7 +48,8 @@ psc_status cli_plugin_load(psc_session *session, const cli_plugin *plugin, psc_e
         session, plugin->name, NULL, plugin->options, plugin->n, error);
 }
 
-/* A signal that would end the program waits until the folder is whole, so that no part stays. */
+/* Blocks signals that would end the program until the folder is complete, so that no partial folder
+ * remains. */
 static psc_status write_folder(const psc_results *results, const char *folder, psc_error *error) {
     sigset_t ending, before;
     sigemptyset(&ending);

@@ -10,11 +10,11 @@
 
 /* "NAME[:key=value,...]" */
 psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error *error);
-/* The folder of --out, then JSON with --json, the summary without. */
+/* Writes the folder of --out, then prints JSON with --json, or the summary without. */
 psc_status cli_deliver(
     const psc_results *results, const cli_arguments *arguments, psc_error *error);
 
-/* The plugin of a verb of its own: those of the verb's options that are also the plugin's. */
+/* The plugin of a verb that is one plugin; passes on the options that verb and plugin share. */
 typedef struct cli_plugin {
     const char *name;
     psc_option options[8];
@@ -24,13 +24,13 @@ typedef struct cli_plugin {
 cli_plugin cli_plugin_of(const cli_arguments *arguments, const char *name, const char *const *keys);
 psc_status cli_plugin_load(psc_session *session, const cli_plugin *plugin, psc_error *error);
 
-/* A whole run over one text: its options are of CLI_PROMPT_OPTIONS, CLI_RUN_OPTIONS, target,
- * contrast, json and out. plugin: the only one; null: those of the arguments. An exit code
- * (analyze.c). */
+/* A whole run over one text, with the options CLI_PROMPT_OPTIONS, CLI_RUN_OPTIONS, target,
+ * contrast, json and out. plugin: the only plugin; null: those of the arguments. Returns an exit
+ * code (analyze.c). */
 int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin);
 
 // clang-format off
-/* Rows of the verbs that call cli_deliver; of those that call cli_setup_write. */
+/* Option rows for the verbs that call cli_deliver; for those that call cli_setup_write. */
 #define CLI_OUTPUT_OPTIONS                                                                         \
     {"json", 0, false, "", "print results.json instead of the summary"},                           \
     {"out", 1, false, "DIR",                                                                       \
@@ -46,8 +46,8 @@ int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin);
         "options; repeatable; default: logits, ln, mlp"}
 // clang-format on
 
-/* Targets, contrasts and plugins as text for a state file, and from it into a session. *out is
- * freed by free. */
+/* Targets, contrasts and plugins as text for a state file, and from such text into a session. The
+ * caller frees *out with free. */
 psc_status cli_setup_write(char **out, const cli_arguments *arguments, psc_error *error);
 psc_status cli_setup_apply(psc_session *session, const char *setup, psc_error *error);
 

@@ -36,7 +36,7 @@ static bool names_effects(const cli_arguments *arguments) {
     return false;
 }
 
-/* Editors first; with them what they change is shown, without them the three decompositions. */
+/* Editors first. With editors the run shows their effect, without the three decompositions. */
 static psc_status add_plugins(psc_session *session, const cli_arguments *arguments,
     const cli_plugin *plugin, psc_error *error) {
     static const char *const defaults[] = {"logits", "ln", "mlp"};
@@ -72,7 +72,7 @@ static psc_status add_captures(psc_session *session, const char *list, psc_error
     return status;
 }
 
-/* Targets, contrasts, plugins and captures, as they were given. */
+/* Adds targets, contrasts, plugins and captures as given. */
 static psc_status set_up(psc_session *session, const cli_arguments *arguments,
     const cli_plugin *plugin, psc_error *error) {
     psc_status status = PSC_OK;

@@ -85,7 +85,7 @@ static int verify(const listing *list, const char *hash, psc_error *error) {
     return code;
 }
 
-/* A hash or its beginning, that of an entry. */
+/* The entry whose hash is `hash` or begins with it. */
 static int check_hash(const listing *list, const char *hash, const cli_verb *verb) {
     psc_error error;
     size_t n = strlen(hash);

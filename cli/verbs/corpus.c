@@ -1,5 +1,5 @@
-/* corpus: documents through the plugins, in batches of windows, with a state file from which a
- * killed run goes on. Results do not depend on batches, threads, or where a run was interrupted. */
+/* corpus: runs documents through the plugins, in batches of windows. A killed run resumes from its
+ * state file. Results do not depend on batches, threads, or where a run was interrupted. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +50,7 @@ typedef struct survey {
     psc_token *tokens; /* [batch, window] */
     int32_t window;
     struct timespec saved;
-    bool ended; /* the corpus or the limit */
+    bool ended; /* reached the end of the corpus or the limit */
 } survey;
 
 static volatile sig_atomic_t interrupted;
@@ -60,7 +60,7 @@ static void on_signal(int number) {
     interrupted = 1;
 }
 
-/* The first signal ends after the batch that is being computed, a second one at once. */
+/* The first signal stops the run after the current batch, a second one at once. */
 static void catch_signals(void) {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
     sigemptyset(&action.sa_mask);
@@ -102,8 +102,8 @@ static bool is_due(const survey *s) {
            s->save_seconds;
 }
 
-/* Goes on from the state file when there is one; else writes the first, so that a place that cannot
- * be written is known before the work. */
+/* Resumes from the state file if it exists. Otherwise writes a first one, so that an unwritable
+ * path fails before the work. */
 static psc_status resume(survey *s, psc_error *error) {
     void *place = NULL;
     size_t bytes = 0;
@@ -131,7 +131,7 @@ static long long tokens_so_far(const survey *s) {
     return totals.tokens;
 }
 
-/* Reads up to a batch of windows; how many, -1 after an error. */
+/* Reads up to one batch of windows; returns their number, or -1 after an error. */
 static int32_t read_batch(survey *s, psc_input *inputs, psc_document *documents, psc_error *error) {
     int32_t n = 0;
     while (n < s->batch && !s->ended) {

@@ -28,17 +28,18 @@ static const cli_option options[] = {
 typedef struct generation {
     psc_session_options session_options;
     psc_sampler sampler;
-    long long n; /* most tokens to add */
+    long long n; /* maximum of tokens to add */
 } generation;
 
-/* Bytes that do not end a character yet. */
+/* Bytes that do not complete a character yet. */
 typedef struct text_stream {
     char held[4];
     size_t n_held;
     bool on_terminal, failed;
 } text_stream;
 
-/* A terminal gets no control characters but line breaks and tabs: a model's text is not trusted. */
+/* Drops control characters except line breaks and tabs for a terminal: a model's text is
+ * untrusted. */
 static void put_character(const text_stream *stream, const char *character, size_t n) {
     char shown[16];
     if (!stream->on_terminal || *character == '\n' || *character == '\t') {
@@ -49,7 +50,7 @@ static void put_character(const text_stream *stream, const char *character, size
     fputs(shown, stdout);
 }
 
-/* Prints the whole characters; a byte that can begin none becomes U+FFFD. */
+/* Prints complete characters; a byte that cannot begin one becomes U+FFFD. */
 static void put_whole(text_stream *stream, bool at_end) {
     while (stream->n_held > 0) {
         int n = psc_report_character(stream->held, stream->n_held);
@@ -81,7 +82,7 @@ static void stream_token(text_stream *stream, const psc_model *model, int32_t id
     stream_bytes(stream, bytes, n);
 }
 
-/* The id that ends a text; -1 where the model has none. */
+/* The id that ends a text; -1 if the model has none. */
 static int32_t end_of_text(const psc_model *model) {
     psc_token *tokens = NULL;
     int32_t n = 0, id = -1;
@@ -100,7 +101,7 @@ static psc_status generate_tokens(psc_session *session, const psc_model *model,
     psc_token token = {0};
     psc_status status = cli_run_before(session, sources, prompt, &run_options.phase, error);
     if (status) return status;
-    run_options.phase = PSC_PHASE_ONLY; /* nothing is compared; edits may name rows to come */
+    run_options.phase = PSC_PHASE_ONLY; /* no comparison; edits may name future rows */
     cli_progress_start("reading the prompt");
     run_options.progress = cli_progress_update;
     status = psc_session_run(session, &input, 1, &run_options, error);

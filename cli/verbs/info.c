@@ -1,4 +1,4 @@
-/* info: what a model folder holds: its config, identity, sizes, tokenizer and hook points. */
+/* info: what a model folder contains: config, identity, sizes, tokenizer and hook points. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* merge: the state files of a corpus's parts, put together: the results of one run over all. */
+/* merge: merges the state files of a corpus's parts into the results of one run over all parts. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ typedef struct parts {
     char *setup;          /* the first part's */
 } parts;
 
-/* Takes a part's place in the corpus; the first part's setup is kept. */
+/* Marks a part of the corpus as given; keeps the first part's setup. */
 static psc_status add_place(parts *p, const char *path, psc_error *error) {
     void *client = NULL;
     size_t bytes = 0;

@@ -11,7 +11,7 @@
 
 static const cli_option options[] = {{0}};
 
-/* A plugin's texts are not ours to trust on a terminal; null prints as nothing. */
+/* A plugin's text is untrusted on a terminal; null prints as nothing. */
 static const char *safe(char *out, size_t size, const char *text) {
     psc_report_escape(out, size, text ? text : "", text ? strlen(text) : 0);
     return out;
@@ -27,7 +27,7 @@ static void print_range(const psc_option_description *option) {
         printf("at least %.10g", option->low);
 }
 
-/* What an option takes, from the plugin's table: "last, all or positions A-B", "1 to 100". */
+/* The values of an option, from the plugin's table: "last, all or positions A-B", "1 to 100". */
 static void print_values(const psc_option_description *option) {
     static const char *const by_kind[] = {[PSC_OPTION_TEXT] = "text",
         [PSC_OPTION_YES_NO] = "yes or no",
@@ -60,8 +60,8 @@ static void print_plugin(const psc_plugin *plugin, const char *origin) {
     if (plugin->points) printf("    hook points: %s\n", safe(c, sizeof c, plugin->points));
 }
 
-/* A library and what it gave; loaded before anything is printed, so that a bad path prints nothing.
- */
+/* A library and its plugin. All are loaded before the first is printed, so a bad path prints
+ * nothing. */
 typedef struct given_plugin {
     void *library;
     const psc_plugin *plugin;

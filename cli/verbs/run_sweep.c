@@ -1,4 +1,4 @@
-/* sweep: the plugin `sweep` over one text; its options are the plugin's. */
+/* sweep: the plugin `sweep` over one text; the verb's options are the plugin's. */
 #include "interventions.h"
 #include "setup.h"
 

@@ -27,7 +27,7 @@ static const cli_option options[] = {
 };
 // clang-format on
 
-/* "next" and "top:1" are texts here. */
+/* "next" and "top:1" are plain text here. */
 static psc_status add_tokens(
     psc_session *session, const cli_arguments *arguments, psc_error *error) {
     psc_status status = PSC_OK;
