@@ -1,11 +1,11 @@
-/* lengths: over a corpus, the mean |x| of the residual stream after each layer, and its largest value
- * with the tokens around it. The host holds the totals, so that any order, split or resumption of the
- * corpus gives the same bits. */
+/* lengths: over a corpus, the mean |x| of the residual stream after each layer, and its largest
+ * value with the tokens around it. The host holds the totals, so any order, split or resumption of
+ * the corpus gives the same bits. */
 #include "psc_plugin.h"
 #include <math.h>
 #include <stddef.h>
 
-enum { KEPT = 3 }; /* contexts kept for each layer */
+enum { KEPT = 3 }; /* contexts kept per layer */
 
 typedef struct lengths_state {
     const psc_host *host;
@@ -59,7 +59,7 @@ static int lengths_run_begin(psc_context *context, void *state) {
     return s->norm ? 0 : -1;
 }
 
-/* Each sequence's partial is added once: rows begin..end-1 of the run. */
+/* Adds each sequence's partial once; the sequence is rows begin..end-1 of the run. */
 static int add_sequence(
     psc_context *context, lengths_state *s, const psc_row *rows, int32_t begin, int32_t end) {
     double count = 0;

@@ -1,20 +1,20 @@
-/* norms: |x| of the residual stream after each layer, for every row of the run. A template: seven
- * numbered steps, each with what to put there and when to leave it out. */
+/* norms: |x| of the residual stream after each layer, for every row of the run. A template in seven
+ * numbered steps; each says what it is for and when to omit it. */
 #include "psc_plugin.h"
 #include <math.h>
 #include <stddef.h>
 
-/* 1. The state of one instance: the host's table, the options, what the callbacks share. */
+/* 1. The state of one instance: the host's table, the options, data that the callbacks share. */
 typedef struct norms_state {
     const psc_host *host;
-    int32_t centered; /* option: take each row's mean off first */
+    int32_t centered; /* option: subtract each row's mean first */
     int32_t n_rows, n_layers;
     int32_t *numbers; /* 0, 1, 2, ... */
     float *norm;      /* [n_layers, n_rows], the result */
 } norms_state;
 
-/* 2. The options: the host checks what a user gives, fills these fields, and prints the table as
- * help. Leave it out if there is nothing to choose. */
+/* 2. The options: the host checks the user's values, fills these fields, and prints the table as
+ * help. Omit it if the plugin has no options. */
 static const psc_option_description norms_options[] = {
     {.key = "centered",
         .default_value = "no",
@@ -24,7 +24,7 @@ static const psc_option_description norms_options[] = {
     {0},
 };
 
-/* 3. An event: some rows of one tensor, valid during the call. Read it, keep what you need. */
+/* 3. An event: some rows of one tensor, valid during the call. Copy the values you need later. */
 static int on_resid_post(const psc_event *event, void *payload) {
     norms_state *s = payload;
     const int64_t n = event->tensor.shape[1];
@@ -38,7 +38,7 @@ static int on_resid_post(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* 4. Once per instance: make the state, read the options, say which hook points to observe. */
+/* 4. Once per instance: make the state, read the options, name the hook points to observe. */
 static int norms_open(psc_context *context, const psc_host *host, void **state) {
     norms_state *s = *state = host->life_alloc(context, sizeof *s);
     if (!s || host->options(context, s)) return -1; /* the host has set the error */
@@ -61,10 +61,11 @@ static int norms_run_begin(psc_context *context, void *state) {
     return s->norm ? 0 : -1;
 }
 
-/* 6. After each run: values, and what a person reads. `close` exists for what is not the host's. */
+/* 6. After each run: values, and the summary. Add `close` to free resources the host does not
+ * own. */
 static int norms_report(psc_context *context, void *state) {
     const norms_state *s = state;
-    static const char *const labels[] = {"last residual"}; /* a label of the plugin's own */
+    static const char *const labels[] = {"last residual"}; /* a label of this plugin */
     const double last[] = {s->norm[(int64_t)s->n_layers * s->n_rows - 1]};
     return s->host->value_number(context, "last", last[0]) ||
            s->host->summary_bars(context, "|x| at the last row", "", 1, labels, last);

@@ -1,5 +1,5 @@
-/* A client of the library: runs a prompt and prints one plugin's array, each element with the labels
- * of its place. usage: read_results MODEL TEXT [PLUGIN [ARRAY]] */
+/* A client of the library: runs a prompt and prints one plugin's array, each element with its axis
+ * labels. usage: read_results MODEL TEXT [PLUGIN [ARRAY]] */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static psc_status run(psc_session **session, psc_model **model, const char *fold
     return status;
 }
 
-/* 2. Read the head: where the results come from. */
+/* 2. Read the head: how the results were made. */
 static psc_status print_head(const psc_results *results, psc_error *error) {
     psc_result_model model = PSC_RESULT_MODEL_INIT;
     psc_result_run run = PSC_RESULT_RUN_INIT;
@@ -34,7 +34,7 @@ static psc_status print_head(const psc_results *results, psc_error *error) {
     return status;
 }
 
-/* 3. Elements are of three types; NaN is no value, as -1 mostly is among integers. */
+/* 3. Elements have three types. NaN means no value; so does -1 in most integer arrays. */
 static double element(const psc_array *array, int64_t i) {
     if (array->element == PSC_F32) return (double)((const float *)array->data)[i];
     if (array->element == PSC_F64) return ((const double *)array->data)[i];
@@ -49,7 +49,7 @@ static void print_entry(const psc_result_axis *axis, int64_t i) {
         printf("%s=%d  ", axis->name, (int)axis->numbers[i]);
 }
 
-/* 5. An array is row-major over its axes, which its section has by name. */
+/* 5. An array is row-major over its axes; the section finds an axis by name. */
 static psc_status print_array(
     const psc_results *results, int32_t section, const psc_array *array, psc_error *error) {
     psc_result_axis axes[PSC_MOST_AXES];
@@ -72,7 +72,8 @@ static psc_status print_array(
     return PSC_OK;
 }
 
-/* 6. Find the section by the plugin's name, the array in it by its key; without a key, the first. */
+/* 6. Find the section by the plugin's name and the array by its key; without a key, the first
+ * array. */
 static psc_status print_results(
     const psc_results *results, const char *plugin, const char *key, psc_error *error) {
     psc_array array;
@@ -94,7 +95,7 @@ int main(int argc, char **argv) {
     if (!status) status = run(&session, &model, argv[1], argv[2], plugin, &error);
     if (!status) status = print_results(psc_session_results(session), plugin, key, &error);
     if (status) fprintf(stderr, "read_results: %s\n", error.message);
-    psc_session_close(&session); /* 7. With the session go its results. */
+    psc_session_close(&session); /* 7. Closing the session frees its results. */
     psc_model_close(&model);
     return status ? 1 : 0;
 }
