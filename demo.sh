@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds pythiascope, with what it needs, and shows on the embedded model which components made the
-# next token what it is. usage: ./demo.sh [TEXT]
+# Builds pythiascope with its dependencies and shows, on the embedded model, which components
+# produced the next token. usage: ./demo.sh [TEXT]
 set -eu
 cd "$(dirname "$0")"
 
@@ -13,7 +13,7 @@ if ! cmake --preset release -DPSC_BUILD_TESTS=OFF -DPSC_BUILD_BENCH=OFF >build.l
 fi
 rm -f build.log
 
-# A name that no book has: only its first use in the sentence can tell how it ends.
+# No training book contains this name, so only its first use in the prompt can complete it.
 text=${1:-"There was once a giant named Grumbold. Nobody in the village had ever seen Grumb"}
 echo
 echo "\$ pythiascope analyze --text '$text'"

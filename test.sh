@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing, builds, and runs all tests.
+# Installs missing dependencies, builds, and runs all tests.
 set -eu
 cd "$(dirname "$0")"
 
