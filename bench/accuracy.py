@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""The logits' error against float64, beside that of PyTorch in float32, on models of Pythia's shapes.
+"""The logits' error against float64, relative to PyTorch's in float32, on Pythia's shapes.
 
     accuracy.py [--build FOLDER] [--cache FOLDER] [--shapes 70m,160m] [MODEL ...]
 
-100 prompts of random tokens, most short, a tenth longer than 256 keys; the error of a prompt is the
-root mean square over the last row's logits. The exact value is tests/tools/gptneox_float64.py, numpy
-in float64. Prints both medians and their ratio, which is to be at most 1.1.
+100 prompts of random tokens, most of them short, a tenth longer than 256 keys. The error of a
+prompt is the root mean square over the last row's logits. The exact value comes from
+tests/tools/gptneox_float64.py, numpy in float64. Prints both medians and their ratio; the bound is
+1.1.
 
-Random weights say little of how errors grow in a trained model: give the folders of such models, with
-f32, f16 or bf16 weights, as well. Run it with the environment of install_rivals.sh."""
+Random weights do not show how errors grow in a trained model. Pass the folders of trained models
+too, with f32, f16 or bf16 weights. Run it with the environment of install_rivals.sh."""
 import argparse
 import json
 import pathlib
@@ -82,8 +83,8 @@ def main():
     p.add_argument("--prompts", type=int, default=100)
     p.add_argument("--threads", type=int, default=torch.get_num_threads())
     p.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
-    p.add_argument("--cache", type=pathlib.Path, help="where models are kept; default: BUILD/models")
-    p.add_argument("--json", action="store_true", help="an object a line")
+    p.add_argument("--cache", type=pathlib.Path, help="folder of generated models; default: BUILD/models")
+    p.add_argument("--json", action="store_true", help="print one JSON object per line")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     cache = a.cache or a.build / "models"

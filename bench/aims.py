@@ -1,11 +1,11 @@
 """pythiascope's aims and whether a bench run met them: the first table of docs/benchmarks.md.
 
-An aim is (number, what, bound, {case: figures}, command). The median of each case's figures is compared
-with the bound, "at least" or "at most" by its sign."""
+An aim is (number, what, bound, {case: figures}, command). A positive bound is a minimum, a negative
+one a maximum, for the median of each case's figures."""
 from figures import LLAMA, MINE, TORCH, Task, quartiles, share_ratios, spread, table
 
 PREFILL_SHAPES, TYPES = ("160m", "410m"), ("f32", "f16")
-LLAMA_SHARE, MY_SHARE = 0.53, 0.80  # or this share of the peak, where llama.cpp is beyond that
+LLAMA_SHARE, MY_SHARE = 0.53, 0.80  # MY_SHARE of the peak suffices if llama.cpp exceeds LLAMA_SHARE
 SHARES = {"one": {"70m": 1.05, "160m": 1.03, "410m": 1.03},
           "ten": {"70m": 1.15, "160m": 1.10, "410m": 1.10},
           "next": {"70m": 1.6, "160m": 1.6, "410m": 1.6}}
@@ -17,7 +17,7 @@ def median(values):
 
 
 def cases(sections, kind, shapes=None, types=None):
-    """[(name, section)] of one kind that the run has."""
+    """[(name, section)] of one kind in the run."""
     found = []
     for key, section in sections.items():
         first, *rest = key.split("/")
@@ -41,7 +41,7 @@ def against(sections, task, rival, shapes):
 
 
 def excused(sections):
-    """Where llama.cpp is itself near the peak, a share of the peak will do instead of the ratio."""
+    """The cases with llama.cpp near the peak, where a share of the peak replaces the ratio."""
     found = []
     for name, s in cases(sections, "speed", PREFILL_SHAPES, TYPES):
         t = Task(s, "prefill 512")
@@ -108,7 +108,7 @@ def other_aims(sections):
 
 
 def row(number, what, bound, figures, command, by_other_means):
-    """One aim as a row of the table. A negative bound is an upper one."""
+    """One aim as a row of the table. A negative bound is a maximum."""
     shown, met = [], []
     digits = 2 if bound is None else len(f"{abs(bound):g}".partition(".")[2]) + 1
     for name, values in figures.items():

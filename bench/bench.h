@@ -1,6 +1,6 @@
 /* What the bench programs share: a clock, order statistics, refusal.
  * Private to bench/.
- * Threads: none; each program is one thread beside the session's team.
+ * Threads: none; each program is one thread and the session's team.
  * Ownership: nothing is kept. */
 #ifndef BENCH_H
 #define BENCH_H
@@ -37,7 +37,7 @@ static inline void bench_check(psc_status status, const psc_error *error) {
     if (status != PSC_OK) bench_fail(error->message);
 }
 
-/* The bench's prompt, the same in every contender: ids spread over the vocabulary. */
+/* The bench's prompt, equal in every contender: ids spread over the vocabulary. */
 static inline int32_t bench_token(int position, int n_vocab) {
     return (int32_t)((2654435761u * (unsigned)(position + 1)) % (unsigned)n_vocab);
 }

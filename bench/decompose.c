@@ -1,11 +1,11 @@
-/* What a decomposition costs: `logits` at the neuron level over all positions, or another plugin,
+/* The cost of a decomposition: `logits` at the neuron level over all positions, or another plugin,
  * against the plain pass that computes the same rows and the same logits, interleaved in one run.
  *
  *   decompose MODEL_FOLDER [ROWS [REPETITIONS [THREADS [PLUGIN[:key=value,...]]]]]
  *
  * Cases: one fixed target, ten, the text's own next token at every position; then an empty callback
  * at every hook point. With another plugin: one target. Prints the median of each case, the ratio
- * of the medians, and the quartiles of the paired ratios. Nothing is written to files. */
+ * of the medians, and the quartiles of the paired ratios. Writes no files. */
 #include "bench.h"
 
 #include <string.h>
@@ -20,7 +20,7 @@ typedef struct bench_case {
     double *times, *ratios;
 } bench_case;
 
-/* The plain pass must compute all rows' logits, as the plugin's check makes its run do. */
+/* The plain pass must compute all rows' logits, because the plugin's check does too. */
 static int ignore(const psc_event *event, void *payload) {
     (void)event, (void)payload;
     return 0;

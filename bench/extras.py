@@ -1,5 +1,6 @@
-"""The parts of a bench run that other programs of this folder measure: decoding on a busy machine, what
-hooks cost in instructions, memory, the second start, accuracy, a sweep. Each gives a list of objects."""
+"""The parts of a bench run that other programs of this folder measure: decoding on a busy machine,
+the instructions that hooks cost, memory, the second start, accuracy, a sweep. Each returns a list
+of objects."""
 import json
 import os
 import pathlib
@@ -14,14 +15,14 @@ TOKENIZER = ROOT / "tests" / "golden" / "tokenizer" / "gpt-neox-20b.tokenizer.js
 
 
 def json_lines(command, failing=()):
-    """What a program prints, where a line is an object. failing: exit codes that are answers too."""
+    """The JSON objects that a program prints, one per line. failing: exit codes to accept."""
     env = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, text=True, check=False,
                           env=env)
     if done.returncode not in (0, *failing):
         raise RuntimeError(f"exit code {done.returncode}: {' '.join(map(str, command))}")
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    for answer in answers:  # the page says what was measured, not where this machine keeps it
+    for answer in answers:  # the page names what was measured, without this machine's paths
         if "model" in answer:
             answer["model"] = pathlib.Path(answer["model"]).name
         if "weights" in answer:
@@ -36,12 +37,12 @@ def busy(a, shape, rounds=3):
 
 
 def hooks(a):
-    """Two builds of their own, kept in the build folder."""
+    """Two separate builds, kept in the build folder."""
     return json_lines([HERE / "hooks_cost.sh", a.build / "hooks"])
 
 
 def memory(a, shape="410m"):
-    """Freshly packed; while the kept file is made; mapped."""
+    """Freshly packed; while writing the cache file; mapped from it."""
     with tempfile.TemporaryDirectory(dir=a.cache) as kept:
         command = [a.build / "bench" / "bench_memory", model_folder(a, shape, "f16"), "--json"]
         return [line for cache in ([], ["--cache-dir", kept], ["--cache-dir", kept])
@@ -49,7 +50,7 @@ def memory(a, shape="410m"):
 
 
 def start(a, shape="410m"):
-    """The program is given a tokenizer too, as a user's model has one."""
+    """The program gets a tokenizer too, as in a user's model."""
     with tempfile.TemporaryDirectory(dir=a.cache) as work:
         for file in model_folder(a, shape, "f16").iterdir():
             (pathlib.Path(work) / file.name).symlink_to(file.resolve())
@@ -69,8 +70,8 @@ def sweep(a, shape="160m"):
 
 
 def sections(a):
-    """(name, function) of the parts that a.parts wants. They have shapes of their own, of which a small
-    run leaves out what is not in a.shapes."""
+    """(name, function) of the parts in a.parts. They have their own shapes; a small run skips those
+    that are not in a.shapes."""
     small = [s for s in ("70m", "160m") if s in a.shapes]
     wanted = [(f"busy/{s}", lambda s=s: busy(a, s)) for s in small]
     wanted += [("hooks", lambda: hooks(a))]

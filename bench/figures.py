@@ -1,8 +1,8 @@
-"""What report.py and aims.py have in common: figures out of a bench run's sections, and tables."""
+"""What report.py and aims.py share: figures from a bench run's sections, and tables."""
 import math
 
 MINE, LLAMA, TORCH, LENS = "pythiascope", "llama.cpp", "PyTorch f32", "TransformerLens"
-STEADY = 0.1  # limits before and after a turn that differ by more say nothing of the limit meanwhile
+STEADY = 0.1  # if the limits around a turn differ more, its own limit is unknown
 
 
 def quartiles(values):
@@ -51,14 +51,14 @@ class Task:
         return [self.n / t[1] for t in self.turns(name)]
 
     def shares(self, name):
-        """Of turns at whose ends the limit was the same; of all if such are fewer than three."""
+        """Shares of the turns with a steady limit; of all turns if fewer than three are steady."""
         turns = self.turns(name)
         steady = [t for t in turns if abs(t[2] - t[3]) <= STEADY * min(t[2:])]
         return [self.work / t[1] / (0.5 * (t[2] + t[3]))
                 for t in (steady if len(steady) >= 3 else turns)]
 
     def ratios(self, name):
-        """Each turn by pythiascope's just before it."""
+        """Each turn relative to pythiascope's just before it."""
         return [t[1] / before[1] for g in self.groups for r in g["rounds"]
                 for before, t in zip(r, r[1:]) if t[0] == name]
 
@@ -67,6 +67,6 @@ class Task:
 
 
 def share_ratios(section, name, case):
-    """Each case by the plain pass just before it."""
+    """Each case relative to the plain pass just before it."""
     return [r[name][case]["seconds"] / r[name][case]["plain"]
             for r in section["rounds"] if case in r.get(name, {})]

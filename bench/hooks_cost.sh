@@ -1,8 +1,8 @@
 #!/bin/sh
-# What hooks cost when nobody uses them: instructions of all runs of a session (a prompt, then tokens
-# one by one, on the embedded model and one thread), as built, against a build whose pass asks nobody.
-# Counted by valgrind's callgrind, so that the machine may be busy. usage: bench/hooks_cost.sh [FOLDER]
-# The two builds are kept in FOLDER if one is given.
+# The cost of unused hooks: instructions of all runs of a session, relative to a build without
+# hooks. The session runs a prompt, then tokens one by one, on the embedded model with one thread.
+# valgrind's callgrind counts, so the machine may be busy.
+# usage: bench/hooks_cost.sh [FOLDER]      FOLDER keeps the two builds
 set -eu
 cd "$(dirname "$0")/.."
 if [ $# -gt 0 ]; then

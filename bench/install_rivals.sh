@@ -1,16 +1,16 @@
 #!/bin/sh
-# Installs what the bench compares with into a Python environment of its own, by default
-# build/rivals. usage: bench/install_rivals.sh [FOLDER]
-# Needs python3 (3.11 or later) with venv, cmake and a C++ compiler: llama.cpp is compiled here, for
-# this machine, which takes some minutes. The environment has 6 GB, since PyTorch from PyPI brings
-# CUDA along. JOBS=N compiles with N jobs, PYTHON names the interpreter.
+# Installs the rivals of the bench into a separate Python environment.
+# usage: bench/install_rivals.sh [FOLDER]      default: build/rivals
+# Needs python3 (3.11 or later) with venv, cmake and a C++ compiler, and compiles llama.cpp for this
+# machine in some minutes. The environment takes 6 GB, because PyTorch from PyPI includes CUDA.
+# JOBS=N compiles with N jobs; PYTHON names the interpreter.
 set -eu
 cd "$(dirname "$0")/.."
 folder=${1:-build/rivals}
 wanted=bench/rivals/requirements.txt
 "${PYTHON:-python3}" -m venv "$folder"
-# As good as its own build makes it: this machine's instructions, OpenMP, its matrix kernels. Without
-# pip's cache, which may hold one that was compiled otherwise.
+# llama.cpp as its own build makes it: native instructions, OpenMP, its matrix kernels. Without
+# pip's cache, which may hold a differently compiled wheel.
 CMAKE_ARGS="-DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DGGML_OPENMP=ON -DGGML_LLAMAFILE=ON -DLLAVA_BUILD=OFF"
 CMAKE_BUILD_PARALLEL_LEVEL=${JOBS:-$(getconf _NPROCESSORS_ONLN)}
 export CMAKE_ARGS CMAKE_BUILD_PARALLEL_LEVEL

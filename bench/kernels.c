@@ -1,13 +1,13 @@
-/* One line a kernel, shape and ISA: GFLOP/s, GB/s or G elements/s, the median of many short runs,
- * their spread (half the way from quartile to quartile) and the best. Beside it what the machine
- * does at most: fused multiply-adds in registers, or reading memory. That limit is measured again
- * before every run and the share is the median over the pairs, so that a neighbour on the same core
- * or memory slows both. kernels.def makes the calls; a kernel without a bench does not compile.
+/* One line per kernel, shape and ISA: GFLOP/s, GB/s or G elements/s, the median of many short runs,
+ * their spread (half the interquartile range) and the best. Also the machine's limit: fused
+ * multiply-adds in registers, or reading memory. The limit is measured again before every run and
+ * the share is the median over the pairs, so that other load on the core or memory slows both.
+ * kernels.def makes the calls; a kernel without a bench does not compile.
  *
  *      kernels [part of a kernel's name [isa]] [--threads N] [--shapes own|models|all]
  *
- * With threads, every one runs the kernel on data of its own at the same time, the limit's loop
- * likewise, and rates are summed: read bandwidth and shared caches show with all cores only. */
+ * With --threads, every thread runs the kernel on its own data at the same time, likewise the
+ * limit's loop, and rates are summed: read bandwidth and shared caches show only on all cores. */
 #include "arena.h"
 #include "kernels.h"
 #include "limits.h"
@@ -19,7 +19,7 @@
 #define SAMPLES 41
 #define SPIN_ROUNDS 4000
 #define SAMPLE_SECONDS 0.003
-/* Of all threads; larger than the last-level cache, so that one-row kernels read memory. */
+/* Bytes of all threads; larger than the last-level cache, so that one-row kernels read memory. */
 #define STREAM_BYTES ((size_t)192 << 20)
 #define ROW 4096
 /* 512 rows of 4 * 1024 + 16 in and as many out. */
@@ -27,14 +27,14 @@
 
 typedef enum unit { FLOPS, STREAMED_BYTES, ELEMENTS } unit;
 
-/* What a thread reads and writes. */
+/* The data that a thread reads and writes. */
 typedef struct lane {
     float *pool;     /* pool_bytes of small numbers */
     float *rows;     /* ROW_FLOATS */
     double *doubles; /* [2 * ROW] */
 } lane;
 
-static const psc_kernels *kernels; /* the ISA on trial */
+static const psc_kernels *kernels; /* the ISA being measured */
 static int n_threads = 1;
 static lane *lanes; /* [n_threads] */
 static size_t pool_bytes;
@@ -43,7 +43,7 @@ static psc_isa peak_isa;
 static double spin_work;
 static size_t best_streams = 1;
 
-/* This thread's own time: what others do with the core does not count. */
+/* This thread's own CPU time, which excludes other processes on the core. */
 static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
@@ -57,7 +57,7 @@ static int compare(const void *a, const void *b) {
 
 typedef void (*body)(const lane *own, const void *argument);
 
-/* Calls of run that take about SAMPLE_SECONDS. */
+/* The number of calls of run that take about SAMPLE_SECONDS. */
 static size_t calls_per_sample(body run, const void *argument) {
     run(lanes, argument);
     double start = now();
@@ -66,7 +66,7 @@ static size_t calls_per_sample(body run, const void *argument) {
     return once > SAMPLE_SECONDS ? 1 : (size_t)(SAMPLE_SECONDS / (once + 1e-9)) + 1;
 }
 
-/* The threads' rates, summed; all begin together. */
+/* The threads' rates, summed; all threads start together. */
 static double rate(body run, const void *argument, double work, size_t calls) {
     double sum = 0.0;
 #pragma omp parallel num_threads(n_threads) reduction(+ : sum)
@@ -88,7 +88,7 @@ static void spin(const lane *own, const void *argument) {
     psc_spin_fma(own->rows, *(const psc_isa *)argument, SPIN_ROUNDS);
 }
 
-/* Reads the pool in *argument streams side by side. */
+/* Reads the pool in *argument parallel streams. */
 static void read_memory(const lane *own, const void *argument) {
     size_t streams = *(const size_t *)argument;
     const uint64_t *words = (const uint64_t *)(const void *)own->pool;
@@ -103,7 +103,7 @@ static void read_memory(const lane *own, const void *argument) {
     own->rows[0] = (float)(sums[0] % 97);
 }
 
-/* The rate of the limit's own loop, now. */
+/* The present rate of the limit's own loop. */
 static double limit_now(unit u) {
     if (u == FLOPS) return rate(spin, &peak_isa, spin_work, 4);
     return rate(read_memory, &best_streams, (double)pool_bytes, 1);
@@ -186,7 +186,7 @@ static void run_pullback(const lane *own, const void *argument) {
 }
 
 typedef struct matrix_shape {
-    size_t rows, k, out; /* out 0: as much as one thread's pool holds, so that memory is read */
+    size_t rows, k, out; /* out 0: as large as one thread's pool, so weights come from memory */
 } matrix_shape;
 
 static void bench_shape(const char *name, psc_dtype dtype, bool pull, matrix_shape s) {
@@ -212,10 +212,10 @@ static void bench_shape(const char *name, psc_dtype dtype, bool pull, matrix_sha
         name, shape, pull ? run_pullback : run_matmul, &r, work, streamed ? STREAMED_BYTES : FLOPS);
 }
 
-/* Few rows against a matrix that no cache holds (in bytes read), then more (in operations). */
+/* Few rows against a matrix larger than the caches (in bytes read), then more (in operations). */
 static const matrix_shape own_shapes[] = {{1, 2048, 0}, {2, 2048, 0}, {4, 2048, 0}, {5, 2048, 1024},
     {8, 2048, 1024}, {10, 2048, 1024}, {32, 2048, 1024}, {256, 2048, 1024}};
-/* pythia-160m's and 410m's: W_Q, W_K, W_V or W_O; W_in; W_out. */
+/* The shapes of pythia-160m and 410m: W_Q, W_K, W_V or W_O; W_in; W_out. */
 static const matrix_shape model_shapes[] = {{128, 768, 768}, {128, 768, 3072}, {128, 3072, 768},
     {128, 1024, 1024}, {128, 1024, 4096}, {128, 4096, 1024}, {512, 768, 768}, {512, 768, 3072},
     {512, 3072, 768}, {512, 1024, 1024}, {512, 1024, 4096}, {512, 4096, 1024}};
@@ -295,7 +295,7 @@ static void bench_attention_values(const char *name) {
     bench_attention(name, run_values, true);
 }
 
-/* --- rows that lie in L1 or L2 --- */
+/* --- rows in L1 or L2 --- */
 
 #define ROW_BENCH(name, statement)                                                                 \
     static void run_##name(const lane *own, const void *argument) {                                \
@@ -336,7 +336,7 @@ static void bench_all(const char *part) {
 #undef PSC_KERNEL
 }
 
-/* Each thread fills its own, so that it lies near its core where memory is not all alike. */
+/* Each thread fills its own data, so that NUMA systems place it near the thread's core. */
 static void fill(lane *own) {
     /* 0.5 .. 1 in f32, and small positive numbers in both halves read as f16 or bf16. */
     for (size_t i = 0; i < pool_bytes / 4; i++) {

@@ -1,13 +1,12 @@
 /* Peak memory of a run with the full decomposition (`logits`, one fixed target, neuron level, all
- * rows) against what it has to hold:
+ * rows) against its bound:
  *
  *   memory MODEL_FOLDER [--rows N] [--cache-dir FOLDER] [--json]
  *
  *   bound = packed weights + KV cache + the arrays of the results + 64 MiB
  *
- * Packed weights count as their bytes, whether they lie in memory of our own or are pages of a
- * mapped file: both are in the resident set once a pass has read them. Exit code 1 beyond the
- * bound. */
+ * Packed weights count in full, allocated or mapped: after a pass both are in the resident set.
+ * Exit code 1 if the peak exceeds the bound. */
 #include "bench.h"
 #include "options.h"
 #include "results.h"
@@ -41,7 +40,8 @@ static double array_bytes(const psc_results *results) {
     return sum;
 }
 
-/* What the run had to hold, in MiB, against its peak; returns whether that is within the bound. */
+/* Prints the terms of the bound and the peak, in MiB; returns whether the peak is within the
+ * bound. */
 static bool print(const psc_session *session, const char *path, int rows, double opened, int json) {
     const psc_model *model = session->model;
     double weights = (double)model->weights.size / MIB;

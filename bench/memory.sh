@@ -1,7 +1,8 @@
 #!/bin/sh
-# Peak memory of 512 tokens with the full decomposition on a random f16 model of pythia-410m's shape:
-# freshly packed, while the kept file is made, and mapped. usage: bench/memory.sh [BUILD [SHAPE]]
-# Needs python3 with numpy, to make the model. Fails when a run goes beyond its bound.
+# Peak memory of 512 tokens with the full decomposition on a random f16 model of pythia-410m's
+# shape: freshly packed, while writing the cache file, and mapped from it.
+# usage: bench/memory.sh [BUILD [SHAPE]]
+# Needs python3 with numpy to make the model. Fails if a run exceeds its bound.
 set -eu
 cd "$(dirname "$0")/.."
 build=${1:-build/release}

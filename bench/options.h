@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* value: what follows the name, in the help's words; null for a switch, which sets number to 1.
- * Either text or number is given; a number is at least `least`. */
+/* value: the value's name in the help; null for a switch, which sets number to 1. Either text or
+ * number is set; a number is at least `least`. */
 typedef struct bench_option {
     const char *name, *value, *help;
     const char **text;
@@ -35,7 +35,7 @@ static inline void bench_refuse(const char *usage, const char *word) {
     exit(2);
 }
 
-/* Reads argv: options in any order, and up to n_words other words. Returns how many words came. */
+/* Reads argv: options in any order, and up to n_words other words. Returns the number of words. */
 static inline int bench_options(int argc, char **argv, const char *usage,
     const bench_option *options, int n, const char **words, int n_words) {
     int found = 0;

@@ -1,21 +1,20 @@
 /* The forward pass of a model against the machine's own limits, measured in the same run:
  *
  *      prefill of 128 and 512 tokens    against the peak of fused multiply-adds of all threads
- *      decode, one token at a time      against what all threads together read from memory
+ *      decode, one token at a time      against the read bandwidth of all threads together
  *
- * Decoding takes turns with its limit, and a share is the median over the pairs, so that a
- * neighbour on the same core or memory slows both. Each prefill is followed by one in which every
- * kernel is timed on its thread, and the limit's loop runs before every matmul: the share "over the
- * matmuls" is their operations by the time that threads spend in matmul kernels there, that of the
- * pass its own time against the limit so found, and what remains of the threads' time is waiting.
- * Operations are those that the pass does: two a weight and row of each matmul, four an element,
- * key and row of attention.
+ * Decoding takes turns with its limit, and a share is the median over the pairs, so that other load
+ * on the core or memory slows both. A prefill with timed kernels follows each prefill; the limit's
+ * loop runs before every matmul there. The share "over the matmuls" is their operations divided by
+ * the threads' time in matmul kernels. The share of the pass is its own time against that limit.
+ * The rest of the threads' time is waiting. Operations: two per weight and row of each matmul, four
+ * per element, key and row of attention.
  *
  *      pass MODEL [--only prefill|decode|observe|busy] [...]       --help lists the options
  *
- *      observe: all hook points seen by an empty callback, against the pass that computes the same
+ *      observe: an empty callback at all hook points, against the pass that computes the same
  *               rows and logits
- *      busy:    decoding beside two processes that spin, against decoding without them */
+ *      busy:    decoding next to two spinning processes, against decoding without them */
 #include "forward_inside.h"
 #include "options.h"
 #include "pass_kernels.h"
@@ -38,21 +37,21 @@ typedef struct bench {
     bench_limits limits;
 } bench;
 
-/* Of a copy: the order of values stays. */
+/* Sorts a copy: the order of values stays. */
 static double quantile(const double *values, int n, double q) {
     double sorted[MAX_REPETITIONS];
     memcpy(sorted, values, (size_t)n * sizeof *sorted);
     return bench_quantile(sorted, n, q);
 }
 
-/* --- what a pass does ------------------------------------------------------------------------- */
+/* --- operations of a pass --------------------------------------------------------------------- */
 
 static double matrix_elements(const psc_packed *w) {
     return (double)w->out * (double)w->k;
 }
 
-/* Operations of the matmuls and of attention in a prefill of n rows that ends in one row's logits:
- * all but K and V of the last layer are computed for that row alone. */
+/* Operations of the matmuls and of attention in a prefill of n rows that ends in one row's logits.
+ * In the last layer, all but K and V are computed for that row only. */
 static void count_work(const bench *b, int n, double *matmul, double *attention) {
     const psc_model *m = b->model;
     const psc_config *c = &m->config;
@@ -111,9 +110,9 @@ static double time_decode(bench *b) {
 /* --- the measurements ------------------------------------------------------------------------- */
 
 typedef struct shares {
-    double parts[PASS_PARTS]; /* of the threads' time */
-    double matmul;            /* of the peak */
-    double peak;              /* operations a second of all threads */
+    double parts[PASS_PARTS]; /* share of the threads' time */
+    double matmul;            /* share of the peak */
+    double peak;              /* operations per second, all threads */
 } shares;
 
 /* One prefill with timed kernels. */
@@ -132,7 +131,7 @@ static shares profile(bench *b, int n, double matmul) {
     return out;
 }
 
-/* A further member of a JSON object: the values as an array. */
+/* One more member of a JSON object: the values as an array. */
 static void print_values(const char *name, const double *values, int n) {
     printf(", \"%s\": [", name);
     for (int i = 0; i < n; i++) printf("%s%.4f", i ? ", " : "", values[i]);
@@ -228,7 +227,7 @@ static double time_all_logits(psc_session *session, const psc_token *tokens, int
     return time_run(session, tokens, n, true);
 }
 
-/* Both sessions compute every row's logits, for a hook that looks at them. */
+/* Both sessions compute every row's logits, because a hook observes them. */
 static void bench_observe(bench *b, int n) {
     double ratios[MAX_REPETITIONS], plain[MAX_REPETITIONS], seen[MAX_REPETITIONS];
     psc_error error;
@@ -264,7 +263,7 @@ static pid_t start_spinner(void) {
     return child;
 }
 
-/* Two processes spin beside the decoding: by numbers, threads of (threads + 2) are its share. */
+/* Two processes spin during decoding, so the fair share is threads / (threads + 2). */
 static void bench_busy(bench *b) {
     double idle[MAX_REPETITIONS], busy[MAX_REPETITIONS];
     pid_t spinners[2];

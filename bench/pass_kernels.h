@@ -1,7 +1,7 @@
-/* A kernel table whose entries time the session's own and pass on to them. Before every matmul its
- * thread does fused multiply-adds for some microseconds: the peak, measured where and when the
- * matmul is. Private to bench/pass.c. Threads: each thread has an account of its own; switch
- * and read outside a run. Ownership: one static table. */
+/* A kernel table whose entries time the session's own kernels. Before every matmul its thread runs
+ * fused multiply-adds for some microseconds: the peak, measured at the place and time of the
+ * matmul. Private to bench/pass.c. Threads: each thread has its own account; switch and read
+ * outside a run. Ownership: one static table. */
 #ifndef PASS_KERNELS_H
 #define PASS_KERNELS_H
 
@@ -92,7 +92,7 @@ PASS_TIMED(PASS_OTHER, add, (float *y, const float *a, const float *b, size_t n)
 PASS_TIMED(PASS_OTHER, add3, (float *y, const float *a, const float *b, const float *c, size_t n),
     (y, a, b, c, n))
 
-/* Whether forward's next runs are timed; switching on clears the accounts. */
+/* Turns timing of forward's next runs on or off; turning it on clears the accounts. */
 static void pass_kernels_time(psc_forward *forward, bool on) {
     if (!pass_real) {
         pass_real = forward->kernels;
@@ -115,7 +115,7 @@ static void pass_kernels_time(psc_forward *forward, bool on) {
     forward->kernels = on ? &pass_timed : pass_real;
 }
 
-/* Seconds by part, and what spinning took and did, summed over the threads. */
+/* Seconds by part, and the time and operations of spinning, summed over the threads. */
 static void pass_kernels_seconds(double seconds[PASS_ACCOUNTS]) {
     for (int p = 0; p < PASS_ACCOUNTS; p++) {
         seconds[p] = 0.0;

@@ -1,6 +1,6 @@
 """Tables, JSON and plot of a bench run (bench/run.py): report.py RESULTS.json DOCS_FOLDER
 
-Every figure is a median with its quartiles."""
+Every figure is a median with quartiles."""
 import json
 import math
 import pathlib
@@ -171,7 +171,7 @@ def bars(axis, groups, series, title, line=None, log=False):
 
 
 def series_of(sections, names, value):
-    """{name: (medians, lower, upper)} over sections; a missing one is 0."""
+    """{name: (medians, lower, upper)} over sections; 0 for a missing one."""
     found = {}
     for name in names:
         triples = [quartiles(value(section, name)) for section in sections]
@@ -190,7 +190,7 @@ def plot(results, path):
     shares = {k: v for k, v in results["sections"].items() if k.startswith("shares/")}
     labels = [" ".join(k.split("/")[1:]) for k in speeds]
     figure, axes = pyplot.subplots(3, 1, figsize=(7.5, 8.5), layout="constrained")
-    # PyTorch decodes from f32 whatever the weights' type: it reads other bytes.
+    # PyTorch always decodes from f32 weights, so its bytes differ.
     for axis, task, names, title in (
             (axes[0], "prefill 512", (MINE, LLAMA, TORCH),
              "prefill of 512 tokens, share of the peak of fused multiply-adds"),
@@ -204,7 +204,7 @@ def plot(results, path):
              "TransformerLens, neurons": (LENS, "neurons")}
     bars(axes[2], [k.split("/")[1] for k in shares],
          series_of(shares.values(), cases, lambda s, n: share_ratios(s, *cases[n])),
-         "decomposition of 128 positions: time by the plain pass's", 1.0, log=True)
+         "decomposition of 128 positions: time relative to the plain pass", 1.0, log=True)
     figure.savefig(path, dpi=90)
 
 

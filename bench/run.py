@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measures pythiascope, its rivals and the machine's limits in one run, on random models of Pythia's
-shapes; writes a JSON file and, unless told not to, docs/benchmarks.md with its plot.
+"""Measures pythiascope, its rivals and the machine's limits in one run, on random models of
+Pythia's shapes; writes a JSON file and, without --no-docs, docs/benchmarks.md with its plot.
 
-Every contender is a process that has loaded its model. They take turns, one measurement each, round
-after round; who is not at work is stopped by a signal. Before and after each turn the machine's limit
-of that kind is measured anew. Figures are ratios of the turns of one round: medians and quartiles
-over rounds. The first round warms up and is thrown away. Every part is written when it is done;
---keep goes on where a run ended.
+Every contender is a process that has loaded its model. The contenders take turns, one measurement
+each, round after round; a signal stops the waiting ones. The machine's limit is measured again
+before and after each turn. Figures are ratios of the turns of one round: medians and quartiles over
+rounds. The first round warms up and is discarded. Each part is written when it is complete; --keep
+resumes an interrupted run.
 """
 import argparse
 import datetime
@@ -25,9 +25,9 @@ from turns import (HERE, ROOT, SHAPES, SIZE, VOCAB, gguf_file, model_folder, our
 
 STEPS = {"70m": 8, "160m": 4, "410m": 2, "1.4b": 2}  # tokens of one turn of decoding
 CONTEXT = 128
-LENS_NEURONS = ("70m", "160m")  # where materialised neurons can be waited for
+LENS_NEURONS = ("70m", "160m")  # shapes whose materialized neurons take an acceptable time
 PARTS = ("speed", "shares", *extras.PARTS)
-TASKS = {"prefill 128": 0.2, "prefill 512": 0.5, "decode": 0.3}  # parts of the time
+TASKS = {"prefill 128": 0.2, "prefill 512": 0.5, "decode": 0.3}  # shares of the time
 
 
 def arguments():
@@ -38,19 +38,19 @@ def arguments():
     p.add_argument("--all", action="store_true", help="all parts: everything in docs/benchmarks.md")
     p.add_argument("--quick", action="store_true",
                    help="70m and 160m in f16, few rounds, under five minutes; no docs")
-    p.add_argument("--without", default="", help="contenders to leave out: llama, pytorch, lens")
+    p.add_argument("--without", default="", help="contenders to omit: llama, pytorch, lens")
     p.add_argument("--threads", type=int, default=os.cpu_count())
-    p.add_argument("--budget", type=float, help="seconds of measuring for each shape and type, at "
+    p.add_argument("--budget", type=float, help="seconds of measuring per shape and type, at "
                    "least three rounds; default: 50")
     p.add_argument("--memory", type=float, default=16.0,
-                   help="GB of models loaded at once; beyond it rivals meet pythiascope in turn")
+                   help="GB of models loaded at once; above it rivals are measured one by one")
     p.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
     p.add_argument("--rivals", type=pathlib.Path, default=ROOT / "build" / "rivals",
                    help="the environment made by install_rivals.sh")
-    p.add_argument("--cache", type=pathlib.Path, help="where models are kept; default: BUILD/models")
+    p.add_argument("--cache", type=pathlib.Path, help="folder of generated models; default: BUILD/models")
     p.add_argument("--out", type=pathlib.Path, default=HERE / "results" / "last.json")
-    p.add_argument("--keep", action="store_true", help="go on with --out: skip what it has")
-    p.add_argument("--no-docs", action="store_true", help="leave docs/ alone")
+    p.add_argument("--keep", action="store_true", help="resume --out: skip the parts it has")
+    p.add_argument("--no-docs", action="store_true", help="do not write docs/")
     p.add_argument("--docs-only", action="store_true", help="write docs/ from --out; measure nothing")
     a = p.parse_args()
     a.shapes = a.shapes or ("70m,160m" if a.quick else ",".join(SHAPES))
@@ -91,7 +91,7 @@ def work(shape, task, dtype):
         keys = CONTEXT + STEPS[shape] / 2
         return (12 * layers * n * n + VOCAB * n) * SIZE[dtype] + 2 * keys * n * layers * 4
     rows = int(task.split()[1])
-    # In the last layer only K and V are needed of the rows before the last.
+    # In the last layer the rows before the last need only K and V.
     layer_rows = (layers - 1) * rows + 1
     matmuls = 2 * n * n * (12 * layer_rows + 2 * (rows - 1)) + 2 * VOCAB * n
     attention = 4 * n * ((layers - 1) * rows * (rows + 1) / 2 + rows)
@@ -99,8 +99,8 @@ def work(shape, task, dtype):
 
 
 class Turns:
-    """Takes turns at one task, each between two measurements of the machine's limit; what comes after
-    one turn comes before the next."""
+    """Takes turns at one task. The machine's limit is measured between turns, so each measurement
+    serves the turn before and the turn after it."""
 
     def __init__(self, mine, shape, task):
         self.mine, self.kind = mine, "bandwidth" if task == "decode" else "peak"
@@ -108,13 +108,13 @@ class Turns:
         self.limit = mine.ask(self.kind)
 
     def take(self, contender):
-        """[name, seconds a pass or a token, limit before, limit after]"""
+        """[name, seconds per pass or token, limit before, limit after]"""
         before, seconds = self.limit, contender.ask(self.question)
         self.limit = self.mine.ask(self.kind)
         return [contender.name, seconds, before, self.limit]
 
     def round(self, rivals):
-        """Pythiascope before each rival."""
+        """pythiascope before each rival."""
         found = []
         for r in rivals or [None]:
             found += [self.take(self.mine)] + ([self.take(r)] if r else [])
@@ -126,7 +126,7 @@ def rounds_within(budget, one_round, least=3, most=41):
 
 
 def agreement(contenders):
-    """Each contender's highest logit after the prompt, beside pythiascope's."""
+    """Each contender's highest logits after the prompt, compared with pythiascope's."""
     answers = {}
     for c in contenders:
         words = c.text(f"logits {CONTEXT}").split()
@@ -169,7 +169,7 @@ def measure_speed(a, shape, dtype, rivals):
 
 
 def speed(a, shape, dtype):
-    """Groups: all together, or pythiascope with each rival in turn."""
+    """Groups: all contenders together, or pythiascope with one rival each."""
     rivals = speed_rivals(a, shape, dtype)
     total = parameters(shape) * SIZE[dtype] + sum(r.bytes for r in rivals)
     groups = [rivals] if total <= a.memory * 1e9 or len(rivals) < 2 else [[r] for r in rivals]
@@ -178,7 +178,7 @@ def speed(a, shape, dtype):
 
 
 def inside(a, shape, dtype):
-    """bench_pass's own shares, the limit measured between the kernels: {rows: {pass, matmuls}}."""
+    """bench_pass's shares, with the limit measured between kernels: {rows: {pass, matmuls}}."""
     repetitions = {"70m": 15, "160m": 9, "410m": 4, "1.4b": 1}[shape]
     lines = extras.json_lines([a.build / "bench" / "bench_pass", model_folder(a, shape, dtype),
                                "--json", "--only", "prefill", "--threads", a.threads,
@@ -189,7 +189,7 @@ def inside(a, shape, dtype):
 # --- the decomposition ---------------------------------------------------------------------------
 
 def share_cases(a, shape):
-    """[(contender, its cases)]; each case follows a plain pass of the same contender."""
+    """[(contender, its cases)]; a plain pass of the same contender precedes each case."""
     found = [(ours(a, shape, "f16"), ["one", "ten", "next", "empty", "first"])]
     folder = model_folder(a, shape, "f16")
     if "pytorch" not in a.without:
@@ -227,7 +227,7 @@ def measure_shares(a, shape):
         n = rounds_within(a.budget, time.perf_counter() - start, 2 if shape == "410m" else 3)
         rounds = [one_round() for _ in range(n)]
         print(f"  decomposition: {n} rounds of {', '.join(c.name for c in opened)}", flush=True)
-        # Pythiascope alone takes its turns in a small part of that time.
+        # pythiascope alone needs a small part of that time for its turns.
         mine, wanted = cases[0]
         for _ in range(10 if shape == "410m" else 20):
             rounds.append({mine.name: turns(mine, wanted)})
@@ -304,10 +304,10 @@ def main():
             a.out.write_text(report.compact(results))
     print(report.text(results))
     if not a.no_docs:
-        # By the rivals' interpreter, which has matplotlib.
+        # With the rivals' interpreter, which has matplotlib.
         subprocess.run([python(a), HERE / "report.py", a.out, ROOT / "docs"], check=True)
     if failed:
-        sys.exit("failed: " + ", ".join(failed) + "; the same command with --keep goes on")
+        sys.exit("failed: " + ", ".join(failed) + "; run the same command with --keep to resume")
 
 
 main()

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""The second start: from nothing to the first token, against transformers, in one run.
+"""The second start: from process start to the first token, against transformers, in one run.
 
-    bench/start.py PROGRAM [--shape 410m] [--model DIR] [--rounds 5] [--json FILE]
+    bench/start.py PROGRAM [--shape 410m] [--model DIR] [--rounds 5] [--json]
 
-Makes a random f16 model of the shape (tools/make_model.py) unless one is given, starts PROGRAM once so
-that it keeps the packed weights, and then takes turns: a process of PROGRAM that prints one token, and
-a process of this Python that imports torch and transformers, loads the model in the file's type and
-computes the same prompt. Both find the files in the page cache. Prints medians, spread, and the ratio
-with and without Python's imports. Needs torch, transformers and numpy.
+Without --model, makes a random f16 model of the shape (tools/make_model.py). Starts PROGRAM once so
+that it caches the packed weights. Then two processes take turns: PROGRAM, which prints one token,
+and this Python, which imports torch and transformers, loads the model in the file's type and
+computes the same prompt. The page cache holds the files for both. Prints medians, spread, and the
+ratio with and without Python's imports. Needs torch, transformers and numpy.
 """
 import argparse
 import json
@@ -44,7 +44,7 @@ def arguments():
                    default=pathlib.Path(__file__).parent.parent
                    / "tests/golden/tokenizer/gpt-neox-20b.tokenizer.json")
     p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--json", action="store_true", help="an object in one line")
+    p.add_argument("--json", action="store_true", help="print one JSON object on one line")
     return p.parse_args()
 
 
@@ -99,9 +99,9 @@ def main():
     print(f"first start, packing and writing the file   {first:7.2f} s")
     print(f"second start to the first token             {second:7.3f} s "
           f"({min(ours):.3f} to {max(ours):.3f})")
-    print(f"transformers: process {whole:.2f} s, of it imports {imports:.2f}, "
+    print(f"transformers: process {whole:.2f} s, of which imports {imports:.2f}, "
           f"from_pretrained {load:.2f}, first forward {forward:.2f}")
-    print(f"ratio to the process {ratio:.3f}; to loading and the forward pass alone {inner:.3f}")
+    print(f"ratio to the process {ratio:.3f}; to loading and the forward pass only {inner:.3f}")
 
 
 if __name__ == "__main__":

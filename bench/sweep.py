@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Activation patching at every place: the plugin sweep against TransformerLens's patching helpers.
+"""Activation patching at every position: the plugin sweep against TransformerLens's helpers.
 
     bench/sweep.py MODEL_FOLDER --build BUILD --rivals FOLDER [--tokens 32] [--count 60]
 
-Both patch heads' outputs and residuals position by position from another prompt, and measure one logit
-of the last row. We compute all places; TransformerLens COUNT of them, drawn evenly (its time a place
-does not depend on which). Rounds take turns; the one that waits is stopped. Prints seconds a place and
-their ratio, medians and ranges. The folder of rivals is install_rivals.sh's.
+Both patch heads' outputs and residuals position by position from another prompt, and measure one
+logit of the last row. pythiascope computes all positions, TransformerLens COUNT of them, spread
+evenly (its time per position is the same for all). Contenders take turns; the waiting one is
+stopped. Prints seconds per position and their ratio, medians and ranges. install_rivals.sh makes
+the folder of rivals.
 """
 import argparse
 import json
@@ -25,7 +26,7 @@ def main():
     p.add_argument("--count", type=int, default=60)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--json", action="store_true", help="an object a line")
+    p.add_argument("--json", action="store_true", help="print one JSON object per line")
     a = p.parse_args()
     config = json.loads((a.model / "config.json").read_text())
     layers, heads = config["num_hidden_layers"], config["num_attention_heads"]
@@ -43,8 +44,8 @@ def main():
                 continue
             x, y = (statistics.median(t[i] for t in times) for i in (0, 1))
             ratios = sorted(t[1] / t[0] for t in times)
-            print(f"{over}, {a.tokens} tokens, {places} places: pythiascope {1e3 * x:.2f} ms a place, "
-                  f"TransformerLens {1e3 * y:.2f} ms, {y / x:.1f} times ({ratios[0]:.1f} to "
+            print(f"{over}, {a.tokens} tokens, {places} places: pythiascope {1e3 * x:.2f} ms "
+                  f"per place, TransformerLens {1e3 * y:.2f} ms, {y / x:.1f} times ({ratios[0]:.1f} to "
                   f"{ratios[-1]:.1f})", flush=True)
 
 

@@ -1,7 +1,7 @@
-/* The machine's limits, by a session's own team: fused multiply-adds on registers, and reading more
- * memory than a cache holds, in the same kind of pages as weights. Private to bench/.
- * Threads: call outside a run; all threads of the team work, inside one region as a pass does.
- * Ownership: the session is borrowed; bench_limits_free frees what was read. */
+/* The machine's limits, measured by a session's own team: fused multiply-adds in registers, and
+ * reading more memory than a cache holds, in the same kind of pages as weights. Private to bench/.
+ * Threads: call outside a run; all threads of the team work, inside one region as in a pass.
+ * Ownership: the session is borrowed; bench_limits_free frees the memory that was read. */
 #ifndef TEAM_LIMITS_H
 #define TEAM_LIMITS_H
 
@@ -13,12 +13,12 @@
 #define BENCH_READ_BYTES ((size_t)192 << 20) /* larger than a last-level cache */
 #define BENCH_READ_PIECE ((size_t)1 << 19)
 #define BENCH_SPIN_ROUNDS ((uint64_t)20000)
-/* Some milliseconds: an interruption counts as it would in a pass. */
+/* Some milliseconds, so that an interruption counts as in a pass. */
 #define BENCH_SPIN_TASKS 256
 
 typedef struct bench_limits {
     psc_session *session;
-    float *pool; /* BENCH_READ_BYTES, made when first needed */
+    float *pool; /* BENCH_READ_BYTES, allocated at first use */
     volatile float sink;
 } bench_limits;
 
@@ -48,7 +48,7 @@ typedef struct bench_limit_job {
     double seconds;
 } bench_limit_job;
 
-/* The threads are woken before the clock starts. */
+/* Wakes the threads before the clock starts. */
 static inline void bench_limit_body(void *payload) {
     bench_limit_job *job = payload;
     psc_team *team = job->limits->session->team;
@@ -58,7 +58,7 @@ static inline void bench_limit_body(void *payload) {
     job->seconds = bench_now() - start;
 }
 
-/* Operations a second of all threads. */
+/* Operations per second, all threads. */
 static inline double bench_peak(bench_limits *l) {
     bench_limit_job job = {l, bench_spin_task, BENCH_SPIN_TASKS, 0.0};
     float out = 0.0f;
@@ -67,7 +67,7 @@ static inline double bench_peak(bench_limits *l) {
     return each * BENCH_SPIN_TASKS / job.seconds;
 }
 
-/* Bytes read a second by all threads. */
+/* Bytes read per second, all threads. */
 static inline double bench_bandwidth(bench_limits *l) {
     bench_limit_job job = {l, bench_read_task, (int64_t)(BENCH_READ_BYTES / BENCH_READ_PIECE), 0.0};
     if (!l->pool) {

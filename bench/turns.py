@@ -1,5 +1,6 @@
-"""Contenders of a bench, who take turns: processes that have loaded a model, answer a line with a line,
-and are stopped by a signal while another is at work. And the models that they load."""
+"""Contenders of a bench, which take turns: processes that have loaded a model, answer each input
+line with one line, and are stopped by a signal while another one works. Also the models that they
+load."""
 import os
 import pathlib
 import signal
@@ -49,7 +50,7 @@ def gguf_file(a, shape, dtype):
 # --- contenders ----------------------------------------------------------------------------------
 
 class Contender:
-    """A process that answers a line with a line; stopped between its turns."""
+    """A process that answers each input line with one line; stopped between its turns."""
 
     def __init__(self, name, command, bytes_loaded=0, env=None):
         self.name, self.command, self.bytes = name, [str(c) for c in command], bytes_loaded
@@ -98,7 +99,7 @@ def ours(a, shape, dtype):
 
 
 def rival(a, script, name, shape, dtype, path):
-    # No rival may use more threads than it is given, by whatever library.
+    # Limits the threads of every library that a rival uses.
     env = {"OMP_NUM_THREADS": str(a.threads), "MKL_NUM_THREADS": str(a.threads),
            "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
     return Contender(name, [python(a), HERE / "rivals" / script, path, dtype, a.threads],

@@ -1,21 +1,21 @@
-/* Pythiascope as a contender of bench/run.py: a process that opens one model, then answers one
- * question a line with one line, so that contenders can take turns.
+/* pythiascope as a contender of bench/run.py: a process that opens one model, then answers each
+ * input line with one line, so that contenders can take turns.
  *
  *   worker MODEL_FOLDER [THREADS]
  *
  *   prefill N         seconds of a pass over N tokens that ends in the last row's logits
- *   decode C N        seconds a token of N passes over one token each, after C
+ *   decode C N        seconds per token of N passes over one token each, after C
  *   rows N CASE       seconds of a pass over N tokens with all rows' logits; CASE: plain, one, ten,
  *                     next (decompositions into heads and neurons), empty (observers everywhere);
  *                     fresh, first: plain and one as the first run of a session
- *   sweep N OVER      seconds of patching every place of N tokens; OVER: as the plugin's option
- *   peak, bandwidth   fused multiply-adds as operations a second; bytes read a second
+ *   sweep N OVER      seconds of patching every position of N tokens; OVER: as the plugin's option
+ *   peak, bandwidth   operations of fused multiply-adds per second; bytes read per second
  *   logits N          the last row's five highest logits after N tokens: id value ...
  *   write FILE A N    the last row's logits after tokens A..A+N-1 of the bench's sequence, as raw
  *                     f32 into FILE
  *   about             a line of text
  *
- * Sessions are opened when first needed; the driver's first round warms up. */
+ * Sessions are opened at first use; the driver's first round warms up. */
 #include "team_limits.h"
 
 #include <string.h>
@@ -81,7 +81,7 @@ static double time_decode(const worker *w, int prompt, int steps) {
 
 /* --- all rows -------------------------------------------------------------------------------- */
 
-/* The logits of all rows are observed in every case: the plain pass computes them too. */
+/* Every case observes the logits of all rows, so the plain pass computes them too. */
 static void open_case(const worker *w, rows_case *c) {
     psc_error error;
     c->session = open_session(w);
@@ -112,8 +112,8 @@ static double time_rows(worker *w, int n, const char *name) {
 
 /* --- a sweep --------------------------------------------------------------------------------- */
 
-/* Patches every place from another prompt, the metric one logit of the last row: the source's run,
- * the unchanged run and all variants. */
+/* Patches every position from another prompt; the metric is one logit of the last row. Covers the
+ * source's run, the unchanged run and all variants. */
 static double time_sweep(worker *w, int n, const char *over) {
     psc_error error;
     char options[64];

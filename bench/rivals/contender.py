@@ -1,10 +1,10 @@
-"""A contender of bench/run.py: answers one question a line with one line (see bench/worker.c)."""
+"""A contender of bench/run.py: answers each input line with one line (see bench/worker.c)."""
 import sys
 import time
 
 
 def prompt(n, n_vocab, first=0):
-    """The bench's tokens first..first+n-1, as bench_token in bench/bench.h."""
+    """The bench's tokens first..first+n-1, equal to bench_token in bench/bench.h."""
     return [2654435761 * (i + 1) % 2**32 % n_vocab for i in range(first, first + n)]
 
 
@@ -22,9 +22,9 @@ def top(logits):
 
 
 def serve(answers):
-    """answers: {first word: function of the other words, whole numbers made int}."""
+    """answers: {first word: function of the other words, with integers as int}."""
     out = sys.stdout
-    sys.stdout = sys.stderr  # a library's chatter must not be taken for an answer
+    sys.stdout = sys.stderr  # keeps a library's output apart from the answers
     print("ready", file=out, flush=True)
     for line in sys.stdin:
         word, *rest = line.split()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A GPT-NeoX model folder as a GGUF file for llama.cpp: gguf_model.py MODEL_FOLDER FILE
 
-Weights stay in the folder's type, vectors become f32. There is no vocabulary: the bench feeds ids.
-llama.cpp wants q, k and v one below the other; the folder has them in turn by head."""
+Weights keep the folder's type, vectors become f32. The file has no vocabulary: the bench passes
+ids. llama.cpp stacks q, k and v; the folder interleaves them by head."""
 import json
 import pathlib
 import sys

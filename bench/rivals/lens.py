@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """TransformerLens: lens.py MODEL_FOLDER f32 THREADS
 
-`rows N CASE`, one fixed target at all rows; the plain pass gives all rows' logits:
+`rows N CASE`, one fixed target at all rows; the plain pass computes all rows' logits:
   heads        logit_attrs over stack_head_results
-  neurons      and logit_attrs over stack_neuron_results, in slices of positions that fit in memory
+  neurons      also logit_attrs over stack_neuron_results, in slices of positions that fit in memory
   projected    get_full_resid_decomposition with project_output_onto, heads and neurons at once
 
-`sweep N OVER COUNT`, seconds a variant of the patching helpers, over COUNT places drawn evenly from
-all (their index_df): heads_by_pos or resid_pre"""
+`sweep N OVER COUNT`, seconds per variant of the patching helpers, over COUNT positions spread
+evenly over all (their index_df): heads_by_pos or resid_pre"""
 import sys
 from importlib.metadata import version
 
@@ -83,7 +83,7 @@ def main():
             return clock(lambda: run(n, case))
 
     def sweep(n, over, count):
-        """The cache's run is left out: it is one pass."""
+        """Without the run that fills the cache, which is one pass."""
         tokens, (layers, heads) = ids[:, :n], (lens.cfg.n_layers, lens.cfg.n_heads)
         if over == "heads_by_pos":
             places = [(l, p, h) for l in range(layers) for p in range(n) for h in range(heads)]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""llama.cpp by llama-cpp-python's low-level calls: llama.py GGUF_FILE DTYPE THREADS
+"""llama.cpp through llama-cpp-python's low-level calls: llama.py GGUF_FILE DTYPE THREADS
 
-Its defaults, but for one thread count for all and a batch that holds the prompt; the keys' and
-values' cache is its own f16."""
+Uses its defaults, except one thread count for everything and a batch that holds the prompt. Its KV
+cache is f16, its default."""
 import ctypes
 import sys
 
@@ -38,7 +38,7 @@ def main():
         return ll.llama_get_memory(context)
 
     def batch(first, n):
-        """One batch of n tokens, logits of the last alone; made outside the timing."""
+        """One batch of n tokens, with logits of the last one only; made outside the timing."""
         if (first, n) not in batches:
             b = ll.llama_batch_init(n, 0, 1)
             b.n_tokens = n

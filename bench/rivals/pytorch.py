@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """Hugging Face transformers on PyTorch: pytorch.py MODEL_FOLDER DTYPE THREADS
 
-`rows N CASE` is the adjoint method written here in PyTorch: z and post are caught by hooks, each
-target's direction is pulled back through W_O and W_out, and the shares of all heads and neurons are
-written into one array, divided by sigma and summed, as pythiascope's plugin does."""
-import sys
+`rows N CASE` is the adjoint method in PyTorch: hooks capture z and post, each target's direction is
+pulled back through W_O and W_out. The shares of all heads and neurons are written into one array,
+divided by sigma and summed, as in pythiascope's plugin."""
 
 import torch
 import transformers
@@ -124,7 +123,7 @@ def main():
         targets = {"one": TEN[:1], "ten": TEN, "next": ids[0, 1:n + 1].tolist()}[case]
         if case not in state:
             state[case] = adjoint.shares
-        adjoint.shares = state[case]  # as pythiascope keeps its arrays' memory from run to run
+        adjoint.shares = state[case]  # pythiascope also keeps its arrays' memory between runs
         seconds = clock(lambda: adjoint.run(targets, case == "next"))
         for hook in adjoint.hooks:
             hook.remove()
