@@ -1,6 +1,6 @@
 #!/bin/sh
-# Every C file stands as .clang-format says. Releases of clang-format differ a little; the one that
-# counts is 14 (Debian 12), and others are told but do not fail.
+# Checks every C file against .clang-format. Releases of clang-format differ a little: 14 (Debian
+# 12) decides; with others, differences are reported but do not fail.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -3,8 +3,8 @@
 
     tools/convert_tuned_lens.py FROM TO       TO/config.json, TO/params.safetensors
 
-Needs torch and safetensors. The parameters keep their type; the names become "l.weight" and "l.bias",
-whatever stood in front of them. params.pt is read without running code from it.
+Needs torch and safetensors. The parameters keep their type; the names become "l.weight" and
+"l.bias", without any prefix. params.pt is read without running code from it.
 """
 import argparse
 import json
@@ -37,7 +37,7 @@ def read_state(folder):
         fail(f"{folder} has no params.pt")
     try:
         state = torch.load(found[0], map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds
+    except Exception as error:  # torch raises many types
         fail(f"cannot read {found[0]}: {error}")
     if not isinstance(state, dict):
         fail(f"{found[0]} is not a state dict")

@@ -5,11 +5,11 @@
     else:         erf x = +-(1 - q^2), q = sqrt(erfc |x|) = ROOT + s R(s), s = |x| - CENTRE,
                   1 - q^2 = 1 - ROOT^2 - m (m + 2 ROOT), m = s R(s)
 
-The root of erfc is smoother than erfc itself, and its far end, which is squared, may be rough. What
-is rounded before the last step is small where q is near ROOT; CENTRE is the float near 1.02 at
-which both ROOT and 1 - ROOT^2 are nearly floats. Least squares over Chebyshev points, weighted by
-what an error of the polynomial does to erf; each coefficient is rounded to f32, lowest first, and
-the others are fitted again.
+The root of erfc is smoother than erfc itself. Its far end is squared, so it tolerates larger
+errors. The value rounded before the last step is small where q is near ROOT; CENTRE is the float
+near 1.02 at which both ROOT and 1 - ROOT^2 are nearly floats. Least squares over Chebyshev points,
+weighted by the effect of the polynomial's error on erf; each coefficient is rounded to f32, lowest
+first, and the others are fitted again.
 
     python3 tools/fit_erf.py | diff - simd/erf_coefficients.h
 
@@ -35,7 +35,7 @@ def literal(value):
 
 
 def fit(f, weight, low, high, n, first=()):
-    """Coefficients of the polynomial next to f on low..high, in f32; the first ones may be given."""
+    """Coefficients of the polynomial closest to f on low..high, in f32; the first may be given."""
     nodes = [mpf(2 * k + 1) / (8 * n) * pi for k in range(4 * n)]
     points = [(low + high) / 2 + (high - low) / 2 * cos(node) for node in nodes]
     values = [f(x) for x in points]
@@ -81,7 +81,7 @@ def main():
                mpf(0), NEAR**2, N_NEAR, [f32(two - 1)])
     far = fit(lambda s: (root(centre + s) - k) / s, lambda s: s * root(centre + s),
               NEAR - centre, LIMIT - centre, N_FAR)
-    print("""/* The numbers of erf, printed by tools/fit_erf.py, which says what they are.
+    print("""/* The coefficients of erf, printed by tools/fit_erf.py, which defines them.
  * Private to simd/: erf_reference.h and erf_frame.h.
  * Threads: constants.
  * Ownership: nothing is kept. */

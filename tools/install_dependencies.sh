@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the build needs and is missing: on Debian and Ubuntu by apt-get (with sudo when not
-# root), on macOS by Homebrew. usage: install_dependencies.sh [--test] [--lint]
+# Installs missing build dependencies: on Debian and Ubuntu with apt-get (with sudo unless root), on
+# macOS with Homebrew. usage: install_dependencies.sh [--test] [--lint]
 set -eu
 
 with_test=no
@@ -13,11 +13,11 @@ for argument; do
     esac
 done
 
-# Names that are missing, of lines "<command> <package>" and "<pkg-config module> <package>".
+# Packages to install. The arguments are "<command> <package>" or "<pkg-config module> <package>".
 missing=
 need_command() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need_module() { pkg-config --exists "$1" 2>/dev/null || missing="$missing $2"; }
-need_header() { # for what Debian ships without a pkg-config file
+need_header() { # for libraries that Debian ships without a pkg-config file
     for folder in /usr/include /usr/local/include /opt/homebrew/include; do
         if [ -e "$folder/$1" ]; then return; fi
     done
@@ -85,7 +85,7 @@ elif command -v brew >/dev/null 2>&1; then
     # shellcheck disable=SC2086
     brew install --quiet $missing
 else
-    echo "neither apt-get nor Homebrew is here; install by hand: a C11 compiler with OpenMP, cmake," \
+    echo "found neither apt-get nor Homebrew; install by hand: a C11 compiler with OpenMP, cmake," \
         "ninja, pkg-config, sleef, xxhash, jansson, pcre2, utf8proc, lapacke" >&2
     exit 1
 fi

@@ -5,9 +5,9 @@
     tools/make_model.py /tmp/tiny --layers 2 --d-model 64 --heads 4 --vocab 300 --dtype f32
     tools/make_model.py /tmp/hot --layers 3 --qk-scale 150 --dtype f32     scores near -110,000
 
-Every bias and LayerNorm parameter is off its neutral value, so that a term left out shows. Each
-tensor's numbers depend on the seed and its name only: the same model comes out however it is named
-or sharded. Tensors are made in pieces of 16 MB, so that 12b needs no memory to speak of.
+Every bias and LayerNorm parameter differs from its neutral value, so that an omitted term shows.
+Each tensor's numbers depend only on the seed and its name: prefix and sharding do not change the
+model. Tensors are made in pieces of 16 MB, so that 12b needs little memory.
 """
 import argparse
 import json
@@ -45,7 +45,7 @@ def arguments():
     p.add_argument("--heads", type=int)
     p.add_argument("--d-mlp", type=int, help="default: 4 times d-model")
     p.add_argument("--vocab", type=int, help="default: the tokenizer's size, or 256")
-    p.add_argument("--vocab-pad", type=int, default=0, help="rows beyond that")
+    p.add_argument("--vocab-pad", type=int, default=0, help="rows of padding after them")
     p.add_argument("--context", type=int, help="default: 2048 for a Pythia size, else 128")
     p.add_argument("--rotary-pct", type=float, default=0.25)
     p.add_argument("--rotary-base", type=float, default=10000)
@@ -56,17 +56,17 @@ def arguments():
     p.add_argument("--tied", action="store_true")
     p.add_argument("--no-attention-bias", action="store_true")
     p.add_argument("--shards", type=int, default=1)
-    p.add_argument("--old-buffers", action="store_true", help="the buffers that old files hold")
+    p.add_argument("--old-buffers", action="store_true", help="add the buffers of old files")
     p.add_argument("--config-style", choices=["4", "5", "flat"], default="4",
                    help="keys of transformers 4 or 5, or rope_theta and partial_rotary_factor")
     p.add_argument("--lm-head", action="store_true", help="lm_head instead of embed_out")
     p.add_argument("--no-prefix", action="store_true", help="names without gpt_neox.")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--embed-scale", type=float,
-                   help="default: 1, or when tied what --logit-scale asks for")
-    p.add_argument("--qk-scale", type=float, default=1.0, help="scores grow with its square")
+                   help="default: 1, or, when tied, from --logit-scale")
+    p.add_argument("--qk-scale", type=float, default=1.0, help="scores scale with its square")
     p.add_argument("--logit-scale", type=float, default=3.0)
-    p.add_argument("--tokenizer", type=pathlib.Path, help="tokenizer.json to put beside the model")
+    p.add_argument("--tokenizer", type=pathlib.Path, help="tokenizer.json to copy into the folder")
     return p.parse_args()
 
 
@@ -77,7 +77,7 @@ def tokenizer_size(path):
 
 
 def settle(a):
-    """Fills in what was not given, from the shape's defaults; checks what must divide."""
+    """Fills in missing options from the shape's defaults; checks d_model against heads."""
     layers, d_model, heads, d_mlp, vocab = PYTHIA.get(a.shape, (2, 64, 4, None, 256))
     if a.tokenizer and not a.shape:
         vocab = tokenizer_size(a.tokenizer)
@@ -187,7 +187,7 @@ def random_bytes(a, name, shape, mean, deviation, dtype):
         values = random.standard_normal((rows, row), dtype=np.float32)
         values = values * np.float32(deviation) + np.float32(mean)
         if "query_key_value" in name and a.qk_scale != 1:
-            # Rows go by head as q, k, v of d_head rows each; v stays as it is.
+            # Rows are ordered by head as q, k, v of d_head rows each; v is not scaled.
             part = (np.arange(first, first + rows) // a.d_head) % 3
             values[part < 2] *= np.float32(a.qk_scale)
         yield encode(values, dtype)
@@ -238,13 +238,13 @@ def write_file(path, items):
 
 
 def write_shards(a, items):
-    """Splits the tensors into runs of about equal bytes, each at least one tensor."""
+    """Splits the tensors into runs of about equal bytes, each with at least one tensor."""
     total = sum(item[3] for item in items)
     groups, done = [[] for _ in range(min(a.shards, len(items)))], 0
     for left, item in zip(range(len(items), 0, -1), items):
         current = min(len(groups) - 1, done * len(groups) // max(total, 1))
         empty = sum(not group for group in groups)
-        if left <= empty:  # the rest must each open a shard of its own
+        if left <= empty:  # each remaining tensor must start a new shard
             current = len(groups) - empty
         groups[current].append(item)
         done += item[3]

@@ -1,10 +1,10 @@
 #!/bin/sh
-# The NEON kernels on Debian for amd64: cross-builds the tree for aarch64 without warnings and runs it
-# under qemu. Every kernel is compared with the reference, whole runs with each other, and the program's
-# tensors with those of this machine's build, all to the bit. Called by .ci/run.
-# Installs the cross compiler and qemu where they are missing; the arm64 libraries are unpacked in
-# build/neon, so that the system gets no foreign architecture.
-# usage: test_neon.sh [PROGRAM], this machine's build/release/pythiascope without it
+# The NEON kernels on Debian for amd64: cross-builds the tree for aarch64 without warnings and runs
+# it under qemu. Compares every kernel with the reference, whole runs with each other, and the
+# program's tensors with those of the native build, all to the bit. Called by .ci/run.
+# Installs the cross compiler and qemu if missing; unpacks the arm64 libraries in build/neon, so
+# that the system gets no foreign architecture.
+# usage: test_neon.sh [PROGRAM]      default: build/release/pythiascope
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -22,11 +22,11 @@ if ! command -v apt-get >/dev/null 2>&1 || [ "$(dpkg --print-architecture)" != a
     exit 1
 fi
 if [ ! -x "$native" ]; then
-    echo "no program at $native; build it first, or give its path" >&2
+    echo "no program at $native; build it first or pass its path" >&2
     exit 1
 fi
 
-# --- what is needed ---------------------------------------------------------------------------
+# --- dependencies ------------------------------------------------------------------------------
 
 install_tools() {
     missing=
@@ -39,7 +39,7 @@ install_tools() {
     $as_root apt-get update -qq
     # shellcheck disable=SC2086 # a list of packages
     if apt-get install -s --no-install-recommends $missing | grep '^Remv'; then
-        echo "installing these would remove packages; nothing was done" >&2
+        echo "installing these would remove packages; nothing was installed" >&2
         exit 1
     fi
     # shellcheck disable=SC2086
@@ -47,7 +47,7 @@ install_tools() {
         --no-install-recommends $missing >/dev/null
 }
 
-# The arm64 libraries, fetched by an apt that has its own state and knows arm64 only.
+# Fetches the arm64 libraries with a separate apt state that knows arm64 only.
 unpack_libraries() {
     [ ! -e "$root/complete" ] || return 0
     echo "fetching the arm64 libraries"
@@ -73,7 +73,7 @@ END
             libtmglib3 libgfortran5
         for package in *.deb; do dpkg -x "$package" "$root"; done
     )
-    # What Debian's alternatives would link.
+    # The links that Debian's alternatives would make.
     ln -sf lapack/liblapack.so.3 blas/libblas.so.3 "$libraries/"
     for name in lapack blas; do
         ln -sf $name-netlib.pc "$libraries/pkgconfig/$name.pc"
@@ -98,7 +98,7 @@ build_tree() {
 header_folders() { find include base simd hooks runtime report tests -name '*.h' 2>/dev/null |
     grep -v criterion_shim | sed 's|/[^/]*$||' | sort -u | sed 's/^/-I/'; }
 
-# build_test NAME SOURCE...: Criterion's tests with a main() of our own. Sources are file names.
+# build_test NAME SOURCE...: Criterion's tests with our own main(). Sources are file names.
 build_test() {
     name=$1
     shift
@@ -123,7 +123,7 @@ check() { # check DESCRIPTION COMMAND...
     if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "failed: $description"; fi
 }
 
-# The tests that a program ran, of its output's closing line; what failed is shown.
+# Reads the counts from the last line of a program's output and shows the failures.
 count_tests() { # count_tests LOG STATUS
     grep -v '^passed' "$1" || true
     line=$(grep '^[0-9]* passed, [0-9]* failed$' "$1" || echo '0 passed, 1 failed')
@@ -136,7 +136,7 @@ count_tests() { # count_tests LOG STATUS
 }
 
 run_tests() {
-    echo "every kernel against the reference, and whole runs in every manner"
+    echo "every kernel against the reference, and runs in every configuration"
     emulate "$work/kernels" >"$work/kernels.log" 2>&1 &
     kernels=$!
     status=0
@@ -159,7 +159,8 @@ for point in hook_resid_pre hook_attn_out hook_mlp_out hook_resid_post ln1.hook_
     points=$points,blocks.*.$point
 done
 
-# analyze NAME PROGRAM... -- MODEL INPUT OPTIONS...: every plugin array and hook point into NAME
+# analyze NAME PROGRAM... -- MODEL INPUT OPTIONS...: writes every plugin array and hook point to
+# NAME
 analyze() {
     name=$1
     shift
@@ -174,14 +175,14 @@ analyze() {
 }
 
 same_tensors() { cmp "$work/out/$1/tensors.safetensors" "$work/out/$2/tensors.safetensors"; }
-same_results() { # but for how they were run
+same_results() { # except the run's settings
     for name in "$1" "$2"; do
         grep -v '"isa":\|"threads":\|"chunk":' "$work/out/$name/results.json" >"$work/out/$name.json"
     done
     cmp "$work/out/$1.json" "$work/out/$2.json"
 }
 
-# compare_model LABEL FOLDER TOKENS: this machine's two forms, and three under qemu
+# compare_model LABEL FOLDER TOKENS: two native runs, and three under qemu
 compare_model() {
     label=$1
     model=$2
@@ -219,7 +220,7 @@ done
 if [ -e models/books-5m/model.safetensors ]; then
     compare_model embedded models/books-5m 300,301,12,45,77,1000,2,9
 fi
-check 'neon is what it chooses' grep -q '"isa": "neon"' "$work/out/parts/results.json"
+check 'it chooses neon' grep -q '"isa": "neon"' "$work/out/parts/results.json"
 check 'avx2 is refused there' sh -c "! timeout 60 qemu-aarch64-static -L '$root' \
     '$work/tree/pythiascope' analyze --model tests/golden/parity/tied_f32 --tokens 1 --isa avx2 \
     >/dev/null 2>&1"

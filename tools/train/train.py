@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Train the small GPT-NeoX language model that the project ships as its embedded default.
 
-Architecture: Pythia's (parallel residual, rotary on a quarter of each head, erf-GELU, LayerNorm with
-bias, untied unembedding), 4 layers, d_model 256, 8 heads, d_mlp 1024, vocabulary 4096, context 512.
-Data: English prose in the public domain, one book a file, given by --corpus DIR (*.md).
-A share of the training windows repeats a stretch of their own text, and a share repeats random tokens,
-which teaches induction: a token is then predictable only from its earlier occurrence.
+Architecture: Pythia's (parallel residual, rotary on a quarter of each head, erf-GELU, LayerNorm
+with bias, untied unembedding), 4 layers, d_model 256, 8 heads, d_mlp 1024, vocabulary 4096, context
+512.
+Data: English prose in the public domain, one book per file, given by --corpus DIR (*.md).
+A share of the training windows repeats a stretch of their own text, and a share repeats random
+tokens, which teaches induction: a token is then predictable only from its earlier occurrence.
 
-The shipped model came of three runs, each continuing the one before (--init): see models/books-5m/README.md.
+The shipped model comes from several runs, each continuing the one before (--init): see
+models/books-5m/README.md.
 
-Writes a Hugging Face style folder: config.json, tokenizer.json, model.safetensors (float16) and
-training.json (the loss on held-out text as training went on). Needs PyTorch; nothing else.
+Writes a Hugging Face folder: config.json, tokenizer.json, model.safetensors (float16) and
+training.json (the held-out loss during training). Needs only PyTorch.
 """
 import argparse, json, math, os, random, re, struct, time
 from collections import Counter, defaultdict
@@ -31,7 +33,7 @@ except ImportError:  # the stdlib has no \p classes; [^\W\d_] is its \p{L}
 
 
 def byte_alphabet():
-    """Bytes 0..255 to the printable characters that byte-level BPE writes them as."""
+    """Maps bytes 0..255 to the printable characters of byte-level BPE."""
     printable = list(range(33, 127)) + list(range(161, 173)) + list(range(174, 256))
     table, spare = {}, 0
     for byte in range(256):
@@ -101,7 +103,7 @@ def train_bpe(books, vocab_size):
 
 
 def encoder(vocab, merges):
-    """A function text -> ids; words are memoised."""
+    """A function text -> ids; words are memoized."""
     alphabet, rank, memo = byte_alphabet(), {m: i for i, m in enumerate(merges)}, {}
 
     def word_ids(word):
@@ -197,7 +199,7 @@ class GPTNeoX(nn.Module):
 
 
 def load_model(folder, model):
-    """Weights of an earlier run into model; returns its (vocab, merges) and its history."""
+    """Loads weights of an earlier run into model; returns its (vocab, merges) and its history."""
     blob = open(os.path.join(folder, "model.safetensors"), "rb").read()
     size, = struct.unpack("<Q", blob[:8])
     header, state = json.loads(blob[8:8 + size]), {}
@@ -252,8 +254,8 @@ def save_model(folder, model, vocab, merges, history):
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose step is made orthogonal by a quintic Newton-Schulz iteration (Jordan 2024), in float32:
-    torch.optim.Muon iterates in bfloat16, which a CPU without bfloat16 arithmetic does very slowly."""
+    """Momentum with a step made orthogonal by a quintic Newton-Schulz iteration (Jordan 2024), in
+    float32: torch.optim.Muon iterates in bfloat16, which many CPUs compute very slowly."""
 
     def __init__(self, params, lr, weight_decay=0.1, momentum=0.95):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
@@ -275,7 +277,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def induction_loss(model, generator):
-    """Mean loss on the first and on the second copy of 64 random tokens, repeated."""
+    """Mean loss on the first and on the second copy of 64 random tokens."""
     half = torch.randint(300, VOCAB, (16, 64), generator=generator)
     ids = torch.cat((half, half), 1)
     with torch.no_grad():
@@ -294,7 +296,7 @@ def main():
     ap.add_argument("--random-share", type=float, default=0.0, help="windows of repeated random tokens")
     ap.add_argument("--min-period", type=int, default=8, help="shortest stretch of random tokens")
     ap.add_argument("--max-period", type=int, default=64, help="longest stretch of random tokens")
-    ap.add_argument("--init", help="a folder of an earlier run: go on from its weights, with its tokenizer")
+    ap.add_argument("--init", help="a folder of an earlier run: continue from its weights and tokenizer")
     ap.add_argument("--lr", type=float, default=2e-3)
     ap.add_argument("--seed", type=int, default=0)
     ap.add_argument("--steps", type=int, default=0, help="stop after this many steps (0: by --minutes)")
@@ -347,7 +349,7 @@ def main():
         for r in range(args.batch - round(args.batch * args.random_share), args.batch):
             span = random.randint(args.min_period, args.max_period)
             some = torch.randint(1, VOCAB, (span,), generator=generator)
-            if random.random() < 0.5:  # as frequent as in text, but in no order
+            if random.random() < 0.5:  # as frequent as in text, but unordered
                 some = train[torch.randint(0, len(train), (span,), generator=generator)].long()
             rows[r] = some.repeat((window + span) // span + 1)[:window + 1]
             weight[r, :span - 1] = 0.0  # nothing can be learned from the first copy
