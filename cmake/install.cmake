@@ -1,9 +1,10 @@
 # cmake --install: the library, the public headers, the program, the embedded model, a pkg-config
-# file and a CMake package. Both find their prefix from where they lie, so that it may be moved.
+# file and a CMake package. Both find the prefix from their own location, so the installation can be
+# moved.
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/pythiascope)
 
-# What the author of a plugin needs: the headers and the flags; nothing is linked.
+# What a plugin author needs: the headers and the flags, without libraries.
 add_library(pythiascope_plugin INTERFACE)
 set_target_properties(pythiascope_plugin PROPERTIES EXPORT_NAME plugin)
 target_include_directories(pythiascope_plugin INTERFACE
@@ -26,7 +27,7 @@ install(FILES ${CMAKE_BINARY_DIR}/pythiascopeConfig.cmake
 
 file(RELATIVE_PATH prefix_from_pc
   ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
-if(BUILD_SHARED_LIBS) # which knows what it needs; a static library's user must be told
+if(BUILD_SHARED_LIBS) # a shared library records its dependencies, a static one does not
   set(pc_private .private)
 else()
   set(pc_static_libs "-fopenmp -lpthread -ldl -lm")

@@ -1,5 +1,5 @@
-# ISA flags, a file suffix an ISA: <family>_reference.c, <family>_avx2.c, ... Included after the simd
-# layer is made, in the same directory scope. An overlay of another architecture is not compiled.
+# ISA flags, one file suffix per ISA: <family>_reference.c, <family>_avx2.c, ... Included after the
+# simd layer exists, in the same directory scope. Overlays of other architectures are not compiled.
 file(GLOB reference ${CMAKE_SOURCE_DIR}/simd/*_reference.c)
 file(GLOB avx2 ${CMAKE_SOURCE_DIR}/simd/*_avx2.c)
 file(GLOB avx512 ${CMAKE_SOURCE_DIR}/simd/*_avx512.c)
@@ -11,8 +11,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
 else()
   set_source_files_properties(${avx2} ${avx512} PROPERTIES HEADER_FILE_ONLY TRUE)
 endif()
-# NEON is in the base of aarch64 (arm64 on macOS). GCC's early scheduling gathers so many loads that
-# a tile's accumulators go through memory.
+# NEON is part of base aarch64 (arm64 on macOS). GCC's early scheduling groups so many loads that a
+# tile's accumulators spill to memory.
 if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|AARCH64|arm64|ARM64)$")
   set_source_files_properties(${neon} PROPERTIES HEADER_FILE_ONLY TRUE)
 elseif(CMAKE_C_COMPILER_ID STREQUAL "GNU")

@@ -1,5 +1,5 @@
-# The library (shared by default; only what is marked PSC_API is seen) and the program. The program
-# holds the layers itself, so that it runs from anywhere without looking for the library.
+# The library (shared by default; exports only PSC_API symbols) and the program. The program
+# contains the layers, so it runs from any place without the shared library.
 option(BUILD_SHARED_LIBS "Build the library shared" ON)
 add_library(pythiascope ${psc_objects})
 add_library(pythiascope::pythiascope ALIAS pythiascope)
