@@ -358,7 +358,7 @@ static void make_lanes(void) {
         made = made && lanes[t].pool && lanes[t].rows && lanes[t].doubles;
     }
     if (!lanes || !made) {
-        fprintf(stderr, "kernels: no memory\n");
+        fprintf(stderr, "kernels: out of memory\n");
         exit(1);
     }
 #pragma omp parallel num_threads(n_threads)

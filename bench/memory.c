@@ -77,10 +77,11 @@ int main(int argc, char **argv) {
         {.name = "--cache-dir",
             .value = "FOLDER",
             .text = &model_options.cache_dir,
-            .help = "where packed weights are kept; default: nowhere"},
-        {.name = "--json", .number = &json, .help = "an object in one line"},
+            .help = "the cache folder of packed weights; default: none"},
+        {.name = "--json", .number = &json, .help = "print one JSON object on one line"},
     };
-    if (bench_options(argc, argv, usage, known, 3, &path, 1) != 1) bench_refuse(usage, "no model");
+    if (bench_options(argc, argv, usage, known, 3, &path, 1) != 1)
+        bench_refuse(usage, "MODEL is missing");
     bench_check(psc_model_open_with(&model, path, &model_options, &error), &error);
     double opened = peak();
     psc_session_options options = PSC_SESSION_OPTIONS_INIT;
@@ -89,7 +90,7 @@ int main(int argc, char **argv) {
     bench_check(psc_session_target(session, "#11", &error), &error);
     bench_check(psc_session_plugin(session, "logits", "level=neuron,rows=all", &error), &error);
     psc_token *tokens = calloc((size_t)rows, sizeof *tokens);
-    if (!tokens) bench_fail("no memory");
+    if (!tokens) bench_fail("out of memory");
     for (int t = 0; t < rows; t++) tokens[t].id = bench_token(t, model->info.d_vocab);
     psc_input input = {0, rows, tokens};
     psc_run_options run = PSC_RUN_OPTIONS_INIT;

@@ -30,8 +30,8 @@ static inline void bench_help(const char *usage, const bench_option *options, in
 }
 
 static inline void bench_refuse(const char *usage, const char *word) {
-    fprintf(stderr, "bench: '%s' is not understood here; --help lists the options\nusage: %s\n",
-        word, usage);
+    fprintf(
+        stderr, "bench: invalid arguments: %s; --help lists the options\nusage: %s\n", word, usage);
     exit(2);
 }
 

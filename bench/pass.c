@@ -173,7 +173,7 @@ static void bench_prefill(bench *b, int n) {
         printf(" %s %.1f %%,", pass_part_names[p], 100.0 * parts[p]);
         waiting -= parts[p];
     }
-    printf(" waiting and all else %.1f %%\n", 100.0 * waiting);
+    printf(" waiting and other %.1f %%\n", 100.0 * waiting);
 }
 
 static void bench_decode(bench *b) {
@@ -258,7 +258,7 @@ static void bench_observe(bench *b, int n) {
 
 static pid_t start_spinner(void) {
     pid_t child = fork();
-    if (child < 0) bench_fail("no process to keep the machine busy");
+    if (child < 0) bench_fail("cannot start a busy process");
     for (volatile uint64_t i = 0; child == 0; i++) continue;
     return child;
 }
@@ -286,7 +286,7 @@ static void bench_busy(bench *b) {
     printf(b->json ? "{\"bench\": \"busy\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
                      "\"tokens_per_s\": %.2f, \"busy_tokens_per_s\": %.2f, \"of_fair_share\": "
                      "%.4f}\n"
-                   : "%s, %s, %d threads: decode %.2f tokens/s, beside two busy processes %.2f: "
+                   : "%s, %s, %d threads: decode %.2f tokens/s, next to two busy processes %.2f: "
                      "%.2f of the fair share\n",
         b->path, psc_session_isa(b->session), (int)threads, STEPS / x, STEPS / y, x / y / share);
 }
@@ -322,11 +322,11 @@ static void parse(bench *b, int argc, char **argv) {
             .number = &b->repetitions,
             .least = 1,
             .help = "default: 9"},
-        {.name = "--json", .number = &b->json, .help = "one object a line"},
+        {.name = "--json", .number = &b->json, .help = "print one JSON object per line"},
     };
     const int n = (int)(sizeof options / sizeof *options);
     if (bench_options(argc, argv, usage, options, n, &b->path, 1) != 1)
-        bench_refuse(usage, "no model");
+        bench_refuse(usage, "MODEL is missing");
     if (b->repetitions > MAX_REPETITIONS) b->repetitions = MAX_REPETITIONS;
     const char *const known[] = {"prefill", "decode", "observe", "busy"};
     bool is_known = !b->only;
@@ -342,7 +342,7 @@ int main(int argc, char **argv) {
     if (b.model->info.n_ctx < 512) bench_fail("the model's context holds fewer than 512 tokens");
     b.session = b.limits.session = open_session(&b);
     b.tokens = calloc(1024, sizeof *b.tokens);
-    if (!b.tokens) bench_fail("no memory");
+    if (!b.tokens) bench_fail("out of memory");
     for (int t = 0; t < 1024; t++) b.tokens[t].id = bench_token(t, b.model->info.d_vocab);
     body(&b);
     psc_session_close(&b.session);

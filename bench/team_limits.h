@@ -72,7 +72,7 @@ static inline double bench_bandwidth(bench_limits *l) {
     bench_limit_job job = {l, bench_read_task, (int64_t)(BENCH_READ_BYTES / BENCH_READ_PIECE), 0.0};
     if (!l->pool) {
         l->pool = psc_aligned_alloc(BENCH_READ_BYTES);
-        if (!l->pool) bench_fail("no memory");
+        if (!l->pool) bench_fail("out of memory");
         for (size_t i = 0; i < BENCH_READ_BYTES / sizeof *l->pool; i++)
             l->pool[i] = (float)(i % 97);
     }

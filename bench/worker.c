@@ -106,7 +106,7 @@ static double time_rows(worker *w, int n, const char *name) {
         psc_session_truncate(c->session, 0, 0);
         return time_run(c->session, w->tokens, n, 1);
     }
-    fprintf(stderr, "worker: there is no case '%s'\n", name);
+    fprintf(stderr, "worker: unknown case '%s'\n", name);
     exit(1);
 }
 
