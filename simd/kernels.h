@@ -122,7 +122,7 @@ typedef struct psc_fp_state {
 psc_fp_state psc_fp_enter(void);
 void psc_fp_leave(psc_fp_state state);
 
-/* --- packing: once per model, not ISA-specific ------------------------------------------------ */
+/* --- packing: once per model, not ISA-specific ----------------------------------------------- */
 
 /* Bytes of one element. */
 size_t psc_dtype_size(psc_dtype dtype);
