@@ -1,6 +1,7 @@
 #!/bin/sh
-# Compares two builds of the program: ten runs that cover every plugin must leave the same files, byte
-# for byte. Only the version may differ. Every run takes one thread; test_bits_product has the others.
+# Compares two builds of the program: ten runs that cover every plugin must write the same files,
+# byte for byte, except the version. Every run uses one thread; test_bits_product covers other
+# settings.
 # usage: compare_builds.sh PROGRAM_BEFORE PROGRAM_AFTER SOURCE_DIR
 set -eu
 if [ $# -ne 3 ]; then
@@ -16,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 differing=0
 text='There was once a giant named Grumbold. Nobody in the village had seen Grumb'
 
-# What both builds are given must be the same folder, so that the paths in the results agree.
+# Input folders must be the same for both builds, so that the paths in the results agree.
 both() { # both NAME VERB OPTIONS...
     name=$1
     shift
@@ -26,7 +27,7 @@ both() { # both NAME VERB OPTIONS...
         mkdir -p "$work/$side"
         if ! "$program" "$@" --threads 1 --out "$work/$side/$name" >"$work/log" 2>&1; then
             cat "$work/log" >&2
-            echo "compare_builds: $name fails in the build $side" >&2
+            echo "compare_builds: $name fails in build $side" >&2
             exit 1
         fi
         for file in "$work/$side/$name"/*; do # the program's version and the built-ins'
@@ -75,4 +76,4 @@ both sequential analyze --model "$golden/parity/sequential_f32" --tokens 1,2,3,4
     --plugin mlp --plugin lens --plugin edges:carry=yes --plugin graph --plugin attention --plugin roles
 
 [ $differing -eq 0 ] || { echo "compare_builds: $differing runs differ"; exit 1; }
-echo "compare_builds: all runs leave the same files"
+echo "compare_builds: all runs write the same files"

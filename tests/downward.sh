@@ -1,13 +1,15 @@
 #!/bin/sh
-# Calls between the files of the built-in plugins go one way: no two files call each other, nor any
-# ring of them. usage: downward.sh NM OBJECT...
+# Calls between the files of the built-in plugins go one way: no two files call each other, and no
+# group of files forms a cycle.
+# usage: downward.sh NM OBJECT...
 set -u
 nm=$1
 shift
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 
-# "file symbol" of what each file defines for others, and of what it takes from others.
+# "file symbol" pairs: the symbols that each file defines for others, and those it takes from
+# others.
 for object in "$@"; do
     file=$(basename "$object" | sed 's/\.[^.]*$//')
     "$nm" "$object" | awk -v file="$file" -v work="$work" '
@@ -23,8 +25,8 @@ if [ "$calls" -lt 100 ]; then
     exit 1
 fi
 if ! tsort "$work/calls" >/dev/null 2>"$work/loops" || [ -s "$work/loops" ]; then
-    echo "downward: files that call each other in a ring:"
+    echo "downward: files that call each other in a cycle:"
     cat "$work/loops"
     exit 1
 fi
-echo "downward: $calls calls between $# files, none in a ring"
+echo "downward: $calls calls between $# files, no cycles"

@@ -1,9 +1,9 @@
 #!/bin/sh
-# What a header's opening comment says of the header, against the tree. usage: headers.sh SOURCE_DIR
+# Checks each header's opening comment against the tree. usage: headers.sh SOURCE_DIR
 #   - "Private to A, B and C": folders (base/), files (team.c) or patterns (host*.c). Each file that
-#     includes the header is among them, and each of them has one that does. Others are "Public".
+#     includes the header is among them, and each of them has a file that does. Others are "Public".
 #   - "Includes A and B", "Includes nothing of ours": these headers of ours and no others.
-#   - Threads and ownership are spoken of.
+#   - The comment mentions threads and ownership.
 set -uf
 cd "$1" || exit 1
 failures=0
@@ -13,7 +13,7 @@ fail() {
 }
 
 sources=$(find include base simd hooks runtime analysis report cli bench tests examples -name "*.[ch]" 2>/dev/null)
-# One line per include: who, whom.
+# One line per include: the includer, the header.
 includes=$(grep -HoE '^ *# *include *"[^"]+"' $sources | sed 's/: *# *include *"/ /; s/"$//')
 
 [ "$(echo "$sources" | wc -l)" -gt 100 ] || fail "found no sources in $1"
@@ -62,12 +62,12 @@ for header in $sources; do
     if echo "$comment" | grep -q '\(^\|[.;:] \)Includes '; then
         said=$(clause Includes | tr ' ' '\n' | sort -u)
         found=$(echo "$includes" | sed -n "s|^$header ||p" | sort -u)
-        [ "$said" = "$found" ] || fail "$header does not include just:" $said
+        [ "$said" = "$found" ] || fail "$header does not include exactly:" $said
     fi
     for word in Threads: Ownership:; do
-        case $comment in *"$word"*) ;; *) fail "$header does not speak of ${word%:}" ;; esac
+        case $comment in *"$word"*) ;; *) fail "$header does not mention ${word%:}" ;; esac
     done
 done
 
 [ $failures -eq 0 ] || { echo "headers: $failures failed"; exit 1; }
-echo "headers: what they say is so"
+echo "headers: every opening comment is correct"

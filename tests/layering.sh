@@ -1,11 +1,11 @@
 #!/bin/sh
-# The rules of the tree that a compiler does not see. usage: layering.sh SOURCE_DIR
+# The rules of the tree that a compiler does not check. usage: layering.sh SOURCE_DIR
 #   - a folder includes only the folders that docs/architecture.md allows;
-#   - instruction sets are named in simd/ only;
+#   - only simd/ names instruction sets;
 #   - a library neither prints nor exits, and kernels do not allocate;
-#   - the order of hook points means nothing;
-#   - a file name exists once; a folder's README has at most 25 lines.
-# layering_proof.sh shows that each rule refuses what it must.
+#   - no code relies on the order of hook points;
+#   - a file name is unique; a folder's README has at most 25 lines.
+# layering_proof.sh shows that the script detects a violation of each rule.
 set -u
 cd "$1" || exit 1
 failures=0
@@ -14,7 +14,7 @@ fail() {
     failures=$((failures + 1))
 }
 
-# A folder, and the folders that it may read beside itself. Every folder but simd/ reads include/.
+# A folder, and the folders that it may read besides itself. Every folder but simd/ reads include/.
 rules='include/pythiascope
 base include/pythiascope
 simd
@@ -56,7 +56,7 @@ END
 )
 if [ -n "$wrong" ]; then
     echo "$wrong"
-    fail "$(echo "$wrong" | wc -l | tr -d ' ') includes against the rules"
+    fail "$(echo "$wrong" | wc -l | tr -d ' ') includes break the rules"
 fi
 
 refuse() { # refuse PATTERN REASON FILE...
@@ -70,20 +70,20 @@ isa='__AVX|__FMA__|__F16C__|__SSE|__ARM_NEON|__aarch64__|__x86_64__|immintrin|ar
 {
     refuse "^ *# *(if|ifdef|ifndef|elif|include).*($isa)" 'an instruction set is named outside simd/' \
         $(echo "$files" | grep -v '^simd/')
-    # Writing to a given stream is report/'s trade; the standard streams belong to the program.
+    # report/ writes to given streams; only the program uses the standard streams.
     refuse '(^|[^a-z_>.])(printf|puts|putchar|perror|exit|_exit|abort|quick_exit) *\(' \
         'a library prints or exits' $library
     refuse '(^|[^a-z_])(stdout|stderr)([^a-z_]|$)' 'a library writes to a standard stream' $library
     refuse '(^|[^a-z_>.])(malloc|calloc|realloc|fopen|open|getenv) *\(' \
         'a kernel allocates, reads files or the environment' $(echo "$files" | grep '^simd/')
-    # Hook points are a set: a point's place in PSC_POINTS means nothing.
+    # Hook points are a set: a point's position in PSC_POINTS has no meaning.
     refuse '[<>]=? *(\([a-z0-9_]+\) *)?PSC_HOOK_' 'the order of hook points is relied on' \
         $files $(find tests -name '*.[ch]')
 }
 
 # shellcheck disable=SC2086 # a list of folders
 twice=$(find $folders bench tests -name '*.[ch]' | sed 's|.*/||' | sort | uniq -d)
-[ -z "$twice" ] || fail "file names that exist twice:" $twice
+[ -z "$twice" ] || fail "file names that are not unique:" $twice
 
 # shellcheck disable=SC2086
 for readme in $(find $folders bench tests tools -name README.md); do
@@ -91,7 +91,7 @@ for readme in $(find $folders bench tests tools -name README.md); do
     [ "$lines" -le 25 ] || fail "$readme has $lines lines; at most 25"
 done
 
-# A folder that find does not reach would pass unread.
+# Detects a folder that find does not reach.
 if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
     # shellcheck disable=SC2086
     listed=$(git ls-files -- $folders | grep -c '\.[ch]$\|\.def$')

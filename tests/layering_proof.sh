@@ -1,5 +1,5 @@
 #!/bin/sh
-# Shows that layering.sh refuses what it must: a copy of the tree is spoiled in one place at a time.
+# Shows that layering.sh refuses what it must: breaks one rule at a time in a copy of the tree.
 # usage: layering_proof.sh SOURCE_DIR
 set -eu
 rules=$(cd "$(dirname "$0")" && pwd)/layering.sh
@@ -65,7 +65,7 @@ git -C "$work" init -q
 git -C "$work" add base hooks include simd runtime analysis report cli examples
 rm "$work/base/unread.c"
 if sh "$rules" "$work" >"$work/log"; then
-    echo "layering_proof: a file that was not read is not noticed"
+    echo "layering_proof: an unread file is not detected"
     failures=$((failures + 1))
 fi
 

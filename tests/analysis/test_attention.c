@@ -1,5 +1,5 @@
 /* The plugin attention against float64 and TransformerLens's detector
- * (tests/tools/make_attention_golden.py), its bits, and what it refuses. */
+ * (tests/tools/make_attention_golden.py), its bits, and refusals. */
 #include "ln_mlp_fixture.h"
 
 #define ATTENTION_GOLDEN PSC_SOURCE_DIR "/tests/golden/attention/"
@@ -25,7 +25,7 @@ static psc_session *looked(
     return session;
 }
 
-/* The text's split is of head 1 of the last layer at row 5, the pair's key 3. */
+/* The split in the text is that of head 1 of the last layer at row 5; the pair's key is 3. */
 static const char *split_options(const psc_model *model) {
     static char options[64];
     snprintf(options, sizeof options, "reader=L%dH1,row=5,key=3",
@@ -81,7 +81,7 @@ Test(attention, bits) {
     psc_model_close(&model);
 }
 
-/* A split whose completeness is checked against the pattern itself, at layer 0 and the last. */
+/* A split whose completeness is computed from the pattern itself, at layer 0 and the last layer. */
 Test(attention, completeness) {
     static const char *const names[] = {"parallel_f32", "tied_f32", "no_attention_bias"};
     const fixture_run how = {.threads = 2};

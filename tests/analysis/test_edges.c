@@ -1,5 +1,5 @@
 /* The plugin edges against float64 (tests/tools/make_edges_golden.py), against the plugin logits,
- * its bits, and what it refuses. */
+ * its bits, and refusals. */
 #include "ln_mlp_fixture.h"
 
 #define EDGES_GOLDEN PSC_SOURCE_DIR "/tests/golden/edges/"
@@ -63,7 +63,7 @@ Test(edges, golden) {
     check_model("sequential_f32");
 }
 
-/* All edges of a row are its heads' shares, for targets known before the run and for ranks. */
+/* The edges of a row sum to its heads' shares, for targets known before the run and for ranks. */
 Test(edges, sum_to_the_heads) {
     static const char *const targets[] = {"#5", "next", "top:1"};
     const fixture_run how = {.threads = 2, .chunk = 3};
@@ -108,7 +108,7 @@ Test(edges, bits) {
     psc_model_close(&model);
 }
 
-/* A threshold leaves the same edges, fewer of them. */
+/* A threshold keeps the same edges, but fewer. */
 Test(edges, threshold) {
     const fixture_run how = {.threads = 1};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
@@ -133,7 +133,7 @@ static const char *const point_names[PSC_POINT_COUNT] = {
 #undef POINT_NAME
 };
 
-/* Every second row gets something else; -inf and 0 of masked keys stay. */
+/* Changes every second row; -inf and 0 of masked keys stay. */
 static int edit_rows(const psc_event *event, void *payload) {
     const psc_view *t = &event->tensor;
     (void)payload;
@@ -162,7 +162,7 @@ static psc_session *edited(psc_model *model, psc_point point, int32_t layer, int
     return session;
 }
 
-/* The worst |share - sum carried| / (1 + sum |carried|) of all edges. */
+/* The largest |share - sum carried| / (1 + sum |carried|) over all edges. */
 static double open_sum(const psc_session *session) {
     const psc_array share = must_array(session, "edges.share");
     const psc_array carried = must_array(session, "edges.carried");
@@ -180,7 +180,7 @@ static double open_sum(const psc_session *session) {
     return worst;
 }
 
-/* Whatever point is edited, what an edge carries sums to its share, or the run says why not. */
+/* For an edit at any point, an edge's carried parts sum to its share, or the run says why not. */
 static void check_edited(psc_model *model, psc_point point, int32_t layer, int32_t chunk) {
     psc_session *session = edited(model, point, layer, chunk);
     if (point == PSC_HOOK_Z || point == PSC_HOOK_RESULT) {
@@ -212,7 +212,7 @@ Test(edges, edited_sums_close) {
     }
 }
 
-/* Without an editor on the way there is no component `edit`. */
+/* Without an editor upstream there is no component `edit`. */
 Test(edges, edit_is_the_last_component) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     psc_session *with = edited(model, PSC_HOOK_V, -1, 0);

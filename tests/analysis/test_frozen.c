@@ -1,6 +1,6 @@
-/* The plugin frozen: its maps are the run's own on the run's residual, linear, composed block by
- * block, and what float64 finite differences of the frozen network say is left to test_graph, whose
- * pull-back is this map's transpose: u . image equals the graph's flow of that write. */
+/* The plugin frozen: its maps equal the run on the run's residual, are linear, and compose block by
+ * block. Its agreement with finite differences follows from test_graph, whose pull-back is this
+ * map's transpose: u . image equals the graph's flow of that write. */
 #include "graph_fixture.h"
 
 static psc_session *mapped(psc_model *model, const char *options, const fixture_run *how) {
@@ -26,7 +26,7 @@ static double worst_error(const psc_session *session) {
 
 static const char *const models[] = {"parallel_f32", "sequential_f32", "tied_f32", "odd_sizes"};
 
-/* block(l) and upto(l) on the run's own residual. */
+/* block(l) and upto(l), applied to the run's own residual, give the run's result. */
 Test(frozen, is_the_run_itself) {
     const fixture_run how = {.threads = 2};
     for (int m = 0; m < 4; m++)
@@ -44,8 +44,8 @@ Test(frozen, is_the_run_itself) {
             }
 }
 
-/* The embedding of row j sent through all blocks and dotted with u/sigma is the graph's flow of
- * embed@j, which is pulled back. */
+/* The embedding of row j, mapped through all blocks and dotted with u/sigma, is the graph's flow of
+ * embed@j, which the graph computes by pull-back. */
 Test(frozen, is_the_transpose_of_the_graph) {
     const fixture_run how = {.threads = 1};
     for (int m = 0; m < 2; m++)

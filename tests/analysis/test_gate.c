@@ -1,5 +1,5 @@
-/* The plugins' gate against the forward pass's, bit by bit and on every ISA: every 499th float of
- * either sign, subnormals and infinities among them, in place and not. */
+/* The plugins' gate against the forward pass's, to the bit and on every ISA: every 499th float of
+ * both signs, subnormals and infinities included, in place and separate. */
 #include "gate.h"
 
 #include "kernel_test.h"

@@ -1,6 +1,5 @@
-/* The plugin graph against the frozen network built forwards in float64
- * (tests/tools/make_graph_golden.py), its conservation, its files, its bits, and what it refuses.
- */
+/* The plugin graph against the frozen network, built forwards in float64
+ * (tests/tools/make_graph_golden.py); its conservation, files, bits and refusals. */
 #include "graph_fixture.h"
 
 #include <jansson.h>
@@ -29,7 +28,7 @@ static const psc_tensor *find(const psc_tensors *golden, const char *level, cons
     return golden_find(golden, name);
 }
 
-/* Equal flows may change places in f32: nodes are looked up. */
+/* Equal flows may swap positions in f32, so nodes are looked up. */
 static int golden_node(const psc_session *session, int node, const psc_tensor *which) {
     static const char *const fields[] = {
         "graph.node_kind", "graph.node_layer", "graph.node_index", "graph.node_row"};
@@ -51,7 +50,7 @@ static void check_level(const psc_session *session, const psc_tensors *golden, c
     cr_assert_gt(n, 25);
     for (int i = 0; i < n; i++) {
         place[i] = golden_node(session, i, which);
-        if (place[i] < 0 && i > KEPT - 3) continue; /* the last places may go to an equal */
+        if (place[i] < 0 && i > KEPT - 3) continue; /* the last positions may go to an equal flow */
         cr_assert_geq(place[i], 0, "%s node %d", level, i);
         worst = fmax(worst, fabs(at(session, "graph.node_flow", i) - tensor_at(flow, place[i])));
     }
@@ -93,7 +92,7 @@ Test(graph, golden) {
     check_model("sequential_f32");
 }
 
-/* With every node kept, what enters a node and what leaves it are its flow. */
+/* With every node kept, a node's inflow and outflow both equal its flow. */
 Test(graph, conserves_at_every_node) {
     static const char *const names[] = {"parallel_f32", "sequential_f32", "odd_sizes", "tied_f32"};
     const fixture_run how = {.threads = 2};
@@ -135,7 +134,7 @@ Test(graph, bits) {
     psc_model_close(&model);
 }
 
-/* graph.json parses, names its nodes once, and its links lie between them. */
+/* graph.json parses, names each node once, and its links connect those nodes. */
 Test(graph, files) {
     const fixture_run how = {.threads = 1};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));

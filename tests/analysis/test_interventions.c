@@ -54,7 +54,7 @@ static void compare_logits(const char *name) {
     free(want);
 }
 
-/* An array of effects against the float64 figure; NaN where that is NaN. */
+/* An array of effects against the float64 figure; NaN where the figure is NaN. */
 static void compare_figure(const char *name, const char *figure, int64_t n, double limit) {
     char full[64], array_name[64];
     snprintf(full, sizeof full, "%s/%s", name, figure);
@@ -91,7 +91,7 @@ Test(interventions, sequential) {
     for (int i = 0; i < N_CASES; i++) run_case("sequential_f32", &cases[i]);
 }
 
-/* --- the same bits however it is run --------------------------------------------------------- */
+/* --- the same bits for every setting --------------------------------------------------------- */
 
 static float *logits_of_case(
     const intervention_case *c, const char *isa, int32_t threads, int32_t chunk, double *kl) {
@@ -132,7 +132,7 @@ Test(interventions, same_bits) {
     }
 }
 
-/* In BASE and SOURCE nothing is edited: the logits are those of a session without plugins. */
+/* The phases BASE and SOURCE edit nothing: the logits equal those of a session without plugins. */
 Test(interventions, no_edit_before) {
     open_variant("sequential_f32", NULL, 1, 0);
     psc_session *plain = must_session(model, NULL, 1, 0);
@@ -154,7 +154,7 @@ Test(interventions, no_edit_before) {
     close_variant();
 }
 
-/* The values of a second round of runs take the place of the first's. */
+/* The values of a second round of runs replace those of the first. */
 Test(interventions, twice) {
     open_variant("parallel_f32", NULL, 1, 0);
     load_case(&cases[5]);
@@ -167,7 +167,7 @@ Test(interventions, twice) {
     close_variant();
 }
 
-/* What a cut head attends to: nothing at the keys, the rest in proportion. */
+/* The attention of a cut head: zero at the keys, the rest renormalized. */
 Test(interventions, cut_pattern) {
     open_variant("parallel_f32", NULL, 1, 0);
     must_load("knockout at=L0H1,keys=1-3,rows=5-8");

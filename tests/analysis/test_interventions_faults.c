@@ -1,4 +1,4 @@
-/* What interventions refuse: one sentence that names the field, and a session that goes on. */
+/* Refusals of interventions: one sentence that names the field, and the session stays usable. */
 #include "interventions_fixture.h"
 
 static void open_small(void) {
@@ -55,7 +55,7 @@ Test(interventions_faults, files) {
     SAYS(load("steer at=1_mlp_out,tensor=blocks.0.attn.hook_z,file=" PSC_SOURCE_DIR "/README.md"),
         "is it a safetensors file?");
     SAYS(load("ablate at=L0H0,file=x"), "file= needs by=mean");
-    /* Four rows of the whole point give a mean; a tensor of another width not. */
+    /* Four rows of the whole point give a mean; a tensor of another width does not. */
     must_load("ablate at=blocks.0.attn.hook_z,by=mean," VALUES);
     SAYS(load("ablate at=L0N3,by=mean,tensor=vector," VALUES), "takes 128");
 }
@@ -93,8 +93,7 @@ Test(interventions_faults, no_key_left_together) {
     SAYS(changed(), "row 5 of L0H1 would keep no key");
 }
 
-/* Positions that the text does not have: as other plugins refuse them, but not while the text may
- * go on. */
+/* Positions outside the text: refused as in other plugins, except while the text may continue. */
 Test(interventions_faults, rows_beyond) {
     must_load("ablate at=L0H1,rows=9-30");
     cr_assert_eq(run_phase(prompt, n_prompt, PSC_PHASE_ONLY, 0), PSC_OK, "%s", error.message);
@@ -125,7 +124,7 @@ Test(interventions_faults, effects_alone) {
     cr_assert_eq(((const double *)kl.data)[0], 0.0);
 }
 
-/* After a run that fails, the next is as if it had not been. */
+/* A failed run does not affect the next run. */
 Test(interventions_faults, goes_on) {
     must_load("ablate at=L0H1");
     must_load("effects rows=all");

@@ -41,7 +41,7 @@ Test(lens, affine_lens) {
     check_golden("parallel_f32", "affine", "rows=all,top=3,lens=" TUNED);
 }
 
-/* Many rows: several blocks. */
+/* With many rows: several blocks. */
 Test(lens, bits) {
     const fixture_run logit = {.plugin = "lens", .options = "rows=all"};
     const fixture_run affine = {.plugin = "lens", .options = "rows=all,ln=final,lens=" TUNED};
@@ -67,7 +67,7 @@ Test(lens, last_site_is_the_output) {
     psc_model_close(&model);
 }
 
-/* arrays= leaves out what is not asked for. */
+/* arrays= omits the arrays that it does not name. */
 Test(lens, chosen_arrays) {
     const fixture_run how = {.plugin = "lens", .options = "arrays=top"};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
@@ -111,10 +111,10 @@ static void write_file(const char *folder, const char *name, const void *data, s
     cr_assert(file && fwrite(data, 1, size, file) == size && fclose(file) == 0);
 }
 
-/* What stands in the data of bad_lens: zeros, or NaN. */
+/* The data of bad_lens: zeros, or NaN. */
 static int data_byte;
 
-/* A lens of the tiny tied model in a folder of its own; N = 24, L = 2. */
+/* A lens of the tiny tied model in a separate folder; N = 24, L = 2. */
 static void bad_lens(const char *config, const char *header, size_t data, const char *words) {
     char folder[] = "/tmp/psc-lens-XXXXXX", options[128], path[128];
     unsigned char *bytes = calloc(1, 1 << 16);

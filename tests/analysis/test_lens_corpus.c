@@ -1,5 +1,5 @@
 /* The plugin lens over documents: means and the fitted lens against float64
- * (tests/tools/make_lens_golden.py), their bits, and what is refused. */
+ * (tests/tools/make_lens_golden.py), their bits, and refusals. */
 #include "ln_mlp_fixture.h"
 
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #define LENS_GOLDEN PSC_SOURCE_DIR "/tests/golden/lens/"
 enum { DOCUMENTS = 6 };
 
-static char folder[64]; /* of fitted lenses; removed at the end of a test */
+static char folder[64]; /* for fitted lenses; removed at the end of a test */
 
 static void make_folder(void) {
     snprintf(folder, sizeof folder, "/tmp/psc-fit-XXXXXX");
@@ -40,7 +40,7 @@ static void load(psc_session *session, const char *options) {
     cr_assert_eq(psc_session_plugin(session, "lens", options, &error), PSC_OK, "%s", error.message);
 }
 
-/* The documents, `batch` of them a run. */
+/* The documents, `batch` per run. */
 static void feed(psc_session *session, int batch) {
     static psc_token tokens[DOCUMENTS][32];
     psc_input inputs[DOCUMENTS];
@@ -99,7 +99,7 @@ Test(lens_corpus, bits) {
     psc_model_close(&model);
 }
 
-/* One row, or many that are the same, say nothing about a map: C is the sums' rounding. */
+/* One row, or many equal rows, determine no map: C is the rounding of the sums. */
 Test(lens_corpus, a_fit_needs_rows_that_vary, .fini = drop_folder) {
     psc_error error = {0};
     char options[128];
@@ -153,7 +153,7 @@ Test(lens_corpus, fitted_lens, .fini = drop_folder) {
     }
     psc_tensors_close(&found);
     psc_tensors_close(&wanted);
-    /* What was saved is a lens of this model, and of no other. */
+    /* The saved lens fits this model and no other. */
     snprintf(options, sizeof options, "lens=%s", folder);
     psc_session *session = open_corpus(model, 1, 0);
     load(session, options);
@@ -162,7 +162,7 @@ Test(lens_corpus, fitted_lens, .fini = drop_folder) {
     const psc_array kl = must_array(session, "lens.mean_kl");
     psc_tensors *means = golden_open(LENS_GOLDEN "parallel_f32_corpus.safetensors");
     const psc_tensor *before = golden_find(means, "lens.mean_kl");
-    for (int64_t l = 3; l < 5; l++) /* without position 0, the layers that have a translator */
+    for (int64_t l = 3; l < 5; l++) /* without position 0, layers with a translator */
         cr_assert(array_at(&kl, l) < 0.8 * tensor_at(before, l));
     psc_tensors_close(&means);
     psc_session_close(&session);
@@ -188,11 +188,11 @@ Test(lens_corpus, refused, .fini = drop_folder) {
     snprintf(options, sizeof options, "lens=%s", folder);
     refuse("large_scores", options, "belongs to another model");
     snprintf(options, sizeof options, "fit=%s", folder);
-    refuse("parallel_f32", options, folder); /* it is full: nothing is overwritten */
+    refuse("parallel_f32", options, folder); /* the folder is not empty: nothing is overwritten */
     refuse("parallel_f32", "fit=/nowhere/at/all", "/nowhere/at/all");
 }
 
-/* A few rows cannot be regressed on without a ridge. */
+/* A few rows cannot be fitted without a ridge. */
 Test(lens_corpus, too_little_text, .fini = drop_folder) {
     char options[128];
     psc_error error = {0};

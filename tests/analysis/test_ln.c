@@ -123,7 +123,7 @@ Test(ln, effects_are_complete) {
     check_effects("sequential_f32", 1);
 }
 
-/* rows=last and a range give the rows that `all` gives, to the bit. */
+/* rows=last and a range give the same rows as `all`, to the bit. */
 Test(ln, fewer_rows_same_values) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     fixture_run how = all_rows;
@@ -180,7 +180,7 @@ Test(ln, next_takes_the_last_but_one_row) {
 }
 
 /* Two sequences in one run give each the values that it has alone, to the bit; a second run of a
- * session gives those of its first. */
+ * session gives the same values as its first. */
 Test(ln, batch_and_second_run) {
     psc_model *model = must_model(golden_path("sequential_f32", NULL));
     psc_error error = {0};

@@ -10,7 +10,7 @@ static float pattern(int64_t i) {
     return (float)((7 * i) % 5 - 2) / 8.0f;
 }
 
-/* What an edit does to a row of a point: x = scale x + add pattern. */
+/* The effect of an edit on a row of a point: x = scale x + add pattern. */
 typedef struct edit_rule {
     psc_point point;
     int32_t layer; /* -1: none */
@@ -60,7 +60,7 @@ static void add_edits(int n) {
     }
 }
 
-/* |got - want| <= 1e-5 (1 + sum |share|), NaN where NaN is wanted. per: elements of one sum. */
+/* |got - want| <= 1e-5 (1 + sum |share|), NaN where NaN is expected. per: elements of one sum. */
 static void compare(
     const psc_tensors *golden, const char *name, const float *sum_abs, int64_t per) {
     psc_array got = array_of(name);
@@ -158,7 +158,7 @@ Test(logits, sources) {
     sources_case("sequential_f32", 1);
 }
 
-/* What the values are not there for, what does not fit, and a corpus. */
+/* Cases without values, options that do not fit, and a corpus. */
 Test(logits, source_refused) {
     psc_session_options options = PSC_SESSION_OPTIONS_INIT;
     start(golden_path("odd_sizes", NULL), NULL, 1, 0);
@@ -202,8 +202,8 @@ Test(logits, every_sum_on_every_model) {
     }
 }
 
-/* The check sees what is wrong in the arrays: each component left out in turn, b_t left out, sigma
- * without eps. A component of less than the bound cannot show and is passed over. */
+/* The check detects errors in the arrays: each component omitted in turn, b_t omitted, sigma
+ * without eps. A component smaller than the bound cannot show and is skipped. */
 Test(logits, broken_sums_are_seen) {
     start(LARGE_EPS, NULL, 1, 0);
     load_logits("level=layer+head+neuron,rows=all");
@@ -282,7 +282,7 @@ Test(logits, components_are_labelled) {
     cr_assert_str_eq(label("components.layer", 3), "1_attn_out");
     cr_assert_str_eq(label("components.layer", -1), "1_mlp_out");
     cr_assert_str_eq(label("targets", 0), "#5");
-    /* Nobody edits after the sources: no `edit`; with an editor there is one. */
+    /* Without an editor after the sources there is no `edit`; with one there is. */
     add_edits(N_RULES);
     must_run_one(session, six, 6);
     cr_assert_str_eq(label("components", -1), "edit");
@@ -291,7 +291,7 @@ Test(logits, components_are_labelled) {
     stop();
 }
 
-/* An editor of what the shares are computed from adds no component. */
+/* An editor of the values that the shares are computed from adds no component. */
 Test(logits, edit_upstream) {
     start(golden_path("parallel_f32", NULL), NULL, 1, 0);
     load_logits("level=neuron,rows=all");
@@ -317,7 +317,7 @@ Test(logits, rows_last) {
     cr_assert_eq(((const int32_t *)array_of("target_ids").data)[0], 2);
     cr_assert_eq(value_of("last_moved_for_next"), 1.0);
     cr_assert(summary_says("rows=last with the target next"));
-    /* With another target both rows are shown; next has nothing at the last. */
+    /* With another target both rows are shown; next is empty at the last. */
     add_target("#5");
     psc_session_truncate(session, 0, 0);
     must_run_one(session, six, 6);
@@ -342,7 +342,7 @@ static uint64_t shares_of_run(void) {
     return XXH3_64bits(shares.data, (size_t)elements_of(&shares) * sizeof(float));
 }
 
-/* What is kept of fixed targets from run to run follows them. */
+/* Data kept for fixed targets between runs must follow a change of targets. */
 Test(logits, targets_between_runs) {
     uint64_t first, both;
     start(golden_path("parallel_f32", NULL), NULL, 2, 0);
@@ -365,7 +365,7 @@ Test(logits, targets_between_runs) {
     stop();
 }
 
-/* One token has no next: nothing to show, and no failure. */
+/* One token has no next token: nothing to show, and no failure. */
 Test(logits, next_of_one_token) {
     start(golden_path("parallel_f32", NULL), NULL, 1, 0);
     load_logits(NULL);
@@ -412,7 +412,7 @@ Test(logits, bad_options) {
     stop();
 }
 
-/* More distinct next tokens than one batch of directions holds. */
+/* More distinct next tokens than one batch of directions can hold. */
 Test(logits, many_next_tokens) {
     psc_token tokens[200];
     for (int i = 0; i < 200; i++) tokens[i] = (psc_token){(i * 37 + i / 80) % 80, 0, 0};

@@ -1,5 +1,5 @@
-/* The plugin logits to the bit: over threads, chunks, ISAs and batches, and by every way in which a
- * target's shares are computed. */
+/* The plugin logits to the bit: over threads, chunks, ISAs and batches, and for every way of
+ * computing a target's shares. */
 #include "logits_fixture.h"
 
 static const char *const bit_arrays[] = {"contributions", "contributions.head",
@@ -86,8 +86,8 @@ Test(logits_bits, in_a_batch) {
     stop();
 }
 
-/* Computed while events pass (#id), in batches (next) or from what was retained (top:1): one id,
- * one result. */
+/* Computed during events (#id), in batches (next) or from retained tensors (top:1): one id, one
+ * result. */
 Test(logits_bits, of_one_id_by_every_way) {
     char target[16];
     start(golden_path("parallel_f32", NULL), NULL, 2, 4);

@@ -1,12 +1,12 @@
-/* The component `edit` alone: what editors added is summed in the house's order, stripe i mod 16 and
- * then lanes +8, +4, +2, +1. The numbers cancel, so that another order gives other bits. */
+/* The component `edit` alone: additions of editors are summed in the standard order, stripe i mod
+ * 16 and then lanes +8, +4, +2, +1. The numbers cancel, so another order gives other bits. */
 #include "logits.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
 
-enum { N = 100 }; /* dimensions: no multiple of 16 */
+enum { N = 100 }; /* dimensions: not a multiple of 16 */
 
 static float u[N], gamma_f[N], t_bar[N];
 static double added[N];
@@ -68,8 +68,8 @@ static float edit_share(logits_edit kind) {
     return share[0];
 }
 
-/* At even places large terms, each with its opposite 50 places on; at odd ones small terms, which
- * a sum from left to right loses beside the large. */
+/* Large terms at even places, each with its opposite 50 places later; small terms at odd ones,
+ * which a left-to-right sum loses next to the large ones. */
 static void make_numbers(void) {
     for (int i = 0; i < N; i++) {
         const int k = i % 50;

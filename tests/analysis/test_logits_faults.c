@@ -1,8 +1,8 @@
-/* The plugin logits made wrong on purpose, end to end: a host that lies to it in one point, so that
- * a component is dropped, b_t or eps forgotten, or an edit not told. Each time the plugin itself
- * finds that its sums do not close, says so in the summary and sets complete to 0.
+/* The plugin logits with deliberate faults, end to end: the host gives it one wrong input, so that
+ * a component is dropped, b_t or eps omitted, or an edit hidden. Each time the plugin itself finds
+ * that its sums do not close, says so in the summary and sets complete to 0.
  *
- * bridge.so, whose callbacks are the test's, stands in for the plugin: it calls the built-in with a
+ * bridge.so, whose callbacks the test sets, replaces the plugin: it calls the built-in with a
  * changed copy of the host's table. */
 #include "logits_fixture.h"
 
@@ -10,13 +10,13 @@
 
 typedef enum fault {
     FAULT_NONE,
-    FAULT_NEURON,   /* one neuron's write is not seen */
+    FAULT_NEURON,   /* one neuron's write is hidden */
     FAULT_HEAD,     /* one head's */
     FAULT_BIAS,     /* one MLP's bias */
     FAULT_EMBED,    /* the embedding */
     FAULT_CONSTANT, /* b_t */
     FAULT_EPS,      /* sigma without eps */
-    FAULT_EDIT      /* what an edit added */
+    FAULT_EDIT      /* the addition of an edit */
 } fault;
 
 static fault chosen;
@@ -108,7 +108,7 @@ static int double_stream(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* Runs with the fault; the levels at which it must show. */
+/* Runs with the fault; the levels where it must show. */
 static void run_with(fault which, int neuron, int head, int layer) {
     const char *const names[] = {"completeness.neuron", "completeness.head", "completeness.layer"};
     const int shows[] = {neuron, head, layer};

@@ -1,5 +1,5 @@
-/* The plugin means: the saved means are those of the captured tensors, whatever the batches; ablate
- * reads them; and what is refused. */
+/* The plugin means: the saved means equal those of the captured tensors, for any batches; ablate
+ * reads them; refusals. */
 #include "ln_mlp_fixture.h"
 
 #include <unistd.h>
@@ -28,7 +28,7 @@ static psc_session *accumulating(psc_model *model, int32_t chunk, int32_t thread
     return session;
 }
 
-/* All documents, `together` of them in a run; the means go to `folder`. */
+/* All documents, `together` per run; the means go to `folder`. */
 static void save_means(psc_model *model, const char *points, int together, int32_t chunk) {
     char options[256];
     psc_token tokens[DOCUMENTS][LENGTH];
@@ -71,7 +71,7 @@ static void remove_means(void) {
     rmdir(folder);
 }
 
-/* Sums of a captured tensor over all documents' rows but the first. */
+/* Sums of a captured tensor over all documents' rows except the first. */
 static int expected(psc_model *model, const char *point, double *sum, int64_t *width) {
     int rows = 0;
     psc_token tokens[LENGTH];
@@ -113,7 +113,7 @@ Test(means, are_those_of_the_tensors) {
     psc_model_close(&model);
 }
 
-/* One document at a time or all together: the same bytes; and ablate takes them. */
+/* One document at a time or all together: the same bytes; ablate accepts them. */
 Test(means, batches_do_not_show) {
     psc_model *model = must_model(golden_path("sequential_f32", NULL));
     float *first = NULL;

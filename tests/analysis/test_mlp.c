@@ -25,7 +25,7 @@ Test(mlp, arrays_are_float64s) {
     check_golden("tied_f32");
 }
 
-/* The gate is the forward pass's own: pre times gate is hook_post to the bit. */
+/* The gate equals the forward pass's own: pre times gate is hook_post to the bit. */
 Test(mlp, gate_is_the_forward_pass_s) {
     psc_model *model = must_model(golden_path("odd_sizes", NULL));
     psc_session *session = fixture_session(model, &all_rows);
@@ -39,7 +39,7 @@ Test(mlp, gate_is_the_forward_pass_s) {
     psc_model_close(&model);
 }
 
-/* With top = all neurons each is listed once, by falling size. */
+/* With top = all neurons, each is listed once, in descending order of size. */
 Test(mlp, list_is_ordered) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     fixture_run how = all_rows;
@@ -88,7 +88,7 @@ Test(mlp, fires_counts) {
     psc_model_close(&model);
 }
 
-/* Shares by fewer rows are those of all rows, to the bit. */
+/* Shares of fewer rows equal those of all rows, to the bit. */
 Test(mlp, fewer_rows_same_values) {
     psc_model *model = must_model(golden_path("tied_f32", NULL));
     fixture_run how = all_rows;

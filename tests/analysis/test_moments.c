@@ -1,5 +1,5 @@
-/* Variances and correlations from accumulators' totals (analysis/moments.c) against two passes in
- * long double: constants have none, whatever the grid and the rounding of the sums leave. */
+/* Variances and correlations from accumulators' totals (analysis/kit/moments.c) against two passes
+ * in long double: constants have variance zero, despite the grid and the rounding of the sums. */
 #include "accumulators.h"
 #include "golden.h"
 #include "moments.h"
@@ -18,7 +18,7 @@ typedef struct totals {
     double n, slot[SLOTS];
 } totals;
 
-/* Windows of `length` values each are summed in f64 and added as a plugin's partials are. */
+/* Windows of `length` values each are summed in f64 and added like a plugin's partials. */
 static totals add_up(const double *a, const double *b, int64_t windows, int64_t length) {
     psc_accumulators tables = {0};
     psc_error error = {0};
@@ -73,7 +73,7 @@ Test(moments, constants_do_not_vary) {
     cr_assert(isnan(psc_variance(0.0, LONGEST, 0.0, 0.0)));
 }
 
-/* The error that is granted is one that is not exceeded, and what exceeds it is told. */
+/* The error bound holds, and a variance above the bound is not reported as zero. */
 Test(moments, variances_are_right_within_their_error) {
     static const double middles[] = {0.0, 1e-3, -0.5, 10.8, 300.0, 1e5};
     static const double widths[] = {1e-7, 1e-5, 1e-3, 0.1, 2.0};
@@ -154,7 +154,7 @@ Test(moments, a_value_just_below_an_edge_lies_below_it) {
 
 /* --- plugins --------------------------------------------------------------------------------- */
 
-/* Windows of one token, all the same: position 0 varies nowhere, and there is no other. */
+/* Windows of one equal token: position 0 does not vary, and it is the only position. */
 Test(moments, equal_windows_have_no_variance) {
     psc_session_options options = PSC_SESSION_OPTIONS_INIT;
     psc_session *session = NULL;
@@ -196,7 +196,7 @@ static const double tenths[] = {-1.2815515655446004, -0.8416212335729142, -0.524
     -0.2533471031357998, 0.0, 0.2533471031357998, 0.5244005127080408, 0.8416212335729142,
     1.2815515655446004};
 
-/* a just below an edge of either histogram of the plugin mlp, one value for each neuron. */
+/* a just below an edge of either histogram of the plugin mlp, one value per neuron. */
 static float near_edge(int64_t neuron) {
     const int64_t kind = neuron % 10;
     const double edge = kind < 9 ? tenths[kind] : -8.0 + 16.0 * (1 + (double)(neuron % 31)) / 32;

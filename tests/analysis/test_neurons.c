@@ -1,5 +1,5 @@
 /* The plugin neurons against float64 (tests/tools/make_neurons_golden.py), its bits over threads,
- * chunks and batches, and what it refuses. */
+ * chunks and batches, and refusals. */
 #include "ln_mlp_fixture.h"
 
 static const int32_t text[] = {3, 41, 7, 3, 60, 7, 3, 12, 5};
@@ -84,7 +84,7 @@ Test(neurons, golden) {
     check_model("sequential_f32");
 }
 
-/* All but what LAPACK computes. */
+/* All arrays except those that LAPACK computes. */
 Test(neurons, bits) {
     static const fixture_run ways[] = {{.isa = "reference", .threads = 1},
         {.isa = "reference", .threads = 2, .chunk = 2}, {.threads = 3, .chunk = 1}};

@@ -1,5 +1,5 @@
 /* The plugin partition: every figure against float64 by brute force, a real change of the run,
- * bits, options. tests/test_partition_measure.c has the identities. */
+ * bits, options. test_partition_measure.c has the identities. */
 #include "ln_mlp_fixture.h"
 
 #define TOLERANCE 1e-5
@@ -41,7 +41,7 @@ Test(partition, ablation_is_the_run_again) {
         "rows=1-2,perturbations=ablation,level=layer+head,alphas=0+0.5");
 }
 
-/* 4096 tokens: every rank bin is there. */
+/* 4096 tokens: every rank bin occurs. */
 Test(partition, embedded_is_the_brute_force) {
     const char *folder = golden_embedded();
     if (!folder) return;
@@ -65,8 +65,8 @@ static double log_z(const float *z, int64_t n) {
     return log(sum) + most;
 }
 
-/* The last layer's MLP acts on the final LayerNorm alone: without it the run itself gives what
- * recomputed_ln says, and there dlogZ = sum p dz + KL(p || p'). */
+/* The last layer's MLP reaches only the final LayerNorm: a run without it gives recomputed_ln
+ * directly, and there dlogZ = sum p dz + KL(p || p'). */
 Test(partition, the_last_mlp_left_out_for_real) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     const fixture_run how = {.plugin = "partition",
@@ -108,7 +108,7 @@ Test(partition, the_last_mlp_left_out_for_real) {
     psc_model_close(&model);
 }
 
-/* --- the run does not show ------------------------------------------------------------------- */
+/* --- the same bits --------------------------------------------------------------------------- */
 
 Test(partition, bits_do_not_depend_on_the_run) {
     fixture_run how = {
@@ -120,7 +120,7 @@ Test(partition, bits_do_not_depend_on_the_run) {
     assert_independent("parallel_f32", how, arrays);
 }
 
-/* Fewer rows, fewer components, fewer perturbations: the same bits for what is left. */
+/* Fewer rows, components or perturbations: the remaining figures have the same bits. */
 Test(partition, asking_less_changes_nothing) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     fixture_run how = {.plugin = "partition",

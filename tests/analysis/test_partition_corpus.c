@@ -1,5 +1,5 @@
-/* partition over documents: the totals against the single runs' arrays, batches, and other corners
- * of an accumulation. The single runs' figures are tested against float64 in test_partition.c. */
+/* partition over documents: the totals against the single runs' arrays, batches, and edge cases of
+ * accumulation. test_partition.c tests the single runs' figures against float64. */
 #include "ln_mlp_fixture.h"
 
 #define OPTIONS                                                                                    \
@@ -146,7 +146,7 @@ static void check_change(const psc_session *all, const cases *c, int64_t change,
             const double got = at(all, "correlation", place * 6 + k);
             const double want = correlation_of(c->dz[g][k], e[g], c->n);
             if (!isnan(got)) same(got, want, "correlation", change);
-            /* frozen_ln and recomputed_ln of a head: surely something to correlate */
+            /* frozen_ln and recomputed_ln of a head correlate */
             if (change == 8 && k < 3) cr_assert_not(isnan(got));
         }
         double far[5] = {0}, count[5] = {0};
@@ -233,7 +233,7 @@ Test(partition_corpus, batches_and_order_do_not_show) {
     psc_model_close(&model);
 }
 
-/* rows=1-8 leaves out position 0: a window of one token has nothing to add. */
+/* rows=1-8 excludes position 0: a window of one token adds nothing. */
 Test(partition_corpus, short_windows_without_a_chosen_row) {
     psc_model *model = must_model(golden_path("tied_f32", NULL));
     psc_session *session = open_corpus(model, 1, "rows=1-8");
@@ -245,14 +245,14 @@ Test(partition_corpus, short_windows_without_a_chosen_row) {
     psc_model_close(&model);
 }
 
-/* Windows that are all the same do not vary, and what does not vary correlates with nothing. */
+/* Equal windows do not vary, and a constant correlates with nothing. */
 Test(partition_corpus, equal_windows_do_not_vary) {
     static const char *const names[] = {"parallel_f32", "sequential_f32", "odd_sizes"};
     for (int m = 0; m < 3; m++)
         for (int windows = 1; windows <= 5; windows += 2) {
             psc_model *model = must_model(golden_path(names[m], NULL));
             psc_session *session = open_corpus(model, 1, OPTIONS);
-            for (int i = 0; i < windows; i++) add_texts(session, 3, 3); /* of one token */
+            for (int i = 0; i < windows; i++) add_texts(session, 3, 3); /* one token each */
             must_report(session);
             const psc_array correlation = must_array(session, "partition.correlation");
             for (int64_t i = 0; i < array_count(&correlation); i++)
@@ -268,7 +268,7 @@ Test(partition_corpus, equal_windows_do_not_vary) {
         }
 }
 
-/* Without a change, without a row: a report all the same. */
+/* Without a change or a row the report still succeeds. */
 Test(partition_corpus, nothing_to_report) {
     psc_model *model = must_model(golden_path("tied_f32", NULL));
     psc_session *session = open_corpus(model, 1, NULL);

@@ -1,5 +1,5 @@
-/* What partition measures of a change, alone: the derivative of log Z, the identity of log Z's
- * change, ties, empty bins. Logits and changes are made up; the host's two functions are libm's. */
+/* The measures of partition in isolation: the derivative of log Z, the identity of log Z's change,
+ * ties, empty bins. Logits and changes are made up; the host's two functions are libm's. */
 #include "partition.h"
 
 #include <criterion/criterion.h>

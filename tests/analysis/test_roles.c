@@ -1,5 +1,4 @@
-/* The plugin roles against float64 (tests/tools/make_roles_golden.py), its bits, and what it
- * refuses. */
+/* The plugin roles against float64 (tests/tools/make_roles_golden.py), its bits, and refusals. */
 #include "ln_mlp_fixture.h"
 
 static const int32_t text[] = {3, 41, 7, 3, 60, 7, 3, 12, 5};
@@ -46,7 +45,7 @@ Test(roles, golden) {
     check_model("rotary_full", "dimension=3");
 }
 
-/* All but what LAPACK computes. */
+/* All arrays except those that LAPACK computes. */
 Test(roles, bits) {
     static const fixture_run ways[] = {{.isa = "reference", .threads = 1},
         {.isa = "reference", .threads = 2, .chunk = 2}, {.threads = 3, .chunk = 1}};
@@ -65,7 +64,7 @@ Test(roles, bits) {
     psc_model_close(&model);
 }
 
-/* A single row has no later ones and no next token; more dimensions than there are directions. */
+/* A single row has no later rows and no next token; more dimensions than directions. */
 Test(roles, edges) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     for (int32_t n = 1; n <= 2; n++) {

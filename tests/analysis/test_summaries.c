@@ -1,5 +1,5 @@
-/* What people read when a text or a corpus is too small for a figure: no sentence, title or label
- * shows a NaN, whatever the plugin; where a figure is not defined the summary says so. */
+/* Summaries of a text or corpus too small for a figure: no sentence, title or label of any plugin
+ * shows a NaN, and the summary says which figure is undefined. */
 #include "golden.h"
 #include "results.h"
 
@@ -12,7 +12,7 @@
 
 static psc_error error;
 
-/* Whether text holds "nan" or "inf" as a number: not within a word. */
+/* Whether text contains "nan" or "inf" as a number, not within a word. */
 static bool shows_nan(const char *text) {
     static const char *const bad[] = {"nan", "inf"};
     for (int i = 0; i < 2; i++)
@@ -28,7 +28,7 @@ static void check_text(const char *plugin, const char *what, const char *text) {
     cr_expect(!shows_nan(text), "%s (%s): %s", plugin, what, text);
 }
 
-/* Returns how many lines there are. */
+/* Returns the number of lines. */
 static int check_summary(const psc_session *session, const char *what) {
     const psc_results *results = psc_session_results(session);
     int lines = 0;
@@ -68,7 +68,7 @@ static void check_text_of(psc_model *model, int which, const char *target, int32
         cr_expect(check_summary(session, what) > 0, "%s: no summary", what);
     else
         cr_expect(!shows_nan(error.message) && strstr(error.message, "no token"), "%s",
-            error.message); /* graph of a target that is not there */
+            error.message); /* graph of a missing target */
     psc_session_close(&session);
 }
 
@@ -106,7 +106,7 @@ static void check_corpus_of(psc_model *model, int which, int documents, int32_t 
     }
     cr_assert_eq(psc_session_report(session, NULL, &error), PSC_OK, "%s %s: %s",
         of_corpora[which][0], what, error.message);
-    const int lines = check_summary(session, what); /* attention has arrays alone over a corpus */
+    const int lines = check_summary(session, what); /* attention has only arrays over a corpus */
     cr_expect(lines > 0 || strcmp(of_corpora[which][0], "attention") == 0, "%s, %s: no summary",
         of_corpora[which][0], what);
     psc_session_close(&session);

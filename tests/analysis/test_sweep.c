@@ -1,5 +1,5 @@
 /* The plugin sweep against float64 and TransformerLens (tests/tools/make_sweep_golden.py), its
- * bits, and what it refuses. */
+ * bits, and refusals. */
 #include "ln_mlp_fixture.h"
 
 #define SWEEP_GOLDEN PSC_SOURCE_DIR "/tests/golden/sweep/"

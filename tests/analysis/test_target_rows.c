@@ -1,5 +1,5 @@
-/* Each target at its own last row: the last of the text, and for `next` the last that has a next
- * token, whatever other targets the run has. A target alone, or under its own id, says the same. */
+/* Each target at its own last row: the last of the text, or for `next` the last with a next token,
+ * for any other targets of the run. A target alone, or under its own id, gives the same result. */
 #include "ln_mlp_fixture.h"
 
 static const int32_t text[] = {3, 41, 7, 3, 60, 9};
@@ -28,7 +28,7 @@ static const char *const of_the_next[] = {"#9", NULL}; /* the last token of the 
 
 static const char *const models[] = {"parallel_f32", "sequential_f32"};
 
-/* The first target's graph is the same, whether it stands alone or not. */
+/* The first target's graph is the same alone and with others. */
 Test(target_rows, graph) {
     static const char *const arrays[] = {"graph.node_flow", "graph.node_row", "graph.node_kind",
         "graph.link_weight", "graph.link_source", NULL};
@@ -50,7 +50,7 @@ Test(target_rows, graph) {
         }
 }
 
-/* Bounds are of the first target's direction; that of `next` is its token's. */
+/* Bounds follow the first target's direction; for `next` that of its token. */
 Test(target_rows, bounds_of_neurons) {
     static const char *const arrays[] = {"neurons.output_bounds", "neurons.tightness", NULL};
     const struct {
@@ -75,8 +75,9 @@ Test(target_rows, bounds_of_neurons) {
 
 /* --- sweep ----------------------------------------------------------------------------------- */
 
-/* The effect on `next` at row T-2 is that on the token T-1 at the last row of the text without it:
- * later rows change nothing of earlier ones. at: where a cell of T rows stands among T-1. */
+/* The effect on `next` at row T-2 equals that on the token T-1 at the last row of the text without
+ * it, because later rows do not affect earlier ones. Returns the place among T-1 rows of a cell
+ * among T. */
 static int64_t shorter(const psc_array *array, int64_t i, int axis_of_rows, int n_row_axes) {
     int64_t at = 0, index[5] = {0};
     for (int a = array->n_axes; a-- > 0; i /= array->shape[a]) index[a] = i % array->shape[a];
@@ -129,7 +130,7 @@ Test(target_rows, sweep) {
     }
 }
 
-/* A sweep of a text without any next token has no effect to tell. */
+/* A sweep over a text without any next token has no effect to report. */
 Test(target_rows, sweep_of_one_token) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     psc_session *session = run(model, "sweep", "over=heads", next, 1);
@@ -141,7 +142,7 @@ Test(target_rows, sweep_of_one_token) {
 
 /* --- summaries ------------------------------------------------------------------------------- */
 
-/* Whether some sentence or title of the plugin's summary holds the words. */
+/* Whether some sentence or title of the plugin's summary contains the words. */
 static bool says(const psc_session *session, const char *words) {
     const psc_results *results = psc_session_results(session);
     psc_result_item item;
@@ -174,7 +175,7 @@ Test(target_rows, summaries) {
 
 /* --- names ----------------------------------------------------------------------------------- */
 
-/* Whatever plugin tells its targets' ids, the axis has the same entries. */
+/* The axis of target ids has the same entries in every plugin. */
 Test(target_rows, the_axis_ids_is_a_and_b) {
     static const char *const plugins[] = {
         "logits", "ln", "mlp", "lens", "partition", "edges", "neurons", "sweep"};

@@ -1,5 +1,5 @@
-/* The list of the k largest: against a sort of all, with ties, NaN, signed zeros, infinities, every
- * order of offering, and arrays that move with the entries. */
+/* The list of the k largest: against a full sort, with ties, NaN, signed zeros, infinities, every
+ * order of insertion, and arrays that move with the entries. */
 #include "top.h"
 
 #include <criterion/criterion.h>
@@ -95,7 +95,8 @@ static int in_order(const void *a, const void *b) {
     return (x->index > y->index) - (x->index < y->index);
 }
 
-/* Few distinct keys, every size of list, a random order of offering; an array moves along. */
+/* Few distinct keys, every size of list, a random order of insertion; an array moves with the
+ * entries. */
 Test(top, equals_a_sort) {
     uint64_t random = 12345;
     for (int round = 0; round < 400; round++) {

@@ -1,5 +1,5 @@
 /* The plugin weights against float64 on whole matrices (tests/tools/make_weights_golden.py, which
- * checks them against TransformerLens), its threads, and what it refuses. */
+ * checks them against TransformerLens), its threads, and refusals. */
 #include "ln_mlp_fixture.h"
 
 static const char all[] = "what=all,top=4,triples=2";
@@ -133,7 +133,7 @@ Test(weights, golden_frames_that_do_not_span) {
     check_model("narrow", PSC_SOURCE_DIR "/tests/golden/weights/narrow", 23);
 }
 
-/* Every other shape gives finite figures; a run's session has them too. */
+/* Every other shape gives finite figures, also in the session of a run. */
 Test(weights, every_model) {
     for (int v = 0; golden_variants[v]; v++) {
         psc_model *model = must_model(golden_path(golden_variants[v], NULL));
@@ -154,7 +154,7 @@ Test(weights, every_model) {
     psc_model_close(&model);
 }
 
-/* On one machine the number of threads does not show. */
+/* On one machine, results do not depend on the number of threads. */
 Test(weights, threads) {
     static const char *const arrays[] = {"weights.copying", "weights.q_composition",
         "weights.k_composition", "weights.v_composition", "weights.dual", "weights.dual_cosines",

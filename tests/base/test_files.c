@@ -1,4 +1,4 @@
-/* Files mapped and read with a cap; files and folders written whole or not at all. */
+/* Files mapped and read with a cap; files and folders written completely or not at all. */
 #include "loader_fixture.h"
 
 TestSuite(files, .init = fixture_open, .fini = fixture_close);
@@ -134,7 +134,7 @@ Test(files, output_folder_filled_meanwhile_is_kept) {
     cr_assert_eq(count_entries(folder), 1, "a temporary folder is left");
 }
 
-/* Where the system has a device that is always full. */
+/* Only where the system has a device that is always full. */
 Test(files, a_full_disk_is_reported) {
     psc_output *output;
     psc_error error = {0};

@@ -22,7 +22,7 @@ TestSuite(results, .init = open_results, .fini = close_results);
 
 #define GIVES(call) cr_assert_eq((call), PSC_OK, "%s", error.message)
 
-/* status and a message that holds `words`. */
+/* The call returned status, and the message contains `words`. */
 static void refused(psc_status status, psc_status expected, const char *words) {
     cr_assert_eq(status, expected, "status %d: %s", status, error.message);
     cr_assert(strstr(error.message, words), "'%s' is not in: %s", words, error.message);
@@ -51,7 +51,8 @@ Test(results, head) {
     cr_assert_eq(corpus.tokens, 15);
 }
 
-/* A caller with an older, shorter structure gets what it knows, and nothing is written beyond. */
+/* A caller with an older, shorter structure gets the members it knows; nothing is written past
+ * them. */
 Test(results, structures_of_another_size) {
     psc_result_run run;
     memset(&run, 0x55, sizeof run);
@@ -244,7 +245,7 @@ Test(results, files) {
         psc_results_add_file(results, "graph.dot", "", 0, &error), PSC_ERROR_INPUT, "graph.dot");
 }
 
-/* --- memory of the run before ---------------------------------------------------------------- */
+/* --- memory of an earlier run ---------------------------------------------------------------- */
 
 Test(results, arrays_and_labels_keep_their_memory) {
     static const char *const names[] = {"a", "b"}, *const others[] = {"a", "c"};
@@ -289,7 +290,7 @@ static void same_text(const char *a, size_t n, const char *b, size_t m, const ch
     cr_assert(n == m && memcmp(a, b, n) == 0, "%s: %s\n%s", what, a, b);
 }
 
-/* Memory, a stream, a file and the folder's results.json hold the same bytes. */
+/* Memory, a stream, a file and the folder's results.json contain the same bytes. */
 Test(results, written_everywhere_alike) {
     char folder[] = "/tmp/psc-results-XXXXXX", path[64], *memory, *other;
     size_t bytes, n;
@@ -323,7 +324,7 @@ Test(results, written_everywhere_alike) {
     rmdir(folder);
 }
 
-/* The whole document: the order of entries is that in which they were made. */
+/* The whole document; entries keep the order of their creation. */
 Test(results, json_to_the_byte) {
     char *text;
     GIVES(psc_results_write_memory(&text, NULL, results, PSC_FORMAT_JSON, NULL, &error));

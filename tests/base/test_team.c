@@ -1,5 +1,5 @@
-/* The team: every task is done once, whatever the number of threads and however short the jobs; who
- * comes late is not waited for. */
+/* The team does every task once, for any number of threads and for very short jobs. It does not
+ * wait for late workers. */
 #include "team.h"
 
 #include <criterion/criterion.h>
@@ -33,7 +33,7 @@ static void one_part(int64_t begin, int64_t end, int thread, void *payload) {
     for (int64_t i = begin; i < end; i++) atomic_fetch_add(&done[i], 1);
 }
 
-/* Every one of the first n was done `times` times; forgets them. */
+/* Asserts that each of the first n tasks was done `times` times; resets the counts. */
 static void check_done(int64_t n, int times) {
     for (int64_t i = 0; i < MOST; i++)
         cr_assert_eq(atomic_exchange(&done[i], 0), i < n ? times : 0);
@@ -44,7 +44,7 @@ typedef struct many_jobs {
     int threads;
 } many_jobs;
 
-/* A region of many short jobs, each of another size: a worker that comes late must miss its job and
+/* A region of many short jobs of different sizes: a worker that comes late must skip its job and
  * take the next. */
 static void run_many(void *payload) {
     many_jobs *many = payload;
@@ -71,7 +71,7 @@ Test(team, many_short_jobs) {
 static pthread_t caller;
 static atomic_bool body_over, waited_for;
 
-/* A thread whose core somebody else has: it arrives when the body is over. */
+/* A preempted worker: it arrives after the body is over. */
 static uint64_t enter_late(void) {
     const struct timespec nap = {.tv_nsec = 1000000};
     if (pthread_equal(pthread_self(), caller)) return 0;

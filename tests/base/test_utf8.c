@@ -1,5 +1,5 @@
-/* Reading UTF-8 against an independent statement of Unicode's table 3-7, over every code point and
- * every lead; the dangerous characters at every border of their table. */
+/* Reading UTF-8 against an independent copy of Unicode's table 3-7, over every code point and every
+ * lead byte; the dangerous characters at every border of their table. */
 #include "psc_error.h"
 #include "report.h"
 #include "utf8.h"
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Table 3-7: the ranges of each byte, by the first. */
+/* Table 3-7: the ranges of each byte, by the first byte. */
 static const struct {
     unsigned char first[2], rest[3][2];
     int length;
@@ -21,7 +21,7 @@ static const struct {
     {{0xf1, 0xf3}, {{0x80, 0xbf}, {0x80, 0xbf}, {0x80, 0xbf}}, 4},
     {{0xf4, 0xf4}, {{0x80, 0x8f}, {0x80, 0xbf}, {0x80, 0xbf}}, 4}};
 
-/* What psc_utf8_next must return. */
+/* The expected result of psc_utf8_next. */
 static int expected(const unsigned char *s, size_t bytes) {
     for (size_t row = 0; row < sizeof table / sizeof table[0]; row++) {
         if (s[0] < table[row].first[0] || s[0] > table[row].first[1]) continue;
@@ -63,7 +63,7 @@ Test(utf8, every_code_point_is_read_and_its_beginnings_are_cut) {
     }
 }
 
-/* Every first and second byte, and third and fourth bytes on both sides of each border. */
+/* Every first and second byte; third and fourth bytes on both sides of each border. */
 Test(utf8, every_beginning_agrees_with_the_table) {
     static const unsigned char border[] = {
         0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xff};
@@ -83,7 +83,7 @@ Test(utf8, every_beginning_agrees_with_the_table) {
 
 Test(utf8, what_is_beyond_the_text_is_not_read) {
     uint32_t c;
-    char *text = malloc(3); /* of its own size, for the address sanitizer */
+    char *text = malloc(3); /* exact size, for the address sanitizer */
     memcpy(text, "\xf0\x9f\x98", 3);
     cr_expect_eq(psc_utf8_next(&c, text, 3), 0);
     cr_expect_eq(psc_utf8_next(&c, text, 2), 0);

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Bad input on the command line: the exit code, one sentence on stderr, nothing on stdout, nothing
-# half-written. usage: bad_input.sh PROGRAM SOURCE_DIR
+# Bad input on the command line: the exit code, one sentence on stderr, nothing on stdout, no
+# partial output.
+# usage: bad_input.sh PROGRAM SOURCE_DIR
 . "$(dirname "$0")/checks.sh"
 program=$1
 model=$2/models/books-5m
 
-# expect CODE PATTERN ARGUMENTS...: the program ends with CODE and says PATTERN.
+# expect CODE PATTERN ARGUMENTS...: the program must exit with CODE and print PATTERN.
 expect() {
     code=$1
     pattern=$2
@@ -27,7 +28,7 @@ expect() {
     fi
 }
 
-# Usage: 2, with a pointer to the help.
+# Usage errors: exit code 2 and a pointer to the help.
 expect 2 'unknown verb nonsense' nonsense
 expect 2 'unknown option --nonsense' --nonsense
 expect 2 'unknown option --colour.*analyze --help' analyze --colour
@@ -104,7 +105,7 @@ cp "$model/config.json" "$model/tokenizer.json" "$work/cut/"
 head -c 100000 "$model/model.safetensors" >"$work/cut/model.safetensors"
 expect 1 'model.safetensors' analyze --model "$work/cut" --text a
 
-# The folder of packed weights: a wrong word is refused, a folder that cannot be used is no failure.
+# The folder of packed weights: invalid arguments are refused, an unusable folder is not a failure.
 expect 1 'do=foo is not one of' sweep --text a --do foo
 expect 1 'over=rows is not one of' sweep --text a --over rows
 expect 1 'do=patch needs a source prompt' sweep --text 'a b' --do patch
@@ -141,11 +142,11 @@ PSC_CACHE_LIMIT=much
 export PSC_CACHE_LIMIT
 expect 2 "PSC_CACHE_LIMIT needs a size like 500M or 20G, not 'much'" info
 unset PSC_CACHE_LIMIT
-check 'looking at the folder made it' test ! -e "$work/kept"
+check 'showing the cache created its folder' test ! -e "$work/kept"
 "$program" generate --text a --n 1 --cache-dir /dev/null/x >/dev/null 2>"$work/stderr"
-check 'a folder that cannot be made is no failure' test $? -eq 0 -a ! -s "$work/stderr"
+check 'a folder that cannot be created is not a failure' test $? -eq 0 -a ! -s "$work/stderr"
 env -u HOME -u XDG_CACHE_HOME -u PSC_CACHE_DIR "$program" info >/dev/null 2>"$work/stderr"
-check 'no home is no failure' test $? -eq 0 -a ! -s "$work/stderr"
+check 'a missing HOME is not a failure' test $? -eq 0 -a ! -s "$work/stderr"
 
 # Interventions.
 expect 2 '--ablate needs AT' analyze --text a --ablate
@@ -192,11 +193,11 @@ expect 1 'layer|blocks.9' analyze --text a --out "$work/never" --capture blocks.
 expect 1 "'' is not a hook point" analyze --text a --out "$work/never" --capture hook_embed,
 check 'a failed run wrote a folder' test ! -e "$work/never"
 
-# The output folder: whole or not at all.
+# The output folder: all files or none.
 mkdir "$work/full"
 echo mine >"$work/full/file"
 expect 1 'full.*not empty' analyze --text a --out "$work/full"
-check 'a folder that was refused changed' test "$(cat "$work/full/file")" = mine
+check 'a refused folder was changed' test "$(cat "$work/full/file")" = mine
 echo mine >"$work/file"
 expect 1 'file' analyze --text a --out "$work/file"
 expect 1 'No such file' analyze --text a --out "$work/no/such/parent"
@@ -211,15 +212,15 @@ fi
         --capture 'blocks.*.mlp.hook_pre' --out "$work/limited"
     exit $failed
 )
-check 'the limit on file sizes was not met as it should' test $? -eq "$failed"
-check 'a full disk left something' test -z "$(ls -d "$work"/limited "$work"/.limited* 2>/dev/null)"
+check 'the file size limit was handled wrongly' test $? -eq "$failed"
+check 'a full disk left files' test -z "$(ls -d "$work"/limited "$work"/.limited* 2>/dev/null)"
 "$program" analyze --text a --out "$work/out" >/dev/null 2>&1
 check 'a good run writes its folder' test -s "$work/out/results.json" -a \
     -s "$work/out/tensors.safetensors"
-check 'nothing else stays beside it' test -z "$(find "$work" -name '*.partial*')"
+check 'no partial files remain' test -z "$(find "$work" -name '*.partial*')"
 mkdir "$work/empty"
 "$program" analyze --text a --out "$work/empty" >/dev/null 2>&1
-check 'an empty folder is taken' test -s "$work/empty/results.json"
+check 'an empty folder is accepted' test -s "$work/empty/results.json"
 
 if [ -w /dev/full ]; then
     "$program" analyze --text a --json >/dev/full 2>"$work/stderr"
@@ -230,7 +231,7 @@ if [ -w /dev/full ]; then
     check 'a full standard output is an error for generate' test $? -eq 1 -a -s "$work/stderr"
 fi
 "$program" generate --text a --n 100 2>"$work/stderr" | head -c 1 >/dev/null
-check 'a reader that leaves is no error' test ! -s "$work/stderr"
+check 'a closed pipe is not an error' test ! -s "$work/stderr"
 
 # Help and version: 0, on stdout.
 for arguments in '--help' 'help analyze' 'analyze --help' 'generate --help' 'info --help' \

@@ -1,9 +1,11 @@
 #!/bin/sh
-# The cache of packed weights from outside: kept at the first start and mapped at the next, shown,
-# verified, made again when damaged, limited, cleared. usage: cache.sh PROGRAM
+# The cache of packed weights from outside: written at the first start and mapped at the next,
+# shown, verified, rebuilt after damage, limited, cleared.
+# usage: cache.sh PROGRAM
 . "$(dirname "$0")/checks.sh"
 program=$1
-# A model of a little more than 64 MiB, less than which is not kept: zeros, as a hole in the file.
+# A model of a little more than 64 MiB, the least size that is cached. The weights are a hole:
+# zeros.
 model=$work/zeros
 mkdir "$model"
 cat >"$model/config.json" <<'EOF'
@@ -37,7 +39,7 @@ add embed_out.weight 131072 64
 header="$header}"
 n=${#header}
 {
-    # shellcheck disable=SC2059 # the length as eight bytes, the lowest first
+    # shellcheck disable=SC2059 # the length as eight bytes, little-endian
     printf "\\$(printf %o $((n % 256)))\\$(printf %o $((n / 256)))\\0\\0\\0\\0\\0\\0"
     printf '%s' "$header"
 } >"$model/model.safetensors"
@@ -47,7 +49,7 @@ touch -t 202001010000 "$model/model.safetensors"
 unset PSC_CACHE_LIMIT XDG_CACHE_HOME
 PSC_CACHE_DIR=$work/kept
 export PSC_CACHE_DIR
-weights() { # weights OPTIONS...: what info says of them
+weights() { # weights OPTIONS...: the line of info on the weights
     "$program" info "$model" "$@" >"$work/info" 2>&1
     sed -n 's/^ *weights *//p' "$work/info"
 }
@@ -57,14 +59,14 @@ case $said in *'the disk of'*)
     exit 0
     ;;
 esac
-check "the first start keeps them: $said" test "$said" = "packed, cached in $work/kept"
+check "the first start caches them: $said" test "$said" = "packed, cached in $work/kept"
 said=$(weights)
 check "the second start maps them: $said" test "$said" = "mapped from $work/kept"
 check 'the hash is remembered' test "$(find "$work/kept" -name '*.source' | wc -l)" -eq 1
 said=$(weights --no-cache)
-check "not when it is not wanted: $said" test "$said" = 'packed, not cached'
+check "not with --no-cache: $said" test "$said" = 'packed, not cached'
 said=$(weights --cache-dir "$work/small" --cache-limit 1M)
-check "not beyond the limit: $said" test -n "$(echo "$said" | grep 'not cached: .*limit is 1 MiB')"
+check "not above the limit: $said" test -n "$(echo "$said" | grep 'not cached: .*limit is 1 MiB')"
 said=$(env -u PSC_CACHE_DIR HOME="$work/home" "$program" info "$model" | sed -n 's/^ *weights *//p')
 check "in the home folder: $said" test -n "$(echo "$said" | grep "cached in $work/home/.*pythiascope")"
 rm -r "$work/home"
@@ -76,20 +78,20 @@ hash=$(basename "$file" | cut -c 1-32)
 check 'the folder is shown' grep -qxF "$work/kept" "$work/list"
 check 'the model is shown' grep -q "^  $hash  *64\.. MiB  used .*zeros$" "$work/list"
 check 'the sum is shown' grep -q '1 model,  *64\.. MiB, limit  *32\.0 GiB' "$work/list"
-check 'it is intact' test "$("$program" cache verify)" = "$hash is intact"
+check 'the file is intact' test "$("$program" cache verify)" = "$hash is intact"
 chmod u+w "$file"
 printf '\001' | dd of="$file" bs=1 seek=5000000 conv=notrunc 2>/dev/null
 chmod u-w "$file"
 "$program" cache verify "$(echo "$hash" | cut -c 1-6)" >"$work/stdout" 2>"$work/stderr"
-check 'a damaged file is not' test $? -eq 1 -a ! -s "$work/stdout"
-check 'its name is said' grep -q "$hash.*do not match their hash" "$work/stderr"
+check 'a damaged file is reported' test $? -eq 1 -a ! -s "$work/stdout"
+check 'the file is named' grep -q "$hash.*do not match their hash" "$work/stderr"
 said=$(weights)
-check "it is made again: $said" test "$said" = "packed, cached in $work/kept"
+check "it is rebuilt: $said" test "$said" = "packed, cached in $work/kept"
 check 'it is intact again' test "$("$program" cache verify "$hash")" = "$hash is intact"
 
 # Cleared.
-check 'it is cleared' test -n "$("$program" cache clear | grep 'removed 1 model,  *64\.. MiB')"
-check 'nothing is left' test -z "$(find "$work/kept" -type f)"
-check 'nothing is shown' test -n "$("$program" cache | grep '0 models')"
+check 'the cache is cleared' test -n "$("$program" cache clear | grep 'removed 1 model,  *64\.. MiB')"
+check 'no file is left' test -z "$(find "$work/kept" -type f)"
+check 'no model is shown' test -n "$("$program" cache | grep '0 models')"
 
 conclude

@@ -1,5 +1,5 @@
-# What the tests of the command line share; sourced by them. `work` is a folder that goes when the
-# test ends; `conclude` is its last command.
+# Shared code of the command line tests, which source this file. The shell removes the folder `work`
+# at its end; `conclude` is a test's last command.
 set -u
 work=$(mktemp -d "${TMPDIR:-/tmp}/psc-cli-XXXXXX") || exit 1
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT

@@ -1,12 +1,12 @@
 #!/bin/sh
-# corpus and merge from outside: the same bits whatever the batches, threads, shards, and wherever a
-# run was killed; documents left out; state files that are refused. usage: corpus.sh PROGRAM
-# SOURCE_DIR
+# corpus and merge from outside: the same bits for any batches, threads and shards, and after a kill
+# at any time; skipped documents; refused state files.
+# usage: corpus.sh PROGRAM SOURCE_DIR
 . "$(dirname "$0")/checks.sh"
 program=$1
 source=$2
 
-# A small corpus: text files in two folders, a JSONL file, and what is not read.
+# A small corpus: text files in two folders, a JSONL file, and files that are not read.
 docs=$work/docs
 mkdir -p "$docs/b" "$docs/a"
 head -c 3000 "$source/docs/architecture.md" | iconv -c -t ASCII >"$docs/b/one.txt"
@@ -20,37 +20,37 @@ echo 'not read' >"$docs/notes.org"
 echo 'not read' >"$docs/.hidden.txt"
 plugins="--plugin ln --plugin mlp --plugin logits:level=layer"
 
-run() { # run NAME ARGUMENTS...: into $work/NAME
+run() { # run NAME ARGUMENTS...: writes to $work/NAME
     name=$1
     shift
     # shellcheck disable=SC2086 # a list of arguments
     "$program" corpus "$docs" $plugins --window 64 --out "$work/$name" "$@" \
         >"$work/$name.stdout" 2>"$work/$name.stderr"
 }
-same() { # same A B: the results of two runs, but for the number of threads
+same() { # same A B: two runs have the same results, except the number of threads
     cmp -s "$work/$1/tensors.safetensors" "$work/$2/tensors.safetensors" || return 1
     for one in "$1" "$2"; do grep -vE '"(threads|chunk)"' "$work/$one/results.json" >"$work/$one.json"; done
     cmp -s "$work/$1.json" "$work/$2.json"
 }
 
 check 'a run over a corpus' run whole --batch 3 --threads 2
-check 'what is not read is not counted' grep -q '"documents": 32' "$work/whole/results.json"
+check 'unread files are not counted' grep -q '"documents": 32' "$work/whole/results.json"
 check 'nothing on stderr' test ! -s "$work/whole.stderr"
 check 'windows one by one' run single --batch 1 --threads 1 --chunk 7
-check 'batches, threads and chunks do not show' same whole single
+check 'batches, threads and chunks do not matter' same whole single
 
-# The limit ends a run; without it the same state goes on.
+# The limit ends a run; without a limit the same state continues.
 check 'a limit' run limited --state "$work/limit.state" --limit-tokens 300
-check 'a limit that is reached ends the run' grep -q '"tokens": 3[0-5][0-9],' \
+check 'the limit ends the run' grep -q '"tokens": 3[0-5][0-9],' \
     "$work/limited/results.json"
-check 'beyond the limit' run unlimited --state "$work/limit.state" --batch 5
-check 'a limit does not show in what follows' same whole unlimited
+check 'past the limit' run unlimited --state "$work/limit.state" --batch 5
+check 'an earlier limit does not change the results' same whole unlimited
 check 'a finished state' run finished --state "$work/limit.state"
 check 'a finished state is reported again' same whole finished
 check 'a finished state says so' grep -q 'nothing was left to read' "$work/finished.stderr"
 
-# Killed at random times, mostly while it saves as fast as it can. The seed is printed: a failure can
-# be had again with PSC_TEST_SEED.
+# Killed at random times, mostly during a save. The seed is printed; PSC_TEST_SEED repeats a
+# failure.
 seed=${PSC_TEST_SEED:-$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')}
 echo "kill -9 at random times: PSC_TEST_SEED=$seed"
 turn=0
@@ -66,11 +66,11 @@ for save in 0 0 0.05 0 0 0.02; do
     kill -9 $pid 2>/dev/null
     wait $pid 2>/dev/null
 done
-check 'goes on after a kill' run resumed --state "$work/kill.state" --batch 3
-check 'a kill does not show' same whole resumed
+check 'resumes after a kill' run resumed --state "$work/kill.state" --batch 3
+check 'a kill does not change the results' same whole resumed
 check 'the lock that a kill left is gone' test ! -e "$work/kill.state.lock"
 
-# One process at a time has a state file. The first is stopped while it has it.
+# One process at a time uses a state file. The first process is stopped while it holds the file.
 # shellcheck disable=SC2086 # a list of arguments
 "$program" corpus "$docs" $plugins --window 64 --batch 1 --state "$work/one.state" >/dev/null 2>&1 &
 first=$!
@@ -85,11 +85,11 @@ check 'the process that uses it is named' grep -q "process $first is using the s
     "$work/second.stderr"
 kill -9 $first
 wait $first 2>/dev/null
-check 'a lock without its process holds nobody' run after_lock --state "$work/one.state"
-check 'nothing is lost by it' same whole after_lock
-check 'no temporary file stays in the way' test -s "$work/kill.state"
+check 'a lock without a process does not block' run after_lock --state "$work/one.state"
+check 'no result is lost' same whole after_lock
+check 'the state file exists' test -s "$work/kill.state"
 
-# Ended by a signal: saved, one sentence.
+# Stopped by a signal: saves, and prints one sentence.
 # shellcheck disable=SC2086 # a list of arguments
 "$program" corpus "$docs" $plugins --window 64 --batch 1 --state "$work/term.state" \
     --save-seconds 1000 >/dev/null 2>"$work/stderr" &
@@ -100,18 +100,18 @@ wait $pid
 code=$?
 check 'a signal ends the run with one sentence' test "$code" -eq 0 -o \
     "$(grep -c 'pythiascope: stopped after .* tokens; run the same command to resume' "$work/stderr")" -eq 1
-check 'goes on after a signal' run signalled --state "$work/term.state"
-check 'a signal does not show' same whole signalled
+check 'resumes after a signal' run signalled --state "$work/term.state"
+check 'a signal does not change the results' same whole signalled
 
-# Shards, put together in any order.
+# Shards, merged in any order.
 for i in 1 2 3; do
     check "shard $i" run "part$i" --shard $i/3 --state "$work/$i.state"
 done
 check 'merge' "$program" merge "$work/3.state" "$work/1.state" "$work/2.state" \
     --out "$work/merged" >"$work/stdout" 2>&1
-check 'shards do not show' same whole merged
+check 'shards do not change the results' same whole merged
 
-# A limit is of each part: what two parts give is what two runs over their documents give.
+# A limit applies to each part: two merged parts equal two runs over their documents.
 check 'a limited run' run first_100 --shard 1/2 --limit-tokens 100 --state "$work/a.state"
 check 'its limit is in the results' grep -q '"limit_tokens": 100' "$work/first_100/results.json"
 check 'another' run second_100 --shard 2/2 --limit-tokens 100 --batch 1 --state "$work/b.state"
@@ -121,16 +121,16 @@ tokens() {
     sed -n '/"corpus"/,/}/s/.*"tokens": \([0-9]*\).*/\1/p' "$work/$1/results.json"
 }
 check 'each has its limit' test "$(tokens first_100)" -ge 100 -a "$(tokens first_100)" -lt 164
-check 'both have both' test "$(tokens both_100)" -eq $(($(tokens first_100) + $(tokens second_100)))
-check 'a limited part goes on' run first_all --shard 1/2 --state "$work/a.state"
-check 'so does the other' run second_all --shard 2/2 --state "$work/b.state" --limit-tokens 1000000
+check 'the tokens add up' test "$(tokens both_100)" -eq $(($(tokens first_100) + $(tokens second_100)))
+check 'a limited part continues' run first_all --shard 1/2 --state "$work/a.state"
+check 'the other continues' run second_all --shard 2/2 --state "$work/b.state" --limit-tokens 1000000
 cp "$work/b.state" "$work/b_limited.state"
-check 'and again' run second_rest --shard 2/2 --state "$work/b.state"
-check 'whole parts again' "$program" merge "$work/a.state" "$work/b.state" --out "$work/both_all" \
+check 'and continues again' run second_rest --shard 2/2 --state "$work/b.state"
+check 'complete parts merge' "$program" merge "$work/a.state" "$work/b.state" --out "$work/both_all" \
     >"$work/stdout" 2>&1
-check 'the limits do not show' same whole both_all
-check 'one state is merged as well' "$program" merge "$work/kill.state" --out "$work/alone" >"$work/stdout"
-check 'one state alone' same whole alone
+check 'the limits do not change the results' same whole both_all
+check 'a single state merges' "$program" merge "$work/kill.state" --out "$work/alone" >"$work/stdout"
+check 'a single state gives the same results' same whole alone
 
 # expect CODE PATTERN ARGUMENTS...: one sentence, nothing on stdout.
 expect() {
@@ -153,7 +153,7 @@ expect() {
     fi
 }
 
-# Documents left out: a note each, and counted; with --strict an error.
+# Skipped documents: one note each, and counted; with --strict an error.
 mkdir "$work/bad"
 printf "a good text" >"$work/bad/good.txt"
 printf 'a good beginning \377 and more' >"$work/bad/latin.txt"
@@ -177,7 +177,7 @@ check 'the field is named' grep -q "line 3 has no string in the field 'text'; sk
 check 'broken JSON' grep -q 'line 4 is not a JSON object' "$work/stderr"
 check 'a line that is too long' grep -q 'line 6 is longer than 16 MiB' "$work/stderr"
 check 'they are counted' grep -q '"documents_skipped": 6' "$work/bad.json"
-check 'the good ones too' grep -q '"documents": 3' "$work/bad.json"
+check 'the good ones are counted' grep -q '"documents": 3' "$work/bad.json"
 expect 1 'latin.txt is not UTF-8' corpus "$work/bad/latin.txt" --plugin ln --strict
 
 # Usage and the corpus.

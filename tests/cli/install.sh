@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs into a temporary prefix and uses what lies there: the example plugin is built by its own
-# CMakeLists, a client by pkg-config and by the CMake package, and the installed program loads the
-# plugin. Public headers compile as C++17. Then the prefix is moved, and the program still finds its
-# model.
+# Installs into a temporary prefix and uses the installation: builds the example plugin with its own
+# CMakeLists, and a client with pkg-config and with the CMake package. The installed program loads
+# the plugin. Public headers compile as C++17. Then the prefix is moved, and the program must still
+# find its model.
 # usage: install.sh BUILD_DIR SOURCE_DIR EXTRA_FLAGS
 set -eu
 build=$1
@@ -32,27 +32,27 @@ export PKG_CONFIG_PATH
 lib=$(pkg-config --variable=libdir pythiascope)
 pkg-config --cflags pythiascope | grep -q -- -ffp-contract=off || fail "Cflags lack the contraction flag"
 
-# The example, as its README says.
+# The example plugin, as its README says.
 quiet cmake -S "$source/examples/norms" -B "$work/norms" -DCMAKE_PREFIX_PATH="$prefix"
 quiet cmake --build "$work/norms"
 plugin=$work/norms/norms.so
 "$prefix/bin/pythiascope" plugins "$plugin" | grep -q '^norms ' || fail "plugins does not list norms"
 "$prefix/bin/pythiascope" analyze --text 'The sun rose' --plugin "$plugin:centered=yes" \
     --capture 'blocks.*.hook_resid_post' --out "$work/out" >"$work/summary"
-grep -q '^norms' "$work/summary" || fail "the summary has no part of norms"
+grep -q '^norms' "$work/summary" || fail "the summary has no section of norms"
 grep -q '"resid_post"' "$work/out/results.json" || fail "results.json has no resid_post"
 grep -q '"centered": "yes"' "$work/out/results.json" || fail "results.json has no option centered"
 grep -aq '"norms.resid_post":{"dtype":"F32"' "$work/out/tensors.safetensors" ||
     fail "tensors.safetensors has no norms.resid_post"
 
-# A client by pkg-config, one by the CMake package; each checks the norms.
+# A client built with pkg-config, and one with the CMake package; each checks the norms.
 # shellcheck disable=SC2086,SC2046 # lists of flags
 quiet cc $flags "$here/install_client.c" -o "$work/client" \
     $(pkg-config --cflags --libs pythiascope) -Wl,-rpath,"$lib" -lm
 model=$prefix/share/pythiascope/models/books-5m
 "$work/client" "$model" "$plugin"
 
-# The example client, as its README says, by CMake and by pkg-config.
+# The example client, as its README says, with CMake and with pkg-config.
 quiet cmake -S "$source/examples/read_results" -B "$work/read" -DCMAKE_PREFIX_PATH="$prefix" \
     -DCMAKE_C_FLAGS="$flags"
 quiet cmake --build "$work/read"
@@ -65,13 +65,13 @@ grep -q '^sites=0.ln1  rows=0  ' "$work/scale" ||
 quiet cc $flags "$source/examples/read_results/read_results.c" -o "$work/read_results" \
     $(pkg-config --cflags --libs pythiascope) -Wl,-rpath,"$lib"
 "$work/read_results" "$model" 'The sun rose' ln scale | cmp - "$work/scale" ||
-    fail "read_results prints otherwise when built by pkg-config"
+    fail "read_results prints different text when built with pkg-config"
 if "$work/read_results" "$model" 'The sun rose' ln nothing 2>"$work/stderr" >/dev/null; then
-    fail "read_results finds an array that is not there"
+    fail "read_results finds a missing array"
 fi
-grep -q "section 'ln' has no array" "$work/stderr" || fail "read_results does not say what is wrong"
+grep -q "section 'ln' has no array" "$work/stderr" || fail "read_results does not name the error"
 
-# Each public header by itself as C11, all of them as C++17, without a warning.
+# Each public header alone as C11, all of them as C++17, without warnings.
 include=$prefix/include/pythiascope
 for header in "$include"/*.h; do
     echo "#include <${header##*/}>" >"$work/header.c"
@@ -98,11 +98,11 @@ quiet cmake --build "$work/consumer/build"
 "$work/consumer/build/consumer" "$model" "$plugin"
 [ -e "$work/consumer/build/again.so" ] || fail "pythiascope_add_plugin made no again.so"
 
-# Only what is marked public is seen.
+# Only public symbols are exported.
 if command -v nm >/dev/null 2>&1 && [ -e "$lib/libpythiascope.so" ]; then
     hidden=$(nm -D --defined-only "$lib/libpythiascope.so" |
         awk '$2 == "T" && $3 !~ /^psc_/ && $3 !~ /^_(init|fini)$/ { print $3 }')
-    [ -z "$hidden" ] || fail "the library shows $hidden"
+    [ -z "$hidden" ] || fail "the library exports $hidden"
 fi
 
 mv "$prefix" "$work/moved"

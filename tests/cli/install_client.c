@@ -11,7 +11,7 @@ static int fail(const psc_error *error) {
     return 1;
 }
 
-/* |norm - |x|| of every layer and row, relative; the largest. */
+/* The largest relative |norm - |x|| over layers and rows. */
 static double largest_error(psc_session *session, int32_t n_layers, psc_error *error) {
     psc_array norms, resid;
     double most = 0;

@@ -1,4 +1,4 @@
-// The public headers as C++17, all warnings being errors: every _INIT names every member.
+// The public headers as C++17, with warnings as errors: every _INIT names every member.
 #include <psc.h>
 #include <psc_corpus.h>
 #include <psc_results.h>

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Good runs from outside: results do not depend on threads, chunks and instruction set; generation is
-# repeatable and its stream is UTF-8; a folder without a tokenizer works with ids.
+# Good runs from outside: results do not depend on threads, chunks and instruction set; generation
+# is repeatable and its stream is UTF-8; a folder without a tokenizer works with ids.
 # usage: runs.sh PROGRAM SOURCE_DIR
 . "$(dirname "$0")/checks.sh"
 program=$1
 model=$2/models/books-5m
 
 text='"Elementary, my dear Watson," said Mr. Sherlock'
-analyze() { # analyze NAME OPTIONS...: into $work/NAME
+analyze() { # analyze NAME OPTIONS...: writes to $work/NAME
     name=$1
     shift
     "$program" analyze --text "$text" --target next --target ' Holmes' --contrast ' he' ' she' \
@@ -24,14 +24,14 @@ for options in '--threads 2' '--threads 3 --chunk 7' '--chunk 1' '--isa referenc
         cmp "$work/first/tensors.safetensors" "$work/$name/tensors.safetensors"
 done
 check '--json prints results.json' cmp "$work/json.summary" "$work/json/results.json"
-check 'the summary has the answer' grep -q "' Holmes'" "$work/first.summary"
+check 'the summary shows the prediction' grep -q "' Holmes'" "$work/first.summary"
 for part in logits ln mlp; do
     check "the summary has $part" grep -q "^$part " "$work/first.summary"
 done
 check 'no escape code without a terminal' sh -c "! grep -q '$(printf '\033')' '$work/first.summary'"
 
-# Interventions: the same bits however it is run, and what they leave.
-change() { # change NAME OPTIONS...: into $work/NAME
+# Interventions: the same bits for every setting, and their output.
+change() { # change NAME OPTIONS...: writes to $work/NAME
     name=$1
     shift
     "$program" analyze --text 'the sun rose over the sea' --source 'the sun fell over the sea' \
@@ -51,7 +51,7 @@ done
 for part in ablate scale steer knockout patch effects logits; do
     check "its summary has $part" grep -q "^$part " "$work/changed.summary"
 done
-check 'effects by itself' sh -c "'$program' analyze --text 'a b' --ablate L0H1 | grep -q 'frozen_ln'"
+check 'effects loads itself' sh -c "'$program' analyze --text 'a b' --ablate L0H1 | grep -q 'frozen_ln'"
 check 'a mean of captured rows' sh -c "'$program' analyze --text 'the moon' --out '$work/means' \
     --capture 'blocks.*.attn.hook_z' >/dev/null && '$program' analyze --text 'the sun rose' \
     --ablate 'L*H3:by=mean,file=$work/means/tensors.safetensors' | grep -q 'to the mean in'"
@@ -64,50 +64,50 @@ generate() {
 }
 check 'greedy' generate greedy --text 'Once upon a time' --n 20
 check 'greedy again' generate again --text 'Once upon a time' --n 20 --seed 5 --chunk 2
-check 'an edit of rows to come' generate edited --text 'Once upon a time' --n 20 \
+check 'an edit of future rows' generate edited --text 'Once upon a time' --n 20 \
     --ablate 0_mlp_out:rows=6-60
-check 'it is seen when they come' test "$(cat "$work/edited")" != "$(cat "$work/greedy")"
+check 'it changes those rows' test "$(cat "$work/edited")" != "$(cat "$work/greedy")"
 check 'greedy is repeatable' cmp "$work/greedy" "$work/again"
 check 'drawn' generate drawn --text 'Once upon a time' --n 60 --temperature 2.5 --seed 11
 check 'drawn again' generate again --text 'Once upon a time' --n 60 --temperature 2.5 --seed 11
 check 'a seed repeats' cmp "$work/drawn" "$work/again"
 check 'another seed' generate other --text 'Once upon a time' --n 60 --temperature 2.5 --seed 12
-check 'another seed draws otherwise' sh -c "! cmp -s '$work/drawn' '$work/other'"
+check 'another seed draws different tokens' sh -c "! cmp -s '$work/drawn' '$work/other'"
 all='--temperature 1.2 --top-k 50 --top-p 0.9 --min-p 0.01 --seed 4'
 # shellcheck disable=SC2086 # a list of options
-check 'drawn from a part' generate part --text 'Once upon a time' --n 40 $all --threads 2
+check 'drawn from a subset' generate part --text 'Once upon a time' --n 40 $all --threads 2
 # shellcheck disable=SC2086
-check 'drawn from a part again' generate again --text 'Once upon a time' --n 40 $all --threads 1 \
+check 'drawn from a subset again' generate again --text 'Once upon a time' --n 40 $all --threads 1 \
     --isa reference
 check 'other threads and kernels draw the same' cmp "$work/part" "$work/again"
-check 'one token to draw from' generate again --text 'Once upon a time' --n 20 --top-k 1 --seed 9
+check 'a subset of one token' generate again --text 'Once upon a time' --n 20 --top-k 1 --seed 9
 check 'is greedy' cmp "$work/greedy" "$work/again"
 if command -v iconv >/dev/null 2>&1; then
     check 'the stream is UTF-8' iconv -f UTF-8 -t UTF-8 -o /dev/null "$work/drawn"
 fi
 check 'edits while generating' generate edited --text 'Once upon a time' --n 20 --ablate 2_mlp_out
-check 'they change the text' sh -c "! cmp -s '$work/greedy' '$work/edited'"
+check 'the edits change the text' sh -c "! cmp -s '$work/greedy' '$work/edited'"
 check 'an edit by 1 changes nothing' generate kept --text 'Once upon a time' --n 20 \
     --scale 'L*H*+2_mlp_out:alpha=1'
 check 'an edit by 1 keeps the text' cmp "$work/greedy" "$work/kept"
-check 'no tokens asked' generate none --text 'Once' --n 0
+check 'zero tokens' generate none --text 'Once' --n 0
 check 'a prompt that fills the context leaves room for one' generate full --n 5 \
     --tokens "$(printf '%0511d' 0 | sed 's/0/5,/g')5"
 printf '%s' 'Once upon a time' >"$work/prompt"
 check 'a file' generate file --file "$work/prompt" --n 20
-check 'a file is as a text' cmp "$work/greedy" "$work/file"
+check 'a file gives the same tokens as the text' cmp "$work/greedy" "$work/file"
 "$program" generate --file - --n 20 <"$work/prompt" >"$work/stdin"
-check 'the standard input too' cmp "$work/greedy" "$work/stdin"
+check 'so does the standard input' cmp "$work/greedy" "$work/stdin"
 
 mkdir "$work/bare"
 cp "$model/config.json" "$model/model.safetensors" "$work/bare/"
 check 'ids without a tokenizer' sh -c "'$program' analyze --model '$work/bare' --tokens 5,6,7 >/dev/null"
-check 'ids out, too' sh -c "'$program' generate --model '$work/bare' --tokens 5,6,7 --n 3 | grep -q '^#'"
+check 'ids as output' sh -c "'$program' generate --model '$work/bare' --tokens 5,6,7 --n 3 | grep -q '^#'"
 check 'info without a tokenizer' sh -c "'$program' info '$work/bare' | grep -q 'tokenizer *none'"
 check 'info names the same model' test "$("$program" info "$work/bare" | grep hash)" = \
     "$("$program" info "$model" | grep hash)"
 "$program" analyze --text b --bos --out "$work/bos" >/dev/null
 check 'bos is recorded' grep -q '"bos": true' "$work/bos/results.json"
-check 'and its absence' grep -q '"bos": false' "$work/first/results.json"
+check 'the absence of bos is recorded' grep -q '"bos": false' "$work/first/results.json"
 
 conclude

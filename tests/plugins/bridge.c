@@ -1,4 +1,4 @@
-/* A plugin whose callbacks a test sets: it finds bridge_plugin with dlsym and fills it in. */
+/* A plugin whose callbacks a test sets: the test finds bridge_plugin with dlsym and fills it in. */
 #include "psc_plugin.h"
 
 PSC_API extern psc_plugin bridge_plugin;

@@ -1,4 +1,4 @@
-/* Plugins that a host must refuse; BROKEN says what is wrong with this one. */
+/* Plugins that a host must refuse; BROKEN selects the flaw. */
 #include "psc_plugin.h"
 
 #define BROKEN_SYMBOL 1

@@ -1,5 +1,5 @@
-/* A plugin that is built with -Ofast: its start-up code turns subnormals off on the thread that
- * loads it. It only looks at the residual stream. */
+/* A plugin built with -Ofast: its start-up code turns subnormals off on the thread that loads it.
+ * It only observes the residual stream. */
 #include "psc_plugin.h"
 
 static const psc_host *host;

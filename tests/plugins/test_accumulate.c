@@ -1,5 +1,5 @@
-/* Accumulators: exact sums whatever the order and the split, correct rounding in and out, top lists
- * with their ties; the host's calls in a session over documents. */
+/* Accumulators: exact sums for any order and split, correct rounding on input and output, top lists
+ * with ties; the host's calls in a session over documents. */
 #include "accumulators.h"
 #include "files.h"
 #include "plugin_fixture.h"
@@ -67,7 +67,7 @@ Test(accumulate, totals_are_exact_and_rounded_once_on_reading) {
     cr_assert_eq(total(table, 0), 1000 * 0x1p-40);
     must_add(table, 0, 0x1p53 - 1000 * 0x1p-40);
     table = new_table(PSC_ACCUMULATE_SUM, 3, 0);
-    must_add(table, 0, 0x1p53); /* halfway between neighbours: to the even one */
+    must_add(table, 0, 0x1p53); /* halfway between neighbors: rounds to even */
     must_add(table, 0, 1.0);
     must_add(table, 1, 0x1p53); /* just above halfway */
     must_add(table, 1, 1.0);
@@ -193,7 +193,7 @@ static int on_open(psc_context *given, const psc_host *table, void **state) {
     return sum < 0 || count < 0 || low < 0 || top < 0 ? -1 : 0;
 }
 
-/* The sum of the tokens' ids, how many, the lowest, the largest; one partial a sequence. */
+/* The sum of the tokens' ids, their number, the lowest, the largest; one partial per sequence. */
 static int on_run_end(psc_context *given, void *state, int status) {
     (void)given, (void)state;
     int32_t n = 0;
@@ -250,7 +250,7 @@ static void open_accumulating(int32_t chunk, int32_t threads) {
     bridge->report = on_report;
 }
 
-/* Windows of the ten tokens: document d has tokens d..9. */
+/* Windows of the ten tokens: document d contains tokens d..9. */
 static psc_status run_documents(int32_t first, int32_t n) {
     psc_input inputs[4];
     psc_document documents[4];
@@ -285,7 +285,7 @@ Test(accumulate, documents_through_a_session) {
         cr_assert_eq(psc_session_report(session, NULL, &error), PSC_OK, "%s", error.message);
         cr_assert_eq(value("count"), 10 + 9 + 8 + 7);
         cr_assert_eq(value("sum"), 237 + 234 + 217 + 212);
-        cr_assert_eq(value("best_document"), 0); /* token 79, in all four: the first document */
+        cr_assert_eq(value("best_document"), 0); /* token 79, in all four: the first wins */
         cr_assert_eq(value("best_position"), 3);
         cr_assert_eq(value("before"), 5);
         cr_assert_eq(value("after"), 0);
@@ -297,7 +297,7 @@ Test(accumulate, documents_through_a_session) {
     psc_model_close(&model);
 }
 
-/* A state file belongs to the plugins that made it, in their versions. */
+/* A state file belongs to its plugins in their versions. */
 Test(accumulate, a_state_of_another_plugin_version_is_refused) {
     char path[] = "/tmp/psc-state-XXXXXX";
     const int fd = mkstemp(path);
@@ -327,9 +327,9 @@ Test(accumulate, a_state_of_another_plugin_version_is_refused) {
     psc_model_close(&model);
 }
 
-#define STATE_HEADER 40 /* where the text of the header begins: session_state.c */
+#define STATE_HEADER 40 /* offset of the header's text: session_state.c */
 
-/* The state file as a program of another version would have written it. */
+/* The state file as a program of another version would write it. */
 static void make_of_another_version(const char *path) {
     char *bytes = NULL, key[64];
     size_t size = 0;
@@ -386,7 +386,7 @@ Test(accumulate, a_position_counts_from_the_documents_start) {
     fixture_close();
 }
 
-/* --- what is refused ------------------------------------------------------------------------- */
+/* --- refusals -------------------------------------------------------------------------------- */
 
 static int make_array(psc_context *given, void *state) {
     (void)state;
@@ -413,8 +413,7 @@ Test(accumulate, calls_out_of_place) {
     bridge->run_begin = accumulate_early;
     REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "bridge", "accumulate", "run_end");
     bridge->run_begin = NULL;
-    cr_assert_eq(
-        run_documents(0, 1), PSC_OK); /* nothing was added: the session is as good as new */
+    cr_assert_eq(run_documents(0, 1), PSC_OK); /* nothing was added: the session stays usable */
     REFUSED(psc_session_capture(session, "hook_embed", &error), PSC_ERROR_STATE, "hook_embed");
     fixture_close();
 }
@@ -460,7 +459,7 @@ Test(accumulate, an_ordinary_session_has_no_accumulators, .init = fixture_open,
 
 /* --- the example ----------------------------------------------------------------------------- */
 
-/* |x| of every row but the first of documents 0..3, by an ordinary session's captures. */
+/* |x| of every row except the first of documents 0..3, from an ordinary session's captures. */
 static void norms_by_capture(double mean[2], double longest[2]) {
     int rows = 0;
     for (int32_t d = 0; d < 4; d++) {

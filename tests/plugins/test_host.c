@@ -1,5 +1,5 @@
 /* The host's mathematics against the forward pass (to the bit) and against plain loops; retained
- * tensors; memory, labels and the run. */
+ * tensors; memory, labels and runs. */
 #include "plugin_fixture.h"
 
 #include <stdatomic.h>
@@ -42,12 +42,12 @@ static psc_status run_with(int (*begin)(void), int (*end)(void)) {
 
 /* --- mathematics ----------------------------------------------------------------------------- */
 
-/* A captured array of the run that is going on. */
+/* A captured array of the current run. */
 static const float *captured(const char *name) {
     return must_array(name).data;
 }
 
-/* y = apply(x) + bias must be what the forward pass computed. */
+/* y = apply(x) + bias must equal the result of the forward pass. */
 static void check_apply(psc_matrix matrix, int32_t layer, const float *x, const float *expected,
     int64_t n_out, int64_t n_rows) {
     float *y = malloc((size_t)(n_rows * n_out) * sizeof *y);
@@ -216,7 +216,7 @@ static void touch(int64_t begin, int64_t end, int32_t thread, void *payload) {
     (void)payload;
     for (int64_t i = begin; i < end; i++) atomic_fetch_add(&times[i], 1);
     float x[32] = {1.0f, 2.0f};
-    (void)thread; /* a part is taken by whichever thread is free */
+    (void)thread; /* any thread takes the next part */
     host->apply(context, PSC_W_IN, 0, applied[begin > 0], x, 1);
 }
 
@@ -254,7 +254,7 @@ static int retain_some(void) {
     return handle_z < 0 || handle_pattern < 0 || handle_scores < 0 || handle_last < 0 ? -1 : 0;
 }
 
-/* rows of [heads, keys] against a capture [H, T, T]. */
+/* rows of [heads, keys] compared with a capture [H, T, T]. */
 static void check_keys(int handle, const char *name, int32_t first, int32_t n, int64_t keys) {
     psc_event e;
     cr_assert_eq(host->fetch(context, handle, 1, &e), 0);

@@ -1,12 +1,12 @@
-/* A run whose error was set fails, whatever the callback returned: from every callback, from inside
- * parallel_for, and from the callback of a variant. The session stays usable each time. */
+/* A run whose error was set fails, even if the callback returned 0: from every callback, from
+ * inside parallel_for, and from the callback of a variant. The session stays usable each time. */
 #include "plugin_fixture.h"
 
 #include <stdatomic.h>
 
 TestSuite(host_errors, .init = fixture_open, .fini = fixture_close);
 
-/* Where host->fail is called; the callback returns 0 all the same. */
+/* Where to call host->fail; the callback still returns 0. */
 typedef enum place {
     IN_OPEN,
     IN_RUN_BEGIN,
@@ -247,7 +247,7 @@ Test(host_errors, of_a_variants_callback) {
     must_load(PLUGIN("bridge"), NULL);
     failing = IN_VARIANT;
     REFUSED(run_ten(), PSC_ERROR_PLUGIN, "plugin bridge: ", "there is a fault");
-    cr_assert_eq(variants_seen, 1); /* the second was not shown */
+    cr_assert_eq(variants_seen, 1); /* the second was not delivered */
     failing = NOWHERE;
     must_run_ten();
     cr_assert_eq(variants_seen, 3);

@@ -1,4 +1,4 @@
-/* What plugins report: axes, arrays, values, lists, the summary, and what is refused. */
+/* Results that plugins report: axes, arrays, values, lists, the summary, and refusals. */
 #include "plugin_fixture.h"
 
 #include <jansson.h>
@@ -57,7 +57,7 @@ static int everything(void) {
     return failed;
 }
 
-/* The section as results.json has it, keys sorted, on one line. */
+/* The section as in results.json, keys sorted, on one line. */
 static char *section_json(const psc_results *results, const char *name) {
     char *text;
     cr_assert_eq(psc_results_write_memory(&text, NULL, results, PSC_FORMAT_JSON, NULL, &error),
@@ -95,7 +95,7 @@ Test(host_results, everything) {
     cr_assert_eq(bars.values[1], -2.5);
 }
 
-/* --- what is refused ------------------------------------------------------------------------- */
+/* --- refusals -------------------------------------------------------------------------------- */
 
 static int undeclared_axis(void) {
     return host->array(context, "shares", PSC_F32, 2, axes) ? 0 : -1;
@@ -149,7 +149,7 @@ static int huge_array(void) {
            !host->array(context, "a", PSC_F64, 6, six);
 }
 
-/* Entries are shared between runs, never taken for others. */
+/* Runs share entries, and never confuse different ones. */
 static const char *last_label;
 
 static int three_labels(void) {

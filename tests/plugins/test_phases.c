@@ -1,5 +1,5 @@
-/* Phases of a run: who is begun, whose subscriptions rest, what host->phase and host->source say,
- * and that captures belong to the changed run. */
+/* Phases of a run: which plugins begin, which subscriptions pause, what host->phase and
+ * host->source return. Captures belong to the changed run. */
 #include "plugin_fixture.h"
 
 #include <stddef.h>
@@ -14,7 +14,7 @@ static int on_event(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* Subscribes for good, so that only the host can keep its events away. */
+/* Subscribes for the whole session, so that only the host can withhold its events. */
 static int open_observer(psc_context *context, const psc_host *given, void **state) {
     (void)state;
     host = given;

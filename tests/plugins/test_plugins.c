@@ -56,7 +56,7 @@ Test(plugins, unknown_builtin_lists_the_known) {
 
 /* --- options --------------------------------------------------------------------------------- */
 
-/* One field of every kind. */
+/* One field per kind. */
 typedef struct fields {
     const char *title;
     int32_t word, yes, top, layer;
@@ -143,7 +143,7 @@ Test(plugins, options_as_a_list) {
         PSC_ERROR_INPUT, "list");
 }
 
-/* The host checks values even of a plugin that never asks for them. */
+/* The host checks values even if a plugin never reads them. */
 Test(plugins, wrong_values) {
     static const char *const wrong[][2] = {{"rows=3-2", "last, all or A-B"}, {"rows=", "last"},
         {"rows=1-", "last"}, {"rows=2147483647", "last"}, {"top=0", "1..100"},
@@ -192,7 +192,7 @@ Test(plugins, wrong_options) {
 
 /* --- life ------------------------------------------------------------------------------------ */
 
-static char story[2048]; /* what was called, in order */
+static char story[2048]; /* the calls, in order */
 
 static void note(const char *what) {
     size_t used = strlen(story);
@@ -207,7 +207,7 @@ typedef struct instance {
 
 static instance instances[4];
 static int n_instances;
-static const char *fail_where = ""; /* "run_begin1": that callback of that instance */
+static const char *fail_where = ""; /* "run_begin1": run_begin of instance 1 */
 static bool fail_silently;
 
 static int step(instance *self, const char *what) {
@@ -287,7 +287,7 @@ Test(plugins, every_callback_may_be_null) {
     must_run_ten();
 }
 
-/* What follows a failure, and that the session then runs as if nothing had been. */
+/* The callbacks after a failure; afterwards the session runs as if there had been no failure. */
 static void check_failure(const char *where, bool silently, const char *expected) {
     fail_where = where;
     fail_silently = silently;

@@ -1,9 +1,9 @@
-/* Calls of the host that fail, in every built-in: each call in turn, in runs, in runs in phases and
+/* Failing host calls in every built-in: each call fails in turn, in runs, in runs in phases and
  * over documents. Each time the step that made the call fails with a sentence that names the
- * plugin, nothing is left of it, and the session goes on: the same step then gives the same bits.
+ * plugin, leaves nothing, and keeps the session usable: the same step then gives the same bits.
  *
  * A call fails in two ways. Told: it sets the run's error, as the host does. Silent: it does not,
- * so that the plugin alone can let the step fail. */
+ * so only the plugin can make the step fail. */
 #include "failing_host.h"
 #include "session_inside.h"
 
@@ -11,12 +11,12 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* --- what is run ----------------------------------------------------------------------------- */
+/* --- scenarios ------------------------------------------------------------------------------- */
 
 typedef enum how { RUN, EDITED, PHASES, CORPUS } how;
 
-/* Options that lead to other code; "%s" in them is a folder of this test's. beside: a second plugin
- * and its options, loaded before. */
+/* Options that reach other code; "%s" in them is a folder of this test. beside: a second plugin and
+ * its options, loaded first. */
 typedef struct scenario {
     const char *plugin, *options;
     how how;
@@ -149,7 +149,7 @@ static psc_status run_tokens(int32_t first, int32_t n_inputs, int32_t phase, int
     return psc_session_run(session, inputs, n_inputs, &options, &error);
 }
 
-/* The steps of a scenario: the plugin is loaded, runs, and over documents the report. */
+/* The steps of a scenario: load the plugin, run it, and over documents report. */
 static int n_steps(const scenario *s) {
     return s->how == PHASES ? 5 : s->how == CORPUS ? 4 : 2;
 }
@@ -166,7 +166,7 @@ static psc_status play_step(const scenario *s, int step) {
     return run_tokens(0, 1, step == 3 ? PSC_PHASE_BASE : PSC_PHASE_CHANGED, 0);
 }
 
-/* Everything that the last step left. */
+/* A hash of all results of the last step. */
 static void digest_format(XXH3_state_t *state, const psc_results *results, psc_format format) {
     char *text = NULL;
     size_t bytes = 0;
@@ -200,7 +200,7 @@ static uint64_t digest(void) {
 
 /* --- failures -------------------------------------------------------------------------------- */
 
-/* The scenario without a failure: what it calls and what it leaves. */
+/* The scenario without a failure: its calls and its results. */
 static uint64_t play(const scenario *s, int numbers[N_CALLS]) {
     memset(counted, 0, sizeof counted);
     armed = N_CALLS;
@@ -214,13 +214,13 @@ static uint64_t play(const scenario *s, int numbers[N_CALLS]) {
     return hash;
 }
 
-/* A run over documents that had added a part of it ends what the session is good for. */
+/* A failed run over documents that had already added a part invalidates the session. */
 static bool is_spoilt(const scenario *s, int step) {
     if (s->how != CORPUS || step == 0 || step == 3) return false;
     return counted[CALL_accumulate] + counted[CALL_accumulate_top] > 0 && session->spoilt;
 }
 
-/* What a run on a source prompt kept before it failed is not used. */
+/* Later runs must not use the data that a failed run on a source prompt kept. */
 static void check_source(const scenario *s, int step, const char *what) {
     if (s->how != PHASES || step < 1 || step > 2) return;
     cr_assert_neq(play_step(s, 4), PSC_OK, "%s: its source prompt was used", what);
@@ -259,7 +259,7 @@ static void fail_at(const scenario *s, call_id call, int number, uint64_t expect
     psc_session_close(&session);
 }
 
-/* The next of n calls to fail after number: each, or about eight of them. */
+/* The next of n calls to fail after number: every call, or about eight of them. */
 static int next_number(call_id call, int number, int n) {
     const int step = calls[call].every || n <= 8 ? 1 : n / 7;
     return number < n && number + step > n ? n : number + step;

@@ -1,5 +1,5 @@
-/* What plugins see in a run: order of editors and observers, edits, filters, several clients,
- * subscriptions that end with the run. */
+/* Events that plugins receive in a run: order of editors and observers, edits, filters, several
+ * clients, subscriptions that end with the run. */
 #include "plugin_fixture.h"
 
 TestSuite(plugins_run, .init = fixture_open, .fini = fixture_close);
@@ -74,7 +74,7 @@ Test(plugins_run, editors_run_first_in_order) {
     cr_assert_eq(seen_before, plain);
     cr_assert_eq(seen_first, (plain + 1.0f) * 2.0f);
     cr_assert_eq(((const float *)must_array("blocks.1.hook_mlp_out").data)[0], seen_first);
-    /* What was subscribed in run_begin ended with the run. */
+    /* Subscriptions made in run_begin ended with the run. */
     edit_now = false;
     order[0] = 0;
     must_run_ten();
@@ -124,7 +124,7 @@ Test(plugins_run, has_editor) {
 
 /* --- filters --------------------------------------------------------------------------------- */
 
-/* Copies what a filter lets through of hook_z, [rows, heads, D] one after the other. */
+/* Copies the rows that a filter selects from hook_z, [rows, heads, D] one after the other. */
 typedef struct taken {
     float data[4096];
     int32_t layers[64], positions[64];
@@ -148,7 +148,7 @@ static int take(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* Every row taken is that of the whole tensor, with these heads. */
+/* Each selected row equals that row of the whole tensor, with these heads. */
 static void check_taken(const taken *t, const int32_t *heads) {
     for (int r = 0; r < t->n_rows; r++) {
         const float *z =
@@ -253,7 +253,7 @@ Test(plugins_run, subscriptions_only_from_open_and_run_begin) {
 
 static int early_open(psc_context *context, const psc_host *given, void **state) {
     keep_context(context, given, state);
-    return host->run_alloc(context, 8) ? 0 : -1; /* there is no run */
+    return host->run_alloc(context, 8) ? 0 : -1; /* outside a run */
 }
 
 Test(plugins_run, no_memory_of_a_run_outside_it) {
@@ -308,7 +308,7 @@ Test(plugins_run, cancelled_in_the_forward_pass_and_in_run_end) {
     options.payload = (void *)"forward";
     REFUSED(psc_session_run(session, &input, 1, &options, &error), PSC_ERROR_CANCELLED, "cancel");
     cr_assert_eq(psc_session_length(session, 0), 0);
-    /* What fails afterwards was not cancelled. */
+    /* A later failure is not a cancellation. */
     REFUSED(psc_session_plugin(session, "logits", "level=x", &error), PSC_ERROR_INPUT, "level=x");
     must_run_ten();
 }

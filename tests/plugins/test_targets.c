@@ -79,7 +79,7 @@ Test(targets, refused) {
 }
 
 Test(targets, the_spaced_form_is_suggested) {
-    /* A word that is one token only after a space, found among the tokenizer's own. */
+    /* A word that is one token only after a space, found in the tokenizer's vocabulary. */
     for (int32_t id = 0; id < psc_model_tokenizer_size(model); id++) {
         size_t n;
         const char *bytes = psc_model_token_bytes(model, id, &n);
@@ -157,7 +157,7 @@ Test(targets, head_of_the_results) {
         fragment = fragment || token.bytes[0] == '\x9f'; /* within the emoji */
     }
     cr_assert_eq(at, strlen(text));
-    cr_assert(fragment); /* the emoji is no token of so small a vocabulary */
+    cr_assert(fragment); /* the emoji is not a token in so small a vocabulary */
     psc_free(tokens);
 }
 
@@ -262,7 +262,7 @@ Test(numbers, captures_of_several_sequences) {
     const float *part = must_array("blocks.1.attn.hook_pattern@2").data;
     for (int64_t i = 0; i < 4 * 7; i++) /* head i / 7, row i % 7 */
         cr_assert_arr_eq(part + i * 7, whole + (i / 7 * 10 + i % 7) * 10, 7 * sizeof *part);
-    /* Three more tokens of sequence 2 see its seven first ones too. */
+    /* Three more tokens of sequence 2 also see its first seven. */
     psc_input more = {2, 3, ten + 7};
     cr_assert_eq(psc_session_run(session, &more, 1, NULL, &error), PSC_OK, "%s", error.message);
     check_shape("blocks.1.attn.hook_pattern", 3, 4, 3, 10);

@@ -1,5 +1,5 @@
-/* Variants of a run against runs with editors: the same bits, whatever is changed, alone or many
- * together, in a whole sequence or one that goes on; and what is refused. */
+/* Variants of a run against runs with editors: the same bits for every change, alone or many
+ * together, in a whole sequence or a continued one; and refusals. */
 #include "plugin_fixture.h"
 #include "registry.h"
 
@@ -77,7 +77,7 @@ static void add(psc_change a, const psc_change *b) {
     n_variants++;
 }
 
-/* --- the same by an editor ------------------------------------------------------------------- */
+/* --- the same with an editor ----------------------------------------------------------------- */
 
 static int edit(const psc_event *event, void *payload) {
     const psc_variant *v = payload;
@@ -192,7 +192,7 @@ Test(variants, equal_edited_runs_sequential) {
     compare_all(&input, 1, 0);
 }
 
-/* Three sequences, one of which goes on from an earlier run; the first batch's keys are reused. */
+/* Three sequences, one of which continues an earlier run; the first batch's keys are reused. */
 Test(variants, equal_in_a_batch) {
     load();
     n_variants = 0;
@@ -212,7 +212,7 @@ Test(variants, equal_in_a_batch) {
     compare_all(inputs, 3, 4);
 }
 
-/* --- what is refused ------------------------------------------------------------------------- */
+/* --- refusals -------------------------------------------------------------------------------- */
 
 static void refuse(psc_change c, const char *word) {
     n_variants = 0;

@@ -1,5 +1,5 @@
-/* The report: what is written is read back; a folder appears whole or not at all; what a terminal
- * is shown is aligned and harmless. */
+/* The report: written files read back equal; a folder appears completely or not at all; terminal
+ * output is aligned and harmless. */
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <jansson.h>
@@ -14,7 +14,7 @@
 #include "results_fixture.h"
 #include "terminal_text.h"
 
-/* Writes by `write` into memory. */
+/* Runs `write` into memory. */
 static char *written(psc_status (*write)(const psc_results *, FILE *, psc_error *),
     const psc_results *results, size_t *bytes) {
     char *text = NULL;
@@ -48,7 +48,7 @@ Test(report, json_is_read_back) {
     psc_results_close(&results);
 }
 
-/* One tensor of a safetensors file in memory; checks its place against its shape. */
+/* One tensor of a safetensors file in memory; checks its range against its shape. */
 static const void *tensor(const char *file, size_t bytes, const char *name, size_t want) {
     uint64_t header = 0;
     for (int i = 7; i >= 0; i--) header = header << 8 | (unsigned char)file[i];
@@ -121,7 +121,7 @@ Test(report, folder_is_whole) {
     psc_results_close(&results);
 }
 
-/* A limit on file sizes stands for a full disk: the second file fails, and the first goes too. */
+/* A file size limit simulates a full disk: the second file fails, and the first is removed too. */
 Test(report, a_full_disk_leaves_nothing) {
     psc_results *results = make_results();
     psc_error error = {0};

@@ -1,4 +1,4 @@
-/* The error of the logits against a float64 forward pass, prompt by prompt as a multiple of that of
+/* The error of the logits against a float64 forward pass, per prompt relative to that of
  * transformers in float32: the median over 100 prompts is at most 1.1. */
 #include "golden.h"
 
@@ -30,7 +30,7 @@ static double median(double *x, size_t n) {
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 
-/* error[0] the root mean square, error[1] the greatest, over n ids. */
+/* error[0] the root mean square, error[1] the maximum, over n ids. */
 static void measure(
     double error[2], const float *logits, const double *want, const int32_t *ids, size_t n) {
     error[0] = error[1] = 0.0;

@@ -1,6 +1,6 @@
-/* A plain run allocates nothing: what it needs is there when the session opens, or from the run
- * before. Every allocation of the process is counted by standing in for the allocator, which this
- * test can do on glibc and without a sanitizer that does so itself. */
+/* A plain run allocates nothing: its memory exists since the session opened, or since an earlier
+ * run. The test counts every allocation of the process by replacing the allocator, which needs
+ * glibc and no sanitizer that does the same. */
 #include "golden.h"
 
 #include <criterion/criterion.h>
@@ -58,7 +58,7 @@ static psc_status run(psc_session *session, const psc_token *tokens, int32_t n, 
     return psc_session_run(session, &input, 1, &options, &error);
 }
 
-/* Allocations of a prefill and some decoded tokens. */
+/* The number of allocations of a prefill and some decoded tokens. */
 static long count(psc_session *session, const psc_token *tokens, int32_t logits) {
     long before = atomic_load(&allocations);
     psc_session_truncate(session, 0, 0);

@@ -1,6 +1,6 @@
 /* A result never depends on how it was run: logits, every hook point and the arrays of the built-in
  * plugins are equal to the bit for every ISA, number of threads and chunk, prefill or decode, alone
- * or in a batch, watched or not, on every variant of model. */
+ * or in a batch, observed or not, on every variant of model. */
 #include "golden.h"
 #include "results.h"
 
@@ -11,16 +11,16 @@
 
 #define MAX_ARRAYS 96
 
-/* How a run is made. The first of them all is {"reference", 1, 0, true, true}. */
+/* The settings of a run. The base run is {"reference", 1, 0, true, true}. */
 typedef struct manner {
     const char *isa;
     int32_t threads, chunk;
     bool observed, plugins;
 } manner;
 
-/* What a run left. */
+/* The results of a run. */
 typedef struct take {
-    recording seen;                      /* nothing in it when not observed */
+    recording seen;                      /* empty if not observed */
     float *logits;                       /* [rows, V] of the last run */
     psc_stored_array arrays[MAX_ARRAYS]; /* data copied; names copied */
     int n_arrays;
@@ -82,7 +82,7 @@ static void take_results(take *t, psc_session *session, int32_t n, int32_t d_voc
         memcpy(t->logits + (size_t)i * (size_t)d_vocab, psc_session_logits(session, i), row);
 }
 
-/* Tokens of one sequence, by themselves. */
+/* Tokens of one sequence, one run per token. */
 static void take_alone(
     take *t, psc_model *model, const manner *m, const psc_token *tokens, int32_t n) {
     const psc_model_info *info = psc_model_get_info(model);
@@ -111,7 +111,7 @@ static int rows_axis(const psc_array *a) {
     return -1;
 }
 
-/* Rows x0..x0+n-1 of x are rows y0..y0+n-1 of y. */
+/* Asserts that rows x0..x0+n-1 of x equal rows y0..y0+n-1 of y. */
 static void same_rows(const psc_array *x, int64_t x0, const psc_array *y, int64_t y0, int64_t n,
     int axis, const char *what) {
     size_t outer = 1, inner = psc_element_size((psc_element)x->element);
@@ -128,7 +128,7 @@ static void same_rows(const psc_array *x, int64_t x0, const psc_array *y, int64_
     }
 }
 
-/* Every array that has rows; returns how many. */
+/* Compares every array that has rows; returns their number. */
 static int same_arrays_by_row(
     const take *x, int64_t x0, const take *y, int64_t y0, int64_t n, const char *what) {
     int compared = 0;
@@ -144,7 +144,7 @@ static int same_arrays_by_row(
     return compared;
 }
 
-/* The same rows, run in another manner: everything. */
+/* The same rows with other settings: compares everything. */
 static void same_take(const take *x, const take *y, const manner *m, int32_t n, const char *what) {
     size_t bytes = (size_t)n * (size_t)x->seen.info.d_vocab * sizeof(float);
     cr_assert(!memcmp(x->logits, y->logits, bytes), "%s: logits differ", what);
@@ -159,7 +159,7 @@ static void same_take(const take *x, const take *y, const manner *m, int32_t n, 
     }
 }
 
-/* --- the manners ----------------------------------------------------------------------------- */
+/* --- settings -------------------------------------------------------------------------------- */
 
 static void every_manner(
     psc_model *model, const take *base, const psc_token *tokens, int32_t n, const char *variant) {
@@ -203,7 +203,7 @@ static void in_a_batch(psc_model *model, const take *base, const manner *m, cons
     psc_session_close(&session);
 }
 
-/* The first tokens at once, the others one by one. */
+/* The first tokens together, the others one by one. */
 static void by_decoding(psc_model *model, const take *base, const manner *m,
     const psc_token *tokens, int32_t n, int32_t prefill, const char *variant) {
     const psc_model_info *info = psc_model_get_info(model);
@@ -251,7 +251,7 @@ Test(bits, small_models) {
     }
 }
 
-/* Enough rows for several tiles and threads, in every type that a file may have. */
+/* Enough rows for several tiles and threads, in every weight type of a file. */
 Test(bits, many_rows) {
     static const char *const variants[] = {
         "old_f16", "sequential_bf16_v5", "no_attention_bias", "odd_sizes", NULL};
@@ -260,7 +260,7 @@ Test(bits, many_rows) {
     for (const char *const *v = variants; *v; v++) check(golden_path(*v, NULL), tokens, 61, 55, *v);
 }
 
-/* Beyond two blocks of keys, on chunks that end inside them. */
+/* More than two blocks of keys, with chunks that end inside them. */
 Test(bits, long_sequence) {
     psc_token tokens[300];
     for (int i = 0; i < 300; i++) tokens[i] = (psc_token){.id = (i * i + 7 * i) % 80};

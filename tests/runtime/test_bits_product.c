@@ -2,16 +2,16 @@
  * are equal to the bit over
  *
  *   {each ISA of this machine} x {1, 2, 3 threads} x {chunks of 1, 7, 128, all} x {alone, the
- * middle one of three} x {seen by nobody, by plugins, by all} x {packed afresh, mapped from the
- * cache}
+ *   middle one of three} x {observed by none, by plugins, by all} x {freshly packed, mapped from
+ *   the cache}
  *
- * bits_product/full walks the whole product on two models (parallel blocks in f32, sequential in
- * bf16); bits_product/pairs a subset in which every pair of settings occurs, on all variants of
- * model, and bits_product/long_pairs on a longer text; pairs runs under an emulator too. Tensors
- * are hashed, not kept. What is seen alone is compared with the first run; arrays of three
+ * bits_product/full covers the whole product on two models (parallel blocks in f32, sequential in
+ * bf16). bits_product/pairs covers a subset in which every pair of settings occurs, on all variants
+ * of model, and bits_product/long_pairs on a longer text; pairs runs under an emulator too. Tensors
+ * are hashed, not kept. Runs of one sequence are compared with the first run, arrays of three
  * sequences with those of the first run of three (test_bits.c compares rows in a batch with rows
- * alone). A new built-in plugin is loaded without options; one that needs some to show all its
- * arrays wants a line in `loads`. */
+ * alone). A new built-in plugin is loaded without options; one that needs options to show all its
+ * arrays needs a line in `loads`. */
 #include "golden.h"
 #include "kernels.h"
 #include "loader_fixture.h"
@@ -35,7 +35,7 @@ static int extent[N_AXES] = {0, 3, 4, 2, 3, 2};
 
 typedef struct digest {
     uint64_t logits;
-    uint64_t points[PSC_POINT_COUNT]; /* the sum of the rows' */
+    uint64_t points[PSC_POINT_COUNT]; /* the sum of the rows' hashes */
     int64_t rows[PSC_POINT_COUNT];
     int n_arrays;
     struct {
@@ -46,8 +46,9 @@ typedef struct digest {
 
 /* --- plugins --------------------------------------------------------------------------------- */
 
-/* Options under which a plugin gives all its arrays. Not in a batch: what is of one text. Never:
- * editors, what compares two runs (tests/test_interventions.c), and what needs a corpus. */
+/* Options under which a plugin gives all its arrays. ALONE: plugins that need one text, not in a
+ * batch. NEVER: editors, plugins that compare two runs (tests/analysis/test_interventions.c), and
+ * plugins that need a corpus. */
 enum { ANYWHERE, ALONE, NEVER };
 static const struct {
     const char *name, *options;
@@ -100,13 +101,14 @@ static void load_plugins(psc_session *session, bool alone) {
 
 /* --- a run ----------------------------------------------------------------------------------- */
 
-/* What an observer of every point is given. */
+/* The payload of the observer of every point. */
 typedef struct watch {
     digest *to;
-    int32_t sequence; /* whose rows are hashed */
+    int32_t sequence; /* the sequence whose rows are hashed */
 } watch;
 
-/* A row's numbers; of scores and patterns the keys up to its position, the others say nothing. */
+/* A row's numbers; of scores and patterns only the keys up to its position, as the others are
+ * undefined. */
 static int hash_rows(const psc_event *event, void *payload) {
     const watch *w = payload;
     const psc_view *t = &event->tensor;
@@ -190,7 +192,7 @@ static int whole_product(way *out) {
 
 typedef bool pair_table[N_AXES][N_AXES][4][4];
 
-/* How many pairs of settings of w are not there yet; marks them on request. */
+/* How many pairs of settings of w are new; marks them if asked. */
 static int new_pairs(const way *w, pair_table seen, bool mark) {
     int n = 0;
     for (int a = 0; a < N_AXES; a++)
@@ -202,7 +204,7 @@ static int new_pairs(const way *w, pair_table seen, bool mark) {
     return n;
 }
 
-/* Always the way that brings most new pairs, until there are none. */
+/* Always picks the way with the most new pairs, until none is left. */
 static int covering_pairs(way *out) {
     static way all[MAX_WAYS];
     static pair_table seen;
@@ -246,7 +248,7 @@ static void same_digest(const digest *x, const digest *alone, const digest *kind
     }
 }
 
-/* The model packed from its file, and mapped from what a third opening kept. */
+/* The model packed from its file, and mapped from the cache file of a third opening. */
 static void open_both(psc_model *models[2], const char *variant) {
     psc_error error = {0};
     psc_model_options options = PSC_MODEL_OPTIONS_INIT;
@@ -297,7 +299,7 @@ Test(bits_product, pairs) {
     fixture_close();
 }
 
-/* A chunk of 128 that is not all. */
+/* With a chunk of 128 that is not the whole text. */
 Test(bits_product, long_pairs) {
     static way ways[MAX_WAYS];
     const int n = covering_pairs(ways);

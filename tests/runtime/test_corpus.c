@@ -1,5 +1,6 @@
-/* Statistics over documents of ln, mlp and logits against float64 (tests/tools/
- * make_corpus_golden.py), in batches of several sizes with the same bits; a corpus's windows. */
+/* Statistics over documents of ln, mlp and logits against float64
+ * (tests/tools/make_corpus_golden.py), in batches of several sizes with the same bits; a corpus's
+ * windows. */
 #include "golden.h"
 #include "psc_corpus.h"
 
@@ -29,7 +30,7 @@ static psc_session *open_session(psc_model *model, int32_t threads, int32_t chun
     return session;
 }
 
-/* The golden file's windows, `batch` at once. */
+/* The golden file's windows, `batch` per run. */
 static void run_windows(psc_session *session, const psc_tensors *golden, int32_t batch) {
     psc_token tokens[GOLDEN_MAX_TOKENS];
     psc_input inputs[6];
@@ -127,7 +128,7 @@ static long peak(void) {
     return usage.ru_maxrss; /* KiB; bytes on macOS */
 }
 
-/* Twenty times as many documents, no more memory. */
+/* Twenty times as many documents must not take more memory. */
 Test(corpus, memory_does_not_grow) {
     char path[1024];
     snprintf(path, sizeof path, "%s/tests/golden/corpus/parallel_f32.safetensors", PSC_SOURCE_DIR);
@@ -146,8 +147,8 @@ Test(corpus, memory_does_not_grow) {
 
 /* --- windows --------------------------------------------------------------------------------- */
 
-/* A text far longer than a piece: the windows' tokens are those of the whole text, and reading can
- * begin again at any window. */
+/* A text far longer than a piece: the windows contain the tokens of the whole text, and reading can
+ * resume at any window. */
 Test(corpus, windows_of_a_long_document) {
     static const char *const words[] = {"the", "Emerald", " City", "of", "  Oz", "was\n\n",
         "caf\303\251", "1900,", "don't", "\"quoted\"", "...", "yellow"};

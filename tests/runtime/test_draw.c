@@ -1,5 +1,6 @@
-/* What strategies keep against a full sort in float64 (tests/tools/make_sampling_golden.py), draws
- * against the distribution, their bits on every ISA, and strategies that are none. */
+/* The sets that strategies keep against a full sort in float64
+ * (tests/tools/make_sampling_golden.py), draws against the distribution, their bits on every ISA,
+ * and invalid strategies. */
 #include "golden.h"
 #include "kernels.h"
 #include "strategy.h"
@@ -54,7 +55,7 @@ Test(draw, sets) {
     psc_tensors_close(&golden);
 }
 
-/* A set is a beginning of the order: its size says which tokens are in it. */
+/* A set is a prefix of the order, so its size determines its tokens. */
 Test(draw, a_large_vocabulary) {
     enum { N = 20000 };
     static float z[N];
@@ -128,8 +129,8 @@ static int32_t must_sample(psc_session *from, psc_sampler *sampler, const float 
     return id;
 }
 
-/* chi-square of 20,000 draws against what is drawn from; beyond the kept set nothing is drawn. The
- * bound is far out (about 6 sigma), the seed fixed. */
+/* chi-square of 20,000 draws against the kept distribution; no draw is outside the kept set. The
+ * bound is loose (about 6 sigma), the seed fixed. */
 Test(draw, draws_follow_the_distribution, .init = open_session, .fini = close_session) {
     enum { V = 80, DRAWS = 20000 };
     static const psc_sampler samplers[] = {SAMPLER(1.0, 1, 0, 0, 0), SAMPLER(1.7, 2, 0, 0, 0),
@@ -170,7 +171,7 @@ Test(draw, the_same_draws_everywhere, .init = open_session, .fini = close_sessio
     psc_session_close(&other);
 }
 
-/* A caller that was compiled against a shorter struct gets the defaults of what it lacks: greedy. */
+/* A caller compiled against a shorter struct gets the defaults of the missing members: greedy. */
 Test(draw, the_shorter_struct, .init = open_session, .fini = close_session) {
     float z[80];
     for (int i = 0; i < 80; i++) z[i] = (float)((i * 37) % 80) / 9.0f;

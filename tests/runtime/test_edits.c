@@ -1,5 +1,5 @@
-/* Edits against TransformerLens's run_with_hooks, on a parallel and a sequential model: what is
- * computed downstream of an edited value. The edits are those of tools/make_parity_golden.py. */
+/* Edits against TransformerLens's run_with_hooks, on a parallel and a sequential model: everything
+ * downstream of an edited value. The edits are those of tests/tools/make_parity_golden.py. */
 #include "golden.h"
 
 #include <criterion/criterion.h>
@@ -14,7 +14,7 @@ static float *element(const psc_view *t, int64_t row, int64_t i, int64_t j) {
     return t->data + row * t->stride[0] + i * t->stride[1] + (t->n_axes > 2 ? j * t->stride[2] : 0);
 }
 
-/* Head 1's write is nothing. */
+/* Sets head 1's write to zero. */
 static int zero_head(const psc_event *event, void *payload) {
     (void)payload;
     for (int32_t row = 0; row < event->n_rows; row++)
@@ -32,7 +32,7 @@ static int replace_mlp(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* Head 1 at position 5: key 2 gets nothing, the others what it had, in proportion. */
+/* Head 1 at position 5: key 2 gets nothing, the others their share, renormalized. */
 static int move_attention(const psc_event *event, void *payload) {
     (void)payload;
     for (int32_t row = 0; row < event->n_rows; row++) {
@@ -53,7 +53,8 @@ static void reverse(float *x, int64_t n, int64_t stride) {
     }
 }
 
-/* Position 3: the last axis reversed (keys 0 to 3 of scores and pattern); a scale times 0.75. */
+/* Position 3: reverses the last axis (keys 0 to 3 of scores and pattern); multiplies a scale by
+ * 0.75. */
 static int change_row3(const psc_event *event, void *payload) {
     (void)payload;
     const psc_view *t = &event->tensor;
@@ -69,7 +70,7 @@ static int change_row3(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* What one model's edits need. vector comes first: it is the payload of replace_mlp. */
+/* Data for one model's edits. vector comes first, because it is the payload of replace_mlp. */
 typedef struct bench {
     float *vector;
     const char *variant;
@@ -106,7 +107,7 @@ static void edit(bench *b, psc_session *session, const char *point_name, psc_eve
         error.message);
 }
 
-/* rows of golden tensor "name/point" against the recording. */
+/* Compares the rows of golden tensor "name/point" with the recording. */
 static void compare(const bench *b, const recording *r, const char *name, const char *point_name,
     const int32_t *rows, int32_t n_rows) {
     char full[128];
@@ -126,7 +127,7 @@ static void compare(const bench *b, const recording *r, const char *name, const 
     free(want);
 }
 
-/* Runs with the session's edits; the given chunk must not matter. */
+/* Runs with the session's edits; the chunk must not matter. */
 static void run_and_compare(bench *b, psc_session *session, const char *name, bool downstream) {
     static const char *const points[] = {"hook_attn_out", "hook_mlp_out", "hook_resid_post"};
     recording r;
@@ -167,7 +168,7 @@ static void named_edits(const char *variant, int32_t chunk) {
     bench_close(&b);
 }
 
-/* Every point that the golden file has an edit of: a row is changed, the logits must follow. */
+/* For every point with a golden edit: change a row, then compare the logits. */
 static void every_point(const char *variant, int32_t chunk) {
     bench b;
     bench_open(&b, variant);
@@ -213,8 +214,8 @@ Test(edits, every_point_in_chunks) {
     every_point("parallel_f32", 2);
 }
 
-/* With the parallel residual an edit of the attention's write does not reach the layer's own MLP,
- * with the sequential one it does. */
+/* With the parallel residual an edit of the attention's write does not reach the MLP of the same
+ * layer; with the sequential one it does. */
 static bool reaches_mlp(const char *variant) {
     bench b;
     bench_open(&b, variant);

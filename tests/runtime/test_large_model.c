@@ -1,8 +1,6 @@
-/* A model of pythia-6.9b's shape in f16 on a computer of 24 GiB, without its weights: a file that
- * is all hole gives the shapes, from which follow the bytes of the packed weights; a session is
- * opened in earnest. Opening holds the packed weights and the pages of one tensor of the files at a
- * time.
- */
+/* A model of pythia-6.9b's shape in f16 on a computer of 24 GiB, without its weights: a sparse file
+ * gives the shapes, and the shapes determine the bytes of the packed weights. The session is opened
+ * for real. Opening holds the packed weights and the pages of one tensor of the files at a time. */
 #include "loader_fixture.h"
 #include "session_inside.h"
 #include "weights_image.h"
@@ -55,7 +53,7 @@ static void add_layer(header *h, int layer) {
     add(h, "mlp.dense_4h_to_h.bias", layer, WIDTH, 0);
 }
 
-/* config.json, and the weights as a hole behind their header; returns the tensors' bytes. */
+/* Writes config.json and the weights as a hole after their header; returns the tensors' bytes. */
 static uint64_t put_model(void) {
     header h = {.text = malloc(1 << 18)};
     add(&h, "embed_in.weight", -1, VOCABULARY, WIDTH);
@@ -72,7 +70,7 @@ static uint64_t put_model(void) {
     return h.bytes;
 }
 
-/* Bytes of address space of this process, 0 where they are not told. */
+/* Bytes of address space of this process, or 0 if unknown. */
 static double address_space(void) {
     double pages = 0.0;
     FILE *file = fopen("/proc/self/statm", "r");
@@ -81,7 +79,7 @@ static double address_space(void) {
     return pages * (double)sysconf(_SC_PAGESIZE);
 }
 
-/* What a session of the whole context takes, touched or not. */
+/* The address space of a session with the whole context, touched or not. */
 static double session_bytes(psc_model *model) {
     psc_error error;
     psc_session *session = NULL;
@@ -120,7 +118,7 @@ Test(large_model, fits_into_24_gib) {
     model.layers = calloc(LAYERS, sizeof *model.layers);
     cr_assert_eq(psc_image_plan_open(&plan, &model, checkpoint, &error), PSC_OK);
 
-    /* Vectors are widened to f32, of the matrices nothing is added: 1 in 4,000. */
+    /* Vectors are widened to f32; matrices do not grow: 1 in 4,000. */
     cr_assert_geq(plan.bytes, bytes);
     cr_assert_lt((double)plan.bytes, 1.0005 * (double)bytes);
     uint64_t end = 0, largest = 0;

@@ -1,6 +1,6 @@
-/* Rows of the last layer that nobody wants are not computed. Nothing that anybody sees may depend
- * on it: whoever observes one point, all rows of it or some, gets the rows and the bits of a run in
- * which everything is observed; so do the logits, and the tokens decoded after it. */
+/* Rows of the last layer that no observer requests are not computed. That must not change any
+ * observed value. An observer of one point, for all rows or some, gets the rows and bits of a run
+ * in which every point is observed. So do the logits and the tokens decoded afterwards. */
 #include "forward_inside.h"
 #include "golden.h"
 #include "session_inside.h"
@@ -14,7 +14,7 @@
 #define ROWS 37
 #define SECOND 20 /* rows of the second sequence */
 
-/* What one observer may see, and how many rows it saw. */
+/* What one observer may receive, and the number of rows it received. */
 typedef struct watch {
     const recording *all;
     int32_t seen;
@@ -52,7 +52,7 @@ static void run(psc_session *session, int32_t logits) {
         psc_session_run(session, inputs, 2, &options, &error), PSC_OK, "%s", error.message);
 }
 
-/* The last rows' logits, and those of a token after them, are the base's. */
+/* The last rows' logits, and those of the next token, equal the base run's. */
 static void same_logits(
     psc_session *session, const float *last[2], const float *next, size_t bytes) {
     psc_error error = {0};
@@ -69,7 +69,7 @@ static float *copy(const float *from, size_t bytes) {
     return memcpy(to, from, bytes);
 }
 
-/* One observer of one point, by three filters. */
+/* One observer of one point, with three filters. */
 static void watch_point(psc_session *session, const recording *all, psc_point point) {
     static const psc_filter filters[] = {{.struct_size = sizeof(psc_filter)},
         {.struct_size = sizeof(psc_filter), .rows = PSC_ROWS_LAST},
@@ -123,7 +123,7 @@ Test(last_layer, every_variant) {
     }
 }
 
-/* --- what is computed ------------------------------------------------------------------------ */
+/* --- computed rows --------------------------------------------------------------------------- */
 
 static const psc_kernels *real;
 static _Atomic uint64_t terms; /* multiply-adds of matmuls */
@@ -142,8 +142,8 @@ static void count_f16(const psc_matmul *m) {
     count(PSC_DTYPE_F16, m);
 }
 
-/* All rows need the last layer's keys and values; `last` of them its queries and what follows, and
- * logit_rows the logits. */
+/* All rows need the last layer's keys and values. The last `last` rows need its queries and all
+ * later steps, and logit_rows rows need the logits. */
 static void expect_terms(psc_session *session, int32_t logits, uint64_t last, uint64_t logit_rows) {
     const psc_model_info *info = psc_model_get_info(session->model);
     const uint64_t n = (uint64_t)info->d_model, m = (uint64_t)info->d_mlp;
@@ -177,7 +177,7 @@ static void count_model(const char *folder) {
     psc_model_close(&model);
 }
 
-/* Where d_head is a multiple of 16, as in every Pythia. */
+/* For d_head a multiple of 16, as in every Pythia. */
 Test(last_layer, unwanted_rows_are_not_computed) {
     for (int i = 0; i < ROWS; i++) tokens[i] = (psc_token){.id = i};
     count_model(golden_path("rotary_base_v5", NULL));

@@ -1,5 +1,5 @@
 /* Checkpoints: tensors by role against the config, and the model's identity. The good model is
- * tests/golden/loader/plain; the broken ones are made from it by changing one thing. */
+ * tests/golden/loader/plain; each broken one changes one thing in it. */
 #include "loader_fixture.h"
 #include "safetensors.h"
 #include "model_weights.h"
@@ -20,7 +20,7 @@ static psc_checkpoint *open_good(const char *path) {
     return cp;
 }
 
-/* The same with the identity; the checkpoint is closed. */
+/* The same, with the identity; closes the checkpoint. */
 static void identity_of(char hex[33], const char *path) {
     psc_checkpoint *cp = open_good(path);
     cr_assert_eq(psc_checkpoint_hash(hex, cp, NULL), PSC_OK);
@@ -34,7 +34,7 @@ static json_t *load_expected(void) {
     return expected;
 }
 
-/* --- what must hold of a good model --------------------------------------------------------- */
+/* --- the good model ------------------------------------------------------------------------- */
 
 Test(checkpoint, hash_function_is_xxh3_128) {
     XXH128_canonical_t digest;
@@ -107,7 +107,7 @@ Test(checkpoint, shapes_and_counts) {
     const psc_layer_weights *l = &cp->layers[0];
     cr_assert(l->qkv.rows == 48 && l->qkv.cols == 16 && l->mlp_out.cols == 24);
     cr_assert(l->qkv_bias.rows == 48 && l->qkv_bias.cols == 1 && cp->embed.rows == 21);
-    cr_assert_eq(cp->ignored, 6); /* three old buffers a layer */
+    cr_assert_eq(cp->ignored, 6); /* three old buffers per layer */
     psc_checkpoint_close(&cp);
     psc_checkpoint_close(&cp); /* null: nothing to do */
     cp = open_good(GOLDEN "plain");
@@ -118,14 +118,14 @@ Test(checkpoint, shapes_and_counts) {
 /* --- the good model with one thing changed -------------------------------------------------- */
 
 typedef struct edit {
-    const char *config; /* keys put over those of config.json, nullable */
-    const char *drop;   /* tensor left out, nullable */
-    const char *change; /* tensor that gets these, null for their absence: */
+    const char *config; /* keys that override config.json, nullable */
+    const char *drop;   /* tensor to omit, nullable */
+    const char *change; /* tensor to change to these, null to remove: */
     const char *name, *dtype, *shape;
-    const char *add; /* header entry added, without offsets, and its bytes of data */
+    const char *add; /* header entry to add, without offsets, and its bytes of data */
     size_t add_size;
     bool zero_unembed;      /* embed_out's bytes become 0 */
-    bool no_attention_bias; /* the four bias tensors are left out */
+    bool no_attention_bias; /* the four bias tensors are omitted */
 } edit;
 
 static json_t *read_golden_header(unsigned char **data, size_t *size) {
@@ -146,7 +146,7 @@ static size_t offset_of(json_t *entry, size_t end) {
     return (size_t)json_integer_value(json_array_get(json_object_get(entry, "data_offsets"), end));
 }
 
-/* Takes a tensor out of the header and its bytes out of the data. */
+/* Removes a tensor from the header and its bytes from the data. */
 static void drop_tensor(json_t *header, const char *name, unsigned char *data, size_t *size) {
     json_t *gone = json_object_get(header, name), *entry;
     const char *key;

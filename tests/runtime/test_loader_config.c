@@ -8,7 +8,7 @@ static const char base[] =
     "{\"model_type\": \"gpt_neox\", \"num_hidden_layers\": 2, \"num_attention_heads\": 4,"
     " \"hidden_size\": 64, \"intermediate_size\": 256, \"vocab_size\": 300}";
 
-/* The base with the keys of overlay put over it; "key": "-" removes the key. */
+/* The base config with the keys of overlay on top; "key": "-" removes the key. */
 static psc_status read_over(psc_config *out, const char *overlay, psc_error *error) {
     json_t *root = json_loads(base, 0, NULL), *over = json_loads(overlay, 0, NULL), *value;
     const char *key;

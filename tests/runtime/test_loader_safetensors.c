@@ -1,4 +1,4 @@
-/* safetensors: headers that lie, indexes that lie, and what is good. */
+/* safetensors: false headers, false indexes, and good files. */
 #include "loader_fixture.h"
 #include "safetensors.h"
 
@@ -98,7 +98,7 @@ Test(safetensors, headers_that_lie) {
     }
 }
 
-/* A file of these eight length bytes, little-endian, and `size` bytes in all. */
+/* A file with these eight length bytes, little-endian, and `size` bytes in total. */
 static psc_status open_length(uint64_t length, size_t size, psc_error *error) {
     unsigned char bytes[64] = {0};
     psc_tensors *tensors;

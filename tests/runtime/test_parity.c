@@ -1,5 +1,5 @@
 /* Logits and every hook point against transformers and TransformerLens, on every variant of small
- * random model and on the embedded model; names and axes as TransformerLens has them. */
+ * random model and on the embedded model; names and axes as in TransformerLens. */
 #include "golden.h"
 
 #include <criterion/criterion.h>
@@ -9,8 +9,8 @@
 
 #define TOLERANCE 2e-4
 
-/* Where scores are near -110,000 float32 itself resolves 0.008: there an error relative to the
- * value is allowed besides. */
+/* Where scores are near -110,000, float32 itself resolves 0.008: the tolerance there includes an
+ * error relative to the value. */
 static double allowed(const char *variant, double value) {
     return TOLERANCE + (strcmp(variant, "large_scores") ? 0.0 : 1e-6 * fabs(value));
 }
@@ -20,8 +20,8 @@ static double distance(float a, float b) {
     return fabs((double)a - (double)b);
 }
 
-/* Rows of one golden tensor against the recording. [rows, ...], or [H, rows, K] where there are
- * keys; K may be less than the recording's, never more. */
+/* Rows of one golden tensor against the recording. [rows, ...], or [H, rows, K] with keys; K may be
+ * less than the recording's, never more. */
 static void compare(const char *variant, const recording *r, const psc_tensor *tensor,
     psc_point point, int32_t layer, const int32_t *rows, int32_t n_rows) {
     bool keys = point == PSC_HOOK_ATTN_SCORES || point == PSC_HOOK_PATTERN;
@@ -44,7 +44,7 @@ static void compare(const char *variant, const recording *r, const psc_tensor *t
     free(want);
 }
 
-/* Every tensor of the golden file; returns how many were compared. */
+/* Compares every tensor of the golden file; returns their number. */
 static int compare_all(const char *variant, const recording *r, const psc_tensors *golden) {
     const psc_tensor *tensor = golden_find(golden, "rows");
     int32_t rows[GOLDEN_MAX_TOKENS], n_rows = (int32_t)(tensor->size / sizeof(int32_t));
@@ -109,13 +109,14 @@ Test(parity, small_models_default) {
         check(*v, golden_path(*v, NULL), golden_path(*v, "golden.safetensors"), NULL, true);
 }
 
-/* After a training: make_parity_golden.py --embedded models/books-5m (tests/tools/README.md). */
+/* After training a new model: make_parity_golden.py --embedded models/books-5m
+ * (tests/tools/README.md). */
 Test(parity, embedded_model) {
     if (!golden_embedded()) cr_skip_test("the embedded model has no weights yet");
     check("embedded", golden_embedded(), golden_path("embedded.safetensors", NULL), NULL, false);
 }
 
-/* Fewer tokens than rows of the embedding: the padded ids are computed like any other. */
+/* Fewer tokens than rows of the embedding: the padded ids are computed like all others. */
 Test(parity, padded_vocabulary) {
     psc_model *model = must_model(golden_path("sharded_padded_f16", NULL));
     cr_assert_eq(psc_model_tokenizer_size(model), 260);

@@ -1,6 +1,6 @@
-/* A pass that begins at a later layer, from the residual and the cache of a run before it, gives
- * that run's logits to the bit: for every first layer, and for the later rows alone on a copy of
- * the earlier rows' cache. */
+/* A pass that begins at a later layer, from the residual and the cache of an earlier run, gives
+ * that run's logits to the bit: for every first layer, and for the later rows only on a copy of the
+ * earlier rows' cache. */
 #include "golden.h"
 #include "session_inside.h"
 
@@ -34,7 +34,7 @@ static void pass_body(void *payload) {
     r->status = psc_forward_chunk(r->session->forward, r->rows, r->n_rows, &r->pass, &r->error);
 }
 
-/* Whatever is read of a sequence without having been written is a NaN. */
+/* Fills a sequence with NaN, so that a read of unwritten values shows. */
 static void poison(psc_kv_cache *cache, int32_t sequence) {
     float *begin = psc_kv_cache_keys(cache, sequence, 0, 0);
     float *end = begin + (size_t)cache->n_layers * (size_t)cache->n_heads *

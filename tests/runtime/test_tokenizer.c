@@ -1,5 +1,5 @@
-/* The tokenizer against golden data of the tokenizers library (tests/tools/
- * make_tokenizer_golden.py describes the files), and its own promises: ranges that tile. */
+/* The tokenizer against golden data of the tokenizers library (tests/tools/make_tokenizer_golden.py
+ * describes the files), and its own guarantee: ranges that tile the text. */
 #include "tokenizer.h"
 
 #include "files.h"
@@ -12,7 +12,7 @@
 #define GOLDEN PSC_SOURCE_DIR "/tests/golden/tokenizer/"
 #define BOOKS PSC_SOURCE_DIR "/models/books-5m/tokenizer.json"
 
-/* A golden file being read. */
+/* A golden file during reading. */
 typedef struct reader {
     char *data;
     size_t size, at;
@@ -65,7 +65,7 @@ typedef struct expected {
     uint32_t starts[8192], ends[8192];
 } expected;
 
-/* The byte of each character, and the text's end after them. */
+/* The byte offset of each character, then the text's end. */
 static size_t char_starts(uint32_t *out, const char *text, size_t bytes) {
     size_t n = 0;
     for (size_t i = 0; i < bytes; i++)
@@ -88,7 +88,7 @@ static void read_expected(expected *e, reader *r, const uint32_t *chars) {
     }
 }
 
-/* The greatest of n ascending marks that is at most byte, the least that is at least byte. */
+/* The greatest of n ascending marks at or below byte, the least at or above byte. */
 static uint32_t mark_below(const uint32_t *marks, size_t n, uint32_t byte) {
     while (n > 1 && marks[n - 1] > byte) n--;
     return marks[n - 1];
@@ -110,9 +110,9 @@ static bool is_unchanged(
     return is_same;
 }
 
-/* Compares ranges as tokenizer.h says. In text that NFC left alone, ours rounded outward to whole
- * characters are the library's. Elsewhere the library's ranges have gaps after a composed
- * character, so both are rounded to the places where its ranges start. */
+/* Compares ranges as tokenizer.h defines them. In text that NFC does not change, our ranges rounded
+ * outward to whole characters are the library's. Elsewhere the library's ranges have gaps after a
+ * composed character, so both are rounded to the starts of its ranges. */
 static void compare_ranges(const psc_token_span *spans, const expected *e, const uint32_t *chars,
     size_t n_chars, bool unchanged, size_t index) {
     static uint32_t starts[8193];
@@ -223,7 +223,7 @@ static void expect_spans(
     psc_tokenizer_free_spans(spans);
 }
 
-/* The rules of tokenizer.h, spelt out. */
+/* The rules of tokenizer.h, checked directly. */
 Test(tokenizer, ranges_by_hand) {
     psc_tokenizer *t = open_tokenizer(GOLDEN "gpt-neox-20b.tokenizer.json");
     expect_spans(t, "e\u0301x", (psc_token_span[]){{860, 0, 3}, {89, 3, 4}}, 2);
@@ -286,7 +286,7 @@ Test(tokenizer, negative_id_is_an_error) {
     psc_tokenizer_close(&t);
 }
 
-/* A megabyte that is one word, one run of spaces, or one run of marks to reorder: none may hang. */
+/* A megabyte of one word, one run of spaces, or one run of marks to reorder: none may hang. */
 Test(tokenizer, long_runs, .timeout = 60) {
     enum { BYTES = 1 << 20 };
     static const char *const units[] = {"a", "qz", " ", "\u0301\u0323", "\u8a9e", "'"};

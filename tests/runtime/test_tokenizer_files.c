@@ -1,5 +1,5 @@
-/* tokenizer.json files made here: every option, and every way of being wrong that ends in one
- * sentence. The base is a vocabulary of the 256 bytes, a few merges and no added tokens. */
+/* tokenizer.json files made here: every option, and every flaw that ends in one sentence. The base
+ * is a vocabulary of the 256 bytes, a few merges and no added tokens. */
 #include "tokenizer.h"
 
 #include <criterion/criterion.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Sets (or, with value null, deletes) the member that path ("model.vocab") names. */
+/* Sets the member that path ("model.vocab") names, or deletes it if value is null. */
 static void set_member(json_t *root, const char *path, json_t *value) {
     char copy[128], *part = copy, *dot;
     snprintf(copy, sizeof copy, "%s", path);
@@ -23,7 +23,7 @@ static void set_member(json_t *root, const char *path, json_t *value) {
         json_object_del(root, part);
 }
 
-/* The character that stands for a byte in the byte alphabet, as UTF-8. */
+/* The character of a byte in the byte alphabet, as UTF-8. */
 static void coded(char out[4], int byte) {
     int c = byte;
     if (byte <= 0x20) c = 0x100 + byte;
@@ -87,9 +87,9 @@ static psc_status open_json(psc_tokenizer **out, json_t *root, psc_error *error)
     "\"rstrip\":false,\"normalized\":false,\"special\":" rest "}"
 
 static const struct {
-    const char *path, *value; /* JSON; null: the member is taken out */
+    const char *path, *value; /* JSON; null: removes the member */
     psc_status status;
-    const char *message; /* what the sentence must hold */
+    const char *message; /* text that the sentence must contain */
 } bad[] = {
     {"model", NULL, PSC_ERROR_INPUT, "model is missing"},
     {"model", "3", PSC_ERROR_INPUT, "model is not an object"},
@@ -182,7 +182,7 @@ Test(tokenizer_files, broken_files) {
     char *data = json_dumps(root, 0);
     size_t bytes = strlen(data), step = bytes / 97;
     json_decref(root);
-    for (size_t n = 0; n < bytes; n += step) /* cut short anywhere */
+    for (size_t n = 0; n < bytes; n += step) /* truncated at every offset */
         cr_assert_eq(open_bytes(&t, data, n, &error), PSC_ERROR_INPUT, "%zu bytes", n);
     free(data);
     cr_assert_eq(open_bytes(&t, "[]", 2, &error), PSC_ERROR_INPUT);
@@ -213,7 +213,7 @@ Test(tokenizer_files, a_huge_file_is_refused_unread) {
     unlink(path);
 }
 
-/* Opens the base with one member changed and compares ids (-1 ends them) and the last end. */
+/* Opens the base with one member changed; compares ids (-1 ends them) and the last end. */
 static void expect_ids(const char *path, const char *value, const char *text, const int32_t *want) {
     psc_tokenizer *t;
     psc_token_span *spans;

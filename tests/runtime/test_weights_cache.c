@@ -1,5 +1,5 @@
-/* Packed weights that are kept: the same bits as fresh ones, found again, remembered, shared,
- * limited. What damage does: test_weights_cache_damage.c. */
+/* Cached packed weights: equal to fresh ones to the bit, found again, remembered, shared, limited.
+ * Damage: test_weights_cache_damage.c. */
 #include "model_weights.h"
 #include "weights_cache_fixture.h"
 
@@ -35,7 +35,7 @@ Test(weights_cache, gives_the_bits_of_fresh_packing) {
     cr_assert_eq(count_files(".partial"), 0);
 }
 
-/* Slices and chunks: the embedded model's image has several of each. */
+/* The embedded model's image has several slices and chunks. */
 Test(weights_cache, gives_the_same_image_in_slices) {
     const char *path = golden_embedded();
     if (!path) return;
@@ -74,8 +74,8 @@ Test(weights_cache, makes_the_folder_and_its_parents) {
     cr_assert_eq(system(command), 0);
 }
 
-/* The record says what the files hash to; without it, and while they are too fresh to be
- * remembered, the hash is taken again and the file found all the same. */
+/* The record stores the hash of the files. Without it, and while the files are too recent to be
+ * remembered, the hash is computed again and the cache file is still found. */
 Test(weights_cache, remembers_files_that_have_settled) {
     char weights[800];
     const char *model = copy_model("model", "parallel_f32");
@@ -91,7 +91,7 @@ Test(weights_cache, remembers_files_that_have_settled) {
     expect_opening(model, "mapped", "remembered");
 }
 
-/* A remembered hash is believed: the weights are not read again. */
+/* A remembered hash is trusted: the weights are not read again. */
 Test(weights_cache, reads_no_weights_when_they_are_remembered) {
     char weights[800];
     struct stat before;
@@ -100,7 +100,7 @@ Test(weights_cache, reads_no_weights_when_they_are_remembered) {
     expect_opening(model, "packed, cached", "the first time");
     cr_assert_eq(stat(weights, &before), 0);
     int fd = open(weights, O_WRONLY);
-    cr_assert_eq(pwrite(fd, "\x01", 1, before.st_size - 1), 1); /* a change that hides its time */
+    cr_assert_eq(pwrite(fd, "\x01", 1, before.st_size - 1), 1); /* a change that keeps the time */
     close(fd);
     struct timespec times[2] = {before.st_atim, before.st_mtim};
     cr_assert_eq(utimensat(AT_FDCWD, weights, times, 0), 0);
@@ -130,7 +130,7 @@ Test(weights_cache, notices_changed_files) {
     psc_model_close(&fresh);
 }
 
-/* Another file in the place of the one that is remembered, of its size and time. */
+/* Another file in place of the remembered one, with equal size and time. */
 Test(weights_cache, notices_a_replaced_file) {
     char weights[800], remembered[33];
     struct stat before, after;
@@ -156,7 +156,7 @@ Test(weights_cache, notices_a_replaced_file) {
 }
 
 #ifdef __linux__
-/* Mappings of this process whose line ends so and holds the word. */
+/* Mappings of this process whose line ends with this and contains the word. */
 static int count_mappings(const char *word, const char *end) {
     int n = 0;
     char line[4096];
@@ -171,8 +171,8 @@ static int count_mappings(const char *word, const char *end) {
     return n;
 }
 
-/* No second copy of the weights stays: the model's files are let go, and what is mapped cannot be
- * written to. */
+/* No second copy of the weights remains: the model's files are unmapped, and the mapped cache is
+ * read-only. */
 Test(weights_cache, lets_the_models_files_go) {
     const char *path = golden_path("parallel_f32", NULL);
     psc_checkpoint *checkpoint;
@@ -189,7 +189,7 @@ Test(weights_cache, lets_the_models_files_go) {
 }
 #endif
 
-/* The same weights under another config are another model. */
+/* The same weights with another config are another model. */
 Test(weights_cache, notices_a_changed_config) {
     char path[800], *text;
     size_t size;
@@ -236,7 +236,7 @@ Test(weights_cache, removes_what_was_not_used_for_longest) {
     cr_assert_eq(n, 2, "a model beyond the limit removed others");
 }
 
-/* Open models keep their weights when the folder is cleared. */
+/* Open models keep their weights when the cache is cleared. */
 Test(weights_cache, clears_only_its_own_files) {
     psc_error error = {0};
     recording before, after;
@@ -257,7 +257,7 @@ Test(weights_cache, clears_only_its_own_files) {
     cr_assert_eq(psc_cache_clear(at("nowhere"), NULL, &error), PSC_OK);
 }
 
-/* The hash of the weights that a process found, as its exit code says. */
+/* The hash of the weights that a child process found, as its exit code. */
 static int open_in_child(const char *path, const char *hash) {
     psc_model *model = NULL;
     psc_model_options options = PSC_MODEL_OPTIONS_INIT;

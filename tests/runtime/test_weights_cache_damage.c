@@ -1,6 +1,5 @@
-/* Files of packed weights that are damaged, foreign, half-written or hostile, and folders that
- * cannot be used: noticed, made again where that is possible, and never a reason not to open a
- * model. */
+/* Damaged, foreign, incomplete or hostile files of packed weights, and unusable folders: detected,
+ * rebuilt where possible, and never a reason to refuse a model. */
 #include "weights_cache_fixture.h"
 
 #include <signal.h>
@@ -13,7 +12,7 @@ static const char *model_path(void) {
     return golden_path("parallel_f32", NULL);
 }
 
-/* The file was noticed and made again, and then is found. */
+/* The damage is detected and the file rebuilt; afterwards the file is found. */
 static void expect_remade(const char *what) {
     expect_opening(model_path(), "packed, cached", what);
     expect_opening(model_path(), "mapped", what);
@@ -81,7 +80,7 @@ Test(weights_cache_damage, flipped_bits) {
     }
 }
 
-/* Replaces a header by one that is whole in itself. */
+/* Replaces a header by another consistent one. */
 static void rewrite(const char *path, void (*change)(psc_cache_header *)) {
     psc_cache_header header;
     int fd = open_to_write(path);
@@ -135,7 +134,8 @@ Test(weights_cache_damage, whole_but_foreign_headers) {
     }
 }
 
-/* A process that ended before the header was written, under the final name and under its own. */
+/* A process that ended before it wrote the header, under the final name and under a temporary
+ * one. */
 Test(weights_cache_damage, half_written) {
     static const char zeros[PSC_CACHE_HEADER_BYTES];
     expect_opening(model_path(), "packed, cached", "at first");
@@ -227,7 +227,7 @@ Test(weights_cache_damage, records) {
     free(good);
 }
 
-/* As on a full disk: writes fail half-way. */
+/* As on a full disk: writes fail halfway. */
 Test(weights_cache_damage, full_disk) {
     struct rlimit before, low;
     recording fresh, run;

@@ -1,5 +1,5 @@
-/* An overlay may leave a kernel out: its slot keeps what lies below. dispatch.c is compiled here once
- * more, with some kernels left out as its comment says. */
+/* An overlay may omit a kernel: its slot keeps the kernel of the layer below. This file compiles
+ * dispatch.c once more and omits some kernels as the comment there says. */
 #include "kernel_names.h"
 
 #define psc_dot__avx2 NULL
@@ -9,7 +9,7 @@
 
 #include <criterion/criterion.h>
 
-/* Whether the table of isa, where this machine has it, holds the kernels that it should. */
+/* Whether the table of isa, if this machine has it, contains the expected kernels. */
 static void check(psc_isa isa, psc_dot_fn dot, psc_add_fn add) {
     const psc_kernels *k = psc_kernels_for(isa);
     if (!k) return;

@@ -1,6 +1,6 @@
-/* erf in units of the last place against libm's erf in f64, and the same bits on every ISA: no less
- * accurate than SLEEF's, at most and on the mean. Every 499th float; PSC_ERF_STEP=1 takes every
- * float, PSC_TEST_VERBOSE=1 prints the figures octave by octave. */
+/* erf in units of the last place against libm's erf in f64, with the same bits on every ISA: at
+ * least as accurate as SLEEF's, in the maximum and the mean. Every 499th float; PSC_ERF_STEP=1
+ * takes every float, PSC_TEST_VERBOSE=1 prints the figures per octave. */
 #include "kernel_test.h"
 
 #include <sleef.h>
@@ -48,7 +48,7 @@ static void print(const char *name, const errors *ours, const errors *sleefs) {
         sleefs->sum / (double)sleefs->n);
 }
 
-/* A block of floats with both signs on every ISA, NaN aside: one function, and an odd one. */
+/* A block of floats with both signs on every ISA, without NaN: one function, and an odd one. */
 static void same_everywhere(const float *x, const float *y) {
     static float negative[BLOCK], out[BLOCK];
     for (int i = 0; i < BLOCK; i++) negative[i] = -x[i];
@@ -101,7 +101,8 @@ Test(erf, accurate_and_equal) {
     cr_assert_leq(ours.sum, sleefs.sum, "the mean of %ld errors", ours.n);
 }
 
-/* It never falls, is 1 from where 1 is the nearest float, and special values are themselves. */
+/* erf never decreases, is 1 as soon as 1 is the nearest float, and maps special values to
+ * themselves. */
 Test(erf, shape) {
     static float x[BLOCK], y[BLOCK];
     psc_erf_f32_fn f = psc_kernels_for(PSC_ISA_REFERENCE)->erf_f32;

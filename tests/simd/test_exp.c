@@ -1,5 +1,5 @@
 /* exp on every ISA against the reference, which is SLEEF's, to the bit: every 499th float of both
- * signs, with PSC_EXP_STEP=1 every float, and doubles at random. */
+ * signs (every float with PSC_EXP_STEP=1), and random doubles. */
 #include "kernel_test.h"
 
 #define BLOCK 4096
@@ -23,7 +23,8 @@ Test(exp, equal_everywhere) {
     }
 }
 
-/* In f64 a million of both signs from 2^-60 to past the limits, and the limits' neighbours. */
+/* In f64 a million values of both signs from 2^-60 to past the limits, and the limits'
+ * neighbors. */
 Test(exp, doubles_equal_everywhere) {
     static double x[BLOCK], y[BLOCK], want[BLOCK];
     const double limits[] = {0x1.62e42fe102c83p+9, 709.78271289338397, -708.39641853226408,

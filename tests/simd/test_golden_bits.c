@@ -1,5 +1,5 @@
-/* The bits of exp and log that SLEEF 3.5.1 gives, and of our erf and gelu. Results are promised to
- * be equal to the bit from machine to machine, and SLEEF's version is a part of that promise. */
+/* The bits of SLEEF 3.5.1's exp and log, and of our erf and gelu. Results must be equal to the bit
+ * across machines; SLEEF's version is part of that. */
 #include "kernel_test.h"
 
 #define EXPLAIN                                                                                    \

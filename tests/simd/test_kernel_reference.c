@@ -1,6 +1,6 @@
-/* The scalar reference itself, and packing: against float64 sums within the rounding that a chain
- * of n terms can make, and against order-defined scalar code on unpacked data to the bit, so that
- * the reference is not only consistent with itself. */
+/* The scalar reference itself, and packing. Compared with float64 sums, within the rounding of a
+ * chain of n terms, and with order-defined scalar code on unpacked data, to the bit. So the
+ * reference is not only consistent with itself. */
 #include "kernel_test.h"
 
 #include <float.h>
@@ -23,7 +23,7 @@ static float fold(float lanes[16]) {
     return lanes[0];
 }
 
-/* f16 by the book: (-1)^s 2^(e-15) (1 + m/1024). */
+/* f16 by definition: (-1)^s 2^(e-15) (1 + m/1024). */
 static double half_value(uint16_t bits) {
     double sign = bits & 0x8000 ? -1.0 : 1.0;
     int exponent = bits >> 10 & 31, mantissa = bits & 1023;
@@ -99,7 +99,8 @@ Test(reference, packing_and_back) {
     }
 }
 
-/* One output of a matmul on row-major weights: to the bit, and within n roundings of float64. */
+/* One output of a matmul on row-major weights: equal to the bit, and within n roundings of
+ * float64. */
 static void check_output(const psc_matmul *m, const void *w, psc_dtype dtype, size_t r, size_t o) {
     const float *x = m->x + r * m->ldx;
     float total = 0.0f;
@@ -151,7 +152,7 @@ Test(reference, matmul) {
         for (size_t r = 0; r < rows; r++) {
             for (size_t o = 0; o < out; o++) check_output(&m, w, dtype, r, o);
         }
-        /* The closing sum on the blocks it wrote gives the same outputs. */
+        /* The final sum over the written blocks gives the same outputs. */
         floats again = make_output(out, 0);
         reference()->sum_blocks(again.data, blocks.data, out, n_blocks, bias.data, out);
         for (size_t o = 0; o < out; o++)
@@ -288,7 +289,7 @@ Test(reference, softmax_and_log_sum_exp) {
     }
 }
 
-/* A max that ignores order, a row that holds a NaN, and -inf beside finite scores. */
+/* A max that ignores order, a row with a NaN, and -inf next to finite scores. */
 Test(reference, softmax_of_special_rows) {
     for (int isa = 0; isa < PSC_ISA_COUNT; isa++) {
         const psc_kernels *k = psc_kernels_for((psc_isa)isa);
@@ -372,7 +373,7 @@ Test(reference, dot_and_elementwise) {
     }
 }
 
-/* A turn by an angle keeps lengths, and the dimensions past n_rot stay as they are. */
+/* A rotation keeps lengths, and the dimensions past n_rot stay unchanged. */
 Test(reference, rotary) {
     float x[2 * 20], y[2 * 20], cosines[4], sines[4];
     for (int i = 0; i < 40; i++) x[i] = random_value(FILL_NORMAL);
@@ -395,7 +396,8 @@ Test(reference, rotary) {
     }
 }
 
-/* Subnormals are kept between enter and leave whatever was set before, and that is restored. */
+/* Between enter and leave, subnormals are kept for any previous state; leave restores that
+ * state. */
 Test(reference, floating_point_state) {
     psc_fp_state outer = psc_fp_enter();
     volatile float tiny = 0x1p-126f, half = 0.5f;

@@ -1,10 +1,10 @@
-/* Every kernel of every ISA against the scalar reference, to the bit. The list kernels.def makes
- * one test a kernel, which calls case_<kernel>; a kernel without one does not compile. Outputs are
- * filled with canaries and compared whole, so that a write outside or a forgotten output is seen.
- */
+/* Every kernel of every ISA against the scalar reference, to the bit. The list kernels.def
+ * generates one test per kernel, which calls case_<kernel>; a kernel without a case does not
+ * compile. Outputs are filled with canaries and compared whole, so the test detects writes outside
+ * and missing outputs. */
 #include "kernel_test.h"
 
-/* What both tables run on: inputs, outputs and a few numbers whose meaning is the kernel's own. */
+/* Data for both tables: inputs, outputs and a few numbers whose meaning depends on the kernel. */
 typedef struct row_run {
     size_t n;
     const float *in[4];
@@ -18,7 +18,7 @@ typedef struct row_case {
     const char *name;
     row_runner run;
     int n_in, n_out;
-    int in_place; /* out[0] may be in[0] .. in[in_place-1] */
+    int in_place; /* out[0] may alias in[0] .. in[in_place-1] */
     size_t smallest;
     size_t in_scale; /* inputs hold in_scale * n floats */
 } row_case;
@@ -55,7 +55,7 @@ static void run_row(const row_case *c, const psc_kernels *ref, const psc_kernels
     }
 }
 
-/* Sizes 1 to two widths and one, and those of models; every kind of number; in place and not. */
+/* Sizes 1 to two widths and one, and model sizes; every kind of number; in place and separate. */
 static void check_row(const row_case *c, const psc_kernels *ref, const psc_kernels *isa) {
     static const size_t model_sizes[] = {
         40, 63, 64, 80, 100, 128, 255, 256, 257, 512, 768, 1000, 1024, 2048, 2049, 5120};
@@ -72,7 +72,7 @@ static void check_row(const row_case *c, const psc_kernels *ref, const psc_kerne
     }
 }
 
-/* A double as four exact floats, so that the comparison of floats can judge it. */
+/* A double as four exact floats, so that the float comparison can compare it. */
 static void put_double(float *out, double value) {
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
@@ -93,7 +93,7 @@ static void put_double(float *out, double value) {
 
 ROW_RUNNER(softmax, k->softmax(r->out[0], r->in[0], r->n))
 
-/* Rows that span what a short exp takes, a little more, and to where exp is subnormal and 0. */
+/* Rows that span the range of the short exp, a little more, and down to subnormal and zero exps. */
 static void check_spans(const psc_kernels *ref, const psc_kernels *isa) {
     static const float spans[] = {85.9f, 86.0f, 86.1f, 88.0f, 103.0f, 104.0f, 200.0f};
     for (size_t n = 2; n < 140; n++) {
@@ -166,7 +166,7 @@ static void run_log_sum_exp(const psc_kernels *k, const row_run *r) {
 }
 ROW_CASE(log_sum_exp, .n_in = 1, .n_out = 1)
 
-/* Sums that go on from others, at every lane. */
+/* Sums that continue from given sums, at every lane. */
 static void run_shares(const psc_kernels *k, const row_run *r) {
     double sums[32];
     for (int l = 0; l < 32; l++) sums[l] = (double)r->in[2][0] * l;
@@ -212,7 +212,7 @@ static void case_rotary(const psc_kernels *ref, const psc_kernels *isa) {
     }
 }
 
-/* Doubles: any bits, and numbers around those that softmax and log-sum-exp meet. */
+/* Doubles: any bits, and numbers in the range of softmax and log-sum-exp. */
 static void check_f64(psc_exp_f64_fn ref, psc_exp_f64_fn isa, const char *name) {
     double x[40], expected[42], got[42];
     for (int round = 0; round < 4000; round++) {
@@ -383,7 +383,7 @@ MATRIX_CASES(f32, PSC_DTYPE_F32)
 MATRIX_CASES(f16, PSC_DTYPE_F16)
 MATRIX_CASES(bf16, PSC_DTYPE_BF16)
 
-/* rows queries whose last sees `most` keys; the keys past that are NaN in the cache. */
+/* `rows` queries, the last of which sees `most` keys; later keys in the cache are NaN. */
 static void check_attention(const psc_kernels *ref, const psc_kernels *isa, bool values,
     size_t rows, size_t d_head, size_t most, fill kind) {
     size_t capacity = (most + 15) / 16 * 16 + 16 * random_below(2), offset = random_below(8);
@@ -457,8 +457,8 @@ static void case_attention_values(const psc_kernels *ref, const psc_kernels *isa
     attention_case(ref, isa, true);
 }
 
-/* Calls one kernel's case for every ISA of this machine, the reference against itself too: that
- * catches a kernel whose outcome depends on where its buffers lie. */
+/* Calls one kernel's case for every ISA of this machine, including the reference against itself:
+ * that detects a kernel whose result depends on the addresses of its buffers. */
 static void for_each_isa(void (*run)(const psc_kernels *, const psc_kernels *)) {
     psc_fp_state state = psc_fp_enter();
     const psc_kernels *reference = psc_kernels_for(PSC_ISA_REFERENCE);

@@ -1,15 +1,15 @@
-/* A built-in behind a host whose calls fail: bridge.so stands in for it, with a changed copy of the
- * host's table. Each call is counted; one of them fails.
+/* A built-in behind a host whose calls fail: bridge.so replaces it and passes on a changed copy of
+ * the host's table. Each call is counted; one of them fails.
  * Private to test_plugins_failures.c.
- * Threads: none but the team's, whose calls inside parallel_for do not fail here.
+ * Threads: only the team's, whose calls inside parallel_for do not fail here.
  * Ownership: everything is static. */
 #ifndef FAILING_HOST_H
 #define FAILING_HOST_H
 
 #include "plugin_fixture.h"
 
-/* Each single call of these fails in turn; of the others some, the first and the last among them.
- * X(name, whether every call; whether a plugin can tell that it failed) */
+/* Calls marked `every` fail at each occurrence in turn, the others at some, including the first and
+ * the last. X(name, whether at every occurrence; whether a plugin can detect the failure) */
 #define CALLS(X)                                                                                   \
     X(run_alloc, 1, 1)                                                                             \
     X(life_alloc, 1, 1)                                                                            \
@@ -67,7 +67,7 @@ static call_id armed = N_CALLS;
 static int armed_number;
 static bool told, hit;
 
-/* Counts the call; whether it is the one that fails. */
+/* Counts the call; returns whether it must fail. */
 static bool fails(psc_context *context, call_id call) {
     if (++counted[call] != armed_number || call != armed) return false;
     hit = true;
@@ -80,7 +80,7 @@ static bool fails(psc_context *context, call_id call) {
         return fails(c, CALL_##name) ? failed : host->name(c, __VA_ARGS__);                        \
     }
 
-/* What a call that fails leaves behind must not be used. */
+/* A plugin must not use the output of a failed call. */
 static int no_event(psc_event *out) {
     memset(out, 0xff, sizeof *out);
     return -1;

@@ -159,7 +159,7 @@ float *recording_row(
     return r->data[point] + (row * r->length + position) * r->width[point];
 }
 
-/* One row of the event into out [width], the keys filled up. */
+/* One row of the event into out [width], with the keys padded. */
 static void copy_row(const recording *r, const psc_event *event, int64_t row, float *out) {
     const psc_view *t = &event->tensor;
     psc_point point = (psc_point)event->point;
@@ -206,7 +206,7 @@ void recording_attach(recording *r, psc_session *session) {
                 PSC_OK, "%s", error.message);
 }
 
-/* Rows a and b; of keys as many as the shorter recording has. */
+/* Rows a and b; compares as many keys as the shorter recording has. */
 static bool same_row(
     const recording *a, const float *x, const recording *b, const float *y, psc_point point) {
     int64_t outer = has_keys(point) ? a->info.n_heads : 1;

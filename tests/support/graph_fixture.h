@@ -1,13 +1,13 @@
-/* Runs of the plugins graph and frozen on one text, and what both refuse.
+/* Runs of the plugins graph and frozen on one text, and refusals of both.
  * Private to test_graph.c and test_frozen.c.
- * Threads: none; Criterion runs each test in a process of its own.
+ * Threads: none; Criterion runs each test in a separate process.
  * Ownership: sessions and models are closed by the caller. */
 #ifndef GRAPH_FIXTURE_H
 #define GRAPH_FIXTURE_H
 
 #include "ln_mlp_fixture.h"
 
-/* As tests/tools/make_graph_golden.py has it. */
+/* Equal to tests/tools/make_graph_golden.py. */
 static const int32_t text[] = {3, 41, 7, 3, 60};
 enum { LENGTH = sizeof text / sizeof *text };
 static psc_error error;
@@ -20,7 +20,7 @@ static inline psc_status try_run(psc_session *session) {
     return psc_session_run(session, &input, 1, NULL, &error);
 }
 
-/* Options "key=value" that do not open; the sentence names the key. */
+/* Options "key=value" that must not open; the sentence names the key. */
 static inline void assert_options_refused(
     psc_model *model, const char *plugin, const char *const *bad, size_t n) {
     psc_session *session = must_session(model, NULL, 1, 0);
@@ -38,7 +38,7 @@ static inline int edit_nothing(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* A run that fails with a sentence that has `says`. */
+/* A run that must fail with a sentence that contains `says`. */
 static inline void assert_run_refused(psc_model *model, const char *plugin, const char *options,
     psc_event_fn editor, const char *says) {
     psc_session *session = must_session(model, NULL, 1, 0);

@@ -12,15 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Outputs are filled with this NaN beforehand. No kernel makes it, so it marks what was not
- * written: the space around a row, between rows, and an output that was forgotten. */
+/* Outputs are filled with this NaN first. No kernel produces it, so it marks unwritten elements:
+ * the space around a row, between rows, and missing outputs. */
 #define CANARY 0x7fc0deadu
 #define GUARD 24
 
 typedef enum fill {
     FILL_NORMAL,  /* a few units */
     FILL_WIDE,    /* 2^-20 .. 2^20 */
-    FILL_SPECIAL, /* signed zeros, infinities, subnormals, the largest, among usual numbers */
+    FILL_SPECIAL, /* signed zeros, infinities, subnormals, the largest float, and usual numbers */
     FILL_TINY,    /* products underflow: sums become -0 */
     FILL_HUGE,    /* sums overflow */
     FILL_ANY_BITS,
@@ -81,13 +81,13 @@ static inline float random_value(fill kind) {
     }
 }
 
-/* An assertion that costs a branch: cr_assert tells Criterion of every success. */
+/* A cheap assertion, one branch: cr_assert reports every success to Criterion. */
 #define CHECK(condition, ...)                                                                      \
     do {                                                                                           \
         if (!(condition)) cr_assert(condition, __VA_ARGS__);                                       \
     } while (0)
 
-/* n values, offset floats past a 64-byte boundary; nothing readable follows for a sanitizer. */
+/* n values, offset floats past a 64-byte boundary; the sanitizer detects reads past the end. */
 typedef struct floats {
     char *base;
     float *data;
@@ -104,7 +104,7 @@ static inline floats make_floats(size_t n, size_t offset) {
 
 static inline floats make_random(size_t n, size_t offset, fill kind) {
     floats made = make_floats(n, offset);
-    /* Half of the tiny rows have one sign: products of two such rows sum to -0 in every lane. */
+    /* Half of the tiny rows have one sign: products of two of them sum to -0 in every lane. */
     unsigned sign = kind == FILL_TINY ? random_bits() % 4 : 3;
     for (size_t i = 0; i < n; i++) {
         made.data[i] = random_value(kind);
@@ -126,7 +126,7 @@ static inline void drop(floats *values) {
     *values = (floats){0};
 }
 
-/* Weights [out, k] in dtype. f16 and bf16 take the leading bits of a value of that kind, or any. */
+/* Weights [out, k] in dtype. f16 and bf16 take the leading bits of such a value, or any bits. */
 static inline void *make_weights(size_t n, psc_dtype dtype, fill kind) {
     char *made = malloc(n * psc_dtype_size(dtype) + 1);
     cr_assert_not_null(made);
@@ -134,7 +134,7 @@ static inline void *make_weights(size_t n, psc_dtype dtype, fill kind) {
         uint32_t bits = bits_from_float(random_value(kind));
         uint16_t half = (uint16_t)(bits >> 16);
         if (dtype == PSC_DTYPE_F16) {
-            /* Exponents 2^-6 .. 2^2, or whatever the bits say. */
+            /* Exponents 2^-6 .. 2^2, or any bits. */
             uint32_t exponent = 9 + random_bits() % 9;
             half = (uint16_t)((random_bits() & 0x83ffu) | exponent << 10);
             if (kind == FILL_SPECIAL && random_below(8) == 0) half = (uint16_t)random_bits();
@@ -159,7 +159,7 @@ static inline void *make_panels(const void *w, psc_dtype dtype, size_t out, size
     return panels;
 }
 
-/* Equal to the bit, a NaN being equal to every other NaN but the canary only to itself. */
+/* Equal to the bit. A NaN equals every other NaN, but the canary equals only itself. */
 static inline bool same_float(float a, float b) {
     uint32_t x = bits_from_float(a), y = bits_from_float(b);
     if (x == y) return true;

@@ -1,6 +1,6 @@
 /* Runs of the plugins ln and mlp on the parity models, and their golden arrays.
  * Private to tests/: the tests of plugins.
- * Threads: none; Criterion runs each test in a process of its own.
+ * Threads: none; Criterion runs each test in a separate process.
  * Ownership: sessions and models are closed by the caller; array views belong to their session. */
 #ifndef LN_MLP_FIXTURE_H
 #define LN_MLP_FIXTURE_H
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As tests/tools/make_ln_mlp_golden.py has them. */
+/* Equal to tests/tools/make_ln_mlp_golden.py. */
 static const int32_t fixture_ids[] = {3, 41, 7, 19, 60};
 enum { N_IDS = sizeof fixture_ids / sizeof *fixture_ids };
 
@@ -29,13 +29,13 @@ static inline float edit_pattern(int64_t i) {
     return (float)((7 * i) % 5 - 2) / 8.0f;
 }
 
-/* What an edit does to one row of one point. */
+/* The effect of an edit on one row of one point. */
 typedef struct edit_rule {
     psc_point point;
     int32_t layer;
     float scale, add;   /* x = scale x + add * pattern */
     int32_t head, unit; /* >= 0: this head is zeroed; this element becomes 1 */
-    int sequential;     /* of sequential models only */
+    int sequential;     /* only in sequential models */
 } edit_rule;
 
 static const edit_rule edit_rules[] = {
@@ -143,7 +143,8 @@ static inline double tensor_at(const psc_tensor *tensor, int64_t i) {
     return i32;
 }
 
-/* All elements within tolerance (1 + |want|), integers and NaN exactly; returns the worst. */
+/* All elements within tolerance (1 + |want|), integers and NaN exactly; returns the largest
+ * error. */
 static inline double compare_array(
     const psc_session *session, const psc_tensor *want, double tolerance) {
     const psc_array got = must_array(session, want->name);
@@ -163,7 +164,7 @@ static inline double compare_array(
     return worst;
 }
 
-/* Every golden array whose name begins with prefix; returns how many there were. */
+/* Compares every golden array whose name begins with prefix; returns their number. */
 static inline int compare_golden(
     const psc_session *session, const char *file, const char *prefix, double tolerance) {
     psc_tensors *golden = golden_open(analysis_golden(file));
@@ -190,7 +191,7 @@ static inline void assert_same_arrays(
     }
 }
 
-/* One run's arrays against all others that must not show: threads, chunks, ISA. */
+/* One run's arrays against runs with other threads, chunks and ISAs. */
 static inline void assert_independent(
     const char *model_name, fixture_run how, const char *const *names) {
     static const struct {

@@ -1,7 +1,7 @@
-/* Files and tiny models made on the fly for the loader's tests.
+/* Files and tiny models for the loader's tests, made at run time.
  * Private to tests/.
- * Threads: none; Criterion runs each test in a process of its own.
- * Ownership: folder names lie in static storage; files are removed by fixture_close. */
+ * Threads: none; Criterion runs each test in a separate process.
+ * Ownership: folder names are in static storage; fixture_close removes the files. */
 #ifndef LOADER_FIXTURE_H
 #define LOADER_FIXTURE_H
 
@@ -42,7 +42,7 @@ static void fixture_close(void) {
     remove_folder(folder);
 }
 
-/* folder/name, in one of four buffers that take turns. */
+/* folder/name, in one of four rotating buffers. */
 static inline const char *at(const char *name) {
     static char paths[4][1024];
     static int turn;
@@ -62,7 +62,7 @@ static inline void put_text(const char *name, const char *text) {
     put(name, text, strlen(text));
 }
 
-/* A safetensors file of this header and so many bytes of data. */
+/* A safetensors file with this header and this many bytes of data. */
 static inline void put_safetensors(const char *name, const char *header, size_t data_size) {
     size_t n = strlen(header);
     unsigned char *bytes = calloc(1, 8 + n + data_size);
@@ -72,8 +72,8 @@ static inline void put_safetensors(const char *name, const char *header, size_t 
     free(bytes);
 }
 
-/* The call failed with this status and its sentence contains every one of the words, separated by
- * '|'. */
+/* The call failed with this status, and its sentence contains each of the words, which '|'
+ * separates. */
 static inline void expect_error(
     psc_status status, psc_status expected, const psc_error *error, const char *words) {
     char copy[256];

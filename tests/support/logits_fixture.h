@@ -1,6 +1,6 @@
 /* Runs of the plugin logits, its arrays and its section of the results.
  * Private to test_logits*.c; failures are Criterion assertions.
- * Threads: none; Criterion runs each test in a process of its own.
+ * Threads: none; Criterion runs each test in a separate process.
  * Ownership: one session and model at a time, static; array views belong to the session. */
 #ifndef LOGITS_FIXTURE_H
 #define LOGITS_FIXTURE_H
@@ -16,7 +16,7 @@
 
 #define LARGE_EPS PSC_SOURCE_DIR "/tests/golden/logits/large_eps"
 
-/* As tests/tools/make_logits_golden.py has them. */
+/* Equal to tests/tools/make_logits_golden.py. */
 static const psc_token six[6] = {
     {3, 0, 0}, {41, 0, 0}, {7, 0, 0}, {19, 0, 0}, {60, 0, 0}, {2, 0, 0}};
 
@@ -44,7 +44,7 @@ static inline void add_target(const char *target) {
     cr_assert_eq(psc_session_target(session, target, &error), PSC_OK, "%s", error.message);
 }
 
-/* Those of the golden files. */
+/* The targets of the golden files. */
 static inline void add_targets(void) {
     add_target("#5");
     add_target("top:2");
@@ -52,7 +52,7 @@ static inline void add_targets(void) {
     cr_assert_eq(psc_session_contrast(session, "#7", "#9", &error), PSC_OK, "%s", error.message);
 }
 
-/* The view's name is the caller's own; null data when there is no such array. */
+/* The caller owns the view's name; null data if no such array exists. */
 static inline psc_array array_or_none(const char *name) {
     char full[128];
     psc_array out = {0};
@@ -97,7 +97,7 @@ static inline double value_of(const char *name) {
     return value.numbers[0];
 }
 
-/* Whether a sentence of the summary holds words. */
+/* Whether a sentence of the summary contains words. */
 static inline int summary_says(const char *words) {
     const psc_results *results = psc_session_results(session);
     const int32_t section = section_of();
@@ -109,8 +109,8 @@ static inline int summary_says(const char *words) {
 
 static const char *const level_suffix[] = {"", ".head", ".layer"};
 
-/* Every sum taken again from the arrays, by the plugin's own check; returns the largest error in
- * terms of 1 + sum |share|. drop >= 0: without that component. scale: of the shares. */
+/* Recomputes every sum from the arrays with the plugin's own check; returns the largest error
+ * relative to 1 + sum |share|. drop >= 0: omits that component. scale: scales the shares. */
 static inline double worst_sum(const char *suffix, int64_t drop, int with_constant, double scale) {
     char name[64];
     snprintf(name, sizeof name, "contributions%s", suffix);

@@ -1,6 +1,6 @@
-/* A plugin whose callbacks the test gives, in a session on a small model.
+/* A plugin whose callbacks the test provides, in a session on a small model.
  * Private to tests/; failures are Criterion assertions.
- * Threads: none; Criterion runs each test in a process of its own.
+ * Threads: none; Criterion runs each test in a separate process.
  * Ownership: the fixture is static and is closed by fixture_close. */
 #ifndef PLUGIN_FIXTURE_H
 #define PLUGIN_FIXTURE_H
@@ -20,7 +20,7 @@
 static psc_model *model;
 static psc_session *session;
 static psc_plugin *bridge;   /* of bridge.so; its callbacks are the test's */
-static const psc_host *host; /* what open was given */
+static const psc_host *host; /* the host that open received */
 static psc_error error;
 
 /* Ten tokens; the last two are the same. */
@@ -92,7 +92,7 @@ static inline psc_result_section must_section(int32_t index) {
     return section;
 }
 
-/* status is what was expected, and the message holds each of the words. */
+/* The call returned status, and the message contains each of the words. */
 #define REFUSED(call, expected, ...)                                                               \
     do {                                                                                           \
         error.message[0] = 0;                                                                      \

@@ -1,7 +1,7 @@
-/* Results made by hand: a head, every kind of entry, a capture and a file.
+/* Handmade results: a head, every kind of entry, a capture and a file.
  * Private to test_report.c and test_results.c; failures are Criterion assertions.
- * Threads: none; Criterion runs each test in a process of its own.
- * Ownership: the test closes what make_results gives. */
+ * Threads: none; Criterion runs each test in a separate process.
+ * Ownership: the test closes the result of make_results. */
 #ifndef RESULTS_FIXTURE_H
 #define RESULTS_FIXTURE_H
 

@@ -1,7 +1,7 @@
-/* Openings with a folder of packed weights, and what lies in it.
+/* Opening models with a folder of packed weights, and the files in that folder.
  * Private to test_weights_cache*.c; failures are Criterion assertions.
- * Threads: none; Criterion runs each test in a process of its own.
- * Ownership: paths lie in static storage; fixture_close removes the folder and all in it. */
+ * Threads: none; Criterion runs each test in a separate process.
+ * Ownership: paths are in static storage; fixture_close removes the folder and its files. */
 #ifndef WEIGHTS_CACHE_FIXTURE_H
 #define WEIGHTS_CACHE_FIXTURE_H
 
@@ -38,7 +38,7 @@ static inline psc_model *open_kept(const char *model_folder) {
     return open_limited(model_folder, kept(), 0);
 }
 
-/* Opens and closes; the model's account of its weights begins with words. */
+/* Opens and closes a model; its description of its weights begins with words. */
 static inline void expect_opening(const char *model_folder, const char *words, const char *when) {
     psc_model *model = open_kept(model_folder);
     const char *text = psc_model_weights_text(model);
@@ -54,7 +54,7 @@ static inline psc_cache_entry *entries(int32_t *n) {
     return list;
 }
 
-/* The path of the one file of packed weights. */
+/* The path of the only file of packed weights. */
 static inline const char *only_file(void) {
     static char path[800];
     int32_t n;
@@ -65,7 +65,7 @@ static inline const char *only_file(void) {
     return path;
 }
 
-/* Files in the folder whose names end so. */
+/* Counts files in the folder by the end of their names. */
 static inline int count_files(const char *suffix) {
     int n = 0;
     DIR *dir = opendir(kept());
@@ -98,7 +98,7 @@ static inline void age(const char *path, long seconds) {
     cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
 }
 
-/* A copy of a golden model of one file as folder/name, made an hour ago. */
+/* A copy of a golden one-file model as folder/name, dated an hour ago. */
 static inline const char *copy_model(const char *name, const char *variant) {
     static char path[700];
     char to[800];
@@ -112,7 +112,7 @@ static inline const char *copy_model(const char *name, const char *variant) {
     return path;
 }
 
-/* Every tensor of a run. */
+/* All tensors of a run. */
 static inline void record(recording *out, psc_model *model) {
     psc_token tokens[PROMPT_TOKENS];
     const psc_model_info *info = psc_model_get_info(model);

@@ -1,6 +1,6 @@
-/* AVX-512 as two halves in AVX2: what simd/tile_avx512.h uses of it, so that the overlay's bits can
- * be tested on a CPU without. Masks, widths and the order of every operation are the real ones.
- * Included before everything else (-include) in the sources of test_avx512_emulated only.
+/* AVX-512 as two halves in AVX2: the part that simd/tile_avx512.h uses, so that the overlay's bits
+ * can be tested on a CPU without AVX-512. Masks, widths and the order of operations are the real
+ * ones. Included before everything else (-include) in the sources of test_avx512_emulated only.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
 #ifndef EMULATE_AVX512_H
@@ -11,7 +11,7 @@
 #include <sleef.h>
 #include <string.h>
 
-/* dispatch.c finds the instructions and a system that saves their registers. */
+/* Makes dispatch.c find the instructions and a system that saves their registers. */
 #define XCR0_AVX512 6u
 static inline int emulated_cpuid_count(
     unsigned leaf, unsigned sub, unsigned *a, unsigned *b, unsigned *c, unsigned *d) {
@@ -155,7 +155,7 @@ EMULATED emulated_si emulated_ternarylogic_epi32(
     }
     return result;
 }
-/* Less than, quiet. */
+/* Less than; NaN compares false without an exception. */
 EMULATED unsigned emulated_cmp_ps_mask(emulated_ps a, emulated_ps b, int predicate) {
     unsigned mask = 0;
     for (int h = 0; h < 2 && predicate == _CMP_LT_OQ; h++) {

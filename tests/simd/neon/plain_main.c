@@ -1,5 +1,5 @@
-/* Runs the tests that were linked in, one after the other in this process, and says how many
- * passed. usage: PROGRAM [SUITE/NAME]..., all without one. */
+/* Runs the linked tests one after the other in this process and prints how many passed. usage:
+ * PROGRAM [SUITE/NAME]...; default: all */
 #include <criterion/criterion.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,9 +10,9 @@ enum { PASSED, FAILED, SKIPPED };
 
 static plain_test *first;
 static jmp_buf end_of_test;
-static int outcome; /* of the test that runs */
+static int outcome; /* of the current test */
 
-/* Sorted by suite and name: the order of constructors is the linker's affair. */
+/* Sorted by suite and name, because the linker determines the order of constructors. */
 void plain_register(plain_test *test) {
     plain_test **at = &first;
     while (*at) {

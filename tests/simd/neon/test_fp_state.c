@@ -1,6 +1,5 @@
-/* The floating-point state on aarch64: whatever FPCR holds, kernels run with every bit of it clear,
- * and it is restored. Each kernel's test would not see it, since FPCR is clear when a program
- * starts. */
+/* The floating-point state on aarch64: for any FPCR, kernels run with every bit clear, and leave
+ * restores it. The kernels' tests would not notice, since FPCR is clear at program start. */
 #include "kernels.h"
 
 #include <criterion/criterion.h>
@@ -32,7 +31,7 @@ Test(fp_state, is_set_and_restored) {
     cr_assert_eq(after, odd);
 }
 
-/* A product below the smallest normal number is kept, under flush-to-zero it is not. */
+/* A product below the smallest normal number is kept; flush-to-zero would clear it. */
 Test(fp_state, subnormals_are_kept) {
     const psc_kernels *k = psc_kernels_for(PSC_ISA_NEON);
     float tiny[16], half[16], kept, flushed;

@@ -16,7 +16,7 @@ typedef struct plain_test {
 } plain_test;
 
 void plain_register(plain_test *test);
-/* Prints file, line, what was asserted and the message, and ends the test. */
+/* Prints file, line, the failed assertion and the message, and ends the test. */
 _Noreturn void plain_fail(const char *file, int line, const char *what, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 _Noreturn void plain_skip(const char *why);
