@@ -4,8 +4,8 @@ TransformerLens.
 
     tests/tools/make_attention_golden.py          writes tests/golden/attention/
 
-The splits build every writer, normalise it with the row's own sigma and project it; nothing is
-pulled back. Two prompts: one text, and two copies of four tokens after another one.
+The splits build every writer, normalize it with the row's own sigma and project it; nothing is
+pulled back. Two prompts: one text, and one token followed by two copies of four tokens.
 """
 import pathlib
 
@@ -50,7 +50,7 @@ def attracts(pattern):
 
 
 def detectors(lens, tokens):
-    """TransformerLens's own; it takes text, so the tokenizer is replaced by the tokens."""
+    """TransformerLens's own detector. It takes text, so the tokens replace the tokenizer."""
     ids = torch.tensor(tokens)[None]
     lens.to_tokens = lambda *a, **k: ids
     kinds = ("induction_head", "previous_token_head", "duplicate_token_head")
@@ -67,7 +67,7 @@ def scores(pattern, size):
 
 
 def writers(model, run, layer):
-    """[components, T, N] as hooks give them, biases apart."""
+    """[components, T, N] as the hooks give them, with separate biases."""
     c, parts = model.config, [run["hook_embed"]]
     for l in range(layer):
         parts += list(run[f"blocks.{l}.attn.hook_result"].transpose(1, 0, 2))
@@ -77,7 +77,7 @@ def writers(model, run, layer):
 
 
 def split(model, run, layer, head, row):
-    """Shares [components, parts, keys] on either side, relative ones, and pairs."""
+    """Shares [components, parts, keys] on both sides, relative shares, and pairs."""
     c, name = model.config, f"layers.{layer}."
     size, keys = c["d_head"], row + 1
     fused = model.weights[name + "attention.query_key_value.weight"].reshape(

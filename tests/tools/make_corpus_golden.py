@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Golden statistics over documents of the plugins ln, mlp and logits, in float64: every row of every
-window is kept, and moments are taken of all of them at once.
+"""Golden statistics over documents of the plugins ln, mlp and logits, in float64: keeps every row
+of every window and takes moments of all rows at once.
 
     tests/tools/make_corpus_golden.py        writes tests/golden/corpus/*.safetensors
 
-The models are those of the parity tests; the windows are written beside the statistics.
+The models are those of the parity tests; the file also holds the windows.
 """
 import pathlib
 
@@ -16,7 +16,7 @@ from gptneox_float64 import Model, erf
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 LENGTHS = [9, 1, 16, 5, 12, 7]
 BINS = 8
-TARGET = 5  # beside `next`
+TARGET = 5  # in addition to `next`
 
 
 def P(x):
@@ -58,7 +58,7 @@ def ln_sites(c, run):
 
 
 def shares(model, run, ids):
-    """[T, components] of level head, and `edit`: u . c / sigma, each component built."""
+    """[T, components] of level head, and `edit`: u . c / sigma, for each component as a vector."""
     c, w = model.config, model.weights
     rows = len(ids)
     parts = [run["hook_embed"][:rows]]

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Golden arrays of the plugin edges, in float64: every edge's write is made, then dotted.
+"""Golden arrays of the plugin edges, in float64: the dot product of every edge's write.
 
     tests/tools/make_edges_golden.py          writes tests/golden/edges/
 
-All edges of one target's rows, ranked by share; what they carry, writer by writer.
+All edges of one target's rows, ranked by share; the parts they carry, writer by writer.
 """
 import pathlib
 
@@ -45,7 +45,7 @@ def all_edges(model, run, target, row):
         pattern = run[f"blocks.{l}.attn.hook_pattern"]
         for h in range(c["n_heads"]):
             for j in range(row + 1):
-                def to_logit(v):  # what a value of this edge gives to the target
+                def to_logit(v):  # the contribution of a value of this edge to the target
                     return pattern[h, row, j] * (out[:, h] @ v) @ u / sigma_f
 
                 value = run[f"blocks.{l}.attn.hook_v"][j, h]

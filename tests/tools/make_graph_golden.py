@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Golden flows of the plugin graph, in float64 and by brute force: the frozen-linear network is built
-forwards as a table of every node's write, and links are the derivatives times the writes.
+"""Golden flows of the plugin graph, in float64 and by brute force: builds the frozen linear network
+forwards as a table of every node's write; links are the derivatives times the writes.
 
     tests/tools/make_graph_golden.py          writes tests/golden/graph/
 
-Each writer's vector is sent through the frozen network by itself; nothing is pulled back.
+Each writer's vector is sent through the frozen network separately; nothing is pulled back.
 """
 import pathlib
 
@@ -59,7 +59,7 @@ class Frozen:
         return x[-1] @ u / self.run["ln_final.hook_scale"][-1, 0]
 
     def rest(self, x, layer, attention_done):
-        """The target's logit of a residual x [T, N] that stands before `layer` (or, sequential, after
+        """The target's logit of a residual x [T, N] at the input of `layer` (or, sequential, after
         its attention), through all frozen paths."""
         for l in range(layer, self.c["n_layers"]):
             heads = range(self.c["n_heads"])
@@ -112,7 +112,7 @@ def flow(f, node):
 
 
 def link(f, source, target):
-    """What of the source's write the reader passes on, sent to the logit."""
+        """The part of the source's write that the reader passes on, sent to the logit."""
     kind, layer, index, row, _ = target
     if kind == "logit":
         return f.logit(source[4])
@@ -147,7 +147,7 @@ def main():
             out[level + ":links"] = np.array(
                 [[0.0 if s[0] == "logit" else link(f, s, t) for t in kept] for s in kept])
             readers = [i for i, n in enumerate(nodes) if n[0] in ("head", "mlp")]
-            some = readers[len(readers) // 2]  # all of one node's in and out, as a check of this tool
+            some = readers[len(readers) // 2]  # all flow of one node, to check this tool
             out_sum = sum(link(f, nodes[some], t) for t in nodes) + f.logit(nodes[some][4])
             assert abs(out_sum - flows[some]) < 1e-9, (out_sum, flows[some])
         save_file({k: np.ascontiguousarray(v, np.int32 if "which" in k else np.float32)

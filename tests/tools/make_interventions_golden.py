@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/interventions: what edits of a run change, on a parallel and a sequential
-small random model.
+"""Makes tests/golden/interventions: the changes that edits of a run cause, on a parallel and a
+sequential small random model.
 
     make_interventions_golden.py        writes MODEL.safetensors and MODEL_values.safetensors
 
 For each case: the logits of TransformerLens's run_with_hooks at three rows, and in float64 (numpy,
-gptneox_float64) at every row dz, dlog p, KL and what the direct path predicts. The cases must be
-those of tests/test_interventions.c. TransformerLens is checked against float64 before writing.
+gptneox_float64) at every row dz, dlog p, KL and the prediction of the direct path. The cases must
+equal those of tests/analysis/test_interventions.c. TransformerLens is checked against float64
+before writing.
 """
 import os
 import sys
@@ -20,7 +21,7 @@ import make_parity_golden as parity
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, "..", "golden", "interventions")
-ROWS = [3, 7, 8]          # whose logits are kept
+ROWS = [3, 7, 8]          # rows whose logits are kept
 N_TOKENS, N_SHORT = 9, 6  # of the prompt and the first source; of the second source
 CONTRAST = (7, 9)
 
@@ -33,7 +34,7 @@ ALL, LAST = slice(None), slice(-1, None)
 
 
 def put(rows, value, unit=None):
-    """x[rows] (of one head or neuron) = value of those rows; value is rows x ... or one vector."""
+    """x[rows] (of one head or neuron) = value for those rows; value is rows x ... or one vector."""
     def edit(x):
         at = (rows,) if unit is None else (rows,) + unit
         if callable(value):
@@ -132,7 +133,7 @@ OUTSIDE = ("mlp.hook_pre",)
 
 
 def change_of_writes(model, edits, base):
-    """D [T, N], or None where the direct path predicts nothing; and the changed run."""
+    """D [T, N], or None if the direct path predicts nothing; and the changed run."""
     c, w = model.config, model.weights
     kept = {}
 

@@ -3,9 +3,10 @@
 
     tests/tools/make_lens_golden.py          writes tests/golden/lens/
 
-Logit lens: numpy, from the residuals of gptneox_float64. Affine lens: a params.pt of the tuned-lens
-library's layout is made, converted with tools/convert_tuned_lens.py, and run by torch in float64.
-Corpus: means and the fitted lens over the documents that tests/test_lens_corpus.c makes.
+Logit lens: numpy, from the residuals of gptneox_float64. Affine lens: makes a params.pt in the
+layout of the tuned-lens library, converts it with tools/convert_tuned_lens.py, and runs it with
+torch in float64. Corpus: means and the fitted lens over the documents that
+tests/analysis/test_lens_corpus.c makes.
 """
 import json
 import pathlib
@@ -169,7 +170,7 @@ def means(z, rows, documents):
 
 
 def fitted(h):
-    """Ridge regression on centred rows, layer by layer; h [S, rows, N]."""
+    """Ridge regression on centered rows, layer by layer; h [S, rows, N]."""
     out = {}
     y = h[-1]
     for layer, x in enumerate(h[:-1]):

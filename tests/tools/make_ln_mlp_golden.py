@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Golden arrays of the plugins ln and mlp, in float64 and by brute force: every component is built,
-taken out of the final residual, and LayerNorm is computed again.
+"""Golden arrays of the plugins ln and mlp, in float64 and by brute force: builds every component,
+subtracts it from the final residual, and computes LayerNorm again.
 
     tests/tools/make_ln_mlp_golden.py        writes tests/golden/ln_mlp/*.safetensors
 
-The models are those of the parity tests. The edits must be those of tests/ln_mlp_fixture.h.
+The models are those of the parity tests. The edits must equal those of
+tests/support/ln_mlp_fixture.h.
 """
 import pathlib
 
@@ -104,7 +105,7 @@ def effects(x, u, parts, eps):
 def layer_norm_arrays(model, run, added, u):
     c, out = model.config, {}
     layers, parallel = c["n_layers"], c["parallel"]
-    inputs, scales, edits = [], [], []  # one a site; what edits had added by then
+    inputs, scales, edits = [], [], []  # one per site; the additions of edits so far
     total = np.zeros_like(run["hook_embed"])
     by_name = dict(added)
     for l in range(layers):
@@ -209,7 +210,7 @@ def mlp_arrays(model, run, u):
 
 
 def small(name, value):
-    """What the file holds: activations as f32, the rest as it is."""
+    """The arrays for the file: activations as f32, the others unchanged."""
     f32 = name in ("mlp.gate", "ln.scale", "mlp.top_pre", "mlp.top_gate")
     kind = np.int32 if value.dtype.kind == "i" else np.float32 if f32 else np.float64
     return np.ascontiguousarray(value, dtype=kind)
@@ -227,7 +228,7 @@ def make(name, edited=False, centred=False, mlp=True):
     suffix = ("_edited" if edited else "") + ("_centered" if centred else "")
     path = GOLDEN / "ln_mlp" / f"{name}{suffix}.safetensors"
     path.parent.mkdir(exist_ok=True)
-    # pre and post are hook points, held by the parity tests' files; freeze_error is a difference
+    # pre and post are hook points, in the parity tests' files; freeze_error is a difference
     left_out = ("mlp.pre", "mlp.post", "ln.freeze_error", "ln.freeze_error.layer")
     kept = {k: small(k, v) for k, v in arrays.items() if k not in left_out}
     save_file(kept, str(path))

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/loader: one small random model in two guises, and what the loader must find.
+"""Writes tests/golden/loader: one small random model in two forms, and the expected results.
 
     tests/tools/make_loader_golden.py          needs numpy and xxhash
 
     plain/     transformers 4 keys, one file, gpt_neox. and embed_out
     sharded/   transformers 5 keys, three files, no prefix, lm_head, the old buffers
-    expected.json   the identity, computed here from the description in runtime/weights.h and
-                    weights.c, apart from the C code; and sums of some tensors in float64
+    expected.json   the identity, computed here from the description in model_weights.h and
+                    weights_identity.c, independent of the C code; and sums of some tensors in f64
 """
 import json
 import pathlib

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Golden arrays of the plugin logits, in float64 and by brute force: every component is built as a
-vector, centred, and multiplied with the direction. What is left of the logit, z - constant - sum,
-is the component `edit`; it is asserted to be nothing where nothing was edited.
+"""Golden arrays of the plugin logits, in float64 and by brute force: builds every component as a
+vector, centers it, and multiplies it with the direction. The remainder of the logit, z - constant -
+sum, is the component `edit`; without edits it is asserted to be zero.
 
     tests/tools/make_logits_golden.py            writes tests/golden/logits/*.safetensors
-    tests/tools/make_logits_golden.py sources    only those of the level source
+    tests/tools/make_logits_golden.py sources    only the arrays of the level source
 
 The models are those of the parity tests, and large_eps (eps 1e-2, embeddings of scale 0.05), which
-is made anew when its folder is removed. The edits must be those of tests/test_logits.c.
+is made again if its folder is missing. The edits must equal those of tests/analysis/test_logits.c.
 """
 import pathlib
 import subprocess
@@ -73,7 +73,7 @@ def edits_of(c, sources=False):
     }
     if not c["parallel"]:
         edits["blocks.1.hook_resid_mid"] = lambda x: x + 2 * v
-    if sources:  # of what sources are computed from, before z
+    if sources:  # edits of the inputs of sources, upstream of z
         edits["blocks.1.attn.hook_v"] = zero_head(1)
         edits["blocks.1.attn.hook_pattern"] = double_head(0)
     return edits
@@ -96,7 +96,7 @@ def target_ids(logits):
 
 
 def components(model, run, level):
-    """[(label, [T, N])]: every writer into the residual stream, as a vector a row."""
+    """[(label, [T, N])]: every writer into the residual stream, as one vector per row."""
     c, rows = model.config, run["hook_embed"].shape[0]
     out = [("embed", run["hook_embed"])]
     zero = np.zeros(c["d_model"])
@@ -170,7 +170,7 @@ def make(folder, edited=False, centred=False):
 
 
 def make_sources(folder, edited=False):
-    """As make, the level source alone."""
+    """Like make, for the level source only."""
     model = Model(str(folder))
     run = model.forward(TOKENS, edits_of(model.config, True) if edited else {})
     name = folder.name + ("_edited" if edited else "") + "_sources.safetensors"

@@ -30,7 +30,7 @@ def gelu(a):
 
 
 def detectors(model, l):
-    """D [M, N], c [M], R [M, N] centred, and W_out, b_out as they are."""
+    """D [M, N], c [M], R [M, N] centered, and W_out, b_out unchanged."""
     name = f"layers.{l}."
     gamma, beta = (model.weights[name + "post_attention_layernorm." + w]
                    for w in ("weight", "bias"))
@@ -40,7 +40,7 @@ def detectors(model, l):
 
 
 def ranked(x):
-    """[sides, top] indices and values, NaN left out."""
+    """[sides, top] indices and values, without NaN."""
     known = np.flatnonzero(~np.isnan(x))
     index, value = np.full((2, TOP), -1, np.int32), np.full((2, TOP), np.nan)
     for side, sign in enumerate((-1, 1)):
@@ -153,7 +153,7 @@ def contexts(pre):
     value, document, position = (np.zeros((L, M, CONTEXTS)) for _ in range(3))
     for l in range(L):
         for k in range(M):
-            # the documents begin alike: equal to f32's rounding is a tie, the earlier one first
+            # documents share a beginning: values equal in f32 tie, the earlier one first
             best = sorted(range(len(where)), key=lambda i: (-round(pre[l, i, k], 5), i))[:CONTEXTS]
             value[l, k] = pre[l, best, k]
             document[l, k], position[l, k] = np.array([where[i] for i in best]).T

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/parity: what transformers and TransformerLens compute on small random models,
-on edits of them, and on the embedded model; and how far transformers is from float64.
+"""Makes tests/golden/parity: the results of transformers and TransformerLens on small random
+models, on edits of them, and on the embedded model; and the error of transformers against float64.
 
   make_parity_golden.py                        everything that needs no trained model
-  make_parity_golden.py --embedded models/books-5m     only embedded.safetensors (after a training)
+  make_parity_golden.py --embedded models/books-5m     only embedded.safetensors (after training)
 
 Every value is checked here against the float64 forward before it is written.
 """
@@ -24,9 +24,9 @@ import parity_models
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, "..", "golden", "parity")
-N_TOKENS = 9         # of the hook goldens: more than a chunk of 7
-N_PROMPTS = 100      # of the accuracy goldens
-EMBEDDED_IDS = 128   # logits kept of the embedded model's accuracy prompts
+N_TOKENS = 9         # for the hook goldens: more than a chunk of 7
+N_PROMPTS = 100      # for the accuracy goldens
+EMBEDDED_IDS = 128   # logits kept per accuracy prompt of the embedded model
 
 
 # --- the two references ------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def tensor(x, kind=np.float32):
 # --- goldens -----------------------------------------------------------------------------------
 
 def hook_golden(folder, tokens, rows=None, layers=None):
-    """tokens, logits (transformers) and every hook point (TransformerLens), rows of them kept."""
+    """tokens, logits (transformers) and every hook point (TransformerLens), some rows of them."""
     exact = gptneox_float64.Model(folder)
     model = open_transformers(folder)
     with torch.no_grad():
@@ -149,7 +149,7 @@ def change_row3(point):
 
 
 def edits_of(config, vector):
-    """Named edits; tests/test_edits.c does the same ones."""
+    """Named edits, the same as in tests/runtime/test_edits.c."""
     def zero_head(x):
         x[:, 1] = 0
         return x
@@ -159,7 +159,7 @@ def edits_of(config, vector):
         return x
 
     def move_attention(x):
-        """Head 1, row 5: key 2 gets nothing, the others what it had, in proportion."""
+    """Head 1, row 5: key 2 gets nothing, the others their share, renormalized."""
         x[1, 5, 2] = 0
         x[1, 5] /= x[1, 5].sum()
         return x
@@ -177,7 +177,7 @@ def edits_of(config, vector):
 
 
 def edit_golden(folder, tokens):
-    """Whole tensors downstream of the first edits; of the others the logits of rows 3 and last."""
+    """Whole tensors downstream of the first edits; for the others the logits of rows 3 and last."""
     exact = gptneox_float64.Model(folder)
     lens = open_lens(open_transformers(folder), exact.config)
     rng = np.random.default_rng(99)
@@ -201,7 +201,7 @@ def edit_golden(folder, tokens):
 
 def accuracy_golden(folder, prompts, ids=None):
     """For each prompt the float64 logits of the last row (some ids of them), and the error of
-    transformers in float32 on the same: root mean square and greatest."""
+    transformers in float32 on the same ids: root mean square and maximum."""
     exact, model = gptneox_float64.Model(folder), open_transformers(folder)
     rows, errors = [], []
     for prompt in prompts:
@@ -221,7 +221,7 @@ def accuracy_golden(folder, prompts, ids=None):
 
 
 def random_prompts(config, seed):
-    """Most are short, a tenth longer than 256 keys."""
+    """Most prompts are short, a tenth longer than 256 keys."""
     rng = np.random.default_rng(seed)
     sizes = [rng.integers(*((260, 321) if i % 10 == 9 else (2, 49))) for i in range(N_PROMPTS)]
     return [rng.integers(0, config["d_vocab"], size).tolist() for size in sizes]
@@ -249,7 +249,7 @@ def make_variants():
 
 
 def check_large(golden):
-    """Scores near -110,000 all over, and never two keys so near that float32 could not say which."""
+    """Checks that all scores are near -110,000, with no two keys too close for float32 to order."""
     for layer in range(2):
         head = golden[f"blocks.{layer}.attn.hook_attn_scores"][-1]
         assert head[head > -np.inf].max() < -100e3, head

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Golden arrays of the plugin partition, in float64 and by brute force: every changed residual is
-built and goes through the final LayerNorm and the unembedding again.
+"""Golden arrays of the plugin partition, in float64 and by brute force: builds every changed
+residual and sends it through the final LayerNorm and the unembedding again.
 
     tests/tools/make_partition_golden.py        writes tests/golden/partition/*.safetensors
 
-The models are those of the parity tests and the embedded one. The options and targets must be those
-of tests/test_partition.c.
+The models are those of the parity tests and the embedded one. The options and targets must equal
+those of tests/analysis/test_partition.c.
 """
 import pathlib
 
@@ -93,7 +93,7 @@ def change_figures(before, after, b, ids):
 
 
 def components(model, run, level):
-    """(label, write [T, N]) in the order of arrival."""
+    """(label, write [T, N]) in order of writing."""
     c, parts = model.config, [("embed", run["hook_embed"])]
     for l in range(c["n_layers"]):
         name = f"layers.{l}.attention.dense"
@@ -129,7 +129,7 @@ def ablate(model, label, alpha):
 
 
 def ablation_figures(model, run, parts, alphas, rows, ids):
-    """Of each row, as row_figures."""
+    """The figures of each row, as row_figures gives them."""
     b, z = Unembedding(model).b, run["hook_logits"]
     after = [ablate(model, label, alpha) for alpha in alphas for label, _ in parts]
     return [([before_figures(z[r])], [change_figures(z[r], a[r], b, ids[:, r]) for a in after])
@@ -155,8 +155,8 @@ def row_figures(model, run, parts, alphas, row, ids):
 
 
 def stacked(rows, axis_first):
-    """rows: of each row a list (lenses or changes) of figures -> name: array, the row axis behind
-    the list's, the axes that come first (gauges, targets) before both."""
+    """rows: per row a list (lenses or changes) of figures -> name: array. The row axis follows the
+    list's; the leading axes (gauges, targets) precede both."""
     out = {}
     for name in rows[0][0]:
         value = np.array([[np.asarray(f[name], float) for f in row] for row in rows])

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Golden arrays of the plugin roles, in float64: every map is a matrix, every stack is made.
+"""Golden arrays of the plugin roles, in float64: builds every map as a matrix and every stack.
 
     tests/tools/make_roles_golden.py          writes tests/golden/roles/
 """
@@ -31,18 +31,18 @@ def head_maps(model, layer):
 
 
 def leading(rows):
-    """The leading right singular directions and the share of the squared norm that they hold."""
+    """The leading right singular directions and their share of the squared norm."""
     _, s, v = np.linalg.svd(np.array(rows), full_matrices=False)
     n = min(DIMENSION, int((s > 1e-6 * s[0]).sum()))
     return v[:n], (s[:n]**2).sum() / (s**2).sum()
 
 
 def turn_back(model, x, position):
-    """The inverse of the rotation at a position, as a matrix made from the model's own rotate."""
+    """The inverse of the rotation at a position, as a matrix from the model's own rotate."""
     size = model.config["d_head"]
     units = np.zeros((position + 1, size, size))
     units[position] = np.eye(size)
-    matrix = model.rotate(units)[position].T  # column i: unit i turned
+    matrix = model.rotate(units)[position].T  # column i: unit i rotated
     return matrix.T @ x
 
 

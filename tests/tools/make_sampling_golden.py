@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What sampling strategies keep, in float64 by a full sort: golden files of tests/test_sampling*.c.
+"""Golden sets of sampling strategies, in float64 by a full sort: for test_draw and test_sampling.
 
     tests/tools/make_sampling_golden.py      writes tests/golden/sampling/
 
-sets: logits, strategies (T, k, p, min-p) and the distributions drawn from, ties and edges among them.
+sets: logits, strategies (T, k, p, min-p) and their distributions, with ties and edge cases.
 parallel_f32, parallel_f32_corpus: arrays of the plugin sampling.
 """
 import pathlib
@@ -26,7 +26,7 @@ def softmax(z):
 
 
 def drawn_from(z, temperature, k, p, min_p):
-    """The distribution [V] that a strategy draws from; 0 at what it does not keep."""
+    """The distribution [V] that a strategy draws from; 0 for tokens outside the kept set."""
     order = np.argsort(-z, kind="stable")
     if temperature == 0:
         order = order[:1]

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Golden effects of the plugin sweep, in float64, and TransformerLens's patching helpers' own.
+"""Golden effects of the plugin sweep, in float64, and those of TransformerLens's patching helpers.
 
     tests/tools/make_sweep_golden.py          writes tests/golden/sweep/
 
-One float64 forward pass (gptneox_float64) for every place that is changed. The arrays tl_* are those
-of transformer_lens.patching on the same prompts, in float32, less the unpatched metric.
+One float64 forward pass (gptneox_float64) for every changed position. The arrays tl_* come from
+transformer_lens.patching on the same prompts, in float32, minus the unpatched metric.
 """
 import pathlib
 
@@ -19,7 +19,7 @@ from make_parity_golden import open_lens, open_transformers
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "golden"
 TOKENS, SOURCE = [3, 41, 7, 19, 60], [3, 12, 7, 55, 60]
-LAYER = 1  # of the edges
+LAYER = 1  # the layer of the edges
 TARGETS = ((5, None), (7, 9))  # an id; a contrast
 
 
@@ -110,7 +110,7 @@ CASES = [("heads", "zero", "logit"), ("heads", "mean", "log_prob"), ("heads", "p
 
 
 def patching_helpers(folder, config):
-    """TransformerLens's own, of the metric z[5] at the last row."""
+    """TransformerLens's own effects on the metric z[5] at the last row."""
     lens = open_lens(open_transformers(folder), config)
     lens.cfg.use_attn_result = False
     tokens = torch.tensor(TOKENS)[None]

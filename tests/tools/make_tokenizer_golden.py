@@ -1,10 +1,10 @@
-"""Makes the golden data of tests/test_tokenizer.c with the tokenizers library from PyPI.
+"""Makes the golden data of tests/runtime/test_tokenizer.c with the tokenizers library from PyPI.
 
     python tests/tools/make_tokenizer_golden.py
 
-The strings are generated from a fixed seed and written to strings.bin; for each tokenizer, NAME.bin
-holds what the library makes of them with trim_offsets off, and of random ids on decoding. All
-numbers are little-endian; a varint has seven bits a byte, the lowest first.
+The strings are generated from a fixed seed and written to strings.bin. For each tokenizer, NAME.bin
+holds the library's results for them with trim_offsets off, and for the decoding of random ids. All
+numbers are little-endian; a varint has seven bits per byte, the lowest first.
 
 strings.bin: "PSCTKS1\\n", u32 count; per string varint length, UTF-8 bytes.
 NAME.bin:    "PSCTKG1\\n", u32 strings; per string varint tokens, u16 id each, then an offset each;
@@ -214,9 +214,9 @@ def pack_decoding(r, tokenizer, size, texts):
     kind = r.randrange(3)
     if kind == 0:  # any ids: mostly broken characters
         ids = [r.randrange(size) for _ in range(r.randint(0, 12))]
-    elif kind == 1:  # single bytes and specials
+    elif kind == 1:  # single bytes and special tokens
         ids = [r.randrange(300) for _ in range(r.randint(1, 16))]
-    else:  # real text, cut anywhere
+    else:  # real text, cut at any place
         ids = tokenizer.encode(r.choice(texts)).ids
         ids = ids[r.randint(0, len(ids)):][:20]
     if r.random() < 0.2:

@@ -4,9 +4,9 @@
     tests/tools/make_weights_golden.py          writes tests/golden/weights/
 
 The model `narrow` is made here: fewer tokens than dimensions, so that the frames do not span, and
-one layer. Where TransformerLens has a figure it is asserted here: composition scores, eigenvalues of the full
-OV circuit and singular values, with fold_ln=True (gamma in, what reads is centred) and what is
-written centred as center_writing_weights does it; it centres W_O over d_model.
+one layer. Figures that TransformerLens also has are asserted here: composition scores, eigenvalues
+of the full OV circuit and singular values, with fold_ln=True (gamma folded, readers centered).
+Writers are centered as by center_writing_weights, which centers W_O over d_model.
 """
 import pathlib
 import shutil
@@ -47,7 +47,7 @@ def singular_values(x, n):
 
 
 class Weights:
-    """Q, K, V [L, H, d, N] with gamma in, rows centred; O [L, H, N, d] with columns centred."""
+    """Q, K, V [L, H, d, N], gamma folded, rows centered; O [L, H, N, d], columns centered."""
     def __init__(self, folder):
         self.model = Model(folder)
         c, w = self.model.config, self.model.weights
@@ -121,7 +121,7 @@ def nearest(rows, direction, signs=False, without=None):
 
 
 def triples(a):
-    """Leading singular triples [(value, left, right)], the right one's largest component > 0."""
+    """Leading singular triples [(value, left, right)]; right's largest component is positive."""
     u, s, vt = np.linalg.svd(a)
     out = []
     for k in range(TRIPLES):
@@ -149,11 +149,11 @@ def heads_golden(w, arrays):
 
 def frames_golden(w, arrays):
     n = w.E.shape[1]
-    basis = np.linalg.svd(np.ones((1, n)))[2][1:]  # of 1's complement
+    basis = np.linalg.svd(np.ones((1, n)))[2][1:]  # a basis of 1's complement
     frames = []
     for rows in (w.E, w.U @ basis.T):
         s, size = np.linalg.svd(rows, compute_uv=False), rows.shape[1]
-        assert s[-1] > 1e-3 * s[0]  # the rank is not in doubt
+        assert s[-1] > 1e-3 * s[0]  # the rank is clear
         frames += [s[-1]**2 if len(s) == size else 0, s[-1]**2, s[0]**2, len(s)]
     arrays["frames"] = np.array(frames)
     dual = np.linalg.pinv(w.E.T @ w.E) @ w.E.T

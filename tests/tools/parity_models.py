@@ -1,5 +1,5 @@
-"""The small random models of the parity tests: one folder a variant of GPT-NeoX that users have,
-made by tools/make_model.py.
+"""The small random models of the parity tests: one folder per variant of GPT-NeoX in use, made by
+tools/make_model.py.
 """
 import os
 import shutil
@@ -44,8 +44,8 @@ def write_tokenizer(path):
 
 
 def make_scores_large(path, heads):
-    """The last head of each layer: q near +u and k near -u in the last dimension, which does not
-    rotate, so that every score is near -110,000 while keys differ by thousands."""
+    """The last head of each layer gets q near +u and k near -u in the last dimension, which does
+    not rotate, so every score is near -110,000 while keys differ by thousands."""
     tensors = load_file(path)
     for name, tensor in tensors.items():
         if "query_key_value" in name:
@@ -59,7 +59,7 @@ def make_scores_large(path, heads):
 
 
 def make_model(folder, name, options=""):
-    """Writes the variant's folder anew; options are added to the variant's."""
+    """Writes the variant's folder; adds options to the variant's own."""
     shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, MAKER, folder] + f"{BASE} {VARIANTS[name]} {options}".split()
     with tempfile.TemporaryDirectory() as spare:
