@@ -4,6 +4,7 @@
 `rows N CASE` is the adjoint method in PyTorch: hooks capture z and post, each target's direction is
 pulled back through W_O and W_out. The shares of all heads and neurons are written into one array,
 divided by sigma and summed, as in pythiascope's plugin."""
+import sys
 
 import torch
 import transformers

@@ -115,7 +115,7 @@ static void same(double got, double want, const char *what, int64_t change) {
         what, (long)change, got, want);
 }
 
-/* A histogram's quantile lies within a bin's width of an order statistic. */
+/* A histogram's quantile is within a bin's width of an order statistic. */
 static void check_quantiles(
     const psc_session *all, const double *r2, int n, int used, int64_t change) {
     static const double quantiles[] = {0.1, 0.5, 0.9};

@@ -116,7 +116,7 @@ Test(partition_measure, proportional_and_common_changes) {
     cr_assert_float_eq(m.bin_abs_dz[PARTITION_MINUS_EXPECTED][2], 0.0, 1e-9);
     cr_assert(isnan(m.r2), "%g", m.r2);
     cr_assert_eq(m.reordered[0] + m.reordered[1], 0);
-    cr_assert(isnan(m.bin_dz[4]), "there is nothing beyond rank 500");
+    cr_assert(isnan(m.bin_dz[4]), "no value past rank 500");
     for (int i = 1; i <= 40; i++) { /* shifts whose squares are rounded */
         for (int64_t t = 0; t < 500; t++) dz[t] = 0.1f * (float)i;
         partition_measure_change(&s, &before, dz, after, &m);

@@ -20,7 +20,7 @@ static void expect(const psc_top_list *list, int32_t n, const int64_t *indices) 
     for (int32_t i = 0; i < n; i++)
         cr_assert_eq(
             list->at[i].index, indices[i], "place %d holds %d", (int)i, (int)list->at[i].index);
-    cr_assert_eq(entries[list->k].index, -777, "wrote behind the list");
+    cr_assert_eq(entries[list->k].index, -777, "wrote past the list");
 }
 
 Test(top, ties_go_to_the_lower_index) {

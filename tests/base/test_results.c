@@ -382,12 +382,12 @@ Test(results, options_of_the_text) {
     psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
     char *plain, *colored;
     GIVES(psc_results_write_memory(&plain, NULL, results, PSC_FORMAT_TEXT, &options, &error));
-    cr_assert_not(strchr(plain, '\033'), "memory is no terminal");
+    cr_assert_not(strchr(plain, '\033'), "memory is not a terminal");
     options.color = PSC_COLOR_ALWAYS;
     options.width = 60;
     GIVES(psc_results_write_memory(&colored, NULL, results, PSC_FORMAT_TEXT, &options, &error));
     cr_assert(strstr(colored, "\033[36m"));
-    cr_assert_eq(widest(plain), 80, "80 columns where nothing tells");
+    cr_assert_eq(widest(plain), 80, "80 columns if the width is unknown");
     psc_free(plain);
     options.color = PSC_COLOR_NEVER;
     GIVES(psc_results_write_memory(&plain, NULL, results, PSC_FORMAT_TEXT, &options, &error));

@@ -95,7 +95,7 @@ Test(host_errors, of_every_callback_of_a_run) {
     for (place at = IN_RUN_BEGIN; at < NOWHERE; at++) {
         if (at == IN_VARIANT) continue;
         must_fail(at);
-        cr_assert_eq(ended, with_status[at], "place %d: run_end was told %d", (int)at, ended);
+        cr_assert_eq(ended, with_status[at], "place %d: run_end received %d", (int)at, ended);
     }
 }
 

@@ -154,7 +154,7 @@ Test(draw, draws_follow_the_distribution, .init = open_session, .fini = close_se
             chi += gap * gap / expected;
             drawn += counts[ids[i]];
         }
-        cr_assert_eq(drawn, DRAWS, "sampler %zu draws what is not kept", s);
+        cr_assert_eq(drawn, DRAWS, "sampler %zu draws outside the kept set", s);
         cr_assert(chi < kept - 1 + 6 * sqrt(2.0 * (kept - 1)), "sampler %zu: chi-square %g of %d",
             s, chi, (int)kept - 1);
     }

@@ -167,7 +167,7 @@ Test(weights_cache_damage, no_plain_file_of_ours) {
     expect_remade("a pipe");
     if (geteuid() == 0) {
         cr_assert_eq(chown(path, 12345, 12345), 0);
-        expect_remade("somebody else's file");
+        expect_remade("another user's file");
     }
     cr_assert_eq(unlink(path), 0);
     cr_assert_eq(mkdir(path, 0700), 0);
@@ -267,7 +267,7 @@ Test(weights_cache_damage, folders_that_cannot_be_used) {
     cr_assert_eq(mkdir(kept(), 0700), 0);
     if (geteuid() == 0) {
         cr_assert_eq(chown(kept(), 12345, 12345), 0);
-        expect_opening(model_path(), "packed, not cached", "somebody else's folder");
+        expect_opening(model_path(), "packed, not cached", "another user's folder");
         cr_assert_eq(chown(kept(), 0, 0), 0);
     } else {
         cr_assert_eq(chmod(kept(), 0500), 0);

@@ -93,7 +93,7 @@ static inline double value_of(const char *name) {
     cr_assert_eq(
         psc_results_find_value(&value, psc_session_results(session), section_of(), name, &error),
         PSC_OK, "%s", error.message);
-    cr_assert(value.kind == PSC_VALUE_NUMBER, "%s is no number", name);
+    cr_assert(value.kind == PSC_VALUE_NUMBER, "%s is not a number", name);
     return value.numbers[0];
 }
 

@@ -71,7 +71,7 @@ class Model:
         return normalized * self.weights[name + ".weight"] + self.weights[name + ".bias"]
 
     def rotate(self, x):
-    """x [T, H, D]: rotates pairs (i, i + n/2) of the first n dimensions, position / base^(2i/n)."""
+        """x [T, H, D]: rotates pairs (i, i + n/2) of n dimensions by position / base^(2i/n)."""
         n = self.config["rotary_dims"]
         if n == 0:
             return x
@@ -82,7 +82,7 @@ class Model:
         return np.concatenate([a * cos - b * sin, b * cos + a * sin, rest], -1)
 
     def attention(self, layer, x, hook):
-    """x [T, N], the normalized residual; returns the layer's write [T, N]."""
+        """x [T, N], the normalized residual; returns the layer's write [T, N]."""
         c, at = self.config, f"blocks.{layer}.attn."
         rows, heads, size = x.shape[0], c["n_heads"], c["d_head"]
         name = f"layers.{layer}.attention."

@@ -112,7 +112,7 @@ def flow(f, node):
 
 
 def link(f, source, target):
-        """The part of the source's write that the reader passes on, sent to the logit."""
+    """The part of the source's write that the reader passes on, sent to the logit."""
     kind, layer, index, row, _ = target
     if kind == "logit":
         return f.logit(source[4])

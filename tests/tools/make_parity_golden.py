@@ -159,7 +159,7 @@ def edits_of(config, vector):
         return x
 
     def move_attention(x):
-    """Head 1, row 5: key 2 gets nothing, the others their share, renormalized."""
+        """Head 1, row 5: key 2 gets nothing, the others their share, renormalized."""
         x[1, 5, 2] = 0
         x[1, 5] /= x[1, 5].sum()
         return x

@@ -1,4 +1,4 @@
-/* That the emulated AVX-512 table is there, so that the kernel tests beside it do compare it. */
+/* Asserts that the emulated AVX-512 table exists, so that the kernel tests compare it. */
 #include "kernels.h"
 
 #include <criterion/criterion.h>
