@@ -9,9 +9,9 @@
 #define ERF_N_FAR 11
 #define ERF_NEAR 0x1.99999ap-1f
 #define ERF_LIMIT 0x1p2f
-#define ERF_CENTRE 0x1.053448p0f
+#define ERF_CENTER 0x1.053448p0f
 #define ERF_TWICE_ROOT 0x1.8b4f6cp-1f
-#define ERF_AT_CENTRE 0x1.b3b23ap-1f /* 1 - ROOT^2 */
+#define ERF_AT_CENTER 0x1.b3b23ap-1f /* 1 - ROOT^2 */
 
 /* P and R, lowest first. */
 static const float erf_near[ERF_N_NEAR] = {

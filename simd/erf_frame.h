@@ -21,7 +21,7 @@ ALWAYS_INLINE void vec_erf(vec *x, const int n) {
     }
     UNROLL for (int v = 0; v < n; v++) {
         near[v] = vec_fma(near[v], x[v], x[v]);
-        s[v] = vec_sub(vec_smaller(vec_set(ERF_LIMIT), vec_abs(x[v])), vec_set(ERF_CENTRE));
+        s[v] = vec_sub(vec_smaller(vec_set(ERF_LIMIT), vec_abs(x[v])), vec_set(ERF_CENTER));
         far[v] = vec_set(erf_far[ERF_N_FAR - 1]);
     }
     UNROLL for (int k = ERF_N_FAR - 2; k >= 0; k--) {
@@ -29,7 +29,7 @@ ALWAYS_INLINE void vec_erf(vec *x, const int n) {
     }
     UNROLL for (int v = 0; v < n; v++) {
         const vec m = vec_mul(far[v], s[v]), sum = vec_add(m, vec_set(ERF_TWICE_ROOT));
-        const vec size = vec_fnma(m, sum, vec_set(ERF_AT_CENTRE));
+        const vec size = vec_fnma(m, sum, vec_set(ERF_AT_CENTER));
         const vec in_far = vec_with_sign(size, x[v]);
         x[v] = vec_where_less(vec_abs(x[v]), vec_set(ERF_NEAR), near[v], in_far);
     }

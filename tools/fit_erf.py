@@ -2,11 +2,11 @@
 """Fits the polynomials of simd/erf_frame.h and prints simd/erf_coefficients.h.
 
     |x| < NEAR:   erf x = x + x P(x^2)                              P from erf(x)/x - 1
-    else:         erf x = +-(1 - q^2), q = sqrt(erfc |x|) = ROOT + s R(s), s = |x| - CENTRE,
+    else:         erf x = +-(1 - q^2), q = sqrt(erfc |x|) = ROOT + s R(s), s = |x| - CENTER,
                   1 - q^2 = 1 - ROOT^2 - m (m + 2 ROOT), m = s R(s)
 
 The root of erfc is smoother than erfc itself. Its far end is squared, so it tolerates larger
-errors. The value rounded before the last step is small where q is near ROOT; CENTRE is the float
+errors. The value rounded before the last step is small where q is near ROOT; CENTER is the float
 near 1.02 at which both ROOT and 1 - ROOT^2 are nearly floats. Least squares over Chebyshev points,
 weighted by the effect of the polynomial's error on erf; each coefficient is rounded to f32, lowest
 first, and the others are fitted again.
@@ -55,8 +55,8 @@ def root(x):
     return sqrt(erfc(x))
 
 
-def find_centre():
-    """(CENTRE, ROOT, 1 - ROOT^2), the best of 3000 floats from 1.02 on."""
+def find_center():
+    """(CENTER, ROOT, 1 - ROOT^2), the best of 3000 floats from 1.02 on."""
 
     def candidate(i):
         x = mpf(i) / 2**23
@@ -65,8 +65,8 @@ def find_centre():
         return miss, x, k
 
     start = int(mpf("1.02") * 2**23)
-    _, centre, k = min(candidate(i) for i in range(start, start + 3000))
-    return centre, k, f32(1 - k * k)
+    _, center, k = min(candidate(i) for i in range(start, start + 3000))
+    return center, k, f32(1 - k * k)
 
 
 def array(name, size, values):
@@ -75,12 +75,12 @@ def array(name, size, values):
 
 
 def main():
-    centre, k, rest = find_centre()
+    center, k, rest = find_center()
     two = 2 / sqrt(pi)
     near = fit(lambda t: erf(sqrt(t)) / sqrt(t) - 1, lambda t: sqrt(t) / erf(sqrt(t)),
                mpf(0), NEAR**2, N_NEAR, [f32(two - 1)])
-    far = fit(lambda s: (root(centre + s) - k) / s, lambda s: s * root(centre + s),
-              NEAR - centre, LIMIT - centre, N_FAR)
+    far = fit(lambda s: (root(center + s) - k) / s, lambda s: s * root(center + s),
+              NEAR - center, LIMIT - center, N_FAR)
     print("""/* The coefficients of erf, printed by tools/fit_erf.py, which defines them.
  * Private to simd/: erf_reference.h and erf_frame.h.
  * Threads: constants.
@@ -91,9 +91,9 @@ def main():
     print(f"#define ERF_N_NEAR {N_NEAR}\n#define ERF_N_FAR {N_FAR}")
     print(f"#define ERF_NEAR {literal(f32(NEAR))}")
     print(f"#define ERF_LIMIT {literal(LIMIT)}")
-    print(f"#define ERF_CENTRE {literal(centre)}")
+    print(f"#define ERF_CENTER {literal(center)}")
     print(f"#define ERF_TWICE_ROOT {literal(2 * k)}")
-    print(f"#define ERF_AT_CENTRE {literal(rest)} /* 1 - ROOT^2 */\n")
+    print(f"#define ERF_AT_CENTER {literal(rest)} /* 1 - ROOT^2 */\n")
     print("/* P and R, lowest first. */")
     array("erf_near", "ERF_N_NEAR", near)
     array("erf_far", "ERF_N_FAR", far)

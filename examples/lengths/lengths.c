@@ -18,7 +18,7 @@ typedef struct lengths_state {
 static const psc_option_description lengths_options[] = {
     {.key = "from",
         .default_value = "1",
-        .help = "the first position that counts; 0 takes the attention sink in",
+        .help = "the first position that counts; 0 includes the attention sink",
         .kind = PSC_OPTION_COUNT,
         .offset = offsetof(lengths_state, from),
         .low = 0,

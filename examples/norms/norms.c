@@ -18,7 +18,7 @@ typedef struct norms_state {
 static const psc_option_description norms_options[] = {
     {.key = "centered",
         .default_value = "no",
-        .help = "take each row's mean off first, as LayerNorm does",
+        .help = "subtract each row's mean first, as LayerNorm does",
         .kind = PSC_OPTION_YES_NO,
         .offset = offsetof(norms_state, centered)},
     {0},

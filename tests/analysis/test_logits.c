@@ -89,16 +89,16 @@ static void compare_level(const psc_tensors *golden, const char *suffix) {
     cr_assert(worst_sum(suffix, -1, 1, 1.0) <= LOGITS_BOUND);
 }
 
-static void golden_case(const char *folder, const char *name, int edited, int centred) {
+static void golden_case(const char *folder, const char *name, int edited, int centered) {
     char path[1024];
     start(folder, NULL, 2, 4);
-    load_logits(centred ? "level=layer+neuron+head,rows=all,centered=yes"
-                        : "level=layer+neuron+head,rows=all");
+    load_logits(centered ? "level=layer+neuron+head,rows=all,centered=yes"
+                         : "level=layer+neuron+head,rows=all");
     add_targets();
     if (edited) add_edits(N_RULES);
     must_run_one(session, six, 6);
     snprintf(path, sizeof path, "%s/tests/golden/logits/%s%s%s.safetensors", PSC_SOURCE_DIR, name,
-        edited ? "_edited" : "", centred ? "_centered" : "");
+        edited ? "_edited" : "", centered ? "_centered" : "");
     psc_tensors *golden = golden_open(path);
     const psc_array ids = array_of("target_ids");
     const psc_tensor *want = golden_find(golden, "target_ids");

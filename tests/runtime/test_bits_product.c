@@ -22,7 +22,7 @@
 
 enum { MAX_ARRAYS = 256, MAX_WAYS = 512, MAX_ROWS = 160, N_AXES = 6 };
 enum { AXIS_ISA, AXIS_THREADS, AXIS_CHUNK, AXIS_BATCH, AXIS_SEEN, AXIS_CACHE };
-enum { SEEN_BY_NOBODY, SEEN_BY_PLUGINS, SEEN_BY_ALL };
+enum { SEEN_BY_NONE, SEEN_BY_PLUGINS, SEEN_BY_ALL };
 
 /* A setting on each axis, as an index. */
 typedef struct way {
@@ -161,7 +161,7 @@ static void run(
     memset(out, 0, sizeof *out);
     psc_session *session = must_session(
         model, isas[w->at[AXIS_ISA]], w->at[AXIS_THREADS] + 1, chunks[w->at[AXIS_CHUNK]]);
-    if (w->at[AXIS_SEEN] != SEEN_BY_NOBODY) load_plugins(session, alone);
+    if (w->at[AXIS_SEEN] != SEEN_BY_NONE) load_plugins(session, alone);
     if (w->at[AXIS_SEEN] == SEEN_BY_ALL) observe_all(session, info, &eyes);
     if (alone)
         must_run_one(session, tokens, n);
@@ -229,9 +229,9 @@ static void same_digest(const digest *x, const digest *alone, const digest *kind
     snprintf(what, sizeof what, "%s, %s, %d threads, chunk %d, %s, seen by %s, %s", variant,
         isas[w->at[AXIS_ISA]], w->at[AXIS_THREADS] + 1, (int)chunks[w->at[AXIS_CHUNK]],
         w->at[AXIS_BATCH] ? "in a batch" : "alone",
-        w->at[AXIS_SEEN] == SEEN_BY_NOBODY ? "nobody"
-        : w->at[AXIS_SEEN] == SEEN_BY_ALL  ? "all"
-                                           : "plugins",
+        w->at[AXIS_SEEN] == SEEN_BY_NONE  ? "none"
+        : w->at[AXIS_SEEN] == SEEN_BY_ALL ? "all"
+                                          : "plugins",
         w->at[AXIS_CACHE] ? "mapped" : "packed");
     cr_assert_eq(x->logits, alone->logits, "%s: logits differ", what);
     for (int p = 0; p < PSC_POINT_COUNT && w->at[AXIS_SEEN] == SEEN_BY_ALL; p++) {
@@ -239,7 +239,7 @@ static void same_digest(const digest *x, const digest *alone, const digest *kind
         cr_assert(x->rows[p] == alone->rows[p] && x->rows[p] % n == 0, "%s: %s rows", what, point);
         cr_assert_eq(x->points[p], alone->points[p], "%s: %s differs", what, point);
     }
-    if (w->at[AXIS_SEEN] == SEEN_BY_NOBODY) return;
+    if (w->at[AXIS_SEEN] == SEEN_BY_NONE) return;
     cr_assert_eq(x->n_arrays, kind->n_arrays, "%s: other arrays", what);
     for (int i = 0; i < x->n_arrays; i++) {
         cr_assert_str_eq(x->arrays[i].name, kind->arrays[i].name);

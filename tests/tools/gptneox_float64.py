@@ -64,10 +64,10 @@ class Model:
         return y if bias is None else y + bias
 
     def layer_norm(self, name, site, x, hook):
-        centred = x - x.mean(-1, keepdims=True)
+        centered = x - x.mean(-1, keepdims=True)
         scale = hook(site + ".hook_scale",
-                     np.sqrt((centred**2).mean(-1, keepdims=True) + self.config["eps"]))
-        normalized = hook(site + ".hook_normalized", centred / scale)
+                     np.sqrt((centered**2).mean(-1, keepdims=True) + self.config["eps"]))
+        normalized = hook(site + ".hook_normalized", centered / scale)
         return normalized * self.weights[name + ".weight"] + self.weights[name + ".bias"]
 
     def rotate(self, x):

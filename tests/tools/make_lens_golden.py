@@ -39,11 +39,11 @@ def residuals(model, tokens):
 
 def unembed(model, h, final_sigma):
     """h [S, T, N] -> logits [S, T, V], sigma [S, T]."""
-    centred = h - h.mean(-1, keepdims=True)
-    sigma = np.sqrt((centred**2).mean(-1) + model.config["eps"])
+    centered = h - h.mean(-1, keepdims=True)
+    sigma = np.sqrt((centered**2).mean(-1) + model.config["eps"])
     if final_sigma:
         sigma = np.broadcast_to(sigma[-1], sigma.shape)
-    x = centred / sigma[..., None] * model.weights["final_layer_norm.weight"]
+    x = centered / sigma[..., None] * model.weights["final_layer_norm.weight"]
     x = x + model.weights["final_layer_norm.bias"]
     return x @ model.weights[model.unembed].T, sigma
 

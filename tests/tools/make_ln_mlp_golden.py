@@ -79,7 +79,7 @@ def target_ids(logits):
     return ids
 
 
-def directions(model, ids, centred):
+def directions(model, ids, centered):
     """u [targets, rows, N], NaN where a target is absent."""
     table = model.weights[model.unembed]
     mean = table.mean(0)
@@ -87,7 +87,7 @@ def directions(model, ids, centred):
     for t, r in np.ndindex(ids.shape[:2]):
         a, b = ids[t, r]
         if a >= 0:
-            row = table[a] - table[b] if b >= 0 else table[a] - (mean if centred else 0)
+            row = table[a] - table[b] if b >= 0 else table[a] - (mean if centered else 0)
             u[t, r] = P(model.weights["final_layer_norm.weight"] * row)
     return u
 
@@ -216,16 +216,16 @@ def small(name, value):
     return np.ascontiguousarray(value, dtype=kind)
 
 
-def make(name, edited=False, centred=False, mlp=True):
+def make(name, edited=False, centered=False, mlp=True):
     model = Model(str(GOLDEN / "parity" / name))
     edits, added = make_edits(model.config) if edited else ({}, [])
     run = model.forward(TOKENS, edits)
     ids = target_ids(run["hook_logits"])
-    u = directions(model, ids, centred)
+    u = directions(model, ids, centered)
     arrays = {"ln.target_ids": ids, **layer_norm_arrays(model, run, added, u)}
     if mlp:
         arrays |= mlp_arrays(model, run, u)
-    suffix = ("_edited" if edited else "") + ("_centered" if centred else "")
+    suffix = ("_edited" if edited else "") + ("_centered" if centered else "")
     path = GOLDEN / "ln_mlp" / f"{name}{suffix}.safetensors"
     path.parent.mkdir(exist_ok=True)
     # pre and post are hook points, in the parity tests' files; freeze_error is a difference
@@ -239,7 +239,7 @@ def main():
     make("parallel_f32")
     make("sequential_f32")
     make("tied_f32")
-    make("odd_sizes", centred=True, mlp=False)
+    make("odd_sizes", centered=True, mlp=False)
     make("parallel_f32", edited=True, mlp=False)
     make("sequential_f32", edited=True, mlp=False)
 

@@ -130,7 +130,7 @@ def components(model, run, level):
 LEVELS = (("layer", ".layer"), ("head", ".head"), ("neuron", ""))
 
 
-def arrays(model, run, edited, centred, levels=LEVELS):
+def arrays(model, run, edited, centered, levels=LEVELS):
     logits, table = run["hook_logits"], model.weights[model.unembed]
     gamma = model.weights["final_layer_norm.weight"]
     beta = model.weights["final_layer_norm.bias"]
@@ -142,11 +142,11 @@ def arrays(model, run, edited, centred, levels=LEVELS):
         a, b = ids[t, r]
         if a < 0:
             continue
-        row = table[a] - (table[b] if b >= 0 else table.mean(0) if centred else 0)
+        row = table[a] - (table[b] if b >= 0 else table.mean(0) if centered else 0)
         u[t, r] = P(gamma * row)
         out["constant"][t, r] = row @ beta
         out["values"][t, r] = logits[r, a] - (
-            logits[r, b] if b >= 0 else logits[r].mean() if centred else 0)
+            logits[r, b] if b >= 0 else logits[r].mean() if centered else 0)
     for level, suffix in levels:
         vectors = np.stack([v for _, v in components(model, run, level)], 1)  # [T, C, N]
         shares = np.einsum("qtn,tcn->qtc", u, P(vectors)) / sigma[None, :, None]
@@ -161,11 +161,11 @@ def arrays(model, run, edited, centred, levels=LEVELS):
     return {**out, "sigma": sigma.astype(np.float32), "target_ids": ids}
 
 
-def make(folder, edited=False, centred=False):
+def make(folder, edited=False, centered=False):
     model = Model(str(folder))
     run = model.forward(TOKENS, edits_of(model.config) if edited else {})
-    suffix = ("_edited" if edited else "") + ("_centered" if centred else "")
-    save_file(arrays(model, run, edited, centred),
+    suffix = ("_edited" if edited else "") + ("_centered" if centered else "")
+    save_file(arrays(model, run, edited, centered),
               str(GOLDEN / "logits" / f"{folder.name}{suffix}.safetensors"))
 
 
@@ -191,10 +191,10 @@ def main():
     for name in ("parallel_f32", "sequential_f32", "tied_f32", "odd_sizes", "no_attention_bias"):
         make(parity / name)
     make(large_eps)
-    make(parity / "odd_sizes", centred=True)
+    make(parity / "odd_sizes", centered=True)
     make(parity / "sequential_f32", edited=True)
     make(parity / "tied_f32", edited=True)
-    make(parity / "tied_f32", edited=True, centred=True)
+    make(parity / "tied_f32", edited=True, centered=True)
 
 
 if __name__ == "__main__":

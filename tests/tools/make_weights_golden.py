@@ -31,7 +31,7 @@ GIVEN = (5, 11)
 OFFSET, TOP, TRIPLES = 3, 4, 2
 
 
-def centred(x):
+def centered(x):
     return x - x.mean(-1, keepdims=True)
 
 
@@ -54,17 +54,17 @@ class Weights:
         heads, d, n = c["n_heads"], c["d_head"], c["d_model"]
         self.E = w["embed_in.weight"]
         self.t_bar = w[self.model.unembed]
-        self.U = centred(self.t_bar * w["final_layer_norm.weight"])
+        self.U = centered(self.t_bar * w["final_layer_norm.weight"])
         parts, self.O, self.W_in, self.W_out = [], [], [], []
         for layer in range(c["n_layers"]):
             at = f"layers.{layer}."
             gamma = w[at + "input_layernorm.weight"]
             qkv = w[at + "attention.query_key_value.weight"].reshape(heads, 3, d, n)
-            parts.append(centred(qkv * gamma))
+            parts.append(centered(qkv * gamma))
             out = w[at + "attention.dense.weight"].reshape(n, heads, d).transpose(1, 0, 2)
             self.O.append(out - out.mean(1, keepdims=True))
-            self.W_in.append(centred(w[at + "mlp.dense_h_to_4h.weight"] *
-                                     w[at + "post_attention_layernorm.weight"]))
+            self.W_in.append(centered(w[at + "mlp.dense_h_to_4h.weight"] *
+                                      w[at + "post_attention_layernorm.weight"]))
             out = w[at + "mlp.dense_4h_to_h.weight"]
             self.W_out.append(out - out.mean(0, keepdims=True))
         self.Q, self.K, self.V = np.array(parts).transpose(2, 0, 1, 3, 4)
@@ -136,7 +136,7 @@ def heads_golden(w, arrays):
     sides = {"qk_query": 1, "qk_key": 2, "ov_write": 1, "ov_read": 2}
     for name, which in sides.items():
         circuit = QK if name.startswith("qk") else OV
-        rows = w.U if name == "ov_write" else centred(w.E)
+        rows = w.U if name == "ov_write" else centered(w.E)
         found = [[[t[which] for t in triples(circuit[l, h])] for h in range(heads)]
                  for l in range(layers)]
         ids = [[[nearest(rows, x, True) for x in head] for head in layer] for layer in found]

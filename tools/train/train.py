@@ -329,7 +329,7 @@ def main():
     matrices = [p for p in model.layers.parameters() if p.dim() == 2]
     ends = [model.embed_in.weight, model.embed_out.weight]
     plain = [p for p in model.parameters() if p.dim() != 2]
-    optimisers = [
+    optimizers = [
         Muon(matrices, lr=args.lr),
         torch.optim.AdamW([{"params": ends, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}],
                           lr=args.lr, betas=(0.9, 0.95), eps=1e-8)]
@@ -391,10 +391,10 @@ def main():
         model.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
                 group["lr"] = lr
-            optimiser.step()
+            optimizer.step()
         step += 1
         train_loss = loss.item()
         if step % 100 == 0:
