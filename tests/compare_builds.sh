@@ -1,7 +1,7 @@
 #!/bin/sh
-# Compares two builds of the program: ten runs that cover every plugin must write the same files,
-# byte for byte, except the version. Every run uses one thread; test_bits_product covers other
-# settings.
+# Compares two builds of the program: ten runs that cover every plugin must write the same files, byte
+# for byte. Only the version may differ, and in the plugins' JSON the way a number is written (0, 0.0).
+# Every run uses one thread; test_bits_product covers other settings.
 # usage: compare_builds.sh PROGRAM_BEFORE PROGRAM_AFTER SOURCE_DIR
 set -eu
 if [ $# -ne 3 ]; then
@@ -17,6 +17,14 @@ trap 'rm -rf "$work"' EXIT
 differing=0
 text='There was once a giant named Grumbold. Nobody in the village had seen Grumb'
 
+# A plugin's JSON with every number as Python writes a float; the order of keys stays.
+plain() { # plain FILE
+    python3 -c 'import json, sys
+def pairs(all): return {"keys": [k for k, v in all], "values": [v for k, v in all]}
+with open(sys.argv[1]) as file: tree = json.load(file, parse_int=float, object_pairs_hook=pairs)
+with open(sys.argv[1], "w") as file: json.dump(tree, file, indent=1)' "$1"
+}
+
 # Input folders must be the same for both builds, so that the paths in the results agree.
 both() { # both NAME VERB OPTIONS...
     name=$1
@@ -31,8 +39,12 @@ both() { # both NAME VERB OPTIONS...
             exit 1
         fi
         for file in "$work/$side/$name"/*; do # the program's version and the built-ins'
-            case $file in *.safetensors) continue ;; esac
-            sed -i.was 's/"version": "[0-9.]*"/"version": ""/' "$file"
+            case $file in
+            */results.json | *.safetensors) ;;
+            *.json) plain "$file" || exit 1 ;;
+            esac
+            LC_ALL=C sed -i.was 's/"version": "[0-9.]*"/"version": ""/
+                s/"pythiascope":"[0-9.]*"/"pythiascope":""/' "$file"
             rm "$file.was"
         done
     done

@@ -3,6 +3,7 @@
  * graph.graphml, graph.dot, and graph.txt with one arrow per line. */
 #include "graph.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -41,7 +42,7 @@ static void put(text *t, const char *format, ...) {
 
 /* A string with what the format gives a meaning to escaped; the text holds no control characters
  * (token_text has escaped them). */
-typedef enum quoting { JSON, XML, DOT } quoting;
+typedef enum quoting { XML, DOT } quoting;
 
 static void put_quoted(text *t, quoting how, const char *string) {
     for (const char *c = string; *c; c++) {
@@ -53,99 +54,128 @@ static void put_quoted(text *t, quoting how, const char *string) {
             put(t, "&gt;");
         else if (how == XML && *c == '"')
             put(t, "&quot;");
-        else if (how != XML && (*c == '"' || *c == '\\'))
+        else if (how == DOT && (*c == '"' || *c == '\\'))
             put(t, "\\%c", *c);
         else
             put(t, "%c", *c);
     }
 }
 
-/* A token without the quotes that stand around it for people. */
-static void put_token(const graph_state *s, text *t, quoting how, int32_t token) {
-    char copy[256];
-    const char *shown = s->host->token_text(s->context, token);
+enum { TOKEN_BYTES = 256, NAME_BYTES = 48 };
+
+/* A row's token without the quotes that stand around it for people. */
+static const char *token_of(char out[TOKEN_BYTES], const graph_state *s, int32_t row) {
+    const char *shown = s->host->token_text(s->context, s->rows[row].token);
     const size_t n = strlen(shown);
-    const int quoted = n >= 2 && n < sizeof copy && shown[0] == '\'' && shown[n - 1] == '\'';
-    snprintf(copy, sizeof copy, "%.*s", (int)(quoted ? n - 2 : n), shown + quoted);
-    put_quoted(t, how, copy);
+    const int quoted = n >= 2 && n < TOKEN_BYTES && shown[0] == '\'' && shown[n - 1] == '\'';
+    snprintf(out, TOKEN_BYTES, "%.*s", (int)(quoted ? n - 2 : n), shown + quoted);
+    return out;
 }
 
-/* --- circuit-tracer's JSON ------------------------------------------------------------------- */
+/* --- circuit-tracer's JSON -------------------------------------------------------------------
+ * Values are written by jansson one node and one link at a time: 2 million links as one value would
+ * take a gigabyte. */
+
+static int take_json(const char *bytes, size_t n, void *payload) {
+    text *t = payload;
+    put(t, "%.*s", (int)n, bytes);
+    return t->failed;
+}
+
+/* Takes value over; null: memory ran out. */
+static void put_json(text *t, json_t *value) {
+    if (!value || json_dump_callback(value, take_json, t, JSON_REAL_PRECISION(9))) t->failed = 1;
+    json_decref(value);
+}
+
+static json_t *real(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
 
 /* Their ids: E_token_row, layer_feature_row; a head is feature h, a neuron H + k, biases the last
  * two of a layer, a layer's MLP the one before. */
-static void put_id(const graph_state *s, text *t, const graph_node *node) {
+static const char *id_of(char out[NAME_BYTES], const graph_state *s, const graph_node *node) {
     const int32_t heads = s->model->n_heads, last = heads + s->model->d_mlp;
     const int32_t features[] = {0, 0, node->index, last + 1, last, heads + node->index, last + 2};
-    const int32_t token = s->rows[node->row].token;
+    const int row = (int)node->row;
     if (node->kind == NODE_EMBED)
-        put(t, "E_%d_%d", (int)token, (int)node->row);
+        snprintf(out, NAME_BYTES, "E_%d_%d", (int)s->rows[row].token, row);
     else if (node->kind == NODE_LOGIT)
-        put(t, "%d_%d_%d", (int)s->model->n_layers + 1, (int)s->targets.ids[0], (int)node->row);
+        snprintf(
+            out, NAME_BYTES, "%d_%d_%d", (int)s->model->n_layers + 1, (int)s->targets.ids[0], row);
     else
-        put(t, "%d_%d_%d", (int)node->layer, (int)features[node->kind], (int)node->row);
+        snprintf(out, NAME_BYTES, "%d_%d_%d", (int)node->layer, (int)features[node->kind], row);
+    return out;
 }
 
-static void put_json_node(const graph_state *s, text *t, const graph_node *node) {
+/* What a viewer shows for a node: the target, or "L3H7 token". */
+static json_t *json_caption(const graph_state *s, const graph_node *node) {
+    char name[NAME_BYTES], token[TOKEN_BYTES];
+    if (node->kind == NODE_LOGIT) return json_string(s->targets.targets[0].label);
+    graph_name(s, node, name, sizeof name);
+    return json_sprintf("%s %s", name, token_of(token, s, node->row));
+}
+
+static json_t *json_node(const graph_state *s, const graph_node *node) {
     static const char *const types[] = {
         "logit", "embedding", "attention head", "bias", "mlp", "neuron", "bias"};
-    char name[48];
-    graph_name(s, node, name, sizeof name);
-    put(t, "{\"node_id\": \"");
-    put_id(s, t, node);
-    put(t, "\", \"jsNodeId\": \"");
-    put_id(s, t, node);
-    put(t, "\", \"feature\": %d, \"layer\": \"",
-        node->kind == NODE_LOGIT   ? (int)s->targets.ids[0]
-        : node->kind == NODE_EMBED ? (int)node->row
-                                   : (int)node->index);
-    if (node->kind == NODE_EMBED)
-        put(t, "E");
-    else
-        put(t, "%d", node->kind == NODE_LOGIT ? (int)s->model->n_layers + 1 : (int)node->layer);
-    put(t, "\", \"ctx_idx\": %d, \"feature_type\": \"%s\", \"token_prob\": %.9g, ", (int)node->row,
-        types[node->kind],
-        node->kind == NODE_LOGIT && s->targets.ids[1] < 0 ? exp((double)s->logit[0] - s->log_z)
-                                                          : 0.0);
-    put(t,
-        "\"is_target_logit\": %s, \"run_idx\": 0, \"reverse_ctx_idx\": 0, \"influence\": %.9g, "
-        "\"activation\": %.9g, \"clerp\": \"",
-        node->kind == NODE_LOGIT ? "true" : "false", fabs(node->flow), node->flow);
-    if (node->kind == NODE_LOGIT) {
-        put_quoted(t, JSON, s->targets.targets[0].label);
-    } else {
-        put(t, "%s ", name);
-        put_token(s, t, JSON, s->rows[node->row].token);
+    const int logit = node->kind == NODE_LOGIT, embed = node->kind == NODE_EMBED;
+    const int feature = logit ? s->targets.ids[0] : embed ? node->row : node->index;
+    const int probable = logit && s->targets.ids[1] < 0; /* a contrast has no probability */
+    char id[NAME_BYTES], layer[16] = "E";
+    id_of(id, s, node);
+    if (!embed)
+        snprintf(layer, sizeof layer, "%d", (int)(logit ? s->model->n_layers + 1 : node->layer));
+    return json_pack("{s:s, s:s, s:i, s:s, s:i, s:s, s:o, s:b, s:i, s:i, s:o, s:o, s:o}", "node_id",
+        id, "jsNodeId", id, "feature", feature, "layer", layer, "ctx_idx", (int)node->row,
+        "feature_type", types[node->kind], "token_prob",
+        real(probable ? exp((double)s->logit[0] - s->log_z) : 0.0), "is_target_logit", logit,
+        "run_idx", 0, "reverse_ctx_idx", 0, "influence", real(fabs(node->flow)), "activation",
+        real(node->flow), "clerp", json_caption(s, node));
+}
+
+static json_t *json_link(const graph_state *s, const graph_link *link) {
+    char source[NAME_BYTES], target[NAME_BYTES];
+    return json_pack("{s:s, s:s, s:o}", "source", id_of(source, s, &s->nodes[link->source]),
+        "target", id_of(target, s, &s->nodes[link->target]), "weight", real(link->weight));
+}
+
+static json_t *json_metadata(const graph_state *s) {
+    char token[TOKEN_BYTES];
+    text prompt = {0};
+    json_t *tokens = json_array();
+    int complete = tokens != NULL;
+    for (int32_t r = 0; r < s->n_rows && complete; r++) {
+        put(&prompt, "%s", token_of(token, s, r));
+        complete = json_array_append_new(tokens, json_string(token)) == 0 && !prompt.failed;
     }
-    put(t, "\"}");
+    json_t *metadata =
+        complete ? json_pack("{s:s, s:s, s:[], s:o, s:i, s:s, s:O}", "slug", "pythiascope", "scan",
+                       s->model->hash, "transcoder_list", "node_threshold", real(s->threshold),
+                       "schema_version", 1, "prompt", prompt.data, "prompt_tokens", tokens)
+                 : NULL;
+    json_decref(tokens);
+    free(prompt.data);
+    return metadata;
 }
 
 static void write_json(const graph_state *s, text *t) {
-    put(t, "{\"metadata\": {\"slug\": \"pythiascope\", \"scan\": \"%s\", \"transcoder_list\": [], ",
-        s->model->hash);
-    put(t, "\"node_threshold\": %.9g, \"schema_version\": 1, \"prompt\": \"", s->threshold);
-    for (int32_t r = 0; r < s->n_rows; r++) put_token(s, t, JSON, s->rows[r].token);
-    put(t, "\", \"prompt_tokens\": [");
-    for (int32_t r = 0; r < s->n_rows; r++) {
-        put(t, r ? ", \"" : "\"");
-        put_token(s, t, JSON, s->rows[r].token);
-        put(t, "\"");
+    put(t, "{\"metadata\": ");
+    put_json(t, json_metadata(s));
+    put(t, ",\n\"qParams\": ");
+    put_json(t, json_pack("{s:[], s:[], s:s, s:s, s:s}", "pinnedIds", "supernodes", "linkType",
+                    "both", "clickedId", "", "sg_pos", ""));
+    put(t, ",\n\"nodes\": [");
+    for (int32_t i = 0; i < s->n_nodes && !t->failed; i++) {
+        put(t, i ? ",\n" : "\n");
+        put_json(t, json_node(s, &s->nodes[i]));
     }
-    put(t, "]},\n\"qParams\": {\"pinnedIds\": [], \"supernodes\": [], \"linkType\": \"both\", "
-           "\"clickedId\": \"\", \"sg_pos\": \"\"},\n\"nodes\": [\n");
-    for (int32_t i = 0; i < s->n_nodes; i++) {
-        put_json_node(s, t, &s->nodes[i]);
-        put(t, i + 1 < s->n_nodes ? ",\n" : "\n");
+    put(t, "\n],\n\"links\": [");
+    for (int64_t i = 0; i < s->n_links && !t->failed; i++) {
+        put(t, i ? ",\n" : "\n");
+        put_json(t, json_link(s, &s->links[i]));
     }
-    put(t, "],\n\"links\": [\n");
-    for (int64_t i = 0; i < s->n_links; i++) {
-        put(t, "{\"source\": \"");
-        put_id(s, t, &s->nodes[s->links[i].source]);
-        put(t, "\", \"target\": \"");
-        put_id(s, t, &s->nodes[s->links[i].target]);
-        put(t, "\", \"weight\": %.9g}%s\n", s->links[i].weight, i + 1 < s->n_links ? "," : "");
-    }
-    put(t, "]}\n");
+    put(t, "\n]}\n");
 }
 
 /* --- the others ------------------------------------------------------------------------------ */
@@ -161,16 +191,16 @@ static void write_graphml(const graph_state *s, text *t) {
            "<graph edgedefault=\"directed\">\n");
     for (int32_t i = 0; i < s->n_nodes; i++) {
         const graph_node *node = &s->nodes[i];
-        char name[48];
+        char name[NAME_BYTES], token[TOKEN_BYTES];
         graph_name(s, node, name, sizeof name);
         put(t, "<node id=\"%s\"><data key=\"flow\">%.9g</data><data key=\"row\">%d</data>", name,
             node->flow, (int)node->row);
         put(t, "<data key=\"layer\">%d</data><data key=\"token\">", (int)node->layer);
-        put_token(s, t, XML, s->rows[node->row].token);
+        put_quoted(t, XML, token_of(token, s, node->row));
         put(t, "</data></node>\n");
     }
     for (int64_t i = 0; i < s->n_links; i++) {
-        char from[48], to[48];
+        char from[NAME_BYTES], to[NAME_BYTES];
         graph_name(s, &s->nodes[s->links[i].source], from, sizeof from);
         graph_name(s, &s->nodes[s->links[i].target], to, sizeof to);
         put(t, "<edge source=\"%s\" target=\"%s\"><data key=\"weight\">%.9g</data></edge>\n", from,
@@ -185,19 +215,19 @@ static void write_dot(const graph_state *s, text *t) {
     put(t, "digraph graph_of_a_logit {\nrankdir=BT;\nnode [shape=box, fontname=\"Helvetica\"];\n");
     for (int32_t i = 0; i < s->n_nodes; i++) {
         const graph_node *node = &s->nodes[i];
-        char name[48];
+        char name[NAME_BYTES], token[TOKEN_BYTES];
         graph_name(s, node, name, sizeof name);
         put(t, "\"%s\" [label=\"%s\\n", name, name);
         if (node->kind == NODE_LOGIT)
             put_quoted(t, DOT, s->targets.targets[0].label);
         else
-            put_token(s, t, DOT, s->rows[node->row].token);
+            put_quoted(t, DOT, token_of(token, s, node->row));
         put(t, "\\n%+.3f\"%s];\n", node->flow, node->flow < 0 ? ", color=red" : "");
     }
     for (int64_t i = 0; i < s->n_links; i++) widest = fmax(widest, fabs(s->links[i].weight));
     for (int64_t i = 0; i < s->n_links; i++) {
         const graph_link *link = &s->links[i];
-        char from[48], to[48];
+        char from[NAME_BYTES], to[NAME_BYTES];
         if (fabs(link->weight) < s->threshold) continue;
         graph_name(s, &s->nodes[link->source], from, sizeof from);
         graph_name(s, &s->nodes[link->target], to, sizeof to);
@@ -212,7 +242,7 @@ static void write_dot(const graph_state *s, text *t) {
 static void write_arrows(const graph_state *s, text *t) {
     for (int64_t i = 0; i < s->n_links; i++) {
         const graph_node *from = &s->nodes[s->links[i].source], *to = &s->nodes[s->links[i].target];
-        char writer[48], reader[48];
+        char writer[NAME_BYTES], reader[NAME_BYTES];
         graph_name(s, from, writer, sizeof writer);
         graph_name(s, to, reader, sizeof reader);
         put(t, "%s: x^%d_%d --", writer,

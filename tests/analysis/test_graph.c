@@ -1,5 +1,6 @@
 /* The plugin graph against the frozen network, built forwards in float64
  * (tests/tools/make_graph_golden.py); its conservation, files, bits and refusals. */
+#include "graph.h"
 #include "graph_fixture.h"
 
 #include <jansson.h>
@@ -166,6 +167,114 @@ Test(graph, files) {
     json_decref(graph);
     psc_session_close(&session);
     psc_model_close(&model);
+}
+
+/* --- without memory, and numbers that JSON has not ---------------------------------------------- */
+
+/* jansson's memory: how much it holds, and the allocation that fails (0: none). */
+static long held, allocations, fails_at;
+
+static void *give(size_t bytes) {
+    void *memory = ++allocations == fails_at ? NULL : malloc(bytes);
+    held += memory != NULL;
+    return memory;
+}
+
+static void take_back(void *memory) {
+    held -= memory != NULL;
+    free(memory);
+}
+
+/* Each allocation of graph.json fails in turn: the run fails with one sentence, nothing leaks, and
+ * the next run leaves the same file. */
+Test(graph, json_without_memory) {
+    const fixture_run how = {.threads = 1};
+    json_set_alloc_funcs(give, take_back);
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = graphed(model, "threshold=0,nodes=3", &how);
+    const psc_results *results = psc_session_results(session);
+    psc_result_file file;
+    cr_assert_eq(psc_results_file_at(&file, results, 0, &error), PSC_OK);
+    const size_t bytes = (size_t)file.n;
+    char *first = malloc(bytes);
+    memcpy(first, file.bytes, bytes);
+    allocations = 0;
+    cr_assert_eq(try_run(session), PSC_OK);
+    const long n = allocations, before = held;
+    cr_assert_gt(n, 60, "%ld", n);
+    for (fails_at = 1; fails_at <= n; fails_at++) {
+        allocations = 0;
+        cr_assert_eq(try_run(session), PSC_ERROR_PLUGIN, "allocation %ld", fails_at);
+        cr_assert_str_eq(error.message, "plugin graph: not enough memory for graph.json");
+        cr_assert_eq(held, before, "allocation %ld: %ld held, not %ld", fails_at, held, before);
+        cr_assert_eq(psc_results_file_count(results), 0);
+    }
+    fails_at = 0;
+    cr_assert_eq(try_run(session), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_results_file_at(&file, results, 0, &error), PSC_OK);
+    cr_assert_eq((size_t)file.n, bytes);
+    cr_assert_arr_eq(file.bytes, first, bytes);
+    free(first);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+static json_t *written;
+
+static int keep_json(psc_context *context, const char *kind, const char *bytes, uint64_t n) {
+    (void)context;
+    if (strcmp(kind, "json") == 0) written = json_loadb(bytes, (size_t)n, 0, NULL);
+    return 0;
+}
+
+static const char *hostile_token(psc_context *context, int32_t token) {
+    (void)context, (void)token;
+    return "'\"\\</script>&\303\251'";
+}
+
+static const char *plain_label(
+    psc_context *context, psc_component_kind kind, int32_t layer, int32_t index) {
+    (void)context, (void)kind, (void)layer, (void)index;
+    return "L1H2";
+}
+
+/* NaN and infinities become null; every character of a token and a label comes back. */
+Test(graph, json_of_hostile_values) {
+    const psc_host host = {
+        .token_text = hostile_token, .label = plain_label, .document = keep_json};
+    const psc_model_info info = {.hash = "0", .n_layers = 2, .n_heads = 4, .d_mlp = 8};
+    psc_row row = {.token = 3};
+    psc_target target = {.label = "'\"' - '\\'"};
+    int32_t ids[] = {5, -1};
+    graph_node nodes[] = {{.kind = NODE_LOGIT, .flow = NAN},
+        {.kind = NODE_HEAD, .layer = 1, .index = 2, .flow = -INFINITY}};
+    graph_link link = {.source = 1, .target = 0, .weight = INFINITY};
+    graph_state state = {.host = &host,
+        .model = &info,
+        .rows = &row,
+        .n_rows = 1,
+        .nodes = nodes,
+        .n_nodes = 2,
+        .links = &link,
+        .n_links = 1,
+        .threshold = 0.5};
+    state.targets.targets = &target;
+    state.targets.ids = ids;
+    cr_assert_eq(graph_write(&state), 0);
+    cr_assert(written, "graph.json is not JSON");
+    const json_t *list = json_object_get(written, "nodes");
+    const json_t *first = json_array_get(list, 0), *second = json_array_get(list, 1);
+    cr_assert(json_is_null(json_object_get(first, "activation")));
+    cr_assert(json_is_null(json_object_get(second, "influence")));
+    cr_assert(json_is_null(
+        json_object_get(json_array_get(json_object_get(written, "links"), 0), "weight")));
+    cr_assert_str_eq(json_string_value(json_object_get(first, "clerp")), target.label);
+    cr_assert_str_eq(
+        json_string_value(json_object_get(second, "clerp")), "L1H2@0 \"\\</script>&\303\251");
+    cr_assert_str_eq(
+        json_string_value(json_object_get(json_object_get(written, "metadata"), "prompt")),
+        "\"\\</script>&\303\251");
+    json_decref(written);
 }
 
 Test(graph, refusals) {
