@@ -3,10 +3,10 @@
  * to its element; otherwise tensors keep their order. */
 #include "tensors_file.h"
 
+#include "json.h"
+
 #include <errno.h>
-#include <jansson.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -59,7 +59,7 @@ static char *make_header(
             complete = json_object_set_new(header, tensors[i].name, entry) == 0;
             offset += bytes_of(&tensors[i]);
         }
-    char *text = complete ? json_dumps(header, JSON_COMPACT) : NULL;
+    char *text = complete ? psc_json_dump(header, JSON_COMPACT) : NULL;
     json_decref(header);
     return text;
 }

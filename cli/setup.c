@@ -1,4 +1,4 @@
-/* Plugins as given on the command line; results as --json and --out request them. */
+/* Targets and plugins as given on the command line; results as --json and --out request them. */
 #include "setup.h"
 
 #include <ctype.h>
@@ -34,6 +34,32 @@ psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error 
     return status;
 }
 
+const char *const cli_default_plugins[] = {"logits", "ln", "mlp", NULL};
+
+psc_status cli_add_plugins(psc_session *session, const cli_arguments *arguments, psc_error *error) {
+    psc_status status = PSC_OK;
+    int cursor = 0;
+    const cli_given *given;
+    const bool chosen = cli_has(arguments, "plugin");
+    for (int i = 0; !status && !chosen && cli_default_plugins[i]; i++)
+        status = psc_session_plugin(session, cli_default_plugins[i], NULL, error);
+    while (!status && (given = cli_next(arguments, "plugin", &cursor)))
+        status = cli_add_plugin(session, given->values[0], error);
+    return status;
+}
+
+psc_status cli_add_targets(psc_session *session, const cli_arguments *arguments, psc_error *error) {
+    psc_status status = PSC_OK;
+    for (int i = 0; !status && i < arguments->n_given; i++) {
+        const cli_given *given = &arguments->given[i];
+        if (strcmp(given->option->name, "target") == 0)
+            status = psc_session_target(session, given->values[0], error);
+        else if (strcmp(given->option->name, "contrast") == 0)
+            status = psc_session_contrast(session, given->values[0], given->values[1], error);
+    }
+    return status;
+}
+
 cli_plugin cli_plugin_of(
     const cli_arguments *arguments, const char *name, const char *const *keys) {
     cli_plugin plugin = {.name = name};
@@ -64,6 +90,11 @@ static psc_status write_folder(const psc_results *results, const char *folder, p
     return status;
 }
 
+psc_status cli_check_out(const cli_arguments *arguments, psc_error *error) {
+    const char *folder = cli_value(arguments, "out");
+    return folder ? psc_results_check_folder(folder, error) : PSC_OK;
+}
+
 psc_status cli_deliver(
     const psc_results *results, const cli_arguments *arguments, psc_error *error) {
     const char *folder = cli_value(arguments, "out");
@@ -75,91 +106,5 @@ psc_status cli_deliver(
     if (json) return status;
     if (!status && folder)
         printf("\nwrote %s/results.json and %s/tensors.safetensors\n", folder, folder);
-    return status;
-}
-
-/* --- a setup as text -------------------------------------------------------------------------
- * "KEY BYTES VALUE\n" for each entry; a contrast is two. */
-
-typedef struct setup_text {
-    char *text;
-    size_t bytes, capacity;
-} setup_text;
-
-static bool put(setup_text *setup, const char *key, const char *value) {
-    size_t room = strlen(key) + strlen(value) + 32;
-    if (setup->bytes + room > setup->capacity) {
-        char *more = realloc(setup->text, 2 * (setup->bytes + room));
-        if (!more) return false;
-        setup->text = more;
-        setup->capacity = 2 * (setup->bytes + room);
-    }
-    setup->bytes += (size_t)snprintf(
-        setup->text + setup->bytes, room, "%s %zu %s\n", key, strlen(value), value);
-    return true;
-}
-
-psc_status cli_setup_write(char **out, const cli_arguments *arguments, psc_error *error) {
-    static const char *const defaults[] = {"logits", "ln", "mlp"};
-    setup_text setup = {0};
-    bool complete = true;
-    for (int plugins = 0; plugins <= 1; plugins++) {
-        for (int i = 0; complete && i < arguments->n_given; i++) {
-            const cli_given *given = &arguments->given[i];
-            const char *key = given->option->name;
-            if (plugins && strcmp(key, "plugin") == 0)
-                complete = put(&setup, key, given->values[0]);
-            else if (!plugins && strcmp(key, "target") == 0)
-                complete = put(&setup, key, given->values[0]);
-            else if (!plugins && strcmp(key, "contrast") == 0)
-                complete =
-                    put(&setup, "from", given->values[0]) && put(&setup, "minus", given->values[1]);
-        }
-    }
-    for (int i = 0; complete && i < 3 && !cli_has(arguments, "plugin"); i++)
-        complete = put(&setup, "plugin", defaults[i]);
-    *out = setup.text;
-    if (complete) return PSC_OK;
-    free(setup.text);
-    *out = NULL;
-    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the options");
-}
-
-/* One entry; *from keeps the first half of a contrast. */
-static psc_status apply(
-    psc_session *session, const char *key, char *value, char **from, psc_error *error) {
-    if (strcmp(key, "target") == 0) return psc_session_target(session, value, error);
-    if (strcmp(key, "plugin") == 0) return cli_add_plugin(session, value, error);
-    if (strcmp(key, "minus") == 0 && *from)
-        return psc_session_contrast(session, *from, value, error);
-    if (strcmp(key, "from") == 0) {
-        free(*from);
-        *from = strdup(value);
-        if (*from) return PSC_OK;
-    }
-    return psc_fail(error, PSC_ERROR_INPUT, "the state file's options are invalid");
-}
-
-psc_status cli_setup_apply(psc_session *session, const char *setup, psc_error *error) {
-    psc_status status = PSC_OK;
-    char *from = NULL;
-    while (*setup && status == PSC_OK) {
-        char key[16];
-        size_t bytes = 0;
-        int begin = -1;
-        bool good = sscanf(setup, "%15[a-z] %zu%n", key, &bytes, &begin) == 2 && begin > 0 &&
-                    setup[begin] == ' ' && bytes < strlen(setup + begin + 1);
-        char *value = good ? malloc(bytes + 1) : NULL;
-        if (value) {
-            memcpy(value, setup + begin + 1, bytes);
-            value[bytes] = 0;
-            status = apply(session, key, value, &from, error);
-            setup += (size_t)begin + 1 + bytes + 1;
-        } else {
-            status = psc_fail(error, PSC_ERROR_INPUT, "the state file's options are invalid");
-        }
-        free(value);
-    }
-    free(from);
     return status;
 }

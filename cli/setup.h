@@ -1,4 +1,4 @@
-/* What the verbs that run plugins share: loading one, and delivering the results.
+/* What the verbs that run plugins share: targets, plugins, and delivering the results.
  * Private to cli/. Includes cli.h and psc.h.
  * Threads: main thread only.
  * Ownership: nothing is kept. */
@@ -10,6 +10,13 @@
 
 /* "NAME[:key=value,...]" */
 psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error *error);
+/* Loads the plugins of --plugin; without it those of cli_default_plugins, which ends with null. */
+psc_status cli_add_plugins(psc_session *session, const cli_arguments *arguments, psc_error *error);
+extern const char *const cli_default_plugins[];
+/* Adds the targets of --target and --contrast, in the order given. */
+psc_status cli_add_targets(psc_session *session, const cli_arguments *arguments, psc_error *error);
+/* Checks the folder of --out before the work: it must be new or empty. */
+psc_status cli_check_out(const cli_arguments *arguments, psc_error *error);
 /* Writes the folder of --out, then prints JSON with --json, or the summary without. */
 psc_status cli_deliver(
     const psc_results *results, const cli_arguments *arguments, psc_error *error);
@@ -24,31 +31,27 @@ typedef struct cli_plugin {
 cli_plugin cli_plugin_of(const cli_arguments *arguments, const char *name, const char *const *keys);
 psc_status cli_plugin_load(psc_session *session, const cli_plugin *plugin, psc_error *error);
 
-/* A whole run over one text, with the options CLI_PROMPT_OPTIONS, CLI_RUN_OPTIONS, target,
- * contrast, json and out. plugin: the only plugin; null: those of the arguments. Returns an exit
+/* A whole run over one text, with the options CLI_PROMPT_OPTIONS, CLI_TARGET_OPTIONS, CLI_RUN_OPTIONS
+ * and CLI_OUTPUT_OPTIONS. plugin: the only plugin; null: those of the arguments. Returns an exit
  * code (analyze.c). */
 int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin);
 
 // clang-format off
-/* Option rows for the verbs that call cli_deliver; for those that call cli_setup_write. */
+/* Option rows for the verbs that call cli_deliver, cli_add_targets, cli_add_plugins. */
 #define CLI_OUTPUT_OPTIONS                                                                         \
     {"json", 0, false, "", "print results.json instead of the summary"},                           \
     {"out", 1, false, "DIR",                                                                       \
         "write DIR/results.json and DIR/tensors.safetensors,\n"                                    \
         "both or neither; DIR must be new or empty"}
-#define CLI_SETUP_OPTIONS                                                                          \
+#define CLI_TARGET_OPTIONS(by_default)                                                             \
     {"target", 1, true, "T",                                                                       \
         "what to explain: text of one token, #ID, next or\n"                                       \
-        "top:K; repeatable; default: next"},                                                       \
-    {"contrast", 2, true, "A B", "the logit of A minus that of B; repeatable"},                    \
+        "top:K; repeatable; default: " by_default},                                                \
+    {"contrast", 2, true, "A B", "the logit of A minus that of B; repeatable"}
+#define CLI_PLUGIN_OPTION(by_default)                                                              \
     {"plugin", 1, true, "NAME[:key=value,...]",                                                    \
         "a built-in or the path of a shared object, with its\n"                                    \
-        "options; repeatable; default: logits, ln, mlp"}
+        "options; repeatable; default: " by_default}
 // clang-format on
-
-/* Targets, contrasts and plugins as text for a state file, and from such text into a session. The
- * caller frees *out with free. */
-psc_status cli_setup_write(char **out, const cli_arguments *arguments, psc_error *error);
-psc_status cli_setup_apply(psc_session *session, const char *setup, psc_error *error);
 
 #endif

@@ -10,14 +10,8 @@
 
 static const cli_option options[] = {
     CLI_PROMPT_OPTIONS,
-    {"target", 1, true, "T",
-        "what to explain: text of one token, #ID, next or\n"
-        "top:K; repeatable; default: the top prediction"},
-    {"contrast", 2, true, "A B", "the logit of A minus that of B; repeatable"},
-    {"plugin", 1, true, "NAME[:key=value,...]",
-        "a built-in or the path of a shared object, with its\n"
-        "options; repeatable; default: logits, ln, mlp, or\n"
-        "effects with an intervention"},
+    CLI_TARGET_OPTIONS("the top prediction"),
+    CLI_PLUGIN_OPTION("logits, ln, mlp, or\neffects with an intervention"),
     {"capture", 1, true, "POINT,...",
         "tensors for --out: blocks.0.attn.hook_pattern, ...;\n"
         "* matches any layer"},
@@ -39,19 +33,13 @@ static bool names_effects(const cli_arguments *arguments) {
 /* Editors first. With editors the run shows their effect, without the three decompositions. */
 static psc_status add_plugins(psc_session *session, const cli_arguments *arguments,
     const cli_plugin *plugin, psc_error *error) {
-    static const char *const defaults[] = {"logits", "ln", "mlp"};
     psc_status status = cli_interventions_add(session, arguments, error);
-    int cursor = 0;
-    const cli_given *given;
-    bool edits = cli_has_intervention(arguments);
+    const bool edits = cli_has_intervention(arguments);
     if (plugin) return status ? status : cli_plugin_load(session, plugin, error);
     if (!status && edits && !names_effects(arguments))
         status = psc_session_plugin(session, "effects", NULL, error);
-    if (!cli_has(arguments, "plugin") && !edits)
-        for (int i = 0; !status && i < 3; i++)
-            status = psc_session_plugin(session, defaults[i], NULL, error);
-    while (!status && (given = cli_next(arguments, "plugin", &cursor)))
-        status = cli_add_plugin(session, given->values[0], error);
+    if (!status && (!edits || cli_has(arguments, "plugin")))
+        status = cli_add_plugins(session, arguments, error);
     return status;
 }
 
@@ -75,16 +63,11 @@ static psc_status add_captures(psc_session *session, const char *list, psc_error
 /* Adds targets, contrasts, plugins and captures as given. */
 static psc_status set_up(psc_session *session, const cli_arguments *arguments,
     const cli_plugin *plugin, psc_error *error) {
-    psc_status status = PSC_OK;
-    for (int i = 0; !status && i < arguments->n_given; i++) {
-        const cli_given *given = &arguments->given[i];
-        if (strcmp(given->option->name, "target") == 0)
-            status = psc_session_target(session, given->values[0], error);
-        else if (strcmp(given->option->name, "contrast") == 0)
-            status = psc_session_contrast(session, given->values[0], given->values[1], error);
-        else if (strcmp(given->option->name, "capture") == 0)
-            status = add_captures(session, given->values[0], error);
-    }
+    int cursor = 0;
+    const cli_given *given;
+    psc_status status = cli_add_targets(session, arguments, error);
+    while (!status && (given = cli_next(arguments, "capture", &cursor)))
+        status = add_captures(session, given->values[0], error);
     return status ? status : add_plugins(session, arguments, plugin, error);
 }
 
@@ -111,8 +94,7 @@ static psc_status analyze(const cli_arguments *arguments, const cli_plugin *plug
     psc_session *session = NULL;
     cli_prompt prompt = {0};
     cli_sources sources = {0};
-    const char *folder = cli_value(arguments, "out");
-    psc_status status = folder ? psc_results_check_folder(folder, error) : PSC_OK;
+    psc_status status = cli_check_out(arguments, error);
     if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
     if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
     session_options->capacity = prompt.n;

@@ -9,12 +9,12 @@
 #include "lock.h"
 #include "progress.h"
 #include "prompt.h"
-#include "setup.h"
-#include "psc_corpus.h"
+#include "state.h"
 
 static const cli_option options[] = {
     CLI_MODEL_OPTION,
-    CLI_SETUP_OPTIONS,
+    CLI_TARGET_OPTIONS("next"),
+    CLI_PLUGIN_OPTION("logits, ln, mlp"),
     {"window", 1, false, "W",
         "tokens per window; default: 512, or the model's\n"
         "context if that is smaller"},
@@ -46,7 +46,7 @@ typedef struct survey {
     psc_model *model;
     psc_session *session;
     psc_corpus *corpus;
-    char *setup;
+    json_t *setup;     /* for the state file */
     psc_token *tokens; /* [batch, window] */
     int32_t window;
     struct timespec saved;
@@ -76,22 +76,9 @@ static void on_note(const char *sentence, void *payload) {
 /* --- the state file -------------------------------------------------------------------------- */
 
 static psc_status save(survey *s, psc_error *error) {
-    char *place = NULL;
     if (!s->state_path) return PSC_OK;
     clock_gettime(CLOCK_MONOTONIC, &s->saved);
-    psc_status status = psc_corpus_tell(&place, s->corpus, error);
-    if (status) return status;
-    size_t bytes = strlen(place) + strlen(s->setup);
-    char *client = malloc(bytes + 1);
-    if (client) {
-        snprintf(client, bytes + 1, "%s%s", place, s->setup);
-        status = psc_session_state_save(s->session, s->state_path, client, bytes, error);
-    } else {
-        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the state");
-    }
-    free(client);
-    psc_free(place);
-    return status;
+    return cli_state_save(s->session, s->state_path, s->corpus, s->setup, error);
 }
 
 static bool is_due(const survey *s) {
@@ -105,20 +92,17 @@ static bool is_due(const survey *s) {
 /* Resumes from the state file if it exists. Otherwise writes a first one, so that an unwritable
  * path fails before the work. */
 static psc_status resume(survey *s, psc_error *error) {
-    void *place = NULL;
-    size_t bytes = 0;
+    cli_state state = {0};
     if (!s->state_path) return PSC_OK;
     FILE *file = fopen(s->state_path, "rb");
     if (!file) return save(s, error);
     fclose(file);
     psc_status status = psc_session_state_load(s->session, s->state_path, error);
-    if (!status) status = psc_state_client(&place, &bytes, s->state_path, error);
+    if (!status) status = cli_state_read(&state, s->state_path, error);
     if (status) return status;
-    status = psc_corpus_seek(s->corpus, place, error);
-    psc_free(place);
-    char prefix[600];
-    snprintf(prefix, sizeof prefix, "the state file %.500s", s->state_path);
-    if (status) return psc_error_prefix(error, status, prefix);
+    status = psc_corpus_seek(s->corpus, state.place, error);
+    cli_state_free(&state);
+    if (status) return cli_state_error(s->state_path, status, error);
     clock_gettime(CLOCK_MONOTONIC, &s->saved);
     return PSC_OK;
 }
@@ -234,10 +218,9 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
 static psc_status open_all(
     survey *s, psc_session_options *session, const psc_corpus_options *corpus, psc_error *error) {
     const cli_arguments *arguments = s->arguments;
-    const char *folder = cli_value(arguments, "out");
-    psc_status status = folder ? psc_results_check_folder(folder, error) : PSC_OK;
+    psc_status status = cli_check_out(arguments, error);
     if (!status && s->state_path) status = cli_lock_take(&s->lock, s->state_path, error);
-    if (!status) status = cli_setup_write(&s->setup, arguments, error);
+    if (!status && s->state_path) status = cli_setup_write(&s->setup, arguments, error);
     if (!status) status = cli_open_model(&s->model, cli_value(arguments, "model"), error);
     if (!status)
         status = psc_corpus_open(
@@ -247,7 +230,8 @@ static psc_status open_all(
     psc_corpus_get_totals(&totals, s->corpus);
     s->window = session->capacity = totals.window;
     status = psc_session_open(&s->session, s->model, session, error);
-    if (!status) status = cli_setup_apply(s->session, s->setup, error);
+    if (!status) status = cli_add_targets(s->session, arguments, error);
+    if (!status) status = cli_add_plugins(s->session, arguments, error);
     return status ? status : resume(s, error);
 }
 
@@ -286,7 +270,7 @@ static int run_corpus(const cli_arguments *arguments) {
     psc_corpus_close(&s.corpus);
     psc_model_close(&s.model);
     cli_lock_release(&s.lock);
-    free(s.setup);
+    json_decref(s.setup);
     free(s.tokens);
     return status ? cli_fail(&error) : CLI_OK;
 }

@@ -4,11 +4,10 @@
 #include <string.h>
 
 #include "prompt.h"
-#include "setup.h"
-#include "psc_corpus.h"
+#include "state.h"
 
 static const cli_option options[] = {
-    {"model", 1, false, "DIR", "the model of the parts; default: the embedded model"},
+    CLI_MODEL_OPTION,
     CLI_OUTPUT_OPTIONS,
     {0},
 };
@@ -18,26 +17,21 @@ typedef struct parts {
     char identity[33];
     int32_t n_shards;
     unsigned char *given; /* [PSC_CORPUS_SHARDS] */
-    char *setup;          /* the first part's */
+    json_t *setup;        /* the first part's */
 } parts;
 
 /* Marks a part of the corpus as given; keeps the first part's setup. */
 static psc_status add_place(parts *p, const char *path, psc_error *error) {
-    void *client = NULL;
-    size_t bytes = 0;
-    psc_status status = psc_state_client(&client, &bytes, path, error);
+    cli_state state;
+    psc_status status = cli_state_read(&state, path, error);
     if (status) return status;
-    status = psc_corpus_add_part(&p->totals, p->identity, &p->n_shards, p->given, client, error);
-    const char *setup = strchr(client, '\n');
-    if (!status && setup && !p->setup && !(p->setup = strdup(setup + 1)))
-        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the parts");
-    if (!status && (!setup || strcmp(setup + 1, p->setup) != 0))
+    status =
+        psc_corpus_add_part(&p->totals, p->identity, &p->n_shards, p->given, state.place, error);
+    if (!p->setup) p->setup = json_incref(state.setup);
+    if (!status && !json_equal(state.setup, p->setup))
         status = psc_fail(error, PSC_ERROR_INPUT, "it was made with different targets or plugins");
-    psc_free(client);
-    if (!status) return PSC_OK;
-    char prefix[600];
-    snprintf(prefix, sizeof prefix, "the state file %.500s", path);
-    return psc_error_prefix(error, status, prefix);
+    cli_state_free(&state);
+    return status ? cli_state_error(path, status, error) : PSC_OK;
 }
 
 static psc_status check_complete(const parts *p, psc_error *error) {
@@ -51,6 +45,7 @@ static psc_status check_complete(const parts *p, psc_error *error) {
 static psc_status merge_all(
     parts *p, psc_session *session, const cli_arguments *arguments, psc_error *error) {
     psc_status status = cli_setup_apply(session, p->setup, error);
+    if (status) status = cli_state_error(arguments->operands[0], status, error);
     for (int i = 0; !status && i < arguments->n_operands; i++)
         status = psc_session_state_merge(session, arguments->operands[i], error);
     if (!status) status = psc_session_report(session, &p->totals, error);
@@ -64,8 +59,7 @@ static psc_status merge(const cli_arguments *arguments, psc_error *error) {
     psc_session_options session_options = PSC_SESSION_OPTIONS_INIT;
     session_options.accumulate = 1;
     session_options.capacity = 1;
-    const char *folder = cli_value(arguments, "out");
-    psc_status status = folder ? psc_results_check_folder(folder, error) : PSC_OK;
+    psc_status status = cli_check_out(arguments, error);
     if (!p.given) status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the parts");
     for (int i = 0; !status && i < arguments->n_operands; i++)
         status = add_place(&p, arguments->operands[i], error);
@@ -76,7 +70,7 @@ static psc_status merge(const cli_arguments *arguments, psc_error *error) {
     psc_session_close(&session);
     psc_model_close(&model);
     free(p.given);
-    free(p.setup);
+    json_decref(p.setup);
     return status;
 }
 

@@ -14,10 +14,7 @@ static const cli_option options[] = {
     {"metric", 1, false, "M", "logit, log_prob or kl; default: logit"},
     {"layer", 1, false, "L", "the layer of the edges; default: 0"},
     {"top", 1, false, "N", "effects listed per target; default: 10"},
-    {"target", 1, true, "T",
-        "text of one token, #ID, next or top:K; repeatable;\n"
-        "default: the top prediction"},
-    {"contrast", 2, true, "A B", "the logit of A minus that of B; repeatable"},
+    CLI_TARGET_OPTIONS("the top prediction"),
     CLI_SOURCE_OPTIONS,
     CLI_RUN_OPTIONS,
     CLI_OUTPUT_OPTIONS,

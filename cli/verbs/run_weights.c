@@ -49,8 +49,7 @@ static psc_status look(const cli_arguments *arguments, const cli_plugin *plugin,
     const psc_session_options *session_options, psc_error *error) {
     psc_model *model = NULL;
     psc_session *session = NULL;
-    const char *folder = cli_value(arguments, "out");
-    psc_status status = folder ? psc_results_check_folder(folder, error) : PSC_OK;
+    psc_status status = cli_check_out(arguments, error);
     if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
     if (!status) status = psc_session_open(&session, model, session_options, error);
     if (!status) status = add_tokens(session, arguments, error);

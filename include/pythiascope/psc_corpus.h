@@ -61,13 +61,13 @@ PSC_API void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *cor
 /* The part of the corpus's bytes, or of the limit, that lies behind, 0 to 1. */
 PSC_API double psc_corpus_progress(const psc_corpus *corpus);
 
-/* Where the corpus stands, as a line of text for a state file, and back there. The files must be
- * the same (by path and size), and so must field, window, bos and shard; the limit may be another
- * that lies ahead. *out is freed by psc_free. */
+/* Where the corpus stands, as a JSON object for a state file, and back there. The files must be the
+ * same (by path and size), and so must field, window, bos and shard; the limit may be another that
+ * lies ahead. *out is freed by psc_free. */
 PSC_API psc_status psc_corpus_tell(char **out, const psc_corpus *corpus, psc_error *error);
 PSC_API psc_status psc_corpus_seek(psc_corpus *corpus, const char *place, psc_error *error);
 
-/* Adds what a finished part had read, from its psc_corpus_tell line, to totals; parts of another
+/* Adds what a finished part had read, as its psc_corpus_tell says, to totals; parts of another
  * corpus, split or limit, parts given twice and parts not yet finished are refused. parts has a
  * byte for each part, zeroed and at least PSC_CORPUS_SHARDS of them; *n_shards is 0 before the
  * first. */

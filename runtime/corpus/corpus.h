@@ -25,7 +25,7 @@ typedef struct corpus_token {
     int32_t id, index; /* index: its place among the piece's tokens */
 } corpus_token;
 
-/* Where the corpus stands; all that a state file keeps of it. */
+/* Where the corpus stands; a state file keeps it with the options (corpus_place.c). */
 typedef struct corpus_place {
     int64_t file; /* index in files; n_files: finished */
     int64_t line; /* lines of the file that were read */
@@ -77,5 +77,10 @@ void corpus_leave_document(psc_corpus *corpus);
 /* Bytes at read_to of the open document: a piece, whole at the text's end. */
 psc_status corpus_read_piece(const char **out, size_t *bytes, psc_corpus *corpus, psc_error *error);
 void corpus_close_stream(psc_corpus *corpus);
+/* --- corpus_windows.c --- */
+/* Nothing is left to read, or the limit is reached. */
+bool corpus_is_finished(const psc_corpus *corpus);
+/* Goes on from a place in these files. */
+psc_status corpus_go_to(psc_corpus *corpus, const corpus_place *place, psc_error *error);
 
 #endif

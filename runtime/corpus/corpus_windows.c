@@ -1,4 +1,4 @@
-/* Windows of a corpus, and its place as text.
+/* Windows of a corpus, and reading on from a place.
  *
  *   document -> pieces -> tokens -> windows of `window` tokens, with bos in front when asked
  *
@@ -6,7 +6,6 @@
  * place of the next token to be given is known exactly and reading can begin there again. */
 #include "corpus.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,6 +177,10 @@ void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *c) {
         .limit = c->limit};
 }
 
+bool corpus_is_finished(const psc_corpus *c) {
+    return c->at.file >= c->n_files || is_at_limit(c);
+}
+
 double psc_corpus_progress(const psc_corpus *c) {
     int64_t behind = 0;
     for (int64_t i = 0; i < c->at.file && i < c->n_files; i++) behind += c->files[i].size;
@@ -188,98 +191,14 @@ double psc_corpus_progress(const psc_corpus *c) {
     return taken > 1.0 ? 1.0 : taken > read ? taken : read;
 }
 
-psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
-    const corpus_place *p = &c->at;
-    char line[512];
-    snprintf(line, sizeof line,
-        "corpus=%s window=%d bos=%d shard=%d/%d finished=%d file=%" PRId64 " line=%" PRId64
-        " offset=%" PRId64 " next=%" PRId64 " document=%" PRId64 " first=%" PRId64 " piece=%" PRId64
-        " skip=%" PRId64 " documents=%" PRId64 " skipped=%" PRId64 " windows=%" PRId64
-        " tokens=%" PRId64 " limit=%" PRId64 "\n",
-        c->identity, (int)c->window, (int)c->bos, (int)c->shard, (int)c->n_shards,
-        p->file >= c->n_files || is_at_limit(c), p->file, p->line, p->offset, p->next, p->document,
-        p->first, p->piece, p->skip, p->documents, p->skipped, p->windows, p->tokens, c->limit);
-    *out = strdup(line);
-    return *out ? PSC_OK
-                : psc_fail(
-                      error, PSC_ERROR_MEMORY, "not enough memory for the position in the corpus");
-}
-
-typedef struct written_place {
-    char identity[33];
-    int window, bos, shard, n_shards, finished;
-    int64_t limit;
-    corpus_place at;
-} written_place;
-
-static psc_status parse(written_place *out, const char *place, psc_error *error) {
-    corpus_place *p = &out->at;
-    int end = -1;
-    sscanf(place,
-        "corpus=%32[0-9a-f] window=%d bos=%d shard=%d/%d finished=%d file=%" SCNd64 " line=%" SCNd64
-        " offset=%" SCNd64 " next=%" SCNd64 " document=%" SCNd64 " first=%" SCNd64 " piece=%" SCNd64
-        " skip=%" SCNd64 " documents=%" SCNd64 " skipped=%" SCNd64 " windows=%" SCNd64
-        " tokens=%" SCNd64 "%n limit=%" SCNd64,
-        out->identity, &out->window, &out->bos, &out->shard, &out->n_shards, &out->finished,
-        &p->file, &p->line, &p->offset, &p->next, &p->document, &p->first, &p->piece, &p->skip,
-        &p->documents, &p->skipped, &p->windows, &p->tokens, &end, &out->limit);
-    const int64_t all[] = {p->file, p->line, p->offset, p->next, p->first, p->piece, p->skip,
-        p->documents, p->skipped, p->windows, p->tokens, out->limit};
-    bool good = end > 0 && p->document >= -1;
-    for (size_t i = 0; good && i < sizeof all / sizeof *all; i++)
-        good = all[i] >= 0 && all[i] <= (int64_t)1 << 60;
-    if (good) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_INPUT, "the recorded position in the corpus is invalid");
-}
-
-/* "part 1/2 of the corpus", or all of it. */
-static void part_text(char out[64], int shard, int n_shards) {
-    if (n_shards > 0)
-        snprintf(out, 64, "part %d/%d of the corpus", shard, n_shards);
-    else
-        snprintf(out, 64, "the whole corpus");
-}
-
-static psc_status wrong_part(const written_place *w, const psc_corpus *c, psc_error *error) {
-    char made[64], asked[64];
-    part_text(made, w->shard, w->n_shards);
-    part_text(asked, (int)c->shard, (int)c->n_shards);
-    return psc_fail(error, PSC_ERROR_INPUT, "it was made for %s, not %s", made, asked);
-}
-
-static psc_status check_place(const psc_corpus *c, const written_place *w, psc_error *error) {
-    if (strcmp(w->identity, c->identity) != 0)
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "it was made from different files or a different field");
-    if (w->window != c->window || w->bos != c->bos)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "it was made with windows of %d tokens %s <|endoftext|>, not %d tokens %s it",
-            w->window, w->bos ? "with" : "without", (int)c->window, c->bos ? "with" : "without");
-    if (w->shard != c->shard || w->n_shards != c->n_shards) return wrong_part(w, c, error);
-    if (c->limit > 0 && w->at.tokens >= c->limit && w->limit != c->limit)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "it already has %" PRId64 " tokens, but the limit is %" PRId64, w->at.tokens, c->limit);
-    const corpus_place *p = &w->at;
-    bool fits = p->file <= c->n_files && (p->file < c->n_files || p->document < 0);
-    if (fits && p->file < c->n_files) fits = p->offset <= c->files[p->file].size;
-    if (!fits)
-        return psc_fail(error, PSC_ERROR_INPUT, "its recorded position is not in the corpus");
-    return PSC_OK;
-}
-
-psc_status psc_corpus_seek(psc_corpus *c, const char *place, psc_error *error) {
-    written_place w;
-    memset(&w, 0, sizeof w);
-    psc_status status = parse(&w, place, error);
-    if (status == PSC_OK) status = check_place(c, &w, error);
-    if (status != PSC_OK) return status;
+psc_status corpus_go_to(psc_corpus *c, const corpus_place *place, psc_error *error) {
     corpus_close_stream(c);
     free(c->text);
     c->text = NULL;
     c->head = c->n_waiting = 0;
-    c->at = w.at;
+    c->at = *place;
     if (c->at.document < 0) return PSC_OK;
-    status = corpus_reopen_document(c, error);
+    psc_status status = corpus_reopen_document(c, error);
     if (status != PSC_OK) return status;
     bool inside = c->at.piece <= c->text_bytes;
     c->read_to = inside ? c->at.piece : 0;
@@ -289,43 +208,5 @@ psc_status psc_corpus_seek(psc_corpus *c, const char *place, psc_error *error) {
         return psc_fail(error, PSC_ERROR_INPUT, "its recorded position is not in the corpus");
     c->head += c->at.skip;
     c->n_waiting -= c->at.skip;
-    return PSC_OK;
-}
-
-psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33], int32_t *n_shards,
-    unsigned char *parts, const char *place, psc_error *error) {
-    written_place w;
-    memset(&w, 0, sizeof w);
-    psc_status status = parse(&w, place, error);
-    if (status != PSC_OK) return status;
-    const int n = w.n_shards ? w.n_shards : 1, shard = w.shard ? w.shard : 1;
-    if (n < 1 || n > PSC_CORPUS_SHARDS || shard < 1 || shard > n)
-        return psc_fail(error, PSC_ERROR_INPUT, "the recorded position in the corpus is invalid");
-    if (!w.finished)
-        return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d is not finished", shard, n);
-    if (*n_shards == 0) {
-        memcpy(identity, w.identity, 33);
-        *n_shards = n;
-        *totals = (psc_corpus_totals){
-            .struct_size = sizeof *totals, .window = w.window, .bos = w.bos, .limit = w.limit};
-    }
-    if (strcmp(identity, w.identity) != 0 || totals->window != w.window || totals->bos != w.bos)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "its files, field or windows differ from those of the first part");
-    if (totals->limit != w.limit)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "it was made with a limit of %" PRId64
-            " tokens (0: none), but the first part with %" PRId64,
-            w.limit, totals->limit);
-    if (n != *n_shards)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "it is one of %d part(s), but the first is one of %d", n, (int)*n_shards);
-    if (parts[shard - 1])
-        return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d is given twice", shard, n);
-    parts[shard - 1] = 1;
-    totals->documents += w.at.documents;
-    totals->skipped += w.at.skipped;
-    totals->windows += w.at.windows;
-    totals->tokens += w.at.tokens;
     return PSC_OK;
 }

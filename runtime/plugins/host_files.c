@@ -4,6 +4,7 @@
  *   save   the tensors as f32 by tensors_file.c; the folder appears whole */
 #include "files.h"
 #include "host.h"
+#include "json.h"
 #include "json_text.h"
 #include "tensors_file.h"
 
@@ -93,7 +94,7 @@ static char *config_text(int32_t n, const psc_setting *settings) {
     bool complete = object != NULL;
     for (int32_t i = 0; complete && i < n; i++)
         complete = json_object_set_new(object, settings[i].key, setting_value(&settings[i])) == 0;
-    char *text = complete ? json_dumps(object, JSON_INDENT(2)) : NULL;
+    char *text = complete ? psc_json_dump(object, JSON_INDENT(2)) : NULL;
     json_decref(object);
     return text;
 }

@@ -7,6 +7,7 @@
  * with versions, options and accumulators) and how much was seen. client is the caller's: where in
  * a corpus it is. data holds the accumulators' slots as they lie in memory, plugin by plugin. */
 #include "files.h"
+#include "json.h"
 #include "json_text.h"
 #include "session.h"
 
@@ -15,8 +16,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* Raised with the layout, and when what is summed is rounded otherwise. */
-#define FORMAT 2
+/* Raised with the layout, and when what is summed is rounded otherwise. Up to 2: version 0.1.0. */
+#define FORMAT 3
 #define FIXED_BYTES 40
 #define HASH_BYTES 16
 
@@ -106,6 +107,13 @@ static psc_status damaged(const char *path, const char *how, psc_error *error) {
     return psc_fail(error, PSC_ERROR_INPUT, "the state file %s is damaged: %s", path, how);
 }
 
+static psc_status other_format(const char *path, uint64_t format, psc_error *error) {
+    return psc_fail(error, PSC_ERROR_SUPPORT,
+        "the state file %s was made by %s (format %" PRIu64
+        "), but version %s reads format %d; start with a new file",
+        path, format < FORMAT ? "version 0.1.0" : "a later version", format, psc_version(), FORMAT);
+}
+
 static psc_status check_bytes(state_file *file, size_t size, const char *path, psc_error *error) {
     const unsigned char *bytes = (const unsigned char *)file->bytes;
     if (size < sizeof MAGIC || memcmp(bytes, MAGIC, sizeof MAGIC) != 0)
@@ -116,10 +124,7 @@ static psc_status check_bytes(state_file *file, size_t size, const char *path, p
     if (memcmp(hash.digest, bytes + size - HASH_BYTES, HASH_BYTES) != 0)
         return damaged(path, "its checksum does not match its content", error);
     uint64_t format = load64(bytes + 8), room = size - FIXED_BYTES - HASH_BYTES;
-    if (format != FORMAT)
-        return psc_fail(error, PSC_ERROR_SUPPORT,
-            "the state file %s has format %" PRIu64 ", but this version reads format %d", path,
-            format, FORMAT);
+    if (format != FORMAT) return other_format(path, format, error);
     uint64_t n_header = load64(bytes + 16);
     file->n_client = load64(bytes + 24);
     file->n_data = load64(bytes + 32);
@@ -128,8 +133,11 @@ static psc_status check_bytes(state_file *file, size_t size, const char *path, p
         return damaged(path, "its sections do not match its size", error);
     file->client = file->bytes + FIXED_BYTES + n_header;
     file->data = file->client + file->n_client;
+    json_error_t why;
     file->header =
-        json_loadb(file->bytes + FIXED_BYTES, (size_t)n_header, JSON_REJECT_DUPLICATES, NULL);
+        json_loadb(file->bytes + FIXED_BYTES, (size_t)n_header, JSON_REJECT_DUPLICATES, &why);
+    if (!file->header && psc_json_no_memory(&why))
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the state of %s", path);
     return json_is_object(file->header) ? PSC_OK
                                         : damaged(path, "its header is not a JSON object", error);
 }
@@ -168,7 +176,7 @@ psc_status psc_session_state_save(const psc_session *session, const char *path, 
     psc_status status = psc_accumulation_check(session, error);
     if (status != PSC_OK) return status;
     json_t *json = header_of(session);
-    char *header = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *header = psc_json_dump(json, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(json);
     const uint64_t n_header = header ? strlen(header) : 0, n_data = data_bytes(session);
     const uint64_t size = FIXED_BYTES + n_header + bytes + n_data + HASH_BYTES;
@@ -226,11 +234,11 @@ static psc_status check_plugin(
     return PSC_OK;
 }
 
-/* "logits, ln" of an array of objects with a name, or of strings. */
-static const char *list_names(char *out, size_t size, const json_t *array) {
+/* "logits, ln" of an array of objects with a name, or of strings; none of an empty one. */
+static void list_names(char *out, size_t size, const json_t *array) {
     size_t used = 0, i;
     json_t *entry;
-    out[0] = 0;
+    snprintf(out, size, "none");
     json_array_foreach(array, i, entry) {
         const char *name =
             json_is_string(entry) ? json_string_value(entry) : string_of(entry, "name");
@@ -238,7 +246,6 @@ static const char *list_names(char *out, size_t size, const json_t *array) {
         used += n > 0 ? (size_t)n : 0;
         if (used >= size) break;
     }
-    return out[0] ? out : "none";
 }
 
 static psc_status check_names(
@@ -278,24 +285,20 @@ static psc_status check_header(
 
 /* --- loading --------------------------------------------------------------------------------- */
 
-static psc_status add_counts(
-    psc_session *session, const json_t *header, const char *path, psc_error *error) {
+/* The header's count, which does not overflow with what the session has. */
+static psc_status take_count(int64_t *out, const json_t *header, const char *key, int64_t present,
+    const char *path, psc_error *error) {
     const int64_t most = (int64_t)1 << 60;
-    const int64_t windows = json_integer_value(json_object_get(header, "windows"));
-    const int64_t tokens = json_integer_value(json_object_get(header, "tokens"));
-    if (windows < 0 || tokens < 0 || windows > most - session->windows ||
-        tokens > most - session->tokens)
-        return damaged(path, "its counts are out of range", error);
-    session->windows += windows;
-    session->tokens += tokens;
+    const json_t *count = json_object_get(header, key);
+    *out = json_integer_value(count);
+    if (!json_is_integer(count) || *out < 0 || *out > most - present)
+        return damaged(path, "its counts are missing or out of range", error);
     return PSC_OK;
 }
 
 static psc_status add_data(
     psc_session *session, const state_file *file, const char *path, psc_error *error) {
     const char *from = file->data;
-    if (file->n_data != data_bytes(session))
-        return damaged(path, "its data does not match its accumulators", error);
     for (int32_t i = 0; i < session->n_contexts; i++) {
         for (int32_t j = 0; j < session->contexts[i]->accumulators.n; j++) {
             psc_accumulator *a = &session->contexts[i]->accumulators.list[j];
@@ -314,6 +317,26 @@ static void clear_totals(psc_session *session) {
             psc_accumulator_clear(&session->contexts[i]->accumulators.list[j]);
 }
 
+/* Everything is checked before the totals change. */
+static psc_status add_file(psc_session *session, const state_file *file, bool replace,
+    const char *path, psc_error *error) {
+    int64_t windows = 0, tokens = 0;
+    psc_status status =
+        take_count(&windows, file->header, "windows", replace ? 0 : session->windows, path, error);
+    if (status == PSC_OK)
+        status =
+            take_count(&tokens, file->header, "tokens", replace ? 0 : session->tokens, path, error);
+    if (status == PSC_OK && file->n_data != data_bytes(session))
+        status = damaged(path, "its data does not match its accumulators", error);
+    if (status != PSC_OK) return status;
+    if (replace) clear_totals(session);
+    status = add_data(session, file, path, error);
+    session->windows += windows;
+    session->tokens += tokens;
+    session->spoilt = status != PSC_OK;
+    return status;
+}
+
 static psc_status take_file(
     psc_session *session, const char *path, bool replace, psc_error *error) {
     state_file file;
@@ -327,12 +350,7 @@ static psc_status take_file(
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the state of %s", path);
     status = open_file(&file, path, error);
     if (status == PSC_OK) status = check_header(file.header, ours, path, error);
-    if (status == PSC_OK) {
-        if (replace) clear_totals(session);
-        status = add_data(session, &file, path, error);
-        if (status == PSC_OK) status = add_counts(session, file.header, path, error);
-        session->spoilt = status != PSC_OK;
-    }
+    if (status == PSC_OK) status = add_file(session, &file, replace, path, error);
     json_decref(ours);
     close_file(&file);
     return status;

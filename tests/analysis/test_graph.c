@@ -1,9 +1,8 @@
 /* The plugin graph against the frozen network, built forwards in float64
  * (tests/tools/make_graph_golden.py); its conservation, files, bits and refusals. */
+#include "failing_json.h"
 #include "graph.h"
 #include "graph_fixture.h"
-
-#include <jansson.h>
 
 #define GRAPH_GOLDEN PSC_SOURCE_DIR "/tests/golden/graph/"
 
@@ -169,27 +168,12 @@ Test(graph, files) {
     psc_model_close(&model);
 }
 
-/* --- without memory, and numbers that JSON has not ---------------------------------------------- */
+/* --- without memory, and numbers that JSON does not have --------------------------------------- */
 
-/* jansson's memory: how much it holds, and the allocation that fails (0: none). */
-static long held, allocations, fails_at;
-
-static void *give(size_t bytes) {
-    void *memory = ++allocations == fails_at ? NULL : malloc(bytes);
-    held += memory != NULL;
-    return memory;
-}
-
-static void take_back(void *memory) {
-    held -= memory != NULL;
-    free(memory);
-}
-
-/* Each allocation of graph.json fails in turn: the run fails with one sentence, nothing leaks, and
+/* Each request for memory of graph.json fails in turn: the run fails with one sentence, nothing leaks, and
  * the next run leaves the same file. */
 Test(graph, json_without_memory) {
     const fixture_run how = {.threads = 1};
-    json_set_alloc_funcs(give, take_back);
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     psc_session *session = graphed(model, "threshold=0,nodes=3", &how);
     const psc_results *results = psc_session_results(session);
@@ -198,18 +182,18 @@ Test(graph, json_without_memory) {
     const size_t bytes = (size_t)file.n;
     char *first = malloc(bytes);
     memcpy(first, file.bytes, bytes);
-    allocations = 0;
+    json_fail_at(0);
     cr_assert_eq(try_run(session), PSC_OK);
-    const long n = allocations, before = held;
+    const long n = json_requests, before = json_held;
     cr_assert_gt(n, 60, "%ld", n);
-    for (fails_at = 1; fails_at <= n; fails_at++) {
-        allocations = 0;
-        cr_assert_eq(try_run(session), PSC_ERROR_PLUGIN, "allocation %ld", fails_at);
+    for (long i = 1; i <= n; i++) {
+        json_fail_at(i);
+        cr_assert_eq(try_run(session), PSC_ERROR_PLUGIN, "request %ld", i);
         cr_assert_str_eq(error.message, "plugin graph: not enough memory for graph.json");
-        cr_assert_eq(held, before, "allocation %ld: %ld held, not %ld", fails_at, held, before);
+        cr_assert_eq(json_held, before, "request %ld leaks", i);
         cr_assert_eq(psc_results_file_count(results), 0);
     }
-    fails_at = 0;
+    json_fail_at(0);
     cr_assert_eq(try_run(session), PSC_OK, "%s", error.message);
     cr_assert_eq(psc_results_file_at(&file, results, 0, &error), PSC_OK);
     cr_assert_eq((size_t)file.n, bytes);

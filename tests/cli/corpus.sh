@@ -1,10 +1,11 @@
 #!/bin/sh
 # corpus and merge from outside: the same bits for any batches, threads and shards, and after a kill
 # at any time; skipped documents; refused state files.
-# usage: corpus.sh PROGRAM SOURCE_DIR
+# usage: corpus.sh PROGRAM SOURCE_DIR EDIT_STATE
 . "$(dirname "$0")/checks.sh"
 program=$1
 source=$2
+edit_state=$3
 
 # A small corpus: text files in two folders, a JSONL file, and files that are not read.
 docs=$work/docs
@@ -234,5 +235,89 @@ expect 1 'limit of 1000000 tokens .0: none., but the first part with 0' merge "$
 expect 1 'already has [0-9]* tokens, but the limit is 50' corpus "$docs" $plugins --window 64 \
     --shard 1/2 --state "$work/a.state" --limit-tokens 50
 expect 1 'missing.state' merge "$work/missing.state"
+
+latin=$(printf '\377.so')
+expect 1 'plugin ..so is not UTF-8, which --state needs; leave --state out' corpus "$docs" \
+    --plugin "$latin" --state "$work/latin.state"
+check 'nothing is written for it' test ! -e "$work/latin.state"
+expect 1 'no plugin is named|cannot load' corpus "$docs" --plugin "$latin"
+
+# A state file of another version, and one whose checksum fits a damaged content: refused with one
+# sentence, and left as it was.
+refuse() { # refuse PATTERN STATE: by corpus and by merge
+    cp "$2" "$work/kept.state"
+    # shellcheck disable=SC2086 # a list of arguments
+    expect 1 "$1" corpus "$docs" $plugins --window 64 --state "$2"
+    expect 1 "$1" merge "$2"
+    check "kept: $1" cmp -s "$2" "$work/kept.state"
+}
+cp "$source/tests/golden/corpus/version_0_1_0.state" "$work/old.state"
+refuse 'old.state was made by version 0.1.0 .format 2., but version [0-9.]* reads format 3; start with a new file$' \
+    "$work/old.state"
+cp "$good" "$work/later.state"
+"$edit_state" "$work/later.state" format 4
+refuse 'later.state was made by a later version .format 4.' "$work/later.state"
+
+damage() { # damage PATTERN CLIENT: printf's format of what stands beside the totals
+    cp "$good" "$work/hit.state"
+    # shellcheck disable=SC2059 # a format
+    printf "$2" | "$edit_state" "$work/hit.state" client
+    refuse "the state file $work/hit.state: $1" "$work/hit.state"
+}
+client=$(strings -n 20 "$good" | sed -n 's/.*\({"place":.*}}\).*/\1/p' | head -1)
+check 'place and setup are JSON' test "$(echo "$client" | grep -c '"plugins": *\["ln","mlp"')" -eq 1
+damage 'its position and setup are not valid JSON' ''
+damage 'its position and setup are not valid JSON' 'corpus=0123456789abcdef window=64\n'
+damage 'its position and setup are not valid JSON' '{"place":{},"setup":'
+damage 'its position and setup are not valid JSON' "$client\\000"
+damage 'its position and setup are not valid JSON' '{"place":{"corpus":"a\\u0000b"},"setup":{}}'
+damage 'its position and setup are not valid JSON' '{"place":{},"place":{},"setup":{}}'
+damage 'its position and setup are not valid JSON' '{"place":{"corpus":"\377"},"setup":{}}'
+damage 'its position and setup are not valid JSON' '{"place":{"tokens":99999999999999999999},"setup":{}}'
+damage 'its position and setup are not valid JSON' '{"place":{"tokens":1e999},"setup":{}}'
+damage 'its position and setup are not valid JSON' "$(head -c 100000 /dev/zero | tr '\0' '[')"
+damage 'it has no position in a corpus or no setup' '[]'
+damage 'it has no position in a corpus or no setup' '{"place":[],"setup":{}}'
+damage 'it has no position in a corpus or no setup' '{"place":{}}'
+damage 'the recorded position in the corpus is invalid: corpus must be 32' '{"place":{},"setup":{}}'
+for change in 's/"window":64,//=window must be an integer' 's/"window":64/"window":0/=window is out of range' \
+    's/"window":64/"window":"64"/=window must be an integer' 's/"bos":0/"bos":false/=bos must be an integer' \
+    's/"shard":0/"shard":5/=shard is out of range' 's/"tokens":[0-9]*/"tokens":1e3/=tokens must be an integer' \
+    's/"tokens":[0-9]*/"tokens":9223372036854775807/=tokens is out of range' \
+    's/"document":-1/"document":-2/=document is out of range'; do
+    damage "the recorded position in the corpus is invalid: ${change##*=}" \
+        "$(echo "$client" | sed "${change%=*}")"
+done
+header=$(strings -n 20 "$good" | sed -n 's/.*\({"model":.*}\){"place":.*/\1/p' | head -1)
+damage() { # damage PATTERN SED: what the totals belong to
+    cp "$good" "$work/hit.state"
+    echo "$header" | sed "$2" | "$edit_state" "$work/hit.state" header
+    refuse "the state file $work/hit.state $1" "$work/hit.state"
+}
+damage 'is damaged: its header is not a JSON object' 's/.*/[1]/'
+damage 'is damaged: its header is not a JSON object' 's/.$//'
+damage 'is damaged: its header is not a JSON object' 's/"tokens":/"windows":1,&/'
+damage 'was made with model [0-9a-f]*, but this is model' 's/"model":"./"model":"x/;s/x/f0/'
+damage 'was made with model , but' 's/"model":"/"model":7,"was":"/'
+damage 'was made with the plugins none, not' 's/"plugins":/"plugins":{},"were":/'
+damage 'has different accumulators for plugin ln' 's/"accumulators":/"accumulators":5,"were":/'
+damage 'is damaged: its counts are missing or out of range' 's/"tokens":/"tokens":-/'
+damage 'is damaged: its counts are missing or out of range' 's/"tokens":[0-9]*/"tokens":1e3/'
+damage 'is damaged: its counts are missing or out of range' 's/"windows":[0-9]*/"windows":9000000000000000000/'
+damage 'is damaged: its counts are missing or out of range' 's/"windows":/"were":/'
+damage() { # the setup matters to merge alone
+    cp "$good" "$work/hit.state"
+    printf '%s' "$2" | "$edit_state" "$work/hit.state" client
+    expect 1 "the state file $work/hit.state: $1" merge "$work/hit.state"
+}
+for change in 's/"targets":.*$/"plugins":["ln"]}}/=the recorded targets or plugins are not a JSON array' \
+    's/"targets":[^]]*]/"targets":"next"/=the recorded targets or plugins are not' \
+    's/"targets":[^]]*]/"targets":[["next"]]/=a recorded target is neither' \
+    's/"targets":[^]]*]/"targets":[["a","b","c"]]/=a recorded target is neither' \
+    's/"targets":[^]]*]/"targets":[7]/=a recorded target is neither' \
+    's/"plugins":.*$/"plugins":[{}]}}/=a recorded plugin is not a string' \
+    's/"plugins":.*$/"plugins":["nonsense"]}}/=.*nonsense'; do
+    damage "${change##*=}" "$(echo "$client" | sed "${change%=*}")"
+done
 
 conclude

@@ -203,3 +203,43 @@ Test(corpus, windows_of_a_long_document) {
     free(text);
     psc_model_close(&model);
 }
+
+/* --- the place ------------------------------------------------------------------------------- */
+
+Test(corpus, the_place_of_an_older_version_is_refused_by_name) {
+    const char *old = "corpus=0123456789abcdef0123456789abcdef window=4 bos=0 shard=1/2 finished=0 "
+                      "file=0 line=0 offset=0 next=0 document=-1 first=0 piece=0 skip=0 "
+                      "documents=0 skipped=0 windows=0 tokens=0 limit=0\n";
+    psc_corpus_totals totals = {0};
+    static unsigned char parts[PSC_CORPUS_SHARDS];
+    char identity[33] = "";
+    int32_t n = 0;
+    psc_status status = psc_corpus_add_part(&totals, identity, &n, parts, old, &error);
+    cr_assert_eq(status, PSC_ERROR_SUPPORT);
+    cr_assert(strstr(error.message, "version 0.1.0"), "%s", error.message);
+}
+
+/* A finished part with that many tokens. */
+static psc_status add_part(
+    psc_corpus_totals *totals, unsigned char *parts, int shard, const char *tokens) {
+    static char identity[33];
+    static int32_t n_shards;
+    char place[512];
+    snprintf(place, sizeof place,
+        "{\"corpus\":\"0123456789abcdef0123456789abcdef\",\"window\":4,\"bos\":0,\"shard\":%d,"
+        "\"n_shards\":3,\"limit\":0,\"finished\":1,\"file\":1,\"line\":0,\"offset\":0,"
+        "\"next\":1,\"document\":-1,\"first\":0,\"piece\":0,\"skip\":0,\"documents\":1,"
+        "\"skipped\":0,\"windows\":1,\"tokens\":%s}",
+        shard, tokens);
+    return psc_corpus_add_part(totals, identity, &n_shards, parts, place, &error);
+}
+
+Test(corpus, counts_of_parts_do_not_overflow) {
+    static unsigned char parts[PSC_CORPUS_SHARDS];
+    psc_corpus_totals totals = {0};
+    cr_assert_eq(add_part(&totals, parts, 1, "1152921504606846976"), PSC_OK, "%s", error.message);
+    cr_assert_eq(add_part(&totals, parts, 2, "1152921504606846976"), PSC_ERROR_INPUT);
+    cr_assert(strstr(error.message, "counts"), "%s", error.message);
+    cr_assert_eq(add_part(&totals, parts, 3, "1152921504606846977"), PSC_ERROR_INPUT);
+    cr_assert(strstr(error.message, "tokens is out of range"), "%s", error.message);
+}

@@ -1,0 +1,173 @@
+/* The place and the setup in a state file. */
+#include "state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report.h"
+
+static psc_status no_memory(psc_error *error) {
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the state");
+}
+
+/* --- the setup ------------------------------------------------------------------------------- */
+
+static bool is_utf8(const char *text) {
+    for (size_t left = strlen(text); left > 0;) {
+        const int n = psc_report_character(text, left);
+        if (n <= 0) return false;
+        text += n;
+        left -= (size_t)n;
+    }
+    return true;
+}
+
+static psc_status check_text(const cli_given *given, psc_error *error) {
+    for (int i = 0; i < given->option->n_values; i++)
+        if (!is_utf8(given->values[i]))
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "--%s %.200s is not UTF-8, which --state needs; leave --state out",
+                given->option->name, given->values[i]);
+    return PSC_OK;
+}
+
+/* One use of an option as a string, or as an array of its two values. */
+static psc_status append(json_t *list, const cli_given *given, psc_error *error) {
+    const char *const *values = given->values;
+    psc_status status = check_text(given, error);
+    if (status) return status;
+    json_t *entry = given->option->n_values == 2 ? json_pack("[s, s]", values[0], values[1])
+                                                 : json_string(values[0]);
+    return json_array_append_new(list, entry) == 0 ? PSC_OK : no_memory(error);
+}
+
+/* The targets and plugins of the command line; plugins by name where it has none. */
+static psc_status fill(
+    json_t *targets, json_t *plugins, const cli_arguments *arguments, psc_error *error) {
+    psc_status status = PSC_OK;
+    for (int i = 0; !status && i < arguments->n_given; i++) {
+        const cli_given *given = &arguments->given[i];
+        const char *name = given->option->name;
+        if (strcmp(name, "target") == 0 || strcmp(name, "contrast") == 0)
+            status = append(targets, given, error);
+        else if (strcmp(name, "plugin") == 0)
+            status = append(plugins, given, error);
+    }
+    const bool chosen = cli_has(arguments, "plugin");
+    for (int i = 0; !status && !chosen && cli_default_plugins[i]; i++)
+        if (json_array_append_new(plugins, json_string(cli_default_plugins[i])) != 0)
+            status = no_memory(error);
+    return status;
+}
+
+psc_status cli_setup_write(json_t **out, const cli_arguments *arguments, psc_error *error) {
+    json_t *targets = json_array(), *plugins = json_array();
+    psc_status status = targets && plugins ? fill(targets, plugins, arguments, error) : PSC_OK;
+    *out = status ? NULL : json_pack("{s:O, s:O}", "targets", targets, "plugins", plugins);
+    json_decref(targets);
+    json_decref(plugins);
+    return status || *out ? status : no_memory(error);
+}
+
+static psc_status add_target(psc_session *session, const json_t *target, psc_error *error) {
+    const char *a = json_string_value(json_array_get(target, 0));
+    const char *b = json_string_value(json_array_get(target, 1));
+    if (json_is_string(target))
+        return psc_session_target(session, json_string_value(target), error);
+    if (a && b && json_array_size(target) == 2) return psc_session_contrast(session, a, b, error);
+    return psc_fail(
+        error, PSC_ERROR_INPUT, "a recorded target is neither a string nor an array of two");
+}
+
+psc_status cli_setup_apply(psc_session *session, const json_t *setup, psc_error *error) {
+    const json_t *targets = json_object_get(setup, "targets");
+    const json_t *plugins = json_object_get(setup, "plugins");
+    psc_status status = PSC_OK;
+    size_t i;
+    json_t *value;
+    if (!json_is_array(targets) || !json_is_array(plugins))
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "the recorded targets or plugins are not a JSON array");
+    json_array_foreach(targets, i, value) {
+        if (!status) status = add_target(session, value, error);
+    }
+    json_array_foreach(plugins, i, value) {
+        if (!status && !json_is_string(value))
+            status = psc_fail(error, PSC_ERROR_INPUT, "a recorded plugin is not a string");
+        if (!status) status = cli_add_plugin(session, json_string_value(value), error);
+    }
+    return status;
+}
+
+/* --- the file -------------------------------------------------------------------------------- */
+
+/* The value's text, freed by free(); null without memory. json_dumps of jansson 2.14 leaves a key out
+ * when its buffer cannot grow. */
+static char *text_of(const json_t *value) {
+    const size_t size = value ? json_dumpb(value, NULL, 0, JSON_COMPACT) : 0;
+    char *text = size > 0 ? malloc(size + 1) : NULL;
+    if (!text) return NULL;
+    text[size] = 0;
+    if (json_dumpb(value, text, size, JSON_COMPACT) == size) return text;
+    free(text);
+    return NULL;
+}
+
+psc_status cli_state_save(const psc_session *session, const char *path, const psc_corpus *corpus,
+    json_t *setup, psc_error *error) {
+    char *place = NULL;
+    psc_status status = psc_corpus_tell(&place, corpus, error);
+    if (status) return status;
+    json_t *client = json_pack("{s:o, s:O}", "place", json_loads(place, 0, NULL), "setup", setup);
+    char *text = text_of(client);
+    status =
+        text ? psc_session_state_save(session, path, text, strlen(text), error) : no_memory(error);
+    free(text);
+    json_decref(client);
+    psc_free(place);
+    return status;
+}
+
+psc_status cli_state_error(const char *path, psc_status status, psc_error *error) {
+    char prefix[600];
+    snprintf(prefix, sizeof prefix, "the state file %.500s", path);
+    return psc_error_prefix(error, status, prefix);
+}
+
+static psc_status parse(cli_state *out, const char *text, size_t bytes, psc_error *error) {
+    json_error_t why;
+    json_t *client = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &why);
+    if (!client && !why.text[0]) return no_memory(error); /* jansson has no sentence for it */
+    if (!client)
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "its position and setup are not valid JSON: %s", why.text);
+    const json_t *place = json_object_get(client, "place");
+    json_t *setup = json_object_get(client, "setup");
+    psc_status status = PSC_OK;
+    if (!json_is_object(place) || !json_is_object(setup))
+        status = psc_fail(error, PSC_ERROR_INPUT, "it has no position in a corpus or no setup");
+    else if (!(out->place = text_of(place)))
+        status = no_memory(error);
+    else
+        out->setup = json_incref(setup);
+    json_decref(client);
+    return status;
+}
+
+psc_status cli_state_read(cli_state *out, const char *path, psc_error *error) {
+    void *client = NULL;
+    size_t bytes = 0;
+    *out = (cli_state){0};
+    psc_status status = psc_state_client(&client, &bytes, path, error);
+    if (status) return status;
+    status = parse(out, client, bytes, error);
+    psc_free(client);
+    return status ? cli_state_error(path, status, error) : PSC_OK;
+}
+
+void cli_state_free(cli_state *state) {
+    free(state->place);
+    json_decref(state->setup);
+    *state = (cli_state){0};
+}

@@ -1,0 +1,34 @@
+/* What a corpus run keeps in its state file beside the totals, as JSON: the place in the corpus, and
+ * the setup (targets, contrasts, plugins), from which merge makes the session again.
+ * Private to cli/. Includes setup.h and psc_corpus.h.
+ * Threads: main thread only.
+ * Ownership: a setup is a jansson reference; cli_state_free frees what was read. */
+#ifndef STATE_H
+#define STATE_H
+
+#include <jansson.h>
+
+#include "psc_corpus.h"
+#include "setup.h"
+
+/* {"targets": ["next", ["A", "B"]], "plugins": ["logits:level=layer"]}: an array of two is a
+ * contrast. Refuses arguments that are not UTF-8, which JSON cannot hold. */
+psc_status cli_setup_write(json_t **out, const cli_arguments *arguments, psc_error *error);
+psc_status cli_setup_apply(psc_session *session, const json_t *setup, psc_error *error);
+
+/* The totals, the place and the setup into the file: {"place": {...}, "setup": {...}}. */
+psc_status cli_state_save(const psc_session *session, const char *path, const psc_corpus *corpus,
+    json_t *setup, psc_error *error);
+
+typedef struct cli_state {
+    char *place; /* as psc_corpus_tell wrote it */
+    json_t *setup;
+} cli_state;
+
+/* Reads place and setup; a sentence begins with the file. */
+psc_status cli_state_read(cli_state *out, const char *path, psc_error *error);
+void cli_state_free(cli_state *state);
+/* "the state file PATH: " before error's sentence. */
+psc_status cli_state_error(const char *path, psc_status status, psc_error *error);
+
+#endif

@@ -1,0 +1,211 @@
+/* The place of a corpus as JSON for a state file, and back: one object of the members below.
+ *
+ *   {"corpus": "<32 hex digits>", "window": 512, "bos": 0, ..., "tokens": 90112} */
+#include "corpus.h"
+
+#include "json.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
+
+#define MOST ((int64_t)1 << 60) /* of a count or an offset: two of them do not overflow */
+
+typedef struct written_place {
+    char identity[33];
+    int64_t window, bos, shard, n_shards, limit, finished;
+    corpus_place at;
+} written_place;
+
+static const struct {
+    const char *key;
+    size_t offset;
+    int64_t least, most;
+} members[] = {
+    {"window", offsetof(written_place, window), 1, INT32_MAX},
+    {"bos", offsetof(written_place, bos), 0, 1},
+    {"shard", offsetof(written_place, shard), 0, PSC_CORPUS_SHARDS},
+    {"n_shards", offsetof(written_place, n_shards), 0, PSC_CORPUS_SHARDS},
+    {"limit", offsetof(written_place, limit), 0, MOST},
+    {"finished", offsetof(written_place, finished), 0, 1},
+    {"file", offsetof(written_place, at.file), 0, MOST},
+    {"line", offsetof(written_place, at.line), 0, MOST},
+    {"offset", offsetof(written_place, at.offset), 0, MOST},
+    {"next", offsetof(written_place, at.next), 0, MOST},
+    {"document", offsetof(written_place, at.document), -1, MOST},
+    {"first", offsetof(written_place, at.first), 0, MOST},
+    {"piece", offsetof(written_place, at.piece), 0, MOST},
+    {"skip", offsetof(written_place, at.skip), 0, MOST},
+    {"documents", offsetof(written_place, at.documents), 0, MOST},
+    {"skipped", offsetof(written_place, at.skipped), 0, MOST},
+    {"windows", offsetof(written_place, at.windows), 0, MOST},
+    {"tokens", offsetof(written_place, at.tokens), 0, MOST},
+};
+enum { N_MEMBERS = sizeof members / sizeof *members };
+
+static int64_t *member_of(written_place *place, int i) {
+    return (int64_t *)(void *)((char *)place + members[i].offset);
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
+    written_place w = {.window = c->window,
+        .bos = c->bos,
+        .shard = c->shard,
+        .n_shards = c->n_shards,
+        .limit = c->limit,
+        .finished = corpus_is_finished(c),
+        .at = c->at};
+    json_t *place = json_object();
+    bool complete = json_object_set_new(place, "corpus", json_string(c->identity)) == 0;
+    for (int i = 0; i < N_MEMBERS && complete; i++)
+        complete = json_object_set_new(place, members[i].key, json_integer(*member_of(&w, i))) == 0;
+    *out = complete ? psc_json_dump(place, JSON_COMPACT) : NULL;
+    json_decref(place);
+    if (*out) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the position in the corpus");
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+static psc_status invalid(const char *key, const char *what, psc_error *error) {
+    return psc_fail(
+        error, PSC_ERROR_INPUT, "the recorded position in the corpus is invalid: %s %s", key, what);
+}
+
+static psc_status take_members(written_place *out, const json_t *place, psc_error *error) {
+    const char *identity = json_string_value(json_object_get(place, "corpus"));
+    if (!identity || strlen(identity) != 32 || strspn(identity, "0123456789abcdef") != 32)
+        return invalid("corpus", "must be 32 hexadecimal digits", error);
+    memcpy(out->identity, identity, sizeof out->identity);
+    for (int i = 0; i < N_MEMBERS; i++) {
+        const json_t *value = json_object_get(place, members[i].key);
+        if (!json_is_integer(value)) return invalid(members[i].key, "must be an integer", error);
+        *member_of(out, i) = json_integer_value(value);
+        if (json_integer_value(value) < members[i].least ||
+            json_integer_value(value) > members[i].most)
+            return invalid(members[i].key, "is out of range", error);
+    }
+    if (out->shard > out->n_shards || (out->n_shards > 0 && out->shard < 1))
+        return invalid("shard", "is out of range", error);
+    return PSC_OK;
+}
+
+static psc_status read_place(written_place *out, const char *text, psc_error *error) {
+    json_error_t why;
+    if (strncmp(text, "corpus=", 7) == 0) /* "corpus=... window=...": before 0.2.0 */
+        return psc_fail(error, PSC_ERROR_SUPPORT,
+            "the recorded position in the corpus was written by version 0.1.0, which this version does not read; read the corpus from its start");
+    json_t *place = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+    psc_status status = PSC_OK;
+    if (!place && psc_json_no_memory(&why))
+        status =
+            psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the position in the corpus");
+    else if (!json_is_object(place))
+        status = invalid("it", "is not a JSON object", error);
+    else
+        status = take_members(out, place, error);
+    json_decref(place);
+    return status;
+}
+
+/* --- whether it fits ------------------------------------------------------------------------- */
+
+/* "part 1/2 of the corpus", or all of it. */
+static void part_text(char out[64], int64_t shard, int64_t n_shards) {
+    if (n_shards > 0)
+        snprintf(out, 64, "part %d/%d of the corpus", (int)shard, (int)n_shards);
+    else
+        snprintf(out, 64, "the whole corpus");
+}
+
+static psc_status wrong_part(const written_place *w, const psc_corpus *c, psc_error *error) {
+    char made[64], asked[64];
+    part_text(made, w->shard, w->n_shards);
+    part_text(asked, c->shard, c->n_shards);
+    return psc_fail(error, PSC_ERROR_INPUT, "it was made for %s, not %s", made, asked);
+}
+
+static psc_status check_place(const psc_corpus *c, const written_place *w, psc_error *error) {
+    if (strcmp(w->identity, c->identity) != 0)
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "it was made from different files or a different field");
+    if (w->window != c->window || w->bos != c->bos)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it was made with windows of %d tokens %s <|endoftext|>, not %d tokens %s it",
+            (int)w->window, w->bos ? "with" : "without", (int)c->window,
+            c->bos ? "with" : "without");
+    if (w->shard != c->shard || w->n_shards != c->n_shards) return wrong_part(w, c, error);
+    if (c->limit > 0 && w->at.tokens >= c->limit && w->limit != c->limit)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it already has %" PRId64 " tokens, but the limit is %" PRId64, w->at.tokens, c->limit);
+    const corpus_place *p = &w->at;
+    bool fits = p->file <= c->n_files && (p->file < c->n_files || p->document < 0);
+    if (fits && p->file < c->n_files) fits = p->offset <= c->files[p->file].size;
+    if (!fits)
+        return psc_fail(error, PSC_ERROR_INPUT, "its recorded position is not in the corpus");
+    return PSC_OK;
+}
+
+psc_status psc_corpus_seek(psc_corpus *c, const char *place, psc_error *error) {
+    written_place w = {.identity = ""};
+    psc_status status = read_place(&w, place, error);
+    if (status == PSC_OK) status = check_place(c, &w, error);
+    return status == PSC_OK ? corpus_go_to(c, &w.at, error) : status;
+}
+
+/* --- parts put together ---------------------------------------------------------------------- */
+
+/* The part belongs to those before it; the first says what they belong to. */
+static psc_status check_part(psc_corpus_totals *totals, char identity[33], int32_t *n_shards,
+    const written_place *w, psc_error *error) {
+    const int32_t n = w->n_shards ? (int32_t)w->n_shards : 1;
+    if (*n_shards == 0) {
+        memcpy(identity, w->identity, 33);
+        *n_shards = n;
+        *totals = (psc_corpus_totals){.struct_size = sizeof *totals,
+            .window = (int32_t)w->window,
+            .bos = (int32_t)w->bos,
+            .limit = w->limit};
+    }
+    if (strcmp(identity, w->identity) != 0 || totals->window != w->window || totals->bos != w->bos)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "its files, field or windows differ from those of the first part");
+    if (totals->limit != w->limit)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it was made with a limit of %" PRId64
+            " tokens (0: none), but the first part with %" PRId64,
+            w->limit, totals->limit);
+    if (n != *n_shards)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it is one of %d part(s), but the first is one of %d", (int)n, (int)*n_shards);
+    return PSC_OK;
+}
+
+static psc_status add_count(int64_t *total, int64_t count, psc_error *error) {
+    if (*total > MOST - count)
+        return psc_fail(error, PSC_ERROR_INPUT, "the counts of the parts are out of range");
+    *total += count;
+    return PSC_OK;
+}
+
+psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33], int32_t *n_shards,
+    unsigned char *parts, const char *place, psc_error *error) {
+    written_place w = {.identity = ""};
+    psc_status status = read_place(&w, place, error);
+    if (status != PSC_OK) return status;
+    const int shard = w.shard ? (int)w.shard : 1, n = w.n_shards ? (int)w.n_shards : 1;
+    if (!w.finished)
+        return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d is not finished", shard, n);
+    status = check_part(totals, identity, n_shards, &w, error);
+    if (status != PSC_OK) return status;
+    if (parts[shard - 1])
+        return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d is given twice", shard, n);
+    parts[shard - 1] = 1;
+    status = add_count(&totals->documents, w.at.documents, error);
+    if (status == PSC_OK) status = add_count(&totals->skipped, w.at.skipped, error);
+    if (status == PSC_OK) status = add_count(&totals->windows, w.at.windows, error);
+    if (status == PSC_OK) status = add_count(&totals->tokens, w.at.tokens, error);
+    return status;
+}
