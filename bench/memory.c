@@ -8,6 +8,7 @@
  * Packed weights count in full, allocated or mapped: after a pass both are in the resident set.
  * Exit code 1 if the peak exceeds the bound. */
 #include "bench.h"
+#include "json_line.h"
 #include "options.h"
 #include "results.h"
 #include "session_inside.h"
@@ -49,9 +50,9 @@ static bool print(const psc_session *session, const char *path, int rows, double
     double arrays = array_bytes(session->results) / MIB, most = peak();
     double bound = weights + cache + arrays + ALLOWANCE;
     if (json) {
-        printf("{\"rows\": %d, \"weights\": \"%s\", \"bound_mib\": %.1f, \"peak_mib\": %.1f, "
-               "\"beyond_the_terms_mib\": %.1f}\n",
-            rows, psc_model_weights_text(model), bound, most, most - bound + ALLOWANCE);
+        bench_json_line(json_pack("{s:i, s:s, s:f, s:f, s:f}", "rows", rows, "weights",
+            psc_model_weights_text(model), "bound_mib", bound, "peak_mib", most,
+            "beyond_the_terms_mib", most - bound + ALLOWANCE));
         return most <= bound;
     }
     printf("%s\n  %d rows, %d threads, %s, weights %s\n", path, rows, psc_session_threads(session),

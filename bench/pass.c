@@ -16,6 +16,7 @@
  *               rows and logits
  *      busy:    decoding next to two spinning processes, against decoding without them */
 #include "forward_inside.h"
+#include "json_line.h"
 #include "options.h"
 #include "pass_kernels.h"
 #include "team_limits.h"
@@ -131,11 +132,13 @@ static shares profile(bench *b, int n, double matmul) {
     return out;
 }
 
-/* One more member of a JSON object: the values as an array. */
-static void print_values(const char *name, const double *values, int n) {
-    printf(", \"%s\": [", name);
-    for (int i = 0; i < n; i++) printf("%s%.4f", i ? ", " : "", values[i]);
-    printf("]");
+/* A line of JSON: the session, then what was measured, which is taken over. */
+static void print_json(const bench *b, const char *name, json_t *measured) {
+    json_t *line = json_pack("{s:s, s:s, s:s, s:i}", "bench", name, "model", b->path, "isa",
+        psc_session_isa(b->session), "threads", (int)psc_session_threads(b->session));
+    if (!line || !measured || json_object_update(line, measured) != 0) bench_json_line(NULL);
+    json_decref(measured);
+    bench_json_line(line);
 }
 
 static void bench_prefill(bench *b, int n) {
@@ -153,13 +156,12 @@ static void bench_prefill(bench *b, int n) {
     }
     double time = quantile(times, b->repetitions, 0.5);
     if (b->json) {
-        printf("{\"bench\": \"prefill\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
-               "\"rows\": %d, \"tokens_per_s\": %.2f, \"gflops\": %.2f, \"peak_gflops\": %.2f",
-            b->path, psc_session_isa(b->session), (int)psc_session_threads(b->session), n, n / time,
-            (matmul + attention) / time * 1e-9, quantile(peaks, b->repetitions, 0.5) * 1e-9);
-        print_values("pass_shares", pass, b->repetitions);
-        print_values("matmul_shares", matmuls, b->repetitions);
-        printf("}\n");
+        print_json(b, "prefill",
+            json_pack("{s:i, s:f, s:f, s:f, s:o, s:o}", "rows", n, "tokens_per_s", n / time,
+                "gflops", (matmul + attention) / time * 1e-9, "peak_gflops",
+                quantile(peaks, b->repetitions, 0.5) * 1e-9, "pass_shares",
+                bench_json_values(pass, b->repetitions), "matmul_shares",
+                bench_json_values(matmuls, b->repetitions)));
         return;
     }
     printf("%s, %s, %d threads: prefill %4d: %8.1f tokens/s (best %.1f, quartile %.1f), "
@@ -193,16 +195,20 @@ static void bench_decode(bench *b) {
         parts[r] = bytes / times[r] / bandwidths[r];
     }
     double time = quantile(times, b->repetitions, 0.5);
-    printf(b->json ? "{\"bench\": \"decode\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
-                     "\"keys\": %d, \"tokens_per_s\": %.2f, \"best\": %.2f, \"worst_quartile\": "
-                     "%.2f, \"gb_per_s\": %.2f, \"bandwidth_gb_per_s\": %.2f, "
-                     "\"share_of_bandwidth\": %.4f}\n"
-                   : "%s, %s, %d threads: decode at %d: %8.2f tokens/s (best %.2f, quartile %.2f), "
-                     "%.2f GB/s, memory %.2f GB/s; share %.3f\n",
-        b->path, psc_session_isa(b->session), (int)psc_session_threads(b->session), PROMPT,
-        STEPS / time, STEPS / quantile(times, b->repetitions, 0.0),
-        STEPS / quantile(times, b->repetitions, 0.75), bytes / time * 1e-9,
-        quantile(bandwidths, b->repetitions, 0.5) * 1e-9, quantile(parts, b->repetitions, 0.5));
+    const double best = STEPS / quantile(times, b->repetitions, 0.0), rate = bytes / time * 1e-9;
+    const double quartile = STEPS / quantile(times, b->repetitions, 0.75);
+    const double bandwidth = quantile(bandwidths, b->repetitions, 0.5) * 1e-9;
+    const double part = quantile(parts, b->repetitions, 0.5);
+    if (b->json)
+        print_json(b, "decode",
+            json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f}", "keys", (int)PROMPT, "tokens_per_s",
+                STEPS / time, "best", best, "worst_quartile", quartile, "gb_per_s", rate,
+                "bandwidth_gb_per_s", bandwidth, "share_of_bandwidth", part));
+    else
+        printf("%s, %s, %d threads: decode at %d: %8.2f tokens/s (best %.2f, quartile %.2f), "
+               "%.2f GB/s, memory %.2f GB/s; share %.3f\n",
+            b->path, psc_session_isa(b->session), (int)psc_session_threads(b->session), PROMPT,
+            STEPS / time, best, quartile, rate, bandwidth, part);
 }
 
 static psc_session *open_session(const bench *b) {
@@ -244,14 +250,17 @@ static void bench_observe(bench *b, int n) {
         seen[r] = y;
         ratios[r] = y / x;
     }
-    printf(b->json
-               ? "{\"bench\": \"observe\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
-                 "\"rows\": %d, \"plain_ms\": %.3f, \"observed_ms\": %.3f, \"ratio\": %.4f}\n"
-               : "%s, %s, %d threads: all points observed, %d rows: plain %.2f ms, observed "
-                 "%.2f ms, paired ratio %.3f\n",
-        b->path, psc_session_isa(bare), (int)psc_session_threads(bare), n,
-        1e3 * quantile(plain, b->repetitions, 0.5), 1e3 * quantile(seen, b->repetitions, 0.5),
-        quantile(ratios, b->repetitions, 0.5));
+    const double off = 1e3 * quantile(plain, b->repetitions, 0.5);
+    const double on = 1e3 * quantile(seen, b->repetitions, 0.5);
+    const double ratio = quantile(ratios, b->repetitions, 0.5);
+    if (b->json)
+        print_json(b, "observe",
+            json_pack("{s:i, s:f, s:f, s:f}", "rows", n, "plain_ms", off, "observed_ms", on,
+                "ratio", ratio));
+    else
+        printf("%s, %s, %d threads: all points observed, %d rows: plain %.2f ms, observed "
+               "%.2f ms, paired ratio %.3f\n",
+            b->path, psc_session_isa(bare), (int)psc_session_threads(bare), n, off, on, ratio);
     psc_session_close(&watched);
     psc_session_close(&bare);
 }
@@ -283,12 +292,15 @@ static void bench_busy(bench *b) {
         x += idle[r] / b->repetitions;
         y += busy[r] / b->repetitions;
     }
-    printf(b->json ? "{\"bench\": \"busy\", \"model\": \"%s\", \"isa\": \"%s\", \"threads\": %d, "
-                     "\"tokens_per_s\": %.2f, \"busy_tokens_per_s\": %.2f, \"of_fair_share\": "
-                     "%.4f}\n"
-                   : "%s, %s, %d threads: decode %.2f tokens/s, next to two busy processes %.2f: "
-                     "%.2f of the fair share\n",
-        b->path, psc_session_isa(b->session), (int)threads, STEPS / x, STEPS / y, x / y / share);
+    if (b->json)
+        print_json(b, "busy",
+            json_pack("{s:f, s:f, s:f}", "tokens_per_s", STEPS / x, "busy_tokens_per_s", STEPS / y,
+                "of_fair_share", x / y / share));
+    else
+        printf("%s, %s, %d threads: decode %.2f tokens/s, next to two busy processes %.2f: "
+               "%.2f of the fair share\n",
+            b->path, psc_session_isa(b->session), (int)threads, STEPS / x, STEPS / y,
+            x / y / share);
 }
 
 /* --- the program ------------------------------------------------------------------------------ */
