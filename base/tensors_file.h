@@ -1,5 +1,5 @@
 /* Writes tensors as safetensors.
- * Private to base/, runtime/ and report/. Includes psc_error.h only.
+ * Private to base/, runtime/, report/ and tests/. Includes psc_error.h only.
  * Threads: reentrant.
  * Ownership: nothing is kept. */
 #ifndef TENSORS_FILE_H

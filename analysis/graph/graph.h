@@ -1,5 +1,5 @@
 /* The inside of the plugin `graph`: the frozen-linear network of one target at one row.
- * Private to analysis/graph/; built on psc_plugin.h alone.
+ * Private to analysis/graph/ and test_graph.c; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; heads and rows side by side.
  * Ownership: memory of the run (run_alloc). */
 #ifndef GRAPH_H
