@@ -1,5 +1,5 @@
 /* Names of hook points, and loading of plugin files.
- * Public; included by psc.h.
+ * Public. psc.h includes it.
  * Threads: reentrant.
  * Ownership: a loaded library belongs to the caller until psc_plugin_unload. */
 #ifndef PSC_HOOKS_H
@@ -12,14 +12,18 @@
 extern "C" {
 #endif
 
-/* Opens a shared object and checks its handshake; *plugin lives until psc_plugin_unload. */
+/* Loads a shared object and checks its ABI, names and option table; sessions do this themselves.
+ * *plugin lives until psc_plugin_unload. PSC_ERROR_PLUGIN when the file is not a usable plugin.
+ * After an error both outputs are null. */
 PSC_API psc_status psc_plugin_load(
     void **library, const psc_plugin **plugin, const char *path, psc_error *error);
+/* *library may be null and becomes null. */
 PSC_API void psc_plugin_unload(void **library);
-/* The full name of a hook point, "blocks.3.attn.hook_z"; layer -1: "blocks.{l}.attn.hook_z". Writes
- * at most size bytes, always terminated. */
+/* The full name of a hook point: "blocks.3.attn.hook_z", with layer -1 "blocks.{l}.attn.hook_z".
+ * Writes at most size (> 0) bytes, the last of them 0. */
 PSC_API void psc_point_name(char *out, size_t size, psc_point point, int32_t layer);
-/* Parses such a name; *layer is -1 where there is none, -2 for '*'. PSC_ERROR_INPUT if unknown. */
+/* Parses such a name. *layer is -1 for a point without layers and -2 for "blocks.*."; the call does
+ * not check it against a model. PSC_ERROR_INPUT if the name is unknown. */
 PSC_API psc_status psc_point_parse(
     psc_point *point, int32_t *layer, const char *name, psc_error *error);
 

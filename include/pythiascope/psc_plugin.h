@@ -1,13 +1,14 @@
 /* The one header of a plugin's author: events, the plugin's callbacks, the host's table.
  * Public. A plugin includes this and links nothing of pythiascope's; built-ins do the same.
- * Threads: every callback runs on the thread that called psc_session_run, never two at once.
- * Ownership: what an event or the host hands out belongs to the host; its life is said beside it.
+ * Threads: callbacks run one at a time, on the thread that is calling into the session.
+ * Ownership: the host owns what it hands out; each declaration states how long that lives.
  *
- * A plugin is a shared object with one symbol, psc_plugin_entry, that returns a const psc_plugin.
- * The life of an instance: open -> (run_begin -> events -> run_end -> report)* -> close.
- * In open or run_begin it says what it wants to see (host->observe) or change (host->edit).
- * A callback that returns nonzero aborts the run; host->fail sets the sentence that says why. A run
- * whose error was set fails, whatever the callback returns. */
+ * A plugin is a shared object with one symbol, psc_plugin_entry, which returns a const psc_plugin.
+ * The life of an instance: open -> (run_begin -> events -> run_end -> report)* -> close. Over a
+ * corpus the host calls report once, after the last run. In open or run_begin a plugin subscribes
+ * to the tensors that it reads (host->observe) or changes (host->edit). A callback that returns
+ * nonzero aborts the run; host->fail sets the sentence that says why. A run whose error is set
+ * fails, whatever the callback returns. */
 #ifndef PSC_PLUGIN_H
 #define PSC_PLUGIN_H
 
@@ -19,16 +20,16 @@
 extern "C" {
 #endif
 
-/* A host loads a plugin of the same ABI only. Within one ABI the host's table and the structures that
- * open with struct_size grow at their end; all other structures stay as they are. */
+/* A host loads plugins of its own ABI only. Within one ABI, the host table and the structures that
+ * open with struct_size grow at their end; other structures never change. */
 #define PSC_PLUGIN_ABI 2
 
 /* --- hook points, under TransformerLens's names ----------------------------------------------
- * The letters of a shape: X(letter, extent as a member of psc_model_info). Beside them there are '1'
- * and 'K', the keys: the largest position in the event + 1. */
+ * The letters of a shape: X(letter, extent as a member of psc_model_info). Two more are '1' and
+ * 'K', the keys: the largest position in the event + 1. */
 #define PSC_AXES(X) X('N', d_model) X('H', n_heads) X('D', d_head) X('M', d_mlp) X('V', d_vocab)
 /* X(enumerator, name, shape after [rows], per layer). Layer names are "blocks.{l}." + name. All
- * tensors are f32. */
+ * tensors are f32. Past a row's own position, scores are -inf and the pattern is 0. */
 #define PSC_POINTS(X)                                                                              \
     X(PSC_HOOK_EMBED, "hook_embed", "N", 0)                                                        \
     X(PSC_HOOK_RESID_PRE, "hook_resid_pre", "N", 1)                                                \
@@ -68,11 +69,11 @@ typedef struct psc_row {
     int32_t sequence;    /* which sequence of the session */
     int32_t position;    /* 0-based in its sequence */
     int32_t token;       /* its id */
-    int32_t next;        /* the id after it in this run's text, -1 at a sequence's last row */
-    uint32_t start, end; /* its bytes in the text as it was given; 0, 0 without a text */
+    int32_t next;        /* the next row's id in this run; -1 in the sequence's last row */
+    uint32_t start, end; /* its bytes in the text as given; 0, 0 without a text */
 } psc_row;
 
-/* A tensor of up to four axes; element (i, j, ...) is data[i*stride[0] + j*stride[1] + ...]. The
+/* A tensor of up to four axes: element (i, j, ...) is data[i*stride[0] + j*stride[1] + ...]. The
  * last axis is contiguous. */
 typedef struct psc_view {
     float *data; /* an observer must not write to it */
@@ -81,8 +82,8 @@ typedef struct psc_view {
     int64_t stride[4]; /* in elements */
 } psc_view;
 
-/* What a callback is given; valid during the call. tensor's first axis is the event's rows. A long
- * run comes in several events (chunks), each with some of the rows, in ascending order. */
+/* What a callback receives; valid during the call. The tensor's first axis is the event's rows. A
+ * long run arrives in several events (chunks), with the rows in ascending order. */
 typedef struct psc_event {
     uint32_t struct_size;
     int32_t point; /* psc_point */
@@ -90,9 +91,8 @@ typedef struct psc_event {
     int32_t n_rows;
     const psc_row *rows;
     psc_view tensor;
-    /* Where editors changed the tensor: its value before them, same shape; else data is null. */
-    psc_view before;
-    const int32_t *heads; /* which heads axis 1 holds when the filter chose some; else null */
+    psc_view before; /* for observers of an edited tensor, its value before the edits; else zero */
+    const int32_t *heads; /* the heads in axis 1 when the filter chose some; else null */
     int32_t n_heads;
 } psc_event;
 
@@ -104,22 +104,22 @@ typedef enum psc_rows_mode {
     PSC_ROWS_RANGE = 2 /* row_begin <= position < row_end */
 } psc_rows_mode;
 
-/* Which events a client gets. Zeroed: all of them. What is filtered out is not built when nobody
- * else wants it; what remains is delivered compacted. Arrays are copied by the host. */
+/* Selects the events that a client receives; zeroed: all. Tensors that no client requests are never
+ * computed. Events hold the selected rows and heads only. The host copies the arrays. */
 typedef struct psc_filter {
     uint32_t struct_size;
-    const int32_t *layers;
-    int32_t n_layers; /* 0: all */
-    const int32_t *heads;
-    int32_t n_heads; /* 0: all; only points with an H axis */
-    int32_t rows;    /* psc_rows_mode */
+    const int32_t *layers; /* ascending */
+    int32_t n_layers;      /* 0: all */
+    const int32_t *heads;  /* ascending */
+    int32_t n_heads;       /* 0: all; only points with an H axis */
+    int32_t rows;          /* psc_rows_mode */
     int32_t row_begin, row_end;
-    int32_t edited_only; /* observers: only events that an editor changed (before.data set) */
+    int32_t edited_only; /* observers: only events of an edited tensor (before.data set) */
 } psc_filter;
 #define PSC_FILTER_INIT                                                                            \
     { sizeof(psc_filter), 0, 0, 0, 0, PSC_ROWS_ALL, 0, 0, 0 }
 
-/* --- what the host tells and does ------------------------------------------------------------ */
+/* --- what the host provides ------------------------------------------------------------------ */
 
 typedef struct psc_model_info {
     uint32_t struct_size;
@@ -148,7 +148,7 @@ typedef enum psc_ln { PSC_LN1, PSC_LN2, PSC_LN_FINAL } psc_ln;
 
 typedef enum psc_target_kind {
     PSC_TARGET_TOKEN,   /* one id */
-    PSC_TARGET_NEXT,    /* the text's own next token */
+    PSC_TARGET_NEXT,    /* the text's own next token (psc_row.next) */
     PSC_TARGET_TOP,     /* the rank-th most probable at each row */
     PSC_TARGET_CONTRAST /* z_a - z_b */
 } psc_target_kind;
@@ -171,12 +171,11 @@ typedef enum psc_component_kind {
     PSC_COMPONENT_EDIT       /* edit */
 } psc_component_kind;
 
-/* Added to a psc_element (psc_error.h): the array comes with undefined contents, for a plugin that
- * writes every element itself. Filling a large array costs as much as computing it. */
+/* Added to a psc_element (psc_error.h), it leaves the array's contents undefined. For a plugin that
+ * writes every element itself: filling a large array takes as long as computing it. */
 #define PSC_UNFILLED 16
 
-/* What a run is for. Only plugins whose `phases` is set see runs of PSC_PHASE_SOURCE and
- * PSC_PHASE_BASE; every plugin sees the others. */
+/* The purpose of a run. Only plugins that set `phases` see PSC_PHASE_SOURCE and PSC_PHASE_BASE. */
 typedef enum psc_phase {
     PSC_PHASE_ONLY = 0,   /* an ordinary run */
     PSC_PHASE_SOURCE = 1, /* another prompt, whose values will be put into the changed run */
@@ -185,17 +184,17 @@ typedef enum psc_phase {
 } psc_phase;
 
 /* --- accumulation over documents -------------------------------------------------------------
- * An accumulator is n slots under a name. The host holds it, merges it, saves and loads it, so that
- * any split, order or resumption gives the same bits. Each sequence's partial is added once. */
+ * An accumulator is n slots under a name. The host holds, merges, saves and loads it, so any split,
+ * order or resumption gives the same bits. A plugin adds each sequence's partial once. */
 typedef enum psc_accumulate {
-    PSC_ACCUMULATE_SUM = 0,   /* partials in f64, rounded once to 128-bit fixed point, grid 2^-40 */
+    PSC_ACCUMULATE_SUM = 0, /* f64 partials, each rounded once to 128-bit fixed point, grid 2^-40 */
     PSC_ACCUMULATE_COUNT = 1, /* whole numbers >= 0, as 64-bit integers */
     PSC_ACCUMULATE_MIN = 2,   /* f64; +inf before the first */
     PSC_ACCUMULATE_MAX = 3,   /* f64; -inf before the first */
-    PSC_ACCUMULATE_TOP = 4    /* the k largest values of each slot, with the rows they came from */
+    PSC_ACCUMULATE_TOP = 4    /* the k largest values of each slot, with their rows */
 } psc_accumulate;
 
-/* Where one of a slot's largest values was seen. */
+/* One of a slot's largest values, and the row that it comes from. */
 #define PSC_TOP_BEFORE 12 /* tokens kept before the row */
 #define PSC_TOP_AFTER 4   /* and after it */
 typedef struct psc_top {
@@ -205,7 +204,7 @@ typedef struct psc_top {
     int32_t tokens[PSC_TOP_BEFORE + 1 + PSC_TOP_AFTER]; /* around the row; -1 outside the window */
 } psc_top;
 
-/* --- variants: the run again, with changes ---------------------------------------------------- */
+/* --- variants: the same run with changes ------------------------------------------------------ */
 typedef enum psc_change_kind {
     PSC_CHANGE_SCALE = 0, /* value * alpha; +0 where alpha is 0 */
     PSC_CHANGE_SET = 1,   /* value = values */
@@ -213,31 +212,32 @@ typedef enum psc_change_kind {
     PSC_CHANGE_CUT = 3    /* the score of `key` = -inf (PSC_HOOK_ATTN_SCORES) */
 } psc_change_kind;
 
-/* What an editor would do at one point, on rows row_begin <= position < row_end of one sequence. */
+/* An edit of one point, on rows row_begin <= position < row_end of one sequence. */
 typedef struct psc_change {
     uint32_t struct_size;
     int32_t kind;         /* psc_change_kind */
     int32_t point, layer; /* psc_point, up to the last layer's hook_resid_post; -1: no layer */
     int32_t sequence, row_begin, row_end;
-    int32_t head; /* of points with an H axis; -1: all */
-    int32_t key;  /* of scores and pattern: one key's position; -1: all, to be scaled only */
-    float alpha;
-    const float *values; /* [rows, width]: of the head where one is named; 1 where a key is */
+    int32_t head;        /* of points with an H axis; -1: all */
+    int32_t key;         /* of scores and pattern: one key's position; -1: all keys, SCALE only */
+    float alpha;         /* of SCALE and ADD; finite */
+    const float *values; /* of SET and ADD: [rows, heads, width]; heads is 1 for one head or without
+                            an H axis, width is 1 for one key */
     int64_t stride;      /* floats from one row of values to the next; 0: one row for all */
 } psc_change;
 
 typedef struct psc_variant {
     uint32_t struct_size;
-    int32_t n_changes;
-    const psc_change *changes;
+    int32_t n_changes;         /* at least 1 */
+    const psc_change *changes; /* all of one sequence */
 } psc_variant;
 
-/* The logits of one variant's rows; the event lives during the call. Variants come in ascending
- * order, each once. */
+/* Receives the logits of one variant's rows, valid during the call; nonzero ends host->variants.
+ * Variants come in ascending order, once each. */
 typedef int (*psc_variant_fn)(int32_t variant, const psc_event *logits, void *payload);
 
 /* --- folders of parameters --------------------------------------------------------------------
- * config.json (one object) beside params.safetensors, as the field's libraries lay them out. */
+ * config.json (one object) beside params.safetensors, as common libraries lay them out. */
 typedef enum psc_setting_kind {
     PSC_SETTING_TEXT = 0,
     PSC_SETTING_NUMBER = 1,
@@ -259,14 +259,14 @@ typedef struct psc_named_tensor {
 } psc_named_tensor;
 
 /* --- sampling ---------------------------------------------------------------------------------
- * How the next token is drawn, in this order: logits are divided by the temperature; the top_k
- * largest are kept; of them the smallest set whose mass is >= top_p; of it what has at least min_p
- * times the top token's probability. Ties go to the lower id. */
+ * How the next token is drawn: divide the logits by the temperature; keep the top_k largest; then
+ * the smallest set with a mass >= top_p; then the tokens with at least min_p times the probability
+ * of the top token. Ties go to the lower id. */
 typedef struct psc_strategy {
     uint32_t struct_size;
-    double temperature; /* 0: greedy, whatever else is asked for */
-    int32_t top_k;      /* 0: off; more than there are tokens: all */
-    double top_p;       /* in (0, 1]; 0: off, as 1 is */
+    double temperature; /* >= 0; 0: greedy, whatever the other members say */
+    int32_t top_k;      /* 0: off; d_vocab or more keeps all */
+    double top_p;       /* in (0, 1]; 0 or 1: off */
     double min_p;       /* in [0, 1]; 0: off */
 } psc_strategy;
 #define PSC_STRATEGY_INIT                                                                          \
@@ -274,14 +274,14 @@ typedef struct psc_strategy {
 
 /* --- options ----------------------------------------------------------------------------------
  * A plugin describes its options in a table. The host checks every value before open, fills a
- * structure of the plugin's from the table (host->options), and prints the table as help. */
-typedef enum psc_option_kind { /* the field's type: what a value may be */
+ * structure of the plugin from the table (host->options), and prints the table as help. */
+typedef enum psc_option_kind { /* the field's type: the values it takes */
     PSC_OPTION_TEXT = 0,       /* const char *: any text; lives as long as the instance */
-    PSC_OPTION_WORD = 1,       /* int32_t: the place of one of `words` */
-    PSC_OPTION_WORDS = 2,  /* uint32_t: words joined by +, each the bit 1 << its place; a last word
+    PSC_OPTION_WORD = 1,       /* int32_t: the index of one of `words` */
+    PSC_OPTION_WORDS = 2,  /* uint32_t: words joined by +, each the bit 1 << its index; a last word
                                   "all" sets the bits of all words before it */
     PSC_OPTION_YES_NO = 3, /* int32_t: "yes" is 1, "no" is 0 */
-    PSC_OPTION_COUNT = 4,  /* int32_t: a whole number in low..high */
+    PSC_OPTION_COUNT = 4,  /* int32_t: a whole number >= 0 in low..high */
     PSC_OPTION_NUMBER = 5, /* double: a finite number in low..high */
     PSC_OPTION_ROWS = 6,   /* psc_filter: last, all, a position A, A-B (both included), or auto:
                                   last, over a corpus all */
@@ -296,89 +296,83 @@ typedef struct psc_range {
 } psc_range;
 
 typedef struct psc_option_description {
-    const char *key, *default_value, *help;
-    int32_t kind;             /* psc_option_kind */
+    const char *key, *default_value, *help; /* key: 1 to 64 letters, digits, _ or - */
+    int32_t kind;                           /* psc_option_kind */
     uint32_t offset;          /* offsetof the field in the structure that host->options fills */
     double low, high;         /* of COUNT and NUMBER, both included */
-    const char *const *words; /* of WORD and WORDS; ends with null */
+    const char *const *words; /* of WORD and WORDS: 1 to 31, then null */
 } psc_option_description;
 
-typedef struct psc_option { /* as a user gives it */
+typedef struct psc_option { /* as the caller gives it */
     const char *key, *value;
 } psc_option;
 
 typedef struct psc_context psc_context; /* one plugin instance, opaque */
 typedef void (*psc_range_fn)(int64_t begin, int64_t end, int32_t thread, void *payload);
 
-/* The host's table, in the order in which a plugin's life needs it. It grows at its end: check
- * struct_size before a member newer than your header. Calls that return int return 0, or nonzero
- * after setting the run's error; calls that return a pointer return null then. Return the failure
- * from the callback: a plugin cannot recover from a failed call, and the run fails even if the
- * callback returns 0. Inside parallel_for, `fail` and the calls marked [p] are allowed, by several
- * threads at once; all other calls fail there. */
+/* The host's table, in the order of a plugin's life. It grows at its end: check struct_size before
+ * using a member that an older host lacks. Unless stated otherwise, a call that fails sets the
+ * run's error and returns nonzero, or null where it returns a pointer. Return that failure from the
+ * callback: a plugin cannot recover, and the run fails even if the callback returns 0. Inside
+ * parallel_for, only `fail` and the calls marked [p] are allowed, from several threads at once; the
+ * host refuses calls that allocate, subscribe, accumulate or write results. */
 typedef struct psc_host {
     uint32_t struct_size;
     uint32_t abi;
 
     /* --- at any time --- */
-
     /* Sets the error sentence; the host puts the plugin's name before it. Returns nonzero. */
     int (*fail)(psc_context *, const char *format, ...) PSC_PRINTF(2, 3);
     /* The model; lives as long as the session. */
     const psc_model_info *(*model)(psc_context *);
-    /* Zeroed memory, 64-byte aligned. The host frees it with the instance, or with the run. */
+    /* Zeroed memory, 64-byte aligned. The host frees it after close; run_alloc's after the run. */
     void *(*life_alloc)(psc_context *, uint64_t bytes);
     void *(*run_alloc)(psc_context *, uint64_t bytes); /* from run_begin to report */
-    /* "L0H3", "0_mlp_bias", ...: a component's label; lives as long as the instance. */
+    /* Texts that live as long as the instance; "?" after an error. A component's label: "L0H3",
+     * "0_mlp_bias"; a token in quotes: ' Emerald', or #50280 when it has no text. */
     const char *(*label)(psc_context *, psc_component_kind, int32_t layer, int32_t index);
-    /* A token as shown to a person, quoted: ' Emerald'; #50280 where it has no text. */
     const char *(*token_text)(psc_context *, int32_t token);
 
     /* --- open --- */
-
-    /* Fills the fields of *out that the plugin's option table names, from the values given and the
-     * defaults. */
+    /* Fills the fields of *out that the option table names, from the values given or defaults. */
     int (*options)(psc_context *, void *out);
-    /* Subscriptions, from open or run_begin. Those made in run_begin end with the run. filter may
-     * be null. Editors run before observers, in order of registration. */
+    /* Subscribes, in open or run_begin; in run_begin for this run only. filter may be null: all
+     * events. Editors, which may write to the tensor, run before observers; both in order. */
     int (*observe)(psc_context *, psc_point, const psc_filter *, psc_event_fn, void *payload);
     int (*edit)(psc_context *, psc_point, const psc_filter *, psc_event_fn, void *payload);
-    /* Nonzero when the session's runs are documents of a corpus. Arrays over a run's rows are not
-     * made then: the plugin adds partials to accumulators, and the host calls report once, after
-     * the last run. There is no run then: rows is empty. */
+    /* Nonzero when the session's runs are documents of a corpus. They have no results: in run_end a
+     * plugin adds partials to accumulators; in report, where rows is empty, it writes results. */
     int (*accumulating)(psc_context *);
-    /* An accumulator of n slots; k: entries of a slot of PSC_ACCUMULATE_TOP, else 0. Returns a
-     * handle >= 0, or -1 after setting the error. */
+    /* Only then: a new accumulator of n slots; k: entries per slot of PSC_ACCUMULATE_TOP, else 0.
+     * Returns a handle >= 0, or -1 after setting the error. */
     int (*accumulator)(psc_context *, const char *name, psc_accumulate kind, int64_t n, int32_t k);
 
     /* --- run_begin --- */
-
     /* All rows of the run, from run_begin to report. */
     const psc_row *(*rows)(psc_context *, int32_t *n_rows);
     /* The text that the rows' byte ranges refer to; null without a text. */
     const char *(*text)(psc_context *, uint64_t *bytes);
-    /* What this run is for: psc_phase. In a run of PSC_PHASE_SOURCE, source is the number of its
-     * prompt, from 0; else -1. */
+    /* The run's psc_phase. source: the prompt's number, from 0, in PSC_PHASE_SOURCE; else -1. */
     int (*phase)(psc_context *);
     int (*source)(psc_context *);
-    /* The run's targets; the top prediction when none was given. */
+    /* The targets, valid until the run ends. Without any given: the top prediction, over a corpus
+     * `next`; there they are known in open, too. */
     const psc_target *(*targets)(psc_context *, int32_t *n_targets);
-    /* Nonzero when a plugin or client edits this point in this run. Complete from the first event
-     * on. */
+    /* Nonzero when a plugin or client edits this point in this run; final from the first event. */
     int (*has_editor)(psc_context *, psc_point);
-    /* Keeps a tensor until run_end returns. Returns a handle >= 0, or -1 after setting the error.
-     * Retained bytes are capped. */
+    /* Keeps a tensor until the run is over. Returns a handle >= 0, or -1 after setting the error.
+     * The session caps the retained bytes. */
     int (*retain)(psc_context *, psc_point, const psc_filter *);
-    /* Keeps what `variants` starts from. */
+    /* Retains what `variants` starts from. */
     int (*prepare_variants)(psc_context *);
 
-    /* --- results, from run_begin to report; they belong to the run and live until the next --- */
-
-    /* An axis is a name and its entries, labels or integers, which are copied. */
+    /* --- results, from run_begin to report (over a corpus: in report); they live until the next
+     * run. A name has 1 to 64 letters, digits, _ . - or /, and is unique in the instance --- */
+    /* An axis is a name and its entries, labels or integers. The host copies them. */
     int (*axis_labels)(psc_context *, const char *name, int64_t n, const char *const *labels);
     int (*axis_numbers)(psc_context *, const char *name, int64_t n, const int32_t *numbers);
-    /* An array with named axes, row-major, for the plugin to write. It is filled with NaN (integers:
-     * -1), unless PSC_UNFILLED is added to the element type. */
+    /* A row-major array over up to 6 named axes, for the plugin to write. It is filled with NaN
+     * (integers: -1) unless PSC_UNFILLED is added to the element type. */
     void *(*array)(
         psc_context *, const char *name, psc_element, int32_t n_axes, const char *const *axes);
     /* A named value. NaN is written as null. */
@@ -388,58 +382,55 @@ typedef struct psc_host {
     int (*append_number)(psc_context *, const char *name, double value);
     int (*append_text)(psc_context *, const char *name, const char *value);
     /* The printed summary, in the order of the calls: a sentence, or a ranked list of signed bars.
-     * Labels and values are copied; unit is e.g. "nats" or "". */
+     * The host copies all texts and values; unit: "nats", "", ... */
     int (*summary_text)(psc_context *, const char *sentence);
     int (*summary_bars)(psc_context *, const char *title, const char *unit, int32_t n,
         const char *const *labels, const double *values);
-    /* A file of the output folder: a graph, a table, a page. The host writes it as "<plugin>.<kind>";
-     * kind is letters, digits and dots: "json", "dot". The bytes are copied. */
+    /* A file of the output folder: a graph, a table, a page. The host copies the bytes and writes
+     * them as "<plugin>.<kind>"; kind has letters, digits and dots: "json", "dot". */
     int (*document)(psc_context *, const char *kind, const char *bytes, uint64_t n);
 
     /* --- events --- */
-
-    /* The ids of target i at a row: ids[1] = -1 unless it is a contrast; both -1 where the row has
-     * none (`next` at the last row). logits [V] is needed by PSC_TARGET_TOP only. Ties go to the
-     * lower id. */
+    /* The ids of a target at a row: ids[1] is -1 unless it is a contrast; both are -1 when the row
+     * has none (`next` at the last row). Only PSC_TARGET_TOP needs logits [V]; ties go to the lower
+     * id. */
     int (*target_ids)(
         psc_context *, int32_t target, const psc_row *row, const float *logits, int32_t ids[2]);
 
     /* --- run_end --- */
-
-    /* The retained rows of one layer (-1 where there is none), as one event over all chunks. The
-     * number of keys is the longest row's. */
+    /* The retained rows of one layer (-1 where the point has none) as one event over all chunks,
+     * valid until the run is over. The keys are the longest row's. */
     int (*fetch)(psc_context *, int handle, int32_t layer, psc_event *out);
     /* Computes each variant as a run with such editors would, to the bit, but only the layers and
-     * rows that change. logit_rows: psc_rows_mode, ALL (from the first changed row on) or LAST. */
+     * rows that change. logit_rows: PSC_ROWS_ALL (from the first changed row on) or PSC_ROWS_LAST.
+     * Fails in an edited run. */
     int (*variants)(psc_context *, int32_t n, const psc_variant *variants, int32_t logit_rows,
         psc_variant_fn fn, void *payload);
-    /* One sequence's partial for slots begin..begin+n-1. A sum that is not finite or overflows is an
-     * error. */
+    /* One sequence's partial for slots begin..begin+n-1; of a top list, one row's value. A sum that
+     * is not finite or overflows is an error. */
     int (*accumulate)(psc_context *, int handle, int64_t begin, int64_t n, const double *partial);
     int (*accumulate_top)(psc_context *, int handle, int64_t slot, double value, const psc_row *);
     void (*progress)(psc_context *, double done); /* 0..1 of this plugin's work in run_end */
     int (*cancelled)(psc_context *);              /* nonzero: return soon */
 
     /* --- report --- */
-
-    /* The totals so far; a top's entries, largest first: returns how many. */
+    /* The totals so far. Of a top list up to k entries, largest first, into out (nullable); returns
+     * how many, or -1 after setting the error. */
     int (*accumulated)(psc_context *, int handle, int64_t begin, int64_t n, double *out);
     int32_t (*accumulated_top)(psc_context *, int handle, int64_t slot, psc_top *out);
 
-    /* --- weights; pointers live as long as the session --- */
-
+    /* --- weights; pointers live as long as the instance; PSC_LN_FINAL and W_U ignore layer --- */
     int (*ln_parameters)(psc_context *, psc_ln, int32_t layer, const float **gamma,
         const float **beta); /* [N] each */
-    /* The bias of y = W x + b, [outputs], zeros in a model without; null for W_U. */
+    /* The bias of y = W x + b, [outputs]: zeros in a model without biases, null for W_U. */
     const float *(*bias)(psc_context *, psc_matrix, int32_t layer);
     int (*embedding)(psc_context *, int32_t token, float *row);   /* [N] */
     int (*unembedding)(psc_context *, int32_t token, float *row); /* [N] */
     const float *(*unembedding_mean)(psc_context *);              /* [N] over all V rows */
 
-    /* --- mathematics, with the bits that docs/numerics.md lays down; by the team where it pays --- */
-
-    /* fn over 0..n-1 in contiguous parts: at most one per thread, the same parts at every call with
-     * this n; whichever thread is free takes a part. Returns when all are done. */
+    /* --- mathematics, with the bits that docs/numerics.md defines; large calls use the team --- */
+    /* Calls fn over 0..n-1 in contiguous parts: at most one per thread, and the same parts in every
+     * call with this n. Any free thread takes the next part. Returns when all parts are done. */
     void (*parallel_for)(psc_context *, int64_t n, psc_range_fn fn, void *payload);
     /* Y[R, outputs] = X[R, inputs] W^T, without the bias. Rows are contiguous; no overlap. */
     int (*apply)(
@@ -447,8 +438,8 @@ typedef struct psc_host {
     /* Y[R, inputs] = U[R, outputs] W. */
     int (*pullback)(
         psc_context *, psc_matrix, int32_t layer, float *y, const float *u, int64_t n_rows);
-    /* |W[o,:]| for each output o; |W[:,i]| for each input i. centered: each vector minus its own
-     * mean first, that is P(W[:,i]). out in f64. */
+    /* |W[o,:]| for each output o; |W[:,i]| for each input i. centered: of each vector minus its own
+     * mean, that is P(W[:,i]). */
     int (*row_norms)(psc_context *, psc_matrix, int32_t layer, int centered, double *out);
     int (*column_norms)(psc_context *, psc_matrix, int32_t layer, int centered, double *out);
     float (*dot)(psc_context *, int64_t n, const float *a, const float *b); /* [p] */
@@ -456,31 +447,28 @@ typedef struct psc_host {
     void (*erf)(psc_context *, int64_t n, float *y, const float *x);        /* [p] */
     void (*log)(psc_context *, int64_t n, double *y, const double *x);      /* [p] */
     double (*log_sum_exp)(psc_context *, int64_t n, const float *x);        /* [p] */
-    /* [p] y[i] = (x[i] * w[i]) / divisor (x[i] / divisor where w is null), each rounded to f32; then,
-     * in ascending i, sums[l] += y[i] and sums[16 + l] += |y[i]| in f64, l = (first + i) mod 16. y
-     * may be x. */
+    /* [p] y[i] = (x[i] * w[i]) / divisor (x[i] / divisor where w is null), each rounded to f32;
+     * then, in ascending i, sums[l] += y[i] and sums[16 + l] += |y[i]| in f64, l = (first + i) mod
+     * 16. y may be x. */
     void (*shares)(psc_context *, double sums[32], float *y, const float *x, const float *w,
         int64_t n, int64_t first, float divisor);
     /* [p] What a strategy keeps of logits [V], as generation does: the ids, ascending, and their
-     * weights exp((z - max z)/T), 0..1, the probabilities but for their sum. Both arrays have V
-     * entries. Returns how many, or -1 where the logits hold NaN or no finite largest, or the
-     * strategy is invalid. */
+     * weights exp((z - max z)/T), in 0..1 and not normalized. Both arrays have room for V. Returns
+     * how many; -1, without an error, for a NaN, no finite largest, or an invalid strategy. */
     int32_t (*keep)(
         psc_context *, const psc_strategy *, const float *logits, int32_t *ids, double *weights);
-    /* [p] Turns one head's q or k [d_head] in place as the model's rotary embedding does at a
-     * position, or back (inverse nonzero). A rotation: the inverse is its transpose. */
+    /* [p] Rotates one head's q or k [d_head] in place as the model does at a position, or back with
+     * inverse nonzero (the transpose). */
     int (*rotate)(psc_context *, int32_t position, int inverse, float *x);
 
     /* --- files, from open to report --- */
-
-    /* A tensor of a safetensors file, row-major, widened to f32 (F32, F16, BF16 and F64 are read);
-     * name null: the file's only one. The file is checked whole. The memory lives with the
-     * instance. */
+    /* A tensor of a safetensors file as f32, row-major (from F32, F16, BF16 or F64); name null: the
+     * only one. The host checks the whole file. The memory lives as long as the instance. */
     const float *(*read_tensor)(
         psc_context *, const char *path, const char *name, int32_t *n_axes, int64_t shape[8]);
-    /* Folders of parameters. load_setting: 1 when config.json has the key (the text lives with the
-     * instance), 0 when not, -1 after setting the error. save_folder: the folder is new or empty and
-     * appears whole or not at all; without tensors the host only checks that it could. */
+    /* Folders of parameters. load_setting: 1 when config.json has the key (a text lives as long as
+     * the instance), 0 when not, -1 after setting the error. save_folder: the folder is new or
+     * empty and appears whole or not at all; without tensors the host only checks that it could. */
     int (*load_setting)(psc_context *, const char *folder, const char *key, psc_setting *out);
     int (*save_folder)(psc_context *, const char *folder, int32_t n_settings,
         const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
@@ -491,18 +479,18 @@ typedef struct psc_host {
 typedef struct psc_plugin {
     uint32_t abi; /* PSC_PLUGIN_ABI */
     uint32_t struct_size;
-    const char *name, *version, *summary;
-    /* For people: the hook points that it may ask for, by their names in PSC_POINTS, separated by
-     * spaces; may be null. */
-    const char *points;
+    const char *name, *version, *summary; /* name: 1 to 64 letters, digits, _ or - */
+    const char *points; /* for help: the points that it may request, by name, one space between; may
+                           be null */
     const psc_option_description *options; /* ends with a null key; null: none */
     int32_t phases;                        /* nonzero: sees runs of every phase (psc_phase) */
-    /* Any callback may be null. state is what open stored, null before. */
+    /* Any callback may be null. state is what open stored, null before. After a nonzero return from
+     * open no callback follows, after one from run_begin none of this run. */
     int (*open)(psc_context *, const psc_host *, void **state);
     int (*run_begin)(psc_context *, void *state);
-    /* status: 0, or why the run failed; the host drops the results then. */
+    /* status: 0, or the psc_status of a failed run, whose results the host drops. */
     int (*run_end)(psc_context *, void *state, int status);
-    /* Axes, arrays, values and the summary, after a run without a failure. */
+    /* Writes axes, arrays, values and the summary, after a run that succeeded. */
     int (*report)(psc_context *, void *state);
     void (*close)(psc_context *, void *state);
 } psc_plugin;

@@ -1,9 +1,9 @@
-/* What a run found: to be read, written and printed.
- * Public; installed beside psc.h, which includes it. Needs psc_error.h only.
+/* The results of a run: reading, writing and printing them.
+ * Public. psc.h includes it. Includes psc_error.h only.
  * Threads: several may read the same results while their session neither runs nor reports.
  * Ownership: results belong to their session (psc_session_results). Every pointer that a reader
- * gives belongs to them and is valid until the session's next psc_session_run or
- * psc_session_report, or until it is closed. */
+ * returns belongs to them. It is valid until the session's next psc_session_run or
+ * psc_session_report, or until the session closes. */
 #ifndef PSC_RESULTS_H
 #define PSC_RESULTS_H
 
@@ -21,22 +21,22 @@ extern "C" {
  * plugin, captured tensors, and files that plugins made. A section has options, axes, arrays whose
  * dimensions are axes, values, and the items of the printed summary.
  *
- * Readers fill a structure of the caller's. Things are counted from 0 in the order in which they
- * were made; a section, or an index within it, that does not exist is PSC_ERROR_INPUT. The head of
- * results that hold nothing (before the first run, after one that failed) is PSC_ERROR_STATE.
- * Structures that open with struct_size may grow at the end: start from their _INIT, and the call
- * fills what the caller's version knows. All others stay as they are.
+ * Readers fill the caller's structure. Indices count from 0 in the order of creation; a section, or
+ * an index within it, that does not exist is PSC_ERROR_INPUT. Empty results (before the first run,
+ * after a failed one) have no head: its readers return PSC_ERROR_STATE. Structures that open with
+ * struct_size may grow at the end: start from their _INIT, and the call fills what the caller's
+ * version knows. Other structures never change.
  *
- * Texts end with a 0 byte and are UTF-8, broken bytes having become U+FFFD, unless it says
- * otherwise beside them. Numbers are NaN where there is no value. */
+ * Unless stated otherwise, texts are UTF-8 with U+FFFD in place of broken bytes, and end with a 0
+ * byte. A number without a value is NaN. */
 typedef struct psc_results psc_results;
 
-/* Memory that a call of this header or of psc.h has handed out. */
+/* Frees memory that a call of any public header returned; null is allowed. */
 PSC_API void psc_free(void *memory);
 
 /* --- the head -------------------------------------------------------------------------------- */
 
-/* The version of pythiascope that made the results; null when they hold nothing. */
+/* The version of pythiascope that made the results; null for empty results. */
 PSC_API const char *psc_results_version(const psc_results *results);
 
 typedef struct psc_result_model {
@@ -51,7 +51,7 @@ typedef struct psc_result_model {
     const char *path;       /* the folder, as it was opened; need not be UTF-8 */
     const char *hash;       /* XXH3-128 as 32 hex digits */
     const char *activation; /* "gelu" */
-    const char *dtype;      /* of the weights' file, "" when config.json does not tell */
+    const char *dtype;      /* of the weights, as config.json has it; "" if it has none */
 } psc_result_model;
 #define PSC_RESULT_MODEL_INIT                                                                      \
     { sizeof(psc_result_model), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
@@ -62,9 +62,9 @@ PSC_API psc_status psc_results_get_model(
 typedef struct psc_result_run {
     uint32_t struct_size;
     int32_t threads;
-    int32_t chunk;     /* most rows of one pass */
+    int32_t chunk;     /* most rows per pass */
     int32_t n_rows;    /* tokens of the run; 0 over a corpus */
-    int32_t sequences; /* that had some of them */
+    int32_t sequences; /* of the run; 0 over a corpus */
     int32_t bos;       /* nonzero: the caller put a beginning-of-text token in front */
     const char *isa;   /* "reference", "avx2", "avx512", "neon" */
     const char *sleef; /* SLEEF's version */
@@ -75,14 +75,14 @@ typedef struct psc_result_run {
 PSC_API psc_status psc_results_get_run(
     psc_result_run *out, const psc_results *results, psc_error *error);
 
-/* What totals over documents were made of. */
+/* The documents behind totals over a corpus. */
 typedef struct psc_corpus_totals {
     uint32_t struct_size;
-    int64_t documents, skipped; /* read; left out because they could not be read */
+    int64_t documents, skipped; /* read; skipped because they could not be read */
     int64_t windows, tokens;    /* sequences and rows of all runs */
-    int32_t window;             /* tokens of a full window; 0: not said */
-    int32_t bos;                /* nonzero: <|endoftext|> was put in front of each window */
-    int64_t limit;              /* tokens at which reading was to end, of each part; 0: none */
+    int32_t window;             /* tokens of a full window; 0: unknown */
+    int32_t bos;                /* nonzero: <|endoftext|> in front of each window */
+    int64_t limit;              /* the token limit of each part (psc_corpus_options); 0: none */
 } psc_corpus_totals;
 #define PSC_CORPUS_TOTALS_INIT                                                                     \
     { sizeof(psc_corpus_totals), 0, 0, 0, 0, 0, 0, 0 }
@@ -95,13 +95,13 @@ PSC_API psc_status psc_results_get_corpus(
 typedef struct psc_result_token {
     int32_t id;
     int32_t sequence, position; /* 0-based */
-    uint32_t start, end;        /* its bytes in the text as it was given; 0, 0 without a text */
-    const char *bytes;          /* [n_bytes], no 0 after them: the token's own text, which may be a
-                                   part of a character; null where it has none */
+    uint32_t start, end;        /* its bytes in the text as given; 0, 0 without a text */
+    const char *bytes;          /* [n_bytes], not UTF-8: the token's own bytes, perhaps part of a
+                                   character; null if it has no text */
     size_t n_bytes;
 } psc_result_token;
 
-/* 0 over a corpus. */
+/* The rows of the run; 0 over a corpus. */
 PSC_API int32_t psc_results_token_count(const psc_results *results);
 PSC_API psc_status psc_results_token_at(
     psc_result_token *out, const psc_results *results, int32_t index, psc_error *error);
@@ -111,25 +111,25 @@ PSC_API psc_status psc_results_token_at(
 typedef struct psc_result_section {
     uint32_t struct_size;
     int32_t n_options, n_axes, n_arrays, n_values, n_items;
-    const char *name;    /* the plugin's, "#2" added for its second instance */
+    const char *name;    /* the plugin's; from the second instance on with "#2", "#3", ... */
     const char *version; /* the plugin's */
 } psc_result_section;
 #define PSC_RESULT_SECTION_INIT                                                                    \
     { sizeof(psc_result_section), 0, 0, 0, 0, 0, 0, 0 }
 
-/* In the order in which the plugins were loaded. */
+/* The number of sections, one per plugin in the order of loading. */
 PSC_API int32_t psc_results_section_count(const psc_results *results);
 PSC_API psc_status psc_results_section_at(
     psc_result_section *out, const psc_results *results, int32_t section, psc_error *error);
-/* The section's index by its name. PSC_ERROR_INPUT when there is none. */
+/* The index of a section by its name. PSC_ERROR_INPUT if there is none. */
 PSC_API psc_status psc_results_find_section(
     int32_t *out, const psc_results *results, const char *name, psc_error *error);
 
-/* An option that the plugin ran with, defaults among them: both texts. */
+/* An option of the plugin, given or default: its key and value. */
 PSC_API psc_status psc_results_option_at(const char **key, const char **value,
     const psc_results *results, int32_t section, int32_t index, psc_error *error);
 
-/* An axis names what lies along a dimension of arrays: labels or integers, one per place. */
+/* An axis describes one dimension of arrays: one label or integer per index. */
 typedef struct psc_result_axis {
     const char *name;
     int64_t n;                 /* entries; may be 0 */
@@ -137,6 +137,7 @@ typedef struct psc_result_axis {
     const int32_t *numbers;    /* [n]; null: the entries are labels */
 } psc_result_axis;
 
+/* An axis by index or name. PSC_ERROR_INPUT if there is none. */
 PSC_API psc_status psc_results_axis_at(psc_result_axis *out, const psc_results *results,
     int32_t section, int32_t index, psc_error *error);
 PSC_API psc_status psc_results_find_axis(psc_result_axis *out, const psc_results *results,
@@ -146,18 +147,19 @@ PSC_API psc_status psc_results_find_axis(psc_result_axis *out, const psc_results
 
 /* Element (i, j, ...) is data[(i * shape[1] + j) * shape[2] + ...]: row-major, no gaps. */
 typedef struct psc_array {
-    const char *name; /* in the whole results: "logits.contributions"; a capture's hook name */
-    const char *key;  /* in its section: "contributions"; a capture's whole name */
+    const char *name; /* in all results: "logits.contributions"; of a capture its hook name, with
+                         "@sequence" in a run of several sequences */
+    const char *key;  /* in its section: "contributions"; of a capture the same as name */
     int32_t element;  /* psc_element */
     int32_t n_axes;   /* 0 (one element) to PSC_MOST_AXES */
     int64_t shape[PSC_MOST_AXES];
     const char *axes[PSC_MOST_AXES]; /* names of the section's axes; null in a capture */
-    const void *data;                /* 64-byte aligned; where nothing was put: NaN, or -1 */
+    const void *data;                /* 64-byte aligned; NaN, or -1 for integers, where unset */
 } psc_array;
 
 PSC_API psc_status psc_results_array_at(
     psc_array *out, const psc_results *results, int32_t section, int32_t index, psc_error *error);
-/* By psc_array.name, captures too. PSC_ERROR_INPUT when there is none. */
+/* An array or capture by psc_array.name. PSC_ERROR_INPUT if there is none. */
 PSC_API psc_status psc_results_find_array(
     psc_array *out, const psc_results *results, const char *name, psc_error *error);
 
@@ -172,18 +174,19 @@ typedef enum psc_value_kind {
 typedef struct psc_result_value {
     const char *name;
     int32_t kind;             /* psc_value_kind */
-    int32_t n;                /* 1 unless a list, which has at least one entry */
-    const double *numbers;    /* [n]; null when the kind is text */
-    const char *const *texts; /* [n]; null when the kind is number */
+    int32_t n;                /* 1 unless it is a list, which has at least one entry */
+    const double *numbers;    /* [n]; null for texts */
+    const char *const *texts; /* [n]; null for numbers */
 } psc_result_value;
 
+/* A value by index or name. PSC_ERROR_INPUT if there is none. */
 PSC_API psc_status psc_results_value_at(psc_result_value *out, const psc_results *results,
     int32_t section, int32_t index, psc_error *error);
 PSC_API psc_status psc_results_find_value(psc_result_value *out, const psc_results *results,
     int32_t section, const char *name, psc_error *error);
 
-/* One part of a section's printed summary: a sentence, or a list of signed bars. These texts are
- * the plugin's own bytes: they need not be UTF-8 and may hold control characters. */
+/* One part of a section's printed summary: a sentence, or a list of signed bars. The texts are the
+ * plugin's own bytes: they may hold control characters and need not be UTF-8. */
 typedef struct psc_result_item {
     const char *sentence;      /* null: bars */
     const char *title;         /* of the bars; null: a sentence */
@@ -198,12 +201,13 @@ PSC_API psc_status psc_results_item_at(psc_result_item *out, const psc_results *
 
 /* --- captured tensors and files -------------------------------------------------------------- */
 
-/* Tensors of psc_session_capture: f32, without names of axes. */
+/* Tensors of psc_session_capture: f32, [T, ...] in the shape of the hook point; scores and pattern
+ * [H, T, keys]. T: the sequence's rows in the run. They have no axis names. */
 PSC_API int32_t psc_results_capture_count(const psc_results *results);
 PSC_API psc_status psc_results_capture_at(
     psc_array *out, const psc_results *results, int32_t index, psc_error *error);
 
-/* A file that a plugin made for the output folder. */
+/* A file that a plugin wrote for the output folder. */
 typedef struct psc_result_file {
     const char *name;  /* "graph.json" */
     const char *bytes; /* [n] */
@@ -216,43 +220,44 @@ PSC_API psc_status psc_results_file_at(
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-/* Tells before the work whether folder can be written: it is new or empty, and its parent takes a
- * new folder. Leaves nothing behind. */
+/* Checks in advance that psc_results_write_folder can write folder: it must be new or empty, and
+ * its parent must exist and be writable. PSC_ERROR_IO otherwise. Leaves no files. */
 PSC_API psc_status psc_results_check_folder(const char *folder, psc_error *error);
 /* Writes folder/results.json, folder/tensors.safetensors (every array and captured tensor) and the
- * plugins' files. The folder is new or empty; it appears whole or not at all. */
+ * plugins' files. The folder must be new or empty; it appears whole or not at all. */
 PSC_API psc_status psc_results_write_folder(
     const psc_results *results, const char *folder, psc_error *error);
 
 typedef enum psc_format {
-    PSC_FORMAT_JSON = 0, /* results.json: everything but the arrays' elements; NaN as null */
-    PSC_FORMAT_TEXT = 1  /* the summary for a terminal, safe to print */
+    PSC_FORMAT_JSON = 0, /* results.json: everything except the arrays' elements; NaN as null */
+    PSC_FORMAT_TEXT = 1  /* the summary for a terminal, with unsafe characters escaped */
 } psc_format;
 
 typedef enum psc_color {
-    PSC_COLOR_AUTO = 0, /* on a terminal only, and not with NO_COLOR or TERM=dumb */
+    PSC_COLOR_AUTO = 0, /* only on a terminal, without NO_COLOR and TERM=dumb */
     PSC_COLOR_ALWAYS = 1,
     PSC_COLOR_NEVER = 2
 } psc_color;
 
 typedef struct psc_format_options {
     uint32_t struct_size;
-    int32_t width; /* of TEXT, in columns, 40 to 1000; 0: the terminal's up to 120, else 80 */
+    int32_t width; /* of TEXT, 40 to 1000 columns; 0: the terminal's, at most 120, else 80 */
     int32_t color; /* of TEXT: psc_color */
 } psc_format_options;
 #define PSC_FORMAT_OPTIONS_INIT                                                                    \
     { sizeof(psc_format_options), 0, PSC_COLOR_AUTO }
 
-/* Results that hold nothing are PSC_ERROR_STATE, an unknown format and options out of range
- * PSC_ERROR_INPUT, a write that fails PSC_ERROR_IO. options may be null: zeros.
- * Onto a stream, which stays open and is not flushed to the disk. */
+/* Write the results in a format. options may be null: zeros. PSC_ERROR_STATE for empty results,
+ * PSC_ERROR_INPUT for an unknown format and options out of range, PSC_ERROR_IO for a failed write.
+ *
+ * To a stream, which stays open; the call does not sync it to the disk. */
 PSC_API psc_status psc_results_write(const psc_results *results, psc_format format,
     const psc_format_options *options, FILE *out, psc_error *error);
-/* Into a file, which is replaced as a whole or not at all. */
+/* To a file, which is replaced whole or not at all. */
 PSC_API psc_status psc_results_write_file(const psc_results *results, psc_format format,
     const psc_format_options *options, const char *path, psc_error *error);
-/* Into memory: *out has *bytes bytes and a 0 after them, and is freed by psc_free; null after an
- * error. bytes may be null. */
+/* To memory: *out has *bytes bytes and a 0 after them; the caller frees it with psc_free. *out is
+ * null after an error. bytes may be null. */
 PSC_API psc_status psc_results_write_memory(char **out, size_t *bytes, const psc_results *results,
     psc_format format, const psc_format_options *options, psc_error *error);
 
