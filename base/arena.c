@@ -1,6 +1,6 @@
 /* An arena as a list of blocks, each zeroed and 64-byte aligned; aligned_alloc with checked sizes.
- * Large blocks ask for huge pages where the system has them: a page of 4 KiB costs a fault of its
- * own when it is first touched, and an entry of the address translation ever after. */
+ * Large blocks ask for huge pages: each page of 4 KiB costs a fault when it is first touched, and a
+ * TLB entry afterwards. */
 #define _DEFAULT_SOURCE /* madvise, on glibc */
 #include "arena.h"
 
@@ -17,7 +17,7 @@ struct psc_arena_block {
     uint64_t used, size; /* bytes after the header */
 };
 
-/* Room for the header that keeps what follows aligned. */
+/* Room for the header that keeps the bytes after it aligned. */
 #define HEADER_BYTES ALIGNMENT
 
 void psc_wish_huge_pages(void *memory, uint64_t bytes) {
@@ -36,10 +36,10 @@ void *psc_aligned_alloc(uint64_t bytes) {
     size_t size = bytes ? (size_t)bytes : ALIGNMENT;
 #ifdef MADV_HUGEPAGE
     if (size >= HUGE_PAGE) {
-        void *memory = NULL; /* posix_memalign: the size need be no multiple of the alignment */
+        void *memory = NULL; /* posix_memalign: size need not be a multiple of the alignment */
         if (posix_memalign(&memory, HUGE_PAGE, size) != 0) return NULL;
         psc_wish_huge_pages(
-            memory, size); /* the last, broken page stays small: nothing is wasted */
+            memory, size); /* the incomplete last page stays small: nothing is wasted */
         return memory;
     }
 #endif

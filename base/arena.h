@@ -1,4 +1,4 @@
-/* An arena: zeroed, 64-byte aligned memory that is freed all at once; aligned blocks; growing lists.
+/* An arena: zeroed, 64-byte aligned memory, freed all at once; also aligned blocks, growing lists.
  * Private to base/, hooks/, runtime/ and bench/.
  * Threads: one at a time.
  * Ownership: the arena owns every block; blocks stay where they are until clear or close. */
@@ -15,20 +15,20 @@ typedef struct psc_arena {
     uint64_t cap;                   /* most bytes to hand out; 0: no cap */
 } psc_arena;
 
-/* Null when the cap or memory is exceeded; cap 0 means none. */
+/* Zeroed, 64-byte aligned memory; null beyond the cap or without memory. */
 void *psc_arena_alloc(psc_arena *arena, uint64_t bytes);
 /* Frees all blocks; the arena can be used again. */
 void psc_arena_clear(psc_arena *arena);
-/* One 64-byte aligned block of its own, zeroed or not; freed by psc_aligned_free. Null on failure.
- */
+/* One separate 64-byte aligned block, zeroed by calloc; psc_aligned_free frees it. Null on
+ * failure. */
 void *psc_aligned_alloc(uint64_t bytes);
 void *psc_aligned_calloc(uint64_t bytes);
 void psc_aligned_free(void *memory);
-/* Asks for huge pages for what lies whole in them; a wish, no more. */
+/* Asks the system for huge pages where the memory fills them. The system may ignore this. */
 void psc_wish_huge_pages(void *memory, uint64_t bytes);
 
-/* Makes room in *items (of malloc, or null) for at least `needed` items; *capacity doubles, from 16
- * on. False, with both as they were, when memory runs out. */
+/* Makes room in *items (from malloc, or null) for at least `needed` items; *capacity doubles,
+ * starting at 16. False, with both unchanged, when memory runs out. */
 bool psc_grow(void **items, size_t *capacity, size_t needed, size_t item_bytes);
 
 #endif

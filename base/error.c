@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* In place: '?' for a dangerous character and for each byte that is not UTF-8. */
+/* Replaces each dangerous character, and each byte that is not UTF-8, by '?' in place. */
 static void clean(char *text) {
     const char *from = text, *end = text + strlen(text);
     while (from < end) {

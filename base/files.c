@@ -1,4 +1,4 @@
-/* Reading and mapping files, and writing one file so that it is there whole or not at all.
+/* Reading and mapping files, and writing one file that appears whole or not at all.
  * Every failure names the path and the system's reason. Output directories: output.c. */
 #define _DEFAULT_SOURCE /* madvise, MAP_ANONYMOUS */
 #include "files.h"
@@ -24,7 +24,7 @@ static psc_file_facts facts_of(const struct stat *info) {
         .modified = (int64_t)info->MODIFIED.tv_sec * 1000000000 + info->MODIFIED.tv_nsec};
 }
 
-/* Opens a regular file and gives its facts. O_NONBLOCK: a FIFO must be refused, not waited for. */
+/* Opens a regular file and returns its facts. O_NONBLOCK: opening a FIFO must not block. */
 static psc_status open_regular(int *fd, psc_file_facts *facts, const char *path, psc_error *error) {
     struct stat info;
     *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -175,8 +175,8 @@ char *psc_path_join(const char *folder, const char *name) {
     return path;
 }
 
-/* Syncs the directory that holds path, so that a rename survives a crash. Some file systems cannot
- * sync a directory; the file itself is safe by then, so that is no failure. */
+/* Syncs the directory of path, so that a rename survives a crash. Some file systems cannot sync a
+ * directory; the file itself is safe by then, so this does not fail. */
 static void sync_parent(const char *path) {
     char *folder = strdup(path);
     if (!folder) return;

@@ -1,7 +1,7 @@
 /* Files: mapped read-only, read whole with a cap, and written whole or not at all.
  * Private to base/, runtime/, report/ and tests/. Includes psc_error.h only.
  * Threads: all calls are reentrant; one output directory belongs to one thread at a time.
- * Ownership: what is opened by * or ** is closed by the same; read data is freed by free(). */
+ * Ownership: objects close the way they open, by * or **; the caller frees read data by free(). */
 #ifndef FILES_H
 #define FILES_H
 
@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* What tells one state of a file from another without reading it. */
+/* Identifies one state of a file without reading it. */
 typedef struct psc_file_facts {
     uint64_t size, device, inode;
     int64_t modified; /* ns since 1970 */
@@ -29,21 +29,21 @@ typedef struct psc_mapping {
  * cuts the file short later, access beyond its new end raises SIGBUS. */
 psc_status psc_map_file(psc_mapping *out, const char *path, psc_error *error);
 void psc_unmap_file(psc_mapping *mapping);
-/* As they are now; false when path names no regular file. */
+/* The current facts; false unless path names a regular file. */
 bool psc_file_examine(psc_file_facts *out, const char *path);
 bool psc_file_same(const psc_file_facts *a, const psc_file_facts *b);
 
-/* Fresh zeroed memory of its own pages, huge ones where the system offers them; released by
- * psc_unmap_file. The caller may write to it until psc_memory_seal. */
+/* Fresh zeroed memory in pages of its own, huge ones where the system offers them; psc_unmap_file
+ * releases it. The caller may write to it until psc_memory_seal. */
 psc_status psc_map_memory(psc_mapping *out, size_t size, psc_error *error);
-/* From now on the memory is read-only. */
+/* Makes the memory read-only. */
 void psc_memory_seal(const psc_mapping *mapping);
-/* Gives back the pages of a file's mapping that lie in [data, data + size); they are read again
- * when somebody looks at them. Costs nothing where the system has no such call. */
+/* Gives back the pages of a file's mapping within [data, data + size); the next access reads them
+ * again. Does nothing where the system has no such call. */
 void psc_drop_pages(const void *data, size_t size);
 
-/* Reads a whole regular file of at most cap bytes into *data (malloc, free() by the caller), which
- * has a 0 byte after the last one. A larger file is refused by its size before anything is read. */
+/* Reads a whole regular file of at most cap bytes into *data, with a 0 byte after the last one; the
+ * caller frees it by free(). A larger file is refused by its size, before any read. */
 psc_status psc_read_file(char **data, size_t *size, const char *path, size_t cap, psc_error *error);
 
 /* True when path names something that exists. */
@@ -51,22 +51,22 @@ bool psc_path_exists(const char *path);
 
 /* Whether path ends in suffix: ".txt". */
 bool psc_path_ends(const char *path, const char *suffix);
-/* folder/name in fresh memory (free() by the caller); null when memory runs out. */
+/* folder/name in fresh memory, which the caller frees by free(); null when memory runs out. */
 char *psc_path_join(const char *folder, const char *name);
 
-/* Writes data into a temporary sibling of path, syncs it and renames it onto path. */
+/* Writes data to a temporary file beside path, syncs it and renames it onto path. */
 psc_status psc_write_file(const char *path, const void *data, size_t size, psc_error *error);
 
-/* A directory that appears under its name whole or not at all: files are written into a temporary
- * sibling, which commit syncs and renames. The target may not exist yet or be an empty directory;
- * its parent must exist and be writable. */
+/* A directory that appears under its name whole or not at all: the files go to a temporary
+ * directory beside it, which commit syncs and renames. The target must not exist or must be an
+ * empty directory; its parent must exist and be writable. */
 typedef struct psc_output psc_output;
 
 psc_status psc_output_begin(psc_output **out, const char *path, psc_error *error);
-/* Opens a new file of the directory for writing. name is a plain file name. */
+/* Opens a new file of the directory for writing. name must be a plain file name. */
 psc_status psc_output_open(FILE **file, psc_output *output, const char *name, psc_error *error);
-/* Flushes, syncs and closes *file, which becomes null, also on failure. It reports every earlier
- * write error of the stream, so callers need not check each write. */
+/* Flushes, syncs and closes *file, which becomes null, also on failure. The call reports every
+ * earlier write error of the stream, so callers need not check each write. */
 psc_status psc_output_close(FILE **file, psc_output *output, const char *name, psc_error *error);
 /* Opens, writes and closes one file. */
 psc_status psc_output_write(

@@ -1,8 +1,8 @@
-/* An output directory that is there whole or not at all.
- *   begin:  <parent>/.<name>.partial-<pid>-<n>/ is made beside the target
- *   commit: every file and the directory are synced, then one rename gives it its name. POSIX lets
- * a directory be renamed onto an empty one and refuses a directory that is not empty, so a target
- * that another program fills meanwhile is never lost. */
+/* An output directory that appears whole or not at all.
+ *   begin:  creates <parent>/.<name>.partial-<pid>-<n>/ beside the target
+ *   commit: syncs every file and the directory, then gives it its name by one rename
+ * POSIX lets a directory be renamed onto an empty one and refuses one that is not empty. A target
+ * that another program fills meanwhile is therefore never lost. */
 #undef _XOPEN_SOURCE
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "files.h"
@@ -18,8 +18,8 @@
 
 struct psc_output {
     char *target;    /* no trailing slash; resolved when it existed */
-    char *temporary; /* a sibling of target; null before it is made */
-    mode_t mode;     /* of the empty directory that is replaced; 0 for none */
+    char *temporary; /* a sibling of target; null before it exists */
+    mode_t mode;     /* of the empty directory that it replaces; 0 for none */
 };
 
 static psc_status refuse(psc_error *error, const char *path, const char *reason) {
@@ -120,7 +120,7 @@ psc_status psc_output_open(FILE **file, psc_output *output, const char *name, ps
 psc_status psc_output_close(FILE **file, psc_output *output, const char *name, psc_error *error) {
     FILE *stream = *file;
     *file = NULL;
-    errno = EIO; /* what an earlier failed write leaves when nothing below fails anew */
+    errno = EIO; /* for an earlier failed write, when no call below fails */
     bool written = !ferror(stream) && fflush(stream) == 0 && fsync(fileno(stream)) == 0;
     psc_status status = written ? PSC_OK : cannot_write(output, name, error);
     if (fclose(stream) != 0 && written) status = cannot_write(output, name, error);
@@ -136,8 +136,8 @@ psc_status psc_output_write(
     return psc_output_close(&file, output, name, error);
 }
 
-/* The rename is durable once the parent is synced; a file system that cannot do that is no error.
- */
+/* The rename is durable once the parent is synced. A file system that cannot sync is not an
+ * error. */
 static void sync_directory(const char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return;
@@ -165,7 +165,7 @@ psc_status psc_output_commit(psc_output **output, psc_error *error) {
     return PSC_OK;
 }
 
-/* Removes the temporary directory and its files (it has no folders: names are plain). */
+/* Removes the temporary directory and its files. It has no folders: names are plain. */
 static void remove_temporary(const char *path) {
     DIR *dir = opendir(path);
     if (dir) {

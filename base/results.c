@@ -1,5 +1,5 @@
-/* Result objects. Lists grow by doubling; arrays are handed out filled with "nothing here": NaN,
- * and -1 in integer arrays. */
+/* Result objects. Lists grow by doubling. New arrays are filled with "no value": NaN, or -1 for
+ * integers. */
 #include "results.h"
 
 #include <math.h>
@@ -23,8 +23,7 @@ static void drop_spare(psc_results *results) {
     results->n_spare = 0;
 }
 
-/* Memory of exactly so many bytes from the run before; without any, that memory is given up first.
- */
+/* Memory of exactly this size from the previous run; otherwise frees that memory and allocates. */
 static void *array_memory(psc_results *results, uint64_t bytes) {
     for (int i = 0; i < results->n_spare; i++) {
         void *data = (void *)results->spare[i].view.data;
@@ -38,7 +37,7 @@ static void *array_memory(psc_results *results, uint64_t bytes) {
     return data;
 }
 
-/* Lists that no axis has used since the last clearing go. */
+/* Frees the lists that no axis has used since the last psc_results_clear. */
 static void drop_labels(psc_results *results) {
     int kept = 0;
     for (int i = 0; i < results->n_labels; i++) {
@@ -74,7 +73,7 @@ void psc_results_clear(psc_results *results) {
 
 void psc_results_close(psc_results **results) {
     if (!results || !*results) return;
-    psc_results_clear(*results); /* twice: the first keeps what a next run could use */
+    psc_results_clear(*results); /* twice: the first keeps memory for the next run */
     psc_results_clear(*results);
     free((*results)->labels);
     free((*results)->tokens);
@@ -146,7 +145,7 @@ static char *full_name(const char *section, const char *key) {
     return name;
 }
 
-/* Bytes of an array of this shape; false when it is not sane. */
+/* Bytes of an array of this shape; false when an extent is negative or the product too large. */
 static bool array_bytes(uint64_t *bytes, psc_element element, int n_axes, const int64_t *shape) {
     uint64_t total = psc_element_size(element);
     for (int i = 0; i < n_axes; i++) {
@@ -170,7 +169,7 @@ static void fill_nothing(void *data, psc_element element, uint64_t bytes) {
     }
 }
 
-/* Takes array over; its name is made and new. */
+/* Takes over array, whose name is unique, and adds its memory. */
 static psc_stored_array *add_array(
     psc_results *results, psc_stored_array *array, bool filled, psc_error *error) {
     psc_stored_array *arrays = psc_list_grow(results->arrays, results->n_arrays, sizeof *arrays);

@@ -15,7 +15,7 @@ static psc_status no_head(psc_error *error) {
         "the results are empty: the session has not run yet, or its last run failed");
 }
 
-/* Copies what both versions of a structure know; both open with struct_size. */
+/* Copies the members that both versions of a structure have; both open with struct_size. */
 static psc_status give(void *out, const void *from, uint32_t size, psc_error *error) {
     uint32_t given;
     memcpy(&given, out, sizeof given);
@@ -178,7 +178,7 @@ psc_status psc_results_item_at(psc_result_item *out, const psc_results *results,
 
 /* --- arrays and files ------------------------------------------------------------------------ */
 
-/* Array `index` of those of a section (-1: of the captures), which exists. */
+/* Array `index` of a section (-1: capture `index`), which must exist. */
 static const psc_array *array_of(const psc_results *results, int section, int32_t index) {
     const psc_stored_array *array = results->arrays;
     while (array->section != section || index-- > 0) array++;

@@ -8,7 +8,7 @@ static char *clean_copy(const char *text) {
     return text ? psc_text_cleaned(text, strlen(text)) : strdup("");
 }
 
-/* --- what is there --------------------------------------------------------------------------- */
+/* --- lookup ---------------------------------------------------------------------------------- */
 
 const psc_result_axis *psc_section_axis_named(const psc_section *section, const char *name) {
     for (int i = 0; i < section->n_axes; i++)
@@ -54,7 +54,7 @@ psc_status psc_section_add_option(psc_section *section, const char *key, const c
 
 /* --- axes ------------------------------------------------------------------------------------ */
 
-/* A new axis with this view, whose name is made here; numbers are taken over. */
+/* Adds an axis with this view and a copy of the name; takes over the numbers. */
 static psc_status add_axis(psc_section *section, const char *name, psc_result_axis view) {
     psc_section_axis *axes = psc_list_grow(section->axes, section->n_axes, sizeof *axes);
     if (axes) section->axes = axes;
@@ -93,7 +93,7 @@ static bool same_labels(const psc_labels *list, int64_t n, const char *const *la
     return true;
 }
 
-/* These labels of this run or the one before, else a new copy; null without memory. */
+/* The same labels from this run or the previous one, else a new copy; null without memory. */
 static psc_labels *share_labels(psc_results *results, int64_t n, const char *const *labels) {
     for (int i = 0; i < results->n_labels; i++)
         if (same_labels(results->labels[i], n, labels)) return results->labels[i];
@@ -141,7 +141,7 @@ static psc_section_value *new_value(psc_section *section, const char *name, psc_
     return &section->values[section->n_values++];
 }
 
-/* The last value, which has got no entry, is no value. */
+/* Removes the last value if it received no entry. */
 static psc_status drop_value(psc_section *section) {
     psc_section_value *value = &section->values[section->n_values - 1];
     if (value->view.n > 0) return PSC_ERROR_MEMORY;
@@ -181,7 +181,7 @@ psc_status psc_section_add_text(psc_section *section, const char *name, const ch
     return made ? add_text(section, &made->view, value) : PSC_ERROR_MEMORY;
 }
 
-/* The list of that name and kind, made when the name is free. */
+/* The list of that name and kind; a new one when the name is free. */
 static psc_status list_of(
     psc_section_value **out, psc_section *section, const char *name, psc_value_kind kind) {
     *out = find_value(section, name);

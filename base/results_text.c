@@ -1,4 +1,4 @@
-/* Texts of the results, with what is not UTF-8 replaced; and lists that grow. */
+/* Texts of the results, with bytes that are not UTF-8 replaced; and growing lists. */
 #include "results.h"
 #include "utf8.h"
 

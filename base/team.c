@@ -1,10 +1,10 @@
-/* One OpenMP region a run: thread 0 is the caller and hands out jobs, the others wait for them.
+/* One OpenMP region per run: thread 0 is the caller and hands out jobs, the workers wait for them.
  *
- * A job is a list of tasks. Its door is one word: generation, whether it is open, how many are
- * inside. A worker that sees a new generation enters if the door is still open and takes tasks
- * until none is left; the caller takes tasks too, then shuts the door and waits for those inside.
- * Who comes late, because a busy machine gave its core to somebody else, is not waited for. Who
- * waits spins a little, then sleeps on a condition. */
+ * A job is a list of tasks. Its door is one word: generation, an open bit, the number of workers
+ * inside. A worker that sees a new generation enters if the door is still open, and takes tasks
+ * until none is left. The caller takes tasks too, then shuts the door and waits for the workers
+ * inside. It does not wait for a worker that was preempted before it entered. A waiting worker
+ * spins briefly, then sleeps on a condition variable. */
 #include "team.h"
 
 #include <omp.h>
@@ -14,10 +14,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* Looks at the counter before a worker sleeps: some tens of microseconds. */
+/* Reads of the door before a worker sleeps: some tens of microseconds. */
 #define SPINS 100000
-/* Looks between two of the caller's looks at the clock, some microseconds; and how long it sleeps
- * once it has waited too long. */
+/* Reads of the door between two reads of the clock by the caller: some microseconds. Then the
+ * length of one sleep when the caller has waited too long. */
 #define CALLER_SPINS 5000
 #define NAP_NANOSECONDS 50000
 
@@ -27,11 +27,11 @@
 
 struct psc_team {
     int n_threads; /* asked for */
-    int active;    /* in the open region; 0: none is open */
+    int active;    /* threads in the open region; 0: none is open */
     psc_team_enter_fn enter;
     psc_team_leave_fn leave;
 
-    /* the job; written by the caller while nobody is inside */
+    /* the job; the caller writes it while no worker is inside */
     psc_team_range_fn range; /* null: task */
     psc_team_task_fn task;
     int64_t n; /* of the range, or tasks */
@@ -109,12 +109,12 @@ static uint64_t wait_for_job(psc_team *team, uint64_t seen) {
     return atomic_load(&team->door);
 }
 
-/* A new generation; the door is open unless it is only to say that the region ends. */
+/* A new generation; its door stays shut when it only announces the end of the region. */
 static void publish(psc_team *team, bool open) {
     uint64_t next = generation(atomic_load_explicit(&team->door, memory_order_relaxed)) + 1;
     atomic_store(&team->door, next * GENERATION + (open ? OPEN : 0));
     if (atomic_load(&team->sleepers) == 0) return;
-    pthread_mutex_lock(&team->mutex); /* a sleeper is either before its check or in the wait */
+    pthread_mutex_lock(&team->mutex); /* now a sleeper is before its check or in the wait */
     pthread_cond_broadcast(&team->wake);
     pthread_mutex_unlock(&team->mutex);
 }
@@ -159,9 +159,9 @@ static double seconds_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Shuts the door and waits for those inside. Who takes an eighth longer than the caller, whose part
- * began at `begin`, has lost its core to somebody else for some milliseconds. Then the caller naps:
- * a yield would give away the rest of its own turn. */
+/* Shuts the door and waits for the workers inside. A worker more than 1/8 slower than the caller,
+ * whose part began at `begin`, has probably been preempted for milliseconds, so the caller sleeps
+ * instead of spinning. A yield would give away the rest of the caller's own time slice. */
 static void wait_for_workers(psc_team *team, double begin) {
     const struct timespec nap = {.tv_nsec = NAP_NANOSECONDS};
     uint64_t door = atomic_fetch_and(&team->door, ~OPEN) & INSIDE;
@@ -172,8 +172,8 @@ static void wait_for_workers(psc_team *team, double begin) {
     }
 }
 
-/* Runs the job that is set, inside the region. One task is the caller's own affair: nobody is woken
- * for it. */
+/* Runs the current job inside the region. The caller runs a single task itself and wakes no
+ * worker. */
 static void run_job(void *payload) {
     psc_team *team = payload;
     if (team->range) team->n_tasks = team->n < team->active ? team->n : team->active;

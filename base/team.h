@@ -1,7 +1,7 @@
-/* A team of threads that share one parallel region a run; the caller is its thread 0.
+/* A team of threads that share one parallel region per run; the caller is thread 0.
  * Private to base/, runtime/ and tests/.
- * Threads: all calls come from the thread that called psc_team_run, or, outside a run, from any
- * one. Ownership: the opener closes; payloads are borrowed for the call. */
+ * Threads: inside a run only the thread that called psc_team_run; outside any one thread.
+ * Ownership: the opener closes; payloads are borrowed for the call. */
 #ifndef TEAM_H
 #define TEAM_H
 
@@ -14,7 +14,8 @@ typedef struct psc_team psc_team;
 /* Part of a range, or one task, on thread 0..n_threads-1. */
 typedef void (*psc_team_range_fn)(int64_t begin, int64_t end, int thread, void *payload);
 typedef void (*psc_team_task_fn)(int64_t task, int thread, void *payload);
-/* What every thread does when it enters and leaves the region: the floating-point state. */
+/* Every thread calls these when it enters and leaves the region, to set its floating-point
+ * state. */
 typedef uint64_t (*psc_team_enter_fn)(void);
 typedef void (*psc_team_leave_fn)(uint64_t state);
 
@@ -23,13 +24,14 @@ psc_status psc_team_open(psc_team **out, int n_threads, psc_team_enter_fn enter,
 void psc_team_close(psc_team **team);
 int psc_team_threads(const psc_team *team);
 
-/* Runs body on the calling thread while the team waits for its calls below; they may also be made
- * outside, and then open a region of their own. Not reentrant. */
+/* Runs body on the calling thread, while the team waits for jobs from the calls below. Outside
+ * psc_team_run these calls open a region of their own. Not reentrant. */
 void psc_team_run(psc_team *team, void (*body)(void *payload), void *payload);
-/* fn over 0..n-1 in contiguous parts of nearly equal size, part i on thread i; returns when done.
- */
+/* Calls fn over 0..n-1 in contiguous parts of nearly equal size, at most one per thread. Any free
+ * thread takes the next part. Returns when all are done. */
 void psc_team_for(psc_team *team, int64_t n, psc_team_range_fn fn, void *payload);
-/* fn for each of n tasks, taken in ascending order by whichever thread is free. */
+/* Calls fn for each of n tasks. Free threads take them in ascending order. Returns when all are
+ * done. */
 void psc_team_tasks(psc_team *team, int64_t n, psc_team_task_fn fn, void *payload);
 
 #endif

@@ -1,6 +1,6 @@
 /* safetensors: 8 bytes of header length (little-endian), the header as JSON padded with spaces to a
- * multiple of 8, then the tensors. Elements of 8 bytes come first, so that every tensor is aligned
- * to its element; otherwise tensors keep their order. */
+ * multiple of 8, then the tensors. Tensors with elements of 8 bytes come first, so that every
+ * tensor is aligned to its element; otherwise tensors keep their order. */
 #include "tensors_file.h"
 
 #include "json.h"
@@ -46,7 +46,7 @@ static bool add_metadata(json_t *header, int n, const char *const (*metadata)[2]
     return false;
 }
 
-/* The header as JSON, freed by free(); null without memory. */
+/* The header as JSON, which the caller frees by free(); null without memory. */
 static char *make_header(
     int n, const psc_file_tensor *tensors, int n_metadata, const char *const (*metadata)[2]) {
     json_t *header = json_object();

@@ -1,5 +1,5 @@
-/* utf8proc decodes and measures; this file adds what it does not report: how much of a broken
- * sequence could have begun a character, and which characters are dangerous to show. */
+/* utf8proc decodes and measures. This file adds two things: how much of a broken sequence could
+ * have begun a character, and which characters are dangerous to show. */
 #include "utf8.h"
 
 #include <assert.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* What must be escaped before text that is not trusted is shown. Soft hyphens, variation selectors
- * and combining marks are not listed: they occur in ordinary words and emoji, and neither move the
+/* Characters to escape before untrusted text is shown. Soft hyphens, variation selectors and
+ * combining marks are not listed: they occur in ordinary words and emoji, and neither move the
  * cursor nor reorder text. */
 static const struct {
     uint32_t first, last;
@@ -32,7 +32,7 @@ int psc_utf8_columns(uint32_t c) {
     return utf8proc_charwidth((utf8proc_int32_t)c);
 }
 
-/* -n or 0, as psc_utf8_next returns them, of text that utf8proc refuses. */
+/* -n or 0, as psc_utf8_next returns them, for text that utf8proc refuses. */
 static int broken_part(const unsigned char *s, size_t bytes) {
     if (s[0] < 0xc2 || s[0] > 0xf4) return -1;
     size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
