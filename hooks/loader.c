@@ -1,6 +1,6 @@
 /* Plugin files: dlopen, the one symbol, the handshake.
  * A library's start-up code may change the thread's floating-point state (-Ofast turns subnormals
- * off), so the state is put back after dlopen and dlclose. */
+ * off), so this file restores the state after dlopen and dlclose. */
 #include "loader.h"
 
 #include <dlfcn.h>
@@ -10,16 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What every host of this ABI reads; a plugin's own structure may be longer, never shorter. */
+/* The bytes that every host of this ABI reads; a plugin's structure may be longer, never
+ * shorter. */
 #define PLUGIN_BYTES (offsetof(psc_plugin, close) + sizeof(((psc_plugin *)0)->close))
 
-/* Letters, digits, '_' and '-': names stand in file names, keys and "plugin.array". */
+/* Letters, digits, '_' and '-': names become parts of file names, keys and "plugin.array". */
 static bool is_plain(const char *name) {
     size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
     return n > 0 && n <= 64 && name[n] == 0;
 }
 
-/* A kind that the host knows, with the words or the range it needs. */
+/* Checks that the host knows the kind, and that it has the words or the range it needs. */
 static psc_status check_kind(
     const psc_option_description *option, const char *origin, psc_error *error) {
     const bool words = option->kind == PSC_OPTION_WORD || option->kind == PSC_OPTION_WORDS;
@@ -80,7 +81,7 @@ psc_status psc_plugin_check(const psc_plugin *plugin, const char *origin, psc_er
     return check_options(plugin, origin, error);
 }
 
-/* dlopen looks into the system's folders for a name without '/'; a path is meant here. */
+/* Puts "./" before a name without '/', which dlopen would search in the system's folders. */
 static void *open_library(const char *path, psc_error *error) {
     char *with_dot = NULL;
     if (!strchr(path, '/')) {

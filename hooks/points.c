@@ -1,5 +1,5 @@
-/* What is known of a hook point: PSC_POINTS as a table, full names, and what the forward pass and the
- * host must know beside it. */
+/* Hook points: PSC_POINTS as a table, full names, and further properties for the forward pass and
+ * the host. */
 #include "registry.h"
 
 #include <math.h>
@@ -42,7 +42,7 @@ float psc_point_beyond(psc_point point) {
     return point == PSC_HOOK_ATTN_SCORES ? -INFINITY : 0.0f;
 }
 
-/* Without a default: the compiler names a point that is missing. */
+/* No default: the compiler then reports a missing point. */
 bool psc_point_is_late(psc_point point) {
     switch (point) {
     case PSC_HOOK_EMBED:
@@ -99,7 +99,8 @@ void psc_point_name(char *out, size_t size, psc_point point, int32_t layer) {
         snprintf(out, size, "blocks.{l}.%s", points[point].name);
 }
 
-/* After "blocks.": the layer, or -2 for '*'; *rest is what follows the '.'. -1: neither. */
+/* Parses the text after "blocks.": returns the layer, -2 for '*', or -1 for anything else; *rest
+ * starts after the '.'. */
 static int32_t parse_layer(const char *text, const char **rest) {
     if (text[0] == '*' && text[1] == '.') {
         *rest = text + 2;

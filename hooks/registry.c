@@ -1,6 +1,6 @@
-/* Subscriptions by point; delivery: editors in order, then observers, each with what its filter
- * lets through. A filter that takes everything gets the tensor itself, any other a gathered copy.
- */
+/* Subscriptions by point; delivery: editors in order, then observers, each with the rows and heads
+ * of its filter. A filter that selects everything gets the tensor itself, any other a gathered
+ * copy. */
 #include "registry.h"
 
 #include "arena.h"
@@ -28,9 +28,9 @@ struct psc_registry {
     bool parallel_residual;
     subscription *list;
     size_t n, capacity;
-    size_t editors[PSC_POINT_COUNT], observers[PSC_POINT_COUNT]; /* how many; edited_only apart */
+    size_t editors[PSC_POINT_COUNT], observers[PSC_POINT_COUNT]; /* without edited_only */
     size_t edit_observers[PSC_POINT_COUNT];
-    buffer before, gathered, gathered_before, rows; /* grow to what delivery needs, then stay */
+    buffer before, gathered, gathered_before, rows; /* grow as delivery needs, never shrink */
 };
 
 psc_status psc_registry_open(psc_registry **out, int32_t n_layers, int32_t n_heads,
@@ -71,7 +71,7 @@ void psc_registry_close(psc_registry **registry) {
     *registry = NULL;
 }
 
-/* Copies n indices below limit into *out; null on a wrong one or without memory. */
+/* Copies n ascending indices below limit to *out; *out is null after an error or for n = 0. */
 static psc_status copy_indices(const int32_t **out, const int32_t *in, int32_t n, int32_t limit,
     const char *what, psc_error *error) {
     *out = NULL;
@@ -241,13 +241,13 @@ static psc_view dense(const psc_view *like, float *data) {
     return view;
 }
 
-/* What a subscription gets of a tensor: which rows (indices into the chunk), which heads. */
+/* The part of a tensor that a subscription gets: rows (indices into the chunk) and heads. */
 typedef struct selection {
     const int32_t *rows; /* null: all */
     const int32_t *heads;
 } selection;
 
-/* Copies between the whole tensor and a dense part of it; in: from the part into the whole. */
+/* Copies between the whole tensor and a dense part of it; in: from the part to the whole. */
 static void copy_part(
     const psc_view *whole, const psc_view *part, const selection *chosen, bool in) {
     int64_t n1 = part->n_axes > 1 ? part->shape[1] : 1;
@@ -280,7 +280,7 @@ static psc_status call(const subscription *s, psc_event *event, psc_error *error
     if (!error) error = &ignored;
     error->status = PSC_OK;
     int returned = s->callback(event, s->payload);
-    if (error->status != PSC_OK) return error->status; /* whatever was returned */
+    if (error->status != PSC_OK) return error->status; /* whatever the callback returned */
     if (returned == 0) return PSC_OK;
     char name[64];
     psc_point_name(name, sizeof name, (psc_point)event->point, event->layer);
@@ -290,7 +290,7 @@ static psc_status call(const subscription *s, psc_event *event, psc_error *error
     return psc_fail(error, PSC_ERROR_PLUGIN, "a hook stopped the run at %s", name);
 }
 
-/* Which rows the filter takes: *n of them, their psc_rows and indices in the registry's buffer. */
+/* The rows that the filter selects: *n of them, their psc_rows and indices in a registry buffer. */
 static psc_status choose_rows(const delivery *d, const subscription *s, const psc_row **rows,
     const int32_t **indices, int32_t *n) {
     psc_row *copy =
@@ -308,7 +308,7 @@ static psc_status choose_rows(const delivery *d, const subscription *s, const ps
     return PSC_OK;
 }
 
-/* Calls s with the part of the tensor that its filter takes. */
+/* Calls s with the part of the tensor that its filter selects. */
 static psc_status deliver_part(const delivery *d, const subscription *s, psc_event *event) {
     selection chosen = {NULL, NULL};
     psc_status status = choose_rows(d, s, &event->rows, &chosen.rows, &event->n_rows);

@@ -1,7 +1,7 @@
-/* The registry: who observes or edits which hook point, and the delivery of events to them.
+/* The registry: subscriptions to hook points, and the delivery of events to them.
  * Private to hooks/, runtime/ and tests/. Includes psc_hooks.h and psc_plugin.h.
  * Threads: the caller's thread only.
- * Ownership: filters are copied in; payloads and owner names are borrowed until removed. */
+ * Ownership: the registry copies filters; it borrows payloads and names until they are removed. */
 #ifndef REGISTRY_H
 #define REGISTRY_H
 
@@ -12,45 +12,46 @@
 
 typedef struct psc_registry psc_registry;
 
-/* A subscription's maker: the name stands in messages; null for a client without a plugin. */
+/* The owner of a subscription. */
 typedef struct psc_subscriber {
-    const char *name;
+    const char *name;  /* for messages; null for a client without a plugin */
     const void *owner; /* for psc_registry_remove */
-    bool transient;    /* dropped by psc_registry_end_run */
-    const bool *muted; /* nullable; while it is true, the subscription rests */
+    bool transient;    /* psc_registry_end_run removes it */
+    const bool *muted; /* nullable; while true, the subscription gets no events */
 } psc_subscriber;
 
 psc_status psc_registry_open(psc_registry **out, int32_t n_layers, int32_t n_heads,
     bool parallel_residual, psc_error *error);
 void psc_registry_close(psc_registry **registry);
 
-/* Checks point and filter against the model; a wrong one is PSC_ERROR_INPUT. */
+/* Checks point and filter against the model; PSC_ERROR_INPUT when one is wrong. */
 psc_status psc_registry_add(psc_registry *registry, psc_point point, bool editor,
     const psc_filter *filter, psc_event_fn callback, void *payload,
     const psc_subscriber *subscriber, psc_error *error);
 void psc_registry_remove(psc_registry *registry, const void *owner);
 void psc_registry_end_run(psc_registry *registry);
 
-/* Whether there is any subscription at all. */
+/* True if any subscription exists. */
 bool psc_registry_any(const psc_registry *registry);
-/* Whether anybody wants this tensor for any of these rows; the forward pass's one branch. Observers
- * of edits only do not count. layer is -1 for points without one. */
+/* True if a subscription selects this tensor for any of these rows; the forward pass's one branch.
+ * Observers with edited_only do not count. layer is -1 for points without one. */
 bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows);
+/* The same for editors only. */
 bool psc_registry_edits(const psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows);
-/* Whether anything at all is edited. */
+/* True if any editor exists. */
 bool psc_registry_any_editor(const psc_registry *registry);
 bool psc_registry_wants_row(
     const psc_registry *registry, psc_point point, int32_t layer, const psc_row *row);
 
 /* Hands the tensor (first axis: rows, unit stride on the last) to the editors, which may change it
- * in place, then to the observers. The status that a callback put into error ends it, whatever the
- * callback returns; else its nonzero return does, with PSC_ERROR_PLUGIN. */
+ * in place, then to the observers. A status that a callback sets in error ends the delivery,
+ * whatever the callback returns. So does a nonzero return alone, with PSC_ERROR_PLUGIN. */
 psc_status psc_registry_deliver(psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows, const psc_view *tensor, psc_error *error);
 
-/* Rows or heads that a filter lets through. */
+/* True if the filter selects the row. */
 bool psc_filter_has_row(const psc_filter *filter, const psc_row *row);
 
 /* --- points (points.c) --- */
@@ -59,10 +60,10 @@ const char *psc_point_shape(psc_point point);  /* "HD": the axes after the rows 
 bool psc_point_has_layer(psc_point point);
 bool psc_point_has_heads(psc_point point);
 bool psc_point_has_keys(psc_point point);
-/* What stands past a row's own position on an axis of keys. */
+/* The value past a row's own position on an axis of keys. */
 float psc_point_beyond(psc_point point);
-/* Of the last layer, only the rows that a subscriber wants are computed once their keys and values
- * are in the cache. Whether the point is shown after that, for such rows alone. */
+/* In the last layer, once keys and values are in the cache, the pass computes only requested rows.
+ * True if the point comes after that, so that only these rows have it. */
 bool psc_point_is_late(psc_point point);
 /* The extent of an axis by its letter in a shape; n_keys is that of 'K'. */
 int64_t psc_axis_extent(char letter, const psc_model_info *info, int64_t n_keys);
