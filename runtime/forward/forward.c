@@ -1,10 +1,10 @@
 /* One chunk of R rows through a GPT-NeoX model.
  *
  *   x [R,N] = embedding;  x through the layers (forward_layer.c);  logits = W_U LN_final(x), for
- *   the rows somebody wants
+ *   the requested rows
  *
- * Each step is one call of the team, each point one branch. A value that nobody asked for beyond
- * the pass itself (result, pre, scores, pattern) has memory only once somebody has. */
+ * Each step is one call of the team, each point one branch. Tensors that the pass itself does not
+ * store (result, pre, scores, pattern) get memory when a subscriber first requests them. */
 #include "forward_inside.h"
 
 #include "arena.h"
@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows whose logits are computed at a time, since they are wide: as many as the layers' buffers
- * hold, up to MOST; fewer than LEAST would read the unembedding too often. */
+/* Rows whose logits are computed at a time. Logits are wide: as many rows as fit into the layers'
+ * buffers, up to MOST. Fewer than LEAST would read the unembedding too often. */
 #define LEAST_LOGIT_ROWS 64
 #define MOST_LOGIT_ROWS 128
 
@@ -38,8 +38,9 @@ size_t psc_forward_row_bytes(const psc_config *config) {
     return (WIDE_BUFFERS * psc_padded(config->d_model) + psc_padded(config->d_mlp)) * sizeof(float);
 }
 
-/* The buffers lie in one block, which may then be in huge pages. At its end are those that only
- * layers use: the logits take their place. Null counts only. */
+/* Places all buffers in one block, so that huge pages can hold it. Buffers that only layers use
+ * come last: the logits reuse their memory. Returns the floats needed; with null memory it only
+ * counts. */
 static size_t place_buffers(psc_forward *f, size_t rows, size_t threads, float *memory) {
     struct {
         float **to;
@@ -48,7 +49,7 @@ static size_t place_buffers(psc_forward *f, size_t rows, size_t threads, float *
         {&f->scale, rows}, {&f->scratch, threads * f->scratch_floats}, {&f->y2, rows * f->ld_n},
         {&f->q, rows * f->ld_n}, {&f->k, rows * f->ld_n}, {&f->v, rows * f->ld_n},
         {&f->post, rows * f->ld_m}};
-    const size_t of_layers = 5; /* the index of the first of them */
+    const size_t of_layers = 5; /* index of the first buffer that only layers use */
     size_t used = 0, before = 0;
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         if (i == of_layers) before = used;
@@ -140,7 +141,7 @@ static void embed_rows(int64_t begin, int64_t end, int thread, void *payload) {
         psc_model_embedding(f->model, f->kernels, f->rows[r].token, f->x + (size_t)r * f->ld_n);
 }
 
-/* x: the embedding, or the residual that the pass was given. */
+/* x: the embedding, or the residual that the pass starts from. */
 static psc_status first_residual(psc_forward *f) {
     const float *resid = f->pass->resid;
     if (!resid) {
@@ -162,8 +163,8 @@ static bool wants_logits(const psc_forward *f, const psc_row *row) {
     return psc_forward_hooked(f) && psc_registry_wants_row(f->registry, PSC_HOOK_LOGITS, -1, row);
 }
 
-/* Takes up to logit_rows wanted rows from *row on; their y1 move to x, which nobody reads any more.
- */
+/* Chooses up to logit_rows requested rows from *row on and copies their y1 to x, which is free
+ * now. */
 static size_t choose_rows(psc_forward *f, int32_t *row) {
     size_t n = 0;
     for (; *row < f->n_rows && n < f->logit_rows; ++*row) {
@@ -174,7 +175,7 @@ static size_t choose_rows(psc_forward *f, int32_t *row) {
     return n;
 }
 
-/* Logits of the chosen rows, shown as one event and handed to the sink. */
+/* Computes the logits of the chosen rows, shows them as one event and hands them to the sink. */
 static psc_status chosen_logits(psc_forward *f, size_t n) {
     const psc_packed *w = &f->model->unembed;
     psc_job job = psc_forward_job(f, w, f->logits, f->ld_v, f->x, f->ld_n, n);

@@ -12,33 +12,33 @@
 
 typedef struct psc_forward psc_forward;
 
-/* Bytes of buffers for each row of a chunk. */
+/* Bytes of buffers per row of a chunk. */
 size_t psc_forward_row_bytes(const psc_config *config);
-/* Buffers for chunks of up to chunk rows. */
+/* Allocates buffers for chunks of up to chunk rows. */
 psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc_kernels *kernels,
     psc_team *team, psc_registry *registry, psc_kv_cache *cache, int32_t chunk, psc_error *error);
 void psc_forward_close(psc_forward **forward);
 
-/* What becomes of a row's logits, for those rows that `wanted` marks or a hook wants. */
+/* Receives the logits of the rows that `wanted` marks, in ascending order. */
 typedef struct psc_logits_sink {
-    const bool *wanted; /* [n_rows] of the chunk; nullable */
+    const bool *wanted; /* [n_rows] of the chunk; null: none */
     void (*take)(int32_t row_index, const float *logits, void *payload);
     void *payload;
 } psc_logits_sink;
 
-/* Where a pass begins and what becomes of its logits. Zeroed: from the embedding, to nobody. */
+/* The start of a pass and the sink of its logits. Zeroed: from the embedding, without a sink. */
 typedef struct psc_pass {
     int32_t
-        first_layer;    /* 0..n_layers; the layers before it are skipped, their cache is not read */
-    const float *resid; /* [n_rows, N] contiguous: hook_resid_pre of first_layer (of the final norm
-                           when first_layer is n_layers); null only with first_layer 0, and then it
-                           is the embedding */
+        first_layer; /* 0..n_layers; the pass skips earlier layers and does not read their cache */
+    const float *resid; /* [n_rows, N] contiguous: hook_resid_pre of first_layer (the input of the
+                           final norm when first_layer is n_layers); null, only with first_layer 0:
+                           the embedding */
     psc_logits_sink sink;
 } psc_pass;
 
-/* rows: ordered by (sequence, position), each sequence's first position its length so far or
- * following the row before; K and V go into the cache. A pass that begins at a later layer gives
- * the bits of a whole one whose residual there and whose cache from there on were the same. */
+/* rows: ordered by (sequence, position); each sequence's positions continue its cached ones. Keys
+ * and values go into the cache. A pass that begins at a later layer has the bits of a whole pass
+ * with the same residual there and the same cache from there on. */
 psc_status psc_forward_chunk(psc_forward *forward, const psc_row *rows, int32_t n_rows,
     const psc_pass *pass, psc_error *error);
 

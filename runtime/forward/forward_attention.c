@@ -1,8 +1,9 @@
 /* Attention of the row set: rotary on q and k, keys and values into the cache, then per head
  *   scores[r, key] = (q_r . k_key) / sqrt(d_head),  pattern = softmax over keys 0..position,
  *   z_r = sum over keys of pattern[r, key] v_key.
- * A task is one head and up to PSC_ATTENTION_TILE rows of one sequence. Unwatched, a task does all
- * three steps in its thread's scratch; watched, each step is done for all rows and shown. */
+ * A task is one head and up to PSC_ATTENTION_TILE rows of one sequence. Without subscribers a task
+ * does all three steps in its thread's scratch; with subscribers the pass completes each step for
+ * all rows and shows it. */
 #include "forward_inside.h"
 
 #include <math.h>
@@ -18,8 +19,7 @@ typedef struct attention_job {
     float scale;
 } attention_job;
 
-/* --- rotary and the cache ----------------------------------------------------------------------
- */
+/* --- rotary and the cache -------------------------------------------------------------------- */
 
 static void rotate(const psc_forward *f, float *x, size_t row, size_t heads) {
     size_t n_rot = f->model->config.rotary_dims;
@@ -36,7 +36,7 @@ static void store(const psc_forward *f, const float *x, size_t row, size_t head,
         psc_kv_cache_put_key(f->cache, r->sequence, f->layer, (int32_t)head, r->position, x);
 }
 
-/* The heads of a task's panels; y of the first. */
+/* The heads of a task's panels; y of the first one. */
 typedef struct head_range {
     size_t first, n;
     float *y;
@@ -48,8 +48,8 @@ static head_range heads_of(const psc_forward *f, const psc_matmul *part) {
         part->y + part->panel_begin * PSC_LANES};
 }
 
-/* Fetches where a row's key or value will be put: a key lies in d_head cache lines and a value in
- * d_head / 16, which are far apart. */
+/* Prefetches the place of a row's key or value: a key spans d_head cache lines, a value d_head / 16
+ * of them far apart. */
 static void fetch_place(const psc_forward *f, const psc_row *row, size_t head, bool value) {
     size_t position = (size_t)row->position, every = value ? PSC_LANES : 1;
     const float *at = value ? psc_kv_cache_values(f->cache, row->sequence, f->layer, (int32_t)head)
@@ -103,7 +103,7 @@ static void rotate_rows(int64_t begin, int64_t end, int thread, void *payload) {
     }
 }
 
-/* A task is one head: neighbouring positions share a panel's cache lines. */
+/* A task is one head: neighboring positions share a panel's cache lines. */
 static void store_head(int64_t head, int thread, void *payload) {
     (void)thread;
     psc_forward *f = payload;
@@ -141,7 +141,7 @@ static void fill_masked(const attention_job *job, float *row, size_t n_keys) {
     for (size_t key = n_keys; key < job->n_keys; key++) row[key] = value;
 }
 
-/* Later tiles see more keys: they come first, so that what is left at the end is small. */
+/* Later tiles see more keys, so they come first and the last tasks are small. */
 static void attention_task(int64_t task, int thread, void *payload) {
     const attention_job *job = payload;
     psc_forward *f = job->f;
@@ -183,7 +183,7 @@ static void attention_task(int64_t task, int thread, void *payload) {
     f->kernels->attention_values(&a);
 }
 
-/* Scores, pattern and z one after the other, each shown. */
+/* Computes scores, pattern and z one after the other, and shows scores and pattern. */
 static psc_status watched(attention_job *job, int64_t tasks) {
     psc_forward *f = job->f;
     size_t keys = 0;

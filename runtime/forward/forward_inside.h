@@ -1,30 +1,30 @@
-/* What the files of the forward pass share: its buffers, its row set, the matmuls of a step.
+/* Shared by the files of the forward pass: its buffers, its row set, the matmuls of a step.
  * Private to forward*.c, bench/pass* and test_last_layer.c.
- * Threads: the session's thread; tasks and parts of rows by the team.
+ * Threads: the session's thread; the team runs tasks and parts of rows.
  * Ownership: psc_forward owns the buffers. */
 #ifndef FORWARD_INSIDE_H
 #define FORWARD_INSIDE_H
 
 #include "forward.h"
 
-/* Query rows that one attention task takes: scores of so many rows stay in the core's cache. */
+/* Query rows per attention task: the scores of this many rows stay in the core's cache. */
 #define PSC_ATTENTION_TILE 24
 /* Most tasks of one step, and most matmuls. */
 #define PSC_STEP_TASKS 1024
 #define PSC_STEP_JOBS 4
 
-/* Rows that lie a multiple of 4 KiB apart fall into the same cache sets: a stride of 16 more. */
+/* Rows a multiple of 4 KiB apart share the same cache sets, so strides are 16 floats longer. */
 static inline size_t psc_padded(size_t n) {
     return (n + PSC_LANES - 1) / PSC_LANES * PSC_LANES + PSC_LANES;
 }
 
-/* A buffer that exists once somebody has asked for its tensor. */
+/* A buffer that exists once a subscriber has requested its tensor. */
 typedef struct psc_grown {
     float *data;
     size_t floats;
 } psc_grown;
 
-/* What the residual still lacks; added where x is read next. */
+/* Terms that the residual still lacks; the next step that reads x adds them. */
 typedef enum psc_pending {
     PSC_PENDING_NONE,
     PSC_PENDING_BOTH, /* x <- (mlp + attn) + x */
@@ -32,7 +32,7 @@ typedef enum psc_pending {
     PSC_PENDING_MLP   /* x <- mlp + x */
 } psc_pending;
 
-/* Rows of one sequence that an attention task takes. */
+/* Rows of one sequence for one attention task. */
 typedef struct psc_tile {
     int32_t first, rows;
 } psc_tile;
@@ -42,17 +42,17 @@ typedef struct psc_task {
     uint32_t job, row, rows, panel, panels;
 } psc_task;
 
-/* Work on what a task has computed, while it is in the core's cache: y of part, whose first row is
- * `row` of the row set. */
+/* Processes a task's result while it is in the core's cache: y of part, whose first row is `row` of
+ * the row set. */
 typedef void (*psc_finish_fn)(psc_forward *f, const psc_matmul *part, size_t row);
 
 /* One matmul of a step. */
 typedef struct psc_job {
     psc_matmul m; /* all rows, all panels */
     psc_matmul_f32_fn kernel;
-    psc_finish_fn prepare; /* nullable: before a task of few rows, fetches what finish writes to */
+    psc_finish_fn prepare; /* nullable: before a task of few rows, prefetches finish's targets */
     psc_finish_fn finish;  /* nullable */
-    size_t unit;           /* panels that stay in one task: those of a head where finish needs it */
+    size_t unit;           /* panels that stay in one task: those of a head if finish needs it */
 } psc_job;
 
 struct psc_forward {
@@ -64,44 +64,45 @@ struct psc_forward {
     size_t n, heads, d_head, m;         /* d_model, ..., d_mlp */
     size_t ld_n, ld_m, ld_v, ld_result; /* row strides */
 
-    /* [chunk, ld_n]. Three serve twice: z lies over y1, which only q, k and v are made of; attn and
-     * mlp over k and v, which are in the cache by then. */
+    /* [chunk, ld_n]. Four buffers serve twice: z reuses y1, which only q, k and v need; attn and
+     * mlp reuse k and v, which are in the cache by then; normalized reuses q. */
     float *x, *y1, *y2, *q, *k, *v, *z, *attn, *mlp, *normalized;
     float *post;           /* [chunk, ld_m] */
     float *mean, *scale;   /* [chunk] */
     float *logits;         /* [logit_rows, ld_v] */
     float *scratch;        /* [threads, scratch_floats] scores of one task */
-    float *memory;         /* all of the above */
+    float *memory;         /* the block of all of the above */
     size_t scratch_floats; /* a multiple of a cache line */
     size_t logit_rows;     /* rows whose logits are computed at a time */
     int32_t *n_keys;       /* [chunk] position + 1 */
-    psc_row *kept;         /* [chunk] the row set, once it is no longer the whole chunk */
+    psc_row *kept;         /* [chunk] the row set, when it is not the whole chunk */
     psc_row *chosen;       /* [logit_rows] */
     psc_tile *tiles;       /* [chunk] */
     psc_grown pre, result, scores;
     psc_task tasks[PSC_STEP_TASKS];
 
-    /* the chunk that runs */
+    /* the current chunk */
     const psc_pass *pass;
     const psc_row *rows; /* the row set */
     int32_t n_rows, n_tiles, layer;
     int32_t first_index; /* psc_row.index of the chunk's first row */
-    bool hooked;         /* whether anybody subscribes to anything */
+    bool hooked;         /* whether any subscription exists */
     psc_pending pending;
     psc_error *error;
 };
 
 /* --- forward.c --- */
 
-/* Memory of at least so many floats, contents lost on growth; null after setting error. */
+/* Memory of at least this many floats; growth loses the contents. Null after setting error. */
 float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error);
-/* Shows [R, width] of row stride ld, or [R, H, D] of row stride ld_n, when somebody wants it. */
+/* Shows [R, width] with row stride ld, or [R, H, D] with row stride ld_n, if a subscriber selects
+ * it. */
 psc_status psc_forward_show_rows(
     psc_forward *f, psc_point point, float *data, size_t width, size_t ld);
 psc_status psc_forward_show_heads(psc_forward *f, psc_point point, float *data);
 
-/* Whether anybody subscribes to anything. Built without hooks the pass asks nobody, ever:
- * bench/hooks_cost.sh counts what asking costs. */
+/* Whether any subscription exists. Built with PSC_NO_HOOKS the pass never asks the registry:
+ * bench/hooks_cost.sh measures the cost of asking. */
 static inline bool psc_forward_hooked(const psc_forward *f) {
 #ifdef PSC_NO_HOOKS
     (void)f;
@@ -135,32 +136,32 @@ void psc_forward_run(psc_forward *f, const psc_job *jobs, int n);
 
 /* --- forward_norm.c --- */
 
-/* Adds to x what is pending. */
+/* Adds the pending terms to x. */
 void psc_forward_settle(psc_forward *f);
-/* y[i] = LayerNorm i of x, for one or two that share x; what is pending is added first. Shows the
- * scale and the normalized value, which two must not be asked for. */
+/* y[i] = LayerNorm i of x, for one or two norms that share x; adds the pending terms first. Shows
+ * the scale and the normalized value; with two norms no subscriber may select these. */
 psc_status psc_forward_norm(psc_forward *f, int n, const psc_layer_norm *const ln[],
     float *const y[], psc_point scale, psc_point normalized);
 
 /* --- forward_attention.c --- */
 
-/* Tiles of the row set, for attention. */
+/* Cuts the row set into tiles for attention. */
 void psc_forward_tile(psc_forward *f);
-/* Fetches the places of the keys or values that a task of few rows will have made. */
+/* Prefetches the cache lines for the keys or values that a task of few rows will compute. */
 void psc_forward_prepare_k(psc_forward *f, const psc_matmul *part, size_t row);
 void psc_forward_prepare_v(psc_forward *f, const psc_matmul *part, size_t row);
-/* What a task of W_Q, W_K or W_V has made: rotated; keys and values put into the cache. */
+/* Process the result of a task of W_Q, W_K or W_V: rotate q and k, store k and v in the cache. */
 void psc_forward_finish_q(psc_forward *f, const psc_matmul *part, size_t row);
 void psc_forward_finish_k(psc_forward *f, const psc_matmul *part, size_t row);
 void psc_forward_finish_v(psc_forward *f, const psc_matmul *part, size_t row);
-/* The same for all of q, k and v, the rotated ones shown. */
+/* The same for all of q, k and v; shows the rotated q and k. */
 psc_status psc_forward_rotate_and_store(psc_forward *f);
-/* q and the cache -> z, scores and pattern shown. */
+/* q and the cache -> z; shows scores and pattern. */
 psc_status psc_forward_attention(psc_forward *f);
 
 /* --- forward_layer.c --- */
 
-/* One layer of the row set: x -> x, the last step perhaps pending. */
+/* One layer of the row set: x -> x, perhaps with pending terms. */
 psc_status psc_forward_layer(psc_forward *f);
 
 #endif

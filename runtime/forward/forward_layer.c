@@ -1,32 +1,32 @@
 /* One layer of the row set.
  *
  *   n = LN1(x) -> q, k, v [R,H*D] -> rotary, cache -> z [R,H*D] (forward_attention.c)
- *   attn [R,N] = W_O z + b_O         result [R,H,N]: W_O's block sums, one a head
+ *   attn [R,N] = W_O z + b_O         result [R,H,N]: W_O's block sums, one per head
  *   post [R,M] = gelu(W_in LN2(x') + b_in),  mlp [R,N] = W_out post + b_out
  *   parallel: x' = x, x <- (mlp + attn) + x;  sequential: x' = attn + x, x <- mlp + x'
  *
- * Unwatched, a parallel layer is four steps of the team: both norms (with the sum of the layer
- * before); q, k, v and the MLP's first matmul; attention; W_O and W_out. Steps come apart where a
- * value that lives only inside one is watched, or where it may be changed before it is read.
+ * Without subscribers, a parallel layer is four steps of the team: both norms (with the sum of the
+ * previous layer); q, k, v and the MLP's first matmul; attention; W_O and W_out. The pass splits a
+ * step when a subscriber observes a value inside it, or may edit a value before it is read.
  *
- * Of the last layer only those rows go beyond k and v that somebody wants. */
+ * In the last layer, only requested rows continue after k and v. */
 #include "forward_inside.h"
 
 #include <string.h>
 
-/* Which steps of this layer come together and what they leave. Made before the first step: hooks do
- * not come or go during a run, and a row that is left out wants none of the late points. */
+/* Which steps of this layer are fused, and which tensors they keep. Made before the first step:
+ * hooks do not change during a run, and no subscriber requests a late point of a dropped row. */
 typedef struct layer_plan {
     const psc_layer *layer;
     bool parallel;
     bool mlp_early;    /* LN2 beside LN1 and W_in beside W_Q, W_K, W_V: both read the same x */
     bool heads_inside; /* the tasks of q, k and v rotate them and put them into the cache */
-    bool shrinks;      /* only the wanted rows go on after k and v */
-    bool pre;          /* hook_pre is wanted: W_in writes it apart from post */
+    bool shrinks;      /* only the requested rows continue after k and v */
+    bool pre;          /* hook_pre is requested: W_in writes it to a buffer of its own */
     bool gelu_apart;   /* and may change before gelu reads it */
-    bool result;       /* hook_result is wanted: W_O's block sums are kept */
+    bool result;       /* hook_result is requested: W_O's block sums are kept */
     bool sum_apart;    /* and may change before they are summed */
-    bool out_together; /* W_O and W_out in one step: post is there and does not change */
+    bool out_together; /* W_O and W_out in one step: post is complete and does not change */
 } layer_plan;
 
 static bool wants_any(const psc_forward *f, const psc_point *points, size_t n) {
@@ -58,7 +58,7 @@ static layer_plan plan_layer(const psc_forward *f) {
 
 /* --- rows of the last layer ------------------------------------------------------------------- */
 
-/* The late points that are wanted here. Returns how many. */
+/* The late points that a subscriber selects here. Returns how many. */
 static int wanted_late_points(const psc_forward *f, psc_point points[PSC_POINT_COUNT]) {
     int n = 0;
     for (int p = 0; p < PSC_POINT_COUNT && psc_forward_hooked(f); p++) {
@@ -81,7 +81,7 @@ static bool row_is_wanted(const psc_forward *f, int32_t r, const psc_point *poin
     return false;
 }
 
-/* The wanted rows move to the front and become the row set. x, y1 and y2 move with them. */
+/* Moves the requested rows to the front, with x, y1 and y2; they become the row set. */
 static void keep_wanted_rows(psc_forward *f) {
     psc_point points[PSC_POINT_COUNT];
     int n_points = wanted_late_points(f, points);
@@ -102,7 +102,7 @@ static void keep_wanted_rows(psc_forward *f) {
 
 /* --- the MLP's first half --------------------------------------------------------------------- */
 
-/* post = gelu(y) of what a task has made; y is post's own place unless pre is watched. */
+/* post = gelu(y) of a task's result; y is post itself unless pre is requested. */
 static void finish_gelu(psc_forward *f, const psc_matmul *part, size_t row) {
     size_t begin = part->panel_begin * PSC_LANES, end = part->panel_end * PSC_LANES;
     if (end > part->out) end = part->out;
@@ -130,7 +130,7 @@ static psc_status mlp_in_job(psc_forward *f, const layer_plan *plan, psc_job *jo
     return PSC_OK;
 }
 
-/* Shows what mlp_in_job has made. */
+/* Shows the results of mlp_in_job. */
 static psc_status show_mlp(psc_forward *f, const layer_plan *plan) {
     psc_status status = psc_forward_show_rows(f, PSC_HOOK_MLP_PRE, f->pre.data, f->m, f->ld_m);
     if (status != PSC_OK) return status;
@@ -140,8 +140,8 @@ static psc_status show_mlp(psc_forward *f, const layer_plan *plan) {
 
 /* --- before attention ------------------------------------------------------------------------- */
 
-/* q, k, v and, where the plan has it here, the MLP's first matmul; keys and values into the cache.
- * The row set may shrink between k, v and the others. */
+/* q, k, v and, if planned, the MLP's first matmul; keys and values go into the cache. The row set
+ * may shrink after k and v. */
 static psc_status attention_inputs(psc_forward *f, const layer_plan *plan) {
     static const psc_finish_fn finish[3] = {
         psc_forward_finish_q, psc_forward_finish_k, psc_forward_finish_v};
@@ -211,7 +211,7 @@ static psc_status show_attention_output(psc_forward *f, const layer_plan *plan) 
     return psc_forward_show_rows(f, PSC_HOOK_ATTN_OUT, f->attn, f->n, f->ld_n);
 }
 
-/* The MLP from x on, by itself. */
+/* The MLP's norm and first matmul, as steps of their own. */
 static psc_status mlp_input(psc_forward *f, const layer_plan *plan) {
     psc_job job;
     const psc_layer_norm *ln = &plan->layer->ln2;
@@ -222,7 +222,7 @@ static psc_status mlp_input(psc_forward *f, const layer_plan *plan) {
     return status;
 }
 
-/* W_O and W_out. A subscriber that only looks at post sees it after their common step. */
+/* W_O and W_out. An observer of post sees it after their common step. */
 static psc_status outputs(psc_forward *f, const layer_plan *plan) {
     const psc_packed *w = &plan->layer->matrix[PSC_W_OUT];
     psc_job jobs[2]; /* the one with the longer tasks first */

@@ -1,20 +1,19 @@
 /* The matmuls of one step as tasks of the team: y[rows, out] cut into rectangles of some rows by
- * some panels, all of k. Matmuls that do not need each other share a step, and so a barrier.
+ * some panels, all of k. Independent matmuls share a step, and so a barrier.
  *
  *          panels ->
- *      rows [ 0 ][ 2 ][ 4 ]..     a task's panels meet one block of rows after the other, so that
- *           [ 1 ][ 3 ][ 5 ]..     their weights come from memory once
- */
+ *      rows [ 0 ][ 2 ][ 4 ]..     the row blocks of a group of panels are consecutive tasks, so
+ *           [ 1 ][ 3 ][ 5 ]..     its weights come from memory once */
 #include "forward_inside.h"
 
-/* Fewest rows of a block, where a matmul has too few panels for all threads; most blocks. */
+/* Fewest rows per block, when a matmul has too few panels for all threads; most blocks. */
 #define LEAST_ROWS 96
 #define MOST_BLOCKS 64
-/* Panels of a task of many rows at most: their results are finished while they are near. */
+/* Most panels of a task of many rows: finish finds its results still in the cache. */
 #define MOST_PANELS 12
-/* Of PSC_FEW_ROWS rows a task is a stretch of memory, of at least so many weights. */
+/* With at most PSC_FEW_ROWS rows a task streams memory: at least this many weights. */
 #define LEAST_WEIGHTS 32768
-/* Panels that few rows take side by side. */
+/* Panels that a matmul of few rows reads side by side. */
 #define FEW_ROWS_PANELS 4
 
 typedef struct step {
@@ -70,7 +69,7 @@ static size_t smallest_common_multiple(size_t a, size_t b) {
     return multiple;
 }
 
-/* Rows of one task: all, unless the threads would then have too few groups of panels to share. */
+/* Rows per task: all, unless the threads would then have too few groups of panels to share. */
 static size_t block_height(const psc_forward *f, const psc_job *job) {
     size_t rows = job->m.rows, threads = (size_t)psc_team_threads(f->team);
     size_t groups = job->m.panel_end / f->kernels->matmul_group + 1;
@@ -79,8 +78,8 @@ static size_t block_height(const psc_forward *f, const psc_job *job) {
     return blocks <= 1 ? rows : up((rows + blocks - 1) / blocks, PSC_LANES);
 }
 
-/* Panels of the next task when `work` (rows times panels times k) is left in the step: a share of
- * it, so that tasks shrink towards the end and no thread waits long for another. */
+/* Panels of the next task when `work` (rows times panels times k) is left in the step: a fraction
+ * of it, so tasks shrink toward the end and no thread waits long for another. */
 static size_t grain_of(const psc_forward *f, const psc_job *job, size_t height, size_t work) {
     size_t panels = job->m.panel_end, blocks = (job->m.rows + height - 1) / height;
     size_t threads = (size_t)psc_team_threads(f->team);
@@ -93,12 +92,12 @@ static size_t grain_of(const psc_forward *f, const psc_job *job, size_t height, 
     } else {
         grain = least(grain, MOST_PANELS);
     }
-    size_t groups = PSC_STEP_TASKS / PSC_STEP_JOBS / blocks; /* so many there is room for */
+    size_t groups = PSC_STEP_TASKS / PSC_STEP_JOBS / blocks; /* room for this many */
     if (grain * groups < panels) grain = (panels + groups - 1) / groups;
     return grain ? up(grain, unit) : unit;
 }
 
-/* Appends the tasks of job j; takes them off the work that is left. */
+/* Appends the tasks of job j and subtracts them from the work that is left. */
 static int64_t cut(psc_forward *f, const psc_job *jobs, uint32_t j, int64_t n, size_t *work) {
     const psc_job *job = &jobs[j];
     size_t panels = job->m.panel_end, rows = job->m.rows, height = block_height(f, job);

@@ -1,8 +1,8 @@
 /* The residual's sums and LayerNorm, row by row:
  *   x <- (mlp + attn) + x,   m = mean x,  s = sqrt(mean (x-m)^2 + eps),  n = (x-m)/s,
  *   y = fma(n, gamma, beta)
- * Unwatched, a row goes through all of it at once; what the layer before has left to add is added
- * here. LN1 and LN2 of a parallel layer share n. */
+ * Without subscribers a row goes through all of it at once, with the pending terms of the previous
+ * layer. LN1 and LN2 of a parallel layer share n. */
 #include "forward_inside.h"
 
 #include <assert.h>

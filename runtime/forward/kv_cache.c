@@ -1,5 +1,5 @@
-/* Keys lie in panels of 16 keys, d-major, values in panels of 16 dimensions, key-major: both are
- * the layout that a matmul reads, so a score is one chain over d and z one chain over keys. */
+/* Keys are stored in panels of 16 keys, d-major, values in panels of 16 dimensions, key-major. Both
+ * are the layout that a matmul reads, so a score is one chain over d and z one chain over keys. */
 #include "kv_cache.h"
 
 #include "arena.h"
@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A cache of up to so many bytes asks for huge pages: a head's keys and values lie scattered over
- * pages of 4 KiB, whose addresses take as long to translate as the data to read. A larger one would
- * take memory for positions that may never come. */
+/* A cache of at most this many bytes asks for huge pages: a head's keys and values are scattered
+ * over pages of 4 KiB, and translating their addresses takes as long as reading them. In a larger
+ * cache, huge pages would take memory for positions that may never be used. */
 #define MOST_HUGE 0x1p28
 
 psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_layers,
@@ -29,8 +29,8 @@ psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_
     double bytes = (double)n_sequences * n_layers * n_heads * sizeof(float) *
                    (double)(cache->keys_size + cache->values_size);
     cache->lengths = calloc((size_t)n_sequences, sizeof *cache->lengths);
-    /* Zeroed: lanes past d_head and keys past the length are read into sums that are dropped. By
-     * calloc, which takes zero pages from the system and need not touch them. */
+    /* Zeroed: kernels read lanes past d_head and keys past the length into sums that they drop.
+     * calloc takes zero pages from the system and need not touch them. */
     if (bytes < (double)(SIZE_MAX / 4)) cache->memory = calloc((size_t)bytes + 64, 1);
     if (cache->memory && bytes <= MOST_HUGE) psc_wish_huge_pages(cache->memory, (uint64_t)bytes);
     cache->data = (float *)(((uintptr_t)cache->memory + 63) & ~(uintptr_t)63);

@@ -1,6 +1,6 @@
 /* Keys and values of every sequence, layer and head, in the panels that the kernels read.
  * Private to runtime/.
- * Threads: rows of different heads or positions may be written at once.
+ * Threads: several may write different heads or positions at once.
  * Ownership: the cache owns its memory. */
 #ifndef KV_CACHE_H
 #define KV_CACHE_H
@@ -16,7 +16,7 @@ typedef struct psc_kv_cache {
     size_t keys_size;   /* floats of one head's keys: capacity * d_head */
     size_t values_size; /* floats of one head's values: ceil(d_head/16)*16 * capacity */
     float *data;        /* 64-byte aligned, in memory */
-    void *memory;       /* untouched pages cost nothing until a position in them is written */
+    void *memory;       /* a page costs nothing until a position in it is written */
     int32_t *lengths;   /* [n_sequences] tokens in each */
 } psc_kv_cache;
 
@@ -33,9 +33,9 @@ void psc_kv_cache_put_key(psc_kv_cache *cache, int32_t sequence, int32_t layer, 
     int32_t position, const float *key);
 void psc_kv_cache_put_value(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
     int32_t position, const float *value);
-/* Keys and values of positions 0..n_positions-1 of one sequence into one of another cache of the
- * same model (or of the same cache), for the layers from first_layer on; lengths stay. What the
- * target holds beyond them is lost. */
+/* Copies keys and values of positions 0..n_positions-1 from one sequence to a sequence of another
+ * cache of the same model, or of the same cache, for the layers from first_layer on. Lengths do not
+ * change. The target's positions from n_positions on are undefined afterwards. */
 void psc_kv_cache_copy(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
     int32_t from_sequence, int32_t n_positions, int32_t first_layer);
 
