@@ -2,8 +2,8 @@
  *
  * Axes are TransformerLens's without the batch: [T, N], [T, 1], [T, H, D], [T, H, N], [T, M],
  * [T, V]; scores and pattern [H, T, K], K = keys, which is T where the sequence began with the run.
- * The array has the hook's name; in a run of several sequences each has its own, "name@sequence".
- */
+ * The array has the hook's name; in a run of several sequences, one array per sequence is named
+ * "name@sequence". */
 #include "session.h"
 
 #include <stdio.h>
@@ -25,7 +25,7 @@ struct psc_capture {
     int32_t n_parts;
 };
 
-/* --- what is asked for ----------------------------------------------------------------------- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 static psc_status add_one(psc_session *session, psc_point point, int32_t layer, psc_error *error) {
     for (int32_t i = 0; i < session->n_captures; i++)
@@ -85,7 +85,7 @@ static int part_shape(const psc_capture *capture, const part *p, int64_t shape[6
     return n;
 }
 
-/* A row of one head: count floats from source, further keys filled. */
+/* A row of one head: n floats from source, the other keys set to fill. */
 static void copy_keys(
     float *out, int64_t n_out, const float *source, int64_t n, int64_t stride, float fill) {
     for (int64_t k = 0; k < n_out; k++) out[k] = k < n ? source[k * stride] : fill;
@@ -100,7 +100,7 @@ static void take_keys(
             t->data + r * t->stride[0] + h * t->stride[1], t->shape[2], t->stride[2], fill);
 }
 
-/* Row r of an event whose tensor has two or three axes, into dense memory. */
+/* Copies row r of an event, whose tensor has two or three axes, to dense memory. */
 static void take_row(const part *p, const psc_event *event, int32_t r, int64_t row) {
     const psc_view *t = &event->tensor;
     bool heads = t->n_axes == 3;
@@ -201,7 +201,7 @@ static psc_status begin_one(
 
 psc_status psc_captures_begin(psc_session *session, psc_error *error) {
     uint64_t total = 0;
-    psc_captures_end(session); /* a run that failed before its first row leaves parts behind */
+    psc_captures_end(session); /* a run that failed before its first row leaves its parts */
     for (int32_t i = 0; i < session->n_captures; i++) {
         psc_status status = begin_one(session, &session->captures[i], &total, error);
         if (status == PSC_OK) continue;

@@ -1,13 +1,13 @@
 /* Drawing the next id from logits z [V].
  *
  *   greedy    argmax z, the lower id on a tie
- *   else      of what the strategy keeps (strategy.c) with weights e_i: the first i, by ascending
- *             id, with e_0 + ... + e_i > u * sum e, u in [0, 1) the upper 53 bits of splitmix64;
- *             one chain of additions
+ *   else      of the tokens that the strategy keeps (strategy.c), with weights e_i: the first i, by
+ *             ascending id, with e_0 + ... + e_i > u * sum e, u in [0, 1) the upper 53 bits of
+ *             splitmix64; one chain of additions
  *
- * Without top-k or min-p that is an exponential a token: cheaper than the random number and the two
- * logarithms a token of Gumbel-max. The exponential is the kernel table's, the rest is exact or
- * rounded once a step: the same id on every ISA. */
+ * Without top-k or min-p this costs one exponential per token. Gumbel-max would cost a random
+ * number and two logarithms per token. The exponential comes from the kernel table, and every other
+ * step is exact or rounded once: the same id on every ISA. */
 #include "session.h"
 #include "strategy.h"
 
@@ -22,7 +22,7 @@ static uint64_t next_random(uint64_t *state) {
     return z ^ (z >> 31);
 }
 
-/* Where the running sum passes point; the last possible place if rounding hides it. */
+/* The index where the running sum passes point; the last possible one if rounding hides it. */
 static int32_t find(const double *weights, int32_t n, double point) {
     double sum = 0;
     int32_t last = 0;

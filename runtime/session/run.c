@@ -1,6 +1,6 @@
-/* One run: rows from the inputs, then chunk after chunk through the forward pass, inside one region
- * of the team; plugins are begun before and ended after, and a failure leaves the sequences as they
- * were. */
+/* One run: makes rows from the inputs and runs chunk after chunk through the forward pass, inside
+ * one region of the team. Plugins begin before and end after. A failure leaves the sequences
+ * unchanged. */
 #include "session.h"
 
 #include <stdlib.h>
@@ -101,7 +101,7 @@ psc_status psc_session_reserve(psc_session *s, int32_t n_rows, int32_t n_logits,
     return PSC_OK;
 }
 
-/* Which rows' logits the caller wants, and memory for them. */
+/* Marks the rows whose logits the caller wants, and makes room for these. */
 static psc_status plan_logits(psc_session *s, const psc_run_options *options, psc_error *error) {
     int32_t n = 0;
     s->n_logit_rows = 0;
@@ -150,7 +150,7 @@ static void run_chunks(void *payload) {
     p->status = psc_contexts_end(s, p->status, p->error);
 }
 
-/* Begins plugins and captures, runs, ends them. */
+/* Begins captures and plugins, runs, ends them. */
 static psc_status run_rows(psc_session *s, psc_error *error) {
     pass p = {.s = s, .error = error};
     psc_status status = PSC_OK;

@@ -1,4 +1,4 @@
-/* The head of the results: which program, model, run and tokens they come from. */
+/* The head of the results: their program, model, run and tokens. */
 #include "session.h"
 
 static void put_model(psc_result_model *out, const psc_model *model) {
@@ -34,7 +34,7 @@ static int32_t count_sequences(const psc_session *session) {
     return n;
 }
 
-/* What every head begins with. */
+/* The common part of both heads. */
 static void put_head(const psc_session *session, bool bos) {
     psc_results *results = session->results;
     results->version = psc_version();

@@ -1,17 +1,17 @@
-/* Sessions: opening, hooks of the client, and what is kept of a run. The run itself: run.c. */
+/* Sessions: opening, the client's hooks, and access to the last run. The run itself: run.c. */
 #include "session.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* A long chunk reads the weights less often; its buffers, at most so many bytes unless the chunk is
- * the shortest, are held by the session. */
+/* A longer chunk reads the weights less often. Its buffers, which the session holds, take at most
+ * CHUNK_BYTES unless the chunk is the shortest. */
 #define LONGEST_CHUNK 512
 #define SHORTEST_CHUNK 128
 #define CHUNK_BYTES ((size_t)32 << 20)
 #define DEFAULT_RETAINED_CAP ((uint64_t)2 << 30)
-/* What a session has room for from the start: rows of a run, and of logits. */
+/* Room that a session allocates at the start: rows of a run, and rows of logits. */
 #define MOST_ROWS (1 << 20)
 #define MOST_LOGITS 16
 #define MAX_THREADS 1024
@@ -30,7 +30,7 @@ static void leave_fp(uint64_t saved) {
     psc_fp_leave((psc_fp_state){saved});
 }
 
-/* The table for options->isa; unknown and unsupported names list what there is. */
+/* The kernel table of that name; the error for any other name lists the available ones. */
 static psc_status choose_isa(const psc_kernels **kernels, const char *name, psc_error *error) {
     uint32_t mask = psc_isa_mask();
     if (!name) {
@@ -65,7 +65,7 @@ static int32_t default_chunk(const psc_config *c) {
     return chunk;
 }
 
-/* Fills in defaults and checks the ranges. */
+/* Fills in defaults and checks ranges. */
 static psc_status resolve(psc_session_options *out, const psc_session_options *given,
     const psc_model *model, psc_error *error) {
     *out = (psc_session_options)PSC_SESSION_OPTIONS_INIT;

@@ -1,20 +1,20 @@
-/* What the files of a session share: captures, a run's memory, the head of its results.
+/* Shared by the files of a session: captures, a run's memory, the head of its results.
  * Private to runtime/session/.
  * Threads: one thread at a time calls into a session.
- * Ownership: the session's. */
+ * Ownership: the session owns everything. */
 #ifndef SESSION_H
 #define SESSION_H
 
 #include "session_inside.h"
 
 /* --- session_report.c ------------------------------------------------------------------------ */
-/* Refuses a session whose totals are of no use, and one that does not accumulate. */
+/* PSC_ERROR_STATE for a session that does not accumulate, or whose totals are invalid. */
 psc_status psc_accumulation_check(const psc_session *session, psc_error *error);
 
 /* --- capture.c ------------------------------------------------------------------------------- */
 psc_status psc_captures_add(psc_session *session, const char *point, psc_error *error);
 void psc_captures_close(psc_session *session);
-/* Makes the arrays of this run and subscribes; [T, ...], scores and pattern [H, T, keys]. */
+/* Creates the arrays of this run and subscribes; [T, ...], scores and pattern [H, T, keys]. */
 psc_status psc_captures_begin(psc_session *session, psc_error *error);
 void psc_captures_end(psc_session *session);
 
@@ -25,7 +25,7 @@ psc_status psc_session_reserve(
 
 /* --- head of the results: version, model, run, tokens (run_head.c) --------------------------- */
 psc_status psc_run_head(const psc_session *session, psc_error *error);
-/* The head of an accumulating session's report: "corpus" instead of tokens. */
+/* The head of an accumulating session's report: corpus totals instead of tokens. */
 void psc_corpus_head(psc_session *session, const psc_corpus_totals *totals);
 
 #endif

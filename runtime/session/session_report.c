@@ -1,4 +1,4 @@
-/* The end of an accumulation: every plugin's report over the totals, without a run. */
+/* The end of an accumulation: each plugin reports the totals, without a run. */
 #include "session.h"
 
 #include <string.h>

@@ -1,11 +1,12 @@
-/* State files: the totals of an accumulating session, as one file that is whole or not there.
+/* State files: the totals of an accumulating session, as one file that appears whole or not at all.
  *
  *   "PSCSTATE", u32 format, u32 0, u64 bytes of header, client, data; header; client; data;
  *   XXH3-128 of all that
  *
- * Numbers are little-endian. header is JSON: what the totals belong to (model, targets, plugins
- * with versions, options and accumulators) and how much was seen. client is the caller's: where in
- * a corpus it is. data holds the accumulators' slots as they lie in memory, plugin by plugin. */
+ * Numbers are little-endian. header is JSON: the origin of the totals (model, SLEEF, targets,
+ * plugins with versions, options and accumulators) and the counts of windows and tokens. client is
+ * the caller's, such as its position in a corpus. data holds the accumulators' slots as in memory,
+ * plugin by plugin. */
 #include "files.h"
 #include "json.h"
 #include "json_text.h"
@@ -16,14 +17,14 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* Raised with the layout, and when what is summed is rounded otherwise. Up to 2: version 0.1.0. */
+/* To be raised when the layout or the rounding of the sums changes. Up to 2: version 0.1.0. */
 #define FORMAT 3
 #define FIXED_BYTES 40
 #define HASH_BYTES 16
 
 static const char MAGIC[8] = "PSCSTATE";
 
-/* --- what the totals belong to --------------------------------------------------------------- */
+/* --- the origin of the totals ---------------------------------------------------------------- */
 
 static void put(json_t *object, bool *ok, const char *key, json_t *value) {
     if (json_object_set_new(object, key, value) != 0) *ok = false;
@@ -89,7 +90,7 @@ static uint64_t load64(const unsigned char *from) {
     return value;
 }
 
-/* A state file in memory, checked: parts point into bytes. */
+/* A checked state file in memory; client and data point into bytes. */
 typedef struct state_file {
     char *bytes;
     json_t *header;
@@ -202,7 +203,7 @@ psc_status psc_session_state_save(const psc_session *session, const char *path, 
     return status;
 }
 
-/* --- what does not fit ----------------------------------------------------------------------- */
+/* --- mismatches ------------------------------------------------------------------------------ */
 
 static const char *string_of(const json_t *object, const char *key) {
     const char *value = json_string_value(json_object_get(object, key));
@@ -234,7 +235,7 @@ static psc_status check_plugin(
     return PSC_OK;
 }
 
-/* "logits, ln" of an array of objects with a name, or of strings; none of an empty one. */
+/* "logits, ln" from an array of objects with a name, or of strings; "none" from an empty one. */
 static void list_names(char *out, size_t size, const json_t *array) {
     size_t used = 0, i;
     json_t *entry;
