@@ -4,8 +4,8 @@
  *   COUNT  integers of 64 bits          MIN, MAX  f64, -0 taken as +0
  *   TOP    the k first entries by (value descending, document, position, tokens)
  *
- * Integer sums, minima and the first k of a total order do not depend on the order in which parts
- * come together: that is why any split, shard or resumption gives the same bits. */
+ * Integer sums, minima and the first k of a total order do not depend on the order of merging.
+ * Therefore any split, shard or resumption gives the same bits. */
 #include "accumulators.h"
 
 #include <inttypes.h>
@@ -152,7 +152,7 @@ psc_status psc_accumulator_add(
 
 /* --- top lists ------------------------------------------------------------------------------- */
 
-/* Whether x stands before y; the tokens decide between windows that share a row. */
+/* True if x ranks before y; the tokens decide between windows that share a row. */
 static bool is_before(const psc_top *x, const psc_top *y) {
     if (isnan(y->value)) return true;
     if (x->value != y->value) return x->value > y->value;

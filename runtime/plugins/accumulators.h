@@ -1,7 +1,7 @@
-/* Accumulators: a plugin's tables that grow over documents, merged so that order never shows.
+/* Accumulators: a plugin's totals over documents, merged with the same result in any order.
  * Private to runtime/ and tests/.
  * Threads: one at a time.
- * Ownership: a list owns its accumulators and their slots; names are copied. */
+ * Ownership: a list owns its accumulators and their slots, and copies names. */
 #ifndef ACCUMULATORS_H
 #define ACCUMULATORS_H
 
@@ -15,8 +15,8 @@ typedef struct psc_accumulator {
     char name[PSC_ACCUMULATOR_NAME + 1];
     psc_accumulate kind;
     int64_t n;      /* slots */
-    int32_t k;      /* entries of a slot of PSC_ACCUMULATE_TOP, else 0 */
-    void *slots;    /* as saved: __int128, int64_t, double, or psc_top [n, k], empty ones NaN */
+    int32_t k;      /* entries per slot of PSC_ACCUMULATE_TOP, else 0 */
+    void *slots;    /* as saved: __int128, int64_t, double, or psc_top [n, k] with NaN if empty */
     uint64_t bytes; /* of slots */
 } psc_accumulator;
 
@@ -25,28 +25,29 @@ typedef struct psc_accumulators {
     int32_t n;
 } psc_accumulators;
 
-/* A new accumulator, empty; its handle, or -1 after setting error. */
+/* Adds an empty accumulator; returns its handle, or -1 after setting error. */
 int psc_accumulators_add(psc_accumulators *accumulators, const char *name, psc_accumulate kind,
     int64_t n, int32_t k, psc_error *error);
 void psc_accumulators_close(psc_accumulators *accumulators);
-/* As before the first partial. */
+/* Resets it to the state before the first partial. */
 void psc_accumulator_clear(psc_accumulator *accumulator);
 
-/* One partial for slots begin..begin+n-1 (not TOP). A sum is rounded once to the grid 2^-40, to the
- * nearest, ties to even. On failure earlier slots keep what was added. */
+/* Adds one partial to slots begin..begin+n-1 (not TOP). A sum is rounded once to the grid 2^-40, to
+ * the nearest, ties to even. After a failure, earlier slots keep their new values. */
 psc_status psc_accumulator_add(psc_accumulator *accumulator, int64_t begin, int64_t n,
     const double *partial, psc_error *error);
-/* One candidate for a slot of TOP. */
+/* Offers one entry to a slot of TOP. */
 psc_status psc_accumulator_add_top(
     psc_accumulator *accumulator, int64_t slot, const psc_top *entry, psc_error *error);
-/* Adds slots saved by the same accumulator elsewhere; they need no alignment and are not trusted.
- */
+/* Merges slots saved from the same accumulator elsewhere; they need no alignment and are
+ * checked. */
 psc_status psc_accumulator_merge(psc_accumulator *accumulator, const void *slots, psc_error *error);
 
 /* The totals as f64, correctly rounded (not TOP). */
 psc_status psc_accumulator_read(
     const psc_accumulator *accumulator, int64_t begin, int64_t n, double *out, psc_error *error);
-/* A slot's entries, largest first: how many, or -1 after setting error. out may be null. */
+/* Copies a slot's entries to out (nullable), largest first; returns how many, or -1 after setting
+ * error. */
 int32_t psc_accumulator_read_top(
     const psc_accumulator *accumulator, int64_t slot, psc_top *out, psc_error *error);
 

@@ -1,6 +1,6 @@
-/* The plugins that are linked in. They live in analysis/, which nothing includes: their entries are
- * known by name only. They give no version; each gets the program's here, so that state files of
- * different programs do not merge. */
+/* The built-in plugins. They are in analysis/, which no other folder includes: this file knows
+ * their entries by name only. They have no version of their own; they get the program's here, so
+ * that state files of different versions do not merge. */
 #include "psc.h"
 
 #include <pthread.h>

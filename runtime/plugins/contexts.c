@@ -1,8 +1,8 @@
-/* Plugin instances: loaded, opened with their options, led through each run, closed.
+/* Plugin instances: loading, opening with options, the callbacks of each run, closing.
  *
  *   add:  open      a run:  run_begin -> events -> run_end(status) -> report      close:  close
  *
- * A callback's nonzero return ends the run, and so does an error that was set in it; all that began
+ * A callback ends the run by a nonzero return or by setting the error. All instances that began
  * still get run_end. */
 #include "host.h"
 #include "loader.h"
@@ -38,7 +38,7 @@ static psc_status find_plugin(psc_context *context, const char *name_or_path, ps
     return find_builtin(&context->plugin, name_or_path, error);
 }
 
-/* The plugin's name, with "#2" and so on from the second instance of that name on. */
+/* The plugin's name; from the second instance on with "#2", "#3", ... */
 static psc_status give_name(psc_context *context, const psc_session *session, psc_error *error) {
     int instance = 1;
     for (int32_t i = 0; i < session->n_contexts; i++)
@@ -53,7 +53,7 @@ static psc_status give_name(psc_context *context, const psc_session *session, ps
     return PSC_OK;
 }
 
-/* What a callback came to. A call of the host that failed in it has set error: that fails the run,
+/* The status of a callback. A host call that failed in it has set error, which fails the run
  * whatever the callback returned. */
 static psc_status outcome(
     const psc_context *context, const char *callback, int returned, psc_error *error) {
@@ -65,7 +65,7 @@ static psc_status outcome(
         callback, returned);
 }
 
-/* Options are checked here, so that a plugin that never reads them refuses wrong ones too. */
+/* Checks the options first, so that wrong values also fail for a plugin that never reads them. */
 static psc_status call_open(psc_context *context, psc_error *error) {
     psc_session *session = context->session;
     const psc_option_setting setting = {&session->model->info, session->options.accumulate != 0};
@@ -80,7 +80,7 @@ static psc_status call_open(psc_context *context, psc_error *error) {
     context->in_open = false;
     session->error = outer;
     psc_status status = outcome(context, "open", returned, &inner);
-    /* A plugin that takes itself for open is closed. */
+    /* A plugin whose open returned 0 expects close. */
     if (status != PSC_OK && returned == 0 && context->plugin->close)
         context->plugin->close(context, context->state);
     psc_fp_leave(fp);
@@ -147,7 +147,7 @@ void psc_contexts_close(psc_session *session) {
 
 /* --- a run ----------------------------------------------------------------------------------- */
 
-/* A context's part of a run is over. */
+/* Ends a context's part of a run. */
 static void leave_run(psc_context *context) {
     context->in_run = context->in_run_begin = context->in_run_end = false;
     context->section = -1;
@@ -203,7 +203,7 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error) {
     return status;
 }
 
-/* Calls run_end, or report, of one context; inner takes its sentence. */
+/* Calls run_end, or report, of one context; session->error receives its sentence. */
 static psc_status finish_one(psc_context *context, psc_status status, bool report) {
     psc_session *session = context->session;
     const psc_plugin *plugin = context->plugin;

@@ -1,4 +1,4 @@
-/* The host's table: what psc_plugin.h promises to plugins, and the small calls among it. */
+/* The host table of psc_plugin.h, and its small calls. */
 #include "host.h"
 #include "plugin_options.h"
 
@@ -9,7 +9,7 @@
 
 /* --- errors ---------------------------------------------------------------------------------- */
 
-/* Inside parallel_for several threads may fail at once. */
+/* Several threads may fail at once inside parallel_for. */
 static pthread_mutex_t failing = PTHREAD_MUTEX_INITIALIZER;
 
 static psc_status fail_va(

@@ -1,4 +1,4 @@
-/* The host table's parts, one group of calls a file.
+/* The parts of the host table, one group of calls per file.
  * Private to host*.c, contexts.c, strategy.c and variants.h.
  * Threads: the session's thread; host_math.c and psc_host_fail also inside parallel_for.
  * Ownership: contexts belong to their session. */
@@ -11,11 +11,11 @@
 /* Sets the run's error to "plugin NAME: ..." and returns status. */
 psc_status psc_host_fail(psc_context *context, psc_status status, const char *format, ...)
     PSC_PRINTF(3, 4);
-/* Puts the plugin's name before what a callee wrote into error, and makes it the run's error. */
+/* Makes a callee's error the run's error, with the plugin's name in front; returns its status. */
 psc_status psc_host_pass(psc_context *context, const psc_error *error);
-/* Fails, naming the call, inside parallel_for. */
+/* False inside parallel_for, after setting an error that names the call. */
 bool psc_host_on_its_thread(psc_context *context, const char *call);
-/* Fails, naming the call, unless the context is between run_begin and report. */
+/* False outside run_begin to report, after setting an error that names the call. */
 bool psc_host_in_run(psc_context *context, const char *call);
 
 /* --- host_math.c --- */
@@ -41,7 +41,7 @@ void psc_host_parallel_for(psc_context *context, int64_t n, psc_range_fn fn, voi
 int psc_host_rotate(psc_context *context, int32_t position, int inverse, float *x);
 /* The packed matrix, or null after setting the error. */
 const psc_packed *psc_host_matrix(psc_context *context, psc_matrix matrix, int32_t layer);
-/* fn over 0..n-1 by the team, or here and now when already inside parallel_for. */
+/* Runs fn over 0..n-1 by the team; inside parallel_for by the calling thread alone. */
 void psc_host_spread(psc_context *context, int64_t n, psc_team_range_fn fn, void *payload);
 
 /* --- host_norms.c --- */
@@ -64,7 +64,7 @@ void psc_host_drop_variants(psc_context *context);
 /* --- host_tensor.c --- */
 const float *psc_host_read_tensor(
     psc_context *context, const char *path, const char *name, int32_t *n_axes, int64_t shape[8]);
-/* All elements, from any alignment; false for a type that is not floating. */
+/* Converts all elements, from any alignment; false for a dtype other than F32, F16, BF16, F64. */
 bool psc_tensor_to_f32(const psc_kernels *kernels, const psc_tensor *tensor, float *out);
 
 /* --- host_labels.c --- */
@@ -95,7 +95,7 @@ int32_t psc_host_keep(psc_context *context, const psc_strategy *strategy, const 
     int32_t *ids, double *weights);
 
 /* --- host_results.c --- */
-/* The context's section with version and options; at the start of a run. */
+/* At the start of a run: adds the context's section with version and options. */
 psc_status psc_host_begin_results(psc_context *context, psc_error *error);
 int psc_host_axis_labels(
     psc_context *context, const char *name, int64_t n, const char *const *labels);

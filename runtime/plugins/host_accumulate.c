@@ -1,8 +1,8 @@
 /* The host's accumulators: declared in open, fed in run_end, read at any time.
- * A run's partials stand in the totals at once; when the run then fails, the session is spoilt. */
+ * A run's partials enter the totals at once. If the run then fails, the totals are invalid. */
 #include "host.h"
 
-/* Whether a call is made where it may be made; otherwise the error is set. */
+/* True if the call is allowed here; otherwise sets the error. */
 static bool in_place(psc_context *context, bool allowed, const char *call, const char *where) {
     if (!psc_host_on_its_thread(context, call)) return false;
     if (!context->session->options.accumulate)

@@ -1,7 +1,7 @@
 /* Folders of parameters for plugins: config.json beside params.safetensors.
  *
- *   load   one setting a call, nothing is kept open; tensors are read by host_tensor.c
- *   save   the tensors as f32 by tensors_file.c; the folder appears whole */
+ *   load   one setting per call, with no open file between calls; host_tensor.c reads tensors
+ *   save   tensors_file.c writes the tensors as f32; the folder appears whole or not at all */
 #include "files.h"
 #include "host.h"
 #include "json.h"

@@ -1,4 +1,4 @@
-/* Labels of components and tokens, made once and kept as long as the plugin instance: an open hash
+/* Labels of components and tokens, made once per plugin instance: an open-addressing hash table
  * from (kind, layer, index) to a string in slabs of the instance's memory. */
 #include "host.h"
 
@@ -21,7 +21,7 @@ struct psc_label_cache {
     size_t slab_used;
 };
 
-/* A token's kind, beside those of psc_component_kind. */
+/* The kind of tokens, outside psc_component_kind. */
 #define KIND_TOKEN 63
 
 static uint64_t make_key(uint64_t kind, int32_t layer, int32_t index) {
@@ -48,7 +48,7 @@ static bool grow(psc_label_cache *cache) {
     return true;
 }
 
-/* Where key is or will be; null without memory. */
+/* The slot that has or will get key; null without memory. */
 static entry *find(psc_context *context, uint64_t key) {
     if (!context->labels) context->labels = calloc(1, sizeof *context->labels);
     psc_label_cache *cache = context->labels;
@@ -73,7 +73,7 @@ static const char *keep(psc_context *context, entry *e, uint64_t key, const char
     return copy;
 }
 
-/* A label must never be null to a plugin that prints it. */
+/* A label is never null, since plugins print it. */
 static const char *no_memory(psc_context *context) {
     psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for a label");
     return "?";

@@ -3,8 +3,8 @@
  *   apply      Y[R, out] = X[R, k] W^T    a thread takes panels of 16 outputs
  *   pullback   Y[R, k]   = U[R, out] W    a thread takes a range of k
  *
- * The kernels fix every bit, so the partition does not show. Inside parallel_for the calling
- * thread does all of it. */
+ * The kernels fix every bit, so the partition does not change results. Inside parallel_for the
+ * calling thread does all the work. */
 #include "host.h"
 
 #include <math.h>
@@ -73,7 +73,7 @@ int psc_host_ln_parameters(
 const float *psc_host_bias(psc_context *context, psc_matrix matrix, int32_t layer) {
     const psc_packed *packed = psc_host_matrix(context, matrix, layer);
     if (!packed || matrix == PSC_W_U || packed->bias) return packed ? packed->bias : NULL;
-    /* A model without attention biases: zeros, so that plugins need no second form. */
+    /* Zeros for a model without attention biases, so that plugins need no second formula. */
     const psc_model_info *info = &context->session->model->info;
     size_t longest = (size_t)(info->d_mlp > info->d_model ? info->d_mlp : info->d_model);
     if (context->zero_bias || !psc_host_on_its_thread(context, "bias")) return context->zero_bias;

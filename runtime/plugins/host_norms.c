@@ -1,15 +1,15 @@
 /* Norms of a weight matrix's rows and columns, W [out, k] in panels w[panel][k][16].
  *
- *   row o      |W[o,:]|, or with its mean m over k taken off, sqrt(sum_k (W[o,k] - m)^2)
+ *   row o      |W[o,:]|, or minus its mean m over k, sqrt(sum_k (W[o,k] - m)^2)
  *   column i   |W[:,i]|, likewise over o: the norm of P(W[:,i])
  *
- * In f64, each sum one chain in ascending order: the same bits however the work is spread. */
+ * In f64, each sum one chain in ascending order: the same bits for any split of the work. */
 #include "host.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Steps of k that are widened at once. */
+/* Steps of k to widen at once. */
 #define STEPS 64
 
 typedef struct norm_job {
@@ -19,7 +19,7 @@ typedef struct norm_job {
     double *out;
 } norm_job;
 
-/* Steps k .. k+n-1 of a panel as f32: [n][16], in scratch unless they are f32 already. */
+/* Steps k .. k+n-1 of a panel as f32 [n][16]: in scratch, unless the panel is f32 already. */
 static const float *widen(const norm_job *job, float *scratch, size_t panel, size_t k, size_t n) {
     const psc_packed *w = job->w;
     const char *from =

@@ -1,5 +1,5 @@
-/* The host's results: a plugin's section with its axes, values, lists and arrays. A name is used
- * once in a section. */
+/* The host's results: a plugin's section with its axes, values, lists and arrays. Names are unique
+ * in a section. */
 #include "host.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@ static int no_memory(psc_context *context) {
     return psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for the results");
 }
 
-/* Letters, digits and _ . - /, up to NAME_BYTES of them. */
+/* 1 to NAME_BYTES letters, digits, _ . - or /. */
 static bool is_good_name(const char *name) {
     if (!name) return false;
     size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/");
@@ -40,7 +40,7 @@ static bool allowed(psc_context *context, const char *call, const char *name) {
     return false;
 }
 
-/* What a callee said of a new name. */
+/* Turns a callee's status for a new name into the run's error. */
 static int put(psc_context *context, const char *name, psc_status status) {
     if (status == PSC_OK) return 0;
     if (status == PSC_ERROR_MEMORY) return no_memory(context);

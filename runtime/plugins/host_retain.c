@@ -1,10 +1,10 @@
-/* Retained tensors: a plugin that knows only at the end which rows or layers it needs asks for a
- * tensor to be kept. An observer copies each chunk's rows behind the last ones, a block a layer:
+/* Retained tensors, for a plugin that needs rows of several chunks at once. An observer appends
+ * each chunk's rows to one block per layer:
  *
  *   rows [n_rows]; data [n_rows, axes of the point]; scores and pattern [n_rows, heads, keys] with
  *   keys = the longest row's, shorter ones padded with -inf (scores) and 0 (pattern).
  *
- * How much that will be is known when it is asked for, so a demand beyond the cap fails then. */
+ * The size is known when the plugin calls retain, so a request beyond the cap fails there. */
 #include "host.h"
 
 #include <stdlib.h>
@@ -19,13 +19,13 @@ typedef struct kept {
 
 struct psc_retained {
     psc_point point;
-    int32_t *heads; /* which heads; null: all */
+    int32_t *heads; /* the chosen heads; null: all */
     int32_t n_heads;
     int32_t n_axes; /* 2 or 3, rows among them */
     int64_t axis1, axis2;
     int32_t n_layers, *layers; /* the layers kept; layers[0] = -1 where there is none */
     kept *parts;               /* [n_layers] */
-    int32_t capacity;          /* rows that the filter lets through */
+    int32_t capacity;          /* rows that the filter selects */
     uint64_t bytes;            /* counted against the cap */
 };
 
@@ -35,7 +35,7 @@ static int64_t extent(const psc_retained *r, const psc_model_info *info, char ax
     return axis == 'H' && r->n_heads ? r->n_heads : psc_axis_extent(axis, info, keys);
 }
 
-/* Rows that pass, the keys that the longest of them sees, and the axes that follow. */
+/* The number of selected rows, the keys of the longest of them, and the axes. */
 static void find_shape(psc_retained *r, const psc_session *session, const psc_filter *filter) {
     int64_t keys = 0;
     for (int32_t i = 0; i < session->n_rows; i++) {
@@ -51,7 +51,7 @@ static void find_shape(psc_retained *r, const psc_session *session, const psc_fi
     r->axis2 = shape[1] ? extent(r, info, shape[1], keys) : 1;
 }
 
-/* Bytes of all layers; false beyond what the cap leaves. */
+/* Sets *bytes, of all layers; false if they exceed the rest of the cap. */
 static bool fits(psc_retained *r, const psc_session *session, double *bytes) {
     double row = (double)r->axis1 * (double)r->axis2 * sizeof(float) + sizeof(psc_row);
     *bytes = (double)r->n_layers * (double)r->capacity * row;
@@ -71,7 +71,7 @@ static kept *part_of(const psc_retained *r, int32_t layer) {
     return NULL;
 }
 
-/* n of the n_out floats from source, the others filled. */
+/* Copies n of the n_out floats from source and fills the others. */
 static void copy_axis(
     float *out, int64_t n_out, const float *source, int64_t n, int64_t stride, float fill) {
     if (n > n_out) n = n_out;
@@ -100,9 +100,9 @@ static int on_event(const psc_event *event, void *payload) {
     return 0;
 }
 
-/* --- asking ---------------------------------------------------------------------------------- */
+/* --- retain and fetch ------------------------------------------------------------------------ */
 
-/* What remains takes no event: it keeps no layer. */
+/* Frees the contents. The empty item ignores events: it has no layers. */
 static void free_one(psc_retained *r) {
     for (int32_t i = 0; r->parts && i < r->n_layers; i++) {
         free(r->parts[i].rows);
@@ -150,8 +150,8 @@ static psc_status too_large(psc_context *context, const psc_retained *r, double 
         (unsigned long long)context->session->options.retained_cap);
 }
 
-/* The list of the context's retained tensors with room for one more. Pointers to its items are the
- * observers' payloads, so items are allocated one by one. */
+/* Adds an item to the context's retained tensors. Pointers to items are the observers' payloads, so
+ * each item is allocated separately. */
 static psc_retained **add_slot(psc_context *context) {
     psc_retained **grown =
         realloc(context->retained, ((size_t)context->n_retained + 1) * sizeof(psc_retained *));
@@ -163,7 +163,7 @@ static psc_retained **add_slot(psc_context *context) {
     return &grown[context->n_retained - 1];
 }
 
-/* A filter of this header's size from one that may be shorter, or from none. */
+/* A filter of this header's size from one that may be shorter, or from null. */
 static psc_filter whole_filter(const psc_filter *filter) {
     psc_filter out = PSC_FILTER_INIT;
     if (filter)
@@ -190,7 +190,7 @@ int psc_host_retain(psc_context *context, psc_point point, const psc_filter *fil
     psc_retained *r = *slot;
     psc_filter all = whole_filter(filter);
     r->point = point;
-    /* The registry checks the filter, before its lists are read here. */
+    /* The registry checks the filter before this function reads its lists. */
     psc_subscriber subscriber = {.name = context->name, .owner = context, .transient = true};
     psc_error error = {PSC_OK, ""};
     psc_status status =

@@ -1,5 +1,5 @@
-/* One tensor of a safetensors file for a plugin, as f32. The file is checked whole before anything
- * in it is believed; it is let go when the numbers are copied. */
+/* One tensor of a safetensors file for a plugin, as f32. The host checks the whole header first and
+ * closes the file after copying the numbers. */
 #include "host.h"
 #include "safetensors.h"
 
@@ -11,7 +11,7 @@ enum { WIDEN_ELEMENTS = 1024 };
 bool psc_tensor_to_f32(const psc_kernels *kernels, const psc_tensor *tensor, float *out) {
     const bool half = strcmp(tensor->dtype, "F16") == 0;
     if (half || strcmp(tensor->dtype, "BF16") == 0) {
-        uint16_t block[WIDEN_ELEMENTS]; /* the file's data may lie at any alignment */
+        uint16_t block[WIDEN_ELEMENTS]; /* the file's data may have any alignment */
         const size_t count = tensor->size / 2;
         for (size_t i = 0; i < count; i += WIDEN_ELEMENTS) {
             const size_t n = count - i < WIDEN_ELEMENTS ? count - i : WIDEN_ELEMENTS;

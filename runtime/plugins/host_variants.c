@@ -1,21 +1,21 @@
-/* Variants: the run again with changes, computing only what they reach. A variant begins at the
- * first layer that it changes, with the run's own residual there, and at the first row that it
- * changes: rows before it, and their keys and values, are the run's, copied from its cache.
+/* Variants: the run with changes, computing only the layers and rows that these reach. A variant
+ * begins at the first layer that it changes, with the run's own residual there, and at the first
+ * row that it changes. Earlier rows, and their keys and values, are copied from the run's cache.
  * Variants that begin at the same layer go through the pass together, as sequences of a cache of
  * their own:
  *
  *   rows of slot 0 | rows of slot 1 | ...      [sum of rows, N] through layers first_layer..L-1
  *
- * so that matmuls see many rows. A row's bits do not depend on its neighbours (docs/numerics.md),
- * hence each variant has the bits of a run with such editors. */
+ * so matmuls see many rows. A row's bits do not depend on its neighbors (docs/numerics.md), so each
+ * variant has the bits of a run with such editors. */
 #include "variants.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define MOST_SLOTS 64
-#define CACHE_BYTES ((uint64_t)512 << 20) /* of all slots, unless one alone needs more */
-#define ROWS_TOGETHER 256                 /* enough for the matmuls to run at their speed */
+#define CACHE_BYTES ((uint64_t)512 << 20) /* for all slots, unless one slot alone needs more */
+#define ROWS_TOGETHER 256                 /* enough for the matmuls' full speed */
 
 struct psc_variants {
     int retained; /* hook_resid_pre of all layers and rows */
@@ -23,7 +23,7 @@ struct psc_variants {
     psc_registry *registry;
     psc_forward *forward;
     psc_variant_slot slots[MOST_SLOTS];
-    int32_t n_slots; /* there are */
+    int32_t n_slots; /* of slots */
     int32_t most_rows;
     psc_row *rows;  /* [most_rows] of the batch */
     float *resid;   /* [most_rows, N] */
@@ -74,7 +74,7 @@ static int32_t longest_sequence(const psc_session *s, int32_t *last_position) {
     return longest;
 }
 
-/* How many slots a cache of `capacity` positions gets. */
+/* The number of slots in a cache of `capacity` positions. */
 static int32_t count_slots(const psc_model_info *info, int32_t capacity, int32_t n_variants) {
     uint64_t lanes = 16, wide = ((uint64_t)info->d_head + lanes - 1) / lanes * lanes;
     uint64_t bytes = (uint64_t)info->n_layers * (uint64_t)info->n_heads *
@@ -112,7 +112,7 @@ static psc_status open_buffers(psc_context *context, int32_t n_variants, psc_err
     return status;
 }
 
-/* Logits of the rows delivered: every row, or one a slot. */
+/* Room for the logits of the delivered rows: all rows, or one per slot. */
 static psc_status open_logits(psc_context *context, bool all, psc_error *error) {
     psc_variants *v = context->variants;
     if (v->logits && (v->all_logits || !all)) return PSC_OK;
@@ -127,8 +127,8 @@ static psc_status open_logits(psc_context *context, bool all, psc_error *error) 
 
 /* --- a batch --------------------------------------------------------------------------------- */
 
-/* Puts the keys and values before the variant's rows into its slot, unless they are there. What
- * the variant computes then overwrites those from its first row on. */
+/* Copies the keys and values before the variant's rows to its slot, unless it has them. The variant
+ * then overwrites the positions from its first row on. */
 static void copy_prefix(
     psc_context *context, int32_t index, int32_t sequence, int32_t first_layer, int32_t positions) {
     psc_variants *v = context->variants;
@@ -144,7 +144,7 @@ static void copy_prefix(
     slot->copied = positions;
 }
 
-/* Adds variant `number` to the batch, its rows behind the n_rows there are. */
+/* Adds variant `number` to the batch, its rows after the n_rows that the batch has. */
 static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
     const psc_variant *variant, int32_t number, const psc_variant_span *span, int32_t n_rows,
     bool all_logits) {
@@ -178,7 +178,7 @@ typedef struct taker {
     size_t n_vocab, taken;
 } taker;
 
-/* Rows come in ascending order, those wanted only: one after another. */
+/* Stores logits one after another: the pass hands over the wanted rows in ascending order. */
 static void take_logits(int32_t row_index, const float *logits, void *payload) {
     taker *t = payload;
     (void)row_index;
@@ -239,8 +239,8 @@ static int refuse_early(psc_context *context) {
     return 0;
 }
 
-/* Takes variants from *next on that begin at one layer, as many as there is room for; computes and
- * delivers them. */
+/* Takes variants from *next on that begin at the same layer, as many as fit; computes and delivers
+ * them. */
 static int next_batch(psc_context *context, int32_t n, const psc_variant *variants, int32_t *next,
     bool all_logits, psc_variant_fn fn, void *payload) {
     psc_variants *v = context->variants;

@@ -1,5 +1,5 @@
-/* Texts of any bytes as JSON values.
- * Private to runtime/. Broken UTF-8 is replaced as results.h says.
+/* Texts of any bytes as JSON values; broken UTF-8 becomes U+FFFD.
+ * Private to runtime/.
  * Threads: reentrant.
  * Ownership: the caller gets a new reference. */
 #ifndef JSON_TEXT_H
@@ -11,7 +11,7 @@
 
 #include "results.h"
 
-/* A JSON string; text may be null: "". Null without memory. */
+/* A JSON string; a null text becomes "". Null without memory. */
 static inline json_t *psc_json_text(const char *text) {
     char *clean = psc_text_cleaned(text ? text : "", text ? strlen(text) : 0);
     json_t *value = clean ? json_string(clean) : NULL;

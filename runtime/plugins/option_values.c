@@ -1,6 +1,6 @@
-/* What an option's value says: words, numbers, rows, layers. Anything else is refused with a sentence
- * that names the option and what it takes. Fields are written through memcpy: a plugin's structure is
- * known by its offsets only. */
+/* Parses option values: words, numbers, rows, layers. The error for any other value names the
+ * option and the values that it takes. Fields are written by memcpy, since the host knows a
+ * plugin's structure by offsets only. */
 #include "plugin_options.h"
 
 #include <float.h>
@@ -12,7 +12,7 @@
 
 enum { SMALL_MODEL = 128 }; /* d_model up to which layers=auto takes all layers */
 
-/* A value of every kind; `text` for TEXT. */
+/* A value of any kind. */
 typedef union option_value {
     const char *text;
     int32_t integer;
@@ -69,7 +69,7 @@ static int find_word(const char *const *words, const char *text, size_t length) 
     return -1;
 }
 
-/* Words joined by +; "all" is every word before it. */
+/* Words joined by +; "all" means every word before it. */
 static bool find_words(const char *const *words, const char *text, uint32_t *out) {
     *out = 0;
     for (const char *p = text;; p++) {
@@ -162,7 +162,7 @@ static void list_words(char *out, size_t size, const psc_option_description *opt
     if (several && (size_t)used < size) snprintf(out + used, size - (size_t)used, " joined by +");
 }
 
-/* What the option takes, for a message. */
+/* Describes the values that the option takes, for a message. */
 static void describe(
     char *out, size_t size, const psc_option_description *option, const psc_model_info *model) {
     switch (option->kind) {

@@ -1,5 +1,4 @@
-/* Options of a plugin instance: split at commas that no backslash stands before, then at the first
- * '='. */
+/* Options of a plugin instance: a text is split at unescaped commas, each item at its first '='. */
 #include "plugin_options.h"
 
 #include <stdbool.h>
@@ -48,7 +47,7 @@ static int find_option(const psc_option *options, int32_t n, const char *key, si
     return -1;
 }
 
-/* The options being collected: values given so far, defaults elsewhere. */
+/* The options during collection: given values so far, defaults elsewhere. */
 typedef struct collection {
     const psc_plugin *plugin;
     psc_option *options;
@@ -56,7 +55,7 @@ typedef struct collection {
     int32_t n;
 } collection;
 
-/* value is taken over, even on failure. */
+/* Takes over value, also on failure. */
 static psc_status set_one(
     collection *c, const char *key, size_t length, char *value, psc_error *error) {
     psc_status status = PSC_OK;
@@ -95,7 +94,7 @@ static psc_status collection_open(collection *c, const psc_plugin *plugin, psc_e
     return complete ? PSC_OK : psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for options");
 }
 
-/* One "key=value" into its place. */
+/* Stores one "key=value". */
 static psc_status set_item(collection *c, const char *item, const char *end, psc_error *error) {
     const char *equals = memchr(item, '=', (size_t)(end - item));
     const int shown = end - item < 60 ? (int)(end - item) : 60;

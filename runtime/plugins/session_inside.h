@@ -1,7 +1,7 @@
-/* A session's inside: buffers, cache, hooks, plugin instances, the current run.
+/* The inside of a session: buffers, cache, hooks, plugin instances, the current run.
  * Private to runtime/, bench/ and tests/.
  * Threads: one thread at a time calls into a session; its team belongs to it.
- * Ownership: psc_session owns everything here but the model and the run's borrowed options. */
+ * Ownership: psc_session owns everything here except the model and the run's borrowed options. */
 #ifndef SESSION_INSIDE_H
 #define SESSION_INSIDE_H
 
@@ -16,10 +16,10 @@
 
 typedef struct psc_label_cache psc_label_cache; /* host.c */
 
-/* A tensor that a plugin asked to keep until the run ends. */
+/* A tensor that a plugin retains until the run is over. */
 typedef struct psc_retained psc_retained; /* host_retain.c */
 
-/* What variants of a run need (host_variants.c). */
+/* Buffers for the variants of a run (host_variants.c). */
 typedef struct psc_variants psc_variants;
 
 /* One plugin instance. */
@@ -29,26 +29,26 @@ struct psc_context {
     void *library; /* dlopen handle; null for built-ins */
     void *state;
     char *name;          /* as in results: the plugin's name, "#2" added for a second instance */
-    psc_option *options; /* every described option, defaults filled in; strings owned */
+    psc_option *options; /* every described option with its value or default; values owned */
     int32_t n_options;
     psc_arena run_arena, life_arena;
     psc_retained **retained; /* [n_retained] */
     int32_t n_retained;
-    psc_variants *variants; /* null until asked for in a run */
+    psc_variants *variants; /* null until requested in a run */
     psc_label_cache *labels;
-    float *zero_bias; /* for matrices without one; null until asked for */
-    int section;      /* index into results->sections, -1 before the run */
+    float *zero_bias; /* for matrices without a bias; null until requested */
+    int section;      /* index into results->sections; -1 outside a run */
     psc_accumulators accumulators;
-    bool in_open, in_run_begin, in_run, in_run_end; /* which host calls are allowed */
-    bool muted;       /* the run's phase is not for it: its subscriptions rest */
-    bool in_parallel; /* inside parallel_for: mathematics on the own thread only */
+    bool in_open, in_run_begin, in_run, in_run_end; /* decide which host calls are allowed */
+    bool muted;       /* the run's phase excludes it: its subscriptions get no events */
+    bool in_parallel; /* inside parallel_for: mathematics stays on the calling thread */
 };
 
 /* A target as given, parsed. */
 typedef struct psc_target_list {
     psc_target *targets; /* labels owned */
     int32_t n;
-    bool implied; /* none was given: the top prediction */
+    bool implied; /* the default: the caller gave none */
 } psc_target_list;
 
 /* A captured point (capture.c). */
@@ -76,39 +76,40 @@ struct psc_session {
     const psc_run_options *run_options; /* borrowed while running, else null */
     const char *text;                   /* borrowed while running, else null */
     size_t text_bytes;
-    psc_error *error; /* where a failing callback's sentence goes; null outside a call */
+    psc_error *error; /* the run's error, which host calls set; null outside a call */
     bool cancelled;
     uint64_t retained_bytes;
     float *logits;       /* [n_logit_rows, V] for psc_session_logits */
     int32_t *logit_rows; /* row index of each */
     int32_t n_logit_rows;
-    bool *wanted; /* [n_rows] whose logits are kept */
+    bool *wanted; /* [n_rows] rows whose logits are kept */
     uint64_t logits_capacity;
 
     /* accumulation over documents */
     const psc_input *inputs; /* borrowed while running */
     int32_t n_inputs;
-    int64_t windows, tokens; /* sequences and rows of all runs that went well */
+    int64_t windows, tokens; /* sequences and rows of all successful runs */
     bool run_accumulated;    /* this run has added to an accumulator */
-    bool spoilt;             /* a run failed after it had: the totals are of no use */
+    bool spoilt;             /* a run failed after it had: the totals are invalid */
 };
 
-/* --- host.c, host_*.c: what psc_plugin.h promises ---------------------------------------------- */
+/* --- host.c, host_*.c: the table of psc_plugin.h --------------------------------------------- */
 extern const psc_host psc_host_table;
 
 /* --- contexts.c: the plugins' instances ------------------------------------------------------ */
-/* Loads, checks options, calls open. On failure nothing is added. */
+/* Loads a plugin, checks its options and calls open. After a failure the plugin is not added. */
 psc_status psc_contexts_add(psc_session *session, const char *name_or_path, const char *text,
     const psc_option *options, int32_t n, psc_error *error);
 void psc_contexts_close(psc_session *session);
 /* Whether a run of this phase is for every plugin, not only for those with `phases`. */
 bool psc_phase_is_for_all(int32_t phase);
-/* run_begin of all plugins in order; on failure those begun get run_end(status). */
+/* Calls run_begin of all plugins in order; after a failure, run_end(status) of those that began. */
 psc_status psc_contexts_begin(psc_session *session, psc_error *error);
-/* run_end(status) of all that began, then, when status is 0 and all went well, report of all; frees
- * retained tensors, run arenas and transient subscriptions. Returns status or the first failure. */
+/* Calls run_end(status) of all that began, then, if status is 0 and none failed, report of all.
+ * Frees retained tensors, run arenas and transient subscriptions. Returns status or the first
+ * failure. */
 psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *error);
-/* Accumulating sessions: report of all, without a run. */
+/* Accumulating sessions: calls report of all plugins, without a run. */
 psc_status psc_contexts_report(psc_session *session, psc_error *error);
 
 /* --- targets.c ------------------------------------------------------------------------------- */
@@ -116,12 +117,13 @@ psc_status psc_targets_add(psc_session *session, const char *target, psc_error *
 psc_status psc_targets_add_contrast(
     psc_session *session, const char *a, const char *b, psc_error *error);
 void psc_targets_clear(psc_session *session);
-/* When there is no target: the top prediction, until one is added. */
+/* Without targets: adds the default, top:1 or over a corpus `next`, until the caller adds one. */
 psc_status psc_targets_imply(psc_session *session, psc_error *error);
-/* Ids of target i at row (psc_plugin.h, target_ids). */
+/* The ids of a target at a row (psc_plugin.h, target_ids). */
 psc_status psc_targets_ids(const psc_session *session, int32_t target, const psc_row *row,
     const float *logits, int32_t ids[2], psc_error *error);
-/* ' Emerald' quoted, escapes for control characters and broken UTF-8; #ID without text. */
+/* The token in quotes, ' Emerald', with escapes for control characters and broken UTF-8; #ID if it
+ * has no text. */
 void psc_token_label(char *out, size_t size, const psc_model *model, int32_t id);
 
 #endif

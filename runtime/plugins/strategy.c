@@ -1,15 +1,15 @@
-/* What a sampling strategy keeps of logits z [V]:
+/* The tokens that a sampling strategy keeps of logits z [V]:
  *
- *   order         z descending, ties to the lower id; every strategy keeps a beginning of it
+ *   order         z descending, ties to the lower id; every strategy keeps a prefix of it
  *   temperature   d_i = (z_i - max z)/T, weight e_i = exp d_i, in f64
  *   top-k         the first k; no exponential beyond these
- *   top-p         the first whose weights reach p Z; Z = sum e of what is left, by ascending id
+ *   top-p         the first whose weights reach p Z; Z = sum e of those left, by ascending id
  *   min-p         z_i - max z >= T log min_p: differences of logits, no Z
  *
- * Where the first k end, or the mass p, is found by a radix walk over the bits of z: three tables
- * of counts or masses instead of a sort.
+ * A radix walk over the bits of z finds the end of the first k, or of the mass p: three tables of
+ * counts or masses instead of a sort.
  *
- * Kernels and single f64 steps in a fixed order: the same set on every ISA. */
+ * Kernels and single f64 steps in a fixed order give the same set on every ISA. */
 #include "strategy.h"
 
 #include "host.h"
@@ -54,7 +54,7 @@ int32_t psc_strategy_greedy(const float *z, int32_t n) {
 
 /* --- the filters ----------------------------------------------------------------------------- */
 
-/* Ascends where z descends; equal for equal z. */
+/* Ascends as z descends; equal for equal z. */
 static uint32_t key_of(float z) {
     uint32_t bits;
     z += 0.0f; /* -0 is 0 */
@@ -62,8 +62,8 @@ static uint32_t key_of(float z) {
     return bits & UINT32_C(0x80000000) ? bits : ~bits & UINT32_C(0x7fffffff);
 }
 
-/* A radix walk through the order: the key at which the weights, 1 each where null, reach target;
- * *mass becomes what stands before that key. Where rounding keeps them below: the last key. */
+/* A radix walk through the order: the key at which the weights (null: 1 each) reach target, or the
+ * last key if rounding keeps them below. *mass is set to the mass before that key. */
 static uint32_t key_at(const float *z, int32_t n, const int32_t *ids, const double *weights,
     double target, double *mass) {
     static const int shifts[] = {21, 10, 0}, widths[] = {11, 11, 10};
@@ -89,7 +89,8 @@ static uint32_t key_at(const float *z, int32_t n, const int32_t *ids, const doub
     return prefix;
 }
 
-/* The fewest of the order whose weights reach target; ids ascend before and after. */
+/* Keeps the shortest prefix of the order whose weights reach target; ids ascend before and
+ * after. */
 static int32_t take(const float *z, int32_t n, int32_t *ids, double *weights, double target) {
     double mass = 0;
     const uint32_t last = key_at(z, n, ids, weights, target, &mass);
@@ -105,7 +106,8 @@ static int32_t take(const float *z, int32_t n, int32_t *ids, double *weights, do
     return kept;
 }
 
-/* ids null: all of 0..n-1; returns how many of them are at least min_p times the top. */
+/* Keeps the ids from `from` (null: 0..n-1) with at least min_p times the top's probability; returns
+ * how many. */
 static int32_t at_least(const psc_kernels *kernels, const psc_strategy *s, const float *z,
     float most, int32_t n, const int32_t *from, int32_t *ids) {
     double low = s->min_p;

@@ -1,7 +1,7 @@
-/* What a sampling strategy keeps of a distribution.
+/* The tokens that a sampling strategy keeps.
  * Private to runtime/ and tests/.
  * Threads: pure.
- * Ownership: the caller's arrays. */
+ * Ownership: the caller owns the arrays. */
 #ifndef STRATEGY_H
 #define STRATEGY_H
 
@@ -10,15 +10,15 @@
 
 #include <stdbool.h>
 
-/* Refuses what no strategy is: negative or NaN values, top_p or min_p above 1. */
+/* PSC_ERROR_INPUT for negative or NaN values, an infinite temperature, top_p or min_p above 1. */
 psc_status psc_strategy_check(const psc_strategy *strategy, psc_error *error);
 
-/* The kept ids of z [n], ascending, and exp((z - max z)/T) of each; n entries of room. Returns how
- * many. z has no NaN, its largest is finite; the strategy has been checked. */
+/* The kept ids of z [n], ascending, and exp((z - max z)/T) of each; both arrays have room for n.
+ * Returns how many, or -1 when z has a NaN or no finite largest. The strategy must be checked. */
 int32_t psc_strategy_keep(const psc_kernels *kernels, const psc_strategy *strategy, const float *z,
     int32_t n, int32_t *ids, double *weights);
 
-/* The id of the largest of z [n], the lower on a tie; -1 when a NaN or nothing finite leads. */
+/* The id of the largest of z [n], ties to the lower; -1 when z has a NaN or no finite largest. */
 int32_t psc_strategy_greedy(const float *z, int32_t n);
 
 #endif

@@ -1,8 +1,8 @@
-/* Targets: which logit, or difference of two, the plugins explain; and tokens as a person reads
- * them.
+/* Targets: the logit, or difference of two, that the plugins explain; and readable labels of
+ * tokens.
  *
- *   TEXT, text:TEXT    a text that is exactly one token; "text:" takes next, top:... and #... as
- *                      they stand
+ *   TEXT, text:TEXT    a text that is exactly one token; after "text:", next, top:... and #... are
+ *                      literal
  *   #ID                an id below d_vocab
  *   next               the text's own next token
  *   top:K              K targets: the most probable id of each row, the second, ... */
@@ -26,7 +26,7 @@ typedef struct writer {
     bool cut;
 } writer;
 
-/* What must still fit after any piece: "...'" and the final 0. */
+/* Bytes that must still fit after any piece: "...'" and the final 0. */
 #define TAIL 5
 
 static void write_piece(writer *w, const char *piece, size_t n) {
@@ -38,7 +38,7 @@ static void write_piece(writer *w, const char *piece, size_t n) {
     w->used += n;
 }
 
-/* Writes one character of text as it is shown; returns its bytes. */
+/* Writes one character of text with escapes; returns its bytes. */
 static size_t write_character(writer *w, const char *text, size_t bytes) {
     char shown[PSC_UTF8_SHOWN];
     size_t n = psc_utf8_show(shown, text, bytes);
@@ -62,7 +62,7 @@ void psc_token_label(char *out, size_t size, const psc_model *model, int32_t id)
 
 /* --- parsing --------------------------------------------------------------------------------- */
 
-/* Takes label over. */
+/* Takes over label. */
 static psc_status append(psc_session *session, psc_target target, char *label, psc_error *error) {
     psc_target_list *list = &session->targets;
     if (label && list->n >= MAX_TARGETS) {
@@ -81,7 +81,7 @@ static psc_status append(psc_session *session, psc_target target, char *label, p
     return PSC_OK;
 }
 
-/* Whether text with a space before it is one token. */
+/* True if text with a space in front is one token. */
 static bool one_token_with_space(const psc_model *model, const char *text) {
     size_t bytes = strlen(text) + 2;
     char *spaced = malloc(bytes);
@@ -133,7 +133,7 @@ static psc_status text_id(int32_t *id, const psc_model *model, const char *text,
     return status;
 }
 
-/* Decimal digits up to 9 of them, and nothing else; -1 otherwise. */
+/* A decimal number, INT32_MAX if it has more than 9 digits; -1 for anything else. */
 static int64_t parse_number(const char *digits) {
     size_t n = strspn(digits, "0123456789");
     if (n == 0 || digits[n]) return -1;
@@ -246,7 +246,7 @@ static bool comes_before(ranked a, ranked b) {
     return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
 }
 
-/* heap[0] is the one that comes last of the n kept. */
+/* heap[0] is the last in order of the n kept. */
 static void sift_down(ranked *heap, int32_t n) {
     for (int32_t i = 0;;) {
         int32_t child = 2 * i + 1;

@@ -1,9 +1,9 @@
-/* What a change of a variant is: checked against the run, and made in an editor's event.
+/* Changes of a variant: checked against the run, and applied in an editor's event.
  *
  *   SCALE x <- alpha x (0: +0)   SET x <- v   ADD x <- fma(alpha, v, x)   CUT score[key] <- -inf
  *
- * v has the rows row_begin..row_end-1 of its own. A change of hook_resid_post of a layer is
- * made at hook_resid_pre of the next, which is the same value. */
+ * v has one row for each of row_begin..row_end-1. A change of a layer's hook_resid_post is applied
+ * at hook_resid_pre of the next layer, which is the same value. */
 #include "variants.h"
 
 #include <math.h>
@@ -39,7 +39,7 @@ static const char *fault_of_value(const psc_change *c) {
     return NULL;
 }
 
-/* The run's rows of a sequence: the first's index and how many. */
+/* The run's rows of a sequence: returns the first's index and sets *n. */
 static int32_t rows_of(const psc_session *s, int32_t sequence, int32_t *n) {
     int32_t first = 0;
     while (first < s->n_rows && s->rows[first].sequence != sequence) first++;
@@ -48,7 +48,7 @@ static int32_t rows_of(const psc_session *s, int32_t sequence, int32_t *n) {
     return first;
 }
 
-/* Where the change is made. */
+/* The point and layer where a change is applied. */
 typedef struct place {
     psc_point point;
     int32_t layer;
@@ -92,7 +92,7 @@ psc_status psc_variant_check(
     return PSC_OK;
 }
 
-/* --- making ---------------------------------------------------------------------------------- */
+/* --- applying -------------------------------------------------------------------------------- */
 
 static void change_values(const psc_change *c, float *x, int64_t n, const float *values) {
     for (int64_t i = 0; i < n; i++) {
