@@ -1,4 +1,4 @@
-/* config.json -> psc_config. One helper a kind of value; each refusal names the file and the key.
+/* config.json -> psc_config. One helper per kind of value; each error names the file and the key.
  *   d_head = hidden_size / num_attention_heads
  *   rotary_dims = int(rotary_pct * d_head), the product in double as in Python */
 #include "config.h"
@@ -18,9 +18,9 @@ typedef struct reader {
     psc_error *error;
 } reader;
 
-/* A number that may stand under several keys, all of which must agree. */
+/* A number that several keys may give; all of them must agree. */
 typedef struct number {
-    const char *key; /* where it was found first; null: nowhere */
+    const char *key; /* the first key that gave it; null: none */
     double value;
 } number;
 
@@ -54,7 +54,7 @@ static psc_status read_bool(const reader *r, const char *key, bool fallback, boo
     return PSC_OK;
 }
 
-/* Null in *out when the key is absent. */
+/* *out is null when the key is absent. */
 static psc_status read_string(const reader *r, json_t *object, const char *key, const char **out) {
     json_t *value = get(object, key);
     *out = NULL;
@@ -149,7 +149,7 @@ static psc_status read_rope_object(const reader *r, const char *key, number *bas
         pct);
 }
 
-/* The base and the rotated fraction under every key of transformers 4 and 5. */
+/* The base and the rotated fraction, from all keys of transformers 4 and 5. */
 static psc_status read_rotary(const reader *r, psc_config *c) {
     number base = {0}, pct = {0};
     psc_status status = read_rope_object(r, "rope_parameters", &base, &pct);
@@ -184,14 +184,14 @@ static psc_status read_eps(const reader *r, psc_config *c) {
     if (status) return status;
     if (!eps.key) eps.value = 1e-5;
     c->layer_norm_eps = (float)eps.value;
-    /* The smallest normal float: an eps that vanishes would let a constant row divide by zero. */
+    /* At least the smallest normal float: with eps 0 a constant row would divide by zero. */
     if (!(eps.value <= 1.0 && c->layer_norm_eps >= 1.17549435e-38f))
         return psc_fail(r->error, PSC_ERROR_INPUT,
             "%s: layer_norm_eps is %g; it must be positive and at most 1", r->path, eps.value);
     return PSC_OK;
 }
 
-/* One token id, which must lie in the vocabulary; -1 means none. */
+/* One token id of the vocabulary; -1 means none. */
 static psc_status read_id(
     const reader *r, const char *key, json_t *value, const psc_config *c, int32_t *out) {
     if (!json_is_integer(value))
@@ -204,7 +204,7 @@ static psc_status read_id(
     return PSC_OK;
 }
 
-/* Absent keys have transformers's defaults, 0 and 2; null means that there is no such token. */
+/* Absent keys have transformers's defaults, 0 and 2; null means no such token. */
 static psc_status read_ids(const reader *r, psc_config *c) {
     json_t *bos = json_object_get(r->root, "bos_token_id");
     json_t *eos = json_object_get(r->root, "eos_token_id");

@@ -1,7 +1,7 @@
-/* config.json of a GPT-NeoX folder, read, checked and put into TransformerLens's names.
+/* config.json of a GPT-NeoX folder: read, checked, with TransformerLens's names.
  * Private to runtime/ and tests/. Includes psc_error.h only.
  * Threads: psc_config_read is reentrant; a config is plain data.
- * Ownership: the caller owns the struct; nothing in it is allocated. */
+ * Ownership: the caller owns the struct, which holds no pointers. */
 #ifndef CONFIG_H
 #define CONFIG_H
 
@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sane caps: far beyond every published GPT-NeoX model, small enough that no product of two or
- * three of them overflows size_t and that every token id and position fits an int32_t. */
+/* Caps far beyond every published GPT-NeoX model. No product of two or three of them overflows
+ * size_t, and every token id and position fits an int32_t. */
 #define PSC_MAX_LAYERS 1024
 #define PSC_MAX_HEADS 4096
 #define PSC_MAX_D_MODEL 65536
@@ -28,22 +28,22 @@ typedef struct psc_config {
     size_t n_ctx;                  /* max_position_embeddings */
     float layer_norm_eps;          /* rounded once from the file's double; > 0 */
     size_t rotary_dims;            /* int(rotary_pct * d_head): even, may be 0 */
-    double rotary_pct;             /* as written, 0 to 1 */
+    double rotary_pct;             /* as in the file, 0 to 1 */
     double rotary_base;            /* > 0 */
     bool parallel_residual;        /* use_parallel_residual */
     bool tied;                     /* tie_word_embeddings */
     bool attention_bias;           /* false: query_key_value and dense have no bias */
     char activation[16];           /* always "gelu", the form with erf */
     char dtype[16];                /* dtype or torch_dtype, "" when absent; informative only */
-    int32_t bos_id;                /* -1 when there is none */
+    int32_t bos_id;                /* -1: none */
     int32_t eos_ids[PSC_MAX_EOS];  /* n_eos of them; the config may name several */
     size_t n_eos;
 } psc_config;
 
 /* Reads folder/config.json. Accepts the keys of transformers 4 (rotary_pct, rotary_emb_base,
  * torch_dtype) and 5 (rope_parameters, rope_theta, partial_rotary_factor, dtype) with
- * transformers's defaults; keys that contradict each other are refused, and so is whatever the
- * runtime would compute differently (rope scaling, other activations, other model types). */
+ * transformers's defaults. Refuses keys that contradict each other, and settings that the runtime
+ * does not implement (rope scaling, other activations, other model types). */
 psc_status psc_config_read(psc_config *out, const char *folder, psc_error *error);
 
 #endif

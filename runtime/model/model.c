@@ -1,5 +1,5 @@
 /* Opening a model: config, checkpoint -> packed weights (weights_image.c), mapped from the cache or
- * in memory of our own; rotary tables cos, sin of position * base^(-2i/n_rot), in f64 by SLEEF,
+ * in private memory; rotary tables cos, sin of position * base^(-2i/n_rot), in f64 by SLEEF,
  * rounded once. */
 #include "model.h"
 
@@ -54,7 +54,7 @@ static void fill_info(psc_model *model) {
         .path = model->path};
 }
 
-/* Into memory of our own. */
+/* Packs the weights into private memory. */
 static psc_status pack(psc_model *model, const psc_image_plan *plan, psc_error *error) {
     const psc_piece *last = &plan->pieces[plan->n - 1];
     psc_status status = psc_map_memory(&model->weights, (size_t)plan->bytes, error);
@@ -69,7 +69,8 @@ static psc_status pack(psc_model *model, const psc_image_plan *plan, psc_error *
     return PSC_OK;
 }
 
-/* From the cache, which may then hold them, or false: text says why. */
+/* Maps the weights from the cache, after adding them if needed; false if there is no cached file.
+ * weights_text then says why. */
 static bool load_kept(
     psc_model *model, const psc_image_plan *plan, const psc_model_options *options) {
     psc_cache cache = {options->cache_dir, options->cache_limit, model->path};
@@ -121,7 +122,7 @@ psc_status psc_model_open(psc_model **out, const char *folder, psc_error *error)
     return psc_model_open_with(out, folder, NULL, error);
 }
 
-/* The caller's options as far as its version knows them. */
+/* Copies the members that the caller's version has. */
 static psc_status read_options(
     psc_model_options *out, const psc_model_options *options, psc_error *error) {
     *out = (psc_model_options)PSC_MODEL_OPTIONS_INIT;

@@ -16,7 +16,7 @@ typedef struct psc_packed {
     const void *panels; /* 64-byte aligned */
     psc_dtype dtype;
     size_t out, k, k_block;
-    const float *bias; /* [out], null where there is none */
+    const float *bias; /* [out]; null: none */
 } psc_packed;
 
 typedef struct psc_layer_norm {
@@ -34,7 +34,7 @@ struct psc_model {
     char *path, *config_text;
     char hash[33];
     psc_mapping
-        weights; /* holds all that is packed: the image (weights_image.h), perhaps a header */
+        weights; /* all packed weights: the image (weights_image.h), perhaps after a header */
     char weights_text[1200];
     psc_layer *layers;
     psc_layer_norm ln_final;
@@ -46,9 +46,9 @@ struct psc_model {
     psc_tokenizer *tokenizer;       /* nullable */
 };
 
-/* The packed matrix; layer is ignored for PSC_W_U. Null when out of range. */
+/* The packed matrix; PSC_W_U ignores layer. Null when out of range. */
 const psc_packed *psc_model_matrix(const psc_model *model, psc_matrix matrix, int32_t layer);
-/* Embedding row of token, widened. [N] */
+/* Writes the embedding of token, widened, to row [N]. */
 void psc_model_embedding(
     const psc_model *model, const psc_kernels *kernels, int32_t token, float *row);
 

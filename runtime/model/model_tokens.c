@@ -1,4 +1,4 @@
-/* A model's tokenizer behind the public interface: spans become tokens, `bos` puts one in front. */
+/* The public calls of a model's tokenizer: spans become tokens, `bos` puts a token in front. */
 #include "model.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Tensors by name -> weights by role, each checked against the config.
  *
  *   [gpt_neox.]embed_in.weight                              [V, N]
- *   [gpt_neox.]layers.{l}.input_layernorm.{weight,bias}     [N], and the others of layer_roles
+ *   [gpt_neox.]layers.{l}.input_layernorm.{weight,bias}     [N], and the rest of layer_roles
  *   [gpt_neox.]final_layer_norm.{weight,bias}               [N]
  *   embed_out.weight or lm_head.weight                      [V, N]
  *
@@ -18,7 +18,7 @@ typedef struct tensor_role {
     const char *name; /* after "gpt_neox." and "layers.{l}." */
     size_t offset;    /* of the psc_weight in its struct */
     dimension rows, cols;
-    bool attention_bias; /* absent when the config says so */
+    bool attention_bias; /* absent when the config sets attention_bias to false */
 } tensor_role;
 
 #define IN_LAYER(field) offsetof(psc_layer_weights, field)
@@ -87,7 +87,7 @@ static psc_status wrong_shape(
         o->tensors->files[t->file].name, t->name, found, wanted);
 }
 
-/* Puts tensor t into the slot of its role. */
+/* Puts tensor t in the slot of its role. */
 static psc_status place(
     const opening *o, const psc_tensor *t, const tensor_role *role, void *base) {
     psc_weight *slot = (psc_weight *)((char *)base + role->offset);
@@ -118,7 +118,7 @@ static psc_status place(
 }
 
 /* "layers.12.rest" -> 12 and rest; false for any other form. A number of more than six digits
- * counts as 999999, which is beyond every config. */
+ * becomes 999999, which is out of range in every config. */
 static bool parse_layer(const char *name, size_t *layer, const char **rest) {
     if (strncmp(name, "layers.", 7) != 0) return false;
     const char *s = name + 7;
@@ -158,8 +158,9 @@ static bool same_weight(const psc_weight *a, const psc_weight *b) {
     return a->dtype == b->dtype && memcmp(a->data, b->data, bytes) == 0;
 }
 
-/* Tied: one matrix serves both. transformers 4 drops a differing unembedding and 5 keeps it, so a
- * file that holds one contradicts its config. A file may hold either of the two. */
+/* Tied: one matrix serves both roles, and the file may hold either. transformers 4 drops a
+ * differing unembedding and 5 keeps it, so a file with two different matrices contradicts its
+ * config. */
 static psc_status tie(const opening *o) {
     psc_checkpoint *cp = o->checkpoint;
     if (!cp->config.tied) return PSC_OK;
@@ -175,7 +176,7 @@ static psc_status tie(const opening *o) {
     return PSC_OK;
 }
 
-/* Adds the role's tensor to the list, or says that it is missing. */
+/* Adds the role's tensor to the list; a missing one is an error. */
 static psc_status list_entry(
     const opening *o, const tensor_role *role, void *base, const char *prefix) {
     psc_checkpoint *cp = o->checkpoint;

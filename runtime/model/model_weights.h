@@ -1,7 +1,8 @@
-/* A checkpoint: every tensor of a GPT-NeoX model by its role, checked against the config, mapped.
+/* A checkpoint: every tensor of a GPT-NeoX model by its role, mapped and checked against the
+ * config.
  * Private to runtime/ and tests/.
  * Threads: an open checkpoint is immutable; any number of threads may read it.
- * Ownership: opened by **, closed by **; every data pointer lives until psc_checkpoint_close. */
+ * Ownership: opens and closes by **; every data pointer lives until psc_checkpoint_close. */
 #ifndef MODEL_WEIGHTS_H
 #define MODEL_WEIGHTS_H
 
@@ -10,14 +11,14 @@
 #include "psc_error.h"
 #include "safetensors.h"
 
-/* One tensor as it lies in the file: row-major [rows, cols], any alignment, little-endian.
- * A vector has cols = 1. data is null where the model has no such tensor (the attention biases
- * when config.attention_bias is false): it stands for zeros. */
+/* One tensor as in the file: row-major [rows, cols], any alignment, little-endian. A vector has
+ * cols = 1. data is null when the model has no such tensor (the attention biases when
+ * config.attention_bias is false); its values are then zeros. */
 typedef struct psc_weight {
     const void *data;
     psc_dtype dtype;
     size_t rows, cols;
-    size_t order; /* among psc_checkpoint.tensors */
+    size_t order; /* index in psc_checkpoint.tensors */
 } psc_weight;
 
 typedef struct psc_layer_weights {
@@ -29,14 +30,14 @@ typedef struct psc_layer_weights {
     psc_weight mlp_out, mlp_out_bias; /* [d_model, d_mlp]; dense_4h_to_h */
 } psc_layer_weights;
 
-/* A tensor that the model has, under the name that GPTNeoXForCausalLM gave it in transformers 4. */
+/* A tensor of the model, under its name in GPTNeoXForCausalLM of transformers 4. */
 typedef struct psc_checkpoint_tensor {
     char name[72];
     psc_weight *weight;
 } psc_checkpoint_tensor;
 
 typedef struct psc_checkpoint {
-    psc_config config;         /* a copy of what it was opened with */
+    psc_config config;         /* a copy of the config that it was opened with */
     psc_weight embed;          /* [d_vocab, d_model] */
     psc_weight unembed;        /* [d_vocab, d_model]; equal to embed when tied */
     psc_weight ln_final_gamma; /* [d_model] */
@@ -49,33 +50,33 @@ typedef struct psc_checkpoint {
     psc_tensors *files;
 } psc_checkpoint;
 
-/* Opens folder/model.safetensors, or the shards of folder/model.safetensors.index.json. Names with
- * and without the prefix "gpt_neox.", embed_out or lm_head. Tensors of layers that the config does
- * not have are refused, other unknown tensors are ignored and counted. Nothing is read but the
- * headers. A file that another program cuts short while it is mapped raises SIGBUS on access. */
+/* Opens folder/model.safetensors, or the shards of folder/model.safetensors.index.json, and reads
+ * only their headers. Accepts names with and without the prefix "gpt_neox.", embed_out or lm_head.
+ * Refuses tensors of layers that the config does not have; ignores and counts other unknown
+ * tensors. If another program truncates a mapped file, a later access raises SIGBUS. */
 psc_status psc_checkpoint_open(
     psc_checkpoint **out, const char *folder, const psc_config *config, psc_error *error);
 
 /* Unmaps and frees; *checkpoint may be null and becomes null. */
 void psc_checkpoint_close(psc_checkpoint **checkpoint);
 
-/* The model's identity, computed while something else reads the tensors anyway: opened, given every
- * tensor of the checkpoint in its order, and closed, which gives the digits (hex nullable). */
+/* The model's identity, computed along with another pass over the tensors: open it, add every
+ * tensor of the checkpoint in order, and close it, which returns the digits (hex nullable). */
 typedef struct psc_identity psc_identity;
 psc_status psc_identity_open(
     psc_identity **out, const psc_checkpoint *checkpoint, psc_error *error);
 void psc_identity_add(psc_identity *identity, size_t tensor);
 void psc_identity_close(char hex[33], psc_identity **identity);
-/* The config's part of it as text; returns its length. size: at least 512. */
+/* The config's part of the identity as text; returns its length. size must be at least 512. */
 size_t psc_identity_config(char *text, size_t size, const psc_config *config);
 
-/* The model's identity: XXH3-128 over the values of the config that decide the numbers and the
- * tensors in the order of their canonical names (name, dtype, shape, bytes), as 32 hex digits and
- * a final 0. The same however the model is sharded and under whichever names. Reads every byte. */
+/* The model's identity: XXH3-128 over the config values that affect numbers, and over the tensors
+ * in the order of their canonical names (name, dtype, shape, bytes); 32 hex digits and a 0. It does
+ * not depend on sharding or on the names in the files. Reads every byte. */
 psc_status psc_checkpoint_hash(char hex[33], const psc_checkpoint *checkpoint, psc_error *error);
 
-/* All rows * cols elements of weight as f32, exactly; zeros when data is null. out does not overlap
- * data. */
+/* Writes all rows * cols elements of weight as f32, exactly; zeros when data is null. out must not
+ * overlap data. */
 void psc_weight_to_f32(float *out, const psc_weight *weight);
 
 #endif

@@ -4,8 +4,8 @@
  *   JSON: {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]},
  *          "__metadata__": {..}}
  *
- * Offsets count from the data's first byte; sorted, they tile it exactly. Sets: safetensors_set.c.
- */
+ * Offsets count from the data's first byte; sorted, they tile it exactly. Sets:
+ * safetensors_set.c. */
 #include "safetensors.h"
 #include "safetensors_file.h"
 
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What is being read, for the messages. */
+/* The file during parsing; path is for messages. */
 typedef struct parser {
     const char *path;
     const unsigned char *data; /* first byte after the header */
@@ -22,7 +22,7 @@ typedef struct parser {
     psc_error *error;
 } parser;
 
-/* Bytes of an element, 0 for a dtype that the format (or this reader) does not know. */
+/* Bytes per element; 0 for an unknown dtype. */
 static size_t element_size(const char *dtype) {
     static const struct {
         const char *name;
@@ -39,7 +39,7 @@ static psc_status bad(const parser *p, const char *name, const char *what) {
     return psc_fail(p->error, PSC_ERROR_INPUT, "%s: tensor \"%.200s\" %s", p->path, name, what);
 }
 
-/* A whole number of at least 0 as size_t; false otherwise. */
+/* Reads an integer >= 0 as size_t; false otherwise. */
 static bool get_size(json_t *value, size_t *out) {
     if (!json_is_integer(value) || json_integer_value(value) < 0) return false;
     unsigned long long n = (unsigned long long)json_integer_value(value);
@@ -102,11 +102,11 @@ static psc_status add_tensor(const parser *p, const char *name, json_t *value) {
     t.name = strdup(name);
     if (!t.name)
         return psc_fail(p->error, PSC_ERROR_MEMORY, "not enough memory for a tensor's name");
-    set->items[set->count++] = t; /* room was made for the whole header */
+    set->items[set->count++] = t; /* add_header made room for all tensors */
     return PSC_OK;
 }
 
-/* Metadata is text by text; nothing in it is used. */
+/* Metadata maps texts to texts; this reader does not use it. */
 static psc_status check_metadata(const parser *p, json_t *metadata) {
     const char *key;
     json_t *value;
@@ -170,7 +170,7 @@ static psc_status add_header(parser *p, json_t *root) {
     return check_coverage(p, set->items + first, set->count - first);
 }
 
-/* The header's length and where the data starts. */
+/* Finds the header's length. */
 static psc_status find_header(
     const char *path, const psc_mapping *map, size_t *length, psc_error *error) {
     uint64_t n = 0;

@@ -1,7 +1,7 @@
-/* safetensors files, one or a sharded set, read without trust in anything they claim.
+/* safetensors files, one or a sharded set, read as untrusted input.
  * Private to runtime/ and tests/. Includes files.h only.
  * Threads: an open set is immutable; any number of threads may read it.
- * Ownership: opened by **, closed by **; names and data live until psc_tensors_close. */
+ * Ownership: opens and closes by **; names and data live until psc_tensors_close. */
 #ifndef SAFETENSORS_H
 #define SAFETENSORS_H
 
@@ -11,13 +11,13 @@
 #include <stdint.h>
 
 /* The format allows headers of 100 MB; a model of 1,000 tensors needs 100 kB. Parsed JSON takes up
- * to forty times its text, so the cap is what keeps a lying file from taking the memory. */
+ * to forty times its text, so this cap keeps a hostile file from exhausting memory. */
 #define PSC_SAFETENSORS_HEADER_CAP ((size_t)16 << 20)
 #define PSC_TENSOR_RANK 8
 
 typedef struct psc_tensor {
     char *name;
-    char dtype[12]; /* as written: "F32", "F16", "BF16", "I64", "BOOL", ... */
+    char dtype[12]; /* as in the file: "F32", "F16", "BF16", "I64", "BOOL", ... */
     size_t rank, shape[PSC_TENSOR_RANK];
     const unsigned char *data; /* row-major, little-endian, any alignment */
     size_t size;               /* bytes: the product of shape times the dtype's size */
@@ -37,17 +37,17 @@ typedef struct psc_tensors {
     size_t n_files;
 } psc_tensors;
 
-/* Opens folder/model.safetensors or, where there is none, the shards that
- * folder/model.safetensors.index.json lists. Every header is checked whole: lengths, dtypes,
- * shapes, and that the tensors cover the data without overlap or gap; with an index also that each
- * tensor lies in the shard it names and in no other. */
+/* Opens folder/model.safetensors or, if it does not exist, the shards that
+ * folder/model.safetensors.index.json lists. Checks every header whole: lengths, dtypes, shapes,
+ * and that the tensors cover the data without overlap or gap. With an index, each tensor must be in
+ * the shard that the index names and in no other. */
 psc_status psc_tensors_open(psc_tensors **out, const char *folder, psc_error *error);
 void psc_tensors_close(psc_tensors **tensors);
 
 /* The tensor of that name, or null. */
 const psc_tensor *psc_tensors_find(const psc_tensors *tensors, const char *name);
 
-/* One file, opened by itself (other uses than a model's folder). */
+/* Opens one file, for other uses than a model's folder. */
 psc_status psc_tensors_open_file(psc_tensors **out, const char *path, psc_error *error);
 
 #endif

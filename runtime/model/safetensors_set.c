@@ -30,7 +30,7 @@ static psc_status sort_names(psc_tensors *set, psc_error *error) {
     return PSC_OK;
 }
 
-/* A shard's name may not lead out of the folder. */
+/* A shard's name must not lead out of the folder. */
 static psc_status check_shard_name(const char *name, const char *index, psc_error *error) {
     bool plain = *name && !strchr(name, '/') && !strchr(name, '\\') && strcmp(name, ".") != 0 &&
                  strcmp(name, "..") != 0;
@@ -53,7 +53,7 @@ static psc_status add_shard(
     return PSC_OK;
 }
 
-/* weight_map -> set->files, each name once, sorted so that the order of loading is the same. */
+/* weight_map -> set->files: each name once, sorted for a fixed loading order. */
 static psc_status list_shards(psc_tensors *set, json_t *map, const char *index, psc_error *error) {
     const char *tensor;
     json_t *value;
@@ -73,7 +73,7 @@ static psc_status list_shards(psc_tensors *set, json_t *map, const char *index, 
     return PSC_OK;
 }
 
-/* Each tensor of the index lies where it says, and the shards hold no others. */
+/* Checks that each tensor of the index is in its shard, and that the shards hold no others. */
 static psc_status check_index(
     const psc_tensors *set, json_t *map, const char *index, psc_error *error) {
     const char *name;

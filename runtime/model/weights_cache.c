@@ -1,9 +1,9 @@
 /* Finding and making a model's file of packed weights.
- *   hash   remembered for the model's files as they are, or, when a file of the right size lies in
- *          the folder, taken again from all weights
- *   found  header, model, plan and size fit; under 2 GiB the whole image is compared with its hash
+ *   hash   remembered for the unchanged files of the model; otherwise computed from all weights, if
+ *          the folder has a file of the right size
+ *   found  header, model, plan and size match; up to 2 GiB the image is compared with its hash
  *   else   one pass over the model's files hashes, packs and writes; fsync, rename, map
- * Nothing here makes an opening fail: the caller packs into memory instead. */
+ * A failure here does not fail the opening: the caller packs into memory instead. */
 #include "weights_cache.h"
 
 #include "arena.h"
@@ -18,7 +18,7 @@ static uint64_t file_bytes(const psc_image_plan *plan) {
     return PSC_CACHE_HEADER_BYTES + plan->bytes;
 }
 
-/* Maps the file of the model hex when it is what it should be. */
+/* Maps the file of the model hex; false if the file does not match. */
 static bool map_kept(psc_mapping *out, const char *hex, const psc_image_plan *plan, const char *dir,
     psc_error *error) {
     psc_cache_header header;
@@ -31,7 +31,7 @@ static bool map_kept(psc_mapping *out, const char *hex, const psc_image_plan *pl
                 header.pack_layout == PSC_PACK_LAYOUT && header.lanes == PSC_LANES &&
                 header.plan == psc_image_plan_digest(plan) &&
                 (header.bytes > PSC_CACHE_CHECKED_BYTES || psc_cache_file_intact(out, &header));
-    if (fits) { /* where nothing can be written, the order of use is not kept */
+    if (fits) { /* in a read-only folder this fails and the last use is not recorded */
         const struct timespec now[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
         (void)utimensat(AT_FDCWD, path, now, AT_SYMLINK_NOFOLLOW);
     } else {
@@ -41,7 +41,7 @@ static bool map_kept(psc_mapping *out, const char *hex, const psc_image_plan *pl
     return fits;
 }
 
-/* The last piece needs what is before it: it is computed from the file as far as it is written. */
+/* The last piece depends on the others, so it is computed from the file written so far. */
 static psc_status put_mean(psc_cache_writer *writer, const psc_image_plan *plan, psc_error *error) {
     const psc_piece *piece = &plan->pieces[plan->n - 1];
     size_t bytes = (size_t)(plan->bytes - piece->offset);

@@ -1,14 +1,14 @@
-/* The folder of packed weights: finds a model's file, makes it, keeps the folder within its limit.
+/* The folder of packed weights: finds or creates a model's file, keeps the folder within its limit.
  * Private to runtime/. Includes weights_image.h and psc.h.
  * Threads: reentrant; any number of processes may use one folder at once.
- * Ownership: a mapping is released by psc_unmap_file. */
+ * Ownership: psc_unmap_file releases a mapping. */
 #ifndef WEIGHTS_CACHE_H
 #define WEIGHTS_CACHE_H
 
 #include "psc.h"
 #include "weights_image.h"
 
-/* A file of at most so many bytes is compared with its hash whenever it is opened. */
+/* A file of at most this size is compared with its hash at every opening. */
 #define PSC_CACHE_CHECKED_BYTES ((uint64_t)2 << 30)
 
 typedef struct psc_cache {
@@ -17,44 +17,45 @@ typedef struct psc_cache {
     const char *model; /* the model's folder */
 } psc_cache;
 
-/* Maps the packed weights of plan's checkpoint: those that are kept, or after packing them into a
- * new file. The image begins at *out's byte PSC_CACHE_HEADER_BYTES; hex is the model's hash. On
- * failure, which is no reason not to open the model, error says why nothing is kept. */
+/* Maps the packed weights of plan's checkpoint from the cache, after packing them into a new file
+ * if there is none (*found false). The image begins at byte PSC_CACHE_HEADER_BYTES of *out; hex is
+ * the model's hash. After a failure, which must not fail the opening, error says why nothing is
+ * cached. */
 psc_status psc_cache_load(psc_mapping *out, char hex[33], bool *found, const psc_image_plan *plan,
     const psc_cache *cache, psc_error *error);
 
-/* --- what the files of a model hash to, remembered (weights_record.c) ------------------------ */
+/* --- remembered hashes of models' files (weights_record.c) ----------------------------------- */
 
 #define PSC_RECORD_SUFFIX ".source"
 
-/* What must be as it was for a remembered hash to hold: the config's numbers and, of each file of
- * weights, name, size, time and inode; also the folder, for printing. */
+/* The facts that must be unchanged for a remembered hash to hold: the config's numbers and, for
+ * each file of weights, name, size, time and inode. Also the folder, for printing. */
 typedef struct psc_record {
     char *text;
-    char name[48]; /* the record's file, by the model's folder */
+    char name[48]; /* of the record's file, a digest of the model's folder */
 } psc_record;
 
 psc_status psc_record_open(
     psc_record *out, const char *model, const psc_checkpoint *checkpoint, psc_error *error);
 void psc_record_close(psc_record *record);
-/* False when the folder remembers nothing, something else, or nothing readable. */
+/* False when the folder has no readable record with the same facts. */
 bool psc_record_recall(char hex[33], const psc_record *record, const char *dir);
-/* Does nothing when the files changed in the last two seconds, as they might once more without
- * another time, or when they are no longer what the checkpoint has mapped. */
+/* Remembers hex. Does nothing when a file changed in the last two seconds, since another change
+ * might keep the same time, or when the files differ from those that the checkpoint has mapped. */
 void psc_record_keep(const psc_record *record, const char *hex, const char *dir, const char *model,
     const psc_checkpoint *checkpoint);
 /* Whether the model's files are still those that the checkpoint has mapped, unchanged. */
 bool psc_record_unchanged(const char *model, const psc_checkpoint *checkpoint);
-/* The folder and hash in a record's text; false when it is none. */
+/* Reads the folder and hash from a record's file; false when the file is not a record. */
 bool psc_record_read(char *model, size_t size, char hex[33], const char *path);
 
 /* --- the folder (weights_cache_folder.c) ----------------------------------------------------- */
 
-/* A folder of this user's; it is made, with its parents, when it is missing. */
+/* Creates the folder, with its parents, if it is missing; it must belong to this user. */
 psc_status psc_cache_folder_make(const char *dir, psc_error *error);
-/* Makes room for bytes more by removing the oldest used files and abandoned ones. */
+/* Makes room for another `bytes` by removing the least recently used files and abandoned ones. */
 psc_status psc_cache_folder_room(const char *dir, uint64_t bytes, uint64_t limit, psc_error *error);
-/* Whether a file of packed weights of this size lies there. */
+/* Whether the folder has a file of packed weights of this size. */
 bool psc_cache_folder_has_size(const char *dir, uint64_t bytes);
 
 #endif

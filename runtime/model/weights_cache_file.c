@@ -1,7 +1,6 @@
-/* A file of packed weights: header | image. The image is written from front to back and hashed on
- * the way in chunks of 4 MiB, so that several threads can check it; then the header, fsync, rename.
- *      body = XXH3-128(digest of chunk 0 | digest of chunk 1 | ...)
- */
+/* A file of packed weights: header | image. The writer puts the image from front to back and hashes
+ * it in chunks of 4 MiB, so that several threads can check it; then the header, fsync, rename.
+ *      body = XXH3-128(digest of chunk 0 | digest of chunk 1 | ...) */
 #define _DEFAULT_SOURCE /* flock, madvise */
 #include "weights_cache_file.h"
 
@@ -102,7 +101,7 @@ static void *hash_chunks(void *payload) {
     for (size_t i; (i = atomic_fetch_add(&job->next, 1)) < job->n;) {
         uint64_t begin = i * CHUNK;
         uint64_t bytes = job->size - begin < CHUNK ? job->size - begin : CHUNK;
-#ifdef MADV_POPULATE_READ /* one call instead of a fault every few pages */
+#ifdef MADV_POPULATE_READ /* one call instead of one fault per few pages */
         madvise((void *)(job->data + begin), (size_t)bytes, MADV_POPULATE_READ);
 #endif
         XXH128_canonicalFromHash(&job->digests[i], XXH3_128bits(job->data + begin, (size_t)bytes));
@@ -179,7 +178,7 @@ psc_status psc_cache_writer_begin(psc_cache_writer **out, const char *dir, psc_e
         status = cannot_make(error, dir);
         goto fail;
     }
-    flock(w->fd, LOCK_EX | LOCK_NB); /* while it is held, nobody takes the file for abandoned */
+    flock(w->fd, LOCK_EX | LOCK_NB); /* a locked file does not count as abandoned */
     *out = w;
     return PSC_OK;
 fail:
@@ -246,7 +245,7 @@ psc_status psc_cache_writer_commit(psc_mapping *out, psc_cache_writer **writer,
              rename(w->path, path) != 0)
         status = cannot_make(error, dir);
     else
-        w->path[0] = 0; /* nothing to remove */
+        w->path[0] = 0; /* abort has nothing to remove */
     free(path);
     if (!status) status = psc_cache_writer_view(out, w, error);
     psc_cache_writer_abort(writer);
@@ -271,7 +270,7 @@ void psc_cache_remove_abandoned(const char *path) {
     struct stat info;
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) return;
-    /* A minute's grace: between the making of the file and its lock nothing is held. */
+    /* A minute's grace, since a writer creates its file before it locks it. */
     bool old = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && time(NULL) - info.st_mtime > 60;
     if (old && flock(fd, LOCK_EX | LOCK_NB) == 0) unlink(path);
     close(fd);

@@ -1,7 +1,7 @@
 /* One file of packed weights: a header of 4096 bytes and an image (weights_image.h).
  * Private to runtime/ and tests/. Includes files.h only.
  * Threads: reentrant; a writer belongs to one thread.
- * Ownership: a writer is begun and ended by its user; a mapping is released by psc_unmap_file. */
+ * Ownership: the caller begins and ends a writer; psc_unmap_file releases a mapping. */
 #ifndef WEIGHTS_CACHE_FILE_H
 #define WEIGHTS_CACHE_FILE_H
 
@@ -11,8 +11,8 @@
 #define PSC_CACHE_SUFFIX ".packed"
 #define PSC_CACHE_NAME_BYTES 96
 
-/* Written last, over zeros: a file without a whole header was never finished. The numbers are in
- * the machine's own byte order, which byte_order shows. */
+/* Written last, over zeros: a file without a whole header is incomplete. The numbers are in the
+ * machine's own byte order, which byte_order records. */
 typedef struct psc_cache_header {
     char magic[16];
     uint32_t byte_order, image_version, pack_layout, lanes;
@@ -20,36 +20,36 @@ typedef struct psc_cache_header {
     char model[40];         /* the model's hash, 32 hex digits and zeros */
     unsigned char body[16]; /* XXH3-128 of the XXH3-128 of each 4 MiB of the image */
     uint64_t plan;          /* psc_image_plan_digest */
-    uint64_t mark;          /* XXH3-64 of all before */
+    uint64_t mark;          /* XXH3-64 of all members before */
 } psc_cache_header;
 
 /* "<hash>-<layout>.<image version>.packed", the name of a model's file. */
 void psc_cache_file_name(char name[PSC_CACHE_NAME_BYTES], const char *hash);
 
-/* Maps the file and checks all but the image's bytes: a regular file (no link) of this user's, that
- * nobody else may write to, with a whole header and the size it says. The mapping is private and
- * read-only; image bytes begin at PSC_CACHE_HEADER_BYTES.
- * Another program that cuts the file short while it is mapped makes a later access raise SIGBUS;
- * only this user can, and the file is made without permission to write. */
+/* Maps the file and checks everything except the image's bytes: a regular file (not a link), owned
+ * by this user, not writable by others, with a whole header and the size that the header gives. The
+ * mapping is private and read-only; image bytes begin at PSC_CACHE_HEADER_BYTES. If another program
+ * truncates the mapped file, a later access raises SIGBUS. Only this user could do so, and the file
+ * has no write permission. */
 psc_status psc_cache_file_map(
     psc_mapping *out, psc_cache_header *header, const char *path, psc_error *error);
-/* Whether the image's bytes have the header's hash; all of them are read, by up to four threads. */
+/* Whether the image's bytes have the header's hash. Up to four threads read all of them. */
 bool psc_cache_file_intact(const psc_mapping *file, const psc_cache_header *header);
 
-/* A file in the making: <dir>/making-<pid>-<n>.partial, locked as long as it is made. */
+/* A file during writing: <dir>/making-<pid>-<n>.partial, locked by its writer. */
 typedef struct psc_cache_writer psc_cache_writer;
 psc_status psc_cache_writer_begin(psc_cache_writer **out, const char *dir, psc_error *error);
-/* The image's next bytes; nonzero on failure (a psc_image_sink). */
+/* Appends the image's next bytes; nonzero on failure (a psc_image_sink). */
 int psc_cache_writer_put(const void *data, size_t size, void *writer);
-/* What has been put so far. */
+/* Maps the header's place and the bytes written so far. */
 psc_status psc_cache_writer_view(psc_mapping *out, psc_cache_writer *writer, psc_error *error);
-/* Writes the header (model and plan are the caller's, the rest is filled in), syncs, gives the file
- * its name and maps it. Ends *writer in any case. */
+/* Writes the header (the caller sets model and plan, this call the rest), syncs, gives the file its
+ * name and maps it. Ends *writer in any case. */
 psc_status psc_cache_writer_commit(psc_mapping *out, psc_cache_writer **writer,
     psc_cache_header *header, const char *dir, psc_error *error);
 /* Removes the file; *writer may be null and becomes null. */
 void psc_cache_writer_abort(psc_cache_writer **writer);
-/* Removes a file that a process left half-made. */
+/* Removes an incomplete file that its writer abandoned. */
 void psc_cache_remove_abandoned(const char *path);
 
 #endif

@@ -1,7 +1,7 @@
-/* The folder of packed weights: whose it is, what lies in it, what must go.
+/* The folder of packed weights: its owner, its files, and which of them to remove.
  *      <hash>-<layout>.<version>.packed    weights_cache_file.h; its time is its last use
  *      <digest>.source                     weights_record.c
- *      making-<pid>-<n>.partial            being written, or abandoned */
+ *      making-<pid>-<n>.partial            in progress, or abandoned */
 #include "arena.h"
 #include "weights_cache.h"
 #include "weights_cache_file.h"
@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define MAX_RECORDS 256
-#define SPARE_BYTES ((uint64_t)1 << 30) /* left free on the disk for others */
+#define SPARE_BYTES ((uint64_t)1 << 30) /* left free on the disk */
 
 typedef struct item {
     char name[PSC_CACHE_NAME_BYTES];
@@ -28,7 +28,7 @@ typedef struct items {
     size_t n, capacity;
 } items;
 
-/* Only names that this program gives: 32 digits of a hash in front, or "making-". */
+/* Only names that this program gives: they begin with 32 digits of a hash, or "making-". */
 static bool is_ours(const char *name, const char *suffix) {
     if (strlen(name) >= PSC_CACHE_NAME_BYTES || !psc_path_ends(name, suffix)) return false;
     return strncmp(name, "making-", 7) == 0 || strspn(name, "0123456789abcdef") == 32;
@@ -52,7 +52,7 @@ static int by_use(const void *a, const void *b) {
     return strcmp(s->name, t->name);
 }
 
-/* The folder's regular files of that suffix, the oldest used first; none when it cannot be read. */
+/* The folder's regular files with that suffix, least recently used first; none if unreadable. */
 static items list_files(const char *dir, const char *suffix) {
     items out = {0};
     DIR *stream = opendir(dir);
@@ -92,7 +92,7 @@ psc_status psc_cache_folder_make(const char *dir, psc_error *error) {
     for (char *slash = path + 1; psc_path_exists(dir) == false && *slash; slash++) {
         if (*slash != '/') continue;
         *slash = 0;
-        mkdir(path, 0700); /* one that is there already is as good */
+        mkdir(path, 0700); /* an existing folder is fine */
         *slash = '/';
     }
     mkdir(path, 0700);

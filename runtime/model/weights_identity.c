@@ -16,8 +16,8 @@ struct psc_identity {
     const psc_checkpoint *checkpoint;
 };
 
-/* The config's values that decide the numbers. Floats by their bits: text forms differ by libc.
- * A change here changes every model's identity: it needs a new version in the first line. */
+/* The config values that affect numbers. Floats are written as bits, since text forms differ by
+ * libc. A change here changes every model's identity and needs a new version in the first line. */
 size_t psc_identity_config(char *text, size_t size, const psc_config *c) {
     uint32_t eps;
     uint64_t base;

@@ -1,7 +1,6 @@
-/* The image: for each tensor in the order of the identity its pieces (weights_image.h), then the
- * mean of the unembedding's rows. query_key_value lies per head as q, k, v; each becomes a matrix
- * of its own. Biases and LayerNorm parameters are f32; matrices and the embedding keep their type.
- */
+/* The image: the pieces (weights_image.h) of each tensor in the order of the identity, then the
+ * mean of the unembedding's rows. query_key_value holds q, k, v per head; each becomes a matrix of
+ * its own. Biases and LayerNorm parameters are f32; matrices and the embedding keep their type. */
 #include "weights_image.h"
 
 #include "arena.h"
@@ -19,7 +18,7 @@ static size_t element_bytes(const psc_piece *p) {
     return widened ? sizeof(float) : psc_dtype_size(p->source->dtype);
 }
 
-/* Elements of outputs 0..out-1 as they lie in the image. */
+/* Elements of outputs 0..out-1 in the image. */
 static uint64_t elements(const psc_piece *p, size_t out) {
     if (p->kind == PSC_PIECE_PANELS) return psc_packed_elements(out, p->source->cols);
     if (p->kind == PSC_PIECE_MEAN) return p->source->cols;
@@ -83,8 +82,8 @@ static void add_layer(psc_image_plan *plan, psc_layer *layer, const psc_layer_we
     add_floats(plan, &layer->ln2.beta, &w->ln2_beta);
 }
 
-/* The mean needs the whole unembedding: it comes last. Pieces of one tensor keep their order, which
- * their addresses in the array still say. */
+/* The mean needs the whole unembedding, so it comes last. Pieces of one tensor keep their order,
+ * which is the order of their indices. */
 typedef struct sort_key {
     size_t order, index;
 } sort_key;
@@ -169,8 +168,8 @@ void psc_image_attach(const psc_image_plan *plan, const unsigned char *image) {
 
 /* --- packing --------------------------------------------------------------------------------- */
 
-/* Outputs begin..end-1 at out. A slice of grouped rows begins and ends with a group, a slice of
- * panels with a panel. */
+/* Writes outputs begin..end-1 to out. A slice of grouped rows begins and ends with a group, a slice
+ * of panels with a panel. */
 static void fill(unsigned char *out, const psc_piece *p, size_t begin, size_t end) {
     const psc_weight *w = p->source;
     size_t size = psc_dtype_size(w->dtype);
@@ -189,11 +188,11 @@ static void fill(unsigned char *out, const psc_piece *p, size_t begin, size_t en
     }
 }
 
-/* Outputs of one slice: whole panels of whole groups, or everything. */
+/* Outputs per slice: whole panels of whole groups, or all. */
 static size_t slice_outputs(const psc_piece *p) {
     size_t row_bytes = p->source->cols * element_bytes(p);
     size_t unit = PSC_LANES;
-    if (p->stride) /* groups are heads: so many of them make whole panels */
+    if (p->stride) /* groups are heads: unit outputs are whole heads and whole panels */
         while (unit % p->group) unit += PSC_LANES;
     if (p->kind == PSC_PIECE_FLOATS || unit >= p->out) return p->out;
     size_t n = SLICE_BYTES / row_bytes / unit * unit;
@@ -277,7 +276,7 @@ psc_status psc_image_pack(char hex[33], const psc_image_plan *plan, unsigned cha
     return status;
 }
 
-/* The pull-back of ones, divided. */
+/* The pullback of ones, divided by V. */
 psc_status psc_image_mean(
     float *mean, const psc_image_plan *plan, const unsigned char *image, psc_error *error) {
     const psc_piece *unembed = NULL;

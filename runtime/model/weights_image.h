@@ -1,7 +1,7 @@
 /* A model's packed weights as one block of bytes, in memory or in a file.
  * Private to runtime/ and tests/. Includes model_weights.h, model.h and files.h.
  * Threads: one at a time.
- * Ownership: a plan borrows the checkpoint and the model, and is closed by its opener. */
+ * Ownership: a plan borrows the checkpoint and the model; its opener closes it. */
 #ifndef WEIGHTS_IMAGE_H
 #define WEIGHTS_IMAGE_H
 
@@ -9,9 +9,8 @@
 #include "model.h"
 #include "model_weights.h"
 
-/* To be raised when the order of the pieces, their alignment, or the rounding of what is computed
- * here (the mean unembedding: a pull-back) changes. PSC_PACK_LAYOUT (kernels.h) says the panels'.
- */
+/* To be raised when the order of the pieces, their alignment, or the rounding of the mean
+ * unembedding (a pullback) changes. PSC_PACK_LAYOUT (kernels.h) is the version of the panels. */
 #define PSC_IMAGE_VERSION 1
 
 typedef enum psc_piece_kind {
@@ -22,7 +21,7 @@ typedef enum psc_piece_kind {
 } psc_piece_kind;
 
 /* Outputs o = 0..out-1 of a matrix or vector: rows first_row + o / group * stride + o % group of
- * its source. Where they go in the model is floats or bytes. */
+ * its source. floats or panels is the model's pointer to them. */
 typedef struct psc_piece {
     psc_piece_kind kind;
     const psc_weight *source;
@@ -32,9 +31,9 @@ typedef struct psc_piece {
     const void **panels;
 } psc_piece;
 
-/* The pieces follow the order in which the identity takes their tensors, so that one pass over the
- * files hashes and packs; each begins at a multiple of 64 bytes. A plan is a function of the config
- * and the tensors' types alone: nothing in a cache file is ever asked where something lies. */
+/* The pieces follow the order of the tensors in the identity, so that one pass over the files
+ * hashes and packs; each begins at a multiple of 64 bytes. A plan depends on the config and the
+ * tensors' types alone, so offsets are never read from a cache file. */
 typedef struct psc_image_plan {
     psc_piece *pieces;
     size_t n, capacity;
@@ -43,21 +42,21 @@ typedef struct psc_image_plan {
     psc_model *model;
 } psc_image_plan;
 
-/* model->layers is there already; fills in the shapes of its matrices. */
+/* Makes a plan. model->layers must be allocated; the call sets the shapes of its matrices. */
 psc_status psc_image_plan_open(
     psc_image_plan *out, psc_model *model, const psc_checkpoint *checkpoint, psc_error *error);
 void psc_image_plan_close(psc_image_plan *plan);
-/* A number that differs between plans that differ. */
+/* A digest that differs between different plans. */
 uint64_t psc_image_plan_digest(const psc_image_plan *plan);
 
-/* Points the model into the image, which stays the caller's. */
+/* Points the model into the image, which the caller still owns. */
 void psc_image_attach(const psc_image_plan *plan, const unsigned char *image);
 
-/* Takes the image's next bytes; nonzero ends the packing with PSC_ERROR_IO. */
+/* Receives the image's next bytes; nonzero ends the packing with PSC_ERROR_IO. */
 typedef int (*psc_image_sink)(const void *data, size_t size, void *payload);
-/* Packs everything but the mean unembedding, which is the last piece, into memory (plan->bytes of
- * zeros) or, slice by slice, into sink; one of the two is null. hex: the model's identity. Pages of
- * the files are given back tensor by tensor. */
+/* Packs everything except the mean unembedding, which is the last piece, into memory (plan->bytes
+ * of zeros) or, slice by slice, to sink; one of the two is null. hex receives the model's identity.
+ * The call gives back pages of the files tensor by tensor. */
 psc_status psc_image_pack(char hex[33], const psc_image_plan *plan, unsigned char *memory,
     psc_image_sink sink, void *payload, psc_error *error);
 /* The mean unembedding [d_model], from the packed image. */

@@ -1,5 +1,4 @@
-/* A remembered hash: a text that says all that must still be true, compared as a whole, and the
- * hash.
+/* A remembered hash: a text of the facts that must be unchanged, compared as a whole, and the hash.
  *
  *   pythiascope source 1
  *   model <folder>
@@ -7,7 +6,7 @@
  *   file <size> <time in ns> <inode> <name>     for each file of weights
  *   hash <32 hex digits>
  *
- * One small file a model folder: processes never wait for each other, the last one wins. */
+ * One small file per model folder. Processes never wait for each other: the last one wins. */
 #undef _XOPEN_SOURCE
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "weights_cache.h"
@@ -62,7 +61,7 @@ void psc_record_close(psc_record *record) {
     record->text = NULL;
 }
 
-/* "hash <32 digits>\n" and nothing more. */
+/* Parses "hash <32 digits>\n", which must be the whole text. */
 static bool parse_hash(char hex[33], const char *line) {
     if (strncmp(line, "hash ", 5) != 0 || strspn(line + 5, "0123456789abcdef") != 32) return false;
     if (strcmp(line + 37, "\n") != 0) return false;
