@@ -1,7 +1,7 @@
-/* A corpus's inside: its files, the document being read, the tokens not yet given.
+/* The inside of a corpus: its files, the open document, the tokens not yet returned.
  * Private to runtime/corpus/.
  * Threads: as psc_corpus.h says.
- * Ownership: psc_corpus owns everything here but the model. */
+ * Ownership: psc_corpus owns everything here except the model. */
 #ifndef CORPUS_H
 #define CORPUS_H
 
@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-#define CORPUS_PIECE (64 << 10) /* most bytes tokenised at once */
+#define CORPUS_PIECE (64 << 10) /* most bytes tokenized at once */
 #define CORPUS_LINE (16 << 20)  /* most bytes of a JSONL line */
 
 typedef struct corpus_file {
@@ -19,23 +19,22 @@ typedef struct corpus_file {
     bool jsonl;
 } corpus_file;
 
-/* A token that waits for its window, and where it came from. */
+/* A token that waits for its window, and its origin. */
 typedef struct corpus_token {
     int64_t piece;     /* offset of its piece in the document's text */
-    int32_t id, index; /* index: its place among the piece's tokens */
+    int32_t id, index; /* index: among the piece's tokens */
 } corpus_token;
 
-/* Where the corpus stands; a state file keeps it with the options (corpus_place.c). */
+/* The position in the corpus; a state file stores all of it, with the options (corpus_place.c). */
 typedef struct corpus_place {
-    int64_t file; /* index in files; n_files: finished */
-    int64_t line; /* lines of the file that were read */
-    int64_t
-        offset;   /* bytes of the file behind the documents that are done, or before the open one */
-    int64_t next; /* number of the next document */
-    int64_t document; /* number of the open document, -1: none is open */
-    int64_t first;    /* tokens of the open document that were given */
-    int64_t piece;    /* offset in its text of the piece that the next token comes from */
-    int64_t skip;     /* tokens of that piece that were given */
+    int64_t file;   /* index in files; n_files: finished */
+    int64_t line;   /* lines of the file read so far */
+    int64_t offset; /* of the file: the end of the finished documents, the start of the open one */
+    int64_t next;   /* number of the next document */
+    int64_t document;                            /* number of the open document, -1: none is open */
+    int64_t first;                               /* tokens of the open document returned so far */
+    int64_t piece;                               /* offset in its text of the next token's piece */
+    int64_t skip;                                /* tokens of that piece returned so far */
     int64_t documents, skipped, windows, tokens; /* totals; tokens with bos */
 } corpus_place;
 
@@ -51,13 +50,13 @@ struct psc_corpus {
     psc_corpus_note_fn note;
     void *payload;
 
-    corpus_place at; /* document, next, totals: now; offset, line: of the open document's start */
-    FILE *stream;    /* of files[at.file]; null before it is opened */
-    char *line;      /* [line_capacity] a JSONL line */
+    corpus_place at;
+    FILE *stream; /* of files[at.file]; null before it is opened */
+    char *line;   /* [line_capacity] a JSONL line */
     size_t line_capacity;
-    int64_t line_end;            /* offset in the file behind the line that was read */
+    int64_t line_end;            /* offset in the file after the last line read */
     char *text;                  /* JSONL: the open document's text */
-    int64_t text_bytes, read_to; /* of the open document; bytes of it that became tokens */
+    int64_t text_bytes, read_to; /* of the open document: size; bytes tokenized so far */
     char *piece;                 /* [CORPUS_PIECE] */
     corpus_token *waiting;       /* [waiting_capacity], from head on n_waiting */
     int64_t waiting_capacity, head, n_waiting;
@@ -68,19 +67,19 @@ struct psc_corpus {
 psc_status corpus_list(
     psc_corpus *corpus, const char *const *paths, int32_t n_paths, psc_error *error);
 /* --- corpus_documents.c --- */
-/* Opens the next document of this shard, or none when the corpus is at its end (at.document -1). */
+/* Opens the next document of this shard; at.document is -1 at the end of the corpus. */
 psc_status corpus_next_document(psc_corpus *corpus, psc_error *error);
-/* Opens again the document that at says. */
+/* Reopens the document of corpus->at. */
 psc_status corpus_reopen_document(psc_corpus *corpus, psc_error *error);
-/* The open document is done. */
+/* Closes the open document and moves past it. */
 void corpus_leave_document(psc_corpus *corpus);
-/* Bytes at read_to of the open document: a piece, whole at the text's end. */
+/* The next piece of the open document, from read_to on; valid until the next call. */
 psc_status corpus_read_piece(const char **out, size_t *bytes, psc_corpus *corpus, psc_error *error);
 void corpus_close_stream(psc_corpus *corpus);
 /* --- corpus_windows.c --- */
-/* Nothing is left to read, or the limit is reached. */
+/* Whether the corpus or the limit is exhausted. */
 bool corpus_is_finished(const psc_corpus *corpus);
-/* Goes on from a place in these files. */
+/* Resumes at a place in these files. */
 psc_status corpus_go_to(psc_corpus *corpus, const corpus_place *place, psc_error *error);
 
 #endif

@@ -1,6 +1,6 @@
-/* The documents of a corpus, one open at a time. A text file is checked to be UTF-8 from end to end
- * and then read in pieces; a JSONL line is read whole, up to 16 MiB. What cannot be read is left
- * out, noted and counted (or an error when strict). */
+/* The documents of a corpus, one open at a time. A text file is checked as UTF-8 from start to end
+ * and then read in pieces; a JSONL line is read whole, up to 16 MiB. A document that cannot be read
+ * is skipped, noted and counted; with strict it is an error. */
 #include "corpus.h"
 
 #include "arena.h"
@@ -19,7 +19,7 @@ static const char *path_of(const psc_corpus *c) {
     return c->files[c->at.file].path;
 }
 
-/* The document that begins here is left out. */
+/* Skips the document that begins here; with strict, fails. */
 static psc_status leave_out(psc_corpus *c, psc_error *error, const char *format, ...)
     PSC_PRINTF(3, 4);
 static psc_status leave_out(psc_corpus *c, psc_error *error, const char *format, ...) {
@@ -59,7 +59,7 @@ static psc_status open_stream(psc_corpus *c, int64_t offset, psc_error *error) {
 
 /* --- text files ------------------------------------------------------------------------------ */
 
-/* *valid: how many bytes of the whole file are UTF-8. */
+/* *valid: the number of leading bytes of the file that are UTF-8. */
 static psc_status check_utf8(psc_corpus *c, int64_t *valid, psc_error *error) {
     const int64_t size = c->files[c->at.file].size;
     size_t kept = 0;
@@ -93,7 +93,7 @@ static psc_status begin_text(psc_corpus *c, psc_error *error) {
 
 /* --- JSONL ----------------------------------------------------------------------------------- */
 
-/* Reads one line, without its end, into line; *kind: what it is. */
+/* Reads one line, without its end, into c->line and sets *kind. */
 static psc_status read_line(psc_corpus *c, int *kind, size_t *n, psc_error *error) {
     bool blank = true;
     int byte = EOF;
@@ -120,7 +120,7 @@ static psc_status read_line(psc_corpus *c, int *kind, size_t *n, psc_error *erro
     return PSC_OK;
 }
 
-/* The line's text into c->text; null with *why set when there is none. */
+/* Copies the line's text to c->text; for a line without one, *why says why. */
 static psc_status take_text(psc_corpus *c, size_t n, const char **why, psc_error *error) {
     json_error_t problem;
     *why = NULL;
@@ -167,7 +167,7 @@ static void next_file(psc_corpus *c) {
     c->at.line = c->at.offset = 0;
 }
 
-/* The line was no document of ours. */
+/* Moves past the line. */
 static void pass_line(psc_corpus *c) {
     c->at.offset = c->line_end;
     c->at.line++;
@@ -246,7 +246,7 @@ static bool is_word(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-/* Where a full piece with more text behind it ends (psc_corpus.h). */
+/* The end of a full piece that more text follows (psc_corpus.h). */
 static size_t cut(const char *text, size_t n) {
     for (size_t i = n - 2; i >= n / 2; i--)
         if (text[i] == ' ' && is_word(text[i - 1]) && is_word(text[i + 1])) return i;

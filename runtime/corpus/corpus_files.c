@@ -1,4 +1,4 @@
-/* The files of a corpus: folders walked in the order of their paths' bytes, and what identifies the
+/* The files of a corpus: folders walked in the order of their paths' bytes, and the identity of the
  * list: XXH3-128 over the field's name and each file's path and size. */
 #include "corpus.h"
 
@@ -24,7 +24,7 @@ static psc_status no_memory(psc_error *error) {
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the list of files");
 }
 
-/* path is copied. */
+/* Copies path. */
 static psc_status add_file(psc_corpus *c, const char *path, int64_t size, psc_error *error) {
     if (c->n_files >= MAX_FILES)
         return psc_fail(error, PSC_ERROR_INPUT, "a corpus can have at most %d files", MAX_FILES);
@@ -76,7 +76,7 @@ static psc_status read_names(char ***out, size_t *n, const char *folder, psc_err
 
 static psc_status walk(psc_corpus *c, const char *folder, int depth, psc_error *error);
 
-/* One name of a folder: a folder is walked, a document listed, anything else passed over. */
+/* One entry of a folder: walks a folder, lists a document, ignores anything else. */
 static psc_status visit(psc_corpus *c, const char *path, int depth, psc_error *error) {
     struct stat info, link;
     if (stat(path, &info) != 0 || lstat(path, &link) != 0)

@@ -1,9 +1,9 @@
-/* Windows of a corpus, and reading on from a place.
+/* Windows of a corpus, and reading that resumes at a place.
  *
- *   document -> pieces -> tokens -> windows of `window` tokens, with bos in front when asked
+ *   document -> pieces -> tokens -> windows of `window` tokens, with bos in front if requested
  *
- * Tokens wait in a queue until a window is full or the document ends; each knows its piece, so the
- * place of the next token to be given is known exactly and reading can begin there again. */
+ * Tokens wait in a queue until a window is full or the document ends. Each has its piece, so the
+ * position of the next token is exact and reading can resume there. */
 #include "corpus.h"
 
 #include <stdlib.h>
@@ -93,7 +93,7 @@ void psc_corpus_close(psc_corpus **corpus) {
 
 /* --- windows --------------------------------------------------------------------------------- */
 
-/* The next piece's tokens go behind those that wait. */
+/* Appends the next piece's tokens to the queue. */
 static psc_status fill(psc_corpus *c, psc_error *error) {
     const char *text = NULL;
     size_t bytes = 0;
@@ -122,7 +122,7 @@ static psc_status fill(psc_corpus *c, psc_error *error) {
     return PSC_OK;
 }
 
-/* at.piece and at.skip: where the next token comes from. */
+/* Sets at.piece and at.skip, the origin of the next token. */
 static void note_place(psc_corpus *c) {
     c->at.piece = c->n_waiting > 0 ? c->waiting[c->head].piece : c->read_to;
     c->at.skip = c->n_waiting > 0 ? c->waiting[c->head].index : 0;
@@ -164,7 +164,7 @@ psc_status psc_corpus_next(psc_window *out, psc_corpus *c, psc_error *error) {
     return status;
 }
 
-/* --- the place ------------------------------------------------------------------------------- */
+/* --- the position ---------------------------------------------------------------------------- */
 
 void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *c) {
     *out = (psc_corpus_totals){.struct_size = sizeof *out,

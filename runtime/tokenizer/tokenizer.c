@@ -1,7 +1,7 @@
-/* Text to tokens: added tokens are cut out of the text; what lies between is normalized; added
- * tokens are cut out of that; what lies between is split into words by the pattern; the bytes of a
- * word are merged. Every token appends a span that starts where the one before ends, so spans tile
- * the text; the work is in finding the source byte of each token's end. */
+/* Text to tokens: cut added tokens out of the text; normalize the text between them; cut added
+ * tokens out of that; split the rest into words by the pattern; merge the bytes of each word. Every
+ * token appends a span that starts where the previous one ends, so spans tile the text. It remains
+ * to find the source byte of each token's end. */
 #include "tokenizer_private.h"
 
 #include <assert.h>
@@ -12,9 +12,9 @@
 #define CACHE_SLOTS 4096
 #define CACHE_WORD 24
 #define CACHE_TOKENS 6
-#define CACHE_FROM 2048 /* a shorter text does not earn back the cache's clearing */
+#define CACHE_FROM 2048 /* for a shorter text, clearing the cache costs more than it saves */
 
-/* The tokens of a short word that was merged before in this call. bytes == 0: free. */
+/* The tokens of a short word that this call has merged before. bytes == 0: free. */
 typedef struct cached_word {
     uint8_t bytes, n;
     char word[CACHE_WORD];
@@ -35,8 +35,8 @@ typedef struct encoder {
     void *match;
 } encoder;
 
-/* A run of plain text, being split: byte i of it is byte start + i - shift of the normalized piece,
- * which starts at byte base of the source. shift: a space was put in front. */
+/* A run of plain text to split: its byte i is byte start + i - shift of the normalized piece, which
+ * starts at byte base of the source. shift is 1 when a space was put in front. */
 typedef struct run {
     const psc_normal_text *normal;
     size_t base, start, shift;
@@ -46,8 +46,8 @@ static psc_status no_memory(psc_error *error) {
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the tokens of the text");
 }
 
-/* Appends a token that ends at source byte end. A piece that lies behind what is done already (an
- * added token that another one's rstrip ate) gets an empty range. */
+/* Appends a token that ends at source byte end. A piece that ends before the previous token (an
+ * added token that another one's rstrip covers) gets an empty range. */
 static psc_status push_span(encoder *e, int32_t id, size_t end, psc_error *error) {
     uint32_t start = e->n_spans ? e->spans[e->n_spans - 1].end : 0;
     if (!psc_grow((void **)&e->spans, &e->capacity, e->n_spans + 1, sizeof(psc_token_span)))
@@ -62,7 +62,7 @@ static size_t source_of(const run *r, size_t at) {
     return r->base + psc_tk_map(r->normal, r->start + (at > r->shift ? at - r->shift : 0));
 }
 
-/* Keeps the tokens of a word in its cache slot, when they are few and short. */
+/* Stores the tokens of a word in its cache slot, if they are few. */
 static void remember(
     cached_word *slot, const char *word, size_t bytes, const psc_word_scratch *tokens) {
     if (tokens->n > CACHE_TOKENS) return;
@@ -124,7 +124,7 @@ static psc_status encode_run(encoder *e, run r, const char *text, size_t bytes, 
     return status;
 }
 
-/* Appends the tokens of what lies between added tokens of the source text. */
+/* Appends the tokens of the text between two added tokens of the source. */
 static psc_status encode_plain(
     encoder *e, const char *text, size_t bytes, size_t base, psc_error *error) {
     bool changed = false;

@@ -1,7 +1,7 @@
 /* The tokenizer of a model folder: tokenizer.json's byte-level BPE, text to ids and back.
  * Private to runtime/ and tests/. Includes psc_error.h only.
- * Threads: an open tokenizer is never changed; every call on a const one may run concurrently.
- * Ownership: open and close by **; spans and text are the caller's, token bytes the tokenizer's. */
+ * Threads: an open tokenizer never changes; calls on a const tokenizer may run concurrently.
+ * Ownership: opens and closes by **; the caller owns spans and text, the tokenizer token bytes. */
 #ifndef TOKENIZER_H
 #define TOKENIZER_H
 
@@ -13,18 +13,18 @@
 
 typedef struct psc_tokenizer psc_tokenizer;
 
-/* One token of a text: its id and its bytes [start, end) of the text as it was given.
+/* One token of a text: its id and its bytes [start, end) of the text as given.
  *
- * The ranges of a text tile it: the first starts at 0, each starts where the one before ends, the
+ * The ranges tile the text: the first starts at 0, each starts where the previous one ends, the
  * last ends at the text's end. They are the offsets of the Hugging Face tokenizers library with
  * trim_offsets off (a leading space belongs to its token), made to tile by three rules:
- * - Tokens that share a character. The library gives each of them the whole character. Here each
+ * - Tokens that share a character: the library gives each of them the whole character. Here each
  *   has its own bytes of it; rounded outward to whole characters the range is the library's.
- * - NFC made one character of several. The library's range is that of the first of them, and the
- *   others belong to no token. Here the range covers them all.
- * - Tokens that share source characters which NFC changed. Byte k of the n bytes that s source
- * bytes became lies at floor(k s / n), from 1 on inside, so with n > s a token's range may be
- * empty. A space that add_prefix_space put in front has no bytes of its own. */
+ * - NFC made one character from several: the library's range covers only the first of them. Here
+ *   the range covers all.
+ * - Tokens that share source characters which NFC changed: byte k of the n bytes that s source
+ *   bytes became is at floor(k s / n), at least 1 inside. With n > s a range may be empty.
+ * A space that add_prefix_space put in front has no bytes of its own. */
 typedef struct psc_token_span {
     int32_t id;
     uint32_t start, end;
@@ -32,12 +32,12 @@ typedef struct psc_token_span {
 
 /* Reads a tokenizer.json: model BPE; normalizer null, NFC or a Sequence of it; pre_tokenizer and
  * decoder ByteLevel; post_processor null, ByteLevel or TemplateProcessing, whose special tokens are
- * not added. Anything else is PSC_ERROR_SUPPORT and named; truncation and padding are ignored. */
+ * not added. PSC_ERROR_SUPPORT names anything else; truncation and padding are ignored. */
 psc_status psc_tokenizer_open(psc_tokenizer **out, const char *path, psc_error *error);
 void psc_tokenizer_close(psc_tokenizer **tokenizer);
 
-/* Splits text (UTF-8 of the given length, which may hold zero bytes; at most 256 MiB) into tokens.
- * Nothing is added in front. *spans (null when *n is 0) is freed by psc_tokenizer_free_spans. */
+/* Splits text (UTF-8 of `bytes` bytes, at most 256 MiB, zero bytes allowed) into tokens, without a
+ * token in front. The caller frees *spans (null when *n is 0) by psc_tokenizer_free_spans. */
 psc_status psc_tokenizer_encode(psc_token_span **spans, size_t *n, const psc_tokenizer *tokenizer,
     const char *text, size_t bytes, psc_error *error);
 void psc_tokenizer_free_spans(psc_token_span *spans);
@@ -45,16 +45,16 @@ void psc_tokenizer_free_spans(psc_token_span *spans);
 /* The highest id + 1. */
 int32_t psc_tokenizer_size(const psc_tokenizer *tokenizer);
 
-/* The token's own bytes, perhaps a part of a character, with a 0 byte after them; null when no
- * entry has this id. Lives as long as the tokenizer. */
+/* The token's own bytes, perhaps part of a character, with a 0 byte after them; null if no entry
+ * has this id. They live as long as the tokenizer. */
 const char *psc_tokenizer_bytes(const psc_tokenizer *tokenizer, int32_t id, size_t *bytes);
 
-/* True for an added token that is marked as special. */
+/* True for an added token with the flag `special`. */
 bool psc_tokenizer_is_special(const psc_tokenizer *tokenizer, int32_t id);
 
-/* The text of n ids, as the library's ByteLevel decoder makes it: ids without an entry give
- * nothing, each maximal part of a broken character gives U+FFFD. A negative id is an error. *text
- * has a 0 byte after its *bytes bytes and is freed by free(). */
+/* The text of n ids, as from the library's ByteLevel decoder: ids without an entry produce nothing,
+ * each maximal part of a broken character produces U+FFFD. A negative id is an error. *text has a 0
+ * byte after its *bytes bytes; the caller frees it by free(). */
 psc_status psc_tokenizer_decode(char **text, size_t *bytes, const psc_tokenizer *tokenizer,
     const int32_t *ids, size_t n, bool skip_special, psc_error *error);
 

@@ -1,6 +1,6 @@
-/* Added tokens: found in a text from left to right, of those that start at a byte the longest, and
- * never overlapping; then single_word, lstrip and rstrip apply, in the library's order. A trie
- * finds the longest; a token's content is short, so this is linear in the text. */
+/* Added tokens: matched in a text from left to right, at each byte the longest, without overlap;
+ * then single_word, lstrip and rstrip apply, in the library's order. A trie finds the longest
+ * match; a token's content is short, so this is linear in the text. */
 #include "tokenizer_private.h"
 
 #include <jansson.h>
@@ -9,7 +9,7 @@
 
 #define MAX_CONTENT 1024
 
-/* The node for byte below parent, made if need be. The caller has made room for it. */
+/* The node for byte below parent, new if needed. The caller has made room for it. */
 static uint32_t child_of(psc_added_set *set, uint32_t parent, unsigned char byte) {
     uint32_t *link = parent == 0 ? &set->first[byte] : &set->nodes[parent].child;
     while (*link && set->nodes[*link].byte != byte) link = &set->nodes[*link].sibling;
@@ -86,8 +86,8 @@ static size_t strip_left(const char *text, size_t start, size_t limit) {
     return start > limit ? start : limit;
 }
 
-/* The end of the white space that starts at stop. *known is the end of a run that stop may lie in:
- * tokens that strip and are spaces themselves would else walk a run again and again. */
+/* The end of the white space that starts at stop. *known is the end of the last such run: otherwise
+ * tokens that strip, and are spaces themselves, would walk the same run repeatedly. */
 static size_t strip_right(const char *text, size_t bytes, size_t stop, size_t *known) {
     size_t length, at = stop;
     if (stop <= *known) return *known;
@@ -119,7 +119,7 @@ psc_status psc_tk_find_added(
         if (token->single_word && !is_single_word(text, bytes, start, stop)) continue;
         if (token->lstrip) start = strip_left(text, start, done);
         if (token->rstrip) stop = strip_right(text, bytes, stop, &known);
-        if (start >= stop) continue; /* all of it is in the white space of the one before */
+        if (start >= stop) continue; /* the previous token's white space covers all of it */
         if (done < start) is_room = add_piece(out, -1, done, start);
         is_room = is_room && add_piece(out, token->id, start, stop);
         done = stop;
@@ -140,8 +140,8 @@ static psc_status read_flag(
         value ? "must be true or false" : "is missing");
 }
 
-/* The library numbers added tokens itself: as the vocabulary does if it has the content, else from
- * the vocabulary's size on. A file that says otherwise would mean other ids here than there. */
+/* The library numbers added tokens itself: by the vocabulary if it has the content, else from the
+ * vocabulary's size on. A file with different ids would therefore mean different tokens here. */
 static psc_status check_id(const psc_tokenizer *tokenizer, int32_t greatest, const json_t *known,
     json_int_t id, size_t i, psc_error *error) {
     if (known) {
@@ -159,7 +159,7 @@ static psc_status check_id(const psc_tokenizer *tokenizer, int32_t greatest, con
         "added_tokens[%zu].id is %lld, but the next free id is %d", i, (long long)id, (int)next);
 }
 
-/* Puts the token into the set that it is matched in. */
+/* Puts the token in the set in which it is matched. */
 static psc_status keep(psc_tokenizer *tokenizer, psc_added_token token, bool is_normalized,
     const char *content, psc_error *error) {
     psc_normal_text normal = {0};
@@ -228,7 +228,7 @@ static psc_status check_twice(const json_t *tokens, psc_error *error) {
     for (size_t i = 0; i < json_array_size(tokens) && !status; i++) {
         const char *content =
             json_string_value(json_object_get(json_array_get(tokens, i), "content"));
-        if (!content) continue; /* told when it is read */
+        if (!content) continue; /* load_token reports it */
         if (json_object_get(seen, content))
             status =
                 psc_fail(error, PSC_ERROR_INPUT, "added_tokens[%zu].content is listed twice", i);

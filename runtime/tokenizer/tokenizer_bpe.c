@@ -1,7 +1,7 @@
-/* Byte-pair merging. A word starts as one symbol a byte; as long as neighbours form a pair with a
+/* Byte-pair merging. A word starts as one symbol per byte. As long as neighbors form a pair with a
  * merge, the pair of the lowest (rank, position) becomes one symbol. Candidates wait in a binary
- * heap and may go stale: one is dropped when its position no longer merges into its result, which
- * is the library's rule. O(n log n) for n bytes. */
+ * heap and may become stale: one is dropped when its position no longer merges into its result, as
+ * in the library. O(n log n) for n bytes. */
 #include "tokenizer_private.h"
 
 #include <assert.h>
@@ -62,7 +62,7 @@ static psc_candidate pop(psc_word_scratch *w) {
     return top;
 }
 
-/* Adds the candidate of symbols at and its next, if they merge. */
+/* Adds the candidate of symbol `at` and the next one, if they merge. */
 static bool push(psc_word_scratch *w, const psc_tokenizer *tokenizer, uint32_t at) {
     uint32_t next = w->symbols[at].next;
     if (next == NONE) return true;
@@ -75,8 +75,8 @@ static bool push(psc_word_scratch *w, const psc_tokenizer *tokenizer, uint32_t a
     return true;
 }
 
-/* One symbol a byte; bytes without an entry are the unknown token, one for all in a row when they
- * are fused. */
+/* One symbol per byte. Bytes without an entry become the unknown token, with fuse_unknown one for
+ * each run of such bytes. */
 static void set_symbols(
     psc_word_scratch *w, const psc_tokenizer *tokenizer, const char *word, size_t bytes) {
     bool was_unknown = false;

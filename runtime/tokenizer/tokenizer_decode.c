@@ -1,5 +1,5 @@
-/* Ids back to text: the tokens' bytes end to end, and U+FFFD for each maximal part of a broken
- * character, as the library does it. */
+/* Ids back to text: the tokens' bytes in a row, with U+FFFD for each maximal part of a broken
+ * character, as in the library. */
 #include "tokenizer_private.h"
 
 #include <stdlib.h>
@@ -10,8 +10,8 @@ typedef struct growing {
     size_t n, capacity;
 } growing;
 
-/* Appends what a token stands for. An added token's text is read in the byte alphabet too, when all
- * of it is, so that one with Latin-1 characters may come out as broken bytes: the library's way. */
+/* Appends a token's bytes. Like the library, it decodes an added token's text from the byte
+ * alphabet if all of it is in that alphabet, so Latin-1 characters may become broken bytes. */
 static bool append_token(growing *out, const psc_tokenizer *tokenizer, int32_t id) {
     const psc_token_entry *entry = &tokenizer->entries[id];
     const char *text = tokenizer->bytes + entry->offset;
@@ -25,7 +25,7 @@ static bool append_token(growing *out, const psc_tokenizer *tokenizer, int32_t i
     return true;
 }
 
-/* Copies bytes as UTF-8, broken parts replaced. */
+/* Copies bytes as UTF-8 and replaces broken parts. */
 static bool mend(growing *out, const char *bytes, size_t n) {
     for (size_t at = 0; at < n;) {
         size_t valid = psc_utf8_valid(bytes + at, n - at);

@@ -1,5 +1,5 @@
-/* tokenizer.json's own level: reads the file, takes what byte-level GPT-NeoX tokenizers use and
- * refuses by name what would tokenize otherwise. */
+/* The top level of tokenizer.json: reads the settings of byte-level GPT-NeoX tokenizers, and
+ * refuses by name any setting that would tokenize differently. */
 #include "tokenizer_private.h"
 
 #include "files.h"
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The largest tokenizer.json known has 33 MB; parsing takes some twenty times the file. */
+/* The largest known tokenizer.json has 33 MB; parsing takes about twenty times the file's size. */
 #define MAX_FILE ((size_t)64 << 20)
 #define MAX_NESTING 8
 
@@ -92,8 +92,8 @@ static psc_status load_pre_tokenizer(
     return load_pre_tokenizer(tokenizer, json_array_get(parts, 0), depth + 1, error);
 }
 
-/* A post-processor may move no id: ByteLevel changes offsets only, and a template's special tokens
- * are those that are added on demand, so none here. */
+/* Accepts post-processors that change no id: ByteLevel changes offsets only, and this code does not
+ * add a template's special tokens. */
 static psc_status check_post_processor(const json_t *item, int depth, psc_error *error) {
     if (is_absent(item)) return PSC_OK;
     const char *type = type_of(item, "post_processor", error);

@@ -1,10 +1,10 @@
-/* NFC with a map back to the source. A run is a character that nothing before it can change or
- * join (calm), and what follows up to the next such one; runs are normalized each on its own:
+/* NFC with a map back to the source. A run begins with a character that no earlier one can change
+ * or join (calm), and extends to the next such character. Runs are normalized separately:
  *   decompose: character -> d_1 .. d_k, of which d_1 takes the source character, the others none
  *   reorder:   stretches of nonzero combining class, stably by class; takes travel along
  *   compose:   takes add up
- * Then output character i owns the next take_i source characters, in order. That is the alignment
- * of the Hugging Face tokenizers library, but for a composed character owning all it came from. */
+ * Then output character i owns the next take_i source characters, in order. This is the alignment
+ * of the Hugging Face tokenizers library, except that a composed character owns all its sources. */
 #include "tokenizer_private.h"
 
 #include <assert.h>
@@ -24,8 +24,8 @@ typedef struct run_scratch {
 } run_scratch;
 
 /* Ranges in which characters with a combining class or a canonical mapping appeared after Unicode
- * 9, which is what the library normalizes by; it passes them through. Wide where later versions
- * filled a block. */
+ * 9. The library normalizes by Unicode 9 and leaves them unchanged. A range is wide where later
+ * versions filled a block. */
 static const struct {
     uint32_t first, last;
 } newer[] = {{0x7fd, 0x7fd}, {0x897, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c},
@@ -51,8 +51,8 @@ static bool is_newer(uint32_t c) {
     return low < sizeof newer / sizeof newer[0] && c >= newer[low].first;
 }
 
-/* NFC leaves a calm character as it is and never joins it to what stands before. All that can be
- * joined to something before is a mark or a Hangul vowel or final. */
+/* NFC leaves a calm character unchanged and never joins it to an earlier one. Only marks and Hangul
+ * vowels and finals can be joined to an earlier character. */
 static bool is_calm(uint32_t c) {
     if (c < 0x300) return true; /* none of these has a class, and each composes back */
     if ((c >= 0x1160 && c <= 0x11ff) || is_newer(c)) return false;
@@ -65,7 +65,7 @@ static bool is_calm(uint32_t c) {
            (property->decomp_seqindex == UINT16_MAX || property->decomp_type != 0);
 }
 
-/* Appends the decompositions of the run's characters; *n gets their number. */
+/* Appends the decompositions of the run's characters and sets *n to their number. */
 static psc_status decompose(
     run_scratch *scratch, size_t *n, const char *text, size_t bytes, psc_error *error) {
     *n = 0;
@@ -91,7 +91,7 @@ static psc_status decompose(
     return PSC_OK;
 }
 
-/* Sorts n marks stably by class: by insertion when few, else by counting, to be linear. */
+/* Sorts n marks stably by class: a few by insertion, more by counting, which is linear. */
 static psc_status sort_marks(run_scratch *scratch, mark *marks, size_t n, psc_error *error) {
     if (n <= 16) {
         for (size_t i = 1; i < n; i++) {
@@ -127,10 +127,10 @@ static psc_status reorder(run_scratch *scratch, size_t n, psc_error *error) {
     return PSC_OK;
 }
 
-/* What a and b compose to, or -1. */
+/* The composition of a and b, or -1. */
 static int32_t compose_pair(int32_t a, int32_t b) {
     if (is_newer((uint32_t)a) || is_newer((uint32_t)b)) return -1;
-    if (b == 0x11a7) return -1; /* no final, though utf8proc 2.8 joins it to a syllable */
+    if (b == 0x11a7) return -1; /* not a final, though utf8proc 2.8 joins it to a syllable */
     utf8proc_int32_t pair[3] = {a, b, 0};
     utf8proc_ssize_t n =
         utf8proc_normalize_utf32(pair, 2, (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
@@ -191,7 +191,7 @@ static void skip_characters(size_t *at, const char *text, size_t k) {
     }
 }
 
-/* Appends marks, which are what k characters at *at of the source became, and a point. */
+/* Appends the marks that k characters at *at of the source became, and a point. */
 static psc_status emit_atom(psc_normal_text *out, const mark *marks, size_t n, const char *source,
     size_t *at, size_t k, psc_error *error) {
     for (size_t i = 0; i < n; i++) {
@@ -204,8 +204,8 @@ static psc_status emit_atom(psc_normal_text *out, const mark *marks, size_t n, c
     return add_point(out, out->bytes, *at, error);
 }
 
-/* Appends the normalized run. Characters that take none share the last source character of the
- * one before them. */
+/* Appends the normalized run. A character that takes no source shares the last source character of
+ * the previous one. */
 static psc_status emit(psc_normal_text *out, const mark *marks, size_t n, const char *source,
     size_t at, psc_error *error) {
     psc_status status = add_point(out, out->bytes, at, error);
@@ -229,7 +229,7 @@ static bool is_same(const mark *marks, size_t n, const char *text, size_t bytes)
     return i == n && at == bytes;
 }
 
-/* The end of the run that starts at at, and whether anything in it is not calm. */
+/* The end of the run that starts at byte `at`, and whether all its characters are calm. */
 static size_t run_end(const char *text, size_t bytes, size_t at, bool *is_all_calm) {
     size_t length;
     *is_all_calm = is_calm(psc_utf8_decode(&length, text + at));
@@ -243,7 +243,7 @@ static size_t run_end(const char *text, size_t bytes, size_t at, bool *is_all_ca
 
 static psc_status normalize(psc_normal_text *out, run_scratch *scratch, bool *changed,
     const char *text, size_t bytes, psc_error *error) {
-    size_t copied = 0; /* the source up to here is in out */
+    size_t copied = 0; /* out has the source up to here */
     psc_status status = PSC_OK;
     for (size_t at = 0, end; at < bytes && !status; at = end) {
         bool is_all_calm;
@@ -291,7 +291,7 @@ uint32_t psc_tk_map(const psc_normal_text *text, size_t at) {
     uint64_t k = at - a.text, n = b.text - a.text, source_bytes = b.source - a.source;
     if (k >= n) return b.source;
     uint64_t to = k * source_bytes / n;
-    /* A token that has a part of the character shows it: no inner byte maps to an end. */
+    /* A token with part of the character has a range in it: no inner byte maps to an end. */
     if (k > 0 && to == 0 && source_bytes > 1) to = 1;
     return a.source + (uint32_t)to;
 }

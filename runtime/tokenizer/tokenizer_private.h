@@ -1,8 +1,8 @@
-/* What the tokenizer's source files share: its tables, and one encode call's working memory.
+/* Shared by the tokenizer's files: its tables, and the working memory of one encode call.
  * Private to tokenizer*.c.
- * Threads: psc_tokenizer is written while it is opened and only read afterwards; an encoder belongs
+ * Threads: psc_tokenizer is written while it opens and only read afterwards; working memory belongs
  * to one call of psc_tokenizer_encode.
- * Ownership: psc_tokenizer_close frees the tables, the call that made an encoder frees it. */
+ * Ownership: psc_tokenizer_close frees the tables; each call frees its working memory. */
 #ifndef TOKENIZER_PRIVATE_H
 #define TOKENIZER_PRIVATE_H
 
@@ -10,12 +10,12 @@
 #include "tokenizer.h"
 #include "utf8.h"
 
-/* Lets a table of entries by id stay small whatever the file says. */
+/* The largest id + 1, so that a table by id stays small for any file. */
 #define PSC_TOKENIZER_IDS (1 << 22)
 
 enum {
     PSC_ENTRY_PRESENT = 1,
-    PSC_ENTRY_CODED = 2, /* its text is in the byte alphabet, so it can be a whole word */
+    PSC_ENTRY_CODED = 2, /* its text is in the byte alphabet: it can be a whole word */
     PSC_ENTRY_ADDED = 4,
     PSC_ENTRY_SPECIAL = 8
 };
@@ -25,20 +25,20 @@ typedef struct psc_token_entry {
     uint32_t flags;
 } psc_token_entry;
 
-/* (left, right) become result; a lower rank comes first. result < 0: a free slot. */
+/* (left, right) becomes result; lower ranks first. result < 0: a free slot. */
 typedef struct psc_merge {
     int32_t left, right, result;
     uint32_t rank;
 } psc_merge;
 
 typedef struct psc_added_token {
-    char *content; /* as it is matched: normalized when the token is */
+    char *content; /* the text to match: normalized if the token is */
     size_t bytes;
     int32_t id;
     bool single_word, lstrip, rstrip;
 } psc_added_token;
 
-/* A trie node: its children are a list of siblings. 0 is the root and also means none. */
+/* A trie node, with a list of children. Index 0 is the root and also means none. */
 typedef struct psc_trie_node {
     uint32_t child, sibling;
     int32_t token; /* index into tokens, or -1 */
@@ -58,7 +58,7 @@ struct psc_tokenizer {
     int32_t unknown;   /* the id for bytes without an entry, or -1 */
     int32_t bos;       /* <|endoftext|> or -1 */
     int32_t size;      /* entries: highest id + 1 */
-    int32_t n_present; /* of them, those of the model's vocabulary */
+    int32_t n_present; /* entries of the model's vocabulary */
     uint32_t capacity; /* of entries */
     psc_token_entry *entries;
     char *bytes;
@@ -72,8 +72,8 @@ struct psc_tokenizer {
     void *pattern;                 /* the compiled split pattern */
 };
 
-/* Where a piece of normalized text came from: normalized byte text is source byte source, and bytes
- * between two points lie in proportion. n == 0: the piece is its source. */
+/* A map from normalized text to its source: normalized byte `text` is source byte `source`; bytes
+ * between two points map in proportion. Without points the text is its own source. */
 typedef struct psc_map_point {
     uint32_t text, source;
 } psc_map_point;
@@ -85,7 +85,7 @@ typedef struct psc_normal_text {
     size_t n_points, points_capacity;
 } psc_normal_text;
 
-/* [start, end) of a text is the added token id, or plain text when id < 0. */
+/* [start, end) of a text: the added token id, or plain text when id < 0. */
 typedef struct psc_piece {
     int32_t id;
     size_t start, end;
@@ -116,7 +116,7 @@ typedef struct psc_word_scratch {
 } psc_word_scratch;
 
 /* tokenizer_json.c, tokenizer_vocab.c, tokenizer_added.c: opening. The json_t pointers are jansson
- * values; a message names the field, the caller puts the path before it. */
+ * values. A message names the field; the caller puts the path before it. */
 struct json_t;
 psc_status psc_tk_load_model(
     psc_tokenizer *tokenizer, const struct json_t *model, psc_error *error);
@@ -129,42 +129,41 @@ void psc_tk_free_added(psc_added_set *set);
 
 /* The byte that character c of the byte alphabet stands for, or -1. */
 int psc_tk_byte_of(uint32_t c);
-/* Writes the bytes that text (valid UTF-8) codes into out (room for bytes); false, with out
- * undefined, when a character is not of the byte alphabet. */
+/* Decodes text (valid UTF-8 in the byte alphabet) to out (room for bytes); false, with out
+ * undefined, when a character is not in the byte alphabet. */
 bool psc_tk_uncode(char *out, size_t *n, const char *text, size_t bytes);
 
-/* Splits text into added tokens of set and what lies between, by the library's rules. Pieces may
- * overlap where a stripping token ate another. */
+/* Splits text into added tokens of set and the text between them, by the library's rules. Pieces
+ * may overlap where a stripping token covers another. */
 psc_status psc_tk_find_added(
     psc_pieces *out, const psc_added_set *set, const char *text, size_t bytes, psc_error *error);
 
 bool psc_tk_is_space(uint32_t c);
-/* A letter, mark, digit or connector, as \w of the library's added tokens. */
+/* A letter, mark, digit or connector: \w of the library's added tokens. */
 bool psc_tk_is_word(uint32_t c);
-/* NFC of text (valid UTF-8) with its map, by the Unicode version of the library: characters that
- * are newer stay as they are. *changed is false, and out untouched, when text already
- * is NFC. */
+/* NFC of text (valid UTF-8) with its map, by the library's Unicode version: newer characters do not
+ * change. *changed is false, and out empty, when text is NFC already. */
 psc_status psc_tk_nfc(
     psc_normal_text *out, bool *changed, const char *text, size_t bytes, psc_error *error);
-/* The source byte that byte at (<= bytes) of the normalized text came from. */
+/* The source byte of byte `at` (<= bytes) of the normalized text. */
 uint32_t psc_tk_map(const psc_normal_text *text, size_t at);
 void psc_tk_free_text(psc_normal_text *text);
 
-/* The split pattern. Matching needs a match object of its own in every call. */
+/* The split pattern. Each encode call needs its own match object. */
 psc_status psc_tk_compile_pattern(void **pattern, psc_error *error);
 void psc_tk_free_pattern(void *pattern);
 void *psc_tk_new_match(const void *pattern);
 void psc_tk_free_match(void *match);
-/* The end of the word that starts at at (< bytes). */
+/* The end of the word that starts at byte `at` (< bytes). */
 psc_status psc_tk_next_word(size_t *end, const void *pattern, void *match, const char *text,
     size_t bytes, size_t at, psc_error *error);
 
-/* Merges the bytes of a word (not empty) into tokens. */
+/* Merges the bytes of a nonempty word into tokens. */
 psc_status psc_tk_merge_word(psc_word_scratch *out, const psc_tokenizer *tokenizer,
     const char *word, size_t bytes, psc_error *error);
 uint64_t psc_tk_hash(const char *text, size_t bytes);
 psc_merge *psc_tk_merge_slot(const psc_tokenizer *tokenizer, int32_t left, int32_t right);
-/* The slot of words that holds the id of these bytes, or a free one. */
+/* The slot of psc_tokenizer.words with the id of these bytes, or a free one. */
 int32_t *psc_tk_word_slot(const psc_tokenizer *tokenizer, const char *word, size_t bytes);
 
 #endif

@@ -1,14 +1,14 @@
-/* The GPT-2 split pattern: a text is cut into contractions, runs of letters, of digits and of other
- * characters (each with at most one space in front) and white space, of which a run leaves its last
- * character to the word that follows. */
+/* The GPT-2 split pattern: it cuts a text into contractions, runs of letters, of digits and of
+ * other characters (each with at most one space in front), and white space. A run of white space
+ * leaves its last character to the word after it. */
 #include "tokenizer_private.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
 /* The classes are those of the library's regex engine, Unicode 16. White space is White_Space,
- * spelt out because PCRE2's \s has U+180E too. The ranges are the letters and the numbers that came
- * after Unicode 14, the oldest that a PCRE2 of our days knows. */
+ * listed because PCRE2's \s also has U+180E. The ranges are the letters and numbers added after
+ * Unicode 14, the oldest version in current releases of PCRE2. */
 #define SPACE                                                                                      \
     "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}"    \
     "\\x{205f}\\x{3000}"
@@ -42,7 +42,7 @@ psc_status psc_tk_compile_pattern(void **pattern, psc_error *error) {
             "PCRE2 cannot compile the split pattern: %s at character %zu", (const char *)message,
             (size_t)at);
     }
-    pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE); /* without it matching is only slower */
+    pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE); /* if this fails, matching is only slower */
     *pattern = compiled;
     return PSC_OK;
 }
@@ -59,8 +59,8 @@ void psc_tk_free_match(void *match) {
     pcre2_match_data_free(match);
 }
 
-/* The end of ` ?\p{L}+` at at when its letters, and what follows them, are ASCII; else at. Most
- * words of English text are such, and PCRE2 is several times slower at them. */
+/* The end of ` ?\p{L}+` at byte `at`, if its letters and the next character are ASCII; else `at`.
+ * This covers most words of English text, several times faster than PCRE2. */
 static size_t ascii_word(const char *text, size_t bytes, size_t at) {
     size_t i = at + (text[at] == ' '), first = i;
     while (i < bytes && (unsigned char)((text[i] | 0x20) - 'a') < 26) i++;

@@ -1,6 +1,6 @@
 /* The BPE model of tokenizer.json: vocab (text -> id) and merges. Texts are in the byte alphabet,
- * where a character stands for a byte: the printable characters of Latin-1 for themselves, U+0100
- * and up for the rest in order. Tables hold the bytes. */
+ * where each character means a byte: printable Latin-1 characters mean themselves, U+0100 and up
+ * the other bytes in order. Tables hold the bytes. */
 #include "tokenizer_private.h"
 
 #include <jansson.h>
@@ -94,14 +94,14 @@ static psc_status load_vocab(psc_tokenizer *tokenizer, json_t *vocab, psc_error 
     return status;
 }
 
-/* A string that is an entry of the vocabulary; its id, or -1. */
+/* The id of text in the vocabulary, or -1. */
 static int32_t lookup(const json_t *vocab, const char *text) {
     const json_t *value = json_object_get(vocab, text);
     return value ? (int32_t)json_integer_value(value) : -1;
 }
 
-/* Splits merge i into its two sides: "a b" or ["a", "b"]. Both end up in *text, each with a 0 byte
- * after it, and the joined text after them. */
+/* Splits merge i into its two sides: "a b" or ["a", "b"]. *text receives both and the joined text,
+ * each with a 0 byte after it. */
 static psc_status read_merge(char **text, size_t *capacity, const char *sides[3],
     const json_t *item, size_t i, psc_error *error) {
     const char *a = json_string_value(json_is_array(item) ? json_array_get(item, 0) : item);
@@ -146,7 +146,7 @@ static psc_status load_merge(psc_tokenizer *tokenizer, char **text, size_t *capa
                 "model.merges[%zu]: the %s \"%.80s\" is not in model.vocab", i, names[k], sides[k]);
     }
     psc_merge *slot = psc_tk_merge_slot(tokenizer, ids[0], ids[1]);
-    *slot = (psc_merge){ids[0], ids[1], ids[2], (*rank)++}; /* of two alike the later counts */
+    *slot = (psc_merge){ids[0], ids[1], ids[2], (*rank)++}; /* the later of two equal pairs wins */
     return PSC_OK;
 }
 
@@ -170,7 +170,7 @@ static psc_status load_merges(
     return status;
 }
 
-/* With ignore_merges a word that is an entry is that token, whatever the merges would make. */
+/* With ignore_merges, a word that is an entry becomes that token without merging. */
 static psc_status index_words(psc_tokenizer *tokenizer, psc_error *error) {
     size_t slots = 16;
     while (slots < 2 * (size_t)tokenizer->size) slots *= 2;
@@ -187,7 +187,7 @@ static psc_status index_words(psc_tokenizer *tokenizer, psc_error *error) {
     return PSC_OK;
 }
 
-/* Reads an optional flag that is false when absent. */
+/* Reads an optional flag; absent means false. */
 static psc_status read_option(bool *out, const json_t *model, const char *name, psc_error *error) {
     const json_t *value = json_object_get(model, name);
     *out = json_is_true(value);
@@ -195,7 +195,7 @@ static psc_status read_option(bool *out, const json_t *model, const char *name, 
     return psc_fail(error, PSC_ERROR_INPUT, "model.%s must be true or false", name);
 }
 
-/* Options of the library's BPE that byte-level models do not use. */
+/* Refuses options of the library's BPE that byte-level models do not use. */
 static psc_status check_options(const json_t *model, psc_error *error) {
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     const json_t *dropout = json_object_get(model, "dropout");
@@ -218,7 +218,7 @@ static psc_status check_options(const json_t *model, psc_error *error) {
     return status;
 }
 
-/* Every byte of UTF-8 needs a token, its own or the unknown one, or text would vanish. */
+/* Every byte of UTF-8 needs a token, its own or the unknown one; otherwise text would be lost. */
 static psc_status check_alphabet(
     psc_tokenizer *tokenizer, const json_t *model, const json_t *vocab, psc_error *error) {
     const json_t *unknown = json_object_get(model, "unk_token");
