@@ -5,7 +5,7 @@
  *
  * A plugin is a shared object with one symbol, psc_plugin_entry, which returns a const psc_plugin.
  * The life of an instance: open -> (run_begin -> events -> run_end -> report)* -> close. Over a
- * corpus the host calls report once, after the last run. In open or run_begin a plugin subscribes
+ * corpus, psc_session_report calls report, not each run. In open or run_begin a plugin subscribes
  * to the tensors that it reads (host->observe) or changes (host->edit). A callback that returns
  * nonzero aborts the run; host->fail sets the sentence that says why. A run whose error is set
  * fails, whatever the callback returns. */
