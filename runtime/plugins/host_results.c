@@ -22,17 +22,17 @@ static bool is_good_name(const char *name) {
     return n > 0 && n <= NAME_BYTES && name[n] == 0;
 }
 
+/* Whether the context has a section to write to. */
 static bool in_place(psc_context *context, const char *call) {
-    return psc_host_on_its_thread(context, call) && psc_host_in_run(context, call);
+    if (!psc_host_on_its_thread(context, call) || !psc_host_in_run(context, call)) return false;
+    if (context->section >= 0) return true;
+    psc_host_fail(context, PSC_ERROR_STATE,
+        "%s was called in a run of a corpus, where only report can create results", call);
+    return false;
 }
 
 static bool allowed(psc_context *context, const char *call, const char *name) {
     if (!in_place(context, call)) return false;
-    if (context->section < 0) {
-        psc_host_fail(context, PSC_ERROR_STATE,
-            "%s was called in a run of a corpus, where only report can create results", call);
-        return false;
-    }
     if (is_good_name(name)) return true;
     psc_host_fail(context, PSC_ERROR_PLUGIN,
         "%s: name '%.80s' must have 1 to %d letters, digits or _ . - /", call, name ? name : "",

@@ -174,6 +174,9 @@ static void copy_data(const psc_session *session, unsigned char *to) {
 
 psc_status psc_session_state_save(const psc_session *session, const char *path, const void *client,
     size_t bytes, psc_error *error) {
+    if (session->run_options)
+        return psc_fail(
+            error, PSC_ERROR_STATE, "psc_session_state_save cannot be called from a callback");
     psc_status status = psc_accumulation_check(session, error);
     if (status != PSC_OK) return status;
     json_t *json = header_of(session);

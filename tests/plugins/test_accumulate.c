@@ -457,6 +457,40 @@ Test(accumulate, an_ordinary_session_has_no_accumulators, .init = fixture_open,
     REFUSED(psc_session_report(session, NULL, &error), PSC_ERROR_STATE, "does not accumulate");
 }
 
+/* Results exist in report only, and a callback saves no state. */
+static int speak_early(psc_context *given, void *state, int status) {
+    (void)state, (void)status;
+    return host->summary_text(given, "early");
+}
+
+static int draw_early(psc_context *given, void *state, int status) {
+    static const char *const labels[] = {"a"};
+    static const double values[] = {1.0};
+    (void)state, (void)status;
+    return host->summary_bars(given, "early", "", 1, labels, values);
+}
+
+static int save_early(psc_context *given, void *state, int status) {
+    psc_error refused;
+    (void)given, (void)state, (void)status;
+    cr_assert_eq(psc_session_state_save(session, "never", NULL, 0, &refused), PSC_ERROR_STATE);
+    cr_assert(strstr(refused.message, "callback"), "%s", refused.message);
+    return 0;
+}
+
+Test(accumulate, no_summary_and_no_state_from_a_run) {
+    open_accumulating(8, 1);
+    bridge->run_end = speak_early;
+    must_load(PLUGIN("bridge"), NULL);
+    REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "summary_text", "only report");
+    bridge->run_end = draw_early;
+    REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "summary_bars", "only report");
+    bridge->run_end = save_early;
+    cr_assert_eq(run_documents(0, 1), PSC_OK, "%s", error.message);
+    cr_assert_neq(access("never", F_OK), 0);
+    psc_session_close(&session);
+}
+
 /* --- the example ----------------------------------------------------------------------------- */
 
 /* |x| of every row except the first of documents 0..3, from an ordinary session's captures. */
