@@ -40,7 +40,7 @@ double psc_sum_striped(int64_t n, const float *x);
 double psc_fold16(double s[16]);
 double psc_dot_striped(int64_t n, const float *a, const float *b);
 /* sum (a - mean_a) (b - mean_b) */
-double psc_dot_centred(int64_t n, const float *a, double mean_a, const float *b, double mean_b);
+double psc_dot_centered(int64_t n, const float *a, double mean_a, const float *b, double mean_b);
 /* sum a b for f64 a */
 double psc_dot_mixed(int64_t n, const double *a, const float *b);
 /* The participation ratio (sum w)^2 / sum w^2 of w = |a b|; 0 when all w are 0. */
@@ -144,7 +144,7 @@ int psc_target_say_row(const psc_target_rows *targets, int32_t t);
 const char *psc_target_name(const psc_target_rows *targets, int64_t target, int64_t slot);
 
 /* u = P(gamma_f * t_bar) for every distinct (target, ids), t_bar = row a of the unembedding, minus
- * row b for a contrast; centred: minus the vocabulary's mean row (which cancels in a contrast). */
+ * row b for a contrast; centered: minus the vocabulary's mean row (which cancels in a contrast). */
 typedef struct psc_directions {
     int32_t n;
     int32_t *which;   /* [targets, rows] which direction, -1 where the target is absent */
@@ -154,7 +154,7 @@ typedef struct psc_directions {
 
 /* In run_end. extra: the number of rows allocated after u's n rows for the caller's use. */
 int psc_directions_build(
-    const psc_target_rows *targets, int centred, int64_t extra, psc_directions *out);
+    const psc_target_rows *targets, int centered, int64_t extra, psc_directions *out);
 
 /* The axes "targets" (labels) and "ids" (a, b), and target_ids [targets, row_axis, ids]. */
 int psc_targets_results(const psc_target_rows *targets, const char *row_axis);

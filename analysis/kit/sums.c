@@ -27,7 +27,7 @@ double psc_dot_striped(int64_t n, const float *a, const float *b) {
     return psc_fold16(s);
 }
 
-double psc_dot_centred(int64_t n, const float *a, double mean_a, const float *b, double mean_b) {
+double psc_dot_centered(int64_t n, const float *a, double mean_a, const float *b, double mean_b) {
     double s[16] = {0};
     int64_t i = 0;
     for (; i + 16 <= n; i += 16)

@@ -142,7 +142,7 @@ static void build_direction(int64_t n, const direction_parts *p, float *u, doubl
 }
 
 int psc_directions_build(
-    const psc_target_rows *targets, int centred, int64_t extra, psc_directions *out) {
+    const psc_target_rows *targets, int centered, int64_t extra, psc_directions *out) {
     psc_context *context = targets->context;
     const psc_host *host = targets->host;
     const int64_t n_dims = host->model(context)->d_model;
@@ -167,7 +167,7 @@ int psc_directions_build(
         if (ids[1] >= 0 && host->unembedding(context, ids[1], rows + n_dims)) return -1;
         parts.a = rows;
         parts.b = ids[1] >= 0 ? rows + n_dims : NULL;
-        parts.mean = centred && ids[1] < 0 ? host->unembedding_mean(context) : NULL;
+        parts.mean = centered && ids[1] < 0 ? host->unembedding_mean(context) : NULL;
         build_direction(n_dims, &parts, out->u + done * n_dims, &out->constant[done]);
         done++;
     }

@@ -37,10 +37,10 @@ typedef struct block {
 
 static double sigma_of(const lens_state *s, const float *h, double *mean) {
     *mean = psc_sum_striped(s->n_dims, h) / s->n_dims;
-    return sqrt(psc_dot_centred(s->n_dims, h, *mean, h, *mean) / s->n_dims + s->eps);
+    return sqrt(psc_dot_centered(s->n_dims, h, *mean, h, *mean) / s->n_dims + s->eps);
 }
 
-static void normalise_items(int64_t begin, int64_t end, int32_t thread, void *payload) {
+static void normalize_items(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const block *b = payload;
     const lens_state *s = b->s;
     const int64_t n = s->n_dims;
@@ -207,7 +207,7 @@ int lens_figures_compute(lens_state *s) {
         block b = {s, first, s->rows.n - first};
         if (b.n_rows > s->block_rows) b.n_rows = s->block_rows;
         const int64_t items = (int64_t)b.n_rows * s->n_sites;
-        host->parallel_for(s->context, items, normalise_items, &b);
+        host->parallel_for(s->context, items, normalize_items, &b);
         if (host->apply(s->context, PSC_W_U, -1, s->z, s->x, items)) return -1;
         host->parallel_for(s->context, b.n_rows, final_rows, &b);
         host->parallel_for(s->context, items, item_rows, &b);

@@ -158,7 +158,7 @@ typedef struct solver {
 } solver;
 
 /* C + lambda I, whole, and D. */
-static void centre(const lens_state *s, solver *v) {
+static void center(const lens_state *s, solver *v) {
     const int64_t n = s->n_dims;
     const double *packed = v->xx;
     double trace = 0.0;
@@ -194,7 +194,7 @@ static int solve_layer(lens_state *s, int32_t layer, solver *v, float *weight, f
             "fit=: the residual of layer %d does not vary over the %.0f rows of the corpus; pass "
             "more text",
             (int)layer, v->n_rows);
-    centre(s, v);
+    center(s, v);
     /* Columns of D are outputs; row-major dposv overwrites D with W^T. */
     const lapack_int info = LAPACKE_dposv(LAPACK_ROW_MAJOR, 'U', (lapack_int)n, (lapack_int)n, v->c,
         (lapack_int)n, v->d, (lapack_int)n);

@@ -18,7 +18,7 @@ static const psc_option_description ln_options[] = {
     {"target_rows", "last", "rows of coupling, shares and effects", PSC_OPTION_ROWS,
         offsetof(ln_state, target_choice), 0, 0, NULL},
     {"centered", "no", "targets minus the vocabulary's mean", PSC_OPTION_YES_NO,
-        offsetof(ln_state, centred), 0, 0, NULL},
+        offsetof(ln_state, centered), 0, 0, NULL},
     {0},
 };
 
@@ -54,7 +54,7 @@ static void site_rows(int64_t begin, int64_t end, int32_t thread, void *payload)
         if (row < 0 && target < 0) continue;
         const float *x = psc_view_row(&job->event->tensor, i);
         const double mean = psc_sum_striped(s->n_dims, x) / s->n_dims;
-        const double norm2 = psc_dot_centred(s->n_dims, x, mean, x, mean);
+        const double norm2 = psc_dot_centered(s->n_dims, x, mean, x, mean);
         for (int64_t site = job->site; site <= job->site + job->twice; site++) {
             if (row >= 0) s->mean[site * s->rows.n + row] = mean;
             if (row >= 0) s->norm[site * s->rows.n + row] = sqrt(norm2);
@@ -128,7 +128,7 @@ static void result_rows(int64_t begin, int64_t end, int32_t thread, void *payloa
             const float *c = psc_view_row(view, i) + h * view->stride[1];
             const double mean = psc_sum_striped(s->n_dims, c) / s->n_dims;
             s->head_norm2[(row * s->n_layers + event->layer) * s->n_heads + h] =
-                psc_dot_centred(s->n_dims, c, mean, c, mean);
+                psc_dot_centered(s->n_dims, c, mean, c, mean);
         }
     }
 }

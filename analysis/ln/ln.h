@@ -21,7 +21,7 @@ typedef struct ln_state {
     psc_context *context;
     const psc_host *host;
     psc_filter rows_choice, target_choice;
-    int centred;
+    int centered;
     int32_t n_layers, n_heads, n_dims, d_head, n_sites;
     double eps;
 

@@ -27,7 +27,7 @@ static void writer_rows(int64_t begin, int64_t end, int32_t thread, void *payloa
     for (int64_t i = begin; i < end; i++) {
         const float *x = psc_view_row(&job->event->tensor, i);
         const double mean = psc_sum_striped(s->n_dims, x) / s->n_dims;
-        s->diagonal[job->event->rows[i].index] += psc_dot_centred(s->n_dims, x, mean, x, mean);
+        s->diagonal[job->event->rows[i].index] += psc_dot_centered(s->n_dims, x, mean, x, mean);
     }
 }
 
@@ -55,7 +55,7 @@ static void residual_rows(int64_t begin, int64_t end, int32_t thread, void *payl
         const int64_t row = job->event->rows[i].index;
         const float *x = psc_view_row(&job->event->tensor, i);
         const double mean = psc_sum_striped(s->n_dims, x) / s->n_dims;
-        const double norm2 = psc_dot_centred(s->n_dims, x, mean, x, mean);
+        const double norm2 = psc_dot_centered(s->n_dims, x, mean, x, mean);
         for (int64_t site = first; site <= first + twice; site++) {
             double *out = s->table + (row * s->n_sites + site) * QUANTITIES;
             out[MEAN] = mean;

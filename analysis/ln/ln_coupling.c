@@ -103,7 +103,7 @@ static void add_writer(ln_state *s, int64_t r, int32_t b, coupling_sums *sums) {
     for (int32_t a = 0; a <= b; a++) {
         const int64_t ca = s->writers[a].column;
         const double g =
-            psc_dot_centred(n, s->writers[a].values[r], mean[a], s->writers[b].values[r], mean[b]);
+            psc_dot_centered(n, s->writers[a].values[r], mean[a], s->writers[b].values[r], mean[b]);
         const double both = a == b ? g : 2.0 * g;
         sums->total += both;
         sums->row[ca] += g;

@@ -96,12 +96,12 @@ typedef struct places {
 static void put_write(const ln_state *s, int64_t r, const float *write, places to) {
     const int64_t n = s->n_dims;
     const double mean = psc_sum_striped(n, write) / (double)n;
-    const part c = {psc_dot_centred(n, s->residual[r], s->residual_mean[r], write, mean),
-        psc_dot_centred(n, write, mean, write, mean)};
+    const part c = {psc_dot_centered(n, s->residual[r], s->residual_mean[r], write, mean),
+        psc_dot_centered(n, write, mean, write, mean)};
     for (int64_t t = 0; t < s->targets.n; t++) {
         const int64_t cell = t * s->target_rows.n + r, which = s->directions.which[cell];
         if (which < 0) continue;
-        const double uc = psc_dot_centred(n, s->directions.u + which * n, 0.0, write, mean);
+        const double uc = psc_dot_centered(n, s->directions.u + which * n, 0.0, write, mean);
         if (to.component >= 0)
             put_effects(s, s->effects, cell, s->n_components, to.component, &c, uc);
         if (to.column >= 0) put_effects(s, s->layer_effects, cell, s->n_columns, to.column, &c, uc);
@@ -170,13 +170,13 @@ static void prepare_rows(int64_t begin, int64_t end, int32_t thread, void *paylo
     (void)thread;
     for (int64_t r = begin; r < end; r++) {
         const float *x = s->residual[r];
-        float *centred = s->directions.u + (s->directions.n + r) * n;
-        for (int64_t i = 0; i < n; i++) centred[i] = (float)(x[i] - s->residual_mean[r]);
+        float *centered = s->directions.u + (s->directions.n + r) * n;
+        for (int64_t i = 0; i < n; i++) centered[i] = (float)(x[i] - s->residual_mean[r]);
         for (int64_t t = 0; t < s->targets.n; t++) {
             const int64_t cell = t * s->target_rows.n + r, which = s->directions.which[cell];
             if (which < 0) continue;
             const float *u = s->directions.u + which * n;
-            s->numerator[cell] = psc_dot_centred(n, u, 0.0, x, s->residual_mean[r]);
+            s->numerator[cell] = psc_dot_centered(n, u, 0.0, x, s->residual_mean[r]);
         }
     }
 }
@@ -225,7 +225,7 @@ int ln_effects_compute(ln_state *s) {
     const psc_host *host = s->host;
     const int64_t n_rows = s->target_rows.n, width = (int64_t)s->n_heads * s->d_head;
     if (gather_edits(s) || gather_biases(s) || effect_results(s) ||
-        psc_directions_build(&s->targets, s->centred, n_rows, &s->directions))
+        psc_directions_build(&s->targets, s->centered, n_rows, &s->directions))
         return -1;
     host->parallel_for(s->context, n_rows, prepare_rows, s);
     const int64_t n_pulled = s->directions.n + n_rows;

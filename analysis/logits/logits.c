@@ -28,7 +28,7 @@ static const psc_option_description logits_options[] = {
     {"rows", "auto", "rows of the shares; auto: last, over a corpus all", PSC_OPTION_ROWS,
         offsetof(logits_state, choice), 0, 0, NULL},
     {"centered", "no", "subtract the vocabulary's mean from each logit", PSC_OPTION_YES_NO,
-        offsetof(logits_state, centred), 0, 0, NULL},
+        offsetof(logits_state, centered), 0, 0, NULL},
     {"top", "12", "bars in the summary", PSC_OPTION_COUNT, offsetof(logits_state, top), 0, MAX_BARS,
         NULL},
     {0},
@@ -128,7 +128,7 @@ static void note_row(logits_run *run, int32_t slot, const float *logits) {
 /* The model's own logits of the targets, after every edit. */
 static int on_logits(const psc_event *event, void *payload) {
     logits_run *run = payload;
-    const int centred = state_of(run)->centred;
+    const int centered = state_of(run)->centered;
     const psc_target_rows *targets = &run->targets;
     if (make_tables(state_of(run))) return -1;
     for (int32_t r = 0; r < event->n_rows; r++) {
@@ -137,7 +137,7 @@ static int on_logits(const psc_event *event, void *payload) {
         if (slot < 0) continue;
         note_row(run, slot, z);
         const int64_t n_vocab = run->model->d_vocab;
-        const double mean = centred ? psc_sum_striped(n_vocab, z) / (double)n_vocab : 0.0;
+        const double mean = centered ? psc_sum_striped(n_vocab, z) / (double)n_vocab : 0.0;
         for (int32_t t = 0; t < targets->n; t++) {
             const int64_t at = (int64_t)t * targets->rows.n + slot;
             const int32_t a = targets->ids[2 * at], b = targets->ids[2 * at + 1];
@@ -145,7 +145,7 @@ static int on_logits(const psc_event *event, void *payload) {
             run->values[at] = (float)((double)z[a] - (b >= 0 ? (double)z[b] : mean));
         }
     }
-    return logits_edits_logits(run, event, centred);
+    return logits_edits_logits(run, event, centered);
 }
 
 /* --- a run ----------------------------------------------------------------------------------- */
@@ -211,7 +211,7 @@ static int logits_run_begin(psc_context *context, void *payload) {
     }
     if (!state->corpus) choose_notes(run);
     if (state->corpus && logits_corpus_begin(state)) return -1;
-    if (logits_pass_begin(run, &run->live, &run->targets, state->centred)) return -1;
+    if (logits_pass_begin(run, &run->live, &run->targets, state->centered)) return -1;
     return subscribe(run);
 }
 
@@ -227,7 +227,7 @@ static int late_shares(logits_state *state) {
         const int top = ranks.targets[t].kind == PSC_TARGET_TOP;
         ranks.ids[i] = top ? run->targets.ids[i] : -1;
     }
-    if (logits_pass_begin(run, &run->late, &ranks, state->centred)) return -1;
+    if (logits_pass_begin(run, &run->late, &ranks, state->centered)) return -1;
     psc_event event;
     memset(&event, 0, sizeof event);
     for (int part = 0; part < PART_COUNT; part++) {
@@ -267,7 +267,7 @@ static int finish_pass(logits_state *state, logits_pass *pass) {
         const int32_t d = pass->directions.which[at];
         if (d >= 0) run->constant[at] = (float)pass->directions.constant[d];
     }
-    if (run->with_edit && logits_edits_finish(run, pass, state->centred)) return -1;
+    if (run->with_edit && logits_edits_finish(run, pass, state->centered)) return -1;
     logits_check(run, pass);
     return 0;
 }

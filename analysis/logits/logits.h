@@ -111,7 +111,7 @@ typedef struct logits_state {
     logits_level_id finest;
     psc_filter choice;
     uint32_t levels; /* the option: one bit per word of logits_level_names */
-    int32_t centred, top;
+    int32_t centered, top;
     const char **labels[LEVEL_COUNT]; /* `edit` last; made once, those of sources in each run */
     logits_tables tables;
     logits_run run;
@@ -129,7 +129,7 @@ typedef struct logits_state {
 void logits_count_components(logits_run *run);
 /* Builds the directions of the targets with known ids, and pulls back the fixed ones. */
 int logits_pass_begin(
-    logits_run *run, logits_pass *pass, const psc_target_rows *targets, int centred);
+    logits_run *run, logits_pass *pass, const psc_target_rows *targets, int centered);
 /* Writes the undivided shares of one event's rows at every level that takes them from this part. */
 int logits_part_shares(
     logits_run *run, logits_pass *pass, logits_part part, int32_t layer, const psc_event *event);
@@ -156,9 +156,9 @@ int logits_edits_observe(logits_run *run);
 /* Whether an editor affects the requested levels; also nonzero if the host cannot say. */
 int logits_edits_expected(logits_run *run);
 /* Keeps what an edit of hook_logits added to each target, at each of the event's rows. */
-int logits_edits_logits(logits_run *run, const psc_event *event, int centred);
+int logits_edits_logits(logits_run *run, const psc_event *event, int centered);
 /* Writes the component `edit` of every level and adds it to the sums. */
-int logits_edits_finish(logits_run *run, logits_pass *pass, int centred);
+int logits_edits_finish(logits_run *run, logits_pass *pass, int centered);
 
 /* --- logits_arrays.c ------------------------------------------------------------------------- */
 

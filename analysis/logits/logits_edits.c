@@ -130,7 +130,7 @@ int logits_edits_expected(logits_run *run) {
     return 0;
 }
 
-int logits_edits_logits(logits_run *run, const psc_event *event, int centred) {
+int logits_edits_logits(logits_run *run, const psc_event *event, int centered) {
     const psc_target_rows *targets = &run->targets;
     const int64_t n_vocab = run->model->d_vocab, n_rows = targets->rows.n;
     if (!event->before.data) return 0;
@@ -144,9 +144,9 @@ int logits_edits_logits(logits_run *run, const psc_event *event, int centred) {
         const float *after = event->tensor.data + r * event->tensor.stride[0];
         const float *before = event->before.data + r * event->before.stride[0];
         const double mean =
-            centred ? (psc_sum_striped(n_vocab, after) - psc_sum_striped(n_vocab, before)) /
-                          (double)n_vocab
-                    : 0.0;
+            centered ? (psc_sum_striped(n_vocab, after) - psc_sum_striped(n_vocab, before)) /
+                           (double)n_vocab
+                     : 0.0;
         for (int32_t t = 0; t < targets->n; t++) {
             const int64_t at = t * n_rows + slot;
             const int32_t a = targets->ids[2 * at], b = targets->ids[2 * at + 1];
@@ -160,7 +160,7 @@ int logits_edits_logits(logits_run *run, const psc_event *event, int centred) {
 
 /* (gamma_f * t_bar) . x of one target; work [2N]. */
 static int unprojected(
-    logits_run *run, int64_t at, const double *x, int centred, float *work, double *out) {
+    logits_run *run, int64_t at, const double *x, int centered, float *work, double *out) {
     const psc_host *host = run->host;
     const int64_t n_dims = run->model->d_model;
     const int32_t *ids = run->targets.ids + 2 * at;
@@ -169,7 +169,7 @@ static int unprojected(
     if (host->ln_parameters(run->context, PSC_LN_FINAL, -1, &gamma, &beta)) return -1;
     if (host->unembedding(run->context, ids[0], work)) return -1;
     if (ids[1] >= 0 && host->unembedding(run->context, ids[1], work + n_dims)) return -1;
-    if (ids[1] < 0) less = centred ? host->unembedding_mean(run->context) : NULL;
+    if (ids[1] < 0) less = centered ? host->unembedding_mean(run->context) : NULL;
     double sums[16] = {0};
     for (int64_t i = 0; i < n_dims; i++) {
         const double t = (double)work[i] - (less ? (double)less[i] : 0.0);
@@ -194,7 +194,7 @@ static double stream_edit(
     return sum;
 }
 
-int logits_edits_finish(logits_run *run, logits_pass *pass, int centred) {
+int logits_edits_finish(logits_run *run, logits_pass *pass, int centered) {
     const int64_t n_rows = run->targets.rows.n, n_dims = run->model->d_model;
     float *work = run->host->run_alloc(run->context, 2 * (uint64_t)n_dims * sizeof(float));
     if (!work) return -1;
@@ -203,7 +203,7 @@ int logits_edits_finish(logits_run *run, logits_pass *pass, int centred) {
         double direct = 0.0;
         if (d < 0) continue;
         if (run->edits[EDIT_NORM] &&
-            unprojected(run, at, run->edits[EDIT_NORM] + slot * n_dims, centred, work, &direct))
+            unprojected(run, at, run->edits[EDIT_NORM] + slot * n_dims, centered, work, &direct))
             return -1;
         if (run->logit_edit) direct += run->logit_edit[at];
         for (int i = 0; i < LEVEL_COUNT; i++) {

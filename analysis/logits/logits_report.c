@@ -80,14 +80,14 @@ static int target_sentence(logits_state *state, int32_t t, int32_t slot) {
     const int contrast = run->targets.targets[t].kind == PSC_TARGET_CONTRAST;
     char name[200], count[32], sentence[640], probability[48] = "";
     target_name(run, t, slot, name, sizeof name);
-    for (int i = 0; i < 2 && !contrast && !state->centred; i++)
+    for (int i = 0; i < 2 && !contrast && !state->centered; i++)
         if (run->notes[i].slot == slot)
             snprintf(probability, sizeof probability, " (p = %.3g)",
                 exp((double)run->values[at] - run->notes[i].log_z));
     snprintf(sentence, sizeof sentence,
         "%s at position %d has %s%s %.4f%s = constant %.4f + shares of %s components %.4f; sum "
         "|share| is %.4g.",
-        name, (int)row_of(run, slot)->position, state->centred && !contrast ? "centered " : "",
+        name, (int)row_of(run, slot)->position, state->centered && !contrast ? "centered " : "",
         contrast ? "logit difference" : "logit", (double)run->values[at], probability,
         (double)run->constant[at], with_commas(level->width, count), level->sum[at],
         level->sum_abs[at]);
@@ -153,9 +153,9 @@ static int convention_values(logits_state *state) {
     psc_context *context = state->run.context;
     const int moved = state->run.targets.rows.moved;
     return host->value_text(context, "finest_level", logits_level_names[state->finest]) ||
-                   host->value_text(context, "logits", state->centred ? "centred" : "raw") ||
+                   host->value_text(context, "logits", state->centered ? "centred" : "raw") ||
                    host->value_text(context, "convention",
-                       state->centred
+                       state->centered
                            ? "share = (u . c)/sigma_f of the logit minus the vocabulary's mean "
                              "logit (a contrast has none of it)"
                            : "share = (u . c)/sigma_f of the raw logit") ||

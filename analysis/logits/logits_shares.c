@@ -180,9 +180,9 @@ static int fixed_begin(logits_run *run, logits_pass *pass) {
 }
 
 int logits_pass_begin(
-    logits_run *run, logits_pass *pass, const psc_target_rows *targets, int centred) {
+    logits_run *run, logits_pass *pass, const psc_target_rows *targets, int centered) {
     const psc_host *host = run->host;
-    if (psc_directions_build(targets, centred, 0, &pass->directions)) return -1;
+    if (psc_directions_build(targets, centered, 0, &pass->directions)) return -1;
     const int32_t n = pass->directions.n;
     pass->fixed = host->run_alloc(run->context, ((uint64_t)n + 1) * sizeof(int32_t));
     pass->place = host->run_alloc(run->context, ((uint64_t)n + 1) * sizeof(int32_t));

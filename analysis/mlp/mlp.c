@@ -26,7 +26,7 @@ static const psc_option_description mlp_options[] = {
     {"arrays", "auto", "keep pre, gate and post; auto: up to 256 MiB", PSC_OPTION_WORD,
         offsetof(mlp_state, arrays), 0, 0, kinds},
     {"centered", "no", "subtract the vocabulary's mean from each target", PSC_OPTION_YES_NO,
-        offsetof(mlp_state, centred), 0, 0, NULL},
+        offsetof(mlp_state, centered), 0, 0, NULL},
     {"bins", "32", "over a corpus: bins of the histogram of a, from -8 to 8", PSC_OPTION_COUNT,
         offsetof(mlp_state, bins), 0, 1000, NULL},
     {0},

@@ -16,7 +16,7 @@ typedef struct mlp_state {
     psc_context *context;
     const psc_host *host;
     psc_filter rows_choice, target_choice;
-    int centred;
+    int centered;
     int32_t top, arrays; /* neurons listed; mlp_arrays */
     int32_t n_layers, n_dims, n_neurons;
     double *write_norm; /* [L, M] |P(r_k)|, null before the first run */

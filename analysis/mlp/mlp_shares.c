@@ -177,7 +177,7 @@ static int fetch_rows(mlp_state *s, int32_t kept, int64_t layer, const float **o
 
 int mlp_shares_compute(mlp_state *s) {
     share_work w = {.s = s};
-    if (psc_directions_build(&s->targets, s->centred, 0, &s->directions) || share_results(s) ||
+    if (psc_directions_build(&s->targets, s->centered, 0, &s->directions) || share_results(s) ||
         share_scratch(s, &w))
         return -1;
     for (w.layer = 0; w.layer < s->n_layers; w.layer++) {

@@ -79,10 +79,10 @@ static int fetch_kept(partition_state *s) {
 /* --- a row's lenses -------------------------------------------------------------------------- */
 
 /* Applies the final LayerNorm to a row of a residual, with its own sigma. */
-static void normalise(const partition_state *s, const float *x, float *out) {
+static void normalize(const partition_state *s, const float *x, float *out) {
     const int64_t n = s->n_dims;
     const double mean = psc_sum_striped(n, x) / (double)n;
-    const double sigma = sqrt(psc_dot_centred(n, x, mean, x, mean) / (double)n + s->eps);
+    const double sigma = sqrt(psc_dot_centered(n, x, mean, x, mean) / (double)n + s->eps);
     for (int64_t i = 0; i < n; i++)
         out[i] = (float)(((double)x[i] - mean) / sigma * (double)s->gamma[i] + (double)s->beta[i]);
 }
@@ -111,7 +111,7 @@ static int lenses(partition_state *s, const psc_row *row, int32_t slot) {
     const int64_t first = s->n_layers + 1 - s->n_lenses;
     float *z = s->before[0].shifted;
     for (int64_t i = 0; i < s->n_lenses; i++)
-        normalise(s, s->kept.residual[(first + i) * s->rows.n + slot], s->x + i * s->n_dims);
+        normalize(s, s->kept.residual[(first + i) * s->rows.n + slot], s->x + i * s->n_dims);
     if (s->host->apply(s->context, PSC_W_U, -1, z, s->x, s->n_lenses) ||
         resolve_targets(s, row, slot, s->before[s->n_lenses - 1].shifted))
         return -1;
@@ -245,8 +245,8 @@ static void component_vectors(int64_t begin, int64_t end, int32_t thread, void *
         const float *c = s->writes + (job->begin + i) * n;
         double *part = s->parts + 2 * (job->begin + i);
         const double mean = psc_sum_striped(n, c) / (double)n;
-        part[0] = psc_dot_centred(n, x, job->mean, c, mean);
-        part[1] = psc_dot_centred(n, c, mean, c, mean);
+        part[0] = psc_dot_centered(n, x, job->mean, c, mean);
+        part[1] = psc_dot_centered(n, c, mean, c, mean);
         for (int64_t d = 0; d < n; d++)
             s->x[i * n + d] = (float)(((double)c[d] - mean) / job->sigma * (double)s->gamma[d]);
     }
@@ -259,7 +259,7 @@ static int components(partition_state *s, int32_t slot) {
     if (!s->asked[PARTITION_FROZEN] && !s->asked[PARTITION_RECOMPUTED]) return 0;
     if (gather_writes(s, slot)) return -1;
     group_job job = {.s = s, .slot = slot, .mean = psc_sum_striped(n, x) / (double)n};
-    job.norm2 = psc_dot_centred(n, x, job.mean, x, job.mean);
+    job.norm2 = psc_dot_centered(n, x, job.mean, x, job.mean);
     job.sigma = sqrt(job.norm2 / (double)n + s->eps);
     for (; job.begin < s->n_components; job.begin += PARTITION_GROUP) {
         const int32_t left = s->n_components - job.begin;

@@ -31,9 +31,9 @@ static void predict_rows(int64_t begin, int64_t end, int32_t thread, void *paylo
         if (d < 0) continue;
         const float *u = s->directions.u + d * n;
         const double mean = psc_sum_striped(n, x) / (double)n;
-        const double variance = psc_dot_centred(n, x, mean, x, mean) / (double)n;
+        const double variance = psc_dot_centered(n, x, mean, x, mean) / (double)n;
         s->roles[PREDICTOR][job->layer * s->n_rows + j] =
-            psc_dot_centred(n, u, 0.0, x, mean) /
+            psc_dot_centered(n, u, 0.0, x, mean) /
                 sqrt(variance + (double)s->model->layer_norm_eps) +
             s->directions.constant[d];
     }
@@ -49,7 +49,7 @@ static void attract_rows(roles_state *s, int32_t layer) {
 }
 
 /* gamma1 * P(x)/sigma */
-static void normalise_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+static void normalize_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const residual_job *job = payload;
     const int64_t n = job->s->model->d_model;
     (void)thread;
@@ -88,7 +88,7 @@ static int influence(roles_state *s, residual_job *job) {
         host->fetch(s->context, s->scale, job->reader, &scale))
         return -1;
     job->scale = scale.tensor;
-    host->parallel_for(s->context, s->n_rows, normalise_rows, job);
+    host->parallel_for(s->context, s->n_rows, normalize_rows, job);
     if (host->apply(s->context, PSC_W_V, job->reader, job->v, job->y, s->n_rows)) return -1;
     host->parallel_for(s->context, s->n_rows, influence_rows, job);
     return 0;

@@ -25,7 +25,7 @@ enum {
 };
 
 /* A row of the vocabulary: e_t unchanged, P(e_t), u_t = P(gamma_f * t_bar), t_bar. */
-typedef enum weights_rows { ROWS_EMBED, ROWS_EMBED_CENTRED, ROWS_U, ROWS_UNEMBED } weights_rows;
+typedef enum weights_rows { ROWS_EMBED, ROWS_EMBED_CENTERED, ROWS_U, ROWS_UNEMBED } weights_rows;
 
 /* What is kept per head: triangles [d, d] of its factors' QR, transposed: x[column][row]. The first
  * three multiply a reading in composition (weights_composition.c has the same kinds): R_K turn^T
@@ -76,7 +76,7 @@ double *weights_doubles(weights_state *s, int64_t n);
  * or its first `count` columns, by apply. */
 int weights_unpack(weights_state *s, psc_matrix matrix, int32_t layer, int outputs, int64_t count,
     int64_t length, float *out);
-void weights_centre(double *x, int64_t n);
+void weights_center(double *x, int64_t n);
 int weights_row(weights_state *s, weights_rows kind, int32_t token, double *out);
 /* Singular values, from the eigenvalues that are their squares; 0 after the first `rank`. */
 void weights_roots(double *out, const double *eigenvalues, int64_t n, int64_t rank);

@@ -38,7 +38,7 @@ static void write_rows(int64_t begin, int64_t end, int32_t thread, void *payload
             const float *o = w->unpacked + (head * d + j) * n;
             for (int64_t k = 0; k < n; k++) out[k] += t * (double)o[k];
         }
-        weights_centre(out, n);
+        weights_center(out, n);
     }
 }
 

@@ -49,7 +49,7 @@ static int unpack_factors(heads_work *w) {
             double *x = w->factor[f] + r * w->n;
             for (int64_t i = 0; i < w->n; i++)
                 x[i] = (double)w->unpacked[r * w->n + i] * (f == O ? 1.0 : (double)gamma[i]);
-            weights_centre(x, w->n);
+            weights_center(x, w->n);
         }
     }
     return 0;
@@ -202,7 +202,7 @@ static int decompose(
 
 /* --- a head ---------------------------------------------------------------------------------- */
 
-static int factorise(heads_work *w, int64_t head, double *r) {
+static int factorize(heads_work *w, int64_t head, double *r) {
     const int64_t d = w->d, n = w->n;
     for (int f = 0; f < N_FACTORS; f++) {
         double *x = w->factor[f] + head * d * n; /* [N, d] by columns */
@@ -223,7 +223,7 @@ static int do_head(heads_work *w, int64_t head, double *r) {
     double *triangles = s->triangles + at * N_TRIANGLES * square;
     double *m = w->small + head * 3 * square;
     memset(r, 0, (size_t)(N_FACTORS * square) * sizeof *r);
-    if (factorise(w, head, r)) return -1;
+    if (factorize(w, head, r)) return -1;
     memcpy(triangles + BEHIND_Q * square, r + K * square, (size_t)square * sizeof *r);
     memcpy(triangles + BEHIND_K * square, r + Q * square, (size_t)square * sizeof *r);
     memcpy(triangles + BEHIND_V * square, r + O * square, (size_t)square * sizeof *r);

@@ -23,7 +23,7 @@ static int gram_of(weights_state *s, mlp_work *w, int32_t layer, int which) {
     for (int64_t k = 0; k < m; k++) {
         for (int64_t i = 0; i < n; i++)
             w->row[i] = (double)w->columns[i * m + k] * (which ? 1.0 : (double)gamma[i]);
-        weights_centre(w->row, n);
+        weights_center(w->row, n);
         weights_panels_put(&w->neurons, k, w->row, n);
     }
     memset(w->gram[which], 0, (size_t)(s->padded * s->padded) * sizeof(double));

@@ -81,7 +81,7 @@ int weights_unpack(weights_state *s, psc_matrix matrix, int32_t layer, int outpu
     return 0;
 }
 
-void weights_centre(double *x, int64_t n) {
+void weights_center(double *x, int64_t n) {
     double mean = 0.0;
     for (int64_t i = 0; i < n; i++) mean += x[i];
     mean /= (double)n;
@@ -90,11 +90,11 @@ void weights_centre(double *x, int64_t n) {
 
 int weights_row(weights_state *s, weights_rows kind, int32_t token, double *out) {
     const psc_host *host = s->host;
-    const int embed = kind == ROWS_EMBED || kind == ROWS_EMBED_CENTRED;
+    const int embed = kind == ROWS_EMBED || kind == ROWS_EMBED_CENTERED;
     if ((embed ? host->embedding : host->unembedding)(s->context, token, s->row)) return -1;
     for (int64_t i = 0; i < s->n; i++)
         out[i] = (double)s->row[i] * (kind == ROWS_U ? (double)s->gamma_f[i] : 1.0);
-    if (kind == ROWS_EMBED_CENTRED || kind == ROWS_U) weights_centre(out, s->n);
+    if (kind == ROWS_EMBED_CENTERED || kind == ROWS_U) weights_center(out, s->n);
     return 0;
 }
 

@@ -147,7 +147,7 @@ int weights_head_tokens(weights_state *s) {
     }
     /* The three sides that are read are contiguous, but their results are not. */
     for (int side = 0; side < 4; side++)
-        if (weights_nearest(s, side < 3 ? ROWS_EMBED_CENTRED : ROWS_U, each,
+        if (weights_nearest(s, side < 3 ? ROWS_EMBED_CENTERED : ROWS_U, each,
                 s->directions + side * each * s->n, 1, NULL, ids[side], cosines[side]))
             return -1;
     return head_lines(s, ids, cosines);

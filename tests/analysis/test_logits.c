@@ -122,7 +122,7 @@ Test(logits, float64) {
     golden_case(LARGE_EPS, "large_eps", 0, 0);
 }
 
-Test(logits, centred) {
+Test(logits, centered) {
     golden_case(golden_path("odd_sizes", NULL), "odd_sizes", 0, 1);
 }
 
