@@ -132,10 +132,11 @@ double psc_correlation(double n, double longest, const double a[2], const double
     for (int i = 0; i < 2; i++) {
         const double sum = sums[i][0], squares = sums[i][1];
         const double variance = psc_variance(n, longest, sum, squares);
-        if (!(0.01 * variance > psc_variance_error(n, longest, sum, squares))) return NAN;
+        if (!(1e-4 * variance > psc_variance_error(n, longest, sum, squares))) return NAN;
         root[i] = sqrt(n * squares - sum * sum);
     }
-    return (n * ab - a[0] * b[0]) / (root[0] * root[1]);
+    const double r = (n * ab - a[0] * b[0]) / (root[0] * root[1]);
+    return r > 1.0 ? 1.0 : r < -1.0 ? -1.0 : r; /* rounding may pass 1 by the error below */
 }
 
 /* --- the report ------------------------------------------------------------------------------ */

@@ -58,8 +58,8 @@ static inline double psc_mean(double sum, double n) {
 double psc_variance(double n, double longest, double sum, double squares);
 /* A bound on the error of Q/n - (S/n)^2. */
 double psc_variance_error(double n, double longest, double sum, double squares);
-/* The correlation of a and b from n and the five sums, right within 0.02; NaN unless a hundredth of
- * each variance exceeds its error. */
+/* The correlation of a and b from n and the five sums, right within 2e-4 and in -1..1; NaN unless
+ * each variance exceeds 10,000 times its error. */
 double psc_correlation(double n, double longest, const double a[2], const double b[2], double ab);
 
 /* In report. The axis "populations": "all", "without position 0". */

@@ -1,4 +1,4 @@
-/* Means over a corpus, by layer, over all rows and without each document's position 0.
+/* Means over a corpus, by layer, over all rows and without each window's position 0.
  *
  *   sums    [measure, scope, site]   entropy, kl, kl_reverse, log p of the text's next token
  *   counts  [what, scope, site]      the next token's rank in bins, the final top token leads; then
@@ -111,7 +111,7 @@ static int corpus_summary(
                        : "The corpus has no rows.");
     snprintf(line, sizeof line,
         "The %s lens over %.0f rows (%.0f with a next token), divided by %s sigma; "
-        "without each document's position 0 (%.0f rows):",
+        "without each window's position 0 (%.0f rows):",
         s->weight ? "affine" : "logit", rows, next,
         s->sigma_final ? "the final residual's" : "each residual's own", inner);
     if (host->summary_text(s->context, line)) return -1;

@@ -49,7 +49,8 @@ static int show_target(
     }
     char title[192];
     if (s->metric == SWEEP_KL)
-        snprintf(title, sizeof title, "%s, each in turn %s", metrics[s->metric], done[s->what]);
+        snprintf(title, sizeof title, "%s at the last row, each in turn %s", metrics[s->metric],
+            done[s->what]);
     else
         snprintf(title, sizeof title, "change of the %s of %s (%.4f), each in turn %s",
             metrics[s->metric], s->targets.targets[target].label, s->base_value[target],

@@ -124,6 +124,25 @@ Test(moments, correlations) {
         }
 }
 
+/* Two values of each: the correlation is 1 or -1 exactly. Small spreads drown in the grid. */
+Test(moments, correlations_of_small_spreads) {
+    int told = 0;
+    for (double spread = 1e-9; spread < 1.0; spread *= 1.7)
+        for (int sign = -1; sign <= 1; sign += 2)
+            for (int n = 2; n <= 64; n *= 2) {
+                for (int i = 0; i < n; i++) {
+                    x[i] = 0.7 + (i % 2) * spread;
+                    y[i] = 3.1 + sign * (i % 2) * 1.3 * spread;
+                }
+                const totals t = add_up(x, y, n, 1);
+                const double r = correlation(&t);
+                if (isnan(r)) continue;
+                cr_assert(fabs(r) <= 1.0 && fabs(r - sign) < 2e-4, "spread %g: %.9f", spread, r);
+                told++;
+            }
+    cr_assert_gt(told, 100);
+}
+
 /* --- histograms ------------------------------------------------------------------------------ */
 
 /* Bin i of n begins at -8 + 16 i/n: with a of 24 bits a n is exact, and so is the comparison. */
