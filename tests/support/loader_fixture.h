@@ -21,8 +21,8 @@ static char folder[512]; /* this test's own */
 
 static void fixture_open(void) {
     const char *base = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/psc-test-%ld", base ? base : "/tmp", (long)getpid());
-    cr_assert_eq(mkdir(folder, 0777), 0, "cannot make %s", folder);
+    snprintf(folder, sizeof folder, "%s/psc-test-XXXXXX", base ? base : "/tmp");
+    cr_assert(mkdtemp(folder), "cannot make %s", folder);
 }
 
 /* Removes a folder, its files and one level of folders in it. */
