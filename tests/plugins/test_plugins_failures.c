@@ -301,7 +301,7 @@ ParameterizedTest(int32_t *number, plugins_failures, of_built_in) {
     stood_in = psc_builtin(*number);
     for (int i = 0; i < N_SCENARIOS; i++)
         if (strcmp(scenarios[i].plugin, stood_in->name) == 0) failures += fail_all(&scenarios[i]);
-    cr_assert(failures > 0, "%s has no scenario", stood_in->name);
+    cr_assert(failures > 0, "%s has no scenario; add one to `scenarios`", stood_in->name);
     if (getenv("PSC_TEST_VERBOSE")) fprintf(stderr, "%s: %d failures\n", stood_in->name, failures);
     remove_saved();
 }

@@ -87,7 +87,11 @@ static void check(
         points += layers;
     }
     int compared = compare_all(variant, &r, golden);
-    if (every_layer) cr_assert_eq(compared, points, "%s: %d of %d", variant, compared, points);
+    if (every_layer)
+        cr_assert_eq(compared, points,
+            "%s: golden data for %d of %d tensors; remake it, or count a new point out "
+            "(CONTRIBUTING.md)",
+            variant, compared, points);
     for (int32_t row = 0; row < n; row++)
         cr_assert_eq(
             memcmp(psc_session_logits(session, row), recording_row(&r, PSC_HOOK_LOGITS, -1, 0, row),
