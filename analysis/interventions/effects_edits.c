@@ -125,36 +125,43 @@ static int on_outside(const psc_event *event, void *payload) {
     return 0;
 }
 
-typedef struct watch {
-    psc_point point;
-    psc_event_fn callback;
-} watch;
-
-static const watch WATCHES[] = {
-    {PSC_HOOK_EMBED, on_write},
-    {PSC_HOOK_RESID_PRE, on_write},
-    {PSC_HOOK_RESID_MID, on_write},
-    {PSC_HOOK_RESID_POST, on_write},
-    {PSC_HOOK_ATTN_OUT, on_write},
-    {PSC_HOOK_MLP_OUT, on_write},
-    {PSC_HOOK_RESULT, on_write},
-    {PSC_HOOK_MLP_POST, on_post},
-    {PSC_HOOK_LN1_SCALE, on_inside},
-    {PSC_HOOK_LN1_NORMALIZED, on_inside},
-    {PSC_HOOK_Q, on_inside},
-    {PSC_HOOK_K, on_inside},
-    {PSC_HOOK_V, on_inside},
-    {PSC_HOOK_ROT_Q, on_inside},
-    {PSC_HOOK_ROT_K, on_inside},
-    {PSC_HOOK_ATTN_SCORES, on_inside},
-    {PSC_HOOK_PATTERN, on_inside},
-    {PSC_HOOK_LN2_SCALE, on_outside},
-    {PSC_HOOK_LN2_NORMALIZED, on_outside},
-    {PSC_HOOK_MLP_PRE, on_outside},
-    {PSC_HOOK_LN_FINAL_SCALE, on_outside},
-    {PSC_HOOK_LN_FINAL_NORMALIZED, on_outside},
-    {PSC_HOOK_LOGITS, on_outside},
-};
+/* What an edit of a point means for the prediction; null: hook_z has its own observer, and logits come
+ * after everything. No default, so that the compiler names a new point. */
+static psc_event_fn watch_of(psc_point point) {
+    switch (point) {
+    case PSC_HOOK_EMBED:
+    case PSC_HOOK_RESID_PRE:
+    case PSC_HOOK_RESID_MID:
+    case PSC_HOOK_RESID_POST:
+    case PSC_HOOK_ATTN_OUT:
+    case PSC_HOOK_MLP_OUT:
+    case PSC_HOOK_RESULT:
+        return on_write;
+    case PSC_HOOK_MLP_POST:
+        return on_post;
+    case PSC_HOOK_LN1_SCALE:
+    case PSC_HOOK_LN1_NORMALIZED:
+    case PSC_HOOK_Q:
+    case PSC_HOOK_K:
+    case PSC_HOOK_V:
+    case PSC_HOOK_ROT_Q:
+    case PSC_HOOK_ROT_K:
+    case PSC_HOOK_ATTN_SCORES:
+    case PSC_HOOK_PATTERN:
+        return on_inside;
+    case PSC_HOOK_LN2_SCALE:
+    case PSC_HOOK_LN2_NORMALIZED:
+    case PSC_HOOK_MLP_PRE:
+    case PSC_HOOK_LN_FINAL_SCALE:
+    case PSC_HOOK_LN_FINAL_NORMALIZED:
+        return on_outside;
+    case PSC_HOOK_Z:
+    case PSC_HOOK_LOGITS:
+    case PSC_POINT_COUNT:
+        break;
+    }
+    return NULL;
+}
 
 int effects_observe_edits(effects_state *s) {
     psc_filter edited = PSC_FILTER_INIT;
@@ -163,10 +170,10 @@ int effects_observe_edits(effects_state *s) {
     s->edits.write = s->host->run_alloc(
         s->context, (uint64_t)s->rows.n * (uint64_t)s->model->d_model * sizeof(double));
     if (!s->edits.write) return -1;
-    for (size_t i = 0; i < sizeof WATCHES / sizeof *WATCHES; i++) {
-        if (WATCHES[i].point == PSC_HOOK_RESID_MID && s->model->parallel_residual) continue;
-        if (s->host->observe(s->context, WATCHES[i].point, &edited, WATCHES[i].callback, s))
-            return -1;
+    for (int point = 0; point < PSC_POINT_COUNT; point++) {
+        const psc_event_fn watch = watch_of((psc_point)point);
+        if (!watch || (point == PSC_HOOK_RESID_MID && s->model->parallel_residual)) continue;
+        if (s->host->observe(s->context, (psc_point)point, &edited, watch, s)) return -1;
     }
     /* Every row of z: an edit at a row that was not chosen counts too. */
     return s->host->observe(s->context, PSC_HOOK_Z, NULL, on_z, s);
