@@ -25,6 +25,7 @@ static void clean(char *text) {
 psc_status psc_fail_va(psc_error *error, psc_status status, const char *format, va_list arguments) {
     if (!error) return status;
     error->status = status;
+    if (!format) format = "no reason was given";
     vsnprintf(error->message, sizeof error->message, format, arguments);
     clean(error->message);
     return status;

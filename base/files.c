@@ -205,6 +205,11 @@ psc_status psc_write_file(const char *path, const void *data, size_t size, psc_e
     size_t length = strlen(path) + 32;
     char *temporary = malloc(length);
     int fd = -1;
+    struct stat found;
+    if (stat(path, &found) == 0 && !S_ISREG(found.st_mode)) { /* a rename would replace a device */
+        free(temporary);
+        return psc_fail(error, PSC_ERROR_INPUT, "%s is not a regular file", path);
+    }
     if (!temporary) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write %s", path);
     for (int i = 0; i < 100 && fd < 0; i++) {
         snprintf(temporary, length, "%s.tmp-%ld-%d", path, (long)getpid(), i);

@@ -40,8 +40,9 @@ static int run_verb(const cli_verb *verb, int argc, char **argv) {
     else if (code == CLI_OK && (code = cli_cache_choose(&arguments)) == CLI_OK)
         code = verb->run(&arguments);
     cli_free_arguments(&arguments);
-    int flushed = cli_flush();
-    return code ? code : flushed;
+    if (code == CLI_OK) return cli_flush();
+    (void)fflush(stdout); /* the verb has written its sentence */
+    return code;
 }
 
 int main(int argc, char **argv) {

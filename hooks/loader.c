@@ -20,6 +20,13 @@ static bool is_plain(const char *name) {
     return n > 0 && n <= 64 && name[n] == 0;
 }
 
+/* What the field of a kind must be aligned to. */
+static uint32_t alignment_of(int32_t kind) {
+    const bool wide =
+        kind == PSC_OPTION_TEXT || kind == PSC_OPTION_NUMBER || kind == PSC_OPTION_ROWS;
+    return (uint32_t)(wide ? sizeof(double) : sizeof(int32_t));
+}
+
 /* Checks that the host knows the kind, and that it has the words or the range it needs. */
 static psc_status check_kind(
     const psc_option_description *option, const char *origin, psc_error *error) {
@@ -37,6 +44,10 @@ static psc_status check_kind(
         return psc_fail(error, PSC_ERROR_PLUGIN,
             "plugin '%s': option '%s' has the range %g..%g, which holds no value", origin,
             option->key, option->low, option->high);
+    if (option->offset % alignment_of(option->kind) != 0)
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "plugin '%s': option '%s' has the offset %u, which is not aligned for its kind", origin,
+            option->key, option->offset);
     return PSC_OK;
 }
 

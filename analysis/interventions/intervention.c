@@ -21,11 +21,11 @@ static const char *const bys[] = {"zero", "mean", "resample", NULL};
 static const char *const ofs[] = {"last", "mean", NULL};
 
 #define FIELD(field) offsetof(intervention, field)
-#define AT                                                                                         \
-    {                                                                                              \
-        "at", "",                                                                                  \
-            "components and hook points, joined by +: L0H3, 0_mlp_out, L*H*, blocks.0.hook_z",     \
-            PSC_OPTION_TEXT, FIELD(at), 0, 0, NULL                                                 \
+#define AT                                                                                          \
+    {                                                                                               \
+        "at", "",                                                                                   \
+            "components and hook points, joined by +: L0H3, 0_mlp_out, L*H*, blocks.0.attn.hook_z", \
+            PSC_OPTION_TEXT, FIELD(at), 0, 0, NULL                                                  \
     }
 #define ROWS                                                                                       \
     {"rows", "all", "rows that are changed", PSC_OPTION_ROWS, FIELD(rows), 0, 0, NULL}, {          \
@@ -95,6 +95,7 @@ static int read_keys(intervention *self) {
     const psc_filter all = PSC_FILTER_INIT;
     self->keys = all;
     if (self->kind != INTERVENTION_KNOCKOUT || strcmp(self->keys_text, "all") == 0) return 0;
+    if (!*self->keys_text) return self->host->fail(self->context, "keys= is missing");
     self->keys.rows = PSC_ROWS_RANGE;
     return psc_option_positions(self->context, self->host, "keys", self->keys_text,
         &self->keys.row_begin, &self->keys.row_end);

@@ -34,7 +34,7 @@ int psc_option_positions(psc_context *context, const psc_host *host, const char 
     *end = last + 1;
     if (rest && !*rest && last >= *begin) return 0;
     return host->fail(
-        context, "%s=%.40s is neither all nor A-B (positions, both included)", key, value);
+        context, "%s=%.40s is not all, or positions A or A-B (both included)", key, value);
 }
 
 void psc_rows_text(char *out, size_t size, const psc_filter *choice) {

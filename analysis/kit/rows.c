@@ -53,9 +53,12 @@ int psc_rows_resolve(psc_context *context, const psc_host *host, const char *key
         slot[i] = n;
         index[n++] = i;
     }
-    if (n == 0 && n_all > 0)
-        return host->fail(context, "%s=%d-%d contains none of the text's positions %d-%d", key,
-            choice->row_begin, choice->row_end - 1, rows[0].position, rows[n_all - 1].position);
+    if (n == 0 && n_all > 0) {
+        char chosen[32];
+        psc_rows_text(chosen, sizeof chosen, choice);
+        return host->fail(context, "%s=%s contains none of the text's positions %d-%d", key, chosen,
+            rows[0].position, rows[n_all - 1].position);
+    }
     out->filter = *choice;
     out->n = n;
     out->n_all = n_all;

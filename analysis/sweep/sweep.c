@@ -55,6 +55,8 @@ static int check_choice(sweep_state *s) {
 static int sweep_open(psc_context *context, const psc_host *host, void **state) {
     sweep_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
+    if (host->accumulating(context))
+        return host->fail(context, "works on a single text, not on a corpus");
     const psc_model_info *model = host->model(context);
     s->n_layers = model->n_layers;
     s->n_heads = model->n_heads;

@@ -1,10 +1,12 @@
 /* corpus: runs documents through the plugins, in batches of windows. A killed run resumes from its
  * state file. Results do not depend on batches, threads, or where a run was interrupted. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <sys/stat.h>
 
 #include "lock.h"
 #include "progress.h"
@@ -94,9 +96,8 @@ static bool is_due(const survey *s) {
 static psc_status resume(survey *s, psc_error *error) {
     cli_state state = {0};
     if (!s->state_path) return PSC_OK;
-    FILE *file = fopen(s->state_path, "rb");
-    if (!file) return save(s, error);
-    fclose(file);
+    struct stat found;
+    if (stat(s->state_path, &found) != 0 && errno == ENOENT) return save(s, error);
     psc_status status = psc_session_state_load(s->session, s->state_path, error);
     if (!status) status = cli_state_read(&state, s->state_path, error);
     if (status) return status;

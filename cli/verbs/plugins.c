@@ -52,7 +52,7 @@ static void print_plugin(const psc_plugin *plugin, const char *origin) {
         safe(b, sizeof b, plugin->version), origin, safe(c, sizeof c, plugin->summary));
     const psc_option_description *option = plugin->options;
     for (; option && option->key; option++) {
-        printf("    %-13s", safe(a, sizeof a, option->key));
+        printf("    %-12s ", safe(a, sizeof a, option->key));
         print_values(option);
         printf(" [%s]\n                 %s\n", safe(b, sizeof b, option->default_value),
             safe(c, sizeof c, option->help));

@@ -76,7 +76,7 @@ static int run_weights(const cli_arguments *arguments) {
         return cli_fail(&error);
     }
     for (char *comma = what; (comma = strchr(comma, ','));) *comma = '+';
-    if (*what) plugin.options[plugin.n++] = (psc_option){"what", what};
+    if (cli_has(arguments, "what")) plugin.options[plugin.n++] = (psc_option){"what", what};
     const psc_status status = look(arguments, &plugin, &session_options, &error);
     free(what);
     return status ? cli_fail(&error) : CLI_OK;

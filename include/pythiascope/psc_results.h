@@ -17,7 +17,9 @@
 extern "C" {
 #endif
 
-/* Results are a head (program, model, run, tokens or the totals of a corpus), one section per
+/* psc.h runs a model and hands out results (psc_session_results). psc_error.h has psc_element.
+ *
+ * Results are a head (program, model, run, tokens or the totals of a corpus), one section per
  * plugin, captured tensors, and files that plugins made. A section has options, axes, arrays whose
  * dimensions are axes, values, and the items of the printed summary.
  *

@@ -129,8 +129,8 @@ static psc_status wrong_part(const written_place *w, const psc_corpus *c, psc_er
 
 static psc_status check_place(const psc_corpus *c, const written_place *w, psc_error *error) {
     if (strcmp(w->identity, c->identity) != 0)
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "it was made from different files or a different field");
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it was made from files with other paths or sizes, or a different field");
     if (w->window != c->window || w->bos != c->bos)
         return psc_fail(error, PSC_ERROR_INPUT,
             "it was made with windows of %d tokens %s <|endoftext|>, not %d tokens %s it",

@@ -185,7 +185,7 @@ static void describe(
             snprintf(out, size, "a number of at least %g", option->low);
         break;
     case PSC_OPTION_ROWS:
-        snprintf(out, size, "last, all or A-B (positions, both included)");
+        snprintf(out, size, "last, all, auto, or positions A or A-B (both included)");
         break;
     case PSC_OPTION_LAYER:
         snprintf(out, size, "a layer, 0 to %d", (int)model->n_layers - 1);

@@ -74,6 +74,19 @@ static psc_status write_folder(const char *path, psc_error *error) {
     return status;
 }
 
+/* A rename would replace them. */
+Test(files, devices_and_pipes_are_not_replaced) {
+    struct stat found;
+    psc_error error;
+    cr_assert_eq(mkfifo(at("pipe"), 0600), 0);
+    expect_error(psc_write_file(at("pipe"), "x", 1, &error), PSC_ERROR_INPUT, &error,
+        "pipe|not a regular file");
+    cr_assert(stat(at("pipe"), &found) == 0 && S_ISFIFO(found.st_mode));
+    expect_error(
+        psc_write_file("/dev/null", "x", 1, &error), PSC_ERROR_INPUT, &error, "not a regular file");
+    cr_assert(stat("/dev/null", &found) == 0 && S_ISCHR(found.st_mode));
+}
+
 Test(files, output_folder_appears_whole) {
     psc_error error = {0};
     struct stat info;

@@ -113,6 +113,7 @@ expect 1 'a patch needs prompts of equal length' sweep --text 'a b' --source 'a 
 expect 1 'layer=99' sweep --text a --over edges --layer 99
 expect 1 'over=x,y is not one of' sweep --text a --over x,y
 expect 1 'what=norms is not one or more of frames' weights --what norms
+expect 1 'what= is not one or more of frames' weights --what ''
 expect 1 'what=frames. is not one or more of' weights --what frames,
 expect 1 'what=tokens needs tokens' weights --what tokens
 expect 1 'is 3 tokens' weights --what tokens --token ' Emerald'

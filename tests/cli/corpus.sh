@@ -182,6 +182,13 @@ check 'the good ones are counted' grep -q '"documents": 3' "$work/bad.json"
 expect 1 'latin.txt is not UTF-8' corpus "$work/bad/latin.txt" --plugin ln --strict
 
 # Usage and the corpus.
+mkfifo "$work/pipe.state"
+expect 1 'not a regular file' corpus "$docs" --state "$work/pipe.state"
+ln -s loop.state "$work/loop.state"
+expect 1 'loop.state' corpus "$docs" --state "$work/loop.state"
+check 'what cannot be opened is not replaced' test -L "$work/loop.state"
+expect 1 'single text' corpus "$docs" --plugin sweep
+expect 1 'single text' corpus "$docs" --plugin effects
 expect 2 'no corpus' corpus
 expect 2 '--shard needs' corpus "$docs" --shard 0/2
 expect 2 '--shard needs' corpus "$docs" --shard 3/2
@@ -222,7 +229,7 @@ sed 's/"layer_norm_eps": [^,]*/"layer_norm_eps": 0.25/' "$source/models/books-5m
     expect 1 'windows of 64 tokens without <.endoftext.>, not 64 tokens with it' corpus "$docs" \
         $plugins $same --bos
     expect 1 'windows of 64' corpus "$docs" $plugins --window 32 --state "$good"
-    expect 1 'different files' corpus "$docs/a" $plugins $same
+    expect 1 'other paths or sizes' corpus "$docs/a" $plugins $same
     expect 1 'for the whole corpus, not part 1/2 of the corpus' corpus "$docs" $plugins $same --shard 1/2
     expect 1 "made with model .*, but this is model" corpus "$docs" $plugins $same --model "$work/other"
 }

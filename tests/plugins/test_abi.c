@@ -5,19 +5,18 @@
 #include <criterion/criterion.h>
 #include <stddef.h>
 
-#define HOST_MEMBERS(X)                                                                            \
-    X(fail)                                                                                        \
-    X(model) X(life_alloc) X(run_alloc) X(label) X(token_text) X(options) X(observe) X(edit)       \
-        X(accumulating) X(accumulator) X(rows) X(text) X(phase) X(source) X(targets) X(has_editor) \
-            X(retain) X(prepare_variants) X(axis_labels) X(axis_numbers) X(array) X(value_number)  \
-                X(value_text) X(append_number) X(append_text) X(summary_text) X(summary_bars)      \
-                    X(document) X(target_ids) X(fetch) X(variants) X(accumulate) X(accumulate_top) \
-                        X(progress) X(cancelled) X(accumulated) X(accumulated_top)                 \
-                            X(ln_parameters) X(bias) X(embedding) X(unembedding)                   \
-                                X(unembedding_mean) X(parallel_for) X(apply) X(pullback)           \
-                                    X(row_norms) X(column_norms) X(dot) X(exp) X(erf) X(log)       \
-                                        X(log_sum_exp) X(shares) X(keep) X(rotate) X(read_tensor)  \
-                                            X(load_setting) X(save_folder)
+// clang-format off
+#define HOST_MEMBERS(X) \
+    X(fail) X(model) X(life_alloc) X(run_alloc) X(label) X(token_text) X(options) X(observe) \
+    X(edit) X(accumulating) X(accumulator) X(rows) X(text) X(phase) X(source) X(targets) \
+    X(has_editor) X(retain) X(prepare_variants) X(axis_labels) X(axis_numbers) X(array) \
+    X(value_number) X(value_text) X(append_number) X(append_text) X(summary_text) \
+    X(summary_bars) X(document) X(target_ids) X(fetch) X(variants) X(accumulate) \
+    X(accumulate_top) X(progress) X(cancelled) X(accumulated) X(accumulated_top) \
+    X(ln_parameters) X(bias) X(embedding) X(unembedding) X(unembedding_mean) X(parallel_for) \
+    X(apply) X(pullback) X(row_norms) X(column_norms) X(dot) X(exp) X(erf) X(log) \
+    X(log_sum_exp) X(shares) X(keep) X(rotate) X(read_tensor) X(load_setting) X(save_folder)
+// clang-format on
 
 Test(abi, the_hosts_table_only_grows_at_its_end) {
     size_t place = 2 * sizeof(uint32_t); /* struct_size, abi */

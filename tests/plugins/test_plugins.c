@@ -145,7 +145,7 @@ Test(plugins, options_as_a_list) {
 
 /* The host checks values even if a plugin never reads them. */
 Test(plugins, wrong_values) {
-    static const char *const wrong[][2] = {{"rows=3-2", "last, all or A-B"}, {"rows=", "last"},
+    static const char *const wrong[][2] = {{"rows=3-2", "A or A-B"}, {"rows=", "last"},
         {"rows=1-", "last"}, {"rows=2147483647", "last"}, {"top=0", "1..100"},
         {"top=101", "1..100"}, {"top=1x", "1..100"}, {"top=", "1..100"}, {"top=-1", "1..100"},
         {"word=pink", "one of red, green"}, {"word=gree", "one of"},
@@ -166,9 +166,12 @@ Test(plugins, wrong_tables) {
     static const psc_option_description tables[][2] = {{{"a", "1", "", 99, 0, 0, 0, NULL}, {0}},
         {{"a", "1", "", PSC_OPTION_WORD, 0, 0, 0, NULL}, {0}},
         {{"a", "1", "", PSC_OPTION_WORDS, 0, 0, 0, none}, {0}},
-        {{"a", "1", "", PSC_OPTION_COUNT, 0, 2, 1, NULL}, {0}}};
-    static const char *const reasons[] = {"kind 99", "1 to 31 words", "1 to 31 words", "no value"};
-    for (int i = 0; i < 4; i++) {
+        {{"a", "1", "", PSC_OPTION_COUNT, 0, 2, 1, NULL}, {0}},
+        {{"a", "1", "", PSC_OPTION_COUNT, 3, 1, 2, NULL}, {0}},
+        {{"a", "1", "", PSC_OPTION_TEXT, 4, 0, 0, NULL}, {0}}};
+    static const char *const reasons[] = {
+        "kind 99", "1 to 31 words", "1 to 31 words", "no value", "not aligned", "not aligned"};
+    for (int i = 0; i < 6; i++) {
         bridge->options = tables[i];
         REFUSED(psc_session_plugin(session, PLUGIN("bridge"), NULL, &error), PSC_ERROR_PLUGIN,
             reasons[i], "'a'");
