@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* The bytes that every host of this ABI reads; a plugin's structure may be longer, never
  * shorter. */
@@ -104,8 +105,13 @@ static void *open_library(const char *path, psc_error *error) {
         }
         snprintf(with_dot, bytes, "./%s", path);
     }
-    void *library = dlopen(with_dot ? with_dot : path, RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
+    struct stat found; /* dlopen would wait for a pipe's writer */
+    const bool regular = stat(path, &found) != 0 || S_ISREG(found.st_mode);
+    void *library = regular ? dlopen(with_dot ? with_dot : path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    if (!regular) {
+        psc_fail(
+            error, PSC_ERROR_PLUGIN, "cannot load plugin '%s': it is not a regular file", path);
+    } else if (!library) {
         const char *why = dlerror();
         psc_fail(error, PSC_ERROR_PLUGIN, "cannot load plugin '%s': %s", path,
             why ? why : "unknown reason");

@@ -14,9 +14,8 @@
 enum { SIDES = 2, BLOCK = 256 };
 
 typedef struct ranking {
-    int32_t *index;    /* [listed, sides, top] largest and smallest */
-    double *value;     /* the same shape */
-    const char *title; /* of the summary's bars */
+    int32_t *index; /* [listed, sides, top] largest and smallest */
+    double *value;  /* the same shape */
 } ranking;
 
 typedef struct listed_work {
@@ -32,12 +31,10 @@ typedef struct listed_work {
     int64_t first, count; /* of the block of tokens */
 } listed_work;
 
-static int new_ranking(neurons_state *s, ranking *r, const char *name, const char *title) {
+static int new_ranking(neurons_state *s, ranking *r, const char *name) {
     static const char *const axes[] = {"listed", "sides", "rank"};
     char full[64];
-    r->title = title;
-    snprintf(full, sizeof full, "%s", name);
-    r->index = s->host->array(s->context, full, PSC_I32, 3, axes);
+    r->index = s->host->array(s->context, name, PSC_I32, 3, axes);
     snprintf(full, sizeof full, "%s_value", name);
     r->value = s->host->array(s->context, full, PSC_F64, 3, axes);
     return r->index && r->value ? 0 : -1;
@@ -87,10 +84,8 @@ static int make_work(listed_work *w) {
         return -1;
     w->heads = host->array(s->context, "head_gain", PSC_F64, 2, axes);
     w->offsets = host->array(s->context, "offset", PSC_F64, 1, axes);
-    return !w->heads || !w->offsets ||
-           new_ranking(s, &w->tokens, "excited_by_token", "tokens that excite") ||
-           new_ranking(s, &w->neurons, "excited_by_neuron", "earlier neurons that excite") ||
-           new_ranking(s, &w->says, "promotes", "tokens promoted by");
+    return !w->heads || !w->offsets || new_ranking(s, &w->tokens, "excited_by_token") ||
+           new_ranking(s, &w->neurons, "excited_by_neuron") || new_ranking(s, &w->says, "promotes");
 }
 
 /* D_k, c_k and gamma_f * P(r_k) of every listed neuron. */

@@ -8,7 +8,7 @@
  * corpus, psc_session_report calls report, not each run. In open or run_begin a plugin subscribes
  * to the tensors that it reads (host->observe) or changes (host->edit). A callback that returns
  * nonzero aborts the run; host->fail sets the sentence that says why. A run whose error is set
- * fails, whatever the callback returns. */
+ * fails, whatever the callback returns. The file is long because an author needs no other. */
 #ifndef PSC_PLUGIN_H
 #define PSC_PLUGIN_H
 

@@ -6,28 +6,6 @@
 program=$1
 model=$2/models/books-5m
 
-# expect CODE PATTERN ARGUMENTS...: the program must exit with CODE and print PATTERN.
-expect() {
-    code=$1
-    pattern=$2
-    shift 2
-    "$program" "$@" >"$work/stdout" 2>"$work/stderr" </dev/null
-    got=$?
-    problem=
-    [ $got -eq "$code" ] || problem="exit code $got, not $code"
-    [ "$(wc -l <"$work/stderr")" -eq 1 ] || problem="$problem; not one line on stderr"
-    grep -q '^pythiascope: ' "$work/stderr" || problem="$problem; no 'pythiascope: '"
-    grep -qE -- "$pattern" "$work/stderr" || problem="$problem; no '$pattern'"
-    [ ! -s "$work/stdout" ] || problem="$problem; something on stdout"
-    if [ -z "$problem" ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "failed: $* -> ${problem#; }"
-        sed 's/^/    /' "$work/stderr" | head -5
-    fi
-}
-
 # Usage errors: exit code 2 and a pointer to the help.
 expect 2 'unknown verb nonsense' nonsense
 expect 2 'unknown option --nonsense' --nonsense
@@ -112,6 +90,8 @@ expect 1 'do=patch needs a source prompt' sweep --text 'a b' --do patch
 expect 1 'a patch needs prompts of equal length' sweep --text 'a b' --source 'a b c d' --do patch
 expect 1 'layer=99' sweep --text a --over edges --layer 99
 expect 1 'over=x,y is not one of' sweep --text a --over x,y
+mkfifo "$work/pipe.so"
+expect 1 'not a regular file' plugins "$work/pipe.so"
 expect 1 'what=norms is not one or more of frames' weights --what norms
 expect 1 'what= is not one or more of frames' weights --what ''
 expect 1 'what=frames. is not one or more of' weights --what frames,

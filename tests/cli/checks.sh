@@ -12,6 +12,29 @@ check() { # check DESCRIPTION COMMAND...
     if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "failed: $description"; fi
 }
 
+# expect CODE PATTERN ARGUMENTS...: $program must exit with CODE after one sentence that matches PATTERN on stderr, and
+# print nothing.
+expect() {
+    code=$1
+    pattern=$2
+    shift 2
+    "$program" "$@" >"$work/stdout" 2>"$work/stderr" </dev/null
+    got=$?
+    problem=
+    [ $got -eq "$code" ] || problem="exit code $got, not $code"
+    [ "$(wc -l <"$work/stderr")" -eq 1 ] || problem="$problem; not one line on stderr"
+    grep -q '^pythiascope: ' "$work/stderr" || problem="$problem; no 'pythiascope: '"
+    grep -qE -- "$pattern" "$work/stderr" || problem="$problem; no '$pattern'"
+    [ ! -s "$work/stdout" ] || problem="$problem; something on stdout"
+    if [ -z "$problem" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "failed: $* -> ${problem#; }"
+        sed 's/^/    /' "$work/stderr" | head -5
+    fi
+}
+
 conclude() {
     echo "$passed passed, $failed failed"
     [ "$failed" -eq 0 ]

@@ -133,27 +133,6 @@ check 'the limits do not change the results' same whole both_all
 check 'a single state merges' "$program" merge "$work/kill.state" --out "$work/alone" >"$work/stdout"
 check 'a single state gives the same results' same whole alone
 
-# expect CODE PATTERN ARGUMENTS...: one sentence, nothing on stdout.
-expect() {
-    code=$1
-    pattern=$2
-    shift 2
-    "$program" "$@" >"$work/stdout" 2>"$work/stderr" </dev/null
-    got=$?
-    problem=
-    [ $got -eq "$code" ] || problem="exit code $got, not $code"
-    [ "$(wc -l <"$work/stderr")" -eq 1 ] || problem="$problem; not one line on stderr"
-    grep -qE -- "$pattern" "$work/stderr" || problem="$problem; no '$pattern'"
-    [ ! -s "$work/stdout" ] || problem="$problem; something on stdout"
-    if [ -z "$problem" ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "failed: $* -> ${problem#; }"
-        sed 's/^/    /' "$work/stderr" | head -5
-    fi
-}
-
 # Skipped documents: one note each, and counted; with --strict an error.
 mkdir "$work/bad"
 printf "a good text" >"$work/bad/good.txt"
