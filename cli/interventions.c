@@ -41,8 +41,8 @@ int cli_interventions_check(const cli_arguments *arguments) {
 
 /* --- source prompts -------------------------------------------------------------------------- */
 
-psc_status cli_sources_read(cli_sources *out, const psc_model *model,
-    const cli_arguments *arguments, int32_t *capacity, psc_error *error) {
+psc_status cli_sources_read(
+    cli_sources *out, const psc_model *model, const cli_arguments *arguments, psc_error *error) {
     psc_status status = PSC_OK;
     *out = (cli_sources){0};
     out->prompts = calloc((size_t)arguments->n_given + 1, sizeof *out->prompts);
@@ -63,10 +63,15 @@ psc_status cli_sources_read(cli_sources *out, const psc_model *model,
             psc_error_prefix(error, status, prefix);
             break;
         }
-        if (prompt->n > *capacity) *capacity = prompt->n;
         out->n++;
     }
     return status;
+}
+
+int32_t cli_sources_longest(const cli_sources *sources, int32_t least) {
+    for (int i = 0; i < sources->n; i++)
+        if (sources->prompts[i].n > least) least = sources->prompts[i].n;
+    return least;
 }
 
 void cli_sources_free(cli_sources *sources) {

@@ -41,9 +41,11 @@ typedef struct cli_sources {
  * intervention. */
 int cli_interventions_check(const cli_arguments *arguments);
 bool cli_has_intervention(const cli_arguments *arguments);
-/* Reads and encodes the source prompts; raises *capacity to the longest. */
-psc_status cli_sources_read(cli_sources *out, const psc_model *model,
-    const cli_arguments *arguments, int32_t *capacity, psc_error *error);
+/* Reads and encodes the source prompts. */
+psc_status cli_sources_read(
+    cli_sources *out, const psc_model *model, const cli_arguments *arguments, psc_error *error);
+/* The most tokens of a source prompt; at least `least`. */
+int32_t cli_sources_longest(const cli_sources *sources, int32_t least);
 void cli_sources_free(cli_sources *sources);
 /* Loads the editors in the order of the command line. */
 psc_status cli_interventions_add(

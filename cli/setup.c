@@ -21,15 +21,17 @@ static const char *plugin_options(const char *argument) {
     return strchr(argument, '/') ? NULL : strchr(argument, ':');
 }
 
+char *cli_plugin_name(const char *argument) {
+    const char *colon = plugin_options(argument);
+    return strndup(argument, colon ? (size_t)(colon - argument) : strlen(argument));
+}
+
 psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error *error) {
     const char *colon = plugin_options(argument);
-    if (!colon) return psc_session_plugin(session, argument, NULL, error);
-    size_t length = (size_t)(colon - argument);
-    char *name = malloc(length + 1);
+    char *name = cli_plugin_name(argument);
     if (!name) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a plugin's name");
-    memcpy(name, argument, length);
-    name[length] = 0;
-    psc_status status = psc_session_plugin(session, name, colon[1] ? colon + 1 : NULL, error);
+    psc_status status =
+        psc_session_plugin(session, name, colon && colon[1] ? colon + 1 : NULL, error);
     free(name);
     return status;
 }

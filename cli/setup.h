@@ -8,7 +8,8 @@
 #include "cli.h"
 #include "psc.h"
 
-/* "NAME[:key=value,...]" */
+/* argument: "NAME[:key=value,...]". The caller frees the name by free(); null without memory. */
+char *cli_plugin_name(const char *argument);
 psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error *error);
 /* Loads the plugins of --plugin; without it those of cli_default_plugins, which ends with null. */
 psc_status cli_add_plugins(psc_session *session, const cli_arguments *arguments, psc_error *error);

@@ -73,6 +73,11 @@ static psc_status check_options(const psc_plugin *plugin, const char *origin, ps
     return PSC_OK;
 }
 
+bool psc_plugin_needs_bos(const psc_plugin *plugin) {
+    const size_t covered = offsetof(psc_plugin, needs_bos) + sizeof plugin->needs_bos;
+    return plugin->struct_size >= covered && plugin->needs_bos;
+}
+
 psc_status psc_plugin_check(const psc_plugin *plugin, const char *origin, psc_error *error) {
     if (!plugin)
         return psc_fail(error, PSC_ERROR_PLUGIN,

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "interventions.h"
+#include "bos.h"
 #include "progress.h"
 #include "prompt.h"
 #include "setup.h"
@@ -94,14 +94,17 @@ static psc_status analyze(const cli_arguments *arguments, const cli_plugin *plug
     psc_session *session = NULL;
     cli_prompt prompt = {0};
     cli_sources sources = {0};
+    cli_bos bos;
+    cli_bos_find(&bos, arguments, plugin ? plugin->name : NULL);
     psc_status status = cli_check_out(arguments, error);
     if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
     if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
-    session_options->capacity = prompt.n;
-    if (!status)
-        status = cli_sources_read(&sources, model, arguments, &session_options->capacity, error);
+    if (!status) status = cli_sources_read(&sources, model, arguments, error);
+    if (!status) status = cli_bos_add(&bos, model, &prompt, &sources, error);
+    session_options->capacity = cli_sources_longest(&sources, prompt.n);
     if (!status) status = psc_session_open(&session, model, session_options, error);
     if (!status) status = set_up(session, arguments, plugin, error);
+    if (!status) cli_bos_note(&bos, "the text");
     if (!status) status = run(session, &sources, &prompt, error);
     if (!status) status = cli_deliver(psc_session_results(session), arguments, error);
     psc_session_close(&session);

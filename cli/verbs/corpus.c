@@ -8,6 +8,7 @@
 #include <time.h>
 #include <sys/stat.h>
 
+#include "bos.h"
 #include "lock.h"
 #include "progress.h"
 #include "prompt.h"
@@ -217,12 +218,16 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
 /* --- the verb -------------------------------------------------------------------------------- */
 
 static psc_status open_all(
-    survey *s, psc_session_options *session, const psc_corpus_options *corpus, psc_error *error) {
+    survey *s, psc_session_options *session, psc_corpus_options *corpus, psc_error *error) {
     const cli_arguments *arguments = s->arguments;
+    cli_bos bos;
+    cli_bos_find(&bos, arguments, NULL);
     psc_status status = cli_check_out(arguments, error);
     if (!status && s->state_path) status = cli_lock_take(&s->lock, s->state_path, error);
     if (!status && s->state_path) status = cli_setup_write(&s->setup, arguments, error);
     if (!status) status = cli_open_model(&s->model, cli_value(arguments, "model"), error);
+    bos.added = !status && bos.plugin[0] && !corpus->bos && psc_model_bos(s->model) >= 0;
+    if (bos.added) corpus->bos = 1;
     if (!status)
         status = psc_corpus_open(
             &s->corpus, s->model, arguments->operands, arguments->n_operands, corpus, error);
@@ -233,6 +238,7 @@ static psc_status open_all(
     status = psc_session_open(&s->session, s->model, session, error);
     if (!status) status = cli_add_targets(s->session, arguments, error);
     if (!status) status = cli_add_plugins(s->session, arguments, error);
+    if (!status) cli_bos_note(&bos, "each window");
     return status ? status : resume(s, error);
 }
 

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "interventions.h"
+#include "bos.h"
 #include "progress.h"
 #include "prompt.h"
 #include "report.h"
@@ -127,20 +127,22 @@ static psc_status generate(const cli_arguments *arguments, generation *g, psc_er
     psc_session *session = NULL;
     cli_prompt prompt = {0};
     cli_sources sources = {0};
-    int32_t longest = 0;
+    cli_bos bos;
+    cli_bos_find(&bos, arguments, NULL);
     psc_status status = cli_open_model(&model, cli_value(arguments, "model"), error);
     if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
-    if (!status) status = cli_sources_read(&sources, model, arguments, &longest, error);
+    if (!status) status = cli_sources_read(&sources, model, arguments, error);
+    if (!status) status = cli_bos_add(&bos, model, &prompt, &sources, error);
     if (!status) {
         int32_t room = psc_model_get_info(model)->n_ctx - prompt.n + 1;
         if (g->n > room) g->n = room; /* the last token drawn is not run */
-        g->session_options.capacity = prompt.n + (int32_t)g->n;
-        if (g->session_options.capacity < longest) g->session_options.capacity = longest;
+        g->session_options.capacity = cli_sources_longest(&sources, prompt.n + (int32_t)g->n);
         if (g->session_options.capacity > psc_model_get_info(model)->n_ctx)
             g->session_options.capacity = psc_model_get_info(model)->n_ctx;
         status = psc_session_open(&session, model, &g->session_options, error);
     }
     if (!status) status = cli_interventions_add(session, arguments, error);
+    if (!status) cli_bos_note(&bos, "the text");
     if (!status) status = generate_tokens(session, model, &sources, &prompt, g, error);
     psc_session_close(&session);
     cli_sources_free(&sources);

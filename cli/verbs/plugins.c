@@ -57,6 +57,7 @@ static void print_plugin(const psc_plugin *plugin, const char *origin) {
         printf(" [%s]\n                 %s\n", safe(b, sizeof b, option->default_value),
             safe(c, sizeof c, option->help));
     }
+    if (psc_plugin_needs_bos(plugin)) printf("    needs <|endoftext|> in front of the text\n");
     if (plugin->points) printf("    hook points: %s\n", safe(c, sizeof c, plugin->points));
 }
 

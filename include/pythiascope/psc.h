@@ -92,6 +92,9 @@ typedef struct psc_token {
  * [*n] with psc_free. PSC_ERROR_INPUT for broken UTF-8 and for a model without a tokenizer. */
 PSC_API psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model,
     const char *text, size_t bytes, bool bos, psc_error *error);
+/* The beginning-of-text token: the tokenizer's <|endoftext|>, or without a tokenizer the config's
+ * bos_token_id. -1: none. */
+PSC_API int32_t psc_model_bos(const psc_model *model);
 /* The text of ids [n], with a 0 after its *bytes bytes; broken UTF-8 becomes U+FFFD. The caller
  * frees *out with psc_free. PSC_ERROR_INPUT for a negative id or a model without a tokenizer. */
 PSC_API psc_status psc_model_decode(char **out, size_t *bytes, const psc_model *model,
@@ -140,6 +143,10 @@ PSC_API psc_status psc_session_plugin_options(psc_session *session, const char *
 /* Nonzero when a plugin compares phases (psc_plugin.phases). The caller then runs SOURCE, BASE and
  * CHANGED, and truncates the sequences to 0 in between. */
 PSC_API int psc_session_has_phases(const psc_session *session);
+/* The name of the first plugin whose sequences must begin with psc_model_bos (psc_plugin.needs_bos);
+ * null when there is none. The caller then puts that token in front of every sequence;
+ * psc_session_run refuses a sequence that begins otherwise. Lives as long as the session. */
+PSC_API const char *psc_session_needs_bos(const psc_session *session);
 /* Adds targets for the plugins: a text of exactly one token, #ID, next, or top:K, which adds K.
  * "text:" before a text takes it literally. */
 PSC_API psc_status psc_session_target(psc_session *session, const char *target, psc_error *error);

@@ -5,6 +5,8 @@
 #ifndef PSC_HOOKS_H
 #define PSC_HOOKS_H
 
+#include <stdbool.h>
+
 #include "psc_error.h"
 #include "psc_plugin.h"
 
@@ -19,6 +21,8 @@ PSC_API psc_status psc_plugin_load(
     void **library, const psc_plugin **plugin, const char *path, psc_error *error);
 /* *library may be null and becomes null. */
 PSC_API void psc_plugin_unload(void **library);
+/* psc_plugin.needs_bos; false for a plugin whose struct_size does not cover it. */
+PSC_API bool psc_plugin_needs_bos(const psc_plugin *plugin);
 /* The full name of a hook point: "blocks.3.attn.hook_z", with layer -1 "blocks.{l}.attn.hook_z".
  * Writes at most size (> 0) bytes, the last of them 0. */
 PSC_API void psc_point_name(char *out, size_t size, psc_point point, int32_t layer);

@@ -493,6 +493,9 @@ typedef struct psc_plugin {
     /* Writes axes, arrays, values and the summary, after a run that succeeded. */
     int (*report)(psc_context *, void *state);
     void (*close)(psc_context *, void *state);
+    /* Nonzero: every sequence must begin with the model's beginning-of-text token. Callers ask
+     * psc_session_needs_bos and put it there; the host refuses other runs, and a model without. */
+    int32_t needs_bos;
 } psc_plugin;
 
 typedef const psc_plugin *(*psc_plugin_entry_fn)(void);

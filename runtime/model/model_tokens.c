@@ -12,6 +12,10 @@ int32_t psc_model_tokenizer_size(const psc_model *model) {
     return model->tokenizer ? psc_tokenizer_size(model->tokenizer) : 0;
 }
 
+int32_t psc_model_bos(const psc_model *model) {
+    return model->tokenizer ? psc_tokenizer_bos(model->tokenizer) : model->config.bos_id;
+}
+
 static psc_status need_tokenizer(const psc_model *model, psc_error *error) {
     if (model->tokenizer) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,

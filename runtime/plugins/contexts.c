@@ -38,6 +38,17 @@ static psc_status find_plugin(psc_context *context, const char *name_or_path, ps
     return find_builtin(&context->plugin, name_or_path, error);
 }
 
+static psc_status check_bos(const psc_context *context, psc_error *error) {
+    const psc_model *model = context->session->model;
+    if (!psc_plugin_needs_bos(context->plugin) || psc_model_bos(model) >= 0) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "plugin %s needs a beginning-of-text token in front of a text, but %s",
+        context->plugin->name,
+        model->tokenizer
+            ? "the model's tokenizer has no <|endoftext|>"
+            : "the model has no tokenizer, and bos_token_id in its config.json is null");
+}
+
 /* The plugin's name; from the second instance on with "#2", "#3", ... */
 static psc_status give_name(psc_context *context, const psc_session *session, psc_error *error) {
     int instance = 1;
@@ -118,6 +129,7 @@ psc_status psc_contexts_add(psc_session *session, const char *name_or_path, cons
     context->session = session;
     context->section = -1;
     psc_status status = find_plugin(context, name_or_path, error);
+    if (status == PSC_OK) status = check_bos(context, error);
     if (status == PSC_OK && session->options.accumulate)
         status = psc_targets_imply(session, error); /* accumulators are sized in open */
     if (status == PSC_OK) status = give_name(context, session, error);
@@ -179,6 +191,26 @@ int psc_session_has_phases(const psc_session *session) {
     for (int32_t i = 0; i < session->n_contexts; i++)
         if (session->contexts[i]->plugin->phases) return 1;
     return 0;
+}
+
+const char *psc_session_needs_bos(const psc_session *session) {
+    for (int32_t i = 0; i < session->n_contexts; i++)
+        if (psc_plugin_needs_bos(session->contexts[i]->plugin)) return session->contexts[i]->name;
+    return NULL;
+}
+
+psc_status psc_contexts_check_start(
+    const psc_session *session, int32_t phase, int32_t sequence, int32_t token, psc_error *error) {
+    const int32_t bos = psc_model_bos(session->model);
+    for (int32_t i = 0; token != bos && i < session->n_contexts; i++) {
+        const psc_context *context = session->contexts[i];
+        const bool rests = !psc_phase_is_for_all(phase) && !context->plugin->phases;
+        if (rests || !psc_plugin_needs_bos(context->plugin)) continue;
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "plugin %s: sequence %d must begin with the beginning-of-text token %d, not with %d",
+            context->name, (int)sequence, (int)bos, (int)token);
+    }
+    return PSC_OK;
 }
 
 psc_status psc_contexts_begin(psc_session *session, psc_error *error) {

@@ -103,6 +103,9 @@ psc_status psc_contexts_add(psc_session *session, const char *name_or_path, cons
 void psc_contexts_close(psc_session *session);
 /* Whether a run of this phase is for every plugin, not only for those with `phases`. */
 bool psc_phase_is_for_all(int32_t phase);
+/* PSC_ERROR_INPUT if a plugin that sees runs of this phase needs another token at position 0. */
+psc_status psc_contexts_check_start(
+    const psc_session *session, int32_t phase, int32_t sequence, int32_t token, psc_error *error);
 /* Calls run_begin of all plugins in order; after a failure, run_end(status) of those that began. */
 psc_status psc_contexts_begin(psc_session *session, psc_error *error);
 /* Calls run_end(status) of all that began, then, if status is 0 and none failed, report of all.

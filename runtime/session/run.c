@@ -15,8 +15,8 @@ static psc_status check_token(
         (int)id, (int)i, (int)input->sequence, (int)most);
 }
 
-static psc_status check_inputs(
-    const psc_session *s, const psc_input *inputs, int32_t n_inputs, psc_error *error) {
+static psc_status check_inputs(const psc_session *s, const psc_input *inputs, int32_t n_inputs,
+    int32_t phase, psc_error *error) {
     int64_t total = 0;
     int32_t before = -1;
     for (int32_t i = 0; i < n_inputs; i++) {
@@ -40,6 +40,10 @@ static psc_status check_inputs(
             psc_status status = check_token(s, &inputs[i], t, error);
             if (status != PSC_OK) return status;
         }
+        psc_status status = PSC_OK;
+        if (s->cache->lengths[sequence] == 0)
+            status = psc_contexts_check_start(s, phase, sequence, inputs[i].tokens[0].id, error);
+        if (status != PSC_OK) return status;
         total += inputs[i].n;
     }
     if (n_inputs < 1) return psc_fail(error, PSC_ERROR_INPUT, "the prompt has no tokens");
@@ -49,8 +53,8 @@ static psc_status check_inputs(
 }
 
 static psc_status make_rows(
-    psc_session *s, const psc_input *inputs, int32_t n_inputs, psc_error *error) {
-    psc_status status = check_inputs(s, inputs, n_inputs, error);
+    psc_session *s, const psc_input *inputs, int32_t n_inputs, int32_t phase, psc_error *error) {
+    psc_status status = check_inputs(s, inputs, n_inputs, phase, error);
     if (status != PSC_OK) return status;
     int32_t n = 0;
     for (int32_t i = 0; i < n_inputs; i++) n += inputs[i].n;
@@ -179,7 +183,7 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
             (int)options.phase, (int)options.source);
     psc_results_clear(s->results);
     psc_status status = s->options.accumulate ? psc_accumulation_check(s, error) : PSC_OK;
-    if (status == PSC_OK) status = make_rows(s, inputs, n_inputs, error);
+    if (status == PSC_OK) status = make_rows(s, inputs, n_inputs, options.phase, error);
     if (status == PSC_OK) status = plan_logits(s, &options, error);
     if (status != PSC_OK) return status;
     s->run_options = &options;

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Bad input on the command line: the exit code, one sentence on stderr, nothing on stdout, no
 # partial output.
-# usage: bad_input.sh PROGRAM SOURCE_DIR
+# usage: bad_input.sh PROGRAM SOURCE_DIR PLUGIN_DIR
 . "$(dirname "$0")/checks.sh"
 program=$1
 model=$2/models/books-5m
+front=$3/front.so # needs <|endoftext|> in front of a text
 
 # Usage errors: exit code 2 and a pointer to the help.
 expect 2 'unknown verb nonsense' nonsense
@@ -173,6 +174,17 @@ expect 1 'nowhere' analyze --text a --out "$work/never" --capture nowhere
 expect 1 'layer|blocks.9' analyze --text a --out "$work/never" --capture blocks.9.hook_mlp_out
 expect 1 "'' is not a hook point" analyze --text a --out "$work/never" --capture hook_embed,
 check 'a failed run wrote a folder' test ! -e "$work/never"
+
+# A plugin that needs <|endoftext|> in front of the text.
+expect 1 'front needs the beginning-of-text token .* let them begin with 0' analyze --tokens 5,6 \
+    --plugin "$front"
+expect 1 'source prompt 1: front needs the beginning-of-text token' analyze --text a --source-tokens 5 --plugin "$front"
+expect 1 '513 tokens with the <.endoftext.> that front needs.*context of 512' analyze --plugin "$front" \
+    --text "$(printf '%0512d' 0 | sed 's/0/ the/g')"
+sed 's/"bos_token_id": *[0-9]*/"bos_token_id": null/' "$model/config.json" >"$work/no-weights/config.json"
+expect 1 'front needs a beginning-of-text token.*bos_token_id in its config.json is null' analyze \
+    --tokens 5,6 --model "$work/no-weights" --plugin "$front"
+expect 1 'a window of 1 tokens is not possible' corpus "$work/text.so" --window 1 --plugin "$front"
 
 # The output folder: all files or none.
 mkdir "$work/full"

@@ -1,11 +1,12 @@
 #!/bin/sh
 # corpus and merge from outside: the same bits for any batches, threads and shards, and after a kill
 # at any time; skipped documents; refused state files.
-# usage: corpus.sh PROGRAM SOURCE_DIR EDIT_STATE
+# usage: corpus.sh PROGRAM SOURCE_DIR EDIT_STATE PLUGIN_DIR
 . "$(dirname "$0")/checks.sh"
 program=$1
 source=$2
 edit_state=$3
+front=$4/front.so # needs <|endoftext|> in front of each window
 
 # A small corpus: text files in two folders, a JSONL file, and files that are not read.
 docs=$work/docs
@@ -49,6 +50,30 @@ check 'an earlier limit does not change the results' same whole unlimited
 check 'a finished state' run finished --state "$work/limit.state"
 check 'a finished state is reported again' same whole finished
 check 'a finished state says so' grep -q 'nothing was left to read' "$work/finished.stderr"
+
+# A plugin that needs <|endoftext|>: each window begins with it, in parts and after a stop, too.
+front() { # front NAME ARGUMENTS...: writes to $work/NAME.json
+    name=$1
+    shift
+    "$program" "$@" --json >"$work/$name.json" 2>"$work/$name.stderr"
+}
+check 'the token is added' front front corpus "$docs" --window 64 --plugin "$front"
+check 'every window begins with it' sh -c "tr -d ' \n' <'$work/front.json' | grep -q '\"first\":\[0.0\]'"
+check 'it is recorded' grep -q '"bos": true' "$work/front.json"
+check 'one note' test "$(cat "$work/front.stderr")" = \
+    'pythiascope: note: front needs <|endoftext|> in front of each window; it was added'
+check 'with --bos' front given corpus "$docs" --window 64 --plugin "$front" --bos
+check 'with --bos there is no note' test ! -s "$work/given.stderr"
+check 'with --bos nothing else changes' cmp "$work/front.json" "$work/given.json"
+for part in 1 2; do
+    check "part $part" front part corpus "$docs" --window 64 --plugin "$front" --shard $part/2 \
+        --state "$work/front$part.state" --limit-tokens 100
+    check "part $part resumed" front part corpus "$docs" --window 64 --plugin "$front" --shard $part/2 \
+        --state "$work/front$part.state"
+done
+check 'the parts' front merged merge "$work/front1.state" "$work/front2.state"
+check 'merged have the same first tokens' sh -c "tr -d ' \n' <'$work/merged.json' | grep -q '\"first\":\[0.0\]'"
+check 'merged record it' grep -q '"bos": true' "$work/merged.json"
 
 # Killed at random times, mostly during a save. The seed is printed; PSC_TEST_SEED repeats a
 # failure.

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Good runs from outside: results do not depend on threads, chunks and instruction set; generation
 # is repeatable and its stream is UTF-8; a folder without a tokenizer works with ids.
-# usage: runs.sh PROGRAM SOURCE_DIR
+# usage: runs.sh PROGRAM SOURCE_DIR PLUGIN_DIR
 . "$(dirname "$0")/checks.sh"
 program=$1
 model=$2/models/books-5m
+front=$3/front.so # needs <|endoftext|> in front of a text
 
 text='"Elementary, my dear Watson," said Mr. Sherlock'
 analyze() { # analyze NAME OPTIONS...: writes to $work/NAME
@@ -109,5 +110,29 @@ check 'info names the same model' test "$("$program" info "$work/bare" | grep ha
 "$program" analyze --text b --bos --out "$work/bos" >/dev/null
 check 'bos is recorded' grep -q '"bos": true' "$work/bos/results.json"
 check 'the absence of bos is recorded' grep -q '"bos": false' "$work/first/results.json"
+
+# A plugin that needs <|endoftext|>: the verbs put it in front, once, and say so in one line.
+needs_front() { # needs_front NOTES VERB ARGUMENTS...: NOTES lines on stderr; `first` is the token 0
+    notes=$1
+    shift
+    "$program" "$@" --plugin "$front" --json >"$work/front.json" 2>"$work/stderr" || return 1
+    [ "$(wc -l <"$work/stderr")" -eq "$notes" ] || return 1
+    [ "$notes" -eq 0 ] || grep -q 'note: front needs <|endoftext|> in front of the text; it was added' \
+        "$work/stderr" || return 1
+    tr -d ' \n' <"$work/front.json" | grep -q '"first":\[0.0\]'
+}
+check 'the token is added' needs_front 1 analyze --text 'the sun rose'
+check 'it is recorded' grep -q '"bos": true' "$work/front.json"
+n=$(grep -c '"id":' "$work/front.json")
+check 'it is not added to --bos' needs_front 0 analyze --text 'the sun rose' --bos
+check 'once' test "$(grep -c '"id":' "$work/front.json")" -eq "$n"
+check 'nor to a text that begins with it' needs_front 0 analyze --text '<|endoftext|>the sun rose'
+check 'once again' test "$(grep -c '"id":' "$work/front.json")" -eq "$n"
+check 'ids with --bos' needs_front 0 analyze --tokens 5,6 --bos
+check 'ids that begin with it' needs_front 0 analyze --tokens 0,5,6
+check 'ids that begin with it without a tokenizer' needs_front 0 analyze --tokens 0,5,6 --model "$work/bare"
+check 'it is added to source prompts' needs_front 1 analyze --text 'the sun rose' --source 'the sun fell' \
+    --patch L1H1
+check 'no note for other plugins' sh -c "'$program' analyze --text a --plugin ln 2>&1 >/dev/null | cmp -s - /dev/null"
 
 conclude

@@ -36,6 +36,7 @@ Test(abi, a_plugins_description_stays) {
     cr_assert_eq(offsetof(psc_plugin, phases), 8 + 5 * pointer);
     cr_assert_eq(offsetof(psc_plugin, open), 8 + 6 * pointer);
     cr_assert_eq(offsetof(psc_plugin, close), 8 + 10 * pointer);
+    cr_assert_eq(offsetof(psc_plugin, needs_bos), 8 + 11 * pointer);
 }
 
 /* Structures without struct_size: a plugin strides over them. */
