@@ -161,7 +161,7 @@ static int add(batch *b, int32_t l, int32_t h, int32_t r, int32_t end, int32_t j
         .head = h,
         .key = j};
     put_values(s, c, l, h, r, j);
-    b->variants[b->n] = (psc_variant){sizeof(psc_variant), 1, c};
+    b->variants[b->n] = (psc_variant){sizeof(psc_variant), 1, c, 0};
     s->cells[b->n++] = cell;
     return b->n == VARIANTS_A_CALL ? flush(b) : 0;
 }

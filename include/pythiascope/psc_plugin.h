@@ -230,6 +230,8 @@ typedef struct psc_variant {
     uint32_t struct_size;
     int32_t n_changes;         /* at least 1 */
     const psc_change *changes; /* all of one sequence */
+    int32_t row_end;           /* only rows with position < row_end are computed and shown, and may
+                                  change; 0: to the end of the sequence */
 } psc_variant;
 
 /* Receives the logits of one variant's rows, valid during the call; nonzero ends host->variants.
@@ -402,8 +404,9 @@ typedef struct psc_host {
      * valid until the run is over. The keys are the longest row's. */
     int (*fetch)(psc_context *, int handle, int32_t layer, psc_event *out);
     /* Computes each variant as a run with such editors would, to the bit, but only the layers and
-     * rows that change. logit_rows: PSC_ROWS_ALL (from the first changed row on) or PSC_ROWS_LAST.
-     * Fails in an edited run. */
+     * rows that change. logit_rows: PSC_ROWS_ALL (from the first changed row on) or PSC_ROWS_LAST
+     * (the last before row_end). All variants have the struct_size of the first. Fails in an edited
+     * run. */
     int (*variants)(psc_context *, int32_t n, const psc_variant *variants, int32_t logit_rows,
         psc_variant_fn fn, void *payload);
     /* One sequence's partial for slots begin..begin+n-1; of a top list, one row's value. A sum that

@@ -154,7 +154,7 @@ static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
     psc_variant_slot *slot = &v->slots[index];
     const psc_row *first = &s->rows[span->row_begin];
     copy_prefix(context, index, span->sequence, span->first_layer, first->position);
-    slot->variant = variant;
+    slot->variant = *variant;
     slot->number = number;
     slot->row_begin = span->row_begin;
     slot->n_rows = span->n_rows;
@@ -249,12 +249,13 @@ static int next_batch(psc_context *context, int32_t n, const psc_variant *varian
     int32_t n_rows = 0;
     for (; *next < n && batch.n_slots < v->n_slots; ++*next) {
         psc_variant_span span;
-        psc_status status = psc_variant_check(context, *next, &variants[*next], &span);
+        const psc_variant variant = psc_variant_at(variants, *next);
+        psc_status status = psc_variant_check(context, *next, &variant, &span);
         if (status != PSC_OK) return status;
         bool joins = span.first_layer == batch.first_layer && n_rows + span.n_rows <= v->most_rows;
         if (batch.n_slots > 0 && !joins) break;
         batch.first_layer = span.first_layer;
-        status = add_to_batch(context, &batch, &variants[*next], *next, &span, n_rows, all_logits);
+        status = add_to_batch(context, &batch, &variant, *next, &span, n_rows, all_logits);
         if (status != PSC_OK) return status;
         n_rows += span.n_rows;
     }

@@ -7,7 +7,11 @@
 #include "variants.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
+
+/* The bytes of a psc_variant that every host of this ABI reads. */
+#define VARIANT_BYTES (offsetof(psc_variant, changes) + sizeof(((psc_variant *)0)->changes))
 
 /* --- checking -------------------------------------------------------------------------------- */
 
@@ -48,6 +52,14 @@ static int32_t rows_of(const psc_session *s, int32_t sequence, int32_t *n) {
     return first;
 }
 
+psc_variant psc_variant_at(const psc_variant *variants, int32_t index) {
+    psc_variant out = {0};
+    const size_t size = variants->struct_size;
+    memcpy(
+        &out, (const char *)variants + (size_t)index * size, size < sizeof out ? size : sizeof out);
+    return out;
+}
+
 /* The point and layer where a change is applied. */
 typedef struct place {
     psc_point point;
@@ -60,35 +72,50 @@ static place place_of(const psc_change *c, int32_t n_layers) {
     return (place){(psc_point)c->point, c->layer};
 }
 
+/* What is wrong with one change of a variant of the sequence whose rows have these positions. */
+static const char *fault_of_change(const psc_change *c, const psc_model_info *info,
+    int32_t sequence, int32_t position, int32_t end, int32_t row_end) {
+    const char *fault = fault_of_point(c, info);
+    if (!fault) fault = fault_of_value(c);
+    if (fault) return fault;
+    if (c->sequence != sequence) return "a variant can change only one sequence";
+    if (c->row_begin < position || c->row_begin >= c->row_end || c->row_end > end)
+        return "its rows are not in the run";
+    if (c->row_end > row_end) return "its rows are not before the variant's row_end";
+    return NULL;
+}
+
 psc_status psc_variant_check(
     psc_context *context, int32_t number, const psc_variant *variant, psc_variant_span *out) {
     const psc_session *s = context->session;
     const psc_model_info *info = &s->model->info;
+    if (variant->struct_size < VARIANT_BYTES)
+        return psc_host_fail(context, PSC_ERROR_INPUT,
+            "variant %d: its struct_size is %u; at least %u are required", (int)number,
+            (unsigned)variant->struct_size, (unsigned)VARIANT_BYTES);
     if (variant->n_changes < 1 || !variant->changes)
         return psc_host_fail(context, PSC_ERROR_INPUT, "variant %d has no changes", (int)number);
-    int32_t last = 0, first = INT32_MAX, n;
+    int32_t first = INT32_MAX, n;
     *out = (psc_variant_span){.sequence = variant->changes[0].sequence, .first_layer = INT32_MAX};
-    int32_t begin = rows_of(s, out->sequence, &n);
-    int32_t position = n > 0 ? s->rows[begin].position : 0;
+    const int32_t begin = rows_of(s, out->sequence, &n);
+    const int32_t position = n > 0 ? s->rows[begin].position : 0, end = position + n;
+    const int32_t row_end = variant->row_end ? variant->row_end : end;
+    if (row_end < 0 || row_end > end)
+        return psc_host_fail(context, PSC_ERROR_INPUT,
+            "variant %d: its row_end %d is beyond the run's rows of its sequence, which end at %d",
+            (int)number, (int)row_end, (int)end);
     for (int32_t i = 0; i < variant->n_changes; i++) {
         const psc_change *c = &variant->changes[i];
-        const char *fault = fault_of_point(c, info);
-        if (!fault) fault = fault_of_value(c);
-        if (!fault && c->sequence != out->sequence)
-            fault = "a variant can change only one sequence";
-        if (!fault &&
-            (c->row_begin < position || c->row_begin >= c->row_end || c->row_end > position + n))
-            fault = "its rows are not in the run";
+        const char *fault = fault_of_change(c, info, out->sequence, position, end, row_end);
         if (fault)
             return psc_host_fail(
                 context, PSC_ERROR_INPUT, "variant %d, change %d: %s", (int)number, (int)i, fault);
         if (c->row_begin < first) first = c->row_begin;
-        if (c->row_end > last) last = c->row_end;
         int32_t layer = place_of(c, info->n_layers).layer;
         if (layer < out->first_layer) out->first_layer = layer < 0 ? 0 : layer;
     }
     out->row_begin = begin + first - position;
-    out->n_rows = n - (first - position);
+    out->n_rows = row_end - first;
     return PSC_OK;
 }
 
@@ -134,7 +161,7 @@ static int on_edit(const psc_event *event, void *payload) {
     const psc_variant_batch *batch = payload;
     for (int32_t i = 0; i < event->n_rows; i++) {
         const psc_row *row = &event->rows[i];
-        const psc_variant *variant = batch->slots[row->sequence].variant;
+        const psc_variant *variant = &batch->slots[row->sequence].variant;
         for (int32_t j = 0; j < variant->n_changes; j++) {
             const psc_change *c = &variant->changes[j];
             place at = place_of(c, batch->n_layers);
@@ -151,7 +178,7 @@ static int on_edit(const psc_event *event, void *payload) {
 
 static bool changes_at(const psc_variant_batch *batch, psc_point point, int32_t layer) {
     for (int32_t i = 0; i < batch->n_slots; i++) {
-        const psc_variant *variant = batch->slots[i].variant;
+        const psc_variant *variant = &batch->slots[i].variant;
         for (int32_t j = 0; j < variant->n_changes; j++) {
             place at = place_of(&variant->changes[j], batch->n_layers);
             if (at.point == point && at.layer == layer) return true;

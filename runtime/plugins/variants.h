@@ -9,19 +9,22 @@
 
 /* One variant of a batch, with a sequence of its own in the variants' cache. */
 typedef struct psc_variant_slot {
-    const psc_variant *variant; /* null: free */
-    int32_t number;             /* index among the caller's variants */
-    int32_t row_begin, n_rows;  /* the run's rows that it computes: its sequence's from the first
+    psc_variant variant;
+    int32_t number;            /* index among the caller's variants */
+    int32_t row_begin, n_rows; /* the run's rows that it computes: its sequence's from the first
                                    changed one on */
-    int32_t copied;             /* positions of the run's keys and values that the slot holds, */
-    int32_t from_layer;         /* from this layer on */
-    int32_t sequence;           /* the run's sequence of these keys */
+    int32_t copied;            /* positions of the run's keys and values that the slot holds, */
+    int32_t from_layer;        /* from this layer on */
+    int32_t sequence;          /* the run's sequence of these keys */
 } psc_variant_slot;
 
 /* The rows that a variant's changes reach, and its first layer. */
 typedef struct psc_variant_span {
     int32_t sequence, row_begin, n_rows, first_layer;
 } psc_variant_span;
+
+/* The caller's variant `index`: its structures may be shorter or longer than this host's. */
+psc_variant psc_variant_at(const psc_variant *variants, int32_t index);
 
 /* Sets *out; an invalid change is an error that names the variant. */
 psc_status psc_variant_check(

@@ -39,6 +39,12 @@ Test(abi, a_plugins_description_stays) {
     cr_assert_eq(offsetof(psc_plugin, needs_bos), 8 + 11 * pointer);
 }
 
+Test(abi, a_variant_grows_at_its_end) {
+    cr_assert_eq(offsetof(psc_variant, n_changes), 4);
+    cr_assert_eq(offsetof(psc_variant, changes), 8);
+    cr_assert_eq(offsetof(psc_variant, row_end), 8 + sizeof(void *));
+}
+
 /* Structures without struct_size: a plugin strides over them. */
 Test(abi, fixed_structures_keep_their_sizes) {
     cr_assert_eq(sizeof(psc_row), 28);

@@ -3,6 +3,8 @@
 #include "plugin_fixture.h"
 #include "registry.h"
 
+#include <stddef.h>
+
 TestSuite(variants, .init = fixture_open, .fini = fixture_close);
 
 #define MOST 40
@@ -10,6 +12,7 @@ TestSuite(variants, .init = fixture_open, .fini = fixture_close);
 static psc_context *context;
 static int n_vocab;
 static psc_variant variants[MOST];
+static const psc_variant *shown = variants; /* what the plugin passes */
 static psc_change changes[MOST][2];
 static int n_variants;
 static int32_t logit_mode;
@@ -46,7 +49,7 @@ static int on_variant(int32_t variant, const psc_event *logits, void *payload) {
 static int on_end(psc_context *c, void *state, int status) {
     (void)state;
     if (status || n_variants == 0) return 0;
-    return host->variants(c, n_variants, variants, logit_mode, on_variant, seen);
+    return host->variants(c, n_variants, shown, logit_mode, on_variant, seen);
 }
 
 static void load(void) {
@@ -73,7 +76,7 @@ static psc_change change(int kind, psc_point point, int layer, int begin, int en
 static void add(psc_change a, const psc_change *b) {
     changes[n_variants][0] = a;
     if (b) changes[n_variants][1] = *b;
-    variants[n_variants] = (psc_variant){sizeof(psc_variant), b ? 2 : 1, changes[n_variants]};
+    variants[n_variants] = (psc_variant){sizeof(psc_variant), b ? 2 : 1, changes[n_variants], 0};
     n_variants++;
 }
 
@@ -212,6 +215,73 @@ Test(variants, equal_in_a_batch) {
     compare_all(inputs, 3, 4);
 }
 
+/* --- row_end --------------------------------------------------------------------------------- */
+
+/* Rows before row_end only; a second change may start later, and the last row may be the only one. */
+static void short_changes(int sequence, int first, int end) {
+    many_changes(sequence, first, end);
+    for (int v = 0; v < n_variants; v++) variants[v].row_end = end + 1 + v % 2;
+    for (int i = first; i < end; i++) {
+        psc_change cut = change(PSC_CHANGE_CUT, PSC_HOOK_ATTN_SCORES, i % 2, i + 1, i + 2);
+        cut.sequence = sequence;
+        cut.key = first;
+        add(cut, NULL);
+        variants[n_variants - 1].row_end = i + 2;
+    }
+}
+
+Test(variants, rows_before_row_end) {
+    load();
+    short_changes(0, 2, 6);
+    for (logit_mode = PSC_ROWS_ALL; logit_mode <= PSC_ROWS_LAST; logit_mode++) {
+        n_seen = 0;
+        must_run_ten();
+        psc_input input = {0, 10, ten};
+        cr_assert_eq(seen_rows[0], logit_mode == PSC_ROWS_ALL ? 5 : 1);
+        cr_assert_eq(seen_first[0], logit_mode == PSC_ROWS_ALL ? 2 : 6);
+        cr_assert_eq(seen_rows[n_variants - 1], 1);
+        compare_all(&input, 1, 0);
+    }
+}
+
+Test(variants, rows_before_row_end_in_a_batch) {
+    load();
+    prepare = false;
+    psc_input start = {0, 4, ten};
+    cr_assert_eq(psc_session_run(session, &start, 1, NULL, &error), PSC_OK, "%s", error.message);
+    prepare = true;
+    short_changes(1, 0, 3);
+    psc_input inputs[3] = {{0, 6, ten + 4}, {1, 5, ten + 1}, {2, 10, ten}};
+    cr_assert_eq(psc_session_run(session, inputs, 3, NULL, &error), PSC_OK, "%s", error.message);
+    compare_all(inputs, 3, 4);
+    for (int v = 0; v < n_seen; v++) free(seen[v]);
+    n_variants = n_seen = 0;
+    short_changes(0, 5, 8);
+    psc_session_truncate(session, 0, 4);
+    psc_session_truncate(session, 1, 0);
+    psc_session_truncate(session, 2, 0);
+    cr_assert_eq(psc_session_run(session, inputs, 3, NULL, &error), PSC_OK, "%s", error.message);
+    compare_all(inputs, 3, 4);
+}
+
+/* As a plugin has them that was built before row_end existed. */
+Test(variants, shorter_structures) {
+    enum { BYTES = offsetof(psc_variant, changes) + sizeof(psc_change *) };
+    static _Alignas(psc_variant) char packed[MOST * BYTES];
+    load();
+    many_changes(0, 2, 9);
+    for (int v = 0; v < n_variants; v++) {
+        variants[v].struct_size = BYTES;
+        memcpy(packed + v * BYTES, &variants[v], BYTES);
+        variants[v].row_end = 1;
+    }
+    shown = (const psc_variant *)packed;
+    must_run_ten();
+    cr_assert_eq(seen_rows[0], 8);
+    psc_input input = {0, 10, ten};
+    compare_all(&input, 1, 0);
+}
+
 /* --- refusals -------------------------------------------------------------------------------- */
 
 static void refuse(psc_change c, const char *word) {
@@ -240,8 +310,19 @@ Test(variants, refusals) {
     c = good, c.point = PSC_HOOK_RESID_MID, refuse(c, "hook_resid_mid");
     c = good, c.point = PSC_HOOK_ATTN_SCORES, c.kind = PSC_CHANGE_CUT, c.key = 0;
     refuse(c, "without keys");
-    n_variants = 1;
-    changes[0][0] = good;
+    n_variants = 0;
+    add(good, NULL);
+    variants[0].row_end = 9;
+    REFUSED(run_ten(), PSC_ERROR_INPUT, "bridge", "variant 0, change 0", "row_end");
+    variants[0].row_end = 11;
+    REFUSED(run_ten(), PSC_ERROR_INPUT, "bridge", "variant 0", "row_end 11", "end at 10");
+    variants[0].row_end = -1;
+    REFUSED(run_ten(), PSC_ERROR_INPUT, "bridge", "variant 0", "row_end -1");
+    variants[0].row_end = 0;
+    variants[0].struct_size = 8;
+    REFUSED(run_ten(), PSC_ERROR_INPUT, "bridge", "variant 0", "struct_size is 8");
+    n_variants = 0;
+    add(good, NULL);
     prepare = false;
     REFUSED(run_ten(), PSC_ERROR_STATE, "prepare_variants");
 }
