@@ -20,6 +20,7 @@ base include/pythiascope
 simd
 hooks include/pythiascope base
 runtime/tokenizer include/pythiascope base
+runtime/treebank include/pythiascope base
 runtime/model include/pythiascope base simd runtime/tokenizer
 runtime/forward include/pythiascope base simd hooks runtime/tokenizer runtime/model
 runtime/plugins include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward
