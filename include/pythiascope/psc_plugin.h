@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "psc_error.h"
+#include "psc_treebank.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -475,6 +476,17 @@ typedef struct psc_host {
     int (*load_setting)(psc_context *, const char *folder, const char *key, psc_setting *out);
     int (*save_folder)(psc_context *, const char *folder, int32_t n_settings,
         const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
+
+    /* --- labelled sentences (psc_treebank.h) and the bytes of tokens --- */
+    /* The labels that the caller gave to the run's text, with ascending starts in it, from run_begin
+     * to report; null, without an error, when it gave none. */
+    const psc_sentence *(*sentences)(psc_context *, int32_t *n);
+    /* From open to report: the sentences of a CoNLL-U file, which live as long as the instance. The
+     * same path returns the same sentences; the host reads it once. */
+    const psc_sentence *(*read_sentences)(psc_context *, const char *path, int32_t *n);
+    /* [p] A token's own bytes, perhaps part of a character; null, without an error, when it has no
+     * text. They live as long as the model and have no 0 byte after them. */
+    const char *(*token_bytes)(psc_context *, int32_t token, uint64_t *bytes);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -239,4 +239,7 @@ const psc_host psc_host_table = {
     .read_tensor = psc_host_read_tensor,
     .load_setting = psc_host_load_setting,
     .save_folder = psc_host_save_folder,
+    .sentences = psc_host_sentences,
+    .read_sentences = psc_host_read_sentences,
+    .token_bytes = psc_host_token_bytes,
 };

@@ -90,6 +90,12 @@ int psc_host_load_setting(
 int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_settings,
     const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
 
+/* --- host_sentences.c --- */
+const psc_sentence *psc_host_sentences(psc_context *context, int32_t *n);
+const psc_sentence *psc_host_read_sentences(psc_context *context, const char *path, int32_t *n);
+const char *psc_host_token_bytes(psc_context *context, int32_t token, uint64_t *bytes);
+void psc_host_close_label_files(psc_context *context);
+
 /* --- strategy.c --- */
 int32_t psc_host_keep(psc_context *context, const psc_strategy *strategy, const float *logits,
     int32_t *ids, double *weights);

@@ -19,6 +19,9 @@ typedef struct psc_label_cache psc_label_cache; /* host.c */
 /* A tensor that a plugin retains until the run is over. */
 typedef struct psc_retained psc_retained; /* host_retain.c */
 
+/* A file of labelled sentences that a plugin has read (host_sentences.c). */
+typedef struct psc_label_file psc_label_file;
+
 /* Buffers for the variants of a run (host_variants.c). */
 typedef struct psc_variants psc_variants;
 
@@ -36,8 +39,9 @@ struct psc_context {
     int32_t n_retained;
     psc_variants *variants; /* null until requested in a run */
     psc_label_cache *labels;
-    float *zero_bias; /* for matrices without a bias; null until requested */
-    int section;      /* index into results->sections; -1 outside a run */
+    psc_label_file *label_files; /* the last read first */
+    float *zero_bias;            /* for matrices without a bias; null until requested */
+    int section;                 /* index into results->sections; -1 outside a run */
     psc_accumulators accumulators;
     bool in_open, in_run_begin, in_run, in_run_end; /* decide which host calls are allowed */
     bool muted;       /* the run's phase excludes it: its subscriptions get no events */

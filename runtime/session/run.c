@@ -181,6 +181,7 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
     if (options.phase < PSC_PHASE_ONLY || options.phase > PSC_PHASE_CHANGED || options.source < 0)
         return psc_fail(error, PSC_ERROR_INPUT, "the run's phase %d or source %d is invalid",
             (int)options.phase, (int)options.source);
+    if (psc_run_check_sentences(&options, error) != PSC_OK) return error->status;
     psc_results_clear(s->results);
     psc_status status = s->options.accumulate ? psc_accumulation_check(s, error) : PSC_OK;
     if (status == PSC_OK) status = make_rows(s, inputs, n_inputs, options.phase, error);

@@ -23,6 +23,10 @@ void psc_captures_end(psc_session *session);
 psc_status psc_session_reserve(
     psc_session *session, int32_t n_rows, int32_t n_logits, psc_error *error);
 
+/* --- run_labels.c ---------------------------------------------------------------------------- */
+/* Whether the run's sentences fit its text and are trees. */
+psc_status psc_run_check_sentences(const psc_run_options *options, psc_error *error);
+
 /* --- head of the results: version, model, run, tokens (run_head.c) --------------------------- */
 psc_status psc_run_head(const psc_session *session, psc_error *error);
 /* The head of an accumulating session's report: corpus totals instead of tokens. */

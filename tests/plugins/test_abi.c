@@ -15,7 +15,8 @@
     X(accumulate_top) X(progress) X(cancelled) X(accumulated) X(accumulated_top) \
     X(ln_parameters) X(bias) X(embedding) X(unembedding) X(unembedding_mean) X(parallel_for) \
     X(apply) X(pullback) X(row_norms) X(column_norms) X(dot) X(exp) X(erf) X(log) \
-    X(log_sum_exp) X(shares) X(keep) X(rotate) X(read_tensor) X(load_setting) X(save_folder)
+    X(log_sum_exp) X(shares) X(keep) X(rotate) X(read_tensor) X(load_setting) X(save_folder) \
+    X(sentences) X(read_sentences) X(token_bytes)
 // clang-format on
 
 Test(abi, the_hosts_table_only_grows_at_its_end) {
@@ -52,4 +53,6 @@ Test(abi, fixed_structures_keep_their_sizes) {
     cr_assert_eq(sizeof(psc_target), 24);
     cr_assert_eq(sizeof(psc_option_description), 56);
     cr_assert_eq(sizeof(psc_range), 8);
+    cr_assert_eq(sizeof(psc_word), 72);
+    cr_assert_eq(sizeof(psc_sentence), 56);
 }

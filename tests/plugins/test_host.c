@@ -234,6 +234,40 @@ Test(host, parallel_for_covers_the_range_once) {
     cr_assert_eq(run_with(NULL, in_parallel), PSC_OK, "%s", error.message);
 }
 
+/* --- the bytes of tokens ---------------------------------------------------------------------- */
+
+static const psc_model *asked_model;
+
+static int bytes_of_tokens(void) {
+    uint64_t bytes = 1;
+    size_t size;
+    int32_t n = psc_model_tokenizer_size(asked_model);
+    for (int32_t t = 0; t < n; t++) {
+        const char *text = host->token_bytes(context, t, &bytes);
+        cr_assert_eq(text, psc_model_token_bytes(asked_model, t, &size));
+        cr_assert_eq(bytes, text ? size : 0);
+    }
+    cr_assert(host->token_bytes(context, -1, &bytes) == NULL && bytes == 0);
+    cr_assert(host->token_bytes(context, INT32_MAX, &bytes) == NULL && bytes == 0);
+    return 0;
+}
+
+Test(host, bytes_of_tokens_are_the_tokenizers) {
+    psc_session_close(&session);
+    psc_model_close(&model);
+    cr_assert_eq(psc_model_open(&model, PSC_SOURCE_DIR "/models/books-5m", &error), PSC_OK);
+    cr_assert_eq(psc_session_open(&session, model, NULL, &error), PSC_OK, "%s", error.message);
+    asked_model = model;
+    cr_assert(psc_model_tokenizer_size(model) > 1000);
+    cr_assert_eq(run_with(NULL, bytes_of_tokens), PSC_OK, "%s", error.message);
+}
+
+Test(host, bytes_of_tokens_without_a_tokenizer) {
+    asked_model = model;
+    cr_assert_not(psc_model_has_tokenizer(model));
+    cr_assert_eq(run_with(NULL, bytes_of_tokens), PSC_OK, "%s", error.message);
+}
+
 /* --- retained tensors ------------------------------------------------------------------------ */
 
 static int handle_z, handle_pattern, handle_scores, handle_last;

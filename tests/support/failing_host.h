@@ -48,7 +48,8 @@
     X(variants, 0, 1)                                                                              \
     X(load_setting, 1, 1)                                                                          \
     X(save_folder, 1, 1)                                                                           \
-    X(read_tensor, 1, 1)
+    X(read_tensor, 1, 1)                                                                           \
+    X(read_sentences, 1, 1)
 
 typedef enum call_id {
 #define CALL_ID(name, every, shows) CALL_##name,
@@ -165,6 +166,9 @@ CALL(int, save_folder, -1,
 CALL(const float *, read_tensor, NULL,
     (psc_context * c, const char *path, const char *name, int32_t *n, int64_t shape[8]), path, name,
     n, shape)
+
+CALL(const psc_sentence *, read_sentences, NULL, (psc_context * c, const char *path, int32_t *n),
+    path, n)
 
 static const psc_plugin *stood_in; /* the built-in */
 static psc_host table;
