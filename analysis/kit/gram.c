@@ -6,26 +6,64 @@
 #include <math.h>
 #include <string.h>
 
-double *psc_output_gram(psc_context *context, const psc_host *host) {
+typedef struct gram_job {
+    const float *columns; /* [D, N] */
+    int64_t n, size;
+    double *gram; /* [D, D] */
+} gram_job;
+
+/* Pairs b <= a in the order of a lower triangle, so that contiguous parts cost the same. */
+static void dot_pairs(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const gram_job *job = payload;
+    int64_t a = 0;
+    (void)thread;
+    while ((a + 1) * (a + 2) / 2 <= begin) a++;
+    for (int64_t i = begin, b = begin - a * (a + 1) / 2; i < end; i++) {
+        job->gram[a * job->size + b] = job->gram[b * job->size + a] =
+            psc_dot_striped(job->n, job->columns + a * job->n, job->columns + b * job->n);
+        if (b++ < a) continue;
+        a++;
+        b = 0;
+    }
+}
+
+static int gram_of_layer(psc_context *context, const psc_host *host, int32_t layer, double *out,
+    float *unit, float *columns) {
     const psc_model_info *model = host->model(context);
     const int64_t size = model->d_head, heads = model->n_heads, width = heads * size;
-    const int64_t n = model->d_model;
-    double *all =
-        host->life_alloc(context, (uint64_t)(model->n_layers * heads * size * size) * sizeof *all);
-    float *unit = host->run_alloc(context, (uint64_t)(size * width) * sizeof *unit);
-    float *columns = host->run_alloc(context, (uint64_t)(size * n) * sizeof *columns);
-    if (!all || !unit || !columns) return NULL;
+    for (int64_t h = 0; h < heads; h++) {
+        gram_job job = {columns, model->d_model, size, out + h * size * size};
+        memset(unit, 0, (size_t)(size * width) * sizeof *unit);
+        for (int64_t d = 0; d < size; d++) unit[d * width + h * size + d] = 1.0f;
+        if (host->apply(context, PSC_W_O, layer, columns, unit, size)) return -1;
+        host->parallel_for(context, size * (size + 1) / 2, dot_pairs, &job);
+    }
+    return 0;
+}
+
+/* Scratch of gram_of_layer: unit vectors of a head, the columns of its map. */
+static int make_scratch(psc_context *context, const psc_host *host, float **unit, float **columns) {
+    const psc_model_info *model = host->model(context);
+    const uint64_t size = (uint64_t)model->d_head, width = (uint64_t)model->n_heads * size;
+    *unit = host->run_alloc(context, size * width * sizeof **unit);
+    *columns = host->run_alloc(context, size * (uint64_t)model->d_model * sizeof **columns);
+    return *unit && *columns ? 0 : -1;
+}
+
+int psc_output_gram_layer(psc_context *context, const psc_host *host, int32_t layer, double *out) {
+    float *unit, *columns;
+    if (make_scratch(context, host, &unit, &columns)) return -1;
+    return gram_of_layer(context, host, layer, out, unit, columns);
+}
+
+double *psc_output_gram(psc_context *context, const psc_host *host) {
+    const psc_model_info *model = host->model(context);
+    const int64_t layer = (int64_t)model->n_heads * model->d_head * model->d_head;
+    double *all = host->life_alloc(context, (uint64_t)(model->n_layers * layer) * sizeof *all);
+    float *unit, *columns;
+    if (!all || make_scratch(context, host, &unit, &columns)) return NULL;
     for (int32_t l = 0; l < model->n_layers; l++)
-        for (int64_t h = 0; h < heads; h++) {
-            double *gram = all + (l * heads + h) * size * size;
-            memset(unit, 0, (size_t)(size * width) * sizeof *unit);
-            for (int64_t d = 0; d < size; d++) unit[d * width + h * size + d] = 1.0f;
-            if (host->apply(context, PSC_W_O, l, columns, unit, size)) return NULL;
-            for (int64_t a = 0; a < size; a++)
-                for (int64_t b = 0; b <= a; b++)
-                    gram[a * size + b] = gram[b * size + a] =
-                        psc_dot_striped(n, columns + a * n, columns + b * n);
-        }
+        if (gram_of_layer(context, host, l, all + l * layer, unit, columns)) return NULL;
     return all;
 }
 
@@ -34,4 +72,22 @@ double psc_output_norm(const double *gram, const float *v, int64_t size) {
     for (int64_t a = 0; a < size; a++)
         sum += (double)v[a] * psc_dot_mixed(size, gram + a * size, v);
     return sum > 0.0 ? sqrt(sum) : 0.0;
+}
+
+/* q = sum_a v_a (2 sum_{b<a} G_ab v_b + G_aa v_a), ascending b, then a; lanes are vectors. */
+void psc_output_norms(const double *gram, const float *v, int64_t stride, int64_t n, int64_t size,
+    double *lanes, double out[16]) {
+    double q[16] = {0};
+    for (int64_t i = 0; i < 16; i++)
+        for (int64_t d = 0; d < size; d++)
+            lanes[d * 16 + i] = i < n ? (double)v[i * stride + d] : 0.0;
+    for (int64_t a = 0; a < size; a++) {
+        const double *row = gram + a * size;
+        double sum[16] = {0};
+        for (int64_t b = 0; b < a; b++)
+            for (int i = 0; i < 16; i++) sum[i] += row[b] * lanes[b * 16 + i];
+        for (int i = 0; i < 16; i++)
+            q[i] += lanes[a * 16 + i] * (2.0 * sum[i] + row[a] * lanes[a * 16 + i]);
+    }
+    for (int i = 0; i < 16; i++) out[i] = q[i] > 0.0 ? sqrt(q[i]) : 0.0;
 }
