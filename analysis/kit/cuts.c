@@ -117,15 +117,20 @@ static int before(const psc_bracket *a, const psc_bracket *b) {
     return a->begin < b->begin || (a->begin == b->begin && a->end > b->end);
 }
 
-int32_t psc_tree_shared(int32_t n, const psc_bracket *a, const psc_bracket *b, int32_t *where) {
+int32_t psc_tree_find(
+    int32_t n_a, const psc_bracket *a, int32_t n_b, const psc_bracket *b, int32_t *where) {
     int32_t shared = 0, j = 0;
-    for (int32_t i = 0; i + 1 < n; i++) {
-        while (j + 1 < n && before(&b[j], &a[i])) j++;
-        const int same = j + 1 < n && b[j].begin == a[i].begin && b[j].end == a[i].end;
+    for (int32_t i = 0; i < n_a; i++) {
+        while (j < n_b && before(&b[j], &a[i])) j++;
+        const int same = j < n_b && b[j].begin == a[i].begin && b[j].end == a[i].end;
         if (where) where[i] = same ? j : -1;
         shared += same && i > 0;
     }
     return shared;
+}
+
+int32_t psc_tree_shared(int32_t n, const psc_bracket *a, const psc_bracket *b, int32_t *where) {
+    return psc_tree_find(n - 1, a, n - 1, b, where);
 }
 
 /* The bracket appears if its outer boundaries are split before any of its inner ones. */

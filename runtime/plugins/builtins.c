@@ -20,6 +20,7 @@
     X(roles)                                                                                       \
     X(neurons)                                                                                     \
     X(attention)                                                                                   \
+    X(spans)                                                                                       \
     X(partition)                                                                                   \
     X(weights)                                                                                     \
     X(ablate)                                                                                      \
