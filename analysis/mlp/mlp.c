@@ -3,7 +3,7 @@
  *   a_k = LN2(x) . w_in,k + b_k, gate Phi(a) = (1 + erf(a/sqrt 2))/2, g = a Phi(a)
  *   pre, gate, post [L, rows, M]; fires [L, M]: rows with a > 0
  *   participation [L, rows] = (sum_k w)^2 / sum_k w^2, w = |g_k| |P(r_k)|, r_k a column of W_out
- *   what neurons do for a target, and ReLU's error: mlp_shares.c
+ *   what neurons do for a target, and ReLU's error: mlp_shares.c; the feature span: mlp_span.c
  *
  * This file holds the options, the subscriptions and what each event adds. The gate is computed
  * from a, as the forward pass computes it, never from g/a. */
@@ -29,6 +29,10 @@ static const psc_option_description mlp_options[] = {
         offsetof(mlp_state, centered), 0, 0, NULL},
     {"bins", "32", "over a corpus: bins of the histogram of a, from -8 to 8", PSC_OPTION_COUNT,
         offsetof(mlp_state, bins), 0, 1000, NULL},
+    {"span", "0", "detectors of a row's feature span (0: none)", PSC_OPTION_COUNT,
+        offsetof(mlp_state, span), 0, MLP_MOST_SPAN, NULL},
+    {"span_seed", "1", "seed of the random detectors beside it", PSC_OPTION_COUNT,
+        offsetof(mlp_state, span_seed), 0, INT32_MAX, NULL},
     {0},
 };
 
@@ -40,6 +44,8 @@ static int mlp_open(psc_context *context, const psc_host *host, void **state) {
     s->n_dims = model->d_model;
     s->n_neurons = model->d_mlp;
     s->corpus = host->accumulating(context);
+    if (s->corpus && s->span)
+        return host->fail(context, "span=%d: a corpus has no feature span; use analyze", s->span);
     return s->corpus ? mlp_corpus_open(s) : 0;
 }
 
@@ -94,6 +100,7 @@ static int on_pre(const psc_event *event, void *payload) {
     if (s->pre) host->parallel_for(s->context, event->n_rows, copy_rows, &job);
     job.out = place_of(s, event, s->gate);
     if (s->gate) host->parallel_for(s->context, event->n_rows, gate_rows, &job);
+    if (s->span) mlp_span_take(s, event);
     return 0;
 }
 
@@ -191,7 +198,7 @@ static int mlp_run_begin(psc_context *context, void *state) {
     const psc_filter *rows = &s->rows.filter, *targets = &s->target_rows.filter;
     s->kept_pre = host->retain(context, PSC_HOOK_MLP_PRE, targets);
     s->kept_post = s->kept_pre < 0 ? -1 : host->retain(context, PSC_HOOK_MLP_POST, targets);
-    if (s->kept_post < 0) return -1;
+    if (s->kept_post < 0 || (s->span && mlp_span_begin(s))) return -1;
     return host->observe(context, PSC_HOOK_MLP_PRE, rows, on_pre, s) ||
            host->observe(context, PSC_HOOK_MLP_POST, rows, on_post, s) ||
            host->observe(context, PSC_HOOK_MLP_OUT, targets, on_write, s) ||
@@ -202,7 +209,8 @@ static int mlp_run_end(psc_context *context, void *state, int status) {
     mlp_state *s = state;
     (void)context;
     if (status) return 0;
-    return s->corpus ? mlp_corpus_end(s) : mlp_shares_compute(s);
+    if (s->corpus) return mlp_corpus_end(s);
+    return mlp_shares_compute(s) || (s->span && mlp_span_compute(s)) ? -1 : 0;
 }
 
 static int mlp_report(psc_context *context, void *state) {
@@ -223,7 +231,8 @@ const psc_plugin *psc_builtin_mlp(void) {
         .run_begin = mlp_run_begin,
         .run_end = mlp_run_end,
         .report = mlp_report,
-        .points = "mlp.hook_pre mlp.hook_post hook_mlp_out ln_final.hook_scale hook_logits",
+        .points = "ln2.hook_scale ln2.hook_normalized mlp.hook_pre mlp.hook_post hook_mlp_out "
+                  "ln_final.hook_scale hook_logits",
     };
     return &plugin;
 }

@@ -12,12 +12,16 @@
 
 typedef enum mlp_arrays { MLP_ARRAYS_AUTO, MLP_ARRAYS_ALL, MLP_ARRAYS_NONE } mlp_arrays;
 
+/* The most detectors of a feature span. */
+enum { MLP_MOST_SPAN = 64 };
+
 typedef struct mlp_state {
     psc_context *context;
     const psc_host *host;
     psc_filter rows_choice, target_choice;
     int centered;
-    int32_t top, arrays; /* neurons listed; mlp_arrays */
+    int32_t top, arrays;     /* neurons listed; mlp_arrays */
+    int32_t span, span_seed; /* detectors of the feature span, 0: none */
     int32_t n_layers, n_dims, n_neurons;
     double *write_norm; /* [L, M] |P(r_k)|, null before the first run */
 
@@ -31,6 +35,14 @@ typedef struct mlp_state {
     float *sigma;             /* [R] of ln_final */
     double *write2;           /* [L, R] |MLP's write|^2 */
     int32_t kept_pre, kept_post;
+
+    /* The feature span (mlp_span.c); unused if span is 0. */
+    double *feature_span, *feature_span_random; /* results [L, rows] */
+    int32_t *span_neuron;                       /* result [L, rows, span], largest a first */
+    int32_t *span_random_neuron;                /* result [L, rows, span] */
+    double *span_projection;                    /* result [L, rows, span] */
+    psc_ranked *span_lists;                     /* [L, rows, span] */
+    int32_t kept_normalized, kept_scale;        /* of LN2 */
 
     /* run_end */
     double *share_participation;     /* result [targets, L, R], w = |share| */
@@ -53,6 +65,11 @@ typedef struct mlp_state {
 
 /* Computes shares, top lists and the error of the sum gated by ReLU. */
 int mlp_shares_compute(mlp_state *s);
+/* The feature span: the run's arrays, an event of hook_pre, the sums, a sentence. */
+int mlp_span_begin(mlp_state *s);
+void mlp_span_take(mlp_state *s, const psc_event *event);
+int mlp_span_compute(mlp_state *s);
+int mlp_span_summary(mlp_state *s);
 /* Writes the values and the printed summary. */
 int mlp_summary(mlp_state *s);
 /* The callbacks over documents. */

@@ -98,5 +98,6 @@ int mlp_summary(mlp_state *s) {
     const int32_t t = psc_target_first(&s->targets, &row);
     if (firing(s)) return -1;
     if (t >= 0 && (psc_target_say_row(&s->targets, t) || neuron_bars(s, t, row))) return -1;
-    return work_bars(s) || relu_sentence(s, t, row) ? -1 : 0;
+    if (work_bars(s) || relu_sentence(s, t, row)) return -1;
+    return s->span && mlp_span_summary(s) ? -1 : 0;
 }

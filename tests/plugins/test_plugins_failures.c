@@ -39,6 +39,7 @@ static const scenario scenarios[] = {
     {"ln", "", CORPUS, SEQUENTIAL, NULL},
     {"mlp", "", RUN, PARALLEL, NULL},
     {"mlp", "arrays=none,target_rows=all,centered=yes", RUN, SEQUENTIAL, NULL},
+    {"mlp", "span=3", RUN, PARALLEL, NULL},
     {"mlp", "bins=4", CORPUS, PARALLEL, NULL},
     {"lens", "rows=all", RUN, SEQUENTIAL, NULL},
     {"lens", "ln=final,lens=" TUNED, RUN, PARALLEL, NULL},
