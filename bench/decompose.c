@@ -114,6 +114,7 @@ int main(int argc, char **argv) {
         psc_session_isa(cases[0].session), plugin);
     psc_token *tokens = calloc((size_t)rows, sizeof *tokens);
     for (int t = 0; t < rows; t++) tokens[t].id = bench_token(t, info->d_vocab);
+    if (psc_session_needs_bos(cases[1].session)) tokens[0].id = psc_model_bos(model);
     const psc_input input = {0, rows, tokens};
     measure(cases, n, &input, repetitions);
     print(cases, n, repetitions);

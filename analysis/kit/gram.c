@@ -74,20 +74,54 @@ double psc_output_norm(const double *gram, const float *v, int64_t size) {
     return sum > 0.0 ? sqrt(sum) : 0.0;
 }
 
+/* --- many vectors at once --------------------------------------------------------------------- */
+
+enum { LANES = 16, ROWS = 4, PAIRS = 2 };
+
+/* Two lanes. Compilers keep a tile of these in registers; loops over arrays they do not. */
+typedef double lane_pair __attribute__((vector_size(16)));
+
+/* sums[r] += sum_{b<end} row_r[b] lanes[b], ascending b, for four rows and four lanes. */
+static void add_tile(double sums[ROWS][2 * PAIRS], const double *rows, int64_t size, int64_t end,
+    const double *lanes) {
+    lane_pair tile[ROWS][PAIRS] = {{{0.0}}};
+    for (int64_t b = 0; b < end; b++) {
+        lane_pair x[PAIRS];
+        memcpy(x, lanes + b * LANES, sizeof x);
+        for (int r = 0; r < ROWS; r++) {
+            tile[r][0] += rows[r * size + b] * x[0];
+            tile[r][1] += rows[r * size + b] * x[1];
+        }
+    }
+    memcpy(sums, tile, sizeof tile);
+}
+
+/* Adds v_a (2 sum_{b<a} G_ab v_b + G_aa v_a) to q [4], given the sum over b < from. */
+static void add_row(
+    double *q, const double *row, int64_t a, int64_t from, const double *lanes, double *sum) {
+    for (int64_t b = from; b < a; b++)
+        for (int i = 0; i < 2 * PAIRS; i++) sum[i] += row[b] * lanes[b * LANES + i];
+    for (int i = 0; i < 2 * PAIRS; i++) {
+        const double x = lanes[a * LANES + i];
+        q[i] += x * (2.0 * sum[i] + row[a] * x);
+    }
+}
+
 /* q = sum_a v_a (2 sum_{b<a} G_ab v_b + G_aa v_a), ascending b, then a; lanes are vectors. */
 void psc_output_norms(const double *gram, const float *v, int64_t stride, int64_t n, int64_t size,
     double *lanes, double out[16]) {
-    double q[16] = {0};
-    for (int64_t i = 0; i < 16; i++)
+    for (int64_t i = 0; i < LANES; i++)
         for (int64_t d = 0; d < size; d++)
-            lanes[d * 16 + i] = i < n ? (double)v[i * stride + d] : 0.0;
-    for (int64_t a = 0; a < size; a++) {
-        const double *row = gram + a * size;
-        double sum[16] = {0};
-        for (int64_t b = 0; b < a; b++)
-            for (int i = 0; i < 16; i++) sum[i] += row[b] * lanes[b * 16 + i];
-        for (int i = 0; i < 16; i++)
-            q[i] += lanes[a * 16 + i] * (2.0 * sum[i] + row[a] * lanes[a * 16 + i]);
+            lanes[d * LANES + i] = i < n ? (double)v[i * stride + d] : 0.0;
+    for (int64_t from = 0; from < LANES; from += 2 * PAIRS) {
+        double q[2 * PAIRS] = {0.0};
+        for (int64_t a = 0; a < size; a += ROWS) {
+            double sums[ROWS][2 * PAIRS] = {{0.0}};
+            const int64_t whole = a + ROWS <= size ? a : 0;
+            if (whole) add_tile(sums, gram + a * size, size, a, lanes + from);
+            for (int64_t r = a; r < size && r < a + ROWS; r++)
+                add_row(q, gram + r * size, r, whole, lanes + from, sums[r - a]);
+        }
+        for (int i = 0; i < 2 * PAIRS; i++) out[from + i] = q[i] > 0.0 ? sqrt(q[i]) : 0.0;
     }
-    for (int i = 0; i < 16; i++) out[i] = q[i] > 0.0 ? sqrt(q[i]) : 0.0;
 }
