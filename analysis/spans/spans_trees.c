@@ -30,7 +30,9 @@ int spans_units(spans_state *s) {
     for (int32_t i = 0; i < reads->n; i++) {
         spans_sequence *q = &s->sequences[i];
         const psc_reads_sequence *of = &reads->sequences[i];
-        if (psc_units_tokens(s->context, s->host, of->tokens, of->n, &q->units)) return -1;
+        if ((s->unit == UNIT_WORDS ? psc_units_words : psc_units_tokens)(
+                s->context, s->host, of->tokens, of->n, &q->units))
+            return -1;
         restrict_units(s, &q->units);
         q->first_unit = s->n_units;
         q->first_span = s->n_spans;
