@@ -94,6 +94,12 @@ psc_status psc_results_add_file(
     psc_results *results, const char *name, const char *bytes, uint64_t n, psc_error *error);
 size_t psc_element_size(psc_element element);
 
+/* --- results_adopt.c ------------------------------------------------------------------------- */
+/* Copies the other's sections, arrays, captures and files behind those of results, as
+ * "prefix.name". After a failure results are as before: PSC_ERROR_INPUT if a name is taken. */
+psc_status psc_results_adopt(
+    psc_results *results, const psc_results *other, const char *prefix, psc_error *error);
+
 /* --- results_section.c: PSC_ERROR_INPUT if the name is taken; a null text becomes "" ---------- */
 psc_status psc_section_add_option(psc_section *section, const char *key, const char *value);
 psc_status psc_section_add_labels(psc_results *results, psc_section *section, const char *name,

@@ -222,6 +222,13 @@ PSC_API const float *psc_session_logits(const psc_session *session, int32_t inde
 /* The results of the last run or report; psc_results.h reads and writes them. Never null. The
  * pointer is valid for the session's whole life; each run and report replaces the contents. */
 PSC_API const psc_results *psc_session_results(const psc_session *session);
+/* Copies what the other session's last run or report left behind this session's results: sections,
+ * captures and files, named "prefix.name" (arrays: "prefix.section.key"), so that a control is
+ * written and printed beside them. The head stays this session's. prefix: 1 to 64 letters, digits,
+ * _ or -. PSC_ERROR_STATE without results in both, for the session itself, and in a callback;
+ * PSC_ERROR_INPUT for a name that exists already. After a failure the results are as before. */
+PSC_API psc_status psc_session_adopt(
+    psc_session *session, const psc_session *other, const char *prefix, psc_error *error);
 /* psc_results_find_array of these results. */
 PSC_API psc_status psc_session_array(
     const psc_session *session, const char *name, psc_array *out, psc_error *error);

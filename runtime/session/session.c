@@ -223,6 +223,33 @@ const psc_results *psc_session_results(const psc_session *session) {
     return session->results;
 }
 
+static psc_status check_adoption(
+    const psc_session *session, const psc_session *other, const char *prefix, psc_error *error) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    const size_t n = prefix ? strlen(prefix) : 0;
+    if (session->run_options || session->error || other->run_options || other->error)
+        return psc_fail(
+            error, PSC_ERROR_STATE, "psc_session_adopt cannot be called from a callback");
+    if (session == other)
+        return psc_fail(error, PSC_ERROR_STATE, "a session cannot adopt its own results");
+    if (!psc_results_version(session->results) || !psc_results_version(other->results))
+        return psc_fail(error, PSC_ERROR_STATE,
+            "%s session has no results: it has not run yet, or its last run failed",
+            psc_results_version(session->results) ? "the other" : "the adopting");
+    if (n < 1 || n > 64 || strspn(prefix, plain) != n)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "the prefix '%.64s' must have 1 to 64 letters, digits, '_' or '-'",
+            prefix ? prefix : "");
+    return PSC_OK;
+}
+
+psc_status psc_session_adopt(
+    psc_session *session, const psc_session *other, const char *prefix, psc_error *error) {
+    psc_status status = check_adoption(session, other, prefix, error);
+    if (status != PSC_OK) return status;
+    return psc_results_adopt(session->results, other->results, prefix, error);
+}
+
 psc_status psc_session_array(
     const psc_session *session, const char *name, psc_array *out, psc_error *error) {
     return psc_results_find_array(out, session->results, name, error);
