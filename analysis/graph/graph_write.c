@@ -2,62 +2,34 @@
  * read (github.com/safety-research/circuit-tracer, circuit_tracer/frontend/graph_models.py),
  * graph.graphml, graph.dot, and graph.txt with one arrow per line. */
 #include "graph.h"
+#include "growing.h"
 
 #include <jansson.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* --- a text that grows ----------------------------------------------------------------------- */
-
-typedef struct text {
-    char *data;
-    size_t used, size;
-    int failed;
-} text;
-
-static void put(text *t, const char *format, ...) PSC_PRINTF(2, 3);
-static void put(text *t, const char *format, ...) {
-    for (int again = 0; !t->failed && again < 2; again++) {
-        va_list arguments;
-        va_start(arguments, format);
-        const int n =
-            vsnprintf(t->data ? t->data + t->used : NULL, t->size - t->used, format, arguments);
-        va_end(arguments);
-        if (n >= 0 && t->used + (size_t)n < t->size) {
-            t->used += (size_t)n;
-            return;
-        }
-        const size_t size = 2 * t->size + (size_t)(n > 0 ? n : 0) + 4096;
-        char *data = n < 0 ? NULL : realloc(t->data, size);
-        t->failed = !data;
-        if (data) {
-            t->data = data;
-            t->size = size;
-        }
-    }
-}
+/* --- quoting ------------------------------------------------------------------------------------ */
 
 /* A string with what the format gives a meaning to escaped; the text holds no control characters
  * (token_text has escaped them). */
 typedef enum quoting { XML, DOT } quoting;
 
-static void put_quoted(text *t, quoting how, const char *string) {
+static void put_quoted(psc_growing *t, quoting how, const char *string) {
     for (const char *c = string; *c; c++) {
         if (how == XML && *c == '&')
-            put(t, "&amp;");
+            psc_growing_put(t, "&amp;");
         else if (how == XML && *c == '<')
-            put(t, "&lt;");
+            psc_growing_put(t, "&lt;");
         else if (how == XML && *c == '>')
-            put(t, "&gt;");
+            psc_growing_put(t, "&gt;");
         else if (how == XML && *c == '"')
-            put(t, "&quot;");
+            psc_growing_put(t, "&quot;");
         else if (how == DOT && (*c == '"' || *c == '\\'))
-            put(t, "\\%c", *c);
+            psc_growing_put(t, "\\%c", *c);
         else
-            put(t, "%c", *c);
+            psc_growing_put(t, "%c", *c);
     }
 }
 
@@ -77,13 +49,13 @@ static const char *token_of(char out[TOKEN_BYTES], const graph_state *s, int32_t
  * take a gigabyte. */
 
 static int take_json(const char *bytes, size_t n, void *payload) {
-    text *t = payload;
-    put(t, "%.*s", (int)n, bytes);
+    psc_growing *t = payload;
+    psc_growing_put(t, "%.*s", (int)n, bytes);
     return t->failed;
 }
 
 /* Takes value over; null: memory ran out. */
-static void put_json(text *t, json_t *value) {
+static void put_json(psc_growing *t, json_t *value) {
     if (!value || json_dump_callback(value, take_json, t, JSON_REAL_PRECISION(9))) t->failed = 1;
     json_decref(value);
 }
@@ -142,11 +114,11 @@ static json_t *json_link(const graph_state *s, const graph_link *link) {
 
 static json_t *json_metadata(const graph_state *s) {
     char token[TOKEN_BYTES];
-    text prompt = {0};
+    psc_growing prompt = {0};
     json_t *tokens = json_array();
     int complete = tokens != NULL;
     for (int32_t r = 0; r < s->n_rows && complete; r++) {
-        put(&prompt, "%s", token_of(token, s, r));
+        psc_growing_put(&prompt, "%s", token_of(token, s, r));
         complete = json_array_append_new(tokens, json_string(token)) == 0 && !prompt.failed;
     }
     json_t *metadata =
@@ -159,70 +131,74 @@ static json_t *json_metadata(const graph_state *s) {
     return metadata;
 }
 
-static void write_json(const graph_state *s, text *t) {
-    put(t, "{\"metadata\": ");
+static void write_json(const graph_state *s, psc_growing *t) {
+    psc_growing_put(t, "{\"metadata\": ");
     put_json(t, json_metadata(s));
-    put(t, ",\n\"qParams\": ");
+    psc_growing_put(t, ",\n\"qParams\": ");
     put_json(t, json_pack("{s:[], s:[], s:s, s:s, s:s}", "pinnedIds", "supernodes", "linkType",
                     "both", "clickedId", "", "sg_pos", ""));
-    put(t, ",\n\"nodes\": [");
+    psc_growing_put(t, ",\n\"nodes\": [");
     for (int32_t i = 0; i < s->n_nodes && !t->failed; i++) {
-        put(t, i ? ",\n" : "\n");
+        psc_growing_put(t, i ? ",\n" : "\n");
         put_json(t, json_node(s, &s->nodes[i]));
     }
-    put(t, "\n],\n\"links\": [");
+    psc_growing_put(t, "\n],\n\"links\": [");
     for (int64_t i = 0; i < s->n_links && !t->failed; i++) {
-        put(t, i ? ",\n" : "\n");
+        psc_growing_put(t, i ? ",\n" : "\n");
         put_json(t, json_link(s, &s->links[i]));
     }
-    put(t, "\n]}\n");
+    psc_growing_put(t, "\n]}\n");
 }
 
 /* --- the others ------------------------------------------------------------------------------ */
 
-static void write_graphml(const graph_state *s, text *t) {
-    put(t, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-           "<graphml xmlns=\"http://graphml.graphdrawing.org/xmlns\">\n"
-           "<key id=\"flow\" for=\"node\" attr.name=\"flow\" attr.type=\"double\"/>\n"
-           "<key id=\"row\" for=\"node\" attr.name=\"row\" attr.type=\"int\"/>\n"
-           "<key id=\"layer\" for=\"node\" attr.name=\"layer\" attr.type=\"int\"/>\n"
-           "<key id=\"token\" for=\"node\" attr.name=\"token\" attr.type=\"string\"/>\n"
-           "<key id=\"weight\" for=\"edge\" attr.name=\"weight\" attr.type=\"double\"/>\n"
-           "<graph edgedefault=\"directed\">\n");
+static void write_graphml(const graph_state *s, psc_growing *t) {
+    psc_growing_put(t,
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+        "<graphml xmlns=\"http://graphml.graphdrawing.org/xmlns\">\n"
+        "<key id=\"flow\" for=\"node\" attr.name=\"flow\" attr.type=\"double\"/>\n"
+        "<key id=\"row\" for=\"node\" attr.name=\"row\" attr.type=\"int\"/>\n"
+        "<key id=\"layer\" for=\"node\" attr.name=\"layer\" attr.type=\"int\"/>\n"
+        "<key id=\"token\" for=\"node\" attr.name=\"token\" attr.type=\"string\"/>\n"
+        "<key id=\"weight\" for=\"edge\" attr.name=\"weight\" attr.type=\"double\"/>\n"
+        "<graph edgedefault=\"directed\">\n");
     for (int32_t i = 0; i < s->n_nodes; i++) {
         const graph_node *node = &s->nodes[i];
         char name[NAME_BYTES], token[TOKEN_BYTES];
         graph_name(s, node, name, sizeof name);
-        put(t, "<node id=\"%s\"><data key=\"flow\">%.9g</data><data key=\"row\">%d</data>", name,
+        psc_growing_put(t,
+            "<node id=\"%s\"><data key=\"flow\">%.9g</data><data key=\"row\">%d</data>", name,
             node->flow, (int)node->row);
-        put(t, "<data key=\"layer\">%d</data><data key=\"token\">", (int)node->layer);
+        psc_growing_put(t, "<data key=\"layer\">%d</data><data key=\"token\">", (int)node->layer);
         put_quoted(t, XML, token_of(token, s, node->row));
-        put(t, "</data></node>\n");
+        psc_growing_put(t, "</data></node>\n");
     }
     for (int64_t i = 0; i < s->n_links; i++) {
         char from[NAME_BYTES], to[NAME_BYTES];
         graph_name(s, &s->nodes[s->links[i].source], from, sizeof from);
         graph_name(s, &s->nodes[s->links[i].target], to, sizeof to);
-        put(t, "<edge source=\"%s\" target=\"%s\"><data key=\"weight\">%.9g</data></edge>\n", from,
-            to, s->links[i].weight);
+        psc_growing_put(t,
+            "<edge source=\"%s\" target=\"%s\"><data key=\"weight\">%.9g</data></edge>\n", from, to,
+            s->links[i].weight);
     }
-    put(t, "</graph>\n</graphml>\n");
+    psc_growing_put(t, "</graph>\n</graphml>\n");
 }
 
 /* The graph grows upward from the tokens; an arrow's width is its weight. */
-static void write_dot(const graph_state *s, text *t) {
+static void write_dot(const graph_state *s, psc_growing *t) {
     double widest = 1e-30;
-    put(t, "digraph graph_of_a_logit {\nrankdir=BT;\nnode [shape=box, fontname=\"Helvetica\"];\n");
+    psc_growing_put(
+        t, "digraph graph_of_a_logit {\nrankdir=BT;\nnode [shape=box, fontname=\"Helvetica\"];\n");
     for (int32_t i = 0; i < s->n_nodes; i++) {
         const graph_node *node = &s->nodes[i];
         char name[NAME_BYTES], token[TOKEN_BYTES];
         graph_name(s, node, name, sizeof name);
-        put(t, "\"%s\" [label=\"%s\\n", name, name);
+        psc_growing_put(t, "\"%s\" [label=\"%s\\n", name, name);
         if (node->kind == NODE_LOGIT)
             put_quoted(t, DOT, s->targets.targets[0].label);
         else
             put_quoted(t, DOT, token_of(token, s, node->row));
-        put(t, "\\n%+.3f\"%s];\n", node->flow, node->flow < 0 ? ", color=red" : "");
+        psc_growing_put(t, "\\n%+.3f\"%s];\n", node->flow, node->flow < 0 ? ", color=red" : "");
     }
     for (int64_t i = 0; i < s->n_links; i++) widest = fmax(widest, fabs(s->links[i].weight));
     for (int64_t i = 0; i < s->n_links; i++) {
@@ -231,42 +207,42 @@ static void write_dot(const graph_state *s, text *t) {
         if (fabs(link->weight) < s->threshold) continue;
         graph_name(s, &s->nodes[link->source], from, sizeof from);
         graph_name(s, &s->nodes[link->target], to, sizeof to);
-        put(t, "\"%s\" -> \"%s\" [penwidth=%.2f, label=\"%+.3f\"%s];\n", from, to,
+        psc_growing_put(t, "\"%s\" -> \"%s\" [penwidth=%.2f, label=\"%+.3f\"%s];\n", from, to,
             0.3 + 5.0 * fabs(link->weight) / widest, link->weight,
             link->weight < 0 ? ", color=red" : "");
     }
-    put(t, "}\n");
+    psc_growing_put(t, "}\n");
 }
 
 /* x4 --A^{3,7}--> x10: what head 7 of layer 3 reads at row 4; x10 --L0N5--> x10; x10 --W_U--> t. */
-static void write_arrows(const graph_state *s, text *t) {
+static void write_arrows(const graph_state *s, psc_growing *t) {
     for (int64_t i = 0; i < s->n_links; i++) {
         const graph_node *from = &s->nodes[s->links[i].source], *to = &s->nodes[s->links[i].target];
         char writer[NAME_BYTES], reader[NAME_BYTES];
         graph_name(s, from, writer, sizeof writer);
         graph_name(s, to, reader, sizeof reader);
-        put(t, "%s: x^%d_%d --", writer,
+        psc_growing_put(t, "%s: x^%d_%d --", writer,
             to->kind == NODE_LOGIT ? (int)s->model->n_layers : (int)to->layer, (int)from->row);
         if (to->kind == NODE_HEAD)
-            put(t, "A^{%d,%d}--> x^%d_%d", (int)to->layer, (int)to->index, (int)to->layer + 1,
-                (int)to->row);
+            psc_growing_put(t, "A^{%d,%d}--> x^%d_%d", (int)to->layer, (int)to->index,
+                (int)to->layer + 1, (int)to->row);
         else if (to->kind == NODE_LOGIT)
-            put(t, "W_U--> %s", s->targets.targets[0].label);
+            psc_growing_put(t, "W_U--> %s", s->targets.targets[0].label);
         else
-            put(t, "%s--> x^%d_%d", reader, (int)to->layer + 1, (int)to->row);
-        put(t, "  %+.6f\n", s->links[i].weight);
+            psc_growing_put(t, "%s--> x^%d_%d", reader, (int)to->layer + 1, (int)to->row);
+        psc_growing_put(t, "  %+.6f\n", s->links[i].weight);
     }
 }
 
 int graph_write(graph_state *s) {
     static const struct {
         const char *name;
-        void (*write)(const graph_state *, text *);
+        void (*write)(const graph_state *, psc_growing *);
     } files[] = {{"json", write_json}, {"graphml", write_graphml}, {"dot", write_dot},
         {"txt", write_arrows}};
     int failed = 0;
     for (size_t i = 0; i < sizeof files / sizeof *files && !failed; i++) {
-        text t = {0};
+        psc_growing t = {0};
         files[i].write(s, &t);
         failed = t.failed
                      ? s->host->fail(s->context, "not enough memory for graph.%s", files[i].name)
