@@ -487,6 +487,10 @@ typedef struct psc_host {
     /* [p] A token's own bytes, perhaps part of a character; null, without an error, when it has no
      * text. They live as long as the model and have no 0 byte after them. */
     const char *(*token_bytes)(psc_context *, int32_t token, uint64_t *bytes);
+
+    /* From open to report: writes a file whole or not at all, in place of an older one. bytes null:
+     * only checks that the host could write it. */
+    int (*save_file)(psc_context *, const char *path, const char *bytes, uint64_t n);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

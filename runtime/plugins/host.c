@@ -242,4 +242,5 @@ const psc_host psc_host_table = {
     .sentences = psc_host_sentences,
     .read_sentences = psc_host_read_sentences,
     .token_bytes = psc_host_token_bytes,
+    .save_file = psc_host_save_file,
 };

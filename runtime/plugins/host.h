@@ -90,6 +90,8 @@ int psc_host_load_setting(
 int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_settings,
     const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
 
+int psc_host_save_file(psc_context *context, const char *path, const char *bytes, uint64_t n);
+
 /* --- host_sentences.c --- */
 const psc_sentence *psc_host_sentences(psc_context *context, int32_t *n);
 const psc_sentence *psc_host_read_sentences(psc_context *context, const char *path, int32_t *n);

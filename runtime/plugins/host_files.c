@@ -1,5 +1,6 @@
-/* Folders of parameters for plugins: config.json beside params.safetensors.
+/* Files of plugins: one file, or a folder of parameters, config.json beside params.safetensors.
  *
+ *   file   psc_write_file; the check before a run asks for the right to write beside it
  *   load   one setting per call, with no open file between calls; host_tensor.c reads tensors
  *   save   tensors_file.c writes the tensors as f32; the folder appears whole or not at all */
 #include "files.h"
@@ -8,9 +9,11 @@
 #include "json_text.h"
 #include "tensors_file.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CONFIG "config.json"
 #define PARAMETERS "params.safetensors"
@@ -134,4 +137,32 @@ int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_set
     free(config);
     if (status) psc_host_pass(context, &error);
     return status;
+}
+
+/* --- one file -------------------------------------------------------------------------------- */
+
+/* The file is written beside its path first, so its folder must allow that. */
+static psc_status check_file(const char *path, psc_error *error) {
+    psc_file_facts facts;
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    psc_status status = PSC_OK;
+    if (!folder)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write %.300s", path);
+    if (!path[0] || (slash && !slash[1]))
+        status = psc_fail(error, PSC_ERROR_INPUT, "'%.300s' is not the name of a file", path);
+    else if (psc_path_exists(path) && !psc_file_examine(&facts, path))
+        status = psc_fail(error, PSC_ERROR_INPUT, "%.300s is not a regular file", path);
+    else if (access(folder, W_OK | X_OK) != 0)
+        status = psc_fail(error, PSC_ERROR_IO, "cannot write %.300s: %s", path, strerror(errno));
+    free(folder);
+    return status;
+}
+
+int psc_host_save_file(psc_context *context, const char *path, const char *bytes, uint64_t n) {
+    psc_error error = {PSC_OK, ""};
+    if (!psc_host_on_its_thread(context, "save_file")) return PSC_ERROR_STATE;
+    psc_status status =
+        bytes ? psc_write_file(path, bytes, (size_t)n, &error) : check_file(path, &error);
+    return status == PSC_OK ? 0 : psc_host_pass(context, &error);
 }

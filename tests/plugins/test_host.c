@@ -268,6 +268,54 @@ Test(host, bytes_of_tokens_without_a_tokenizer) {
     cr_assert_eq(run_with(NULL, bytes_of_tokens), PSC_OK, "%s", error.message);
 }
 
+/* --- one file -------------------------------------------------------------------------------- */
+
+static const char *file_path;
+static const char *file_bytes;
+
+static int save_one(void) {
+    return host->save_file(context, file_path, file_bytes, file_bytes ? strlen(file_bytes) : 0);
+}
+
+static const char *content_of(const char *path) {
+    static char text[64];
+    FILE *file = fopen(path, "rb");
+    if (!file) return NULL;
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    return text;
+}
+
+Test(host, a_file_is_saved_whole) {
+    char folder[] = "/tmp/psc-save-XXXXXX", path[64], command[128];
+    cr_assert(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/one.xml", folder);
+    file_path = path;
+    cr_assert_eq(run_with(NULL, save_one), PSC_OK, "%s", error.message);
+    cr_assert_null(content_of(path)); /* only a check */
+    file_bytes = "first";
+    cr_assert_eq(run_with(NULL, save_one), PSC_OK, "%s", error.message);
+    cr_assert_str_eq(content_of(path), "first");
+    file_bytes = "";
+    cr_assert_eq(run_with(save_one, NULL), PSC_OK, "%s", error.message);
+    cr_assert_str_eq(content_of(path), "");
+    file_bytes = NULL;
+    file_path = folder;
+    REFUSED(run_with(NULL, save_one), PSC_ERROR_INPUT, "plugin", folder, "is not a regular file");
+    snprintf(path, sizeof path, "%s/none/one.xml", folder);
+    file_path = path;
+    REFUSED(run_with(NULL, save_one), PSC_ERROR_IO, "cannot write", path, "No such file");
+    file_bytes = "x";
+    REFUSED(run_with(NULL, save_one), PSC_ERROR_IO, "cannot write", path, "No such file");
+    file_bytes = NULL;
+    file_path = "";
+    REFUSED(run_with(NULL, save_one), PSC_ERROR_INPUT, "'' is not the name of a file");
+    file_path = "/tmp/none/";
+    REFUSED(run_with(NULL, save_one), PSC_ERROR_INPUT, "is not the name of a file");
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    cr_assert_eq(system(command), 0);
+}
+
 /* --- retained tensors ------------------------------------------------------------------------ */
 
 static int handle_z, handle_pattern, handle_scores, handle_last;

@@ -49,7 +49,8 @@
     X(load_setting, 1, 1)                                                                          \
     X(save_folder, 1, 1)                                                                           \
     X(read_tensor, 1, 1)                                                                           \
-    X(read_sentences, 1, 1)
+    X(read_sentences, 1, 1)                                                                        \
+    X(save_file, 1, 1)
 
 typedef enum call_id {
 #define CALL_ID(name, every, shows) CALL_##name,
@@ -169,6 +170,8 @@ CALL(const float *, read_tensor, NULL,
 
 CALL(const psc_sentence *, read_sentences, NULL, (psc_context * c, const char *path, int32_t *n),
     path, n)
+CALL(int, save_file, -1, (psc_context * c, const char *path, const char *bytes, uint64_t n), path,
+    bytes, n)
 
 static const psc_plugin *stood_in; /* the built-in */
 static psc_host table;
