@@ -154,7 +154,7 @@ static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
     psc_variant_slot *slot = &v->slots[index];
     const psc_row *first = &s->rows[span->row_begin];
     copy_prefix(context, index, span->sequence, span->first_layer, first->position);
-    slot->variant = *variant;
+    psc_variant_place(slot, variant, batch->n_layers);
     slot->number = number;
     slot->row_begin = span->row_begin;
     slot->n_rows = span->n_rows;

@@ -138,13 +138,27 @@ static bool sees_nothing(const float *scores, int32_t position) {
     return true;
 }
 
-/* One change in row i of the event. Nonzero: a row of attention has lost its last key. */
-static int change_row(const psc_change *c, const psc_event *event, int32_t i) {
+/* The changes from c on, at most n, that cut adjacent keys of the same rows: one change of a range
+ * of keys. 1 for any other change. */
+static int32_t adjacent_cuts(const psc_change *c, int32_t n) {
+    int32_t m = 1;
+    if (c->kind != PSC_CHANGE_CUT) return 1;
+    while (m < n && c[m].kind == PSC_CHANGE_CUT && c[m].key == c->key + m &&
+           c[m].layer == c->layer && c[m].head == c->head && c[m].row_begin == c->row_begin &&
+           c[m].row_end == c->row_end)
+        m++;
+    return m;
+}
+
+/* One change in row i of the event, of n_keys keys where it names one. Nonzero: a row of attention
+ * has lost its last key. */
+static int change_row(const psc_change *c, int32_t n_keys, const psc_event *event, int32_t i) {
     const psc_view *t = &event->tensor;
     const int32_t position = event->rows[i].position;
     const bool keyed = psc_point_has_keys((psc_point)event->point), one_key = keyed && c->key >= 0;
     if (one_key && c->key > position) return 0;
-    int64_t width = one_key ? 1 : keyed ? position + 1 : t->shape[t->n_axes - 1];
+    int64_t width = keyed ? position + 1 : t->shape[t->n_axes - 1];
+    if (one_key) width = n_keys <= position - c->key ? n_keys : position - c->key + 1;
     int64_t heads = t->n_axes > 2 ? t->shape[1] : 1, first = c->head >= 0 ? c->head : 0;
     int64_t end = c->head >= 0 ? c->head + 1 : heads;
     const float *values = c->values ? c->values + (position - c->row_begin) * c->stride : NULL;
@@ -157,31 +171,70 @@ static int change_row(const psc_change *c, const psc_event *event, int32_t i) {
     return 0;
 }
 
-static int on_edit(const psc_event *event, void *payload) {
-    const psc_variant_batch *batch = payload;
-    for (int32_t i = 0; i < event->n_rows; i++) {
-        const psc_row *row = &event->rows[i];
-        const psc_variant *variant = &batch->slots[row->sequence].variant;
-        for (int32_t j = 0; j < variant->n_changes; j++) {
-            const psc_change *c = &variant->changes[j];
-            place at = place_of(c, batch->n_layers);
-            if ((int32_t)at.point != event->point || at.layer != event->layer ||
-                row->position < c->row_begin || row->position >= c->row_end)
-                continue;
-            if (change_row(c, event, i) != 0) return -1;
-        }
+/* The first change that can apply at a layer. */
+static int32_t first_change(const psc_variant_slot *slot, int32_t layer, int32_t n_layers) {
+    int32_t low = 0, high = slot->by_layer ? slot->variant.n_changes : 0;
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        if (place_of(&slot->variant.changes[middle], n_layers).layer < layer)
+            low = middle + 1;
+        else
+            high = middle;
     }
+    return low;
+}
+
+static int change_all(const psc_variant_batch *batch, const psc_event *event, int32_t i) {
+    const psc_row *row = &event->rows[i];
+    const psc_variant_slot *slot = &batch->slots[row->sequence];
+    const psc_variant *variant = &slot->variant;
+    int32_t j = first_change(slot, event->layer, batch->n_layers), n;
+    for (; j < variant->n_changes; j += n) {
+        const psc_change *c = &variant->changes[j];
+        const place at = place_of(c, batch->n_layers);
+        n = 1;
+        if (slot->by_layer && at.layer > event->layer) return 0;
+        if ((int32_t)at.point != event->point || at.layer != event->layer ||
+            row->position < c->row_begin || row->position >= c->row_end)
+            continue;
+        n = adjacent_cuts(c, variant->n_changes - j);
+        if (change_row(c, n, event, i) != 0) return -1;
+    }
+    return 0;
+}
+
+static int on_edit(const psc_event *event, void *payload) {
+    for (int32_t i = 0; i < event->n_rows; i++)
+        if (change_all(payload, event, i) != 0) return -1;
     return 0;
 }
 
 /* --- subscriptions --------------------------------------------------------------------------- */
 
+_Static_assert(PSC_POINT_COUNT <= 32, "psc_variant_slot.points has a bit per point");
+
+void psc_variant_place(psc_variant_slot *slot, const psc_variant *variant, int32_t n_layers) {
+    int32_t before = INT32_MIN;
+    slot->variant = *variant;
+    slot->points = 0;
+    slot->by_layer = true;
+    for (int32_t j = 0; j < variant->n_changes; j++) {
+        const place at = place_of(&variant->changes[j], n_layers);
+        slot->points |= UINT32_C(1) << at.point;
+        if (at.layer < before) slot->by_layer = false;
+        before = at.layer;
+    }
+}
+
 static bool changes_at(const psc_variant_batch *batch, psc_point point, int32_t layer) {
     for (int32_t i = 0; i < batch->n_slots; i++) {
-        const psc_variant *variant = &batch->slots[i].variant;
-        for (int32_t j = 0; j < variant->n_changes; j++) {
-            place at = place_of(&variant->changes[j], batch->n_layers);
+        const psc_variant_slot *slot = &batch->slots[i];
+        if (!(slot->points >> point & 1)) continue;
+        int32_t j = first_change(slot, layer, batch->n_layers);
+        for (; j < slot->variant.n_changes; j++) {
+            place at = place_of(&slot->variant.changes[j], batch->n_layers);
             if (at.point == point && at.layer == layer) return true;
+            if (slot->by_layer && at.layer > layer) break;
         }
     }
     return false;

@@ -16,6 +16,8 @@ typedef struct psc_variant_slot {
     int32_t copied;            /* positions of the run's keys and values that the slot holds, */
     int32_t from_layer;        /* from this layer on */
     int32_t sequence;          /* the run's sequence of these keys */
+    uint32_t points;           /* the points where changes apply, 1 << psc_point */
+    bool by_layer;             /* the changes are in the order of the layers where they apply */
 } psc_variant_slot;
 
 /* The rows that a variant's changes reach, and its first layer. */
@@ -29,6 +31,9 @@ psc_variant psc_variant_at(const psc_variant *variants, int32_t index);
 /* Sets *out; an invalid change is an error that names the variant. */
 psc_status psc_variant_check(
     psc_context *context, int32_t number, const psc_variant *variant, psc_variant_span *out);
+
+/* Sets the slot's variant, points and by_layer. */
+void psc_variant_place(psc_variant_slot *slot, const psc_variant *variant, int32_t n_layers);
 
 /* The variants that run together: an event row of sequence i belongs to slots[i]. */
 typedef struct psc_variant_batch {

@@ -282,6 +282,32 @@ Test(variants, shorter_structures) {
     compare_all(&input, 1, 0);
 }
 
+/* Cuts of adjacent keys at all layers, in the order of the layers, in no order, with a gap, of some
+ * heads and rows only. */
+Test(variants, ranges_of_cuts_equal_edited_runs) {
+    static psc_change lists[4][12];
+    load();
+    n_variants = 0;
+    for (int v = 0; v < 4; v++) {
+        int n = 0;
+        for (int l = 0; l < 2; l++)
+            for (int key = 1; key < 6; key++) {
+                psc_change *c = &lists[v][n];
+                *c = change(PSC_CHANGE_CUT, PSC_HOOK_ATTN_SCORES, v == 1 ? key % 2 : l, 3, 10);
+                c->key = key;
+                if (v == 1) c->key = (key + 3 * l) % 6 + 1;
+                if (v == 2 && key == 3) continue;
+                if (v == 3) c->head = key == 4 ? 1 : -1, c->row_begin = 3 + (key == 2);
+                n++;
+            }
+        variants[n_variants++] =
+            (psc_variant){.struct_size = sizeof(psc_variant), .n_changes = n, .changes = lists[v]};
+    }
+    must_run_ten();
+    psc_input input = {0, 10, ten};
+    compare_all(&input, 1, 0);
+}
+
 /* --- refusals -------------------------------------------------------------------------------- */
 
 static void refuse(psc_change c, const char *word) {
