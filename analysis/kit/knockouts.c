@@ -7,83 +7,74 @@
  * the lists of changes; a change names a layer and a key. */
 #include "knockouts.h"
 
-#include <math.h>
-
 #define VARIANTS_A_CALL 256
 #define CHANGES_A_CALL ((int64_t)1 << 16)
 
+/* Where the effect of a variant goes. */
+typedef struct psc_measure {
+    int32_t row_begin, row_end;
+    double *kl, *dlogp;
+} psc_measure;
+
 int psc_knockouts_begin(psc_context *context, const psc_host *host, psc_knockouts *out) {
     psc_knockouts *k = out;
-    *k = (psc_knockouts){.most = VARIANTS_A_CALL};
+    *k = (psc_knockouts){.n = 0};
     if (psc_divergence_begin(context, host, &k->base)) return -1;
-    const psc_row *rows = k->base.rows;
-    int32_t last = 0;
-    for (int32_t r = 0; r < k->base.n_rows; r++)
-        if (rows[r].position > last) last = rows[r].position;
     k->n_layers = host->model(context)->n_layers;
-    k->most_changes = (int64_t)k->n_layers * last;
+    k->most_changes = (int64_t)k->n_layers * k->base.longest;
     if (k->most_changes < CHANGES_A_CALL) k->most_changes = CHANGES_A_CALL;
     const uint64_t longest = (uint64_t)k->base.longest;
-    k->variants = host->run_alloc(context, (uint64_t)k->most * sizeof *k->variants);
+    k->variants = host->run_alloc(context, VARIANTS_A_CALL * sizeof *k->variants);
+    k->targets = host->run_alloc(context, VARIANTS_A_CALL * sizeof *k->targets);
     k->changes = host->run_alloc(context, (uint64_t)k->most_changes * sizeof *k->changes);
     k->index = host->run_alloc(context, longest * sizeof *k->index);
     k->kl = host->run_alloc(context, longest * sizeof *k->kl);
     k->dlogp = host->run_alloc(context, longest * sizeof *k->dlogp);
-    if (!k->variants || !k->changes || !k->index || !k->kl || !k->dlogp) return -1;
+    if (!k->variants || !k->targets || !k->changes || !k->index || !k->kl || !k->dlogp) return -1;
     return host->prepare_variants(context);
 }
 
 int psc_knockouts_open(psc_knockouts *k, int32_t first, int32_t n) {
-    k->sequence = k->base.rows[first].sequence;
-    return psc_divergence_open(&k->base, first, n);
-}
-
-/* The sequence's first position after its last row. */
-static int32_t end_of(const psc_knockouts *k) {
-    return k->base.rows[k->base.first + k->base.n - 1].position + 1;
-}
-
-int32_t psc_knockout_rows(const psc_knockouts *k, const psc_knockout *cut) {
-    return (cut->row_end > 0 ? cut->row_end : end_of(k)) - cut->row_begin;
+    const psc_row *row = &k->base.rows[first];
+    if (row->position != 0)
+        return k->base.host->fail(k->base.context,
+            "knock-outs need whole sequences; sequence %d begins at position %d of this run",
+            (int)row->sequence, (int)row->position);
+    k->sequence = row->sequence;
+    k->end = n;
+    return k->counting ? 0 : psc_divergence_open(&k->base, first, n);
 }
 
 static int on_logits(int32_t variant, const psc_event *logits, void *payload) {
     psc_knockouts *k = payload;
     const psc_host *host = k->base.host;
-    const psc_knockout *cut = &k->cuts[variant];
-    const int32_t end = cut->row_end > 0 ? cut->row_end : end_of(k);
-    int32_t first = 0, n = 0;
-    while (first < logits->n_rows && k->last_only && logits->rows[first].position + 1 < end)
-        first++;
-    for (int32_t r = first; r < logits->n_rows && logits->rows[r].position < end; r++)
-        k->index[n++] = logits->rows[r].index;
-    psc_divergence_rows(&k->base, n, k->index,
-        logits->tensor.data + first * logits->tensor.stride[0], logits->tensor.stride[0], k->kl,
-        k->dlogp);
-    psc_knockout_effect *effect = &k->effects[variant];
-    *effect = (psc_knockout_effect){0.0, n > 0 ? k->dlogp[n - 1] : NAN};
-    for (int32_t r = 0; r < n; r++) effect->kl += k->kl[r];
-    k->done += psc_knockout_rows(k, cut);
+    const psc_measure *to = &k->targets[variant];
+    const int32_t n = logits->n_rows;
+    for (int32_t r = 0; r < n; r++) k->index[r] = logits->rows[r].index;
+    psc_divergence_rows(&k->base, n, k->index, logits->tensor.data, logits->tensor.stride[0], k->kl,
+        to->dlogp ? k->dlogp : NULL);
+    double sum = 0.0;
+    for (int32_t r = 0; r < n; r++) sum += k->kl[r];
+    *to->kl = sum;
+    if (to->dlogp) *to->dlogp = k->dlogp[n - 1];
+    const int32_t rows = to->row_end - to->row_begin;
+    k->done += rows;
     if (k->all > 0.0) host->progress(k->base.context, k->done < k->all ? k->done / k->all : 1.0);
     return host->cancelled(k->base.context);
 }
 
-static int flush(psc_knockouts *k) {
-    if (k->n == 0) return 0;
-    const psc_host *host = k->base.host;
-    if (host->variants(k->base.context, k->n, k->variants,
-            k->last_only ? PSC_ROWS_LAST : PSC_ROWS_ALL, on_logits, k))
+int psc_knockouts_flush(psc_knockouts *k) {
+    const int32_t mode = k->last_only ? PSC_ROWS_LAST : PSC_ROWS_ALL;
+    if (k->n && k->base.host->variants(k->base.context, k->n, k->variants, mode, on_logits, k))
         return -1;
     k->n = 0;
     k->n_changes = 0;
     return 0;
 }
 
-/* The changes of one knock-out, layer by layer: the host finds a layer's own by their order. */
-static void add_changes(psc_knockouts *k, const psc_knockout *cut) {
-    psc_change *c = k->changes + k->n_changes;
-    k->variants[k->n++] =
-        (psc_variant){.struct_size = sizeof *k->variants, .changes = c, .row_end = cut->row_end};
+/* Layer by layer, then by key: the host finds a layer's changes by their order and applies adjacent
+ * keys as one range. */
+static psc_change *put_changes(const psc_knockouts *k, const psc_knockout *cut, psc_change *c) {
     for (int32_t l = 0; l < k->n_layers; l++)
         for (int range = 0; range < 2; range++)
             for (int32_t key = cut->from[range]; key < cut->to[range]; key++)
@@ -93,28 +84,28 @@ static void add_changes(psc_knockouts *k, const psc_knockout *cut) {
                     .layer = l,
                     .sequence = k->sequence,
                     .row_begin = cut->row_begin,
-                    .row_end = cut->row_end > 0 ? cut->row_end : end_of(k),
+                    .row_end = cut->row_end,
                     .head = -1,
                     .key = key};
-    k->variants[k->n - 1].n_changes = (int32_t)(c - k->changes - k->n_changes);
-    k->n_changes = c - k->changes;
+    return c;
 }
 
-int psc_knockouts_run(psc_knockouts *k, int32_t n, const psc_knockout *cuts, int last_only,
-    psc_knockout_effect *effects) {
-    k->last_only = last_only;
-    k->n = 0;
-    k->n_changes = 0;
-    k->cuts = cuts;
-    k->effects = effects;
-    for (int32_t i = 0; i < n; i++) {
-        const int64_t keys = cuts[i].to[0] - cuts[i].from[0] + cuts[i].to[1] - cuts[i].from[1];
-        if (k->n == k->most || k->n_changes + keys * k->n_layers > k->most_changes) {
-            if (flush(k)) return -1;
-            k->cuts = cuts + i;
-            k->effects = effects + i;
-        }
-        add_changes(k, &cuts[i]);
+int psc_knockouts_add(psc_knockouts *k, const psc_knockout *cut, double *kl, double *dlogp) {
+    if (k->counting) {
+        k->all += cut->row_end - cut->row_begin;
+        return 0;
     }
-    return flush(k);
+    const int64_t keys = cut->to[0] - cut->from[0] + cut->to[1] - cut->from[1];
+    const int full = k->n == VARIANTS_A_CALL || cut->last_only != k->last_only ||
+                     k->n_changes + keys * k->n_layers > k->most_changes;
+    if (full && psc_knockouts_flush(k)) return -1;
+    psc_change *first = k->changes + k->n_changes, *end = put_changes(k, cut, first);
+    k->last_only = cut->last_only;
+    k->n_changes = end - k->changes;
+    k->targets[k->n] = (psc_measure){cut->row_begin, cut->row_end, kl, dlogp};
+    k->variants[k->n++] = (psc_variant){.struct_size = sizeof *k->variants,
+        .n_changes = (int32_t)(end - first),
+        .changes = first,
+        .row_end = cut->row_end};
+    return 0;
 }

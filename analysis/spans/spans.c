@@ -6,11 +6,14 @@
  *
  * This file holds the options and the plugin's life. spans_trees.c makes units and trees,
  * spans_prefixes.c follows them over prefixes, spans_steps.c over the runs of a session;
+ * spans_effects.c, spans_heads.c and spans_links.c say what later rows owe to units;
  * spans_arrays.c, spans_summary.c and spans_corpus.c show them. */
 #include "spans.h"
 
 static const char *const unit_words[] = {"tokens", "words", NULL};
 static const char *const read_words[] = {"norm", "weight", NULL};
+static const char *const head_words[] = {"none", "reads", "causal", "residual", NULL};
+static const char *const link_words[] = {"none", "frozen", "causal", NULL};
 
 #define FIELD(name) offsetof(spans_state, name)
 static const psc_option_description spans_options[] = {
@@ -27,6 +30,18 @@ static const psc_option_description spans_options[] = {
         PSC_OPTION_YES_NO, FIELD(prefixes), 0, 0, NULL},
     {"closure", "no", "yes: how little later rows read the piece before each row",
         PSC_OPTION_YES_NO, FIELD(closure), 0, 0, NULL},
+    {"heads", "none",
+        "heads of spans by later rows' reads, by knock-outs, or by the residual as a comparison",
+        PSC_OPTION_WORD, FIELD(effects.heads), 0, 0, head_words},
+    {"after", "0", "heads=causal: rows after a span that count; 0: all", PSC_OPTION_COUNT,
+        FIELD(effects.after), 0, 1 << 20, NULL},
+    {"of", "", "heads: the units of the span at positions A-B, one by one", PSC_OPTION_TEXT,
+        FIELD(effects.of_text), 0, 0, NULL},
+    {"links", "none",
+        "what a unit's prediction owes to reading another unit: knock-outs, or frozen",
+        PSC_OPTION_WORDS, FIELD(effects.links), 0, 0, link_words},
+    {"distance", "0", "links: most units from one end to the other; 0: any", PSC_OPTION_COUNT,
+        FIELD(effects.distance), 0, 1 << 20, NULL},
     {"top", "8", "brackets listed in the summary", PSC_OPTION_COUNT, FIELD(top), 0, 64, NULL},
     {"memory", "2048", "most MiB of the tables, T^2 doubles per level", PSC_OPTION_COUNT,
         FIELD(memory), 1, 1 << 20, NULL},
@@ -43,6 +58,7 @@ static int spans_open(psc_context *context, const psc_host *host, void **state) 
         psc_reads_open(
             &s->reads, context, host, &s->levels, s->read == READ_WEIGHT, s->closure, s->memory))
         return -1;
+    if (spans_effects_open(s)) return -1;
     return host->accumulating(context) ? spans_corpus_open(s) : 0;
 }
 
@@ -51,7 +67,7 @@ static int spans_open(psc_context *context, const psc_host *host, void **state) 
 static int spans_run_begin(psc_context *context, void *state) {
     spans_state *s = state;
     s->rows = s->host->rows(context, &s->n_rows);
-    return psc_reads_begin(&s->reads) || spans_units(s) ? -1 : 0;
+    return psc_reads_begin(&s->reads) || spans_units(s) || spans_effects_begin(s) ? -1 : 0;
 }
 
 static int spans_run_end(psc_context *context, void *state, int status) {
@@ -60,12 +76,13 @@ static int spans_run_end(psc_context *context, void *state, int status) {
     if (psc_reads_end(&s->reads) || spans_make_trees(s)) return -1;
     if (s->prefixes && spans_follow_prefixes(s)) return -1;
     if (s->host->accumulating(context)) return spans_corpus_add(s);
-    return spans_arrays(s);
+    return spans_arrays(s) || spans_effects_find(s) ? -1 : 0;
 }
 
 static int spans_report(psc_context *context, void *state) {
     spans_state *s = state;
-    return s->host->accumulating(context) ? spans_corpus_report(s) : spans_summary(s);
+    if (s->host->accumulating(context)) return spans_corpus_report(s);
+    return spans_summary(s) || spans_effects_summary(s) ? -1 : 0;
 }
 
 const psc_plugin *psc_builtin_spans(void) {
@@ -75,7 +92,9 @@ const psc_plugin *psc_builtin_spans(void) {
         .name = "spans",
         .summary = "the structure of a text, level by level: trees of spans, cut where later rows "
                    "read the least of earlier ones",
-        .points = "attn.hook_pattern attn.hook_v",
+        .points =
+            "attn.hook_pattern attn.hook_v attn.hook_attn_scores hook_resid_pre hook_resid_post "
+            "hook_logits",
         .options = spans_options,
         .open = spans_open,
         .run_begin = spans_run_begin,

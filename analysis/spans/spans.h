@@ -5,6 +5,8 @@
 #ifndef SPANS_H
 #define SPANS_H
 
+#include "heads.h"
+#include "links.h"
 #include "reads.h"
 #include "units.h"
 
@@ -29,6 +31,34 @@ typedef struct spans_sequence {
     int32_t n_spans;                /* units.n - 1; 0 without two units */
 } spans_sequence;
 
+typedef enum spans_head { HEAD_NONE, HEAD_READS, HEAD_CAUSAL, HEAD_RESIDUAL } spans_head;
+enum { LINK_NONE = 1, LINK_FROZEN = 2, LINK_CAUSAL = 4 }; /* bits of links= */
+
+/* Heads and links of a run. */
+typedef struct spans_effects {
+    /* options */
+    int32_t heads;           /* spans_head */
+    uint32_t links;          /* LINK_ bits */
+    int32_t after, distance; /* rows after a span; units between two ends of a link; 0: all */
+    const char *of_text;     /* of=: positions of one more span */
+    /* a run */
+    psc_knockouts knockouts; /* without causal options only its base */
+    psc_frozen_links frozen;
+    int resid;          /* retained: hook_resid_post of every layer, for heads=residual */
+    double *necessity;  /* [units, units] of a run of one sequence, else of the sequence */
+    int32_t of[2];      /* the units of of=, in sequence 0; -1: none */
+    double *of_figures; /* [OF_COUNT, units of of=]; row OF_READS + level: reads */
+    psc_head of_head;
+    psc_head *found;     /* [levels, n_spans] of heads=causal */
+    int32_t *head;       /* [levels, n_spans] the head, a unit of its sequence; -1: no row after */
+    int32_t *by_reads;   /* the same by reads; null: heads=none or residual */
+    double *figure;      /* [levels, n_spans] reads or cosine of the head */
+    int64_t n_links;     /* of all sequences */
+    int64_t *first_link; /* [n_sequences] */
+    psc_link *link;      /* [n_links] */
+} spans_effects;
+enum { OF_NECESSITY, OF_SUFFICIENCY, OF_COSINE, OF_READS, OF_COUNT = OF_READS };
+
 /* What is kept of a sequence until its next run, to tell what a run's new rows changed. */
 typedef struct spans_past {
     int32_t sequence;      /* of the session */
@@ -47,6 +77,8 @@ typedef struct spans_state {
     psc_filter range;          /* positions of the trees */
     int32_t prefixes, closure; /* yes: trees of every prefix; closure of every row */
     int32_t top, memory;       /* lines of a list; MiB of the tables */
+
+    spans_effects effects;
 
     const psc_model_info *model;
     psc_levels levels;
@@ -102,6 +134,30 @@ int spans_make_trees(spans_state *s);
 
 /* In run_end: first_seen and stood, from the trees of every prefix. */
 int spans_follow_prefixes(spans_state *s);
+
+/* --- spans_effects.c: heads= and links= ------------------------------------------------------- */
+
+int spans_effects_open(spans_state *s);
+int spans_effects_begin(spans_state *s);
+/* In run_end: everything and its arrays. In report: their part of the summary. */
+int spans_effects_find(spans_state *s);
+int spans_effects_summary(spans_state *s);
+
+/* --- spans_heads.c, spans_heads_show.c, spans_links.c ------------------------------------------ */
+
+/* In run_begin, and in run_end for every sequence; knock-outs only count while
+ * effects.knockouts.counting is set. */
+int spans_heads_begin(spans_state *s);
+int spans_heads_find(spans_state *s, int32_t sequence);
+int spans_heads_arrays(spans_state *s);
+int spans_heads_summary(spans_state *s);
+int spans_links_begin(spans_state *s);
+int spans_links_find(spans_state *s, int32_t sequence);
+int spans_links_arrays(spans_state *s);
+int spans_links_summary(spans_state *s);
+/* What rows after unit `end` read of unit `unit` at a level. */
+double spans_reads_after(
+    const spans_state *s, int32_t sequence, int32_t level, int32_t end, int32_t unit);
 
 /* --- spans_arrays.c, spans_summary.c: one run ------------------------------------------------- */
 

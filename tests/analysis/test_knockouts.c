@@ -7,29 +7,24 @@
 
 enum { N_TOKENS = 18, MOST_ROWS = 2 * N_TOKENS };
 
-typedef struct knockout_case {
-    psc_knockout cut;
-    int last_only;
-} knockout_case;
-
 /* A unit of one token, of several, all but one unit of a span, a single row, a unit's own rows. */
-static const knockout_case cases[] = {
-    {{16, 0, {15, 0}, {16, 0}}, 0},
-    {{9, 0, {8, 0}, {9, 0}}, 0},
-    {{9, 0, {3, 0}, {6, 0}}, 0},
-    {{9, 0, {3, 6}, {5, 9}}, 0},
-    {{9, 0, {1, 4}, {3, 9}}, 0},
-    {{5, 12, {2, 0}, {4, 0}}, 0},
-    {{5, 8, {1, 0}, {5, 0}}, 1},
-    {{5, 6, {4, 0}, {5, 0}}, 1},
-    {{4, 0, {1, 0}, {4, 0}}, 0},
+static const psc_knockout cases[] = {
+    {16, N_TOKENS, {15, 0}, {16, 0}, 0},
+    {9, N_TOKENS, {8, 0}, {9, 0}, 0},
+    {9, N_TOKENS, {3, 0}, {6, 0}, 0},
+    {9, N_TOKENS, {3, 6}, {5, 9}, 0},
+    {9, N_TOKENS, {1, 4}, {3, 9}, 0},
+    {5, 12, {2, 0}, {4, 0}, 0},
+    {5, 8, {1, 0}, {5, 0}, 1},
+    {5, 6, {4, 0}, {5, 0}, 1},
+    {4, N_TOKENS, {1, 0}, {4, 0}, 0},
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
 
 static psc_token text[N_TOKENS];
 static psc_knockouts knockouts;
 static int32_t measured_first, measured_rows; /* rows of the run that the bridge measures */
-static psc_knockout_effect effects[N_CASES];
+static struct effect { double kl, dlogp; } effects[N_CASES];
 static float *changed[N_CASES]; /* [N_TOKENS, V] logits of the plugin's run */
 static double again[N_CASES];   /* kl of these by the kit's measure */
 
@@ -51,9 +46,9 @@ static int on_begin(psc_context *c, void *state) {
 
 /* The kit's measure of the logits that the plugin's runs gave. */
 static void measure_again(int i) {
-    const psc_knockout *cut = &cases[i].cut;
+    const psc_knockout *cut = &cases[i];
     const int64_t n_vocab = host->model(context)->d_vocab;
-    const int32_t end = cut->row_end ? cut->row_end : N_TOKENS;
+    const int32_t end = cut->row_end;
     const int32_t begin = cases[i].last_only ? end - 1 : cut->row_begin;
     int32_t index[N_TOKENS];
     double kl[N_TOKENS], sum = 0;
@@ -68,16 +63,10 @@ static int on_end(psc_context *c, void *state, int status) {
     (void)state, (void)c;
     if (status) return 0;
     if (psc_knockouts_open(&knockouts, measured_first, measured_rows)) return -1;
-    int begin = 0;
-    for (int i = 0; i < N_CASES; i++) knockouts.all += psc_knockout_rows(&knockouts, &cases[i].cut);
-    for (int i = 1; i <= N_CASES; i++) {
-        if (i < N_CASES && cases[i].last_only == cases[begin].last_only) continue;
-        psc_knockout cuts[N_CASES];
-        for (int j = begin; j < i; j++) cuts[j - begin] = cases[j].cut;
-        if (psc_knockouts_run(&knockouts, i - begin, cuts, cases[begin].last_only, effects + begin))
-            return -1;
-        begin = i;
-    }
+    for (int i = 0; i < N_CASES; i++) knockouts.all += cases[i].row_end - cases[i].row_begin;
+    for (int i = 0; i < N_CASES; i++)
+        if (psc_knockouts_add(&knockouts, &cases[i], &effects[i].kl, &effects[i].dlogp)) return -1;
+    if (psc_knockouts_flush(&knockouts)) return -1;
     for (int i = 0; i < N_CASES && changed[0]; i++) measure_again(i);
     return 0;
 }
@@ -105,7 +94,7 @@ static void load_knockout(psc_session *other, const psc_knockout *cut, int range
     char options[128];
     if (cut->from[range] == cut->to[range]) return;
     snprintf(options, sizeof options, "at=L*H*,keys=%d-%d,rows=%d-%d", cut->from[range],
-        cut->to[range] - 1, cut->row_begin, (cut->row_end ? cut->row_end : N_TOKENS) - 1);
+        cut->to[range] - 1, cut->row_begin, cut->row_end - 1);
     cr_assert_eq(psc_session_plugin(other, "knockout", options, &error), PSC_OK, "%s: %s", options,
         error.message);
 }
@@ -141,9 +130,9 @@ static long double kl_of(const float *z, const float *y, int n) {
 }
 
 static void check_case(int i, const float *base) {
-    const psc_knockout *cut = &cases[i].cut;
+    const psc_knockout *cut = &cases[i];
     const int n_vocab = psc_model_get_info(model)->d_vocab;
-    const int end = cut->row_end ? cut->row_end : N_TOKENS;
+    const int end = cut->row_end;
     long double kl = 0;
     for (int r = cases[i].last_only ? end - 1 : cut->row_begin; r < end; r++)
         kl += kl_of(base + r * n_vocab, changed[i] + r * n_vocab, n_vocab);
@@ -167,7 +156,7 @@ static void check_model(const char *folder) {
     const int n_vocab = psc_model_get_info(model)->d_vocab;
     for (int i = 0; i < N_TOKENS; i++) text[i].id = i ? (i * 37 + 11) % n_vocab : 0;
     float *base = run_alone(NULL);
-    for (int i = 0; i < N_CASES; i++) changed[i] = run_alone(&cases[i].cut);
+    for (int i = 0; i < N_CASES; i++) changed[i] = run_alone(&cases[i]);
     open_way(NULL, 2, 0);
     run_kit(0);
     for (int i = 0; i < N_CASES; i++) check_case(i, base);
@@ -205,7 +194,7 @@ Test(knockouts, bits) {
     open_way(NULL, 1, 0);
     run_kit(0);
     psc_session_close(&session);
-    psc_knockout_effect first[N_CASES];
+    struct effect first[N_CASES];
     memcpy(first, effects, sizeof effects);
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
         memset(effects, 0, sizeof effects);
