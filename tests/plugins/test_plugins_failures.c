@@ -67,6 +67,9 @@ static const scenario scenarios[] = {
     {"attention", "reader=L1H2,key=2", RUN, PARALLEL, NULL},
     {"attention", "reader=L1H0", RUN, NO_BIAS, NULL},
     {"attention", "", CORPUS, PARALLEL, NULL},
+    {"spans", "levels=0+1/L1H2,prefixes=yes,closure=yes", RUN, PARALLEL, NULL},
+    {"spans", "reads=weight,units=words", RUN, NO_BIAS, NULL},
+    {"spans", "prefixes=yes,closure=yes", CORPUS, PARALLEL, NULL},
     {"partition", "level=layer+head,alphas=0+0.5,rows=all", RUN, PARALLEL, NULL},
     {"partition", "perturbations=ablation,components=embed+L0H1+1_attn_bias+0_mlp_out", RUN,
         NO_BIAS, NULL},
@@ -142,10 +145,15 @@ static psc_status load_plugin(const scenario *s) {
 }
 
 static psc_status run_tokens(int32_t first, int32_t n_inputs, int32_t phase, int32_t source) {
-    psc_input inputs[] = {{0, LENGTH, ten + first}, {1, LENGTH - 1, ten + first + 1}};
+    psc_token tokens[2][LENGTH];
+    psc_input inputs[] = {{0, LENGTH, tokens[0]}, {1, LENGTH - 1, tokens[1]}};
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
     options.phase = phase;
     options.source = source;
+    for (int i = 0; i < 2; i++) {
+        memcpy(tokens[i], ten + first + i, sizeof tokens[i]);
+        if (psc_session_needs_bos(session)) tokens[i][0].id = psc_model_bos(model);
+    }
     for (int32_t i = 0; i < 2; i++) psc_session_truncate(session, i, 0);
     return psc_session_run(session, inputs, n_inputs, &options, &error);
 }

@@ -65,6 +65,8 @@ static const struct {
     {"attention", "reader=L1H0", ALONE},
     {"attention", "reader=L0H0,key=1", ALONE},
     {"edges", "rows=all,carry=yes", ALONE},
+    {"spans", "levels=0/0+1/L1H0,prefixes=yes,closure=yes", ANYWHERE},
+    {"spans", "reads=weight,power=1,units=words,range=2-9", ANYWHERE},
     {"sweep", "over=heads,metric=kl", ALONE},
     {"sweep", "over=resid_pre,do=mean", ALONE},
     {"ablate", NULL, NEVER},
@@ -157,7 +159,7 @@ static void run(
     const int32_t before = alone ? 0 : n - 2, after = alone ? 0 : 3;
     psc_token others[MAX_ROWS];
     watch eyes = {out, alone ? 0 : 1};
-    for (int32_t i = 0; i < n; i++) others[i] = (psc_token){.id = tokens[n - 1 - i].id};
+    for (int32_t i = 0; i < n; i++) others[i] = (psc_token){.id = tokens[i ? n - 1 - i : 0].id};
     memset(out, 0, sizeof *out);
     psc_session *session = must_session(
         model, isas[w->at[AXIS_ISA]], w->at[AXIS_THREADS] + 1, chunks[w->at[AXIS_CHUNK]]);
