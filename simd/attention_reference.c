@@ -10,7 +10,8 @@ void psc_attention_scores__reference(const psc_attention *a) {
     for (size_t r = 0; r < a->rows; r++) {
         const float *q = a->x + r * a->ldx;
         for (size_t key = 0; key < (size_t)a->n_keys[r]; key++) {
-            const float *panel = a->cache + key / PSC_LANES * PSC_LANES * a->d_head;
+            const float *panel = (key < a->n_prefix ? a->prefix : a->cache) +
+                                 key / PSC_LANES * PSC_LANES * a->d_head;
             float acc = 0.0f;
             for (size_t d = 0; d < a->d_head; d++) {
                 acc = fmaf(q[d], panel[d * PSC_LANES + key % PSC_LANES], acc);
@@ -25,12 +26,15 @@ void psc_attention_values__reference(const psc_attention *a) {
         const float *pattern = a->x + r * a->ldx;
         size_t n = (size_t)a->n_keys[r];
         for (size_t d = 0; d < a->d_head; d++) {
-            const float *panel = a->cache + d / PSC_LANES * PSC_LANES * a->key_capacity;
+            const float *own = a->cache + d / PSC_LANES * PSC_LANES * a->key_capacity;
+            const float *prefix =
+                a->n_prefix ? a->prefix + d / PSC_LANES * PSC_LANES * a->prefix_capacity : own;
             float total = 0.0f;
             for (size_t first = 0; first < n; first += PSC_K_BLOCK) {
                 size_t end = n - first < PSC_K_BLOCK ? n : first + PSC_K_BLOCK;
                 float acc = 0.0f;
                 for (size_t key = first; key < end; key++) {
+                    const float *panel = key < a->n_prefix ? prefix : own;
                     acc = fmaf(pattern[key], panel[key * PSC_LANES + d % PSC_LANES], acc);
                 }
                 total = first == 0 ? acc : total + acc;

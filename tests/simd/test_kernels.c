@@ -383,7 +383,28 @@ MATRIX_CASES(f32, PSC_DTYPE_F32)
 MATRIX_CASES(f16, PSC_DTYPE_F16)
 MATRIX_CASES(bf16, PSC_DTYPE_BF16)
 
-/* `rows` queries, the last of which sees `most` keys; later keys in the cache are NaN. */
+/* Moves the first keys to a cache of their own and makes them NaN in the first one. */
+static floats split_cache(
+    psc_attention *a, floats *cache, size_t n, size_t capacity, bool values, size_t least_keys) {
+    const size_t d_panels = (a->d_head + 15) / 16;
+    const size_t n_prefix = 16 * random_below((least_keys - 1) / 16 + 1);
+    const size_t wide = capacity + 16 * random_below(3);
+    floats prefix = make_output(values ? d_panels * wide * 16 : n, 0);
+    for (size_t i = 0; i < n; i++) {
+        const size_t key = values ? i / 16 % capacity : i / (16 * a->d_head) * 16 + i % 16;
+        const size_t to = values ? (i / 16 / capacity * wide + key) * 16 + i % 16 : i;
+        if (key >= n_prefix) continue;
+        prefix.data[to] = cache->data[i];
+        cache->data[i] = NAN;
+    }
+    a->prefix = prefix.data;
+    a->n_prefix = n_prefix;
+    a->prefix_capacity = wide;
+    return prefix;
+}
+
+/* `rows` queries, the last of which sees `most` keys; later keys in the cache are NaN. Then again
+ * with the first keys in another cache. */
 static void check_attention(const psc_kernels *ref, const psc_kernels *isa, bool values,
     size_t rows, size_t d_head, size_t most, fill kind) {
     size_t capacity = (most + 15) / 16 * 16 + 16 * random_below(2), offset = random_below(8);
@@ -405,7 +426,7 @@ static void check_attention(const psc_kernels *ref, const psc_kernels *isa, bool
         size_t key = values ? i / 16 % capacity : i / (16 * d_head) * 16 + i % 16;
         if (key >= most) cache.data[i] = NAN;
     }
-    floats y[2];
+    floats y[4], prefix = {0};
     psc_attention a = {.ldy = ldy,
         .x = x.data,
         .ldx = ldx,
@@ -415,8 +436,9 @@ static void check_attention(const psc_kernels *ref, const psc_kernels *isa, bool
         .rows = rows,
         .d_head = d_head,
         .scale = 0.125f};
-    for (int t = 0; t < 2; t++) {
-        const psc_kernels *k = t == 0 ? ref : isa;
+    for (int t = 0; t < 4; t++) {
+        const psc_kernels *k = t % 2 == 0 ? ref : isa;
+        if (t == 2) prefix = split_cache(&a, &cache, n, capacity, values, (size_t)n_keys[0]);
         y[t] = make_output(rows * ldy, offset);
         a.y = y[t].data;
         if (values) {
@@ -425,9 +447,11 @@ static void check_attention(const psc_kernels *ref, const psc_kernels *isa, bool
             k->attention_scores(&a);
         }
     }
-    expect_same(&y[0], &y[1], values ? "attention_values" : "attention_scores", rows * 1000 + most);
-    drop(&y[0]);
-    drop(&y[1]);
+    for (int t = 1; t < 4; t++)
+        expect_same(
+            &y[0], &y[t], values ? "attention_values" : "attention_scores", rows * 1000 + most);
+    for (int t = 0; t < 4; t++) drop(&y[t]);
+    drop(&prefix);
     drop(&cache);
     drop(&x);
 }
