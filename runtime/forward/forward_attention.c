@@ -166,6 +166,13 @@ static void attention_task(int64_t task, int thread, void *payload) {
         .rows = (size_t)rows,
         .d_head = f->d_head,
         .scale = job->scale};
+    const psc_kv_cache *prefix = f->cache->prefix;
+    const int32_t of = f->cache->prefix_sequence[sequence];
+    if (prefix) {
+        a.n_prefix = (size_t)f->cache->n_prefix[sequence];
+        a.prefix_capacity = prefix->capacity;
+        a.prefix = psc_kv_cache_keys(prefix, of, f->layer, head);
+    }
     if (job->step == STEP_ALL || job->step == STEP_SCORES) f->kernels->attention_scores(&a);
     if (job->step == STEP_ALL || job->step == STEP_SOFTMAX)
         for (int32_t r = 0; r < rows; r++) {
@@ -180,6 +187,7 @@ static void attention_task(int64_t task, int thread, void *payload) {
     a.y = f->z + at;
     a.ldy = f->ld_n;
     a.cache = psc_kv_cache_values(f->cache, sequence, f->layer, head);
+    if (prefix) a.prefix = psc_kv_cache_values(prefix, of, f->layer, head);
     f->kernels->attention_values(&a);
 }
 

@@ -18,6 +18,10 @@ typedef struct psc_kv_cache {
     float *data;        /* 64-byte aligned, in memory */
     void *memory;       /* a page costs nothing until a position in it is written */
     int32_t *lengths;   /* [n_sequences] tokens in each */
+
+    const struct psc_kv_cache *prefix; /* whose positions sequences share; null: none */
+    int32_t *prefix_sequence;          /* [n_sequences] the sequence there */
+    int32_t *n_prefix;                 /* [n_sequences] positions read there, a multiple of 16 */
 } psc_kv_cache;
 
 psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_layers,
@@ -37,6 +41,11 @@ void psc_kv_cache_put_value(psc_kv_cache *cache, int32_t sequence, int32_t layer
  * cache of the same model, or of the same cache, for the layers from first_layer on. Lengths do not
  * change. The target's positions from n_positions on are undefined afterwards. */
 void psc_kv_cache_copy(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
+    int32_t from_sequence, int32_t n_positions, int32_t first_layer);
+
+/* The same without a copy of all: whole panels of 16 positions are read from the other cache, which
+ * must outlive this one and is one for all sequences; the rest is copied. */
+void psc_kv_cache_share(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
     int32_t from_sequence, int32_t n_positions, int32_t first_layer);
 
 #endif

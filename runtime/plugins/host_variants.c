@@ -1,6 +1,6 @@
 /* Variants: the run with changes, computing only the layers and rows that these reach. A variant
  * begins at the first layer that it changes, with the run's own residual there, and at the first
- * row that it changes. Earlier rows, and their keys and values, are copied from the run's cache.
+ * row that it changes. Keys and values of earlier rows are read from the run's own cache.
  * Variants that begin at the same layer go through the pass together, as sequences of a cache of
  * their own:
  *
@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define MOST_SLOTS 64
+#define PANEL 16                          /* positions that psc_kv_cache_share copies together */
 #define CACHE_BYTES ((uint64_t)512 << 20) /* for all slots, unless one slot alone needs more */
 #define ROWS_TOGETHER 256                 /* enough for the matmuls' full speed */
 
@@ -127,16 +128,17 @@ static psc_status open_logits(psc_context *context, bool all, psc_error *error) 
 
 /* --- a batch --------------------------------------------------------------------------------- */
 
-/* Copies the keys and values before the variant's rows to its slot, unless it has them. The variant
- * then overwrites the positions from its first row on. */
-static void copy_prefix(
+/* Lets the slot read the keys and values before the variant's rows from the session's cache. Those
+ * of the panel in which the rows begin are copied, unless the slot has them; the variant then
+ * overwrites the positions from its first row on. */
+static void share_prefix(
     psc_context *context, int32_t index, int32_t sequence, int32_t first_layer, int32_t positions) {
     psc_variants *v = context->variants;
     psc_variant_slot *slot = &v->slots[index];
-    bool held =
-        slot->sequence == sequence && slot->copied >= positions && slot->from_layer <= first_layer;
+    bool held = slot->sequence == sequence && slot->copied >= positions &&
+                slot->copied / PANEL == positions / PANEL && slot->from_layer <= first_layer;
     if (!held) {
-        psc_kv_cache_copy(
+        psc_kv_cache_share(
             v->cache, index, context->session->cache, sequence, positions, first_layer);
         slot->sequence = sequence;
         slot->from_layer = first_layer;
@@ -153,7 +155,7 @@ static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
     int32_t index = batch->n_slots++;
     psc_variant_slot *slot = &v->slots[index];
     const psc_row *first = &s->rows[span->row_begin];
-    copy_prefix(context, index, span->sequence, span->first_layer, first->position);
+    share_prefix(context, index, span->sequence, span->first_layer, first->position);
     psc_variant_place(slot, variant, batch->n_layers);
     slot->number = number;
     slot->row_begin = span->row_begin;
