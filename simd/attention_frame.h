@@ -55,7 +55,8 @@
 
 /* The panels of keys from `key` on. */
 static inline const float *keys_at(const psc_attention *a, size_t key) {
-    return (key < a->n_prefix ? a->prefix : a->cache) + key * a->d_head;
+    if (key < a->n_prefix) return a->prefix + key * a->d_head;
+    return a->cache + (key - a->n_prefix) * a->d_head;
 }
 
 /* Whether keys key..key+n-1 lie in one cache. */
@@ -177,7 +178,8 @@ static inline const float *values_at(
     const bool shared = key < a->n_prefix;
     const size_t capacity = shared ? a->prefix_capacity : a->key_capacity;
     *panel_stride = PSC_LANES * capacity;
-    return (shared ? a->prefix : a->cache) + d * capacity + key * PSC_LANES;
+    if (shared) return a->prefix + d * capacity + key * PSC_LANES;
+    return a->cache + d * capacity + (key - a->n_prefix) * PSC_LANES;
 }
 
 /* Continues the chains of one row over four panels or one. */

@@ -4,14 +4,17 @@
 #include "stripe_reference.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <sleef.h>
 
 void psc_attention_scores__reference(const psc_attention *a) {
     for (size_t r = 0; r < a->rows; r++) {
         const float *q = a->x + r * a->ldx;
         for (size_t key = 0; key < (size_t)a->n_keys[r]; key++) {
-            const float *panel = (key < a->n_prefix ? a->prefix : a->cache) +
-                                 key / PSC_LANES * PSC_LANES * a->d_head;
+            const bool shared = key < a->n_prefix;
+            const size_t at = shared ? key : key - a->n_prefix;
+            const float *panel =
+                (shared ? a->prefix : a->cache) + at / PSC_LANES * PSC_LANES * a->d_head;
             float acc = 0.0f;
             for (size_t d = 0; d < a->d_head; d++) {
                 acc = fmaf(q[d], panel[d * PSC_LANES + key % PSC_LANES], acc);
@@ -34,8 +37,9 @@ void psc_attention_values__reference(const psc_attention *a) {
                 size_t end = n - first < PSC_K_BLOCK ? n : first + PSC_K_BLOCK;
                 float acc = 0.0f;
                 for (size_t key = first; key < end; key++) {
-                    const float *panel = key < a->n_prefix ? prefix : own;
-                    acc = fmaf(pattern[key], panel[key * PSC_LANES + d % PSC_LANES], acc);
+                    const float *v = key < a->n_prefix ? prefix + key * PSC_LANES
+                                                       : own + (key - a->n_prefix) * PSC_LANES;
+                    acc = fmaf(pattern[key], v[d % PSC_LANES], acc);
                 }
                 total = first == 0 ? acc : total + acc;
             }

@@ -71,7 +71,8 @@ typedef struct psc_pullback {
  * keys:   [ceil(keys/16)][d_head][16], lane = key mod 16
  * values: [ceil(d_head/16)][key_capacity][16], lane = d mod 16
  * Row r sees keys 0..n_keys[r]-1; the rest is neither added to a sum nor written.
- * Keys below n_prefix are read from another cache, which many sequences may share.
+ * Keys below n_prefix are read from another cache, which many sequences may share; `cache` then
+ * begins with key n_prefix.
  * scores: s = (chain of fma(q[d], k[d], acc) over ascending d from +0) * scale.
  * values: z[d] = chain of fma(pattern[key], v[key][d], acc) over ascending keys from +0 in blocks
  * of PSC_K_BLOCK keys, block sums added in ascending order (the first is the total). */

@@ -51,7 +51,8 @@ static head_range heads_of(const psc_forward *f, const psc_matmul *part) {
 /* Prefetches the place of a row's key or value: a key spans d_head cache lines, a value d_head / 16
  * of them far apart. */
 static void fetch_place(const psc_forward *f, const psc_row *row, size_t head, bool value) {
-    size_t position = (size_t)row->position, every = value ? PSC_LANES : 1;
+    size_t position = (size_t)(row->position - f->cache->n_prefix[row->sequence]);
+    size_t every = value ? PSC_LANES : 1;
     const float *at = value ? psc_kv_cache_values(f->cache, row->sequence, f->layer, (int32_t)head)
                             : psc_kv_cache_keys(f->cache, row->sequence, f->layer, (int32_t)head);
     at += value ? position * PSC_LANES : position / PSC_LANES * PSC_LANES * f->d_head;
@@ -151,7 +152,7 @@ static void attention_task(int64_t task, int thread, void *payload) {
     int32_t sequence = f->rows[first].sequence;
     size_t at = (size_t)first * f->ld_n + (size_t)head * f->d_head;
     float *scores = f->scratch + (size_t)thread * f->scratch_floats;
-    size_t ld = f->cache->capacity + PSC_LANES;
+    size_t ld = f->cache->longest + PSC_LANES;
     if (job->scores) {
         ld = f->heads * job->ld_keys;
         scores = job->scores + (size_t)first * ld + (size_t)head * job->ld_keys;

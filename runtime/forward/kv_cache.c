@@ -23,6 +23,7 @@ psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_
     cache->n_heads = n_heads;
     cache->d_head = d_head;
     cache->capacity = ((size_t)capacity + PSC_LANES - 1) / PSC_LANES * PSC_LANES;
+    cache->longest = cache->capacity;
     size_t wide = ((size_t)d_head + PSC_LANES - 1) / PSC_LANES * PSC_LANES;
     cache->keys_size = cache->capacity * (size_t)d_head;
     cache->values_size = cache->capacity * wide;
@@ -70,7 +71,7 @@ float *psc_kv_cache_values(
 
 void psc_kv_cache_put_key(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
     int32_t position, const float *key) {
-    size_t d_head = (size_t)cache->d_head, at = (size_t)position;
+    size_t d_head = (size_t)cache->d_head, at = (size_t)(position - cache->n_prefix[sequence]);
     float *keys = psc_kv_cache_keys(cache, sequence, layer, head);
     keys += at / PSC_LANES * PSC_LANES * d_head + at % PSC_LANES;
     for (size_t d = 0; d < d_head; d++) keys[d * PSC_LANES] = key[d];
@@ -80,14 +81,14 @@ void psc_kv_cache_put_value(psc_kv_cache *cache, int32_t sequence, int32_t layer
     int32_t position, const float *value) {
     size_t d_head = (size_t)cache->d_head, panel = cache->capacity * PSC_LANES;
     float *values = psc_kv_cache_values(cache, sequence, layer, head);
-    values += (size_t)position * PSC_LANES;
+    values += (size_t)(position - cache->n_prefix[sequence]) * PSC_LANES;
     for (size_t d = 0; d < d_head; d += PSC_LANES, values += panel) {
         size_t lanes = d_head - d < PSC_LANES ? d_head - d : PSC_LANES;
         memcpy(values, value + d, lanes * sizeof *values);
     }
 }
 
-/* Copies positions begin..end-1; begin is a multiple of 16. */
+/* Copies positions begin..end-1, begin a multiple of 16, to the beginning of a sequence. */
 static void copy_positions(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
     int32_t from_sequence, size_t begin, size_t end, int32_t first_layer) {
     const size_t lanes = PSC_LANES, rounded = (end + lanes - 1) / lanes * lanes;
@@ -95,10 +96,10 @@ static void copy_positions(psc_kv_cache *to, int32_t to_sequence, const psc_kv_c
     if (begin == end || (to == from && to_sequence == from_sequence)) return;
     for (int32_t l = first_layer; l < to->n_layers; l++)
         for (int32_t h = 0; h < to->n_heads; h++) {
-            memcpy(psc_kv_cache_keys(to, to_sequence, l, h) + begin * d_head,
+            memcpy(psc_kv_cache_keys(to, to_sequence, l, h),
                 psc_kv_cache_keys(from, from_sequence, l, h) + begin * d_head,
                 (rounded - begin) * d_head * sizeof(float));
-            float *values = psc_kv_cache_values(to, to_sequence, l, h) + begin * lanes;
+            float *values = psc_kv_cache_values(to, to_sequence, l, h);
             const float *source = psc_kv_cache_values(from, from_sequence, l, h) + begin * lanes;
             for (size_t p = 0; p < panels; p++)
                 memcpy(values + p * to->capacity * lanes, source + p * from->capacity * lanes,

@@ -383,24 +383,25 @@ MATRIX_CASES(f32, PSC_DTYPE_F32)
 MATRIX_CASES(f16, PSC_DTYPE_F16)
 MATRIX_CASES(bf16, PSC_DTYPE_BF16)
 
-/* Moves the first keys to a cache of their own and makes them NaN in the first one. */
-static floats split_cache(
-    psc_attention *a, floats *cache, size_t n, size_t capacity, bool values, size_t least_keys) {
-    const size_t d_panels = (a->d_head + 15) / 16;
+/* Splits the cache in two: the first keys, and the others. The keys before and after are NaN. */
+static void split_cache(
+    psc_attention *a, floats split[2], size_t n, bool values, size_t least_keys) {
+    const size_t panels = values ? (a->d_head + 15) / 16 : 1, capacity = a->key_capacity;
+    const size_t width = values ? 16 : a->d_head; /* floats of a key */
     const size_t n_prefix = 16 * random_below((least_keys - 1) / 16 + 1);
     const size_t wide = capacity + 16 * random_below(3);
-    floats prefix = make_output(values ? d_panels * wide * 16 : n, 0);
-    for (size_t i = 0; i < n; i++) {
-        const size_t key = values ? i / 16 % capacity : i / (16 * a->d_head) * 16 + i % 16;
-        const size_t to = values ? (i / 16 / capacity * wide + key) * 16 + i % 16 : i;
-        if (key >= n_prefix) continue;
-        prefix.data[to] = cache->data[i];
-        cache->data[i] = NAN;
+    split[0] = make_output(panels * wide * width, 0);
+    split[1] = make_output(n, 0);
+    for (size_t p = 0; p < panels; p++) {
+        const float *from = a->cache + p * capacity * width;
+        memcpy(split[0].data + p * wide * width, from, n_prefix * width * sizeof *from);
+        memcpy(split[1].data + p * capacity * width, from + n_prefix * width,
+            (capacity - n_prefix) * width * sizeof *from);
     }
-    a->prefix = prefix.data;
+    a->prefix = split[0].data;
     a->n_prefix = n_prefix;
     a->prefix_capacity = wide;
-    return prefix;
+    a->cache = split[1].data;
 }
 
 /* `rows` queries, the last of which sees `most` keys; later keys in the cache are NaN. Then again
@@ -426,7 +427,7 @@ static void check_attention(const psc_kernels *ref, const psc_kernels *isa, bool
         size_t key = values ? i / 16 % capacity : i / (16 * d_head) * 16 + i % 16;
         if (key >= most) cache.data[i] = NAN;
     }
-    floats y[4], prefix = {0};
+    floats y[4], split[2];
     psc_attention a = {.ldy = ldy,
         .x = x.data,
         .ldx = ldx,
@@ -438,7 +439,7 @@ static void check_attention(const psc_kernels *ref, const psc_kernels *isa, bool
         .scale = 0.125f};
     for (int t = 0; t < 4; t++) {
         const psc_kernels *k = t % 2 == 0 ? ref : isa;
-        if (t == 2) prefix = split_cache(&a, &cache, n, capacity, values, (size_t)n_keys[0]);
+        if (t == 2) split_cache(&a, split, n, values, (size_t)n_keys[0]);
         y[t] = make_output(rows * ldy, offset);
         a.y = y[t].data;
         if (values) {
@@ -451,7 +452,8 @@ static void check_attention(const psc_kernels *ref, const psc_kernels *isa, bool
         expect_same(
             &y[0], &y[t], values ? "attention_values" : "attention_scores", rows * 1000 + most);
     for (int t = 0; t < 4; t++) drop(&y[t]);
-    drop(&prefix);
+    drop(&split[0]);
+    drop(&split[1]);
     drop(&cache);
     drop(&x);
 }
