@@ -142,12 +142,15 @@ static void fill_masked(const attention_job *job, float *row, size_t n_keys) {
     for (size_t key = n_keys; key < job->n_keys; key++) row[key] = value;
 }
 
-/* Later tiles see more keys, so they come first and the last tasks are small. */
+/* Later tiles see more keys, so they come first and the last tasks are small. Sequences that share
+ * their prefix go through one head after the other, while that head's keys are in cache. */
 static void attention_task(int64_t task, int thread, void *payload) {
     const attention_job *job = payload;
     psc_forward *f = job->f;
-    int32_t head = (int32_t)((size_t)task % f->heads);
-    psc_tile tile = f->tiles[f->n_tiles - 1 - (int32_t)((size_t)task / f->heads)];
+    const bool by_head = f->cache->prefix != NULL;
+    int32_t head = (int32_t)(by_head ? task / f->n_tiles : task % (int64_t)f->heads);
+    int32_t later = (int32_t)(by_head ? task % f->n_tiles : task / (int64_t)f->heads);
+    psc_tile tile = f->tiles[f->n_tiles - 1 - later];
     int32_t first = tile.first, rows = tile.rows;
     int32_t sequence = f->rows[first].sequence;
     size_t at = (size_t)first * f->ld_n + (size_t)head * f->d_head;
