@@ -135,6 +135,33 @@ int spans_make_trees(spans_state *s);
 /* In run_end: first_seen and stood, from the trees of every prefix. */
 int spans_follow_prefixes(spans_state *s);
 
+/* --- spans_arrays.c, spans_summary.c, spans_say.c: one run ------------------------------------------------- */
+
+int spans_arrays(spans_state *s);
+int spans_summary(spans_state *s);
+enum { SPANS_TEXT = 128 };
+/* A bracket's positions and text: [2,3] "old man". Long texts are cut. */
+int spans_bracket_text(
+    const spans_state *s, int32_t sequence, const psc_bracket *b, char out[SPANS_TEXT]);
+/* What a run and a corpus say: the prior of `power`; shares of n brackets of a level, overlap
+ * [levels, PRIOR_COUNT] and shared [levels, levels]. */
+int spans_say_overlaps(const spans_state *s, double n, const double *overlap, const double *shared);
+/* A unit's text: ' little'. It lives with the run. */
+const char *spans_unit_text(const spans_state *s, int32_t sequence, int32_t unit);
+
+/* --- spans_steps.c --------------------------------------------------------------------------- */
+
+/* In report: what this run's rows closed and revised in sequences that began earlier. */
+int spans_say_steps(const spans_state *s);
+/* Then: keeps the trees for the next run. */
+int spans_keep_trees(spans_state *s);
+
+/* --- spans_corpus.c -------------------------------------------------------------------------- */
+
+int spans_corpus_open(spans_state *s);
+int spans_corpus_add(spans_state *s);
+int spans_corpus_report(spans_state *s);
+
 /* --- spans_effects.c: heads= and links= ------------------------------------------------------- */
 
 int spans_effects_open(spans_state *s);
@@ -158,32 +185,5 @@ int spans_links_summary(spans_state *s);
 /* What rows after unit `end` read of unit `unit` at a level. */
 double spans_reads_after(
     const spans_state *s, int32_t sequence, int32_t level, int32_t end, int32_t unit);
-
-/* --- spans_arrays.c, spans_summary.c: one run ------------------------------------------------- */
-
-int spans_arrays(spans_state *s);
-int spans_summary(spans_state *s);
-enum { SPANS_TEXT = 128 };
-/* A bracket's positions and text: [2,3] "old man". Long texts are cut. */
-int spans_bracket_text(
-    const spans_state *s, int32_t sequence, const psc_bracket *b, char out[SPANS_TEXT]);
-/* Sentences that a corpus shares: the prior of `power`, a level's shares of n brackets. */
-int spans_say_prior(const spans_state *s);
-int spans_say_level(const spans_state *s, int32_t level, double n, const double *overlap);
-/* A unit's text: ' little'. It lives with the run. */
-const char *spans_unit_text(const spans_state *s, int32_t sequence, int32_t unit);
-
-/* --- spans_steps.c --------------------------------------------------------------------------- */
-
-/* In report: what this run's rows closed and revised in sequences that began earlier. */
-int spans_say_steps(const spans_state *s);
-/* Then: keeps the trees for the next run. */
-int spans_keep_trees(spans_state *s);
-
-/* --- spans_corpus.c -------------------------------------------------------------------------- */
-
-int spans_corpus_open(spans_state *s);
-int spans_corpus_add(spans_state *s);
-int spans_corpus_report(spans_state *s);
 
 #endif

@@ -8,40 +8,11 @@
 #include "spans.h"
 
 #include <math.h>
-#include <string.h>
 
 static const char *const of_units[] = {"levels", "units"};
 static const char *const of_spans[] = {"levels", "spans", "edges"};
 
 /* --- axes ------------------------------------------------------------------------------------ */
-
-/* Appends a token's text without its quotes. */
-static size_t append_text(char *out, size_t used, size_t size, const char *text) {
-    size_t n = strlen(text);
-    if (n >= 2 && text[0] == '\'' && text[n - 1] == '\'') {
-        text++;
-        n -= 2;
-    }
-    if (n > size - used) n = size - used;
-    memcpy(out + used, text, n);
-    return used + n;
-}
-
-const char *spans_unit_text(const spans_state *s, int32_t sequence, int32_t unit) {
-    enum { MOST = 200 };
-    const spans_sequence *q = &s->sequences[sequence];
-    const int32_t *tokens = s->reads.sequences[sequence].tokens;
-    const int32_t first = spans_first(q, unit), last = spans_last(q, unit);
-    if (first == last) return s->host->token_text(s->context, tokens[first]);
-    char *out = s->host->run_alloc(s->context, MOST + 3);
-    if (!out) return NULL;
-    size_t used = 1;
-    out[0] = '\'';
-    for (int32_t t = first; t <= last; t++)
-        used = append_text(out, used, MOST, s->host->token_text(s->context, tokens[t]));
-    out[used] = '\'';
-    return out;
-}
 
 static int make_axes(spans_state *s) {
     static const char *const edges[] = {"first", "last"};

@@ -163,13 +163,14 @@ static int length_arrays(spans_state *s, double *const total[TOTAL_COUNT]) {
     return 0;
 }
 
-static double *overlap_arrays(spans_state *s, double *const total[TOTAL_COUNT]) {
+/* And their sentences. */
+static int overlap_arrays(spans_state *s, double *const total[TOTAL_COUNT]) {
     static const char *const shared_axes[] = {"levels", "levels"};
     static const char *const overlap_axes[] = {"levels", "trees"};
     const double n = total[TOTAL_TEXTS][2];
     double *shared = s->host->array(s->context, "shared", PSC_F64, 2, shared_axes);
     double *overlap = s->host->array(s->context, "overlap", PSC_F64, 2, overlap_axes);
-    if (!shared || !overlap) return NULL;
+    if (!shared || !overlap) return -1;
     for (int64_t i = 0; i < slots_of(s, TOTAL_SHARED); i++)
         shared[i] = share(total[TOTAL_SHARED][i], n);
     for (int32_t level = 0; level < s->levels.n; level++) {
@@ -178,7 +179,7 @@ static double *overlap_arrays(spans_state *s, double *const total[TOTAL_COUNT]) 
                 share(total[TOTAL_OVERLAP][level * PRIOR_RANDOM + p], n);
         overlap[level * PRIOR_COUNT + PRIOR_RANDOM] = share(total[TOTAL_RANDOM][level], n);
     }
-    return overlap;
+    return spans_say_overlaps(s, n, overlap, shared);
 }
 
 /* A mean per level, as an array and a sentence. */
@@ -229,10 +230,6 @@ int spans_corpus_report(spans_state *s) {
     if (read_totals(s, total) || make_axes(s) || length_arrays(s, total)) return -1;
     for (int i = 0; i < 3; i++)
         if (s->host->value_number(s->context, names[i], total[TOTAL_TEXTS][i])) return -1;
-    const double *overlap = overlap_arrays(s, total);
-    if (!overlap || spans_say_prior(s)) return -1;
-    for (int32_t level = 0; level < s->levels.n; level++)
-        if (spans_say_level(s, level, total[TOTAL_TEXTS][2], overlap + level * PRIOR_COUNT))
-            return -1;
+    if (overlap_arrays(s, total)) return -1;
     return option_arrays(s, total);
 }

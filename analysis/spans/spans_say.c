@@ -1,0 +1,116 @@
+/* Texts of units and brackets, and the sentences that a run and a corpus share. */
+#include "spans.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- texts ----------------------------------------------------------------------------------- */
+
+/* Appends a token's text without its quotes. */
+static size_t append_text(char *out, size_t used, size_t size, const char *text) {
+    size_t n = strlen(text);
+    if (n >= 2 && text[0] == '\'' && text[n - 1] == '\'') {
+        text++;
+        n -= 2;
+    }
+    if (n > size - used) n = size - used;
+    memcpy(out + used, text, n);
+    return used + n;
+}
+
+const char *spans_unit_text(const spans_state *s, int32_t sequence, int32_t unit) {
+    enum { MOST = 200 };
+    const spans_sequence *q = &s->sequences[sequence];
+    const int32_t *tokens = s->reads.sequences[sequence].tokens;
+    const int32_t first = spans_first(q, unit), last = spans_last(q, unit);
+    if (first == last) return s->host->token_text(s->context, tokens[first]);
+    char *out = s->host->run_alloc(s->context, MOST + 3);
+    if (!out) return NULL;
+    size_t used = 1;
+    out[0] = '\'';
+    for (int32_t t = first; t <= last; t++)
+        used = append_text(out, used, MOST, s->host->token_text(s->context, tokens[t]));
+    out[used] = '\'';
+    return out;
+}
+
+/* Removes the quotes of a unit's text. */
+static int bare(const char *text, const char **out) {
+    const int n = (int)strlen(text), quoted = n >= 2 && text[0] == '\'' && text[n - 1] == '\'';
+    *out = text + quoted;
+    return n - 2 * quoted;
+}
+
+int spans_bracket_text(
+    const spans_state *s, int32_t sequence, const psc_bracket *b, char out[SPANS_TEXT]) {
+    enum { MOST = 60 };
+    const spans_sequence *q = &s->sequences[sequence];
+    int n = snprintf(
+        out, SPANS_TEXT, "[%d,%d] \"", (int)spans_first(q, b->begin), (int)spans_last(q, b->end));
+    for (int32_t u = b->begin; u <= b->end; u++) {
+        const char *text = spans_unit_text(s, sequence, u), *piece;
+        if (!text) return -1;
+        const int length = bare(text, &piece), skip = u == b->begin && piece[0] == ' ';
+        if (n + length > MOST) {
+            n += snprintf(out + n, (size_t)(SPANS_TEXT - n), "...");
+            break;
+        }
+        n += snprintf(out + n, (size_t)(SPANS_TEXT - n), "%.*s", length - skip, piece + skip);
+    }
+    snprintf(out + n, (size_t)(SPANS_TEXT - n), "\"");
+    return 0;
+}
+
+/* --- sentences ------------------------------------------------------------------------------- */
+
+static int say_prior(const spans_state *s) {
+    char line[200];
+    snprintf(line, sizeof line,
+        "Prior: under uniform attention power=0.5 gives right-branching trees, power=1 "
+        "left-branching ones; here power=%g.",
+        s->power);
+    return s->host->summary_text(s->context, line);
+}
+
+static int say_row(const spans_state *s, int32_t level, double n, const double *overlap) {
+    char line[320], figures[PRIOR_COUNT][PSC_FIGURE];
+    for (int p = 0; p < PRIOR_COUNT; p++) psc_figure(figures[p], 9, 3, overlap[p], "");
+    snprintf(line, sizeof line, "%-12.12s %9.0f %s %s %s %s", s->levels.names[level], n,
+        figures[PRIOR_RIGHT], figures[PRIOR_LEFT], figures[PRIOR_BALANCED], figures[PRIOR_RANDOM]);
+    return s->host->summary_text(s->context, line);
+}
+
+/* What levels share with each other; more of them do not fit. */
+static int say_shared(const spans_state *s, const double *shared) {
+    enum { MOST = 8 };
+    char line[200];
+    if (s->levels.n < 2 || s->levels.n > MOST) return 0;
+    int used = snprintf(line, sizeof line, "%-12s", "and with");
+    for (int32_t b = 0; b < s->levels.n; b++)
+        used += snprintf(line + used, sizeof line - (size_t)used, " %7.7s", s->levels.names[b]);
+    if (s->host->summary_text(s->context, line)) return -1;
+    for (int32_t a = 0; a < s->levels.n; a++) {
+        used = snprintf(line, sizeof line, "%-12.12s", s->levels.names[a]);
+        for (int32_t b = 0; b < s->levels.n; b++)
+            used += snprintf(
+                line + used, sizeof line - (size_t)used, " %7.3f", shared[a * s->levels.n + b]);
+        if (s->host->summary_text(s->context, line)) return -1;
+    }
+    return 0;
+}
+
+int spans_say_overlaps(
+    const spans_state *s, double n, const double *overlap, const double *shared) {
+    const psc_host *host = s->host;
+    if (say_prior(s)) return -1;
+    if (!(n > 0.0))
+        return host->summary_text(s->context, "There are no brackets inside the whole.");
+    if (host->summary_text(s->context,
+            "Shares of each level's brackets, without the whole, that other trees have too:") ||
+        host->summary_text(
+            s->context, "level         brackets    right-     left-  balanced    random"))
+        return -1;
+    for (int32_t level = 0; level < s->levels.n; level++)
+        if (say_row(s, level, n, overlap + level * PRIOR_COUNT)) return -1;
+    return say_shared(s, shared);
+}
