@@ -5,9 +5,8 @@
 #ifndef SPANS_H
 #define SPANS_H
 
-#include "heads.h"
-#include "links.h"
 #include "reads.h"
+#include "spans_effects.h"
 #include "units.h"
 
 typedef enum spans_unit { UNIT_TOKENS, UNIT_WORDS } spans_unit;
@@ -31,33 +30,14 @@ typedef struct spans_sequence {
     int32_t n_spans;                /* units.n - 1; 0 without two units */
 } spans_sequence;
 
-typedef enum spans_head { HEAD_NONE, HEAD_READS, HEAD_CAUSAL, HEAD_RESIDUAL } spans_head;
-enum { LINK_NONE = 1, LINK_FROZEN = 2, LINK_CAUSAL = 4 }; /* bits of links= */
-
-/* Heads and links of a run. */
-typedef struct spans_effects {
-    /* options */
-    int32_t heads;           /* spans_head */
-    uint32_t links;          /* LINK_ bits */
-    int32_t after, distance; /* rows after a span; units between two ends of a link; 0: all */
-    const char *of_text;     /* of=: positions of one more span */
-    /* a run */
-    psc_knockouts knockouts; /* without causal options only its base */
-    psc_frozen_links frozen;
-    int resid;          /* retained: hook_resid_post of every layer, for heads=residual */
-    double *necessity;  /* [units, units] of a run of one sequence, else of the sequence */
-    int32_t of[2];      /* the units of of=, in sequence 0; -1: none */
-    double *of_figures; /* [OF_COUNT, units of of=]; row OF_READS + level: reads */
-    psc_head of_head;
-    psc_head *found;     /* [levels, n_spans] of heads=causal */
-    int32_t *head;       /* [levels, n_spans] the head, a unit of its sequence; -1: no row after */
-    int32_t *by_reads;   /* the same by reads; null: heads=none or residual */
-    double *figure;      /* [levels, n_spans] reads or cosine of the head */
-    int64_t n_links;     /* of all sequences */
-    int64_t *first_link; /* [n_sequences] */
-    psc_link *link;      /* [n_links] */
-} spans_effects;
-enum { OF_NECESSITY, OF_SUFFICIENCY, OF_COSINE, OF_READS, OF_COUNT = OF_READS };
+/* Counts over the prefixes of all sequences. */
+typedef enum spans_stood {
+    STOOD_CLOSED, /* closed brackets of all prefixes */
+    STOOD_STAND,  /* of them, those that the whole sequence has */
+    STOOD_LAG,    /* the sum of the lags of the sequences' closed brackets */
+    STOOD_ENDED,  /* their number */
+    STOOD_COUNT
+} spans_stood;
 
 /* What is kept of a sequence until its next run, to tell what a run's new rows changed. */
 typedef struct spans_past {
@@ -98,8 +78,8 @@ typedef struct spans_state {
     double *overlap;       /* [levels, PRIOR_COUNT] brackets shared with other trees */
     double *chance;        /* [n_sequences, levels] of them, expected of a random tree */
     double n_inner;        /* brackets of a level without the wholes */
-    int32_t *first_seen;   /* [levels, n_spans] position from which it stands; null: prefixes=no */
-    double *stood;         /* [levels, 3] closed brackets of prefixes; that stand; sum of lags */
+    int32_t *first_seen;   /* [levels, n_spans] units of that prefix; -1: open; null: prefixes=no */
+    double *stood;         /* [levels, STOOD_COUNT] */
     double *closed;        /* [levels, positions] closure; null: closure=no */
 
     /* over the runs of a session */
@@ -169,21 +149,5 @@ int spans_effects_begin(spans_state *s);
 /* In run_end: everything and its arrays. In report: their part of the summary. */
 int spans_effects_find(spans_state *s);
 int spans_effects_summary(spans_state *s);
-
-/* --- spans_heads.c, spans_heads_show.c, spans_links.c ------------------------------------------ */
-
-/* In run_begin, and in run_end for every sequence; knock-outs only count while
- * effects.knockouts.counting is set. */
-int spans_heads_begin(spans_state *s);
-int spans_heads_find(spans_state *s, int32_t sequence);
-int spans_heads_arrays(spans_state *s);
-int spans_heads_summary(spans_state *s);
-int spans_links_begin(spans_state *s);
-int spans_links_find(spans_state *s, int32_t sequence);
-int spans_links_arrays(spans_state *s);
-int spans_links_summary(spans_state *s);
-/* What rows after unit `end` read of unit `unit` at a level. */
-double spans_reads_after(
-    const spans_state *s, int32_t sequence, int32_t level, int32_t end, int32_t unit);
 
 #endif

@@ -126,15 +126,17 @@ static int prefix_arrays(spans_state *s) {
     double *stood = host->array(s->context, "stood", PSC_F64, 1, of_spans);
     if (!seen || !lag || !stood) return -1;
     for (int32_t level = 0; level < s->levels.n; level++) {
-        const double *of = s->stood + 3 * level;
-        stood[level] = of[0] > 0.0 ? of[1] / of[0] : (double)NAN;
+        const double *of = s->stood + STOOD_COUNT * level;
+        stood[level] = of[STOOD_CLOSED] > 0.0 ? of[STOOD_STAND] / of[STOOD_CLOSED] : (double)NAN;
         for (int32_t i = 0; i < s->n_sequences; i++) {
             const spans_sequence *q = &s->sequences[i];
             const psc_bracket *tree = spans_tree(s, level, i);
             const int64_t spans = (int64_t)level * s->n_spans + q->first_span;
             for (int32_t b = 0; b < q->n_spans; b++) {
-                seen[spans + b] = s->first_seen[spans + b];
-                lag[spans + b] = seen[spans + b] - spans_last(q, tree[b].end) + 1;
+                const int32_t units = s->first_seen[spans + b];
+                if (units < 0) continue; /* -1 */
+                seen[spans + b] = spans_last(q, units - 1);
+                lag[spans + b] = units - 1 - tree[b].end;
             }
         }
     }

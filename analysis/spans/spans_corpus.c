@@ -23,7 +23,7 @@ typedef enum spans_total {
     TOTAL_SHARED,   /* [levels, levels] */
     TOTAL_OVERLAP,  /* [levels, PRIOR_RANDOM] */
     TOTAL_RANDOM,   /* [levels] sums */
-    TOTAL_STOOD,    /* [levels, 3] */
+    TOTAL_STOOD,    /* [levels, STOOD_COUNT] */
     TOTAL_CLOSURE,  /* [levels] sums */
     TOTAL_CLOSED,   /* [1] rows */
     TOTAL_COUNT
@@ -60,7 +60,7 @@ static int64_t slots_of(const spans_state *s, int total) {
     case TOTAL_RANDOM:
         return levels;
     case TOTAL_STOOD:
-        return s->prefixes ? 3 * levels : 0;
+        return s->prefixes ? STOOD_COUNT * levels : 0;
     case TOTAL_CLOSURE:
         return s->closure ? levels : 0;
     default:
@@ -199,14 +199,13 @@ static int mean_array(spans_state *s, const char *name, const double *part, cons
 }
 
 static int option_arrays(spans_state *s, double *const total[TOTAL_COUNT]) {
-    const uint64_t room = (uint64_t)s->levels.n * 3 * sizeof(double);
-    double *of = s->host->run_alloc(s->context, room);
+    const double *stood = total[TOTAL_STOOD];
+    double *of = s->host->run_alloc(s->context, (uint64_t)s->levels.n * sizeof *of);
     if (!of) return -1;
-    for (int64_t i = 0; i < 3 * (int64_t)s->levels.n; i++) of[i] = total[TOTAL_TEXTS][2];
-    if (s->prefixes && (mean_array(s, "stood", total[TOTAL_STOOD] + 1, total[TOTAL_STOOD], 3,
-                            "of the closed brackets of prefixes stand at the end") ||
-                           mean_array(s, "lag", total[TOTAL_STOOD] + 2, of, 3,
-                               "tokens until a bracket stands (1: at once)")))
+    if (s->prefixes && (mean_array(s, "stood", stood + STOOD_STAND, stood + STOOD_CLOSED,
+                            STOOD_COUNT, "of the closed brackets of prefixes stand at the end") ||
+                           mean_array(s, "lag", stood + STOOD_LAG, stood + STOOD_ENDED, STOOD_COUNT,
+                               "units until a closed bracket stands (1: at once)")))
         return -1;
     for (int32_t i = 0; s->closure && i < s->levels.n; i++) of[i] = total[TOTAL_CLOSED][0];
     return s->closure ? mean_array(s, "closure", total[TOTAL_CLOSURE], of, 1,

@@ -6,12 +6,13 @@
 
 static int say_prefixes(const spans_state *s, int32_t level) {
     char line[200];
-    const double *stood = s->stood + 3 * level;
-    if (!(stood[0] > 0.0) || !(s->n_inner > 0.0)) return 0;
+    const double *stood = s->stood + STOOD_COUNT * level;
+    if (!(stood[STOOD_CLOSED] > 0.0) || !(stood[STOOD_ENDED] > 0.0)) return 0;
     snprintf(line, sizeof line,
-        "level %-8.40s %.3f of the closed brackets of prefixes stand at the end; brackets stand "
-        "after %.2f tokens",
-        s->levels.names[level], stood[1] / stood[0], stood[2] / s->n_inner);
+        "level %.40s: %.3f of the closed brackets of prefixes stand at the end; a closed bracket "
+        "stands after %.2f %s",
+        s->levels.names[level], stood[STOOD_STAND] / stood[STOOD_CLOSED],
+        stood[STOOD_LAG] / stood[STOOD_ENDED], s->unit == UNIT_WORDS ? "words" : "tokens");
     return s->host->summary_text(s->context, line);
 }
 
