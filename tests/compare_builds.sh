@@ -65,6 +65,7 @@ both distribution analyze --model "$embedded" --text "$text" --plugin lens:rows=
     --plugin sampling:rows=all --plugin partition:rows=all,level=layer+head
 both readers analyze --model "$embedded" --text "$text" --target '#300' \
     --plugin attention:reader=L1H0,key=3 --plugin edges:rows=all,carry=yes --plugin roles
+both spanned analyze --model "$embedded" --text "$text" --bos --plugin spans:prefixes=yes,closure=yes
 both network analyze --model "$embedded" --text "$text" --plugin graph:level=neuron \
     --plugin frozen:map=upto,layer=2 --plugin neurons
 both changed analyze --model "$embedded" --text 'the sun rose over the sea' \
@@ -80,7 +81,8 @@ for i in 1 2 3 4 5 6; do
     printf 'Document %d says: %s, and %d times nothing.\n' $i "$text" $((i * i)) >"$work/documents/$i.txt"
 done
 both documents corpus --model "$embedded" "$work/documents" --window 24 --bos --plugin logits \
-    --plugin ln --plugin mlp --plugin lens --plugin attention --plugin neurons:contexts=3
+    --plugin ln --plugin mlp --plugin lens --plugin attention --plugin neurons:contexts=3 \
+    --plugin spans
 both statistics corpus --model "$embedded" "$work/documents" --window 24 --plugin partition \
     --plugin means --plugin sampling
 both sequential analyze --model "$golden/parity/sequential_f32" --tokens 1,2,3,4,5,6,7,8,9 \
