@@ -38,16 +38,22 @@ psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error 
 
 const char *const cli_default_plugins[] = {"logits", "ln", "mlp", NULL};
 
-psc_status cli_add_plugins(psc_session *session, const cli_arguments *arguments, psc_error *error) {
+psc_status cli_add_given_plugins(
+    psc_session *session, const cli_arguments *arguments, psc_error *error) {
     psc_status status = PSC_OK;
     int cursor = 0;
     const cli_given *given;
-    const bool chosen = cli_has(arguments, "plugin");
-    for (int i = 0; !status && !chosen && cli_default_plugins[i]; i++)
-        status = psc_session_plugin(session, cli_default_plugins[i], NULL, error);
     while (!status && (given = cli_next(arguments, "plugin", &cursor)))
         status = cli_add_plugin(session, given->values[0], error);
     return status;
+}
+
+psc_status cli_add_plugins(psc_session *session, const cli_arguments *arguments, psc_error *error) {
+    psc_status status = PSC_OK;
+    const bool chosen = cli_has(arguments, "plugin");
+    for (int i = 0; !status && !chosen && cli_default_plugins[i]; i++)
+        status = psc_session_plugin(session, cli_default_plugins[i], NULL, error);
+    return status ? status : cli_add_given_plugins(session, arguments, error);
 }
 
 psc_status cli_add_targets(psc_session *session, const cli_arguments *arguments, psc_error *error) {
@@ -97,16 +103,26 @@ psc_status cli_check_out(const cli_arguments *arguments, psc_error *error) {
     return folder ? psc_results_check_folder(folder, error) : PSC_OK;
 }
 
+static void say_written(const cli_arguments *arguments) {
+    const char *folder = cli_value(arguments, "out");
+    if (folder && !cli_has(arguments, "json"))
+        printf("\nwrote %s/results.json and %s/tensors.safetensors\n", folder, folder);
+}
+
+psc_status cli_write_out(
+    const psc_results *results, const cli_arguments *arguments, psc_error *error) {
+    const char *folder = cli_value(arguments, "out");
+    psc_status status = folder ? write_folder(results, folder, error) : PSC_OK;
+    if (!status) say_written(arguments);
+    return status;
+}
+
 psc_status cli_deliver(
     const psc_results *results, const cli_arguments *arguments, psc_error *error) {
     const char *folder = cli_value(arguments, "out");
-    const bool json = cli_has(arguments, "json");
+    const psc_format format = cli_has(arguments, "json") ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT;
     psc_status status = folder ? write_folder(results, folder, error) : PSC_OK;
-    if (status) return status;
-    status =
-        psc_results_write(results, json ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT, NULL, stdout, error);
-    if (json) return status;
-    if (!status && folder)
-        printf("\nwrote %s/results.json and %s/tensors.safetensors\n", folder, folder);
+    if (!status) status = psc_results_write(results, format, NULL, stdout, error);
+    if (!status) say_written(arguments);
     return status;
 }

@@ -11,6 +11,9 @@
 /* argument: "NAME[:key=value,...]". The caller frees the name by free(); null without memory. */
 char *cli_plugin_name(const char *argument);
 psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error *error);
+/* Loads the plugins of --plugin, if any. */
+psc_status cli_add_given_plugins(
+    psc_session *session, const cli_arguments *arguments, psc_error *error);
 /* Loads the plugins of --plugin; without it those of cli_default_plugins, which ends with null. */
 psc_status cli_add_plugins(psc_session *session, const cli_arguments *arguments, psc_error *error);
 extern const char *const cli_default_plugins[];
@@ -18,6 +21,9 @@ extern const char *const cli_default_plugins[];
 psc_status cli_add_targets(psc_session *session, const cli_arguments *arguments, psc_error *error);
 /* Checks the folder of --out before the work: it must be new or empty. */
 psc_status cli_check_out(const cli_arguments *arguments, psc_error *error);
+/* Writes the folder of --out, if given, and says so unless --json is given. */
+psc_status cli_write_out(
+    const psc_results *results, const cli_arguments *arguments, psc_error *error);
 /* Writes the folder of --out, then prints JSON with --json, or the summary without. */
 psc_status cli_deliver(
     const psc_results *results, const cli_arguments *arguments, psc_error *error);

@@ -56,11 +56,11 @@ static void put(psc_json *json, json_t *value) {
 }
 
 static void indent(const psc_json *json, int depth) {
-    fprintf(json->out, "\n%*s", 2 * depth, "");
+    if (!json->compact) fprintf(json->out, "\n%*s", 2 * depth, "");
 }
 
 static void put_key(psc_json *json, const char *key) {
-    if (!json->first) fputc(',', json->out);
+    if (!json->first) fputs(json->compact ? ", " : ",", json->out);
     json->first = false;
     indent(json, json->depth);
     put(json, psc_json_string(key));
@@ -89,7 +89,7 @@ void psc_json_member(psc_json *json, const char *key, json_t *value) {
 void psc_json_list(psc_json *json, const char *key, int64_t n) {
     put_key(json, key);
     fputc('[', json->out);
-    json->one_line = n <= 8;
+    json->one_line = json->compact || n <= 8;
     json->n_listed = 0;
     json->column = LINE_WIDTH; /* the first value starts a line */
 }
@@ -112,7 +112,7 @@ void psc_json_list_end(psc_json *json) {
 }
 
 void psc_json_object_listed(psc_json *json, json_t *value) {
-    if (json->n_listed++ > 0) fputc(',', json->out);
+    if (json->n_listed++ > 0) fputs(json->compact ? ", " : ",", json->out);
     indent(json, json->depth + 1);
     put(json, value);
 }

@@ -1,4 +1,5 @@
-/* JSON onto a stream, laid out for reading: one member per line, the values of a list wrapped.
+/* JSON onto a stream, laid out for reading (one member per line, the values of a list wrapped), or
+ * compact on one line.
  * Private to report/; jansson formats the values.
  * Threads: reentrant.
  * Ownership: a writer borrows its stream; it takes over values. */
@@ -12,6 +13,7 @@
 
 typedef struct psc_json {
     FILE *out;
+    bool compact;     /* everything on one line */
     int depth;        /* of the open object */
     bool first;       /* it has no member yet */
     bool no_memory;   /* if so, the output is not valid JSON */

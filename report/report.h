@@ -15,8 +15,9 @@
 /* PSC_ERROR_STATE if the results are empty; the functions below need results that are not. */
 psc_status psc_report_ready(const psc_results *results, psc_error *error);
 
-/* results.json, to a stream. */
+/* results.json, to a stream; the same on one line. */
 psc_status psc_report_json(const psc_results *results, FILE *out, psc_error *error);
+psc_status psc_report_json_line(const psc_results *results, FILE *out, psc_error *error);
 /* tensors.safetensors, to a stream: every plugin's arrays and the captured tensors. */
 psc_status psc_report_tensors(const psc_results *results, FILE *out, psc_error *error);
 
@@ -31,6 +32,9 @@ typedef struct psc_report_style {
 psc_report_style psc_report_style_of(FILE *stream);
 /* The summary: the model, run and text, then each plugin's sentences and bars. */
 psc_status psc_report_summary(
+    const psc_results *results, FILE *out, psc_report_style style, psc_error *error);
+/* The same without the model, run and text. */
+psc_status psc_report_sections(
     const psc_results *results, FILE *out, psc_report_style style, psc_error *error);
 
 /* Escapes untrusted text for a terminal: control, invisible and reordering characters and broken

@@ -180,8 +180,9 @@ static void put_document(psc_json *json, const psc_results *results) {
     psc_json_end(json);
 }
 
-psc_status psc_report_json(const psc_results *results, FILE *out, psc_error *error) {
-    psc_json json = {.out = out};
+static psc_status write_document(
+    const psc_results *results, bool compact, FILE *out, psc_error *error) {
+    psc_json json = {.out = out, .compact = compact};
     errno = 0;
     put_document(&json, results);
     if (!psc_json_close(&json))
@@ -189,4 +190,12 @@ psc_status psc_report_json(const psc_results *results, FILE *out, psc_error *err
     if (fputc('\n', out) != EOF && !ferror(out)) return PSC_OK;
     return psc_fail(error, PSC_ERROR_IO, "cannot write the results as JSON: %s",
         errno ? strerror(errno) : "the output failed");
+}
+
+psc_status psc_report_json(const psc_results *results, FILE *out, psc_error *error) {
+    return write_document(results, false, out, error);
+}
+
+psc_status psc_report_json_line(const psc_results *results, FILE *out, psc_error *error) {
+    return write_document(results, true, out, error);
 }

@@ -257,17 +257,28 @@ static void print_corpus(const printer *p, const psc_corpus_totals *corpus) {
     fputc('\n', p->out);
 }
 
-psc_status psc_report_summary(
-    const psc_results *results, FILE *out, psc_report_style style, psc_error *error) {
+static psc_status print(
+    const psc_results *results, bool head, FILE *out, psc_report_style style, psc_error *error) {
     printer p = {out, style};
+    bool complete = true;
     errno = 0;
-    print_model(&p, results);
-    bool complete = print_tokens(&p, results);
-    if (results->has_corpus) print_corpus(&p, &results->corpus);
+    if (head) print_model(&p, results);
+    if (head) complete = print_tokens(&p, results);
+    if (head && results->has_corpus) print_corpus(&p, &results->corpus);
     for (int i = 0; complete && i < results->n_sections; i++)
         complete = print_section(&p, &results->sections[i]);
     if (!complete) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the summary");
     if (fflush(out) == 0 && !ferror(out)) return PSC_OK;
     return psc_fail(error, PSC_ERROR_IO, "cannot write the summary: %s",
         errno ? strerror(errno) : "the output failed");
+}
+
+psc_status psc_report_summary(
+    const psc_results *results, FILE *out, psc_report_style style, psc_error *error) {
+    return print(results, true, out, style, error);
+}
+
+psc_status psc_report_sections(
+    const psc_results *results, FILE *out, psc_report_style style, psc_error *error) {
+    return print(results, false, out, style, error);
 }

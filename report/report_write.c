@@ -32,10 +32,13 @@ static psc_status check(psc_format_options *out, const psc_results *results, psc
 /* terminal: the stream if it may be a terminal, else null. */
 static psc_status write_to(FILE *out, FILE *terminal, const psc_results *results, psc_format format,
     const psc_format_options *options, psc_error *error) {
-    if (format == PSC_FORMAT_JSON) return psc_report_json(results, out, error);
+    if (format == PSC_FORMAT_JSON)
+        return options->one_line ? psc_report_json_line(results, out, error)
+                                 : psc_report_json(results, out, error);
     psc_report_style style = psc_report_style_of(terminal);
     if (options->width != 0) style.width = options->width;
     if (options->color != PSC_COLOR_AUTO) style.color = options->color == PSC_COLOR_ALWAYS;
+    if (options->no_head) return psc_report_sections(results, out, style, error);
     return psc_report_summary(results, out, style, error);
 }
 

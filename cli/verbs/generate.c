@@ -1,12 +1,14 @@
-/* generate: continues a text token by token and prints it as it comes, whole characters only. */
+/* generate: continues a text token by token and prints it as it comes, whole characters only; or,
+ * with plugins, shows their results after the prompt and after each token. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "bos.h"
 #include "progress.h"
-#include "prompt.h"
 #include "report.h"
+#include "setup.h"
+#include "steps.h"
 
 static const cli_option options[] = {
     CLI_PROMPT_OPTIONS,
@@ -20,8 +22,16 @@ static const cli_option options[] = {
         "then from tokens with at least P times the top\n"
         "probability"},
     {"seed", 1, false, "S", "seed of the sampler; default: 0"},
+    CLI_PLUGIN_OPTION("none; shows its results\nafter the prompt and after each token"),
+    CLI_TARGET_OPTIONS("the top prediction"),
     CLI_INTERVENTION_OPTIONS,
     CLI_RUN_OPTIONS,
+    {"json", 0, false, "",
+        "print results.json after the prompt and after each\n"
+        "token, one object per line"},
+    {"out", 1, false, "DIR",
+        "write DIR/results.json and DIR/tensors.safetensors of\n"
+        "the last token; DIR must be new or empty"},
     {0},
 };
 
@@ -82,44 +92,63 @@ static void stream_token(text_stream *stream, const psc_model *model, int32_t id
     stream_bytes(stream, bytes, n);
 }
 
-/* The id that ends a text; -1 if the model has none. */
-static int32_t end_of_text(const psc_model *model) {
-    psc_token *tokens = NULL;
-    int32_t n = 0, id = -1;
-    if (!psc_model_has_tokenizer(model)) return -1;
-    if (psc_model_encode(&tokens, &n, model, "", 0, true, NULL) == 0 && n == 1) id = tokens[0].id;
-    psc_free(tokens);
-    return id;
+/* The run of the prompt or of one token; its results when steps are shown. */
+static psc_status run_tokens(psc_session *session, const psc_token *tokens, int32_t n,
+    const psc_run_options *given, const cli_steps *steps, psc_error *error) {
+    const psc_input input = {0, n, tokens};
+    psc_run_options run = *given;
+    run.text = steps->text;
+    run.text_bytes = steps->bytes;
+    psc_status status = psc_session_run(session, &input, 1, &run, error);
+    cli_progress_stop();
+    if (status || !steps->shown) return status;
+    return cli_steps_show(steps, session, steps->n > 0 ? tokens : NULL, error);
 }
 
-static psc_status generate_tokens(psc_session *session, const psc_model *model,
-    const cli_sources *sources, const cli_prompt *prompt, generation *g, psc_error *error) {
+/* The tokens after the prompt, which was run with the options `run`. The last one is run only to show
+ * its step. */
+static psc_status continue_prompt(psc_session *session, const cli_prompt *prompt, generation *g,
+    const psc_run_options *run, cli_steps *steps, psc_error *error) {
     text_stream stream = {.on_terminal = isatty(STDOUT_FILENO)};
-    int32_t end = end_of_text(model), last = prompt->n - 1;
-    psc_input input = {0, prompt->n, prompt->tokens};
-    psc_run_options run_options = PSC_RUN_OPTIONS_INIT;
+    const psc_model *model = steps->model;
+    const int32_t end = psc_model_has_tokenizer(model) ? psc_model_bos(model) : -1;
+    const int32_t n_ctx = psc_model_get_info(model)->n_ctx;
+    int32_t last = prompt->n - 1;
     psc_token token = {0};
-    psc_status status = cli_run_before(session, sources, prompt, &run_options.phase, error);
-    if (status) return status;
-    run_options.phase = PSC_PHASE_ONLY; /* no comparison; edits may name future rows */
-    cli_progress_start("reading the prompt");
-    run_options.progress = cli_progress_update;
-    status = psc_session_run(session, &input, 1, &run_options, error);
-    cli_progress_stop();
-    run_options.progress = NULL;
+    psc_status status = PSC_OK;
     for (long long i = 0; !status && i < g->n; i++) {
         const float *logits = psc_session_logits(session, last);
         status = psc_session_sample(&token.id, session, &g->sampler, logits, error);
         if (status || token.id == end) break;
-        stream_token(&stream, model, token.id);
-        if (stream.failed || i + 1 == g->n) break;
-        input = (psc_input){0, 1, &token};
+        if (!steps->shown) stream_token(&stream, model, token.id);
+        if (stream.failed || (i + 1 == g->n && !steps->shown)) break;
+        status = cli_steps_token(steps, &token, error);
         last = 0;
-        status = psc_session_run(session, &input, 1, &run_options, error);
+        if (psc_session_length(session, 0) == n_ctx)
+            cli_steps_show_last(steps, &token);
+        else if (!status)
+            status = run_tokens(session, &token, 1, run, steps, error);
     }
     put_whole(&stream, true);
-    if (!status) putchar('\n');
+    if (!status && !steps->shown) putchar('\n');
     return status;
+}
+
+static psc_status generate_tokens(psc_session *session, const cli_sources *sources,
+    const cli_prompt *prompt, generation *g, cli_steps *steps, psc_error *error) {
+    psc_run_options run = PSC_RUN_OPTIONS_INIT;
+    psc_status status = cli_run_before(session, sources, prompt, &run.phase, error);
+    run.phase = PSC_PHASE_ONLY; /* no comparison; edits may name future rows */
+    run.bos = prompt->bos;
+    if (!status) status = cli_steps_prompt(steps, prompt, error);
+    if (status) return status;
+    run.progress = cli_progress_update;
+    cli_progress_start("reading the prompt");
+    status = run_tokens(session, prompt->tokens, prompt->n, &run, steps, error);
+    run.progress = NULL;
+    if (!status) status = continue_prompt(session, prompt, g, &run, steps, error);
+    if (status) return cli_steps_error(steps, status, error);
+    return cli_steps_end(steps, session, error);
 }
 
 static psc_status generate(const cli_arguments *arguments, generation *g, psc_error *error) {
@@ -128,8 +157,11 @@ static psc_status generate(const cli_arguments *arguments, generation *g, psc_er
     cli_prompt prompt = {0};
     cli_sources sources = {0};
     cli_bos bos;
+    cli_steps steps = {0};
     cli_bos_find(&bos, arguments, NULL);
-    psc_status status = cli_open_model(&model, cli_value(arguments, "model"), error);
+    psc_status status = cli_check_out(arguments, error);
+    if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
+    cli_steps_open(&steps, model, arguments);
     if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
     if (!status) status = cli_sources_read(&sources, model, arguments, error);
     if (!status) status = cli_bos_add(&bos, model, &prompt, &sources, error);
@@ -141,9 +173,12 @@ static psc_status generate(const cli_arguments *arguments, generation *g, psc_er
             g->session_options.capacity = psc_model_get_info(model)->n_ctx;
         status = psc_session_open(&session, model, &g->session_options, error);
     }
+    if (!status) status = cli_add_targets(session, arguments, error);
     if (!status) status = cli_interventions_add(session, arguments, error);
+    if (!status) status = cli_add_given_plugins(session, arguments, error);
     if (!status) cli_bos_note(&bos, "the text");
-    if (!status) status = generate_tokens(session, model, &sources, &prompt, g, error);
+    if (!status) status = generate_tokens(session, &sources, &prompt, g, &steps, error);
+    cli_steps_close(&steps);
     psc_session_close(&session);
     cli_sources_free(&sources);
     cli_prompt_free(&prompt);
@@ -191,8 +226,10 @@ const cli_verb cli_verb_generate = {
     .name = "generate",
     .summary = "Continues a text until <|endoftext|>, the end of the context, or N tokens.",
     .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
-    .notes = "example:\n  pythiascope generate --text \"Once upon a time\" --n 40 "
-             "--temperature 0.8 --top-p 0.95 --seed 7",
+    .notes =
+        "example:\n  pythiascope generate --text \"Once upon a time\" --n 40 "
+        "--temperature 0.8 --top-p 0.95 --seed 7\n"
+        "  pythiascope generate --text \"Once upon a time\" --n 8 --plugin lens --target \" a\"",
     .options = options,
     .run = run_generate,
 };

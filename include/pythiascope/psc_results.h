@@ -243,11 +243,13 @@ typedef enum psc_color {
 
 typedef struct psc_format_options {
     uint32_t struct_size;
-    int32_t width; /* of TEXT, 40 to 1000 columns; 0: the terminal's, at most 120, else 80 */
-    int32_t color; /* of TEXT: psc_color */
+    int32_t width;    /* of TEXT, 40 to 1000 columns; 0: the terminal's, at most 120, else 80 */
+    int32_t color;    /* of TEXT: psc_color */
+    int32_t no_head;  /* of TEXT: nonzero: the sections only */
+    int32_t one_line; /* of JSON: nonzero: the same object on one line */
 } psc_format_options;
 #define PSC_FORMAT_OPTIONS_INIT                                                                    \
-    { sizeof(psc_format_options), 0, PSC_COLOR_AUTO }
+    { sizeof(psc_format_options), 0, PSC_COLOR_AUTO, 0, 0 }
 
 /* Write the results in a format. options may be null: zeros. PSC_ERROR_STATE for empty results,
  * PSC_ERROR_INPUT for an unknown format and options out of range, PSC_ERROR_IO for a failed write.

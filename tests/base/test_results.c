@@ -1,6 +1,7 @@
 /* psc_results.h: every reader, every kind, order, bounds; and every way to write. */
 #include "results_fixture.h"
 
+#include <jansson.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -406,6 +407,37 @@ Test(results, options_of_the_text) {
         PSC_ERROR_INPUT, "format 2");
     refused(psc_results_write_file(results, PSC_FORMAT_JSON, NULL, "/nowhere/x.json", &error),
         PSC_ERROR_IO, "/nowhere/x.json");
+}
+
+Test(results, on_one_line) {
+    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
+    char *line, *lines;
+    size_t n;
+    options.one_line = 1;
+    GIVES(psc_results_write_memory(&line, &n, results, PSC_FORMAT_JSON, &options, &error));
+    GIVES(psc_results_write_memory(&lines, NULL, results, PSC_FORMAT_JSON, NULL, &error));
+    cr_assert(strchr(line, '\n') == line + n - 1, "one line, with its end");
+    json_t *one = json_loads(line, 0, NULL), *other = json_loads(lines, 0, NULL);
+    cr_assert(one && json_equal(one, other));
+    json_decref(one);
+    json_decref(other);
+    psc_free(line);
+    psc_free(lines);
+}
+
+Test(results, text_without_the_head) {
+    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
+    char *whole, *sections;
+    options.width = 60;
+    options.color = PSC_COLOR_NEVER;
+    GIVES(psc_results_write_memory(&whole, NULL, results, PSC_FORMAT_TEXT, &options, &error));
+    options.no_head = 1;
+    GIVES(psc_results_write_memory(&sections, NULL, results, PSC_FORMAT_TEXT, &options, &error));
+    const size_t head = strlen(whole) - strlen(sections);
+    cr_assert_str_eq(whole + head, sections);
+    cr_assert(strncmp(sections, "\nlogits ", 8) == 0 && strncmp(whole, "folder  00ff", 12) == 0);
+    psc_free(whole);
+    psc_free(sections);
 }
 
 /* --- of a session ---------------------------------------------------------------------------- */

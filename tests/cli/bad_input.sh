@@ -186,6 +186,17 @@ expect 1 'front needs a beginning-of-text token.*bos_token_id in its config.json
     --tokens 5,6 --model "$work/no-weights" --plugin "$front"
 expect 1 'a window of 1 tokens is not possible' corpus "$work/text.so" --window 1 --plugin "$front"
 
+# Plugins in generate.
+expect 1 'unknown built-in plugin .nonsense' generate --text a --plugin nonsense
+expect 1 'target' generate --text a --plugin ln --target 'two whole words'
+expect 1 'needs a corpus' generate --text a --plugin means
+expect 1 'front needs the beginning-of-text token' generate --tokens 5 --plugin "$front"
+expect 1 'missing.so' generate --text a --plugin "$work/missing.so"
+"$program" generate --text 'a b' --n 3 --plugin edges --out "$work/never" >/dev/null 2>"$work/stderr"
+check 'a plugin that needs a whole sequence fails' test $? -eq 1
+check 'it says why, where and what to do' grep -qx 'pythiascope: plugin edges: edges need one whole sequence that begins at position 0 (token 1 after the prompt: generate runs it alone; analyze runs a whole text)' "$work/stderr"
+check 'and writes nothing' test ! -e "$work/never"
+
 # The output folder: all files or none.
 mkdir "$work/full"
 echo mine >"$work/full/file"
@@ -193,6 +204,7 @@ expect 1 'full.*not empty' analyze --text a --out "$work/full"
 check 'a refused folder was changed' test "$(cat "$work/full/file")" = mine
 echo mine >"$work/file"
 expect 1 'file' analyze --text a --out "$work/file"
+expect 1 'full.*not empty' generate --text a --out "$work/full"
 expect 1 'No such file' analyze --text a --out "$work/no/such/parent"
 if [ "$(id -u)" -ne 0 ]; then
     mkdir "$work/closed"

@@ -100,6 +100,47 @@ check 'a file gives the same tokens as the text' cmp "$work/greedy" "$work/file"
 "$program" generate --file - --n 20 <"$work/prompt" >"$work/stdin"
 check 'so does the standard input' cmp "$work/greedy" "$work/stdin"
 
+# Plugins in generate: a block after the prompt and after each token, or one JSON object per line.
+steps() { # steps NAME OPTIONS...: writes to $work/NAME; 5 tokens
+    name=$1
+    shift
+    "$program" generate --text 'Once upon a time' --n 5 "$@" >"$work/$name" 2>"$work/stderr"
+}
+check 'the text' steps five
+check 'steps' steps blocks --plugin ln --plugin lens --target ' the'
+check 'the prompt and each token have a block' test "$(grep -c '^ln ' "$work/blocks")" -eq 6
+check 'of each plugin' test "$(grep -c '^lens ' "$work/blocks")" -eq 6
+check 'about the target' test "$(grep -c "change of ' the' when" "$work/blocks")" -eq 6
+check 'tokens are named' grep -q "^',', position 5\$" "$work/blocks"
+check 'there is no head' sh -c "! grep -q 'books-5m' '$work/blocks'"
+check 'lines' steps lines --plugin ln --json --out "$work/step"
+check 'an object per step' test "$(wc -l <"$work/lines")" -eq 6
+check 'each whole' test "$(grep -c '^{"pythiascope".*}}}$' "$work/lines")" -eq 6
+sed -n '2,$s/.*"tokens": \[{"id": [0-9]*, "text": "\([^"]*\)".*/\1/p' "$work/lines" | tr -d '\n' >"$work/tokens"
+echo >>"$work/tokens"
+check 'the tokens are those of the text' sh -c "cmp '$work/tokens' '$work/five'"
+tail -n 1 "$work/lines" | tr -d ' \n' >"$work/last"
+tr -d ' \n' <"$work/step/results.json" >"$work/written"
+check 'the folder has the last step' cmp "$work/last" "$work/written"
+check 'without plugins, too' steps bare_lines --json
+check 'an object per step without plugins' test "$(grep -c '"plugins": {}}$' "$work/bare_lines")" -eq 6
+check 'edits in steps' steps edited_lines --plugin ln --json --ablate L1H2:rows=5-9
+check 'rows before the edits are the same' test "$(head -n 1 "$work/edited_lines" | sed 's/.*"ln"//')" = \
+    "$(head -n 1 "$work/lines" | sed 's/.*"ln"//')"
+check 'edited rows differ' test "$(sed -n '2s/.*"ln"//p' "$work/edited_lines")" != \
+    "$(sed -n '2s/.*"ln"//p' "$work/lines")"
+check 'one step' sh -c "'$program' generate --text 'Once upon a time' --n 1 --plugin lens --plugin logits \
+    --out '$work/one-step' >/dev/null"
+check 'the whole text' sh -c "'$program' analyze --text 'Once upon a time,' --plugin lens --plugin logits \
+    --out '$work/whole' >/dev/null"
+check 'a step has the bits of the whole text' \
+    cmp "$work/one-step/tensors.safetensors" "$work/whole/tensors.safetensors"
+check 'only the prompt' sh -c "'$program' generate --text Once --n 0 --plugin ln | grep -c '^ln ' | grep -qx 1"
+check 'a token beyond the context' sh -c "'$program' generate --plugin ln --n 5 \
+    --tokens \"\$(printf '%0511d' 0 | sed 's/0/5,/g')5\" | tail -n 1 | grep -q \"beyond the model's context\""
+"$program" generate --text a --n 100 --plugin ln 2>"$work/stderr" | head -c 1 >/dev/null
+check 'a closed pipe is not an error' test ! -s "$work/stderr"
+
 mkdir "$work/bare"
 cp "$model/config.json" "$model/model.safetensors" "$work/bare/"
 check 'ids without a tokenizer' sh -c "'$program' analyze --model '$work/bare' --tokens 5,6,7 >/dev/null"
@@ -133,6 +174,8 @@ check 'ids that begin with it' needs_front 0 analyze --tokens 0,5,6
 check 'ids that begin with it without a tokenizer' needs_front 0 analyze --tokens 0,5,6 --model "$work/bare"
 check 'it is added to source prompts' needs_front 1 analyze --text 'the sun rose' --source 'the sun fell' \
     --patch L1H1
+check 'it is added in generate' needs_front 1 generate --text 'the sun rose' --n 2
+check 'ids in generate' needs_front 0 generate --tokens 0,5,6 --n 2
 check 'no note for other plugins' sh -c "'$program' analyze --text a --plugin ln 2>&1 >/dev/null | cmp -s - /dev/null"
 
 conclude

@@ -1,0 +1,107 @@
+/* The steps of generate: a line for the token, then the plugins' sections; or an object per line. */
+#include "steps.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report.h"
+#include "setup.h"
+
+void cli_steps_open(cli_steps *out, const psc_model *model, const cli_arguments *arguments) {
+    *out = (cli_steps){.arguments = arguments, .model = model};
+    out->json = cli_has(arguments, "json");
+    out->shown = out->json || cli_has(arguments, "plugin") || cli_has(arguments, "out");
+}
+
+void cli_steps_close(cli_steps *steps) {
+    free(steps->text);
+    steps->text = NULL;
+}
+
+/* --- the text so far ------------------------------------------------------------------------- */
+
+static psc_status append(cli_steps *steps, const char *bytes, size_t n, psc_error *error) {
+    if (steps->bytes + n + 1 > steps->room) {
+        const size_t room = 2 * (steps->bytes + n + 1);
+        char *more = realloc(steps->text, room);
+        if (!more) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the text");
+        steps->text = more;
+        steps->room = room;
+    }
+    if (n > 0) memcpy(steps->text + steps->bytes, bytes, n);
+    steps->bytes += n;
+    steps->text[steps->bytes] = 0;
+    return PSC_OK;
+}
+
+psc_status cli_steps_prompt(cli_steps *steps, const cli_prompt *prompt, psc_error *error) {
+    if (!steps->shown || !prompt->text) return PSC_OK;
+    return append(steps, prompt->text, prompt->bytes, error);
+}
+
+psc_status cli_steps_token(cli_steps *steps, psc_token *token, psc_error *error) {
+    size_t n = 0;
+    steps->n++;
+    if (!steps->text) return PSC_OK;
+    const char *bytes = psc_model_token_bytes(steps->model, token->id, &n);
+    token->start = (uint32_t)steps->bytes;
+    psc_status status = append(steps, bytes, bytes ? n : 0, error);
+    token->end = (uint32_t)steps->bytes;
+    return status;
+}
+
+/* --- output ---------------------------------------------------------------------------------- */
+
+/* The token in quotes, safe for a terminal; #ID without a text. */
+static void print_token(const cli_steps *steps, const psc_token *token) {
+    char shown[400];
+    size_t n = 0;
+    const char *bytes = psc_model_token_bytes(steps->model, token->id, &n);
+    if (!bytes) {
+        printf("#%d", (int)token->id);
+        return;
+    }
+    psc_report_escape(shown, sizeof shown, bytes, n);
+    printf("'%s'", shown);
+}
+
+psc_status cli_steps_show(
+    const cli_steps *steps, const psc_session *session, const psc_token *token, psc_error *error) {
+    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
+    options.no_head = options.one_line = 1;
+    const psc_results *results = psc_session_results(session);
+    const int32_t length = psc_session_length(session, 0);
+    if (!steps->json) {
+        printf("%s", token ? "\n" : "");
+        if (token)
+            print_token(steps, token);
+        else
+            printf("the prompt");
+        printf(token ? ", position %d\n" : ", %d tokens\n", (int)length - (token != NULL));
+    }
+    psc_status status = psc_results_write(
+        results, steps->json ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT, &options, stdout, error);
+    if (fflush(stdout) != 0 && !status)
+        status = psc_fail(error, PSC_ERROR_IO, "cannot write to standard output");
+    return status;
+}
+
+void cli_steps_show_last(const cli_steps *steps, const psc_token *token) {
+    if (steps->json) return;
+    putchar('\n');
+    print_token(steps, token);
+    printf(", beyond the model's context\n");
+}
+
+psc_status cli_steps_error(const cli_steps *steps, psc_status status, psc_error *error) {
+    const psc_error said = *error;
+    if (steps->n == 0 || strncmp(said.message, "plugin ", 7) != 0) return status;
+    return psc_fail(error, status,
+        "%s (token %d after the prompt: generate runs it alone; analyze runs a whole text)",
+        said.message, (int)steps->n);
+}
+
+psc_status cli_steps_end(const cli_steps *steps, const psc_session *session, psc_error *error) {
+    return cli_write_out(psc_session_results(session), steps->arguments, error);
+}

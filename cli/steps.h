@@ -1,0 +1,36 @@
+/* What generate shows after the prompt and after each token: the results of the plugins.
+ * Private to cli/. Includes prompt.h.
+ * Threads: main thread only.
+ * Ownership: cli_steps_close frees the text. */
+#ifndef STEPS_H
+#define STEPS_H
+
+#include "prompt.h"
+
+typedef struct cli_steps {
+    const cli_arguments *arguments;
+    const psc_model *model;
+    bool shown; /* --plugin, --json or --out: steps instead of a stream of text */
+    bool json;  /* one object per line */
+    char *text; /* the prompt and the tokens after it; null for a prompt of ids */
+    size_t bytes, room;
+    int32_t n; /* tokens after the prompt */
+} cli_steps;
+
+void cli_steps_open(cli_steps *out, const psc_model *model, const cli_arguments *arguments);
+void cli_steps_close(cli_steps *steps);
+/* Begins the text with the prompt's. Does nothing if no steps are shown. */
+psc_status cli_steps_prompt(cli_steps *steps, const cli_prompt *prompt, psc_error *error);
+/* Appends a drawn token's bytes to the text and gives the token its range of them. */
+psc_status cli_steps_token(cli_steps *steps, psc_token *token, psc_error *error);
+/* Prints the step's results under the token that was run; token null: the prompt. */
+psc_status cli_steps_show(
+    const cli_steps *steps, const psc_session *session, const psc_token *token, psc_error *error);
+/* Prints a token that was drawn but does not fit the context; nothing with --json. */
+void cli_steps_show_last(const cli_steps *steps, const psc_token *token);
+/* Adds to a plugin's sentence in which step it failed. Returns status. */
+psc_status cli_steps_error(const cli_steps *steps, psc_status status, psc_error *error);
+/* Writes the last step's results into the folder of --out. */
+psc_status cli_steps_end(const cli_steps *steps, const psc_session *session, psc_error *error);
+
+#endif
