@@ -5,6 +5,7 @@
  *   Spearman = Pearson's correlation of mean ranks
  *   bootstrap: sentences drawn with replacement; quantile q is entry floor(q (draws - 1) + 1/2) */
 #include "agreement.h"
+#include "cuts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -93,21 +94,6 @@ double psc_spearman(
 
 /* --- chance ---------------------------------------------------------------------------------- */
 
-uint64_t psc_random_next(uint64_t *state) {
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-int64_t psc_random_below(uint64_t *state, int64_t n) {
-    const uint64_t m = (uint64_t)n, beyond = UINT64_MAX - UINT64_MAX % m;
-    uint64_t draw;
-    do draw = psc_random_next(state);
-    while (draw >= beyond);
-    return (int64_t)(draw % m);
-}
-
 static double rate_of(const psc_rate *sum) {
     return sum->denominator > 0.0 ? sum->numerator / sum->denominator : NAN;
 }
@@ -118,10 +104,10 @@ static void add_rate(psc_rate *sum, const psc_rate *part) {
 }
 
 /* The difference of one sample: n sentences drawn, or each once when state is null. */
-static double sample(int64_t n, const psc_rate *a, const psc_rate *b, uint64_t *state) {
+static double sample(int32_t n, const psc_rate *a, const psc_rate *b, uint64_t *state) {
     psc_rate sum_a = {0}, sum_b = {0};
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t k = state ? psc_random_below(state, n) : i;
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t k = state ? psc_tree_random_below(state, n) : i;
         add_rate(&sum_a, &a[k]);
         if (b) add_rate(&sum_b, &b[k]);
     }
@@ -133,7 +119,7 @@ static int by_number(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-psc_interval psc_bootstrap(int64_t n, const psc_rate *a, const psc_rate *b, int32_t draws,
+psc_interval psc_bootstrap(int32_t n, const psc_rate *a, const psc_rate *b, int32_t draws,
     uint64_t seed, double *scratch) {
     psc_interval out = {sample(n, a, b, NULL), NAN, NAN};
     int32_t kept = 0;

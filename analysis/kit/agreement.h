@@ -1,6 +1,6 @@
 /* Agreement of structures: span F1, AUROC, Spearman's rank correlation, bootstrap intervals.
- * Private to analysis/ and tests/; built on the C library alone.
- * Threads: pure; a generator belongs to one thread at a time.
+ * Private to analysis/ and tests/; built on psc_plugin.h alone.
+ * Threads: pure functions.
  * Ownership: the caller owns all arrays, the scratch too; nothing here allocates. */
 #ifndef ANALYSIS_AGREEMENT_H
 #define ANALYSIS_AGREEMENT_H
@@ -45,11 +45,7 @@ double psc_auroc(int64_t n, const double *score, const uint8_t *positive, double
 double psc_spearman(
     int64_t n, const double *x, const double *y, double *ranks, psc_rank_entry *scratch);
 
-/* --- chance ----------------------------------------------------------------------------------
- * SplitMix64: the state is any number, and each draw advances it. */
-uint64_t psc_random_next(uint64_t *state);
-/* 0..n-1, each equally likely (by rejection). n >= 1. */
-int64_t psc_random_below(uint64_t *state, int64_t n);
+/* --- chance ---------------------------------------------------------------------------------- */
 
 /* Per sentence, the two parts of a rate: sum numerator / sum denominator over the corpus. */
 typedef struct psc_rate {
@@ -69,6 +65,6 @@ typedef struct psc_interval {
  * of n sentences with replacement, the same sentences for a and b. scratch: [draws]. A draw whose
  * denominator is 0 is dropped; without any the interval is NaN. */
 psc_interval psc_bootstrap(
-    int64_t n, const psc_rate *a, const psc_rate *b, int32_t draws, uint64_t seed, double *scratch);
+    int32_t n, const psc_rate *a, const psc_rate *b, int32_t draws, uint64_t seed, double *scratch);
 
 #endif

@@ -1,6 +1,7 @@
 /* Agreement against brute force: spans by all pairs, AUROC by all pairs of one positive and one
  * negative, Spearman by ranks that are counted, the bootstrap against the normal approximation. */
 #include "agreement.h"
+#include "cuts.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -9,8 +10,8 @@
 
 enum { MOST = 200 };
 
-static double number(uint64_t *seed, int64_t below) {
-    return (double)psc_random_below(seed, below);
+static double number(uint64_t *seed, int32_t below) {
+    return (double)psc_tree_random_below(seed, below);
 }
 
 /* --- spans ----------------------------------------------------------------------------------- */
@@ -28,12 +29,12 @@ Test(agreement, shared_spans_by_all_pairs) {
     for (int round = 0; round < 300; round++) {
         psc_span a[40], b[40];
         const int32_t n[2] = {
-            (int32_t)psc_random_below(&seed, 40), (int32_t)psc_random_below(&seed, 40)};
+            (int32_t)psc_tree_random_below(&seed, 40), (int32_t)psc_tree_random_below(&seed, 40)};
         for (int32_t i = 0; i < 40; i++) {
-            a[i].begin = (int32_t)psc_random_below(&seed, 6);
-            a[i].end = a[i].begin + (int32_t)psc_random_below(&seed, 5);
-            b[i].begin = (int32_t)psc_random_below(&seed, 6);
-            b[i].end = b[i].begin + (int32_t)psc_random_below(&seed, 5);
+            a[i].begin = (int32_t)psc_tree_random_below(&seed, 6);
+            a[i].end = a[i].begin + (int32_t)psc_tree_random_below(&seed, 5);
+            b[i].begin = (int32_t)psc_tree_random_below(&seed, 6);
+            b[i].end = b[i].begin + (int32_t)psc_tree_random_below(&seed, 5);
         }
         const int32_t n_a = psc_spans_unique(n[0], a), n_b = psc_spans_unique(n[1], b);
         int32_t want = 0;
@@ -73,10 +74,10 @@ Test(agreement, auroc_by_all_pairs_with_ties) {
     static psc_rank_entry scratch[MOST];
     uint64_t seed = 11;
     for (int round = 0; round < 100; round++) {
-        const int64_t n = 2 + psc_random_below(&seed, MOST - 2);
+        const int64_t n = 2 + psc_tree_random_below(&seed, MOST - 2);
         for (int64_t i = 0; i < n; i++) {
             x[i] = number(&seed, round % 2 ? 5 : 1000) - 2.0;
-            positive[i] = psc_random_below(&seed, 3) == 0;
+            positive[i] = psc_tree_random_below(&seed, 3) == 0;
         }
         positive[0] = 1;
         positive[1] = 0;
@@ -103,7 +104,7 @@ Test(agreement, spearman_by_counted_ranks) {
     static psc_rank_entry scratch[MOST];
     uint64_t seed = 5;
     for (int round = 0; round < 50; round++) {
-        const int64_t n = 3 + psc_random_below(&seed, MOST - 3);
+        const int64_t n = 3 + psc_tree_random_below(&seed, MOST - 3);
         double mx = 0, my = 0, xy = 0, xx = 0, yy = 0;
         for (int64_t i = 0; i < n; i++) {
             x[i] = number(&seed, 20);
@@ -131,15 +132,15 @@ Test(agreement, draws_are_even_and_repeatable) {
     uint64_t a = 42, b = 42;
     int64_t seen[7] = {0};
     for (int i = 0; i < 70000; i++) {
-        const int64_t draw = psc_random_below(&a, 7);
+        const int64_t draw = psc_tree_random_below(&a, 7);
         cr_assert(draw >= 0 && draw < 7);
         seen[draw]++;
     }
     for (int i = 0; i < 7; i++) cr_assert(labs((long)seen[i] - 10000) < 400, "%ld", (long)seen[i]);
-    for (int i = 0; i < 70000; i++) (void)psc_random_below(&b, 7);
+    for (int i = 0; i < 70000; i++) (void)psc_tree_random_below(&b, 7);
     cr_assert_eq(a, b);
     a = 0; /* SplitMix64's published first draw from seed 0 */
-    cr_assert_eq(psc_random_next(&a), UINT64_C(0xe220a8397b1dcdaf));
+    cr_assert_eq(psc_tree_random(&a), UINT64_C(0xe220a8397b1dcdaf));
 }
 
 /* A mean of n numbers: the interval is close to mean +- 1.96 s / sqrt(n). */
