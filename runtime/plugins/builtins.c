@@ -28,7 +28,8 @@
     X(steer)                                                                                       \
     X(knockout)                                                                                    \
     X(patch)                                                                                       \
-    X(effects)
+    X(effects)                                                                                     \
+    X(treebank)
 
 #define DECLARATION(name) const psc_plugin *psc_builtin_##name(void);
 BUILTINS(DECLARATION)

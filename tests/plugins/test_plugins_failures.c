@@ -89,6 +89,7 @@ static const scenario scenarios[] = {
     {"patch", "at=blocks.0.hook_resid_post+blocks.1.attn.hook_attn_scores", PHASES, PARALLEL, NULL},
     {"effects", "rows=all", PHASES, PARALLEL, "ablate at=L0H1+1_mlp_out"},
     {"effects", "", PHASES, SEQUENTIAL, "scale at=blocks.1.attn.hook_q+blocks.0.mlp.hook_post"},
+    {"treebank", "what=all,draws=3", CORPUS, PARALLEL, NULL},
 };
 enum { N_SCENARIOS = sizeof scenarios / sizeof *scenarios, LENGTH = 5 };
 
@@ -147,7 +148,34 @@ static psc_status load_plugin(const scenario *s) {
     return psc_session_plugin(session, PLUGIN("bridge"), options, &error);
 }
 
+/* Sequences that begin with the model's token 0, each with a labelled sentence of one-byte words. */
+static psc_status run_labelled(int32_t first, int32_t n_inputs) {
+    static psc_word words[LENGTH - 1];
+    psc_token tokens[2][LENGTH];
+    psc_sentence sentences[2];
+    psc_input inputs[2];
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    for (int32_t w = 0; w < LENGTH - 1; w++)
+        words[w] = (psc_word){(uint32_t)w, (uint32_t)w + 1, w - 1, "x", "x", "X", "", "", "", ""};
+    for (int32_t i = 0; i < n_inputs; i++) {
+        const uint32_t at = (uint32_t)(i * LENGTH);
+        for (int32_t t = 0; t < LENGTH; t++)
+            tokens[i][t] = (psc_token){
+                t ? ten[first + i + t].id : 0, at + (uint32_t)(t ? t - 1 : 0), at + (uint32_t)t};
+        inputs[i] = (psc_input){i, LENGTH - i, tokens[i]};
+        sentences[i] = (psc_sentence){
+            "", "xxxx", (uint32_t)(LENGTH - 1 - i), at, LENGTH - 1 - i, words, 0, 0, 1};
+        psc_session_truncate(session, i, 0);
+    }
+    options.text = "xxxx xxxx ";
+    options.text_bytes = 2 * LENGTH;
+    options.sentences = sentences;
+    options.n_sentences = n_inputs;
+    return psc_session_run(session, inputs, n_inputs, &options, &error);
+}
+
 static psc_status run_tokens(int32_t first, int32_t n_inputs, int32_t phase, int32_t source) {
+    if (strcmp(stood_in->name, "treebank") == 0) return run_labelled(first, n_inputs);
     psc_token tokens[2][LENGTH];
     psc_input inputs[] = {{0, LENGTH, tokens[0]}, {1, LENGTH - 1, tokens[1]}};
     psc_run_options options = PSC_RUN_OPTIONS_INIT;

@@ -76,6 +76,7 @@ static const struct {
     {"patch", NULL, NEVER},
     {"effects", NULL, NEVER},
     {"means", NULL, NEVER},
+    {"treebank", NULL, NEVER},
 };
 #define N_LOADS (sizeof loads / sizeof *loads)
 

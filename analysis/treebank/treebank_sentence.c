@@ -1,0 +1,196 @@
+/* One labelled sentence: its units, its gold spans, and spans of trees in the same terms.
+ *
+ * A unit is a UD word, or the words that share a token. A content unit is not punctuation only. All
+ * spans are ranges of content units, numbered from 0, so a bracket may hold any punctuation:
+ *   gold      the content units of a word and everything below it, if they are contiguous
+ *   tree      a bracket of tokens with whole content units and no part of another */
+#include "treebank.h"
+
+#include <ctype.h>
+#include <string.h>
+
+/* --- units ----------------------------------------------------------------------------------- */
+
+/* Punctuation by its tag; without a tag, a word without letters and digits. Bytes beyond ASCII count
+ * as letters. */
+static int is_punctuation(const psc_word *word) {
+    if (*word->upos) return strcmp(word->upos, "PUNCT") == 0;
+    for (const unsigned char *c = (const unsigned char *)word->form; *c; c++)
+        if (*c >= 0x80 || isalnum(*c)) return 0;
+    return 1;
+}
+
+/* The tokens that a word's bytes overlap. Nonzero if there are any. from: a token before which none
+ * can be. */
+static int tokens_of(
+    const treebank_case *c, const psc_word *word, int32_t from, int32_t *first, int32_t *last) {
+    const uint32_t start = c->sentence->start + word->start, end = c->sentence->start + word->end;
+    int32_t t = from;
+    while (t < c->n_tokens && c->rows[t + 1].end <= start) t++;
+    *first = t;
+    while (t < c->n_tokens && c->rows[t + 1].start < end) t++;
+    *last = t - 1;
+    return t > *first;
+}
+
+static void make_units(treebank_case *c) {
+    int32_t first = 0, last = 0;
+    for (int32_t t = 0; t < c->n_tokens; t++) c->of_token[t] = -1;
+    for (int32_t w = 0; w < c->sentence->n; w++) {
+        const psc_word *word = &c->sentence->words[w];
+        const int32_t before = c->n_units - 1;
+        c->of_word[w] = -1;
+        if (!tokens_of(c, word, before < 0 ? 0 : c->units[before].first, &first, &last)) continue;
+        treebank_unit *unit = &c->units[before];
+        if (before < 0 || first > unit->last) {
+            unit = &c->units[c->n_units++];
+            *unit = (treebank_unit){first, last, 0, w, 0};
+        }
+        if (last > unit->last) unit->last = last;
+        unit->n_words++;
+        unit->content |= !is_punctuation(word);
+        c->of_word[w] = c->n_units - 1;
+        for (int32_t t = first; t <= last; t++) c->of_token[t] = c->n_units - 1;
+    }
+}
+
+int treebank_case_make(treebank_state *s, treebank_case *c) {
+    const uint64_t n = (uint64_t)c->sentence->n, tokens = (uint64_t)c->n_tokens;
+    c->units = s->host->run_alloc(s->context, n * sizeof *c->units);
+    c->of_word = s->host->run_alloc(s->context, n * sizeof *c->of_word);
+    c->content = s->host->run_alloc(s->context, (n + 1) * sizeof *c->content);
+    c->of_token = s->host->run_alloc(s->context, (tokens + 1) * sizeof *c->of_token);
+    if (!c->units || !c->of_word || !c->content || !c->of_token) return -1;
+    c->n_units = 0;
+    make_units(c);
+    for (int32_t u = 0; u < c->n_units; u++)
+        c->content[u + 1] = c->content[u] + c->units[u].content;
+    c->n_content = c->content[c->n_units];
+    return 0;
+}
+
+/* --- gold spans ------------------------------------------------------------------------------ */
+
+int32_t treebank_yields(const treebank_case *c, psc_span *out, int32_t *words, int32_t *scratch) {
+    const int32_t n_words = c->sentence->n;
+    int32_t *low = scratch, *high = low + n_words, *count = high + n_words, *last = count + n_words;
+    int32_t n = 0;
+    for (int32_t w = 0; w < n_words; w++) count[w] = 0, last[w] = -1;
+    for (int32_t w = 0; w < n_words; w++) {
+        const int32_t unit = c->of_word[w];
+        if (unit < 0 || !c->units[unit].content) continue;
+        const int32_t at = c->content[unit];
+        for (int32_t up = w; up >= 0; up = c->sentence->words[up].head) {
+            if (last[up] == unit) continue; /* another word of the unit was counted */
+            if (count[up]++ == 0) low[up] = at;
+            high[up] = at;
+            last[up] = unit;
+        }
+    }
+    for (int32_t w = 0; w < n_words; w++) {
+        if (count[w] < 2 || high[w] - low[w] + 1 != count[w] || count[w] >= c->n_content) continue;
+        if (words) words[n] = w;
+        out[n++] = (psc_span){low[w], high[w]};
+    }
+    return n;
+}
+
+int32_t treebank_gold(const treebank_case *c, psc_span *out, int32_t *scratch) {
+    return psc_spans_unique(treebank_yields(c, out, NULL, scratch), out);
+}
+
+/* --- spans of trees -------------------------------------------------------------------------- */
+
+/* The content units of tokens begin..end; nonzero if they make a span. Tokens between words belong
+ * to none. */
+static int project(const treebank_case *c, int32_t begin, int32_t end, psc_span *out) {
+    while (begin <= end && c->of_token[begin] < 0) begin++;
+    while (begin <= end && c->of_token[end] < 0) end--;
+    if (begin > end) return 0;
+    int32_t first = c->of_token[begin], last = c->of_token[end];
+    const int cut_first = c->units[first].first<begin, cut_last = c->units[last].last> end;
+    if ((cut_first && c->units[first].content) || (cut_last && c->units[last].content)) return 0;
+    first += cut_first;
+    last -= cut_last;
+    if (last < first) return 0;
+    out->begin = c->content[first];
+    out->end = c->content[last + 1] - 1;
+    const int32_t n = out->end - out->begin + 1;
+    return n >= 2 && n < c->n_content;
+}
+
+int32_t treebank_project(
+    const treebank_case *c, int32_t n, const psc_bracket *brackets, psc_span *out) {
+    int32_t kept = 0;
+    for (int32_t i = 0; i < n; i++)
+        kept += project(c, brackets[i].begin, brackets[i].end, &out[kept]);
+    return psc_spans_unique(kept, out);
+}
+
+int32_t treebank_project_spans(const treebank_case *c, int32_t n, psc_span *spans) {
+    int32_t kept = 0;
+    for (int32_t i = 0; i < n; i++) {
+        const psc_span tokens = spans[i];
+        kept += project(c, tokens.begin, tokens.end, &spans[kept]);
+    }
+    return psc_spans_unique(kept, spans);
+}
+
+/* --- trees that know nothing of the model ---------------------------------------------------- */
+
+int32_t treebank_split(int32_t n, treebank_split_fn split, void *payload, psc_span *out) {
+    int32_t made = 0, waiting = 0;
+    psc_span now = {0, n - 1};
+    for (;;) {
+        const int32_t after = split(now.begin, now.end, payload);
+        const psc_span left = {now.begin, after}, right = {after + 1, now.end};
+        if (right.end > right.begin) out[n - ++waiting] = right;
+        if (left.end > left.begin)
+            now = left;
+        else if (waiting > 0)
+            now = out[n - waiting--];
+        else
+            return made;
+        out[made++] = now;
+    }
+}
+
+typedef struct fixed_rule {
+    treebank_baseline kind;
+    uint64_t *seed;
+} fixed_rule;
+
+static int32_t split_fixed(int32_t begin, int32_t end, void *payload) {
+    const fixed_rule *rule = payload;
+    if (rule->kind == BASELINE_LEFT) return end - 1;
+    if (rule->kind == BASELINE_BALANCED) return begin + (end - begin) / 2;
+    if (rule->kind == BASELINE_RANDOM)
+        return begin + psc_tree_random_below(rule->seed, end - begin);
+    return begin;
+}
+
+/* Right-branching over the stretches between punctuation, and inside each of them. */
+static int32_t punctuation_tree(const treebank_case *c, psc_span *out) {
+    int32_t n = 0;
+    const int32_t last = c->n_content - 1;
+    for (int32_t u = 0; u < c->n_units; u++) {
+        const int fresh = u == 0 || !c->units[u - 1].content;
+        if (!c->units[u].content) continue;
+        int32_t end = u;
+        while (end + 1 < c->n_units && c->units[end + 1].content) end++;
+        const psc_span to_end = {c->content[u], last}, inside = {c->content[u], c->content[end]};
+        if (fresh && to_end.begin > 0 && to_end.begin < last) out[n++] = to_end;
+        if (inside.end > inside.begin && inside.end - inside.begin < last) out[n++] = inside;
+    }
+    return n;
+}
+
+int32_t treebank_baseline_spans(
+    const treebank_case *c, treebank_baseline kind, uint64_t *seed, psc_span *out) {
+    if (c->n_content < 2) return 0;
+    fixed_rule rule = {kind, seed};
+    const int32_t n = kind == BASELINE_PUNCTUATION
+                          ? punctuation_tree(c, out)
+                          : treebank_split(c->n_content, split_fixed, &rule, out);
+    return psc_spans_unique(n, out);
+}
