@@ -33,6 +33,7 @@ const psc_plugin *psc_builtin_knockout(void);
 const psc_plugin *psc_builtin_patch(void);
 const psc_plugin *psc_builtin_effects(void);
 const psc_plugin *psc_builtin_treebank(void);
+const psc_plugin *psc_builtin_probe(void);
 
 /* --- sums (sums.c) ---------------------------------------------------------------------------
  * Stripe i mod 16 in ascending order, then lanes +8, +4, +2, +1, in f64 without fused steps: the

@@ -29,7 +29,8 @@
     X(knockout)                                                                                    \
     X(patch)                                                                                       \
     X(effects)                                                                                     \
-    X(treebank)
+    X(treebank)                                                                                    \
+    X(probe)
 
 #define DECLARATION(name) const psc_plugin *psc_builtin_##name(void);
 BUILTINS(DECLARATION)

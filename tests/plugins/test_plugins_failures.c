@@ -13,7 +13,7 @@
 
 /* --- scenarios ------------------------------------------------------------------------------- */
 
-typedef enum how { RUN, EDITED, PHASES, CORPUS } how;
+typedef enum how { RUN, EDITED, PHASES, CORPUS, LABELLED } how;
 
 /* Options that reach other code; "%s" in them is a folder of this test. beside: a second plugin and
  * its options, loaded first. */
@@ -87,6 +87,7 @@ static const scenario scenarios[] = {
     {"steer", "at=blocks.1.hook_resid_pre,of=mean", PHASES, PARALLEL, NULL},
     {"knockout", "at=L*H*,keys=1,rows=2-4", RUN, PARALLEL, NULL},
     {"patch", "at=blocks.0.hook_resid_post+blocks.1.attn.hook_attn_scores", PHASES, PARALLEL, NULL},
+    {"probe", "tasks=upos+question+feat:F,classes=2", LABELLED, PARALLEL, NULL},
     {"effects", "rows=all", PHASES, PARALLEL, "ablate at=L0H1+1_mlp_out"},
     {"effects", "", PHASES, SEQUENTIAL, "scale at=blocks.1.attn.hook_q+blocks.0.mlp.hook_post"},
     {"treebank", "what=all,draws=3", CORPUS, PARALLEL, NULL},
@@ -112,6 +113,10 @@ static int shift(const psc_event *event, void *payload) {
     return 0;
 }
 
+static int accumulates(const scenario *s) {
+    return s->how == CORPUS || s->how == LABELLED;
+}
+
 static void open_for(const scenario *s) {
     static const psc_point edited[] = {PSC_HOOK_RESID_PRE, PSC_HOOK_RESID_POST, PSC_HOOK_Z,
         PSC_HOOK_RESULT, PSC_HOOK_ATTN_OUT, PSC_HOOK_MLP_OUT, PSC_HOOK_LN_FINAL_NORMALIZED,
@@ -121,10 +126,10 @@ static void open_for(const scenario *s) {
     options.threads = 1;
     options.n_sequences = 2;
     options.capacity = 16;
-    options.accumulate = s->how == CORPUS;
+    options.accumulate = accumulates(s);
     cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
     remove_saved();
-    if (s->how != CORPUS) {
+    if (!accumulates(s)) {
         cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK);
         cr_assert_eq(psc_session_target(session, "top:2", &error), PSC_OK);
         cr_assert_eq(psc_session_target(session, "next", &error), PSC_OK);
@@ -189,17 +194,43 @@ static psc_status run_tokens(int32_t first, int32_t n_inputs, int32_t phase, int
     return psc_session_run(session, inputs, n_inputs, &options, &error);
 }
 
+/* A sentence of three words behind the beginning-of-text token; with labels only, of no tokens. */
+static psc_status run_labelled(int32_t phase, int32_t source, int32_t n_tokens) {
+    static const psc_word words[] = {
+        {0, 1, 1, "a", "a", "NOUN", "", "F=x", "nsubj", ""},
+        {1, 2, -1, "b", "b", "VERB", "", "F=y", "root", ""},
+        {2, 3, 1, "c", "c", "NOUN", "", "", "obj", ""},
+    };
+    static const psc_sentence sentences[] = {
+        {"1", "abc", 3, 0, 3, words, 0, 0, 1}, {"2", "abc", 3, 3, 3, words, 0, 0, 5}};
+    static const psc_token tokens[] = {
+        {0, 0, 0}, {17, 0, 1}, {5, 1, 2}, {79, 2, 3}, {0, 3, 3}, {41, 3, 4}, {8, 4, 5}, {60, 5, 6}};
+    const psc_input inputs[] = {{0, n_tokens, tokens}, {1, n_tokens, tokens + 4}};
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    options.phase = phase;
+    options.source = source;
+    options.text = "abcabc";
+    options.text_bytes = 6;
+    options.sentences = sentences;
+    options.n_sentences = 2;
+    for (int32_t i = 0; i < 2; i++) psc_session_truncate(session, i, 0);
+    return psc_session_run(session, inputs, 2, &options, &error);
+}
+
 /* The steps of a scenario: load the plugin, run it, and over documents report. */
 static int n_steps(const scenario *s) {
-    return s->how == PHASES ? 5 : s->how == CORPUS ? 4 : 2;
+    return s->how == PHASES || s->how == LABELLED ? 5 : s->how == CORPUS ? 4 : 2;
 }
 
 static psc_status play_step(const scenario *s, int step) {
     if (step == 0) return load_plugin(s);
-    if (s->how == CORPUS && step == 3) {
+    if (accumulates(s) && step == n_steps(s) - 1) {
         remove_saved();
         return psc_session_report(session, NULL, &error);
     }
+    if (s->how == LABELLED)
+        return run_labelled(step < 3 ? PSC_PHASE_SOURCE : PSC_PHASE_ONLY,
+            step - 1 - (step == 3) * 2, step == 1 ? 1 : 4);
     if (s->how == CORPUS) return run_tokens(step, 3 - step, PSC_PHASE_ONLY, 0);
     if (s->how != PHASES) return run_tokens(0, 1, PSC_PHASE_ONLY, 0);
     if (step < 3) return run_tokens(step, 1, PSC_PHASE_SOURCE, step - 1);

@@ -77,6 +77,7 @@ static const struct {
     {"effects", NULL, NEVER},
     {"means", NULL, NEVER},
     {"treebank", NULL, NEVER},
+    {"probe", NULL, NEVER},
 };
 #define N_LOADS (sizeof loads / sizeof *loads)
 

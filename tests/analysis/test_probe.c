@@ -1,0 +1,593 @@
+/* The plugin probe: its figures against a float64 brute force over sentences of our own, the rules of
+ * its labels, and bits. */
+#include "golden.h"
+#include "probe.h"
+
+#include <criterion/criterion.h>
+#include <lapacke.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- sentences of our own -------------------------------------------------------------------- */
+
+/* Words "ab " of three bytes each. A token has three bytes, but word 2 of 5 has two tokens, and words
+ * 3 and 4 share one. */
+enum { N_SENTENCES = 40, N_TRAIN = 28, MOST_WORDS = 14, MOST_TOKENS = 32, MOST_ROWS = 800 };
+
+typedef struct made {
+    psc_word words[MOST_WORDS];
+    psc_sentence sentence;
+    psc_token tokens[MOST_TOKENS];
+    int32_t n_tokens;
+    char text[3 * MOST_WORDS + 8];
+} made;
+
+static made sentences[N_SENTENCES];
+
+/* A unit as the test sees it. */
+typedef struct seen {
+    int32_t sentence, position; /* of its last token */
+    int upos, tense, question;  /* classes; -1: none */
+} seen;
+
+static seen units[MOST_ROWS];
+static int32_t n_units;
+
+static const char *const upos[] = {"ADJ", "NOUN", "VERB", "PUNCT"};
+static const char *const feats[] = {
+    "Number=Sing|Tense=Past|VerbForm=Fin", "VerbForm=Inf", "Number=Plur"};
+
+static uint32_t random_state = 7;
+
+static uint32_t random_below(uint32_t n) {
+    random_state = random_state * 1664525u + 1013904223u;
+    return (random_state >> 8) % n;
+}
+
+static psc_word make_word(const made *m, int32_t w, uint32_t id) {
+    const uint32_t at = 3 * (uint32_t)w;
+    const uint32_t tag = w + 1 == m->sentence.n ? 3 : id % 3;
+    (void)m;
+    return (psc_word){.start = at,
+        .end = at + 2,
+        .head = w % 5 == 3   ? w + 1
+                : w % 5 == 4 ? w - 4
+                             : w - 1,
+        .form = "ab",
+        .lemma = "ab",
+        .upos = upos[tag],
+        .xpos = "",
+        .feats = tag == 2 ? feats[id % 2] : feats[2],
+        .deprel = "dep",
+        .misc = ""};
+}
+
+/* The token's id decides the labels of its word, so the embedding tells them. */
+static void make_sentence(made *m, int32_t number) {
+    const int32_t n = 6 + (int32_t)random_below(MOST_WORDS - 6);
+    m->sentence = (psc_sentence){
+        .id = "", .text = m->text, .bytes = 3 * (uint32_t)n, .n = n, .words = m->words};
+    m->tokens[m->n_tokens++] = (psc_token){0, 0, 0};
+    for (int32_t w = 0; w < n; w++) {
+        const uint32_t id = 1 + random_below(40), at = 3 * (uint32_t)w;
+        memcpy(m->text + at, "ab ", 4);
+        m->words[w] = make_word(m, w, id);
+        if (w % 5 == 2)
+            m->tokens[m->n_tokens++] = (psc_token){(int32_t)random_below(80), at, at + 1};
+        const uint32_t from = w % 5 == 2 ? at + 1 : at;
+        if (w % 5 == 4) { /* the token of the word before reaches over this one */
+            m->tokens[m->n_tokens - 1].end = at + 3;
+            m->words[w - 1].upos = "PUNCT";
+            continue;
+        }
+        m->tokens[m->n_tokens++] = (psc_token){(int32_t)id, from, at + 3};
+    }
+    if (number % 3 == 0) m->text[3 * n - 1] = '?';
+}
+
+static int index_of(const char *const *list, int n, const char *text) {
+    for (int i = 0; i < n; i++)
+        if (strcmp(list[i], text) == 0) return i;
+    return -1;
+}
+
+/* The label of a unit is that of word w: of the pair 3, 4 the second, whose head is outside. */
+static void note_unit(int32_t number, int32_t w, int32_t position) {
+    const made *m = &sentences[number];
+    const int32_t label = w % 5 == 3 && w + 1 < m->sentence.n ? w + 1 : w;
+    const psc_word *word = &m->words[label];
+    if (strcmp(m->words[w].upos, "PUNCT") == 0 && strcmp(word->upos, "PUNCT") == 0) return;
+    units[n_units++] = (seen){.sentence = number,
+        .position = position,
+        .upos = index_of(upos, 4, word->upos),
+        .tense = strncmp(word->feats, "Number=Sing", 11) == 0 ? 1
+                 : word->feats[0] == 'V'                      ? 0
+                                                              : -1,
+        .question = number % 3 == 0};
+}
+
+static void make_all(void) {
+    memset(sentences, 0, sizeof sentences);
+    n_units = 0;
+    random_state = 7;
+    for (int32_t i = 0; i < N_SENTENCES; i++) {
+        made *m = &sentences[i];
+        int32_t position = 1;
+        make_sentence(m, i);
+        m->words[0].head = -1;
+        for (int32_t w = 0; w < m->sentence.n; w++) {
+            if (w % 5 == 4) continue;
+            if (w % 5 == 2) position++;
+            if (m->words[w].head >= m->sentence.n) m->words[w].head = w - 1;
+            note_unit(i, w, position++);
+        }
+    }
+}
+
+/* --- runs ------------------------------------------------------------------------------------ */
+
+static psc_model *model;
+static psc_error error;
+static double *residuals; /* [units, levels, N] */
+static int32_t first_sentence, n_levels, n_dims;
+
+static int keep(const psc_event *event, void *payload) {
+    const int32_t level = payload ? n_levels - 1 : event->layer;
+    for (int32_t r = 0; r < event->n_rows; r++)
+        for (int32_t u = 0; u < n_units; u++) {
+            if (units[u].sentence != first_sentence + event->rows[r].sequence ||
+                units[u].position != event->rows[r].position)
+                continue;
+            const float *x = event->tensor.data + r * event->tensor.stride[0];
+            double *to = residuals + ((int64_t)u * n_levels + level) * n_dims;
+            for (int32_t i = 0; i < n_dims; i++) to[i] = (double)x[i];
+        }
+    return 0;
+}
+
+/* Sentences begin..begin+n-1 as one run; labels: only <|endoftext|> and all labels. */
+static psc_status run_some(
+    psc_session *session, int32_t begin, int32_t n, int32_t phase, int32_t source, bool labels) {
+    static psc_sentence list[N_SENTENCES];
+    static psc_token tokens[N_SENTENCES][MOST_TOKENS];
+    static char text[N_SENTENCES * sizeof sentences[0].text];
+    psc_input inputs[N_SENTENCES];
+    psc_run_options run = PSC_RUN_OPTIONS_INIT;
+    uint32_t at = 0;
+    for (int32_t i = 0; i < n; i++) {
+        const made *m = &sentences[begin + i];
+        list[i] = m->sentence;
+        list[i].start = at;
+        memcpy(text + at, m->text, m->sentence.bytes);
+        for (int32_t t = 0; t < m->n_tokens; t++) {
+            tokens[i][t] = m->tokens[t];
+            tokens[i][t].start += at;
+            tokens[i][t].end += at;
+        }
+        inputs[i] = (psc_input){i, labels ? 1 : m->n_tokens, tokens[i]};
+        at += m->sentence.bytes;
+        psc_session_truncate(session, i, 0);
+    }
+    run.text = text;
+    run.text_bytes = at;
+    run.sentences = list;
+    run.n_sentences = n;
+    run.phase = phase;
+    run.source = source;
+    run.no_logits = 1;
+    first_sentence = begin;
+    return psc_session_run(session, inputs, labels ? 1 : n, &run, &error);
+}
+
+typedef struct way {
+    const char *isa, *options;
+    int32_t threads, chunk, batch;
+} way;
+
+static psc_session *open_session(const way *how) {
+    psc_session *session = NULL;
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.isa = how->isa;
+    options.threads = how->threads;
+    options.chunk = how->chunk;
+    options.n_sequences = N_SENTENCES;
+    options.capacity = MOST_TOKENS;
+    options.accumulate = 1;
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
+    return session;
+}
+
+static void run_range(psc_session *session, int32_t begin, int32_t end, int32_t batch, int train) {
+    for (int32_t i = begin; i < end; i += batch)
+        cr_assert_eq(run_some(session, i, end - i < batch ? end - i : batch,
+                         train ? PSC_PHASE_SOURCE : PSC_PHASE_ONLY, train, false),
+            PSC_OK, "%s", error.message);
+}
+
+static psc_session *probed(const way *how, bool record) {
+    psc_session *session = open_session(how);
+    const int32_t last = n_levels - 2;
+    psc_filter filter = PSC_FILTER_INIT;
+    filter.layers = &last;
+    filter.n_layers = 1;
+    cr_assert_eq(
+        psc_session_plugin(session, "probe", how->options, &error), PSC_OK, "%s", error.message);
+    if (record) {
+        psc_session_observe(session, PSC_HOOK_RESID_PRE, NULL, keep, NULL, &error);
+        psc_session_observe(session, PSC_HOOK_RESID_POST, &filter, keep, &residuals, &error);
+    }
+    cr_assert_eq(
+        run_some(session, 0, N_TRAIN, PSC_PHASE_SOURCE, 0, true), PSC_OK, "%s", error.message);
+    run_range(session, 0, N_TRAIN, how->batch, 1);
+    run_range(session, N_TRAIN, N_SENTENCES, how->batch, 0);
+    cr_assert_eq(psc_session_report(session, NULL, &error), PSC_OK, "%s", error.message);
+    return session;
+}
+
+static void setup(void) {
+    model = must_model(golden_path("parallel_f32", NULL));
+    n_levels = psc_model_get_info(model)->n_layers + 1;
+    n_dims = psc_model_get_info(model)->d_model;
+    make_all();
+    residuals = calloc((size_t)n_units * (size_t)n_levels * (size_t)n_dims, sizeof *residuals);
+}
+
+static void teardown(void) {
+    free(residuals);
+    psc_model_close(&model);
+}
+
+TestSuite(probe, .init = setup, .fini = teardown);
+
+static double value_at(const psc_session *session, const char *name, int64_t i) {
+    psc_array array;
+    cr_assert_eq(psc_session_array(session, name, &array, &error), PSC_OK, "%s", error.message);
+    return array.element == PSC_F64 ? ((const double *)array.data)[i]
+                                    : ((const int32_t *)array.data)[i];
+}
+
+/* --- brute force ----------------------------------------------------------------------------- */
+
+static int class_of(const seen *unit, int task) {
+    return task == 0 ? unit->upos : task == 1 ? unit->tense : unit->question;
+}
+
+/* Fits by explicitly scaled rows and LU, tests, and compares one task at one level. */
+static void check_level(const psc_session *session, int task, int classes, int32_t level) {
+    const int32_t n = n_dims;
+    double *z = calloc((size_t)n_units * (size_t)n, sizeof *z), mean[64] = {0}, scale = 0.0;
+    double a[64 * 64] = {0}, b[64 * 4] = {0}, y[4] = {0};
+    lapack_int pivots[64];
+    int rows = 0, right = 0, tested = 0, pairs = 0;
+    double better = 0.0;
+    for (int32_t u = 0; u < n_units; u++) {
+        if (units[u].sentence >= N_TRAIN || class_of(&units[u], task) < 0) continue;
+        const double *x = residuals + ((int64_t)u * n_levels + level) * n;
+        for (int32_t i = 0; i < n; i++) mean[i] += x[i];
+        y[class_of(&units[u], task)]++;
+        rows++;
+    }
+    for (int32_t i = 0; i < n; i++) mean[i] /= rows;
+    for (int32_t i = 0; i < n; i++) {
+        double square = 0.0;
+        for (int32_t u = 0; u < n_units; u++) {
+            const double x = residuals[((int64_t)u * n_levels + level) * n + i] - mean[i];
+            if (units[u].sentence < N_TRAIN && class_of(&units[u], task) >= 0) square += x * x;
+        }
+        scale += sqrt(square / rows) / n;
+    }
+    for (int32_t u = 0; u < n_units; u++)
+        for (int32_t i = 0; i < n; i++)
+            z[(int64_t)u * n + i] =
+                (residuals[((int64_t)u * n_levels + level) * n + i] - mean[i]) / scale;
+    for (int32_t u = 0; u < n_units; u++) {
+        const int c = class_of(&units[u], task);
+        if (units[u].sentence >= N_TRAIN || c < 0) continue;
+        const double *x = z + (int64_t)u * n;
+        for (int32_t i = 0; i < n; i++) {
+            for (int32_t j = 0; j < n; j++) a[i * n + j] += x[i] * x[j];
+            for (int k = 0; k < classes; k++) b[i * classes + k] += x[i] * ((k == c) - y[k] / rows);
+        }
+    }
+    for (int32_t i = 0; i < n; i++) a[i * n + i] += 0.01 * rows;
+    cr_assert_eq(
+        LAPACKE_dgesv(LAPACK_ROW_MAJOR, n, classes, a, n, pivots, b, (lapack_int)classes), 0);
+    double scores[MOST_ROWS] = {0};
+    for (int32_t u = 0; u < n_units; u++) {
+        const int c = class_of(&units[u], task);
+        if (units[u].sentence < N_TRAIN || c < 0 || y[c] == 0) continue;
+        int best = -1;
+        double most = -INFINITY;
+        for (int k = 0; k < classes; k++) {
+            double score = y[k] / rows;
+            for (int32_t i = 0; i < n; i++) score += b[i * classes + k] * z[(int64_t)u * n + i];
+            if (k == 1) scores[u] = score;
+            if (y[k] > 0 && score > most) most = score, best = k;
+        }
+        right += best == c;
+        tested++;
+    }
+    for (int32_t u = 0; classes == 2 && u < n_units; u++)
+        for (int32_t v = 0; v < n_units; v++) {
+            if (units[u].sentence < N_TRAIN || units[v].sentence < N_TRAIN) continue;
+            if (class_of(&units[u], task) != 1 || class_of(&units[v], task) != 0) continue;
+            better += scores[u] > scores[v] ? 1.0 : scores[u] == scores[v] ? 0.5 : 0.0;
+            pairs++;
+        }
+    const int64_t at = (int64_t)task * n_levels + level;
+    cr_assert_eq(value_at(session, "probe.train_rows", task), rows);
+    cr_assert_eq(value_at(session, "probe.test_rows", task), tested);
+    cr_assert_float_eq(value_at(session, "probe.accuracy", at), (double)right / tested, 1e-12,
+        "task %d level %d: %g, should be %g", task, level, value_at(session, "probe.accuracy", at),
+        (double)right / tested);
+    if (classes == 2)
+        cr_assert_float_eq(value_at(session, "probe.auroc", at), better / pairs, 1e-12);
+    free(z);
+}
+
+Test(probe, figures_are_float64s) {
+    const way how = {NULL, "tasks=upos+tense+question", 2, 0, 5};
+    psc_session *session = probed(&how, true);
+    cr_assert_leq(n_dims, 64);
+    for (int32_t level = 0; level < n_levels; level++) {
+        check_level(session, 0, 4, level);
+        check_level(session, 1, 2, level);
+        check_level(session, 2, 2, level);
+    }
+    cr_assert_gt(value_at(session, "probe.accuracy", 0),
+        value_at(session, "probe.majority", 0) + 0.1, "an embedding tells its own tag");
+    psc_session_close(&session);
+}
+
+/* Results do not depend on batches, chunks, threads and instruction sets. */
+Test(probe, bits_do_not_depend_on_the_run) {
+    static const way ways[] = {
+        {NULL, "", 1, 0, 40}, {NULL, "", 2, 3, 1}, {NULL, "", 3, 0, 7}, {"reference", "", 1, 0, 3}};
+    static const char *const names[] = {"probe.accuracy", "probe.auroc", "probe.recall",
+        "probe.best_level", "probe.class_train_rows", "probe.class_test_rows"};
+    psc_session *one = probed(&ways[0], false);
+    for (size_t w = 1; w < sizeof ways / sizeof *ways; w++) {
+        psc_session *other = probed(&ways[w], false);
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            psc_array a, b;
+            cr_assert_eq(psc_session_array(one, names[i], &a, &error), PSC_OK);
+            cr_assert_eq(psc_session_array(other, names[i], &b, &error), PSC_OK);
+            size_t bytes = a.element == PSC_F64 ? 8 : 4;
+            for (int axis = 0; axis < a.n_axes; axis++) bytes *= (size_t)a.shape[axis];
+            cr_assert_eq(memcmp(a.data, b.data, bytes), 0, "%s, way %zu", names[i], w);
+        }
+        psc_session_close(&other);
+    }
+    psc_session_close(&one);
+}
+
+/* classes=2 keeps the two most frequent tags; rows of the third are counted as unseen. */
+Test(probe, rare_classes_are_left_out) {
+    const way how = {NULL, "tasks=upos,classes=2", 1, 0, 40};
+    psc_session *session = probed(&how, false);
+    int counts[4] = {0}, test[4] = {0}, rarest = 0;
+    for (int32_t u = 0; u < n_units; u++)
+        (units[u].sentence < N_TRAIN ? counts : test)[units[u].upos]++;
+    for (int c = 1; c < 3; c++)
+        if (counts[c] < counts[rarest]) rarest = c;
+    cr_assert_eq(counts[3], 0, "punctuation is no unit");
+    cr_assert_eq(value_at(session, "probe.unseen_rows", 0), test[rarest]);
+    cr_assert_eq(
+        value_at(session, "probe.test_rows", 0), test[0] + test[1] + test[2] - test[rarest]);
+    psc_session_close(&session);
+}
+
+/* --- sums ------------------------------------------------------------------------------------ */
+
+static int32_t n_parts;
+
+static void in_parts(psc_context *context, int64_t n, psc_range_fn fn, void *payload) {
+    (void)context;
+    for (int32_t p = n_parts - 1; p >= 0; p--)
+        if (n * p / n_parts < n * (p + 1) / n_parts)
+            fn(n * p / n_parts, n * (p + 1) / n_parts, p, payload);
+}
+
+static void *allocate(psc_context *context, uint64_t bytes) {
+    (void)context;
+    return calloc(1, bytes); /* the test's process ends soon */
+}
+
+/* One level of 11 columns, one task of two classes: the sums of `rows` units in runs of `batch`. */
+static void add_sums(probe_state *s, int32_t rows, int32_t batch) {
+    static psc_host host;
+    static int32_t classes[64];
+    host = (psc_host){.run_alloc = allocate, .life_alloc = allocate, .parallel_for = in_parts};
+    *s = (probe_state){.host = &host,
+        .memory = 64,
+        .n_dims = 11,
+        .n_levels = 1,
+        .n_panels = 2,
+        .padded = 16,
+        .n_tasks = 1,
+        .n_groups = 1,
+        .training = 1};
+    s->tasks[0].n_classes = 2;
+    cr_assert_eq(probe_sums_make(s), 0);
+    s->classes_at = classes;
+    for (int32_t begin = 0; begin < rows; begin += batch) {
+        s->n_units = rows - begin < batch ? rows - begin : batch;
+        s->panel_stride = (int64_t)s->n_units * PROBE_PANEL;
+        s->row_stride = PROBE_PANEL;
+        s->x = calloc((size_t)s->n_units * 16, sizeof *s->x);
+        for (int32_t u = 0; u < s->n_units; u++) {
+            classes[u] = (begin + u) % 3 - 1;
+            for (int32_t i = 0; i < 11; i++)
+                s->x[i / 8 * s->panel_stride + u * 8 + i % 8] =
+                    sin((begin + u) * 1.7 + i * 0.3) * pow(10.0, (begin + u) % 9 - 4);
+        }
+        cr_assert_eq(probe_sums_add(s), 0);
+        free(s->x);
+    }
+}
+
+/* The sums are those of one chain over the rows, whatever the batches and parts. */
+Test(probe, sums_have_one_order) {
+    probe_state one, other;
+    n_parts = 1;
+    add_sums(&one, 50, 50);
+    double want = 0.0, vector = 0.0;
+    for (int32_t r = 0; r < 50; r++) {
+        if (r % 3 == 0) continue;
+        const double power = pow(10.0, r % 9 - 4);
+        const double a = sin(r * 1.7 + 0.3) * power, b = sin(r * 1.7 + 10 * 0.3) * power;
+        want += a * b;
+        vector += r % 3 == 2 ? b : 0.0;
+    }
+    /* element (1, 10): tile (0, 1), row 1, column 2; row 1 of X^T Y is class 1 */
+    cr_assert_eq(one.groups[0].xx[PROBE_TILE + 8 + 2], want);
+    cr_assert_eq(one.tasks[0].sums[16 + 10], vector);
+    for (n_parts = 1; n_parts <= 5; n_parts++)
+        for (int32_t batch = 1; batch <= 13; batch += 4) {
+            add_sums(&other, 50, batch);
+            cr_assert_eq(memcmp(one.groups[0].xx, other.groups[0].xx, 3 * 64 * sizeof(double)), 0);
+            cr_assert_eq(memcmp(one.groups[0].x, other.groups[0].x, 16 * sizeof(double)), 0);
+            cr_assert_eq(memcmp(one.tasks[0].sums, other.tasks[0].sums, 32 * sizeof(double)), 0);
+            cr_assert_eq(one.groups[0].n, other.groups[0].n);
+        }
+}
+
+/* --- rules ----------------------------------------------------------------------------------- */
+
+static const char *label_of(int rule, const psc_word *words, int32_t n, int32_t word,
+    const char *text, const char *feature) {
+    static char label[PROBE_LABEL];
+    static int32_t first[2];
+    const psc_sentence list[2] = {
+        {.text = text, .bytes = (uint32_t)strlen(text), .n = n, .words = words},
+        {.text = text, .bytes = (uint32_t)strlen(text), .n = n, .words = words}};
+    const probe_state s = {.sentences = list, .n_sentences = 2, .first_of = first};
+    const probe_task task = {.rule = rule, .feature = feature};
+    const probe_unit unit = {
+        .word = word, .sentence = rule == PROBE_MENTION && word < 0, .quoted = 1};
+    probe_unit copy = unit;
+    if (word < 0) copy.word = -1 - word;
+    return probe_label(&s, &task, &copy, label) ? label : NULL;
+}
+
+#define WORD(tag, of, features, relation, up)                                                      \
+    { 0, 1, up, "x", of, tag, "", features, relation, "" }
+
+Test(probe, labels_follow_their_rules) {
+    static const psc_word words[] = {
+        WORD("NOUN", "Dog", "Number=Plur", "nsubj:pass", 1),
+        WORD("VERB", "see", "Mood=Imp|Tense=Past|VerbForm=Fin", "root", -1),
+        WORD("NOUN", "dog", "Number=Sing", "iobj", 1),
+        WORD("ADV", "", "", "advmod", 1),
+    };
+    static const struct {
+        int rule, word;
+        const char *text, *feature, *label;
+    } cases[] = {
+        {PROBE_UPOS, 0, "", NULL, "NOUN"},
+        {PROBE_NUMBER, 0, "", NULL, "Plur"},
+        {PROBE_NUMBER, 1, "", NULL, "none"},
+        {PROBE_NUMBER, 3, "", NULL, NULL},
+        {PROBE_TENSE, 1, "", NULL, "Past Fin"},
+        {PROBE_TENSE, 0, "", NULL, NULL},
+        {PROBE_ROLE, 0, "", NULL, "nsubj"},
+        {PROBE_ROLE, 2, "", NULL, NULL},
+        {PROBE_LEMMA, 0, "", NULL, "dog"},
+        {PROBE_LEMMA, 3, "", NULL, NULL},
+        {PROBE_QUESTION, 0, "Who?", NULL, "question"},
+        {PROBE_QUESTION, 0, "(Who?\")\xe2\x80\x9d ", NULL, "question"},
+        {PROBE_QUESTION, 0, "Who? Me.", NULL, "other"},
+        {PROBE_QUESTION, 0, "", NULL, "other"},
+        {PROBE_IMPERATIVE, 3, "", NULL, "imperative"},
+        {PROBE_QUOTATION, 0, "", NULL, "inside"},
+        {PROBE_MENTION, 0, "", NULL, "first"},
+        {PROBE_MENTION, 2, "", NULL, "repeated"},
+        {PROBE_MENTION, -1, "", NULL, "repeated"},
+        {PROBE_MENTION, 3, "", NULL, NULL},
+        {PROBE_FEATURE, 1, "", "Mood", "Imp"},
+        {PROBE_FEATURE, 1, "", "Moo", NULL},
+        {PROBE_FEATURE, 3, "", "Mood", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *label =
+            label_of(cases[i].rule, words, 4, cases[i].word, cases[i].text, cases[i].feature);
+        cr_assert(label ? cases[i].label && strcmp(label, cases[i].label) == 0 : !cases[i].label,
+            "case %zu: %s", i, label ? label : "none");
+    }
+}
+
+Test(probe, area_is_a_count_of_pairs) {
+    static const double scores[] = {0.5, 0.5, 0.1, 0.9, 0.5, -1.0};
+    static const uint8_t truth[] = {1, 0, 0, 1, 1, 1}, ones[] = {1, 1, 1, 1, 1, 1};
+    double pairs[12];
+    /* 8 pairs: 0.5 wins one and ties one, twice; 0.9 wins two; -1 loses two */
+    cr_assert_float_eq(probe_auroc(6, scores, 1, truth, pairs), 5.0 / 8.0, 1e-15);
+    cr_assert(isnan(probe_auroc(6, scores, 1, ones, pairs)));
+}
+
+/* --- refusals -------------------------------------------------------------------------------- */
+
+Test(probe, bad_input_is_one_sentence) {
+    static const char *const bad[] = {"tasks=upos+nose", "tasks=", "tasks=upos+upos", "classes=1",
+        "units=tokens", "ridge=0", "least=0", "memory=0",
+        "tasks=feat:a+feat:b+feat:c+feat:d+feat:e+feat:f+feat:g+feat:h+feat:i+feat:j+feat:k+feat:l+"
+        "feat:m+feat:n+feat:o+feat:p+feat:q"};
+    const way how = {NULL, "", 1, 0, 40};
+    psc_session *session = open_session(&how);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_assert_neq(psc_session_plugin(session, "probe", bad[i], &error), PSC_OK, "%s", bad[i]);
+        cr_assert(strchr(error.message, '='), "%s", error.message);
+    }
+    psc_session_close(&session);
+    cr_assert_eq(psc_session_open(&session, model, NULL, &error), PSC_OK);
+    cr_assert_neq(psc_session_plugin(session, "probe", NULL, &error), PSC_OK);
+    cr_assert(strstr(error.message, "use the verb probe"), "%s", error.message);
+    psc_session_close(&session);
+}
+
+Test(probe, steps_out_of_order_are_refused) {
+    const way how = {NULL, "tasks=upos", 1, 0, 40};
+    psc_session *session = open_session(&how);
+    cr_assert_eq(psc_session_plugin(session, "probe", "tasks=upos", &error), PSC_OK);
+    cr_assert_neq(run_some(session, 0, 4, PSC_PHASE_ONLY, 0, false), PSC_OK);
+    cr_assert(strstr(error.message, "no training labels"), "%s", error.message);
+    cr_assert_eq(run_some(session, 0, 4, PSC_PHASE_SOURCE, 0, true), PSC_OK);
+    cr_assert_neq(psc_session_report(session, NULL, &error), PSC_OK);
+    cr_assert(strstr(error.message, "no test sentences"), "%s", error.message);
+    cr_assert_neq(run_some(session, 0, 4, PSC_PHASE_SOURCE, 0, true), PSC_OK);
+    cr_assert(strstr(error.message, "counted already"), "%s", error.message);
+    cr_assert_eq(run_some(session, 0, 4, PSC_PHASE_SOURCE, 1, false), PSC_OK);
+    cr_assert_eq(run_some(session, 4, 4, PSC_PHASE_ONLY, 0, false), PSC_OK);
+    cr_assert_neq(run_some(session, 0, 4, PSC_PHASE_SOURCE, 1, false), PSC_OK);
+    cr_assert(strstr(error.message, "before the test"), "%s", error.message);
+    psc_token alone = {0, 0, 0};
+    const psc_input input = {0, 1, &alone};
+    psc_session_truncate(session, 0, 0);
+    cr_assert_neq(psc_session_run(session, &input, 1, NULL, &error), PSC_OK);
+    cr_assert(strstr(error.message, "labelled sentences"), "%s", error.message);
+    psc_session_close(&session);
+}
+
+static char refusal[200];
+
+static int refuse(psc_context *context, const char *format, ...) {
+    va_list arguments;
+    (void)context;
+    va_start(arguments, format);
+    vsnprintf(refusal, sizeof refusal, format, arguments);
+    va_end(arguments);
+    return -1;
+}
+
+Test(probe, memory_is_capped) {
+    const psc_host small = {.life_alloc = allocate, .fail = refuse};
+    probe_state s = {.host = &small, .memory = 1, .n_tasks = 3};
+    cr_assert_not_null(probe_take(&s, 1 << 16, 8));
+    cr_assert_null(probe_take(&s, (1 << 16) + 1, 8));
+    cr_assert(strstr(refusal, "memory=1 MiB"), "%s", refusal);
+    s = (probe_state){.host = &small, .memory = 1};
+    cr_assert_null(probe_take(&s, 1e18, 8), "no overflow");
+}
