@@ -49,10 +49,22 @@ static psc_status encode(cli_sequence *sequence, const cli_sentences *all, const
 
 psc_status cli_sentences_read(cli_sentences *out, const psc_model *model, const char *path,
     int32_t window, int32_t most_rows, psc_error *error) {
+    psc_treebank *treebank = NULL;
+    int32_t n = 0;
     *out = (cli_sentences){0};
-    psc_status status = psc_treebank_open(&out->treebank, path, error);
+    psc_status status = psc_treebank_open(&treebank, path, error);
     if (status) return status;
-    out->sentences = psc_treebank_sentences(out->treebank, &out->n_sentences);
+    const psc_sentence *sentences = psc_treebank_sentences(treebank, &n);
+    status = cli_sentences_take(out, model, path, sentences, n, window, most_rows, error);
+    out->treebank = treebank;
+    return status;
+}
+
+psc_status cli_sentences_take(cli_sentences *out, const psc_model *model, const char *path,
+    const psc_sentence *sentences, int32_t n_sentences, int32_t window, int32_t most_rows,
+    psc_error *error) {
+    psc_status status = PSC_OK;
+    *out = (cli_sentences){.sentences = sentences, .n_sentences = n_sentences};
     const int32_t n = out->n_sentences / window;
     out->sequences = calloc((size_t)n + 1, sizeof *out->sequences);
     if (!out->sequences) return no_memory(error);
@@ -162,7 +174,14 @@ static void lay_out(
 
 psc_status cli_sentences_run(
     const cli_sentences *sentences, psc_session *session, int32_t batch, psc_error *error) {
+    return cli_sentences_run_as(sentences, session, batch, PSC_PHASE_ONLY, 0, error);
+}
+
+psc_status cli_sentences_run_as(const cli_sentences *sentences, psc_session *session, int32_t batch,
+    int32_t phase, int32_t source, psc_error *error) {
     psc_run_options run = PSC_RUN_OPTIONS_INIT;
+    run.phase = phase;
+    run.source = source;
     batch_room room = {0};
     psc_status status = PSC_OK;
     run.no_logits = 1;
@@ -177,6 +196,26 @@ psc_status cli_sentences_run(
         cli_progress_update((double)(first + n) / sentences->n, "sentences", NULL);
     }
     cli_progress_stop();
+    free_room(&room);
+    return status;
+}
+
+psc_status cli_sentences_show_labels(
+    const cli_sentences *sentences, psc_session *session, int32_t source, psc_error *error) {
+    psc_run_options run = PSC_RUN_OPTIONS_INIT;
+    batch_room room = {0};
+    psc_status status = PSC_OK;
+    run.no_logits = 1;
+    run.bos = 1;
+    run.phase = PSC_PHASE_SOURCE;
+    run.source = source;
+    if (!make_room(&room, sentences, sentences->n)) status = no_memory(error);
+    if (!status) {
+        lay_out(&room, sentences, 0, sentences->n, &run);
+        const psc_input input = {0, 1, room.inputs[0].tokens};
+        psc_session_truncate(session, 0, 0);
+        status = psc_session_run(session, &input, 1, &run, error);
+    }
     free_room(&room);
     return status;
 }

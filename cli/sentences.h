@@ -32,10 +32,21 @@ typedef struct cli_sentences {
  * PSC_ERROR_INPUT if none remains. */
 psc_status cli_sentences_read(cli_sentences *out, const psc_model *model, const char *path,
     int32_t window, int32_t most_rows, psc_error *error);
+/* The same of sentences that the caller read and keeps; path is for messages. */
+psc_status cli_sentences_take(cli_sentences *out, const psc_model *model, const char *path,
+    const psc_sentence *sentences, int32_t n_sentences, int32_t window, int32_t most_rows,
+    psc_error *error);
 /* Runs all sequences, `batch` at a time, through a session that accumulates and has as many
  * sequences. Each run has its text and its labelled sentences. */
 psc_status cli_sentences_run(
     const cli_sentences *sentences, psc_session *session, int32_t batch, psc_error *error);
+/* The same as runs of a phase (psc_run_options). */
+psc_status cli_sentences_run_as(const cli_sentences *sentences, psc_session *session, int32_t batch,
+    int32_t phase, int32_t source, psc_error *error);
+/* Shows the labels of all sequences to the plugins in one run of PSC_PHASE_SOURCE, whose only row is
+ * <|endoftext|>. */
+psc_status cli_sentences_show_labels(
+    const cli_sentences *sentences, psc_session *session, int32_t source, psc_error *error);
 void cli_sentences_free(cli_sentences *sentences);
 
 #endif

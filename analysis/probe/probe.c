@@ -41,7 +41,7 @@ static int probe_open(psc_context *context, const psc_host *host, void **state) 
     s->padded = s->n_panels * PROBE_PANEL;
     if (!host->accumulating(context))
         return host->fail(
-            context, "probe needs sentences to train and to test; use the verb probe");
+            context, "there are no sentences to train and to test; use the verb probe");
     return probe_tasks_parse(s);
 }
 

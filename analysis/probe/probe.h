@@ -1,5 +1,5 @@
 /* The state of the plugin `probe`: what its files share.
- * Private to analysis/probe/.
+ * Private to analysis/probe/ and tests/.
  * Threads: as the plugin's callbacks; in the parallel parts each thread owns its tiles or rows.
  * Ownership: tasks, sums and weights live with the instance, units and residuals with the run. */
 #ifndef ANALYSIS_PROBE_H

@@ -5,7 +5,7 @@
  *   (C/s^2 + lambda I) w_c = (X^T Y_c - n_c m)/s       by LAPACKE's dposv
  *   score_c(x) = y_c + w_c . z = w_c/s . x + bias_c
  *
- * The weights take the place of the sums. LAPACK's last bits may differ between machines. */
+ * If s is 0, the weights are 0. They take the place of the sums. LAPACK's last bits may differ between machines. */
 #include "probe.h"
 
 #include <lapacke.h>
@@ -43,6 +43,12 @@ static int solve_task(probe_state *s, probe_task *task, int32_t level, solver *v
     const int64_t n = s->n_dims, size = n * n, classes = task->n_classes;
     const double rows = (double)s->groups[task->group].n, scale = v->scale;
     double *sums = task->sums + level * classes * s->padded;
+    if (!(scale > 0.0)) { /* all rows are equal */
+        memset(sums, 0, (size_t)(classes * s->padded) * sizeof *sums);
+        for (int64_t c = 0; c < classes; c++)
+            task->bias[level * classes + c] = (double)task->train[c] / rows;
+        return 0;
+    }
     for (int64_t i = 0; i < size; i++) v->factor[i] = v->c[i] / (scale * scale);
     for (int64_t i = 0; i < n; i++) v->factor[i * n + i] += s->ridge * rows;
     for (int64_t c = 0; c < classes; c++)
@@ -72,9 +78,6 @@ static int solve_group(probe_state *s, int32_t g, solver *v) {
     if (group->n == 0) return 0;
     for (int32_t level = 0; level < s->n_levels; level++) {
         center(s, group, level, v);
-        if (!(v->scale > 0.0))
-            return s->host->fail(
-                s->context, "the residuals of level x%d do not vary over the training rows", level);
         for (int32_t t = 0; t < s->n_tasks; t++)
             if (s->tasks[t].group == g && s->tasks[t].trained > 1 &&
                 solve_task(s, &s->tasks[t], level, v))

@@ -116,7 +116,7 @@ int probe_units_make(probe_state *s) {
     w.rows = host->rows(s->context, &w.n_rows);
     s->sentences = host->sentences(s->context, &s->n_sentences);
     if (!s->sentences)
-        return host->fail(s->context, "probe needs labelled sentences; use the verb probe");
+        return host->fail(s->context, "labelled sentences are missing; use the verb probe");
     for (int32_t i = 0; i < s->n_sentences; i++) n_words += (uint64_t)s->sentences[i].n;
     s->units_at = host->run_alloc(s->context, n_words * sizeof *s->units_at);
     s->first_of = host->run_alloc(s->context, (uint64_t)s->n_sentences * sizeof *s->first_of);

@@ -36,6 +36,9 @@ expect 2 '--threads needs' analyze --text a --threads 0
 expect 2 '--threads needs' analyze --text a --threads 99999999999999999999
 expect 2 '--chunk needs' analyze --text a --chunk -1
 expect 2 '--isa needs' analyze --text a --isa sse9
+expect 2 'no training sentences' probe --test b.conllu
+expect 2 '--test is missing' probe a.conllu
+expect 2 '--window needs' probe a.conllu --test b.conllu --window 0
 case $(uname -m) in x86_64 | amd64) foreign=neon ;; *) foreign=avx2 ;; esac
 expect 1 "'$foreign' is not available here.* have reference" generate --text a --isa $foreign
 expect 1 "'$foreign' is not available here" weights --isa $foreign
@@ -245,5 +248,38 @@ for arguments in '--help' 'help analyze' 'analyze --help' 'generate --help' 'inf
     "$program" $arguments >"$work/stdout" 2>"$work/stderr"
     check "$arguments" test $? -eq 0 -a -s "$work/stdout" -a ! -s "$work/stderr"
 done
+
+# Probes.
+labelled=$2/tests/golden/structure/own.conllu
+spans='{"text": "Zo\u00eb ran", "spans": [{"start": 0, "end": 4, "label": "x"}'
+echo "$spans]}" >"$work/good.jsonl"
+cp "$labelled" "$work/copy.conllu"
+echo '1 a' >"$work/bad.conllu"
+awk -v RS= 'NR == 2' "$labelled" >"$work/one.conllu"
+expect 1 'is the same as the training file' probe "$labelled" --test "$work/copy.conllu"
+expect 1 'use two CoNLL-U files or two .jsonl files' probe "$labelled" --test "$work/good.jsonl"
+expect 1 'bad.conllu:1: ' probe "$work/bad.conllu" --test "$labelled"
+expect 1 'bad.conllu:1: ' probe "$labelled" --test "$work/bad.conllu"
+expect 1 'cannot open .*/none.jsonl' probe "$work/none.jsonl" --test "$work/good.jsonl"
+expect 1 "'nose' is not a task" probe "$labelled" --test "$work/one.conllu" --tasks nose
+expect 1 'none of its 8 sentences has at most 2 rows; raise --rows' \
+    probe "$labelled" --test "$work/one.conllu" --rows 2
+bad_spans() { # bad_spans PATTERN LINE: refused as training and as test sentences
+    printf '%s\n' "$2" >"$work/bad.jsonl"
+    expect 1 "bad.jsonl:1: .*$1" probe "$work/bad.jsonl" --test "$work/good.jsonl"
+    expect 1 "bad.jsonl:1: .*$1" probe "$work/good.jsonl" --test "$work/bad.jsonl"
+}
+bad_spans 'not JSON: ' 'nonsense'
+bad_spans 'not JSON: ' "$spans"
+bad_spans 'a line needs' '{"text": "a"}'
+bad_spans 'a line needs' '[]'
+bad_spans 'a span needs the whole numbers' '{"text": "a", "spans": [{"start": 0.5, "end": 1, "label": "x"}]}'
+bad_spans 'a span needs the whole numbers' '{"text": "a", "spans": [7]}'
+bad_spans 'a span needs 0 <= start < end' '{"text": "a", "spans": [{"start": 0, "end": 2, "label": "x"}]}'
+bad_spans 'a span needs 0 <= start < end' '{"text": "a", "spans": [{"start": 1, "end": 1, "label": "x"}]}'
+bad_spans 'a span needs 0 <= start < end' '{"text": "a", "spans": [{"start": -1, "end": 1, "label": "x"}]}'
+bad_spans 'inside a character' "$spans, {\"start\": 3, \"end\": 4, \"label\": \"x\"}]}"
+bad_spans 'without \|' '{"text": "a", "spans": [{"start": 0, "end": 1, "label": "a|b"}]}'
+bad_spans 'needs 1 to 63 letters' '{"text": "a", "spans": [{"start": 0, "end": 1, "label": "x", "task": "a b"}]}'
 
 conclude

@@ -57,6 +57,35 @@ check 'a mean of captured rows' sh -c "'$program' analyze --text 'the moon' --ou
     --capture 'blocks.*.attn.hook_z' >/dev/null && '$program' analyze --text 'the sun rose' \
     --ablate 'L*H3:by=mean,file=$work/means/tensors.safetensors' | grep -q 'to the mean in'"
 
+# probe: figures do not depend on threads and batches; spans from JSONL; a control beside.
+labelled=$2/tests/golden/structure/own.conllu
+awk -v RS= -v ORS='\n\n' 'NR > 4' "$labelled" >"$work/test.conllu"
+awk -v RS= -v ORS='\n\n' 'NR <= 4' "$labelled" >"$work/train.conllu"
+probe() { # probe NAME TRAIN TEST OPTIONS...
+    name=$1
+    train=$2
+    test=$3
+    shift 3
+    "$program" probe "$train" --test "$test" --out "$work/$name" "$@" >"$work/$name.summary"
+}
+check 'probe' probe probed "$work/train.conllu" "$work/test.conllu" --threads 1
+check 'probe in other batches' probe probed2 "$work/train.conllu" "$work/test.conllu" --threads 2 \
+    --batch 1 --chunk 3
+check 'the same bits' cmp "$work/probed/tensors.safetensors" "$work/probed2/tensors.safetensors"
+check 'its summary' grep -q 'upos: accuracy of [0-9]* units' "$work/probed.summary"
+check 'probe beside a control' probe probed3 "$work/train.conllu" "$work/test.conllu" --window 2 \
+    --control "$model"
+check 'the control' grep -q '^control.probe ' "$work/probed3.summary"
+echo '{"text": "Anna ran to Rome.", "spans": [{"start": 0, "end": 4, "label": "person"},
+    {"start": 12, "end": 16, "label": "place"}, {"start": 5, "end": 8, "label": "go", "task": "act"}]}' |
+    tr -d '\n' >"$work/train.jsonl"
+echo '{"text": "Then Peter saw Paris.", "spans": [{"start": 5, "end": 10, "label": "person"},
+    {"start": 15, "end": 20, "label": "place"}, {"start": 11, "end": 14, "label": "see", "task": "act"}]}' |
+    tr -d '\n' >"$work/test.jsonl"
+check 'probe of spans' probe spans "$work/train.jsonl" "$work/test.jsonl"
+check 'its tasks' grep -q 'label: area under the ROC curve of 2 units' "$work/spans.summary"
+check 'a task that cannot be learned' grep -q 'act: left out' "$work/spans.summary"
+
 # generate TEXT-FILE OPTIONS...
 generate() {
     file=$1
