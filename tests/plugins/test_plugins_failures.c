@@ -194,7 +194,7 @@ static psc_status run_tokens(int32_t first, int32_t n_inputs, int32_t phase, int
     return psc_session_run(session, inputs, n_inputs, &options, &error);
 }
 
-/* A sentence of three words behind the beginning-of-text token; with labels only, of no tokens. */
+/* Two sentences of three words, each behind the beginning-of-text token; n_tokens 1: only that. */
 static psc_status run_labelled(int32_t phase, int32_t source, int32_t n_tokens) {
     static const psc_word words[] = {
         {0, 1, 1, "a", "a", "NOUN", "", "F=x", "nsubj", ""},
