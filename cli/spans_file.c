@@ -9,6 +9,7 @@
 
 /* The most memory that all texts and spans may take. */
 #define MOST_BYTES ((size_t)1 << 30)
+enum { MOST_LABEL = 127 };
 
 typedef struct reader {
     cli_spans *out;
@@ -87,6 +88,7 @@ static psc_status take_span(
         return bad(r, "a span needs the whole numbers \"start\" and \"end\"");
     if (!out->label || !*out->label || strchr(out->label, '|'))
         return bad(r, "a span needs a \"label\", a text without |");
+    if (strlen(out->label) > MOST_LABEL) return bad(r, "a span's label is longer than 127 bytes");
     if (!out->task || !is_name(out->task))
         return bad(r, "a span's \"task\" needs 1 to 63 letters, digits, _ or -");
     const json_int_t from = json_integer_value(start), to = json_integer_value(end);

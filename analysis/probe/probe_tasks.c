@@ -95,8 +95,12 @@ static const char *feature(const psc_word *word, const char *name, size_t *n) {
     return NULL;
 }
 
+/* A longer text is cut, between characters. */
 static int copy(char *out, const char *text, size_t n) {
-    if (n >= PROBE_LABEL) n = PROBE_LABEL - 1;
+    if (n >= PROBE_LABEL) {
+        n = PROBE_LABEL - 1;
+        while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80) n--;
+    }
     memcpy(out, text, n);
     out[n] = 0;
     return n > 0;

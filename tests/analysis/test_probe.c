@@ -545,6 +545,19 @@ Test(probe, labels_follow_their_rules) {
     }
 }
 
+/* A label has at most 127 bytes and ends with a whole character. */
+Test(probe, long_labels_are_cut_between_characters) {
+    char lemma[140];
+    memset(lemma, 'a', 126);
+    strcpy(lemma + 126, "\xc3\xa9 and more");
+    const psc_word words[] = {WORD("NOUN", lemma, "", "root", -1)};
+    const char *label = label_of(PROBE_LEMMA, words, 1, 0, "", NULL);
+    cr_assert_eq(strlen(label), 126);
+    lemma[0] = 'b';
+    memmove(lemma + 125, lemma + 126, strlen(lemma + 126) + 1);
+    cr_assert_eq(strlen(label_of(PROBE_LEMMA, words, 1, 0, "", NULL)), 127);
+}
+
 Test(probe, area_is_a_count_of_pairs) {
     static const double scores[] = {0.5, 0.5, 0.1, 0.9, 0.5, -1.0};
     static const uint8_t truth[] = {1, 0, 0, 1, 1, 1}, ones[] = {1, 1, 1, 1, 1, 1};

@@ -280,6 +280,7 @@ bad_spans 'a span needs 0 <= start < end' '{"text": "a", "spans": [{"start": 1, 
 bad_spans 'a span needs 0 <= start < end' '{"text": "a", "spans": [{"start": -1, "end": 1, "label": "x"}]}'
 bad_spans 'inside a character' "$spans, {\"start\": 3, \"end\": 4, \"label\": \"x\"}]}"
 bad_spans 'without \|' '{"text": "a", "spans": [{"start": 0, "end": 1, "label": "a|b"}]}'
+bad_spans 'longer than 127 bytes' "$(printf '{"text": "a", "spans": [{"start": 0, "end": 1, "label": "%0128d"}]}' 0)"
 bad_spans 'needs 1 to 63 letters' '{"text": "a", "spans": [{"start": 0, "end": 1, "label": "x", "task": "a b"}]}'
 
 conclude
