@@ -154,7 +154,7 @@ static psc_status load_plugin(const scenario *s) {
 }
 
 /* Sequences that begin with the model's token 0, each with a labelled sentence of one-byte words. */
-static psc_status run_labelled(int32_t first, int32_t n_inputs) {
+static psc_status run_sentences(int32_t first, int32_t n_inputs) {
     static psc_word words[LENGTH - 1];
     psc_token tokens[2][LENGTH];
     psc_sentence sentences[2];
@@ -180,7 +180,7 @@ static psc_status run_labelled(int32_t first, int32_t n_inputs) {
 }
 
 static psc_status run_tokens(int32_t first, int32_t n_inputs, int32_t phase, int32_t source) {
-    if (strcmp(stood_in->name, "treebank") == 0) return run_labelled(first, n_inputs);
+    if (strcmp(stood_in->name, "treebank") == 0) return run_sentences(first, n_inputs);
     psc_token tokens[2][LENGTH];
     psc_input inputs[] = {{0, LENGTH, tokens[0]}, {1, LENGTH - 1, tokens[1]}};
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
