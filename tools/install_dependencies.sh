@@ -43,6 +43,7 @@ need_debian() {
     if [ $with_test = yes ]; then
         need_header criterion/criterion.h libcriterion-dev
         need_command c++ g++ # the public headers are compiled as C++ too
+        need_command xmllint libxml2-utils # macOS has it
     fi
     if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
 }
