@@ -7,8 +7,8 @@
  * This file holds the options and the plugin's life. spans_trees.c makes units and trees,
  * spans_prefixes.c follows them over prefixes, spans_steps.c over the runs of a session;
  * spans_effects.c, spans_heads.c and spans_links.c say what later rows owe to units;
- * spans_arrays.c, spans_summary.c and spans_corpus.c show them. */
-#include "spans.h"
+ * spans_arrays.c, spans_summary.c and spans_corpus.c show them; spans_show.c in the notations. */
+#include "spans_show.h"
 
 static const char *const unit_words[] = {"tokens", "words", NULL};
 static const char *const read_words[] = {"norm", "weight", NULL};
@@ -42,6 +42,10 @@ static const psc_option_description spans_options[] = {
         PSC_OPTION_WORDS, FIELD(effects.links), 0, 0, link_words},
     {"distance", "0", "links: most units from one end to the other; 0: any", PSC_OPTION_COUNT,
         FIELD(effects.distance), 0, 1 << 20, NULL},
+    {"labels", "", "a CoNLL-U file whose sentences make the text: labels of spans", PSC_OPTION_TEXT,
+        FIELD(shown.labels), 0, 0, NULL},
+    {"xml", "", "a file for the XML of docs/structure.rng", PSC_OPTION_TEXT, FIELD(shown.xml), 0, 0,
+        NULL},
     {"top", "8", "brackets listed in the summary", PSC_OPTION_COUNT, FIELD(top), 0, 64, NULL},
     {"memory", "2048", "most MiB of the tables, T^2 doubles per level", PSC_OPTION_COUNT,
         FIELD(memory), 1, 1 << 20, NULL},
@@ -58,7 +62,7 @@ static int spans_open(psc_context *context, const psc_host *host, void **state) 
         psc_reads_open(
             &s->reads, context, host, &s->levels, s->read == READ_WEIGHT, s->closure, s->memory))
         return -1;
-    if (spans_effects_open(s)) return -1;
+    if (spans_effects_open(s) || spans_show_open(s)) return -1;
     return host->accumulating(context) ? spans_corpus_open(s) : 0;
 }
 
@@ -67,7 +71,8 @@ static int spans_open(psc_context *context, const psc_host *host, void **state) 
 static int spans_run_begin(psc_context *context, void *state) {
     spans_state *s = state;
     s->rows = s->host->rows(context, &s->n_rows);
-    return psc_reads_begin(&s->reads) || spans_units(s) || spans_effects_begin(s) ? -1 : 0;
+    if (psc_reads_begin(&s->reads) || spans_units(s) || spans_effects_begin(s)) return -1;
+    return spans_show_begin(s);
 }
 
 static int spans_run_end(psc_context *context, void *state, int status) {
@@ -82,7 +87,7 @@ static int spans_run_end(psc_context *context, void *state, int status) {
 static int spans_report(psc_context *context, void *state) {
     spans_state *s = state;
     if (s->host->accumulating(context)) return spans_corpus_report(s);
-    return spans_summary(s) || spans_effects_summary(s) ? -1 : 0;
+    return spans_show(s) || spans_summary(s) || spans_effects_summary(s) ? -1 : 0;
 }
 
 const psc_plugin *psc_builtin_spans(void) {

@@ -7,6 +7,7 @@
 
 #include "reads.h"
 #include "spans_effects.h"
+#include "spans_notation.h"
 #include "units.h"
 
 typedef enum spans_unit { UNIT_TOKENS, UNIT_WORDS } spans_unit;
@@ -59,6 +60,7 @@ typedef struct spans_state {
     int32_t top, memory;       /* lines of a list; MiB of the tables */
 
     spans_effects effects;
+    spans_shown shown; /* labels= and xml= */
 
     const psc_model_info *model;
     psc_levels levels;

@@ -26,6 +26,7 @@ typedef struct spans_shown_level {
     const char *of;              /* its parts in full: "L2", "L1+L2", "L2H5" */
     const psc_bracket *brackets; /* [n_spans] in pre-order; bracket 0 is the whole */
     const int32_t *heads;        /* [n_spans] a unit, or -1; null: no heads */
+    const char *heads_by;        /* "reads", "causal", "residual"; null: no heads */
     const spans_label *labels;   /* [n_spans]; null: no labels */
 } spans_shown_level;
 
@@ -84,6 +85,19 @@ typedef struct spans_yields {
     int32_t n;
     const spans_yield *at; /* ascending by start, then end */
 } spans_yields;
+
+/* A sequence's words, to label its spans. */
+typedef struct spans_marks {
+    const char *text;
+    const uint32_t *at;  /* [n + 1] where positions begin in the text */
+    spans_yields yields; /* in the text */
+} spans_marks;
+
+/* What spans_show.c needs of the plugin's state. */
+typedef struct spans_shown {
+    const char *labels, *xml; /* labels=, xml=; "": none */
+    spans_marks *marks;       /* [sequences] of a run; null: no labels */
+} spans_shown;
 
 /* Finds consecutive sentences of a file that make the text [bytes], with blanks between them.
  * *out [*n] are copies with their starts in the text. open_end: the text may continue after the

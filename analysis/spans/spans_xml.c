@@ -128,7 +128,9 @@ static void put_level(
     put_attribute(out, "name", level->name);
     put_attribute(out, "of", level->of);
     put_attribute(out, "reads", n->reads);
-    psc_growing_put(out, " power=\"%.9g\">\n", n->power);
+    psc_growing_put(out, " power=\"%.9g\"", n->power);
+    put_attribute(out, "heads", level->heads_by);
+    psc_growing_put(out, ">\n");
     for (int32_t u = 0; u < n->n_units; u++) {
         for (; next < n->n_spans && level->brackets[next].begin == u; next++) {
             put_indent(out, 2 + depth);

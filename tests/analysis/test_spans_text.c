@@ -150,10 +150,11 @@ Test(spans_text, long_texts_are_cut) {
 
 Test(spans_text, nothing_and_one) {
     begin_notation("");
-    levels[notation.n_levels++] = (spans_shown_level){"0", "L0", NULL, NULL, NULL};
+    levels[notation.n_levels++] = (spans_shown_level){.name = "0", .of = "L0"};
     spans_write_text(&out, &notation, 0, 78, 8);
     cr_assert(out.used == 0 && !out.failed);
     begin_notation("a");
-    levels[notation.n_levels++] = (spans_shown_level){"0", "L0", brackets[0], NULL, NULL};
+    levels[notation.n_levels++] =
+        (spans_shown_level){.name = "0", .of = "L0", .brackets = brackets[0]};
     EQUAL(text_of(0, 78, 8), "position 1\ntoken    a\nlevel 0  .\n");
 }

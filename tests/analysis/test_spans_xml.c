@@ -67,6 +67,7 @@ static void begin_small(void) {
     add_level("1+2", "L1+L2", ". <. <. .>>");
     add_level("L2H5", "L2H5", "<. <. .>> .");
     levels[0].heads = heads[0];
+    levels[0].heads_by = "causal";
     heads[0][0] = -1, heads[0][1] = 1, heads[0][2] = 2;
     levels[0].labels = span_labels[0];
     span_labels[0][1] = (spans_label){"NOUN", "nsubj", "Number=Sing"};
@@ -79,7 +80,7 @@ Test(spans_xml, a_document) {
     must_be_valid(1);
     const char *expected =
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<discourse units=\"tokens\">\n"
-        " <level name=\"0\" of=\"L0\" reads=\"norm\" power=\"0.5\">\n"
+        " <level name=\"0\" of=\"L0\" reads=\"norm\" power=\"0.5\" heads=\"causal\">\n"
         "  <span from=\"1\" to=\"4\" split=\"3\" strength=\"1\">\n"
         "   <span from=\"1\" to=\"3\" split=\"1\" strength=\"0.5\" head=\"2\" label=\"NOUN\" "
         "linguistic-function=\"nsubj\" linguistic-operator=\"Number=Sing\">\n"
@@ -127,11 +128,11 @@ Test(spans_xml, units_of_several_tokens) {
 
 Test(spans_xml, one_unit_and_none) {
     begin_notation("a");
-    levels[notation.n_levels++] = (spans_shown_level){"0", "L0", NULL, NULL, NULL};
+    levels[notation.n_levels++] = (spans_shown_level){.name = "0", .of = "L0"};
     must_be_valid(1);
     cr_assert(strstr(out.data, "<t n=\"1\">a</t>"));
     begin_notation("");
-    levels[notation.n_levels++] = (spans_shown_level){"0", "L0", NULL, NULL, NULL};
+    levels[notation.n_levels++] = (spans_shown_level){.name = "0", .of = "L0"};
     must_be_valid(1);
 }
 
@@ -141,7 +142,8 @@ Test(spans_xml, a_deep_tree) {
     for (int i = 0; i < 2000; i++) add_token("a", 1, "a");
     for (int32_t i = 0; i < 1999; i++)
         brackets[0][i] = (psc_bracket){0, 1999 - i, 1998 - i, i - 1, 0.5};
-    levels[notation.n_levels++] = (spans_shown_level){"0", "L0", brackets[0], NULL, NULL};
+    levels[notation.n_levels++] =
+        (spans_shown_level){.name = "0", .of = "L0", .brackets = brackets[0]};
     must_be_valid(1);
     cr_assert(strstr(out.data, "<span from=\"1\" to=\"2\" split=\"1\""));
 }
@@ -188,7 +190,7 @@ Test(spans_xml, hostile_tokens) {
     for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
         begin_notation("");
         add_token(hostile[i].bytes, hostile[i].n, "?");
-        levels[notation.n_levels++] = (spans_shown_level){"0", "L0", NULL, NULL, NULL};
+        levels[notation.n_levels++] = (spans_shown_level){.name = "0", .of = "L0"};
         must_be_valid(1);
         cr_assert_str_eq(read_back("//t"), hostile[i].read, "%d", (int)i);
         cr_assert_str_eq(read_back("//t/@bytes"), hostile[i].hex, "%d", (int)i);
@@ -204,7 +206,7 @@ Test(spans_xml, every_byte) {
         bytes[i][1] = (char)(0x7f + i / 256 * 16);
         add_token(bytes[i], 1 + (size_t)(i >= 256), "?");
     }
-    levels[notation.n_levels++] = (spans_shown_level){"0", "L0", NULL, NULL, NULL};
+    levels[notation.n_levels++] = (spans_shown_level){.name = "0", .of = "L0"};
     notation.n_spans = 0;
     must_be_valid(1);
 }
@@ -213,7 +215,7 @@ Test(spans_xml, tokens_without_text) {
     begin_notation("");
     add_token(NULL, 0, "#7");
     tokens[0].id = 7;
-    levels[notation.n_levels++] = (spans_shown_level){"0", "L0", NULL, NULL, NULL};
+    levels[notation.n_levels++] = (spans_shown_level){.name = "0", .of = "L0"};
     must_be_valid(1);
     cr_assert(strstr(out.data, "<t n=\"1\" id=\"7\"/>"));
 }
@@ -242,7 +244,8 @@ Test(spans_xml, numbers_that_are_not_finite) {
 Test(spans_xml, the_schema_refuses) {
     static const char *const changes[][2] = {{"units=\"tokens\"", "units=\"bits\""},
         {" units=\"tokens\"", ""}, {"reads=\"norm\"", "reads=\"much\""}, {" power=\"0.5\"", ""},
-        {"of=\"L0\"", "of=\"0\""}, {"name=\"0\"", "name=\"zero\""}, {"split=\"3\"", "split=\"\""},
+        {"heads=\"causal\"", "heads=\"none\""}, {"of=\"L0\"", "of=\"0\""},
+        {"name=\"0\"", "name=\"zero\""}, {"split=\"3\"", "split=\"\""},
         {"from=\"1\"", "from=\"0\""}, {" to=\"3\"", ""}, {"head=\"2\"", "head=\"-1\""},
         {" label=\"NOUN\"", ""}, {"<t n=\"1\">The</t>", "<t>The</t>"},
         {"<t n=\"1\">The</t>", "<t n=\"1\"><b/></t>"}, {"<t n=\"1\">The</t>", "The"},

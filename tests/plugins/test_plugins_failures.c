@@ -27,6 +27,7 @@ typedef struct scenario {
 #define SEQUENTIAL "sequential_f32"
 #define NO_BIAS "no_attention_bias"
 #define VALUES PSC_SOURCE_DIR "/tests/golden/interventions/parallel_f32_values.safetensors"
+#define LABELS PSC_SOURCE_DIR "/tests/golden/structure/own.conllu"
 #define TUNED PSC_SOURCE_DIR "/tests/golden/lens/tuned_parallel_f32"
 
 static const scenario scenarios[] = {
@@ -73,6 +74,8 @@ static const scenario scenarios[] = {
     {"spans", "heads=causal,links=frozen+causal,of=2-3", RUN, PARALLEL, NULL},
     {"spans", "heads=reads,links=frozen,of=2-3", RUN, NO_BIAS, NULL},
     {"spans", "heads=residual,of=1-3", RUN, SEQUENTIAL, NULL},
+    {"spans", "levels=0+1/L1H2,heads=reads,links=frozen+causal,labels=" LABELS ",xml=%s", RUN,
+        PARALLEL, NULL},
     {"partition", "level=layer+head,alphas=0+0.5,rows=all", RUN, PARALLEL, NULL},
     {"partition", "perturbations=ablation,components=embed+L0H1+1_attn_bias+0_mlp_out", RUN,
         NO_BIAS, NULL},
@@ -104,6 +107,7 @@ static void remove_saved(void) {
         unlink(path);
     }
     rmdir(folder);
+    unlink(folder); /* where it is a file */
 }
 
 static int shift(const psc_event *event, void *payload) {
