@@ -66,7 +66,7 @@ static inline bool in_one_cache(const psc_attention *a, size_t key, size_t n) {
 
 /* One row: up to four panels side by side, without prefetches: the hardware prefetcher does better
  * here (matmul_frame.h). */
-static void score_row(const psc_attention *a, size_t row) {
+static void score_row(const psc_attention *a, size_t row, size_t first_panel) {
     _Alignas(64) float sums[4 * PSC_LANES];
     const vec scale = vec_set(a->scale);
     const size_t seen = (size_t)a->n_keys[row], n_panels = (seen + PSC_LANES - 1) / PSC_LANES;
@@ -74,7 +74,7 @@ static void score_row(const psc_attention *a, size_t row) {
         .ldx = a->ldx,
         .panel_stride = PSC_LANES * a->d_head,
         .n = a->d_head};
-    for (size_t p = 0, panels; p < n_panels; p += panels) {
+    for (size_t p = first_panel, panels; p < n_panels; p += panels) {
         in.w = keys_at(a, p * PSC_LANES);
         panels = n_panels - p >= 4 && in_one_cache(a, p * PSC_LANES, 4 * PSC_LANES) ? 4 : 1;
         if (panels == 4) {
@@ -146,8 +146,8 @@ ALWAYS_INLINE void score_strip(
     }
 }
 
-static void score_rows(const psc_attention *a, size_t row, size_t end) {
-    const size_t seen = (size_t)a->n_keys[end - 1], wide = TILE_PANELS * PSC_LANES;
+static void score_rows(const psc_attention *a, size_t row, size_t end, size_t seen) {
+    const size_t wide = TILE_PANELS * PSC_LANES;
     for (size_t key = 0; key < seen;) {
         if (TILE_PANELS > 1 && key + wide <= seen && in_one_cache(a, key, wide)) {
             score_strip(a, row, end, key, TILE_PANELS);
@@ -159,13 +159,25 @@ static void score_rows(const psc_attention *a, size_t row, size_t end) {
     }
 }
 
+/* Rows with caches of their own: the prefix together, then the rest of each row. */
+static void score_apart(const psc_attention *a, size_t row, size_t end) {
+    score_rows(a, row, end, a->n_prefix);
+    for (; row < end; row++) {
+        psc_attention one = *a;
+        one.cache = a->caches[row];
+        score_row(&one, row, a->n_prefix / PSC_LANES);
+    }
+}
+
 void PSC_NAME(attention_scores)(const psc_attention *a) {
     for (size_t row = 0, end; row < a->rows; row = end) {
         end = least(a->rows, row + PASS_ROWS);
-        if (end - row == 1) {
-            score_row(a, row);
+        if (a->caches) {
+            score_apart(a, row, end);
+        } else if (end - row == 1) {
+            score_row(a, row, 0);
         } else {
-            score_rows(a, row, end);
+            score_rows(a, row, end, (size_t)a->n_keys[end - 1]);
         }
     }
 }
@@ -228,7 +240,8 @@ ALWAYS_INLINE void value_tile(
     const psc_attention *a, size_t row, size_t block, size_t d, const int rows, const int panels) {
     vec acc[TILE_ROWS][TILE_REGISTERS];
     const int registers = PANEL_REGISTERS * panels;
-    const size_t common = least(PSC_K_BLOCK, (size_t)a->n_keys[row] - block);
+    const size_t all_see = a->caches ? a->n_prefix : (size_t)a->n_keys[row];
+    const size_t common = least(PSC_K_BLOCK, all_see - block);
     tile_input in = {.x = a->x + row * a->ldx + block, .ldx = a->ldx, .n = common};
     size_t shared = 0; /* keys of the prefix */
     float *y = a->y + row * a->ldy + d;
@@ -245,10 +258,11 @@ ALWAYS_INLINE void value_tile(
     in.n = common - shared;
     in.w = values_at(a, d, block + shared, &in.panel_stride);
     if (in.n) panel_chain(acc, &in, rows, panels);
-    UNROLL for (int r = 1; r < rows; r++) {
+    UNROLL for (int r = 0; r < rows; r++) {
         const size_t seen = least(PSC_K_BLOCK, (size_t)a->n_keys[row + (size_t)r] - block) - shared;
+        const float *own = a->caches ? a->caches[row + (size_t)r] + d * a->key_capacity : in.w;
         for (size_t key = in.n; key < seen; key++) {
-            const float *w = (const float *)in.w + key * PSC_LANES;
+            const float *w = own + key * PSC_LANES;
             const vec pattern = vec_set(in.x[(size_t)r * in.ldx + key]);
             UNROLL for (int v = 0; v < registers; v++) {
                 const float *at = w + (size_t)(v / PANEL_REGISTERS) * in.panel_stride;
@@ -297,10 +311,23 @@ static void value_rows(const psc_attention *a, size_t row, size_t end) {
     }
 }
 
+/* Rows with caches of their own: the blocks of the prefix, the last with the rows' own keys. */
+static void value_apart(const psc_attention *a, size_t row, size_t end) {
+    const size_t wide = TILE_PANELS * PSC_LANES;
+    for (size_t block = 0; block <= a->n_prefix / PSC_K_BLOCK * PSC_K_BLOCK; block += PSC_K_BLOCK) {
+        size_t d = 0;
+        for (; TILE_PANELS > 1 && d + wide <= a->d_head; d += wide)
+            value_strip(a, row, end, block, d, TILE_PANELS);
+        for (; d < a->d_head; d += PSC_LANES) value_strip(a, row, end, block, d, 1);
+    }
+}
+
 void PSC_NAME(attention_values)(const psc_attention *a) {
     for (size_t row = 0, end; row < a->rows; row = end) {
         end = least(a->rows, row + PASS_ROWS);
-        if (end - row == 1) {
+        if (a->caches) {
+            value_apart(a, row, end);
+        } else if (end - row == 1) {
             value_row(a, row);
         } else {
             value_rows(a, row, end);

@@ -9,12 +9,12 @@
 
 void psc_attention_scores__reference(const psc_attention *a) {
     for (size_t r = 0; r < a->rows; r++) {
-        const float *q = a->x + r * a->ldx;
+        const float *q = a->x + r * a->ldx, *cache = a->caches ? a->caches[r] : a->cache;
         for (size_t key = 0; key < (size_t)a->n_keys[r]; key++) {
             const bool shared = key < a->n_prefix;
             const size_t at = shared ? key : key - a->n_prefix;
             const float *panel =
-                (shared ? a->prefix : a->cache) + at / PSC_LANES * PSC_LANES * a->d_head;
+                (shared ? a->prefix : cache) + at / PSC_LANES * PSC_LANES * a->d_head;
             float acc = 0.0f;
             for (size_t d = 0; d < a->d_head; d++) {
                 acc = fmaf(q[d], panel[d * PSC_LANES + key % PSC_LANES], acc);
@@ -26,10 +26,10 @@ void psc_attention_scores__reference(const psc_attention *a) {
 
 void psc_attention_values__reference(const psc_attention *a) {
     for (size_t r = 0; r < a->rows; r++) {
-        const float *pattern = a->x + r * a->ldx;
+        const float *pattern = a->x + r * a->ldx, *cache = a->caches ? a->caches[r] : a->cache;
         size_t n = (size_t)a->n_keys[r];
         for (size_t d = 0; d < a->d_head; d++) {
-            const float *own = a->cache + d / PSC_LANES * PSC_LANES * a->key_capacity;
+            const float *own = cache + d / PSC_LANES * PSC_LANES * a->key_capacity;
             const float *prefix =
                 a->n_prefix ? a->prefix + d / PSC_LANES * PSC_LANES * a->prefix_capacity : own;
             float total = 0.0f;

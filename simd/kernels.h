@@ -89,6 +89,10 @@ typedef struct psc_attention {
     const float *prefix; /* the panels for keys below n_prefix, aligned alike */
     size_t n_prefix;     /* a multiple of 16, below every n_keys; 0: none */
     size_t prefix_capacity;
+    /* nullable [rows]: each row's own cache in the place of `cache`, for rows of sequences that
+     * share a prefix. Then n_keys need not ascend, and key n_prefix and a row's last key lie in one
+     * block of PSC_K_BLOCK. */
+    const float *const *caches;
 } psc_attention;
 
 #define PSC_KERNEL(name, arguments) typedef void(*psc_##name##_fn) arguments;

@@ -125,13 +125,32 @@ psc_status psc_forward_rotate_and_store(psc_forward *f) {
 
 /* --- scores, pattern, z ---------------------------------------------------------------------- */
 
+#define MOST_OWN 32 /* keys after the prefix: a row of a shared tile reads them by itself */
+
+/* Whether a row may be in one tile with rows of other sequences: these share its prefix, and its
+ * keys do not lie beyond the prefix's last block. */
+static bool shares(const psc_forward *f, const psc_row *first, const psc_row *row) {
+    const psc_kv_cache *cache = f->cache;
+    const int32_t n = cache->n_prefix[row->sequence];
+    return cache->prefix && n == cache->n_prefix[first->sequence] &&
+           cache->prefix_sequence[row->sequence] == cache->prefix_sequence[first->sequence] &&
+           row->position - n < MOST_OWN && row->position / PSC_K_BLOCK == n / PSC_K_BLOCK;
+}
+
+/* A tile's rows are all of one sequence, or all share. */
 void psc_forward_tile(psc_forward *f) {
     f->n_tiles = 0;
     for (int32_t begin = 0, end; begin < f->n_rows; begin = end) {
-        end = begin + 1;
-        while (end < f->n_rows && end - begin < PSC_ATTENTION_TILE &&
-               f->rows[end].sequence == f->rows[begin].sequence)
-            end++;
+        const psc_row *first = &f->rows[begin];
+        bool same = true, shared = shares(f, first, first);
+        for (end = begin + 1; end < f->n_rows && end - begin < PSC_ATTENTION_TILE; end++) {
+            const psc_row *row = &f->rows[end];
+            const bool still_same = same && row->sequence == first->sequence;
+            const bool still_shared = shared && shares(f, first, row);
+            if (!still_same && !still_shared) break;
+            same = still_same;
+            shared = still_shared;
+        }
         f->tiles[f->n_tiles++] = (psc_tile){begin, end - begin};
     }
 }
@@ -140,6 +159,28 @@ void psc_forward_tile(psc_forward *f) {
 static void fill_masked(const attention_job *job, float *row, size_t n_keys) {
     float value = job->step == STEP_SCORES ? -INFINITY : 0.0f;
     for (size_t key = n_keys; key < job->n_keys; key++) row[key] = value;
+}
+
+static const float *panels_of(
+    const psc_forward *f, const psc_kv_cache *cache, int32_t sequence, int32_t head, bool values) {
+    return values ? psc_kv_cache_values(cache, sequence, f->layer, head)
+                  : psc_kv_cache_keys(cache, sequence, f->layer, head);
+}
+
+/* Sets what the tile's sequences share, and for several of them the rows' own caches. */
+static void put_prefix(psc_attention *a, const psc_forward *f, psc_tile tile, int32_t head,
+    bool values, const float *caches[PSC_ATTENTION_TILE]) {
+    const psc_kv_cache *cache = f->cache;
+    const psc_row *rows = f->rows + tile.first;
+    const int32_t sequence = rows->sequence;
+    if (!cache->prefix) return;
+    a->n_prefix = (size_t)cache->n_prefix[sequence];
+    a->prefix_capacity = cache->prefix->capacity;
+    a->prefix = panels_of(f, cache->prefix, cache->prefix_sequence[sequence], head, values);
+    if (rows[tile.rows - 1].sequence == sequence) return;
+    for (int32_t r = 0; r < tile.rows; r++)
+        caches[r] = panels_of(f, cache, rows[r].sequence, head, values);
+    a->caches = caches;
 }
 
 /* Later tiles see more keys, so they come first and the last tasks are small. Sequences that share
@@ -170,13 +211,8 @@ static void attention_task(int64_t task, int thread, void *payload) {
         .rows = (size_t)rows,
         .d_head = f->d_head,
         .scale = job->scale};
-    const psc_kv_cache *prefix = f->cache->prefix;
-    const int32_t of = f->cache->prefix_sequence[sequence];
-    if (prefix) {
-        a.n_prefix = (size_t)f->cache->n_prefix[sequence];
-        a.prefix_capacity = prefix->capacity;
-        a.prefix = psc_kv_cache_keys(prefix, of, f->layer, head);
-    }
+    const float *caches[PSC_ATTENTION_TILE];
+    put_prefix(&a, f, tile, head, false, caches);
     if (job->step == STEP_ALL || job->step == STEP_SCORES) f->kernels->attention_scores(&a);
     if (job->step == STEP_ALL || job->step == STEP_SOFTMAX)
         for (int32_t r = 0; r < rows; r++) {
@@ -191,7 +227,7 @@ static void attention_task(int64_t task, int thread, void *payload) {
     a.y = f->z + at;
     a.ldy = f->ld_n;
     a.cache = psc_kv_cache_values(f->cache, sequence, f->layer, head);
-    if (prefix) a.prefix = psc_kv_cache_values(prefix, of, f->layer, head);
+    put_prefix(&a, f, tile, head, true, caches);
     f->kernels->attention_values(&a);
 }
 
