@@ -136,11 +136,6 @@ static int treebank_begin(psc_context *context, void *state) {
     return make_scratch(s, longest, most_words);
 }
 
-void treebank_tree(
-    treebank_state *s, int32_t sequence, int32_t level, int32_t n, psc_bracket *out) {
-    psc_cuts_tree(psc_reads_sums(&s->reads, sequence, level), s->at, n, s->half, out);
-}
-
 static int add_sentence(treebank_state *s, treebank_case *c) {
     if (treebank_case_make(s, c)) return -1;
     s->n_seen++;

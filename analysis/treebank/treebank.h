@@ -1,5 +1,5 @@
 /* The plugin `treebank`: its state, the sentence at hand, and the parts that its files share.
- * Private to analysis/treebank/; built on psc_plugin.h alone.
+ * Private to analysis/treebank/ and tests/; built on psc_plugin.h alone.
  * Threads: called on the callbacks' thread.
  * Ownership: the host owns everything; results of sentences live with the instance. */
 #ifndef TREEBANK_H
@@ -184,6 +184,9 @@ int32_t treebank_split(int32_t n, treebank_split_fn split, void *payload, psc_sp
 int32_t treebank_baseline_spans(
     const treebank_case *c, treebank_baseline kind, uint64_t *seed, psc_span *out);
 
+/* The tree of one level over tokens 0..n-1, power 1/2. out [n - 1]. */
+void treebank_tree(treebank_state *s, int32_t sequence, int32_t level, int32_t n, psc_bracket *out);
+
 /* --- the parts, one file each ----------------------------------------------------------------
  * add: one more sentence; s->trees has its trees. report: arrays, values and summary. */
 int treebank_spans_add(treebank_state *s, const treebank_case *c);
@@ -224,7 +227,5 @@ int treebank_similar_report(treebank_state *s);
 static inline double treebank_share(const treebank_rate *r) {
     return r->n > 0.0 ? r->hit / r->n : (double)NAN;
 }
-/* The tree of one level over tokens 0..n-1, power 1/2. out [n - 1]. */
-void treebank_tree(treebank_state *s, int32_t sequence, int32_t level, int32_t n, psc_bracket *out);
 
 #endif

@@ -136,6 +136,11 @@ int32_t treebank_project_spans(const treebank_case *c, int32_t n, psc_span *span
     return psc_spans_unique(kept, spans);
 }
 
+void treebank_tree(
+    treebank_state *s, int32_t sequence, int32_t level, int32_t n, psc_bracket *out) {
+    psc_cuts_tree(psc_reads_sums(&s->reads, sequence, level), s->at, n, s->half, out);
+}
+
 /* --- trees that know nothing of the model ---------------------------------------------------- */
 
 int32_t treebank_split(int32_t n, treebank_split_fn split, void *payload, psc_span *out) {
