@@ -1,5 +1,5 @@
-/* Three places, the first that holds a config.json: <the program's folder>/../share/pythiascope,
- * the source tree, PSC_DATADIR/pythiascope. The first one moves with the installation. */
+/* Three places, the first that holds the file: <the program's folder>/../share/pythiascope, the
+ * source tree, PSC_DATADIR/pythiascope. The first one moves with the installation. */
 #include "embedded_model.h"
 
 #include <stdbool.h>
@@ -10,8 +10,6 @@
 #include <mach-o/dyld.h>
 #include <stdint.h>
 #endif
-
-#define EMBEDDED_NAME "models/books-5m"
 
 /* The folder of the running program, with its final slash. */
 static bool program_folder(char *out, size_t size) {
@@ -28,22 +26,34 @@ static bool program_folder(char *out, size_t size) {
     return slash != NULL;
 }
 
-static bool has_model(const char *folder) {
+/* The path of models/<name> at a place, if the file models/<name><file> is there. */
+static bool is_there(
+    char *out, size_t size, const char *place, const char *name, const char *file) {
     char path[4096];
-    int n = snprintf(path, sizeof path, "%s/config.json", folder);
-    return n > 0 && (size_t)n < sizeof path && access(path, R_OK) == 0;
+    int n = snprintf(path, sizeof path, "%s/models/%s%s", place, name, file);
+    if (n <= 0 || (size_t)n >= sizeof path || access(path, R_OK) != 0) return false;
+    n = snprintf(out, size, "%s/models/%s", place, name);
+    return n > 0 && (size_t)n < size;
+}
+
+static bool find(char *out, size_t size, const char *name, const char *file) {
+    char program[2048], place[2080];
+    if (program_folder(program, sizeof program)) {
+        snprintf(place, sizeof place, "%s../share/pythiascope", program);
+        if (is_there(out, size, place, name, file)) return true;
+    }
+    return is_there(out, size, PSC_SOURCE_DIR, name, file) ||
+           is_there(out, size, PSC_DATADIR "/pythiascope", name, file);
 }
 
 psc_status cli_find_embedded(char *out, size_t size, psc_error *error) {
-    char program[2048];
-    if (program_folder(program, sizeof program)) {
-        snprintf(out, size, "%s../share/pythiascope/" EMBEDDED_NAME, program);
-        if (has_model(out)) return PSC_OK;
-    }
-    snprintf(out, size, "%s/" EMBEDDED_NAME, PSC_SOURCE_DIR);
-    if (has_model(out)) return PSC_OK;
-    snprintf(out, size, "%s/pythiascope/" EMBEDDED_NAME, PSC_DATADIR);
-    if (has_model(out)) return PSC_OK;
+    if (find(out, size, "books-5m", "/config.json")) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
         "the embedded model is neither installed nor in the source tree; pass --model DIR");
+}
+
+psc_status cli_find_english_forms(char *out, size_t size, psc_error *error) {
+    if (find(out, size, "forms/english.tsv", "")) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "the list of English forms is neither installed nor in the source tree; pass a FILE");
 }

@@ -1,4 +1,4 @@
-/* Where the embedded model is.
+/* Where the embedded model and the list of English forms are.
  * Private to cli/. Includes psc_error.h.
  * Threads: reentrant.
  * Ownership: the caller's buffer. */
@@ -12,5 +12,7 @@
 /* The folder of the embedded model: in this program's installation, in the source tree it was built
  * from, or in the data directory it was configured for. */
 psc_status cli_find_embedded(char *out, size_t size, psc_error *error);
+/* The file of English word forms that the verb forms reads by default; the same three places. */
+psc_status cli_find_english_forms(char *out, size_t size, psc_error *error);
 
 #endif

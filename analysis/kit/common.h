@@ -26,6 +26,8 @@ const psc_plugin *psc_builtin_attention(void);
 const psc_plugin *psc_builtin_spans(void);
 const psc_plugin *psc_builtin_partition(void);
 const psc_plugin *psc_builtin_weights(void);
+const psc_plugin *psc_builtin_forms(void);
+const psc_plugin *psc_builtin_words(void);
 const psc_plugin *psc_builtin_ablate(void);
 const psc_plugin *psc_builtin_scale(void);
 const psc_plugin *psc_builtin_steer(void);

@@ -23,6 +23,8 @@
     X(spans)                                                                                       \
     X(partition)                                                                                   \
     X(weights)                                                                                     \
+    X(forms)                                                                                       \
+    X(words)                                                                                       \
     X(ablate)                                                                                      \
     X(scale)                                                                                       \
     X(steer)                                                                                       \
