@@ -64,6 +64,7 @@ static int make_scratch(words_state *s) {
     s->counts = host->run_alloc(s->context, (uint64_t)s->n_counts * sizeof *s->counts);
     s->chance = host->run_alloc(s->context, WORDS_KINDS * sizeof *s->chance);
     if (!s->tree || !s->at || !s->weights || !s->counts || !s->chance) return -1;
+    if (s->reads.n > 0) s->bos = s->reads.sequences[0].tokens[0];
     for (int32_t i = 0; i <= longest; i++) s->at[i] = i + 1;
     psc_cuts_weights(0.5, longest, s->weights);
     return 0;

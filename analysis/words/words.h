@@ -60,6 +60,7 @@ typedef struct words_state {
     psc_bracket *tree;
     int32_t *at;
     double *weights;
+    int32_t bos; /* the token at position 0; lists leave it out */
 } words_state;
 
 /* Places in counts. */

@@ -102,8 +102,9 @@ static const char *show(const words_state *s, const int32_t *tokens, int32_t n, 
     int at = 0;
     for (int32_t i = 0; out && i < n && at < ROOM - 80; i++) {
         uint64_t bytes = 0;
-        const char *text =
-            tokens[i] < 0 ? NULL : s->host->token_bytes(s->context, tokens[i], &bytes);
+        const char *text = tokens[i] < 0 || tokens[i] == s->bos
+                               ? NULL
+                               : s->host->token_bytes(s->context, tokens[i], &bytes);
         if (i == place) at += snprintf(out + at, (size_t)(ROOM - at), "|");
         for (uint64_t k = 0; text && k < bytes && k < 24; k++) {
             const unsigned char c = (unsigned char)text[k];
@@ -148,7 +149,8 @@ static int list_run(const words_state *s, int64_t slot, words_entry *out, int32_
     return 0;
 }
 
-/* Lists named read_on.LEVEL and not_read.LEVEL; of the level with the largest AUROC also a
+/* Lists read_on.LEVEL and not_read.LEVEL, their closures read_on_closure.LEVEL and
+ * not_read_closure.LEVEL; LEVEL is the level's number. Of the level with the largest AUROC also a
  * summary. */
 static int write_list(const words_state *s, int64_t slot, int in_summary) {
     static const char *const names[2] = {"not_read", "read_on"};
@@ -157,14 +159,17 @@ static int write_list(const words_state *s, int64_t slot, int in_summary) {
     words_entry entries[WORDS_TOP];
     const char *labels[WORDS_TOP];
     double values[WORDS_TOP];
-    char name[64], title[160];
+    char name[64], closures[64], title[160];
     int32_t n = 0;
     if ((s->lists ? list_run : list_accumulated)(s, slot, entries, &n)) return -1;
     snprintf(name, sizeof name, "%s.%d", names[slot % 2], (int)(slot / 2));
+    snprintf(closures, sizeof closures, "%s_closure.%d", names[slot % 2], (int)(slot / 2));
     for (int32_t i = 0; i < n; i++) {
         labels[i] = entries[i].text;
         values[i] = entries[i].closure;
-        if (s->host->append_text(s->context, name, entries[i].text)) return -1;
+        if (s->host->append_text(s->context, name, entries[i].text) ||
+            s->host->append_number(s->context, closures, values[i]))
+            return -1;
     }
     if (!in_summary || n == 0) return 0;
     snprintf(title, sizeof title, "%s, level %.40s (closure)", titles[slot % 2],

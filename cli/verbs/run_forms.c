@@ -72,7 +72,7 @@ static psc_status run_both(const forms_run *r, psc_error *error) {
         status = run_model(&models[0], &sessions[0], r, cli_value(r->arguments, "model"), error);
     if (!status && control) {
         status = run_model(&models[1], &sessions[1], r, control, error);
-        if (!status) status = cli_deliver(psc_session_results(sessions[1]), r->arguments, error);
+        if (!status) status = psc_session_adopt(sessions[0], sessions[1], "control", error);
     }
     if (!status) status = cli_deliver(psc_session_results(sessions[0]), r->arguments, error);
     for (int i = 0; i < 2; i++) {
