@@ -52,8 +52,8 @@ static int forms_run_begin(psc_context *context, void *state) {
     forms_state *s = state;
     psc_filter last = PSC_FILTER_INIT;
     last.rows = PSC_ROWS_LAST;
-    s->before = s->host->accumulating(context) ? s->n : 0;
-    s->n = s->before;
+    if (!s->host->accumulating(context)) s->done = 0;
+    s->n = s->done; /* forgets a run that failed */
     if (forms_take_list(s) || s->host->observe(context, PSC_HOOK_RESID_POST, &last, on_residual, s))
         return -1;
     last.layers = &first_layer;
@@ -64,12 +64,13 @@ static int forms_run_begin(psc_context *context, void *state) {
 static int forms_run_end(psc_context *context, void *state, int status) {
     forms_state *s = state;
     (void)context;
-    if (status) s->n = s->before;
+    if (status == 0) s->done = s->n;
     return 0;
 }
 
 static int forms_report(psc_context *context, void *state) {
     forms_state *s = state;
+    s->n = s->done;
     if (s->n == 0) return s->host->summary_text(context, "The list has no forms.");
     return forms_find_pairs(s) || forms_measure(s) || forms_write(s) ? -1 : 0;
 }

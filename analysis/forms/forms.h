@@ -54,7 +54,7 @@ typedef struct forms_state {
     int32_t seed, draws, memory, top;
     int32_t n_levels, width; /* x0..xL; N */
     /* the list, which grows by run: blocks of FORMS_BLOCK entries */
-    int32_t n, before; /* before: n when the run began */
+    int32_t n, done; /* entries; those of the runs that succeeded */
     int32_t n_blocks, blocks_capacity;
     forms_entry **entries; /* [blocks][FORMS_BLOCK] */
     float **vectors;       /* [blocks][FORMS_BLOCK, levels, N] */

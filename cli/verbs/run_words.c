@@ -111,6 +111,8 @@ static psc_status run_text(words_pass *p, psc_error *error) {
         cli_value(p->run->arguments, "text"), cli_value(p->run->arguments, "file"), NULL, true};
     psc_status status = cli_prompt_take(&prompt, p->model, &given, error);
     if (!status) status = cli_word_text_make(&text, prompt.text, prompt.bytes, error);
+    if (!status && text.sentence.n == 0)
+        status = psc_fail(error, PSC_ERROR_INPUT, "the text has no words");
     if (!status) status = run_sentences(p, &text.sentence, 1, "the text", error);
     cli_word_text_free(&text);
     cli_prompt_free(&prompt);

@@ -199,6 +199,54 @@ expect 1 'missing.so' generate --text a --plugin "$work/missing.so"
 check 'a plugin that needs a whole sequence fails' test $? -eq 1
 check 'it says why, where and what to do' grep -qx 'pythiascope: plugin edges: edges need one whole sequence that begins at position 0 (token 1 after the prompt: generate runs it alone; analyze runs a whole text)' "$work/stderr"
 check 'and writes nothing' test ! -e "$work/never"
+# Word forms and words.
+list=$work/list.tsv
+bad_list() { # bad_list PATTERN LINES: the second line is the bad one
+    printf "give\tgive\tVB\t10\n$2\n" >"$list"
+    expect 1 "$1" forms "$list"
+}
+bad_list 'list.tsv:2: 2 columns; a line has form, group, tag' 'gives\tgive'
+bad_list 'list.tsv:2: 1 columns' 'gives'
+bad_list 'list.tsv:2: 5 columns' 'gives\tgive\tVBZ\t1\t2'
+bad_list 'list.tsv:2: column 2 is empty' 'gives\t\tVBZ'
+bad_list "list.tsv:2: the frequency '-1' is not a number" 'gives\tgive\tVBZ\t-1'
+bad_list "list.tsv:2: the frequency 'nan' is not" 'gives\tgive\tVBZ\tnan'
+bad_list "list.tsv:2: the frequency '5x' is not" 'gives\tgive\tVBZ\t5x'
+bad_list "list.tsv:2: column 4 is empty" 'gives\tgive\tVBZ\t'
+bad_list 'list.tsv:2: the line is not UTF-8' 'gi\377ves\tgive\tVBZ'
+bad_list 'list.tsv:2: the line has a 0 byte' 'gi\000ves\tgive\tVBZ'
+bad_list 'list.tsv:2: the line is longer than 4096 bytes' "$(printf '%04097d' 0)\\tgive\\tVBZ"
+bad_list 'list.tsv:2: the form has [0-9]* tokens.*context of 512' "$(printf '%01200d' 0 | sed 's/0/x9/g')\\tx\\tNN"
+printf '# nothing\n\n' >"$list"
+expect 1 'list.tsv has no word forms' forms "$list"
+expect 1 'cannot open .*missing.tsv' forms "$work/missing.tsv"
+expect 1 'cannot read' forms "$work"
+expect 1 'missing.conllu' forms --treebank "$work/missing.conllu"
+expect 2 'mutually exclusive' forms "$list" --treebank "$list"
+expect 2 '--batch needs' forms --batch 0
+expect 1 'draws=0 is not' forms --draws 0
+expect 1 '[0-9]* forms need [0-9]* MiB, more than memory=1' forms --memory 1
+expect 1 'missing' forms --control "$work/missing"
+expect 1 'needs a list of word forms as labels.*use the verb forms' analyze --text a --bos --plugin forms
+expect 2 'no text' words
+expect 2 'mutually exclusive' words --text a --file b
+expect 2 'mutually exclusive' words "$work/text.so" --text a
+expect 2 '--rows needs A-B' words --treebank "$list" --rows 8
+expect 2 '--rows needs A-B' words --treebank "$list" --rows 8-3
+expect 2 'they need --treebank' words --text a --rows 2-3
+expect 2 'they need --treebank' words --text a --limit 3
+expect 1 'the text has no words' words --text ''
+expect 1 'the text has no words' words --text ' '
+expect 1 'context of 512' words --text "$(printf '%0512d' 0 | sed 's/0/ the/g')"
+expect 1 'UTF-8' words --text "$(printf 'a\355\240\200b')"
+expect 1 'levels' words --text 'a b' --levels 9
+expect 1 'units=3-1' words --text 'a b' --units 3-1
+expect 1 'missing.conllu' words --treebank "$work/missing.conllu"
+printf '# text = He sat\n1\tHe\the\tPRON\t_\t_\t2\tnsubj\t_\t_\n2\tsat\tsit\tVERB\t_\t_\t0\troot\t_\t_\n\n' >"$work/own.conllu"
+expect 1 'own.conllu: no sentence has words and 100 to 200 rows' words --treebank "$work/own.conllu" --rows 100-200
+sed 's/sat.sit/sit\tsit/' "$work/own.conllu" >"$work/wrong.conllu"
+expect 1 'wrong.conllu:3' words --treebank "$work/wrong.conllu"
+expect 1 'cannot open|No such file' words "$work/missing.txt"
 
 # The output folder: all files or none.
 mkdir "$work/full"

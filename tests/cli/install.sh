@@ -22,7 +22,7 @@ quiet() {
 prefix=$work/prefix
 quiet cmake --install "$build" --prefix "$prefix"
 for file in bin/pythiascope include/pythiascope/psc.h include/pythiascope/psc_plugin.h \
-    include/pythiascope/psc_results.h include/pythiascope/psc_treebank.h include/pythiascope/psc_error.h share/pythiascope/models/books-5m/model.safetensors; do
+    include/pythiascope/psc_results.h include/pythiascope/psc_treebank.h include/pythiascope/psc_error.h share/pythiascope/models/books-5m/model.safetensors share/pythiascope/models/forms/english.tsv; do
     [ -e "$prefix/$file" ] || fail "$file is not installed"
 done
 pc=$(find "$prefix" -name pythiascope.pc)

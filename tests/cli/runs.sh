@@ -207,4 +207,52 @@ check 'it is added in generate' needs_front 1 generate --text 'the sun rose' --n
 check 'ids in generate' needs_front 0 generate --tokens 0,5,6 --n 2
 check 'no note for other plugins' sh -c "'$program' analyze --text a --plugin ln 2>&1 >/dev/null | cmp -s - /dev/null"
 
+# Word forms: a list, CoNLL-U files, a control; the same bits for every setting.
+printf 'give\tgive\tVB\t10\r\ngave\tgive\tVBD\n# a comment\n\nwalk\twalk\tVB\t9\nwalked\twalk\tVBD\nwalked\twalk\tVBN\t2\n' >"$work/list.tsv"
+forms() { # forms NAME ARGUMENTS...: writes to $work/NAME
+    name=$1
+    shift
+    "$program" forms "$@" --out "$work/$name" >"$work/$name.summary"
+}
+check 'a list of forms' forms forms "$work/list.tsv" --threads 1
+check 'a form that occurs twice counts once' grep -q '4 forms of 2 groups with 3 tags' "$work/forms.summary"
+for options in '--threads 3 --batch 1' '--chunk 2' '--isa reference --batch 3'; do
+    # shellcheck disable=SC2086 # a list of options
+    check "forms with $options" forms forms2 "$work/list.tsv" $options
+    check "the same bits with $options" \
+        cmp "$work/forms/tensors.safetensors" "$work/forms2/tensors.safetensors"
+    rm -r "$work/forms2"
+done
+check 'the English list' sh -c "'$program' forms | grep -q '492 forms of 160 groups'"
+check 'a control' forms control "$work/list.tsv" --control "$model"
+check 'its section' grep -q '^control.forms ' "$work/control.summary"
+printf '# text = He Walked dogs.\n1\tHe\the\tPRON\tPRP\t_\t2\tnsubj\t_\t_\n2\tWalked\twalk\tVERB\tVBD\t_\t0\troot\t_\t_\n3\tdogs\tdog\tNOUN\tNNS\t_\t2\tobj\t_\tSpaceAfter=No\n4\t.\t.\tPUNCT\t.\t_\t2\tpunct\t_\t_\n\n' >"$work/own.conllu"
+check 'forms of CoNLL-U' sh -c "'$program' forms --treebank '$work/own.conllu' --json | tr -d ' \n' |
+    grep -q '\"forms\":.\"walked\",\"dogs\".'"
+
+# Words: a text, CoNLL-U, a corpus; alone and beside a control.
+words() { # words NAME ARGUMENTS...: writes to $work/NAME
+    name=$1
+    shift
+    "$program" words "$@" --out "$work/$name" >"$work/$name.summary" 2>"$work/stderr"
+}
+check 'words of a text' words words --text 'Nobody had seen Grumbold before' --threads 1
+for options in '--threads 3' '--chunk 2' '--isa reference'; do
+    # shellcheck disable=SC2086 # a list of options
+    check "words with $options" words words2 --text 'Nobody had seen Grumbold before' $options
+    check "the same bits with $options" \
+        cmp "$work/words/tensors.safetensors" "$work/words2/tensors.safetensors"
+    rm -r "$work/words2"
+done
+check 'words alone' grep -q '^alone.words ' "$work/words.summary"
+check 'words of CoNLL-U' words own --treebank "$work/own.conllu" --control "$model"
+check 'their control, alone' grep -q '^control-alone.words ' "$work/own.summary"
+mkdir "$work/texts"
+for i in 1 2 3 4 5; do
+    printf 'Grumbold the giant number %d lived in a tremendous castle, and nobody knew.\n' $i >"$work/texts/$i.txt"
+done
+check 'words of a corpus' words books "$work/texts" --batch 2 --window 12
+check 'words of a corpus in other batches' words books2 "$work/texts" --batch 3 --window 12 --threads 1
+check 'the same bits' cmp "$work/books/tensors.safetensors" "$work/books2/tensors.safetensors"
+
 conclude

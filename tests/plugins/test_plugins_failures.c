@@ -82,6 +82,10 @@ static const scenario scenarios[] = {
     {"partition", "perturbations=step+recomputed_ln+ablation", CORPUS, PARALLEL, NULL},
     {"weights", "what=all,top=3", RUN, PARALLEL, NULL},
     {"weights", "what=spectra+composition,offset=2", CORPUS, PARALLEL, NULL},
+    {"forms", "draws=2", RUN, PARALLEL, NULL},
+    {"forms", "", CORPUS, SEQUENTIAL, NULL},
+    {"words", "levels=0+1/L1H2,top=2", RUN, PARALLEL, NULL},
+    {"words", "top=2", CORPUS, PARALLEL, NULL},
     {"ablate", "at=L0H1+1_mlp_out", RUN, PARALLEL, NULL},
     {"ablate", "at=L*H*+embed,by=mean", PHASES, PARALLEL, "effects "},
     {"ablate", "at=L0H1,by=resample", PHASES, SEQUENTIAL, NULL},
@@ -149,9 +153,23 @@ static void open_for(const scenario *s) {
     must_load(name, rest);
 }
 
+/* One word per sequence, with the bytes of none of its tokens. */
+static bool needs_labels;
+static void label_run(psc_run_options *options, int32_t n) {
+    static const psc_word words[2] = {
+        {0, 1, -1, "a", "g", "X", "", "", "", "Freq=2"}, {0, 1, -1, "b", "g", "X", "", "", "", ""}};
+    static const psc_sentence labels[2] = {
+        {"1", "a", 1, 0, 1, &words[0], 0, 0, 1}, {"2", "b", 1, 1, 1, &words[1], 0, 0, 2}};
+    options->text = "ab";
+    options->text_bytes = 2;
+    options->sentences = labels;
+    options->n_sentences = n;
+}
+
 static psc_status load_plugin(const scenario *s) {
     char options[512];
     snprintf(options, sizeof options, s->options, folder);
+    needs_labels = strcmp(s->plugin, "forms") == 0;
     *bridge = *stood_in;
     bridge->open = failing_open;
     return psc_session_plugin(session, PLUGIN("bridge"), options, &error);
@@ -195,6 +213,7 @@ static psc_status run_tokens(int32_t first, int32_t n_inputs, int32_t phase, int
         if (psc_session_needs_bos(session)) tokens[i][0].id = psc_model_bos(model);
     }
     for (int32_t i = 0; i < 2; i++) psc_session_truncate(session, i, 0);
+    if (needs_labels) label_run(&options, n_inputs);
     return psc_session_run(session, inputs, n_inputs, &options, &error);
 }
 
