@@ -163,11 +163,33 @@ static psc_status encode(cli_word_block *out, token_list *tokens, const psc_mode
     return status;
 }
 
-/* Keeps a copy of the tokens as a sequence if its rows are in range. */
+/* The units that are not punctuation only. A unit is a word, or the words that share a token. */
+static int32_t count_units(const token_list *tokens, const psc_sentence *s) {
+    int32_t n = 0, t = 1, last = 0; /* last: of the unit's tokens; 0 is <|endoftext|> */
+    bool content = false;
+    for (int32_t w = 0; w < s->n; w++) {
+        const psc_word *word = &s->words[w];
+        while (t < tokens->n && tokens->at[t].end <= word->start) t++;
+        if (t == tokens->n || tokens->at[t].start >= word->end) continue;
+        if (t > last) { /* a new unit */
+            n += content;
+            content = false;
+        }
+        content |= strcmp(word->upos, "PUNCT") != 0;
+        int32_t end = t;
+        while (end + 1 < tokens->n && tokens->at[end + 1].start < word->end) end++;
+        if (end > last) last = end;
+    }
+    return n + content;
+}
+
+/* Keeps a copy of the tokens as a sequence if its rows and units are in range. */
 static psc_status keep(cli_word_block *out, const token_list *tokens, int32_t i,
     const psc_sentence *s, const cli_word_options *options, psc_error *error) {
     const int32_t n = options->cut && tokens->n > options->most ? options->most : tokens->n;
-    if (n < options->least || n > options->most) {
+    const int32_t units = count_units(tokens, s);
+    if (n < options->least || n > options->most || units < options->units[0] ||
+        units > options->units[1]) {
         out->all.n_skipped++;
         return PSC_OK;
     }

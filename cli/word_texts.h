@@ -23,6 +23,7 @@ typedef struct cli_word_options {
     bool alone;          /* words without spaces between them, each tokenized by itself */
     bool cut;            /* cuts sequences to `most` rows instead of leaving them out */
     int32_t least, most; /* rows, <|endoftext|> included */
+    int32_t units[2];    /* content units: at least, at most */
     int32_t limit;       /* sequences at most */
     const char *path;    /* for messages */
 } cli_word_options;

@@ -66,6 +66,7 @@ both distribution analyze --model "$embedded" --text "$text" --plugin lens:rows=
 both readers analyze --model "$embedded" --text "$text" --target '#300' \
     --plugin attention:reader=L1H0,key=3 --plugin edges:rows=all,carry=yes --plugin roles
 both spanned analyze --model "$embedded" --text "$text" --bos --plugin spans:prefixes=yes,closure=yes
+both words analyze --model "$embedded" --text "$text" --bos --plugin words
 both network analyze --model "$embedded" --text "$text" --plugin graph:level=neuron \
     --plugin frozen:map=upto,layer=2 --plugin neurons
 both changed analyze --model "$embedded" --text 'the sun rose over the sea' \

@@ -12,13 +12,10 @@
 #include "words.h"
 
 #include <stddef.h>
-#include <string.h>
 
 static const psc_option_description words_options[] = {
     {"levels", "each", "each, or layers and heads like 1+2,L2H5", PSC_OPTION_TEXT,
         offsetof(words_state, levels_text), 0, 0, NULL},
-    {"units", "all", "A-B: sequences with A to B words that are not punctuation", PSC_OPTION_TEXT,
-        offsetof(words_state, units_text), 0, 0, NULL},
     {"top", "6", "pairs of tokens listed per level and kind", PSC_OPTION_COUNT,
         offsetof(words_state, top), 0, WORDS_TOP, NULL},
     {"memory", "1024", "most MiB of the reads of all sequences of a run", PSC_OPTION_COUNT,
@@ -42,10 +39,6 @@ static int open_totals(words_state *s) {
 static int words_open(psc_context *context, const psc_host *host, void **state) {
     words_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
-    s->units_end = INT32_MAX;
-    if (strcmp(s->units_text, "all") != 0 &&
-        psc_option_positions(context, host, "units", s->units_text, &s->units_begin, &s->units_end))
-        return -1;
     if (psc_levels_parse(context, host, "levels", s->levels_text, &s->levels) ||
         psc_reads_open(&s->reads, context, host, &s->levels, 0, 1, s->memory))
         return -1;
@@ -92,10 +85,7 @@ static int words_run_end(psc_context *context, void *state, int status) {
     if (psc_reads_end(&s->reads)) return -1;
     for (int32_t i = 0; i < s->reads.n; i++) {
         words_case c;
-        int32_t content = 0;
-        if (words_case_make(s, i, &c)) return -1;
-        for (int32_t u = 0; u < c.units; u++) content += c.unit[u].content;
-        if (content >= s->units_begin && content < s->units_end && words_add(s, i, &c)) return -1;
+        if (words_case_make(s, i, &c) || words_add(s, i, &c)) return -1;
     }
     if (!s->host->accumulating(context)) return 0;
     return s->host->accumulate(context, s->counter, 0, s->n_counts, s->counts);

@@ -45,9 +45,8 @@ typedef struct words_entry {
 typedef struct words_state {
     psc_context *context;
     const psc_host *host;
-    const char *levels_text, *units_text;
+    const char *levels_text;
     int32_t top, memory;
-    int32_t units_begin, units_end; /* content units of a sequence that counts */
     psc_levels levels;
     psc_reads reads;
     /* totals, added up by accumulators over documents, else here for one run */

@@ -21,9 +21,9 @@ static const cli_option options[] = {
     {"treebank", 1, false, "FILE", "read sentences and words from a CoNLL-U file"},
     {"rows", 1, false, "A-B",
         "only sentences of A to B tokens with <|endoftext|>;\n"
-        "with --treebank"},
-    {"limit", 1, false, "N", "the first N of these sentences"},
+        "this option and the next two need --treebank"},
     {"units", 1, false, "A-B", "only sentences of A to B words without punctuation"},
+    {"limit", 1, false, "N", "the first N of these sentences"},
     {"levels", 1, false, "LIST", "each, or layers and heads like 1+2,L2H5"},
     {"top", 1, false, "N", "pairs of tokens listed; default: 6"},
     {"memory", 1, false, "MIB", "most memory of the reads; default: 1024"},
@@ -42,7 +42,8 @@ typedef struct words_run {
     const cli_arguments *arguments;
     cli_plugin plugin;
     psc_session_options session_options;
-    long long batch, window, limit, limit_tokens, least, most;
+    long long batch, window, limit, limit_tokens;
+    long long rows[2], units[2]; /* at least, at most */
     const char *treebank;
     bool corpus;
 } words_run;
@@ -62,8 +63,9 @@ static cli_word_options block_options(const words_pass *p, const char *path) {
     const bool chosen = cli_has(p->run->arguments, "rows");
     return (cli_word_options){.alone = p->alone,
         .cut = !chosen,
-        .least = (int32_t)p->run->least,
-        .most = chosen && p->run->most < n_ctx ? (int32_t)p->run->most : n_ctx,
+        .least = (int32_t)p->run->rows[0],
+        .most = chosen && p->run->rows[1] < n_ctx ? (int32_t)p->run->rows[1] : n_ctx,
+        .units = {(int32_t)p->run->units[0], (int32_t)p->run->units[1]},
         .limit = (int32_t)p->run->limit,
         .path = path};
 }
@@ -85,8 +87,8 @@ static psc_status run_sentences(
     psc_status status = cli_word_block_make(&block, p->model, sentences, n, &o, error);
     if (!status && block.all.n == 0)
         status = psc_fail(error, PSC_ERROR_INPUT,
-            "%s: no sentence has words and %d to %d rows; choose other --rows", path, (int)o.least,
-            (int)o.most);
+            "%s: no sentence has %d to %d rows and as many words as --units asks; choose others",
+            path, (int)o.least, (int)o.most);
     if (!status) status = open_session(p, block.all.longest, error);
     if (!status) status = cli_sentences_run(&block.all, p->session, (int32_t)p->run->batch, error);
     cli_word_block_free(&block);
@@ -217,16 +219,16 @@ static psc_status run_all(const words_run *r, psc_error *error) {
     return status;
 }
 
-/* "8-40" */
-static int take_rows(words_run *r) {
-    const char *rows = cli_value(r->arguments, "rows");
+/* "8-40"; absent: everything. */
+static int take_range(long long range[2], const cli_arguments *arguments, const char *name) {
+    const char *text = cli_value(arguments, name);
     int end = -1;
-    r->least = 1;
-    r->most = INT_MAX;
-    if (!rows) return CLI_OK;
-    if (sscanf(rows, "%9lld-%9lld%n", &r->least, &r->most, &end) < 2 || end < 0 || rows[end] ||
-        r->least < 1 || r->most < r->least)
-        return cli_usage(r->arguments->verb, "--rows needs A-B with 1 <= A <= B, not '%s'", rows);
+    range[0] = 0;
+    range[1] = INT_MAX;
+    if (!text) return CLI_OK;
+    if (sscanf(text, "%9lld-%9lld%n", &range[0], &range[1], &end) < 2 || end < 0 || text[end] ||
+        range[0] < 1 || range[1] < range[0])
+        return cli_usage(arguments->verb, "--%s needs A-B with 1 <= A <= B, not '%s'", name, text);
     return CLI_OK;
 }
 
@@ -239,7 +241,8 @@ static int check(words_run *r) {
     if (!code) code = cli_integer(&r->window, a, "window", 2, 1 << 20);
     if (!code) code = cli_integer(&r->limit, a, "limit", 1, INT_MAX);
     if (!code) code = cli_integer(&r->limit_tokens, a, "limit-tokens", 1, 1LL << 50);
-    if (!code) code = take_rows(r);
+    if (!code) code = take_range(r->rows, a, "rows");
+    if (!code) code = take_range(r->units, a, "units");
     if (code) return code;
     r->treebank = cli_value(a, "treebank");
     r->corpus = a->n_operands > 0;
@@ -248,13 +251,14 @@ static int check(words_run *r) {
                                       ? "no text; pass FILE|DIR..., --text, --file or --treebank"
                                       : "FILE|DIR..., --text, --file and --treebank are mutually "
                                         "exclusive");
-    if (!r->treebank && (cli_has(a, "rows") || cli_has(a, "limit")))
-        return cli_usage(a->verb, "--rows and --limit choose sentences; they need --treebank");
+    if (!r->treebank && (cli_has(a, "rows") || cli_has(a, "units") || cli_has(a, "limit")))
+        return cli_usage(
+            a->verb, "--rows, --units and --limit choose sentences; they need --treebank");
     return CLI_OK;
 }
 
 static int run_words(const cli_arguments *arguments) {
-    static const char *const keys[] = {"units", "levels", "top", "memory", NULL};
+    static const char *const keys[] = {"levels", "top", "memory", NULL};
     words_run r = {.arguments = arguments, .batch = 8, .window = 128, .limit = INT_MAX};
     psc_error error = {0};
     r.plugin = cli_plugin_of(arguments, "words", keys);

@@ -256,7 +256,7 @@ Test(words, batches_threads_chunks_same_bits) {
     }
 }
 
-/* --- words by bytes, sequences that do not count, refusals -------------------------------------- */
+/* --- words by bytes, refusals ----------------------------------------------------------------- */
 
 Test(words, without_labels_by_the_bytes_of_tokens) {
     static const char sentence[] = "A giant named Grumbold, 1024 and Nobody";
@@ -284,14 +284,6 @@ Test(words, without_labels_by_the_bytes_of_tokens) {
     fixture_close();
 }
 
-Test(words, only_sequences_of_some_units) {
-    open_words(0, 1, 0);
-    must_load("words", "units=4-8"); /* the long sequence has 8 content units, the short one 3 */
-    cr_assert_eq(run_some(0, SEQUENCES), PSC_OK, "%s", error.message);
-    cr_assert_eq(((const double *)must_array("words.cases").data)[0], 5.0);
-    fixture_close();
-}
-
 Test(words, short_sequences_and_refusals) {
     open_words(0, 1, 0);
     must_load("words", NULL);
@@ -301,8 +293,6 @@ Test(words, short_sequences_and_refusals) {
     }
     fixture_close();
     open_words(0, 1, 0);
-    REFUSED(
-        psc_session_plugin(session, "words", "units=5-2", &error), PSC_ERROR_PLUGIN, "units=5-2");
     REFUSED(psc_session_plugin(session, "words", "levels=9", &error), PSC_ERROR_PLUGIN, "levels");
     REFUSED(psc_session_plugin(session, "words", "top=65", &error), PSC_ERROR_INPUT, "top");
     fixture_close();

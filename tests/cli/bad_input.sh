@@ -240,10 +240,12 @@ expect 1 'the text has no words' words --text ' '
 expect 1 'context of 512' words --text "$(printf '%0512d' 0 | sed 's/0/ the/g')"
 expect 1 'UTF-8' words --text "$(printf 'a\355\240\200b')"
 expect 1 'levels' words --text 'a b' --levels 9
-expect 1 'units=3-1' words --text 'a b' --units 3-1
+expect 2 'they need --treebank' words --text 'a b' --units 1-3
+expect 2 '--units needs A-B' words --treebank "$list" --units 3-1
 expect 1 'missing.conllu' words --treebank "$work/missing.conllu"
 printf '# text = He sat\n1\tHe\the\tPRON\t_\t_\t2\tnsubj\t_\t_\n2\tsat\tsit\tVERB\t_\t_\t0\troot\t_\t_\n\n' >"$work/own.conllu"
-expect 1 'own.conllu: no sentence has words and 100 to 200 rows' words --treebank "$work/own.conllu" --rows 100-200
+expect 1 'own.conllu: no sentence has 100 to 200 rows' words --treebank "$work/own.conllu" --rows 100-200
+expect 1 'own.conllu: no sentence has' words --treebank "$work/own.conllu" --units 3-9
 sed 's/sat.sit/sit\tsit/' "$work/own.conllu" >"$work/wrong.conllu"
 expect 1 'wrong.conllu:3' words --treebank "$work/wrong.conllu"
 expect 1 'cannot open|No such file' words "$work/missing.txt"

@@ -48,7 +48,7 @@ typedef struct digest {
 
 /* Options under which a plugin gives all its arrays. ALONE: plugins that need one text, not in a
  * batch. NEVER: editors, plugins that compare two runs (tests/analysis/test_interventions.c), and
- * plugins that need a corpus. */
+ * plugins that need a corpus or labels (tests/analysis/test_forms.c). */
 enum { ANYWHERE, ALONE, NEVER };
 static const struct {
     const char *name, *options;
@@ -67,6 +67,7 @@ static const struct {
     {"edges", "rows=all,carry=yes", ALONE},
     {"spans", "levels=0/0+1/L1H0,prefixes=yes,closure=yes", ANYWHERE},
     {"spans", "reads=weight,power=1,units=words,range=2-9", ANYWHERE},
+    {"words", "levels=0/0+1/L1H0,top=2", ANYWHERE},
     {"sweep", "over=heads,metric=kl", ALONE},
     {"sweep", "over=resid_pre,do=mean", ALONE},
     {"ablate", NULL, NEVER},
