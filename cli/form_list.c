@@ -163,40 +163,65 @@ static int compare_order(const void *a, const void *b) {
     return (x->order > y->order) - (x->order < y->order);
 }
 
-/* Leaves each form once, with its most frequent group and tag and the sum of its frequencies. A
- * record that is dropped loses its text. */
+/* One analysis of a form: records from..to-1 have its group and tag. */
+typedef struct analysis {
+    size_t to;
+    double frequency;
+    long long order; /* the least */
+} analysis;
+
+static analysis take_analysis(const record_list *list, size_t from) {
+    const record *first = &list->at[from];
+    analysis a = {from, 0.0, first->order};
+    for (; a.to < list->n; a.to++) {
+        const record *r = &list->at[a.to];
+        if (strcmp(r->form, first->form) != 0 || strcmp(r->group, first->group) != 0 ||
+            strcmp(r->tag, first->tag) != 0)
+            break;
+        a.frequency += r->frequency;
+        if (r->order < a.order) a.order = r->order;
+    }
+    return a;
+}
+
+/* Merges the records from i on that have one form; moves the one that is kept to *out, and frees
+ * the texts of the others. Returns the end of the form. */
+static size_t merge_form(record_list *list, size_t i, record *out) {
+    double most = -1.0, total = 0.0;
+    size_t best = i, end = i;
+    long long order = list->at[i].order;
+    while (end < list->n && strcmp(list->at[end].form, list->at[i].form) == 0) {
+        const analysis a = take_analysis(list, end);
+        if (a.frequency > most) {
+            most = a.frequency;
+            best = end;
+        }
+        if (a.order < order) order = a.order;
+        total += a.frequency;
+        end = a.to;
+    }
+    const record kept = list->at[best];
+    for (size_t k = i; k < end; k++)
+        if (k != best) free(list->at[k].form);
+    *out = kept;
+    out->frequency = total;
+    out->order = order;
+    return end;
+}
+
+/* Leaves each form once, with its most frequent group and tag and the sum of its frequencies, in
+ * the order of first occurrences. */
 static void merge(record_list *list) {
     size_t kept = 0;
-    if (list->n > 0) qsort(list->at, list->n, sizeof *list->at, compare_records);
-    for (size_t i = 0, next; i < list->n; i = next) {
-        double total = 0.0, most = -1.0;
-        size_t best = i;
-        long long first = list->at[i].order;
-        for (next = i; next < list->n && !strcmp(list->at[next].form, list->at[i].form);) {
-            double sum = 0.0;
-            const size_t from = next;
-            do {
-                sum += list->at[next].frequency;
-                if (list->at[next].order < first) first = list->at[next].order;
-                next++;
-            } while (next < list->n && !strcmp(list->at[next].form, list->at[from].form) &&
-                     !strcmp(list->at[next].group, list->at[from].group) &&
-                     !strcmp(list->at[next].tag, list->at[from].tag));
-            if (sum > most) {
-                most = sum;
-                best = from;
-            }
-            total += sum;
-        }
-        record keep = list->at[best];
-        keep.frequency = total;
-        keep.order = first;
-        for (size_t k = i; k < next; k++)
-            if (k != best) free(list->at[k].form);
-        list->at[kept++] = keep;
+    if (list->n == 0) return;
+    qsort(list->at, list->n, sizeof *list->at, compare_records);
+    for (size_t i = 0; i < list->n;) {
+        record one;
+        i = merge_form(list, i, &one);
+        list->at[kept++] = one;
     }
     list->n = kept;
-    if (kept > 0) qsort(list->at, kept, sizeof *list->at, compare_order);
+    qsort(list->at, kept, sizeof *list->at, compare_order);
 }
 
 /* --- labels and tokens ------------------------------------------------------------------------ */

@@ -251,6 +251,8 @@ static int check(words_run *r) {
                                       ? "no text; pass FILE|DIR..., --text, --file or --treebank"
                                       : "FILE|DIR..., --text, --file and --treebank are mutually "
                                         "exclusive");
+    if (!r->corpus && (cli_has(a, "window") || cli_has(a, "limit-tokens")))
+        return cli_usage(a->verb, "--window and --limit-tokens need a corpus, FILE|DIR...");
     if (!r->treebank && (cli_has(a, "rows") || cli_has(a, "units") || cli_has(a, "limit")))
         return cli_usage(
             a->verb, "--rows, --units and --limit choose sentences; they need --treebank");

@@ -235,6 +235,8 @@ expect 2 '--rows needs A-B' words --treebank "$list" --rows 8
 expect 2 '--rows needs A-B' words --treebank "$list" --rows 8-3
 expect 2 'they need --treebank' words --text a --rows 2-3
 expect 2 'they need --treebank' words --text a --limit 3
+expect 2 'need a corpus' words --text a --window 8
+expect 2 'need a corpus' words --treebank "$list" --limit-tokens 8
 expect 1 'the text has no words' words --text ''
 expect 1 'the text has no words' words --text ' '
 expect 1 'context of 512' words --text "$(printf '%0512d' 0 | sed 's/0/ the/g')"
