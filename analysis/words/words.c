@@ -14,7 +14,7 @@
 #include <stddef.h>
 
 static const psc_option_description words_options[] = {
-    {"levels", "each", "each, or layers and heads like 1+2,L2H5", PSC_OPTION_TEXT,
+    {"levels", "each", "each, or layers and heads like 1+2/L2H5", PSC_OPTION_TEXT,
         offsetof(words_state, levels_text), 0, 0, NULL},
     {"top", "6", "pairs of tokens listed per level and kind", PSC_OPTION_COUNT,
         offsetof(words_state, top), 0, WORDS_TOP, NULL},

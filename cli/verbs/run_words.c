@@ -24,7 +24,7 @@ static const cli_option options[] = {
         "this option and the next two need --treebank"},
     {"units", 1, false, "A-B", "only sentences of A to B words without punctuation"},
     {"limit", 1, false, "N", "the first N of these sentences"},
-    {"levels", 1, false, "LIST", "each, or layers and heads like 1+2,L2H5"},
+    {"levels", 1, false, "LIST", "each, or layers and heads like 1+2/L2H5"},
     {"top", 1, false, "N", "pairs of tokens listed; default: 6"},
     {"memory", 1, false, "MIB", "most memory of the reads; default: 1024"},
     {"window", 1, false, "W", "tokens per window of a corpus; default: 128"},
