@@ -6,16 +6,20 @@
 
 /* --- texts ----------------------------------------------------------------------------------- */
 
-/* Appends a token's text without its quotes. */
-static size_t append_text(char *out, size_t used, size_t size, const char *text) {
-    size_t n = strlen(text);
-    if (n >= 2 && text[0] == '\'' && text[n - 1] == '\'') {
-        text++;
-        n -= 2;
-    }
-    if (n > size - used) n = size - used;
-    memcpy(out + used, text, n);
-    return used + n;
+/* A token's own bytes, since tokens split characters; with control characters, or without bytes, its
+ * shown text without the quotes. */
+static const char *token_piece(const spans_state *s, int32_t token, size_t *length) {
+    uint64_t n = 0;
+    const char *bytes = s->host->token_bytes(s->context, token, &n);
+    *length = (size_t)n;
+    for (uint64_t i = 0; bytes && i < n; i++)
+        if ((unsigned char)bytes[i] < 0x20 || bytes[i] == 0x7f) bytes = NULL;
+    if (bytes) return bytes;
+    const char *text = s->host->token_text(s->context, token);
+    const size_t all = strlen(text);
+    const int quoted = all >= 2 && text[0] == '\'' && text[all - 1] == '\'';
+    *length = all - (quoted ? 2 : 0);
+    return text + quoted;
 }
 
 const char *spans_unit_text(const spans_state *s, int32_t sequence, int32_t unit) {
@@ -26,11 +30,20 @@ const char *spans_unit_text(const spans_state *s, int32_t sequence, int32_t unit
     if (first == last) return s->host->token_text(s->context, tokens[first]);
     char *out = s->host->run_alloc(s->context, MOST + 3);
     if (!out) return NULL;
-    size_t used = 1;
+    size_t used = 1, length;
     out[0] = '\'';
-    for (int32_t t = first; t <= last; t++)
-        used = append_text(out, used, MOST, s->host->token_text(s->context, tokens[t]));
+    for (int32_t t = first; t <= last && used < MOST; t++) {
+        const char *piece = token_piece(s, tokens[t], &length);
+        if (length > MOST - used) length = MOST - used;
+        memcpy(out + used, piece, length);
+        used += length;
+    }
+    if (used == MOST) { /* the last character may be cut: leave it out */
+        while (used > 1 && ((unsigned char)out[used - 1] & 0xc0) == 0x80) used--;
+        if (used > 1 && (unsigned char)out[used - 1] >= 0xc0) used--;
+    }
     out[used] = '\'';
+    out[used + 1] = 0;
     return out;
 }
 
