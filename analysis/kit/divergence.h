@@ -1,5 +1,5 @@
 /* KL of a row's prediction against a changed one, in f64, and the change of the next token.
- * Private to analysis/ and tests/; built on psc_plugin.h alone.
+ * Private to analysis/; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; psc_divergence_rows spreads its work over the team.
  * Ownership: all memory lives with the run (run_alloc). */
 #ifndef ANALYSIS_DIVERGENCE_H
