@@ -3,8 +3,8 @@
 
     tests/tools/make_structure_golden.py [--pick TEXTS]      writes tests/golden/structure/
 
-sentences.txt holds 100 sentences of public-domain books, one a line; --pick chooses them anew from a file
-of candidates (one a line): those are left out whose trees have a cut less than MARGIN (relative) from the
+sentences.txt holds 100 sentences of public-domain books, one per line; --pick chooses them anew from a file
+of candidates (one per line): those are left out whose trees have a cut less than MARGIN (relative) from the
 next one, so that float32 noise (at most 3e-6) cannot swap two cuts. trees.safetensors:
   tokens [sum T] with BOS in front of each sentence, token_start [101]
   brackets [level, power, reads, sum (T - 2), 3]: begin, end, split over tokens, in pre-order; bracket_start [101]
@@ -63,7 +63,7 @@ def starts(lists):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--pick", type=pathlib.Path, help="candidates, one a line")
+    p.add_argument("--pick", type=pathlib.Path, help="candidates, one per line")
     a = p.parse_args()
     model, tokenizer = Model(FOLDER), Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
     if a.pick:
