@@ -53,20 +53,9 @@
 
 /* --- scores --- */
 
-/* The panels of keys from `key` on. */
-static inline const float *keys_at(const psc_attention *a, size_t key) {
-    if (key < a->n_prefix) return a->prefix + key * a->d_head;
-    return a->cache + (key - a->n_prefix) * a->d_head;
-}
-
-/* Whether keys key..key+n-1 lie in one cache. */
-static inline bool in_one_cache(const psc_attention *a, size_t key, size_t n) {
-    return key >= a->n_prefix || key + n <= a->n_prefix;
-}
-
 /* One row: up to four panels side by side, without prefetches: the hardware prefetcher does better
  * here (matmul_frame.h). */
-static void score_row(const psc_attention *a, size_t row, size_t first_panel) {
+static void score_row(const psc_attention *a, size_t row) {
     _Alignas(64) float sums[4 * PSC_LANES];
     const vec scale = vec_set(a->scale);
     const size_t seen = (size_t)a->n_keys[row], n_panels = (seen + PSC_LANES - 1) / PSC_LANES;
@@ -74,9 +63,9 @@ static void score_row(const psc_attention *a, size_t row, size_t first_panel) {
         .ldx = a->ldx,
         .panel_stride = PSC_LANES * a->d_head,
         .n = a->d_head};
-    for (size_t p = first_panel, panels; p < n_panels; p += panels) {
-        in.w = keys_at(a, p * PSC_LANES);
-        panels = n_panels - p >= 4 && in_one_cache(a, p * PSC_LANES, 4 * PSC_LANES) ? 4 : 1;
+    for (size_t p = 0, panels; p < n_panels; p += panels) {
+        in.w = a->cache + p * in.panel_stride;
+        panels = n_panels - p >= 4 ? 4 : 1;
         if (panels == 4) {
             tile(sums, &in, 1, 4, PSC_DTYPE_F32, false, 0);
         } else {
@@ -110,7 +99,7 @@ ALWAYS_INLINE void score_tile(
     const vec scale = vec_set(a->scale);
     const tile_input in = {.x = a->x + row * a->ldx,
         .ldx = a->ldx,
-        .w = keys_at(a, key),
+        .w = a->cache + key * a->d_head,
         .panel_stride = PSC_LANES * a->d_head,
         .n = a->d_head};
     float *y = a->y + row * a->ldy + key;
@@ -146,53 +135,26 @@ ALWAYS_INLINE void score_strip(
     }
 }
 
-static void score_rows(const psc_attention *a, size_t row, size_t end, size_t seen) {
-    const size_t wide = TILE_PANELS * PSC_LANES;
-    for (size_t key = 0; key < seen;) {
-        if (TILE_PANELS > 1 && key + wide <= seen && in_one_cache(a, key, wide)) {
-            score_strip(a, row, end, key, TILE_PANELS);
-            key += wide;
-        } else {
-            score_strip(a, row, end, key, 1);
-            key += PSC_LANES;
-        }
-    }
-}
-
-/* Rows with caches of their own: the prefix together, then the rest of each row. */
-static void score_apart(const psc_attention *a, size_t row, size_t end) {
-    score_rows(a, row, end, a->n_prefix);
-    for (; row < end; row++) {
-        psc_attention one = *a;
-        one.cache = a->caches[row];
-        score_row(&one, row, a->n_prefix / PSC_LANES);
-    }
+static void score_rows(const psc_attention *a, size_t row, size_t end) {
+    const size_t seen = (size_t)a->n_keys[end - 1], wide = TILE_PANELS * PSC_LANES;
+    size_t key = 0;
+    for (; TILE_PANELS > 1 && key + wide <= seen; key += wide)
+        score_strip(a, row, end, key, TILE_PANELS);
+    for (; key < seen; key += PSC_LANES) score_strip(a, row, end, key, 1);
 }
 
 void PSC_NAME(attention_scores)(const psc_attention *a) {
     for (size_t row = 0, end; row < a->rows; row = end) {
         end = least(a->rows, row + PASS_ROWS);
-        if (a->caches) {
-            score_apart(a, row, end);
-        } else if (end - row == 1) {
-            score_row(a, row, 0);
+        if (end - row == 1) {
+            score_row(a, row);
         } else {
-            score_rows(a, row, end, (size_t)a->n_keys[end - 1]);
+            score_rows(a, row, end);
         }
     }
 }
 
 /* --- values --- */
-
-/* The panels of z from d on, at key `key`; sets the stride from one panel to the next. */
-static inline const float *values_at(
-    const psc_attention *a, size_t d, size_t key, size_t *panel_stride) {
-    const bool shared = key < a->n_prefix;
-    const size_t capacity = shared ? a->prefix_capacity : a->key_capacity;
-    *panel_stride = PSC_LANES * capacity;
-    if (shared) return a->prefix + d * capacity + key * PSC_LANES;
-    return a->cache + d * capacity + (key - a->n_prefix) * PSC_LANES;
-}
 
 /* Continues the chains of one row over four panels or one. */
 static void resume_row(float *sums, const tile_input *in, size_t panels) {
@@ -220,15 +182,13 @@ static void value_row(const psc_attention *a, size_t row) {
         panels = n_panels - p >= 4 ? 4 : 1;
         size_t d = p * PSC_LANES, n = least(panels * PSC_LANES, a->d_head - d);
         for (size_t first = 0; first < seen; first += PSC_K_BLOCK) {
-            const size_t end = least(first + PSC_K_BLOCK, seen);
+            tile_input in = {.x = a->x + row * a->ldx + first,
+                .ldx = a->ldx,
+                .w = a->cache + (p * a->key_capacity + first) * PSC_LANES,
+                .panel_stride = PSC_LANES * a->key_capacity,
+                .n = least(PSC_K_BLOCK, seen - first)};
             for (size_t i = 0; i < panels * PSC_LANES; i += VEC) vec_store(sums + i, vec_zero());
-            for (size_t key = first; key < end;) {
-                tile_input in = {.x = a->x + row * a->ldx + key, .ldx = a->ldx};
-                in.w = values_at(a, d, key, &in.panel_stride);
-                in.n = (key < a->n_prefix ? least(a->n_prefix, end) : end) - key;
-                resume_row(sums, &in, panels);
-                key += in.n;
-            }
+            resume_row(sums, &in, panels);
             add_values(a->y + row * a->ldy + d, sums, n, first > 0);
         }
     }
@@ -240,29 +200,22 @@ ALWAYS_INLINE void value_tile(
     const psc_attention *a, size_t row, size_t block, size_t d, const int rows, const int panels) {
     vec acc[TILE_ROWS][TILE_REGISTERS];
     const int registers = PANEL_REGISTERS * panels;
-    const size_t all_see = a->caches ? a->n_prefix : (size_t)a->n_keys[row];
-    const size_t common = least(PSC_K_BLOCK, all_see - block);
-    tile_input in = {.x = a->x + row * a->ldx + block, .ldx = a->ldx, .n = common};
-    size_t shared = 0; /* keys of the prefix */
+    const size_t common = (size_t)a->n_keys[row] - block;
+    const tile_input in = {.x = a->x + row * a->ldx + block,
+        .ldx = a->ldx,
+        .w = a->cache + d * a->key_capacity + block * PSC_LANES,
+        .panel_stride = PSC_LANES * a->key_capacity,
+        .n = least(PSC_K_BLOCK, common)};
     float *y = a->y + row * a->ldy + d;
 
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < registers; v++) acc[r][v] = vec_zero();
     }
-    if (block < a->n_prefix) {
-        shared = in.n = least(common, a->n_prefix - block);
-        in.w = values_at(a, d, block, &in.panel_stride);
-        panel_chain(acc, &in, rows, panels);
-        in.x += shared;
-    }
-    in.n = common - shared;
-    in.w = values_at(a, d, block + shared, &in.panel_stride);
-    if (in.n) panel_chain(acc, &in, rows, panels);
-    UNROLL for (int r = 0; r < rows; r++) {
-        const size_t seen = least(PSC_K_BLOCK, (size_t)a->n_keys[row + (size_t)r] - block) - shared;
-        const float *own = a->caches ? a->caches[row + (size_t)r] + d * a->key_capacity : in.w;
+    panel_chain(acc, &in, rows, panels);
+    UNROLL for (int r = 1; r < rows; r++) {
+        const size_t seen = least(PSC_K_BLOCK, (size_t)a->n_keys[row + (size_t)r] - block);
         for (size_t key = in.n; key < seen; key++) {
-            const float *w = own + key * PSC_LANES;
+            const float *w = (const float *)in.w + key * PSC_LANES;
             const vec pattern = vec_set(in.x[(size_t)r * in.ldx + key]);
             UNROLL for (int v = 0; v < registers; v++) {
                 const float *at = w + (size_t)(v / PANEL_REGISTERS) * in.panel_stride;
@@ -311,23 +264,10 @@ static void value_rows(const psc_attention *a, size_t row, size_t end) {
     }
 }
 
-/* Rows with caches of their own: the blocks of the prefix, the last with the rows' own keys. */
-static void value_apart(const psc_attention *a, size_t row, size_t end) {
-    const size_t wide = TILE_PANELS * PSC_LANES;
-    for (size_t block = 0; block <= a->n_prefix / PSC_K_BLOCK * PSC_K_BLOCK; block += PSC_K_BLOCK) {
-        size_t d = 0;
-        for (; TILE_PANELS > 1 && d + wide <= a->d_head; d += wide)
-            value_strip(a, row, end, block, d, TILE_PANELS);
-        for (; d < a->d_head; d += PSC_LANES) value_strip(a, row, end, block, d, 1);
-    }
-}
-
 void PSC_NAME(attention_values)(const psc_attention *a) {
     for (size_t row = 0, end; row < a->rows; row = end) {
         end = least(a->rows, row + PASS_ROWS);
-        if (a->caches) {
-            value_apart(a, row, end);
-        } else if (end - row == 1) {
+        if (end - row == 1) {
             value_row(a, row);
         } else {
             value_rows(a, row, end);

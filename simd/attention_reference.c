@@ -4,17 +4,13 @@
 #include "stripe_reference.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <sleef.h>
 
 void psc_attention_scores__reference(const psc_attention *a) {
     for (size_t r = 0; r < a->rows; r++) {
-        const float *q = a->x + r * a->ldx, *cache = a->caches ? a->caches[r] : a->cache;
+        const float *q = a->x + r * a->ldx;
         for (size_t key = 0; key < (size_t)a->n_keys[r]; key++) {
-            const bool shared = key < a->n_prefix;
-            const size_t at = shared ? key : key - a->n_prefix;
-            const float *panel =
-                (shared ? a->prefix : cache) + at / PSC_LANES * PSC_LANES * a->d_head;
+            const float *panel = a->cache + key / PSC_LANES * PSC_LANES * a->d_head;
             float acc = 0.0f;
             for (size_t d = 0; d < a->d_head; d++) {
                 acc = fmaf(q[d], panel[d * PSC_LANES + key % PSC_LANES], acc);
@@ -26,20 +22,16 @@ void psc_attention_scores__reference(const psc_attention *a) {
 
 void psc_attention_values__reference(const psc_attention *a) {
     for (size_t r = 0; r < a->rows; r++) {
-        const float *pattern = a->x + r * a->ldx, *cache = a->caches ? a->caches[r] : a->cache;
+        const float *pattern = a->x + r * a->ldx;
         size_t n = (size_t)a->n_keys[r];
         for (size_t d = 0; d < a->d_head; d++) {
-            const float *own = cache + d / PSC_LANES * PSC_LANES * a->key_capacity;
-            const float *prefix =
-                a->n_prefix ? a->prefix + d / PSC_LANES * PSC_LANES * a->prefix_capacity : own;
+            const float *panel = a->cache + d / PSC_LANES * PSC_LANES * a->key_capacity;
             float total = 0.0f;
             for (size_t first = 0; first < n; first += PSC_K_BLOCK) {
                 size_t end = n - first < PSC_K_BLOCK ? n : first + PSC_K_BLOCK;
                 float acc = 0.0f;
                 for (size_t key = first; key < end; key++) {
-                    const float *v = key < a->n_prefix ? prefix + key * PSC_LANES
-                                                       : own + (key - a->n_prefix) * PSC_LANES;
-                    acc = fmaf(pattern[key], v[d % PSC_LANES], acc);
+                    acc = fmaf(pattern[key], panel[key * PSC_LANES + d % PSC_LANES], acc);
                 }
                 total = first == 0 ? acc : total + acc;
             }

@@ -71,8 +71,6 @@ typedef struct psc_pullback {
  * keys:   [ceil(keys/16)][d_head][16], lane = key mod 16
  * values: [ceil(d_head/16)][key_capacity][16], lane = d mod 16
  * Row r sees keys 0..n_keys[r]-1; the rest is neither added to a sum nor written.
- * Keys below n_prefix are read from another cache, which many sequences may share; `cache` then
- * begins with key n_prefix.
  * scores: s = (chain of fma(q[d], k[d], acc) over ascending d from +0) * scale.
  * values: z[d] = chain of fma(pattern[key], v[key][d], acc) over ascending keys from +0 in blocks
  * of PSC_K_BLOCK keys, block sums added in ascending order (the first is the total). */
@@ -86,13 +84,6 @@ typedef struct psc_attention {
     const int32_t *n_keys; /* [rows], >= 1, ascending within the call */
     size_t rows, d_head;
     float scale;
-    const float *prefix; /* the panels for keys below n_prefix, aligned alike */
-    size_t n_prefix;     /* a multiple of 16, below every n_keys; 0: none */
-    size_t prefix_capacity;
-    /* nullable [rows]: each row's own cache in the place of `cache`, for rows of sequences that
-     * share a prefix. Then n_keys need not ascend, and key n_prefix and a row's last key lie in one
-     * block of PSC_K_BLOCK. */
-    const float *const *caches;
 } psc_attention;
 
 #define PSC_KERNEL(name, arguments) typedef void(*psc_##name##_fn) arguments;

@@ -51,8 +51,7 @@ static head_range heads_of(const psc_forward *f, const psc_matmul *part) {
 /* Prefetches the place of a row's key or value: a key spans d_head cache lines, a value d_head / 16
  * of them far apart. */
 static void fetch_place(const psc_forward *f, const psc_row *row, size_t head, bool value) {
-    size_t position = (size_t)(row->position - f->cache->n_prefix[row->sequence]);
-    size_t every = value ? PSC_LANES : 1;
+    size_t position = (size_t)row->position, every = value ? PSC_LANES : 1;
     const float *at = value ? psc_kv_cache_values(f->cache, row->sequence, f->layer, (int32_t)head)
                             : psc_kv_cache_keys(f->cache, row->sequence, f->layer, (int32_t)head);
     at += value ? position * PSC_LANES : position / PSC_LANES * PSC_LANES * f->d_head;
@@ -125,32 +124,13 @@ psc_status psc_forward_rotate_and_store(psc_forward *f) {
 
 /* --- scores, pattern, z ---------------------------------------------------------------------- */
 
-#define MOST_OWN 32 /* keys after the prefix: a row of a shared tile reads them by itself */
-
-/* Whether a row may be in one tile with rows of other sequences: these share its prefix, and its
- * keys do not lie beyond the prefix's last block. */
-static bool shares(const psc_forward *f, const psc_row *first, const psc_row *row) {
-    const psc_kv_cache *cache = f->cache;
-    const int32_t n = cache->n_prefix[row->sequence];
-    return cache->prefix && n == cache->n_prefix[first->sequence] &&
-           cache->prefix_sequence[row->sequence] == cache->prefix_sequence[first->sequence] &&
-           row->position - n < MOST_OWN && row->position / PSC_K_BLOCK == n / PSC_K_BLOCK;
-}
-
-/* A tile's rows are all of one sequence, or all share. */
 void psc_forward_tile(psc_forward *f) {
     f->n_tiles = 0;
     for (int32_t begin = 0, end; begin < f->n_rows; begin = end) {
-        const psc_row *first = &f->rows[begin];
-        bool same = true, shared = shares(f, first, first);
-        for (end = begin + 1; end < f->n_rows && end - begin < PSC_ATTENTION_TILE; end++) {
-            const psc_row *row = &f->rows[end];
-            const bool still_same = same && row->sequence == first->sequence;
-            const bool still_shared = shared && shares(f, first, row);
-            if (!still_same && !still_shared) break;
-            same = still_same;
-            shared = still_shared;
-        }
+        end = begin + 1;
+        while (end < f->n_rows && end - begin < PSC_ATTENTION_TILE &&
+               f->rows[end].sequence == f->rows[begin].sequence)
+            end++;
         f->tiles[f->n_tiles++] = (psc_tile){begin, end - begin};
     }
 }
@@ -161,42 +141,17 @@ static void fill_masked(const attention_job *job, float *row, size_t n_keys) {
     for (size_t key = n_keys; key < job->n_keys; key++) row[key] = value;
 }
 
-static const float *panels_of(
-    const psc_forward *f, const psc_kv_cache *cache, int32_t sequence, int32_t head, bool values) {
-    return values ? psc_kv_cache_values(cache, sequence, f->layer, head)
-                  : psc_kv_cache_keys(cache, sequence, f->layer, head);
-}
-
-/* Sets what the tile's sequences share, and for several of them the rows' own caches. */
-static void put_prefix(psc_attention *a, const psc_forward *f, psc_tile tile, int32_t head,
-    bool values, const float *caches[PSC_ATTENTION_TILE]) {
-    const psc_kv_cache *cache = f->cache;
-    const psc_row *rows = f->rows + tile.first;
-    const int32_t sequence = rows->sequence;
-    if (!cache->prefix) return;
-    a->n_prefix = (size_t)cache->n_prefix[sequence];
-    a->prefix_capacity = cache->prefix->capacity;
-    a->prefix = panels_of(f, cache->prefix, cache->prefix_sequence[sequence], head, values);
-    if (rows[tile.rows - 1].sequence == sequence) return;
-    for (int32_t r = 0; r < tile.rows; r++)
-        caches[r] = panels_of(f, cache, rows[r].sequence, head, values);
-    a->caches = caches;
-}
-
-/* Later tiles see more keys, so they come first and the last tasks are small. Sequences that share
- * their prefix go through one head after the other, while that head's keys are in cache. */
+/* Later tiles see more keys, so they come first and the last tasks are small. */
 static void attention_task(int64_t task, int thread, void *payload) {
     const attention_job *job = payload;
     psc_forward *f = job->f;
-    const bool by_head = f->cache->prefix != NULL;
-    int32_t head = (int32_t)(by_head ? task / f->n_tiles : task % (int64_t)f->heads);
-    int32_t later = (int32_t)(by_head ? task % f->n_tiles : task / (int64_t)f->heads);
-    psc_tile tile = f->tiles[f->n_tiles - 1 - later];
+    int32_t head = (int32_t)((size_t)task % f->heads);
+    psc_tile tile = f->tiles[f->n_tiles - 1 - (int32_t)((size_t)task / f->heads)];
     int32_t first = tile.first, rows = tile.rows;
     int32_t sequence = f->rows[first].sequence;
     size_t at = (size_t)first * f->ld_n + (size_t)head * f->d_head;
     float *scores = f->scratch + (size_t)thread * f->scratch_floats;
-    size_t ld = f->cache->longest + PSC_LANES;
+    size_t ld = f->cache->capacity + PSC_LANES;
     if (job->scores) {
         ld = f->heads * job->ld_keys;
         scores = job->scores + (size_t)first * ld + (size_t)head * job->ld_keys;
@@ -211,8 +166,6 @@ static void attention_task(int64_t task, int thread, void *payload) {
         .rows = (size_t)rows,
         .d_head = f->d_head,
         .scale = job->scale};
-    const float *caches[PSC_ATTENTION_TILE];
-    put_prefix(&a, f, tile, head, false, caches);
     if (job->step == STEP_ALL || job->step == STEP_SCORES) f->kernels->attention_scores(&a);
     if (job->step == STEP_ALL || job->step == STEP_SOFTMAX)
         for (int32_t r = 0; r < rows; r++) {
@@ -227,7 +180,6 @@ static void attention_task(int64_t task, int thread, void *payload) {
     a.y = f->z + at;
     a.ldy = f->ld_n;
     a.cache = psc_kv_cache_values(f->cache, sequence, f->layer, head);
-    put_prefix(&a, f, tile, head, true, caches);
     f->kernels->attention_values(&a);
 }
 

@@ -23,21 +23,18 @@ psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_
     cache->n_heads = n_heads;
     cache->d_head = d_head;
     cache->capacity = ((size_t)capacity + PSC_LANES - 1) / PSC_LANES * PSC_LANES;
-    cache->longest = cache->capacity;
     size_t wide = ((size_t)d_head + PSC_LANES - 1) / PSC_LANES * PSC_LANES;
     cache->keys_size = cache->capacity * (size_t)d_head;
     cache->values_size = cache->capacity * wide;
     double bytes = (double)n_sequences * n_layers * n_heads * sizeof(float) *
                    (double)(cache->keys_size + cache->values_size);
     cache->lengths = calloc((size_t)n_sequences, sizeof *cache->lengths);
-    cache->prefix_sequence = calloc((size_t)n_sequences, sizeof *cache->prefix_sequence);
-    cache->n_prefix = calloc((size_t)n_sequences, sizeof *cache->n_prefix);
     /* Zeroed: kernels read lanes past d_head and keys past the length into sums that they drop.
      * calloc takes zero pages from the system and need not touch them. */
     if (bytes < (double)(SIZE_MAX / 4)) cache->memory = calloc((size_t)bytes + 64, 1);
     if (cache->memory && bytes <= MOST_HUGE) psc_wish_huge_pages(cache->memory, (uint64_t)bytes);
     cache->data = (float *)(((uintptr_t)cache->memory + 63) & ~(uintptr_t)63);
-    if (!cache->memory || !cache->lengths || !cache->prefix_sequence || !cache->n_prefix) {
+    if (!cache->memory || !cache->lengths) {
         psc_kv_cache_close(&cache);
         return psc_fail(error, PSC_ERROR_MEMORY,
             "not enough memory for a KV cache of %.0f MB (%d sequences of %d tokens)", bytes / 1e6,
@@ -51,8 +48,6 @@ void psc_kv_cache_close(psc_kv_cache **cache) {
     if (!*cache) return;
     free((*cache)->memory);
     free((*cache)->lengths);
-    free((*cache)->prefix_sequence);
-    free((*cache)->n_prefix);
     free(*cache);
     *cache = NULL;
 }
@@ -71,7 +66,7 @@ float *psc_kv_cache_values(
 
 void psc_kv_cache_put_key(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
     int32_t position, const float *key) {
-    size_t d_head = (size_t)cache->d_head, at = (size_t)(position - cache->n_prefix[sequence]);
+    size_t d_head = (size_t)cache->d_head, at = (size_t)position;
     float *keys = psc_kv_cache_keys(cache, sequence, layer, head);
     keys += at / PSC_LANES * PSC_LANES * d_head + at % PSC_LANES;
     for (size_t d = 0; d < d_head; d++) keys[d * PSC_LANES] = key[d];
@@ -81,42 +76,27 @@ void psc_kv_cache_put_value(psc_kv_cache *cache, int32_t sequence, int32_t layer
     int32_t position, const float *value) {
     size_t d_head = (size_t)cache->d_head, panel = cache->capacity * PSC_LANES;
     float *values = psc_kv_cache_values(cache, sequence, layer, head);
-    values += (size_t)(position - cache->n_prefix[sequence]) * PSC_LANES;
+    values += (size_t)position * PSC_LANES;
     for (size_t d = 0; d < d_head; d += PSC_LANES, values += panel) {
         size_t lanes = d_head - d < PSC_LANES ? d_head - d : PSC_LANES;
         memcpy(values, value + d, lanes * sizeof *values);
     }
 }
 
-/* Copies positions begin..end-1, begin a multiple of 16, to the beginning of a sequence. */
-static void copy_positions(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
-    int32_t from_sequence, size_t begin, size_t end, int32_t first_layer) {
-    const size_t lanes = PSC_LANES, rounded = (end + lanes - 1) / lanes * lanes;
-    const size_t panels = to->values_size / (to->capacity * lanes), d_head = (size_t)to->d_head;
-    if (begin == end || (to == from && to_sequence == from_sequence)) return;
+void psc_kv_cache_copy(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
+    int32_t from_sequence, int32_t n_positions, int32_t first_layer) {
+    if (to == from && to_sequence == from_sequence) return;
+    size_t lanes = PSC_LANES, rounded = ((size_t)n_positions + lanes - 1) / lanes * lanes;
+    size_t panels = to->values_size / (to->capacity * lanes);
     for (int32_t l = first_layer; l < to->n_layers; l++)
         for (int32_t h = 0; h < to->n_heads; h++) {
             memcpy(psc_kv_cache_keys(to, to_sequence, l, h),
-                psc_kv_cache_keys(from, from_sequence, l, h) + begin * d_head,
-                (rounded - begin) * d_head * sizeof(float));
+                psc_kv_cache_keys(from, from_sequence, l, h),
+                rounded * (size_t)to->d_head * sizeof(float));
             float *values = psc_kv_cache_values(to, to_sequence, l, h);
-            const float *source = psc_kv_cache_values(from, from_sequence, l, h) + begin * lanes;
+            const float *source = psc_kv_cache_values(from, from_sequence, l, h);
             for (size_t p = 0; p < panels; p++)
                 memcpy(values + p * to->capacity * lanes, source + p * from->capacity * lanes,
-                    (end - begin) * lanes * sizeof(float));
+                    (size_t)n_positions * lanes * sizeof(float));
         }
-}
-
-void psc_kv_cache_copy(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
-    int32_t from_sequence, int32_t n_positions, int32_t first_layer) {
-    copy_positions(to, to_sequence, from, from_sequence, 0, (size_t)n_positions, first_layer);
-}
-
-void psc_kv_cache_share(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
-    int32_t from_sequence, int32_t n_positions, int32_t first_layer) {
-    const size_t n = (size_t)n_positions, whole = n / PSC_LANES * PSC_LANES;
-    copy_positions(to, to_sequence, from, from_sequence, whole, n, first_layer);
-    to->prefix = from;
-    to->prefix_sequence[to_sequence] = from_sequence;
-    to->n_prefix[to_sequence] = (int32_t)whole;
 }

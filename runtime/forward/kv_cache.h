@@ -12,17 +12,12 @@
 
 typedef struct psc_kv_cache {
     int32_t n_sequences, n_layers, n_heads, d_head;
-    size_t capacity;    /* keys of a sequence that lie here, a multiple of 16 */
-    size_t longest;     /* most keys of a sequence with those that it shares */
+    size_t capacity;    /* keys of a sequence, a multiple of 16 */
     size_t keys_size;   /* floats of one head's keys: capacity * d_head */
     size_t values_size; /* floats of one head's values: ceil(d_head/16)*16 * capacity */
     float *data;        /* 64-byte aligned, in memory */
     void *memory;       /* a page costs nothing until a position in it is written */
     int32_t *lengths;   /* [n_sequences] tokens in each */
-
-    const struct psc_kv_cache *prefix; /* whose positions sequences share; null: none */
-    int32_t *prefix_sequence;          /* [n_sequences] the sequence there */
-    int32_t *n_prefix;                 /* [n_sequences] positions read there, a multiple of 16 */
 } psc_kv_cache;
 
 psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_layers,
@@ -33,7 +28,7 @@ float *psc_kv_cache_keys(const psc_kv_cache *cache, int32_t sequence, int32_t la
 /* [ceil(d_head/16)][capacity][16], lane = d mod 16 */
 float *psc_kv_cache_values(
     const psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head);
-/* Writes one key or value [d_head] at a position that is not shared. */
+/* Writes one key or value [d_head] at a position. */
 void psc_kv_cache_put_key(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
     int32_t position, const float *key);
 void psc_kv_cache_put_value(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
@@ -42,12 +37,6 @@ void psc_kv_cache_put_value(psc_kv_cache *cache, int32_t sequence, int32_t layer
  * cache of the same model, or of the same cache, for the layers from first_layer on. Lengths do not
  * change. The target's positions from n_positions on are undefined afterwards. */
 void psc_kv_cache_copy(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
-    int32_t from_sequence, int32_t n_positions, int32_t first_layer);
-
-/* The same without a copy of all: whole panels of 16 positions are read from the other cache, which
- * must outlive this one and is one for all sequences; the rest is copied. This cache then holds the
- * sequence's positions from the first that is not shared on. The owner sets `longest`. */
-void psc_kv_cache_share(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
     int32_t from_sequence, int32_t n_positions, int32_t first_layer);
 
 #endif

@@ -1,6 +1,6 @@
 /* Variants: the run with changes, computing only the layers and rows that these reach. A variant
  * begins at the first layer that it changes, with the run's own residual there, and at the first
- * row that it changes. Keys and values of earlier rows are read from the run's own cache.
+ * row that it changes. Earlier rows, and their keys and values, are copied from the run's cache.
  * Variants that begin at the same layer go through the pass together, as sequences of a cache of
  * their own:
  *
@@ -13,8 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_SLOTS 128
-#define PANEL 16                          /* positions that psc_kv_cache_share copies together */
+#define MOST_SLOTS 64
 #define CACHE_BYTES ((uint64_t)512 << 20) /* for all slots, unless one slot alone needs more */
 #define ROWS_TOGETHER 256                 /* enough for the matmuls' full speed */
 
@@ -25,13 +24,13 @@ struct psc_variants {
     psc_forward *forward;
     psc_variant_slot slots[MOST_SLOTS];
     int32_t n_slots; /* of slots */
-    int32_t most_rows, last_position;
-    int32_t n_logits; /* rows of logits */
-    psc_row *rows;    /* [most_rows] of the batch */
-    float *resid;     /* [most_rows, N] */
-    bool *wanted;     /* [most_rows] whose logits are delivered */
-    float *logits;    /* [most_rows or n_slots, V] */
-    psc_row *shown;   /* [most_rows] the rows of one variant's event */
+    int32_t most_rows;
+    psc_row *rows;  /* [most_rows] of the batch */
+    float *resid;   /* [most_rows, N] */
+    bool *wanted;   /* [most_rows] whose logits are delivered */
+    float *logits;  /* [most_rows or n_slots, V] */
+    psc_row *shown; /* [most_rows] the rows of one variant's event */
+    bool all_logits;
 };
 
 void psc_host_drop_variants(psc_context *context) {
@@ -76,91 +75,68 @@ static int32_t longest_sequence(const psc_session *s, int32_t *last_position) {
 }
 
 /* The number of slots in a cache of `capacity` positions. */
-static int32_t count_slots(const psc_model_info *info, size_t capacity) {
-    uint64_t lanes = PANEL, wide = ((uint64_t)info->d_head + lanes - 1) / lanes * lanes;
-    uint64_t bytes = (uint64_t)info->n_layers * (uint64_t)info->n_heads * (uint64_t)capacity *
-                     ((uint64_t)info->d_head + wide) * sizeof(float);
+static int32_t count_slots(const psc_model_info *info, int32_t capacity, int32_t n_variants) {
+    uint64_t lanes = 16, wide = ((uint64_t)info->d_head + lanes - 1) / lanes * lanes;
+    uint64_t bytes = (uint64_t)info->n_layers * (uint64_t)info->n_heads *
+                     ((uint64_t)capacity + lanes) * ((uint64_t)info->d_head + wide) * sizeof(float);
     uint64_t n = CACHE_BYTES / bytes;
     if (n > MOST_SLOTS) n = MOST_SLOTS;
+    if (n > (uint64_t)n_variants) n = (uint64_t)n_variants;
     return n < 1 ? 1 : (int32_t)n;
 }
 
-static psc_status open_lists(psc_context *context, psc_error *error) {
+static psc_status open_buffers(psc_context *context, int32_t n_variants, psc_error *error) {
     psc_variants *v = context->variants;
     const psc_session *s = context->session;
-    if (v->rows) return PSC_OK;
-    const int32_t longest = longest_sequence(s, &v->last_position);
+    const psc_model_info *info = &s->model->info;
+    if (v->forward) return PSC_OK;
+    int32_t last_position, longest = longest_sequence(s, &last_position);
+    v->n_slots = count_slots(info, last_position + 1, n_variants);
     v->most_rows = longest > ROWS_TOGETHER ? longest : ROWS_TOGETHER;
     size_t rows = (size_t)v->most_rows;
     v->rows = malloc(rows * sizeof *v->rows);
     v->shown = malloc(rows * sizeof *v->shown);
     v->wanted = malloc(rows * sizeof *v->wanted);
-    v->resid = psc_aligned_alloc(rows * (size_t)s->model->info.d_model * sizeof(float));
-    if (v->rows && v->shown && v->wanted && v->resid) return PSC_OK;
-    return psc_fail(
-        error, PSC_ERROR_MEMORY, "not enough memory for variants of %d rows", (int)longest);
-}
-
-/* The positions that a slot must hold for the longest of n variants: its rows, and up to a panel of
- * earlier ones. In powers of 2, so that calls in a row rarely differ. */
-static size_t capacity_for(int32_t n_rows) {
-    size_t capacity = PANEL;
-    while (capacity < (size_t)n_rows + PANEL - 1) capacity *= 2;
-    return capacity;
-}
-
-/* Makes room for variants of up to n_rows rows. The first batch of a call also replaces far longer
- * slots, because there are fewer of them. */
-static psc_status open_slots(
-    psc_context *context, int32_t n_rows, bool first_batch, psc_error *error) {
-    psc_variants *v = context->variants;
-    const psc_session *s = context->session;
-    const psc_model_info *info = &s->model->info;
-    const size_t capacity = capacity_for(n_rows), now = v->forward ? v->cache->capacity : 0;
-    const bool wasteful = first_batch && v->n_slots < MOST_SLOTS && now > 2 * capacity;
-    if (now >= capacity && !wasteful) return PSC_OK;
-    psc_forward_close(&v->forward);
-    psc_registry_close(&v->registry);
-    psc_kv_cache_close(&v->cache);
-    memset(v->slots, 0, sizeof v->slots);
-    v->n_slots = count_slots(info, capacity);
+    v->resid = psc_aligned_alloc(rows * (size_t)info->d_model * sizeof(float));
+    if (!v->rows || !v->shown || !v->wanted || !v->resid)
+        return psc_fail(
+            error, PSC_ERROR_MEMORY, "not enough memory for variants of %d rows", (int)longest);
     psc_status status = psc_registry_open(
         &v->registry, info->n_layers, info->n_heads, info->parallel_residual, error);
     if (status == PSC_OK)
         status = psc_kv_cache_open(&v->cache, v->n_slots, info->n_layers, info->n_heads,
-            info->d_head, (int32_t)capacity, error);
-    if (status != PSC_OK) return status;
-    v->cache->longest = (size_t)v->last_position + 1 + PANEL;
-    return psc_forward_open(
-        &v->forward, s->model, s->kernels, s->team, v->registry, v->cache, v->most_rows, error);
+            info->d_head, last_position + 1, error);
+    if (status == PSC_OK)
+        status = psc_forward_open(
+            &v->forward, s->model, s->kernels, s->team, v->registry, v->cache, v->most_rows, error);
+    return status;
 }
 
 /* Room for the logits of the delivered rows: all rows, or one per slot. */
 static psc_status open_logits(psc_context *context, bool all, psc_error *error) {
     psc_variants *v = context->variants;
-    const int32_t rows = all ? v->most_rows : v->n_slots;
-    if (v->n_logits >= rows) return PSC_OK;
+    if (v->logits && (v->all_logits || !all)) return PSC_OK;
+    size_t rows = (size_t)(all ? v->most_rows : v->n_slots);
     psc_aligned_free(v->logits);
     v->logits = psc_aligned_alloc(
         (uint64_t)rows * (uint64_t)context->session->model->info.d_vocab * sizeof(float));
-    v->n_logits = v->logits ? rows : 0;
+    v->all_logits = all;
     if (v->logits) return PSC_OK;
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the logits of variants");
 }
 
 /* --- a batch --------------------------------------------------------------------------------- */
 
-/* Lets the slot read the keys and values before the variant's rows from the session's cache. Those
- * of the panel in which the rows begin are copied, unless the slot has them; the variant then
- * overwrites the positions from its first row on. */
-static void share_prefix(
+/* Copies the keys and values before the variant's rows to its slot, unless it has them. The variant
+ * then overwrites the positions from its first row on. */
+static void copy_prefix(
     psc_context *context, int32_t index, int32_t sequence, int32_t first_layer, int32_t positions) {
     psc_variants *v = context->variants;
     psc_variant_slot *slot = &v->slots[index];
-    bool held = slot->sequence == sequence && slot->copied >= positions &&
-                slot->copied / PANEL == positions / PANEL && slot->from_layer <= first_layer;
+    bool held =
+        slot->sequence == sequence && slot->copied >= positions && slot->from_layer <= first_layer;
     if (!held) {
-        psc_kv_cache_share(
+        psc_kv_cache_copy(
             v->cache, index, context->session->cache, sequence, positions, first_layer);
         slot->sequence = sequence;
         slot->from_layer = first_layer;
@@ -177,7 +153,7 @@ static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
     int32_t index = batch->n_slots++;
     psc_variant_slot *slot = &v->slots[index];
     const psc_row *first = &s->rows[span->row_begin];
-    share_prefix(context, index, span->sequence, span->first_layer, first->position);
+    copy_prefix(context, index, span->sequence, span->first_layer, first->position);
     psc_variant_place(slot, variant, batch->n_layers);
     slot->number = number;
     slot->row_begin = span->row_begin;
@@ -270,27 +246,20 @@ static int next_batch(psc_context *context, int32_t n, const psc_variant *varian
     psc_variants *v = context->variants;
     psc_variant_batch batch = {
         .slots = v->slots, .n_layers = context->session->model->info.n_layers};
-    psc_error error = {PSC_OK, ""};
-    int32_t n_rows = 0, first = *next;
-    for (; *next < n && (*next == first || batch.n_slots < v->n_slots); ++*next) {
+    int32_t n_rows = 0;
+    for (; *next < n && batch.n_slots < v->n_slots; ++*next) {
         psc_variant_span span;
         const psc_variant variant = psc_variant_at(variants, *next);
         psc_status status = psc_variant_check(context, *next, &variant, &span);
         if (status != PSC_OK) return status;
-        if (*next == first) {
-            status = open_slots(context, span.n_rows, first == 0, &error);
-            if (status == PSC_OK) status = open_logits(context, all_logits, &error);
-            if (status != PSC_OK) return psc_host_pass(context, &error);
-        }
-        bool joins = span.first_layer == batch.first_layer &&
-                     n_rows + span.n_rows <= v->most_rows &&
-                     capacity_for(span.n_rows) <= v->cache->capacity;
+        bool joins = span.first_layer == batch.first_layer && n_rows + span.n_rows <= v->most_rows;
         if (batch.n_slots > 0 && !joins) break;
         batch.first_layer = span.first_layer;
         status = add_to_batch(context, &batch, &variant, *next, &span, n_rows, all_logits);
         if (status != PSC_OK) return status;
         n_rows += span.n_rows;
     }
+    psc_error error = {PSC_OK, ""};
     if (run_batch(context, &batch, n_rows, &error) != PSC_OK) return psc_host_pass(context, &error);
     return deliver(context, &batch, all_logits, fn, payload);
 }
@@ -304,7 +273,9 @@ int psc_host_variants(psc_context *context, int32_t n, const psc_variant *varian
             context, PSC_ERROR_INPUT, "variants: logit_rows must be PSC_ROWS_ALL or PSC_ROWS_LAST");
     psc_error error = {PSC_OK, ""};
     bool all = logit_rows == PSC_ROWS_ALL;
-    if (open_lists(context, &error) != PSC_OK) return psc_host_pass(context, &error);
+    psc_status status = open_buffers(context, n, &error);
+    if (status == PSC_OK) status = open_logits(context, all, &error);
+    if (status != PSC_OK) return psc_host_pass(context, &error);
     int32_t next = 0;
     while (next < n) {
         int returned = next_batch(context, n, variants, &next, all, fn, payload);
