@@ -89,7 +89,8 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     f->ld_m = psc_padded(f->m);
     f->ld_v = psc_padded(c->d_vocab);
     f->ld_result = psc_padded(f->heads * f->n);
-    f->scratch_floats = PSC_ATTENTION_TILE * (cache->capacity + PSC_LANES);
+    f->scratch_floats =
+        PSC_LANES + PSC_ATTENTION_TILE * (cache->capacity + PSC_LANES + psc_padded(f->d_head));
     f->memory = psc_aligned_alloc(place_buffers(f, rows, threads, NULL) * sizeof(float));
     f->n_keys = calloc(rows, sizeof *f->n_keys);
     f->kept = calloc(rows, sizeof *f->kept);

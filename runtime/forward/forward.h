@@ -26,6 +26,18 @@ typedef struct psc_logits_sink {
     void *payload;
 } psc_logits_sink;
 
+/* Keys and values that precede a pass's rows, in another cache, where many sequences of the pass
+ * share them. Sequence s of the pass continues positions 0..lengths[s]-1 of sequence sequences[s]
+ * of `cache`. The rows' own keys and values go into sequence 0 of `own`, a row's to its index in
+ * the pass; `own` has room for all of them. A sequence's rows of the pass are its positions from
+ * lengths[s] on, without gaps. Meant for few own rows per sequence: they cost more each than those
+ * of one cache. Sequences in the order of (sequences[s], lengths[s]) share kernel calls. */
+typedef struct psc_prefix {
+    const psc_kv_cache *cache;
+    psc_kv_cache *own;
+    const int32_t *sequences, *lengths; /* [sequences of the pass] */
+} psc_prefix;
+
 /* The start of a pass and the sink of its logits. Zeroed: from the embedding, without a sink. */
 typedef struct psc_pass {
     int32_t
@@ -34,6 +46,7 @@ typedef struct psc_pass {
                            final norm when first_layer is n_layers); null, only with first_layer 0:
                            the embedding */
     psc_logits_sink sink;
+    const psc_prefix *prefix; /* null: sequences continue the pass's own cache */
 } psc_pass;
 
 /* rows: ordered by (sequence, position); each sequence's positions continue its cached ones. Keys

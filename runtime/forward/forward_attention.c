@@ -28,12 +28,24 @@ static void rotate(const psc_forward *f, float *x, size_t row, size_t heads) {
         x, x, f->model->rotary_cos + table, f->model->rotary_sin + table, heads, f->d_head, n_rot);
 }
 
+/* Where a row's keys and values go. */
+typedef struct place {
+    psc_kv_cache *cache;
+    int32_t sequence, position;
+} place;
+
+static place place_of(const psc_forward *f, const psc_row *row) {
+    const psc_prefix *prefix = f->pass->prefix;
+    if (prefix) return (place){prefix->own, 0, row->index - f->first_index};
+    return (place){f->cache, row->sequence, row->position};
+}
+
 static void store(const psc_forward *f, const float *x, size_t row, size_t head, bool value) {
-    const psc_row *r = &f->rows[row];
+    const place at = place_of(f, &f->rows[row]);
     if (value)
-        psc_kv_cache_put_value(f->cache, r->sequence, f->layer, (int32_t)head, r->position, x);
+        psc_kv_cache_put_value(at.cache, at.sequence, f->layer, (int32_t)head, at.position, x);
     else
-        psc_kv_cache_put_key(f->cache, r->sequence, f->layer, (int32_t)head, r->position, x);
+        psc_kv_cache_put_key(at.cache, at.sequence, f->layer, (int32_t)head, at.position, x);
 }
 
 /* The heads of a task's panels; y of the first one. */
@@ -51,12 +63,13 @@ static head_range heads_of(const psc_forward *f, const psc_matmul *part) {
 /* Prefetches the place of a row's key or value: a key spans d_head cache lines, a value d_head / 16
  * of them far apart. */
 static void fetch_place(const psc_forward *f, const psc_row *row, size_t head, bool value) {
-    size_t position = (size_t)row->position, every = value ? PSC_LANES : 1;
-    const float *at = value ? psc_kv_cache_values(f->cache, row->sequence, f->layer, (int32_t)head)
-                            : psc_kv_cache_keys(f->cache, row->sequence, f->layer, (int32_t)head);
+    const place to = place_of(f, row);
+    size_t position = (size_t)to.position, every = value ? PSC_LANES : 1;
+    const float *at = value ? psc_kv_cache_values(to.cache, to.sequence, f->layer, (int32_t)head)
+                            : psc_kv_cache_keys(to.cache, to.sequence, f->layer, (int32_t)head);
     at += value ? position * PSC_LANES : position / PSC_LANES * PSC_LANES * f->d_head;
     for (size_t d = 0; d < f->d_head; d += every)
-        __builtin_prefetch(at + d * (value ? f->cache->capacity : PSC_LANES), 1);
+        __builtin_prefetch(at + d * (value ? to.cache->capacity : PSC_LANES), 1);
 }
 
 static void fetch_places(const psc_forward *f, const psc_matmul *part, size_t row, bool value) {
@@ -129,7 +142,8 @@ void psc_forward_tile(psc_forward *f) {
     for (int32_t begin = 0, end; begin < f->n_rows; begin = end) {
         end = begin + 1;
         while (end < f->n_rows && end - begin < PSC_ATTENTION_TILE &&
-               f->rows[end].sequence == f->rows[begin].sequence)
+               (f->pass->prefix ? psc_forward_prefix_joins(f, begin, end)
+                                : f->rows[end].sequence == f->rows[begin].sequence))
             end++;
         f->tiles[f->n_tiles++] = (psc_tile){begin, end - begin};
     }
@@ -150,7 +164,8 @@ static void attention_task(int64_t task, int thread, void *payload) {
     int32_t first = tile.first, rows = tile.rows;
     int32_t sequence = f->rows[first].sequence;
     size_t at = (size_t)first * f->ld_n + (size_t)head * f->d_head;
-    float *scores = f->scratch + (size_t)thread * f->scratch_floats;
+    const bool prefixed = f->pass->prefix != NULL;
+    float *scratch = f->scratch + (size_t)thread * f->scratch_floats, *scores = scratch + PSC_LANES;
     size_t ld = f->cache->capacity + PSC_LANES;
     if (job->scores) {
         ld = f->heads * job->ld_keys;
@@ -160,13 +175,18 @@ static void attention_task(int64_t task, int thread, void *payload) {
         .ldy = ld,
         .x = f->q + at,
         .ldx = f->ld_n,
-        .cache = psc_kv_cache_keys(f->cache, sequence, f->layer, head),
+        .cache = prefixed ? NULL : psc_kv_cache_keys(f->cache, sequence, f->layer, head),
         .key_capacity = f->cache->capacity,
         .n_keys = f->n_keys + first,
         .rows = (size_t)rows,
         .d_head = f->d_head,
         .scale = job->scale};
-    if (job->step == STEP_ALL || job->step == STEP_SCORES) f->kernels->attention_scores(&a);
+    if (job->step == STEP_ALL || job->step == STEP_SCORES) {
+        if (prefixed)
+            psc_forward_prefix_scores(f, &a, first, head);
+        else
+            f->kernels->attention_scores(&a);
+    }
     if (job->step == STEP_ALL || job->step == STEP_SOFTMAX)
         for (int32_t r = 0; r < rows; r++) {
             float *row = scores + (size_t)r * ld;
@@ -179,6 +199,11 @@ static void attention_task(int64_t task, int thread, void *payload) {
     a.ldx = ld;
     a.y = f->z + at;
     a.ldy = f->ld_n;
+    if (prefixed) {
+        psc_forward_prefix_values(f, &a, first, head,
+            scratch + PSC_LANES + PSC_ATTENTION_TILE * (f->cache->capacity + PSC_LANES));
+        return;
+    }
     a.cache = psc_kv_cache_values(f->cache, sequence, f->layer, head);
     f->kernels->attention_values(&a);
 }
@@ -192,8 +217,9 @@ static psc_status watched(attention_job *job, int64_t tasks) {
     job->n_keys = keys;
     job->ld_keys = psc_padded(keys);
     size_t row = f->heads * job->ld_keys;
-    job->scores = psc_forward_grow(&f->scores, (size_t)f->n_rows * row, f->error);
+    job->scores = psc_forward_grow(&f->scores, PSC_LANES + (size_t)f->n_rows * row, f->error);
     if (!job->scores) return PSC_ERROR_MEMORY;
+    job->scores += PSC_LANES; /* psc_forward_prefix_scores */
     psc_view view = {job->scores, 3, {f->n_rows, (int64_t)f->heads, (int64_t)keys},
         {(int64_t)row, (int64_t)job->ld_keys, 1}};
     job->step = STEP_SCORES;

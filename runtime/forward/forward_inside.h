@@ -70,7 +70,7 @@ struct psc_forward {
     float *post;           /* [chunk, ld_m] */
     float *mean, *scale;   /* [chunk] */
     float *logits;         /* [logit_rows, ld_v] */
-    float *scratch;        /* [threads, scratch_floats] scores of one task */
+    float *scratch;        /* [threads, scratch_floats] of one task: 16 floats, scores, chains */
     float *memory;         /* the block of all of the above */
     size_t scratch_floats; /* a multiple of a cache line */
     size_t logit_rows;     /* rows whose logits are computed at a time */
@@ -158,6 +158,18 @@ void psc_forward_finish_v(psc_forward *f, const psc_matmul *part, size_t row);
 psc_status psc_forward_rotate_and_store(psc_forward *f);
 /* q and the cache -> z; shows scores and pattern. */
 psc_status psc_forward_attention(psc_forward *f);
+
+/* --- forward_prefix.c: a pass with a prefix --- */
+
+/* Whether `row` may join the tile that begins at row `begin` and so far ends before `row`. */
+bool psc_forward_prefix_joins(const psc_forward *f, int32_t begin, int32_t row);
+/* Scores and values of a tile whose first row is `first`: tile has y, ldy, x, ldx, rows, d_head and
+ * scale. scores: 15 floats before y are overwritten. values: chains [PSC_ATTENTION_TILE,
+ * psc_padded(d_head)] is scratch. */
+void psc_forward_prefix_scores(
+    const psc_forward *f, const psc_attention *tile, int32_t first, int32_t head);
+void psc_forward_prefix_values(
+    const psc_forward *f, const psc_attention *tile, int32_t first, int32_t head, float *chains);
 
 /* --- forward_layer.c --- */
 

@@ -1,13 +1,13 @@
 /* Variants: the run with changes, computing only the layers and rows that these reach. A variant
  * begins at the first layer that it changes, with the run's own residual there, and at the first
- * row that it changes. Earlier rows, and their keys and values, are copied from the run's cache.
- * Variants that begin at the same layer go through the pass together, as sequences of a cache of
- * their own:
+ * row that it changes. Variants that begin at the same layer go through the pass together:
  *
  *   rows of slot 0 | rows of slot 1 | ...      [sum of rows, N] through layers first_layer..L-1
  *
- * so matmuls see many rows. A row's bits do not depend on its neighbors (docs/numerics.md), so each
- * variant has the bits of a run with such editors. */
+ * so matmuls see many rows. Variants of few rows read the keys and values before their rows in the
+ * run's own cache (psc_prefix). A longer one is a sequence of a cache of the variants, to which
+ * these keys and values are copied. A row's bits do not depend on its neighbors (docs/numerics.md),
+ * so each variant has the bits of a run with such editors. */
 #include "variants.h"
 
 #include <stdlib.h>
@@ -16,19 +16,30 @@
 #define MOST_SLOTS 64
 #define CACHE_BYTES ((uint64_t)512 << 20) /* for all slots, unless one slot alone needs more */
 #define ROWS_TOGETHER 256                 /* enough for the matmuls' full speed */
+#define FEW_ROWS 16 /* a variant of at most so many rows copies no keys: own keys cost n^2 */
+
+/* What a sequence of the variants' cache holds. */
+typedef struct held {
+    int32_t copied;     /* positions of the run's keys and values, */
+    int32_t from_layer; /* from this layer on */
+    int32_t sequence;   /* of the run */
+} held;
 
 struct psc_variants {
     int retained; /* hook_resid_pre of all layers and rows */
     psc_kv_cache *cache;
+    held held[MOST_SLOTS]; /* [n_slots] sequences of cache */
+    int32_t n_slots;
+    psc_kv_cache *own; /* one sequence: a batch of variants of few rows; null until needed */
+    int32_t sequences[ROWS_TOGETHER], lengths[ROWS_TOGETHER]; /* of their prefixes */
     psc_registry *registry;
     psc_forward *forward;
-    psc_variant_slot slots[MOST_SLOTS];
-    int32_t n_slots; /* of slots */
+    psc_variant_slot slots[ROWS_TOGETHER];
     int32_t most_rows;
     psc_row *rows;  /* [most_rows] of the batch */
     float *resid;   /* [most_rows, N] */
     bool *wanted;   /* [most_rows] whose logits are delivered */
-    float *logits;  /* [most_rows or n_slots, V] */
+    float *logits;  /* [most_rows or ROWS_TOGETHER, V] */
     psc_row *shown; /* [most_rows] the rows of one variant's event */
     bool all_logits;
 };
@@ -39,6 +50,7 @@ void psc_host_drop_variants(psc_context *context) {
     psc_forward_close(&v->forward);
     psc_registry_close(&v->registry);
     psc_kv_cache_close(&v->cache);
+    psc_kv_cache_close(&v->own);
     free(v->rows);
     psc_aligned_free(v->resid);
     free(v->wanted);
@@ -112,11 +124,11 @@ static psc_status open_buffers(psc_context *context, int32_t n_variants, psc_err
     return status;
 }
 
-/* Room for the logits of the delivered rows: all rows, or one per slot. */
+/* Room for the logits of the delivered rows: all rows, or one per variant. */
 static psc_status open_logits(psc_context *context, bool all, psc_error *error) {
     psc_variants *v = context->variants;
     if (v->logits && (v->all_logits || !all)) return PSC_OK;
-    size_t rows = (size_t)(all ? v->most_rows : v->n_slots);
+    size_t rows = (size_t)(all ? v->most_rows : ROWS_TOGETHER);
     psc_aligned_free(v->logits);
     v->logits = psc_aligned_alloc(
         (uint64_t)rows * (uint64_t)context->session->model->info.d_vocab * sizeof(float));
@@ -127,33 +139,36 @@ static psc_status open_logits(psc_context *context, bool all, psc_error *error) 
 
 /* --- a batch --------------------------------------------------------------------------------- */
 
-/* Copies the keys and values before the variant's rows to its slot, unless it has them. The variant
- * then overwrites the positions from its first row on. */
+/* Copies the keys and values before the variant's rows to a sequence of the cache, unless it has
+ * them. The variant then overwrites the positions from its first row on. */
 static void copy_prefix(
     psc_context *context, int32_t index, int32_t sequence, int32_t first_layer, int32_t positions) {
     psc_variants *v = context->variants;
-    psc_variant_slot *slot = &v->slots[index];
-    bool held =
-        slot->sequence == sequence && slot->copied >= positions && slot->from_layer <= first_layer;
-    if (!held) {
+    held *h = &v->held[index];
+    bool has = h->sequence == sequence && h->copied >= positions && h->from_layer <= first_layer;
+    if (!has) {
         psc_kv_cache_copy(
             v->cache, index, context->session->cache, sequence, positions, first_layer);
-        slot->sequence = sequence;
-        slot->from_layer = first_layer;
+        h->sequence = sequence;
+        h->from_layer = first_layer;
     }
-    slot->copied = positions;
+    h->copied = positions;
 }
 
-/* Adds variant `number` to the batch, its rows after the n_rows that the batch has. */
+/* Adds variant `number` to the batch, its rows after those that the batch has. */
 static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
-    const psc_variant *variant, int32_t number, const psc_variant_span *span, int32_t n_rows,
-    bool all_logits) {
+    const psc_variant *variant, int32_t number, const psc_variant_span *span, bool all_logits) {
     psc_variants *v = context->variants;
     const psc_session *s = context->session;
-    int32_t index = batch->n_slots++;
+    int32_t index = batch->n_slots++, n_rows = batch->n_rows;
     psc_variant_slot *slot = &v->slots[index];
     const psc_row *first = &s->rows[span->row_begin];
-    copy_prefix(context, index, span->sequence, span->first_layer, first->position);
+    if (batch->shares) {
+        v->sequences[index] = span->sequence;
+        v->lengths[index] = first->position;
+    } else {
+        copy_prefix(context, index, span->sequence, span->first_layer, first->position);
+    }
     psc_variant_place(slot, variant, batch->n_layers);
     slot->number = number;
     slot->row_begin = span->row_begin;
@@ -170,6 +185,7 @@ static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
     size_t n = (size_t)resid.tensor.shape[1];
     memcpy(v->resid + (size_t)n_rows * n, resid.tensor.data + (size_t)span->row_begin * n,
         (size_t)span->n_rows * n * sizeof(float));
+    batch->n_rows += span->n_rows;
     return PSC_OK;
 }
 
@@ -210,14 +226,22 @@ static int deliver(psc_context *context, const psc_variant_batch *batch, bool al
 }
 
 static psc_status run_batch(
-    psc_context *context, const psc_variant_batch *batch, int32_t n_rows, psc_error *error) {
+    psc_context *context, const psc_variant_batch *batch, psc_error *error) {
     psc_variants *v = context->variants;
-    taker t = {v, (size_t)context->session->model->info.d_vocab, 0};
+    const psc_model_info *info = &context->session->model->info;
+    psc_status status = PSC_OK;
+    if (batch->shares && !v->own)
+        status = psc_kv_cache_open(
+            &v->own, 1, info->n_layers, info->n_heads, info->d_head, ROWS_TOGETHER, error);
+    taker t = {v, (size_t)info->d_vocab, 0};
+    const psc_prefix prefix = {context->session->cache, v->own, v->sequences, v->lengths};
     const psc_pass pass = {.first_layer = batch->first_layer,
         .resid = batch->first_layer > 0 ? v->resid : NULL,
-        .sink = {v->wanted, take_logits, &t}};
-    psc_status status = psc_variant_subscribe(v->registry, context, batch, error);
-    if (status == PSC_OK) status = psc_forward_chunk(v->forward, v->rows, n_rows, &pass, error);
+        .sink = {v->wanted, take_logits, &t},
+        .prefix = batch->shares ? &prefix : NULL};
+    if (status == PSC_OK) status = psc_variant_subscribe(v->registry, context, batch, error);
+    if (status == PSC_OK)
+        status = psc_forward_chunk(v->forward, v->rows, batch->n_rows, &pass, error);
     if (status == PSC_ERROR_PLUGIN)
         return psc_fail(error, PSC_ERROR_INPUT,
             "variants %d to %d: the cuts leave an attention row without keys",
@@ -239,28 +263,35 @@ static int refuse_early(psc_context *context) {
     return 0;
 }
 
-/* Takes variants from *next on that begin at the same layer, as many as fit; computes and delivers
- * them. */
+/* Whether a variant of this span can go through the pass with the batch, which is not empty. */
+static bool joins(
+    const psc_variants *v, const psc_variant_batch *batch, const psc_variant_span *span) {
+    const int32_t slots = batch->shares ? ROWS_TOGETHER : v->n_slots;
+    const int32_t rows = batch->shares ? ROWS_TOGETHER : v->most_rows;
+    return span->first_layer == batch->first_layer && batch->shares == (span->n_rows <= FEW_ROWS) &&
+           batch->n_slots < slots && batch->n_rows + span->n_rows <= rows;
+}
+
+/* Takes variants from *next on that can go through the pass together, as many as fit; computes and
+ * delivers them. */
 static int next_batch(psc_context *context, int32_t n, const psc_variant *variants, int32_t *next,
     bool all_logits, psc_variant_fn fn, void *payload) {
     psc_variants *v = context->variants;
     psc_variant_batch batch = {
         .slots = v->slots, .n_layers = context->session->model->info.n_layers};
-    int32_t n_rows = 0;
-    for (; *next < n && batch.n_slots < v->n_slots; ++*next) {
+    for (; *next < n; ++*next) {
         psc_variant_span span;
         const psc_variant variant = psc_variant_at(variants, *next);
         psc_status status = psc_variant_check(context, *next, &variant, &span);
         if (status != PSC_OK) return status;
-        bool joins = span.first_layer == batch.first_layer && n_rows + span.n_rows <= v->most_rows;
-        if (batch.n_slots > 0 && !joins) break;
+        if (batch.n_slots > 0 && !joins(v, &batch, &span)) break;
         batch.first_layer = span.first_layer;
-        status = add_to_batch(context, &batch, &variant, *next, &span, n_rows, all_logits);
+        batch.shares = span.n_rows <= FEW_ROWS;
+        status = add_to_batch(context, &batch, &variant, *next, &span, all_logits);
         if (status != PSC_OK) return status;
-        n_rows += span.n_rows;
     }
     psc_error error = {PSC_OK, ""};
-    if (run_batch(context, &batch, n_rows, &error) != PSC_OK) return psc_host_pass(context, &error);
+    if (run_batch(context, &batch, &error) != PSC_OK) return psc_host_pass(context, &error);
     return deliver(context, &batch, all_logits, fn, payload);
 }
 

@@ -7,15 +7,12 @@
 
 #include "host.h"
 
-/* One variant of a batch, with a sequence of its own in the variants' cache. */
+/* One variant of a batch, as a sequence of its own. */
 typedef struct psc_variant_slot {
     psc_variant variant;
     int32_t number;            /* index among the caller's variants */
     int32_t row_begin, n_rows; /* the run's rows that it computes: its sequence's from the first
-                                   changed one on */
-    int32_t copied;            /* positions of the run's keys and values that the slot holds, */
-    int32_t from_layer;        /* from this layer on */
-    int32_t sequence;          /* the run's sequence of these keys */
+                                  changed one on */
     uint32_t points;           /* the points where changes apply, 1 << psc_point */
     bool by_layer;             /* the changes are in the order of the layers where they apply */
 } psc_variant_slot;
@@ -39,7 +36,9 @@ void psc_variant_place(psc_variant_slot *slot, const psc_variant *variant, int32
 typedef struct psc_variant_batch {
     psc_variant_slot *slots; /* [n_slots] */
     int32_t n_slots;         /* in use */
+    int32_t n_rows;          /* of all slots */
     int32_t first_layer, n_layers;
+    bool shares; /* the slots read the run's own keys and values before their rows */
 } psc_variant_batch;
 
 /* Adds editors for every point and layer that the batch changes to the variants' registry; batch is
