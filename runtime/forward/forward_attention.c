@@ -155,6 +155,21 @@ static void fill_masked(const attention_job *job, float *row, size_t n_keys) {
     for (size_t key = n_keys; key < job->n_keys; key++) row[key] = value;
 }
 
+/* z of a tile from its pattern, which a.y has. */
+static void tile_values(
+    const psc_forward *f, psc_attention a, int32_t first, int32_t head, float *chains) {
+    a.x = a.y;
+    a.ldx = a.ldy;
+    a.y = f->z + (size_t)first * f->ld_n + (size_t)head * f->d_head;
+    a.ldy = f->ld_n;
+    if (f->pass->prefix) {
+        psc_forward_prefix_values(f, &a, first, head, chains);
+        return;
+    }
+    a.cache = psc_kv_cache_values(f->cache, f->rows[first].sequence, f->layer, head);
+    f->kernels->attention_values(&a);
+}
+
 /* Later tiles see more keys, so they come first and the last tasks are small. */
 static void attention_task(int64_t task, int thread, void *payload) {
     const attention_job *job = payload;
@@ -195,17 +210,8 @@ static void attention_task(int64_t task, int thread, void *payload) {
     for (int32_t r = 0; job->scores && job->step != STEP_VALUES && r < rows; r++)
         fill_masked(job, scores + (size_t)r * ld, (size_t)f->n_keys[first + r]);
     if (job->step != STEP_ALL && job->step != STEP_VALUES) return;
-    a.x = scores;
-    a.ldx = ld;
-    a.y = f->z + at;
-    a.ldy = f->ld_n;
-    if (prefixed) {
-        psc_forward_prefix_values(f, &a, first, head,
-            scratch + PSC_LANES + PSC_ATTENTION_TILE * (f->cache->capacity + PSC_LANES));
-        return;
-    }
-    a.cache = psc_kv_cache_values(f->cache, sequence, f->layer, head);
-    f->kernels->attention_values(&a);
+    tile_values(f, a, first, head,
+        scratch + PSC_LANES + PSC_ATTENTION_TILE * (f->cache->capacity + PSC_LANES));
 }
 
 /* Computes scores, pattern and z one after the other, and shows scores and pattern. */
