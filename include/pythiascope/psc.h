@@ -196,9 +196,9 @@ typedef struct psc_run_options {
     int32_t source; /* PSC_PHASE_SOURCE: the prompt's number, from 0 */
     const psc_document *documents; /* one per input; null: 0, 0 each. Borrowed for the run */
     int32_t bos; /* nonzero: the caller put a beginning-of-text token in front; only recorded */
-    int32_t n_sentences;
     const psc_sentence *sentences; /* labels of the text, for plugins; start: where each begins in
                                       it, ascending. Null: none. Borrowed for the run */
+    int32_t n_sentences;
 } psc_run_options;
 #define PSC_RUN_OPTIONS_INIT                                                                       \
     { sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0, PSC_PHASE_ONLY, 0, 0, 0, 0, 0 }

@@ -1,6 +1,6 @@
 /* The plugin interface of ABI 2 as it was released: no member of the host's table or of psc_plugin moves
  * within an ABI. A new member of psc_host is added here, at the end, when it is released. */
-#include "psc_plugin.h"
+#include "psc.h"
 
 #include <criterion/criterion.h>
 #include <stddef.h>
@@ -44,6 +44,14 @@ Test(abi, a_variant_grows_at_its_end) {
     cr_assert_eq(offsetof(psc_variant, n_changes), 4);
     cr_assert_eq(offsetof(psc_variant, changes), 8);
     cr_assert_eq(offsetof(psc_variant, row_end), 8 + sizeof(void *));
+}
+
+/* A new member never takes the padding at the end of a released structure: an older caller's
+ * struct_size covers that padding, whose contents are undefined. */
+Test(abi, run_options_grow_behind_their_padding) {
+    const size_t released = offsetof(psc_run_options, bos) + sizeof(void *);
+    cr_assert_geq(offsetof(psc_run_options, sentences), released);
+    cr_assert_geq(offsetof(psc_run_options, n_sentences), released);
 }
 
 /* Structures without struct_size: a plugin strides over them. */
