@@ -1,5 +1,5 @@
 /* Heads of spans: the unit that later rows can least do without.
- * Private to analysis/; built on psc_plugin.h alone.
+ * Private to analysis/ and tests/; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; the knock-outs use the team.
  * Ownership: callers own what they pass; scratch memory lives with the run (run_alloc). */
 #ifndef ANALYSIS_HEADS_H

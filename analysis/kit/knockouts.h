@@ -1,5 +1,5 @@
 /* Knock-outs of attention by keys: rows may not read some positions, at all heads and layers.
- * Private to analysis/; built on psc_plugin.h alone.
+ * Private to analysis/ and tests/; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; the work uses the team.
  * Ownership: all memory lives with the run (run_alloc). */
 #ifndef ANALYSIS_KNOCKOUTS_H

@@ -1,5 +1,5 @@
 /* Links between units: what the prediction after unit k owes to reading unit j.
- * Private to analysis/; built on psc_plugin.h alone.
+ * Private to analysis/ and tests/; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; the work uses the team.
  * Ownership: callers own the lists; scratch memory lives with the run (run_alloc). */
 #ifndef ANALYSIS_LINKS_H
