@@ -105,7 +105,7 @@ void psc_tree_fixed(psc_tree_kind kind, int32_t n, uint64_t seed, psc_bracket *o
         const int32_t inner = b->end - b->begin; /* boundaries */
         b->split = b->begin;
         if (kind == PSC_TREE_LEFT) b->split = b->end - 1;
-        if (kind == PSC_TREE_BALANCED) b->split = b->begin + (inner + 1) / 2 - 1;
+        if (kind == PSC_TREE_BALANCED) b->split = b->begin + inner / 2;
         if (kind == PSC_TREE_RANDOM) b->split = b->begin + psc_tree_random_below(&seed, inner);
     } while (next_bracket(out, n - 1, &made, &pending));
 }

@@ -52,7 +52,7 @@ void psc_cuts_tree(
     const double *sums, const int32_t *at, int32_t n, const double *weights, psc_bracket *out);
 
 /* Trees that know nothing of the model. Right-branching splits after the first unit, left-branching
- * before the last, balanced in the middle (the left part has the smaller half), random after a unit
+ * before the last, balanced in the middle (the left part has the larger half), random after a unit
  * drawn uniformly. out [n - 1]. */
 typedef enum psc_tree_kind {
     PSC_TREE_RIGHT,

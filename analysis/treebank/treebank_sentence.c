@@ -160,20 +160,6 @@ int32_t treebank_split(int32_t n, treebank_split_fn split, void *payload, psc_sp
     }
 }
 
-typedef struct fixed_rule {
-    treebank_baseline kind;
-    uint64_t *seed;
-} fixed_rule;
-
-static int32_t split_fixed(int32_t begin, int32_t end, void *payload) {
-    const fixed_rule *rule = payload;
-    if (rule->kind == BASELINE_LEFT) return end - 1;
-    if (rule->kind == BASELINE_BALANCED) return begin + (end - begin) / 2;
-    if (rule->kind == BASELINE_RANDOM)
-        return begin + psc_tree_random_below(rule->seed, end - begin);
-    return begin;
-}
-
 /* Right-branching over the stretches between punctuation, and inside each of them. */
 static int32_t punctuation_tree(const treebank_case *c, psc_span *out) {
     int32_t n = 0;
@@ -192,10 +178,17 @@ static int32_t punctuation_tree(const treebank_case *c, psc_span *out) {
 
 int32_t treebank_baseline_spans(
     const treebank_case *c, treebank_baseline kind, uint64_t *seed, psc_span *out) {
+    static const psc_tree_kind kinds[] = {[BASELINE_LEFT] = PSC_TREE_LEFT,
+        [BASELINE_RIGHT] = PSC_TREE_RIGHT,
+        [BASELINE_BALANCED] = PSC_TREE_BALANCED,
+        [BASELINE_RANDOM] = PSC_TREE_RANDOM};
+    psc_bracket tree[TREEBANK_MOST];
+    int32_t n = 0;
     if (c->n_content < 2) return 0;
-    fixed_rule rule = {kind, seed};
-    const int32_t n = kind == BASELINE_PUNCTUATION
-                          ? punctuation_tree(c, out)
-                          : treebank_split(c->n_content, split_fixed, &rule, out);
+    if (kind == BASELINE_PUNCTUATION) return psc_spans_unique(punctuation_tree(c, out), out);
+    psc_tree_fixed(
+        kinds[kind], c->n_content, kind == BASELINE_RANDOM ? psc_tree_random(seed) : 0, tree);
+    for (int32_t i = 1; i + 1 < c->n_content; i++)
+        out[n++] = (psc_span){tree[i].begin, tree[i].end};
     return psc_spans_unique(n, out);
 }

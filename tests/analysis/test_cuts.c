@@ -152,7 +152,7 @@ Test(cuts, ties_go_to_the_smaller_s) {
 /* --- other trees ----------------------------------------------------------------------------- */
 
 Test(cuts, other_trees) {
-    static const int32_t balanced[][3] = {{0, 4, 1}, {0, 1, 0}, {2, 4, 2}, {3, 4, 3}};
+    static const int32_t balanced[][3] = {{0, 4, 2}, {0, 2, 1}, {0, 1, 0}, {3, 4, 3}};
     for (int32_t n = 2; n < 40; n++) {
         psc_bracket right[MOST], left[MOST], even[MOST], random[MOST];
         psc_tree_fixed(PSC_TREE_RIGHT, n, 0, right);
@@ -165,7 +165,7 @@ Test(cuts, other_trees) {
             cr_assert(random[i].split >= random[i].begin && random[i].split < random[i].end);
             cr_assert(i == 0 || random[random[i].parent].begin <= random[i].begin);
             const int32_t size = even[i].end - even[i].begin + 1;
-            cr_assert_eq(even[i].split - even[i].begin + 1, size / 2);
+            cr_assert_eq(even[i].split - even[i].begin + 1, (size + 1) / 2);
         }
         cr_assert_eq(psc_tree_shared(n, right, left, NULL), 0);
         cr_assert_eq(psc_tree_shared(n, random, random, NULL), n - 2);
