@@ -105,7 +105,11 @@ static int make_scratch(treebank_state *s, int32_t n, int32_t n_words) {
     s->at = host->run_alloc(s->context, (rows + 1) * sizeof *s->at);
     s->half = host->run_alloc(s->context, (rows + 1) * sizeof *s->half);
     s->whole = host->run_alloc(s->context, (rows + 1) * sizeof *s->whole);
-    if (!s->trees || !s->tree || !s->spans || !s->marks || !s->at || !s->half || !s->whole)
+    s->row = host->run_alloc(s->context, rows * sizeof *s->row);
+    s->sums = host->run_alloc(s->context, (uint64_t)psc_triangle(n) * sizeof *s->sums);
+    s->unit_at = host->run_alloc(s->context, (rows + 1) * sizeof *s->unit_at);
+    if (!s->trees || !s->tree || !s->spans || !s->marks || !s->at || !s->half || !s->whole ||
+        !s->row || !s->sums || !s->unit_at)
         return -1;
     for (int32_t t = 0; t <= n; t++) s->at[t] = t + 1;
     psc_cuts_weights(0.5, n, s->half);

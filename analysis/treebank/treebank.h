@@ -42,7 +42,7 @@ typedef enum treebank_baseline {
 } treebank_baseline;
 
 /* Trees of each level: over tokens with power 1/2, with power 1, over plain attention with power
- * 1/2; over words by their bytes with power 1/2. */
+ * 1/2; over units, without the tokens of none, with power 1/2. */
 typedef enum treebank_variant {
     VARIANT_READS,
     VARIANT_CAUTIOUS,
@@ -141,6 +141,8 @@ typedef struct treebank_state {
     psc_span *spans;     /* gold, then one tree's */
     int32_t *at;         /* at[t] = t + 1 */
     int32_t *marks;
+    double *row, *sums;   /* of trees over units: a row of reads, prefix sums */
+    int32_t *unit_at;     /* [units + 1] where a unit begins among the tokens of units */
     double *half, *whole; /* weights of powers 1/2 and 1 */
     /* the parts' sums */
     treebank_rate *words, *pair_words, *pairs; /* [levels + 1]; the last: a random tree, expected */
@@ -180,12 +182,16 @@ int32_t treebank_project_spans(const treebank_case *c, int32_t n, psc_span *span
  * below the whole, in any order; returns how many. */
 typedef int32_t (*treebank_split_fn)(int32_t begin, int32_t end, void *payload);
 int32_t treebank_split(int32_t n, treebank_split_fn split, void *payload, psc_span *out);
-/* A tree that knows nothing of the model. out [2 content units]; as above. */
+/* A tree that knows nothing of the model, over at most TREEBANK_MOST content units.
+ * out [2 content units]; as above. */
 int32_t treebank_baseline_spans(
     const treebank_case *c, treebank_baseline kind, uint64_t *seed, psc_span *out);
 
 /* The tree of one level over tokens 0..n-1, power 1/2. out [n - 1]. */
 void treebank_tree(treebank_state *s, int32_t sequence, int32_t level, int32_t n, psc_bracket *out);
+/* The tree of one level over units, power 1/2, in s->tree as brackets of tokens; returns how many.
+ * Tokens that belong to no unit are in no sum and no count. */
+int32_t treebank_unit_tree(treebank_state *s, const treebank_case *c, int32_t level);
 
 /* --- the parts, one file each ----------------------------------------------------------------
  * add: one more sentence; s->trees has its trees. report: arrays, values and summary. */

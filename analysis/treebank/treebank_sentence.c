@@ -141,6 +141,31 @@ void treebank_tree(
     psc_cuts_tree(psc_reads_sums(&s->reads, sequence, level), s->at, n, s->half, out);
 }
 
+/* Prefix sums of one level as if tokens of no unit were not there; where each unit begins. */
+static void sum_units(treebank_state *s, const treebank_case *c, int32_t level) {
+    int32_t n = 1, unit = -1; /* positions so far, BOS first */
+    psc_cuts_extend(s->sums, 0, s->row);
+    for (int32_t t = 0; t < c->n_tokens; t++) {
+        if (c->of_token[t] < 0) continue;
+        const double *reads = psc_reads_row(&s->reads, c->sequence, level, t + 1);
+        if (c->of_token[t] != unit) s->unit_at[unit = c->of_token[t]] = n;
+        s->marks[n] = t + 1;
+        for (int32_t j = 1; j < n; j++) s->row[j] = reads[s->marks[j]];
+        psc_cuts_extend(s->sums, n++, s->row);
+    }
+    s->unit_at[c->n_units] = n;
+}
+
+int32_t treebank_unit_tree(treebank_state *s, const treebank_case *c, int32_t level) {
+    sum_units(s, c, level);
+    psc_cuts_tree(s->sums, s->unit_at, c->n_units, s->half, s->tree);
+    for (int32_t i = 0; i + 1 < c->n_units; i++) {
+        s->tree[i].begin = c->units[s->tree[i].begin].first;
+        s->tree[i].end = c->units[s->tree[i].end].last;
+    }
+    return c->n_units - 1;
+}
+
 /* --- trees that know nothing of the model ---------------------------------------------------- */
 
 int32_t treebank_split(int32_t n, treebank_split_fn split, void *payload, psc_span *out) {

@@ -12,20 +12,6 @@
 
 /* --- a sentence ------------------------------------------------------------------------------ */
 
-/* The tree over words by their bytes, as brackets of tokens; their number, or -1. */
-static int32_t word_tree(treebank_state *s, const treebank_case *c, int32_t level) {
-    const psc_reads_sequence *sequence = &s->reads.sequences[c->sequence];
-    psc_units words;
-    if (psc_units_words(s->context, s->host, sequence->tokens, sequence->n, &words)) return -1;
-    psc_cuts_tree(
-        psc_reads_sums(&s->reads, c->sequence, level), words.begin, words.n, s->half, s->tree);
-    for (int32_t i = 0; i + 1 < words.n; i++) {
-        s->tree[i].begin = words.begin[s->tree[i].begin] - 1;
-        s->tree[i].end = words.begin[s->tree[i].end + 1] - 2;
-    }
-    return words.n - 1;
-}
-
 static int32_t spans_of(treebank_state *s, const treebank_case *c, int32_t system, psc_span *out) {
     if (system < N_BASELINES)
         return treebank_baseline_spans(c, (treebank_baseline)system, &s->random, out);
@@ -34,10 +20,8 @@ static int32_t spans_of(treebank_state *s, const treebank_case *c, int32_t syste
     const int32_t level = (system - N_BASELINES) / N_VARIANTS, n = c->n_tokens - 1;
     const int variant = (system - N_BASELINES) % N_VARIANTS;
     if (variant == VARIANT_READS) return treebank_project(c, n, s->trees[level], out);
-    if (variant == VARIANT_WORDS) {
-        const int32_t n_words = word_tree(s, c, level);
-        return n_words < 0 ? -1 : treebank_project(c, n_words, s->tree, out);
-    }
+    if (variant == VARIANT_WORDS)
+        return treebank_project(c, treebank_unit_tree(s, c, level), s->tree, out);
     if (variant == VARIANT_PLAIN && !s->plain) return 0;
     const psc_reads *reads = variant == VARIANT_PLAIN ? &s->plain_reads : &s->reads;
     psc_cuts_tree(psc_reads_sums(reads, c->sequence, level), s->at, c->n_tokens,

@@ -139,6 +139,88 @@ Test(treebank, random_trees) {
     for (int i = 0; i < 6; i++) cr_assert(abs(first[i] - 1000) < 150, "%d: %d", i, first[i]);
 }
 
+/* --- trees over units ------------------------------------------------------------------------
+ * "a bc  d e" in the tokens a| b|c| | d| e: token 3 is white space between words. */
+enum { PARTS = 4, PIECES = 6, WHITE = 3 };
+static const int32_t piece_of[PIECES] = {0, 1, 1, -1, 2, 3};
+
+/* c(s) of units a..b after s, from all pairs of tokens of units. */
+static double cut(double reads[PIECES][PIECES], int32_t a, int32_t s, int32_t b) {
+    double sum = 0.0, left = 0.0, right = 0.0;
+    for (int32_t k = 0; k < PIECES; k++) {
+        const int32_t u = piece_of[k];
+        left += u >= a && u <= s;
+        right += u > s && u <= b;
+        for (int32_t j = 0; j < k && u > s && u <= b; j++)
+            if (piece_of[j] >= a && piece_of[j] <= s) sum += reads[k][j];
+    }
+    return sum / (right * sqrt(left));
+}
+
+static void split_units(
+    double reads[PIECES][PIECES], int32_t a, int32_t b, int32_t *n, psc_span *out) {
+    static const int32_t first[PARTS] = {0, 1, 4, 5}, last[PARTS] = {0, 2, 4, 5};
+    int32_t best = a;
+    if (a == b) return;
+    out[(*n)++] = (psc_span){first[a], last[b]};
+    for (int32_t s = a + 1; s < b; s++)
+        if (cut(reads, a, s, b) < cut(reads, a, best, b)) best = s;
+    split_units(reads, a, best, n, out);
+    split_units(reads, best + 1, b, n, out);
+}
+
+static treebank_case made_parts(treebank_state *s, psc_host *table, psc_row *rows) {
+    static const uint32_t starts[PIECES] = {0, 1, 3, 4, 5, 7};
+    static const psc_word words[PARTS] = {
+        WORD(0, 1, -1, "X"), WORD(2, 4, 0, "X"), WORD(6, 7, 0, "X"), WORD(8, 9, 0, "X")};
+    static const psc_sentence parts = {"own", "a bc  d e", 9, 0, PARTS, words, 0, 0, 1};
+    table->run_alloc = zeroed;
+    s->host = table;
+    for (int i = 0; i < PIECES; i++) {
+        rows[i + 1].start = starts[i];
+        rows[i + 1].end = i + 1 < PIECES ? starts[i + 1] : 9;
+    }
+    treebank_case c = {.rows = rows, .n_tokens = PIECES, .sentence = &parts};
+    cr_assert_eq(treebank_case_make(s, &c), 0);
+    for (int i = 0; i < PIECES; i++) cr_assert_eq(c.of_token[i], piece_of[i]);
+    return c;
+}
+
+Test(treebank, trees_over_units_leave_tokens_of_none_out) {
+    double tables[(PIECES + 1) * (PIECES + 2) / 2] = {0}, sums[64], row[8], half[8];
+    int32_t marks[8], unit_at[8];
+    psc_bracket tree[8];
+    psc_row rows[PIECES + 1] = {{0}};
+    psc_host table = {0};
+    psc_reads_slot slot = {.capacity = PIECES + 1, .reads = tables};
+    psc_reads_sequence sequence = {.n = PIECES + 1};
+    treebank_state s = {.marks = marks, .row = row, .sums = sums, .unit_at = unit_at};
+    const treebank_case c = made_parts(&s, &table, rows);
+    uint64_t seed = 3;
+    s.reads.slots = &slot;
+    s.reads.sequences = &sequence;
+    s.half = half;
+    s.tree = tree;
+    psc_cuts_weights(0.5, 7, half);
+    for (int round = 0; round < 300; round++) {
+        double reads[PIECES][PIECES] = {{0}};
+        psc_span want[PARTS];
+        int32_t n = 0;
+        for (int32_t k = 0; k < PIECES; k++)
+            for (int32_t j = 0; j < k; j++) {
+                reads[k][j] = psc_tree_random_below(&seed, 1000) + (k == WHITE) * 1e6 +
+                              (j == WHITE) * psc_tree_random_below(&seed, 100000);
+                tables[psc_triangle(k + 1) + j + 1] = reads[k][j];
+            }
+        split_units(reads, 0, PARTS - 1, &n, want);
+        cr_assert_eq(treebank_unit_tree(&s, &c, 0), PARTS - 1);
+        for (int32_t i = 0; i < PARTS - 1; i++)
+            cr_assert(tree[i].begin == want[i].begin && tree[i].end == want[i].end,
+                "round %d: %d..%d, not %d..%d", round, tree[i].begin, tree[i].end, want[i].begin,
+                want[i].end);
+    }
+}
+
 /* --- a session -------------------------------------------------------------------------------
  * Three sentences of five one-byte tokens after BOS, so tokens, units and content units agree. */
 enum { SENTENCES = 3, LENGTH = 5, ROWS = LENGTH + 1, LAYERS = 2, HEADS = 4 };
