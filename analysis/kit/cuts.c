@@ -133,6 +133,19 @@ int32_t psc_tree_shared(int32_t n, const psc_bracket *a, const psc_bracket *b, i
     return psc_tree_find(n - 1, a, n - 1, b, where);
 }
 
+int psc_tree_has(int32_t n, const psc_bracket *tree, int32_t begin, int32_t end) {
+    const psc_bracket wanted = {.begin = begin, .end = end};
+    int32_t low = 0, high = n - 1; /* brackets */
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        if (before(&tree[middle], &wanted))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < n - 1 && tree[low].begin == begin && tree[low].end == end;
+}
+
 /* The bracket appears if its outer boundaries are split before any of its inner ones. */
 double psc_tree_chance(int32_t n, int32_t begin, int32_t end) {
     const double inner = end - begin;

@@ -73,6 +73,8 @@ int32_t psc_tree_shared(int32_t n, const psc_bracket *a, const psc_bracket *b, i
 /* The same for a's [n_a] and b's [n_b] first brackets of any trees: a prefix and a longer text. */
 int32_t psc_tree_find(
     int32_t n_a, const psc_bracket *a, int32_t n_b, const psc_bracket *b, int32_t *where);
+/* Whether a tree over n units has the bracket begin..end. */
+int psc_tree_has(int32_t n, const psc_bracket *tree, int32_t begin, int32_t end);
 /* The probability that a random tree over n units has the bracket begin..end. */
 double psc_tree_chance(int32_t n, int32_t begin, int32_t end);
 

@@ -2,6 +2,7 @@
  * bytes are joined first. Classes of characters outside ASCII are by range. */
 #include "units.h"
 
+#include <ctype.h>
 #include <string.h>
 
 /* --- characters ------------------------------------------------------------------------------ */
@@ -69,11 +70,11 @@ static uint32_t next_char(const uint8_t *bytes, uint64_t n, uint64_t *length) {
     return c;
 }
 
-/* Whether text has a character that is neither space nor punctuation, or is one that is no space. */
-static int has_content(const uint8_t *bytes, uint64_t n, int punctuation_counts) {
+/* Whether text has a character that is neither space nor punctuation. */
+static int has_content(const uint8_t *bytes, uint64_t n) {
     for (uint64_t i = 0, length; i < n; i += length) {
         const char_class is = class_of(next_char(bytes + i, n - i, &length));
-        if (is != CLASS_SPACE && (is != CLASS_PUNCTUATION || punctuation_counts)) return 1;
+        if (is != CLASS_SPACE && is != CLASS_PUNCTUATION) return 1;
     }
     return 0;
 }
@@ -117,7 +118,7 @@ static void finish_units(const joined *text, int32_t n, psc_units *out) {
     out->begin[out->n] = n > 1 ? n : 1;
     for (int32_t u = 0; u < out->n; u++) {
         const uint64_t from = text->at[out->begin[u]], end = text->at[out->begin[u + 1]];
-        out->content[u] = (uint8_t)(from == end || has_content(text->bytes + from, end - from, 0));
+        out->content[u] = (uint8_t)(from == end || has_content(text->bytes + from, end - from));
     }
 }
 
@@ -152,88 +153,60 @@ int psc_units_words(
     return 0;
 }
 
-/* --- labelled words -------------------------------------------------------------------------- */
+/* --- words of labelled sentences ------------------------------------------------------------- */
 
-typedef struct labelled {
-    const psc_row *rows;
-    int32_t n;
-    const uint8_t *text;
-    uint64_t bytes;
-    psc_units *units;
-    psc_unit_words *words;
-    int32_t token; /* the first token that is in no unit yet */
-} labelled;
-
-/* Adds units for the tokens up to `end` that no word has. Those of white space wait for the next
- * unit; at the sequence's end they join the last. */
-static int32_t add_gap(labelled *l, int32_t end) {
-    int32_t from = l->token;
-    for (; l->token < end; l->token++) {
-        const psc_row *row = &l->rows[l->token];
-        if (row->end > l->bytes || row->start >= row->end ||
-            !has_content(l->text + row->start, row->end - row->start, 1))
-            continue;
-        l->units->content[l->units->n] =
-            (uint8_t)has_content(l->text + row->start, row->end - row->start, 0);
-        l->units->begin[l->units->n++] = from;
-        from = l->token + 1;
-    }
-    return from;
+int psc_word_is_punctuation(const psc_word *word) {
+    if (*word->upos) return strcmp(word->upos, "PUNCT") == 0;
+    for (const unsigned char *c = (const unsigned char *)word->form; *c; c++)
+        if (*c >= 0x80 || isalnum(*c)) return 0;
+    return 1;
 }
 
-/* A word's bytes begin..end-1 of the text, its number, whether it is content. */
-static void add_word(labelled *l, uint64_t begin, uint64_t end, int32_t number, int content) {
-    psc_units *units = l->units;
-    int32_t first = l->token > 1 ? l->token - 1 : 1, last;
-    while (first < l->n && l->rows[first].end <= begin) first++;
-    for (last = first; last < l->n && l->rows[last].start < end; last++) continue;
-    l->words->unit[number] = -1;
-    if (last == first || end == begin) return;
-    if (first >= l->token) { /* else it shares the last unit's token */
-        const int32_t from = add_gap(l, first);
-        l->words->first_word[units->n] = number;
-        units->content[units->n] = 0;
-        units->begin[units->n++] = from;
-    }
-    if (last > l->token) l->token = last;
-    units->content[units->n - 1] |= (uint8_t)content;
-    l->words->unit[number] = units->n - 1;
-}
-
-/* A unit without words gets the first word of the next unit, or the end of the last one's. */
-static void close_words(labelled *l) {
-    int32_t next = l->words->n;
-    while (next > 0 && l->words->unit[next - 1] < 0) next--;
-    for (int32_t u = l->units->n; u >= 0; u--) {
-        if (l->words->first_word[u] < 0)
-            l->words->first_word[u] = next;
-        else
-            next = l->words->first_word[u];
-    }
-}
-
-int psc_units_labelled(psc_context *context, const psc_host *host, const psc_row *rows, int32_t n,
-    const psc_sentence *sentences, int32_t n_sentences, psc_units *out, psc_unit_words *words) {
-    labelled l = {.rows = rows, .n = n, .units = out, .words = words, .token = 1};
-    int32_t number = 0;
-    l.text = (const uint8_t *)host->text(context, &l.bytes);
-    if (!l.text) l.bytes = 0;
-    *words = (psc_unit_words){0};
-    for (int32_t i = 0; i < n_sentences; i++) words->n += sentences[i].n;
-    words->unit = host->run_alloc(context, (uint64_t)words->n * sizeof *words->unit + 1);
-    words->first_word = host->run_alloc(context, ((uint64_t)n + 1) * sizeof *words->first_word);
-    if (!words->unit || !words->first_word || make_room(context, host, n, out)) return -1;
-    for (int32_t u = 0; u <= n; u++) words->first_word[u] = -1;
-    for (int32_t i = 0; i < n_sentences; i++)
-        for (int32_t w = 0; w < sentences[i].n; w++, number++) {
-            const psc_word *word = &sentences[i].words[w];
-            const uint64_t start = sentences[i].start;
-            add_word(&l, start + word->start, start + word->end, number,
-                strcmp(word->upos, "PUNCT") != 0);
-        }
-    const int32_t left = add_gap(&l, n);
-    if (left < n && out->n == 0) out->begin[out->n++] = left; /* white space only */
-    out->begin[out->n] = n > 1 ? n : 1;
-    close_words(&l);
+int psc_word_units_open(psc_context *context, const psc_host *host, const psc_row *rows,
+    int32_t begin, int32_t n, psc_word_units *out) {
+    const uint64_t room = (uint64_t)n + 1;
+    *out = (psc_word_units){.rows = rows, .begin = begin, .n_rows = n};
+    out->units = host->run_alloc(context, room * sizeof *out->units);
+    out->of_row = host->run_alloc(context, room * sizeof *out->of_row);
+    if (!out->units || !out->of_row) return -1;
+    for (int32_t r = 0; r < n; r++) out->of_row[r] = -1;
     return 0;
+}
+
+/* The rows that bytes start..end-1 overlap, from a row before which none can be. Nonzero if there
+ * are any. */
+static int find_rows(const psc_word_units *units, uint32_t start, uint32_t end, int32_t from,
+    int32_t *first, int32_t *last) {
+    int32_t r = from;
+    while (r < units->n_rows && units->rows[r].end <= start) r++;
+    *first = r;
+    while (r < units->n_rows && units->rows[r].start < end) r++;
+    *last = r - 1;
+    return r > *first;
+}
+
+/* Returns the word's unit, or -1. */
+static int32_t add_word(psc_word_units *units, const psc_sentence *sentence, int32_t number) {
+    const psc_word *word = &sentence->words[number];
+    psc_word_unit *unit = units->n > 0 ? &units->units[units->n - 1] : NULL;
+    int32_t first, last;
+    if (!find_rows(units, sentence->start + word->start, sentence->start + word->end,
+            unit ? unit->first : units->begin, &first, &last))
+        return -1;
+    if (!unit || first > unit->last) {
+        unit = &units->units[units->n++];
+        *unit = (psc_word_unit){first, last, 0, number, 0};
+    }
+    if (last > unit->last) unit->last = last;
+    unit->n_words++;
+    unit->content |= !psc_word_is_punctuation(word);
+    for (int32_t r = first; r <= last; r++) units->of_row[r] = units->n - 1;
+    return units->n - 1;
+}
+
+void psc_word_units_add(psc_word_units *units, const psc_sentence *sentence, int32_t *of_word) {
+    for (int32_t w = 0; w < sentence->n; w++) {
+        const int32_t unit = add_word(units, sentence, w);
+        if (of_word) of_word[w] = unit;
+    }
 }

@@ -1,4 +1,4 @@
-/* Units of a sequence: tokens, words made of tokens, or the words of a treebank.
+/* Units of a sequence: tokens, words made of tokens, or the words of labelled sentences.
  * Private to analysis/ and tests/; built on psc_plugin.h alone.
  * Threads: the callbacks' thread.
  * Ownership: everything lives with the run (run_alloc). */
@@ -24,17 +24,34 @@ int psc_units_tokens(
 int psc_units_words(
     psc_context *context, const psc_host *host, const int32_t *tokens, int32_t n, psc_units *out);
 
-/* Words of sentences and the units that hold them. Words are numbered over all sentences. */
-typedef struct psc_unit_words {
-    int32_t n;           /* words of all sentences */
-    int32_t *unit;       /* [n] of each word, or -1: not in this sequence */
-    int32_t *first_word; /* [units + 1] unit u has the words first_word[u]..first_word[u+1]-1 */
-} psc_unit_words;
+/* --- words of labelled sentences ------------------------------------------------------------- */
 
-/* Units of rows [n], a sequence from its position 0, by the bytes of labelled words in the run's
- * text: a word, or the words that share a token. A token outside all words is a unit of its own, of
- * white space only it belongs to the next unit. A unit of words is content unless all are PUNCT. */
-int psc_units_labelled(psc_context *context, const psc_host *host, const psc_row *rows, int32_t n,
-    const psc_sentence *sentences, int32_t n_sentences, psc_units *out, psc_unit_words *words);
+/* Punctuation by its tag; without a tag, a word without letters and digits. Bytes beyond ASCII count
+ * as letters. */
+int psc_word_is_punctuation(const psc_word *word);
+
+/* A labelled word, or the words that share a token. */
+typedef struct psc_word_unit {
+    int32_t first, last; /* its rows, both included */
+    int32_t n_words;
+    int32_t word;    /* the first of them, in its sentence */
+    int32_t content; /* not punctuation only */
+} psc_word_unit;
+
+/* Units of rows [n_rows]; white space between words is in none. */
+typedef struct psc_word_units {
+    const psc_row *rows;
+    int32_t begin, n_rows; /* rows before `begin` are in no unit */
+    int32_t n;
+    psc_word_unit *units; /* [n] of [rows] */
+    int32_t *of_row;      /* [n_rows] each row's unit; -1: none */
+} psc_word_units;
+
+/* Prepares the units of rows begin..n-1, as yet without words. */
+int psc_word_units_open(psc_context *context, const psc_host *host, const psc_row *rows,
+    int32_t begin, int32_t n, psc_word_units *out);
+/* Adds a sentence's words, in the order of the text, found by their bytes in the run's text.
+ * of_word (nullable) [words]: each word's unit; -1: it has no row. */
+void psc_word_units_add(psc_word_units *units, const psc_sentence *sentence, int32_t *of_word);
 
 #endif

@@ -6,6 +6,7 @@
 #define ANALYSIS_PROBE_H
 
 #include "common.h"
+#include "units.h"
 
 /* Residuals are kept in panels of 8 columns, and sums of products in tiles of 8 x 8. */
 enum { PROBE_PANEL = 8, PROBE_TILE = 64 };
@@ -97,8 +98,6 @@ int probe_tasks_parse(probe_state *s);
 int probe_label(const probe_state *s, const probe_task *task, const probe_unit *unit, char *out);
 /* The class of a label, or -1. */
 int32_t probe_class_of(const probe_task *task, const char *label);
-/* Nonzero for a word that is punctuation. */
-int probe_is_punctuation(const psc_word *word);
 /* Counts the labels of the run's sentences and fixes the classes of every task. */
 int probe_classes_fix(probe_state *s);
 

@@ -73,13 +73,6 @@ int probe_tasks_parse(probe_state *s) {
 
 /* --- labels ---------------------------------------------------------------------------------- */
 
-int probe_is_punctuation(const psc_word *word) {
-    if (*word->upos) return strcmp(word->upos, "PUNCT") == 0;
-    for (const unsigned char *c = (const unsigned char *)word->form; *c; c++)
-        if (*c >= 0x80 || isalnum(*c)) return 0;
-    return 1;
-}
-
 /* The value of a feature in "A=1|B=2", with its length; null without. */
 static const char *feature(const psc_word *word, const char *name, size_t *n) {
     const size_t length = strlen(name);

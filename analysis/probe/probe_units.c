@@ -52,7 +52,7 @@ static void add_unit(walk *w, int32_t sentence, int32_t word, int32_t row, int q
         .sentence = sentence,
         .word = word,
         .last_word = word,
-        .content = (uint8_t)(s->units || !probe_is_punctuation(label)),
+        .content = (uint8_t)(s->units || !psc_word_is_punctuation(label)),
         .quoted = (uint8_t)quoted};
 }
 
@@ -82,7 +82,7 @@ static void walk_sentence(walk *w, int32_t at, int counting) {
             continue;
         }
         if (last > before->row) before->row = last;
-        before->content |= (uint8_t)!probe_is_punctuation(word);
+        before->content |= (uint8_t)!psc_word_is_punctuation(word);
         before->last_word = i;
     }
     for (int32_t u = begin; u < w->n_units; u++) content += s->units_at[u].content;

@@ -59,14 +59,6 @@ typedef struct treebank_result {
     psc_span **found; /* [systems] */
 } treebank_result;
 
-/* A UD word, or the words that share a token. */
-typedef struct treebank_unit {
-    int32_t first, last; /* its tokens, both included; tokens count from 0 after BOS */
-    int32_t n_words;     /* UD words */
-    int32_t word;        /* the first of them */
-    int32_t content;     /* not punctuation only */
-} treebank_unit;
-
 /* The sentence at hand; it lives with the run. */
 typedef struct treebank_case {
     int32_t sequence;    /* of the reads */
@@ -74,10 +66,10 @@ typedef struct treebank_case {
     int32_t n_tokens;
     const psc_sentence *sentence;
     int32_t n_units, n_content;
-    treebank_unit *units;
-    int32_t *of_word;  /* [words] each word's unit; -1: no token */
-    int32_t *of_token; /* [tokens] each token's unit; -1: a token between words */
-    int32_t *content;  /* [units + 1] content units before a unit */
+    psc_word_unit *units; /* their rows are tokens, from 0 after BOS */
+    int32_t *of_word;     /* [words] each word's unit; -1: no token */
+    int32_t *of_token;    /* [tokens] each token's unit; -1: a token between words */
+    int32_t *content;     /* [units + 1] content units before a unit */
 } treebank_case;
 
 /* Sums over sentences of one part; hit / n is a rate. */

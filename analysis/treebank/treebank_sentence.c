@@ -6,63 +6,19 @@
  *   tree      a bracket of tokens with whole content units and no part of another */
 #include "treebank.h"
 
-#include <ctype.h>
-#include <string.h>
-
 /* --- units ----------------------------------------------------------------------------------- */
 
-/* Punctuation by its tag; without a tag, a word without letters and digits. Bytes beyond ASCII count
- * as letters. */
-static int is_punctuation(const psc_word *word) {
-    if (*word->upos) return strcmp(word->upos, "PUNCT") == 0;
-    for (const unsigned char *c = (const unsigned char *)word->form; *c; c++)
-        if (*c >= 0x80 || isalnum(*c)) return 0;
-    return 1;
-}
-
-/* The tokens that a word's bytes overlap. Nonzero if there are any. from: a token before which none
- * can be. */
-static int tokens_of(
-    const treebank_case *c, const psc_word *word, int32_t from, int32_t *first, int32_t *last) {
-    const uint32_t start = c->sentence->start + word->start, end = c->sentence->start + word->end;
-    int32_t t = from;
-    while (t < c->n_tokens && c->rows[t + 1].end <= start) t++;
-    *first = t;
-    while (t < c->n_tokens && c->rows[t + 1].start < end) t++;
-    *last = t - 1;
-    return t > *first;
-}
-
-static void make_units(treebank_case *c) {
-    int32_t first = 0, last = 0;
-    for (int32_t t = 0; t < c->n_tokens; t++) c->of_token[t] = -1;
-    for (int32_t w = 0; w < c->sentence->n; w++) {
-        const psc_word *word = &c->sentence->words[w];
-        const int32_t before = c->n_units - 1;
-        c->of_word[w] = -1;
-        if (!tokens_of(c, word, before < 0 ? 0 : c->units[before].first, &first, &last)) continue;
-        treebank_unit *unit = &c->units[before];
-        if (before < 0 || first > unit->last) {
-            unit = &c->units[c->n_units++];
-            *unit = (treebank_unit){first, last, 0, w, 0};
-        }
-        if (last > unit->last) unit->last = last;
-        unit->n_words++;
-        unit->content |= !is_punctuation(word);
-        c->of_word[w] = c->n_units - 1;
-        for (int32_t t = first; t <= last; t++) c->of_token[t] = c->n_units - 1;
-    }
-}
-
 int treebank_case_make(treebank_state *s, treebank_case *c) {
-    const uint64_t n = (uint64_t)c->sentence->n, tokens = (uint64_t)c->n_tokens;
-    c->units = s->host->run_alloc(s->context, n * sizeof *c->units);
+    psc_word_units all;
+    const uint64_t n = (uint64_t)c->sentence->n;
+    if (psc_word_units_open(s->context, s->host, c->rows + 1, 0, c->n_tokens, &all)) return -1;
     c->of_word = s->host->run_alloc(s->context, n * sizeof *c->of_word);
     c->content = s->host->run_alloc(s->context, (n + 1) * sizeof *c->content);
-    c->of_token = s->host->run_alloc(s->context, (tokens + 1) * sizeof *c->of_token);
-    if (!c->units || !c->of_word || !c->content || !c->of_token) return -1;
-    c->n_units = 0;
-    make_units(c);
+    if (!c->of_word || !c->content) return -1;
+    psc_word_units_add(&all, c->sentence, c->of_word);
+    c->n_units = all.n;
+    c->units = all.units;
+    c->of_token = all.of_row;
     for (int32_t u = 0; u < c->n_units; u++)
         c->content[u + 1] = c->content[u] + c->units[u].content;
     c->n_content = c->content[c->n_units];

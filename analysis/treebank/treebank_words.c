@@ -11,32 +11,18 @@
 
 #include <stdio.h>
 
-/* Brackets ascend by begin, then descend by end. */
-static int has_bracket(const psc_bracket *tree, int32_t n, int32_t begin, int32_t end) {
-    int32_t low = 0, high = n - 1; /* brackets */
-    while (low < high) {
-        const int32_t middle = low + (high - low) / 2;
-        const psc_bracket *b = &tree[middle];
-        if (b->begin < begin || (b->begin == begin && b->end > end))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < n - 1 && tree[low].begin == begin && tree[low].end == end;
-}
-
 /* One more case [begin, end] for each level, and for the random tree behind them. */
 static void add_case(
     treebank_state *s, treebank_rate *rates, int32_t n, int32_t begin, int32_t end) {
     for (int32_t l = 0; l < s->levels.n; l++) {
-        rates[l].hit += has_bracket(s->trees[l], n, begin, end);
+        rates[l].hit += psc_tree_has(n, s->trees[l], begin, end);
         rates[l].n += 1.0;
     }
     rates[s->levels.n].hit += psc_tree_chance(n, begin, end);
     rates[s->levels.n].n += 1.0;
 }
 
-static int is_word(const treebank_unit *u) {
+static int is_word(const psc_word_unit *u) {
     return u->content && u->n_words == 1;
 }
 
@@ -50,7 +36,7 @@ void treebank_pairs_add(treebank_state *s, const treebank_case *c) {
     for (int32_t t = 0; t + 1 < c->n_tokens; t++) {
         const int32_t a = c->of_token[t], b = c->of_token[t + 1];
         if (a < 0 || b < 0) continue;
-        const treebank_unit *u = &c->units[a];
+        const psc_word_unit *u = &c->units[a];
         if (a == b && is_word(u) && u->last == u->first + 1)
             add_case(s, s->pair_words, c->n_tokens, t, t + 1);
         if (a != b && u->content && c->units[b].content)

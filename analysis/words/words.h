@@ -1,5 +1,5 @@
 /* The plugin `words`: its state, the sequence at hand, and what its files share.
- * Private to analysis/words/; built on kit/reads.h and kit/top.h.
+ * Private to analysis/words/; built on kit/reads.h, kit/top.h and kit/units.h.
  * Threads: the callbacks' thread.
  * Ownership: the host owns everything; a sequence's tables live with the run. */
 #ifndef ANALYSIS_WORDS_H
@@ -7,6 +7,7 @@
 
 #include "reads.h"
 #include "top.h"
+#include "units.h"
 
 /* What may be a bracket. */
 typedef enum words_kind {
@@ -22,18 +23,10 @@ enum { WORDS_BINS = 2 + WORDS_OCTAVES * WORDS_PER_OCTAVE };
 /* Later rows that a listed pair of tokens has at least. */
 enum { WORDS_LATER = 3, WORDS_TOP = 64 };
 
-typedef struct words_unit {
-    int32_t first, last; /* positions, both included */
-    int32_t n_words;     /* of a treebank that share its tokens */
-    int32_t content;     /* not punctuation only */
-} words_unit;
-
-/* A sequence; position 0, BOS, is in no unit. */
+/* A sequence; position 0, BOS, is in no unit. A position is a row of `words`. */
 typedef struct words_case {
-    int32_t n;     /* positions */
-    int32_t units; /* number of units */
-    words_unit *unit;
-    int32_t *of; /* [n] each position's unit; -1: none */
+    int32_t n; /* positions */
+    psc_word_units words;
 } words_case;
 
 /* A pair (t-1, t) that behaves otherwise, with the tokens around it. */

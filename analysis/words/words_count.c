@@ -7,22 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-static int is_word(const words_unit *u) {
+static int is_word(const psc_word_unit *u) {
     return u->content && u->n_words == 1;
-}
-
-/* Brackets ascend by begin, then descend by end. */
-static int has_bracket(const psc_bracket *tree, int32_t n, int32_t begin, int32_t end) {
-    int32_t low = 0, high = n;
-    while (low < high) {
-        const int32_t middle = low + (high - low) / 2;
-        const psc_bracket *b = &tree[middle];
-        if (b->begin < begin || (b->begin == begin && b->end > end))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < n && tree[low].begin == begin && tree[low].end == end;
 }
 
 /* --- brackets --------------------------------------------------------------------------------- */
@@ -33,16 +19,16 @@ typedef void (*case_fn)(words_state *s, const words_case *c, words_kind kind, in
 
 static void each_case(
     words_state *s, const words_case *c, int32_t level, double *chance, case_fn add) {
-    for (int32_t u = 0; u < c->units; u++) {
-        const words_unit *unit = &c->unit[u];
+    for (int32_t u = 0; u < c->words.n; u++) {
+        const psc_word_unit *unit = &c->words.units[u];
         if (!is_word(unit) || unit->last == unit->first) continue;
         add(s, c, WORDS_SEVERAL, unit->first, unit->last, level, chance);
         if (unit->last == unit->first + 1)
             add(s, c, WORDS_TWO, unit->first, unit->last, level, chance);
     }
     for (int32_t t = 2; t < c->n; t++) {
-        const int32_t a = c->of[t - 1], b = c->of[t];
-        if (a >= 0 && b >= 0 && a != b && c->unit[a].content && c->unit[b].content)
+        const int32_t a = c->words.of_row[t - 1], b = c->words.of_row[t];
+        if (a >= 0 && b >= 0 && a != b && c->words.units[a].content && c->words.units[b].content)
             add(s, c, WORDS_ACROSS, t - 1, t, level, chance);
     }
 }
@@ -50,7 +36,7 @@ static void each_case(
 static void add_hit(words_state *s, const words_case *c, words_kind kind, int32_t first,
     int32_t last, int32_t level, double *chance) {
     (void)chance;
-    s->counts[words_hit(s, level, kind)] += has_bracket(s->tree, c->n - 2, first - 1, last - 1);
+    s->counts[words_hit(s, level, kind)] += psc_tree_has(c->n - 1, s->tree, first - 1, last - 1);
 }
 
 static void add_case(words_state *s, const words_case *c, words_kind kind, int32_t first,
@@ -90,8 +76,9 @@ static int offer(
 
 static int add_pairs(words_state *s, int32_t sequence, const words_case *c) {
     for (int32_t t = 2; t < c->n; t++) {
-        const int32_t a = c->of[t - 1], b = c->of[t];
-        if (a < 0 || b < 0 || !is_word(&c->unit[a]) || !is_word(&c->unit[b])) continue;
+        const int32_t a = c->words.of_row[t - 1], b = c->words.of_row[t];
+        if (a < 0 || b < 0 || !is_word(&c->words.units[a]) || !is_word(&c->words.units[b]))
+            continue;
         for (int32_t l = 0; l < s->levels.n; l++) {
             const double closure = psc_reads_closure(&s->reads, sequence, l, t);
             s->counts[words_bins(s, l, a == b) + bin_of(closure)] += 1.0;

@@ -177,6 +177,21 @@ Test(cuts, other_trees) {
                   five[i].split == balanced[i][2]);
 }
 
+/* Every range of units is found exactly if it is a bracket. */
+Test(cuts, has_bracket) {
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        const int32_t n = 1 + (int32_t)(seed % 20);
+        psc_bracket tree[MOST];
+        psc_tree_fixed(PSC_TREE_RANDOM, n, seed, tree);
+        for (int32_t a = 0; a < n; a++)
+            for (int32_t b = a + 1; b < n; b++) {
+                int want = 0;
+                for (int32_t i = 0; i + 1 < n; i++) want |= tree[i].begin == a && tree[i].end == b;
+                cr_assert_eq(psc_tree_has(n, tree, a, b), want, "%d..%d of %d", a, b, n);
+            }
+    }
+}
+
 /* Against a comparison of all pairs; where tells the same. */
 Test(cuts, shared_brackets) {
     for (uint64_t seed = 0; seed < 200; seed++) {
