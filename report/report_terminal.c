@@ -246,10 +246,16 @@ static bool print_tokens(const printer *p, const psc_results *results) {
     return true;
 }
 
-/* The documents, windows and tokens that the totals cover. */
+/* The documents, windows and tokens that the totals cover. A client that runs sequences of its own
+ * reads no documents. */
 static void print_corpus(const printer *p, const psc_corpus_totals *corpus) {
     long long documents = (long long)corpus->documents, skipped = (long long)corpus->skipped;
     if (documents + skipped + corpus->windows == 0) return; /* a report without a run */
+    if (documents + skipped == 0) {
+        fprintf(p->out, "%lld tokens in %lld sequence%s\n", (long long)corpus->tokens,
+            (long long)corpus->windows, corpus->windows == 1 ? "" : "s");
+        return;
+    }
     fprintf(p->out, "%lld tokens from %lld document%s in %lld windows", (long long)corpus->tokens,
         documents, documents == 1 ? "" : "s", (long long)corpus->windows);
     if (corpus->window > 0) fprintf(p->out, " of up to %d", (int)corpus->window);

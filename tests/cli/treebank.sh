@@ -22,6 +22,8 @@ for options in '--threads 2' '--threads 3 --chunk 7' '--batch 1' '--batch 3 --is
     rm -r "$work/again"
 done
 check 'nothing was skipped' test ! -s "$work/first.notes"
+check 'the head counts sequences' grep -q "^[0-9]* tokens in $sentences sequences\$" \
+    "$work/first.summary"
 for row in 'punctuation + right' 'level 2, power 1' 'level 3, plain A' 'heads of' 'links of' \
     'closed brackets' 'the best of these very sentences'; do
     check "the summary has $row" grep -q "$row" "$work/first.summary"
