@@ -119,12 +119,17 @@ int spans_follow_prefixes(spans_state *s);
 
 /* --- spans_arrays.c, spans_summary.c, spans_say.c: one run ------------------------------------------------- */
 
+/* Whether the summary has the notation, with its links. */
+static inline int spans_shows_notation(const spans_state *s) {
+    return s->n_sequences == 1 && !s->appended;
+}
+
 int spans_arrays(spans_state *s);
 int spans_summary(spans_state *s);
-enum { SPANS_TEXT = 128 };
-/* A bracket's positions and text: [2,3] "old man". Long texts are cut. */
+enum { SPANS_TEXT = 128, SPANS_LONG = 60 };
+/* A bracket's positions and text: [2,3] "old man". More than `most` <= SPANS_LONG bytes are cut. */
 int spans_bracket_text(
-    const spans_state *s, int32_t sequence, const psc_bracket *b, char out[SPANS_TEXT]);
+    const spans_state *s, int32_t sequence, const psc_bracket *b, int most, char out[SPANS_TEXT]);
 /* What a run and a corpus say: the prior of `power`; shares of n brackets of a level, overlap
  * [levels, PRIOR_COUNT] and shared [levels, levels]. */
 int spans_say_overlaps(const spans_state *s, double n, const double *overlap, const double *shared);

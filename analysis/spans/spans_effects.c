@@ -98,7 +98,7 @@ int spans_effects_summary(spans_state *s) {
     char line[160];
     if (!any(e)) return 0;
     if (e->heads != HEAD_NONE && spans_heads_summary(s)) return -1;
-    if (e->links != LINK_NONE && spans_links_summary(s)) return -1;
+    if (e->links != LINK_NONE && !spans_shows_notation(s) && spans_links_summary(s)) return -1;
     if (!causal(e)) return 0;
     snprintf(line, sizeof line,
         "Knock-outs computed %.0f rows: %.1f passes over the run's %d rows.", e->knockouts.done,

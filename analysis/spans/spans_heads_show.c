@@ -131,39 +131,64 @@ static head_counts count_heads(const spans_state *s, int32_t level) {
     return counts;
 }
 
-static int say_level(const spans_state *s, int32_t level) {
+/* Of each level's spans, how many heads are the last unit, and agree with other figures. */
+static int count_table(const spans_state *s) {
     static const char *const by[] = {"", "reads", "necessity", "similarity to the span's mean"};
+    const int causal = s->effects.heads == HEAD_CAUSAL;
+    char line[160];
+    snprintf(line, sizeof line,
+        "Heads by %s; of each level's spans, how many head in:", by[s->effects.heads]);
+    if (s->host->summary_text(s->context, line) ||
+        s->host->summary_text(
+            s->context, causal ? "level    spans  the last unit  the most sufficient  the most read"
+                               : "level    spans  the last unit"))
+        return -1;
+    for (int32_t level = 0; level < s->levels.n; level++) {
+        const head_counts c = count_heads(s, level);
+        const int n = snprintf(
+            line, sizeof line, "%-8.8s %5d %14d", s->levels.names[level], (int)c.n, (int)c.last);
+        if (causal)
+            snprintf(
+                line + n, sizeof line - (size_t)n, " %20d %14d", (int)c.sufficient, (int)c.reads);
+        if (s->host->summary_text(s->context, line)) return -1;
+    }
+    return 0;
+}
+
+static int say_other(const spans_state *s, int32_t level, int32_t b, int32_t head) {
+    enum { SPAN = 26 };
     const spans_effects *e = &s->effects;
-    const head_counts c = count_heads(s, level);
-    char line[240];
-    int n = snprintf(line, sizeof line,
-        "level %-8.40s heads by %s: %d of %d spans head in the last unit", s->levels.names[level],
-        by[e->heads], (int)c.last, (int)c.n);
+    const psc_bracket *bracket = &spans_tree(s, level, 0)[b];
+    const int64_t at = (int64_t)level * s->n_spans + s->sequences[0].first_span + b;
+    const char *unit = spans_unit_text(s, 0, head);
+    char line[SPANS_TEXT + 200], text[SPANS_TEXT], figures[64] = "";
+    if (!unit || spans_bracket_text(s, 0, bracket, SPAN, text)) return -1;
     if (e->heads == HEAD_CAUSAL)
-        snprintf(line + n, sizeof line - (size_t)n,
-            "; the most sufficient unit agrees in %d, the most read one in %d", (int)c.sufficient,
-            (int)c.reads);
+        snprintf(figures, sizeof figures, " %9.4f %11.4f", e->found[at].necessity,
+            e->found[at].sufficiency);
+    snprintf(line, sizeof line, "%-6.6s%s %4d %.80s of %s", s->levels.names[level], figures,
+        (int)spans_last(&s->sequences[0], head), unit, text);
     return s->host->summary_text(s->context, line);
 }
 
-/* The brackets of sequence 0 whose head is not their last unit, in pre-order. */
-static int list_others(const spans_state *s, int32_t level) {
-    const spans_effects *e = &s->effects;
-    const psc_bracket *tree = spans_tree(s, level, 0);
-    const int64_t at = (int64_t)level * s->n_spans + s->sequences[0].first_span;
-    char line[SPANS_TEXT + 400], text[SPANS_TEXT];
-    for (int32_t b = 0, listed = 0; b < s->sequences[0].n_spans && listed < s->top; b++) {
-        const int32_t head = e->head[at + b];
-        if (head < 0 || head == tree[b].end) continue;
-        const char *unit = spans_unit_text(s, 0, head);
-        if (!unit || spans_bracket_text(s, 0, &tree[b], text)) return -1;
-        const int n = snprintf(line, sizeof line, "level %.40s: %s has the head %.80s at %d",
-            s->levels.names[level], text, unit, (int)spans_last(&s->sequences[0], head));
-        if (e->heads == HEAD_CAUSAL)
-            snprintf(line + n, sizeof line - (size_t)n, ", necessity %.4f, sufficiency %.4f nats",
-                e->found[at + b].necessity, e->found[at + b].sufficiency);
-        if (s->host->summary_text(s->context, line)) return -1;
-        listed++;
+/* The brackets of sequence 0 whose head is not their last unit: each level's first in pre-order. */
+static int list_others(const spans_state *s) {
+    const int causal = s->effects.heads == HEAD_CAUSAL;
+    int32_t said = 0;
+    for (int32_t level = 0; level < s->levels.n; level++) {
+        const int32_t *heads =
+            s->effects.head + (int64_t)level * s->n_spans + s->sequences[0].first_span;
+        const psc_bracket *tree = spans_tree(s, level, 0);
+        for (int32_t b = 0, listed = 0; b < s->sequences[0].n_spans && listed < s->top; b++) {
+            if (heads[b] < 0 || heads[b] == tree[b].end) continue;
+            listed++;
+            if (said++ == 0 &&
+                (s->host->summary_text(s->context, "Spans whose head is another unit:") ||
+                    s->host->summary_text(
+                        s->context, causal ? "level  necessity sufficiency head" : "level  head")))
+                return -1;
+            if (say_other(s, level, b, heads[b])) return -1;
+        }
     }
     return 0;
 }
@@ -176,7 +201,7 @@ static int show_of(spans_state *s) {
     const psc_bracket span = {.begin = e->of[0], .end = e->of[1]};
     char text[SPANS_TEXT], title[SPANS_TEXT + 96];
     const char **labels = of_labels(s);
-    if (!labels || spans_bracket_text(s, 0, &span, text)) return -1;
+    if (!labels || spans_bracket_text(s, 0, &span, SPANS_LONG, text)) return -1;
     for (int i = 0; e->heads == HEAD_CAUSAL && i < 2; i++) {
         snprintf(title, sizeof title, "%s %s", titles[i], text);
         if (s->host->summary_bars(s->context, title, "nats", size, labels,
@@ -199,9 +224,6 @@ static int show_of(spans_state *s) {
 }
 
 int spans_heads_summary(spans_state *s) {
-    for (int32_t level = 0; level < s->levels.n; level++) {
-        if (say_level(s, level)) return -1;
-        if (s->n_sequences == 1 && list_others(s, level)) return -1;
-    }
+    if (count_table(s) || (s->n_sequences == 1 && list_others(s))) return -1;
     return s->effects.of[0] >= 0 ? show_of(s) : 0;
 }

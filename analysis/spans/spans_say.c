@@ -55,8 +55,7 @@ static int bare(const char *text, const char **out) {
 }
 
 int spans_bracket_text(
-    const spans_state *s, int32_t sequence, const psc_bracket *b, char out[SPANS_TEXT]) {
-    enum { MOST = 60 };
+    const spans_state *s, int32_t sequence, const psc_bracket *b, int most, char out[SPANS_TEXT]) {
     const spans_sequence *q = &s->sequences[sequence];
     int n = snprintf(
         out, SPANS_TEXT, "[%d,%d] \"", (int)spans_first(q, b->begin), (int)spans_last(q, b->end));
@@ -64,7 +63,7 @@ int spans_bracket_text(
         const char *text = spans_unit_text(s, sequence, u), *piece;
         if (!text) return -1;
         const int length = bare(text, &piece), skip = u == b->begin && piece[0] == ' ';
-        if (n + length > MOST) {
+        if (n + length > most) {
             n += snprintf(out + n, (size_t)(SPANS_TEXT - n), "...");
             break;
         }

@@ -329,5 +329,5 @@ int spans_show(const spans_state *s) {
     for (int32_t q = 0; q < s->n_sequences; q++)
         if (fill(s, q, &all[q])) return -1;
     if (write_documents(s, all)) return -1;
-    return s->n_sequences == 1 && !s->appended ? say_notation(s, &all[0]) : 0;
+    return spans_shows_notation(s) ? say_notation(s, &all[0]) : 0;
 }

@@ -27,7 +27,7 @@ typedef struct bracket_list {
 static int add_bracket(bracket_list *list, const psc_bracket *b) {
     char text[SPANS_TEXT];
     if (++list->n > list->s->top) return 0;
-    if (spans_bracket_text(list->s, list->sequence, b, text)) return -1;
+    if (spans_bracket_text(list->s, list->sequence, b, SPANS_LONG, text)) return -1;
     list->used += snprintf(list->text + list->used, sizeof list->text - (size_t)list->used, "%s%s",
         list->n > 1 ? ", " : "", text);
     return 0;

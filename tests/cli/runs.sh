@@ -57,6 +57,14 @@ check 'a mean of captured rows' sh -c "'$program' analyze --text 'the moon' --ou
     --capture 'blocks.*.attn.hook_z' >/dev/null && '$program' analyze --text 'the sun rose' \
     --ablate 'L*H3:by=mean,file=$work/means/tensors.safetensors' | grep -q 'to the mean in'"
 
+# spans: links stand in the notation alone; heads in one table.
+check 'spans with heads and links' sh -c "'$program' analyze --bos --text 'The old man gave the little girl an apple.' \
+    --plugin spans:units=words,heads=causal,links=causal >'$work/spans.summary'"
+check 'links in the notation' grep -q '^  links    [a-z]* -> ' "$work/spans.summary"
+check 'no second list of links' sh -c "! grep -q 'links: KL' '$work/spans.summary'"
+check 'one table of heads' test "$(grep -c '^  level  *necessity sufficiency head$' "$work/spans.summary")" = 1
+check 'its lines' grep -q "^  2 .*[0-9] ' gave' of \[4," "$work/spans.summary"
+
 # probe: figures do not depend on threads and batches; spans from JSONL; a control beside.
 labelled=$2/tests/golden/structure/own.conllu
 awk -v RS= -v ORS='\n\n' 'NR > 4' "$labelled" >"$work/test.conllu"
