@@ -1,6 +1,7 @@
 #!/bin/sh
-# Compares two builds of the program: ten runs that cover every plugin must write the same files, byte
-# for byte. Only the version may differ, and in the plugins' JSON the way a number is written (0, 0.0).
+# Compares two builds of the program by runs that cover every plugin: both must write the same files,
+# byte for byte. Only the version may differ, and in the plugins' JSON the way a number is written (0,
+# 0.0).
 # Every run uses one thread; test_bits_product covers other settings.
 # usage: compare_builds.sh PROGRAM_BEFORE PROGRAM_AFTER SOURCE_DIR
 set -eu
@@ -67,6 +68,16 @@ both readers analyze --model "$embedded" --text "$text" --target '#300' \
     --plugin attention:reader=L1H0,key=3 --plugin edges:rows=all,carry=yes --plugin roles
 both spanned analyze --model "$embedded" --text "$text" --bos --plugin spans:prefixes=yes,closure=yes
 both words analyze --model "$embedded" --text "$text" --bos --plugin words
+own=$golden/structure/own.conllu
+awk -v RS= -v ORS='\n\n' 'NR > 4' "$own" >"$work/test.conllu"
+awk -v RS= -v ORS='\n\n' 'NR <= 4' "$own" >"$work/train.conllu"
+printf '%s\t%s\t%s\n' giant giant NN giants giant NNS king king NN kings king NNS walk walk VB \
+    walked walk VBD talk talk VB talked talk VBD >"$work/forms.tsv"
+both labelled treebank --model "$embedded" "$own" --draws 20 --revision --heads --links --windows \
+    --comparisons
+both reread words --model "$embedded" --treebank "$own"
+both probed probe --model "$embedded" "$work/train.conllu" --test "$work/test.conllu"
+both formed forms --model "$embedded" "$work/forms.tsv"
 both network analyze --model "$embedded" --text "$text" --plugin graph:level=neuron \
     --plugin frozen:map=upto,layer=2 --plugin neurons
 both changed analyze --model "$embedded" --text 'the sun rose over the sea' \
