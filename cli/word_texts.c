@@ -96,23 +96,43 @@ static bool append(token_list *list, const psc_token *tokens, int32_t n, uint32_
     return true;
 }
 
-/* The text of s without spaces, in block->sentences[i]. */
-static bool join_words(cli_word_block *block, int32_t i, const psc_sentence *s) {
+/* Whether word w of s is of letters only and shares no token; its first token is at *t or later. */
+static bool is_chosen(const token_list *tokens, const psc_sentence *s, int32_t w, int32_t *t) {
+    const psc_word *word = &s->words[w];
+    while (*t < tokens->n && tokens->at[*t].end <= word->start) ++*t;
+    if (*t == tokens->n || tokens->at[*t].start >= word->end) return false;
+    int32_t last = *t;
+    while (last + 1 < tokens->n && tokens->at[last + 1].start < word->end) last++;
+    if (w > 0 && word[-1].end > tokens->at[*t].start) return false;
+    if (w + 1 < s->n && word[1].start < tokens->at[last].end) return false;
+    for (const char *c = word->form; *c; c++)
+        if (class_of((unsigned char)*c) != 1) return false;
+    return strcmp(word->upos, "PUNCT") != 0;
+}
+
+/* The text of s without spaces, in block->sentences[i]. With the tokens of s, of chosen words. */
+static bool join_words(
+    cli_word_block *block, int32_t i, const psc_sentence *s, const token_list *tokens) {
     size_t bytes = 1;
     for (int32_t w = 0; w < s->n; w++) bytes += strlen(s->words[w].form);
     char *text = block->texts[i] = malloc(bytes);
     psc_word *words = block->words[i] = calloc((size_t)s->n, sizeof *words);
     if (!text || !words) return false;
     uint32_t at = 0;
+    int32_t kept = 0, t = 1; /* 0 is <|endoftext|> */
     for (int32_t w = 0; w < s->n; w++) {
+        if (tokens && !is_chosen(tokens, s, w, &t)) continue;
         const size_t n = strlen(s->words[w].form);
+        psc_word *word = &words[kept++];
         memcpy(text + at, s->words[w].form, n);
-        words[w] = s->words[w];
-        words[w].start = at;
-        words[w].end = at += (uint32_t)n;
+        *word = s->words[w];
+        word->start = at;
+        word->end = at += (uint32_t)n;
+        if (tokens) word->head = kept == 1 ? -1 : 0; /* its head may be left out */
     }
     text[at] = 0;
     block->sentences[i] = *s;
+    block->sentences[i].n = kept;
     block->sentences[i].text = text;
     block->sentences[i].bytes = at;
     block->sentences[i].words = words;
@@ -149,20 +169,6 @@ static bool make_room(cli_word_block *out, int32_t n, bool alone) {
     return out->all.sequences && out->sentences && out->words && out->texts;
 }
 
-static psc_status encode(cli_word_block *out, token_list *tokens, const psc_model *model, int32_t i,
-    const psc_sentence *s, const cli_word_options *options, psc_error *error) {
-    psc_token *encoded = NULL;
-    int32_t n = 0;
-    if (options->alone) {
-        if (!join_words(out, i, s)) return no_memory(error);
-        return encode_alone(tokens, model, &out->sentences[i], error);
-    }
-    psc_status status = psc_model_encode(&encoded, &n, model, s->text, s->bytes, true, error);
-    if (!status && !append(tokens, encoded, n, 0)) status = no_memory(error);
-    psc_free(encoded);
-    return status;
-}
-
 /* The units that are not punctuation only. A unit is a word, or the words that share a token. */
 static int32_t count_units(const token_list *tokens, const psc_sentence *s) {
     int32_t n = 0, t = 1, last = 0; /* last: of the unit's tokens; 0 is <|endoftext|> */
@@ -183,11 +189,30 @@ static int32_t count_units(const token_list *tokens, const psc_sentence *s) {
     return n + content;
 }
 
+/* The tokens of sentence i, and its content units: with letters those of its text, also alone. */
+static psc_status encode(cli_word_block *out, token_list *tokens, int32_t *units,
+    const psc_model *model, int32_t i, const psc_sentence *s, const cli_word_options *options,
+    psc_error *error) {
+    psc_token *encoded = NULL;
+    int32_t n = 0;
+    const bool as_is = !options->alone || options->letters;
+    psc_status status =
+        as_is ? psc_model_encode(&encoded, &n, model, s->text, s->bytes, true, error) : PSC_OK;
+    if (!status && as_is && !append(tokens, encoded, n, 0)) status = no_memory(error);
+    psc_free(encoded);
+    if (!status && as_is) *units = count_units(tokens, s);
+    if (status || !options->alone) return status;
+    if (!join_words(out, i, s, as_is ? tokens : NULL)) return no_memory(error);
+    tokens->n = 0;
+    status = encode_alone(tokens, model, &out->sentences[i], error);
+    if (!status && !as_is) *units = count_units(tokens, &out->sentences[i]);
+    return status;
+}
+
 /* Keeps a copy of the tokens as a sequence if its rows and units are in range. */
-static psc_status keep(cli_word_block *out, const token_list *tokens, int32_t i,
+static psc_status keep(cli_word_block *out, const token_list *tokens, int32_t units, int32_t i,
     const psc_sentence *s, const cli_word_options *options, psc_error *error) {
     const int32_t n = options->cut && tokens->n > options->most ? options->most : tokens->n;
-    const int32_t units = count_units(tokens, s);
     if (n < options->least || n > options->most || units < options->units[0] ||
         units > options->units[1]) {
         out->all.n_skipped++;
@@ -213,10 +238,12 @@ psc_status cli_word_block_make(cli_word_block *out, const psc_model *model,
             psc_model_get_info(model)->path);
     for (int32_t i = 0; !status && i < n && out->all.n < options->limit; i++) {
         if (sentences[i].n == 0) continue;
+        int32_t units = 0;
         tokens.n = 0;
-        status = encode(out, &tokens, model, i, &sentences[i], options, error);
+        status = encode(out, &tokens, &units, model, i, &sentences[i], options, error);
         const psc_sentence *s = options->alone ? &out->sentences[i] : &sentences[i];
-        if (!status) status = keep(out, &tokens, i, s, options, error);
+        if (s->n == 0) continue;
+        if (!status) status = keep(out, &tokens, units, i, s, options, error);
     }
     free(tokens.at);
     out->all.sentences = options->alone ? out->sentences : sentences;

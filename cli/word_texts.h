@@ -21,6 +21,7 @@ void cli_word_text_free(cli_word_text *text);
 
 typedef struct cli_word_options {
     bool alone;          /* words without spaces between them, each tokenized by itself */
+    bool letters;        /* alone: only words of letters that share no token in their text */
     bool cut;            /* cuts sequences to `most` rows instead of leaving them out */
     int32_t least, most; /* rows, <|endoftext|> included */
     int32_t units[2];    /* content units: at least, at most */

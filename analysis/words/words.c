@@ -13,9 +13,13 @@
 
 #include <stddef.h>
 
+static const char *const words_names[] = {"all", "letters", NULL};
+
 static const psc_option_description words_options[] = {
     {"levels", "each", "each, or layers and heads like 1+2/L2H5", PSC_OPTION_TEXT,
         offsetof(words_state, levels_text), 0, 0, NULL},
+    {"words", "all", "words that count: all, or those of letters only", PSC_OPTION_WORD,
+        offsetof(words_state, letters), 0, 0, words_names},
     {"top", "6", "pairs of tokens listed per level and kind", PSC_OPTION_COUNT,
         offsetof(words_state, top), 0, WORDS_TOP, NULL},
     {"memory", "1024", "most MiB of the reads of all sequences of a run", PSC_OPTION_COUNT,
@@ -85,7 +89,9 @@ static int words_run_end(psc_context *context, void *state, int status) {
     if (psc_reads_end(&s->reads)) return -1;
     for (int32_t i = 0; i < s->reads.n; i++) {
         words_case c;
-        if (words_case_make(s, i, &c) || words_add(s, i, &c)) return -1;
+        if (words_case_make(s, i, &c)) return -1;
+        if (s->letters) words_keep_letters(s, i, &c);
+        if (words_add(s, i, &c)) return -1;
     }
     if (!s->host->accumulating(context)) return 0;
     return s->host->accumulate(context, s->counter, 0, s->n_counts, s->counts);

@@ -23,7 +23,8 @@ enum { WORDS_BINS = 2 + WORDS_OCTAVES * WORDS_PER_OCTAVE };
 /* Later rows that a listed pair of tokens has at least. */
 enum { WORDS_LATER = 3, WORDS_TOP = 64 };
 
-/* A sequence; position 0, BOS, is in no unit. A position is a row of `words`. */
+/* A sequence; position 0, BOS, is in no unit. A position is a row of `words`. With
+ * words=letters only units of one word of letters stay content. */
 typedef struct words_case {
     int32_t n; /* positions */
     psc_word_units words;
@@ -39,7 +40,7 @@ typedef struct words_state {
     psc_context *context;
     const psc_host *host;
     const char *levels_text;
-    int32_t top, memory;
+    int32_t letters, top, memory;
     psc_levels levels;
     psc_reads reads;
     /* totals, added up by accumulators over documents, else here for one run */
@@ -73,6 +74,8 @@ static inline int64_t words_bins(const words_state *s, int32_t level, int contin
 
 /* Units of sequence s of the reads: from the run's labels, or from the tokens' bytes. */
 int words_case_make(words_state *s, int32_t sequence, words_case *out);
+/* Only units of one word, all of whose bytes are letters, stay content. */
+void words_keep_letters(const words_state *s, int32_t sequence, words_case *c);
 /* In run_end: adds one sequence to counts, chance and lists. */
 int words_add(words_state *s, int32_t sequence, const words_case *c);
 /* In report. */

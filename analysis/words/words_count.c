@@ -4,11 +4,35 @@
  * left out. A tree is over tokens, so a bracket [a, b] is positions a + 1..b + 1. */
 #include "words.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
 static int is_word(const psc_word_unit *u) {
     return u->content && u->n_words == 1;
+}
+
+/* Spaces stand before the word only. Bytes beyond ASCII are letters. */
+static int is_letters(const words_state *s, const int32_t *tokens, const psc_word_unit *u) {
+    int letters = 0;
+    for (int32_t t = u->first; t <= u->last; t++) {
+        uint64_t n = 0;
+        const char *bytes = s->host->token_bytes(s->context, tokens[t], &n);
+        for (uint64_t i = 0; bytes && i < n; i++) {
+            const unsigned char c = (unsigned char)bytes[i];
+            if (!letters && isspace(c)) continue;
+            if (c < 0x80 && !isalpha(c)) return 0;
+            letters = 1;
+        }
+    }
+    return letters;
+}
+
+void words_keep_letters(const words_state *s, int32_t sequence, words_case *c) {
+    const int32_t *tokens = s->reads.sequences[sequence].tokens;
+    for (int32_t u = 0; u < c->words.n; u++)
+        c->words.units[u].content =
+            is_word(&c->words.units[u]) && is_letters(s, tokens, &c->words.units[u]);
 }
 
 /* --- brackets --------------------------------------------------------------------------------- */

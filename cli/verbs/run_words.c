@@ -24,6 +24,9 @@ static const cli_option options[] = {
         "this option and the next two need --treebank"},
     {"units", 1, false, "A-B", "only sentences of A to B words without punctuation"},
     {"limit", 1, false, "N", "the first N of these sentences"},
+    {"words", 1, false, "WHICH",
+        "words that count: all, or letters: only words of letters;\n"
+        "default: all"},
     {"levels", 1, false, "LIST", "each, or layers and heads like 1+2/L2H5"},
     {"top", 1, false, "N", "pairs of tokens listed; default: 6"},
     {"memory", 1, false, "MIB", "most memory of the reads; default: 1024"},
@@ -45,7 +48,7 @@ typedef struct words_run {
     long long batch, window, limit, limit_tokens;
     long long rows[2], units[2]; /* at least, at most */
     const char *treebank;
-    bool corpus;
+    bool corpus, letters;
 } words_run;
 
 /* --- one session ------------------------------------------------------------------------------ */
@@ -62,6 +65,7 @@ static cli_word_options block_options(const words_pass *p, const char *path) {
     const int32_t n_ctx = psc_model_get_info(p->model)->n_ctx;
     const bool chosen = cli_has(p->run->arguments, "rows");
     return (cli_word_options){.alone = p->alone,
+        .letters = p->run->letters,
         .cut = !chosen,
         .least = (int32_t)p->run->rows[0],
         .most = chosen && p->run->rows[1] < n_ctx ? (int32_t)p->run->rows[1] : n_ctx,
@@ -87,8 +91,8 @@ static psc_status run_sentences(
     psc_status status = cli_word_block_make(&block, p->model, sentences, n, &o, error);
     if (!status && block.all.n == 0)
         status = psc_fail(error, PSC_ERROR_INPUT,
-            "%s: no sentence has %d to %d rows and as many words as --units asks; choose others",
-            path, (int)o.least, (int)o.most);
+            "%s: no sentence has %s%d to %d rows and as many words as --units asks; choose others",
+            path, p->run->letters ? "words of letters, " : "", (int)o.least, (int)o.most);
     if (!status) status = open_session(p, block.all.longest, error);
     if (!status) status = cli_sentences_run(&block.all, p->session, (int32_t)p->run->batch, error);
     cli_word_block_free(&block);
@@ -246,6 +250,7 @@ static int check(words_run *r) {
     if (code) return code;
     r->treebank = cli_value(a, "treebank");
     r->corpus = a->n_operands > 0;
+    r->letters = cli_has(a, "words") && strcmp(cli_value(a, "words"), "letters") == 0;
     if (sources != 1)
         return cli_usage(a->verb, sources == 0
                                       ? "no text; pass FILE|DIR..., --text, --file or --treebank"
@@ -260,7 +265,7 @@ static int check(words_run *r) {
 }
 
 static int run_words(const cli_arguments *arguments) {
-    static const char *const keys[] = {"levels", "top", "memory", NULL};
+    static const char *const keys[] = {"words", "levels", "top", "memory", NULL};
     words_run r = {.arguments = arguments, .batch = 8, .window = 128, .limit = INT_MAX};
     psc_error error = {0};
     r.plugin = cli_plugin_of(arguments, "words", keys);

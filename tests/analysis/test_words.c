@@ -1,10 +1,10 @@
 /* The plugin words: brackets, closure and lists of labelled sequences against float64 by brute
- * force; words by the bytes of tokens; the same bits for any batches, threads and chunks; refusals. */
+ * force, also of words of letters; words by the bytes of tokens; the same bits for any batches, threads and chunks; refusals. */
 #include "golden.h"
 #include "plugin_fixture.h"
 #include "reads.h"
 
-enum { SEQUENCES = 2, LONG = 16, SHORT = 9, LEVELS = 3, WIDE = LONG };
+enum { SEQUENCES = 2, LONG = 16, SHORT = 9, LEVELS = 3, WIDE = 40 };
 
 /* Words of the long sequence: first and last token, tag, and the bytes of two that share token 8.
  * Tokens have two bytes each. */
@@ -17,12 +17,13 @@ static const piece pieces[SEQUENCES][10] = {
         {15, 16, "PART"}, {16, 20, "ADJ"}, {20, 22, "NOUN"}, {22, 26, "VERB"}, {26, 30, "NOUN"}},
     {{0, 2, "DET"}, {2, 8, "NOUN"}, {8, 12, "VERB"}, {12, 16, "PUNCT"}}};
 static const int n_pieces[SEQUENCES] = {10, 4};
-/* Each position's unit; content: of one word and not punctuation. */
-static const int unit_of[SEQUENCES][LONG] = {
+/* Each position's unit; content: not punctuation; single: of one word. A test may set others. */
+static int unit_of[SEQUENCES][WIDE] = {
     {-1, 0, 0, 1, 2, 2, 2, 3, 4, 5, 5, 6, 7, 7, 8, 8}, {-1, 0, 1, 1, 1, 2, 2, 3, 3}};
-static const int content[SEQUENCES][9] = {{1, 1, 1, 0, 1, 1, 1, 1, 1}, {1, 1, 1, 0}};
-static const int single[SEQUENCES][9] = {{1, 1, 1, 1, 0, 1, 1, 1, 1}, {1, 1, 1, 1}};
-static const int32_t length[SEQUENCES] = {LONG, SHORT};
+static int content[SEQUENCES][WIDE] = {{1, 1, 1, 0, 1, 1, 1, 1, 1}, {1, 1, 1, 0}};
+static int single[SEQUENCES][WIDE] = {{1, 1, 1, 1, 0, 1, 1, 1, 1}, {1, 1, 1, 1}};
+static int32_t length[SEQUENCES] = {LONG, SHORT};
+static int n_sequences = SEQUENCES;
 
 static char text[64];
 static psc_word labelled[SEQUENCES][10];
@@ -152,7 +153,7 @@ static int brute_end(psc_context *c, void *state, int status) {
     (void)c, (void)state;
     if (status) return 0;
     if (psc_reads_end(&reads)) return -1;
-    for (int q = 0; q < SEQUENCES; q++) {
+    for (int q = 0; q < n_sequences; q++) {
         brackets_of(q);
         closures_of(q);
     }
@@ -191,15 +192,16 @@ static void check_lists(int32_t level) {
     }
 }
 
-Test(words, figures_against_float64) {
-    open_words(0, 2, 5);
+static void load_both(const char *options) {
     find_bridge();
-    must_load("words", "levels=0\\,1\\,L0H1,top=4");
+    must_load("words", options);
     bridge->open = brute_open;
     bridge->run_begin = brute_begin;
     bridge->run_end = brute_end;
     must_load(PLUGIN("bridge"), NULL);
-    cr_assert_eq(run_some(0, SEQUENCES), PSC_OK, "%s", error.message);
+}
+
+static void check_figures(void) {
     const double *rate = must_array("words.brackets").data, *n = must_array("words.cases").data;
     const double *auroc = must_array("words.auroc").data,
                  *bound = must_array("words.auroc_error").data;
@@ -212,6 +214,13 @@ Test(words, figures_against_float64) {
             auroc[l], expected_auroc[l]);
         check_lists(l);
     }
+}
+
+Test(words, figures_against_float64) {
+    open_words(0, 2, 5);
+    load_both("levels=0\\,1\\,L0H1,top=4");
+    cr_assert_eq(run_some(0, SEQUENCES), PSC_OK, "%s", error.message);
+    check_figures();
     cr_assert(hits[0][0] + hits[1][0] + hits[2][0] > 0.0);
     double chance = 0.0;
     static const int several[7][3] = {
@@ -219,6 +228,96 @@ Test(words, figures_against_float64) {
     for (int i = 0; i < 7; i++)
         chance += psc_tree_chance(length[several[i][0]] - 1, several[i][1] - 1, several[i][2] - 1);
     cr_assert(fabs(((const double *)must_array("words.random_tree").data)[0] - chance / 7) < 1e-12);
+    fixture_close();
+}
+
+/* --- words of letters ------------------------------------------------------------------------- */
+
+static const char letters_text[] =
+    "Old Grumbold doesn't, cannot gallop over meadows nor 1024 caf\xc3\xa9s, Nobodyson fooled Mp3";
+static const struct {
+    const char *form, *upos;
+    bool letters;
+} letters_words[] = {{"Old", "ADJ", true}, {"Grumbold", "PROPN", true}, {"does", "AUX", true},
+    {"n't", "PART", false}, {",", "PUNCT", false}, {"can", "AUX", true}, {"not", "PART", true},
+    {"gallop", "VERB", true}, {"over", "ADP", true}, {"meadows", "NOUN", true},
+    {"nor", "CCONJ", true}, {"1024", "NUM", false}, {"caf\xc3\xa9s", "NOUN", true},
+    {",", "PUNCT", false}, {"Nobodyson", "PROPN", true}, {"fooled", "VERB", true},
+    {"Mp3", "NOUN", false}};
+enum { LETTERS_WORDS = sizeof letters_words / sizeof *letters_words };
+static psc_word letters_labels[LETTERS_WORDS];
+
+static psc_sentence label_letters(void) {
+    uint32_t at = 0;
+    for (int w = 0; w < LETTERS_WORDS; w++) {
+        at += letters_text[at] == ' ';
+        letters_labels[w] = labelled[0][0];
+        letters_labels[w].start = at;
+        letters_labels[w].end = at += (uint32_t)strlen(letters_words[w].form);
+        letters_labels[w].head = w == 0 ? -1 : 0;
+        letters_labels[w].form = letters_words[w].form;
+        letters_labels[w].upos = letters_words[w].upos;
+    }
+    return (psc_sentence){
+        .id = "", .text = letters_text, .bytes = at, .n = LETTERS_WORDS, .words = letters_labels};
+}
+
+static bool touches(const psc_token *token, int w) {
+    return token->start < letters_labels[w].end && token->end > letters_labels[w].start;
+}
+
+/* A token is of the unit before if a word touches both; a unit counts if its only word is of
+ * letters. The number of units of several words. */
+static int place_letters(const psc_token *encoded, int32_t n) {
+    int unit = -1, shared = 0;
+    n_sequences = 1;
+    length[0] = n;
+    for (int32_t t = 1; t < n; t++) {
+        bool same = false;
+        for (int w = 0; t > 1 && w < LETTERS_WORDS; w++)
+            same |= touches(&encoded[t], w) && touches(&encoded[t - 1], w);
+        unit_of[0][t] = same ? unit : ++unit;
+    }
+    for (int u = 0; u <= unit; u++) {
+        int n_words = 0;
+        bool letters = false;
+        for (int w = 0; w < LETTERS_WORDS; w++) {
+            bool in = false;
+            for (int32_t t = 1; t < n; t++) in |= unit_of[0][t] == u && touches(&encoded[t], w);
+            n_words += in;
+            letters |= in && letters_words[w].letters;
+        }
+        shared += n_words > 1;
+        content[0][u] = single[0][u] = n_words == 1 && letters;
+    }
+    return shared;
+}
+
+Test(words, letters_against_float64) {
+    if (!golden_embedded()) cr_skip_test("no weights");
+    make_sequences();
+    model = must_model(golden_embedded());
+    session = must_session(model, NULL, 1, 0);
+    load_both("levels=0\\,1\\,L0H1,top=4,words=letters");
+    psc_token *encoded = NULL;
+    int32_t n = 0;
+    psc_sentence sentence = label_letters();
+    cr_assert_eq(
+        psc_model_encode(&encoded, &n, model, letters_text, strlen(letters_text), true, &error),
+        PSC_OK, "%s", error.message);
+    cr_assert(n <= WIDE);
+    cr_assert_eq(place_letters(encoded, n), 2, "does|n't and can|not share tokens");
+    psc_run_options options = PSC_RUN_OPTIONS_INIT;
+    options.text = letters_text;
+    options.text_bytes = strlen(letters_text);
+    options.sentences = &sentence;
+    options.n_sentences = 1;
+    const psc_input input = {0, n, encoded};
+    cr_assert_eq(
+        psc_session_run(session, &input, 1, &options, &error), PSC_OK, "%s", error.message);
+    check_figures();
+    cr_assert(cases[0] > 2.0 && cases[2] > 2.0);
+    psc_free(encoded);
     fixture_close();
 }
 
@@ -258,30 +357,41 @@ Test(words, batches_threads_chunks_same_bits) {
 
 /* --- words by bytes, refusals ----------------------------------------------------------------- */
 
-Test(words, without_labels_by_the_bytes_of_tokens) {
+/* letters: only words of letters count. */
+static void check_by_bytes(bool letters) {
     static const char sentence[] = "A giant named Grumbold, 1024 and Nobody";
-    if (!golden_embedded()) cr_skip_test("no weights");
     model = must_model(golden_embedded());
     session = must_session(model, NULL, 1, 0);
-    must_load("words", "top=0");
+    must_load("words", letters ? "top=0,words=letters" : "top=0");
     psc_token *encoded = NULL;
-    int32_t n = 0, several = 0, across = 0, size = 1;
+    int32_t n = 0, several = 0, across = 0, numbers = 0, size = 1;
     cr_assert_eq(psc_model_encode(&encoded, &n, model, sentence, strlen(sentence), true, &error),
         PSC_OK, "%s", error.message);
     for (int32_t t = 2; t <= n; t++) { /* here a word begins at a space or is the comma */
         const char c = t < n ? sentence[encoded[t].start] : ' ';
         const int begins = c == ' ' || c == ',';
-        several += begins && size > 1;
-        across += begins && t < n && c != ',' && sentence[encoded[t - 1].start] != ',';
+        const bool number = strchr("1024", sentence[encoded[t - 1].end - 1]) != NULL;
+        const bool next = t < n && strchr("1024", sentence[encoded[t].end - 1]) != NULL;
+        several += begins && size > 1 && !(letters && number);
+        across += begins && t < n && c != ',' && sentence[encoded[t - 1].start] != ',' &&
+                  !(letters && (number || next));
+        numbers += number && size > 1;
         size = begins ? 1 : size + 1;
     }
     must_run_one(session, encoded, n);
     const double *cases_found = must_array("words.cases").data;
-    cr_assert_gt(several, 2);
+    cr_assert_gt(several, letters ? 1 : 2);
+    cr_assert_gt(numbers, 0, "the number has one token");
     cr_assert_eq(cases_found[0], several);
     cr_assert_eq(cases_found[2], across);
     psc_free(encoded);
     fixture_close();
+}
+
+Test(words, without_labels_by_the_bytes_of_tokens) {
+    if (!golden_embedded()) cr_skip_test("no weights");
+    check_by_bytes(false);
+    check_by_bytes(true);
 }
 
 Test(words, short_sequences_and_refusals) {
@@ -295,5 +405,7 @@ Test(words, short_sequences_and_refusals) {
     open_words(0, 1, 0);
     REFUSED(psc_session_plugin(session, "words", "levels=9", &error), PSC_ERROR_PLUGIN, "levels");
     REFUSED(psc_session_plugin(session, "words", "top=65", &error), PSC_ERROR_INPUT, "top");
+    REFUSED(
+        psc_session_plugin(session, "words", "words=x", &error), PSC_ERROR_INPUT, "all, letters");
     fixture_close();
 }

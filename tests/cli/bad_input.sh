@@ -242,6 +242,8 @@ expect 1 'the text has no words' words --text ' '
 expect 1 'context of 512' words --text "$(printf '%0512d' 0 | sed 's/0/ the/g')"
 expect 1 'UTF-8' words --text "$(printf 'a\355\240\200b')"
 expect 1 'levels' words --text 'a b' --levels 9
+expect 1 'all, letters' words --text 'a b' --words some
+expect 1 'no sentence has words of letters' words --text '12 .' --words letters
 expect 2 'they need --treebank' words --text 'a b' --units 1-3
 expect 2 '--units needs A-B' words --treebank "$list" --units 3-1
 expect 1 'missing.conllu' words --treebank "$work/missing.conllu"

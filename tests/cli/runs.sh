@@ -255,6 +255,17 @@ done
 check 'words alone' grep -q '^alone.words ' "$work/words.summary"
 check 'words of CoNLL-U' words own --treebank "$work/own.conllu" --control "$model"
 check 'their control, alone' grep -q '^control-alone.words ' "$work/own.summary"
+# Words of letters: alone, the others are left out; a sentence's words are counted in its text.
+alone() { sed -n '/^alone.words /,$p' "$1" | grep -vF "$work"; }
+check 'words of letters' words letters --words letters \
+    --text "I don't know 12 Grumbolds, said M2 Nobodyson: 3.50"
+check 'only these' words only --text "I don know Grumbolds said M Nobodyson"
+alone "$work/letters.summary" >"$work/letters.alone"
+alone "$work/only.summary" >"$work/only.alone"
+check 'alone, words of letters' cmp "$work/letters.alone" "$work/only.alone"
+sed 's/dogs/12/' "$work/own.conllu" >"$work/number.conllu"
+check 'three words, two of letters' \
+    words number --words letters --units 3-3 --treebank "$work/number.conllu"
 mkdir "$work/texts"
 for i in 1 2 3 4 5; do
     printf 'Grumbold the giant number %d lived in a tremendous castle, and nobody knew.\n' $i >"$work/texts/$i.txt"
