@@ -285,6 +285,7 @@ const cli_verb cli_verb_words = {
         "example:\n"
         "  pythiascope words --text \"Nobody had ever seen Grumbold\"\n"
         "  pythiascope words --treebank en_ewt-ud-test.conllu --rows 6-101\n"
+        "  pythiascope words --treebank en_ewt-ud-test.conllu --words letters\n"
         "  pythiascope words books/ --control random-160m",
     .options = options,
     .max_operands = 1 << 20,
