@@ -54,7 +54,8 @@ bool psc_path_ends(const char *path, const char *suffix);
 /* folder/name in fresh memory, which the caller frees by free(); null when memory runs out. */
 char *psc_path_join(const char *folder, const char *name);
 
-/* Writes data to a temporary file beside path, syncs it and renames it onto path. */
+/* Writes data to a temporary file beside path, syncs it and renames it onto path. If path is a
+ * symbolic link, the link stays and the file that it names is replaced. */
 psc_status psc_write_file(const char *path, const void *data, size_t size, psc_error *error);
 
 /* A directory that appears under its name whole or not at all: the files go to a temporary

@@ -3,6 +3,7 @@
  *   file   psc_write_file; the check before a run asks for the right to write beside it
  *   load   one setting per call, with no open file between calls; host_tensor.c reads tensors
  *   save   tensors_file.c writes the tensors as f32; the folder appears whole or not at all */
+#define _DEFAULT_SOURCE /* realpath */
 #include "files.h"
 #include "host.h"
 #include "json.h"
@@ -144,12 +145,14 @@ int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_set
 /* The file is written beside its path first, so its folder must allow that. */
 static psc_status check_file(const char *path, psc_error *error) {
     psc_file_facts facts;
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    char *named = realpath(path, NULL); /* of a link: the file that it names */
+    const char *file = named ? named : path, *slash = strrchr(file, '/');
+    char *folder = slash ? strndup(file, slash == file ? 1 : (size_t)(slash - file)) : strdup(".");
     psc_status status = PSC_OK;
+    free(named);
     if (!folder)
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write %.300s", path);
-    if (!path[0] || (slash && !slash[1]))
+    if (!path[0] || path[strlen(path) - 1] == '/')
         status = psc_fail(error, PSC_ERROR_INPUT, "'%.300s' is not the name of a file", path);
     else if (psc_path_exists(path) && !psc_file_examine(&facts, path))
         status = psc_fail(error, PSC_ERROR_INPUT, "%.300s is not a regular file", path);

@@ -60,6 +60,22 @@ Test(files, write_replaces_whole) {
     expect_error(psc_write_file(at("no/a"), "x", 1, &error), PSC_ERROR_IO, &error, "no/a|No such");
 }
 
+/* A rename would replace the link, such as /dev/stdout. */
+Test(files, write_follows_links) {
+    psc_error error = {0};
+    struct stat found;
+    char *data;
+    size_t size;
+    put_text("named", "old");
+    cr_assert_eq(symlink("named", at("link")), 0);
+    cr_assert_eq(psc_write_file(at("link"), "new", 3, &error), PSC_OK, "%s", error.message);
+    cr_assert(lstat(at("link"), &found) == 0 && S_ISLNK(found.st_mode));
+    cr_assert_eq(psc_read_file(&data, &size, at("named"), 100, &error), PSC_OK);
+    cr_assert_str_eq(data, "new");
+    free(data);
+    cr_assert_eq(count_entries(folder), 2);
+}
+
 static psc_status write_folder(const char *path, psc_error *error) {
     psc_output *output;
     psc_status status = psc_output_begin(&output, path, error);
