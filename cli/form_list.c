@@ -1,6 +1,8 @@
 /* lines -> records (form, group, tag, frequency) -> one entry per form -> labelled sequences. */
 #include "form_list.h"
 
+#include "input.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -313,9 +315,8 @@ psc_status cli_form_list_read(
     record_list list = {.path = path};
     *out = (cli_form_list){0};
     psc_status status = check_tokenizer(model, error);
-    FILE *file = status ? NULL : fopen(path, "rb");
-    if (!status && !file)
-        status = psc_fail(error, PSC_ERROR_INPUT, "cannot open %s: %s", path, strerror(errno));
+    FILE *file = NULL;
+    if (!status) status = cli_input_open(&file, path, error);
     if (!status) status = read_lines(&list, model, file, error);
     if (file) fclose(file);
     if (!status) status = build(out, model, &list, error);

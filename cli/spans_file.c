@@ -1,6 +1,8 @@
 /* JSONL with labelled spans. A sentence, its words, texts and features are one block of memory. */
 #include "spans_file.h"
 
+#include "input.h"
+
 #include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -197,9 +199,9 @@ psc_status cli_spans_read(cli_spans *out, const char *path, psc_error *error) {
     *out = (cli_spans){0};
     out->tasks = calloc(CLI_SPANS_TASKS, sizeof *out->tasks);
     if (!out->tasks) return no_memory(&r);
-    r.file = fopen(path, "rb");
-    if (!r.file) return psc_fail(error, PSC_ERROR_IO, "cannot open %s", path);
-    const psc_status status = read_all(&r);
+    psc_status status = cli_input_open(&r.file, path, error);
+    if (status) return status;
+    status = read_all(&r);
     fclose(r.file);
     free(r.line);
     return status;

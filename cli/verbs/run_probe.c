@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "input.h"
 #include "prompt.h"
 #include "sentences.h"
 #include "setup.h"
@@ -50,29 +50,10 @@ typedef struct survey {
 
 /* --- the files ------------------------------------------------------------------------------- */
 
-/* Whether two files have the same bytes; one that cannot be read is another. */
-static bool same_bytes(const char *a, const char *b) {
-    FILE *x = fopen(a, "rb"), *y = fopen(b, "rb");
-    bool same = x && y;
-    while (same) {
-        char left[4096], right[4096];
-        const size_t n = fread(left, 1, sizeof left, x), m = fread(right, 1, sizeof right, y);
-        same = n == m && memcmp(left, right, n) == 0 && !ferror(x) && !ferror(y);
-        if (n == 0) break;
-    }
-    if (x) fclose(x);
-    if (y) fclose(y);
-    return same;
-}
-
 static psc_status check_apart(const survey *s, psc_error *error) {
-    struct stat a, b;
-    if (stat(s->train, &a) != 0 || stat(s->test, &b) != 0) return PSC_OK; /* reading says why */
-    if (S_ISREG(a.st_mode) && S_ISREG(b.st_mode) && a.st_size == b.st_size &&
-        same_bytes(s->train, s->test))
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "--test %s is the same as the training file; test on other sentences", s->test);
-    return PSC_OK;
+    if (!cli_input_same(s->train, s->test)) return PSC_OK; /* reading says what is unreadable */
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "--test %s is the same as the training file; test on other sentences", s->test);
 }
 
 /* tasks= for the tasks of a JSONL file: "feat:a+feat:b". */

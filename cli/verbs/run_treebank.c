@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "input.h"
 #include "prompt.h"
 #include "sentences.h"
 #include "setup.h"
@@ -107,6 +108,10 @@ static psc_status add_beside(psc_session *session, const survey *s, psc_model *m
 
 /* Evaluates --dev and remembers its best level. */
 static psc_status choose(survey *s, psc_session **dev, psc_model *model, psc_error *error) {
+    if (cli_input_same(s->arguments->operands[0], cli_value(s->arguments, "dev")))
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "--dev %s is the same as the treebank; choose the level on other sentences",
+            cli_value(s->arguments, "dev"));
     const task t = {"spans", cli_value(s->arguments, "dev"), 1, false};
     psc_result_value best = {0};
     int32_t section = 0;

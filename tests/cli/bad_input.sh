@@ -315,6 +315,11 @@ expect 1 'use two CoNLL-U files or two .jsonl files' probe "$labelled" --test "$
 expect 1 'bad.conllu:1: ' probe "$work/bad.conllu" --test "$labelled"
 expect 1 'bad.conllu:1: ' probe "$labelled" --test "$work/bad.conllu"
 expect 1 'cannot open .*/none.jsonl' probe "$work/none.jsonl" --test "$work/good.jsonl"
+mkfifo "$work/pipe.jsonl" # opening one would wait for a writer
+expect 1 'pipe.jsonl is not a regular file' probe "$work/pipe.jsonl" --test "$work/good.jsonl"
+expect 1 'pipe.jsonl is not a regular file' probe "$work/good.jsonl" --test "$work/pipe.jsonl"
+expect 1 'pipe.jsonl is not a regular file' forms "$work/pipe.jsonl"
+expect 1 'cannot open .*/none: No such file' forms "$work/none"
 expect 1 "'nose' is not a task" probe "$labelled" --test "$work/one.conllu" --tasks nose
 expect 1 'none of its 8 sentences has at most 2 rows; raise --rows' \
     probe "$labelled" --test "$work/one.conllu" --rows 2

@@ -41,7 +41,8 @@ check 'the choice is shown' grep -q 'level 1 (chosen on other sentences)' "$work
 check 'sums of levels' table sums --levels 1+2,L3H0
 check 'their rows' grep -q 'level 1+2' "$work/sums.summary"
 
-check 'a choice, windows and a control' table beside --dev "$own" --control "$2/models/books-5m" --windows
+sed 's/^# sent_id.*/& again/' "$own" >"$work/dev.conllu"
+check 'a choice, windows and a control' table beside --dev "$work/dev.conllu" --control "$2/models/books-5m" --windows
 check 'the choice' grep -q 'level . (chosen on other sentences)' "$work/beside.summary"
 for section in treebank dev.treebank windows.treebank control.treebank control-windows.treebank; do
     check "the summary has $section" grep -q "^$section " "$work/beside.summary"
@@ -57,6 +58,9 @@ check 'heads by similarity' grep -q "residual 3 as head" "$work/compared.summary
 expect 2 'no treebank; pass a CoNLL-U file' treebank
 expect 2 'unexpected argument' treebank "$own" "$own"
 expect 2 '--dev chooses the level' treebank "$own" --dev "$own" --level 1
+cp "$own" "$work/copy.conllu"
+expect 1 'copy.conllu is the same as the treebank; choose the level on other sentences' \
+    treebank "$own" --dev "$work/copy.conllu"
 expect 2 '--rows needs' treebank "$own" --rows 1
 expect 2 '--batch needs' treebank "$own" --batch 0
 expect 1 'missing.*No such file' treebank "$work/missing"

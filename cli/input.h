@@ -1,0 +1,18 @@
+/* Input files of the command line: opened without waiting for a writer, compared with one another.
+ * Private to cli/. Includes psc.h.
+ * Threads: main thread only.
+ * Ownership: the caller closes an opened file by fclose. */
+#ifndef INPUT_H
+#define INPUT_H
+
+#include "psc.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* Opens a regular file for reading; a directory, a pipe or a device is refused. */
+psc_status cli_input_open(FILE **out, const char *path, psc_error *error);
+/* Whether two regular files have the same bytes; false if one of them cannot be read. */
+bool cli_input_same(const char *a, const char *b);
+
+#endif
