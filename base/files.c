@@ -201,7 +201,7 @@ static int write_all(int fd, const char *data, size_t size) {
     return 0;
 }
 
-static psc_status write_whole(const char *path, const void *data, size_t size, psc_error *error) {
+psc_status psc_replace_file(const char *path, const void *data, size_t size, psc_error *error) {
     size_t length = strlen(path) + 32;
     char *temporary = malloc(length);
     int fd = -1;
@@ -240,7 +240,7 @@ static psc_status write_whole(const char *path, const void *data, size_t size, p
 
 psc_status psc_write_file(const char *path, const void *data, size_t size, psc_error *error) {
     char *named = realpath(path, NULL); /* null: a new file */
-    const psc_status status = write_whole(named ? named : path, data, size, error);
+    const psc_status status = psc_replace_file(named ? named : path, data, size, error);
     free(named);
     return status;
 }

@@ -108,7 +108,7 @@ void psc_record_keep(const psc_record *record, const char *hex, const char *dir,
     if (path && text) {
         memcpy(text, record->text, n);
         memcpy(text + n, line, m);
-        psc_write_file(path, text, n + m, NULL);
+        psc_replace_file(path, text, n + m, NULL);
     }
     free(path);
     free(text);
