@@ -218,6 +218,7 @@ static psc_status keep(cli_word_block *out, const token_list *tokens, int32_t un
         out->all.n_skipped++;
         return PSC_OK;
     }
+    out->n_cut += n < tokens->n;
     psc_token *copy = malloc((size_t)n * sizeof *copy);
     if (!copy) return no_memory(error);
     memcpy(copy, tokens->at, (size_t)n * sizeof *copy);

@@ -36,6 +36,7 @@ typedef struct cli_word_block {
     psc_word **words;
     char **texts;
     int32_t n_sentences;
+    int32_t n_cut; /* sequences that `cut` made shorter */
 } cli_word_block;
 
 psc_status cli_word_block_make(cli_word_block *out, const psc_model *model,

@@ -93,6 +93,10 @@ static psc_status run_sentences(
         status = psc_fail(error, PSC_ERROR_INPUT,
             "%s: no sentence has %s%d to %d rows and as many words as --units asks; choose others",
             path, p->run->letters ? "words of letters, " : "", (int)o.least, (int)o.most);
+    if (!status && block.n_cut > 0)
+        fprintf(stderr, "pythiascope: note: %s: cut %d of %d sequences%s to the context, %d rows\n",
+            path, (int)block.n_cut, (int)block.all.n, p->alone ? " of words alone" : "",
+            (int)o.most);
     if (!status) status = open_session(p, block.all.longest, error);
     if (!status) status = cli_sentences_run(&block.all, p->session, (int32_t)p->run->batch, error);
     cli_word_block_free(&block);

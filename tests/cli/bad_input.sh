@@ -246,6 +246,11 @@ expect 1 'all, letters' words --text 'a b' --words some
 expect 1 'no sentence has words of letters' words --text '12 .' --words letters
 expect 2 'they need --treebank' words --text 'a b' --units 1-3
 expect 2 '--units needs A-B' words --treebank "$list" --units 3-1
+awk 'BEGIN { for (i = 1; i <= 600; i++)
+    printf "%d\tab\t_\tX\t_\t_\t%d\tdep\t_\t_\n", i, i - 1; print "" }' >"$work/long.conllu"
+"$program" words --treebank "$work/long.conllu" >"$work/stdout" 2>"$work/stderr"
+check 'words cuts a long sentence and says so' test $? -eq 0 -a \
+    "$(grep -c 'long.conllu: cut 1 of 1 sequences.* to the context, 512 rows' "$work/stderr")" -eq 2
 expect 1 'missing.conllu' words --treebank "$work/missing.conllu"
 printf '# text = He sat\n1\tHe\the\tPRON\t_\t_\t2\tnsubj\t_\t_\n2\tsat\tsit\tVERB\t_\t_\t0\troot\t_\t_\n\n' >"$work/own.conllu"
 expect 1 'own.conllu: no sentence has 100 to 200 rows' words --treebank "$work/own.conllu" --rows 100-200
