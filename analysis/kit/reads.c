@@ -106,10 +106,10 @@ static int grow_slot(psc_reads *r, psc_reads_slot *slot, int32_t n) {
     const uint64_t bytes = slot_bytes(r, new_slot.capacity);
     if (r->bytes + bytes > r->most_bytes)
         return host->fail(r->context,
-            "the reads of %d positions at %d levels need %.1f MiB beside %.1f MiB in use, more than "
+            "the reads of %d positions at %d level%s need %.1f MiB beside %.1f MiB in use, more than "
             "memory=%llu MiB; name fewer levels=, shorten the text, or raise memory=",
-            (int)n, (int)r->levels.n, (double)bytes / (1 << 20), (double)r->bytes / (1 << 20),
-            (unsigned long long)(r->most_bytes >> 20));
+            (int)n, (int)r->levels.n, r->levels.n == 1 ? "" : "s", (double)bytes / (1 << 20),
+            (double)r->bytes / (1 << 20), (unsigned long long)(r->most_bytes >> 20));
     const uint64_t rows = (uint64_t)new_slot.capacity,
                    triangle = triangle_bytes(r, new_slot.capacity);
     const uint64_t heads = (uint64_t)r->n_layers * (uint64_t)r->model->n_heads;

@@ -10,6 +10,8 @@
  * spans_arrays.c, spans_summary.c and spans_corpus.c show them; spans_show.c in the notations. */
 #include "spans_show.h"
 
+#include <string.h>
+
 static const char *const unit_words[] = {"tokens", "words", NULL};
 static const char *const read_words[] = {"norm", "weight", NULL};
 static const char *const head_words[] = {"none", "reads", "causal", "residual", NULL};
@@ -25,7 +27,8 @@ static const psc_option_description spans_options[] = {
         PSC_OPTION_WORD, FIELD(read), 0, 0, read_words},
     {"power", "0.5", "g: 0.5 leans to right-branching, 1 to left-branching", PSC_OPTION_NUMBER,
         FIELD(power), 0, 8, NULL},
-    {"range", "all", "positions of the trees", PSC_OPTION_ROWS, FIELD(range), 0, 0, NULL},
+    {"range", "all", "positions of the trees: all, or A-B (both included)", PSC_OPTION_TEXT,
+        FIELD(range_text), 0, 0, NULL},
     {"prefixes", "no", "yes: the trees of every prefix, and when each bracket appears",
         PSC_OPTION_YES_NO, FIELD(prefixes), 0, 0, NULL},
     {"closure", "no", "yes: how little later rows read the piece before each row",
@@ -56,8 +59,9 @@ static int spans_open(psc_context *context, const psc_host *host, void **state) 
     spans_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
-    if (s->range.rows == PSC_ROWS_LAST)
-        return host->fail(context, "range=last is one position; give all, or positions A-B");
+    if (strcmp(s->range_text, "all") != 0 &&
+        psc_option_positions(context, host, "range", s->range_text, &s->range_begin, &s->range_end))
+        return -1;
     if (psc_levels_parse(context, host, "levels", s->levels_text, &s->levels) ||
         psc_reads_open(
             &s->reads, context, host, &s->levels, s->read == READ_WEIGHT, s->closure, s->memory))

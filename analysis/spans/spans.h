@@ -55,7 +55,7 @@ typedef struct spans_state {
     const char *levels_text;   /* levels= */
     int32_t unit, read;        /* spans_unit, spans_read */
     double power;              /* g */
-    psc_filter range;          /* positions of the trees */
+    const char *range_text;    /* range= */
     int32_t prefixes, closure; /* yes: trees of every prefix; closure of every row */
     int32_t top, memory;       /* lines of a list; MiB of the tables */
 
@@ -66,11 +66,14 @@ typedef struct spans_state {
     psc_levels levels;
     psc_reads reads;
 
+    int32_t range_begin, range_end; /* positions of range=; an end of 0: all */
+
     /* a run; from run_begin on */
     const psc_row *rows;
     int32_t n_rows;
     int32_t n_sequences, n_units, n_spans; /* of all sequences */
     spans_sequence *sequences;             /* [n_sequences] */
+    int32_t n_cut;                         /* words that range= cuts */
     int appended;                          /* a sequence began before this run */
     /* from run_end on */
     double *weights;       /* i^g */
@@ -133,6 +136,8 @@ int spans_bracket_text(
 /* What a run and a corpus say: the prior of `power`; shares of n brackets of a level, overlap
  * [levels, PRIOR_COUNT] and shared [levels, levels]. */
 int spans_say_overlaps(const spans_state *s, double n, const double *overlap, const double *shared);
+/* The columns of the longest name of a level, at least `least` and at most 24. */
+int spans_name_width(const spans_state *s, int least);
 /* A unit's text: ' little'. It lives with the run. */
 const char *spans_unit_text(const spans_state *s, int32_t sequence, int32_t unit);
 

@@ -18,6 +18,10 @@ int spans_effects_open(spans_state *s) {
         return host->fail(s->context, "links=none stands alone; give links=frozen+causal for both");
     if (*e->of_text && e->heads == HEAD_NONE)
         return host->fail(s->context, "of= needs heads=reads, causal or residual");
+    if (e->after && e->heads != HEAD_CAUSAL && e->heads != HEAD_READS)
+        return host->fail(s->context, "after= needs heads=causal or reads");
+    if (e->distance && (e->links & LINK_NONE))
+        return host->fail(s->context, "distance= needs links=causal or frozen");
     if (any(e) && host->accumulating(s->context))
         return host->fail(
             s->context, "heads= and links= work on single texts, not on a corpus; leave them out");
@@ -51,8 +55,8 @@ int spans_effects_begin(spans_state *s) {
     e->knockouts = (psc_knockouts){.n = 0};
     if (s->appended && (causal(e) || (e->links & LINK_FROZEN)))
         return s->host->fail(s->context,
-            "heads=causal and links= need every sequence in one run; leave them out of "
-            "generation and continued runs");
+            "%s needs every sequence in one run; leave it out of generation and continued runs",
+            e->heads == HEAD_CAUSAL ? "heads=causal" : "links=");
     if (s->n_sequences && find_of(s)) return -1;
     if (causal(e)) {
         if (psc_knockouts_begin(s->context, s->host, &e->knockouts)) return -1;
@@ -95,13 +99,17 @@ int spans_effects_find(spans_state *s) {
 
 int spans_effects_summary(spans_state *s) {
     const spans_effects *e = &s->effects;
-    char line[160];
+    enum { MANY = 50 }; /* passes */
+    char line[200];
     if (!any(e)) return 0;
     if (e->heads != HEAD_NONE && spans_heads_summary(s)) return -1;
     if (e->links != LINK_NONE && !spans_shows_notation(s) && spans_links_summary(s)) return -1;
     if (!causal(e)) return 0;
+    const int many = e->knockouts.done > (double)MANY * s->n_rows;
     snprintf(line, sizeof line,
-        "Knock-outs computed %.0f rows: %.1f passes over the run's %d rows.", e->knockouts.done,
-        e->knockouts.done / s->n_rows, (int)s->n_rows);
+        "Knock-outs computed %.0f rows: %.1f passes over the run's %d rows.%s%s", e->knockouts.done,
+        e->knockouts.done / s->n_rows, (int)s->n_rows,
+        many && e->heads == HEAD_CAUSAL && !e->after ? " after=N takes fewer." : "",
+        many && (e->links & LINK_CAUSAL) && !e->distance ? " distance=D takes fewer." : "");
     return s->host->summary_text(s->context, line);
 }

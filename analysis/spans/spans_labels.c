@@ -33,6 +33,28 @@ static int32_t follow(
     return n;
 }
 
+/* The bytes from text[at] on that are those of the sentence, in whole characters. */
+static uint64_t common(const psc_sentence *s, const char *text, uint64_t at, uint64_t bytes) {
+    uint64_t n = 0;
+    while (n < s->bytes && at + n < bytes && text[at + n] == s->text[n]) n++;
+    while (n > 0 && at + n < bytes && ((unsigned char)text[at + n] & 0xc0) == 0x80) n--;
+    return n;
+}
+
+/* The sentence that has most bytes of the text's beginning; null if none has any. */
+static const psc_sentence *nearest(
+    const psc_sentence *file, int32_t n_file, const char *text, uint64_t at, uint64_t bytes) {
+    const psc_sentence *best = NULL;
+    uint64_t most = 0;
+    for (int32_t i = 0; i < n_file; i++) {
+        const uint64_t n = common(&file[i], text, at, bytes);
+        if (n <= most) continue;
+        most = n;
+        best = &file[i];
+    }
+    return best;
+}
+
 static int refuse(psc_context *context, const psc_host *host, const char *path,
     const psc_sentence *expected, const char *text, uint64_t at, uint64_t bytes) {
     const int shown = (int)(bytes - at < 40 ? bytes - at : 40);
@@ -41,9 +63,13 @@ static int refuse(psc_context *context, const psc_host *host, const char *path,
             "labels=%.300s: no sentence continues the text at byte %llu, '%.*s'; give a file whose "
             "sentences make the text",
             path, (unsigned long long)at, shown, text + at);
+    const uint64_t differ = at + common(expected, text, at, bytes);
+    const int rest = (int)(bytes - differ < 40 ? bytes - differ : 40);
     return host->fail(context,
-        "labels=%.300s:%d: the sentence '%.60s' is not at byte %llu of the text, '%.*s'", path,
-        (int)expected->line, expected->text, (unsigned long long)at, shown, text + at);
+        "labels=%.300s:%d: the sentence '%.60s' is not at byte %llu of the text, '%.*s'; the text "
+        "differs at byte %llu, '%.*s'",
+        path, (int)expected->line, expected->text, (unsigned long long)at, shown, text + at,
+        (unsigned long long)differ, rest, text + differ);
 }
 
 int spans_align(psc_context *context, const psc_host *host, const char *path,
@@ -61,8 +87,10 @@ int spans_align(psc_context *context, const psc_host *host, const char *path,
         *n = found;
     }
     if (reached < bytes && (!open_end || *n == 0)) {
-        const int more = *n > 0 && best + *n < n_file;
-        return refuse(context, host, path, more ? &file[best + *n] : NULL, text, reached, bytes);
+        const psc_sentence *expected = NULL;
+        if (*n == 0) expected = nearest(file, n_file, text, reached, bytes);
+        if (*n > 0 && best + *n < n_file) expected = &file[best + *n];
+        return refuse(context, host, path, expected, text, reached, bytes);
     }
     psc_sentence *copies = host->run_alloc(context, (uint64_t)*n * sizeof *copies + 1);
     if (!copies) return -1;

@@ -84,28 +84,42 @@ static int say_prior(const spans_state *s) {
     return s->host->summary_text(s->context, line);
 }
 
+enum { LEVEL = 12 }; /* columns of a level's name, at least */
+
+int spans_name_width(const spans_state *s, int least) {
+    enum { MOST = 24 };
+    for (int32_t level = 0; level < s->levels.n; level++) {
+        const size_t n = strlen(s->levels.names[level]);
+        if (n > (size_t)least) least = n < MOST ? (int)n : MOST;
+    }
+    return least;
+}
+
 static int say_row(const spans_state *s, int32_t level, double n, const double *overlap) {
     char line[320], figures[PRIOR_COUNT][PSC_FIGURE];
     for (int p = 0; p < PRIOR_COUNT; p++) psc_figure(figures[p], 9, 3, overlap[p], "");
-    snprintf(line, sizeof line, "%-12.12s %9.0f %s %s %s %s", s->levels.names[level], n,
+    const int width = spans_name_width(s, LEVEL);
+    snprintf(line, sizeof line, "%-*.*s %9.0f %s %s %s %s", width, width, s->levels.names[level], n,
         figures[PRIOR_RIGHT], figures[PRIOR_LEFT], figures[PRIOR_BALANCED], figures[PRIOR_RANDOM]);
     return s->host->summary_text(s->context, line);
 }
 
 /* What levels share with each other; more of them do not fit. */
 static int say_shared(const spans_state *s, const double *shared) {
-    enum { MOST = 8 };
-    char line[200];
+    enum { MOST = 8, NARROW = 7 };
+    char line[320];
+    const int width = spans_name_width(s, NARROW), first = spans_name_width(s, LEVEL);
     if (s->levels.n < 2 || s->levels.n > MOST) return 0;
-    int used = snprintf(line, sizeof line, "%-12s", "and with");
+    int used = snprintf(line, sizeof line, "%-*s", first, "and with");
     for (int32_t b = 0; b < s->levels.n; b++)
-        used += snprintf(line + used, sizeof line - (size_t)used, " %7.7s", s->levels.names[b]);
+        used += snprintf(
+            line + used, sizeof line - (size_t)used, " %*.*s", width, width, s->levels.names[b]);
     if (s->host->summary_text(s->context, line)) return -1;
     for (int32_t a = 0; a < s->levels.n; a++) {
-        used = snprintf(line, sizeof line, "%-12.12s", s->levels.names[a]);
+        used = snprintf(line, sizeof line, "%-*.*s", first, first, s->levels.names[a]);
         for (int32_t b = 0; b < s->levels.n; b++)
-            used += snprintf(
-                line + used, sizeof line - (size_t)used, " %7.3f", shared[a * s->levels.n + b]);
+            used += snprintf(line + used, sizeof line - (size_t)used, " %*.3f", width,
+                shared[a * s->levels.n + b]);
         if (s->host->summary_text(s->context, line)) return -1;
     }
     return 0;
@@ -114,13 +128,15 @@ static int say_shared(const spans_state *s, const double *shared) {
 int spans_say_overlaps(
     const spans_state *s, double n, const double *overlap, const double *shared) {
     const psc_host *host = s->host;
+    char line[160];
     if (say_prior(s)) return -1;
     if (!(n > 0.0))
         return host->summary_text(s->context, "There are no brackets inside the whole.");
+    snprintf(line, sizeof line, "%-*s  brackets    right-     left-  balanced    random",
+        spans_name_width(s, LEVEL), "level");
     if (host->summary_text(s->context,
             "Shares of each level's brackets, without the whole, that other trees have too:") ||
-        host->summary_text(
-            s->context, "level         brackets    right-     left-  balanced    random"))
+        host->summary_text(s->context, line))
         return -1;
     for (int32_t level = 0; level < s->levels.n; level++)
         if (say_row(s, level, n, overlap + level * PRIOR_COUNT)) return -1;

@@ -10,30 +10,50 @@ const char *const spans_prior_names[PRIOR_COUNT] = {
 
 /* --- units ----------------------------------------------------------------------------------- */
 
-/* Leaves the units that lie inside range=. */
-static void restrict_units(const spans_state *s, psc_units *units) {
-    if (s->range.rows != PSC_ROWS_RANGE) return;
+/* Refuses a range= that the text does not have. A corpus has windows of different lengths: there the
+ * range takes what each of them has. */
+static int check_range(const spans_state *s, int32_t n) {
+    if (s->range_end == 0 || s->host->accumulating(s->context)) return 0;
+    if (n < 2)
+        return s->host->fail(s->context, "range=%.40s: the text has no units", s->range_text);
+    if (s->range_begin > 0 && s->range_end <= n) return 0;
+    return s->host->fail(s->context, "range=%.40s is outside the text, which has positions 1-%d",
+        s->range_text, (int)n - 1);
+}
+
+/* Leaves the units that lie inside range=, and counts those that it cuts. */
+static int restrict_units(spans_state *s, psc_units *units) {
     int32_t from = 0, end = units->n;
-    while (from < end && units->begin[from] < s->range.row_begin) from++;
-    while (end > from && units->begin[end] > s->range.row_end) end--;
+    if (s->range_end == 0) return 0;
+    while (from < end && units->begin[from] < s->range_begin) from++;
+    while (end > from && units->begin[end] > s->range_end) end--;
+    for (int32_t u = 0; u < units->n; u++)
+        s->n_cut += (u < from || u >= end) && units->begin[u] < s->range_end &&
+                    units->begin[u + 1] > s->range_begin;
+    if (from == end && !s->host->accumulating(s->context))
+        return s->host->fail(s->context,
+            "range=%.40s holds no whole word; give the positions of a whole word at least",
+            s->range_text);
     units->begin += from;
     units->content += from;
     units->n = end - from;
+    return 0;
 }
 
 int spans_units(spans_state *s) {
     const psc_reads *reads = &s->reads;
     s->n_sequences = reads->n;
-    s->n_units = s->n_spans = s->appended = 0;
+    s->n_units = s->n_spans = s->n_cut = s->appended = 0;
     s->sequences = s->host->run_alloc(s->context, (uint64_t)reads->n * sizeof *s->sequences + 1);
     if (!s->sequences) return -1;
     for (int32_t i = 0; i < reads->n; i++) {
         spans_sequence *q = &s->sequences[i];
         const psc_reads_sequence *of = &reads->sequences[i];
+        if (check_range(s, of->n)) return -1;
         if ((s->unit == UNIT_WORDS ? psc_units_words : psc_units_tokens)(
                 s->context, s->host, of->tokens, of->n, &q->units))
             return -1;
-        restrict_units(s, &q->units);
+        if (restrict_units(s, &q->units)) return -1;
         q->first_unit = s->n_units;
         q->first_span = s->n_spans;
         q->n_spans = q->units.n > 1 ? q->units.n - 1 : 0;

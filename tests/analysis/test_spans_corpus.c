@@ -126,9 +126,73 @@ Test(spans, long_words) {
     psc_model_close(&model);
 }
 
+/* A run over the tokens fails with a sentence that has both words. */
+static void refused_run(
+    psc_session *session, const psc_input *input, const char *option, const char *what) {
+    cr_assert_eq(psc_session_run(session, input, 1, NULL, &error), PSC_ERROR_PLUGIN, "%s", option);
+    cr_assert(strstr(error.message, option) && strstr(error.message, what), "%s", error.message);
+}
+
+/* The printed summary; the caller frees it with psc_free. */
+static char *shown_text(const psc_session *session) {
+    char *text = NULL;
+    size_t bytes = 0;
+    cr_assert_eq(psc_results_write_memory(
+                     &text, &bytes, psc_session_results(session), PSC_FORMAT_TEXT, NULL, &error),
+        PSC_OK, "%s", error.message);
+    return text;
+}
+
+/* A range outside the text is refused before the run; a word that the range cuts is named. */
+Test(spans, ranges) {
+    static const char *const outside[] = {"range=50-99", "range=4-99", "range=0-5", "range=0"};
+    static const char text[] = "Nevertheless the extraordinary schoolmaster";
+    psc_token *tokens = NULL;
+    int32_t n = 0;
+    const fixture_run how = {.threads = 1};
+    psc_model *model = must_model(golden_embedded());
+    cr_assert_eq(psc_model_encode(&tokens, &n, model, text, strlen(text), true, &error), PSC_OK);
+    const psc_input input = {0, n, tokens};
+    char want[64];
+    snprintf(want, sizeof want, "is outside the text, which has positions 1-%d", (int)n - 1);
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
+        psc_session *session = open_spans(model, outside[i], &how);
+        refused_run(session, &input, outside[i], want);
+        psc_session_close(&session);
+    }
+    psc_session *session = open_spans(model, "units=words", &how);
+    must_run_one(session, tokens, n);
+    const psc_array units = must_array(session, "spans.units");
+    cr_assert_eq(units.shape[0], 4);
+    const int last = (int)array_at(&units, 5); /* of the third word */
+    cr_assert_gt(array_at(&units, 7), last + 1, "the last word needs two tokens");
+    psc_session_close(&session);
+    for (int cut = 0; cut < 2; cut++) {
+        char options[64];
+        snprintf(options, sizeof options, "units=words,range=1-%d", last + cut);
+        session = open_spans(model, options, &how);
+        must_run_one(session, tokens, n);
+        cr_assert_eq(must_array(session, "spans.units").shape[0], 3);
+        char *shown = shown_text(session);
+        cr_assert_eq(
+            strstr(shown, "cuts 1 word; the trees leave it out.") != NULL, cut, "%s", shown);
+        psc_free(shown);
+        psc_session_close(&session);
+    }
+    snprintf(want, sizeof want, "units=words,range=%d", last + 1);
+    session = open_spans(model, want, &how);
+    refused_run(session, &input, "range=", "holds no whole word");
+    psc_session_close(&session);
+    psc_free(tokens);
+    psc_model_close(&model);
+}
+
 Test(spans, refusals) {
     static const char *const bad[][2] = {{"levels=4", "levels=4"}, {"power=9", "power=9"},
-        {"range=last", "range=last"}, {"units=letters", "units=letters"}, {"memory=0", "memory=0"}};
+        {"range=last", "range=last is not all, or positions"},
+        {"range=auto", "range=auto is not all"},
+        {"range=7-4", "range=7-4 is not all, or positions A or A-B"},
+        {"units=letters", "units=letters"}, {"memory=0", "memory=0"}};
     static psc_token tokens[600];
     psc_model *model = must_model(golden_embedded());
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -146,6 +210,9 @@ Test(spans, refusals) {
         strstr(error.message, "500 positions at 4 levels") && strstr(error.message, "memory=4 MiB"),
         "%s", error.message);
     must_run_one(session, tokens, 200); /* the session goes on */
+    psc_session_close(&session);
+    session = open_spans(model, "memory=1,levels=2", &how);
+    refused_run(session, &input, "500 positions at 1 level need", "memory=1 MiB");
     psc_session_close(&session);
     psc_model_close(&model);
 }

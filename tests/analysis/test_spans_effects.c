@@ -434,6 +434,9 @@ Test(spans_effects, refusals) {
     refused("of=2-99,heads=reads", "positions 1-13");
     refused("of=x,heads=reads", "of=x");
     refused("heads=last", "heads");
+    refused("after=3", "after= needs heads=causal or reads");
+    refused("after=3,heads=residual", "after= needs heads=causal or reads");
+    refused("distance=3,heads=reads", "distance= needs links=causal or frozen");
     open_spans("heads=causal", NULL, 1, 0);
     psc_input input = {0, 5, text};
     must_run(session, &input, 1);

@@ -99,10 +99,12 @@ Test(spans_labels, the_longest_way) {
     } while (0)
 
 Test(spans_labels, texts_of_other_sentences) {
-    REFUSED_BY("Who left it shut?", 0, "labels=" OWN ": no sentence continues the text at byte 0");
-    REFUSED_BY("Who left it shut?", 1, "byte 0, 'Who left it shut?'");
+    REFUSED_BY("Who left it shut?", 0, "the sentence 'Who left it open?' is not at byte 0",
+        "the text differs at byte 12, 'shut?'");
+    REFUSED_BY("Zounds!", 0, "labels=" OWN ": no sentence continues the text at byte 0");
+    REFUSED_BY("Who left it shut?", 1, "byte 0 of the text, 'Who left it shut?'");
     REFUSED_BY("Who left it open? Nobody.", 0, OWN ":24: the sentence '\u201cClose it now",
-        "byte 18 of the text, 'Nobody.'");
+        "byte 18 of the text, 'Nobody.'", "differs at byte 18, 'Nobody.'");
     REFUSED_BY("(It never stopped.) More", 0, "no sentence continues the text at byte 20, 'More'");
     n_file = 0;
     REFUSED_BY("Who left it open?", 0, "no sentence continues the text at byte 0");
