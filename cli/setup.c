@@ -103,17 +103,25 @@ psc_status cli_check_out(const cli_arguments *arguments, psc_error *error) {
     return folder ? psc_results_check_folder(folder, error) : PSC_OK;
 }
 
-static void say_written(const cli_arguments *arguments) {
+/* Names every file of the folder: two, and those that plugins made. */
+static void say_written(const psc_results *results, const cli_arguments *arguments) {
     const char *folder = cli_value(arguments, "out");
-    if (folder && !cli_has(arguments, "json"))
-        printf("\nwrote %s/results.json and %s/tensors.safetensors\n", folder, folder);
+    const int32_t n = psc_results_file_count(results);
+    if (!folder || cli_has(arguments, "json")) return;
+    printf("\nwrote %s/results.json%s %s/tensors.safetensors", folder, n ? "," : " and", folder);
+    for (int32_t i = 0; i < n; i++) {
+        psc_result_file file;
+        if (psc_results_file_at(&file, results, i, NULL)) continue;
+        printf("%s %s/%s", i + 1 < n ? "," : " and", folder, file.name);
+    }
+    putchar('\n');
 }
 
 psc_status cli_write_out(
     const psc_results *results, const cli_arguments *arguments, psc_error *error) {
     const char *folder = cli_value(arguments, "out");
     psc_status status = folder ? write_folder(results, folder, error) : PSC_OK;
-    if (!status) say_written(arguments);
+    if (!status) say_written(results, arguments);
     return status;
 }
 
@@ -123,6 +131,6 @@ psc_status cli_deliver(
     const psc_format format = cli_has(arguments, "json") ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT;
     psc_status status = folder ? write_folder(results, folder, error) : PSC_OK;
     if (!status) status = psc_results_write(results, format, NULL, stdout, error);
-    if (!status) say_written(arguments);
+    if (!status) say_written(results, arguments);
     return status;
 }

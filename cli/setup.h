@@ -58,7 +58,8 @@ int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin);
 #define CLI_PLUGIN_OPTION(by_default)                                                              \
     {"plugin", 1, true, "NAME[:key=value,...]",                                                    \
         "a built-in or the path of a shared object, with its\n"                                    \
-        "options; repeatable; default: " by_default}
+        "options (pythiascope plugins lists all); repeatable;\n"                                   \
+        "default: " by_default}
 // clang-format on
 
 #endif

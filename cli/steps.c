@@ -19,6 +19,40 @@ void cli_steps_close(cli_steps *steps) {
     steps->text = NULL;
 }
 
+/* --- what a growing text cannot have ---------------------------------------------------------- */
+
+/* Options of a plugin that need the whole text in one run. */
+static const struct {
+    const char *plugin, *option;
+} whole_text[] = {
+    {"spans", "heads=causal"},
+    {"spans", "heads=residual"},
+    {"spans", "links=causal"},
+    {"spans", "links=frozen"},
+};
+
+/* Whether "NAME:key=value,..." has the option, or begins a value of several words with it. */
+static bool has_option(const char *argument, const char *plugin, const char *option) {
+    const size_t name = strlen(plugin), n = strlen(option);
+    if (strncmp(argument, plugin, name) != 0 || argument[name] != ':') return false;
+    for (const char *at = argument + name; at; at = strchr(at + 1, ','))
+        if (strncmp(at + 1, option, n) == 0 && strchr(",+", at[1 + n])) return true;
+    return false;
+}
+
+psc_status cli_steps_check(const cli_arguments *arguments, psc_error *error) {
+    int cursor = 0;
+    const cli_given *given;
+    while ((given = cli_next(arguments, "plugin", &cursor)))
+        for (size_t i = 0; i < sizeof whole_text / sizeof *whole_text; i++)
+            if (has_option(given->values[0], whole_text[i].plugin, whole_text[i].option))
+                return psc_fail(error, PSC_ERROR_INPUT,
+                    "plugin %s: %s needs the whole text in one run, which generate does not have; "
+                    "leave it out, or use analyze",
+                    whole_text[i].plugin, whole_text[i].option);
+    return PSC_OK;
+}
+
 /* --- the text so far ------------------------------------------------------------------------- */
 
 static psc_status append(cli_steps *steps, const char *bytes, size_t n, psc_error *error) {

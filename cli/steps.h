@@ -19,6 +19,8 @@ typedef struct cli_steps {
 
 void cli_steps_open(cli_steps *out, const psc_model *model, const cli_arguments *arguments);
 void cli_steps_close(cli_steps *steps);
+/* Refuses plugins' options that need the whole text in one run. */
+psc_status cli_steps_check(const cli_arguments *arguments, psc_error *error);
 /* Begins the text with the prompt's. Does nothing if no steps are shown. */
 psc_status cli_steps_prompt(cli_steps *steps, const cli_prompt *prompt, psc_error *error);
 /* Appends a drawn token's bytes to the text and gives the token its range of them. */

@@ -160,6 +160,7 @@ static psc_status generate(const cli_arguments *arguments, generation *g, psc_er
     cli_steps steps = {0};
     cli_bos_find(&bos, arguments, NULL);
     psc_status status = cli_check_out(arguments, error);
+    if (!status && g->n > 0) status = cli_steps_check(arguments, error);
     if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
     cli_steps_open(&steps, model, arguments);
     if (!status) status = cli_prompt_read(&prompt, model, arguments, error);

@@ -68,12 +68,33 @@ typedef struct given_plugin {
     const psc_plugin *plugin;
 } given_plugin;
 
+static const psc_plugin *find_builtin(const char *name) {
+    const psc_plugin *plugin = NULL;
+    for (int32_t i = 0; (plugin = psc_builtin(i)); i++)
+        if (strcmp(plugin->name, name) == 0) break;
+    return plugin;
+}
+
+/* A name without '/' and '.' is that of a built-in plugin. */
 static psc_status load_all(given_plugin *given, const cli_arguments *arguments, psc_error *error) {
     psc_status status = PSC_OK;
-    for (int i = 0; !status && i < arguments->n_operands; i++)
-        status =
-            psc_plugin_load(&given[i].library, &given[i].plugin, arguments->operands[i], error);
+    for (int i = 0; !status && i < arguments->n_operands; i++) {
+        const char *operand = arguments->operands[i];
+        given[i].plugin = find_builtin(operand);
+        if (given[i].plugin) continue;
+        if (!strpbrk(operand, "/."))
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "unknown built-in plugin '%.60s'; plugins without a name lists them", operand);
+        status = psc_plugin_load(&given[i].library, &given[i].plugin, operand, error);
+    }
     return status;
+}
+
+/* Without a named one all built-in plugins are printed first. */
+static bool names_builtin(const given_plugin *given, int n) {
+    for (int i = 0; i < n; i++)
+        if (!given[i].library) return true;
+    return false;
 }
 
 static int run_plugins(const cli_arguments *arguments) {
@@ -83,14 +104,16 @@ static int run_plugins(const cli_arguments *arguments) {
     psc_status status =
         given ? load_all(given, arguments, &error)
               : psc_fail(&error, PSC_ERROR_MEMORY, "not enough memory for the plugins");
-    for (int32_t i = 0; !status && i < psc_builtin_count(); i++) {
+    const bool all = !status && !names_builtin(given, n);
+    for (int32_t i = 0; all && i < psc_builtin_count(); i++) {
         if (i > 0) putchar('\n');
         print_plugin(psc_builtin(i), "built in");
     }
     for (int i = 0; !status && i < n; i++) {
         char path[1024];
-        putchar('\n');
-        print_plugin(given[i].plugin, safe(path, sizeof path, arguments->operands[i]));
+        if (all || i > 0) putchar('\n');
+        print_plugin(given[i].plugin,
+            given[i].library ? safe(path, sizeof path, arguments->operands[i]) : "built in");
     }
     for (int i = 0; given && i < n; i++)
         if (given[i].library) psc_plugin_unload(&given[i].library);
@@ -100,9 +123,10 @@ static int run_plugins(const cli_arguments *arguments) {
 
 const cli_verb cli_verb_plugins = {
     .name = "plugins",
-    .summary = "Lists the built-in plugins, and those in shared objects, with their options.",
-    .usage = "[PATH.so]...",
+    .summary = "Lists the built-in plugins, or those that are named, with their options.",
+    .usage = "[NAME | PATH.so]...",
     .notes =
+        "With PATH.so alone the built-in plugins are listed too.\n"
         "Each option shows the values it takes and, in brackets, its default. Pass options like this:\n"
         "  pythiascope analyze --plugin NAME:key=value,key=value ...",
     .options = options,

@@ -199,6 +199,32 @@ expect 1 'missing.so' generate --text a --plugin "$work/missing.so"
 check 'a plugin that needs a whole sequence fails' test $? -eq 1
 check 'it says why, where and what to do' grep -qx 'pythiascope: plugin edges: edges need one whole sequence that begins at position 0 (token 1 after the prompt: generate runs it alone; analyze runs a whole text)' "$work/stderr"
 check 'and writes nothing' test ! -e "$work/never"
+for option in heads=causal heads=residual links=causal links=frozen; do
+    expect 1 "plugin spans: $option needs the whole text in one run" generate --text 'a b' --n 3 \
+        --plugin "spans:levels=1,$option,top=2"
+done
+expect 1 'spans: links=frozen needs' generate --text 'a b' --n 3 --plugin spans:links=frozen+causal
+check 'heads by reads grow with the text' "$program" generate --text 'a b c' --n 2 \
+    --plugin spans:heads=reads,levels=1 >/dev/null 2>&1
+check 'without a token after the prompt nothing is refused' "$program" generate --text 'a b c' --n 0 \
+    --plugin spans:heads=causal,levels=1 >/dev/null 2>&1
+# Plugins by name, a comma inside a value, every file that --out writes, the short summaries of spans.
+expect 1 "unknown built-in plugin 'span'" plugins span
+expect 1 "option '2' must have the form key=value.*write / between levels" analyze --text 'a b' \
+    --plugin spans:levels=1,2
+"$program" plugins spans >"$work/one"
+check 'one plugin by name' test "$(grep -c '^[a-z]' "$work/one")" -eq 1
+check 'with its options' grep -q '^    closure' "$work/one"
+check 'analyze --help says where the options are' sh -c '"$1" analyze --help | grep -q "pythiascope plugins"' sh "$program"
+"$program" analyze --text 'The old man gave the girl an apple.' --out "$work/named" \
+    --plugin spans:levels=L0H1+L2H5/3,closure=yes,prefixes=yes,heads=causal >"$work/shown"
+check 'every file is named' grep -qxF "wrote $work/named/results.json, $work/named/tensors.safetensors, $work/named/spans.txt and $work/named/spans.xml" "$work/shown"
+check 'closure is shown' grep -q 'level 3: mean closure -0[.][0-9]*$' "$work/shown"
+check 'the header is not cut' grep -q '^ *and with .* L0H1+L2H5 ' "$work/shown"
+check 'heads stand beside a random model' grep -q 'On 232 gold spans a random model agrees as often' "$work/shown"
+check 'prefixes stand beside a random model' grep -q '[.]058 [.]105' "$work/shown"
+"$program" analyze --text 'a b' --plugin spans:range=1-2,heads=reads,levels=1 >"$work/shown"
+check 'a text without heads' grep -q 'No span has a row after it' "$work/shown"
 # Word forms and words.
 list=$work/list.tsv
 bad_list() { # bad_list PATTERN LINES: the second line is the bad one
