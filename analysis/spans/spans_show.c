@@ -305,6 +305,7 @@ static int say_notation(const spans_state *s, const spans_notation *notation) {
 static int write_documents(const spans_state *s, const spans_notation *all) {
     const psc_host *host = s->host;
     psc_growing text = {0}, xml = {0};
+    char line[340];
     for (int32_t q = 0; q < s->n_sequences; q++) {
         if (q > 0) psc_growing_put(&text, "\n");
         spans_write_text(&text, &all[q], 0, SPANS_WIDTH, s->top);
@@ -318,7 +319,9 @@ static int write_documents(const spans_state *s, const spans_notation *all) {
         failed = host->save_file(s->context, s->shown.xml, xml.data, xml.used);
     free(text.data);
     free(xml.data);
-    return failed;
+    if (failed || !s->shown.xml[0]) return failed;
+    snprintf(line, sizeof line, "The XML is in %.300s.", s->shown.xml);
+    return host->summary_text(s->context, line);
 }
 
 int spans_show(const spans_state *s) {

@@ -217,14 +217,20 @@ check 'one plugin by name' test "$(grep -c '^[a-z]' "$work/one")" -eq 1
 check 'with its options' grep -q '^    closure' "$work/one"
 check 'analyze --help says where the options are' sh -c '"$1" analyze --help | grep -q "pythiascope plugins"' sh "$program"
 "$program" analyze --text 'The old man gave the girl an apple.' --out "$work/named" \
-    --plugin spans:levels=L0H1+L2H5/3,closure=yes,prefixes=yes,heads=causal >"$work/shown"
+    --plugin "spans:levels=L0H1+L2H5/3,closure=yes,prefixes=yes,heads=causal,xml=$work/x.xml" >"$work/shown"
 check 'every file is named' grep -qxF "wrote $work/named/results.json, $work/named/tensors.safetensors, $work/named/spans.txt and $work/named/spans.xml" "$work/shown"
+check 'so is the file of xml=' grep -qF 'x.xml' "$work/shown"
 check 'closure is shown' grep -q 'level 3: mean closure -0[.][0-9]*$' "$work/shown"
 check 'the header is not cut' grep -q '^ *and with .* L0H1+L2H5 ' "$work/shown"
 check 'heads stand beside a random model' grep -q 'On 232 gold spans a random model agrees as often' "$work/shown"
 check 'prefixes stand beside a random model' grep -q '[.]058 [.]105' "$work/shown"
 "$program" analyze --text 'a b' --plugin spans:range=1-2,heads=reads,levels=1 >"$work/shown"
 check 'a text without heads' grep -q 'No span has a row after it' "$work/shown"
+check 'a short text has no hint' test "$(grep -c 'takes fewer' "$work/shown")" -eq 0
+"$program" analyze --text "$(printf 'The old man gave the girl an apple. %.0s' 1 2 3 4 5 6 7 8 9 10)" \
+    --plugin spans:levels=1/2,heads=causal,links=causal >"$work/shown"
+tr -s '\n ' ' ' <"$work/shown" >"$work/joined"
+check 'many passes name the options that make fewer' grep -q 'passes over the run.s [0-9]* rows[.] after=N takes fewer[.] distance=D takes fewer[.]' "$work/joined"
 # Word forms and words.
 list=$work/list.tsv
 bad_list() { # bad_list PATTERN LINES: the second line is the bad one
