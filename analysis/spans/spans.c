@@ -62,6 +62,10 @@ static int spans_open(psc_context *context, const psc_host *host, void **state) 
     if (strcmp(s->range_text, "all") != 0 &&
         psc_option_positions(context, host, "range", s->range_text, &s->range_begin, &s->range_end))
         return -1;
+    if (s->range_end > 0 && s->range_begin == 0)
+        return host->fail(context,
+            "range=%.40s is outside the text: position 0 is <|endoftext|>, the text begins at 1",
+            s->range_text);
     if (psc_levels_parse(context, host, "levels", s->levels_text, &s->levels) ||
         psc_reads_open(
             &s->reads, context, host, &s->levels, s->read == READ_WEIGHT, s->closure, s->memory))

@@ -74,6 +74,7 @@ typedef struct spans_state {
     int32_t n_sequences, n_units, n_spans; /* of all sequences */
     spans_sequence *sequences;             /* [n_sequences] */
     int32_t n_cut;                         /* words that range= cuts */
+    int32_t n_short;                       /* sequences that end inside range= */
     int appended;                          /* a sequence began before this run */
     /* from run_end on */
     double *weights;       /* i^g */

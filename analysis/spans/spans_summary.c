@@ -33,6 +33,12 @@ static int say_closure(const spans_state *s, int32_t level) {
 /* Words that begin before range= or end after it are in no tree. */
 static int say_cut(const spans_state *s) {
     char line[160];
+    if (s->n_short > 0) {
+        snprintf(line, sizeof line,
+            "range=%.40s ends after %d of %d sequences; it takes what they have.", s->range_text,
+            (int)s->n_short, (int)s->n_sequences);
+        if (s->host->summary_text(s->context, line)) return -1;
+    }
     if (s->n_cut == 0) return 0;
     snprintf(line, sizeof line, "range=%.40s cuts %d %s; the trees leave %s out.", s->range_text,
         (int)s->n_cut, s->n_cut == 1 ? "word" : "words", s->n_cut == 1 ? "it" : "them");

@@ -10,13 +10,18 @@ const char *const spans_prior_names[PRIOR_COUNT] = {
 
 /* --- units ----------------------------------------------------------------------------------- */
 
-/* Refuses a range= that the text does not have. A corpus has windows of different lengths: there the
- * range takes what each of them has. */
-static int check_range(const spans_state *s, int32_t n) {
-    if (s->range_end == 0 || s->host->accumulating(s->context)) return 0;
-    if (n < 2)
-        return s->host->fail(s->context, "range=%.40s: the text has no units", s->range_text);
-    if (s->range_begin > 0 && s->range_end <= n) return 0;
+/* A run of one sequence with its text has the whole text: a range outside it is refused. Sequences
+ * side by side, of a corpus, or of ids that later runs continue have what they have of the range. */
+static int is_whole(const spans_state *s) {
+    uint64_t bytes;
+    return s->reads.n == 1 && s->reads.sequences[0].first == 0 &&
+           !s->host->accumulating(s->context) && s->host->text(s->context, &bytes);
+}
+
+static int check_range(spans_state *s, int32_t n) {
+    if (s->range_end == 0 || s->range_end <= n) return 0;
+    s->n_short++;
+    if (!is_whole(s)) return 0;
     return s->host->fail(s->context, "range=%.40s is outside the text, which has positions 1-%d",
         s->range_text, (int)n - 1);
 }
@@ -30,7 +35,7 @@ static int restrict_units(spans_state *s, psc_units *units) {
     for (int32_t u = 0; u < units->n; u++)
         s->n_cut += (u < from || u >= end) && units->begin[u] < s->range_end &&
                     units->begin[u + 1] > s->range_begin;
-    if (from == end && !s->host->accumulating(s->context))
+    if (from == end && is_whole(s))
         return s->host->fail(s->context,
             "range=%.40s holds no whole word; give the positions of a whole word at least",
             s->range_text);
@@ -43,7 +48,7 @@ static int restrict_units(spans_state *s, psc_units *units) {
 int spans_units(spans_state *s) {
     const psc_reads *reads = &s->reads;
     s->n_sequences = reads->n;
-    s->n_units = s->n_spans = s->n_cut = s->appended = 0;
+    s->n_units = s->n_spans = s->n_cut = s->n_short = s->appended = 0;
     s->sequences = s->host->run_alloc(s->context, (uint64_t)reads->n * sizeof *s->sequences + 1);
     if (!s->sequences) return -1;
     for (int32_t i = 0; i < reads->n; i++) {

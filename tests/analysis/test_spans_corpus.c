@@ -127,9 +127,12 @@ Test(spans, long_words) {
 }
 
 /* A run over the tokens fails with a sentence that has both words. */
-static void refused_run(
-    psc_session *session, const psc_input *input, const char *option, const char *what) {
-    cr_assert_eq(psc_session_run(session, input, 1, NULL, &error), PSC_ERROR_PLUGIN, "%s", option);
+static void refused_run(psc_session *session, const psc_input *input, const char *text,
+    const char *option, const char *what) {
+    psc_run_options run = PSC_RUN_OPTIONS_INIT;
+    run.text = text;
+    run.text_bytes = text ? strlen(text) : 0;
+    cr_assert_eq(psc_session_run(session, input, 1, &run, &error), PSC_ERROR_PLUGIN, "%s", option);
     cr_assert(strstr(error.message, option) && strstr(error.message, what), "%s", error.message);
 }
 
@@ -145,7 +148,7 @@ static char *shown_text(const psc_session *session) {
 
 /* A range outside the text is refused before the run; a word that the range cuts is named. */
 Test(spans, ranges) {
-    static const char *const outside[] = {"range=50-99", "range=4-99", "range=0-5", "range=0"};
+    static const char *const outside[] = {"range=50-99", "range=2-99", "range=99"};
     static const char text[] = "Nevertheless the extraordinary schoolmaster";
     psc_token *tokens = NULL;
     int32_t n = 0;
@@ -157,7 +160,7 @@ Test(spans, ranges) {
     snprintf(want, sizeof want, "is outside the text, which has positions 1-%d", (int)n - 1);
     for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
         psc_session *session = open_spans(model, outside[i], &how);
-        refused_run(session, &input, outside[i], want);
+        refused_run(session, &input, text, outside[i], want);
         psc_session_close(&session);
     }
     psc_session *session = open_spans(model, "units=words", &how);
@@ -179,9 +182,16 @@ Test(spans, ranges) {
         psc_free(shown);
         psc_session_close(&session);
     }
+    session = open_spans(model, "range=2-99", &how); /* ids that another run may continue */
+    must_run_one(session, tokens, n);
+    cr_assert_eq(must_array(session, "spans.units").shape[0], n - 2);
+    char *shown = shown_text(session);
+    cr_assert(strstr(shown, "range=2-99 ends after 1 of 1 sequences"), "%s", shown);
+    psc_free(shown);
+    psc_session_close(&session);
     snprintf(want, sizeof want, "units=words,range=%d", last + 1);
     session = open_spans(model, want, &how);
-    refused_run(session, &input, "range=", "holds no whole word");
+    refused_run(session, &input, text, "range=", "holds no whole word");
     psc_session_close(&session);
     psc_free(tokens);
     psc_model_close(&model);
@@ -190,7 +200,8 @@ Test(spans, ranges) {
 Test(spans, refusals) {
     static const char *const bad[][2] = {{"levels=4", "levels=4"}, {"power=9", "power=9"},
         {"range=last", "range=last is not all, or positions"},
-        {"range=auto", "range=auto is not all"},
+        {"range=auto", "range=auto is not all"}, {"range=0-5", "range=0-5 is outside the text"},
+        {"range=0", "range=0 is outside"},
         {"range=7-4", "range=7-4 is not all, or positions A or A-B"},
         {"units=letters", "units=letters"}, {"memory=0", "memory=0"}};
     static psc_token tokens[600];
@@ -212,7 +223,7 @@ Test(spans, refusals) {
     must_run_one(session, tokens, 200); /* the session goes on */
     psc_session_close(&session);
     session = open_spans(model, "memory=1,levels=2", &how);
-    refused_run(session, &input, "500 positions at 1 level need", "memory=1 MiB");
+    refused_run(session, &input, NULL, "500 positions at 1 level need", "memory=1 MiB");
     psc_session_close(&session);
     psc_model_close(&model);
 }
