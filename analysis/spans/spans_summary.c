@@ -35,8 +35,8 @@ static int say_cut(const spans_state *s) {
     char line[160];
     if (s->n_short > 0) {
         snprintf(line, sizeof line,
-            "range=%.40s ends after %d of %d sequences; it takes what they have.", s->range_text,
-            (int)s->n_short, (int)s->n_sequences);
+            "range=%.40s reaches beyond the end of %d sequence%s; it takes what is there.",
+            s->range_text, (int)s->n_short, s->n_short == 1 ? "" : "s");
         if (s->host->summary_text(s->context, line)) return -1;
     }
     if (s->n_cut == 0) return 0;

@@ -22,6 +22,8 @@ static int check_range(spans_state *s, int32_t n) {
     if (s->range_end == 0 || s->range_end <= n) return 0;
     s->n_short++;
     if (!is_whole(s)) return 0;
+    if (n < 2)
+        return s->host->fail(s->context, "range=%.40s: the text has no units", s->range_text);
     return s->host->fail(s->context, "range=%.40s is outside the text, which has positions 1-%d",
         s->range_text, (int)n - 1);
 }

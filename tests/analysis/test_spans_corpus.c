@@ -186,7 +186,7 @@ Test(spans, ranges) {
     must_run_one(session, tokens, n);
     cr_assert_eq(must_array(session, "spans.units").shape[0], n - 2);
     char *shown = shown_text(session);
-    cr_assert(strstr(shown, "range=2-99 ends after 1 of 1 sequences"), "%s", shown);
+    cr_assert(strstr(shown, "range=2-99 reaches beyond the end of 1 sequence;"), "%s", shown);
     psc_free(shown);
     psc_session_close(&session);
     snprintf(want, sizeof want, "units=words,range=%d", last + 1);
