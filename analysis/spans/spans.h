@@ -121,11 +121,13 @@ int spans_make_trees(spans_state *s);
 /* In run_end: first_seen and stood, from the trees of every prefix. */
 int spans_follow_prefixes(spans_state *s);
 
-/* --- spans_arrays.c, spans_summary.c, spans_say.c: one run ------------------------------------------------- */
+/* --- spans_arrays.c, spans_summary.c, spans_say.c: one run ------------------------------------ */
 
-/* Whether the summary has the notation, with its links. */
+enum { SPANS_SHOWN = 64 }; /* tokens that the summary's notation shows; more are in spans.txt */
+
+/* Whether the summary has the notation, with its links. Of a text that grows, while it fits. */
 static inline int spans_shows_notation(const spans_state *s) {
-    return s->n_sequences == 1 && !s->appended;
+    return s->n_sequences == 1 && (!s->appended || s->reads.sequences[0].n <= 1 + SPANS_SHOWN);
 }
 
 int spans_arrays(spans_state *s);

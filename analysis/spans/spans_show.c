@@ -7,10 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    SUMMARY_TOKENS = 64, /* more are in spans.txt */
-    SHOWN_LINKS = 1 << 17
-}; /* of a kind in the documents */
+enum { SHOWN_LINKS = 1 << 17 }; /* of a kind in the documents */
 
 /* --- texts of sequences ---------------------------------------------------------------------- */
 
@@ -291,13 +288,13 @@ static int say_notation(const spans_state *s, const spans_notation *notation) {
     psc_growing text = {0};
     char line[120];
     const int32_t tokens = notation->begin[notation->n_units] - notation->begin[0];
-    spans_write_text(&text, notation, SUMMARY_TOKENS, SPANS_WIDTH, s->top);
+    spans_write_text(&text, notation, SPANS_SHOWN, SPANS_WIDTH, s->top);
     int failed = text.failed ? s->host->fail(s->context, "not enough memory for the notation") : 0;
     if (!failed && text.used > 0) failed = say_lines(s, text.data);
     free(text.data);
-    if (failed || tokens <= SUMMARY_TOKENS) return failed;
+    if (failed || tokens <= SPANS_SHOWN) return failed;
     snprintf(line, sizeof line,
-        "The first %d of %d tokens; spans.txt in the output folder has all.", (int)SUMMARY_TOKENS,
+        "The first %d of %d tokens; spans.txt in the output folder has all.", (int)SPANS_SHOWN,
         (int)tokens);
     return s->host->summary_text(s->context, line);
 }
@@ -325,12 +322,14 @@ static int write_documents(const spans_state *s, const spans_notation *all) {
 }
 
 int spans_show(const spans_state *s) {
-    if (s->appended && !s->shown.xml[0]) return 0; /* of a text that grows, only the XML file */
+    /* Of a text that grows, documents are written for the XML file only. */
+    const int documents = !s->appended || s->shown.xml[0];
+    if (!documents && !spans_shows_notation(s)) return 0;
     spans_notation *all =
         s->host->run_alloc(s->context, (uint64_t)s->n_sequences * sizeof *all + 1);
     if (!all) return -1;
     for (int32_t q = 0; q < s->n_sequences; q++)
         if (fill(s, q, &all[q])) return -1;
-    if (write_documents(s, all)) return -1;
+    if (documents && write_documents(s, all)) return -1;
     return spans_shows_notation(s) ? say_notation(s, &all[0]) : 0;
 }
