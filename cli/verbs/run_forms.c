@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "beside.h"
 #include "embedded_model.h"
 #include "form_list.h"
 #include "prompt.h"
@@ -63,6 +64,12 @@ static psc_status run_model(psc_model **model, psc_session **session, const form
     return status;
 }
 
+static void show_beside(const psc_results *results, const cli_arguments *arguments) {
+    static const cli_figure figures[] = {{"closer", "P(closer)", false, 3},
+        {"rank", "1/rank", false, 1}, {"rank_offset", "1/rank, offset", false, 1}, {0}};
+    cli_beside(results, arguments, "forms", "control.forms", figures);
+}
+
 static psc_status run_both(const forms_run *r, psc_error *error) {
     const char *control = cli_value(r->arguments, "control");
     psc_model *models[2] = {NULL, NULL};
@@ -75,6 +82,7 @@ static psc_status run_both(const forms_run *r, psc_error *error) {
         if (!status) status = psc_session_adopt(sessions[0], sessions[1], "control", error);
     }
     if (!status) status = cli_deliver(psc_session_results(sessions[0]), r->arguments, error);
+    if (!status) show_beside(psc_session_results(sessions[0]), r->arguments);
     for (int i = 0; i < 2; i++) {
         psc_session_close(&sessions[i]);
         psc_model_close(&models[i]);

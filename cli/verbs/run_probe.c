@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "beside.h"
 #include "input.h"
 #include "prompt.h"
 #include "sentences.h"
@@ -78,8 +79,8 @@ static psc_status read_spans(survey *s, psc_error *error) {
     return status;
 }
 
-static psc_status read_sentences(
-    cli_sentences *out, const survey *s, const psc_model *model, int which, psc_error *error) {
+static psc_status read_sentences(cli_sentences *out, const survey *s, const psc_model *model,
+    int which, bool say, psc_error *error) {
     const char *path = which ? s->test : s->train;
     const cli_spans *spans = &s->spans[which];
     const int32_t n_ctx = psc_model_get_info(model)->n_ctx;
@@ -88,10 +89,11 @@ static psc_status read_sentences(
     psc_status status = spans->n ? cli_sentences_take(out, model, path, spans->sentences, spans->n,
                                        window, rows, error)
                                  : cli_sentences_read(out, model, path, window, rows, error);
-    if (!status && out->n_skipped)
+    if (!status && say && out->n_skipped)
         fprintf(stderr,
-            "pythiascope: note: %s: skipped %d of %d sequences, which have more than %d rows\n",
-            path, (int)out->n_skipped, (int)(out->n + out->n_skipped), (int)rows);
+            "pythiascope: note: %s: skipped %d of %d %s, which have more than %d rows\n", path,
+            (int)out->n_skipped, (int)(out->n + out->n_skipped),
+            s->window > 1 ? "windows" : "sentences", (int)rows);
     return status;
 }
 
@@ -142,8 +144,8 @@ static psc_status evaluate(
     psc_session **out, const survey *s, psc_model *model, bool first, psc_error *error) {
     cli_sentences train = {0}, test = {0};
     psc_session_options how = s->how;
-    psc_status status = read_sentences(&train, s, model, 0, error);
-    if (!status) status = read_sentences(&test, s, model, 1, error);
+    psc_status status = read_sentences(&train, s, model, 0, first, error);
+    if (!status) status = read_sentences(&test, s, model, 1, first, error);
     how.capacity = train.longest > test.longest ? train.longest : test.longest;
     how.n_sequences = (int32_t)s->batch;
     if (!status) status = psc_session_open(out, model, &how, error);
@@ -166,6 +168,12 @@ static psc_status add_control(psc_session *session, const survey *s, psc_error *
     return status;
 }
 
+static void show_beside(const psc_results *results, const cli_arguments *arguments) {
+    static const cli_figure figures[] = {
+        {"accuracy", "accuracy", false, 0}, {"auroc", "AUROC", false, 0}, {0}};
+    cli_beside(results, arguments, "probe", "control.probe", figures);
+}
+
 static psc_status work(survey *s, psc_error *error) {
     const cli_arguments *arguments = s->arguments;
     psc_model *model = NULL;
@@ -177,6 +185,7 @@ static psc_status work(survey *s, psc_error *error) {
     if (!status) status = evaluate(&session, s, model, true, error);
     if (!status && cli_has(arguments, "control")) status = add_control(session, s, error);
     if (!status) status = cli_deliver(psc_session_results(session), arguments, error);
+    if (!status) show_beside(psc_session_results(session), arguments);
     psc_session_close(&session);
     psc_model_close(&model);
     return status;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "beside.h"
 #include "input.h"
 #include "prompt.h"
 #include "sentences.h"
@@ -16,14 +17,14 @@ static const cli_option options[] = {
     CLI_MODEL_OPTION,
     {"dev", 1, false, "FILE", "choose the level on these sentences, report on the others"},
     {"control", 1, false, "DIR", "also run this model, such as a random one, beside it"},
-    {"levels", 1, false, "LIST", "levels, such as 1+2,3 or L2H5; default: each layer"},
+    {"levels", 1, false, "LIST", "levels, such as 1+2/3/L2H5; default: each layer"},
     {"level", 1, false, "LEVEL", "the level chosen before"},
     {"revision", 0, false, "", "also the trees of every prefix, of short sentences"},
     {"heads", 0, false, "", "also heads of spans, by knock-outs"},
     {"links", 0, false, "", "also links between units, by knock-outs"},
     {"comparisons", 0, false, "", "also trees that the literature proposes"},
     {"windows", 0, false, "", "also windows of four sentences"},
-    {"plain", 1, false, "YES|NO", "also trees over plain attention; default: yes"},
+    {"plain", 1, false, "yes|no", "also trees over plain attention; default: yes"},
     {"limit", 1, false, "N", "tables of the first N sentences that count; default: all"},
     {"rows", 1, false, "N",
         "skip sentences of more rows, with <|endoftext|>;\n"
@@ -52,6 +53,7 @@ typedef struct task {
     const char *path; /* of the sentences */
     int32_t window;
     bool report_choice; /* knows the chosen level */
+    bool again;         /* with another model: notes were printed before */
 } task;
 
 static psc_status load(const survey *s, const task *t, psc_session *session, psc_error *error) {
@@ -89,7 +91,7 @@ static psc_status evaluate(
         sentences.n < s->batch ? (sentences.n > 0 ? sentences.n : 1) : (int32_t)s->batch;
     if (!status) status = psc_session_open(out, model, &how, error);
     if (!status) status = load(s, t, *out, error);
-    if (!status) say_skipped(&sentences, t, rows);
+    if (!status && !t->again) say_skipped(&sentences, t, rows);
     if (!status) status = cli_sentences_run(&sentences, *out, how.n_sequences, error);
     if (!status) status = psc_session_report(*out, NULL, error);
     cli_sentences_free(&sentences);
@@ -112,7 +114,7 @@ static psc_status choose(survey *s, psc_session **dev, psc_model *model, psc_err
         return psc_fail(error, PSC_ERROR_INPUT,
             "--dev %s is the same as the treebank; choose the level on other sentences",
             cli_value(s->arguments, "dev"));
-    const task t = {"spans", cli_value(s->arguments, "dev"), 1, false};
+    const task t = {"spans", cli_value(s->arguments, "dev"), 1, false, false};
     psc_result_value best = {0};
     int32_t section = 0;
     psc_status status = evaluate(dev, s, model, &t, error);
@@ -128,12 +130,40 @@ static psc_status add_control(
     psc_session *session, const survey *s, const task *sentences, psc_error *error) {
     psc_model *model = NULL;
     psc_status status = cli_open_model(&model, cli_value(s->arguments, "control"), error);
-    const task windows = {"windows", sentences->path, WINDOW, false};
-    if (!status) status = add_beside(session, s, model, sentences, "control", error);
+    const task windows = {"windows", sentences->path, WINDOW, false, true};
+    task same = *sentences;
+    same.again = true;
+    if (!status) status = add_beside(session, s, model, &same, "control", error);
     if (!status && cli_has(s->arguments, "windows"))
         status = add_beside(session, s, model, &windows, "control-windows", error);
     psc_model_close(&model);
     return status;
+}
+
+/* The control's figures beside the model's. */
+static void show_beside(const psc_results *results, const cli_arguments *arguments) {
+    static const cli_figure figures[] = {
+        {"f1", "F1", true, 0},
+        {"other_f1", "other", true, 0},
+        {"words", "words of several tokens, brackets", false, 0},
+        {"pair_words", "words of two tokens, brackets", false, 0},
+        {"pairs", "adjacent tokens of two words, brackets", false, 0},
+        {"standing", "closed brackets that stand", false, 0},
+        {"lag", "lag, tokens", false, 0},
+        {"heads_reads_necessity", "head by reads is necessity's", false, 0},
+        {"heads_reads_ud", "head by reads is UD's", false, 0},
+        {"links_auroc", "AUROC of links for UD's edges", false, 0},
+        {"heads_necessity_sufficiency", "head: necessity is sufficiency", false, 0},
+        {"heads_last_necessity", "head: necessity is the last unit", false, 0},
+        {"heads_necessity_ud", "head: necessity is UD's", false, 0},
+        {"heads_sufficiency_ud", "head: sufficiency is UD's", false, 0},
+        {"links_frozen_spearman", "links: frozen and causal, rank corr.", false, 0},
+        {0},
+    };
+    static const cli_figure windows[] = {
+        {"crossing", "brackets that cross a border", false, 0}, {0}};
+    cli_beside(results, arguments, "treebank", "control.treebank", figures);
+    cli_beside(results, arguments, "windows.treebank", "control-windows.treebank", windows);
 }
 
 static psc_status work(survey *s, psc_error *error) {
@@ -144,8 +174,8 @@ static psc_status work(survey *s, psc_error *error) {
         cli_has(arguments, "revision") ? "+revision" : "",
         cli_has(arguments, "heads") ? "+heads" : "", cli_has(arguments, "links") ? "+links" : "",
         cli_has(arguments, "comparisons") ? "+comparisons" : "");
-    const task sentences = {what, path, 1, true};
-    const task windows = {"windows", path, WINDOW, false};
+    const task sentences = {what, path, 1, true, false};
+    const task windows = {"windows", path, WINDOW, false, false};
     psc_model *model = NULL;
     psc_session *session = NULL, *dev = NULL;
     psc_status status = cli_check_out(arguments, error);
@@ -158,6 +188,7 @@ static psc_status work(survey *s, psc_error *error) {
     if (!status && cli_has(arguments, "control"))
         status = add_control(session, s, &sentences, error);
     if (!status) status = cli_deliver(psc_session_results(session), arguments, error);
+    if (!status) show_beside(psc_session_results(session), arguments);
     psc_session_close(&dev);
     psc_session_close(&session);
     psc_model_close(&model);

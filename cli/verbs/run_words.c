@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "beside.h"
 #include "progress.h"
 #include "prompt.h"
 #include "psc_corpus.h"
@@ -27,7 +28,7 @@ static const cli_option options[] = {
     {"words", 1, false, "WHICH",
         "words that count: all, or letters: only words of letters;\n"
         "default: all"},
-    {"levels", 1, false, "LIST", "each, or layers and heads like 1+2/L2H5"},
+    {"levels", 1, false, "LIST", "levels, such as 1+2/3/L2H5; default: each layer"},
     {"top", 1, false, "N", "pairs of tokens listed; default: 6"},
     {"memory", 1, false, "MIB", "most memory of the reads; default: 1024"},
     {"window", 1, false, "W", "tokens per window of a corpus; default: 128"},
@@ -208,6 +209,13 @@ static psc_status run_pass(words_pass *p, psc_error *error) {
     return status ? status : psc_session_report(p->session, NULL, error);
 }
 
+static void show_beside(const psc_results *results, const cli_arguments *arguments) {
+    static const cli_figure figures[] = {
+        {"brackets", "", false, 0}, {"auroc", "AUROC of closure", false, 0}, {0}};
+    cli_beside(results, arguments, "words", "control.words", figures);
+    cli_beside(results, arguments, "alone.words", "control-alone.words", figures);
+}
+
 static psc_status run_all(const words_run *r, psc_error *error) {
     static const char *const prefixes[] = {"", "alone", "control", "control-alone"};
     const char *folders[2] = {cli_value(r->arguments, "model"), cli_value(r->arguments, "control")};
@@ -222,6 +230,7 @@ static psc_status run_all(const words_run *r, psc_error *error) {
             status = psc_session_adopt(passes[0].session, passes[i].session, prefixes[i], error);
     }
     if (!status) status = cli_deliver(psc_session_results(passes[0].session), r->arguments, error);
+    if (!status) show_beside(psc_session_results(passes[0].session), r->arguments);
     for (int i = 0; i < 4; i++) psc_session_close(&passes[i].session);
     for (int i = 0; i < 2; i++) psc_model_close(&models[i]);
     return status;

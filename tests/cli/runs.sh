@@ -84,6 +84,8 @@ check 'its summary' grep -q 'upos: accuracy of [0-9]* units' "$work/probed.summa
 check 'probe beside a control' probe probed3 "$work/train.conllu" "$work/test.conllu" --window 2 \
     --control "$model"
 check 'the control' grep -q '^control.probe ' "$work/probed3.summary"
+check 'its figures beside' sh -c "sed -n '/^probe beside control.probe/,\$p' '$work/probed3.summary' |
+    grep -A1 'accuracy, upos' | grep -q '^    control '"
 echo '{"text": "Anna ran to Rome.", "spans": [{"start": 0, "end": 4, "label": "person"},
     {"start": 12, "end": 16, "label": "place"}, {"start": 5, "end": 8, "label": "go", "task": "act"}]}' |
     tr -d '\n' >"$work/train.jsonl"
@@ -234,6 +236,8 @@ done
 check 'the English list' sh -c "'$program' forms | grep -q '492 forms of 160 groups'"
 check 'a control' forms control "$work/list.tsv" --control "$model"
 check 'its section' grep -q '^control.forms ' "$work/control.summary"
+check 'its figures beside' sh -c "sed -n '/^forms beside control.forms/,\$p' '$work/control.summary' |
+    grep -A1 '1/rank, all' | grep -q '^    control '"
 printf '# text = He Walked dogs.\n1\tHe\the\tPRON\tPRP\t_\t2\tnsubj\t_\t_\n2\tWalked\twalk\tVERB\tVBD\t_\t0\troot\t_\t_\n3\tdogs\tdog\tNOUN\tNNS\t_\t2\tobj\t_\tSpaceAfter=No\n4\t.\t.\tPUNCT\t.\t_\t2\tpunct\t_\t_\n\n' >"$work/own.conllu"
 check 'forms of CoNLL-U' sh -c "'$program' forms --treebank '$work/own.conllu' --json | tr -d ' \n' |
     grep -q '\"forms\":.\"walked\",\"dogs\".'"
@@ -255,6 +259,8 @@ done
 check 'words alone' grep -q '^alone.words ' "$work/words.summary"
 check 'words of CoNLL-U' words own --treebank "$work/own.conllu" --control "$model"
 check 'their control, alone' grep -q '^control-alone.words ' "$work/own.summary"
+check 'its figures beside' sh -c "sed -n '/^alone.words beside control-alone.words/,\$p' '$work/own.summary' |
+    grep -A1 'words of several tokens' | grep -q '^    control '"
 # Words of letters: alone, the others are left out; a sentence's words are counted in its text.
 alone() { sed -n '/^alone.words /,$p' "$1" | grep -vF "$work"; }
 check 'words of letters' words letters --words letters \

@@ -49,7 +49,18 @@ for section in treebank dev.treebank windows.treebank control.treebank control-w
 done
 check 'windows' grep -q '2 windows: brackets that cross' "$work/beside.summary"
 check 'a model beside itself has the same table' sh -c "
-    grep '^  level.*[0-9][.][.]' '$work/beside.summary' | sort | uniq -c | awk '\$1 < 2 { exit 1 }'"
+    sed '/^dev.treebank /,/^windows.treebank /d' '$work/beside.summary' |
+        grep '^  level.*[0-9][.][.]' | sort | uniq -c | awk '\$1 < 2 { exit 1 }'"
+# A control's figures stand beside the model's; of a model beside itself they are the same.
+check 'the control beside' sh -c "sed -n '/^treebank beside control.treebank/,\$p' '$work/beside.summary' |
+    awk '/words of several tokens/ { own = \$NF; n = NR } n && NR == n + 1 { exit !(\$1 == \"control\" && \$NF == own) }'"
+check 'levels as a table' sh -c "grep -A1 '^  levels  *0  *1  *2  *3\$' '$work/beside.summary' | grep -q 'words of several'"
+check 'F1 beside' grep -Eq '^    level 2  +([0-9]+\.[0-9]{2})  +\1$' "$work/beside.summary"
+check 'windows beside' grep -q '^windows.treebank beside control-windows.treebank$' "$work/beside.summary"
+check 'no table beside with --json' sh -c "! '$program' treebank '$own' --draws 2 --json \
+    --control '$2/models/books-5m' 2>&1 | grep -q ' beside '"
+check 'notes about a file come once' table noted --rows 12 --control "$2/models/books-5m"
+check 'one note of both models' test "$(wc -l <"$work/noted.notes")" -eq 1
 check 'comparisons' table compared --comparisons --heads --batch 3
 check 'their rows' grep -q 'attn Hellinger 2' "$work/compared.summary"
 check 'heads by similarity' grep -q "residual 3 as head" "$work/compared.summary"
@@ -59,8 +70,11 @@ expect 2 'no treebank; pass a CoNLL-U file' treebank
 expect 2 'unexpected argument' treebank "$own" "$own"
 expect 2 '--dev chooses the level' treebank "$own" --dev "$own" --level 1
 cp "$own" "$work/copy.conllu"
-expect 1 'copy.conllu is the same as the treebank; choose the level on other sentences' \
-    treebank "$own" --dev "$work/copy.conllu"
+ln -s "$own" "$work/link.conllu"
+for file in "$own" "$work/copy.conllu" "$work/link.conllu"; do
+    expect 1 'is the same as the treebank; choose the level on other sentences' \
+        treebank "$own" --dev "$file"
+done
 expect 2 '--rows needs' treebank "$own" --rows 1
 expect 2 '--batch needs' treebank "$own" --batch 0
 expect 1 'missing.*No such file' treebank "$work/missing"
