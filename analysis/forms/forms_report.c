@@ -130,15 +130,64 @@ static int write_pairs(const forms_state *s) {
 
 /* --- the summary ------------------------------------------------------------------------------ */
 
-/* "P(...), 1,983 pairs: x0 0.647, x1 0.774" */
-static int say_levels(const forms_state *s, const char *what, int class, int mean) {
-    char text[4096];
-    const int32_t n = count_pairs(s, class, mean == MEAN_CLOSER);
-    int at = snprintf(text, sizeof text, "%s, %s (%d): ", what, class_names[class], (int)n);
-    for (int32_t l = 0; l < s->n_levels && at < (int)sizeof text - 32; l++)
-        at += snprintf(text + at, sizeof text - (size_t)at, "%sx%d %.3f", l ? ", " : "", (int)l,
-            mean_of(s, l, class, mean));
-    return n == 0 ? 0 : s->host->summary_text(s->context, text);
+/* The columns of the table. */
+static const struct {
+    int class, mean;
+    const char *title;
+} columns[] = {{FORMS_ONE, MEAN_CLOSER, "one"}, {FORMS_SEVERAL, MEAN_CLOSER, "several"},
+    {FORMS_ALL, MEAN_RANK, "1/rank"}, {FORMS_ALL, MEAN_MOVED, "offset"}};
+enum { N_COLUMNS = sizeof columns / sizeof *columns };
+
+/* The mean of 1/rank among m forms in random order is H(m)/m, H(m) = 1 + 1/2 + ... + 1/m. The m
+ * forms have the mate's tag; the form itself is one of them only with the offset. */
+static int chance_of_rank(const forms_state *s, double *plain, double *moved) {
+    double *harmonic = s->host->run_alloc(s->context, ((uint64_t)s->n + 1) * sizeof *harmonic);
+    if (!harmonic) return -1;
+    harmonic[0] = *plain = *moved = 0.0;
+    for (int32_t i = 1; i <= s->n; i++) harmonic[i] = harmonic[i - 1] + 1.0 / i;
+    for (int32_t p = 0; p < s->n_pairs; p++) {
+        const int32_t tag = forms_at(s, s->pairs[p].mate)->tag_id;
+        const int32_t m = s->tag_begin[tag + 1] - s->tag_begin[tag];
+        const int32_t others = m - (forms_at(s, s->pairs[p].form)->tag_id == tag);
+        *plain += harmonic[others] / others / s->n_pairs;
+        *moved += harmonic[m] / m / s->n_pairs;
+    }
+    return 0;
+}
+
+static int say_row(const forms_state *s, const char *title, const double *values, int decimals) {
+    char text[128];
+    int at = snprintf(text, sizeof text, "%-8s", title);
+    for (int c = 0; c < N_COLUMNS; c++)
+        at += isnan(values[c])
+                  ? snprintf(text + at, sizeof text - (size_t)at, " %8s", "-")
+                  : snprintf(text + at, sizeof text - (size_t)at, " %8.*f", decimals, values[c]);
+    return s->host->summary_text(s->context, text);
+}
+
+/* By level: P(the mate is closer than its control) and the means of 1/rank; then chance and pairs. */
+static int say_levels(const forms_state *s) {
+    char text[128];
+    double values[N_COLUMNS];
+    int at = snprintf(text, sizeof text, "%-8s", "level");
+    if (s->host->summary_text(s->context,
+            "P(mate closer than its control), forms of one token and of several; mean 1/rank of the "
+            "mate, without and with the tags' mean offset:"))
+        return -1;
+    for (int c = 0; c < N_COLUMNS; c++)
+        at += snprintf(text + at, sizeof text - (size_t)at, " %8s", columns[c].title);
+    if (s->host->summary_text(s->context, text)) return -1;
+    for (int32_t l = 0; l < s->n_levels; l++) {
+        for (int c = 0; c < N_COLUMNS; c++)
+            values[c] = mean_of(s, l, columns[c].class, columns[c].mean);
+        snprintf(text, sizeof text, "x%d", (int)l);
+        if (say_row(s, text, values, 3)) return -1;
+    }
+    double chance[N_COLUMNS] = {0.5, 0.5, 0.0, 0.0};
+    if (chance_of_rank(s, &chance[2], &chance[3])) return -1;
+    for (int c = 0; c < N_COLUMNS; c++)
+        values[c] = count_pairs(s, columns[c].class, columns[c].mean == MEAN_CLOSER);
+    return say_row(s, "chance", chance, 3) || say_row(s, "pairs", values, 0);
 }
 
 static int write_summary(const forms_state *s) {
@@ -151,11 +200,7 @@ static int write_summary(const forms_state *s) {
     if (s->n_pairs == 0)
         return s->host->summary_text(
             s->context, "No group has two forms, so there is nothing to compare.");
-    static const char closer[] = "P(mate closer than its control)";
-    return say_levels(s, closer, FORMS_ONE, MEAN_CLOSER) ||
-           say_levels(s, closer, FORMS_SEVERAL, MEAN_CLOSER) ||
-           say_levels(s, "Mean 1/rank of the mate", FORMS_ALL, MEAN_RANK) ||
-           say_levels(s, "Mean 1/rank with the tags' mean offset", FORMS_ALL, MEAN_MOVED);
+    return say_levels(s);
 }
 
 int forms_write(forms_state *s) {

@@ -123,7 +123,7 @@ psc_interval psc_bootstrap(int32_t n, const psc_rate *a, const psc_rate *b, int3
     uint64_t seed, double *scratch) {
     psc_interval out = {sample(n, a, b, NULL), NAN, NAN};
     int32_t kept = 0;
-    if (n < 1) return out;
+    if (n < 2) return out;
     for (int32_t d = 0; d < draws; d++) {
         scratch[kept] = sample(n, a, b, &seed);
         kept += !isnan(scratch[kept]);

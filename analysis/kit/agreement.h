@@ -63,7 +63,8 @@ typedef struct psc_interval {
 
 /* The rate of a [n], minus that of b [n] unless b is null, with its 95 % interval: `draws` samples
  * of n sentences with replacement, the same sentences for a and b. scratch: [draws]. A draw whose
- * denominator is 0 is dropped; without any the interval is NaN. */
+ * denominator is 0 is dropped; without any, and for
+ * fewer than two sentences, the interval is NaN. */
 psc_interval psc_bootstrap(
     int32_t n, const psc_rate *a, const psc_rate *b, int32_t draws, uint64_t seed, double *scratch);
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_BARS = 13, LEVEL_NAME = 16 };
+enum { COLUMNS = 6, LEVEL_NAME = 16 }; /* levels side by side */
 
 typedef struct tables {
     double *accuracy, *auroc;                 /* [tasks, levels] */
@@ -128,46 +128,75 @@ static int fill_task(probe_state *s, const tables *w, int32_t t, int32_t first) 
 
 /* --- the summary ----------------------------------------------------------------------------- */
 
-static int show_task(probe_state *s, const tables *w, int32_t t) {
+static int is_tested(const probe_state *s, const tables *w, int32_t t) {
+    return s->tasks[t].trained > 1 && w->test[t] > 0;
+}
+
+static int say_untested(probe_state *s, const tables *w, int32_t t) {
+    char line[240];
+    const int32_t classes = s->tasks[t].trained, rows = w->test[t];
+    snprintf(line, sizeof line,
+        "%.60s: left out; it has %d class%s in training and %d row%s in test.", s->tasks[t].name,
+        (int)classes, classes == 1 ? "" : "es", (int)rows, rows == 1 ? "" : "s");
+    return s->host->summary_text(s->context, line);
+}
+
+/* One task at levels first..: the area under the ROC curve of two classes, else accuracy. */
+static int say_task(probe_state *s, const tables *w, int32_t t, int32_t first) {
     const probe_task *task = &s->tasks[t];
-    const int32_t n = s->n_levels < MOST_BARS ? s->n_levels : MOST_BARS;
     const int area = task->n_scores > 0 && !isnan(w->auroc[(int64_t)t * s->n_levels]);
-    char names[MOST_BARS][LEVEL_NAME], title[240];
-    const char *labels[MOST_BARS];
-    double values[MOST_BARS];
-    if (task->trained < 2 || w->test[t] == 0) {
-        snprintf(title, sizeof title,
-            "%.60s: left out; it has %d classes in training and %d rows in test.", task->name,
-            (int)task->trained, (int)w->test[t]);
-        return s->host->summary_text(s->context, title);
+    char line[240];
+    int at = snprintf(line, sizeof line, "%-14.60s %-5s %6d %7d %6.3f", task->name,
+        area ? "AUROC" : "acc.", (int)w->test[t], (int)task->trained, area ? 0.5 : w->majority[t]);
+    for (int32_t l = first; l < s->n_levels && l < first + COLUMNS; l++)
+        at += snprintf(line + at, sizeof line - (size_t)at, " %5.3f",
+            (area ? w->auroc : w->accuracy)[(int64_t)t * s->n_levels + l]);
+    return s->host->summary_text(s->context, line);
+}
+
+static int say_levels(probe_state *s, const tables *w, int32_t first) {
+    char line[160], name[LEVEL_NAME];
+    int at = snprintf(
+        line, sizeof line, "%-14s %-5s %6s %7s %6s", "task", "", "units", "classes", "chance");
+    for (int32_t l = first; l < s->n_levels && l < first + COLUMNS; l++) {
+        snprintf(name, sizeof name, "x%d", (int)l);
+        at += snprintf(line + at, sizeof line - (size_t)at, " %5s", name);
     }
-    for (int32_t i = 0; i < n; i++) {
-        const int32_t l = n > 1 ? i * (s->n_levels - 1) / (n - 1) : 0;
-        snprintf(names[i], sizeof names[i], "x%d", (int)l);
-        labels[i] = names[i];
-        values[i] = (area ? w->auroc : w->accuracy)[(int64_t)t * s->n_levels + l];
-    }
-    snprintf(title, sizeof title, "%.60s: %s of %d units, %d classes; %s %.3f", task->name,
-        area ? "area under the ROC curve" : "accuracy", (int)w->test[t], (int)task->trained,
-        area ? "chance" : "the most frequent class", area ? 0.5 : w->majority[t]);
-    return s->host->summary_bars(s->context, title, "", n, labels, values);
+    if (s->host->summary_text(s->context, line)) return -1;
+    for (int32_t t = 0; t < s->n_tasks; t++)
+        if (is_tested(s, w, t) && say_task(s, w, t, first)) return -1;
+    return 0;
+}
+
+static int say_tasks(probe_state *s, const tables *w) {
+    int32_t tested = 0;
+    for (int32_t t = 0; t < s->n_tasks; t++) tested += is_tested(s, w, t);
+    for (int32_t first = 0; first < s->n_levels && tested > 0; first += COLUMNS)
+        if (say_levels(s, w, first)) return -1;
+    if (tested > 0 &&
+        s->host->summary_text(s->context,
+            "acc.: accuracy, beside that of the most frequent class; AUROC: area under "
+            "the ROC curve of two classes, chance 0.5"))
+        return -1;
+    for (int32_t t = 0; t < s->n_tasks; t++)
+        if (!is_tested(s, w, t) && say_untested(s, w, t)) return -1;
+    return 0;
 }
 
 static int summarize(probe_state *s, const tables *w) {
     char line[300];
     snprintf(line, sizeof line,
-        "Linear probes of %d levels, trained on %lld sentences and tested on %lld others; sums and "
+        "Linear probes of %d levels, trained on %lld sentence%s and tested on %lld other%s; sums and "
         "scores took %.0f MiB. LAPACK computes the last bits of the weights.",
-        (int)s->n_levels, (long long)s->n_train, (long long)s->n_test, ceil(s->bytes / 0x1p20));
+        (int)s->n_levels, (long long)s->n_train, s->n_train == 1 ? "" : "s", (long long)s->n_test,
+        s->n_test == 1 ? "" : "s", ceil(s->bytes / 0x1p20));
     if (s->host->summary_text(s->context, line) ||
         s->host->value_number(s->context, "train_sentences", (double)s->n_train) ||
         s->host->value_number(s->context, "test_sentences", (double)s->n_test) ||
         s->host->value_number(s->context, "memory_mib", s->bytes / 0x1p20) ||
         s->host->value_number(s->context, "ridge", s->ridge))
         return -1;
-    for (int32_t t = 0; t < s->n_tasks; t++)
-        if (show_task(s, w, t)) return -1;
-    return 0;
+    return say_tasks(s, w);
 }
 
 int probe_report_write(probe_state *s) {

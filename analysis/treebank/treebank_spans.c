@@ -2,7 +2,8 @@
  *
  *   F1      2 shared / (found + gold), summed over the corpus
  *   S-F1    the mean of the sentences' F1, over those with gold spans
- *   other   F1 with the tree of the next sentence, cyclic, that has as many content units
+ *   other   F1 with the tree of the next sentence, cyclic, that has as many content units;
+ *           sentences without any such are left out
  *   oracle  F1 of a binary tree that holds all gold spans of a sentence, n - 2 brackets below the
  *           whole, over the sentences with gold spans */
 #include "treebank.h"
@@ -73,15 +74,18 @@ int treebank_spans_add(treebank_state *s, const treebank_case *c) {
 enum { BOUNDS = 3 }; /* value, low, high */
 
 typedef struct span_tables {
-    int32_t *other;                       /* [sentences] whose tree stands beside it */
-    psc_rate *own, *beside, *punctuation; /* [sentences] of one system; the baseline's */
-    double *scratch;                      /* [draws] */
-    const char **names;                   /* [systems] */
+    int32_t *other;              /* [sentences] whose tree stands beside it */
+    psc_rate *own, *punctuation; /* [sentences] of one system; the baseline's */
+    psc_rate *paired, *beside;   /* [n_paired] own and other's, of sentences with another */
+    int32_t n_paired;
+    double *scratch;    /* [draws] */
+    const char **names; /* [systems] */
     double *f1, *sentence_f1, *recall, *other_f1, *over_punctuation, *over_other;
 } span_tables;
 
-/* The next sentence with as many content units, cyclic; itself if there is no other. */
-static void find_others(const treebank_state *s, int32_t *other) {
+/* The next sentence with as many content units, cyclic; itself if there is no other. Returns how
+ * many have another. */
+static int32_t find_others(const treebank_state *s, int32_t *other) {
     int32_t first[TREEBANK_MOST + 1], last[TREEBANK_MOST + 1];
     memset(last, -1, sizeof last);
     for (int32_t i = 0; i < s->n; i++) {
@@ -93,6 +97,9 @@ static void find_others(const treebank_state *s, int32_t *other) {
         last[n] = i;
         other[i] = first[n];
     }
+    int32_t paired = 0;
+    for (int32_t i = 0; i < s->n; i++) paired += other[i] != i;
+    return paired;
 }
 
 static psc_span_counts count(const treebank_result *gold, const treebank_result *tree, int i) {
@@ -113,31 +120,43 @@ static void put_interval(double *out, const psc_interval *i) {
     out[2] = i->high;
 }
 
+/* Sums beside: own and other of sentences that have another of their length. */
+static void fill_other(const treebank_state *s, span_tables *t, int32_t system) {
+    psc_span_counts beside = {0, 0, 0};
+    int32_t n = 0;
+    for (int32_t i = 0; i < s->n; i++) {
+        if (t->other[i] == i) continue;
+        const psc_span_counts b = count(&s->results[i], &s->results[t->other[i]], system);
+        add_counts(&beside, &b);
+        t->paired[n] = t->own[i];
+        t->beside[n++] = psc_span_rate(&b);
+    }
+    t->other_f1[system] = n > 0 ? psc_span_f1(&beside) : (double)NAN;
+}
+
 static void fill_system(const treebank_state *s, span_tables *t, int32_t system) {
-    psc_span_counts own = {0, 0, 0}, beside = {0, 0, 0};
+    psc_span_counts own = {0, 0, 0};
     double sum = 0.0, with_gold = 0.0;
     for (int32_t i = 0; i < s->n; i++) {
         const treebank_result *r = &s->results[i];
         const psc_span_counts a = count(r, r, system);
-        const psc_span_counts b = count(r, &s->results[t->other[i]], system);
         add_counts(&own, &a);
-        add_counts(&beside, &b);
         t->own[i] = psc_span_rate(&a);
-        t->beside[i] = psc_span_rate(&b);
         if (r->n_gold == 0) continue;
         sum += psc_span_f1(&a);
         with_gold += 1.0;
     }
+    fill_other(s, t, system);
     t->f1[system] = psc_span_f1(&own);
     t->recall[system] = psc_span_recall(&own);
-    t->other_f1[system] = psc_span_f1(&beside);
     t->sentence_f1[system] = with_gold > 0.0 ? sum / with_gold : (double)NAN;
     if (system == BASELINE_PUNCTUATION)
         memcpy(t->punctuation, t->own, (size_t)s->n * sizeof *t->own);
     if (system < N_BASELINES) return;
     const uint64_t seed = (uint64_t)s->seed;
     const psc_interval a = psc_bootstrap(s->n, t->own, t->punctuation, s->draws, seed, t->scratch);
-    const psc_interval b = psc_bootstrap(s->n, t->own, t->beside, s->draws, seed, t->scratch);
+    const psc_interval b =
+        psc_bootstrap(t->n_paired, t->paired, t->beside, s->draws, seed, t->scratch);
     put_interval(t->over_punctuation + (int64_t)system * BOUNDS, &a);
     put_interval(t->over_other + (int64_t)system * BOUNDS, &b);
 }
@@ -185,6 +204,7 @@ static int make_tables(treebank_state *s, span_tables *t) {
     if (make_names(s, t) || host->axis_labels(s->context, "bounds", BOUNDS, bounds)) return -1;
     t->other = host->run_alloc(s->context, n * sizeof *t->other);
     t->own = host->run_alloc(s->context, n * sizeof *t->own);
+    t->paired = host->run_alloc(s->context, n * sizeof *t->paired);
     t->beside = host->run_alloc(s->context, n * sizeof *t->beside);
     t->punctuation = host->run_alloc(s->context, n * sizeof *t->punctuation);
     t->scratch = host->run_alloc(s->context, (uint64_t)s->draws * sizeof *t->scratch);
@@ -194,21 +214,33 @@ static int make_tables(treebank_state *s, span_tables *t) {
     t->other_f1 = host->array(s->context, "other_f1", PSC_F64, 1, axes);
     t->over_punctuation = host->array(s->context, "over_punctuation", PSC_F64, 2, axes);
     t->over_other = host->array(s->context, "over_other", PSC_F64, 2, axes);
-    return t->other && t->own && t->beside && t->punctuation && t->scratch && t->f1 &&
+    return t->other && t->own && t->paired && t->beside && t->punctuation && t->scratch && t->f1 &&
                    t->sentence_f1 && t->recall && t->other_f1 && t->over_punctuation &&
                    t->over_other
                ? 0
                : -1;
 }
 
+/* " 23.19", or " -" without a value. */
+static int put_percent(char *out, size_t size, double x) {
+    return isnan(x) ? snprintf(out, size, " %6s", "-") : snprintf(out, size, " %6.2f", 100.0 * x);
+}
+
+/* ", 95 % in 4.12..5.78" after a title; nothing for one sentence, which has no interval. */
+static void put_bounds(char *out, size_t size, const char *title, const double *d) {
+    *out = 0;
+    if (!isnan(d[1])) snprintf(out, size, "%s%.2f..%.2f", title, 100.0 * d[1], 100.0 * d[2]);
+}
+
 static int say_system(treebank_state *s, const span_tables *t, int32_t i) {
+    const double values[] = {t->f1[i], t->sentence_f1[i], t->recall[i], t->other_f1[i]};
     const double *d = t->over_punctuation + (int64_t)i * BOUNDS;
-    char line[256];
-    int n = snprintf(line, sizeof line, "%-20.60s %6.2f %6.2f %6.2f %6.2f", t->names[i],
-        100.0 * t->f1[i], 100.0 * t->sentence_f1[i], 100.0 * t->recall[i], 100.0 * t->other_f1[i]);
+    char line[256], bounds[64];
+    int n = snprintf(line, sizeof line, "%-20.60s", t->names[i]);
+    for (int k = 0; k < 4; k++) n += put_percent(line + n, sizeof line - (size_t)n, values[k]);
+    put_bounds(bounds, sizeof bounds, " ", d);
     if (i >= N_BASELINES)
-        snprintf(line + n, sizeof line - (size_t)n, " %+7.2f %.2f..%.2f", 100.0 * d[0],
-            100.0 * d[1], 100.0 * d[2]);
+        snprintf(line + n, sizeof line - (size_t)n, " %+7.2f%s", 100.0 * d[0], bounds);
     return s->host->summary_text(s->context, line);
 }
 
@@ -225,15 +257,28 @@ static int say_choice(treebank_state *s, const span_tables *t, int32_t best) {
     const int32_t level = s->chosen >= 0 ? s->chosen : best;
     const int32_t i = treebank_system(level, VARIANT_READS);
     const double *d = t->over_punctuation + (int64_t)i * BOUNDS;
-    char line[320];
+    char line[320], bounds[64], other[16];
+    put_bounds(bounds, sizeof bounds, ", 95 % in ", d);
+    snprintf(other, sizeof other, isnan(t->other_f1[i]) ? "-" : "%.2f", 100.0 * t->other_f1[i]);
     snprintf(line, sizeof line,
-        "level %.40s (%s): F1 %.2f, punctuation + right %.2f, other %.2f; over punctuation + right "
-        "%.2f, 95 %% in %.2f..%.2f",
+        "level %.40s (%s): F1 %.2f, punctuation + right %.2f, other %s; over punctuation + right "
+        "%.2f%s",
         s->levels.names[level],
         s->chosen >= 0 ? "chosen on other sentences" : "the best of these very sentences",
-        100.0 * t->f1[i], 100.0 * t->f1[BASELINE_PUNCTUATION], 100.0 * t->other_f1[i], 100.0 * d[0],
-        100.0 * d[1], 100.0 * d[2]);
+        100.0 * t->f1[i], 100.0 * t->f1[BASELINE_PUNCTUATION], other, 100.0 * d[0], bounds);
     return s->host->summary_text(s->context, line);
+}
+
+/* What "other" leaves out, and the trees' prior. */
+static int say_limits(treebank_state *s, const span_tables *t) {
+    const int32_t alone = s->n - t->n_paired;
+    char line[160];
+    snprintf(line, sizeof line,
+        "\"other\" leaves out %d sentence%s: no other one has as many content units", (int)alone,
+        alone == 1 ? "" : "s");
+    if (alone > 0 && s->host->summary_text(s->context, line)) return -1;
+    return s->host->summary_text(s->context,
+        "prior: under uniform attention, trees of power 1/2 are right-branching; compare with it");
 }
 
 static int say_spans(treebank_state *s, const span_tables *t, int32_t best) {
@@ -241,9 +286,10 @@ static int say_spans(treebank_state *s, const span_tables *t, int32_t best) {
     char line[256];
     for (int32_t i = 0; i < s->n; i++) gold += s->results[i].n_gold;
     snprintf(line, sizeof line,
-        "%d sentences of %d to %d content units, each after <|endoftext|>, %lld gold spans; a binary tree that holds them "
+        "%d sentence%s of %d to %d content units, each after <|endoftext|>, %lld gold spans; a binary tree that holds them "
         "all reaches F1 %.2f; over: F1 over that of punctuation + right",
-        (int)s->n, TREEBANK_LEAST, TREEBANK_MOST, (long long)gold, 100.0 * oracle(s));
+        (int)s->n, s->n == 1 ? "" : "s", TREEBANK_LEAST, TREEBANK_MOST, (long long)gold,
+        100.0 * oracle(s));
     if (s->host->summary_text(s->context, line)) return -1;
     snprintf(line, sizeof line, "%-20s %6s %6s %6s %6s %7s %s", "trees", "F1", "S-F1", "recall",
         "other", "over", "95 %");
@@ -254,18 +300,19 @@ static int say_spans(treebank_state *s, const span_tables *t, int32_t best) {
             continue;
         if (say_system(s, t, i)) return -1;
     }
-    return say_choice(s, t, best);
+    return say_limits(s, t) || say_choice(s, t, best) ? -1 : 0;
 }
 
 int treebank_spans_report(treebank_state *s) {
     span_tables t;
     if (s->n == 0) return 0;
     if (make_tables(s, &t)) return -1;
-    find_others(s, t.other);
+    t.n_paired = find_others(s, t.other);
     for (int32_t i = 0; i < s->n_systems; i++) fill_system(s, &t, i);
     const int32_t best = best_level(s, &t);
     if (s->host->value_text(s->context, "best_level", s->levels.names[best]) ||
-        s->host->value_number(s->context, "oracle_f1", oracle(s)))
+        s->host->value_number(s->context, "oracle_f1", oracle(s)) ||
+        s->host->value_number(s->context, "sentences_without_other", s->n - t.n_paired))
         return -1;
     return say_spans(s, &t, best);
 }

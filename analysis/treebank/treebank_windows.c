@@ -51,14 +51,15 @@ int treebank_windows_report(treebank_state *s) {
         s->host->value_number(s->context, "crossing_random", random) ||
         s->host->value_number(s->context, "crossing_right", right))
         return -1;
-    int at = snprintf(line, sizeof line,
-        "%d windows: brackets that cross a sentence's border (random tree %.3f, right-branching "
-        "%.3f), by level:",
-        (int)s->n_windows, random, right);
+    snprintf(line, sizeof line,
+        "%d window%s: brackets that cross a sentence's border (random tree %.3f, right-branching "
+        "%.3f):",
+        (int)s->n_windows, s->n_windows == 1 ? "" : "s", random, right);
+    if (s->host->summary_text(s->context, line)) return -1;
     for (int32_t l = 0; l < s->levels.n; l++) {
         out[l] = treebank_share(&s->crossing[l]);
-        if (at < (int)sizeof line - 16)
-            at += snprintf(line + at, sizeof line - (size_t)at, " %.3f", out[l]);
+        snprintf(line, sizeof line, "level %-18.40s %7.3f", s->levels.names[l], out[l]);
+        if (s->host->summary_text(s->context, line)) return -1;
     }
-    return s->host->summary_text(s->context, line);
+    return 0;
 }

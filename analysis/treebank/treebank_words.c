@@ -10,6 +10,7 @@
 #include "treebank.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* One more case [begin, end] for each level, and for the random tree behind them. */
 static void add_case(
@@ -65,27 +66,43 @@ static int line_of(treebank_state *s, const char *name, const treebank_rate *rat
     return s->host->summary_text(s->context, line);
 }
 
-static int put(treebank_state *s, const char *name, const char *title, const treebank_rate *rates) {
+static int put(treebank_state *s, const char *name, const treebank_rate *rates) {
     static const char *const axes[] = {"levels"};
-    char full[64], line[128];
+    char full[64];
     double *out = s->host->array(s->context, name, PSC_F64, 1, axes);
     if (!out) return -1;
     for (int32_t l = 0; l < s->levels.n; l++) out[l] = treebank_share(&rates[l]);
     snprintf(full, sizeof full, "%s_n", name);
     if (s->host->value_number(s->context, full, rates[0].n)) return -1;
     snprintf(full, sizeof full, "%s_random", name);
-    if (s->host->value_number(s->context, full, treebank_share(&rates[s->levels.n]))) return -1;
-    snprintf(line, sizeof line, "%s (%.0f; random tree %.3f), by level:", title, rates[0].n,
-        treebank_share(&rates[s->levels.n]));
-    return line_of(s, line, rates, s->levels.n);
+    return s->host->value_number(s->context, full, treebank_share(&rates[s->levels.n]));
+}
+
+/* A row of the table: entry i of each. */
+static int say_row(treebank_state *s, const char *title, const char *name, int32_t i) {
+    char line[160];
+    snprintf(line, sizeof line, "%s%-*.40s %7.3f %7.3f %8.3f", title, (int)(24 - strlen(title)),
+        name, treebank_share(&s->words[i]), treebank_share(&s->pair_words[i]),
+        treebank_share(&s->pairs[i]));
+    return s->host->summary_text(s->context, line);
 }
 
 int treebank_words_report(treebank_state *s) {
-    return put(s, "words", "words of several tokens that are brackets", s->words) ||
-                   put(s, "pair_words", "words of two tokens, short sentences", s->pair_words) ||
-                   put(s, "pairs", "adjacent tokens of two words, short sentences", s->pairs)
-               ? -1
-               : 0;
+    char line[160];
+    if (put(s, "words", s->words) || put(s, "pair_words", s->pair_words) ||
+        put(s, "pairs", s->pairs) ||
+        s->host->summary_text(s->context,
+            "Brackets among words of several tokens; in short sentences, among words of two tokens "
+            "and adjacent tokens of two words:"))
+        return -1;
+    snprintf(line, sizeof line, "%-24s %7s %7s %8s", "brackets", "several", "two", "adjacent");
+    if (s->host->summary_text(s->context, line)) return -1;
+    for (int32_t l = 0; l < s->levels.n; l++)
+        if (say_row(s, "level ", s->levels.names[l], l)) return -1;
+    if (say_row(s, "", "random tree", s->levels.n)) return -1;
+    snprintf(line, sizeof line, "%-24s %7.0f %7.0f %8.0f", "number", s->words[0].n,
+        s->pair_words[0].n, s->pairs[0].n);
+    return s->host->summary_text(s->context, line);
 }
 
 int treebank_shared_report(treebank_state *s) {

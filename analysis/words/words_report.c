@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef struct words_totals {
     double *counts, *chance;
@@ -179,40 +180,71 @@ static int write_list(const words_state *s, int64_t slot, int in_summary) {
 
 /* --- the summary ------------------------------------------------------------------------------ */
 
-static int say_brackets(const words_state *s, const words_totals *t, words_kind kind) {
-    char line[512];
-    const double n = t->counts[words_cases(s, kind)];
-    int at = snprintf(line, sizeof line,
-        "%s that are brackets (%.0f; random tree %.3f), by level:", kind_names[kind], n,
-        share(t->chance[kind], n));
-    for (int32_t l = 0; l < s->levels.n && at < (int)sizeof line - 16; l++)
-        at += snprintf(line + at, sizeof line - (size_t)at, " %.3f",
-            share(t->counts[words_hit(s, l, kind)], n));
-    return n > 0.0 ? s->host->summary_text(s->context, line) : 0;
+/* One row of the table: three shares of brackets and an AUROC; NaN shows as "-". */
+static int say_row(
+    const words_state *s, const char *title, const char *name, const double *values, int decimals) {
+    char line[160];
+    int at = snprintf(line, sizeof line, "%s%-*.40s", title, (int)(20 - strlen(title)), name);
+    for (int i = 0; i <= WORDS_KINDS; i++)
+        at += isnan(values[i])
+                  ? snprintf(line + at, sizeof line - (size_t)at, " %9s", "-")
+                  : snprintf(line + at, sizeof line - (size_t)at, " %9.*f", decimals, values[i]);
+    return s->host->summary_text(s->context, line);
 }
 
+static int say_levels(const words_state *s, const words_totals *t, const double *cases) {
+    for (int32_t l = 0; l < s->levels.n; l++) {
+        double values[WORDS_KINDS + 1];
+        for (int kind = 0; kind < WORDS_KINDS; kind++)
+            values[kind] = share(t->counts[words_hit(s, l, (words_kind)kind)], cases[kind]);
+        values[WORDS_KINDS] = area_of(s, t, l).auroc;
+        if (say_row(s, "level ", s->levels.names[l], values, 3)) return -1;
+    }
+    return 0;
+}
+
+static int say_table(const words_state *s, const words_totals *t) {
+    const words_area a = area_of(s, t, 0);
+    double cases[WORDS_KINDS + 1], chance[WORDS_KINDS + 1];
+    char line[160];
+    for (int kind = 0; kind < WORDS_KINDS; kind++) {
+        cases[kind] = t->counts[words_cases(s, (words_kind)kind)];
+        chance[kind] = share(t->chance[kind], cases[kind]);
+    }
+    cases[WORDS_KINDS] = a.continuing + a.other;
+    chance[WORDS_KINDS] = isnan(a.auroc) ? a.auroc : 0.5;
+    if (s->host->summary_text(s->context,
+            "Brackets among words of several tokens, words of two tokens, and adjacent tokens of "
+            "two words; AUROC of closure for \"continues the word\":"))
+        return -1;
+    snprintf(line, sizeof line, "%-20s %9s %9s %9s %9s", "brackets", "several", "two", "adjacent", "AUROC");
+    return s->host->summary_text(s->context, line) || say_levels(s, t, cases) ||
+                   say_row(s, "", "random tree; chance", chance, 3) ||
+                   say_row(s, "", "number", cases, 0) ||
+                   s->host->summary_text(s->context,
+                       "prior: under uniform attention, these trees are right-branching; compare "
+                       "words with adjacent tokens and a random model")
+               ? -1
+               : 0;
+}
+
+/* The level with the largest AUROC, ties to the first, and how exact the areas are. */
 static int say_areas(const words_state *s, const words_totals *t, int32_t *best) {
-    char line[512];
+    char line[160];
     double error = 0.0, most = -1.0;
-    words_area a = area_of(s, t, 0);
     *best = 0;
-    if (isnan(a.auroc))
+    for (int32_t l = 0; l < s->levels.n; l++) {
+        const words_area a = area_of(s, t, l);
+        if (a.error > error) error = a.error;
+        if (!(a.auroc > most)) continue;
+        most = a.auroc;
+        *best = l;
+    }
+    if (most < 0.0)
         return s->host->summary_text(
             s->context, "No adjacent tokens of both kinds, so closure has no AUROC.");
-    int at = snprintf(line, sizeof line,
-        "AUROC of closure for \"continues the word\" (%.0f of %.0f pairs), by level:", a.continuing,
-        a.continuing + a.other);
-    for (int32_t l = 0; l < s->levels.n; l++) {
-        a = area_of(s, t, l);
-        if (a.error > error) error = a.error;
-        if (a.auroc > most) {
-            most = a.auroc;
-            *best = l;
-        }
-        if (at < (int)sizeof line - 48)
-            at += snprintf(line + at, sizeof line - (size_t)at, " %.3f", a.auroc);
-    }
-    snprintf(line + at, sizeof line - (size_t)at, " (error at most %.1e)", error);
+    snprintf(line, sizeof line, "Pairs that continue the word: %.0f; AUROC's error at most %.1e.",
+        area_of(s, t, 0).continuing, error);
     return s->host->summary_text(s->context, line);
 }
 
@@ -221,12 +253,12 @@ int words_report_all(words_state *s) {
     char line[96];
     int32_t best = 0;
     if (take_totals(s, &t) || write_brackets(s, &t) || write_areas(s, &t)) return -1;
-    snprintf(line, sizeof line, "%.0f sequences, %.0f tokens.", t.counts[words_sequences(s)],
-        t.counts[words_sequences(s) + 1]);
-    if (s->host->summary_text(s->context, line)) return -1;
-    for (int kind = 0; kind < WORDS_KINDS; kind++)
-        if (say_brackets(s, &t, (words_kind)kind)) return -1;
-    if (say_areas(s, &t, &best)) return -1;
+    const double sequences = t.counts[words_sequences(s)],
+                 tokens = t.counts[words_sequences(s) + 1];
+    snprintf(line, sizeof line, "%.0f sequence%s, %.0f token%s.", sequences,
+        sequences == 1.0 ? "" : "s", tokens, tokens == 1.0 ? "" : "s");
+    if (s->host->summary_text(s->context, line) || say_table(s, &t) || say_areas(s, &t, &best))
+        return -1;
     for (int64_t slot = 0; slot < 2 * (int64_t)s->levels.n && s->top > 0; slot++)
         if (write_list(s, slot, slot / 2 == best)) return -1;
     return 0;

@@ -174,6 +174,9 @@ Test(agreement, bootstrap_without_sentences) {
     double scratch[10];
     psc_interval got = psc_bootstrap(0, nothing, NULL, 10, 1, scratch);
     cr_assert(isnan(got.value) && isnan(got.low) && isnan(got.high));
+    const psc_rate one = {1.0, 2.0};
+    got = psc_bootstrap(1, &one, NULL, 10, 1, scratch);
+    cr_assert(got.value == 0.5 && isnan(got.low) && isnan(got.high), "one sentence has no spread");
     got = psc_bootstrap(2, nothing, NULL, 10, 1, scratch);
     cr_assert(isnan(got.value) && isnan(got.low) && isnan(got.high));
 }

@@ -434,6 +434,26 @@ Test(treebank, limit_and_choice) {
     fixture_close();
 }
 
+/* "other" never takes a sentence's own tree. */
+Test(treebank, other_leaves_out_sentences_of_a_length_of_their_own) {
+    open_corpus("what=spans,draws=20", 1, 0);
+    cr_assert_eq(run_sentences(0, 0), PSC_OK, "%s", error.message);
+    must_report();
+    cr_assert(isnan(number_at("other_f1", BASELINE_RIGHT)));
+    cr_assert(isnan(number_at("over_other", 3 * treebank_system(0, VARIANT_READS))));
+    cr_assert(isnan(number_at("over_punctuation", 3 * treebank_system(0, VARIANT_READS) + 1)));
+    cr_assert_eq(run_sentences(1, 1), PSC_OK, "%s", error.message);
+    must_report();
+    /* the same tree: right-branching of five units */
+    cr_assert_float_eq(number_at("other_f1", BASELINE_RIGHT), 8.0 / 11.0, 1e-15);
+    psc_result_value left_out = {0};
+    cr_assert_eq(psc_results_find_value(
+                     &left_out, psc_session_results(session), 0, "sentences_without_other", &error),
+        PSC_OK, "%s", error.message);
+    cr_assert_eq(left_out.numbers[0], 0.0);
+    fixture_close();
+}
+
 /* --- what it refuses ------------------------------------------------------------------------- */
 
 Test(treebank, needs_documents_and_sentences) {

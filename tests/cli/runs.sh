@@ -80,7 +80,8 @@ check 'probe' probe probed "$work/train.conllu" "$work/test.conllu" --threads 1
 check 'probe in other batches' probe probed2 "$work/train.conllu" "$work/test.conllu" --threads 2 \
     --batch 1 --chunk 3
 check 'the same bits' cmp "$work/probed/tensors.safetensors" "$work/probed2/tensors.safetensors"
-check 'its summary' grep -q 'upos: accuracy of [0-9]* units' "$work/probed.summary"
+check 'its summary' grep -Eq '^  task +units classes chance +x0 +x1 +x2 +x3 +x4$' "$work/probed.summary"
+check 'a row per task' grep -Eq '^  upos +acc\. +[0-9]+ +[0-9]+( +[01]\.[0-9]{3}){6}$' "$work/probed.summary"
 check 'probe beside a control' probe probed3 "$work/train.conllu" "$work/test.conllu" --window 2 \
     --control "$model"
 check 'the control' grep -q '^control.probe ' "$work/probed3.summary"
@@ -93,8 +94,9 @@ echo '{"text": "Then Peter saw Paris.", "spans": [{"start": 5, "end": 10, "label
     {"start": 15, "end": 20, "label": "place"}, {"start": 11, "end": 14, "label": "see", "task": "act"}]}' |
     tr -d '\n' >"$work/test.jsonl"
 check 'probe of spans' probe spans "$work/train.jsonl" "$work/test.jsonl"
-check 'its tasks' grep -q 'label: area under the ROC curve of 2 units' "$work/spans.summary"
-check 'a task that cannot be learned' grep -q 'act: left out' "$work/spans.summary"
+check 'its tasks' grep -Eq '^  label +AUROC +2 +2 +0\.500( +[01]\.[0-9]{3}){5}$' "$work/spans.summary"
+check 'one other' grep -q 'trained on 1 sentence and tested on 1 other;' "$work/spans.summary"
+check 'a task that cannot be learned' grep -q 'act: left out; it has 1 class in' "$work/spans.summary"
 
 # generate TEXT-FILE OPTIONS...
 generate() {
@@ -233,6 +235,7 @@ for options in '--threads 3 --batch 1' '--chunk 2' '--isa reference --batch 3'; 
         cmp "$work/forms/tensors.safetensors" "$work/forms2/tensors.safetensors"
     rm -r "$work/forms2"
 done
+check 'chance of 1/rank' sh -c "'$program' forms | grep -Eq '^  chance +0.500 +0.500 +0.092 +0.092$'"
 check 'the English list' sh -c "'$program' forms | grep -q '492 forms of 160 groups'"
 check 'a control' forms control "$work/list.tsv" --control "$model"
 check 'its section' grep -q '^control.forms ' "$work/control.summary"
@@ -256,6 +259,9 @@ for options in '--threads 3' '--chunk 2' '--isa reference'; do
         cmp "$work/words/tensors.safetensors" "$work/words2/tensors.safetensors"
     rm -r "$work/words2"
 done
+check 'one sequence' grep -q '^  1 sequence, ' "$work/words.summary"
+check 'levels as rows' grep -Eq '^  level 3 +[01]\.[0-9]{3} .* [01]\.[0-9]{3}$' "$work/words.summary"
+check 'the prior' grep -q 'prior: under uniform attention, these trees are right-branching' "$work/words.summary"
 check 'words alone' grep -q '^alone.words ' "$work/words.summary"
 check 'words of CoNLL-U' words own --treebank "$work/own.conllu" --control "$model"
 check 'their control, alone' grep -q '^control-alone.words ' "$work/own.summary"

@@ -36,6 +36,12 @@ check 'long sentences are counted' grep -q \
 check 'one note' test "$(wc -l <"$work/short.notes")" -eq 1
 check 'a limit' table limited --limit 2
 check 'its sentences' grep -q '2 sentences of 3 to 40 content units' "$work/limited.summary"
+check 'one sentence' table one --limit 1
+check 'it has no interval' sh -c "! grep -q '[0-9][.][.]' '$work/one.summary'"
+check 'and no other' sh -c "grep -q 'other -;' '$work/one.summary' &&
+    grep -q '\"other\" leaves out 1 sentence: no other one' '$work/one.summary'"
+check 'the prior' grep -q 'prior: under uniform attention, trees of power 1/2 are right-branching' \
+    "$work/one.summary"
 check 'a level' table chosen --level 1
 check 'the choice is shown' grep -q 'level 1 (chosen on other sentences)' "$work/chosen.summary"
 check 'sums of levels' table sums --levels 1+2,L3H0
@@ -48,6 +54,8 @@ for section in treebank dev.treebank windows.treebank control.treebank control-w
     check "the summary has $section" grep -q "^$section " "$work/beside.summary"
 done
 check 'windows' grep -q '2 windows: brackets that cross' "$work/beside.summary"
+check 'words as a table' grep -Eq '^  level 2 +[01]\.[0-9]{3} +[01]\.[0-9]{3} +[01]\.[0-9]{3}$' \
+    "$work/beside.summary"
 check 'a model beside itself has the same table' sh -c "
     sed '/^dev.treebank /,/^windows.treebank /d' '$work/beside.summary' |
         grep '^  level.*[0-9][.][.]' | sort | uniq -c | awk '\$1 < 2 { exit 1 }'"
