@@ -252,7 +252,7 @@ bad_list 'list.tsv:2: the form has [0-9]* tokens.*context of 512' "$(printf '%01
 printf '# nothing\n\n' >"$list"
 expect 1 'list.tsv has no word forms' forms "$list"
 expect 1 'cannot open .*missing.tsv' forms "$work/missing.tsv"
-expect 1 'cannot read' forms "$work"
+expect 1 'is not a regular file' forms "$work"
 expect 1 'missing.conllu' forms --treebank "$work/missing.conllu"
 expect 2 'mutually exclusive' forms "$list" --treebank "$list"
 expect 2 '--batch needs' forms --batch 0
