@@ -16,7 +16,7 @@
 static const char *const words_names[] = {"all", "letters", NULL};
 
 static const psc_option_description words_options[] = {
-    {"levels", "each", "each, or layers and heads like 1+2/L2H5", PSC_OPTION_TEXT,
+    {"levels", "each", "each layer, or levels like 1+2/3/L2H5", PSC_OPTION_TEXT,
         offsetof(words_state, levels_text), 0, 0, NULL},
     {"words", "all", "words that count: all, or those of letters only", PSC_OPTION_WORD,
         offsetof(words_state, letters), 0, 0, words_names},

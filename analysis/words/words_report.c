@@ -217,7 +217,8 @@ static int say_table(const words_state *s, const words_totals *t) {
             "Brackets among words of several tokens, words of two tokens, and adjacent tokens of "
             "two words; AUROC of closure for \"continues the word\":"))
         return -1;
-    snprintf(line, sizeof line, "%-20s %9s %9s %9s %9s", "brackets", "several", "two", "adjacent", "AUROC");
+    snprintf(line, sizeof line, "%-20s %9s %9s %9s %9s", "brackets", "several", "two", "adjacent",
+        "AUROC");
     return s->host->summary_text(s->context, line) || say_levels(s, t, cases) ||
                    say_row(s, "", "random tree; chance", chance, 3) ||
                    say_row(s, "", "number", cases, 0) ||

@@ -45,6 +45,7 @@ typedef struct survey {
     psc_session_options how;
     long long rows, batch;
     char chosen[64]; /* the level chosen on --dev; "" none */
+    int32_t *said;   /* [2] skipped sentences, windows of the last note */
 } survey;
 
 /* What one session does. */
@@ -53,7 +54,7 @@ typedef struct task {
     const char *path; /* of the sentences */
     int32_t window;
     bool report_choice; /* knows the chosen level */
-    bool again;         /* with another model: notes were printed before */
+    bool again;         /* the same file with another model */
 } task;
 
 static psc_status load(const survey *s, const task *t, psc_session *session, psc_error *error) {
@@ -71,12 +72,16 @@ static int32_t most_rows(const survey *s, const psc_model *model, int32_t window
     return rows < n_ctx ? (int32_t)rows : n_ctx;
 }
 
-static void say_skipped(const cli_sentences *sentences, const task *t, int32_t rows) {
-    if (sentences->n_skipped)
+/* Not again for a control that skips as many of the same file. */
+static void say_skipped(
+    const survey *s, const cli_sentences *sentences, const task *t, int32_t rows) {
+    int32_t *said = &s->said[t->window > 1];
+    if (sentences->n_skipped && !(t->again && *said == sentences->n_skipped))
         fprintf(stderr,
             "pythiascope: note: %s: skipped %d of %d %s, which have more than %d rows\n", t->path,
             (int)sentences->n_skipped, (int)(sentences->n + sentences->n_skipped),
             t->window > 1 ? "windows" : "sentences", (int)rows);
+    *said = sentences->n_skipped;
 }
 
 /* Opens a session and leaves the task's results in it. */
@@ -91,7 +96,7 @@ static psc_status evaluate(
         sentences.n < s->batch ? (sentences.n > 0 ? sentences.n : 1) : (int32_t)s->batch;
     if (!status) status = psc_session_open(out, model, &how, error);
     if (!status) status = load(s, t, *out, error);
-    if (!status && !t->again) say_skipped(&sentences, t, rows);
+    if (!status) say_skipped(s, &sentences, t, rows);
     if (!status) status = cli_sentences_run(&sentences, *out, how.n_sequences, error);
     if (!status) status = psc_session_report(*out, NULL, error);
     cli_sentences_free(&sentences);
@@ -196,7 +201,8 @@ static psc_status work(survey *s, psc_error *error) {
 }
 
 static int run_treebank(const cli_arguments *arguments) {
-    survey s = {.arguments = arguments, .batch = 64};
+    int32_t said[2] = {0, 0};
+    survey s = {.arguments = arguments, .batch = 64, .said = said};
     psc_error error = {0};
     int code = cli_session_options(&s.how, arguments);
     if (!code) code = cli_integer(&s.rows, arguments, "rows", 2, 1 << 20);

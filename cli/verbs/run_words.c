@@ -60,6 +60,7 @@ typedef struct words_pass {
     psc_model *model;
     psc_session *session;
     bool alone;
+    bool again; /* another model: notes were printed before */
 } words_pass;
 
 static cli_word_options block_options(const words_pass *p, const char *path) {
@@ -94,10 +95,11 @@ static psc_status run_sentences(
         status = psc_fail(error, PSC_ERROR_INPUT,
             "%s: no sentence has %s%d to %d rows and as many words as --units asks; choose others",
             path, p->run->letters ? "words of letters, " : "", (int)o.least, (int)o.most);
-    if (!status && block.n_cut > 0)
-        fprintf(stderr, "pythiascope: note: %s: cut %d of %d sequences%s to the context, %d rows\n",
-            path, (int)block.n_cut, (int)block.all.n, p->alone ? " of words alone" : "",
-            (int)o.most);
+    if (!status && block.n_cut > 0 && !p->again)
+        fprintf(stderr,
+            "pythiascope: note: %s: cut %d of %d sequence%s%s to the context, %d rows\n", path,
+            (int)block.n_cut, (int)block.all.n, block.all.n == 1 ? "" : "s",
+            p->alone ? " of words alone" : "", (int)o.most);
     if (!status) status = open_session(p, block.all.longest, error);
     if (!status) status = cli_sentences_run(&block.all, p->session, (int32_t)p->run->batch, error);
     cli_word_block_free(&block);
@@ -182,7 +184,7 @@ static psc_status run_corpus(words_pass *p, psc_error *error) {
     const int32_t n_ctx = psc_model_get_info(p->model)->n_ctx;
     o.window = (int32_t)(p->run->window < n_ctx ? p->run->window : n_ctx);
     o.limit = p->run->limit_tokens;
-    o.note = p->alone ? NULL : on_note;
+    o.note = p->alone || p->again ? NULL : on_note;
     psc_status status =
         psc_corpus_open(&corpus, p->model, arguments->operands, arguments->n_operands, &o, error);
     if (!status) status = open_session(p, n_ctx < 4 * o.window ? n_ctx : 4 * o.window, error);
@@ -224,7 +226,7 @@ static psc_status run_all(const words_run *r, psc_error *error) {
     psc_status status = cli_check_out(r->arguments, error);
     for (int i = 0; !status && i < (folders[1] ? 4 : 2); i++) {
         if (i % 2 == 0) status = cli_open_model(&models[i / 2], folders[i / 2], error);
-        passes[i] = (words_pass){r, models[i / 2], NULL, i % 2};
+        passes[i] = (words_pass){r, models[i / 2], NULL, i % 2, i > 1};
         if (!status) status = run_pass(&passes[i], error);
         if (!status && i > 0)
             status = psc_session_adopt(passes[0].session, passes[i].session, prefixes[i], error);

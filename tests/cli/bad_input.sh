@@ -282,7 +282,7 @@ awk 'BEGIN { for (i = 1; i <= 600; i++)
     printf "%d\tab\t_\tX\t_\t_\t%d\tdep\t_\t_\n", i, i - 1; print "" }' >"$work/long.conllu"
 "$program" words --treebank "$work/long.conllu" >"$work/stdout" 2>"$work/stderr"
 check 'words cuts a long sentence and says so' test $? -eq 0 -a \
-    "$(grep -c 'long.conllu: cut 1 of 1 sequences.* to the context, 512 rows' "$work/stderr")" -eq 2
+    "$(grep -c 'long.conllu: cut 1 of 1 sequence .*to the context, 512 rows' "$work/stderr")" -eq 2
 expect 1 'missing.conllu' words --treebank "$work/missing.conllu"
 printf '# text = He sat\n1\tHe\the\tPRON\t_\t_\t2\tnsubj\t_\t_\n2\tsat\tsit\tVERB\t_\t_\t0\troot\t_\t_\n\n' >"$work/own.conllu"
 expect 1 'own.conllu: no sentence has 100 to 200 rows' words --treebank "$work/own.conllu" --rows 100-200
@@ -339,6 +339,12 @@ for arguments in '--help' 'help analyze' 'analyze --help' 'generate --help' 'inf
     "$program" $arguments >"$work/stdout" 2>"$work/stderr"
     check "$arguments" test $? -eq 0 -a -s "$work/stdout" -a ! -s "$work/stderr"
 done
+
+# Levels are separated by / in every help; yes and no are lower case.
+for verb in treebank words; do
+    check "levels of $verb" sh -c "'$program' $verb --help | grep -q 'levels, such as 1+2/3/L2H5; default: each layer'"
+done
+check 'yes or no' sh -c "'$program' treebank --help | grep -q -- '--plain yes|no'"
 
 # Probes.
 labelled=$2/tests/golden/structure/own.conllu

@@ -263,6 +263,15 @@ check 'one sequence' grep -q '^  1 sequence, ' "$work/words.summary"
 check 'levels as rows' grep -Eq '^  level 3 +[01]\.[0-9]{3} .* [01]\.[0-9]{3}$' "$work/words.summary"
 check 'the prior' grep -q 'prior: under uniform attention, these trees are right-branching' "$work/words.summary"
 check 'words alone' grep -q '^alone.words ' "$work/words.summary"
+long=$(printf 'the %.0s' $(seq 600) | sed 's/ $//')
+i=0
+for word in $long; do
+    i=$((i + 1))
+    printf '%d\t%s\t_\tDET\tX\t_\t%d\tdep\t_\t_\n' $i "$word" $((i - 1))
+done >"$work/long.conllu"
+echo >>"$work/long.conllu"
+check 'a cut sentence and a control' words long --treebank "$work/long.conllu" --levels 0 --control "$model"
+check 'one note for the texts, one for the words alone' test "$(grep -c 'note: .*cut 1 of 1 sequence[ ]' "$work/stderr")" -eq 2
 check 'words of CoNLL-U' words own --treebank "$work/own.conllu" --control "$model"
 check 'their control, alone' grep -q '^control-alone.words ' "$work/own.summary"
 check 'its figures beside' sh -c "sed -n '/^alone.words beside control-alone.words/,\$p' '$work/own.summary' |
