@@ -170,6 +170,7 @@ analyze() {
         --plugin ln:rows=all,target_rows=all --plugin mlp:rows=all,target_rows=all,arrays=all \
         --plugin lens:rows=all --plugin sampling:rows=all --plugin partition:rows=all,level=layer+head \
         --plugin attention:reader=L1H0 --plugin edges:rows=all,carry=yes --plugin sweep:over=heads \
+        --plugin spans:prefixes=yes,closure=yes,heads=causal,links=frozen+causal \
         >"$work/out/log" 2>&1 ||
         { cat "$work/out/log"; return 1; }
 }
@@ -215,10 +216,10 @@ build_test product golden.c test_bits_product.c
 run_tests
 echo "the program against this machine's, on each variant of model"
 for folder in tests/golden/parity/*/; do
-    compare_model "$(basename "$folder")" "$folder" 1,2,3,4,5,6,7,8,9,10,11,12,13
+    compare_model "$(basename "$folder")" "$folder" 0,1,2,3,4,5,6,7,8,9,10,11,12,13
 done
 if [ -e models/books-5m/model.safetensors ]; then
-    compare_model embedded models/books-5m 300,301,12,45,77,1000,2,9
+    compare_model embedded models/books-5m 0,300,301,12,45,77,1000,2,9
 fi
 check 'it chooses neon' grep -q '"isa": "neon"' "$work/out/parts/results.json"
 check 'avx2 is refused there' sh -c "! timeout 60 qemu-aarch64-static -L '$root' \
