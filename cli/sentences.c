@@ -2,6 +2,7 @@
  * texts; tokens and sentences get their places in it. */
 #include "sentences.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -218,4 +219,12 @@ psc_status cli_sentences_show_labels(
     }
     free_room(&room);
     return status;
+}
+
+void cli_sentences_say_skipped(
+    const cli_sentences *sentences, const char *path, int32_t window, int32_t most_rows) {
+    if (sentences->n_skipped == 0) return;
+    fprintf(stderr, "pythiascope: note: %s: skipped %d of %d %s, which have more than %d rows\n",
+        path, (int)sentences->n_skipped, (int)(sentences->n + sentences->n_skipped),
+        window > 1 ? "windows" : "sentences", (int)most_rows);
 }

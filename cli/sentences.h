@@ -36,6 +36,9 @@ psc_status cli_sentences_read(cli_sentences *out, const psc_model *model, const 
 psc_status cli_sentences_take(cli_sentences *out, const psc_model *model, const char *path,
     const psc_sentence *sentences, int32_t n_sentences, int32_t window, int32_t most_rows,
     psc_error *error);
+/* The note on stderr that sequences of more than most_rows rows were skipped, if any were. */
+void cli_sentences_say_skipped(
+    const cli_sentences *sentences, const char *path, int32_t window, int32_t most_rows);
 /* Runs all sequences, `batch` at a time, through a session that accumulates and has as many
  * sequences. Each run has its text and its labelled sentences. */
 psc_status cli_sentences_run(

@@ -89,11 +89,7 @@ static psc_status read_sentences(cli_sentences *out, const survey *s, const psc_
     psc_status status = spans->n ? cli_sentences_take(out, model, path, spans->sentences, spans->n,
                                        window, rows, error)
                                  : cli_sentences_read(out, model, path, window, rows, error);
-    if (!status && say && out->n_skipped)
-        fprintf(stderr,
-            "pythiascope: note: %s: skipped %d of %d %s, which have more than %d rows\n", path,
-            (int)out->n_skipped, (int)(out->n + out->n_skipped),
-            s->window > 1 ? "windows" : "sentences", (int)rows);
+    if (!status && say) cli_sentences_say_skipped(out, path, window, rows);
     return status;
 }
 

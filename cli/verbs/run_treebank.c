@@ -76,11 +76,8 @@ static int32_t most_rows(const survey *s, const psc_model *model, int32_t window
 static void say_skipped(
     const survey *s, const cli_sentences *sentences, const task *t, int32_t rows) {
     int32_t *said = &s->said[t->window > 1];
-    if (sentences->n_skipped && !(t->again && *said == sentences->n_skipped))
-        fprintf(stderr,
-            "pythiascope: note: %s: skipped %d of %d %s, which have more than %d rows\n", t->path,
-            (int)sentences->n_skipped, (int)(sentences->n + sentences->n_skipped),
-            t->window > 1 ? "windows" : "sentences", (int)rows);
+    if (!t->again || *said != sentences->n_skipped)
+        cli_sentences_say_skipped(sentences, t->path, t->window, rows);
     *said = sentences->n_skipped;
 }
 
