@@ -1,0 +1,1 @@
+"""The C library: its structures, and the loaded library itself."""
