@@ -71,6 +71,17 @@ void psc_results_clear(psc_results *results) {
         .n_labels = results->n_labels};
 }
 
+psc_status psc_results_take(psc_results **out, psc_results *results, psc_error *error) {
+    psc_status status = psc_results_open(out, error);
+    if (status != PSC_OK) return status;
+    drop_labels(results);
+    **out = *results;
+    (*out)->spare = NULL;
+    (*out)->n_spare = 0;
+    *results = (psc_results){.spare = results->spare, .n_spare = results->n_spare};
+    return PSC_OK;
+}
+
 void psc_results_close(psc_results **results) {
     if (!results || !*results) return;
     psc_results_clear(*results); /* twice: the first keeps memory for the next run */

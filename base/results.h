@@ -71,7 +71,9 @@ struct psc_results {
 
 /* --- results.c ------------------------------------------------------------------------------- */
 psc_status psc_results_open(psc_results **out, psc_error *error);
-void psc_results_close(psc_results **results);
+/* Moves head, sections, arrays and files to a new object, which psc_results_close closes. results
+ * are then as psc_results_clear leaves them, but without the moved memory. */
+psc_status psc_results_take(psc_results **out, psc_results *results, psc_error *error);
 /* Drops head, sections, arrays and files. Keeps the arrays' memory, whose pages are mapped already,
  * for a run with the same sizes, until an array of another size is made. Keeps labels until a run
  * does not use them. */

@@ -222,6 +222,12 @@ PSC_API const float *psc_session_logits(const psc_session *session, int32_t inde
 /* The results of the last run or report; psc_results.h reads and writes them. Never null. The
  * pointer is valid for the session's whole life; each run and report replaces the contents. */
 PSC_API const psc_results *psc_session_results(const psc_session *session);
+/* Moves these results out of the session: *out belongs to the caller, who closes it with
+ * psc_results_close. The session's results are empty until its next run or report; logits stay. The
+ * model owns the head's texts and the tokens' bytes, so it must outlive *out; the session need not.
+ * PSC_ERROR_STATE for empty results and in a callback. *out is null after an error. */
+PSC_API psc_status psc_session_take_results(
+    psc_results **out, psc_session *session, psc_error *error);
 /* Copies what the other session's last run or report left behind this session's results: sections,
  * captures and files, named "prefix.name" (arrays: "prefix.section.key"), so that a control is
  * written and printed beside them. The head stays this session's. prefix: 1 to 64 letters, digits,

@@ -1,9 +1,10 @@
 /* The results of a run: reading, writing and printing them.
  * Public. psc.h includes it. Includes psc_error.h only.
- * Threads: several may read the same results while their session neither runs nor reports.
- * Ownership: results belong to their session (psc_session_results). Every pointer that a reader
- * returns belongs to them. It is valid until the session's next psc_session_run or
- * psc_session_report, or until the session closes. */
+ * Threads: several may read the same results while their session neither runs nor reports; results
+ * that a client took do not depend on the session.
+ * Ownership: results belong to their session (psc_session_results), or to the client that took them
+ * (psc_session_take_results). A reader's pointers belong to the results. They are valid until the
+ * session's next psc_session_run, psc_session_report or closing, or until psc_results_close. */
 #ifndef PSC_RESULTS_H
 #define PSC_RESULTS_H
 
@@ -35,6 +36,8 @@ typedef struct psc_results psc_results;
 
 /* Frees memory that a call of any public header returned; null is allowed. */
 PSC_API void psc_free(void *memory);
+/* Frees results that a client took. *results may be null and becomes null. */
+PSC_API void psc_results_close(psc_results **results);
 
 /* --- the head -------------------------------------------------------------------------------- */
 

@@ -223,6 +223,17 @@ const psc_results *psc_session_results(const psc_session *session) {
     return session->results;
 }
 
+psc_status psc_session_take_results(psc_results **out, psc_session *session, psc_error *error) {
+    *out = NULL;
+    if (session->run_options || session->error)
+        return psc_fail(
+            error, PSC_ERROR_STATE, "psc_session_take_results cannot be called from a callback");
+    if (!psc_results_version(session->results))
+        return psc_fail(error, PSC_ERROR_STATE,
+            "the session has no results to take: it has not run yet, its last run failed, or they were taken");
+    return psc_results_take(out, session->results, error);
+}
+
 static psc_status check_adoption(
     const psc_session *session, const psc_session *other, const char *prefix, psc_error *error) {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
