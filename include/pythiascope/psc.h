@@ -59,6 +59,28 @@ PSC_API const char *psc_model_config_text(const psc_model *model);
 PSC_API bool psc_model_has_tokenizer(const psc_model *model);
 /* Entries of the tokenizer (highest id + 1), 0 without one; may be less than d_vocab. */
 PSC_API int32_t psc_model_tokenizer_size(const psc_model *model);
+/* The facts of psc_results_get_model, without a run. Start from PSC_RESULT_MODEL_INIT; the texts and
+ * eos_ids live as long as the model. */
+PSC_API psc_status psc_model_describe(
+    psc_result_model *out, const psc_model *model, psc_error *error);
+
+/* The parameters as the files have them, widened to f32, which is exact: nothing is folded or
+ * centered. Row-major. `floats` is the number of floats at out, and must be exactly the number that
+ * the call writes. PSC_ERROR_INPUT for another number, and for a layer, matrix, LayerNorm or token
+ * that does not exist. Several threads may call them at once.
+ *
+ * A matrix, in the shape that psc_matrix names: [H*D, N] for PSC_W_Q. PSC_W_U ignores layer. */
+PSC_API psc_status psc_model_matrix(float *out, int64_t floats, const psc_model *model,
+    psc_matrix matrix, int32_t layer, psc_error *error);
+/* The bias of a matrix, [outputs]; zeros where the model has none, as for PSC_W_U. */
+PSC_API psc_status psc_model_bias(float *out, int64_t floats, const psc_model *model,
+    psc_matrix matrix, int32_t layer, psc_error *error);
+/* gamma [N] and beta [N] of a LayerNorm; either may be null. PSC_LN_FINAL ignores layer. */
+PSC_API psc_status psc_model_ln(float *gamma, float *beta, int64_t floats, const psc_model *model,
+    psc_ln ln, int32_t layer, psc_error *error);
+/* Rows first .. first + n - 1 of the embedding, [n, N]. */
+PSC_API psc_status psc_model_embedding(
+    float *out, int64_t floats, const psc_model *model, int32_t first, int32_t n, psc_error *error);
 
 /* --- the cache of packed weights ------------------------------------------------------------- */
 

@@ -139,7 +139,7 @@ static void embed_rows(int64_t begin, int64_t end, int thread, void *payload) {
     (void)thread;
     psc_forward *f = payload;
     for (int64_t r = begin; r < end; r++)
-        psc_model_embedding(f->model, f->kernels, f->rows[r].token, f->x + (size_t)r * f->ld_n);
+        psc_model_embed_row(f->model, f->kernels, f->rows[r].token, f->x + (size_t)r * f->ld_n);
 }
 
 /* x: the embedding, or the residual that the pass starts from. */

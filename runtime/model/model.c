@@ -196,14 +196,14 @@ const char *psc_model_config_text(const psc_model *model) {
     return model->config_text;
 }
 
-const psc_packed *psc_model_matrix(const psc_model *model, psc_matrix matrix, int32_t layer) {
+const psc_packed *psc_model_packed(const psc_model *model, psc_matrix matrix, int32_t layer) {
     if (matrix == PSC_W_U) return &model->unembed;
     if ((int)matrix < 0 || matrix > PSC_W_OUT) return NULL;
     if (layer < 0 || (size_t)layer >= model->config.n_layers) return NULL;
     return &model->layers[layer].matrix[matrix];
 }
 
-void psc_model_embedding(
+void psc_model_embed_row(
     const psc_model *model, const psc_kernels *kernels, int32_t token, float *row) {
     size_t n = model->config.d_model;
     const char *from =

@@ -47,9 +47,9 @@ struct psc_model {
 };
 
 /* The packed matrix; PSC_W_U ignores layer. Null when out of range. */
-const psc_packed *psc_model_matrix(const psc_model *model, psc_matrix matrix, int32_t layer);
+const psc_packed *psc_model_packed(const psc_model *model, psc_matrix matrix, int32_t layer);
 /* Writes the embedding of token, widened, to row [N]. */
-void psc_model_embedding(
+void psc_model_embed_row(
     const psc_model *model, const psc_kernels *kernels, int32_t token, float *row);
 
 #endif

@@ -45,7 +45,7 @@ void psc_host_parallel_for(psc_context *context, int64_t n, psc_range_fn fn, voi
 /* --- parameters ------------------------------------------------------------------------------ */
 
 const psc_packed *psc_host_matrix(psc_context *context, psc_matrix matrix, int32_t layer) {
-    const psc_packed *packed = psc_model_matrix(context->session->model, matrix, layer);
+    const psc_packed *packed = psc_model_packed(context->session->model, matrix, layer);
     if (!packed)
         psc_host_fail(context, PSC_ERROR_INPUT, "matrix %d of layer %d does not exist", (int)matrix,
             (int)layer);
@@ -94,7 +94,7 @@ static bool token_is_good(psc_context *context, int32_t token) {
 int psc_host_embedding(psc_context *context, int32_t token, float *row) {
     const psc_session *session = context->session;
     if (!token_is_good(context, token)) return PSC_ERROR_INPUT;
-    psc_model_embedding(session->model, session->kernels, token, row);
+    psc_model_embed_row(session->model, session->kernels, token, row);
     return 0;
 }
 

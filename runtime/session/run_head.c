@@ -1,32 +1,6 @@
 /* The head of the results: their program, model, run and tokens. */
 #include "session.h"
 
-static void put_model(psc_result_model *out, const psc_model *model) {
-    const psc_config *c = &model->config;
-    *out = (psc_result_model){.struct_size = sizeof *out,
-        .n_layers = (int32_t)c->n_layers,
-        .n_heads = (int32_t)c->n_heads,
-        .d_model = (int32_t)c->d_model,
-        .d_head = (int32_t)c->d_head,
-        .d_mlp = (int32_t)c->d_mlp,
-        .d_vocab = (int32_t)c->d_vocab,
-        .n_ctx = (int32_t)c->n_ctx,
-        .rotary_dims = (int32_t)c->rotary_dims,
-        .parallel_residual = c->parallel_residual,
-        .tied = c->tied,
-        .attention_bias = c->attention_bias,
-        .bos_id = c->bos_id,
-        .n_eos = (int32_t)c->n_eos,
-        .eos_ids = c->eos_ids,
-        .layer_norm_eps = (double)c->layer_norm_eps,
-        .rotary_pct = c->rotary_pct,
-        .rotary_base = c->rotary_base,
-        .path = model->info.path,
-        .hash = model->info.hash,
-        .activation = c->activation,
-        .dtype = c->dtype};
-}
-
 static int32_t count_sequences(const psc_session *session) {
     int32_t n = 0;
     for (int32_t i = 0; i < session->n_rows; i++)
@@ -38,7 +12,8 @@ static int32_t count_sequences(const psc_session *session) {
 static void put_head(const psc_session *session, bool bos) {
     psc_results *results = session->results;
     results->version = psc_version();
-    put_model(&results->model, session->model);
+    results->model = (psc_result_model)PSC_RESULT_MODEL_INIT;
+    psc_model_describe(&results->model, session->model, NULL); /* fails without struct_size only */
     results->run = (psc_result_run){.struct_size = sizeof results->run,
         .threads = psc_team_threads(session->team),
         .chunk = session->options.chunk,
