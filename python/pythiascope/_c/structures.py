@@ -1676,6 +1676,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ),
     ),
     "psc_free": (None, (ctypes.c_void_p,)),
+    "psc_results_close": (None, (ctypes.POINTER(ctypes.c_void_p),)),
     "psc_results_version": (ctypes.c_char_p, (ctypes.c_void_p,)),
     "psc_results_get_model": (
         ctypes.c_int,
@@ -1854,6 +1855,55 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "psc_model_config_text": (ctypes.c_char_p, (ctypes.c_void_p,)),
     "psc_model_has_tokenizer": (ctypes.c_bool, (ctypes.c_void_p,)),
     "psc_model_tokenizer_size": (ctypes.c_int32, (ctypes.c_void_p,)),
+    "psc_model_describe": (
+        ctypes.c_int,
+        (ctypes.POINTER(psc_result_model), ctypes.c_void_p, ctypes.POINTER(psc_error)),
+    ),
+    "psc_model_matrix": (
+        ctypes.c_int,
+        (
+            ctypes.c_void_p,
+            ctypes.c_int64,
+            ctypes.c_void_p,
+            ctypes.c_int,
+            ctypes.c_int32,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_model_bias": (
+        ctypes.c_int,
+        (
+            ctypes.c_void_p,
+            ctypes.c_int64,
+            ctypes.c_void_p,
+            ctypes.c_int,
+            ctypes.c_int32,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_model_ln": (
+        ctypes.c_int,
+        (
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_int64,
+            ctypes.c_void_p,
+            ctypes.c_int,
+            ctypes.c_int32,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_model_embedding": (
+        ctypes.c_int,
+        (
+            ctypes.c_void_p,
+            ctypes.c_int64,
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            ctypes.c_int32,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
     "psc_cache_list": (
         ctypes.c_int,
         (
@@ -1977,6 +2027,10 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "psc_session_truncate": (None, (ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32)),
     "psc_session_logits": (ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int32)),
     "psc_session_results": (ctypes.c_void_p, (ctypes.c_void_p,)),
+    "psc_session_take_results": (
+        ctypes.c_int,
+        (ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p, ctypes.POINTER(psc_error)),
+    ),
     "psc_session_adopt": (
         ctypes.c_int,
         (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(psc_error)),
