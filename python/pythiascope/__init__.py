@@ -9,6 +9,7 @@ from .errors import (
     OutOfMemory,
     PluginError,
     PythiascopeError,
+    PythiascopeWarning,
     StateError,
     Unsupported,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "OutOfMemory",
     "PluginError",
     "PythiascopeError",
+    "PythiascopeWarning",
     "StateError",
     "Unsupported",
 ]

@@ -12,6 +12,7 @@ __all__ = [
     "OutOfMemory",
     "PluginError",
     "PythiascopeError",
+    "PythiascopeWarning",
     "StateError",
     "Unsupported",
 ]
@@ -47,6 +48,14 @@ class StateError(PythiascopeError, RuntimeError):
 
 class Cancelled(PythiascopeError):
     """The caller asked a run to stop."""
+
+
+class HostCallFailed(PythiascopeError):
+    """A call of a Python plugin into its host failed; the library's error has the sentence."""
+
+
+class PythiascopeWarning(UserWarning):
+    """A note that does not end the work: a document was skipped, a token was added."""
 
 
 # By the negated psc_status.

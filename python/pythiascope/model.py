@@ -100,6 +100,7 @@ class Model:
         chunk: at least so many rows per pass; None: this model's choice. The caller holds the turn.
         """
         capacity = capacity or self._opened.info.n_ctx
+        self._sessions = [s for s in self._sessions if not s.retired]
         for session in self._sessions:
             fits = session.n_sequences >= n_sequences and session.capacity >= capacity
             if fits and not session.closed and session.chunk_fits(chunk):

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from ._c import structures as c
 from ._c.library import call, check, library
-from .errors import InputError, StateError
+from .errors import HostCallFailed, InputError, StateError, error_of
 from .opened import OpenModel, check_process
 from .tokens import Tokens
 
@@ -56,10 +56,17 @@ class _Control:
     """What the callbacks of a run share with the run. It does not refer to the session."""
 
     def __init__(self) -> None:
-        self.failure: BaseException | None = None  # of a callback
+        self.pid = os.getpid()
+        self.failure: BaseException | None = None  # of a callback; the first one stays
         self.in_user = False  # the user's code runs in a callback
-        self.noted = 0  # nonzero: SIGINT came
+        self.signals = 0  # SIGINT came so often in this run
+        self.patience = 1  # so many end it
         self.former: Any = None  # the handler of SIGINT before the run
+
+    def keep(self, failure: BaseException) -> None:
+        """Remembers what a callback raised, for the call in progress to raise."""
+        if self.failure is None:
+            self.failure = failure
 
     def guard(self, function: Callable[..., Any], *arguments: Any) -> int:
         """Calls the user's code; nonzero when it raised. Never raises."""
@@ -69,23 +76,28 @@ class _Control:
                 function(*arguments)
             finally:
                 self.in_user = False
-        except BaseException as failure:
+            if os.getpid() != self.pid:
+                check_process(self.pid)
+        except BaseException as failure:  # noqa: BLE001 - ctypes would print and forget it
             self.in_user = False
-            if self.failure is None:
-                self.failure = failure
+            self.keep(failure)
             return 1
         return 0
+
+    def stop(self, _: Any) -> int:
+        """Nonzero ends the run (psc_run_options.stop)."""
+        return self.signals >= self.patience
 
     def handle(self, number: int, frame: Any) -> None:
         """The handler of SIGINT during a run in the main thread."""
         if self.in_user:
             self.former(number, frame)
         else:
-            self.noted = 1
+            self.signals += 1
 
     def watch(self) -> bool:
         """Takes SIGINT over, where Python would handle it; returns whether."""
-        self.noted = 0
+        self.signals = 0
         if threading.current_thread() is not threading.main_thread():
             return False
         self.former = signal.getsignal(signal.SIGINT)
@@ -101,8 +113,8 @@ class _Control:
         """Restores the handler of SIGINT, and calls it when the signal came."""
         if signal.getsignal(signal.SIGINT) == self.handle:
             signal.signal(signal.SIGINT, self.former)
-        if self.noted:
-            self.noted = 0
+        if self.signals:
+            self.signals = 0
             self.former(int(signal.SIGINT), sys._getframe())
 
 
@@ -161,6 +173,8 @@ class Session:
         self._kept: list[Any] = []  # what the library may call or read until the session closes
         self._hooks: list[Any] = []  # callbacks of observe and edit
         self._chunk = chunk
+        self.completed = False  # whether the last run or report came to its end
+        self.retired = False  # a view of its memory lives: it never runs again
         self._closing = False
         self._closed = threading.Lock()
 
@@ -176,6 +190,8 @@ class Session:
         check_process(self._pid)
         if self._closing:
             raise StateError("this session is closed; open the model again")
+        if self.retired:
+            raise StateError("this session is retired: a view of its memory was kept")
         return self._pointer
 
     def chunk_fits(self, rows: int | None) -> bool:
@@ -199,12 +215,17 @@ class Session:
                 self.turn.lock.release()
 
     def _close_now(self) -> None:
-        if self._closed.acquire(blocking=False):
-            if os.getpid() == self._pid:
-                self._library.psc_session_close(ctypes.byref(self._pointer))
-            self._hooks.clear()
-            self._kept.clear()
-            self.model.give_back()
+        if not self._closed.acquire(blocking=False):
+            return
+        self._closing = True
+        runner = self.turn.runner
+        if os.getpid() == self._pid:
+            self.turn.runner = threading.get_ident()  # plugins close: callbacks
+            self._library.psc_session_close(ctypes.byref(self._pointer))
+            self.turn.runner = runner
+        self._hooks.clear()
+        self._kept.clear()
+        self.model.give_back()
 
     def __del__(self) -> None:
         if hasattr(self, "_closed"):
@@ -215,15 +236,28 @@ class Session:
     def plugin(self, name_or_path: str, options: Mapping[str, str] = {}) -> None:
         """Loads a plugin: a built-in by its name, or a shared object by its path."""
         array, n = _options(options)
-        with self.turn.hold():
-            call(
-                "psc_session_plugin_options",
-                self.pointer,
-                os.fsencode(name_or_path),
-                None,
-                array,
-                n,
-            )
+        self.guarded("psc_session_plugin_options", os.fsencode(name_or_path), None, array, n)
+
+    def plugin_object(
+        self, plugin: c.psc_plugin, options: Mapping[str, str] = {}, keep: Any = None
+    ) -> None:
+        """Loads a plugin whose structure and callbacks live in this process.
+
+        Args:
+            plugin: The structure; the session keeps it, and what it refers to.
+            options: Its options.
+            keep: Whatever else must live until the session closes.
+        """
+        array, n = _options(options)
+        self._kept.append((plugin, keep))
+        self.guarded("psc_session_plugin_object", ctypes.byref(plugin), array, n)
+
+    def keep_exception(self, failure: BaseException) -> None:
+        """For callbacks: the call in progress ends and raises this; the first one kept wins.
+
+        The callback then returns a nonzero status to the library.
+        """
+        self._control.keep(failure)
 
     def target(self, text: str) -> None:
         """Adds a target: a text of exactly one token, #ID, next, or top:K."""
@@ -334,6 +368,7 @@ class Session:
         sentences: Any = None,
         stop_at_layer: int = 0,
         progress: Callable[[float, str], Any] | None = None,
+        patience: int = 1,
     ) -> None:
         """Runs tokens.
 
@@ -352,6 +387,8 @@ class Session:
             sentences: A ctypes array of psc_sentence.
             stop_at_layer: Compute only the layers before it; 0: all.
             progress: Called as progress(done, what); done is 0 to 1.
+            patience: So many Ctrl-C end the run; after fewer, KeyboardInterrupt comes out when the
+                run is over (see `completed`).
 
         Raises:
             PythiascopeError: As the library says; also whatever a callback raises.
@@ -378,19 +415,20 @@ class Session:
             pointer = self.pointer
             if not append:
                 self.clear()
-            self._put_progress(options, progress)
+            self._put_progress(options, progress, patience)
             self._run("psc_session_run", pointer, array, len(inputs), ctypes.byref(options))
             if logits_out is not None:
                 self._copy_logits(inputs, logits, logits_out)
 
-    def _put_progress(self, options: Any, progress: Callable[[float, str], Any] | None) -> None:
+    def _put_progress(
+        self, options: Any, progress: Callable[[float, str], Any] | None, patience: int
+    ) -> None:
         control = self._control
+        control.patience = patience
 
-        def callback(done: float, what: bytes | None, _: Any) -> int:
-            if control.noted:
-                return 1
-            if progress is None:
-                return 0
+        def callback(done: float, what: bytes | None, payload: Any) -> int:
+            if control.stop(payload) or progress is None:
+                return control.stop(payload)
             return control.guard(progress, done, (what or b"").decode("utf-8", "replace"))
 
         options.progress = c.psc_progress_fn(callback)
@@ -418,11 +456,12 @@ class Session:
     def _run(self, name: str, *arguments: Any) -> None:
         control, error = self._control, c.psc_error()
         function = getattr(self._library, name)
-        control.failure = None
+        control.failure, self.completed = None, False
         watched = control.watch()
         try:
             self.turn.runner = threading.get_ident()
             status = function(*arguments, ctypes.byref(error))
+            self.completed = status == c.PSC_OK
         finally:
             self.turn.runner = 0
             if watched:
@@ -430,13 +469,15 @@ class Session:
             if self._closing:
                 self._close_now()
         failure, control.failure = control.failure, None
+        if isinstance(failure, HostCallFailed):
+            sentence = (error.message or b"").decode("utf-8", "replace")
+            raise error_of(status, sentence).with_traceback(failure.__traceback__)
         if failure is not None:
             try:
                 raise failure
             finally:
                 del failure
-        if os.getpid() != self._pid:
-            check_process(self._pid)
+        check_process(self._pid)
         check(status, error)
 
     def logits(self, row: int) -> npt.NDArray[np.float32]:
