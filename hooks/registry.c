@@ -191,9 +191,13 @@ bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t l
     return false;
 }
 
-bool psc_registry_wants_row(
-    const psc_registry *registry, psc_point point, int32_t layer, const psc_row *row) {
-    return psc_registry_wants(registry, point, layer, row, 1);
+bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer) {
+    for (size_t i = 0; i < registry->n; i++) {
+        const subscription *s = &registry->list[i];
+        const bool muted = s->subscriber.muted && *s->subscriber.muted;
+        if (!muted && psc_point_has_layer(s->point) && has_layer(&s->filter, layer)) return true;
+    }
+    return false;
 }
 
 bool psc_registry_any_editor(const psc_registry *registry) {

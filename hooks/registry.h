@@ -40,10 +40,10 @@ bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t l
 /* The same for editors only. */
 bool psc_registry_edits(const psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows);
+/* True if any subscription selects a tensor of this layer, for whatever rows. */
+bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer);
 /* True if any editor exists. */
 bool psc_registry_any_editor(const psc_registry *registry);
-bool psc_registry_wants_row(
-    const psc_registry *registry, psc_point point, int32_t layer, const psc_row *row);
 
 /* Hands the tensor (first axis: rows, unit stride on the last) to the editors, which may change it
  * in place, then to the observers. A status that a callback sets in error ends the delivery,

@@ -206,6 +206,21 @@ typedef struct psc_document {
 /* done: 0 to 1; what: "forward" or a plugin's name. Nonzero cancels the run. */
 typedef int (*psc_progress_fn)(double done, const char *what, void *payload);
 
+/* Copies a point's tensor of the whole run into the caller's memory, after editors. Per input, one
+ * after the other: [T, ...] as psc_session_capture has it, T = the input's selected rows; scores and
+ * pattern [H, T, keys], keys = the sequence's length after the run. */
+typedef struct psc_copy {
+    uint32_t struct_size;
+    int32_t point;              /* psc_point */
+    int32_t layer;              /* -1 where there is none */
+    int32_t rows;               /* psc_rows_mode, as in psc_filter */
+    int32_t row_begin, row_end; /* PSC_ROWS_RANGE: row_begin <= position < row_end */
+    float *out;                 /* undefined after a failed run */
+    int64_t capacity;           /* floats at out; PSC_ERROR_INPUT if the run needs another number */
+} psc_copy;
+#define PSC_COPY_INIT                                                                              \
+    { sizeof(psc_copy), 0, -1, PSC_ROWS_ALL, 0, 0, 0, 0 }
+
 typedef struct psc_run_options {
     uint32_t struct_size;
     int32_t logits;    /* psc_rows_mode of psc_session_logits: ALL or LAST */
@@ -213,7 +228,7 @@ typedef struct psc_run_options {
     const char *text;  /* the text of the tokens' byte ranges; null: none. Borrowed for the run */
     size_t text_bytes;
     psc_progress_fn progress; /* nullable */
-    void *payload;            /* of progress */
+    void *payload;            /* of progress and stop */
     int32_t phase;  /* psc_phase: the purpose of the run. SOURCE and BASE capture nothing */
     int32_t source; /* PSC_PHASE_SOURCE: the prompt's number, from 0 */
     const psc_document *documents; /* one per input; null: 0, 0 each. Borrowed for the run */
@@ -221,9 +236,24 @@ typedef struct psc_run_options {
     const psc_sentence *sentences; /* labels of the text, for plugins; start: where each begins in
                                       it, ascending. Null: none. Borrowed for the run */
     int32_t n_sentences;
+    const psc_copy *copies; /* tensors for the caller's memory. Borrowed for the run */
+    int32_t n_copies;
+    int32_t stop_at_layer;   /* from 1: layers before it are computed, as far as hooks, captures and
+                                copies need them; no later point, no logits; the sequences keep
+                                their old lengths. 0: all; -1: only hook_embed. PSC_ERROR_STATE with
+                                plugins, PSC_ERROR_INPUT for a capture or copy beyond it */
+    float *logits_memory;    /* psc_session_logits are [rows, d_vocab] here, in order of rows, until
+                                the next run; null: in the session's own memory */
+    int64_t logits_capacity; /* floats at logits_memory; PSC_ERROR_INPUT if too few */
+    int (*stop)(void *payload); /* nullable; called often on the caller's thread: between layers and
+                                   in plugins' long work. Nonzero cancels the run with
+                                   PSC_ERROR_CANCELLED. It must not call into the session */
 } psc_run_options;
 #define PSC_RUN_OPTIONS_INIT                                                                       \
-    { sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0, PSC_PHASE_ONLY, 0, 0, 0, 0, 0 }
+    {                                                                                              \
+        sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0, PSC_PHASE_ONLY, 0, 0, 0, 0, 0, 0,   \
+            0, 0, 0, 0, 0                                                                          \
+    }
 
 /* One run: appends the tokens to their sequences (ascending, each at most once), computes them,
  * shows them to the hooks, and leaves results. options may be null. After a failure the sequences

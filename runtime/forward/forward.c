@@ -119,6 +119,30 @@ void psc_forward_close(psc_forward **out) {
     *out = NULL;
 }
 
+typedef struct copy_job {
+    const psc_destinations *to;
+    psc_point point;
+    int32_t layer;
+    const psc_row *rows;
+    const psc_view *view;
+} copy_job;
+
+static void copy_rows(int64_t begin, int64_t end, int thread, void *payload) {
+    (void)thread;
+    const copy_job *job = payload;
+    psc_destinations_take(job->to, job->point, job->layer, job->rows, job->view, begin, end);
+}
+
+psc_status psc_forward_show_of(
+    psc_forward *f, psc_point point, const psc_row *rows, int32_t n_rows, const psc_view *view) {
+    psc_status status =
+        psc_registry_deliver(f->registry, point, f->layer, rows, n_rows, view, f->error);
+    copy_job job = {f->pass->copies, point, f->layer, rows, view};
+    if (status == PSC_OK && psc_destinations_want(job.to, point, f->layer, rows, n_rows))
+        psc_team_for(f->team, n_rows, copy_rows, &job);
+    return status;
+}
+
 psc_status psc_forward_show_rows(
     psc_forward *f, psc_point point, float *data, size_t width, size_t ld) {
     if (!psc_forward_wants(f, point)) return PSC_OK;
@@ -160,8 +184,7 @@ static bool sinks(const psc_forward *f, const psc_row *row) {
 }
 
 static bool wants_logits(const psc_forward *f, const psc_row *row) {
-    if (sinks(f, row)) return true;
-    return psc_forward_hooked(f) && psc_registry_wants_row(f->registry, PSC_HOOK_LOGITS, -1, row);
+    return sinks(f, row) || psc_forward_wants_of(f, PSC_HOOK_LOGITS, row, 1);
 }
 
 /* Chooses up to logit_rows requested rows from *row on and copies their y1 to x, which is free
@@ -183,10 +206,8 @@ static psc_status chosen_logits(psc_forward *f, size_t n) {
     psc_forward_run(f, &job, 1);
     psc_view view = {f->logits, 2, {(int64_t)n, (int64_t)w->out}, {(int64_t)f->ld_v, 1}};
     psc_status status = PSC_OK;
-    if (psc_forward_hooked(f) &&
-        psc_registry_wants(f->registry, PSC_HOOK_LOGITS, -1, f->chosen, (int32_t)n))
-        status = psc_registry_deliver(
-            f->registry, PSC_HOOK_LOGITS, -1, f->chosen, (int32_t)n, &view, f->error);
+    if (psc_forward_wants_of(f, PSC_HOOK_LOGITS, f->chosen, (int32_t)n))
+        status = psc_forward_show_of(f, PSC_HOOK_LOGITS, f->chosen, (int32_t)n, &view);
     const psc_logits_sink *sink = &f->pass->sink;
     for (size_t i = 0; i < n && status == PSC_OK; i++)
         if (sinks(f, &f->chosen[i]))
@@ -205,10 +226,34 @@ static psc_status logits(psc_forward *f) {
     return status;
 }
 
+/* The first layer that the pass does not compute. Rows of this chunk that nothing asks for may hold
+ * keys and values for those of a later one, so the answer is the same for all chunks. */
+static int32_t find_end(const psc_forward *f) {
+    const psc_pass *pass = f->pass;
+    if (!pass->ends_early) return (int32_t)f->model->config.n_layers;
+    int32_t end = pass->end_layer;
+    while (end > pass->first_layer && !psc_registry_wants_layer(f->registry, end - 1) &&
+           !psc_destinations_want_layer(pass->copies, end - 1))
+        end--;
+    return end;
+}
+
+static psc_status layers(psc_forward *f) {
+    const psc_pass *pass = f->pass;
+    psc_status status = PSC_OK;
+    for (int32_t l = pass->first_layer; l < f->end_layer && status == PSC_OK; l++) {
+        f->layer = l;
+        if (pass->stop && pass->stop(pass->payload))
+            return psc_fail(f->error, PSC_ERROR_CANCELLED, "the run was cancelled");
+        status = psc_forward_layer(f);
+    }
+    f->layer = -1;
+    return status;
+}
+
 psc_status psc_forward_chunk(
     psc_forward *f, const psc_row *rows, int32_t n_rows, const psc_pass *pass, psc_error *error) {
-    int32_t n_layers = (int32_t)f->model->config.n_layers;
-    assert(pass->first_layer >= 0 && pass->first_layer <= n_layers);
+    assert(pass->first_layer >= 0 && pass->first_layer <= (int32_t)f->model->config.n_layers);
     assert(pass->resid || pass->first_layer == 0);
     f->pass = pass;
     f->rows = rows;
@@ -216,15 +261,12 @@ psc_status psc_forward_chunk(
     f->first_index = rows->index;
     f->error = error;
     f->layer = -1;
-    f->hooked = psc_registry_any(f->registry);
+    f->hooked = psc_registry_any(f->registry) || pass->copies;
+    f->end_layer = find_end(f);
     f->pending = PSC_PENDING_NONE;
     for (int32_t r = 0; r < n_rows; r++) f->n_keys[r] = rows[r].position + 1;
     psc_forward_tile(f);
     psc_status status = first_residual(f);
-    for (int32_t l = pass->first_layer; l < n_layers && status == PSC_OK; l++) {
-        f->layer = l;
-        status = psc_forward_layer(f);
-    }
-    f->layer = -1;
-    return status == PSC_OK ? logits(f) : status;
+    if (status == PSC_OK) status = layers(f);
+    return status == PSC_OK && !pass->ends_early ? logits(f) : status;
 }

@@ -5,6 +5,7 @@
 #ifndef FORWARD_H
 #define FORWARD_H
 
+#include "destinations.h"
 #include "kv_cache.h"
 #include "model.h"
 #include "registry.h"
@@ -46,7 +47,15 @@ typedef struct psc_pass {
                            final norm when first_layer is n_layers); null, only with first_layer 0:
                            the embedding */
     psc_logits_sink sink;
-    const psc_prefix *prefix; /* null: sequences continue the pass's own cache */
+    const psc_prefix *prefix;       /* null: sequences continue the pass's own cache */
+    const psc_destinations *copies; /* null: none */
+    int (*stop)(void *payload); /* nullable; called before each layer; nonzero ends the pass with
+                                       PSC_ERROR_CANCELLED */
+    void *payload;              /* of stop */
+    bool ends_early;   /* only layers before end_layer, no final norm and no logits; keys and values
+                          are not meant for another run. The pass skips layers after the last one
+                          with a subscriber or a destination */
+    int32_t end_layer; /* of a pass that ends early, 0..n_layers */
 } psc_pass;
 
 /* rows: ordered by (sequence, position); each sequence's positions continue its cached ones. Keys

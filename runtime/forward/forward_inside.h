@@ -1,5 +1,5 @@
 /* Shared by the files of the forward pass: its buffers, its row set, the matmuls of a step.
- * Private to forward*.c, bench/pass* and test_last_layer.c.
+ * Private to forward*.c, bench/pass*, test_last_layer.c and test_run_options.c.
  * Threads: the session's thread; the team runs tasks and parts of rows.
  * Ownership: psc_forward owns the buffers. */
 #ifndef FORWARD_INSIDE_H
@@ -85,8 +85,9 @@ struct psc_forward {
     const psc_pass *pass;
     const psc_row *rows; /* the row set */
     int32_t n_rows, n_tiles, layer;
+    int32_t end_layer;   /* the pass computes layers before this one */
     int32_t first_index; /* psc_row.index of the chunk's first row */
-    bool hooked;         /* whether any subscription exists */
+    bool hooked;         /* whether any subscription or destination exists */
     psc_pending pending;
     psc_error *error;
 };
@@ -101,7 +102,11 @@ psc_status psc_forward_show_rows(
     psc_forward *f, psc_point point, float *data, size_t width, size_t ld);
 psc_status psc_forward_show_heads(psc_forward *f, psc_point point, float *data);
 
-/* Whether any subscription exists. Built with PSC_NO_HOOKS the pass never asks the registry:
+/* Shows a tensor of these rows to the registry and copies it to its destinations. */
+psc_status psc_forward_show_of(
+    psc_forward *f, psc_point point, const psc_row *rows, int32_t n_rows, const psc_view *view);
+
+/* Whether any subscription or destination exists. Built with PSC_NO_HOOKS the pass never asks the registry:
  * bench/hooks_cost.sh measures the cost of asking. */
 static inline bool psc_forward_hooked(const psc_forward *f) {
 #ifdef PSC_NO_HOOKS
@@ -112,9 +117,17 @@ static inline bool psc_forward_hooked(const psc_forward *f) {
 #endif
 }
 
-static inline bool psc_forward_wants(const psc_forward *f, psc_point point) {
+/* Whether a subscriber or a destination selects this tensor for any of these rows. */
+static inline bool psc_forward_wants_of(
+    const psc_forward *f, psc_point point, const psc_row *rows, int32_t n_rows) {
+    const int32_t layer = psc_point_has_layer(point) ? f->layer : -1;
     return psc_forward_hooked(f) &&
-           psc_registry_wants(f->registry, point, f->layer, f->rows, f->n_rows);
+           (psc_registry_wants(f->registry, point, layer, rows, n_rows) ||
+               psc_destinations_want(f->pass->copies, point, layer, rows, n_rows));
+}
+
+static inline bool psc_forward_wants(const psc_forward *f, psc_point point) {
+    return psc_forward_wants_of(f, point, f->rows, f->n_rows);
 }
 
 static inline bool psc_forward_edits(const psc_forward *f, psc_point point) {
@@ -123,7 +136,7 @@ static inline bool psc_forward_edits(const psc_forward *f, psc_point point) {
 }
 
 static inline psc_status psc_forward_show(psc_forward *f, psc_point point, const psc_view *view) {
-    return psc_registry_deliver(f->registry, point, f->layer, f->rows, f->n_rows, view, f->error);
+    return psc_forward_show_of(f, point, f->rows, f->n_rows, view);
 }
 
 /* --- forward_matmul.c --- */

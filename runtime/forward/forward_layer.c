@@ -40,9 +40,9 @@ static layer_plan plan_layer(const psc_forward *f) {
         PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED, PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED};
     static const psc_point heads[] = {
         PSC_HOOK_Q, PSC_HOOK_K, PSC_HOOK_V, PSC_HOOK_ROT_Q, PSC_HOOK_ROT_K};
-    const psc_config *config = &f->model->config;
-    bool last = f->layer + 1 == (int32_t)config->n_layers;
-    layer_plan plan = {.layer = &f->model->layers[f->layer], .parallel = config->parallel_residual};
+    bool last = f->layer + 1 == f->end_layer;
+    layer_plan plan = {
+        .layer = &f->model->layers[f->layer], .parallel = f->model->config.parallel_residual};
     plan.mlp_early = plan.parallel && !wants_any(f, norms, sizeof norms / sizeof *norms);
     plan.heads_inside =
         f->d_head % PSC_LANES == 0 && !wants_any(f, heads, sizeof heads / sizeof *heads);
@@ -63,10 +63,8 @@ static int wanted_late_points(const psc_forward *f, psc_point points[PSC_POINT_C
     int n = 0;
     for (int p = 0; p < PSC_POINT_COUNT && psc_forward_hooked(f); p++) {
         psc_point point = (psc_point)p;
-        int32_t layer = psc_point_has_layer(point) ? f->layer : -1;
-        if (psc_point_is_late(point) &&
-            psc_registry_wants(f->registry, point, layer, f->rows, f->n_rows))
-            points[n++] = point;
+        if (f->pass->ends_early && !psc_point_has_layer(point)) continue;
+        if (psc_point_is_late(point) && psc_forward_wants(f, point)) points[n++] = point;
     }
     return n;
 }
@@ -74,10 +72,8 @@ static int wanted_late_points(const psc_forward *f, psc_point points[PSC_POINT_C
 static bool row_is_wanted(const psc_forward *f, int32_t r, const psc_point *points, int n) {
     const bool *wanted = f->pass->sink.wanted;
     if (wanted && wanted[r]) return true;
-    for (int i = 0; i < n; i++) {
-        int32_t layer = psc_point_has_layer(points[i]) ? f->layer : -1;
-        if (psc_registry_wants_row(f->registry, points[i], layer, &f->rows[r])) return true;
-    }
+    for (int i = 0; i < n; i++)
+        if (psc_forward_wants_of(f, points[i], &f->rows[r], 1)) return true;
     return false;
 }
 

@@ -272,6 +272,13 @@ psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *
     return status;
 }
 
+bool psc_session_stopped(psc_session *session) {
+    const psc_run_options *options = session->run_options;
+    if (options && !session->cancelled && options->stop && options->stop(options->payload) != 0)
+        session->cancelled = true;
+    return session->cancelled;
+}
+
 psc_status psc_contexts_report(psc_session *session, psc_error *error) {
     psc_error *outer = session->error, inner = {PSC_OK, ""};
     psc_status status = psc_targets_imply(session, &inner);

@@ -165,7 +165,8 @@ static void host_progress(psc_context *context, double done) {
 }
 
 static int host_cancelled(psc_context *context) {
-    return context->session->cancelled;
+    return context->in_parallel ? context->session->cancelled
+                                : psc_session_stopped(context->session);
 }
 
 static int host_phase(psc_context *context) {

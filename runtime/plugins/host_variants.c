@@ -311,7 +311,7 @@ int psc_host_variants(psc_context *context, int32_t n, const psc_variant *varian
     while (next < n) {
         int returned = next_batch(context, n, variants, &next, all, fn, payload);
         if (returned != 0) return returned;
-        if (context->session->cancelled) return PSC_ERROR_CANCELLED;
+        if (psc_session_stopped(context->session)) return PSC_ERROR_CANCELLED;
     }
     return 0;
 }

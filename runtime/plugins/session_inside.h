@@ -71,6 +71,7 @@ struct psc_session {
     psc_target_list targets;
     psc_capture *captures;
     int32_t n_captures;
+    psc_destinations copies; /* of the current run: captures and the caller's copies */
     psc_results *results;
 
     /* the current or last run */
@@ -83,7 +84,8 @@ struct psc_session {
     psc_error *error; /* the run's error, which host calls set; null outside a call */
     bool cancelled;
     uint64_t retained_bytes;
-    float *logits;       /* [n_logit_rows, V] for psc_session_logits */
+    float *logits; /* [n_logit_rows, V] for psc_session_logits: own_logits or the caller's */
+    float *own_logits;
     int32_t *logit_rows; /* row index of each */
     int32_t n_logit_rows;
     bool *wanted; /* [n_rows] rows whose logits are kept */
@@ -118,6 +120,9 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error);
 psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *error);
 /* Accumulating sessions: calls report of all plugins, without a run. */
 psc_status psc_contexts_report(psc_session *session, psc_error *error);
+
+/* Asks the caller's `stop`; true once the run is cancelled. On the caller's thread only. */
+bool psc_session_stopped(psc_session *session);
 
 /* --- targets.c ------------------------------------------------------------------------------- */
 psc_status psc_targets_add(psc_session *session, const char *target, psc_error *error);

@@ -95,11 +95,11 @@ psc_status psc_session_reserve(psc_session *s, int32_t n_rows, int32_t n_logits,
     }
     if (floats > s->logits_capacity) {
         float *logits = NULL;
-        if (floats < SIZE_MAX / 8) logits = realloc(s->logits, (size_t)floats * sizeof *logits);
+        if (floats < SIZE_MAX / 8) logits = realloc(s->own_logits, (size_t)floats * sizeof *logits);
         if (!logits)
             return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the logits of %d rows",
                 (int)n_logits);
-        s->logits = logits;
+        s->own_logits = logits;
         s->logits_capacity = floats;
     }
     return PSC_OK;
@@ -107,16 +107,25 @@ psc_status psc_session_reserve(psc_session *s, int32_t n_rows, int32_t n_logits,
 
 /* Marks the rows whose logits the caller wants, and makes room for these. */
 static psc_status plan_logits(psc_session *s, const psc_run_options *options, psc_error *error) {
+    const bool none = options->no_logits || options->stop_at_layer != 0;
     int32_t n = 0;
     s->n_logit_rows = 0;
     for (int32_t r = 0; r < s->n_rows; r++) {
-        s->wanted[r] =
-            !options->no_logits && (options->logits == PSC_ROWS_ALL || s->rows[r].next < 0);
+        s->wanted[r] = !none && (options->logits == PSC_ROWS_ALL || s->rows[r].next < 0);
         if (s->wanted[r]) s->logit_rows[n++] = r;
     }
-    psc_status status = psc_session_reserve(s, s->n_rows, n, error);
-    if (status == PSC_OK) s->n_logit_rows = n;
-    return status;
+    const int64_t floats = (int64_t)n * s->model->info.d_vocab;
+    psc_status status = PSC_OK;
+    if (!options->logits_memory)
+        status = psc_session_reserve(s, s->n_rows, n, error);
+    else if (options->logits_capacity < floats)
+        status = psc_fail(error, PSC_ERROR_INPUT,
+            "the run has %lld logits, but logits_memory is for %lld", (long long)floats,
+            (long long)options->logits_capacity);
+    if (status != PSC_OK) return status;
+    s->logits = options->logits_memory ? options->logits_memory : s->own_logits;
+    s->n_logit_rows = n;
+    return PSC_OK;
 }
 
 static void take_logits(int32_t row_index, const float *logits, void *payload) {
@@ -140,31 +149,81 @@ static psc_status report_progress(psc_session *s, int32_t done, psc_error *error
     return s->cancelled ? psc_fail(error, PSC_ERROR_CANCELLED, "cancelled") : PSC_OK;
 }
 
+static int is_stopped(void *payload) {
+    return psc_session_stopped(payload);
+}
+
 /* The whole run between the plugins' run_begin and run_end; on the caller's thread. */
 static void run_chunks(void *payload) {
     pass *p = payload;
     psc_session *s = p->s;
+    const int32_t stop = s->run_options->stop_at_layer, n_layers = s->model->info.n_layers;
     for (int32_t r = 0; r < s->n_rows && p->status == PSC_OK; r += s->options.chunk) {
         int32_t n = s->n_rows - r < s->options.chunk ? s->n_rows - r : s->options.chunk;
-        psc_pass one = {.sink = {s->wanted + r, take_logits, s}};
+        psc_pass one = {.sink = {s->wanted + r, take_logits, s},
+            .copies = s->copies.n > 0 ? &s->copies : NULL,
+            .stop = s->run_options->stop ? is_stopped : NULL,
+            .payload = s,
+            .ends_early = stop != 0,
+            .end_layer = stop < 0          ? 0
+                         : stop < n_layers ? stop
+                                           : n_layers};
         p->status = psc_forward_chunk(s->forward, s->rows + r, n, &one, p->error);
         if (p->status == PSC_OK) p->status = report_progress(s, r + n, p->error);
     }
-    psc_captures_end(s);
     p->status = psc_contexts_end(s, p->status, p->error);
 }
 
-/* Begins captures and plugins, runs, ends them. */
+/* Begins copies, captures and plugins, runs, ends plugins. */
 static psc_status run_rows(psc_session *s, psc_error *error) {
     pass p = {.s = s, .error = error};
     psc_status status = PSC_OK;
     if (!s->options.accumulate) status = psc_run_head(s, error);
+    if (status == PSC_OK) status = psc_copies_begin(s, error);
     if (status == PSC_OK && psc_phase_is_for_all(s->run_options->phase))
         status = psc_captures_begin(s, error);
     if (status == PSC_OK) status = psc_contexts_begin(s, error);
     if (status != PSC_OK) return status;
     psc_team_run(s->team, run_chunks, &p);
     return p.status;
+}
+
+static psc_status check_options(
+    const psc_session *s, const psc_run_options *options, psc_error *error) {
+    const int32_t stop = options->stop_at_layer, n_layers = s->model->info.n_layers;
+    if (s->run_options)
+        return psc_fail(error, PSC_ERROR_STATE, "psc_session_run cannot be called from a callback");
+    if (options->phase < PSC_PHASE_ONLY || options->phase > PSC_PHASE_CHANGED ||
+        options->source < 0)
+        return psc_fail(error, PSC_ERROR_INPUT, "the run's phase %d or source %d is invalid",
+            (int)options->phase, (int)options->source);
+    if (stop < -1 || stop > n_layers)
+        return psc_fail(error, PSC_ERROR_INPUT, "stop_at_layer must be from -1 to %d, not %d",
+            (int)n_layers, (int)stop);
+    if (stop != 0 && s->n_contexts > 0)
+        return psc_fail(error, PSC_ERROR_STATE,
+            "stop_at_layer %d: a session with plugins must compute all layers", (int)stop);
+    return psc_run_check_sentences(options, error);
+}
+
+/* The run as such; the session holds its options meanwhile. */
+static psc_status run_with(psc_session *s, const psc_input *inputs, int32_t n_inputs,
+    const psc_run_options *options, psc_error *error) {
+    s->run_options = options;
+    s->text = options->text;
+    s->text_bytes = options->text_bytes;
+    s->error = error;
+    s->cancelled = false;
+    s->run_accumulated = false;
+    s->inputs = inputs;
+    s->n_inputs = n_inputs;
+    psc_status status = run_rows(s, error);
+    psc_registry_end_run(s->registry);
+    s->run_options = NULL;
+    s->text = NULL;
+    s->error = NULL;
+    s->inputs = NULL;
+    return status;
 }
 
 psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_inputs,
@@ -176,31 +235,14 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
     psc_error own = {PSC_OK, ""};
     if (!error) error = &own;
     error->status = PSC_OK;
-    if (s->run_options)
-        return psc_fail(error, PSC_ERROR_STATE, "psc_session_run cannot be called from a callback");
-    if (options.phase < PSC_PHASE_ONLY || options.phase > PSC_PHASE_CHANGED || options.source < 0)
-        return psc_fail(error, PSC_ERROR_INPUT, "the run's phase %d or source %d is invalid",
-            (int)options.phase, (int)options.source);
-    if (psc_run_check_sentences(&options, error) != PSC_OK) return error->status;
+    psc_status status = check_options(s, &options, error);
+    if (status != PSC_OK) return status;
     psc_results_clear(s->results);
-    psc_status status = s->options.accumulate ? psc_accumulation_check(s, error) : PSC_OK;
+    if (s->options.accumulate) status = psc_accumulation_check(s, error);
     if (status == PSC_OK) status = make_rows(s, inputs, n_inputs, options.phase, error);
     if (status == PSC_OK) status = plan_logits(s, &options, error);
     if (status != PSC_OK) return status;
-    s->run_options = &options;
-    s->text = options.text;
-    s->text_bytes = options.text_bytes;
-    s->error = error;
-    s->cancelled = false;
-    s->run_accumulated = false;
-    s->inputs = inputs;
-    s->n_inputs = n_inputs;
-    status = run_rows(s, error);
-    psc_registry_end_run(s->registry);
-    s->run_options = NULL;
-    s->text = NULL;
-    s->error = NULL;
-    s->inputs = NULL;
+    status = run_with(s, inputs, n_inputs, &options, error);
     if (status != PSC_OK) {
         s->n_logit_rows = 0;
         s->spoilt = s->spoilt || s->run_accumulated;
@@ -209,6 +251,7 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
     }
     if (psc_phase_is_for_all(options.phase)) s->windows += n_inputs;
     if (psc_phase_is_for_all(options.phase)) s->tokens += s->n_rows;
-    for (int32_t i = 0; i < n_inputs; i++) s->cache->lengths[inputs[i].sequence] += inputs[i].n;
+    for (int32_t i = 0; i < n_inputs && options.stop_at_layer == 0; i++)
+        s->cache->lengths[inputs[i].sequence] += inputs[i].n;
     return PSC_OK;
 }

@@ -128,7 +128,8 @@ void psc_session_close(psc_session **out) {
     psc_session *s = *out;
     if (!s) return;
     psc_contexts_close(s);
-    psc_captures_close(s);
+    free(s->captures);
+    psc_destinations_free(&s->copies);
     psc_targets_clear(s);
     psc_results_close(&s->results);
     psc_forward_close(&s->forward);
@@ -136,7 +137,7 @@ void psc_session_close(psc_session **out) {
     psc_registry_close(&s->registry);
     psc_team_close(&s->team);
     free(s->rows);
-    free(s->logits);
+    free(s->own_logits);
     free(s->logit_rows);
     free(s->wanted);
     free(s);

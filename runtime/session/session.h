@@ -13,10 +13,19 @@ psc_status psc_accumulation_check(const psc_session *session, psc_error *error);
 
 /* --- capture.c ------------------------------------------------------------------------------- */
 psc_status psc_captures_add(psc_session *session, const char *point, psc_error *error);
-void psc_captures_close(psc_session *session);
-/* Creates the arrays of this run and subscribes; [T, ...], scores and pattern [H, T, keys]. */
+/* Creates the arrays of this run as destinations; [T, ...], scores and pattern [H, T, keys]. */
 psc_status psc_captures_begin(psc_session *session, psc_error *error);
-void psc_captures_end(psc_session *session);
+
+/* --- copies.c -------------------------------------------------------------------------------- */
+/* Makes the caller's copies the run's destinations. */
+psc_status psc_copies_begin(psc_session *session, psc_error *error);
+/* A new destination of the run with one part per input, for the rows that filter selects; the parts
+ * lack data. Null after setting error. */
+psc_destination *psc_copies_add(psc_session *session, psc_point point, int32_t layer,
+    const psc_filter *filter, psc_error *error);
+/* The shape of a part's tensor; returns the number of axes. */
+int psc_copies_shape(int64_t shape[3], const psc_session *session, psc_point point,
+    const psc_destination_part *part);
 
 /* --- run.c ----------------------------------------------------------------------------------- */
 /* Memory for runs of up to n_rows rows with the logits of n_logits. */
