@@ -170,6 +170,7 @@ class Session:
         self._pointer = pointer
         self._library = library()
         self._control = _Control()
+        self._stop = c.psc_run_options_stop(self._control.stop)
         self._kept: list[Any] = []  # what the library may call or read until the session closes
         self._hooks: list[Any] = []  # callbacks of observe and edit
         self._chunk = chunk
@@ -377,7 +378,7 @@ class Session:
             sequences: Their numbers, ascending; None: 0, 1, ...
             append: Append to the sequences; otherwise all sequences are emptied first.
             logits: "all" rows, the "last" of each sequence, or None.
-            logits_out: f32 [rows, d_vocab], C-contiguous: receives the logits.
+            logits_out: f32, C-contiguous: receives the logits [rows, d_vocab], until the next run.
             text: The UTF-8 text of the tokens' byte ranges.
             copies: psc_copy structures.
             phase: psc_phase.
@@ -385,7 +386,7 @@ class Session:
             bos: Record that a beginning-of-text token was put in front.
             documents: A ctypes array of psc_document, one per input.
             sentences: A ctypes array of psc_sentence.
-            stop_at_layer: Compute only the layers before it; 0: all.
+            stop_at_layer: Compute only the layers before it; 0: all; -1: only hook_embed.
             progress: Called as progress(done, what); done is 0 to 1.
             patience: So many Ctrl-C end the run; after fewer, KeyboardInterrupt comes out when the
                 run is over (see `completed`).
@@ -406,7 +407,15 @@ class Session:
             phase=phase,
             source=source,
             bos=int(bos),
+            n_copies=len(copies),
+            stop_at_layer=stop_at_layer,
+            stop=self._stop,
         )
+        if copies:
+            options.copies = (c.psc_copy * len(copies))(*copies)
+        if logits_out is not None:
+            options.logits_memory = logits_out.ctypes.data
+            options.logits_capacity = logits_out.size
         if documents is not None:
             options.documents = documents
         if sentences is not None:
@@ -415,32 +424,18 @@ class Session:
             pointer = self.pointer
             if not append:
                 self.clear()
-            self._put_progress(options, progress, patience)
+            self._control.patience = patience
+            if progress is not None:
+                options.progress = self._progress(progress)
             self._run("psc_session_run", pointer, array, len(inputs), ctypes.byref(options))
-            if logits_out is not None:
-                self._copy_logits(inputs, logits, logits_out)
 
-    def _put_progress(
-        self, options: Any, progress: Callable[[float, str], Any] | None, patience: int
-    ) -> None:
+    def _progress(self, progress: Callable[[float, str], Any]) -> Any:
         control = self._control
-        control.patience = patience
 
-        def callback(done: float, what: bytes | None, payload: Any) -> int:
-            if control.stop(payload) or progress is None:
-                return control.stop(payload)
+        def callback(done: float, what: bytes | None, _: Any) -> int:
             return control.guard(progress, done, (what or b"").decode("utf-8", "replace"))
 
-        options.progress = c.psc_progress_fn(callback)
-
-    def _copy_logits(
-        self, inputs: Sequence[Tokens], logits: str | None, out: npt.NDArray[np.float32]
-    ) -> None:
-        ends = np.cumsum([len(tokens) for tokens in inputs]) - 1
-        rows = range(int(ends[-1]) + 1) if logits == "all" else ends
-        for at, row in enumerate(rows):
-            address = self._library.psc_session_logits(self.pointer, int(row))
-            ctypes.memmove(out[at].ctypes.data, address, out.shape[-1] * 4)
+        return c.psc_progress_fn(callback)
 
     def report(self, totals: c.psc_corpus_totals | None = None) -> None:
         """Calls every plugin's report over the totals of a session that accumulates."""
