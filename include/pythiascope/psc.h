@@ -151,8 +151,8 @@ PSC_API void psc_session_close(psc_session **session);
 PSC_API int32_t psc_session_threads(const psc_session *session);
 PSC_API const char *psc_session_isa(const psc_session *session);
 
-/* The following calls set up later runs; in a callback of a run they return PSC_ERROR_STATE. A
- * session that accumulates takes its targets before its plugins.
+/* The following calls set up later runs; in a callback they return PSC_ERROR_STATE. A session that
+ * accumulates takes its targets before its plugins.
  *
  * Loads a plugin: a built-in by its name, or a shared object by its path (anything with a '/' or
  * ending in .so or .dylib). options: "key=value,key=value", or null; in a value "\," is a comma and
@@ -163,6 +163,10 @@ PSC_API psc_status psc_session_plugin(
  * null; the call copies them. A key that both give is PSC_ERROR_INPUT. */
 PSC_API psc_status psc_session_plugin_options(psc_session *session, const char *name_or_path,
     const char *text, const psc_option *options, int32_t n, psc_error *error);
+/* A plugin in the caller's memory, such as a language binding makes; checked as a loaded one is.
+ * *plugin and all that it points to must outlive the session. options are n keys and values. */
+PSC_API psc_status psc_session_plugin_object(psc_session *session, const psc_plugin *plugin,
+    const psc_option *options, int32_t n, psc_error *error);
 /* Nonzero when a plugin compares phases (psc_plugin.phases). The caller then runs SOURCE, BASE and
  * CHANGED, and truncates the sequences to 0 in between. */
 PSC_API int psc_session_has_phases(const psc_session *session);
@@ -181,8 +185,8 @@ PSC_API psc_status psc_session_contrast(
 PSC_API psc_status psc_session_capture(psc_session *session, const char *point, psc_error *error);
 
 /* A client's own hooks, without a plugin; they last until psc_session_unhook. filter may be null:
- * all events; the call copies it. No callback of a run may call these three; the first two then
- * return PSC_ERROR_STATE. */
+ * all events; the call copies it. In a callback the first two return PSC_ERROR_STATE, and
+ * psc_session_unhook does nothing. */
 PSC_API psc_status psc_session_observe(psc_session *session, psc_point point,
     const psc_filter *filter, psc_event_fn callback, void *payload, psc_error *error);
 PSC_API psc_status psc_session_edit(psc_session *session, psc_point point, const psc_filter *filter,
@@ -263,7 +267,8 @@ PSC_API psc_status psc_session_run(psc_session *session, const psc_input *inputs
     const psc_run_options *options, psc_error *error);
 /* The number of tokens in a sequence; 0 for a sequence that does not exist. */
 PSC_API int32_t psc_session_length(const psc_session *session, int32_t sequence);
-/* Drops a sequence's tokens from position n on; does nothing when there are none. */
+/* Drops a sequence's tokens from position n on; does nothing when there are none, or in a
+ * callback. */
 PSC_API void psc_session_truncate(psc_session *session, int32_t sequence, int32_t n);
 /* Logits [d_vocab] of row `index` (psc_row.index) of the last run; null if the run options did not
  * ask for them. Valid until the next run. */

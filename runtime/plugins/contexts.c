@@ -29,7 +29,12 @@ static psc_status find_builtin(const psc_plugin **out, const char *name, psc_err
         name, known);
 }
 
-static psc_status find_plugin(psc_context *context, const char *name_or_path, psc_error *error) {
+static psc_status find_plugin(
+    psc_context *context, const psc_plugin *object, const char *name_or_path, psc_error *error) {
+    if (object) {
+        context->plugin = object;
+        return psc_plugin_check(object, "of the caller", error);
+    }
     if (!name_or_path || !*name_or_path)
         return psc_fail(error, PSC_ERROR_INPUT, "the plugin's name is empty");
     bool is_path = strchr(name_or_path, '/') || psc_path_ends(name_or_path, ".so") ||
@@ -115,10 +120,13 @@ static void free_context(psc_context *context) {
     free(context);
 }
 
-psc_status psc_contexts_add(psc_session *session, const char *name_or_path, const char *text,
-    const psc_option *options, int32_t n, psc_error *error) {
-    if (session->run_options)
-        return psc_fail(error, PSC_ERROR_STATE, "plugins cannot be added during a run");
+psc_status psc_contexts_add(psc_session *session, const psc_plugin *object,
+    const char *name_or_path, const char *text, const psc_option *options, int32_t n,
+    psc_error *error) {
+    if (psc_session_busy(session))
+        return psc_fail(error, PSC_ERROR_STATE, "plugins cannot be added in a callback");
+    if (n < 0 || (n > 0 && !options))
+        return psc_fail(error, PSC_ERROR_INPUT, "%d options were given without a list", (int)n);
     psc_context *context = calloc(1, sizeof *context);
     psc_context **list =
         realloc(session->contexts, ((size_t)session->n_contexts + 1) * sizeof *list);
@@ -129,7 +137,7 @@ psc_status psc_contexts_add(psc_session *session, const char *name_or_path, cons
     }
     context->session = session;
     context->section = -1;
-    psc_status status = find_plugin(context, name_or_path, error);
+    psc_status status = find_plugin(context, object, name_or_path, error);
     if (status == PSC_OK) status = check_bos(context, error);
     if (status == PSC_OK && session->options.accumulate)
         status = psc_targets_imply(session, error); /* accumulators are sized in open */
@@ -147,7 +155,9 @@ psc_status psc_contexts_add(psc_session *session, const char *name_or_path, cons
 }
 
 void psc_contexts_close(psc_session *session) {
+    psc_error ignored;
     psc_fp_state fp = psc_fp_enter();
+    session->error = &ignored;
     while (session->n_contexts > 0) {
         psc_context *context = session->contexts[--session->n_contexts];
         if (context->plugin->close) context->plugin->close(context, context->state);

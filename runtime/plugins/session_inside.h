@@ -99,13 +99,20 @@ struct psc_session {
     bool spoilt;             /* a run failed after it had: the totals are invalid */
 };
 
+/* Whether a call into the session comes from a callback: of a run, a report, open or close. */
+static inline bool psc_session_busy(const psc_session *s) {
+    return s->run_options || s->error;
+}
+
 /* --- host.c, host_*.c: the table of psc_plugin.h --------------------------------------------- */
 extern const psc_host psc_host_table;
 
 /* --- contexts.c: the plugins' instances ------------------------------------------------------ */
-/* Loads a plugin, checks its options and calls open. After a failure the plugin is not added. */
-psc_status psc_contexts_add(psc_session *session, const char *name_or_path, const char *text,
-    const psc_option *options, int32_t n, psc_error *error);
+/* Takes a plugin of the caller (object), or with null loads one; checks its options and calls open.
+ * After a failure the plugin is not added. */
+psc_status psc_contexts_add(psc_session *session, const psc_plugin *object,
+    const char *name_or_path, const char *text, const psc_option *options, int32_t n,
+    psc_error *error);
 void psc_contexts_close(psc_session *session);
 /* Whether a run of this phase is for every plugin, not only for those with `phases`. */
 bool psc_phase_is_for_all(int32_t phase);

@@ -183,8 +183,8 @@ psc_status psc_targets_imply(psc_session *session, psc_error *error) {
 }
 
 static psc_status check_time(const psc_session *session, psc_error *error) {
-    if (session->run_options)
-        return psc_fail(error, PSC_ERROR_STATE, "targets cannot be added during a run");
+    if (psc_session_busy(session))
+        return psc_fail(error, PSC_ERROR_STATE, "targets cannot be added in a callback");
     if (session->options.accumulate && session->n_contexts > 0)
         return psc_fail(error, PSC_ERROR_STATE,
             "a session over documents needs its targets before its plugins");

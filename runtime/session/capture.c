@@ -32,8 +32,8 @@ psc_status psc_captures_add(psc_session *session, const char *name, psc_error *e
     psc_point point;
     int32_t layer, n_layers = session->model->info.n_layers;
     if (!name) return psc_fail(error, PSC_ERROR_INPUT, "a capture needs the name of a hook point");
-    if (session->run_options)
-        return psc_fail(error, PSC_ERROR_STATE, "captures cannot be added during a run");
+    if (psc_session_busy(session))
+        return psc_fail(error, PSC_ERROR_STATE, "captures cannot be added in a callback");
     psc_status status = psc_point_parse(&point, &layer, name, error);
     if (status != PSC_OK) return status;
     if (point == PSC_HOOK_RESID_MID && session->model->info.parallel_residual)

@@ -154,14 +154,18 @@ const char *psc_session_isa(const psc_session *session) {
 
 psc_status psc_session_plugin(
     psc_session *session, const char *name_or_path, const char *options, psc_error *error) {
-    return psc_contexts_add(session, name_or_path, options, NULL, 0, error);
+    return psc_contexts_add(session, NULL, name_or_path, options, NULL, 0, error);
 }
 
 psc_status psc_session_plugin_options(psc_session *session, const char *name_or_path,
     const char *text, const psc_option *options, int32_t n, psc_error *error) {
-    if (n < 0 || (n > 0 && !options))
-        return psc_fail(error, PSC_ERROR_INPUT, "%d options were given without a list", (int)n);
-    return psc_contexts_add(session, name_or_path, text, options, n, error);
+    return psc_contexts_add(session, NULL, name_or_path, text, options, n, error);
+}
+
+psc_status psc_session_plugin_object(psc_session *session, const psc_plugin *plugin,
+    const psc_option *options, int32_t n, psc_error *error) {
+    if (!plugin) return psc_fail(error, PSC_ERROR_INPUT, "the plugin is a null pointer");
+    return psc_contexts_add(session, plugin, NULL, NULL, options, n, error);
 }
 
 psc_status psc_session_target(psc_session *session, const char *target, psc_error *error) {
@@ -182,8 +186,8 @@ psc_status psc_session_capture(psc_session *session, const char *point, psc_erro
 
 static psc_status add_hook(psc_session *session, psc_point point, bool editor,
     const psc_filter *filter, psc_event_fn callback, void *payload, psc_error *error) {
-    if (session->run_options)
-        return psc_fail(error, PSC_ERROR_STATE, "a hook was added from a callback of a run");
+    if (psc_session_busy(session))
+        return psc_fail(error, PSC_ERROR_STATE, "a hook cannot be added in a callback");
     psc_subscriber client = {.owner = payload};
     return psc_registry_add(
         session->registry, point, editor, filter, callback, payload, &client, error);
@@ -200,7 +204,7 @@ psc_status psc_session_edit(psc_session *session, psc_point point, const psc_fil
 }
 
 void psc_session_unhook(psc_session *session, const void *payload) {
-    psc_registry_remove(session->registry, payload);
+    if (!psc_session_busy(session)) psc_registry_remove(session->registry, payload);
 }
 
 int32_t psc_session_length(const psc_session *session, int32_t sequence) {
@@ -210,6 +214,7 @@ int32_t psc_session_length(const psc_session *session, int32_t sequence) {
 
 void psc_session_truncate(psc_session *session, int32_t sequence, int32_t n) {
     if (sequence < 0 || sequence >= session->options.n_sequences || n < 0) return;
+    if (psc_session_busy(session)) return;
     if (n < session->cache->lengths[sequence]) session->cache->lengths[sequence] = n;
 }
 
@@ -226,7 +231,7 @@ const psc_results *psc_session_results(const psc_session *session) {
 
 psc_status psc_session_take_results(psc_results **out, psc_session *session, psc_error *error) {
     *out = NULL;
-    if (session->run_options || session->error)
+    if (psc_session_busy(session))
         return psc_fail(
             error, PSC_ERROR_STATE, "psc_session_take_results cannot be called from a callback");
     if (!psc_results_version(session->results))
@@ -239,7 +244,7 @@ static psc_status check_adoption(
     const psc_session *session, const psc_session *other, const char *prefix, psc_error *error) {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
     const size_t n = prefix ? strlen(prefix) : 0;
-    if (session->run_options || session->error || other->run_options || other->error)
+    if (psc_session_busy(session) || psc_session_busy(other))
         return psc_fail(
             error, PSC_ERROR_STATE, "psc_session_adopt cannot be called from a callback");
     if (session == other)

@@ -34,7 +34,7 @@ psc_status psc_session_report(
     if (given)
         memcpy(&totals, given,
             given->struct_size < sizeof totals ? given->struct_size : sizeof totals);
-    if (session->run_options)
+    if (psc_session_busy(session))
         return psc_fail(
             error, PSC_ERROR_STATE, "psc_session_report cannot be called from a callback");
     psc_status status = psc_accumulation_check(session, error);

@@ -174,7 +174,7 @@ static void copy_data(const psc_session *session, unsigned char *to) {
 
 psc_status psc_session_state_save(const psc_session *session, const char *path, const void *client,
     size_t bytes, psc_error *error) {
-    if (session->run_options)
+    if (psc_session_busy(session))
         return psc_fail(
             error, PSC_ERROR_STATE, "psc_session_state_save cannot be called from a callback");
     psc_status status = psc_accumulation_check(session, error);
@@ -345,8 +345,8 @@ static psc_status take_file(
     psc_session *session, const char *path, bool replace, psc_error *error) {
     state_file file;
     psc_status status = psc_accumulation_check(session, error);
-    if (status == PSC_OK && session->run_options)
-        status = psc_fail(error, PSC_ERROR_STATE, "a state file cannot be loaded during a run");
+    if (status == PSC_OK && psc_session_busy(session))
+        status = psc_fail(error, PSC_ERROR_STATE, "a state file cannot be loaded in a callback");
     if (status == PSC_OK) status = psc_targets_imply(session, error);
     if (status != PSC_OK) return status;
     json_t *ours = header_of(session);

@@ -277,7 +277,7 @@ Test(plugins_run, a_client_adds_no_hook_within_a_run) {
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(
             psc_session_observe(session, PSC_HOOK_EMBED, NULL, within[i], &error, &error), PSC_OK);
-        REFUSED(run_ten(), PSC_ERROR_STATE, "a hook", "callback of a run");
+        REFUSED(run_ten(), PSC_ERROR_STATE, "a hook", "in a callback");
         psc_session_unhook(session, &error);
         must_run_ten();
     }
