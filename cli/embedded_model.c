@@ -1,5 +1,6 @@
-/* Three places, the first that holds the file: <the program's folder>/../share/pythiascope, the
- * source tree, PSC_DATADIR/pythiascope. The first one moves with the installation. */
+/* Four places, the first that holds the file: <the program's folder>/../share/pythiascope, the
+ * program's folder (in a Python wheel), the source tree, PSC_DATADIR/pythiascope. The first two
+ * move with the installation. */
 #include "embedded_model.h"
 
 #include <stdbool.h>
@@ -11,7 +12,7 @@
 #include <stdint.h>
 #endif
 
-/* The folder of the running program, with its final slash. */
+/* The folder of the running program, without a final slash. */
 static bool program_folder(char *out, size_t size) {
 #ifdef __APPLE__
     uint32_t room = (uint32_t)size;
@@ -22,7 +23,7 @@ static bool program_folder(char *out, size_t size) {
     out[n] = 0;
 #endif
     char *slash = strrchr(out, '/');
-    if (slash) slash[1] = 0;
+    if (slash) *slash = 0;
     return slash != NULL;
 }
 
@@ -39,8 +40,9 @@ static bool is_there(
 static bool find(char *out, size_t size, const char *name, const char *file) {
     char program[2048], place[2080];
     if (program_folder(program, sizeof program)) {
-        snprintf(place, sizeof place, "%s../share/pythiascope", program);
+        snprintf(place, sizeof place, "%s/../share/pythiascope", program);
         if (is_there(out, size, place, name, file)) return true;
+        if (is_there(out, size, program, name, file)) return true;
     }
     return is_there(out, size, PSC_SOURCE_DIR, name, file) ||
            is_there(out, size, PSC_DATADIR "/pythiascope", name, file);

@@ -3,8 +3,11 @@
 option(BUILD_SHARED_LIBS "Build the library shared" ON)
 add_library(pythiascope ${psc_objects})
 add_library(pythiascope::pythiascope ALIAS pythiascope)
-set_target_properties(pythiascope PROPERTIES
-  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINKER_LANGUAGE C)
+set_target_properties(pythiascope PROPERTIES LINKER_LANGUAGE C)
+if(NOT PSC_PYTHON_PACKAGE)
+  set_target_properties(pythiascope PROPERTIES
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+endif()
 file(GLOB public_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/include/pythiascope/*.h)
 target_include_directories(pythiascope INTERFACE
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include/pythiascope>
@@ -16,8 +19,14 @@ add_executable(psc_program ${cli_sources} ${psc_objects})
 set_target_properties(psc_program PROPERTIES OUTPUT_NAME pythiascope
   RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 target_include_directories(psc_program PRIVATE include/pythiascope cli report)
-target_compile_definitions(psc_program PRIVATE PSC_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
-  PSC_DATADIR="${CMAKE_INSTALL_FULL_DATADIR}")
+set(program_source ${CMAKE_SOURCE_DIR})
+set(program_data ${CMAKE_INSTALL_FULL_DATADIR})
+if(PSC_PYTHON_PACKAGE) # a wheel has the models beside the program
+  set(program_source /nonexistent)
+  set(program_data /nonexistent)
+endif()
+target_compile_definitions(psc_program PRIVATE PSC_SOURCE_DIR="${program_source}"
+  PSC_DATADIR="${program_data}")
 target_link_libraries(psc_program PRIVATE psc_flags ${psc_libraries})
 if(PSC_SANITIZE)
   target_link_options(pythiascope PRIVATE -fsanitize=address,undefined)
