@@ -1,4 +1,4 @@
-/* Corpora: files of documents, as windows of tokens in a fixed order.
+/* Corpora: documents from files or from the caller, as windows of tokens in a fixed order.
  * Public. Includes psc.h only.
  * Threads: a corpus belongs to one thread at a time.
  * Ownership: opens by ** and closes by **; the model must outlive it; windows are views. */
@@ -45,6 +45,36 @@ typedef struct psc_corpus_options {
  * option out of range, or a model without a tokenizer is an error. */
 PSC_API psc_status psc_corpus_open(psc_corpus **out, const psc_model *model,
     const char *const *paths, int32_t n_paths, const psc_corpus_options *options, psc_error *error);
+
+/* --- documents from the caller --------------------------------------------------------------- */
+
+/* One document: a text or token ids, not both. Texts need not end with a 0 byte. Both null with
+ * counts of 0: an empty document. */
+typedef struct psc_source_document {
+    uint32_t struct_size; /* the host's */
+    const char *text;     /* [bytes], UTF-8; null: ids */
+    size_t bytes;
+    const int32_t *ids; /* [n] */
+    int32_t n;
+    int32_t end; /* nonzero: there are no more documents; the other members are ignored */
+} psc_source_document;
+
+/* Fills *out, which the host has zeroed, with the next document. The document stays valid until the
+ * next call of the function, or until the corpus closes. Nonzero: the source failed; the call of the
+ * corpus returns PSC_ERROR_CANCELLED, and a later one asks again. The function must not use the
+ * corpus. It is called on the thread that calls the corpus, and not again after `end`. */
+typedef int (*psc_source_fn)(psc_source_document *out, void *payload);
+
+/* A corpus whose documents come from a function, one at a time, numbered from 0. Texts have the
+ * pieces, windows and totals of files with the same bytes; ids are taken as they are. A text that is
+ * not UTF-8, an id that the model lacks, and a document with a text and ids are skipped, or refused
+ * with `strict`, as an unreadable file is. A model without a tokenizer takes ids only. `field` is
+ * ignored. Every part of a split reads all documents, and keeps its own. */
+PSC_API psc_status psc_corpus_open_source(psc_corpus **out, const psc_model *model,
+    psc_source_fn next, void *payload, const psc_corpus_options *options, psc_error *error);
+
+/* --- reading --------------------------------------------------------------------------------- */
+
 /* *corpus may be null and becomes null. */
 PSC_API void psc_corpus_close(psc_corpus **corpus);
 
@@ -61,19 +91,25 @@ PSC_API psc_status psc_corpus_next(psc_window *out, psc_corpus *corpus, psc_erro
 
 /* The documents, skipped documents, windows and tokens so far. */
 PSC_API void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *corpus);
-/* The fraction of the corpus's bytes, or of the limit, that has been read, 0 to 1. */
+/* The fraction of the corpus's bytes, or of the limit, that has been read, 0 to 1. The size of a
+ * source is unknown: without a limit the fraction is NaN until the source ends. */
 PSC_API double psc_corpus_progress(const psc_corpus *corpus);
 
 /* tell writes the position in the corpus as a JSON object, for a state file; seek returns to it.
  * seek needs the same files (by path and size), field, window, bos and shard; the limit may differ
- * if it lies ahead of the position. The caller frees *out with psc_free. */
+ * if it lies ahead of the position. The caller frees *out with psc_free.
+ *
+ * The position in a source has a hash of all documents read so far. seek reads the source up to the
+ * position again and compares: PSC_ERROR_INPUT for other documents. A source does not go back, so a
+ * position behind the present one is PSC_ERROR_STATE; so is reading after a failed seek. */
 PSC_API psc_status psc_corpus_tell(char **out, const psc_corpus *corpus, psc_error *error);
 PSC_API psc_status psc_corpus_seek(psc_corpus *corpus, const char *place, psc_error *error);
 
 /* Adds the totals of a finished part, from its psc_corpus_tell text `place`, to totals. Refuses a
- * part of another corpus, split or limit, a repeated and an unfinished part. Before the first part
- * the caller sets *n_shards to 0 and zeroes parts [PSC_CORPUS_SHARDS], one byte per part. The first
- * part sets totals, identity and *n_shards. */
+ * part of another corpus, split or limit, a repeated and an unfinished part. Parts of a source are
+ * of one corpus if all their documents are equal; with a limit, if their first documents are. Before
+ * the first part the caller sets *n_shards to 0 and zeroes parts [PSC_CORPUS_SHARDS], one byte per
+ * part. The first part sets totals, identity and *n_shards. */
 #define PSC_CORPUS_SHARDS 65536
 PSC_API psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33],
     int32_t *n_shards, unsigned char *parts, const char *place, psc_error *error);

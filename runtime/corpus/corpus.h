@@ -1,4 +1,4 @@
-/* The inside of a corpus: its files, the open document, the tokens not yet returned.
+/* The inside of a corpus: its files or source, the open document, the tokens not yet returned.
  * Private to runtime/corpus/.
  * Threads: as psc_corpus.h says.
  * Ownership: psc_corpus owns everything here except the model. */
@@ -9,6 +9,7 @@
 #include "psc_corpus.h"
 
 #include <stdio.h>
+#include <xxhash.h>
 
 #define CORPUS_PIECE (64 << 10) /* most bytes tokenized at once */
 #define CORPUS_LINE (16 << 20)  /* most bytes of a JSONL line */
@@ -27,7 +28,7 @@ typedef struct corpus_token {
 
 /* The position in the corpus; a state file stores all of it, with the options (corpus_place.c). */
 typedef struct corpus_place {
-    int64_t file;   /* index in files; n_files: finished */
+    int64_t file;   /* index in files; n_files: finished; of a source 0, at its end 1 */
     int64_t line;   /* lines of the file read so far */
     int64_t offset; /* of the file: the end of the finished documents, the start of the open one */
     int64_t next;   /* number of the next document */
@@ -38,12 +39,25 @@ typedef struct corpus_place {
     int64_t documents, skipped, windows, tokens; /* totals; tokens with bos */
 } corpus_place;
 
+/* A source of documents (psc_corpus_open_source). */
+typedef struct corpus_source {
+    psc_source_fn next; /* null: the corpus has files */
+    void *payload;
+    psc_source_document document; /* the last one; its memory is the caller's */
+    XXH3_state_t *hash;           /* of all documents so far */
+    char first[33];               /* the hash after document 0 */
+    bool ended;
+    bool asking; /* inside next */
+    bool lost;   /* after a seek that failed */
+} corpus_source;
+
 struct psc_corpus {
     const psc_model *model;
+    corpus_source source;
     corpus_file *files; /* [files_capacity], the first n_files used */
     size_t files_capacity;
-    int64_t n_files, bytes;
-    char identity[33]; /* of files and field */
+    int64_t n_files, bytes; /* n_files of a source: 1 */
+    char identity[33];      /* of files and field */
     char *field;
     int32_t window, bos, shard, n_shards, strict;
     int64_t limit; /* tokens; 0: none */
@@ -56,7 +70,8 @@ struct psc_corpus {
     size_t line_capacity;
     int64_t line_end;            /* offset in the file after the last line read */
     char *text;                  /* JSONL: the open document's text */
-    int64_t text_bytes, read_to; /* of the open document: size; bytes tokenized so far */
+    int64_t text_bytes, read_to; /* of the open document: size; bytes tokenized so far. A source's
+                                    ids: their number; ids taken */
     char *piece;                 /* [CORPUS_PIECE] */
     corpus_token *waiting;       /* [waiting_capacity], from head on n_waiting */
     int64_t waiting_capacity, head, n_waiting;
@@ -76,7 +91,27 @@ void corpus_leave_document(psc_corpus *corpus);
 /* The next piece of the open document, from read_to on; valid until the next call. */
 psc_status corpus_read_piece(const char **out, size_t *bytes, psc_corpus *corpus, psc_error *error);
 void corpus_close_stream(psc_corpus *corpus);
+/* The open document for an error's sentence. */
+void corpus_name_document(char out[600], const psc_corpus *corpus);
+/* Whether the next document is this shard's. */
+bool corpus_is_ours(const psc_corpus *corpus);
+/* Skips the document that begins here; with strict, fails. */
+psc_status corpus_leave_out(psc_corpus *corpus, psc_error *error, const char *format, ...)
+    PSC_PRINTF(3, 4);
+/* --- corpus_source.c --- */
+/* Asks for the next document; opens it if it is this shard's and can be read. */
+psc_status corpus_try_source(psc_corpus *corpus, psc_error *error);
+psc_status corpus_reopen_source(psc_corpus *corpus, psc_error *error);
+/* The hash of all documents so far, as 32 hex digits. */
+void corpus_source_hash(char hex[33], const psc_corpus *corpus);
+/* Asks for documents up to place, and compares their hash with `read`. */
+psc_status corpus_source_reach(
+    psc_corpus *corpus, const corpus_place *place, const char *read, psc_error *error);
+psc_status corpus_source_check(const psc_corpus *corpus, psc_error *error);
 /* --- corpus_windows.c --- */
+/* A corpus with its options, without files and source. */
+psc_status corpus_make(psc_corpus **out, const psc_model *model, const psc_corpus_options *options,
+    bool texts, psc_error *error);
 /* Whether the corpus or the limit is exhausted. */
 bool corpus_is_finished(const psc_corpus *corpus);
 /* Resumes at a place in these files. */

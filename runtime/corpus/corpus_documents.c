@@ -19,10 +19,14 @@ static const char *path_of(const psc_corpus *c) {
     return c->files[c->at.file].path;
 }
 
-/* Skips the document that begins here; with strict, fails. */
-static psc_status leave_out(psc_corpus *c, psc_error *error, const char *format, ...)
-    PSC_PRINTF(3, 4);
-static psc_status leave_out(psc_corpus *c, psc_error *error, const char *format, ...) {
+void corpus_name_document(char out[600], const psc_corpus *c) {
+    if (c->source.next)
+        snprintf(out, 600, "document %" PRId64, c->at.document);
+    else
+        snprintf(out, 600, "%s", path_of(c));
+}
+
+psc_status corpus_leave_out(psc_corpus *c, psc_error *error, const char *format, ...) {
     psc_error sentence;
     va_list arguments;
     va_start(arguments, format);
@@ -85,7 +89,7 @@ static psc_status begin_text(psc_corpus *c, psc_error *error) {
     psc_status status = check_utf8(c, &valid, error);
     if (status != PSC_OK) return status;
     if (valid < size)
-        return leave_out(c, error, "%s is not UTF-8 at byte %" PRId64, path_of(c), valid);
+        return corpus_leave_out(c, error, "%s is not UTF-8 at byte %" PRId64, path_of(c), valid);
     c->at.document = c->at.next;
     c->text_bytes = size;
     return PSC_OK;
@@ -148,16 +152,16 @@ static psc_status begin_line(psc_corpus *c, int kind, size_t n, psc_error *error
     if (kind == LINE_READ) status = take_text(c, n, &why, error);
     if (status != PSC_OK) return status;
     if (why)
-        return leave_out(c, error, "%s: line %" PRId64 " %s%s%.60s%s", path_of(c), c->at.line + 1,
-            why, strstr(why, "field") ? " '" : "", strstr(why, "field") ? c->field : "",
-            strstr(why, "field") ? "'" : "");
+        return corpus_leave_out(c, error, "%s: line %" PRId64 " %s%s%.60s%s", path_of(c),
+            c->at.line + 1, why, strstr(why, "field") ? " '" : "",
+            strstr(why, "field") ? c->field : "", strstr(why, "field") ? "'" : "");
     c->at.document = c->at.next;
     return PSC_OK;
 }
 
 /* --- from document to document --------------------------------------------------------------- */
 
-static bool is_ours(const psc_corpus *c) {
+bool corpus_is_ours(const psc_corpus *c) {
     return c->n_shards == 0 || c->at.next % c->n_shards == c->shard - 1;
 }
 
@@ -185,7 +189,7 @@ static psc_status try_line(psc_corpus *c, psc_error *error) {
     else if (kind == LINE_BLANK)
         pass_line(c);
     else {
-        if (is_ours(c)) status = begin_line(c, kind, n, error);
+        if (corpus_is_ours(c)) status = begin_line(c, kind, n, error);
         c->at.next++;
         if (c->at.document < 0) pass_line(c);
     }
@@ -193,16 +197,21 @@ static psc_status try_line(psc_corpus *c, psc_error *error) {
 }
 
 static psc_status try_text(psc_corpus *c, psc_error *error) {
-    psc_status status = is_ours(c) ? begin_text(c, error) : PSC_OK;
+    psc_status status = corpus_is_ours(c) ? begin_text(c, error) : PSC_OK;
     c->at.next++;
     if (c->at.document < 0) next_file(c);
     return status;
 }
 
+static psc_status try_document(psc_corpus *c, psc_error *error) {
+    if (c->source.next) return corpus_try_source(c, error);
+    return c->files[c->at.file].jsonl ? try_line(c, error) : try_text(c, error);
+}
+
 psc_status corpus_next_document(psc_corpus *c, psc_error *error) {
     psc_status status = PSC_OK;
     while (status == PSC_OK && c->at.document < 0 && c->at.file < c->n_files)
-        status = c->files[c->at.file].jsonl ? try_line(c, error) : try_text(c, error);
+        status = try_document(c, error);
     if (status != PSC_OK || c->at.document < 0) return status;
     c->at.documents++;
     c->at.first = c->at.piece = c->at.skip = 0;
@@ -211,6 +220,7 @@ psc_status corpus_next_document(psc_corpus *c, psc_error *error) {
 }
 
 psc_status corpus_reopen_document(psc_corpus *c, psc_error *error) {
+    if (c->source.next) return corpus_reopen_source(c, error);
     const corpus_file *file = &c->files[c->at.file];
     int kind = LINE_READ;
     size_t n = 0;
@@ -234,6 +244,7 @@ void corpus_leave_document(psc_corpus *c) {
     free(c->text);
     c->text = NULL;
     c->at.document = -1;
+    if (c->source.next) return;
     if (c->files[c->at.file].jsonl)
         pass_line(c);
     else
@@ -257,8 +268,9 @@ static size_t cut(const char *text, size_t n) {
 psc_status corpus_read_piece(const char **out, size_t *bytes, psc_corpus *c, psc_error *error) {
     const int64_t left = c->text_bytes - c->read_to;
     size_t n = left < CORPUS_PIECE ? (size_t)left : CORPUS_PIECE;
-    if (c->text) {
-        *out = c->text + c->read_to;
+    const char *text = c->source.next ? c->source.document.text : c->text;
+    if (text) {
+        *out = text + c->read_to;
     } else {
         psc_status status = open_stream(c, c->read_to, error);
         if (status != PSC_OK) return status;

@@ -1,6 +1,9 @@
 /* The place of a corpus as JSON for a state file, and back: one object of the members below.
  *
- *   {"corpus": "<32 hex digits>", "window": 512, "bos": 0, ..., "tokens": 90112} */
+ *   {"corpus": "<32 hex digits>", "window": 512, "bos": 0, ..., "tokens": 90112}
+ *
+ * For a source it also has "read", the hash of all documents so far. "corpus" is the same hash, or
+ * with a limit that of document 0, because parts then end at different documents. */
 #include "corpus.h"
 
 #include "json.h"
@@ -13,6 +16,7 @@
 
 typedef struct written_place {
     char identity[33];
+    char read[33]; /* "" for files */
     int64_t window, bos, shard, n_shards, limit, finished;
     corpus_place at;
 } written_place;
@@ -58,7 +62,10 @@ psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
         .finished = corpus_is_finished(c),
         .at = c->at};
     json_t *place = json_object();
-    bool complete = json_object_set_new(place, "corpus", json_string(c->identity)) == 0;
+    if (c->source.next) corpus_source_hash(w.read, c);
+    const char *identity = !c->source.next ? c->identity : c->limit ? c->source.first : w.read;
+    bool complete = json_object_set_new(place, "corpus", json_string(identity)) == 0;
+    if (w.read[0]) complete &= json_object_set_new(place, "read", json_string(w.read)) == 0;
     for (int i = 0; i < N_MEMBERS && complete; i++)
         complete = json_object_set_new(place, members[i].key, json_integer(*member_of(&w, i))) == 0;
     *out = complete ? psc_json_dump(place, JSON_COMPACT) : NULL;
@@ -74,11 +81,19 @@ static psc_status invalid(const char *key, const char *what, psc_error *error) {
         error, PSC_ERROR_INPUT, "the recorded position in the corpus is invalid: %s %s", key, what);
 }
 
+static psc_status take_hash(char out[33], const json_t *place, const char *key, psc_error *error) {
+    const char *hex = json_string_value(json_object_get(place, key));
+    if (!hex || strlen(hex) != 32 || strspn(hex, "0123456789abcdef") != 32)
+        return invalid(key, "must be 32 hexadecimal digits", error);
+    memcpy(out, hex, 33);
+    return PSC_OK;
+}
+
 static psc_status take_members(written_place *out, const json_t *place, psc_error *error) {
-    const char *identity = json_string_value(json_object_get(place, "corpus"));
-    if (!identity || strlen(identity) != 32 || strspn(identity, "0123456789abcdef") != 32)
-        return invalid("corpus", "must be 32 hexadecimal digits", error);
-    memcpy(out->identity, identity, sizeof out->identity);
+    psc_status status = take_hash(out->identity, place, "corpus", error);
+    if (status == PSC_OK && json_object_get(place, "read"))
+        status = take_hash(out->read, place, "read", error);
+    if (status != PSC_OK) return status;
     for (int i = 0; i < N_MEMBERS; i++) {
         const json_t *value = json_object_get(place, members[i].key);
         if (!json_is_integer(value)) return invalid(members[i].key, "must be an integer", error);
@@ -127,10 +142,19 @@ static psc_status wrong_part(const written_place *w, const psc_corpus *c, psc_er
     return psc_fail(error, PSC_ERROR_INPUT, "it was made for %s, not %s", made, asked);
 }
 
+static psc_status check_origin(const psc_corpus *c, const written_place *w, psc_error *error) {
+    if (!w->read[0] != !c->source.next)
+        return psc_fail(error, PSC_ERROR_INPUT, "it was made from %s, not from %s",
+            w->read[0] ? "a source of documents" : "files",
+            w->read[0] ? "files" : "a source of documents");
+    if (w->read[0] || strcmp(w->identity, c->identity) == 0) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "it was made from files with other paths or sizes, or a different field");
+}
+
 static psc_status check_place(const psc_corpus *c, const written_place *w, psc_error *error) {
-    if (strcmp(w->identity, c->identity) != 0)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "it was made from files with other paths or sizes, or a different field");
+    psc_status status = check_origin(c, w, error);
+    if (status != PSC_OK) return status;
     if (w->window != c->window || w->bos != c->bos)
         return psc_fail(error, PSC_ERROR_INPUT,
             "it was made with windows of %d tokens %s <|endoftext|>, not %d tokens %s it",
@@ -142,7 +166,10 @@ static psc_status check_place(const psc_corpus *c, const written_place *w, psc_e
             "it already has %" PRId64 " tokens, but the limit is %" PRId64, w->at.tokens, c->limit);
     const corpus_place *p = &w->at;
     bool fits = p->file <= c->n_files && (p->file < c->n_files || p->document < 0);
-    if (fits && p->file < c->n_files) fits = p->offset <= c->files[p->file].size;
+    if (c->source.next)
+        fits = fits && (p->document < 0 || p->document == p->next - 1);
+    else if (fits && p->file < c->n_files)
+        fits = p->offset <= c->files[p->file].size;
     if (!fits)
         return psc_fail(error, PSC_ERROR_INPUT, "its recorded position is not in the corpus");
     return PSC_OK;
@@ -152,7 +179,10 @@ psc_status psc_corpus_seek(psc_corpus *c, const char *place, psc_error *error) {
     written_place w = {.identity = ""};
     psc_status status = read_place(&w, place, error);
     if (status == PSC_OK) status = check_place(c, &w, error);
-    return status == PSC_OK ? corpus_go_to(c, &w.at, error) : status;
+    if (status == PSC_OK && c->source.next) status = corpus_source_reach(c, &w.at, w.read, error);
+    if (status == PSC_OK) status = corpus_go_to(c, &w.at, error);
+    if (status == PSC_OK) c->source.lost = false;
+    return status;
 }
 
 /* --- parts put together ---------------------------------------------------------------------- */
@@ -171,7 +201,8 @@ static psc_status check_part(psc_corpus_totals *totals, char identity[33], int32
     }
     if (strcmp(identity, w->identity) != 0 || totals->window != w->window || totals->bos != w->bos)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "its files, field or windows differ from those of the first part");
+            "its %s or windows differ from those of the first part",
+            w->read[0] ? "documents" : "files, field");
     if (totals->limit != w->limit)
         return psc_fail(error, PSC_ERROR_INPUT,
             "it was made with a limit of %" PRId64

@@ -6,6 +6,7 @@
  * position of the next token is exact and reading can resume there. */
 #include "corpus.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,8 +14,9 @@
 
 /* --- opening --------------------------------------------------------------------------------- */
 
+/* texts: documents may only be texts. */
 static psc_status check_options(
-    const psc_corpus_options *o, const psc_model *model, psc_error *error) {
+    const psc_corpus_options *o, const psc_model *model, bool texts, psc_error *error) {
     const int32_t n_ctx = model->info.n_ctx;
     if (o->window != 0 && (o->window < 1 + !!o->bos || o->window > n_ctx))
         return psc_fail(error, PSC_ERROR_INPUT,
@@ -26,12 +28,13 @@ static psc_status check_options(
         return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d of the corpus does not exist",
             (int)o->shard, (int)o->n_shards);
     if (o->limit < 0) return psc_fail(error, PSC_ERROR_INPUT, "the token limit is negative");
-    if (!psc_model_has_tokenizer(model))
+    if (texts && !psc_model_has_tokenizer(model))
         return psc_fail(error, PSC_ERROR_INPUT,
             "%s has no tokenizer.json, so documents cannot be tokenized", model->path);
-    if (o->bos && psc_tokenizer_bos(model->tokenizer) < 0)
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "%s: the tokenizer has no <|endoftext|> token", model->path);
+    if (o->bos && psc_model_bos(model) < 0)
+        return psc_fail(error, PSC_ERROR_INPUT, "%s: the %s", model->path,
+            texts ? "tokenizer has no <|endoftext|> token"
+                  : "model has no beginning-of-text token");
     return PSC_OK;
 }
 
@@ -53,33 +56,37 @@ static psc_status set_up(psc_corpus *c, const psc_corpus_options *o, psc_error *
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a corpus");
 }
 
-psc_status psc_corpus_open(psc_corpus **out, const psc_model *model, const char *const *paths,
-    int32_t n_paths, const psc_corpus_options *given, psc_error *error) {
+psc_status corpus_make(psc_corpus **out, const psc_model *model, const psc_corpus_options *given,
+    bool texts, psc_error *error) {
     psc_corpus_options options = PSC_CORPUS_OPTIONS_INIT;
     *out = NULL;
     if (given)
         memcpy(&options, given,
             given->struct_size < sizeof options ? given->struct_size : sizeof options);
-    psc_status status = check_options(&options, model, error);
+    psc_status status = check_options(&options, model, texts, error);
     if (status != PSC_OK) return status;
     psc_corpus *c = calloc(1, sizeof *c);
     if (!c) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a corpus");
     c->model = model;
     status = set_up(c, &options, error);
-    if (status == PSC_OK) status = corpus_list(c, paths, n_paths, error);
-    if (status != PSC_OK) {
-        psc_corpus_close(&c);
-        return status;
-    }
+    if (status != PSC_OK) psc_corpus_close(&c);
     *out = c;
-    return PSC_OK;
+    return status;
+}
+
+psc_status psc_corpus_open(psc_corpus **out, const psc_model *model, const char *const *paths,
+    int32_t n_paths, const psc_corpus_options *options, psc_error *error) {
+    psc_status status = corpus_make(out, model, options, true, error);
+    if (status == PSC_OK) status = corpus_list(*out, paths, n_paths, error);
+    if (status != PSC_OK) psc_corpus_close(out);
+    return status;
 }
 
 void psc_corpus_close(psc_corpus **corpus) {
     psc_corpus *c = *corpus;
     if (!c) return;
     corpus_close_stream(c);
-    for (int64_t i = 0; i < c->n_files; i++) free(c->files[i].path);
+    for (int64_t i = 0; c->files && i < c->n_files; i++) free(c->files[i].path);
     free(c->files);
     free(c->field);
     free(c->line);
@@ -87,14 +94,42 @@ void psc_corpus_close(psc_corpus **corpus) {
     free(c->piece);
     free(c->waiting);
     free(c->tokens);
+    XXH3_freeState(c->source.hash);
     free(c);
     *corpus = NULL;
 }
 
 /* --- windows --------------------------------------------------------------------------------- */
 
+/* Room in the queue for n more tokens. */
+static psc_status make_room(psc_corpus *c, int32_t n, psc_error *error) {
+    if (c->n_waiting > 0)
+        memmove(c->waiting, c->waiting + c->head, (size_t)c->n_waiting * sizeof *c->waiting);
+    c->head = 0;
+    if (c->n_waiting + n <= c->waiting_capacity) return PSC_OK;
+    corpus_token *more = realloc(c->waiting, (size_t)(c->n_waiting + n) * sizeof *more);
+    if (!more) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for %d tokens", (int)n);
+    c->waiting = more;
+    c->waiting_capacity = c->n_waiting + n;
+    return PSC_OK;
+}
+
+/* Appends the next of a source's ids to the queue. */
+static psc_status fill_ids(psc_corpus *c, const int32_t *ids, psc_error *error) {
+    const int64_t left = c->text_bytes - c->read_to;
+    const int32_t n = left < CORPUS_PIECE ? (int32_t)left : CORPUS_PIECE;
+    psc_status status = make_room(c, n, error);
+    if (status != PSC_OK) return status;
+    for (int32_t i = 0; i < n; i++)
+        c->waiting[c->n_waiting++] = (corpus_token){c->read_to, ids[c->read_to + i], i};
+    c->read_to += n;
+    return PSC_OK;
+}
+
 /* Appends the next piece's tokens to the queue. */
 static psc_status fill(psc_corpus *c, psc_error *error) {
+    if (c->source.next && c->source.document.ids) return fill_ids(c, c->source.document.ids, error);
+    char name[600];
     const char *text = NULL;
     size_t bytes = 0;
     psc_token *tokens = NULL;
@@ -102,24 +137,14 @@ static psc_status fill(psc_corpus *c, psc_error *error) {
     psc_status status = corpus_read_piece(&text, &bytes, c, error);
     if (status == PSC_OK)
         status = psc_model_encode(&tokens, &n, c->model, text, bytes, false, error);
-    if (status != PSC_OK) return psc_error_prefix(error, status, c->files[c->at.file].path);
-    if (c->n_waiting > 0)
-        memmove(c->waiting, c->waiting + c->head, (size_t)c->n_waiting * sizeof *c->waiting);
-    c->head = 0;
-    if (c->n_waiting + n > c->waiting_capacity) {
-        corpus_token *more = realloc(c->waiting, (size_t)(c->n_waiting + n) * sizeof *more);
-        if (!more) {
-            psc_free(tokens);
-            return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for %d tokens", (int)n);
-        }
-        c->waiting = more;
-        c->waiting_capacity = c->n_waiting + n;
-    }
-    for (int32_t i = 0; i < n; i++)
+    corpus_name_document(name, c);
+    if (status != PSC_OK) return psc_error_prefix(error, status, name);
+    status = make_room(c, n, error);
+    for (int32_t i = 0; i < n && status == PSC_OK; i++)
         c->waiting[c->n_waiting++] = (corpus_token){c->read_to, tokens[i].id, i};
     psc_free(tokens);
-    c->read_to += (int64_t)bytes;
-    return PSC_OK;
+    if (status == PSC_OK) c->read_to += (int64_t)bytes;
+    return status;
 }
 
 /* Sets at.piece and at.skip, the origin of the next token. */
@@ -131,7 +156,7 @@ static void note_place(psc_corpus *c) {
 static void take_window(psc_window *out, psc_corpus *c) {
     const int64_t room = c->window - c->bos;
     const int64_t n = c->n_waiting < room ? c->n_waiting : room;
-    if (c->bos) c->tokens[0] = (psc_token){psc_tokenizer_bos(c->model->tokenizer), 0, 0};
+    if (c->bos) c->tokens[0] = (psc_token){psc_model_bos(c->model), 0, 0};
     for (int64_t i = 0; i < n; i++)
         c->tokens[c->bos + i] = (psc_token){c->waiting[c->head + i].id, 0, 0};
     *out = (psc_window){{c->at.document, c->at.first - c->bos}, (int32_t)n + c->bos, c->tokens};
@@ -150,6 +175,7 @@ static bool is_at_limit(const psc_corpus *c) {
 psc_status psc_corpus_next(psc_window *out, psc_corpus *c, psc_error *error) {
     psc_status status = PSC_OK;
     *out = (psc_window){{-1, 0}, 0, c->tokens};
+    if (c->source.next) status = corpus_source_check(c, error);
     while (status == PSC_OK && !is_at_limit(c)) {
         if (c->at.document < 0) status = corpus_next_document(c, error);
         if (status != PSC_OK || c->at.document < 0) return status;
@@ -183,11 +209,12 @@ bool corpus_is_finished(const psc_corpus *c) {
 
 double psc_corpus_progress(const psc_corpus *c) {
     int64_t behind = 0;
+    const double taken = c->limit > 0 ? (double)c->at.tokens / (double)c->limit : 0.0;
+    if (c->source.next) return corpus_is_finished(c) ? 1.0 : c->limit > 0 ? taken : (double)NAN;
     for (int64_t i = 0; i < c->at.file && i < c->n_files; i++) behind += c->files[i].size;
     if (c->at.file < c->n_files)
         behind += c->files[c->at.file].jsonl ? c->at.offset : c->at.document < 0 ? 0 : c->at.piece;
     const double read = c->bytes > 0 ? (double)behind / (double)c->bytes : 1.0;
-    const double taken = c->limit > 0 ? (double)c->at.tokens / (double)c->limit : 0.0;
     return taken > 1.0 ? 1.0 : taken > read ? taken : read;
 }
 

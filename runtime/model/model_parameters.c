@@ -2,7 +2,7 @@
  *
  *   panels w[out/16][k][16] -> rows [out, k]
  *
- * A block of BLOCK_TERMS terms of a panel is widened on the stack and written as 16 parts of rows. */
+ * A block of BLOCK_TERMS terms of a panel is widened on the stack, then written as parts of rows. */
 #include "model.h"
 
 #include <string.h>
