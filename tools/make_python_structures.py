@@ -323,7 +323,7 @@ class Writer:
         for _, name, shape, layered in self.headers.points:
             self.put(f'    ("{name}", "{shape}", {bool(layered)}),')
         self.put(")")
-        self.put("# The letters of shapes, and the members of psc_model_info that are their extents.")
+        self.put("# The letters of shapes, and the members of psc_model_info: their extents.")
         self.put("AXES: dict[str, str] = {")
         for letter, member in self.headers.axes:
             self.put(f'    "{letter}": "{member}",')
@@ -391,7 +391,7 @@ class Writer:
             self.put(entry)
         self.put("}")
         self.put("\n\ndef declare(library: ctypes.CDLL) -> list[str]:")
-        self.put('    """Declares all functions of the library; returns the names that it lacks."""')
+        self.put('    """Declares all functions; returns the names that the library lacks."""')
         self.put("    missing = []")
         self.put("    for name, (result, arguments) in FUNCTIONS.items():")
         self.put("        function = getattr(library, name, None)")
@@ -413,7 +413,8 @@ def layout_program(headers: Headers) -> str:
         for member in members:
             where = f"{name}, {member.name}"
             size = f"sizeof((({name} *)0)->{member.name})"
-            lines.append(f'    printf("{name}.{member.name} %zu %zu\\n", offsetof({where}), {size});')
+            label = f'"{name}.{member.name} %zu %zu\\n"'
+            lines.append(f"    printf({label}, offsetof({where}), {size});")
     numbers = [name for name, _ in headers.macros]
     numbers += [name for members in headers.enums.values() for name, _ in members]
     lines += [f'    printf("{name} %lld\\n", (long long)({name}));' for name in numbers]

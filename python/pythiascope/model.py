@@ -2,193 +2,156 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from . import tokens as tk
-from .errors import InputError, StateError
+from ._c import structures as c
+from .checks import whole
+from .errors import InputError
+from .generation import Generation
+from .loss import losses_of
 from .memory import pool
-from .opened import OpenModel, cache_folder, embedded_folder
-from .session import Session, Turn
-from .tokens import Ids, Input, Tokens
+from .tokens import Input, Tokens
 
 __all__ = ["Model"]
 
 Array = npt.NDArray[np.float32]
+Losses = npt.NDArray[np.float64]
 
 
-class Model:
+class Model(Generation):
     """A GPT-NeoX (Pythia) model.
 
     Args:
         folder: A Hugging Face folder; None: the embedded model.
         threads: 1 to 1024; 0: one per core. Results do not depend on it.
-        isa: "reference", "avx2", "avx512", "neon"; None: the best available.
+        isa: "reference", "avx2", "avx512", "neon"; None: the best available. Results do not depend
+            on it.
         chunk: Most rows per pass; 0: the library's choice. Results do not depend on it.
         cache: Keep packed weights in the program's cache folder, and map them from there.
 
     Raises:
         InputError: The folder is not a model, or an option is out of range.
+        IOFailure: A file cannot be read.
         Unsupported: The architecture or the isa is not supported.
     """
 
-    def __init__(
+    @overload
+    def __call__(
         self,
-        folder: str | os.PathLike[str] | None = None,
+        input: Input,
+        return_type: Literal["logits"] = ...,
         *,
-        threads: int = 0,
-        isa: str | None = None,
-        chunk: int = 0,
-        cache: bool = True,
-    ) -> None:
-        path = embedded_folder() if folder is None else os.fspath(folder)
-        opened = OpenModel(path, cache_dir=cache_folder() if cache else None)
-        self._start(opened, threads, isa, chunk)
+        loss_per_token: bool = ...,
+        prepend_bos: bool = ...,
+        stop_at_layer: int | None = ...,
+        logits: str = ...,
+    ) -> Array: ...
 
-    def _start(self, opened: OpenModel, threads: int, isa: str | None, chunk: int) -> None:
-        self._open = opened
-        self._threads, self._isa, self._chunk = threads, isa, chunk
-        self._turn = Turn()
-        self._sessions: list[Session] = []
-        self._closed = False
+    @overload
+    def __call__(
+        self, input: Input, return_type: Literal["loss"], *, prepend_bos: bool = ...
+    ) -> float: ...
 
-    def session(self, *, threads: int | None = None) -> Model:
-        """Another Model over the same weights, whose runs do not wait for this one's.
-
-        Args:
-            threads: As of Model; None: the same as this one's.
-        """
-        other = Model.__new__(type(self))
-        other._start(
-            self._opened, self._threads if threads is None else threads, self._isa, self._chunk
-        )
-        return other
-
-    @property
-    def _opened(self) -> OpenModel:
-        if self._closed:
-            raise StateError("this model is closed; open it again")
-        self._open.pointer  # noqa: B018 - refuses another process
-        return self._open
-
-    def close(self) -> None:
-        """Closes the model; during a run, when the run is over. Arrays stay valid."""
-        self._closed = True
-        for session in self._sessions:
-            session.close()
-        self._sessions = []
-
-    def __enter__(self) -> Model:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    # --- sessions ---
-
-    def _new_session(self, **options: Any) -> Session:
-        """A session with this model's threads, isa and turn; the caller closes it."""
-        options = {"threads": self._threads, "isa": self._isa, "chunk": self._chunk, **options}
-        return Session(self._opened, turn=self._turn, **options)
-
-    def _session(self, n_sequences: int = 1, capacity: int = 0, chunk: int | None = None) -> Session:
-        """A kept session with room for n_sequences of capacity tokens; 0: the whole context.
-
-        chunk: at least so many rows per pass; None: this model's choice. The caller holds the turn.
-        """
-        capacity = capacity or self._opened.info.n_ctx
-        self._sessions = [s for s in self._sessions if not s.retired]
-        for session in self._sessions:
-            fits = session.n_sequences >= n_sequences and session.capacity >= capacity
-            if fits and not session.closed and session.chunk_fits(chunk):
-                return session
-        session = self._new_session(
-            n_sequences=n_sequences, capacity=capacity, **({} if chunk is None else {"chunk": chunk})
-        )
-        self._sessions.insert(0, session)
-        for old in self._sessions[3:]:
-            old.close()
-        del self._sessions[3:]
-        return session
-
-    # --- runs ---
+    @overload
+    def __call__(
+        self,
+        input: Input,
+        return_type: str | None,
+        *,
+        loss_per_token: bool = ...,
+        prepend_bos: bool = ...,
+        stop_at_layer: int | None = ...,
+        logits: str = ...,
+    ) -> Any: ...
 
     def __call__(
-        self, input: Input, *, logits: str = "all", prepend_bos: bool = False
-    ) -> Array:
+        self,
+        input: Input,
+        return_type: str | None = "logits",
+        *,
+        loss_per_token: bool = False,
+        prepend_bos: bool = False,
+        stop_at_layer: int | None = None,
+        logits: str = "all",
+    ) -> Any:
         """Runs the model.
 
         Args:
-            input: A text, ids [pos] or [batch, pos], or a list of texts or of ids.
-            logits: "all" rows, or the "last" of each sequence.
-            prepend_bos: Put the beginning-of-text token in front.
+            input: A text, ids [pos] or [batch, pos], or a list of texts or of ids. A list is a
+                batch: one run of several sequences.
+            return_type: "logits"; "loss", the mean cross entropy of the next token in nats;
+                "both"; or None.
+            loss_per_token: Return the loss of each row, not its mean.
+            prepend_bos: Put the beginning-of-text token in front of each sequence.
+            stop_at_layer: Compute only the layers before it, and return the residual stream there
+                instead of logits.
+            logits: Those of "all" rows, or of the "last" row of each sequence.
 
         Returns:
-            Logits, f32 [batch, pos, d_vocab]; with "last" [batch, 1, d_vocab]. NaN on the right of
-            shorter sequences.
-        """
-        if logits not in ("all", "last"):
-            raise InputError(f'logits is {logits!r}; pass "all" or "last"')
-        sequences, _ = self._sequences(input, prepend_bos)
-        n_vocab = self._opened.info.d_vocab
-        lengths = [len(s) if logits == "all" else 1 for s in sequences]
-        with self._turn.hold():
-            longest = max(len(s) for s in sequences)
-            session = self._session(len(sequences), longest if len(sequences) > 1 else 0)
-            out = pool.empty((sum(lengths), n_vocab))
-            session.run(sequences, logits=logits, logits_out=out, bos=prepend_bos)
-        if len(set(lengths)) == 1:
-            return out.reshape(len(lengths), lengths[0], n_vocab)
-        return _spread(out, lengths)
-
-    def _sequences(self, input: Input, prepend_bos: bool = False) -> tuple[list[Tokens], bool]:
-        return tk.sequences_of(self._opened, input, prepend_bos)
-
-    # --- tokens ---
-
-    def to_tokens(self, input: Input, prepend_bos: bool = False) -> Ids:
-        """Ids of a text or a list of texts, int64 [batch, pos]; -1 on the right of shorter ones."""
-        return tk.padded(self._sequences(input, prepend_bos)[0])
-
-    def to_str_tokens(self, input: Input, prepend_bos: bool = False) -> Any:
-        """The text of each token: list[str]; of a batch: list[list[str]]."""
-        sequences, batch = self._sequences(input, prepend_bos)
-        texts = [[tk.text_of(self._opened, int(i)) for i in s.rows["id"]] for s in sequences]
-        return texts if batch else texts[0]
-
-    def to_string(self, tokens: Any) -> Any:
-        """The text of ids: str of [pos] or of one id, list[str] of [batch, pos]."""
-        ids = np.asarray(tokens)
-        if ids.ndim == 2:
-            return [tk.decode(self._opened, row) for row in ids]
-        return tk.decode(self._opened, ids.reshape(-1))
-
-    def to_single_token(self, text: str) -> int:
-        """The id of a text that is exactly one token.
+            Logits, f32 [batch, pos, d_vocab], with NaN on the right of shorter sequences; with
+            logits="last" [batch, 1, d_vocab]. Losses: a float, or f64 [batch, pos - 1]. "both": a
+            pair. A residual stream: f32 [batch, pos, d_model].
 
         Raises:
-            InputError: It is several tokens, or none.
+            InputError: The input has no tokens, too many, or ids outside the vocabulary.
         """
-        found = tk.encode(self._opened, text)
-        if len(found) != 1:
-            raise InputError(f"{text!r} is {len(found)} tokens, not one; pass a text of one token")
-        return int(found.rows["id"][0])
+        if return_type not in ("logits", "loss", "both", None):
+            raise InputError(f'return_type is {return_type!r}; pass "logits", "loss", "both", None')
+        if logits not in ("all", "last") or (logits == "last" and return_type in ("loss", "both")):
+            raise InputError(f'logits is {logits!r}; pass "all", or "last" without a loss')
+        sequences, _ = self._sequences(input, prepend_bos)
+        if stop_at_layer is not None:
+            return self._residual(sequences, stop_at_layer, prepend_bos)
+        out = self._logits(sequences, logits, prepend_bos)
+        if return_type in ("logits", None):
+            return out if return_type else None
+        losses = losses_of(out, sequences)
+        loss = losses if loss_per_token else float(np.nanmean(losses))
+        return loss if return_type == "loss" else (out, loss)
 
-    def to_single_str_token(self, token: int) -> str:
-        """The text of one id."""
-        return tk.text_of(self._opened, int(token))
+    def _logits(self, sequences: list[Tokens], rows: str, bos: bool) -> Array:
+        lengths = [len(s) if rows == "all" else 1 for s in sequences]
+        with self._turn.hold():
+            session = self._session_for(sequences)
+            out = pool.empty((sum(lengths), self.cfg.d_vocab))
+            session.run(sequences, logits=rows, logits_out=out, bos=bos)
+        return in_batch(out, lengths)
 
-    @property
-    def hash(self) -> str:
-        """XXH3-128 of the model's files, 32 hex digits."""
-        return (self._opened.info.hash or b"").decode()
+    def _residual(self, sequences: list[Tokens], layer: int, bos: bool) -> Array:
+        """The residual stream in front of a layer; negative: counted from the last."""
+        n_layers = self.cfg.n_layers
+        layer = whole("stop_at_layer", layer, -n_layers, n_layers)
+        layer += n_layers if layer < 0 else 0
+        lengths = [len(s) for s in sequences]
+        out = pool.empty((sum(lengths), self.cfg.d_model))
+        copy = c.psc_copy(
+            point=c.PSC_HOOK_RESID_POST if layer else c.PSC_HOOK_EMBED,
+            layer=layer - 1,
+            out=out.ctypes.data,
+            capacity=out.size,
+        )
+        with self._turn.hold():
+            session = self._session_for(sequences)
+            session.run(sequences, copies=[copy], stop_at_layer=layer or -1, bos=bos)
+        return in_batch(out, lengths)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{self.cfg.n_layers} layers of {self.cfg.d_model}"
+        return f"<pythiascope.Model {self.cfg.model_name}: {state}>"
 
 
-def _spread(rows: Array, lengths: list[int]) -> Array:
-    """Rows of ragged sequences as [batch, longest, ...], with NaN on the right."""
+def in_batch(rows: Array, lengths: list[int]) -> Array:
+    """Rows of sequences, one after the other, as [batch, longest, ...]; NaN where there is none.
+
+    Args:
+        rows: [sum of lengths, ...]; when all lengths are equal the result is a view of it.
+        lengths: Of the sequences.
+    """
+    if len(set(lengths)) == 1:
+        return rows.reshape(len(lengths), lengths[0], *rows.shape[1:])
     out = pool.empty((len(lengths), max(lengths), *rows.shape[1:]))
     begin = 0
     for into, n in zip(out, lengths):

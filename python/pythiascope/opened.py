@@ -14,6 +14,7 @@ from typing import Any
 
 from ._c import structures as c
 from ._c.library import call, library, native_folder, source_folder
+from .config import Config
 from .errors import InputError, StateError
 
 __all__ = ["OpenModel", "cache_folder", "check_process", "embedded_folder"]
@@ -74,6 +75,7 @@ class OpenModel:
         folder: The folder, as it was opened.
         info: The library's own facts (psc_model_info).
         has_tokenizer: Whether texts can be tokenized.
+        config: The configuration under TransformerLens's names.
         bos: The id of the beginning-of-text token, -1 without one.
     """
 
@@ -97,6 +99,9 @@ class OpenModel:
         self.info: c.psc_model_info = self._library.psc_model_get_info(pointer).contents
         self.has_tokenizer = bool(self._library.psc_model_has_tokenizer(pointer))
         self.bos = int(self._library.psc_model_bos(pointer))
+        facts = c.psc_result_model()
+        call("psc_model_describe", ctypes.byref(facts), pointer)
+        self.config = Config(facts, folder)
 
     @property
     def pointer(self) -> ctypes.c_void_p:
@@ -107,6 +112,14 @@ class OpenModel:
         """
         check_process(self._pid)
         return self._pointer
+
+    def check_process(self) -> None:
+        """Refuses another process.
+
+        Raises:
+            StateError: After a fork, in the child.
+        """
+        check_process(self._pid)
 
     def take_share(self) -> None:
         """Keeps the library's model open until the share is given back."""

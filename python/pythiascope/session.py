@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,12 +23,14 @@ import numpy.typing as npt
 
 from ._c import structures as c
 from ._c.library import call, check, library
+from .checks import whole
 from .errors import HostCallFailed, InputError, StateError, error_of
 from .opened import OpenModel, check_process
 from .tokens import Tokens
 
 __all__ = ["OwnedResults", "Session", "Turn"]
 
+_INT32 = (1 << 31) - 1
 _ROWS = {"all": c.PSC_ROWS_ALL, "last": c.PSC_ROWS_LAST}
 
 
@@ -52,7 +55,7 @@ class Turn:
         return self.lock
 
 
-class _Control:
+class Control:
     """What the callbacks of a run share with the run. It does not refer to the session."""
 
     def __init__(self) -> None:
@@ -78,7 +81,7 @@ class _Control:
                 self.in_user = False
             if os.getpid() != self.pid:
                 check_process(self.pid)
-        except BaseException as failure:  # noqa: BLE001 - ctypes would print and forget it
+        except BaseException as failure:
             self.in_user = False
             self.keep(failure)
             return 1
@@ -151,13 +154,13 @@ class Session:
         turn: Turn | None = None,
     ) -> None:
         options = c.psc_session_options(
-            threads=threads,
+            threads=whole("threads", threads, 0, 1024),
             isa=isa.encode() if isa else None,
-            chunk=chunk,
-            n_sequences=n_sequences,
-            capacity=capacity,
+            chunk=whole("chunk", chunk, 0, _INT32),
+            n_sequences=whole("n_sequences", n_sequences, 1, _INT32),
+            capacity=whole("capacity", capacity, 0, _INT32),
             accumulate=int(accumulate),
-            retained_cap=retained_cap,
+            retained_cap=whole("retained_cap", retained_cap, 0, (1 << 64) - 1),
         )
         pointer = ctypes.c_void_p()
         call("psc_session_open", ctypes.byref(pointer), model.pointer, ctypes.byref(options))
@@ -169,8 +172,8 @@ class Session:
         self._pid = os.getpid()
         self._pointer = pointer
         self._library = library()
-        self._control = _Control()
-        self._stop = c.psc_run_options_stop(self._control.stop)
+        self.control = Control()
+        self._stop = c.psc_run_options_stop(self.control.stop)
         self._kept: list[Any] = []  # what the library may call or read until the session closes
         self._hooks: list[Any] = []  # callbacks of observe and edit
         self._chunk = chunk
@@ -195,7 +198,7 @@ class Session:
             raise StateError("this session is retired: a view of its memory was kept")
         return self._pointer
 
-    def chunk_fits(self, rows: int | None) -> bool:
+    def has_chunk(self, rows: int | None) -> bool:
         """Whether a pass has room for so many rows; None: any session will do."""
         return rows is None or self._chunk >= rows
 
@@ -204,8 +207,23 @@ class Session:
         """Whether close was called."""
         return self._closing
 
+    def retire(self, buffers: Sequence[object] = ()) -> None:
+        """Ends the session's use because views of its memory live on.
+
+        It never runs again, and closes when the last of the buffers is gone, whoever closes it
+        before.
+
+        Args:
+            buffers: The bases of the views; anything that can be weakly referenced.
+        """
+        self.retired = True
+        for buffer in buffers:
+            weakref.finalize(buffer, _keep_until_now, self).atexit = False
+
     def close(self) -> None:
         """Closes the session; during a run, when the run is over."""
+        if self.retired:
+            return  # __del__ closes it, after the last view
         self._closing = True
         if self.turn.runner == threading.get_ident():
             return  # in a callback: the run closes it
@@ -258,7 +276,7 @@ class Session:
 
         The callback then returns a nonzero status to the library.
         """
-        self._control.keep(failure)
+        self.control.keep(failure)
 
     def target(self, text: str) -> None:
         """Adds a target: a text of exactly one token, #ID, next, or top:K."""
@@ -312,7 +330,7 @@ class Session:
         layers: Sequence[int] | None,
         rows: tuple[int, int] | None,
     ) -> None:
-        control = self._control
+        control = self.control
 
         def callback(event: Any, _: Any) -> int:
             return control.guard(fn, event.contents)
@@ -424,13 +442,13 @@ class Session:
             pointer = self.pointer
             if not append:
                 self.clear()
-            self._control.patience = patience
+            self.control.patience = patience
             if progress is not None:
                 options.progress = self._progress(progress)
             self._run("psc_session_run", pointer, array, len(inputs), ctypes.byref(options))
 
     def _progress(self, progress: Callable[[float, str], Any]) -> Any:
-        control = self._control
+        control = self.control
 
         def callback(done: float, what: bytes | None, _: Any) -> int:
             return control.guard(progress, done, (what or b"").decode("utf-8", "replace"))
@@ -449,7 +467,7 @@ class Session:
             self._run(name, self.pointer, *arguments)
 
     def _run(self, name: str, *arguments: Any) -> None:
-        control, error = self._control, c.psc_error()
+        control, error = self.control, c.psc_error()
         function = getattr(self._library, name)
         control.failure, self.completed = None, False
         watched = control.watch()
@@ -461,7 +479,7 @@ class Session:
             self.turn.runner = 0
             if watched:
                 control.unwatch()
-            if self._closing:
+            if self._closing and not self.retired:
                 self._close_now()
         failure, control.failure = control.failure, None
         if isinstance(failure, HostCallFailed):
@@ -485,8 +503,9 @@ class Session:
             address = self._library.psc_session_logits(self.pointer, row)
             if not address:
                 raise StateError(f"the last run has no logits of row {row}")
-            n = self.model.info.d_vocab
-            return np.frombuffer(ctypes.string_at(address, n * 4), np.float32).copy()
+            raw = ctypes.string_at(address, self.model.info.d_vocab * 4)
+            values: npt.NDArray[np.float32] = np.frombuffer(raw, np.float32).copy()
+            return values
 
     def take_results(self) -> OwnedResults:
         """Moves the last run's or report's results out of the session."""
@@ -516,6 +535,10 @@ class OwnedResults:
             if os.getpid() == self._pid:
                 self._library.psc_results_close(ctypes.byref(self._pointer))
             self._model.give_back()
+
+
+def _keep_until_now(session: Session) -> None:
+    """The argument of a finalizer, which keeps the session alive."""
 
 
 def _options(options: Mapping[str, str]) -> tuple[Any, int]:

@@ -15,7 +15,15 @@ from typing import Any
 from ..errors import IOFailure, Unsupported, error_of
 from . import structures
 
-__all__ = ["call", "check", "library", "library_path", "native_folder", "source_folder", "take_text"]
+__all__ = [
+    "call",
+    "check",
+    "library",
+    "library_path",
+    "native_folder",
+    "source_folder",
+    "take_text",
+]
 
 _NAME = "libpythiascope.dylib" if sys.platform == "darwin" else "libpythiascope.so"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -186,7 +186,7 @@ POINTS: tuple[tuple[str, str, bool], ...] = (
     ("ln_final.hook_normalized", "N", False),
     ("hook_logits", "V", False),
 )
-# The letters of shapes, and the members of psc_model_info that are their extents.
+# The letters of shapes, and the members of psc_model_info: their extents.
 AXES: dict[str, str] = {
     "N": "d_model",
     "H": "n_heads",
@@ -2029,6 +2029,16 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.POINTER(psc_error),
         ),
     ),
+    "psc_session_plugin_object": (
+        ctypes.c_int,
+        (
+            ctypes.c_void_p,
+            ctypes.POINTER(psc_plugin),
+            ctypes.POINTER(psc_option),
+            ctypes.c_int32,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
     "psc_session_has_phases": (ctypes.c_int, (ctypes.c_void_p,)),
     "psc_session_needs_bos": (ctypes.c_char_p, (ctypes.c_void_p,)),
     "psc_session_target": (
@@ -2176,7 +2186,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 
 def declare(library: ctypes.CDLL) -> list[str]:
-    """Declares all functions of the library; returns the names that it lacks."""
+    """Declares all functions; returns the names that the library lacks."""
     missing = []
     for name, (result, arguments) in FUNCTIONS.items():
         function = getattr(library, name, None)
