@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .cache import ActivationCache
+from .calls import HookPoint
 from .errors import (
     Cancelled,
     InputError,
@@ -14,9 +16,13 @@ from .errors import (
     Unsupported,
 )
 from .model import Model
+from .names import UnknownHook, get_act_name
+from .slices import Slice
 
 __all__ = [
+    "ActivationCache",
     "Cancelled",
+    "HookPoint",
     "IOFailure",
     "InputError",
     "Model",
@@ -24,7 +30,10 @@ __all__ = [
     "PluginError",
     "PythiascopeError",
     "PythiascopeWarning",
+    "Slice",
     "StateError",
+    "UnknownHook",
     "Unsupported",
+    "get_act_name",
 ]
 __version__ = "0.2.0"

@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ._c import structures as c
+from .cache import Caching
 from .checks import whole
 from .errors import InputError
 from .generation import Generation
 from .loss import losses_of
 from .memory import pool
 from .tokens import Input, Tokens
+from .weights import Weights
 
 __all__ = ["Model"]
 
@@ -21,7 +23,7 @@ Array = npt.NDArray[np.float32]
 Losses = npt.NDArray[np.float64]
 
 
-class Model(Generation):
+class Model(Generation, Caching, Weights):
     """A GPT-NeoX (Pythia) model.
 
     Args:
@@ -114,10 +116,8 @@ class Model(Generation):
 
     def _logits(self, sequences: list[Tokens], rows: str, bos: bool) -> Array:
         lengths = [len(s) if rows == "all" else 1 for s in sequences]
-        with self._turn.hold():
-            session = self._session_for(sequences)
-            out = pool.empty((sum(lengths), self.cfg.d_vocab))
-            session.run(sequences, logits=rows, logits_out=out, bos=bos)
+        out = pool.empty((sum(lengths), self.cfg.d_vocab))
+        self._pass(sequences, logits=rows, logits_out=out, bos=bos)
         return in_batch(out, lengths)
 
     def _residual(self, sequences: list[Tokens], layer: int, bos: bool) -> Array:
@@ -133,9 +133,7 @@ class Model(Generation):
             out=out.ctypes.data,
             capacity=out.size,
         )
-        with self._turn.hold():
-            session = self._session_for(sequences)
-            session.run(sequences, copies=[copy], stop_at_layer=layer or -1, bos=bos)
+        self._pass(sequences, copies=[copy], stop_at_layer=layer or -1, bos=bos)
         return in_batch(out, lengths)
 
     def __repr__(self) -> str:
