@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .arrays import Array
 from .cache import ActivationCache
 from .calls import HookPoint
 from .errors import (
@@ -15,12 +16,15 @@ from .errors import (
     StateError,
     Unsupported,
 )
+from .interventions import ablate, knockout, patch, scale, steer
 from .model import Model
 from .names import UnknownHook, get_act_name
+from .results import Result
 from .slices import Slice
 
 __all__ = [
     "ActivationCache",
+    "Array",
     "Cancelled",
     "HookPoint",
     "IOFailure",
@@ -30,10 +34,16 @@ __all__ = [
     "PluginError",
     "PythiascopeError",
     "PythiascopeWarning",
+    "Result",
     "Slice",
     "StateError",
     "UnknownHook",
     "Unsupported",
+    "ablate",
     "get_act_name",
+    "knockout",
+    "patch",
+    "scale",
+    "steer",
 ]
 __version__ = "0.2.0"

@@ -12,6 +12,7 @@ from .cache import Caching
 from .checks import whole
 from .errors import InputError
 from .generation import Generation
+from .instruments import Instruments
 from .loss import losses_of
 from .memory import pool
 from .tokens import Input, Tokens
@@ -23,7 +24,7 @@ Array = npt.NDArray[np.float32]
 Losses = npt.NDArray[np.float64]
 
 
-class Model(Generation, Caching, Weights):
+class Model(Generation, Caching, Weights, Instruments):
     """A GPT-NeoX (Pythia) model.
 
     Args:

@@ -1,0 +1,7 @@
+"""stub"""
+
+from .results import Result
+
+
+class SpansResult(Result):
+    pass

@@ -1,0 +1,45 @@
+"""The program beside the package: what it prints and writes is what the package must give."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from pythiascope import Result
+from pythiascope._c.library import library_path
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = "the Emerald City of"
+GRIM = "The old man gave the little girl a red apple, and she thanked him."
+
+
+def program_path() -> Path:
+    """The program: $PYTHIASCOPE_PROGRAM, else the one beside the library."""
+    named = os.environ.get("PYTHIASCOPE_PROGRAM")
+    return Path(named) if named else Path(library_path()).resolve().parent / "pythiascope"
+
+
+def run_program(*arguments: str) -> str:
+    """What the program prints; fails when the program does."""
+    command = [str(program_path()), *arguments]
+    run = subprocess.run(command, capture_output=True, check=False)
+    assert run.returncode == 0, run.stderr.decode()
+    return run.stdout.decode()
+
+
+def check_same(result: Result, tmp_path: Path, *arguments: str) -> None:
+    """The result has the program's files, to the byte, and its text."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    printed = run_program(*arguments, "--out", str(theirs))
+    assert result.save(ours) == ours
+    names = sorted(path.name for path in theirs.iterdir())
+    assert sorted(path.name for path in ours.iterdir()) == names
+    for name in names:
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+    text, wrote, _ = printed.rpartition("\nwrote ")
+    assert wrote
+    assert text.startswith(str(result))
+    if "--control" not in arguments:
+        assert str(result) == text
+    assert result.to_json() == (theirs / "results.json").read_text()
