@@ -15,17 +15,20 @@ fail() {
     exit 1
 }
 
-# The path of an interpreter of a release: from PATH, or from pyenv's folder.
+release_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
+usual=$(release_of python3)
+
+# The path of an interpreter of a release: from PATH, or from pyenv's folder (its shims are slow).
 find_interpreter() {
-    for candidate in "python$1" python3 "$HOME/.pyenv/versions/$1".*/bin/python3; do
+    for candidate in "python$1" "$HOME/.pyenv/versions/$1".*/bin/python3 /usr/bin/python3; do
         path=$(command -v "$candidate" 2>/dev/null) || continue
-        path=$("$path" -c "import sys
-if '%d.%d' % sys.version_info[:2] == '$1': print(sys.executable)" 2>/dev/null) || continue
-        if [ -n "$path" ]; then
+        case $path in */shims/*) continue ;; esac
+        if [ "$(release_of "$path")" = "$1" ]; then
             echo "$path"
             return
         fi
     done
+    if [ "$usual" = "$1" ]; then python3 -c 'import sys; print(sys.executable)'; fi
 }
 
 list() {
@@ -37,15 +40,14 @@ list() {
 
 # python3 if it is new enough, else the newest interpreter at hand.
 default_interpreter() {
-    release=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || release=
     case " $releases " in
-        *" $release "*) find_interpreter "$release" ;;
+        *" ${usual:-none} "*) find_interpreter "$usual" ;;
         *) list | tail -n 1 | cut -d ' ' -f 2 ;;
     esac
 }
 
-# make ENVIRONMENT PYTHON REQUIREMENTS
-make() {
+# build ENVIRONMENT PYTHON REQUIREMENTS
+build() {
     stamp=$(cat "$3"; echo "$2"; "$2" --version)
     if [ -x "$1/bin/python" ] && [ "$(cat "$1/stamp" 2>/dev/null)" = "$stamp" ]; then return; fi
     rm -rf "$1"
@@ -85,5 +87,5 @@ if command -v flock >/dev/null 2>&1; then # another build's tests may make the s
     exec 9>"build/python/$name.lock"
     flock 9
 fi
-make "$PWD/build/python/$name" "$python" "$requirements"
+build "$PWD/build/python/$name" "$python" "$requirements"
 echo "$PWD/build/python/$name/bin/python"
