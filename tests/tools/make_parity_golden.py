@@ -38,8 +38,8 @@ def open_transformers(folder):
     return model.eval()
 
 
-def open_lens(model, config):
-    """TransformerLens with fold_ln and no other processing, from a transformers model."""
+def open_lens(model, config, fold_ln=True):
+    """TransformerLens with fold_ln, or raw, and no other processing, from a transformers model."""
     cfg = HookedTransformerConfig(
         n_layers=config["n_layers"], d_model=config["d_model"], n_ctx=config["n_ctx"],
         d_head=config["d_head"], n_heads=config["n_heads"], d_mlp=config["d_mlp"],
@@ -54,7 +54,7 @@ def open_lens(model, config):
     lens = HookedTransformer(cfg)
     lens.load_and_process_state_dict(
         {k: v.detach().clone() for k, v in convert_neox_weights(model, cfg).items()},
-        fold_ln=True, center_writing_weights=False, center_unembed=False,
+        fold_ln=fold_ln, center_writing_weights=False, center_unembed=False,
         fold_value_biases=False)
     return lens.eval()
 
