@@ -46,9 +46,22 @@ struct psc_team {
     pthread_cond_t wake;
 };
 
+/* GNU OpenMP keeps the workers of a thread's last region. A child of fork has none of them, and its
+ * next region would wait for them forever. So the thread that forks dismisses its workers first; it
+ * gets new ones with its next region. Inside a region this does nothing. */
+static void before_fork(void) {
+    omp_pause_resource_all(omp_pause_hard);
+}
+
+static void prepare_for_forks(void) {
+    pthread_atfork(before_fork, NULL, NULL);
+}
+
 psc_status psc_team_open(psc_team **out, int n_threads, psc_team_enter_fn enter,
     psc_team_leave_fn leave, psc_error *error) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     *out = NULL;
+    pthread_once(&once, prepare_for_forks);
     psc_team *team = calloc(1, sizeof *team);
     if (!team) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a team of threads");
     team->n_threads = n_threads;

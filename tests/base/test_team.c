@@ -5,7 +5,9 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MOST 97
 #define JOBS 3000
@@ -112,4 +114,22 @@ Test(team, a_job_outside_a_region_opens_its_own) {
     }
     cr_assert_eq(atomic_load(&entered), 0);
     psc_team_close(&team);
+}
+
+/* A child that waits for workers which only its parent has ends by the alarm. */
+Test(team, a_child_of_fork_has_workers_of_its_own) {
+    many_jobs many = {NULL, 3};
+    cr_assert_eq(psc_team_open(&many.team, 3, enter, leave, NULL), PSC_OK);
+    psc_team_run(many.team, run_many, &many);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60);
+        psc_team_run(many.team, run_many, &many);
+        _exit(0);
+    }
+    int status = -1;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %x", status);
+    psc_team_run(many.team, run_many, &many);
+    psc_team_close(&many.team);
 }
