@@ -3,9 +3,10 @@
 The module declares the C interface to ctypes: enumerators and numeric macros as integers, the
 table of hook points, every structure, every callback type, and the prototype of every function.
 
-usage: make_python_structures.py [--check] [--layout FILE.c]
+usage: make_python_structures.py [--check] [--module FILE.py] [--layout FILE.c]
 
 --check compares with the committed module and writes nothing; it exits with 1 when they differ.
+--module names another file than the committed module.
 --layout writes a C program instead, which prints the size of every structure, the offset of every
 member and the value of every enumerator and macro, one per line.
 
@@ -424,6 +425,7 @@ def layout_program(headers: Headers) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, add_help=True)
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--module", type=Path, default=TARGET)
     parser.add_argument("--layout", type=Path)
     arguments = parser.parse_args()
     headers = Headers()
@@ -432,11 +434,11 @@ def main() -> int:
         return 0
     text = Writer(headers).write()
     if arguments.check:
-        if TARGET.read_text() == text:
+        if arguments.module.read_text() == text:
             return 0
-        print(f"{TARGET} is not what the headers say; run tools/make_python_structures.py")
+        print(f"{arguments.module} is not what the headers say; run tools/{Path(__file__).name}")
         return 1
-    TARGET.write_text(text)
+    arguments.module.write_text(text)
     return 0
 
 

@@ -26,7 +26,7 @@ from ._c.library import call, check, library
 from .checks import whole
 from .errors import HostCallFailed, InputError, StateError, error_of
 from .opened import OpenModel, check_process
-from .tokens import Tokens
+from .tokens import Tokens, utf8
 
 __all__ = ["OwnedResults", "Session", "Turn"]
 
@@ -38,6 +38,7 @@ class Turn:
     """Whose turn it is: sessions that share one run one at a time, never within a callback."""
 
     def __init__(self) -> None:
+        self.pid = os.getpid()
         self.lock = threading.RLock()
         self.runner = 0  # the thread inside the C library's run; 0: none
 
@@ -45,8 +46,10 @@ class Turn:
         """The lock, for a with statement.
 
         Raises:
-            StateError: This thread is inside a callback of a run.
+            StateError: This thread is inside a callback of a run, or this is another process, in
+                which the lock may be held forever.
         """
+        check_process(self.pid)
         if self.runner == threading.get_ident():
             raise StateError(
                 "a run cannot start inside a callback of the same model; use a model.session() "
@@ -73,19 +76,20 @@ class Control:
 
     def guard(self, function: Callable[..., Any], *arguments: Any) -> int:
         """Calls the user's code; nonzero when it raised. Never raises."""
+        outer, failed = self.in_user, 0
         try:
             try:
                 self.in_user = True
                 function(*arguments)
             finally:
-                self.in_user = False
-            if os.getpid() != self.pid:
-                check_process(self.pid)
+                self.in_user = outer
         except BaseException as failure:
-            self.in_user = False
+            self.in_user = outer
             self.keep(failure)
-            return 1
-        return 0
+            failed = 1
+        if os.getpid() != self.pid:
+            _end_child()
+        return failed
 
     def stop(self, _: Any) -> int:
         """Nonzero ends the run (psc_run_options.stop)."""
@@ -119,6 +123,16 @@ class Control:
         if self.signals:
             self.signals = 0
             self.former(int(signal.SIGINT), sys._getframe())
+
+
+def _end_child() -> None:
+    """Ends a child that was forked in a callback.
+
+    It has none of the threads that the run needs to come to an end.
+    """
+    message = b"pythiascope: a process that was forked in a callback cannot continue the run\n"
+    os.write(2, message)
+    os._exit(1)
 
 
 class Session:
@@ -281,17 +295,17 @@ class Session:
     def target(self, text: str) -> None:
         """Adds a target: a text of exactly one token, #ID, next, or top:K."""
         with self.turn.hold():
-            call("psc_session_target", self.pointer, text.encode())
+            call("psc_session_target", self.pointer, utf8(text))
 
     def contrast(self, a: str, b: str) -> None:
         """Adds the target z_a - z_b."""
         with self.turn.hold():
-            call("psc_session_contrast", self.pointer, a.encode(), b.encode())
+            call("psc_session_contrast", self.pointer, utf8(a), utf8(b))
 
     def capture(self, point: str) -> None:
         """Keeps a hook point's tensor in the results of later runs."""
         with self.turn.hold():
-            call("psc_session_capture", self.pointer, point.encode())
+            call("psc_session_capture", self.pointer, utf8(point))
 
     def observe(
         self,
@@ -546,5 +560,5 @@ def _options(options: Mapping[str, str]) -> tuple[Any, int]:
     for i, (key, value) in enumerate(options.items()):
         if not isinstance(value, str):
             raise InputError(f"the option {key} is a {type(value).__name__}; pass it as a text")
-        array[i].key, array[i].value = key.encode(), value.encode()
+        array[i].key, array[i].value = utf8(key), utf8(value)
     return array, len(options)

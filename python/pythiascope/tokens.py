@@ -17,7 +17,7 @@ from ._c.library import call, library, take_text
 from .errors import InputError
 from .opened import OpenModel
 
-__all__ = ["Input", "Tokens", "bytes_of", "decode", "encode", "padded", "sequences_of", "text_of"]
+__all__ = ["Input", "Tokens", "bytes_of", "decode", "encode", "padded", "sequences_of", "text_of", "utf8"]
 
 # psc_token
 TOKEN = np.dtype([("id", "<i4"), ("start", "<u4"), ("end", "<u4")])
@@ -36,7 +36,6 @@ class Tokens:
         rows: [n] of psc_token: id, and the byte range [start, end) in text.
         text: The UTF-8 text that the ranges refer to; None for ids.
         bos: Whether the beginning-of-text token was put in front.
-        is_batch_row: Not used by the library.
     """
 
     __slots__ = ("bos", "rows", "text")
@@ -76,7 +75,7 @@ def encode(model: OpenModel, text: str, bos: bool = False) -> Tokens:
     Raises:
         InputError: The model has no tokenizer, or the text holds a lone surrogate.
     """
-    raw = _utf8(text)
+    raw = utf8(text)
     pointer, n = ctypes.c_void_p(), ctypes.c_int32()
     call(
         "psc_model_encode",
@@ -91,7 +90,14 @@ def encode(model: OpenModel, text: str, bos: bool = False) -> Tokens:
     return Tokens(rows, raw, bos)
 
 
-def _utf8(text: str) -> bytes:
+def utf8(text: str) -> bytes:
+    """A text in UTF-8.
+
+    Raises:
+        InputError: It is not a text, or holds a lone surrogate.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{text!r} is a {type(text).__name__}; pass a text")
     try:
         return text.encode()
     except UnicodeEncodeError as error:
@@ -102,8 +108,14 @@ def _utf8(text: str) -> bytes:
 
 
 def decode(model: OpenModel, ids: npt.NDArray[Any]) -> str:
-    """The text of ids [n]; broken UTF-8 becomes U+FFFD, and -1 (padding) is left out."""
-    wanted = np.ascontiguousarray(ids[ids != -1], np.int32)
+    """The text of ids [n]; broken UTF-8 becomes U+FFFD, and -1 (padding) is left out.
+
+    Raises:
+        InputError: An id is outside the vocabulary, or the model has no tokenizer.
+    """
+    wanted = ids[ids != -1]
+    _check_range(model, wanted)
+    wanted = np.ascontiguousarray(wanted, np.int32)
     pointer, size = ctypes.c_void_p(), ctypes.c_size_t()
     call(
         "psc_model_decode",
@@ -191,13 +203,17 @@ def _ids(model: OpenModel, given: Any) -> npt.NDArray[Any]:
     ids = ids[:n]
     if n == 0:
         raise InputError("a sequence is empty; pass at least one token")
+    _check_range(model, ids)
+    return ids
+
+
+def _check_range(model: OpenModel, ids: npt.NDArray[Any]) -> None:
     wrong = np.flatnonzero((ids < 0) | (ids >= model.info.d_vocab))
     if wrong.size:
         raise InputError(
             f"id {ids[wrong[0]]} at position {wrong[0]} is outside 0..{model.info.d_vocab - 1}, "
             "the model's vocabulary"
         )
-    return ids
 
 
 def padded(sequences: Sequence[Tokens]) -> Ids:

@@ -1,0 +1,145 @@
+"""Generation: the same draws as the program's, streams, stops, batches."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pythiascope import InputError, Model
+
+PROMPT = "Once upon a time"
+STRATEGIES: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.8, "top_p": 0.95, "seed": 7},
+    {"top_k": 20, "seed": 3},
+    {"min_p": 0.05, "seed": 1 << 40},
+    {"temperature": 1.5, "seed": 12},
+    {"temperature": 3.0, "seed": 5},
+]
+
+
+@pytest.mark.parametrize("options", STRATEGIES, ids=str)
+def test_the_text_is_the_program_s(model: Model, program: str, options: dict[str, Any]) -> None:
+    arguments = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
+    done = subprocess.run(
+        [program, "generate", "--text", PROMPT, "--n", "60", *arguments],
+        capture_output=True,
+        check=True,
+    )
+    expected = done.stdout.decode()[:-1]
+    text = model.generate(PROMPT, 60, **options)
+    assert text == PROMPT + expected
+    assert model.generate(PROMPT, 60, with_prompt=False, **options) == expected
+    pieces = list(model.generate(PROMPT, 60, stream=True, **options))
+    assert "".join(pieces) == expected
+    assert len(pieces) > 1
+
+
+def test_ids_in_ids_out(model: Model) -> None:
+    ids = model.to_tokens(PROMPT)
+    text = model.generate(PROMPT, 12)
+    whole = model.generate(ids, 12)
+    assert whole.dtype == np.int64 and whole.shape == (1, ids.shape[1] + 12)
+    assert model.to_string(whole[0]) == text
+    assert (model.generate(ids[0], 12) == whole[0]).all()
+    assert (model.generate(ids[0], 12, with_prompt=False) == whole[0, ids.shape[1] :]).all()
+
+
+def test_a_batch_has_the_texts_of_its_prompts_alone(model: Model) -> None:
+    prompts = [PROMPT, "The", "He said, and the old man"]
+    options = {"temperature": 0.9, "seed": 4}
+    alone = [model.generate(prompt, 20, **options) for prompt in prompts]  # type: ignore[call-overload]
+    assert model.generate(prompts, 20, **options) == alone  # type: ignore[call-overload]
+
+
+def test_steps(model: Model) -> None:
+    steps = list(model.generate_steps([PROMPT, "The"], 5))
+    for number, prompt in enumerate([PROMPT, "The"]):
+        own = [step for step in steps if step.sequence == number]
+        assert [step.id >= 0 for step in own] == [True] * 5 + [False]
+        assert prompt + "".join(step.text for step in own) == model.generate(prompt, 5)
+
+
+def test_the_model_is_free_between_steps(model: Model) -> None:
+    expected = model.generate(PROMPT, 10)
+    pieces = []
+    for piece in model.generate(PROMPT, 10, stream=True):
+        pieces.append(piece)
+        model("Something else")
+        model.generate("Something else", 2)
+    assert PROMPT + "".join(pieces) == expected
+
+
+def test_a_stream_that_is_left_closes_its_session(model: Model) -> None:
+    for _ in range(20):
+        stream = model.generate(PROMPT, 50, stream=True)
+        next(stream)
+    del stream
+    assert model.generate(PROMPT, 2)
+
+
+def test_stop_texts_end_the_text_and_are_not_part_of_it(model: Model) -> None:
+    whole = model.generate(PROMPT, 40, with_prompt=False)
+    stop = whole[30:33]
+    at = whole.find(stop)
+    cut = model.generate(PROMPT, 40, stop=stop, with_prompt=False)
+    assert cut == whole[:at]
+    assert "".join(model.generate(PROMPT, 40, stop=[stop, "\x01"], stream=True)) == whole[:at]
+    spread = whole[10:25]  # over several tokens
+    assert model.generate(PROMPT, 40, stop=spread, with_prompt=False) == whole[: whole.find(spread)]
+    assert model.generate(PROMPT, 40, stop="\x01\x02", with_prompt=False) == whole
+
+
+def test_every_piece_of_a_stream_is_whole_characters(model: Model) -> None:
+    for seed in range(6):
+        options: dict[str, Any] = {"temperature": 4.0, "seed": seed}
+        ids = model.generate(model.to_tokens("東"), 80, with_prompt=False, **options)[0]
+        pieces = list(model.generate("東", 80, stream=True, **options))
+        assert "".join(pieces) == model.to_string(ids)
+
+
+def test_the_context_is_the_limit(model: Model) -> None:
+    n = model.cfg.n_ctx
+    ids = np.full(n - 2, 5)
+    assert len(model.generate(ids, 100)) == n + 1
+    assert len(model.generate(np.full(n, 5), 100)) == n + 1
+    with pytest.raises(InputError, match="context"):
+        model.generate(np.full(n + 1, 5), 1)
+
+
+def test_no_new_tokens(model: Model) -> None:
+    assert model.generate(PROMPT, 0) == PROMPT
+    assert list(model.generate(PROMPT, 0, stream=True)) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"top_k": 0},
+        {"top_k": 1 << 31},
+        {"top_k": 1.5},
+        {"top_p": 0.0},
+        {"top_p": 1.1},
+        {"min_p": -0.1},
+        {"min_p": float("nan")},
+        {"seed": -1},
+        {"seed": 1 << 63},
+        {"seed": None},
+        {"stop": ""},
+        {"stop": ["a", ""]},
+        {"max_new_tokens": -1},
+        {"max_new_tokens": 1 << 31},
+        {"input": ["a", "b"], "stream": True},
+    ],
+    ids=str,
+)
+def test_wrong_options(model: Model, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError) as caught:
+        model.generate(**{"input": PROMPT, **options})
+    assert "\n" not in str(caught.value)
