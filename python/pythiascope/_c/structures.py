@@ -1638,6 +1638,33 @@ class psc_corpus_options(ctypes.Structure):
 
 
 
+class psc_source_document(ctypes.Structure):
+    struct_size: int
+    text: Text
+    bytes: int
+    ids: Any
+    n: int
+    end: int
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("text", ctypes.c_char_p),
+        ("bytes", ctypes.c_size_t),
+        ("ids", ctypes.POINTER(ctypes.c_int32)),
+        ("n", ctypes.c_int32),
+        ("end", ctypes.c_int32),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_source_document)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+psc_source_fn = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(psc_source_document), ctypes.c_void_p)
+
+
+
 class psc_window(ctypes.Structure):
     document: psc_document
     n: int
@@ -1692,6 +1719,7 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_run_options,
     psc_sampler,
     psc_corpus_options,
+    psc_source_document,
     psc_window,
 )
 
@@ -2152,6 +2180,17 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.c_void_p,
             ctypes.POINTER(ctypes.c_char_p),
             ctypes.c_int32,
+            ctypes.POINTER(psc_corpus_options),
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_corpus_open_source": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.c_void_p,
+            psc_source_fn,
+            ctypes.c_void_p,
             ctypes.POINTER(psc_corpus_options),
             ctypes.POINTER(psc_error),
         ),
