@@ -21,10 +21,10 @@ from .session import Session
 from .text import TextMethods
 from .tokens import Input, Tokens, bytes_of, padded
 
-__all__ = ["Generation", "Step", "Strategy"]
+__all__ = ["DrawnToken", "Generation", "Strategy"]
 
 
-class Step(NamedTuple):
+class DrawnToken(NamedTuple):
     """One drawn token.
 
     Attributes:
@@ -136,7 +136,7 @@ class _Sequence:
 
 def steps_of(
     model: ModelBase, prompts: Sequence[Tokens], most: int, strategy: Strategy
-) -> Iterator[Step]:
+) -> Iterator[DrawnToken]:
     """Draws up to `most` tokens after each prompt, all prompts in step.
 
     A step with id -1 ends a sequence and holds the rest of its text. Every sequence has the draws
@@ -195,17 +195,19 @@ def _draw(session: Session, sequences: Sequence[_Sequence]) -> list[int]:
         return ids
 
 
-def _step(model: ModelBase, s: _Sequence, token: int, strategy: Strategy) -> tuple[Step, bool]:
+def _step(
+    model: ModelBase, s: _Sequence, token: int, strategy: Strategy
+) -> tuple[DrawnToken, bool]:
     """The step of a drawn token, and whether the sequence ends with it; -1: it has ended."""
     opened = model._opened
     end = opened.bos if opened.has_tokenizer and strategy.stop_at_eos else -1
     if token in (-1, end):
-        return Step(s.number, -1, s.text.put(b"", final=True)[0]), True
+        return DrawnToken(s.number, -1, s.text.put(b"", final=True)[0]), True
     raw = bytes_of(opened, token)
     text, stopped = s.text.put(f"#{token} ".encode() if raw is None else raw)
     s.left -= 1
     s.next = Tokens.of_ids([token])
-    return Step(s.number, token, text), stopped
+    return DrawnToken(s.number, token, text), stopped
 
 
 class Generation(TextMethods):
@@ -337,7 +339,7 @@ class Generation(TextMethods):
         stop_at_eos: bool = True,
         stop: str | Sequence[str] = (),
         prepend_bos: bool = False,
-    ) -> Iterator[Step]:
+    ) -> Iterator[DrawnToken]:
         """As generate, as an iterator over Steps, one per token; batches, too.
 
         A step with id -1 ends its sequence and holds the rest of its text. The model is free for
@@ -349,7 +351,7 @@ class Generation(TextMethods):
         return steps_of(self, prompts, most, strategy)
 
     def _texts(
-        self, prompts: Sequence[Tokens], steps: Iterable[Step], with_prompt: bool
+        self, prompts: Sequence[Tokens], steps: Iterable[DrawnToken], with_prompt: bool
     ) -> list[str]:
         heads = [(p.text or b"").decode() if with_prompt else "" for p in prompts]
         texts = [[head] for head in heads]
@@ -358,7 +360,7 @@ class Generation(TextMethods):
         return ["".join(parts) for parts in texts]
 
 
-def _ids(prompts: Sequence[Tokens], steps: Iterable[Step], with_prompt: bool) -> Any:
+def _ids(prompts: Sequence[Tokens], steps: Iterable[DrawnToken], with_prompt: bool) -> Any:
     rows = [list(prompt.rows["id"]) if with_prompt else [] for prompt in prompts]
     for step in steps:
         if step.id >= 0:

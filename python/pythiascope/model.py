@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ._c import structures as c
 from .cache import Caching
 from .checks import whole
+from .corpus import Corpora
 from .errors import InputError
 from .generation import Generation
 from .instruments import Instruments
@@ -24,7 +25,7 @@ Array = npt.NDArray[np.float32]
 Losses = npt.NDArray[np.float64]
 
 
-class Model(Generation, Caching, Weights, Instruments):
+class Model(Generation, Caching, Weights, Instruments, Corpora):
     """A GPT-NeoX (Pythia) model.
 
     Args:

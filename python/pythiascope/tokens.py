@@ -17,7 +17,17 @@ from ._c.library import call, library, take_text
 from .errors import InputError
 from .opened import OpenModel
 
-__all__ = ["Input", "Tokens", "bytes_of", "decode", "encode", "padded", "sequences_of", "text_of", "utf8"]
+__all__ = [
+    "Input",
+    "Tokens",
+    "bytes_of",
+    "decode",
+    "encode",
+    "padded",
+    "sequences_of",
+    "text_of",
+    "utf8",
+]
 
 # psc_token
 TOKEN = np.dtype([("id", "<i4"), ("start", "<u4"), ("end", "<u4")])

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 import pythiascope
 from pythiascope.opened import embedded_folder
 

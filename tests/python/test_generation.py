@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from pythiascope import InputError, Model
 
 PROMPT = "Once upon a time"

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 import pythiascope
 from pythiascope._c import library, structures
 from pythiascope.errors import error_of

@@ -7,7 +7,6 @@ import threading
 
 import numpy as np
 import pytest
-
 from pythiascope.memory import Pool
 
 MEGABYTE = 1 << 18  # floats

@@ -9,7 +9,6 @@ import subprocess
 
 import numpy as np
 import pytest
-
 import pythiascope
 from pythiascope import InputError, Model, StateError
 from pythiascope.opened import embedded_folder

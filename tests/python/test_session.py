@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 import pythiascope
 from pythiascope import InputError, Model, StateError
 from pythiascope._c import structures as c

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from pythiascope._c import structures
 from pythiascope._c.library import library
 
