@@ -84,6 +84,7 @@ class _Events:
 
     def __init__(self, session: Session) -> None:
         self._session = weakref.ref(session)
+        self._views: list[Views] = []  # of the event at hand
         self.table: dict[tuple[int, int], list[Entry]] = {}
         self.lengths: list[int] = []
 
@@ -101,10 +102,18 @@ class _Events:
         if min(self.lengths) == max(self.lengths):
             shape, strides = self._layout(event, entries[0].hook.shape)
             for entry in entries:
-                views = Views(session)
+                self._views = [views := Views(session)]
                 _show(entry, views, (event.tensor.data, shape, strides))
         else:
             self._ragged(event, session, entries)
+
+    def clear(self) -> None:
+        """Forgets the functions and views of a pass."""
+        self.table, self._views = {}, []
+
+    def lent(self) -> bool:
+        """Whether a view of the last event lives."""
+        return any(views.alive() for views in self._views)
 
     def _layout(self, event: psc_event, letters: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Shape and strides in bytes of [batch, pos, ...], or of [batch, head, query, key]."""
@@ -118,18 +127,19 @@ class _Events:
 
     def _ragged(self, event: psc_event, session: Session, entries: list[Entry]) -> None:
         """Shows a padded copy, and writes the rows of the sequences back."""
-        padded = self._padded(event, session)
+        self._views = [views := Views(session)]
+        padded = self._padded(event, views)
         shown = padded.swapaxes(1, 2) if entries[0].hook.shape == "HK" else padded
         for entry in entries:
             array = shown[...]
             result = _call(entry, array)
             if result is not None and (result is not array or array.shape != shown.shape):
                 np.copyto(shown, _checked(entry, result, shown.shape), casting="unsafe")
-        self._write_back(padded, event, session)
+        self._write_back(padded, event, views)
 
-    def _padded(self, event: psc_event, session: Session) -> NDArray[Any]:
+    def _padded(self, event: psc_event, views: Views) -> NDArray[Any]:
         """A copy of an event's rows, [batch, longest, ...], with NaN on the right."""
-        rows = _rows(event, session)
+        rows = _rows(event, views)
         shape = (len(self.lengths), max(self.lengths), *rows.shape[1:])
         padded = np.full(shape, np.nan, dtype=np.float32)
         first = 0
@@ -138,20 +148,20 @@ class _Events:
             first += length
         return padded
 
-    def _write_back(self, padded: NDArray[Any], event: psc_event, session: Session) -> None:
-        rows = _rows(event, session)
+    def _write_back(self, padded: NDArray[Any], event: psc_event, views: Views) -> None:
+        rows = _rows(event, views)
         first = 0
         for source, length in zip(padded, self.lengths):
             rows[first : first + length] = source[:length]
             first += length
 
 
-def _rows(event: psc_event, session: Session) -> NDArray[Any]:
+def _rows(event: psc_event, views: Views) -> NDArray[Any]:
     """An event's tensor, [rows, ...], for this module's own use."""
     tensor = event.tensor
     strides = tuple(4 * step for step in tensor.stride[: tensor.n_axes])
     shape = tuple(tensor.shape[: tensor.n_axes])
-    return Views(session).of(tensor.data, shape, strides, writable=True)
+    return views.of(tensor.data, shape, strides, writable=True)
 
 
 def _call(entry: Entry, array: NDArray[Any]) -> Any:
@@ -167,10 +177,10 @@ def _show(entry: Entry, views: Views, memory: Memory) -> None:
     """
     try:
         _apply(entry, views, memory)
+        views.end(f"the hook {_title(entry.function)} at {entry.point.name}")
     except BaseException:
         views.abandon()
         raise
-    views.end(f"the hook {_title(entry.function)} at {entry.point.name}")
 
 
 def _apply(entry: Entry, views: Views, memory: Memory) -> None:
@@ -245,7 +255,14 @@ class HookedSession:
             self._edited = edited
         self._events.table = table
         self._events.lengths = [len(tokens) for tokens in sequences]
-        try:
-            self.session.run(sequences, **options)
-        finally:
-            self._events.table = {}
+        self.session.run(sequences, **options)
+        self._events.clear()
+
+    def discard(self) -> None:
+        """Ends the session after a failed run: at once, or when the last view of its memory dies.
+
+        A function that raised left its view in the traceback.
+        """
+        if not self._events.lent():
+            self.session.close()
+        self._events.clear()

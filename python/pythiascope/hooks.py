@@ -220,11 +220,16 @@ class Hooks(ModelBase):
                 self._session_for(sequences).run(sequences, **options)
                 return
             hooked = self._room(sequences)
+            self._hooked = None  # a session that failed has no other pass
             try:
                 hooked.run(entries, sequences, options)
-            finally:
-                if hooked.session.retired:
-                    self._hooked = None
+            except BaseException:
+                hooked.discard()
+                raise
+            if self.closed:
+                hooked.session.close()
+            else:
+                self._hooked = hooked
 
     def _room(self, sequences: list[Tokens]) -> HookedSession:
         """The kept session for hooks, or a larger one. The caller holds the turn."""

@@ -70,7 +70,7 @@ class Views:
 
         StateError otherwise. The session is then retired.
         """
-        if self._alive() and gc.collect() >= 0 and self._alive():
+        if self.alive() and gc.collect() >= 0 and self.alive():
             self._session.retired = True
             raise StateError(
                 f"{what}: the callback kept a view of memory that is valid during the call only; "
@@ -79,8 +79,9 @@ class Views:
 
     def abandon(self) -> None:
         """Retires the session when a view is alive, as in the traceback of an exception."""
-        if self._alive():
+        if self.alive():
             self._session.retired = True
 
-    def _alive(self) -> bool:
+    def alive(self) -> bool:
+        """Whether a view lives."""
         return any(lent() is not None for lent in self._lent)
