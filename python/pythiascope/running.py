@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 import numpy as np
 import numpy.typing as npt
 
+from .base import ModelBase
 from .errors import InputError
 from .interventions import Interventions, Plan
 from .options import default_of, option_texts
@@ -142,7 +143,7 @@ def given_plugin(entry: Any) -> Any:
     if not isinstance(entry, str):
         from .plugin import as_plugin
 
-        return as_plugin(entry)
+        return as_plugin(entry, options)
     name, text = _split(entry)
     table = find_table(name)
     return Given(table, name, {**parse_options(text), **_texts(table, options)})
@@ -183,19 +184,8 @@ def parse_options(text: str) -> dict[str, str]:
     return options
 
 
-class Instrumented:
+class Instrumented(ModelBase):
     """The base of Model's instruments: runs plugins and gives their results."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def _opened(self) -> OpenModel: ...
-
-        def _new_session(self, **options: Any) -> Session: ...
-
-        def _sequences(
-            self, input: Input, prepend_bos: bool = False
-        ) -> tuple[list[Tokens], bool]: ...
 
     def plugin(
         self, name_or_path: str | os.PathLike[str], /, *text: Input, **arguments: Any
@@ -258,7 +248,7 @@ class Instrumented:
     ) -> Result:
         """A generated method: the built-in `name` with options by parameter name."""
         table = builtin_tables()[name]
-        given = Given(table, name, _given_texts(table, options))
+        given = Given(table, name, given_texts(table, options))
         return self._run(text, [given], Setting(*shared), main=name)
 
     def _spans(
@@ -299,7 +289,8 @@ class Instrumented:
             session.run(joined, text=whole, phase=phase, bos=any(s.bos for s in sequences))
             return result_class(main)(session.take_results(), main, notes)
         finally:
-            session.close()
+            if not session.retired:
+                session.close()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -315,7 +306,7 @@ class Instrumented:
         return sorted({*super().__dir__(), *plugins})
 
 
-def _given_texts(table: Table, options: Mapping[str, Any]) -> dict[str, str]:
+def given_texts(table: Table, options: Mapping[str, Any]) -> dict[str, str]:
     """The texts of the options that are not the default, so that a result names defaults alike."""
     keys = {parameter_of(table, option.key): option for option in table.options}
     given = {
@@ -333,10 +324,10 @@ def _same(value: Any, default: Any) -> bool:
 def _set_up(
     session: Session, plugins: Sequence[Any], setting: Setting, plan: Plan, capture: Sequence[str]
 ) -> None:
-    for target in _listed(setting.target, (str, int, np.integer)):
-        session.target(_target(target))
+    for target in listed(setting.target):
+        session.target(target_text(target))
     for pair in _contrasts(setting.contrast):
-        session.contrast(_target(pair[0]), _target(pair[1]))
+        session.contrast(target_text(pair[0]), target_text(pair[1]))
     for point in capture:
         session.capture(point)
     plan.load(session)
@@ -346,13 +337,15 @@ def _set_up(
         plugin.load(session)
 
 
-def _listed(given: Any, one: tuple[type, ...]) -> list[Any]:
+def listed(given: Targets | None) -> list[Any]:
+    """One target, several or none, as a list."""
     if given is None:
         return []
-    return [given] if isinstance(given, one) else list(given)
+    return [given] if isinstance(given, (str, int, np.integer)) else list(given)
 
 
-def _target(target: Any) -> str:
+def target_text(target: Any) -> str:
+    """A target as the library takes it; InputError for what is none."""
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
         return f"#{int(target)}"
     if isinstance(target, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
@@ -59,7 +60,7 @@ def bracketed(tree: Tree) -> str:
     if not tree.brackets:
         return f"(X {_leaf(tree.leaves[0])})"
     words = (
-        " ".join([*opening.get(u.index, []), _leaf(u)]) + ")" * closing.get(u.index, 0)
+        " ".join([*opening.get(u.number, []), _leaf(u)]) + ")" * closing.get(u.number, 0)
         for u in tree.leaves
     )
     return " ".join(words)
@@ -68,7 +69,7 @@ def bracketed(tree: Tree) -> str:
 def nltk_tree(tree: Tree) -> Any:
     """An nltk.Tree; built from below, so that deep trees need no recursion."""
     try:
-        import nltk
+        nltk = import_module("nltk")
     except ImportError as error:
         raise ImportError("to_nltk needs the package nltk; install it, or use bracketed") from error
     if not tree.brackets:
@@ -76,7 +77,7 @@ def nltk_tree(tree: Tree) -> Any:
     made: dict[int, Any] = {}
     for bracket in reversed(tree.brackets):
         parts = [
-            made[part.index] if hasattr(part, "strength") else _leaf(part)
+            _leaf(part) if isinstance(part, tuple) else made[part.index]
             for part in (bracket.left, bracket.right)
         ]
         made[bracket.index] = nltk.Tree(_label(bracket), parts)
@@ -98,21 +99,21 @@ def conllu(tree: Tree, sent_id: str) -> str:
             raise InputError(
                 f"the unit at position {unit.first} is part of a character; use units='words'"
             ) from None
-    number = {unit.index: i for i, unit in enumerate(words, 1)}
+    number = {unit.number: i for i, unit in enumerate(words, 1)}
     governors = _among(tree.governors(), number)
     forms = ["_".join(unit.text.split()) for unit in words]
     after = [unit.text[-1:].isspace() for unit in words]
-    before = [tree.leaves[u.index - 1].text.isspace() or u.text[:1].isspace() for u in words]
+    before = [tree.leaves[u.number - 1].text.isspace() or u.text[:1].isspace() for u in words]
     gaps = [a or b for a, b in zip(after, [*before[1:], False])]
     text = "".join(form + " " * gap for form, gap in zip(forms, gaps)).rstrip(" ")
     lines = [f"# sent_id = {sent_id}"] if sent_id else []
     lines.append(f"# text = {text}")
     for unit, form, gap in zip(words, forms, gaps):
-        governor = governors[unit.index]
+        governor = governors[unit.number]
         relation = "root" if governor < 0 else "dep"
         head = 0 if governor < 0 else number[governor]
         misc = "_" if gap or unit is words[-1] else "SpaceAfter=No"
-        columns = (number[unit.index], form, "_", "_", "_", "_", head, relation, "_", misc)
+        columns = (number[unit.number], form, "_", "_", "_", "_", head, relation, "_", misc)
         lines.append("\t".join(map(str, columns)))
     return "\n".join(lines) + "\n\n"
 

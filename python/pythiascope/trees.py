@@ -28,8 +28,8 @@ Level = Union[int, str]
 class Unit(NamedTuple):
     """A leaf: one token, or with units="words" the tokens of a word."""
 
-    index: int
-    """Its number in the sequence, from 0."""
+    number: int
+    """Its place among the sequence's units, from 0."""
     first: int
     last: int
     """Its first and last position."""
@@ -100,7 +100,7 @@ class Bracket:
     @property
     def split(self) -> int:
         """The index of the left part's last unit."""
-        return self.left.last if isinstance(self.left, Bracket) else self.left.index
+        return self.left.last if isinstance(self.left, Bracket) else self.left.number
 
     @property
     def depth(self) -> int:
@@ -171,7 +171,7 @@ class Tree:
     def _read_brackets(self) -> list[Bracket]:
         places = self._result["brackets"].values[self._level]
         strength = self._result["strength"].values[self._level]
-        index_of = {p: u.index for u in self.leaves for p in (u.first, u.last)}
+        index_of = {p: u.number for u in self.leaves for p in (u.first, u.last)}
         brackets: list[Bracket] = []
         around: list[Bracket] = []
         for i in self._spans:
@@ -223,9 +223,11 @@ class Tree:
         chosen: dict[int, int] = {}
         governor = [-1] * len(self.leaves)
         for bracket in reversed(self.brackets):
-            parts = [chosen[p.index] if isinstance(p, Bracket) else p.index for p in _parts(bracket)]
+            parts = [
+                chosen[p.index] if isinstance(p, Bracket) else p.number for p in _parts(bracket)
+            ]
             head = bracket.head
-            left = head is not None and head.index <= bracket.split
+            left = head is not None and head.number <= bracket.split
             winner, other = parts if left else parts[::-1]
             governor[other] = winner
             chosen[bracket.index] = winner

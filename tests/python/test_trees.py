@@ -8,9 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from program import GRIM, ROOT
-
 import pythiascope
+from program import GRIM, ROOT
 from pythiascope import Model
 from pythiascope.trees import Bracket, SpansResult, Unit
 
@@ -36,7 +35,7 @@ def test_brackets_nest(result: SpansResult) -> None:
     assert tree.root is tree.brackets[0]
     for bracket in tree.brackets:
         left, right = bracket.left, bracket.right
-        ends = [(p.first, p.last) if isinstance(p, Bracket) else (p.index, p.index)
+        ends = [(p.first, p.last) if isinstance(p, Bracket) else (p.number, p.number)
                 for p in (left, right)]  # fmt: skip
         assert (ends[0][0], ends[1][1]) == (bracket.first, bracket.last)
         assert ends[0][1] + 1 == ends[1][0]
@@ -134,7 +133,9 @@ def valid(xml: str, tmp_path: Path) -> bool:
 def test_xml_of_a_level_is_cut_out_of_the_whole(result: SpansResult) -> None:
     whole = result.to_xml()
     for tree in result.trees.values():
-        level = tree.to_xml().partition("units=")[2].partition("\n")[2].removesuffix("</discourse>\n")
+        level = (
+            tree.to_xml().partition("units=")[2].partition("\n")[2].removesuffix("</discourse>\n")
+        )
         assert level in whole
         assert f' <level name="{tree.level}" ' in level
 
@@ -197,7 +198,7 @@ def test_governors_follow_heads(result: SpansResult) -> None:
         tops = [i for i in inside if governors[i] not in inside]
         assert len(tops) == 1  # each bracket has one word that is governed from outside
         if bracket.head is not None:
-            assert (tops[0] <= bracket.split) == (bracket.head.index <= bracket.split)
+            assert (tops[0] <= bracket.split) == (bracket.head.number <= bracket.split)
 
 
 def test_a_part_of_a_character_is_no_word(model: Model) -> None:
