@@ -224,7 +224,7 @@ def test_labels(model: Model, tmp_path: Path) -> None:
     tree = model.spans(text, levels=2, units="words", power=0.75, labels=file).tree()
     man = tree.find("The old man")
     assert man is not None
-    assert (man.label, man.function, man.operators) == ("NOUN", "nsubj", "Number=Sing")
+    assert (man.label, man.function, man.operators) == ("NOUN", "nsubj", "Definite=Def|Number=Sing")
     assert tree.root is not None
     assert tree.root.label == "VERB"
     assert tree.bracketed().startswith("(VERB (NOUN (X The old) man)")
