@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ._c import structures as c
 from ._c.library import check, library
-from .arrays import Array, Coordinate, Entry, Ranking, unique_dims
+from .arrays import RANKS, Array, Coordinate, Entry, Ranking, unique_dims
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -308,14 +308,19 @@ class Section:
     def top(self, n: int = 10, name: str | None = None, *, by: str = "abs") -> Ranking:
         """The n largest entries of an array, for each target and row (Array.top).
 
-        Without a name: of the array with most entries per target; in a section without targets, of
-        the first bars of the summary. InputError when there is neither.
+        Without a name: of the list that the plugin ranked for each target, else of the array with
+        most entries per target; in a section without targets, of the first bars of the summary.
+        InputError when there is none of these.
         """
         if name is not None:
             return self.arrays[name].top(n, by=by)
-        wide = [a for a in self.arrays.values() if a.dtype.kind == "f" and "targets" in a.dims]
-        if wide:
-            return max(wide, key=lambda a: a.size).top(n, by=by)
+        found = [a for a in self.arrays.values() if a.dtype.kind == "f" and "targets" in a.dims]
+        ranked = [a for a in found if a.dims[-1] in RANKS]
+        if ranked:
+            ranked.sort(key=lambda a: (a.key != self.options.get("by"), "share" not in a.key))
+            return ranked[0].top(n, by=by)
+        if found:
+            return max(found, key=lambda a: a.size).top(n, by=by)
         for item in self.items:
             if isinstance(item, Bars):
                 pairs = list(zip(item.labels, item.values))[:n]
