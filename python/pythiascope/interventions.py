@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Union, cast
 
@@ -23,7 +22,7 @@ import numpy.typing as npt
 from ._c import structures as c
 from ._c.library import library
 from .errors import InputError
-from .options import Heads, Layers, Rows, default_of, option_texts
+from .options import Heads, Layers, Rows, default_of, option_texts, positions_text
 from .tables import builtin_tables
 from .tokens import Tokens, sequences_of
 
@@ -187,6 +186,7 @@ def knockout(at: At, keys: Rows, *, rows: Rows = "all", layers: Layers = "all") 
     at: heads, ``"L0H3"`` or ``"L*H*"``. keys: a position, a range of positions, or ``"all"``. Each
     row must keep at least one key.
     """
+    keys = positions_text("knockout: keys", keys)
     return Intervention("knockout", at, {"keys": keys, "rows": rows, "layers": layers})
 
 
@@ -207,6 +207,8 @@ class _VectorFile:
     """A safetensors file of one tensor, `vector`, that exists as long as this object."""
 
     def __init__(self, vector: npt.ArrayLike) -> None:
+        import tempfile
+
         array = np.ascontiguousarray(vector, "<f4")
         if array.size == 0 or not np.isfinite(array).all():
             raise InputError("steer: the vector is empty or has a number that is not finite")
@@ -221,7 +223,9 @@ class _VectorFile:
 
 def _places(kind: str, at: At) -> str:
     """at= as the plugin takes it: places joined by +; InputError for one that is none."""
-    places = at.split("+") if isinstance(at, str) else list(at)
+    places: Sequence[Any] = at.split("+") if isinstance(at, str) else at
+    if not isinstance(places, (list, tuple)):
+        places = (at,)
     pattern = _HEAD if kind == "knockout" else _PLACE
     for place in places:
         if isinstance(place, str) and (pattern.fullmatch(place) or _is_point(kind, place)):

@@ -75,6 +75,14 @@ def _convert(option: Option, value: Any) -> str | None:
     return _free(value, "/" if option.key == "levels" else "+")
 
 
+def positions_text(what: str, value: Any) -> str:
+    """Positions as "all", "A" or "A-B"; InputError for anything else."""
+    text = _range(c.PSC_OPTION_HEADS, value)
+    if text is None:
+        raise InputError(f'{what}={value!r} is not "all", a position, or a range of positions')
+    return text
+
+
 def _words(option: Option, value: Any) -> str | None:
     words = value.split("+") if isinstance(value, str) else value
     if not isinstance(words, (list, tuple, set, frozenset)) or not words:
@@ -118,10 +126,10 @@ def _range(kind: int, value: Any) -> str | None:
     if isinstance(value, slice) and value == slice(None):
         return "all"
     if isinstance(value, (range, slice)):
-        first, stop = value.start, value.stop
+        first, stop = _index(value.start or 0), _index(value.stop)
         if value.step not in (None, 1) or stop is None:
             return None
-        return _between(_index(first or 0), _index(stop - 1))
+        return _between(first, stop - 1)
     if isinstance(value, (tuple, list)) and len(value) == 2:
         return _between(_index(value[0]), _index(value[1]))
     return None

@@ -7,17 +7,19 @@ demand.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from ._c import structures as c
 from .arrays import Array, Coordinate, Ranking, unique_dims
 from .sections import Completeness, Lazy, MissingName, Reader, Section, Value, read_array, text_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .session import OwnedResults
 
 # The names of a captured tensor's axes, by the letters of its hook point's shape.
@@ -227,6 +229,8 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as Python objects."""
+        import json
+
         found: dict[str, Any] = json.loads(self.to_json())
         return found
 
@@ -236,6 +240,8 @@ class Result:
         The folder must be new or empty; it appears whole or not at all. Returns its path. IOFailure
         for a folder that cannot be written.
         """
+        from pathlib import Path
+
         where = os.fspath(folder)
         self._reader.call(
             "psc_results_write_folder", self._reader.owner.pointer, os.fsencode(where)
@@ -244,8 +250,6 @@ class Result:
 
 
 def _numbers(n: int) -> Coordinate:
-    import numpy as np
-
     return np.arange(n, dtype=np.int32)
 
 

@@ -5,7 +5,6 @@ targets -> editors -> effects -> the method's plugin;  source prompts -> unchang
 
 from __future__ import annotations
 
-import inspect
 import keyword
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -116,7 +115,9 @@ def _instrument(model: Instrumented, given: Given) -> Instrument:
     return made
 
 
-def _signature(table: Table) -> inspect.Signature:
+def _signature(table: Table) -> Any:
+    import inspect
+
     kind = inspect.Parameter.KEYWORD_ONLY
     defaults = {parameter_of(table, o.key): default_of(o) for o in table.options}
     defaults.update(Setting()._asdict())
@@ -341,7 +342,7 @@ def listed(given: Targets | None) -> list[Any]:
     """One target, several or none, as a list."""
     if given is None:
         return []
-    return [given] if isinstance(given, (str, int, np.integer)) else list(given)
+    return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 def target_text(target: Any) -> str:
@@ -356,11 +357,14 @@ def target_text(target: Any) -> str:
 def _contrasts(given: Any) -> list[tuple[Any, Any]]:
     if given is None:
         return []
-    single = len(given) == 2 and all(isinstance(x, (str, int, np.integer)) for x in given)
-    pairs: list[Any] = [tuple(given)] if single else [tuple(pair) for pair in given]
-    if any(len(pair) != 2 for pair in pairs):
+    listed_pairs = isinstance(given, (list, tuple)) and bool(given)
+    single = listed_pairs and isinstance(given[0], (str, int, np.integer))
+    pairs = [given] if single else given
+    if not listed_pairs or any(
+        not isinstance(pair, (list, tuple)) or len(pair) != 2 for pair in pairs
+    ):
         raise InputError(f"contrast={given!r} is not a pair of tokens, or a list of pairs")
-    return pairs
+    return [tuple(pair) for pair in pairs]
 
 
 def with_bos(model: OpenModel, sequence: Tokens, plugin: str) -> Tokens:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import textwrap
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -76,6 +75,8 @@ class Table(NamedTuple):
 
     def help(self) -> str:
         """The table as a text: the summary, each option with its values and default, the points."""
+        import textwrap
+
         lines = [sentence(self.summary), ""]
         for option in self.options:
             lines.append(f"{option.key}: {option.takes}; default {option.default or 'none'}.")
@@ -153,10 +154,10 @@ def find_table(name: str | os.PathLike[str]) -> Table:
 
 def _load_table(path: str) -> Table:
     api: Any = library()
-    handle, plugin, error = ctypes.c_void_p(), ctypes.POINTER(c.psc_plugin)(), c.psc_error()
+    handle, plugin, error = ctypes.c_void_p(), ctypes.c_void_p(), c.psc_error()
     where = ctypes.byref(handle), ctypes.byref(plugin), os.fsencode(path), ctypes.byref(error)
     check(api.psc_plugin_load(*where), error)
     try:
-        return read_table(plugin)
+        return read_table(ctypes.cast(plugin, ctypes.POINTER(c.psc_plugin)))
     finally:
         api.psc_plugin_unload(ctypes.byref(handle))

@@ -1,0 +1,205 @@
+"""Interventions: made and checked early, combined, numbered with their source prompts."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pythiascope
+from program import TEXT
+from pythiascope import InputError, Model, PluginError, ablate, knockout, patch, scale, steer
+from pythiascope.interventions import Combined, Intervention, Plan, combined
+
+SUN, MOON = "the sun rose", "the moon rose"
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return pythiascope.Model()
+
+
+def test_what_an_intervention_says() -> None:
+    one = ablate(["L2H3", "0_mlp_out"], by="mean", rows=range(1, 4), heads=0)
+    assert one.kind == "ablate"
+    assert one.options == {"at": "L2H3+0_mlp_out", "by": "mean", "rows": "1-3", "heads": "0"}
+    assert repr(one) == "ablate('L2H3+0_mlp_out', by='mean', rows='1-3', heads='0')"
+    assert repr(patch("L1H1", MOON)) == "patch('L1H1', source='the moon rose')"
+    assert scale("embed").options == {"at": "embed"}
+    assert knockout("L*H*", (1, 2), layers=1).options == {
+        "at": "L*H*",
+        "keys": "1-2",
+        "layers": "1",
+    }
+
+
+def test_they_combine() -> None:
+    a, b, d = ablate("L0H0"), scale("L0H1", 2.0), patch("L1H1", MOON)
+    both = a + b
+    assert isinstance(both, Combined)
+    assert [one.kind for one in both + d] == ["ablate", "scale", "patch"]
+    assert [one.kind for one in d + both] == ["patch", "ablate", "scale"]
+    assert [one.kind for one in [a] + b]  # noqa: RUF005 == ["ablate", "scale"]
+    assert [one.kind for one in a + [b, d]]  # noqa: RUF005 == ["ablate", "scale", "patch"]
+    assert list(both + both) == [a, b, a, b]
+    assert combined(()) == ()
+    assert repr(both) == "ablate('L0H0') + scale('L0H1', alpha='2.0')"
+    for wrong in ("L0H0", [1], 5, [a, "b"], None):
+        with pytest.raises(InputError, match="is not ablate"):
+            combined(wrong)  # type: ignore[arg-type]
+
+
+BAD: list[tuple[Callable[[], Intervention], str]] = [
+    (lambda: ablate("L2"), "at='L2' is not a place; write one like L0H3"),
+    (lambda: ablate(""), "at='' is not a place"),
+    (lambda: ablate([]), "at is empty"),
+    (lambda: ablate("L0H0+nothing"), "at='nothing'"),
+    (lambda: ablate("blocks.0.hook_nothing"), "is not a place"),
+    (lambda: ablate(3), "at=3 is not a place"),  # type: ignore[arg-type]
+    (lambda: ablate("L0H0", by="median"), "by='median' is not one of zero"),  # type: ignore[arg-type]
+    (lambda: ablate("L0H0", source=MOON), "needs by='resample', not by='zero'"),
+    (lambda: ablate("L0H0", file="x"), "needs by='mean'"),
+    (lambda: ablate("L0H0", rows="some"), "rows='some'"),
+    (lambda: ablate("L0H0", by="resample", source=0), "source=0"),
+    (lambda: scale("L0H0", float("nan")), "alpha=nan"),
+    (lambda: scale("L0H0", "half"), "alpha='half'"),  # type: ignore[arg-type]
+    (lambda: steer("L0H0", [1.0], file="x"), "a vector, a file, or the prompts"),
+    (lambda: steer("L0H0", [1.0], plus=SUN), "a vector, a file, or the prompts"),
+    (lambda: steer("L0H0", [float("inf")]), "not finite"),
+    (lambda: steer("L0H0", []), "the vector is empty"),
+    (lambda: knockout("embed", 1), "write one like L0H3, L0H"),
+    (lambda: knockout("L0H0", -2), "keys=-2"),
+    (lambda: patch("L0H0", source=-1), "source=-1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "message"), BAD)
+def test_mistakes_are_found_when_they_are_made(
+    make: Callable[[], Intervention], message: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        make()
+    assert message in str(caught.value)
+
+
+def test_the_run_knows_the_model(model: Model) -> None:
+    with pytest.raises(PluginError, match=r"at=L9H0 is not a component of this model"):
+        model.effects(TEXT, interventions=ablate("L9H0"))
+    with pytest.raises(InputError, match="source= is not used"):
+        model.lens(TEXT, source=MOON)
+    several: Any = [MOON, SUN]
+    with pytest.raises(InputError, match="list of prompts; give one prompt"):
+        model.effects(SUN, interventions=patch("L1H1", several))
+    with pytest.raises(pythiascope.PythiascopeError, match="source"):
+        model.effects(SUN, interventions=patch("L1H1", 3), source=MOON)
+    with pytest.raises(pythiascope.PythiascopeError, match="sweep"):
+        model.sweep(TEXT, interventions=ablate("L1H1"))
+
+
+# --- numbers of source prompts -------------------------------------------------------------------
+
+
+def test_source_prompts_are_numbered_once(model: Model) -> None:
+    ids = [int(i) for i in model.to_tokens(MOON)[0]]
+    given = (
+        patch("L1H1", MOON) + patch("L1H2", ids) + patch("L1H3", "a star rose") + patch("L1H4", 1)
+    )
+    plan = Plan(model._opened, given, source=[SUN])
+    assert [options.get("source") for _, options in plan] == ["2", "2", "3", None]
+    assert [p.text for p in plan.prompts] == [SUN.encode(), MOON.encode(), b"a star rose"]
+    assert plan.longest == max(len(p) for p in plan.prompts)
+    assert bool(plan)
+    assert not Plan(model._opened)
+
+
+def test_ids_as_a_source(model: Model) -> None:
+    ids = model.to_tokens(MOON)[0]
+    by_text = model.effects(SUN, interventions=patch("1_mlp_out", MOON))
+    for given in (ids, ids.tolist(), np.asarray(ids, np.int32)):
+        by_ids = model.effects(SUN, interventions=patch("1_mlp_out", given))
+        assert np.array_equal(by_ids["kl"], by_text["kl"])
+    numbered = model.effects(SUN, source=ids, interventions=patch("1_mlp_out"))
+    assert np.array_equal(numbered["kl"], by_text["kl"])
+
+
+# --- what they do --------------------------------------------------------------------------------
+
+
+def test_effects_report_what_changed(model: Model) -> None:
+    before, after = model(TEXT)[0, -1], None
+    result = model.effects(TEXT, target=" the", interventions=ablate("L2H3"))
+    logits = model.analyze(TEXT, capture="hook_logits", interventions=ablate("L2H3"))["hook_logits"]
+    after = logits.values[-1]
+    token = model.to_single_token(" the")
+    wanted = float(after[token]) - float(before[token])
+    assert float(result["dz"].isel(targets=0, rows=0)) == pytest.approx(wanted, abs=1e-6)
+    assert abs(wanted) > 1e-3
+
+
+def test_a_vector_is_a_file_for_the_run(model: Model, tmp_path: Path) -> None:
+    vector = np.linspace(-1, 1, model.cfg.d_model).astype(np.float32)
+    head = json.dumps(
+        {"v": {"dtype": "F32", "shape": [len(vector)], "data_offsets": [0, vector.nbytes]}}
+    )
+    file = tmp_path / "v.safetensors"
+    file.write_bytes(len(head).to_bytes(8, "little") + head.encode() + vector.tobytes())
+    place = "blocks.1.hook_resid_pre"
+    wanted = model.effects(TEXT, interventions=steer(place, file=file, tensor="v", alpha=2.0))
+    change = steer(place, vector, alpha=2.0)
+    for _ in range(2):
+        found = model.effects(TEXT, interventions=change)
+        assert np.array_equal(found["kl"], wanted["kl"])
+    name = change.options["file"]
+    assert os.path.exists(name)
+    del change, found
+    gc.collect()
+    assert not os.path.exists(name)
+
+
+@pytest.mark.parametrize(
+    ("place", "shape"), [("L1H2", (32,)), ("blocks.1.attn.hook_z", (8, 32)), ("0_mlp_out", (256,))]
+)
+def test_vectors_of_places(model: Model, place: str, shape: tuple[int, ...]) -> None:
+    vector = np.ones(shape)
+    result = model.effects(TEXT, interventions=steer(place, vector))
+    assert result["kl"].values[0] > 0
+    with pytest.raises(pythiascope.PythiascopeError):
+        model.effects(TEXT, interventions=steer(place, np.ones(5)))
+
+
+def test_a_batch_is_changed_in_each_sequence(model: Model) -> None:
+    texts = [SUN, "the Emerald City of", "He lit the lamp"]
+    change = ablate("L1H*", by="mean") + knockout("L2H0", 0, rows=2)
+    batch = model.effects(texts, target="next", rows="all", interventions=change)
+    at = 0
+    for text in texts:
+        alone = model.effects(text, target="next", rows="all", interventions=change)
+        n = len(alone.tokens)
+        if text == texts[0]:
+            assert n < len(batch.tokens)
+        # a mean is over all rows of the run, so only the knock-out would agree alone
+        assert batch["kl"].values[at : at + n].shape == alone["kl"].values.shape
+        at += n
+    only = knockout("L2H0", 0, rows=2)
+    batch = model.effects(texts, rows="all", interventions=only)
+    whole = np.concatenate(
+        [model.effects(t, rows="all", interventions=only)["kl"].values for t in texts]
+    )
+    assert np.array_equal(batch["kl"].values, whole)
+
+
+def test_every_instrument_takes_them(model: Model) -> None:
+    change: Any = ablate("L1H1")
+    for name in ("logits", "ln", "mlp", "lens", "sampling", "frozen", "graph", "edges", "roles",
+                 "neurons", "attention", "spans", "partition"):  # fmt: skip
+        try:
+            result = getattr(model, name)(TEXT, interventions=change)
+        except pythiascope.PythiascopeError as error:
+            assert "edit" in str(error) or "changed" in str(error), f"{name}: {error}"
+        else:
+            assert list(result.sections) == ["ablate", "effects", name]
