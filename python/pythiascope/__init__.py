@@ -25,8 +25,9 @@ from .results import Result
 from .slices import Slice
 
 if TYPE_CHECKING:
-    from .accumulator import accumulator
+    from .accumulators import accumulator
     from .corpus import merge
+    from .host import Change, Host, Variant
     from .plugin import Plugin
     from .plugin_options import option
     from .step import Step
@@ -35,7 +36,9 @@ __all__ = [
     "ActivationCache",
     "Array",
     "Cancelled",
+    "Change",
     "HookPoint",
+    "Host",
     "IOFailure",
     "InputError",
     "Model",
@@ -50,6 +53,7 @@ __all__ = [
     "Step",
     "UnknownHook",
     "Unsupported",
+    "Variant",
     "ablate",
     "accumulator",
     "get_act_name",
@@ -62,11 +66,14 @@ __all__ = [
 ]
 __version__ = "0.2.0"
 
-# Names whose modules are loaded at their first use.
+# Names whose modules load at their first use.
 _LATER = {
+    "Change": "host",
+    "Host": "host",
     "Plugin": "plugin",
     "Step": "step",
-    "accumulator": "accumulator",
+    "Variant": "host",
+    "accumulator": "accumulators",
     "merge": "corpus",
     "option": "plugin_options",
 }
@@ -74,13 +81,12 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        raise AttributeError(f"module 'pythiascope' has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"pythiascope.{_LATER[name]}"), name)
-    globals()[name] = value
-    return value
+    found = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *__all__})

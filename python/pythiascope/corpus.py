@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
+from .base import ModelBase
+from .checks import whole
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from .model import Model
     from .progress import ProgressOption
     from .results import Result
+    from .running import Contrasts, Targets
 
 __all__ = ["Corpora", "merge"]
 
@@ -22,16 +25,6 @@ Path = Union[str, "os.PathLike[str]"]
 Document = Union[str, Sequence[int], Any]
 
 _MOST_SHARDS = 65536
-
-
-def _whole(value: Any, name: str, low: int, high: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = low - 1
-    if not low <= number <= high or isinstance(value, bool):
-        raise InputError(f"{name} is {value!r}; pass a whole number from {low} to {high}")
-    return number
 
 
 def _shard(given: str | tuple[int, int] | None) -> tuple[int, int]:
@@ -51,7 +44,7 @@ def _shard(given: str | tuple[int, int] | None) -> tuple[int, int]:
     return first, n
 
 
-class Corpora:
+class Corpora(ModelBase):
     """What Model does with corpora."""
 
     def corpus(
@@ -60,8 +53,8 @@ class Corpora:
         plugins: Iterable[PluginGiven] | None = None,
         *,
         files: Path | Iterable[Path] | None = None,
-        target: str | Iterable[str] | None = None,
-        contrast: tuple[str, str] | Iterable[tuple[str, str]] | None = None,
+        target: Targets | None = None,
+        contrast: Contrasts | None = None,
         window: int | None = None,
         bos: bool = False,
         state: Path | None = None,
@@ -87,7 +80,7 @@ class Corpora:
                 and mlp.
             files: Files and folders, in place of documents: str or Path. A folder means its *.txt,
                 *.md and *.jsonl files.
-            target: What to explain: a text of one token, "#ID", "next" or "top:K"; several in a
+            target: What to explain: a text of one token, an id, "next" or "top:K"; several in a
                 list. None: "next".
             contrast: The logit of the first token minus that of the second; several in a list.
             window: Tokens per window; None: 512, or the model's context if that is less.
@@ -127,23 +120,22 @@ class Corpora:
         if not save_seconds >= 0:
             raise InputError(f"save_seconds is {save_seconds!r}; pass 0 or more seconds")
         options = Options(
-            0 if window is None else _whole(window, "window", 1, 1 << 20),
+            0 if window is None else whole("window", window, 1, 1 << 20),
             bool(bos),
             _shard(shard),
             bool(strict),
             field,
-            0 if limit_tokens is None else _whole(limit_tokens, "limit_tokens", 1, 1 << 50),
+            0 if limit_tokens is None else whole("limit_tokens", limit_tokens, 1, 1 << 50),
         )
         plan = Plan(
             options,
             Setup(as_targets(target, contrast), as_plugins(chosen)),
-            _whole(batch, "batch", 1, 4096),
+            whole("batch", batch, 1, 4096),
             None if state is None else os.fspath(state),
             float(save_seconds),
             progress,
         )
-        model: Any = self
-        return Result(Survey(model, plan).run(paths, documents))
+        return Result(Survey(self, plan).run(paths, documents))
 
 
 def merge(

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ._c import structures as c
+from .checks import whole
 from .errors import InputError, StateError
+from .names import Names
 from .plugin_options import Rows
 from .views import Views
 
@@ -34,24 +36,36 @@ def rows_at(address: Any, n: int) -> npt.NDArray[Any]:
     return np.frombuffer(ctypes.string_at(address, n * ROW.itemsize), ROW)
 
 
-def point_number(point: int | str) -> int:
-    """A hook point's number, from it or from its name without a layer: "attn.hook_z"."""
-    if isinstance(point, str):
-        name = point
-        if name.startswith("blocks."):
-            name = name.split(".", 2)[-1]
-        if name in _NAMES:
-            return _NAMES[name]
-        raise InputError(f"'{point}' is not a hook point; the points are {', '.join(_NAMES)}")
-    if not 0 <= point < c.PSC_POINT_COUNT:
-        raise InputError(f"{point} is not a hook point; they are 0 to {c.PSC_POINT_COUNT - 1}")
-    return int(point)
+def find_point(names: Names, point: int | str, layers: Chosen) -> tuple[int, Chosen]:
+    """A hook point's number, and the layers that its name or the caller chooses.
+
+    Args:
+        names: Of the model.
+        point: Its number; its name without a layer, "attn.hook_z"; or a full name, where
+            "blocks.*." means every layer.
+        layers: None unless the name leaves them open.
+    """
+    if not isinstance(point, str):
+        return whole("a hook point", point, 0, c.PSC_POINT_COUNT - 1), layers
+    if point in _NAMES:
+        return _NAMES[point], layers
+    hook = names.find(point.replace("blocks.*.", "blocks.0.", 1))
+    if hook.layer < 0 or point.startswith("blocks.*."):
+        return hook.point, layers
+    if layers is not None:
+        raise InputError(f"{point} names its layer; leave layers= out")
+    return hook.point, hook.layer
 
 
 def full_name(point: int, layer: int) -> str:
     """A hook's full name: "blocks.3.attn.hook_z"."""
     name, _, layered = c.POINTS[point]
     return f"blocks.{layer}.{name}" if layered else name
+
+
+def _range(begin: Any, end: Any) -> Rows:
+    most = 2**31 - 1
+    return Rows(c.PSC_ROWS_RANGE, whole("a row", begin, 0, most), whole("a row", end, 0, most))
 
 
 def _rows(choice: RowsChoice) -> Rows:
@@ -62,11 +76,11 @@ def _rows(choice: RowsChoice) -> Rows:
     if choice == "last":
         return Rows(c.PSC_ROWS_LAST)
     if isinstance(choice, int) and not isinstance(choice, bool):
-        return Rows(c.PSC_ROWS_RANGE, choice, choice + 1)
+        return _range(choice, choice + 1)
     if isinstance(choice, range) and choice.step == 1:
-        return Rows(c.PSC_ROWS_RANGE, choice.start, choice.stop)
+        return _range(choice.start, choice.stop)
     if isinstance(choice, tuple) and len(choice) == 2:
-        return Rows(c.PSC_ROWS_RANGE, choice[0], choice[1])
+        return _range(*choice)
     raise InputError(
         f'rows={choice!r} is not "all", "last", a position, or positions (begin, end) without end'
     )
@@ -83,7 +97,8 @@ def make_filter(
     for member, given in (("layers", layers), ("heads", heads)):
         if given is None:
             continue
-        numbers = sorted({int(n) for n in ([given] if isinstance(given, int) else given)})
+        listed = [given] if isinstance(given, int) else given
+        numbers = sorted({whole(f"one of {member}", n, 0, 2**31 - 1) for n in listed})
         if not numbers:
             raise InputError(f"{member}= is empty; leave it out for all of them")
         values = (ctypes.c_int32 * len(numbers))(*numbers)

@@ -1,32 +1,28 @@
-"""Plugins as a caller gives them: names, paths, objects, and functions that accumulate."""
+"""Plugins of a corpus as a caller gives them, and as state files record them."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any, Protocol, Union
 
-from .accumulator import AccumulatorFunction
 from .errors import InputError
-from .host_base import encoded
-from .plugin import Instance, Plugin
-from .plugin_options import option_text
+from .plugin import GivenObject, Plugin, as_plugin
+from .running import given_plugin, parse_options
+from .session import Session
 
-if TYPE_CHECKING:
-    from .session import Session
-
+# A name, "mlp" or "logits:level=head"; a path; (name, options); a Plugin object or class; a function
+# with @accumulator.
 PluginGiven = Union[
-    str,
-    "os.PathLike[str]",
-    "tuple[Union[str, os.PathLike[str]], Mapping[str, object]]",
-    Plugin,
-    "type[Plugin]",
-    AccumulatorFunction,
+    str, "os.PathLike[str]", "tuple[Any, Mapping[str, object]]", Plugin, "type[Plugin]", Any
 ]
 
-# Behind the name of a plugin written in Python, where a state file records the plugins.
+# Behind the name of a plugin written in Python, in a state file.
 _PYTHON = " (Python)"
+
+
+class _Loads(Protocol):
+    def load(self, session: Session) -> None: ...
 
 
 class Given:
@@ -36,130 +32,64 @@ class Given:
         text: As the program takes it, "logits:level=head"; state files record it.
     """
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, plugin: _Loads) -> None:
+        self.text, self.plugin = text, plugin
 
     def load(self, session: Session) -> None:
         """Loads the plugin into a session."""
-        name, options = split(self.text)
-        session.guarded(
-            "psc_session_plugin",
-            os.fsencode(name),
-            encoded(options, "an option") if options else None,
-        )
+        self.plugin.load(session)
 
 
-class GivenObject(Given):
-    """A plugin written in Python."""
-
-    def __init__(self, plugin: Plugin) -> None:
-        super().__init__(_joined(plugin.name + _PYTHON, plugin._given))
-        self.plugin = plugin
-
-    def load(self, session: Session) -> None:
-        """Opens the plugin in a session; StateError while another session uses it."""
-        Instance(self.plugin, session).load(session)
+def _joined(name: str, options: Mapping[str, str]) -> str:
+    """The text "name:key=value,..." with the escapes of values."""
+    values = (value.replace("\\", "\\\\").replace(",", "\\,") for value in options.values())
+    items = [f"{key}={value}" for key, value in zip(options, values)]
+    return name + (":" + ",".join(items) if items else "")
 
 
-def split(text: str) -> tuple[str, str]:
-    """Name and options of "name:key=value,...": they begin at the first ':' before a "key="."""
-    found = re.search(r":(?=[A-Za-z0-9_-]+=)", text)
-    at = found.start() if found else -1 if "/" in text else text.find(":")
-    return (text, "") if at < 0 else (text[:at], text[at + 1 :])
-
-
-def _joined(name: str, options: Mapping[str, object]) -> str:
-    """ "name:key=value,..." with the escapes of values."""
-    if not options:
-        return name
-    items = []
-    for key, value in options.items():
-        if not isinstance(key, str):
-            raise InputError(f"plugin {name}: the option {key!r} is not a str")
-        text = option_text(value).replace("\\", "\\\\").replace(",", "\\,")
-        items.append(f"{key}={text}")
-    joined = f"{name}:{','.join(items)}"
-    if split(joined)[0] != name:
-        raise InputError(f"the plugin {name} has ':' in its name, which hides its options; rename it")
-    return joined
-
-
-def _path(given: os.PathLike[str]) -> str:
-    path = os.fspath(given)
-    if not isinstance(path, str):
-        raise InputError("a plugin's path is a str or a pathlib.Path, not bytes")
-    if "/" not in path:
-        path = "./" + path
-    if split(path)[0] != path:
-        raise InputError(f"the plugin {path} has ':' in its name, as options have; rename it")
-    return path
-
-
-def _object(given: Any, options: Mapping[str, object] | None) -> Plugin | None:
-    if isinstance(given, AccumulatorFunction):
-        given = given.plugin
-    if isinstance(given, type) and issubclass(given, Plugin):
-        return given(**(options or {}))
-    if isinstance(given, Plugin):
-        if options:
-            raise InputError(f"give options when you make the plugin: {type(given).__name__}(...)")
-        return given
-    return None
-
-
-def as_plugin(given: PluginGiven) -> Given:
-    """A plugin as a caller gives it.
-
-    Args:
-        given: A built-in's name, "mlp"; a name with options, "logits:level=head" or ("logits",
-            {"level": "head"}); the path of a shared object, "./mine.so" or a Path, with or without
-            options; a Plugin object or class; or a function with @accumulator.
-
-    Raises:
-        InputError: It is none of these.
-    """
-    options: Mapping[str, object] | None = None
-    one: Any = given
-    if isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], Mapping):
-        one, options = one
-    plugin = _object(one, options)
-    if plugin is not None:
-        return GivenObject(plugin)
-    if isinstance(one, os.PathLike):
-        return Given(_joined(_path(one), options or {}))
-    if isinstance(one, str):
-        return Given(one if options is None else _joined(one, options))
-    what = getattr(one, "__name__", type(one).__name__)
-    hint = "; put @pythiascope.accumulator(...) above the function" if callable(one) else ""
-    raise InputError(
-        f"{what} is not a plugin; pass a name, a path, (name, options), or a Plugin{hint}"
-    )
+def as_given(entry: PluginGiven) -> Given:
+    """One plugin; InputError for what is none."""
+    plugin = given_plugin(entry)
+    if isinstance(entry, str):
+        return Given(entry, plugin)
+    if isinstance(plugin, GivenObject):
+        return Given(_joined(plugin.table.name + _PYTHON, plugin.options), plugin)
+    return Given(_joined(plugin.name, plugin.options), plugin)
 
 
 def as_plugins(given: Iterable[PluginGiven]) -> list[Given]:
     """Several; one alone is an error, because a str is an iterable of characters."""
-    if isinstance(given, (str, os.PathLike, Plugin, AccumulatorFunction, type)):
+    if isinstance(given, (str, os.PathLike)) or not hasattr(given, "__iter__"):
         raise InputError("plugins is a list; put [ ] around the one plugin")
-    return [as_plugin(one) for one in given]
+    return [as_given(entry) for entry in given]
+
+
+def objects_of(plugins: Iterable[PluginGiven]) -> dict[str, list[Any]]:
+    """Plugins written in Python by their names, as they were given."""
+    out: dict[str, list[Any]] = {}
+    for entry in list(plugins):
+        made = as_given(entry)
+        if not isinstance(made.plugin, GivenObject):
+            raise InputError(
+                f"the state files name the plugin {made.text}; pass only those written in Python"
+            )
+        out.setdefault(made.plugin.table.name, []).append(entry)
+    return out
 
 
 def recorded(text: str, objects: dict[str, list[Any]]) -> Given:
-    """The plugin that a state file recorded; `objects` has those written in Python, by name."""
-    name, options = split(text)
-    if not name.endswith(_PYTHON):
-        return Given(text)
-    name = name[: -len(_PYTHON)]
+    """The plugin that a state file recorded; `objects` has those written in Python.
+
+    A class or a function gets the recorded options; an object has its own.
+    """
+    name, mark, options = text.partition(_PYTHON)
+    if not mark:
+        return as_given(text)
     if not objects.get(name):
         raise InputError(f"it was made with the Python plugin {name}; pass it in plugins=[...]")
-    plugin = objects[name].pop(0)
-    made = _object(plugin, None)
-    assert made is not None
-    if plugin is not made and options:
-        made._given = dict(_items(options))
-    return GivenObject(made)
-
-
-def _items(options: str) -> Iterable[tuple[str, str]]:
-    for item in re.findall(r"(?:\\.|[^,\\])+", options):
-        key, _, value = item.partition("=")
-        yield key, re.sub(r"\\([,\\])", r"\1", value)
+    entry = objects[name].pop(0)
+    if isinstance(entry, (tuple, Plugin)):
+        return as_given(entry)
+    plugin = as_plugin(entry)
+    plugin.options = plugin.plugin._given = parse_options(options[1:])
+    return Given(text, plugin)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._c import structures as c
+from .checks import whole
 from .errors import HostCallFailed, InputError
 from .events import (
     ROW,
@@ -25,14 +26,15 @@ from .events import (
     RowsChoice,
     Target,
     Top,
+    find_point,
     make_filter,
-    point_number,
     raw_row,
     rows_at,
 )
 from .host_base import HostBase, ModelInfo, address_of, encoded, text_of
 from .host_math import HostMath
 from .host_results import HostResults
+from .names import Names
 from .views import Views
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ _CHANGES = {
     "add": c.PSC_CHANGE_ADD,
     "cut": c.PSC_CHANGE_CUT,
 }
+_MOST = 2**31 - 1
 _LOGIT_ROWS = {"all": c.PSC_ROWS_ALL, "last": c.PSC_ROWS_LAST}
 
 
@@ -148,15 +151,19 @@ class Retained:
 class Host(HostResults, HostMath):
     """What pythiascope offers to a plugin; usable in the plugin's callbacks only."""
 
-    def __init__(
-        self, name: str, session: weakref.ref[Session], guard: Callable[..., int]
-    ) -> None:
+    def __init__(self, name: str, session: weakref.ref[Session], guard: Callable[..., int]) -> None:
         super().__init__(name)
         self._session, self._guard = session, guard
         self._thunks: list[Any] = []  # of open: they live as long as the instance
         self._run_thunks: list[Any] = []  # of the run
         self._in_open = True
         self._rows: npt.NDArray[Any] | None = None
+        self._names: Names | None = None
+
+    def _hook_names(self) -> Names:
+        if self._names is None:
+            self._names = Names(self.model.n_layers, self.model.parallel_residual)
+        return self._names
 
     def _begin_run(self) -> None:
         self._in_open = False
@@ -179,7 +186,7 @@ class Host(HostResults, HostMath):
         """Shows a point's events to fn(event): from open in every run, from run_begin in this one.
 
         Args:
-            point: Its name without the layer, "attn.hook_z", or its number.
+            point: Its name, "attn.hook_z" for every layer or "blocks.3.attn.hook_z", or its number.
             fn: May raise to end the run; what it returns is ignored.
             layers, heads: One number or several; None: all.
             rows: "all", "last" (of each sequence), a position, or positions (begin, end).
@@ -219,10 +226,11 @@ class Host(HostResults, HostMath):
         def callback(pointer: Any, _: Any) -> int:
             return self._guard(shown, pointer.contents)
 
+        number, layers = find_point(self._hook_names(), point, layers)
         chosen, keep = make_filter(layers, heads, rows, edited_only)
         thunk = c.psc_event_fn(callback)
         (self._thunks if self._in_open else self._run_thunks).append(thunk)
-        self._check(call, point_number(point), chosen, thunk, None)
+        self._check(call, number, chosen, thunk, None)
         del keep  # the host has copied the filter
 
     def _show(self, raw: c.psc_event, fn: EventFn, writable: bool) -> None:
@@ -304,8 +312,7 @@ class Host(HostResults, HostMath):
 
         logits [d_vocab] of the row are needed by the kind "top" only.
         """
-        ids = (ctypes.c_int32 * 2)()
-        given = None
+        ids, raw, given = (ctypes.c_int32 * 2)(), raw_row(row), None
         if logits is not None:
             given = np.ascontiguousarray(logits, np.float32)
             if given.shape != (self.model.d_vocab,):
@@ -313,12 +320,12 @@ class Host(HostResults, HostMath):
         elif self.targets[target : target + 1] and self.targets[target].kind == "top":
             raise InputError("host.target_ids: a target of kind top needs the row's logits")
         where = None if given is None else address_of(given)
-        self._check("target_ids", target, raw_row(row), where, ctypes.addressof(ids))
+        self._check("target_ids", target, raw, where, ctypes.addressof(ids))
         return ids[0], ids[1]
 
     def has_editor(self, point: int | str) -> bool:
         """Whether a plugin or client edits this point in this run."""
-        return bool(self._call("has_editor", point_number(point)))
+        return bool(self._call("has_editor", find_point(self._hook_names(), point, None)[0]))
 
     def retain(
         self,
@@ -329,8 +336,9 @@ class Host(HostResults, HostMath):
         rows: RowsChoice = "all",
     ) -> Retained:
         """Keeps a tensor until the run is over, in run_begin; the session caps the bytes."""
+        number, layers = find_point(self._hook_names(), point, layers)
         chosen, keep = make_filter(layers, heads, rows)
-        handle = self._call("retain", point_number(point), chosen)
+        handle = self._call("retain", number, chosen)
         del keep
         if handle < 0:
             raise HostCallFailed("host.retain failed")
@@ -384,7 +392,7 @@ class Host(HostResults, HostMath):
         keep: list[Any] = []
         array = (c.psc_variant * max(len(variants), 1))()
         for i, variant in enumerate(variants):
-            array[i] = _raw_variant(variant, self.model, keep)
+            array[i] = self._raw_variant(variant, keep)
 
         def shown(number: int, raw: c.psc_event) -> None:
             event = Event(raw, None)
@@ -399,27 +407,32 @@ class Host(HostResults, HostMath):
         thunk = c.psc_variant_fn(callback)
         self._check("variants", len(variants), array, _LOGIT_ROWS[logit_rows], thunk, None)
 
+    def _raw_variant(self, variant: Variant, keep: list[Any]) -> c.psc_variant:
+        changes = (c.psc_change * max(len(variant.changes), 1))()
+        for i, change in enumerate(variant.changes):
+            changes[i] = self._raw_change(change, keep)
+        keep.append(changes)
+        end = whole("a variant's row_end", variant.row_end, 0, _MOST)
+        return c.psc_variant(n_changes=len(variant.changes), changes=changes, row_end=end)
 
-def _raw_variant(variant: Variant, model: ModelInfo, keep: list[Any]) -> c.psc_variant:
-    changes = (c.psc_change * max(len(variant.changes), 1))()
-    for i, change in enumerate(variant.changes):
-        changes[i] = _raw_change(change, model, keep)
-    keep.append(changes)
-    return c.psc_variant(n_changes=len(variant.changes), changes=changes, row_end=variant.row_end)
-
-
-def _raw_change(change: Change, model: ModelInfo, keep: list[Any]) -> c.psc_change:
-    if change.kind not in _CHANGES:
-        raise InputError(f"'{change.kind}' is not a change; use {', '.join(_CHANGES)}")
-    out = c.psc_change(kind=_CHANGES[change.kind], point=point_number(change.point))
-    out.layer, out.sequence = change.layer, change.sequence
-    out.head, out.key, out.alpha = change.head, change.key, change.alpha
-    out.row_begin, out.row_end = change.rows
-    if change.values is not None:
-        values = _change_values(change, out.point, model)
-        keep.append(values)
-        out.values, out.stride = address_of(values), values[0].size
-    return out
+    def _raw_change(self, change: Change, keep: list[Any]) -> c.psc_change:
+        if change.kind not in _CHANGES:
+            raise InputError(f"'{change.kind}' is not a change; use {', '.join(_CHANGES)}")
+        layer = None if change.layer < 0 else change.layer
+        point, chosen = find_point(self._hook_names(), change.point, layer)
+        out = c.psc_change(kind=_CHANGES[change.kind], point=point)
+        out.layer = chosen if isinstance(chosen, int) else -1
+        n_ctx = self.model.n_ctx
+        out.sequence = whole("a change's sequence", change.sequence, 0, _MOST)
+        out.head = whole("a change's head", change.head, -1, _MOST)
+        out.key = whole("a change's key", change.key, -1, n_ctx)
+        begin, end = (whole("a change's row", row, 0, n_ctx) for row in change.rows)
+        out.row_begin, out.row_end, out.alpha = begin, end, change.alpha
+        if change.values is not None:
+            values = _change_values(change, point, self.model)
+            keep.append(values)
+            out.values, out.stride = address_of(values), values[0].size
+        return out
 
 
 def _change_values(change: Change, point: int, model: ModelInfo) -> npt.NDArray[np.float32]:

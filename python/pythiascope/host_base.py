@@ -6,13 +6,22 @@ raises StateError. A call that fails ends the run; its exception passes through 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from typing import Any, NamedTuple, NoReturn
 
 import numpy.typing as npt
 
+from .checks import whole
 from .errors import HostCallFailed, InputError, PluginError, StateError
+
+
+_LIMITS: dict[Any, tuple[int, int]] = {
+    ctypes.c_int32: (-(2**31), 2**31 - 1),
+    ctypes.c_int64: (-(2**63), 2**63 - 1),
+    ctypes.c_uint64: (0, 2**64 - 1),
+}
 
 
 class ModelInfo(NamedTuple):
@@ -84,10 +93,21 @@ class HostBase:
             )
         if self._place != (os.getpid(), threading.get_ident()):
             raise StateError(f"host.{name} was called on another thread or in another process")
-        function = self._functions.get(name)
-        if function is None:
-            function = self._functions[name] = getattr(self._table.contents, name)
-        return function(self._context, *arguments)
+        found = self._functions.get(name)
+        if found is None:
+            function = getattr(self._table.contents, name)
+            limits = tuple(_LIMITS.get(kind) for kind in type(function)._argtypes_[1:])
+            found = self._functions[name] = (function, limits)
+        function, limits = found
+        # ctypes would cut a large number to size.
+        given = [
+            value if limit is None else whole(f"an argument of host.{name}", value, *limit)
+            for value, limit in zip(arguments, limits)
+        ]
+        try:
+            return function(self._context, *given)
+        except ctypes.ArgumentError as error:
+            raise InputError(f"host.{name}: {error}") from None
 
     def _check(self, name: str, *arguments: Any) -> None:
         if self._call(name, *arguments) != 0:

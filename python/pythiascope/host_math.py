@@ -258,7 +258,9 @@ class HostMath(HostBase):
             weights.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
         )
         if kept < 0:
-            raise InputError("host.keep: a logit is NaN, none is finite, or the strategy is invalid")
+            raise InputError(
+                "host.keep: a logit is NaN, none is finite, or the strategy is invalid"
+            )
         return ids[:kept].copy(), weights[:kept].copy()
 
     def rotate(self, x: npt.ArrayLike, position: int, *, inverse: bool = False) -> Floats:
@@ -335,7 +337,9 @@ class HostMath(HostBase):
     def read_sentences(self, path: Path) -> list[Sentence]:
         """The sentences of a CoNLL-U file."""
         n = ctypes.c_int32()
-        return _sentences(self._pointer("read_sentences", path_bytes(path), ctypes.byref(n)), n.value)
+        return _sentences(
+            self._pointer("read_sentences", path_bytes(path), ctypes.byref(n)), n.value
+        )
 
 
 def path_bytes(path: Path) -> bytes:

@@ -11,11 +11,11 @@ from . import states
 from ._c import structures as c
 from ._c.library import call
 from .errors import InputError, PythiascopeError
-from .given import GivenObject, PluginGiven, as_plugins, recorded
+from .given import PluginGiven, objects_of, recorded
 from .session import OwnedResults
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .base import ModelBase
 
 
 class _Parts:
@@ -54,24 +54,11 @@ class _Parts:
                 raise InputError(f"part {i + 1}/{n} is missing")
 
 
-def _objects(plugins: Iterable[PluginGiven]) -> dict[str, list[Any]]:
-    """Plugins written in Python by their names; classes stay classes, for the options recorded."""
-    given = list(plugins)
-    out: dict[str, list[Any]] = {}
-    for one, made in zip(given, as_plugins(given)):
-        if not isinstance(made, GivenObject):
-            raise InputError(
-                f"the states name the plugin {made.text} themselves; pass only plugins in Python"
-            )
-        out.setdefault(made.plugin.name, []).append(one)
-    return out
-
-
 def merge_states(
-    paths: list[str], model: Model, plugins: Iterable[PluginGiven]
+    paths: list[str], model: ModelBase, plugins: Iterable[PluginGiven]
 ) -> OwnedResults:
     """The results of all parts together."""
-    objects = _objects(plugins)
+    objects = objects_of(plugins)
     parts = _Parts()
     for path in paths:
         parts.add(path)

@@ -26,10 +26,11 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ._c import structures as c
-from .errors import StateError
+from .errors import InputError, StateError
 from .host import Host
 from .host_base import encoded
 from .plugin_options import OptionTable, given_options, options_of
@@ -102,7 +103,7 @@ class Instance:
 
     def __init__(self, plugin: Plugin, session: Session) -> None:
         self._plugin = plugin
-        self._control = session._control
+        self._control = session.control
         self.host = Host(plugin.name, weakref.ref(session), self._control.guard)
         self._table = OptionTable(options_of(type(plugin)).values())
         self.structure = c.psc_plugin(
@@ -178,3 +179,52 @@ class Instance:
             self._plugin.close()  # no run can fail; ctypes shows an exception as one of __del__
         finally:
             self._leave()
+
+
+class Identity(NamedTuple):
+    """What results call a plugin."""
+
+    name: str
+    version: str
+    summary: str
+
+
+class GivenObject:
+    """A plugin object that is ready to be loaded into a session."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self.plugin, self.options = plugin, plugin._given
+        self.table = Identity(plugin.name, plugin.version, plugin.summary)
+
+    @property
+    def needs_bos(self) -> bool:
+        """Whether every sequence must begin with the beginning-of-text token."""
+        return bool(self.plugin.needs_bos)
+
+    def load(self, session: Session) -> None:
+        """Opens the plugin in a session; StateError while another session uses it."""
+        Instance(self.plugin, session).load(session)
+
+
+def as_plugin(entry: Any, options: Mapping[str, object] = {}) -> GivenObject:
+    """An entry of plugins=[...] that is written in Python, ready to be loaded.
+
+    Args:
+        entry: A Plugin object or class, or a function with @accumulator.
+        options: Of a class.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    made = getattr(entry, "plugin", entry)  # of an accumulator's function
+    if isinstance(made, type) and issubclass(made, Plugin):
+        return GivenObject(made(**options))
+    if isinstance(entry, Plugin):
+        if options:
+            raise InputError(f"give the options where you make the plugin: {entry.name}(...)")
+        return GivenObject(entry)
+    what = getattr(entry, "__name__", type(entry).__name__)
+    hint = "; put @pythiascope.accumulator(...) above the function" if callable(entry) else ""
+    raise InputError(
+        f"{what} is not a plugin; pass a name, a path, (name, options), or a Plugin{hint}"
+    )

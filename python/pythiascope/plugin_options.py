@@ -205,4 +205,6 @@ def given_options(owner: type, values: Mapping[str, object]) -> dict[str, str]:
             names = ", ".join(known) or "none"
             raise InputError(f"{owner.__name__} has no option '{name}'; its options are {names}")
         out[found.key] = option_text(value)
+        if "\0" in out[found.key]:
+            raise InputError(f"the option {name} contains a 0 character; leave it out")
     return out

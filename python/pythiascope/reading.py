@@ -72,11 +72,15 @@ class Source:
         if ids.ndim == 1 and ids.size == 0:
             return np.zeros(1, np.int32)[:0]
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
-            raise InputError(f"{what} is a {type(item).__name__}; pass a str or a list of token ids")
+            raise InputError(
+                f"{what} is a {type(item).__name__}; pass a str or a list of token ids"
+            )
         wrong = np.flatnonzero((ids < -_ID_LIMIT) | (ids >= _ID_LIMIT))
         if wrong.size:
             at = int(wrong[0])
-            raise InputError(f"{what} has the token id {ids[at]} at position {at}; ids have 32 bits")
+            raise InputError(
+                f"{what} has the token id {ids[at]} at position {at}; ids have 32 bits"
+            )
         return np.ascontiguousarray(ids, np.int32)
 
 
@@ -131,9 +135,7 @@ class Reader:
     def next(self, error: c.psc_error) -> tuple[int, c.psc_window]:
         """The status of psc_corpus_next, and the window, valid until the next call."""
         window = self._window
-        status = library().psc_corpus_next(
-            ctypes.byref(window), self._pointer, ctypes.byref(error)
-        )
+        status = library().psc_corpus_next(ctypes.byref(window), self._pointer, ctypes.byref(error))
         return int(status), window
 
     def totals(self) -> c.psc_corpus_totals:
@@ -190,9 +192,7 @@ def find_paths(documents: Any, files: Any) -> list[bytes] | None:
     if isinstance(documents, os.PathLike):
         return [_path(documents)]
     if isinstance(documents, str):
-        raise InputError(
-            "documents is one str; pass [text] for one document, or files= for a path"
-        )
+        raise InputError("documents is one str; pass [text] for one document, or files= for a path")
     if isinstance(documents, (bytes, bytearray, memoryview)) or not hasattr(documents, "__iter__"):
         raise InputError(
             f"documents is {type(documents).__name__}; pass an iterable of texts or of token ids"

@@ -41,8 +41,7 @@ def _shape(given: Shape, name: str) -> tuple[Extent, ...]:
         known = extent in EXTENTS if isinstance(extent, str) else extent > 0
         if not known:
             raise InputError(
-                f"{name}: {extent!r} is not an extent; use a positive number, "
-                f"{', '.join(EXTENTS)}"
+                f"{name}: {extent!r} is not an extent; use a positive number, {', '.join(EXTENTS)}"
             )
     return shape
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Union
+
+import numpy as np
 
 from ._c.library import call, take_text
 from .errors import InputError, PythiascopeError
 from .given import Given
+from .running import _contrasts as contrasts_of
+from .running import _listed as listed
+from .running import _target as target_text
 from .session import Session
 
 Target = Union[str, tuple[str, str]]
@@ -18,24 +23,16 @@ Target = Union[str, tuple[str, str]]
 DEFAULT_PLUGINS = ("logits", "ln", "mlp")
 
 
-def as_targets(
-    target: str | Iterable[str] | None, contrast: tuple[str, str] | Iterable[tuple[str, str]] | None
-) -> list[Target]:
+def as_targets(target: Any, contrast: Any) -> list[Target]:
     """The targets, then the contrasts, as a state file records them."""
-    targets: list[Target] = []
-    if target is not None:
-        targets += [target] if isinstance(target, str) else list(target)
-    if contrast is not None:
-        pairs = list(contrast)
-        if len(pairs) == 2 and all(isinstance(one, str) for one in pairs):
-            pairs = [(str(pairs[0]), str(pairs[1]))]
-        for pair in pairs:
-            if isinstance(pair, str) or len(pair) != 2:
-                raise InputError(f"a contrast is a pair of tokens, not {pair!r}")
-            targets.append((pair[0], pair[1]))
-    for one in targets:
-        if not all(isinstance(text, str) for text in ([one] if isinstance(one, str) else one)):
-            raise InputError(f"a target is a text, not {one!r}")
+    try:
+        targets: list[Target] = [target_text(one) for one in listed(target, (str, int, np.integer))]
+        for a, b in contrasts_of(contrast):
+            targets.append((target_text(a), target_text(b)))
+    except TypeError:
+        raise InputError(
+            f"target={target!r} or contrast={contrast!r} is not a text, an id, a pair, or a list"
+        ) from None
     return targets
 
 

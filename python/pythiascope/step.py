@@ -152,9 +152,7 @@ class Step:
         self._work.offer(slots, self._site, numbers[kept], self.rows["index"][kept])
 
 
-def _sum(
-    values: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None
-) -> npt.NDArray[np.float64]:
+def _sum(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64]:
     """The f64 sum over rows, added one after the other."""
     chosen = np.ascontiguousarray(values if mask is None else values[mask], np.float64)
     if chosen.shape[1] == 1 and len(chosen):

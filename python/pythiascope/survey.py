@@ -31,7 +31,7 @@ from .states import Setup
 from .tokens import TOKEN, Tokens
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .base import ModelBase
 
 _DEFAULT_WINDOW = 512
 
@@ -91,7 +91,7 @@ class Interrupts:
         """The same in a callback of the library: nonzero when it raised, which `failure` keeps."""
         try:
             self.user(function, *arguments)
-        except BaseException as failure:  # noqa: BLE001 - raised when the library has returned
+        except BaseException as failure:  # raised when the library has returned
             self.failure = failure
             return 1
         return 0
@@ -121,7 +121,7 @@ class Plan(NamedTuple):
 class Survey:
     """One run over one corpus."""
 
-    def __init__(self, model: Model, plan: Plan) -> None:
+    def __init__(self, model: ModelBase, plan: Plan) -> None:
         self._model, self._plan = model, plan
         self._interrupts = Interrupts()
         self._exits = ExitStack()
@@ -164,7 +164,7 @@ class Survey:
             accumulate=True, n_sequences=plan.batch, capacity=self._width
         )
         self._exits.callback(_close, self._session)
-        control = self._session._control
+        control = self._session.control
         self._interrupts.in_plugin = lambda: control.in_user
         plan.setup.apply(self._session)
         options = plan.options._replace(bos=self._add_bos(plan.options.bos))

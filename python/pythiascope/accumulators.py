@@ -193,7 +193,9 @@ def accumulator(
         InputError: No point, a name given twice, or an unknown axis.
     """
     if not points or not all(isinstance(point, str) for point in points):
-        raise InputError('an accumulator needs hook names: @accumulator("blocks.*.hook_resid_post")')
+        raise InputError(
+            'an accumulator needs hook names: @accumulator("blocks.*.hook_resid_post")'
+        )
     given = zip(_KINDS, (sums, means, counts, minima, maxima))
     declared = [one for kind, names in given for one in declared_names(kind, names)]
     declared += declared_tops(tops)
