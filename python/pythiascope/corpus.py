@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Union
 from .base import ModelBase
 from .checks import whole
 from .errors import InputError
+from .paths import Path, path_bytes
 
 if TYPE_CHECKING:
     from .given import PluginGiven
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Corpora", "merge"]
 
-Path = Union[str, "os.PathLike[str]"]
 # One document: a text, or token ids.
 Document = Union[str, Sequence[int], Any]
 
@@ -131,7 +131,7 @@ class Corpora(ModelBase):
             options,
             Setup(as_targets(target, contrast), as_plugins(chosen)),
             whole("batch", batch, 1, 4096),
-            None if state is None else os.fspath(state),
+            None if state is None else os.fsdecode(path_bytes(state)),
             float(save_seconds),
             progress,
         )
@@ -163,7 +163,7 @@ def merge(
 
     if isinstance(states, (str, os.PathLike)):
         raise InputError("states is one path; pass a list with one file per part")
-    paths = [os.fspath(path) for path in states]
+    paths = [os.fsdecode(path_bytes(path)) for path in states]
     if not paths:
         raise InputError("no state files; pass one per part")
     opened = model if isinstance(model, Model) else Model(model)

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from .checks import whole
 from .errors import HostCallFailed, InputError, PluginError, StateError
 
-
 _LIMITS: dict[Any, tuple[int, int]] = {
     ctypes.c_int32: (-(2**31), 2**31 - 1),
     ctypes.c_int64: (-(2**63), 2**63 - 1),

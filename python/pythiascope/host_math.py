@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from os import PathLike, fsencode
 from typing import Any, NamedTuple, Union
 
 import numpy as np
@@ -13,11 +12,11 @@ import numpy.typing as npt
 from ._c import structures as c
 from .errors import HostCallFailed, InputError
 from .host_base import HostBase, address_of, encoded, text_of
+from .paths import Path, path_bytes
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Setting = Union[str, float, bool]
-Path = Union[str, "PathLike[str]"]
 
 _MATRICES = {
     "W_Q": c.PSC_W_Q,
@@ -340,11 +339,3 @@ class HostMath(HostBase):
         return _sentences(
             self._pointer("read_sentences", path_bytes(path), ctypes.byref(n)), n.value
         )
-
-
-def path_bytes(path: Path) -> bytes:
-    """A path for the C library, in the system's bytes."""
-    raw = fsencode(path)
-    if b"\0" in raw:
-        raise InputError("a path contains a 0 byte")
-    return raw

@@ -147,7 +147,7 @@ class Instance:
 
     def _open_plugin(self) -> None:
         with self.host as host:
-            filled = self._table.structure()
+            filled = self._table.memory()
             host._check("options", ctypes.addressof(filled))
             self._plugin._options = self._table.values(filled)
             self._plugin.open(self.host)

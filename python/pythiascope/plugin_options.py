@@ -179,20 +179,27 @@ class OptionTable:
     def __init__(self, options: Iterable[Option]) -> None:
         self.options = list(options)
         self.keep: list[Any] = []
-        fields = [(f"f{i}", _KINDS[o.kind][1]) for i, o in enumerate(self.options)]
-        self.structure: type[ctypes.Structure] = type(
-            "Values", (ctypes.Structure,), {"_fields_": fields}
-        )
         self.array = (c.psc_option_description * (len(self.options) + 1))()
+        self._size = 0
+        self._offsets: list[int] = []
         for i, one in enumerate(self.options):
-            offset = getattr(self.structure, f"f{i}").offset
-            entry = one.describe(offset, self.keep)
+            entry = one.describe(self._size, self.keep)
             self.keep.append(entry)
             self.array[i] = entry
+            self._offsets.append(self._size)
+            self._size += (ctypes.sizeof(_KINDS[one.kind][1]) + 7) // 8 * 8
 
-    def values(self, filled: ctypes.Structure) -> dict[str, object]:
-        """The Python values of a structure that the host filled, by key."""
-        return {o.key: o.value(getattr(filled, f"f{i}")) for i, o in enumerate(self.options)}
+    def memory(self) -> ctypes.Array[ctypes.c_char]:
+        """The structure that the host fills."""
+        return (ctypes.c_char * max(self._size, 1))()
+
+    def values(self, filled: ctypes.Array[ctypes.c_char]) -> dict[str, object]:
+        """The Python values of what the host filled, by key."""
+        out = {}
+        for one, offset in zip(self.options, self._offsets):
+            field = _KINDS[one.kind][1].from_buffer(filled, offset)
+            out[one.key] = one.value(getattr(field, "value", field))
+        return out
 
 
 def given_options(owner: type, values: Mapping[str, object]) -> dict[str, str]:

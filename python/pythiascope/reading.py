@@ -15,6 +15,7 @@ from ._c import structures as c
 from ._c.library import call, library, take_text
 from .errors import InputError
 from .opened import OpenModel
+from .paths import path_bytes
 
 _ID_LIMIT = 1 << 31
 _END = object()
@@ -56,7 +57,8 @@ class Source:
             out.text, out.bytes = self._held, len(self._held)
         else:
             self._held = self._ids(item)
-            out.ids, out.n = self._held.ctypes.data, len(self._held)
+            out.ids = ctypes.cast(self._held.ctypes.data, ctypes.POINTER(ctypes.c_int32))
+            out.n = len(self._held)
         self._number += 1
 
     def _ids(self, item: Any) -> npt.NDArray[np.int32]:
@@ -186,11 +188,11 @@ def find_paths(documents: Any, files: Any) -> list[bytes] | None:
         if documents is not None:
             raise InputError("pass documents or files=, not both")
         one = isinstance(files, (str, os.PathLike))
-        return [_path(path) for path in ([files] if one else files)]
+        return [path_bytes(path) for path in ([files] if one else files)]
     if documents is None:
         raise InputError("no corpus; pass documents, or files= with files and folders")
     if isinstance(documents, os.PathLike):
-        return [_path(documents)]
+        return [path_bytes(documents)]
     if isinstance(documents, str):
         raise InputError("documents is one str; pass [text] for one document, or files= for a path")
     if isinstance(documents, (bytes, bytearray, memoryview)) or not hasattr(documents, "__iter__"):
@@ -202,17 +204,5 @@ def find_paths(documents: Any, files: Any) -> list[bytes] | None:
         if paths and len(paths) < len(documents):
             raise InputError("documents mixes paths and documents; pass paths in files=")
         if paths:
-            return [_path(path) for path in paths]
+            return [path_bytes(path) for path in paths]
     return None
-
-
-def _path(path: Any) -> bytes:
-    if not isinstance(path, (str, os.PathLike)):
-        raise InputError(f"a path is a str or a pathlib.Path, not {type(path).__name__}")
-    try:
-        raw = os.fsencode(path)
-    except UnicodeEncodeError:
-        raise InputError(f"{path!r} is not a path: it has a lone surrogate") from None
-    if b"\0" in raw:
-        raise InputError(f"{path!r} is not a path: it has a 0 character")
-    return raw
