@@ -4,6 +4,8 @@
 #   - only simd/ names instruction sets;
 #   - a library neither prints nor exits, and kernels do not allocate;
 #   - no code relies on the order of hook points;
+#   - python/ holds no C, names no private header, and declares C's structures and loads the library
+#     in one place each;
 #   - a file name is unique; a folder's README has at most 25 lines.
 # layering_proof.sh shows that the script detects a violation of each rule.
 set -u
@@ -82,12 +84,34 @@ isa='__AVX|__FMA__|__F16C__|__SSE|__ARM_NEON|__aarch64__|__x86_64__|immintrin|ar
         $files $(find tests -name '*.[ch]')
 }
 
+# What a Python module knows of C is generated from include/ (_c/structures.py).
+# tests/python/test_package.py checks which module imports which.
+modules=$(find python/pythiascope -name '*.py' | sort)
+in_python=$(find python -name '*.[ch]')
+# shellcheck disable=SC2086 # a list of files
+[ -z "$in_python" ] || fail "python/ holds C:" $in_python
+private=$(echo "$files" | grep '\.h$\|\.def$' | grep -v '^include/\|^examples/' |
+    sed 's|.*/||; s|[.]|[.]|' | paste -s -d '|' -)
+# shellcheck disable=SC2046,SC2086 # lists of files
+{
+    refuse "(^|[^a-z_])($private)([^a-z_]|$)" 'a private header is named in Python' \
+        $modules $(find tools tests/tools -name 'make_python_*.py')
+    refuse 'ctypes\.Structure|\(Structure\)' \
+        'a structure of C is declared outside _c/structures.py' \
+        $(echo "$modules" | grep -v '/_c/structures\.py$')
+    refuse 'CDLL\(|LoadLibrary' 'a library is loaded outside _c/library.py' \
+        $(echo "$modules" | grep -v '/_c/library\.py$')
+}
+
 # shellcheck disable=SC2086 # a list of folders
-twice=$(find $folders bench tests -name '*.[ch]' | sed 's|.*/||' | sort | uniq -d)
+twice=$({
+    find $folders bench tests -name '*.[ch]'
+    find python bench tests tools -name '*.py' ! -name __init__.py
+} | sed 's|.*/||' | sort | uniq -d)
 [ -z "$twice" ] || fail "file names that are not unique:" $twice
 
 # shellcheck disable=SC2086
-for readme in $(find $folders bench tests tools -name README.md); do
+for readme in $(find $folders python bench tests tools -name README.md); do
     lines=$(wc -l <"$readme")
     [ "$lines" -le 25 ] || fail "$readme has $lines lines; at most 25"
 done
@@ -95,10 +119,11 @@ done
 # Detects a folder that find does not reach.
 if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
     # shellcheck disable=SC2086
-    listed=$(git ls-files -- $folders | grep -c '\.[ch]$\|\.def$')
-    read=$(echo "$files" | wc -l | tr -d ' ')
+    listed=$(git ls-files -- $folders python/pythiascope |
+        grep -c '\.[ch]$\|\.def$\|^python/pythiascope/.*\.py$')
+    read=$(printf '%s\n' "$files" "$modules" | wc -l | tr -d ' ')
     [ "$read" -ge "$listed" ] || fail "read $read files, and git lists $listed"
 fi
 
 [ $failures -eq 0 ] || { echo "layering: $failures failed"; exit 1; }
-echo "layering: all rules hold for $(echo "$files" | wc -l | tr -d ' ') files"
+echo "layering: all rules hold for $(printf '%s\n' "$files" "$modules" | wc -l | tr -d ' ') files"

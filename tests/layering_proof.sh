@@ -6,8 +6,8 @@ rules=$(cd "$(dirname "$0")" && pwd)/layering.sh
 cd "$1"
 work=$(mktemp -d "${TMPDIR:-/tmp}/psc-layering-XXXXXX")
 trap 'rm -rf "$work"' EXIT
-for folder in include base simd hooks runtime analysis report cli examples bench tests tools; do
-    find $folder -name '*.[ch]' -o -name '*.def' -o -name README.md
+for folder in include base simd hooks runtime analysis report cli examples bench tests tools python; do
+    find $folder -name '*.[ch]' -o -name '*.def' -o -name '*.py' -o -name README.md
 done | tar -cf - -T - | tar -xf - -C "$work"
 sh "$rules" "$work" >"$work/log" || { cat "$work/log"; exit 1; }
 
@@ -50,6 +50,11 @@ refuses base/files.c 'void f(void) { printf("x"); }'
 refuses analysis/ln/ln.c 'void f(void) { fputs("x", stderr); }'
 refuses simd/pack.c 'void *f(void) { return malloc(1); }'
 refuses runtime/plugins/host.c 'static int f(int p) { return p < PSC_HOOK_Z; }'
+refuses python/pythiascope/tokens.py 'NAME = "model.h"'
+refuses python/pythiascope/tokens.py 'class Point(ctypes.Structure): ...'
+refuses python/pythiascope/tokens.py 'LIBRARY = ctypes.CDLL("libm.so.6")'
+refuses python/pythiascope/_c/tokens.py '"""A second file of that name."""'
+refuses python/pythiascope/tokens.c 'int x;'
 refuses analysis/ln/arena.c '/* a second file of that name */'
 i=0
 long=
@@ -63,7 +68,7 @@ refuses analysis/README.md "$long"
 # A file that git lists and that the rules do not reach.
 echo 'int x;' >"$work/base/unread.c"
 git -C "$work" init -q
-git -C "$work" add base hooks include simd runtime analysis report cli examples
+git -C "$work" add base hooks include simd runtime analysis report cli examples python
 rm "$work/base/unread.c"
 if sh "$rules" "$work" >"$work/log"; then
     echo "layering_proof: an unread file is not detected"

@@ -44,6 +44,8 @@ need_debian() {
         need_header criterion/criterion.h libcriterion-dev
         need_command c++ g++ # the public headers are compiled as C++ too
         need_command xmllint libxml2-utils # macOS has it
+        need_command python3 python3 # tools/python_environment.sh installs the rest with pip
+        python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
     fi
     if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
 }
@@ -59,7 +61,10 @@ need_macos() {
     need_module libutf8proc utf8proc
     [ -d "$(brew --prefix lapack 2>/dev/null)" ] || missing="$missing lapack"
     [ -d "$(brew --prefix libomp 2>/dev/null)" ] || missing="$missing libomp"
-    if [ $with_test = yes ]; then need_module criterion criterion; fi
+    if [ $with_test = yes ]; then
+        need_module criterion criterion
+        need_command python3 python
+    fi
     if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
 }
 
