@@ -96,8 +96,7 @@ private=$(echo "$files" | grep '\.h$\|\.def$' | grep -v '^include/\|^examples/' 
 {
     refuse "(^|[^a-z_])($private)([^a-z_]|$)" 'a private header is named in Python' \
         $modules $(find tools tests/tools -name 'make_python_*.py')
-    refuse 'ctypes\.Structure|\(Structure\)' \
-        'a structure of C is declared outside _c/structures.py' \
+    refuse '^ *class .*Structure\)' 'a structure of C is declared outside _c/structures.py' \
         $(echo "$modules" | grep -v '/_c/structures\.py$')
     refuse 'CDLL\(|LoadLibrary' 'a library is loaded outside _c/library.py' \
         $(echo "$modules" | grep -v '/_c/library\.py$')
