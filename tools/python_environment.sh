@@ -67,10 +67,12 @@ build() {
 case ${1:-} in
     --list) list; exit ;;
     --missing)
+        missing=
         at_hand=" $(list | cut -d ' ' -f 1 | tr '\n' ' ')"
         for release in $releases; do
-            case $at_hand in *" $release "*) ;; *) printf '%s ' "$release" ;; esac
+            case $at_hand in *" $release "*) ;; *) missing="${missing:+$missing }$release" ;; esac
         done
+        echo "$missing"
         exit ;;
     test) name=test; python=$(default_interpreter); requirements=tests/python/requirements.txt ;;
     wheel) name=wheel; python=$(default_interpreter); requirements=tools/wheel_requirements.txt ;;

@@ -71,8 +71,8 @@ try() { # try RELEASE PYTHON
     root=$work/$1
     base=$root
     mkdir -p "$root/tmp" "$root/wheels"
-    quiet "$2" -m pip download --quiet --disable-pip-version-check --only-binary :all: \
-        -d "$root/wheels" "$wheel"
+    quiet "$pip" -m pip download --quiet --disable-pip-version-check --only-binary :all: \
+        --python-version "$1" -d "$root/wheels" "$wheel" # Debian's python3 may lack pip
     cp tests/python/try_wheel.py "$root/"
     if [ -n "$namespace" ]; then
         make_root "$2"
@@ -87,6 +87,7 @@ try() { # try RELEASE PYTHON
 
 [ -n "$namespace" ] ||
     echo "note: unshare is not allowed here; the clone and compilers are only kept out of PATH"
+pip=$(tools/python_environment.sh wheel)
 tools/python_environment.sh --list >"$work/interpreters"
 [ -s "$work/interpreters" ] || fail "found no Python; run tools/install_dependencies.sh --test"
 while read -r release python; do
@@ -94,4 +95,4 @@ while read -r release python; do
     echo "Python $release: installed, and it runs"
 done <"$work/interpreters"
 missing=$(tools/python_environment.sh --missing)
-[ -z "$missing" ] || echo "not tried, because they are not on this machine: Python $missing"
+[ -z "$missing" ] || echo "not tried, because this machine lacks them: Python $missing"

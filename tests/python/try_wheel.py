@@ -44,7 +44,7 @@ def check_program() -> None:
     done = run("nothing")
     assert (done.returncode, done.stdout) == (2, ""), done
     assert "unknown verb nothing" in done.stderr
-    assert run("info", "--model", "/no such folder").returncode == 1
+    assert run("info", "/no such folder").returncode == 1
     assert run("forms").returncode == 0
     arguments = ["pythiascope", "generate", "--text", "a b", "--n", "400"]
     for number in (signal.SIGTERM, signal.SIGINT):
