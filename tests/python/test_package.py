@@ -114,16 +114,6 @@ def test_modules_do_not_import_in_a_circle() -> None:
         visit(name, ())
 
 
-def test_c_structures_and_the_library_have_one_place() -> None:
-    for path in MODULES:
-        if path.name == "structures.py":
-            continue
-        text = path.read_text(encoding="utf-8")
-        assert "ctypes.Structure" not in text, f"{path} declares a structure; generate it"
-        if path.name != "library.py":
-            assert "CDLL" not in text, f"{path} loads a library"
-
-
 def test_a_missing_library_is_one_sentence() -> None:
     environment = {**os.environ, "PYTHIASCOPE_LIBRARY": "/no such library.so"}
     code = "import pythiascope; pythiascope.Model()"
