@@ -18,12 +18,11 @@ from safetensors.numpy import load_file, save_file
 from transformers import GPTNeoXForCausalLM
 from transformer_lens.model_bridge import TransformerBridge
 
-from lens_edits import BRIDGE_POINTS, reverse_row
+from lens_calls import BRIDGE_POINTS, KEPT, reverse_row
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(HERE, "..", "golden")
 MODELS = ("parallel_f32", "sequential_f32")
-KEPT = [3, 5, 8]  # rows of the logits after edits, as make_python_golden.py's
 TOLERANCE = 2e-5
 
 

@@ -5,7 +5,7 @@
 
 The models are those of tests/golden/parity, which holds every entry of their caches. Here are
 batches, decompositions and their labels, attributions of logits, weights, and the logits after
-the edits of lens_edits.py. The JSON files hold names, shapes, labels and texts. TransformerLens
+the edits of lens_calls.py. The JSON files hold names, shapes, labels and texts. TransformerLens
 runs with fold_ln, as for tests/golden/parity; arrays whose name starts with "raw/" come from the
 same model without any processing.
 """
@@ -20,16 +20,15 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import gptneox_float64
-import lens_edits
 import make_parity_golden as parity
 import parity_models
+from lens_calls import EDITS, KEPT, RAW, RUNS, cases, without_rotated
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..")
 OUT = os.path.join(ROOT, "tests", "golden", "python")
 WEIGHTS = ("parallel_f32", "no_attention_bias", "tied_f32")  # variants whose weights are kept
 SLICED = ("parallel_f32", "sequential_f32", "odd_sizes")  # ... whose cache of rows 2 to 4 is kept
-KEPT = [3, 5, 8]  # rows of the logits after edits
 TEXTS = ["It was a dark and stormy night.", "  Two  spaces\nand a line", "naïve café — “quoted”",
          "東京 🙂!", "x", "The cat sat on the mat, the dog on the cat."]
 TOKENS = [" the", " and", "The", "x"]
@@ -58,77 +57,6 @@ class Golden:
         self.arrays[name] = value.detach().to(torch.float32).clone().contiguous()
 
 
-# --- what is asked, of TransformerLens here and of the package in test_transformer_lens.py ------
-
-def cases(config):
-    """{name: function of (cache, ids)}, on the cache of the batch."""
-    found = {
-        "stack_head_results": lambda c, _: c.stack_head_results(return_labels=True),
-        "stack_head_results, layer 1": lambda c, _: c.stack_head_results(
-            1, return_labels=True, incl_remainder=True, pos_slice=(2, 4)),
-        "stack_head_results, last row": lambda c, _: c.stack_head_results(
-            -1, return_labels=True, incl_remainder=True, pos_slice=-1, apply_ln=True),
-        "decompose_resid": lambda c, _: c.decompose_resid(return_labels=True),
-        "decompose_resid, layer 1": lambda c, _: c.decompose_resid(
-            1, apply_ln=True, pos_slice=(2, 4), return_labels=True),
-        "decompose_resid, attn": lambda c, _: c.decompose_resid(
-            mode="attn", incl_embeds=False, pos_slice=[1, 3], return_labels=True),
-        "decompose_resid, mlp": lambda c, _: c.decompose_resid(
-            mode="mlp", apply_ln=True, pos_slice=-1, return_labels=True),
-        "accumulated_resid": lambda c, _: c.accumulated_resid(return_labels=True),
-        "accumulated_resid, layer 1": lambda c, _: c.accumulated_resid(
-            1, apply_ln=True, pos_slice=(2, 4), return_labels=True),
-        "get_full_resid_decomposition": lambda c, _: c.get_full_resid_decomposition(
-            expand_neurons=False, return_labels=True, pos_slice=(7, 9)),
-        "get_full_resid_decomposition, layer 1": lambda c, _: c.get_full_resid_decomposition(
-            1, apply_ln=True, return_labels=True, pos_slice=-1),
-        "stack_neuron_results": lambda c, _: c.stack_neuron_results(
-            -1, neuron_slice=(0, 7), pos_slice=-1, return_labels=True, incl_remainder=True),
-        "get_neuron_results": lambda c, _: c.get_neuron_results(
-            1, neuron_slice=(3, 6), pos_slice=(2, 4)),
-        "stack_activation, z": lambda c, _: c.stack_activation("z"),
-        "stack_activation, scale": lambda c, _: c.stack_activation("scale", 1, "ln2"),
-        "logit_attrs": lambda c, _: c.logit_attrs(c.decompose_resid(), 7),
-        "logit_attrs, contrast": lambda c, _: c.logit_attrs(c.stack_head_results(), 7, 9),
-        "logit_attrs, batch": lambda c, ids: c.logit_attrs(
-            c.decompose_resid(pos_slice=-1), ids[:, -1], pos_slice=-1),
-        "logit_attrs, each": lambda c, ids: c.logit_attrs(c.decompose_resid(), ids, ids * 0 + 2),
-        "logit_attrs, one sequence": lambda c, _: c.logit_attrs(
-            c.decompose_resid(pos_slice=(4, 6)), 11, pos_slice=(4, 6), batch_slice=1),
-    }
-    if not config["parallel"]:
-        found |= {
-            "decompose_resid, mlp_input": lambda c, _: c.decompose_resid(
-                1, mlp_input=True, apply_ln=True, return_labels=True),
-            "accumulated_resid, incl_mid": lambda c, _: c.accumulated_resid(
-                incl_mid=True, return_labels=True),
-            "accumulated_resid, mlp_input": lambda c, _: c.accumulated_resid(
-                1, incl_mid=True, mlp_input=True, apply_ln=True, return_labels=True),
-        }
-    return found
-
-
-RAW = {"accumulated_resid, logit lens": lambda c, _: c.accumulated_resid(
-    apply_ln=True, pos_slice=(7, 9), return_labels=True)}
-
-# Arguments of run_with_cache whose entries' names and shapes are kept. With pos_slice, those of
-# hook_rot_q and hook_rot_k are left out: TransformerLens slices their heads.
-RUNS = {
-    "everything": {},
-    "one position": {"pos_slice": -1},
-    "three positions": {"pos_slice": (2, 5)},
-    "some positions": {"pos_slice": [0, 4, 8]},
-    "one layer": {"stop_at_layer": 1},
-    "but the last layer": {"stop_at_layer": -1},
-    "no layer": {"stop_at_layer": 0},
-    "a name": {"names_filter": "blocks.1.attn.hook_z"},
-    "names": {"names_filter": ["hook_embed", "blocks.0.mlp.hook_post"]},
-    "a predicate": {"names_filter": lambda name: name.endswith("resid_post")},
-    "results": {"names_filter": lambda name: name.endswith("hook_result")},
-    "one sequence": {"one": True, "remove_batch_dim": True, "pos_slice": (2, 5)},
-}
-
-
 # --- one model ---------------------------------------------------------------------------------
 
 def keep_runs(golden, lens, ids, full):
@@ -139,7 +67,7 @@ def keep_runs(golden, lens, ids, full):
         lens.cfg.use_attn_result = name == "results"
         given = ids[:1] if options.pop("one", False) else ids
         if "pos_slice" in options:
-            options["names_filter"] = lambda key: "rot_" not in key
+            options["names_filter"] = without_rotated
         out, cache = lens.run_with_cache(given, **options)
         found[name] = {"output": list(out.shape),
                        "entries": {key: list(cache[key].shape) for key in cache.keys()}}
@@ -153,7 +81,7 @@ def keep_runs(golden, lens, ids, full):
 
 
 def keep_edits(golden, lens, ids, plain):
-    for name, hooks in lens_edits.EDITS.items():
+    for name, hooks in EDITS.items():
         logits = lens.run_with_hooks(ids, fwd_hooks=hooks)
         assert (logits - plain).abs().max() > 1e-3, f"{name} changes nothing"
         golden.keep(f"{name}: logits", logits[:, KEPT])
@@ -192,7 +120,7 @@ def make_variant(name, golden):
     check_float64(folder, tokens, cache, logits)
     golden.arrays["tokens"] = torch.from_numpy(tokens.astype(np.int32))
     golden.keep("logits", logits)
-    for case, function in cases(config).items():
+    for case, function in cases(config["parallel"]).items():
         golden.keep(case, function(cache, ids))
     _, raw_cache = raw.run_with_cache(ids)
     for case, function in RAW.items():
