@@ -106,3 +106,42 @@ void psc_destinations_take(const psc_destinations *d, psc_point point, int32_t l
     for (int32_t i = *first_of(d, point, layer); i >= 0; i = d->list[i].next)
         take(d, &d->list[i], rows, tensor, begin, end);
 }
+
+static void take_head(const psc_destinations *d, const psc_destination *to, int32_t head,
+    const psc_row *rows, int32_t n_rows, const float *data, size_t ld) {
+    const psc_destination_part *part = d->parts + to->first_part, *last = part + to->n_parts;
+    const float beyond = psc_point_beyond(to->point);
+    for (int32_t r = 0; r < n_rows; r++, data += ld) {
+        while (part < last && rows[r].index >= part->end) part++;
+        if (part == last) return;
+        if (rows[r].index < part->begin) continue;
+        const int64_t taken = part->end - part->begin, row = rows[r].index - part->begin;
+        const int64_t n = (int64_t)rows[r].position + 1;
+        float *out = part->data + (head * taken + row) * part->n_keys;
+        memcpy(out, data, (size_t)n * sizeof *out);
+        for (int64_t k = n; k < part->n_keys; k++) out[k] = beyond;
+    }
+}
+
+void psc_destinations_take_head(const psc_destinations *d, psc_point point, int32_t layer,
+    int32_t head, const psc_row *rows, int32_t n_rows, const float *data, size_t ld) {
+    for (int32_t i = *first_of(d, point, layer); i >= 0; i = d->list[i].next)
+        take_head(d, &d->list[i], head, rows, n_rows, data, ld);
+}
+
+float *psc_destinations_place(const psc_destinations *d, psc_point point, int32_t layer,
+    const psc_row *rows, int32_t n_rows, size_t width) {
+    const int32_t only = d ? *first_of(d, point, layer) : -1;
+    if (only < 0 || d->list[only].next >= 0 || n_rows < 1) return NULL;
+    const psc_destination_part *part = d->parts + d->list[only].first_part;
+    const psc_destination_part *last = part + d->list[only].n_parts;
+    float *place = NULL;
+    for (int32_t r = 0; r < n_rows; r++) {
+        while (part < last && rows[r].index >= part->end) part++;
+        if (part == last || rows[r].index < part->begin) return NULL;
+        float *to = part->data + (size_t)(rows[r].index - part->begin) * width;
+        if (r == 0) place = to;
+        if (to != place + (size_t)r * width) return NULL;
+    }
+    return place;
+}

@@ -46,4 +46,14 @@ bool psc_destinations_want_layer(const psc_destinations *destinations, int32_t l
 void psc_destinations_take(const psc_destinations *destinations, psc_point point, int32_t layer,
     const psc_row *rows, const psc_view *tensor, int64_t begin, int64_t end);
 
+/* Copies one head of scores or pattern, [n_rows, keys] with row stride ld, of which a row has keys up
+ * to its own position. */
+void psc_destinations_take_head(const psc_destinations *destinations, psc_point point,
+    int32_t layer, int32_t head, const psc_row *rows, int32_t n_rows, const float *data, size_t ld);
+
+/* Where the rows [n_rows, width] of a tensor go if the point has one destination, which takes all of
+ * them and keeps them together; else null. Not for scores and pattern. */
+float *psc_destinations_place(const psc_destinations *destinations, psc_point point, int32_t layer,
+    const psc_row *rows, int32_t n_rows, size_t width);
+
 #endif

@@ -94,7 +94,7 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     f->memory = psc_aligned_alloc(place_buffers(f, rows, threads, NULL) * sizeof(float));
     f->n_keys = calloc(rows, sizeof *f->n_keys);
     f->kept = calloc(rows, sizeof *f->kept);
-    f->chosen = calloc(f->logit_rows, sizeof *f->chosen);
+    f->chosen = calloc(rows, sizeof *f->chosen);
     f->tiles = calloc(rows, sizeof *f->tiles);
     if (!f->memory || !f->n_keys || !f->kept || !f->chosen || !f->tiles) {
         psc_forward_close(&f);
@@ -178,6 +178,11 @@ static psc_status first_residual(psc_forward *f) {
     return PSC_OK;
 }
 
+static psc_status check_stop(const psc_forward *f) {
+    if (!f->pass->stop || !f->pass->stop(f->pass->payload)) return PSC_OK;
+    return psc_fail(f->error, PSC_ERROR_CANCELLED, "the run was cancelled");
+}
+
 static bool sinks(const psc_forward *f, const psc_row *row) {
     const bool *wanted = f->pass->sink.wanted;
     return wanted && wanted[row->index - f->first_index];
@@ -187,31 +192,38 @@ static bool wants_logits(const psc_forward *f, const psc_row *row) {
     return sinks(f, row) || psc_forward_wants_of(f, PSC_HOOK_LOGITS, row, 1);
 }
 
-/* Chooses up to logit_rows requested rows from *row on and copies their y1 to x, which is free
- * now. */
-static size_t choose_rows(psc_forward *f, int32_t *row) {
+/* Chooses requested rows from *row on and copies their y1 to x, which is free now. As long as all of
+ * them go to the sink, there may be any number; the others go through a buffer of logit_rows. */
+static size_t choose_rows(psc_forward *f, int32_t *row, bool *all_sink) {
     size_t n = 0;
-    for (; *row < f->n_rows && n < f->logit_rows; ++*row) {
+    *all_sink = true;
+    for (; *row < f->n_rows; ++*row) {
         if (!wants_logits(f, &f->rows[*row])) continue;
+        const bool all = *all_sink && sinks(f, &f->rows[*row]);
+        if (!all && n >= f->logit_rows) break;
+        *all_sink = all;
         memcpy(f->x + n * f->ld_n, f->y1 + (size_t)*row * f->ld_n, f->n * sizeof(float));
         f->chosen[n++] = f->rows[*row];
     }
     return n;
 }
 
-/* Computes the logits of the chosen rows, shows them as one event and hands them to the sink. */
-static psc_status chosen_logits(psc_forward *f, size_t n) {
+/* Computes the logits of the chosen rows in the sink or the buffer, and shows them as one event. */
+static psc_status chosen_logits(psc_forward *f, size_t n, bool in_sink) {
     const psc_packed *w = &f->model->unembed;
-    psc_job job = psc_forward_job(f, w, f->logits, f->ld_v, f->x, f->ld_n, n);
+    float *y = in_sink ? f->sink : f->logits;
+    const size_t ld = in_sink ? w->out : f->ld_v;
+    psc_job job = psc_forward_job(f, w, y, ld, f->x, f->ld_n, n);
     psc_forward_run(f, &job, 1);
-    psc_view view = {f->logits, 2, {(int64_t)n, (int64_t)w->out}, {(int64_t)f->ld_v, 1}};
+    psc_view view = {y, 2, {(int64_t)n, (int64_t)w->out}, {(int64_t)ld, 1}};
     psc_status status = PSC_OK;
     if (psc_forward_wants_of(f, PSC_HOOK_LOGITS, f->chosen, (int32_t)n))
         status = psc_forward_show_of(f, PSC_HOOK_LOGITS, f->chosen, (int32_t)n, &view);
-    const psc_logits_sink *sink = &f->pass->sink;
-    for (size_t i = 0; i < n && status == PSC_OK; i++)
-        if (sinks(f, &f->chosen[i]))
-            sink->take(f->chosen[i].index, f->logits + i * f->ld_v, sink->payload);
+    for (size_t i = 0; i < n && status == PSC_OK; i++) {
+        if (!sinks(f, &f->chosen[i])) continue;
+        if (!in_sink) memcpy(f->sink, y + i * ld, w->out * sizeof *y);
+        f->sink += w->out;
+    }
     return status;
 }
 
@@ -219,9 +231,12 @@ static psc_status logits(psc_forward *f) {
     const psc_layer_norm *ln = &f->model->ln_final;
     psc_status status =
         psc_forward_norm(f, 1, &ln, &f->y1, PSC_HOOK_LN_FINAL_SCALE, PSC_HOOK_LN_FINAL_NORMALIZED);
+    f->sink = f->pass->sink.to;
     for (int32_t row = 0; row < f->n_rows && status == PSC_OK;) {
-        size_t n = choose_rows(f, &row);
-        if (n) status = chosen_logits(f, n);
+        bool in_sink;
+        size_t n = choose_rows(f, &row, &in_sink);
+        if (n) status = check_stop(f);
+        if (n && status == PSC_OK) status = chosen_logits(f, n, in_sink);
     }
     return status;
 }
@@ -243,9 +258,8 @@ static psc_status layers(psc_forward *f) {
     psc_status status = PSC_OK;
     for (int32_t l = pass->first_layer; l < f->end_layer && status == PSC_OK; l++) {
         f->layer = l;
-        if (pass->stop && pass->stop(pass->payload))
-            return psc_fail(f->error, PSC_ERROR_CANCELLED, "the run was cancelled");
-        status = psc_forward_layer(f);
+        status = check_stop(f);
+        if (status == PSC_OK) status = psc_forward_layer(f);
     }
     f->layer = -1;
     return status;

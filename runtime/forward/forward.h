@@ -20,11 +20,10 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     psc_team *team, psc_registry *registry, psc_kv_cache *cache, int32_t chunk, psc_error *error);
 void psc_forward_close(psc_forward **forward);
 
-/* Receives the logits of the rows that `wanted` marks, in ascending order. */
+/* Receives the logits of the rows that `wanted` marks. */
 typedef struct psc_logits_sink {
     const bool *wanted; /* [n_rows] of the chunk; null: none */
-    void (*take)(int32_t row_index, const float *logits, void *payload);
-    void *payload;
+    float *to;          /* [marked rows, V], in ascending order */
 } psc_logits_sink;
 
 /* Keys and values that precede a pass's rows, in another cache, where many sequences of the pass

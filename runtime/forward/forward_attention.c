@@ -14,6 +14,7 @@ typedef enum step { STEP_ALL, STEP_SCORES, STEP_SOFTMAX, STEP_VALUES } step;
 typedef struct attention_job {
     psc_forward *f;
     step step;
+    bool copies;   /* tasks copy their scores and pattern to the run's destinations */
     float *scores; /* [rows, H, ld_keys]; null: the thread's scratch */
     size_t ld_keys, n_keys;
     float scale;
@@ -170,6 +171,14 @@ static void tile_values(
     f->kernels->attention_values(&a);
 }
 
+static void copy_tile(const attention_job *job, psc_point point, psc_tile tile, int32_t head,
+    const float *data, size_t ld) {
+    const psc_forward *f = job->f;
+    if (job->copies)
+        psc_destinations_take_head(
+            f->pass->copies, point, f->layer, head, f->rows + tile.first, tile.rows, data, ld);
+}
+
 /* Later tiles see more keys, so they come first and the last tasks are small. */
 static void attention_task(int64_t task, int thread, void *payload) {
     const attention_job *job = payload;
@@ -202,11 +211,13 @@ static void attention_task(int64_t task, int thread, void *payload) {
         else
             f->kernels->attention_scores(&a);
     }
+    copy_tile(job, PSC_HOOK_ATTN_SCORES, tile, head, scores, ld);
     if (job->step == STEP_ALL || job->step == STEP_SOFTMAX)
         for (int32_t r = 0; r < rows; r++) {
             float *row = scores + (size_t)r * ld;
             f->kernels->softmax(row, row, (size_t)f->n_keys[first + r]);
         }
+    copy_tile(job, PSC_HOOK_PATTERN, tile, head, scores, ld);
     for (int32_t r = 0; job->scores && job->step != STEP_VALUES && r < rows; r++)
         fill_masked(job, scores + (size_t)r * ld, (size_t)f->n_keys[first + r]);
     if (job->step != STEP_ALL && job->step != STEP_VALUES) return;
@@ -247,8 +258,10 @@ static psc_status watched(attention_job *job, int64_t tasks) {
 psc_status psc_forward_attention(psc_forward *f) {
     attention_job job = {.f = f, .step = STEP_ALL, .scale = (float)(1.0 / sqrt((double)f->d_head))};
     int64_t tasks = (int64_t)f->n_tiles * (int64_t)f->heads;
-    if (psc_forward_wants(f, PSC_HOOK_ATTN_SCORES) || psc_forward_wants(f, PSC_HOOK_PATTERN))
+    if (psc_forward_shows(f, PSC_HOOK_ATTN_SCORES) || psc_forward_shows(f, PSC_HOOK_PATTERN))
         return watched(&job, tasks);
+    job.copies =
+        psc_forward_wants(f, PSC_HOOK_ATTN_SCORES) || psc_forward_wants(f, PSC_HOOK_PATTERN);
     psc_team_tasks(f->team, tasks, attention_task, &job);
     return PSC_OK;
 }

@@ -73,10 +73,10 @@ struct psc_forward {
     float *scratch;        /* [threads, scratch_floats] of one task: 16 floats, scores, chains */
     float *memory;         /* the block of all of the above */
     size_t scratch_floats; /* a multiple of a cache line */
-    size_t logit_rows;     /* rows whose logits are computed at a time */
+    size_t logit_rows;     /* rows whose logits are computed at a time in the buffer */
     int32_t *n_keys;       /* [chunk] position + 1 */
     psc_row *kept;         /* [chunk] the row set, when it is not the whole chunk */
-    psc_row *chosen;       /* [logit_rows] */
+    psc_row *chosen;       /* [chunk] */
     psc_tile *tiles;       /* [chunk] */
     psc_grown pre, result, scores;
     psc_task tasks[PSC_STEP_TASKS];
@@ -89,6 +89,7 @@ struct psc_forward {
     int32_t first_index; /* psc_row.index of the chunk's first row */
     bool hooked;         /* whether any subscription or destination exists */
     psc_pending pending;
+    float *sink; /* where the next logits of the pass's sink go */
     psc_error *error;
 };
 
@@ -128,6 +129,13 @@ static inline bool psc_forward_wants_of(
 
 static inline bool psc_forward_wants(const psc_forward *f, psc_point point) {
     return psc_forward_wants_of(f, point, f->rows, f->n_rows);
+}
+
+/* The same for subscribers alone: a tensor that only a destination selects needs no step of its
+ * own. */
+static inline bool psc_forward_shows(const psc_forward *f, psc_point point) {
+    return psc_forward_hooked(f) &&
+           psc_registry_wants(f->registry, point, f->layer, f->rows, f->n_rows);
 }
 
 static inline bool psc_forward_edits(const psc_forward *f, psc_point point) {

@@ -24,7 +24,6 @@ typedef struct layer_plan {
     bool shrinks;      /* only the requested rows continue after k and v */
     bool pre;          /* hook_pre is requested: W_in writes it to a buffer of its own */
     bool gelu_apart;   /* and may change before gelu reads it */
-    bool result;       /* hook_result is requested: W_O's block sums are kept */
     bool sum_apart;    /* and may change before they are summed */
     bool out_together; /* W_O and W_out in one step: post is complete and does not change */
 } layer_plan;
@@ -49,7 +48,6 @@ static layer_plan plan_layer(const psc_forward *f) {
     plan.shrinks = last && plan.heads_inside;
     plan.pre = psc_forward_wants(f, PSC_HOOK_MLP_PRE);
     plan.gelu_apart = psc_forward_edits(f, PSC_HOOK_MLP_PRE);
-    plan.result = psc_forward_wants(f, PSC_HOOK_RESULT);
     plan.sum_apart = psc_forward_edits(f, PSC_HOOK_RESULT);
     plan.out_together =
         plan.mlp_early && !plan.gelu_apart && !psc_forward_edits(f, PSC_HOOK_MLP_POST);
@@ -183,21 +181,26 @@ static void sum_results(int64_t begin, int64_t end, int thread, void *payload) {
             f->result.data + (size_t)r * f->ld_result, f->n, f->heads, w->bias, f->n);
 }
 
-/* attn = W_O z + b_O; its block sums are hook_result. */
+/* attn = W_O z + b_O; its block sums are hook_result, which goes straight to its only destination. */
 static psc_status attention_output_job(psc_forward *f, const layer_plan *plan, psc_job *job) {
     const psc_packed *w = &plan->layer->matrix[PSC_W_O];
     size_t rows = (size_t)f->n_rows;
     *job = psc_forward_job(f, w, f->attn, f->ld_n, f->z, f->ld_n, rows);
-    if (!plan->result) return PSC_OK;
-    job->m.blocks = psc_forward_grow(&f->result, rows * f->ld_result, f->error);
-    job->m.ld_row = f->ld_result;
+    if (!psc_forward_wants(f, PSC_HOOK_RESULT)) return PSC_OK;
     job->m.ld_block = f->n;
+    job->m.ld_row = f->heads * f->n;
+    if (!psc_forward_shows(f, PSC_HOOK_RESULT))
+        job->m.blocks = psc_destinations_place(
+            f->pass->copies, PSC_HOOK_RESULT, f->layer, f->rows, f->n_rows, job->m.ld_row);
+    if (job->m.blocks) return PSC_OK;
+    job->m.ld_row = f->ld_result;
+    job->m.blocks = psc_forward_grow(&f->result, rows * f->ld_result, f->error);
     return job->m.blocks ? PSC_OK : PSC_ERROR_MEMORY;
 }
 
-static psc_status show_attention_output(psc_forward *f, const layer_plan *plan) {
+static psc_status show_attention_output(psc_forward *f, const layer_plan *plan, float *result) {
     psc_status status = PSC_OK;
-    if (plan->result) {
+    if (result && result == f->result.data) {
         psc_view view = {f->result.data, 3, {f->n_rows, (int64_t)f->heads, (int64_t)f->n},
             {(int64_t)f->ld_result, (int64_t)f->n, 1}};
         status = psc_forward_show(f, PSC_HOOK_RESULT, &view);
@@ -226,7 +229,7 @@ static psc_status outputs(psc_forward *f, const layer_plan *plan) {
     psc_status status = attention_output_job(f, plan, &jobs[1]);
     if (status != PSC_OK) return status;
     psc_forward_run(f, jobs + !plan->out_together, plan->out_together ? 2 : 1);
-    status = show_attention_output(f, plan);
+    status = show_attention_output(f, plan, jobs[1].m.blocks);
     if (status == PSC_OK && !plan->parallel) {
         f->pending = PSC_PENDING_ATTN;
         if (psc_forward_wants(f, PSC_HOOK_RESID_MID)) psc_forward_settle(f);

@@ -189,18 +189,6 @@ static psc_status add_to_batch(psc_context *context, psc_variant_batch *batch,
     return PSC_OK;
 }
 
-typedef struct taker {
-    psc_variants *v;
-    size_t n_vocab, taken;
-} taker;
-
-/* Stores logits one after another: the pass hands over the wanted rows in ascending order. */
-static void take_logits(int32_t row_index, const float *logits, void *payload) {
-    taker *t = payload;
-    (void)row_index;
-    memcpy(t->v->logits + t->taken++ * t->n_vocab, logits, t->n_vocab * sizeof *logits);
-}
-
 /* Shows each variant's logits to the plugin. */
 static int deliver(psc_context *context, const psc_variant_batch *batch, bool all_logits,
     psc_variant_fn fn, void *payload) {
@@ -233,11 +221,10 @@ static psc_status run_batch(
     if (batch->shares && !v->own)
         status = psc_kv_cache_open(
             &v->own, 1, info->n_layers, info->n_heads, info->d_head, ROWS_TOGETHER, error);
-    taker t = {v, (size_t)info->d_vocab, 0};
     const psc_prefix prefix = {context->session->cache, v->own, v->sequences, v->lengths};
     const psc_pass pass = {.first_layer = batch->first_layer,
         .resid = batch->first_layer > 0 ? v->resid : NULL,
-        .sink = {v->wanted, take_logits, &t},
+        .sink = {v->wanted, v->logits},
         .prefix = batch->shares ? &prefix : NULL};
     if (status == PSC_OK) status = psc_variant_subscribe(v->registry, context, batch, error);
     if (status == PSC_OK)

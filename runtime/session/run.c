@@ -128,13 +128,6 @@ static psc_status plan_logits(psc_session *s, const psc_run_options *options, ps
     return PSC_OK;
 }
 
-static void take_logits(int32_t row_index, const float *logits, void *payload) {
-    psc_session *s = payload;
-    size_t v = s->model->config.d_vocab;
-    float *to = (float *)psc_session_logits(s, row_index);
-    if (to) memcpy(to, logits, v * sizeof *to);
-}
-
 typedef struct pass {
     psc_session *s;
     psc_status status;
@@ -158,9 +151,10 @@ static void run_chunks(void *payload) {
     pass *p = payload;
     psc_session *s = p->s;
     const int32_t stop = s->run_options->stop_at_layer, n_layers = s->model->info.n_layers;
+    float *to = s->logits;
     for (int32_t r = 0; r < s->n_rows && p->status == PSC_OK; r += s->options.chunk) {
         int32_t n = s->n_rows - r < s->options.chunk ? s->n_rows - r : s->options.chunk;
-        psc_pass one = {.sink = {s->wanted + r, take_logits, s},
+        psc_pass one = {.sink = {s->wanted + r, to},
             .copies = s->copies.n > 0 ? &s->copies : NULL,
             .stop = s->run_options->stop ? is_stopped : NULL,
             .payload = s,
@@ -169,6 +163,7 @@ static void run_chunks(void *payload) {
                          : stop < n_layers ? stop
                                            : n_layers};
         p->status = psc_forward_chunk(s->forward, s->rows + r, n, &one, p->error);
+        for (int32_t i = r; i < r + n; i++) to += s->wanted[i] ? s->model->config.d_vocab : 0;
         if (p->status == PSC_OK) p->status = report_progress(s, r + n, p->error);
     }
     p->status = psc_contexts_end(s, p->status, p->error);

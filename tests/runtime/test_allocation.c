@@ -2,6 +2,7 @@
  * run. The test counts every allocation of the process by replacing the allocator, which needs
  * glibc and no sanitizer that does the same. */
 #include "golden.h"
+#include "registry.h"
 
 #include <criterion/criterion.h>
 #include <stdatomic.h>
@@ -50,11 +51,38 @@ static atomic_long allocations;
 #define ROWS 30
 #define STEPS 5
 
+static psc_copy copies[PSC_POINT_COUNT];
+static int32_t n_copies;
+
+/* Copies the last row of every point of layer 0. */
+static void ask_for_copies(const psc_model_info *info) {
+    static float out[1 << 16];
+    float *at = out;
+    n_copies = 0;
+    for (int p = 0; p < PSC_POINT_COUNT; p++) {
+        if (p == PSC_HOOK_ATTN_SCORES || p == PSC_HOOK_PATTERN) continue; /* their keys grow */
+        if (p == PSC_HOOK_RESID_MID && info->parallel_residual) continue;
+        psc_copy copy = PSC_COPY_INIT;
+        copy.point = p;
+        copy.layer = psc_point_has_layer((psc_point)p) ? 0 : -1;
+        copy.rows = PSC_ROWS_LAST;
+        copy.out = at;
+        copy.capacity = 1;
+        for (const char *axis = psc_point_shape((psc_point)p); *axis; axis++)
+            copy.capacity *= psc_axis_extent(*axis, info, 0);
+        at += copy.capacity;
+        cr_assert_leq(at - out, 1 << 16);
+        copies[n_copies++] = copy;
+    }
+}
+
 static psc_status run(psc_session *session, const psc_token *tokens, int32_t n, int32_t logits) {
     psc_error error;
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
     psc_input input = {0, n, tokens};
     options.logits = logits;
+    options.copies = copies;
+    options.n_copies = n_copies;
     return psc_session_run(session, &input, 1, &options, &error);
 }
 
@@ -81,6 +109,10 @@ static void check(const char *variant, int32_t chunk) {
     cr_assert_eq(count(session, tokens, PSC_ROWS_LAST), 0, "%s", variant);
     count(session, tokens, PSC_ROWS_ALL); /* memory for all rows' logits */
     cr_assert_eq(count(session, tokens, PSC_ROWS_ALL), 0, "%s: all logits", variant);
+    ask_for_copies(psc_model_get_info(model));
+    count(session, tokens, PSC_ROWS_LAST);
+    cr_assert_eq(count(session, tokens, PSC_ROWS_LAST), 0, "%s: copies", variant);
+    n_copies = 0;
     psc_session_close(&session);
     psc_model_close(&model);
 }

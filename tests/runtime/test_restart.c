@@ -24,11 +24,6 @@ typedef struct restart {
     psc_error error;
 } restart;
 
-static void take(int32_t row_index, const float *logits, void *payload) {
-    restart *r = payload;
-    memcpy(r->logits + row_index * r->d_vocab, logits, (size_t)r->d_vocab * sizeof *logits);
-}
-
 static void pass_body(void *payload) {
     restart *r = payload;
     r->status = psc_forward_chunk(r->session->forward, r->rows, r->n_rows, &r->pass, &r->error);
@@ -61,11 +56,11 @@ static void restart_and_compare(
     snprintf(name, sizeof name, "blocks.%d.hook_resid_%s", end ? layer - 1 : layer,
         end ? "post" : "pre");
     cr_assert_eq(psc_session_array(session, name, &resid, &r.error), PSC_OK, "%s", r.error.message);
-    r.pass = (psc_pass){.first_layer = layer,
-        .resid = (const float *)resid.data + first * resid.shape[1],
-        .sink = {wanted, take, &r}};
+    r.pass = (psc_pass){
+        .first_layer = layer, .resid = (const float *)resid.data + first * resid.shape[1]};
     r.logits = calloc((size_t)ROWS * (size_t)r.d_vocab, sizeof *r.logits);
     cr_assert(r.logits);
+    r.pass.sink = (psc_logits_sink){wanted, r.logits};
     poison(session->cache, 1);
     psc_kv_cache_copy(session->cache, 1, session->cache, 0, first, layer);
     psc_team_run(session->team, pass_body, &r);
