@@ -41,6 +41,7 @@ class FunctionPlugin(Plugin):
     function: AccumulatorFunction
 
     def open(self, host: Host) -> None:
+        """Declares the accumulators and subscribes to the points."""
         if not host.accumulating():
             host.fail("it accumulates over a corpus; use model.corpus([text], plugins=[...])")
         self._work = Work(self.name)
@@ -57,6 +58,7 @@ class FunctionPlugin(Plugin):
             host.observe(point, self._on_event, layers=chosen)
 
     def run_begin(self, host: Host) -> None:
+        """Finds the windows of the run."""
         self._host = host
         self._work.forget()
         self._waiting: dict[tuple[int, int], npt.NDArray[np.float32]] = {}
@@ -114,9 +116,11 @@ class FunctionPlugin(Plugin):
         return whole
 
     def run_end(self, host: Host) -> None:
+        """Gives the host the partials of all windows."""
         self._work.flush(host)
 
     def report(self, host: Host) -> None:
+        """Writes the totals; the author's report adds to them."""
         totals = Totals(host, self._hooks if self.function._has_sites else None, self._work.slots)
         totals.write(host)
         if self.function.reporter is not None:
@@ -144,6 +148,7 @@ class AccumulatorFunction:
         self.plugin: type[FunctionPlugin] = type(name, (FunctionPlugin,), members)
 
     def __call__(self, step: Step) -> Any:
+        """Calls the function itself, as a test of it does."""
         return self.function(step)
 
     def report(self, reporter: Callable[[Host, Totals], Any]) -> Callable[[Host, Totals], Any]:
@@ -172,7 +177,7 @@ def accumulator(
     counts: Declarations = (),
     minima: Declarations = (),
     maxima: Declarations = (),
-    tops: Tops = {},
+    tops: Tops | None = None,
     name: str | None = None,
     version: str = "1",
 ) -> Callable[[Callable[[Step], Any]], AccumulatorFunction]:
@@ -181,9 +186,12 @@ def accumulator(
     Args:
         points: Hook names; "blocks.*.hook_resid_post" is one per layer. Results then have the axis
             `layers`, or `hooks` for several points.
-        sums, means, counts, minima, maxima: Names, or names with the axes of their slots:
-            {"fires": "d_mlp", "histogram": ("n_heads", 10)}. Axes are numbers or n_heads, d_head,
-            d_mlp, d_model, d_vocab.
+        sums: Names, or names with the axes of their slots: {"fires": "d_mlp", "histogram":
+            ("n_heads", 10)}. Axes are numbers, or n_heads, d_head, d_mlp, d_model, d_vocab.
+        means: As sums; the totals are divided by the number of rows.
+        counts: As sums.
+        minima: As sums.
+        maxima: As sums.
         tops: Names with k, or with (k, axes): {"longest": 3, "active": (5, "d_mlp")}.
         name: Of the plugin; the function's when left out. Name and version identify the totals in
             state files.
@@ -198,7 +206,7 @@ def accumulator(
         )
     given = zip(_KINDS, (sums, means, counts, minima, maxima))
     declared = [one for kind, names in given for one in declared_names(kind, names)]
-    declared += declared_tops(tops)
+    declared += declared_tops(tops or {})
     all_names = [one.name for one in declared]
     for one in all_names:
         if all_names.count(one) > 1:

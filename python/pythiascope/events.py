@@ -206,7 +206,8 @@ def array_of(view: c.psc_view, views: Views | None, writable: bool) -> Floats:
         return np.empty(shape, np.float32)
     size = 4 + sum((extent - 1) * step for extent, step in zip(shape, strides))
     buffer = (ctypes.c_char * size).from_address(view.data)
-    return np.ndarray(shape, np.float32, buffer, 0, strides).copy()
+    copied: Floats = np.ndarray(shape, np.float32, buffer, 0, strides).copy()
+    return copied
 
 
 def raw_row(row: Any) -> c.psc_row:

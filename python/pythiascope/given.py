@@ -11,8 +11,8 @@ from .plugin import GivenObject, Plugin, as_plugin
 from .running import given_plugin, parse_options
 from .session import Session
 
-# A name, "mlp" or "logits:level=head"; a path; (name, options); a Plugin object or class; a function
-# with @accumulator.
+# A name, "mlp" or "logits:level=head"; a path; (name, options); a Plugin object or class; a
+# function with @accumulator.
 PluginGiven = Union[
     str, "os.PathLike[str]", "tuple[Any, Mapping[str, object]]", Plugin, "type[Plugin]", Any
 ]

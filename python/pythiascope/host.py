@@ -188,7 +188,8 @@ class Host(HostResults, HostMath):
         Args:
             point: Its name, "attn.hook_z" for every layer or "blocks.3.attn.hook_z", or its number.
             fn: May raise to end the run; what it returns is ignored.
-            layers, heads: One number or several; None: all.
+            layers: One number or several; None: all.
+            heads: As layers.
             rows: "all", "last" (of each sequence), a position, or positions (begin, end).
             edited_only: Only tensors that an editor changed; `event.before` has the value before.
         """

@@ -42,6 +42,7 @@ class ModelInfo(NamedTuple):
 
 
 def text_of(value: bytes | None) -> str:
+    """A text of the C library; "" for none."""
     return (value or b"").decode("utf-8", "replace")
 
 
@@ -55,6 +56,7 @@ def encoded(value: str, what: str) -> bytes:
 
 
 def address_of(array: npt.NDArray[Any]) -> int:
+    """Where the array's first element is."""
     return int(array.ctypes.data)
 
 

@@ -89,7 +89,7 @@ class HostResults(HostBase):
         self._arrays.clear()
 
     def put(self, name: str, axes: Sequence[str], values: npt.ArrayLike) -> None:
-        """Makes an array over declared axes with these values: f64, f32, or whole numbers as i32."""
+        """Makes an array over declared axes of these values: f64, f32, or whole numbers as i32."""
         given = np.asarray(values)
         if given.dtype.kind in "iub":
             if given.size and (given.min() < -(2**31) or given.max() >= 2**31):

@@ -27,7 +27,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from ._c import structures as c
 from .errors import InputError, StateError
@@ -37,6 +37,9 @@ from .plugin_options import OptionTable, given_options, options_of
 
 if TYPE_CHECKING:
     from .session import Session
+
+
+Self = TypeVar("Self", bound="Plugin")
 
 
 class Plugin:
@@ -68,7 +71,8 @@ class Plugin:
         if "summary" not in cls.__dict__:
             cls.summary = (cls.__doc__ or "").strip().split("\n")[0]
 
-    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+    def __new__(cls: type[Self], *arguments: Any, **options: Any) -> Self:
+        """Makes the object ready for a class whose own __init__ does not call this one's."""
         self = super().__new__(cls)
         self._given, self._options, self._instance = {}, {}, None
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -148,7 +149,7 @@ class Reader:
     def progress(self) -> float | None:
         """The share that is read, 0 to 1; None while it is unknown."""
         done = float(library().psc_corpus_progress(self._pointer))
-        if done == done:  # not NaN
+        if not math.isnan(done):
             return done
         size = self._source.size if self._source is not None else None
         if not size:

@@ -47,6 +47,7 @@ def _shape(given: Shape, name: str) -> tuple[Extent, ...]:
 
 
 def declared_names(kind: str, given: Declarations) -> list[Declared]:
+    """The declarations of one kind: a name, several, or names with their axes."""
     if isinstance(given, str):
         return [Declared(given, kind, (), 0)]
     if isinstance(given, Mapping):
@@ -55,6 +56,7 @@ def declared_names(kind: str, given: Declarations) -> list[Declared]:
 
 
 def declared_tops(given: Tops) -> list[Declared]:
+    """The declarations of top lists: names with k, or with (k, axes)."""
     out = []
     for name, value in given.items():
         k, shape = value if isinstance(value, tuple) else (value, ())
@@ -92,6 +94,7 @@ class Work:
         self._offers: list[tuple[Slots, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]] = []
 
     def forget(self) -> None:
+        """Drops what a run gathered that did not reach the host."""
         self.partials.clear()
         self._offers.clear()
 

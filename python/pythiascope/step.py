@@ -157,5 +157,6 @@ def _sum(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None) -> npt.ND
     chosen = np.ascontiguousarray(values if mask is None else values[mask], np.float64)
     if chosen.shape[1] == 1 and len(chosen):
         # NumPy adds one column in pairs; accumulate keeps the order.
-        return np.add.accumulate(chosen, axis=0)[-1]
-    return chosen.sum(axis=0)
+        chosen = np.add.accumulate(chosen, axis=0)[-1:]
+    total: npt.NDArray[np.float64] = chosen.sum(axis=0)
+    return total

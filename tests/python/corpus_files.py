@@ -15,7 +15,10 @@ from pythiascope import Model, Result
 from pythiascope._c.library import library_path
 
 PLUGINS = ("ln", "mlp", "logits:level=layer")
-WORDS = ["the", "old", "man", "gave", "a", "red", "apple", "to", "little", "girl", "and", "she", "thanked", "him", "before", "they", "walked", "home", "through", "green", "fields", "under", "wide", "sky", "while", "river", "ran", "slowly", "past", "mill", "where", "miller", "slept"]
+STORY = """the old man gave a red apple to little girl and she thanked him before they walked
+home through green fields under wide sky while river ran slowly past mill where miller
+slept"""
+WORDS = STORY.split()
 
 
 def sentence(seed: int, n: int) -> str:

@@ -128,7 +128,7 @@ def test_a_function_gives_the_totals_of_the_plugin_in_c(model, docs):
     assert found.version == "1.0"
 
 
-# --- against NumPy ------------------------------------------------------------------------------
+# --- against NumPy -------------------------------------------------------------------------------
 
 SHAPES = {
     "sums": {"total": "d_model", "heads": ("n_heads", 2)},
@@ -194,7 +194,7 @@ def test_batches_and_chunks_do_not_matter(model, docs, options):
 )
 def patterns(step):
     """tensors with keys have as many keys as the window has rows, whatever the chunks"""
-    rows, heads, keys = step.tensor.shape
+    rows, _, keys = step.tensor.shape
     assert rows == keys == len(step.rows)
     beyond = step.tensor[0, :, 1:]
     assert (beyond == (0 if "pattern" in step.name else -np.inf)).all()
@@ -291,7 +291,7 @@ def test_the_summary(model, docs):
     assert "layer 3" in text and "longest: the largest" in text and "document" in text
 
 
-# --- misuse -------------------------------------------------------------------------------------
+# --- misuse --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -375,6 +375,6 @@ def test_a_view_that_is_kept(model, docs):
     keeper = accumulator("hook_embed", counts=["n"], name="keeper")(
         lambda step: kept.append(step.tensor)
     )
-    with pytest.raises(StateError, match="plugin keeper, hook_embed: .*keep array.copy"):
+    with pytest.raises(StateError, match=r"plugin keeper, hook_embed: .*keep array.copy"):
         survey(model, files=docs, plugins=[keeper])
     assert np.isfinite(kept[0]).all()

@@ -177,7 +177,7 @@ def test_wrong_arguments_are_one_sentence(model, options, sentence):
 
 
 def test_files_that_do_not_exist(model, tmp_path):
-    with pytest.raises(IOFailure, match="cannot open .*nothing"):
+    with pytest.raises(IOFailure, match=r"cannot open .*nothing"):
         survey(model, files=tmp_path / "nothing")
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match=r"contains no \*\.txt"):

@@ -101,7 +101,7 @@ def test_an_array_of_rows_is_documents(model):
     same_numbers(whole, survey(model, documents=[row[row >= 0] for row in ids]))
 
 
-# --- documents that cannot be read -----------------------------------------------------------------
+# --- documents that cannot be read ---------------------------------------------------------------
 
 
 def test_lone_surrogates_and_ids_out_of_range_are_skipped(model, texts):
@@ -150,7 +150,7 @@ def test_a_path_among_streamed_documents(model, docs):
         survey(model, documents=iter([docs]))
 
 
-# --- exceptions of the iterable --------------------------------------------------------------------
+# --- exceptions of the iterable ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt, SystemExit, StopAsyncIteration])

@@ -51,7 +51,7 @@ def program(docs, *arguments):
     return finished
 
 
-# --- the program's files ----------------------------------------------------------------------------
+# --- the program's files -------------------------------------------------------------------------
 
 
 def test_state_files_are_the_programs_to_the_byte(model, docs, tmp_path):
@@ -119,7 +119,7 @@ def test_shards_of_the_program_and_of_documents(model, docs, texts, tmp_path, wh
         merge([tmp_path / "1", tmp_path / "d2"], model=model)
 
 
-# --- resumption --------------------------------------------------------------------------------------
+# --- resumption ----------------------------------------------------------------------------------
 
 
 class Stop(Exception):
@@ -181,7 +181,7 @@ def test_other_documents_are_refused(model, texts, tmp_path):
     other = [*texts[:1], texts[1] + ".", *texts[2:]]
     with pytest.raises(InputError, match=r"the state file .*one: .*document"):
         survey(model, documents=other, state=tmp_path / "one")
-    with pytest.raises(InputError, match="the state file .*one: "):
+    with pytest.raises(InputError, match=r"the state file .*one: "):
         survey(model, documents=texts[:1], state=tmp_path / "one")
     with pytest.raises(LookupError, match="gone"):
         survey(model, documents=(_raise() for _ in "x"), state=tmp_path / "one")
@@ -215,11 +215,11 @@ def test_a_state_of_another_corpus(model, docs, texts, tmp_path):
     survey(model, files=docs, state=tmp_path / "one", limit_tokens=300)
     with pytest.raises(InputError, match="one: it was made from"):
         survey(model, files=docs / "a", state=tmp_path / "one")
-    with pytest.raises(InputError, match="the state file .*one: "):
+    with pytest.raises(InputError, match=r"the state file .*one: "):
         survey(model, documents=texts, state=tmp_path / "one")
 
 
-# --- damaged and hostile files -----------------------------------------------------------------------
+# --- damaged and hostile files -------------------------------------------------------------------
 
 
 def test_damaged_states_are_one_sentence(model, docs, tmp_path):
@@ -269,7 +269,7 @@ def test_a_state_with_a_hostile_place(model, docs, tmp_path, client, sentence):
     edited(model, tmp_path / "one", client)
     with pytest.raises(InputError, match=f"the state file .*one: .*{sentence}"):
         survey(model, files=docs, state=tmp_path / "one")
-    with pytest.raises(InputError, match="the state file .*one: "):
+    with pytest.raises(InputError, match=r"the state file .*one: "):
         merge([tmp_path / "one"], model=model)
 
 
@@ -308,7 +308,7 @@ def test_merge_refuses_wrong_parts(model, docs, tmp_path):
     with pytest.raises(InputError, match="1: part 1/2 is given twice"):
         merge([one, one], model=model)
     survey(model, files=docs, state=tmp_path / "half", shard=(2, 2), limit_tokens=10)
-    with pytest.raises(InputError, match="half: it was made with a limit|half: part 2/2"):
+    with pytest.raises(InputError, match=r"half: it was made with a limit|half: part 2/2"):
         merge([one, tmp_path / "half"], model=model)
     survey(model, files=docs, state=tmp_path / "ln", shard=(2, 2), plugins=["ln"])
     with pytest.raises(InputError, match="ln: it was made with different targets or plugins"):
@@ -325,7 +325,7 @@ def test_merge_refuses_wrong_parts(model, docs, tmp_path):
 def test_a_state_that_cannot_be_written_fails_first(model, docs, tmp_path):
     calls = []
     options = {"files": docs, "progress": lambda done, tokens: calls.append(done)}
-    with pytest.raises(IOFailure, match="cannot open .*nowhere"):
+    with pytest.raises(IOFailure, match=r"cannot open .*nowhere"):
         survey(model, **options, state=tmp_path / "nowhere" / "one")
     with pytest.raises((InputError, IOFailure)):
         survey(model, **options, state=tmp_path)
@@ -336,7 +336,7 @@ def test_a_state_that_cannot_be_written_fails_first(model, docs, tmp_path):
         survey(model, **options, state="a\0b")
 
 
-# --- locks -------------------------------------------------------------------------------------------
+# --- locks ---------------------------------------------------------------------------------------
 
 
 def test_two_runs_of_one_process_at_one_state(model, docs, tmp_path, whole):
@@ -400,7 +400,7 @@ def test_many_threads_at_one_state(docs, tmp_path, whole):
         same_numbers(whole, result)
 
 
-# --- Ctrl-C ------------------------------------------------------------------------------------------
+# --- Ctrl-C --------------------------------------------------------------------------------------
 
 SCRIPT = """
 import sys

@@ -76,7 +76,7 @@ def test_chunks_do_not_matter():
     assert whole["resid_post"].values.tobytes() == small["resid_post"].values.tobytes()
 
 
-# --- options ------------------------------------------------------------------------------------
+# --- options -------------------------------------------------------------------------------------
 
 
 class Every(Plugin):
@@ -142,7 +142,7 @@ def test_options_are_set_when_the_plugin_is_made():
         option(1, kind="colour")
 
 
-# --- the life -----------------------------------------------------------------------------------
+# --- the life ------------------------------------------------------------------------------------
 
 
 class Life(Plugin):
@@ -242,7 +242,7 @@ def test_a_plugin_that_needs_bos(model):
     assert result.values["first"] == model.to_tokens("", prepend_bos=True)[0, 0]
 
 
-# --- the host -----------------------------------------------------------------------------------
+# --- the host ------------------------------------------------------------------------------------
 
 
 class Calls(Plugin):
@@ -569,7 +569,7 @@ def test_files(model, tmp_path):
     assert (tmp_path / "page.txt").read_bytes() == b"hello"
 
 
-# --- misuse -------------------------------------------------------------------------------------
+# --- misuse --------------------------------------------------------------------------------------
 
 
 def test_a_host_outside_its_callbacks(model):
@@ -600,7 +600,7 @@ def test_a_host_on_another_thread(model):
 
 def test_a_view_that_is_kept_ends_the_run(model):
     kept = []
-    with pytest.raises(StateError, match="plugin calls, hook_logits: .*keep array.copy"):
+    with pytest.raises(StateError, match=r"plugin calls, hook_logits: .*keep array.copy"):
         in_host(model, event=lambda host, event: kept.append(event.tensor))
     before = kept[0].copy()
     for _ in range(3):
