@@ -8,14 +8,11 @@ import os
 from collections.abc import Sequence
 from typing import Any, Union
 
-import numpy as np
-
 from ._c.library import call, take_text
 from .errors import InputError, PythiascopeError
 from .given import Given
 from .running import _contrasts as contrasts_of
-from .running import _listed as listed
-from .running import _target as target_text
+from .running import listed, target_text
 from .session import Session
 
 Target = Union[str, tuple[str, str]]
@@ -26,7 +23,7 @@ DEFAULT_PLUGINS = ("logits", "ln", "mlp")
 def as_targets(target: Any, contrast: Any) -> list[Target]:
     """The targets, then the contrasts, as a state file records them."""
     try:
-        targets: list[Target] = [target_text(one) for one in listed(target, (str, int, np.integer))]
+        targets: list[Target] = [target_text(one) for one in listed(target)]
         for a, b in contrasts_of(contrast):
             targets.append((target_text(a), target_text(b)))
     except TypeError:

@@ -35,10 +35,10 @@ def make_corpus(folder: Path) -> Path:
     """Text files in two folders, a JSONL file, and files that are not read."""
     (folder / "a").mkdir(parents=True)
     (folder / "b").mkdir()
-    (folder / "a" / "two.md").write_text(sentence(2, 300))
+    (folder / "a" / "two.md").write_text(sentence(2, 130))
     (folder / "a" / "empty.txt").write_text("")
-    (folder / "b" / "one.txt").write_text(" ".join(sentence(s, 40) for s in range(10)))
-    lines = [json.dumps({"id": i, "text": sentence(i, 3 + 5 * i) + " été"}) for i in range(20)]
+    (folder / "b" / "one.txt").write_text(" ".join(sentence(s, 30) for s in range(7)))
+    lines = [json.dumps({"id": i, "text": sentence(i, 3 + 2 * i) + " été"}) for i in range(20)]
     (folder / "c.jsonl").write_text("\n".join([*lines[:7], "", *lines[7:]]) + "\n")
     (folder / "notes.org").write_text("not read")
     (folder / ".hidden.txt").write_text("not read")
