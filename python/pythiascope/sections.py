@@ -114,9 +114,14 @@ class Reader:
         self.library: Any = library()
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Calls name(arguments..., &error); raises the error."""
-        error = c.psc_error()
-        check(getattr(self.library, name)(*arguments, ctypes.byref(error)), error)
+        """Calls name(arguments..., &error); raises the error.
+
+        A failed call is repeated for its sentence, so that others need no room for one.
+        """
+        function = getattr(self.library, name)
+        if function(*arguments, None) != c.PSC_OK:
+            error = c.psc_error()
+            check(function(*arguments, ctypes.byref(error)), error)
 
     def get(self, name: str, out: _T, *arguments: Any) -> _T:
         """Calls name(&out, results, arguments..., &error); returns out."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 from ._c import structures as c
 from ._c.library import call, library
 from .base import ModelBase
+from .beside import ControlledResult
 from .errors import InputError
 from .form_list import collect_forms, english_forms, read_forms
 from .results import Result
@@ -88,7 +89,8 @@ class _Beside:
     def result(self, name: str) -> Result:
         """What the first session has."""
         assert self.first is not None
-        return Result(self.first.take_results(), name, tuple(self.notes))
+        kind = Result if len(self.sessions) == 1 else ControlledResult
+        return kind(self.first.take_results(), name, tuple(self.notes))
 
 
 def _texts(name: str, options: Options) -> dict[str, str]:
