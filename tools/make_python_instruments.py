@@ -58,22 +58,7 @@ if TYPE_CHECKING:
 
 
 class Instruments(Labelled):
-    """The built-in plugins as methods. Each runs one of them and returns a Result.
-
-    The methods over a text share these arguments:
-
-    text: a text; token ids [pos]; or a list of either, which is a batch of sequences.
-    target: what to explain: a text of one token, a token's id, "next", "top:K", or a list of those;
-        without one, the top prediction.
-    contrast: a pair (a, b), or a list of pairs, for the logit of a minus that of b.
-    interventions: ablate(...), scale(...), steer(...), knockout(...), patch(...), or a sum or list
-        of them; the plugin then sees the changed run, and the section "effects" has the change.
-    source: source prompts, numbered from 1, for interventions and sweep(do="patch").
-    prepend_bos: put <|endoftext|> in front. A plugin that needs it gets it in any case.
-
-    Errors: InputError for a text, target or option that does not fit; PluginError when a plugin
-    fails; StateError in a callback of a run. Each says what is wrong and what to do.
-    """
+    """The built-in plugins as methods. Each runs one of them and returns a Result."""
 '''
 
 
@@ -86,12 +71,43 @@ class Parameter(NamedTuple):
     help: str
 
 
+TEXT = Parameter("text", "Input", "", "a text; ids [pos]; or a batch: a list of either.")
 SHARED = (
-    Parameter("target", "Targets | None", "None", ""),
-    Parameter("contrast", "Contrasts | None", "None", ""),
-    Parameter("interventions", "Interventions", "()", ""),
-    Parameter("source", "Any", "()", ""),
-    Parameter("prepend_bos", "bool", "False", ""),
+    Parameter(
+        "target",
+        "Targets | None",
+        "None",
+        'what to explain: a text of one token, an id, "next", "top:K", or a list of those; None: '
+        "the top prediction.",
+    ),
+    Parameter(
+        "contrast",
+        "Contrasts | None",
+        "None",
+        "a pair (a, b), or a list of pairs: the logit of a minus that of b.",
+    ),
+    Parameter(
+        "interventions",
+        "Interventions",
+        "()",
+        'changes of the run, such as ablate("L0H3"); the section "effects" has what they change.',
+    ),
+    Parameter(
+        "source",
+        "Any",
+        "()",
+        "source prompts, numbered from 1, for interventions and sweep.",
+    ),
+    Parameter(
+        "prepend_bos",
+        "bool",
+        "False",
+        "put <|endoftext|> in front; a plugin that needs it has it in any case.",
+    ),
+)
+RAISES = (
+    "InputError: a text, target or option does not fit.",
+    "PluginError: the plugin cannot use what it was given; the message says why.",
 )
 PATH = "str | os.PathLike[str]"
 CONTROL = Parameter(
@@ -253,6 +269,15 @@ def parameters_of(table: Table) -> list[tuple[Option, Parameter]]:
     return found
 
 
+UNSAID = frozenset(p.name for p in SHARED)  # their help states the default
+
+
+def wrapped(text: str, indent: int) -> list[str]:
+    """The lines of an entry of a docstring's list."""
+    first, rest = " " * indent, " " * (indent + 4)
+    return textwrap.wrap(text, WIDTH - 8, initial_indent=first, subsequent_indent=rest)
+
+
 def documentation(table: Table, verb: Verb | None, parameters: list[Parameter]) -> list[str]:
     """The lines of a docstring."""
     summary = sentence(table.summary)
@@ -262,18 +287,6 @@ def documentation(table: Table, verb: Verb | None, parameters: list[Parameter]) 
         lines = [f'"""{head}.', "", *textwrap.wrap(summary, WIDTH - 8)]
     if verb is not None:
         lines += ["", *textwrap.wrap(verb.summary, WIDTH - 8)]
-    lines.append("")
-    for p in parameters:
-        default = f" Default: {p.default}." if p.default and "default:" not in p.help else ""
-        lines += textwrap.wrap(f"{p.name}: {p.help}{default}", WIDTH - 8, subsequent_indent="    ")
-    if verb is None:
-        lines += [
-            "",
-            *textwrap.wrap(
-                "text, target, contrast, interventions, source, prepend_bos: see Instruments.",
-                WIDTH - 8,
-            ),
-        ]
     page = ROOT / "docs" / "plugins" / f"{table.name}.md"
     if page.exists():
         lines += ["", f"The arrays and values are described in docs/plugins/{table.name}.md."]
@@ -281,6 +294,12 @@ def documentation(table: Table, verb: Verb | None, parameters: list[Parameter]) 
         lines += ["", "The arrays and values are described in docs/interventions.md."]
     if table.points:
         lines += ["", *textwrap.wrap(f"Hook points: {table.points}.", WIDTH - 8)]
+    lines += ["", "Args:"]
+    for p in parameters:
+        default = f" Default: {p.default}." if p.default and p.name not in UNSAID else ""
+        text = f"{p.name}: {p.help}" + ("" if "default:" in p.help else default)
+        lines += wrapped(text, 4)
+    lines += ["", "Raises:", *(line for text in RAISES for line in wrapped(text, 4))]
     return ["    " * 2 + line if line else "" for line in [*lines, '"""']]
 
 
@@ -335,15 +354,14 @@ def method(table: Table) -> list[str]:
     result = "SpansResult" if name == "spans" else "Result"
     body = mapping([p.name for p in own], 8)
     if verb is None:
-        text = Parameter("text", "Input", "", "")
-        head = signature([text], [*own, *SHARED])
+        head = signature([TEXT], [*own, *SHARED])
         shared = ", ".join(p.name for p in SHARED)
         call = [
             f"        return self._{'spans' if name == 'spans' else 'method'}(",
             f'            "{table.name}", text, options, {shared}',
             "        )",
         ]
-        documented = own
+        documented = [TEXT, *own, *SHARED]
     else:
         given = [*verb.positional, *verb.keywords]
         head = signature(list(verb.positional), [*verb.keywords, *own])

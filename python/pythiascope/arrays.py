@@ -160,7 +160,13 @@ class Array:
     def index(self, dim: str, label: Label) -> int:
         """The place of a label on an axis: ``array.index("components", "L2H1")``.
 
-        A token may stand with or without its quotes. InputError for an unknown axis or label.
+        Args:
+            dim: The axis.
+            label: A label, or a number where the axis has numbers. A token may stand with or
+                without its quotes.
+
+        Raises:
+            InputError: The axis or the label does not exist.
         """
         self._axis(dim)
         labels = self.coords[dim]
@@ -177,7 +183,11 @@ class Array:
     def isel(self, **indices: int | slice | Sequence[int]) -> Array:
         """The part at these places, by axis: ``array.isel(rows=0)``. A number removes its axis.
 
-        Without lists the values are a view. IndexError for a place that does not exist.
+        Without lists the values are a view.
+
+        Raises:
+            InputError: The axis does not exist.
+            IndexError: The place does not exist.
         """
         values, coords = self.values, {dim: self.coords[dim] for dim in self.dims}
         dims = list(self.dims)
@@ -195,7 +205,11 @@ class Array:
         return Array(self.name, values, dims, {d: coords[d] for d in dims}, key=self.key)
 
     def sel(self, **labels: Label | Sequence[Label]) -> Array:
-        """The part at these labels: ``array.sel(targets=" Oz", components=["L2H1", "L2H7"])``."""
+        """The part at these labels: ``array.sel(targets=" Oz", components=["L2H1", "L2H7"])``.
+
+        Raises:
+            InputError: An axis or a label does not exist.
+        """
         indices: dict[str, int | Sequence[int]] = {}
         for dim, label in labels.items():
             if isinstance(label, (str, int, np.integer)):
@@ -209,10 +223,18 @@ class Array:
         return {dim: _label(self.coords[dim], i) for dim, i in zip(self.dims, index)}
 
     def top(self, n: int = 10, dim: str | None = None, *, by: str = "abs") -> Ranking:
-        """The n largest entries along an axis (default: the last), for every place on the others.
+        """The n largest entries along an axis, for every place on the others.
 
-        by: "abs" (largest absolute value), "high" or "low". NaN is left out; ties go to the lower
-        place. A list that is ranked already ("top", "rank") keeps its order.
+        NaN is left out; ties go to the lower place. A list that is ranked already ("top", "rank")
+        keeps its order.
+
+        Args:
+            n: Most entries per place.
+            dim: The axis; None: the last.
+            by: "abs" (the absolute value), "high" or "low".
+
+        Raises:
+            InputError: The axis does not exist, or by is something else.
         """
         if by not in ("abs", "high", "low"):
             raise InputError(f"top: by={by!r} is not 'abs', 'high' or 'low'")

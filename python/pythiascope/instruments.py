@@ -23,22 +23,7 @@ if TYPE_CHECKING:
 
 
 class Instruments(Labelled):
-    """The built-in plugins as methods. Each runs one of them and returns a Result.
-
-    The methods over a text share these arguments:
-
-    text: a text; token ids [pos]; or a list of either, which is a batch of sequences.
-    target: what to explain: a text of one token, a token's id, "next", "top:K", or a list of those;
-        without one, the top prediction.
-    contrast: a pair (a, b), or a list of pairs, for the logit of a minus that of b.
-    interventions: ablate(...), scale(...), steer(...), knockout(...), patch(...), or a sum or list
-        of them; the plugin then sees the changed run, and the section "effects" has the change.
-    source: source prompts, numbered from 1, for interventions and sweep(do="patch").
-    prepend_bos: put <|endoftext|> in front. A plugin that needs it gets it in any case.
-
-    Errors: InputError for a text, target or option that does not fit; PluginError when a plugin
-    fails; StateError in a callback of a run. Each says what is wrong and what to do.
-    """
+    """The built-in plugins as methods. Each runs one of them and returns a Result."""
 
     def logits(
         self,
@@ -56,23 +41,34 @@ class Instruments(Labelled):
     ) -> Result:
         """Every component's share of the targets' logits.
 
-        level: components, one or more levels; source: heads split by the position that they
-            read; auto: neuron, over a corpus head; the finest level is the array contributions.
-            Takes one or more of layer, head, source, neuron, auto, as a list or joined by +.
-            Default: "auto".
-        rows: rows of the shares; auto: last, over a corpus all. Takes "last", "all", "auto", a
-            position, or a range of positions. Default: "auto".
-        centered: subtract the vocabulary's mean from each logit. Takes True or False. Default:
-            False.
-        top: bars in the summary. Takes a whole number, 0 to 200. Default: 12.
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/logits.md.
 
         Hook points: hook_embed attn.hook_v attn.hook_pattern attn.hook_z hook_attn_out
         mlp.hook_post hook_mlp_out ln_final.hook_scale hook_logits; where edited also
         hook_resid_pre hook_resid_mid hook_resid_post attn.hook_result ln_final.hook_normalized.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            level: components, one or more levels; source: heads split by the position that they
+                read; auto: neuron, over a corpus head; the finest level is the array
+                contributions. Takes one or more of layer, head, source, neuron, auto, as a list
+                or joined by +. Default: "auto".
+            rows: rows of the shares; auto: last, over a corpus all. Takes "last", "all",
+                "auto", a position, or a range of positions. Default: "auto".
+            centered: subtract the vocabulary's mean from each logit. Takes True or False.
+                Default: False.
+            top: bars in the summary. Takes a whole number, 0 to 200. Default: 12.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {"level": level, "rows": rows, "centered": centered, "top": top}
         return self._method(
@@ -97,19 +93,30 @@ class Instruments(Labelled):
         LayerNorm denominators: mean, norm and scale at every site, the writes that make them,
         and the effect of removing a component.
 
-        rows: rows of the site statistics. Takes "last", "all", "auto", a position, or a range
-            of positions. Default: "all".
-        target_rows: rows of coupling, shares and effects. Takes "last", "all", "auto", a
-            position, or a range of positions. Default: "last".
-        centered: targets minus the vocabulary's mean. Takes True or False. Default: False.
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/ln.md.
 
         Hook points: hook_resid_pre hook_resid_mid hook_resid_post ln1.hook_scale ln2.hook_scale
         ln_final.hook_scale hook_embed hook_attn_out hook_mlp_out attn.hook_z attn.hook_result
         hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            rows: rows of the site statistics. Takes "last", "all", "auto", a position, or a
+                range of positions. Default: "all".
+            target_rows: rows of coupling, shares and effects. Takes "last", "all", "auto", a
+                position, or a range of positions. Default: "last".
+            centered: targets minus the vocabulary's mean. Takes True or False. Default: False.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {"rows": rows, "target_rows": target_rows, "centered": centered}
         return self._method(
@@ -139,28 +146,40 @@ class Instruments(Labelled):
         Gates and neurons: pre-activations, gates, which neurons fire, which write the target's
         logit, and the error that ReLU would make.
 
-        rows: rows of gates, firing and participation. Takes "last", "all", "auto", a position,
-            or a range of positions. Default: "all".
-        target_rows: rows of shares and ReLU's error. Takes "last", "all", "auto", a position,
-            or a range of positions. Default: "last".
-        top: neurons listed per target and row. Takes a whole number, 1 to 1000. Default: 10.
-        arrays: keep pre, gate and post; auto: up to 256 MiB. Takes one of auto, all, none.
-            Default: "auto".
-        centered: subtract the vocabulary's mean from each target. Takes True or False. Default:
-            False.
-        bins: over a corpus: bins of the histogram of a, from -8 to 8. Takes a whole number, 0
-            to 1000. Default: 32.
-        span: detectors of a row's feature span (0: none). Takes a whole number, 0 to 64.
-            Default: 0.
-        span_seed: seed of the random detectors beside it. Takes a whole number, at least 0.
-            Default: 1.
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/mlp.md.
 
         Hook points: ln2.hook_scale ln2.hook_normalized mlp.hook_pre mlp.hook_post hook_mlp_out
         ln_final.hook_scale hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            rows: rows of gates, firing and participation. Takes "last", "all", "auto", a
+                position, or a range of positions. Default: "all".
+            target_rows: rows of shares and ReLU's error. Takes "last", "all", "auto", a
+                position, or a range of positions. Default: "last".
+            top: neurons listed per target and row. Takes a whole number, 1 to 1000. Default:
+                10.
+            arrays: keep pre, gate and post; auto: up to 256 MiB. Takes one of auto, all, none.
+                Default: "auto".
+            centered: subtract the vocabulary's mean from each target. Takes True or False.
+                Default: False.
+            bins: over a corpus: bins of the histogram of a, from -8 to 8. Takes a whole number,
+                0 to 1000. Default: 32.
+            span: detectors of a row's feature span (0: none). Takes a whole number, 0 to 64.
+                Default: 0.
+            span_seed: seed of the random detectors beside it. Takes a whole number, at least 0.
+                Default: 1.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {
             "rows": rows,
@@ -197,28 +216,41 @@ class Instruments(Labelled):
     ) -> Result:
         """Logit lens and affine lenses: what each layer's residual already predicts.
 
-        rows: rows that are decoded; over a corpus always all. Takes "last", "all", "auto", a
-            position, or a range of positions. Default: "last".
-        ln: sigma of the residual itself, or of the final residual. Takes one of own, final.
-            Default: "own".
-        lens: folder of an affine lens: config.json and params.safetensors. Takes a text.
-            Default: "".
-        top: most likely tokens kept at each layer. Takes a whole number, 1 to 100. Default: 5.
-        arrays: the arrays that are written. Takes one or more of top, targets, distribution,
-            all, as a list or joined by +. Default: "all".
-        fit: over a corpus: the new folder for a fitted linear lens. Takes a text. Default: "".
-        fit_ridge: ridge, in units of the mean variance of the residual. Takes a number, at
-            least 0. Default: 1e-06.
-        fit_from: first position that is fitted; 0 includes the attention sink. Takes a whole
-            number, at least 0. Default: 1.
-        fit_memory: most MiB that the sums of the fit may take. Takes a whole number, 1 to
-            16777216. Default: 1024.
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/lens.md.
 
         Hook points: hook_resid_pre hook_resid_post hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            rows: rows that are decoded; over a corpus always all. Takes "last", "all", "auto",
+                a position, or a range of positions. Default: "last".
+            ln: sigma of the residual itself, or of the final residual. Takes one of own, final.
+                Default: "own".
+            lens: folder of an affine lens: config.json and params.safetensors. Takes a text.
+                Default: "".
+            top: most likely tokens kept at each layer. Takes a whole number, 1 to 100. Default:
+                5.
+            arrays: the arrays that are written. Takes one or more of top, targets,
+                distribution, all, as a list or joined by +. Default: "all".
+            fit: over a corpus: the new folder for a fitted linear lens. Takes a text. Default:
+                "".
+            fit_ridge: ridge, in units of the mean variance of the residual. Takes a number, at
+                least 0. Default: 1e-06.
+            fit_from: first position that is fitted; 0 includes the attention sink. Takes a
+                whole number, at least 0. Default: 1.
+            fit_memory: most MiB that the sums of the fit may take. Takes a whole number, 1 to
+                16777216. Default: 1024.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {
             "rows": rows,
@@ -252,19 +284,30 @@ class Instruments(Labelled):
     ) -> Result:
         """What greedy, temperature, top-k, top-p and min-p keep of each distribution.
 
-        rows: rows that are reported; over a corpus always all. Takes "last", "all", "auto", a
-            position, or a range of positions. Default: "last".
-        temperature: divides the logits; above 0. Takes a number, 0 to 100. Default: 0.7.
-        k: tokens that top-k keeps. Takes a whole number, at least 1. Default: 40.
-        p: mass that top-p keeps, above 0. Takes a number, 0 to 1. Default: 0.9.
-        min_p: least probability that min-p keeps, as a share of the top token's. Takes a
-            number, 0 to 1. Default: 0.05.
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/sampling.md.
 
         Hook points: hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            rows: rows that are reported; over a corpus always all. Takes "last", "all", "auto",
+                a position, or a range of positions. Default: "last".
+            temperature: divides the logits; above 0. Takes a number, 0 to 100. Default: 0.7.
+            k: tokens that top-k keeps. Takes a whole number, at least 1. Default: 40.
+            p: mass that top-p keeps, above 0. Takes a number, 0 to 1. Default: 0.9.
+            min_p: least probability that min-p keeps, as a share of the top token's. Takes a
+                number, 0 to 1. Default: 0.05.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {"rows": rows, "temperature": temperature, "k": k, "p": p, "min_p": min_p}
         return self._method(
@@ -298,22 +341,33 @@ class Instruments(Labelled):
         Ablates or patches every head, layer and position or attention edge in turn and measures
         the change of the prediction.
 
-        over: places that are changed in turn. Takes one of heads, heads_by_pos, resid_pre,
-            attn_out, mlp_out, edges. Default: "heads".
-        do: the change; mean: the mean over the text; patch: the value on the source prompt;
-            cut: for edges, -inf as the score. Takes one of zero, mean, patch, cut. Default:
-            "zero".
-        metric: logit or log_prob of each target, or kl (before || after). Takes one of logit,
-            log_prob, kl. Default: "logit".
-        layer: the layer whose edges are changed. Takes a layer. Default: 0.
-        top: effects listed per target. Takes a whole number, 1 to 1000. Default: 10.
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/sweep.md.
 
         Hook points: hook_resid_pre hook_attn_out hook_mlp_out attn.hook_z attn.hook_pattern
         attn.hook_attn_scores hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            over: places that are changed in turn. Takes one of heads, heads_by_pos, resid_pre,
+                attn_out, mlp_out, edges. Default: "heads".
+            do: the change; mean: the mean over the text; patch: the value on the source prompt;
+                cut: for edges, -inf as the score. Takes one of zero, mean, patch, cut. Default:
+                "zero".
+            metric: logit or log_prob of each target, or kl (before || after). Takes one of
+                logit, log_prob, kl. Default: "logit".
+            layer: the layer whose edges are changed. Takes a layer. Default: 0.
+            top: effects listed per target. Takes a whole number, 1 to 1000. Default: 10.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {"over": over, "do": do, "metric": metric, "layer": layer, "top": top}
         return self._method(
@@ -340,19 +394,31 @@ class Instruments(Labelled):
         Block(l) or upto(l): one block, or all blocks up to it, as an affine map on this
         context, applied to a token's embedding or a vector.
 
-        map: one block, or all blocks up to it. Takes one of block, upto. Default: "block".
-        layer: the block, or the last of the blocks. Takes a layer. Default: 0.
-        row: the one row that holds the vector. Takes "last", "all", "auto", a position, or a
-            range of positions. Default: "last".
-        token: the id whose embedding is the vector; default: the row's own token. Takes a text.
-        vector: a safetensors file with the vector [d_model]. Takes a text. Default: "".
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/frozen.md.
 
         Hook points: hook_resid_pre hook_resid_post attn.hook_pattern mlp.hook_pre
         ln1.hook_scale ln2.hook_scale.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            map: one block, or all blocks up to it. Takes one of block, upto. Default: "block".
+            layer: the block, or the last of the blocks. Takes a layer. Default: 0.
+            row: the one row that holds the vector. Takes "last", "all", "auto", a position, or
+                a range of positions. Default: "last".
+            token: the id whose embedding is the vector; default: the row's own token. Takes a
+                text.
+            vector: a safetensors file with the vector [d_model]. Takes a text. Default: "".
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {"map": map, "layer": layer, "row": row, "token": token, "vector": vector}
         return self._method(
@@ -378,20 +444,31 @@ class Instruments(Labelled):
         The frozen-linear network from a target back to the tokens: nodes, links, and graph
         files for viewers.
 
-        level: nodes: heads and MLPs, or heads and neurons. Takes one of head, neuron. Default:
-            "head".
-        row: the target's row. Takes "last", "all", "auto", a position, or a range of positions.
-            Default: "last".
-        threshold: nodes with a smaller |flow| are pruned, in nats. Takes a number, at least 0.
-            Default: 0.02.
-        nodes: the most nodes that are kept. Takes a whole number, 2 to 2000. Default: 120.
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/graph.md.
 
         Hook points: hook_embed hook_resid_pre hook_resid_mid attn.hook_z attn.hook_pattern
         mlp.hook_pre hook_mlp_out ln1.hook_scale ln2.hook_scale ln_final.hook_scale hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            level: nodes: heads and MLPs, or heads and neurons. Takes one of head, neuron.
+                Default: "head".
+            row: the target's row. Takes "last", "all", "auto", a position, or a range of
+                positions. Default: "last".
+            threshold: nodes with a smaller |flow| are pruned, in nats. Takes a number, at least
+                0. Default: 0.02.
+            nodes: the most nodes that are kept. Takes a whole number, 2 to 2000. Default: 120.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {"level": level, "row": row, "threshold": threshold, "nodes": nodes}
         return self._method(
@@ -418,22 +495,34 @@ class Instruments(Labelled):
         The attention edges x_j -> x_k that make a logit: weight, norm, share, and what they
         carry.
 
-        rows: rows whose incoming edges are reported. Takes "last", "all", "auto", a position,
-            or a range of positions. Default: "last".
-        by: the quantity that ranks edges. Takes one of share, norm, weight. Default: "share".
-        top: edges kept per target and row. Takes a whole number, 1 to 10000. Default: 20.
-        threshold: smaller edges are dropped, in the unit of `by`. Takes a number, at least 0.
-            Default: 0.0.
-        carry: yes: splits kept edges by the writers that they read. Takes True or False.
-            Default: False.
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/edges.md.
 
         Hook points: attn.hook_v attn.hook_pattern ln_final.hook_scale ln1.hook_scale hook_embed
         attn.hook_z hook_mlp_out hook_logits; where edited also hook_resid_pre hook_resid_mid
         hook_resid_post hook_attn_out ln1.hook_normalized.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            rows: rows whose incoming edges are reported. Takes "last", "all", "auto", a
+                position, or a range of positions. Default: "last".
+            by: the quantity that ranks edges. Takes one of share, norm, weight. Default:
+                "share".
+            top: edges kept per target and row. Takes a whole number, 1 to 10000. Default: 20.
+            threshold: smaller edges are dropped, in the unit of `by`. Takes a number, at least
+                0. Default: 0.0.
+            carry: yes: splits kept edges by the writers that they read. Takes True or False.
+                Default: False.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {"rows": rows, "by": by, "top": top, "threshold": threshold, "carry": carry}
         return self._method(
@@ -456,20 +545,32 @@ class Instruments(Labelled):
     ) -> Result:
         """What each residual is for: predicting, attracting attention, influencing later rows.
 
-        roles_target: the predicted token: the text's own next token, or the run's first target.
-            Takes one of next, given. Default: "next".
-        onward: also compute the influence through all later layers. Takes True or False.
-            Default: True.
-        angles: layers whose principal angles are computed. Takes "none", "all", "auto", a
-            layer, or a range of layers. Default: "auto".
-        dimension: dimension of the three subspaces. Takes a whole number, 1 to 256. Default: 8.
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/roles.md.
 
         Hook points: hook_resid_pre hook_resid_post ln1.hook_scale attn.hook_rot_q
         attn.hook_pattern hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            roles_target: the predicted token: the text's own next token, or the run's first
+                target. Takes one of next, given. Default: "next".
+            onward: also compute the influence through all later layers. Takes True or False.
+                Default: True.
+            angles: layers whose principal angles are computed. Takes "none", "all", "auto", a
+                layer, or a range of layers. Default: "auto".
+            dimension: dimension of the three subspaces. Takes a whole number, 1 to 256.
+                Default: 8.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {
             "roles_target": roles_target,
@@ -501,21 +602,32 @@ class Instruments(Labelled):
         What excites neurons, what they promote, where they fire; entropy neurons; geometry of
         detectors.
 
-        neuron: neurons reported in full, like L3N17+L2N5, at most 32; auto: the five with the
-            longest writes at the last row, over a corpus the five with the largest a. Takes a
-            text. Default: "auto".
-        top: entries of each of their lists. Takes a whole number, 1 to 1000. Default: 10.
-        contexts: over a corpus: contexts kept per neuron. Takes a whole number, 1 to 64.
-            Default: 8.
-        entropy: find entropy neurons among all neurons. Takes True or False. Default: True.
-        geometry: layers whose interference, bounds and span are computed. Takes "none", "all",
-            "auto", a layer, or a range of layers. Default: "auto".
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/neurons.md.
 
         Hook points: mlp.hook_pre mlp.hook_post hook_mlp_out hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            neuron: neurons reported in full, like L3N17+L2N5, at most 32; auto: the five with
+                the longest writes at the last row, over a corpus the five with the largest a.
+                Takes a text. Default: "auto".
+            top: entries of each of their lists. Takes a whole number, 1 to 1000. Default: 10.
+            contexts: over a corpus: contexts kept per neuron. Takes a whole number, 1 to 64.
+                Default: 8.
+            entropy: find entropy neurons among all neurons. Takes True or False. Default: True.
+            geometry: layers whose interference, bounds and span are computed. Takes "none",
+                "all", "auto", a layer, or a range of layers. Default: "auto".
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {
             "neuron": neuron,
@@ -547,20 +659,32 @@ class Instruments(Labelled):
         Where heads look: entropy, distance and detectors of every head, the attention that each
         row draws, and the writers that make a head look there.
 
-        reader: a head like L3H5 whose scores are split by component. Takes a text. Default:
-            "none".
-        row: the row whose scores are split. Takes "last", "all", "auto", a position, or a range
-            of positions. Default: "last".
-        key: a position: splits the score of row and key by both sides at once. Takes a text.
-            Default: "none".
-        top: heads and rows listed in the summary. Takes a whole number, 1 to 64. Default: 5.
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/attention.md.
 
         Hook points: attn.hook_pattern hook_embed attn.hook_z hook_mlp_out ln1.hook_scale
         attn.hook_q attn.hook_rot_q attn.hook_rot_k.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            reader: a head like L3H5 whose scores are split by component. Takes a text. Default:
+                "none".
+            row: the row whose scores are split. Takes "last", "all", "auto", a position, or a
+                range of positions. Default: "last".
+            key: a position: splits the score of row and key by both sides at once. Takes a
+                text. Default: "none".
+            top: heads and rows listed in the summary. Takes a whole number, 1 to 64. Default:
+                5.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {"reader": reader, "row": row, "key": key, "top": top}
         return self._method(
@@ -598,44 +722,55 @@ class Instruments(Labelled):
         The structure of a text, level by level: trees of spans, cut where later rows read the
         least of earlier ones.
 
-        levels: each layer, or levels like 1+2/3 or L2H5: sums of layers or heads. Takes a text.
-            Default: "each".
-        units: what spans consist of: tokens, or words made of tokens. Takes one of tokens,
-            words. Default: "tokens".
-        reads: norm: attention times the length of what is written; weight: attention. Takes one
-            of norm, weight. Default: "norm".
-        power: g: 0.5 leans to right-branching, 1 to left-branching. Takes a number, 0 to 8.
-            Default: 0.5.
-        range: positions of the trees: all, or A-B (both included). Takes a text. Default:
-            "all".
-        prefixes: yes: the trees of every prefix, and when each bracket appears. Takes True or
-            False. Default: False.
-        closure: yes: how little later rows read the piece before each row. Takes True or False.
-            Default: False.
-        heads: heads of spans by later rows' reads, by knock-outs, or by the residual as a
-            comparison. Takes one of none, reads, causal, residual. Default: "none".
-        after: heads=causal: rows after a span that count; 0: all. Takes a whole number, 0 to
-            1048576. Default: 0.
-        of: heads: the units of the span at positions A-B, one by one. Takes a text. Default:
-            "".
-        links: what a unit's prediction owes to reading another unit: knock-outs, or frozen.
-            Takes one or more of none, frozen, causal, as a list or joined by +. Default:
-            "none".
-        distance: links: most units from one end to the other; 0: any. Takes a whole number, 0
-            to 1048576. Default: 0.
-        labels: a CoNLL-U file whose sentences make the text: labels of spans. Takes a text.
-            Default: "".
-        xml: a file for the XML of docs/structure.rng. Takes a text. Default: "".
-        top: brackets listed in the summary. Takes a whole number, 0 to 64. Default: 8.
-        memory: most MiB of the tables, T^2 doubles per level. Takes a whole number, 1 to
-            1048576. Default: 2048.
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/spans.md.
 
         Hook points: attn.hook_pattern attn.hook_v attn.hook_attn_scores hook_resid_pre
         hook_resid_post hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            levels: each layer, or levels like 1+2/3 or L2H5: sums of layers or heads. Takes a
+                text. Default: "each".
+            units: what spans consist of: tokens, or words made of tokens. Takes one of tokens,
+                words. Default: "tokens".
+            reads: norm: attention times the length of what is written; weight: attention. Takes
+                one of norm, weight. Default: "norm".
+            power: g: 0.5 leans to right-branching, 1 to left-branching. Takes a number, 0 to 8.
+                Default: 0.5.
+            range: positions of the trees: all, or A-B (both included). Takes a text. Default:
+                "all".
+            prefixes: yes: the trees of every prefix, and when each bracket appears. Takes True
+                or False. Default: False.
+            closure: yes: how little later rows read the piece before each row. Takes True or
+                False. Default: False.
+            heads: heads of spans by later rows' reads, by knock-outs, or by the residual as a
+                comparison. Takes one of none, reads, causal, residual. Default: "none".
+            after: heads=causal: rows after a span that count; 0: all. Takes a whole number, 0
+                to 1048576. Default: 0.
+            of: heads: the units of the span at positions A-B, one by one. Takes a text.
+                Default: "".
+            links: what a unit's prediction owes to reading another unit: knock-outs, or frozen.
+                Takes one or more of none, frozen, causal, as a list or joined by +. Default:
+                "none".
+            distance: links: most units from one end to the other; 0: any. Takes a whole number,
+                0 to 1048576. Default: 0.
+            labels: a CoNLL-U file whose sentences make the text: labels of spans. Takes a text.
+                Default: "".
+            xml: a file for the XML of docs/structure.rng. Takes a text. Default: "".
+            top: brackets listed in the summary. Takes a whole number, 0 to 64. Default: 8.
+            memory: most MiB of the tables, T^2 doubles per level. Takes a whole number, 1 to
+                1048576. Default: 2048.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {
             "levels": levels,
@@ -685,24 +820,35 @@ class Instruments(Labelled):
         How much log Z varies when a layer or component is removed, and where p is close to c
         exp(z).
 
-        rows: rows of the changes; auto: last, over a corpus all. Takes "last", "all", "auto", a
-            position, or a range of positions. Default: "auto".
-        perturbations: kinds of changes. Takes one or more of step, lens, frozen_ln,
-            recomputed_ln, ablation, as a list or joined by +. Default:
-            "step+lens+frozen_ln+recomputed_ln".
-        level: components that are changed: layers' sums, or heads. Takes one or more of layer,
-            head, as a list or joined by +. Default: "layer".
-        components: all of the level, or labels of any level joined by +. Takes a text. Default:
-            "all".
-        alphas: factors of a component, 0 to 1, joined by +; 0 removes it. Takes a text.
-            Default: "0".
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/plugins/partition.md.
 
         Hook points: hook_resid_pre hook_resid_post hook_embed hook_attn_out attn.hook_z
         hook_mlp_out hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            rows: rows of the changes; auto: last, over a corpus all. Takes "last", "all",
+                "auto", a position, or a range of positions. Default: "auto".
+            perturbations: kinds of changes. Takes one or more of step, lens, frozen_ln,
+                recomputed_ln, ablation, as a list or joined by +. Default:
+                "step+lens+frozen_ln+recomputed_ln".
+            level: components that are changed: layers' sums, or heads. Takes one or more of
+                layer, head, as a list or joined by +. Default: "layer".
+            components: all of the level, or labels of any level joined by +. Takes a text.
+                Default: "all".
+            alphas: factors of a component, 0 to 1, joined by +; 0 removes it. Takes a text.
+                Default: "0".
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {
             "rows": rows,
@@ -737,18 +883,23 @@ class Instruments(Labelled):
 
         Needs no text.
 
-        token: tokens whose nearest tokens are listed: texts of one token, or ids. Default:
-            None.
-        what: parts that are computed. Takes one or more of frames, spectra, copying,
-            composition, tokens, dual, heads, all, as a list or joined by +. Default:
-            "frames+spectra+copying+composition+tokens".
-        offset: positions from the key to the query in W_QK; 0: without rotary embedding. Takes
-            a whole number, at least 0. Default: 0.
-        top: tokens and heads per list. Takes a whole number, 1 to 100. Default: 8.
-        triples: singular triples per head (what=heads). Takes a whole number, 1 to 16. Default:
-            2.
-
         The arrays and values are described in docs/plugins/weights.md.
+
+        Args:
+            token: tokens whose nearest tokens are listed: texts of one token, or ids. Default:
+                None.
+            what: parts that are computed. Takes one or more of frames, spectra, copying,
+                composition, tokens, dual, heads, all, as a list or joined by +. Default:
+                "frames+spectra+copying+composition+tokens".
+            offset: positions from the key to the query in W_QK; 0: without rotary embedding.
+                Takes a whole number, at least 0. Default: 0.
+            top: tokens and heads per list. Takes a whole number, 1 to 100. Default: 8.
+            triples: singular triples per head (what=heads). Takes a whole number, 1 to 16.
+                Default: 2.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {"what": what, "offset": offset, "top": top, "triples": triples}
         return self._weights(
@@ -773,21 +924,26 @@ class Instruments(Labelled):
 
         Compares the forms of one word over a list of word forms.
 
-        file: lines of form, group, tag and perhaps a frequency, with tabs between; default: a
-            small list of English forms.
-        treebank: CoNLL-U files, whose nouns, verbs and adjectives are taken instead. Default:
-            ().
-        control: the folder of another model, whose results stand beside as sections
-            "control.NAME". Default: None.
-        batch: forms per pass; results do not depend on it. Default: 64.
-        seed: of the drawn controls. Takes a whole number, at least 0. Default: 1.
-        draws: controls drawn per pair. Takes a whole number, 1 to 1000. Default: 8.
-        memory: most MiB that the list's vectors and pairs may take. Takes a whole number, 1 to
-            16777216. Default: 2048.
-
         The arrays and values are described in docs/plugins/forms.md.
 
         Hook points: hook_resid_pre hook_resid_post.
+
+        Args:
+            file: lines of form, group, tag and perhaps a frequency, with tabs between; default:
+                a small list of English forms.
+            treebank: CoNLL-U files, whose nouns, verbs and adjectives are taken instead.
+                Default: ().
+            control: the folder of another model, whose results stand beside as sections
+                "control.NAME". Default: None.
+            batch: forms per pass; results do not depend on it. Default: 64.
+            seed: of the drawn controls. Takes a whole number, at least 0. Default: 1.
+            draws: controls drawn per pair. Takes a whole number, 1 to 1000. Default: 8.
+            memory: most MiB that the list's vectors and pairs may take. Takes a whole number, 1
+                to 16777216. Default: 2048.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {"seed": seed, "draws": draws, "memory": memory}
         return self._forms(
@@ -820,29 +976,36 @@ class Instruments(Labelled):
         Give a text, a treebank or files. The model runs twice: over the texts, and over their
         words tokenized alone, without spaces (the section "alone.words").
 
-        text: the text. Default: None.
-        treebank: a CoNLL-U file: sentences and words. Default: None.
-        files: files and folders of a corpus. Default: ().
-        control: the folder of another model, whose results stand beside as sections
-            "control.NAME". Default: None.
-        rows: of a treebank only sentences of A to B tokens, <|endoftext|> included. Default:
-            None.
-        units: of a treebank only sentences of A to B words without punctuation. Default: None.
-        limit: the first N of these sentences. Default: None.
-        window: tokens per window of a corpus. Default: 128.
-        limit_tokens: stop after the window of a corpus that contains token N. Default: None.
-        batch: sequences per pass; results do not depend on it. Default: 8.
-        levels: each layer, or levels like 1+2/3/L2H5. Takes a text. Default: "each".
-        words: words that count: all, or those of letters only. Takes one of all, letters.
-            Default: "all".
-        top: pairs of tokens listed per level and kind. Takes a whole number, 0 to 64. Default:
-            6.
-        memory: most MiB of the reads of all sequences of a run. Takes a whole number, 1 to
-            16777216. Default: 1024.
-
         The arrays and values are described in docs/plugins/words.md.
 
         Hook points: attn.hook_v attn.hook_pattern.
+
+        Args:
+            text: the text. Default: None.
+            treebank: a CoNLL-U file: sentences and words. Default: None.
+            files: files and folders of a corpus. Default: ().
+            control: the folder of another model, whose results stand beside as sections
+                "control.NAME". Default: None.
+            rows: of a treebank only sentences of A to B tokens, <|endoftext|> included.
+                Default: None.
+            units: of a treebank only sentences of A to B words without punctuation. Default:
+                None.
+            limit: the first N of these sentences. Default: None.
+            window: tokens per window of a corpus. Default: 128.
+            limit_tokens: stop after the window of a corpus that contains token N. Default:
+                None.
+            batch: sequences per pass; results do not depend on it. Default: 8.
+            levels: each layer, or levels like 1+2/3/L2H5. Takes a text. Default: "each".
+            words: words that count: all, or those of letters only. Takes one of all, letters.
+                Default: "all".
+            top: pairs of tokens listed per level and kind. Takes a whole number, 0 to 64.
+                Default: 6.
+            memory: most MiB of the reads of all sequences of a run. Takes a whole number, 1 to
+                16777216. Default: 1024.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {"levels": levels, "words": words, "top": top, "memory": memory}
         return self._words(
@@ -864,15 +1027,26 @@ class Instruments(Labelled):
     ) -> Result:
         """What interventions change, beside what the direct path predicts.
 
-        rows: rows that are compared. Takes "last", "all", "auto", a position, or a range of
-            positions. Default: "last".
-        top: top tokens listed before and after. Takes a whole number, 1 to 100. Default: 5.
-
-        text, target, contrast, interventions, source, prepend_bos: see Instruments.
-
         The arrays and values are described in docs/interventions.md.
 
         Hook points: hook_logits hook_resid_post attn.hook_z; and every edited point.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            rows: rows that are compared. Takes "last", "all", "auto", a position, or a range of
+                positions. Default: "last".
+            top: top tokens listed before and after. Takes a whole number, 1 to 100. Default: 5.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {"rows": rows, "top": top}
         return self._method(
@@ -910,28 +1084,33 @@ class Instruments(Labelled):
 
         Compares the model's brackets with the labelled sentences of a CoNLL-U file.
 
-        file: the CoNLL-U file.
-        dev: other sentences that choose the level, which is then reported. Default: None.
-        control: the folder of another model, whose results stand beside as sections
-            "control.NAME". Default: None.
-        windows: also windows of four sentences. Default: False.
-        rows: skip longer ones, <|endoftext|> included; default: 128, or the context if that is
-            smaller.
-        batch: sentences per pass; results do not depend on it. Default: 64.
-        levels: levels: each layer, or a list as for spans. Takes a text. Default: "each".
-        what: parts that are computed. Takes one or more of spans, words, shared, revision,
-            windows, heads, links, comparisons, all, as a list or joined by +. Default:
-            "spans+words+shared".
-        level: the level chosen on other sentences. Takes a text. Default: "".
-        plain: also trees over plain attention. Takes True or False. Default: True.
-        limit: the first N sentences that the tables take; 0: all. Takes a whole number, at
-            least 0. Default: 0.
-        draws: samples of the bootstrap. Takes a whole number, 1 to 100000. Default: 1000.
-        seed: of random trees and samples. Takes a whole number, at least 0. Default: 1.
-
         The arrays and values are described in docs/plugins/treebank.md.
 
         Hook points: attn.hook_v attn.hook_pattern.
+
+        Args:
+            file: the CoNLL-U file.
+            dev: other sentences that choose the level, which is then reported. Default: None.
+            control: the folder of another model, whose results stand beside as sections
+                "control.NAME". Default: None.
+            windows: also windows of four sentences. Default: False.
+            rows: skip longer ones, <|endoftext|> included; default: 128, or the context if that
+                is smaller.
+            batch: sentences per pass; results do not depend on it. Default: 64.
+            levels: levels: each layer, or a list as for spans. Takes a text. Default: "each".
+            what: parts that are computed. Takes one or more of spans, words, shared, revision,
+                windows, heads, links, comparisons, all, as a list or joined by +. Default:
+                "spans+words+shared".
+            level: the level chosen on other sentences. Takes a text. Default: "".
+            plain: also trees over plain attention. Takes True or False. Default: True.
+            limit: the first N sentences that the tables take; 0: all. Takes a whole number, at
+                least 0. Default: 0.
+            draws: samples of the bootstrap. Takes a whole number, 1 to 100000. Default: 1000.
+            seed: of random trees and samples. Takes a whole number, at least 0. Default: 1.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {
             "levels": levels,
@@ -971,29 +1150,34 @@ class Instruments(Labelled):
 
         Trains linear probes on the labelled sentences of a file and tests them on another's.
 
-        train: CoNLL-U, or .jsonl with labelled spans.
-        test: other sentences of the same form.
-        control: the folder of another model, whose results stand beside as sections
-            "control.NAME". Default: None.
-        window: sentences per sequence. Default: 1.
-        rows: skip longer ones, <|endoftext|> included; default: 128, or the context with a
-            window.
-        batch: sequences per pass; results do not depend on it. Default: 32.
-        tasks: labels to predict, joined by +; feat:NAME is any feature. Takes a text. Default:
-            "upos+number+tense+role+lemma+question+imperative+quotation+mention".
-        classes: most classes of a task, the most frequent. Takes a whole number, 2 to 100000.
-            Default: 300.
-        ridge: the ridge, in units of the training rows. Takes a number, at least 1e-12.
-            Default: 0.01.
-        least: units of a sentence without punctuation, at least. Takes a whole number, 1 to
-            1000000. Default: 3.
-        most: and at most. Takes a whole number, 1 to 1000000. Default: 40.
-        memory: most MiB that sums and scores may take. Takes a whole number, 1 to 1048576.
-            Default: 1024.
-
         The arrays and values are described in docs/plugins/probe.md.
 
         Hook points: hook_resid_pre hook_resid_post.
+
+        Args:
+            train: CoNLL-U, or .jsonl with labelled spans.
+            test: other sentences of the same form.
+            control: the folder of another model, whose results stand beside as sections
+                "control.NAME". Default: None.
+            window: sentences per sequence. Default: 1.
+            rows: skip longer ones, <|endoftext|> included; default: 128, or the context with a
+                window.
+            batch: sequences per pass; results do not depend on it. Default: 32.
+            tasks: labels to predict, joined by +; feat:NAME is any feature. Takes a text.
+                Default: "upos+number+tense+role+lemma+question+imperative+quotation+mention".
+            classes: most classes of a task, the most frequent. Takes a whole number, 2 to
+                100000. Default: 300.
+            ridge: the ridge, in units of the training rows. Takes a number, at least 1e-12.
+                Default: 0.01.
+            least: units of a sentence without punctuation, at least. Takes a whole number, 1 to
+                1000000. Default: 3.
+            most: and at most. Takes a whole number, 1 to 1000000. Default: 40.
+            memory: most MiB that sums and scores may take. Takes a whole number, 1 to 1048576.
+                Default: 1024.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
         """
         options = {
             "tasks": tasks,

@@ -118,10 +118,20 @@ def ablate(
 ) -> Intervention:
     """Sets components to zero, to a mean, or to another prompt's rows.
 
-    at: ``"L0H3"``, ``"0_mlp_out"``, ``"L0N12"``, ``"embed"`` or a hook point, several as a list or
-    joined by +; ``*`` is any layer or head. by: ``"mean"`` is the mean over the text, or of the
-    tensor in ``file``; ``"resample"`` takes row j mod T' of the source prompt of T' tokens.
-    InputError for options that do not fit.
+    Args:
+        at: "L0H3", "0_mlp_out", "L0N12", "embed" or a hook point; several as a list or joined by
+            +; * is any layer or head.
+        by: "zero"; "mean", over the text or of the tensor in file; or "resample": row j becomes
+            row j mod T' of the source prompt of T' tokens.
+        source: Of "resample": a text or ids, or the prompt's number in source=; default: 1.
+        file: Of "mean": a safetensors file, such as the plugin means saves.
+        tensor: The tensor in file; default: the hook point's name.
+        rows: The rows that are changed: "all", "last", a position or a range.
+        layers: Restricts at to these layers.
+        heads: Restricts at to these heads.
+
+    Raises:
+        InputError: A place or an option does not fit.
     """
     if source is not None and by != "resample":
         raise InputError(f"ablate: source= needs by='resample', not by={by!r}")
@@ -139,7 +149,19 @@ def scale(
     layers: Layers = "all",
     heads: Heads = "all",
 ) -> Intervention:
-    """Multiplies components by alpha. The places are those of ablate."""
+    """Multiplies components by alpha.
+
+    Args:
+        at: "L0H3", "0_mlp_out", "L0N12", "embed" or a hook point; several as a list or joined by
+            +; * is any layer or head.
+        alpha: The factor.
+        rows: The rows that are changed: "all", "last", a position or a range.
+        layers: Restricts at to these layers.
+        heads: Restricts at to these heads.
+
+    Raises:
+        InputError: A place or an option does not fit.
+    """
     values = {"alpha": alpha, "rows": rows, "layers": layers, "heads": heads}
     return Intervention("scale", at, values)
 
@@ -160,10 +182,23 @@ def steer(
 ) -> Intervention:
     """Adds alpha times a vector, or alpha times the difference of two source prompts.
 
-    vector: floats in the shape of the place: [d_model], [heads, d_head] or [d_mlp]; of one head
-    [d_head]. file: a safetensors file with such a tensor. plus, minus: prompts, or their numbers in
-    ``source=``; of: their last rows, or the means of their rows. InputError when the vector comes
-    from two places.
+    Args:
+        at: "L0H3", "0_mlp_out", "L0N12", "embed" or a hook point; several as a list or joined by
+            +; * is any layer or head.
+        vector: Floats in the shape of the place: [d_model], [heads, d_head] or [d_mlp]; of one head
+            [d_head].
+        alpha: The factor.
+        plus: The source prompt that is added: a text or ids, or its number in source=; default: 1.
+        minus: The source prompt that is subtracted; default: 2.
+        of: Of source prompts: their "last" rows, or the "mean" of their rows.
+        file: A safetensors file with such a vector.
+        tensor: The tensor in file; default: the hook point's name.
+        rows: The rows that are changed: "all", "last", a position or a range.
+        layers: Restricts at to these layers.
+        heads: Restricts at to these heads.
+
+    Raises:
+        InputError: A place or an option does not fit.
     """
     prompts = plus is not None or minus is not None
     if (vector is not None) + (file is not None) + prompts > 1:
@@ -183,8 +218,14 @@ def steer(
 def knockout(at: At, keys: Rows, *, rows: Rows = "all", layers: Layers = "all") -> Intervention:
     """Cuts the attention of heads from rows to keys: their scores become -inf.
 
-    at: heads, ``"L0H3"`` or ``"L*H*"``. keys: a position, a range of positions, or ``"all"``. Each
-    row must keep at least one key.
+    Args:
+        at: Heads, "L0H3" or "L*H*"; several as a list or joined by +.
+        keys: A position, a range of positions, or "all". Each row must keep at least one key.
+        rows: The rows that no longer attend to them: "all", "last", a position or a range.
+        layers: Restricts at to these layers.
+
+    Raises:
+        InputError: A place or an option does not fit.
     """
     keys = positions_text("knockout: keys", keys)
     return Intervention("knockout", at, {"keys": keys, "rows": rows, "layers": layers})
@@ -198,7 +239,19 @@ def patch(
     layers: Layers = "all",
     heads: Heads = "all",
 ) -> Intervention:
-    """Takes components from a source prompt with as many tokens, row by row."""
+    """Takes components from a source prompt with as many tokens, row by row.
+
+    Args:
+        at: "L0H3", "0_mlp_out", "L0N12", "embed" or a hook point; several as a list or joined by
+            +; * is any layer or head.
+        source: A text or ids, or the prompt's number in source=.
+        rows: The rows that are changed: "all", "last", a position or a range.
+        layers: Restricts at to these layers.
+        heads: Restricts at to these heads.
+
+    Raises:
+        InputError: A place or an option does not fit.
+    """
     values = {"source": source, "rows": rows, "layers": layers, "heads": heads}
     return Intervention("patch", at, values)
 

@@ -206,7 +206,13 @@ class Result:
     # --- writing -----------------------------------------------------------------------------
 
     def text(self, width: int = 80, *, color: bool = False, head: bool = True) -> str:
-        """The terminal's text, 40 to 1000 columns wide; head=False leaves out the first lines."""
+        """The text for a terminal, as the program prints it.
+
+        Args:
+            width: Columns, 40 to 1000.
+            color: With the terminal's colors.
+            head: False leaves out the first lines: the program, the model and the tokens.
+        """
         how = c.PSC_COLOR_ALWAYS if color else c.PSC_COLOR_NEVER
         return self._reader.write(c.PSC_FORMAT_TEXT, width=width, color=how, no_head=int(not head))
 
@@ -237,8 +243,14 @@ class Result:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Writes folder/results.json, folder/tensors.safetensors and the plugins' files.
 
-        The folder must be new or empty; it appears whole or not at all. Returns its path. IOFailure
-        for a folder that cannot be written.
+        Args:
+            folder: New or empty; it appears whole or not at all.
+
+        Returns:
+            Its path.
+
+        Raises:
+            IOFailure: The folder cannot be written, or is not empty.
         """
         from pathlib import Path
 

@@ -196,8 +196,15 @@ class Instrumented(ModelBase):
             mine = model.plugin("./libmine.so", key=3)
             mine("the Emerald City of", target=" Oz")
 
-        With a text as the second argument it runs at once and returns the Result. InputError for an
-        option that the plugin lacks, PluginError for a file that is not a plugin.
+        Args:
+            name_or_path: A built-in plugin, or the path of a shared object.
+            text: With a text the plugin runs at once, and its Result is returned.
+            arguments: The plugin's options; with a text also target, contrast, interventions,
+                source and prepend_bos.
+
+        Raises:
+            InputError: The plugin has no such option, or the value does not fit.
+            PluginError: The file is not a plugin.
         """
         name = os.fspath(name_or_path)
         table = find_table(name)
@@ -225,10 +232,23 @@ class Instrumented(ModelBase):
     ) -> Result:
         """Runs several plugins over a text at once, as `pythiascope analyze` does.
 
-        plugins: names, paths, "logits:level=head", ("logits", {"level": "head"}), or plugins
-        written in Python; None: logits, ln and mlp, or effects with interventions. capture: hook
-        points to keep, such as "blocks.*.attn.hook_pattern", as ``result[NAME]``. The other
-        arguments are those of every method. ``result["logits.contributions"]`` names an array.
+        ``result["logits.contributions"]`` names an array of the result.
+
+        Args:
+            text: A text; ids [pos]; or a batch: a list of either.
+            plugins: Names, paths, "logits:level=head", ("logits", {"level": "head"}), or plugins
+                written in Python. None: logits, ln and mlp, or effects with interventions.
+            target: What to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: A pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: Changes of the run, such as ablate("L0H3").
+            source: Source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: Put <|endoftext|> in front; a plugin that needs it has it in any case.
+            capture: Hook points to keep as result[NAME], such as "blocks.*.attn.hook_pattern".
+
+        Raises:
+            InputError: A text, target, option or hook point does not fit.
+            PluginError: A plugin cannot use what it was given; the message says why.
         """
         setting = Setting(target, contrast, interventions, source, prepend_bos)
         edits = bool(interventions)

@@ -311,11 +311,16 @@ class Section:
         return None
 
     def top(self, n: int = 10, name: str | None = None, *, by: str = "abs") -> Ranking:
-        """The n largest entries of an array, for each target and row (Array.top).
+        """The n largest entries of an array, for each target and row.
 
-        Without a name: of the list that the plugin ranked for each target, else of the array with
-        most entries per target; in a section without targets, of the first bars of the summary.
-        InputError when there is none of these.
+        Args:
+            n: Most entries per target and row.
+            name: The array. None: the list that the plugin ranked for each target, else the array
+                with most entries per target; without targets, the first bars of the summary.
+            by: "abs" (the absolute value), "high" or "low".
+
+        Raises:
+            InputError: The section has no such array, or no ranked list.
         """
         if name is not None:
             return self.arrays[name].top(n, by=by)

@@ -295,9 +295,14 @@ class SpansResult(Result):
         return {name: self.tree(name, sequence) for name in self.levels}
 
     def tree(self, level: Level | None = None, sequence: int = 0) -> Tree:
-        """The tree of a level: 2, "1+2", "L2H5"; None where the result has one level only.
+        """The tree of a level over a sequence.
 
-        InputError for a level or sequence that the result does not have.
+        Args:
+            level: 2, "1+2", "L2H5"; None where the result has one level only.
+            sequence: Of a batch, its place.
+
+        Raises:
+            InputError: The result has no such level or sequence.
         """
         levels = self.levels
         if level is None and len(levels) == 1:
