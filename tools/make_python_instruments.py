@@ -1,4 +1,4 @@
-"""Writes python/pythiascope/instruments.py: one method per built-in plugin.
+"""Writes python/pythiascope/instruments/instruments.py: one method per built-in plugin.
 
 The library's own option tables (psc_builtin) give the names, the types, the defaults and the
 docstrings. A plugin that is not in the module appears on a Model all the same, without types.
@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGET = ROOT / "python" / "pythiascope" / "instruments.py"
+TARGET = ROOT / "python" / "pythiascope" / "instruments" / "instruments.py"
 
 # The package without its __init__, which needs the module that is written here.
 PACKAGE = ModuleType("pythiascope")
@@ -27,9 +27,9 @@ PACKAGE.__path__ = [str(ROOT / "python" / "pythiascope")]
 sys.modules["pythiascope"] = PACKAGE
 
 from pythiascope._c import structures as c  # noqa: E402
-from pythiascope.options import default_of  # noqa: E402
-from pythiascope.running import EDITORS, parameter_of  # noqa: E402
-from pythiascope.tables import Option, Table, builtin_tables, sentence  # noqa: E402
+from pythiascope.instruments.options import default_of  # noqa: E402
+from pythiascope.instruments.running import EDITORS, parameter_of  # noqa: E402
+from pythiascope.instruments.tables import Option, Table, builtin_tables, sentence  # noqa: E402
 
 WIDTH = 96
 HEAD = '''\
@@ -44,17 +44,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..results.results import Result
 from .labelled import Labelled
 from .options import TYPES
-from .results import Result
 from .running import Contrasts, Targets
 
 if TYPE_CHECKING:
     import os
 
+    from ..results.trees import SpansResult
+    from ..runtime.tokens import Input
     from .interventions import Interventions
-    from .tokens import Input
-    from .trees import SpansResult
 
 
 class Instruments(Labelled):

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .arrays import Array
-from .cache import ActivationCache
-from .calls import HookPoint
 from .errors import (
     Cancelled,
     InputError,
@@ -18,19 +15,22 @@ from .errors import (
     StateError,
     Unsupported,
 )
-from .interventions import ablate, knockout, patch, scale, steer
+from .hooks.cache import ActivationCache
+from .hooks.calls import HookPoint
+from .hooks.names import UnknownHook, get_act_name
+from .hooks.slices import Slice
+from .instruments.interventions import ablate, knockout, patch, scale, steer
 from .model import Model
-from .names import UnknownHook, get_act_name
-from .results import Result
-from .slices import Slice
+from .results.arrays import Array
+from .results.results import Result
 
 if TYPE_CHECKING:
-    from .accumulators import accumulator
-    from .corpus import merge
-    from .host import Change, Host, Variant
-    from .plugin import Plugin
-    from .plugin_options import option
-    from .step import Step
+    from .corpora.corpus import merge
+    from .plugins.accumulators import accumulator
+    from .plugins.host import Change, Host, Variant
+    from .plugins.plugin import Plugin
+    from .plugins.plugin_options import option
+    from .plugins.step import Step
 
 __all__ = [
     "ActivationCache",
@@ -68,14 +68,14 @@ __version__ = "0.2.0"
 
 # Names whose modules load at their first use.
 _LATER = {
-    "Change": "host",
-    "Host": "host",
-    "Plugin": "plugin",
-    "Step": "step",
-    "Variant": "host",
-    "accumulator": "accumulators",
-    "merge": "corpus",
-    "option": "plugin_options",
+    "Change": "plugins.host",
+    "Host": "plugins.host",
+    "Plugin": "plugins.plugin",
+    "Step": "plugins.step",
+    "Variant": "plugins.host",
+    "accumulator": "plugins.accumulators",
+    "merge": "corpora.corpus",
+    "option": "plugins.plugin_options",
 }
 
 

@@ -8,16 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ._c import structures as c
-from .cache import Caching
+from ._c.memory import pool
 from .checks import whole
-from .corpus import Corpora
+from .corpora.corpus import Corpora
 from .errors import InputError
-from .generation import Generation
-from .instruments import Instruments
-from .loss import losses_of
-from .memory import pool
-from .tokens import Input, Tokens
-from .weights import Weights
+from .hooks.cache import Caching
+from .instruments.instruments import Instruments
+from .runtime.generation import Generation
+from .runtime.loss import losses_of
+from .runtime.tokens import Input, Tokens
+from .runtime.weights import Weights
 
 __all__ = ["Model"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import pythiascope
-from pythiascope.opened import embedded_folder
+from pythiascope.runtime.opened import embedded_folder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -274,7 +274,7 @@ def test_a_state_with_a_hostile_place(model, docs, tmp_path, client, sentence):
 
 
 def finished_place(model, docs, tmp_path) -> dict:
-    from pythiascope import states
+    from pythiascope.corpora import states
 
     survey(model, files=docs, state=tmp_path / "whole")
     place, _ = states.read(str(tmp_path / "whole"))
@@ -405,7 +405,8 @@ def test_many_threads_at_one_state(docs, tmp_path, whole):
 SCRIPT = """
 import sys
 from corpus_files import survey
-from pythiascope import Model, accumulator
+from pythiascope import Model
+from pythiascope.plugins import accumulator
 import time, os
 
 @accumulator("blocks.0.hook_resid_pre", counts=["n"], name="slow")
@@ -452,7 +453,7 @@ def test_ctrl_c_saves_and_says_so(model, docs, tmp_path):
     assert last.startswith("KeyboardInterrupt: stopped after ")
     assert last.endswith(f" tokens; the same call resumes from {state}")
     tokens = int(last.split()[3])
-    from pythiascope import accumulator
+    from pythiascope.plugins import accumulator
 
     slow = accumulator("blocks.0.hook_resid_pre", counts=["n"], name="slow")(
         lambda step: step.count("n")

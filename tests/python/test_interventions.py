@@ -14,7 +14,7 @@ import pytest
 import pythiascope
 from program import TEXT
 from pythiascope import InputError, Model, PluginError, ablate, knockout, patch, scale, steer
-from pythiascope.interventions import Combined, Intervention, Plan, combined
+from pythiascope.instruments.interventions import Combined, Intervention, Plan, combined
 
 SUN, MOON = "the sun rose", "the moon rose"
 

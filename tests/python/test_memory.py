@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from pythiascope.memory import Pool
+from pythiascope._c.memory import Pool
 
 MEGABYTE = 1 << 18  # floats
 

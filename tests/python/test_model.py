@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import pythiascope
 from pythiascope import InputError, Model, StateError
-from pythiascope.opened import embedded_folder
+from pythiascope.runtime.opened import embedded_folder
 
 TEXTS = ["The sun", "The sun rose over the hill, and the old man", "Once upon a time"]
 
@@ -200,7 +200,7 @@ def test_a_model_is_not_pickled(model: Model) -> None:
 def test_the_cache_folder_of_packed_weights(
     monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]
 ) -> None:
-    from pythiascope.opened import cache_folder
+    from pythiascope.runtime.opened import cache_folder
 
     monkeypatch.setenv("PSC_CACHE_DIR", str(tmp_path))
     assert cache_folder() == str(tmp_path)

@@ -1,7 +1,7 @@
 """Hook names: canonical ones, those of TransformerLens 4, shorthand, filters, and errors."""
 
 import pytest
-from pythiascope.names import Names, UnknownHook, get_act_name
+from pythiascope.hooks.names import Names, UnknownHook, get_act_name
 
 PARALLEL, SEQUENTIAL = Names(4, True), Names(4, False)
 

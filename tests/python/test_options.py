@@ -15,10 +15,10 @@ import pythiascope
 from program import ROOT, TEXT
 from pythiascope import InputError, Model
 from pythiascope._c import structures as c
-from pythiascope.instruments import Instruments
-from pythiascope.options import default_of, option_text, option_texts
-from pythiascope.running import parameter_of, parse_options
-from pythiascope.tables import Option, builtin_tables, find_table
+from pythiascope.instruments.instruments import Instruments
+from pythiascope.instruments.options import default_of, option_text, option_texts
+from pythiascope.instruments.running import parameter_of, parse_options
+from pythiascope.instruments.tables import Option, builtin_tables, find_table
 
 GOOD: list[tuple[int, Any, str]] = [
     (c.PSC_OPTION_YES_NO, True, "yes"),

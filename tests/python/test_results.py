@@ -14,7 +14,7 @@ import pytest
 import pythiascope
 from program import GRIM, TEXT, run_program
 from pythiascope import Array, InputError, IOFailure, Model, Result, ablate
-from pythiascope.sections import Bars
+from pythiascope.results.sections import Bars
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ import pytest
 import pythiascope
 from pythiascope import InputError, Model, StateError
 from pythiascope._c import structures as c
-from pythiascope.session import Session
-from pythiascope.tokens import Tokens
+from pythiascope.runtime.session import Session
+from pythiascope.runtime.tokens import Tokens
 
 IDS = Tokens.of_ids(np.arange(1, 40))
 POINTS = [number for number in range(c.PSC_POINT_COUNT) if number != c.PSC_HOOK_RESID_MID]
@@ -356,7 +356,7 @@ def test_a_handler_that_a_callback_installs_stays(session: Session) -> None:
 FORK = """
 import os, sys, gc, numpy as np, pythiascope
 from pythiascope._c import structures as c
-from pythiascope.tokens import Tokens
+from pythiascope.runtime.tokens import Tokens
 model = pythiascope.Model()
 logits = model('The sun rose')
 session = model._session()

@@ -11,7 +11,7 @@ import pytest
 import pythiascope
 from program import GRIM, ROOT
 from pythiascope import Model
-from pythiascope.trees import Bracket, SpansResult, Unit
+from pythiascope.results.trees import Bracket, SpansResult, Unit
 
 QUOTED = 'He said: "Go (now) & run" twice.'
 

@@ -6,7 +6,8 @@ import weakref
 import neox
 import numpy as np
 import pytest
-from pythiascope import InputError, Model, StateError, weights
+from pythiascope import InputError, Model, StateError
+from pythiascope.runtime import weights
 
 PER_LAYER = [
     "W_Q",

@@ -1,0 +1,1 @@
+"""Runs over documents: reading, states, shards, merging."""

@@ -1,0 +1,126 @@
+"""State files of a corpus: the totals, the place in the corpus, and the setup, as the program's."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from collections.abc import Sequence
+from typing import Any, Union
+
+from .._c.library import call, take_text
+from ..errors import InputError, PythiascopeError
+from ..instruments.running import _contrasts as contrasts_of
+from ..instruments.running import listed, target_text
+from ..plugins.given import Given
+from ..runtime.session import Session
+
+Target = Union[str, tuple[str, str]]
+
+DEFAULT_PLUGINS = ("logits", "ln", "mlp")
+
+
+def as_targets(target: Any, contrast: Any) -> list[Target]:
+    """The targets, then the contrasts, as a state file records them."""
+    try:
+        targets: list[Target] = [target_text(one) for one in listed(target)]
+        for a, b in contrasts_of(contrast):
+            targets.append((target_text(a), target_text(b)))
+    except TypeError:
+        raise InputError(
+            f"target={target!r} or contrast={contrast!r} is not a text, an id, a pair, or a list"
+        ) from None
+    return targets
+
+
+class Setup:
+    """Targets and plugins: what a session over a corpus is made of."""
+
+    def __init__(self, targets: Sequence[Target], plugins: Sequence[Given]) -> None:
+        self.targets, self.plugins = targets, plugins
+
+    def apply(self, session: Session) -> None:
+        """Sets a session up; its targets come first."""
+        for target in self.targets:
+            if isinstance(target, str):
+                session.target(target)
+            else:
+                session.contrast(*target)
+        for plugin in self.plugins:
+            plugin.load(session)
+
+    def json(self) -> str:
+        """The setup for a state file; InputError for a text that JSON cannot hold."""
+        texts: list[str | tuple[str, str]] = [*self.targets, *(p.text for p in self.plugins)]
+        for text in texts:
+            try:
+                "".join(text).encode()
+            except UnicodeEncodeError:
+                raise InputError(
+                    f"{text!r} has no UTF-8 form, which a state file needs; leave state= out"
+                ) from None
+        value = {"targets": self.targets, "plugins": [plugin.text for plugin in self.plugins]}
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def state_error(path: str, error: PythiascopeError) -> PythiascopeError:
+    """The same error with the state file in front of its sentence."""
+    return type(error)(f"the state file {path}: {error}")
+
+
+def save(session: Session, path: str, place: bytes, setup: str) -> None:
+    """Writes the totals with their place; the file appears whole or not at all."""
+    client = b'{"place":' + place + b',"setup":' + setup.encode() + b"}"
+    call("psc_session_state_save", session.pointer, os.fsencode(path), client, len(client))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key is given twice")
+    return dict(pairs)
+
+
+def read(path: str) -> tuple[bytes, dict[str, Any]]:
+    """The place, as psc_corpus_tell wrote it, and the setup of a state file."""
+    client, size = ctypes.c_void_p(), ctypes.c_size_t()
+    call("psc_state_client", ctypes.byref(client), ctypes.byref(size), os.fsencode(path))
+    raw = take_text(client, size.value)
+    try:
+        value = json.loads(raw, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as why:
+        raise state_error(
+            path, InputError(f"its position and setup are not valid JSON: {why}")
+        ) from None
+    place = value.get("place") if isinstance(value, dict) else None
+    setup = value.get("setup") if isinstance(value, dict) else None
+    if not isinstance(place, dict) or not isinstance(setup, dict):
+        raise state_error(path, InputError("it has no position in a corpus or no setup"))
+    return json.dumps(place, ensure_ascii=False, separators=(",", ":")).encode(), setup
+
+
+def recorded_targets(setup: dict[str, Any]) -> list[Target]:
+    """The targets that a state file recorded."""
+    out: list[Target] = []
+    for one in setup.get("targets", ()):
+        if isinstance(one, str):
+            out.append(one)
+        elif isinstance(one, list) and len(one) == 2 and all(isinstance(t, str) for t in one):
+            out.append((one[0], one[1]))
+        else:
+            raise InputError("a recorded target is neither a string nor an array of two")
+    return out
+
+
+def recorded_plugins(setup: dict[str, Any]) -> list[str]:
+    """The texts of the plugins that a state file recorded."""
+    plugins = setup.get("plugins")
+    if not isinstance(plugins, list) or not isinstance(setup.get("targets"), list):
+        raise InputError("the recorded targets or plugins are not a JSON array")
+    if not all(isinstance(one, str) for one in plugins):
+        raise InputError("a recorded plugin is not a string")
+    return plugins
+
+
+def load(session: Session, path: str) -> None:
+    """Replaces the session's totals by those of a state file."""
+    call("psc_session_state_load", session.pointer, os.fsencode(path))

@@ -1,0 +1,1 @@
+"""Hooks and caches under TransformerLens's names, and what is computed from a cache."""

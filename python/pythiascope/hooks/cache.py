@@ -1,0 +1,370 @@
+"""Caches of a pass: run_with_cache and ActivationCache.
+
+The library copies each tensor of the pass into an array of the cache. Axes are TransformerLens's:
+[batch, pos, ...], scores and pattern [batch, head, query, key]. Sequences of different lengths are
+padded on the right: rows are NaN; keys past a sequence's end are -inf in scores and 0 in pattern,
+as all keys past a row's own position.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._c import structures
+from .._c.memory import pool
+from ..errors import InputError
+from ..runtime.loss import losses_of
+from .components import Components
+from .hooks import Hooks
+from .names import Hook, NamesFilter, UnknownHook, position_axis
+from .slices import Slice, SliceInput
+
+if TYPE_CHECKING:
+    from ..model import Model
+    from ..runtime.opened import OpenModel
+    from ..runtime.tokens import Input, Tokens
+
+Floats = NDArray[np.float32]
+
+
+class ActivationCache(Components):
+    """The tensors of one pass, by name. Its arrays own their memory and outlive the model.
+
+    cache["blocks.3.attn.hook_z"], cache["z", 3], cache["z", 3, "attn"], cache["z", -1] and
+    cache["embed"] take TransformerLens's names and shorthand, and those of TransformerLens 4.
+
+    Attributes:
+        cache_dict: the arrays by name, in the order of the pass.
+        model: the model of the pass; the decompositions need its weights.
+        has_batch_dim: whether arrays have a batch axis.
+    """
+
+    def __init__(
+        self, cache_dict: dict[str, Floats], model: Model, has_batch_dim: bool = True
+    ) -> None:
+        self.cache_dict = cache_dict
+        self.model = model
+        self.has_batch_dim = has_batch_dim
+
+    def __getitem__(self, key: object) -> Floats:
+        """An array. UnknownHook, a KeyError, says what is missing and lists near names."""
+        if isinstance(key, str) and key in self.cache_dict:
+            return self.cache_dict[key]
+        name = self.model.names.key(key)
+        if name in self.cache_dict:
+            return self.cache_dict[name]
+        found = self.model.names.find(name)
+        raise UnknownHook(
+            f"{found.name} is not in this cache; the run's names_filter, stop_at_layer or "
+            "use_attn_result left it out"
+        )
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the cache holds an entry, under any of its names."""
+        try:
+            return self.model.names.key(key) in self.cache_dict
+        except UnknownHook:
+            return False
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.cache_dict)
+
+    def __len__(self) -> int:
+        return len(self.cache_dict)
+
+    def keys(self) -> KeysView[str]:
+        """The names, in the order of the pass."""
+        return self.cache_dict.keys()
+
+    def values(self) -> ValuesView[Floats]:
+        """The arrays, in the order of the pass."""
+        return self.cache_dict.values()
+
+    def items(self) -> ItemsView[str, Floats]:
+        """Pairs (name, array), in the order of the pass."""
+        return self.cache_dict.items()
+
+    def __repr__(self) -> str:
+        return f"ActivationCache with keys {list(self.cache_dict)}"
+
+    def remove_batch_dim(self) -> ActivationCache:
+        """Drops the batch axis of all arrays, in place; returns the cache itself.
+
+        InputError when the batch has several sequences. Without a batch axis it does nothing.
+        """
+        if self.has_batch_dim:
+            for name, array in self.cache_dict.items():
+                if len(array) != 1:
+                    raise InputError(
+                        f"{name} has a batch of {len(array)} sequences; only a batch of one can "
+                        "lose its axis"
+                    )
+            self.cache_dict = {name: array[0] for name, array in self.cache_dict.items()}
+            self.has_batch_dim = False
+        return self
+
+    def apply_slice_to_batch_dim(self, batch_slice: SliceInput) -> ActivationCache:
+        """Another cache with some of the sequences; an int drops the batch axis.
+
+        Its arrays share memory with this one's, except for a list or an array as batch_slice.
+        """
+        chosen = Slice(batch_slice)
+        if not self.has_batch_dim and chosen.mode != "identity":
+            raise InputError("this cache has no batch axis to slice")
+        arrays = {name: chosen.apply(array, 0) for name, array in self.cache_dict.items()}
+        return ActivationCache(arrays, self.model, self.has_batch_dim and chosen.mode != "int")
+
+
+class Caching(Hooks):
+    """Passes that keep tensors. Model inherits it."""
+
+    use_attn_result: bool = False
+    """Whether attn.hook_result, n_heads times the residual stream, is in caches by default."""
+
+    def set_use_attn_result(self, use_attn_result: bool) -> None:
+        """Sets use_attn_result."""
+        self.use_attn_result = bool(use_attn_result)
+
+    @overload
+    def run_with_cache(
+        self,
+        input: Input,
+        *,
+        names_filter: NamesFilter = ...,
+        pos_slice: SliceInput = ...,
+        stop_at_layer: int | None = ...,
+        remove_batch_dim: bool = ...,
+        return_cache_object: Literal[True] = ...,
+        prepend_bos: bool = ...,
+    ) -> tuple[Floats, ActivationCache]: ...
+    @overload
+    def run_with_cache(
+        self,
+        input: Input,
+        *,
+        names_filter: NamesFilter = ...,
+        pos_slice: SliceInput = ...,
+        stop_at_layer: int | None = ...,
+        remove_batch_dim: bool = ...,
+        return_cache_object: bool = ...,
+        prepend_bos: bool = ...,
+        return_type: str | None = ...,
+        loss_per_token: bool = ...,
+    ) -> tuple[Any, Any]: ...
+    def run_with_cache(
+        self,
+        input: Input,
+        *,
+        names_filter: NamesFilter = None,
+        pos_slice: SliceInput = None,
+        stop_at_layer: int | None = None,
+        remove_batch_dim: bool = False,
+        return_cache_object: bool = True,
+        prepend_bos: bool = False,
+        return_type: str | None = "logits",
+        loss_per_token: bool = False,
+    ) -> tuple[Any, Any]:
+        """Runs the model and keeps the tensors of the pass. Hooks take part; edits are kept.
+
+        Args:
+            input: a text, ids, or a batch of them, as for model(input).
+            names_filter: what to keep: None for everything but attn.hook_result and hook_logits;
+                a name; a sequence of names; or a function of names. See use_attn_result.
+            pos_slice: the positions to keep, a Slice or what it takes; an int keeps its axis. Of
+                scores and pattern it chooses queries.
+            stop_at_layer: computes the layers before this one only; negative ones count from the
+                end, 0 is the embedding alone. The first result is then the residual stream there,
+                [batch, pos, d_model].
+            remove_batch_dim: the cache's arrays have no batch axis; for one sequence only.
+            return_cache_object: False returns a dict of arrays instead of an ActivationCache.
+            prepend_bos: puts the beginning-of-text token in front.
+            return_type: of the first result: "logits", "loss", "both", or None, for which logits
+                are not computed.
+            loss_per_token: as for model(input).
+
+        Returns:
+            Logits, float32 [batch, pos, d_vocab], or what return_type says; and the cache.
+
+        Raises:
+            InputError: a name is unknown (near ones are listed), or an argument is out of range.
+            OutOfMemory: the tensors do not fit in memory.
+        """
+        if return_type not in ("logits", "loss", "both", None):
+            raise InputError(f'return_type is {return_type!r}; pass "logits", "loss", "both", None')
+        sequences, _ = self._sequences(input, prepend_bos)
+        if remove_batch_dim and len(sequences) != 1:
+            raise InputError(
+                f"remove_batch_dim needs a batch of one sequence, not of {len(sequences)}"
+            )
+        hooks = self.names.filtered(names_filter, self.use_attn_result)
+        stop, end = _stop(stop_at_layer, self.cfg.n_layers)
+        if end and (names_filter is None or callable(names_filter)):
+            hooks = [hook for hook in hooks if _computed(hook, max(stop, 0))]
+        positions = Slice.unwrap(pos_slice)
+        result = end or "hook_logits" if return_type is not None else ""
+        out, arrays = self._kept(sequences, hooks, positions, result, stop, prepend_bos)
+        if return_type in ("loss", "both") and not end:
+            losses = losses_of(out, sequences)
+            loss = losses if loss_per_token else float(np.nanmean(losses))
+            out = loss if return_type == "loss" else (out, loss)
+        if remove_batch_dim:
+            arrays = {name: array[0] for name, array in arrays.items()}
+        if not return_cache_object:
+            return out, arrays
+        return out, ActivationCache(arrays, cast("Model", self), not remove_batch_dim)
+
+    def _kept(
+        self,
+        sequences: list[Tokens],
+        hooks: list[Hook],
+        positions: Slice,
+        result: str,
+        stop: int,
+        bos: bool,
+    ) -> tuple[Any, dict[str, Floats]]:
+        """Runs a pass: the tensor called result at all positions ("": None), and those of hooks."""
+        tensors = _Tensors(self._opened, [len(tokens) for tokens in sequences], positions)
+        whole = _Tensors(self._opened, tensors.lengths, Slice())
+        logits = whole.logits() if result == "hook_logits" else None
+        for hook in hooks:
+            if hook.name != "hook_logits" or logits is None:
+                tensors.add(hook)
+        if result and logits is None:
+            whole.add(self.names.hooks[result])
+        self._pass(
+            sequences,
+            copies=tensors.copies + whole.copies,
+            logits=None if logits is None else "all",
+            logits_out=logits,
+            stop_at_layer=stop,
+            bos=bos,
+        )
+        arrays = tensors.arrays()
+        if logits is None:
+            return whole.arrays().get(result), arrays
+        out = whole.finished(self.names.hooks[result], logits)
+        if any(hook.name == result for hook in hooks):
+            arrays[result] = positions.apply(out, 1)
+        return out, arrays
+
+
+def _stop(stop_at_layer: int | None, n_layers: int) -> tuple[int, str]:
+    """psc_run_options.stop_at_layer, and the name of the residual stream there; "": the end."""
+    if stop_at_layer is None:
+        return 0, ""
+    layer = stop_at_layer + n_layers if stop_at_layer < 0 else stop_at_layer
+    if not 0 <= layer <= n_layers:
+        raise InputError(
+            f"stop_at_layer is {-n_layers} to {n_layers} in this model, not {stop_at_layer}"
+        )
+    return (layer, f"blocks.{layer - 1}.hook_resid_post") if layer else (-1, "hook_embed")
+
+
+def _computed(hook: Hook, layers: int) -> bool:
+    """Whether a pass over the first layers computes a tensor."""
+    return hook.name == "hook_embed" or 0 <= hook.layer < layers
+
+
+class _Tensors:
+    """Arrays for the tensors of one pass, and the copies that fill them.
+
+    Sequences of one length fill an array directly; others fill a flat one, which finished() pads.
+    """
+
+    def __init__(self, model: OpenModel, lengths: list[int], positions: Slice) -> None:
+        """lengths: of the sequences. positions: of the longest one, as the arrays have them."""
+        info = model.info
+        self.lengths = lengths
+        self._extents = {
+            "1": 1,
+            "N": info.d_model,
+            "H": info.n_heads,
+            "D": info.d_head,
+            "M": info.d_mlp,
+            "V": info.d_vocab,
+        }
+        self._longest = max(lengths)
+        self._even = min(lengths) == self._longest
+        indices = positions.indices(self._longest)
+        self._begin = int(indices.min()) if indices.size else 0
+        self._end = int(indices.max()) + 1 if indices.size else 0
+        in_order = np.array_equal(indices, np.arange(self._begin, self._end))
+        self._indices = None if in_order else indices - self._begin
+        self._counts = [min(max(n, self._begin), self._end) - self._begin for n in lengths]
+        self._filled: dict[str, tuple[Hook, Floats]] = {}
+        self.copies: list[structures.psc_copy] = []
+
+    def add(self, hook: Hook) -> None:
+        """Announces a tensor. MemoryError when there is no room for it."""
+        if hook.shape == "HK":
+            heads = self._extents["H"]
+            rows = [heads * n * keys for n, keys in zip(self._counts, self.lengths)]
+            shape: tuple[int, ...] = (len(rows), heads, self._counts[0], self._longest)
+            size = sum(rows)
+        else:
+            rest = tuple(self._extents[letter] for letter in hook.shape)
+            shape = (len(self._counts), self._counts[0], *rest)
+            size = sum(self._counts) * math.prod(rest)
+        array = pool.empty(shape if self._even else (size,))
+        self._filled[hook.name] = hook, array
+        if size:
+            self.copies.append(
+                structures.psc_copy(
+                    point=hook.point,
+                    layer=hook.layer,
+                    rows=structures.PSC_ROWS_RANGE,
+                    row_begin=self._begin,
+                    row_end=self._end,
+                    out=array.ctypes.data,
+                    capacity=size,
+                )
+            )
+
+    def logits(self) -> Floats:
+        """An array for the logits of all rows."""
+        return pool.empty((sum(self.lengths), self._extents["V"]))
+
+    def arrays(self) -> dict[str, Floats]:
+        """The arrays by name, after the run. It can be called once."""
+        found = {}
+        for name in list(self._filled):
+            hook, array = self._filled.pop(name)  # a flat array goes as soon as it is padded
+            found[name] = self.finished(hook, array)
+        return found
+
+    def finished(self, hook: Hook, array: Floats) -> Floats:
+        """A filled array with its batch axis, padding and chosen positions."""
+        if not self._even:
+            array = self._padded(hook, array)
+        elif array.ndim == 2:
+            array = array.reshape(len(self.lengths), self._longest, -1)
+        if self._indices is None:
+            return array
+        return np.take(array, self._indices, axis=position_axis(hook.shape))
+
+    def _padded(self, hook: Hook, flat: Floats) -> Floats:
+        flat, first = flat.reshape(-1), 0
+        rest = tuple(self._extents[letter] for letter in hook.shape if letter != "K")
+        n_rows = self._end - self._begin
+        if hook.shape == "HK":
+            out = pool.empty((len(self.lengths), *rest, n_rows, self._longest))
+            absent = -np.inf if hook.name.endswith("scores") else 0
+            for into, n, keys in zip(out, self._counts, self.lengths):
+                size = rest[0] * n * keys
+                into[:, :n, :keys] = flat[first : first + size].reshape(rest[0], n, keys)
+                into[:, :n, keys:] = absent
+                into[:, n:] = np.nan
+                first += size
+            return out
+        out = pool.empty((len(self.lengths), n_rows, *rest))
+        for into, n in zip(out, self._counts):
+            size = n * math.prod(rest)
+            into[:n] = flat[first : first + size].reshape(n, *rest)
+            into[n:] = np.nan
+            first += size
+        return out

@@ -1,0 +1,268 @@
+"""Calls Python functions in the events of a pass.
+
+A hook fn(array, hook) is called once per pass, point and layer with all rows: array is a writable
+float32 view in TransformerLens's axes, [batch, pos, ...], or [batch, head, query, key] for scores
+and pattern. It may write to the array, return None, or return a new array of the same shape.
+Sequences of different lengths come as a copy, with NaN on the right of the shorter ones; what the
+hook writes there is dropped. The view ends with the call; see views.py.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._c.views import Views
+from ..errors import InputError, StateError
+from .names import Hook
+
+if TYPE_CHECKING:
+    from .._c.structures import psc_event
+    from ..runtime.session import Session
+    from ..runtime.tokens import Tokens
+
+HookFunction = Callable[..., Any]
+Memory = tuple[
+    "int | None", "tuple[int, ...]", "tuple[int, ...]"
+]  # address, shape, strides in bytes
+
+
+class HookPoint:
+    """What a hook learns about its place: `name`, `layer()`, and `ctx`.
+
+    ctx is a dict of the user's own. It lasts from run to run, until contexts are cleared, and is
+    shared by all names of one tensor.
+    """
+
+    __slots__ = ("_point", "name")
+
+    def __init__(self, name: str, point: HookPoint | None = None) -> None:
+        self.name = name
+        self._point: HookPoint | dict[str, Any] = {} if point is None else point
+
+    @property
+    def ctx(self) -> dict[Any, Any]:
+        """The user's values, kept between runs."""
+        return self._point if isinstance(self._point, dict) else self._point.ctx
+
+    def clear_context(self) -> None:
+        """Gives this tensor a new, empty ctx."""
+        if isinstance(self._point, dict):
+            self._point = {}
+        else:
+            self._point.clear_context()
+
+    def layer(self) -> int:
+        """The layer. InputError for a point outside the layers, as hook_embed."""
+        parts = self.name.split(".")
+        if parts[0] != "blocks":
+            raise InputError(f"{self.name} belongs to no layer")
+        return int(parts[1])
+
+    def __repr__(self) -> str:
+        return f"HookPoint(name={self.name!r})"
+
+
+class Entry(NamedTuple):
+    """A function at one tensor."""
+
+    hook: Hook
+    point: HookPoint  # as the function sees it
+    function: HookFunction
+    keyword: bool  # the function takes the HookPoint as `hook=`
+    permanent: bool
+    level: object  # what removes it: the context of model.hooks, or what add_hook was given
+
+
+class _Events:
+    """Calls the functions of one session's runs. It does not keep the session alive."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = weakref.ref(session)
+        self._views: list[Views] = []  # of the event at hand
+        self.table: dict[tuple[int, int], list[Entry]] = {}
+        self.lengths: list[int] = []
+
+    def event(self, event: psc_event) -> None:
+        """Shows one event to the functions of its point and layer, in their order."""
+        entries = self.table.get((event.point, event.layer))
+        session = self._session()
+        if not entries or session is None:
+            return
+        if event.n_rows != sum(self.lengths):
+            raise StateError(
+                f"{entries[0].hook.name} came with {event.n_rows} of {sum(self.lengths)} rows; "
+                "this is a defect of pythiascope"
+            )
+        if min(self.lengths) == max(self.lengths):
+            shape, strides = self._layout(event, entries[0].hook.shape)
+            for entry in entries:
+                self._views = [views := Views(session)]
+                _show(entry, views, (event.tensor.data, shape, strides))
+        else:
+            self._ragged(event, session, entries)
+
+    def clear(self) -> None:
+        """Forgets the functions and views of a pass."""
+        self.table, self._views = {}, []
+
+    def lent(self) -> bool:
+        """Whether a view of the last event lives."""
+        return any(views.alive() for views in self._views)
+
+    def _layout(self, event: psc_event, letters: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shape and strides in bytes of [batch, pos, ...], or of [batch, head, query, key]."""
+        batch, length, tensor = len(self.lengths), self.lengths[0], event.tensor
+        rest = tuple(tensor.shape[1 : tensor.n_axes])
+        steps = tuple(4 * step for step in tensor.stride[: tensor.n_axes])
+        rows = length * steps[0]
+        if letters == "HK":
+            return (batch, rest[0], length, rest[1]), (rows, steps[1], steps[0], steps[2])
+        return (batch, length, *rest), (rows, *steps)
+
+    def _ragged(self, event: psc_event, session: Session, entries: list[Entry]) -> None:
+        """Shows a padded copy, and writes the rows of the sequences back."""
+        self._views = [views := Views(session)]
+        padded = self._padded(event, views)
+        shown = padded.swapaxes(1, 2) if entries[0].hook.shape == "HK" else padded
+        for entry in entries:
+            array = shown[...]
+            result = _call(entry, array)
+            if result is not None and (result is not array or array.shape != shown.shape):
+                np.copyto(shown, _checked(entry, result, shown.shape), casting="unsafe")
+        self._write_back(padded, event, views)
+
+    def _padded(self, event: psc_event, views: Views) -> NDArray[Any]:
+        """A copy of an event's rows, [batch, longest, ...], with NaN on the right."""
+        rows = _rows(event, views)
+        shape = (len(self.lengths), max(self.lengths), *rows.shape[1:])
+        padded = np.full(shape, np.nan, dtype=np.float32)
+        first = 0
+        for into, length in zip(padded, self.lengths):
+            into[:length] = rows[first : first + length]
+            first += length
+        return padded
+
+    def _write_back(self, padded: NDArray[Any], event: psc_event, views: Views) -> None:
+        rows = _rows(event, views)
+        first = 0
+        for source, length in zip(padded, self.lengths):
+            rows[first : first + length] = source[:length]
+            first += length
+
+
+def _rows(event: psc_event, views: Views) -> NDArray[Any]:
+    """An event's tensor, [rows, ...], for this module's own use."""
+    tensor = event.tensor
+    strides = tuple(4 * step for step in tensor.stride[: tensor.n_axes])
+    shape = tuple(tensor.shape[: tensor.n_axes])
+    return views.of(tensor.data, shape, strides, writable=True)
+
+
+def _call(entry: Entry, array: NDArray[Any]) -> Any:
+    if entry.keyword:
+        return entry.function(array, hook=entry.point)
+    return entry.function(array, entry.point)
+
+
+def _show(entry: Entry, views: Views, memory: Memory) -> None:
+    """Calls one function with a view, takes what it returns, and checks that the view has ended.
+
+    The function may reshape its view or make it read-only, so the result goes through another.
+    """
+    try:
+        _apply(entry, views, memory)
+        views.end(f"the hook {_title(entry.function)} at {entry.point.name}")
+    except BaseException:
+        views.abandon()
+        raise
+
+
+def _apply(entry: Entry, views: Views, memory: Memory) -> None:
+    array = views.of(*memory, writable=True)
+    result = _call(entry, array)
+    if result is not None and (result is not array or array.shape != memory[1]):
+        new = _checked(entry, result, memory[1])
+        np.copyto(views.of(*memory, writable=True), new, casting="unsafe")
+
+
+def _checked(entry: Entry, result: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """What a function returned, as numbers of that shape. InputError otherwise."""
+    array = np.asarray(result)
+    where = f"the hook {_title(entry.function)} at {entry.point.name}"
+    if array.dtype.kind not in "fiub":
+        raise InputError(
+            f"{where} returned {array.dtype} values of type {type(result).__name__}; it must "
+            "return None or an array of real numbers"
+        )
+    if array.shape != shape:
+        raise InputError(
+            f"{where} returned an array of shape {list(array.shape)}; it must return None or one "
+            f"of shape {list(shape)}"
+        )
+    return array
+
+
+def _title(function: HookFunction) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+def takes_keyword(function: HookFunction) -> bool:
+    """Whether a function has a parameter called hook; TransformerLens passes it by keyword."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    if code is None:
+        code = getattr(type(function).__dict__.get("__call__"), "__code__", None)
+    if code is None:
+        return False
+    n = code.co_argcount + code.co_kwonlyargcount
+    return "hook" in code.co_varnames[:n] or bool(code.co_flags & 0x08 and code.co_argcount < 2)
+
+
+class HookedSession:
+    """A session whose passes have room for all rows of a run, and that calls Python functions."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._events = _Events(session)
+        self._edited: dict[int, list[int]] = {}  # layers by point, as the session has them
+
+    def run(
+        self, entries: Sequence[Entry], sequences: Sequence[Tokens], options: dict[str, Any]
+    ) -> None:
+        """Session.run(sequences, **options) with functions; hooks added meanwhile wait."""
+        table: dict[tuple[int, int], list[Entry]] = {}
+        for entry in entries:
+            table.setdefault((entry.hook.point, entry.hook.layer), []).append(entry)
+        edited: dict[int, list[int]] = {}
+        for point, layer in sorted(table):
+            edited.setdefault(point, []).append(layer)
+        if edited != self._edited:
+            self._edited = {}
+            self.session.unhook_all()
+            for point, layers in edited.items():
+                self.session.edit(
+                    point, self._events.event, layers=None if layers == [-1] else layers
+                )
+            self._edited = edited
+        self._events.table = table
+        self._events.lengths = [len(tokens) for tokens in sequences]
+        self.session.run(sequences, **options)
+        self._events.clear()
+
+    def discard(self) -> None:
+        """Ends the session after a failed run: at once, or when the last view of its memory dies.
+
+        A function that raised left its view in the traceback.
+        """
+        if not self._events.lent():
+            self.session.close()
+        self._events.clear()

@@ -1,0 +1,258 @@
+"""Hooks of a model: add_hook, reset_hooks, hooks(), run_with_hooks."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import InputError, Unsupported
+from ..runtime.base import ModelBase
+from .calls import Entry, HookedSession, HookFunction, HookPoint, takes_keyword
+from .names import Names
+
+if TYPE_CHECKING:
+    from ..runtime.opened import OpenModel
+    from ..runtime.tokens import Input, Tokens
+
+FwdHooks = Sequence["tuple[str | Callable[[str], bool], HookFunction]"]
+
+
+class Hooks(ModelBase):
+    """Hooks of a model. Model inherits it."""
+
+    _entries: tuple[Entry, ...]
+    _extra: tuple[Entry, ...]  # of the run_with_hooks that holds the turn
+    _entries_lock: threading.RLock
+    _hooked: HookedSession | None
+
+    def _start(self, opened: OpenModel, threads: int, isa: str | None, chunk: int) -> None:
+        self._entries, self._extra = (), ()
+        self._entries_lock = threading.RLock()
+        self._hooked = None
+        super()._start(opened, threads, isa, chunk)
+
+    def close(self) -> None:
+        """Closes the model; during a run, when the run is over.
+
+        Arrays, caches and results stay valid. Other Models of session() stay open.
+        """
+        super().close()
+        hooked, self._hooked = self._hooked, None
+        if hooked is not None:
+            hooked.session.close()
+
+    @functools.cached_property
+    def names(self) -> Names:
+        """The names of this model's hooks."""
+        return Names(self.cfg.n_layers, self.cfg.parallel_attn_mlp)
+
+    @functools.cached_property
+    def hook_dict(self) -> Mapping[str, HookPoint]:
+        """The model's hook points by name, in the order of a pass."""
+        return {name: HookPoint(name) for name in self.names.hooks}
+
+    def hook_points(self) -> list[HookPoint]:
+        """The model's hook points, in the order of a pass."""
+        return list(self.hook_dict.values())
+
+    def add_hook(
+        self,
+        name: str | Callable[[str], bool],
+        hook: HookFunction,
+        dir: str = "fwd",
+        is_permanent: bool = False,
+        level: object = None,
+        prepend: bool = False,
+    ) -> None:
+        """Adds a function to hooks for all later passes, until reset_hooks.
+
+        Args:
+            name: a hook, under any of its names, or a function that chooses names.
+            hook: fn(array, hook); see run_with_hooks.
+            dir: "fwd"; pythiascope has no backward pass.
+            is_permanent: stays until reset_hooks(including_permanent=True).
+            level: any value, by which reset_hooks(level=...) finds the hook again.
+            prepend: runs before the functions that are there already.
+
+        Raises:
+            InputError: the name is unknown, or hook cannot be called. Near names are listed.
+        """
+        if dir != "fwd":
+            raise Unsupported(f"dir is 'fwd', not {dir!r}: pythiascope has no backward pass")
+        entries = self._made([(name, hook)], is_permanent, level)
+        with self._entries_lock:
+            self._entries = entries + self._entries if prepend else self._entries + entries
+
+    def add_perma_hook(
+        self, name: str | Callable[[str], bool], hook: HookFunction, dir: str = "fwd"
+    ) -> None:
+        """add_hook with is_permanent=True."""
+        self.add_hook(name, hook, dir, is_permanent=True)
+
+    def reset_hooks(
+        self,
+        clear_contexts: bool = True,
+        direction: str = "both",
+        including_permanent: bool = False,
+        level: object = None,
+    ) -> None:
+        """Removes the hooks of add_hook and of open model.hooks contexts.
+
+        Args:
+            clear_contexts: also empties every HookPoint's ctx.
+            direction: "fwd" or "both" removes them; "bwd" does nothing, as there are none.
+            including_permanent: removes permanent hooks, too.
+            level: only those that were added with this level; None: all.
+        """
+        if direction not in ("fwd", "bwd", "both"):
+            raise InputError(f"direction is 'fwd', 'bwd' or 'both', not {direction!r}")
+        if clear_contexts:
+            self.clear_contexts()
+        if direction == "bwd":
+            return
+        with self._entries_lock:
+            self._entries = tuple(
+                entry
+                for entry in self._entries
+                if (entry.permanent and not including_permanent)
+                or (level is not None and entry.level != level)
+            )
+
+    def clear_contexts(self) -> None:
+        """Gives every hook point a new, empty ctx."""
+        for point in self.hook_dict.values():
+            point.clear_context()
+
+    @contextmanager
+    def hooks(
+        self,
+        fwd_hooks: FwdHooks = (),
+        bwd_hooks: Sequence[Any] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+    ) -> Iterator[Any]:
+        """Functions for the passes inside a with statement, also those of other threads.
+
+        The arguments are those of run_with_hooks.
+        """
+        _refuse_backward(bwd_hooks)
+        level = object()
+        entries = self._made(fwd_hooks, False, level)
+        with self._entries_lock:
+            self._entries += entries
+        try:
+            yield self
+        finally:
+            if reset_hooks_end:
+                self.reset_hooks(clear_contexts, level=level)
+
+    def run_with_hooks(
+        self,
+        input: Input,
+        *,
+        fwd_hooks: FwdHooks = (),
+        bwd_hooks: Sequence[Any] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        **options: Any,
+    ) -> Any:
+        """model(input, **options) with functions at hooks.
+
+        fn(array, hook) is called once per hook with all rows, in the order of a pass; several at
+        one hook run in the order of the list, after those of add_hook. array is a float32 view of
+        the pass's own memory, [batch, pos, ...]; scores and pattern are [batch, head, query, key].
+        fn may write to it, return None, or return another array of its shape. The view is valid
+        during the call only: keep array.copy(). hook has name, layer() and ctx.
+
+        Args:
+            input: as for model(input).
+            fwd_hooks: pairs (name or function of names, fn).
+            bwd_hooks: empty; pythiascope has no backward pass.
+            reset_hooks_end: False leaves the functions in place for later passes.
+            clear_contexts: empties every HookPoint's ctx afterwards.
+            options: of model(input).
+
+        Returns:
+            What model(input) returns.
+
+        Raises:
+            InputError: a name is unknown, or fn returned no array of the shape.
+            StateError: fn kept its view, or started a run of this model.
+            Exception: whatever fn raised, with its own traceback.
+        """
+        if not reset_hooks_end:
+            with self.hooks(fwd_hooks, bwd_hooks, False, clear_contexts):
+                return cast("Any", self)(input, **options)
+        _refuse_backward(bwd_hooks)
+        entries = self._made(fwd_hooks, False, None)
+        with self._turn.hold():
+            former, self._extra = self._extra, entries
+            try:
+                return cast("Any", self)(input, **options)
+            finally:
+                self._extra = former
+                if clear_contexts:
+                    self.clear_contexts()
+
+    def _made(self, hooks: FwdHooks, permanent: bool, level: object) -> tuple[Entry, ...]:
+        """The entries of (name, function) pairs. InputError for what is no such pair."""
+        entries = []
+        for pair in hooks:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not callable(pair[1]):
+                raise InputError(
+                    f"a hook is a pair (name, function of (array, hook)), not {pair!r}"
+                )
+            keyword = takes_keyword(pair[1])
+            for name, hook in self.names.select(pair[0]):
+                point = self.hook_dict[hook.name]
+                seen = point if name == hook.name else HookPoint(name, point)
+                entries.append(Entry(hook, seen, pair[1], keyword, permanent, level))
+        return tuple(entries)
+
+    def _pass(self, sequences: list[Tokens], **options: Any) -> None:
+        """Session.run(sequences, **options) in a kept session, with the hooks of the moment."""
+        with self._turn.hold():
+            entries = self._entries + self._extra
+            if not entries:
+                self._session_for(sequences).run(sequences, **options)
+                return
+            hooked = self._room(sequences)
+            self._hooked = None  # a session that failed has no other pass
+            try:
+                hooked.run(entries, sequences, options)
+            except BaseException:
+                hooked.discard()
+                raise
+            if self.closed:
+                hooked.session.close()
+            else:
+                self._hooked = hooked
+
+    def _room(self, sequences: list[Tokens]) -> HookedSession:
+        """The kept session for hooks, or a larger one. The caller holds the turn."""
+        self._opened  # noqa: B018 - refuses a closed model
+        rows = sum(map(len, sequences))
+        longest = self.cfg.n_ctx if len(sequences) == 1 else max(map(len, sequences))
+        hooked = self._hooked
+        if hooked is not None and not hooked.session.closed:
+            session = hooked.session
+            if session.n_sequences >= len(sequences) and session.capacity >= longest:
+                if session.has_chunk(rows):
+                    return hooked
+            session.close()
+        self._hooked = None
+        session = self._new_session(
+            n_sequences=len(sequences),
+            capacity=min(-(-longest // 64) * 64, self.cfg.n_ctx),
+            chunk=max(512, 1 << (rows - 1).bit_length()),
+        )
+        self._hooked = HookedSession(session)
+        return self._hooked
+
+
+def _refuse_backward(bwd_hooks: Sequence[Any]) -> None:
+    if bwd_hooks:
+        raise Unsupported("bwd_hooks must be empty: pythiascope has no backward pass")

@@ -1,0 +1,1 @@
+"""Built-in plugins as methods, their options, and interventions."""

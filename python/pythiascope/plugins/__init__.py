@@ -1,0 +1,1 @@
+"""Plugins and accumulators that are written in Python."""

@@ -1,0 +1,95 @@
+"""Plugins of a corpus as a caller gives them, and as state files record them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, Union
+
+from ..errors import InputError
+from ..instruments.running import given_plugin, parse_options
+from ..runtime.session import Session
+from .plugin import GivenObject, Plugin, as_plugin
+
+# A name, "mlp" or "logits:level=head"; a path; (name, options); a Plugin object or class; a
+# function with @accumulator.
+PluginGiven = Union[
+    str, "os.PathLike[str]", "tuple[Any, Mapping[str, object]]", Plugin, "type[Plugin]", Any
+]
+
+# Behind the name of a plugin written in Python, in a state file.
+_PYTHON = " (Python)"
+
+
+class _Loads(Protocol):
+    def load(self, session: Session) -> None: ...
+
+
+class Given:
+    """One plugin to load.
+
+    Attributes:
+        text: As the program takes it, "logits:level=head"; state files record it.
+    """
+
+    def __init__(self, text: str, plugin: _Loads) -> None:
+        self.text, self.plugin = text, plugin
+
+    def load(self, session: Session) -> None:
+        """Loads the plugin into a session."""
+        self.plugin.load(session)
+
+
+def _joined(name: str, options: Mapping[str, str]) -> str:
+    """The text "name:key=value,..." with the escapes of values."""
+    values = (value.replace("\\", "\\\\").replace(",", "\\,") for value in options.values())
+    items = [f"{key}={value}" for key, value in zip(options, values)]
+    return name + (":" + ",".join(items) if items else "")
+
+
+def as_given(entry: PluginGiven) -> Given:
+    """One plugin; InputError for what is none."""
+    plugin = given_plugin(entry)
+    if isinstance(entry, str):
+        return Given(entry, plugin)
+    if isinstance(plugin, GivenObject):
+        return Given(_joined(plugin.table.name + _PYTHON, plugin.options), plugin)
+    return Given(_joined(plugin.name, plugin.options), plugin)
+
+
+def as_plugins(given: Iterable[PluginGiven]) -> list[Given]:
+    """Several; one alone is an error, because a str is an iterable of characters."""
+    if isinstance(given, (str, os.PathLike)) or not hasattr(given, "__iter__"):
+        raise InputError("plugins is a list; put [ ] around the one plugin")
+    return [as_given(entry) for entry in given]
+
+
+def objects_of(plugins: Iterable[PluginGiven]) -> dict[str, list[Any]]:
+    """Plugins written in Python by their names, as they were given."""
+    out: dict[str, list[Any]] = {}
+    for entry in list(plugins):
+        made = as_given(entry)
+        if not isinstance(made.plugin, GivenObject):
+            raise InputError(
+                f"the state files name the plugin {made.text}; pass only those written in Python"
+            )
+        out.setdefault(made.plugin.table.name, []).append(entry)
+    return out
+
+
+def recorded(text: str, objects: dict[str, list[Any]]) -> Given:
+    """The plugin that a state file recorded; `objects` has those written in Python.
+
+    A class or a function gets the recorded options; an object has its own.
+    """
+    name, mark, options = text.partition(_PYTHON)
+    if not mark:
+        return as_given(text)
+    if not objects.get(name):
+        raise InputError(f"it was made with the Python plugin {name}; pass it in plugins=[...]")
+    entry = objects[name].pop(0)
+    if isinstance(entry, (tuple, Plugin)):
+        return as_given(entry)
+    plugin = as_plugin(entry)
+    plugin.options = plugin.plugin._given = parse_options(options[1:])
+    return Given(text, plugin)

@@ -1,0 +1,1 @@
+"""What a run leaves: sections, arrays with named axes, pages, trees of spans."""

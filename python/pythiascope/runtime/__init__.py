@@ -1,0 +1,1 @@
+"""The model, its tokens, sessions and runs, parameters and generation."""

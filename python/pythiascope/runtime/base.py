@@ -1,0 +1,164 @@
+"""What every part of a Model stands on: the open model, its sessions, and whose turn it is."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeVar
+
+from ..errors import InputError, StateError
+from . import tokens as tk
+from .config import Config
+from .opened import OpenModel, cache_folder, embedded_folder
+from .session import Session, Turn
+from .tokens import Input, Tokens
+
+__all__ = ["ModelBase"]
+
+_KEPT = 3  # sessions that wait for their next run
+
+Self = TypeVar("Self", bound="ModelBase")
+
+
+class ModelBase:
+    """The open model and its sessions. Model has the documentation of the arguments."""
+
+    _open: OpenModel
+    _threads: int
+    _isa: str | None
+    _chunk: int
+    _turn: Turn
+    _sessions: list[Session]
+    _closed: bool
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        threads: int = 0,
+        isa: str | None = None,
+        chunk: int = 0,
+        cache: bool = True,
+    ) -> None:
+        path = embedded_folder() if folder is None else os.fspath(folder)
+        if not isinstance(path, str):
+            raise InputError(f"the folder is a {type(path).__name__}; pass a text or a path")
+        opened = OpenModel(path, cache_dir=cache_folder() if cache else None)
+        self._start(opened, threads, isa, chunk)
+
+    def _start(self, opened: OpenModel, threads: int, isa: str | None, chunk: int) -> None:
+        self._open = opened
+        self._threads, self._isa, self._chunk = threads, isa, chunk
+        self._turn = Turn()
+        self._closed = False
+        self._sessions = [self._new_session()]  # which checks the options
+
+    def session(self: Self, *, threads: int | None = None) -> Self:
+        """Another Model over the same weights, for another thread.
+
+        Calls of one Model wait for each other; calls of two run at the same time.
+
+        Args:
+            threads: As of Model; None: as many as this one has.
+
+        Raises:
+            StateError: This model is closed, or belongs to another process.
+        """
+        other = type(self).__new__(type(self))
+        chosen = self._threads if threads is None else threads
+        other._start(self._opened, chosen, self._isa, self._chunk)
+        return other
+
+    # --- life ---
+
+    @property
+    def _opened(self) -> OpenModel:
+        """The open model, for calls that need no session.
+
+        Raises:
+            StateError: This model is closed, or belongs to another process.
+        """
+        if self._closed:
+            raise StateError("this model is closed; open it again")
+        self._open.check_process()
+        return self._open
+
+    @property
+    def closed(self) -> bool:
+        """Whether close was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Closes the model; during a run, when the run is over.
+
+        Arrays, caches and results stay valid. Other Models of session() stay open.
+        """
+        self._closed = True
+        sessions, self._sessions = self._sessions, []
+        for session in sessions:
+            session.close()
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        raise StateError("a model cannot be pickled; open its folder in the other process")
+
+    # --- facts ---
+
+    @property
+    def cfg(self) -> Config:
+        """The configuration, under TransformerLens's names."""
+        return self._open.config
+
+    @property
+    def hash(self) -> str:
+        """XXH3-128 of the model's files, 32 hex digits."""
+        return (self._opened.info.hash or b"").decode()
+
+    @property
+    def folder(self) -> str:
+        """The folder, as it was opened."""
+        return self._open.folder
+
+    # --- sessions ---
+
+    def _new_session(self, **options: Any) -> Session:
+        """A session with this model's threads, isa, chunk and turn; the caller closes it."""
+        options = {"threads": self._threads, "isa": self._isa, "chunk": self._chunk, **options}
+        return Session(self._opened, turn=self._turn, **options)
+
+    def _session(
+        self, n_sequences: int = 1, capacity: int = 0, chunk: int | None = None
+    ) -> Session:
+        """A kept session with room for n_sequences of capacity tokens; 0: the whole context.
+
+        chunk: at least so many rows per pass; None: this model's choice. The caller holds the turn.
+        """
+        self._opened  # noqa: B018 - refuses a closed model
+        capacity = capacity or self.cfg.n_ctx
+        kept = [s for s in self._sessions if not (s.retired or s.closed)]
+        for session in kept:
+            fits = session.n_sequences >= n_sequences and session.capacity >= capacity
+            if fits and session.has_chunk(chunk):
+                return session
+        size = {} if chunk is None else {"chunk": chunk}
+        session = self._new_session(n_sequences=n_sequences, capacity=capacity, **size)
+        self._sessions = [session, *kept[: _KEPT - 1]]
+        for old in kept[_KEPT - 1 :]:
+            old.close()
+        return session
+
+    def _session_for(self, sequences: list[Tokens], chunk: int | None = None) -> Session:
+        """A kept session with room for a run of these sequences. The caller holds the turn."""
+        if len(sequences) == 1:
+            return self._session(chunk=chunk)
+        longest = max(len(tokens) for tokens in sequences)
+        capacity = min(-(-longest // 64) * 64, self.cfg.n_ctx)
+        return self._session(len(sequences), capacity, chunk)
+
+    def _sequences(self, input: Input, prepend_bos: bool = False) -> tuple[list[Tokens], bool]:
+        """The sequences that a user means, and whether they are a batch."""
+        return tk.sequences_of(self._opened, input, prepend_bos)

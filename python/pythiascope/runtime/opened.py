@@ -1,0 +1,140 @@
+"""An open model of the C library, shared by everything that reads its memory.
+
+Sessions, results and arrays each hold a share. The library's model closes when the last share is
+given back, so that no order of closing and no garbage collection can pull memory away.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from typing import Any
+
+from .._c import structures as c
+from .._c.library import call, library, native_folder, source_folder
+from ..errors import InputError, StateError
+from .config import Config
+
+__all__ = ["OpenModel", "cache_folder", "check_process", "embedded_folder"]
+
+_EMBEDDED = os.path.join("models", "books-5m")
+
+
+def embedded_folder() -> str:
+    """The folder of the embedded model: the package's own, else the clone's.
+
+    Raises:
+        InputError: It is in neither place.
+    """
+    for place in (native_folder(), source_folder()):
+        folder = os.path.join(place, _EMBEDDED)
+        if os.access(os.path.join(folder, "config.json"), os.R_OK):
+            return folder
+    raise InputError(
+        "the embedded model is neither in the package nor in the clone; reinstall pythiascope, or "
+        "pass the folder of a model"
+    )
+
+
+def cache_folder() -> str | None:
+    """The folder of packed weights that the program uses, too; None when there is no home.
+
+    $PSC_CACHE_DIR, $XDG_CACHE_HOME/pythiascope, or pythiascope in the user's folder of caches. A
+    variable that is empty or relative counts as unset.
+    """
+
+    def absolute(variable: str) -> str | None:
+        value = os.environ.get(variable, "")
+        return value if value.startswith("/") else None
+
+    own, caches, home = absolute("PSC_CACHE_DIR"), absolute("XDG_CACHE_HOME"), absolute("HOME")
+    if own:
+        return own
+    if caches:
+        return caches + "/pythiascope"
+    place = "/Library/Caches" if sys.platform == "darwin" else "/.cache"
+    return home + place + "/pythiascope" if home else None
+
+
+def check_process(pid: int, what: str = "this model") -> None:
+    """Refuses to use an object that another process opened, before a fork.
+
+    Raises:
+        StateError: The process that opened it has another number.
+    """
+    if os.getpid() != pid:
+        raise StateError(f"{what} belongs to process {pid}; open it again in this process")
+
+
+class OpenModel:
+    """One model of the library, and its facts.
+
+    Attributes:
+        folder: The folder, as it was opened.
+        info: The library's own facts (psc_model_info).
+        has_tokenizer: Whether texts can be tokenized.
+        config: The configuration under TransformerLens's names.
+        bos: The id of the beginning-of-text token, -1 without one.
+    """
+
+    def __init__(self, folder: str, *, cache_dir: str | None = None, cache_limit: int = 0) -> None:
+        options = c.psc_model_options(cache_limit=cache_limit)
+        if cache_dir is not None:
+            options.cache_dir = os.fsencode(cache_dir)
+        pointer = ctypes.c_void_p()
+        call(
+            "psc_model_open_with",
+            ctypes.byref(pointer),
+            os.fsencode(folder),
+            ctypes.byref(options),
+        )
+        self._pid = os.getpid()
+        self._pointer = pointer
+        self._library = library()
+        self._shares = [None]  # one is this object's own
+        self._closed = threading.Lock()
+        self.folder = folder
+        self.info: c.psc_model_info = self._library.psc_model_get_info(pointer).contents
+        self.has_tokenizer = bool(self._library.psc_model_has_tokenizer(pointer))
+        self.bos = int(self._library.psc_model_bos(pointer))
+        facts = c.psc_result_model()
+        call("psc_model_describe", ctypes.byref(facts), pointer)
+        self.config = Config(facts, folder)
+
+    @property
+    def pointer(self) -> ctypes.c_void_p:
+        """The psc_model.
+
+        Raises:
+            StateError: After a fork, in the child.
+        """
+        check_process(self._pid)
+        return self._pointer
+
+    def check_process(self) -> None:
+        """Refuses another process.
+
+        Raises:
+            StateError: After a fork, in the child.
+        """
+        check_process(self._pid)
+
+    def take_share(self) -> None:
+        """Keeps the library's model open until the share is given back."""
+        self._shares.append(None)
+
+    def give_back(self) -> None:
+        """Gives one share back; the last one closes the library's model."""
+        self._shares.pop()
+        if not self._shares and self._closed.acquire(blocking=False):
+            if os.getpid() == self._pid:
+                self._library.psc_model_close(ctypes.byref(self._pointer))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_closed"):
+            self.give_back()
+
+    def __reduce__(self) -> Any:
+        raise StateError("an open model cannot be pickled or copied; open its folder again")
