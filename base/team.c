@@ -1,14 +1,18 @@
-/* One OpenMP region per run: thread 0 is the caller and hands out jobs, the workers wait for them.
+/* Thread 0 is the caller and hands out jobs; the team's own threads, the workers, wait for them.
  *
  * A job is a list of tasks. Its door is one word: generation, an open bit, the number of workers
  * inside. A worker that sees a new generation enters if the door is still open, and takes tasks
  * until none is left. The caller takes tasks too, then shuts the door and waits for the workers
  * inside. It does not wait for a worker that was preempted before it entered. A waiting worker
- * spins briefly, then sleeps on a condition variable. */
+ * spins briefly, then sleeps on a condition variable.
+ *
+ * The workers start with the first run and live until the team closes. A fork leaves them behind:
+ * in the child the caller does every job alone, and a team that opens there has workers again.
+ * That is why this is not an OpenMP region, whose threads a child waits for without end. */
 #include "team.h"
 
-#include <omp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -20,14 +24,27 @@
  * length of one sleep when the caller has waited too long. */
 #define CALLER_SPINS 5000
 #define NAP_NANOSECONDS 50000
+/* Of a worker, as a main thread has: plugins' code runs there, too. */
+#define STACK_BYTES ((size_t)8 << 20)
 
 #define INSIDE UINT64_C(0x7fffffff)
 #define OPEN UINT64_C(0x80000000)
 #define GENERATION UINT64_C(0x100000000)
 
+typedef struct worker {
+    psc_team *team;
+    pthread_t id;
+    int thread;    /* 1..n_workers */
+    uint64_t seen; /* the generation before its first job */
+} worker;
+
 struct psc_team {
     int n_threads; /* asked for */
-    int active;    /* threads in the open region; 0: none is open */
+    int active;    /* threads in the open run; 0: none is open */
+    worker *workers;
+    int n_workers; /* started; fewer than asked for when the system has no more */
+    bool started;
+    unsigned born; /* forks of this process before the team opened */
     psc_team_enter_fn enter;
     psc_team_leave_fn leave;
 
@@ -46,24 +63,34 @@ struct psc_team {
     pthread_cond_t wake;
 };
 
-/* GNU OpenMP keeps the workers of a thread's last region. A child of fork has none of them, and its
- * next region would wait for them forever. So the thread that forks dismisses its workers first; it
- * gets new ones with its next region. Inside a region this does nothing. */
-static void before_fork(void) {
-    omp_pause_resource_all(omp_pause_hard);
+/* How often this process is the child of a fork. */
+static atomic_uint forks;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void count_fork(void) {
+    atomic_fetch_add(&forks, 1);
 }
 
-static void prepare_for_forks(void) {
-    pthread_atfork(before_fork, NULL, NULL);
+static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, count_fork);
+}
+
+/* Whether this process is a child of the one that opened the team: it has no workers. */
+static bool is_orphan(const psc_team *team) {
+    return atomic_load_explicit(&forks, memory_order_relaxed) != team->born;
 }
 
 psc_status psc_team_open(psc_team **out, int n_threads, psc_team_enter_fn enter,
     psc_team_leave_fn leave, psc_error *error) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     *out = NULL;
-    pthread_once(&once, prepare_for_forks);
     psc_team *team = calloc(1, sizeof *team);
-    if (!team) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a team of threads");
+    if (team) team->workers = calloc((size_t)n_threads, sizeof *team->workers);
+    if (!team || !team->workers) {
+        free(team);
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a team of threads");
+    }
+    pthread_once(&fork_once, watch_forks);
+    team->born = atomic_load(&forks);
     team->n_threads = n_threads;
     team->enter = enter;
     team->leave = leave;
@@ -71,14 +98,6 @@ psc_status psc_team_open(psc_team **out, int n_threads, psc_team_enter_fn enter,
     pthread_cond_init(&team->wake, NULL);
     *out = team;
     return PSC_OK;
-}
-
-void psc_team_close(psc_team **team) {
-    if (!*team) return;
-    pthread_mutex_destroy(&(*team)->mutex);
-    pthread_cond_destroy(&(*team)->wake);
-    free(*team);
-    *team = NULL;
 }
 
 int psc_team_threads(const psc_team *team) {
@@ -122,7 +141,7 @@ static uint64_t wait_for_job(psc_team *team, uint64_t seen) {
     return atomic_load(&team->door);
 }
 
-/* A new generation; its door stays shut when it only announces the end of the region. */
+/* A new generation; its door stays shut when it only announces the end of the team. */
 static void publish(psc_team *team, bool open) {
     uint64_t next = generation(atomic_load_explicit(&team->door, memory_order_relaxed)) + 1;
     atomic_store(&team->door, next * GENERATION + (open ? OPEN : 0));
@@ -132,38 +151,74 @@ static void publish(psc_team *team, bool open) {
     pthread_mutex_unlock(&team->mutex);
 }
 
-static void work(psc_team *team, int thread, uint64_t seen) {
-    for (;;) {
+/* Takes part in the job of a generation, unless it is over before the worker has entered. */
+static void join_job(psc_team *team, int thread, uint64_t seen) {
+    uint64_t state = team->enter();
+    uint64_t door = atomic_load(&team->door);
+    while (generation(door) == seen && (door & OPEN)) {
+        if (!atomic_compare_exchange_weak(&team->door, &door, door + 1)) continue;
+        do_tasks(team, thread);
+        team->leave(state);
+        atomic_fetch_sub_explicit(&team->door, 1, memory_order_release);
+        return;
+    }
+    team->leave(state);
+}
+
+static void *work(void *payload) {
+    worker *self = payload;
+    psc_team *team = self->team;
+    for (uint64_t seen = self->seen;;) {
         uint64_t door = wait_for_job(team, seen);
-        if (atomic_load(&team->quit)) return;
+        if (atomic_load(&team->quit)) return NULL;
         seen = generation(door);
-        while (generation(door) == seen && (door & OPEN)) {
-            if (!atomic_compare_exchange_weak(&team->door, &door, door + 1)) continue;
-            do_tasks(team, thread);
-            atomic_fetch_sub_explicit(&team->door, 1, memory_order_release);
-            break;
-        }
+        if (door & OPEN) join_job(team, self->thread, seen);
     }
 }
 
-void psc_team_run(psc_team *team, void (*body)(void *payload), void *payload) {
-    uint64_t seen = generation(atomic_load(&team->door));
-    atomic_store(&team->quit, false);
-#pragma omp parallel num_threads(team->n_threads)
-    {
-        int thread = omp_get_thread_num();
-        uint64_t state = team->enter();
-        if (thread == 0) {
-            team->active = omp_get_num_threads();
-            body(payload);
-            atomic_store(&team->quit, true);
-            publish(team, false);
-        } else {
-            work(team, thread, seen);
-        }
-        team->leave(state);
+/* Starts the workers, which leave every signal to the process's other threads. */
+static void start_workers(psc_team *team) {
+    team->started = true;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    sigset_t all, former;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &former);
+    while (team->n_workers < team->n_threads - 1) {
+        worker *next = &team->workers[team->n_workers];
+        next->team = team;
+        next->thread = team->n_workers + 1;
+        next->seen = generation(atomic_load(&team->door));
+        if (pthread_create(&next->id, &attributes, work, next) != 0) break;
+        team->n_workers++;
     }
+    pthread_sigmask(SIG_SETMASK, &former, NULL);
+    pthread_attr_destroy(&attributes);
+}
+
+void psc_team_close(psc_team **team) {
+    psc_team *t = *team;
+    if (!t) return;
+    if (!is_orphan(t)) {
+        atomic_store(&t->quit, true);
+        publish(t, false);
+        for (int i = 0; i < t->n_workers; i++) pthread_join(t->workers[i].id, NULL);
+        pthread_mutex_destroy(&t->mutex);
+        pthread_cond_destroy(&t->wake);
+    }
+    free(t->workers);
+    free(t);
+    *team = NULL;
+}
+
+void psc_team_run(psc_team *team, void (*body)(void *payload), void *payload) {
+    if (!team->started && !is_orphan(team)) start_workers(team);
+    uint64_t state = team->enter();
+    team->active = 1 + team->n_workers;
+    body(payload);
     team->active = 0;
+    team->leave(state);
 }
 
 static double seconds_now(void) {
@@ -185,10 +240,11 @@ static void wait_for_workers(psc_team *team, double begin) {
     }
 }
 
-/* Runs the current job inside the region. The caller runs a single task itself and wakes no
+/* Runs the current job inside the run. The caller runs a single task itself and wakes no
  * worker. */
 static void run_job(void *payload) {
     psc_team *team = payload;
+    if (is_orphan(team)) team->active = 1;
     if (team->range) team->n_tasks = team->n < team->active ? team->n : team->active;
     atomic_store_explicit(&team->next_task, 0, memory_order_relaxed);
     bool alone = team->active == 1 || team->n_tasks == 1;

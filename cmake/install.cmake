@@ -30,7 +30,7 @@ file(RELATIVE_PATH prefix_from_pc
 if(BUILD_SHARED_LIBS) # a shared library records its dependencies, a static one does not
   set(pc_private .private)
 else()
-  set(pc_static_libs "-fopenmp -lpthread -ldl -lm")
+  set(pc_static_libs "-lpthread -ldl -lm")
 endif()
 configure_file(cmake/pythiascope.pc.in ${CMAKE_BINARY_DIR}/pythiascope.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/pythiascope.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

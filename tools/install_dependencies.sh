@@ -91,7 +91,7 @@ elif command -v brew >/dev/null 2>&1; then
     # shellcheck disable=SC2086
     brew install --quiet $missing
 else
-    echo "found neither apt-get nor Homebrew; install by hand: a C11 compiler with OpenMP, cmake," \
+    echo "found neither apt-get nor Homebrew; install by hand: a C11 compiler, cmake," \
         "ninja, pkg-config, sleef, xxhash, jansson, pcre2, utf8proc, lapacke" >&2
     exit 1
 fi

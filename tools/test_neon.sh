@@ -66,7 +66,7 @@ END
     APT_CONFIG=$work/apt/apt.conf apt-get update -qq
     (
         cd "$work/apt"
-        APT_CONFIG=$work/apt/apt.conf apt-get download -qq libc6 libgcc-s1 libgomp1 \
+        APT_CONFIG=$work/apt/apt.conf apt-get download -qq libc6 libgcc-s1 \
             libsleef-dev libsleef3 libxxhash-dev libxxhash0 libjansson-dev libjansson4 \
             libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2 \
             liblapacke-dev liblapacke liblapack-dev liblapack3 libblas-dev libblas3 \
@@ -110,7 +110,7 @@ build_test() {
         -isystem "$root/usr/include" -isystem "$root/usr/include/aarch64-linux-gnu" \
         $sources "$work/tree/libpythiascope.a" \
         -L"$libraries" -Wl,-rpath-link,"$libraries" \
-        -lsleef -lxxhash -ljansson -lpcre2-8 -lutf8proc -llapacke -fopenmp -ldl -lm -o "$work/$name"
+        -lsleef -lxxhash -ljansson -lpcre2-8 -lutf8proc -llapacke -lpthread -ldl -lm -o "$work/$name"
 }
 
 # --- running ----------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ run_tests() {
         >"$work/bits.log" 2>&1 || status=$?
     count_tests "$work/bits.log" "$status"
     status=0
-    OMP_WAIT_POLICY=passive emulate "$work/product" bits_product/pairs >"$work/product.log" 2>&1 || status=$?
+    emulate "$work/product" bits_product/pairs >"$work/product.log" 2>&1 || status=$?
     count_tests "$work/product.log" "$status"
     status=0
     wait $kernels || status=$?

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -64,9 +65,9 @@ Test(team, many_short_jobs) {
         cr_assert_eq(psc_team_open(&many.team, threads, enter, leave, NULL), PSC_OK);
         cr_assert_eq(psc_team_threads(many.team), threads);
         for (int region = 0; region < 3; region++) psc_team_run(many.team, run_many, &many);
-        cr_assert_eq(atomic_load(&entered), 0, "every thread leaves as often as it enters");
         psc_team_close(&many.team);
         cr_assert_null(many.team);
+        cr_assert_eq(atomic_load(&entered), 0, "every thread leaves as often as it enters");
     }
 }
 
@@ -112,24 +113,100 @@ Test(team, a_job_outside_a_region_opens_its_own) {
         psc_team_tasks(team, n, one_task, &threads);
         check_done(n, 1);
     }
+    psc_team_close(&team);
     cr_assert_eq(atomic_load(&entered), 0);
+}
+
+/* Waits for a child; its exit code, or -1 when it does not end within a minute. */
+static int exit_of(pid_t child) {
+    const struct timespec nap = {.tv_nsec = 10000000};
+    for (int i = 0, status; i < 6000; i++, nanosleep(&nap, NULL))
+        if (waitpid(child, &status, WNOHANG) == child)
+            return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    kill(child, SIGKILL);
+    return -1;
+}
+
+static bool all_done(int64_t n) {
+    bool all = true;
+    for (int64_t i = 0; i < MOST; i++) all = all && atomic_exchange(&done[i], 0) == (i < n);
+    return all;
+}
+
+/* What a child of a fork can do: use the team that it has without its threads, close it, and open
+ * another. */
+static int work_in_child(psc_team **team, int threads) {
+    psc_team_tasks(*team, MOST, one_task, &threads);
+    if (!all_done(MOST)) return 2;
+    psc_team_close(team);
+    if (*team || psc_team_open(team, threads, enter, leave, NULL) != PSC_OK) return 3;
+    for (int i = 0; i < 100; i++) {
+        psc_team_for(*team, MOST, one_part, &threads);
+        if (!all_done(MOST)) return 4;
+    }
+    psc_team_close(team);
+    return 7;
+}
+
+Test(team, a_child_of_a_fork_works_on) {
+    int threads = 3;
+    psc_team *team = NULL;
+    cr_assert_eq(psc_team_open(&team, threads, enter, leave, NULL), PSC_OK);
+    for (int i = 0; i < 20; i++) { /* workers spin at some forks, sleep at others */
+        psc_team_tasks(team, MOST, one_task, &threads);
+        check_done(MOST, 1);
+        pid_t child = fork();
+        if (child == 0) _exit(work_in_child(&team, threads));
+        cr_assert_eq(exit_of(child), 7);
+    }
+    psc_team_tasks(team, MOST, one_task, &threads);
+    check_done(MOST, 1);
     psc_team_close(&team);
 }
 
-/* A child that waits for workers which only its parent has ends by the alarm. */
-Test(team, a_child_of_fork_has_workers_of_its_own) {
-    many_jobs many = {NULL, 3};
-    cr_assert_eq(psc_team_open(&many.team, 3, enter, leave, NULL), PSC_OK);
-    psc_team_run(many.team, run_many, &many);
-    pid_t child = fork();
-    if (child == 0) {
-        alarm(60);
-        psc_team_run(many.team, run_many, &many);
-        _exit(0);
+typedef struct forking {
+    psc_team *team;
+    int threads;
+    pid_t child;
+} forking;
+
+static void fork_and_work(void *payload) {
+    forking *f = payload;
+    psc_team_tasks(f->team, MOST, one_task, &f->threads);
+    f->child = fork();
+    psc_team_for(f->team, MOST, one_part, &f->threads);
+}
+
+Test(team, a_fork_inside_of_a_run) {
+    forking f = {NULL, 3, 0};
+    cr_assert_eq(psc_team_open(&f.team, f.threads, enter, leave, NULL), PSC_OK);
+    for (int i = 0; i < 20; i++) {
+        psc_team_run(f.team, fork_and_work, &f);
+        if (f.child == 0) {
+            for (int k = 0; k < MOST; k++)
+                if (atomic_exchange(&done[k], 0) != 2) _exit(1);
+            _exit(work_in_child(&f.team, f.threads));
+        }
+        check_done(MOST, 2);
+        cr_assert_eq(exit_of(f.child), 7);
     }
-    int status = -1;
-    cr_assert_eq(waitpid(child, &status, 0), child);
-    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %x", status);
-    psc_team_run(many.team, run_many, &many);
-    psc_team_close(&many.team);
+    psc_team_close(&f.team);
+}
+
+static void count_blocked(int64_t task, int thread, void *payload) {
+    (void)task;
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    if (thread > 0 && !sigismember(&blocked, SIGINT)) atomic_fetch_add((atomic_int *)payload, 1);
+    const struct timespec nap = {.tv_nsec = 1000000};
+    nanosleep(&nap, NULL); /* so that workers take some */
+}
+
+Test(team, workers_take_no_signal) {
+    atomic_int open_workers = 0;
+    psc_team *team = NULL;
+    cr_assert_eq(psc_team_open(&team, 4, enter, leave, NULL), PSC_OK);
+    psc_team_tasks(team, MOST, count_blocked, &open_workers);
+    psc_team_close(&team);
+    cr_assert_eq(atomic_load(&open_workers), 0);
 }
