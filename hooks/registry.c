@@ -191,11 +191,12 @@ bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t l
     return false;
 }
 
-bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer) {
+bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer, bool late) {
     for (size_t i = 0; i < registry->n; i++) {
         const subscription *s = &registry->list[i];
         const bool muted = s->subscriber.muted && *s->subscriber.muted;
-        if (!muted && psc_point_has_layer(s->point) && has_layer(&s->filter, layer)) return true;
+        const bool here = psc_point_has_layer(s->point) && has_layer(&s->filter, layer);
+        if (here && !muted && (!late || psc_point_is_late(s->point))) return true;
     }
     return false;
 }

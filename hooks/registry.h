@@ -40,8 +40,9 @@ bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t l
 /* The same for editors only. */
 bool psc_registry_edits(const psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows);
-/* True if any subscription selects a tensor of this layer, for whatever rows. */
-bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer);
+/* True if any subscription selects a tensor of this layer, for whatever rows; with late, a tensor of
+ * a late point (psc_point_is_late). */
+bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer, bool late);
 /* True if any editor exists. */
 bool psc_registry_any_editor(const psc_registry *registry);
 

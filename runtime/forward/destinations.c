@@ -62,9 +62,9 @@ bool psc_destinations_want(const psc_destinations *d, psc_point point, int32_t l
     return false;
 }
 
-bool psc_destinations_want_layer(const psc_destinations *d, int32_t layer) {
-    for (int32_t p = 0; d && p < PSC_POINT_COUNT; p++)
-        if (psc_point_has_layer((psc_point)p) && *first_of(d, (psc_point)p, layer) >= 0)
+bool psc_destinations_want_layer(const psc_destinations *d, int32_t layer, bool late) {
+    for (int32_t i = 0; d && i < d->n; i++)
+        if (d->list[i].layer == layer && (!late || psc_point_is_late(d->list[i].point)))
             return true;
     return false;
 }

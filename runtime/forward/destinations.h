@@ -40,8 +40,8 @@ psc_destination *psc_destinations_add(
 /* True if a destination of this point takes one of the rows. destinations may be null. */
 bool psc_destinations_want(const psc_destinations *destinations, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows);
-/* True if a destination of this layer exists. */
-bool psc_destinations_want_layer(const psc_destinations *destinations, int32_t layer);
+/* True if a destination of this layer exists; with late, one of a late point. */
+bool psc_destinations_want_layer(const psc_destinations *destinations, int32_t layer, bool late);
 /* Copies rows begin..end-1 of a tensor [n_rows, ...] to all destinations of its point. */
 void psc_destinations_take(const psc_destinations *destinations, psc_point point, int32_t layer,
     const psc_row *rows, const psc_view *tensor, int64_t begin, int64_t end);

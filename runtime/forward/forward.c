@@ -241,15 +241,20 @@ static psc_status logits(psc_forward *f) {
     return status;
 }
 
+static bool layer_is_wanted(const psc_forward *f, int32_t layer, bool late) {
+    return psc_registry_wants_layer(f->registry, layer, late) ||
+           psc_destinations_want_layer(f->pass->copies, layer, late);
+}
+
 /* The first layer that the pass does not compute. Rows of this chunk that nothing asks for may hold
  * keys and values for those of a later one, so the answer is the same for all chunks. */
-static int32_t find_end(const psc_forward *f) {
+static int32_t find_end(psc_forward *f) {
     const psc_pass *pass = f->pass;
+    f->ends_inside = false;
     if (!pass->ends_early) return (int32_t)f->model->config.n_layers;
     int32_t end = pass->end_layer;
-    while (end > pass->first_layer && !psc_registry_wants_layer(f->registry, end - 1) &&
-           !psc_destinations_want_layer(pass->copies, end - 1))
-        end--;
+    while (end > pass->first_layer && !layer_is_wanted(f, end - 1, false)) end--;
+    f->ends_inside = end > pass->first_layer && !layer_is_wanted(f, end - 1, true);
     return end;
 }
 

@@ -20,8 +20,10 @@ typedef struct layer_plan {
     const psc_layer *layer;
     bool parallel;
     bool mlp_early;    /* LN2 beside LN1 and W_in beside W_Q, W_K, W_V: both read the same x */
+    bool heads_apart;  /* q, k or v is requested, rotated or not */
     bool heads_inside; /* the tasks of q, k and v rotate them and put them into the cache */
     bool shrinks;      /* only the requested rows continue after k and v */
+    bool partial;      /* the pass ends with q, k and v if they are requested, else before them */
     bool pre;          /* hook_pre is requested: W_in writes it to a buffer of its own */
     bool gelu_apart;   /* and may change before gelu reads it */
     bool sum_apart;    /* and may change before they are summed */
@@ -42,9 +44,11 @@ static layer_plan plan_layer(const psc_forward *f) {
     bool last = f->layer + 1 == f->end_layer;
     layer_plan plan = {
         .layer = &f->model->layers[f->layer], .parallel = f->model->config.parallel_residual};
-    plan.mlp_early = plan.parallel && !wants_any(f, norms, sizeof norms / sizeof *norms);
-    plan.heads_inside =
-        f->d_head % PSC_LANES == 0 && !wants_any(f, heads, sizeof heads / sizeof *heads);
+    plan.partial = last && f->ends_inside;
+    plan.mlp_early =
+        plan.parallel && !plan.partial && !wants_any(f, norms, sizeof norms / sizeof *norms);
+    plan.heads_apart = wants_any(f, heads, sizeof heads / sizeof *heads);
+    plan.heads_inside = f->d_head % PSC_LANES == 0 && !plan.heads_apart;
     plan.shrinks = last && plan.heads_inside;
     plan.pre = psc_forward_wants(f, PSC_HOOK_MLP_PRE);
     plan.gelu_apart = psc_forward_edits(f, PSC_HOOK_MLP_PRE);
@@ -252,8 +256,9 @@ psc_status psc_forward_layer(psc_forward *f) {
     if (status == PSC_OK)
         status = psc_forward_norm(
             f, plan.mlp_early ? 2 : 1, ln, y, PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED);
+    if (status == PSC_OK && plan.partial && !plan.heads_apart) return PSC_OK;
     if (status == PSC_OK) status = attention_inputs(f, &plan);
-    if (status == PSC_OK && f->n_rows == 0) return PSC_OK;
+    if (status == PSC_OK && (f->n_rows == 0 || plan.partial)) return PSC_OK;
     if (status == PSC_OK) status = psc_forward_attention(f);
     if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_Z, f->z);
     if (status == PSC_OK) status = outputs(f, &plan);

@@ -189,6 +189,8 @@ Test(run_options, only_what_is_asked) {
     cr_assert_eq(terms_of(2, PSC_HOOK_RESID_POST, 0, PSC_ROWS_ALL), layer);
     cr_assert_eq(terms_of(2, PSC_HOOK_RESID_POST, 1, PSC_ROWS_ALL), 2 * layer);
     cr_assert_eq(terms_of(2, PSC_HOOK_EMBED, -1, PSC_ROWS_ALL), 0);
+    cr_assert_eq(terms_of(2, PSC_HOOK_LN1_NORMALIZED, 1, PSC_ROWS_ALL), layer);
+    cr_assert_eq(terms_of(2, PSC_HOOK_ROT_K, 1, PSC_ROWS_ALL), layer + 10 * 3 * n * n);
     session->forward->kernels = real;
 }
 
