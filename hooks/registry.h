@@ -1,5 +1,5 @@
 /* The registry: subscriptions to hook points, and the delivery of events to them.
- * Private to hooks/, runtime/ and tests/. Includes psc_hooks.h and psc_plugin.h.
+ * Private to hooks/, runtime/, bench/ and tests/. Includes psc_hooks.h and psc_plugin.h.
  * Threads: the caller's thread only.
  * Ownership: the registry copies filters; it borrows payloads and names until they are removed. */
 #ifndef REGISTRY_H
