@@ -349,6 +349,16 @@ def test_logit_attrs_of_one_position_and_slices_of_the_batch(setting):
     )
 
 
+def test_logit_attrs_of_one_row(setting):
+    cache, _, _ = setting
+    first = cache.apply_slice_to_batch_dim(0)
+    stack = first.decompose_resid(pos_slice=2)  # [components, d_model]
+    assert stack.ndim == 2
+    attrs = first.logit_attrs(stack, 3, pos_slice=2, has_batch_dim=False)
+    expected = cache.logit_attrs(cache.decompose_resid(), 3)[:, 0, 2]
+    same(attrs, expected)
+
+
 def test_a_stack_that_does_not_fit(setting):
     cache, _, _ = setting
     stack = cache.decompose_resid()

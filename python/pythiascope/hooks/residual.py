@@ -295,9 +295,9 @@ class ResidualStream:
                 f"tokens {list(directions.shape[:-1])} do not fit rows {list(rows)}"
             ) from None
         out = np.empty((len(stack), *rows), dtype=np.float32)
-        for entry, result in zip(stack, out):
+        for number, entry in enumerate(stack):
             wide = entry.astype(np.float64)
-            result[...] = np.einsum("...d,...d->...", wide, directions) / scale[..., 0]
+            out[number] = np.einsum("...d,...d->...", wide, directions) / scale[..., 0]
         return out
 
     def _layer(self, layer: int | None, mlp_input: bool = False) -> int:
