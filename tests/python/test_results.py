@@ -39,6 +39,7 @@ def test_an_array_has_named_axes(result: Result) -> None:
     assert array.coords["rows"].tolist() == list(range(7))  # type: ignore[union-attr]
     assert array.coords["components"][:2] == ("embed", "L0H0")
     assert (array.name, array.key) == ("logits.contributions", "contributions")
+    assert "contributions" in list(result)
     assert array.dtype == np.float32
     assert list(array.coords) == ["targets", "rows", "components"]
 
@@ -276,6 +277,8 @@ def test_names_that_do_not_exist(result: Result) -> None:
     with pytest.raises(InputError, match="no value 'x'"):
         result.values["x"]
     assert result.values.get("x") is None
+    with pytest.raises(KeyError, match="named by a text, not by 0"):
+        result[0]  # type: ignore[index]
     with pytest.raises(KeyError, match="no section 'ln'"):
         result.sections["ln"]
     with pytest.raises(KeyError, match="no file 'x'; it has none"):

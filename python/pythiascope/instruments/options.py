@@ -36,7 +36,7 @@ _NAMES = {
 def option_text(plugin: str, option: Option, value: Any) -> str:
     """The value as the option's text; InputError names the option and what it takes."""
     text = _convert(option, value)
-    if text is None or "\0" in text:
+    if text is None or "\0" in text or not _has_bytes(text):
         raise InputError(f"{plugin}: {option.key}={value!r} is not {option.takes}")
     return text
 
@@ -51,6 +51,15 @@ def default_of(option: Option) -> Any:
     if option.kind == c.PSC_OPTION_NUMBER:
         return float(text)
     return text
+
+
+def _has_bytes(text: str) -> bool:
+    """Whether a text has a UTF-8 form; a path's bytes that are not UTF-8 count, too."""
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def option_texts(table: Table, values: Mapping[str, Any]) -> dict[str, str]:

@@ -369,7 +369,7 @@ def target_text(target: Any) -> str:
     """A target as the library takes it; InputError for what is none."""
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
         return f"#{int(target)}"
-    if isinstance(target, str):
+    if isinstance(target, str) and "\0" not in target:
         return target
     raise InputError(f'a target is a text of one token, an id, "next" or "top:K", not {target!r}')
 

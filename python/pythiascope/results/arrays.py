@@ -40,7 +40,10 @@ class Entry(NamedTuple):
 
 
 class Ranking(list[Entry]):
-    """Entries of an array or of printed bars, in order; prints as a table."""
+    """Entries of an array or of printed bars, in order; shown as a table."""
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         if not self:

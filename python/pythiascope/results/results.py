@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -94,7 +94,12 @@ class Result:
     def _has_main(self) -> bool:
         return self._main is not None or len(self.sections) == 1
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.main.arrays if self._has_main else self.arrays)
+
     def __getitem__(self, name: str) -> Array:
+        if not isinstance(name, str):
+            raise MissingName(f"an array is named by a text, not by {name!r}")
         if self._has_main and name in self.main.arrays:
             return self.main.arrays[name]
         if name in self.captures:

@@ -155,8 +155,10 @@ class Lazy(Mapping[str, _T]):
         self._items: dict[str, _T] = {}
 
     def _filled(self) -> dict[str, _T]:
-        if self._fill is not None:
-            self._items, self._fill = self._fill(), None
+        fill = self._fill
+        if fill is not None:  # threads that come at once fill it alike
+            self._items = fill()
+            self._fill = None
         return self._items
 
     def __getitem__(self, name: str) -> _T:
