@@ -161,6 +161,7 @@ def test_a_note_may_be_an_error(model, docs, tmp_path):
         ({"documents": ["a"], "limit_tokens": 0}, "limit_tokens is 0"),
         ({"documents": ["a"], "save_seconds": float("nan")}, "save_seconds is nan"),
         ({"documents": ["a"], "plugins": "mlp"}, "plugins is a list"),
+        ({"documents": ["a"], "plugins": {"mlp": {"bins": 7}}}, "pass options as"),
         ({"documents": ["a"], "plugins": ["nonsense"]}, "nonsense"),
         ({"documents": ["a"], "plugins": ["mlp:colour=red"]}, "colour"),
         ({"documents": ["a"], "plugins": [7]}, "int is not a plugin"),

@@ -216,7 +216,8 @@ class Survey:
                 inputs = self._read_batch(batch, documents)
                 if inputs:
                     self._run(inputs, documents)
-                self._place = self._reader.tell()
+                if plan.state is not None:
+                    self._place = self._reader.tell()
                 self._interrupts.raise_if_noted()
                 self._show(progress)
                 self._save_if_due()

@@ -61,6 +61,8 @@ def as_plugins(given: Iterable[PluginGiven]) -> list[Given]:
     """Several; one alone is an error, because a str is an iterable of characters."""
     if isinstance(given, (str, os.PathLike)) or not hasattr(given, "__iter__"):
         raise InputError("plugins is a list; put [ ] around the one plugin")
+    if isinstance(given, Mapping):
+        raise InputError("plugins is a list; pass options as (name, options)")
     return [as_given(entry) for entry in given]
 
 
