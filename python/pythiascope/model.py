@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,10 @@ from .runtime.generation import Generation
 from .runtime.loss import losses_of
 from .runtime.tokens import Input, Tokens
 from .runtime.weights import Weights
+
+if TYPE_CHECKING:
+    from .instruments.interventions import Interventions
+    from .runtime.base import Change
 
 __all__ = ["Model"]
 
@@ -52,11 +56,19 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
         prepend_bos: bool = ...,
         stop_at_layer: int | None = ...,
         logits: str = ...,
+        interventions: Interventions = ...,
+        source: Any = ...,
     ) -> Array: ...
 
     @overload
     def __call__(
-        self, input: Input, return_type: Literal["loss"], *, prepend_bos: bool = ...
+        self,
+        input: Input,
+        return_type: Literal["loss"],
+        *,
+        prepend_bos: bool = ...,
+        interventions: Interventions = ...,
+        source: Any = ...,
     ) -> float: ...
 
     @overload
@@ -69,6 +81,8 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
         prepend_bos: bool = ...,
         stop_at_layer: int | None = ...,
         logits: str = ...,
+        interventions: Interventions = ...,
+        source: Any = ...,
     ) -> Any: ...
 
     def __call__(
@@ -80,6 +94,8 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
         prepend_bos: bool = False,
         stop_at_layer: int | None = None,
         logits: str = "all",
+        interventions: Interventions = (),
+        source: Any = (),
     ) -> Any:
         """Runs the model.
 
@@ -93,6 +109,8 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
             stop_at_layer: Compute only the layers before it, and return the residual stream there
                 instead of logits.
             logits: Those of "all" rows, or of the "last" row of each sequence.
+            interventions: Changes of the run, such as ablate("L0H3").
+            source: Source prompts, numbered from 1, for interventions.
 
         Returns:
             Logits, f32 [batch, pos, d_vocab], with NaN on the right of shorter sequences; with
@@ -107,22 +125,27 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
         if logits not in ("all", "last") or (logits == "last" and return_type in ("loss", "both")):
             raise InputError(f'logits is {logits!r}; pass "all", or "last" without a loss')
         sequences, _ = self._sequences(input, prepend_bos)
+        change = self._change(interventions, source, prepend_bos)
         if stop_at_layer is not None:
-            return self._residual(sequences, stop_at_layer, prepend_bos)
-        out = self._logits(sequences, logits, prepend_bos)
+            return self._residual(sequences, stop_at_layer, prepend_bos, change)
+        out = self._logits(sequences, logits, prepend_bos, change)
         if return_type in ("logits", None):
             return out if return_type else None
         losses = losses_of(out, sequences)
         loss = losses if loss_per_token else float(np.nanmean(losses))
         return loss if return_type == "loss" else (out, loss)
 
-    def _logits(self, sequences: list[Tokens], rows: str, bos: bool) -> Array:
+    def _logits(
+        self, sequences: list[Tokens], rows: str, bos: bool, change: Change | None
+    ) -> Array:
         lengths = [len(s) if rows == "all" else 1 for s in sequences]
         out = pool.empty((sum(lengths), self.cfg.d_vocab))
-        self._pass(sequences, logits=rows, logits_out=out, bos=bos)
+        self._pass(sequences, change, logits=rows, logits_out=out, bos=bos)
         return in_batch(out, lengths)
 
-    def _residual(self, sequences: list[Tokens], layer: int, bos: bool) -> Array:
+    def _residual(
+        self, sequences: list[Tokens], layer: int, bos: bool, change: Change | None
+    ) -> Array:
         """The residual stream in front of a layer; negative: counted from the last."""
         n_layers = self.cfg.n_layers
         layer = whole("stop_at_layer", layer, -n_layers, n_layers)
@@ -135,7 +158,7 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
             out=out.ctypes.data,
             capacity=out.size,
         )
-        self._pass(sequences, copies=[copy], stop_at_layer=layer or -1, bos=bos)
+        self._pass(sequences, change, copies=[copy], stop_at_layer=layer or -1, bos=bos)
         return in_batch(out, lengths)
 
     def __repr__(self) -> str:

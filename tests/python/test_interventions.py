@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pythiascope
-from program import TEXT
+from program import TEXT, run_program
 from pythiascope import InputError, Model, PluginError, ablate, knockout, patch, scale, steer
 from pythiascope.instruments.interventions import Combined, Intervention, Plan, combined
 
@@ -203,3 +203,91 @@ def test_every_instrument_takes_them(model: Model) -> None:
             assert "edit" in str(error) or "changed" in str(error), f"{name}: {error}"
         else:
             assert list(result.sections) == ["ablate", "effects", name]
+
+
+# --- passes, caches and generation ---------------------------------------------------------------
+
+CHANGES = [
+    (ablate("L1H*"), ()),
+    (ablate("1_mlp_out", by="mean") + knockout("L2H0", 0, rows=2), ()),
+    (patch("blocks.1.hook_resid_pre", MOON), ()),
+    (patch("L1H1", 2) + scale("L0H0", 2.0), [SUN, MOON]),
+]
+
+
+@pytest.mark.parametrize(("change", "source"), CHANGES)
+def test_a_pass_is_changed(model: Model, change: Any, source: Any) -> None:
+    points = ["hook_logits", "blocks.*.hook_resid_post"]
+    wanted = model.analyze(SUN, [], capture=points, interventions=change, source=source)
+    logits = model(SUN, interventions=change, source=source)
+    assert np.array_equal(logits[0], wanted["hook_logits"].values)
+    assert not np.array_equal(logits, model(SUN))
+    again, cache = model.run_with_cache(SUN, interventions=change, source=source)
+    assert np.array_equal(again, logits)
+    for layer in range(4):
+        name = f"blocks.{layer}.hook_resid_post"
+        assert np.array_equal(cache[name][0], wanted[name].values)
+    assert np.array_equal(
+        model(SUN)[0], model.analyze(SUN, [], capture="hook_logits")["hook_logits"]
+    )
+
+
+def test_hooks_see_the_changed_pass(model: Model) -> None:
+    seen: dict[str, Any] = {}
+
+    def keep(array: Any, hook: Any) -> None:
+        seen[hook.name] = array.copy()
+
+    def halve(array: Any, hook: Any) -> Any:
+        return array * 0.5
+
+    name = "blocks.1.attn.hook_z"
+    hooks: Any = [
+        (name, keep),
+        ("blocks.1.attn.hook_result", keep),
+        ("blocks.2.hook_mlp_out", halve),
+    ]
+    found = model.run_with_hooks(SUN, fwd_hooks=hooks, interventions=ablate("L1H2"))
+    assert seen[name][0, :, 2].any()  # a hook at the same place comes before the intervention
+    assert not seen["blocks.1.attn.hook_result"][0, :, 2].any()
+    wanted = model(SUN, interventions=ablate("L1H2") + scale("2_mlp_out", 0.5))
+    assert np.array_equal(found, wanted)
+    with pytest.raises(ZeroDivisionError):
+        model.run_with_hooks(
+            SUN, fwd_hooks=[(name, lambda array, hook: 1 // 0)], interventions=ablate("L1H2")
+        )
+    assert np.array_equal(model(SUN, interventions=ablate("L1H2")).shape, found.shape)
+
+
+def test_a_batch_of_passes_is_changed(model: Model) -> None:
+    change = ablate("L1H2") + knockout("L2H0", 0, rows=1)
+    logits = model([SUN, "the Emerald City of"], interventions=change)
+    for i, text in enumerate([SUN, "the Emerald City of"]):
+        alone = model(text, interventions=change)[0]
+        assert np.array_equal(logits[i, : len(alone)], alone)
+
+
+def test_generation_is_changed(model: Model) -> None:
+    given = ["--text", SUN, "--n", "12", "--ablate", "L1H*", "--source", MOON]
+    given += ["--patch", "2_mlp_out"]
+    change = ablate("L1H*") + patch("2_mlp_out", MOON)
+    text = model.generate(SUN, 12, interventions=change, with_prompt=False)
+    assert run_program("generate", *given).rstrip("\n").endswith(text)
+    assert text != model.generate(SUN, 12, with_prompt=False)
+    pieces = model.generate(SUN, 12, interventions=change, stream=True)
+    assert "".join(pieces) == text
+    sampled: dict[str, Any] = {"temperature": 0.8, "seed": 3, "interventions": ablate("L1H*")}
+    both = model.generate([SUN, MOON], 5, with_prompt=False, **sampled)
+    alone = [model.generate(t, 5, with_prompt=False, **sampled) for t in (SUN, MOON)]
+    assert both == alone
+
+
+def test_passes_refuse_what_does_not_fit(model: Model) -> None:
+    calls: list[Any] = [model, model.run_with_cache, model.generate]
+    for call in calls:
+        with pytest.raises(InputError, match="is not ablate"):
+            call(SUN, interventions="L0H0")
+        with pytest.raises(InputError, match="source= is not used"):
+            call(SUN, source=MOON)
+    with pytest.raises(pythiascope.StateError):
+        model(SUN, stop_at_layer=2, interventions=ablate("L0H0"))

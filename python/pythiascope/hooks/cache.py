@@ -25,7 +25,9 @@ from .names import Hook, NamesFilter, UnknownHook, position_axis
 from .slices import Slice, SliceInput
 
 if TYPE_CHECKING:
+    from ..instruments.interventions import Interventions
     from ..model import Model
+    from ..runtime.base import Change
     from ..runtime.opened import OpenModel
     from ..runtime.tokens import Input, Tokens
 
@@ -141,6 +143,8 @@ class Caching(Hooks):
         remove_batch_dim: bool = ...,
         return_cache_object: Literal[True] = ...,
         prepend_bos: bool = ...,
+        interventions: Interventions = ...,
+        source: Any = ...,
     ) -> tuple[Floats, ActivationCache]: ...
     @overload
     def run_with_cache(
@@ -153,6 +157,8 @@ class Caching(Hooks):
         remove_batch_dim: bool = ...,
         return_cache_object: bool = ...,
         prepend_bos: bool = ...,
+        interventions: Interventions = ...,
+        source: Any = ...,
         return_type: str | None = ...,
         loss_per_token: bool = ...,
     ) -> tuple[Any, Any]: ...
@@ -166,6 +172,8 @@ class Caching(Hooks):
         remove_batch_dim: bool = False,
         return_cache_object: bool = True,
         prepend_bos: bool = False,
+        interventions: Interventions = (),
+        source: Any = (),
         return_type: str | None = "logits",
         loss_per_token: bool = False,
     ) -> tuple[Any, Any]:
@@ -183,6 +191,9 @@ class Caching(Hooks):
             remove_batch_dim: the cache's arrays have no batch axis; for one sequence only.
             return_cache_object: False returns a dict of arrays instead of an ActivationCache.
             prepend_bos: puts the beginning-of-text token in front.
+            interventions: changes of the run, such as ablate("L0H3"); the cache has the changed
+                values.
+            source: source prompts, numbered from 1, for interventions.
             return_type: of the first result: "logits", "loss", "both", or None, for which logits
                 are not computed.
             loss_per_token: as for model(input).
@@ -207,7 +218,8 @@ class Caching(Hooks):
             hooks = [hook for hook in hooks if _computed(hook, max(stop, 0))]
         positions = Slice.unwrap(pos_slice)
         result = end or "hook_logits" if return_type is not None else ""
-        out, arrays = self._kept(sequences, hooks, positions, result, stop, prepend_bos)
+        change = self._change(interventions, source, prepend_bos)
+        out, arrays = self._kept(sequences, hooks, positions, result, stop, prepend_bos, change)
         if return_type in ("loss", "both") and not end:
             losses = losses_of(out, sequences)
             loss = losses if loss_per_token else float(np.nanmean(losses))
@@ -226,6 +238,7 @@ class Caching(Hooks):
         result: str,
         stop: int,
         bos: bool,
+        change: Change | None,
     ) -> tuple[Any, dict[str, Floats]]:
         """Runs a pass: the tensor called result at all positions ("": None), and those of hooks."""
         tensors = _Tensors(self._opened, [len(tokens) for tokens in sequences], positions)
@@ -238,6 +251,7 @@ class Caching(Hooks):
             whole.add(self.names.hooks[result])
         self._pass(
             sequences,
+            change,
             copies=tensors.copies + whole.copies,
             logits=None if logits is None else "all",
             logits_out=logits,

@@ -14,6 +14,7 @@ from .calls import Entry, HookedSession, HookFunction, HookPoint, takes_keyword
 from .names import Names
 
 if TYPE_CHECKING:
+    from ..runtime.base import Change
     from ..runtime.opened import OpenModel
     from ..runtime.tokens import Input, Tokens
 
@@ -212,10 +213,17 @@ class Hooks(ModelBase):
                 entries.append(Entry(hook, seen, pair[1], keyword, permanent, level))
         return tuple(entries)
 
-    def _pass(self, sequences: list[Tokens], **options: Any) -> None:
-        """Session.run(sequences, **options) in a kept session, with the hooks of the moment."""
+    def _pass(self, sequences: list[Tokens], change: Change | None = None, **options: Any) -> None:
+        """Session.run(sequences, **options) in a kept session, with the hooks of the moment.
+
+        change: interventions, whose plugins need a session of their own. At one place Python's
+        hooks come before them. They do not see source prompts and the unchanged prompt.
+        """
         with self._turn.hold():
             entries = self._entries + self._extra
+            if change is not None:
+                self._changed_pass(entries, sequences, change, options)
+                return
             if not entries:
                 self._session_for(sequences).run(sequences, **options)
                 return
@@ -230,6 +238,30 @@ class Hooks(ModelBase):
                 hooked.session.close()
             else:
                 self._hooked = hooked
+
+    def _changed_pass(
+        self,
+        entries: tuple[Entry, ...],
+        sequences: list[Tokens],
+        change: Change,
+        options: dict[str, Any],
+    ) -> None:
+        rows = sum(map(len, sequences))
+        longest = max(change.longest, *map(len, sequences))
+        size = {"chunk": max(512, 1 << (rows - 1).bit_length())} if entries else {}
+        session = self._new_session(n_sequences=len(sequences), capacity=longest, **size)
+        hooked = HookedSession(session)
+        try:
+            change.load(session)
+            options["phase"] = change.run_before(session, sequences, None)
+            if entries:
+                hooked.run(entries, sequences, options)
+            else:
+                session.run(sequences, **options)
+        except BaseException:
+            hooked.discard()
+            raise
+        session.close()
 
     def _room(self, sequences: list[Tokens]) -> HookedSession:
         """The kept session for hooks, or a larger one. The caller holds the turn."""

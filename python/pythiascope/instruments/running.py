@@ -260,6 +260,12 @@ class Instrumented(ModelBase):
         points = [capture] if isinstance(capture, str) else list(capture)
         return self._run(text, given, setting, capture=points)
 
+    def _change(self, interventions: Interventions, source: Any, prepend_bos: bool) -> Plan | None:
+        none = isinstance(source, (list, tuple)) and not source
+        if isinstance(interventions, (list, tuple)) and not interventions and none:
+            return None
+        return Plan(self._opened, interventions, source, prepend_bos)
+
     def _method(
         self,
         name: str,

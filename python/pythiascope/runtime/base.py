@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
 
 from ..errors import InputError, StateError
 from . import tokens as tk
@@ -17,6 +18,20 @@ __all__ = ["ModelBase"]
 _KEPT = 3  # sessions that wait for their next run
 
 Self = TypeVar("Self", bound="ModelBase")
+
+
+class Change(Protocol):
+    """Changes of a run's values, and the prompts that they need (instruments/interventions.py)."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest source prompt; 0 without any."""
+
+    def load(self, session: Session) -> None:
+        """Loads the editors into a session."""
+
+    def run_before(self, session: Session, inputs: Sequence[Tokens], text: bytes | None) -> int:
+        """Runs what the changes need first; returns the phase of the next run."""
 
 
 class ModelBase:
@@ -158,6 +173,10 @@ class ModelBase:
         longest = max(len(tokens) for tokens in sequences)
         capacity = min(-(-longest // 64) * 64, self.cfg.n_ctx)
         return self._session(len(sequences), capacity, chunk)
+
+    def _change(self, interventions: Any, source: Any, prepend_bos: bool) -> Change | None:
+        """Interventions and source prompts for a session; None without any."""
+        raise NotImplementedError
 
     def _sequences(self, input: Input, prepend_bos: bool = False) -> tuple[list[Tokens], bool]:
         """The sequences that a user means, and whether they are a batch."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import ctypes
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -16,10 +16,13 @@ from .._c import structures as c
 from .._c.library import call, library
 from ..checks import whole
 from ..errors import InputError
-from .base import ModelBase
+from .base import Change, ModelBase
 from .session import Session
 from .text import TextMethods
 from .tokens import Input, Tokens, bytes_of, padded
+
+if TYPE_CHECKING:
+    from ..instruments.interventions import Interventions
 
 __all__ = ["DrawnToken", "Generation", "Strategy"]
 
@@ -135,12 +138,16 @@ class _Sequence:
 
 
 def steps_of(
-    model: ModelBase, prompts: Sequence[Tokens], most: int, strategy: Strategy
+    model: ModelBase,
+    prompts: Sequence[Tokens],
+    most: int,
+    strategy: Strategy,
+    change: Change | None = None,
 ) -> Iterator[DrawnToken]:
     """Draws up to `most` tokens after each prompt, all prompts in step.
 
     A step with id -1 ends a sequence and holds the rest of its text. Every sequence has the draws
-    that it would have alone.
+    that it would have alone. change: interventions, under which all rows are computed.
     """
     n_ctx = model.cfg.n_ctx
     longest = max(len(prompt) for prompt in prompts)
@@ -153,8 +160,13 @@ def steps_of(
     live = [
         _Sequence(i, prompt, room, strategy) for i, (prompt, room) in enumerate(zip(prompts, rooms))
     ]
-    session = model._new_session(n_sequences=len(prompts), capacity=min(capacity, n_ctx))
+    capacity = min(max(capacity, change.longest if change else 0), n_ctx)
+    session = model._new_session(n_sequences=len(prompts), capacity=capacity)
     try:
+        if change is not None:
+            change.load(session)
+            change.run_before(session, prompts, None)
+            session.clear()
         while live:
             runnable = [s for s in live if s.left > 0]
             ids = _draw(session, runnable) if runnable else []
@@ -227,6 +239,8 @@ class Generation(TextMethods):
         stop_at_eos: bool = ...,
         stop: str | Sequence[str] = ...,
         prepend_bos: bool = ...,
+        interventions: Interventions = ...,
+        source: Any = ...,
         with_prompt: bool = ...,
         stream: Literal[True],
     ) -> Iterator[str]: ...
@@ -245,6 +259,8 @@ class Generation(TextMethods):
         stop_at_eos: bool = ...,
         stop: str | Sequence[str] = ...,
         prepend_bos: bool = ...,
+        interventions: Interventions = ...,
+        source: Any = ...,
         with_prompt: bool = ...,
         stream: Literal[False] = ...,
     ) -> str: ...
@@ -263,6 +279,8 @@ class Generation(TextMethods):
         stop_at_eos: bool = ...,
         stop: str | Sequence[str] = ...,
         prepend_bos: bool = ...,
+        interventions: Interventions = ...,
+        source: Any = ...,
         with_prompt: bool = ...,
         stream: Literal[False] = ...,
     ) -> Any: ...
@@ -280,6 +298,8 @@ class Generation(TextMethods):
         stop_at_eos: bool = True,
         stop: str | Sequence[str] = (),
         prepend_bos: bool = False,
+        interventions: Interventions = (),
+        source: Any = (),
         with_prompt: bool = True,
         stream: bool = False,
     ) -> Any:
@@ -300,6 +320,9 @@ class Generation(TextMethods):
             stop_at_eos: End with <|endoftext|>, which is not part of the text.
             stop: A text or texts that end a sequence; they are not part of its text.
             prepend_bos: Put the beginning-of-text token in front of each prompt.
+            interventions: Changes of every run, such as ablate("L0H3"). Means and source values
+                are those of the prompt.
+            source: Source prompts, numbered from 1, for interventions.
             with_prompt: Put the prompt in front of what is returned, as TransformerLens does. A
                 stream never has it.
             stream: Return an iterator over pieces of the new text, of one prompt; each piece is
@@ -315,11 +338,14 @@ class Generation(TextMethods):
         strategy = Strategy.of(temperature, top_k, top_p, min_p, seed, stop_at_eos, stop)
         most = whole("max_new_tokens", max_new_tokens, 0, (1 << 31) - 1)
         prompts, batch = self._sequences(input, prepend_bos)
+        change = self._change(interventions, source, prepend_bos)
         if stream:
             if len(prompts) != 1:
                 raise InputError("a stream has one prompt; use generate_steps for a batch")
-            return (step.text for step in steps_of(self, prompts, most, strategy) if step.text)
-        steps = steps_of(self, prompts, most, strategy)
+            return (
+                step.text for step in steps_of(self, prompts, most, strategy, change) if step.text
+            )
+        steps = steps_of(self, prompts, most, strategy, change)
         if all(prompt.text is not None for prompt in prompts):
             texts = self._texts(prompts, steps, with_prompt)
             return texts if batch else texts[0]
@@ -339,6 +365,8 @@ class Generation(TextMethods):
         stop_at_eos: bool = True,
         stop: str | Sequence[str] = (),
         prepend_bos: bool = False,
+        interventions: Interventions = (),
+        source: Any = (),
     ) -> Iterator[DrawnToken]:
         """As generate, as an iterator over Steps, one per token; batches, too.
 
@@ -348,7 +376,8 @@ class Generation(TextMethods):
         strategy = Strategy.of(temperature, top_k, top_p, min_p, seed, stop_at_eos, stop)
         most = whole("max_new_tokens", max_new_tokens, 0, (1 << 31) - 1)
         prompts, _ = self._sequences(input, prepend_bos)
-        return steps_of(self, prompts, most, strategy)
+        change = self._change(interventions, source, prepend_bos)
+        return steps_of(self, prompts, most, strategy, change)
 
     def _texts(
         self, prompts: Sequence[Tokens], steps: Iterable[DrawnToken], with_prompt: bool
