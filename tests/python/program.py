@@ -29,9 +29,13 @@ def run_program(*arguments: str) -> str:
 
 
 def check_same(result: Result, tmp_path: Path, *arguments: str) -> None:
-    """The result has the program's files, to the byte, and its text."""
+    """The result has the program's files, to the byte, and its text.
+
+    Most models of the tests have one thread, so that a busy machine does not slow them down.
+    """
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    printed = run_program(*arguments, "--out", str(theirs))
+    threads = str(result.run.threads)  # which the files name
+    printed = run_program(*arguments, "--threads", threads, "--out", str(theirs))
     assert result.save(ours) == ours
     names = sorted(path.name for path in theirs.iterdir())
     assert sorted(path.name for path in ours.iterdir()) == names

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pythiascope
-from program import GRIM, TEXT, check_same
+from program import GRIM, TEXT, check_same, run_program
 from pythiascope import Model, Result, ablate, knockout, patch, scale, steer
 
 Case = tuple[str, Callable[[Model], Result], tuple[str, ...]]
@@ -16,7 +16,7 @@ Case = tuple[str, Callable[[Model], Result], tuple[str, ...]]
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return pythiascope.Model()
+    return pythiascope.Model(threads=1)
 
 
 def plain(name: str, options: dict[str, Any], given: str, text: str = TEXT) -> Case:
@@ -98,9 +98,16 @@ def test_ids_and_bos(model: Model, tmp_path: Path) -> None:
 
 
 def test_other_machine_settings(tmp_path: Path) -> None:
-    model = pythiascope.Model(threads=1, isa="reference", chunk=3)
-    given = ["--threads", "1", "--isa", "reference", "--chunk", "3"]
+    model = pythiascope.Model(threads=2, isa="reference", chunk=3)
+    given = ["--isa", "reference", "--chunk", "3"]
     check_same(model.mlp(TEXT), tmp_path, "analyze", "--text", TEXT, "--plugin", "mlp", *given)
+
+
+def test_default_settings(tmp_path: Path) -> None:
+    ours = pythiascope.Model().lens(TEXT).save(tmp_path / "ours")
+    run_program("analyze", "--text", TEXT, "--plugin", "lens", "--out", str(tmp_path / "theirs"))
+    for path in ours.iterdir():
+        assert path.read_bytes() == (tmp_path / "theirs" / path.name).read_bytes()
 
 
 # --- several plugins -----------------------------------------------------------------------------

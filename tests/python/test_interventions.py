@@ -21,7 +21,7 @@ SUN, MOON = "the sun rose", "the moon rose"
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return pythiascope.Model()
+    return pythiascope.Model(threads=1)
 
 
 def test_what_an_intervention_says() -> None:

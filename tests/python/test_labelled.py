@@ -108,7 +108,7 @@ class Files:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return pythiascope.Model()
+    return pythiascope.Model(threads=1)
 
 
 @pytest.fixture(scope="module")

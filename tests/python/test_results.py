@@ -19,7 +19,7 @@ from pythiascope.results.sections import Bars
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return pythiascope.Model()
+    return pythiascope.Model(threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +307,9 @@ def test_text(result: Result, model: Model) -> None:
     assert str(result) == result.text() == f"{result}"
     assert max(map(len, result.text(60, head=False).splitlines())) <= 60
     assert "\x1b[" in result.text(color=True)
-    head = run_program("analyze", "--text", TEXT, "--plugin", "sampling").splitlines()[0]
+    head = run_program("analyze", "--text", TEXT, "--plugin", "ln", "--threads", "1").splitlines()[
+        0
+    ]
     assert head in str(result)
     assert head not in result.text(head=False)
     with pytest.raises(InputError, match="width"):

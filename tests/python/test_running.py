@@ -19,7 +19,7 @@ from pythiascope.instruments.running import Instrument, given_plugin
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return pythiascope.Model()
+    return pythiascope.Model(threads=1)
 
 
 # --- inputs --------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ QUOTED = 'He said: "Go (now) & run" twice.'
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return pythiascope.Model()
+    return pythiascope.Model(threads=1)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,8 @@ def result_html(result: Result) -> str:
 def _headline(result: Result) -> str:
     run = result.run
     model = os.path.basename(run.model.rstrip("/")) or run.model
-    what = f"pythiascope {run.version}, {run.isa}, {run.threads} threads"
+    threads = "1 thread" if run.threads == 1 else f"{run.threads} threads"
+    what = f"pythiascope {run.version}, {run.isa}, {threads}"
     return (
         f"<p><b>{escape(', '.join(result.sections))}</b> &nbsp; {escape(model)} "
         f"<code>{escape(run.hash[:16])}</code> &nbsp; {escape(what)}</p>"
