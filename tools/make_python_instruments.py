@@ -27,8 +27,8 @@ PACKAGE.__path__ = [str(ROOT / "python" / "pythiascope")]
 sys.modules["pythiascope"] = PACKAGE
 
 from pythiascope._c import structures as c  # noqa: E402
+from pythiascope.instruments.entries import EDITORS, parameter_of  # noqa: E402
 from pythiascope.instruments.options import default_of  # noqa: E402
-from pythiascope.instruments.running import EDITORS, parameter_of  # noqa: E402
 from pythiascope.instruments.tables import Option, Table, builtin_tables, sentence  # noqa: E402
 
 WIDTH = 96
@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..results.results import Result
 from .labelled import Labelled
 from .options import TYPES
-from .running import Contrasts, Targets
+from .targets import Contrasts, Targets
 
 if TYPE_CHECKING:
     import os

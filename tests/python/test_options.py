@@ -15,9 +15,9 @@ import pythiascope
 from program import ROOT, TEXT
 from pythiascope import InputError, Model
 from pythiascope._c import structures as c
+from pythiascope.instruments.entries import parameter_of, parse_options
 from pythiascope.instruments.instruments import Instruments
 from pythiascope.instruments.options import default_of, option_text, option_texts
-from pythiascope.instruments.running import parameter_of, parse_options
 from pythiascope.instruments.tables import Option, builtin_tables, find_table
 
 GOOD: list[tuple[int, Any, str]] = [

@@ -14,7 +14,7 @@ import pytest
 import pythiascope
 from program import GRIM, ROOT, TEXT, check_same
 from pythiascope import InputError, Model, PluginError, StateError
-from pythiascope.instruments.running import Instrument, given_plugin
+from pythiascope.instruments.entries import Instrument, given_plugin
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..runtime.base import ModelBase
 
 if TYPE_CHECKING:
-    from ..instruments.running import Contrasts, Targets
+    from ..instruments.targets import Contrasts, Targets
     from ..model import Model
     from ..plugins.given import PluginGiven
     from ..results.results import Result

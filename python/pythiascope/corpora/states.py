@@ -10,8 +10,7 @@ from typing import Any, Union
 
 from .._c.library import call, take_text
 from ..errors import InputError, PythiascopeError
-from ..instruments.running import _contrasts as contrasts_of
-from ..instruments.running import listed, target_text
+from ..instruments.targets import contrasts_of, listed, target_text
 from ..plugins.given import Given
 from ..runtime.session import Session
 

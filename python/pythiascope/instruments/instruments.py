@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..results.results import Result
 from .labelled import Labelled
 from .options import Layers, Rows, Text
-from .running import Contrasts, Targets
+from .targets import Contrasts, Targets
 
 if TYPE_CHECKING:
     import os

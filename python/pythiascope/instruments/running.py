@@ -5,10 +5,9 @@ targets -> editors -> effects -> the method's plugin;  source prompts -> unchang
 
 from __future__ import annotations
 
-import keyword
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +16,18 @@ from ..errors import InputError
 from ..results.results import Result
 from ..runtime.base import ModelBase
 from ..runtime.tokens import TOKEN, Tokens
+from .entries import (
+    EDITORS,
+    SHARED,
+    Given,
+    given_plugin,
+    given_texts,
+    keyword_texts,
+    make_instrument,
+)
 from .interventions import Interventions, Plan
-from .options import default_of, option_texts
-from .tables import Table, builtin_tables, find_table
+from .tables import builtin_tables, find_table
+from .targets import Contrasts, Targets, contrasts_of, listed, target_text
 
 if TYPE_CHECKING:
     from ..results.trees import SpansResult
@@ -27,15 +35,6 @@ if TYPE_CHECKING:
     from ..runtime.session import Session
     from ..runtime.tokens import Input
 
-#: What to explain: a text of one token, an id, "next", or "top:K".
-Target = Union[str, int]
-Targets = Union[Target, Sequence[Target]]
-Contrast = tuple[Target, Target]
-Contrasts = Union[Contrast, Sequence[Contrast]]
-
-#: The arguments that every method over a text has besides its plugin's options.
-SHARED = ("target", "contrast", "interventions", "source", "prepend_bos")
-EDITORS = ("ablate", "scale", "steer", "knockout", "patch")
 DEFAULT_PLUGINS = ("logits", "ln", "mlp")
 
 
@@ -47,142 +46,6 @@ class Setting(NamedTuple):
     interventions: Interventions = ()
     source: Any = ()
     prepend_bos: bool = False
-
-
-def parameter_of(table: Table, key: str) -> str:
-    """The name of an option as a keyword argument: another one where a method has it already."""
-    name = key.replace("-", "_")
-    if name in (*SHARED, "self", "text", "capture"):
-        return f"{table.name.replace('-', '_')}_{name}"
-    return name + "_" if keyword.iskeyword(name) else name
-
-
-class Given:
-    """A plugin with its options, before it is loaded into a session."""
-
-    def __init__(self, table: Table, name: str, options: Mapping[str, str]) -> None:
-        self.table, self.name, self.options = table, name, dict(options)
-
-    @property
-    def needs_bos(self) -> bool:
-        """Whether every sequence must begin with the beginning-of-text token."""
-        return self.table.needs_bos
-
-    def load(self, session: Session) -> None:
-        """Loads the plugin; its section is `table.name`."""
-        session.plugin(self.name, self.options)
-
-
-class Instrument:
-    """A plugin of a model, with options. Calling it with a text runs it and returns a Result.
-
-    ``model.plugin("./libmine.so", key=1)`` makes one, and ``model.NAME`` of a built-in plugin that
-    has no method yet. Other keyword arguments are target, contrast, interventions, source and
-    prepend_bos, as those of every method.
-    """
-
-    def __init__(self, model: Instrumented, given: Given) -> None:
-        self._model, self._given = model, given
-
-    @property
-    def table(self) -> Table:
-        """The plugin's name, summary and options."""
-        return self._given.table
-
-    def __call__(self, text: Input, **arguments: Any) -> Result:
-        """Runs the plugin over a text, ids, or a list of either."""
-        shared = {key: arguments.pop(key) for key in SHARED if key in arguments}
-        options = {**self._given.options, **_texts(self.table, arguments)}
-        given = Given(self.table, self._given.name, options)
-        return self._model._run(text, [given], Setting(**shared), main=self.table.name)
-
-    def __repr__(self) -> str:
-        options = "".join(f", {key}={value!r}" for key, value in self._given.options.items())
-        return f"<Instrument {self.table.name}{options}: {self.table.summary}>"
-
-
-def _texts(table: Table, arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Keyword arguments as the options' texts; InputError for one that the plugin lacks."""
-    keys = {parameter_of(table, option.key): option.key for option in table.options}
-    return option_texts(table, {keys.get(name, name): v for name, v in arguments.items()})
-
-
-def _instrument(model: Instrumented, given: Given) -> Instrument:
-    """An Instrument whose class has the plugin's help, so that help() and ? show it."""
-    table = given.table
-    methods = {"__doc__": table.help(), "__signature__": _signature(table)}
-    made: Instrument = type("Instrument", (Instrument,), methods)(model, given)
-    return made
-
-
-def _signature(table: Table) -> Any:
-    import inspect
-
-    kind = inspect.Parameter.KEYWORD_ONLY
-    defaults = {parameter_of(table, o.key): default_of(o) for o in table.options}
-    defaults.update(Setting()._asdict())
-    names = [inspect.Parameter("text", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    names += [inspect.Parameter(name, kind, default=v) for name, v in defaults.items()]
-    return inspect.Signature(names)
-
-
-def given_plugin(entry: Any) -> Any:
-    """An entry of plugins=[...], ready to be loaded.
-
-    A name or path, "NAME:key=value,...", (name, options), an Instrument, or a plugin written in
-    Python.
-    """
-    if isinstance(entry, Given):
-        return entry
-    if isinstance(entry, Instrument):
-        return entry._given
-    options: Mapping[str, Any] = {}
-    if isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[1], Mapping):
-        entry, options = entry
-    if isinstance(entry, os.PathLike):
-        entry = os.fspath(entry)
-    if not isinstance(entry, str):
-        from ..plugins.plugin import as_plugin
-
-        return as_plugin(entry, options)
-    name, text = _split(entry)
-    table = find_table(name)
-    return Given(table, name, {**parse_options(text), **_texts(table, options)})
-
-
-def _split(argument: str) -> tuple[str, str]:
-    """The name and the options: they start at the first colon that "key=" follows."""
-    at = argument.find(":")
-    while at >= 0:
-        key, equals, _ = argument[at + 1 :].partition("=")
-        if equals and key and all(ch.isascii() and (ch.isalnum() or ch in "_-") for ch in key):
-            return argument[:at], argument[at + 1 :]
-        at = argument.find(":", at + 1)
-    if "/" in argument or ":" not in argument:
-        return argument, ""
-    name, _, rest = argument.partition(":")
-    return name, rest
-
-
-def parse_options(text: str) -> dict[str, str]:
-    r"""Options as on the command line: "key=value,key=value"; "\," is a comma, "\\" a backslash."""
-    options: dict[str, str] = {}
-    items: list[str] = []
-    item, i = "", 0
-    while i < len(text):
-        if text[i] == "\\" and text[i + 1 : i + 2] in (",", "\\"):
-            item, i = item + text[i + 1], i + 2
-        elif text[i] == ",":
-            items, item, i = [*items, item], "", i + 1
-        else:
-            item, i = item + text[i], i + 1
-    for one in [*items, item] if text else []:
-        key, equals, value = one.partition("=")
-        if not equals or key in options:
-            fault = "is given twice" if equals else "is not of the form key=value"
-            raise InputError(f"the option {one!r} {fault}; write NAME:key=value,key=value")
-        options[key] = value
-    return options
 
 
 class Instrumented(ModelBase):
@@ -209,7 +72,7 @@ class Instrumented(ModelBase):
         name = os.fspath(name_or_path)
         table = find_table(name)
         shared = {key: arguments.pop(key) for key in SHARED if key in arguments}
-        made = _instrument(self, Given(table, name, _texts(table, arguments)))
+        made = make_instrument(self, Given(table, name, keyword_texts(table, arguments)))
         if not text:
             if shared:
                 raise InputError(f"{', '.join(shared)} belong to a run; pass a text, too")
@@ -283,6 +146,10 @@ class Instrumented(ModelBase):
     ) -> SpansResult:
         return cast("SpansResult", self._method(name, text, options, *shared))
 
+    def _run_one(self, text: Input, given: Given, shared: Mapping[str, Any]) -> Result:
+        """One plugin over a text, with the shared arguments by name."""
+        return self._run(text, [given], Setting(**shared), main=given.table.name)
+
     def _run(
         self,
         text: Input,
@@ -324,7 +191,7 @@ class Instrumented(ModelBase):
             raise AttributeError(name)
         table = builtin_tables().get(name)
         if table is not None and name not in EDITORS:
-            return _instrument(self, Given(table, name, {}))
+            return make_instrument(self, Given(table, name, {}))
         hint = f"; use pythiascope.{name} and interventions=" if table is not None else ""
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}{hint}")
 
@@ -333,27 +200,12 @@ class Instrumented(ModelBase):
         return sorted({*super().__dir__(), *plugins})
 
 
-def given_texts(table: Table, options: Mapping[str, Any]) -> dict[str, str]:
-    """The texts of the options that are not the default, so that a result names defaults alike."""
-    keys = {parameter_of(table, option.key): option for option in table.options}
-    given = {
-        keys[name].key: value
-        for name, value in options.items()
-        if value is not None and not _same(value, default_of(keys[name]))
-    }
-    return option_texts(table, given)
-
-
-def _same(value: Any, default: Any) -> bool:
-    return type(value) is type(default) and bool(value == default)
-
-
 def _set_up(
     session: Session, plugins: Sequence[Any], setting: Setting, plan: Plan, capture: Sequence[str]
 ) -> None:
     for target in listed(setting.target):
         session.target(target_text(target))
-    for pair in _contrasts(setting.contrast):
+    for pair in contrasts_of(setting.contrast):
         session.contrast(target_text(pair[0]), target_text(pair[1]))
     for point in capture:
         session.capture(point)
@@ -362,35 +214,6 @@ def _set_up(
         session.plugin("effects")
     for plugin in plugins:
         plugin.load(session)
-
-
-def listed(given: Targets | None) -> list[Any]:
-    """One target, several or none, as a list."""
-    if given is None:
-        return []
-    return list(given) if isinstance(given, (list, tuple)) else [given]
-
-
-def target_text(target: Any) -> str:
-    """A target as the library takes it; InputError for what is none."""
-    if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
-        return f"#{int(target)}"
-    if isinstance(target, str) and "\0" not in target:
-        return target
-    raise InputError(f'a target is a text of one token, an id, "next" or "top:K", not {target!r}')
-
-
-def _contrasts(given: Any) -> list[tuple[Any, Any]]:
-    if given is None:
-        return []
-    listed_pairs = isinstance(given, (list, tuple)) and bool(given)
-    single = listed_pairs and isinstance(given[0], (str, int, np.integer))
-    pairs = [given] if single else given
-    if not listed_pairs or any(
-        not isinstance(pair, (list, tuple)) or len(pair) != 2 for pair in pairs
-    ):
-        raise InputError(f"contrast={given!r} is not a pair of tokens, or a list of pairs")
-    return [tuple(pair) for pair in pairs]
 
 
 def with_bos(model: OpenModel, sequence: Tokens, plugin: str) -> Tokens:

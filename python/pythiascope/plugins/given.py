@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, Union
 
 from ..errors import InputError
-from ..instruments.running import given_plugin, parse_options
+from ..instruments.entries import given_plugin, parse_options
 from ..runtime.session import Session
 from .plugin import GivenObject, Plugin, as_plugin
 

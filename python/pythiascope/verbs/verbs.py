@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 from .._c import structures as c
 from .._c.library import call, library
 from ..errors import InputError
-from ..instruments.running import given_texts, listed, target_text
+from ..instruments.entries import given_texts
 from ..instruments.tables import builtin_tables
+from ..instruments.targets import listed, target_text
 from ..results.results import Result
 from ..results.sections import Reader, Section
 from ..runtime.base import ModelBase
@@ -32,7 +33,8 @@ from .span_files import is_spans_file, read_spans
 from .words_passes import WordsRun, run_pass
 
 if TYPE_CHECKING:
-    from ..instruments.running import Instrumented, Targets
+    from ..instruments.running import Instrumented
+    from ..instruments.targets import Targets
     from ..runtime.session import Session
 
 Path = Union[str, "os.PathLike[str]"]
