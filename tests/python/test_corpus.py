@@ -47,13 +47,15 @@ def test_a_folder_gives_the_programs_files(model, docs, tmp_path, batch):
 
 
 def test_files_by_str_by_path_and_as_documents_are_one_corpus(model, docs):
-    whole = survey(model, files=str(docs))
-    same_numbers(whole, survey(model, files=[docs]))
-    same_numbers(whole, survey(model, documents=docs))
-    same_numbers(whole, survey(model, documents=[docs]))
-    parts = [docs / "a", docs / "b" / "one.txt", docs / "c.jsonl"]
-    same_numbers(whole, survey(model, files=parts))
-    same_numbers(whole, survey(model, documents=tuple(parts)))
+    def read(**given):
+        return survey(model, plugins=["ln"], **given)
+
+    whole = read(files=str(docs))
+    same_numbers(whole, read(files=[docs]))
+    same_numbers(whole, read(documents=docs))
+    parts = (docs / "a", docs / "b" / "one.txt", docs / "c.jsonl")
+    same_numbers(whole, read(files=[str(part) for part in parts]))
+    same_numbers(whole, read(documents=parts))
 
 
 def test_targets_contrasts_bos_and_the_default_plugins(model, docs, tmp_path):

@@ -405,8 +405,7 @@ def test_many_threads_at_one_state(docs, tmp_path, whole):
 SCRIPT = """
 import sys
 from corpus_files import survey
-from pythiascope import Model
-from pythiascope.plugins import accumulator
+from pythiascope import Model, accumulator
 import time, os
 
 @accumulator("blocks.0.hook_resid_pre", counts=["n"], name="slow")
@@ -453,7 +452,7 @@ def test_ctrl_c_saves_and_says_so(model, docs, tmp_path):
     assert last.startswith("KeyboardInterrupt: stopped after ")
     assert last.endswith(f" tokens; the same call resumes from {state}")
     tokens = int(last.split()[3])
-    from pythiascope.plugins import accumulator
+    from pythiascope import accumulator
 
     slow = accumulator("blocks.0.hook_resid_pre", counts=["n"], name="slow")(
         lambda step: step.count("n")
@@ -474,3 +473,50 @@ def test_a_second_ctrl_c_reaches_a_plugin_that_does_not_end(docs, tmp_path):
     assert "stuck" in out and "finished" not in out
     assert "KeyboardInterrupt: stopped after 0 tokens" in err or "KeyboardInterrupt" in err
     assert "in slow" in err
+
+
+# --- fork ----------------------------------------------------------------------------------------
+
+FORK = """
+import os, sys
+from corpus_files import survey
+from pythiascope import Model, StateError
+
+model = Model(threads=2)
+children = []
+
+def forked(*_):
+    if children:
+        return
+    child = os.fork()
+    if child == 0:
+        try:
+            survey(model, documents=["the old man"], plugins=["ln"])
+        except StateError as failure:
+            os._exit(7 if "belongs to process" in str(failure) else 8)
+        os._exit(9)
+    children.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+def stream():
+    yield "the old man gave a red apple"
+    forked()
+    yield "to the little girl"
+
+place = sys.argv[1]
+documents = stream() if place == "iterable" else ["the old man gave a red apple"] * 3
+progress = forked if place == "progress" else False
+result = survey(model, documents=documents, plugins=["ln"], state=sys.argv[2], progress=progress)
+print(children, result.to_dict()["corpus"]["documents"], os.path.exists(sys.argv[2] + ".lock"))
+"""
+
+
+@pytest.mark.parametrize("place", ["iterable", "progress"])
+def test_a_fork_during_a_corpus(tmp_path, place):
+    paths = [os.path.dirname(__file__), *sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-c", FORK, place, str(tmp_path / "one")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"[7] {2 if place == 'iterable' else 3} False"

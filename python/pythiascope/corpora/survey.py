@@ -292,7 +292,7 @@ def _close(session: Session) -> None:
 
 def warn(sentence: str) -> None:
     """A note that does not end the work, at the line of the caller that is not of this package."""
-    package = os.path.dirname(os.path.abspath(__file__)) + os.sep
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
         frame, level = frame.f_back, level + 1
