@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._c.library import VERSION
 from .errors import (
     Cancelled,
     InputError,
@@ -64,7 +65,7 @@ __all__ = [
     "scale",
     "steer",
 ]
-__version__ = "0.2.0"
+__version__ = VERSION
 
 # Names whose modules load at their first use.
 _LATER = {

@@ -52,6 +52,12 @@ def test_a_library_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch
         library._load()
 
 
+def test_a_library_of_another_release_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "VERSION", "0.1.9")
+    with pytest.raises(pythiascope.Unsupported, match=r"but this package is 0\.1\.9"):
+        library._load()
+
+
 def test_without_a_library_the_error_names_the_places(
     child: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

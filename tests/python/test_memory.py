@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
+import os
 import threading
 
 import numpy as np
@@ -68,6 +70,35 @@ def test_a_small_array_does_not_take_a_large_block() -> None:
     assert pool.idle_bytes() >= 64 << 20
     assert small.size == MEGABYTE
     assert not large
+
+
+def test_an_array_wastes_little_memory() -> None:
+    for floats in (1 << 15, 98_304, 393_216, 1_500_000, 50_304 * 128):
+        pool = Pool()
+        array = pool.empty((floats,))
+        del array
+        assert floats * 4 <= pool.idle_bytes() <= floats * 4.5
+
+
+def test_a_fork_while_another_thread_takes_memory() -> None:
+    """The child's pool does not wait for a lock that a thread of its parent held."""
+    pool = Pool()
+    with pool._lock:
+        pid = os.fork()
+        if pid == 0:
+            faulthandler.dump_traceback_later(20, exit=True)
+            pool.empty((2, MEGABYTE))[...] = 1
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_the_collector_may_return_memory_at_any_time() -> None:
+    """Memory comes back while the pool holds its lock, in the same thread."""
+    pool = Pool()
+    array = pool.empty((1, MEGABYTE))
+    with pool._lock:
+        del array
+    assert pool.idle_bytes() >= 4 * MEGABYTE
 
 
 def test_too_much_memory_is_a_sentence() -> None:

@@ -212,3 +212,15 @@ def test_the_cache_folder_of_packed_weights(
     assert cache_folder() in ("/home/me/.cache/pythiascope", "/home/me/Library/Caches/pythiascope")
     monkeypatch.setenv("HOME", "")
     assert cache_folder() is None
+
+
+def test_the_limit_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pythiascope.runtime.opened import cache_limit
+
+    for text, size in {"": 0, "500M": 500 << 20, "20g": 20 << 30, "7": 7, "1T": 1 << 40}.items():
+        monkeypatch.setenv("PSC_CACHE_LIMIT", text)
+        assert cache_limit() == size
+    for text in ("M", "0", "-5", "1.5G", "5X", "99999999999T", "٣"):
+        monkeypatch.setenv("PSC_CACHE_LIMIT", text)
+        with pytest.raises(InputError, match="PSC_CACHE_LIMIT"):
+            Model()

@@ -131,6 +131,15 @@ def test_an_error_of_the_library_leaves_the_session_usable(session: Session) -> 
     assert (logits_of(session) == expected).all()
 
 
+def test_logits_in_the_caller_s_memory_are_not_read_again(session: Session) -> None:
+    out = np.empty((len(IDS), session.model.info.d_vocab), np.float32)
+    session.run([IDS], logits="all", logits_out=out)
+    with pytest.raises(StateError, match="no logits"):
+        session.logits(0)
+    session.run([IDS], logits="all")
+    assert (session.logits(3) == out[3]).all()
+
+
 # --- reentrancy, closing and garbage in a callback ---
 
 

@@ -16,6 +16,7 @@ from ..errors import IOFailure, Unsupported, error_of
 from . import structures
 
 __all__ = [
+    "VERSION",
     "call",
     "check",
     "library",
@@ -25,6 +26,7 @@ __all__ = [
     "take_text",
 ]
 
+VERSION = "0.2.0"  # of this package; the library's must begin with the same two numbers
 _NAME = "libpythiascope.dylib" if sys.platform == "darwin" else "libpythiascope.so"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _lock = threading.Lock()
@@ -72,6 +74,12 @@ def _load() -> ctypes.CDLL:
         raise Unsupported(
             f"the library {path} has no {missing[0]}; it is of another version than this package: "
             "rebuild or reinstall both"
+        )
+    version = loaded.psc_version().decode("ascii", "replace")
+    if version.split(".")[:2] != VERSION.split(".")[:2]:
+        raise Unsupported(
+            f"the library {path} is version {version}, but this package is {VERSION}: rebuild or "
+            "reinstall both"
         )
     return loaded
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from ..errors import InputError, StateError
 from . import tokens as tk
 from .config import Config
-from .opened import OpenModel, cache_folder, embedded_folder
+from .opened import OpenModel, cache_folder, cache_limit, embedded_folder
 from .session import Session, Turn
 from .tokens import Input, Tokens
 
@@ -57,7 +57,11 @@ class ModelBase:
         path = embedded_folder() if folder is None else os.fspath(folder)
         if not isinstance(path, str):
             raise InputError(f"the folder is a {type(path).__name__}; pass a text or a path")
-        opened = OpenModel(path, cache_dir=cache_folder() if cache else None)
+        opened = (
+            OpenModel(path, cache_dir=cache_folder(), cache_limit=cache_limit())
+            if cache
+            else OpenModel(path)
+        )
         self._start(opened, threads, isa, chunk)
 
     def _start(self, opened: OpenModel, threads: int, isa: str | None, chunk: int) -> None:

@@ -17,7 +17,7 @@ from .._c.library import call, library, native_folder, source_folder
 from ..errors import InputError, StateError
 from .config import Config
 
-__all__ = ["OpenModel", "cache_folder", "check_process", "embedded_folder"]
+__all__ = ["OpenModel", "cache_folder", "cache_limit", "check_process", "embedded_folder"]
 
 _EMBEDDED = os.path.join("models", "books-5m")
 
@@ -56,6 +56,25 @@ def cache_folder() -> str | None:
         return caches + "/pythiascope"
     place = "/Library/Caches" if sys.platform == "darwin" else "/.cache"
     return home + place + "/pythiascope" if home else None
+
+
+def cache_limit() -> int:
+    """The bytes of the cache that $PSC_CACHE_LIMIT allows, as the program reads it; 0: not set.
+
+    Raises:
+        InputError: It is no size like 500M or 20G.
+    """
+    text = os.environ.get("PSC_CACHE_LIMIT", "")
+    if not text:
+        return 0
+    power = "KMGT".find(text[-1].upper()) + 1
+    digits = text[:-1] if power else text
+    size = int(digits) << 10 * power if digits.isascii() and digits.isdigit() else 0
+    if not 0 < size < 1 << 64:
+        raise InputError(
+            f"the environment variable PSC_CACHE_LIMIT needs a size like 500M or 20G, not '{text}'"
+        )
+    return size
 
 
 def check_process(pid: int, what: str = "this model") -> None:

@@ -192,6 +192,7 @@ class Session:
         self._hooks: list[Any] = []  # callbacks of observe and edit
         self._chunk = chunk
         self.completed = False  # whether the last run or report came to its end
+        self._own_logits = True  # the library's memory holds those of the last run
         self.retired = False  # a view of its memory lives: it never runs again
         self._closing = False
         self._closed = threading.Lock()
@@ -459,6 +460,7 @@ class Session:
             self.control.patience = patience
             if progress is not None:
                 options.progress = self._progress(progress)
+            self._own_logits = logits_out is None
             self._run("psc_session_run", pointer, array, len(inputs), ctypes.byref(options))
 
     def _progress(self, progress: Callable[[float, str], Any]) -> Any:
@@ -511,11 +513,11 @@ class Session:
         """A copy of the logits [d_vocab] of a row of the last run.
 
         Raises:
-            StateError: The last run did not ask for them.
+            StateError: The last run did not ask for them, or put them into logits_out.
         """
         with self.turn.hold():
             address = self._library.psc_session_logits(self.pointer, row)
-            if not address:
+            if not address or not self._own_logits:
                 raise StateError(f"the last run has no logits of row {row}")
             raw = ctypes.string_at(address, self.model.info.d_vocab * 4)
             values: npt.NDArray[np.float32] = np.frombuffer(raw, np.float32).copy()
