@@ -111,4 +111,5 @@ def main():
                             f"torch {torch.__version__}, {torch.get_num_threads()} threads"})
 
 
-main()
+if __name__ == "__main__":
+    main()
