@@ -415,7 +415,8 @@ typedef struct psc_host {
     int (*accumulate)(psc_context *, int handle, int64_t begin, int64_t n, const double *partial);
     int (*accumulate_top)(psc_context *, int handle, int64_t slot, double value, const psc_row *);
     void (*progress)(psc_context *, double done); /* 0..1 of this plugin's work in run_end */
-    int (*cancelled)(psc_context *);              /* nonzero: return soon */
+    int (*cancelled)(psc_context *); /* nonzero: return soon. apply, pullback, the norms, fetch and
+                                        variants then fail */
 
     /* --- report --- */
     /* The totals so far. Of a top list up to k entries, largest first, into out (nullable); returns

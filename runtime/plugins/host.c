@@ -48,6 +48,12 @@ bool psc_host_on_its_thread(psc_context *context, const char *call) {
     return false;
 }
 
+bool psc_host_stopped(psc_context *context) {
+    if (context->in_parallel || !psc_session_stopped(context->session)) return false;
+    psc_host_fail(context, PSC_ERROR_CANCELLED, "cancelled");
+    return true;
+}
+
 static int host_fail(psc_context *context, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);

@@ -17,6 +17,9 @@ psc_status psc_host_pass(psc_context *context, const psc_error *error);
 bool psc_host_on_its_thread(psc_context *context, const char *call);
 /* False outside run_begin to report, after setting an error that names the call. */
 bool psc_host_in_run(psc_context *context, const char *call);
+/* True once the run is cancelled, after setting the error; asks the caller's `stop`. False inside
+ * parallel_for. */
+bool psc_host_stopped(psc_context *context);
 
 /* --- host_math.c --- */
 int psc_host_ln_parameters(

@@ -37,6 +37,7 @@ void psc_host_parallel_for(psc_context *context, int64_t n, psc_range_fn fn, voi
         return;
     }
     parallel_job job = {fn, payload};
+    psc_session_stopped(context->session); /* the next call that can fail ends the plugin's work */
     context->in_parallel = true;
     psc_team_for(context->session->team, n, run_part, &job);
     context->in_parallel = false;
@@ -129,6 +130,7 @@ int psc_host_apply(psc_context *context, psc_matrix matrix, int32_t layer, float
     int64_t n_rows) {
     const psc_packed *w = psc_host_matrix(context, matrix, layer);
     if (!w) return PSC_ERROR_INPUT;
+    if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
     if (n_rows <= 0) return 0;
     matmul_job job = {context->session->kernels->matmul[w->dtype], {.y = y,
                                                                        .ldy = w->out,
@@ -164,6 +166,7 @@ int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, fl
     const float *u, int64_t n_rows) {
     const psc_packed *w = psc_host_matrix(context, matrix, layer);
     if (!w) return PSC_ERROR_INPUT;
+    if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
     if (n_rows <= 0) return 0;
     pullback_job job = {context->session->kernels->pullback[w->dtype],
         {.y = y,

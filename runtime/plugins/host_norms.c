@@ -92,6 +92,7 @@ int psc_host_row_norms(
     psc_context *context, psc_matrix matrix, int32_t layer, int centered, double *out) {
     const psc_packed *w = psc_host_matrix(context, matrix, layer);
     if (!w) return PSC_ERROR_INPUT;
+    if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
     norm_job job = {context->session->kernels, w, centered, out};
     psc_host_spread(context, (int64_t)((w->out + PSC_LANES - 1) / PSC_LANES), row_norms_part, &job);
     return 0;
@@ -101,6 +102,7 @@ int psc_host_column_norms(
     psc_context *context, psc_matrix matrix, int32_t layer, int centered, double *out) {
     const psc_packed *w = psc_host_matrix(context, matrix, layer);
     if (!w) return PSC_ERROR_INPUT;
+    if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
     norm_job job = {context->session->kernels, w, centered, out};
     psc_host_spread(context, (int64_t)((w->k + STEPS - 1) / STEPS), column_norms_part, &job);
     return 0;

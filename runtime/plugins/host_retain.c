@@ -218,6 +218,7 @@ int psc_host_retain(psc_context *context, psc_point point, const psc_filter *fil
 
 int psc_host_fetch(psc_context *context, int handle, int32_t layer, psc_event *out) {
     if (!psc_host_in_run(context, "fetch")) return PSC_ERROR_STATE;
+    if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
     if (handle < 0 || handle >= context->n_retained)
         return psc_host_fail(
             context, PSC_ERROR_INPUT, "fetch: %d is not a handle of retain", handle);
