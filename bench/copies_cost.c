@@ -1,7 +1,7 @@
 /* The cost of copies: a run that copies tensors of all layers to the caller's memory, against a run
  * without copies. Both compute all rows' logits, into the caller's memory, and take turns.
  *
- *   copies MODEL_FOLDER [ROWS [REPETITIONS [THREADS]]]
+ *   copies_cost MODEL_FOLDER [ROWS [REPETITIONS [THREADS]]]
  *
  * With one thread, time is the process's processor time, so that other processes disturb it little.
  * Prints the medians and quartiles of the ratios. The memory has been written before. */
@@ -97,7 +97,7 @@ static void measure(bench *b, const char *what) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        fprintf(stderr, "usage: copies MODEL [ROWS [REPETITIONS [THREADS]]]\n");
+        fprintf(stderr, "usage: copies_cost MODEL [ROWS [REPETITIONS [THREADS]]]\n");
         return 2;
     }
     const int rows = argc > 2 ? atoi(argv[2]) : 128;
