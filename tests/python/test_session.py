@@ -406,27 +406,37 @@ print('done')
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_fork_in_a_callback(child: Callable[..., str]) -> None:
+@pytest.mark.parametrize("place", ["observe", "edit", "progress"])
+def test_a_fork_in_a_callback(child: Callable[..., str], place: str) -> None:
     code = (
         FORK
         + """
-pids = []
-def fn(event):
+place, pids = sys.argv[1], []
+def fn(*_):
     for _ in range(2 if not pids else 0):
         pids.append(os.fork())
         if pids[-1] == 0:
-            if len(pids) == 2: return  # into a run that cannot continue
+            if len(pids) == 2: return  # into the run, which ends
             os._exit(0 if child() else 3)
-session.observe(c.PSC_HOOK_Z, fn)
-session.run([Tokens.of_ids([1, 2, 3])])
-for pid, code in zip(pids, (0, 1)):
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
+options = {}
+if place == 'progress':
+    session = model._new_session(chunk=2)
+    options['progress'] = fn
+else:
+    getattr(session, place)(c.PSC_HOOK_Z, fn)
+try:
+    session.run([Tokens.of_ids([1, 2, 3, 4, 5])], **options)
+except pythiascope.StateError as e:
+    os._exit(0 if pids[-1] == 0 and 'belongs to process' in str(e) and child() else 3)
+assert session.completed
+for pid in pids:
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 session.unhook_all()
 assert (model('The sun rose') == logits).all()
 print('done')
 """
     )
-    assert child(code) == "done\n"
+    assert child(code, place) == "done\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

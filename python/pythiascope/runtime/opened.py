@@ -17,7 +17,14 @@ from .._c.library import call, library, native_folder, source_folder
 from ..errors import InputError, StateError
 from .config import Config
 
-__all__ = ["OpenModel", "cache_folder", "cache_limit", "check_process", "embedded_folder"]
+__all__ = [
+    "OpenModel",
+    "another_process",
+    "cache_folder",
+    "cache_limit",
+    "check_process",
+    "embedded_folder",
+]
 
 _EMBEDDED = os.path.join("models", "books-5m")
 
@@ -77,14 +84,19 @@ def cache_limit() -> int:
     return size
 
 
-def check_process(pid: int, what: str = "this model") -> None:
+def another_process(pid: int) -> StateError:
+    """The exception for the use of a model that another process opened, before a fork."""
+    return StateError(f"this model belongs to process {pid}; open it again in this process")
+
+
+def check_process(pid: int) -> None:
     """Refuses to use an object that another process opened, before a fork.
 
     Raises:
         StateError: The process that opened it has another number.
     """
     if os.getpid() != pid:
-        raise StateError(f"{what} belongs to process {pid}; open it again in this process")
+        raise another_process(pid)
 
 
 class OpenModel:

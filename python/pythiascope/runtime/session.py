@@ -25,7 +25,7 @@ from .._c import structures as c
 from .._c.library import call, check, library
 from ..checks import whole
 from ..errors import HostCallFailed, InputError, StateError, error_of
-from .opened import OpenModel, check_process
+from .opened import OpenModel, another_process, check_process
 from .tokens import Tokens, utf8
 
 __all__ = ["OwnedResults", "Session", "Turn"]
@@ -87,8 +87,9 @@ class Control:
             self.in_user = outer
             self.keep(failure)
             failed = 1
-        if os.getpid() != self.pid:
-            _end_child()
+        if os.getpid() != self.pid:  # forked in the callback: the child's run ends here
+            self.keep(another_process(self.pid))
+            failed = 1
         return failed
 
     def stop(self, _: Any) -> int:
@@ -123,16 +124,6 @@ class Control:
         if self.signals:
             self.signals = 0
             self.former(int(signal.SIGINT), sys._getframe())
-
-
-def _end_child() -> None:
-    """Ends a child that was forked in a callback.
-
-    It has none of the threads that the run needs to come to an end.
-    """
-    message = b"pythiascope: a process that was forked in a callback cannot continue the run\n"
-    os.write(2, message)
-    os._exit(1)
 
 
 class Session:
