@@ -80,6 +80,44 @@ def test_a_stream_that_is_left_closes_its_session(model: Model) -> None:
     assert model.generate(PROMPT, 2)
 
 
+def test_hooks_take_part(model: Model) -> None:
+    shapes: list[tuple[int, ...]] = []
+    prompts = [PROMPT, "He said, and the old man"]
+    lengths = [len(model.to_str_tokens(prompt)) for prompt in prompts]
+    plain = model.generate(prompts, 6)
+
+    def look(array: np.ndarray[Any, Any], hook: object) -> None:
+        shapes.append(array.shape)
+
+    def ablate(array: np.ndarray[Any, Any], hook: object) -> None:
+        array[...] = 0
+
+    with model.hooks([("blocks.1.attn.hook_pattern", look)]):
+        assert model.generate(prompts, 6) == plain
+    heads = model.cfg.n_heads
+    assert shapes[0] == (2, heads, max(lengths), max(lengths))
+    assert shapes[1:] == [(2, heads, 1, max(lengths) + i) for i in range(1, 6)]
+    with model.hooks([("blocks.0.hook_mlp_out", ablate)]):
+        ids = list(model.to_tokens(PROMPT)[0])
+        for _ in range(6):
+            ids.append(int(model(ids)[0, -1].argmax()))
+        changed = model.generate(PROMPT, 6)
+    assert changed == model.to_string(ids) != plain[0]
+    assert model.generate(prompts, 6) == plain
+
+
+def test_a_hook_that_comes_during_a_generation(model: Model) -> None:
+    stream = model.generate(PROMPT, 6, stream=True)
+    next(stream)
+
+    def boom(array: object, hook: object) -> None:
+        raise KeyError("mine")
+
+    with model.hooks([("blocks.0.hook_mlp_out", boom)]), pytest.raises(KeyError, match="mine"):
+        list(stream)
+    assert len(list(model.generate(PROMPT, 6, stream=True))) == 6
+
+
 def test_stop_texts_end_the_text_and_are_not_part_of_it(model: Model) -> None:
     whole = model.generate(PROMPT, 40, with_prompt=False)
     stop = whole[30:33]

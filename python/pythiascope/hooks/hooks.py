@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import InputError, Unsupported
-from ..runtime.base import ModelBase
+from ..runtime.base import ModelBase, Steps
 from .calls import Entry, HookedSession, HookFunction, HookPoint, takes_keyword
 from .names import Names
 
 if TYPE_CHECKING:
     from ..runtime.base import Change
     from ..runtime.opened import OpenModel
+    from ..runtime.session import Session
     from ..runtime.tokens import Input, Tokens
 
 FwdHooks = Sequence["tuple[str | Callable[[str], bool], HookFunction]"]
@@ -263,6 +264,12 @@ class Hooks(ModelBase):
             raise
         session.close()
 
+    def _steps(self, n_sequences: int, capacity: int, rows: int) -> Steps:
+        """A session for generation; with hooks, a pass has room for all rows of the prompts."""
+        size = {"chunk": max(512, 1 << (rows - 1).bit_length())} if self._entries else {}
+        session = self._new_session(n_sequences=n_sequences, capacity=capacity, **size)
+        return _HookedSteps(session, self)
+
     def _room(self, sequences: list[Tokens]) -> HookedSession:
         """The kept session for hooks, or a larger one. The caller holds the turn."""
         self._opened  # noqa: B018 - refuses a closed model
@@ -283,6 +290,30 @@ class Hooks(ModelBase):
         )
         self._hooked = HookedSession(session)
         return self._hooked
+
+
+class _HookedSteps(Steps):
+    """Runs of a generation with the hooks that the model has at the time of each."""
+
+    def __init__(self, session: Session, model: Hooks) -> None:
+        super().__init__(session)
+        self._model = model
+        self._hooked: HookedSession | None = None
+
+    def run(self, inputs: list[Tokens], **options: Any) -> None:
+        """Session.run(inputs, **options)."""
+        with self.session.turn.hold():
+            entries = self._model._entries
+            if self._hooked is None and not entries:
+                self.session.run(inputs, **options)
+                return
+            if self._hooked is None:
+                self._hooked = HookedSession(self.session)
+            try:
+                self._hooked.run(entries, inputs, options)
+            except BaseException:
+                self._hooked.discard()
+                raise
 
 
 def _refuse_backward(bwd_hooks: Sequence[Any]) -> None:

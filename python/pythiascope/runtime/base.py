@@ -13,7 +13,7 @@ from .opened import OpenModel, cache_folder, cache_limit, embedded_folder
 from .session import Session, Turn
 from .tokens import Input, Tokens
 
-__all__ = ["ModelBase"]
+__all__ = ["ModelBase", "Steps"]
 
 _KEPT = 3  # sessions that wait for their next run
 
@@ -32,6 +32,17 @@ class Change(Protocol):
 
     def run_before(self, session: Session, inputs: Sequence[Tokens], text: bytes | None) -> int:
         """Runs what the changes need first; returns the phase of the next run."""
+
+
+class Steps:
+    """The session of a generation, which the caller closes, and the runs in it."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def run(self, inputs: list[Tokens], **options: Any) -> None:
+        """Session.run(inputs, **options)."""
+        self.session.run(inputs, **options)
 
 
 class ModelBase:
@@ -181,6 +192,10 @@ class ModelBase:
     def _change(self, interventions: Any, source: Any, prepend_bos: bool) -> Change | None:
         """Interventions and source prompts for a session; None without any."""
         raise NotImplementedError
+
+    def _steps(self, n_sequences: int, capacity: int, rows: int) -> Steps:
+        """A session of its own for a run of so many rows and the steps after it."""
+        return Steps(self._new_session(n_sequences=n_sequences, capacity=capacity))
 
     def _sequences(self, input: Input, prepend_bos: bool = False) -> tuple[list[Tokens], bool]:
         """The sequences that a user means, and whether they are a batch."""

@@ -16,8 +16,7 @@ from .._c import structures as c
 from .._c.library import call, library
 from ..checks import whole
 from ..errors import InputError
-from .base import Change, ModelBase
-from .session import Session
+from .base import Change, ModelBase, Steps
 from .text import TextMethods
 from .tokens import Input, Tokens, bytes_of, padded
 
@@ -161,7 +160,8 @@ def steps_of(
         _Sequence(i, prompt, room, strategy) for i, (prompt, room) in enumerate(zip(prompts, rooms))
     ]
     capacity = min(max(capacity, change.longest if change else 0), n_ctx)
-    session = model._new_session(n_sequences=len(prompts), capacity=capacity)
+    steps = model._steps(len(prompts), capacity, sum(map(len, prompts)))
+    session = steps.session
     try:
         if change is not None:
             change.load(session)
@@ -169,7 +169,7 @@ def steps_of(
             session.clear()
         while live:
             runnable = [s for s in live if s.left > 0]
-            ids = _draw(session, runnable) if runnable else []
+            ids = _draw(steps, runnable) if runnable else []
             drawn = {s.number: token for s, token in zip(runnable, ids)}
             for s in list(live):
                 step, ended = _step(model, s, drawn.get(s.number, -1), strategy)
@@ -180,10 +180,11 @@ def steps_of(
         session.close()
 
 
-def _draw(session: Session, sequences: Sequence[_Sequence]) -> list[int]:
+def _draw(steps: Steps, sequences: Sequence[_Sequence]) -> list[int]:
     """Runs what is new of each sequence and draws a token from the logits of its last row."""
+    session = steps.session
     with session.turn.hold():
-        session.run(
+        steps.run(
             [s.next for s in sequences],
             sequences=[s.number for s in sequences],
             append=True,
@@ -306,7 +307,8 @@ class Generation(TextMethods):
         """Continues a text, or each text of a batch, token by token.
 
         The draws are those of the program's generate: the same seed gives the same text. A prompt
-        in a batch gets the text that it gets alone.
+        in a batch gets the text that it gets alone. Hooks of add_hook and model.hooks take part:
+        first with all positions of the prompts, then with one position per sequence that goes on.
 
         Args:
             input: A text, ids [pos] or [batch, pos], or a list of texts or of ids.
