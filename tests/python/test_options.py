@@ -24,6 +24,7 @@ GOOD: list[tuple[int, Any, str]] = [
     (c.PSC_OPTION_YES_NO, True, "yes"),
     (c.PSC_OPTION_YES_NO, False, "no"),
     (c.PSC_OPTION_YES_NO, "yes", "yes"),
+    (c.PSC_OPTION_YES_NO, np.bool_(False), "no"),
     (c.PSC_OPTION_COUNT, 7, "7"),
     (c.PSC_OPTION_COUNT, np.int64(7), "7"),
     (c.PSC_OPTION_COUNT, 7.0, "7"),
@@ -58,6 +59,8 @@ GOOD: list[tuple[int, Any, str]] = [
 ]
 BAD: list[tuple[int, Any, str]] = [
     (c.PSC_OPTION_YES_NO, 1, "True or False"),
+    (c.PSC_OPTION_YES_NO, np.arange(3), "True or False"),
+    (c.PSC_OPTION_ROWS, np.arange(3), "a range of positions"),
     (c.PSC_OPTION_COUNT, 10, "a whole number, 0 to 9"),
     (c.PSC_OPTION_COUNT, 1.5, "a whole number"),
     (c.PSC_OPTION_COUNT, True, "a whole number"),

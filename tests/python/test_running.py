@@ -100,6 +100,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"rows": 70}, "70"),
     ({"rows": "sme"}, "rows='sme' is not"),
     ({"interventions": "L0H0"}, "is not ablate"),
+    ({"rows": np.arange(3)}, "is not"),
+    ({"prepend_bos": 5}, "prepend_bos=5 is not True or False"),
 ]
 
 
@@ -201,6 +203,11 @@ def test_files_that_are_no_plugins(model: Model, tmp_path: Path) -> None:
         model.analyze(TEXT, ["nowhere"])
     with pytest.raises(InputError, match="not of the form key=value"):
         model.analyze(TEXT, ["lens:rows"])
+    wrong: Any = 5
+    with pytest.raises(InputError, match="plugins=5 is not a list"):
+        model.analyze(TEXT, wrong)
+    with pytest.raises(InputError, match="capture=5 is not a hook point"):
+        model.analyze(TEXT, capture=wrong)
 
 
 def test_entries_of_plugins(model: Model) -> None:

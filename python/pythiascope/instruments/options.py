@@ -7,9 +7,12 @@ rows: -1 -> "last"   3 -> "3"   range(2, 6), slice(2, 6), (2, 5) -> "2-5"
 from __future__ import annotations
 
 import math
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union
+
+import numpy as np
 
 from .._c import structures as c
 from ..errors import InputError
@@ -71,8 +74,9 @@ def option_texts(table: Table, values: Mapping[str, Any]) -> dict[str, str]:
 def _convert(option: Option, value: Any) -> str | None:
     kind = option.kind
     if kind == c.PSC_OPTION_YES_NO:
-        text = {True: "yes", False: "no"}.get(value) if isinstance(value, bool) else value
-        return text if text in ("yes", "no") else None
+        if isinstance(value, (bool, np.bool_)):
+            return "yes" if value else "no"
+        return value if isinstance(value, str) and value in ("yes", "no") else None
     if kind == c.PSC_OPTION_WORD:
         return value if isinstance(value, str) and value in option.words else None
     if kind == c.PSC_OPTION_WORDS:
@@ -119,9 +123,10 @@ def _number(option: Option, value: Any) -> str | None:
 
 def _index(value: Any) -> int | None:
     """A whole number of Python's or NumPy's; None for anything else."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
         return None
-    return int(value)
 
 
 def _range(kind: int, value: Any) -> str | None:

@@ -117,10 +117,13 @@ class Instrumented(ModelBase):
         edits = bool(interventions)
         if plugins is None:
             plugins = () if edits else DEFAULT_PLUGINS
-        if isinstance(plugins, str):
-            plugins = [plugins]
-        given = [given_plugin(entry) for entry in plugins]
-        points = [capture] if isinstance(capture, str) else list(capture)
+        entries = [plugins] if isinstance(plugins, str) else plugins
+        if not isinstance(entries, (list, tuple)):
+            raise InputError(f"plugins={plugins!r} is not a list of plugins")
+        given = [given_plugin(entry) for entry in entries]
+        points = [capture] if isinstance(capture, str) else capture
+        if not isinstance(points, (list, tuple)) or not all(isinstance(p, str) for p in points):
+            raise InputError(f"capture={capture!r} is not a hook point, or a list of them")
         return self._run(text, given, setting, capture=points)
 
     def _change(self, interventions: Interventions, source: Any, prepend_bos: bool) -> Plan | None:
@@ -160,6 +163,8 @@ class Instrumented(ModelBase):
         capture: Sequence[str] = (),
     ) -> Result:
         model = self._opened
+        if not isinstance(setting.prepend_bos, bool):
+            raise InputError(f"prepend_bos={setting.prepend_bos!r} is not True or False")
         plan = Plan(model, setting.interventions, setting.source, setting.prepend_bos)
         sequences, _ = self._sequences(text, setting.prepend_bos)
         needing = next((p.table.name for p in plugins if p.needs_bos), None)
