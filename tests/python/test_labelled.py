@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pythiascope
@@ -257,8 +258,27 @@ def test_arguments_that_do_not_fit(model: Model, files: Files) -> None:
         model.probe(files.train, test=files.train)
     with pytest.raises(InputError, match="use two CoNLL-U files"):
         model.probe(files.train, test=files.jsonl)
-    with pytest.raises(InputError, match="batch=0"):
+    with pytest.raises(InputError, match="batch is 0; pass a whole number from 1 to 4096"):
         model.treebank(files.both, batch=0)
+    odd: Any = [5]
+    for call in (
+        lambda: model.words(TEXT, control=odd),
+        lambda: model.words(odd),
+        lambda: model.words(files=odd),
+        lambda: model.words(treebank=files.both, rows=odd),
+        lambda: model.words(treebank=files.both, limit=odd),
+        lambda: model.forms(odd),
+        lambda: model.forms(treebank=odd),
+        lambda: model.treebank(odd),
+        lambda: model.treebank(files.both, rows=odd),
+        lambda: model.treebank(files.both, dev=odd),
+        lambda: model.treebank(files.both, windows=odd),
+        lambda: model.probe(files.train, test=odd),
+        lambda: model.probe(files.train, test=files.test, window=odd),
+        lambda: model.weights(token=odd, what=odd),
+    ):
+        with pytest.raises(InputError, match=r"5"):
+            call()
     with pytest.raises(InputError, match=r"not one of all, letters"):
         model.words(TEXT, words="some")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="none of its 2 windows"):

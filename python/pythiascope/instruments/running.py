@@ -25,7 +25,7 @@ from .entries import (
     keyword_texts,
     make_instrument,
 )
-from .interventions import Interventions, Plan
+from .interventions import Interventions, Plan, combined
 from .tables import builtin_tables, find_table
 from .targets import Contrasts, Targets, contrasts_of, listed, target_text
 
@@ -113,8 +113,8 @@ class Instrumented(ModelBase):
             InputError: A text, target, option or hook point does not fit.
             PluginError: A plugin cannot use what it was given; the message says why.
         """
-        setting = Setting(target, contrast, interventions, source, prepend_bos)
-        edits = bool(interventions)
+        edits = combined(interventions)
+        setting = Setting(target, contrast, edits, source, prepend_bos)
         if plugins is None:
             plugins = () if edits else DEFAULT_PLUGINS
         entries = [plugins] if isinstance(plugins, str) else plugins

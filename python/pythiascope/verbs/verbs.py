@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from .._c import structures as c
 from .._c.library import call, library
+from ..checks import path_text, whole, yes_or_no
 from ..errors import InputError
 from ..instruments.entries import given_texts
 from ..instruments.tables import builtin_tables
@@ -125,14 +126,15 @@ def forms(
     batch: int,
 ) -> Result:
     """Runs `forms` over a list, or over CoNLL-U files."""
-    banks = [treebank] if isinstance(treebank, (str, os.PathLike)) else list(treebank)
+    given = treebank if isinstance(treebank, (list, tuple)) else [treebank]
+    banks = [path_text("treebank", bank) for bank in given]
     if file is not None and banks:
         raise InputError("forms: file and treebank are mutually exclusive")
-    path = english_forms() if file is None else os.fspath(file)
+    path = english_forms() if file is None else path_text("file", file)
     with _Beside() as beside:
         for i, one in enumerate(_with_control(model, control)):
             if banks:
-                found = collect_forms(one._opened, [os.fspath(bank) for bank in banks])
+                found = collect_forms(one._opened, banks)
             else:
                 found = read_forms(one._opened, path)
             how = {"n_sequences": _batch(batch), "capacity": found.longest}
@@ -179,21 +181,22 @@ def treebank(
     batch: int,
 ) -> Result:
     """Runs `treebank` over a file, perhaps with windows, dev sentences and a control."""
-    path = os.fspath(file)
+    path = path_text("file", file)
     given = _texts("treebank", options)
     level = given.pop("level", "")
     if dev is not None and level:
         raise InputError("treebank: dev chooses the level; leave out level")
-    if dev is not None and same_file(path, os.fspath(dev)):
+    others = None if dev is None else path_text("dev", dev)
+    if others is not None and same_file(path, others):
         raise InputError(
-            f"dev {os.fspath(dev)} is the same as the treebank; choose the level on other sentences"
+            f"dev {others} is the same as the treebank; choose the level on other sentences"
         )
     sentences = read_treebank(path)
-    survey = _Survey(given, rows, _batch(batch), {})
+    survey = _Survey(given, _rows(rows), _batch(batch), {})
     with _Beside() as beside:
         chooser = None
-        if dev is not None:
-            task = _Task("spans", os.fspath(dev), 1, "", read_treebank(dev))
+        if others is not None:
+            task = _Task("spans", others, 1, "", read_treebank(others))
             chooser = survey.evaluate(beside, model, task)
             level = _best_level(chooser)
         what = given.get("what", "spans+words+shared")
@@ -202,7 +205,7 @@ def treebank(
         beside.first = survey.evaluate(beside, model, main)
         if chooser is not None:
             beside.adopt(chooser, "dev")
-        if windows:
+        if yes_or_no("windows", windows):
             beside.adopt(survey.evaluate(beside, model, wide), "windows")
         for other in _with_control(model, control)[1:]:
             beside.adopt(survey.evaluate(beside, other, main), "control")
@@ -225,7 +228,8 @@ def probe(
     batch: int,
 ) -> Result:
     """Runs `probe`: trains on one file, tests on the other."""
-    paths = os.fspath(train), os.fspath(test)
+    paths = path_text("train", train), path_text("test", test)
+    window, rows = whole("window", window, 1, 1000), _rows(rows)
     if same_file(*paths):
         raise InputError(
             f"test {paths[1]} is the same as the training file; test on other sentences"
@@ -244,7 +248,7 @@ def probe(
             n_ctx = one._opened.info.n_ctx
             most = min(rows or (n_ctx if window > 1 or spans else 128), n_ctx)
             both = [
-                take_sequences(one._opened, path, part, _positive("window", window), most)
+                take_sequences(one._opened, path, part, window, most)
                 for path, part in zip(paths, sentences)
             ]
             if i == 0:
@@ -268,7 +272,7 @@ def _with_control(model: Instrumented, control: Any) -> list[ModelBase]:
     if isinstance(control, ModelBase):
         return [model, control]
     how: dict[str, Any] = {"threads": model._threads, "isa": model._isa, "chunk": model._chunk}
-    return [model, type(model)(control, **how)]
+    return [model, type(model)(path_text("control", control), **how)]
 
 
 # --- treebank's sessions -------------------------------------------------------------------------
@@ -328,13 +332,9 @@ def _repeated_note(train: Sequence[Sentence], test: Sequence[Sentence]) -> tuple
     return (f"{n} of {len(test)} test sentences have the text of a training sentence",)
 
 
-def _positive(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 20:
-        raise InputError(f"{name}={value!r} is not a whole number of at least 1")
-    return value
+def _rows(rows: int | None) -> int | None:
+    return None if rows is None else whole("rows", rows, 2, 1 << 20)
 
 
-def _batch(batch: int) -> int:
-    if _positive("batch", batch) > 4096:
-        raise InputError(f"batch={batch} is more than 4096 sequences per pass")
-    return batch
+def _batch(batch: int, most: int = 4096) -> int:
+    return whole("batch", batch, 1, most)

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._c import structures as c
 from .._c.library import call, library
+from ..checks import pair, path_text, whole
 from ..errors import InputError
 from ..runtime.tokens import decode
 from .sentences import Sentence, encode_raw, read_treebank
@@ -41,6 +42,8 @@ class WordsRun(NamedTuple):
 
     def check(self) -> None:
         """InputError for arguments that do not fit each other."""
+        if not isinstance(self.files, (list, tuple)):
+            raise InputError("words: files is a list of paths")
         sources = (self.text is not None) + (self.treebank is not None) + bool(self.files)
         if sources != 1:
             raise InputError("words needs a text, a treebank or files; pass one of them")
@@ -49,11 +52,16 @@ class WordsRun(NamedTuple):
             raise InputError("words: rows, units and limit choose sentences; they need a treebank")
         if not self.files and self.limit_tokens is not None:
             raise InputError("words: limit_tokens needs files")
-        if isinstance(self.files, (str, bytes, os.PathLike)):
-            raise InputError("words: files is a list of paths")
+        if self.text is not None and not isinstance(self.text, str):
+            raise InputError(f"words: text={self.text!r} is not a text")
         for name, value in (("rows", self.rows), ("units", self.units)):
-            if value is not None and not (len(value) == 2 and 1 <= value[0] <= value[1] < 1 << 31):
-                raise InputError(f"words: {name}={value!r} is not (A, B) with 1 <= A <= B")
+            if value is not None:
+                pair(name, value)
+        for name, number in (("limit", self.limit), ("limit_tokens", self.limit_tokens)):
+            if number is not None:
+                whole(name, number, 1, 1 << 50)
+        whole("window", self.window, 2, 1 << 20)
+        whole("batch", self.batch, 1, 1024)
 
     def options(self, model: OpenModel, alone: bool) -> WordOptions:
         """Which sequences a block has."""
@@ -76,7 +84,7 @@ def run_pass(
     if run.files:
         return _run_corpus(run, model, alone, again, open_session)
     if run.treebank is not None:
-        path = os.fspath(run.treebank)
+        path = path_text("treebank", run.treebank)
         return _run_sentences(run, model, alone, again, open_session, read_treebank(path), path)
     text = (run.text or "").encode("utf-8", "surrogatepass")
     n = len(encode_raw(model, text))
@@ -125,7 +133,7 @@ def _run_corpus(
     note = c.psc_corpus_note_fn(lambda sentence, _: notes.append(_text(sentence)))
     if not (alone or again):
         options.note = note
-    paths = [os.fsencode(path) for path in run.files]
+    paths = [os.fsencode(path_text("files", path)) for path in run.files]
     array = (ctypes.c_char_p * len(paths))(*paths)
     corpus = ctypes.c_void_p()
     where = ctypes.byref(corpus), model.pointer, array, len(paths)
