@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +262,7 @@ def test_arguments_that_do_not_fit(model: Model, files: Files) -> None:
     with pytest.raises(InputError, match="batch is 0; pass a whole number from 1 to 4096"):
         model.treebank(files.both, batch=0)
     odd: Any = [5]
-    for call in (
+    calls: list[Callable[[], Any]] = [
         lambda: model.words(TEXT, control=odd),
         lambda: model.words(odd),
         lambda: model.words(files=odd),
@@ -276,7 +277,8 @@ def test_arguments_that_do_not_fit(model: Model, files: Files) -> None:
         lambda: model.probe(files.train, test=odd),
         lambda: model.probe(files.train, test=files.test, window=odd),
         lambda: model.weights(token=odd, what=odd),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(InputError, match=r"5"):
             call()
     with pytest.raises(InputError, match=r"not one of all, letters"):
