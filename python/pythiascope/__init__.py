@@ -28,7 +28,8 @@ from .results.results import Result
 if TYPE_CHECKING:
     from .corpora.corpus import merge
     from .plugins.accumulators import accumulator
-    from .plugins.host import Change, Host, Variant
+    from .plugins.host import Host
+    from .plugins.host_variants import Change, Variant
     from .plugins.plugin import Plugin
     from .plugins.plugin_options import option
     from .plugins.step import Step
@@ -69,11 +70,11 @@ __version__ = VERSION
 
 # Names whose modules load at their first use.
 _LATER = {
-    "Change": "plugins.host",
+    "Change": "plugins.host_variants",
     "Host": "plugins.host",
     "Plugin": "plugins.plugin",
     "Step": "plugins.step",
-    "Variant": "plugins.host",
+    "Variant": "plugins.host_variants",
     "accumulator": "plugins.accumulators",
     "merge": "corpora.corpus",
     "option": "plugins.plugin_options",

@@ -20,6 +20,7 @@ from pythiascope import (
     PluginError,
     StateError,
     Variant,
+    ablate,
     option,
 )
 
@@ -687,3 +688,42 @@ def test_no_plugin_is_left_behind(model):
     for _ in range(5):
         model.analyze(TEXT, plugins=[Marked(event=lambda host, event: event.tensor.sum())])
     assert alive() == before
+
+
+CONLLU = """# sent_id = one
+# text = The old man
+1\tThe\tthe\tDET\t_\tDefinite=Def\t3\tdet\t_\t_
+2\told\told\tADJ\t_\t_\t3\tamod\t_\t_
+3\tman\tman\tNOUN\t_\tNumber=Sing\t0\troot\t_\t_
+
+"""
+
+
+def test_labelled_sentences(model, tmp_path):
+    (tmp_path / "one.conllu").write_text(CONLLU)
+    out, _ = in_host(model, report=lambda host: host.read_sentences(tmp_path / "one.conllu"))
+    (sentence,) = out["report"]
+    assert (sentence.id, sentence.text, sentence.start) == ("one", "The old man", 0)
+    assert [word.form for word in sentence.words] == ["The", "old", "man"]
+    assert sentence.words[1] == (4, 7, 2, "old", "old", "ADJ", "", "", "amod", "")
+
+
+def test_phases(model):
+    class Phases(Plugin):
+        phases = True
+
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
+        def run_end(self, host):
+            self.seen.append((host.phase, host.source, len(host.rows)))
+
+    plugin, resting = Phases(), Life()
+    editor = ablate("L1H3", "resample")
+    sources = ["the old man", "a red apple she"]
+    model.analyze(TEXT, plugins=[plugin, resting], interventions=editor, source=sources)
+    lengths = [model.to_tokens(text).shape[1] for text in (*sources, TEXT, TEXT)]
+    phases = ["source", "source", "base", "changed"]
+    assert plugin.seen == list(zip(phases, [0, 1, -1, -1], lengths))
+    assert resting.calls.count("run_begin") == 1

@@ -1,25 +1,24 @@
 """The host of a plugin written in Python: the table of psc_plugin.h as methods.
 
-Subscriptions, rows, targets, accumulators and variants are here; results in host_results.py,
-weights and mathematics in host_math.py. docs/hooks.md describes each call. `parallel_for` is left
-out: Python's own lock would run its parts one after the other.
+Subscriptions, rows, targets and accumulators are here; results in host_results.py, weights and
+mathematics in host_math.py, variants in host_variants.py. docs/hooks.md describes each call.
+`parallel_for` is left out: Python's own lock would run its parts one after the other.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import numpy.typing as npt
 
 from .._c import structures as c
 from .._c.views import Views
-from ..checks import whole
 from ..errors import HostCallFailed, InputError
-from ..hooks.names import Names
 from .events import (
     ROW,
     TARGET_KINDS,
@@ -33,9 +32,10 @@ from .events import (
     raw_row,
     rows_at,
 )
-from .host_base import HostBase, ModelInfo, address_of, encoded, text_of
+from .host_base import HostBase, address_of, encoded, text_of
 from .host_math import HostMath
 from .host_results import HostResults
+from .host_variants import HostVariants
 
 if TYPE_CHECKING:
     from ..runtime.session import Session
@@ -53,39 +53,6 @@ _ACCUMULATORS = {
 }
 _PHASES = ("only", "source", "base", "changed")
 _COMPONENTS = ("embed", "head", "attn_bias", "attn_out", "neuron", "mlp_bias", "mlp_out", "edit")
-_CHANGES = {
-    "scale": c.PSC_CHANGE_SCALE,
-    "set": c.PSC_CHANGE_SET,
-    "add": c.PSC_CHANGE_ADD,
-    "cut": c.PSC_CHANGE_CUT,
-}
-_MOST = 2**31 - 1
-_LOGIT_ROWS = {"all": c.PSC_ROWS_ALL, "last": c.PSC_ROWS_LAST}
-
-
-class Change(NamedTuple):
-    """An edit of one point on rows begin <= position < end of one sequence (psc_change).
-
-    kind: "scale" (value * alpha), "set" (values), "add" (value + alpha * values), "cut" (the score
-    of `key` becomes -inf). values: f32 [rows, heads, width], or [heads, width] for all rows.
-    """
-
-    kind: str
-    point: int | str
-    layer: int = -1
-    rows: tuple[int, int] = (0, 1)
-    sequence: int = 0
-    head: int = -1
-    key: int = -1
-    alpha: float = 0.0
-    values: Any = None
-
-
-class Variant(NamedTuple):
-    """The run with some changes; only rows with position < row_end are computed (0: all)."""
-
-    changes: Sequence[Change]
-    row_end: int = 0
 
 
 class Accumulator:
@@ -96,7 +63,7 @@ class Accumulator:
     ) -> None:
         self._host, self._handle = host, handle
         self.name, self.kind, self.shape, self.k = name, kind, shape, k
-        self.n = int(np.prod(shape, dtype=np.int64))
+        self.n = math.prod(shape)
 
     def add(self, values: npt.ArrayLike, begin: int = 0) -> None:
         """Adds one sequence's partial of the slots from `begin` on, in run_end.
@@ -111,8 +78,9 @@ class Accumulator:
         """Offers one value of a top list with its row, an element of `host.rows`, in run_end."""
         self._host._check("accumulate_top", self._handle, slot, float(value), raw_row(row))
 
-    def add_top_at(self, slot: int, value: float, rows: npt.NDArray[Any], index: int) -> None:
+    def _add_top_at(self, slot: int, value: float, rows: npt.NDArray[Any], index: int) -> None:
         """As add_top with rows[index], where rows is `host.rows`."""
+        assert rows.dtype == ROW and 0 <= index < len(rows) and rows.flags.c_contiguous
         row = c.psc_row.from_address(address_of(rows) + index * ROW.itemsize)
         self._host._check("accumulate_top", self._handle, slot, value, row)
 
@@ -148,22 +116,16 @@ class Retained:
         return Event(raw, None)
 
 
-class Host(HostResults, HostMath):
+class Host(HostResults, HostMath, HostVariants):
     """What pythiascope offers to a plugin; usable in the plugin's callbacks only."""
 
     def __init__(self, name: str, session: weakref.ref[Session], guard: Callable[..., int]) -> None:
-        super().__init__(name)
-        self._session, self._guard = session, guard
+        super().__init__(name, guard)
+        self._session = session
         self._thunks: list[Any] = []  # of open: they live as long as the instance
         self._run_thunks: list[Any] = []  # of the run
         self._in_open = True
         self._rows: npt.NDArray[Any] | None = None
-        self._names: Names | None = None
-
-    def _hook_names(self) -> Names:
-        if self._names is None:
-            self._names = Names(self.model.n_layers, self.model.parallel_residual)
-        return self._names
 
     def _begin_run(self) -> None:
         self._in_open = False
@@ -265,7 +227,7 @@ class Host(HostResults, HostMath):
         if kind not in _ACCUMULATORS:
             raise InputError(f"'{kind}' is no kind of accumulator; use {', '.join(_ACCUMULATORS)}")
         extents = (shape,) if isinstance(shape, int) else tuple(shape)
-        n = int(np.prod(extents, dtype=np.int64))
+        n = math.prod(extents)
         key = encoded(name, "an accumulator's name")
         handle = self._call("accumulator", key, _ACCUMULATORS[kind], n, k)
         if handle < 0:
@@ -370,85 +332,3 @@ class Host(HostResults, HostMath):
         n = ctypes.c_uint64()
         address = self._call("token_bytes", token, ctypes.byref(n))
         return ctypes.string_at(address, n.value) if address else None
-
-    # --- variants ---
-
-    def prepare_variants(self) -> None:
-        """Retains what `variants` starts from, in run_begin."""
-        self._check("prepare_variants")
-
-    def variants(
-        self,
-        variants: Sequence[Variant],
-        fn: Callable[[int, Event], Any],
-        *,
-        logit_rows: str = "last",
-    ) -> None:
-        """Computes each variant as a run with such editors would, to the bit, in run_end.
-
-        fn(number, event) receives the logits [rows, d_vocab] of "last" or "all" rows as a copy.
-        """
-        if logit_rows not in _LOGIT_ROWS:
-            raise InputError(f'logit_rows is {logit_rows!r}; pass "last" or "all"')
-        keep: list[Any] = []
-        array = (c.psc_variant * max(len(variants), 1))()
-        for i, variant in enumerate(variants):
-            array[i] = self._raw_variant(variant, keep)
-
-        def shown(number: int, raw: c.psc_event) -> None:
-            event = Event(raw, None)
-            try:
-                fn(number, event)
-            finally:
-                event._end()
-
-        def callback(number: int, pointer: Any, _: Any) -> int:
-            return self._guard(shown, number, pointer.contents)
-
-        thunk = c.psc_variant_fn(callback)
-        self._check("variants", len(variants), array, _LOGIT_ROWS[logit_rows], thunk, None)
-
-    def _raw_variant(self, variant: Variant, keep: list[Any]) -> c.psc_variant:
-        changes = (c.psc_change * max(len(variant.changes), 1))()
-        for i, change in enumerate(variant.changes):
-            changes[i] = self._raw_change(change, keep)
-        keep.append(changes)
-        end = whole("a variant's row_end", variant.row_end, 0, _MOST)
-        return c.psc_variant(n_changes=len(variant.changes), changes=changes, row_end=end)
-
-    def _raw_change(self, change: Change, keep: list[Any]) -> c.psc_change:
-        if change.kind not in _CHANGES:
-            raise InputError(f"'{change.kind}' is not a change; use {', '.join(_CHANGES)}")
-        layer = None if change.layer < 0 else change.layer
-        point, chosen = find_point(self._hook_names(), change.point, layer)
-        out = c.psc_change(kind=_CHANGES[change.kind], point=point)
-        out.layer = chosen if isinstance(chosen, int) else -1
-        n_ctx = self.model.n_ctx
-        out.sequence = whole("a change's sequence", change.sequence, 0, _MOST)
-        out.head = whole("a change's head", change.head, -1, _MOST)
-        out.key = whole("a change's key", change.key, -1, n_ctx)
-        begin, end = (whole("a change's row", row, 0, n_ctx) for row in change.rows)
-        out.row_begin, out.row_end, out.alpha = begin, end, change.alpha
-        if change.values is not None:
-            values = _change_values(change, point, self.model)
-            keep.append(values)
-            out.values, out.stride = address_of(values), values[0].size
-        return out
-
-
-def _change_values(change: Change, point: int, model: ModelInfo) -> npt.NDArray[np.float32]:
-    """The values, one row for each row of the change."""
-    letters = c.POINTS[point][1]
-    extents: list[int] = [change.rows[1] - change.rows[0]]
-    if "H" in letters:
-        extents.append(model.n_heads if change.head < 0 else 1)
-    last = letters[-1]
-    extents.append(1 if last in "1K" else getattr(model, c.AXES[last]))
-    if extents[0] < 1:
-        raise InputError(f"a change has the rows {change.rows}; begin must be before end")
-    try:
-        given = np.broadcast_to(np.asarray(change.values, np.float32), extents)
-    except ValueError:
-        shape = np.shape(change.values)
-        raise InputError(f"a change's values have the shape {shape}, not {extents}") from None
-    return np.ascontiguousarray(given)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 import numpy.typing as npt
 
 from ..checks import whole
 from ..errors import HostCallFailed, InputError, PluginError, StateError
+from ..hooks.names import Names
 
 _LIMITS: dict[Any, tuple[int, int]] = {
     ctypes.c_int32: (-(2**31), 2**31 - 1),
@@ -63,8 +65,10 @@ def address_of(array: npt.NDArray[Any]) -> int:
 class HostBase:
     """The context of one plugin instance, and when it may be used."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, guard: Callable[..., int]) -> None:
         self.plugin_name = name
+        self._guard = guard  # calls a function in a callback; nonzero when it raised
+        self._names: Names | None = None
         self._context: Any = None
         self._table: Any = None
         self._functions: dict[str, Any] = {}
@@ -123,6 +127,11 @@ class HostBase:
     def fail(self, sentence: str) -> NoReturn:
         """Ends the run with a PluginError; raising any exception does so, too."""
         raise PluginError(f"plugin {self.plugin_name}: {sentence}")
+
+    def _hook_names(self) -> Names:
+        if self._names is None:
+            self._names = Names(self.model.n_layers, self.model.parallel_residual)
+        return self._names
 
     @property
     def model(self) -> ModelInfo:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Union
 
 import numpy as np
@@ -29,8 +29,8 @@ class HostResults(HostBase):
     A name has 1 to 64 letters, digits, _ . - or /, and is used once.
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, guard: Callable[..., int]) -> None:
+        super().__init__(name, guard)
         self._axes: dict[str, int] = {}
         self._arrays: list[tuple[str, int, int, npt.NDArray[Any]]] = []
 

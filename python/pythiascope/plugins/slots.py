@@ -128,7 +128,7 @@ class Work:
             accumulator.add(partial, begin)
         rows = np.ascontiguousarray(host.rows)
         for slots, slot, value, index in self._offers:
-            add = slots.main.add_top_at
+            add = slots.main._add_top_at
             for s, v, i in zip(slot.tolist(), value.tolist(), index.tolist()):
                 add(s, v, rows, i)
             self._raise_limit(slots, np.unique(slot))
