@@ -82,27 +82,26 @@ class _Tqdm(Progress):
     def __init__(self, tqdm: Any, what: str) -> None:
         self._tqdm, self._what = tqdm, what
         self._bar: Any = None
+        self._counts = False
         self._last = 0.0
 
     def update(self, done: float | None, tokens: int) -> None:
         if self._bar is None:
             self._open(done, tokens)
-        value = float(tokens) if done is None else 100 * done
-        if done is not None:
+        value = float(tokens) if self._counts or done is None else 100 * done
+        if not self._counts:
             self._bar.set_postfix_str(f"{tokens} tokens", refresh=False)
         self._bar.update(value - self._last)
         self._last = value
 
     def _open(self, done: float | None, tokens: int) -> None:
-        if done is None:
-            self._bar = self._tqdm(desc=self._what, unit=" tokens", initial=tokens)
-            self._last = float(tokens)
-            return
-        self._last = 100 * done
-        shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-        self._bar = self._tqdm(
-            desc=self._what, total=100.0, initial=self._last, bar_format=shape, leave=False
-        )
+        self._counts = done is None
+        self._last = float(tokens) if done is None else 100 * done
+        more: dict[str, Any] = {"unit": " tokens"}
+        if done is not None:
+            shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+            more = {"total": 100.0, "bar_format": shape}
+        self._bar = self._tqdm(desc=self._what, initial=self._last, leave=False, **more)
 
     def close(self) -> None:
         if self._bar is not None:
