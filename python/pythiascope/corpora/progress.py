@@ -83,12 +83,12 @@ class _Tqdm(Progress):
         self._tqdm, self._what = tqdm, what
         self._bar: Any = None
         self._counts = False
-        self._last = 0.0
+        self._last: float = 0
 
     def update(self, done: float | None, tokens: int) -> None:
         if self._bar is None:
             self._open(done, tokens)
-        value = float(tokens) if self._counts or done is None else 100 * done
+        value: float = tokens if self._counts or done is None else 100 * done
         if not self._counts:
             self._bar.set_postfix_str(f"{tokens} tokens", refresh=False)
         self._bar.update(value - self._last)
@@ -96,7 +96,7 @@ class _Tqdm(Progress):
 
     def _open(self, done: float | None, tokens: int) -> None:
         self._counts = done is None
-        self._last = float(tokens) if done is None else 100 * done
+        self._last = tokens if done is None else 100 * done
         more: dict[str, Any] = {"unit": " tokens"}
         if done is not None:
             shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
