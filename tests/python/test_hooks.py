@@ -29,6 +29,20 @@ def nothing(array, hook):
     """A hook that changes nothing."""
 
 
+def test_the_head_of_an_event_is_read_as_the_header_has_it():
+    from pythiascope._c import structures as c
+    from pythiascope.hooks.calls import _HEAD
+
+    event = c.psc_event(point=7, layer=-1, n_rows=5)
+    event.tensor.data, event.tensor.n_axes = 1 << 40, 3
+    event.tensor.shape[:] = 5, 3, 8, 0
+    event.tensor.stride[:] = 32, 8, 1, 0
+    head = _HEAD.unpack_from(event)
+    assert head[:4] == (event.struct_size, 7, -1, 5)
+    assert head[5:] == (1 << 40, 3, 5, 3, 8, 0, 32, 8, 1, 0)
+    assert _HEAD.size == c.psc_event.before.offset
+
+
 def test_every_hook_sees_the_tensor_once(tiny, model):
     expected = tiny[1].run(IDS)
     seen = {}

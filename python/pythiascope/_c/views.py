@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ..runtime.session import Session
 
 
+_FLOATS = np.dtype(np.float32).str
+
+
 class _Lent:
     """The base of a view: it keeps the session, and a weak reference to it watches the view."""
 
@@ -57,7 +60,7 @@ class Views:
         interface = {
             "version": 3,
             "shape": shape,
-            "typestr": np.dtype(dtype).str,
+            "typestr": _FLOATS if dtype is np.float32 else np.dtype(dtype).str,
             "strides": strides,
             "data": (address, not writable),
         }
@@ -84,4 +87,4 @@ class Views:
 
     def alive(self) -> bool:
         """Whether a view lives."""
-        return any(lent() is not None for lent in self._lent)
+        return [lent for lent in self._lent if lent() is not None] != []

@@ -10,6 +10,7 @@ hook writes there is dropped. The view ends with the call; see views.py.
 from __future__ import annotations
 
 import functools
+import struct
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from ..runtime.tokens import Tokens
 
 HookFunction = Callable[..., Any]
-Memory = tuple[
-    "int | None", "tuple[int, ...]", "tuple[int, ...]"
-]  # address, shape, strides in bytes
 
 
 class HookPoint:
@@ -79,89 +77,105 @@ class Entry(NamedTuple):
     level: object  # what removes it: the context of model.hooks, or what add_hook was given
 
 
+# The head of psc_event up to its tensor's strides: struct_size, point, layer, n_rows, rows; data,
+# n_axes, shape[4], stride[4]. ctypes would take as long as the function itself.
+_HEAD = struct.Struct("=IiiiQQi4x4q4q")
+
+
+class _Tensor(NamedTuple):
+    """The tensor of an event, [rows, ...]."""
+
+    address: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]  # in bytes
+
+
 class _Events:
     """Calls the functions of one session's runs. It does not keep the session alive."""
 
     def __init__(self, session: Session) -> None:
         self._session = weakref.ref(session)
         self._views: list[Views] = []  # of the event at hand
-        self.table: dict[tuple[int, int], list[Entry]] = {}
-        self.lengths: list[int] = []
+        self._table: dict[tuple[int, int], list[Entry]] = {}
+        self._lengths: list[int] = []
+        self._even = True  # all sequences are of one length
+
+    def start(self, table: dict[tuple[int, int], list[Entry]], lengths: list[int]) -> None:
+        """Prepares a pass: functions by point and layer, and the sequences' lengths."""
+        self._table, self._lengths = table, lengths
+        self._even = min(lengths) == max(lengths)
 
     def event(self, event: psc_event) -> None:
         """Shows one event to the functions of its point and layer, in their order."""
-        entries = self.table.get((event.point, event.layer))
+        head = _HEAD.unpack_from(event)
+        _, point, layer, n_rows, _, address, n_axes = head[:7]
+        entries = self._table.get((point, layer))
         session = self._session()
         if not entries or session is None:
             return
-        if event.n_rows != sum(self.lengths):
+        if n_rows != sum(self._lengths):
             raise StateError(
-                f"{entries[0].hook.name} came with {event.n_rows} of {sum(self.lengths)} rows; "
+                f"{entries[0].hook.name} came with {n_rows} of {sum(self._lengths)} rows; "
                 "this is a defect of pythiascope"
             )
-        if min(self.lengths) == max(self.lengths):
-            shape, strides = self._layout(event, entries[0].hook.shape)
-            for entry in entries:
-                self._views = [views := Views(session)]
-                _show(entry, views, (event.tensor.data, shape, strides))
-        else:
-            self._ragged(event, session, entries)
+        strides = tuple([4 * stride for stride in head[11 : 11 + n_axes]])
+        tensor = _Tensor(address, head[7 : 7 + n_axes], strides)
+        if not self._even:
+            self._ragged(tensor, session, entries)
+            return
+        whole = self._in_batch(tensor, entries[0].hook.shape)
+        for entry in entries:
+            views = Views(session)
+            self._views = [views]
+            _show(entry, views, whole)
 
     def clear(self) -> None:
         """Forgets the functions and views of a pass."""
-        self.table, self._views = {}, []
+        self._table, self._views = {}, []
 
     def lent(self) -> bool:
         """Whether a view of the last event lives."""
         return any(views.alive() for views in self._views)
 
-    def _layout(self, event: psc_event, letters: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Shape and strides in bytes of [batch, pos, ...], or of [batch, head, query, key]."""
-        batch, length, tensor = len(self.lengths), self.lengths[0], event.tensor
-        rest = tuple(tensor.shape[1 : tensor.n_axes])
-        steps = tuple(4 * step for step in tensor.stride[: tensor.n_axes])
-        rows = length * steps[0]
+    def _in_batch(self, tensor: _Tensor, letters: str) -> _Tensor:
+        """[rows, ...] as [batch, pos, ...], or as [batch, head, query, key]."""
+        batch, length = len(self._lengths), self._lengths[0]
+        address, shape, strides = tensor
+        rows = length * strides[0]
         if letters == "HK":
-            return (batch, rest[0], length, rest[1]), (rows, steps[1], steps[0], steps[2])
-        return (batch, length, *rest), (rows, *steps)
+            axes = batch, shape[1], length, shape[2]
+            return _Tensor(address, axes, (rows, strides[1], strides[0], strides[2]))
+        return _Tensor(address, (batch, length, *shape[1:]), (rows, *strides))
 
-    def _ragged(self, event: psc_event, session: Session, entries: list[Entry]) -> None:
+    def _ragged(self, tensor: _Tensor, session: Session, entries: list[Entry]) -> None:
         """Shows a padded copy, and writes the rows of the sequences back."""
         self._views = [views := Views(session)]
-        padded = self._padded(event, views)
+        padded = self._padded(tensor, views)
         shown = padded.swapaxes(1, 2) if entries[0].hook.shape == "HK" else padded
         for entry in entries:
             array = shown[...]
             result = _call(entry, array)
             if result is not None and (result is not array or array.shape != shown.shape):
                 np.copyto(shown, _checked(entry, result, shown.shape), casting="unsafe")
-        self._write_back(padded, event, views)
+        self._write_back(padded, tensor, views)
 
-    def _padded(self, event: psc_event, views: Views) -> NDArray[Any]:
+    def _padded(self, tensor: _Tensor, views: Views) -> NDArray[Any]:
         """A copy of an event's rows, [batch, longest, ...], with NaN on the right."""
-        rows = _rows(event, views)
-        shape = (len(self.lengths), max(self.lengths), *rows.shape[1:])
+        rows = views.of(*tensor)
+        shape = (len(self._lengths), max(self._lengths), *rows.shape[1:])
         padded = np.full(shape, np.nan, dtype=np.float32)
         first = 0
-        for into, length in zip(padded, self.lengths):
+        for into, length in zip(padded, self._lengths):
             into[:length] = rows[first : first + length]
             first += length
         return padded
 
-    def _write_back(self, padded: NDArray[Any], event: psc_event, views: Views) -> None:
-        rows = _rows(event, views)
+    def _write_back(self, padded: NDArray[Any], tensor: _Tensor, views: Views) -> None:
+        rows = views.of(*tensor, writable=True)
         first = 0
-        for source, length in zip(padded, self.lengths):
+        for source, length in zip(padded, self._lengths):
             rows[first : first + length] = source[:length]
             first += length
-
-
-def _rows(event: psc_event, views: Views) -> NDArray[Any]:
-    """An event's tensor, [rows, ...], for this module's own use."""
-    tensor = event.tensor
-    strides = tuple(4 * step for step in tensor.stride[: tensor.n_axes])
-    shape = tuple(tensor.shape[: tensor.n_axes])
-    return views.of(tensor.data, shape, strides, writable=True)
 
 
 def _call(entry: Entry, array: NDArray[Any]) -> Any:
@@ -170,31 +184,32 @@ def _call(entry: Entry, array: NDArray[Any]) -> Any:
     return entry.function(array, entry.point)
 
 
-def _show(entry: Entry, views: Views, memory: Memory) -> None:
+def _show(entry: Entry, views: Views, tensor: _Tensor) -> None:
     """Calls one function with a view, takes what it returns, and checks that the view has ended.
 
     The function may reshape its view or make it read-only, so the result goes through another.
     """
     try:
-        _apply(entry, views, memory)
-        views.end(f"the hook {_title(entry.function)} at {entry.point.name}")
+        _apply(entry, views, tensor)
+        if views.alive():
+            views.end(_where(entry))
     except BaseException:
         views.abandon()
         raise
 
 
-def _apply(entry: Entry, views: Views, memory: Memory) -> None:
-    array = views.of(*memory, writable=True)
+def _apply(entry: Entry, views: Views, tensor: _Tensor) -> None:
+    array = views.of(*tensor, writable=True)
     result = _call(entry, array)
-    if result is not None and (result is not array or array.shape != memory[1]):
-        new = _checked(entry, result, memory[1])
-        np.copyto(views.of(*memory, writable=True), new, casting="unsafe")
+    if result is not None and (result is not array or array.shape != tensor.shape):
+        new = _checked(entry, result, tensor.shape)
+        np.copyto(views.of(*tensor, writable=True), new, casting="unsafe")
 
 
 def _checked(entry: Entry, result: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """What a function returned, as numbers of that shape. InputError otherwise."""
     array = np.asarray(result)
-    where = f"the hook {_title(entry.function)} at {entry.point.name}"
+    where = _where(entry)
     if array.dtype.kind not in "fiub":
         raise InputError(
             f"{where} returned {array.dtype} values of type {type(result).__name__}; it must "
@@ -208,10 +223,13 @@ def _checked(entry: Entry, result: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     return array
 
 
-def _title(function: HookFunction) -> str:
+def _where(entry: Entry) -> str:
+    """A function and its place, for an error."""
+    function = entry.function
     while isinstance(function, functools.partial):
         function = function.func
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
+    title = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"the hook {title} at {entry.point.name}"
 
 
 def takes_keyword(function: HookFunction) -> bool:
@@ -253,8 +271,7 @@ class HookedSession:
                     point, self._events.event, layers=None if layers == [-1] else layers
                 )
             self._edited = edited
-        self._events.table = table
-        self._events.lengths = [len(tokens) for tokens in sequences]
+        self._events.start(table, [len(tokens) for tokens in sequences])
         self.session.run(sequences, **options)
         self._events.clear()
 
