@@ -77,6 +77,8 @@ class Intervention:
 class Combined(tuple[Intervention, ...]):
     """Interventions in the order in which they act."""
 
+    __slots__ = ()
+
     def __add__(self, other: Any) -> Combined:
         return Combined((*self, *combined(other)))
 

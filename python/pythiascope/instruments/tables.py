@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from functools import cache
 from typing import Any, NamedTuple
 
 from .._c import structures as c
@@ -121,12 +120,16 @@ def read_table(plugin: Any) -> Table:
     return Table(name, version, summary, points, tuple(options), needs_bos)
 
 
-@cache
+_builtin: dict[str, Table] = {}
+
+
 def builtin_tables() -> dict[str, Table]:
     """The tables of all built-in plugins, by name, in their order."""
-    api: Any = library()
-    found = (read_table(api.psc_builtin(i)) for i in range(api.psc_builtin_count()))
-    return {table.name: table for table in found}
+    if not _builtin:
+        api: Any = library()
+        found = (read_table(api.psc_builtin(i)) for i in range(api.psc_builtin_count()))
+        _builtin.update({table.name: table for table in found})
+    return _builtin
 
 
 def is_path(name: str) -> bool:
