@@ -1,6 +1,6 @@
 """The parts of a bench run that other programs of this folder measure: decoding on a busy machine,
-the instructions that hooks cost, memory, the second start, accuracy, a sweep. Each returns a list
-of objects."""
+the instructions that hooks cost, memory, the second start, accuracy, a sweep, the Python package.
+Each returns a list of objects."""
 import json
 import os
 import pathlib
@@ -10,7 +10,7 @@ import tempfile
 
 from turns import HERE, ROOT, model_folder, python
 
-PARTS = ("busy", "hooks", "memory", "start", "accuracy", "sweep")
+PARTS = ("busy", "hooks", "memory", "start", "accuracy", "sweep", "python")
 TOKENIZER = ROOT / "tests" / "golden" / "tokenizer" / "gpt-neox-20b.tokenizer.json"
 
 
@@ -69,6 +69,12 @@ def sweep(a, shape="160m"):
                        "--rivals", a.rivals, "--threads", a.threads, "--json"])
 
 
+def package(a, shapes, parts):
+    return json_lines([python(a), HERE / "python_cost.py", "--build", a.build, "--rivals", a.rivals,
+                       "--cache", a.cache, "--shapes", shapes, "--parts", parts, "--threads", a.threads,
+                       "--json"])
+
+
 def sections(a):
     """(name, function) of the parts in a.parts. They have their own shapes; a small run skips those
     that are not in a.shapes."""
@@ -78,6 +84,9 @@ def sections(a):
     wanted += [(f"{f.__name__}/410m", lambda f=f: f(a)) for f in (memory, start) if "410m" in a.shapes]
     wanted += [(f"accuracy/{s}", lambda s=s: accuracy(a, s)) for s in small]
     wanted += [("sweep/160m", lambda: sweep(a))] if "160m" in a.shapes else []
+    wanted += [("python/start", lambda: package(a, "", "import"))]
+    wanted += [(f"python/{s}", lambda s=s: package(a, s, "cache,call,hook,memory"))
+               for s in ("160m", "410m") if s in a.shapes]
     for name, function in wanted:
         if name.split("/")[0] in a.parts:
             yield name, function

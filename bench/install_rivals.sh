@@ -24,4 +24,10 @@ print(info)
 if "OPENMP = 1" not in info:
     raise SystemExit("llama.cpp was compiled without OpenMP")
 END_OF_CHECK
+# TransformerLens 4 has no place beside TransformerLens 3: an environment inside, with the rest.
+"$folder/bin/python" -m venv "$folder/bridge"
+shared=$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+place=$("$folder/bridge/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+echo "$shared" > "$place/shared.pth"
+"$folder/bridge/bin/pip" install -r bench/rivals/requirements_bridge.txt
 echo "rivals are in $folder"

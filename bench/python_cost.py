@@ -30,10 +30,12 @@ import time
 
 import numpy as np
 
+from figures import spread
+from python_figures import CALLS, LENS, MINE, PASS, fastest, ratios, rivals
 from turns import HERE, ROOT, Contender, model_folder, python
 
 ROWS, KINDS = (128, 512), ("default", "every")
-LENS, BRIDGE, NNSIGHT = "TransformerLens 3.9", "TransformerLens 4.3", "nnsight"
+BRIDGE, NNSIGHT = "TransformerLens 4.3", "nnsight"
 TOOLS = {LENS: "lens", BRIDGE: "bridge", NNSIGHT: "nnsight"}
 TOKENIZER = ROOT / "tests" / "golden" / "tokenizer" / "gpt-neox-20b.tokenizer.json"
 CLOSE = 2e-3  # of the greatest value of an array: float32 on random models of these sizes
@@ -91,29 +93,12 @@ def tool(a, name, folder):
                             TOOLS.get(name, "pythiascope")], 0, environment(a))
 
 
-class Clock:
-    """Turns of contenders: wall and processor seconds of each answer."""
-
-    def take(self, contender, question):
-        clock_id = (~contender.process.pid << 3) | 2  # the process's own clock (Linux)
-        before = time.clock_gettime(clock_id)
-        wall = contender.ask(question)
-        return wall, time.clock_gettime(clock_id) - before
-
-
-CLOCK = Clock()
-
-
-def quartiles(values):
-    values = sorted(values)
-    if len(values) < 2:
-        return values * 3
-    return [float(np.quantile(values, q)) for q in (0.25, 0.5, 0.75)]
-
-
-def spread(values, digits=2):
-    low, middle, high = quartiles(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+def take(contender, question):
+    """A turn: wall and processor seconds of the answer."""
+    clock_id = (~contender.process.pid << 3) | 2  # the process's own clock (Linux)
+    before = time.clock_gettime(clock_id)
+    wall = contender.ask(question)
+    return wall, time.clock_gettime(clock_id) - before
 
 
 def line(a, what, **fields):
@@ -136,7 +121,7 @@ def compare(contenders, kinds, n=24):
                 path = pathlib.Path(work) / f"{c.name.replace(' ', '')}.npz"
                 c.text(f"write {n} {kind} {path}")
                 files[c.name] = np.load(path)
-            ours = files.pop("pythiascope")
+            ours = files.pop(MINE)
             for name, theirs in files.items():
                 common = [key for key in ours.files if key in theirs.files]
                 for key in common:
@@ -157,35 +142,28 @@ def cache_rounds(a, opened, worker, n, kind):
         turns = [(worker, f"rows {n} plain")]
         turns += [(c, f"cache {n} {kind}") for c in (ours, *rivals)]
         for contender, question in turns:
-            taken = CLOCK.take(contender, question)
+            taken = take(contender, question)
             if r:
                 found[contender.name].append(taken)
     return found
 
 
-def ratios(found, name, over, of=0):
-    return [x[of] / y[of] for x, y in zip(found[name], found[over])]
-
-
-def report_caches(a, shape, n, kind, found, worker):
-    ours = "pythiascope"
-    rivals = [name for name in found if name not in (ours, worker)]
-    times = {name: statistics.median(t[0] for t in turns) for name, turns in found.items()}
-    fastest = min(rivals, key=times.get)
-    line(a, "cache", shape=shape, rows=n, kind=kind, fastest=fastest,
-         wall={name: [t[0] for t in turns] for name, turns in found.items()},
-         cpu={name: [t[1] for t in turns] for name, turns in found.items()})
+def report_caches(a, shape, n, kind, found):
+    x = {"wall": {name: [t[0] for t in turns] for name, turns in found.items()},
+         "cpu": {name: [t[1] for t in turns] for name, turns in found.items()}}
+    line(a, "cache", shape=shape, rows=n, kind=kind, **x)
     if a.json:
         return
-    print(f"{shape}, {n} tokens, {kind}: pythiascope {1e3 * times[ours]:.0f} ms, "
-          f"{spread(ratios(found, ours, worker))} of its pass", flush=True)
-    for name in rivals:
-        print(f"    {name}: {1e3 * times[name]:.0f} ms, {spread(ratios(found, name, ours))} times as "
-              f"long; cpu {spread(ratios(found, name, ours, 1))}", flush=True)
+    times = {name: 1e3 * statistics.median(t) for name, t in x["wall"].items()}
+    print(f"{shape}, {n} tokens, {kind}: pythiascope {times[MINE]:.0f} ms, "
+          f"{spread(ratios(x, MINE, PASS))} of its pass; the fastest rival is {fastest(x)}", flush=True)
+    for name in rivals(x["wall"]):
+        print(f"    {name}: {times[name]:.0f} ms, {spread(ratios(x, name))} times as long; "
+              f"cpu {spread(ratios(x, name, MINE, 'cpu'))}", flush=True)
 
 
 def measure_caches(a, shape, folder, worker):
-    with tool(a, "pythiascope", folder) as ours, tool(a, LENS, folder) as lens, \
+    with tool(a, MINE, folder) as ours, tool(a, LENS, folder) as lens, \
             tool(a, BRIDGE, folder) as bridge, tool(a, NNSIGHT, folder) as nnsight:
         opened = [ours, lens, bridge, nnsight]
         common = compare(opened, KINDS)
@@ -199,7 +177,7 @@ def measure_caches(a, shape, folder, worker):
                 for name in common), flush=True)
         for n, kind in itertools.product(ROWS, KINDS):
             found = cache_rounds(a, opened, worker, n, kind)
-            report_caches(a, shape, n, kind, found, worker.name)
+            report_caches(a, shape, n, kind, found)
 
 
 # --- calls and hooks ------------------------------------------------------------------------------
@@ -207,11 +185,11 @@ def measure_caches(a, shape, folder, worker):
 def pairs(first, question, second, other, rounds):
     """[(wall ratio, cpu ratio)] of second to first, each between two turns of first."""
     found, before = [], None
-    CLOCK.take(second, other)
-    CLOCK.take(first, question)
-    before = CLOCK.take(first, question)
+    take(second, other)
+    take(first, question)
+    before = take(first, question)
     for _ in range(rounds):
-        middle, after = CLOCK.take(second, other), CLOCK.take(first, question)
+        middle, after = take(second, other), take(first, question)
         found.append([2 * m / (x + y) for m, x, y in zip(middle, before, after)])
         before = after
     return found
@@ -226,17 +204,14 @@ def show_pairs(a, what, shape, n, found, bound):
 
 
 def measure_calls(a, shape, folder, worker):
-    rounds = 3 * a.rounds
-    with tool(a, "pythiascope", folder) as ours:
+    with tool(a, MINE, folder) as ours:
         for n in ROWS:
-            if "call" in a.parts:
-                show_pairs(a, "model(text), relative to the C pass", shape, n, pairs(
-                    worker, f"rows {n} plain", ours, f"text {n} all", rounds), 1.02)
-                show_pairs(a, "model(text, logits='last'), relative to the C pass", shape, n, pairs(
-                    worker, f"prefill {n}", ours, f"text {n} last", rounds), 1.02)
+            wanted = [(CALLS[0], worker, f"rows {n} plain", f"text {n} all"),
+                      (CALLS[1], worker, f"prefill {n}", f"text {n} last")] if "call" in a.parts else []
             if "hook" in a.parts:
-                show_pairs(a, "a hook that does nothing at every hook_resid_post", shape, n, pairs(
-                    ours, f"plain {n}", ours, f"hook {n}", rounds), 1.02)
+                wanted.append((CALLS[2], ours, f"plain {n}", f"hook {n}"))
+            for what, first, question, other in wanted:
+                show_pairs(a, what, shape, n, pairs(first, question, ours, other, 3 * a.rounds), 1.02)
 
 
 # --- memory and start -----------------------------------------------------------------------------
@@ -244,14 +219,14 @@ def measure_calls(a, shape, folder, worker):
 def measure_memory(a, shape, folder):
     for n, kind in itertools.product(ROWS, KINDS):
         found = {}
-        for name in ("pythiascope", LENS, BRIDGE, NNSIGHT):
+        for name in (MINE, LENS, BRIDGE, NNSIGHT):
             if kind == "every" and name == NNSIGHT:
                 continue
             with tool(a, name, folder) as c:
                 found[name] = [int(x) for x in c.text(f"memory {n} {kind}").split()]
         line(a, "memory", shape=shape, rows=n, kind=kind, bytes=found)
         if not a.json:
-            ours = found.pop("pythiascope")
+            ours = found.pop(MINE)
             print(f"{shape}, {n} tokens, {kind}: peak memory {ours[0] / 1e9:.2f} GB, run "
                   f"{ours[1] / 1e9:.2f}; " + "; ".join(
                       f"{ours[0] / x[0]:.2f} of {name}'s {x[0] / 1e9:.2f}, run "
@@ -297,7 +272,7 @@ def main():
             folder = with_tokenizer(a, shape, work)
             if "memory" in a.parts:
                 measure_memory(a, shape, folder)
-            with Contender("C pass", [a.build / "bench" / "bench_worker", folder, a.threads]) as worker:
+            with Contender(PASS, [a.build / "bench" / "bench_worker", folder, a.threads]) as worker:
                 if "cache" in a.parts:
                     measure_caches(a, shape, folder, worker)
                 if {"call", "hook"} & set(a.parts):

@@ -7,6 +7,7 @@ import pathlib
 import sys
 
 import aims
+import python_figures
 from figures import (LENS, LLAMA, MINE, TORCH, Task, quartiles, share_ratios, spread, table, tokens)
 
 MARKER = "<!-- What follows is written by bench/run.sh. -->"
@@ -109,9 +110,13 @@ def agreement_table(sections):
 def versions(results):
     found = []
     for key, section in results["sections"].items():
-        if not key.startswith(("speed/", "shares/")):
+        if key.startswith("python/"):
+            groups = [{"contenders": x["about"]} for x in section if "about" in x]
+        elif key.startswith(("speed/", "shares/")):
+            groups = [section] if "rounds" in section else section["groups"]
+        else:
             continue
-        for about in [section] if "rounds" in section else section["groups"]:
+        for about in groups:
             found += [text for text in about["contenders"].values() if text not in found]
     return "\n".join(f"- {text}" for text in found)
 
@@ -137,6 +142,9 @@ def text(results):
                 shares_table(shares)]
         if any(LENS in r for s in shares.values() for r in s["rounds"]):
             out += ["### TransformerLens (f32 weights)", lens_table(shares)]
+    package = python_figures.section(results)
+    if package:
+        out += ["### The Python package (files in f16)", package]
     if speeds:
         out += ["### The same model?", agreement_table(speeds)]
     out += ["### Versions", versions(results)]
