@@ -83,6 +83,7 @@ def with_tokenizer(a, shape, work):
 def environment(a):
     return {"OMP_NUM_THREADS": str(a.threads), "MKL_NUM_THREADS": str(a.threads),
             "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT / "python"),
+            "PYTHONDONTWRITEBYTECODE": "",  # modules are compiled once, as pip does
             "PYTHIASCOPE_LIBRARY": str(a.build / "libpythiascope.so")}
 
 
