@@ -4,15 +4,17 @@
 TOOL: lens (TransformerLens 3), bridge (TransformerLens 4), nnsight, or pythiascope (PYTHONPATH and
 PYTHIASCOPE_LIBRARY say where). All run in float32 on THREADS threads, without gradients.
 
-  plain N          seconds of a pass over N tokens with all rows' logits
-  text N LOGITS    the same from a text of N tokens; LOGITS: all or last (pythiascope only)
-  cache N KIND     seconds of a pass that keeps everything, and of giving it back. KIND: default, what
-                   the tool keeps when asked for all; every, also each head's attn.hook_result
-  hook N           seconds of a pass with a function that does nothing at every hook_resid_post
+  cache N KIND     seconds of a pass over N tokens with all rows' logits that keeps everything, and of
+                   giving it back. KIND: default, what the tool keeps when asked for all; every, also
+                   each head's attn.hook_result
   memory N KIND    bytes: the process's peak so far, the peak of one more such pass, that of the
                    weights before it (resident). For a new process
   write N KIND F   saves the cache's arrays to F (npz) under TransformerLens's names; how many
   about            a line of text
+
+pythiascope also answers:
+  text N LOGITS    seconds of a pass from a text of N tokens; LOGITS: all or last
+  plain N, hook N  the same from ids; with a function that does nothing at every hook_resid_post
 
 nnsight's cache() keeps the inputs and outputs of all modules: not the scores, the rotated q and k,
 nor heads' results."""
@@ -67,20 +69,12 @@ class Lens:
     def tokens(self, ids):
         return self.torch.tensor([ids])
 
-    def plain(self, ids):
-        with self.torch.inference_mode():
-            return self.model(ids, return_type="logits")
-
     def cache(self, ids, kind):
         every = kind == "every"
         if self.model.cfg.use_attn_result != every:
             self.model.set_use_attn_result(every)
         with self.torch.inference_mode():
             return self.model.run_with_cache(ids, return_type="logits")
-
-    def hook(self, ids):
-        with self.torch.inference_mode():
-            return self.model.run_with_hooks(ids, fwd_hooks=[(is_post, nothing)])
 
     def arrays(self, kept):
         logits, cache = kept
@@ -113,11 +107,6 @@ class Nnsight:
     def tokens(self, ids):
         return self.torch.tensor([ids])
 
-    def plain(self, ids):
-        with self.torch.inference_mode(), self.model.trace(ids, use_cache=False):
-            logits = self.model.output.logits.save()
-        return logits
-
     def cache(self, ids, kind):
         if kind != "default":
             raise ValueError("nnsight has no heads' results")
@@ -125,13 +114,6 @@ class Nnsight:
             cache = tracer.cache(include_inputs=True).save()
             logits = self.model.output.logits.save()
         return logits, cache
-
-    def hook(self, ids):
-        with self.torch.inference_mode(), self.model.trace(ids, use_cache=False):
-            for layer in self.model.gpt_neox.layers:
-                nothing(layer.output, None)
-            logits = self.model.output.logits.save()
-        return logits
 
     def arrays(self, kept):
         logits, cache = kept
