@@ -103,7 +103,7 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
             input: A text, ids [pos] or [batch, pos], or a list of texts or of ids. A list is a
                 batch: one run of several sequences.
             return_type: "logits"; "loss", the mean cross entropy of the next token in nats;
-                "both"; or None.
+                "both"; or None: a pass for the hooks, without logits.
             loss_per_token: Return the loss of each row, not its mean.
             prepend_bos: Put the beginning-of-text token in front of each sequence.
             stop_at_layer: Compute only the layers before it, and return the residual stream there
@@ -128,9 +128,12 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
         change = self._change(interventions, source, prepend_bos)
         if stop_at_layer is not None:
             return self._residual(sequences, stop_at_layer, prepend_bos, change)
+        if return_type is None:
+            self._pass(sequences, change, bos=prepend_bos)
+            return None
         out = self._logits(sequences, logits, prepend_bos, change)
-        if return_type in ("logits", None):
-            return out if return_type else None
+        if return_type == "logits":
+            return out
         losses = losses_of(out, sequences)
         loss = losses if loss_per_token else float(np.nanmean(losses))
         return loss if return_type == "loss" else (out, loss)

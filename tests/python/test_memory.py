@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from pythiascope import OutOfMemory
 from pythiascope._c.memory import Pool
 
 MEGABYTE = 1 << 18  # floats
@@ -102,7 +103,7 @@ def test_the_collector_may_return_memory_at_any_time() -> None:
 
 
 def test_too_much_memory_is_a_sentence() -> None:
-    with pytest.raises(MemoryError, match="not enough memory for an array of"):
+    with pytest.raises(OutOfMemory, match="not enough memory for an array of"):
         Pool().empty((1 << 40, 1 << 10))
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import OutOfMemory
+
 __all__ = ["Pool", "pool"]
 
 _SMALL = 1 << 17  # bytes; smaller arrays are NumPy's own
@@ -74,7 +76,7 @@ class Pool:
             shape: Its extents.
 
         Raises:
-            MemoryError: The system has not enough memory.
+            OutOfMemory: The system has not enough memory.
         """
         floats = 1
         for extent in shape:
@@ -108,7 +110,7 @@ class Pool:
         try:
             memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except (OSError, OverflowError):
-            raise MemoryError(f"not enough memory for an array of {size / 1e6:.0f} MB") from None
+            raise OutOfMemory(f"not enough memory for an array of {size / 1e6:.0f} MB") from None
         if _WISH_HUGE is not None and size >= _HUGE:
             try:
                 memory.madvise(_WISH_HUGE)
