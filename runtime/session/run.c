@@ -109,7 +109,6 @@ psc_status psc_session_reserve(psc_session *s, int32_t n_rows, int32_t n_logits,
 static psc_status plan_logits(psc_session *s, const psc_run_options *options, psc_error *error) {
     const bool none = options->no_logits || options->stop_at_layer != 0;
     int32_t n = 0;
-    s->n_logit_rows = 0;
     for (int32_t r = 0; r < s->n_rows; r++) {
         s->wanted[r] = !none && (options->logits == PSC_ROWS_ALL || s->rows[r].next < 0);
         if (s->wanted[r]) s->logit_rows[n++] = r;
@@ -233,6 +232,7 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
     psc_status status = check_options(s, &options, error);
     if (status != PSC_OK) return status;
     psc_results_clear(s->results);
+    s->n_logit_rows = 0;
     if (s->options.accumulate) status = psc_accumulation_check(s, error);
     if (status == PSC_OK) status = make_rows(s, inputs, n_inputs, options.phase, error);
     if (status == PSC_OK) status = plan_logits(s, &options, error);

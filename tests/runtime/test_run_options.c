@@ -64,6 +64,10 @@ Test(run_options, logits_memory) {
     cr_assert(!memcmp(out, expected + 9 * v, v * sizeof *out));
     cr_assert_eq(psc_session_logits(session, 9), out);
     cr_assert_eq(out[v], 0);
+    const psc_token bad = {.id = -1};
+    REFUSED(psc_session_run(session, &(psc_input){0, 1, &bad}, 1, NULL, &error), PSC_ERROR_INPUT,
+        "token id -1");
+    cr_assert_null(psc_session_logits(session, 9), "the caller may have freed the memory");
     options.logits_capacity = (int64_t)v - 1;
     REFUSED(run(), PSC_ERROR_INPUT, "logits_memory");
     cr_assert_eq(psc_session_length(session, 0), 0);
