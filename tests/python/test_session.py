@@ -561,3 +561,37 @@ def test_threads_that_close_while_others_run() -> None:
                 assert "closed" in str(error)
 
         assert run_threads(8, work) == []
+
+
+def test_a_session_that_is_collected_during_another_thread_s_run_leaves_the_model_usable() -> None:
+    with Model(threads=1) as model:
+        stream = iter(model.generate([3, 4, 5], 5, stream=True))
+        next(stream)
+        left = next(
+            o
+            for o in gc.get_objects()
+            if isinstance(o, Session) and o.turn is model._turn and o not in model._sessions
+        )
+        close, running, over = left._library.psc_session_close, threading.Event(), threading.Event()
+
+        class Slow:
+            """The library; the close lasts until the other thread's run is over."""
+
+            def psc_session_close(self, pointer: Any) -> None:
+                running.set()
+                over.wait(60)
+                close(pointer)
+
+        left._library = Slow()
+        kept = [stream]
+        del stream, left
+        thread = threading.Thread(target=kept.clear)
+
+        def start(array: Any, hook: Any) -> None:
+            thread.start()
+            running.wait(60)
+
+        model.run_with_hooks([1, 2, 3], fwd_hooks=[("hook_embed", start)])
+        over.set()
+        thread.join()
+        assert model([1, 2, 3]).shape[1] == 3

@@ -41,6 +41,14 @@ class Turn:
         self.pid = os.getpid()
         self.lock = threading.RLock()
         self.runner = 0  # the thread inside the C library's run; 0: none
+        # Threads that close a session. The collector closes without the lock, so perhaps during
+        # another thread's run.
+        self.closers: set[int] = set()
+
+    def inside(self) -> bool:
+        """Whether this thread is inside a callback of a run or of a close."""
+        thread = threading.get_ident()
+        return thread == self.runner or thread in self.closers
 
     def hold(self) -> threading.RLock:
         """The lock, for a with statement.
@@ -50,7 +58,7 @@ class Turn:
                 which the lock may be held forever.
         """
         check_process(self.pid)
-        if self.runner == threading.get_ident():
+        if self.inside():
             raise StateError(
                 "a run cannot start inside a callback of the same model; use a model.session() "
                 "of its own, or run it after this one"
@@ -231,7 +239,7 @@ class Session:
         if self.retired:
             return  # __del__ closes it, after the last view
         self._closing = True
-        if self.turn.runner == threading.get_ident():
+        if self.turn.inside():
             return  # in a callback: the run closes it
         if self.turn.lock.acquire(blocking=False):
             try:
@@ -243,11 +251,12 @@ class Session:
         if not self._closed.acquire(blocking=False):
             return
         self._closing = True
-        runner = self.turn.runner
         if os.getpid() == self._pid:
-            self.turn.runner = threading.get_ident()  # plugins close: callbacks
+            inside, thread = self.turn.inside(), threading.get_ident()
+            self.turn.closers.add(thread)  # plugins close: callbacks
             self._library.psc_session_close(ctypes.byref(self._pointer))
-            self.turn.runner = runner
+            if not inside:
+                self.turn.closers.discard(thread)
         self._hooks.clear()
         self._kept.clear()
         self.model.give_back()
