@@ -17,6 +17,7 @@ one round; figures are medians with quartiles. "cpu" is the same ratio of proces
 read the same files and compute in float32. Before timing, the arrays of all are compared.
 install_rivals.sh makes the folder of rivals.
 """
+
 import argparse
 import itertools
 import json
@@ -29,7 +30,6 @@ import tempfile
 import time
 
 import numpy as np
-
 from figures import spread
 from python_figures import CALLS, LENS, MINE, PASS, fastest, ratios, rivals
 from turns import HERE, ROOT, Contender, model_folder, python
@@ -54,7 +54,9 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
     p.add_argument("--rivals", type=pathlib.Path, default=ROOT / "build" / "rivals")
-    p.add_argument("--cache", type=pathlib.Path, help="folder of generated models; default: BUILD/models")
+    p.add_argument(
+        "--cache", type=pathlib.Path, help="folder of generated models; default: BUILD/models"
+    )
     p.add_argument("--shapes", default="160m,410m")
     p.add_argument("--dtype", default="f16", help="of the files; default: f16, as Pythia's are")
     p.add_argument("--parts", default="cache,call,hook,memory,import")
@@ -69,6 +71,7 @@ def arguments():
 
 # --- contenders -----------------------------------------------------------------------------------
 
+
 def with_tokenizer(a, shape, work):
     """The model's folder with a tokenizer, for texts."""
     folder = pathlib.Path(work) / shape
@@ -81,17 +84,32 @@ def with_tokenizer(a, shape, work):
 
 
 def environment(a):
-    return {"OMP_NUM_THREADS": str(a.threads), "MKL_NUM_THREADS": str(a.threads),
-            "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT / "python"),
-            "PYTHONDONTWRITEBYTECODE": "",  # modules are compiled once, as pip does
-            "PYTHIASCOPE_LIBRARY": str(a.build / "libpythiascope.so")}
+    return {
+        "OMP_NUM_THREADS": str(a.threads),
+        "MKL_NUM_THREADS": str(a.threads),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONPATH": str(ROOT / "python"),
+        "PYTHONDONTWRITEBYTECODE": "",  # modules are compiled once, as pip does
+        "PYTHIASCOPE_LIBRARY": str(a.build / "libpythiascope.so"),
+    }
 
 
 def tool(a, name, folder):
     """A process of caches.py. TransformerLens 4 and nnsight have an environment of their own."""
     interpreter = a.rivals / "bridge" / "bin" / "python" if name in (BRIDGE, NNSIGHT) else python(a)
-    return Contender(name, [interpreter, HERE / "rivals" / "caches.py", folder, a.threads,
-                            TOOLS.get(name, "pythiascope")], 0, environment(a))
+    return Contender(
+        name,
+        [
+            interpreter,
+            HERE / "rivals" / "caches.py",
+            folder,
+            a.threads,
+            TOOLS.get(name, "pythiascope"),
+        ],
+        0,
+        environment(a),
+    )
 
 
 def take(contender, question):
@@ -109,6 +127,7 @@ def line(a, what, **fields):
 
 
 # --- caches ---------------------------------------------------------------------------------------
+
 
 def compare(contenders, kinds, n=24):
     """Compares the arrays that each rival keeps with ours; returns {rival: common arrays}."""
@@ -150,22 +169,34 @@ def cache_rounds(a, opened, worker, n, kind):
 
 
 def report_caches(a, shape, n, kind, found):
-    x = {"wall": {name: [t[0] for t in turns] for name, turns in found.items()},
-         "cpu": {name: [t[1] for t in turns] for name, turns in found.items()}}
+    x = {
+        "wall": {name: [t[0] for t in turns] for name, turns in found.items()},
+        "cpu": {name: [t[1] for t in turns] for name, turns in found.items()},
+    }
     line(a, "cache", shape=shape, rows=n, kind=kind, **x)
     if a.json:
         return
     times = {name: 1e3 * statistics.median(t) for name, t in x["wall"].items()}
-    print(f"{shape}, {n} tokens, {kind}: pythiascope {times[MINE]:.0f} ms, "
-          f"{spread(ratios(x, MINE, PASS))} of its pass; the fastest rival is {fastest(x)}", flush=True)
+    print(
+        f"{shape}, {n} tokens, {kind}: pythiascope {times[MINE]:.0f} ms, "
+        f"{spread(ratios(x, MINE, PASS))} of its pass; the fastest rival is {fastest(x)}",
+        flush=True,
+    )
     for name in rivals(x["wall"]):
-        print(f"    {name}: {times[name]:.0f} ms, {spread(ratios(x, name))} times as long; "
-              f"cpu {spread(ratios(x, name, MINE, 'cpu'))}", flush=True)
+        print(
+            f"    {name}: {times[name]:.0f} ms, {spread(ratios(x, name))} times as long; "
+            f"cpu {spread(ratios(x, name, MINE, 'cpu'))}",
+            flush=True,
+        )
 
 
 def measure_caches(a, shape, folder, worker):
-    with tool(a, MINE, folder) as ours, tool(a, LENS, folder) as lens, \
-            tool(a, BRIDGE, folder) as bridge, tool(a, NNSIGHT, folder) as nnsight:
+    with (
+        tool(a, MINE, folder) as ours,
+        tool(a, LENS, folder) as lens,
+        tool(a, BRIDGE, folder) as bridge,
+        tool(a, NNSIGHT, folder) as nnsight,
+    ):
         opened = [ours, lens, bridge, nnsight]
         common = compare(opened, KINDS)
         about = {c.name: c.text("about") for c in opened}
@@ -173,15 +204,21 @@ def measure_caches(a, shape, folder, worker):
         if not a.json:
             for text in about.values():
                 print(f"    {text}")
-            print("    the same arrays, common of ours and theirs: " + "; ".join(
-                f"{name} {common[name][0]} of {common[name][1]} and {common[name][2]}"
-                for name in common), flush=True)
+            print(
+                "    the same arrays, common of ours and theirs: "
+                + "; ".join(
+                    f"{name} {common[name][0]} of {common[name][1]} and {common[name][2]}"
+                    for name in common
+                ),
+                flush=True,
+            )
         for n, kind in itertools.product(ROWS, KINDS):
             found = cache_rounds(a, opened, worker, n, kind)
             report_caches(a, shape, n, kind, found)
 
 
 # --- calls and hooks ------------------------------------------------------------------------------
+
 
 def pairs(first, question, second, other, rounds):
     """[(wall ratio, cpu ratio)] of second to first, each between two turns of first."""
@@ -200,22 +237,33 @@ def show_pairs(a, what, shape, n, found, bound):
     walls, cpus = ([f[i] for f in found] for i in (0, 1))
     line(a, what, shape=shape, rows=n, ratios=walls, cpu_ratios=cpus, bound=bound)
     if not a.json:
-        print(f"{shape}, {n} tokens: {what} {spread(walls, 3)}, cpu {spread(cpus, 3)}; aim {bound}",
-              flush=True)
+        print(
+            f"{shape}, {n} tokens: {what} {spread(walls, 3)}, cpu {spread(cpus, 3)}; aim {bound}",
+            flush=True,
+        )
 
 
 def measure_calls(a, shape, folder, worker):
     with tool(a, MINE, folder) as ours:
         for n in ROWS:
-            wanted = [(CALLS[0], worker, f"rows {n} plain", f"text {n} all"),
-                      (CALLS[1], worker, f"prefill {n}", f"text {n} last")] if "call" in a.parts else []
+            wanted = (
+                [
+                    (CALLS[0], worker, f"rows {n} plain", f"text {n} all"),
+                    (CALLS[1], worker, f"prefill {n}", f"text {n} last"),
+                ]
+                if "call" in a.parts
+                else []
+            )
             if "hook" in a.parts:
                 wanted.append((CALLS[2], ours, f"plain {n}", f"hook {n}"))
             for what, first, question, other in wanted:
-                show_pairs(a, what, shape, n, pairs(first, question, ours, other, 3 * a.rounds), 1.02)
+                show_pairs(
+                    a, what, shape, n, pairs(first, question, ours, other, 3 * a.rounds), 1.02
+                )
 
 
 # --- memory and start -----------------------------------------------------------------------------
+
 
 def measure_memory(a, shape, folder):
     for n, kind in itertools.product(ROWS, KINDS):
@@ -228,11 +276,16 @@ def measure_memory(a, shape, folder):
         line(a, "memory", shape=shape, rows=n, kind=kind, bytes=found)
         if not a.json:
             ours = found.pop(MINE)
-            print(f"{shape}, {n} tokens, {kind}: peak memory {ours[0] / 1e9:.2f} GB, run "
-                  f"{ours[1] / 1e9:.2f}; " + "; ".join(
-                      f"{ours[0] / x[0]:.2f} of {name}'s {x[0] / 1e9:.2f}, run "
-                      f"{ours[1] / x[1]:.2f} of {x[1] / 1e9:.2f}" for name, x in found.items()),
-                  flush=True)
+            print(
+                f"{shape}, {n} tokens, {kind}: peak memory {ours[0] / 1e9:.2f} GB, run "
+                f"{ours[1] / 1e9:.2f}; "
+                + "; ".join(
+                    f"{ours[0] / x[0]:.2f} of {name}'s {x[0] / 1e9:.2f}, run "
+                    f"{ours[1] / x[1]:.2f} of {x[1] / 1e9:.2f}"
+                    for name, x in found.items()
+                ),
+                flush=True,
+            )
 
 
 def measure_start(a):
@@ -243,8 +296,9 @@ def measure_start(a):
         times = []
         for code in (STARTS, "import numpy"):
             start = time.perf_counter()
-            done = subprocess.run([python(a), "-c", code], env=env, check=True, text=True,
-                                  stdout=subprocess.PIPE)
+            done = subprocess.run(
+                [python(a), "-c", code], env=env, check=True, text=True, stdout=subprocess.PIPE
+            )
             times.append(time.perf_counter() - start)
             if code == STARTS:
                 inside = [float(x) for x in done.stdout.split()]
@@ -252,17 +306,29 @@ def measure_start(a):
             found.append(inside)
             whole.append(times[0])
             bare.append(times[1])
-    line(a, "start", imported=[f[0] for f in found], opened=[f[1] for f in found], whole=whole,
-         numpy=bare, bound=0.06)
+    line(
+        a,
+        "start",
+        imported=[f[0] for f in found],
+        opened=[f[1] for f in found],
+        whole=whole,
+        numpy=bare,
+        bound=0.06,
+    )
     if not a.json:
         ms = [1e3 * f[1] for f in found]
-        print(f"import and open after numpy: {spread(ms, 1)} ms, least {min(ms):.1f}, of which import "
-              f"{spread([1e3 * f[0] for f in found], 1)}; processes differ by "
-              f"{1e3 * (statistics.median(whole) - statistics.median(bare)):.1f} ms, least "
-              f"{1e3 * (min(whole) - min(bare)):.1f}; aim 60 ms", flush=True)
+        print(
+            f"import and open after numpy: {spread(ms, 1)} ms, least {min(ms):.1f}, "
+            f"of which import "
+            f"{spread([1e3 * f[0] for f in found], 1)}; processes differ by "
+            f"{1e3 * (statistics.median(whole) - statistics.median(bare)):.1f} ms, least "
+            f"{1e3 * (min(whole) - min(bare)):.1f}; aim 60 ms",
+            flush=True,
+        )
 
 
 # --- all ------------------------------------------------------------------------------------------
+
 
 def main():
     a = arguments()

@@ -9,34 +9,41 @@ the edits of lens_calls.py. The JSON files hold names, shapes, labels and texts.
 runs with fold_ln, as for tests/golden/parity; arrays whose name starts with "raw/" come from the
 same model without any processing.
 """
+
 import json
 import os
 import sys
 import tempfile
 
-import numpy as np
-import torch
-from safetensors.torch import save_file
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
 import gptneox_float64
 import make_parity_golden as parity
+import numpy as np
 import parity_models
+import torch
 from lens_calls import EDITS, KEPT, RAW, RUNS, cases, without_rotated
+from safetensors.torch import save_file
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..")
 OUT = os.path.join(ROOT, "tests", "golden", "python")
 WEIGHTS = ("parallel_f32", "no_attention_bias", "tied_f32")  # variants whose weights are kept
 SLICED = ("parallel_f32", "sequential_f32", "odd_sizes")  # ... whose cache of rows 2 to 4 is kept
-TEXTS = ["It was a dark and stormy night.", "  Two  spaces\nand a line", "naïve café — “quoted”",
-         "東京 🙂!", "x", "The cat sat on the mat, the dog on the cat."]
+TEXTS = [
+    "It was a dark and stormy night.",
+    "  Two  spaces\nand a line",
+    "naïve café — “quoted”",
+    "東京 🙂!",
+    "x",
+    "The cat sat on the mat, the dog on the cat.",
+]
 TOKENS = [" the", " and", "The", "x"]
 
 
 def tokens_of(folder, config):
     """[2, 9]: the parity golden's prompt, and another one."""
     from safetensors import safe_open
+
     with safe_open(os.path.join(folder, "golden.safetensors"), "np") as file:
         first = file.get_tensor("tokens")
     second = np.random.default_rng(77).integers(0, config["d_vocab"], len(first))
@@ -59,6 +66,7 @@ class Golden:
 
 # --- one model ---------------------------------------------------------------------------------
 
+
 def keep_runs(golden, lens, ids, full):
     """Names and shapes of every run; values of what stopped, and of one with pos_slice if full."""
     found = {}
@@ -69,12 +77,14 @@ def keep_runs(golden, lens, ids, full):
         if "pos_slice" in options:
             options["names_filter"] = without_rotated
         out, cache = lens.run_with_cache(given, **options)
-        found[name] = {"output": list(out.shape),
-                       "entries": {key: list(cache[key].shape) for key in cache.keys()}}
+        found[name] = {
+            "output": list(out.shape),
+            "entries": {key: list(cache[key].shape) for key in cache},
+        }
         if "stop_at_layer" in options:
             golden.keep(f"{name}: output", out)
         if name == "three positions" and full:
-            for key in cache.keys():
+            for key in cache:
                 golden.keep(f"{name}: {key}", cache[key])
     lens.cfg.use_attn_result = True
     golden.labels["runs"] = found
@@ -90,8 +100,20 @@ def keep_edits(golden, lens, ids, plain):
 def keep_weights(golden, raw):
     for name in ("W_E", "W_U", "b_U"):
         golden.keep(f"raw/{name}", getattr(raw, name))
-    for name in ("W_Q", "W_K", "W_V", "W_O", "W_in", "W_out",
-                 "b_Q", "b_K", "b_V", "b_O", "b_in", "b_out"):
+    for name in (
+        "W_Q",
+        "W_K",
+        "W_V",
+        "W_O",
+        "W_in",
+        "W_out",
+        "b_Q",
+        "b_K",
+        "b_V",
+        "b_O",
+        "b_in",
+        "b_out",
+    ):
         golden.keep(f"raw/{name}", getattr(raw, name)[1])
     for ln in ("ln1", "ln2"):
         golden.keep(f"raw/{ln}_w", getattr(raw.blocks[1], ln).w)
@@ -133,6 +155,7 @@ def make_variant(name, golden):
 
 # --- texts -------------------------------------------------------------------------------------
 
+
 def make_text(folder):
     """Tokens of texts by the embedded model's tokenizer."""
     config = gptneox_float64.read_config(folder)
@@ -140,18 +163,34 @@ def make_text(folder):
     with tempfile.TemporaryDirectory() as whole:  # TransformerLens opens it again from a folder
         end = "<|endoftext|>"
         PreTrainedTokenizerFast(
-            tokenizer_file=os.path.join(folder, "tokenizer.json"), bos_token=end, eos_token=end,
-            unk_token=end, clean_up_tokenization_spaces=False).save_pretrained(whole)
+            tokenizer_file=os.path.join(folder, "tokenizer.json"),
+            bos_token=end,
+            eos_token=end,
+            unk_token=end,
+            clean_up_tokenization_spaces=False,
+        ).save_pretrained(whole)
         lens.set_tokenizer(AutoTokenizer.from_pretrained(whole), default_padding_side="right")
     lens.cfg.default_prepend_bos = False
-    texts = [{"text": text, "to_tokens": lens.to_tokens(text).tolist(),
-              "to_tokens, bos": lens.to_tokens(text, prepend_bos=True).tolist(),
-              "to_str_tokens": lens.to_str_tokens(text),
-              "to_string": lens.to_string(lens.to_tokens(text)[0])} for text in TEXTS]
-    positions = [[token, lens.get_token_position(token, TEXTS[-1], mode=mode), mode]
-                 for token in (" cat", " the") for mode in ("first", "last")]
-    return {"texts": texts, "to_single_token": {t: lens.to_single_token(t) for t in TOKENS},
-            "get_token_position": positions}
+    texts = [
+        {
+            "text": text,
+            "to_tokens": lens.to_tokens(text).tolist(),
+            "to_tokens, bos": lens.to_tokens(text, prepend_bos=True).tolist(),
+            "to_str_tokens": lens.to_str_tokens(text),
+            "to_string": lens.to_string(lens.to_tokens(text)[0]),
+        }
+        for text in TEXTS
+    ]
+    positions = [
+        [token, lens.get_token_position(token, TEXTS[-1], mode=mode), mode]
+        for token in (" cat", " the")
+        for mode in ("first", "last")
+    ]
+    return {
+        "texts": texts,
+        "to_single_token": {t: lens.to_single_token(t) for t in TOKENS},
+        "get_token_position": positions,
+    }
 
 
 def main():
