@@ -231,6 +231,18 @@ def test_garbage_collection_in_a_callback() -> None:
     assert model("The sun").shape[0] == 1
 
 
+def test_a_session_that_dies_in_a_callback_does_not_lock_its_model(model: Model) -> None:
+    session = model._new_session()
+
+    def fn(_: Any) -> None:
+        model._new_session()  # dies at once
+
+    session.observe(c.PSC_HOOK_EMBED, fn)
+    session.run([IDS])
+    session.close()
+    assert model("The sun").shape[0] == 1
+
+
 def test_a_model_and_its_sessions_die_in_any_order() -> None:
     for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2]):
         model = Model()

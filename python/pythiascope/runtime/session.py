@@ -252,10 +252,11 @@ class Session:
             return
         self._closing = True
         if os.getpid() == self._pid:
-            inside, thread = self.turn.inside(), threading.get_ident()
+            thread = threading.get_ident()
+            nested = thread in self.turn.closers
             self.turn.closers.add(thread)  # plugins close: callbacks
             self._library.psc_session_close(ctypes.byref(self._pointer))
-            if not inside:
+            if not nested:
                 self.turn.closers.discard(thread)
         self._hooks.clear()
         self._kept.clear()
