@@ -597,6 +597,41 @@ def test_abandoned_streams(model):
     assert np.array_equal(model(IDS), expected)
 
 
+def test_a_view_kept_in_a_generation(folder):
+    model = Model(folder, cache=False)
+    kept, copies = [], []
+
+    def keep(array, hook):
+        kept.append(array)
+        copies.append(array.copy())
+
+    for batch in ([1, 2, 3], [[1, 2, 3], [4, 5, 6]]):
+        kept.clear()
+        copies.clear()
+        hooks = model.hooks([("blocks.1.hook_resid_post", keep)])
+        with hooks, pytest.raises(StateError, match=KEPT):
+            model.generate(batch, max_new_tokens=3)
+        gc.collect()
+        assert np.array_equal(kept[0], copies[0])
+        kept[0][...] = 0  # its session is closed for the model, but its memory lives
+    model.close()
+    assert model.closed
+
+
+def test_an_exception_in_a_generation_comes_out_at_its_step(model):
+    calls = []
+
+    def explode(array, hook):
+        calls.append(array.shape[1])
+        if len(calls) == 3:
+            raise ValueError("mine")
+
+    hooks = model.hooks([("blocks.1.hook_resid_post", explode)])
+    with hooks, pytest.raises(ValueError, match="mine"):
+        model.generate([1, 2, 3], max_new_tokens=9)
+    assert calls == [3, 1, 1]
+
+
 # --- arrays, models and threads ------------------------------------------------------------------
 
 
@@ -744,36 +779,40 @@ def test_a_fork_outside_of_a_pass(folder):
 @pytest.mark.parametrize("threads", ["1", "2"])
 @pytest.mark.parametrize("batch", ["[3, 14, 15]", "[[3, 14, 15], [1]]"])
 def test_a_fork_inside_of_a_hook(folder, threads, batch):
-    """The pass of a child that returns into it ends; a child that exits is its own affair."""
+    """The child's pass ends with an exception; the parent's goes on."""
     in_a_process(
         f"""
         import os, sys, numpy as np
-        from pythiascope import Model
+        from pythiascope import Model, StateError
         model = Model(sys.argv[1], cache=False, threads={threads})
         expected = model({batch})
-        written, ends = os.pipe(), []
+        parent, ends = os.getpid(), []
+
+        def same():
+            with Model(sys.argv[1], cache=False) as again:
+                return np.array_equal(again({batch}), expected, equal_nan=True)
 
         def fork(array, hook):
             child = os.fork()
-            if child == 0:
-                os.dup2(written[1], 2)
-                if hook.layer() == 2:
-                    with Model(sys.argv[1], cache=False) as again:
-                        same = np.array_equal(again({batch}), expected, equal_nan=True)
-                        os._exit(5 if same else 6)
-                if hook.layer() == 0:
-                    raise ValueError("the child's own")
-                return array * 0
-            ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            if child != 0:
+                ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            elif hook.layer() == 0:
+                raise ValueError("the child's own")
+            elif hook.layer() == 2:
+                os._exit(5 if same() else 1)
 
-        logits = model.run_with_hooks(
-            {batch}, fwd_hooks=[(lambda name: name.endswith("hook_resid_pre"), fork)]
-        )
-        assert ends == [1, 1, 5], ends
-        os.close(written[1])
-        ends = [line for line in os.fdopen(written[0]) if line[0] not in " T"]
-        assert ends[0] == "ValueError: the child's own\\n", ends
-        assert "StateError: this model belongs to process" in ends[1], ends
+        try:
+            logits = model.run_with_hooks(
+                {batch}, fwd_hooks=[(lambda name: name.endswith("hook_resid_pre"), fork)]
+            )
+        except ValueError as error:
+            assert str(error) == "the child's own" and os.getpid() != parent
+            os._exit(3 if same() else 1)
+        except StateError as error:
+            assert f"belongs to process {{parent}}; open it again" in str(error), error
+            sys.exit(4 if same() else 1)
+        assert os.getpid() == parent
+        assert ends == [3, 4, 5], ends
         assert np.array_equal(logits, expected, equal_nan=True)
         assert np.array_equal(model({batch}), expected, equal_nan=True)
         """,

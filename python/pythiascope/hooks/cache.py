@@ -9,7 +9,6 @@ as all keys past a row's own position.
 from __future__ import annotations
 
 import math
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
@@ -21,7 +20,7 @@ from ..errors import InputError
 from ..runtime.loss import losses_of
 from .components import Components
 from .hooks import Hooks
-from .names import Hook, NamesFilter, UnknownHook, position_axis
+from .names import Hook, NamesFilter, position_axis
 from .slices import Slice, SliceInput
 
 if TYPE_CHECKING:
@@ -45,54 +44,6 @@ class ActivationCache(Components):
         model: the model of the pass; the decompositions need its weights.
         has_batch_dim: whether arrays have a batch axis.
     """
-
-    def __init__(
-        self, cache_dict: dict[str, Floats], model: Model, has_batch_dim: bool = True
-    ) -> None:
-        self.cache_dict = cache_dict
-        self.model = model
-        self.has_batch_dim = has_batch_dim
-
-    def __getitem__(self, key: object) -> Floats:
-        """An array. UnknownHook, a KeyError, says what is missing and lists near names."""
-        if isinstance(key, str) and key in self.cache_dict:
-            return self.cache_dict[key]
-        name = self.model.names.key(key)
-        if name in self.cache_dict:
-            return self.cache_dict[name]
-        found = self.model.names.find(name)
-        raise UnknownHook(
-            f"{found.name} is not in this cache; the run's names_filter, stop_at_layer or "
-            "use_attn_result left it out"
-        )
-
-    def __contains__(self, key: object) -> bool:
-        """Whether the cache holds an entry, under any of its names."""
-        try:
-            return self.model.names.key(key) in self.cache_dict
-        except UnknownHook:
-            return False
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.cache_dict)
-
-    def __len__(self) -> int:
-        return len(self.cache_dict)
-
-    def keys(self) -> KeysView[str]:
-        """The names, in the order of the pass."""
-        return self.cache_dict.keys()
-
-    def values(self) -> ValuesView[Floats]:
-        """The arrays, in the order of the pass."""
-        return self.cache_dict.values()
-
-    def items(self) -> ItemsView[str, Floats]:
-        """Pairs (name, array), in the order of the pass."""
-        return self.cache_dict.items()
-
-    def __repr__(self) -> str:
-        return f"ActivationCache with keys {list(self.cache_dict)}"
 
     def remove_batch_dim(self) -> ActivationCache:
         """Drops the batch axis of all arrays, in place; returns the cache itself.

@@ -7,7 +7,7 @@ compute_head_results.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,9 +21,6 @@ from .stacks import Floats, Stack
 
 class Components(ResidualStream):
     """The decompositions into heads and neurons. ActivationCache inherits it."""
-
-    if TYPE_CHECKING:
-        cache_dict: dict[str, Floats]
 
     def compute_head_results(self) -> None:
         """Adds what each head writes, blocks.{l}.attn.hook_result [batch, pos, head, d_model].

@@ -17,34 +17,22 @@ Weights are raw. Where TransformerLens's answer depends on its folding:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
+from .lookup import Lookup
 from .slices import Slice, SliceInput
 from .stacks import Floats, normalize
 
-if TYPE_CHECKING:
-    from ..model import Model
 
-
-class ResidualStream:
+class ResidualStream(Lookup):
     """The decompositions of a cache. ActivationCache inherits it."""
 
-    model: Model
-    has_batch_dim: bool
     memory_limit: int = 8 << 30
     """Most bytes of one stack; a larger one raises OutOfMemory before any work."""
-
-    if TYPE_CHECKING:
-
-        def __getitem__(self, key: object) -> Floats:
-            """ActivationCache's."""
-
-        def __contains__(self, key: object) -> bool:
-            """ActivationCache's."""
 
     @overload
     def accumulated_resid(

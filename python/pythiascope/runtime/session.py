@@ -443,8 +443,9 @@ class Session:
             bos=int(bos),
             n_copies=len(copies),
             stop_at_layer=stop_at_layer,
-            stop=self._stop,
         )
+        if threading.current_thread() is threading.main_thread():
+            options.stop = self._stop  # others receive no signal; each call waits for the GIL
         if copies:
             options.copies = (c.psc_copy * len(copies))(*copies)
         if logits_out is not None:
