@@ -607,3 +607,20 @@ def test_a_session_that_is_collected_during_another_thread_s_run_leaves_the_mode
         over.set()
         thread.join()
         assert model([1, 2, 3]).shape[1] == 3
+
+
+def test_ctrl_c_during_a_close_leaves_the_other_sessions_usable(model: Model) -> None:
+    session = model._new_session()
+    close = session._library.psc_session_close
+
+    class Interrupted:
+        """The library; Ctrl-C comes while it closes a session."""
+
+        def psc_session_close(self, pointer: Any) -> None:
+            close(pointer)
+            raise KeyboardInterrupt
+
+    session._library = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        session.close()
+    assert model([1, 2, 3]).shape[1] == 3

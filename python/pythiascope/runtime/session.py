@@ -23,10 +23,11 @@ import numpy.typing as npt
 
 from .._c import structures as c
 from .._c.library import call, check, library
+from .._c.paths import path_bytes
 from ..checks import whole
 from ..errors import HostCallFailed, InputError, StateError, error_of
 from .opened import OpenModel, another_process, check_process
-from .tokens import Tokens, utf8
+from .tokens import Tokens, c_text
 
 __all__ = ["OwnedResults", "Session", "Turn"]
 
@@ -168,7 +169,7 @@ class Session:
     ) -> None:
         options = c.psc_session_options(
             threads=whole("threads", threads, 0, 1024),
-            isa=isa.encode() if isa else None,
+            isa=None if isa is None else c_text(isa),
             chunk=whole("chunk", chunk, 0, _INT32),
             n_sequences=whole("n_sequences", n_sequences, 1, _INT32),
             capacity=whole("capacity", capacity, 0, _INT32),
@@ -252,12 +253,14 @@ class Session:
             return
         self._closing = True
         if os.getpid() == self._pid:
-            thread = threading.get_ident()
-            nested = thread in self.turn.closers
-            self.turn.closers.add(thread)  # plugins close: callbacks
-            self._library.psc_session_close(ctypes.byref(self._pointer))
-            if not nested:
-                self.turn.closers.discard(thread)
+            outer, thread = self.turn.inside(), threading.get_ident()
+            try:
+                if not outer:
+                    self.turn.closers.add(thread)  # plugins close: callbacks
+                self._library.psc_session_close(ctypes.byref(self._pointer))
+            finally:  # Ctrl-C may have come meanwhile
+                if not outer:
+                    self.turn.closers.discard(thread)
         self._hooks.clear()
         self._kept.clear()
         self.model.give_back()
@@ -271,7 +274,7 @@ class Session:
     def plugin(self, name_or_path: str, options: Mapping[str, str] = {}) -> None:
         """Loads a plugin: a built-in by its name, or a shared object by its path."""
         array, n = _options(options)
-        self.guarded("psc_session_plugin_options", os.fsencode(name_or_path), None, array, n)
+        self.guarded("psc_session_plugin_options", path_bytes(name_or_path), None, array, n)
 
     def plugin_object(
         self, plugin: c.psc_plugin, options: Mapping[str, str] = {}, keep: Any = None
@@ -297,17 +300,17 @@ class Session:
     def target(self, text: str) -> None:
         """Adds a target: a text of exactly one token, #ID, next, or top:K."""
         with self.turn.hold():
-            call("psc_session_target", self.pointer, utf8(text))
+            call("psc_session_target", self.pointer, c_text(text))
 
     def contrast(self, a: str, b: str) -> None:
         """Adds the target z_a - z_b."""
         with self.turn.hold():
-            call("psc_session_contrast", self.pointer, utf8(a), utf8(b))
+            call("psc_session_contrast", self.pointer, c_text(a), c_text(b))
 
     def capture(self, point: str) -> None:
         """Keeps a hook point's tensor in the results of later runs."""
         with self.turn.hold():
-            call("psc_session_capture", self.pointer, utf8(point))
+            call("psc_session_capture", self.pointer, c_text(point))
 
     def observe(
         self,
@@ -564,5 +567,5 @@ def _options(options: Mapping[str, str]) -> tuple[Any, int]:
     for i, (key, value) in enumerate(options.items()):
         if not isinstance(value, str):
             raise InputError(f"the option {key} is a {type(value).__name__}; pass it as a text")
-        array[i].key, array[i].value = utf8(key), utf8(value)
+        array[i].key, array[i].value = c_text(key), c_text(value)
     return array, len(options)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._c.library import call, library, take_text
+from ..checks import yes_or_no
 from ..errors import InputError
 from .opened import OpenModel
 
@@ -117,6 +118,18 @@ def utf8(text: str) -> bytes:
         ) from None
 
 
+def c_text(text: str) -> bytes:
+    """A text as the C library takes it, up to a 0 byte.
+
+    Raises:
+        InputError: It is not a text, or has no such form.
+    """
+    raw = utf8(text)
+    if b"\0" in raw:
+        raise InputError(f"{text!r} contains a 0 character; leave it out")
+    return raw
+
+
 def decode(model: OpenModel, ids: npt.NDArray[Any]) -> str:
     """The text of ids [n]; broken UTF-8 becomes U+FFFD, and -1 (padding) is left out.
 
@@ -162,6 +175,7 @@ def sequences_of(model: OpenModel, given: Input, bos: bool = False) -> tuple[lis
     Raises:
         InputError: It is none of these, is empty, or has ids outside the vocabulary.
     """
+    yes_or_no("prepend_bos", bos)
     if isinstance(given, str):
         return [_one(model, given, bos)], False
     if isinstance(given, Tokens):
@@ -172,8 +186,8 @@ def sequences_of(model: OpenModel, given: Input, bos: bool = False) -> tuple[lis
         if isinstance(given[0], (int, np.integer)) and not isinstance(given[0], bool):
             return [_one(model, given, bos)], False
         return [_one(model, item, bos) for item in given], True
-    array = np.asarray(given)
-    if array.ndim == 2 and array.shape[0] > 0:
+    array = given if isinstance(given, (bytes, bytearray, memoryview)) else np.asarray(given)
+    if isinstance(array, np.ndarray) and array.ndim == 2 and array.shape[0] > 0:
         return [_one(model, row, bos) for row in array], True
     return [_one(model, array, bos)], False
 
@@ -198,6 +212,8 @@ def _one(model: OpenModel, given: Any, bos: bool) -> Tokens:
 
 def _ids(model: OpenModel, given: Any) -> npt.NDArray[Any]:
     """Checked ids [n] without the padding on their right."""
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        raise InputError(f"the input is {type(given).__name__}; decode it to a str")
     try:
         ids = np.asarray(given)
     except ValueError:
