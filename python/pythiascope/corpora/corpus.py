@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 from .._c.paths import Path, path_bytes
-from ..checks import whole
+from ..checks import whole, yes_or_no
 from ..errors import InputError
 from ..runtime.base import ModelBase
 
@@ -42,6 +42,12 @@ def _shard(given: str | tuple[int, int] | None) -> tuple[int, int]:
             f'shard is {given!r}; pass (i, n) or "i/n" with i from 1 to n, at most {_MOST_SHARDS}'
         )
     return first, n
+
+
+def _field(given: str) -> str:
+    if not isinstance(given, str) or not given or "\0" in given:
+        raise InputError(f"field is {given!r}; pass the name of a field")
+    return given
 
 
 class Corpora(ModelBase):
@@ -121,10 +127,10 @@ class Corpora(ModelBase):
             raise InputError(f"save_seconds is {save_seconds!r}; pass 0 or more seconds")
         options = Options(
             0 if window is None else whole("window", window, 1, 1 << 20),
-            bool(bos),
+            yes_or_no("bos", bos),
             _shard(shard),
-            bool(strict),
-            field,
+            yes_or_no("strict", strict),
+            _field(field),
             0 if limit_tokens is None else whole("limit_tokens", limit_tokens, 1, 1 << 50),
         )
         plan = Plan(

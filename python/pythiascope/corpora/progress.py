@@ -113,10 +113,10 @@ def open_progress(option: ProgressOption, what: str) -> Progress:
     """The bar that `option` chooses; `what` stands in front of it."""
     if callable(option):
         return _Called(option)
-    if not option:
+    if not option or sys.stderr is None:
         return Progress()
     try:
         from tqdm.auto import tqdm
     except Exception:  # not installed, or it does not work here
-        return _Line(what) if sys.stderr is not None and sys.stderr.isatty() else Progress()
+        return _Line(what) if sys.stderr.isatty() else Progress()
     return _Tqdm(tqdm, what)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .._c import structures
 from .._c.memory import pool
+from ..checks import whole
 from ..errors import InputError
 from ..runtime.loss import losses_of
 from .components import Components
@@ -222,11 +223,8 @@ def _stop(stop_at_layer: int | None, n_layers: int) -> tuple[int, str]:
     """psc_run_options.stop_at_layer, and the name of the residual stream there; "": the end."""
     if stop_at_layer is None:
         return 0, ""
-    layer = stop_at_layer + n_layers if stop_at_layer < 0 else stop_at_layer
-    if not 0 <= layer <= n_layers:
-        raise InputError(
-            f"stop_at_layer is {-n_layers} to {n_layers} in this model, not {stop_at_layer}"
-        )
+    layer = whole("stop_at_layer", stop_at_layer, -n_layers, n_layers)
+    layer += n_layers if layer < 0 else 0
     return (layer, f"blocks.{layer - 1}.hook_resid_post") if layer else (-1, "hook_embed")
 
 

@@ -69,8 +69,8 @@ class Instrumented(ModelBase):
             InputError: The plugin has no such option, or the value does not fit.
             PluginError: The file is not a plugin.
         """
+        table = find_table(name_or_path)
         name = os.fspath(name_or_path)
-        table = find_table(name)
         shared = {key: arguments.pop(key) for key in SHARED if key in arguments}
         made = make_instrument(self, Given(table, name, keyword_texts(table, arguments)))
         if not text:

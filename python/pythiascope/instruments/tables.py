@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from .._c import structures as c
 from .._c.library import check, library
+from .._c.paths import path_bytes
 from ..errors import InputError
 
 
@@ -142,7 +143,7 @@ def find_table(name: str | os.PathLike[str]) -> Table:
 
     InputError for an unknown name, PluginError for a file that is not a plugin.
     """
-    name = os.fspath(name)
+    name = os.fsdecode(path_bytes(name))
     tables = builtin_tables()
     if not is_path(name):
         if name in tables:
@@ -158,7 +159,7 @@ def find_table(name: str | os.PathLike[str]) -> Table:
 def _load_table(path: str) -> Table:
     api: Any = library()
     handle, plugin, error = ctypes.c_void_p(), ctypes.c_void_p(), c.psc_error()
-    where = ctypes.byref(handle), ctypes.byref(plugin), os.fsencode(path), ctypes.byref(error)
+    where = ctypes.byref(handle), ctypes.byref(plugin), path_bytes(path), ctypes.byref(error)
     check(api.psc_plugin_load(*where), error)
     try:
         return read_table(ctypes.cast(plugin, ctypes.POINTER(c.psc_plugin)))

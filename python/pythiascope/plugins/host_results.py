@@ -15,12 +15,22 @@ from .host_base import HostBase, address_of, encoded
 
 Entries = Union[int, Sequence[int], Sequence[str], range, npt.NDArray[Any]]
 
+_MOST = 1 << 26  # numbers that a range may stand for
 _ELEMENTS = {"float32": c.PSC_F32, "float64": c.PSC_F64, "int32": c.PSC_I32}
 
 
 def _texts(values: Iterable[str], what: str) -> ctypes.Array[ctypes.c_char_p]:
     texts = [encoded(value, what) for value in values]
     return (ctypes.c_char_p * max(len(texts), 1))(*texts)
+
+
+def _numbers(values: range, name: str) -> npt.NDArray[np.int64]:
+    """The entries of a range."""
+    if values[_MOST:]:
+        raise InputError(f"axis {name} has more than {_MOST} entries; make it shorter")
+    if values and max(abs(values[0]), abs(values[-1])) > 2**31:
+        raise InputError(f"an entry of axis {name} does not fit in 32 bits")
+    return np.arange(values.start, values.stop, values.step, np.int64)
 
 
 class HostResults(HostBase):
@@ -36,7 +46,9 @@ class HostResults(HostBase):
 
     def axis(self, name: str, entries: Entries) -> None:
         """Declares an axis: its entries are labels or whole numbers; an int n means 0 to n-1."""
-        values = range(entries) if isinstance(entries, int) else entries
+        values: Any = range(entries) if isinstance(entries, int) else entries
+        if isinstance(values, range):
+            values = _numbers(values, name)
         n = len(values)
         key = encoded(name, "an axis's name")
         if n and all(isinstance(one, str) for one in values):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._c import structures as c
+from .._c.paths import path_bytes
 from .arrays import Array, Coordinate, Ranking, unique_dims
 from .sections import Completeness, Lazy, MissingName, Reader, Section, Value, read_array, text_of
 
@@ -259,11 +260,9 @@ class Result:
         """
         from pathlib import Path
 
-        where = os.fspath(folder)
-        self._reader.call(
-            "psc_results_write_folder", self._reader.owner.pointer, os.fsencode(where)
-        )
-        return Path(where)
+        where = path_bytes(folder)
+        self._reader.call("psc_results_write_folder", self._reader.owner.pointer, where)
+        return Path(folder)
 
 
 def _numbers(n: int) -> Coordinate:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .._c import structures as c
 from .._c.library import check, library
-from ..errors import InputError
+from ..errors import InputError, StateError
 from .arrays import RANKS, Array, Coordinate, Entry, Ranking, unique_dims
 
 if TYPE_CHECKING:
@@ -112,6 +112,11 @@ class Reader:
     def __init__(self, owner: OwnedResults) -> None:
         self.owner = owner
         self.library: Any = library()
+
+    def __reduce__(self) -> Any:
+        raise StateError(
+            "results cannot be pickled or copied; take result.to_dict() or the values of arrays"
+        )
 
     def call(self, name: str, *arguments: Any) -> None:
         """Calls name(arguments..., &error); raises the error.

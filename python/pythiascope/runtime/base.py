@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
-from ..errors import InputError, StateError
+from .._c.paths import path_bytes
+from ..errors import StateError
 from . import tokens as tk
 from .config import Config
 from .opened import OpenModel, cache_folder, cache_limit, embedded_folder
@@ -65,9 +66,7 @@ class ModelBase:
         chunk: int = 0,
         cache: bool = True,
     ) -> None:
-        path = embedded_folder() if folder is None else os.fspath(folder)
-        if not isinstance(path, str):
-            raise InputError(f"the folder is a {type(path).__name__}; pass a text or a path")
+        path = embedded_folder() if folder is None else os.fsdecode(path_bytes(folder))
         opened = (
             OpenModel(path, cache_dir=cache_folder(), cache_limit=cache_limit())
             if cache

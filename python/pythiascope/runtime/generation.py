@@ -71,6 +71,9 @@ class Strategy(NamedTuple):
             given = any(value is not None for value in (top_k, top_p, min_p))
             temperature = 1.0 if given else 0.0
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        for what, value in (("temperature", temperature), ("top_p", top_p), ("min_p", min_p)):
+            if value is not None and not isinstance(value, (int, float, np.number)):
+                raise InputError(f"{what} is {value!r}; pass a number")
         wrong = None
         if not 0 <= temperature < float("inf"):
             wrong = f"temperature is {temperature}; pass a finite number of at least 0"
@@ -78,6 +81,8 @@ class Strategy(NamedTuple):
             wrong = f"top_p is {top_p}; pass a number above 0 and at most 1"
         elif min_p is not None and not 0 <= min_p <= 1:
             wrong = f"min_p is {min_p}; pass a number from 0 to 1"
+        elif not all(isinstance(one, str) for one in stops):
+            wrong = f"stop is {stop!r}; pass a text or a list of texts"
         elif not all(stops):
             wrong = "stop has an empty text; leave it out"
         if wrong:

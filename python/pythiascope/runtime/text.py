@@ -7,6 +7,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import whole
 from ..errors import InputError
 from . import tokens as tk
 from .base import ModelBase
@@ -107,7 +108,8 @@ class TextMethods(ModelBase):
         Raises:
             InputError: The id is outside the vocabulary.
         """
-        return self.to_str_tokens([int(token)])[0]  # type: ignore[no-any-return]
+        token = whole("the token", token, 0, self._opened.info.d_vocab - 1)
+        return self.to_str_tokens([token])[0]  # type: ignore[no-any-return]
 
     def get_token_position(
         self, token: str | int, input: Input, mode: str = "first", prepend_bos: bool = False
@@ -125,7 +127,10 @@ class TextMethods(ModelBase):
         """
         if mode not in ("first", "last"):
             raise InputError(f'mode is {mode!r}; pass "first" or "last"')
-        wanted = self.to_single_token(token) if isinstance(token, str) else int(token)
+        if isinstance(token, str):
+            wanted = self.to_single_token(token)
+        else:
+            wanted = whole("the token", token, 0, self._opened.info.d_vocab - 1)
         sequences, _ = self._sequences(input, prepend_bos)
         if len(sequences) != 1:
             raise InputError(f"the input has {len(sequences)} sequences; pass one")
