@@ -200,8 +200,8 @@ def test_stop_at_layer(tiny):
     nothing, cache = model.run_with_cache(IDS, stop_at_layer=1, return_type=None)
     assert nothing is None
     assert len(cache) > 1
-    for wrong in (4, -4):
-        with pytest.raises(InputError, match="stop_at_layer"):
+    for wrong in (4, -4, 1.5, "1"):
+        with pytest.raises(InputError, match="stop_at_layer is"):
             model.run_with_cache(IDS, stop_at_layer=wrong)
     with pytest.raises(InputError, match=r"blocks.2.attn.hook_z cannot be copied: the run stops"):
         model.run_with_cache(IDS, stop_at_layer=2, names_filter="blocks.2.attn.hook_z")

@@ -41,9 +41,9 @@ class ActivationCache(Components):
     cache["embed"] take TransformerLens's names and shorthand, and those of TransformerLens 4.
 
     Attributes:
-        cache_dict: the arrays by name, in the order of the pass.
-        model: the model of the pass; the decompositions need its weights.
-        has_batch_dim: whether arrays have a batch axis.
+        cache_dict: The arrays by name, in the order of the pass.
+        model: The model of the pass; the decompositions need its weights.
+        has_batch_dim: Whether arrays have a batch axis.
     """
 
     def remove_batch_dim(self) -> ActivationCache:
@@ -132,44 +132,37 @@ class Caching(Hooks):
         """Runs the model and keeps the tensors of the pass. Hooks take part; edits are kept.
 
         Args:
-            input: a text, ids, or a batch of them, as for model(input).
-            names_filter: what to keep: None for everything but attn.hook_result and hook_logits;
+            input: A text, ids, or a batch of them, as for model(input).
+            names_filter: What to keep: None for everything but attn.hook_result and hook_logits;
                 a name; a sequence of names; or a function of names. See use_attn_result.
-            pos_slice: the positions to keep, a Slice or what it takes; an int keeps its axis. Of
+            pos_slice: The positions to keep, a Slice or what it takes; an int keeps its axis. Of
                 scores and pattern it chooses queries.
-            stop_at_layer: computes the layers before this one only; negative ones count from the
+            stop_at_layer: Computes the layers before this one only; negative ones count from the
                 end, 0 is the embedding alone. The first result is then the residual stream there,
                 [batch, pos, d_model].
-            remove_batch_dim: the cache's arrays have no batch axis; for one sequence only.
+            remove_batch_dim: The cache's arrays have no batch axis; for one sequence only.
             return_cache_object: False returns a dict of arrays instead of an ActivationCache.
-            prepend_bos: puts the beginning-of-text token in front.
-            interventions: changes of the run, such as ablate("L0H3"); the cache has the changed
-                values.
-            source: source prompts, numbered from 1, for interventions.
-            return_type: of the first result: "logits", "loss", "both", or None, for which logits
-                are not computed.
-            loss_per_token: as for model(input).
+            prepend_bos: Puts the beginning-of-text token in front.
+            interventions: Changes, such as ablate("L0H3"); the cache has the changed values.
+            source: Source prompts, numbered from 1, for interventions.
+            return_type: "logits", "loss", "both", or None, for which logits are not computed.
+            loss_per_token: As for model(input).
 
         Returns:
             Logits, float32 [batch, pos, d_vocab], or what return_type says; and the cache.
 
         Raises:
-            InputError: a name is unknown (near ones are listed), or an argument is out of range.
-            OutOfMemory: the tensors do not fit in memory.
+            InputError: A name is unknown (near ones are listed), or an argument is wrong.
+            MemoryError: The tensors do not fit in memory.
         """
         if return_type not in ("logits", "loss", "both", None):
             raise InputError(f'return_type is {return_type!r}; pass "logits", "loss", "both", None')
         sequences, _ = self._sequences(input, prepend_bos)
-        if remove_batch_dim and len(sequences) != 1:
-            raise InputError(
-                f"remove_batch_dim needs a batch of one sequence, not of {len(sequences)}"
-            )
-        hooks = self.names.filtered(names_filter, self.use_attn_result)
+        _check_batch(sequences, remove_batch_dim)
         stop, end = _stop(stop_at_layer, self.cfg.n_layers)
-        if end and (names_filter is None or callable(names_filter)):
-            hooks = [hook for hook in hooks if _computed(hook, max(stop, 0))]
-        positions = Slice.unwrap(pos_slice)
+        hooks = self._chosen(names_filter, max(stop, 0) if end else None)
         result = end or "hook_logits" if return_type is not None else ""
+        positions = Slice.unwrap(pos_slice)
         change = self._change(interventions, source, prepend_bos)
         out, arrays = self._kept(sequences, hooks, positions, result, stop, prepend_bos, change)
         if return_type in ("loss", "both") and not end:
@@ -181,6 +174,13 @@ class Caching(Hooks):
         if not return_cache_object:
             return out, arrays
         return out, ActivationCache(arrays, cast("Model", self), not remove_batch_dim)
+
+    def _chosen(self, names_filter: NamesFilter, layers: int | None) -> list[Hook]:
+        """What to keep of a pass over the first layers; None: over all."""
+        hooks = self.names.filtered(names_filter, self.use_attn_result)
+        if layers is None or not (names_filter is None or callable(names_filter)):
+            return hooks  # a name beyond the end is the library's to refuse
+        return [h for h in hooks if h.name == "hook_embed" or 0 <= h.layer < layers]
 
     def _kept(
         self,
@@ -194,17 +194,17 @@ class Caching(Hooks):
     ) -> tuple[Any, dict[str, Floats]]:
         """Runs a pass: the tensor called result at all positions ("": None), and those of hooks."""
         tensors = _Tensors(self._opened, [len(tokens) for tokens in sequences], positions)
-        whole = _Tensors(self._opened, tensors.lengths, Slice())
-        logits = whole.logits() if result == "hook_logits" else None
+        full = _Tensors(self._opened, tensors.lengths, Slice())
+        logits = full.logits() if result == "hook_logits" else None
         for hook in hooks:
             if hook.name != "hook_logits" or logits is None:
                 tensors.add(hook)
         if result and logits is None:
-            whole.add(self.names.hooks[result])
+            full.add(self.names.hooks[result])
         self._pass(
             sequences,
             change,
-            copies=tensors.copies + whole.copies,
+            copies=tensors.copies + full.copies,
             logits=None if logits is None else "all",
             logits_out=logits,
             stop_at_layer=stop,
@@ -212,11 +212,16 @@ class Caching(Hooks):
         )
         arrays = tensors.arrays()
         if logits is None:
-            return whole.arrays().get(result), arrays
-        out = whole.finished(self.names.hooks[result], logits)
+            return full.arrays().get(result), arrays
+        out = full.finished(self.names.hooks[result], logits)
         if any(hook.name == result for hook in hooks):
             arrays[result] = positions.apply(out, 1)
         return out, arrays
+
+
+def _check_batch(sequences: list[Tokens], remove_batch_dim: bool) -> None:
+    if remove_batch_dim and len(sequences) != 1:
+        raise InputError(f"remove_batch_dim needs a batch of one sequence, not of {len(sequences)}")
 
 
 def _stop(stop_at_layer: int | None, n_layers: int) -> tuple[int, str]:
@@ -226,11 +231,6 @@ def _stop(stop_at_layer: int | None, n_layers: int) -> tuple[int, str]:
     layer = whole("stop_at_layer", stop_at_layer, -n_layers, n_layers)
     layer += n_layers if layer < 0 else 0
     return (layer, f"blocks.{layer - 1}.hook_resid_post") if layer else (-1, "hook_embed")
-
-
-def _computed(hook: Hook, layers: int) -> bool:
-    """Whether a pass over the first layers computes a tensor."""
-    return hook.name == "hook_embed" or 0 <= hook.layer < layers
 
 
 class _Tensors:
@@ -283,7 +283,7 @@ class _Tensors:
                     rows=structures.PSC_ROWS_RANGE,
                     row_begin=self._begin,
                     row_end=self._end,
-                    out=array.ctypes.data,
+                    out=array.__array_interface__["data"][0],
                     capacity=size,
                 )
             )

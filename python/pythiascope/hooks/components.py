@@ -68,11 +68,11 @@ class Components(ResidualStream):
 
         Args:
             layer: 0..n_layers; n_layers, -1 and None take all layers.
-            return_labels: also returns the labels "L0H0", "L0H1", ...
-            incl_remainder: ends with the stream after those layers less the heads; at layer 0
+            return_labels: Also returns the labels "L0H0", "L0H1", ...
+            incl_remainder: Ends with the stream after those layers less the heads; at layer 0
                 with the whole stream.
-            pos_slice: a Slice or what it takes, over positions.
-            apply_ln: normalizes by the cached scale of layer's ln1 or of ln_final; no gamma.
+            pos_slice: A Slice or what it takes, over positions.
+            apply_ln: Normalizes by the cached scale of layer's ln1 or of ln_final; no gamma.
         """
         pos, layer = Slice(pos_slice), self._layer(layer)
         stack = self._stack(layer, pos, apply_ln)
@@ -145,15 +145,15 @@ class Components(ResidualStream):
 
         Args:
             layer: 0..n_layers; n_layers, -1 and None take all layers.
-            pos_slice: a Slice or what it takes, over positions.
-            neuron_slice: the same over each layer's neurons.
-            return_labels: also returns the labels "L0N0", "L0N1", ...
-            incl_remainder: ends with the stream at `layer` less the neurons; at layer 0 with the
+            pos_slice: A Slice or what it takes, over positions.
+            neuron_slice: The same over each layer's neurons.
+            return_labels: Also returns the labels "L0N0", "L0N1", ...
+            incl_remainder: Ends with the stream at `layer` less the neurons; at layer 0 with the
                 whole stream.
-            apply_ln: normalizes by the cached scale of what reads the stream there; no gamma.
+            apply_ln: Normalizes by the cached scale of what reads the stream there; no gamma.
             project_output_onto: [d_model] or [d_model, outputs]; replaces the last axis by
                 products with it, after apply_ln. The stack's full size is never allocated.
-            mlp_input: the reader is the layer's MLP (sequential models only).
+            mlp_input: The reader is the layer's MLP (sequential models only).
         """
         pos, layer = Slice(pos_slice), self._layer(layer, mlp_input)
         stack = self._stack(layer, pos, apply_ln, project_output_onto, mlp_input)

@@ -72,15 +72,15 @@ class Hooks(ModelBase):
         """Adds a function to hooks for all later passes, until reset_hooks.
 
         Args:
-            name: a hook, under any of its names, or a function that chooses names.
+            name: A hook, under any of its names, or a function that chooses names.
             hook: fn(array, hook); see run_with_hooks.
             dir: "fwd"; pythiascope has no backward pass.
-            is_permanent: stays until reset_hooks(including_permanent=True).
-            level: any value, by which reset_hooks(level=...) finds the hook again.
-            prepend: runs before the functions that are there already.
+            is_permanent: Stays until reset_hooks(including_permanent=True).
+            level: Any value, by which reset_hooks(level=...) finds the hook again.
+            prepend: Runs before the functions that are there already.
 
         Raises:
-            InputError: the name is unknown, or hook cannot be called. Near names are listed.
+            InputError: The name is unknown, or hook cannot be called. Near names are listed.
         """
         if dir != "fwd":
             raise Unsupported(f"dir is 'fwd', not {dir!r}: pythiascope has no backward pass")
@@ -104,10 +104,10 @@ class Hooks(ModelBase):
         """Removes the hooks of add_hook and of open model.hooks contexts.
 
         Args:
-            clear_contexts: also empties every HookPoint's ctx.
+            clear_contexts: Also empties every HookPoint's ctx.
             direction: "fwd" or "both" removes them; "bwd" does nothing, as there are none.
-            including_permanent: removes permanent hooks, too.
-            level: only those that were added with this level; None: all.
+            including_permanent: Removes permanent hooks, too.
+            level: Only those that were added with this level; None: all.
         """
         if direction not in ("fwd", "bwd", "both"):
             raise InputError(f"direction is 'fwd', 'bwd' or 'both', not {direction!r}")
@@ -170,20 +170,20 @@ class Hooks(ModelBase):
         during the call only: keep array.copy(). hook has name, layer() and ctx.
 
         Args:
-            input: as for model(input).
-            fwd_hooks: pairs (name or function of names, fn).
-            bwd_hooks: empty; pythiascope has no backward pass.
+            input: As for model(input).
+            fwd_hooks: Pairs (name or function of names, fn).
+            bwd_hooks: Empty; pythiascope has no backward pass.
             reset_hooks_end: False leaves the functions in place for later passes.
-            clear_contexts: empties every HookPoint's ctx afterwards.
-            options: of model(input).
+            clear_contexts: Empties every HookPoint's ctx afterwards.
+            options: Of model(input).
 
         Returns:
             What model(input) returns.
 
         Raises:
-            InputError: a name is unknown, or fn returned no array of the shape.
-            StateError: fn kept its view, or started a run of this model.
-            Exception: whatever fn raised, with its own traceback.
+            InputError: A name is unknown, or the function returned no array of the shape.
+            StateError: The function kept its view, or started a run of this model.
+            Exception: Whatever fn raised, with its own traceback.
         """
         if not reset_hooks_end:
             with self.hooks(fwd_hooks, bwd_hooks, False, clear_contexts):

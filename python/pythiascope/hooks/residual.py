@@ -67,15 +67,15 @@ class ResidualStream(Lookup):
         """The stream before each layer up to `layer`: [layers, batch, pos, d_model].
 
         Args:
-            layer: the last layer whose input is taken, 0..n_layers; n_layers, -1 and None take
+            layer: The last layer whose input is taken, 0..n_layers; n_layers, -1 and None take
                 the end of the stream, too.
-            incl_mid: also takes the stream between attention and MLP (sequential models only).
-            apply_ln: normalizes each entry as the reader of `layer` does: with the cached scale
+            incl_mid: Also takes the stream between attention and MLP (sequential models only).
+            apply_ln: Normalizes each entry as the reader of `layer` does: with the cached scale
                 of its ln1 (ln2 with mlp_input), without gamma and beta. At the end of the stream
                 each entry passes through the whole ln_final, so `@ W_U + b_U` is the logit lens.
-            pos_slice: a Slice or what it takes, over positions.
-            mlp_input: ends with the input of the layer's MLP (sequential models only).
-            return_labels: also returns the labels "0_pre", "0_mid", ..., "final_post".
+            pos_slice: A Slice or what it takes, over positions.
+            mlp_input: Ends with the input of the layer's MLP (sequential models only).
+            return_labels: Also returns the labels "0_pre", "0_mid", ..., "final_post".
         """
         pos, last = Slice(pos_slice), self.model.cfg.n_layers
         layer = self._layer(layer)
@@ -140,14 +140,14 @@ class ResidualStream(Lookup):
         The components add up to the stream before `layer`, unless a hook edited the stream.
 
         Args:
-            layer: takes the writes of the layers before it, 0..n_layers; n_layers, -1 and None
+            layer: Takes the writes of the layers before it, 0..n_layers; n_layers, -1 and None
                 take all.
-            mlp_input: also takes the layer's own attention (sequential models only).
+            mlp_input: Also takes the layer's own attention (sequential models only).
             mode: "all", or only "attn" or "mlp".
-            apply_ln: normalizes by the cached scale of what reads the stream there; no gamma.
-            pos_slice: a Slice or what it takes, over positions.
-            incl_embeds: starts with the embedding.
-            return_labels: also returns the labels "embed", "0_attn_out", "0_mlp_out", ...
+            apply_ln: Normalizes by the cached scale of what reads the stream there; no gamma.
+            pos_slice: A Slice or what it takes, over positions.
+            incl_embeds: Starts with the embedding.
+            return_labels: Also returns the labels "embed", "0_attn_out", "0_mlp_out", ...
         """
         if mode not in ("all", "mlp", "attn"):
             raise InputError(f"mode is 'all', 'mlp' or 'attn', not {mode!r}")
@@ -202,13 +202,13 @@ class ResidualStream(Lookup):
         and beta: what a component adds to the reader's normalized input.
 
         Args:
-            residual_stack: components; their rows must be those of the cached scale, after slices.
-            layer: the reader, 0..n_layers; n_layers, -1 and None are ln_final.
-            mlp_input: the reader is the layer's MLP (ln2), not its attention (ln1).
-            pos_slice: the positions that residual_stack has; only the scale is sliced.
-            batch_slice: taken of the scale, and of residual_stack when it has_batch_dim.
-            has_batch_dim: residual_stack is [components, batch, ...].
-            recompute_ln: with ln_final only: the whole ln_final, gamma and beta included, with
+            residual_stack: Components; their rows must be those of the cached scale, after slices.
+            layer: The reader, 0..n_layers; n_layers, -1 and None are ln_final.
+            mlp_input: The reader is the layer's MLP (ln2), not its attention (ln1).
+            pos_slice: The positions that residual_stack has; only the scale is sliced.
+            batch_slice: Taken of the scale, and of residual_stack when it has_batch_dim.
+            has_batch_dim: Whether residual_stack is [components, batch, ...].
+            recompute_ln: With ln_final only: the whole ln_final, gamma and beta included, with
                 each entry's own mean and scale.
         """
         layer = self._layer(layer, mlp_input)
@@ -246,12 +246,12 @@ class ResidualStream(Lookup):
 
         Args:
             residual_stack: [components, batch, pos, d_model], or without the axes that slices took.
-            tokens: a text of one token, an id, or ids: [batch] gives one per sequence, [pos] one
+            tokens: A text of one token, an id, or ids: [batch] gives one per sequence, [pos] one
                 per position, [batch, pos] one for each; [1, pos] when batch and pos are equal.
-            incorrect_tokens: the attributions are those to the difference, tokens less these.
-            pos_slice: the positions that residual_stack has; only the scale is sliced.
-            batch_slice: taken of the scale, and of residual_stack when it has_batch_dim.
-            has_batch_dim: residual_stack is [components, batch, ...].
+            incorrect_tokens: The attributions are those to the difference, tokens less these.
+            pos_slice: The positions that residual_stack has; only the scale is sliced.
+            batch_slice: Taken of the scale, and of residual_stack when it has_batch_dim.
+            has_batch_dim: Whether residual_stack is [components, batch, ...].
         """
         directions = self.model.tokens_to_residual_directions(tokens).astype(np.float64)
         if incorrect_tokens is not None:
