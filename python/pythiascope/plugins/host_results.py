@@ -30,7 +30,7 @@ def _numbers(values: range, name: str) -> npt.NDArray[np.int64]:
         raise InputError(f"axis {name} has more than {_MOST} entries; make it shorter")
     if values and max(abs(values[0]), abs(values[-1])) > 2**31:
         raise InputError(f"an entry of axis {name} does not fit in 32 bits")
-    return np.arange(values.start, values.stop, values.step, np.int64)
+    return np.arange(values.start, values.stop, values.step, dtype=np.int64)
 
 
 class HostResults(HostBase):
