@@ -28,6 +28,12 @@ def test_notebook_is_committed_as_it_ran(name: str) -> None:
         assert not any(len(line) > 100 for line in cell.source.splitlines())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cell_is_one_cell(name: str) -> None:
+    for cell in pages.read_notebook(pages.NOTEBOOKS / name).cells:
+        assert "# %%" not in cell.source  # what separates cells in a script
+
+
 def test_there_are_three_notebooks() -> None:
     assert NAMES == ["comparison.ipynb", "first_look.ipynb", "survey.ipynb"]
 
