@@ -378,3 +378,17 @@ def test_a_view_that_is_kept(model, docs):
     with pytest.raises(StateError, match=r"plugin keeper, hook_embed: .*keep array.copy"):
         survey(model, files=docs, plugins=[keeper])
     assert np.isfinite(kept[0]).all()
+
+
+def test_one_value_of_each_row_fits_one_slot():
+    wanted = None
+    for means in (["x"], {"x": 1}):
+
+        @accumulator("hook_embed", means=means, sums={"y": 1})
+        def first(step):
+            step.mean("x", step.tensor[:, 0], where=step.rows["position"] > 0)
+            step.sum("y", step.tensor[:, 0])
+
+        result = Model().corpus(["The sun rose", "The moon"], [first], progress=False)
+        wanted = wanted or (result["x"].values.item(), result["y"].values.item())
+        assert wanted == (result["x"].values.item(), result["y"].values.item())

@@ -180,3 +180,14 @@ def test_wrong_options(model: Model, options: dict[str, Any]) -> None:
     with pytest.raises(InputError) as caught:
         model.generate(**{"input": PROMPT, **options})
     assert "\n" not in str(caught.value)
+
+
+def test_do_sample_is_a_temperature() -> None:
+    model = Model()
+    greedy = model.generate("The sun", 6)
+    assert model.generate("The sun", 6, do_sample=False) == greedy
+    assert model.generate("The sun", 6, do_sample=False, temperature=2.0, top_k=9) == greedy
+    drawn = model.generate("The sun", 6, temperature=1.0, seed=3)
+    assert model.generate("The sun", 6, do_sample=True, seed=3) == drawn != greedy
+    hot = model.generate("The sun", 6, temperature=2.0, seed=3)
+    assert model.generate("The sun", 6, do_sample=True, temperature=2.0, seed=3) == hot != drawn

@@ -171,6 +171,10 @@ def test_filters():
         return [hook.name for hook in PARALLEL.filtered(names_filter, use)]
 
     assert of("blocks.1.hook_out") == ["blocks.1.hook_resid_post"]
+    every = [f"blocks.{layer}.attn.hook_z" for layer in range(4)]
+    assert of("blocks.*.attn.hook_z") == of(["blocks.*.attn.o.hook_in", every[1]]) == every
+    with pytest.raises(UnknownHook, match=r"no hook blocks\.0\.hook_outt"):
+        of("blocks.*.hook_outt")
     assert of(["hook_logits", "hook_embed", "hook_embed"]) == ["hook_embed", "hook_logits"]
     assert of("blocks.0.attn.hook_result") == ["blocks.0.attn.hook_result"]
     assert len(of(lambda name: True)) == len(PARALLEL.hooks) - 4

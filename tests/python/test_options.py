@@ -205,6 +205,59 @@ def test_a_plugin_that_has_no_method_appears(
         lens(TEXT, ronws="all")
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("blocks", "use model.W_Q"),
+        ("to", "leave it out: pythiascope runs on the CPU"),
+        ("forward", "call the model"),
+        ("set_use_attn_in", "heads have no input of their own; edit hook_resid_pre"),
+        ("tokenizer", "use model.to_tokens"),
+    ],
+)
+def test_a_habit_of_transformer_lens_gets_a_hint(name: str, hint: str) -> None:
+    model = Model()
+    assert not hasattr(model, name)
+    with pytest.raises(AttributeError, match=f"'Model' has no attribute '{name}'; {hint}"):
+        getattr(model, name)
+
+
+def test_hints_are_about_names_that_do_not_exist() -> None:
+    from pythiascope import habits
+
+    model = Model()
+    assert not [name for name in habits._MODEL if hasattr(model, name)]
+    assert not [name for name in habits._PACKAGE if hasattr(pythiascope, name)]
+    with pytest.raises(AttributeError, match=r"no attribute 'HookedTransformer'; use .*Model\("):
+        pythiascope.HookedTransformer
+    with pytest.raises(AttributeError, match=r"no attribute 'abc'$"):
+        pythiascope.abc
+
+
+def test_tab_completion_shows_what_users_call() -> None:
+    model = Model()
+    shown = [name for name in dir(pythiascope) if not name.startswith("_")]
+    assert shown == sorted(pythiascope.__all__)
+    result = model.logits(TEXT, level="head")
+    keys = result._ipython_key_completions_()
+    assert "contributions" in keys
+    assert "logits.contributions" in keys
+    _, cache = model.run_with_cache(TEXT)
+    assert cache._ipython_key_completions_() == list(cache)
+
+
+def test_targets_are_ids_of_any_kind() -> None:
+    model = Model()
+    wanted = model.logits(TEXT, target=[485, 1259]).to_json()
+    assert model.logits(TEXT, target=np.array([485, 1259])).to_json() == wanted  # type: ignore[arg-type]
+    one = model.logits(TEXT, target=485, contrast=(485, 1259)).to_json()
+    tensor = np.array(485)  # as a tensor with one id
+    assert model.logits(TEXT, target=tensor, contrast=(tensor, 1259)).to_json() == one  # type: ignore[arg-type]
+    for wrong in (True, 4.5, np.array(4.5), None):
+        with pytest.raises(InputError, match="a target is a text of one token"):
+            model.logits(TEXT, target=[wrong])  # type: ignore[list-item]
+
+
 def test_defaults_that_are_given_are_the_same(tmp_path: Path) -> None:
     model = Model()
     plain = model.lens(TEXT).to_json()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 import pythiascope
@@ -110,6 +113,17 @@ def test_wrong_inputs_are_one_sentence(model: Model, wrong: object) -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError):
         model(wrong)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shown"),
+    [(5, "(int 5)"), (None, "(NoneType None)"), ([1.5, 2.5], "(float 1.5)")],
+)
+def test_a_wrong_input_is_shown(model: Model, wrong: Any, shown: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"the input has no ids or texts {shown}; pass")):
+        model(wrong)
+    with pytest.raises(InputError, match=re.escape("ndarray of float64 [2]")):
+        model(np.array([1.5, 2.5]))
 
 
 def test_wrong_tokens_of_to_string(model: Model) -> None:

@@ -134,7 +134,8 @@ class Caching(Hooks):
         Args:
             input: A text, ids, or a batch of them, as for model(input).
             names_filter: What to keep: None for everything but attn.hook_result and hook_logits;
-                a name; a sequence of names; or a function of names. See use_attn_result.
+                a name, with "blocks.*." for all layers; a sequence of names; or a function of
+                names. See use_attn_result.
             pos_slice: The positions to keep, a Slice or what it takes; an int keeps its axis. Of
                 scores and pattern it chooses queries.
             stop_at_layer: Computes the layers before this one only; negative ones count from the

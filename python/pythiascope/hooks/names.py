@@ -180,6 +180,13 @@ class Names:
             raise UnknownHook(self._unknown(name))
         return hook
 
+    def every(self, name: str) -> list[tuple[str, Hook]]:
+        """The hook of a full name; with * as the layer ("blocks.*.hook_in"), that of each layer."""
+        if isinstance(name, str) and name.startswith("blocks.*."):
+            names = [name.replace("*", str(layer), 1) for layer in range(self.n_layers)]
+            return [(of_layer, self.find(of_layer)) for of_layer in names]
+        return [(name, self.find(name))]
+
     def key(self, key: object) -> str:
         """A full name, canonical, from what indexes a cache: a name, a shorthand, or a tuple.
 
@@ -212,11 +219,12 @@ class Names:
     def select(self, names: str | Callable[[str], bool]) -> list[tuple[str, Hook]]:
         """The hooks that a name or a predicate chooses, each with the name that it chose.
 
+        A name with * as the layer chooses every layer.
         A predicate is asked for our names; only when it chooses none, for those of
         TransformerLens 4. UnknownHook when it chooses none of those either.
         """
         if isinstance(names, str):
-            return [(names, self.find(names))]
+            return self.every(names)
         if not callable(names):
             raise InputError(
                 f"hooks are chosen by a name or a function of names, not {type(names).__name__}"
@@ -240,10 +248,11 @@ class Names:
     def filtered(self, names: NamesFilter, use_attn_result: bool) -> list[Hook]:
         """The hooks that run_with_cache keeps for a names_filter, in the order of a pass.
 
-        None: all but attn.hook_result and hook_logits. A str or a sequence of str: exactly those;
-        shorthand is not taken. A predicate: what it chooses. None and predicates get
-        attn.hook_result only when use_attn_result is set, or when a predicate chooses nothing
-        else, because it is n_heads times as large as the residual stream.
+        None: all but attn.hook_result and hook_logits. A str or a sequence of str: exactly those,
+        with * as the layer in all layers; shorthand is not taken. A predicate: what it chooses.
+        None and predicates get attn.hook_result only when use_attn_result is set, or when a
+        predicate chooses nothing else, because it is n_heads times as large as the residual
+        stream.
         """
         if names is None:
             return [
@@ -262,7 +271,7 @@ class Names:
                 "names_filter is None, a name, a sequence of names or a function of names, not "
                 f"{type(names).__name__}"
             )
-        chosen_names = {self.find(name).name for name in names}
+        chosen_names = {hook.name for name in names for _, hook in self.every(name)}
         return [hook for hook in self.hooks.values() if hook.name in chosen_names]
 
     def _unknown(self, name: str) -> str:

@@ -336,7 +336,7 @@ class Instruments(Labelled):
         source: Any = (),
         prepend_bos: bool = False,
     ) -> Result:
-        """The plugin sweep.
+        """Ablates or patches every place in turn.
 
         Ablates or patches every head, layer and position or attention edge in turn and measures
         the change of the prediction.
@@ -597,7 +597,7 @@ class Instruments(Labelled):
         source: Any = (),
         prepend_bos: bool = False,
     ) -> Result:
-        """The plugin neurons.
+        """What excites neurons, what they promote, where they fire.
 
         What excites neurons, what they promote, where they fire; entropy neurons; geometry of
         detectors.
@@ -815,7 +815,7 @@ class Instruments(Labelled):
         source: Any = (),
         prepend_bos: bool = False,
     ) -> Result:
-        """The plugin partition.
+        """How much log Z varies when a layer or component is removed.
 
         How much log Z varies when a layer or component is removed, and where p is close to c
         exp(z).
@@ -917,7 +917,7 @@ class Instruments(Labelled):
         draws: int = 8,
         memory: int = 2048,
     ) -> Result:
-        """The plugin forms.
+        """Whether the forms of one word are near each other, level by level.
 
         Whether the forms of one word are near each other, level by level; for the verb forms,
         which reads a list.

@@ -197,7 +197,10 @@ class Instrumented(ModelBase):
         table = builtin_tables().get(name)
         if table is not None and name not in EDITORS:
             return make_instrument(self, Given(table, name, {}))
+        from ..habits import hint_of_model  # rare
+
         hint = f"; use pythiascope.{name} and interventions=" if table is not None else ""
+        hint = hint or hint_of_model(name)
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}{hint}")
 
     def __dir__(self) -> list[str]:

@@ -77,6 +77,8 @@ class Step:
                 raise InputError(f"{name}: where is not a mask of {n} rows (bool)")
         if values.shape == (n, *shape):
             return values.reshape(n, slots.each), mask
+        if shape == (1,) and values.shape == (n,):
+            return values.reshape(n, 1), mask
         if values.shape == shape and mask is None:
             return values.reshape(1, slots.each), None
         raise InputError(

@@ -119,6 +119,9 @@ class Result:
             return self.main.arrays[name]
         raise MissingName(f"the result has no array {name!r}; it has {', '.join(self.arrays)}")
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(dict.fromkeys((*self, *self.arrays)))
+
     def __contains__(self, name: object) -> bool:
         try:
             self[str(name)]

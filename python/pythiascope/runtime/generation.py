@@ -237,6 +237,7 @@ class Generation(TextMethods):
         input: Input,
         max_new_tokens: int = ...,
         *,
+        do_sample: bool | None = ...,
         temperature: float | None = ...,
         top_k: int | None = ...,
         top_p: float | None = ...,
@@ -257,6 +258,7 @@ class Generation(TextMethods):
         input: str,
         max_new_tokens: int = ...,
         *,
+        do_sample: bool | None = ...,
         temperature: float | None = ...,
         top_k: int | None = ...,
         top_p: float | None = ...,
@@ -277,6 +279,7 @@ class Generation(TextMethods):
         input: Input,
         max_new_tokens: int = ...,
         *,
+        do_sample: bool | None = ...,
         temperature: float | None = ...,
         top_k: int | None = ...,
         top_p: float | None = ...,
@@ -296,6 +299,7 @@ class Generation(TextMethods):
         input: Input,
         max_new_tokens: int = 64,
         *,
+        do_sample: bool | None = None,
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
@@ -318,6 +322,8 @@ class Generation(TextMethods):
         Args:
             input: A text, ids [pos] or [batch, pos], or a list of texts or of ids.
             max_new_tokens: Most tokens to add; fewer when the context is full.
+            do_sample: False: the most likely token, whatever temperature says. True: draw, at
+                temperature 1 without another. None: as temperature says.
             temperature: 0 always takes the most likely token. None: 0, or 1 with top_k, top_p or
                 min_p.
             top_k: Draw from the top_k most likely tokens.
@@ -342,6 +348,8 @@ class Generation(TextMethods):
         Raises:
             InputError: An option is out of range, or a prompt is longer than the context.
         """
+        if do_sample is not None:
+            temperature = (1.0 if temperature is None else temperature) if do_sample else 0.0
         strategy = Strategy.of(temperature, top_k, top_p, min_p, seed, stop_at_eos, stop)
         most = whole("max_new_tokens", max_new_tokens, 0, (1 << 31) - 1)
         prompts, batch = self._sequences(input, prepend_bos)

@@ -189,7 +189,7 @@ def sequences_of(model: OpenModel, given: Input, bos: bool = False) -> tuple[lis
     array = given if isinstance(given, (bytes, bytearray, memoryview)) else np.asarray(given)
     if isinstance(array, np.ndarray) and array.ndim == 2 and array.shape[0] > 0:
         return [_one(model, row, bos) for row in array], True
-    return [_one(model, array, bos)], False
+    return [_one(model, given if array.ndim == 0 else array, bos)], False
 
 
 def _one(model: OpenModel, given: Any, bos: bool) -> Tokens:
@@ -219,9 +219,11 @@ def _ids(model: OpenModel, given: Any) -> npt.NDArray[Any]:
     except ValueError:
         ids = np.zeros((), object)
     if ids.ndim != 1 or (ids.dtype.kind not in "iu" and ids.size):
+        kind = type(given).__name__
+        what = f"{kind} {given!r}" if ids.ndim == 0 else f"{kind} of {ids.dtype} {list(ids.shape)}"
         raise InputError(
-            f"the input is a {type(given).__name__} of {ids.dtype} with {ids.ndim} axes; pass a "
-            "text, whole-number ids [pos] or [batch, pos], or a list of those"
+            f"the input has no ids or texts ({_short(what)}); pass a text, whole-number ids [pos] "
+            "or [batch, pos], or a list of those"
         )
     n = len(ids)
     while n > 0 and ids[n - 1] == -1:
@@ -231,6 +233,10 @@ def _ids(model: OpenModel, given: Any) -> npt.NDArray[Any]:
         raise InputError("a sequence is empty; pass at least one token")
     _check_range(model, ids)
     return ids
+
+
+def _short(what: str) -> str:
+    return what if len(what) <= 60 else f"{what[:57]}..."
 
 
 def _check_range(model: OpenModel, ids: npt.NDArray[Any]) -> None:
