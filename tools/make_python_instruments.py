@@ -272,6 +272,15 @@ def parameters_of(table: Table) -> list[tuple[Option, Parameter]]:
 UNSAID = frozenset(p.name for p in SHARED)  # their help states the default
 
 
+# The first line of a docstring whose plugin's summary is too long for one.
+HEADS = {
+    "forms": "Whether the forms of one word are near each other, level by level",
+    "neurons": "What excites neurons, what they promote, where they fire",
+    "partition": "How much log Z varies when a layer or component is removed",
+    "sweep": "Ablates or patches every place in turn",
+}
+
+
 def wrapped(text: str, indent: int) -> list[str]:
     """The lines of an entry of a docstring's list."""
     first, rest = " " * indent, " " * (indent + 4)
@@ -283,7 +292,7 @@ def documentation(table: Table, verb: Verb | None, parameters: list[Parameter]) 
     summary = sentence(table.summary)
     lines = [f'"""{summary}']
     if len(summary) > WIDTH - 12:
-        head = summary.partition(":")[0] if ": " in summary else f"The plugin {table.name}"
+        head = summary.partition(":")[0] if ": " in summary else HEADS[table.name]
         lines = [f'"""{head}.', "", *textwrap.wrap(summary, WIDTH - 8)]
     if verb is not None:
         lines += ["", *textwrap.wrap(verb.summary, WIDTH - 8)]
