@@ -307,6 +307,10 @@ PSC_API psc_status psc_session_array(
  * the results; null: the session's counts of windows and tokens. PSC_ERROR_STATE in a callback. */
 PSC_API psc_status psc_session_report(
     psc_session *session, const psc_corpus_totals *totals, psc_error *error);
+/* The same, with a stop (nullable) as in psc_run_options. A report that it ends returns
+ * PSC_ERROR_CANCELLED and leaves no results; the totals stay. */
+PSC_API psc_status psc_session_report_until(psc_session *session, const psc_corpus_totals *totals,
+    int (*stop)(void *payload), void *payload, psc_error *error);
 
 /* Writes the totals to a file, which appears whole or not at all. client [bytes] (nullable) is
  * stored with them for the caller, such as its position in the corpus. */

@@ -73,7 +73,8 @@ static psc_status give_name(psc_context *context, const psc_session *session, ps
  * whatever the callback returned. */
 static psc_status outcome(
     const psc_context *context, const char *callback, int returned, psc_error *error) {
-    if (context->session->run_options && context->session->cancelled)
+    const psc_session *session = context->session;
+    if ((session->run_options || session->report_stop) && session->cancelled)
         return psc_fail(error, PSC_ERROR_CANCELLED, "plugin %s: cancelled", context->name);
     if (error->status != PSC_OK) return error->status;
     if (returned == 0) return PSC_OK;
@@ -284,8 +285,9 @@ psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *
 
 bool psc_session_stopped(psc_session *session) {
     const psc_run_options *options = session->run_options;
-    if (options && !session->cancelled && options->stop && options->stop(options->payload) != 0)
-        session->cancelled = true;
+    int (*stop)(void *) = options ? options->stop : session->report_stop;
+    void *payload = options ? options->payload : session->report_payload;
+    if (stop && !session->cancelled && stop(payload) != 0) session->cancelled = true;
     return session->cancelled;
 }
 

@@ -83,6 +83,8 @@ struct psc_session {
     size_t text_bytes;
     psc_error *error; /* the run's error, which host calls set; null outside a call */
     bool cancelled;
+    int (*report_stop)(void *payload); /* of the report in progress; nullable */
+    void *report_payload;
     uint64_t retained_bytes;
     float *logits; /* [n_logit_rows, V] for psc_session_logits: own_logits or the caller's */
     float *own_logits;

@@ -27,7 +27,12 @@ static void report_all(void *payload) {
 }
 
 psc_status psc_session_report(
-    psc_session *session, const psc_corpus_totals *given, psc_error *error) {
+    psc_session *session, const psc_corpus_totals *totals, psc_error *error) {
+    return psc_session_report_until(session, totals, NULL, NULL, error);
+}
+
+psc_status psc_session_report_until(psc_session *session, const psc_corpus_totals *given,
+    int (*stop)(void *payload), void *payload, psc_error *error) {
     psc_corpus_totals totals = {.windows = session->windows, .tokens = session->tokens};
     psc_error own = {PSC_OK, ""};
     if (!error) error = &own;
@@ -44,7 +49,10 @@ psc_status psc_session_report(
     session->cancelled = false;
     psc_corpus_head(session, &totals);
     report_job job = {session, PSC_OK, error};
+    session->report_stop = stop;
+    session->report_payload = payload;
     psc_team_run(session->team, report_all, &job);
+    session->report_stop = NULL;
     if (job.status != PSC_OK) psc_results_clear(session->results);
     return job.status;
 }

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -624,3 +627,25 @@ def test_ctrl_c_during_a_close_leaves_the_other_sessions_usable(model: Model) ->
     with pytest.raises(KeyboardInterrupt):
         session.close()
     assert model([1, 2, 3]).shape[1] == 3
+
+
+def test_ctrl_c_ends_a_report_at_once() -> None:
+    code = """
+        import signal, time, pythiascope
+        model = pythiascope.Model(threads=1)
+        begin = time.process_time()
+        whole = model.weights(what="all")
+        spent = time.process_time() - begin
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.setitimer(signal.ITIMER_VIRTUAL, spent / 10)
+        begin = time.process_time()
+        try:
+            model.weights(what="all")
+        except KeyboardInterrupt:
+            assert time.process_time() - begin < 0.8 * spent, (time.process_time() - begin, spent)
+        else:
+            raise SystemExit("no KeyboardInterrupt")
+        assert str(model.weights(what="all")) == str(whole)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=300)

@@ -265,6 +265,28 @@ Test(run_options, a_plugin_learns_that_the_run_stopped) {
     cr_assert_eq(ended, PSC_OK);
 }
 
+Test(run_options, stop_in_a_report) {
+    psc_session_options corpus = PSC_SESSION_OPTIONS_INIT;
+    corpus.accumulate = 1;
+    psc_session *totals = NULL;
+    cr_assert_eq(psc_session_open(&totals, model, &corpus, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_plugin(totals, "weights", NULL, &error), PSC_OK, "%s", error.message);
+    polls = 0;
+    stop_after = -1;
+    cr_assert_eq(psc_session_report_until(totals, NULL, stop, &polls, &error), PSC_OK);
+    const int most = polls;
+    cr_assert_gt(most, 3);
+    for (int after = 0; after < most; after += 1 + most / 16) {
+        polls = 0;
+        stop_after = after;
+        REFUSED(psc_session_report_until(totals, NULL, stop, &polls, &error), PSC_ERROR_CANCELLED,
+            "cancelled");
+        cr_assert_null(psc_results_version(psc_session_results(totals)));
+    }
+    cr_assert_eq(psc_session_report(totals, NULL, &error), PSC_OK, "%s", error.message);
+    psc_session_close(&totals);
+}
+
 /* A caller compiled before these options existed. */
 Test(run_options, of_an_older_caller) {
     memset(&options, 0x55, sizeof options);

@@ -2134,6 +2134,16 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ctypes.c_int,
         (ctypes.c_void_p, ctypes.POINTER(psc_corpus_totals), ctypes.POINTER(psc_error)),
     ),
+    "psc_session_report_until": (
+        ctypes.c_int,
+        (
+            ctypes.c_void_p,
+            ctypes.POINTER(psc_corpus_totals),
+            ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p),
+            ctypes.c_void_p,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
     "psc_session_state_save": (
         ctypes.c_int,
         (

@@ -35,6 +35,9 @@ class Lookup:
             "use_attn_result left it out"
         )
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.cache_dict)
+
     def __contains__(self, key: object) -> bool:
         """Whether the cache holds an entry, under any of its names."""
         try:

@@ -67,6 +67,11 @@ class Turn:
         return self.lock
 
 
+def _in_main_thread() -> bool:
+    """Other threads receive no signal, so their runs ask no `stop`, which waits for the GIL."""
+    return threading.current_thread() is threading.main_thread()
+
+
 class Control:
     """What the callbacks of a run share with the run. It does not refer to the session."""
 
@@ -115,7 +120,7 @@ class Control:
     def watch(self) -> bool:
         """Takes SIGINT over, where Python would handle it; returns whether."""
         self.signals = 0
-        if threading.current_thread() is not threading.main_thread():
+        if not _in_main_thread():
             return False
         self.former = signal.getsignal(signal.SIGINT)
         if not callable(self.former):
@@ -447,8 +452,8 @@ class Session:
             n_copies=len(copies),
             stop_at_layer=stop_at_layer,
         )
-        if threading.current_thread() is threading.main_thread():
-            options.stop = self._stop  # others receive no signal; each call waits for the GIL
+        if _in_main_thread():
+            options.stop = self._stop
         if copies:
             options.copies = (c.psc_copy * len(copies))(*copies)
         if logits_out is not None:
@@ -480,7 +485,9 @@ class Session:
         """Calls every plugin's report over the totals of a session that accumulates."""
         with self.turn.hold():
             given = ctypes.byref(totals) if totals is not None else None
-            self._run("psc_session_report", self.pointer, given)
+            self.control.patience = 1
+            stop = self._stop if _in_main_thread() else c.psc_run_options_stop()
+            self._run("psc_session_report_until", self.pointer, given, stop, None)
 
     def guarded(self, name: str, *arguments: Any) -> None:
         """Calls a function of the library in which callbacks may run, under a run's rules."""

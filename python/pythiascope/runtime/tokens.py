@@ -186,8 +186,10 @@ def sequences_of(model: OpenModel, given: Input, bos: bool = False) -> tuple[lis
         if isinstance(given[0], (int, np.integer)) and not isinstance(given[0], bool):
             return [_one(model, given, bos)], False
         return [_one(model, item, bos) for item in given], True
-    array = given if isinstance(given, (bytes, bytearray, memoryview)) else np.asarray(given)
-    if isinstance(array, np.ndarray) and array.ndim == 2 and array.shape[0] > 0:
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return [_one(model, given, bos)], False
+    array = np.asarray(given)
+    if array.ndim == 2 and array.shape[0] > 0:
         return [_one(model, row, bos) for row in array], True
     return [_one(model, given if array.ndim == 0 else array, bos)], False
 
