@@ -5,11 +5,13 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
+import sys
 import threading
 
 import numpy as np
 import pytest
 from pythiascope import OutOfMemory
+from pythiascope._c import memory
 from pythiascope._c.memory import Pool
 
 MEGABYTE = 1 << 18  # floats
@@ -125,3 +127,12 @@ def test_many_threads_use_one_pool() -> None:
         thread.join()
     assert not wrong
     assert pool.idle_bytes() <= 16 << 20
+
+
+def test_a_block_that_was_not_made_has_nothing_to_give_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", seen.append)
+    memory._Block.__new__(memory._Block).__del__()
+    assert not seen

@@ -215,6 +215,22 @@ def test_an_exception_of_close_is_unraisable(model, monkeypatch):
     assert "norms" in result.sections
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_ctrl_c_in_close_comes_out(model, kind):
+    class Closing(Plugin):
+        """Ctrl-C comes while it closes."""
+
+        def close(self):
+            raise kind("in close")
+
+    plugin = Closing()
+    with pytest.raises(kind, match="in close"):
+        model.analyze(TEXT, plugins=[plugin, Norms()])
+    with pytest.raises(kind, match="in close"):
+        model.corpus([TEXT], [plugin], progress=False)
+    assert "norms" in model.analyze(TEXT, plugins=[Norms()]).sections
+
+
 def test_a_plugin_belongs_to_one_session(model):
     plugin = Norms()
     with pytest.raises(StateError, match="norms is in use by another session"):

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -649,3 +650,17 @@ def test_ctrl_c_ends_a_report_at_once() -> None:
         assert str(model.weights(what="all")) == str(whole)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=300)
+
+
+def test_ctrl_c_at_the_entry_of_a_callback_is_counted(session: Session) -> None:
+    def user(_: Any) -> None:
+        control = session.control
+        for function in (type(control).stop, type(control).guard):
+            control.handle(signal.SIGINT, SimpleNamespace(f_code=function.__code__))
+        assert control.signals == 2
+
+    session.observe(c.PSC_HOOK_EMBED, user)
+    with pytest.raises(KeyboardInterrupt):
+        session.run([IDS])
+    session.unhook_all()
+    session.run([IDS])

@@ -43,7 +43,8 @@ class _Block:
         }
 
     def __del__(self) -> None:
-        self._pool._give_back(self._memory)
+        if hasattr(self, "_memory"):
+            self._pool._give_back(self._memory)
 
 
 class Pool:

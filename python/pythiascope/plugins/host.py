@@ -19,6 +19,7 @@ import numpy.typing as npt
 from .._c import structures as c
 from .._c.views import Views
 from ..errors import HostCallFailed, InputError
+from ..runtime.session import entry
 from .events import (
     ROW,
     TARGET_KINDS,
@@ -186,6 +187,7 @@ class Host(HostResults, HostMath, HostVariants):
         def shown(raw: c.psc_event) -> None:
             self._show(raw, fn, writable)
 
+        @entry
         def callback(pointer: Any, _: Any) -> int:
             return self._guard(shown, pointer.contents)
 

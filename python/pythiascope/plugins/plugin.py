@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from .._c import structures as c
 from ..errors import InputError, StateError
+from ..runtime.session import entry
 from .host import Host
 from .host_base import encoded
 from .plugin_options import OptionTable, given_options, options_of
@@ -145,6 +146,7 @@ class Instance:
 
     # --- what the C library calls ---
 
+    @entry
     def _open(self, context: Any, table: Any, _: Any) -> int:
         self.host._attach(context, table)
         return self._control.guard(self._open_plugin)
@@ -156,14 +158,17 @@ class Instance:
             self._plugin._options = self._table.values(filled)
             self._plugin.open(self.host)
 
+    @entry
     def _run_begin(self, context: Any, _: Any) -> int:
         self.host._begin_run()
         return self._control.guard(self._within, self._plugin.run_begin)
 
+    @entry
     def _run_end(self, context: Any, _: Any, status: int) -> int:
         call = self._plugin.run_end if status == 0 else self._plugin.run_failed
         return self._control.guard(self._within, call)
 
+    @entry
     def _report(self, context: Any, _: Any) -> int:
         return self._control.guard(self._report_plugin)
 
@@ -178,9 +183,14 @@ class Instance:
         with self.host:
             call(self.host)
 
+    @entry
     def _close(self, context: Any, _: Any) -> None:
         try:
-            self._plugin.close()  # no run can fail; ctypes shows an exception as one of __del__
+            self._plugin.close()
+        except Exception:
+            raise  # no run can fail; ctypes shows it as an exception of __del__
+        except BaseException as failure:
+            self._control.keep(failure)  # as Ctrl-C: comes out when the session is closed
         finally:
             self._leave()
 

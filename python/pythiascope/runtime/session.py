@@ -16,7 +16,8 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import CodeType
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,8 @@ from .opened import OpenModel, another_process, check_process
 from .tokens import Tokens, c_text
 
 __all__ = ["OwnedResults", "Session", "Turn"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _INT32 = (1 << 31) - 1
 _ROWS = {"all": c.PSC_ROWS_ALL, "last": c.PSC_ROWS_LAST}
@@ -72,6 +75,16 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
+# What the library calls. An exception there, before the user's code is guarded, would be lost.
+_entries: set[CodeType] = set()
+
+
+def entry(function: Function) -> Function:
+    """Marks a function that the library calls: Ctrl-C does not raise in its own frame."""
+    _entries.add(function.__code__)
+    return function
+
+
 class Control:
     """What the callbacks of a run share with the run. It does not refer to the session."""
 
@@ -88,6 +101,7 @@ class Control:
         if self.failure is None:
             self.failure = failure
 
+    @entry
     def guard(self, function: Callable[..., Any], *arguments: Any) -> int:
         """Calls the user's code; nonzero when it raised. Never raises."""
         outer, failed = self.in_user, 0
@@ -106,13 +120,14 @@ class Control:
             failed = 1
         return failed
 
+    @entry
     def stop(self, _: Any) -> int:
         """Nonzero ends the run (psc_run_options.stop)."""
         return self.signals >= self.patience
 
     def handle(self, number: int, frame: Any) -> None:
         """The handler of SIGINT during a run in the main thread."""
-        if self.in_user:
+        if self.in_user and (frame is None or frame.f_code not in _entries):
             self.former(number, frame)
         else:
             self.signals += 1
@@ -257,6 +272,7 @@ class Session:
         if not self._closed.acquire(blocking=False):
             return
         self._closing = True
+        former, self.control.failure = self.control.failure, None
         if os.getpid() == self._pid:
             outer, thread = self.turn.inside(), threading.get_ident()
             try:
@@ -269,6 +285,9 @@ class Session:
         self._hooks.clear()
         self._kept.clear()
         self.model.give_back()
+        failure, self.control.failure = self.control.failure, former
+        if failure is not None:
+            raise failure
 
     def __del__(self) -> None:
         if hasattr(self, "_closed"):
@@ -356,6 +375,7 @@ class Session:
     ) -> None:
         control = self.control
 
+        @entry
         def callback(event: Any, _: Any) -> int:
             return control.guard(fn, event.contents)
 
@@ -476,6 +496,7 @@ class Session:
     def _progress(self, progress: Callable[[float, str], Any]) -> Any:
         control = self.control
 
+        @entry
         def callback(done: float, what: bytes | None, _: Any) -> int:
             return control.guard(progress, done, (what or b"").decode("utf-8", "replace"))
 
