@@ -36,6 +36,8 @@ CALLS: list[tuple[Call, str]] = [
     (lambda m: Model(m.folder + "\0x"), "is not a path: it has a 0 character"),
     (lambda m: Model(5), "a path is a str or a pathlib.Path, not int"),
     (lambda m: Model("\ud800"), "is not a path: it has a lone surrogate"),
+    (lambda m: pythiascope.steer("embed", [1j]), "steer: the vector has values of type complex128"),
+    (lambda m: pythiascope.steer("embed", ["x"]), "steer: the vector has values of type <U1"),
     (lambda m: Model(isa=5), "5 is a int; pass a text"),
 ]
 

@@ -264,7 +264,10 @@ class _VectorFile:
     def __init__(self, vector: npt.ArrayLike) -> None:
         import tempfile
 
-        array = np.ascontiguousarray(vector, "<f4")
+        given = np.asarray(vector)
+        if given.dtype.kind not in "fiu":
+            raise InputError(f"steer: the vector has values of type {given.dtype}; pass numbers")
+        array = np.ascontiguousarray(given, "<f4")
         if array.size == 0 or not np.isfinite(array).all():
             raise InputError("steer: the vector is empty or has a number that is not finite")
         shape = ", ".join(map(str, array.shape or (1,)))
