@@ -28,7 +28,10 @@ _EXTENTS = {"N": "d_model", "H": "heads", "D": "d_head", "M": "d_mlp", "V": "d_v
 
 
 class Token(NamedTuple):
-    """A row of the run. ``start`` and ``end`` are its bytes in the text; 0, 0 without a text."""
+    """A row of the run. ``start`` and ``end`` are its bytes in the text; 0, 0 without a text.
+
+    The text of a batch is its texts joined, without anything between them.
+    """
 
     id: int
     text: str
