@@ -172,7 +172,10 @@ class Instrumented(ModelBase):
         if needing is not None:
             before = sum(map(len, sequences))
             sequences = [with_bos(model, s, needing) for s in sequences]
-            plan.prompts = [with_bos(model, s, needing) for s in plan.prompts]
+            plan.prompts = [
+                with_bos(model, s, needing, f"source prompt {number}: ")
+                for number, s in enumerate(plan.prompts, 1)
+            ]
             if sum(map(len, sequences)) > before:
                 notes = (f"{needing} needs <|endoftext|> in front of the text; it was added",)
         longest = max(plan.longest, *(len(s) for s in sequences))
@@ -224,17 +227,18 @@ def _set_up(
         plugin.load(session)
 
 
-def with_bos(model: OpenModel, sequence: Tokens, plugin: str) -> Tokens:
+def with_bos(model: OpenModel, sequence: Tokens, plugin: str, where: str = "") -> Tokens:
     """The sequence with the beginning-of-text token in front, if it is not there.
 
-    InputError for ids, which stay as they are, and for a sequence that fills the context.
+    InputError for ids, which stay as they are, and for a sequence that fills the context. Its
+    message begins with `where`.
     """
     if model.bos < 0 or sequence.rows["id"][0] == model.bos:
         return sequence
     if sequence.text is None:
         raise InputError(
-            f"{plugin} needs the beginning-of-text token in front of the ids; let them begin with "
-            f"{model.bos}"
+            f"{where}{plugin} needs the beginning-of-text token in front of the ids; let them "
+            f"begin with {model.bos}"
         )
     front = np.zeros(1, TOKEN)
     front["id"] = model.bos
