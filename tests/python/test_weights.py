@@ -82,6 +82,18 @@ def test_arrays_are_read_only_and_shared(model):
     assert np.shares_memory(model.W_O(1), model.W_O[-2])
 
 
+def test_all_layers_are_read_only_unless_they_are_copied(model):
+    everything = np.asarray(model.W_Q)
+    assert np.array_equal(everything, np.stack([model.W_Q(layer) for layer in range(3)]))
+    with pytest.raises(ValueError, match="read-only"):
+        everything[0] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        np.asarray(model.b_in, dtype=np.float64)[0] = 1
+    copied = np.array(model.W_Q)
+    copied[0] = 1
+    assert not np.array_equal(copied, np.asarray(model.W_Q))
+
+
 @pytest.mark.parametrize("layer", [3, -4])
 def test_a_layer_that_does_not_exist(model, layer):
     with pytest.raises(InputError, match=r"W_Q has no layer -?\d; this model has layers 0 to 2"):

@@ -113,7 +113,10 @@ class LayerWeights:
         if copy is False:
             raise ValueError(f"{self.name} is not one array; stacking its layers needs a copy")
         stacked = np.stack(list(self))
-        return stacked if dtype is None else stacked.astype(dtype)
+        if dtype is not None:
+            stacked = stacked.astype(dtype, copy=False)
+        stacked.flags.writeable = copy is True  # np.array asks for a copy, np.asarray does not
+        return stacked
 
     def __repr__(self) -> str:
         return f"<{self.name}: {len(self)} layers of float32 {list(self.shape[1:])}>"
