@@ -207,6 +207,22 @@ def test_a_part_of_a_character_is_no_word(model: Model) -> None:
         tree.to_conllu()
 
 
+@pytest.mark.parametrize("sent_id", ["a\nb", "a\r", "\u2028a"])
+def test_a_sentence_id_is_one_line(result: SpansResult, sent_id: str) -> None:
+    with pytest.raises(pythiascope.InputError, match="has a line break; pass one line"):
+        result.tree(2).to_conllu(sent_id)
+
+
+def test_bytes_of_a_batch_are_those_of_its_texts_joined(model: Model) -> None:
+    texts = ["The sun rose.", "The naïve wolf ran"]
+    whole = "".join(texts).encode()
+    found = model.spans(texts, levels=2)
+    for sequence, text in enumerate(texts):
+        root = found.tree(2, sequence).root
+        assert root is not None
+        assert whole[slice(*root.bytes)].decode() == root.text == text
+
+
 def test_labels(model: Model, tmp_path: Path) -> None:
     rows = [
         "The\tthe\tDET\t_\tDefinite=Def\t3\tdet",

@@ -89,6 +89,8 @@ def nltk_tree(tree: Tree) -> Any:
 
 def conllu(tree: Tree, sent_id: str) -> str:
     """One sentence; units of blanks alone are no words, so what they govern goes to their head."""
+    if len(f"{sent_id}|".splitlines()) > 1:
+        raise InputError(f"sent_id={sent_id!r} has a line break; pass one line")
     words = [unit for unit in tree.leaves if unit.text.strip()]
     if not words:
         raise InputError("the tree has no words: its units are blanks")

@@ -35,7 +35,7 @@ class Unit(NamedTuple):
     """Its first and last position."""
     start: int
     end: int
-    """Its bytes in the text; 0, 0 without a text."""
+    """Its bytes in the text, of a batch in the texts joined; 0, 0 without a text."""
     text: str
     """Its text, leading space included."""
     bytes: bytes
@@ -88,7 +88,7 @@ class Bracket:
 
     @property
     def bytes(self) -> tuple[int, int]:
-        """Its bytes [start, end) in the text; 0, 0 without a text."""
+        """Its bytes [start, end) in the text, of a batch in the texts joined; 0, 0 without one."""
         units = self._tree.leaves
         return units[self.first].start, units[self.last].end
 
@@ -268,7 +268,8 @@ class Tree:
     def to_conllu(self, sent_id: str = "") -> str:
         """A sentence of a CoNLL-U file: the units as words, with the heads of `governors`.
 
-        The relation of all but the root is "dep". InputError when a unit is part of a character.
+        The relation of all but the root is "dep". Units of blanks alone are no words. InputError
+        when a unit is part of a character, or sent_id has a line break.
         """
         return conllu(self, sent_id)
 
