@@ -405,3 +405,39 @@ def test_arrays_are_cheap(model: Model) -> None:
     spent = time.process_time() - began
     assert n == 5 * 21
     assert spent < 0.05, f"{n} arrays took {spent * 1e3:.1f} ms"
+
+
+def test_operators_and_missing_methods_of_an_array(result: Result) -> None:
+    array = result["contributions"]
+    values = array.values
+    assert type(array + 1) is np.ndarray
+    assert ((array - array) == 0).all()
+    assert ((1 - array / 2) == 1 - values / 2).all()
+    assert ((array > 0) == (values > 0)).all() and ((values * array) == values * values).all()
+    assert len({array, array}) == 1
+    with pytest.raises(
+        AttributeError, match=r"'Array' object has no attribute 'max'; use \.values\."
+    ):
+        array.max
+    with pytest.raises(AttributeError, match=r"no attribute 'maximum'$"):
+        array.maximum
+    with pytest.raises(ValueError, match="read-only"):
+        array += 1
+    assert np.add.reduce(array, axis=-1).shape == array.shape[:-1]
+    assert repr(array.coords).startswith("{'targets': (")
+
+
+def test_a_ranking_over_several_axes(model: Model) -> None:
+    array = model.sweep(TEXT, over="heads")["effect"]
+    flat = array.values[0].ravel()
+    order = np.argsort(-np.abs(flat), kind="stable")[:5]
+    top = array.top(5, dim=("layers", "heads"))
+    assert [entry.value for entry in top] == flat[order].tolist()
+    assert [(e.at["layers"], e.at["heads"]) for e in top] == [(i // 8, i % 8) for i in order]
+    assert str(top).splitlines()[0].split()[:4:2] == ["layers", "heads"]
+    by_heads = array.top(5, dim=["heads", "layers"])
+    assert sorted(e.value for e in by_heads) == sorted(e.value for e in top)
+    assert array.top(2, dim=("heads",)) == array.top(2)
+    for wrong in ((), ("heads", "heads"), ("heads", "rows")):
+        with pytest.raises(InputError):
+            array.top(2, dim=wrong)

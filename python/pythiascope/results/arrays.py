@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 from ..errors import InputError
@@ -50,7 +51,7 @@ class Ranking(list[Entry]):
             return "no entries"
         others = [name for name in self[0].at if len({entry.at[name] for entry in self}) > 1]
         rows = [
-            [*(str(e.at[name]) for name in others), f"{e.value:+.6g}"]
+            [*(_named(name, e.at[name]) for name in others), f"{e.value:+.6g}"]
             + [f"{name} {value:g}" for name, value in e.beside.items()]
             for e in self
         ]
@@ -59,6 +60,10 @@ class Ranking(list[Entry]):
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths)) for row in rows)
         return "\n".join(line.rstrip() for line in lines)
+
+
+def _named(dim: str, label: Label) -> str:
+    return label if isinstance(label, str) else f"{dim} {label}"
 
 
 def unique_dims(names: Sequence[str]) -> tuple[str, ...]:
@@ -73,11 +78,12 @@ def unique_dims(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dims)
 
 
-class Array:
+class Array(NDArrayOperatorsMixin):
     """An array of a result: ``values`` with the axes ``dims``, and ``coords``, each axis's labels.
 
-    NumPy functions take it as it is, and ``array[index]`` is ``array.values[index]``. A second axis
-    of the same name has "_2" after it. ``peers`` are the arrays with the same axes in its section.
+    NumPy functions and operators take it as it is and give NumPy arrays, as ``np.abs(a - b)``.
+    ``array[index]`` is ``array.values[index]``. A second axis of the same name has "_2" after it.
+    ``peers`` are the arrays with the same axes in its section.
     """
 
     __slots__ = ("coords", "dims", "key", "name", "peers", "values")
@@ -134,6 +140,19 @@ class Array:
         if copy:
             return np.array(self.values, dtype=dtype)
         return np.asarray(self.values, dtype=dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        given = [x.values if isinstance(x, Array) else x for x in inputs]
+        if "out" in options:
+            options["out"] = tuple(x.values if isinstance(x, Array) else x for x in options["out"])
+        return getattr(ufunc, method)(*given, **options)
+
+    __hash__ = object.__hash__
+
+    def __getattr__(self, name: str) -> Any:
+        known = not name.startswith("_") and hasattr(np.ndarray, name)
+        hint = f"; use .values.{name}" if known else ""
+        raise AttributeError(f"'Array' object has no attribute {name!r}{hint}")
 
     def __float__(self) -> float:
         return float(self.item())
@@ -225,7 +244,9 @@ class Array:
         """The label on every axis at a place of the array."""
         return {dim: _label(self.coords[dim], i) for dim, i in zip(self.dims, index)}
 
-    def top(self, n: int = 10, dim: str | None = None, *, by: str = "abs") -> Ranking:
+    def top(
+        self, n: int = 10, dim: str | Sequence[str] | None = None, *, by: str = "abs"
+    ) -> Ranking:
         """The n largest entries along an axis, for every place on the others.
 
         NaN is left out; ties go to the lower place. A list that is ranked already ("top", "rank")
@@ -233,7 +254,8 @@ class Array:
 
         Args:
             n: Most entries per place.
-            dim: The axis; None: the last.
+            dim: The axis; None: the last. Several axes are ranked together: of a sweep over heads,
+                ``("layers", "heads")``.
             by: "abs" (the absolute value), "high" or "low".
 
         Raises:
@@ -243,15 +265,25 @@ class Array:
             raise InputError(f"top: by={by!r} is not 'abs', 'high' or 'low'")
         if not self.dims:
             return Ranking([Entry(float(self.item()), self.key, {}, {})])
-        dim = self.dims[-1] if dim is None else dim
-        axis = self._axis(dim)
-        rest = [range(size) for i, size in enumerate(self.shape) if i != axis]
+        axes, last = self._ranked(dim)
+        others = [i for i in range(self.ndim) if i not in axes]
+        lines = self.values.transpose(*others, *axes)
+        ranked = lines.shape[len(others) :]
+        by = "given" if last in RANKS else by
         entries = Ranking()
-        for place in np.ndindex(*(len(r) for r in rest)):
-            line = self.values[_with(place, axis, slice(None))]
-            for i in _order(line, n, "given" if dim in RANKS else by):
-                entries.append(self._entry(_with(place, axis, int(i)), dim))
+        for place in np.ndindex(*lines.shape[: len(others)]):
+            for i in _order(lines[place].ravel(), n, by):
+                at = dict(zip((*others, *axes), (*place, *np.unravel_index(i, ranked))))
+                entries.append(self._entry(tuple(int(at[a]) for a in range(self.ndim)), last))
         return entries
+
+    def _ranked(self, dim: str | Sequence[str] | None) -> tuple[list[int], str]:
+        """The axes that are ranked together, and the name of the last."""
+        names = [dim or self.dims[-1]] if dim is None or isinstance(dim, str) else list(dim)
+        axes = [self._axis(name) for name in names]
+        if len(set(axes)) != len(axes) or not axes:
+            raise InputError(f"top: dim={dim!r} is not an axis or several different axes")
+        return axes, names[-1]
 
     def _entry(self, index: tuple[int, ...], dim: str) -> Entry:
         at = self.labels_at(index)
@@ -295,11 +327,6 @@ def _rebuild(
 ) -> Array:
     values.flags.writeable = False
     return Array(name, values, dims, coords, key=key)
-
-
-def _with(place: tuple[int, ...], axis: int, index: Any) -> Any:
-    """A place on the other axes, with an index on this one."""
-    return (*place[:axis], index, *place[axis:])
 
 
 def _label(labels: Coordinate, i: int) -> Label:

@@ -205,6 +205,9 @@ class _Coords(Mapping[str, Coordinate]):
     def __len__(self) -> int:
         return len(self._names)
 
+    def __repr__(self) -> str:
+        return f"{{{', '.join(f'{dim!r}: {labels!r}' for dim, labels in self.items())}}}"
+
 
 # --- sections ------------------------------------------------------------------------------------
 
