@@ -441,3 +441,18 @@ def test_a_ranking_over_several_axes(model: Model) -> None:
     for wrong in ((), ("heads", "heads"), ("heads", "rows")):
         with pytest.raises(InputError):
             array.top(2, dim=wrong)
+
+
+def test_saving_again_replaces_the_files_of_the_result(model: Model, tmp_path: Path) -> None:
+    first = model.spans(TEXT)
+    where = first.save(tmp_path / "kept", overwrite=True)
+    (where / "notes.txt").write_text("mine")
+    second = model.spans(TEXT, heads="causal")
+    wanted = second.save(tmp_path / "wanted")
+    with pytest.raises(IOFailure, match="not empty"):
+        second.save(where)
+    assert second.save(where, overwrite=True) == where
+    names = sorted(path.name for path in wanted.iterdir())
+    assert sorted(path.name for path in where.iterdir()) == sorted([*names, "notes.txt"])
+    assert all((wanted / n).read_bytes() == (where / n).read_bytes() for n in names)
+    assert (where / "notes.txt").read_text() == "mine"

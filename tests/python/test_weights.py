@@ -183,3 +183,16 @@ def test_ln_final_and_unembed_are_the_end_of_a_pass(folder, model):
     for call in (model.ln_final, model.unembed):
         with pytest.raises(InputError, match=r"the last axis is d_model, 24"):
             call(np.zeros((2, 23)))
+
+
+def test_operators_stack_the_layers():
+    model = Model()
+    ov = model.W_V @ model.W_O
+    assert type(ov) is np.ndarray
+    assert ov.shape == (4, 8, 256, 256)
+    assert (ov[3, 7] == (np.asarray(model.W_V) @ np.asarray(model.W_O))[3, 7]).all()
+    assert ((model.b_O - model.b_O) == 0).all()
+    assert (np.ones((4, 1), np.float32) * model.b_O == np.asarray(model.b_O)).all()
+    assert isinstance(hash(model.W_V), int)
+    with pytest.raises(TypeError):
+        np.add(np.ones(3), 1, out=model.b_O)

@@ -252,21 +252,30 @@ class Result:
         found: dict[str, Any] = json.loads(self.to_json())
         return found
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Writes folder/results.json, folder/tensors.safetensors and the plugins' files.
 
         Args:
             folder: New or empty; it appears whole or not at all.
+            overwrite: The folder may have files. Those of the same names are replaced, others stay.
 
         Returns:
             Its path.
 
         Raises:
-            IOFailure: The folder cannot be written, or is not empty.
+            IOFailure: The folder cannot be written, or is not empty without overwrite.
         """
         from pathlib import Path
 
         where = path_bytes(folder)
+        if overwrite and os.path.isdir(folder):
+            import tempfile
+
+            with tempfile.TemporaryDirectory(dir=folder) as temporary:
+                new = self.save(Path(temporary) / "new")
+                for path in new.iterdir():
+                    path.replace(Path(folder) / path.name)
+            return Path(folder)
         self._reader.call("psc_results_write_folder", self._reader.owner.pointer, where)
         return Path(folder)
 

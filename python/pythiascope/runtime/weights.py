@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import ArrayLike, NDArray
 
 from .._c import structures
@@ -60,7 +61,7 @@ class Unpacked:
             self._bytes -= old.nbytes
 
 
-class LayerWeights:
+class LayerWeights(NDArrayOperatorsMixin):
     """One kind of weight in every layer: weights(3) or weights[3] is layer 3's array.
 
     Negative layers count from the end. weights[2:4] and np.asarray(weights) stack layers, as
@@ -117,6 +118,14 @@ class LayerWeights:
             stacked = stacked.astype(dtype, copy=False)
         stacked.flags.writeable = copy is True  # np.array asks for a copy, np.asarray does not
         return stacked
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(isinstance(x, LayerWeights) for x in options.get("out", ())):
+            return NotImplemented  # weights are read-only
+        given = [np.asarray(x) if isinstance(x, LayerWeights) else x for x in inputs]
+        return getattr(ufunc, method)(*given, **options)
+
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         return f"<{self.name}: {len(self)} layers of float32 {list(self.shape[1:])}>"
