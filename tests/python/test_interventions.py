@@ -294,7 +294,7 @@ def test_passes_refuse_what_does_not_fit(model: Model) -> None:
 
 
 def test_a_source_prompt_of_ids_that_needs_bos_is_named(model: Model) -> None:
-    with pytest.raises(InputError, match="^source prompt 1: spans needs the beginning-of-text"):
+    with pytest.raises(InputError, match=r"^source prompt 1: spans needs the beginning-of-text"):
         model.spans(SUN, interventions=patch("L1H1", [843, 508, 939]))
-    with pytest.raises(InputError, match="^spans needs the beginning-of-text"):
+    with pytest.raises(InputError, match=r"^spans needs the beginning-of-text"):
         model.spans([843, 508, 939])
