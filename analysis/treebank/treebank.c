@@ -59,7 +59,7 @@ static int treebank_open(psc_context *context, const psc_host *host, void **stat
     const uint64_t n = (uint64_t)s->levels.n;
     s->n_systems = s->first_comparison = N_BASELINES + N_VARIANTS * s->levels.n;
     if (s->what & TREEBANK_COMPARISONS) s->n_systems += treebank_comparisons_count(s);
-    s->random = (uint64_t)s->seed;
+    s->random = s->window_random = (uint64_t)s->seed;
     s->words = host->life_alloc(context, (n + 1) * sizeof *s->words);
     s->pair_words = host->life_alloc(context, (n + 1) * sizeof *s->pair_words);
     s->pairs = host->life_alloc(context, (n + 1) * sizeof *s->pairs);

@@ -118,8 +118,8 @@ typedef struct treebank_state {
     psc_reads patterns; /* of each layer, for comparisons */
     int32_t n_systems;  /* trees: baselines, variants of levels, comparisons */
     int32_t first_comparison;
-    uint64_t random; /* the state of the generator for random trees */
-    int counter;     /* accumulator: sequences */
+    uint64_t random, window_random; /* generators of random trees: of sentences, of windows */
+    int counter;                    /* accumulator: sequences */
     /* sentences so far */
     double n_sequences;       /* as the accumulator has it */
     treebank_result *results; /* [n] of capacity */

@@ -34,7 +34,7 @@ void treebank_windows_add(treebank_state *s, int32_t sequence, const psc_row *ro
         treebank_tree(s, sequence, l, n_tokens, s->tree);
         add_tree(&s->crossing[l], n_tokens, s->tree, s->marks);
     }
-    psc_tree_fixed(PSC_TREE_RANDOM, n_tokens, psc_tree_random(&s->random), s->tree);
+    psc_tree_fixed(PSC_TREE_RANDOM, n_tokens, psc_tree_random(&s->window_random), s->tree);
     add_tree(&s->crossing[s->levels.n], n_tokens, s->tree, s->marks);
     psc_tree_fixed(PSC_TREE_RIGHT, n_tokens, 0, s->tree);
     add_tree(&s->crossing[s->levels.n + 1], n_tokens, s->tree, s->marks);

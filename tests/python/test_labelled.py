@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pythiascope
 from program import ROOT, TEXT, check_same
@@ -184,6 +185,14 @@ def test_forms_of_treebanks(model: Model, files: Files, tmp_path: Path) -> None:
 
 
 # --- treebank ------------------------------------------------------------------------------------
+
+
+def test_random_trees_do_not_depend_on_the_parts(model: Model, files: Files) -> None:
+    alone = model.treebank(files.both, what="spans", draws=20)
+    beside = model.treebank(files.both, what="spans+windows", draws=20)
+    assert "crossing" in beside.main.arrays
+    for name in ("f1", "recall", "other_f1"):
+        assert np.array_equal(alone[name].values, beside[name].values, equal_nan=True)
 
 
 def test_treebank(model: Model, files: Files, tmp_path: Path) -> None:
