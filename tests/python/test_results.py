@@ -456,3 +456,13 @@ def test_saving_again_replaces_the_files_of_the_result(model: Model, tmp_path: P
     assert sorted(path.name for path in where.iterdir()) == sorted([*names, "notes.txt"])
     assert all((wanted / n).read_bytes() == (where / n).read_bytes() for n in names)
     assert (where / "notes.txt").read_text() == "mine"
+
+
+def test_top_of_a_sweep_ranks_layers_and_heads_together(model: Model) -> None:
+    result = model.sweep("The sun rose over the hill", over="heads")
+    effect = result["effect"].values[0]
+    layer, head = np.unravel_index(np.argsort(-np.abs(effect), axis=None)[:3], effect.shape)
+    found = [(e.at["layers"], e.at["heads"], e.value) for e in result.top(3)]
+    assert found == [(i, k, effect[i, k]) for i, k in zip(layer, head)]
+    lens = model.lens("The sun rose", target=" over")
+    assert len(lens.top(2)) == 2

@@ -321,7 +321,7 @@ class Section:
         return None
 
     def top(self, n: int = 10, name: str | None = None, *, by: str = "abs") -> Ranking:
-        """The n largest entries of an array, for each target and row.
+        """The n largest entries of an array, for each target and row, over all other axes together.
 
         Args:
             n: Most entries per target and row.
@@ -333,20 +333,26 @@ class Section:
             InputError: The section has no such array, or no ranked list.
         """
         if name is not None:
-            return self.arrays[name].top(n, by=by)
+            return _top(self.arrays[name], n, by)
         found = [a for a in self.arrays.values() if a.dtype.kind == "f" and "targets" in a.dims]
         ranked = [a for a in found if a.dims[-1] in RANKS]
         if ranked:
             ranked.sort(key=lambda a: (a.key != self.options.get("by"), "share" not in a.key))
             return ranked[0].top(n, by=by)
         if found:
-            return max(found, key=lambda a: a.size).top(n, by=by)
+            return _top(max(found, key=lambda a: a.size), n, by)
         for item in self.items:
             if isinstance(item, Bars):
                 pairs = list(zip(item.labels, item.values))[:n]
                 return Ranking(Entry(value, label, {"bars": label}, {}) for label, value in pairs)
         known = ", ".join(self.arrays) or "none"
         raise InputError(f"{self.name} has no ranked list; name one of its arrays: {known}")
+
+
+def _top(array: Array, n: int, by: str) -> Ranking:
+    """The n largest entries over all axes but targets and rows, which have a list each."""
+    dims = [dim for dim in array.dims if dim not in ("targets", "rows")]
+    return array.top(n, None if not dims or array.dims[-1] in RANKS else dims, by=by)
 
 
 def read_array(
