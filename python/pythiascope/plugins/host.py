@@ -19,7 +19,7 @@ import numpy.typing as npt
 from .._c import structures as c
 from .._c.views import Views
 from ..errors import HostCallFailed, InputError
-from ..runtime.session import entry
+from ..runtime.turn import entry
 from .events import (
     ROW,
     TARGET_KINDS,

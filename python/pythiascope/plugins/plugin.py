@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from .._c import structures as c
 from ..errors import InputError, StateError
-from ..runtime.session import entry
+from ..runtime.turn import entry
 from .host import Host
 from .host_base import encoded
 from .plugin_options import OptionTable, given_options, options_of

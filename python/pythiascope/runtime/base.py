@@ -11,8 +11,9 @@ from ..errors import StateError
 from . import tokens as tk
 from .config import Config
 from .opened import OpenModel, cache_folder, cache_limit, embedded_folder
-from .session import Session, Turn
+from .session import Session
 from .tokens import Input, Tokens
+from .turn import Turn
 
 __all__ = ["ModelBase", "Steps"]
 
