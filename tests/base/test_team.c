@@ -148,7 +148,15 @@ static int work_in_child(psc_team **team, int threads) {
     return 7;
 }
 
-Test(team, a_child_of_a_fork_works_on) {
+/* The address sanitizer of GCC 12 does not release its own locks in a child of a fork, so a child
+ * that starts threads can hang in it. */
+#ifdef __SANITIZE_ADDRESS__
+#define FORKS .disabled = true
+#else
+#define FORKS .disabled = false
+#endif
+
+Test(team, a_child_of_a_fork_works_on, FORKS) {
     int threads = 3;
     psc_team *team = NULL;
     cr_assert_eq(psc_team_open(&team, threads, enter, leave, NULL), PSC_OK);
@@ -177,7 +185,7 @@ static void fork_and_work(void *payload) {
     psc_team_for(f->team, MOST, one_part, &f->threads);
 }
 
-Test(team, a_fork_inside_of_a_run) {
+Test(team, a_fork_inside_of_a_run, FORKS) {
     forking f = {NULL, 3, 0};
     cr_assert_eq(psc_team_open(&f.team, f.threads, enter, leave, NULL), PSC_OK);
     for (int i = 0; i < 20; i++) {
