@@ -60,8 +60,8 @@ need_macos() {
     need_module libpcre2-8 pcre2
     need_module libutf8proc utf8proc
     [ -d "$(brew --prefix lapack 2>/dev/null)" ] || missing="$missing lapack"
-    [ -d "$(brew --prefix libomp 2>/dev/null)" ] || missing="$missing libomp"
     if [ $with_test = yes ]; then
+        [ -d "$(brew --prefix libomp 2>/dev/null)" ] || missing="$missing libomp" # of a bench
         need_module criterion criterion
         need_command python3 python
     fi
