@@ -1,0 +1,235 @@
+// The data of a page: runs, their sections, axes and arrays, read from the data block that
+// report/page/ writes. Arrays are decoded when they are first asked for.
+
+const ELEMENT = {
+  f32: [4, (view, at) => view.getFloat32(at, true)],
+  f16: [2, (view, at) => halfToNumber(view.getUint16(at, true))],
+  i32: [4, (view, at) => view.getInt32(at, true)],
+  i16: [2, (view, at) => view.getInt16(at, true)],
+  u8: [1, (view, at) => (view.getUint8(at) === 255 ? -1 : view.getUint8(at))],
+  u16: [2, (view, at) => view.getUint16(at, true)],
+  u32: [4, (view, at) => view.getUint32(at, true)],
+};
+
+/** An IEEE half-precision number, given by its 16 bits. */
+export function halfToNumber(bits) {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+/** Base64 text as numbers of the given type (a key of ELEMENT). */
+function decode(text, type) {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const [size, read] = ELEMENT[type];
+  const view = new DataView(bytes.buffer);
+  const out = new Float64Array(bytes.length / size);
+  for (let i = 0; i < out.length; i++) out[i] = read(view, i * size);
+  return out;
+}
+
+/** One dimension of a section's arrays: a label or a number per index. */
+export class Axis {
+  constructor(name, given) {
+    this.name = name;
+    this.n = given.n;
+    this.given = given;
+    this.isNumbers = given.labels === undefined;
+  }
+  /** The number at i, or null where the axis has labels. */
+  number(i) {
+    const numbers = this.given.numbers;
+    if (numbers === undefined) return null;
+    return Array.isArray(numbers) ? numbers[i] : numbers.from + i;
+  }
+  /** The text at i; an index whose label the page lacks is "[i]". */
+  label(i) {
+    if (this.isNumbers) return String(this.number(i));
+    const label = this.given.labels[i];
+    return label === undefined ? `[${i}]` : label;
+  }
+  /** The index of a label or number; -1 where there is none. */
+  indexOf(label) {
+    for (let i = 0; i < this.n; i++) if (this.label(i) === String(label)) return i;
+    return -1;
+  }
+}
+
+/** An array with named axes. Indices count from 0; an unset number is NaN. */
+export class NDArray {
+  constructor(key, given) {
+    this.key = key;
+    this.dtype = given.dtype;
+    this.axes = given.axes || [];
+    this.shape = given.shape;
+    this.encoding = given.encoding;
+    this.omitted = given.encoding === "omitted";
+    this.tokenIds = Boolean(given.token_ids);
+    this.size = given.shape.reduce((product, n) => product * n, 1);
+    this.last = given.shape.length ? given.shape[given.shape.length - 1] : 1;
+    this.given = given;
+  }
+
+  /** The flat index of a full or partial list of indices; the missing last ones are 0. */
+  place(indices) {
+    let place = 0;
+    for (let a = 0; a < this.shape.length; a++)
+      place = place * this.shape[a] + (a < indices.length ? indices[a] : 0);
+    return place;
+  }
+
+  /** The typed array of a dense array, row-major; null for the others. */
+  values() {
+    if (this.encoding === "top" || this.omitted) return null;
+    if (!this.dense) this.dense = decode(this.given.data, this.encoding);
+    return this.dense;
+  }
+
+  /** Per slice along the last axis a Map of index -> value; null for the others. */
+  slices() {
+    if (this.encoding !== "top") return null;
+    if (this.kept) return this.kept;
+    const count = decode(this.given.count, "u16");
+    const index = decode(this.given.index, this.given.index_type);
+    const value = decode(this.given.value, this.given.value_type);
+    this.kept = [];
+    for (let slice = 0, at = 0; slice < count.length; slice++) {
+      const entries = new Map();
+      for (let k = 0; k < count[slice]; k++, at++) entries.set(index[at], value[at]);
+      this.kept.push(entries);
+    }
+    return this.kept;
+  }
+
+  at(...indices) {
+    const place = this.place(indices);
+    if (this.omitted) return NaN;
+    const values = this.values();
+    if (values) return values[place];
+    const value = this.slices()[Math.floor(place / this.last)].get(place % this.last);
+    return value === undefined ? 0 : value;
+  }
+
+  /** False where the page left the entry out. */
+  isKept(...indices) {
+    if (this.encoding !== "top") return !this.omitted;
+    const place = this.place(indices);
+    return this.slices()[Math.floor(place / this.last)].has(place % this.last);
+  }
+
+  /** The largest |value| along the last axis: [{index, value}], at most n. */
+  top(...prefix) {
+    const options = typeof prefix[prefix.length - 1] === "object" ? prefix.pop() : {};
+    if (this.omitted) return [];
+    const start = this.place(prefix);
+    const values = this.values();
+    const found = [];
+    if (values)
+      for (let i = 0; i < this.last; i++) found.push({ index: i, value: values[start + i] });
+    else
+      for (const [index, value] of this.slices()[Math.floor(start / this.last)])
+        found.push({ index, value });
+    const ranked = found.filter((entry) => !Number.isNaN(entry.value));
+    ranked.sort((a, b) => Math.abs(b.value) - Math.abs(a.value) || a.index - b.index);
+    return ranked.slice(0, options.n || ranked.length);
+  }
+
+  /** The sum of what the page lacks of a slice; 0 for dense arrays. */
+  rest(...prefix) {
+    if (this.encoding !== "top") return 0;
+    if (!this.rests) this.rests = decode(this.given.rest, "f32");
+    return this.rests[Math.floor(this.place(prefix) / this.last)];
+  }
+
+  /** The smallest and largest kept value, and the largest magnitude. */
+  range() {
+    if (this.extent) return this.extent;
+    let low = Infinity;
+    let high = -Infinity;
+    const take = (value) => {
+      if (value < low) low = value;
+      if (value > high) high = value;
+    };
+    if (this.encoding === "top") {
+      take(0);
+      for (const slice of this.slices()) slice.forEach(take);
+    } else if (!this.omitted) {
+      this.values().forEach(take);
+    }
+    if (low > high) low = high = 0;
+    this.extent = { low, high, most: Math.max(Math.abs(low), Math.abs(high)) };
+    return this.extent;
+  }
+}
+
+/** What one plugin left. */
+export class Section {
+  constructor(run, given) {
+    this.run = run;
+    this.name = given.name;
+    this.version = given.version;
+    this.options = given.options || {};
+    this.summary = given.summary || [];
+    this.values = new Map(Object.entries(given.values || {}));
+    this.axes = new Map();
+    this.arrays = new Map();
+    this.beside = null; // the section of the same name of the run beside this one
+    this.isDifference = false;
+    for (const [name, axis] of Object.entries(given.axes || {}))
+      this.axes.set(name, new Axis(name, axis));
+    for (const [key, array] of Object.entries(given.arrays || {}))
+      this.arrays.set(key, new NDArray(key, array));
+  }
+  axis(name) {
+    return this.axes.get(name) || null;
+  }
+  array(key) {
+    return this.arrays.get(key) || null;
+  }
+  /** True if the array exists, is not omitted, and has exactly these axes (none given: any). */
+  has(key, axes) {
+    const array = this.arrays.get(key);
+    if (!array || array.omitted) return false;
+    return !axes || (axes.length === array.axes.length && axes.every((a, i) => a === array.axes[i]));
+  }
+}
+
+/** One run: its head, tokens and sections. */
+export class Run {
+  constructor(given) {
+    this.label = given.label || "";
+    this.version = given.version;
+    this.model = given.model;
+    this.run = given.run || {};
+    this.corpus = given.corpus || null;
+    this.tokens = given.tokens || [];
+    this.vocabulary = given.vocabulary || {};
+    this.sections = (given.sections || []).map((section) => new Section(this, section));
+    this.captures = new Map();
+    for (const [key, array] of Object.entries(given.captures || {}))
+      this.captures.set(key, new NDArray(key, array));
+  }
+  /** The text of a token id; "#id" where the results have none. */
+  tokenText(id) {
+    const text = this.vocabulary[id];
+    return text === undefined ? `#${id}` : text;
+  }
+  section(name) {
+    return this.sections.find((section) => section.name === name) || null;
+  }
+}
+
+/** Everything that the data block holds. */
+export class Page {
+  constructor(given) {
+    this.command = given.command || null;
+    this.notes = given.notes || [];
+    this.runs = given.runs.map((run) => new Run(run));
+    if (this.runs.length === 2)
+      for (const section of this.runs[0].sections)
+        section.beside = this.runs[1].section(section.name);
+  }
+}

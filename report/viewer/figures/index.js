@@ -1,0 +1,20 @@
+// The figures in the order in which they may claim a section's arrays: the special before the
+// generic. To add one, write its file and list it here.
+import { genericBars } from "./generic_bars.js";
+
+const FIGURES = [];
+const GENERIC = [genericBars];
+
+/** The figures of a section: [{figure, title, arrays}]. Each array belongs to one figure. */
+export function figuresOf(section) {
+  const found = [];
+  const free = new Map(section.arrays);
+  const view = Object.assign(Object.create(section), { arrays: free });
+  for (const figure of [...FIGURES, ...GENERIC]) {
+    const match = figure.match(view);
+    if (!match) continue;
+    found.push({ figure, title: match.title, arrays: match.arrays });
+    for (const key of match.arrays) free.delete(key);
+  }
+  return found;
+}
