@@ -189,6 +189,22 @@ export class Section {
   array(key) {
     return this.arrays.get(key) || null;
   }
+  /** The row (index of the run's token) at place i of an axis of rows; null for other axes. */
+  rowAt(name, i) {
+    const axis = this.axis(name);
+    if (!axis || !axis.isNumbers || !/(^|_)(rows|keys)$/.test(name)) return null;
+    if (/keys$/.test(name) && this.run.sequences > 1) return null; // positions of any sequence
+    const row = axis.number(i);
+    return row >= 0 && row < this.run.tokens.length ? row : null;
+  }
+  /** The place of a row on an axis of rows; null where the axis has other things or lacks the row. */
+  indexOfRow(name, row) {
+    const axis = this.axis(name);
+    if (!axis || row === null || this.rowAt(name, 0) === null) return null;
+    const { numbers } = axis.given;
+    const i = Array.isArray(numbers) ? numbers.indexOf(row) : row - numbers.from;
+    return i >= 0 && i < axis.n ? i : null;
+  }
   /** True if the array exists, is not omitted, and has exactly these axes (none given: any). */
   has(key, axes) {
     const array = this.arrays.get(key);
@@ -207,6 +223,7 @@ export class Run {
     this.corpus = given.corpus || null;
     this.tokens = given.tokens || [];
     this.vocabulary = given.vocabulary || {};
+    this.sequences = new Set(this.tokens.map((token) => token.sequence)).size;
     this.sections = (given.sections || []).map((section) => new Section(this, section));
     this.captures = new Map();
     for (const [key, array] of Object.entries(given.captures || {}))

@@ -2,27 +2,89 @@
 import { Page } from "./data.js";
 import { figuresOf } from "./figures/index.js";
 import { theme } from "./parts/colors.js";
-import { el } from "./parts/dom.js";
+import { el, slug } from "./parts/dom.js";
+import { failure } from "./parts/frame.js";
+import { contents, foot, head } from "./parts/layout.js";
+import { inPanes, paneSwitch } from "./parts/panes.js";
+import { panel } from "./parts/panel.js";
 import { Selection } from "./parts/selection.js";
+import { spine } from "./parts/tokens.js";
 
-function drawSection(section, page) {
-  const place = el("section", { id: `section-${section.name}` }, el("h2", null, section.name));
-  for (const { figure, title, arrays } of figuresOf(section)) {
-    const part = el("div", { class: "figure", "data-figure": figure.name }, el("h3", null, title));
-    place.append(part);
-    figure.draw(part, section, page, arrays);
-  }
+/** The sentences of a section's summary, and the names of what the page lacks of it. */
+function words(section) {
+  const omitted = [...section.arrays.values()].filter((array) => array.omitted).map((array) => array.key);
+  return [
+    ...section.summary.filter((item) => typeof item === "string").map((text) => el("p", { class: "sentence" }, text)),
+    omitted.length ? el("p", { class: "note" }, `Too large for this page, in tensors.safetensors: ${omitted.join(", ")}.`) : null,
+  ];
+}
+
+/** A part of a section: one figure, in a page of two runs in panes. */
+function drawPart(part, page) {
+  const { figure, section, title, arrays, id } = part;
+  const place = el("div", { class: "figure", id, "data-figure": figure.name }, el("h3", null, title));
+  inPanes(place, section, page, (pane, shown) => {
+    try {
+      figure.draw(pane, shown, page, arrays);
+    } catch (error) {
+      pane.append(failure(title, error));
+    }
+  });
+  const titles = place.querySelectorAll("h4");
+  if (titles.length === 1 && titles[0].textContent === title) place.firstChild.classList.add("hidden");
   return place;
+}
+
+/** The parts of all sections of a run: [{figure, section, title, arrays, id}]. */
+function partsOf(run) {
+  return run.sections.flatMap((section) => figuresOf(section).map((found) => ({
+    ...found, section, id: `${slug(section.name)}-${slug(found.title)}`,
+  })));
+}
+
+function drawSection(section, parts, page) {
+  return el("section", { class: "section", id: `section-${section.name}`, "data-section": section.name },
+    el("h2", null, section.name), words(section), parts.map((part) => drawPart(part, page)));
+}
+
+/** Tells the style sheet how high the spine is, for links to places below it. */
+function measure(sticky) {
+  new ResizeObserver(() => {
+    document.documentElement.style.setProperty("--spine", `${sticky ? sticky.offsetHeight : 0}px`);
+  }).observe(sticky);
+}
+
+function listenToEscape(selection) {
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    if (selection.locked !== null) selection.lock(null);
+    else selection.set(null);
+  });
 }
 
 function start() {
   const page = new Page(JSON.parse(document.getElementById("data").textContent));
   page.selection = new Selection();
   Object.defineProperty(page, "theme", { get: theme });
-  const main = el("main", null);
-  document.body.prepend(main);
-  for (const section of page.runs[0].sections) main.append(drawSection(section, page));
-  document.getElementById("text").open = false;
+  const [run] = page.runs;
+  const parts = partsOf(run);
+  const ofSection = (section) => parts.filter((part) => part.section === section);
+  const text = document.getElementById("text");
+  const tokens = spine(run, page);
+  const main = el("main", { id: "figures", tabindex: "-1" });
+  const toc = contents([...run.sections.map((section) => ({ id: `section-${section.name}`, title: section.name,
+    figures: ofSection(section) })), { id: "about", title: "about" }]);
+  const columns = el("div", { class: tokens ? "columns with-panel" : "columns" }, toc, main,
+    tokens ? panel(run, parts, page, tokens.tint).element : null);
+  document.body.prepend(
+    el("a", { class: "skip", href: "#figures" }, "Skip to the figures"),
+    head(page, page.runs.length === 2 ? paneSwitch() : null),
+    ...(tokens ? [tokens.element] : []), columns, foot(page, text));
+  if (tokens) measure(tokens.element);
+  for (const section of run.sections) main.append(drawSection(section, ofSection(section), page));
+  text.open = false;
+  listenToEscape(page.selection);
+  document.documentElement.dataset.ready = "yes";
 }
 
 start();

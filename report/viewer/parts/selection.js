@@ -14,6 +14,7 @@ export class Selection {
   }
   /** Keeps a row selected until it is locked again or another is; null: unlocks. */
   lock(row) {
+    if (row === null && this.locked === null) return;
     this.locked = row === this.locked ? null : row;
     if (this.locked !== null) this.row = this.locked;
     this.tell();
@@ -21,9 +22,18 @@ export class Selection {
   tell() {
     for (const listener of this.listeners) listener(this.row, this.locked);
   }
-  /** Calls listener(row, locked) at every change. Returns a function that ends this. */
-  on(listener) {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
+  /**
+   * Calls listener(row, locked) at every change. Returns a function that ends this. With an element
+   * the calls also end when that element has left the page.
+   */
+  on(listener, element) {
+    let wasThere = false;
+    const guarded = element ? (row, locked) => {
+      wasThere = wasThere || element.isConnected;
+      if (wasThere && !element.isConnected) this.listeners.delete(guarded);
+      else listener(row, locked);
+    } : listener;
+    this.listeners.add(guarded);
+    return () => this.listeners.delete(guarded);
   }
 }
