@@ -1,0 +1,132 @@
+// Signed bars: one line per label, in one or several aligned columns, with their numbers.
+import { scaleLinear } from "d3-scale";
+import { signed } from "./colors.js";
+import { el } from "./dom.js";
+import { short } from "./scales.js";
+import { fit, widest } from "./text_width.js";
+import { hideTip, showTip } from "./tip.js";
+
+const LINE = 20;
+const HEAD = 20;
+const GAP = 12;
+
+/** The x scale of a column between two pixels, with space for the numbers at the bars' ends. */
+function columnScale(column, most, left, right) {
+  const values = column.values.filter((value) => !Number.isNaN(value));
+  const space = right - left > 110 ? widest(values.map(short), 60) + 6 : 2;
+  if (column.kind === "line") {
+    const all = [...values, column.goal === undefined ? 0 : column.goal, 0];
+    const low = Math.min(...all);
+    const high = Math.max(...all);
+    return scaleLinear([low, high === low ? low + 1 : high], [left + space, right - space]);
+  }
+  const negative = values.some((value) => value < 0);
+  return scaleLinear([negative ? -most : 0, most], [left + (negative ? space : 1), right - space]);
+}
+
+function bar(g, value, x, y, color, numbers) {
+  if (Number.isNaN(value)) return;
+  g.append(el("rect", { class: "bar", x: Math.min(x(0), x(value)), y: y + 3, height: LINE - 6,
+    width: Math.max(0.5, Math.abs(x(value) - x(0))), fill: color || signed(value) }));
+  if (numbers)
+    g.append(el("text", { x: value < 0 ? x(value) - 4 : x(value) + 4, y: y + 14,
+      "text-anchor": value < 0 ? "end" : "start" }, short(value)));
+}
+
+/** A sum that grows from line to line: a stepped path, with a dashed line at column.goal. */
+function sumLine(g, column, x, height) {
+  const points = column.values.map((value, i) => `${x(value)},${HEAD + i * LINE + 1} ` +
+    `${x(value)},${HEAD + (i + 1) * LINE - 1}`);
+  g.append(el("line", { x1: x(0), x2: x(0), y1: HEAD, y2: height, stroke: "var(--grid)" }));
+  if (column.goal !== undefined)
+    g.append(el("line", { class: "goal", x1: x(column.goal), x2: x(column.goal), y1: HEAD - 4,
+      y2: height, stroke: "var(--ink)", "stroke-dasharray": "3 3" }));
+  g.append(el("path", { d: `M${points.join("L")}`, fill: "none", stroke: "var(--accent)",
+    "stroke-width": 2 }));
+}
+
+function drawColumn(svg, given, column, left, right, most, height) {
+  const g = el("g", { class: "column" });
+  const x = columnScale(column, column.most || most, left, right);
+  g.append(el("text", { x: column.kind === "line" ? left : Math.min(Math.max(x(0), left), right),
+    y: 13, class: "muted", "text-anchor": x(0) > left + 20 && column.kind !== "line" ? "middle" :
+      "start" }, fit(column.name, right - left)));
+  if (column.kind === "line") {
+    sumLine(g, column, x, height);
+  } else {
+    g.append(el("line", { x1: x(0), x2: x(0), y1: HEAD, y2: height, stroke: "var(--muted)" }));
+    column.values.forEach((value, i) =>
+      bar(g, value, x, HEAD + i * LINE, column.color && column.color(i), right - left > 110));
+  }
+  svg.append(g);
+}
+
+function listen(svg, given, highlight) {
+  const count = given.labels.length;
+  let at = -1;
+  const enter = (i, place) => {
+    at = i;
+    highlight(i);
+    if (given.tip) showTip(given.tip(i), place);
+    if (given.onEnter) given.onEnter(i);
+  };
+  const leave = () => {
+    highlight(-1);
+    hideTip();
+    if (given.onLeave) given.onLeave();
+  };
+  const lineAt = (event) =>
+    Math.floor((event.clientY - svg.getBoundingClientRect().top - HEAD) / LINE);
+  svg.addEventListener("pointermove", (event) => {
+    const i = lineAt(event);
+    if (i >= 0 && i < count) enter(i, event);
+    else leave();
+  });
+  svg.addEventListener("pointerleave", leave);
+  svg.addEventListener("blur", leave);
+  svg.addEventListener("click", (event) => {
+    const i = lineAt(event);
+    if (given.onPick && i >= 0 && i < count) given.onPick(i);
+  });
+  svg.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (event.key === "Enter" && given.onPick && at >= 0) given.onPick(at);
+    if (!step) return;
+    event.preventDefault();
+    const i = Math.min(count - 1, Math.max(0, at + step));
+    const box = svg.getBoundingClientRect();
+    enter(i, { x: box.left + 40, y: box.top + HEAD + (i + 1) * LINE });
+  });
+}
+
+/**
+ * Draws bars into area. given:
+ *   labels [texts]; columns [{name, values [number per label], most? (its own scale), color?(i),
+ *   kind?: "line" (a running sum, with the dashed line goal)}]: without "most", columns share one
+ *   scale; label for screen readers; tip?(i) -> lines; onEnter?(i), onLeave?(), onPick?(i).
+ * Returns {highlight(i)}: marks line i; -1: none.
+ */
+export function bars(area, width, given) {
+  const height = HEAD + given.labels.length * LINE + 4;
+  const left = Math.ceil(widest(given.labels, Math.max(60, width * 0.32))) + 8;
+  const shared = given.columns.filter((column) => column.kind !== "line" && !column.most);
+  const most = Math.max(1e-30, ...shared.flatMap((column) =>
+    column.values.filter((value) => !Number.isNaN(value)).map(Math.abs)));
+  const svg = el("svg", { class: "bars", width, height, viewBox: `0 0 ${width} ${height}`,
+    role: "img", tabindex: "0", "aria-label": given.label || "bars" });
+  const back = el("rect", { class: "back", x: 0, y: -LINE, width, height: LINE, fill: "var(--grid)",
+    "fill-opacity": 0.5, visibility: "hidden" });
+  svg.append(back);
+  given.labels.forEach((text, i) => svg.append(el("text", { class: "name", x: left - 8,
+    y: HEAD + i * LINE + 14, "text-anchor": "end" }, fit(text, left - 8))));
+  const each = (width - left) / given.columns.length;
+  given.columns.forEach((column, k) => drawColumn(svg, given, column, left + k * each,
+    left + (k + 1) * each - (k + 1 < given.columns.length ? GAP : 2), most, height));
+  const highlight = (i) => {
+    back.setAttribute("y", HEAD + i * LINE);
+    back.setAttribute("visibility", i < 0 ? "hidden" : "visible");
+  };
+  listen(svg, given, highlight);
+  area.append(svg);
+  return { highlight };
+}
