@@ -1,8 +1,9 @@
 // The figures in the order in which they may claim a section's arrays: the special before the
 // generic. To add one, write its file and list it here.
 import { genericBars } from "./generic_bars.js";
+import { sweep } from "./sweep.js";
 
-const FIGURES = [];
+const FIGURES = [sweep];
 const GENERIC = [genericBars];
 
 /** The figures of a section: [{figure, title, arrays}]. Each array belongs to one figure. */

@@ -1,0 +1,191 @@
+// The effect of changing each place of the model in turn: layer by head, layer by position, head by
+// position, or the edges of a layer. Matches the array "effect".
+import { bars } from "../parts/bars.js";
+import { choiceOf, choose, redrawOn } from "../parts/choose.js";
+import { colorScale } from "../parts/colorscale.js";
+import { follow } from "../parts/follow.js";
+import { frame } from "../parts/frame.js";
+import { heatmap } from "../parts/heatmap.js";
+import { labelOf, labelsOf, longTable, rowOf } from "../parts/labels.js";
+import { number, short } from "../parts/scales.js";
+
+const LISTED = 15;
+const MOST_LINES = 48; // head by position: more lines than this are drawn layer by layer
+const FORMS = ["layers,heads", "layers,positions", "layers,heads,positions",
+  "heads,positions,keys"];
+const DONE = { zero: "set to 0", mean: "set to its mean", patch: "patched from the source prompt",
+  cut: "cut" };
+const PLACES = { heads: "each head", heads_by_pos: "each head at each position",
+  resid_pre: "the residual at each layer and position", edges: "each attention edge",
+  attn_out: "the attention write at each layer and position",
+  mlp_out: "the MLP write at each layer and position" };
+
+/** The axes of the array without the targets. */
+function placesOf(array) {
+  return array.axes.filter((name) => name !== "targets");
+}
+
+/** What the numbers are, from the options. */
+function quantity(section) {
+  const metric = section.options.metric;
+  if (metric === "log_prob") return "change of log p (nats)";
+  if (metric === "kl") return "KL(before || after) (nats)";
+  return metric === "logit" ? "change of the logit (nats)" : "effect";
+}
+
+function captionOf(section) {
+  const place = PLACES[section.options.over];
+  const done = DONE[section.options.do];
+  if (!place || !done) return null;
+  return `${place[0].toUpperCase()}${place.slice(1)} is ${done} in a run of its own. ` +
+    `Color: the ${quantity(section)}, after minus before, at the last row.`;
+}
+
+/** The value at indices of the places, of the chosen target. */
+function reader(array, target) {
+  const prefix = array.axes[0] === "targets" ? [target] : [];
+  return (...indices) => array.at(...prefix, ...indices);
+}
+
+/** The name of a place: "L3H1 at ' of'", "layer 2 at ...", "head 3: a to b". */
+function placeName(section, axes, indices) {
+  const at = (name) =>
+    (axes.includes(name) ? labelOf(section, name, indices[axes.indexOf(name)]) : null);
+  if (axes.includes("keys")) return `H${at("heads")} ${at("positions")} → ${at("keys")}`;
+  const head = at("heads") === null ? `layer ${at("layers")}` : `L${at("layers")}H${at("heads")}`;
+  return at("positions") === null ? head : `${head} at ${at("positions")}`;
+}
+
+/** All places in the order of |effect|: [{indices, value}]. */
+function ranked(array, target, most) {
+  const shape = array.shape.slice(array.axes[0] === "targets" ? 1 : 0);
+  const read = reader(array, target);
+  const found = [];
+  const visit = (indices) => {
+    if (indices.length < shape.length) {
+      for (let i = 0; i < shape[indices.length]; i++) visit([...indices, i]);
+      return;
+    }
+    const value = read(...indices);
+    if (value && !Number.isNaN(value)) found.push({ indices, value });
+  };
+  visit([]);
+  return found.sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, most);
+}
+
+/** The map: {rows, columns, last (axis of the columns), indices(r, c), value(r, c)}. */
+function mapOf(section, array, target, slice) {
+  const axes = placesOf(array);
+  const read = reader(array, target);
+  const last = axes[axes.length - 1];
+  const columns = last === "heads" ? labelsOf(section, last).map((text) => `H${text}`) :
+    labelsOf(section, last);
+  const layers = axes[0] === "layers" ? labelsOf(section, "layers") : [];
+  if (axes.length === 2)
+    return { axes, last, columns, rows: layers.map((text) => `layer ${text}`),
+      indices: (r, c) => [r, c], value: (r, c) => read(r, c) };
+  if (last === "keys")
+    return { axes, last, columns, rows: labelsOf(section, "positions"),
+      indices: (r, c) => [slice, r, c], value: (r, c) => read(slice, r, c) };
+  const heads = section.axis("heads").n;
+  const first = slice < 0 ? 0 : slice * heads;
+  const n = slice < 0 ? layers.length * heads : heads;
+  const split = (r) => [Math.floor((first + r) / heads), (first + r) % heads];
+  return { axes, last, columns,
+    rows: Array.from({ length: n }, (_, r) => `L${layers[split(r)[0]]}H${split(r)[1]}`),
+    indices: (r, c) => [...split(r), c], value: (r, c) => read(...split(r), c) };
+}
+
+/** The scale over everything of the chosen target, so that layers and heads compare. */
+function scaleOf(section, array, target) {
+  const per = array.axes[0] === "targets" ? array.size / array.shape[0] : array.size;
+  const values = array.values();
+  const own = values ? values.slice(target * per, (target + 1) * per) : array.range();
+  return colorScale(own, { signed: section.isDifference });
+}
+
+function drawMap(area, width, section, page, array, target, slice) {
+  const map = mapOf(section, array, target, slice);
+  const scale = scaleOf(section, array, target);
+  const row = (c) => rowOf(section, map.last, c);
+  const drawn = heatmap(area, width, {
+    rows: map.rows, columns: map.columns, scale, legend: quantity(section),
+    value: map.value, text: (r, c) => (map.value(r, c) ? short(map.value(r, c)) : ""),
+    label: `${quantity(section)}: ${map.rows.length} by ${map.columns.length} places`,
+    tip: (r, c) => [placeName(section, map.axes, map.indices(r, c)),
+      `${quantity(section)}  ${short(map.value(r, c))}`],
+    onEnter: (r, c) => row(c) >= 0 && page.selection.set(row(c)),
+    onPick: (r, c) => row(c) >= 0 && page.selection.lock(row(c)),
+  });
+  if (map.last === "heads") return;
+  const columnOf = new Map(map.columns.map((_, c) => [row(c), c]));
+  follow(page, area, (selected) =>
+    drawn.highlight(columnOf.has(selected) ? columnOf.get(selected) : -1));
+}
+
+function listFrame(place, section, array, chosen) {
+  const axes = placesOf(array);
+  const entries = () => ranked(array, chosen.target.value, LISTED);
+  const name = (entry) => placeName(section, axes, entry.indices);
+  return frame(place, {
+    title: "Largest effects",
+    label: `The ${LISTED} largest effects as bars`,
+    draw: (area, width) => {
+      const list = entries();
+      bars(area, Math.min(width, 640), { labels: list.map(name),
+        columns: [{ name: quantity(section), values: list.map((entry) => entry.value) }],
+        tip: (i) => [name(list[i]), `${quantity(section)}  ${short(list[i].value)}`] });
+    },
+    table: () => ({ head: ["place", quantity(section)],
+      rows: entries().map((entry) => [name(entry), number(entry.value)]) }),
+  });
+}
+
+/** The layer or head that is drawn first, and the control that chooses another. */
+function slices(page, section, array) {
+  const axes = placesOf(array);
+  if (axes.length === 2) return { chosen: null, control: null, of: () => 0 };
+  const [best] = ranked(array, 0, 1);
+  const kind = axes[0] === "heads" ? "head" : "layer";
+  const names = labelsOf(section, axes[0]).map((text) => `${kind} ${text}`);
+  if (axes[2] === "keys") {
+    const chosen = choiceOf(page, section, "head", best ? best.indices[0] : 0);
+    return { chosen, control: choose(chosen, "Head", names), of: () => chosen.value };
+  }
+  const few = section.axis("layers").n * section.axis("heads").n <= MOST_LINES;
+  const chosen = choiceOf(page, section, "layer", few ? 0 : 1 + (best ? best.indices[0] : 0));
+  return { chosen, control: choose(chosen, "Layers", ["all", ...names]),
+    of: () => chosen.value - 1 };
+}
+
+export const sweep = {
+  name: "sweep",
+  match(section) {
+    const array = section.array("effect");
+    if (!array || array.omitted || !FORMS.includes(placesOf(array).join())) return null;
+    return { arrays: ["effect"], title: "Effects" };
+  },
+  draw(place, section, page) {
+    const array = section.array("effect");
+    const targets = array.axes[0] === "targets" ? labelsOf(section, "targets") : [];
+    const chosen = { target: choiceOf(page, section, "target", 0) };
+    const slice = slices(page, section, array);
+    const base = section.values.get("base");
+    const controls = [slice.control];
+    if (targets.length > 1) controls.unshift(choose(chosen.target, "Target", targets));
+    const baseNote = Array.isArray(base) && targets.length ? targets.map((text, i) =>
+      `${text}: ${short(base[i])} before`).join("; ") + "." : null;
+    const map = frame(place, {
+      title: targets.length === 1 ? `Effects on ${targets[0]}` : "Effects",
+      caption: captionOf(section), notes: baseNote ? [baseNote] : [],
+      label: `${quantity(section)} of each place; the largest is ${short(array.range().most)}`,
+      controls: controls.filter((control) => control),
+      draw: (area, width) =>
+        drawMap(area, width, section, page, array, chosen.target.value, slice.of()),
+      table: () => longTable(section, ["effect"]),
+    });
+    const list = listFrame(place, section, array, chosen);
+    redrawOn(map, [chosen.target, ...(slice.chosen ? [slice.chosen] : [])]);
+    redrawOn(list, [chosen.target]);
+  },
+};
