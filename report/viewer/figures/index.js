@@ -1,9 +1,10 @@
 // The figures in the order in which they may claim a section's arrays: the special before the
 // generic. To add one, write its file and list it here.
+import { attention } from "./attention.js";
 import { genericBars } from "./generic_bars.js";
 import { sweep } from "./sweep.js";
 
-const FIGURES = [sweep];
+const FIGURES = [sweep, attention];
 const GENERIC = [genericBars];
 
 /** The figures of a section: [{figure, title, arrays}]. Each array belongs to one figure. */
