@@ -4,6 +4,7 @@
  *   induction, previous-token and duplicate-token heads (attention_stats.c, attention_arrays.c)
  *   the split of one head's scores by the writers of the key's and the query's residual
  *   (attention_split.c)
+ *   the whole pattern, for figures (attention_patterns.c)
  *
  * This file holds the options and the plugin's life. */
 #include "attention.h"
@@ -21,6 +22,10 @@ static const psc_option_description attention_options[] = {
         PSC_OPTION_TEXT, offsetof(attention_state, key), 0, 0, NULL},
     {"top", "5", "heads and rows listed in the summary", PSC_OPTION_COUNT,
         offsetof(attention_state, top), 1, ATTENTION_MOST, NULL},
+    {"patterns", "no", "keep the whole pattern of a run, [layers, heads, rows, keys]",
+        PSC_OPTION_YES_NO, offsetof(attention_state, patterns), 0, 0, NULL},
+    {"memory", "1024", "most MiB that the pattern may take", PSC_OPTION_COUNT,
+        offsetof(attention_state, memory), 1, 1 << 24, NULL},
     {0},
 };
 
@@ -70,6 +75,9 @@ static int attention_open(psc_context *context, const psc_host *host, void **sta
                              : host->accumulator(context, names[i][1], PSC_ACCUMULATE_COUNT, n, 0);
         if (s->rows_sum[i] < 0) return -1;
     }
+    if (s->patterns)
+        return host->fail(
+            context, "patterns= works on single texts, not on a corpus; leave it out");
     return s->split.layer < 0
                ? 0
                : host->fail(context, "reader= works on a single text, not on a corpus");
@@ -138,6 +146,10 @@ static int attention_run_begin(psc_context *context, void *state) {
         if (s->rows[r].position >= s->longest) s->longest = s->rows[r].position + 1;
     s->repeat = find_repeat(s->rows, s->n_rows);
     if (link_tokens(s) || make_tables(s)) return -1;
+    s->pattern = NULL;
+    if (!s->host->accumulating(context) &&
+        (attention_axes(s) || (s->patterns && attention_patterns_begin(s))))
+        return -1;
     if (s->split.layer >= 0 && attention_split_begin(s)) return -1;
     return s->host->observe(context, PSC_HOOK_PATTERN, NULL, on_pattern, s);
 }

@@ -56,6 +56,7 @@ typedef struct attention_split {
     psc_filter row;       /* the row whose scores are split */
     int32_t reader;       /* its index in the run */
     int32_t n_keys;       /* its position + 1 */
+    int32_t width;        /* of the axis `keys`: n_keys, with the whole pattern the run's keys */
     int64_t n_writers;    /* embed; each earlier layer's heads, attn_bias, mlp_out */
     int64_t n_components; /* the writers, LN1's beta and the projection's bias */
     int handles[SPLIT_TENSORS];
@@ -72,6 +73,7 @@ typedef struct attention_state {
     psc_context *context;
     const psc_host *host;
     int32_t n_layers, n_heads, top;
+    int32_t patterns, memory; /* memory: MiB */
     int64_t n_cells;          /* layers * heads */
     const char *reader, *key; /* options as given */
     attention_split split;
@@ -87,6 +89,7 @@ typedef struct attention_state {
     double *detected;        /* [L, H, KIND_COUNT + 1] sums of A where each kind looks; of all A */
     double *copies[2];       /* [L, H, S] of the second copy: A_{k,k-S+1} and A_{k,k-S} */
     attention_repeat repeat;
+    float *pattern; /* [L, H, rows, longest] A, or null */
 
     /* over documents */
     int sums[2], rows_sum[2]; /* accumulators: all rows; without position 0 */
@@ -94,12 +97,18 @@ typedef struct attention_state {
 
 /* Adds one event of hook_pattern to the run's tables (attention_stats.c). */
 int attention_take(attention_state *s, const psc_event *event);
-/* The arrays of one run; a run's addition to the corpus's sums, their arrays; the summary
+/* The axes, in run_begin or a corpus's report; the arrays of one run; a run's addition to the corpus's sums, their arrays; the summary
  * (attention_arrays.c). */
+int attention_axes(attention_state *s);
 int attention_arrays(attention_state *s);
 int attention_add_documents(attention_state *s);
 int attention_report_documents(attention_state *s);
 int attention_summary(attention_state *s);
+
+/* The whole pattern: the array, or a refusal; one row of one head (attention_patterns.c). */
+int attention_patterns_begin(attention_state *s);
+void attention_patterns_take(
+    const attention_state *s, int64_t cell, const psc_row *row, const float *a);
 
 /* --- attention_split.c ----------------------------------------------------------------------- */
 

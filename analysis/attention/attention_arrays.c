@@ -97,11 +97,12 @@ static int make_scores(attention_state *s) {
     return 0;
 }
 
-static int make_axes(attention_state *s) {
+int attention_axes(attention_state *s) {
     const psc_host *host = s->host;
     return psc_count_axis(s->context, host, "layers", 0, s->n_layers) ||
            psc_count_axis(s->context, host, "heads", 0, s->n_heads) ||
            (s->n_rows && psc_count_axis(s->context, host, "rows", 0, s->n_rows)) ||
+           (s->patterns && s->n_rows && psc_count_axis(s->context, host, "keys", 0, s->longest)) ||
            (s->repeat.length && psc_count_axis(s->context, host, "offsets", 0, s->repeat.length)) ||
            host->axis_labels(s->context, "statistics", STAT_COUNT, attention_stat_names) ||
            host->axis_labels(s->context, "kinds", KIND_COUNT, kind_names);
@@ -109,7 +110,6 @@ static int make_axes(attention_state *s) {
 
 int attention_arrays(attention_state *s) {
     static const char *const axes[] = {"layers", "heads", "rows", "statistics"};
-    if (make_axes(s)) return -1;
     double *out = s->host->array(s->context, "statistics", PSC_F64, 4, axes);
     if (!out) return -1;
     memcpy(out, s->stats, (size_t)(s->n_cells * s->n_rows) * STAT_COUNT * sizeof *out);
@@ -148,7 +148,7 @@ int attention_report_documents(attention_state *s) {
     s->n_rows = 0;
     s->repeat.length = 0;
     double *n = host->life_alloc(s->context, (uint64_t)count * sizeof *n);
-    if (!n || make_axes(s)) return -1;
+    if (!n || attention_axes(s)) return -1;
     for (int without = 0; without < 2; without++) {
         double *out = host->array(s->context, names[without], PSC_F64, 3, axes);
         if (!out || host->accumulated(s->context, s->sums[without], 0, count, out) ||

@@ -1,6 +1,7 @@
 /* Arrays, checks and summary of a split: key_scores and query_scores [components, parts, keys],
  * pair_scores [query components, key components, parts]; relative = s_kj - sum_i A_ki s_ki, whose
- * sum over components is log A_kj + entropy(A_k). */
+ * sum over components is log A_kj + entropy(A_k). With the whole pattern the axis `keys` is the
+ * run's, and keys past the row are NaN. */
 #include "attention.h"
 
 #include <math.h>
@@ -34,7 +35,7 @@ static int make_axes(attention_state *s) {
            component_labels(s, labels, "attn.b_Q") ||
            host->axis_labels(s->context, "query_components", p->n_components, labels) ||
            host->axis_labels(s->context, "parts", SPLIT_PARTS, parts) ||
-           psc_count_axis(s->context, host, "keys", 0, p->n_keys);
+           (!s->patterns && psc_count_axis(s->context, host, "keys", 0, p->width));
 }
 
 /* Compares each key's sum of relative shares with log A + entropy; s->split.worst is the error. */
@@ -48,8 +49,8 @@ static void check(attention_state *s, const double *relative) {
         if (a[j] < 1e-30f) continue; /* an f32 so small has no accurate logarithm */
         s->host->log(s->context, 1, &log_a, &log_a);
         for (int64_t c = 0; c < p->n_components * SPLIT_PARTS; c++) {
-            sum += relative[c * p->n_keys + j];
-            sum_abs += fabs(relative[c * p->n_keys + j]);
+            sum += relative[c * p->width + j];
+            sum_abs += fabs(relative[c * p->width + j]);
         }
         const double error = fabs(sum - (log_a + entropy)) / (1.0 + sum_abs);
         if (!(error <= p->worst)) p->worst = error;
@@ -67,11 +68,10 @@ static int write_side(attention_state *s, const char *side, const double *shares
     double *relative = s->host->array(s->context, relative_name, PSC_F64, 3, axes);
     if (!out || !relative) return -1;
     const int64_t n = p->n_components * SPLIT_PARTS;
-    memcpy(out, shares, (size_t)(n * p->n_keys) * sizeof *out);
     for (int64_t c = 0; c < n; c++) {
-        const double mean = expected(s, shares + c * p->n_keys);
-        for (int32_t j = 0; j < p->n_keys; j++)
-            relative[c * p->n_keys + j] = shares[c * p->n_keys + j] - mean;
+        const double *share = shares + c * p->n_keys, mean = expected(s, share);
+        memcpy(out + c * p->width, share, (size_t)p->n_keys * sizeof *out);
+        for (int32_t j = 0; j < p->n_keys; j++) relative[c * p->width + j] = share[j] - mean;
     }
     check(s, relative);
     return 0;
@@ -81,6 +81,7 @@ int attention_split_arrays(attention_state *s) {
     static const char *const axes[] = {"query_components", "key_components", "parts"};
     attention_split *p = &s->split;
     p->worst = 0.0;
+    p->width = s->patterns ? s->longest : p->n_keys;
     if (make_axes(s) || write_side(s, "key", p->key) || write_side(s, "query", p->query)) return -1;
     if (p->pair) {
         double *out = s->host->array(s->context, "pair_scores", PSC_F64, 3, axes);

@@ -106,6 +106,104 @@ Test(attention, completeness) {
         }
 }
 
+/* The whole pattern of two sequences is the captured one, to the bit, beside a split of one row. */
+Test(attention, patterns) {
+    static const int32_t chunks[] = {0, 1, 4};
+    const psc_token first[] = {{.id = 3}, {.id = 41}, {.id = 7}, {.id = 3}, {.id = 60}};
+    const psc_input inputs[] = {{0, 5, first}, {1, 2, first}};
+    char name[64];
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    const int64_t layers = psc_model_get_info(model)->n_layers,
+                  heads = psc_model_get_info(model)->n_heads;
+    for (int i = 0; i < 3; i++) {
+        psc_session *session = must_session(model, NULL, i + 1, chunks[i]);
+        cr_assert_eq(psc_session_plugin(session, "attention", "patterns=yes", &error), PSC_OK, "%s",
+            error.message);
+        for (int l = 0; l < layers; l++) {
+            snprintf(name, sizeof name, "blocks.%d.attn.hook_pattern", l);
+            cr_assert_eq(psc_session_capture(session, name, &error), PSC_OK);
+        }
+        must_run(session, inputs, 2);
+        const psc_array got = must_array(session, "attention.pattern");
+        cr_assert_eq(got.element, PSC_F32);
+        cr_assert(got.n_axes == 4 && got.shape[0] == layers && got.shape[1] == heads &&
+                  got.shape[2] == 7 && got.shape[3] == 5);
+        cr_assert_str_eq(got.axes[3], "keys");
+        for (int64_t cell = 0; cell < layers * heads * 2; cell++) { /* of two sequences each */
+            const int second = (int)(cell % 2), n = inputs[second].n;
+            snprintf(name, sizeof name, "blocks.%d.attn.hook_pattern@%d", (int)(cell / 2 / heads),
+                second);
+            const psc_array want = must_array(session, name);
+            for (int64_t r = 0; r < n; r++)
+                for (int64_t j = 0; j < 5; j++)
+                    cr_assert_eq(array_at(&got, (cell / 2 * 7 + 5 * second + r) * 5 + j),
+                        j < n ? array_at(&want, (cell / 2 % heads * n + r) * n + j) : 0.0,
+                        "%s, row %d, key %d", name, (int)r, (int)j);
+        }
+        psc_session_close(&session);
+    }
+    psc_model_close(&model);
+}
+
+/* Beside the whole pattern, the keys of a split are the run's, NaN past the row; the rest of the
+ * numbers stay. */
+Test(attention, patterns_beside_a_split) {
+    const fixture_run how = {.threads = 1};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *plain = looked(model, "reader=L1H1,row=4", &how, text, 7);
+    psc_session *whole = looked(model, "reader=L1H1,row=4,patterns=yes", &how, text, 7);
+    static const char *const same[] = {
+        "attention.statistics", "attention.attracts", "attention.tl_detect", NULL};
+    static const char *const split[] = {"attention.key_scores", "attention.key_scores_relative",
+        "attention.query_scores", "attention.query_scores_relative"};
+    assert_same_arrays(plain, whole, same, "patterns");
+    for (int i = 0; i < 4; i++) {
+        const psc_array a = must_array(plain, split[i]), b = must_array(whole, split[i]);
+        cr_assert(a.shape[2] == 5 && b.shape[2] == 7);
+        for (int64_t c = 0; c < a.shape[0] * a.shape[1]; c++) {
+            cr_assert_eq(memcmp((const double *)a.data + 5 * c, (const double *)b.data + 7 * c,
+                             5 * sizeof(double)),
+                0, "%s", split[i]);
+            cr_assert(isnan(array_at(&b, 7 * c + 5)) && isnan(array_at(&b, 7 * c + 6)));
+        }
+    }
+    psc_session_close(&plain);
+    psc_session_close(&whole);
+    psc_model_close(&model);
+}
+
+/* The memory that the pattern needs is enough, one MiB less is not; a corpus has no pattern. */
+Test(attention, patterns_refusals) {
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    psc_model *model = must_model(golden_embedded());
+    const psc_model_info *info = psc_model_get_info(model);
+    const int32_t n = info->n_ctx < 512 ? info->n_ctx : 512;
+    const int64_t bytes = (int64_t)info->n_layers * info->n_heads * n * n * 4;
+    psc_token *tokens = calloc((size_t)n, sizeof *tokens);
+    for (int way = 0; way < 2; way++) {
+        char text_of[64];
+        psc_session *session = NULL;
+        options.threads = 1;
+        cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
+        snprintf(text_of, sizeof text_of, "patterns=yes,memory=%d",
+            (int)((bytes + (1 << 20) - 1) >> 20) - way);
+        cr_assert_eq(psc_session_plugin(session, "attention", text_of, &error), PSC_OK);
+        const psc_input input = {0, n, tokens};
+        const psc_status status = psc_session_run(session, &input, 1, NULL, &error);
+        cr_assert_eq(status == PSC_OK, way == 0, "%s: %s", text_of, error.message);
+        if (way) cr_assert(strstr(error.message, "MiB") && strstr(error.message, "memory="));
+        psc_session_close(&session);
+    }
+    free(tokens);
+    psc_session *session = NULL;
+    options.accumulate = 1;
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
+    cr_assert_neq(psc_session_plugin(session, "attention", "patterns=yes", &error), PSC_OK);
+    cr_assert(strstr(error.message, "corpus"), "%s", error.message);
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
 static int edit_nothing(const psc_event *event, void *payload) {
     (void)event, (void)payload;
     return 0;

@@ -67,6 +67,7 @@ static const scenario scenarios[] = {
     {"neurons", "contexts=2,geometry=1", CORPUS, PARALLEL, NULL},
     {"attention", "reader=L1H2,key=2", RUN, PARALLEL, NULL},
     {"attention", "reader=L1H0", RUN, NO_BIAS, NULL},
+    {"attention", "reader=L0H1,row=1,patterns=yes", RUN, SEQUENTIAL, NULL},
     {"attention", "", CORPUS, PARALLEL, NULL},
     {"spans", "levels=0+1/L1H2,prefixes=yes,closure=yes", RUN, PARALLEL, NULL},
     {"spans", "reads=weight,units=words", RUN, NO_BIAS, NULL},

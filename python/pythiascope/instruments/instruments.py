@@ -648,6 +648,8 @@ class Instruments(Labelled):
         row: Rows = "last",
         key: Text | Sequence[Any] = "none",
         top: int = 5,
+        patterns: bool = False,
+        memory: int = 1024,
         target: Targets | None = None,
         contrast: Contrasts | None = None,
         interventions: Interventions = (),
@@ -674,6 +676,10 @@ class Instruments(Labelled):
                 text. Default: "none".
             top: heads and rows listed in the summary. Takes a whole number, 1 to 64. Default:
                 5.
+            patterns: keep the whole pattern of a run, [layers, heads, rows, keys]. Takes True
+                or False. Default: False.
+            memory: most MiB that the pattern may take. Takes a whole number, 1 to 16777216.
+                Default: 1024.
             target: what to explain: a text of one token, an id, "next", "top:K", or a list of
                 those; None: the top prediction.
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
@@ -686,7 +692,14 @@ class Instruments(Labelled):
             InputError: a text, target or option does not fit.
             PluginError: the plugin cannot use what it was given; the message says why.
         """
-        options = {"reader": reader, "row": row, "key": key, "top": top}
+        options = {
+            "reader": reader,
+            "row": row,
+            "key": key,
+            "top": top,
+            "patterns": patterns,
+            "memory": memory,
+        }
         return self._method(
             "attention", text, options, target, contrast, interventions, source, prepend_bos
         )
