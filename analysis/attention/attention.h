@@ -10,14 +10,19 @@
 
 enum { ATTENTION_MOST = 64 }; /* bars of a list */
 
+/* Attention below this is not counted as induction, as in HeadVis's metric. */
+#define ATTENTION_INDUCES 0.01f
+
 /* Statistics of one head at one row k. */
 typedef enum attention_stat {
-    STAT_ENTROPY,  /* - sum_j A_kj log A_kj, nats */
-    STAT_DISTANCE, /* sum_j A_kj (k - j), tokens */
-    STAT_FIRST,    /* A_k0 */
-    STAT_SELF,     /* A_kk */
-    STAT_PREVIOUS, /* A_k,k-1; NaN at position 0 */
-    STAT_SAME,     /* sum of A_kj over j < k with the same token */
+    STAT_ENTROPY,   /* - sum_j A_kj log A_kj, nats */
+    STAT_DISTANCE,  /* sum_j A_kj (k - j), tokens */
+    STAT_FIRST,     /* A_k0 */
+    STAT_SELF,      /* A_kk */
+    STAT_PREVIOUS,  /* A_k,k-1; NaN at position 0 */
+    STAT_SAME,      /* sum of A_kj over j < k with the same token */
+    STAT_VARIANCE,  /* sum_j A_kj (k - j - distance)^2, tokens^2 */
+    STAT_INDUCTION, /* sum of A_k,j+1 >= 0.01 over such j; NaN where there is none */
     STAT_COUNT
 } attention_stat;
 

@@ -6,14 +6,15 @@
  *   scores [L, H, kinds] = mean over k of A_{k,k-S+1} (second copy), A_{k,k-1}, A_{k,k-S} (second
  *   copy) */
 #include "attention.h"
+#include "moments.h"
 
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-const char *const attention_stat_names[STAT_COUNT] = {
-    "entropy", "distance", "first", "self", "previous", "same_token"};
+const char *const attention_stat_names[STAT_COUNT] = {"entropy", "distance", "first", "self",
+    "previous", "same_token", "distance_variance", "induction"};
 static const char *const kind_names[KIND_COUNT] = {
     "induction", "previous_token", "duplicate_token"};
 
@@ -22,7 +23,7 @@ static const double *stats_of(const attention_state *s, int64_t cell, int32_t ro
 }
 
 /* Sums over rows begin..end-1 from position `first` on, and the count of each: `previous` does not
- * exist at position 0. */
+ * exist at position 0, `induction` not without an earlier row of the same token. */
 static void sum_rows(const attention_state *s, int64_t cell, int32_t begin, int32_t end,
     int32_t first, double sum[STAT_COUNT], double n[STAT_COUNT]) {
     for (int i = 0; i < STAT_COUNT; i++) sum[i] = n[i] = 0.0;
@@ -44,7 +45,8 @@ static int make_means(attention_state *s) {
         for (int64_t cell = 0; cell < s->n_cells; cell++) {
             double sum[STAT_COUNT], n[STAT_COUNT];
             sum_rows(s, cell, 0, s->n_rows, without, sum, n);
-            for (int i = 0; i < STAT_COUNT; i++) out[cell * STAT_COUNT + i] = sum[i] / n[i];
+            for (int i = 0; i < STAT_COUNT; i++)
+                out[cell * STAT_COUNT + i] = psc_mean(sum[i], n[i]);
         }
     }
     return 0;
@@ -154,7 +156,7 @@ int attention_report_documents(attention_state *s) {
         if (!out || host->accumulated(s->context, s->sums[without], 0, count, out) ||
             host->accumulated(s->context, s->rows_sum[without], 0, count, n))
             return -1;
-        for (int64_t i = 0; i < count; i++) out[i] = n[i] > 0.0 ? out[i] / n[i] : (double)NAN;
+        for (int64_t i = 0; i < count; i++) out[i] = psc_mean(out[i], n[i]);
     }
     return host->value_number(s->context, "rows", n[0]);
 }

@@ -1,7 +1,8 @@
 /* Statistics of each row's attention by head, taken from the events as they arrive.
  *
  *   entropy      -sum_j A_kj log A_kj
- *   distance     k sum_j A_kj - sum_j A_kj j
+ *   distance     m = k sum_j A_kj - sum_j A_kj j;  its variance sum_j A_kj (k - j - m)^2
+ *   induction    sum of the A_k,j+1 >= 0.01 over j < k with row k's token
  *   attracts     columns of A
  *   tl_detect    sum of A where a kind of head looks, over the sum of A. A duplicate-token head
  *                looks at j < k with the same token, an induction head at j + 1, a previous-token
@@ -17,33 +18,48 @@ typedef struct event_task {
     const psc_event *event;
 } event_task;
 
-/* Sums of A over the earlier rows with this row's token, and over the rows after those. */
+/* Over the earlier rows with this row's token: sums of A there, over the rows after those, and of
+ * the latter where A induces (NaN without such rows). */
 static void same_token(
-    const attention_state *s, const psc_row *row, const float *a, double *same, double *after) {
+    const attention_state *s, const psc_row *row, const float *a, double *stats, double *after) {
     const int32_t start = row->index - row->position;
-    *same = *after = 0.0;
+    double same = 0.0, induction = s->earlier[row->index] < 0 ? (double)NAN : 0.0;
+    *after = 0.0;
     for (int32_t i = s->earlier[row->index]; i >= 0; i = s->earlier[i]) {
         const int32_t j = i - start;
-        *same += (double)a[j];
+        same += (double)a[j];
         *after += (double)a[j + 1];
+        if (a[j + 1] >= ATTENTION_INDUCES) induction += (double)a[j + 1];
     }
+    stats[STAT_SAME] = same;
+    stats[STAT_INDUCTION] = induction;
+}
+
+/* sum_j A_kj (k - j - mean)^2; square: room for n numbers. */
+static double variance(int64_t n, const float *a, double mean, double *square) {
+    for (int64_t j = 0; j < n; j++) {
+        const double d = (double)(n - 1 - j) - mean;
+        square[j] = d * d;
+    }
+    return psc_dot_mixed(n, square, a);
 }
 
 static void take_row(
-    const attention_state *s, int64_t cell, const psc_row *row, const float *a, double *log_a) {
+    const attention_state *s, int64_t cell, const psc_row *row, const float *a, double *room) {
     const int32_t k = row->position;
     const int64_t n = (int64_t)k + 1;
     double *stats = s->stats + (cell * s->n_rows + row->index) * STAT_COUNT;
     double *detected = s->detected + cell * (KIND_COUNT + 1), after;
-    for (int64_t j = 0; j < n; j++) log_a[j] = a[j] > 0.0f ? (double)a[j] : 1.0;
-    s->host->log(s->context, n, log_a, log_a);
+    for (int64_t j = 0; j < n; j++) room[j] = a[j] > 0.0f ? (double)a[j] : 1.0;
+    s->host->log(s->context, n, room, room);
     const double sum = psc_sum_striped(n, a);
-    stats[STAT_ENTROPY] = -psc_dot_mixed(n, log_a, a);
+    stats[STAT_ENTROPY] = -psc_dot_mixed(n, room, a);
     stats[STAT_DISTANCE] = k * sum - psc_dot_mixed(n, s->index, a);
     stats[STAT_FIRST] = (double)a[0];
     stats[STAT_SELF] = (double)a[k];
     stats[STAT_PREVIOUS] = k > 0 ? (double)a[k - 1] : NAN;
-    same_token(s, row, a, &stats[STAT_SAME], &after);
+    stats[STAT_VARIANCE] = variance(n, a, stats[STAT_DISTANCE], room);
+    same_token(s, row, a, stats, &after);
     detected[KIND_INDUCTION] += after;
     detected[KIND_PREVIOUS] += k > 0 ? (double)a[k - 1] : 0.0;
     detected[KIND_DUPLICATE] += stats[STAT_SAME];

@@ -4,6 +4,9 @@
 
 #define ATTENTION_GOLDEN PSC_SOURCE_DIR "/tests/golden/attention/"
 
+/* Statistics of a row; the golden files have the first six. */
+enum { STATISTICS = 8, GOLDEN_STATISTICS = 6, DISTANCE = 1, VARIANCE = 6, INDUCTION = 7 };
+
 static const int32_t text[] = {3, 41, 7, 3, 60, 7, 3};
 static const int32_t copies[] = {0, 9, 55, 23, 70, 9, 55, 23, 70};
 static psc_error error;
@@ -33,6 +36,25 @@ static const char *split_options(const psc_model *model) {
     return options;
 }
 
+/* The session's array and the golden one, whose last axis has the first six statistics. */
+static double compare_statistics(const psc_session *session, const psc_tensor *want) {
+    const psc_array got = must_array(session, want->name);
+    double worst = 0.0;
+    cr_assert(got.n_axes == (int)want->rank && got.shape[got.n_axes - 1] == STATISTICS);
+    cr_assert_eq(want->shape[want->rank - 1], GOLDEN_STATISTICS);
+    for (int64_t i = 0; i < array_count(&got); i++) {
+        const int64_t cell = i / STATISTICS, at = i % STATISTICS;
+        if (at >= GOLDEN_STATISTICS) continue;
+        const double a = array_at(&got, i), b = tensor_at(want, cell * GOLDEN_STATISTICS + at);
+        if (isnan(a) && isnan(b)) continue;
+        const double error_of = fabs(a - b) / (1.0 + fabs(b));
+        cr_assert(
+            error_of <= 5e-5, "%s element %ld: %.12g, should be %.12g", want->name, (long)i, a, b);
+        worst = fmax(worst, error_of);
+    }
+    return worst;
+}
+
 static void check_model(const char *model_name) {
     char path[1024];
     const fixture_run how = {.threads = 2, .chunk = 4};
@@ -49,7 +71,9 @@ static void check_model(const char *model_name) {
         char array[96];
         snprintf(array, sizeof array, "attention.%s", name);
         want.name = array;
-        const double worst = compare_array(session, &want, 5e-5);
+        const bool statistics = strcmp(name, "statistics") == 0 || strncmp(name, "means", 5) == 0;
+        const double worst =
+            statistics ? compare_statistics(session, &want) : compare_array(session, &want, 5e-5);
         if (getenv("PSC_TEST_VERBOSE")) fprintf(stderr, "%-36s %.1e\n", array, worst);
     }
     psc_tensors_close(&golden);
@@ -94,7 +118,7 @@ Test(attention, completeness) {
             const psc_array relative = must_array(session, "attention.key_scores_relative");
             const psc_array stats = must_array(session, "attention.statistics");
             const int64_t cell = (int64_t)layer * psc_model_get_info(model)->n_heads;
-            const double *row = (const double *)stats.data + (cell * 7 + 6) * 6;
+            const double *row = (const double *)stats.data + (cell * 7 + 6) * STATISTICS;
             double sum[2] = {0, 0}; /* keys 0 and 6 */
             for (int64_t c = 0; c < relative.shape[0] * relative.shape[1]; c++)
                 for (int k = 0; k < 2; k++)
@@ -202,6 +226,55 @@ Test(attention, patterns_refusals) {
     cr_assert(strstr(error.message, "corpus"), "%s", error.message);
     psc_session_close(&session);
     psc_model_close(&model);
+}
+
+/* Variance and induction by their definitions in f64 from the pattern itself, per row; and their
+ * means, of induction over the rows that repeat a token. */
+static void check_definitions(psc_model *model, const int32_t *ids, int32_t n) {
+    const fixture_run how = {.threads = 2, .chunk = 3};
+    psc_session *session = looked(model, "patterns=yes", &how, ids, n);
+    const psc_array pattern = must_array(session, "attention.pattern");
+    const psc_array statistics = must_array(session, "attention.statistics");
+    const psc_array means = must_array(session, "attention.means");
+    int64_t inductions = 0;
+    for (int64_t cell = 0; cell < pattern.shape[0] * pattern.shape[1]; cell++) {
+        double sum[2] = {0}, count[2] = {0};
+        for (int32_t k = 0; k < n; k++) {
+            const float *a = (const float *)pattern.data + (cell * n + k) * n;
+            const double *row = (const double *)statistics.data + (cell * n + k) * STATISTICS;
+            double mean = 0, variance = 0, induction = 0;
+            int earlier = 0;
+            for (int32_t j = 0; j <= k; j++) mean += (double)a[j] * (k - j);
+            for (int32_t j = 0; j <= k; j++)
+                variance += (double)a[j] * (k - j - mean) * (k - j - mean);
+            for (int32_t j = 0; j < k; j++) {
+                if (ids[j] != ids[k]) continue;
+                earlier++;
+                if (a[j + 1] >= 0.01f) induction += (double)a[j + 1];
+            }
+            cr_assert(fabs(row[VARIANCE] - variance) <= 1e-12 * (1 + variance), "row %d", (int)k);
+            cr_assert_eq(isnan(row[INDUCTION]) != 0, earlier == 0);
+            cr_assert(!earlier || fabs(row[INDUCTION] - induction) <= 1e-12, "row %d", (int)k);
+            inductions += induction > 0;
+            sum[0] += variance, count[0] += 1;
+            sum[1] += induction, count[1] += earlier > 0;
+        }
+        for (int i = 0; i < 2; i++)
+            cr_assert(fabs(((const double *)means.data)[cell * STATISTICS + VARIANCE + i] -
+                           sum[i] / count[i]) <= 1e-9);
+    }
+    cr_assert_gt(inductions, 0);
+    psc_session_close(&session);
+}
+
+Test(attention, definitions) {
+    static const char *const names[] = {"parallel_f32", "sequential_f32", "large_scores"};
+    for (int i = 0; i < 3; i++) {
+        psc_model *model = must_model(golden_path(names[i], NULL));
+        check_definitions(model, text, 7);
+        check_definitions(model, copies, 9);
+        psc_model_close(&model);
+    }
 }
 
 static int edit_nothing(const psc_event *event, void *payload) {
