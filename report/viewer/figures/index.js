@@ -4,8 +4,13 @@ import { attention } from "./attention.js";
 import { genericBars } from "./generic_bars.js";
 import { sweep } from "./sweep.js";
 
-const FIGURES = [sweep, attention];
-const GENERIC = [genericBars];
+const FIGURES = [
+  sweep,
+  attention,
+];
+const GENERIC = [
+  genericBars,
+];
 
 /** The figures of a section: [{figure, title, arrays}]. Each array belongs to one figure. */
 export function figuresOf(section) {
