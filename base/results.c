@@ -62,6 +62,7 @@ void psc_results_clear(psc_results *results) {
         free((void *)results->files[i].bytes);
     }
     free(results->files);
+    free(results->vocabulary);
     drop_labels(results);
     *results = (psc_results){.spare = results->arrays,
         .n_spare = results->n_arrays,

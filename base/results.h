@@ -36,7 +36,7 @@ typedef struct psc_section_option {
 } psc_section_option;
 
 /* The results of one plugin. Names of axes and values are unique in it, and differ from the fixed
- * keys of a section in results.json: "version", "options", "arrays". */
+ * keys of a section in results.json: "version", "options", "arrays", "summary". */
 typedef struct psc_section {
     char *name, *version;
     psc_section_option *options;
@@ -51,7 +51,15 @@ typedef struct psc_stored_array {
     psc_array view; /* row-major; the names of axes are the section's */
     uint64_t bytes; /* of view.data */
     int section;    /* -1: a capture */
+    bool token_ids; /* its integers are token ids; negative: none */
 } psc_stored_array;
+
+/* A token id that arrays name, and its text: UTF-8 without 0 bytes, and a 0 behind it. */
+typedef struct psc_vocabulary_entry {
+    int32_t id;
+    const char *text;
+    size_t bytes; /* without the 0 */
+} psc_vocabulary_entry;
 
 struct psc_results {
     bool has_head, has_corpus; /* corpus: instead of tokens */
@@ -60,13 +68,15 @@ struct psc_results {
     psc_result_run run;
     psc_corpus_totals corpus;
     psc_result_token *tokens;
-    int32_t n_tokens, room_tokens; /* the room is kept by psc_results_clear */
-    psc_section *sections;         /* in the order of the plugins */
-    psc_stored_array *arrays;      /* all plugins' and captures */
-    psc_result_file *files;        /* of the output folder, besides the two that it always has */
-    psc_stored_array *spare;       /* memory of the previous run, for arrays of the same size */
-    psc_labels **labels;           /* of this run and the previous one */
+    int32_t n_tokens, room_tokens;    /* the room is kept by psc_results_clear */
+    psc_section *sections;            /* in the order of the plugins */
+    psc_stored_array *arrays;         /* all plugins' and captures */
+    psc_result_file *files;           /* of the output folder, besides the two that it always has */
+    psc_stored_array *spare;          /* memory of the previous run, for arrays of the same size */
+    psc_labels **labels;              /* of this run and the previous one */
+    psc_vocabulary_entry *vocabulary; /* ascending ids; one block with the texts */
     int n_sections, n_arrays, n_files, n_spare, n_labels;
+    int32_t n_vocabulary;
 };
 
 /* --- results.c ------------------------------------------------------------------------------- */
@@ -95,6 +105,16 @@ const psc_stored_array *psc_results_array_named(const psc_results *results, cons
 psc_status psc_results_add_file(
     psc_results *results, const char *name, const char *bytes, uint64_t n, psc_error *error);
 size_t psc_element_size(psc_element element);
+
+/* --- results_vocabulary.c -------------------------------------------------------------------- */
+/* Adds n entries with ascending ids >= 0; an id that is there keeps its text. Copies the texts, which
+ * may be any bytes and need no 0 behind them. */
+psc_status psc_results_add_vocabulary(
+    psc_results *results, int32_t n, const psc_vocabulary_entry *entries, psc_error *error);
+/* The distinct ids below `limit` that arrays of token ids name, ascending: *out [*n], which the
+ * caller frees by free(). */
+psc_status psc_results_named_ids(
+    int32_t **out, int32_t *n, const psc_results *results, int32_t limit, psc_error *error);
 
 /* --- results_adopt.c ------------------------------------------------------------------------- */
 /* Copies the other's sections, arrays, captures and files behind those of results, as

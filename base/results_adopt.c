@@ -1,4 +1,5 @@
-/* Adopting results: deep copies of another object's sections, captures and files under a prefix. */
+/* Adopting results: deep copies of another object's sections, captures and files under a prefix.
+ * Texts of token ids are common to both; the adopting results' own text stays. */
 #include "results.h"
 
 #include <stdlib.h>
@@ -116,6 +117,7 @@ static psc_status copy_array(psc_results *to, int section, const psc_stored_arra
             view->n_axes, section < 0 ? NULL : axes, view->shape, false, error);
     free(name);
     if (!copy) return error ? error->status : PSC_ERROR_MEMORY;
+    copy->token_ids = from->token_ids;
     memcpy((void *)copy->view.data, view->data, (size_t)from->bytes);
     return PSC_OK;
 }
@@ -144,6 +146,8 @@ psc_status psc_results_adopt(
     }
     for (int i = 0; status == PSC_OK && i < from->n_files; i++)
         status = copy_file(to, &from->files[i], prefix, error);
+    if (status == PSC_OK) /* the last step: it changes nothing when it fails */
+        status = psc_results_add_vocabulary(to, from->n_vocabulary, from->vocabulary, error);
     if (status != PSC_OK) return_to(to, before);
     return status;
 }

@@ -89,6 +89,19 @@ psc_status psc_results_token_at(
     return status;
 }
 
+int32_t psc_results_vocabulary_count(const psc_results *results) {
+    return results->n_vocabulary;
+}
+
+psc_status psc_results_vocabulary_at(
+    int32_t *id, const char **text, const psc_results *results, int32_t index, psc_error *error) {
+    psc_status status = check_index(index, results->n_vocabulary, "vocabulary entry", error);
+    if (status != PSC_OK) return status;
+    *id = results->vocabulary[index].id;
+    *text = results->vocabulary[index].text;
+    return PSC_OK;
+}
+
 int32_t psc_results_section_count(const psc_results *results) {
     return results->n_sections;
 }
@@ -201,6 +214,11 @@ psc_status psc_results_find_array(
         return psc_fail(error, PSC_ERROR_INPUT, "the last run left no array '%.100s'", name);
     *out = array->view;
     return PSC_OK;
+}
+
+int psc_results_array_holds_token_ids(const psc_results *results, const char *name) {
+    const psc_stored_array *array = psc_results_array_named(results, name);
+    return array && array->token_ids;
 }
 
 int32_t psc_results_capture_count(const psc_results *results) {

@@ -28,8 +28,8 @@ const psc_result_value *psc_section_value_named(const psc_section *section, cons
 }
 
 static bool is_taken(const psc_section *section, const char *name) {
-    static const char *const own[] = {"version", "options", "arrays"};
-    for (int i = 0; i < 3; i++)
+    static const char *const own[] = {"version", "options", "arrays", "summary"};
+    for (int i = 0; i < 4; i++)
         if (strcmp(name, own[i]) == 0) return true;
     return psc_section_axis_named(section, name) || find_value(section, name);
 }

@@ -37,8 +37,8 @@ void psc_json_member(psc_json *json, const char *key, json_t *value);
 void psc_json_list(psc_json *json, const char *key, int64_t n);
 void psc_json_listed(psc_json *json, json_t *value);
 void psc_json_list_end(psc_json *json);
-/* The same for objects, one per line: psc_json_list begins the list, psc_json_objects_end ends
- * it. */
+/* The same for objects and long texts, one per line: psc_json_list begins the list,
+ * psc_json_objects_end ends it. */
 void psc_json_object_listed(psc_json *json, json_t *value);
 void psc_json_objects_end(psc_json *json);
 

@@ -2,6 +2,7 @@
 #include "report.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "json_writer.h"
@@ -92,6 +93,17 @@ static void put_tokens(psc_json *json, const psc_results *results) {
     psc_json_objects_end(json);
 }
 
+/* {"1234": " the", ...}, for the ids in arrays. */
+static void put_vocabulary(psc_json *json, const psc_results *results) {
+    psc_json_object(json, "vocabulary");
+    for (int32_t i = 0; i < results->n_vocabulary; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%d", (int)results->vocabulary[i].id);
+        put_text(json, key, results->vocabulary[i].text);
+    }
+    psc_json_end(json);
+}
+
 /* --- sections -------------------------------------------------------------------------------- */
 
 static void put_options(psc_json *json, const psc_section *section) {
@@ -102,11 +114,12 @@ static void put_options(psc_json *json, const psc_section *section) {
 }
 
 /* {"dtype": "F32", "axes": [...], "shape": [...]}; a capture has no axis names. */
-static void put_array(psc_json *json, const psc_array *array, bool named) {
+static void put_array(psc_json *json, const psc_stored_array *stored) {
     static const char *const dtypes[] = {"F32", "F64", "I32"};
+    const psc_array *array = &stored->view;
     psc_json_object(json, array->key);
     put_text(json, "dtype", dtypes[array->element]);
-    if (named) {
+    if (stored->section >= 0) {
         psc_json_list(json, "axes", array->n_axes);
         for (int i = 0; i < array->n_axes; i++)
             psc_json_listed(json, psc_json_string(array->axes[i]));
@@ -115,6 +128,7 @@ static void put_array(psc_json *json, const psc_array *array, bool named) {
     psc_json_list(json, "shape", array->n_axes);
     for (int i = 0; i < array->n_axes; i++) psc_json_listed(json, json_integer(array->shape[i]));
     psc_json_list_end(json);
+    if (stored->token_ids) put_bool(json, "token_ids", 1);
     psc_json_end(json);
 }
 
@@ -122,8 +136,7 @@ static void put_array(psc_json *json, const psc_array *array, bool named) {
 static void put_arrays(psc_json *json, const char *key, const psc_results *results, int section) {
     psc_json_object(json, key);
     for (int i = 0; i < results->n_arrays; i++)
-        if (results->arrays[i].section == section)
-            put_array(json, &results->arrays[i].view, section >= 0);
+        if (results->arrays[i].section == section) put_array(json, &results->arrays[i]);
     psc_json_end(json);
 }
 
@@ -149,6 +162,32 @@ static void put_value(psc_json *json, const psc_result_value *value) {
     psc_json_list_end(json);
 }
 
+/* {"title", "unit", "labels", "values"}; null without memory. */
+static json_t *bars_object(const psc_result_item *bars) {
+    json_t *labels = json_array(), *values = json_array();
+    bool complete = labels && values;
+    for (int32_t i = 0; complete && i < bars->n; i++)
+        complete = json_array_append_new(labels, psc_json_string(bars->labels[i])) == 0 &&
+                   json_array_append_new(values, psc_json_real(bars->values[i])) == 0;
+    if (complete)
+        return json_pack("{s:o, s:o, s:o, s:o}", "title", psc_json_string(bars->title), "unit",
+            psc_json_string(bars->unit), "labels", labels, "values", values);
+    json_decref(labels);
+    json_decref(values);
+    return NULL;
+}
+
+/* Sentences as texts, bars as objects, in the order of the printed summary. */
+static void put_summary(psc_json *json, const psc_section *section) {
+    psc_json_list(json, "summary", 0);
+    for (int i = 0; i < section->n_items; i++) {
+        const psc_result_item *item = &section->items[i];
+        psc_json_object_listed(
+            json, item->sentence ? psc_json_string(item->sentence) : bars_object(item));
+    }
+    psc_json_objects_end(json);
+}
+
 /* Axes and values in the order of their creation. */
 static void put_section(psc_json *json, const psc_results *results, int index) {
     const psc_section *section = &results->sections[index];
@@ -156,6 +195,7 @@ static void put_section(psc_json *json, const psc_results *results, int index) {
     put_text(json, "version", section->version);
     put_options(json, section);
     put_arrays(json, "arrays", results, index);
+    if (section->n_items > 0) put_summary(json, section);
     for (int axis = 0, value = 0; axis + value < section->n_axes + section->n_values;)
         if (axis < section->n_axes && section->axes[axis].place == axis + value)
             put_axis(json, &section->axes[axis++].view);
@@ -173,6 +213,7 @@ static void put_document(psc_json *json, const psc_results *results) {
     put_run(json, &results->run);
     if (results->has_corpus) put_corpus(json, &results->corpus);
     put_tokens(json, results);
+    if (results->n_vocabulary > 0) put_vocabulary(json, results);
     psc_json_object(json, "plugins");
     for (int i = 0; i < results->n_sections; i++) put_section(json, results, i);
     psc_json_end(json);

@@ -21,8 +21,8 @@ int effects_arrays(effects_state *s) {
     s->recomputed = host->array(c, "recomputed_ln", PSC_F64, 2, by_target);
     s->kl = host->array(c, "kl", PSC_F64, 1, by_row);
     s->dlog_z = host->array(c, "dlog_z", PSC_F64, 1, by_row);
-    s->top_before = host->array(c, "top_before", PSC_I32, 2, by_rank);
-    s->top_after = host->array(c, "top_after", PSC_I32, 2, by_rank);
+    s->top_before = psc_token_ids_array(c, host, "top_before", 2, by_rank);
+    s->top_after = psc_token_ids_array(c, host, "top_after", 2, by_rank);
     s->p_before = host->array(c, "top_p_before", PSC_F32, 2, by_rank);
     s->p_after = host->array(c, "top_p_after", PSC_F32, 2, by_rank);
     const int complete = s->dz && s->dlog_p && s->frozen_ln && s->recomputed && s->kl &&

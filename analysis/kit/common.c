@@ -20,6 +20,12 @@ int psc_edits_refused(psc_context *context, const psc_host *host, const char *wh
     return 0;
 }
 
+int32_t *psc_token_ids_array(psc_context *context, const psc_host *host, const char *name,
+    int32_t n_axes, const char *const *axes) {
+    int32_t *ids = host->array(context, name, PSC_I32, n_axes, axes);
+    return ids && !host->token_ids(context, name) ? ids : NULL;
+}
+
 int psc_count_axis(
     psc_context *context, const psc_host *host, const char *name, int32_t first, int64_t n) {
     int32_t *numbers = host->run_alloc(context, (uint64_t)n * sizeof *numbers + 1);

@@ -80,6 +80,10 @@ enum { PSC_FIGURE = 48 };
 const char *psc_figure(
     char out[PSC_FIGURE], int width, int precision, double value, const char *unit);
 
+/* A new I32 array over declared axes whose integers are token ids, -1 for none. */
+int32_t *psc_token_ids_array(psc_context *context, const psc_host *host, const char *name,
+    int32_t n_axes, const char *const *axes);
+
 /* An axis of n numbers: first, first + 1, ... */
 int psc_count_axis(
     psc_context *context, const psc_host *host, const char *name, int32_t first, int64_t n);

@@ -67,7 +67,7 @@ int psc_targets_results(const psc_target_rows *targets, const char *row_axis) {
         host->axis_labels(context, "ids", 2, pair))
         return -1;
     const char *const axes[] = {"targets", row_axis, "ids"};
-    int32_t *ids = host->array(context, "target_ids", PSC_I32, 3, axes);
+    int32_t *ids = psc_token_ids_array(context, host, "target_ids", 3, axes);
     if (!ids) return -1;
     memcpy(ids, targets->ids, count * sizeof *ids);
     return 0;

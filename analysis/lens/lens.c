@@ -99,6 +99,8 @@ static void *table(lens_state *s, int asked, const char *name, psc_element eleme
     const char *first) {
     const char *const by_row[] = {"layers", "rows", "top"};
     const char *const by_target[] = {first, "layers", "rows"};
+    if (asked && !s->corpus && element == PSC_I32 && !first)
+        return psc_token_ids_array(s->context, s->host, name, n_axes, by_row);
     if (asked && !s->corpus)
         return s->host->array(s->context, name, element, n_axes, first ? by_target : by_row);
     uint64_t count = (uint64_t)s->n_sites * (uint64_t)s->rows.n;

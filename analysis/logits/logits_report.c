@@ -222,7 +222,7 @@ static int note_is_shown(const logits_run *run, int i, int32_t n_shown) {
 
 static int write_ids(logits_run *run) {
     const char *const axes[3] = {"targets", "rows", "ids"};
-    int32_t *ids = run->host->array(run->context, "target_ids", PSC_I32, 3, axes);
+    int32_t *ids = psc_token_ids_array(run->context, run->host, "target_ids", 3, axes);
     if (!ids) return -1;
     memcpy(ids, run->targets.ids,
         2 * (size_t)run->targets.n * (size_t)run->targets.rows.n * sizeof *ids);

@@ -189,7 +189,7 @@ int neurons_contexts_report(neurons_state *s) {
     double *value = host->array(s->context, "context_value", PSC_F64, 3, axes);
     double *document = host->array(s->context, "context_document", PSC_F64, 3, axes);
     int32_t *position = host->array(s->context, "context_position", PSC_I32, 3, axes);
-    int32_t *tokens = host->array(s->context, "context_tokens", PSC_I32, 4, axes);
+    int32_t *tokens = psc_token_ids_array(s->context, host, "context_tokens", 4, axes);
     if (!value || !document || !position || !tokens) return -1;
     for (int64_t slot = 0; slot < neurons_all(s); slot++) {
         const int32_t n = host->accumulated_top(s->context, s->context_handle, slot, entries);

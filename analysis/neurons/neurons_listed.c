@@ -31,13 +31,15 @@ typedef struct listed_work {
     int64_t first, count; /* of the block of tokens */
 } listed_work;
 
-static int new_ranking(neurons_state *s, ranking *r, const char *name) {
+/* of_tokens: the indices are token ids. */
+static int new_ranking(neurons_state *s, ranking *r, const char *name, int of_tokens) {
     static const char *const axes[] = {"listed", "sides", "rank"};
     char full[64];
     r->index = s->host->array(s->context, name, PSC_I32, 3, axes);
     snprintf(full, sizeof full, "%s_value", name);
     r->value = s->host->array(s->context, full, PSC_F64, 3, axes);
-    return r->index && r->value ? 0 : -1;
+    if (!r->index || !r->value) return -1;
+    return of_tokens ? s->host->token_ids(s->context, name) : 0;
 }
 
 /* The largest and the smallest of n values. */
@@ -84,8 +86,9 @@ static int make_work(listed_work *w) {
         return -1;
     w->heads = host->array(s->context, "head_gain", PSC_F64, 2, axes);
     w->offsets = host->array(s->context, "offset", PSC_F64, 1, axes);
-    return !w->heads || !w->offsets || new_ranking(s, &w->tokens, "excited_by_token") ||
-           new_ranking(s, &w->neurons, "excited_by_neuron") || new_ranking(s, &w->says, "promotes");
+    return !w->heads || !w->offsets || new_ranking(s, &w->tokens, "excited_by_token", 1) ||
+           new_ranking(s, &w->neurons, "excited_by_neuron", 0) ||
+           new_ranking(s, &w->says, "promotes", 1);
 }
 
 /* D_k, c_k and gamma_f * P(r_k) of every listed neuron. */

@@ -158,7 +158,7 @@ int partition_arrays_targets(const partition_state *s) {
     static const char *const pair[] = {"a", "b"}, *const axes[] = {"targets", "rows", "ids"};
     const int64_t count = 2 * (int64_t)s->n_targets * s->rows.n;
     if (s->host->axis_labels(s->context, "ids", 2, pair)) return -1;
-    int32_t *ids = s->host->array(s->context, "target_ids", PSC_I32, 3, axes);
+    int32_t *ids = psc_token_ids_array(s->context, s->host, "target_ids", 3, axes);
     for (int64_t i = 0; ids && i < count; i++) ids[i] = s->targets.ids[i];
     return ids ? 0 : -1;
 }

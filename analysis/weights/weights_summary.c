@@ -130,7 +130,7 @@ int weights_head_tokens(weights_state *s) {
     for (int side = 0; side < 4; side++) {
         const double *from = s->directions + side * each * s->n;
         snprintf(name, sizeof name, "%s_tokens", sides[side]);
-        ids[side] = host->array(s->context, name, PSC_I32, 4, axes);
+        ids[side] = psc_token_ids_array(s->context, host, name, 4, axes);
         snprintf(name, sizeof name, "%s_cosines", sides[side]);
         cosines[side] = host->array(s->context, name, PSC_F64, 4, axes);
         double *vectors = host->array(s->context, sides[side], PSC_F64, 4, vector_axes);

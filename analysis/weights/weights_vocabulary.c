@@ -176,7 +176,7 @@ int weights_tokens(weights_state *s) {
     double *rows = weights_doubles(s, s->n_given * s->n);
     if (!rows) return -1;
     for (int side = 0; side < 2; side++) {
-        int32_t *ids = host->array(s->context, names[side][0], PSC_I32, 2, axes);
+        int32_t *ids = psc_token_ids_array(s->context, host, names[side][0], 2, axes);
         double *cosines = host->array(s->context, names[side][1], PSC_F64, 2, axes);
         if (!ids || !cosines) return -1;
         for (int32_t g = 0; g < s->n_given; g++)

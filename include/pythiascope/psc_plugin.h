@@ -492,6 +492,11 @@ typedef struct psc_host {
     /* From open to report: writes a file whole or not at all, in place of an older one. bytes null:
      * only checks that the host could write it. */
     int (*save_file)(psc_context *, const char *path, const char *bytes, uint64_t n);
+
+    /* --- results --- */
+    /* The integers of this I32 array are token ids, or negative for none. Once the run is over, the
+     * host adds their texts to the results (psc_results_vocabulary_at). */
+    int (*token_ids)(psc_context *, const char *array);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -111,6 +111,13 @@ PSC_API int32_t psc_results_token_count(const psc_results *results);
 PSC_API psc_status psc_results_token_at(
     psc_result_token *out, const psc_results *results, int32_t index, psc_error *error);
 
+/* The texts of the token ids that the results' arrays name (psc_results_array_holds_token_ids), with
+ * ascending ids. An id that has no text is not among them; a model without a tokenizer has none. A 0
+ * byte of a token is U+FFFD. */
+PSC_API int32_t psc_results_vocabulary_count(const psc_results *results);
+PSC_API psc_status psc_results_vocabulary_at(
+    int32_t *id, const char **text, const psc_results *results, int32_t index, psc_error *error);
+
 /* --- sections -------------------------------------------------------------------------------- */
 
 typedef struct psc_result_section {
@@ -167,6 +174,8 @@ PSC_API psc_status psc_results_array_at(
 /* An array or capture by psc_array.name. PSC_ERROR_INPUT if there is none. */
 PSC_API psc_status psc_results_find_array(
     psc_array *out, const psc_results *results, const char *name, psc_error *error);
+/* 1 if the integers of the array of that psc_array.name are token ids (-1: none), else 0. */
+PSC_API int psc_results_array_holds_token_ids(const psc_results *results, const char *name);
 
 typedef enum psc_value_kind {
     PSC_VALUE_NUMBER = 0,

@@ -250,4 +250,5 @@ const psc_host psc_host_table = {
     .read_sentences = psc_host_read_sentences,
     .token_bytes = psc_host_token_bytes,
     .save_file = psc_host_save_file,
+    .token_ids = psc_host_token_ids,
 };

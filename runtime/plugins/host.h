@@ -123,5 +123,6 @@ int psc_host_summary_bars(psc_context *context, const char *title, const char *u
     const char *const *labels, const double *values);
 
 int psc_host_document(psc_context *context, const char *kind, const char *bytes, uint64_t n);
+int psc_host_token_ids(psc_context *context, const char *array);
 
 #endif

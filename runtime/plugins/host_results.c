@@ -128,6 +128,22 @@ void *psc_host_array(psc_context *context, const char *name, psc_element element
     return NULL;
 }
 
+int psc_host_token_ids(psc_context *context, const char *array) {
+    if (!allowed(context, "token_ids", array)) return PSC_ERROR_PLUGIN;
+    psc_results *results = context->session->results;
+    for (int i = 0; i < results->n_arrays; i++) {
+        psc_stored_array *stored = &results->arrays[i];
+        if (stored->section != context->section || strcmp(stored->view.key, array) != 0) continue;
+        if (stored->view.element != PSC_I32)
+            return psc_host_fail(context, PSC_ERROR_PLUGIN,
+                "token_ids: array '%s' is not of PSC_I32, so it cannot hold token ids", array);
+        stored->token_ids = true;
+        return 0;
+    }
+    return psc_host_fail(context, PSC_ERROR_PLUGIN,
+        "token_ids: the plugin has no array '%s'; make it before", array);
+}
+
 /* --- files ----------------------------------------------------------------------------------- */
 
 int psc_host_document(psc_context *context, const char *kind, const char *bytes, uint64_t n) {

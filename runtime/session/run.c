@@ -179,7 +179,7 @@ static psc_status run_rows(psc_session *s, psc_error *error) {
     if (status == PSC_OK) status = psc_contexts_begin(s, error);
     if (status != PSC_OK) return status;
     psc_team_run(s->team, run_chunks, &p);
-    return p.status;
+    return p.status == PSC_OK ? psc_run_vocabulary(s, error) : p.status;
 }
 
 static psc_status check_options(

@@ -1,5 +1,7 @@
-/* The head of the results: their program, model, run and tokens. */
+/* The head of the results: their program, model, run, tokens and the texts of token ids. */
 #include "session.h"
+
+#include <stdlib.h>
 
 static int32_t count_sequences(const psc_session *session) {
     int32_t n = 0;
@@ -45,4 +47,26 @@ void psc_corpus_head(psc_session *session, const psc_corpus_totals *totals) {
     session->results->corpus = *totals;
     session->results->has_corpus = true;
     put_head(session, totals->bos != 0);
+}
+
+psc_status psc_run_vocabulary(const psc_session *session, psc_error *error) {
+    const psc_model *model = session->model;
+    int32_t *ids, n, n_texts = 0;
+    psc_status status =
+        psc_results_named_ids(&ids, &n, session->results, psc_model_tokenizer_size(model), error);
+    if (status != PSC_OK || n == 0) {
+        free(ids);
+        return status;
+    }
+    psc_vocabulary_entry *entries = malloc((size_t)n * sizeof *entries);
+    for (int32_t i = 0; entries && i < n; i++) {
+        psc_vocabulary_entry entry = {.id = ids[i]};
+        entry.text = psc_model_token_bytes(model, ids[i], &entry.bytes);
+        if (entry.text) entries[n_texts++] = entry;
+    }
+    status = entries ? psc_results_add_vocabulary(session->results, n_texts, entries, error)
+                     : psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
+    free(entries);
+    free(ids);
+    return status;
 }

@@ -53,6 +53,7 @@ psc_status psc_session_report_until(psc_session *session, const psc_corpus_total
     session->report_payload = payload;
     psc_team_run(session->team, report_all, &job);
     session->report_stop = NULL;
+    if (job.status == PSC_OK) job.status = psc_run_vocabulary(session, error);
     if (job.status != PSC_OK) psc_results_clear(session->results);
     return job.status;
 }

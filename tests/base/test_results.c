@@ -178,8 +178,9 @@ Test(results, values) {
 Test(results, names_are_used_once) {
     psc_section *s = &results->sections[0];
     const int32_t none[1] = {0};
-    static const char *const taken[] = {"note", "rows", "errors", "version", "options", "arrays"};
-    for (int i = 0; i < 6; i++) {
+    static const char *const taken[] = {
+        "note", "rows", "errors", "version", "options", "arrays", "summary"};
+    for (int i = 0; i < 7; i++) {
         cr_assert_eq(psc_section_add_number(s, taken[i], 1), PSC_ERROR_INPUT, "%s", taken[i]);
         cr_assert_eq(psc_section_add_text(s, taken[i], "x"), PSC_ERROR_INPUT, "%s", taken[i]);
         cr_assert_eq(psc_section_add_numbers(s, taken[i], 1, none), PSC_ERROR_INPUT);
@@ -244,6 +245,34 @@ Test(results, files) {
     refused(psc_results_file_at(&file, results, 1, &error), PSC_ERROR_INPUT, "file 1");
     refused(
         psc_results_add_file(results, "graph.dot", "", 0, &error), PSC_ERROR_INPUT, "graph.dot");
+}
+
+/* --- texts of token ids ---------------------------------------------------------------------- */
+
+Test(results, vocabulary) {
+    static const psc_vocabulary_entry first[] = {{3, " a\xff", 3}, {9, "x\0y", 3}, {20, "", 0}};
+    static const psc_vocabulary_entry more[] = {{2, "two", 3}, {9, "other", 5}, {21, "z", 1}};
+    static const int32_t ids[] = {2, 3, 9, 20, 21};
+    static const char *const texts[] = {"two", " a\xef\xbf\xbd", "x\xef\xbf\xbdy", "", "z"};
+    cr_assert_eq(psc_results_vocabulary_count(results), 0);
+    GIVES(psc_results_add_vocabulary(results, 3, first, &error));
+    GIVES(psc_results_add_vocabulary(results, 3, more, &error));
+    GIVES(psc_results_add_vocabulary(results, 0, NULL, &error));
+    cr_assert_eq(psc_results_vocabulary_count(results), 5);
+    for (int32_t i = 0; i < 5; i++) {
+        const char *text;
+        int32_t id = -1;
+        GIVES(psc_results_vocabulary_at(&id, &text, results, i, &error));
+        cr_assert(id == ids[i] && strcmp(text, texts[i]) == 0, "%d: '%s'", id, text);
+    }
+    results->arrays[1].token_ids = true;
+    char *text;
+    GIVES(psc_results_write_memory(&text, NULL, results, PSC_FORMAT_JSON, NULL, &error));
+    cr_assert(strstr(text, "  ],\n  \"vocabulary\": {\n    \"2\": \"two\",\n"), "%s", text);
+    cr_assert(strstr(text, "\"shape\": [1, 2],\n          \"token_ids\": true\n        }"));
+    psc_free(text);
+    psc_results_clear(results);
+    cr_assert_eq(psc_results_vocabulary_count(results), 0);
 }
 
 /* --- memory of an earlier run ---------------------------------------------------------------- */
@@ -344,6 +373,11 @@ Test(results, json_to_the_byte) {
                               "          \"dtype\": \"I32\",\n"
                               "          \"axes\": [\"rows\", \"rows\"],\n"
                               "          \"shape\": [1, 2]\n        }\n      },\n"
+                              "      \"summary\": [\n"
+                              "        \"After ' \\u001B[2Jcat' the model expects\\n' sat'.\",\n"
+                              "        {\"title\": \"largest shares\", \"unit\": \"nats\", "
+                              "\"labels\": [\"L0H0\", \"embed\", \"0_mlp_out \xef\xbf\xbd\"], "
+                              "\"values\": [2.5, -1.25, null]}\n      ],\n"
                               "      \"nothing\": null,\n"
                               "      \"components\": [\"embed\", \"\", \"a\xef\xbf\xbd\"],\n"
                               "      \"note\": \"caf\xc3\xa9\",\n"

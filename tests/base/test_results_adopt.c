@@ -98,6 +98,25 @@ Test(adopt, arrays_and_files) {
     cr_assert_eq(psc_results_capture_count(results), 3);
 }
 
+/* Ids of both; the adopting results' own text stays. */
+Test(adopt, texts_of_token_ids) {
+    static const psc_vocabulary_entry ours[] = {{5, " our", 4}},
+                                      theirs[] = {{4, "their", 5}, {5, "x", 1}};
+    const char *text;
+    int32_t id = -1;
+    GIVES(psc_results_add_vocabulary(results, 1, ours, &error));
+    GIVES(psc_results_add_vocabulary(other, 2, theirs, &error));
+    other->arrays[1].token_ids = true;
+    GIVES(psc_results_adopt(results, other, "control", &error));
+    cr_assert_eq(psc_results_vocabulary_count(results), 2);
+    GIVES(psc_results_vocabulary_at(&id, &text, results, 0, &error));
+    cr_assert(id == 4 && strcmp(text, "their") == 0);
+    GIVES(psc_results_vocabulary_at(&id, &text, results, 1, &error));
+    cr_assert(id == 5 && strcmp(text, " our") == 0);
+    cr_assert_eq(psc_results_array_holds_token_ids(results, "control.logits.target_ids"), 1);
+    cr_assert_eq(psc_results_array_holds_token_ids(results, "logits.target_ids"), 0);
+}
+
 /* The failing call leaves the results as they are. */
 static void stays(psc_status expected, const char *words) {
     char *before = text_of(results, PSC_FORMAT_JSON);

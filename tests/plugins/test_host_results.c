@@ -84,6 +84,8 @@ Test(host_results, everything) {
         "\"wide\":{\"axes\":[\"layers\"],\"dtype\":\"F64\",\"shape\":[2]}},"
         "\"errors\":[null,1.0,2.0],\"largest\":1.0000000000000001e300,\"layers\":[0,1],"
         "\"note\":\"a \\\"quoted\\\" text\",\"nothing\":null,\"options\":{},\"sites\":[\"0.ln1\"],"
+        "\"summary\":[\"A sentence.\",{\"labels\":[\"embed\",\"' caf\xc3\xa9'\"],"
+        "\"title\":\"Bars\",\"unit\":\"nats\",\"values\":[1.5,-2.5]}],"
         "\"things\":[\"embed\",\"' caf\xc3\xa9'\",\"br\xef\xbf\xbdoken\"],\"version\":\"1.0\"}",
         "%s", text);
     free(text);
@@ -107,6 +109,23 @@ static int two_of_a_name(void) {
 
 static int own_name(void) {
     return host->value_number(context, "options", 1);
+}
+
+static int own_summary(void) {
+    return host->value_text(context, "summary", "x");
+}
+
+static int ids_without_an_array(void) {
+    return host->token_ids(context, "shares");
+}
+
+static int ids_of_floats(void) {
+    host->array(context, "scalar", PSC_F32, 0, NULL);
+    return host->token_ids(context, "scalar");
+}
+
+static int ids_without_a_name(void) {
+    return host->token_ids(context, NULL);
 }
 
 static int odd_name(void) {
@@ -178,6 +197,10 @@ Test(host_results, refused) {
     REFUSED(run_report(undeclared_axis), PSC_ERROR_PLUGIN, "plugin bridge", "shares", "layers");
     REFUSED(run_report(two_of_a_name), PSC_ERROR_PLUGIN, "declared twice", "'x'");
     REFUSED(run_report(own_name), PSC_ERROR_PLUGIN, "'options'");
+    REFUSED(run_report(own_summary), PSC_ERROR_PLUGIN, "'summary'");
+    REFUSED(run_report(ids_without_an_array), PSC_ERROR_PLUGIN, "no array 'shares'");
+    REFUSED(run_report(ids_of_floats), PSC_ERROR_PLUGIN, "'scalar'", "PSC_I32");
+    REFUSED(run_report(ids_without_a_name), PSC_ERROR_PLUGIN, "token_ids", "letters");
     REFUSED(run_report(odd_name), PSC_ERROR_PLUGIN, "value_number", "letters");
     REFUSED(run_report(no_name), PSC_ERROR_PLUGIN, "value_number", "letters");
     REFUSED(run_report(not_a_list), PSC_ERROR_PLUGIN, "'x' is not a list");

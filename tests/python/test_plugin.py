@@ -77,6 +77,27 @@ def test_chunks_do_not_matter():
     assert whole["resid_post"].values.tobytes() == small["resid_post"].values.tobytes()
 
 
+class Ids(Plugin):
+    def report(self, host):
+        host.axis("rows", len(host.rows))
+        host.put("ids", ["rows"], host.rows["token"])
+        host.token_ids("ids")
+        host.put("counts", ["rows"], host.rows["token"])
+
+
+def test_arrays_of_token_ids(model):
+    result = model.analyze(TEXT, plugins=[Ids])
+    assert result["ids"].token_ids and not result["counts"].token_ids
+    assert result.vocabulary == {t.id: t.text for t in sorted(result.tokens)}
+    with pytest.raises(InputError, match="array's name"):
+        model.analyze(TEXT, plugins=[OddIds])
+
+
+class OddIds(Plugin):
+    def report(self, host):
+        host.token_ids("a\0b")
+
+
 # --- options -------------------------------------------------------------------------------------
 
 

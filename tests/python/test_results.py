@@ -56,6 +56,19 @@ def test_values_are_the_tensors_of_the_saved_folder(result: Result, tmp_path: Pa
         assert list(result[name].shape) == entry["shape"]
 
 
+def test_texts_of_token_ids(model: Model) -> None:
+    result = model.lens(TEXT, rows="all")
+    ids = result["top_ids"]
+    assert ids.token_ids and not result["rank"].token_ids and not result["entropy"].token_ids
+    named = {int(i) for key in ("top_ids", "target_ids") for i in result[key].values.ravel()}
+    assert set(result.vocabulary) == named - {-1}
+    assert list(result.vocabulary) == sorted(result.vocabulary)
+    for token_id, text in result.vocabulary.items():
+        assert text == model.to_string([token_id])
+    assert result.to_dict()["vocabulary"] == {str(i): t for i, t in result.vocabulary.items()}
+    assert model.attention(TEXT).vocabulary == {}
+
+
 def test_values_are_read_only_and_not_copied(result: Result) -> None:
     values = result["contributions"].values
     with pytest.raises(ValueError, match="read-only"):

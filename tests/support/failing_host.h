@@ -50,7 +50,8 @@
     X(save_folder, 1, 1)                                                                           \
     X(read_tensor, 1, 1)                                                                           \
     X(read_sentences, 1, 1)                                                                        \
-    X(save_file, 1, 1)
+    X(save_file, 1, 1)                                                                             \
+    X(token_ids, 1, 1)
 
 typedef enum call_id {
 #define CALL_ID(name, every, shows) CALL_##name,
@@ -172,6 +173,8 @@ CALL(const psc_sentence *, read_sentences, NULL, (psc_context * c, const char *p
     path, n)
 CALL(int, save_file, -1, (psc_context * c, const char *path, const char *bytes, uint64_t n), path,
     bytes, n)
+
+CALL(int, token_ids, -1, (psc_context * c, const char *array), array)
 
 static const psc_plugin *stood_in; /* the built-in */
 static psc_host table;

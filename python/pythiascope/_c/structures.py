@@ -939,6 +939,7 @@ psc_host_save_file = ctypes.CFUNCTYPE(
     ctypes.c_char_p,
     ctypes.c_uint64,
 )
+psc_host_token_ids = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)
 
 
 class psc_host(ctypes.Structure):
@@ -1007,6 +1008,7 @@ class psc_host(ctypes.Structure):
     read_sentences: Any
     token_bytes: Any
     save_file: Any
+    token_ids: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1073,6 +1075,7 @@ class psc_host(ctypes.Structure):
         ("read_sentences", psc_host_read_sentences),
         ("token_bytes", psc_host_token_bytes),
         ("save_file", psc_host_save_file),
+        ("token_ids", psc_host_token_ids),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -1781,6 +1784,17 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.POINTER(psc_error),
         ),
     ),
+    "psc_results_vocabulary_count": (ctypes.c_int32, (ctypes.c_void_p,)),
+    "psc_results_vocabulary_at": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(ctypes.c_int32),
+            ctypes.POINTER(ctypes.c_char_p),
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
     "psc_results_section_count": (ctypes.c_int32, (ctypes.c_void_p,)),
     "psc_results_section_at": (
         ctypes.c_int,
@@ -1845,6 +1859,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ctypes.c_int,
         (ctypes.POINTER(psc_array), ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(psc_error)),
     ),
+    "psc_results_array_holds_token_ids": (ctypes.c_int, (ctypes.c_void_p, ctypes.c_char_p)),
     "psc_results_value_at": (
         ctypes.c_int,
         (

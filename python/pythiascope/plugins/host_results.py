@@ -116,6 +116,13 @@ class HostResults(HostBase):
             )
         out[...] = given
 
+    def token_ids(self, name: str) -> None:
+        """Says that the integers of this int32 array are token ids, or negative for none.
+
+        The result then has their texts (Result.vocabulary), and a page shows them.
+        """
+        self._check("token_ids", encoded(name, "an array's name"))
+
     def value(self, name: str, value: str | float) -> None:
         """A named value, a number or a text; NaN is written as null."""
         key = encoded(name, "a value's name")

@@ -83,10 +83,11 @@ class Array(NDArrayOperatorsMixin):
 
     NumPy functions and operators take it as it is and give NumPy arrays, as ``np.abs(a - b)``.
     ``array[index]`` is ``array.values[index]``. A second axis of the same name has "_2" after it.
-    ``peers`` are the arrays with the same axes in its section.
+    ``peers`` are the arrays with the same axes in its section. ``token_ids`` says that the integers
+    are token ids, whose texts ``Result.vocabulary`` has.
     """
 
-    __slots__ = ("coords", "dims", "key", "name", "peers", "values")
+    __slots__ = ("coords", "dims", "key", "name", "peers", "token_ids", "values")
 
     def __init__(
         self,
@@ -97,6 +98,7 @@ class Array(NDArrayOperatorsMixin):
         *,
         key: str | None = None,
         peers: Mapping[str, Array] | None = None,
+        token_ids: bool = False,
     ) -> None:
         self.name = name
         self.key = name if key is None else key
@@ -104,6 +106,7 @@ class Array(NDArrayOperatorsMixin):
         self.dims = tuple(dims)
         self.coords = coords
         self.peers: Mapping[str, Array] = {} if peers is None else peers
+        self.token_ids = token_ids
 
     # --- as a NumPy array --------------------------------------------------------------------
 

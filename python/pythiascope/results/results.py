@@ -196,6 +196,20 @@ class Result:
             out.append(Token(t.id, text, t.sequence, t.position, t.start, t.end, raw))
         return out
 
+    @property
+    def vocabulary(self) -> dict[int, str]:
+        """The texts of the token ids in the result's arrays, by id; ids without a text are missing.
+
+        ``Array.token_ids`` says which arrays hold ids.
+        """
+        out: dict[int, str] = {}
+        id_, text = ctypes.c_int32(), ctypes.c_char_p()
+        where = ctypes.byref(id_), ctypes.byref(text), self._reader.owner.pointer
+        for i in range(self._reader.count("psc_results_vocabulary_count")):
+            self._reader.call("psc_results_vocabulary_at", *where, i)
+            out[id_.value] = text_of(text.value)
+        return out
+
     def _read_captures(self) -> dict[str, Array]:
         out: dict[str, Array] = {}
         a = c.psc_array()
@@ -204,7 +218,7 @@ class Result:
             shape, name = a.shape[: a.n_axes], text_of(a.name)
             dims = _capture_dims(name, a.n_axes)
             coords: dict[str, Coordinate] = {d: _numbers(n) for d, n in zip(dims, shape)}
-            out[name] = read_array(self._reader.owner, a, dims, coords, {})
+            out[name] = read_array(self._reader, a, dims, coords, {})
         return out
 
     def _read_files(self) -> dict[str, bytes]:

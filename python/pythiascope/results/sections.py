@@ -266,7 +266,7 @@ class Section:
             names = [text_of(name) for name in axes[: a.n_axes]]
             dims = unique_dims(names)
             peers = same.setdefault(dims, {})
-            array = read_array(self._reader.owner, a, dims, _Coords(self.axes, dims, names), peers)
+            array = read_array(self._reader, a, dims, _Coords(self.axes, dims, names), peers)
             out[array.key] = peers[array.key] = array
         return out
 
@@ -356,12 +356,14 @@ def _top(array: Array, n: int, by: str) -> Ranking:
 
 
 def read_array(
-    owner: OwnedResults,
+    reader: Reader,
     a: c.psc_array,
     dims: tuple[str, ...],
     coords: Mapping[str, Coordinate],
     peers: Mapping[str, Array],
 ) -> Array:
     """An Array over a C array's memory."""
+    owner, holds = reader.owner, reader.library.psc_results_array_holds_token_ids
     values = view(owner, a.data, tuple(a.shape[: a.n_axes]), _ELEMENTS[a.element])
-    return Array(text_of(a.name), values, dims, coords, key=text_of(a.key), peers=peers)
+    name, ids = text_of(a.name), bool(holds(owner.pointer, a.name))
+    return Array(name, values, dims, coords, key=text_of(a.key), peers=peers, token_ids=ids)
