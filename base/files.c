@@ -201,26 +201,39 @@ static int write_all(int fd, const char *data, size_t size) {
     return 0;
 }
 
-psc_status psc_replace_file(const char *path, const void *data, size_t size, psc_error *error) {
+/* Opens a new file beside path; *temporary, its name, belongs to the caller. -1 after setting
+ * error. */
+static int open_beside(char **temporary, const char *path, psc_error *error) {
     size_t length = strlen(path) + 32;
-    char *temporary = malloc(length);
     int fd = -1;
     struct stat found;
+    *temporary = NULL;
     if (stat(path, &found) == 0 && !S_ISREG(found.st_mode)) { /* a rename would replace a device */
-        free(temporary);
-        return psc_fail(error, PSC_ERROR_INPUT, "%s is not a regular file", path);
+        psc_fail(error, PSC_ERROR_INPUT, "%s is not a regular file", path);
+        return -1;
     }
-    if (!temporary) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write %s", path);
+    *temporary = malloc(length);
+    if (!*temporary) {
+        psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write %s", path);
+        return -1;
+    }
     for (int i = 0; i < 100 && fd < 0; i++) {
-        snprintf(temporary, length, "%s.tmp-%ld-%d", path, (long)getpid(), i);
-        fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        snprintf(*temporary, length, "%s.tmp-%ld-%d", path, (long)getpid(), i);
+        fd = open(*temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (fd < 0 && errno != EEXIST) break;
     }
+    if (fd < 0) psc_fail(error, PSC_ERROR_IO, "cannot write %s: %s", path, strerror(errno));
+    return fd;
+}
+
+psc_status psc_replace_file(const char *path, const void *data, size_t size, psc_error *error) {
+    char *temporary;
+    psc_error refused = {0};
+    const int fd = open_beside(&temporary, path, &refused);
     psc_status status = PSC_OK;
     if (fd < 0) {
-        status = psc_fail(error, PSC_ERROR_IO, "cannot write %s: %s", path, strerror(errno));
         free(temporary);
-        return status;
+        return psc_fail(error, refused.status, "%s", refused.message);
     }
     bool written = write_all(fd, data, size) == 0 && fsync(fd) == 0;
     if (!written)
@@ -243,4 +256,17 @@ psc_status psc_write_file(const char *path, const void *data, size_t size, psc_e
     const psc_status status = psc_replace_file(named ? named : path, data, size, error);
     free(named);
     return status;
+}
+
+psc_status psc_check_file(const char *path, psc_error *error) {
+    char *named = realpath(path, NULL), *temporary; /* null: a new file */
+    psc_error refused = {0};
+    const int fd = open_beside(&temporary, named ? named : path, &refused);
+    if (fd >= 0) {
+        close(fd);
+        unlink(temporary);
+    }
+    free(temporary);
+    free(named);
+    return fd >= 0 ? PSC_OK : psc_fail(error, refused.status, "%s", refused.message);
 }

@@ -59,6 +59,8 @@ char *psc_path_join(const char *folder, const char *name);
 psc_status psc_write_file(const char *path, const void *data, size_t size, psc_error *error);
 /* The same, but a symbolic link is replaced itself: for folders where others may plant one. */
 psc_status psc_replace_file(const char *path, const void *data, size_t size, psc_error *error);
+/* Checks in advance that psc_write_file can make the file. Leaves nothing. */
+psc_status psc_check_file(const char *path, psc_error *error);
 
 /* A directory that appears under its name whole or not at all: the files go to a temporary
  * directory beside it, which commit syncs and renames. The target must not exist or must be an
