@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "results.h"
+#include "utf8.h"
 
 enum { LINE_WIDTH = 100 };
 
@@ -36,9 +37,9 @@ bool psc_json_close(psc_json *json) {
 
 /* Formats value on one line into json->text; returns its length, 0 if memory runs out. */
 static size_t format(psc_json *json, json_t *value) {
+    const size_t flags = JSON_ENCODE_ANY | (json->page ? JSON_COMPACT : 0);
     size_t length = 0;
-    while (value &&
-           (length = json_dumpb(value, json->text, json->room, JSON_ENCODE_ANY)) > json->room) {
+    while (value && (length = json_dumpb(value, json->text, json->room, flags)) > json->room) {
         char *more = realloc(json->text, 2 * length);
         if (!more) break;
         json->text = more;
@@ -50,21 +51,59 @@ static size_t format(psc_json *json, json_t *value) {
     return length;
 }
 
+/* \u0041; two of them above U+FFFF. */
+static void put_escape(FILE *out, uint32_t c) {
+    if (c > 0xffff) {
+        fprintf(out, "\\u%04x", 0xd800 + ((c - 0x10000) >> 10));
+        c = 0xdc00 + (c & 0x3ff);
+    }
+    fprintf(out, "\\u%04x", c);
+}
+
+bool psc_json_escapes(uint32_t c) {
+    return c == '<' || c == '>' || c == '&' || psc_utf8_is_dangerous(c);
+}
+
+/* Writes formatted JSON, in which such characters stand in texts only. */
+static void emit(const psc_json *json, const char *text, size_t n) {
+    size_t done = 0;
+    for (size_t i = 0; json->page && i < n;) {
+        uint32_t c = (unsigned char)text[i];
+        int length = c < 0x80 ? 1 : psc_utf8_next(&c, text + i, n - i);
+        if (length < 1) length = 1; /* jansson writes UTF-8 only */
+        if (psc_json_escapes(c)) {
+            fwrite(text + done, 1, i - done, json->out);
+            put_escape(json->out, c);
+            done = i + (size_t)length;
+        }
+        i += (size_t)length;
+    }
+    fwrite(text + done, 1, n - done, json->out);
+}
+
 static void put(psc_json *json, json_t *value) {
     size_t length = format(json, value);
-    fwrite(json->text, 1, length, json->out);
+    emit(json, json->text, length);
+}
+
+static bool on_one_line(const psc_json *json) {
+    return json->compact || json->page;
+}
+
+static const char *comma(const psc_json *json) {
+    return json->compact ? ", " : ",";
 }
 
 static void indent(const psc_json *json, int depth) {
-    if (!json->compact) fprintf(json->out, "\n%*s", 2 * depth, "");
+    if (!on_one_line(json)) fprintf(json->out, "\n%*s", 2 * depth, "");
 }
 
 static void put_key(psc_json *json, const char *key) {
-    if (!json->first) fputs(json->compact ? ", " : ",", json->out);
+    if (!json->first) fputs(comma(json), json->out);
     json->first = false;
     indent(json, json->depth);
     put(json, psc_json_string(key));
-    fputs(": ", json->out);
+    fputs(json->page ? ":" : ": ", json->out);
 }
 
 void psc_json_object(psc_json *json, const char *key) {
@@ -72,6 +111,20 @@ void psc_json_object(psc_json *json, const char *key) {
     fputc('{', json->out);
     json->depth++;
     json->first = true;
+}
+
+void psc_json_object_in_list(psc_json *json, bool is_first) {
+    if (!is_first) fputs(comma(json), json->out);
+    psc_json_object(json, NULL);
+}
+
+void psc_json_open_text(psc_json *json, const char *key) {
+    put_key(json, key);
+    fputc('"', json->out);
+}
+
+void psc_json_close_text(psc_json *json) {
+    fputc('"', json->out);
 }
 
 void psc_json_end(psc_json *json) {
@@ -89,7 +142,7 @@ void psc_json_member(psc_json *json, const char *key, json_t *value) {
 void psc_json_list(psc_json *json, const char *key, int64_t n) {
     put_key(json, key);
     fputc('[', json->out);
-    json->one_line = json->compact || n <= 8;
+    json->one_line = on_one_line(json) || n <= 8;
     json->n_listed = 0;
     json->column = LINE_WIDTH; /* the first value starts a line */
 }
@@ -97,12 +150,12 @@ void psc_json_list(psc_json *json, const char *key, int64_t n) {
 void psc_json_listed(psc_json *json, json_t *value) {
     size_t length = format(json, value), bytes = length + 2;
     bool fits = json->one_line || json->column + bytes <= LINE_WIDTH;
-    if (json->n_listed++ > 0) fputs(fits ? ", " : ",", json->out);
+    if (json->n_listed++ > 0) fputs(fits && !json->page ? ", " : ",", json->out);
     if (!fits) {
         indent(json, json->depth + 1);
         json->column = 2 * (size_t)(json->depth + 1);
     }
-    fwrite(json->text, 1, length, json->out);
+    emit(json, json->text, length);
     json->column += bytes;
 }
 
@@ -112,7 +165,7 @@ void psc_json_list_end(psc_json *json) {
 }
 
 void psc_json_object_listed(psc_json *json, json_t *value) {
-    if (json->n_listed++ > 0) fputs(json->compact ? ", " : ",", json->out);
+    if (json->n_listed++ > 0) fputs(comma(json), json->out);
     indent(json, json->depth + 1);
     put(json, value);
 }

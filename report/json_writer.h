@@ -1,5 +1,5 @@
 /* JSON onto a stream, laid out for reading (one member per line, the values of a list wrapped), or
- * compact on one line.
+ * compact on one line, or inside an HTML page.
  * Private to report/; jansson formats the values.
  * Threads: reentrant.
  * Ownership: a writer borrows its stream; it takes over values. */
@@ -13,11 +13,13 @@
 
 typedef struct psc_json {
     FILE *out;
-    bool compact;     /* everything on one line */
-    int depth;        /* of the open object */
-    bool first;       /* it has no member yet */
-    bool no_memory;   /* if so, the output is not valid JSON */
-    bool one_line;    /* the open list */
+    bool compact;   /* everything on one line */
+    bool page;      /* compact, without spaces; characters that mean something in markup, and those
+                         that are invisible or reorder text, are escaped */
+    int depth;      /* of the open object */
+    bool first;     /* it has no member yet */
+    bool no_memory; /* if so, the output is not valid JSON */
+    bool one_line;  /* the open list */
     int64_t n_listed; /* its values so far */
     size_t column;
     char *text; /* of one value */
@@ -30,6 +32,11 @@ bool psc_json_close(psc_json *json);
 /* An object's members come between open and close; key null: the whole document. */
 void psc_json_object(psc_json *json, const char *key);
 void psc_json_end(psc_json *json);
+/* An object in a list; psc_json_end ends it. */
+void psc_json_object_in_list(psc_json *json, bool is_first);
+/* A member whose text the caller writes onto the stream in between. It needs no escapes: base64. */
+void psc_json_open_text(psc_json *json, const char *key);
+void psc_json_close_text(psc_json *json);
 /* A member with a scalar value, on one line. value null: memory ran out. */
 void psc_json_member(psc_json *json, const char *key, json_t *value);
 /* A member that is a list of n scalars. psc_json_listed adds each; psc_json_list_end ends the list.
@@ -42,6 +49,8 @@ void psc_json_list_end(psc_json *json);
 void psc_json_object_listed(psc_json *json, json_t *value);
 void psc_json_objects_end(psc_json *json);
 
+/* Whether a page has c as \u0041. */
+bool psc_json_escapes(uint32_t c);
 /* A JSON string from any bytes; each byte that is not UTF-8 becomes U+FFFD. */
 json_t *psc_json_bytes(const char *bytes, size_t n);
 json_t *psc_json_string(const char *text);
