@@ -33,6 +33,8 @@ typedef struct cli_arguments {
     int n_given;
     const char **operands;
     int n_operands;
+    int n_typed;
+    char **typed; /* what follows the verb, as the user typed it */
     bool help;
 } cli_arguments;
 

@@ -81,7 +81,7 @@ static int parse_option(cli_arguments *out, int argc, char **argv, int *i) {
 
 int cli_parse(cli_arguments *out, const cli_verb *verb, int argc, char **argv) {
     size_t room = argc > 0 ? (size_t)argc : 1;
-    *out = (cli_arguments){.verb = verb};
+    *out = (cli_arguments){.verb = verb, .n_typed = argc, .typed = argv};
     out->given = calloc(room, sizeof *out->given);
     out->operands = calloc(room, sizeof *out->operands);
     if (!out->given || !out->operands) {

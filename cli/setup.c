@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "progress.h"
+#include "report.h"
+#include "typed.h"
 
 /* "logits:level=head,rows=all": the options start at the first ':' that "key=" follows. */
 static const char *plugin_options(const char *argument) {
@@ -82,55 +84,122 @@ psc_status cli_plugin_load(psc_session *session, const cli_plugin *plugin, psc_e
         session, plugin->name, NULL, plugin->options, plugin->n, error);
 }
 
-/* Blocks signals that would end the program until the folder is complete, so that no partial folder
- * remains. */
-static psc_status write_folder(const psc_results *results, const char *folder, psc_error *error) {
-    sigset_t ending, before;
+/* --- the results ----------------------------------------------------------------------------- */
+
+typedef struct held_signals {
+    sigset_t before;
+} held_signals;
+
+/* Blocks signals that would end the program until a folder or file is complete, so that nothing
+ * partial remains. */
+static void hold_signals(held_signals *held) {
+    sigset_t ending;
     sigemptyset(&ending);
     sigaddset(&ending, SIGINT);
     sigaddset(&ending, SIGTERM);
     sigaddset(&ending, SIGHUP);
-    sigprocmask(SIG_BLOCK, &ending, &before);
+    sigprocmask(SIG_BLOCK, &ending, &held->before);
     cli_progress_start("writing");
-    psc_status status = psc_results_write_folder(results, folder, error);
+}
+
+static void release_signals(const held_signals *held) {
     cli_progress_stop();
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    sigprocmask(SIG_SETMASK, &held->before, NULL);
+}
+
+static psc_status write_folder(
+    const psc_results *results, const cli_arguments *arguments, psc_error *error) {
+    const char *folder = cli_value(arguments, "out");
+    held_signals held;
+    if (!folder) return PSC_OK;
+    hold_signals(&held);
+    const psc_status status = psc_results_write_folder(results, folder, error);
+    release_signals(&held);
     return status;
 }
 
-psc_status cli_check_out(const cli_arguments *arguments, psc_error *error) {
-    const char *folder = cli_value(arguments, "out");
-    return folder ? psc_results_check_folder(folder, error) : PSC_OK;
+static psc_status write_page(const cli_delivery *how, const psc_results *results,
+    const cli_arguments *arguments, psc_error *error) {
+    const char *path = cli_value(arguments, "html");
+    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
+    char command[2048];
+    held_signals held;
+    if (!path) return PSC_OK;
+    cli_typed(command, sizeof command, arguments);
+    options.command = command;
+    options.beside = how->beside;
+    options.label = how->label;
+    options.beside_label = how->beside_label;
+    hold_signals(&held);
+    const psc_status status =
+        psc_results_write_file(results, PSC_FORMAT_HTML, &options, path, error);
+    release_signals(&held);
+    return status;
 }
 
-/* Names every file of the folder: two, and those that plugins made. */
+/* Whether path is a file directly in the folder, both as given. */
+static bool is_in_folder(const char *path, const char *folder) {
+    const char *slash = strrchr(path, '/');
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/') n--;
+    return slash && (size_t)(slash - path) == n && strncmp(path, folder, n) == 0;
+}
+
+/* A page in the folder of --out, which need not exist yet, is written after the folder's files. */
+static psc_status check_page(const char *path, const char *folder, psc_error *error) {
+    const char *name = strrchr(path, '/');
+    if (!folder || !is_in_folder(path, folder) || !name[1])
+        return psc_results_check_file(PSC_FORMAT_HTML, path, error);
+    if (strcmp(name, "/results.json") == 0 || strcmp(name, "/tensors.safetensors") == 0)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "--html %s is a file that --out writes; give the page another name", path);
+    return psc_report_page_ready(error);
+}
+
+psc_status cli_check_out(const cli_arguments *arguments, psc_error *error) {
+    const char *folder = cli_value(arguments, "out"), *page = cli_value(arguments, "html");
+    psc_status status = folder ? psc_results_check_folder(folder, error) : PSC_OK;
+    return status || !page ? status : check_page(page, folder, error);
+}
+
+/* Names every file of the folder (two, and those that plugins made), and the page. */
 static void say_written(const psc_results *results, const cli_arguments *arguments) {
-    const char *folder = cli_value(arguments, "out");
+    const char *folder = cli_value(arguments, "out"), *page = cli_value(arguments, "html");
     const int32_t n = psc_results_file_count(results);
-    if (!folder || cli_has(arguments, "json")) return;
-    printf("\nwrote %s/results.json%s %s/tensors.safetensors", folder, n ? "," : " and", folder);
-    for (int32_t i = 0; i < n; i++) {
-        psc_result_file file;
-        if (psc_results_file_at(&file, results, i, NULL)) continue;
-        printf("%s %s/%s", i + 1 < n ? "," : " and", folder, file.name);
-    }
+    if (cli_has(arguments, "json") || (!folder && !page)) return;
     putchar('\n');
+    if (folder) {
+        printf("wrote %s/results.json%s %s/tensors.safetensors", folder, n ? "," : " and", folder);
+        for (int32_t i = 0; i < n; i++) {
+            psc_result_file file;
+            if (psc_results_file_at(&file, results, i, NULL)) continue;
+            printf("%s %s/%s", i + 1 < n ? "," : " and", folder, file.name);
+        }
+        putchar('\n');
+    }
+    if (page) printf("wrote %s: open it in a browser\n", page);
 }
 
 psc_status cli_write_out(
     const psc_results *results, const cli_arguments *arguments, psc_error *error) {
-    const char *folder = cli_value(arguments, "out");
-    psc_status status = folder ? write_folder(results, folder, error) : PSC_OK;
+    const psc_status status = write_folder(results, arguments, error);
+    if (!status) say_written(results, arguments);
+    return status;
+}
+
+psc_status cli_deliver_as(const cli_delivery *how, const psc_results *results,
+    const cli_arguments *arguments, psc_error *error) {
+    const psc_format format = cli_has(arguments, "json") ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT;
+    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
+    options.sections = how->sections;
+    psc_status status = write_folder(results, arguments, error);
+    if (!status) status = write_page(how, results, arguments, error);
+    if (!status) status = psc_results_write(results, format, &options, stdout, error);
     if (!status) say_written(results, arguments);
     return status;
 }
 
 psc_status cli_deliver(
     const psc_results *results, const cli_arguments *arguments, psc_error *error) {
-    const char *folder = cli_value(arguments, "out");
-    const psc_format format = cli_has(arguments, "json") ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT;
-    psc_status status = folder ? write_folder(results, folder, error) : PSC_OK;
-    if (!status) status = psc_results_write(results, format, NULL, stdout, error);
-    if (!status) say_written(results, arguments);
-    return status;
+    return cli_deliver_as(&(cli_delivery){0}, results, arguments, error);
 }

@@ -19,14 +19,23 @@ psc_status cli_add_plugins(psc_session *session, const cli_arguments *arguments,
 extern const char *const cli_default_plugins[];
 /* Adds the targets of --target and --contrast, in the order given. */
 psc_status cli_add_targets(psc_session *session, const cli_arguments *arguments, psc_error *error);
-/* Checks the folder of --out before the work: it must be new or empty. */
+/* Checks the folder of --out and the file of --html before the work. */
 psc_status cli_check_out(const cli_arguments *arguments, psc_error *error);
 /* Writes the folder of --out, if given, and says so unless --json is given. */
 psc_status cli_write_out(
     const psc_results *results, const cli_arguments *arguments, psc_error *error);
-/* Writes the folder of --out, then prints JSON with --json, or the summary without. */
+/* Writes the folder of --out and the page of --html, then prints JSON with --json, or the summary
+ * without. */
 psc_status cli_deliver(
     const psc_results *results, const cli_arguments *arguments, psc_error *error);
+/* The same with what a verb knows besides. */
+typedef struct cli_delivery {
+    int32_t sections;                 /* that the summary has, from the first on; 0: all */
+    const psc_results *beside;        /* nullable: on the page beside the results */
+    const char *label, *beside_label; /* of the two on the page; nullable */
+} cli_delivery;
+psc_status cli_deliver_as(const cli_delivery *how, const psc_results *results,
+    const cli_arguments *arguments, psc_error *error);
 
 /* The plugin of a verb that is one plugin; passes on the options that verb and plugin share. */
 typedef struct cli_plugin {
@@ -49,7 +58,10 @@ int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin);
     {"json", 0, false, "", "print results.json instead of the summary"},                           \
     {"out", 1, false, "DIR",                                                                       \
         "write DIR/results.json and DIR/tensors.safetensors,\n"                                    \
-        "both or neither; DIR must be new or empty"}
+        "both or neither; DIR must be new or empty"},                                              \
+    {"html", 1, false, "FILE",                                                                     \
+        "write a page for a browser: one file with figures of\n"                                   \
+        "all results, which needs no network"}
 #define CLI_TARGET_OPTIONS(by_default)                                                             \
     {"target", 1, true, "T",                                                                       \
         "what to explain: text of one token, #ID, next or\n"                                       \

@@ -1,4 +1,4 @@
-/* Writes results: results.json, tensors.safetensors, a summary for the terminal. psc_results.h
+/* Writes results: results.json, tensors.safetensors, a summary for the terminal, a page. psc_results.h
  * offers this to every caller; this header is what its implementation shares.
  * Private to report/, cli/ and tests/. Includes psc_results.h only.
  * Threads: all calls are reentrant; results must not change during a call.
@@ -21,10 +21,17 @@ psc_status psc_report_json_line(const psc_results *results, FILE *out, psc_error
 /* tensors.safetensors, to a stream: every plugin's arrays and the captured tensors. */
 psc_status psc_report_tensors(const psc_results *results, FILE *out, psc_error *error);
 
+/* An HTML page, to a stream (page/). options: of PSC_FORMAT_HTML. */
+psc_status psc_report_page(
+    const psc_results *results, const psc_format_options *options, FILE *out, psc_error *error);
+/* PSC_ERROR_SUPPORT in a build without the page. */
+psc_status psc_report_page_ready(psc_error *error);
+
 /* The text style of a terminal. */
 typedef struct psc_report_style {
     int width; /* columns */
     bool color;
+    int32_t sections; /* only the first ones; 0: all */
 } psc_report_style;
 
 /* Color on a terminal only, not with NO_COLOR or TERM=dumb; 80 columns if the width is unknown.

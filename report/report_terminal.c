@@ -271,8 +271,10 @@ static psc_status print(
     if (head) print_model(&p, results);
     if (head) complete = print_tokens(&p, results);
     if (head && results->has_corpus) print_corpus(&p, &results->corpus);
-    for (int i = 0; complete && i < results->n_sections; i++)
-        complete = print_section(&p, &results->sections[i]);
+    const int32_t n = style.sections > 0 && style.sections < results->n_sections
+                          ? style.sections
+                          : results->n_sections;
+    for (int i = 0; complete && i < n; i++) complete = print_section(&p, &results->sections[i]);
     if (!complete) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the summary");
     if (fflush(out) == 0 && !ferror(out)) return PSC_OK;
     return psc_fail(error, PSC_ERROR_IO, "cannot write the summary: %s",

@@ -19,14 +19,20 @@ static psc_status check(psc_format_options *out, const psc_results *results, psc
     *out = (psc_format_options)PSC_FORMAT_OPTIONS_INIT;
     if (given)
         memcpy(out, given, given->struct_size < sizeof *out ? given->struct_size : sizeof *out);
-    if (format != PSC_FORMAT_JSON && format != PSC_FORMAT_TEXT)
+    if (format != PSC_FORMAT_JSON && format != PSC_FORMAT_TEXT && format != PSC_FORMAT_HTML)
         return psc_fail(error, PSC_ERROR_INPUT, "the format %d is unknown", (int)format);
     if (out->width != 0 && (out->width < LEAST_WIDTH || out->width > MOST_WIDTH))
         return psc_fail(error, PSC_ERROR_INPUT, "the width must be 0 or from %d to %d, not %d",
             LEAST_WIDTH, MOST_WIDTH, (int)out->width);
     if (out->color < PSC_COLOR_AUTO || out->color > PSC_COLOR_NEVER)
         return psc_fail(error, PSC_ERROR_INPUT, "the color mode %d is unknown", (int)out->color);
-    return psc_report_ready(results, error);
+    if (out->sections < 0)
+        return psc_fail(error, PSC_ERROR_INPUT, "the number of sections must not be negative");
+    if (out->page_bytes < 0)
+        return psc_fail(error, PSC_ERROR_INPUT, "the page's bytes must not be negative");
+    const psc_status status = psc_report_ready(results, error);
+    if (status || format != PSC_FORMAT_HTML || !out->beside) return status;
+    return psc_report_ready(out->beside, error);
 }
 
 /* terminal: the stream if it may be a terminal, else null. */
@@ -35,7 +41,9 @@ static psc_status write_to(FILE *out, FILE *terminal, const psc_results *results
     if (format == PSC_FORMAT_JSON)
         return options->one_line ? psc_report_json_line(results, out, error)
                                  : psc_report_json(results, out, error);
+    if (format == PSC_FORMAT_HTML) return psc_report_page(results, options, out, error);
     psc_report_style style = psc_report_style_of(terminal);
+    style.sections = options->sections;
     if (options->width != 0) style.width = options->width;
     if (options->color != PSC_COLOR_AUTO) style.color = options->color == PSC_COLOR_ALWAYS;
     if (options->no_head) return psc_report_sections(results, out, style, error);
@@ -69,6 +77,11 @@ psc_status psc_results_write_memory(char **out, size_t *bytes, const psc_results
         *bytes = size;
     }
     return status;
+}
+
+psc_status psc_results_check_file(psc_format format, const char *path, psc_error *error) {
+    const psc_status status = format == PSC_FORMAT_HTML ? psc_report_page_ready(error) : PSC_OK;
+    return status ? status : psc_check_file(path, error);
 }
 
 psc_status psc_results_write_file(const psc_results *results, psc_format format,

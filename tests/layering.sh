@@ -31,6 +31,7 @@ runtime/corpus include/pythiascope base simd runtime/tokenizer runtime/model
 analysis/kit include/pythiascope
 analysis/* include/pythiascope analysis/kit
 report include/pythiascope base
+report/page include/pythiascope base report
 cli include/pythiascope report
 cli/verbs include/pythiascope report cli
 examples/* include/pythiascope'

@@ -30,6 +30,32 @@ static bool names_effects(const cli_arguments *arguments) {
     return false;
 }
 
+/* With --html and neither --plugin nor an intervention, the page shows two more plugins. */
+static bool adds_to_page(const cli_arguments *arguments, const cli_plugin *plugin) {
+    return cli_has(arguments, "html") && !plugin && !cli_has(arguments, "plugin") &&
+           !cli_has_intervention(arguments);
+}
+
+/* The lens of all rows and the attention patterns, where they are cheap beside the run. */
+static psc_status add_for_page(
+    psc_session *session, const psc_model *model, int32_t n_rows, psc_error *error) {
+    const psc_model_info *m = psc_model_get_info(model);
+    const double rows = n_rows, heads = (double)m->n_layers * m->n_heads;
+    const double products = rows * m->n_layers * m->d_model * m->d_vocab;
+    const bool every_row = products <= 2e11, patterns = heads * rows * rows * 4 <= 256e6;
+    psc_status status = psc_session_plugin(session, "lens", every_row ? "rows=all" : NULL, error);
+    if (!status)
+        status = psc_session_plugin(session, "attention", patterns ? "patterns=yes" : NULL, error);
+    if (!every_row)
+        cli_progress_line(
+            "note: on the page the lens shows the last token only, because the text is "
+            "long; --plugin lens:rows=all shows all");
+    if (!patterns)
+        cli_progress_line("note: the page lacks attention patterns, because the text is long; "
+                          "--plugin attention:patterns=yes adds them");
+    return status;
+}
+
 /* Editors first. With editors the run shows their effect, without the three decompositions. */
 static psc_status add_plugins(psc_session *session, const cli_arguments *arguments,
     const cli_plugin *plugin, psc_error *error) {
@@ -104,9 +130,14 @@ static psc_status analyze(const cli_arguments *arguments, const cli_plugin *plug
     session_options->capacity = cli_sources_longest(&sources, prompt.n);
     if (!status) status = psc_session_open(&session, model, session_options, error);
     if (!status) status = set_up(session, arguments, plugin, error);
+    cli_delivery delivery = {0};
+    if (!status && adds_to_page(arguments, plugin)) {
+        status = add_for_page(session, model, prompt.n, error);
+        while (cli_default_plugins[delivery.sections]) delivery.sections++;
+    }
     if (!status) cli_bos_note(&bos, "the text");
     if (!status) status = run(session, &sources, &prompt, error);
-    if (!status) status = cli_deliver(psc_session_results(session), arguments, error);
+    if (!status) status = cli_deliver_as(&delivery, psc_session_results(session), arguments, error);
     psc_session_close(&session);
     cli_sources_free(&sources);
     cli_prompt_free(&prompt);
@@ -134,8 +165,11 @@ const cli_verb cli_verb_analyze = {
     .name = "analyze",
     .summary = "Runs the model on a text and shows what makes up the next token's logit.",
     .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
-    .notes = "example:\n  pythiascope analyze --text \"the Emerald City of\" --target \" Oz\" "
-             "--plugin logits:level=neuron",
+    .notes = "Without --plugin and interventions, --html adds lens:rows=all and\n"
+             "attention:patterns=yes for the page; the summary stays as it is.\n"
+             "example:\n  pythiascope analyze --text \"the Emerald City of\" --target \" Oz\" "
+             "--plugin logits:level=neuron\n"
+             "  pythiascope analyze --text \"the Emerald City of\" --html page.html",
     .options = options,
     .run = run_analyze,
 };

@@ -244,7 +244,12 @@ PSC_API psc_status psc_results_write_folder(
 
 typedef enum psc_format {
     PSC_FORMAT_JSON = 0, /* results.json: everything except the arrays' elements; NaN as null */
-    PSC_FORMAT_TEXT = 1  /* the summary for a terminal, with unsafe characters escaped */
+    PSC_FORMAT_TEXT = 1, /* the summary for a terminal, with unsafe characters escaped */
+    PSC_FORMAT_HTML =
+        2 /* a page for a browser: one file that needs no other and no network. It shows
+                            every section, also those of plugins that pythiascope does not know. Texts
+                            of the results are never markup. PSC_ERROR_SUPPORT in a library that was
+                            built without the page. */
 } psc_format;
 
 typedef enum psc_color {
@@ -259,16 +264,27 @@ typedef struct psc_format_options {
     int32_t color;    /* of TEXT: psc_color */
     int32_t no_head;  /* of TEXT: nonzero: the sections only */
     int32_t one_line; /* of JSON: nonzero: the same object on one line */
+    int32_t sections; /* of TEXT: only that many, from the first on; 0: all */
+    /* Of HTML. Texts may be null and need not be UTF-8. */
+    const psc_results *beside;        /* nullable: a run that the page shows beside this one */
+    const char *label, *beside_label; /* of the two runs: "with --ablate L0H3" */
+    const char *command;              /* shown at the page's foot */
+    int64_t page_bytes; /* about the most bytes of the page without its viewer; 0: 700,000. Larger
+                           arrays are rounded or cut, and the page names them */
 } psc_format_options;
 #define PSC_FORMAT_OPTIONS_INIT                                                                    \
-    { sizeof(psc_format_options), 0, PSC_COLOR_AUTO, 0, 0 }
+    { sizeof(psc_format_options), 0, PSC_COLOR_AUTO, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Write the results in a format. options may be null: zeros. PSC_ERROR_STATE for empty results,
- * PSC_ERROR_INPUT for an unknown format and options out of range, PSC_ERROR_IO for a failed write.
+ * PSC_ERROR_INPUT for an unknown format and options out of range, PSC_ERROR_IO for a failed write,
+ * PSC_ERROR_SUPPORT for HTML in a library without the page.
  *
  * To a stream, which stays open; the call does not sync it to the disk. */
 PSC_API psc_status psc_results_write(const psc_results *results, psc_format format,
     const psc_format_options *options, FILE *out, psc_error *error);
+/* Checks in advance that psc_results_write_file can write the file in this format: its folder must
+ * exist and be writable, and path must not name a folder. Leaves no files. */
+PSC_API psc_status psc_results_check_file(psc_format format, const char *path, psc_error *error);
 /* To a file, which is replaced whole or not at all. */
 PSC_API psc_status psc_results_write_file(const psc_results *results, psc_format format,
     const psc_format_options *options, const char *path, psc_error *error);

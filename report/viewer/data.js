@@ -7,7 +7,7 @@ const ELEMENT = {
   i32: [4, (view, at) => view.getInt32(at, true)],
   i16: [2, (view, at) => view.getInt16(at, true)],
   u8: [1, (view, at) => (view.getUint8(at) === 255 ? -1 : view.getUint8(at))],
-  u16: [2, (view, at) => view.getUint16(at, true)],
+  u16: [2, (view, at) => (view.getUint16(at, true) === 65535 ? -1 : view.getUint16(at, true))],
   u32: [4, (view, at) => view.getUint32(at, true)],
 };
 
@@ -21,14 +21,24 @@ export function halfToNumber(bits) {
   return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
-/** Base64 text as numbers of the given type (a key of ELEMENT). */
-function decode(text, type) {
+/** Base64 text as numbers of the given type (a key of ELEMENT), times scale. */
+function decode(text, type, scale = 1) {
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const [size, read] = ELEMENT[type];
   const view = new DataView(bytes.buffer);
   const out = new Float64Array(bytes.length / size);
-  for (let i = 0; i < out.length; i++) out[i] = read(view, i * size);
+  for (let i = 0; i < out.length; i++) out[i] = read(view, i * size) * scale;
   return out;
+}
+
+/** Labels of a long axis: texts, and [prefix, from, count] for "L0N0", "L0N1", ... */
+function labelsOfRuns(runs) {
+  const labels = [];
+  for (const run of runs) {
+    if (typeof run === "string") labels.push(run);
+    else for (let k = 0; k < run[2]; k++) labels.push(run[0] + (run[1] + k));
+  }
+  return labels;
 }
 
 /** One dimension of a section's arrays: a label or a number per index. */
@@ -37,7 +47,8 @@ export class Axis {
     this.name = name;
     this.n = given.n;
     this.given = given;
-    this.isNumbers = given.labels === undefined;
+    this.isNumbers = given.numbers !== undefined;
+    this.labels = given.runs ? labelsOfRuns(given.runs) : given.labels || [];
   }
   /** The number at i, or null where the axis has labels. */
   number(i) {
@@ -48,7 +59,7 @@ export class Axis {
   /** The text at i; an index whose label the page lacks is "[i]". */
   label(i) {
     if (this.isNumbers) return String(this.number(i));
-    const label = this.given.labels[i];
+    const label = this.labels[i];
     return label === undefined ? `[${i}]` : label;
   }
   /** The index of a label or number; -1 where there is none. */
@@ -84,7 +95,7 @@ export class NDArray {
   /** The typed array of a dense array, row-major; null for the others. */
   values() {
     if (this.encoding === "top" || this.omitted) return null;
-    if (!this.dense) this.dense = decode(this.given.data, this.encoding);
+    if (!this.dense) this.dense = decode(this.given.data, this.encoding, this.given.scale);
     return this.dense;
   }
 
@@ -92,9 +103,9 @@ export class NDArray {
   slices() {
     if (this.encoding !== "top") return null;
     if (this.kept) return this.kept;
-    const count = decode(this.given.count, "u16");
+    const count = decode(this.given.count, this.given.count_type || "u16");
     const index = decode(this.given.index, this.given.index_type);
-    const value = decode(this.given.value, this.given.value_type);
+    const value = decode(this.given.value, this.given.value_type, this.given.scale);
     this.kept = [];
     for (let slice = 0, at = 0; slice < count.length; slice++) {
       const entries = new Map();
@@ -109,8 +120,10 @@ export class NDArray {
     if (this.omitted) return NaN;
     const values = this.values();
     if (values) return values[place];
-    const value = this.slices()[Math.floor(place / this.last)].get(place % this.last);
-    return value === undefined ? 0 : value;
+    const slice = Math.floor(place / this.last);
+    const value = this.slices()[slice].get(place % this.last);
+    if (value !== undefined) return value;
+    return Number.isNaN(this.restAt(slice)) ? NaN : 0; // a slice without numbers is unset
   }
 
   /** False where the page left the entry out. */
@@ -140,8 +153,13 @@ export class NDArray {
   /** The sum of what the page lacks of a slice; 0 for dense arrays. */
   rest(...prefix) {
     if (this.encoding !== "top") return 0;
-    if (!this.rests) this.rests = decode(this.given.rest, "f32");
-    return this.rests[Math.floor(this.place(prefix) / this.last)];
+    return this.restAt(Math.floor(this.place(prefix) / this.last));
+  }
+
+  restAt(slice) {
+    const { rest, rest_type: type, rest_scale: scale } = this.given;
+    if (!this.rests) this.rests = decode(rest, type || "f32", scale);
+    return this.rests[slice];
   }
 
   /** The smallest and largest kept value, and the largest magnitude. */

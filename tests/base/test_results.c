@@ -332,7 +332,7 @@ Test(results, written_everywhere_alike) {
     other = read_whole(path, &n);
     same_text(memory, bytes, other, n, "folder");
     free(other);
-    for (int format = PSC_FORMAT_JSON; format <= PSC_FORMAT_TEXT; format++) {
+    for (int format = PSC_FORMAT_JSON; format <= PSC_FORMAT_HTML; format++) {
         psc_free(memory);
         GIVES(psc_results_write_memory(&memory, &bytes, results, format, NULL, &error));
         for (int stream = 0; stream <= 1; stream++) {
@@ -437,8 +437,8 @@ Test(results, options_of_the_text) {
     options.color = 3;
     refused(psc_results_write_memory(&plain, NULL, results, PSC_FORMAT_TEXT, &options, &error),
         PSC_ERROR_INPUT, "color mode 3");
-    refused(psc_results_write_memory(&plain, NULL, results, (psc_format)2, NULL, &error),
-        PSC_ERROR_INPUT, "format 2");
+    refused(psc_results_write_memory(&plain, NULL, results, (psc_format)3, NULL, &error),
+        PSC_ERROR_INPUT, "format 3");
     refused(psc_results_write_file(results, PSC_FORMAT_JSON, NULL, "/nowhere/x.json", &error),
         PSC_ERROR_IO, "/nowhere/x.json");
 }

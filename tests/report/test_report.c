@@ -153,7 +153,7 @@ Test(report, a_stream_that_fails_is_an_error) {
     cr_expect_eq(psc_report_json(results, closed, &error), PSC_ERROR_IO);
     cr_expect_eq(psc_report_tensors(results, closed, &error), PSC_ERROR_IO);
     cr_expect_eq(
-        psc_report_summary(results, closed, (psc_report_style){80, false}, &error), PSC_ERROR_IO);
+        psc_report_summary(results, closed, (psc_report_style){.width = 80}, &error), PSC_ERROR_IO);
     fclose(closed);
     psc_results_close(&results);
 }
@@ -169,7 +169,7 @@ static char *summary(const psc_results *results, psc_report_style style) {
 
 Test(report, summary_is_harmless_and_fits) {
     psc_results *results = make_results();
-    char *text = summary(results, (psc_report_style){60, false});
+    char *text = summary(results, (psc_report_style){.width = 60});
     for (const char *c = text; *c; c++) cr_expect(*c == '\n' || (unsigned char)*c >= 0x20);
     cr_expect(strstr(text, "\\x1b[2Jcat"));
     cr_expect(strstr(text, "+2.500"));
@@ -178,7 +178,7 @@ Test(report, summary_is_harmless_and_fits) {
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
         cr_expect_leq(psc_text_columns(line), 60, "%s", line);
     free(text);
-    text = summary(results, (psc_report_style){60, true});
+    text = summary(results, (psc_report_style){.width = 60, .color = true});
     cr_expect(strstr(text, "\033[36m"));
     cr_expect(strstr(text, "\033[31m"));
     cr_expect_not(strstr(text, "\033[2J"));

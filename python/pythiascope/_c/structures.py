@@ -152,6 +152,7 @@ PSC_VALUE_TEXTS = 3
 # psc_format
 PSC_FORMAT_JSON = 0
 PSC_FORMAT_TEXT = 1
+PSC_FORMAT_HTML = 2
 
 # psc_color
 PSC_COLOR_AUTO = 0
@@ -1386,12 +1387,24 @@ class psc_format_options(ctypes.Structure):
     color: int
     no_head: int
     one_line: int
+    sections: int
+    beside: Address
+    label: Text
+    beside_label: Text
+    command: Text
+    page_bytes: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("width", ctypes.c_int32),
         ("color", ctypes.c_int32),
         ("no_head", ctypes.c_int32),
         ("one_line", ctypes.c_int32),
+        ("sections", ctypes.c_int32),
+        ("beside", ctypes.c_void_p),
+        ("label", ctypes.c_char_p),
+        ("beside_label", ctypes.c_char_p),
+        ("command", ctypes.c_char_p),
+        ("page_bytes", ctypes.c_int64),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -1909,6 +1922,10 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "psc_results_write_folder": (
         ctypes.c_int,
         (ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(psc_error)),
+    ),
+    "psc_results_check_file": (
+        ctypes.c_int,
+        (ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(psc_error)),
     ),
     "psc_results_write_file": (
         ctypes.c_int,

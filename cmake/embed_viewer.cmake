@@ -1,0 +1,56 @@
+# Writes the C constants of report/page/page_assets.h. usage: cmake [-DSCRIPT=FILE -DSTYLE=FILE]
+# -DOUT=FILE -P embed_viewer.cmake. Without SCRIPT and STYLE the constants are empty.
+
+# A hexadecimal text as base64: per six digits four characters.
+function(base64_of out hex)
+  set(digits "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+  set(text "")
+  string(LENGTH ${hex} length)
+  math(EXPR last "${length} - 1")
+  foreach(at RANGE 0 ${last} 6)
+    string(SUBSTRING ${hex} ${at} 6 group) # shorter at the end
+    string(LENGTH ${group} n)
+    string(SUBSTRING "${group}0000" 0 6 group)
+    math(EXPR bits "0x${group}")
+    math(EXPR n_shown "${n} / 2 + 1")
+    foreach(i RANGE 3)
+      math(EXPR digit "(${bits} >> (18 - 6 * ${i})) & 63")
+      string(SUBSTRING ${digits} ${digit} 1 character)
+      if(i LESS n_shown)
+        string(APPEND text ${character})
+      else()
+        string(APPEND text "=")
+      endif()
+    endforeach()
+  endforeach()
+  set(${out} ${text} PARENT_SCOPE)
+endfunction()
+
+function(constants out name file)
+  set(bytes "0")
+  set(n 0)
+  set(hash "")
+  if(file)
+    file(READ ${file} text)
+    string(TOLOWER "${text}" text)
+    foreach(end "</script" "</style" "<!--")
+      string(FIND "${text}" "${end}" at)
+      if(NOT at EQUAL -1)
+        message(FATAL_ERROR "${file} holds ${end}, which would end or change the page's element")
+      endif()
+    endforeach()
+    file(READ ${file} hex HEX)
+    file(SIZE ${file} n)
+    string(REGEX REPLACE "(..)" "0x\\1," bytes ${hex})
+    string(REGEX REPLACE "(0x0a,)" "\\1\n" bytes ${bytes}) # no line of the file is too long for C
+    file(SHA256 ${file} sha256)
+    base64_of(hash ${sha256})
+  endif()
+  set(${out} "const unsigned char psc_page_${name}[] = {\n${bytes}};\n\
+const size_t psc_page_${name}_bytes = ${n};\n\
+const char psc_page_${name}_hash[] = \"${hash}\";\n" PARENT_SCOPE)
+endfunction()
+
+constants(script script "${SCRIPT}")
+constants(style style "${STYLE}")
+file(WRITE ${OUT} "/* Made by cmake/embed_viewer.cmake. */\n#include \"page_assets.h\"\n${script}${style}")

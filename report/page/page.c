@@ -1,0 +1,168 @@
+/* The page: one HTML document without any request. It holds the terminal's text, which a reader sees
+ * whose browser runs no script; the data block; and the viewer, a script and a style that the
+ * Content-Security-Policy admits by their hashes. All texts are data: the terminal's is escaped, and
+ * the data block has no character that means something in markup. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "page_assets.h"
+#include "page_data.h"
+#include "report.h"
+#include "utf8.h"
+
+enum { DEFAULT_BYTES = 700000, MOST_TEXT = 60000, TEXT_WIDTH = 100 };
+
+psc_status psc_report_page_ready(psc_error *error) {
+    if (psc_page_script_bytes > 0) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_SUPPORT,
+        "this build of pythiascope has no page; build it with esbuild and without -DPSC_PAGE=OFF");
+}
+
+/* --- texts ----------------------------------------------------------------------------------- */
+
+/* Writes text as HTML; control characters other than line ends, and what is not UTF-8, as U+FFFD.
+ * Returns the bytes written, at most `most`. */
+static int64_t put_html(FILE *out, const char *text, size_t n, int64_t most) {
+    int64_t written = 0;
+    for (size_t i = 0; i < n;) {
+        uint32_t c;
+        const int length = psc_utf8_next(&c, text + i, n - i);
+        const size_t step = length > 0 ? (size_t)length : 1;
+        const char *shown = NULL;
+        if (length <= 0 || (c != '\n' && psc_utf8_is_dangerous(c))) shown = "\xef\xbf\xbd";
+        if (c == '<') shown = "&lt;";
+        if (c == '>') shown = "&gt;";
+        if (c == '&') shown = "&amp;";
+        if (c == '"') shown = "&quot;";
+        const size_t size = shown ? strlen(shown) : step;
+        if (written + (int64_t)size > most) {
+            fputs("\xe2\x80\xa6", out);
+            return written;
+        }
+        fwrite(shown ? shown : text + i, 1, size, out);
+        written += (int64_t)size;
+        i += step;
+    }
+    return written;
+}
+
+/* The model's folder, without those above it. */
+static const char *model_name(const psc_results *results) {
+    psc_result_model model = PSC_RESULT_MODEL_INIT;
+    if (psc_results_get_model(&model, results, NULL)) return "";
+    const char *slash = strrchr(model.path, '/');
+    return slash && slash[1] ? slash + 1 : model.path;
+}
+
+/* "logits, ln: pythia-160m" */
+static void put_title(FILE *out, const psc_results *results) {
+    const char *name = model_name(results);
+    int64_t room = 120;
+    for (int32_t i = 0; i < psc_results_section_count(results) && room > 0; i++) {
+        psc_result_section section = PSC_RESULT_SECTION_INIT;
+        if (psc_results_section_at(&section, results, i, NULL)) continue;
+        if (i > 0) fputs(", ", out);
+        room -= 2 + put_html(out, section.name, strlen(section.name), room);
+    }
+    fputs(": ", out);
+    put_html(out, name, strlen(name), 80);
+}
+
+/* --- the terminal's text --------------------------------------------------------------------- */
+
+static psc_status put_summary(
+    FILE *out, const psc_results *results, int64_t *room, psc_error *error) {
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *memory = open_memstream(&text, &bytes);
+    if (!memory) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
+    const psc_report_style style = {.width = TEXT_WIDTH};
+    psc_status status = psc_report_summary(results, memory, style, error);
+    if (fclose(memory) != 0 && !status)
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
+    if (!status) *room -= put_html(out, text, bytes, *room);
+    free(text);
+    return status;
+}
+
+/* The text of both runs into fresh memory; at most `room` bytes. */
+static psc_status make_text(
+    char **text, size_t *bytes, const psc_page_source *source, int64_t room, psc_error *error) {
+    FILE *out = open_memstream(text, bytes);
+    if (!out) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
+    psc_status status = PSC_OK;
+    for (int run = 0; !status && run < 2 && source->runs[run]; run++) {
+        int64_t own = run == 0 && source->runs[1] ? room / 2 : room;
+        room -= own;
+        if (run > 0) fputs("\n\n", out);
+        if (source->runs[1])
+            own -= put_html(out, source->labels[run], strlen(source->labels[run]), 500);
+        if (source->runs[1]) fputs("\n\n", out);
+        if (own < 0) own = 0;
+        status = put_summary(out, source->runs[run], &own, error);
+        room += own;
+    }
+    if (fclose(out) != 0 && !status)
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
+    return status;
+}
+
+/* --- the document ---------------------------------------------------------------------------- */
+
+static void put_head(FILE *out, const psc_results *results) {
+    fprintf(out,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+        "script-src 'sha256-%s'; style-src 'sha256-%s'; img-src data: blob:; base-uri 'none'; "
+        "form-action 'none'\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        "<link rel=\"icon\" href=\"data:,\">\n<title>",
+        psc_page_script_hash, psc_page_style_hash);
+    put_title(out, results);
+    fputs("</title>\n<style>", out);
+    fwrite(psc_page_style, 1, psc_page_style_bytes, out);
+    fputs("</style>\n</head>\n", out);
+}
+
+static psc_status put_body(
+    FILE *out, const psc_page_source *source, int64_t room, psc_error *error) {
+    char *text = NULL;
+    size_t bytes = 0;
+    const int64_t most = room / 10 < MOST_TEXT ? room / 10 : MOST_TEXT;
+    psc_status status = make_text(&text, &bytes, source, most, error);
+    if (!status) {
+        fputs("<body>\n<details open id=\"text\"><summary>The summary as text</summary>\n<pre>\n",
+            out);
+        fwrite(text, 1, bytes, out);
+        fputs("</pre></details>\n<script type=\"application/json\" id=\"data\">", out);
+        status = psc_page_write_data(source, room - (int64_t)bytes, out, error);
+    }
+    free(text);
+    if (status) return status;
+    fputs("</script>\n<script>", out);
+    fwrite(psc_page_script, 1, psc_page_script_bytes, out);
+    fputs("</script>\n</body>\n</html>\n", out);
+    return PSC_OK;
+}
+
+psc_status psc_report_page(
+    const psc_results *results, const psc_format_options *options, FILE *out, psc_error *error) {
+    const psc_results *beside = options->beside;
+    const psc_page_source source = {.runs = {results, beside},
+        .labels = {options->label ? options->label
+                   : beside       ? "this run"
+                                  : "",
+            options->beside_label ? options->beside_label : "the run beside it"},
+        .command = options->command};
+    const int64_t room = options->page_bytes > 0 ? options->page_bytes : DEFAULT_BYTES;
+    psc_status status = psc_report_page_ready(error);
+    if (status) return status;
+    errno = 0;
+    put_head(out, results);
+    status = put_body(out, &source, room, error);
+    if (status) return status;
+    if (fflush(out) == 0 && !ferror(out)) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_IO, "cannot write the page: %s",
+        errno ? strerror(errno) : "the output failed");
+}

@@ -1,0 +1,154 @@
+/* The budget of the arrays. Arrays from the smallest to the largest: each may use an equal part of
+ * what the smaller ones have left. A second round gives each what then still remains. */
+#include "page_plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- the list -------------------------------------------------------------------------------- */
+
+static int count_arrays(const psc_results *results) {
+    int64_t n = psc_results_capture_count(results);
+    for (int32_t i = 0; i < psc_results_section_count(results); i++) {
+        psc_result_section section = PSC_RESULT_SECTION_INIT;
+        if (!psc_results_section_at(&section, results, i, NULL)) n += section.n_arrays;
+    }
+    return (int)n;
+}
+
+static void add(psc_page_plan *plan, int run, int section, const psc_array *view) {
+    psc_page_array *array = &plan->arrays[plan->n++];
+    *array = (psc_page_array){.view = *view, .run = run, .section = section};
+    psc_page_examine(&array->facts, view);
+}
+
+static void add_run(psc_page_plan *plan, const psc_results *results, int run) {
+    psc_array view;
+    for (int32_t i = 0; i < psc_results_section_count(results); i++) {
+        psc_result_section section = PSC_RESULT_SECTION_INIT;
+        if (psc_results_section_at(&section, results, i, NULL)) continue;
+        for (int32_t k = 0; k < section.n_arrays; k++)
+            if (!psc_results_array_at(&view, results, i, k, NULL)) add(plan, run, i, &view);
+    }
+    for (int32_t k = 0; k < psc_results_capture_count(results); k++)
+        if (!psc_results_capture_at(&view, results, k, NULL)) add(plan, run, -1, &view);
+}
+
+psc_status psc_page_plan_make(psc_page_plan *out, const psc_page_source *source, psc_error *error) {
+    int n = 0;
+    for (int run = 0; run < 2; run++)
+        if (source->runs[run]) n += count_arrays(source->runs[run]);
+    *out = (psc_page_plan){.arrays = calloc((size_t)n + 1, sizeof *out->arrays)};
+    if (!out->arrays)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
+    for (int run = 0; run < 2; run++)
+        if (source->runs[run]) add_run(out, source->runs[run], run);
+    return PSC_OK;
+}
+
+void psc_page_plan_free(psc_page_plan *plan) {
+    free(plan->arrays);
+    *plan = (psc_page_plan){0};
+}
+
+/* --- the choice ------------------------------------------------------------------------------ */
+
+static int by_size(const void *a, const void *b) {
+    const psc_page_array *x = *(psc_page_array *const *)a, *y = *(psc_page_array *const *)b;
+    if (x->facts.n != y->facts.n) return x->facts.n < y->facts.n ? -1 : 1;
+    return x < y ? -1 : x > y; /* in their order */
+}
+
+psc_status psc_page_plan_choose(psc_page_plan *plan, int64_t room, psc_error *error) {
+    psc_page_array **sorted = malloc(((size_t)plan->n + 1) * sizeof(psc_page_array *));
+    if (!sorted) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
+    for (int i = 0; i < plan->n; i++) sorted[i] = &plan->arrays[i];
+    qsort(sorted, (size_t)plan->n, sizeof(psc_page_array *), by_size);
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < plan->n; i++) {
+            psc_page_array *array = sorted[i];
+            const int64_t own = array->encoding.bytes;
+            if (array->skipped) continue;
+            const int64_t most = round == 0 ? room / (plan->n - i) : own + room;
+            array->encoding = psc_page_choose(&array->facts, &array->view, most);
+            room -= array->encoding.bytes - own;
+        }
+    free(sorted);
+    return PSC_OK;
+}
+
+/* --- notes ----------------------------------------------------------------------------------- */
+
+static bool is_of_kind(const psc_page_array *array, int kind) {
+    const psc_page_code code = array->encoding.code;
+    if (kind == 0) return code == PSC_PAGE_F16;
+    if (kind == 1) return code == PSC_PAGE_TOP && !array->facts.is_pattern;
+    if (kind == 2) return code == PSC_PAGE_TOP && array->facts.is_pattern;
+    return code == PSC_PAGE_OMITTED;
+}
+
+/* Whether the run beside has an array that a note already names. */
+static bool is_repeated(const psc_page_plan *plan, const psc_page_array *array, int kind) {
+    if (array->run == 0) return false;
+    for (int i = 0; i < plan->n && plan->arrays[i].run == 0; i++)
+        if (is_of_kind(&plan->arrays[i], kind) &&
+            strcmp(plan->arrays[i].view.name, array->view.name) == 0)
+            return true;
+    return false;
+}
+
+/* "logits.contributions, lens.kl and 3 more arrays"; the number of arrays. */
+static int name_arrays(char *out, size_t size, const psc_page_plan *plan, int kind) {
+    enum { NAMED = 8 };
+    const char *names[NAMED];
+    int n = 0;
+    size_t used = 0;
+    for (int i = 0; i < plan->n; i++) {
+        const psc_page_array *array = &plan->arrays[i];
+        if (!is_of_kind(array, kind) || is_repeated(plan, array, kind)) continue;
+        if (n < NAMED) names[n] = array->view.name;
+        n++;
+    }
+    *out = 0;
+    for (int i = 0; i < n && i < NAMED && used < size; i++) {
+        const char *between = i == 0 ? "" : i + 1 == n ? " and " : ", ";
+        used += (size_t)snprintf(out + used, size - used, "%s%.80s", between, names[i]);
+    }
+    if (n > NAMED && used < size)
+        snprintf(out + used, size - used, " and %d more arrays", n - NAMED);
+    return n;
+}
+
+/* How many entries per slice the arrays of a kind keep: the fewest, or the most. */
+static int kept_of(const psc_page_plan *plan, int kind, bool most) {
+    int32_t kept = 0;
+    for (int i = 0; i < plan->n; i++) {
+        const int32_t own = plan->arrays[i].encoding.kept;
+        if (!is_of_kind(&plan->arrays[i], kind)) continue;
+        if (kept == 0 || (most ? own > kept : own < kept)) kept = own;
+    }
+    return kept;
+}
+
+bool psc_page_plan_note(char *text, size_t size, const psc_page_plan *plan, int kind) {
+    char names[800];
+    const int n = name_arrays(names, sizeof names, plan, kind);
+    if (n == 0) return false;
+    const char *have = n == 1 ? "has" : "have", *are = n == 1 ? "is" : "are";
+    if (kind == 0)
+        snprintf(text, size, "%s %s rounded to 16 bits: an error of at most 0.05 %%.", names, are);
+    else if (kind == 1)
+        snprintf(text, size,
+            "%s %s only the largest entries here, at least %d per slice, rounded to 16 bits, and the "
+            "sum of the rest.",
+            names, have, kept_of(plan, kind, false));
+    else if (kind == 2)
+        snprintf(text, size,
+            "%s %s only entries of at least %g here, at most %d per row, rounded to 16 bits, and the "
+            "sum of the rest.",
+            names, have, PSC_PAGE_LEAST, kept_of(plan, kind, true));
+    else
+        snprintf(text, size, "%s %s too large for this page; tensors.safetensors has %s.", names,
+            are, n == 1 ? "it" : "them");
+    return true;
+}
