@@ -9,6 +9,7 @@
 #include "page_axis.h"
 #include "page_plan.h"
 #include "page_text.h"
+#include "page_vocabulary.h"
 
 enum { ARRAY_BYTES = 250, TOKEN_BYTES = 110, NOTES_BYTES = 5000 };
 
@@ -16,7 +17,8 @@ typedef struct data_writer {
     psc_page_writer texts;
     const psc_page_source *source;
     psc_page_plan *plan;
-    int64_t reserved; /* for labels that depend on the arrays */
+    psc_page_ids ids; /* of the run */
+    int64_t reserved; /* for labels and texts of ids, which depend on the arrays */
     int next;         /* the plan's next array */
     bool measures;    /* the first time */
     psc_status status;
@@ -25,6 +27,10 @@ typedef struct data_writer {
 
 static psc_json *json_of(data_writer *w) {
     return &w->texts.json;
+}
+
+static void fail_memory(data_writer *w) {
+    w->status = psc_fail(w->error, PSC_ERROR_MEMORY, "not enough memory to write the page");
 }
 
 /* --- arrays ---------------------------------------------------------------------------------- */
@@ -66,6 +72,8 @@ static void put_array(data_writer *w, psc_page_array *array, const marks *m) {
     psc_json_list(json, "shape", view->n_axes);
     for (int i = 0; i < view->n_axes; i++) psc_json_listed(json, json_integer(view->shape[i]));
     psc_json_list_end(json);
+    if (array->token_ids) psc_json_member(json, "token_ids", json_true());
+    if (!w->measures) psc_page_ids_mark(&w->ids, array);
     const psc_page_encoding none = {.code = PSC_PAGE_OMITTED};
     const psc_status status = psc_page_encode(json, view, &array->facts,
         w->measures ? &none : &array->encoding, marks_of(m, view), w->error);
@@ -267,6 +275,10 @@ static void put_head(data_writer *w, int run) {
 static void put_run(data_writer *w, int run) {
     const psc_results *results = w->source->runs[run];
     const int32_t n = psc_results_section_count(results);
+    if (!psc_page_ids_make(&w->ids, results)) {
+        fail_memory(w);
+        return;
+    }
     psc_json_object_in_list(json_of(w), run == 0);
     put_head(w, run);
     int64_t aside = psc_page_share(&w->texts, 2);
@@ -274,12 +286,14 @@ static void put_run(data_writer *w, int run) {
     w->texts.room += aside;
     psc_json_list(json_of(w), "sections", n);
     for (int32_t i = 0; i < n; i++) {
-        aside = psc_page_share(&w->texts, n - i);
+        aside = psc_page_share(&w->texts, n - i + 1); /* the last: the vocabulary */
         put_section(w, run, i);
         w->texts.room += aside;
     }
     psc_json_list_end(json_of(w));
     put_arrays(w, "captures", psc_results_capture_count(results), &(marks){0});
+    w->reserved += psc_page_put_vocabulary(&w->texts, results, &w->ids);
+    psc_page_ids_free(&w->ids);
     psc_json_end(json_of(w));
 }
 

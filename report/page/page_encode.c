@@ -19,6 +19,9 @@ const int32_t psc_page_kept_of_pattern[PSC_PAGE_CHOICES] = {8, 7, 6, 5, 4, 3, 2,
 /* DENSE_BYTES, TOP_BYTES: the members around the base64. */
 enum { MOST_KEPT = 1024, KEPT_LABELS = 64, DENSE_BYTES = 60, TOP_BYTES = 240 };
 
+static const char *const code_names[] = {
+    "omitted", "f32", "f16", "top", "i32", "i16", "u16", "u8", "slices"};
+
 static double element(const psc_array *array, int64_t i) {
     if (array->element == PSC_F32) return (double)((const float *)array->data)[i];
     if (array->element == PSC_F64) return ((const double *)array->data)[i];
@@ -85,7 +88,7 @@ static int index_bytes(int64_t last) {
     return last <= 255 ? 1 : last <= 65535 ? 2 : 4;
 }
 
-/* Bytes of one dense element. */
+/* Bytes of one element. */
 static int width_of(psc_page_code code) {
     if (code == PSC_PAGE_F32 || code == PSC_PAGE_I32) return 4;
     return code == PSC_PAGE_U8 ? 1 : 2;
@@ -103,6 +106,13 @@ static int64_t top_size(const psc_page_facts *facts, int32_t kept, int64_t entri
     return TOP_BYTES + base64_size(facts->slices * count_bytes(kept)) + base64_size(entries * 2) +
            base64_size(entries * index_bytes(facts->last)) +
            base64_size(facts->slices * rest_bytes(facts));
+}
+
+/* Elements per index of the leading axes. */
+static int64_t slice_elements(const psc_array *array, int32_t lead) {
+    int64_t n = 1;
+    for (int i = lead; i < array->n_axes; i++) n *= array->shape[i];
+    return n;
 }
 
 static double scale_of(double most) {
@@ -138,11 +148,26 @@ psc_page_encoding psc_page_choose(
     if (best.bytes <= room) return best;
     const int32_t *kept = facts->is_pattern ? psc_page_kept_of_pattern : psc_page_kept;
     for (int i = 0; i < PSC_PAGE_CHOICES && kept[i] > 0; i++) {
-        best = (psc_page_encoding){PSC_PAGE_TOP, kept[i], facts->entries[i], scale_of(facts->most),
-            top_size(facts, kept[i], facts->entries[i])};
+        best = (psc_page_encoding){.code = PSC_PAGE_TOP,
+            .kept = kept[i],
+            .entries = facts->entries[i],
+            .scale = scale_of(facts->most),
+            .bytes = top_size(facts, kept[i], facts->entries[i])};
         if (best.bytes <= room && facts->last <= INT32_MAX) return best;
     }
     return (psc_page_encoding){.code = PSC_PAGE_OMITTED};
+}
+
+psc_page_encoding psc_page_slices(const psc_page_facts *facts, const psc_array *array, int32_t lead,
+    const int32_t *slices, int64_t n_slices) {
+    psc_page_encoding e = {
+        .code = PSC_PAGE_SLICES, .lead = lead, .slices = slices, .n_slices = n_slices};
+    if (n_slices == 0) return (psc_page_encoding){.code = PSC_PAGE_OMITTED};
+    e.element = array->element == PSC_I32 ? integer_code(facts) : PSC_PAGE_F16;
+    e.scale = scale_of(facts->most);
+    const int64_t bytes = n_slices * slice_elements(array, lead) * width_of(e.element);
+    e.bytes = TOP_BYTES + base64_size(bytes) + base64_size(4 * n_slices);
+    return e;
 }
 
 /* --- dense ----------------------------------------------------------------------------------- */
@@ -161,17 +186,30 @@ uint16_t psc_page_half(double value) {
     return sign | (uint16_t)(((exponent + 13) << 10) + (int)units);
 }
 
+static void put_integers(
+    psc_json *json, const char *key, const int32_t *values, int64_t n, int width) {
+    psc_base64 base64 = {.out = json->out};
+    psc_json_open_text(json, key);
+    for (int64_t i = 0; i < n; i++) psc_base64_put(&base64, (uint32_t)values[i], width);
+    psc_base64_end(&base64);
+    psc_json_close_text(json);
+}
+
+static void put_type(psc_json *json, const char *key, const char *type) {
+    psc_json_member(json, key, json_string(type));
+}
+
 static uint32_t bits_of(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
-static uint32_t coded(const psc_array *array, const psc_page_encoding *encoding, int64_t i) {
+static uint32_t coded(const psc_array *array, psc_page_code code, double scale, int64_t i) {
     if (array->element == PSC_I32) return (uint32_t)((const int32_t *)array->data)[i];
     const double value = element(array, i);
-    if (encoding->code == PSC_PAGE_F32) return bits_of((float)value);
-    return psc_page_half(value / encoding->scale);
+    if (code == PSC_PAGE_F32) return bits_of((float)value);
+    return psc_page_half(value / scale);
 }
 
 static void put_dense(psc_json *json, const psc_array *array, const psc_page_facts *facts,
@@ -180,7 +218,22 @@ static void put_dense(psc_json *json, const psc_array *array, const psc_page_fac
     psc_base64 base64 = {.out = json->out};
     psc_json_open_text(json, "data");
     for (int64_t i = 0; i < facts->n; i++)
-        psc_base64_put(&base64, coded(array, encoding, i), width);
+        psc_base64_put(&base64, coded(array, encoding->code, encoding->scale, i), width);
+    psc_base64_end(&base64);
+    psc_json_close_text(json);
+}
+
+static void put_slices(psc_json *json, const psc_array *array, const psc_page_encoding *encoding) {
+    const int width = width_of(encoding->element);
+    const int64_t n = slice_elements(array, encoding->lead);
+    psc_base64 base64 = {.out = json->out};
+    psc_json_member(json, "lead", json_integer(encoding->lead));
+    put_integers(json, "slice_index", encoding->slices, encoding->n_slices, 4);
+    put_type(json, "type", code_names[encoding->element]);
+    psc_json_open_text(json, "data");
+    for (int64_t slice = 0; slice < encoding->n_slices; slice++)
+        for (int64_t i = encoding->slices[slice] * n; i < (encoding->slices[slice] + 1) * n; i++)
+            psc_base64_put(&base64, coded(array, encoding->element, encoding->scale, i), width);
     psc_base64_end(&base64);
     psc_json_close_text(json);
 }
@@ -291,15 +344,6 @@ static void fill_largest(largest *l, const psc_array *array, const psc_page_fact
     }
 }
 
-static void put_integers(
-    psc_json *json, const char *key, const int32_t *values, int64_t n, int width) {
-    psc_base64 base64 = {.out = json->out};
-    psc_json_open_text(json, key);
-    for (int64_t i = 0; i < n; i++) psc_base64_put(&base64, (uint32_t)values[i], width);
-    psc_base64_end(&base64);
-    psc_json_close_text(json);
-}
-
 /* width 2: halves of value / scale; 4: floats. */
 static void put_reals(
     psc_json *json, const char *key, const double *values, int64_t n, int width, double scale) {
@@ -310,10 +354,6 @@ static void put_reals(
             width == 2 ? psc_page_half(values[i] / scale) : bits_of((float)values[i]), width);
     psc_base64_end(&base64);
     psc_json_close_text(json);
-}
-
-static void put_type(psc_json *json, const char *key, const char *type) {
-    psc_json_member(json, key, json_string(type));
 }
 
 static void put_top(psc_json *json, const largest *l, const psc_page_facts *facts,
@@ -350,11 +390,14 @@ static void mark_largest(const psc_array *array, const psc_page_facts *facts, un
 
 psc_status psc_page_encode(psc_json *json, const psc_array *array, const psc_page_facts *facts,
     const psc_page_encoding *encoding, unsigned char *used, psc_error *error) {
-    static const char *const names[] = {"omitted", "f32", "f16", "top", "i32", "i16", "u16", "u8"};
-    put_type(json, "encoding", names[encoding->code]);
+    put_type(json, "encoding", code_names[encoding->code]);
     if (encoding->scale != 1 && encoding->code != PSC_PAGE_OMITTED)
         psc_json_member(json, "scale", json_real(encoding->scale));
     if (encoding->code == PSC_PAGE_OMITTED) return PSC_OK;
+    if (encoding->code == PSC_PAGE_SLICES) {
+        put_slices(json, array, encoding);
+        return PSC_OK;
+    }
     if (encoding->code != PSC_PAGE_TOP) {
         put_dense(json, array, facts, encoding);
         if (used) mark_largest(array, facts, used);

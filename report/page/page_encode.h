@@ -15,8 +15,9 @@ typedef enum psc_page_code {
     PSC_PAGE_TOP, /* per slice along the last axis: the largest entries, and the sum of the others */
     PSC_PAGE_I32,
     PSC_PAGE_I16,
-    PSC_PAGE_U16, /* 65535: -1 */
-    PSC_PAGE_U8   /* 255: -1 */
+    PSC_PAGE_U16,   /* 65535: -1 */
+    PSC_PAGE_U8,    /* 255: -1 */
+    PSC_PAGE_SLICES /* some indices of the leading axes, with all that belongs to them */
 } psc_page_code;
 
 typedef struct psc_page_encoding {
@@ -25,6 +26,10 @@ typedef struct psc_page_encoding {
     int64_t entries; /* of TOP: in all */
     double scale;    /* of F16 and TOP: a power of 2. A value is its 16-bit number times scale */
     int64_t bytes;   /* about what it takes in the data block */
+    psc_page_code element; /* of SLICES */
+    int32_t lead;          /* of SLICES: the leading axes */
+    const int32_t *slices; /* of SLICES: [n_slices] flat indices of the leading axes, ascending */
+    int64_t n_slices;
 } psc_page_encoding;
 
 enum { PSC_PAGE_CHOICES = 9 };
@@ -47,6 +52,9 @@ void psc_page_examine(psc_page_facts *out, const psc_array *array);
 /* The best encoding of at most `room` bytes: exact, then F16, then TOP. */
 psc_page_encoding psc_page_choose(
     const psc_page_facts *facts, const psc_array *array, int64_t room);
+/* The encoding SLICES, which does not copy slices; OMITTED if there are none. */
+psc_page_encoding psc_page_slices(const psc_page_facts *facts, const psc_array *array, int32_t lead,
+    const int32_t *slices, int64_t n_slices);
 /* The members "encoding", "data" and so on of the array's object. used: [last], nullable: 1 is written
  * where TOP keeps an entry of any slice, in a dense array where an entry is among the 64 largest of
  * its slice. */

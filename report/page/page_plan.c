@@ -1,79 +1,119 @@
 /* The budget of the arrays. Arrays from the smallest to the largest: each may use an equal part of
  * what the smaller ones have left. A second round gives each what then still remains. */
-#include "page_plan.h"
+#include "page_contexts.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* --- the list -------------------------------------------------------------------------------- */
 
-static int count_arrays(const psc_results *results) {
+static int count_arrays(const psc_results *results, int *sections) {
     int64_t n = psc_results_capture_count(results);
     for (int32_t i = 0; i < psc_results_section_count(results); i++) {
         psc_result_section section = PSC_RESULT_SECTION_INIT;
         if (!psc_results_section_at(&section, results, i, NULL)) n += section.n_arrays;
     }
+    *sections += psc_results_section_count(results);
     return (int)n;
 }
 
-static void add(psc_page_plan *plan, int run, int section, const psc_array *view) {
+static void add(
+    psc_page_plan *plan, const psc_results *results, int run, int section, const psc_array *view) {
     psc_page_array *array = &plan->arrays[plan->n++];
-    *array = (psc_page_array){.view = *view, .run = run, .section = section};
+    *array = (psc_page_array){.view = *view,
+        .run = run,
+        .section = section,
+        .token_ids = psc_results_array_holds_token_ids(results, view->name) != 0};
     psc_page_examine(&array->facts, view);
 }
 
-static void add_run(psc_page_plan *plan, const psc_results *results, int run) {
+static psc_status add_run(
+    psc_page_plan *plan, const psc_results *results, int run, psc_error *error) {
+    psc_status status = PSC_OK;
     psc_array view;
-    for (int32_t i = 0; i < psc_results_section_count(results); i++) {
+    for (int32_t i = 0; !status && i < psc_results_section_count(results); i++) {
         psc_result_section section = PSC_RESULT_SECTION_INIT;
+        const int first = plan->n;
         if (psc_results_section_at(&section, results, i, NULL)) continue;
         for (int32_t k = 0; k < section.n_arrays; k++)
-            if (!psc_results_array_at(&view, results, i, k, NULL)) add(plan, run, i, &view);
+            if (!psc_results_array_at(&view, results, i, k, NULL))
+                add(plan, results, run, i, &view);
+        status = psc_page_group_make(plan, first, results, error);
     }
-    for (int32_t k = 0; k < psc_results_capture_count(results); k++)
-        if (!psc_results_capture_at(&view, results, k, NULL)) add(plan, run, -1, &view);
+    for (int32_t k = 0; !status && k < psc_results_capture_count(results); k++)
+        if (!psc_results_capture_at(&view, results, k, NULL)) add(plan, results, run, -1, &view);
+    return status;
 }
 
 psc_status psc_page_plan_make(psc_page_plan *out, const psc_page_source *source, psc_error *error) {
-    int n = 0;
+    int n = 0, sections = 0;
     for (int run = 0; run < 2; run++)
-        if (source->runs[run]) n += count_arrays(source->runs[run]);
-    *out = (psc_page_plan){.arrays = calloc((size_t)n + 1, sizeof *out->arrays)};
-    if (!out->arrays)
-        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
-    for (int run = 0; run < 2; run++)
-        if (source->runs[run]) add_run(out, source->runs[run], run);
-    return PSC_OK;
+        if (source->runs[run]) n += count_arrays(source->runs[run], &sections);
+    *out = (psc_page_plan){.arrays = calloc((size_t)n + 1, sizeof *out->arrays),
+        .groups = calloc((size_t)sections + 1, sizeof *out->groups)};
+    psc_status status = PSC_OK;
+    if (!out->arrays || !out->groups)
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
+    for (int run = 0; !status && run < 2; run++)
+        if (source->runs[run]) status = add_run(out, source->runs[run], run, error);
+    if (status) psc_page_plan_free(out);
+    return status;
 }
 
 void psc_page_plan_free(psc_page_plan *plan) {
+    for (int i = 0; i < plan->n_groups; i++) psc_page_group_free(&plan->groups[i]);
+    free(plan->groups);
     free(plan->arrays);
     *plan = (psc_page_plan){0};
 }
 
 /* --- the choice ------------------------------------------------------------------------------ */
 
+/* Something to choose for: an array, or a group. */
+typedef struct item {
+    psc_page_array *array; /* null: a group */
+    psc_page_group *group;
+    int64_t n, bytes; /* elements; what its encoding takes so far */
+    int order;
+} item;
+
 static int by_size(const void *a, const void *b) {
-    const psc_page_array *x = *(psc_page_array *const *)a, *y = *(psc_page_array *const *)b;
-    if (x->facts.n != y->facts.n) return x->facts.n < y->facts.n ? -1 : 1;
-    return x < y ? -1 : x > y; /* in their order */
+    const item *x = a, *y = b;
+    if (x->n != y->n) return x->n < y->n ? -1 : 1;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static int make_items(item *items, psc_page_plan *plan) {
+    int n = 0;
+    for (int i = 0; i < plan->n; i++)
+        if (plan->arrays[i].group == 0 && !plan->arrays[i].skipped)
+            items[n] = (item){&plan->arrays[i], NULL, plan->arrays[i].facts.n, 0, n}, n++;
+    for (int i = 0; i < plan->n_groups; i++)
+        items[n] = (item){NULL, &plan->groups[i], plan->groups[i].n, 0, n}, n++;
+    qsort(items, (size_t)n, sizeof *items, by_size);
+    return n;
+}
+
+static void choose(psc_page_plan *plan, item *one, int64_t room) {
+    if (one->array) {
+        one->array->encoding = psc_page_choose(&one->array->facts, &one->array->view, room);
+        one->bytes = one->array->encoding.bytes;
+        return;
+    }
+    one->bytes = psc_page_group_choose(plan, one->group, room);
 }
 
 psc_status psc_page_plan_choose(psc_page_plan *plan, int64_t room, psc_error *error) {
-    psc_page_array **sorted = malloc(((size_t)plan->n + 1) * sizeof(psc_page_array *));
-    if (!sorted) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
-    for (int i = 0; i < plan->n; i++) sorted[i] = &plan->arrays[i];
-    qsort(sorted, (size_t)plan->n, sizeof(psc_page_array *), by_size);
+    item *items = malloc(((size_t)plan->n + (size_t)plan->n_groups + 1) * sizeof *items);
+    if (!items) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
+    const int n = make_items(items, plan);
     for (int round = 0; round < 2; round++)
-        for (int i = 0; i < plan->n; i++) {
-            psc_page_array *array = sorted[i];
-            const int64_t own = array->encoding.bytes;
-            if (array->skipped) continue;
-            const int64_t most = round == 0 ? room / (plan->n - i) : own + room;
-            array->encoding = psc_page_choose(&array->facts, &array->view, most);
-            room -= array->encoding.bytes - own;
+        for (int i = 0; i < n; i++) {
+            const int64_t own = items[i].bytes;
+            choose(plan, &items[i], round == 0 ? room / (n - i) : own + room);
+            room -= items[i].bytes - own;
         }
-    free(sorted);
+    free(items);
     return PSC_OK;
 }
 
@@ -84,6 +124,7 @@ static bool is_of_kind(const psc_page_array *array, int kind) {
     if (kind == 0) return code == PSC_PAGE_F16;
     if (kind == 1) return code == PSC_PAGE_TOP && !array->facts.is_pattern;
     if (kind == 2) return code == PSC_PAGE_TOP && array->facts.is_pattern;
+    if (kind == 3) return code == PSC_PAGE_SLICES;
     return code == PSC_PAGE_OMITTED;
 }
 
@@ -147,6 +188,9 @@ bool psc_page_plan_note(char *text, size_t size, const psc_page_plan *plan, int 
             "%s %s only entries of at least %g here, at most %d per row, rounded to 16 bits, and the "
             "sum of the rest.",
             names, have, PSC_PAGE_LEAST, kept_of(plan, kind, true));
+    else if (kind == 3)
+        snprintf(text, size,
+            "%s %s only some slices here, each whole; tensors.safetensors has all.", names, have);
     else
         snprintf(text, size, "%s %s too large for this page; tensors.safetensors has %s.", names,
             are, n == 1 ? "it" : "them");
