@@ -94,9 +94,26 @@ export class NDArray {
 
   /** The typed array of a dense array, row-major; null for the others. */
   values() {
-    if (this.encoding === "top" || this.omitted) return null;
+    if (this.encoding === "top" || this.encoding === "slices" || this.omitted) return null;
     if (!this.dense) this.dense = decode(this.given.data, this.encoding, this.given.scale);
     return this.dense;
+  }
+
+  /** "slices": the kept flat indices of the leading axes with their places, and the numbers. */
+  parts() {
+    if (this.held) return this.held;
+    const { lead, slice_index: index, type, data, scale } = this.given;
+    const size = this.shape.slice(lead).reduce((product, n) => product * n, 1);
+    const places = new Map([...decode(index, "u32")].map((slice, i) => [slice, i]));
+    this.held = { size, places, numbers: decode(data, type, scale) };
+    return this.held;
+  }
+
+  /** The number at a flat index of "slices"; NaN where the page lacks the slice. */
+  partAt(place) {
+    const { size, places, numbers } = this.parts();
+    const i = places.get(Math.floor(place / size));
+    return i === undefined ? NaN : numbers[i * size + (place % size)];
   }
 
   /** Per slice along the last axis a Map of index -> value; null for the others. */
@@ -120,6 +137,7 @@ export class NDArray {
     if (this.omitted) return NaN;
     const values = this.values();
     if (values) return values[place];
+    if (this.encoding === "slices") return this.partAt(place);
     const slice = Math.floor(place / this.last);
     const value = this.slices()[slice].get(place % this.last);
     if (value !== undefined) return value;
@@ -128,8 +146,10 @@ export class NDArray {
 
   /** False where the page left the entry out. */
   isKept(...indices) {
-    if (this.encoding !== "top") return !this.omitted;
     const place = this.place(indices);
+    if (this.encoding === "slices")
+      return this.parts().places.has(Math.floor(place / this.parts().size));
+    if (this.encoding !== "top") return !this.omitted;
     return this.slices()[Math.floor(place / this.last)].has(place % this.last);
   }
 
@@ -142,6 +162,8 @@ export class NDArray {
     const found = [];
     if (values)
       for (let i = 0; i < this.last; i++) found.push({ index: i, value: values[start + i] });
+    else if (this.encoding === "slices")
+      for (let i = 0; i < this.last; i++) found.push({ index: i, value: this.partAt(start + i) });
     else
       for (const [index, value] of this.slices()[Math.floor(start / this.last)])
         found.push({ index, value });
@@ -174,6 +196,8 @@ export class NDArray {
     if (this.encoding === "top") {
       take(0);
       for (const slice of this.slices()) slice.forEach(take);
+    } else if (this.encoding === "slices") {
+      this.parts().numbers.forEach(take);
     } else if (!this.omitted) {
       this.values().forEach(take);
     }
