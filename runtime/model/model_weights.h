@@ -9,7 +9,7 @@
 #include "config.h"
 #include "kernels.h"
 #include "psc_error.h"
-#include "safetensors.h"
+#include "safetensors_set.h"
 
 /* One tensor as in the file: row-major [rows, cols], any alignment, little-endian. A vector has
  * cols = 1. data is null when the model has no such tensor (the attention biases when

@@ -1,7 +1,8 @@
 /* The tensors of a folder: model.safetensors, or the shards of model.safetensors.index.json
  *   {"metadata": {..}, "weight_map": {"tensor name": "shard file name", ..}}
  * The index and the shards must agree in both directions. */
-#include "safetensors.h"
+#include "safetensors_set.h"
+
 #include "safetensors_file.h"
 
 #include <jansson.h>
@@ -11,23 +12,8 @@
 #define INDEX_CAP ((size_t)16 << 20)
 #define SHARD_CAP 256
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const psc_tensor *)a)->name, ((const psc_tensor *)b)->name);
-}
-
 static int by_file_name(const void *a, const void *b) {
     return strcmp(((const psc_tensor_file *)a)->name, ((const psc_tensor_file *)b)->name);
-}
-
-static psc_status sort_names(psc_tensors *set, psc_error *error) {
-    if (set->count > 0) qsort(set->items, set->count, sizeof *set->items, by_name);
-    for (size_t i = 1; i < set->count; i++) {
-        const psc_tensor *a = &set->items[i - 1], *b = &set->items[i];
-        if (strcmp(a->name, b->name) == 0)
-            return psc_fail(error, PSC_ERROR_INPUT, "tensor \"%.200s\" is in both %s and %s",
-                a->name, set->files[a->file].name, set->files[b->file].name);
-    }
-    return PSC_OK;
 }
 
 /* A shard's name must not lead out of the folder. */
@@ -107,7 +93,7 @@ static psc_status open_shards(
         status = psc_tensors_add_file(set, i, path, error);
         free(path);
     }
-    if (!status) status = sort_names(set, error);
+    if (!status) status = psc_tensors_sort(set, error);
     if (!status) status = check_index(set, map, index, error);
     return status;
 }
@@ -127,16 +113,6 @@ static psc_status open_index(
     status = open_shards(set, folder, root, index, error);
     json_decref(root);
     return status;
-}
-
-static psc_status open_single(psc_tensors *set, const char *path, psc_error *error) {
-    const char *slash = strrchr(path, '/');
-    set->files = calloc(1, sizeof *set->files);
-    if (!set->files || !(set->files[0].name = strdup(slash ? slash + 1 : path)))
-        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to open %s", path);
-    set->n_files = 1;
-    psc_status status = psc_tensors_add_file(set, 0, path, error);
-    return status ? status : sort_names(set, error);
 }
 
 static psc_status no_weights(const char *folder, psc_error *error) {
@@ -160,7 +136,7 @@ psc_status psc_tensors_open(psc_tensors **out, const char *folder, psc_error *er
     if (!single || !index || !set)
         status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to open %s", folder);
     else if (psc_path_exists(single))
-        status = open_single(set, single, error);
+        status = psc_tensors_add_only(set, single, error);
     else if (psc_path_exists(index))
         status = open_index(set, folder, index, error);
     else
@@ -172,36 +148,4 @@ psc_status psc_tensors_open(psc_tensors **out, const char *folder, psc_error *er
     else
         *out = set;
     return status;
-}
-
-psc_status psc_tensors_open_file(psc_tensors **out, const char *path, psc_error *error) {
-    psc_tensors *set = calloc(1, sizeof *set);
-    *out = NULL;
-    if (!set) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to open %s", path);
-    psc_status status = open_single(set, path, error);
-    if (status)
-        psc_tensors_close(&set);
-    else
-        *out = set;
-    return status;
-}
-
-void psc_tensors_close(psc_tensors **tensors) {
-    psc_tensors *set = *tensors;
-    if (!set) return;
-    for (size_t i = 0; i < set->count; i++) free(set->items[i].name);
-    for (size_t i = 0; i < set->n_files; i++) {
-        psc_unmap_file(&set->files[i].mapping);
-        free(set->files[i].name);
-    }
-    free(set->items);
-    free(set->files);
-    free(set);
-    *tensors = NULL;
-}
-
-const psc_tensor *psc_tensors_find(const psc_tensors *tensors, const char *name) {
-    psc_tensor key = {.name = (char *)name};
-    if (tensors->count == 0) return NULL;
-    return bsearch(&key, tensors->items, tensors->count, sizeof key, by_name);
 }

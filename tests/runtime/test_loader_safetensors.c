@@ -1,6 +1,6 @@
 /* safetensors: false headers, false indexes, and good files. */
 #include "loader_fixture.h"
-#include "safetensors.h"
+#include "safetensors_set.h"
 
 TestSuite(safetensors, .init = fixture_open, .fini = fixture_close);
 

@@ -4,8 +4,7 @@
  *   JSON: {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]},
  *          "__metadata__": {..}}
  *
- * Offsets count from the data's first byte; sorted, they tile it exactly. Sets:
- * safetensors_set.c. */
+ * Offsets count from the data's first byte; sorted, they tile it exactly. */
 #include "safetensors.h"
 #include "safetensors_file.h"
 
@@ -16,8 +15,8 @@
 /* The file during parsing; path is for messages. */
 typedef struct parser {
     const char *path;
-    const unsigned char *data; /* first byte after the header */
-    size_t data_size, file;
+    const unsigned char *data;     /* first byte after the header */
+    size_t data_size, file, first; /* first: of the file's tensors in the set */
     psc_tensors *tensors;
     psc_error *error;
 } parser;
@@ -94,7 +93,7 @@ static psc_status read_offsets(const parser *p, const char *name, json_t *value,
 
 static psc_status add_tensor(const parser *p, const char *name, json_t *value) {
     psc_tensors *set = p->tensors;
-    psc_tensor t = {.file = p->file};
+    psc_tensor t = {.file = p->file, .place = set->count - p->first};
     if (!json_is_object(value)) return bad(p, name, "has a header entry that is not an object");
     psc_status status = read_shape(p, name, value, &t);
     if (!status) status = read_offsets(p, name, value, &t);
@@ -199,7 +198,7 @@ psc_status psc_tensors_add_file(psc_tensors *set, size_t file, const char *path,
     psc_status status = psc_map_file(&set->files[file].mapping, path, error);
     if (!status) status = find_header(path, map, &length, error);
     if (status) return status;
-    parser p = {path, map->data + 8 + length, map->size - 8 - length, file, set, error};
+    parser p = {path, map->data + 8 + length, map->size - 8 - length, file, set->count, set, error};
     json_t *root = json_loadb((const char *)map->data + 8, length, JSON_REJECT_DUPLICATES, &parse);
     if (!root)
         return psc_fail(
@@ -207,4 +206,63 @@ psc_status psc_tensors_add_file(psc_tensors *set, size_t file, const char *path,
     status = add_header(&p, root);
     json_decref(root);
     return status;
+}
+
+/* --- a set of files -------------------------------------------------------------------------- */
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const psc_tensor *)a)->name, ((const psc_tensor *)b)->name);
+}
+
+psc_status psc_tensors_sort(psc_tensors *set, psc_error *error) {
+    if (set->count > 0) qsort(set->items, set->count, sizeof *set->items, by_name);
+    for (size_t i = 1; i < set->count; i++) {
+        const psc_tensor *a = &set->items[i - 1], *b = &set->items[i];
+        if (strcmp(a->name, b->name) == 0)
+            return psc_fail(error, PSC_ERROR_INPUT, "tensor \"%.200s\" is in both %s and %s",
+                a->name, set->files[a->file].name, set->files[b->file].name);
+    }
+    return PSC_OK;
+}
+
+psc_status psc_tensors_add_only(psc_tensors *set, const char *path, psc_error *error) {
+    const char *slash = strrchr(path, '/');
+    set->files = calloc(1, sizeof *set->files);
+    if (!set->files || !(set->files[0].name = strdup(slash ? slash + 1 : path)))
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to open %s", path);
+    set->n_files = 1;
+    psc_status status = psc_tensors_add_file(set, 0, path, error);
+    return status ? status : psc_tensors_sort(set, error);
+}
+
+psc_status psc_tensors_open_file(psc_tensors **out, const char *path, psc_error *error) {
+    psc_tensors *set = calloc(1, sizeof *set);
+    *out = NULL;
+    if (!set) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to open %s", path);
+    psc_status status = psc_tensors_add_only(set, path, error);
+    if (status)
+        psc_tensors_close(&set);
+    else
+        *out = set;
+    return status;
+}
+
+void psc_tensors_close(psc_tensors **tensors) {
+    psc_tensors *set = *tensors;
+    if (!set) return;
+    for (size_t i = 0; i < set->count; i++) free(set->items[i].name);
+    for (size_t i = 0; i < set->n_files; i++) {
+        psc_unmap_file(&set->files[i].mapping);
+        free(set->files[i].name);
+    }
+    free(set->items);
+    free(set->files);
+    free(set);
+    *tensors = NULL;
+}
+
+const psc_tensor *psc_tensors_find(const psc_tensors *tensors, const char *name) {
+    psc_tensor key = {.name = (char *)name};
+    if (tensors->count == 0) return NULL;
+    return bsearch(&key, tensors->items, tensors->count, sizeof key, by_name);
 }

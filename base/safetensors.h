@@ -1,5 +1,5 @@
-/* safetensors files, one or a sharded set, read as untrusted input.
- * Private to runtime/ and tests/. Includes files.h only.
+/* safetensors files, read as untrusted input. A model's folder of them: runtime/model/.
+ * Private to base/, runtime/ and tests/. Includes files.h only.
  * Threads: an open set is immutable; any number of threads may read it.
  * Ownership: opens and closes by **; names and data live until psc_tensors_close. */
 #ifndef SAFETENSORS_H
@@ -22,14 +22,15 @@ typedef struct psc_tensor {
     const unsigned char *data; /* row-major, little-endian, any alignment */
     size_t size;               /* bytes: the product of shape times the dtype's size */
     size_t file;               /* index into psc_tensors.files */
+    size_t place;              /* in the header of its file, from 0 */
 } psc_tensor;
 
 typedef struct psc_tensor_file {
-    char *name; /* file name inside the folder */
+    char *name; /* without its folder */
     psc_mapping mapping;
 } psc_tensor_file;
 
-/* All tensors of a folder, sorted by name; no name occurs twice. */
+/* The tensors of one file or several, sorted by name; no name occurs twice. */
 typedef struct psc_tensors {
     psc_tensor *items;
     size_t count, capacity;
@@ -37,17 +38,12 @@ typedef struct psc_tensors {
     size_t n_files;
 } psc_tensors;
 
-/* Opens folder/model.safetensors or, if it does not exist, the shards that
- * folder/model.safetensors.index.json lists. Checks every header whole: lengths, dtypes, shapes,
- * and that the tensors cover the data without overlap or gap. With an index, each tensor must be in
- * the shard that the index names and in no other. */
-psc_status psc_tensors_open(psc_tensors **out, const char *folder, psc_error *error);
+/* Opens one file. Checks its header whole: lengths, dtypes, shapes, and that the tensors cover the
+ * data without overlap or gap. */
+psc_status psc_tensors_open_file(psc_tensors **out, const char *path, psc_error *error);
 void psc_tensors_close(psc_tensors **tensors);
 
 /* The tensor of that name, or null. */
 const psc_tensor *psc_tensors_find(const psc_tensors *tensors, const char *name);
-
-/* Opens one file, for other uses than a model's folder. */
-psc_status psc_tensors_open_file(psc_tensors **out, const char *path, psc_error *error);
 
 #endif

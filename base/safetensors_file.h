@@ -1,0 +1,18 @@
+/* How a set of safetensors files is filled: one file (safetensors.c), or a model's folder.
+ * Private to base/ and runtime/model/. Includes safetensors.h.
+ * Threads: a set belongs to one thread while it opens.
+ * Ownership: the set owns everything that is added. */
+#ifndef SAFETENSORS_FILE_H
+#define SAFETENSORS_FILE_H
+
+#include "safetensors.h"
+
+/* Maps path as set->files[file] and adds its tensors, unsorted. After a failure the set can be
+ * closed; it keeps the tensors added so far. */
+psc_status psc_tensors_add_file(psc_tensors *set, size_t file, const char *path, psc_error *error);
+/* Makes path the only file of an empty set, with sorted tensors. */
+psc_status psc_tensors_add_only(psc_tensors *set, const char *path, psc_error *error);
+/* Sorts the tensors of all files by name; PSC_ERROR_INPUT if two have the same. */
+psc_status psc_tensors_sort(psc_tensors *set, psc_error *error);
+
+#endif
