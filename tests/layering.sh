@@ -106,7 +106,7 @@ private=$(echo "$files" | grep '\.h$\|\.def$' | grep -v '^include/\|^examples/' 
 # shellcheck disable=SC2086 # a list of folders
 twice=$({
     find $folders bench tests -name '*.[ch]'
-    find python bench tests tools -name '*.py' ! -name __init__.py
+    find python bench tests tools -name '*.py' ! -name __init__.py ! -name conftest.py
 } | sed 's|.*/||' | sort | uniq -d)
 [ -z "$twice" ] || fail "file names that are not unique:" $twice
 

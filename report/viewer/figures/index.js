@@ -12,10 +12,15 @@ const GENERIC = [
   genericBars,
 ];
 
+/** The ids of the targets are named by the figures of what they are targets of. */
+function isKnownElsewhere(array) {
+  return array.key === "target_ids" && array.axes[array.axes.length - 1] === "ids";
+}
+
 /** The figures of a section: [{figure, title, arrays}]. Each array belongs to one figure. */
 export function figuresOf(section) {
   const found = [];
-  const free = new Map(section.arrays);
+  const free = new Map([...section.arrays].filter(([, array]) => !isKnownElsewhere(array)));
   const view = Object.assign(Object.create(section), { arrays: free });
   for (const figure of [...FIGURES, ...GENERIC]) {
     const match = figure.match(view);

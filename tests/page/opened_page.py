@@ -1,0 +1,122 @@
+"""A page in the browser: what it complained of, its figures, their tables and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from page_files import Made
+from playwright.sync_api import Browser, BrowserContext, Locator, Page
+
+
+class Table(NamedTuple):
+    """A figure's table as the page shows it."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+    def column(self, name: str) -> list[float]:
+        """The numbers under a head; "-" is NaN."""
+        place = self.head.index(name)
+        return [float("nan") if row[place] == "-" else float(row[place]) for row in self.rows]
+
+
+class Opened:
+    """An open page. Everything that it should not have done is in complaints."""
+
+    def __init__(self, context: BrowserContext, page: Page, address: str) -> None:
+        self.context = context
+        self.address = address
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("console", lambda message: self._hear(message.type, message.text))
+        page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        page.on("request", lambda request: self._see(request.url))
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(f"console {kind}: {text}")
+
+    def _see(self, url: str) -> None:
+        if url.partition("#")[0] != self.address and not url.startswith(("data:", "blob:")):
+            self.complaints.append(f"request: {url}")
+
+    def figure(self, name: str, section: str | None = None, title: str | None = None) -> Locator:
+        """The <figure> elements of a figure of figures/<name>.js, scrolled to and drawn.
+
+        section: the plugin; title: that of the frame, where the figure has several.
+        """
+        where = f'[data-section="{section}"] ' if section else ""
+        found = self.page.locator(f'{where}[data-figure="{name}"] figure')
+        if title:
+            found = found.filter(has=self.page.get_by_role("heading", name=title, exact=True))
+        self.show(found.first)
+        return found
+
+    def show(self, figure: Locator) -> None:
+        """Scrolls to a figure and waits until it is drawn."""
+        figure.locator(".area").first.scroll_into_view_if_needed()
+        figure.locator(".area[data-drawn]").first.wait_for()
+
+    def table(self, figure: Locator) -> Table:
+        """Opens a figure's table, unless it is open, and reads it."""
+        toggle = figure.get_by_role("button", name="Table of ")
+        if toggle.get_attribute("aria-expanded") == "false":
+            toggle.click()
+        read: dict[str, Any] = figure.locator("table").last.evaluate(
+            """table => ({
+                 head: [...table.querySelectorAll("thead th")].map(cell => cell.textContent),
+                 rows: [...table.tBodies[0].rows].map(row =>
+                   [...row.cells].map(cell => cell.textContent))})"""
+        )
+        return Table(read["head"], read["rows"])
+
+    def save(self, figure: Locator, kind: str, folder: Path) -> Path:
+        """Presses a figure's button SVG or PNG and keeps the file."""
+        with self.page.expect_download() as waiting:
+            figure.get_by_role("button", name=f" as {kind}").click()
+        path = folder / waiting.value.suggested_filename
+        waiting.value.save_as(path)
+        return path
+
+    def frames_per_second(self, act: str, seconds: float = 1.0) -> float:
+        """Frames per second while act, a JavaScript expression of a step's number, runs per frame."""
+        measured: float = self.page.evaluate(
+            f"""() => new Promise(done => {{
+                 const act = {act};
+                 let frames = 0;
+                 let start = null;
+                 const step = time => {{
+                   if (start === null) start = time;
+                   if (time - start > {seconds * 1000}) return done(frames / (time - start) * 1000);
+                   act(frames++);
+                   requestAnimationFrame(step);
+                 }};
+                 requestAnimationFrame(step);
+               }})"""
+        )
+        return measured
+
+
+def open_in(
+    browser: Browser,
+    page: Made | Path,
+    *,
+    width: int = 1200,
+    height: int = 900,
+    dark: bool = False,
+    scripts: bool = True,
+) -> Opened:
+    """Opens a page in a context of its own and waits until it stands."""
+    path = page.html if isinstance(page, Made) else page
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if dark else "light",
+        java_script_enabled=scripts,
+        accept_downloads=True,
+    )
+    opened = Opened(context, context.new_page(), path.resolve().as_uri())
+    opened.page.goto(opened.address)
+    if scripts:
+        opened.page.locator("html[data-ready]").wait_for(state="attached")
+    return opened
