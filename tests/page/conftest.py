@@ -26,7 +26,7 @@ def program() -> str:
 
 @pytest.fixture(scope="session")
 def made(program: str, tmp_path_factory: pytest.TempPathFactory) -> Maker:
-    """made("analyze", "--text", ...) runs the program once per list of arguments: folder and page."""
+    """made("analyze", "--text", ...) runs the program: a folder and a page, once per list."""
     return Maker(program, tmp_path_factory.mktemp("pages"))
 
 

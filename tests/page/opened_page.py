@@ -80,7 +80,7 @@ class Opened:
         return path
 
     def frames_per_second(self, act: str, seconds: float = 1.0) -> float:
-        """Frames per second while act, a JavaScript expression of a step's number, runs per frame."""
+        """Frames per second while act, a JavaScript function of a step, runs at each frame."""
         measured: float = self.page.evaluate(
             f"""() => new Promise(done => {{
                  const act = {act};
