@@ -37,7 +37,7 @@ function aboutToken(run, row) {
 /** Buttons that say which tints the spine shows. shown: a Set of labels. */
 function legend(tints, shown, change) {
   if (tints.length === 0) return null;
-  return el("div", { class: "legend", role: "group", "aria-label": "Colors of the tokens" },
+  return el("div", { class: "tints", role: "group", "aria-label": "Colors of the tokens" },
     tints.map(({ label, tone }) => {
       const press = () => {
         if (!shown.delete(label)) shown.add(label);

@@ -17,6 +17,7 @@ const INHERITED = {
 const OWN = {
   opacity: "1", "clip-path": "none", mask: "none", "marker-start": "none", "marker-mid": "none",
   "marker-end": "none", "stop-color": "rgb(0, 0, 0)", "stop-opacity": "1", "vector-effect": "none",
+  "image-rendering": "auto",
 };
 const LEFT_OUT = /^(class|style|tabindex|role|cursor|aria-.*|data-.*|on.*)$/;
 const CONTROLS = new Set(["INPUT", "SELECT", "TEXTAREA", "SCRIPT", "STYLE", "OPTION"]);
@@ -206,10 +207,18 @@ function drawElement(sheet, parent, source) {
 function unroll(area) {
   const changed = [...area.querySelectorAll("*")].filter((node) => !(node instanceof SVGElement) &&
     /auto|scroll/.test(getComputedStyle(node).overflow));
-  const before = changed.map((node) => [node.style.overflow, node.style.maxHeight]);
-  changed.forEach((node) => Object.assign(node.style, { overflow: "visible", maxHeight: "none" }));
-  return () => changed.forEach((node, i) =>
-    Object.assign(node.style, { overflow: before[i][0], maxHeight: before[i][1] }));
+  const before = changed.map((node) => [node.style.overflow, node.style.maxHeight, node.scrollLeft, node.scrollTop]);
+  const tell = (node) => node.dispatchEvent(new Event("scroll")); // what follows the scrolling moves at once
+  for (const node of changed) {
+    Object.assign(node.style, { overflow: "visible", maxHeight: "none" });
+    tell(node);
+  }
+  return () => changed.forEach((node, i) => {
+    const [overflow, maxHeight, left, top] = before[i];
+    Object.assign(node.style, { overflow, maxHeight });
+    node.scrollTo({ left, top, behavior: "instant" });
+    tell(node);
+  });
 }
 
 /** Splits a text into lines of at most width pixels. */
