@@ -2,9 +2,13 @@
 // generic. To add one, write its file and list it here.
 import { attention } from "./attention.js";
 import { genericBars } from "./generic_bars.js";
+import { lensFigure } from "./lens_figure.js";
+import { sharesFigure } from "./shares_figure.js";
 import { sweep } from "./sweep.js";
 
 const FIGURES = [
+  sharesFigure,
+  lensFigure,
   sweep,
   attention,
 ];

@@ -10,8 +10,19 @@ const LINE = 20;
 const HEAD = 20;
 const GAP = 12;
 
+/** {low, high} of the numbers that share a scale; 0 belongs to it. */
+function spanOf(columns) {
+  const span = { low: 0, high: 0 };
+  for (const value of columns.flatMap((column) => column.values)) {
+    if (value < span.low) span.low = value;
+    if (value > span.high) span.high = value;
+  }
+  if (span.low === span.high) span.high = 1e-30;
+  return span;
+}
+
 /** The x scale of a column between two pixels, with space for the numbers at the bars' ends. */
-function columnScale(column, most, left, right) {
+function columnScale(column, span, left, right) {
   const values = column.values.filter((value) => !Number.isNaN(value));
   const space = right - left > 110 ? widest(values.map(short), 60) + 6 : 2;
   if (column.kind === "line") {
@@ -20,8 +31,8 @@ function columnScale(column, most, left, right) {
     const high = Math.max(...all);
     return scaleLinear([low, high === low ? low + 1 : high], [left + space, right - space]);
   }
-  const negative = values.some((value) => value < 0);
-  return scaleLinear([negative ? -most : 0, most], [left + (negative ? space : 1), right - space]);
+  return scaleLinear([span.low, span.high],
+    [left + (span.low < 0 ? space : 1), right - (span.high > 0 ? space : 1)]);
 }
 
 function bar(g, value, x, y, color, numbers) {
@@ -45,12 +56,10 @@ function sumLine(g, column, x, height) {
     "stroke-width": 2 }));
 }
 
-function drawColumn(svg, given, column, left, right, most, height) {
+function drawColumn(svg, column, left, right, span, height) {
   const g = el("g", { class: "column" });
-  const x = columnScale(column, column.most || most, left, right);
-  g.append(el("text", { x: column.kind === "line" ? left : Math.min(Math.max(x(0), left), right),
-    y: 13, class: "muted", "text-anchor": x(0) > left + 20 && column.kind !== "line" ? "middle" :
-      "start" }, fit(column.name, right - left)));
+  const x = columnScale(column, column.own ? spanOf([column]) : span, left, right);
+  g.append(el("text", { x: left, y: 13, class: "muted" }, fit(column.name, right - left)));
   if (column.kind === "line") {
     sumLine(g, column, x, height);
   } else {
@@ -101,17 +110,16 @@ function listen(svg, given, highlight) {
 
 /**
  * Draws bars into area. given:
- *   labels [texts]; columns [{name, values [number per label], most? (its own scale), color?(i),
- *   kind?: "line" (a running sum, with the dashed line goal)}]: without "most", columns share one
- *   scale; label for screen readers; tip?(i) -> lines; onEnter?(i), onLeave?(), onPick?(i).
+ *   labels [texts]; columns [{name, values [number per label], own? (a scale of its own),
+ *   color?(i), kind?: "line" (a running sum, with the dashed line goal)}]: the other columns share
+ *   one scale;
+ *   label for screen readers; tip?(i) -> lines; onEnter?(i), onLeave?(), onPick?(i).
  * Returns {highlight(i)}: marks line i; -1: none.
  */
 export function bars(area, width, given) {
   const height = HEAD + given.labels.length * LINE + 4;
   const left = Math.ceil(widest(given.labels, Math.max(60, width * 0.32))) + 8;
-  const shared = given.columns.filter((column) => column.kind !== "line" && !column.most);
-  const most = Math.max(1e-30, ...shared.flatMap((column) =>
-    column.values.filter((value) => !Number.isNaN(value)).map(Math.abs)));
+  const span = spanOf(given.columns.filter((column) => column.kind !== "line" && !column.own));
   const svg = el("svg", { class: "bars", width, height, viewBox: `0 0 ${width} ${height}`,
     role: "img", tabindex: "0", "aria-label": given.label || "bars" });
   const back = el("rect", { class: "back", x: 0, y: -LINE, width, height: LINE, fill: "var(--grid)",
@@ -120,8 +128,8 @@ export function bars(area, width, given) {
   given.labels.forEach((text, i) => svg.append(el("text", { class: "name", x: left - 8,
     y: HEAD + i * LINE + 14, "text-anchor": "end" }, fit(text, left - 8))));
   const each = (width - left) / given.columns.length;
-  given.columns.forEach((column, k) => drawColumn(svg, given, column, left + k * each,
-    left + (k + 1) * each - (k + 1 < given.columns.length ? GAP : 2), most, height));
+  given.columns.forEach((column, k) => drawColumn(svg, column, left + k * each,
+    left + (k + 1) * each - (k + 1 < given.columns.length ? GAP : 2), span, height));
   const highlight = (i) => {
     back.setAttribute("y", HEAD + i * LINE);
     back.setAttribute("visibility", i < 0 ? "hidden" : "visible");

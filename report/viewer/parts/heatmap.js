@@ -80,8 +80,9 @@ function cellTexts(g, at, given, from, to) {
   g.replaceChildren();
   for (let r = 0; r < at.rows; r++)
     for (let c = from; c < to; c++) {
-      const text = fit(given.text(r, c), at.cell - 4, 11);
-      if (!text) continue;
+      const whole = given.text(r, c);
+      const text = fit(whole, at.cell - 4, 11);
+      if (!text || (given.wholeTexts && text !== whole)) continue;
       const value = given.value(r, c);
       g.append(el("text", { x: at.left + (c + 0.5) * at.cell, y: at.top + (r + 0.5) * at.height + 4,
         "text-anchor": "middle", class: "celltext",
@@ -159,7 +160,8 @@ function scrolling(scroller, names, texts, at, given) {
 /**
  * Draws a heat map into area. given:
  *   rows, columns [texts]; value(r, c) -> number (NaN: empty cell); scale of colorScale();
- *   legend: what the colors mean (none: no legend); text?(r, c) -> text in the cell;
+ *   legend: what the colors mean (none: no legend); text?(r, c) -> text in the cell, shortened
+ *   to fit, or left out if it does not fit and wholeTexts is true (numbers);
  *   minCell, maxCell, cellHeight? in pixels; label for screen readers; tip?(r, c) -> lines;
  *   onEnter?(r, c), onLeave?(), onPick?(r, c).
  * Returns {highlight(column), element}: outlines a column; -1: none.
