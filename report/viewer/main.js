@@ -11,11 +11,12 @@ import { panel } from "./parts/panel.js";
 import { Selection } from "./parts/selection.js";
 import { spine } from "./parts/tokens.js";
 
-/** The sentences of a section's summary, and the names of what the page lacks of it. */
-function words(section) {
+/** The sentences of a section's summary, and what the page lacks of it. parts: its figures. */
+function words(section, parts) {
   const omitted = [...section.arrays.values()].filter((array) => array.omitted).map((array) => array.key);
   return [
     ...section.summary.filter((item) => typeof item === "string").map((text) => el("p", { class: "sentence" }, text)),
+    parts.length + section.summary.length ? null : el("p", { class: "note" }, "This plugin left no numbers of its own."),
     omitted.length ? el("p", { class: "note" }, `Too large for this page, in tensors.safetensors: ${omitted.join(", ")}.`) : null,
   ];
 }
@@ -45,7 +46,7 @@ function partsOf(run) {
 
 function drawSection(section, parts, page) {
   return el("section", { class: "section", id: `section-${section.name}`, "data-section": section.name },
-    el("h2", null, section.name), words(section), parts.map((part) => drawPart(part, page)));
+    el("h2", null, section.name), words(section, parts), parts.map((part) => drawPart(part, page)));
 }
 
 /** Tells the style sheet how high the spine is, for links to places below it. */

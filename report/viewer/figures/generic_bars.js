@@ -1,49 +1,60 @@
-// A ranked list as signed bars: any array whose last axis has labels.
-import { scaleLinear } from "d3-scale";
-import { select } from "d3-selection";
-import { signed } from "../parts/colors.js";
+// A ranked list, by any plugin: bars of the largest entries along an axis, and the sum of the rest.
+import { bars } from "../parts/bars.js";
+import { el } from "../parts/dom.js";
 import { frame } from "../parts/frame.js";
 import { number, short } from "../parts/scales.js";
+import { claim, claimedGroups, Cut, placeName, titleOf } from "./generic_plan.js";
 
 const MOST = 30;
-const LINE = 20;
 
-function bars(area, width, entries, axis) {
-  const left = Math.min(180, width * 0.35);
-  const most = Math.max(...entries.map((entry) => Math.abs(entry.value)), 1e-30);
-  const x = scaleLinear([-most, most], [left + 40, width - 40]);
-  const svg = select(area).append("svg").attr("width", width).attr("height", entries.length * LINE);
-  entries.forEach((entry, i) => {
-    const g = svg.append("g").attr("transform", `translate(0,${i * LINE})`);
-    g.append("text").attr("x", left).attr("y", 14).attr("text-anchor", "end").text(axis.label(entry.index));
-    g.append("rect").attr("x", Math.min(x(0), x(entry.value))).attr("y", 3).attr("height", LINE - 6)
-      .attr("width", Math.abs(x(entry.value) - x(0))).attr("fill", signed(entry.value));
-    g.append("text").attr("x", entry.value < 0 ? x(entry.value) - 4 : x(entry.value) + 4).attr("y", 14)
-      .attr("text-anchor", entry.value < 0 ? "end" : "start").text(short(entry.value));
+/** The largest entries along the axis at the chosen places: {entries: [{name, value}], others, sum}. */
+function rankedOf(cut) {
+  const { section, array } = cut;
+  const [at] = cut.group.axes;
+  const { n, name: axis } = cut.axis(at);
+  const isLast = array.axes.length - 1 === at;
+  const prefix = cut.indices({}).slice(0, -1);
+  const all = isLast ? array.top(...prefix) :
+    Array.from({ length: n }, (_, index) => ({ index, value: cut.value({ [at]: index }) }))
+      .filter(({ value }) => !Number.isNaN(value))
+      .sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+  const entries = all.slice(0, MOST).map(({ index, value }) => ({ name: placeName(section, axis, index), value }));
+  const left = isLast ? array.rest(...prefix) : 0;
+  return { entries, others: n - entries.length,
+    sum: all.slice(MOST).reduce((total, { value }) => total + value, left) };
+}
+
+function tableRows(cut) {
+  const { entries, others, sum } = rankedOf(cut);
+  const rows = entries.map(({ name, value }) => [name, number(value)]);
+  return others > 0 ? [...rows, [`${others} others`, number(sum)]] : rows;
+}
+
+function drawGroup(place, section, page, group) {
+  const cut = new Cut(section, group, page);
+  const axis = cut.axis(group.axes[0]);
+  const figure = frame(place, {
+    title: titleOf(group),
+    label: `${titleOf(group)}: the largest of ${axis.n} ${axis.name}`,
+    controls: cut.controls(() => figure.redraw()),
+    draw: (area, width) => {
+      const { entries, others, sum } = rankedOf(cut);
+      bars(area, width, { labels: entries.map(({ name }) => name), label: cut.array.key,
+        columns: [{ name: [cut.array.key, cut.words].filter(Boolean).join(": "),
+          values: entries.map(({ value }) => value) }],
+        tip: (i) => [entries[i].name, number(entries[i].value)] });
+      if (others > 0) area.append(el("p", { class: "note" }, `${others} others sum to ${short(sum)}.`));
+    },
+    table: () => ({ head: [axis.name, cut.array.key],
+      rows: tableRows(cut) }),
   });
+  cut.followRow(page, figure);
 }
 
 export const genericBars = {
   name: "bars",
-  match(section) {
-    const arrays = [...section.arrays.values()].filter((array) => array.shape.length > 0 &&
-      !array.omitted && !section.axis(array.axes[array.axes.length - 1]).isNumbers);
-    return arrays.length ? { arrays: arrays.map((array) => array.key), title: "Lists" } : null;
-  },
+  match: (section) => claim(section, "bars", "Ranked"),
   draw(place, section, page, claimed) {
-    for (const key of claimed) {
-      const array = section.array(key);
-      const axis = section.axis(array.axes[array.axes.length - 1]);
-      const entries = array.top({ n: MOST });
-      frame(place, {
-        title: key,
-        label: `${key}: bars of ${entries.length} entries`,
-        draw: (area, width) => bars(area, width, entries, axis),
-        table: () => ({
-          head: [axis.name, key],
-          rows: entries.map((entry) => [axis.label(entry.index), number(entry.value)]),
-        }),
-      });
-    }
+    for (const group of claimedGroups(section, "bars", claimed)) drawGroup(place, section, page, group);
   },
 };

@@ -2,6 +2,11 @@
 // generic. To add one, write its file and list it here.
 import { attention } from "./attention.js";
 import { genericBars } from "./generic_bars.js";
+import { genericGrid } from "./generic_grid.js";
+import { genericLines } from "./generic_lines.js";
+import { genericTable, genericTexts } from "./generic_table.js";
+import { genericText } from "./generic_text.js";
+import { genericValues } from "./generic_values.js";
 import { lensFigure } from "./lens_figure.js";
 import { sharesFigure } from "./shares_figure.js";
 import { sweep } from "./sweep.js";
@@ -13,7 +18,13 @@ const FIGURES = [
   attention,
 ];
 const GENERIC = [
+  genericText,
+  genericTexts,
+  genericGrid,
   genericBars,
+  genericLines,
+  genericValues,
+  genericTable,
 ];
 
 /** The ids of the targets are named by the figures of what they are targets of. */

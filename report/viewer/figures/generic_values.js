@@ -1,0 +1,44 @@
+// What a plugin leaves beside arrays, and arrays of one number: a table of names and values.
+import { el } from "../parts/dom.js";
+import { frame } from "../parts/frame.js";
+import { number } from "../parts/scales.js";
+import { claimedGroups, groupsOf } from "./generic_plan.js";
+
+const MOST_OF_LIST = 50;
+
+function textOf(value) {
+  if (Array.isArray(value)) {
+    const shown = value.slice(0, MOST_OF_LIST).map(textOf).join(", ");
+    return value.length > MOST_OF_LIST ? `${shown}, and ${value.length - MOST_OF_LIST} more` : shown;
+  }
+  if (typeof value === "string") return value;
+  if (typeof value === "object" && value !== null) return JSON.stringify(value);
+  return number(value);
+}
+
+/** [[name, text]] of the section's values and of its arrays with one element. */
+function entriesOf(section, claimed) {
+  const arrays = claimedGroups(section, "values", claimed).flatMap(({ keys }) => keys);
+  return [
+    ...[...section.values].map(([key, value]) => [key, textOf(value)]),
+    ...arrays.map((key) => [key, number(section.array(key).at(0))]),
+  ];
+}
+
+export const genericValues = {
+  name: "values",
+  match(section) {
+    const arrays = groupsOf(section, "values").flatMap(({ keys }) => keys);
+    return arrays.length || section.values.size ? { arrays, title: "Values" } : null;
+  },
+  draw(place, section, page, claimed) {
+    const entries = entriesOf(section, claimed);
+    frame(place, {
+      title: "Values",
+      label: `${entries.length} values`,
+      draw: (area) => area.append(el("dl", { class: "value-list" }, entries.map(([key, text]) =>
+        el("div", null, el("dt", null, key), el("dd", null, text))))),
+      table: () => ({ head: ["name", "value"], rows: entries }),
+    });
+  },
+};
