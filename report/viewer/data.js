@@ -1,6 +1,8 @@
 // The data of a page: runs, their sections, axes and arrays, read from the data block that
 // report/page/ writes. Arrays are decoded when they are first asked for.
 
+import { captureSection } from "./parts/captures.js";
+
 const ELEMENT = {
   f32: [4, (view, at) => view.getFloat32(at, true)],
   f16: [2, (view, at) => halfToNumber(view.getUint16(at, true))],
@@ -270,6 +272,8 @@ export class Run {
     this.captures = new Map();
     for (const [key, array] of Object.entries(given.captures || {}))
       this.captures.set(key, new NDArray(key, array));
+    const captured = captureSection(this);
+    if (captured) this.sections.push(captured);
   }
   /** The text of a token id; "#id" where the results have none. */
   tokenText(id) {

@@ -1,7 +1,6 @@
 // Builds the page from its data block.
 import { Page } from "./data.js";
 import { figuresOf } from "./figures/index.js";
-import { captureSection } from "./parts/captures.js";
 import { theme } from "./parts/colors.js";
 import { el, slug } from "./parts/dom.js";
 import { failure } from "./parts/frame.js";
@@ -64,17 +63,9 @@ function listenToEscape(selection) {
   });
 }
 
-/** What --capture left becomes a section like a plugin's. */
-function addCaptures(page) {
-  const sections = page.runs.map(captureSection);
-  page.runs.forEach((run, i) => sections[i] && run.sections.push(sections[i]));
-  if (sections[0]) sections[0].beside = sections[1] || null;
-}
-
 function start() {
   const page = new Page(JSON.parse(document.getElementById("data").textContent));
   page.selection = new Selection();
-  addCaptures(page);
   Object.defineProperty(page, "theme", { get: theme });
   const [run] = page.runs;
   const parts = partsOf(run);

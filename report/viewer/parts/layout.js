@@ -30,6 +30,16 @@ function factsOf(run) {
   return facts;
 }
 
+/** What two runs are, and whether their tokens differ. */
+function labelsOf(page) {
+  if (page.runs.length < 2) return page.runs[0].label;
+  const [first, second] = page.runs;
+  const same = first.tokens.length === second.tokens.length &&
+    first.tokens.every((token, row) => token.id === second.tokens[row].id);
+  return `${first.label || "this run"} beside ${second.label || "another run"}` +
+    (same ? "" : "; their tokens differ, and rows with the same number are compared");
+}
+
 function excerpt(run) {
   const text = run.tokens.slice(0, EXCERPT).map((token) => token.text).join("");
   if (!text.trim()) return null;
@@ -40,9 +50,9 @@ function excerpt(run) {
 /** The head of the page: the model, what ran on what, the theme's button. more: further controls. */
 export function head(page, more) {
   const run = page.runs[0];
-  const labels = page.runs.length === 2 ? page.runs.map((one) => one.label || "this run").join(" beside ") : run.label;
+  const labels = labelsOf(page);
   document.title = `pythiascope: ${nameOf(run.model && run.model.path)}`;
-  return el("header", { class: "head" },
+  return el("header", { class: "page-head" },
     el("div", { class: "head-line" },
       el("h1", null, el("span", { class: "brand" }, "pythiascope"), " ", nameOf(run.model && run.model.path)),
       el("div", { class: "head-tools" }, more, themeButton())),
