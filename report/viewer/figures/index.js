@@ -2,6 +2,9 @@
 // generic. To add one, write its file and list it here.
 import { attention } from "./attention.js";
 import { genericBars } from "./generic_bars.js";
+import { activationsFigure } from "./activations_figure.js";
+import { changesFigure } from "./changes_figure.js";
+import { denominatorsFigure } from "./denominators_figure.js";
 import { genericGrid } from "./generic_grid.js";
 import { genericLines } from "./generic_lines.js";
 import { genericTable, genericTexts } from "./generic_table.js";
@@ -9,11 +12,16 @@ import { genericText } from "./generic_text.js";
 import { genericValues } from "./generic_values.js";
 import { lensFigure } from "./lens_figure.js";
 import { sharesFigure } from "./shares_figure.js";
+import { strategiesFigure } from "./strategies_figure.js";
 import { sweep } from "./sweep.js";
 
 const FIGURES = [
   sharesFigure,
+  denominatorsFigure,
   lensFigure,
+  activationsFigure,
+  changesFigure,
+  strategiesFigure,
   sweep,
   attention,
 ];

@@ -1,10 +1,8 @@
 // Curves over the layers at the selected token: how its prediction forms.
-import { choice } from "../parts/choice.js";
+import { chooseAny, choiceOf, redrawOn } from "../parts/choose.js";
 import { el } from "../parts/dom.js";
-import { drawSelected } from "../parts/follow.js";
-import { frame } from "../parts/frame.js";
 import { lines } from "../parts/lines.js";
-import { pickShared } from "../parts/pick.js";
+import { rowFrame } from "../parts/row_frame.js";
 import { rowTitle } from "../parts/rows.js";
 import { number } from "../parts/scales.js";
 import { lensQuantities } from "./lens_data.js";
@@ -52,22 +50,19 @@ export function lensCurves(place, section, page) {
   if (!views.length) return;
   const rows = section.axis("rows");
   const layers = section.axis("layers");
-  const state = { shown: -1 };
-  const chosen = choice(page, `${section.name} curves`, 0);
+  const chosen = choiceOf(page, section, "curves", 0);
   const view = () => views[chosen.value];
-  const figure = frame(place, {
+  redrawOn(rowFrame(place, page, {
+    axis: rows,
     title: "Over the layers",
     caption: "At the selected token; without one, the last row.",
     label: `Curves over ${layers.n} layers: ${views.map((one) => one.name).join(", ")}`,
-    controls: [pickShared("show", views.map((one) => one.name), chosen)].filter(Boolean),
-    draw: (area, width) => drawSelected(page, area, rows, state, (i) =>
-      drawCurves(area, width, section, view(), i)),
-    table: () => ({
+    controls: [chooseAny(chosen, "show", views.map((one) => one.name), 6)].filter(Boolean),
+    draw: (area, width, i) => drawCurves(area, width, section, view(), i),
+    table: (i) => ({
       head: ["row", "layer", ...view().quantities.map((quantity) => quantity.name)],
-      rows: Array.from({ length: layers.n }, (_, l) => [rows.label(Math.max(0, state.shown)),
-        layers.label(l), ...view().quantities.map((quantity) =>
-          number(quantity.at(l, Math.max(0, state.shown))))]),
+      rows: Array.from({ length: layers.n }, (_, l) => [rows.label(i), layers.label(l),
+        ...view().quantities.map((quantity) => number(quantity.at(l, i)))]),
     }),
-  });
-  chosen.on(() => figure.redraw());
+  }), [chosen]);
 }

@@ -1,12 +1,11 @@
 // Layer by position: the token that each layer already predicts, colored by a chosen quantity;
 // curves over the layers for the selected token; and the token's panel.
-import { choice } from "../parts/choice.js";
+import { chooseAny, choiceOf, redrawOn } from "../parts/choose.js";
 import { colorScale } from "../parts/colorscale.js";
 import { el } from "../parts/dom.js";
 import { follow } from "../parts/follow.js";
 import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
-import { pickShared } from "../parts/pick.js";
 import { indexOfRow, rowTexts, rowTitle } from "../parts/rows.js";
 import { short } from "../parts/scales.js";
 import { lensCurves } from "./lens_curves.js";
@@ -55,25 +54,23 @@ function grid(place, section, page) {
   const layers = section.axis("layers");
   const last = topTokens(section, layers.n - 1, rows.n - 1)[0];
   const withTokens = Boolean(section.array("top_ids"));
-  const color = choice(page, `${section.name} color`, 0);
+  const color = choiceOf(page, section, "color", 0);
   const texts = withTokens && rows.n <= MOST_TEXT_ROWS;
-  const cells = choice(page, `${section.name} cells`, texts ? 0 : 1);
+  const cells = choiceOf(page, section, "cells", texts ? 0 : 1);
   const label = `What each of ${layers.n} layers predicts at ${rows.n} rows` +
     (last ? `; at the last row and layer: ${last.text} ${short(last.probability)}` : "");
-  const figure = frame(place, {
+  redrawOn(frame(place, {
     title: "Layer by position",
     caption: "What each layer would predict next if it were the last: its most probable token.",
     label,
     controls: [
-      pickShared("color", quantities.map((quantity) => quantity.name), color),
-      withTokens ? pickShared("cells", ["with tokens", "colors only"], cells) : null,
+      chooseAny(color, "color", quantities.map((quantity) => quantity.name), 1),
+      withTokens ? chooseAny(cells, "cells", ["with tokens", "colors only"]) : null,
     ].filter(Boolean),
     draw: (area, width) => drawGrid(area, width, section, page, {
       quantities, label, quantity: quantities[color.value], texts: cells.value === 0 }),
     table: () => lensTable(section, quantities),
-  });
-  color.on(() => figure.redraw());
-  cells.on(() => figure.redraw());
+  }), [color, cells]);
 }
 
 /** The token's panel: per layer its top tokens and what there is of entropy, KL and rank. */

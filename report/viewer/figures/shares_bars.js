@@ -32,7 +32,7 @@ export function completeness(section, shares) {
   const relative = shares.error / (1 + (shares.sumAbs || 0));
   const verdict = typeof bound === "number" && !(relative <= bound) ? "NOT COMPLETE: the" : "The";
   return `${sentence} ${verdict} run's own error is ${relative.toExponential(1)} times ` +
-    `(1 + sum |share|)` + (typeof bound === "number" ? `, the bound ${bound.toExponential(0)}.` : ".");
+    `(1 + sum |share|)${typeof bound === "number" ? `, the bound ${bound.toExponential(0)}` : ""}.`;
 }
 
 /** Draws the bars of state {level, filter, most, target} at row index i. */

@@ -1,87 +1,54 @@
 // Shares of a logit (direct logit attribution): ranked bars whose sum ends at the logit, by layer
 // and head, by the position that heads read, and over all rows.
-import { choice } from "../parts/choice.js";
+import { chooseAny, choiceOf, redrawOn } from "../parts/choose.js";
 import { el } from "../parts/dom.js";
-import { drawSelected, follow } from "../parts/follow.js";
+import { follow } from "../parts/follow.js";
 import { frame } from "../parts/frame.js";
-import { pickList, pickShared } from "../parts/pick.js";
-import { indexOfRow, rowTitle } from "../parts/rows.js";
+import { rowFrame, rowList } from "../parts/row_frame.js";
+import { indexOfRow } from "../parts/rows.js";
 import { number, short } from "../parts/scales.js";
-import { targetAt, targetTexts } from "../parts/targets.js";
+import { lastWithTarget, targetAt, targetTexts } from "../parts/targets.js";
 import { drawShares, shareTable } from "./shares_bars.js";
 import { shareKeys } from "./shares_data.js";
 import { filtersOf, levelsOf, sharesOf } from "./shares_levels.js";
 import { drawRows, rowsMap } from "./shares_rows.js";
-import { drawLayers, drawSources, layerTable, sourceTable } from "./shares_maps.js";
+import { drawLayers, drawSources, layerTable, sourceMap, sourceTable } from "./shares_maps.js";
 
 const COUNTS = [12, 30, 60];
 const PANEL = 6; // shares in the token's panel
-
-/** A list of the rows that have shares; choosing one locks its token. */
-function rowList(section, page) {
-  const rows = section.axis("rows");
-  if (rows.n < 2) return null;
-  const texts = Array.from({ length: rows.n }, (_, i) => rowTitle(section.run, rows.number(i)));
-  const list = pickList("row", texts, rows.n - 1, (i) => {
-    if (page.selection.locked !== rows.number(i)) page.selection.lock(rows.number(i));
-  });
-  page.selection.on((row) => {
-    const i = indexOfRow(rows, row);
-    if (i >= 0) list.querySelector("select").selectedIndex = i;
-  });
-  return list;
-}
 
 /** Ranked bars with the level, the kind and the number of bars to choose. */
 function ranked(place, section, page, target) {
   const levels = levelsOf(section);
   const finest = levels.filter((one) => !one.group).length - (levels[0].group ? 0 : 1);
-  const level = choice(page, `${section.name} level`, finest);
-  const kind = choice(page, `${section.name} kind`, 0);
-  const count = choice(page, `${section.name} count`, 0);
-  const state = { shown: -1 };
+  const level = choiceOf(page, section, "level", finest);
+  const kind = choiceOf(page, section, "kind", 0);
+  const count = choiceOf(page, section, "bars", 0);
   const now = () => {
     const filters = filtersOf(section, levels[level.value]);
     return { level: levels[level.value], filter: filters[kind.value] || filters[0],
       most: COUNTS[count.value], target: target.value };
   };
   const kinds = el("span", null);
-  const fillKinds = () => kinds.replaceChildren(...[pickShared("kind",
-    filtersOf(section, levels[level.value]).map((filter) => filter.name), kind)].filter(Boolean));
-  const figure = frame(place, {
+  const fillKinds = () => kinds.replaceChildren(...[chooseAny(kind, "kind",
+    filtersOf(section, levels[level.value]).map((filter) => filter.name))].filter(Boolean));
+  const figure = rowFrame(place, page, {
+    axis: section.axis("rows"),
+    first: lastWithTarget(section, 0, section.axis("rows").n),
     title: "Largest shares",
     caption: "Each component's part of the logit. The line at the right adds them up to the logit.",
     label: "The largest shares of the logit, as bars, and their sum",
-    controls: [pickShared("level", levels.map((one) => one.name), level), kinds,
-      pickShared("bars", COUNTS.map(String), count)].filter(Boolean),
-    draw: (area, width) => drawSelected(page, area, section.axis("rows"), state, (i) =>
-      drawShares(area, width, section, now(), i)),
-    table: () => shareTable(section, now(), shownRow(section, state)),
+    controls: [chooseAny(level, "level", levels.map((one) => one.name), 6), kinds,
+      chooseAny(count, "bars", COUNTS.map(String))].filter(Boolean),
+    draw: (area, width, i) => drawShares(area, width, section, now(), i),
+    table: (i) => shareTable(section, now(), i),
   });
   level.on(() => {
     kind.set(0);
     fillKinds();
   });
   fillKinds();
-  for (const one of [level, kind, count, target]) one.on(() => figure.redraw());
-}
-
-function shownRow(section, state) {
-  return state.shown < 0 ? section.axis("rows").n - 1 : state.shown;
-}
-
-/** A map at the selected row: draw(area, width, i), table(i). */
-function mapFrame(place, section, page, target, given) {
-  const state = { shown: -1 };
-  const figure = frame(place, {
-    title: given.title,
-    caption: given.caption,
-    label: given.title,
-    draw: (area, width) => drawSelected(page, area, section.axis("rows"), state, (i) =>
-      given.draw(area, width, i)),
-    table: () => given.table(shownRow(section, state)),
-  });
-  target.on(() => figure.redraw());
+  redrawOn(figure, [level, kind, count, target]);
 }
 
 /** Components by row, where there are several rows. */
@@ -102,7 +69,7 @@ function overRows(place, section, page, target, key) {
           ...map.kept.map((_, r) => number(map.value(r, c)))]) };
     },
   });
-  target.on(() => figure.redraw());
+  redrawOn(figure, [target]);
 }
 
 /** The coarsest array that has single heads, else the coarsest. */
@@ -113,26 +80,36 @@ function mapKey(section) {
 }
 
 function draw(place, section, page) {
-  const target = choice(page, `${section.name} target`, 0);
+  const axis = section.axis("rows");
+  const first = lastWithTarget(section, 0, axis.n);
+  const target = choiceOf(page, section, "target", 0);
   place.append(el("div", { class: "controls" },
-    [pickShared("target", targetTexts(section), target), rowList(section, page)].filter(Boolean)));
+    [chooseAny(target, "target", targetTexts(section)), rowList(section.run, page, axis, first)]
+      .filter(Boolean)));
   ranked(place, section, page, target);
   const key = mapKey(section);
-  mapFrame(place, section, page, target, {
-    title: "By layer and head", caption: "Neurons and the MLP's bias are one sum per layer.",
+  redrawOn(rowFrame(place, page, {
+    axis,
+    first,
+    title: "By layer and head",
+    caption: "Neurons and the MLP's bias are one sum per layer.",
+    label: "Shares by layer and head",
     draw: (area, width, i) => drawLayers(area, width, section, key, target.value, i),
     table: (i) => layerTable(section, key, target.value, i),
-  });
+  }), [target]);
   const source = levelsOf(section).find((level) => level.name === "source");
   if (source)
-    mapFrame(place, section, page, target, {
+    redrawOn(rowFrame(place, page, {
+      axis,
+      first,
       title: "By the token read",
+      label: "Shares by the token that heads read",
       caption: "What heads read from each position and wrote at this row.",
       draw: (area, width, i) => drawSources(area, width, section, source.key, target.value, i),
       table: (i) => sourceTable(section, source.key, target.value, i),
-    });
+    }), [target]);
   const coarse = shareKeys(section)[0];
-  if (section.axis("rows").n > 1) overRows(place, section, page, target, coarse);
+  if (axis.n > 1) overRows(place, section, page, target, coarse);
 }
 
 /** The token's panel: its largest shares for up to three targets. */
@@ -150,7 +127,20 @@ function panel(section, row) {
         el("tr", null, el("th", { scope: "row" }, entry.label),
           el("td", { class: "number" }, short(entry.value)))))));
   }
-  return parts.length ? el("div", null, parts) : null;
+  if (!parts.length) return null;
+  return { element: el("div", null, parts), tints: sourceTints(section, i) };
+}
+
+/** Weights 0 to 1 of the tokens that heads read at row index i, for the first target. */
+function sourceTints(section, i) {
+  const source = levelsOf(section).find((level) => level.name === "source");
+  if (!source) return [];
+  const { first, sums } = sourceMap(section, source.key, 0, i);
+  const most = Math.max(1e-30, ...sums.map(Math.abs));
+  const rows = (sign) => new Map([...sums].map((sum, j) => [first + j, (sign * sum) / most])
+    .filter(([, weight]) => weight > 0));
+  return [{ label: "raises the logit", rows: rows(1), tone: "positive" },
+    { label: "lowers the logit", rows: rows(-1), tone: "negative" }];
 }
 
 export const sharesFigure = {

@@ -25,6 +25,11 @@ export function choose(chosen, label, options, most = 4) {
   return element;
 }
 
+/** The same; null where there is only one option. */
+export function chooseAny(chosen, label, options, most = 5) {
+  return options.length > 1 ? choose(chosen, label, options, most) : null;
+}
+
 /** Draws a frame again when one of the choices changes. Returns the frame. */
 export function redrawOn(frame, choices) {
   for (const chosen of choices) chosen.on(() => frame.redraw());

@@ -9,7 +9,7 @@ let watcher = null;
 /** Calls listener(row, locked) now and at every change, until area is followed again. */
 export function follow(page, area, listener) {
   if (ends.has(area)) ends.get(area)();
-  ends.set(area, page.selection.on(listener));
+  ends.set(area, page.selection.on(listener, area));
   listener(page.selection.row, page.selection.locked);
 }
 

@@ -3,7 +3,7 @@
 import { ink } from "./colors.js";
 import { legend } from "./colorscale.js";
 import { el } from "./dom.js";
-import { fit, widest } from "./text_width.js";
+import { fit, textWidth, widest } from "./text_width.js";
 import { hideTip, showTip } from "./tip.js";
 
 const MOST_ELEMENTS = 2000; // more cells than this are one image
@@ -75,14 +75,23 @@ function cellImage(at, given) {
     style: { "image-rendering": "pixelated" } });
 }
 
+/** True if there is space for texts; for wholeTexts, for every one of them. */
+function hasTexts(at, given) {
+  if (!given.text || at.cell < 18 || at.height < 12) return false;
+  if (!given.wholeTexts) return true;
+  for (let r = 0; r < at.rows; r++)
+    for (let c = 0; c < at.columns; c++)
+      if (textWidth(given.text(r, c), 11) > at.cell - 3) return false;
+  return true;
+}
+
 /** Writes the texts of the cells between two columns, so that a long map has few elements. */
 function cellTexts(g, at, given, from, to) {
   g.replaceChildren();
   for (let r = 0; r < at.rows; r++)
     for (let c = from; c < to; c++) {
-      const whole = given.text(r, c);
-      const text = fit(whole, at.cell - 4, 11);
-      if (!text || (given.wholeTexts && text !== whole)) continue;
+      const text = fit(given.text(r, c), at.cell - 4, 11);
+      if (!text) continue;
       const value = given.value(r, c);
       g.append(el("text", { x: at.left + (c + 0.5) * at.cell, y: at.top + (r + 0.5) * at.height + 4,
         "text-anchor": "middle", class: "celltext",
@@ -161,7 +170,7 @@ function scrolling(scroller, names, texts, at, given) {
  * Draws a heat map into area. given:
  *   rows, columns [texts]; value(r, c) -> number (NaN: empty cell); scale of colorScale();
  *   legend: what the colors mean (none: no legend); text?(r, c) -> text in the cell, shortened
- *   to fit, or left out if it does not fit and wholeTexts is true (numbers);
+ *   to fit, or with wholeTexts (numbers) all left out if one does not fit;
  *   minCell, maxCell, cellHeight? in pixels; label for screen readers; tip?(r, c) -> lines;
  *   onEnter?(r, c), onLeave?(), onPick?(r, c).
  * Returns {highlight(column), element}: outlines a column; -1: none.
@@ -171,7 +180,7 @@ export function heatmap(area, width, given) {
   const svg = el("svg", { class: "heatmap", width: at.width, height: at.total,
     viewBox: `0 0 ${at.width} ${at.total}`, role: "img", tabindex: "0",
     "aria-label": given.label || given.legend || "heat map" });
-  const texts = given.text && at.cell >= 18 && at.height >= 12 ? el("g", { class: "texts" }) : null;
+  const texts = hasTexts(at, given) ? el("g", { class: "texts" }) : null;
   const cursor = el("rect", { class: "cursor", width: at.cell, height: at.height, fill: "none",
     stroke: "var(--ink)", "stroke-width": 2, visibility: "hidden" });
   const column = el("rect", { class: "chosen", y: at.top - 1, width: at.cell, fill: "none",

@@ -12,6 +12,14 @@ export function targetTexts(section) {
   return Array.from({ length: targets.n }, (_, t) => plain(targets.label(t)));
 }
 
+/** The last of n row indices at which target t exists; n - 1 where that is not known. */
+export function lastWithTarget(section, t, n) {
+  const ids = section.array("target_ids");
+  if (!ids || ids.omitted || ids.shape.length !== 3 || ids.shape[1] !== n) return n - 1;
+  for (let i = n - 1; i >= 0; i--) if (ids.at(t, i, 0) >= 0) return i;
+  return n - 1;
+}
+
 /** The target's text; with its token at index i of target_ids' row axis, where that is known. */
 export function targetAt(section, t, i) {
   const label = section.axis("targets").label(t);
