@@ -11,6 +11,7 @@ import { genericTable, genericTexts } from "./generic_table.js";
 import { genericText } from "./generic_text.js";
 import { genericValues } from "./generic_values.js";
 import { lensFigure } from "./lens_figure.js";
+import { partition } from "./partition.js";
 import { sharesFigure } from "./shares_figure.js";
 import { strategiesFigure } from "./strategies_figure.js";
 import { sweep } from "./sweep.js";
@@ -23,6 +24,7 @@ const FIGURES = [
   changesFigure,
   strategiesFigure,
   sweep,
+  partition,
   attention,
 ];
 const GENERIC = [
