@@ -1,6 +1,10 @@
 // The figures in the order in which they may claim a section's arrays: the special before the
 // generic. To add one, write its file and list it here.
 import { attention } from "./attention.js";
+import { bins } from "./bins.js";
+import { contexts } from "./contexts.js";
+import { curves } from "./curves.js";
+import { distributions } from "./distributions.js";
 import { genericBars } from "./generic_bars.js";
 import { activationsFigure } from "./activations_figure.js";
 import { changesFigure } from "./changes_figure.js";
@@ -11,10 +15,14 @@ import { genericTable, genericTexts } from "./generic_table.js";
 import { genericText } from "./generic_text.js";
 import { genericValues } from "./generic_values.js";
 import { lensFigure } from "./lens_figure.js";
+import { listed } from "./listed.js";
 import { partition } from "./partition.js";
+import { probe } from "./probe.js";
+import { roles } from "./roles.js";
 import { sharesFigure } from "./shares_figure.js";
 import { strategiesFigure } from "./strategies_figure.js";
 import { sweep } from "./sweep.js";
+import { totals } from "./totals.js";
 
 const FIGURES = [
   sharesFigure,
@@ -25,6 +33,14 @@ const FIGURES = [
   strategiesFigure,
   sweep,
   partition,
+  roles,
+  probe,
+  listed,
+  contexts,
+  totals,
+  bins,
+  distributions,
+  curves,
   attention,
 ];
 const GENERIC = [

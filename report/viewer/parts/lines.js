@@ -44,7 +44,8 @@ function drawSeries(ground, one, at, usable) {
 function drawLevel(ground, level) {
   const y = ground.y(level.value);
   ground.add("line", { class: "level", x2: ground.width, y1: y, y2: y });
-  ground.add("text", { class: "level", x: ground.width, y: y - 4, "text-anchor": "end" },
+  ground.add("text", { class: "level", x: ground.width, y: y < 14 ? y + 13 : y - 4,
+    "text-anchor": "end" },
     `${level.name} ${short(level.value)}`);
 }
 
