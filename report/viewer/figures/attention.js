@@ -1,6 +1,7 @@
 // Attention: every array with rows and keys, as a grid of small pictures and one head enlarged.
 import { attentionGrid } from "../parts/attention_grid.js";
 import { HeadView } from "../parts/attention_head.js";
+import { attentionDetail } from "../parts/attention_detail.js";
 import { choice } from "../parts/choice.js";
 import { el } from "../parts/dom.js";
 import { follow } from "../parts/follow.js";
@@ -56,6 +57,11 @@ function notesOf(pattern) {
   return notes;
 }
 
+/** Draws a figure again if the reader has seen it; the others are drawn at first sight. */
+function drawAgain(figure) {
+  if (figure.querySelector(".area").dataset.drawn) figure.redraw();
+}
+
 function gridFrame(place, pattern, page, chosen, enlarge) {
   let grid = null;
   const controls = [];
@@ -92,11 +98,13 @@ function gridFrame(place, pattern, page, chosen, enlarge) {
 }
 
 function headFrame(place, pattern, page, chosen) {
-  let view = null;
   const names = ["largest of all heads", "mean of all heads", ...pattern.heads.map((h) => h.label)];
   const indexOf = (head) => (head === "max" ? 0 : head === "mean" ? 1 : head + 2);
   const list = pickList("head", names, indexOf(chosen.head.value), (i) =>
     chosen.head.set(i === 0 ? "max" : i === 1 ? "mean" : i - 2));
+  const viewOf = () => new HeadView({ pattern, sequence: chosen.sequenceOf(), page,
+    chosen: chosen.head.value, first: chosen.first.value, readers: chosen.readers.value,
+    label: names[indexOf(chosen.head.value)] });
   const tints = ["what it reads", "who reads it"];
   const figure = frame(place, {
     title: "One head",
@@ -104,17 +112,15 @@ function headFrame(place, pattern, page, chosen) {
     controls: [list, pickButtons("tints of the text", tints, chosen.readers.value ? 1 : 0,
       (i) => chosen.readers.set(i === 1))],
     draw: (area, width) => {
-      view = new HeadView({ pattern, sequence: chosen.sequenceOf(), chosen: chosen.head.value,
-        first: chosen.first.value, label: names[indexOf(chosen.head.value)], page,
-        readers: chosen.readers.value });
+      const view = viewOf();
       view.draw(area, width);
       follow(page, area, (row, locked) => view.select(row, locked));
     },
-    table: () => view.table(),
+    table: () => viewOf().table(),
   });
   chosen.head.on((head) => {
     list.querySelector("select").selectedIndex = indexOf(head);
-    figure.redraw();
+    drawAgain(figure);
   });
   return figure;
 }
@@ -131,10 +137,10 @@ function drawPattern(place, section, page, group) {
   head.figure = headFrame(both, pattern, page, chosen);
   for (const setting of [chosen.first, chosen.sequence])
     setting.on(() => {
-      grid.redraw();
-      head.figure.redraw();
+      drawAgain(grid);
+      drawAgain(head.figure);
     });
-  chosen.readers.on(() => head.figure.redraw());
+  chosen.readers.on(() => drawAgain(head.figure));
 }
 
 export const attention = {
@@ -146,5 +152,11 @@ export const attention = {
   draw(place, section, page, claimed) {
     for (const group of patternGroups(section))
       if (group.keys.some((key) => claimed.includes(key))) drawPattern(place, section, page, group);
+  },
+  /** Whom the row reads, who reads it; {element, tints of the tokens}. */
+  detail(section, row, page) {
+    const [group] = patternGroups(section);
+    const pattern = patternOf(section, group);
+    return attentionDetail(pattern, row, stateOf(page, pattern, group.title).first.value);
   },
 };

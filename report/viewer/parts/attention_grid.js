@@ -57,7 +57,7 @@ function buttons(at, pattern, sequence, choose) {
   pattern.heads.forEach((head, index) => {
     const tell = (place) => showTip(headLines(pattern, sequence, index), place);
     g.append(el("rect", {
-      class: "head", "data-head": head.label, role: "button", tabindex: "-1",
+      class: "head-button", "data-head": head.label, role: "button", tabindex: "-1",
       "aria-label": headLines(pattern, sequence, index).join(", "), x: at.left + head.across * at.step - 1,
       y: TOP + head.down * at.step - 1, width: at.side + 2, height: at.side + 2,
       fill: "transparent", stroke: "var(--grid)",

@@ -35,12 +35,12 @@ function layoutOf(width, view) {
 function tokenLabels(at, view) {
   const g = el("g", { class: "labels" });
   const size = Math.min(11, at.cell);
-  at.names.forEach((name, r) => g.append(el("text", { class: "row", "font-size": size,
+  at.names.forEach((name, r) => g.append(el("text", { class: "row", style: { "font-size": `${size}px` },
     x: at.left - 5, y: at.top + (r + 0.5) * at.cell + size * 0.35, "text-anchor": "end",
   }, fit(name, at.left - 8, size))));
   for (let k = 0; k < view.sequence.keys; k++) {
     const x = at.left + (k + 0.5) * at.cell + size * 0.35;
-    g.append(el("text", { class: "key", "font-size": size,
+    g.append(el("text", { class: "key", style: { "font-size": `${size}px` },
       transform: `translate(${x},${at.top - 5}) rotate(-90)` },
     fit(visible(view.keyText(k)), at.top - 24, size)));
   }
@@ -53,10 +53,10 @@ function numberLabels(at, view) {
   const { keys, rows } = view.sequence;
   const step = [5, 10, 20, 50, 100, 200, 500].find((n) => n * at.cell >= 34) || 1000;
   for (let k = 0; k < keys; k += step)
-    g.append(el("text", { "font-size": 11, x: at.left + (k + 0.5) * at.cell, y: at.top - 5,
+    g.append(el("text", { x: at.left + (k + 0.5) * at.cell, y: at.top - 5,
       "text-anchor": "middle" }, String(view.pattern.position(k))));
   for (let r = 0; r < rows.length; r += step)
-    g.append(el("text", { "font-size": 11, x: at.left - 5, y: at.top + (r + 0.5) * at.cell + 4,
+    g.append(el("text", { x: at.left - 5, y: at.top + (r + 0.5) * at.cell + 4,
       "text-anchor": "end" }, String(view.rowPosition(r))));
   return g;
 }
@@ -81,8 +81,7 @@ export class HeadView {
     return this.pattern.runRow(this.sequence.rows[r]);
   }
   rowPosition(r) {
-    const token = this.pattern.tokens[this.runRow(r)];
-    return token ? token.position : r;
+    return this.pattern.positionOf(this.sequence, r);
   }
 
   draw(area, width) {
@@ -90,19 +89,19 @@ export class HeadView {
     this.at = at;
     const { keys, rows } = this.sequence;
     const [w, h] = [keys * at.cell, rows.length * at.cell];
-    const times = Math.max(1, Math.min(Math.ceil(at.cell * 2), Math.floor(1600 / keys)));
-    this.band = el("rect", { class: "band", x: at.left, width: w, height: at.cell, fill: "none",
+    const pixels = Math.min(2, globalThis.devicePixelRatio || 1);
+    this.band = el("rect", { class: "band", "pointer-events": "none", x: at.left, width: w, height: at.cell, fill: "none",
       stroke: "var(--accent)", "stroke-width": 1.5, visibility: "hidden" });
-    this.mark = el("rect", { class: "cursor", width: at.cell, height: at.cell, fill: "none",
+    this.mark = el("rect", { class: "cursor", "pointer-events": "none", width: at.cell, height: at.cell, fill: "none",
       stroke: "var(--ink)", "stroke-width": 1.5, visibility: "hidden" });
     this.labels = at.labelled ? tokenLabels(at, this) : numberLabels(at, this);
     this.svg = el("svg", { class: "attention-head", width: at.width, height: at.height, role: "img",
       viewBox: `0 0 ${at.width} ${at.height}`, tabindex: "0", "aria-label": `${this.label}: ` +
         `weights of ${rows.length} rows and ${keys} keys; arrow keys move, Enter locks a row` });
-    this.svg.append(el("text", { x: 0, y: 13, "font-weight": 600, "font-size": 13 }, this.label),
+    this.svg.append(el("text", { x: 0, y: 13, style: { "font-weight": 600 } }, this.label),
       this.labels, el("image", { x: at.left, y: at.top, width: w, height: h,
         preserveAspectRatio: "none", style: { "image-rendering": "pixelated" },
-        href: matrixImage(this.matrix, keys, this.pattern.most, times) }),
+        href: matrixImage(this.matrix, keys, this.pattern.most, w * pixels, h * pixels) }),
       el("rect", { x: at.left - 0.5, y: at.top - 0.5, width: w + 1, height: h + 1, fill: "none",
         stroke: "var(--grid)" }), this.band, this.mark);
     this.readout = el("p", { class: "readout", "aria-live": "polite" });
@@ -122,7 +121,8 @@ export class HeadView {
       pointerenter: () => this.page.selection.set(this.runRow(r)),
       click: () => this.page.selection.lock(this.runRow(r)),
     } }, readable(this.rowText(r))));
-    return el("p", { class: "attention-text" }, this.chips);
+    return el("p", { class: "attention-text", tabindex: "0", role: "group",
+      "aria-label": "the text; its tokens are tinted by the weights of the chosen row" }, this.chips);
   }
 
   listen() {
@@ -207,7 +207,7 @@ export class HeadView {
   tint(r) {
     const { keys, rows } = this.sequence;
     const found = [];
-    const self = this.keyOf(r);
+    const self = this.pattern.keyAt(this.rowPosition(r));
     for (let c = 0; c < (this.readers ? rows.length : keys); c++) {
       const weight = this.readers ? this.matrix[c * keys + self] : this.matrix[r * keys + c];
       if (!weight) continue;
@@ -224,13 +224,6 @@ export class HeadView {
       `“${this.rowText(index)}” ${short(weight)}`).join(", ");
     this.readout.textContent = `${this.rowPosition(r)} “${this.rowText(r)}” ` +
       `${this.readers ? "is read by" : "reads"} ${list || "nothing that is shown"}.`;
-  }
-
-  /** The key that row r is. */
-  keyOf(r) {
-    const position = this.rowPosition(r);
-    for (let k = 0; k < this.sequence.keys; k++) if (this.pattern.position(k) === position) return k;
-    return -1;
   }
 
   /** The numbers: one line per row and key; only of the locked row if there is one. */

@@ -170,6 +170,19 @@ export class Pattern {
     return token ? token.text : "";
   }
 
+  /** The key of a position; -1 where there is none. */
+  keyAt(position) {
+    if (this.keysAxis.number(position) === position || this.keysAxis.number(0) === null)
+      return position < this.keysAxis.n ? position : -1;
+    return this.keysAxis.indexOf(position);
+  }
+
+  /** The position of the row at an index of a sequence. */
+  positionOf(sequence, index) {
+    const token = this.tokens[this.runRow(sequence.rows[index])];
+    return token ? token.position : index;
+  }
+
   /** The weight as the array has it. */
   weight(head, i, k) {
     return read(head.array, head.base + i * head.rowStride + k * head.keyStride);
@@ -183,14 +196,24 @@ export class Pattern {
     return array.slices()[Math.floor(place / array.last)].has(place % array.last);
   }
 
+  /** What a row's weights are multiplied by; first: of FIRST. */
+  scaleOf(head, i, first) {
+    if (first !== "divided out" || !this.canDivide || this.position(0) !== 0) return 1;
+    const left = 1 - this.weight(head, i, 0);
+    return left > 1e-6 ? 1 / left : 0;
+  }
+
+  /** The weight that is shown; first: of FIRST. */
+  shown(head, i, k, first) {
+    if (first !== "shown" && this.position(k) === 0) return 0;
+    const weight = this.weight(head, i, k);
+    return weight ? weight * this.scaleOf(head, i, first) : weight;
+  }
+
   /** Calls take(k, weight) for each kept key of row i that is not 0 or unset; first: of FIRST. */
   each(head, i, first, take) {
-    let scale = 1;
+    const scale = this.scaleOf(head, i, first);
     const skip = first !== "shown" && this.position(0) === 0;
-    if (skip && first === "divided out" && this.canDivide) {
-      const left = 1 - this.weight(head, i, 0);
-      scale = left > 1e-6 ? 1 / left : 0;
-    }
     const start = head.base + i * head.rowStride;
     if (head.array.encoding === "top" && head.keyStride === 1) {
       for (const [k, weight] of head.array.slices()[Math.floor(start / head.array.last)])

@@ -35,39 +35,42 @@ function paint(image, cells, most, colors) {
   }
 }
 
-/** A matrix [rows, columns] as the address of an image that has times x times pixels per cell. */
-export function matrixImage(matrix, columns, most, times) {
-  const rows = matrix.length / columns;
-  const small = el("canvas", { width: columns, height: rows });
-  const context = small.getContext("2d");
-  const image = context.createImageData(columns, rows);
-  paint(image, matrix, most, palette());
-  context.putImageData(image, 0, 0);
-  if (times <= 1) return small.toDataURL();
-  const large = el("canvas", { width: columns * times, height: rows * times });
-  const scaled = large.getContext("2d");
-  scaled.imageSmoothingEnabled = false;
-  scaled.drawImage(small, 0, 0, large.width, large.height);
-  return large.toDataURL();
-}
-
-/** The largest weights of a head's rows x keys on side x side pixels. */
-function thumbnail(pattern, head, sequence, first, side) {
-  const cells = new Float32Array(side * side);
-  const { rows, keys } = sequence;
-  const from = (i, n) => Math.floor((i * side) / n);
-  const to = (i, n) => Math.max(from(i, n) + 1, Math.floor(((i + 1) * side) / n));
-  rows.forEach((i, r) => {
-    const [top, bottom] = [from(r, rows.length), to(r, rows.length)];
-    pattern.each(head, i, first, (k, weight) => {
-      if (k >= keys) return;
-      const right = to(k, keys);
-      for (let x = from(k, keys); x < right; x++)
-        for (let y = top; y < bottom; y++)
-          if (Math.abs(weight) > Math.abs(cells[y * side + x])) cells[y * side + x] = weight;
-    });
+/**
+ * rows x keys weights on width x height pixels: fill calls put(row, key, weight). A pixel of
+ * several weights has the largest.
+ */
+function pooled(rows, keys, width, height, fill) {
+  const cells = new Float32Array(width * height);
+  const from = (i, n, pixels) => Math.floor((i * pixels) / n);
+  const to = (i, n, pixels) => Math.max(from(i, n, pixels) + 1, from(i + 1, n, pixels));
+  fill((r, k, weight) => {
+    const bottom = to(r, rows, height);
+    const right = to(k, keys, width);
+    for (let y = from(r, rows, height); y < bottom; y++)
+      for (let x = from(k, keys, width); x < right; x++)
+        if (Math.abs(weight) > Math.abs(cells[y * width + x])) cells[y * width + x] = weight;
   });
   return cells;
+}
+
+function addressOf(cells, width, height, most) {
+  const canvas = el("canvas", { width, height });
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  paint(image, cells, most, palette());
+  context.putImageData(image, 0, 0);
+  return canvas.toDataURL();
+}
+
+/** A matrix [rows, keys] as the address of an image of about width x height pixels. */
+export function matrixImage(matrix, keys, most, width, height) {
+  const rows = matrix.length / keys;
+  const [w, h] = [width, height].map((size) => Math.max(1, Math.round(size)));
+  const cells = pooled(rows, keys, w, h, (put) => {
+    for (let i = 0; i < matrix.length; i++)
+      if (matrix[i] !== 0) put(Math.floor(i / keys), i % keys, matrix[i]);
+  });
+  return addressOf(cells, w, h, most);
 }
 
 /**
@@ -76,12 +79,15 @@ function thumbnail(pattern, head, sequence, first, side) {
  */
 export function gridImage(pattern, sequence, first, side, gap) {
   const step = side + gap;
+  const { rows, keys } = sequence;
   const canvas = el("canvas", { width: pattern.across * step, height: pattern.down * step });
   const context = canvas.getContext("2d");
   const colors = palette();
   for (const head of pattern.heads) {
     const image = context.createImageData(side, side);
-    paint(image, thumbnail(pattern, head, sequence, first, side), pattern.most, colors);
+    const cells = pooled(rows.length, keys, side, side, (put) => rows.forEach((i, r) =>
+      pattern.each(head, i, first, (k, weight) => k < keys && put(r, k, weight))));
+    paint(image, cells, pattern.most, colors);
     context.putImageData(image, head.across * step, head.down * step);
   }
   return canvas.toDataURL();
