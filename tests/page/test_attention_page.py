@@ -1,0 +1,185 @@
+"""Attention: the grid of heads, one head enlarged, and whom a token reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from opened_page import Opened
+from page_files import Made, Maker
+from playwright.sync_api import Locator
+
+TEXT = "The old man gave the little girl a red apple, and she thanked him. The old man smiled."
+
+
+@pytest.fixture(scope="module")
+def run(made: Maker) -> Made:
+    return made("analyze", "--text", TEXT, "--plugin", "attention:patterns=yes")
+
+
+def pattern_of(run: Made) -> np.ndarray[Any, Any]:
+    return run.arrays["attention.pattern"].astype(np.float64)
+
+
+def enlarged(opened: Opened) -> Locator:
+    return opened.figure("attention", title="One head")
+
+
+def label_of(figure: Locator) -> str:
+    return str(figure.locator("svg.attention-head > text").first.text_content())
+
+
+def at_cell(figure: Locator, row: int, key: int, rows: int) -> dict[str, float]:
+    """The place of a cell in the picture, in pixels from its corner."""
+    box = figure.locator("svg.attention-head image").bounding_box()
+    assert box
+    cell = box["width"] / rows
+    return {"x": (key + 0.5) * cell, "y": (row + 0.5) * cell}
+
+
+def test_every_head_is_in_the_grid_with_its_numbers(
+    run: Made, open_page: Callable[..., Opened]
+) -> None:
+    opened = open_page(run)
+    grid = opened.figure("attention", title="All heads")
+    pattern = pattern_of(run)
+    heads = [f"L{layer}H{head}" for layer in range(4) for head in range(8)]
+    assert grid.locator("[data-head]").evaluate_all("e => e.map(x => x.dataset.head)") == heads
+    table = opened.table(grid)
+    assert [row[0] for row in table.rows] == heads
+    first = pattern[:, :, :, 0].mean(axis=2).reshape(-1)
+    np.testing.assert_allclose(
+        table.column("mean weight of the first position"), first, rtol=1e-5
+    )
+    elsewhere = pattern[:, :, :, 1:].max(axis=(2, 3)).reshape(-1)
+    np.testing.assert_allclose(table.column("largest elsewhere"), elsewhere, rtol=1e-5)
+
+
+def test_a_click_enlarges_a_head_and_its_cells_tell_their_weights(
+    run: Made, open_page: Callable[..., Opened]
+) -> None:
+    opened = open_page(run)
+    pattern = pattern_of(run)
+    tokens = [token["text"] for token in run.results["tokens"]]
+    opened.figure("attention", title="All heads").locator("[data-head=L2H3]").click()
+    figure = enlarged(opened)
+    assert label_of(figure) == "L2H3"
+    image = figure.locator("svg.attention-head image")
+    image.hover(position=at_cell(figure, 9, 6, len(tokens)))
+    tip = opened.page.locator(".tip").inner_text().split("\n")
+    assert tip[:3] == ["L2H3", f"row 9 “{tokens[9]}”", f"reads 6 “{tokens[6]}”"]
+    assert float(tip[3].split()[-1]) == pytest.approx(pattern[2, 3, 9, 6], rel=1e-5)
+    image.hover(position=at_cell(figure, 2, 6, len(tokens)))
+    assert "a later position" in opened.page.locator(".tip").inner_text()
+
+
+def test_a_locked_row_stays_and_is_the_table(run: Made, open_page: Callable[..., Opened]) -> None:
+    opened = open_page(run)
+    pattern = pattern_of(run)
+    opened.figure("attention", title="All heads").locator("[data-head=L3H5]").click()
+    figure = enlarged(opened)
+    n = pattern.shape[2]
+    image = figure.locator("svg.attention-head image")
+    image.click(position=at_cell(figure, 8, 3, n))
+    assert "locked" in str(figure.locator("[data-row='8']").get_attribute("class"))
+    image.hover(position=at_cell(figure, 4, 1, n))
+    readout = figure.locator(".readout")
+    assert readout.inner_text().startswith("8 “")
+    table = opened.table(figure)
+    assert {row[0] for row in table.rows} == {"8"}
+    keys = [int(key) for key in table.column("key")]
+    np.testing.assert_allclose(table.column("L3H5"), pattern[3, 5, 8, keys], rtol=1e-5)
+    opened.page.keyboard.press("Escape")
+    image.hover(position=at_cell(figure, 4, 1, n))
+    assert readout.inner_text().startswith("4 “")
+
+
+def test_arrow_keys_move_between_heads_and_cells(
+    run: Made, open_page: Callable[..., Opened]
+) -> None:
+    opened = open_page(run)
+    opened.figure("attention", title="All heads").locator("[data-head=L1H6]").click()
+    for key, label in (("ArrowRight", "L1H7"), ("ArrowDown", "L2H7"), ("ArrowLeft", "L2H6")):
+        opened.page.keyboard.press(key)
+        assert opened.page.evaluate("document.activeElement.dataset.head") == label
+        assert label_of(enlarged(opened)) == label
+    svg = enlarged(opened).locator("svg.attention-head")
+    svg.focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "Enter"):
+        opened.page.keyboard.press(key)
+    assert opened.page.locator(".tip").inner_text().split("\n")[1].startswith("row 2 ")
+    assert enlarged(opened).locator(".locked").get_attribute("data-row") == "2"
+
+
+@pytest.mark.parametrize("mode", ["hidden", "divided out"])
+def test_the_first_position_can_be_left_out(
+    run: Made, open_page: Callable[..., Opened], mode: str
+) -> None:
+    opened = open_page(run)
+    grid = opened.figure("attention", title="All heads")
+    grid.locator("[data-head=L0H2]").click()
+    before = grid.locator("image").get_attribute("href")
+    grid.get_by_role("button", name=mode).click()
+    assert grid.locator("image").get_attribute("href") != before
+    pattern = pattern_of(run)[0, 2]
+    rest = np.maximum(1 - pattern[:, :1], 1e-9) if mode == "divided out" else 1.0
+    expected = pattern[:, 1:] / rest
+    table = opened.table(enlarged(opened))
+    places = [(int(row[0]), int(row[2]) - 1) for row in table.rows]
+    assert min(key for _, key in places) == 0
+    np.testing.assert_allclose(
+        table.column("L0H2"), [expected[place] for place in places], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("choice", ["largest of all heads", "mean of all heads"])
+def test_all_heads_at_once(run: Made, open_page: Callable[..., Opened], choice: str) -> None:
+    opened = open_page(run)
+    enlarged(opened).locator("select").first.select_option(label=choice)
+    pattern = pattern_of(run)
+    both = pattern.max(axis=(0, 1)) if choice.startswith("largest") else pattern.mean(axis=(0, 1))
+    table = opened.table(enlarged(opened))
+    places = [(int(row[0]), int(row[2])) for row in table.rows]
+    np.testing.assert_allclose(
+        table.column(choice), [both[place] for place in places], rtol=1e-4
+    )
+
+
+def test_the_panel_says_whom_a_token_reads_and_who_reads_it(
+    run: Made, open_page: Callable[..., Opened]
+) -> None:
+    opened = open_page(run)
+    opened.page.locator(".chip[data-row='6']").click()
+    mean = pattern_of(run).mean(axis=(0, 1))
+    tables = opened.page.locator("table.attention-detail")
+    for table, weights in ((tables.nth(0), mean[6, :7]), (tables.nth(1), mean[7:, 6])):
+        shown = [float(text) for text in table.locator("tbody td:nth-child(2)").all_inner_texts()]
+        expected = np.sort(weights)[::-1][: len(shown)]
+        np.testing.assert_allclose(shown, expected, rtol=6e-3)
+
+
+def test_captured_patterns_are_drawn_too(made: Maker, open_page: Callable[..., Opened]) -> None:
+    run = made(
+        "analyze", "--text", TEXT, "--capture", "blocks.*.attn.hook_pattern", "--plugin", "ln"
+    )
+    opened = open_page(run)
+    grid = opened.figure("attention", section="captures", title="All heads")
+    assert grid.locator("[data-head]").count() == 32
+    table = opened.table(grid)
+    first = [
+        run.arrays[f"blocks.{layer}.attn.hook_pattern"][head, :, 0].astype(float).mean()
+        for layer in range(4)
+        for head in range(8)
+    ]
+    np.testing.assert_allclose(
+        table.column("mean weight of the first position"), first, rtol=1e-5
+    )
+
+
+def test_narrow_and_dark(run: Made, open_page: Callable[..., Opened]) -> None:
+    opened = open_page(run, width=390, dark=True)
+    enlarged(opened)
+    wide = opened.page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 390
