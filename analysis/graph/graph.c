@@ -2,7 +2,8 @@
  *
  * With sigma, patterns and gates held the network is linear. A node's flow is what it gives to the
  * target's logit over all paths; a link is the part of a reader's flow that comes from a writer.
- * graph_backward.c pulls the target back, graph_links.c finds the links among the largest nodes.
+ * graph_backward.c pulls the target back, graph_links.c finds the links among the largest nodes,
+ * graph_trace.c says why their heads look there.
  * This file holds the options, the retained tensors, and the plugin's life. */
 #include "graph.h"
 
@@ -146,7 +147,7 @@ static int graph_run_end(psc_context *context, void *state, int status) {
         .layer = -1,
         .row = s->n_rows - 1,
         .flow = (double)s->logit[0] - (double)s->logit[1]};
-    if (graph_backward(s) || graph_make_links(s)) return -1;
+    if (graph_backward(s) || graph_make_links(s) || graph_make_traces(s)) return -1;
     return graph_arrays(s) || graph_write(s);
 }
 

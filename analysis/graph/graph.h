@@ -7,7 +7,9 @@
 
 #include "common.h"
 #include "gate.h"
+#include "growing.h"
 #include "top.h"
+#include "writers.h"
 
 typedef enum graph_kind {
     NODE_LOGIT,
@@ -26,12 +28,26 @@ typedef struct graph_node {
     double bias;               /* inflow without a source */
     double in, out;            /* links among kept nodes */
     double error;              /* |in of all sources + bias - flow| / (1 + sum |in|) */
+    int32_t most_read;         /* a head: the row of its largest |inflow|; -1: none */
 } graph_node;
 
 typedef struct graph_link {
     int32_t source, target; /* nodes */
     double weight;
 } graph_link;
+
+/* Why a head looks at the row that it reads most: the score's largest shares. A writer is numbered
+ * as in writers.h, -1 is the whole side. */
+enum { TRACED = 8 };
+typedef enum graph_side { SIDE_QUERY, SIDE_KEY, SIDE_PAIR, SIDES } graph_side;
+typedef struct graph_score {
+    int32_t query, key; /* writers at the head's own row; at the row that it reads */
+    double share;       /* of rot(q) . rot(k)/sqrt(D), before the softmax */
+} graph_score;
+typedef struct graph_trace {
+    int32_t n[SIDES];
+    graph_score scores[SIDES][TRACED]; /* the largest |share| first */
+} graph_trace;
 
 /* The retained tensors. */
 typedef enum graph_tensor {
@@ -78,7 +94,11 @@ typedef struct graph_state {
     double candidate_flow; /* sum of |flow| over them */
     graph_link *links;
     int64_t n_links;
+    graph_trace *traces; /* [nodes] */
 } graph_state;
+
+/* What a format gives a meaning to. */
+typedef enum graph_quoting { QUOTE_NONE, QUOTE_XML, QUOTE_DOT } graph_quoting;
 
 /* --- graph_nodes.c --- */
 /* In run_end: a row of a retained tensor. */
@@ -93,11 +113,22 @@ void graph_offer(
 int graph_backward(graph_state *s);
 /* Finds the links among the kept nodes, and each node's inflow (graph_links.c). */
 int graph_make_links(graph_state *s);
+/* Splits each kept head's score at the row that it reads most by the writers of both rows
+ * (graph_trace.c). */
+int graph_make_traces(graph_state *s);
+/* A writer (writers.h) at a row, as a node without numbers. */
+graph_node graph_writer_node(const graph_state *s, int32_t writer, int32_t row);
 /* L3H7@10, embed@4, 2_mlp_out@9, logit@10 */
 void graph_name(const graph_state *s, const graph_node *node, char *out, uint64_t size);
 int graph_arrays(graph_state *s);
 int graph_summary(graph_state *s);
-/* graph.json, graph.graphml, graph.dot, graph.txt (graph_write.c). */
+/* Adds n bytes of any text: printable UTF-8 that XML allows, with what the format gives a meaning to
+ * escaped. Other bytes become \x1b (graph_text.c). */
+void graph_put(psc_growing *t, graph_quoting how, const char *text, size_t n);
+/* A token's text without the quotes that people see around it. */
+void graph_put_token(psc_growing *t, graph_quoting how, const graph_state *s, int32_t token);
+/* graph.json (graph_json.c); graph.graphml, graph.dot, graph.txt (graph_write.c). */
+void graph_json(const graph_state *s, psc_growing *t);
 int graph_write(graph_state *s);
 
 #endif

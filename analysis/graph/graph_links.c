@@ -126,7 +126,8 @@ static void check_readers(linker *k) {
         if (node->kind != NODE_HEAD && node->kind != NODE_MLP && node->kind != NODE_NEURON)
             continue;
         const int after_attention = node->kind != NODE_HEAD && !s->model->parallel_residual;
-        double sum = node->bias, sum_abs = fabs(node->bias);
+        double sum = node->bias, sum_abs = fabs(node->bias), largest = 0.0;
+        node->most_read = -1;
         for (int32_t j = 0; j <= node->row; j++) {
             const double by = factor(s, node, j);
             if (by == 0.0) continue;
@@ -134,6 +135,8 @@ static void check_readers(linker *k) {
             const double in = by * psc_dot_striped(s->n, k->e + i * s->n, x);
             sum += in;
             sum_abs += fabs(in);
+            if (fabs(in) > largest) node->most_read = j;
+            largest = fmax(largest, fabs(in));
         }
         node->error = fabs(sum - node->flow) / (1.0 + sum_abs);
     }

@@ -246,13 +246,16 @@ Test(graph, json_of_hostile_values) {
     state.targets.ids = ids;
     cr_assert_eq(graph_write(&state), 0);
     cr_assert(written, "graph.json is not JSON");
+    cr_assert_str_eq(
+        json_string_value(json_object_get(json_object_get(written, "metadata"), "scan")), "model");
     const json_t *list = json_object_get(written, "nodes");
     const json_t *first = json_array_get(list, 0), *second = json_array_get(list, 1);
     cr_assert(json_is_null(json_object_get(first, "activation")));
     cr_assert(json_is_null(json_object_get(second, "influence")));
     cr_assert(json_is_null(
         json_object_get(json_array_get(json_object_get(written, "links"), 0), "weight")));
-    cr_assert_str_eq(json_string_value(json_object_get(first, "clerp")), target.label);
+    cr_assert_str_eq(json_string_value(json_object_get(first, "clerp")),
+        "Output \"\342\200\235\\</script>&\303\251\" (p=1.000)");
     cr_assert_str_eq(
         json_string_value(json_object_get(second, "clerp")), "L1H2@0 \"\\</script>&\303\251");
     cr_assert_str_eq(
@@ -269,4 +272,36 @@ Test(graph, refusals) {
     assert_run_refused(model, "graph", "row=9", NULL, "row");
     assert_run_refused(model, "graph", "nodes=9", edit_nothing, "edited");
     psc_model_close(&model);
+}
+
+/* --- text in files ------------------------------------------------------------------------------ */
+
+static void assert_put(graph_quoting how, const char *bytes, size_t n, const char *wanted) {
+    psc_growing t = {0};
+    graph_put(&t, how, bytes, n);
+    cr_assert(!t.failed && t.data, "%s", wanted);
+    cr_assert_str_eq(t.data, wanted);
+    cr_assert_eq(t.used, strlen(wanted));
+    free(t.data);
+}
+
+#define PUT(how, bytes, wanted) assert_put(how, bytes, sizeof bytes - 1, wanted)
+
+Test(graph, text_of_any_bytes) {
+    PUT(QUOTE_XML, "a<b>&\"]]>'", "a&lt;b&gt;&amp;&quot;]]&gt;'");
+    PUT(QUOTE_DOT, "\\N\\G\\l\"&lt;", "\\\\N\\\\G\\\\l\\\"&amp;lt;");
+    PUT(QUOTE_NONE, "\\N\"&", "\\N\"&");
+    /* Controls, a 0 byte among them, and DEL and NEL, which XML discourages. */
+    PUT(QUOTE_XML, "\0\x01\t\n\x1b\x7f", "\\x00\\x01\\x09\\x0a\\x1b\\x7f");
+    PUT(QUOTE_DOT, "\n\302\205", "\\\\x0a\\\\xc2\\\\x85");
+    /* Characters of 2, 3 and 4 bytes stay. */
+    PUT(QUOTE_XML, "\303\251\342\202\254\360\237\230\200", "\303\251\342\202\254\360\237\230\200");
+    /* Cut, overlong, a surrogate, U+FFFE, above U+10FFFF, stray bytes. */
+    PUT(QUOTE_XML, "\342\202", "\\xe2\\x82");
+    PUT(QUOTE_XML, "\300\257", "\\xc0\\xaf");
+    PUT(QUOTE_XML, "\340\200\257", "\\xe0\\x80\\xaf");
+    PUT(QUOTE_XML, "\355\240\200", "\\xed\\xa0\\x80");
+    PUT(QUOTE_XML, "\357\277\276", "\\xef\\xbf\\xbe");
+    PUT(QUOTE_XML, "\364\220\200\200", "\\xf4\\x90\\x80\\x80");
+    PUT(QUOTE_XML, "\200\377", "\\x80\\xff");
 }
