@@ -44,6 +44,7 @@ need_debian() {
         need_header criterion/criterion.h libcriterion-dev
         need_command c++ g++ # the public headers are compiled as C++ too
         need_command xmllint libxml2-utils # macOS has it
+        need_command node nodejs # runs a viewer's own code on graph.json
         need_command python3 python3 # tools/python_environment.sh installs the rest with pip
         python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
     fi
@@ -63,6 +64,7 @@ need_macos() {
     if [ $with_test = yes ]; then
         [ -d "$(brew --prefix libomp 2>/dev/null)" ] || missing="$missing libomp" # of a bench
         need_module criterion criterion
+        need_command node node
         need_command python3 python
     fi
     if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
