@@ -68,7 +68,8 @@ psc_status psc_check_file(const char *path, psc_error *error);
 typedef struct psc_output psc_output;
 
 psc_status psc_output_begin(psc_output **out, const char *path, psc_error *error);
-/* Opens a new file of the directory for writing. name must be a plain file name. */
+/* Opens a new file of the directory for writing. name is a file name, or names with slashes between
+ * them, whose folders are made; "." and ".." are refused. */
 psc_status psc_output_open(FILE **file, psc_output *output, const char *name, psc_error *error);
 /* Flushes, syncs and closes *file, which becomes null, also on failure. The call reports every
  * earlier write error of the stream, so callers need not check each write. */

@@ -101,13 +101,38 @@ static psc_status cannot_write(psc_output *output, const char *name, psc_error *
         error, PSC_ERROR_IO, "cannot write %s/%s: %s", output->target, name, strerror(errno));
 }
 
+/* "name", or names of folders and a file with slashes between them. */
+static bool is_inside(const char *name) {
+    for (const char *at = name;; at++) {
+        const size_t n = strcspn(at, "/");
+        if (n == 0 || (n == 1 && *at == '.') || (n == 2 && at[0] == '.' && at[1] == '.'))
+            return false;
+        at += n;
+        if (!*at) return true;
+    }
+}
+
+/* Makes the folders of path after the first `root` bytes; false with errno set. */
+static bool make_folders(char *path, size_t root) {
+    for (char *slash = path + root; (slash = strchr(slash, '/')); slash++) {
+        *slash = 0;
+        const bool made = mkdir(path, 0777) == 0 || errno == EEXIST;
+        *slash = '/';
+        if (!made) return false;
+    }
+    return true;
+}
+
 psc_status psc_output_open(FILE **file, psc_output *output, const char *name, psc_error *error) {
     *file = NULL;
-    if (!*name || strchr(name, '/'))
-        return psc_fail(error, PSC_ERROR_INPUT, "%s is not a plain file name", name);
+    if (!is_inside(name))
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "%s is not a plain path inside the output folder", name);
     char *path = psc_path_join(output->temporary, name);
     if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write %s", name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int fd = -1;
+    if (make_folders(path, strlen(output->temporary) + 1))
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     free(path);
     if (fd < 0) return cannot_write(output, name, error);
     *file = fdopen(fd, "wb");
@@ -145,9 +170,43 @@ static void sync_directory(const char *path) {
     close(fd);
 }
 
+typedef void (*inside_fn)(int folder, const char *name);
+
+/* Calls fn for what is in the directory, the folders in it last of what they hold, then closes it.
+ * Symbolic links are not followed. */
+static void visit(int fd, inside_fn fn) {
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        if (fd >= 0) close(fd);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        visit(openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), fn);
+        fn(fd, entry->d_name);
+    }
+    closedir(dir);
+}
+
+static void sync_inside(int folder, const char *name) {
+    int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+static void remove_inside(int folder, const char *name) {
+    if (unlinkat(folder, name, 0) != 0) unlinkat(folder, name, AT_REMOVEDIR);
+}
+
+static int open_directory(const char *path) {
+    return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 psc_status psc_output_commit(psc_output **output, psc_error *error) {
     psc_output *o = *output;
     if (o->mode) chmod(o->temporary, o->mode);
+    visit(open_directory(o->temporary), sync_inside);
     sync_directory(o->temporary);
     if (rename(o->temporary, o->target) != 0) {
         bool filled = errno == ENOTEMPTY || errno == EEXIST;
@@ -165,19 +224,12 @@ psc_status psc_output_commit(psc_output **output, psc_error *error) {
     return PSC_OK;
 }
 
-/* Removes the temporary directory and its files. It has no folders: names are plain. */
-static void remove_temporary(const char *path) {
-    DIR *dir = opendir(path);
-    if (dir) {
-        for (struct dirent *entry; (entry = readdir(dir));) unlinkat(dirfd(dir), entry->d_name, 0);
-        closedir(dir);
-    }
-    rmdir(path);
-}
-
 void psc_output_abort(psc_output **output) {
     if (!*output) return;
-    if ((*output)->temporary) remove_temporary((*output)->temporary);
+    if ((*output)->temporary) {
+        visit(open_directory((*output)->temporary), remove_inside);
+        rmdir((*output)->temporary);
+    }
     free((*output)->temporary);
     free((*output)->target);
     free(*output);

@@ -390,7 +390,9 @@ typedef struct psc_host {
     int (*summary_bars)(psc_context *, const char *title, const char *unit, int32_t n,
         const char *const *labels, const double *values);
     /* A file of the output folder: a graph, a table, a page. The host copies the bytes and writes
-     * them as "<plugin>.<kind>"; kind has letters, digits and dots: "json", "dot". */
+     * them as "<plugin>.<kind>"; kind has letters, digits and dots: "json", "dot". A kind with a
+     * slash is the file's own path in the folder, "headvis/books/config.json": names of letters,
+     * digits, _ - and dots, none first, at most 200 bytes. */
     int (*document)(psc_context *, const char *kind, const char *bytes, uint64_t n);
 
     /* --- events --- */
@@ -497,6 +499,21 @@ typedef struct psc_host {
     /* The integers of this I32 array are token ids, or negative for none. Once the run is over, the
      * host adds their texts to the results (psc_results_vocabulary_at). */
     int (*token_ids)(psc_context *, const char *array);
+    /* --- records over documents: top lists whose entries hold bytes of the plugin's own --- */
+    /* In open: PSC_ACCUMULATE_TOP with a record of `bytes` bytes, a multiple of 8, in each of the
+     * n * k entries. States hold records as they are; a plugin checks what it reads from them. */
+    int (*accumulator_records)(
+        psc_context *, const char *name, int64_t n, int32_t k, uint64_t bytes);
+    /* In run_end, as accumulate_top. Returns 1 if the slot keeps the entry, else 0; -1 after setting
+     * the error. record null: only asks, so that a record need not be made in vain. Records do not
+     * rank: a plugin gives entries of the same row and value the same record. */
+    int (*accumulate_record)(
+        psc_context *, int handle, int64_t slot, double value, const psc_row *, const void *record);
+    /* As accumulated_top; records [k, bytes], nullable. */
+    int32_t (*accumulated_records)(
+        psc_context *, int handle, int64_t slot, psc_top *out, void *records);
+    /* In a run of documents: the row's document and its position there, as in psc_top. */
+    int (*place)(psc_context *, const psc_row *, int64_t *document, int32_t *position);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

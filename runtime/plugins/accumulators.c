@@ -2,7 +2,8 @@
  *
  *   SUM    integers of 128 bits in units of 2^-40; a partial p becomes the integer nearest p 2^40
  *   COUNT  integers of 64 bits          MIN, MAX  f64, -0 taken as +0
- *   TOP    the k first entries by (value descending, document, position, tokens)
+ *   TOP    the k first entries by (value descending, document, position, tokens), each perhaps
+ *          with bytes of the plugin's own, which do not rank
  *
  * Integer sums, minima and the first k of a total order do not depend on the order of merging.
  * Therefore any split, shard or resumption gives the same bits. */
@@ -19,14 +20,20 @@ static const char *const KINDS[] = {"sum", "count", "minimum", "maximum", "top l
 
 /* --- a list ---------------------------------------------------------------------------------- */
 
-static uint64_t slot_bytes(psc_accumulate kind, int32_t k) {
+static uint64_t slot_bytes(psc_accumulate kind, int32_t k, uint64_t extra) {
     if (kind == PSC_ACCUMULATE_SUM) return sizeof(fixed);
     if (kind == PSC_ACCUMULATE_COUNT) return sizeof(int64_t);
-    return kind == PSC_ACCUMULATE_TOP ? (uint64_t)k * sizeof(psc_top) : sizeof(double);
+    return kind == PSC_ACCUMULATE_TOP ? (uint64_t)k * (sizeof(psc_top) + extra) : sizeof(double);
+}
+
+/* Entry i of a slot of TOP; its own bytes follow it. */
+static psc_top *entry_at(const psc_accumulator *a, int64_t slot, int32_t i) {
+    char *slots = a->slots;
+    return (psc_top *)(void *)(slots + (uint64_t)(slot * a->k + i) * (sizeof(psc_top) + a->extra));
 }
 
 static psc_status check_new(const psc_accumulators *accumulators, const char *name,
-    psc_accumulate kind, int64_t n, int32_t k, psc_error *error) {
+    psc_accumulate kind, int64_t n, int32_t k, uint64_t extra, psc_error *error) {
     static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/";
     size_t length = name ? strspn(name, good) : 0;
     if (length == 0 || length > PSC_ACCUMULATOR_NAME || name[length])
@@ -44,19 +51,20 @@ static psc_status check_new(const psc_accumulators *accumulators, const char *na
         return psc_fail(error, PSC_ERROR_PLUGIN,
             "accumulator '%s' asks for %d entries per slot; a top list needs at least 1, other kinds need 0",
             name, (int)k);
-    if (n < 0 || (uint64_t)n > SIZE_MAX / 4 / slot_bytes(kind, k))
+    if (n < 0 || extra > SIZE_MAX / 8 / (uint64_t)(k + 1) ||
+        (uint64_t)n > SIZE_MAX / 4 / slot_bytes(kind, k, extra))
         return psc_fail(
             error, PSC_ERROR_PLUGIN, "accumulator '%s' cannot have %" PRId64 " slots", name, n);
     return PSC_OK;
 }
 
-int psc_accumulators_add(psc_accumulators *accumulators, const char *name, psc_accumulate kind,
-    int64_t n, int32_t k, psc_error *error) {
-    if (check_new(accumulators, name, kind, n, k, error) != PSC_OK) return -1;
+static int add(psc_accumulators *accumulators, const char *name, psc_accumulate kind, int64_t n,
+    int32_t k, uint64_t extra, psc_error *error) {
+    if (check_new(accumulators, name, kind, n, k, extra, error) != PSC_OK) return -1;
     psc_accumulator *list =
         realloc(accumulators->list, ((size_t)accumulators->n + 1) * sizeof *list);
     if (list) accumulators->list = list;
-    uint64_t bytes = (uint64_t)n * slot_bytes(kind, k);
+    uint64_t bytes = (uint64_t)n * slot_bytes(kind, k, extra);
     void *slots = list ? calloc(1, (size_t)bytes + 1) : NULL;
     if (!slots) {
         psc_fail(error, PSC_ERROR_MEMORY,
@@ -64,10 +72,27 @@ int psc_accumulators_add(psc_accumulators *accumulators, const char *name, psc_a
         return -1;
     }
     psc_accumulator *a = &list[accumulators->n];
-    *a = (psc_accumulator){.kind = kind, .n = n, .k = k, .slots = slots, .bytes = bytes};
+    *a = (psc_accumulator){
+        .kind = kind, .n = n, .k = k, .extra = extra, .slots = slots, .bytes = bytes};
     memcpy(a->name, name, strlen(name) + 1);
     psc_accumulator_clear(a);
     return accumulators->n++;
+}
+
+int psc_accumulators_add(psc_accumulators *accumulators, const char *name, psc_accumulate kind,
+    int64_t n, int32_t k, psc_error *error) {
+    return add(accumulators, name, kind, n, k, 0, error);
+}
+
+int psc_accumulators_add_records(psc_accumulators *accumulators, const char *name, int64_t n,
+    int32_t k, uint64_t bytes, psc_error *error) {
+    if (bytes > 0 && bytes % 8 == 0)
+        return add(accumulators, name, PSC_ACCUMULATE_TOP, n, k, bytes, error);
+    psc_fail(error, PSC_ERROR_PLUGIN,
+        "accumulator '%.64s' cannot have records of %" PRIu64
+        " bytes; a record's size is a multiple of 8",
+        name ? name : "", bytes);
+    return -1;
 }
 
 void psc_accumulators_close(psc_accumulators *accumulators) {
@@ -78,13 +103,13 @@ void psc_accumulators_close(psc_accumulators *accumulators) {
 
 void psc_accumulator_clear(psc_accumulator *a) {
     double *extremes = a->slots;
-    psc_top *tops = a->slots;
     memset(a->slots, 0, (size_t)a->bytes);
     if (a->kind == PSC_ACCUMULATE_MIN || a->kind == PSC_ACCUMULATE_MAX)
         for (int64_t i = 0; i < a->n; i++)
             extremes[i] = a->kind == PSC_ACCUMULATE_MIN ? INFINITY : -INFINITY;
     if (a->kind == PSC_ACCUMULATE_TOP)
-        for (int64_t i = 0; i < a->n * a->k; i++) tops[i].value = NAN;
+        for (int64_t i = 0; i < a->n * a->k; i++)
+            entry_at(a, i / a->k, (int32_t)(i % a->k))->value = NAN;
 }
 
 /* --- one slot -------------------------------------------------------------------------------- */
@@ -163,20 +188,45 @@ static bool is_before(const psc_top *x, const psc_top *y) {
     return false;
 }
 
-psc_status psc_accumulator_add_top(
-    psc_accumulator *a, int64_t slot, const psc_top *given, psc_error *error) {
-    if (a->kind != PSC_ACCUMULATE_TOP || slot < 0 || slot >= a->n)
-        return psc_fail(error, PSC_ERROR_PLUGIN,
+/* The place of an entry in a slot's list, k if the slot would not keep it; -1 after an error. */
+static int32_t place_of(
+    const psc_accumulator *a, int64_t slot, const psc_top *entry, psc_error *error) {
+    if (a->kind != PSC_ACCUMULATE_TOP || slot < 0 || slot >= a->n) {
+        psc_fail(error, PSC_ERROR_PLUGIN,
             "accumulator '%s' (%s, %" PRId64 " slots) cannot take an entry for slot %" PRId64,
             a->name, KINDS[a->kind], a->n, slot);
-    if (isnan(given->value)) return refuse(a, slot, given->value, "cannot be ranked", error);
-    psc_top entry = *given, *list = (psc_top *)a->slots + slot * a->k;
-    entry.value += 0.0;
+        return -1;
+    }
+    if (isnan(entry->value)) {
+        refuse(a, slot, entry->value, "cannot be ranked", error);
+        return -1;
+    }
     int32_t at = a->k;
-    while (at > 0 && is_before(&entry, &list[at - 1])) at--;
+    while (at > 0 && is_before(entry, entry_at(a, slot, at - 1))) at--;
+    return at;
+}
+
+int psc_accumulator_ranks(
+    const psc_accumulator *a, int64_t slot, const psc_top *entry, psc_error *error) {
+    const int32_t at = place_of(a, slot, entry, error);
+    return at < 0 ? -1 : at < a->k;
+}
+
+psc_status psc_accumulator_add_top(
+    psc_accumulator *a, int64_t slot, const psc_top *given, const void *record, psc_error *error) {
+    psc_top entry = *given;
+    entry.value += 0.0;
+    const int32_t at = place_of(a, slot, &entry, error);
+    if (at < 0) return PSC_ERROR_PLUGIN;
+    if ((a->extra > 0) != (record != NULL))
+        return psc_fail(error, PSC_ERROR_PLUGIN, "accumulator '%s': its entries %s a record",
+            a->name, a->extra > 0 ? "need" : "do not have");
     if (at == a->k) return PSC_OK;
-    memmove(list + at + 1, list + at, (size_t)(a->k - 1 - at) * sizeof *list);
-    list[at] = entry;
+    psc_top *to = entry_at(a, slot, at);
+    const size_t stride = sizeof *to + (size_t)a->extra;
+    memmove((char *)to + stride, to, (size_t)(a->k - 1 - at) * stride);
+    *to = entry;
+    if (record) memcpy(to + 1, record, (size_t)a->extra);
     return PSC_OK;
 }
 
@@ -206,14 +256,17 @@ static psc_status merge_slot(
     psc_status status = PSC_OK;
     for (int32_t i = 0; i < a->k && status == PSC_OK; i++) {
         psc_top entry;
-        memcpy(&entry, from + (size_t)i * sizeof entry, sizeof entry);
-        if (!isnan(entry.value)) status = psc_accumulator_add_top(a, slot, &entry, error);
+        const unsigned char *at = from + (size_t)i * (sizeof entry + (size_t)a->extra);
+        memcpy(&entry, at, sizeof entry);
+        if (!isnan(entry.value))
+            status = psc_accumulator_add_top(
+                a, slot, &entry, a->extra ? at + sizeof entry : NULL, error);
     }
     return status;
 }
 
 psc_status psc_accumulator_merge(psc_accumulator *a, const void *slots, psc_error *error) {
-    const uint64_t bytes = slot_bytes(a->kind, a->k);
+    const uint64_t bytes = slot_bytes(a->kind, a->k, a->extra);
     const unsigned char *from = slots;
     psc_status status = PSC_OK;
     for (int64_t i = 0; i < a->n && status == PSC_OK; i++)
@@ -241,16 +294,18 @@ psc_status psc_accumulator_read(
 }
 
 int32_t psc_accumulator_read_top(
-    const psc_accumulator *a, int64_t slot, psc_top *out, psc_error *error) {
+    const psc_accumulator *a, int64_t slot, psc_top *out, void *records, psc_error *error) {
     if (a->kind != PSC_ACCUMULATE_TOP || slot < 0 || slot >= a->n) {
         psc_fail(error, PSC_ERROR_PLUGIN,
             "accumulator '%s' (%s, %" PRId64 " slots): cannot read slot %" PRId64 " as a top list",
             a->name, KINDS[a->kind], a->n, slot);
         return -1;
     }
-    const psc_top *list = (const psc_top *)a->slots + slot * a->k;
     int32_t n = 0;
-    while (n < a->k && !isnan(list[n].value)) n++;
-    if (out) memcpy(out, list, (size_t)n * sizeof *out);
+    for (; n < a->k && !isnan(entry_at(a, slot, n)->value); n++) {
+        const psc_top *entry = entry_at(a, slot, n);
+        if (out) out[n] = *entry;
+        if (records) memcpy((char *)records + (size_t)n * a->extra, entry + 1, (size_t)a->extra);
+    }
     return n;
 }

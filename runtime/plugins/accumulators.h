@@ -16,6 +16,7 @@ typedef struct psc_accumulator {
     psc_accumulate kind;
     int64_t n;      /* slots */
     int32_t k;      /* entries per slot of PSC_ACCUMULATE_TOP, else 0 */
+    uint64_t extra; /* bytes of the plugin's own after each psc_top, a multiple of 8, or 0 */
     void *slots;    /* as saved: __int128, int64_t, double, or psc_top [n, k] with NaN if empty */
     uint64_t bytes; /* of slots */
 } psc_accumulator;
@@ -28,6 +29,10 @@ typedef struct psc_accumulators {
 /* Adds an empty accumulator; returns its handle, or -1 after setting error. */
 int psc_accumulators_add(psc_accumulators *accumulators, const char *name, psc_accumulate kind,
     int64_t n, int32_t k, psc_error *error);
+/* The same for a top list whose entries have `bytes` bytes of the plugin's own, a multiple of
+ * 8. */
+int psc_accumulators_add_records(psc_accumulators *accumulators, const char *name, int64_t n,
+    int32_t k, uint64_t bytes, psc_error *error);
 void psc_accumulators_close(psc_accumulators *accumulators);
 /* Resets it to the state before the first partial. */
 void psc_accumulator_clear(psc_accumulator *accumulator);
@@ -36,9 +41,12 @@ void psc_accumulator_clear(psc_accumulator *accumulator);
  * the nearest, ties to even. After a failure, earlier slots keep their new values. */
 psc_status psc_accumulator_add(psc_accumulator *accumulator, int64_t begin, int64_t n,
     const double *partial, psc_error *error);
-/* Offers one entry to a slot of TOP. */
-psc_status psc_accumulator_add_top(
-    psc_accumulator *accumulator, int64_t slot, const psc_top *entry, psc_error *error);
+/* Offers one entry to a slot of TOP; record: its own bytes [extra], null where it has none. */
+psc_status psc_accumulator_add_top(psc_accumulator *accumulator, int64_t slot, const psc_top *entry,
+    const void *record, psc_error *error);
+/* 1 if the slot would keep this entry, else 0; -1 after setting error. */
+int psc_accumulator_ranks(
+    const psc_accumulator *accumulator, int64_t slot, const psc_top *entry, psc_error *error);
 /* Merges slots saved from the same accumulator elsewhere; they need no alignment and are
  * checked. */
 psc_status psc_accumulator_merge(psc_accumulator *accumulator, const void *slots, psc_error *error);
@@ -46,9 +54,9 @@ psc_status psc_accumulator_merge(psc_accumulator *accumulator, const void *slots
 /* The totals as f64, correctly rounded (not TOP). */
 psc_status psc_accumulator_read(
     const psc_accumulator *accumulator, int64_t begin, int64_t n, double *out, psc_error *error);
-/* Copies a slot's entries to out (nullable), largest first; returns how many, or -1 after setting
- * error. */
-int32_t psc_accumulator_read_top(
-    const psc_accumulator *accumulator, int64_t slot, psc_top *out, psc_error *error);
+/* Copies a slot's entries to out and their own bytes to records [k, extra] (both nullable), largest
+ * first; returns how many, or -1 after setting error. */
+int32_t psc_accumulator_read_top(const psc_accumulator *accumulator, int64_t slot, psc_top *out,
+    void *records, psc_error *error);
 
 #endif

@@ -251,4 +251,8 @@ const psc_host psc_host_table = {
     .token_bytes = psc_host_token_bytes,
     .save_file = psc_host_save_file,
     .token_ids = psc_host_token_ids,
+    .accumulator_records = psc_host_accumulator_records,
+    .accumulate_record = psc_host_accumulate_record,
+    .accumulated_records = psc_host_accumulated_records,
+    .place = psc_host_place,
 };

@@ -86,6 +86,13 @@ int psc_host_accumulate_top(
     psc_context *context, int handle, int64_t slot, double value, const psc_row *row);
 int psc_host_accumulated(psc_context *context, int handle, int64_t begin, int64_t n, double *out);
 int32_t psc_host_accumulated_top(psc_context *context, int handle, int64_t slot, psc_top *out);
+int psc_host_accumulator_records(
+    psc_context *context, const char *name, int64_t n, int32_t k, uint64_t bytes);
+int psc_host_accumulate_record(psc_context *context, int handle, int64_t slot, double value,
+    const psc_row *row, const void *record);
+int32_t psc_host_accumulated_records(
+    psc_context *context, int handle, int64_t slot, psc_top *out, void *records);
+int psc_host_place(psc_context *context, const psc_row *row, int64_t *document, int32_t *position);
 
 /* --- host_files.c --- */
 int psc_host_load_setting(

@@ -71,28 +71,79 @@ static void copy_tokens(const psc_session *session, int32_t index, psc_top *top)
     }
 }
 
-int psc_host_accumulate_top(
-    psc_context *context, int handle, int64_t slot, double value, const psc_row *row) {
-    psc_error error = {PSC_OK, ""};
+/* The entry of one of the run's rows. */
+static psc_status entry_of(
+    psc_context *context, const char *call, double value, const psc_row *row, psc_top *out) {
     const psc_session *session = context->session;
-    if (!in_place(context, context->in_run_end, "accumulate_top", "run_end"))
-        return PSC_ERROR_STATE;
-    psc_accumulator *accumulator = find(context, handle, "accumulate_top");
-    if (!accumulator) return PSC_ERROR_PLUGIN;
     if (!row || row->index < 0 || row->index >= session->n_rows)
         return psc_host_fail(
-            context, PSC_ERROR_PLUGIN, "accumulate_top: the row does not belong to this run");
+            context, PSC_ERROR_PLUGIN, "%s: the row does not belong to this run", call);
     const psc_row *own = &session->rows[row->index];
     psc_document document = document_of(session, own->sequence);
     int64_t position = document.first + own->position;
     if (position < INT32_MIN || position > INT32_MAX)
         return psc_host_fail(context, PSC_ERROR_PLUGIN,
-            "accumulate_top: the position in the document does not fit in 32 bits");
-    psc_top top = {.value = value, .document = document.number, .position = (int32_t)position};
-    copy_tokens(session, own->index, &top);
+            "%s: the position in the document does not fit in 32 bits", call);
+    *out = (psc_top){.value = value, .document = document.number, .position = (int32_t)position};
+    copy_tokens(session, own->index, out);
+    return PSC_OK;
+}
+
+/* The accumulator, and the entry to offer to it; null after setting the error. */
+static psc_accumulator *offered(psc_context *context, int handle, const char *call, double value,
+    const psc_row *row, psc_top *out) {
+    if (!in_place(context, context->in_run_end, call, "run_end")) return NULL;
+    psc_accumulator *accumulator = find(context, handle, call);
+    return accumulator && entry_of(context, call, value, row, out) == PSC_OK ? accumulator : NULL;
+}
+
+int psc_host_accumulate_top(
+    psc_context *context, int handle, int64_t slot, double value, const psc_row *row) {
+    psc_error error = {PSC_OK, ""};
+    psc_top top;
+    psc_accumulator *accumulator = offered(context, handle, "accumulate_top", value, row, &top);
+    if (!accumulator) return PSC_ERROR_PLUGIN;
     context->session->run_accumulated = true;
-    psc_status status = psc_accumulator_add_top(accumulator, slot, &top, &error);
+    psc_status status = psc_accumulator_add_top(accumulator, slot, &top, NULL, &error);
     return status == PSC_OK ? 0 : psc_host_pass(context, &error);
+}
+
+/* --- records --------------------------------------------------------------------------------- */
+
+int psc_host_accumulator_records(
+    psc_context *context, const char *name, int64_t n, int32_t k, uint64_t bytes) {
+    psc_error error = {PSC_OK, ""};
+    if (!in_place(context, context->in_open, "accumulator_records", "open")) return -1;
+    int handle = psc_accumulators_add_records(&context->accumulators, name, n, k, bytes, &error);
+    if (handle < 0) psc_host_pass(context, &error);
+    return handle;
+}
+
+int psc_host_accumulate_record(psc_context *context, int handle, int64_t slot, double value,
+    const psc_row *row, const void *record) {
+    psc_error error = {PSC_OK, ""};
+    psc_top top;
+    psc_accumulator *accumulator = offered(context, handle, "accumulate_record", value, row, &top);
+    if (!accumulator) return -1;
+    const int ranks = psc_accumulator_ranks(accumulator, slot, &top, &error);
+    if (ranks >= 0 && record) {
+        context->session->run_accumulated = true;
+        if (psc_accumulator_add_top(accumulator, slot, &top, record, &error) == PSC_OK)
+            return ranks;
+    } else if (ranks >= 0) {
+        return ranks;
+    }
+    psc_host_pass(context, &error);
+    return -1;
+}
+
+int psc_host_place(psc_context *context, const psc_row *row, int64_t *document, int32_t *position) {
+    psc_top top;
+    if (!in_place(context, context->in_run, "place", "a run")) return PSC_ERROR_STATE;
+    if (entry_of(context, "place", 0.0, row, &top) != PSC_OK) return PSC_ERROR_PLUGIN;
+    *document = top.document;
+    *position = top.position;
+    return 0;
 }
 
 /* --- reading --------------------------------------------------------------------------------- */
@@ -111,7 +162,18 @@ int32_t psc_host_accumulated_top(psc_context *context, int handle, int64_t slot,
     if (!in_place(context, true, "accumulated_top", "")) return -1;
     const psc_accumulator *accumulator = find(context, handle, "accumulated_top");
     if (!accumulator) return -1;
-    int32_t n = psc_accumulator_read_top(accumulator, slot, out, &error);
+    int32_t n = psc_accumulator_read_top(accumulator, slot, out, NULL, &error);
+    if (n < 0) psc_host_pass(context, &error);
+    return n;
+}
+
+int32_t psc_host_accumulated_records(
+    psc_context *context, int handle, int64_t slot, psc_top *out, void *records) {
+    psc_error error = {PSC_OK, ""};
+    if (!in_place(context, true, "accumulated_records", "")) return -1;
+    const psc_accumulator *accumulator = find(context, handle, "accumulated_records");
+    if (!accumulator) return -1;
+    int32_t n = psc_accumulator_read_top(accumulator, slot, out, records, &error);
     if (n < 0) psc_host_pass(context, &error);
     return n;
 }

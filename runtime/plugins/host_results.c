@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define NAME_BYTES 64
+#define PATH_BYTES 200
 
 static psc_section *section_of(psc_context *context) {
     return &context->session->results->sections[context->section];
@@ -146,17 +147,40 @@ int psc_host_token_ids(psc_context *context, const char *array) {
 
 /* --- files ----------------------------------------------------------------------------------- */
 
-int psc_host_document(psc_context *context, const char *kind, const char *bytes, uint64_t n) {
-    char name[2 * NAME_BYTES + 16];
-    if (!allowed(context, "document", kind)) return PSC_ERROR_PLUGIN;
+#define DOCUMENT_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789."
+
+/* Names with one slash between them, none empty or with a dot first. */
+static bool is_good_path(const char *path) {
+    if (strlen(path) > PATH_BYTES) return false;
+    for (const char *at = path;; at++) {
+        const size_t n = strspn(at, DOCUMENT_LETTERS "_-");
+        if (n == 0 || *at == '.') return false;
+        at += n;
+        if (*at != '/') return *at == 0;
+    }
+}
+
+/* Whether kind names a file; its name in the output folder. */
+static bool document_name(char *out, size_t size, const char *plugin, const char *kind) {
+    if (!kind) return false;
     const size_t length = strlen(kind);
-    const bool plain = length > 0 && length < NAME_BYTES && kind[0] != '.' &&
-                       strspn(kind, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                    "0123456789.") == length;
-    if (!plain || (n > 0 && !bytes))
+    if (strchr(kind, '/')) {
+        snprintf(out, size, "%s", kind);
+        return is_good_path(kind);
+    }
+    snprintf(out, size, "%s.%s", plugin, kind);
+    return length > 0 && length < NAME_BYTES && kind[0] != '.' &&
+           strspn(kind, DOCUMENT_LETTERS) == length;
+}
+
+int psc_host_document(psc_context *context, const char *kind, const char *bytes, uint64_t n) {
+    char name[PATH_BYTES + 2 * NAME_BYTES];
+    if (!in_place(context, "document")) return PSC_ERROR_PLUGIN;
+    if (!document_name(name, sizeof name, context->name, kind) || (n > 0 && !bytes))
         return psc_host_fail(context, PSC_ERROR_PLUGIN,
-            "document: '%.60s' is not a file type; use letters, digits and dots", kind);
-    snprintf(name, sizeof name, "%s.%s", context->name, kind);
+            "document: '%.60s' is not a file type or a path; use letters, digits and dots, in a path "
+            "also _ and -",
+            kind ? kind : "");
     psc_error error = {PSC_OK, ""};
     psc_status status = psc_results_add_file(context->session->results, name, bytes, n, &error);
     return status == PSC_OK ? psc_host_append_text(context, "files", name)

@@ -47,6 +47,7 @@ static json_t *plugin_object(const psc_context *context, bool *ok) {
         append(table, ok, json_integer((json_int_t)a->kind));
         append(table, ok, json_integer(a->n));
         append(table, ok, json_integer(a->k));
+        if (a->extra) append(table, ok, json_integer((json_int_t)a->extra));
         append(tables, ok, table);
     }
     put(plugin, ok, "options", options);

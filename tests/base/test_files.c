@@ -152,6 +152,39 @@ Test(files, output_folder_is_not_there_before_commit_nor_after_abort) {
     cr_assert_eq(count_entries(folder), 0);
 }
 
+/* Files in folders of the output, whole or not at all; what a link names stays. */
+Test(files, output_folder_with_folders) {
+    psc_output *output;
+    psc_error error = {0};
+    static const char *const bad[] = {"/a", "a/", "a//b", "a/../b", "./a", "", ".."};
+    cr_assert_eq(mkdir(at("other"), 0777), 0);
+    put_text("other/precious", "x");
+    for (int aborted = 1; aborted >= 0; aborted--) {
+        cr_assert_eq(psc_output_begin(&output, at("out"), &error), PSC_OK, "%s", error.message);
+        cr_assert_eq(psc_output_write(output, "a/b/one", "1", 1, &error), PSC_OK);
+        cr_assert_eq(psc_output_write(output, "a/b/two", "2", 1, &error), PSC_OK);
+        cr_assert_eq(psc_output_write(output, "three", "3", 1, &error), PSC_OK);
+        expect_error(psc_output_write(output, "a/b", "4", 1, &error), PSC_ERROR_IO, &error, "a/b");
+        expect_error(
+            psc_output_write(output, "three/x", "5", 1, &error), PSC_ERROR_IO, &error, "three/x");
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+            expect_error(
+                psc_output_write(output, bad[i], "6", 1, &error), PSC_ERROR_INPUT, &error, "plain");
+        if (aborted) {
+            char name[300], link[300];
+            snprintf(name, sizeof name, ".out.partial-%ld-0/a/link", (long)getpid());
+            snprintf(link, sizeof link, "%s", at(name));
+            cr_assert_eq(symlink(at("other"), link), 0);
+            psc_output_abort(&output);
+            cr_assert_eq(count_entries(folder), 1);
+        }
+    }
+    cr_assert_eq(psc_output_commit(&output, &error), PSC_OK, "%s", error.message);
+    cr_assert(psc_path_exists(at("out/a/b/two")) && psc_path_exists(at("out/three")));
+    cr_assert(psc_path_exists(at("other/precious")));
+    cr_assert_eq(count_entries(folder), 2, "a temporary folder is left");
+}
+
 Test(files, output_folder_filled_meanwhile_is_kept) {
     psc_output *output;
     psc_error error = {0};

@@ -16,7 +16,8 @@
     X(ln_parameters) X(bias) X(embedding) X(unembedding) X(unembedding_mean) X(parallel_for) \
     X(apply) X(pullback) X(row_norms) X(column_norms) X(dot) X(exp) X(erf) X(log) \
     X(log_sum_exp) X(shares) X(keep) X(rotate) X(read_tensor) X(load_setting) X(save_folder) \
-    X(sentences) X(read_sentences) X(token_bytes) X(save_file) X(token_ids)
+    X(sentences) X(read_sentences) X(token_bytes) X(save_file) X(token_ids) \
+    X(accumulator_records) X(accumulate_record) X(accumulated_records) X(place)
 // clang-format on
 
 Test(abi, the_hosts_table_only_grows_at_its_end) {

@@ -218,6 +218,71 @@ Test(accumulate, a_position_counts_from_the_documents_start) {
     fixture_close();
 }
 
+/* --- records --------------------------------------------------------------------------------- */
+
+static int kept;
+
+static int records_open(psc_context *given, const psc_host *table, void **state) {
+    (void)state;
+    context = given;
+    host = table;
+    kept = host->accumulator_records(context, "kept", 1, 3, 2 * sizeof(int64_t));
+    return kept < 0 ? -1 : 0;
+}
+
+/* Offers each row with its token as the value and its place as the record; asks first. */
+static int records_end(psc_context *given, void *state, int status) {
+    (void)given, (void)state;
+    int32_t n = 0;
+    const psc_row *rows = host->rows(context, &n);
+    for (int32_t i = 0; status == 0 && i < n; i++) {
+        int64_t place[2] = {0};
+        int32_t position = 0;
+        if (host->place(context, &rows[i], &place[0], &position)) return -1;
+        place[1] = position;
+        const int asked = host->accumulate_record(context, kept, 0, rows[i].token, &rows[i], NULL);
+        if (asked < 0 ||
+            asked != host->accumulate_record(context, kept, 0, rows[i].token, &rows[i], place))
+            return -1;
+    }
+    return 0;
+}
+
+static int records_report(psc_context *given, void *state) {
+    (void)given, (void)state;
+    int64_t places[3][2];
+    psc_top entries[3];
+    int64_t document;
+    int32_t position;
+    cr_assert_eq(host->accumulated_records(context, kept, 0, entries, places), 3);
+    cr_assert_eq(host->accumulated_records(context, kept, 0, NULL, NULL), 3);
+    for (int i = 0; i < 3; i++)
+        cr_assert(entries[i].document == places[i][0] && entries[i].position == places[i][1]);
+    cr_assert(entries[0].value == 79 && entries[2].value == 79 && places[2][0] == 2);
+    return host->value_number(context, "document", (double)places[0][0]) ||
+           host->place(context, host->rows(context, &position), &document, &position);
+}
+
+static int records_top(psc_context *given, void *state, int status) {
+    (void)given, (void)state, (void)status;
+    int32_t n = 0;
+    return host->accumulate_top(context, kept, 0, 1.0, host->rows(context, &n));
+}
+
+/* Records come back with their entries; also from a state; place is refused without rows. */
+Test(accumulate, records) {
+    open_accumulating(8, 1);
+    bridge->open = records_open;
+    bridge->run_end = records_end;
+    bridge->report = records_report;
+    must_load(PLUGIN("bridge"), NULL);
+    for (int d = 0; d < 4; d += 2) cr_assert_eq(run_documents(d, 2), PSC_OK, "%s", error.message);
+    REFUSED(psc_session_report(session, NULL, &error), PSC_ERROR_PLUGIN, "place", "row");
+    bridge->run_end = records_top;
+    REFUSED(run_documents(0, 1), PSC_ERROR_PLUGIN, "'kept'", "need a record");
+    fixture_close();
+}
+
 /* --- refusals -------------------------------------------------------------------------------- */
 
 static int make_array(psc_context *given, void *state) {

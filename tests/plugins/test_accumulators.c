@@ -153,21 +153,81 @@ Test(accumulators, top_lists_do_not_depend_on_the_order) {
     new_table(PSC_ACCUMULATE_TOP, 2, K);
     psc_accumulator *a = &tables.list[0], *b = &tables.list[1];
     for (int i = 0; i < N; i++)
-        cr_assert_eq(psc_accumulator_add_top(a, 1, &entries[i], &error), PSC_OK);
+        cr_assert_eq(psc_accumulator_add_top(a, 1, &entries[i], NULL, &error), PSC_OK);
     for (int i = N - 1; i >= N / 3; i--)
-        cr_assert_eq(psc_accumulator_add_top(b, 1, &entries[i], &error), PSC_OK);
+        cr_assert_eq(psc_accumulator_add_top(b, 1, &entries[i], NULL, &error), PSC_OK);
     psc_accumulators other = {0};
     psc_accumulators_add(&other, "other", PSC_ACCUMULATE_TOP, 2, K, &error);
     for (int i = 0; i < N / 3; i++)
-        cr_assert_eq(psc_accumulator_add_top(&other.list[0], 1, &entries[i], &error), PSC_OK);
+        cr_assert_eq(psc_accumulator_add_top(&other.list[0], 1, &entries[i], NULL, &error), PSC_OK);
     cr_assert_eq(psc_accumulator_merge(b, other.list[0].slots, &error), PSC_OK);
     cr_assert_arr_eq(a->slots, b->slots, a->bytes);
     psc_top out[K];
-    cr_assert_eq(psc_accumulator_read_top(a, 0, out, &error), 0);
-    cr_assert_eq(psc_accumulator_read_top(a, 1, out, &error), K);
+    cr_assert_eq(psc_accumulator_read_top(a, 0, out, NULL, &error), 0);
+    cr_assert_eq(psc_accumulator_read_top(a, 1, out, NULL, &error), K);
     for (int i = 1; i < K; i++) {
         cr_assert_geq(out[i - 1].value, out[i].value);
         if (out[i - 1].value == out[i].value) cr_assert_leq(out[i - 1].document, out[i].document);
     }
     psc_accumulators_close(&other);
+}
+
+/* An entry's record, a function of what ranks: the same window has the same record. */
+static void record_of(uint64_t out[3], const psc_top *entry) {
+    out[0] = (uint64_t)entry->document;
+    out[1] = (uint64_t)entry->position << 20 | (uint32_t)entry->tokens[PSC_TOP_BEFORE];
+    out[2] = ~out[0] ^ out[1];
+}
+
+Test(accumulators, records_follow_their_entries) {
+    enum { N = 100, K = 5 };
+    static psc_top entries[N];
+    psc_accumulators other = {0};
+    psc_top out[K];
+    uint64_t seed = 11, record[3], records[K][3];
+    for (int i = 0; i < N; i++)
+        entries[i] = (psc_top){.value = (double)(next_random(&seed) % 7),
+            .document = (int64_t)(next_random(&seed) % 50),
+            .position = (int32_t)(next_random(&seed) % 6)};
+    cr_assert_eq(psc_accumulators_add_records(&tables, "a", 2, K, sizeof record, &error), 0);
+    cr_assert_eq(psc_accumulators_add_records(&tables, "b", 2, K, sizeof record, &error), 1);
+    cr_assert_eq(psc_accumulators_add_records(&other, "b", 2, K, sizeof record, &error), 0);
+    psc_accumulator *a = &tables.list[0], *b = &tables.list[1];
+    for (int i = 0; i < N; i++) {
+        record_of(record, &entries[i]);
+        const int ranks = psc_accumulator_ranks(a, 1, &entries[i], &error);
+        char *before = malloc(a->bytes);
+        memcpy(before, a->slots, a->bytes);
+        cr_assert_eq(psc_accumulator_add_top(a, 1, &entries[i], record, &error), PSC_OK);
+        cr_assert_eq(ranks, memcmp(before, a->slots, a->bytes) != 0);
+        free(before);
+        psc_accumulator *half = i % 3 ? b : &other.list[0];
+        cr_assert_eq(psc_accumulator_add_top(half, 1, &entries[i], record, &error), PSC_OK);
+    }
+    cr_assert_eq(psc_accumulator_merge(b, other.list[0].slots, &error), PSC_OK);
+    cr_assert_arr_eq(a->slots, b->slots, a->bytes);
+    cr_assert_eq(psc_accumulator_read_top(a, 0, out, records, &error), 0);
+    cr_assert_eq(psc_accumulator_read_top(a, 1, out, records, &error), K);
+    for (int i = 0; i < K; i++) {
+        record_of(record, &out[i]);
+        cr_assert_arr_eq(records[i], record, sizeof record);
+    }
+    psc_accumulators_close(&other);
+}
+
+Test(accumulators, records_refusals) {
+    psc_top entry = {.value = 1.0};
+    uint64_t record[3] = {0};
+    cr_assert_eq(psc_accumulators_add_records(&tables, "a", 1, 2, 12, &error), -1);
+    cr_assert(strstr(error.message, "multiple of 8"), "%s", error.message);
+    cr_assert_eq(psc_accumulators_add_records(&tables, "a", 1, 2, 0, &error), -1);
+    cr_assert_eq(psc_accumulators_add_records(&tables, "a", 1, 2, UINT64_MAX - 7, &error), -1);
+    cr_assert(strstr(error.message, "slots"), "%s", error.message);
+    cr_assert_eq(psc_accumulators_add_records(&tables, "a", 1, 2, sizeof record, &error), 0);
+    REFUSED(psc_accumulator_add_top(&tables.list[0], 0, &entry, NULL, &error), PSC_ERROR_PLUGIN,
+        "need a record");
+    cr_assert_eq(psc_accumulator_ranks(&tables.list[0], 1, &entry, &error), -1);
+    psc_accumulator *plain = new_table(PSC_ACCUMULATE_TOP, 1, 2);
+    REFUSED(psc_accumulator_add_top(plain, 0, &entry, record, &error), PSC_ERROR_PLUGIN,
+        "do not have a record");
 }

@@ -2,6 +2,8 @@
 #include "plugin_fixture.h"
 
 #include <jansson.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 TestSuite(host_results, .init = fixture_open, .fini = fixture_close);
 
@@ -166,6 +168,52 @@ static int huge_array(void) {
     const char *six[] = {"n", "n", "n", "n", "n", "n"};
     return host->axis_numbers(context, "n", 2000, numbers) ||
            !host->array(context, "a", PSC_F64, 6, six);
+}
+
+/* A file beside the plugin's name, and one in folders. */
+static int two_files(void) {
+    return host->document(context, "json", "{}", 2) ||
+           host->document(context, "headvis/my-books_2/heads/L0H1.json", "[]", 2);
+}
+
+static const char *path;
+
+static int file_at_path(void) {
+    return host->document(context, path, "", 0);
+}
+
+Test(host_results, files) {
+    static const char *const bad[] = {"/a", "a/", "a//b", "../a", "a/../b", "a/.b", "a b/c",
+        "a\\b/c", "", ".json", "js-on", "a/\xc3\xa9", NULL};
+    char deep[300], folder[] = "/tmp/psc-files-XXXXXX", name[400];
+    psc_result_file file;
+    cr_assert_eq(run_report(two_files), PSC_OK, "%s", error.message);
+    const psc_results *results = psc_session_results(session);
+    cr_assert_eq(psc_results_file_count(results), 2);
+    cr_assert_eq(psc_results_file_at(&file, results, 0, &error), PSC_OK);
+    cr_assert_str_eq(file.name, "bridge.json");
+    cr_assert_eq(psc_results_file_at(&file, results, 1, &error), PSC_OK);
+    cr_assert_str_eq(file.name, "headvis/my-books_2/heads/L0H1.json");
+    cr_assert(mkdtemp(folder));
+    cr_assert_eq(psc_results_write_folder(results, folder, &error), PSC_OK, "%s", error.message);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(psc_results_file_at(&file, results, i, &error), PSC_OK);
+        snprintf(name, sizeof name, "%s/%s", folder, file.name);
+        cr_assert_eq(access(name, R_OK), 0, "%s", name);
+    }
+    snprintf(name, sizeof name, "rm -r %s", folder);
+    cr_assert_eq(system(name), 0);
+    for (int i = 0; bad[i]; i++) {
+        path = bad[i];
+        REFUSED(run_report(file_at_path), PSC_ERROR_PLUGIN, "plugin bridge", "path");
+    }
+    memset(deep, 'a', sizeof deep);
+    memcpy(deep, "a/", 2);
+    deep[201] = 0;
+    path = deep;
+    REFUSED(run_report(file_at_path), PSC_ERROR_PLUGIN, "plugin bridge", "path");
+    deep[200] = 0;
+    cr_assert_eq(run_report(file_at_path), PSC_OK, "%s", error.message);
 }
 
 /* Runs share entries, and never confuse different ones. */

@@ -312,7 +312,9 @@ static uint64_t play(const scenario *s, int numbers[N_CALLS]) {
 /* A failed run over documents that had already added a part invalidates the session. */
 static bool is_spoilt(const scenario *s, int step) {
     if (s->how != CORPUS || step == 0 || step == 3) return false;
-    return counted[CALL_accumulate] + counted[CALL_accumulate_top] > 0 && session->spoilt;
+    const int added =
+        counted[CALL_accumulate] + counted[CALL_accumulate_top] + counted[CALL_accumulate_record];
+    return added > 0 && session->spoilt;
 }
 
 /* Later runs must not use the data that a failed run on a source prompt kept. */

@@ -51,7 +51,11 @@
     X(read_tensor, 1, 1)                                                                           \
     X(read_sentences, 1, 1)                                                                        \
     X(save_file, 1, 1)                                                                             \
-    X(token_ids, 1, 1)
+    X(token_ids, 1, 1)                                                                             \
+    X(accumulator_records, 1, 1)                                                                   \
+    X(accumulate_record, 0, 1)                                                                     \
+    X(accumulated_records, 0, 1)                                                                   \
+    X(place, 0, 1)
 
 typedef enum call_id {
 #define CALL_ID(name, every, shows) CALL_##name,
@@ -175,6 +179,15 @@ CALL(int, save_file, -1, (psc_context * c, const char *path, const char *bytes, 
     bytes, n)
 
 CALL(int, token_ids, -1, (psc_context * c, const char *array), array)
+CALL(int, accumulator_records, -1,
+    (psc_context * c, const char *name, int64_t n, int32_t k, uint64_t bytes), name, n, k, bytes)
+CALL(int, accumulate_record, -1,
+    (psc_context * c, int h, int64_t s, double x, const psc_row *row, const void *record), h, s, x,
+    row, record)
+CALL(int32_t, accumulated_records, -1,
+    (psc_context * c, int h, int64_t s, psc_top *x, void *records), h, s, x, records)
+CALL(int, place, -1, (psc_context * c, const psc_row *row, int64_t *document, int32_t *position),
+    row, document, position)
 
 static const psc_plugin *stood_in; /* the built-in */
 static psc_host table;

@@ -941,6 +941,38 @@ psc_host_save_file = ctypes.CFUNCTYPE(
     ctypes.c_uint64,
 )
 psc_host_token_ids = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)
+psc_host_accumulator_records = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_char_p,
+    ctypes.c_int64,
+    ctypes.c_int32,
+    ctypes.c_uint64,
+)
+psc_host_accumulate_record = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_int64,
+    ctypes.c_double,
+    ctypes.POINTER(psc_row),
+    ctypes.c_void_p,
+)
+psc_host_accumulated_records = ctypes.CFUNCTYPE(
+    ctypes.c_int32,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_int64,
+    ctypes.POINTER(psc_top),
+    ctypes.c_void_p,
+)
+psc_host_place = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.POINTER(psc_row),
+    ctypes.POINTER(ctypes.c_int64),
+    ctypes.POINTER(ctypes.c_int32),
+)
 
 
 class psc_host(ctypes.Structure):
@@ -1010,6 +1042,10 @@ class psc_host(ctypes.Structure):
     token_bytes: Any
     save_file: Any
     token_ids: Any
+    accumulator_records: Any
+    accumulate_record: Any
+    accumulated_records: Any
+    place: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1077,6 +1113,10 @@ class psc_host(ctypes.Structure):
         ("token_bytes", psc_host_token_bytes),
         ("save_file", psc_host_save_file),
         ("token_ids", psc_host_token_ids),
+        ("accumulator_records", psc_host_accumulator_records),
+        ("accumulate_record", psc_host_accumulate_record),
+        ("accumulated_records", psc_host_accumulated_records),
+        ("place", psc_host_place),
     )
 
     def __init__(self, **values: Any) -> None:
