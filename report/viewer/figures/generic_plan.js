@@ -2,7 +2,7 @@
 // figure; axes that it does not show get a control.
 import { choice } from "../parts/choice.js";
 import { labelOf, labelsOf } from "../parts/labels.js";
-import { pickShared } from "../parts/pick.js";
+import { chooseAny } from "../parts/choose.js";
 
 const FEW = 64; // an axis with more places than this is ranked, not spread out
 const DOWN = /^(layers|levels|lenses|sites|.*_layers)$/; // axes that a heat map shows downwards, if there
@@ -144,8 +144,8 @@ export class Cut {
     const all = [this.key, ...this.extra.map(({ at }) => at)];
     for (const one of all) one.on(change);
     return [
-      pickShared("array", this.group.keys, this.key),
-      ...this.extra.map(({ axis, at }) => pickShared(axis.replace(/_/g, " "), placeNames(this.section, axis), at)),
+      chooseAny(this.key, "array", this.group.keys),
+      ...this.extra.map(({ axis, at }) => chooseAny(at, axis.replace(/_/g, " "), placeNames(this.section, axis))),
     ].filter(Boolean);
   }
   /** Lets a selected row choose the place of an axis of rows that is not drawn. */
