@@ -10,15 +10,17 @@ typedef struct buffer {
     bool full;
 } buffer;
 
-/* Adds the text whole, or marks the buffer as full. */
+/* Adds the text, or of its characters those that fit. */
 static void add(buffer *b, const char *text) {
-    const size_t n = strlen(text);
-    if (b->full || n >= b->size - b->used) {
+    const size_t room = b->size - b->used - 1;
+    size_t n = b->full ? 0 : strlen(text);
+    if (n > room) {
+        for (n = room; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80;) n--; /* UTF-8 */
         b->full = true;
-        return;
     }
-    memcpy(b->text + b->used, text, n + 1);
+    memcpy(b->text + b->used, text, n);
     b->used += n;
+    b->text[b->used] = 0;
 }
 
 static void add_word(buffer *b, const char *word) {

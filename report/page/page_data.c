@@ -11,7 +11,7 @@
 #include "page_text.h"
 #include "page_vocabulary.h"
 
-enum { ARRAY_BYTES = 250, TOKEN_BYTES = 110, NOTES_BYTES = 5000 };
+enum { ARRAY_BYTES = 250, SECTION_BYTES = 200, TOKEN_BYTES = 110, NOTES_BYTES = 5000 };
 
 typedef struct data_writer {
     psc_page_writer texts;
@@ -90,6 +90,14 @@ static void put_arrays(data_writer *w, const char *key, int n, const marks *m) {
         w->texts.room += aside;
     }
     psc_json_end(json_of(w));
+}
+
+static void skip_arrays(data_writer *w, int run, int section) {
+    for (psc_page_array *array; w->next < w->plan->n; w->next++) {
+        array = &w->plan->arrays[w->next];
+        if (array->run != run || array->section != section) return;
+        array->skipped = true;
+    }
 }
 
 /* --- a section ------------------------------------------------------------------------------- */
@@ -204,7 +212,7 @@ static bool make_marks(marks *m, const psc_results *results, int section, int n)
     return m->axes != NULL;
 }
 
-static void put_section(data_writer *w, int run, int index) {
+static void put_section(data_writer *w, int run, int index, bool is_first) {
     const psc_results *results = w->source->runs[run];
     psc_result_section section = PSC_RESULT_SECTION_INIT;
     marks m = {0};
@@ -214,7 +222,7 @@ static void put_section(data_writer *w, int run, int index) {
         free_marks(&m);
         return;
     }
-    psc_json_object_in_list(json_of(w), index == 0);
+    psc_json_object_in_list(json_of(w), is_first);
     psc_page_put_text(&w->texts, "name", section.name);
     psc_page_put_text(&w->texts, "version", section.version);
     int64_t aside = psc_page_share(&w->texts, 4);
@@ -272,9 +280,26 @@ static void put_head(data_writer *w, int run) {
     if (!psc_results_get_corpus(&corpus, results, NULL)) psc_json_corpus(json_of(w), &corpus);
 }
 
+/* A section for which the room is too small is left out with its arrays. */
+static void put_sections(data_writer *w, int run) {
+    const int32_t n = psc_results_section_count(w->source->runs[run]);
+    bool is_first = true;
+    psc_json_list(json_of(w), "sections", n);
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t aside = psc_page_share(&w->texts, n - i + 1); /* the last: the vocabulary */
+        if (psc_page_afford(&w->texts, SECTION_BYTES)) {
+            put_section(w, run, i, is_first);
+            is_first = false;
+        } else {
+            skip_arrays(w, run, i);
+        }
+        w->texts.room += aside;
+    }
+    psc_json_list_end(json_of(w));
+}
+
 static void put_run(data_writer *w, int run) {
     const psc_results *results = w->source->runs[run];
-    const int32_t n = psc_results_section_count(results);
     if (!psc_page_ids_make(&w->ids, results)) {
         fail_memory(w);
         return;
@@ -284,13 +309,7 @@ static void put_run(data_writer *w, int run) {
     int64_t aside = psc_page_share(&w->texts, 2);
     put_tokens(w, results);
     w->texts.room += aside;
-    psc_json_list(json_of(w), "sections", n);
-    for (int32_t i = 0; i < n; i++) {
-        aside = psc_page_share(&w->texts, n - i + 1); /* the last: the vocabulary */
-        put_section(w, run, i);
-        w->texts.room += aside;
-    }
-    psc_json_list_end(json_of(w));
+    put_sections(w, run);
     put_arrays(w, "captures", psc_results_capture_count(results), &(marks){0});
     w->reserved += psc_page_put_vocabulary(&w->texts, results, &w->ids);
     psc_page_ids_free(&w->ids);

@@ -1,5 +1,6 @@
 /* The budget of the arrays. Arrays from the smallest to the largest: each may use an equal part of
- * what the smaller ones have left. A second round gives each what then still remains. */
+ * what the smaller ones have left; patterns and contexts, which a reader looks at most, may use more. A
+ * second round gives each what then still remains. */
 #include "page_contexts.h"
 
 #include <stdlib.h>
@@ -69,12 +70,14 @@ void psc_page_plan_free(psc_page_plan *plan) {
 
 /* --- the choice ------------------------------------------------------------------------------ */
 
+enum { PATTERN = 4 }; /* the weight of patterns and contexts */
+
 /* Something to choose for: an array, or a group. */
 typedef struct item {
     psc_page_array *array; /* null: a group */
     psc_page_group *group;
     int64_t n, bytes; /* elements; what its encoding takes so far */
-    int order;
+    int order, weight;
 } item;
 
 static int by_size(const void *a, const void *b) {
@@ -85,11 +88,17 @@ static int by_size(const void *a, const void *b) {
 
 static int make_items(item *items, psc_page_plan *plan) {
     int n = 0;
-    for (int i = 0; i < plan->n; i++)
-        if (plan->arrays[i].group == 0 && !plan->arrays[i].skipped)
-            items[n] = (item){&plan->arrays[i], NULL, plan->arrays[i].facts.n, 0, n}, n++;
-    for (int i = 0; i < plan->n_groups; i++)
-        items[n] = (item){NULL, &plan->groups[i], plan->groups[i].n, 0, n}, n++;
+    for (int i = 0; i < plan->n; i++) {
+        psc_page_array *array = &plan->arrays[i];
+        if (array->group > 0 || array->skipped) continue;
+        const int weight = array->facts.is_pattern ? PATTERN : 1;
+        items[n] = (item){array, NULL, array->facts.n, 0, n, weight};
+        n++;
+    }
+    for (int i = 0; i < plan->n_groups; i++) {
+        items[n] = (item){NULL, &plan->groups[i], plan->groups[i].n, 0, n, PATTERN};
+        n++;
+    }
     qsort(items, (size_t)n, sizeof *items, by_size);
     return n;
 }
@@ -107,12 +116,18 @@ psc_status psc_page_plan_choose(psc_page_plan *plan, int64_t room, psc_error *er
     item *items = malloc(((size_t)plan->n + (size_t)plan->n_groups + 1) * sizeof *items);
     if (!items) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
     const int n = make_items(items, plan);
-    for (int round = 0; round < 2; round++)
-        for (int i = 0; i < n; i++) {
-            const int64_t own = items[i].bytes;
-            choose(plan, &items[i], round == 0 ? room / (n - i) : own + room);
-            room -= items[i].bytes - own;
-        }
+    int64_t weights = 0;
+    for (int i = 0; i < n; i++) weights += items[i].weight;
+    for (int i = 0; i < n; i++) {
+        choose(plan, &items[i], room * items[i].weight / weights);
+        room -= items[i].bytes;
+        weights -= items[i].weight;
+    }
+    for (int i = 0; i < n; i++) {
+        room += items[i].bytes;
+        choose(plan, &items[i], room);
+        room -= items[i].bytes;
+    }
     free(items);
     return PSC_OK;
 }
