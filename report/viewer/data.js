@@ -241,7 +241,9 @@ export class Section {
     const row = axis.number(i);
     return row >= 0 && row < this.run.tokens.length ? row : null;
   }
-  /** The place of a row on an axis of rows; null where the axis has other things or lacks the row. */
+  /**
+   * The place of a row on an axis of rows; null where the axis has other things or lacks the row.
+   */
   indexOfRow(name, row) {
     const axis = this.axis(name);
     if (!axis || row === null || this.rowAt(name, 0) === null) return null;
@@ -253,7 +255,8 @@ export class Section {
   has(key, axes) {
     const array = this.arrays.get(key);
     if (!array || array.omitted) return false;
-    return !axes || (axes.length === array.axes.length && axes.every((a, i) => a === array.axes[i]));
+    if (!axes) return true;
+    return axes.length === array.axes.length && axes.every((a, i) => a === array.axes[i]);
   }
 }
 

@@ -1,13 +1,18 @@
-// The difference of two runs: a section with the same arrays, whose numbers are this run's minus the
+// The difference of two runs: a section with the same arrays, whose numbers are this run's minus
+// the
 // other's. Integers (ids, counts, ranks) and texts are this run's.
 import { NDArray, Section } from "./data.js";
 
-/** Where each index of an axis is on the other's axis: by label or number; -1 where it is missing. */
+/**
+ * Where each index of an axis is on the other's axis: by label or number; -1 where it is missing.
+ */
 function match(axis, other) {
   if (!other) return null;
   const places = new Map();
   for (let i = 0; i < other.n; i++) places.set(other.label(i), i);
-  return Array.from({ length: axis.n }, (_, i) => (places.has(axis.label(i)) ? places.get(axis.label(i)) : -1));
+  return Array.from({ length: axis.n }, (_, i) =>
+    places.has(axis.label(i)) ? places.get(axis.label(i)) : -1
+  );
 }
 
 /** Axes on which a missing index is a writer that wrote nothing, so that its share is 0. */
@@ -23,10 +28,16 @@ class DifferenceArray extends NDArray {
     this.second = second;
     this.section = section;
     this.maps = first.axes.map((name) => match(section.axis(name), other.axis(name)));
-    this.omitted = first.omitted || second.omitted || this.maps.includes(null) ||
+    this.omitted =
+      first.omitted ||
+      second.omitted ||
+      this.maps.includes(null) ||
       first.axes.join() !== second.axes.join();
-    this.encoding = this.omitted ? "omitted"
-      : first.encoding === "top" || second.encoding === "top" ? "top" : "f32";
+    this.encoding = this.omitted
+      ? "omitted"
+      : first.encoding === "top" || second.encoding === "top"
+      ? "top"
+      : "f32";
     this.tokenIds = false;
   }
   /** The other run's indices; null where it lacks one, "zero" where that counts as 0. */
@@ -36,7 +47,10 @@ class DifferenceArray extends NDArray {
     indices.forEach((index, a) => {
       found.push(this.maps[a][index]);
       if (found[a] >= 0) return;
-      state = isZeroWhereMissing(this.section.axis(this.axes[a]), index) && state !== null ? "zero" : null;
+      state =
+        isZeroWhereMissing(this.section.axis(this.axes[a]), index) && state !== null
+          ? "zero"
+          : null;
     });
     return state;
   }
@@ -84,7 +98,8 @@ class DifferenceArray extends NDArray {
       const other = this.indicesOfOther(prefix);
       const places = new Set(this.first.top(...prefix).map(({ index }) => index));
       if (Array.isArray(other))
-        for (const { index } of this.second.top(...other)) if (back.has(index)) places.add(back.get(index));
+        for (const { index } of this.second.top(...other))
+          if (back.has(index)) places.add(back.get(index));
       const entries = new Map();
       for (const index of [...places].sort((a, b) => a - b))
         entries.set(index, this.difference([...prefix, index]));
@@ -112,7 +127,11 @@ function differenceOfValues(first, second) {
 /** The section whose float arrays and values are section's minus those of section.beside. */
 export function differenceOf(section) {
   const other = section.beside;
-  const whole = new Section(section.run, { name: section.name, version: section.version, options: section.options });
+  const whole = new Section(section.run, {
+    name: section.name,
+    version: section.version,
+    options: section.options,
+  });
   whole.isDifference = true;
   whole.axes = section.axes;
   whole.values = differenceOfValues(section.values, other.values);

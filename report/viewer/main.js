@@ -12,18 +12,34 @@ import { spine } from "./parts/tokens.js";
 
 /** The sentences of a section's summary, and what the page lacks of it. parts: its figures. */
 function words(section, parts) {
-  const omitted = [...section.arrays.values()].filter((array) => array.omitted).map((array) => array.key);
+  const omitted = [...section.arrays.values()]
+    .filter((array) => array.omitted)
+    .map((array) => array.key);
   return [
-    ...section.summary.filter((item) => typeof item === "string").map((text) => el("p", { class: "sentence" }, text)),
-    parts.length + section.summary.length ? null : el("p", { class: "note" }, "This plugin left no numbers of its own."),
-    omitted.length ? el("p", { class: "note" }, `Too large for this page, in tensors.safetensors: ${omitted.join(", ")}.`) : null,
+    ...section.summary
+      .filter((item) => typeof item === "string")
+      .map((text) => el("p", { class: "sentence" }, text)),
+    parts.length + section.summary.length
+      ? null
+      : el("p", { class: "note" }, "This plugin left no numbers of its own."),
+    omitted.length
+      ? el(
+          "p",
+          { class: "note" },
+          `Too large for this page, in tensors.safetensors: ${omitted.join(", ")}.`
+        )
+      : null,
   ];
 }
 
 /** A part of a section: one figure, in a page of two runs in panes. */
 function drawPart(part, page) {
   const { figure, section, title, arrays, id } = part;
-  const place = el("div", { class: "figure", id, "data-figure": figure.name }, el("h3", null, title));
+  const place = el(
+    "div",
+    { class: "figure", id, "data-figure": figure.name },
+    el("h3", null, title)
+  );
   inPanes(place, section, page, (pane, shown) => {
     try {
       figure.draw(pane, shown, page, arrays);
@@ -32,20 +48,30 @@ function drawPart(part, page) {
     }
   });
   const titles = place.querySelectorAll("h4");
-  if (titles.length === 1 && titles[0].textContent === title) place.firstChild.classList.add("hidden");
+  if (titles.length === 1 && titles[0].textContent === title)
+    place.firstChild.classList.add("hidden");
   return place;
 }
 
 /** The parts of all sections of a run: [{figure, section, title, arrays, id}]. */
 function partsOf(run) {
-  return run.sections.flatMap((section) => figuresOf(section).map((found) => ({
-    ...found, section, id: `${slug(section.name)}-${slug(found.title)}`,
-  })));
+  return run.sections.flatMap((section) =>
+    figuresOf(section).map((found) => ({
+      ...found,
+      section,
+      id: `${slug(section.name)}-${slug(found.title)}`,
+    }))
+  );
 }
 
 function drawSection(section, parts, page) {
-  return el("section", { class: "section", id: `section-${section.name}`, "data-section": section.name },
-    el("h2", null, section.name), words(section, parts), parts.map((part) => drawPart(part, page)));
+  return el(
+    "section",
+    { class: "section", id: `section-${section.name}`, "data-section": section.name },
+    el("h2", null, section.name),
+    words(section, parts),
+    parts.map((part) => drawPart(part, page))
+  );
 }
 
 /** Tells the style sheet how high the spine is, for links to places below it. */
@@ -73,14 +99,28 @@ function start() {
   const text = document.getElementById("text");
   const tokens = spine(run, page);
   const main = el("main", { id: "figures", tabindex: "-1" });
-  const toc = contents([...run.sections.map((section) => ({ id: `section-${section.name}`, title: section.name,
-    figures: ofSection(section) })), { id: "about", title: "about" }]);
-  const columns = el("div", { class: tokens ? "columns with-panel" : "columns" }, toc, main,
-    tokens ? panel(run, parts, page, tokens.tint).element : null);
+  const toc = contents([
+    ...run.sections.map((section) => ({
+      id: `section-${section.name}`,
+      title: section.name,
+      figures: ofSection(section),
+    })),
+    { id: "about", title: "about" },
+  ]);
+  const columns = el(
+    "div",
+    { class: tokens ? "columns with-panel" : "columns" },
+    toc,
+    main,
+    tokens ? panel(run, parts, page, tokens.tint) : null
+  );
   document.body.prepend(
     el("a", { class: "skip", href: "#figures" }, "Skip to the figures"),
     head(page, page.runs.length === 2 ? paneSwitch() : null),
-    ...(tokens ? [tokens.element] : []), columns, foot(page, text));
+    ...(tokens ? [tokens.element] : []),
+    columns,
+    foot(page, text)
+  );
   if (tokens) measure(tokens.element);
   for (const section of run.sections) main.append(drawSection(section, ofSection(section), page));
   text.open = false;

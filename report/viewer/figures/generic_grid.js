@@ -21,7 +21,8 @@ function drawGroup(place, section, page, group) {
   const rows = placeNames(section, down);
   const columns = placeNames(section, across);
   const select = (act) => (r, c) => {
-    const row = section.rowAt(across, c) === null ? section.rowAt(down, r) : section.rowAt(across, c);
+    const row =
+      section.rowAt(across, c) === null ? section.rowAt(down, r) : section.rowAt(across, c);
     if (row !== null) page.selection[act](row);
   };
   const figure = frame(place, {
@@ -30,12 +31,23 @@ function drawGroup(place, section, page, group) {
     controls: cut.controls(() => figure.redraw()),
     draw: (area, width) => {
       const value = (r, c) => cut.value({ [atDown]: r, [atAcross]: c });
-      const scale = colorScale(numbersOf(value, rows.length, columns.length), { signed: section.isDifference });
+      const scale = colorScale(numbersOf(value, rows.length, columns.length), {
+        signed: section.isDifference,
+      });
       const { key } = cut.array;
-      const drawn = heatmap(area, width, { rows, columns, value, scale, legend: key,
-        text: (r, c) => short(value(r, c)), minCell: 8, label: `${key}: ${down} by ${across}`,
+      const drawn = heatmap(area, width, {
+        rows,
+        columns,
+        value,
+        scale,
+        legend: key,
+        text: (r, c) => short(value(r, c)),
+        minCell: 8,
+        label: `${key}: ${down} by ${across}`,
         tip: (r, c) => [`${rows[r]}, ${columns[c]}`, `${key} ${number(value(r, c))}`],
-        onEnter: select("set"), onPick: select("lock") });
+        onEnter: select("set"),
+        onPick: select("lock"),
+      });
       follow(page, area, (row) => {
         const i = section.indexOfRow(across, row);
         drawn.highlight(i === null ? -1 : i);
@@ -49,6 +61,7 @@ export const genericGrid = {
   name: "grid",
   match: (section) => claim(section, "grid", "Grids"),
   draw(place, section, page, claimed) {
-    for (const group of claimedGroups(section, "grid", claimed)) drawGroup(place, section, page, group);
+    for (const group of claimedGroups(section, "grid", claimed))
+      drawGroup(place, section, page, group);
   },
 };

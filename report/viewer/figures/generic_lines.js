@@ -11,15 +11,21 @@ function drawGroup(place, section, at, keys) {
   const x = section.axis(axis);
   const flat = (key) => {
     const array = section.array(key);
-    return Array.from({ length: x.n }, (_, i) => array.at(...array.axes.map((_, a) => (a === at ? i : 0))));
+    return Array.from({ length: x.n }, (_, i) =>
+      array.at(...array.axes.map((_, a) => (a === at ? i : 0)))
+    );
   };
   frame(place, {
     title: titleOf({ keys }),
     label: `${titleOf({ keys })} along ${x.n} ${axis}`,
-    draw: (area, width) => lines(area, width, { height: 220, label: `${titleOf({ keys })} along ${axis}`,
-      x: { name: axis, values: Array.from({ length: x.n }, (_, i) => x.number(i)) },
-      y: { name: keys.length === 1 ? keys[0] : "" },
-      series: keys.map((key) => ({ name: key, values: flat(key) })) }),
+    draw: (area, width) =>
+      lines(area, width, {
+        height: 220,
+        label: `${titleOf({ keys })} along ${axis}`,
+        x: { name: axis, values: Array.from({ length: x.n }, (_, i) => x.number(i)) },
+        y: { name: keys.length === 1 ? keys[0] : "" },
+        series: keys.map((key) => ({ name: key, values: flat(key) })),
+      }),
     table: () => longTable(section, keys),
   });
 }

@@ -5,7 +5,7 @@ import { labelOf, labelsOf } from "../parts/labels.js";
 import { chooseAny } from "../parts/choose.js";
 
 const FEW = 64; // an axis with more places than this is ranked, not spread out
-const DOWN = /^(layers|levels|lenses|sites|.*_layers)$/; // axes that a heat map shows downwards, if there
+const DOWN = /^(layers|levels|lenses|sites|.*_layers)$/; // axes that a heat map shows downwards
 const MOST_SEARCHED = 1e6; // elements in which the largest is looked for
 
 export function isRows(section, name) {
@@ -42,11 +42,14 @@ function planOf(section, array) {
   return { kind: numbers && array.shape[first] > 2 ? "lines" : "bars", axes: places };
 }
 
-/** The groups of a section's free arrays that are drawn as this kind: [{keys, axes (places), all}]. */
+/**
+ * The groups of a section's free arrays that are drawn as this kind: [{keys, axes (places), all}].
+ */
 export function groupsOf(section, kind) {
   const groups = new Map();
   for (const array of section.arrays.values()) {
-    if (array.omitted || array.size === 0 || array.axes.some((name) => !section.axis(name))) continue;
+    if (array.omitted || array.size === 0 || array.axes.some((name) => !section.axis(name)))
+      continue;
     const plan = planOf(section, array);
     if (plan.kind !== kind) continue;
     const name = array.axes.join();
@@ -100,7 +103,8 @@ export function placeNames(section, name) {
 }
 
 /**
- * What a group's figure shows now: which of its arrays, and at which places of the axes that it does
+ * What a group's figure shows now: which of its arrays, and at which places of the axes that it
+ * does
  * not draw. Panes of two runs share the choices.
  */
 export class Cut {
@@ -110,7 +114,8 @@ export class Cut {
     const name = (what) => `${section.name} ${group.keys[0]}: ${what}`;
     this.key = choice(page, name("array"), 0);
     const first = largest(section.array(group.keys[0]));
-    this.extra = group.all.map((axis, a) => ({ axis, a, at: choice(page, name(`${axis} ${a}`), first[a]) }))
+    this.extra = group.all
+      .map((axis, a) => ({ axis, a, at: choice(page, name(`${axis} ${a}`), first[a]) }))
       .filter(({ a }) => !group.axes.includes(a) && section.array(group.keys[0]).shape[a] > 1);
   }
   get array() {
@@ -145,7 +150,9 @@ export class Cut {
     for (const one of all) one.on(change);
     return [
       chooseAny(this.key, "array", this.group.keys),
-      ...this.extra.map(({ axis, at }) => chooseAny(at, axis.replace(/_/g, " "), placeNames(this.section, axis))),
+      ...this.extra.map(({ axis, at }) =>
+        chooseAny(at, axis.replace(/_/g, " "), placeNames(this.section, axis))
+      ),
     ].filter(Boolean);
   }
   /** Lets a selected row choose the place of an axis of rows that is not drawn. */

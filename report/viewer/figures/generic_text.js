@@ -19,10 +19,19 @@ function drawGroup(place, section, page, group) {
     controls: cut.controls(() => figure.redraw()),
     draw: (area, width) => {
       const value = (i) => cut.value({ [at]: i });
-      const scale = colorScale(names.map((_, i) => value(i)), { signed: section.isDifference });
-      const drawn = tinted(area, width, { tokens: names, value, scale, label: cut.array.key,
+      const scale = colorScale(
+        names.map((_, i) => value(i)),
+        { signed: section.isDifference }
+      );
+      const drawn = tinted(area, width, {
+        tokens: names,
+        value,
+        scale,
+        label: cut.array.key,
         tip: (i) => [names[i], `${cut.array.key} ${short(value(i))}`],
-        onEnter: (i) => page.selection.set(rowAt(i)), onPick: (i) => page.selection.lock(rowAt(i)) });
+        onEnter: (i) => page.selection.set(rowAt(i)),
+        onPick: (i) => page.selection.lock(rowAt(i)),
+      });
       area.append(legend(scale, cut.array.key));
       follow(page, area, (row) => {
         const i = section.indexOfRow(axis, row);
@@ -37,6 +46,7 @@ export const genericText = {
   name: "text",
   match: (section) => claim(section, "text", "By token"),
   draw(place, section, page, claimed) {
-    for (const group of claimedGroups(section, "text", claimed)) drawGroup(place, section, page, group);
+    for (const group of claimedGroups(section, "text", claimed))
+      drawGroup(place, section, page, group);
   },
 };

@@ -9,7 +9,9 @@ const MOST_OF_LIST = 50;
 function textOf(value) {
   if (Array.isArray(value)) {
     const shown = value.slice(0, MOST_OF_LIST).map(textOf).join(", ");
-    return value.length > MOST_OF_LIST ? `${shown}, and ${value.length - MOST_OF_LIST} more` : shown;
+    return value.length > MOST_OF_LIST
+      ? `${shown}, and ${value.length - MOST_OF_LIST} more`
+      : shown;
   }
   if (typeof value === "string") return value;
   if (typeof value === "object" && value !== null) return JSON.stringify(value);
@@ -36,8 +38,14 @@ export const genericValues = {
     frame(place, {
       title: "Values",
       label: `${entries.length} values`,
-      draw: (area) => area.append(el("dl", { class: "value-list" }, entries.map(([key, text]) =>
-        el("div", null, el("dt", null, key), el("dd", null, text))))),
+      draw: (area) =>
+        area.append(
+          el(
+            "dl",
+            { class: "value-list" },
+            entries.map(([key, text]) => el("div", null, el("dt", null, key), el("dd", null, text)))
+          )
+        ),
       table: () => ({ head: ["name", "value"], rows: entries }),
     });
   },

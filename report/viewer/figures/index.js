@@ -58,13 +58,23 @@ function isKnownElsewhere(array) {
   return array.key === "target_ids" && array.axes[array.axes.length - 1] === "ids";
 }
 
+/** What figure.match() answers; null where it throws, so that other figures get the arrays. */
+function matchOf(figure, section) {
+  try {
+    return figure.match(section);
+  } catch (error) {
+    console.error(error);
+    return null;
+  }
+}
+
 /** The figures of a section: [{figure, title, arrays}]. Each array belongs to one figure. */
 export function figuresOf(section) {
   const found = [];
   const free = new Map([...section.arrays].filter(([, array]) => !isKnownElsewhere(array)));
   const view = Object.assign(Object.create(section), { arrays: free });
   for (const figure of [...FIGURES, ...GENERIC]) {
-    const match = figure.match(view);
+    const match = matchOf(figure, view);
     if (!match) continue;
     found.push({ figure, title: match.title, arrays: match.arrays });
     for (const key of match.arrays) free.delete(key);

@@ -11,7 +11,16 @@ const RAMP = {
   light: interpolateRgbBasis(["#fcf9e8", "#eae3b4", "#b9b58f", "#7a828a", "#3d5482", "#0a2452"]),
   dark: interpolateRgbBasis(["#181d2b", "#26365c", "#4f5f7c", "#8d8b78", "#d3c36f", "#fff3ae"]),
 };
-const CATEGORIES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#777777"];
+const CATEGORIES = [
+  "#0072b2",
+  "#e69f00",
+  "#009e73",
+  "#cc79a7",
+  "#56b4e9",
+  "#d55e00",
+  "#f0e442",
+  "#777777",
+];
 
 /** "light" or "dark": the page's attribute if the reader chose, else the system's. */
 export function theme() {

@@ -2,8 +2,12 @@
 import * as selection from "d3-selection";
 
 export const SVG = "http://www.w3.org/2000/svg";
-const SVG_TAGS = new Set(("svg g path rect circle ellipse line polyline polygon text tspan title desc defs " +
-  "clipPath marker pattern mask image use linearGradient radialGradient stop").split(" "));
+const SVG_TAGS = new Set(
+  (
+    "svg g path rect circle ellipse line polyline polygon text tspan title desc defs " +
+    "clipPath marker pattern mask image use linearGradient radialGradient stop"
+  ).split(" ")
+);
 
 /**
  * A new element. attributes: "on" is an object of listeners, "style" an object of CSS properties,
@@ -36,12 +40,19 @@ export function button(text, press, attributes) {
  * chooses. Returns the label element; its .value is the chosen value.
  */
 export function chooser(label, options, value, change) {
-  const select = el("select", { on: { change: () => change(select.value) } },
-    options.map(([key, text]) => el("option", { value: key, selected: String(key) === String(value) }, text)));
+  const select = el(
+    "select",
+    { on: { change: () => change(select.value) } },
+    options.map(([key, text]) =>
+      el("option", { value: key, selected: String(key) === String(value) }, text)
+    )
+  );
   const whole = el("label", { class: "chooser" }, el("span", null, label), select);
   Object.defineProperty(whole, "value", {
     get: () => select.value,
-    set: (chosen) => { select.value = chosen; },
+    set: (chosen) => {
+      select.value = chosen;
+    },
   });
   return whole;
 }
@@ -53,7 +64,13 @@ export function eventOf(first) {
 
 /** A text as a part of ids and file names: "KL (nats)" -> "kl-nats". */
 export function slug(text) {
-  return String(text).toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 60) || "x";
+  return (
+    String(text)
+      .toLowerCase()
+      .replace(/[^a-z0-9]+/g, "-")
+      .replace(/^-+|-+$/g, "")
+      .slice(0, 60) || "x"
+  );
 }
 
 let ids = 0;

@@ -1,5 +1,6 @@
 // The frame of a figure: title, controls, the drawing, buttons and the table of its numbers. A
-// figure is drawn when it first comes near the window, and again when its width or the theme changes.
+// figure is drawn when it first comes near the window, and again when its width or the theme
+// changes.
 import { button, el, freshId, slug } from "./dom.js";
 import { saveImage, saveVector } from "./save.js";
 
@@ -9,19 +10,35 @@ const EMPTY_HEIGHT = "180px"; // of a figure that is not drawn yet
 
 /** A scrollable table of {head, rows}. title: its caption. */
 export function tableOf(given, title) {
-  const head = el("tr", null, given.head.map((text) => el("th", { scope: "col" }, text)));
+  const head = el(
+    "tr",
+    null,
+    given.head.map((text) => el("th", { scope: "col" }, text))
+  );
   const rows = given.rows.slice(0, MOST_ROWS).map((row) =>
-    el("tr", null, row.map((cell) => el("td", null, String(cell)))));
+    el(
+      "tr",
+      null,
+      row.map((cell) => el("td", null, String(cell)))
+    )
+  );
   const more = given.rows.length - MOST_ROWS;
-  return el("div", { class: "table", tabindex: "0", role: "region", "aria-label": `Table: ${title}` },
+  return el(
+    "div",
+    { class: "table", tabindex: "0", role: "region", "aria-label": `Table: ${title}` },
     el("table", null, el("caption", null, title), el("thead", null, head), el("tbody", null, rows)),
-    more > 0 ? el("p", { class: "note" }, `${more} more rows are in tensors.safetensors.`) : null);
+    more > 0 ? el("p", { class: "note" }, `${more} more rows are in tensors.safetensors.`) : null
+  );
 }
 
 /** One sentence in place of something that failed. The console has the rest. */
 export function failure(what, error) {
   console.error(error);
-  return el("p", { class: "note failure", role: "status" }, `${what} could not be drawn: ${error.message}.`);
+  return el(
+    "p",
+    { class: "note failure", role: "status" },
+    `${what} could not be drawn: ${error.message}.`
+  );
 }
 
 function tableButton(given, figure) {
@@ -38,7 +55,10 @@ function tableButton(given, figure) {
       return failure("The table", error);
     }
   };
-  const toggle = button("Table", press, { "aria-expanded": "false", "aria-label": `Table of ${given.title}` });
+  const toggle = button("Table", press, {
+    "aria-expanded": "false",
+    "aria-label": `Table of ${given.title}`,
+  });
   return toggle;
 }
 
@@ -66,13 +86,16 @@ function saveButton(text, save, figure, area, given) {
 /** Draws at first sight, when the width or the theme changes, and before the page is printed. */
 function keepDrawn(area, redraw) {
   let width = 0;
-  const sight = new IntersectionObserver((entries) => {
-    if (!entries.some((entry) => entry.isIntersecting)) return;
-    sight.disconnect();
-    if (!area.dataset.drawn) redraw();
-    width = area.clientWidth;
-    size.observe(area);
-  }, { rootMargin: AHEAD });
+  const sight = new IntersectionObserver(
+    (entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      sight.disconnect();
+      if (!area.dataset.drawn) redraw();
+      width = area.clientWidth;
+      size.observe(area);
+    },
+    { rootMargin: AHEAD }
+  );
   const size = new ResizeObserver(() => {
     const wide = area.clientWidth;
     if (!wide || Math.abs(wide - width) < 2) return;
@@ -89,22 +112,35 @@ function keepDrawn(area, redraw) {
 
 /**
  * Adds a figure to place. given: title, caption, label (for screen readers), notes [texts],
- * controls [elements], draw(area, width in pixels), table() -> {head, rows}, svg() -> an SVG element
+ * controls [elements], draw(area, width in pixels), table() -> {head, rows}, svg() -> an SVG
+ * element
  * to be saved instead of the drawing (for canvases, optional). Returns the figure's element; its
  * redraw() empties the area and draws again. An error becomes one sentence in the area.
  */
 export function frame(place, given) {
   const titleId = freshId("figure");
-  const area = el("div", { class: "area", role: "group", "aria-label": given.label || given.title,
-    style: { "min-height": EMPTY_HEIGHT } });
+  const area = el("div", {
+    class: "area",
+    role: "group",
+    "aria-label": given.label || given.title,
+    style: { "min-height": EMPTY_HEIGHT },
+  });
   const figure = el("figure", { "aria-labelledby": titleId });
-  const buttons = el("div", { class: "buttons" },
+  const buttons = el(
+    "div",
+    { class: "buttons" },
     given.table ? tableButton(given, figure) : null,
     saveButton("SVG", saveVector, figure, area, given),
-    saveButton("PNG", saveImage, figure, area, given));
+    saveButton("PNG", saveImage, figure, area, given)
+  );
   figure.append(
-    el("figcaption", null, el("div", { class: "title" }, el("h4", { id: titleId }, given.title), buttons),
-      given.caption ? el("p", null, given.caption) : null));
+    el(
+      "figcaption",
+      null,
+      el("div", { class: "title" }, el("h4", { id: titleId }, given.title), buttons),
+      given.caption ? el("p", null, given.caption) : null
+    )
+  );
   if (given.controls && given.controls.length)
     figure.append(el("div", { class: "controls" }, given.controls));
   figure.append(area, ...(given.notes || []).map((note) => el("p", { class: "note" }, note)));

@@ -4,15 +4,29 @@ import { number, visible } from "./scales.js";
 
 const WAIT = 350; // ms after which a screen reader is told of a new token
 
-/** A figure's answer as {element, tints}. It may give an element, or an object with rows or tints. */
+/**
+ * A figure's answer as {element, tints}. It may give an element, or an object with rows or tints.
+ */
 export function detailOf(answer) {
   if (!answer) return null;
   if (answer instanceof Node) return { element: answer, tints: [] };
   const given = answer.tints || (answer.rows ? [answer] : []);
   const tints = given.map(({ label, rows, tone }) => ({
-    label: label || "weight", rows, tone: tone || (/ by\b/.test(label || "") ? "negative" : "positive"),
+    label: label || "weight",
+    rows,
+    tone: tone || (/ by\b/.test(label || "") ? "negative" : "positive"),
   }));
   return { element: answer.element || null, tints };
+}
+
+/** What act() gives; null where it throws. The console has the reason. */
+function attempt(act) {
+  try {
+    return act();
+  } catch (error) {
+    console.error(error);
+    return null;
+  }
 }
 
 /** The numbers of a section that a row has alone: [[key, text]]. */
@@ -21,30 +35,26 @@ function ownValues(section, row) {
   for (const array of section.arrays.values()) {
     if (array.omitted || array.axes.length !== 1) continue;
     const i = section.indexOfRow(array.axes[0], row);
-    if (i !== null) found.push([array.key, number(array.at(i))]);
+    if (i !== null) found.push([array.key, number(attempt(() => array.at(i)))]);
   }
   return found;
 }
 
 function aboutToken(run, row) {
   const token = run.tokens[row];
-  const facts = [["id", token.id], ["position", token.position], ["row", row]];
+  const facts = [
+    ["id", token.id],
+    ["position", token.position],
+    ["row", row],
+  ];
   if (run.tokens.some((other) => other.sequence !== 0)) facts.push(["sequence", token.sequence]);
-  return el("dl", { class: "facts" }, facts.map(([name, value]) =>
-    el("div", null, el("dt", null, name), el("dd", null, String(value)))));
-}
-
-/** Buttons that say which tints the spine shows. shown: a Set of labels. */
-function legend(tints, shown, change) {
-  if (tints.length === 0) return null;
-  return el("div", { class: "tints", role: "group", "aria-label": "Colors of the tokens" },
-    tints.map(({ label, tone }) => {
-      const press = () => {
-        if (!shown.delete(label)) shown.add(label);
-        change();
-      };
-      return button(label, press, { class: `tint ${tone}`, "aria-pressed": String(shown.has(label)) });
-    }));
+  return el(
+    "dl",
+    { class: "facts" },
+    facts.map(([name, value]) =>
+      el("div", null, el("dt", null, name), el("dd", null, String(value)))
+    )
+  );
 }
 
 /** The blocks of all figures that know something of a row: [{title, element, tints}]. */
@@ -52,73 +62,139 @@ function gather(parts, row, page) {
   const found = [];
   for (const { figure, section, title, arrays } of parts) {
     if (!figure.detail) continue;
-    try {
-      const detail = detailOf(figure.detail(section, row, page, arrays));
-      if (detail) found.push({ title: `${section.name}: ${title}`, ...detail });
-    } catch (error) {
-      console.error(error);
-    }
+    const detail = attempt(() => detailOf(figure.detail(section, row, page, arrays)));
+    if (detail) found.push({ title: `${section.name}: ${title}`, ...detail });
   }
   return found;
 }
 
+/** A heading with what belongs under it. */
+function block(title, element) {
+  return el("section", null, el("h3", null, title), element);
+}
+
+/** A list of names and numbers. */
+function valueList(values) {
+  return el(
+    "dl",
+    { class: "values" },
+    values.map(([key, text]) => el("div", null, el("dt", null, key), el("dd", null, text)))
+  );
+}
+
+/** Which tints the spine shows: those of the first figure that has any, until the reader chooses. */
+class Tints {
+  constructor(paint) {
+    this.paint = paint;
+    this.shown = null;
+  }
+  /** Colors the spine by blocks' tints. Returns the buttons that switch them; null without tints. */
+  show(blocks) {
+    const tints = blocks.flatMap((one) => one.tints);
+    const first = blocks.find((one) => one.tints.length);
+    if (first && !this.shown) this.shown = new Set(first.tints.map(({ label }) => label));
+    const paint = () => this.paint(tints.filter(({ label }) => this.shown.has(label)));
+    paint();
+    if (!first) return null;
+    const switchOf = ({ label, tone }) => {
+      const press = () => {
+        if (!this.shown.delete(label)) this.shown.add(label);
+        node.setAttribute("aria-pressed", String(this.shown.has(label)));
+        paint();
+      };
+      const pressed = String(this.shown.has(label));
+      const node = button(label, press, { class: `tint ${tone}`, "aria-pressed": pressed });
+      return node;
+    };
+    return el(
+      "div",
+      { class: "tints", role: "group", "aria-label": "Colors of the tokens" },
+      tints.map(switchOf)
+    );
+  }
+}
+
+const HINT =
+  "Point at a token, or move with the arrow keys. " +
+  "Enter or a click keeps one; Escape lets it go.";
+
+/** The panel's parts. The title and the buttons stay, so that the focus on them does. */
+class Panel {
+  constructor(run, parts, page, tint) {
+    Object.assign(this, { run, parts, page, timer: 0 });
+    this.tints = new Tints(tint);
+    this.title = el("h2", null, "Tokens");
+    this.lock = button("Lock", () => page.selection.lock(page.selection.row), { hidden: true });
+    this.more = el("div", null);
+    this.told = el("p", { class: "hidden", role: "status", "aria-live": "polite" });
+    this.bigger = button("More", () => this.resize(), {
+      class: "bigger",
+      "aria-expanded": "false",
+      "aria-label": "More of the token",
+    });
+    const body = el(
+      "div",
+      { class: "token-panel-body", tabindex: "0", role: "region", "aria-label": "Details" },
+      el("div", { class: "token-panel-head" }, this.title, this.lock),
+      this.more
+    );
+    const within = { class: "token-panel", "aria-label": "Token" };
+    this.element = el("aside", within, body, this.bigger, this.told);
+  }
+  /** On a phone: more or less of the window. */
+  resize() {
+    const open = this.element.classList.toggle("open");
+    this.bigger.setAttribute("aria-expanded", String(open));
+    this.bigger.textContent = open ? "Less" : "More";
+    this.bigger.setAttribute("aria-label", open ? "Less of the token" : "More of the token");
+  }
+  update() {
+    const { row, locked } = this.page.selection;
+    this.lock.hidden = row === null;
+    this.lock.textContent = locked === null ? "Lock" : "Unlock";
+    this.lock.setAttribute("aria-pressed", String(locked !== null));
+    if (row === null) {
+      this.tints.paint([]);
+      this.title.textContent = "Tokens";
+      this.more.replaceChildren(el("p", { class: "note" }, HINT));
+      return;
+    }
+    const text = visible(this.run.tokens[row].text);
+    this.title.textContent = text;
+    const blocks = gather(this.parts, row, this.page);
+    const own = this.run.sections.map((section) => [section.name, ownValues(section, row)]);
+    this.more.replaceChildren(
+      ...[
+        aboutToken(this.run, row),
+        this.tints.show(blocks),
+        ...blocks.filter((one) => one.element).map((one) => block(one.title, one.element)),
+        ...own.filter(([, values]) => values.length).map(([n, v]) => block(n, valueList(v))),
+      ].filter(Boolean)
+    );
+    clearTimeout(this.timer);
+    const state = locked === null ? "" : ", locked";
+    this.timer = setTimeout(() => {
+      this.told.textContent = `${text}, row ${row}${state}`;
+    }, WAIT);
+  }
+}
+
 /**
- * The panel: {element}. parts: [{figure, section, title, arrays}] of the run; tint: the spine's.
+ * The panel's element. parts: [{figure, section, title, arrays}] of the run; tint: the spine's.
+ * Several changes of the selection within a frame of the screen are one.
  */
 export function panel(run, parts, page, tint) {
-  const body = el("div", { class: "panel-body", tabindex: "0", role: "region", "aria-label": "The selected token" });
-  const told = el("p", { class: "hidden", role: "status", "aria-live": "polite" });
-  const shown = new Set();
-  const known = new Set();
-  let timer = 0;
-  const show = (row, locked) => {
-    const blocks = gather(parts, row, page);
-    const tints = blocks.flatMap((block) => block.tints);
-    const first = blocks.find((block) => block.tints.length);
-    if (first && known.size === 0) first.tints.forEach(({ label }) => shown.add(label));
-    tints.forEach(({ label }) => known.add(label));
-    const paint = () => tint(tints.filter(({ label }) => shown.has(label)));
-    const key = legend(tints, shown, () => show(row, locked));
-    paint();
-    const lock = button(locked === row ? "Unlock" : "Lock", () => page.selection.lock(row),
-      { "aria-pressed": String(locked === row) });
-    body.replaceChildren(
-      el("div", { class: "panel-head" }, el("h2", null, visible(run.tokens[row].text)), lock),
-      aboutToken(run, row), ...[key].filter(Boolean),
-      ...blocks.filter((block) => block.element).map(({ title, element }) =>
-        el("section", null, el("h3", null, title), element)),
-      ...run.sections.map((section) => [section.name, ownValues(section, row)]).filter(([, values]) => values.length)
-        .map(([name, values]) => el("section", null, el("h3", null, name),
-          el("dl", { class: "values" }, values.map(([key, text]) =>
-            el("div", null, el("dt", null, key), el("dd", null, text)))))));
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      told.textContent = `${visible(run.tokens[row].text)}, row ${row}${locked === row ? ", locked" : ""}`;
-    }, WAIT);
-  };
-  const hint = () => {
-    tint([]);
-    body.replaceChildren(el("h2", null, "Tokens"), el("p", { class: "note" },
-      "Point at a token, or move through them with the arrow keys. Enter or a click keeps one; Escape lets it go."));
-  };
+  const made = new Panel(run, parts, page, tint);
   let waits = false;
-  const update = () => {
-    waits = false;
-    const { row, locked } = page.selection;
-    if (row === null) hint();
-    else show(row, locked);
-  };
   page.selection.on(() => {
-    if (!waits) requestAnimationFrame(update);
+    if (waits) return;
     waits = true;
+    requestAnimationFrame(() => {
+      waits = false;
+      made.update();
+    });
   });
-  document.addEventListener("themechange", update);
-  update();
-  const bigger = button("More", () => {
-    const open = element.classList.toggle("open");
-    bigger.setAttribute("aria-expanded", String(open));
-    bigger.textContent = open ? "Less" : "More";
-  }, { class: "bigger", "aria-expanded": "false" });
-  const element = el("aside", { class: "panel", "aria-label": "Token" }, body, bigger, told);
-  return { element };
+  document.addEventListener("themechange", () => made.update());
+  made.update();
+  return made.element;
 }

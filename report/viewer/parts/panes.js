@@ -2,8 +2,18 @@
 import { differenceOf } from "../difference.js";
 import { chooser, el } from "./dom.js";
 
-const MODES = [["side", "side by side"], ["this", "this run"], ["beside", "the run beside"], ["difference", "difference"]];
-const SHOWN = { side: ["this", "beside"], this: ["this"], beside: ["beside"], difference: ["difference"] };
+const MODES = [
+  ["side", "side by side"],
+  ["this", "this run"],
+  ["beside", "the run beside"],
+  ["difference", "difference"],
+];
+const SHOWN = {
+  side: ["this", "beside"],
+  this: ["this"],
+  beside: ["beside"],
+  difference: ["difference"],
+};
 
 /** The switch at the top of a page of two runs. */
 export function paneSwitch() {
@@ -16,11 +26,16 @@ export function paneSwitch() {
 
 function names(page) {
   const [first, second] = page.runs.map((run) => run.label);
-  return { this: first || "this run", beside: second || "the run beside", difference: "difference" };
+  return {
+    this: first || "this run",
+    beside: second || "the run beside",
+    difference: "difference",
+  };
 }
 
 /**
- * Calls draw(place, section) once, or in a page of two runs for every pane that the reader has chosen,
+ * Calls draw(place, section) once, or in a page of two runs for every pane that the reader has
+ * chosen,
  * when it is first seen.
  */
 export function inPanes(place, section, page, draw) {
@@ -28,9 +43,17 @@ export function inPanes(place, section, page, draw) {
     draw(place, section);
     return;
   }
-  const sections = { this: () => section, beside: () => section.beside, difference: () => differenceOf(section) };
+  const sections = {
+    this: () => section,
+    beside: () => section.beside,
+    difference: () => differenceOf(section),
+  };
   const panes = Object.entries(names(page)).map(([kind, name]) => {
-    const pane = el("div", { class: "pane", "data-pane": kind }, el("p", { class: "pane-name" }, name));
+    const pane = el(
+      "div",
+      { class: "pane", "data-pane": kind },
+      el("p", { class: "pane-name" }, name)
+    );
     return { kind, pane, made: false };
   });
   const update = () => {
@@ -42,7 +65,13 @@ export function inPanes(place, section, page, draw) {
       draw(one.pane, sections[one.kind]());
     }
   };
-  place.append(el("div", { class: "panes" }, panes.map(({ pane }) => pane)));
+  place.append(
+    el(
+      "div",
+      { class: "panes" },
+      panes.map(({ pane }) => pane)
+    )
+  );
   update();
   document.addEventListener("paneschange", update);
 }

@@ -28,11 +28,13 @@ export class Selection {
    */
   on(listener, element) {
     let wasThere = false;
-    const guarded = element ? (row, locked) => {
-      wasThere = wasThere || element.isConnected;
-      if (wasThere && !element.isConnected) this.listeners.delete(guarded);
-      else listener(row, locked);
-    } : listener;
+    const guarded = element
+      ? (row, locked) => {
+          wasThere = wasThere || element.isConnected;
+          if (wasThere && !element.isConnected) this.listeners.delete(guarded);
+          else listener(row, locked);
+        }
+      : listener;
     this.listeners.add(guarded);
     return () => this.listeners.delete(guarded);
   }

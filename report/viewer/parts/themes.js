@@ -45,12 +45,16 @@ function watchPrinting() {
 export function themeButton() {
   let choice = CHOICES.includes(remembered()) ? remembered() : "system";
   const label = () => `Theme: ${choice}`;
-  const node = button(label(), () => {
-    choice = CHOICES[(CHOICES.indexOf(choice) + 1) % CHOICES.length];
-    node.textContent = label();
-    remember(choice);
-    apply(choice);
-  }, { class: "theme" });
+  const node = button(
+    label(),
+    () => {
+      choice = CHOICES[(CHOICES.indexOf(choice) + 1) % CHOICES.length];
+      node.textContent = label();
+      remember(choice);
+      apply(choice);
+    },
+    { class: "theme" }
+  );
   apply(choice);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     if (choice === "system") document.dispatchEvent(new Event("themechange"));

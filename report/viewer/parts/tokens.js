@@ -1,4 +1,5 @@
-// The spine of the page: all tokens of the run in reading order. Pointing at a token, or moving to it
+// The spine of the page: all tokens of the run in reading order. Pointing at a token, or moving to
+// it
 // with the arrow keys, selects it; Enter or a click locks it, Escape unlocks it.
 import { theme } from "./colors.js";
 import { el } from "./dom.js";
@@ -12,15 +13,26 @@ const STRONGEST = 0.45; // alpha of the heaviest tint: the ink stays readable on
 
 /** A token's chip. role: of the list that it is in. */
 function chipOf(token, row) {
-  return el("span", { class: "chip", role: "option", tabindex: "-1", "data-row": row, "aria-selected": "false",
-    title: `row ${row}, id ${token.id}` }, visible(token.text));
+  return el(
+    "span",
+    {
+      class: "chip",
+      role: "option",
+      tabindex: "-1",
+      "data-row": row,
+      "aria-selected": "false",
+      title: `row ${row}, id ${token.id}`,
+    },
+    visible(token.text)
+  );
 }
 
 /** The tokens of a run by sequence: [{sequence, rows: [row]}]. */
 export function sequencesOf(tokens) {
   const found = new Map();
   tokens.forEach((token, row) => {
-    if (!found.has(token.sequence)) found.set(token.sequence, { sequence: token.sequence, rows: [] });
+    if (!found.has(token.sequence))
+      found.set(token.sequence, { sequence: token.sequence, rows: [] });
     found.get(token.sequence).rows.push(row);
   });
   return [...found.values()];
@@ -48,13 +60,20 @@ function chipInLine(chips, row, direction) {
 function rowAfterKey(key, row, chips) {
   const last = chips.length - 1;
   switch (key) {
-    case "ArrowRight": return Math.min(last, row + 1);
-    case "ArrowLeft": return Math.max(0, row - 1);
-    case "ArrowDown": return chipInLine(chips, row, 1);
-    case "ArrowUp": return chipInLine(chips, row, -1);
-    case "Home": return 0;
-    case "End": return last;
-    default: return null;
+    case "ArrowRight":
+      return Math.min(last, row + 1);
+    case "ArrowLeft":
+      return Math.max(0, row - 1);
+    case "ArrowDown":
+      return chipInLine(chips, row, 1);
+    case "ArrowUp":
+      return chipInLine(chips, row, -1);
+    case "Home":
+      return 0;
+    case "End":
+      return last;
+    default:
+      return null;
   }
 }
 
@@ -73,7 +92,7 @@ function rowOfEvent(event) {
 
 /** Makes keys and pointer of the list set the selection. */
 function listen(list, chips, selection) {
-  const current = () => selection.row === null ? 0 : selection.row;
+  const current = () => (selection.row === null ? 0 : selection.row);
   list.addEventListener("pointerover", (event) => {
     const row = rowOfEvent(event);
     if (row !== null && event.pointerType !== "touch") selection.set(row);
@@ -125,12 +144,25 @@ export function spine(run, page) {
   if (run.tokens.length === 0) return null;
   const chips = run.tokens.map(chipOf);
   const sequences = sequencesOf(run.tokens);
-  const list = el("div", { class: "chips", role: "listbox", "aria-label": "Tokens of the run",
-    "aria-orientation": "horizontal" },
-    sequences.length === 1 ? chips : sequences.map(({ sequence, rows }) =>
-      el("div", { class: "sequence", role: "group", "aria-label": `Sequence ${sequence}` },
-        el("span", { class: "sequence-name", "aria-hidden": "true" }, `${sequence}`),
-        rows.map((row) => chips[row]))));
+  const list = el(
+    "div",
+    {
+      class: "chips",
+      role: "listbox",
+      "aria-label": "Tokens of the run",
+      "aria-orientation": "horizontal",
+    },
+    sequences.length === 1
+      ? chips
+      : sequences.map(({ sequence, rows }) =>
+          el(
+            "div",
+            { class: "sequence", role: "group", "aria-label": `Sequence ${sequence}` },
+            el("span", { class: "sequence-name", "aria-hidden": "true" }, `${sequence}`),
+            rows.map((row) => chips[row])
+          )
+        )
+  );
   chips[chips.length - 1].tabIndex = 0;
   listen(list, chips, page.selection);
   let marked = null;
@@ -141,7 +173,9 @@ export function spine(run, page) {
     }
     marked = row;
     if (row === null) return;
-    list.querySelectorAll('[tabindex="0"]').forEach((chip) => { chip.tabIndex = -1; });
+    list.querySelectorAll('[tabindex="0"]').forEach((chip) => {
+      chip.tabIndex = -1;
+    });
     chips[row].tabIndex = 0;
     chips[row].classList.add("here");
     chips[row].classList.toggle("locked", locked === row);
