@@ -45,6 +45,7 @@ need_debian() {
         need_command c++ g++ # the public headers are compiled as C++ too
         need_command xmllint libxml2-utils # macOS has it
         need_command node nodejs # runs a viewer's own code on graph.json
+        if ! command -v google-chrome >/dev/null 2>&1; then need_command chromium chromium; fi
         need_command python3 python3 # tools/python_environment.sh installs the rest with pip
         python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
     fi
@@ -66,6 +67,7 @@ need_macos() {
         need_module criterion criterion
         need_command node node
         need_command python3 python
+        [ -d "/Applications/Google Chrome.app" ] || missing="$missing google-chrome"
     fi
     if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
 }

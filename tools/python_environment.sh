@@ -2,6 +2,7 @@
 # Makes a virtual environment under build/python and prints the path of its python. It is made again
 # only if its requirements or its interpreter have changed.
 # usage: python_environment.sh test       the tools of the Python tests, on python3 (3.10 or later)
+#        python_environment.sh page       the tools of the tests of the page (tests/page)
 #        python_environment.sh wheel      the tools of tools/build_wheel.sh
 #        python_environment.sh 3.N        the tests of the package alone, under Python 3.N
 #        python_environment.sh --list     the interpreters at hand: a line "3.N PATH" each
@@ -80,6 +81,7 @@ case ${1:-} in
         echo "$missing"
         exit ;;
     test) name=test; python=$(default_interpreter); requirements=tests/python/requirements.txt ;;
+    page) name=page; python=$(default_interpreter); requirements=tests/page/requirements.txt ;;
     wheel) name=wheel; python=$(default_interpreter); requirements=tools/wheel_requirements.txt ;;
     3.*) name=$1; python=$(find_interpreter "$1"); requirements=tests/python/requirements_core.txt ;;
     *) sed -n '/^# usage/,/^set/s/^# //p' "$0" >&2; exit 2 ;;

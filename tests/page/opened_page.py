@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,6 +79,24 @@ class Opened:
         path = folder / waiting.value.suggested_filename
         waiting.value.save_as(path)
         return path
+
+    def frames_during(self, act: Callable[[], None]) -> float:
+        """Frames per second that the page shows while act() moves the pointer or scrolls."""
+        self.page.evaluate(
+            """() => {
+                 const told = window.told = { frames: 0, start: performance.now(), on: true };
+                 const step = () => { told.frames++; if (told.on) requestAnimationFrame(step); };
+                 requestAnimationFrame(step);
+               }"""
+        )
+        act()
+        measured: float = self.page.evaluate(
+            """() => {
+                 told.on = false;
+                 return told.frames / (performance.now() - told.start) * 1000;
+               }"""
+        )
+        return measured
 
     def frames_per_second(self, act: str, seconds: float = 1.0) -> float:
         """Frames per second while act, a JavaScript function of a step, runs at each frame."""

@@ -78,6 +78,11 @@ class Maker:
             self.known[arguments] = made
         return self.known[arguments]
 
+    def count_tokens(self, path: Path) -> int:
+        """The number of tokens of a text file."""
+        printed = self.run("analyze", "--file", str(path), "--plugin", "ln", "--json")
+        return len(json.loads(printed)["tokens"])
+
     def beside(self, first: Made, second: Made) -> Made:
         """The page of two runs; its folder is the first's."""
         key = ("view", str(first.folder), str(second.folder))
