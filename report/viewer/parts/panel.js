@@ -82,7 +82,7 @@ function valueList(values) {
   );
 }
 
-/** Which tints the spine shows: those of the first figure that has any, until the reader chooses. */
+/** Which tints the spine shows: the first figure's that has any, until the reader chooses. */
 class Tints {
   constructor(paint) {
     this.paint = paint;
