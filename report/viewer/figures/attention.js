@@ -7,8 +7,10 @@ import { el } from "../parts/dom.js";
 import { follow } from "../parts/follow.js";
 import { frame } from "../parts/frame.js";
 import { FIRST, Pattern, patternGroups } from "../parts/pattern.js";
-import { pickButtons, pickList } from "../parts/pick.js";
+import { pickList, pickShared } from "../parts/pick.js";
 import { number, short } from "../parts/scales.js";
+
+const TINTS = ["what it reads", "who reads it"];
 
 const patterns = new WeakMap(); // section -> Map of title -> Pattern
 
@@ -37,9 +39,9 @@ function stateOf(page, pattern, title) {
   const sequence = of("sequence", 0);
   return {
     head: of("head", firstHead(pattern)),
-    first: of("first position", FIRST[0]),
+    first: of("first position", 0), // an index of FIRST
     sequence,
-    readers: of("tints", false),
+    tints: of("tints", 0), // of TINTS
     sequenceOf: () => pattern.sequences[sequence.value] || pattern.sequences[0],
   };
 }
@@ -64,13 +66,11 @@ function drawAgain(figure) {
 
 function gridFrame(place, pattern, page, chosen, enlarge) {
   let grid = null;
-  const controls = [];
-  if (pattern.sequences.length > 1)
-    controls.push(pickList("sequence", pattern.sequences.map(({ id }) => String(id)),
-      chosen.sequence.value, (i) => chosen.sequence.set(i)));
-  if (pattern.position(0) === 0)
-    controls.push(pickButtons("first position", pattern.canDivide ? FIRST : FIRST.slice(0, 2),
-      Math.max(0, FIRST.indexOf(chosen.first.value)), (i) => chosen.first.set(FIRST[i])));
+  const first = pattern.canDivide ? FIRST : FIRST.slice(0, 2);
+  const controls = [
+    pickShared("sequence", pattern.sequences.map(({ id }) => String(id)), chosen.sequence),
+    pattern.position(0) === 0 ? pickShared("first position", first, chosen.first) : null,
+  ].filter(Boolean);
   const figure = frame(place, {
     title: "All heads",
     label: `attention patterns of ${pattern.heads.length} heads`,
@@ -78,7 +78,7 @@ function gridFrame(place, pattern, page, chosen, enlarge) {
     notes: notesOf(pattern),
     controls,
     draw: (area, width) => {
-      grid = attentionGrid(area, width, pattern, chosen.sequenceOf(), chosen.first.value,
+      grid = attentionGrid(area, width, pattern, chosen.sequenceOf(), FIRST[chosen.first.value],
         (index, isEnlarged) => {
           chosen.head.set(index);
           if (isEnlarged) enlarge();
@@ -103,14 +103,12 @@ function headFrame(place, pattern, page, chosen) {
   const list = pickList("head", names, indexOf(chosen.head.value), (i) =>
     chosen.head.set(i === 0 ? "max" : i === 1 ? "mean" : i - 2));
   const viewOf = () => new HeadView({ pattern, sequence: chosen.sequenceOf(), page,
-    chosen: chosen.head.value, first: chosen.first.value, readers: chosen.readers.value,
+    chosen: chosen.head.value, first: FIRST[chosen.first.value], readers: chosen.tints.value === 1,
     label: names[indexOf(chosen.head.value)] });
-  const tints = ["what it reads", "who reads it"];
   const figure = frame(place, {
     title: "One head",
     label: "weights of one head by row and key",
-    controls: [list, pickButtons("tints of the text", tints, chosen.readers.value ? 1 : 0,
-      (i) => chosen.readers.set(i === 1))],
+    controls: [list, pickShared("tints of the text", TINTS, chosen.tints)],
     draw: (area, width) => {
       const view = viewOf();
       view.draw(area, width);
@@ -125,10 +123,21 @@ function headFrame(place, pattern, page, chosen) {
   return figure;
 }
 
+/** Ties the enlarged head to the head that other figures of the page show. */
+function shareHead(page, pattern, chosen) {
+  const shared = choice(page, "head", "");
+  chosen.on((index) => typeof index === "number" && shared.set(pattern.heads[index].label));
+  shared.on((label) => {
+    const index = pattern.heads.findIndex((head) => head.label === label);
+    if (index >= 0) chosen.set(index);
+  });
+}
+
 /** Draws the grid and the enlarged head of one pattern beside each other. */
 function drawPattern(place, section, page, group) {
   const pattern = patternOf(section, group);
   const chosen = stateOf(page, pattern, group.title);
+  shareHead(page, pattern, chosen.head);
   const both = el("div", { class: "attention" });
   place.append(both);
   const head = { figure: null };
@@ -140,7 +149,7 @@ function drawPattern(place, section, page, group) {
       drawAgain(grid);
       drawAgain(head.figure);
     });
-  chosen.readers.on(() => drawAgain(head.figure));
+  chosen.tints.on(() => drawAgain(head.figure));
 }
 
 export const attention = {
@@ -157,6 +166,7 @@ export const attention = {
   detail(section, row, page) {
     const [group] = patternGroups(section);
     const pattern = patternOf(section, group);
-    return attentionDetail(pattern, row, stateOf(page, pattern, group.title).first.value);
+    const { first } = stateOf(page, pattern, group.title);
+    return attentionDetail(pattern, row, FIRST[first.value]);
   },
 };

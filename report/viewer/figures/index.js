@@ -5,6 +5,8 @@ import { bins } from "./bins.js";
 import { contexts } from "./contexts.js";
 import { curves } from "./curves.js";
 import { distributions } from "./distributions.js";
+import { attentionScores } from "./attention_scores.js";
+import { attentionStatistics } from "./attention_statistics.js";
 import { genericBars } from "./generic_bars.js";
 import { activationsFigure } from "./activations_figure.js";
 import { changesFigure } from "./changes_figure.js";
@@ -42,6 +44,8 @@ const FIGURES = [
   distributions,
   curves,
   attention,
+  attentionScores,
+  attentionStatistics,
 ];
 const GENERIC = [
   genericText,
