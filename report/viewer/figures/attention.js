@@ -3,11 +3,12 @@ import { attentionGrid } from "../parts/attention_grid.js";
 import { HeadView } from "../parts/attention_head.js";
 import { attentionDetail } from "../parts/attention_detail.js";
 import { choice } from "../parts/choice.js";
+import { chooseAny } from "../parts/choose.js";
 import { el } from "../parts/dom.js";
 import { follow } from "../parts/follow.js";
 import { frame } from "../parts/frame.js";
 import { FIRST, Pattern, patternGroups } from "../parts/pattern.js";
-import { pickList, pickShared } from "../parts/pick.js";
+import { pickList } from "../parts/pick.js";
 import { number, short } from "../parts/scales.js";
 
 const TINTS = ["what it reads", "who reads it"];
@@ -68,8 +69,8 @@ function gridFrame(place, pattern, page, chosen, enlarge) {
   let grid = null;
   const first = pattern.canDivide ? FIRST : FIRST.slice(0, 2);
   const controls = [
-    pickShared("sequence", pattern.sequences.map(({ id }) => String(id)), chosen.sequence),
-    pattern.position(0) === 0 ? pickShared("first position", first, chosen.first) : null,
+    chooseAny(chosen.sequence, "sequence", pattern.sequences.map(({ id }) => String(id))),
+    pattern.position(0) === 0 ? chooseAny(chosen.first, "first position", first) : null,
   ].filter(Boolean);
   const figure = frame(place, {
     title: "All heads",
@@ -108,7 +109,7 @@ function headFrame(place, pattern, page, chosen) {
   const figure = frame(place, {
     title: "One head",
     label: "weights of one head by row and key",
-    controls: [list, pickShared("tints of the text", TINTS, chosen.tints)],
+    controls: [list, chooseAny(chosen.tints, "tints of the text", TINTS)],
     draw: (area, width) => {
       const view = viewOf();
       view.draw(area, width);

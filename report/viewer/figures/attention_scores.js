@@ -2,12 +2,12 @@
 // query's writers, and [query components, key components, parts] of both at once.
 import { bars } from "../parts/bars.js";
 import { choice } from "../parts/choice.js";
+import { chooseAny } from "../parts/choose.js";
 import { colorScale } from "../parts/colorscale.js";
 import { el } from "../parts/dom.js";
 import { follow } from "../parts/follow.js";
 import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
-import { pickShared } from "../parts/pick.js";
 import { number, visible } from "../parts/scales.js";
 
 const LISTED = 24;
@@ -67,8 +67,8 @@ function mapFrame(place, section, page, arrays, chosen) {
     title: `Scores of ${subjectOf(section)} by key`,
     label: `shares of components in the scores of ${keysOf(section, arrays[0]).length} keys`,
     caption: "What each component adds to the score of each key. A click chooses the key of the bars.",
-    controls: [pickShared("side", arrays.map(titleOf), chosen.array),
-      pickShared("part", parts.map(({ name }) => name), chosen.part)].filter(Boolean),
+    controls: [chooseAny(chosen.array, "side", arrays.map(titleOf)),
+      chooseAny(chosen.part, "part", parts.map(({ name }) => name))].filter(Boolean),
     draw: (area, width) => {
       const { array, keys, components, at } = shown();
       const map = heatmap(area, width, {
@@ -109,10 +109,10 @@ function barsFrame(place, section, array, chosen) {
   const figure = frame(place, {
     title: `Bars of one key: ${titleOf(array)}`,
     label: `shares of components in the score of one key, ${titleOf(array)}`,
-    controls: [pickShared("key", keys.map(({ position, text }) => `${position} ${text}`), {
+    controls: [chooseAny({
       value: keys.indexOf(keyOf()), set: (i) => chosen.key.set(keys[i].k),
       on: (told) => chosen.key.on(() => told(keys.indexOf(keyOf()))),
-    })].filter(Boolean),
+    }, "key", keys.map(({ position, text }) => `${position} ${text}`))].filter(Boolean),
     draw: (area, width) => {
       const shown = ranked().slice(0, LISTED);
       bars(area, width, {
@@ -141,7 +141,7 @@ function pairsFrame(place, section, array, chosen) {
     title: `Score of ${subjectOf(section)}${key && key !== "none" ? ` and key ${key}` : ""}: both sides`,
     label: `shares of pairs of ${rows.length} components in one score`,
     caption: "Writers of the query down, writers of the key across.",
-    controls: [pickShared("part", parts.map(({ name }) => name), chosen.part)].filter(Boolean),
+    controls: [chooseAny(chosen.part, "part", parts.map(({ name }) => name))].filter(Boolean),
     draw: (area, width) => {
       const values = rows.flatMap((_, q) => columns.map((_, k) => at(q, k)));
       heatmap(area, width, { rows, columns, value: at, legend: "share of the score",

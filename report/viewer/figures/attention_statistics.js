@@ -2,12 +2,12 @@
 // map of layers by heads, a curve over the rows of one head, and the text tinted by what is drawn
 // from each token.
 import { choice } from "../parts/choice.js";
+import { chooseAny } from "../parts/choose.js";
 import { colorScale, legend } from "../parts/colorscale.js";
 import { follow } from "../parts/follow.js";
 import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
 import { lines } from "../parts/lines.js";
-import { pickShared } from "../parts/pick.js";
 import { indexOfRow, rowText, rowTexts } from "../parts/rows.js";
 import { number, short } from "../parts/scales.js";
 import { tinted } from "../parts/tinted.js";
@@ -63,7 +63,7 @@ function mapFrame(place, section, page, chosen) {
     title: "Statistics of heads",
     label: `${maps.length} statistics of ${heads.length} heads, layers down, heads across`,
     caption: "Layers down, heads across. A click chooses the head of the curves below.",
-    controls: [pickShared("statistic", maps.map(({ name }) => name), chosen.map)].filter(Boolean),
+    controls: [chooseAny(chosen.map, "statistic", maps.map(({ name }) => name))].filter(Boolean),
     draw: (area, width) => {
       const map = maps[chosen.map.value] || maps[0];
       const values = heads.map(({ layer, head }) => map.at(layer, head));
@@ -100,7 +100,7 @@ function meanOver(heads, at) {
 }
 
 const headPicker = (heads, chosen) =>
-  pickShared("head", heads.map(({ label }) => label), chosen.head);
+  chooseAny(chosen.head, "head", heads.map(({ label }) => label));
 
 /** The curve of one head over rows or offsets, beside the mean over all heads. */
 function curve(area, width, page, given) {
@@ -131,7 +131,7 @@ function rowsFrame(place, section, page, chosen, array) {
   const figure = frame(place, {
     title: `${capital(words(array.key))} by row`,
     label: `${names.length} statistics of one head over ${axis.n} rows`,
-    controls: [headPicker(heads, chosen), pickShared("statistic", names.map(words), chosen.name)]
+    controls: [headPicker(heads, chosen), chooseAny(chosen.name, "statistic", names.map(words))]
       .filter(Boolean),
     draw: (area, width) => curve(area, width, page, { section, heads, chosen, axis, isRows: true,
       name: words(names[chosen.name.value]), at: (l, h, i) => array.at(l, h, i, chosen.name.value) }),
@@ -179,8 +179,7 @@ function textFrame(place, section, page, chosen, array) {
     caption: array.key === "attracts"
       ? "Sum of the weights of all later rows, divided by their number. The last row has none." : null,
     label: `${axis.n} tokens tinted by ${words(array.key)}`,
-    controls: [pickShared("head", ["mean of all heads", ...heads.map(({ label }) => label)],
-      chosen.text)].filter(Boolean),
+    controls: [chooseAny(chosen.text, "head", ["mean of all heads", ...heads.map(({ label }) => label)])].filter(Boolean),
     draw: (area, width) => {
       const value = valueOf();
       const values = Array.from({ length: axis.n }, (_, i) => value(i));

@@ -23,6 +23,7 @@ import { probe } from "./probe.js";
 import { roles } from "./roles.js";
 import { sharesFigure } from "./shares_figure.js";
 import { strategiesFigure } from "./strategies_figure.js";
+import { spans } from "./spans.js";
 import { sweep } from "./sweep.js";
 import { totals } from "./totals.js";
 
@@ -34,6 +35,10 @@ const FIGURES = [
   changesFigure,
   strategiesFigure,
   sweep,
+  spans,
+  attention,
+  attentionScores,
+  attentionStatistics,
   partition,
   roles,
   probe,
@@ -43,9 +48,6 @@ const FIGURES = [
   bins,
   distributions,
   curves,
-  attention,
-  attentionScores,
-  attentionStatistics,
 ];
 const GENERIC = [
   genericText,
