@@ -26,7 +26,7 @@ function patternOf(section, group) {
   return known.get(group.title);
 }
 
-/** The head that rests least on the first position; the first one where there is no such position. */
+/** The head that rests least on the first position; the first one where there is none. */
 function firstHead(pattern) {
   const [sequence] = pattern.sequences;
   if (!sequence || pattern.signed || pattern.position(0) !== 0) return 0;
@@ -52,8 +52,10 @@ function notesOf(pattern) {
   const left = pattern.meanLeftOut();
   if (pattern.isSparse) {
     const kept = Math.max(...pattern.arrays.map((array) => array.given.kept || 0));
-    notes.push(`The page keeps at most ${kept} weights of a row; the others are drawn as 0. ` +
-      `They sum to ${short(left)} per row on average. tensors.safetensors has all.`);
+    notes.push(
+      `The page keeps at most ${kept} weights of a row; the others are drawn as 0. ` +
+        `They sum to ${short(left)} per row on average. tensors.safetensors has all.`
+    );
   } else if (pattern.arrays.some((array) => array.encoding === "f16")) {
     notes.push("Weights have 11 significant bits in the page. tensors.safetensors has all.");
   }
@@ -69,7 +71,11 @@ function gridFrame(place, pattern, page, chosen, enlarge) {
   let grid = null;
   const first = pattern.canDivide ? FIRST : FIRST.slice(0, 2);
   const controls = [
-    chooseAny(chosen.sequence, "sequence", pattern.sequences.map(({ id }) => String(id))),
+    chooseAny(
+      chosen.sequence,
+      "sequence",
+      pattern.sequences.map(({ id }) => String(id))
+    ),
     pattern.position(0) === 0 ? chooseAny(chosen.first, "first position", first) : null,
   ].filter(Boolean);
   const figure = frame(place, {
@@ -79,19 +85,31 @@ function gridFrame(place, pattern, page, chosen, enlarge) {
     notes: notesOf(pattern),
     controls,
     draw: (area, width) => {
-      grid = attentionGrid(area, width, pattern, chosen.sequenceOf(), FIRST[chosen.first.value],
+      grid = attentionGrid(
+        area,
+        width,
+        pattern,
+        chosen.sequenceOf(),
+        FIRST[chosen.first.value],
         (index, isEnlarged) => {
           chosen.head.set(index);
           if (isEnlarged) enlarge();
-        });
+        }
+      );
       grid.mark(chosen.head.value);
       follow(page, area, (row) => grid.markRow(row));
     },
     table: () => ({
       head: ["head", "mean weight of the first position", "largest elsewhere", "row", "key"],
-      rows: pattern.summaries(chosen.sequenceOf()).map(({ first, strongest }, index) => [
-        pattern.heads[index].label, number(first), strongest ? number(strongest.weight) : "-",
-        strongest ? strongest.r : "-", strongest ? pattern.position(strongest.k) : "-"]),
+      rows: pattern
+        .summaries(chosen.sequenceOf())
+        .map(({ first, strongest }, index) => [
+          pattern.heads[index].label,
+          number(first),
+          strongest ? number(strongest.weight) : "-",
+          strongest ? strongest.r : "-",
+          strongest ? pattern.position(strongest.k) : "-",
+        ]),
     }),
   });
   chosen.head.on((index) => grid && grid.mark(index));
@@ -102,10 +120,18 @@ function headFrame(place, pattern, page, chosen) {
   const names = ["largest of all heads", "mean of all heads", ...pattern.heads.map((h) => h.label)];
   const indexOf = (head) => (head === "max" ? 0 : head === "mean" ? 1 : head + 2);
   const list = pickList("head", names, indexOf(chosen.head.value), (i) =>
-    chosen.head.set(i === 0 ? "max" : i === 1 ? "mean" : i - 2));
-  const viewOf = () => new HeadView({ pattern, sequence: chosen.sequenceOf(), page,
-    chosen: chosen.head.value, first: FIRST[chosen.first.value], readers: chosen.tints.value === 1,
-    label: names[indexOf(chosen.head.value)] });
+    chosen.head.set(i === 0 ? "max" : i === 1 ? "mean" : i - 2)
+  );
+  const viewOf = () =>
+    new HeadView({
+      pattern,
+      sequence: chosen.sequenceOf(),
+      page,
+      chosen: chosen.head.value,
+      first: FIRST[chosen.first.value],
+      readers: chosen.tints.value === 1,
+      label: names[indexOf(chosen.head.value)],
+    });
   const figure = frame(place, {
     title: "One head",
     label: "weights of one head by row and key",
@@ -143,7 +169,8 @@ function drawPattern(place, section, page, group) {
   place.append(both);
   const head = { figure: null };
   const grid = gridFrame(both, pattern, page, chosen, () =>
-    head.figure.scrollIntoView({ block: "nearest" }));
+    head.figure.scrollIntoView({ block: "nearest" })
+  );
   head.figure = headFrame(both, pattern, page, chosen);
   for (const setting of [chosen.first, chosen.sequence])
     setting.on(() => {

@@ -14,10 +14,16 @@ const LISTED = 24;
 const WORDS = { key: "the key's writers", query: "the query's writers" };
 
 const isComponents = (axis) => axis.endsWith("components");
-const isSides = (array) => array.axes.length === 3 && isComponents(array.axes[0]) &&
-  array.axes[1] === "parts" && array.axes[2] === "keys";
-const isPairs = (array) => array.axes.length === 3 && isComponents(array.axes[0]) &&
-  isComponents(array.axes[1]) && array.axes[2] === "parts";
+const isSides = (array) =>
+  array.axes.length === 3 &&
+  isComponents(array.axes[0]) &&
+  array.axes[1] === "parts" &&
+  array.axes[2] === "keys";
+const isPairs = (array) =>
+  array.axes.length === 3 &&
+  isComponents(array.axes[0]) &&
+  isComponents(array.axes[1]) &&
+  array.axes[2] === "parts";
 
 const labelsOf = (section, name) =>
   Array.from({ length: section.axis(name).n }, (_, i) => section.axis(name).label(i));
@@ -26,8 +32,10 @@ const labelsOf = (section, name) =>
 function partsOf(section) {
   const names = labelsOf(section, "parts");
   const total = (of) => names.reduce((sum, _, p) => sum + of(p), 0);
-  return [{ name: names.join(" + "), sum: total },
-    ...names.map((name, p) => ({ name, sum: (of) => of(p) }))];
+  return [
+    { name: names.join(" + "), sum: total },
+    ...names.map((name, p) => ({ name, sum: (of) => of(p) })),
+  ];
 }
 
 /** "key_scores_relative" -> "the key's writers, relative to the row's mean". */
@@ -50,7 +58,12 @@ function keysOf(section, array) {
     if (Number.isNaN(array.at(0, 0, k))) continue;
     const row = section.rowAt("keys", k);
     const token = row === null ? null : section.run.tokens[row];
-    found.push({ k, row, position: axis.label(k), text: token ? visible(token.text) : axis.label(k) });
+    found.push({
+      k,
+      row,
+      position: axis.label(k),
+      text: token ? visible(token.text) : axis.label(k),
+    });
   }
   return found;
 }
@@ -60,24 +73,44 @@ function mapFrame(place, section, page, arrays, chosen) {
   const shown = () => {
     const array = arrays[chosen.array.value] || arrays[0];
     const keys = keysOf(section, array);
-    return { array, keys, components: labelsOf(section, array.axes[0]),
-      at: (c, i) => parts[chosen.part.value].sum((p) => array.at(c, p, keys[i].k)) };
+    return {
+      array,
+      keys,
+      components: labelsOf(section, array.axes[0]),
+      at: (c, i) => parts[chosen.part.value].sum((p) => array.at(c, p, keys[i].k)),
+    };
   };
   const figure = frame(place, {
     title: `Scores of ${subjectOf(section)} by key`,
     label: `shares of components in the scores of ${keysOf(section, arrays[0]).length} keys`,
-    caption: "What each component adds to the score of each key. A click chooses the key of the bars.",
-    controls: [chooseAny(chosen.array, "side", arrays.map(titleOf)),
-      chooseAny(chosen.part, "part", parts.map(({ name }) => name))].filter(Boolean),
+    caption:
+      "What each component adds to the score of each key. A click chooses the key of the bars.",
+    controls: [
+      chooseAny(chosen.array, "side", arrays.map(titleOf)),
+      chooseAny(
+        chosen.part,
+        "part",
+        parts.map(({ name }) => name)
+      ),
+    ].filter(Boolean),
     draw: (area, width) => {
       const { array, keys, components, at } = shown();
       const map = heatmap(area, width, {
-        rows: components, columns: keys.map(({ text }) => text), value: at,
-        scale: colorScale(components.flatMap((_, c) => keys.map((_, i) => at(c, i))), { signed: true }),
-        legend: "share of the score", cellHeight: components.length > 60 ? 9 : 14,
+        rows: components,
+        columns: keys.map(({ text }) => text),
+        value: at,
+        scale: colorScale(
+          components.flatMap((_, c) => keys.map((_, i) => at(c, i))),
+          { signed: true }
+        ),
+        legend: "share of the score",
+        cellHeight: components.length > 60 ? 9 : 14,
         label: `${titleOf(array)}: components by keys`,
-        tip: (c, i) => [components[c], `key ${keys[i].position} ${keys[i].text}`,
-          `share ${number(at(c, i))}`],
+        tip: (c, i) => [
+          components[c],
+          `key ${keys[i].position} ${keys[i].text}`,
+          `share ${number(at(c, i))}`,
+        ],
         onEnter: (c, i) => keys[i].row !== null && page.selection.set(keys[i].row),
         onPick: (c, i) => chosen.key.set(keys[i].k),
       });
@@ -85,8 +118,10 @@ function mapFrame(place, section, page, arrays, chosen) {
     },
     table: () => {
       const { keys, components, at } = shown();
-      return { head: ["component", ...keys.map(({ position, text }) => `${position} ${text}`)],
-        rows: components.map((label, c) => [label, ...keys.map((_, i) => number(at(c, i)))]) };
+      return {
+        head: ["component", ...keys.map(({ position, text }) => `${position} ${text}`)],
+        rows: components.map((label, c) => [label, ...keys.map((_, i) => number(at(c, i)))]),
+      };
     },
   });
   for (const setting of [chosen.part, chosen.array]) setting.on(() => figure.redraw());
@@ -95,10 +130,12 @@ function mapFrame(place, section, page, arrays, chosen) {
 /** The largest entries of a component axis for one key: [{label, total, parts: [numbers]}]. */
 function rankedOf(section, array, k) {
   const names = labelsOf(section, "parts");
-  return labelsOf(section, array.axes[0]).map((label, c) => {
-    const parts = names.map((_, p) => array.at(c, p, k));
-    return { label, parts, total: parts.reduce((sum, part) => sum + part, 0) };
-  }).sort((a, b) => Math.abs(b.total) - Math.abs(a.total));
+  return labelsOf(section, array.axes[0])
+    .map((label, c) => {
+      const parts = names.map((_, p) => array.at(c, p, k));
+      return { label, parts, total: parts.reduce((sum, part) => sum + part, 0) };
+    })
+    .sort((a, b) => Math.abs(b.total) - Math.abs(a.total));
 }
 
 function barsFrame(place, section, array, chosen) {
@@ -109,19 +146,31 @@ function barsFrame(place, section, array, chosen) {
   const figure = frame(place, {
     title: `Bars of one key: ${titleOf(array)}`,
     label: `shares of components in the score of one key, ${titleOf(array)}`,
-    controls: [chooseAny({
-      value: keys.indexOf(keyOf()), set: (i) => chosen.key.set(keys[i].k),
-      on: (told) => chosen.key.on(() => told(keys.indexOf(keyOf()))),
-    }, "key", keys.map(({ position, text }) => `${position} ${text}`))].filter(Boolean),
+    controls: [
+      chooseAny(
+        {
+          value: keys.indexOf(keyOf()),
+          set: (i) => chosen.key.set(keys[i].k),
+          on: (told) => chosen.key.on(() => told(keys.indexOf(keyOf()))),
+        },
+        "key",
+        keys.map(({ position, text }) => `${position} ${text}`)
+      ),
+    ].filter(Boolean),
     draw: (area, width) => {
       const shown = ranked().slice(0, LISTED);
       bars(area, width, {
         labels: shown.map(({ label }) => label),
-        columns: [{ name: "share", values: shown.map(({ total }) => total) },
-          ...names.map((name, p) => ({ name, values: shown.map(({ parts }) => parts[p]) }))],
+        columns: [
+          { name: "share", values: shown.map(({ total }) => total) },
+          ...names.map((name, p) => ({ name, values: shown.map(({ parts }) => parts[p]) })),
+        ],
         label: `${titleOf(array)} for key ${keyOf().text}`,
-        tip: (i) => [shown[i].label, `share ${number(shown[i].total)}`,
-          ...names.map((name, p) => `${name} ${number(shown[i].parts[p])}`)],
+        tip: (i) => [
+          shown[i].label,
+          `share ${number(shown[i].total)}`,
+          ...names.map((name, p) => `${name} ${number(shown[i].parts[p])}`),
+        ],
       });
     },
     table: () => ({
@@ -138,16 +187,30 @@ function pairsFrame(place, section, array, chosen) {
   const at = (q, k) => parts[chosen.part.value].sum((p) => array.at(q, k, p));
   const { key } = section.options;
   const figure = frame(place, {
-    title: `Score of ${subjectOf(section)}${key && key !== "none" ? ` and key ${key}` : ""}: both sides`,
+    title: `Score of ${subjectOf(section)}${
+      key && key !== "none" ? ` and key ${key}` : ""
+    }: both sides`,
     label: `shares of pairs of ${rows.length} components in one score`,
     caption: "Writers of the query down, writers of the key across.",
-    controls: [chooseAny(chosen.part, "part", parts.map(({ name }) => name))].filter(Boolean),
+    controls: [
+      chooseAny(
+        chosen.part,
+        "part",
+        parts.map(({ name }) => name)
+      ),
+    ].filter(Boolean),
     draw: (area, width) => {
       const values = rows.flatMap((_, q) => columns.map((_, k) => at(q, k)));
-      heatmap(area, width, { rows, columns, value: at, legend: "share of the score",
-        scale: colorScale(values, { signed: true }), cellHeight: rows.length > 60 ? 9 : 14,
+      heatmap(area, width, {
+        rows,
+        columns,
+        value: at,
+        legend: "share of the score",
+        scale: colorScale(values, { signed: true }),
+        cellHeight: rows.length > 60 ? 9 : 14,
         label: "query's writers by key's writers",
-        tip: (q, k) => [`${rows[q]} × ${columns[k]}`, `share ${number(at(q, k))}`] });
+        tip: (q, k) => [`${rows[q]} × ${columns[k]}`, `share ${number(at(q, k))}`],
+      });
     },
     table: () => ({
       head: ["query's writer", ...columns],
@@ -168,16 +231,24 @@ function firstKey(section, array) {
 export const attentionScores = {
   name: "attention_scores",
   match(section) {
-    const arrays = [...section.arrays.values()].filter((array) => !array.omitted &&
-      array.dtype !== "I32" && (isSides(array) || isPairs(array)));
-    return arrays.length ? { arrays: arrays.map(({ key }) => key), title: "Split of the scores" } : null;
+    const arrays = [...section.arrays.values()].filter(
+      (array) => !array.omitted && array.dtype !== "I32" && (isSides(array) || isPairs(array))
+    );
+    return arrays.length
+      ? { arrays: arrays.map(({ key }) => key), title: "Split of the scores" }
+      : null;
   },
   draw(place, section, page, claimed) {
-    const arrays = claimed.map((key) => section.array(key)).filter((array) => array && !array.omitted);
+    const arrays = claimed
+      .map((key) => section.array(key))
+      .filter((array) => array && !array.omitted);
     const sides = arrays.filter((array) => isSides(array) && keysOf(section, array).length);
     const of = (name, first) => choice(page, `scores ${section.name}: ${name}`, first);
-    const chosen = { part: of("part", 0), array: of("array", 0),
-      key: of("key", sides.length ? firstKey(section, sides[0]) : 0) };
+    const chosen = {
+      part: of("part", 0),
+      array: of("array", 0),
+      key: of("key", sides.length ? firstKey(section, sides[0]) : 0),
+    };
     const relative = sides.filter(({ key }) => key.endsWith("_relative"));
     const both = el("div", { class: "attention" });
     place.append(both);

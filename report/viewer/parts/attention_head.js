@@ -28,21 +28,48 @@ function layoutOf(width, view) {
   const exact = Math.min(28, fits(left));
   const cell = exact >= 4 ? Math.floor(exact) : exact;
   const top = labelled ? 20 + wide : 38;
-  return { left, top, cell, labelled, names, width: left + keys * cell + 4,
-    height: top + rows.length * cell + 4 };
+  return {
+    left,
+    top,
+    cell,
+    labelled,
+    names,
+    width: left + keys * cell + 4,
+    height: top + rows.length * cell + 4,
+  };
 }
 
 function tokenLabels(at, view) {
   const g = el("g", { class: "labels" });
   const size = Math.min(11, at.cell);
-  at.names.forEach((name, r) => g.append(el("text", { class: "row", style: { "font-size": `${size}px` },
-    x: at.left - 5, y: at.top + (r + 0.5) * at.cell + size * 0.35, "text-anchor": "end",
-  }, fit(name, at.left - 8, size))));
+  at.names.forEach((name, r) =>
+    g.append(
+      el(
+        "text",
+        {
+          class: "row",
+          style: { "font-size": `${size}px` },
+          x: at.left - 5,
+          y: at.top + (r + 0.5) * at.cell + size * 0.35,
+          "text-anchor": "end",
+        },
+        fit(name, at.left - 8, size)
+      )
+    )
+  );
   for (let k = 0; k < view.sequence.keys; k++) {
     const x = at.left + (k + 0.5) * at.cell + size * 0.35;
-    g.append(el("text", { class: "key", style: { "font-size": `${size}px` },
-      transform: `translate(${x},${at.top - 5}) rotate(-90)` },
-    fit(visible(view.keyText(k)), at.top - 24, size)));
+    g.append(
+      el(
+        "text",
+        {
+          class: "key",
+          style: { "font-size": `${size}px` },
+          transform: `translate(${x},${at.top - 5}) rotate(-90)`,
+        },
+        fit(visible(view.keyText(k)), at.top - 24, size)
+      )
+    );
   }
   return g;
 }
@@ -53,11 +80,21 @@ function numberLabels(at, view) {
   const { keys, rows } = view.sequence;
   const step = [5, 10, 20, 50, 100, 200, 500].find((n) => n * at.cell >= 34) || 1000;
   for (let k = 0; k < keys; k += step)
-    g.append(el("text", { x: at.left + (k + 0.5) * at.cell, y: at.top - 5,
-      "text-anchor": "middle" }, String(view.pattern.position(k))));
+    g.append(
+      el(
+        "text",
+        { x: at.left + (k + 0.5) * at.cell, y: at.top - 5, "text-anchor": "middle" },
+        String(view.pattern.position(k))
+      )
+    );
   for (let r = 0; r < rows.length; r += step)
-    g.append(el("text", { x: at.left - 5, y: at.top + (r + 0.5) * at.cell + 4,
-      "text-anchor": "end" }, String(view.rowPosition(r))));
+    g.append(
+      el(
+        "text",
+        { x: at.left - 5, y: at.top + (r + 0.5) * at.cell + 4, "text-anchor": "end" },
+        String(view.rowPosition(r))
+      )
+    );
   return g;
 }
 
@@ -90,39 +127,111 @@ export class HeadView {
     const { keys, rows } = this.sequence;
     const [w, h] = [keys * at.cell, rows.length * at.cell];
     const pixels = Math.min(2, globalThis.devicePixelRatio || 1);
-    this.band = el("rect", { class: "band", "pointer-events": "none", x: at.left, width: w, height: at.cell, fill: "none",
-      stroke: "var(--accent)", "stroke-width": 1.5, visibility: "hidden" });
-    this.mark = el("rect", { class: "cursor", "pointer-events": "none", width: at.cell, height: at.cell, fill: "none",
-      stroke: "var(--ink)", "stroke-width": 1.5, visibility: "hidden" });
+    this.band = el("rect", {
+      class: "band",
+      "pointer-events": "none",
+      x: at.left,
+      width: w,
+      height: at.cell,
+      fill: "none",
+      stroke: "var(--accent)",
+      "stroke-width": 1.5,
+      visibility: "hidden",
+    });
+    this.mark = el("rect", {
+      class: "cursor",
+      "pointer-events": "none",
+      width: at.cell,
+      height: at.cell,
+      fill: "none",
+      stroke: "var(--ink)",
+      "stroke-width": 1.5,
+      visibility: "hidden",
+    });
     this.labels = at.labelled ? tokenLabels(at, this) : numberLabels(at, this);
-    this.svg = el("svg", { class: "attention-head", width: at.width, height: at.height, role: "img",
-      viewBox: `0 0 ${at.width} ${at.height}`, tabindex: "0", "aria-label": `${this.label}: ` +
-        `weights of ${rows.length} rows and ${keys} keys; arrow keys move, Enter locks a row` });
-    this.svg.append(el("text", { x: 0, y: 13, style: { "font-weight": 600 } }, this.label),
-      this.labels, el("image", { x: at.left, y: at.top, width: w, height: h,
-        preserveAspectRatio: "none", style: { "image-rendering": "pixelated" },
-        href: matrixImage(this.matrix, keys, this.pattern.most, w * pixels, h * pixels) }),
-      el("rect", { x: at.left - 0.5, y: at.top - 0.5, width: w + 1, height: h + 1, fill: "none",
-        stroke: "var(--grid)" }), this.band, this.mark);
+    this.svg = el("svg", {
+      class: "attention-head",
+      width: at.width,
+      height: at.height,
+      role: "img",
+      viewBox: `0 0 ${at.width} ${at.height}`,
+      tabindex: "0",
+      "aria-label":
+        `${this.label}: ` +
+        `weights of ${rows.length} rows and ${keys} keys; arrow keys move, Enter locks a row`,
+    });
+    this.svg.append(
+      el("text", { x: 0, y: 13, style: { "font-weight": 600 } }, this.label),
+      this.labels,
+      el("image", {
+        x: at.left,
+        y: at.top,
+        width: w,
+        height: h,
+        preserveAspectRatio: "none",
+        style: { "image-rendering": "pixelated" },
+        href: matrixImage(this.matrix, keys, this.pattern.most, w * pixels, h * pixels),
+      }),
+      el("rect", {
+        x: at.left - 0.5,
+        y: at.top - 0.5,
+        width: w + 1,
+        height: h + 1,
+        fill: "none",
+        stroke: "var(--grid)",
+      }),
+      this.band,
+      this.mark
+    );
     this.readout = el("p", { class: "readout", "aria-live": "polite" });
-    area.append(el("div", { class: "scroller" }, this.svg), this.legend(), this.readout, this.text());
+    area.append(
+      el("div", { class: "scroller" }, this.svg),
+      this.legend(),
+      this.readout,
+      this.text()
+    );
     this.listen();
   }
 
   legend() {
     const { most, signed } = this.pattern;
     const low = signed ? -most : 0;
-    return legend({ low, high: most, signed, color: (weight) => weightColor(weight, most),
-      value: (at) => low + at * (most - low) }, this.pattern.legend);
+    return legend(
+      {
+        low,
+        high: most,
+        signed,
+        color: (weight) => weightColor(weight, most),
+        value: (at) => low + at * (most - low),
+      },
+      this.pattern.legend
+    );
   }
 
   text() {
-    this.chips = this.sequence.rows.map((_, r) => el("span", { "data-row": this.runRow(r), on: {
-      pointerenter: () => this.page.selection.set(this.runRow(r)),
-      click: () => this.page.selection.lock(this.runRow(r)),
-    } }, readable(this.rowText(r))));
-    return el("p", { class: "attention-text", tabindex: "0", role: "group",
-      "aria-label": "the text; its tokens are tinted by the weights of the chosen row" }, this.chips);
+    this.chips = this.sequence.rows.map((_, r) =>
+      el(
+        "span",
+        {
+          "data-row": this.runRow(r),
+          on: {
+            pointerenter: () => this.page.selection.set(this.runRow(r)),
+            click: () => this.page.selection.lock(this.runRow(r)),
+          },
+        },
+        readable(this.rowText(r))
+      )
+    );
+    return el(
+      "p",
+      {
+        class: "attention-text",
+        tabindex: "0",
+        role: "group",
+        "aria-label": "the text; its tokens are tinted by the weights of the chosen row",
+      },
+      this.chips
+    );
   }
 
   listen() {
@@ -149,16 +258,22 @@ export class HeadView {
     const { selection } = this.page;
     if (event.key === "Enter") selection.lock(this.runRow(this.cursor[0]));
     if (event.key === "Escape" && selection.locked !== null) selection.lock(null);
-    const [dr, dk] = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1],
-      ArrowLeft: [0, -1] }[event.key] || [0, 0];
+    const [dr, dk] = {
+      ArrowDown: [1, 0],
+      ArrowUp: [-1, 0],
+      ArrowRight: [0, 1],
+      ArrowLeft: [0, -1],
+    }[event.key] || [0, 0];
     if (!dr && !dk) return;
     event.preventDefault();
     const r = Math.min(this.sequence.rows.length - 1, Math.max(0, this.cursor[0] + dr));
     const k = Math.min(this.sequence.keys - 1, Math.max(0, this.cursor[1] + dk));
     const box = this.svg.getBoundingClientRect();
     selection.set(this.runRow(r));
-    this.enter(r, k, { x: box.left + this.at.left + (k + 1) * this.at.cell,
-      y: box.top + this.at.top + (r + 1) * this.at.cell });
+    this.enter(r, k, {
+      x: box.left + this.at.left + (k + 1) * this.at.cell,
+      y: box.top + this.at.top + (r + 1) * this.at.cell,
+    });
   }
 
   enter(r, k, place) {
@@ -166,8 +281,15 @@ export class HeadView {
     this.mark.setAttribute("x", this.at.left + k * this.at.cell);
     this.mark.setAttribute("y", this.at.top + r * this.at.cell);
     this.mark.setAttribute("visibility", "visible");
-    showTip([this.label, `row ${this.rowPosition(r)} “${this.rowText(r)}”`,
-      `reads ${this.pattern.position(k)} “${this.keyText(k)}”`, this.weightText(r, k)], place);
+    showTip(
+      [
+        this.label,
+        `row ${this.rowPosition(r)} “${this.rowText(r)}”`,
+        `reads ${this.pattern.position(k)} “${this.keyText(k)}”`,
+        this.weightText(r, k),
+      ],
+      place
+    );
   }
 
   leave() {
@@ -193,7 +315,8 @@ export class HeadView {
     const place = row === null ? undefined : this.pattern.place.get(row);
     if (!place || this.pattern.sequences[place.sequence] !== this.sequence) {
       this.band.setAttribute("visibility", "hidden");
-      this.readout.textContent = "Point at a row or a token to see what it reads; a click locks it.";
+      this.readout.textContent =
+        "Point at a row or a token to see what it reads; a click locks it.";
       return;
     }
     this.band.setAttribute("y", this.at.top + place.index * this.at.cell);
@@ -211,7 +334,8 @@ export class HeadView {
     for (let c = 0; c < (this.readers ? rows.length : keys); c++) {
       const weight = this.readers ? this.matrix[c * keys + self] : this.matrix[r * keys + c];
       if (!weight) continue;
-      const place = this.readers ? { index: c }
+      const place = this.readers
+        ? { index: c }
         : this.pattern.place.get(this.pattern.keyRow(this.sequence, c));
       if (!place) continue;
       found.push({ index: place.index, weight });
@@ -220,9 +344,12 @@ export class HeadView {
       this.chips[place.index].style.color = ink(color);
     }
     found.sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
-    const list = found.slice(0, LISTED).map(({ index, weight }) =>
-      `“${this.rowText(index)}” ${short(weight)}`).join(", ");
-    this.readout.textContent = `${this.rowPosition(r)} “${this.rowText(r)}” ` +
+    const list = found
+      .slice(0, LISTED)
+      .map(({ index, weight }) => `“${this.rowText(index)}” ${short(weight)}`)
+      .join(", ");
+    this.readout.textContent =
+      `${this.rowPosition(r)} “${this.rowText(r)}” ` +
       `${this.readers ? "is read by" : "reads"} ${list || "nothing that is shown"}.`;
   }
 
@@ -235,8 +362,14 @@ export class HeadView {
       if (locked !== null && this.pattern.place.has(locked) && this.runRow(r) !== locked) return;
       for (let k = 0; k < keys; k++) {
         const weight = this.matrix[r * keys + k];
-        if (weight) lines.push([this.rowPosition(r), this.rowText(r), this.pattern.position(k),
-          this.keyText(k), number(weight)]);
+        if (weight)
+          lines.push([
+            this.rowPosition(r),
+            this.rowText(r),
+            this.pattern.position(k),
+            this.keyText(k),
+            number(weight),
+          ]);
       }
     });
     return { head: ["row", "its token", "key", "its token", this.label], rows: lines };

@@ -26,8 +26,8 @@ export function captureSection(run) {
   const section = new Section(run, { name: "captures", version: run.version });
   for (const [key, array] of run.captures) {
     const known = AXES.find(([end]) => end.test(key))[1];
-    const names = known.length === array.shape.length ? known
-      : array.shape.map((_, i) => `axis ${i}`);
+    const names =
+      known.length === array.shape.length ? known : array.shape.map((_, i) => `axis ${i}`);
     array.axes = names.map((name, i) => axisOf(section, name, array.shape[i]));
     section.arrays.set(key, array);
   }

@@ -24,16 +24,26 @@ export function linkChart(area, width, given) {
   const paths = given.links.map((link) => {
     const [a, b] = [at.x(link.from) + at.step / 2, at.x(link.to) + at.step / 2];
     const high = 16 + (HIGH - 20) * Math.sqrt((link.to - link.from) / longest);
-    return el("path", { class: "link", "data-link": `${link.from}-${link.to}`, fill: "none",
+    return el("path", {
+      class: "link",
+      "data-link": `${link.from}-${link.to}`,
+      fill: "none",
       d: `M${a} ${top}C${a} ${top - high * 1.3} ${b} ${top - high * 1.3} ${b} ${top}`,
-      stroke: signed(link.sign), "stroke-opacity": 0.75, "stroke-linecap": "round",
-      "stroke-width": Math.max(0.6, WIDEST * Math.sqrt(link.weight / most)) });
+      stroke: signed(link.sign),
+      "stroke-opacity": 0.75,
+      "stroke-linecap": "round",
+      "stroke-width": Math.max(0.6, WIDEST * Math.sqrt(link.weight / most)),
+    });
   });
   chart.body.append(...[...paths].reverse());
   const mark = (unit) => {
     chart.mark(unit);
-    given.links.forEach((link, i) => paths[i].setAttribute("stroke-opacity",
-      unit < 0 || link.from === unit || link.to === unit ? 0.75 : FAINT));
+    given.links.forEach((link, i) =>
+      paths[i].setAttribute(
+        "stroke-opacity",
+        unit < 0 || link.from === unit || link.to === unit ? 0.75 : FAINT
+      )
+    );
   };
   listen(chart, at, given, paths);
   return { mark, reveal: chart.reveal };

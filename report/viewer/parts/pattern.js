@@ -68,24 +68,43 @@ function headsOf(section, array, givenDown) {
       Array.from({ length: section.axis(name).n }, (_, i) => ({
         label: label ? `${label} ${section.axis(name).label(i)}` : section.axis(name).label(i),
         offset: offset + i * strides[name],
-      })));
+      }))
+    );
   const n = downAxis ? section.axis(downAxis).n : 1;
   const heads = [];
   for (let d = 0; d < n; d++)
-    across.forEach(({ label, offset }, a) => heads.push({
-      array, rowStride: strides.rows, keyStride: strides.keys, down: d, across: a, acrossLabel: label,
-      base: offset + (downAxis ? d * strides[downAxis] : 0),
-      downLabel: givenDown === null ? (downAxis ? section.axis(downAxis).label(d) : "") : givenDown,
-    }));
-  return { heads, n, downName: downAxis || (givenDown === null ? "" : "layers"),
-    acrossName: others.join(" ") };
+    across.forEach(({ label, offset }, a) =>
+      heads.push({
+        array,
+        rowStride: strides.rows,
+        keyStride: strides.keys,
+        down: d,
+        across: a,
+        acrossLabel: label,
+        base: offset + (downAxis ? d * strides[downAxis] : 0),
+        downLabel:
+          givenDown === null ? (downAxis ? section.axis(downAxis).label(d) : "") : givenDown,
+      })
+    );
+  return {
+    heads,
+    n,
+    downName: downAxis || (givenDown === null ? "" : "layers"),
+    acrossName: others.join(" "),
+  };
 }
 
 function labelOf(head, downName, acrossName) {
   if (downName === "layers" && acrossName === "heads")
     return `L${head.downLabel}H${head.acrossLabel}`;
-  const parts = [[downName, head.downLabel], [acrossName, head.acrossLabel]];
-  return parts.filter(([name]) => name).map((part) => part.join(" ")).join(", ");
+  const parts = [
+    [downName, head.downLabel],
+    [acrossName, head.acrossLabel],
+  ];
+  return parts
+    .filter(([name]) => name)
+    .map((part) => part.join(" "))
+    .join(", ");
 }
 
 /** The pattern of a group of arrays. */
@@ -244,7 +263,8 @@ export class Pattern {
           else if (Math.abs(weight) > Math.abs(out[base + k])) out[base + k] = weight;
         });
     });
-    if (this.matrices.size >= KEPT_MATRICES) this.matrices.delete(this.matrices.keys().next().value);
+    if (this.matrices.size >= KEPT_MATRICES)
+      this.matrices.delete(this.matrices.keys().next().value);
     this.matrices.set(name, out);
     return out;
   }
@@ -258,11 +278,13 @@ export class Pattern {
       sequence.summaries = this.heads.map((head) => {
         let sum = 0;
         let strongest = null;
-        sequence.rows.forEach((i, r) => this.each(head, i, "shown", (k, weight) => {
-          if (this.position(k) === 0) sum += weight;
-          else if (!strongest || Math.abs(weight) > Math.abs(strongest.weight))
-            strongest = { r, k, weight };
-        }));
+        sequence.rows.forEach((i, r) =>
+          this.each(head, i, "shown", (k, weight) => {
+            if (this.position(k) === 0) sum += weight;
+            else if (!strongest || Math.abs(weight) > Math.abs(strongest.weight))
+              strongest = { r, k, weight };
+          })
+        );
         return { first: sum / sequence.rows.length, strongest };
       });
     return sequence.summaries;

@@ -85,8 +85,11 @@ export function gridImage(pattern, sequence, first, side, gap) {
   const colors = palette();
   for (const head of pattern.heads) {
     const image = context.createImageData(side, side);
-    const cells = pooled(rows.length, keys, side, side, (put) => rows.forEach((i, r) =>
-      pattern.each(head, i, first, (k, weight) => k < keys && put(r, k, weight))));
+    const cells = pooled(rows.length, keys, side, side, (put) =>
+      rows.forEach((i, r) =>
+        pattern.each(head, i, first, (k, weight) => k < keys && put(r, k, weight))
+      )
+    );
     paint(image, cells, pattern.most, colors);
     context.putImageData(image, head.across * step, head.down * step);
   }

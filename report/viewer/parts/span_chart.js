@@ -1,5 +1,5 @@
-// Trees of spans as nested boxes, one level above the other. A box is as wide as its span; its height
-// is the logarithm of the number of its units, so that a box is always lower than the one around it.
+// Trees of spans as nested boxes, one level above the other. A box is as wide as its span; its
+// height is the logarithm of its units, so that a box is always lower than the one around it.
 import { el } from "./dom.js";
 import { number } from "./scales.js";
 import { smallestAt } from "./span_trees.js";
@@ -20,15 +20,18 @@ export function excerpt(text) {
 
 /** The lines of a tooltip about a bracket. */
 export function spanLines(trees, sequence, node) {
-  const lines = [`level ${trees.levels[node.level]}  [${node.from}, ${node.to}]`,
+  const lines = [
+    `level ${trees.levels[node.level]}  [${node.from}, ${node.to}]`,
     `“${excerpt(trees.textOf(sequence.id, node.from, node.to))}”`,
-    `cut after “${sequence.units[node.cut].text.trim()}”`];
+    `cut after “${sequence.units[node.cut].text.trim()}”`,
+  ];
   for (const array of trees.measures) {
     const value = array.at(node.level, node.span);
     const name = array.key.replace(/_/g, " ");
     if (POSITIONS.test(array.key) && value >= 0)
       lines.push(`${name} ${value} “${unitText(trees, sequence, value)}”`);
-    else if (!Number.isNaN(value)) lines.push(`${name} ${value === -1 && array.dtype === "I32" ? "none" : number(value)}`);
+    else if (!Number.isNaN(value))
+      lines.push(`${name} ${value === -1 && array.dtype === "I32" ? "none" : number(value)}`);
   }
   const others = trees.sharedWith(node);
   if (trees.levels.length > 1)
@@ -38,7 +41,9 @@ export function spanLines(trees, sequence, node) {
 
 function unitText(trees, sequence, position) {
   const unit = sequence.unitOf.get(position);
-  return (unit === undefined ? trees.textOf(sequence.id, position, position) : sequence.units[unit].text).trim();
+  return (
+    unit === undefined ? trees.textOf(sequence.id, position, position) : sequence.units[unit].text
+  ).trim();
 }
 
 /** The unit that heads a bracket, where it is not the last one; else null. */
@@ -65,16 +70,39 @@ export class SpanChart {
     const at = unitLayout(width, sequence.units, LEFT, trees.levels.length * (this.high + GAP) + 4);
     this.at = at;
     this.base = (level) => at.top + (level + 1) * (this.high + GAP) - GAP / 2;
-    const names = trees.levels.map((label, level) =>
-      ({ text: `level ${label}`, y: this.base(level) - 2 }));
-    this.chart = unitChart(area, at, names, `trees of ${n} units at ${trees.levels.length} levels; ` +
-      "arrow keys move between brackets");
+    const names = trees.levels.map((label, level) => ({
+      text: `level ${label}`,
+      y: this.base(level) - 2,
+    }));
+    this.chart = unitChart(
+      area,
+      at,
+      names,
+      `trees of ${n} units at ${trees.levels.length} levels; ` + "arrow keys move between brackets"
+    );
     const cursor = { fill: "none", visibility: "hidden", "pointer-events": "none" };
-    this.twins = trees.levels.map(() => el("rect", { class: "twin", ...cursor, stroke: "var(--accent)",
-      "stroke-width": 2, "stroke-dasharray": "4 2" }));
-    this.cursor = el("rect", { class: "cursor", ...cursor, stroke: "var(--ink)", "stroke-width": 2 });
-    this.cut = el("line", { class: "cut", visibility: "hidden", "pointer-events": "none",
-      stroke: "var(--ink)", "stroke-width": 2 });
+    this.twins = trees.levels.map(() =>
+      el("rect", {
+        class: "twin",
+        ...cursor,
+        stroke: "var(--accent)",
+        "stroke-width": 2,
+        "stroke-dasharray": "4 2",
+      })
+    );
+    this.cursor = el("rect", {
+      class: "cursor",
+      ...cursor,
+      stroke: "var(--ink)",
+      "stroke-width": 2,
+    });
+    this.cut = el("line", {
+      class: "cut",
+      visibility: "hidden",
+      "pointer-events": "none",
+      stroke: "var(--ink)",
+      "stroke-width": 2,
+    });
     trees.levels.forEach((_, level) => this.chart.body.append(this.boxes(level)));
     this.chart.body.append(...this.twins, this.cursor, this.cut);
     if (at.width > width + 1) area.prepend(this.overview(width));
@@ -88,20 +116,41 @@ export class SpanChart {
   /** x, y, width and height of a bracket's box. */
   boxOf(node) {
     const height = this.heightOf(node);
-    return { x: this.at.x(node.first) + 0.5, y: this.base(node.level) - height,
-      width: node.length * this.at.step - 1, height };
+    return {
+      x: this.at.x(node.first) + 0.5,
+      y: this.base(node.level) - height,
+      width: node.length * this.at.step - 1,
+      height,
+    };
   }
 
   boxes(level) {
     const g = el("g", { class: "level", "data-level": this.trees.levels[level] });
     for (const node of this.trees.tree(level, this.sequence)) {
       const box = this.boxOf(node);
-      g.append(el("rect", { class: "span", "data-span": `${node.from}-${node.to}`, ...box,
-        fill: this.color(node), stroke: "var(--muted)", "stroke-width": 0.7 }));
+      g.append(
+        el("rect", {
+          class: "span",
+          "data-span": `${node.from}-${node.to}`,
+          ...box,
+          fill: this.color(node),
+          stroke: "var(--muted)",
+          "stroke-width": 0.7,
+        })
+      );
       const head = markedHead(this.trees, this.sequence, node);
       if (head !== null)
-        g.append(el("circle", { class: "head-mark", cx: this.at.x(head) + this.at.step / 2,
-          cy: box.y + 4, r: 2.5, fill: "var(--ink)", stroke: "var(--paper)", "stroke-width": 0.7 }));
+        g.append(
+          el("circle", {
+            class: "head-mark",
+            cx: this.at.x(head) + this.at.step / 2,
+            cy: box.y + 4,
+            r: 2.5,
+            fill: "var(--ink)",
+            stroke: "var(--paper)",
+            "stroke-width": 0.7,
+          })
+        );
     }
     return g;
   }
@@ -112,14 +161,32 @@ export class SpanChart {
     const line = 18;
     const height = trees.levels.length * (line + 3);
     const x = (unit) => (unit / sequence.units.length) * width;
-    const svg = el("svg", { class: "overview", width, height, viewBox: `0 0 ${width} ${height}`,
-      role: "img", "aria-label": "overview of the cuts; a click scrolls the chart" });
+    const svg = el("svg", {
+      class: "overview",
+      width,
+      height,
+      viewBox: `0 0 ${width} ${height}`,
+      role: "img",
+      "aria-label": "overview of the cuts; a click scrolls the chart",
+    });
     trees.levels.forEach((_, level) => {
       const base = (level + 1) * (line + 3);
       const part = line / Math.log2(sequence.units.length);
-      svg.append(el("path", { fill: "none", stroke: "var(--muted)", d: trees.tree(level, sequence)
-        .map((node) => `M${x(node.cut + 1).toFixed(1)} ${base}v${(-part * Math.log2(node.length)).toFixed(1)}`)
-        .join("") }));
+      svg.append(
+        el("path", {
+          fill: "none",
+          stroke: "var(--muted)",
+          d: trees
+            .tree(level, sequence)
+            .map(
+              (node) =>
+                `M${x(node.cut + 1).toFixed(1)} ${base}v${(-part * Math.log2(node.length)).toFixed(
+                  1
+                )}`
+            )
+            .join(""),
+        })
+      );
     });
     const seen = el("rect", { y: 0, height, fill: "var(--accent)", "fill-opacity": 0.18 });
     svg.append(seen);
@@ -151,7 +218,11 @@ export class SpanChart {
     if (level < 0 || level >= this.trees.levels.length) return null;
     const above = this.base(level) - y;
     if (above < 0) return null;
-    return smallestAt(this.trees.tree(level, this.sequence), unit, (node) => this.heightOf(node) >= above);
+    return smallestAt(
+      this.trees.tree(level, this.sequence),
+      unit,
+      (node) => this.heightOf(node) >= above
+    );
   }
 
   show(node, place) {
@@ -223,7 +294,10 @@ export class SpanChart {
     if (key === "ArrowLeft") return largestBefore(tree(here.level), here);
     if (key === "ArrowRight") return largestAfter(tree(here.level), here);
     if (key === "ArrowUp") return here.up || (here.level > 0 ? tree(here.level - 1)[0] : null);
-    return here.children[0] || (here.level + 1 < this.trees.levels.length ? tree(here.level + 1)[0] : null);
+    return (
+      here.children[0] ||
+      (here.level + 1 < this.trees.levels.length ? tree(here.level + 1)[0] : null)
+    );
   }
 }
 

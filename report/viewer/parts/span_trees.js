@@ -1,13 +1,17 @@
 // Trees of spans: per level the brackets over the units of a text, as the arrays have them.
-//   units [units, edges], brackets and parent [levels, spans(, edges)], same [levels, spans, levels]
+//   units [units, edges], brackets [levels, spans, edges], parent [levels, spans],
+//   same [levels, spans, levels]
 // Positions count along a sequence; units and spans of several sequences follow each other.
 
 const EDGES = "edges";
 
 /** True if a section has trees of spans. */
 export function hasTrees(section) {
-  return section.has("units", ["units", EDGES]) && section.has("brackets", ["levels", "spans", EDGES]) &&
-    section.has("parent", ["levels", "spans"]);
+  return (
+    section.has("units", ["units", EDGES]) &&
+    section.has("brackets", ["levels", "spans", EDGES]) &&
+    section.has("parent", ["levels", "spans"])
+  );
 }
 
 /** The trees of a section. */
@@ -15,13 +19,16 @@ export class SpanTrees {
   constructor(section) {
     this.section = section;
     this.levels = Array.from({ length: section.axis("levels").n }, (_, l) =>
-      section.axis("levels").label(l));
+      section.axis("levels").label(l)
+    );
     this.rows = new Map(); // "sequence position" -> row of the run
     section.run.tokens.forEach((token, row) =>
-      this.rows.set(`${token.sequence} ${token.position}`, row));
+      this.rows.set(`${token.sequence} ${token.position}`, row)
+    );
     this.readUnits();
-    this.measures = [...section.arrays.values()].filter((array) => !array.omitted &&
-      array.axes.join() === "levels,spans" && array.key !== "parent");
+    this.measures = [...section.arrays.values()].filter(
+      (array) => !array.omitted && array.axes.join() === "levels,spans" && array.key !== "parent"
+    );
     this.trees = new Map();
   }
 
@@ -34,7 +41,12 @@ export class SpanTrees {
       const id = sequence ? sequence.at(u) : 0;
       if (!found.has(id)) found.set(id, { id, units: [], unitOf: new Map() });
       const own = found.get(id);
-      const unit = { index: own.units.length, first: units.at(u, 0), last: units.at(u, 1), whole: u };
+      const unit = {
+        index: own.units.length,
+        first: units.at(u, 0),
+        last: units.at(u, 1),
+        whole: u,
+      };
       unit.text = this.textOf(id, unit.first, unit.last) || section.axis("units").label(u);
       for (let p = unit.first; p <= unit.last; p++) own.unitOf.set(p, unit.index);
       own.units.push(unit);
@@ -89,7 +101,17 @@ export class SpanTrees {
       const [from, to] = [brackets.at(level, span, 0), brackets.at(level, span, 1)];
       const [first, last] = [sequence.unitOf.get(from), sequence.unitOf.get(to)];
       if (first === undefined || last === undefined) continue;
-      const node = { span, level, from, to, first, last, length: last - first + 1, children: [], up: null };
+      const node = {
+        span,
+        level,
+        from,
+        to,
+        first,
+        last,
+        length: last - first + 1,
+        children: [],
+        up: null,
+      };
       byIndex.set(span, node);
       tree.push(node);
     }
@@ -109,13 +131,17 @@ export class SpanTrees {
   sharedWith(node) {
     const same = this.section.array("same");
     if (!same || same.omitted) return [];
-    return this.levels.filter((_, level) => level !== node.level &&
-      same.at(node.level, node.span, level) >= 0);
+    return this.levels.filter(
+      (_, level) => level !== node.level && same.at(node.level, node.span, level) >= 0
+    );
   }
 
   /** The bracket of another level with the same edges; null if there is none. */
   twin(node, level, sequence) {
-    return this.tree(level, sequence).find(({ from, to }) => from === node.from && to === node.to) || null;
+    return (
+      this.tree(level, sequence).find(({ from, to }) => from === node.from && to === node.to) ||
+      null
+    );
   }
 }
 

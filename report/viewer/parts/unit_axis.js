@@ -15,19 +15,33 @@ export function unitLayout(width, units, left, height) {
   const texts = units.map(({ text }) => visible(text));
   const upright = texts.some((text) => textWidth(text) + 4 > step);
   const top = upright ? Math.ceil(widest(texts, TALLEST)) + 8 : 20;
-  return { left, step, upright, top, texts, n: units.length, x: (unit) => left + unit * step,
-    width: left + units.length * step + 4, height: top + height,
-    unitAt: (x) => Math.floor((x - left) / step) };
+  return {
+    left,
+    step,
+    upright,
+    top,
+    texts,
+    n: units.length,
+    x: (unit) => left + unit * step,
+    width: left + units.length * step + 4,
+    height: top + height,
+    unitAt: (x) => Math.floor((x - left) / step),
+  };
 }
 
 function labels(at) {
   const g = el("g", { class: "unit-texts" });
   at.texts.forEach((text, u) => {
     const x = at.x(u) + at.step / 2;
-    g.append(at.upright
-      ? el("text", { "data-unit": u, transform: `translate(${x + 4},${at.top - 5}) rotate(-90)` },
-        fit(text, TALLEST))
-      : el("text", { "data-unit": u, x, y: at.top - 6, "text-anchor": "middle" }, text));
+    g.append(
+      at.upright
+        ? el(
+            "text",
+            { "data-unit": u, transform: `translate(${x + 4},${at.top - 5}) rotate(-90)` },
+            fit(text, TALLEST)
+          )
+        : el("text", { "data-unit": u, x, y: at.top - 6, "text-anchor": "middle" }, text)
+    );
   });
   return g;
 }
@@ -37,27 +51,49 @@ function labels(at) {
  * mark(unit or -1), reveal(unit)}; draw onto svg before the names.
  */
 export function unitChart(area, at, names, label) {
-  const svg = el("svg", { class: "unit-chart", width: at.width, height: at.height, role: "img",
-    viewBox: `0 0 ${at.width} ${at.height}`, tabindex: "0", "aria-label": label });
-  const band = el("rect", { class: "band", y: 0, width: at.step, height: at.height,
-    fill: "var(--accent)", "fill-opacity": 0.13, visibility: "hidden", "pointer-events": "none" });
+  const svg = el("svg", {
+    class: "unit-chart",
+    width: at.width,
+    height: at.height,
+    role: "img",
+    viewBox: `0 0 ${at.width} ${at.height}`,
+    tabindex: "0",
+    "aria-label": label,
+  });
+  const band = el("rect", {
+    class: "band",
+    y: 0,
+    width: at.step,
+    height: at.height,
+    fill: "var(--accent)",
+    "fill-opacity": 0.13,
+    visibility: "hidden",
+    "pointer-events": "none",
+  });
   const texts = labels(at);
   const body = el("g", { class: "body" });
-  const left = el("g", { class: "names" }, el("rect", { x: 0, y: 0, width: at.left - 4,
-    height: at.height, fill: "var(--paper)" }),
-  names.map(({ text, y }) => el("text", { x: 0, y, class: "muted" }, fit(text, at.left - 6))));
+  const left = el(
+    "g",
+    { class: "names" },
+    el("rect", { x: 0, y: 0, width: at.left - 4, height: at.height, fill: "var(--paper)" }),
+    names.map(({ text, y }) => el("text", { x: 0, y, class: "muted" }, fit(text, at.left - 6)))
+  );
   svg.append(band, texts, body, left);
   const scroller = el("div", { class: "scroller" }, svg);
   area.append(scroller);
-  scroller.addEventListener("scroll", () =>
-    left.setAttribute("transform", `translate(${scroller.scrollLeft},0)`), { passive: true });
+  scroller.addEventListener(
+    "scroll",
+    () => left.setAttribute("transform", `translate(${scroller.scrollLeft},0)`),
+    { passive: true }
+  );
   const mark = (unit) => {
     band.setAttribute("visibility", unit >= 0 ? "visible" : "hidden");
     if (unit >= 0) band.setAttribute("x", at.x(unit));
   };
   const reveal = (unit) => {
     const x = at.x(unit);
-    if (x - at.left < scroller.scrollLeft + at.step) scroller.scrollLeft = x - at.left - 3 * at.step;
+    if (x - at.left < scroller.scrollLeft + at.step)
+      scroller.scrollLeft = x - at.left - 3 * at.step;
     else if (x + 2 * at.step > scroller.scrollLeft + scroller.clientWidth)
       scroller.scrollLeft = x + 4 * at.step - scroller.clientWidth;
   };
