@@ -47,10 +47,9 @@ function keysOf(section) {
   keys.push(...has(KEPT, ["layers", "rows", "neurons"]));
   const top = has(TOP, ["targets", "target_rows", "top"]);
   if (top.includes("top_layer") && top.includes("top_neuron")) keys.push(...top);
-  keys.push(...has(["fires"], ["layers", "neurons"]));
   if (section.has("span_neuron", ["layers", "rows", "span"]))
     keys.push(...has(SPAN, ["layers", "rows", "span"]));
-  return keys;
+  return keys.length ? [...keys, ...has(["fires"], ["layers", "neurons"])] : keys;
 }
 
 function topFigure(place, section, page, target, keys) {

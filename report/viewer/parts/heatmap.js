@@ -116,6 +116,8 @@ function listen(svg, at, given, mark) {
   };
   const cellAt = (event) => {
     const box = svg.getBoundingClientRect();
+    const edge = svg.parentNode.getBoundingClientRect().left + at.left;
+    if (event.clientX < edge) return null; // the rows' names lie over the cells there
     const c = Math.floor((event.clientX - box.left - at.left) / at.cell);
     const r = Math.floor((event.clientY - box.top - at.top) / at.height);
     return r >= 0 && r < at.rows && c >= 0 && c < at.columns ? [r, c] : null;

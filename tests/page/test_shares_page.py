@@ -1,0 +1,203 @@
+"""Shares of a logit: bars with their sum, maps by head and by token, the panel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from opened_page import Opened
+from page_files import Made, Maker
+from playwright.sync_api import Locator
+
+TEXT = "The old man gave the little girl a red apple, and she thanked him. The old man"
+LEVELS = {"layer": ".layer", "head": ".head", "source": ".source", "neuron": ""}
+
+
+@pytest.fixture(scope="module")
+def run(made: Maker) -> Made:
+    return made(
+        *("analyze", "--text", TEXT, "--target", "next", "--contrast", " he", " she"),
+        *("--plugin", "logits:level=layer+head+source+neuron,rows=all"),
+    )
+
+
+@pytest.fixture(scope="module")
+def plain(made: Maker) -> Made:
+    """One level, one row, one target."""
+    return made("analyze", "--text", TEXT, "--target", " king", "--plugin", "logits")
+
+
+def shares_of(run: Made, level: str) -> tuple[np.ndarray[Any, Any], list[str]]:
+    suffix = LEVELS[level]
+    labels = run.section("logits")[f"components{suffix}"]
+    return run.arrays[f"logits.contributions{suffix}"].astype(np.float64), labels
+
+
+def largest(opened: Opened) -> Locator:
+    return opened.figure("shares", "logits", "Largest shares")
+
+
+def choose_row(opened: Opened, row: int) -> None:
+    opened.page.get_by_role("combobox", name="row", exact=True).select_option(index=row)
+
+
+@pytest.mark.parametrize("level", list(LEVELS))
+def test_bars_and_their_sum_are_the_shares_and_end_at_the_logit(
+    level: str, run: Made, open_page: Callable[..., Opened]
+) -> None:
+    opened = open_page(run)
+    figure = largest(opened)
+    figure.get_by_role("button", name=level, exact=True).click()
+    choose_row(opened, 9)
+    shares, labels = shares_of(run, level)
+    table = opened.table(figure)
+    names = [row[0] for row in table.rows]
+    order = sorted(range(len(labels)), key=lambda c: (-abs(shares[0, 9, c]), c))[:12]
+    order = [c for c in order if shares[0, 9, c] != 0]
+    others = len(labels) - len(order)
+    assert names[: len(order) + 1] == ["constant", *(labels[c] for c in order)]
+    np.testing.assert_allclose(
+        table.column("share")[1 : len(order) + 1], shares[0, 9, order], rtol=1e-5
+    )
+    assert names[-1] == "logit"
+    if others:
+        assert names[-2].split()[0] == str(others)
+    logit = float(run.arrays["logits.values"][0, 9])
+    sums = [float(row[2]) for row in table.rows[:-1]]
+    bound = 1e-5 * (1 + np.abs(shares[0, 9]).sum())
+    assert sums[-1] == pytest.approx(logit, abs=bound)
+    assert float(table.rows[-1][1]) == pytest.approx(logit, abs=1e-5 * abs(logit))
+    parts = np.array([float(row[1]) for row in table.rows[:-1]])
+    assert parts.sum() == pytest.approx(logit, abs=bound + 1e-5 * np.abs(parts).sum())
+
+
+def test_the_line_of_the_sum_ends_at_the_dashed_logit(
+    run: Made, open_page: Callable[..., Opened]
+) -> None:
+    figure = largest(open_page(run))
+    path = str(figure.locator("g.column path").get_attribute("d"))
+    goal = float(str(figure.locator("line.goal").get_attribute("x1")))
+    end = float(path.replace("M", "L").split("L")[-1].split(" ")[1].split(",")[0])
+    assert end == pytest.approx(goal, abs=0.01)
+
+
+def test_the_sentence_names_the_error_and_its_bound(
+    run: Made, open_page: Callable[..., Opened]
+) -> None:
+    opened = open_page(run)
+    figure = largest(opened)
+    choose_row(opened, 9)
+    sentence = figure.locator(".completeness").inner_text()
+    logit = float(run.arrays["logits.values"][0, 9])
+    assert f"the logit is {float(f'{logit:.6g}'):.6g}" in sentence
+    error = float(run.arrays["logits.completeness_error"][0, 9])
+    relative = error / (1 + float(run.arrays["logits.sum_abs_share"][0, 9]))
+    assert f"{relative:.1e}".replace("e-0", "e-") in sentence
+    assert "the bound 1e-5" in sentence
+    assert "NOT COMPLETE" not in sentence
+
+
+def test_targets_kinds_and_counts_change_the_bars(
+    run: Made, open_page: Callable[..., Opened]
+) -> None:
+    opened = open_page(run)
+    figure = largest(opened)
+    choose_row(opened, 9)
+    shares, labels = shares_of(run, "neuron")
+    opened.page.get_by_role("button", name="' he' - ' she'").click()
+    figure.get_by_role("button", name="heads", exact=True).click()
+    figure.get_by_role("button", name="30", exact=True).click()
+    table = opened.table(figure)
+    heads = [c for c, label in enumerate(labels) if "H" in label]
+    heads.sort(key=lambda c: (-abs(shares[1, 9, c]), c))
+    assert [row[0] for row in table.rows[1:31]] == [labels[c] for c in heads[:30]]
+    np.testing.assert_allclose(table.column("share")[1:31], shares[1, 9, heads[:30]], rtol=1e-5)
+
+
+def test_a_row_without_the_target_says_so(run: Made, open_page: Callable[..., Opened]) -> None:
+    opened = open_page(run)
+    figure = largest(opened)
+    choose_row(opened, len(run.results["tokens"]) - 1)
+    figure.get_by_text("This row has no such target.").wait_for()
+
+
+def test_layers_by_head_are_the_shares(run: Made, open_page: Callable[..., Opened]) -> None:
+    opened = open_page(run)
+    figure = opened.figure("shares", title="By layer and head")
+    choose_row(opened, 9)
+    opened.show(figure)
+    table = opened.table(figure)
+    shares, labels = shares_of(run, "head")
+    for line in table.rows[:4]:
+        layer = line[0].split()[1]
+        for head in range(8):
+            share = shares[0, 9, labels.index(f"L{layer}H{head}")]
+            assert float(line[1 + head]) == pytest.approx(share, rel=1e-5)
+        assert float(line[-1]) == pytest.approx(
+            shares[0, 9, labels.index(f"{layer}_mlp_out")], rel=1e-5
+        )
+    assert figure.locator("rect.cell").count() == 4 * 10
+
+
+def test_sources_sum_over_heads_by_the_token_read(
+    run: Made, open_page: Callable[..., Opened]
+) -> None:
+    opened = open_page(run)
+    figure = opened.figure("shares", title="By the token read")
+    choose_row(opened, 9)
+    opened.show(figure)
+    table = opened.table(figure)
+    shares, labels = shares_of(run, "source")
+    for position in range(10):
+        read = [c for c, label in enumerate(labels) if label.endswith(f"@{position}")]
+        total = shares[0, 9, read].sum()
+        assert table.column("all heads")[position] == pytest.approx(total, rel=1e-4, abs=1e-6)
+    assert len(table.rows) == 10
+    one = table.column("L2H3")[4]
+    assert one == pytest.approx(shares[0, 9, labels.index("L2H3@4")], rel=1e-5)
+    assert figure.locator("svg.tinted rect.token").count() == 10
+
+
+def test_pointing_at_a_cell_over_the_rows_selects_its_token(
+    run: Made, open_page: Callable[..., Opened]
+) -> None:
+    opened = open_page(run)
+    figure = opened.figure("shares", title="Over the rows")
+    cells = figure.locator("rect.cell")
+    rows = len(run.results["tokens"])
+    cells.nth(5).hover()
+    tip = opened.page.locator(".tip").inner_text()
+    shares, labels = shares_of(run, "layer")
+    assert tip.startswith(f"{labels[-1]} at position 5")
+    assert float(tip.split()[-1]) == pytest.approx(shares[0, 5, -1], rel=1e-5)
+    assert cells.count() == rows * len(labels)
+    largest(opened).get_by_text("position 5 ", exact=False).first.wait_for()
+
+
+def test_the_panel_lists_the_largest_shares(run: Made, open_page: Callable[..., Opened]) -> None:
+    opened = open_page(run)
+    opened.page.locator("[data-row='9']").first.hover()
+    panel = opened.page.locator(".panel-body")
+    panel.get_by_text("Logit of next").wait_for()
+    shares, labels = shares_of(run, "neuron")
+    first = int(np.argmax(np.abs(shares[0, 9])))
+    line = panel.locator("table.panel tr").first.inner_text().split()
+    assert line[0] == labels[first]
+    assert float(line[1]) == pytest.approx(shares[0, 9, first], rel=5e-3)
+
+
+def test_one_level_gets_its_sums_by_layer(plain: Made, open_page: Callable[..., Opened]) -> None:
+    opened = open_page(plain)
+    figure = largest(opened)
+    figure.get_by_role("button", name="layer", exact=True).click()
+    table = opened.table(figure)
+    shares = plain.arrays["logits.contributions"][0, 0].astype(np.float64)
+    labels = plain.section("logits")["components"]
+    mlp = sum(
+        s for s, label in zip(shares, labels) if label.startswith("L2N") or label == "2_mlp_bias"
+    )
+    line = next(row for row in table.rows if row[0] == "MLP 2")
+    assert float(line[1]) == pytest.approx(mlp, rel=1e-4)
+    assert float(table.rows[-2][2]) == pytest.approx(float(table.rows[-1][1]), abs=1e-4)
