@@ -1,16 +1,24 @@
 // The figures in the order in which they may claim a section's arrays: the special before the
 // generic. To add one, write its file and list it here.
+import { activationsFigure } from "./activations_figure.js";
 import { attention } from "./attention.js";
 import { bins } from "./bins.js";
+import { activationsFigure } from "./activations_figure.js";
+import { attentionScores } from "./attention_scores.js";
+import { attentionStatistics } from "./attention_statistics.js";
 import { contexts } from "./contexts.js";
 import { curves } from "./curves.js";
 import { distributions } from "./distributions.js";
-import { attentionScores } from "./attention_scores.js";
-import { attentionStatistics } from "./attention_statistics.js";
 import { genericBars } from "./generic_bars.js";
-import { activationsFigure } from "./activations_figure.js";
 import { changesFigure } from "./changes_figure.js";
+import { composition } from "./composition.js";
+import { contexts } from "./contexts.js";
+import { copying } from "./copying.js";
+import { curves } from "./curves.js";
 import { denominatorsFigure } from "./denominators_figure.js";
+import { distributions } from "./distributions.js";
+import { forms } from "./forms.js";
+import { genericBars } from "./generic_bars.js";
 import { genericGrid } from "./generic_grid.js";
 import { genericLines } from "./generic_lines.js";
 import { genericTable, genericTexts } from "./generic_table.js";
@@ -19,13 +27,18 @@ import { genericValues } from "./generic_values.js";
 import { lensFigure } from "./lens_figure.js";
 import { listed } from "./listed.js";
 import { partition } from "./partition.js";
+import { partitionTotals } from "./partition_totals.js";
 import { probe } from "./probe.js";
 import { roles } from "./roles.js";
+import { scores } from "./scores.js";
 import { sharesFigure } from "./shares_figure.js";
+import { spectra } from "./spectra.js";
 import { strategiesFigure } from "./strategies_figure.js";
 import { spans } from "./spans.js";
 import { sweep } from "./sweep.js";
 import { totals } from "./totals.js";
+import { vocabulary } from "./vocabulary.js";
+import { words } from "./words.js";
 
 const FIGURES = [
   sharesFigure,
@@ -41,9 +54,18 @@ const FIGURES = [
   attentionStatistics,
   partition,
   roles,
+  attention,
+  partitionTotals,
   probe,
+  forms,
+  words,
+  scores,
   listed,
+  vocabulary,
   contexts,
+  spectra,
+  copying,
+  composition,
   totals,
   bins,
   distributions,

@@ -67,7 +67,8 @@ function drawSet(area, width, section, set, plan, fixed, wide) {
   const list = linesOf(section, set, plan, fixed);
   const one = (more) => list.map((place) =>
     entryAt(set, set.axes.map((name) => (more[name] === undefined ? place.at[name] : more[name]))));
-  const given = (title, entries) => ({ labels: list.map((place) => place.name || set.stem), entries, title,
+  const given = (title, entries) => ({ labels: list.map((place) => place.name || set.stem), entries,
+    title: plan.panel ? "" : title,
     names: ["mean", "one standard deviation", "least to most"], wide,
     label: `${title}: means with their spread` });
   if (!plan.panel) {
