@@ -38,7 +38,7 @@ function sharesFrame(place, section, page, array) {
   const kind = binAxis === "bins" ? "rank" : "length";
   const prefix = () => (hasRows ? [chosen.value] : []);
   redrawOn(frame(place, {
-    title: `${array.key.replace(/_/g, " ")} by ${kind}`,
+    title: array.key.replace(/_/g, " "),
     label: `${array.key}: parts by ${kind} of each of ${section.axis(labelAxis).n} ${labelAxis}`,
     controls: rows.length > 1 ? [choose(chosen, "Rows", rows)] : [],
     draw: (area, width) => stack(area, Math.min(width, 860), { parts: bins.map((bin) => `${kind} ${bin}`),

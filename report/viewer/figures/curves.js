@@ -6,7 +6,7 @@ import { labelsOf, longTable } from "../parts/labels.js";
 import { lines } from "../parts/lines.js";
 import { panels } from "../parts/panels.js";
 
-const LEVELS = /^(levels|layers|lenses|.*_layers)$/;
+const LEVELS = /(^|_)(levels|layers|lenses)$/;
 const ROWS = new Set(["populations", "scopes"]);
 const MOST_LINES = 10;
 
@@ -17,7 +17,7 @@ function planOf(section, array) {
   const free = rows ? array.axes.slice(1) : array.axes;
   const level = free.find((name) => LEVELS.test(name));
   const series = free.filter((name) => name !== level);
-  if (!level || series.length > 1 || section.axis(level).n < 2) return null;
+  if (!level || free.length > series.length + 1 || series.length > 1 || section.axis(level).n < 2) return null;
   if (series.length && (LEVELS.test(series[0]) || section.axis(series[0]).isNumbers ||
     section.axis(series[0]).n > MOST_LINES)) return null;
   return { array, rows, level, series: series[0] || null };
