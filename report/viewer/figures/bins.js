@@ -15,13 +15,23 @@ const ROWS = new Set(["populations", "scopes"]);
 function isShares(array) {
   const { axes } = array;
   const free = axes.length - (ROWS.has(axes[0]) ? 1 : 0);
-  return !array.omitted && free === 2 && PARTS.has(axes[axes.length - 1]) && array.range().low >= 0 &&
-    array.dtype !== "I32";
+  return (
+    !array.omitted &&
+    free === 2 &&
+    PARTS.has(axes[axes.length - 1]) &&
+    array.range().low >= 0 &&
+    array.dtype !== "I32"
+  );
 }
 
 function isHistogram(array) {
-  return !array.omitted && /_histogram$/.test(array.key) && array.values() && array.axes.length === 3 &&
-    array.axes[1] === "neurons";
+  return (
+    !array.omitted &&
+    /_histogram$/.test(array.key) &&
+    array.values() &&
+    array.axes.length === 3 &&
+    array.axes[1] === "neurons"
+  );
 }
 
 /** Colors of ordered parts: the first is the deepest. */
@@ -37,15 +47,23 @@ function sharesFrame(place, section, page, array) {
   const bins = labelsOf(section, binAxis);
   const kind = binAxis === "bins" ? "rank" : "length";
   const prefix = () => (hasRows ? [chosen.value] : []);
-  redrawOn(frame(place, {
-    title: array.key.replace(/_/g, " "),
-    label: `${array.key}: parts by ${kind} of each of ${section.axis(labelAxis).n} ${labelAxis}`,
-    controls: rows.length > 1 ? [choose(chosen, "Rows", rows)] : [],
-    draw: (area, width) => stack(area, Math.min(width, 860), { parts: bins.map((bin) => `${kind} ${bin}`),
-      labels: labelsOf(section, labelAxis), colors: ordered(bins.length),
-      value: (i, k) => array.at(...prefix(), i, k), label: `${array.key} by ${kind}` }),
-    table: () => longTable(section, [array.key]),
-  }), [chosen]);
+  redrawOn(
+    frame(place, {
+      title: array.key.replace(/_/g, " "),
+      label: `${array.key}: parts by ${kind} of each of ${section.axis(labelAxis).n} ${labelAxis}`,
+      controls: rows.length > 1 ? [choose(chosen, "Rows", rows)] : [],
+      draw: (area, width) =>
+        stack(area, Math.min(width, 860), {
+          parts: bins.map((bin) => `${kind} ${bin}`),
+          labels: labelsOf(section, labelAxis),
+          colors: ordered(bins.length),
+          value: (i, k) => array.at(...prefix(), i, k),
+          label: `${array.key} by ${kind}`,
+        }),
+      table: () => longTable(section, [array.key]),
+    }),
+    [chosen]
+  );
 }
 
 /** The n + 1 edges of a histogram's bins from the values X_bin_from; else bin numbers. */
@@ -75,40 +93,65 @@ function histogramFrame(place, section, page, keys) {
   const scale = choiceOf(page, section, "histogram_scale", 0);
   const layers = labelsOf(section, "layers");
   const name = (key) => key.slice(0, -"_histogram".length).replace(/_/g, " ");
-  redrawOn(frame(place, {
-    title: "Histograms by layer",
-    caption: "Counted over all tokens and neurons of a layer. The outer bins of pre are open.",
-    label: `Histograms of ${keys.map(name).join(" and ")} for ${layers.length} layers`,
-    controls: [chooseList(chosen, "Show", keys.map(name)),
-      choose(scale, "Height", ["share", "count"])],
-    draw: (area, width) => {
-      const array = section.array(keys[chosen.value]);
-      const edges = edgesOf(section, array);
-      panels(area, width, layers.map((layer, l) => {
-        const counts = countsOf(array, l, -1);
-        const sum = counts.reduce((a, b) => a + b, 0) || 1;
-        return { title: `layer ${layer}`, draw: (panel, wide) => histogram(panel, wide, { edges, height: 160,
-          series: [{ name: "", counts: scale.value ? counts : counts.map((count) => count / sum) }],
-          x: { name: name(array.key) }, y: { name: scale.value ? "count" : "share" },
-          label: `${name(array.key)} of layer ${layer}` }) };
-      }), { least: 240 });
-    },
-    table: () => {
-      const array = section.array(keys[chosen.value]);
-      const from = edgesOf(section, array);
-      const bins = Array.from({ length: array.shape[2] }, (_, b) => b);
-      return { head: ["layers", "bin", "from", "count"], rows: layers.flatMap((layer, l) => {
-        const counts = countsOf(array, l, -1);
-        return bins.map((b) => [layer, b, from[b], counts[b]]);
-      }) };
-    },
-  }), [chosen, scale]);
+  redrawOn(
+    frame(place, {
+      title: "Histograms by layer",
+      caption: "Counted over all tokens and neurons of a layer. The outer bins of pre are open.",
+      label: `Histograms of ${keys.map(name).join(" and ")} for ${layers.length} layers`,
+      controls: [
+        chooseList(chosen, "Show", keys.map(name)),
+        choose(scale, "Height", ["share", "count"]),
+      ],
+      draw: (area, width) => {
+        const array = section.array(keys[chosen.value]);
+        const edges = edgesOf(section, array);
+        panels(
+          area,
+          width,
+          layers.map((layer, l) => {
+            const counts = countsOf(array, l, -1);
+            const sum = counts.reduce((a, b) => a + b, 0) || 1;
+            return {
+              title: `layer ${layer}`,
+              draw: (panel, wide) =>
+                histogram(panel, wide, {
+                  edges,
+                  height: 160,
+                  series: [
+                    { name: "", counts: scale.value ? counts : counts.map((count) => count / sum) },
+                  ],
+                  x: { name: name(array.key) },
+                  y: { name: scale.value ? "count" : "share" },
+                  label: `${name(array.key)} of layer ${layer}`,
+                }),
+            };
+          }),
+          { least: 240 }
+        );
+      },
+      table: () => {
+        const array = section.array(keys[chosen.value]);
+        const from = edgesOf(section, array);
+        const bins = Array.from({ length: array.shape[2] }, (_, b) => b);
+        return {
+          head: ["layers", "bin", "from", "count"],
+          rows: layers.flatMap((layer, l) => {
+            const counts = countsOf(array, l, -1);
+            return bins.map((b) => [layer, b, from[b], counts[b]]);
+          }),
+        };
+      },
+    }),
+    [chosen, scale]
+  );
 }
 
 export const bins = {
   name: "bins",
   match(section) {
-    const arrays = [...section.arrays.values()].filter((array) => isShares(array) || isHistogram(array));
+    const arrays = [...section.arrays.values()].filter(
+      (array) => isShares(array) || isHistogram(array)
+    );
     return arrays.length ? { arrays: arrays.map((array) => array.key), title: "Histograms" } : null;
   },
   draw(place, section, page, claimed) {

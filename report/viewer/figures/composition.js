@@ -10,15 +10,22 @@ import { number, short } from "../parts/scales.js";
 
 const AXES = ["layers", "heads", "reader_layers", "reader_heads"];
 const LISTED = 12;
-const KINDS = { q: "Q: what the reader looks for", k: "K: what the reader finds",
-  v: "V: what the reader carries" };
+const KINDS = {
+  q: "Q: what the reader looks for",
+  k: "K: what the reader finds",
+  v: "V: what the reader carries",
+};
 
 function kindsOf(section) {
-  return [...section.arrays.keys()].filter((key) => /_composition$/.test(key) && section.has(key, AXES));
+  return [...section.arrays.keys()].filter(
+    (key) => /_composition$/.test(key) && section.has(key, AXES)
+  );
 }
 
 function headNames(section, layers, heads) {
-  return labelsOf(section, layers).flatMap((l) => labelsOf(section, heads).map((h) => `L${l}H${h}`));
+  return labelsOf(section, layers).flatMap((l) =>
+    labelsOf(section, heads).map((h) => `L${l}H${h}`)
+  );
 }
 
 /** The map's writers (rows) and readers (columns), without those that never compose. */
@@ -28,7 +35,12 @@ function mapOf(section, array) {
   const readers = headNames(section, "reader_layers", "reader_heads").slice(readerHeads);
   const value = (r, c) => {
     const reader = c + readerHeads;
-    return array.at(Math.floor(r / heads), r % heads, Math.floor(reader / readerHeads), reader % readerHeads);
+    return array.at(
+      Math.floor(r / heads),
+      r % heads,
+      Math.floor(reader / readerHeads),
+      reader % readerHeads
+    );
   };
   return { writers, readers, value, n: readerLayers };
 }
@@ -36,10 +48,13 @@ function mapOf(section, array) {
 /** All pairs that compose, the strongest first: [{name, value}]. */
 function pairsOf(map) {
   const pairs = [];
-  map.writers.forEach((writer, r) => map.readers.forEach((reader, c) => {
-    const value = map.value(r, c);
-    if (!Number.isNaN(value)) pairs.push({ name: `${writer} → ${reader}`, writer, reader, value });
-  }));
+  map.writers.forEach((writer, r) =>
+    map.readers.forEach((reader, c) => {
+      const value = map.value(r, c);
+      if (!Number.isNaN(value))
+        pairs.push({ name: `${writer} → ${reader}`, writer, reader, value });
+    })
+  );
   return pairs.sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
 }
 
@@ -53,14 +68,24 @@ function drawMap(area, width, section, key) {
   const map = mapOf(section, section.array(key));
   const pairs = pairsOf(map);
   const values = pairs.map((pair) => pair.value);
-  heatmap(area, width, { rows: map.writers, columns: map.readers, value: map.value, minCell: 4, maxCell: 26,
+  heatmap(area, width, {
+    rows: map.writers,
+    columns: map.readers,
+    value: map.value,
+    minCell: 4,
+    maxCell: 26,
     scale: colorScale(values, { signed: section.isDifference, fromZero: section.isDifference }),
-    legend: `${key.replace(/_/g, " ")} (rows write, columns read)`, label: `${key} of all heads`,
-    tip: (r, c) => [`${map.writers[r]} → ${map.readers[c]}`, `${key}  ${short(map.value(r, c))}`] });
+    legend: `${key.replace(/_/g, " ")} (rows write, columns read)`,
+    label: `${key} of all heads`,
+    tip: (r, c) => [`${map.writers[r]} → ${map.readers[c]}`, `${key}  ${short(map.value(r, c))}`],
+  });
   const strongest = pairs.slice(0, LISTED);
-  bars(area, Math.min(width, 560), { labels: strongest.map((pair) => pair.name),
+  bars(area, Math.min(width, 560), {
+    labels: strongest.map((pair) => pair.name),
     columns: [{ name: "strongest pairs", values: strongest.map((pair) => pair.value) }],
-    label: `The ${LISTED} strongest pairs`, tip: (i) => [strongest[i].name, short(strongest[i].value)] });
+    label: `The ${LISTED} strongest pairs`,
+    tip: (i) => [strongest[i].name, short(strongest[i].value)],
+  });
 }
 
 export const composition = {
@@ -74,16 +99,34 @@ export const composition = {
     const keys = kindsOf(section);
     const chosen = choiceOf(page, section, "composition", 0);
     const chance = chanceOf(section);
-    redrawOn(frame(place, {
-      title: "Composition of heads",
-      caption: "|A B| / (|A| |B|) of an earlier head's W_OV with a later head's weights. Empty: the reader is " +
-        `not in a later layer.${chance ? ` Unrelated matrices score about ${short(chance)}.` : ""}`,
-      label: `Composition scores of all pairs of heads, ${keys.join(", ")}`,
-      controls: [choose(chosen, "Through", keys.map((key) => KINDS[key[0]] || key), 2)],
-      draw: (area, width) => drawMap(area, width, section, keys[chosen.value]),
-      table: () => ({ head: ["writer", "reader", keys[chosen.value]],
-        rows: pairsOf(mapOf(section, section.array(keys[chosen.value])))
-          .map((pair) => [pair.writer, pair.reader, number(pair.value)]) }),
-    }), [chosen]);
+    redrawOn(
+      frame(place, {
+        title: "Composition of heads",
+        caption:
+          "|A B| / (|A| |B|) of an earlier head's W_OV with a later head's weights. Empty: the " +
+          `reader is not in a later layer.${
+            chance ? ` Unrelated matrices score about ${short(chance)}.` : ""
+          }`,
+        label: `Composition scores of all pairs of heads, ${keys.join(", ")}`,
+        controls: [
+          choose(
+            chosen,
+            "Through",
+            keys.map((key) => KINDS[key[0]] || key),
+            2
+          ),
+        ],
+        draw: (area, width) => drawMap(area, width, section, keys[chosen.value]),
+        table: () => ({
+          head: ["writer", "reader", keys[chosen.value]],
+          rows: pairsOf(mapOf(section, section.array(keys[chosen.value]))).map((pair) => [
+            pair.writer,
+            pair.reader,
+            number(pair.value),
+          ]),
+        }),
+      }),
+      [chosen]
+    );
   },
 };

@@ -15,13 +15,21 @@ function setsOf(section) {
   const found = [];
   for (const tokens of section.arrays.values()) {
     const n = tokens.axes.length;
-    if (!/_tokens$/.test(tokens.key) || tokens.omitted || tokens.axes[n - 2] !== "contexts") continue;
+    if (!/_tokens$/.test(tokens.key) || tokens.omitted || tokens.axes[n - 2] !== "contexts")
+      continue;
     const stem = tokens.key.slice(0, -"_tokens".length);
     const axes = tokens.axes.slice(0, -1);
     if (!section.has(`${stem}_value`, axes)) continue;
-    const more = (name) => (section.has(`${stem}_${name}`, axes) ? section.array(`${stem}_${name}`) : null);
-    found.push({ stem, tokens, value: section.array(`${stem}_value`), document: more("document"),
-      position: more("position"), axes: axes.slice(0, -1) });
+    const more = (name) =>
+      section.has(`${stem}_${name}`, axes) ? section.array(`${stem}_${name}`) : null;
+    found.push({
+      stem,
+      tokens,
+      value: section.array(`${stem}_value`),
+      document: more("document"),
+      position: more("position"),
+      axes: axes.slice(0, -1),
+    });
   }
   return found;
 }
@@ -63,15 +71,37 @@ function line(section, set, indices, c, peak, color) {
     const id = set.tokens.at(...indices, c, w);
     return id >= 0 ? visible(section.run.tokenText(id)) : "";
   };
-  const window = Array.from({ length: set.tokens.shape[set.tokens.shape.length - 1] }, (_, w) => text(w));
-  const part = (name, from, to) => el("span", { class: name }, window.slice(from, to)
-    .filter((one) => one).map((one) => el("span", null, one)));
-  const place = [set.document && `document ${set.document.at(...indices, c)}`,
-    set.position && `position ${set.position.at(...indices, c)}`].filter(Boolean).join(", ");
-  return el("li", { class: "context" }, el("span", { class: "value" }, short(set.value.at(...indices, c))),
-    el("span", { class: "words" }, part("before", 0, peak),
+  const window = Array.from({ length: set.tokens.shape[set.tokens.shape.length - 1] }, (_, w) =>
+    text(w)
+  );
+  const part = (name, from, to) =>
+    el(
+      "span",
+      { class: name },
+      window
+        .slice(from, to)
+        .filter((one) => one)
+        .map((one) => el("span", null, one))
+    );
+  const place = [
+    set.document && `document ${set.document.at(...indices, c)}`,
+    set.position && `position ${set.position.at(...indices, c)}`,
+  ]
+    .filter(Boolean)
+    .join(", ");
+  return el(
+    "li",
+    { class: "context" },
+    el("span", { class: "value" }, short(set.value.at(...indices, c))),
+    el(
+      "span",
+      { class: "words" },
+      part("before", 0, peak),
       el("mark", { style: { background: color, color: ink(color) } }, window[peak]),
-      part("after", peak + 1)), el("span", { class: "muted" }, place));
+      part("after", peak + 1)
+    ),
+    el("span", { class: "muted" }, place)
+  );
 }
 
 function drawContexts(area, width, section, set, part) {
@@ -79,8 +109,15 @@ function drawContexts(area, width, section, set, part) {
   const values = Array.from({ length: n }, (_, c) => set.value.at(...part.indices, c));
   const scale = colorScale(values.filter((value) => !Number.isNaN(value)));
   const peak = peakOf(section, set);
-  area.append(el("ol", { class: width < NARROW ? "contexts" : "contexts aligned" }, values.map((value, c) => (Number.isNaN(value) ? null :
-    line(section, set, part.indices, c, peak, scale.color(value))))));
+  area.append(
+    el(
+      "ol",
+      { class: width < NARROW ? "contexts" : "contexts aligned" },
+      values.map((value, c) =>
+        Number.isNaN(value) ? null : line(section, set, part.indices, c, peak, scale.color(value))
+      )
+    )
+  );
 }
 
 function tableOf(section, set, part) {
@@ -88,19 +125,33 @@ function tableOf(section, set, part) {
   const window = set.tokens.shape[set.tokens.shape.length - 1];
   const rows = Array.from({ length: n }, (_, c) => {
     const ids = Array.from({ length: window }, (__, w) => set.tokens.at(...part.indices, c, w));
-    return [part.name, c, number(set.value.at(...part.indices, c)),
+    return [
+      part.name,
+      c,
+      number(set.value.at(...part.indices, c)),
       set.document ? number(set.document.at(...part.indices, c)) : "-",
       set.position ? number(set.position.at(...part.indices, c)) : "-",
-      ids.filter((id) => id >= 0).map((id) => visible(section.run.tokenText(id))).join("")];
+      ids
+        .filter((id) => id >= 0)
+        .map((id) => visible(section.run.tokenText(id)))
+        .join(""),
+    ];
   });
-  return { head: ["part", "context", "value", "document", "position", "text"],
-    rows: rows.filter((row) => row[2] !== "-") };
+  return {
+    head: ["part", "context", "value", "document", "position", "text"],
+    rows: rows.filter((row) => row[2] !== "-"),
+  };
 }
 
 /** A text field that takes a part's name, with the parts of the page as suggestions. */
 function partField(parts, chosen, stem) {
   const id = `parts-${stem}-${Math.random().toString(36).slice(2)}`;
-  const input = el("input", { list: id, value: parts[chosen.value].name, size: 9, spellcheck: "false" });
+  const input = el("input", {
+    list: id,
+    value: parts[chosen.value].name,
+    size: 9,
+    spellcheck: "false",
+  });
   const told = el("span", { class: "muted", role: "status" });
   input.addEventListener("change", () => {
     const name = input.value.trim().toLowerCase();
@@ -108,16 +159,36 @@ function partField(parts, chosen, stem) {
     told.textContent = found < 0 ? `The page has no contexts of "${input.value.trim()}".` : "";
     if (found >= 0) chosen.set(found);
   });
-  const list = el("datalist", { id }, parts.slice(0, MOST).map((part) =>
-    el("option", { value: part.name }, `largest ${short(part.largest)}`)));
-  const step = (by, text, label) => el("button", { type: "button", "aria-label": label, on: { click: () =>
-    chosen.set(Math.min(parts.length - 1, Math.max(0, chosen.value + by))) } }, text);
+  const list = el(
+    "datalist",
+    { id },
+    parts
+      .slice(0, MOST)
+      .map((part) => el("option", { value: part.name }, `largest ${short(part.largest)}`))
+  );
+  const step = (by, text, label) =>
+    el(
+      "button",
+      {
+        type: "button",
+        "aria-label": label,
+        on: { click: () => chosen.set(Math.min(parts.length - 1, Math.max(0, chosen.value + by))) },
+      },
+      text
+    );
   chosen.on((i) => {
     input.value = parts[i].name;
     told.textContent = "";
   });
-  return el("span", { class: "pick" }, el("label", null, "Show ", input), list,
-    step(-1, "‹", "Previous, with a larger value"), step(1, "›", "Next, with a smaller value"), told);
+  return el(
+    "span",
+    { class: "pick" },
+    el("label", null, "Show ", input),
+    list,
+    step(-1, "‹", "Previous, with a larger value"),
+    step(1, "›", "Next, with a smaller value"),
+    told
+  );
 }
 
 function contextFrame(place, section, page, set) {
@@ -126,15 +197,20 @@ function contextFrame(place, section, page, set) {
   const listed = section.axis("listed");
   const first = listed ? parts.findIndex((part) => part.name === listed.label(0)) : 0;
   const chosen = choiceOf(page, section, `${set.stem}_part`, Math.max(0, first));
-  redrawOn(frame(place, {
-    title: "Contexts with the largest values",
-    caption: `The marked token has the value. ${short(parts.length)} to choose from; the arrows go from ` +
-      "the largest value to the smallest.",
-    label: `Contexts of ${parts.length} parts, one part at a time`,
-    controls: [partField(parts, chosen, set.stem)],
-    draw: (area, width) => drawContexts(area, width, section, set, parts[chosen.value]),
-    table: () => tableOf(section, set, parts[chosen.value]),
-  }), [chosen]);
+  redrawOn(
+    frame(place, {
+      title: "Contexts with the largest values",
+      caption:
+        `The marked token has the value. ${short(
+          parts.length
+        )} to choose from; the arrows go from ` + "the largest value to the smallest.",
+      label: `Contexts of ${parts.length} parts, one part at a time`,
+      controls: [partField(parts, chosen, set.stem)],
+      draw: (area, width) => drawContexts(area, width, section, set, parts[chosen.value]),
+      table: () => tableOf(section, set, parts[chosen.value]),
+    }),
+    [chosen]
+  );
 }
 
 export const contexts = {
@@ -142,8 +218,13 @@ export const contexts = {
   match(section) {
     const sets = setsOf(section);
     if (!sets.length) return null;
-    return { arrays: sets.flatMap((set) => [set.tokens, set.value, set.document, set.position])
-      .filter(Boolean).map((array) => array.key), title: "Contexts" };
+    return {
+      arrays: sets
+        .flatMap((set) => [set.tokens, set.value, set.document, set.position])
+        .filter(Boolean)
+        .map((array) => array.key),
+      title: "Contexts",
+    };
   },
   draw(place, section, page) {
     for (const set of setsOf(section)) contextFrame(place, section, page, set);

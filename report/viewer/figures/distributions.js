@@ -13,8 +13,14 @@ const PREFIXES = new Set(["populations", "scopes", "targets"]);
 
 function matches(array) {
   const n = array.axes.length;
-  return !array.omitted && array.values() && n >= 2 && array.axes[n - 1] === "neurons" &&
-    /(^|_)layers$/.test(array.axes[n - 2]) && array.axes.slice(0, n - 2).every((a) => PREFIXES.has(a));
+  return (
+    !array.omitted &&
+    array.values() &&
+    n >= 2 &&
+    array.axes[n - 1] === "neurons" &&
+    /(^|_)layers$/.test(array.axes[n - 2]) &&
+    array.axes.slice(0, n - 2).every((a) => PREFIXES.has(a))
+  );
 }
 
 /** True for an array of marks: integers that are 0 or 1. */
@@ -55,16 +61,32 @@ function drawLayers(area, width, section, array, prefix) {
   const low = all.reduce((a, b) => Math.min(a, b));
   const high = all.reduce((a, b) => Math.max(a, b));
   const chance = section.values.get(`${array.key}_by_chance`);
-  panels(area, width, layers.map((layer, l) => {
-    const { edges, counts, outside } = binned(lists[l], { log, bins: 30,
-      domain: low < high ? [low, high] : undefined });
-    const zeros = log && outside ? `, ${outside} at 0` : "";
-    return { title: `layer ${layer}${zeros}`,
-      draw: (panel, wide) => histogram(panel, wide, { edges, series: [{ name: "neurons", counts }],
-        x: { name: nameOf(array.key), log }, y: { name: "neurons" }, height: 150,
-        levels: typeof chance === "number" ? [{ name: "by chance", value: chance }] : [],
-        label: `${nameOf(array.key)} of layer ${layer}: ${lists[l].length} neurons` }) };
-  }), { least: 240 });
+  panels(
+    area,
+    width,
+    layers.map((layer, l) => {
+      const { edges, counts, outside } = binned(lists[l], {
+        log,
+        bins: 30,
+        domain: low < high ? [low, high] : undefined,
+      });
+      const zeros = log && outside ? `, ${outside} at 0` : "";
+      return {
+        title: `layer ${layer}${zeros}`,
+        draw: (panel, wide) =>
+          histogram(panel, wide, {
+            edges,
+            series: [{ name: "neurons", counts }],
+            x: { name: nameOf(array.key), log },
+            y: { name: "neurons" },
+            height: 150,
+            levels: typeof chance === "number" ? [{ name: "by chance", value: chance }] : [],
+            label: `${nameOf(array.key)} of layer ${layer}: ${lists[l].length} neurons`,
+          }),
+      };
+    }),
+    { least: 240 }
+  );
 }
 
 /** All indices of the axes before the layers: [{name, prefix}]. */
@@ -77,41 +99,71 @@ function prefixesOf(section, array) {
 function distributionFrame(place, section, page, keys) {
   const chosen = choiceOf(page, section, "distribution", 0);
   const arrays = keys.map((key) => section.array(key));
-  const populations = arrays.map((array) => prefixesOf(section, array)).find((list) => list[0].name);
-  const population = choiceOf(page, section, "neuron_rows", populations ? populations.length - 1 : 0);
+  const populations = arrays
+    .map((array) => prefixesOf(section, array))
+    .find((list) => list[0].name);
+  const population = choiceOf(
+    page,
+    section,
+    "neuron_rows",
+    populations ? populations.length - 1 : 0
+  );
   const controls = [chooseList(chosen, "Show", keys.map(nameOf))];
-  if (populations) controls.push(choose(population, "Rows", populations.map((one) => one.name)));
-  redrawOn(frame(place, {
-    title: "Distributions over the neurons",
-    caption: "How many neurons of each layer have a value.",
-    label: `Histograms over neurons by layer of ${keys.length} quantities`,
-    controls,
-    draw: (area, width) => {
-      const array = arrays[chosen.value];
-      const all = prefixesOf(section, array);
-      drawLayers(area, width, section, array, all[Math.min(population.value, all.length - 1)].prefix);
-    },
-    table: () => longTable(section, [keys[chosen.value]]),
-  }), [chosen, population]);
+  if (populations)
+    controls.push(
+      choose(
+        population,
+        "Rows",
+        populations.map((one) => one.name)
+      )
+    );
+  redrawOn(
+    frame(place, {
+      title: "Distributions over the neurons",
+      caption: "How many neurons of each layer have a value.",
+      label: `Histograms over neurons by layer of ${keys.length} quantities`,
+      controls,
+      draw: (area, width) => {
+        const array = arrays[chosen.value];
+        const all = prefixesOf(section, array);
+        drawLayers(
+          area,
+          width,
+          section,
+          array,
+          all[Math.min(population.value, all.length - 1)].prefix
+        );
+      },
+      table: () => longTable(section, [keys[chosen.value]]),
+    }),
+    [chosen, population]
+  );
 }
 
 function marksFrame(place, section, keys) {
   const [first] = keys.map((key) => section.array(key));
   const layers = labelsOf(section, first.axes[first.axes.length - 2]);
-  const counts = keys.map((key) => layers.map((_, l) =>
-    valuesOf(section.array(key), [], l).reduce((sum, value) => sum + value, 0)));
+  const counts = keys.map((key) =>
+    layers.map((_, l) => valuesOf(section.array(key), [], l).reduce((sum, value) => sum + value, 0))
+  );
   const tokens = section.values.get("tokens");
   frame(place, {
     title: `Neurons that are ${keys.map(nameOf).join(" or ")}`,
-    caption: (tokens ? `Over ${short(tokens)} tokens; a rare neuron is dead in a short text. ` : "") +
+    caption:
+      (tokens ? `Over ${short(tokens)} tokens; a rare neuron is dead in a short text. ` : "") +
       "dead: a > 0 at no token; silent: |g| < 0.01 at all tokens.",
     label: `Counts by layer: ${keys.map((key, k) => `${key} ${counts[k].join(", ")}`).join("; ")}`,
-    draw: (area, width) => bars(area, Math.min(width, 560), { labels: layers.map((l) => `layer ${l}`),
-      columns: keys.map((key, k) => ({ name: key, values: counts[k] })),
-      label: "Neurons by layer", tip: (l) => [`layer ${layers[l]}`,
-        ...keys.map((key, k) => `${key}  ${counts[k][l]}`)] }),
-    table: () => ({ head: ["layers", ...keys],
-      rows: layers.map((layer, l) => [layer, ...counts.map((list) => list[l])]) }),
+    draw: (area, width) =>
+      bars(area, Math.min(width, 560), {
+        labels: layers.map((l) => `layer ${l}`),
+        columns: keys.map((key, k) => ({ name: key, values: counts[k] })),
+        label: "Neurons by layer",
+        tip: (l) => [`layer ${layers[l]}`, ...keys.map((key, k) => `${key}  ${counts[k][l]}`)],
+      }),
+    table: () => ({
+      head: ["layers", ...keys],
+      rows: layers.map((layer, l) => [layer, ...counts.map((list) => list[l])]),
+    }),
   });
 }
 

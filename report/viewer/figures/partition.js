@@ -4,24 +4,29 @@
 import { bars } from "../parts/bars.js";
 import { choiceOf, choose, chooseList, redrawOn } from "../parts/choose.js";
 import { colorScale } from "../parts/colorscale.js";
-import { category } from "../parts/colors.js";
 import { follow } from "../parts/follow.js";
 import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
 import { firstKind, kindsOf } from "../parts/kinds.js";
 import { labelOf, labelsOf, longTable, rowOf } from "../parts/labels.js";
-import { scatter } from "../parts/scatter.js";
-import { number, short } from "../parts/scales.js";
+import { short } from "../parts/scales.js";
 import { stack } from "../parts/stack.js";
+import { ordered } from "./bins.js";
+import { compareFrame } from "./partition_compare.js";
 
 const LENSES = ["lenses", "rows"];
 const CHANGES = ["perturbations", "rows"];
 const BY_LENS = { log_z: "log Z (nats)", log_z_gap: "log Z - max z (nats)", margin: "p1 - p2" };
-const BY_CHANGE = { dlogz: "dlog Z (nats)", expected_dz: "E_p dz: the first order (nats)",
-  mean_dz: "mean dz over the vocabulary (nats)", first_order_error: "KL(p || p') (nats)",
-  half_variance: "Var_p(dz)/2 (nats)", fit_beta: "fit: beta", fit_alpha: "fit: alpha (nats)",
-  fit_r2: "fit: R²" };
-const MANY = 5000; // points of a scatter plot
+const BY_CHANGE = {
+  dlogz: "dlog Z (nats)",
+  expected_dz: "E_p dz: the first order (nats)",
+  mean_dz: "mean dz over the vocabulary (nats)",
+  first_order_error: "KL(p || p') (nats)",
+  half_variance: "Var_p(dz)/2 (nats)",
+  fit_beta: "fit: beta",
+  fit_alpha: "fit: alpha (nats)",
+  fit_r2: "fit: R²",
+};
 
 /** Every quantity of an array whose last axes are these: [{key, name, at(last indices)}]. */
 function quantities(section, last, names) {
@@ -39,9 +44,13 @@ function lensQuantities(section) {
   const found = quantities(section, LENSES, BY_LENS);
   if (section.has("top_share", [...LENSES, "top"])) {
     const array = section.array("top_share");
-    labelsOf(section, "top").forEach((top, k) => found.push({
-      key: "top_share", name: `share of the top ${top} in Z`, at: (...indices) => array.at(...indices, k),
-    }));
+    labelsOf(section, "top").forEach((top, k) =>
+      found.push({
+        key: "top_share",
+        name: `share of the top ${top} in Z`,
+        at: (...indices) => array.at(...indices, k),
+      })
+    );
   }
   return found;
 }
@@ -58,8 +67,12 @@ function changeQuantities(section) {
         return;
       }
       const labels = prefix.map((i, a) => section.axis(axes[a]).label(i));
-      found.push({ key, name: `${name} ${labels.join(", ")} (nats)`, prefix,
-        at: (...indices) => array.at(...prefix, ...indices) });
+      found.push({
+        key,
+        name: `${name} ${labels.join(", ")} (nats)`,
+        prefix,
+        at: (...indices) => array.at(...prefix, ...indices),
+      });
     };
     visit([]);
   };
@@ -89,32 +102,63 @@ function rowMap(area, width, section, page, given) {
   const row = (c) => rowOf(section, "rows", c);
   const values = given.rows.flatMap((_, r) => columns.map((__, c) => given.value(r, c)));
   const drawn = heatmap(area, width, {
-    rows: given.rows, columns, value: given.value, legend: given.name, label: given.label,
-    scale: colorScale(values, { signed: section.isDifference || given.signed, fromZero: given.fromZero }),
-    text: (r, c) => (Number.isNaN(given.value(r, c)) ? "" : short(Number(given.value(r, c).toPrecision(2)))),
-    tip: (r, c) => [`${given.rows[r]} at ${columns[c]}`, `${given.name}  ${short(given.value(r, c))}`],
+    rows: given.rows,
+    columns,
+    value: given.value,
+    legend: given.name,
+    label: given.label,
+    scale: colorScale(values, {
+      signed: section.isDifference || given.signed,
+      fromZero: given.fromZero,
+    }),
+    text: (r, c) =>
+      Number.isNaN(given.value(r, c)) ? "" : short(Number(given.value(r, c).toPrecision(2))),
+    tip: (r, c) => [
+      `${given.rows[r]} at ${columns[c]}`,
+      `${given.name}  ${short(given.value(r, c))}`,
+    ],
     onEnter: (r, c) => row(c) >= 0 && page.selection.set(row(c)),
     onPick: (r, c) => row(c) >= 0 && page.selection.lock(row(c)),
   });
-  follow(page, area, (selected) => drawn.highlight(columns.findIndex((_, c) => row(c) === selected)));
+  follow(page, area, (selected) =>
+    drawn.highlight(columns.findIndex((_, c) => row(c) === selected))
+  );
 }
 
 function lensFrame(place, section, page) {
   const found = lensQuantities(section);
   const chosen = choiceOf(page, section, "lens_quantity", 0);
   const lenses = labelsOf(section, "lenses");
-  redrawOn(frame(place, {
-    title: "log Z by lens and token",
-    caption: "The lens at a layer is the residual that enters it, read by the unembedding.",
-    label: `log Z of ${lenses.length} lenses and ${section.axis("rows").n} tokens`,
-    controls: [chooseList(chosen, "Show", found.map((one) => one.name))],
-    draw: (area, width) => {
-      const { name, at } = found[chosen.value];
-      rowMap(area, width, section, page, { rows: lenses.slice().reverse(), name, label: name,
-        value: (r, c) => at(lenses.length - 1 - r, c), fromZero: chosen.value !== 0 });
-    },
-    table: () => longTable(section, found.map((one) => one.key).filter((key) => key !== "top_share")),
-  }), [chosen]);
+  redrawOn(
+    frame(place, {
+      title: "log Z by lens and token",
+      caption: "The lens at a layer is the residual that enters it, read by the unembedding.",
+      label: `log Z of ${lenses.length} lenses and ${section.axis("rows").n} tokens`,
+      controls: [
+        chooseList(
+          chosen,
+          "Show",
+          found.map((one) => one.name)
+        ),
+      ],
+      draw: (area, width) => {
+        const { name, at } = found[chosen.value];
+        rowMap(area, width, section, page, {
+          rows: lenses.slice().reverse(),
+          name,
+          label: name,
+          value: (r, c) => at(lenses.length - 1 - r, c),
+          fromZero: chosen.value !== 0,
+        });
+      },
+      table: () =>
+        longTable(
+          section,
+          found.map((one) => one.key).filter((key) => key !== "top_share")
+        ),
+    }),
+    [chosen]
+  );
 }
 
 function massFrame(place, section, page) {
@@ -124,11 +168,17 @@ function massFrame(place, section, page) {
     title: "Where the mass of a token's prediction lies",
     caption: "Probability by rank, lens by lens, at the selected token (else the last).",
     label: "Probability by rank for each lens, as stacked bars",
-    draw: (area, width) => atRow(page, area, section, (i) => stack(area, Math.min(width, 760), {
-      labels: lenses, parts: labelsOf(section, "bins").map((bin) => `rank ${bin}`), whole: 1,
-      value: (lens, bin) => mass.at(lens, i, bin),
-      label: `Probability by rank at ${labelOf(section, "rows", i)}`,
-    })),
+    draw: (area, width) =>
+      atRow(page, area, section, (i) =>
+        stack(area, Math.min(width, 760), {
+          labels: lenses,
+          parts: labelsOf(section, "bins").map((bin) => `rank ${bin}`),
+          colors: ordered(section.axis("bins").n),
+          whole: 1,
+          value: (lens, bin) => mass.at(lens, i, bin),
+          label: `Probability by rank at ${labelOf(section, "rows", i)}`,
+        })
+      ),
     table: () => longTable(section, ["mass"]),
   });
 }
@@ -136,135 +186,141 @@ function massFrame(place, section, page) {
 function changeFrame(place, section, page, kinds, kind) {
   const found = changeQuantities(section);
   const chosen = choiceOf(page, section, "change_quantity", 0);
-  redrawOn(frame(place, {
-    title: "What each change does, token by token",
-    caption: "dlog p = dz - dlog Z. Constant Z leaves dlog Z out; the first order replaces it by E_p dz, " +
-      "and its error is KL(p || p').",
-    label: `Changes by token: ${section.axis("perturbations").n} changes`,
-    controls: [chooseList(chosen, "Show", found.map((one) => one.name)),
-      choose(kind, "Change", kinds.map((one) => one.kind), 6)],
-    draw: (area, width) => {
-      const { name, at } = found[chosen.value];
-      const { names, indices } = kinds[kind.value];
-      rowMap(area, width, section, page, { rows: names, name, label: name,
-        value: (r, c) => at(indices[r], c) });
-    },
-    table: () => longTable(section, Object.keys(BY_CHANGE).filter((key) => section.has(key, CHANGES))),
-  }), [chosen, kind]);
+  redrawOn(
+    frame(place, {
+      title: "What each change does, token by token",
+      caption:
+        "dlog p = dz - dlog Z. Constant Z leaves dlog Z out; the first order has E_p dz instead, " +
+        "and its error is KL(p || p').",
+      label: `Changes by token: ${section.axis("perturbations").n} changes`,
+      controls: [
+        chooseList(
+          chosen,
+          "Show",
+          found.map((one) => one.name)
+        ),
+        choose(
+          kind,
+          "Change",
+          kinds.map((one) => one.kind),
+          6
+        ),
+      ],
+      draw: (area, width) => {
+        const { name, at } = found[chosen.value];
+        const { names, indices } = kinds[kind.value];
+        rowMap(area, width, section, page, {
+          rows: names,
+          name,
+          label: name,
+          value: (r, c) => at(indices[r], c),
+        });
+      },
+      table: () =>
+        longTable(
+          section,
+          Object.keys(BY_CHANGE).filter((key) => section.has(key, CHANGES))
+        ),
+    }),
+    [chosen, kind]
+  );
 }
 
 function errorFrame(place, section, page, kinds, kind) {
   const error = section.array("constant_z_error");
   const gauges = labelsOf(section, "gauges");
-  redrawOn(frame(place, {
-    title: "Error of constant Z, by gauge",
-    caption: "dlog Z of the raw logits, less the vocabulary's mean dz, and less E_p dz (what is left is " +
-      "the first order's error), at the selected token (else the last).",
-    label: "The error of constant Z for each change in three gauges",
-    controls: [choose(kind, "Change", kinds.map((one) => one.kind), 6)],
-    draw: (area, width) => atRow(page, area, section, (i) => {
-      const { names, indices } = kinds[kind.value];
-      bars(area, width, { labels: names, label: `Errors at ${labelOf(section, "rows", i)}`,
-        columns: gauges.map((gauge, g) => ({ name: `${gauge} (nats)`,
-          values: indices.map((p) => error.at(g, p, i)) })),
-        tip: (k) => [names[k], ...gauges.map((gauge, g) =>
-          `${gauge}  ${short(error.at(g, indices[k], i))} nats`)] });
+  redrawOn(
+    frame(place, {
+      title: "Error of constant Z, by gauge",
+      caption:
+        "dlog Z of the raw logits, less the vocabulary's mean dz, and less E_p dz (which leaves " +
+        "the first order's error), at the selected token (else the last).",
+      label: "The error of constant Z for each change in three gauges",
+      controls: [
+        choose(
+          kind,
+          "Change",
+          kinds.map((one) => one.kind),
+          6
+        ),
+      ],
+      draw: (area, width) =>
+        atRow(page, area, section, (i) => {
+          const { names, indices } = kinds[kind.value];
+          bars(area, width, {
+            labels: names,
+            label: `Errors at ${labelOf(section, "rows", i)}`,
+            columns: gauges.map((gauge, g) => ({
+              name: `${gauge} (nats)`,
+              values: indices.map((p) => error.at(g, p, i)),
+            })),
+            tip: (k) => [
+              names[k],
+              ...gauges.map((gauge, g) => `${gauge}  ${short(error.at(g, indices[k], i))} nats`),
+            ],
+          });
+        }),
+      table: () => longTable(section, ["constant_z_error"]),
     }),
-    table: () => longTable(section, ["constant_z_error"]),
-  }), [kind]);
+    [kind]
+  );
 }
 
 function rankFrame(place, section, page, kinds, kind) {
   const gauge = choiceOf(page, section, "gauge", 0);
   const dz = section.array("bin_dz");
   const bins = labelsOf(section, "bins");
-  redrawOn(frame(place, {
-    title: "How far logits move, by rank",
-    caption: "Mean dz of the tokens of each rank before the change, at the selected token (else the last).",
-    label: "Mean change of the logits by rank, for each change",
-    controls: [choose(gauge, "Gauge", labelsOf(section, "gauges")),
-      choose(kind, "Change", kinds.map((one) => one.kind), 6)],
-    draw: (area, width) => atRow(page, area, section, (i) => {
-      const { names, indices } = kinds[kind.value];
-      const value = (r, c) => dz.at(gauge.value, indices[r], i, c);
-      heatmap(area, width, { rows: names, columns: bins, value, legend: "mean dz (nats)",
-        scale: colorScale(names.flatMap((_, r) => bins.map((__, c) => value(r, c))), { signed: true }),
-        text: (r, c) => (Number.isNaN(value(r, c)) ? "" : short(Number(value(r, c).toPrecision(2)))),
-        label: `Mean dz by rank at ${labelOf(section, "rows", i)}`, maxCell: 80,
-        tip: (r, c) => [`${names[r]}, rank ${bins[c]}`, `mean dz  ${short(value(r, c))} nats`] });
+  redrawOn(
+    frame(place, {
+      title: "How far logits move, by rank",
+      caption:
+        "Mean dz of the tokens of each rank before the change, at the selected (else last) token.",
+      label: "Mean change of the logits by rank, for each change",
+      controls: [
+        choose(gauge, "Gauge", labelsOf(section, "gauges")),
+        choose(
+          kind,
+          "Change",
+          kinds.map((one) => one.kind),
+          6
+        ),
+      ],
+      draw: (area, width) =>
+        atRow(page, area, section, (i) => {
+          const { names, indices } = kinds[kind.value];
+          const value = (r, c) => dz.at(gauge.value, indices[r], i, c);
+          heatmap(area, width, {
+            rows: names,
+            columns: bins,
+            value,
+            legend: "mean dz (nats)",
+            scale: colorScale(
+              names.flatMap((_, r) => bins.map((__, c) => value(r, c))),
+              { signed: true }
+            ),
+            text: (r, c) =>
+              Number.isNaN(value(r, c)) ? "" : short(Number(value(r, c).toPrecision(2))),
+            label: `Mean dz by rank at ${labelOf(section, "rows", i)}`,
+            maxCell: 80,
+            tip: (r, c) => [`${names[r]}, rank ${bins[c]}`, `mean dz  ${short(value(r, c))} nats`],
+          });
+        }),
+      table: () => longTable(section, ["bin_dz"]),
     }),
-    table: () => longTable(section, ["bin_dz"]),
-  }), [gauge, kind]);
-}
-
-/** The pairs of quantities that should be equal: [{name, x, y, log, points}]. */
-function comparisons(section, kinds) {
-  const list = [];
-  const add = (name, x, y, more) => {
-    if (section.has(x, CHANGES) && section.has(y, CHANGES))
-      list.push({ name, x: BY_CHANGE[x], y: BY_CHANGE[y],
-        points: () => pointsOf(section, kinds, section.array(x), section.array(y)), ...more });
-  };
-  add("first order", "expected_dz", "dlogz");
-  add("the vocabulary's mean", "mean_dz", "dlogz");
-  add("half the variance", "half_variance", "first_order_error", { log: true });
-  const exact = kinds.find((one) => one.kind === "ablation");
-  if (exact && section.has("dz", ["gauges", "targets", ...CHANGES]))
-    for (const kind of kinds.filter((one) => /_ln$/.test(one.kind)))
-      list.push({ name: `${kind.kind} and a run without the component`, x: `dz by ${kind.kind} (nats)`,
-        y: "dz by ablation (nats)", points: () => against(section, kind, exact) });
-  return list;
-}
-
-function pointsOf(section, kinds, x, y) {
-  const n = section.axis("rows").n;
-  return kinds.flatMap((kind, k) => kind.indices.flatMap((p, j) =>
-    Array.from({ length: n }, (_, i) => ({ x: x.at(p, i), y: y.at(p, i), color: category(k), row: i,
-      text: `${kind.kind} ${kind.names[j]} at ${labelOf(section, "rows", i)}` }))));
-}
-
-/** dz of each target by a prediction and by the run without the component, in the raw gauge. */
-function against(section, kind, exact) {
-  const dz = section.array("dz");
-  const n = section.axis("rows").n;
-  const targets = labelsOf(section, "targets");
-  return kind.indices.flatMap((p, j) => {
-    const other = exact.indices[exact.names.indexOf(kind.names[j])];
-    if (other === undefined) return [];
-    return targets.flatMap((target, t) => Array.from({ length: n }, (_, i) => ({
-      x: dz.at(0, t, p, i), y: dz.at(0, t, other, i), color: category(t), row: i,
-      text: `${kind.names[j]} at ${labelOf(section, "rows", i)}, ${target}` })));
-  });
-}
-
-function compareFrame(place, section, page, kinds) {
-  const list = comparisons(section, kinds);
-  if (!list.length) return;
-  const chosen = choiceOf(page, section, "comparison", 0);
-  redrawOn(frame(place, {
-    title: "Approximation against exact",
-    caption: "A point is a change at a token. On the dashed line the approximation is exact.",
-    label: "Scatter plot of approximate and exact values",
-    controls: [chooseList(chosen, "Approximation", list.map((one) => one.name))],
-    draw: (area, width) => {
-      const one = list[chosen.value];
-      const points = one.points().slice(0, MANY);
-      scatter(area, Math.min(width, 640), { points, diagonal: true, height: 380,
-        x: { name: one.x, log: one.log }, y: { name: one.y, log: one.log },
-        legend: one.log || chosen.value < 3 ? kinds.map((kind, k) => ({ name: kind.kind, color: category(k) })) :
-          labelsOf(section, "targets").map((name, t) => ({ name, color: category(t) })),
-        label: `${one.y} by ${one.x}: ${points.length} points`,
-        onEnter: (i) => page.selection.set(rowOf(section, "rows", points[i].row)) });
-    },
-    table: () => ({ head: ["case", list[chosen.value].x, list[chosen.value].y],
-      rows: list[chosen.value].points().map((p) => [p.text, number(p.x), number(p.y)]) }),
-  }), [chosen]);
+    [gauge, kind]
+  );
 }
 
 /** The claimed arrays: all that have the axis of lenses or of changes beside rows. */
 function claimed(section) {
-  return [...section.arrays.values()].filter((array) => !array.omitted && array.axes.includes("rows") &&
-    (array.axes.includes("lenses") || array.axes.includes("perturbations"))).map((array) => array.key);
+  return [...section.arrays.values()]
+    .filter(
+      (array) =>
+        !array.omitted &&
+        array.axes.includes("rows") &&
+        (array.axes.includes("lenses") || array.axes.includes("perturbations"))
+    )
+    .map((array) => array.key);
 }
 
 export const partition = {
@@ -283,6 +339,6 @@ export const partition = {
       errorFrame(place, section, page, kinds, kind);
     if (section.has("bin_dz", ["gauges", ...CHANGES, "bins"]))
       rankFrame(place, section, page, kinds, kind);
-    compareFrame(place, section, page, kinds);
+    compareFrame(place, section, page, kinds, BY_CHANGE);
   },
 };

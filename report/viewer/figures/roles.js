@@ -14,10 +14,12 @@ import { short } from "../parts/scales.js";
 import { tinted } from "../parts/tinted.js";
 
 const AXES = ["layers", "rows"];
-const ROLES = { predictor: "predicts: target's logit less the mean (nats)",
+const ROLES = {
+  predictor: "predicts: target's logit less the mean (nats)",
   attractor: "attracts: mean attention from later rows",
   influencer: "influences: length of what heads carry to later rows",
-  influencer_onward: "influences onward: the same through all later layers" };
+  influencer_onward: "influences onward: the same through all later layers",
+};
 const BITS = ["P", "A", "I"]; // 1 predicts, 2 attracts, 4 influences
 
 function rolesOf(section) {
@@ -30,7 +32,8 @@ function scaleAt(section, key, layers) {
   const values = [];
   for (const layer of layers)
     for (let row = 0; row < array.shape[1]; row++)
-      if (rowOf(section, "rows", row) !== 0 || array.shape[1] === 1) values.push(array.at(layer, row));
+      if (rowOf(section, "rows", row) !== 0 || array.shape[1] === 1)
+        values.push(array.at(layer, row));
   const usable = values.filter((value) => !Number.isNaN(value));
   return colorScale(usable, { signed: section.isDifference });
 }
@@ -46,29 +49,48 @@ function textFrame(place, section, page) {
   const layer = choiceOf(page, section, "layer", Math.max(0, Math.floor((layers.length - 1) / 2)));
   const tokens = labelsOf(section, "rows");
   const map = section.has("map", AXES) ? section.array("map") : null;
-  const draw = (area, width) => panels(area, width, keys.map((key) => ({
-    title: ROLES[key],
-    draw: (panel, wide) => {
-      const array = section.array(key);
-      const value = (i) => array.at(layer.value, i);
-      const drawn = tinted(panel, wide, { tokens, value, scale: scaleAt(section, key, [layer.value]),
-        label: `${ROLES[key]} at layer ${layers[layer.value]}, as tinted text`,
-        tip: (i) => [tokens[i], `${key}  ${short(value(i))}`,
-          ...(map ? [`role map  ${lettersOf(map.at(layer.value, i)) || "none"}`] : [])],
-        onEnter: (i) => page.selection.set(rowOf(section, "rows", i)),
-        onPick: (i) => page.selection.lock(rowOf(section, "rows", i)) });
-      follow(page, panel, (row) => drawn.highlight(tokens.findIndex((_, i) => rowOf(section, "rows", i) === row)));
-    },
-  })), { least: 420, most: 2 });
-  redrawOn(frame(place, {
-    title: "Roles of a layer's residuals",
-    caption: "The deeper the tint, the larger the value; the scale leaves out position 0, which attracts " +
-      "attention like no other.",
-    label: `Tokens tinted by ${keys.length} roles, one layer at a time`,
-    controls: [chooseList(layer, "Layer", layers)],
-    draw,
-    table: () => longTable(section, keys),
-  }), [layer]);
+  const draw = (area, width) =>
+    panels(
+      area,
+      width,
+      keys.map((key) => ({
+        title: ROLES[key],
+        draw: (panel, wide) => {
+          const array = section.array(key);
+          const value = (i) => array.at(layer.value, i);
+          const drawn = tinted(panel, wide, {
+            tokens,
+            value,
+            scale: scaleAt(section, key, [layer.value]),
+            label: `${ROLES[key]} at layer ${layers[layer.value]}, as tinted text`,
+            tip: (i) => [
+              tokens[i],
+              `${key}  ${short(value(i))}`,
+              ...(map ? [`role map  ${lettersOf(map.at(layer.value, i)) || "none"}`] : []),
+            ],
+            onEnter: (i) => page.selection.set(rowOf(section, "rows", i)),
+            onPick: (i) => page.selection.lock(rowOf(section, "rows", i)),
+          });
+          follow(page, panel, (row) =>
+            drawn.highlight(tokens.findIndex((_, i) => rowOf(section, "rows", i) === row))
+          );
+        },
+      })),
+      { least: 420, most: 2 }
+    );
+  redrawOn(
+    frame(place, {
+      title: "Roles of a layer's residuals",
+      caption:
+        "The deeper the tint, the larger the value; the scale leaves out position 0, which " +
+        "attracts attention like no other.",
+      label: `Tokens tinted by ${keys.length} roles, one layer at a time`,
+      controls: [chooseList(layer, "Layer", layers)],
+      draw,
+      table: () => longTable(section, keys),
+    }),
+    [layer]
+  );
 }
 
 /** The colors of the eight numbers of a role map. */
@@ -78,9 +100,21 @@ function mapColor(value) {
 }
 
 function mapLegend(area) {
-  const entries = [[1, "P predicts"], [2, "A attracts"], [4, "I influences"], [3, "several"]];
-  area.append(el("div", { class: "rolekeys" }, entries.map(([value, text]) =>
-    el("span", { style: { background: mapColor(value), color: ink(mapColor(value)) } }, text))));
+  const entries = [
+    [1, "P predicts"],
+    [2, "A attracts"],
+    [4, "I influences"],
+    [3, "several"],
+  ];
+  area.append(
+    el(
+      "div",
+      { class: "rolekeys" },
+      entries.map(([value, text]) =>
+        el("span", { style: { background: mapColor(value), color: ink(mapColor(value)) } }, text)
+      )
+    )
+  );
 }
 
 function mapFrame(place, section, page) {
@@ -90,31 +124,54 @@ function mapFrame(place, section, page) {
   const layers = labelsOf(section, "layers").map((text) => `layer ${text}`);
   const tokens = labelsOf(section, "rows");
   const row = (c) => rowOf(section, "rows", c);
-  redrawOn(frame(place, {
-    title: "Roles by layer and token",
-    caption: "A letter is set where the value is more than a standard deviation above the layer's mean. " +
-      "Layer l is the residual that layer l reads; the last line is the last layer's output.",
-    label: `Roles of ${layers.length} layers and ${tokens.length} tokens`,
-    controls: [chooseList(shown, "Show", names)],
-    draw: (area, width) => {
-      const key = keys[shown.value];
-      const array = section.array(key);
-      const value = (r, c) => array.at(layers.length - 1 - r, c);
-      const isMap = key === "map" && !section.isDifference;
-      const drawn = heatmap(area, width, { rows: layers.slice().reverse(), columns: tokens, value,
-        scale: isMap ? { color: mapColor } : scaleAt(section, key, layers.map((_, i) => i)),
-        legend: isMap ? null : ROLES[key], label: `${names[shown.value]} by layer and token`,
-        text: (r, c) => (isMap ? lettersOf(value(r, c)) : ""),
-        tip: (r, c) => [`${layers[layers.length - 1 - r]} at ${tokens[c]}`, ...keys.map((one) => {
-          const found = section.array(one).at(layers.length - 1 - r, c);
-          return `${one}  ${one === "map" && !section.isDifference ? lettersOf(found) || "none" : short(found)}`;
-        })],
-        onEnter: (r, c) => page.selection.set(row(c)), onPick: (r, c) => page.selection.lock(row(c)) });
-      if (isMap) mapLegend(area);
-      follow(page, area, (selected) => drawn.highlight(tokens.findIndex((_, c) => row(c) === selected)));
-    },
-    table: () => longTable(section, keys),
-  }), [shown]);
+  redrawOn(
+    frame(place, {
+      title: "Roles by layer and token",
+      caption:
+        "A letter is set where the value is over a standard deviation above the layer's mean. " +
+        "Layer l is the residual that layer l reads; the last line is the last layer's output.",
+      label: `Roles of ${layers.length} layers and ${tokens.length} tokens`,
+      controls: [chooseList(shown, "Show", names)],
+      draw: (area, width) => {
+        const key = keys[shown.value];
+        const array = section.array(key);
+        const value = (r, c) => array.at(layers.length - 1 - r, c);
+        const isMap = key === "map" && !section.isDifference;
+        const drawn = heatmap(area, width, {
+          rows: layers.slice().reverse(),
+          columns: tokens,
+          value,
+          scale: isMap
+            ? { color: mapColor }
+            : scaleAt(
+                section,
+                key,
+                layers.map((_, i) => i)
+              ),
+          legend: isMap ? null : ROLES[key],
+          label: `${names[shown.value]} by layer and token`,
+          text: (r, c) => (isMap ? lettersOf(value(r, c)) : ""),
+          tip: (r, c) => [
+            `${layers[layers.length - 1 - r]} at ${tokens[c]}`,
+            ...keys.map((one) => {
+              const found = section.array(one).at(layers.length - 1 - r, c);
+              return `${one}  ${
+                one === "map" && !section.isDifference ? lettersOf(found) || "none" : short(found)
+              }`;
+            }),
+          ],
+          onEnter: (r, c) => page.selection.set(row(c)),
+          onPick: (r, c) => page.selection.lock(row(c)),
+        });
+        if (isMap) mapLegend(area);
+        follow(page, area, (selected) =>
+          drawn.highlight(tokens.findIndex((_, c) => row(c) === selected))
+        );
+      },
+      table: () => longTable(section, keys),
+    }),
+    [shown]
+  );
 }
 
 function spreadFrame(place, section, page) {
@@ -125,24 +182,44 @@ function spreadFrame(place, section, page) {
   const populations = labelsOf(section, "populations");
   const population = choiceOf(page, section, "population", populations.length - 1);
   const layers = labelsOf(section, "layers");
-  redrawOn(frame(place, {
-    title: "Roles by layer",
-    caption: "Mean over the rows with a band of one standard deviation, and the largest value.",
-    label: "Mean, deviation and largest value of each role by layer",
-    controls: [choose(population, "Rows", populations)],
-    draw: (area, width) => panels(area, width, labelsOf(section, "roles").map((role, k) => ({
-      title: role,
-      draw: (panel, wide) => {
-        const read = (array) => layers.map((_, l) => array.at(population.value, l, k));
-        const [m, d] = [read(mean), read(deviation)];
-        lines(panel, wide, { x: { name: "layer", labels: layers }, y: { name: "" }, height: 180,
-          label: `${role} by layer`,
-          series: [{ name: "mean", values: m, low: m.map((v, i) => v - d[i]), high: m.map((v, i) => v + d[i]) },
-            { name: "largest", values: read(largest), dash: "4 3" }] });
-      },
-    })), { least: 260 }),
-    table: () => longTable(section, keys),
-  }), [population]);
+  redrawOn(
+    frame(place, {
+      title: "Roles by layer",
+      caption: "Mean over the rows with a band of one standard deviation, and the largest value.",
+      label: "Mean, deviation and largest value of each role by layer",
+      controls: [choose(population, "Rows", populations)],
+      draw: (area, width) =>
+        panels(
+          area,
+          width,
+          labelsOf(section, "roles").map((role, k) => ({
+            title: role,
+            draw: (panel, wide) => {
+              const read = (array) => layers.map((_, l) => array.at(population.value, l, k));
+              const [m, d] = [read(mean), read(deviation)];
+              lines(panel, wide, {
+                x: { name: "layer", labels: layers },
+                y: { name: "" },
+                height: 180,
+                label: `${role} by layer`,
+                series: [
+                  {
+                    name: "mean",
+                    values: m,
+                    low: m.map((v, i) => v - d[i]),
+                    high: m.map((v, i) => v + d[i]),
+                  },
+                  { name: "largest", values: read(largest), dash: "4 3" },
+                ],
+              });
+            },
+          })),
+          { least: 260 }
+        ),
+      table: () => longTable(section, keys),
+    }),
+    [population]
+  );
 }
 
 /** The root mean square of the cosines of two random subspaces; null where N is not known. */
@@ -159,21 +236,38 @@ function angleFrame(place, section, page) {
   const population = choiceOf(page, section, "population", populations.length - 1);
   const chance = byChance(section);
   const dimensions = Array.from({ length: section.axis("dimension").n }, (_, i) => i + 1);
-  redrawOn(frame(place, {
-    title: "Does one direction serve several roles?",
-    caption: "Cosines of the principal angles between the roles' subspaces: 1 is a direction that both hold.",
-    label: "Cosines of principal angles between roles' subspaces",
-    controls: [choose(population, "Rows", populations)],
-    draw: (area, width) => panels(area, width, labelsOf(section, "angle_layers").map((layer, a) => ({
-      title: `layer ${layer}`,
-      draw: (panel, wide) => lines(panel, wide, { height: 190, label: `Cosines at layer ${layer}`,
-        x: { name: "angle", labels: dimensions.map(String) }, y: { name: "cosine", domain: [0, 1] },
-        levels: chance ? [{ name: "by chance", value: chance }] : [],
-        series: labelsOf(section, "role_pairs").map((name, k) => ({ name,
-          values: dimensions.map((_, d) => cosines.at(population.value, a, k, d)) })) }),
-    })), { least: 300 }),
-    table: () => longTable(section, ["cosines"]),
-  }), [population]);
+  redrawOn(
+    frame(place, {
+      title: "Does one direction serve several roles?",
+      caption:
+        "Cosines of the principal angles between the roles' subspaces: 1: both hold the direction.",
+      label: "Cosines of principal angles between roles' subspaces",
+      controls: [choose(population, "Rows", populations)],
+      draw: (area, width) =>
+        panels(
+          area,
+          width,
+          labelsOf(section, "angle_layers").map((layer, a) => ({
+            title: `layer ${layer}`,
+            draw: (panel, wide) =>
+              lines(panel, wide, {
+                height: 190,
+                label: `Cosines at layer ${layer}`,
+                x: { name: "angle", labels: dimensions.map(String) },
+                y: { name: "cosine", domain: [0, 1] },
+                levels: chance ? [{ name: "by chance", value: chance }] : [],
+                series: labelsOf(section, "role_pairs").map((name, k) => ({
+                  name,
+                  values: dimensions.map((_, d) => cosines.at(population.value, a, k, d)),
+                })),
+              }),
+          })),
+          { least: 300 }
+        ),
+      table: () => longTable(section, ["cosines"]),
+    }),
+    [population]
+  );
 }
 
 function capturedFrame(place, section, page) {
@@ -182,18 +276,28 @@ function capturedFrame(place, section, page) {
   const populations = labelsOf(section, "populations");
   const population = choiceOf(page, section, "population", populations.length - 1);
   const layers = labelsOf(section, "angle_layers");
-  redrawOn(frame(place, {
-    title: "How much of a role its subspace holds",
-    caption: "The fraction of the stack's squared norm. Where it is small, the subspace says little.",
-    label: "Captured fraction of each role by layer",
-    controls: [choose(population, "Rows", populations)],
-    draw: (area, width) => lines(area, Math.min(width, 560), { height: 200,
-      x: { name: "layer", labels: layers }, y: { name: "fraction", domain: [0, 1] },
-      label: "Captured fraction by layer",
-      series: labelsOf(section, "roles").map((name, k) => ({ name,
-        values: layers.map((_, l) => captured.at(population.value, l, k)) })) }),
-    table: () => longTable(section, ["captured"]),
-  }), [population]);
+  redrawOn(
+    frame(place, {
+      title: "How much of a role its subspace holds",
+      caption:
+        "The fraction of the stack's squared norm. Where it is small, the subspace says little.",
+      label: "Captured fraction of each role by layer",
+      controls: [choose(population, "Rows", populations)],
+      draw: (area, width) =>
+        lines(area, Math.min(width, 560), {
+          height: 200,
+          x: { name: "layer", labels: layers },
+          y: { name: "fraction", domain: [0, 1] },
+          label: "Captured fraction by layer",
+          series: labelsOf(section, "roles").map((name, k) => ({
+            name,
+            values: layers.map((_, l) => captured.at(population.value, l, k)),
+          })),
+        }),
+      table: () => longTable(section, ["captured"]),
+    }),
+    [population]
+  );
 }
 
 const CLAIMED = ["map", "mean", "deviation", "largest", "largest_row", "cosines", "captured"];
@@ -201,7 +305,8 @@ const CLAIMED = ["map", "mean", "deviation", "largest", "largest_row", "cosines"
 export const roles = {
   name: "roles",
   match(section) {
-    if (!["predictor", "attractor", "influencer"].every((key) => section.has(key, AXES))) return null;
+    if (!["predictor", "attractor", "influencer"].every((key) => section.has(key, AXES)))
+      return null;
     const arrays = [...rolesOf(section), ...CLAIMED.filter((key) => section.has(key))];
     return { arrays, title: "Roles of the residuals" };
   },

@@ -9,8 +9,14 @@ import { lines } from "../parts/lines.js";
 import { panels } from "../parts/panels.js";
 
 function spectraOf(section) {
-  return [...section.arrays.values()].filter((array) => /^spectrum_/.test(array.key) && !array.omitted &&
-    array.values() && array.axes.length >= 1 && array.axes.length <= 3);
+  return [...section.arrays.values()].filter(
+    (array) =>
+      /^spectrum_/.test(array.key) &&
+      !array.omitted &&
+      array.values() &&
+      array.axes.length >= 1 &&
+      array.axes.length <= 3
+  );
 }
 
 function nameOf(array) {
@@ -25,14 +31,19 @@ function seriesOf(section, array, layer) {
   const axis = array.axes[array.axes.length - 2];
   const labels = labelsOf(section, axis);
   const deep = (k) => sequential(0.35 + (0.6 * k) / Math.max(1, labels.length - 1));
-  return labels.map((label, k) => ({ name: `${axis === "heads" ? "H" : "layer "}${label}`, color: deep(k),
-    wide: 1.5, values: array.axes.length === 2 ? line(k) : line(layer, k) }));
+  return labels.map((label, k) => ({
+    name: `${axis === "heads" ? "H" : "layer "}${label}`,
+    color: deep(k),
+    wide: 1.5,
+    values: array.axes.length === 2 ? line(k) : line(layer, k),
+  }));
 }
 
 function rankText(section, array, layer) {
   const key = `effective_rank_${nameOf(array)}`;
   const value = section.values.get(key);
-  if (array.axes.length === 1 && typeof value === "number") return `, effective rank ${value.toFixed(1)}`;
+  if (array.axes.length === 1 && typeof value === "number")
+    return `, effective rank ${value.toFixed(1)}`;
   if (array.axes.length === 3) return `, layer ${section.axis(array.axes[0]).label(layer)}`;
   return "";
 }
@@ -44,29 +55,59 @@ function spectraFrame(place, section, page, arrays) {
   const scale = choiceOf(page, section, "spectrum_scale", 0);
   const controls = [choose(scale, "Height", ["logarithmic", "linear"])];
   if (layers.length > 1) controls.push(chooseList(layer, "Layer of the heads", layers));
-  redrawOn(frame(place, {
-    title: "Spectra",
-    caption: "Singular values in falling order. A flat line uses all its directions, a steep one few.",
-    label: `Singular values of ${arrays.map(nameOf).join(", ")}`,
-    controls,
-    draw: (area, width) => panels(area, width, arrays.map((array) => ({
-      title: `${nameOf(array)}${rankText(section, array, layer.value)}`,
-      draw: (panel, wide) => {
-        const n = array.shape[array.shape.length - 1];
-        lines(panel, wide, { x: { name: "number", values: Array.from({ length: n }, (_, i) => i + 1) },
-          y: { name: "singular value", log: scale.value === 0 && !section.isDifference, zero: scale.value === 1 },
-          series: seriesOf(section, array, layer.value).map((one) => ({ ...one, points: false })), height: 200,
-          label: `Singular values of ${nameOf(array)}` });
+  redrawOn(
+    frame(place, {
+      title: "Spectra",
+      caption:
+        "Singular values in falling order. A flat line uses all its directions, a steep one few.",
+      label: `Singular values of ${arrays.map(nameOf).join(", ")}`,
+      controls,
+      draw: (area, width) =>
+        panels(
+          area,
+          width,
+          arrays.map((array) => ({
+            title: `${nameOf(array)}${rankText(section, array, layer.value)}`,
+            draw: (panel, wide) => {
+              const n = array.shape[array.shape.length - 1];
+              lines(panel, wide, {
+                x: { name: "number", values: Array.from({ length: n }, (_, i) => i + 1) },
+                y: {
+                  name: "singular value",
+                  log: scale.value === 0 && !section.isDifference,
+                  zero: scale.value === 1,
+                },
+                series: seriesOf(section, array, layer.value).map((one) => ({
+                  ...one,
+                  points: false,
+                })),
+                height: 200,
+                label: `Singular values of ${nameOf(array)}`,
+              });
+            },
+          })),
+          { least: 300, most: 3 }
+        ),
+      table: () => {
+        const tables = arrays.map((array) => longTable(section, [array.key]));
+        return {
+          head: ["matrix", "place", "number", "singular value"],
+          rows: tables.flatMap(({ rows }, k) =>
+            rows.map((row) => [
+              nameOf(arrays[k]),
+              row
+                .slice(0, -2)
+                .map((label, i) => `${arrays[k].axes[i].slice(0, -1)} ${label}`)
+                .join(", "),
+              row[row.length - 2],
+              row[row.length - 1],
+            ])
+          ),
+        };
       },
-    })), { least: 300, most: 3 }),
-    table: () => {
-      const tables = arrays.map((array) => longTable(section, [array.key]));
-      return { head: ["matrix", "place", "number", "singular value"],
-        rows: tables.flatMap(({ rows }, k) => rows.map((row) => [nameOf(arrays[k]),
-          row.slice(0, -2).map((label, i) => `${arrays[k].axes[i].slice(0, -1)} ${label}`).join(", "),
-          row[row.length - 2], row[row.length - 1]])) };
-    },
-  }), [layer, scale]);
+    }),
+    [layer, scale]
+  );
 }
 
 function vocabularyFrame(place, section, array) {
@@ -76,20 +117,42 @@ function vocabularyFrame(place, section, array) {
   frame(place, {
     title: `${array.key.replace(/_/g, " ")} over the vocabulary`,
     label: `Histograms of ${array.key} over ${n} tokens`,
-    draw: (area, width) => panels(area, width, labels.map((label, k) => ({ title: label,
-      draw: (panel, wide) => {
-        const values = Array.from({ length: n }, (_, i) => array.at(i, k)).filter((v) => !Number.isNaN(v));
-        const { edges, counts } = binned(values, { bins: 40, domain: [-most, most] });
-        histogram(panel, wide, { edges, series: [{ name: "tokens", counts }], x: { name: "cosine" },
-          y: { name: "tokens" }, height: 160, label: `${label}: ${n} tokens` });
-      } })), { least: 260 }),
+    draw: (area, width) =>
+      panels(
+        area,
+        width,
+        labels.map((label, k) => ({
+          title: label,
+          draw: (panel, wide) => {
+            const values = Array.from({ length: n }, (_, i) => array.at(i, k)).filter(
+              (v) => !Number.isNaN(v)
+            );
+            const { edges, counts } = binned(values, { bins: 40, domain: [-most, most] });
+            histogram(panel, wide, {
+              edges,
+              series: [{ name: "tokens", counts }],
+              x: { name: "cosine" },
+              y: { name: "tokens" },
+              height: 160,
+              label: `${label}: ${n} tokens`,
+            });
+          },
+        })),
+        { least: 260 }
+      ),
     table: () => longTable(section, [array.key]),
   });
 }
 
 function overVocabulary(section) {
-  return [...section.arrays.values()].filter((array) => array.axes.length === 2 && !array.omitted &&
-    array.axes[0] === "vocabulary" && /cosine/.test(array.key) && array.range().most <= 1.000001);
+  return [...section.arrays.values()].filter(
+    (array) =>
+      array.axes.length === 2 &&
+      !array.omitted &&
+      array.axes[0] === "vocabulary" &&
+      /cosine/.test(array.key) &&
+      array.range().most <= 1.000001
+  );
 }
 
 export const spectra = {

@@ -11,14 +11,26 @@ import { number, short } from "../parts/scales.js";
 
 const LISTED = 15;
 const MOST_LINES = 48; // head by position: more lines than this are drawn layer by layer
-const FORMS = ["layers,heads", "layers,positions", "layers,heads,positions",
-  "heads,positions,keys"];
-const DONE = { zero: "set to 0", mean: "set to its mean", patch: "patched from the source prompt",
-  cut: "cut" };
-const PLACES = { heads: "each head", heads_by_pos: "each head at each position",
-  resid_pre: "the residual at each layer and position", edges: "each attention edge",
+const FORMS = [
+  "layers,heads",
+  "layers,positions",
+  "layers,heads,positions",
+  "heads,positions,keys",
+];
+const DONE = {
+  zero: "set to 0",
+  mean: "set to its mean",
+  patch: "patched from the source prompt",
+  cut: "cut",
+};
+const PLACES = {
+  heads: "each head",
+  heads_by_pos: "each head at each position",
+  resid_pre: "the residual at each layer and position",
+  edges: "each attention edge",
   attn_out: "the attention write at each layer and position",
-  mlp_out: "the MLP write at each layer and position" };
+  mlp_out: "the MLP write at each layer and position",
+};
 
 /** The axes of the array without the targets. */
 function placesOf(array) {
@@ -37,8 +49,10 @@ function captionOf(section) {
   const place = PLACES[section.options.over];
   const done = DONE[section.options.do];
   if (!place || !done) return null;
-  return `${place[0].toUpperCase()}${place.slice(1)} is ${done} in a run of its own. ` +
-    `Color: the ${quantity(section)}, after minus before, at the last row.`;
+  return (
+    `${place[0].toUpperCase()}${place.slice(1)} is ${done} in a run of its own. ` +
+    `Color: the ${quantity(section)}, after minus before, at the last row.`
+  );
 }
 
 /** The value at indices of the places, of the chosen target. */
@@ -50,7 +64,7 @@ function reader(array, target) {
 /** The name of a place: "L3H1 at ' of'", "layer 2 at ...", "head 3: a to b". */
 function placeName(section, axes, indices) {
   const at = (name) =>
-    (axes.includes(name) ? labelOf(section, name, indices[axes.indexOf(name)]) : null);
+    axes.includes(name) ? labelOf(section, name, indices[axes.indexOf(name)]) : null;
   if (axes.includes("keys")) return `H${at("heads")} ${at("positions")} → ${at("keys")}`;
   const head = at("heads") === null ? `layer ${at("layers")}` : `L${at("layers")}H${at("heads")}`;
   return at("positions") === null ? head : `${head} at ${at("positions")}`;
@@ -78,22 +92,39 @@ function mapOf(section, array, target, slice) {
   const axes = placesOf(array);
   const read = reader(array, target);
   const last = axes[axes.length - 1];
-  const columns = last === "heads" ? labelsOf(section, last).map((text) => `H${text}`) :
-    labelsOf(section, last);
+  const columns =
+    last === "heads" ? labelsOf(section, last).map((text) => `H${text}`) : labelsOf(section, last);
   const layers = axes[0] === "layers" ? labelsOf(section, "layers") : [];
   if (axes.length === 2)
-    return { axes, last, columns, rows: layers.map((text) => `layer ${text}`),
-      indices: (r, c) => [r, c], value: (r, c) => read(r, c) };
+    return {
+      axes,
+      last,
+      columns,
+      rows: layers.map((text) => `layer ${text}`),
+      indices: (r, c) => [r, c],
+      value: (r, c) => read(r, c),
+    };
   if (last === "keys")
-    return { axes, last, columns, rows: labelsOf(section, "positions"),
-      indices: (r, c) => [slice, r, c], value: (r, c) => read(slice, r, c) };
+    return {
+      axes,
+      last,
+      columns,
+      rows: labelsOf(section, "positions"),
+      indices: (r, c) => [slice, r, c],
+      value: (r, c) => read(slice, r, c),
+    };
   const heads = section.axis("heads").n;
   const first = slice < 0 ? 0 : slice * heads;
   const n = slice < 0 ? layers.length * heads : heads;
   const split = (r) => [Math.floor((first + r) / heads), (first + r) % heads];
-  return { axes, last, columns,
+  return {
+    axes,
+    last,
+    columns,
     rows: Array.from({ length: n }, (_, r) => `L${layers[split(r)[0]]}H${split(r)[1]}`),
-    indices: (r, c) => [...split(r), c], value: (r, c) => read(...split(r), c) };
+    indices: (r, c) => [...split(r), c],
+    value: (r, c) => read(...split(r), c),
+  };
 }
 
 /** The scale over everything of the chosen target, so that layers and heads compare. */
@@ -109,18 +140,25 @@ function drawMap(area, width, section, page, array, target, slice) {
   const scale = scaleOf(section, array, target);
   const row = (c) => rowOf(section, map.last, c);
   const drawn = heatmap(area, width, {
-    rows: map.rows, columns: map.columns, scale, legend: quantity(section),
-    value: map.value, text: (r, c) => (map.value(r, c) ? short(map.value(r, c)) : ""),
+    rows: map.rows,
+    columns: map.columns,
+    scale,
+    legend: quantity(section),
+    value: map.value,
+    text: (r, c) => (map.value(r, c) ? short(map.value(r, c)) : ""),
     label: `${quantity(section)}: ${map.rows.length} by ${map.columns.length} places`,
-    tip: (r, c) => [placeName(section, map.axes, map.indices(r, c)),
-      `${quantity(section)}  ${short(map.value(r, c))}`],
+    tip: (r, c) => [
+      placeName(section, map.axes, map.indices(r, c)),
+      `${quantity(section)}  ${short(map.value(r, c))}`,
+    ],
     onEnter: (r, c) => row(c) >= 0 && page.selection.set(row(c)),
     onPick: (r, c) => row(c) >= 0 && page.selection.lock(row(c)),
   });
   if (map.last === "heads") return;
   const columnOf = new Map(map.columns.map((_, c) => [row(c), c]));
   follow(page, area, (selected) =>
-    drawn.highlight(columnOf.has(selected) ? columnOf.get(selected) : -1));
+    drawn.highlight(columnOf.has(selected) ? columnOf.get(selected) : -1)
+  );
 }
 
 function listFrame(place, section, array, chosen) {
@@ -132,12 +170,16 @@ function listFrame(place, section, array, chosen) {
     label: `The ${LISTED} largest effects as bars`,
     draw: (area, width) => {
       const list = entries();
-      bars(area, Math.min(width, 640), { labels: list.map(name),
+      bars(area, Math.min(width, 640), {
+        labels: list.map(name),
         columns: [{ name: quantity(section), values: list.map((entry) => entry.value) }],
-        tip: (i) => [name(list[i]), `${quantity(section)}  ${short(list[i].value)}`] });
+        tip: (i) => [name(list[i]), `${quantity(section)}  ${short(list[i].value)}`],
+      });
     },
-    table: () => ({ head: ["place", quantity(section)],
-      rows: entries().map((entry) => [name(entry), number(entry.value)]) }),
+    table: () => ({
+      head: ["place", quantity(section)],
+      rows: entries().map((entry) => [name(entry), number(entry.value)]),
+    }),
   });
 }
 
@@ -154,8 +196,11 @@ function slices(page, section, array) {
   }
   const few = section.axis("layers").n * section.axis("heads").n <= MOST_LINES;
   const chosen = choiceOf(page, section, "layer", few ? 0 : 1 + (best ? best.indices[0] : 0));
-  return { chosen, control: choose(chosen, "Layers", ["all", ...names]),
-    of: () => chosen.value - 1 };
+  return {
+    chosen,
+    control: choose(chosen, "Layers", ["all", ...names]),
+    of: () => chosen.value - 1,
+  };
 }
 
 export const sweep = {
@@ -173,11 +218,14 @@ export const sweep = {
     const base = section.values.get("base");
     const controls = [slice.control];
     if (targets.length > 1) controls.unshift(choose(chosen.target, "Target", targets));
-    const baseNote = Array.isArray(base) && targets.length ? targets.map((text, i) =>
-      `${text}: ${short(base[i])} before`).join("; ") + "." : null;
+    const baseNote =
+      Array.isArray(base) && targets.length
+        ? targets.map((text, i) => `${text}: ${short(base[i])} before`).join("; ") + "."
+        : null;
     const map = frame(place, {
       title: targets.length === 1 ? `Effects on ${targets[0]}` : "Effects",
-      caption: captionOf(section), notes: baseNote ? [baseNote] : [],
+      caption: captionOf(section),
+      notes: baseNote ? [baseNote] : [],
       label: `${quantity(section)} of each place; the largest is ${short(array.range().most)}`,
       controls: controls.filter((control) => control),
       draw: (area, width) =>

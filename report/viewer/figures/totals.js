@@ -24,12 +24,13 @@ function setsOf(section) {
         set[part] = section.array(`${stem}_${part}`);
         set.keys.push(`${stem}_${part}`);
       }
-    if (set.keys.length > 1 && set.mean.axes[set.mean.axes.length - 1] !== "neurons") found.push(set);
+    if (set.keys.length > 1 && set.mean.axes[set.mean.axes.length - 1] !== "neurons")
+      found.push(set);
   }
   return found;
 }
 
-/** {middle, low, high, least, most} at indices. The thick line is one standard deviation each way. */
+/** {middle, low, high, least, most} at indices; low and high are one standard deviation away. */
 function entryAt(set, indices) {
   const middle = set.mean.at(...indices);
   const entry = { middle };
@@ -37,7 +38,8 @@ function entryAt(set, indices) {
     const deviation = Math.sqrt(Math.max(0, set.variance.at(...indices)));
     [entry.low, entry.high] = [middle - deviation, middle + deviation];
   }
-  if (set.min && set.max) [entry.least, entry.most] = [set.min.at(...indices), set.max.at(...indices)];
+  if (set.min && set.max)
+    [entry.least, entry.most] = [set.min.at(...indices), set.max.at(...indices)];
   return entry;
 }
 
@@ -47,17 +49,22 @@ const isChoice = (name) => name === "populations" || name === "scopes" || name =
 function planOf(section, set) {
   const chosen = set.axes.filter(isChoice);
   const free = set.axes.filter((name) => !isChoice(name));
-  const panel = free.length > 1 && section.axis(free[free.length - 1]).n <= FEW ? free[free.length - 1] : null;
+  const panel =
+    free.length > 1 && section.axis(free[free.length - 1]).n <= FEW ? free[free.length - 1] : null;
   const down = free.filter((name) => name !== panel);
   return { chosen, down, panel };
 }
 
-/** All places of the list: [{name, at: {axis: index}}], the largest means first where they are many. */
+/** All places of the list: [{name, at: {axis: index}}]; of many, those of the largest means. */
 function linesOf(section, set, plan, fixed) {
   let places = [{ name: "", at: fixed }];
   for (const axis of plan.down)
-    places = places.flatMap((place) => labelsOf(section, axis).map((label, i) => ({
-      name: `${place.name} ${axis === "layers" ? `layer ${label}` : label}`.trim(), at: { ...place.at, [axis]: i } })));
+    places = places.flatMap((place) =>
+      labelsOf(section, axis).map((label, i) => ({
+        name: `${place.name} ${axis === "layers" ? `layer ${label}` : label}`.trim(),
+        at: { ...place.at, [axis]: i },
+      }))
+    );
   if (plan.panel || places.length <= SHOWN) return places;
   const size = (place) => Math.abs(set.mean.at(...set.axes.map((name) => place.at[name]))) || 0;
   return places.sort((a, b) => size(b) - size(a)).slice(0, SHOWN);
@@ -65,47 +72,73 @@ function linesOf(section, set, plan, fixed) {
 
 function drawSet(area, width, section, set, plan, fixed, wide) {
   const list = linesOf(section, set, plan, fixed);
-  const one = (more) => list.map((place) =>
-    entryAt(set, set.axes.map((name) => (more[name] === undefined ? place.at[name] : more[name]))));
-  const given = (title, entries) => ({ labels: list.map((place) => place.name || set.stem), entries,
+  const one = (more) =>
+    list.map((place) =>
+      entryAt(
+        set,
+        set.axes.map((name) => (more[name] === undefined ? place.at[name] : more[name]))
+      )
+    );
+  const given = (title, entries) => ({
+    labels: list.map((place) => place.name || set.stem),
+    entries,
     title: plan.panel ? "" : title,
-    names: ["mean", "one standard deviation", "least to most"], wide,
-    label: `${title}: means with their spread` });
+    names: ["mean", "one standard deviation", "least to most"],
+    wide,
+    label: `${title}: means with their spread`,
+  });
   if (!plan.panel) {
     intervals(area, Math.min(width, 860), given(set.stem, one({})));
     return;
   }
-  panels(area, width, labelsOf(section, plan.panel).map((label, k) => ({ title: label,
-    draw: (panel, w) => intervals(panel, w, given(label, one({ [plan.panel]: k }))) })), { least: 300, most: 3 });
+  panels(
+    area,
+    width,
+    labelsOf(section, plan.panel).map((label, k) => ({
+      title: label,
+      draw: (panel, w) => intervals(panel, w, given(label, one({ [plan.panel]: k }))),
+    })),
+    { least: 300, most: 3 }
+  );
 }
 
 /** "'next' in all rows": what the controls can choose. */
 function textsOf(section, axis) {
-  return labelsOf(section, axis).map((label) => (axis === "targets" ? label.split(" ").map(visible).join(" ") : label));
+  return labelsOf(section, axis).map((label) =>
+    axis === "targets" ? label.split(" ").map(visible).join(" ") : label
+  );
 }
 
 function setFrame(place, section, page, set) {
   const plan = planOf(section, set);
-  const choices = plan.chosen.map((axis) => choiceOf(page, section, `totals_${axis}`,
-    axis === "targets" ? 0 : section.axis(axis).n - 1));
+  const choices = plan.chosen.map((axis) =>
+    choiceOf(page, section, `totals_${axis}`, axis === "targets" ? 0 : section.axis(axis).n - 1)
+  );
   const wide = choiceOf(page, section, `totals_${set.stem}_wide`, 0);
   const names = { populations: "Rows", scopes: "Rows", targets: "Target" };
-  const controls = plan.chosen.map((axis, i) => (section.axis(axis).n > 1
-    ? choose(choices[i], names[axis], textsOf(section, axis)) : null)).filter(Boolean);
+  const controls = plan.chosen
+    .map((axis, i) =>
+      section.axis(axis).n > 1 ? choose(choices[i], names[axis], textsOf(section, axis)) : null
+    )
+    .filter(Boolean);
   if (set.min) controls.push(choose(wide, "Axis", ["of the deviations", "least to most"]));
   const count = plan.down.reduce((product, axis) => product * section.axis(axis).n, 1);
-  redrawOn(frame(place, {
-    title: `${set.stem.replace(/_/g, " ")}: mean and spread`,
-    caption: "Dot: the mean. Thick line: one standard deviation to each side. Thin line: least to most." +
-      (count > SHOWN && !plan.panel ? ` The ${SHOWN} of ${count} with the largest mean.` : ""),
-    label: `Means of ${set.stem} with standard deviation and range`,
-    controls,
-    draw: (area, width) => {
-      const fixed = Object.fromEntries(plan.chosen.map((axis, i) => [axis, choices[i].value]));
-      drawSet(area, width, section, set, plan, fixed, wide.value === 1);
-    },
-    table: () => longTable(section, set.keys),
-  }), [...choices, wide]);
+  redrawOn(
+    frame(place, {
+      title: `${set.stem.replace(/_/g, " ")}: mean and spread`,
+      caption:
+        "Dot: mean. Thick line: one standard deviation to each side. Thin line: least to most." +
+        (count > SHOWN && !plan.panel ? ` The ${SHOWN} of ${count} with the largest mean.` : ""),
+      label: `Means of ${set.stem} with standard deviation and range`,
+      controls,
+      draw: (area, width) => {
+        const fixed = Object.fromEntries(plan.chosen.map((axis, i) => [axis, choices[i].value]));
+        drawSet(area, width, section, set, plan, fixed, wide.value === 1);
+      },
+      table: () => longTable(section, set.keys),
+    }),
+    [...choices, wide]
+  );
 }
 
 /** Counts of rows: [populations] or [populations, targets]. */
@@ -117,8 +150,13 @@ function countsFrame(place, section) {
   frame(place, {
     title: "Rows counted",
     label: `Rows counted: ${labels.map((name, i) => `${name} ${short(values[i])}`).join("; ")}`,
-    draw: (area, width) => bars(area, Math.min(width, 560), { labels,
-      columns: [{ name: "rows", values }], label: "Rows counted", tip: (i) => [labels[i], short(values[i])] }),
+    draw: (area, width) =>
+      bars(area, Math.min(width, 560), {
+        labels,
+        columns: [{ name: "rows", values }],
+        label: "Rows counted",
+        tip: (i) => [labels[i], short(values[i])],
+      }),
     table: () => longTable(section, ["rows_counted"]),
   });
 }
@@ -129,7 +167,8 @@ export const totals = {
     const sets = setsOf(section);
     if (!sets.length) return null;
     const arrays = sets.flatMap((set) => set.keys);
-    if (section.has("rows_counted") && section.array("rows_counted").values()) arrays.push("rows_counted");
+    if (section.has("rows_counted") && section.array("rows_counted").values())
+      arrays.push("rows_counted");
     return { arrays, title: "Means with their spread" };
   },
   draw(place, section, page, claimed) {

@@ -20,8 +20,11 @@ export function chooseList(chosen, label, options) {
 export function choose(chosen, label, options, most = 4) {
   if (options.length > most) return chooseList(chosen, label, options);
   const element = pickButtons(label, options, chosen.value, (i) => chosen.set(i));
-  chosen.on((i) => element.querySelectorAll("button").forEach((button, k) =>
-    button.setAttribute("aria-pressed", String(k === i))));
+  chosen.on((i) =>
+    element
+      .querySelectorAll("button")
+      .forEach((button, k) => button.setAttribute("aria-pressed", String(k === i)))
+  );
   return element;
 }
 

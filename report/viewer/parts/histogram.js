@@ -47,9 +47,14 @@ function drawSeries(ground, one, k, n, edges, base) {
     const start = base ? base[i] : 0;
     const [y0, y1] = [ground.y(start), ground.y(start + one.counts[i])];
     const wide = (x1 - x0) * share;
-    ground.add("rect", { class: "bin", x: x0 + (base ? 0 : k * wide), y: Math.min(y0, y1),
-      width: Math.max(0.5, wide - (wide > 4 ? 1 : 0)), height: Math.abs(y0 - y1),
-      fill: one.color });
+    ground.add("rect", {
+      class: "bin",
+      x: x0 + (base ? 0 : k * wide),
+      y: Math.min(y0, y1),
+      width: Math.max(0.5, wide - (wide > 4 ? 1 : 0)),
+      height: Math.abs(y0 - y1),
+      fill: one.color,
+    });
     if (base) base[i] += one.counts[i];
   }
 }
@@ -60,8 +65,13 @@ function follow(ground, given, series, edges) {
   let current = null;
   const enter = (i, place) => {
     current = i;
-    showTip([binName(given.edges, i),
-      ...series.map((one) => named(one.name || given.y.name, one.counts[i]))], place);
+    showTip(
+      [
+        binName(given.edges, i),
+        ...series.map((one) => named(one.name || given.y.name, one.counts[i])),
+      ],
+      place
+    );
     if (given.onEnter) given.onEnter(i);
   };
   const leave = () => {
@@ -70,8 +80,9 @@ function follow(ground, given, series, edges) {
   };
   node.addEventListener("pointermove", (event) => {
     const x = placeOf(event, node)[0] - ground.left;
-    const i = edges.findIndex((edge, k) =>
-      k < n && x >= ground.x(edge) && x < ground.x(edges[k + 1]));
+    const i = edges.findIndex(
+      (edge, k) => k < n && x >= ground.x(edge) && x < ground.x(edges[k + 1])
+    );
     if (i >= 0) enter(i, event);
     else leave();
   });
@@ -91,8 +102,11 @@ function drawLevel(ground, level) {
   if (!(x >= 0 && x <= ground.width)) return;
   const right = x > ground.width / 2;
   ground.add("line", { class: "level", x1: x, x2: x, y2: ground.height });
-  ground.add("text", { class: "level", x: x + (right ? -4 : 4), y: 10,
-    "text-anchor": right ? "end" : "start" }, `${level.name} ${short(level.value)}`);
+  ground.add(
+    "text",
+    { class: "level", x: x + (right ? -4 : 4), y: 10, "text-anchor": right ? "end" : "start" },
+    `${level.name} ${short(level.value)}`
+  );
 }
 
 /**
@@ -106,10 +120,16 @@ export function histogram(area, width, given) {
   const sums = edges.slice(1).map((_, i) => series.reduce((sum, one) => sum + one.counts[i], 0));
   const tops = given.stacked ? [sums] : series.map((one) => one.counts);
   const ground = plot(area, width, {
-    x: { name: given.x.name, log: given.x.log, domain: [edges[0], edges[edges.length - 1]],
-      exact: true },
+    x: {
+      name: given.x.name,
+      log: given.x.log,
+      domain: [edges[0], edges[edges.length - 1]],
+      exact: true,
+    },
     y: { name: given.y.name, domain: extentOf(tops, { zero: true }) },
-    height: given.height, label: given.label, legend: series.length > 1 ? series : [],
+    height: given.height,
+    label: given.label,
+    legend: series.length > 1 ? series : [],
   });
   const base = given.stacked ? edges.map(() => 0) : null;
   series.forEach((one, k) => drawSeries(ground, one, k, series.length, edges, base));

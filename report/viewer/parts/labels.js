@@ -35,8 +35,9 @@ export function labelsOf(section, name) {
 /** Labels for a table: "3 Oz" for rows, so that equal tokens differ. */
 function cellOf(section, name, i) {
   const row = rowOf(section, name, i);
-  return row >= 0 ? `${section.axis(name).label(i)} ${labelOf(section, name, i)}` :
-    section.axis(name).label(i);
+  return row >= 0
+    ? `${section.axis(name).label(i)} ${labelOf(section, name, i)}`
+    : section.axis(name).label(i);
 }
 
 /**

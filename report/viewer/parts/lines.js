@@ -22,18 +22,33 @@ function axesOf(given, series, levels) {
 }
 
 function drawBand(ground, one, at, usable) {
-  const band = areaOf().defined((i) => usable(one.low[i]) && usable(one.high[i]))
-    .x(at).y0((i) => ground.y(one.low[i])).y1((i) => ground.y(one.high[i]));
-  ground.add("path", { class: "band", d: band(one.values.map((_, i) => i)) || "", fill: one.color,
-    "fill-opacity": 0.18 });
+  const band = areaOf()
+    .defined((i) => usable(one.low[i]) && usable(one.high[i]))
+    .x(at)
+    .y0((i) => ground.y(one.low[i]))
+    .y1((i) => ground.y(one.high[i]));
+  ground.add("path", {
+    class: "band",
+    d: band(one.values.map((_, i) => i)) || "",
+    fill: one.color,
+    "fill-opacity": 0.18,
+  });
 }
 
 function drawSeries(ground, one, at, usable) {
   const indices = one.values.map((_, i) => i);
-  const path = lineOf().defined((i) => usable(one.values[i])).x(at)
+  const path = lineOf()
+    .defined((i) => usable(one.values[i]))
+    .x(at)
     .y((i) => ground.y(one.values[i]));
-  ground.add("path", { class: "line", d: path(indices) || "", fill: "none", stroke: one.color,
-    "stroke-width": one.wide || 2, "stroke-dasharray": one.dash });
+  ground.add("path", {
+    class: "line",
+    d: path(indices) || "",
+    fill: "none",
+    stroke: one.color,
+    "stroke-width": one.wide || 2,
+    "stroke-dasharray": one.dash,
+  });
   const alone = (i) => !usable(one.values[i - 1]) && !usable(one.values[i + 1]);
   const all = one.points === undefined ? indices.length <= MOST_POINTS : one.points;
   for (const i of indices)
@@ -44,16 +59,24 @@ function drawSeries(ground, one, at, usable) {
 function drawLevel(ground, level) {
   const y = ground.y(level.value);
   ground.add("line", { class: "level", x2: ground.width, y1: y, y2: y });
-  ground.add("text", { class: "level", x: ground.width, y: y < 14 ? y + 13 : y - 4,
-    "text-anchor": "end" },
-    `${level.name} ${short(level.value)}`);
+  ground.add(
+    "text",
+    { class: "level", x: ground.width, y: y < 14 ? y + 13 : y - 4, "text-anchor": "end" },
+    `${level.name} ${short(level.value)}`
+  );
 }
 
 /** Lines of the tip at index i. */
 function readings(given, series, i) {
   const head = given.x.labels ? given.x.labels[i] : `${given.x.name} ${short(given.x.values[i])}`;
-  return [head, ...series.map((one) => named(one.name, one.values[i]) +
-    (one.low ? ` (${short(one.low[i])} to ${short(one.high[i])})` : ""))];
+  return [
+    head,
+    ...series.map(
+      (one) =>
+        named(one.name, one.values[i]) +
+        (one.low ? ` (${short(one.low[i])} to ${short(one.high[i])})` : "")
+    ),
+  ];
 }
 
 /** Moves the cursor with pointer and arrow keys, and calls the given listeners. */
@@ -82,8 +105,7 @@ function follow(ground, given, series, at, n) {
   node.addEventListener("pointermove", (event) => {
     const x = placeOf(event, node)[0] - ground.left;
     let best = 0;
-    for (let i = 1; i < n; i++)
-      if (Math.abs(at(i) - x) < Math.abs(at(best) - x)) best = i;
+    for (let i = 1; i < n; i++) if (Math.abs(at(i) - x) < Math.abs(at(best) - x)) best = i;
     enter(best, event);
   });
   node.addEventListener("pointerleave", leave);
@@ -109,10 +131,15 @@ export function lines(area, width, given) {
   const series = colored(given.series);
   const levels = given.levels || [];
   const axes = axesOf(given, series, levels);
-  const ground = plot(area, width, Object.assign(axes, {
-    height: given.height, label: given.label,
-    legend: series.length > 1 || given.legend ? series : [],
-  }));
+  const ground = plot(
+    area,
+    width,
+    Object.assign(axes, {
+      height: given.height,
+      label: given.label,
+      legend: series.length > 1 || given.legend ? series : [],
+    })
+  );
   const usable = (value) => Number.isFinite(value) && (!given.y.log || value > 0);
   const at = (i) => ground.x(given.x.labels ? i : given.x.values[i]);
   for (const level of levels) if (usable(level.value)) drawLevel(ground, level);

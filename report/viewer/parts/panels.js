@@ -11,8 +11,10 @@ export function panels(area, width, list, { least = 280, most = 4 } = {}) {
   const fit = Math.max(1, Math.floor((width + GAP) / (least + GAP)));
   const columns = Math.max(1, Math.min(most, fit, list.length));
   const each = Math.floor((width - GAP * (columns - 1)) / columns);
-  const grid = el("div", { class: "panels",
-    style: { "grid-template-columns": `repeat(${columns}, minmax(0, 1fr))` } });
+  const grid = el("div", {
+    class: "panels",
+    style: { "grid-template-columns": `repeat(${columns}, minmax(0, 1fr))` },
+  });
   area.append(grid);
   return list.map((panel) => {
     const place = el("div", null, panel.title ? el("h5", null, panel.title) : null);

@@ -33,7 +33,11 @@ export function extentOf(lists, options = {}) {
 
 /** The scale of an axis given as plot() describes it. */
 function scaleOf(axis, range) {
-  if (axis.labels) return scalePoint(axis.labels.map((_, i) => i), range).padding(0.5);
+  if (axis.labels)
+    return scalePoint(
+      axis.labels.map((_, i) => i),
+      range
+    ).padding(0.5);
   if (axis.log) return scaleLog(axis.domain, range);
   const scale = scaleLinear(axis.domain, range);
   return axis.exact ? scale : scale.nice();
@@ -76,8 +80,15 @@ function leftAxis(g, axis, y, height) {
 function grid(g, axis, y, width, height) {
   const ticks = axis.log ? y.ticks(3) : y.ticks(Math.max(2, Math.min(6, height / 34)));
   for (const tick of ticks)
-    g.append(el("line", { class: tick === 0 ? "grid zero" : "grid", x1: 0, x2: width,
-      y1: y(tick), y2: y(tick) }));
+    g.append(
+      el("line", {
+        class: tick === 0 ? "grid zero" : "grid",
+        x1: 0,
+        x2: width,
+        y1: y(tick),
+        y2: y(tick),
+      })
+    );
 }
 
 /** Names with a stroke of their color, in as many lines as they need. Returns the height. */
@@ -88,10 +99,21 @@ function legend(svg, entries, left, width) {
     const text = fit(entry.name, width - left - 30);
     const wide = textWidth(text) + 34;
     if (x + wide > width && x > left) [x, y] = [left, y + LINE];
-    svg.append(el("g", { class: "key", transform: `translate(${x},${y})` },
-      el("line", { x2: 18, y1: -4, y2: -4, stroke: entry.color, "stroke-width": entry.wide || 3,
-        "stroke-dasharray": entry.dash }),
-      el("text", { x: 23 }, text)));
+    svg.append(
+      el(
+        "g",
+        { class: "key", transform: `translate(${x},${y})` },
+        el("line", {
+          x2: 18,
+          y1: -4,
+          y2: -4,
+          stroke: entry.color,
+          "stroke-width": entry.wide || 3,
+          "stroke-dasharray": entry.dash,
+        }),
+        el("text", { x: 23 }, text)
+      )
+    );
     x += wide;
   }
   return entries.length ? y + 8 : 0;
@@ -105,12 +127,25 @@ function leftRoom(axis, height) {
 
 function names(g, given, inner, left) {
   if (given.x.name)
-    g.append(el("text", { class: "name", x: inner.width / 2, y: inner.height + 34,
-      "text-anchor": "middle" }, fit(given.x.name, inner.width)));
+    g.append(
+      el(
+        "text",
+        { class: "name", x: inner.width / 2, y: inner.height + 34, "text-anchor": "middle" },
+        fit(given.x.name, inner.width)
+      )
+    );
   if (given.y.name)
-    g.append(el("text", { class: "name", "text-anchor": "middle",
-      transform: `translate(${12 - left},${inner.height / 2}) rotate(-90)`,
-    }, fit(given.y.name, inner.height)));
+    g.append(
+      el(
+        "text",
+        {
+          class: "name",
+          "text-anchor": "middle",
+          transform: `translate(${12 - left},${inner.height / 2}) rotate(-90)`,
+        },
+        fit(given.y.name, inner.height)
+      )
+    );
 }
 
 /**
@@ -122,8 +157,11 @@ function names(g, given, inner, left) {
  */
 export function plot(area, width, given) {
   const outer = given.height || 220;
-  const svg = el("svg", { class: "plot", role: "img",
-    "aria-label": given.label || `${given.y.name} by ${given.x.name}` });
+  const svg = el("svg", {
+    class: "plot",
+    role: "img",
+    "aria-label": given.label || `${given.y.name} by ${given.x.name}`,
+  });
   area.append(svg);
   const left = leftRoom(given.y, outer) + (given.y.name ? 16 : 0);
   const top = legend(svg, given.legend || [], left, width) + 8;
@@ -137,8 +175,12 @@ export function plot(area, width, given) {
   const x = scaleOf(given.x, [0, inner.width]);
   const y = scaleOf(given.y, [inner.height, 0]);
   if (!given.y.labels) grid(g, given.y, y, inner.width, inner.height);
-  bottomAxis(g.appendChild(el("g", { transform: `translate(0,${inner.height})` })), given.x, x,
-    inner.width);
+  bottomAxis(
+    g.appendChild(el("g", { transform: `translate(0,${inner.height})` })),
+    given.x,
+    x,
+    inner.width
+  );
   leftAxis(g.appendChild(el("g")), given.y, y, inner.height);
   names(g, given, inner, left);
   const add = (tag, attributes, ...children) => g.appendChild(el(tag, attributes, ...children));

@@ -18,14 +18,24 @@ function drawImage(ground, given) {
     context.fillStyle = point.color || category(0);
     context.fillRect(ground.x(point.x) - 1.5, ground.y(point.y) - 1.5, 3, 3);
   }
-  ground.add("image", { class: "points", width: ground.width, height: ground.height,
-    href: canvas.toDataURL() });
+  ground.add("image", {
+    class: "points",
+    width: ground.width,
+    height: ground.height,
+    href: canvas.toDataURL(),
+  });
 }
 
 function drawMarks(ground, given) {
   for (const point of given.points)
-    ground.add("circle", { class: "point", cx: ground.x(point.x), cy: ground.y(point.y), r: 3.5,
-      fill: point.color || category(0), "fill-opacity": 0.75 });
+    ground.add("circle", {
+      class: "point",
+      cx: ground.x(point.x),
+      cy: ground.y(point.y),
+      r: 3.5,
+      fill: point.color || category(0),
+      "fill-opacity": 0.75,
+    });
 }
 
 function follow(ground, given) {
@@ -89,12 +99,19 @@ export function scatter(area, width, given) {
   const ground = plot(area, width, {
     x: Object.assign({}, given.x, { domain: domain(xs, given.x) }),
     y: Object.assign({}, given.y, { domain: domain(ys, given.y) }),
-    height: given.height || 320, label: given.label, legend: given.legend,
+    height: given.height || 320,
+    label: given.label,
+    legend: given.legend,
   });
   if (given.diagonal) {
     const [low, high] = ground.x.domain();
-    ground.add("line", { class: "level", x1: ground.x(low), y1: ground.y(low), x2: ground.x(high),
-      y2: ground.y(high) });
+    ground.add("line", {
+      class: "level",
+      x1: ground.x(low),
+      y1: ground.y(low),
+      x2: ground.x(high),
+      y2: ground.y(high),
+    });
   }
   if (points.length > MOST_MARKS) drawImage(ground, all);
   else drawMarks(ground, all);

@@ -13,8 +13,10 @@ function legend(svg, parts, colors, width) {
   parts.forEach((name, k) => {
     const wide = textWidth(name) + 30;
     if (x + wide > width && x > 0) [x, y] = [0, y + 18];
-    svg.append(el("rect", { x, y, width: 12, height: 12, fill: colors[k] }),
-      el("text", { x: x + 17, y: y + 10 }, name));
+    svg.append(
+      el("rect", { x, y, width: 12, height: 12, fill: colors[k] }),
+      el("text", { x: x + 17, y: y + 10 }, name)
+    );
     x += wide;
   });
   return y + 24;
@@ -26,12 +28,24 @@ function segments(svg, given, i, left, top, scale, colors) {
     const value = given.value(i, k);
     if (!(value > 0)) return;
     const wide = value * scale;
-    svg.append(el("rect", { class: "part", x, y: top, width: wide, height: LINE - 5,
-      fill: colors[k] }));
+    svg.append(
+      el("rect", { class: "part", x, y: top, width: wide, height: LINE - 5, fill: colors[k] })
+    );
     const text = short(Number(value.toPrecision(2)));
     if (textWidth(text, 11) + 4 < wide)
-      svg.append(el("text", { x: x + wide / 2, y: top + 12, "text-anchor": "middle",
-        class: "celltext", style: { fill: ink(colors[k]) } }, text));
+      svg.append(
+        el(
+          "text",
+          {
+            x: x + wide / 2,
+            y: top + 12,
+            "text-anchor": "middle",
+            class: "celltext",
+            style: { fill: ink(colors[k]) },
+          },
+          text
+        )
+      );
     x += wide;
   });
 }
@@ -44,22 +58,37 @@ function segments(svg, given, i, left, top, scale, colors) {
 export function stack(area, width, given) {
   const colors = given.colors || given.parts.map((_, k) => category(k));
   const sums = given.labels.map((_, i) =>
-    given.parts.reduce((sum, _, k) => sum + Math.max(0, given.value(i, k) || 0), 0));
+    given.parts.reduce((sum, _, k) => sum + Math.max(0, given.value(i, k) || 0), 0)
+  );
   const left = Math.ceil(widest(given.labels, Math.max(60, width * 0.3))) + 10;
   const svg = el("svg", { class: "stack", role: "img", tabindex: "0", "aria-label": given.label });
   const top = legend(svg, given.parts, colors, width);
   const scale = (width - left - 4) / Math.max(given.whole || Math.max(...sums), 1e-30);
   given.labels.forEach((text, i) => {
-    svg.append(el("text", { x: left - 8, y: top + i * LINE + 13, "text-anchor": "end" },
-      fit(text, left - 10)));
+    svg.append(
+      el(
+        "text",
+        { x: left - 8, y: top + i * LINE + 13, "text-anchor": "end" },
+        fit(text, left - 10)
+      )
+    );
     segments(svg, given, i, left, top + i * LINE, scale, colors);
   });
   const height = top + given.labels.length * LINE;
   for (const [key, value] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}` }))
     svg.setAttribute(key, value);
   area.append(svg);
-  readBars(svg, top, LINE, given.labels.length, (i) => [given.labels[i],
-    ...given.parts.map((name, k) => `${name}  ${short(given.value(i, k))}`)], given.onPick);
+  readBars(
+    svg,
+    top,
+    LINE,
+    given.labels.length,
+    (i) => [
+      given.labels[i],
+      ...given.parts.map((name, k) => `${name}  ${short(given.value(i, k))}`),
+    ],
+    given.onPick
+  );
 }
 
 /** A pointer or the arrow keys read one of n lines of an SVG: tip(i) gives the texts. */
