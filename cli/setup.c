@@ -162,6 +162,18 @@ psc_status cli_check_out(const cli_arguments *arguments, psc_error *error) {
     return status || !page ? status : check_page(page, folder, error);
 }
 
+/* The place of the next file to name after file i: files in a folder of the output folder follow each
+ * other and are named by it, once. Sets the first one's length that is shown. */
+static int32_t next_named(int *length, const psc_results *results, int32_t i) {
+    psc_result_file first, other;
+    if (psc_results_file_at(&first, results, i, NULL)) return i + 1;
+    const char *slash = strchr(first.name, '/');
+    *length = slash ? (int)(slash + 1 - first.name) : (int)strlen(first.name);
+    for (i++; slash && psc_results_file_at(&other, results, i, NULL) == PSC_OK; i++)
+        if (strncmp(other.name, first.name, (size_t)*length) != 0) break;
+    return i;
+}
+
 /* Names every file of the folder (two, and those that plugins made), and the page. */
 static void say_written(const psc_results *results, const cli_arguments *arguments) {
     const char *folder = cli_value(arguments, "out"), *page = cli_value(arguments, "html");
@@ -170,10 +182,12 @@ static void say_written(const psc_results *results, const cli_arguments *argumen
     putchar('\n');
     if (folder) {
         printf("wrote %s/results.json%s %s/tensors.safetensors", folder, n ? "," : " and", folder);
-        for (int32_t i = 0; i < n; i++) {
+        for (int32_t i = 0, next; i < n; i = next) {
             psc_result_file file;
+            int length = 0;
+            next = next_named(&length, results, i);
             if (psc_results_file_at(&file, results, i, NULL)) continue;
-            printf("%s %s/%s", i + 1 < n ? "," : " and", folder, file.name);
+            printf("%s %s/%.*s", next < n ? "," : " and", folder, length, file.name);
         }
         putchar('\n');
     }

@@ -5,6 +5,8 @@
  *   the split of one head's scores by the writers of the key's and the query's residual
  *   (attention_split.c)
  *   the whole pattern, for figures (attention_patterns.c)
+ *   over documents the windows of each head's largest attention, HeadVis's folder
+ *   (attention_contexts.c, headvis.c)
  *
  * This file holds the options and the plugin's life. */
 #include "attention.h"
@@ -24,8 +26,17 @@ static const psc_option_description attention_options[] = {
         offsetof(attention_state, top), 1, ATTENTION_MOST, NULL},
     {"patterns", "no", "keep the whole pattern of a run, [layers, heads, rows, keys]",
         PSC_OPTION_YES_NO, offsetof(attention_state, patterns), 0, 0, NULL},
-    {"memory", "1024", "most MiB that the pattern may take", PSC_OPTION_COUNT,
-        offsetof(attention_state, memory), 1, 1 << 24, NULL},
+    {"contexts", "0", "over a corpus: windows kept per head, those with its largest attention",
+        PSC_OPTION_COUNT, offsetof(attention_state, contexts.kept), 0, CONTEXTS_MOST, NULL},
+    {"headvis", "none",
+        "over a corpus: a name for it; writes HeadVis's folder headvis/NAME into the output folder",
+        PSC_OPTION_TEXT, offsetof(attention_state, contexts.dataset), 0, 0, NULL},
+    {"model_name", "auto", "the model's name in HeadVis's folder; auto: its folder's name",
+        PSC_OPTION_TEXT, offsetof(attention_state, contexts.model), 0, 0, NULL},
+    {"window", "512", "most tokens of a window in HeadVis's folder", PSC_OPTION_COUNT,
+        offsetof(attention_state, contexts.window), 2, HEADVIS_WINDOW, NULL},
+    {"memory", "1024", "most MiB that the pattern, or contexts and HeadVis's folder, may take",
+        PSC_OPTION_COUNT, offsetof(attention_state, memory), 1, 1 << 24, NULL},
     {0},
 };
 
@@ -57,30 +68,52 @@ static int parse_key(attention_state *s, const char *value) {
         s->context, s->host, "key", value, s->host->model(s->context)->n_ctx, &s->split.partner);
 }
 
+static int has_contexts(const attention_state *s) {
+    return s->contexts.kept > 0 || s->contexts.folder;
+}
+
+/* A name that can be a folder's. */
+static int check_dataset(attention_state *s) {
+    const char *name = s->contexts.dataset;
+    s->contexts.folder = strcmp(name, "none") != 0;
+    if (*name && strlen(name) <= 100) return 0;
+    return s->host->fail(s->context, "headvis= must name the corpus in 1 to 100 characters");
+}
+
+static int open_totals(attention_state *s) {
+    static const char *const names[2][2] = {
+        {"sums", "rows"}, {"sums_without_first", "rows_without_first"}};
+    const psc_host *host = s->host;
+    for (int i = 0; i < 2; i++) {
+        const int64_t n = s->n_cells * STAT_COUNT;
+        s->sums[i] = host->accumulator(s->context, names[i][0], PSC_ACCUMULATE_SUM, n, 0);
+        if (s->sums[i] < 0) return -1;
+        s->rows_sum[i] = host->accumulator(s->context, names[i][1], PSC_ACCUMULATE_COUNT, n, 0);
+        if (s->rows_sum[i] < 0) return -1;
+    }
+    return has_contexts(s) ? attention_contexts_open(&s->contexts, s->memory) : 0;
+}
+
 static int attention_open(psc_context *context, const psc_host *host, void **state) {
     attention_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->n_layers = host->model(context)->n_layers;
     s->n_heads = host->model(context)->n_heads;
     s->n_cells = (int64_t)s->n_layers * s->n_heads;
-    if (parse_reader(s, s->reader) || parse_key(s, s->key)) return -1;
-    if (!host->accumulating(context)) return 0;
-    static const char *const names[2][2] = {
-        {"sums", "rows"}, {"sums_without_first", "rows_without_first"}};
-    for (int i = 0; i < 2; i++) {
-        const int64_t n = s->n_cells * STAT_COUNT;
-        s->sums[i] = host->accumulator(context, names[i][0], PSC_ACCUMULATE_SUM, n, 0);
-        s->rows_sum[i] = s->sums[i] < 0
-                             ? -1
-                             : host->accumulator(context, names[i][1], PSC_ACCUMULATE_COUNT, n, 0);
-        if (s->rows_sum[i] < 0) return -1;
-    }
+    s->contexts.context = context;
+    s->contexts.host = host;
+    if (parse_reader(s, s->reader) || parse_key(s, s->key) || check_dataset(s)) return -1;
+    if (!host->accumulating(context))
+        return has_contexts(s)
+                   ? host->fail(context, "contexts= and headvis= work over a corpus (pythiascope "
+                                         "corpus), not on a single text")
+                   : 0;
     if (s->patterns)
         return host->fail(
             context, "patterns= works on single texts, not on a corpus; leave it out");
-    return s->split.layer < 0
-               ? 0
-               : host->fail(context, "reader= works on a single text, not on a corpus");
+    if (s->split.layer >= 0)
+        return host->fail(context, "reader= works on a single text, not on a corpus");
+    return open_totals(s);
 }
 
 /* --- a run ----------------------------------------------------------------------------------- */
@@ -151,20 +184,28 @@ static int attention_run_begin(psc_context *context, void *state) {
         (attention_axes(s) || (s->patterns && attention_patterns_begin(s))))
         return -1;
     if (s->split.layer >= 0 && attention_split_begin(s)) return -1;
+    if (s->host->accumulating(context) && has_contexts(s) && attention_contexts_begin(&s->contexts))
+        return -1;
     return s->host->observe(context, PSC_HOOK_PATTERN, NULL, on_pattern, s);
 }
 
 static int attention_run_end(psc_context *context, void *state, int status) {
     attention_state *s = state;
     if (status) return 0;
-    if (s->host->accumulating(context)) return attention_add_documents(s);
+    if (s->host->accumulating(context))
+        return attention_add_documents(s) ||
+               (has_contexts(s) && attention_contexts_add(&s->contexts, s->stats));
     if (attention_arrays(s)) return -1;
     return s->split.layer >= 0 ? attention_split_end(s) : 0;
 }
 
 static int attention_report(psc_context *context, void *state) {
     attention_state *s = state;
-    return s->host->accumulating(context) ? attention_report_documents(s) : attention_summary(s);
+    if (!s->host->accumulating(context)) return attention_summary(s);
+    if (attention_report_documents(s)) return -1;
+    if (!has_contexts(s)) return 0;
+    return attention_contexts_report(&s->contexts) ||
+           (s->contexts.folder && headvis_write(&s->contexts, s->n_layers, s->n_heads));
 }
 
 const psc_plugin *psc_builtin_attention(void) {

@@ -5,6 +5,7 @@
 #ifndef ATTENTION_H
 #define ATTENTION_H
 
+#include "attention_contexts.h"
 #include "top.h"
 #include "writers.h"
 
@@ -97,7 +98,8 @@ typedef struct attention_state {
     float *pattern; /* [L, H, rows, longest] A, or null */
 
     /* over documents */
-    int sums[2], rows_sum[2]; /* accumulators: all rows; without position 0 */
+    int sums[2], rows_sum[2];    /* accumulators: all rows; without position 0 */
+    attention_contexts contexts; /* its options are given; kept is 0 without any */
 } attention_state;
 
 /* Adds one event of hook_pattern to the run's tables (attention_stats.c). */

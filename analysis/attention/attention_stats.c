@@ -89,6 +89,8 @@ static void take_heads(int64_t begin, int64_t end, int32_t thread, void *payload
                 event->tensor.data + r * event->tensor.stride[0] + h * event->tensor.stride[1];
             take_row(task->s, cell, &event->rows[r], a, task->s->scratch + h * task->s->longest);
             if (task->s->pattern) attention_patterns_take(task->s, cell, &event->rows[r], a);
+            if (task->s->contexts.best)
+                attention_contexts_take(&task->s->contexts, cell, &event->rows[r], a);
             take_copies(task->s, cell, &event->rows[r], a);
         }
     }

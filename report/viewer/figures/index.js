@@ -2,14 +2,9 @@
 // generic. To add one, write its file and list it here.
 import { activationsFigure } from "./activations_figure.js";
 import { attention } from "./attention.js";
-import { bins } from "./bins.js";
-import { activationsFigure } from "./activations_figure.js";
 import { attentionScores } from "./attention_scores.js";
 import { attentionStatistics } from "./attention_statistics.js";
-import { contexts } from "./contexts.js";
-import { curves } from "./curves.js";
-import { distributions } from "./distributions.js";
-import { genericBars } from "./generic_bars.js";
+import { bins } from "./bins.js";
 import { changesFigure } from "./changes_figure.js";
 import { composition } from "./composition.js";
 import { contexts } from "./contexts.js";
@@ -32,9 +27,9 @@ import { probe } from "./probe.js";
 import { roles } from "./roles.js";
 import { scores } from "./scores.js";
 import { sharesFigure } from "./shares_figure.js";
+import { spans } from "./spans.js";
 import { spectra } from "./spectra.js";
 import { strategiesFigure } from "./strategies_figure.js";
-import { spans } from "./spans.js";
 import { sweep } from "./sweep.js";
 import { totals } from "./totals.js";
 import { vocabulary } from "./vocabulary.js";
@@ -54,7 +49,6 @@ const FIGURES = [
   attentionStatistics,
   partition,
   roles,
-  attention,
   partitionTotals,
   probe,
   forms,
