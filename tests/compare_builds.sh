@@ -95,8 +95,11 @@ done
 both documents corpus --model "$embedded" "$work/documents" --window 24 --bos --plugin logits \
     --plugin ln --plugin mlp --plugin lens --plugin attention --plugin neurons:contexts=3 \
     --plugin spans
+both heads corpus --model "$embedded" "$work/documents" --window 24 \
+    --plugin attention:headvis=own,window=24,contexts=3
 both statistics corpus --model "$embedded" "$work/documents" --window 24 --plugin partition \
     --plugin means --plugin sampling
+both patterns analyze --model "$embedded" --text "$text" --plugin attention:patterns=yes
 both sequential analyze --model "$golden/parity/sequential_f32" --tokens 1,2,3,4,5,6,7,8,9 \
     --target '#3' --target top:1 --plugin logits:level=head+neuron,rows=all --plugin ln \
     --plugin mlp --plugin lens --plugin edges:carry=yes --plugin graph --plugin attention --plugin roles

@@ -1,6 +1,6 @@
 /* The inside of attention's part over documents: the windows where a head's attention is largest, a
  * sample of all windows, and HeadVis's folder of them.
- * Private to analysis/attention/; built on psc_plugin.h alone.
+ * Private to analysis/attention/ and tests/; built on psc_plugin.h alone.
  * Threads: the callbacks' thread; attention_contexts_take in the parallel part, a head each.
  * Ownership: a run's tables live with the run (run_alloc), the rest with the instance. */
 #ifndef ATTENTION_CONTEXTS_H

@@ -28,20 +28,6 @@ static const char *const metrics[][2] = {
         "over tokens that have one; weights below 0.01 count as 0"}};
 enum { N_METRICS = sizeof metrics / sizeof *metrics };
 
-/* --- files ----------------------------------------------------------------------------------- */
-
-int headvis_put_file(const headvis *v, const char *name, psc_growing *text) {
-    const attention_contexts *c = v->c;
-    char path[200];
-    snprintf(path, sizeof path, "%s/%s", v->folder, name);
-    const int failed = text->failed
-                           ? c->host->fail(c->context, "not enough memory for the file %s", path)
-                           : c->host->document(c->context, path, text->data, text->used);
-    free(text->data);
-    *text = (psc_growing){0};
-    return failed;
-}
-
 static int put_constant(const headvis *v, const char *name) {
     psc_growing text = {0};
     psc_growing_put(&text, "{}\n");

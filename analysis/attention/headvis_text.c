@@ -1,7 +1,8 @@
-/* JSON texts and numbers. Numbers are made of whole units, so that no locale changes them. */
+/* JSON texts and numbers, and the files they make. Numbers are made of whole units, so that no locale changes them. */
 #include "headvis_text.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Bytes of the character at the start of c[0..n-1], or minus the bytes of the longest start of one:
@@ -94,4 +95,16 @@ void headvis_add_token(const headvis *v, psc_growing *text, int32_t token) {
         headvis_add_clean(text, bytes, (size_t)n);
     else
         psc_growing_put(text, "#%d", (int)token);
+}
+
+int headvis_put_file(const headvis *v, const char *name, psc_growing *text) {
+    const attention_contexts *c = v->c;
+    char path[200];
+    snprintf(path, sizeof path, "%s/%s", v->folder, name);
+    const int failed = text->failed
+                           ? c->host->fail(c->context, "not enough memory for the file %s", path)
+                           : c->host->document(c->context, path, text->data, text->used);
+    free(text->data);
+    *text = (psc_growing){0};
+    return failed;
 }

@@ -1,5 +1,5 @@
 /* JSON of HeadVis's files, put at the end of a text that grows.
- * Private to analysis/attention/; built on psc_plugin.h alone.
+ * Private to analysis/attention/ and tests/; built on psc_plugin.h alone.
  * Threads: one at a time per text.
  * Ownership: the caller frees a text's data by free(). */
 #ifndef HEADVIS_TEXT_H

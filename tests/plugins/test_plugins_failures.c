@@ -69,6 +69,8 @@ static const scenario scenarios[] = {
     {"attention", "reader=L1H0", RUN, NO_BIAS, NULL},
     {"attention", "reader=L0H1,row=1,patterns=yes", RUN, SEQUENTIAL, NULL},
     {"attention", "", CORPUS, PARALLEL, NULL},
+    {"attention", "contexts=2", CORPUS, SEQUENTIAL, NULL},
+    {"attention", "headvis=own,window=8,contexts=2", CORPUS, PARALLEL, NULL},
     {"spans", "levels=0+1/L1H2,prefixes=yes,closure=yes", RUN, PARALLEL, NULL},
     {"spans", "reads=weight,units=words", RUN, NO_BIAS, NULL},
     {"spans", "prefixes=yes,closure=yes", CORPUS, PARALLEL, NULL},

@@ -24,6 +24,7 @@ def write_model(
     d_vocab=50,
     n_ctx=64,
     parallel=True,
+    spread=0.3,
     seed=0,
 ):
     """Writes a random model, float32, without a tokenizer; returns the folder as a str."""
@@ -31,7 +32,7 @@ def write_model(
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
 
-    def normal(*shape, scale=0.3):
+    def normal(*shape, scale=spread):
         return rng.normal(0, scale, shape).astype(np.float32)
 
     tensors = {"gpt_neox.embed_in.weight": normal(d_vocab, d_model, scale=1)}

@@ -649,6 +649,10 @@ class Instruments(Labelled):
         key: Text | Sequence[Any] = "none",
         top: int = 5,
         patterns: bool = False,
+        contexts: int = 0,
+        headvis: Text | Sequence[Any] = "none",
+        model_name: Text | Sequence[Any] = "auto",
+        window: int = 512,
         memory: int = 1024,
         target: Targets | None = None,
         contrast: Contrasts | None = None,
@@ -678,8 +682,16 @@ class Instruments(Labelled):
                 5.
             patterns: keep the whole pattern of a run, [layers, heads, rows, keys]. Takes True
                 or False. Default: False.
-            memory: most MiB that the pattern may take. Takes a whole number, 1 to 16777216.
-                Default: 1024.
+            contexts: over a corpus: windows kept per head, those with its largest attention.
+                Takes a whole number, 0 to 64. Default: 0.
+            headvis: over a corpus: a name for it; writes HeadVis's folder headvis/NAME into the
+                output folder. Takes a text. Default: "none".
+            model_name: the model's name in HeadVis's folder; auto: its folder's name. Takes a
+                text. Default: "auto".
+            window: most tokens of a window in HeadVis's folder. Takes a whole number, 2 to
+                65535. Default: 512.
+            memory: most MiB that the pattern, or contexts and HeadVis's folder, may take. Takes
+                a whole number, 1 to 16777216. Default: 1024.
             target: what to explain: a text of one token, an id, "next", "top:K", or a list of
                 those; None: the top prediction.
             contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
@@ -698,6 +710,10 @@ class Instruments(Labelled):
             "key": key,
             "top": top,
             "patterns": patterns,
+            "contexts": contexts,
+            "headvis": headvis,
+            "model_name": model_name,
+            "window": window,
             "memory": memory,
         }
         return self._method(

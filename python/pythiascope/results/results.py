@@ -287,8 +287,12 @@ class Result:
 
             with tempfile.TemporaryDirectory(dir=folder) as temporary:
                 new = self.save(Path(temporary) / "new")
-                for path in new.iterdir():
-                    path.replace(Path(folder) / path.name)
+                for path in sorted(new.rglob("*")):
+                    place = Path(folder) / path.relative_to(new)
+                    if path.is_dir():
+                        place.mkdir(exist_ok=True)
+                    else:
+                        path.replace(place)
             return Path(folder)
         self._reader.call("psc_results_write_folder", self._reader.owner.pointer, where)
         return Path(folder)
