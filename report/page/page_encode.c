@@ -17,7 +17,14 @@ const int32_t psc_page_kept[PSC_PAGE_CHOICES] = {1024, 512, 256, 128, 64, 32, 16
 const int32_t psc_page_kept_of_pattern[PSC_PAGE_CHOICES] = {8, 7, 6, 5, 4, 3, 2, 1, 0};
 
 /* DENSE_BYTES, TOP_BYTES: the members around the base64. */
-enum { MOST_KEPT = 1024, KEPT_LABELS = 64, DENSE_BYTES = 60, TOP_BYTES = 240 };
+enum {
+    MOST_KEPT = 1024,
+    FEW_SLICES = 8,
+    KEPT_OF_MANY = 64,
+    KEPT_LABELS = 64,
+    DENSE_BYTES = 60,
+    TOP_BYTES = 240
+};
 
 static const char *const code_names[] = {
     "omitted", "f32", "f16", "top", "i32", "i16", "u16", "u8", "slices"};
@@ -148,6 +155,7 @@ psc_page_encoding psc_page_choose(
     if (best.bytes <= room) return best;
     const int32_t *kept = facts->is_pattern ? psc_page_kept_of_pattern : psc_page_kept;
     for (int i = 0; i < PSC_PAGE_CHOICES && kept[i] > 0; i++) {
+        if (kept[i] > KEPT_OF_MANY && facts->slices > FEW_SLICES) continue;
         best = (psc_page_encoding){.code = PSC_PAGE_TOP,
             .kept = kept[i],
             .entries = facts->entries[i],

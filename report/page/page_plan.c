@@ -1,6 +1,7 @@
 /* The budget of the arrays. Arrays from the smallest to the largest: each may use an equal part of
  * what the smaller ones have left; patterns and contexts, which a reader looks at most, may use more. A
- * second round gives each what then still remains. */
+ * second round gives each what then still remains. A page is small where it can be: no array uses more
+ * than a sixth of the whole, or of exact floats a twelfth; patterns and contexts two thirds. */
 #include "page_contexts.h"
 
 #include <stdlib.h>
@@ -103,29 +104,45 @@ static int make_items(item *items, psc_page_plan *plan) {
     return n;
 }
 
-static void choose(psc_page_plan *plan, item *one, int64_t room) {
+static int64_t least_of(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static psc_page_encoding encoding_of(const psc_page_array *array, int64_t room, int64_t whole) {
+    const psc_page_encoding exact =
+        psc_page_choose(&array->facts, &array->view, least_of(room, whole / 12));
+    if (exact.code != PSC_PAGE_TOP && exact.code != PSC_PAGE_OMITTED) return exact;
+    const int64_t most = array->facts.is_pattern ? whole / 3 * 2 : whole / 6;
+    psc_page_encoding other = psc_page_choose(&array->facts, &array->view, least_of(room, most));
+    if (other.code == PSC_PAGE_F32) /* too large to be exact */
+        other = psc_page_choose(&array->facts, &array->view, other.bytes - 1);
+    return other;
+}
+
+static void choose(psc_page_plan *plan, item *one, int64_t room, int64_t whole) {
     if (one->array) {
-        one->array->encoding = psc_page_choose(&one->array->facts, &one->array->view, room);
+        one->array->encoding = encoding_of(one->array, room, whole);
         one->bytes = one->array->encoding.bytes;
-        return;
+    } else {
+        one->bytes = psc_page_group_choose(plan, one->group, least_of(room, whole / 3 * 2));
     }
-    one->bytes = psc_page_group_choose(plan, one->group, room);
 }
 
 psc_status psc_page_plan_choose(psc_page_plan *plan, int64_t room, psc_error *error) {
     item *items = malloc(((size_t)plan->n + (size_t)plan->n_groups + 1) * sizeof *items);
     if (!items) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
     const int n = make_items(items, plan);
+    const int64_t whole = room;
     int64_t weights = 0;
     for (int i = 0; i < n; i++) weights += items[i].weight;
     for (int i = 0; i < n; i++) {
-        choose(plan, &items[i], room * items[i].weight / weights);
+        choose(plan, &items[i], room * items[i].weight / weights, whole);
         room -= items[i].bytes;
         weights -= items[i].weight;
     }
     for (int i = 0; i < n; i++) {
         room += items[i].bytes;
-        choose(plan, &items[i], room);
+        choose(plan, &items[i], room, whole);
         room -= items[i].bytes;
     }
     free(items);
