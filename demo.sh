@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds pythiascope with its dependencies and shows, on the embedded model, which components
-# produced the next token. usage: ./demo.sh [TEXT]
+# produced the next token: as text, and as a page for a browser in build/demo.html. usage: ./demo.sh [TEXT]
 set -eu
 cd "$(dirname "$0")"
 
@@ -16,7 +16,7 @@ rm -f build.log
 # No training book contains this name, so only its first use in the prompt can complete it.
 text=${1:-"There was once a giant named Grumbold. Nobody in the village had ever seen Grumb"}
 echo
-echo "\$ pythiascope analyze --text '$text'"
-build/release/pythiascope analyze --text "$text"
+echo "\$ pythiascope analyze --text '$text' --html build/demo.html"
+build/release/pythiascope analyze --text "$text" --html build/demo.html
 echo
 echo "More: build/release/pythiascope --help"

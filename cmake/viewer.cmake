@@ -13,7 +13,8 @@ if(NOT PSC_PAGE)
   return()
 endif()
 
-find_program(PSC_ESBUILD esbuild HINTS ${viewer}/node_modules/.bin DOC "Bundles the page's viewer")
+find_program(PSC_ESBUILD esbuild HINTS ${viewer}/node_modules/.bin NO_CMAKE_FIND_ROOT_PATH
+  DOC "Bundles the page's viewer")
 # Debian and Ubuntu: node-d3. Else npm's folders: the viewer's own, and those of npm install -g d3.
 find_path(PSC_D3_FOLDER d3-selection/package.json DOC "The folder of D3's modules"
   NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH
@@ -23,7 +24,7 @@ find_path(PSC_D3_FOLDER d3-selection/package.json DOC "The folder of D3's module
 if(NOT PSC_ESBUILD OR NOT PSC_D3_FOLDER)
   message(FATAL_ERROR "The HTML page needs esbuild and D3: run tools/install_dependencies.sh "
     "(Debian, Ubuntu: apt-get install esbuild node-d3; elsewhere: npm ci in report/viewer), "
-    "or pass -DPSC_PAGE=OFF to build without the page.")
+    "or pass -DPSC_PAGE=OFF (pip: -C cmake.define.PSC_PAGE=OFF) to build without the page.")
 endif()
 
 file(GLOB_RECURSE viewer_files CONFIGURE_DEPENDS ${viewer}/*.js ${viewer}/*.css)

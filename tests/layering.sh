@@ -38,7 +38,7 @@ examples/* include/pythiascope'
 
 folders='include base simd hooks runtime analysis report cli examples'
 # shellcheck disable=SC2086 # a list of folders
-files=$(find $folders -name '*.[ch]' -o -name '*.def' | sort)
+files=$(find $folders -name node_modules -prune -o -name '*.[ch]' -print -o -name '*.def' -print | sort)
 library=$(echo "$files" | grep -v '^cli/\|^examples/')
 
 # Every include of a header of the tree, checked against the rules in one pass.
@@ -111,7 +111,7 @@ twice=$({
 [ -z "$twice" ] || fail "file names that are not unique:" $twice
 
 # shellcheck disable=SC2086
-for readme in $(find $folders python bench tests tools -name README.md); do
+for readme in $(find $folders python bench tests tools -name node_modules -prune -o -name README.md -print); do
     lines=$(wc -l <"$readme")
     [ "$lines" -le 25 ] || fail "$readme has $lines lines; at most 25"
 done

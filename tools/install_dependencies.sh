@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs missing build dependencies: on Debian and Ubuntu with apt-get (with sudo unless root), on
-# macOS with Homebrew. usage: install_dependencies.sh [--test] [--lint]
+# macOS with Homebrew, and there what the page's viewer is made from with npm, into report/viewer.
+# usage: install_dependencies.sh [--test] [--lint]
 set -eu
 
 with_test=no
@@ -40,6 +41,8 @@ need_debian() {
     need_module libpcre2-8 libpcre2-dev
     need_module libutf8proc libutf8proc-dev
     need_module lapacke liblapacke-dev
+    need_command esbuild esbuild # bundles the page's viewer; a program without node
+    [ -e /usr/share/nodejs/d3-selection ] || missing="$missing node-d3"
     if [ $with_test = yes ]; then
         need_header criterion/criterion.h libcriterion-dev
         need_command c++ g++ # the public headers are compiled as C++ too
@@ -62,14 +65,23 @@ need_macos() {
     need_module libpcre2-8 pcre2
     need_module libutf8proc utf8proc
     [ -d "$(brew --prefix lapack 2>/dev/null)" ] || missing="$missing lapack"
+    need_command npm node # for D3 and esbuild: need_viewer
     if [ $with_test = yes ]; then
         [ -d "$(brew --prefix libomp 2>/dev/null)" ] || missing="$missing libomp" # of a bench
         need_module criterion criterion
-        need_command node node
         need_command python3 python
         [ -d "/Applications/Google Chrome.app" ] || missing="$missing google-chrome"
     fi
     if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
+}
+
+# D3 and esbuild in the releases of package-lock.json.
+need_viewer() {
+    viewer=$(dirname "$0")/../report/viewer
+    if cmp -s "$viewer/package-lock.json" "$viewer/node_modules/installed.json"; then return; fi
+    echo "installing: D3 and esbuild into report/viewer/node_modules"
+    npm ci --prefix "$viewer" --silent --no-audit --no-fund
+    cp "$viewer/package-lock.json" "$viewer/node_modules/installed.json"
 }
 
 if command -v apt-get >/dev/null 2>&1; then
@@ -90,12 +102,15 @@ if command -v apt-get >/dev/null 2>&1; then
         --no-install-recommends $missing >/dev/null
 elif command -v brew >/dev/null 2>&1; then
     need_macos
-    [ -n "$missing" ] || exit 0
-    echo "installing:$missing"
-    # shellcheck disable=SC2086
-    brew install --quiet $missing
+    if [ -n "$missing" ]; then
+        echo "installing:$missing"
+        # shellcheck disable=SC2086
+        brew install --quiet $missing
+    fi
+    need_viewer
 else
     echo "found neither apt-get nor Homebrew; install by hand: a C11 compiler, cmake," \
-        "ninja, pkg-config, sleef, xxhash, jansson, pcre2, utf8proc, lapacke" >&2
+        "ninja, pkg-config, sleef, xxhash, jansson, pcre2, utf8proc, lapacke, esbuild and" \
+        "D3 (both by npm ci in report/viewer)" >&2
     exit 1
 fi

@@ -46,6 +46,10 @@ def check_program() -> None:
     assert "unknown verb nothing" in done.stderr
     assert run("info", "/no such folder").returncode == 1
     assert run("forms").returncode == 0
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder, "page.html")
+        assert run("analyze", "--text", TEXT, "--html", str(page)).returncode == 0
+        assert page.read_text().startswith("<!doctype html>"), "the wheel holds the page"
     arguments = ["pythiascope", "generate", "--text", "a b", "--n", "400"]
     for number in (signal.SIGTERM, signal.SIGINT):
         with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
