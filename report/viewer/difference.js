@@ -1,6 +1,5 @@
 // The difference of two runs: a section with the same arrays, whose numbers are this run's minus
-// the
-// other's. Integers (ids, counts, ranks) and texts are this run's.
+// the other's. Integers (ids, counts, ranks) and texts are this run's.
 import { NDArray, Section } from "./data.js";
 
 /**
@@ -20,6 +19,10 @@ function isZeroWhereMissing(axis, i) {
   return axis.label(i) === "edit";
 }
 
+function encodingOf(first, second) {
+  return first.encoding === "top" || second.encoding === "top" ? "top" : "f32";
+}
+
 /** this - other, entry by entry. Where the other run lacks an entry, the difference is unset. */
 class DifferenceArray extends NDArray {
   constructor(first, second, section, other) {
@@ -32,12 +35,9 @@ class DifferenceArray extends NDArray {
       first.omitted ||
       second.omitted ||
       this.maps.includes(null) ||
-      first.axes.join() !== second.axes.join();
-    this.encoding = this.omitted
-      ? "omitted"
-      : first.encoding === "top" || second.encoding === "top"
-      ? "top"
-      : "f32";
+      first.axes.join() !== second.axes.join() ||
+      [first, second].some((array) => array.encoding === "slices"); // contexts have no difference
+    this.encoding = this.omitted ? "omitted" : encodingOf(first, second);
     this.tokenIds = false;
   }
   /** The other run's indices; null where it lacks one, "zero" where that counts as 0. */
@@ -124,14 +124,17 @@ function differenceOfValues(first, second) {
   return found;
 }
 
+const known = new WeakMap(); // section -> the difference
+
 /** The section whose float arrays and values are section's minus those of section.beside. */
 export function differenceOf(section) {
-  const other = section.beside;
-  const whole = new Section(section.run, {
-    name: section.name,
-    version: section.version,
-    options: section.options,
-  });
+  if (!known.has(section)) known.set(section, subtract(section, section.beside));
+  return known.get(section);
+}
+
+function subtract(section, other) {
+  const { run, name, version, options } = section;
+  const whole = new Section(run, { name, version, options });
   whole.isDifference = true;
   whole.axes = section.axes;
   whole.values = differenceOfValues(section.values, other.values);

@@ -17,7 +17,9 @@ function gridAxes(section, array, places) {
   const name = (a) => array.axes[a];
   const rows = places.find((a) => isRows(section, name(a)));
   const layers = places.find((a) => a !== rows && DOWN.test(name(a)));
-  const across = rows !== undefined ? rows : places.filter((a) => a !== layers).pop();
+  const heads = places.find((a) => name(a) === "heads" && layers !== undefined);
+  const last = places.filter((a) => a !== layers).pop();
+  const across = [rows, heads, last].find((a) => a !== undefined);
   const others = places.filter((a) => a !== across).sort((a, b) => array.shape[b] - array.shape[a]);
   return [layers !== undefined ? layers : others[0], across];
 }
@@ -87,6 +89,18 @@ function largest(array) {
   return indices;
 }
 
+/**
+ * Where an axis with a control stands at first: at the last row, at the first label (labels may
+ * have different units), else where the array's largest magnitude is.
+ */
+function firstPlaces(section, array) {
+  const most = largest(array);
+  return array.axes.map((name, a) => {
+    if (isRows(section, name)) return array.shape[a] - 1;
+    return section.axis(name).isNumbers ? most[a] : 0;
+  });
+}
+
 /** A name of one place on an axis: "layer 3", "L0H3", the text of a row's token. */
 export function placeName(section, name, i) {
   const axis = section.axis(name);
@@ -104,8 +118,7 @@ export function placeNames(section, name) {
 
 /**
  * What a group's figure shows now: which of its arrays, and at which places of the axes that it
- * does
- * not draw. Panes of two runs share the choices.
+ * does not draw. Panes of two runs share the choices.
  */
 export class Cut {
   constructor(section, group, page) {
@@ -113,7 +126,7 @@ export class Cut {
     this.group = group;
     const name = (what) => `${section.name} ${group.keys[0]}: ${what}`;
     this.key = choice(page, name("array"), 0);
-    const first = largest(section.array(group.keys[0]));
+    const first = firstPlaces(section, section.array(group.keys[0]));
     this.extra = group.all
       .map((axis, a) => ({ axis, a, at: choice(page, name(`${axis} ${a}`), first[a]) }))
       .filter(({ a }) => !group.axes.includes(a) && section.array(group.keys[0]).shape[a] > 1);
@@ -126,7 +139,7 @@ export class Cut {
     return this.group.all.map((_, a) => {
       if (places[a] !== undefined) return places[a];
       const extra = this.extra.find((one) => one.a === a);
-      return extra ? extra.at.value : 0;
+      return extra ? Math.min(extra.at.value, this.axis(a).n - 1) : 0;
     });
   }
   /** The axis at a place of the array's axes. */

@@ -57,7 +57,7 @@ function aboutToken(run, row) {
   );
 }
 
-/** The blocks of all figures that know something of a row: [{title, element, tints}]. */
+/** What the figures know of a row: [{title, element, tints}], those with tints first. */
 function gather(parts, row, page) {
   const found = [];
   for (const { figure, section, title, arrays } of parts) {
@@ -65,7 +65,7 @@ function gather(parts, row, page) {
     const detail = attempt(() => detailOf(figure.detail(section, row, page, arrays)));
     if (detail) found.push({ title: `${section.name}: ${title}`, ...detail });
   }
-  return found;
+  return [...found.filter((one) => one.tints.length), ...found.filter((one) => !one.tints.length)];
 }
 
 /** A heading with what belongs under it. */
@@ -88,7 +88,7 @@ class Tints {
     this.paint = paint;
     this.shown = null;
   }
-  /** Colors the spine by blocks' tints. Returns the buttons that switch them; null without tints. */
+  /** Colors the spine by the blocks' tints. Returns the buttons that switch them, or null. */
   show(blocks) {
     const tints = blocks.flatMap((one) => one.tints);
     const first = blocks.find((one) => one.tints.length);

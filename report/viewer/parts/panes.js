@@ -24,6 +24,14 @@ export function paneSwitch() {
   });
 }
 
+const CUT =
+  "The page keeps the largest entries of some arrays. " +
+  "An entry that it keeps of one run only is compared with 0.";
+
+function isCut(array) {
+  return array.encoding === "top";
+}
+
 function names(page) {
   const [first, second] = page.runs.map((run) => run.label);
   return {
@@ -33,10 +41,17 @@ function names(page) {
   };
 }
 
+/** Draws a pane. draw(place, section) adds the figures. */
+function fill({ kind, pane, sectionOf }, draw) {
+  const section = sectionOf();
+  draw(pane, section);
+  if (kind === "difference" && [...section.arrays.values()].some(isCut))
+    pane.append(el("p", { class: "note" }, CUT));
+}
+
 /**
  * Calls draw(place, section) once, or in a page of two runs for every pane that the reader has
- * chosen,
- * when it is first seen.
+ * chosen, when it is first seen.
  */
 export function inPanes(place, section, page, draw) {
   if (!section.beside) {
@@ -49,29 +64,22 @@ export function inPanes(place, section, page, draw) {
     difference: () => differenceOf(section),
   };
   const panes = Object.entries(names(page)).map(([kind, name]) => {
-    const pane = el(
-      "div",
-      { class: "pane", "data-pane": kind },
-      el("p", { class: "pane-name" }, name)
-    );
-    return { kind, pane, made: false };
+    const title = el("p", { class: "pane-name" }, name);
+    const pane = el("div", { class: "pane", "data-pane": kind }, title);
+    return { kind, pane, sectionOf: sections[kind], isFilled: false };
   });
   const update = () => {
     const shown = SHOWN[document.documentElement.dataset.panes];
     for (const one of panes) {
       one.pane.hidden = !shown.includes(one.kind);
-      if (one.pane.hidden || one.made) continue;
-      one.made = true;
-      draw(one.pane, sections[one.kind]());
+      if (one.pane.hidden || one.isFilled) continue;
+      one.isFilled = true;
+      fill(one, draw);
     }
   };
-  place.append(
-    el(
-      "div",
-      { class: "panes" },
-      panes.map(({ pane }) => pane)
-    )
-  );
+  const both = el("div", { class: "panes" });
+  both.append(...panes.map(({ pane }) => pane));
+  place.append(both);
   update();
   document.addEventListener("paneschange", update);
 }

@@ -1,6 +1,5 @@
 // The spine of the page: all tokens of the run in reading order. Pointing at a token, or moving to
-// it
-// with the arrow keys, selects it; Enter or a click locks it, Escape unlocks it.
+// it with the arrow keys, selects it; Enter or a click locks it, Escape unlocks it.
 import { theme } from "./colors.js";
 import { el } from "./dom.js";
 import { number, visible } from "./scales.js";
