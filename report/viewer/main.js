@@ -34,7 +34,7 @@ function words(section, parts) {
 
 /** A part of a section: one figure, in a page of two runs in panes. */
 function drawPart(part, page) {
-  const { figure, section, title, arrays, id } = part;
+  const { figure, section, title, arrays, values, id } = part;
   const place = el(
     "div",
     { class: "figure", id, "data-figure": figure.name },
@@ -42,7 +42,7 @@ function drawPart(part, page) {
   );
   inPanes(place, section, page, (pane, shown) => {
     try {
-      figure.draw(pane, shown, page, arrays);
+      figure.draw(pane, shown, page, arrays, values);
     } catch (error) {
       pane.append(failure(title, error));
     }

@@ -69,7 +69,7 @@ function mapFrame(place, section, page, chosen) {
   const figure = frame(place, {
     title: "Statistics of heads",
     label: `${maps.length} statistics of ${heads.length} heads, layers down, heads across`,
-    caption: "Layers down, heads across. A click chooses the head of the curves below.",
+    caption: "Layers down, heads across. A click chooses the head of the other figures.",
     controls: [
       chooseAny(
         chosen.map,

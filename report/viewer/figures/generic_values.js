@@ -18,11 +18,11 @@ function textOf(value) {
   return number(value);
 }
 
-/** [[name, text]] of the section's values and of its arrays with one element. */
-function entriesOf(section, claimed) {
+/** [[name, text]] of the section's values of these names and of its arrays with one element. */
+function entriesOf(section, claimed, names) {
   const arrays = claimedGroups(section, "values", claimed).flatMap(({ keys }) => keys);
   return [
-    ...[...section.values].map(([key, value]) => [key, textOf(value)]),
+    ...names.map((key) => [key, textOf(section.values.get(key))]),
     ...arrays.map((key) => [key, number(section.array(key).at(0))]),
   ];
 }
@@ -31,10 +31,12 @@ export const genericValues = {
   name: "values",
   match(section) {
     const arrays = groupsOf(section, "values").flatMap(({ keys }) => keys);
-    return arrays.length || section.values.size ? { arrays, title: "Values" } : null;
+    return arrays.length || section.values.size
+      ? { arrays, values: [...section.values.keys()], title: "Values" }
+      : null;
   },
-  draw(place, section, page, claimed) {
-    const entries = entriesOf(section, claimed);
+  draw(place, section, page, claimed, names) {
+    const entries = entriesOf(section, claimed, names);
     frame(place, {
       title: "Values",
       label: `${entries.length} values`,

@@ -1,6 +1,7 @@
 // The figures in the order in which they may claim a section's arrays: the special before the
 // generic. To add one, write its file and list it here.
 import { activationsFigure } from "./activations_figure.js";
+import { agreement } from "./agreement.js";
 import { attention } from "./attention.js";
 import { attentionScores } from "./attention_scores.js";
 import { attentionStatistics } from "./attention_statistics.js";
@@ -44,6 +45,7 @@ const FIGURES = [
   strategiesFigure,
   sweep,
   spans,
+  agreement,
   attention,
   attentionScores,
   attentionStatistics,
@@ -90,16 +92,21 @@ function matchOf(figure, section) {
   }
 }
 
-/** The figures of a section: [{figure, title, arrays}]. Each array belongs to one figure. */
+/**
+ * The figures of a section: [{figure, title, arrays, values}]. Each array belongs to one figure; a
+ * figure may also claim values, whose names match() returns as "values".
+ */
 export function figuresOf(section) {
   const found = [];
   const free = new Map([...section.arrays].filter(([, array]) => !isKnownElsewhere(array)));
-  const view = Object.assign(Object.create(section), { arrays: free });
+  const values = new Map(section.values);
+  const view = Object.assign(Object.create(section), { arrays: free, values });
   for (const figure of [...FIGURES, ...GENERIC]) {
     const match = matchOf(figure, view);
     if (!match) continue;
-    found.push({ figure, title: match.title, arrays: match.arrays });
+    found.push({ figure, title: match.title, arrays: match.arrays, values: match.values || [] });
     for (const key of match.arrays) free.delete(key);
+    for (const key of match.values || []) values.delete(key);
   }
   return found;
 }

@@ -9,8 +9,8 @@ import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
 import { number, visible } from "../parts/scales.js";
 import { drawEffects, effectKeys } from "./span_effects.js";
-import { SpanChart } from "../parts/span_chart.js";
-import { hasTrees, SpanTrees } from "../parts/span_trees.js";
+import { excerpt, SpanChart } from "../parts/span_chart.js";
+import { hasTrees, smallestAt, SpanTrees } from "../parts/span_trees.js";
 
 const AGREEMENT = "levels that share it";
 const PER_UNIT = { cuts: "cut after the unit", split_order: "cuts around it" };
@@ -276,5 +276,22 @@ export const spans = {
     perUnit.sort((a, b) => (a.key === "split_order" ? -1 : b.key === "split_order" ? 1 : 0));
     if (perUnit.length) cutsFrame(place, section, page, tree, chosen, perUnit);
     drawEffects(place, section, page, tree);
+  },
+  /** The smallest span of each level around the token. */
+  detail(section, row) {
+    const tree = treesOf(section);
+    const at = tree.placeOf(row);
+    if (!at) return null;
+    const sequence = tree.sequences[at.sequence];
+    const lines = tree.levels.map((label, level) => {
+      const node = smallestAt(tree.tree(level, sequence), at.unit, () => true);
+      return el(
+        "div",
+        null,
+        el("dt", null, `level ${label}`),
+        el("dd", null, node ? excerpt(tree.textOf(sequence.id, node.from, node.to)) : "-")
+      );
+    });
+    return el("dl", { class: "span-detail" }, lines);
   },
 };

@@ -139,6 +139,9 @@ export const words = {
       arrays: ["brackets", "random_tree", "cases", "auroc", "auroc_error"].filter((key) =>
         section.has(key)
       ),
+      values: [...section.values.keys()].filter((key) =>
+        /^(read_on|not_read)(_closure)?\./.test(key)
+      ),
       title: "Words",
     };
   },
