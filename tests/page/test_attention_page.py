@@ -11,6 +11,7 @@ from opened_page import Opened
 from page_files import Made, Maker
 from playwright.sync_api import Locator
 
+ROUNDED = 6e-4  # the page may keep weights in half precision: 11 bits
 TEXT = "The old man gave the little girl a red apple, and she thanked him. The old man smiled."
 
 
@@ -50,9 +51,9 @@ def test_every_head_is_in_the_grid_with_its_numbers(
     table = opened.table(grid)
     assert [row[0] for row in table.rows] == heads
     first = pattern[:, :, :, 0].mean(axis=2).reshape(-1)
-    np.testing.assert_allclose(table.column("mean weight of the first position"), first, rtol=1e-5)
+    np.testing.assert_allclose(table.column("mean weight of the first position"), first, rtol=ROUNDED)
     elsewhere = pattern[:, :, :, 1:].max(axis=(2, 3)).reshape(-1)
-    np.testing.assert_allclose(table.column("largest elsewhere"), elsewhere, rtol=1e-5)
+    np.testing.assert_allclose(table.column("largest elsewhere"), elsewhere, rtol=ROUNDED)
 
 
 def test_a_click_enlarges_a_head_and_its_cells_tell_their_weights(
@@ -68,7 +69,7 @@ def test_a_click_enlarges_a_head_and_its_cells_tell_their_weights(
     image.hover(position=at_cell(figure, 9, 6, len(tokens)))
     tip = opened.page.locator(".tip").inner_text().split("\n")
     assert tip[:3] == ["L2H3", f"row 9 “{tokens[9]}”", f"reads 6 “{tokens[6]}”"]
-    assert float(tip[3].split()[-1]) == pytest.approx(pattern[2, 3, 9, 6], rel=1e-5)
+    assert float(tip[3].split()[-1]) == pytest.approx(pattern[2, 3, 9, 6], rel=ROUNDED)
     image.hover(position=at_cell(figure, 2, 6, len(tokens)))
     assert "a later position" in opened.page.locator(".tip").inner_text()
 
@@ -88,7 +89,7 @@ def test_a_locked_row_stays_and_is_the_table(run: Made, open_page: Callable[...,
     table = opened.table(figure)
     assert {row[0] for row in table.rows} == {"8"}
     keys = [int(key) for key in table.column("key")]
-    np.testing.assert_allclose(table.column("L3H5"), pattern[3, 5, 8, keys], rtol=1e-5)
+    np.testing.assert_allclose(table.column("L3H5"), pattern[3, 5, 8, keys], rtol=ROUNDED)
     opened.page.keyboard.press("Escape")
     image.hover(position=at_cell(figure, 4, 1, n))
     assert readout.inner_text().startswith("4 “")
@@ -128,7 +129,7 @@ def test_the_first_position_can_be_left_out(
     places = [(int(row[0]), int(row[2]) - 1) for row in table.rows]
     assert min(key for _, key in places) == 0
     np.testing.assert_allclose(
-        table.column("L0H2"), [expected[place] for place in places], rtol=1e-5
+        table.column("L0H2"), [expected[place] for place in places], rtol=ROUNDED
     )
 
 
@@ -140,7 +141,7 @@ def test_all_heads_at_once(run: Made, open_page: Callable[..., Opened], choice: 
     both = pattern.max(axis=(0, 1)) if choice.startswith("largest") else pattern.mean(axis=(0, 1))
     table = opened.table(enlarged(opened))
     places = [(int(row[0]), int(row[2])) for row in table.rows]
-    np.testing.assert_allclose(table.column(choice), [both[place] for place in places], rtol=1e-4)
+    np.testing.assert_allclose(table.column(choice), [both[place] for place in places], rtol=ROUNDED)
 
 
 def test_the_panel_says_whom_a_token_reads_and_who_reads_it(
@@ -169,7 +170,7 @@ def test_captured_patterns_are_drawn_too(made: Maker, open_page: Callable[..., O
         for layer in range(4)
         for head in range(8)
     ]
-    np.testing.assert_allclose(table.column("mean weight of the first position"), first, rtol=1e-5)
+    np.testing.assert_allclose(table.column("mean weight of the first position"), first, rtol=ROUNDED)
 
 
 def test_narrow_and_dark(run: Made, open_page: Callable[..., Opened]) -> None:

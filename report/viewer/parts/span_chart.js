@@ -6,8 +6,8 @@ import { smallestAt } from "./span_trees.js";
 import { hideTip, showTip } from "./tip.js";
 import { placeIn, unitChart, unitLayout } from "./unit_axis.js";
 
-const LEFT = 62;
-const GAP = 14;
+const LEFT = 2;
+const GAP = 22; // of two levels; the lower one has its name there
 const LONGEST = 60; // characters of a span's text
 const POSITIONS = /^(head|most_sufficient|head_by_reads|first_seen)$/;
 
@@ -69,10 +69,10 @@ export class SpanChart {
     this.scale = this.high / Math.log2(Math.max(2, n));
     const at = unitLayout(width, sequence.units, LEFT, trees.levels.length * (this.high + GAP) + 4);
     this.at = at;
-    this.base = (level) => at.top + (level + 1) * (this.high + GAP) - GAP / 2;
+    this.base = (level) => at.top + (level + 1) * (this.high + GAP) - 2;
     const names = trees.levels.map((label, level) => ({
       text: `level ${label}`,
-      y: this.base(level) - 2,
+      y: this.base(level) - this.high - 6,
     }));
     this.chart = unitChart(
       area,

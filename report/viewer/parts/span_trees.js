@@ -26,8 +26,13 @@ export class SpanTrees {
       this.rows.set(`${token.sequence} ${token.position}`, row)
     );
     this.readUnits();
+    // A difference has no strengths: the spans of two runs are not the same.
     this.measures = [...section.arrays.values()].filter(
-      (array) => !array.omitted && array.axes.join() === "levels,spans" && array.key !== "parent"
+      (array) =>
+        !array.omitted &&
+        array.axes.join() === "levels,spans" &&
+        array.key !== "parent" &&
+        (array.dtype === "I32" || !section.isDifference)
     );
     this.trees = new Map();
   }

@@ -1,5 +1,5 @@
 // The ground of charts over the units of a text: units from left to right with their texts above,
-// in a scroller where they do not fit, with what is at the left kept in sight.
+// in a scroller where they do not fit, with the names at the left kept in sight.
 import { el } from "./dom.js";
 import { visible } from "./scales.js";
 import { fit, textWidth, widest } from "./text_width.js";
@@ -8,7 +8,7 @@ const LEAST = 15; // pixels of a unit
 const MOST = 64;
 const TALLEST = 84; // pixels of the texts above
 
-/** Where the units are, in pixels. height: of the chart below the texts; left: of its labels. */
+/** Where the units are, in pixels. height: of the chart below the texts; left: of the first unit. */
 export function unitLayout(width, units, left, height) {
   const fits = (width - left - 6) / units.length;
   const step = Math.min(MOST, Math.max(LEAST, fits));
@@ -47,7 +47,7 @@ function labels(at) {
 }
 
 /**
- * Adds the scroller to area. names: [{text, y}] at the left. Returns {svg, scroller, texts (the g),
+ * Adds the scroller to area. names: [{text, y}] that stay at the left. Returns {svg, scroller, texts (the g),
  * mark(unit or -1), reveal(unit)}; draw onto svg before the names.
  */
 export function unitChart(area, at, names, label) {
@@ -75,8 +75,7 @@ export function unitChart(area, at, names, label) {
   const left = el(
     "g",
     { class: "names" },
-    el("rect", { x: 0, y: 0, width: at.left - 4, height: at.height, fill: "var(--paper)" }),
-    names.map(({ text, y }) => el("text", { x: 0, y, class: "muted" }, fit(text, at.left - 6)))
+    names.map(({ text, y }) => el("text", { x: at.left + 1, y, class: "muted" }, text))
   );
   svg.append(band, texts, body, left);
   const scroller = el("div", { class: "scroller" }, svg);
