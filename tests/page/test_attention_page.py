@@ -51,7 +51,9 @@ def test_every_head_is_in_the_grid_with_its_numbers(
     table = opened.table(grid)
     assert [row[0] for row in table.rows] == heads
     first = pattern[:, :, :, 0].mean(axis=2).reshape(-1)
-    np.testing.assert_allclose(table.column("mean weight of the first position"), first, rtol=ROUNDED)
+    np.testing.assert_allclose(
+        table.column("mean weight of the first position"), first, rtol=ROUNDED
+    )
     elsewhere = pattern[:, :, :, 1:].max(axis=(2, 3)).reshape(-1)
     np.testing.assert_allclose(table.column("largest elsewhere"), elsewhere, rtol=ROUNDED)
 
@@ -141,7 +143,9 @@ def test_all_heads_at_once(run: Made, open_page: Callable[..., Opened], choice: 
     both = pattern.max(axis=(0, 1)) if choice.startswith("largest") else pattern.mean(axis=(0, 1))
     table = opened.table(enlarged(opened))
     places = [(int(row[0]), int(row[2])) for row in table.rows]
-    np.testing.assert_allclose(table.column(choice), [both[place] for place in places], rtol=ROUNDED)
+    np.testing.assert_allclose(
+        table.column(choice), [both[place] for place in places], rtol=ROUNDED
+    )
 
 
 def test_the_panel_says_whom_a_token_reads_and_who_reads_it(
@@ -170,7 +174,9 @@ def test_captured_patterns_are_drawn_too(made: Maker, open_page: Callable[..., O
         for layer in range(4)
         for head in range(8)
     ]
-    np.testing.assert_allclose(table.column("mean weight of the first position"), first, rtol=ROUNDED)
+    np.testing.assert_allclose(
+        table.column("mean weight of the first position"), first, rtol=ROUNDED
+    )
 
 
 def test_narrow_and_dark(run: Made, open_page: Callable[..., Opened]) -> None:

@@ -1,5 +1,5 @@
 // The ground of charts over the units of a text: units from left to right with their texts above,
-// in a scroller where they do not fit, with the names at the left kept in sight.
+// in a scroller where they do not fit; the names at the left stay in sight.
 import { el } from "./dom.js";
 import { visible } from "./scales.js";
 import { fit, textWidth, widest } from "./text_width.js";
@@ -47,8 +47,8 @@ function labels(at) {
 }
 
 /**
- * Adds the scroller to area. names: [{text, y}] that stay at the left. Returns {svg, scroller, texts (the g),
- * mark(unit or -1), reveal(unit)}; draw onto svg before the names.
+ * Adds the scroller to area. names: [{text, y}] that stay at the left. Returns {svg, scroller,
+ * texts and body (g), mark(unit or -1), reveal(unit)}; draw into body.
  */
 export function unitChart(area, at, names, label) {
   const svg = el("svg", {
