@@ -13,6 +13,7 @@ import { copying } from "./copying.js";
 import { curves } from "./curves.js";
 import { denominatorsFigure } from "./denominators_figure.js";
 import { distributions } from "./distributions.js";
+import { edgesFigure } from "./edges_figure.js";
 import { forms } from "./forms.js";
 import { genericBars } from "./generic_bars.js";
 import { genericGrid } from "./generic_grid.js";
@@ -22,6 +23,7 @@ import { genericText } from "./generic_text.js";
 import { genericValues } from "./generic_values.js";
 import { lensFigure } from "./lens_figure.js";
 import { listed } from "./listed.js";
+import { network } from "./network.js";
 import { partition } from "./partition.js";
 import { partitionTotals } from "./partition_totals.js";
 import { probe } from "./probe.js";
@@ -47,6 +49,8 @@ const FIGURES = [
   spans,
   agreement,
   attention,
+  network,
+  edgesFigure,
   attentionScores,
   attentionStatistics,
   partition,
