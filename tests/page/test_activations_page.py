@@ -59,8 +59,11 @@ def test_activations_of_the_token(
     places = [np.unravel_index(flat, post.shape) for flat in order]
     assert [row[0] for row in table.rows] == [f"L{a}N{b}" for a, b in places]
     for key in ("post", "pre", "gate"):
-        values = [run.arrays[f"mlp.{key}"][a, ROW, b] for a, b in places]
-        np.testing.assert_allclose(table.column(key), values, rtol=1e-5)
+        values = np.array([run.arrays[f"mlp.{key}"][a, ROW, b] for a, b in places])
+        shown = np.array(table.column(key))
+        kept = ~np.isnan(shown)
+        assert kept.all() or key != "post"
+        np.testing.assert_allclose(shown[kept], values[kept], rtol=5e-4)
 
 
 def test_layers_by_row(run: Made, open_page: Callable[..., Opened]) -> None:

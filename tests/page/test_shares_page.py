@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from opened_page import Opened
+from opened_page import Opened, Table
 from page_files import Made, Maker
 from playwright.sync_api import Locator
 
@@ -24,6 +24,15 @@ def run(made: Maker) -> Made:
 
 
 @pytest.fixture(scope="module")
+def long(made: Maker) -> Made:
+    """Too many neurons for the page to have them all."""
+    return made(
+        *("analyze", "--text", " ".join([TEXT] * 5), "--target", "next"),
+        *("--plugin", "logits:level=neuron,rows=all"),
+    )
+
+
+@pytest.fixture(scope="module")
 def plain(made: Maker) -> Made:
     """One level, one row, one target."""
     return made("analyze", "--text", TEXT, "--target", " king", "--plugin", "logits")
@@ -33,6 +42,29 @@ def shares_of(run: Made, level: str) -> tuple[np.ndarray[Any, Any], list[str]]:
     suffix = LEVELS[level]
     labels = run.section("logits")[f"components{suffix}"]
     return run.arrays[f"logits.contributions{suffix}"].astype(np.float64), labels
+
+
+def check_bars(table: Table, run: Made, level: str) -> None:
+    """The lines of the figure are the largest shares of row 9, and add up to the logit."""
+    shares, labels = shares_of(run, level)
+    here = shares[0, 9]
+    rounded = 5e-4 if level == "neuron" else 1e-5
+    names = [row[0] for row in table.rows]
+    places = [labels.index(name) for name in names[1:-1] if name in labels]
+    assert (names[0], names[-1]) == ("constant", "logit")
+    assert len(places) == min(12, np.count_nonzero(here))
+    left = len(labels) - len(places)
+    assert names[len(places) + 1 : -1] == ([f"{left} other{'s' * (left > 1)}"] if left else [])
+    shown = np.array(table.column("share")[1 : len(places) + 1])
+    np.testing.assert_allclose(shown, here[places], rtol=rounded)
+    assert (np.diff(np.abs(shown)) <= 0).all()
+    assert np.delete(np.abs(here), places).max(initial=0) <= np.abs(shown[-1]) * (1 + rounded)
+    logit = float(run.arrays["logits.values"][0, 9])
+    assert float(table.rows[-1][1]) == pytest.approx(logit, rel=1e-5)
+    off = rounded * (1 + np.abs(here).sum())
+    assert float(table.rows[-2][2]) == pytest.approx(logit, abs=off)
+    parts = [float(row[1]) for row in table.rows[:-1]]
+    assert sum(parts) == pytest.approx(logit, abs=off)
 
 
 def largest(opened: Opened) -> Locator:
@@ -51,26 +83,19 @@ def test_bars_and_their_sum_are_the_shares_and_end_at_the_logit(
     figure = largest(opened)
     figure.get_by_role("button", name=level, exact=True).click()
     choose_row(opened, 9)
-    shares, labels = shares_of(run, level)
-    table = opened.table(figure)
-    names = [row[0] for row in table.rows]
-    order = sorted(range(len(labels)), key=lambda c: (-abs(shares[0, 9, c]), c))[:12]
-    order = [c for c in order if shares[0, 9, c] != 0]
-    others = len(labels) - len(order)
-    assert names[: len(order) + 1] == ["constant", *(labels[c] for c in order)]
-    np.testing.assert_allclose(
-        table.column("share")[1 : len(order) + 1], shares[0, 9, order], rtol=1e-5
-    )
-    assert names[-1] == "logit"
-    if others:
-        assert names[-2].split()[0] == str(others)
-    logit = float(run.arrays["logits.values"][0, 9])
-    sums = [float(row[2]) for row in table.rows[:-1]]
-    bound = 1e-5 * (1 + np.abs(shares[0, 9]).sum())
-    assert sums[-1] == pytest.approx(logit, abs=bound)
-    assert float(table.rows[-1][1]) == pytest.approx(logit, abs=1e-5 * abs(logit))
-    parts = np.array([float(row[1]) for row in table.rows[:-1]])
-    assert parts.sum() == pytest.approx(logit, abs=bound + 1e-5 * np.abs(parts).sum())
+    check_bars(opened.table(figure), run, level)
+
+
+def test_shares_that_the_page_lacks_are_among_the_others(
+    long: Made, open_page: Callable[..., Opened]
+) -> None:
+    opened = open_page(long)
+    figure = largest(opened)
+    assert "largest" in opened.page.locator("body").inner_text()
+    choose_row(opened, 9)
+    check_bars(opened.table(figure), long, "neuron")
+    layers = opened.figure("shares", title="By layer and head")
+    layers.get_by_text("The page keeps the largest shares").wait_for()
 
 
 def test_the_line_of_the_sum_ends_at_the_dashed_logit(
@@ -80,7 +105,7 @@ def test_the_line_of_the_sum_ends_at_the_dashed_logit(
     path = str(figure.locator("g.column path").get_attribute("d"))
     goal = float(str(figure.locator("line.goal").get_attribute("x1")))
     end = float(path.replace("M", "L").split("L")[-1].split(" ")[1].split(",")[0])
-    assert end == pytest.approx(goal, abs=0.01)
+    assert end == pytest.approx(goal, abs=0.05)
 
 
 def test_the_sentence_names_the_error_and_its_bound(
@@ -113,7 +138,7 @@ def test_targets_kinds_and_counts_change_the_bars(
     heads = [c for c, label in enumerate(labels) if "H" in label]
     heads.sort(key=lambda c: (-abs(shares[1, 9, c]), c))
     assert [row[0] for row in table.rows[1:31]] == [labels[c] for c in heads[:30]]
-    np.testing.assert_allclose(table.column("share")[1:31], shares[1, 9, heads[:30]], rtol=1e-5)
+    np.testing.assert_allclose(table.column("share")[1:31], shares[1, 9, heads[:30]], rtol=5e-4)
 
 
 def test_a_row_without_the_target_says_so(run: Made, open_page: Callable[..., Opened]) -> None:

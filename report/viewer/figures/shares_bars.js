@@ -6,6 +6,8 @@ import { rowTitle } from "../parts/rows.js";
 import { targetAt } from "../parts/targets.js";
 import { sharesOf } from "./shares_levels.js";
 
+const PRECISION = 1e-5; // a relative difference that 6 digits do not show
+
 /** The lines of the figure: [{label, value, sum (so far)}]; the last is what is left out. */
 export function shareLines(shares) {
   const lines = [];
@@ -26,7 +28,10 @@ export function completeness(section, shares) {
   const total = shares.constant + shares.sum;
   const parts = `constant ${short(shares.constant)} + ${shares.count} shares ${short(shares.sum)}`;
   if (shares.logit === null) return `${parts} = ${number(total)}.`;
-  const sentence = `${parts} = ${number(total)}; the logit is ${number(shares.logit)}.`;
+  const rounded = Math.abs(total - shares.logit);
+  const sentence = `${parts} = ${number(total)}; the logit is ${number(shares.logit)}.` +
+    (rounded > PRECISION * (1 + Math.abs(shares.logit))
+      ? ` The page rounds shares: their sum here is off by ${rounded.toExponential(1)}.` : "");
   if (section.isDifference || shares.error === null) return sentence;
   const bound = section.values.get("completeness_bound");
   const relative = shares.error / (1 + (shares.sumAbs || 0));
