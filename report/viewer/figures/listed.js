@@ -112,7 +112,7 @@ export const listed = {
       frame(place, {
         title: "What excites a neuron and what it promotes",
         caption:
-          "By the weights alone, without a text. What is promoted is in nats after division by the " +
+          "By the weights alone, without a text. What is promoted: in nats after division by the " +
           "final sigma, times g.",
         label: `Lists of ${names.length} neurons: ${names.join(", ")}`,
         controls: [choose(chosen, "Neuron", names, 6)],

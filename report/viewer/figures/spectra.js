@@ -48,6 +48,17 @@ function rankText(section, array, layer) {
   return "";
 }
 
+function drawSpectrum(area, width, section, array, layer, log) {
+  const n = array.shape[array.shape.length - 1];
+  lines(area, width, {
+    x: { name: "number", values: Array.from({ length: n }, (_, i) => i + 1) },
+    y: { name: "singular value", log: log && !section.isDifference, zero: !log },
+    series: seriesOf(section, array, layer).map((one) => ({ ...one, points: false })),
+    height: 200,
+    label: `Singular values of ${nameOf(array)}`,
+  });
+}
+
 function spectraFrame(place, section, page, arrays) {
   const byHead = arrays.find((array) => array.axes.length === 3);
   const layers = byHead ? labelsOf(section, byHead.axes[0]) : [];
@@ -68,23 +79,8 @@ function spectraFrame(place, section, page, arrays) {
           width,
           arrays.map((array) => ({
             title: `${nameOf(array)}${rankText(section, array, layer.value)}`,
-            draw: (panel, wide) => {
-              const n = array.shape[array.shape.length - 1];
-              lines(panel, wide, {
-                x: { name: "number", values: Array.from({ length: n }, (_, i) => i + 1) },
-                y: {
-                  name: "singular value",
-                  log: scale.value === 0 && !section.isDifference,
-                  zero: scale.value === 1,
-                },
-                series: seriesOf(section, array, layer.value).map((one) => ({
-                  ...one,
-                  points: false,
-                })),
-                height: 200,
-                label: `Singular values of ${nameOf(array)}`,
-              });
-            },
+            draw: (panel, wide) =>
+              drawSpectrum(panel, wide, section, array, layer.value, !scale.value),
           })),
           { least: 300, most: 3 }
         ),
