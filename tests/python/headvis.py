@@ -40,7 +40,7 @@ def typed(value, kind, where):
         for i, entry in enumerate(value):
             typed(entry, kind[0], f"{where}[{i}]")
     else:
-        assert isinstance(value, kind) and not isinstance(value, bool) or kind is bool, where
+        assert (isinstance(value, kind) and not isinstance(value, bool)) or kind is bool, where
         assert not isinstance(value, float) or math.isfinite(value), where
 
 
@@ -115,12 +115,17 @@ def check_folder(files):
     config, scatter = files["config.json"], files["scatter_data.json"]
     typed(config, CONFIG, "config")
     typed(scatter, [ROW], "scatter_data")
-    heads = [[l, h] for l in range(config["n_layers"]) for h in range(config["n_heads"])]
+    heads = [[i, j] for i in range(config["n_layers"]) for j in range(config["n_heads"])]
     assert config["heads"] == heads and config["metrics"] == list(METRICS)
     assert [[row["layer"], row["head"]] for row in scatter] == heads
-    names = {f"heads/{config['head_data_pattern']}".format(layer=l, head=h) for l, h in heads}
+    names = {f"heads/{config['head_data_pattern']}".format(layer=i, head=j) for i, j in heads}
     assert files["server_config.json"] == {} and files["attributions/manifest.json"] == {}
-    others = {"config.json", "scatter_data.json", "server_config.json", "attributions/manifest.json"}
+    others = {
+        "config.json",
+        "scatter_data.json",
+        "server_config.json",
+        "attributions/manifest.json",
+    }
     assert set(files) == names | others
     for name in names:
         check_head(files[name], name)

@@ -46,7 +46,9 @@ def folder_of(result, name="headvis/my-own.corpus/"):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return write_model(tmp_path_factory.mktemp("model") / "some-model", n_layers=2, spread=0.15, seed=5)
+    return write_model(
+        tmp_path_factory.mktemp("model") / "some-model", n_layers=2, spread=0.15, seed=5
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ def expected(folder, documents):
     patterns = []
     for _, _, ids in windows:
         cache = reference.run(ids)
-        patterns.append(np.stack([cache[f"blocks.{l}.attn.hook_pattern"] for l in range(2)]))
+        patterns.append(np.stack([cache[f"blocks.{i}.attn.hook_pattern"] for i in range(2)]))
     assert len(windows) > 1024
     return windows, patterns
 
