@@ -63,6 +63,7 @@ void psc_results_clear(psc_results *results) {
     }
     free(results->files);
     free(results->vocabulary);
+    psc_arena_clear(&results->own);
     drop_labels(results);
     *results = (psc_results){.spare = results->arrays,
         .n_spare = results->n_arrays,

@@ -3,13 +3,15 @@
  * Private to base/, runtime/, report/, tests/ and bench/.
  * Threads: one at a time.
  * Ownership: a psc_results owns everything in it and copies names, texts and entries. It borrows
- * only the strings of the head and the tokens' bytes, from a model that must outlive it. */
+ * only the strings of the head and the tokens' bytes: from a model that must outlive it, or, when
+ * they were read from a folder, from an arena of its own. */
 #ifndef RESULTS_H
 #define RESULTS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "arena.h"
 #include "psc_results.h"
 
 /* The entries of a labeled axis, in one block. A model's neurons have some 10^5 labels, so axes
@@ -77,6 +79,7 @@ struct psc_results {
     psc_vocabulary_entry *vocabulary; /* ascending ids; one block with the texts */
     int n_sections, n_arrays, n_files, n_spare, n_labels;
     int32_t n_vocabulary;
+    psc_arena own; /* texts of a head that was read; else empty */
 };
 
 /* --- results.c ------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* safetensors files, read as untrusted input. A model's folder of them: runtime/model/.
- * Private to base/, runtime/ and tests/. Includes files.h only.
+ * Private to base/, runtime/, report/ and tests/. Includes files.h only.
  * Threads: an open set is immutable; any number of threads may read it.
  * Ownership: opens and closes by **; names and data live until psc_tensors_close. */
 #ifndef SAFETENSORS_H

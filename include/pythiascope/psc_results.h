@@ -232,7 +232,7 @@ PSC_API int32_t psc_results_file_count(const psc_results *results);
 PSC_API psc_status psc_results_file_at(
     psc_result_file *out, const psc_results *results, int32_t index, psc_error *error);
 
-/* --- writing --------------------------------------------------------------------------------- */
+/* --- writing and reading --------------------------------------------------------------------- */
 
 /* Checks in advance that psc_results_write_folder can write folder: it must be new or empty, and
  * its parent must exist and be writable. PSC_ERROR_IO otherwise. Leaves no files. */
@@ -241,6 +241,13 @@ PSC_API psc_status psc_results_check_folder(const char *folder, psc_error *error
  * plugins' files. The folder must be new or empty; it appears whole or not at all. */
 PSC_API psc_status psc_results_write_folder(
     const psc_results *results, const char *folder, psc_error *error);
+
+/* Reads results.json and tensors.safetensors of a folder that psc_results_write_folder wrote, in this
+ * version or an older one. The caller closes *out with psc_results_close; it depends on no model, and
+ * has no files of plugins. Written again, both files have the same bytes. The folder may come from
+ * anywhere: PSC_ERROR_INPUT for what is wrong in it, PSC_ERROR_IO if a file cannot be read, and *out
+ * is null. */
+PSC_API psc_status psc_results_read_folder(psc_results **out, const char *folder, psc_error *error);
 
 typedef enum psc_format {
     PSC_FORMAT_JSON = 0, /* results.json: everything except the arrays' elements; NaN as null */

@@ -1963,6 +1963,10 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ctypes.c_int,
         (ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(psc_error)),
     ),
+    "psc_results_read_folder": (
+        ctypes.c_int,
+        (ctypes.POINTER(ctypes.c_void_p), ctypes.c_char_p, ctypes.POINTER(psc_error)),
+    ),
     "psc_results_check_file": (
         ctypes.c_int,
         (ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(psc_error)),
