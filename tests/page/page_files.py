@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,3 +94,23 @@ class Maker:
             self.run(*key, "--html", str(html))
             self.known[key] = Made(html, first.folder)
         return self.known[key]
+
+
+def changed(page: Made, change: Callable[[Any], None], path: Path) -> Path:
+    """The page with another data block."""
+    html = page.html.read_text(encoding="utf-8")
+    start = html.index(">", html.index('id="data"')) + 1
+    end = html.index("</script>", start)
+    data = json.loads(html[start:end])
+    change(data)
+    block = json.dumps(data).replace("<", "\\u003c")
+    path.write_text(html[:start] + block + html[end:], encoding="utf-8")
+    return path
+
+
+def encoded(array: np.ndarray[Any, Any], axes: list[str], **more: object) -> dict[str, Any]:
+    """An array as the data block has it, without a loss."""
+    kind = {"f": ("F32", "f32", "<f4"), "i": ("I32", "i32", "<i4")}[array.dtype.kind]
+    data = base64.b64encode(array.astype(kind[2]).tobytes()).decode()
+    head = {"dtype": kind[0], "encoding": kind[1], "axes": axes, "shape": list(array.shape)}
+    return {**head, "data": data, **more}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import struct
 import xml.etree.ElementTree as ET
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from opened_page import Opened
-from page_files import TEXT, Made, Maker
+from page_files import TEXT, Made, Maker, changed
 from playwright.sync_api import Locator, Page, expect
 
 Opener = Callable[..., Opened]
@@ -314,18 +313,6 @@ def test_headings_are_in_order(prompt: Made, open_page: Opener) -> None:
     levels = page.locator("h1, h2, h3, h4, h5").evaluate_all("all => all.map(h => +h.tagName[1])")
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
-
-
-def changed(page: Made, change: Callable[[Any], None], path: Path) -> Path:
-    """The page with another data block."""
-    html = page.html.read_text(encoding="utf-8")
-    start = html.index(">", html.index('id="data"')) + 1
-    end = html.index("</script>", start)
-    data = json.loads(html[start:end])
-    change(data)
-    block = json.dumps(data).replace("<", "\\u003c")
-    path.write_text(html[:start] + block + html[end:], encoding="utf-8")
-    return path
 
 
 def test_an_error_in_a_figure_is_one_sentence(

@@ -3,29 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from opened_page import Opened
-from page_files import TEXT, Made, Maker
+from page_files import TEXT, Made, Maker, changed, encoded
 from playwright.sync_api import expect
 
 Opener = Callable[..., Opened]
 PLUGINS = ("--plugin", "attention", "--plugin", "logits", "--plugin", "lens:rows=all")
-GRID = '[data-section="attention"] [data-figure="grid"]'
+FOREIGN = '[data-section="foreign"]'
+GRID = f'{FOREIGN} [data-figure="grid"]'
+WRITERS = ["embed", "0_attn_out", "0_mlp_out", "edit"]
 
 
 @pytest.fixture(scope="module")
-def runs(made: Maker) -> tuple[Made, Made]:
-    """A run with an edit and the same run without it."""
+def both(made: Maker) -> Made:
+    """A run with an edit, and the same run without it."""
     edited = made("analyze", "--text", TEXT, "--ablate", "L0H3", *PLUGINS)
-    return edited, made("analyze", "--text", TEXT, *PLUGINS)
+    return made.beside(edited, made("analyze", "--text", TEXT, *PLUGINS))
 
 
 @pytest.fixture(scope="module")
-def both(made: Maker, runs: tuple[Made, Made]) -> Made:
-    """The page of the two."""
-    return made.beside(*runs)
+def arrays() -> list[np.ndarray[Any, Any]]:
+    """What a foreign plugin left: [sides, stages, writers]; one run lacks the last writer."""
+    random = np.random.default_rng(3)
+    return [random.normal(size=(2, 3, 4)), random.normal(size=(2, 3, 3))]
+
+
+@pytest.fixture(scope="module")
+def page(
+    both: Made, arrays: list[np.ndarray[Any, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The page with a section of the foreign plugin in both runs."""
+
+    def add(data: Any) -> None:
+        for run, array in zip(data["runs"], arrays):
+            axes = {
+                "sides": {"n": 2, "labels": ["left", "right"]},
+                "stages": {"n": 3, "numbers": {"from": 0}},
+                "writers": {"n": array.shape[2], "labels": WRITERS[: array.shape[2]]},
+            }
+            given = {
+                "flow": encoded(array, ["sides", "stages", "writers"]),
+                "count": encoded(array[:, :, 0].astype(int), ["sides", "stages"]),
+            }
+            section = {"name": "foreign", "version": "1", "axes": axes, "arrays": given}
+            values = {"total": float(array.sum()), "kind": "test"}
+            run["sections"].append({**section, "options": {}, "values": values, "summary": []})
+
+    return changed(both, add, tmp_path_factory.mktemp("both") / "page.html")
 
 
 def show(opened: Opened, mode: str) -> None:
@@ -34,13 +63,13 @@ def show(opened: Opened, mode: str) -> None:
 
 
 def panes(opened: Opened) -> list[str]:
-    """The panes of the first figure that are seen."""
-    seen = opened.page.locator(GRID).first.locator(".pane:visible")
+    """The panes of a figure that are seen."""
+    seen = opened.page.locator(GRID).locator(".pane:visible")
     return [str(name) for name in seen.evaluate_all("all => all.map(p => p.dataset.pane)")]
 
 
-def test_the_switch_shows_both_or_one(both: Made, open_page: Opener) -> None:
-    opened = open_page(both)
+def test_the_switch_shows_both_or_one(page: Path, open_page: Opener) -> None:
+    opened = open_page(page)
     assert panes(opened) == ["this", "beside"]
     for mode in ("this", "beside", "difference"):
         show(opened, mode)
@@ -51,32 +80,57 @@ def test_the_switch_shows_both_or_one(both: Made, open_page: Opener) -> None:
 
 @pytest.mark.parametrize("pane", ["this", "beside", "difference"])
 def test_each_pane_has_its_numbers(
-    pane: str, both: Made, runs: tuple[Made, Made], open_page: Opener
+    pane: str, page: Path, arrays: list[np.ndarray[Any, Any]], open_page: Opener
 ) -> None:
-    opened = open_page(both)
+    this, beside = arrays[0], np.dstack([arrays[1], np.zeros((2, 3, 1))])  # edit: nothing was added
+    expected = {"this": this, "beside": arrays[1], "difference": this - beside}[pane]
+    opened = open_page(page)
     show(opened, pane)
     figures = opened.page.locator(GRID).locator(f'[data-pane="{pane}"] figure')
-    figure = figures.filter(has=opened.page.get_by_role("heading", name="means and ")).first
+    figure = figures.filter(has=opened.page.get_by_role("heading", name="flow"))
     opened.show(figure)
-    shown = opened.table(figure)
-    this, beside = (run.arrays["attention.means"].astype(float) for run in runs)
-    expected = {"this": this, "beside": beside, "difference": this - beside}[pane]
-    place = figure.locator("select").evaluate("select => select.selectedIndex")
-    np.testing.assert_allclose(
-        shown.column("means"), expected[:, :, place].reshape(-1), rtol=2e-3, atol=1e-6
-    )
+    for place, side in enumerate(("left", "right")):
+        figure.get_by_role("button", name=side, exact=True).click()
+        shown = opened.table(figure).column("flow")
+        np.testing.assert_allclose(shown, expected[place].reshape(-1), rtol=1e-5, atol=1e-6)
+        figure.get_by_role("button", name="Table of ").click()
 
 
-def test_panes_share_their_controls(both: Made, open_page: Opener) -> None:
-    opened = open_page(both)
-    grids = opened.page.locator(GRID).locator(".pane:visible figure")
-    first = grids.filter(has=opened.page.locator("select")).first
-    other = opened.page.locator(GRID).locator('[data-pane="beside"] figure')
-    second = other.filter(has=opened.page.locator("select")).first
-    opened.show(first)
-    first.locator("select").first.select_option(index=1)
-    chosen = first.locator("select").first.input_value()
-    expect(second.locator("select").first).to_have_value(chosen)
+def test_integers_of_the_difference_are_those_of_this_run(
+    page: Path, arrays: list[np.ndarray[Any, Any]], open_page: Opener
+) -> None:
+    opened = open_page(page)
+    show(opened, "difference")
+    figures = opened.page.locator(GRID).locator('[data-pane="difference"] figure')
+    figure = figures.filter(has=opened.page.get_by_role("heading", name="count"))
+    opened.show(figure)
+    shown = opened.table(figure).column("count")
+    assert shown == arrays[0][:, :, 0].astype(int).reshape(-1).tolist()
+
+
+def test_values_are_subtracted_and_texts_stay(
+    page: Path, arrays: list[np.ndarray[Any, Any]], open_page: Opener
+) -> None:
+    opened = open_page(page)
+    show(opened, "difference")
+    figure = opened.page.locator(f'{FOREIGN} [data-figure="values"] figure:visible')
+    opened.show(figure)
+    rows = dict(map(tuple, opened.table(figure).rows))
+    assert rows["kind"] == "test"
+    np.testing.assert_allclose(float(rows["total"]), arrays[0].sum() - arrays[1].sum(), rtol=1e-5)
+
+
+def test_panes_share_their_controls(page: Path, open_page: Opener) -> None:
+    opened = open_page(page)
+    heading = opened.page.get_by_role("heading", name="flow")
+    figures = opened.page.locator(GRID).locator("figure:visible").filter(has=heading)
+    opened.show(figures.first)
+    before = [figures.nth(i).locator(".area").inner_html() for i in range(2)]
+    figures.first.get_by_role("button", name="right", exact=True).click()
+    for i in range(2):
+        button = figures.nth(i).get_by_role("button", name="right", exact=True)
+        expect(button).to_have_attribute("aria-pressed", "true")
+        assert figures.nth(i).locator(".area").inner_html() != before[i]
 
 
 @pytest.mark.parametrize("mode", ["side", "difference"])
