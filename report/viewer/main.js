@@ -8,27 +8,18 @@ import { contents, foot, head } from "./parts/layout.js";
 import { inPanes, paneSwitch } from "./parts/panes.js";
 import { panel } from "./parts/panel.js";
 import { Selection } from "./parts/selection.js";
+import { sentences } from "./parts/summary.js";
 import { spine } from "./parts/tokens.js";
 
-/** The sentences of a section's summary, and what the page lacks of it. parts: its figures. */
+/** The summary of a section, and what the page lacks of it. parts: its figures. */
 function words(section, parts) {
-  const omitted = [...section.arrays.values()]
-    .filter((array) => array.omitted)
-    .map((array) => array.key);
+  const omitted = [...section.arrays.values()].filter((array) => array.omitted);
+  const names = omitted.map((array) => array.key).join(", ");
+  const note = (text) => el("p", { class: "note" }, text);
   return [
-    ...section.summary
-      .filter((item) => typeof item === "string")
-      .map((text) => el("p", { class: "sentence" }, text)),
-    parts.length + section.summary.length
-      ? null
-      : el("p", { class: "note" }, "This plugin left no numbers of its own."),
-    omitted.length
-      ? el(
-          "p",
-          { class: "note" },
-          `Too large for this page, in tensors.safetensors: ${omitted.join(", ")}.`
-        )
-      : null,
+    ...sentences(section),
+    parts.length + section.summary.length ? null : note("This plugin left no numbers of its own."),
+    omitted.length ? note(`Too large for this page, in tensors.safetensors: ${names}.`) : null,
   ];
 }
 

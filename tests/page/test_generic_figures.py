@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 
 Opener = Callable[..., Opened]
 NAME = "foreign"
+SUMMARY = ["It ran.", "layer  entropy\n  0     1.5\n  1     0.5", *(f"Line {i}." for i in range(5))]
 LAYERS, HEADS, WORDS = 4, 8, 200
 
 
@@ -91,7 +92,7 @@ def foreign(
         data["runs"][0]["vocabulary"] = {str(i): f" t{i}" for i in range(50)}
         values = {"note": "a text", "ratio": 0.125, "unknown": None, "list": [1, 2.5, "x"]}
         section = {"name": NAME, "version": "9", "options": {}, "axes": axes, "arrays": given}
-        data["runs"][0]["sections"].append({**section, "values": values, "summary": ["It ran."]})
+        data["runs"][0]["sections"].append({**section, "values": values, "summary": SUMMARY})
 
     return changed(run, add, tmp_path_factory.mktemp("foreign") / "page.html")
 
@@ -192,7 +193,31 @@ def test_single_numbers_and_values_are_a_list(opened: Opened) -> None:
 def test_what_the_page_lacks_is_named(opened: Opened) -> None:
     section = opened.page.locator(f'[data-section="{NAME}"]')
     expect(section.locator("> .note")).to_contain_text("huge")
-    expect(section.locator(".sentence")).to_have_text("It ran.")
+
+
+def test_a_long_summary_is_folded_and_keeps_its_columns(opened: Opened) -> None:
+    section = opened.page.locator(f'[data-section="{NAME}"]')
+    expect(section.locator("> .sentence").first).to_have_text("It ran.")
+    assert section.locator("> pre.sentence").inner_text() == SUMMARY[1]
+    assert section.locator("> .sentence").count() == 4
+    last = section.locator(".more .sentence").last
+    expect(last).to_be_hidden()
+    section.get_by_text("More of the summary").click()
+    expect(last).to_have_text("Line 4.")
+
+
+def test_a_plugin_without_arrays_shows_the_bars_of_its_summary(
+    run: Made, open_page: Opener, tmp_path: Path
+) -> None:
+    bars = {"title": "largest", "unit": "nats", "labels": ["a", "b"], "values": [1.5, -0.25]}
+
+    def add(data: Any) -> None:
+        section = {"name": NAME, "version": "9", "options": {}, "axes": {}, "arrays": {}}
+        data["runs"][0]["sections"].append({**section, "values": {}, "summary": [bars]})
+
+    opened = open_page(changed(run, add, tmp_path / "bars.html"))
+    table = opened.table(opened.figure("summary", NAME, "largest"))
+    assert table.rows == [["a", "1.5"], ["b", "-0.25"]]
 
 
 def test_a_token_of_a_grid_is_selected(opened: Opened) -> None:

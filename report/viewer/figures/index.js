@@ -18,6 +18,7 @@ import { forms } from "./forms.js";
 import { genericBars } from "./generic_bars.js";
 import { genericGrid } from "./generic_grid.js";
 import { genericLines } from "./generic_lines.js";
+import { genericSummary } from "./generic_summary.js";
 import { genericTable, genericTexts } from "./generic_table.js";
 import { genericText } from "./generic_text.js";
 import { genericValues } from "./generic_values.js";
@@ -79,6 +80,7 @@ const GENERIC = [
   genericLines,
   genericValues,
   genericTable,
+  genericSummary,
 ];
 
 /** The ids of the targets are named by the figures of what they are targets of. */
