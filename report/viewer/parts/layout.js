@@ -22,11 +22,8 @@ function factsOf(run) {
   const facts = [];
   if (run.tokens.length) facts.push(plural(run.tokens.length, "token"));
   if (run.sequences > 1) facts.push(plural(run.sequences, "sequence"));
-  if (run.corpus) {
-    const { documents, rows } = run.corpus;
-    if (documents !== undefined) facts.push(plural(documents, "document"));
-    if (rows !== undefined) facts.push(plural(rows, "row"));
-  }
+  const { documents, tokens } = run.corpus || {};
+  if (documents) facts.push(plural(documents, "document"), plural(tokens || 0, "token"));
   const config = (run.model && run.model.config) || {};
   if (config.n_layers)
     facts.push(`${plural(config.n_layers, "layer")} × ${plural(config.n_heads, "head")}`);
