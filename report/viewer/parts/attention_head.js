@@ -11,6 +11,7 @@ import { hideTip, showTip } from "./tip.js";
 const LARGEST = 560; // pixels of the picture
 const LABEL = 9; // least pixels of a cell that has a label
 const LISTED = 4;
+const RIGHT = 14; // pixels at the right, for the last number
 
 /** A token's text with its spaces, and control characters made visible. */
 function readable(text) {
@@ -22,7 +23,7 @@ function layoutOf(width, view) {
   const { keys, rows } = view.sequence;
   const names = rows.map((_, r) => visible(view.rowText(r)));
   const wide = Math.ceil(widest(names, 92, 11)) + 8;
-  const fits = (left) => Math.min(LARGEST, width - left - 4) / keys;
+  const fits = (left) => Math.min(LARGEST, width - left - RIGHT) / keys;
   const labelled = fits(wide) >= LABEL;
   const left = labelled ? wide : 38;
   const exact = Math.min(28, fits(left));
@@ -34,7 +35,7 @@ function layoutOf(width, view) {
     cell,
     labelled,
     names,
-    width: left + keys * cell + 4,
+    width: left + keys * cell + RIGHT,
     height: top + rows.length * cell + 4,
   };
 }
