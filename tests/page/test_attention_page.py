@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -184,3 +185,58 @@ def test_narrow_and_dark(run: Made, open_page: Callable[..., Opened]) -> None:
     enlarged(opened)
     wide = opened.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390
+
+
+def test_a_long_text_says_which_weights_it_leaves_out(
+    made: Maker, open_page: Callable[..., Opened]
+) -> None:
+    run = made("analyze", "--text", " ".join([TEXT] * 15), "--plugin", "attention:patterns=yes")
+    opened = open_page(run)
+    grid = opened.figure("attention", title="All heads")
+    note = grid.locator(".note").inner_text()
+    kept = int(note.split("at most ")[1].split(" ")[0])
+    table = opened.table(enlarged(opened))
+    layer, head = int(table.head[-1][1]), int(table.head[-1][3])
+    pattern = pattern_of(run)[layer, head]
+    places = [(int(row[0]), int(row[2])) for row in table.rows]
+    assert 0 < max(np.bincount([row for row, _ in places])) <= kept < pattern.shape[1]
+    shown = table.column(table.head[-1])
+    np.testing.assert_allclose(shown, [pattern[place] for place in places], rtol=ROUNDED)
+    for row in range(20):
+        own = [weight for (at, _), weight in zip(places, shown) if at == row]
+        if len(own) == kept:
+            assert min(own) >= np.sort(pattern[row])[::-1][kept - 1] * (1 - ROUNDED)
+
+
+def test_two_runs_show_the_same_head_and_their_difference(
+    run: Made, made: Maker, open_page: Callable[..., Opened]
+) -> None:
+    options = ("--text", TEXT, "--plugin", "attention:patterns=yes")
+    ablated = made("analyze", *options, "--ablate", "L1H4")
+    opened = open_page(made.beside(ablated, run))
+    opened.figure("attention", section="attention", title="All heads")
+    panes = opened.page.locator("[data-figure=attention] .pane")
+    panes.nth(0).locator("[data-head=L2H6]").click()
+    heads = opened.page.locator("[data-figure=attention] svg.attention-head:visible > text")
+    assert set(heads.all_text_contents()) == {"L2H6"}
+    opened.page.locator("select").first.select_option(label="difference")
+    pane = opened.page.locator("[data-figure=attention] .pane[data-pane=difference]")
+    figure = pane.locator("figure").nth(1)
+    opened.show(figure)
+    table = opened.table(figure)
+    difference = pattern_of(ablated)[2, 6] - pattern_of(run)[2, 6]
+    places = [(int(row[0]), int(row[2])) for row in table.rows]
+    np.testing.assert_allclose(
+        table.column("L2H6"), [difference[place] for place in places], atol=1e-3
+    )
+    assert min(table.column("L2H6")) < 0 < max(table.column("L2H6"))
+
+
+def test_a_head_is_saved_with_its_picture_and_its_tokens(
+    run: Made, open_page: Callable[..., Opened], tmp_path: Path
+) -> None:
+    opened = open_page(run)
+    path = opened.save(enlarged(opened), "SVG", tmp_path)
+    saved = path.read_text(encoding="utf-8")
+    assert "data:image/png;base64," in saved
+    assert "·little" in saved
