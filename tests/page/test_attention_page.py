@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from opened_page import Opened
 from page_files import Made, Maker
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, Position
 
 ROUNDED = 6e-4  # the page may keep weights in half precision: 11 bits
 TEXT = "The old man gave the little girl a red apple, and she thanked him. The old man smiled."
@@ -33,7 +33,7 @@ def label_of(figure: Locator) -> str:
     return str(figure.locator("svg.attention-head > text").first.text_content())
 
 
-def at_cell(figure: Locator, row: int, key: int, rows: int) -> dict[str, float]:
+def at_cell(figure: Locator, row: int, key: int, rows: int) -> Position:
     """The place of a cell in the picture, in pixels from its corner."""
     box = figure.locator("svg.attention-head image").bounding_box()
     assert box
@@ -240,3 +240,20 @@ def test_a_head_is_saved_with_its_picture_and_its_tokens(
     saved = path.read_text(encoding="utf-8")
     assert "data:image/png;base64," in saved
     assert "·little" in saved
+
+
+def test_texts_of_tokens_are_texts_whatever_they_hold(
+    made: Maker, open_page: Callable[..., Opened]
+) -> None:
+    text = "<b>old</b>\u202e man\n<script>alert(1)</script>"
+    options = ("--plugin", "attention:patterns=yes", "--plugin", "spans")
+    opened = open_page(made("analyze", "--text", text, *options))
+    figure = enlarged(opened)
+    shown = figure.locator(".attention-text").inner_text()
+    assert "<b>old</b>" in shown and "<script>alert(1)</script>" in shown
+    assert "\u202e" not in shown
+    boxes = opened.figure("spans", title="Trees of spans")
+    boxes.locator("svg.unit-chart").focus()
+    opened.page.keyboard.press("ArrowDown")
+    assert "<b>old" in opened.page.locator(".tip").inner_text()
+    assert opened.page.locator("main b, .tip b").count() == 0

@@ -2,7 +2,7 @@
 // image; each head is a button over it.
 import { el } from "./dom.js";
 import { gridImage } from "./pixels.js";
-import { short } from "./scales.js";
+import { readable, short } from "./scales.js";
 import { fit, widest } from "./text_width.js";
 import { hideTip, showTip } from "./tip.js";
 
@@ -63,8 +63,8 @@ export function headLines(pattern, sequence, index) {
   const lines = [pattern.heads[index].label];
   if (pattern.position(0) === 0) lines.push(`mean weight of the first position ${short(first)}`);
   if (strongest) {
-    const from = pattern.text(pattern.runRow(sequence.rows[strongest.r]));
-    const to = pattern.text(pattern.keyRow(sequence, strongest.k));
+    const from = readable(pattern.text(pattern.runRow(sequence.rows[strongest.r])));
+    const to = readable(pattern.text(pattern.keyRow(sequence, strongest.k)));
     lines.push(`largest elsewhere ${short(strongest.weight)}: “${from}” reads “${to}”`);
   }
   return lines;

@@ -4,7 +4,7 @@ import { ink } from "./colors.js";
 import { legend } from "./colorscale.js";
 import { el } from "./dom.js";
 import { matrixImage, weightColor } from "./pixels.js";
-import { number, short, visible } from "./scales.js";
+import { number, readable, short } from "./scales.js";
 import { fit, widest } from "./text_width.js";
 import { hideTip, showTip } from "./tip.js";
 
@@ -13,15 +13,10 @@ const LABEL = 9; // least pixels of a cell that has a label
 const LISTED = 4;
 const RIGHT = 14; // pixels at the right, for the last number
 
-/** A token's text with its spaces, and control characters made visible. */
-function readable(text) {
-  return text.split(" ").map(visible).join(" ");
-}
-
 /** Where everything is, in pixels. */
 function layoutOf(width, view) {
   const { keys, rows } = view.sequence;
-  const names = rows.map((_, r) => visible(view.rowText(r)));
+  const names = rows.map((_, r) => view.rowText(r).replace(/ /g, "\u00b7"));
   const wide = Math.ceil(widest(names, 92, 11)) + 8;
   const fits = (left) => Math.min(LARGEST, width - left - RIGHT) / keys;
   const labelled = fits(wide) >= LABEL;
@@ -68,7 +63,7 @@ function tokenLabels(at, view) {
           style: { "font-size": `${size}px` },
           transform: `translate(${x},${at.top - 5}) rotate(-90)`,
         },
-        fit(visible(view.keyText(k)), at.top - 24, size)
+        fit(view.keyText(k).replace(/ /g, "\u00b7"), at.top - 24, size)
       )
     );
   }
@@ -110,10 +105,10 @@ export class HeadView {
   }
 
   rowText(r) {
-    return this.pattern.text(this.runRow(r));
+    return readable(this.pattern.text(this.runRow(r)));
   }
   keyText(k) {
-    return this.pattern.text(this.pattern.keyRow(this.sequence, k));
+    return readable(this.pattern.text(this.pattern.keyRow(this.sequence, k)));
   }
   runRow(r) {
     return this.pattern.runRow(this.sequence.rows[r]);
@@ -220,7 +215,7 @@ export class HeadView {
             click: () => this.page.selection.lock(this.runRow(r)),
           },
         },
-        readable(this.rowText(r))
+        this.rowText(r)
       )
     );
     return el(

@@ -21,3 +21,8 @@ export function visible(text) {
     .replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g, (c) =>
       `\\u{${c.codePointAt(0).toString(16)}}`);
 }
+
+/** A text as it reads: its spaces stay, control characters are made visible. */
+export function readable(text) {
+  return text.split(" ").map(visible).join(" ");
+}

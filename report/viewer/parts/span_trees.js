@@ -3,6 +3,8 @@
 //   same [levels, spans, levels]
 // Positions count along a sequence; units and spans of several sequences follow each other.
 
+import { readable } from "./scales.js";
+
 const EDGES = "edges";
 
 /** True if a section has trees of spans. */
@@ -73,14 +75,14 @@ export class SpanTrees {
     return row === undefined ? null : row;
   }
 
-  /** The text of the tokens from one position to another. */
+  /** The text of the tokens from one position to another, control characters visible. */
   textOf(id, first, last) {
     let text = "";
     for (let p = first; p <= last; p++) {
       const row = this.rowOf(id, p);
       if (row !== null) text += this.section.run.tokens[row].text;
     }
-    return text;
+    return readable(text);
   }
 
   /** The sequence and unit of a row of the run; null where no unit has it. */
