@@ -26,8 +26,8 @@ export function kindName(kind) {
 }
 
 /**
- * The key of a network in lines of `width` pixels from `left` on: {items: [{look, kind, name, x, y}],
- * height}.
+ * The key of a network in lines of `width` pixels from `left` on:
+ * {items: [{look, kind, name, x, y}], height}.
  */
 export function keyOf(network, left, width) {
   const kinds = Object.keys(KINDS).filter((kind) =>

@@ -74,8 +74,8 @@ function stepOf(weight, most) {
 }
 
 /**
- * Groups links that are painted alike: [{d, positive, step, tone}]. tone: 0 all alike, 1 faded, 2 on
- * a path, 3 at the chosen node. ranked: indices from the weakest to the strongest.
+ * Groups links that are painted alike: [{d, positive, step, tone}]. tone: 0 all alike, 1 faded,
+ * 2 on a path, 3 at the chosen node. ranked: indices from the weakest to the strongest.
  */
 export function groupsOf(network, layout, ranked, lanes, paths) {
   const most = ranked.length ? Math.abs(network.links[ranked[ranked.length - 1]].weight) : 1;
@@ -213,25 +213,26 @@ function rectangle(x0, y0, x1, y1) {
   return `M${x0.toFixed(1)},${y0.toFixed(1)}H${x1.toFixed(1)}V${y1.toFixed(1)}H${x0.toFixed(1)}Z`;
 }
 
+/** The column of the selected token. */
+function paintColumn(sheet, scene) {
+  const { layout, view, colors } = scene;
+  const column = layout.columns[scene.row];
+  if (!column) return;
+  const x0 = column.x0 * view.kx + view.x;
+  const x1 = Math.max(column.x1 * view.kx + view.x, x0 + 2);
+  const { top, bottom } = layout.plot;
+  sheet.path(rectangle(x0, top, x1, bottom), { fill: colors.accent, alpha: 0.14 });
+}
+
 function paintGround(sheet, scene, { left, right, top, bottom }) {
   const { layout, view, colors } = scene;
-  const row = layout.columns[scene.row];
-  if (row) {
-    const x0 = row.x0 * view.kx + view.x;
-    sheet.path(rectangle(x0, top, Math.max(row.x1 * view.kx + view.x, x0 + 2), bottom), {
-      fill: colors.accent,
-      alpha: 0.14,
-    });
-  }
   let stripes = "";
-  for (const band of layout.bands)
-    if (band.layer === null || band.layer % 2 === 0)
-      stripes += rectangle(
-        left,
-        Math.max(top, band.y0 * view.ky + view.y),
-        right,
-        Math.max(top, Math.min(bottom, band.y1 * view.ky + view.y))
-      );
+  for (const band of layout.bands) {
+    if (band.layer !== null && band.layer % 2) continue;
+    const y0 = Math.max(top, band.y0 * view.ky + view.y);
+    const y1 = Math.max(top, Math.min(bottom, band.y1 * view.ky + view.y));
+    stripes += rectangle(left, y0, right, y1);
+  }
   sheet.path(stripes, { fill: colors.raised });
 }
 
@@ -314,9 +315,10 @@ export function paintUnder(sheet, scene, box) {
   });
 }
 
-/** Paints nodes, names, layers and tokens. */
+/** Paints the selected column, nodes, names, layers and tokens. */
 export function paintOver(sheet, scene) {
   sheet.clipped(scene.layout.plot, () => {
+    paintColumn(sheet, scene);
     paintNodes(sheet, scene);
     paintMarks(sheet, scene);
     paintLinkNames(sheet, scene);

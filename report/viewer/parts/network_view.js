@@ -141,7 +141,7 @@ export class NetworkView {
     this.camera.attach(this.board, this.layout);
     this.listen();
     this.listPins();
-    this.page.selection.on(() => this.ask(), this.board);
+    this.page.selection.on(() => this.ask(false), this.board);
     this.regroup();
   }
   label() {
