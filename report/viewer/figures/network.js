@@ -49,10 +49,10 @@ function tableOf(network) {
 function captionOf(network, section) {
   const logit = network.nodes.find((node) => node.kind === "logit");
   const target = section.values.get("target");
-  const start = logit ? `The logit${target ? ` of ${target}` : ""} is ${short(logit.size)}. ` : "";
+  const what = section.isDifference ? "The two logits differ by" : `The logit of ${target} is`;
   return (
-    `${start}Columns are tokens, bands are layers. Point at a node for its paths; ` +
-    "a click or Enter pins it. " +
+    `${logit && target ? `${what} ${short(logit.size)}. ` : ""}Columns are tokens, bands are layers. ` +
+    "Point at a node for its paths; a click or Enter pins it. " +
     "Drag to move, Ctrl and the wheel or + and \u2212 to zoom."
   );
 }
