@@ -50,8 +50,9 @@ function captionOf(network, section) {
   const logit = network.nodes.find((node) => node.kind === "logit");
   const target = section.values.get("target");
   const what = section.isDifference ? "The two logits differ by" : `The logit of ${target} is`;
+  const begin = logit && target ? `${what} ${short(logit.size)}. ` : "";
   return (
-    `${logit && target ? `${what} ${short(logit.size)}. ` : ""}Columns are tokens, bands are layers. ` +
+    `${begin}Columns are tokens, bands are layers. ` +
     "Point at a node for its paths; a click or Enter pins it. " +
     "Drag to move, Ctrl and the wheel or + and \u2212 to zoom."
   );
