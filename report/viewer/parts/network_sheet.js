@@ -6,6 +6,7 @@
 //   clipped(box, paint)        paints inside of {left, top, right, bottom}
 import { el } from "./dom.js";
 
+const AROUND = 0.4; // of the plot painted beyond each of its edges
 const BASELINE = 0.35; // of a letter's size, below its middle
 
 /** A canvas that shows width by height pixels from the point origin on. */
@@ -85,6 +86,26 @@ export class Raster {
     paint();
     context.restore();
   }
+}
+
+/**
+ * Two canvases as sheets: {under, over, box}. Nodes and texts, over, are painted anew with every
+ * frame. What lies under them has a margin around the plot, to the edges of box, and is only moved
+ * while the reader drags.
+ */
+export function sheetsOf(under, over, layout) {
+  const family = getComputedStyle(document.body).fontFamily;
+  const { left, right, top, bottom } = layout.plot;
+  const [wide, tall] = [right - left, bottom - top];
+  const [dx, dy] = [AROUND * wide, AROUND * tall];
+  Object.assign(under.style, { left: `${-dx}px`, top: `${-dy}px` });
+  const window = { left: `${left}px`, top: `${top}px`, width: `${wide}px`, height: `${tall}px` };
+  Object.assign(under.parentNode.style, window);
+  return {
+    under: new Raster(under, wide + 2 * dx, tall + 2 * dy, family, [left - dx, top - dy]),
+    over: new Raster(over, layout.width, layout.height, family),
+    box: { left: left - dx, right: right + dx, top: top - dy, bottom: bottom + dy },
+  };
 }
 
 /** An SVG element of width by height pixels, in .root. */

@@ -15,7 +15,7 @@ import {
 } from "./network_near.js";
 import { groupsOf, paintOver, paintUnder, radiusOf } from "./network_paint.js";
 import { pinItem } from "./network_pins.js";
-import { Raster, Vector } from "./network_sheet.js";
+import { sheetsOf, Vector } from "./network_sheet.js";
 import { short } from "./scales.js";
 import { hideTip, showTip } from "./tip.js";
 
@@ -23,7 +23,6 @@ const AT_FIRST = 250; // links shown at first
 const STEPS = 1000; // of the slider
 const FAINTEST = 1e-6; // of the strongest link: where the slider begins
 const EXACT = 1 - 1e-12; // a link at the threshold is shown
-const AROUND = 0.4; // of the plot painted beyond each of its edges
 const FASTER = 1.4; // zoom of one key or button
 
 /** A network with its state: what is shown, pinned, named and chosen. */
@@ -137,12 +136,13 @@ export class NetworkView {
     this.voice = el("p", { class: "hidden", role: "status", "aria-live": "polite" });
     this.list = el("ul", { class: "network-pins", "aria-label": "Pinned nodes" });
     area.append(this.board, this.list, this.voice);
-    this.makeSheets(under, over);
+    Object.assign(this, sheetsOf(under, over, this.layout), { moving: under, painted: null });
     this.camera.attach(this.board, this.layout);
     this.listen();
     this.listPins();
-    this.page.selection.on(() => this.ask(false), this.board);
+    this.followSelection();
     this.regroup();
+    this.paintNow(); // a page that is being printed waits for no frame
   }
   label() {
     return (
@@ -189,42 +189,31 @@ export class NetworkView {
     this.groups = groupsOf(this.network, this.layout, this.shown, this.lanes, this.paths);
     this.ask();
   }
-  /**
-   * Two canvases: nodes and texts are painted anew with every frame; what lies under them has a
-   * margin around the plot, and is only moved while the reader drags.
-   */
-  makeSheets(under, over) {
-    const family = getComputedStyle(document.body).fontFamily;
-    const { left, right, top, bottom } = this.layout.plot;
-    const [dx, dy] = [AROUND * (right - left), AROUND * (bottom - top)];
-    this.box = { left: left - dx, right: right + dx, top: top - dy, bottom: bottom + dy };
-    this.over = new Raster(over, this.layout.width, this.layout.height, family);
-    this.under = new Raster(under, right - left + 2 * dx, bottom - top + 2 * dy, family, [
-      left - dx,
-      top - dy,
-    ]);
-    this.moving = under;
-    Object.assign(under.style, { left: `${-dx}px`, top: `${-dy}px` });
-    Object.assign(under.parentNode.style, {
-      left: `${left}px`,
-      top: `${top}px`,
-      width: `${right - left}px`,
-      height: `${bottom - top}px`,
+  /** Marks the column of the selected token, while the board is in sight. */
+  followSelection() {
+    let seen = true;
+    if (this.sight) this.sight.disconnect();
+    this.sight = new IntersectionObserver((entries) => {
+      const before = seen;
+      seen = entries[entries.length - 1].isIntersecting;
+      if (seen && !before) this.ask(false);
     });
-    this.painted = null;
+    this.sight.observe(this.board);
+    this.page.selection.on(() => seen && this.ask(false), this.board);
   }
   /** Paints with the next frame of the screen; all: also what lies under the nodes. */
   ask(all = true) {
     if (all) this.painted = null;
     if (this.asked || !this.groups) return;
     this.asked = true;
-    requestAnimationFrame(() => {
-      this.asked = false;
-      const scene = this.scene();
-      this.paintUnder(scene);
-      this.over.clear();
-      paintOver(this.over, scene);
-    });
+    requestAnimationFrame(() => this.paintNow());
+  }
+  paintNow() {
+    this.asked = false;
+    const scene = this.scene();
+    this.paintUnder(scene);
+    this.over.clear();
+    paintOver(this.over, scene);
   }
   paintUnder(scene) {
     const { kx, ky, x, y } = scene.view;
@@ -299,7 +288,8 @@ export class NetworkView {
     this.regroup();
   }
   linesOf(i) {
-    return linesOfNode(this.network, this.run, i, this.around[i], (link) => this.isShown(link));
+    const isShown = (link) => this.isShown(link);
+    return linesOfNode(this.network, this.run, i, this.around[i], isShown);
   }
 
   // --- keys ---
