@@ -20,6 +20,14 @@ def run(made: Maker) -> Made:
     return made("analyze", "--text", TEXT, *targets, "--plugin", "ln:target_rows=all")
 
 
+@pytest.fixture(scope="module")
+def long(made: Maker) -> Made:
+    """Too many rows for the page to have every component."""
+    text = " ".join([TEXT] * 16)
+    plugins = ("--plugin", "ln:target_rows=all", "--plugin", "mlp")
+    return made("analyze", "--text", text, "--target", "top:4", *plugins)
+
+
 def opened_at_row(run: Made, open_page: Callable[..., Opened]) -> Opened:
     opened = open_page(run)
     opened.page.locator(f"[data-row='{ROW}']").first.click()
@@ -59,6 +67,25 @@ def test_the_frozen_effects_sum_to_minus_the_numerator(
     total = run.arrays["ln.frozen_ln"][0, ROW].sum()
     assert sums[0] == pytest.approx(total, rel=1e-5)
     assert sums[1] == pytest.approx(total, rel=1e-4)
+
+
+def test_effects_that_the_page_lacks_are_no_zeros(
+    long: Made, open_page: Callable[..., Opened]
+) -> None:
+    opened = opened_at_row(long, open_page)
+    figure = opened.figure("denominators", title=EFFECTS)
+    table = opened.table(figure)
+    labels = long.section("ln")["components"]
+    places = [labels.index(row[0]) for row in table.rows]
+    for key in ("frozen_ln", "recomputed_ln", "freeze_error"):
+        shown = np.array(table.column(key))
+        kept = ~np.isnan(shown)
+        assert 0 < kept.sum() < len(labels)
+        values = long.arrays[f"ln.{key}"][0, ROW, places]
+        np.testing.assert_allclose(shown[kept], values[kept], rtol=5e-4)
+    sentence = figure.get_by_text("sums to").inner_text()
+    total = long.arrays["ln.frozen_ln"][0, ROW].sum()
+    assert float(sentence.split("sums to ")[1].split(";")[0]) == pytest.approx(total, rel=2e-3)
 
 
 def test_what_freezing_misses_orders_the_bars(run: Made, open_page: Callable[..., Opened]) -> None:

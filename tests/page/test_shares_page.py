@@ -96,6 +96,13 @@ def test_shares_that_the_page_lacks_are_among_the_others(
     check_bars(opened.table(figure), long, "neuron")
     layers = opened.figure("shares", title="By layer and head")
     layers.get_by_text("The page keeps the largest shares").wait_for()
+    shares, labels = shares_of(long, "neuron")
+    table = opened.table(layers)
+    cells = [row[1 + head] for row in table.rows[:4] for head in range(8)]
+    wanted = [shares[0, 9, labels.index(f"L{n // 8}H{n % 8}")] for n in range(32)]
+    assert "-" in cells
+    for cell, share in zip(cells, wanted, strict=True):
+        assert cell == "-" or float(cell) == pytest.approx(share, rel=5e-4)
 
 
 def test_the_line_of_the_sum_ends_at_the_dashed_logit(

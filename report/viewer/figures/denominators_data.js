@@ -19,19 +19,29 @@ export function effectLevels(section) {
   return found.sort((a, b) => section.axis(b.components).n - section.axis(a.components).n);
 }
 
-/** Components at (t, i): [{index, label, frozen, recomputed, error}], largest effect first. */
+/**
+ * Components at (t, i): [{index, label, frozen, recomputed, error}]; NaN where the page lacks the
+ * number. None where there is no such target.
+ */
 export function effectsOf(section, level, t, i) {
   const axis = section.axis(level.components);
   const [frozen, recomputed] = [section.array(level.frozen), section.array(level.recomputed)];
   const error = level.error ? section.array(level.error) : null;
   const found = [];
+  const read = (array, c) => (array.isKept(t, i, c) ? array.at(t, i, c) : NaN);
   for (let c = 0; c < axis.n; c++) {
-    const [a, b] = [frozen.at(t, i, c), recomputed.at(t, i, c)];
-    if (Number.isNaN(a) || Number.isNaN(b)) continue;
+    const [a, b] = [read(frozen, c), read(recomputed, c)];
+    if (Number.isNaN(a) && Number.isNaN(b)) continue;
     found.push({ index: c, label: axis.label(c), frozen: a, recomputed: b,
-      error: error ? error.at(t, i, c) : b - a });
+      error: error ? read(error, c) : b - a });
   }
   return found;
+}
+
+/** The sum of frozen_ln over all components at (t, i), with those that the page lacks. */
+export function frozenSum(section, level, t, i) {
+  const frozen = section.array(level.frozen);
+  return frozen.top(t, i).reduce((total, entry) => total + entry.value, frozen.rest(t, i));
 }
 
 const SITES = {

@@ -8,13 +8,13 @@ import { rowTitle } from "../parts/rows.js";
 import { number, short } from "../parts/scales.js";
 import { scatter } from "../parts/scatter.js";
 import { lastWithTarget, targetAt } from "../parts/targets.js";
-import { effectLevels, effectsOf } from "./denominators_data.js";
+import { effectLevels, effectsOf, frozenSum } from "./denominators_data.js";
 import { component } from "./shares_data.js";
 
 const COUNTS = [12, 30, 60];
 const ORDERS = [
-  ["effect", (entry) => Math.max(Math.abs(entry.frozen), Math.abs(entry.recomputed))],
-  ["what freezing misses", (entry) => Math.abs(entry.error)],
+  ["effect", (entry) => Math.max(Math.abs(entry.frozen) || 0, Math.abs(entry.recomputed) || 0)],
+  ["what freezing misses", (entry) => Math.abs(entry.error) || 0],
 ];
 const KINDS = [["attention", 0], ["MLP", 1], ["embed and others", 2]];
 
@@ -36,7 +36,7 @@ function headOf(section, level, t, i) {
 
 /** "frozen_ln sums to -7.69, and -S/sigma is -7.69": the direct effects close. */
 function closing(section, level, t, i) {
-  const sum = effectsOf(section, level, t, i).reduce((total, entry) => total + entry.frozen, 0);
+  const sum = frozenSum(section, level, t, i);
   const [sites, rows] = [section.axis("sites"), section.axis("rows")];
   if (section.isDifference || !section.has("numerator", ["targets", level.rows]) || !sites ||
       !section.has("scale", ["sites", "rows"])) return `frozen_ln sums to ${number(sum)}.`;
@@ -69,7 +69,9 @@ function drawBars(area, width, section, state, i) {
     tip: (k) => [`without ${shown[k].label}`, `frozen_ln ${number(shown[k].frozen)}`,
       `recomputed_ln ${number(shown[k].recomputed)}`, `freeze_error ${number(shown[k].error)}`],
   });
-  area.append(el("p", { class: "note" }, closing(section, level, target, i)));
+  const cut = section.array(level.frozen).encoding === "top"
+    ? " The page lacks the numbers without a bar." : "";
+  area.append(el("p", { class: "note" }, closing(section, level, target, i) + cut));
 }
 
 function drawPoints(area, width, section, level, t, i) {

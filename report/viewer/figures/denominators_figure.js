@@ -32,7 +32,7 @@ function panel(section, row) {
   const i = indexOfRow(section.axis(level.rows), row);
   if (i < 0) return null;
   const entries = effectsOf(section, level, 0, i)
-    .sort((a, b) => Math.abs(b.error) - Math.abs(a.error)).slice(0, PANEL);
+    .sort((a, b) => (Math.abs(b.error) || 0) - (Math.abs(a.error) || 0)).slice(0, PANEL);
   if (!entries.length) return null;
   const head = ["without", "frozen", "recomputed"];
   return el("div", null, el("p", null, `Logit of ${targetAt(section, 0, i)}`),

@@ -22,7 +22,10 @@ function partRank(name) {
   return place < 0 ? Number(name.slice(1)) : 1e6 + place;
 }
 
-/** {layers, parts, value(layer, part), outside: [[kind, value]]} at target t and row index i. */
+/**
+ * {layers, parts, value(layer, part), outside: [[kind, value]]} at target t and row index i; NaN
+ * where the page lacks all components of a part.
+ */
 export function layerMap(section, key, t, i) {
   const array = section.array(key);
   const all = components(section.axis(array.axes[2]));
@@ -33,7 +36,12 @@ export function layerMap(section, key, t, i) {
     : `${one.layer} ${partOf(one)}`);
   const outside = ["embed", "edit"].filter((kind) => sums.has(kind))
     .map((kind) => [kind, sums.get(kind)]);
-  return { layers, parts, outside, value: (l, part) => sums.get(`${l} ${part}`) || 0 };
+  const lacking = array.encoding === "top" ? NaN : 0;
+  const value = (l, part) => {
+    const sum = sums.get(`${l} ${part}`);
+    return sum === undefined ? lacking : sum;
+  };
+  return { layers, parts, outside, value };
 }
 
 function headOf(section, t, i) {
@@ -45,7 +53,8 @@ function headOf(section, t, i) {
 function cut(section, key, t, i) {
   const array = section.array(key);
   if (array.encoding !== "top") return "";
-  return ` The page keeps the largest shares; the others sum to ${short(array.rest(t, i))}.`;
+  return " The page keeps the largest shares; the others, also of empty cells, sum to " +
+    `${short(array.rest(t, i))}.`;
 }
 
 /** Draws layer by part. */
@@ -62,7 +71,7 @@ export function drawLayers(area, width, section, key, t, i) {
     value,
     scale: colorScale(values, { signed: true }),
     legend: "share (nats)",
-    text: (r, c) => short(value(r, c)),
+    text: (r, c) => (Number.isNaN(value(r, c)) ? "" : short(value(r, c))),
     wholeTexts: true,
     minCell: 16, maxCell: 72, cellHeight: 24,
     label: `Shares by layer and head at ${rowTitle(section.run, section.axis("rows").number(i))}`,
@@ -128,7 +137,7 @@ export function drawSources(area, width, section, key, t, i) {
     tip: (r, c) => [`${map.heads[r].name} reads ${rowTitle(section.run, rows[c])}`,
       `share ${number(map.heads[r].values[c])}`],
   });
-  const left = map.left > 0 ? `${map.left} heads with smaller shares are left out.` : "";
+  const left = map.left > 0 ? `Heads with smaller shares are left out: ${map.left}.` : "";
   const note = `${left}${cut(section, key, t, i)}`.trim();
   if (note) area.append(el("p", { class: "note" }, note));
 }

@@ -20,7 +20,7 @@ export function rowsMap(section, key, t) {
   const kept = [...weights].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, MOST_LINES)
     .map(([index]) => index).sort((a, b) => b - a);
   return { kept, left: array.last - kept.length, label: (r) => axis.label(kept[r]),
-    value: (r, c) => array.at(t, c, kept[r]) };
+    value: (r, c) => (array.isKept(t, c, kept[r]) ? array.at(t, c, kept[r]) : NaN) };
 }
 
 /** Draws components by row for target t. Returns {highlight(row of the run)}. */
@@ -43,7 +43,10 @@ export function drawRows(area, width, section, page, key, t) {
     onEnter: (r, c) => page.selection.set(rows.number(c)),
     onPick: (r, c) => page.selection.lock(rows.number(c)),
   });
-  const note = `${map.left} components with smaller shares are left out.`;
-  if (map.left > 0) area.append(el("p", { class: "note" }, note));
+  const notes = [];
+  if (map.left > 0) notes.push(`Components with smaller shares are left out: ${map.left}.`);
+  if (section.array(key).encoding === "top")
+    notes.push("The page lacks the shares of empty cells.");
+  if (notes.length) area.append(el("p", { class: "note" }, notes.join(" ")));
   return { highlight: (row) => drawn.highlight(indexOfRow(rows, row)) };
 }
