@@ -102,7 +102,7 @@ def test_curves_are_those_of_the_chosen_token(run: Made, open_page: Callable[...
 def test_the_panel_has_each_layer(run: Made, open_page: Callable[..., Opened]) -> None:
     opened = open_page(run)
     opened.page.locator("[data-row='6']").first.hover()
-    lines = opened.page.locator(".panel-body table.panel tbody tr")
+    lines = opened.page.locator(".token-panel-body table.panel tbody tr")
     lines.first.wait_for()
     assert lines.locator("th").all_text_contents() == run.section("lens")["layers"][::-1]
     entropy = float(lines.first.locator("td").nth(1).inner_text())

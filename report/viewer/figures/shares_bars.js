@@ -55,6 +55,7 @@ export function drawShares(area, width, section, state, i) {
   const goal = shares.logit === null ? shares.constant + shares.sum : shares.logit;
   bars(area, width, {
     labels: lines.map((line) => line.label),
+    aside: (k) => k > shares.shown.length,
     columns: [
       { name: "share (nats)", values: lines.map((line) => line.value) },
       { name: `sum so far, to the logit ${short(goal)}`, kind: "line", goal,

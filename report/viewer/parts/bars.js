@@ -10,13 +10,15 @@ const LINE = 20;
 const HEAD = 20;
 const GAP = 12;
 
-/** {low, high} of the numbers that share a scale; 0 belongs to it. */
-function spanOf(columns) {
+/** {low, high} of the numbers that share a scale; 0 belongs to it, and lines aside do not. */
+function spanOf(columns, aside) {
   const span = { low: 0, high: 0 };
-  for (const value of columns.flatMap((column) => column.values)) {
-    if (value < span.low) span.low = value;
-    if (value > span.high) span.high = value;
-  }
+  for (const column of columns)
+    column.values.forEach((value, i) => {
+      if (aside && aside(i)) return;
+      if (value < span.low) span.low = value;
+      if (value > span.high) span.high = value;
+    });
   if (span.low === span.high) span.high = 1e-30;
   return span;
 }
@@ -32,7 +34,7 @@ function columnScale(column, span, left, right) {
     return scaleLinear([low, high === low ? low + 1 : high], [left + space, right - space]);
   }
   return scaleLinear([span.low, span.high],
-    [left + (span.low < 0 ? space : 1), right - (span.high > 0 ? space : 1)]);
+    [left + (span.low < 0 ? space : 1), right - (span.high > 0 ? space : 1)]).clamp(true);
 }
 
 function bar(g, value, x, y, color, numbers) {
@@ -56,16 +58,18 @@ function sumLine(g, column, x, height) {
     "stroke-width": 2 }));
 }
 
-function drawColumn(svg, column, left, right, span, height) {
+function drawColumn(svg, given, column, left, right, span, height) {
   const g = el("g", { class: "column" });
-  const x = columnScale(column, column.own ? spanOf([column]) : span, left, right);
+  const x = columnScale(column, column.own ? spanOf([column], given.aside) : span, left, right);
+  const color = (i) => (given.aside && given.aside(i) ? "var(--muted)" :
+    column.color && column.color(i));
   g.append(el("text", { x: left, y: 13, class: "muted" }, fit(column.name, right - left)));
   if (column.kind === "line") {
     sumLine(g, column, x, height);
   } else {
     g.append(el("line", { x1: x(0), x2: x(0), y1: HEAD, y2: height, stroke: "var(--muted)" }));
     column.values.forEach((value, i) =>
-      bar(g, value, x, HEAD + i * LINE, column.color && column.color(i), right - left > 110));
+      bar(g, value, x, HEAD + i * LINE, color(i), right - left > 110));
   }
   svg.append(g);
 }
@@ -112,14 +116,16 @@ function listen(svg, given, highlight) {
  * Draws bars into area. given:
  *   labels [texts]; columns [{name, values [number per label], own? (a scale of its own),
  *   color?(i), kind?: "line" (a running sum, with the dashed line goal)}]: the other columns share
- *   one scale;
+ *   one scale; aside?(i) -> true for a line that is a remainder: its bar is gray and cut where it
+ *   is longer than the others' scale;
  *   label for screen readers; tip?(i) -> lines; onEnter?(i), onLeave?(), onPick?(i).
  * Returns {highlight(i)}: marks line i; -1: none.
  */
 export function bars(area, width, given) {
   const height = HEAD + given.labels.length * LINE + 4;
   const left = Math.ceil(widest(given.labels, Math.max(60, width * 0.32))) + 8;
-  const span = spanOf(given.columns.filter((column) => column.kind !== "line" && !column.own));
+  const span = spanOf(given.columns.filter((column) => column.kind !== "line" && !column.own),
+    given.aside);
   const svg = el("svg", { class: "bars", width, height, viewBox: `0 0 ${width} ${height}`,
     role: "img", tabindex: "0", "aria-label": given.label || "bars" });
   const back = el("rect", { class: "back", x: 0, y: -LINE, width, height: LINE, fill: "var(--grid)",
@@ -128,7 +134,7 @@ export function bars(area, width, given) {
   given.labels.forEach((text, i) => svg.append(el("text", { class: "name", x: left - 8,
     y: HEAD + i * LINE + 14, "text-anchor": "end" }, fit(text, left - 8))));
   const each = (width - left) / given.columns.length;
-  given.columns.forEach((column, k) => drawColumn(svg, column, left + k * each,
+  given.columns.forEach((column, k) => drawColumn(svg, given, column, left + k * each,
     left + (k + 1) * each - (k + 1 < given.columns.length ? GAP : 2), span, height));
   const highlight = (i) => {
     back.setAttribute("y", HEAD + i * LINE);
