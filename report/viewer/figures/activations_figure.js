@@ -53,7 +53,7 @@ function keysOf(section) {
 }
 
 function topFigure(place, section, page, target, keys) {
-  if (!keys.includes("top_layer")) return;
+  if (!keys.includes("top_layer") || section.isDifference) return;
   const axis = section.axis("target_rows");
   redrawOn(rowFrame(place, page, {
     axis,
@@ -112,7 +112,10 @@ function draw(place, section, page, keys) {
   topFigure(place, section, page, target, keys);
   activationFigure(place, section, page, keys);
   layerFigure(place, section, page, target);
-  if (keys.includes("span_neuron"))
+  if (section.isDifference)
+    place.append(el("p", { class: "note" }, "Lists by rank are of other neurons in each run and " +
+      "have no difference."));
+  else if (keys.includes("span_neuron"))
     rowFrame(place, page, {
       axis: section.axis("rows"),
       title: "Most active detectors at the token",

@@ -100,6 +100,7 @@ function drawByToken(area, width, section, page, key) {
     tokens: rowTexts(section.run, rows),
     value,
     scale: colorScale({ low, high }, { signed: section.isDifference }),
+    legend: PER_ROW[key],
     label: `${PER_ROW[key]} at ${rows.n} tokens, from ${short(low)} to ${short(high)}`,
     tip: (i) => [rowTitle(section.run, rows.number(i)), `${PER_ROW[key]}: ${number(value(i))}`],
     onEnter: (i) => page.selection.set(rows.number(i)),
@@ -175,7 +176,10 @@ export const changesFigure = {
   draw(place, section, page, keys) {
     if (targetKeys(section).length) comparison(place, section, page);
     byToken(place, section, page);
-    if (keys.includes("top_before"))
+    if (section.isDifference)
+      place.append(el("p", { class: "note" }, "Lists of the most probable tokens have no " +
+        "difference."));
+    else if (keys.includes("top_before"))
       rowFrame(place, page, {
         axis: section.axis("rows"),
         title: "Most probable tokens before and after",

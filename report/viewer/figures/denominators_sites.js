@@ -87,7 +87,9 @@ function couplingFigure(place, section, page) {
       matrix(area, width, { rows: names, columns: names, value: (r, c) => array.at(i, r, c),
         legend: "P(a)·P(b)", name: (r, c) => `${names[r]} with ${names[c]}`,
         label: `Coupling of ${names.length} writers, sum ${short(total(i))}` });
-      area.append(el("p", { class: "note" }, `All entries sum to |P(x)|² = ${number(total(i))}.`));
+      area.append(el("p", { class: "note" },
+        `All entries sum to |P(x)|²${section.isDifference ? ", here its difference" : ""} = ` +
+        `${number(total(i))}.`));
     },
     table: (i) => ({ head: ["writer", ...names],
       rows: names.map((name, a) => [name, ...names.map((_, b) => number(array.at(i, a, b)))]) }),

@@ -45,7 +45,7 @@ export function lensQuantities(section) {
   for (const [key, name] of Object.entries(PER_TARGET)) {
     if (!section.has(key, TARGETS)) continue;
     const array = section.array(key);
-    const unset = (value) => key === "rank" && !section.isDifference && value < 1;
+    const unset = (value) => key === "rank" && (section.isDifference || value < 1);
     for (let t = 0; t < targets.length; t++)
       found.push({ key, target: t, log: key === "rank" && !section.isDifference,
         name: `${name} of ${targets[t]}`,
@@ -58,7 +58,9 @@ export function lensQuantities(section) {
 export function topTokens(section, l, i) {
   if (!section.has("top_ids", TOP)) return [];
   const ids = section.array("top_ids");
-  const probs = section.has("top_probs", TOP) ? section.array("top_probs") : null;
+  // Equal places of two runs' lists are other tokens: their probabilities have no difference.
+  const known = section.has("top_probs", TOP) && !section.isDifference;
+  const probs = known ? section.array("top_probs") : null;
   const found = [];
   for (let k = 0; k < ids.shape[2]; k++) {
     const id = ids.at(l, i, k);

@@ -58,7 +58,7 @@ function grid(place, section, page) {
   const texts = withTokens && rows.n <= MOST_TEXT_ROWS;
   const cells = choiceOf(page, section, "cells", texts ? 0 : 1);
   const label = `What each of ${layers.n} layers predicts at ${rows.n} rows` +
-    (last ? `; at the last row and layer: ${last.text} ${short(last.probability)}` : "");
+    (last ? `; at the last row and layer: ${last.text}, ${short(last.probability)}` : "");
   redrawOn(frame(place, {
     title: "Layer by position",
     caption: "What each layer would predict next if it were the last: its most probable token.",

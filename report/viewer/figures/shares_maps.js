@@ -123,6 +123,7 @@ export function drawSources(area, width, section, key, t, i) {
   area.append(headOf(section, t, i), el("h5", null, "All heads, by the token read"));
   const sums = colorScale([...map.sums], { signed: true });
   tinted(area, width, { tokens, value: (j) => map.sums[j], scale: sums,
+    legend: "share (nats)",
     label: `What all heads together read from each of ${map.count} tokens`,
     tip: (j) => [rowTitle(section.run, rows[j]), `share ${number(map.sums[j])}`] });
   area.append(el("h5", null, "Each head, by the token read"));

@@ -9,6 +9,8 @@ import { hideTip, showTip } from "./tip.js";
 const LINE = 20;
 const HEAD = 20;
 const GAP = 12;
+const LEAST = 4; // pixels beside bars without numbers
+const LEAST_BARS = 60; // pixels for the bars themselves
 
 /** {low, high} of the numbers that share a scale; 0 belongs to it, and lines aside do not. */
 function spanOf(columns, aside) {
@@ -23,10 +25,18 @@ function spanOf(columns, aside) {
   return span;
 }
 
+/** The pixels for numbers at a bar's end: few in a column that is too narrow for them. */
+function numberSpace(column, width) {
+  const values = column.values.filter((value) => !Number.isNaN(value));
+  const space = widest(values.map(short), 60) + 6;
+  const sides = values.some((value) => value < 0) && values.some((value) => value > 0) ? 2 : 1;
+  return column.kind === "line" || width - sides * space < LEAST_BARS ? LEAST : space;
+}
+
 /** The x scale of a column between two pixels, with space for the numbers at the bars' ends. */
 function columnScale(column, span, left, right) {
   const values = column.values.filter((value) => !Number.isNaN(value));
-  const space = right - left > 110 ? widest(values.map(short), 60) + 6 : 2;
+  const space = numberSpace(column, right - left);
   if (column.kind === "line") {
     const all = [...values, column.goal === undefined ? 0 : column.goal, 0];
     const low = Math.min(...all);
@@ -69,7 +79,7 @@ function drawColumn(svg, given, column, left, right, span, height) {
   } else {
     g.append(el("line", { x1: x(0), x2: x(0), y1: HEAD, y2: height, stroke: "var(--muted)" }));
     column.values.forEach((value, i) =>
-      bar(g, value, x, HEAD + i * LINE, color(i), right - left > 110));
+      bar(g, value, x, HEAD + i * LINE, color(i), numberSpace(column, right - left) > LEAST));
   }
   svg.append(g);
 }
@@ -123,7 +133,7 @@ function listen(svg, given, highlight) {
  */
 export function bars(area, width, given) {
   const height = HEAD + given.labels.length * LINE + 4;
-  const left = Math.ceil(widest(given.labels, Math.max(60, width * 0.32))) + 8;
+  const left = Math.ceil(widest(given.labels, Math.max(60, width * 0.32))) + 10;
   const span = spanOf(given.columns.filter((column) => column.kind !== "line" && !column.own),
     given.aside);
   const svg = el("svg", { class: "bars", width, height, viewBox: `0 0 ${width} ${height}`,

@@ -1,5 +1,6 @@
 // Running text whose tokens are tinted by numbers, as SVG in as many lines as it needs.
 import { ink } from "./colors.js";
+import { legend } from "./colorscale.js";
 import { el } from "./dom.js";
 import { fit, textWidth } from "./text_width.js";
 import { hideTip, showTip } from "./tip.js";
@@ -56,7 +57,8 @@ function listen(svg, boxes, given, mark) {
 
 /**
  * Draws tokens into area. given: tokens [texts]; value(i) -> number (NaN: no tint); scale of
- * colorScale(); label for screen readers; tip?(i) -> lines; onEnter?(i), onPick?(i).
+ * colorScale(); legend: what the colors mean (none: no legend); label for screen readers;
+ * tip?(i) -> lines; onEnter?(i), onPick?(i).
  * Returns {highlight(i)}: outlines token i; -1: none.
  */
 export function tinted(area, width, given) {
@@ -87,5 +89,6 @@ export function tinted(area, width, given) {
   };
   listen(svg, boxes, given, (i) => show(cursor, i));
   area.append(svg);
+  if (given.legend) area.append(legend(given.scale, given.legend));
   return { highlight: (i) => show(chosen, i) };
 }
