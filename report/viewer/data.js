@@ -79,7 +79,7 @@ export class NDArray {
     this.axes = given.axes || [];
     this.shape = given.shape;
     this.encoding = given.encoding;
-    this.omitted = given.encoding === "omitted";
+    this.omitted = given.encoding === "omitted" || given.encoding === "sums";
     this.tokenIds = Boolean(given.token_ids);
     this.size = given.shape.reduce((product, n) => product * n, 1);
     this.last = given.shape.length ? given.shape[given.shape.length - 1] : 1;
@@ -99,6 +99,15 @@ export class NDArray {
     if (this.encoding === "top" || this.encoding === "slices" || this.omitted) return null;
     if (!this.dense) this.dense = decode(this.given.data, this.encoding, this.given.scale);
     return this.dense;
+  }
+
+  /** "sums": what the page has of a large array, its sums over one axis, as an array of the others. */
+  sums() {
+    if (this.encoding !== "sums") return null;
+    const { over, type, data } = this.given;
+    const without = (list) => list.filter((_, a) => a !== over);
+    return new NDArray(this.key, { dtype: this.dtype, axes: without(this.axes),
+      shape: without(this.shape), encoding: type, data });
   }
 
   /** "slices": the kept flat indices of the leading axes with their places, and the numbers. */

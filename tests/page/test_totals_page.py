@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,3 +104,27 @@ def test_curves_by_level(corpus: Made, open_page: Callable[..., Opened]) -> None
     assert lines[0] == "0_pre"
     value = float(lines[1].split()[-1])
     np.testing.assert_allclose(value, corpus.arrays["lens.mean_entropy"][-1, 0], rtol=1e-2)
+
+
+def test_a_histogram_that_came_as_sums(
+    corpus: Made, open_page: Callable[..., Opened], tmp_path: Path
+) -> None:
+    key = "gate_histogram"
+    sums = corpus.arrays[f"mlp.{key}"].sum(axis=1)
+    text = corpus.html.read_text(encoding="utf-8")
+    before, data, after = re.split(r'(?<=id="data">)(.*?)(?=</script>)', text, flags=re.DOTALL)
+    block = json.loads(data)
+    section = next(one for one in block["runs"][0]["sections"] if one["name"] == "mlp")
+    given = section["arrays"][key]
+    section["arrays"][key] = {name: given[name] for name in ("dtype", "axes", "shape")} | {
+        "encoding": "sums",
+        "over": 1,
+        "type": "f32",
+        "data": base64.b64encode(sums.astype("<f4").tobytes()).decode(),
+    }
+    page = tmp_path / "page.html"
+    page.write_text(before + json.dumps(block).replace("<", "\\u003c") + after, encoding="utf-8")
+    opened = open_page(page)
+    figure = opened.figure("bins", section="mlp", title="Histograms by layer")
+    figure.get_by_role("combobox", name="Show").select_option(label="gate")
+    assert opened.table(figure).column("count") == sums.reshape(-1).tolist()

@@ -25,12 +25,12 @@ function isShares(array) {
 }
 
 function isHistogram(array) {
+  const { key, axes } = array;
   return (
-    !array.omitted &&
-    /_histogram$/.test(array.key) &&
-    array.values() &&
-    array.axes.length === 3 &&
-    array.axes[1] === "neurons"
+    /_histogram$/.test(key) &&
+    axes.length === 3 &&
+    axes[1] === "neurons" &&
+    Boolean(array.sums() || (!array.omitted && array.values()))
   );
 }
 
@@ -78,12 +78,14 @@ function edgesOf(section, array) {
   return edges;
 }
 
-/** Counts of a layer summed over its neurons, or of one neuron. */
-function countsOf(array, layer, neuron) {
+/** Counts of a layer summed over its neurons. */
+function countsOf(array, layer) {
+  const sums = array.sums();
   const [, neurons, n] = array.shape;
+  if (sums) return Array.from({ length: n }, (_, b) => sums.at(layer, b));
   const counts = new Array(n).fill(0);
   const values = array.values();
-  for (let k = neuron < 0 ? 0 : neuron; k < (neuron < 0 ? neurons : neuron + 1); k++)
+  for (let k = 0; k < neurons; k++)
     for (let b = 0; b < n; b++) counts[b] += values[(layer * neurons + k) * n + b];
   return counts;
 }
@@ -109,7 +111,7 @@ function histogramFrame(place, section, page, keys) {
           area,
           width,
           layers.map((layer, l) => {
-            const counts = countsOf(array, l, -1);
+            const counts = countsOf(array, l);
             const sum = counts.reduce((a, b) => a + b, 0) || 1;
             return {
               title: `layer ${layer}`,
@@ -136,7 +138,7 @@ function histogramFrame(place, section, page, keys) {
         return {
           head: ["layers", "bin", "from", "count"],
           rows: layers.flatMap((layer, l) => {
-            const counts = countsOf(array, l, -1);
+            const counts = countsOf(array, l);
             return bins.map((b) => [layer, b, from[b], counts[b]]);
           }),
         };
