@@ -61,7 +61,7 @@ function barPanel(title, entries) {
     draw: (area, width) =>
       bars(area, width, {
         labels: entries.map((e) => e.name),
-        columns: [{ name: "", values: entries.map((e) => e.value) }],
+        columns: [{ name: "value", values: entries.map((e) => e.value) }],
         label: title,
         tip: (i) => [entries[i].name, short(entries[i].value)],
       }),

@@ -100,6 +100,10 @@ function atRow(page, area, section, draw) {
 function rowMap(area, width, section, page, given) {
   const columns = labelsOf(section, "rows");
   const row = (c) => rowOf(section, "rows", c);
+  if (columns.length === 1) {
+    oneRow(area, width, given, columns[0]);
+    return;
+  }
   const values = given.rows.flatMap((_, r) => columns.map((__, c) => given.value(r, c)));
   const drawn = heatmap(area, width, {
     rows: given.rows,
@@ -123,6 +127,17 @@ function rowMap(area, width, section, page, given) {
   follow(page, area, (selected) =>
     drawn.highlight(columns.findIndex((_, c) => row(c) === selected))
   );
+}
+
+/** The same for a single row: bars. */
+function oneRow(area, width, given, token) {
+  const values = given.rows.map((_, r) => given.value(r, 0));
+  bars(area, Math.min(width, 640), {
+    labels: given.rows,
+    columns: [{ name: `${given.name} at ${token}`, values }],
+    label: given.label,
+    tip: (r) => [`${given.rows[r]} at ${token}`, `${given.name}  ${short(values[r])}`],
+  });
 }
 
 function lensFrame(place, section, page) {

@@ -1,5 +1,6 @@
 // The roles of each residual: does it predict, do later rows look at it, does it change them?
 // Matches predictor, attractor and influencer [layers, rows].
+import { bars } from "../parts/bars.js";
 import { choiceOf, choose, chooseList, redrawOn } from "../parts/choose.js";
 import { category, ink } from "../parts/colors.js";
 import { colorScale } from "../parts/colorscale.js";
@@ -216,7 +217,11 @@ function spreadFrame(place, section, page) {
           })),
           { least: 260 }
         ),
-      table: () => longTable(section, keys),
+      table: () =>
+        longTable(
+          section,
+          [...keys, "largest_row"].filter((key) => section.has(key, axes))
+        ),
     }),
     [population]
   );
@@ -276,6 +281,8 @@ function capturedFrame(place, section, page) {
   const populations = labelsOf(section, "populations");
   const population = choiceOf(page, section, "population", populations.length - 1);
   const layers = labelsOf(section, "angle_layers");
+  const names = labelsOf(section, "roles");
+  const value = (l, k) => captured.at(population.value, l, k);
   redrawOn(
     frame(place, {
       title: "How much of a role its subspace holds",
@@ -283,17 +290,22 @@ function capturedFrame(place, section, page) {
         "The fraction of the stack's squared norm. Where it is small, the subspace says little.",
       label: "Captured fraction of each role by layer",
       controls: [choose(population, "Rows", populations)],
-      draw: (area, width) =>
+      draw: (area, width) => {
+        const label = "Captured fraction by layer";
+        if (layers.length === 1) {
+          const values = names.map((_, k) => value(0, k));
+          const columns = [{ name: `fraction at layer ${layers[0]}`, values }];
+          bars(area, Math.min(width, 480), { labels: names, columns, label });
+          return;
+        }
         lines(area, Math.min(width, 560), {
           height: 200,
           x: { name: "layer", labels: layers },
           y: { name: "fraction", domain: [0, 1] },
-          label: "Captured fraction by layer",
-          series: labelsOf(section, "roles").map((name, k) => ({
-            name,
-            values: layers.map((_, l) => captured.at(population.value, l, k)),
-          })),
-        }),
+          label,
+          series: names.map((name, k) => ({ name, values: layers.map((_, l) => value(l, k)) })),
+        });
+      },
       table: () => longTable(section, ["captured"]),
     }),
     [population]

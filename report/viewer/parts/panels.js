@@ -2,6 +2,7 @@
 import { el } from "./dom.js";
 
 const GAP = 20;
+const MOST_WIDTH = 700; // of one panel, in pixels
 
 /**
  * Adds panels to area. list: [{title, draw(area, width)}]; least: the least width of a panel in
@@ -10,7 +11,7 @@ const GAP = 20;
 export function panels(area, width, list, { least = 280, most = 4 } = {}) {
   const fit = Math.max(1, Math.floor((width + GAP) / (least + GAP)));
   const columns = Math.max(1, Math.min(most, fit, list.length));
-  const each = Math.floor((width - GAP * (columns - 1)) / columns);
+  const each = Math.min(MOST_WIDTH, Math.floor((width - GAP * (columns - 1)) / columns));
   const grid = el("div", {
     class: "panels",
     style: { "grid-template-columns": `repeat(${columns}, minmax(0, 1fr))` },
