@@ -5,7 +5,7 @@ import { colorScale } from "../parts/colorscale.js";
 import { signed } from "../parts/colors.js";
 import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
-import { labelsOf, longTable } from "../parts/labels.js";
+import { cellNumber, labelsOf, longTable } from "../parts/labels.js";
 import { panels } from "../parts/panels.js";
 import { scatter } from "../parts/scatter.js";
 import { short } from "../parts/scales.js";
@@ -31,7 +31,8 @@ function drawScores(area, width, section, scores, chosen) {
     value: (r, c) => scores.at(r, c),
     scale: colorScale(scores.range(), { signed: true }),
     legend: "copying score",
-    text: (r, c) => short(Number(scores.at(r, c).toPrecision(2))),
+    wholeTexts: true,
+    text: (r, c) => cellNumber(scores.at(r, c), scores.range().most),
     label: "Copying score by layer and head",
     tip: (r, c) => [`L${layers[r]}H${heads[c]}`, `copying  ${short(scores.at(r, c))}`],
     onPick: (r, c) => chosen.set(r * heads.length + c),

@@ -8,7 +8,7 @@ import { follow } from "../parts/follow.js";
 import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
 import { firstKind, kindsOf } from "../parts/kinds.js";
-import { labelOf, labelsOf, longTable, rowOf } from "../parts/labels.js";
+import { cellNumber, labelOf, labelsOf, longTable, mostOf, rowOf } from "../parts/labels.js";
 import { short } from "../parts/scales.js";
 import { stack } from "../parts/stack.js";
 import { ordered } from "./bins.js";
@@ -105,6 +105,7 @@ function rowMap(area, width, section, page, given) {
     return;
   }
   const values = given.rows.flatMap((_, r) => columns.map((__, c) => given.value(r, c)));
+  const most = mostOf(values);
   const drawn = heatmap(area, width, {
     rows: given.rows,
     columns,
@@ -113,10 +114,10 @@ function rowMap(area, width, section, page, given) {
     label: given.label,
     scale: colorScale(values, {
       signed: section.isDifference || given.signed,
-      fromZero: given.fromZero,
+      fromZero: section.isDifference ? undefined : given.fromZero,
     }),
-    text: (r, c) =>
-      Number.isNaN(given.value(r, c)) ? "" : short(Number(given.value(r, c).toPrecision(2))),
+    wholeTexts: true,
+    text: (r, c) => cellNumber(given.value(r, c), most),
     tip: (r, c) => [
       `${given.rows[r]} at ${columns[c]}`,
       `${given.name}  ${short(given.value(r, c))}`,
@@ -304,17 +305,16 @@ function rankFrame(place, section, page, kinds, kind) {
         atRow(page, area, section, (i) => {
           const { names, indices } = kinds[kind.value];
           const value = (r, c) => dz.at(gauge.value, indices[r], i, c);
+          const values = names.flatMap((_, r) => bins.map((__, c) => value(r, c)));
+          const most = mostOf(values);
           heatmap(area, width, {
             rows: names,
             columns: bins,
             value,
             legend: "mean dz (nats)",
-            scale: colorScale(
-              names.flatMap((_, r) => bins.map((__, c) => value(r, c))),
-              { signed: true }
-            ),
-            text: (r, c) =>
-              Number.isNaN(value(r, c)) ? "" : short(Number(value(r, c).toPrecision(2))),
+            scale: colorScale(values, { signed: true }),
+            wholeTexts: true,
+            text: (r, c) => cellNumber(value(r, c), most),
             label: `Mean dz by rank at ${labelOf(section, "rows", i)}`,
             maxCell: 80,
             tip: (r, c) => [`${names[r]}, rank ${bins[c]}`, `mean dz  ${short(value(r, c))} nats`],

@@ -8,7 +8,7 @@ import { heatmap } from "../parts/heatmap.js";
 import { histogram } from "../parts/histogram.js";
 import { intervals } from "../parts/intervals.js";
 import { firstKind, kindsOf } from "../parts/kinds.js";
-import { labelsOf, longTable } from "../parts/labels.js";
+import { cellNumber, labelsOf, longTable, mostOf } from "../parts/labels.js";
 import { lines } from "../parts/lines.js";
 import { panels } from "../parts/panels.js";
 import { short } from "../parts/scales.js";
@@ -52,7 +52,8 @@ function changeMap(area, width, names, columns, value, legend, options) {
     maxCell: 90,
     label: legend,
     scale: colorScale(values, options),
-    text: (r, c) => (Number.isNaN(value(r, c)) ? "" : short(Number(value(r, c).toPrecision(2)))),
+    wholeTexts: true,
+    text: (r, c) => cellNumber(value(r, c), mostOf(values)),
     tip: (r, c) => [`${names[r]}, ${columns[c]}`, `${legend}  ${short(value(r, c))}`],
   });
 }

@@ -4,7 +4,7 @@ import { choiceOf, choose, redrawOn } from "../parts/choose.js";
 import { colorScale } from "../parts/colorscale.js";
 import { frame, tableOf } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
-import { labelsOf, longTable } from "../parts/labels.js";
+import { cellNumber, labelsOf, longTable } from "../parts/labels.js";
 import { lines } from "../parts/lines.js";
 import { panels } from "../parts/panels.js";
 import { short } from "../parts/scales.js";
@@ -110,7 +110,8 @@ function recallFrame(place, section, page) {
           legend: "share of right guesses",
           maxCell: 70,
           scale: colorScale({ low: 0, high: 1 }, { signed: section.isDifference }),
-          text: (r, c) => short(Number(recall.at(list[r].i, c).toPrecision(2))),
+          wholeTexts: true,
+          text: (r, c) => cellNumber(recall.at(list[r].i, c), 0.99),
           label: "Recall by class and level",
           tip: (r, c) => [
             `${list[r].label} at ${levels[c]}`,

@@ -27,6 +27,11 @@ function rolesOf(section) {
   return Object.keys(ROLES).filter((key) => section.has(key, AXES));
 }
 
+/** The role map, which a difference of two runs does not have. */
+function hasMap(section) {
+  return section.has("map", AXES) && !section.isDifference;
+}
+
 /** The layer's values without position 0, which is far from all others: the scale's ends. */
 function scaleAt(section, key, layers) {
   const array = section.array(key);
@@ -49,7 +54,7 @@ function textFrame(place, section, page) {
   const layers = labelsOf(section, "layers");
   const layer = choiceOf(page, section, "layer", Math.max(0, Math.floor((layers.length - 1) / 2)));
   const tokens = labelsOf(section, "rows");
-  const map = section.has("map", AXES) ? section.array("map") : null;
+  const map = hasMap(section) ? section.array("map") : null;
   const draw = (area, width) =>
     panels(
       area,
@@ -119,8 +124,8 @@ function mapLegend(area) {
 }
 
 function mapFrame(place, section, page) {
-  const keys = ["map", ...rolesOf(section)].filter((key) => section.has(key, AXES));
-  const shown = choiceOf(page, section, "role", 0);
+  const keys = [...(hasMap(section) ? ["map"] : []), ...rolesOf(section)];
+  const shown = choiceOf(page, section, section.isDifference ? "role_change" : "role", 0);
   const names = keys.map((key) => (key === "map" ? "role map" : ROLES[key]));
   const layers = labelsOf(section, "layers").map((text) => `layer ${text}`);
   const tokens = labelsOf(section, "rows");
@@ -137,7 +142,7 @@ function mapFrame(place, section, page) {
         const key = keys[shown.value];
         const array = section.array(key);
         const value = (r, c) => array.at(layers.length - 1 - r, c);
-        const isMap = key === "map" && !section.isDifference;
+        const isMap = key === "map";
         const drawn = heatmap(area, width, {
           rows: layers.slice().reverse(),
           columns: tokens,
@@ -156,9 +161,7 @@ function mapFrame(place, section, page) {
             `${layers[layers.length - 1 - r]} at ${tokens[c]}`,
             ...keys.map((one) => {
               const found = section.array(one).at(layers.length - 1 - r, c);
-              return `${one}  ${
-                one === "map" && !section.isDifference ? lettersOf(found) || "none" : short(found)
-              }`;
+              return `${one}  ${one === "map" ? lettersOf(found) || "none" : short(found)}`;
             }),
           ],
           onEnter: (r, c) => page.selection.set(row(c)),
@@ -229,7 +232,7 @@ function spreadFrame(place, section, page) {
 
 /** The root mean square of the cosines of two random subspaces; null where N is not known. */
 function byChance(section) {
-  const config = section.run.model && section.run.model.config;
+  const config = !section.isDifference && section.run.model && section.run.model.config;
   const n = config && (config.d_model || config.hidden_size);
   return n > 1 ? Math.sqrt(section.axis("dimension").n / (n - 1)) : null;
 }
@@ -259,7 +262,7 @@ function angleFrame(place, section, page) {
                 height: 190,
                 label: `Cosines at layer ${layer}`,
                 x: { name: "angle", labels: dimensions.map(String) },
-                y: { name: "cosine", domain: [0, 1] },
+                y: { name: "cosine", domain: section.isDifference ? undefined : [0, 1] },
                 levels: chance ? [{ name: "by chance", value: chance }] : [],
                 series: labelsOf(section, "role_pairs").map((name, k) => ({
                   name,
@@ -301,7 +304,7 @@ function capturedFrame(place, section, page) {
         lines(area, Math.min(width, 560), {
           height: 200,
           x: { name: "layer", labels: layers },
-          y: { name: "fraction", domain: [0, 1] },
+          y: { name: "fraction", domain: section.isDifference ? undefined : [0, 1] },
           label,
           series: names.map((name, k) => ({ name, values: layers.map((_, l) => value(l, k)) })),
         });

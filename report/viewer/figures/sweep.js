@@ -6,7 +6,7 @@ import { colorScale } from "../parts/colorscale.js";
 import { follow } from "../parts/follow.js";
 import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
-import { labelOf, labelsOf, longTable, rowOf } from "../parts/labels.js";
+import { cellNumber, labelOf, labelsOf, longTable, rowOf } from "../parts/labels.js";
 import { number, short } from "../parts/scales.js";
 
 const LISTED = 15;
@@ -145,7 +145,8 @@ function drawMap(area, width, section, page, array, target, slice) {
     scale,
     legend: quantity(section),
     value: map.value,
-    text: (r, c) => (map.value(r, c) ? short(map.value(r, c)) : ""),
+    wholeTexts: true,
+    text: (r, c) => cellNumber(map.value(r, c), array.range().most),
     label: `${quantity(section)}: ${map.rows.length} by ${map.columns.length} places`,
     tip: (r, c) => [
       placeName(section, map.axes, map.indices(r, c)),

@@ -68,3 +68,19 @@ export function longTable(section, keys, fixed = {}) {
   visit(0);
   return { head: [...free.map((a) => axes[a]), ...keys], rows };
 }
+
+/**
+ * A number for a cell beside others of at most this size: two digits of the largest, and the same
+ * decimals for all. An unset number has no text, one that rounds to 0 is "0".
+ */
+export function cellNumber(value, most) {
+  if (Number.isNaN(value)) return "";
+  const decimals = most > 0 ? Math.max(0, Math.min(8, 1 - Math.floor(Math.log10(most)))) : 0;
+  const text = value.toFixed(decimals);
+  return Number(text) === 0 ? "0" : text;
+}
+
+/** The largest size of numbers; 0 where there are none. */
+export function mostOf(values) {
+  return values.reduce((most, value) => (Math.abs(value) > most ? Math.abs(value) : most), 0);
+}

@@ -1,6 +1,9 @@
 // Parts of a whole: one bar per label, its parts beside each other.
 import { category, ink } from "./colors.js";
+import { colorScale } from "./colorscale.js";
 import { el } from "./dom.js";
+import { heatmap } from "./heatmap.js";
+import { cellNumber, mostOf } from "./labels.js";
 import { short } from "./scales.js";
 import { fit, textWidth, widest } from "./text_width.js";
 import { hideTip, showTip } from "./tip.js";
@@ -50,12 +53,33 @@ function segments(svg, given, i, left, top, scale, colors) {
   });
 }
 
+/** Parts that are differences of two runs cannot be stacked: a heat map shows them. */
+function differences(area, width, given, all) {
+  heatmap(area, width, {
+    rows: given.labels,
+    columns: given.parts,
+    value: given.value,
+    scale: colorScale(all, { signed: true }),
+    legend: "difference",
+    label: given.label,
+    maxCell: 90,
+    wholeTexts: true,
+    text: (i, k) => cellNumber(given.value(i, k), mostOf(all)),
+    tip: (i, k) => [given.labels[i], `${given.parts[k]}  ${short(given.value(i, k))}`],
+  });
+}
+
 /**
  * Stacked bars in area. given: labels [texts], parts [texts], value(i, k) (0 or more; of part k of
  * label i), whole (the length of a full bar; default: the largest sum), colors? [a color per part],
  * label, onPick(i). A pointer or the arrow keys read a bar.
  */
 export function stack(area, width, given) {
+  const all = given.labels.flatMap((_, i) => given.parts.map((__, k) => given.value(i, k)));
+  if (all.some((value) => value < 0)) {
+    differences(area, width, given, all);
+    return;
+  }
   const colors = given.colors || given.parts.map((_, k) => category(k));
   const sums = given.labels.map((_, i) =>
     given.parts.reduce((sum, _, k) => sum + Math.max(0, given.value(i, k) || 0), 0)
