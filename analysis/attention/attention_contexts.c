@@ -265,7 +265,7 @@ int attention_contexts_report(attention_contexts *c) {
     double *document = host->array(c->context, "context_document", PSC_F64, 3, axes);
     int32_t *position = host->array(c->context, "context_position", PSC_I32, 3, axes);
     int32_t *key = host->array(c->context, "context_key", PSC_I32, 3, axes);
-    int32_t *tokens = host->array(c->context, "context_tokens", PSC_I32, 4, axes);
+    int32_t *tokens = psc_token_ids_array(c->context, host, "context_tokens", 4, axes);
     if (!value || !document || !position || !key || !tokens) return -1;
     for (int64_t cell = 0; cell < c->n_cells; cell++) {
         const int32_t n = host->accumulated_records(c->context, c->top, cell, entries, records);

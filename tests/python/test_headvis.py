@@ -209,6 +209,8 @@ def test_token_texts_are_data(model, tmp_path):
         window=64,
         progress=False,
     )
+    shown = result["attention.context_tokens"].values
+    assert set(result.vocabulary) == set(shown[shown >= 0].tolist())
     files = folder_of(result, "headvis/--script---/")
     check_folder(files)
     config = files["config.json"]
