@@ -402,7 +402,7 @@ def test_results_of_every_kind(model, tmp_path):
         (lambda host: host.value("x", "a\0b"), "0 character"),
         (lambda host: host.append("x", 1.0) or host.append("x", "a"), "is a list of numbers"),
         (lambda host: host.bars("t", ["a", "b"], [1.0]), "2 labels for 1 values"),
-        (lambda host: host.document("a/b", b""), "is not a file type"),
+        (lambda host: host.document("../a/b", b""), "is not a file type"),
         (
             lambda host: host.observe("hook_embed", print),
             "observe is allowed in open and run_begin",

@@ -160,6 +160,9 @@ class HostResults(HostBase):
         )
 
     def document(self, kind: str, content: str | bytes) -> None:
-        """A file of the output folder, "<plugin>.<kind>"; kind has letters, digits and dots."""
+        """A file of the output folder, "<plugin>.<kind>"; kind has letters, digits and dots.
+
+        A kind with a slash is the file's own path in the folder, "figures/one.json".
+        """
         raw = content.encode("utf-8", "replace") if isinstance(content, str) else bytes(content)
         self._check("document", encoded(kind, "a file's kind"), raw, len(raw))
