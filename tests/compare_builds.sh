@@ -39,7 +39,8 @@ both() { # both NAME VERB OPTIONS...
             echo "compare_builds: $name fails in build $side" >&2
             exit 1
         fi
-        for file in "$work/$side/$name"/*; do # the program's version and the built-ins'
+        # The program's version and the built-ins'.
+        find "$work/$side/$name" -type f | while read -r file; do
             case $file in
             */results.json | *.safetensors) ;;
             *.json) plain "$file" || exit 1 ;;
@@ -50,7 +51,7 @@ both() { # both NAME VERB OPTIONS...
         done
     done
     if diff -r "$work/before/$name" "$work/after/$name" >"$work/log"; then
-        echo "same: $name ($(ls "$work/after/$name" | wc -l | tr -d ' ') files)"
+        echo "same: $name ($(find "$work/after/$name" -type f | wc -l | tr -d ' ') files)"
     else
         head -5 "$work/log"
         echo "differs: $name"
