@@ -11,7 +11,9 @@
 #include "report.h"
 #include "utf8.h"
 
-enum { DEFAULT_BYTES = 700000, MOST_TEXT = 60000, TEXT_WIDTH = 100 };
+/* FRAME_BYTES: the document without texts, data, script and style. */
+enum { WHOLE_BYTES = 1000000, MOST_BYTES = 700000, FRAME_BYTES = 3000 };
+enum { MOST_TEXT = 60000, TEXT_WIDTH = 100 };
 
 psc_status psc_report_page_ready(psc_error *error) {
     if (psc_page_script_bytes > 0) return PSC_OK;
@@ -146,6 +148,13 @@ static psc_status put_body(
     return PSC_OK;
 }
 
+/* What keeps the whole page within 1 MB. */
+static int64_t default_room(void) {
+    const int64_t room =
+        WHOLE_BYTES - FRAME_BYTES - (int64_t)psc_page_script_bytes - (int64_t)psc_page_style_bytes;
+    return room < MOST_BYTES ? room : MOST_BYTES;
+}
+
 psc_status psc_report_page(
     const psc_results *results, const psc_format_options *options, FILE *out, psc_error *error) {
     const psc_results *beside = options->beside;
@@ -155,7 +164,7 @@ psc_status psc_report_page(
                                   : "",
             options->beside_label ? options->beside_label : "the run beside it"},
         .command = options->command};
-    const int64_t room = options->page_bytes > 0 ? options->page_bytes : DEFAULT_BYTES;
+    const int64_t room = options->page_bytes > 0 ? options->page_bytes : default_room();
     psc_status status = psc_report_page_ready(error);
     if (status) return status;
     errno = 0;

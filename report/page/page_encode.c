@@ -21,6 +21,7 @@ enum {
     MOST_KEPT = 1024,
     FEW_SLICES = 8,
     KEPT_OF_MANY = 64,
+    SMALL_BYTES = 8000,
     KEPT_LABELS = 64,
     DENSE_BYTES = 60,
     TOP_BYTES = 240
@@ -142,28 +143,48 @@ static psc_page_code integer_code(const psc_page_facts *facts) {
     return PSC_PAGE_I32;
 }
 
+static const int32_t *choices_of(const psc_page_facts *facts) {
+    return facts->is_pattern ? psc_page_kept_of_pattern : psc_page_kept;
+}
+
+/* TOP by one of the choices; OMITTED if it is none for this array. */
+static psc_page_encoding top(const psc_page_facts *facts, int choice) {
+    const int32_t kept = choices_of(facts)[choice];
+    if (kept == 0 || facts->last > INT32_MAX) return (psc_page_encoding){.code = PSC_PAGE_OMITTED};
+    if (kept > KEPT_OF_MANY && facts->slices > FEW_SLICES)
+        return (psc_page_encoding){.code = PSC_PAGE_OMITTED};
+    return (psc_page_encoding){.code = PSC_PAGE_TOP,
+        .kept = kept,
+        .entries = facts->entries[choice],
+        .scale = scale_of(facts->most),
+        .bytes = top_size(facts, kept, facts->entries[choice])};
+}
+
+static psc_page_encoding fitting(psc_page_encoding encoding, int64_t room) {
+    if (encoding.bytes <= room) return encoding;
+    return (psc_page_encoding){.code = PSC_PAGE_OMITTED};
+}
+
 psc_page_encoding psc_page_choose(
     const psc_page_facts *facts, const psc_array *array, int64_t room) {
-    psc_page_encoding best;
-    if (array->element == PSC_I32) {
-        best = dense(integer_code(facts), facts);
-        return best.bytes <= room ? best : (psc_page_encoding){.code = PSC_PAGE_OMITTED};
-    }
-    best = dense(PSC_PAGE_F32, facts);
-    if (best.bytes <= room && facts->most <= (double)FLT_MAX) return best;
-    best = dense(PSC_PAGE_F16, facts);
-    if (best.bytes <= room) return best;
-    const int32_t *kept = facts->is_pattern ? psc_page_kept_of_pattern : psc_page_kept;
-    for (int i = 0; i < PSC_PAGE_CHOICES && kept[i] > 0; i++) {
-        if (kept[i] > KEPT_OF_MANY && facts->slices > FEW_SLICES) continue;
-        best = (psc_page_encoding){.code = PSC_PAGE_TOP,
-            .kept = kept[i],
-            .entries = facts->entries[i],
-            .scale = scale_of(facts->most),
-            .bytes = top_size(facts, kept[i], facts->entries[i])};
-        if (best.bytes <= room && facts->last <= INT32_MAX) return best;
-    }
-    return (psc_page_encoding){.code = PSC_PAGE_OMITTED};
+    if (array->element == PSC_I32) return fitting(dense(integer_code(facts), facts), room);
+    psc_page_encoding best = fitting(dense(PSC_PAGE_F32, facts), room);
+    if (facts->most > (double)FLT_MAX) best.code = PSC_PAGE_OMITTED;
+    if (best.code == PSC_PAGE_OMITTED) best = fitting(dense(PSC_PAGE_F16, facts), room);
+    for (int i = 0; best.code == PSC_PAGE_OMITTED && i < PSC_PAGE_CHOICES; i++)
+        best = fitting(top(facts, i), room);
+    return best;
+}
+
+psc_page_encoding psc_page_choose_small(
+    const psc_page_facts *facts, const psc_array *array, int64_t room) {
+    if (array->element == PSC_I32) return psc_page_choose(facts, array, room);
+    psc_page_encoding best = fitting(dense(PSC_PAGE_F16, facts), room);
+    for (int i = 0; best.code == PSC_PAGE_OMITTED && i < PSC_PAGE_CHOICES; i++)
+        best = fitting(top(facts, i), room < SMALL_BYTES ? room : SMALL_BYTES);
+    for (int i = PSC_PAGE_CHOICES - 1; best.code == PSC_PAGE_OMITTED && i >= 0; i--)
+        best = fitting(top(facts, i), room);
+    return best;
 }
 
 psc_page_encoding psc_page_slices(const psc_page_facts *facts, const psc_array *array, int32_t lead,

@@ -52,6 +52,10 @@ void psc_page_examine(psc_page_facts *out, const psc_array *array);
 /* The best encoding of at most `room` bytes: exact, then F16, then TOP. */
 psc_page_encoding psc_page_choose(
     const psc_page_facts *facts, const psc_array *array, int64_t room);
+/* A small encoding of at most `room` bytes: exact integers, F16, or TOP with few
+ * entries. */
+psc_page_encoding psc_page_choose_small(
+    const psc_page_facts *facts, const psc_array *array, int64_t room);
 /* The encoding SLICES, which does not copy slices; OMITTED if there are none. */
 psc_page_encoding psc_page_slices(const psc_page_facts *facts, const psc_array *array, int32_t lead,
     const int32_t *slices, int64_t n_slices);

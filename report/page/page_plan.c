@@ -1,7 +1,7 @@
-/* The budget of the arrays. Arrays from the smallest to the largest: each may use an equal part of
- * what the smaller ones have left; patterns and contexts, which a reader looks at most, may use more. A
- * second round gives each what then still remains. A page is small where it can be: no array uses more
- * than a sixth of the whole, or of exact floats a twelfth; patterns and contexts two thirds. */
+/* The budget of the arrays. Patterns and contexts come first, because a reader looks at them most: half
+ * of the room, in equal parts. Then, from the smallest to the largest, each array takes a small
+ * encoding while there is room, and after that each a better one. A page is small where it can be:
+ * another array uses a sixth of the room at most, a twelfth as exact floats. */
 #include "page_contexts.h"
 
 #include <stdlib.h>
@@ -71,36 +71,38 @@ void psc_page_plan_free(psc_page_plan *plan) {
 
 /* --- the choice ------------------------------------------------------------------------------ */
 
-enum { PATTERN = 4 }; /* the weight of patterns and contexts */
-
 /* Something to choose for: an array, or a group. */
 typedef struct item {
     psc_page_array *array; /* null: a group */
     psc_page_group *group;
-    int64_t n, bytes; /* elements; what its encoding takes so far */
-    int order, weight;
+    int64_t n, bytes, most; /* elements; what its encoding takes so far, and may take */
+    int order;
+    bool is_first; /* a pattern or contexts */
 } item;
 
-static int by_size(const void *a, const void *b) {
+static int by_turn(const void *a, const void *b) {
     const item *x = a, *y = b;
+    if (x->is_first != y->is_first) return x->is_first ? -1 : 1;
     if (x->n != y->n) return x->n < y->n ? -1 : 1;
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
-static int make_items(item *items, psc_page_plan *plan) {
+/* In the order of their turns; *n_first: patterns and contexts. */
+static int make_items(item *items, psc_page_plan *plan, int *n_first) {
     int n = 0;
+    *n_first = plan->n_groups;
     for (int i = 0; i < plan->n; i++) {
         psc_page_array *array = &plan->arrays[i];
         if (array->group > 0 || array->skipped) continue;
-        const int weight = array->facts.is_pattern ? PATTERN : 1;
-        items[n] = (item){array, NULL, array->facts.n, 0, n, weight};
+        items[n] = (item){array, NULL, array->facts.n, 0, 0, n, array->facts.is_pattern};
+        *n_first += array->facts.is_pattern;
         n++;
     }
     for (int i = 0; i < plan->n_groups; i++) {
-        items[n] = (item){NULL, &plan->groups[i], plan->groups[i].n, 0, n, PATTERN};
+        items[n] = (item){NULL, &plan->groups[i], plan->groups[i].n, 0, 0, n, true};
         n++;
     }
-    qsort(items, (size_t)n, sizeof *items, by_size);
+    qsort(items, (size_t)n, sizeof *items, by_turn);
     return n;
 }
 
@@ -108,43 +110,42 @@ static int64_t least_of(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static psc_page_encoding encoding_of(const psc_page_array *array, int64_t room, int64_t whole) {
-    const psc_page_encoding exact =
-        psc_page_choose(&array->facts, &array->view, least_of(room, whole / 12));
-    if (exact.code != PSC_PAGE_TOP && exact.code != PSC_PAGE_OMITTED) return exact;
-    const int64_t most = array->facts.is_pattern ? whole / 3 * 2 : whole / 6;
-    psc_page_encoding other = psc_page_choose(&array->facts, &array->view, least_of(room, most));
-    if (other.code == PSC_PAGE_F32) /* too large to be exact */
-        other = psc_page_choose(&array->facts, &array->view, other.bytes - 1);
-    return other;
+/* exact: most bytes of exact floats. */
+static psc_page_encoding best_of(const psc_page_array *array, int64_t room, int64_t exact) {
+    psc_page_encoding best = psc_page_choose(&array->facts, &array->view, least_of(room, exact));
+    if (best.code != PSC_PAGE_TOP && best.code != PSC_PAGE_OMITTED) return best;
+    best = psc_page_choose(&array->facts, &array->view, room);
+    if (best.code == PSC_PAGE_F32) /* it is larger than that */
+        best = psc_page_choose(&array->facts, &array->view, best.bytes - 1);
+    return best;
 }
 
-static void choose(psc_page_plan *plan, item *one, int64_t room, int64_t whole) {
-    if (one->array) {
-        one->array->encoding = encoding_of(one->array, room, whole);
-        one->bytes = one->array->encoding.bytes;
-    } else {
-        one->bytes = psc_page_group_choose(plan, one->group, least_of(room, whole / 3 * 2));
+/* Chooses an encoding in `room` bytes; returns what it leaves of them. */
+static int64_t choose(psc_page_plan *plan, item *one, int64_t room, int64_t whole, bool small) {
+    const int64_t most = least_of(room, one->most);
+    if (!one->array) {
+        one->bytes = psc_page_group_choose(plan, one->group, most);
+        return room - one->bytes;
     }
+    psc_page_array *array = one->array;
+    array->encoding = small ? psc_page_choose_small(&array->facts, &array->view, most)
+                            : best_of(array, most, whole / 12);
+    one->bytes = array->encoding.bytes;
+    return room - one->bytes;
 }
 
 psc_status psc_page_plan_choose(psc_page_plan *plan, int64_t room, psc_error *error) {
     item *items = malloc(((size_t)plan->n + (size_t)plan->n_groups + 1) * sizeof *items);
     if (!items) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
-    const int n = make_items(items, plan);
     const int64_t whole = room;
-    int64_t weights = 0;
-    for (int i = 0; i < n; i++) weights += items[i].weight;
+    int n_first;
+    const int n = make_items(items, plan, &n_first);
     for (int i = 0; i < n; i++) {
-        choose(plan, &items[i], room * items[i].weight / weights, whole);
-        room -= items[i].bytes;
-        weights -= items[i].weight;
+        items[i].most = items[i].is_first ? whole / 2 / n_first : whole / 6;
+        room = choose(plan, &items[i], room, whole, !items[i].is_first);
     }
-    for (int i = 0; i < n; i++) {
-        room += items[i].bytes;
-        choose(plan, &items[i], room, whole);
-        room -= items[i].bytes;
-    }
+    for (int i = n_first; i < n; i++)
+        room = choose(plan, &items[i], room + items[i].bytes, whole, false);
     free(items);
     return PSC_OK;
 }
