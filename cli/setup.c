@@ -28,6 +28,12 @@ char *cli_plugin_name(const char *argument) {
     return strndup(argument, colon ? (size_t)(colon - argument) : strlen(argument));
 }
 
+bool cli_names_plugin(const char *argument, const char *name) {
+    const char *colon = plugin_options(argument);
+    const size_t n = colon ? (size_t)(colon - argument) : strlen(argument);
+    return n == strlen(name) && strncmp(argument, name, n) == 0;
+}
+
 psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error *error) {
     const char *colon = plugin_options(argument);
     char *name = cli_plugin_name(argument);
@@ -206,6 +212,7 @@ psc_status cli_deliver_as(const cli_delivery *how, const psc_results *results,
     const psc_format format = cli_has(arguments, "json") ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT;
     psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
     options.sections = how->sections;
+    options.width = how->width;
     psc_status status = write_folder(results, arguments, error);
     if (!status) status = write_page(how, results, arguments, error);
     if (!status) status = psc_results_write(results, format, &options, stdout, error);

@@ -10,6 +10,8 @@
 
 /* argument: "NAME[:key=value,...]". The caller frees the name by free(); null without memory. */
 char *cli_plugin_name(const char *argument);
+/* Whether the argument names this plugin. */
+bool cli_names_plugin(const char *argument, const char *name);
 psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error *error);
 /* Loads the plugins of --plugin, if any. */
 psc_status cli_add_given_plugins(
@@ -30,6 +32,7 @@ psc_status cli_deliver(
     const psc_results *results, const cli_arguments *arguments, psc_error *error);
 /* The same with what a verb knows besides. */
 typedef struct cli_delivery {
+    int32_t width;                    /* of the summary; 0: the terminal's */
     int32_t sections;                 /* that the summary has, from the first on; 0: all */
     const psc_results *beside;        /* nullable: on the page beside the results */
     const char *label, *beside_label; /* of the two on the page; nullable */
