@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "progress.h"
+#include "setup.h"
 
 static const char *const kinds[] = {"ablate", "scale", "steer", "knockout", "patch"};
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
@@ -37,6 +38,34 @@ int cli_interventions_check(const cli_arguments *arguments) {
             return cli_usage(arguments->verb, "--%s needs --ablate, --steer or --patch",
                 arguments->given[i].option->name);
     return CLI_OK;
+}
+
+int32_t cli_interventions_count(const cli_arguments *arguments) {
+    int32_t n = 0;
+    for (int i = 0; i < arguments->n_given; i++) n += is_kind(arguments->given[i].option->name);
+    return n;
+}
+
+void cli_interventions_label(char *out, size_t size, const cli_arguments *arguments) {
+    static const char more[] = " \xe2\x80\xa6";
+    size_t used = (size_t)snprintf(out, size, "with");
+    for (int i = 0; i < arguments->n_given; i++) {
+        const cli_given *given = &arguments->given[i];
+        if (!is_kind(given->option->name)) continue;
+        const size_t n = strlen(given->option->name) + strlen(given->values[0]) + 4;
+        if (used + n + sizeof more > size) {
+            memcpy(out + used, more, sizeof more);
+            return;
+        }
+        used += (size_t)snprintf(
+            out + used, size - used, " --%s %s", given->option->name, given->values[0]);
+    }
+}
+
+bool cli_names_editor(const char *argument) {
+    for (int i = 0; i < N_KINDS; i++)
+        if (cli_names_plugin(argument, kinds[i])) return true;
+    return false;
 }
 
 /* --- source prompts -------------------------------------------------------------------------- */

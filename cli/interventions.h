@@ -41,6 +41,12 @@ typedef struct cli_sources {
  * intervention. */
 int cli_interventions_check(const cli_arguments *arguments);
 bool cli_has_intervention(const cli_arguments *arguments);
+/* The editors that cli_interventions_add loads. */
+int32_t cli_interventions_count(const cli_arguments *arguments);
+/* "with --ablate L0H3 --scale embed", cut with an ellipsis where it is too long. */
+void cli_interventions_label(char *out, size_t size, const cli_arguments *arguments);
+/* Whether a --plugin argument names one of the editors. */
+bool cli_names_editor(const char *argument);
 /* Reads and encodes the source prompts. */
 psc_status cli_sources_read(
     cli_sources *out, const psc_model *model, const cli_arguments *arguments, psc_error *error);

@@ -25,48 +25,95 @@ static bool names_effects(const cli_arguments *arguments) {
     int cursor = 0;
     const cli_given *given;
     while ((given = cli_next(arguments, "plugin", &cursor)))
-        if (strcspn(given->values[0], ":") == 7 && strncmp(given->values[0], "effects", 7) == 0)
-            return true;
+        if (cli_names_plugin(given->values[0], "effects")) return true;
     return false;
 }
 
-/* With --html and neither --plugin nor an intervention, the page shows two more plugins. */
-static bool adds_to_page(const cli_arguments *arguments, const cli_plugin *plugin) {
-    return cli_has(arguments, "html") && !plugin && !cli_has(arguments, "plugin") &&
-           !cli_has_intervention(arguments);
+/* An analysis while it is prepared and run. */
+typedef struct analysis {
+    const cli_arguments *arguments;
+    const cli_plugin *plugin; /* the only one; null: those of the arguments */
+    psc_session_options options;
+    psc_model *model;
+    cli_prompt prompt;
+    cli_sources sources;
+    cli_bos bos;
+} analysis;
+
+/* With --html and without --plugin, the page shows more plugins than the summary. */
+static bool adds_to_page(const analysis *a) {
+    return cli_has(a->arguments, "html") && !a->plugin && !cli_has(a->arguments, "plugin");
 }
 
-/* The lens of all rows and the attention patterns, where they are cheap beside the run. */
+/* The lens of all rows and the attention patterns, where they are cheap beside the run. clean: of a
+ * second run, for which no note is printed again. */
 static psc_status add_for_page(
-    psc_session *session, const psc_model *model, int32_t n_rows, psc_error *error) {
-    const psc_model_info *m = psc_model_get_info(model);
-    const double rows = n_rows, heads = (double)m->n_layers * m->n_heads;
+    psc_session *session, const analysis *a, bool clean, psc_error *error) {
+    const psc_model_info *m = psc_model_get_info(a->model);
+    const double rows = a->prompt.n, heads = (double)m->n_layers * m->n_heads;
     const double products = rows * m->n_layers * m->d_model * m->d_vocab;
     const bool every_row = products <= 2e11, patterns = heads * rows * rows * 4 <= 256e6;
     psc_status status = psc_session_plugin(session, "lens", every_row ? "rows=all" : NULL, error);
     if (!status)
         status = psc_session_plugin(session, "attention", patterns ? "patterns=yes" : NULL, error);
-    if (!every_row)
+    if (!every_row && !clean)
         cli_progress_line(
             "note: on the page the lens shows the last token only, because the text is "
             "long; --plugin lens:rows=all shows all");
-    if (!patterns)
+    if (!patterns && !clean)
         cli_progress_line("note: the page lacks attention patterns, because the text is long; "
                           "--plugin attention:patterns=yes adds them");
     return status;
 }
 
-/* Editors first. With editors the run shows their effect, without the three decompositions. */
-static psc_status add_plugins(psc_session *session, const cli_arguments *arguments,
-    const cli_plugin *plugin, psc_error *error) {
-    psc_status status = cli_interventions_add(session, arguments, error);
-    const bool edits = cli_has_intervention(arguments);
-    if (plugin) return status ? status : cli_plugin_load(session, plugin, error);
-    if (!status && edits && !names_effects(arguments))
-        status = psc_session_plugin(session, "effects", NULL, error);
-    if (!status && (!edits || cli_has(arguments, "plugin")))
-        status = cli_add_plugins(session, arguments, error);
+/* The next given plugin that neither edits nor compares with an unchanged run. */
+static const char *next_unchanged(const cli_arguments *arguments, int *cursor) {
+    const cli_given *given;
+    while ((given = cli_next(arguments, "plugin", cursor)))
+        if (!cli_names_plugin(given->values[0], "effects") && !cli_names_editor(given->values[0]))
+            return given->values[0];
+    return NULL;
+}
+
+static psc_status add_unchanged(
+    psc_session *session, const cli_arguments *arguments, psc_error *error) {
+    psc_status status = PSC_OK;
+    int cursor = 0;
+    const char *plugin;
+    while (!status && (plugin = next_unchanged(arguments, &cursor)))
+        status = cli_add_plugin(session, plugin, error);
     return status;
+}
+
+/* On a page an intervention has the clean run beside it, if that shows anything. */
+static bool shows_clean(const analysis *a) {
+    int cursor = 0;
+    if (a->plugin || !cli_has(a->arguments, "html") || !cli_has_intervention(a->arguments))
+        return false;
+    return adds_to_page(a) || cli_has(a->arguments, "capture") ||
+           next_unchanged(a->arguments, &cursor);
+}
+
+/* Editors first. With editors the run shows their effect, without the three decompositions.
+ * *sections: how many the summary shows; 0: all. */
+static psc_status add_plugins(
+    psc_session *session, const analysis *a, bool clean, int32_t *sections, psc_error *error) {
+    const cli_arguments *arguments = a->arguments;
+    const bool edits = cli_has_intervention(arguments), chosen = cli_has(arguments, "plugin");
+    psc_status status = clean ? PSC_OK : cli_interventions_add(session, arguments, error);
+    if (a->plugin) return status ? status : cli_plugin_load(session, a->plugin, error);
+    if (!status && edits && !clean && !names_effects(arguments))
+        status = psc_session_plugin(session, "effects", NULL, error);
+    if (!status && clean && chosen) status = add_unchanged(session, arguments, error);
+    if (!status && !clean && (!edits || chosen))
+        status = cli_add_plugins(session, arguments, error);
+    if (status || !adds_to_page(a)) return status;
+    if (edits)
+        *sections = cli_interventions_count(arguments) + 1;
+    else
+        while (cli_default_plugins[*sections]) ++*sections;
+    if (edits) status = psc_session_plugin(session, "logits", NULL, error);
+    return status ? status : add_for_page(session, a, clean, error);
 }
 
 static psc_status add_captures(psc_session *session, const char *list, psc_error *error) {
@@ -87,21 +134,21 @@ static psc_status add_captures(psc_session *session, const char *list, psc_error
 }
 
 /* Adds targets, contrasts, plugins and captures as given. */
-static psc_status set_up(psc_session *session, const cli_arguments *arguments,
-    const cli_plugin *plugin, psc_error *error) {
+static psc_status set_up(
+    psc_session *session, const analysis *a, bool clean, int32_t *sections, psc_error *error) {
     int cursor = 0;
     const cli_given *given;
-    psc_status status = cli_add_targets(session, arguments, error);
-    while (!status && (given = cli_next(arguments, "capture", &cursor)))
+    psc_status status = cli_add_targets(session, a->arguments, error);
+    while (!status && (given = cli_next(a->arguments, "capture", &cursor)))
         status = add_captures(session, given->values[0], error);
-    return status ? status : add_plugins(session, arguments, plugin, error);
+    return status ? status : add_plugins(session, a, clean, sections, error);
 }
 
-static psc_status run(
-    psc_session *session, const cli_sources *sources, const cli_prompt *prompt, psc_error *error) {
+static psc_status run(psc_session *session, const analysis *a, psc_error *error) {
+    const cli_prompt *prompt = &a->prompt;
     psc_input input = {0, prompt->n, prompt->tokens};
     psc_run_options run_options = PSC_RUN_OPTIONS_INIT;
-    psc_status status = cli_run_before(session, sources, prompt, &run_options.phase, error);
+    psc_status status = cli_run_before(session, &a->sources, prompt, &run_options.phase, error);
     if (status) return status;
     run_options.text = prompt->text;
     run_options.text_bytes = prompt->bytes;
@@ -114,47 +161,64 @@ static psc_status run(
     return status;
 }
 
-static psc_status analyze(const cli_arguments *arguments, const cli_plugin *plugin,
-    psc_session_options *session_options, psc_error *error) {
-    psc_model *model = NULL;
+/* The results of the run, or of the clean run: the same plugins without interventions. */
+static psc_status run_session(
+    psc_results **out, int32_t *sections, const analysis *a, bool clean, psc_error *error) {
     psc_session *session = NULL;
-    cli_prompt prompt = {0};
-    cli_sources sources = {0};
-    cli_bos bos;
-    cli_bos_find(&bos, arguments, plugin ? plugin->name : NULL);
-    psc_status status = cli_check_out(arguments, error);
-    if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
-    if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
-    if (!status) status = cli_sources_read(&sources, model, arguments, error);
-    if (!status) status = cli_bos_add(&bos, model, &prompt, &sources, error);
-    session_options->capacity = cli_sources_longest(&sources, prompt.n);
-    if (!status) status = psc_session_open(&session, model, session_options, error);
-    if (!status) status = set_up(session, arguments, plugin, error);
-    cli_delivery delivery = {0};
-    if (!status && adds_to_page(arguments, plugin)) {
-        status = add_for_page(session, model, prompt.n, error);
-        while (cli_default_plugins[delivery.sections]) delivery.sections++;
-    }
-    if (!status) cli_bos_note(&bos, "the text");
-    if (!status) status = run(session, &sources, &prompt, error);
-    if (!status) status = cli_deliver_as(&delivery, psc_session_results(session), arguments, error);
+    psc_status status = psc_session_open(&session, a->model, &a->options, error);
+    if (!status) status = set_up(session, a, clean, sections, error);
+    if (!status && !clean) cli_bos_note(&a->bos, "the text");
+    if (!status) status = run(session, a, error);
+    if (!status) status = psc_session_take_results(out, session, error);
     psc_session_close(&session);
-    cli_sources_free(&sources);
-    cli_prompt_free(&prompt);
-    psc_model_close(&model);
+    return status;
+}
+
+static psc_status run_and_deliver(const analysis *a, psc_error *error) {
+    psc_results *results = NULL, *clean = NULL;
+    cli_delivery delivery = {0};
+    int32_t ignored = 0;
+    char label[256];
+    psc_status status = run_session(&results, &delivery.sections, a, false, error);
+    if (!status && shows_clean(a)) {
+        status = run_session(&clean, &ignored, a, true, error);
+        cli_interventions_label(label, sizeof label, a->arguments);
+        delivery.beside = clean;
+        delivery.label = label;
+        delivery.beside_label = "without interventions";
+    }
+    if (!status) status = cli_deliver_as(&delivery, results, a->arguments, error);
+    psc_results_close(&results);
+    psc_results_close(&clean);
+    return status;
+}
+
+static psc_status analyze(analysis *a, psc_error *error) {
+    const cli_arguments *arguments = a->arguments;
+    cli_bos_find(&a->bos, arguments, a->plugin ? a->plugin->name : NULL);
+    psc_status status = cli_check_out(arguments, error);
+    if (!status) status = cli_open_model(&a->model, cli_value(arguments, "model"), error);
+    if (!status) status = cli_prompt_read(&a->prompt, a->model, arguments, error);
+    if (!status) status = cli_sources_read(&a->sources, a->model, arguments, error);
+    if (!status) status = cli_bos_add(&a->bos, a->model, &a->prompt, &a->sources, error);
+    a->options.capacity = cli_sources_longest(&a->sources, a->prompt.n);
+    if (!status) status = run_and_deliver(a, error);
+    cli_sources_free(&a->sources);
+    cli_prompt_free(&a->prompt);
+    psc_model_close(&a->model);
     return status;
 }
 
 int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin) {
-    psc_session_options session_options;
+    analysis a = {.arguments = arguments, .plugin = plugin};
     psc_error error = {0};
     int code = cli_prompt_check(arguments);
-    if (!code) code = cli_session_options(&session_options, arguments);
+    if (!code) code = cli_session_options(&a.options, arguments);
     if (!code) code = cli_interventions_check(arguments);
     if (code) return code;
     if (cli_has(arguments, "capture") && !cli_has(arguments, "out"))
         fprintf(stderr, "pythiascope: note: --capture has no effect without --out\n");
-    return analyze(arguments, plugin, &session_options, &error) ? cli_fail(&error) : CLI_OK;
+    return analyze(&a, &error) ? cli_fail(&error) : CLI_OK;
 }
 
 static int run_analyze(const cli_arguments *arguments) {
@@ -165,8 +229,9 @@ const cli_verb cli_verb_analyze = {
     .name = "analyze",
     .summary = "Runs the model on a text and shows what makes up the next token's logit.",
     .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
-    .notes = "Without --plugin and interventions, --html adds lens:rows=all and\n"
-             "attention:patterns=yes for the page; the summary stays as it is.\n"
+    .notes = "Without --plugin, --html adds lens:rows=all and attention:patterns=yes\n"
+             "for the page, with an intervention also logits. An intervention has the\n"
+             "run without it beside it. The summary stays as it is.\n"
              "example:\n  pythiascope analyze --text \"the Emerald City of\" --target \" Oz\" "
              "--plugin logits:level=neuron\n"
              "  pythiascope analyze --text \"the Emerald City of\" --html page.html",

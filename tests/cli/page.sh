@@ -52,8 +52,27 @@ check 'the same summary' sh -c "head -n -2 '$work/summary' | cmp - '$work/withou
 check 'the patterns of the page' grep -q '"pattern":{"dtype":"F32"' "$work/page.html"
 check 'chosen plugins only' page ln analyze --text "$text" --plugin ln
 check 'no other plugin' sh -c "! grep -q '\"name\":\"lens\"' '$work/page.html'"
-check 'an intervention' page effects analyze --text "$text" --ablate L0H1
-check 'no lens beside an intervention' sh -c "! grep -q '\"name\":\"lens\"' '$work/page.html'"
+
+# An intervention has the clean run beside it, with the same plugins but for the editors and effects.
+beside() { # beside SECTIONS: those of the second run of the page, in their order
+    grep -oE '"(label|name)":"[^"]*"' "$work/page.html" | tr '\n' ' ' >"$work/found"
+    grep -qE "\"label\":\"without interventions\" $1\$" "$work/found"
+}
+sections_of() { # sections_of NAME...: as `beside` expects them
+    printf '"name":"%s" ' "$@"
+}
+"$program" analyze --text "$text" --ablate L0H1 --scale embed:alpha=0.5 >"$work/without"
+check 'an intervention' page 'ablate scale effects logits lens attention' analyze --text "$text" \
+    --ablate L0H1 --scale embed:alpha=0.5
+check 'the same summary' sh -c "head -n -2 '$work/summary' | cmp - '$work/without'"
+check 'its label' grep -q '"label":"with --ablate L0H1 --scale embed:alpha=0.5"' "$work/page.html"
+check 'the clean run beside it' beside "$(sections_of logits lens attention)"
+check 'an intervention with plugins' page 'patch ablate effects ln' analyze --text "$text" \
+    --patch L1H1 --source 'the sun fell over the sea' --plugin ln --plugin ablate:at=L0H0
+check 'the same plugins without editors' beside "$(sections_of ln)"
+check 'an intervention with its effects alone' page effects analyze --text "$text" \
+    --knockout 'L0H*:keys=1-2,rows=last' --plugin effects:rows=all
+check 'no clean run without plugins' sh -c "! grep -q 'without interventions' '$work/page.html'"
 "$program" analyze --text "$text" --json --html "$work/page.html" >"$work/json"
 check 'JSON alone on the standard output' sh -c "tail -n 1 '$work/json' | grep -qx '}'"
 
