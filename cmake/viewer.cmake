@@ -1,6 +1,6 @@
-# The page's viewer. esbuild bundles report/viewer/main.js with parts of D3, and page.css, whenever a
-# file changes; cmake/embed_viewer.cmake makes C constants of both, with the hashes for the page's
-# Content-Security-Policy. Sets page_assets, the C file. esbuild is one program: node is not needed.
+# The page's viewer. esbuild bundles report/viewer/main.js with parts of D3, its loader and page.css
+# whenever a file changes; cmake/embed_viewer.cmake makes C constants of them, the viewer compressed,
+# with the hashes for the page's Content-Security-Policy. Sets page_assets, the C file. esbuild is one program: node is not needed.
 option(PSC_PAGE "Build the HTML page, which needs esbuild and D3" ON)
 set(viewer ${CMAKE_SOURCE_DIR}/report/viewer)
 set(viewer_build ${CMAKE_BINARY_DIR}/viewer)
@@ -30,11 +30,13 @@ endif()
 file(GLOB_RECURSE viewer_files CONFIGURE_DEPENDS ${viewer}/*.js ${viewer}/*.css)
 list(FILTER viewer_files EXCLUDE REGEX "/node_modules/")
 set(esbuild_flags --bundle --minify --charset=utf8 --legal-comments=none --log-level=warning)
+set(bundle ${CMAKE_COMMAND} -E env NODE_PATH=${PSC_D3_FOLDER} ${PSC_ESBUILD} ${esbuild_flags})
 add_custom_command(OUTPUT ${page_assets}
-  COMMAND ${CMAKE_COMMAND} -E env NODE_PATH=${PSC_D3_FOLDER} ${PSC_ESBUILD} ${viewer}/main.js
-  ${esbuild_flags} --format=iife --target=es2020 --outfile=${viewer_build}/viewer.js
-  COMMAND ${PSC_ESBUILD} ${viewer}/style/page.css ${esbuild_flags}
-  --outfile=${viewer_build}/viewer.css
-  COMMAND ${CMAKE_COMMAND} -DSCRIPT=${viewer_build}/viewer.js -DSTYLE=${viewer_build}/viewer.css
-  -DOUT=${page_assets} -P ${embed}
+  COMMAND ${bundle} ${viewer}/main.js --format=iife --target=es2020
+  --outfile=${viewer_build}/viewer.js
+  COMMAND ${bundle} ${viewer}/loader.js --format=iife --target=es2020
+  --outfile=${viewer_build}/loader.js
+  COMMAND ${bundle} ${viewer}/style/page.css --outfile=${viewer_build}/viewer.css
+  COMMAND ${CMAKE_COMMAND} -DLOADER=${viewer_build}/loader.js -DVIEWER=${viewer_build}/viewer.js
+  -DSTYLE=${viewer_build}/viewer.css -DOUT=${page_assets} -P ${embed}
   DEPENDS ${viewer_files} ${embed} COMMENT "Bundling the page's viewer" VERBATIM)

@@ -276,9 +276,8 @@ typedef struct psc_format_options {
     const psc_results *beside;        /* nullable: a run that the page shows beside this one */
     const char *label, *beside_label; /* of the two runs: "with --ablate L0H3" */
     const char *command;              /* shown at the page's foot */
-    int64_t
-        page_bytes; /* the most bytes of the page, about, without its viewer; 0: at most 700,000,
-                           so that the whole page has at most 1 MB. Larger arrays are rounded or cut,
+    int64_t page_bytes; /* the most bytes of the page, about, without its viewer; 0: so many
+                           that the whole page has at most 1 MB. Larger arrays are rounded or cut,
                            and the page names them */
 } psc_format_options;
 #define PSC_FORMAT_OPTIONS_INIT                                                                    \

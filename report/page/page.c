@@ -1,22 +1,24 @@
 /* The page: one HTML document without any request. It holds the terminal's text, which a reader sees
- * whose browser runs no script; the data block; and the viewer, a script and a style that the
- * Content-Security-Policy admits by their hashes. All texts are data: the terminal's is escaped, and
- * the data block has no character that means something in markup. */
+ * whose browser runs no script; the data block; and the viewer, compressed, with a script that loads
+ * it. The Content-Security-Policy admits that script, the viewer's text and the style by their hashes.
+ * All other texts are data: the terminal's is escaped, and the data block has no character that means
+ * something in markup. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "page_assets.h"
+#include "page_base64.h"
 #include "page_data.h"
 #include "report.h"
 #include "utf8.h"
 
 /* FRAME_BYTES: the document without texts, data, script and style. */
-enum { WHOLE_BYTES = 1000000, MOST_BYTES = 700000, FRAME_BYTES = 3000 };
+enum { WHOLE_BYTES = 1000000, FRAME_BYTES = 3000 };
 enum { MOST_TEXT = 60000, TEXT_WIDTH = 100 };
 
 psc_status psc_report_page_ready(psc_error *error) {
-    if (psc_page_script_bytes > 0) return PSC_OK;
+    if (psc_page_viewer_bytes > 0) return PSC_OK;
     return psc_fail(error, PSC_ERROR_SUPPORT,
         "this build of pythiascope has no page; build it with esbuild and without -DPSC_PAGE=OFF");
 }
@@ -116,15 +118,25 @@ static void put_head(FILE *out, const psc_results *results) {
     fprintf(out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
-        "script-src 'sha256-%s'; style-src 'sha256-%s'; img-src data: blob:; base-uri 'none'; "
+        "script-src 'sha256-%s' 'sha256-%s'; style-src 'sha256-%s'; img-src data: blob:; base-uri 'none'; "
         "form-action 'none'\">\n"
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
         "<link rel=\"icon\" href=\"data:,\">\n<title>",
-        psc_page_script_hash, psc_page_style_hash);
+        psc_page_loader_hash, psc_page_viewer_hash, psc_page_style_hash);
     put_title(out, results);
     fputs("</title>\n<style>", out);
     fwrite(psc_page_style, 1, psc_page_style_bytes, out);
     fputs("</style>\n</head>\n", out);
+}
+
+static void put_viewer(FILE *out) {
+    psc_base64 base64 = {.out = out};
+    fputs("</script>\n<script type=\"text/plain\" id=\"viewer\">", out);
+    for (size_t i = 0; i < psc_page_viewer_bytes; i++)
+        psc_base64_put(&base64, psc_page_viewer[i], 1);
+    psc_base64_end(&base64);
+    fputs("</script>\n<script>", out);
+    fwrite(psc_page_loader, 1, psc_page_loader_bytes, out);
 }
 
 static psc_status put_body(
@@ -142,17 +154,15 @@ static psc_status put_body(
     }
     free(text);
     if (status) return status;
-    fputs("</script>\n<script>", out);
-    fwrite(psc_page_script, 1, psc_page_script_bytes, out);
+    put_viewer(out);
     fputs("</script>\n</body>\n</html>\n", out);
     return PSC_OK;
 }
 
 /* What keeps the whole page within 1 MB. */
 static int64_t default_room(void) {
-    const int64_t room =
-        WHOLE_BYTES - FRAME_BYTES - (int64_t)psc_page_script_bytes - (int64_t)psc_page_style_bytes;
-    return room < MOST_BYTES ? room : MOST_BYTES;
+    const size_t viewer = psc_page_viewer_bytes / 3 * 4 + psc_page_loader_bytes;
+    return WHOLE_BYTES - FRAME_BYTES - (int64_t)(viewer + psc_page_style_bytes);
 }
 
 psc_status psc_report_page(

@@ -86,6 +86,17 @@ check 'a long command' page ln analyze --text "$(echo "$long" | cut -c 1-800)" -
     --target "$(echo "$long" | cut -c 1-1)" --capture "$(printf 'hook_embed,%.0s' $(seq 150))hook_embed"
 check 'it is cut' grep -qE '"command":"[^"]{1000,2100}\.\.\."' "$work/page.html"
 
+# The viewer is compressed; its text has the second hash of the policy.
+check 'the hash of the viewer' python3 - "$work/page.html" <<'END'
+import base64, gzip, hashlib, re, sys
+page = open(sys.argv[1], encoding="utf-8").read()
+packed = re.search('<script type="text/plain" id="viewer">([^<]*)</script>', page).group(1)
+text = gzip.decompress(base64.b64decode(packed, validate=True))
+hashes = re.search("script-src ([^;]*);", page).group(1).split()
+found = "'sha256-" + base64.b64encode(hashlib.sha256(text).digest()).decode() + "'"
+sys.exit(hashes[1:] != [found])
+END
+
 # With --out: the page may lie in the new folder.
 check 'a page in the folder of --out' "$program" analyze --text a --out "$work/new" \
     --html "$work/new/page.html" >"$work/summary"

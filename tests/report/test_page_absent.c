@@ -4,9 +4,9 @@
 #include "report.h"
 #include "results_fixture.h"
 
-const unsigned char psc_page_script[] = {0}, psc_page_style[] = {0};
-const size_t psc_page_script_bytes = 0, psc_page_style_bytes = 0;
-const char psc_page_script_hash[] = "", psc_page_style_hash[] = "";
+const unsigned char psc_page_viewer[] = {0}, psc_page_loader[] = {0}, psc_page_style[] = {0};
+const size_t psc_page_viewer_bytes = 0, psc_page_loader_bytes = 0, psc_page_style_bytes = 0;
+const char psc_page_viewer_hash[] = "", psc_page_loader_hash[] = "", psc_page_style_hash[] = "";
 
 Test(page_absent, a_page_is_refused) {
     psc_results *results = make_results();
