@@ -5,6 +5,7 @@ import { number } from "../parts/scales.js";
 import { claimedGroups, groupsOf } from "./generic_plan.js";
 
 const MOST_OF_LIST = 50;
+const LONG = 44; // characters of a name and its value that are below each other
 
 function textOf(value) {
   if (Array.isArray(value)) {
@@ -27,6 +28,12 @@ function entriesOf(section, claimed, names) {
   ];
 }
 
+/** A line of the list; a long text is below its name. */
+function lineOf([key, text]) {
+  const isLong = text.length + key.length > LONG;
+  return el("div", { class: isLong ? "long" : null }, el("dt", null, key), el("dd", null, text));
+}
+
 export const genericValues = {
   name: "values",
   match(section) {
@@ -40,14 +47,7 @@ export const genericValues = {
     frame(place, {
       title: "Values",
       label: `${entries.length} values`,
-      draw: (area) =>
-        area.append(
-          el(
-            "dl",
-            { class: "value-list" },
-            entries.map(([key, text]) => el("div", null, el("dt", null, key), el("dd", null, text)))
-          )
-        ),
+      draw: (area) => area.append(el("dl", { class: "value-list" }, entries.map(lineOf))),
       table: () => ({ head: ["name", "value"], rows: entries }),
     });
   },

@@ -15,13 +15,8 @@ export function tableOf(given, title) {
     null,
     given.head.map((text) => el("th", { scope: "col" }, text))
   );
-  const rows = given.rows.slice(0, MOST_ROWS).map((row) =>
-    el(
-      "tr",
-      null,
-      row.map((cell) => el("td", null, String(cell)))
-    )
-  );
+  const line = (row) => given.head.map((_, i) => el("td", null, i < row.length ? `${row[i]}` : ""));
+  const rows = given.rows.slice(0, MOST_ROWS).map((row) => el("tr", null, line(row)));
   const more = given.rows.length - MOST_ROWS;
   return el(
     "div",
