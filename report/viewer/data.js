@@ -101,7 +101,7 @@ export class NDArray {
     return this.dense;
   }
 
-  /** "sums": what the page has of a large array, its sums over one axis, as an array of the others. */
+  /** "sums": the sums of a large array over one axis, as an array of the other axes; else null. */
   sums() {
     if (this.encoding !== "sums") return null;
     const { over, type, data } = this.given;

@@ -44,6 +44,7 @@ function kindControl({ kinds, kind }) {
 /** A heat map of one kind's changes by the labels of an axis. */
 function changeMap(area, width, names, columns, value, legend, options) {
   const values = names.flatMap((_, r) => columns.map((__, c) => value(r, c)));
+  const most = mostOf(values);
   heatmap(area, width, {
     rows: names,
     columns,
@@ -53,7 +54,7 @@ function changeMap(area, width, names, columns, value, legend, options) {
     label: legend,
     scale: colorScale(values, options),
     wholeTexts: true,
-    text: (r, c) => cellNumber(value(r, c), mostOf(values)),
+    text: (r, c) => cellNumber(value(r, c), most),
     tip: (r, c) => [`${names[r]}, ${columns[c]}`, `${legend}  ${short(value(r, c))}`],
   });
 }
