@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .plugins.plugin import Plugin
     from .plugins.plugin_options import option
     from .plugins.step import Step
+    from .results.result_folder import read_folder
 
 __all__ = [
     "ActivationCache",
@@ -63,6 +64,7 @@ __all__ = [
     "merge",
     "option",
     "patch",
+    "read_folder",
     "scale",
     "steer",
 ]
@@ -78,6 +80,7 @@ _LATER = {
     "accumulator": "plugins.accumulators",
     "merge": "corpora.corpus",
     "option": "plugins.plugin_options",
+    "read_folder": "results.result_folder",
 }
 
 

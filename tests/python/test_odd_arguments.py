@@ -38,6 +38,13 @@ CALLS: list[tuple[Call, str]] = [
     (lambda m: Model("\ud800"), "is not a path: it has a lone surrogate"),
     (lambda m: pythiascope.steer("embed", [1j]), "steer: the vector has values of type complex128"),
     (lambda m: pythiascope.steer("embed", ["x"]), "steer: the vector has values of type <U1"),
+    (lambda m: m.ln(TEXT).to_html(beside="x"), "beside is 'x'; pass a Result"),
+    (lambda m: m.ln(TEXT).to_html(label=5), "5 is a int; pass a text"),
+    (lambda m: m.ln(TEXT).to_html(command="a\0b"), "contains a 0 character"),
+    (lambda m: m.ln(TEXT).to_html(page_bytes=-1), "page_bytes is -1; pass a whole number"),
+    (lambda m: m.ln(TEXT).to_html(page_bytes="x"), "page_bytes is 'x'; pass a whole number"),
+    (lambda m: m.ln(TEXT).to_html("a\0b"), "is not a path: it has a 0 character"),
+    (lambda m: pythiascope.read_folder(5), "a path is a str or a pathlib.Path, not int"),
     (lambda m: Model(isa=5), "5 is a int; pass a text"),
 ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -251,9 +251,71 @@ class Result:
         return f"<Result {', '.join(self.sections)}: {rows}, model {run.hash[:16]}>"
 
     def _repr_html_(self) -> str:
-        from .result_html import result_html
+        from .result_page import notebook_page
 
-        return result_html(self)
+        return notebook_page(self)
+
+    @overload
+    def to_html(
+        self,
+        path: None = None,
+        *,
+        beside: Result | None = None,
+        label: str = "",
+        beside_label: str = "",
+        command: str = "",
+        page_bytes: int = 0,
+    ) -> str: ...
+
+    @overload
+    def to_html(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        beside: Result | None = None,
+        label: str = "",
+        beside_label: str = "",
+        command: str = "",
+        page_bytes: int = 0,
+    ) -> Path: ...
+
+    def to_html(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        beside: Result | None = None,
+        label: str = "",
+        beside_label: str = "",
+        command: str = "",
+        page_bytes: int = 0,
+    ) -> str | Path:
+        """A page for a browser, as the program's ``--html`` writes it: one file, no network.
+
+        Args:
+            path: The file to write; it is replaced whole or not at all. None: the page is returned.
+            beside: Another result, shown beside this one with their difference.
+            label: This result's name on the page; `beside_label` is the other's.
+            beside_label: The other result's name on the page.
+            command: What made the result; the page's foot shows it.
+            page_bytes: About the most bytes of data; 0 is the program's choice. Larger arrays are
+                rounded or cut, and the page says which.
+
+        Returns:
+            The page, or the path of the file.
+
+        Raises:
+            IOFailure: The file cannot be written.
+            Unsupported: The library was built without the page.
+        """
+        from .result_page import page_options, write_page
+
+        options = page_options(beside, label, beside_label, command, page_bytes)
+        if path is None:
+            return self._reader.write(c.PSC_FORMAT_HTML, **options)
+        from pathlib import Path
+
+        write_page(self, path, options)
+        return Path(path)
 
     def to_json(self, *, one_line: bool = False) -> str:
         """results.json as the program writes it: everything except the arrays' elements."""

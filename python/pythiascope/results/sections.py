@@ -137,11 +137,9 @@ class Reader:
         """The number that name(results) returns."""
         return int(getattr(self.library, name)(self.owner.pointer))
 
-    def write(self, format: int, **options: int) -> str:
+    def write(self, format: int, **options: Any) -> str:
         """The results in a format of psc_results_write_memory."""
-        how = c.psc_format_options()
-        for key, value in options.items():
-            setattr(how, key, value)
+        how = c.psc_format_options(**options)
         out, n = ctypes.c_void_p(), ctypes.c_size_t()
         where = ctypes.byref(out), ctypes.byref(n), self.owner.pointer
         self.call("psc_results_write_memory", *where, format, ctypes.byref(how))

@@ -444,10 +444,14 @@ class Session:
 
 
 class OwnedResults:
-    """The results of a run, which outlive their session and keep their model open."""
+    """The results of a run, which outlive their session and keep their model open.
 
-    def __init__(self, pointer: ctypes.c_void_p, model: OpenModel) -> None:
-        model.take_share()
+    Results of a folder need no model.
+    """
+
+    def __init__(self, pointer: ctypes.c_void_p, model: OpenModel | None) -> None:
+        if model is not None:
+            model.take_share()
         self._pid = os.getpid()
         self._pointer = pointer
         self._library = library()
@@ -462,7 +466,8 @@ class OwnedResults:
         if hasattr(self, "_model"):
             if os.getpid() == self._pid:
                 self._library.psc_results_close(ctypes.byref(self._pointer))
-            self._model.give_back()
+            if self._model is not None:
+                self._model.give_back()
 
 
 def _keep_until_now(session: Session) -> None:
