@@ -15,9 +15,11 @@ typedef enum psc_page_code {
     PSC_PAGE_TOP, /* per slice along the last axis: the largest entries, and the sum of the others */
     PSC_PAGE_I32,
     PSC_PAGE_I16,
-    PSC_PAGE_U16,   /* 65535: -1 */
-    PSC_PAGE_U8,    /* 255: -1 */
-    PSC_PAGE_SLICES /* some indices of the leading axes, with all that belongs to them */
+    PSC_PAGE_U16,    /* 65535: -1 */
+    PSC_PAGE_U8,     /* 255: -1 */
+    PSC_PAGE_SLICES, /* some indices of the leading axes, with all that belongs to them */
+    PSC_PAGE_Q8,     /* a byte: steps of 1/254 of the range of an index of the last axis */
+    PSC_PAGE_SUMS    /* sums over the axis "neurons" of a histogram per neuron */
 } psc_page_code;
 
 typedef struct psc_page_encoding {
@@ -32,7 +34,7 @@ typedef struct psc_page_encoding {
     int64_t n_slices;
 } psc_page_encoding;
 
-enum { PSC_PAGE_CHOICES = 9 };
+enum { PSC_PAGE_CHOICES = 9, PSC_PAGE_COLUMNS = 16 }; /* most columns of Q8 */
 /* The choices of psc_page_encoding.kept, from the largest on. */
 extern const int32_t psc_page_kept[PSC_PAGE_CHOICES], psc_page_kept_of_pattern[PSC_PAGE_CHOICES];
 
@@ -41,21 +43,26 @@ extern const int32_t psc_page_kept[PSC_PAGE_CHOICES], psc_page_kept_of_pattern[P
 
 /* What the choice of an encoding needs to know of an array. */
 typedef struct psc_page_facts {
-    int64_t n, last, slices;           /* n = slices * last */
-    bool is_pattern;                   /* attention: rows by keys */
+    int64_t n, last, slices; /* n = slices * last */
+    bool is_pattern;         /* attention: rows by keys */
+    bool is_share;           /* a pattern from 0 to 1 */
+    bool has_infinity;
+    int summed;                        /* the axis that SUMS sums over; -1: none */
     double most;                       /* the largest finite magnitude */
     int32_t low, high;                 /* of integers */
     int64_t entries[PSC_PAGE_CHOICES]; /* that TOP keeps in all, per choice */
 } psc_page_facts;
 
 void psc_page_examine(psc_page_facts *out, const psc_array *array);
-/* The best encoding of at most `room` bytes: exact, then F16, then TOP. */
+/* The best encoding of at most `room` bytes: exact, then F16, then SUMS or TOP. */
 psc_page_encoding psc_page_choose(
     const psc_page_facts *facts, const psc_array *array, int64_t room);
 /* A small encoding of at most `room` bytes: exact integers, F16, or TOP with few
  * entries. */
 psc_page_encoding psc_page_choose_small(
     const psc_page_facts *facts, const psc_array *array, int64_t room);
+/* Q8 if the array has few columns and it fits. */
+psc_page_encoding psc_page_round(const psc_page_facts *facts, const psc_array *array, int64_t room);
 /* The encoding SLICES, which does not copy slices; OMITTED if there are none. */
 psc_page_encoding psc_page_slices(const psc_page_facts *facts, const psc_array *array, int32_t lead,
     const int32_t *slices, int64_t n_slices);

@@ -1,7 +1,8 @@
-/* The budget of the arrays. Patterns and contexts come first, because a reader looks at them most: half
- * of the room, in equal parts. Then, from the smallest to the largest, each array takes a small
- * encoding while there is room, and after that each a better one. A page is small where it can be:
- * another array uses a sixth of the room at most, a twelfth as exact floats. */
+/* The budget of the arrays. Patterns and contexts come first, because a reader looks at them most: up to
+ * 40 % of the room, in equal parts. Then, from the smallest to the largest, each array takes a small
+ * encoding while there is room, and after that each a better one. A page is small where it can be: an
+ * array takes a tenth of the room at most, in a corpus a sixth; a twelfth as exact floats; two fifths if
+ * it is rounded to bytes. */
 #include "page_contexts.h"
 
 #include <stdlib.h>
@@ -53,6 +54,7 @@ psc_status psc_page_plan_make(psc_page_plan *out, const psc_page_source *source,
         if (source->runs[run]) n += count_arrays(source->runs[run], &sections);
     *out = (psc_page_plan){.arrays = calloc((size_t)n + 1, sizeof *out->arrays),
         .groups = calloc((size_t)sections + 1, sizeof *out->groups)};
+    out->is_corpus = psc_results_token_count(source->runs[0]) == 0;
     psc_status status = PSC_OK;
     if (!out->arrays || !out->groups)
         status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
@@ -110,12 +112,16 @@ static int64_t least_of(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* exact: most bytes of exact floats. */
-static psc_page_encoding best_of(const psc_page_array *array, int64_t room, int64_t exact) {
-    psc_page_encoding best = psc_page_choose(&array->facts, &array->view, least_of(room, exact));
-    if (best.code != PSC_PAGE_TOP && best.code != PSC_PAGE_OMITTED) return best;
+static bool is_whole(psc_page_encoding encoding) {
+    return encoding.code != PSC_PAGE_TOP && encoding.code != PSC_PAGE_OMITTED;
+}
+
+static psc_page_encoding best_of(const psc_page_array *array, int64_t room, int64_t whole) {
+    psc_page_encoding best =
+        psc_page_choose(&array->facts, &array->view, least_of(room, whole / 12));
+    if (is_whole(best)) return best;
     best = psc_page_choose(&array->facts, &array->view, room);
-    if (best.code == PSC_PAGE_F32) /* it is larger than that */
+    if (best.code == PSC_PAGE_F32) /* larger than exact floats may be */
         best = psc_page_choose(&array->facts, &array->view, best.bytes - 1);
     return best;
 }
@@ -128,10 +134,22 @@ static int64_t choose(psc_page_plan *plan, item *one, int64_t room, int64_t whol
         return room - one->bytes;
     }
     psc_page_array *array = one->array;
-    array->encoding = small ? psc_page_choose_small(&array->facts, &array->view, most)
-                            : best_of(array, most, whole / 12);
-    one->bytes = array->encoding.bytes;
-    return room - one->bytes;
+    psc_page_encoding best = small ? psc_page_choose_small(&array->facts, &array->view, most)
+                                   : best_of(array, most, whole);
+    if (!one->is_first && !is_whole(best)) {
+        const psc_page_encoding rounded =
+            psc_page_round(&array->facts, &array->view, least_of(room, whole / 5 * 2));
+        if (is_whole(rounded)) best = rounded;
+    }
+    array->encoding = best;
+    one->bytes = best.bytes;
+    return room - best.bytes;
+}
+
+/* Most bytes of an item. */
+static int64_t most_of(const psc_page_plan *plan, const item *one, int64_t whole, int n_first) {
+    if (one->is_first) return whole / 100 * 40 / n_first;
+    return plan->is_corpus ? whole / 6 : whole / 10;
 }
 
 psc_status psc_page_plan_choose(psc_page_plan *plan, int64_t room, psc_error *error) {
@@ -141,7 +159,7 @@ psc_status psc_page_plan_choose(psc_page_plan *plan, int64_t room, psc_error *er
     int n_first;
     const int n = make_items(items, plan, &n_first);
     for (int i = 0; i < n; i++) {
-        items[i].most = items[i].is_first ? whole / 2 / n_first : whole / 6;
+        items[i].most = most_of(plan, &items[i], whole, n_first);
         room = choose(plan, &items[i], room, whole, !items[i].is_first);
     }
     for (int i = n_first; i < n; i++)
@@ -158,6 +176,8 @@ static bool is_of_kind(const psc_page_array *array, int kind) {
     if (kind == 1) return code == PSC_PAGE_TOP && !array->facts.is_pattern;
     if (kind == 2) return code == PSC_PAGE_TOP && array->facts.is_pattern;
     if (kind == 3) return code == PSC_PAGE_SLICES;
+    if (kind == 4) return code == PSC_PAGE_Q8;
+    if (kind == 5) return code == PSC_PAGE_SUMS;
     return code == PSC_PAGE_OMITTED;
 }
 
@@ -208,24 +228,18 @@ bool psc_page_plan_note(char *text, size_t size, const psc_page_plan *plan, int 
     char names[800];
     const int n = name_arrays(names, sizeof names, plan, kind);
     if (n == 0) return false;
-    const char *have = n == 1 ? "has" : "have", *are = n == 1 ? "is" : "are";
-    if (kind == 0)
-        snprintf(text, size, "%s %s rounded to 16 bits: an error of at most 0.05 %%.", names, are);
-    else if (kind == 1)
-        snprintf(text, size,
-            "%s %s only the largest entries here, at least %d per slice, rounded to 16 bits, and the "
-            "sum of the rest.",
-            names, have, kept_of(plan, kind, false));
-    else if (kind == 2)
-        snprintf(text, size,
-            "%s %s only entries of at least %g here, at most %d per row, rounded to 16 bits, and the "
-            "sum of the rest.",
-            names, have, PSC_PAGE_LEAST, kept_of(plan, kind, true));
-    else if (kind == 3)
-        snprintf(text, size,
-            "%s %s only some slices here, each whole; tensors.safetensors has all.", names, have);
-    else
-        snprintf(text, size, "%s %s too large for this page; tensors.safetensors has %s.", names,
-            are, n == 1 ? "it" : "them");
+    static const char *const formats[PSC_PAGE_NOTES] = {
+        "%s %s rounded to 16 bits: an error of at most 0.05 %%.",
+        "%s %s only the largest entries here, at least %d per slice, rounded to 16 bits, and the sum "
+        "of the rest.",
+        "%s %s only entries from 0.005 up here, at most %d per row, rounded to 1 %%, and the sum of "
+        "the rest.",
+        "%s %s only some slices here, each whole; tensors.safetensors has all.",
+        "%s %s rounded to 8 bits: an error of at most 0.2 %% of each column's range.",
+        "%s %s only sums over neurons here; tensors.safetensors has all.",
+        "%s %s too large for this page; tensors.safetensors has all."};
+    const bool is = kind == 0 || kind == 4 || kind == 6;
+    const char *verb = is ? (n == 1 ? "is" : "are") : n == 1 ? "has" : "have";
+    snprintf(text, size, formats[kind], names, verb, kept_of(plan, kind, kind == 2));
     return true;
 }

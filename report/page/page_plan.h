@@ -32,6 +32,7 @@ typedef struct psc_page_plan {
     int n;
     psc_page_group *groups; /* at most one per section */
     int n_groups;
+    bool is_corpus; /* no tokens, but totals: few arrays matter more than a small page */
 } psc_page_plan;
 
 /* Every array of the runs, omitted for now. */
@@ -41,7 +42,7 @@ psc_status psc_page_plan_choose(psc_page_plan *plan, int64_t room, psc_error *er
 void psc_page_plan_free(psc_page_plan *plan);
 /* A sentence about the arrays of one kind into text; false when there is none. kind: from 0 to
  * PSC_PAGE_NOTES - 1. */
-enum { PSC_PAGE_NOTES = 5 };
+enum { PSC_PAGE_NOTES = 7 };
 bool psc_page_plan_note(char *text, size_t size, const psc_page_plan *plan, int kind);
 
 #endif

@@ -9,6 +9,7 @@ const ELEMENT = {
   i32: [4, (view, at) => view.getInt32(at, true)],
   i16: [2, (view, at) => view.getInt16(at, true)],
   u8: [1, (view, at) => (view.getUint8(at) === 255 ? -1 : view.getUint8(at))],
+  byte: [1, (view, at) => view.getUint8(at)],
   u16: [2, (view, at) => (view.getUint16(at, true) === 65535 ? -1 : view.getUint16(at, true))],
   u32: [4, (view, at) => view.getUint32(at, true)],
 };
@@ -97,7 +98,14 @@ export class NDArray {
   /** The typed array of a dense array, row-major; null for the others. */
   values() {
     if (this.encoding === "top" || this.encoding === "slices" || this.omitted) return null;
-    if (!this.dense) this.dense = decode(this.given.data, this.encoding, this.given.scale);
+    if (this.dense) return this.dense;
+    const { data, scale, low, step } = this.given;
+    const q8 = this.encoding === "q8"; // bytes: steps of a range per index of the last axis
+    this.dense = decode(data, q8 ? "u8" : this.encoding, scale);
+    if (q8)
+      this.dense = this.dense.map((n, i) =>
+        n < 0 ? NaN : low[i % this.last] + step[i % this.last] * n
+      );
     return this.dense;
   }
 
@@ -133,7 +141,7 @@ export class NDArray {
     if (this.kept) return this.kept;
     const count = decode(this.given.count, this.given.count_type || "u16");
     const index = decode(this.given.index, this.given.index_type);
-    const value = decode(this.given.value, this.given.value_type, this.given.scale);
+    const value = this.keptValues();
     this.kept = [];
     for (let slice = 0, at = 0; slice < count.length; slice++) {
       const entries = new Map();
@@ -141,6 +149,13 @@ export class NDArray {
       this.kept.push(entries);
     }
     return this.kept;
+  }
+
+  /** The numbers of "top"; "log8": bytes from least to most by equal factors. */
+  keptValues() {
+    const { value, value_type: type, scale, least, most } = this.given;
+    if (type !== "log8") return decode(value, type, scale);
+    return decode(value, "byte").map((n) => least * (most / least) ** (n / 255));
   }
 
   at(...indices) {
@@ -192,6 +207,7 @@ export class NDArray {
   restAt(slice) {
     const { rest, rest_type: type, rest_scale: scale } = this.given;
     if (!this.rests) this.rests = decode(rest, type || "f32", scale);
+    if (type === "u8" && this.rests[slice] < 0) return NaN;
     return this.rests[slice];
   }
 
@@ -277,7 +293,9 @@ export class Run {
     this.model = given.model;
     this.run = given.run || {};
     this.corpus = given.corpus || null;
-    this.tokens = given.tokens || [];
+    this.tokens = (given.tokens || []).map((token) =>
+      token.text === null ? { ...token, text: `#${token.id}` } : token
+    ); // a model without a tokenizer has no texts
     this.vocabulary = given.vocabulary || {};
     this.sequences = new Set(this.tokens.map((token) => token.sequence)).size;
     this.sections = (given.sections || []).map((section) => new Section(this, section));

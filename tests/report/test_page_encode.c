@@ -36,15 +36,18 @@ typedef struct made {
     char *text;
 } made;
 
+typedef psc_page_encoding (*choose_fn)(
+    const psc_page_facts *facts, const psc_array *array, int64_t room);
+
 /* Encodes an array in at most `room` bytes. */
-static made encode(const psc_array *array, int64_t room) {
+static made encode_as(const psc_array *array, choose_fn choose, int64_t room) {
     made m;
     size_t bytes;
     psc_error error = {0};
     FILE *out = open_memstream(&m.text, &bytes);
     psc_json json = {.out = out, .page = true};
     psc_page_examine(&m.facts, array);
-    m.encoding = psc_page_choose(&m.facts, array, room);
+    m.encoding = choose(&m.facts, array, room);
     cr_assert_leq(m.encoding.bytes, room);
     psc_json_object(&json, NULL);
     cr_assert_eq(psc_page_encode(&json, array, &m.facts, &m.encoding, NULL, &error), PSC_OK);
@@ -55,6 +58,10 @@ static made encode(const psc_array *array, int64_t room) {
     m.json = json_loads(m.text, 0, NULL);
     cr_assert(m.json, "%s", m.text);
     return m;
+}
+
+static made encode(const psc_array *array, int64_t room) {
+    return encode_as(array, psc_page_choose, room);
 }
 
 static void discard(made *m) {
@@ -165,6 +172,11 @@ static void check_top(const made *m, double values[ROWS][COLUMNS], bool is_patte
     double *index = numbers_of(m->json, "index", text_in(m->json, "index_type"), 1, &n_index);
     double *value = numbers_of(m->json, "value", text_in(m->json, "value_type"), scale, &n_values);
     double *rest = numbers_of(m->json, "rest", text_in(m->json, "rest_type"), rest_scale, &n_rests);
+    const bool is_share = strcmp(text_in(m->json, "value_type"), "log8") == 0;
+    const double most = json_real_value(json_object_get(m->json, "most"));
+    for (size_t i = 0; is_share && i < n_values; i++)
+        value[i] = 0.005 * pow(most / 0.005, value[i] / 255);
+    const double bound = is_share ? 0.011 : 0x1p-11;
     cr_assert(n_counts == ROWS && n_rests == ROWS && n_index == n_values);
     for (int r = 0; r < ROWS; r++) {
         bool is_kept[COLUMNS] = {false};
@@ -174,7 +186,8 @@ static void check_top(const made *m, double values[ROWS][COLUMNS], bool is_patte
             const int c = (int)index[at];
             cr_assert(c >= 0 && c < COLUMNS && (k == 0 || index[at] > index[at - 1]));
             is_kept[c] = true;
-            cr_assert_leq(fabs(value[at] - values[r][c]), fabs(values[r][c]) * 0x1p-11);
+            cr_assert_leq(fabs(value[at] - values[r][c]), fabs(values[r][c]) * bound, "%g %g",
+                value[at], values[r][c]);
         }
         for (int c = 0; c < COLUMNS; c++) {
             const double x = values[r][c];
@@ -186,7 +199,9 @@ static void check_top(const made *m, double values[ROWS][COLUMNS], bool is_patte
         }
         cr_assert_eq((int)count[r], want);
         if (r == 5)
-            cr_assert(isnan(rest[r]), "a slice without a number");
+            cr_assert(is_share ? rest[r] < 0 : isnan(rest[r]), "a slice without a number");
+        else if (is_share)
+            cr_assert_leq(fabs(rest[r] - sum), rest_scale * 0.51);
         else
             cr_assert_leq(fabs(rest[r] - sum),
                 fabs(sum) * (is_pattern ? 0x1p-10 : 0x1p-23) + magnitude * 1e-12);
@@ -232,6 +247,12 @@ Test(page_encode, a_pattern_keeps_entries_from_its_threshold) {
     cr_assert_str_eq(text_in(m.json, "encoding"), "top");
     cr_assert_leq(m.encoding.kept, 8);
     cr_expect_eq(json_real_value(json_object_get(m.json, "least")), 0.005);
+    cr_expect_str_eq(text_in(m.json, "value_type"), "log8");
+    check_top(&m, values, true);
+    discard(&m);
+    values[3][1] = -0.5; /* no share: 16 bits, with the sign */
+    m = encode(&array, 3000);
+    cr_expect_str_eq(text_in(m.json, "value_type"), "f16");
     check_top(&m, values, true);
     discard(&m);
     psc_page_facts facts;
@@ -244,6 +265,68 @@ Test(page_encode, a_pattern_keeps_entries_from_its_threshold) {
     array.key = "blocks.0.attn.hook_pattern";
     psc_page_examine(&facts, &array);
     cr_expect(facts.is_pattern, "a capture");
+}
+
+Test(page_encode, few_columns_are_rounded_by_their_ranges) {
+    enum { N = 500, WIDTH = 3 };
+    static float data[N][WIDTH];
+    uint64_t state = 11;
+    for (int i = 0; i < N; i++) {
+        data[i][0] = (float)(1e6 * (random_real(&state) - 0.5));
+        data[i][1] = i == 9 ? NAN : (float)(1e-6 * random_real(&state));
+        data[i][2] = 4.5f;
+    }
+    const psc_array array = array_of_reals(PSC_F32, data, N, WIDTH, "x");
+    made m = encode_as(&array, psc_page_round, 10000);
+    size_t n;
+    cr_assert_str_eq(text_in(m.json, "encoding"), "q8");
+    double *read = numbers_of(m.json, "data", "u8", 1, &n);
+    cr_assert_eq(n, N * WIDTH);
+    for (size_t i = 0; i < n; i++) {
+        const double low = json_real_value(json_array_get(json_object_get(m.json, "low"), i % 3));
+        const double step = json_real_value(json_array_get(json_object_get(m.json, "step"), i % 3));
+        const double want = (double)(&data[0][0])[i];
+        if (isnan(want))
+            cr_assert_lt(read[i], 0);
+        else
+            cr_assert_leq(fabs(low + step * read[i] - want), step * 0.501);
+    }
+    free(read);
+    discard(&m);
+    const psc_array wide = array_of_reals(PSC_F32, data, N * WIDTH / 20, 20, "x");
+    psc_page_facts facts;
+    psc_page_examine(&facts, &wide);
+    cr_expect_eq(psc_page_round(&facts, &wide, 1 << 20).code, PSC_PAGE_OMITTED, "too many columns");
+    data[0][0] = INFINITY;
+    psc_page_examine(&facts, &array);
+    cr_expect_eq(psc_page_round(&facts, &array, 1 << 20).code, PSC_PAGE_OMITTED, "no finite range");
+}
+
+Test(page_encode, histograms_per_neuron_are_summed) {
+    enum { LAYERS = 2, NEURONS = 100, BINS = 7 };
+    static double data[LAYERS][NEURONS][BINS];
+    for (int i = 0; i < LAYERS * NEURONS * BINS; i++) (&data[0][0][0])[i] = i % 13;
+    const psc_array array = {.name = "x",
+        .key = "x",
+        .element = PSC_F64,
+        .n_axes = 3,
+        .shape = {LAYERS, NEURONS, BINS},
+        .axes = {"layers", "neurons", "pre_bins"},
+        .data = data};
+    made m = encode(&array, 1000);
+    size_t n;
+    cr_assert_str_eq(text_in(m.json, "encoding"), "sums");
+    cr_expect_eq(json_integer_value(json_object_get(m.json, "over")), 1);
+    double *read = numbers_of(m.json, "data", text_in(m.json, "type"), 1, &n);
+    cr_assert_eq(n, LAYERS * BINS);
+    for (int layer = 0; layer < LAYERS; layer++)
+        for (int bin = 0; bin < BINS; bin++) {
+            double sum = 0;
+            for (int k = 0; k < NEURONS; k++) sum += data[layer][k][bin];
+            cr_assert_eq(read[layer * BINS + bin], sum);
+        }
+    free(read);
+    discard(&m);
 }
 
 Test(page_encode, integers_are_exact_or_omitted) {

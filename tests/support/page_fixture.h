@@ -102,7 +102,8 @@ static inline double half_value(uint32_t bits) {
     return sign * ldexp(1024 + fraction, exponent - 25);
 }
 
-/* Fresh numbers from a base64 member; type: "f32", "f16", "i32", "i16", "u8", "u16", "u32". */
+/* Fresh numbers from a base64 member; type: "f32", "f16", "i32", "i16", "u8", "u16",
+ * "u32", "log8" (the bytes). */
 static inline double *numbers_of(
     const json_t *object, const char *key, const char *type, double scale, size_t *n) {
     size_t bytes;
