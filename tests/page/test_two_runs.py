@@ -144,6 +144,16 @@ def test_every_figure_can_show_every_pane(mode: str, both: Made, open_page: Open
     assert opened.page.locator(".failure").count() == 0
 
 
+def test_a_saved_figure_says_which_run_it_is(page: Path, open_page: Opener, tmp_path: Path) -> None:
+    opened = open_page(page)
+    show(opened, "difference")
+    figure = opened.page.locator(f'{FOREIGN} [data-figure="values"] figure:visible')
+    opened.show(figure)
+    path = opened.save(figure, "SVG", tmp_path)
+    assert path.name == "pythiascope-foreign-values-difference.svg"
+    assert "<title>Values (difference)</title>" in path.read_text(encoding="utf-8")
+
+
 def test_different_tokens_are_announced(made: Maker, open_page: Opener) -> None:
     one = made("analyze", "--text", TEXT, "--plugin", "ln")
     other = made("analyze", "--text", TEXT.replace("girl", "boy"), "--plugin", "ln")

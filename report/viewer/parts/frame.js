@@ -57,11 +57,18 @@ function tableButton(given, figure) {
   return toggle;
 }
 
-/** The name of a figure's file without its ending: "pythiascope-lens-entropy". */
-function fileName(figure, given) {
+/**
+ * What the saved file is called and says: "pythiascope-lens-entropy", in a page of two runs
+ * "pythiascope-lens-entropy-difference", with the pane's name after the title.
+ */
+function fileOf(figure, given) {
   const section = figure.closest("[data-section]");
-  const parts = [section && section.dataset.section, given.title].filter(Boolean).map(slug);
-  return ["pythiascope", ...parts.filter((part, i) => parts.indexOf(part) === i)].join("-");
+  const pane = figure.closest("[data-pane]");
+  const names = [section && section.dataset.section, given.title, pane && pane.dataset.pane];
+  const parts = names.filter(Boolean).map(slug);
+  const name = ["pythiascope", ...parts.filter((part, i) => parts.indexOf(part) === i)].join("-");
+  const run = pane ? ` (${pane.querySelector(".pane-name").textContent})` : "";
+  return { name, title: `${given.title}${run}`, svg: given.svg };
 }
 
 function saveButton(text, save, figure, area, given) {
@@ -70,7 +77,7 @@ function saveButton(text, save, figure, area, given) {
     told.textContent = "";
     try {
       if (!area.dataset.drawn) figure.redraw();
-      await save(area, { name: fileName(figure, given), title: given.title, svg: given.svg });
+      await save(area, fileOf(figure, given));
     } catch (error) {
       told.textContent = `The figure could not be saved: ${error.message}.`;
     }

@@ -30,12 +30,15 @@ function apply(choice) {
   if (theme() !== before) document.dispatchEvent(new Event("themechange"));
 }
 
-/** On paper the page is light and whole: figures that were not drawn yet are drawn. */
+/** On paper the page is light and whole: what was not drawn yet is, and what was folded is not. */
 function watchPrinting() {
   let before = null;
   addEventListener("beforeprint", () => {
     before = document.documentElement.dataset.theme || "system";
     apply("light");
+    document.querySelectorAll("main details").forEach((node) => {
+      node.open = true;
+    });
     document.dispatchEvent(new Event("drawall"));
   });
   addEventListener("afterprint", () => apply(before));
