@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from opened_page import Opened
-from page_files import Made, Maker, changed
+from page_files import Made, Maker
 from playwright.sync_api import Locator
 
 TEXT = "The old man gave the girl a red rose, and she"
@@ -29,15 +28,12 @@ def runs(made: Maker) -> tuple[Made, Made]:
 
 
 @pytest.fixture(scope="module")
-def page(runs: tuple[Made, Made], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(made: Maker, runs: tuple[Made, Made]) -> Made:
     """The page of the first run with the second beside it."""
-    beside: list[Any] = []
-    folder = tmp_path_factory.mktemp("compared")
-    changed(runs[1], lambda data: beside.extend(data["runs"]), folder / "second.html")
-    return changed(runs[0], lambda data: data["runs"].extend(beside), folder / "both.html")
+    return made.beside(*runs)
 
 
-def opened_difference(page: Path, open_page: Opener) -> Opened:
+def opened_difference(page: Made, open_page: Opener) -> Opened:
     opened = open_page(page)
     opened.page.get_by_label("Runs").select_option("difference")
     opened.page.locator(f"[data-row='{ROW}']").first.click()
@@ -57,7 +53,7 @@ def difference(runs: tuple[Made, Made], key: str) -> np.ndarray[Any, Any]:
 
 
 def test_differences_of_shares_sum_to_that_of_the_logit(
-    runs: tuple[Made, Made], page: Path, open_page: Opener
+    runs: tuple[Made, Made], page: Made, open_page: Opener
 ) -> None:
     opened = opened_difference(page, open_page)
     table = opened.table(frame_of(opened, "shares", "Largest shares"))
@@ -73,7 +69,7 @@ def test_differences_of_shares_sum_to_that_of_the_logit(
     assert float(table.rows[-1][1]) == pytest.approx(logit, abs=1e-5)
 
 
-def test_differences_of_the_lens(runs: tuple[Made, Made], page: Path, open_page: Opener) -> None:
+def test_differences_of_the_lens(runs: tuple[Made, Made], page: Made, open_page: Opener) -> None:
     opened = opened_difference(page, open_page)
     figure = frame_of(opened, "lens", "Over the layers")
     table = opened.table(figure)
@@ -88,7 +84,7 @@ def test_differences_of_the_lens(runs: tuple[Made, Made], page: Path, open_page:
 
 
 def test_differences_of_the_denominators(
-    runs: tuple[Made, Made], page: Path, open_page: Opener
+    runs: tuple[Made, Made], page: Made, open_page: Opener
 ) -> None:
     opened = opened_difference(page, open_page)
     title = "Without each component: frozen against recomputed"
@@ -104,7 +100,7 @@ def test_differences_of_the_denominators(
         np.testing.assert_allclose(shown, wanted[places], rtol=1e-3, atol=2e-6)
 
 
-def test_lists_by_rank_have_no_difference(page: Path, open_page: Opener) -> None:
+def test_lists_by_rank_have_no_difference(page: Made, open_page: Opener) -> None:
     opened = opened_difference(page, open_page)
     pane = opened.page.locator('[data-figure="activations"] [data-pane="difference"]')
     pane.get_by_text("Lists by rank are of other neurons").wait_for()

@@ -48,7 +48,7 @@ def check_bars(table: Table, run: Made, level: str) -> None:
     """The lines of the figure are the largest shares of row 9, and add up to the logit."""
     shares, labels = shares_of(run, level)
     here = shares[0, 9]
-    rounded = 5e-4 if level == "neuron" else 1e-5
+    rounded = 5e-4 if level in ("source", "neuron") else 1e-5  # 16 bits
     names = [row[0] for row in table.rows]
     places = [labels.index(name) for name in names[1:-1] if name in labels]
     assert (names[0], names[-1]) == ("constant", "logit")
@@ -186,10 +186,11 @@ def test_sources_sum_over_heads_by_the_token_read(
     for position in range(10):
         read = [c for c, label in enumerate(labels) if label.endswith(f"@{position}")]
         total = shares[0, 9, read].sum()
-        assert table.column("all heads")[position] == pytest.approx(total, rel=1e-4, abs=1e-6)
+        off = 5e-4 * np.abs(shares[0, 9, read]).sum()  # 16 bits
+        assert table.column("all heads")[position] == pytest.approx(total, abs=off)
     assert len(table.rows) == 10
     one = table.column("L2H3")[4]
-    assert one == pytest.approx(shares[0, 9, labels.index("L2H3@4")], rel=1e-5)
+    assert one == pytest.approx(shares[0, 9, labels.index("L2H3@4")], rel=5e-4)
     assert figure.locator("svg.tinted rect.token").count() == 10
 
 

@@ -3,7 +3,7 @@ import { bars } from "../parts/bars.js";
 import { el } from "../parts/dom.js";
 import { rowTitle } from "../parts/rows.js";
 import { number, short } from "../parts/scales.js";
-import { targetAt } from "../parts/targets.js";
+import { noTarget, targetAt } from "../parts/targets.js";
 
 const MOST = 20;
 
@@ -28,7 +28,7 @@ export function drawTop(area, width, section, t, i) {
   const row = rowTitle(section.run, section.axis("target_rows").number(i));
   area.append(el("p", { class: "which" }, `${row} → ${targetAt(section, t, i)}`));
   if (!top.length) {
-    area.append(el("p", { class: "note" }, "This row has no such target."));
+    area.append(el("p", { class: "note" }, noTarget(section)));
     return;
   }
   bars(area, width, {

@@ -7,7 +7,7 @@ import { rowFrame } from "../parts/row_frame.js";
 import { rowTitle } from "../parts/rows.js";
 import { number, short } from "../parts/scales.js";
 import { scatter } from "../parts/scatter.js";
-import { lastWithTarget, targetAt } from "../parts/targets.js";
+import { lastWithTarget, noTarget, targetAt } from "../parts/targets.js";
 import { effectLevels, effectsOf, frozenSum } from "./denominators_data.js";
 import { component } from "./shares_data.js";
 
@@ -54,7 +54,7 @@ function drawBars(area, width, section, state, i) {
   const shown = ranked(section, level, target, i, order).slice(0, most);
   area.append(el("p", { class: "which" }, headOf(section, level, target, i)));
   if (!shown.length) {
-    area.append(el("p", { class: "note" }, "This row has no such target."));
+    area.append(el("p", { class: "note" }, noTarget(section)));
     return;
   }
   bars(area, width, {

@@ -3,7 +3,7 @@ import { bars } from "../parts/bars.js";
 import { el } from "../parts/dom.js";
 import { number, short } from "../parts/scales.js";
 import { rowTitle } from "../parts/rows.js";
-import { targetAt } from "../parts/targets.js";
+import { noTarget, targetAt } from "../parts/targets.js";
 import { sharesOf } from "./shares_levels.js";
 
 const PRECISION = 1e-5; // a relative difference that 6 digits do not show
@@ -48,7 +48,7 @@ export function drawShares(area, width, section, state, i) {
   const head = `${rowTitle(section.run, row)} → ${targetAt(section, target, i)}`;
   area.append(el("p", { class: "which" }, head));
   if (shares.missing) {
-    area.append(el("p", { class: "note" }, "This row has no such target."));
+    area.append(el("p", { class: "note" }, noTarget(section)));
     return;
   }
   const lines = shareLines(shares);

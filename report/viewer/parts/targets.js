@@ -12,6 +12,12 @@ export function targetTexts(section) {
   return Array.from({ length: targets.n }, (_, t) => plain(targets.label(t)));
 }
 
+/** The sentence in place of a drawing where a row lacks the target. */
+export function noTarget(section) {
+  return section.isDifference ? "The two runs do not have the same target at this row."
+    : "This row has no such target.";
+}
+
 /** The last of n row indices at which target t exists; n - 1 where that is not known. */
 export function lastWithTarget(section, t, n) {
   const ids = section.array("target_ids");
