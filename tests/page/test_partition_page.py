@@ -126,3 +126,11 @@ def test_a_click_on_a_change_shows_its_histogram(
     )
     assert np.argmax(heights) == np.argmax(counts)
     assert (np.array(heights) > 0).sum() == (counts > 0).sum()
+
+
+def test_the_panel_tells_log_z_of_a_token(run: Made, open_page: Callable[..., Opened]) -> None:
+    opened = open_page(run)
+    opened.page.locator(".chip").nth(3).click()
+    texts = opened.page.locator(".token-panel .values dd").all_inner_texts()
+    expected = [run.arrays[f"partition.{key}"][-1, 3] for key in ("log_z", "log_z_gap", "margin")]
+    np.testing.assert_allclose([float(text) for text in texts[:3]], expected, rtol=1e-2)

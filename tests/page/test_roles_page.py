@@ -62,3 +62,11 @@ def test_a_token_tells_its_role_at_the_chosen_layer(
     lines = opened.page.locator(".tip").inner_text().split("\n")
     value = float(lines[1].split()[-1])
     np.testing.assert_allclose(value, run.arrays["roles.attractor"][3, 4], rtol=1e-2)
+
+
+def test_the_panel_tells_the_roles_of_a_token(run: Made, open_page: Callable[..., Opened]) -> None:
+    opened = open_page(run)
+    opened.page.locator(".chip").nth(4).click()
+    texts = opened.page.locator(".token-panel .values dd").all_inner_texts()
+    expected = [run.arrays[f"roles.{key}"][2, 4] for key in ("predictor", "attractor")]
+    np.testing.assert_allclose([float(text) for text in texts[1:3]], expected, rtol=1e-2)

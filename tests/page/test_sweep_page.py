@@ -86,3 +86,7 @@ def test_the_map_of_positions_selects_the_token(
         "chips => chips.findIndex(chip => chip.classList.contains('locked'))"
     )
     assert locked == 2
+    texts = opened.page.locator(".token-panel .values dd").all_inner_texts()
+    np.testing.assert_allclose(
+        [float(text) for text in texts], effect_of(run)[0, :, 2], rtol=1e-2, atol=1e-6
+    )

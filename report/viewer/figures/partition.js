@@ -4,6 +4,7 @@
 import { bars } from "../parts/bars.js";
 import { choiceOf, choose, chooseList, redrawOn } from "../parts/choose.js";
 import { colorScale } from "../parts/colorscale.js";
+import { facts } from "../parts/facts.js";
 import { follow } from "../parts/follow.js";
 import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
@@ -355,5 +356,11 @@ export const partition = {
     if (section.has("bin_dz", ["gauges", ...CHANGES, "bins"]))
       rankFrame(place, section, page, kinds, kind);
     compareFrame(place, section, page, kinds, BY_CHANGE);
+  },
+  detail(section, row) {
+    const i = section.indexOfRow("rows", row);
+    if (i === null) return null;
+    const last = section.axis("lenses").n - 1;
+    return facts(lensQuantities(section).map(({ name, at }) => [name, at(last, i)]));
   },
 };

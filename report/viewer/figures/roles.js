@@ -5,6 +5,7 @@ import { choiceOf, choose, chooseList, redrawOn } from "../parts/choose.js";
 import { category, ink } from "../parts/colors.js";
 import { colorScale } from "../parts/colorscale.js";
 import { el } from "../parts/dom.js";
+import { facts } from "../parts/facts.js";
 import { follow } from "../parts/follow.js";
 import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
@@ -49,10 +50,16 @@ export function lettersOf(map) {
   return BITS.filter((_, bit) => map & (1 << bit)).join("");
 }
 
+/** The layer that the tinted texts and the token's panel show; first the middle one. */
+function layerChoice(section, page) {
+  const middle = Math.max(0, Math.floor((section.axis("layers").n - 1) / 2));
+  return choiceOf(page, section, "layer", middle);
+}
+
 function textFrame(place, section, page) {
   const keys = rolesOf(section);
   const layers = labelsOf(section, "layers");
-  const layer = choiceOf(page, section, "layer", Math.max(0, Math.floor((layers.length - 1) / 2)));
+  const layer = layerChoice(section, page);
   const tokens = labelsOf(section, "rows");
   const map = hasMap(section) ? section.array("map") : null;
   const draw = (area, width) =>
@@ -331,5 +338,16 @@ export const roles = {
     spreadFrame(place, section, page);
     angleFrame(place, section, page);
     capturedFrame(place, section, page);
+  },
+  detail(section, row, page) {
+    const i = section.indexOfRow("rows", row);
+    if (i === null) return null;
+    const layer = layerChoice(section, page).value;
+    const letters = hasMap(section) ? lettersOf(section.array("map").at(layer, i)) : "";
+    return facts([
+      ["layer", section.axis("layers").label(layer)],
+      ...rolesOf(section).map((key) => [key.replace(/_/g, " "), section.array(key).at(layer, i)]),
+      ["role map", letters || "none"],
+    ]);
   },
 };

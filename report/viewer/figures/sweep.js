@@ -3,6 +3,7 @@
 import { bars } from "../parts/bars.js";
 import { choiceOf, choose, redrawOn } from "../parts/choose.js";
 import { colorScale } from "../parts/colorscale.js";
+import { facts } from "../parts/facts.js";
 import { follow } from "../parts/follow.js";
 import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
@@ -236,5 +237,16 @@ export const sweep = {
     const list = listFrame(place, section, array, chosen);
     redrawOn(map, [chosen.target, ...(slice.chosen ? [slice.chosen] : [])]);
     redrawOn(list, [chosen.target]);
+  },
+  detail(section, row, page) {
+    const array = section.array("effect");
+    const axes = placesOf(array);
+    if (axes.join() !== "layers,positions") return null;
+    const positions = labelsOf(section, "positions");
+    const i = positions.findIndex((_, p) => rowOf(section, "positions", p) === row);
+    if (i < 0) return null;
+    const read = reader(array, choiceOf(page, section, "target", 0).value);
+    const layers = labelsOf(section, "layers");
+    return facts(layers.map((layer, l) => [`layer ${layer}`, read(l, i)]));
   },
 };
