@@ -135,7 +135,7 @@ static void put_viewer(FILE *out) {
     for (size_t i = 0; i < psc_page_viewer_bytes; i++)
         psc_base64_put(&base64, psc_page_viewer[i], 1);
     psc_base64_end(&base64);
-    fputs("</script>\n<script>", out);
+    fputs("</script>\n<script id=\"loader\">", out);
     fwrite(psc_page_loader, 1, psc_page_loader_bytes, out);
 }
 
