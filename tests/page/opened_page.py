@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from page_files import Made
 from playwright.sync_api import Browser, BrowserContext, Locator, Page
+
+
+def is_busy() -> bool:
+    """True if more programs want a processor than there are: then times mean little."""
+    return os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)
 
 
 class Table(NamedTuple):
@@ -30,6 +36,8 @@ class Opened:
         self.address = address
         self.page = page
         self.complaints: list[str] = []
+        self.session = context.new_cdp_session(page)
+        self.session.send("Performance.enable", {"timeDomain": "threadTicks"})
         page.on("console", lambda message: self._hear(message.type, message.text))
         page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
         page.on("request", lambda request: self._see(request.url))
@@ -80,8 +88,17 @@ class Opened:
         waiting.value.save_as(path)
         return path
 
+    def processor_seconds(self) -> float:
+        """What the page has used of the processor so far, in its main thread."""
+        metrics = self.session.send("Performance.getMetrics")["metrics"]
+        return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
+
     def frames_during(self, act: Callable[[], None]) -> float:
-        """Frames per second that the page shows while act() moves the pointer or scrolls."""
+        """Frames per second that the page shows while act() moves the pointer or scrolls.
+
+        Where other programs keep the processors busy, the seconds are those that the page had.
+        """
+        before = self.processor_seconds()
         self.page.evaluate(
             """() => {
                  const told = window.told = { frames: 0, start: performance.now(), on: true };
@@ -90,31 +107,31 @@ class Opened:
                }"""
         )
         act()
-        measured: float = self.page.evaluate(
-            """() => {
-                 told.on = false;
-                 return told.frames / (performance.now() - told.start) * 1000;
-               }"""
+        frames, seconds = self.page.evaluate(
+            "() => { told.on = false; return [told.frames, (performance.now() - told.start) / 1e3]; }"
         )
-        return measured
+        return float(frames / (self.processor_seconds() - before if is_busy() else seconds))
 
     def frames_per_second(self, act: str, seconds: float = 1.0) -> float:
-        """Frames per second while act, a JavaScript function of a step, runs at each frame."""
-        measured: float = self.page.evaluate(
-            f"""() => new Promise(done => {{
-                 const act = {act};
-                 let frames = 0;
-                 let start = null;
-                 const step = time => {{
-                   if (start === null) start = time;
-                   if (time - start > {seconds * 1000}) return done(frames / (time - start) * 1000);
-                   act(frames++);
-                   requestAnimationFrame(step);
-                 }};
-                 requestAnimationFrame(step);
-               }})"""
-        )
-        return measured
+        """The same while act, a JavaScript function of a step's number, runs at each frame."""
+        script = f"""() => {{
+             const act = {act};
+             let i = 0;
+             const step = () => {{
+               if (!window.acts) return;
+               act(i++);
+               requestAnimationFrame(step);
+             }};
+             window.acts = true;
+             step();
+           }}"""
+
+        def run() -> None:
+            self.page.evaluate(script)
+            self.page.wait_for_timeout(1000 * seconds)
+            self.page.evaluate("() => { window.acts = false; }")
+
+        return self.frames_during(run)
 
 
 def open_in(

@@ -360,10 +360,12 @@ def test_no_text_becomes_markup(prompt: Made, open_page: Opener, tmp_path: Path)
                 if isinstance(axis.get("labels"), list):
                     axis["labels"] = [hostile for _ in axis["labels"]]
 
+    scripts = open_page(prompt).page.locator("script").count()
     page = open_page(changed(prompt, infect, tmp_path / "infected.html")).page
     page.evaluate("document.dispatchEvent(new Event('drawall'))")
     chip(page, 3).click()
     page.get_by_role("button", name="Table of ").first.click()
-    assert page.locator("img, body style, body script:not([id]):not(:last-child)").count() == 0
+    assert page.locator("img, body style").count() == 0
+    assert page.locator("script").count() == scripts
     assert page.locator(".chip").first.is_visible()
     assert "</script><img src=x" in page.locator(".foot").inner_text()

@@ -4,6 +4,7 @@ import { shownIndex } from "./rows.js";
 
 const ends = new WeakMap();
 const late = new WeakMap(); // parts out of sight -> what draws them
+const seen = new WeakSet(); // parts in sight
 let watcher = null;
 
 /** Calls listener(row, locked) now and at every change, until area is followed again. */
@@ -13,27 +14,24 @@ export function follow(page, area, listener) {
   listener(page.selection.row, page.selection.locked);
 }
 
-function inSight(area) {
-  const box = area.getBoundingClientRect();
-  return box.bottom > -50 && box.top < innerHeight + 50;
-}
-
-function whenSeen(area, draw) {
-  if (inSight(area)) {
-    draw();
-    return;
-  }
+/** Keeps the part in seen while it is in sight, without asking the browser for a layout. */
+function watch(area) {
   if (!watcher)
-    watcher = new IntersectionObserver((entries) => {
-      for (const { isIntersecting, target } of entries) {
-        if (!isIntersecting || !late.has(target)) continue;
-        watcher.unobserve(target);
-        const run = late.get(target);
-        late.delete(target);
-        run();
-      }
-    }, { rootMargin: "50px" });
-  late.set(area, draw);
+    watcher = new IntersectionObserver(
+      (entries) => {
+        for (const { isIntersecting, target } of entries) {
+          if (!isIntersecting) {
+            seen.delete(target);
+            continue;
+          }
+          seen.add(target);
+          const run = late.get(target);
+          late.delete(target);
+          if (run) run();
+        }
+      },
+      { rootMargin: "50px" }
+    );
   watcher.observe(area);
 }
 
@@ -57,7 +55,8 @@ export function drawSelected(page, area, axis, state, draw) {
     if (drawn < 0) update();
     else if (!asked) {
       asked = true;
-      requestAnimationFrame(() => whenSeen(area, update));
+      requestAnimationFrame(() => (seen.has(area) ? update() : late.set(area, update)));
     }
   });
+  watch(area);
 }

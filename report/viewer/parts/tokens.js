@@ -2,7 +2,7 @@
 // it with the arrow keys, selects it; Enter or a click locks it, Escape unlocks it.
 import { theme } from "./colors.js";
 import { el } from "./dom.js";
-import { number, visible } from "./scales.js";
+import { visible } from "./scales.js";
 
 const TONES = {
   positive: { light: "31,95,191", dark: "106,165,255" },
@@ -121,17 +121,20 @@ function listen(list, chips, selection) {
 
 /** Colors chips by the tints: [{rows: Map(row -> weight 0 to 1), tone, label}]. */
 function tinter(chips) {
-  let colored = [];
+  let colors = new Map(); // row -> its color now
   return (tints) => {
-    for (const row of colored) chips[row].style.removeProperty("background-color");
-    colored = [];
+    const next = new Map();
+    const name = theme();
     for (const { rows, tone } of tints)
       for (const [row, weight] of rows) {
-        if (!chips[row] || !(weight > 0)) continue;
-        const alpha = number(STRONGEST * Math.min(1, weight));
-        chips[row].style.setProperty("background-color", `rgba(${TONES[tone][theme()]},${alpha})`);
-        colored.push(row);
+        const alpha = Math.round(100 * STRONGEST * Math.min(1, weight)) / 100;
+        if (chips[row] && alpha > 0) next.set(row, `rgba(${TONES[tone][name]},${alpha})`);
       }
+    for (const row of colors.keys())
+      if (!next.has(row)) chips[row].style.removeProperty("background-color");
+    for (const [row, color] of next)
+      if (colors.get(row) !== color) chips[row].style.setProperty("background-color", color);
+    colors = next;
   };
 }
 
@@ -179,7 +182,7 @@ export function spine(run, page) {
     chips[row].classList.add("here");
     chips[row].classList.toggle("locked", locked === row);
     chips[row].setAttribute("aria-selected", "true");
-    reveal(list, chips[row]);
+    requestAnimationFrame(() => row === marked && reveal(list, chips[row])); // one layout per frame
   });
   return { element: el("div", { class: "spine" }, list), tint: tinter(chips) };
 }
