@@ -152,20 +152,21 @@ function listen(svg, at, given, mark) {
 }
 
 /** Keeps the rows' names at the left, and the texts of the cells in view. */
-function scrolling(scroller, names, texts, at, given) {
+function scrolling(scroller, names, texts, at, given, width) {
   let from = -1;
   let to = -1;
-  const update = () => {
-    names.setAttribute("transform", `translate(${scroller.scrollLeft},0)`);
+  const update = (left, wide) => {
+    names.setAttribute("transform", `translate(${left},0)`);
     if (!texts) return;
-    const first = Math.max(0, Math.floor((scroller.scrollLeft - at.left) / at.cell) - 4);
-    const end = Math.min(at.columns, first + Math.ceil(scroller.clientWidth / at.cell) + 8);
+    const first = Math.max(0, Math.floor((left - at.left) / at.cell) - 4);
+    const end = Math.min(at.columns, first + Math.ceil(wide / at.cell) + 8);
     if (from >= 0 && first >= from && end <= to) return;
     [from, to] = [Math.max(0, first - 20), Math.min(at.columns, end + 20)];
     cellTexts(texts, at, given, from, to);
   };
-  scroller.addEventListener("scroll", update, { passive: true });
-  update();
+  const scrolled = () => update(scroller.scrollLeft, scroller.clientWidth);
+  scroller.addEventListener("scroll", scrolled, { passive: true });
+  update(0, width); // without asking for the layout
 }
 
 /**
@@ -201,7 +202,7 @@ export function heatmap(area, width, given) {
     cursor.setAttribute("x", at.left + c * at.cell);
     cursor.setAttribute("y", at.top + r * at.height);
   });
-  scrolling(scroller, names, texts, at, given);
+  scrolling(scroller, names, texts, at, given, width);
   const highlight = (c) => {
     column.setAttribute("visibility", c < 0 ? "hidden" : "visible");
     column.setAttribute("x", at.left + c * at.cell);
