@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from opened_page import Opened, open_in
+from opened_page import Opened, find_browser, open_in
 from page_files import ROOT, Made, Maker
 from playwright.sync_api import Browser, Playwright, sync_playwright
-
-NAMES = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-)
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +37,10 @@ def playwright_driver() -> Iterator[Playwright]:
 @pytest.fixture(scope="session")
 def browser(playwright_driver: Playwright) -> Iterator[Browser]:
     """Headless Chromium: $PSC_CHROMIUM, or the first of NAMES in PATH."""
-    found = os.environ.get("PSC_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if not found:
-        pytest.fail("found no Chromium in PATH; run tools/install_dependencies.sh --test")
-    opened = playwright_driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    try:
+        opened = find_browser(playwright_driver)
+    except FileNotFoundError as error:
+        pytest.fail(str(error))
     yield opened
     opened.close()
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from page_files import Made
-from playwright.sync_api import Browser, BrowserContext, Locator, Page
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright
+
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
 
 
 def is_busy() -> bool:
@@ -132,6 +140,16 @@ class Opened:
             self.page.evaluate("() => { window.acts = false; }")
 
         return self.frames_during(run)
+
+
+def find_browser(driver: Playwright) -> Browser:
+    """Headless Chromium: $PSC_CHROMIUM, or the first of NAMES in PATH; else FileNotFoundError."""
+    found = os.environ.get("PSC_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if not found:
+        raise FileNotFoundError(
+            "found no Chromium in PATH; run tools/install_dependencies.sh --test"
+        )
+    return driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
 
 
 def open_in(

@@ -3,7 +3,6 @@
 import { shownIndex } from "./rows.js";
 
 const ends = new WeakMap();
-const seen = new WeakMap(); // parts -> whether they are in sight; asking the layout is slow
 const late = new WeakMap(); // parts out of sight -> what draws them
 const seen = new WeakSet(); // parts in sight
 let watcher = null;
@@ -44,7 +43,6 @@ function watch(area) {
 export function drawSelected(page, area, axis, state, draw) {
   let drawn = -1;
   let asked = false;
-  watch(area);
   const update = () => {
     asked = false;
     state.shown = shownIndex(axis, page.selection.row, state.shown);
