@@ -129,7 +129,9 @@ Test(token_ids, taken_results_keep_the_texts) {
     psc_results_close(&taken);
 }
 
-Test(token_ids, a_model_without_a_tokenizer_has_no_texts, .init = fixture_open) {
+TestSuite(token_ids_without_texts, .init = fixture_open, .fini = fixture_close);
+
+Test(token_ids_without_texts, a_model_without_a_tokenizer) {
     cr_assert_eq(run_report(odd_ids), PSC_OK, "%s", error.message);
     const psc_results *results = psc_session_results(session);
     cr_assert_eq(psc_results_vocabulary_count(results), 0);
@@ -212,7 +214,9 @@ static void open_corpus(void) {
     open_books(true);
 }
 
-Test(token_ids, over_a_corpus, .init = open_corpus) {
+TestSuite(token_ids_over_a_corpus, .init = open_corpus, .fini = fixture_close);
+
+Test(token_ids_over_a_corpus, of_contexts) {
     must_load("neurons", "entropy=no,geometry=none,top=3,contexts=2");
     must_run_ten();
     cr_assert_eq(psc_results_vocabulary_count(psc_session_results(session)), 0);
