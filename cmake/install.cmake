@@ -1,5 +1,5 @@
 # cmake --install: the library, the public headers, the program, the embedded model, a pkg-config
-# file and a CMake package. Both find the prefix from their own location, so the installation can be
+# file, a CMake package and the license of D3. Both find the prefix from their own location, so the installation can be
 # moved.
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/pythiascope)
@@ -34,3 +34,8 @@ else()
 endif()
 configure_file(cmake/pythiascope.pc.in ${CMAKE_BINARY_DIR}/pythiascope.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/pythiascope.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+if(PSC_PAGE) # parts of D3 are in the page
+  install(FILES report/viewer/d3_license.js DESTINATION ${CMAKE_INSTALL_DOCDIR}
+    RENAME d3_license.txt)
+endif()

@@ -9,3 +9,7 @@ install(DIRECTORY models/books-5m models/forms DESTINATION ${native}/models)
 install(FILES ${public_headers} DESTINATION ${native}/include)
 install(PROGRAMS python/scripts/pythiascope DESTINATION ${SKBUILD_SCRIPTS_DIR})
 install(FILES LICENSE DESTINATION ${SKBUILD_METADATA_DIR}/licenses)
+if(PSC_PAGE)
+  install(FILES report/viewer/d3_license.js DESTINATION ${SKBUILD_METADATA_DIR}/licenses
+    RENAME d3_license.txt)
+endif()

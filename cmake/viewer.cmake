@@ -29,7 +29,7 @@ endif()
 
 file(GLOB_RECURSE viewer_files CONFIGURE_DEPENDS ${viewer}/*.js ${viewer}/*.css)
 list(FILTER viewer_files EXCLUDE REGEX "/node_modules/")
-set(esbuild_flags --bundle --minify --charset=utf8 --legal-comments=none --log-level=warning)
+set(esbuild_flags --bundle --minify --charset=utf8 --legal-comments=eof --log-level=warning)
 set(bundle ${CMAKE_COMMAND} -E env NODE_PATH=${PSC_D3_FOLDER} ${PSC_ESBUILD} ${esbuild_flags})
 add_custom_command(OUTPUT ${page_assets}
   COMMAND ${bundle} ${viewer}/main.js --format=iife --target=es2020

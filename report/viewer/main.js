@@ -1,4 +1,5 @@
 // Builds the page from its data block.
+import "./d3_license.js";
 import { Page } from "./data.js";
 import { figuresOf } from "./figures/index.js";
 import { theme } from "./parts/colors.js";
