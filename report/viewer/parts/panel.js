@@ -2,6 +2,7 @@
 import { button, el } from "./dom.js";
 import { number, visible } from "./scales.js";
 
+const MOST_LATE = 150; // ms that the panel may be behind the pointer
 const WAIT = 350; // ms after which a screen reader is told of a new token
 
 /**
@@ -179,21 +180,31 @@ class Panel {
   }
 }
 
+/** Calls act in the next frame; while calls are many, act gets at most half of the time. */
+function paced(act) {
+  let waits = false;
+  let next = 0; // ms, when act may run again
+  const run = () => {
+    waits = false;
+    const start = performance.now();
+    act();
+    next = start + 2 * (performance.now() - start);
+  };
+  return () => {
+    if (waits) return;
+    waits = true;
+    const left = Math.min(MOST_LATE, next - performance.now());
+    if (left > 0) setTimeout(() => requestAnimationFrame(run), left);
+    else requestAnimationFrame(run);
+  };
+}
+
 /**
  * The panel's element. parts: [{figure, section, title, arrays}] of the run; tint: the spine's.
- * Several changes of the selection within a frame of the screen are one.
  */
 export function panel(run, parts, page, tint) {
   const made = new Panel(run, parts, page, tint);
-  let waits = false;
-  page.selection.on(() => {
-    if (waits) return;
-    waits = true;
-    requestAnimationFrame(() => {
-      waits = false;
-      made.update();
-    });
-  });
+  page.selection.on(paced(() => made.update()));
   document.addEventListener("themechange", () => made.update());
   made.update();
   return made.element;
