@@ -139,7 +139,7 @@ def test_the_bundle_is_small(made: Maker) -> None:
 def test_the_policy_admits_this_script_and_style_only(made: Maker) -> None:
     html = made("analyze", "--text", TEXT).html.read_text(encoding="utf-8")
     policy, style, script = parts_of(html)
-    (loader,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    (loader,) = re.findall(r'<script id="loader">(.*?)</script>', html, re.DOTALL)
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
 
     def named(text: str) -> str:
