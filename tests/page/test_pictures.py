@@ -55,7 +55,7 @@ def test_a_page_with_the_picture_prints_its_command(picture: Picture) -> None:
 def test_the_page_can_be_arranged(
     picture: Picture, made: Maker, open_page: Callable[..., Opened]
 ) -> None:
-    opened = open_page(made(*picture.arguments), width=picture.width, height=picture.height)
+    opened = open_page(made(*picture.arguments), width=picture.width)
     box = arrange(opened.page, picture).bounding_box()
     assert box is not None
     assert box["height"] > 100
