@@ -58,6 +58,12 @@ function captionOf(network, section) {
   );
 }
 
+function notesOf(network, section) {
+  if (section.isDifference)
+    return ["This run minus the run beside it. A node or link that one run lacks counts as 0."];
+  return network.left ? [`Left out: ${network.left} nodes at no token of this run.`] : [];
+}
+
 export const network = {
   name: "network",
   match(section) {
@@ -77,9 +83,7 @@ export const network = {
       title: "Network",
       caption: captionOf(net, section),
       label: `Network of ${net.nodes.length} nodes and ${net.links.length} links`,
-      notes: section.isDifference
-        ? ["This run minus the run beside it. A node or link that one run lacks counts as 0."]
-        : [],
+      notes: notesOf(net, section),
       controls: view.controls,
       draw: (area, width) => view.draw(area, width),
       svg: () => view.svg(),

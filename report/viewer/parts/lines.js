@@ -1,6 +1,6 @@
 // Lines over numbers or labels, with bands of their spread and a cursor that reads them.
 import { area as areaOf, line as lineOf } from "d3-shape";
-import { colored, extentOf, named, placeOf, plot } from "./plot.js";
+import { colored, extentOf, isDrawn, named, placeOf, plot } from "./plot.js";
 import { short } from "./scales.js";
 import { hideTip, showTip } from "./tip.js";
 
@@ -140,7 +140,7 @@ export function lines(area, width, given) {
       legend: series.length > 1 || given.legend ? series : [],
     })
   );
-  const usable = (value) => Number.isFinite(value) && (!given.y.log || value > 0);
+  const usable = (value) => isDrawn(value, given.y.log);
   const at = (i) => ground.x(given.x.labels ? i : given.x.values[i]);
   for (const level of levels) if (usable(level.value)) drawLevel(ground, level);
   for (const one of series) if (one.low) drawBand(ground, one, at, usable);

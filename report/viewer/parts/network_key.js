@@ -9,6 +9,7 @@ const LINE = 16; // pixels of a line of the key
  * the orange of links), and a name.
  */
 export const KINDS = {
+  __proto__: null, // a plugin's kind may be called "constructor"
   embed: ["triangle", 7, "embedding"],
   head: ["circle", 2, "head"],
   attn_bias: ["cross", 7, "attention bias"],

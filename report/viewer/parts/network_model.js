@@ -5,12 +5,18 @@
 // [[name, number]]. A link is {source, target, weight, name, facts}: indices of nodes, and a name
 // where several links join the same two nodes.
 
+const MOST_LAYERS = 1000; // bands of a drawing, whatever a plugin says
 const NODE_FACTS = ["flow", "bias", "in", "in_pruned", "out", "error"];
 
 /** The number of the model's layers; at least one more than the largest layer named. */
 function layersOf(section, layers) {
   const config = (section.run.model && section.run.model.config) || {};
-  return Math.max(config.n_layers || 0, 1 + Math.max(-1, ...layers));
+  const named = layers.reduce((most, layer) => Math.max(most, layer), -1);
+  return Math.min(MOST_LAYERS, Math.max(config.n_layers || 0, 1 + named));
+}
+
+function finiteOr0(value) {
+  return Number.isFinite(value) ? value : 0;
 }
 
 function readNodes(section) {
@@ -34,39 +40,52 @@ function readNodes(section) {
       name,
       part: name.replace(/@\d+$/, ""),
       row: read("node_row", i) || 0,
-      layer: read("node_layer", i) ?? 0,
+      layer: read("node_layer", i) || 0,
       kind: kind === null ? "node" : kinds[kind] || String(kind),
-      size: facts.length ? read(`node_${facts[0]}`, i) : 1,
+      size: facts.length ? finiteOr0(read(`node_${facts[0]}`, i)) : 1,
       facts: facts.map((key) => [key, read(`node_${key}`, i)]),
     };
   });
 }
 
-/** The network of arrays link_source, link_target, link_weight [links] and node_* [nodes]. */
-export function networkOf(section) {
-  const nodes = readNodes(section);
+/** A plugin's links between the nodes at places.get(index in the arrays). */
+function readLinks(section, places) {
   const [source, target, weight] = ["source", "target", "weight"].map((key) =>
     section.array(`link_${key}`)
   );
   const links = [];
   for (let i = 0; i < weight.size; i++) {
     const link = {
-      source: source.at(i),
-      target: target.at(i),
-      weight: weight.at(i),
+      source: places.get(source.at(i)),
+      target: places.get(target.at(i)),
+      weight: finiteOr0(weight.at(i)),
       name: "",
       facts: [],
     };
-    if (nodes[link.source] && nodes[link.target] && link.weight) links.push(link);
+    if (link.source !== undefined && link.target !== undefined && link.weight) links.push(link);
   }
+  return links;
+}
+
+/**
+ * The network of arrays link_source, link_target, link_weight [links] and node_* [nodes]. left: how
+ * many nodes stand at no token of the run, and are left out with their links.
+ */
+export function networkOf(section) {
+  const all = readNodes(section);
+  const places = new Map();
+  const nodes = all.filter((node, i) => {
+    if (!section.run.tokens[node.row]) return false;
+    places.set(i, places.size);
+    return true;
+  });
+  const layers = nodes.map((node) => node.layer);
   return {
     nodes,
-    links,
-    layers: layersOf(
-      section,
-      nodes.map((node) => node.layer)
-    ),
+    links: readLinks(section, places),
+    layers: layersOf(section, layers),
     unit: "nats",
+    left: all.length - nodes.length,
   };
 }
 

@@ -12,6 +12,13 @@ const LINE = 16;
 const LABEL = 96; // the most pixels of a label under the x axis
 const TICK = format(".4~g");
 
+const MOST = 1e300; // of a number that is drawn: a scale's span must be finite
+
+/** Whether a number has a place on a scale. log: of logarithms. */
+export function isDrawn(value, log) {
+  return Math.abs(value) <= MOST && (!log || value > 0);
+}
+
 /**
  * The smallest and largest finite number of lists of numbers: [low, high]. options: log (positive
  * numbers only), zero (0 belongs to it). A single number gets room on both sides.
@@ -21,7 +28,7 @@ export function extentOf(lists, options = {}) {
   let high = -Infinity;
   for (const list of lists)
     for (const value of list) {
-      if (!Number.isFinite(value) || (options.log && value <= 0)) continue;
+      if (!isDrawn(value, options.log)) continue;
       if (value < low) low = value;
       if (value > high) high = value;
     }

@@ -1,7 +1,7 @@
 // Points of two numbers each. Beyond 2,000 points they are one image.
 import { el } from "./dom.js";
 import { category } from "./colors.js";
-import { extentOf, named, placeOf, plot } from "./plot.js";
+import { extentOf, isDrawn, named, placeOf, plot } from "./plot.js";
 import { hideTip, showTip } from "./tip.js";
 
 const MOST_MARKS = 2000;
@@ -89,7 +89,7 @@ function follow(ground, given) {
  * color}], height, label, onEnter(i), onPick(i). Returns {highlight(i)}; -1: none.
  */
 export function scatter(area, width, given) {
-  const fits = (value, axis) => Number.isFinite(value) && (!axis.log || value > 0);
+  const fits = (value, axis) => isDrawn(value, axis.log);
   const points = given.points.filter((point) => fits(point.x, given.x) && fits(point.y, given.y));
   const all = Object.assign({}, given, { points });
   const xs = points.map((point) => point.x);
