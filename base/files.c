@@ -208,6 +208,10 @@ static int open_beside(char **temporary, const char *path, psc_error *error) {
     int fd = -1;
     struct stat found;
     *temporary = NULL;
+    if (!*path) {
+        psc_fail(error, PSC_ERROR_INPUT, "the name of the file to write is empty; give it a name");
+        return -1;
+    }
     if (stat(path, &found) == 0 && !S_ISREG(found.st_mode)) { /* a rename would replace a device */
         psc_fail(error, PSC_ERROR_INPUT, "%s is not a regular file", path);
         return -1;

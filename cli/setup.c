@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 
 #include "progress.h"
 #include "report.h"
@@ -151,11 +153,39 @@ static bool is_in_folder(const char *path, const char *folder) {
     return slash && (size_t)(slash - path) == n && strncmp(path, folder, n) == 0;
 }
 
+/* A page replaces an earlier page or an empty file, and no text, state, model or result. */
+static psc_status check_replaced(const char *path, psc_error *error) {
+    static const char begin[] = "<!doctype html";
+    char found[sizeof begin] = "";
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) return PSC_OK;
+    FILE *file = fopen(path, "rb");
+    if (file) {
+        found[fread(found, 1, sizeof begin - 1, file)] = 0;
+        fclose(file);
+    }
+    if (strcasecmp(found, begin) == 0) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "--html %s is a file that is not a page; give the page another name", path);
+}
+
+static bool is_same_path(const char *path, const char *folder) {
+    size_t n = strlen(path), m = strlen(folder);
+    while (n > 1 && path[n - 1] == '/') n--;
+    while (m > 1 && folder[m - 1] == '/') m--;
+    return n == m && strncmp(path, folder, n) == 0;
+}
+
 /* A page in the folder of --out, which need not exist yet, is written after the folder's files. */
 static psc_status check_page(const char *path, const char *folder, psc_error *error) {
     const char *name = strrchr(path, '/');
-    if (!folder || !is_in_folder(path, folder) || !name[1])
-        return psc_results_check_file(PSC_FORMAT_HTML, path, error);
+    if (folder && is_same_path(path, folder))
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "--html %s is the folder of --out; give the page another name", path);
+    if (!folder || !is_in_folder(path, folder) || !name[1]) {
+        const psc_status status = check_replaced(path, error);
+        return status ? status : psc_results_check_file(PSC_FORMAT_HTML, path, error);
+    }
     if (strcmp(name, "/results.json") == 0 || strcmp(name, "/tensors.safetensors") == 0)
         return psc_fail(error, PSC_ERROR_INPUT,
             "--html %s is a file that --out writes; give the page another name", path);

@@ -110,6 +110,21 @@ expect 1 'cannot write .*/no/page.html.*: No such file' analyze --text a --model
     --html "$work/no/page.html"
 expect 1 'docs is not a regular file' weights --model "$work/none" --html "$work/docs"
 expect 1 '/dev/null is not a regular file' sweep --text a --html /dev/null
+expect 1 'the name of the file to write is empty' analyze --text a --model "$work/none" --html ''
+expect 1 'never is the folder of --out' analyze --text a --model "$work/none" --out "$work/never" \
+    --html "$work/never/"
+
+# Only a page or an empty file is replaced: a text, a state and results stay.
+cp "$work/docs/one.txt" "$work/before"
+"$program" weights --what spectra --out "$work/results" >"$work/summary"
+expect 1 'one.txt is a file that is not a page' analyze --file "$work/docs/one.txt" --html "$work/docs/one.txt"
+expect 1 'one.txt is a file that is not a page' corpus "$work/docs" --html "$work/docs/one.txt"
+expect 1 'all.state is a file that is not a page' merge "$work/all.state" --html "$work/all.state"
+expect 1 'results.json is a file that is not a page' view "$work/results" --html "$work/results/results.json"
+check 'the text is whole' cmp "$work/docs/one.txt" "$work/before"
+: >"$work/empty"
+check 'an empty file' "$program" analyze --text a --plugin ln --html "$work/empty" >"$work/summary"
+check 'a page again' "$program" analyze --text a --plugin ln --html "$work/empty" >"$work/summary"
 expect 2 '--html needs FILE' analyze --text a --html
 expect 2 '--html is given twice' analyze --text a --html b --html c
 if [ "$(id -u)" -ne 0 ]; then
@@ -119,14 +134,14 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 # Whole or not at all: an older page stays when the disk is full.
-echo older >"$work/older.html"
+echo '<!doctype html>older' >"$work/older.html"
 (
     ulimit -f 100 # blocks of 512 bytes
     expect 1 'cannot write .*older.html.*: File too large' analyze --text a --html "$work/older.html"
     exit "$failed"
 )
 check 'the file size limit was handled wrongly' test $? -eq "$failed"
-check 'an older page stays' grep -qx older "$work/older.html"
+check 'an older page stays' grep -qx '<!doctype html>older' "$work/older.html"
 check 'no partial files remain' test -z "$(find "$work" -name '*.tmp-*' -o -name '*.partial*')"
 
 conclude
