@@ -111,7 +111,7 @@ expect 1 'cannot write .*/no/page.html.*: No such file' analyze --text a --model
 expect 1 'docs is not a regular file' weights --model "$work/none" --html "$work/docs"
 expect 1 '/dev/null is not a regular file' sweep --text a --html /dev/null
 expect 1 'the name of the file to write is empty' analyze --text a --model "$work/none" --html ''
-expect 1 'never is the folder of --out' analyze --text a --model "$work/none" --out "$work/never" \
+expect 1 'never/ is the folder of --out' analyze --text a --model "$work/none" --out "$work/never" \
     --html "$work/never/"
 
 # Only a page or an empty file is replaced: a text, a state and results stay.

@@ -30,7 +30,9 @@ def with_section(made: Maker, name: str, section: dict[str, Any], folder: Path) 
     """A page with tokens and this section before another."""
     given = {"name": name, "version": "1", "options": {}, "values": {}, "summary": [], **section}
     page: Made = made("analyze", "--text", TEXT, "--plugin", "ln")
-    return changed(page, lambda data: data["runs"][0]["sections"].insert(0, given), folder / "p.html")
+    return changed(
+        page, lambda data: data["runs"][0]["sections"].insert(0, given), folder / "p.html"
+    )
 
 
 def numbers(n: int) -> dict[str, Any]:
