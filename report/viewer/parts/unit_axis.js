@@ -8,7 +8,7 @@ const LEAST = 15; // pixels of a unit
 const MOST = 64;
 const TALLEST = 84; // pixels of the texts above
 
-/** Where the units are, in pixels. height: of the chart below the texts; left: of the first unit. */
+/** Where the units are, in pixels. height: of the chart below; left: of the first unit. */
 export function unitLayout(width, units, left, height) {
   const fits = (width - left - 6) / units.length;
   const step = Math.min(MOST, Math.max(LEAST, fits));
