@@ -1,6 +1,7 @@
 # The page's viewer. esbuild bundles report/viewer/main.js with parts of D3, its loader and page.css
-# whenever a file changes; cmake/embed_viewer.cmake makes C constants of them, the viewer compressed,
-# with the hashes for the page's Content-Security-Policy. Sets page_assets, the C file. esbuild is one program: node is not needed.
+# whenever a file changes. cmake/embed_viewer.cmake makes C constants of them, the viewer compressed,
+# with the hashes for the page's Content-Security-Policy. Sets page_assets, the C file. esbuild is one
+# program: node is not needed.
 option(PSC_PAGE "Build the HTML page, which needs esbuild and D3" ON)
 set(viewer ${CMAKE_SOURCE_DIR}/report/viewer)
 set(viewer_build ${CMAKE_BINARY_DIR}/viewer)
