@@ -45,9 +45,15 @@ function drawPart(part, page) {
   return place;
 }
 
-/** The parts of all sections of a run: [{figure, section, title, arrays, id}]. */
-function partsOf(run) {
-  return run.sections.flatMap((section) =>
+/** The sections of the first run, and those that only the run beside it has. */
+function sectionsOf([run, beside]) {
+  const alone = beside ? beside.sections.filter((section) => !run.section(section.name)) : [];
+  return [...run.sections, ...alone];
+}
+
+/** The parts of sections: [{figure, section, title, arrays, id}]. */
+function partsOf(sections) {
+  return sections.flatMap((section) =>
     figuresOf(section).map((found) => ({
       ...found,
       section,
@@ -57,10 +63,12 @@ function partsOf(run) {
 }
 
 function drawSection(section, parts, page) {
+  const two = page.runs.length === 2 && !section.beside;
   return el(
     "section",
     { class: "section", id: `section-${section.name}`, "data-section": section.name },
     el("h2", null, section.name),
+    two ? el("p", { class: "note only" }, `In one run only: ${section.run.label}.`) : null,
     words(section, parts),
     parts.map((part) => drawPart(part, page))
   );
@@ -86,13 +94,15 @@ function start() {
   page.selection = new Selection();
   Object.defineProperty(page, "theme", { get: theme });
   const [run] = page.runs;
-  const parts = partsOf(run);
+  const sections = sectionsOf(page.runs);
+  const parts = partsOf(sections);
   const ofSection = (section) => parts.filter((part) => part.section === section);
+  const ownParts = parts.filter((part) => part.section.run === run);
   const text = document.getElementById("text");
   const tokens = spine(run, page);
   const main = el("main", { id: "figures", tabindex: "-1" });
   const toc = contents([
-    ...run.sections.map((section) => ({
+    ...sections.map((section) => ({
       id: `section-${section.name}`,
       title: section.name,
       figures: ofSection(section),
@@ -104,7 +114,7 @@ function start() {
     { class: tokens ? "columns with-panel" : "columns" },
     toc,
     main,
-    tokens ? panel(run, parts, page, tokens.tint) : null
+    tokens ? panel(run, ownParts, page, tokens.tint) : null
   );
   document.body.prepend(
     el("a", { class: "skip", href: "#figures" }, "Skip to the figures"),
@@ -114,7 +124,7 @@ function start() {
     foot(page, text)
   );
   if (tokens) measure(tokens.element);
-  for (const section of run.sections) main.append(drawSection(section, ofSection(section), page));
+  for (const section of sections) main.append(drawSection(section, ofSection(section), page));
   text.open = false;
   listenToEscape(page.selection);
   document.documentElement.dataset.ready = "yes";

@@ -163,3 +163,14 @@ def test_different_tokens_are_announced(made: Maker, open_page: Opener) -> None:
 
 def test_the_head_names_both_runs(both: Made, open_page: Opener) -> None:
     expect(open_page(both).page.locator(".labels")).to_contain_text(" beside ")
+
+
+def test_a_section_of_one_run_alone_is_shown_with_its_name(made: Maker, open_page: Opener) -> None:
+    first = made("analyze", "--text", TEXT, "--plugin", "lens", "--plugin", "ln")
+    second = made("weights", "--what", "spectra")
+    opened = open_page(made.beside(first, second))
+    for name, folder in (("ln", first.folder), ("weights", second.folder)):
+        section = opened.page.locator(f'[data-section="{name}"]')
+        expect(section.locator(".only")).to_have_text(f"In one run only: {folder}.")
+        assert section.locator("figure").count() > 0
+    opened.figure("spectra", "weights")
