@@ -40,7 +40,8 @@ function drawPart(part, page) {
     }
   });
   const titles = place.querySelectorAll("h4");
-  if (titles.length === 1 && titles[0].textContent === title)
+  const isRepeated = title.toLowerCase() === section.name.toLowerCase();
+  if (isRepeated || (titles.length === 1 && titles[0].textContent === title))
     place.firstChild.classList.add("hidden");
   return place;
 }

@@ -63,7 +63,8 @@ def test_activations_of_the_token(
         shown = np.array(table.column(key))
         kept = ~np.isnan(shown)
         assert kept.all() or key != "post"
-        np.testing.assert_allclose(shown[kept], values[kept], rtol=5e-4)
+        assert kept.all() or key != "pre"  # the page makes those that it lacks of post and gate
+        np.testing.assert_allclose(shown[kept], values[kept], rtol=5e-4 if key != "pre" else 1e-3)
 
 
 def test_layers_by_row(run: Made, open_page: Callable[..., Opened]) -> None:

@@ -76,7 +76,7 @@ def test_histograms_sum_over_the_neurons(corpus: Made, open_page: Callable[..., 
 
 def test_ranks_are_stacked(corpus: Made, open_page: Callable[..., Opened]) -> None:
     opened = open_page(corpus)
-    figure = opened.figure("bins", section="lens", title="rank bins")
+    figure = opened.figure("bins", section="lens", title="Ranks of the text's next token")
     expected = corpus.arrays["lens.rank_bins"]
     np.testing.assert_allclose(
         opened.table(figure).column("rank_bins"), expected.reshape(-1), rtol=1e-5

@@ -52,6 +52,13 @@ export function topTable(section, t, i) {
       [one.label, ...[one.share, one.pre, one.gate, one.post].map(number)]) };
 }
 
+/** The values of kept, with a pre-activation that the page lacks made of post = pre * gate. */
+function closed(kept, values, isDifference) {
+  const [post, pre, gate] = ["post", "pre", "gate"].map((key) => kept.indexOf(key));
+  if (isDifference || post < 0 || pre < 0 || gate < 0 || !Number.isNaN(values[pre])) return values;
+  return values.map((value, k) => (k === pre ? values[post] / values[gate] : value));
+}
+
 /**
  * The neurons with the largest kept[0] at row index i, of a layer or all (-1):
  * [{label, values (of kept; NaN where the page lacks it)}].
@@ -68,7 +75,8 @@ export function activations(section, kept, layer, i, most) {
   found.sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
   return found.slice(0, most).map(({ l, index }) => ({
     label: `L${layers.label(l)}N${neurons.label(index)}`,
-    values: arrays.map((array) => (array.isKept(l, i, index) ? array.at(l, i, index) : NaN)),
+    values: closed(kept, arrays.map((array) =>
+      (array.isKept(l, i, index) ? array.at(l, i, index) : NaN)), section.isDifference),
   }));
 }
 

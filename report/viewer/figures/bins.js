@@ -2,14 +2,21 @@
 // "lengths" after one label axis (stacked bars), and X_histogram [layers, neurons, X_bins].
 import { choiceOf, choose, chooseList, redrawOn } from "../parts/choose.js";
 import { sequential } from "../parts/colors.js";
+import { el } from "../parts/dom.js";
 import { frame } from "../parts/frame.js";
 import { histogram } from "../parts/histogram.js";
 import { labelsOf, longTable } from "../parts/labels.js";
 import { panels } from "../parts/panels.js";
+import { short } from "../parts/scales.js";
 import { stack } from "../parts/stack.js";
 
 const PARTS = new Set(["bins", "lengths"]);
 const ROWS = new Set(["populations", "scopes"]);
+const TITLES = {
+  rank_bins: "Ranks of the text's next token",
+  size_bins: "How many tokens are kept",
+  brackets: "Brackets by length",
+};
 
 /** Arrays [(rows,) label, bins] of shares or counts. */
 function isShares(array) {
@@ -30,8 +37,13 @@ function isHistogram(array) {
     /_histogram$/.test(key) &&
     axes.length === 3 &&
     axes[1] === "neurons" &&
-    Boolean(array.sums() || (!array.omitted && array.values()))
+    Boolean(array.sums() || !array.omitted)
   );
+}
+
+/** "without position 0" of "without_position_0". */
+function spaced(label) {
+  return label.replace(/_/g, " ");
 }
 
 /** Colors of ordered parts: the first is the deepest. */
@@ -45,17 +57,20 @@ function sharesFrame(place, section, page, array) {
   const rows = hasRows ? labelsOf(section, array.axes[0]) : [];
   const chosen = choiceOf(page, section, "bin_rows", Math.max(0, rows.length - 1));
   const bins = labelsOf(section, binAxis);
-  const kind = binAxis === "bins" ? "rank" : "length";
+  const kind = binAxis !== "bins" ? "length" : array.key === "size_bins" ? "kept" : "rank";
+  const name = TITLES[array.key] || array.key.replace(/_/g, " ");
   const prefix = () => (hasRows ? [chosen.value] : []);
   redrawOn(
     frame(place, {
-      title: array.key.replace(/_/g, " "),
-      label: `${array.key}: parts by ${kind} of each of ${section.axis(labelAxis).n} ${labelAxis}`,
-      controls: rows.length > 1 ? [choose(chosen, "Rows", rows)] : [],
+      title: name,
+      label: `${name}: parts by ${kind} of each of ${section.axis(labelAxis).n} ${labelAxis}`,
+      controls: rows.length > 1 ? [choose(chosen, "Rows", rows.map(spaced))] : [],
       draw: (area, width) =>
         stack(area, Math.min(width, 860), {
-          parts: bins.map((bin) => `${kind} ${bin}`),
-          labels: labelsOf(section, labelAxis),
+          parts: bins.map((bin) => (kind === "kept" ? `${bin} kept` : `${kind} ${bin}`)),
+          labels: labelsOf(section, labelAxis).map((label) =>
+            labelAxis === "levels" ? `level ${label}` : label
+          ),
           colors: ordered(bins.length),
           value: (i, k) => array.at(...prefix(), i, k),
           label: `${array.key} by ${kind}`,
@@ -86,8 +101,22 @@ function countsOf(array, layer) {
   const counts = new Array(n).fill(0);
   const values = array.values();
   for (let k = 0; k < neurons; k++)
-    for (let b = 0; b < n; b++) counts[b] += values[(layer * neurons + k) * n + b];
+    if (!values) for (const { index, value } of array.top(layer, k)) counts[index] += value;
+    else for (let b = 0; b < n; b++) counts[b] += values[(layer * neurons + k) * n + b];
   return counts;
+}
+
+/** What share of all counts the page lacks: of bins that are small for their neuron. */
+function noteOf(array) {
+  if (array.encoding !== "top") return "";
+  const [layers, neurons] = array.shape;
+  let [kept, left] = [0, 0];
+  for (let l = 0; l < layers; l++) {
+    kept += countsOf(array, l).reduce((sum, count) => sum + count, 0);
+    for (let k = 0; k < neurons; k++) left += array.rest(l, k);
+  }
+  const lack = short((100 * left) / (kept + left || 1));
+  return el("p", { class: "note" }, `The page lacks ${lack} % of the counts.`);
 }
 
 function histogramFrame(place, section, page, keys) {
@@ -130,6 +159,7 @@ function histogramFrame(place, section, page, keys) {
           }),
           { least: 240 }
         );
+        area.append(noteOf(array));
       },
       table: () => {
         const array = section.array(keys[chosen.value]);
@@ -154,7 +184,10 @@ export const bins = {
     const arrays = [...section.arrays.values()].filter(
       (array) => isShares(array) || isHistogram(array)
     );
-    return arrays.length ? { arrays: arrays.map((array) => array.key), title: "Histograms" } : null;
+    const keys = arrays.map((array) => array.key);
+    const edges = keys.map((key) => key.replace(/_histogram$/, "_bin_from"));
+    const values = edges.filter((name, i) => name !== keys[i] && section.values.has(name));
+    return keys.length ? { arrays: keys, values, title: "Histograms" } : null;
   },
   draw(place, section, page, claimed) {
     const arrays = claimed.map((key) => section.array(key));

@@ -13,8 +13,8 @@ import { targetAt, targetTexts } from "../parts/targets.js";
 import { tinted } from "../parts/tinted.js";
 
 const PER_TARGET = ["dz", "recomputed_ln", "frozen_ln", "dlog_p"];
-const NAMES = { dz: "dz, exact", recomputed_ln: "recomputed_ln", frozen_ln: "frozen_ln",
-  dlog_p: "dlog p, exact" };
+const NAMES = { dz: "logit, exact", recomputed_ln: "logit, recomputed", frozen_ln: "logit, frozen",
+  dlog_p: "log p, exact" };
 const PER_ROW = { kl: "KL(before ‖ after) (nats)", dlog_z: "dlog Z (nats)" };
 const TOP = ["top_before", "top_p_before", "top_after", "top_p_after"];
 const MOST_LINES = 40;

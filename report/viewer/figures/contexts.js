@@ -28,6 +28,7 @@ function setsOf(section) {
       value: section.array(`${stem}_value`),
       document: more("document"),
       position: more("position"),
+      key: more("key"),
       axes: axes.slice(0, -1),
     });
   }
@@ -74,18 +75,22 @@ function line(section, set, indices, c, peak, color) {
   const window = Array.from({ length: set.tokens.shape[set.tokens.shape.length - 1] }, (_, w) =>
     text(w)
   );
+  const at = (array) => (array ? array.at(...indices, c) : -1);
+  const [position, key] = [at(set.position), at(set.key)];
+  const read = position >= 0 && key >= 0 ? peak + key - position : -1;
   const part = (name, from, to) =>
     el(
       "span",
       { class: name },
       window
         .slice(from, to)
-        .filter((one) => one)
-        .map((one) => el("span", null, one))
+        .map((one, w) => el("span", from + w === read ? { class: "read" } : null, one))
+        .filter((one) => one.textContent)
     );
   const place = [
     set.document && `document ${set.document.at(...indices, c)}`,
-    set.position && `position ${set.position.at(...indices, c)}`,
+    set.position && `position ${position}`,
+    key >= 0 && `reads ${key === position ? "itself" : key}`,
   ]
     .filter(Boolean)
     .join(", ");
@@ -201,7 +206,7 @@ function contextFrame(place, section, page, set) {
     frame(place, {
       title: "Contexts with the largest values",
       caption:
-        `The marked token has the value. ${short(
+        `The marked token has the value${set.key ? "; the framed token is read" : ""}. ${short(
           parts.length
         )} to choose from; the arrows go from ` + "the largest value to the smallest.",
       label: `Contexts of ${parts.length} parts, one part at a time`,
@@ -220,7 +225,7 @@ export const contexts = {
     if (!sets.length) return null;
     return {
       arrays: sets
-        .flatMap((set) => [set.tokens, set.value, set.document, set.position])
+        .flatMap((set) => [set.tokens, set.value, set.document, set.position, set.key])
         .filter(Boolean)
         .map((array) => array.key),
       title: "Contexts",

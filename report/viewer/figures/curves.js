@@ -89,7 +89,7 @@ function groupsOf(plans) {
 
 function groupFrame(place, section, page, plans) {
   const [{ rows, level, series }] = plans;
-  const populations = rows ? labelsOf(section, rows) : [];
+  const populations = rows ? labelsOf(section, rows).map((one) => one.replace(/_/g, " ")) : [];
   const chosen = choiceOf(page, section, "curve_rows", Math.max(0, populations.length - 1));
   const shown = plans.filter(
     (plan) =>

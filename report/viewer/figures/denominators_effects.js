@@ -60,14 +60,14 @@ function drawBars(area, width, section, state, i) {
   bars(area, width, {
     labels: shown.map((entry) => entry.label),
     columns: [
-      { name: "frozen_ln", values: shown.map((entry) => entry.frozen) },
-      { name: "recomputed_ln", values: shown.map((entry) => entry.recomputed) },
-      { name: "freeze_error", values: shown.map((entry) => entry.error) },
+      { name: "frozen (nats)", values: shown.map((entry) => entry.frozen) },
+      { name: "recomputed (nats)", values: shown.map((entry) => entry.recomputed) },
+      { name: "missed by freezing", values: shown.map((entry) => entry.error) },
     ],
     label: `${headOf(section, level, target, i)}: without ${shown[0].label} the logit changes by ` +
       `${short(shown[0].frozen)} with the scale frozen, ${short(shown[0].recomputed)} recomputed`,
-    tip: (k) => [`without ${shown[k].label}`, `frozen_ln ${number(shown[k].frozen)}`,
-      `recomputed_ln ${number(shown[k].recomputed)}`, `freeze_error ${number(shown[k].error)}`],
+    tip: (k) => [`without ${shown[k].label}`, `frozen ${number(shown[k].frozen)}`,
+      `recomputed ${number(shown[k].recomputed)}`, `missed by freezing ${number(shown[k].error)}`],
   });
   const cut = section.array(level.frozen).encoding === "top"
     ? " The page lacks the numbers without a bar." : "";
@@ -80,8 +80,8 @@ function drawPoints(area, width, section, level, t, i) {
   area.append(el("p", { class: "which" }, headOf(section, level, t, i)));
   const color = (k) => category([0, 1, 7][k]);
   scatter(area, Math.min(width, 560), {
-    x: { name: "frozen_ln (nats)" },
-    y: { name: "recomputed_ln (nats)" },
+    x: { name: "frozen: change of the logit (nats)" },
+    y: { name: "recomputed (nats)" },
     points: entries.map((entry) => ({ x: entry.frozen, y: entry.recomputed,
       text: `without ${entry.label}`, color: color(kindOf(entry.label)) })),
     diagonal: true,

@@ -60,6 +60,7 @@ function drawLayers(area, width, section, array, prefix) {
   if (!all.length) return;
   const low = all.reduce((a, b) => Math.min(a, b));
   const high = all.reduce((a, b) => Math.max(a, b));
+  const whole = !log && all.every(Number.isInteger);
   const chance = section.values.get(`${array.key}_by_chance`);
   panels(
     area,
@@ -67,6 +68,7 @@ function drawLayers(area, width, section, array, prefix) {
     layers.map((layer, l) => {
       const { edges, counts, outside } = binned(lists[l], {
         log,
+        whole,
         bins: 30,
         domain: low < high ? [low, high] : undefined,
       });
@@ -77,7 +79,7 @@ function drawLayers(area, width, section, array, prefix) {
           histogram(panel, wide, {
             edges,
             series: [{ name: "neurons", counts }],
-            x: { name: nameOf(array.key), log },
+            x: { name: nameOf(array.key), log, whole },
             y: { name: "neurons" },
             height: 150,
             levels: typeof chance === "number" ? [{ name: "by chance", value: chance }] : [],

@@ -17,6 +17,15 @@ function pairName(section, i) {
   ).join(" – ");
 }
 
+/** The lines without those of a pair that comes in the other order too. */
+function once(lines) {
+  const seen = new Set();
+  return lines.filter(([name]) => {
+    const key = name.split(" – ").sort().join();
+    return !seen.has(key) && seen.add(key);
+  });
+}
+
 function cosinesOf(section, level) {
   const { shape } = section.array("cosine");
   return Array.from({ length: shape[1] }, (_, i) => section.array("cosine").at(level, i));
@@ -74,7 +83,7 @@ function pairFrame(place, section, page) {
       label: `Pairs of forms by their cosine, nearest first`,
       controls: [chooseList(level, "Order by", levels)],
       draw: (area, width) => {
-        const all = rows();
+        const all = once(rows());
         panels(
           area,
           width,

@@ -6,6 +6,7 @@ import { chooseAny } from "../parts/choose.js";
 
 const FEW = 64; // an axis with more places than this is ranked, not spread out
 const DOWN = /^(layers|levels|lenses|sites|.*_layers)$/; // axes that a heat map shows downwards
+const WIDTHS = { d_mlp: "neuron" }; // what one place of a model's width is
 const MOST_SEARCHED = 1e6; // elements in which the largest is looked for
 
 export function isRows(section, name) {
@@ -106,7 +107,8 @@ export function placeName(section, name, i) {
   const axis = section.axis(name);
   if (name === "d_vocab") return section.run.tokenText(i);
   if (!axis.isNumbers || isRows(section, name)) return labelOf(section, name, i);
-  return `${name.replace(/^d_/, "").replace(/s$/, "")} ${axis.label(i)}`;
+  const one = name.startsWith("d_") ? WIDTHS[name] || "dimension" : name.replace(/s$/, "");
+  return `${one} ${axis.label(i)}`;
 }
 
 /** The names of all places. */

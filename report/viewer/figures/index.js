@@ -34,6 +34,7 @@ import { sharesFigure } from "./shares_figure.js";
 import { spans } from "./spans.js";
 import { spectra } from "./spectra.js";
 import { strategiesFigure } from "./strategies_figure.js";
+import { strategiesTotals } from "./strategies_totals.js";
 import { sweep } from "./sweep.js";
 import { totals } from "./totals.js";
 import { vocabulary } from "./vocabulary.js";
@@ -46,6 +47,7 @@ const FIGURES = [
   activationsFigure,
   changesFigure,
   strategiesFigure,
+  strategiesTotals,
   sweep,
   spans,
   agreement,

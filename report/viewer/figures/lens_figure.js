@@ -12,6 +12,8 @@ import { lensCurves } from "./lens_curves.js";
 import { lensKeys, lensLines, lensQuantities, lensTable, topTokens } from "./lens_data.js";
 
 const TEXT_CELL = 62; // pixels of a cell with a token's text
+const LEAST_CELL = 36; // the same where all rows are in sight with it
+const BESIDE = 84; // pixels beside the cells
 const MOST_TEXT_ROWS = 64; // more rows than this start without texts
 
 function scaleOf(section, quantity) {
@@ -36,7 +38,8 @@ function drawGrid(area, width, section, page, state) {
     scale: scaleOf(section, quantity),
     legend: quantity.name,
     text: texts ? (r, c) => (topTokens(section, layerOf(r), c)[0] || { text: "" }).text : null,
-    minCell: texts ? TEXT_CELL : 2,
+    minCell: !texts ? 2 : (width - BESIDE) / rows.n < LEAST_CELL ? TEXT_CELL : LEAST_CELL,
+    start: rows.n - 1,
     maxCell: texts ? 110 : 40,
     cellHeight: 22,
     label: state.label,

@@ -62,16 +62,20 @@ function taskPanel(section, name, task) {
 function taskFrame(place, section) {
   const tasks = labelsOf(section, "tasks");
   const keys = ["accuracy", "auroc"].filter((key) => section.has(key, AXES));
+  const isProbed = (t) => keys.some((key) => curve(section, key, t));
+  const probed = tasks.map((_, t) => t).filter(isProbed);
+  const none = tasks.filter((_, t) => !isProbed(t));
   frame(place, {
     title: "What each level knows",
     caption:
       "Right guesses of linear maps on test rows. The dashed mark: always the most frequent class.",
     label: `Accuracy of ${tasks.length} tasks by level`,
+    notes: none.length ? [`Tasks without a number: ${none.join(", ")}.`] : [],
     draw: (area, width) =>
       panels(
         area,
         width,
-        tasks.map((name, t) => taskPanel(section, name, t)),
+        probed.map((t) => taskPanel(section, tasks[t], t)),
         { least: 230 }
       ),
     table: () => longTable(section, keys),

@@ -126,6 +126,8 @@ export function drawSources(area, width, section, key, t, i) {
     legend: "share (nats)",
     label: `What all heads together read from each of ${map.count} tokens`,
     tip: (j) => [rowTitle(section.run, rows[j]), `share ${number(map.sums[j])}`] });
+  const most = map.sums.reduce((best, sum, j) =>
+    (Math.abs(sum) > Math.abs(map.sums[best]) ? j : best), 0);
   area.append(el("h5", null, "Each head, by the token read"));
   heatmap(area, width, {
     rows: map.heads.map((head) => head.name),
@@ -133,7 +135,8 @@ export function drawSources(area, width, section, key, t, i) {
     value: (r, c) => map.heads[r].values[c],
     scale: colorScale(map.heads.flatMap((head) => [...head.values]), { signed: true }),
     legend: "share (nats)",
-    minCell: 8, maxCell: 46, cellHeight: 15,
+    minCell: 4, maxCell: 46, cellHeight: 15,
+    start: Math.min(map.count - 1, most + 1),
     label: `Shares of ${map.heads.length} heads by the position that they read`,
     tip: (r, c) => [`${map.heads[r].name} reads ${rowTitle(section.run, rows[c])}`,
       `share ${number(map.heads[r].values[c])}`],

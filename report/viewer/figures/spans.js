@@ -264,6 +264,10 @@ export const spans = {
     return { arrays: [...found.map(({ key }) => key), ...effectKeys(section)], title: "Spans" };
   },
   draw(place, section, page) {
+    if (section.axis("units").n < 2) {
+      place.append(el("p", { class: "note" }, "One token has no spans."));
+      return;
+    }
     const tree = treesOf(section);
     const chosen = settingsOf(page, section, tree);
     treesFrame(place, section, page, tree, chosen);

@@ -11,8 +11,10 @@ import { axisLabels, rowMap, rowMapTable } from "../parts/row_map.js";
 import { rowTitle } from "../parts/rows.js";
 import { number, short } from "../parts/scales.js";
 
-const EACH = { size: "tokens kept", mass: "probability kept", kl: "KL(drawn ‖ model) (nats)" };
-const PAIRS = { overlap: "overlap of the distributions",
+/** What one strategy does, and what two have in common: array -> what it is. */
+export const EACH = { size: "tokens kept", mass: "probability kept",
+  kl: "KL(drawn ‖ model) (nats)" };
+export const PAIRS = { overlap: "overlap of the distributions",
   agreement: "chance that two draws are the same token", same_set: "the same tokens kept" };
 
 function eachKeys(section) {

@@ -3,6 +3,7 @@ import { scaleLinear } from "d3-scale";
 import { signed } from "./colors.js";
 import { el } from "./dom.js";
 import { short } from "./scales.js";
+import { sharedSpan } from "./shared_scale.js";
 import { fit, widest } from "./text_width.js";
 import { hideTip, showTip } from "./tip.js";
 
@@ -10,6 +11,7 @@ const LINE = 20;
 const HEAD = 20;
 const GAP = 12;
 const LEAST = 4; // pixels beside bars without numbers
+const COLUMN = [72, 120]; // pixels that a column with a short name or a long one needs
 const LEAST_BARS = 60; // pixels for the bars themselves
 
 /** {low, high} of the numbers that share a scale; 0 belongs to it, and lines aside do not. */
@@ -23,6 +25,14 @@ function spanOf(columns, aside) {
     });
   if (span.low === span.high) span.high = 1e-30;
   return span;
+}
+
+/** The span of each column: of its own, or of all that share one. */
+function spansOf(area, given) {
+  const together = given.columns.filter((column) => column.kind !== "line" && !column.own);
+  const shared = sharedSpan(area, "columns", spanOf(together, given.aside));
+  return given.columns.map((column, k) => column.own
+    ? sharedSpan(area, `column ${k}`, spanOf([column], given.aside)) : shared);
 }
 
 /** The pixels for numbers at a bar's end: few in a column that is too narrow for them. */
@@ -58,8 +68,8 @@ function bar(g, value, x, y, color, numbers) {
 
 /** A sum that grows from line to line: a stepped path, with a dashed line at column.goal. */
 function sumLine(g, column, x, height) {
-  const points = column.values.map((value, i) => `${x(value)},${HEAD + i * LINE + 1} ` +
-    `${x(value)},${HEAD + (i + 1) * LINE - 1}`);
+  const points = column.values.map((value, i) => `${x(value)},${HEAD + i * LINE} ` +
+    `${x(value)},${HEAD + (i + 1) * LINE}`);
   g.append(el("line", { x1: x(0), x2: x(0), y1: HEAD, y2: height, stroke: "var(--grid)" }));
   if (column.goal !== undefined)
     g.append(el("line", { class: "goal", x1: x(column.goal), x2: x(column.goal), y1: HEAD - 4,
@@ -70,7 +80,7 @@ function sumLine(g, column, x, height) {
 
 function drawColumn(svg, given, column, left, right, span, height) {
   const g = el("g", { class: "column" });
-  const x = columnScale(column, column.own ? spanOf([column], given.aside) : span, left, right);
+  const x = columnScale(column, span, left, right);
   const color = (i) => (given.aside && given.aside(i) ? "var(--muted)" :
     column.color && column.color(i));
   g.append(el("text", { x: left, y: 13, class: "muted" }, fit(column.name, right - left)));
@@ -84,7 +94,17 @@ function drawColumn(svg, given, column, left, right, span, height) {
   svg.append(g);
 }
 
-function listen(svg, given, highlight) {
+/** The names of the lines, over the mark of the one that is read, which is returned. */
+function drawBack(g, given, left, width) {
+  const back = el("rect", { class: "back", x: 0, y: -LINE, width, height: LINE, fill: "var(--grid)",
+    "fill-opacity": 0.5, visibility: "hidden" });
+  g.append(back);
+  given.labels.forEach((text, i) => g.append(el("text", { class: "name", x: left - 8,
+    y: HEAD + i * LINE + 14, "text-anchor": "end" }, fit(text, left - 8))));
+  return back;
+}
+
+function listen(svg, given, highlight, block) {
   const count = given.labels.length;
   let at = -1;
   const enter = (i, place) => {
@@ -99,7 +119,7 @@ function listen(svg, given, highlight) {
     if (given.onLeave) given.onLeave();
   };
   const lineAt = (event) =>
-    Math.floor((event.clientY - svg.getBoundingClientRect().top - HEAD) / LINE);
+    Math.floor((((event.clientY - svg.getBoundingClientRect().top) % block) - HEAD) / LINE);
   svg.addEventListener("pointermove", (event) => {
     const i = lineAt(event);
     if (i >= 0 && i < count) enter(i, event);
@@ -132,25 +152,32 @@ function listen(svg, given, highlight) {
  * Returns {highlight(i)}: marks line i; -1: none.
  */
 export function bars(area, width, given) {
-  const height = HEAD + given.labels.length * LINE + 4;
+  const block = HEAD + given.labels.length * LINE + 4;
   const left = Math.ceil(widest(given.labels, Math.max(60, width * 0.32))) + 10;
-  const span = spanOf(given.columns.filter((column) => column.kind !== "line" && !column.own),
-    given.aside);
+  const spans = spansOf(area, given);
+  const needed = Math.max(COLUMN[0], widest(given.columns.map((one) => one.name), COLUMN[1]));
+  const fitting = Math.max(1, Math.floor((width - left) / needed));
+  const blocks = Math.ceil(given.columns.length / fitting); // columns below each other
+  const across = Math.ceil(given.columns.length / blocks);
+  const height = block * blocks;
   const svg = el("svg", { class: "bars", width, height, viewBox: `0 0 ${width} ${height}`,
     role: "img", tabindex: "0", "aria-label": given.label || "bars" });
-  const back = el("rect", { class: "back", x: 0, y: -LINE, width, height: LINE, fill: "var(--grid)",
-    "fill-opacity": 0.5, visibility: "hidden" });
-  svg.append(back);
-  given.labels.forEach((text, i) => svg.append(el("text", { class: "name", x: left - 8,
-    y: HEAD + i * LINE + 14, "text-anchor": "end" }, fit(text, left - 8))));
-  const each = (width - left) / given.columns.length;
-  given.columns.forEach((column, k) => drawColumn(svg, given, column, left + k * each,
-    left + (k + 1) * each - (k + 1 < given.columns.length ? GAP : 2), span, height));
+  const each = (width - left) / across;
+  const backs = [];
+  for (let b = 0; b < blocks; b++) {
+    const g = svg.appendChild(el("g", { transform: `translate(0,${b * block})` }));
+    backs.push(drawBack(g, given, left, width));
+    given.columns.slice(b * across, (b + 1) * across).forEach((column, k) =>
+      drawColumn(g, given, column, left + k * each,
+        left + (k + 1) * each - (k + 1 < across ? GAP : 2), spans[b * across + k], block));
+  }
   const highlight = (i) => {
-    back.setAttribute("y", HEAD + i * LINE);
-    back.setAttribute("visibility", i < 0 ? "hidden" : "visible");
+    for (const back of backs) {
+      back.setAttribute("y", HEAD + i * LINE);
+      back.setAttribute("visibility", i < 0 ? "hidden" : "visible");
+    }
   };
-  listen(svg, given, highlight);
+  listen(svg, given, highlight, block);
   area.append(svg);
   return { highlight };
 }

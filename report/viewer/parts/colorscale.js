@@ -22,7 +22,8 @@ function extent(given) {
 /**
  * A scale over {low, high} or a list of numbers. options: signed (true: both signs even if no
  * number is below 0), fromZero (false: pale is the lowest number, not 0), log (numbers >= 1).
- * Returns {color(value), position(value) in 0..1, value(position), low, high, signed, log}.
+ * Returns {color(value), position(value) in 0..1, value(position), low, high, signed, log,
+ * over({low, high}): the scale of these numbers}.
  * An unset number is transparent.
  */
 export function colorScale(given, options = {}) {
@@ -43,7 +44,8 @@ export function colorScale(given, options = {}) {
     if (number === null || Number.isNaN(number)) return "transparent";
     return signed ? diverging(high ? number / high : 0) : sequential(position(number));
   };
-  return { color, position, value, low, high, signed, log };
+  const over = (span) => colorScale(span, options);
+  return { color, position, value, low, high, signed, log, over };
 }
 
 /** An SVG element that shows the colors of a scale with its ends, and what they mean. */

@@ -3,11 +3,13 @@
 import { ink } from "./colors.js";
 import { legend } from "./colorscale.js";
 import { el } from "./dom.js";
+import { sharedColors } from "./shared_scale.js";
 import { fit, textWidth, widest } from "./text_width.js";
 import { hideTip, showTip } from "./tip.js";
 
 const MOST_ELEMENTS = 2000; // more cells than this are one image
 const RIGHT = 8;
+const TALLEST = 110; // pixels of an upright label
 
 /** Where everything is, in pixels. */
 function layoutOf(width, given) {
@@ -16,8 +18,8 @@ function layoutOf(width, given) {
   const left = Math.ceil(widest(given.rows, Math.max(70, width * 0.25))) + 8;
   const space = (width - left - RIGHT) / Math.max(1, columns);
   const cell = Math.min(given.maxCell || 64, Math.max(given.minCell || 6, space));
-  const longest = widest(given.columns, 96);
-  const upright = longest + 6 > cell;
+  const longest = widest(given.columns, TALLEST);
+  const upright = longest + 2 > cell;
   const top = upright ? longest + 10 : 20;
   const height = given.cellHeight || Math.min(24, Math.max(10, cell));
   return { rows, columns, left, cell, upright, top, height,
@@ -29,7 +31,7 @@ function columnLabels(at, given) {
   const step = at.upright ? Math.ceil(13 / at.cell) : 1;
   for (let c = 0; c < at.columns; c += step) {
     const x = at.left + (c + 0.5) * at.cell;
-    const text = fit(given.columns[c], at.upright ? 96 : at.cell);
+    const text = fit(given.columns[c], at.upright ? TALLEST : at.cell);
     g.append(at.upright
       ? el("text", { transform: `translate(${x + 4},${at.top - 6}) rotate(-90)` }, text)
       : el("text", { x, y: at.top - 6, "text-anchor": "middle" }, text));
@@ -175,10 +177,12 @@ function scrolling(scroller, names, texts, at, given, width) {
  *   legend: what the colors mean (none: no legend); text?(r, c) -> text in the cell, shortened
  *   to fit, or with wholeTexts (numbers) all left out if one does not fit;
  *   minCell, maxCell, cellHeight? in pixels; label for screen readers; tip?(r, c) -> lines;
- *   onEnter?(r, c), onLeave?(), onPick?(r, c).
+ *   start? (the column in view at first where the map scrolls); onEnter?(r, c), onLeave?(),
+ *   onPick?(r, c).
  * Returns {highlight(column), element}: outlines a column; -1: none.
  */
-export function heatmap(area, width, given) {
+export function heatmap(area, width, own) {
+  const given = { ...own, scale: sharedColors(area, own.scale) };
   const at = layoutOf(width, given);
   const svg = el("svg", { class: "heatmap", width: at.width, height: at.total,
     viewBox: `0 0 ${at.width} ${at.total}`, role: "img", tabindex: "0",
@@ -202,6 +206,8 @@ export function heatmap(area, width, given) {
     cursor.setAttribute("x", at.left + c * at.cell);
     cursor.setAttribute("y", at.top + r * at.height);
   });
+  if (given.start > 0)
+    scroller.scrollLeft = at.left + (given.start + 1) * at.cell + RIGHT - scroller.clientWidth;
   scrolling(scroller, names, texts, at, given, width);
   const highlight = (c) => {
     column.setAttribute("visibility", c < 0 ? "hidden" : "visible");

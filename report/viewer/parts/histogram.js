@@ -5,12 +5,18 @@ import { hideTip, showTip } from "./tip.js";
 
 /**
  * Counts of values in equal bins (in log steps with log). options: bins (24), domain [low, high]
- * (default: of the values), log. Returns {edges [bins + 1], counts [bins], outside (not counted:
- * NaN, or 0 and less with log)}.
+ * (default: of the values), log, whole (the values are integers: the bins end between integers, and
+ * there may be fewer). Returns {edges [bins + 1], counts [bins], outside (not counted: NaN, or 0
+ * and less with log)}.
  */
 export function binned(values, options = {}) {
-  const n = options.bins || 24;
-  const [low, high] = options.domain || extentOf([values], { log: options.log });
+  let n = options.bins || 24;
+  let [low, high] = options.domain || extentOf([values], { log: options.log });
+  if (options.whole && !options.log) {
+    const step = Math.ceil((high - low + 1) / n);
+    n = Math.ceil((high - low + 1) / step);
+    [low, high] = [low - 0.5, low - 0.5 + n * step];
+  }
   const [from, to] = options.log ? [Math.log(low), Math.log(high)] : [low, high];
   const counts = new Array(n).fill(0);
   let outside = 0;
@@ -33,8 +39,12 @@ function closed(edges) {
   return all;
 }
 
-/** The text of bin i: its two edges. */
-export function binName(edges, i) {
+/** The text of bin i: its two edges, or for whole numbers the first and the last. */
+export function binName(edges, i, whole) {
+  if (whole) {
+    const [first, last] = [edges[i] + 0.5, edges[i + 1] - 0.5];
+    return first === last ? short(first) : `${short(first)} to ${short(last)}`;
+  }
   if (!Number.isFinite(edges[i])) return `below ${short(edges[i + 1])}`;
   if (!Number.isFinite(edges[i + 1])) return `${short(edges[i])} and more`;
   return `${short(edges[i])} to ${short(edges[i + 1])}`;
@@ -67,7 +77,7 @@ function follow(ground, given, series, edges) {
     current = i;
     showTip(
       [
-        binName(given.edges, i),
+        binName(given.edges, i, given.x.whole),
         ...series.map((one) => named(one.name || given.y.name, one.counts[i])),
       ],
       place
@@ -111,7 +121,8 @@ function drawLevel(ground, level) {
 
 /**
  * A histogram in area. given: edges [n + 1 numbers; the first may be -Infinity, the last Infinity],
- * series [{name, counts [n], color}], x {name, log}, y {name}, stacked (else side by side), levels
+ * series [{name, counts [n], color}], x {name, log,
+ * whole (integers)}, y {name}, stacked (else side by side), levels
  * [{name, value}] (vertical marks), height, label.
  */
 export function histogram(area, width, given) {
@@ -123,6 +134,7 @@ export function histogram(area, width, given) {
     x: {
       name: given.x.name,
       log: given.x.log,
+      whole: given.x.whole,
       domain: [edges[0], edges[edges.length - 1]],
       exact: true,
     },

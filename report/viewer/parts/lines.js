@@ -1,24 +1,29 @@
 // Lines over numbers or labels, with bands of their spread and a cursor that reads them.
 import { area as areaOf, line as lineOf } from "d3-shape";
+import { el } from "./dom.js";
 import { colored, extentOf, isDrawn, named, placeOf, plot } from "./plot.js";
 import { short } from "./scales.js";
+import { sharedSpan } from "./shared_scale.js";
 import { hideTip, showTip } from "./tip.js";
 
 const MOST_POINTS = 60;
 
-function domainOf(given, series, levels) {
+function domainOf(area, given, series, levels) {
   if (given.domain) return given.domain;
   const lists = series.flatMap((one) => [one.values, one.low || [], one.high || []]);
   lists.push(levels.map((level) => level.value));
-  return extentOf(lists, { log: given.log, zero: given.zero !== false });
+  const [low, high] = extentOf(lists, { log: given.log, zero: given.zero !== false });
+  const span = sharedSpan(area, "y", { low, high });
+  return [span.low, span.high];
 }
 
 /** The axes of plot() for the given x and y. */
-function axesOf(given, series, levels) {
+function axesOf(area, given, series, levels) {
   const x = Object.assign({}, given.x);
   if (!x.labels) x.domain = given.x.domain || extentOf([x.values], { log: x.log });
   if (!x.labels) x.exact = true;
-  return { x, y: Object.assign({}, given.y, { domain: domainOf(given.y, series, levels) }) };
+  if (!x.labels) x.whole = x.values.every(Number.isInteger);
+  return { x, y: Object.assign({}, given.y, { domain: domainOf(area, given.y, series, levels) }) };
 }
 
 function drawBand(ground, one, at, usable) {
@@ -121,6 +126,12 @@ function follow(ground, given, series, at, n) {
   return { highlight };
 }
 
+/** A sentence in place of lines without a number. */
+function nothing(area) {
+  area.append(el("p", { class: "note" }, "There are no numbers to draw."));
+  return { highlight: () => {} };
+}
+
 /**
  * Lines in area. given: x {name, values [numbers] or labels [texts], log}, y {name, log, zero
  * (default true: 0 is in sight), domain}, series [{name, values, low, high (the band), color, dash,
@@ -130,7 +141,9 @@ function follow(ground, given, series, at, n) {
 export function lines(area, width, given) {
   const series = colored(given.series);
   const levels = given.levels || [];
-  const axes = axesOf(given, series, levels);
+  const axes = axesOf(area, given, series, levels);
+  const usable = (value) => isDrawn(value, given.y.log);
+  if (!series.some((one) => one.values.some(usable))) return nothing(area);
   const ground = plot(
     area,
     width,
@@ -140,7 +153,6 @@ export function lines(area, width, given) {
       legend: series.length > 1 || given.legend ? series : [],
     })
   );
-  const usable = (value) => isDrawn(value, given.y.log);
   const at = (i) => ground.x(given.x.labels ? i : given.x.values[i]);
   for (const level of levels) if (usable(level.value)) drawLevel(ground, level);
   for (const one of series) if (one.low) drawBand(ground, one, at, usable);

@@ -13,6 +13,7 @@ const EMPTY = 0.35; // width of a column without nodes, in cells
 const PAD = 0.5; // cells between columns
 const GAP = 0.7; // cells between layers
 const WANTED = 15; // pixels of a cell
+const ABOVE = 16; // pixels above the logit, for its name
 const LOW = 260; // pixels of the plot
 const HIGH = 640;
 const MLP = new Set(["mlp", "neuron", "mlp_bias"]);
@@ -89,8 +90,7 @@ function bandsOf(network, cells, across) {
     });
     if (height) from += height + (lower && !simple ? 0.15 : GAP);
   });
-  const above = simple ? 0 : 0.9; // the logit has a name above it
-  return { bands, total: from - GAP / 2 + above, simple };
+  return { bands, total: from - GAP / 2, simple };
 }
 
 function placeNodes(network, cells, columns, bands, ux, uy, bottom) {
@@ -125,10 +125,12 @@ export function layoutOf(network, tokens, width) {
   const cells = cellsOf(network);
   const room = Math.max(80, width - LEFT - RIGHT);
   const key = keyOf(network, LEFT, width);
+  const narrow = room / widthOf(columnWidths(cells, tokens.length, 1));
+  const least = Math.min(WANTED, 0.75 * narrow); // wide columns may cost the others little
   let across = null;
   for (let most = 8; most >= 1; most--) {
     across = columnWidths(cells, tokens.length, most);
-    if (widthOf(across) * WANTED <= room) break;
+    if (widthOf(across) * least <= room) break;
   }
   const { bands, total, simple } = bandsOf(network, cells, across);
   const tall = Math.max(LOW, Math.min(HIGH, total * (simple ? 2.2 : 1) * WANTED));
@@ -136,7 +138,7 @@ export function layoutOf(network, tokens, width) {
     left: LEFT,
     top: key.height,
     right: LEFT + room + RIGHT - 8,
-    bottom: key.height + tall,
+    bottom: key.height + (simple ? 0 : ABOVE) + tall,
   };
   const ux = Math.min(room / widthOf(across), 46);
   const uy = tall / total;

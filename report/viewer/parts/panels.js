@@ -10,7 +10,8 @@ const MOST_WIDTH = 700; // of one panel, in pixels
  */
 export function panels(area, width, list, { least = 280, most = 4 } = {}) {
   const fit = Math.max(1, Math.floor((width + GAP) / (least + GAP)));
-  const columns = Math.max(1, Math.min(most, fit, list.length));
+  const limit = Math.max(1, Math.min(most, fit, list.length));
+  const columns = Math.ceil(list.length / Math.ceil(list.length / limit)) || 1; // lines are even
   const each = Math.min(MOST_WIDTH, Math.floor((width - GAP * (columns - 1)) / columns));
   const grid = el("div", {
     class: "panels",

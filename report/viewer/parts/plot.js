@@ -68,12 +68,11 @@ function bottomAxis(g, axis, x, width) {
     const texts = axis.labels.map((text) => fit(text, LABEL));
     made.tickValues(thinned(texts, width)).tickFormat((i) => texts[i]);
   } else if (axis.log) made.ticks(Math.max(2, width / 90), TICK);
-  else made.ticks(Math.max(2, Math.min(10, width / 70))).tickFormat(axis.whole ? whole : TICK);
+  else {
+    const ticks = x.ticks(Math.max(2, Math.min(10, width / 70)));
+    made.tickValues(axis.whole ? ticks.filter(Number.isInteger) : ticks).tickFormat(TICK);
+  }
   dressed(g, made);
-}
-
-function whole(value) {
-  return Number.isInteger(value) ? String(value) : "";
 }
 
 function leftAxis(g, axis, y, height) {

@@ -3,10 +3,14 @@
 import { el, freshId } from "./dom.js";
 
 const MOST = 6; // lines in sight
+const MOST_LETTERS = 700; // in sight
 
-/** True for a line of a table: it has several spaces in a row between other characters. */
+/**
+ * True for a line of a table: it has several spaces in a row between other characters, or a number
+ * and a letter or dot for each token.
+ */
 function isColumns(line) {
-  return /\S {2,}\S/.test(line);
+  return /\S {2,}\S/.test(line) || /^\d+ [.*A-Z]{2,}$/.test(line);
 }
 
 /** Lines as blocks: sentences alone, lines of a table together. [{lines, isTable}] */
@@ -22,17 +26,25 @@ function blocksOf(lines) {
 }
 
 function elementOf({ lines, isTable }) {
-  if (!isTable) return el("p", { class: "sentence" }, lines[0]);
+  if (!isTable || lines.length === 1)
+    return el("p", { class: "sentence" }, lines[0].trim().replace(/ {2,}/g, " "));
   const label = { tabindex: "0", role: "group", "aria-label": "A table of the summary" };
   return el("pre", { class: "sentence", ...label }, lines.join("\n"));
 }
 
-/** How many of the blocks are in sight: those of the first MOST lines, at least one. */
+/**
+ * How many of the blocks are in sight: as many as the limits allow. A sentence that announces lines
+ * which are folded is folded with them.
+ */
 function countInSight(blocks) {
-  let lines = 0;
-  let count = 0;
-  while (count < blocks.length && (count === 0 || lines + blocks[count].lines.length <= MOST))
-    lines += blocks[count++].lines.length;
+  let [lines, letters, count] = [0, 0, 0];
+  for (const block of blocks) {
+    lines += block.lines.length;
+    letters += block.isTable ? 0 : block.lines[0].length;
+    if (lines > MOST || letters > MOST_LETTERS) break;
+    count++;
+  }
+  while (count > 0 && count < blocks.length && blocks[count - 1].lines[0].endsWith(":")) count--;
   return count;
 }
 
@@ -44,7 +56,8 @@ export function sentences(section) {
   const shown = blocks.slice(0, count).map(elementOf);
   const folded = blocks.slice(count).map(elementOf);
   if (folded.length === 0) return shown;
-  const title = el("summary", { id: freshId("more") }, "More of the summary");
+  const name = count ? "More of the summary" : "The summary";
+  const title = el("summary", { id: freshId("more") }, name);
   return [...shown, el("details", { class: "more" }, title, folded)];
 }
 

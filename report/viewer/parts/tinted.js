@@ -2,6 +2,7 @@
 import { ink } from "./colors.js";
 import { legend } from "./colorscale.js";
 import { el } from "./dom.js";
+import { sharedColors } from "./shared_scale.js";
 import { fit, textWidth } from "./text_width.js";
 import { hideTip, showTip } from "./tip.js";
 
@@ -61,7 +62,8 @@ function listen(svg, boxes, given, mark) {
  * tip?(i) -> lines; onEnter?(i), onPick?(i).
  * Returns {highlight(i)}: outlines token i; -1: none.
  */
-export function tinted(area, width, given) {
+export function tinted(area, width, own) {
+  const given = { ...own, scale: sharedColors(area, own.scale) };
   const boxes = layoutOf(given.tokens, width);
   const height = (boxes.length ? boxes[boxes.length - 1].y : 0) + LINE + 2;
   const svg = el("svg", { class: "tinted", width, height, viewBox: `0 0 ${width} ${height}`,
