@@ -116,7 +116,10 @@ class Opened:
         )
         act()
         frames, seconds = self.page.evaluate(
-            "() => { told.on = false; return [told.frames, (performance.now() - told.start) / 1e3]; }"
+            """() => {
+                 told.on = false;
+                 return [told.frames, (performance.now() - told.start) / 1000];
+               }"""
         )
         return float(frames / (self.processor_seconds() - before if is_busy() else seconds))
 
