@@ -126,33 +126,6 @@ static psc_status write_folder(
     return status;
 }
 
-static psc_status write_page(const cli_delivery *how, const psc_results *results,
-    const cli_arguments *arguments, psc_error *error) {
-    const char *path = cli_value(arguments, "html");
-    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
-    char command[2048];
-    held_signals held;
-    if (!path) return PSC_OK;
-    cli_typed(command, sizeof command, arguments);
-    options.command = command;
-    options.beside = how->beside;
-    options.label = how->label;
-    options.beside_label = how->beside_label;
-    hold_signals(&held);
-    const psc_status status =
-        psc_results_write_file(results, PSC_FORMAT_HTML, &options, path, error);
-    release_signals(&held);
-    return status;
-}
-
-/* Whether path is a file directly in the folder, both as given. */
-static bool is_in_folder(const char *path, const char *folder) {
-    const char *slash = strrchr(path, '/');
-    size_t n = strlen(folder);
-    while (n > 1 && folder[n - 1] == '/') n--;
-    return slash && (size_t)(slash - path) == n && strncmp(path, folder, n) == 0;
-}
-
 /* A page replaces an earlier page or an empty file, and no text, state, model or result. */
 static psc_status check_replaced(const char *path, psc_error *error) {
     static const char begin[] = "<!doctype html";
@@ -169,6 +142,34 @@ static psc_status check_replaced(const char *path, psc_error *error) {
         "--html %s is a file that is not a page; give the page another name", path);
 }
 
+static psc_status write_page(const cli_delivery *how, const psc_results *results,
+    const cli_arguments *arguments, psc_error *error) {
+    const char *path = cli_value(arguments, "html");
+    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
+    char command[2048];
+    held_signals held;
+    if (!path) return PSC_OK;
+    psc_status status = check_replaced(path, error); /* the run itself may have made the file */
+    if (status) return status;
+    cli_typed(command, sizeof command, arguments);
+    options.command = command;
+    options.beside = how->beside;
+    options.label = how->label;
+    options.beside_label = how->beside_label;
+    hold_signals(&held);
+    status = psc_results_write_file(results, PSC_FORMAT_HTML, &options, path, error);
+    release_signals(&held);
+    return status;
+}
+
+/* Whether path is a file directly in the folder, both as given. */
+static bool is_in_folder(const char *path, const char *folder) {
+    const char *slash = strrchr(path, '/');
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/') n--;
+    return slash && (size_t)(slash - path) == n && strncmp(path, folder, n) == 0;
+}
+
 static bool is_same_path(const char *path, const char *folder) {
     size_t n = strlen(path), m = strlen(folder);
     while (n > 1 && path[n - 1] == '/') n--;
@@ -177,8 +178,12 @@ static bool is_same_path(const char *path, const char *folder) {
 }
 
 /* A page in the folder of --out, which need not exist yet, is written after the folder's files. */
-static psc_status check_page(const char *path, const char *folder, psc_error *error) {
+static psc_status check_page(
+    const char *path, const char *folder, const char *state, psc_error *error) {
     const char *name = strrchr(path, '/');
+    if (state && is_same_path(path, state))
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "--html %s is the file of --state; give the page another name", path);
     if (folder && is_same_path(path, folder))
         return psc_fail(error, PSC_ERROR_INPUT,
             "--html %s is the folder of --out; give the page another name", path);
@@ -195,7 +200,8 @@ static psc_status check_page(const char *path, const char *folder, psc_error *er
 psc_status cli_check_out(const cli_arguments *arguments, psc_error *error) {
     const char *folder = cli_value(arguments, "out"), *page = cli_value(arguments, "html");
     psc_status status = folder ? psc_results_check_folder(folder, error) : PSC_OK;
-    return status || !page ? status : check_page(page, folder, error);
+    if (status || !page) return status;
+    return check_page(page, folder, cli_value(arguments, "state"), error);
 }
 
 /* The place of the next file to name after file i: files in a folder of the output folder follow each

@@ -232,8 +232,8 @@ bool psc_page_plan_note(char *text, size_t size, const psc_page_plan *plan, int 
         "%s %s rounded to 16 bits: an error of at most 0.05 %%.",
         "%s %s only the largest entries here, at least %d per slice, rounded to 16 bits, and the sum "
         "of the rest.",
-        "%s %s only entries from 0.005 up here, at most %d per row, rounded to 1 %%, and the sum of "
-        "the rest.",
+        "%s %s only entries from 0.005 up here, at most %d per row, rounded to about 1 %%, and the "
+        "sum of the rest.",
         "%s %s only some slices here, each whole; tensors.safetensors has all.",
         "%s %s rounded to 8 bits: an error of at most 0.2 %% of each column's range.",
         "%s %s only sums over neurons here; tensors.safetensors has all.",
