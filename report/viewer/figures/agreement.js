@@ -1,6 +1,7 @@
 // How far trees of spans agree: levels with each other ([levels, levels], [levels, other_levels])
 // and with trees that know nothing of the model ([levels, trees]); the strength of cuts by length.
 import { colorScale } from "../parts/colorscale.js";
+import { el } from "../parts/dom.js";
 import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
 import { labelsOf } from "../parts/labels.js";
@@ -28,6 +29,12 @@ function isMatrix(array) {
 
 const isByLength = (array) =>
   isUsable(array) && array.key === "strength" && array.axes.join() === "levels,lengths";
+
+/** False where no element of a dense array is set. */
+function hasNumbers(array) {
+  const values = array.values();
+  return !values || values.some((value) => !Number.isNaN(value));
+}
 
 const levelNames = (section, axis) =>
   labelsOf(section, axis).map((label) => (/levels$/.test(axis) ? `level ${label}` : label));
@@ -124,7 +131,10 @@ export const agreement = {
       claimed
         .map((key) => section.array(key))
         .filter((array) => array && !array.omitted && is(array));
-    if (of(isMatrix).length) matricesFrame(place, section, of(isMatrix));
+    const matrices = of(isMatrix).filter(hasNumbers);
+    if (matrices.length) matricesFrame(place, section, matrices);
+    else if (of(isMatrix).length)
+      place.append(el("p", { class: "note" }, "There are no brackets to compare."));
     for (const array of of(isByLength)) lengthFrame(place, section, array);
   },
 };

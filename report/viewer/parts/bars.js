@@ -12,7 +12,7 @@ const HEAD = 20;
 const GAP = 12;
 const LEAST = 4; // pixels beside bars without numbers
 const COLUMN = [72, 120]; // pixels that a column with a short name or a long one needs
-const LEAST_BARS = 60; // pixels for the bars themselves
+const LEAST_BARS = 48; // pixels for the bars themselves
 
 /** {low, high} of the numbers that share a scale; 0 belongs to it, and lines aside do not. */
 function spanOf(columns, aside) {
@@ -155,21 +155,21 @@ export function bars(area, width, given) {
   const block = HEAD + given.labels.length * LINE + 4;
   const left = Math.ceil(widest(given.labels, Math.max(60, width * 0.32))) + 10;
   const spans = spansOf(area, given);
-  const needed = Math.max(COLUMN[0], widest(given.columns.map((one) => one.name), COLUMN[1]));
+  const needed = Math.max(COLUMN[0], widest(given.columns.map((one) => one.name), COLUMN[1]) + GAP);
   const fitting = Math.max(1, Math.floor((width - left) / needed));
   const blocks = Math.ceil(given.columns.length / fitting); // columns below each other
   const across = Math.ceil(given.columns.length / blocks);
   const height = block * blocks;
   const svg = el("svg", { class: "bars", width, height, viewBox: `0 0 ${width} ${height}`,
     role: "img", tabindex: "0", "aria-label": given.label || "bars" });
-  const each = (width - left) / across;
   const backs = [];
   for (let b = 0; b < blocks; b++) {
     const g = svg.appendChild(el("g", { transform: `translate(0,${b * block})` }));
     backs.push(drawBack(g, given, left, width));
-    given.columns.slice(b * across, (b + 1) * across).forEach((column, k) =>
-      drawColumn(g, given, column, left + k * each,
-        left + (k + 1) * each - (k + 1 < across ? GAP : 2), spans[b * across + k], block));
+    const columns = given.columns.slice(b * across, (b + 1) * across);
+    const each = (width - left) / columns.length;
+    columns.forEach((column, k) => drawColumn(g, given, column, left + k * each,
+      left + (k + 1) * each - (k + 1 < columns.length ? GAP : 2), spans[b * across + k], block));
   }
   const highlight = (i) => {
     for (const back of backs) {

@@ -85,8 +85,12 @@ function saveButton(text, save, figure, area, given) {
   return [button(text, press, { "aria-label": `Save ${given.title} as ${text}` }), told];
 }
 
+function isPrinting() {
+  return Boolean(document.documentElement.dataset.printing);
+}
+
 /** Draws at first sight, when the width or the theme changes, and before the page is printed. */
-function keepDrawn(area, redraw) {
+function keepDrawn(area, redraw, hasCanvas) {
   let width = 0;
   const sight = new IntersectionObserver(
     (entries) => {
@@ -110,14 +114,14 @@ function keepDrawn(area, redraw) {
   sight.observe(area);
   document.addEventListener("themechange", again(false));
   document.addEventListener("drawall", again(true));
+  if (hasCanvas) document.addEventListener("afterprinting", again(false));
 }
 
 /**
  * Adds a figure to place. given: title, caption, label (for screen readers), notes [texts],
  * controls [elements], draw(area, width in pixels), table() -> {head, rows}, svg() -> an SVG
- * element
- * to be saved instead of the drawing (for canvases, optional). Returns the figure's element; its
- * redraw() empties the area and draws again. An error becomes one sentence in the area.
+ * element to be saved and printed instead of the drawing (for canvases, optional). Returns the
+ * figure's element; its redraw() empties the area and draws again. An error becomes one sentence in the area.
  */
 export function frame(place, given) {
   const titleId = freshId("figure");
@@ -152,12 +156,13 @@ export function frame(place, given) {
     area.replaceChildren();
     try {
       given.draw(area, area.clientWidth || 640);
+      if (given.svg && isPrinting()) area.replaceChildren(given.svg()); // a canvas is coarse there
     } catch (error) {
       area.replaceChildren(failure("The figure", error));
     }
     area.dataset.drawn = "yes";
     area.style.minHeight = "";
   };
-  keepDrawn(area, figure.redraw);
+  keepDrawn(area, figure.redraw, Boolean(given.svg));
   return figure;
 }

@@ -3,14 +3,14 @@
 import { el, freshId } from "./dom.js";
 
 const MOST = 6; // lines in sight
-const MOST_LETTERS = 700; // in sight
+const MOST_LETTERS = 800; // in sight
 
 /**
  * True for a line of a table: it has several spaces in a row between other characters, or a number
  * and a letter or dot for each token.
  */
 function isColumns(line) {
-  return /\S {2,}\S/.test(line) || /^\d+ [.*A-Z]{2,}$/.test(line);
+  return /\S {2,}\S/.test(line) || /^\s*\d+ +[.*A-Z]{2,}\s*$/.test(line);
 }
 
 /** Lines as blocks: sentences alone, lines of a table together. [{lines, isTable}] */

@@ -35,13 +35,18 @@ function watchPrinting() {
   let before = null;
   addEventListener("beforeprint", () => {
     before = document.documentElement.dataset.theme || "system";
+    document.documentElement.dataset.printing = "yes";
     apply("light");
     document.querySelectorAll("main details").forEach((node) => {
       node.open = true;
     });
     document.dispatchEvent(new Event("drawall"));
   });
-  addEventListener("afterprint", () => apply(before));
+  addEventListener("afterprint", () => {
+    delete document.documentElement.dataset.printing;
+    apply(before);
+    document.dispatchEvent(new Event("afterprinting"));
+  });
 }
 
 /** The button. */
