@@ -121,7 +121,8 @@ function keepDrawn(area, redraw, hasCanvas) {
  * Adds a figure to place. given: title, caption, label (for screen readers), notes [texts],
  * controls [elements], draw(area, width in pixels), table() -> {head, rows}, svg() -> an SVG
  * element to be saved and printed instead of the drawing (for canvases, optional). Returns the
- * figure's element; its redraw() empties the area and draws again. An error becomes one sentence in the area.
+ * figure's element; its redraw() empties the area and draws again. An error becomes one sentence in
+ * the area.
  */
 export function frame(place, given) {
   const titleId = freshId("figure");
