@@ -110,8 +110,8 @@ psc_status psc_results_add_file(
 size_t psc_element_size(psc_element element);
 
 /* --- results_vocabulary.c -------------------------------------------------------------------- */
-/* Adds n entries with ascending ids >= 0; an id that is there keeps its text. Copies the texts, which
- * may be any bytes and need no 0 behind them. */
+/* Adds n entries with ascending ids >= 0; an id that is there keeps its text. Copies the texts,
+ * which may be any bytes and need no 0 behind them. */
 psc_status psc_results_add_vocabulary(
     psc_results *results, int32_t n, const psc_vocabulary_entry *entries, psc_error *error);
 /* The distinct ids below `limit` that arrays of token ids name, ascending: *out [*n], which the

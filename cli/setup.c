@@ -204,8 +204,8 @@ psc_status cli_check_out(const cli_arguments *arguments, psc_error *error) {
     return check_page(page, folder, cli_value(arguments, "state"), error);
 }
 
-/* The place of the next file to name after file i: files in a folder of the output folder follow each
- * other and are named by it, once. Sets the first one's length that is shown. */
+/* The place of the next file to name after file i: files in a folder of the output folder follow
+ * each other and are named by it, once. Sets the first one's length that is shown. */
 static int32_t next_named(int *length, const psc_results *results, int32_t i) {
     psc_result_file first, other;
     if (psc_results_file_at(&first, results, i, NULL)) return i + 1;

@@ -50,9 +50,9 @@ typedef struct cli_plugin {
 cli_plugin cli_plugin_of(const cli_arguments *arguments, const char *name, const char *const *keys);
 psc_status cli_plugin_load(psc_session *session, const cli_plugin *plugin, psc_error *error);
 
-/* A whole run over one text, with the options CLI_PROMPT_OPTIONS, CLI_TARGET_OPTIONS, CLI_RUN_OPTIONS
- * and CLI_OUTPUT_OPTIONS. plugin: the only plugin; null: those of the arguments. Returns an exit
- * code (analyze.c). */
+/* A whole run over one text, with the options CLI_PROMPT_OPTIONS, CLI_TARGET_OPTIONS,
+ * CLI_RUN_OPTIONS and CLI_OUTPUT_OPTIONS. plugin: the only plugin; null: those of the arguments.
+ * Returns an exit code (analyze.c). */
 int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin);
 
 // clang-format off

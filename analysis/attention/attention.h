@@ -104,8 +104,8 @@ typedef struct attention_state {
 
 /* Adds one event of hook_pattern to the run's tables (attention_stats.c). */
 int attention_take(attention_state *s, const psc_event *event);
-/* The axes, in run_begin or a corpus's report; the arrays of one run; a run's addition to the corpus's sums, their arrays; the summary
- * (attention_arrays.c). */
+/* The axes, in run_begin or a corpus's report; the arrays of one run; a run's addition to the
+ * corpus's sums, their arrays; the summary (attention_arrays.c). */
 int attention_axes(attention_state *s);
 int attention_arrays(attention_state *s);
 int attention_add_documents(attention_state *s);

@@ -1,4 +1,5 @@
-/* JSON texts and numbers, and the files they make. Numbers are made of whole units, so that no locale changes them. */
+/* JSON texts and numbers, and the files they make. Numbers are made of whole units, so that no
+ * locale changes them. */
 #include "headvis_text.h"
 
 #include <math.h>

@@ -8,8 +8,8 @@
 #include "attention_contexts.h"
 #include "growing.h"
 
-/* Adds n bytes as UTF-8: U+FFFD stands for what is not UTF-8, as decoders in Python have it, and for
- * a 0 byte, which databases refuse in a text. */
+/* Adds n bytes as UTF-8: U+FFFD stands for what is not UTF-8, as decoders in Python have it, and
+ * for a 0 byte, which databases refuse in a text. */
 void headvis_add_clean(psc_growing *text, const char *bytes, size_t n);
 /* The same as a JSON string. */
 void headvis_put_string(psc_growing *text, const char *bytes, size_t n);

@@ -122,8 +122,8 @@ graph_node graph_writer_node(const graph_state *s, int32_t writer, int32_t row);
 void graph_name(const graph_state *s, const graph_node *node, char *out, uint64_t size);
 int graph_arrays(graph_state *s);
 int graph_summary(graph_state *s);
-/* Adds n bytes of any text: printable UTF-8 that XML allows, with what the format gives a meaning to
- * escaped. Other bytes become \x1b (graph_text.c). */
+/* Adds n bytes of any text: printable UTF-8 that XML allows, with what the format gives a meaning
+ * to escaped. Other bytes become \x1b (graph_text.c). */
 void graph_put(psc_growing *t, graph_quoting how, const char *text, size_t n);
 /* A token's text without the quotes that people see around it. */
 void graph_put_token(psc_growing *t, graph_quoting how, const graph_state *s, int32_t token);

@@ -45,21 +45,37 @@ static bool adds_to_page(const analysis *a) {
     return cli_has(a->arguments, "html") && !a->plugin && !cli_has(a->arguments, "plugin");
 }
 
-/* The lens of all rows and the attention patterns, where they are cheap beside the run. clean: of a
- * second run, for which no note is printed again. */
+/* "rows=all" where the logits and the lens of all rows are cheap beside the run; else null. */
+static const char *page_rows(const analysis *a) {
+    const psc_model_info *m = psc_model_get_info(a->model);
+    const double products = (double)a->prompt.n * m->n_layers * m->d_model * m->d_vocab;
+    return products <= 2e11 ? "rows=all" : NULL;
+}
+
+/* The default plugins, the first, logits, with the page's rows, so that every token has its
+ * shares. */
+static psc_status add_defaults_for_page(psc_session *session, const analysis *a, psc_error *error) {
+    psc_status status = PSC_OK;
+    for (int i = 0; !status && cli_default_plugins[i]; i++)
+        status = psc_session_plugin(
+            session, cli_default_plugins[i], i == 0 ? page_rows(a) : NULL, error);
+    return status;
+}
+
+/* The lens and the attention patterns, where they are cheap beside the run. clean: of a second run,
+ * for which no note is printed again. */
 static psc_status add_for_page(
     psc_session *session, const analysis *a, bool clean, psc_error *error) {
     const psc_model_info *m = psc_model_get_info(a->model);
     const double rows = a->prompt.n, heads = (double)m->n_layers * m->n_heads;
-    const double products = rows * m->n_layers * m->d_model * m->d_vocab;
-    const bool every_row = products <= 2e11, patterns = heads * rows * rows * 4 <= 256e6;
-    psc_status status = psc_session_plugin(session, "lens", every_row ? "rows=all" : NULL, error);
+    const bool every_row = page_rows(a) != NULL, patterns = heads * rows * rows * 4 <= 256e6;
+    psc_status status = psc_session_plugin(session, "lens", page_rows(a), error);
     if (!status)
         status = psc_session_plugin(session, "attention", patterns ? "patterns=yes" : NULL, error);
     if (!every_row && !clean)
         cli_progress_line(
-            "note: on the page the lens shows the last token only, because the text is "
-            "long; --plugin lens:rows=all shows all");
+            "note: on the page logits and lens show the last token only, because the text is "
+            "long; --plugin logits:rows=all --plugin lens:rows=all shows all");
     if (!patterns && !clean)
         cli_progress_line("note: the page lacks attention patterns, because the text is long; "
                           "--plugin attention:patterns=yes adds them");
@@ -105,14 +121,16 @@ static psc_status add_plugins(
     if (!status && edits && !clean && !names_effects(arguments))
         status = psc_session_plugin(session, "effects", NULL, error);
     if (!status && clean && chosen) status = add_unchanged(session, arguments, error);
-    if (!status && !clean && (!edits || chosen))
+    if (!status && !clean && !edits && adds_to_page(a))
+        status = add_defaults_for_page(session, a, error);
+    else if (!status && !clean && (!edits || chosen))
         status = cli_add_plugins(session, arguments, error);
     if (status || !adds_to_page(a)) return status;
     if (edits)
         *sections = cli_interventions_count(arguments) + 1;
     else
         while (cli_default_plugins[*sections]) ++*sections;
-    if (edits) status = psc_session_plugin(session, "logits", NULL, error);
+    if (edits) status = psc_session_plugin(session, "logits", page_rows(a), error);
     return status ? status : add_for_page(session, a, clean, error);
 }
 
@@ -230,8 +248,8 @@ const cli_verb cli_verb_analyze = {
     .summary = "Runs the model on a text and shows what makes up the next token's logit.",
     .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
     .notes = "Without --plugin, --html adds lens:rows=all and attention:patterns=yes\n"
-             "for the page, with an intervention also logits. An intervention has the\n"
-             "run without it beside it. The summary stays as it is.\n"
+             "for the page, and logits takes all rows, also with an intervention, which\n"
+             "has the run without it beside it. The summary shows what it shows without.\n"
              "example:\n  pythiascope analyze --text \"the Emerald City of\" --target \" Oz\" "
              "--plugin logits:level=neuron\n"
              "  pythiascope analyze --text \"the Emerald City of\" --html page.html",

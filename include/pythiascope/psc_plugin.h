@@ -481,8 +481,8 @@ typedef struct psc_host {
         const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors);
 
     /* --- labelled sentences (psc_treebank.h) and the bytes of tokens --- */
-    /* The labels that the caller gave to the run's text, with ascending starts in it, from run_begin
-     * to report; null, without an error, when it gave none. */
+    /* The labels that the caller gave to the run's text, with ascending starts in it, from
+     * run_begin to report; null, without an error, when it gave none. */
     const psc_sentence *(*sentences)(psc_context *, int32_t *n);
     /* From open to report: the sentences of a CoNLL-U file, which live as long as the instance. The
      * same path returns the same sentences; the host reads it once. */
@@ -504,9 +504,9 @@ typedef struct psc_host {
      * n * k entries. States hold records as they are; a plugin checks what it reads from them. */
     int (*accumulator_records)(
         psc_context *, const char *name, int64_t n, int32_t k, uint64_t bytes);
-    /* In run_end, as accumulate_top. Returns 1 if the slot keeps the entry, else 0; -1 after setting
-     * the error. record null: only asks, so that a record need not be made in vain. Records do not
-     * rank: a plugin gives entries of the same row and value the same record. */
+    /* In run_end, as accumulate_top. Returns 1 if the slot keeps the entry, else 0; -1 after
+     * setting the error. record null: only asks, so that a record need not be made in vain. Records
+     * do not rank: a plugin gives entries of the same row and value the same record. */
     int (*accumulate_record)(
         psc_context *, int handle, int64_t slot, double value, const psc_row *, const void *record);
     /* As accumulated_top; records [k, bytes], nullable. */

@@ -111,9 +111,9 @@ PSC_API int32_t psc_results_token_count(const psc_results *results);
 PSC_API psc_status psc_results_token_at(
     psc_result_token *out, const psc_results *results, int32_t index, psc_error *error);
 
-/* The texts of the token ids that the results' arrays name (psc_results_array_holds_token_ids), with
- * ascending ids. An id that has no text is not among them; a model without a tokenizer has none. A 0
- * byte of a token is U+FFFD. */
+/* The texts of the token ids that the results' arrays name (psc_results_array_holds_token_ids),
+ * with ascending ids. An id that has no text is not among them; a model without a tokenizer has
+ * none. A 0 byte of a token is U+FFFD. */
 PSC_API int32_t psc_results_vocabulary_count(const psc_results *results);
 PSC_API psc_status psc_results_vocabulary_at(
     int32_t *id, const char **text, const psc_results *results, int32_t index, psc_error *error);
@@ -242,11 +242,11 @@ PSC_API psc_status psc_results_check_folder(const char *folder, psc_error *error
 PSC_API psc_status psc_results_write_folder(
     const psc_results *results, const char *folder, psc_error *error);
 
-/* Reads results.json and tensors.safetensors of a folder that psc_results_write_folder wrote, in this
- * version or an older one. The caller closes *out with psc_results_close; it depends on no model, and
- * has no files of plugins. Written again, both files have the same bytes. The folder may come from
- * anywhere: PSC_ERROR_INPUT for what is wrong in it, PSC_ERROR_IO if a file cannot be read, and *out
- * is null. */
+/* Reads results.json and tensors.safetensors of a folder that psc_results_write_folder wrote, in
+ * this version or an older one. The caller closes *out with psc_results_close; it depends on no
+ * model, and has no files of plugins. Written again, both files have the same bytes. The folder may
+ * come from anywhere: PSC_ERROR_INPUT for what is wrong in it, PSC_ERROR_IO if a file cannot be
+ * read, and *out is null. */
 PSC_API psc_status psc_results_read_folder(psc_results **out, const char *folder, psc_error *error);
 
 typedef enum psc_format {

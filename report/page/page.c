@@ -1,8 +1,8 @@
-/* The page: one HTML document without any request. It holds the terminal's text, which a reader sees
- * whose browser runs no script; the data block; and the viewer, compressed, with a script that loads
- * it. The Content-Security-Policy admits that script, the viewer's text and the style by their hashes.
- * All other texts are data: the terminal's is escaped, and the data block has no character that means
- * something in markup. */
+/* The page: one HTML document without any request. It holds the terminal's text, which a reader
+ * sees whose browser runs no script; the data block; and the viewer, compressed, with a script that
+ * loads it. The Content-Security-Policy admits that script, the viewer's text and the style by
+ * their hashes. All other texts are data: the terminal's is escaped, and the data block has no
+ * character that means something in markup. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -17,8 +17,8 @@ typedef struct psc_page_axis_use {
     unsigned char *used; /* [axis.n] of a long axis with labels: 1 where an array needs the label */
 } psc_page_axis_use;
 
-/* The member {"n", ...} under the axis's name. Returns the bytes to reserve for labels that depend on
- * `used`, 0 if none does. */
+/* The member {"n", ...} under the axis's name. Returns the bytes to reserve for labels that depend
+ * on `used`, 0 if none does. */
 int64_t psc_page_put_axis(psc_page_writer *w, const psc_page_axis_use *use);
 
 #endif

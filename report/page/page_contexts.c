@@ -1,6 +1,6 @@
 /* A slice is one index over the axes before "contexts": one neuron's or head's contexts. Slices are
- * kept in this order: those that the section's axis "listed" names ("L3N17": layer 3, number 17), then
- * by the largest value of the group's first array of numbers per context. */
+ * kept in this order: those that the section's axis "listed" names ("L3N17": layer 3, number 17),
+ * then by the largest value of the group's first array of numbers per context. */
 #include "page_contexts.h"
 
 #include <math.h>

@@ -13,8 +13,8 @@ typedef struct psc_page_source {
     const char *command; /* nullable */
 } psc_page_source;
 
-/* Writes about `room` bytes at most. What does not fit is rounded, shortened or left out, and "notes"
- * says so. The caller checks the stream for errors. */
+/* Writes about `room` bytes at most. What does not fit is rounded, shortened or left out, and
+ * "notes" says so. The caller checks the stream for errors. */
 psc_status psc_page_write_data(
     const psc_page_source *source, int64_t room, FILE *out, psc_error *error);
 

@@ -1,7 +1,8 @@
-/* Writing encodings. In F16 and TOP a number is half(value / scale), where the power of 2 `scale` puts
- * the largest finite magnitude into [2^14, 2^15): numbers down to 2^-29 of the largest keep a relative
- * error of at most 2^-11, smaller ones an error of at most 2^-40 of the largest. In Q8 the numbers of
- * one column (an index of the last axis) are low + step * n, n from 0 to 254; 255 is NaN. */
+/* Writing encodings. In F16 and TOP a number is half(value / scale), where the power of 2 `scale`
+ * puts the largest finite magnitude into [2^14, 2^15): numbers down to 2^-29 of the largest keep a
+ * relative error of at most 2^-11, smaller ones an error of at most 2^-40 of the largest. In Q8 the
+ * numbers of one column (an index of the last axis) are low + step * n, n from 0 to 254; 255 is
+ * NaN. */
 #include <stdlib.h>
 #include <string.h>
 

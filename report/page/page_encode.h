@@ -66,9 +66,9 @@ psc_page_encoding psc_page_round(const psc_page_facts *facts, const psc_array *a
 /* The encoding SLICES, which does not copy slices; OMITTED if there are none. */
 psc_page_encoding psc_page_slices(const psc_page_facts *facts, const psc_array *array, int32_t lead,
     const int32_t *slices, int64_t n_slices);
-/* The members "encoding", "data" and so on of the array's object. used: [last], nullable: 1 is written
- * where TOP keeps an entry of any slice, in a dense array where an entry is among the 64 largest of
- * its slice. */
+/* The members "encoding", "data" and so on of the array's object. used: [last], nullable: 1 is
+ * written where TOP keeps an entry of any slice, in a dense array where an entry is among the 64
+ * largest of its slice. */
 psc_status psc_page_encode(psc_json *json, const psc_array *array, const psc_page_facts *facts,
     const psc_page_encoding *encoding, unsigned char *used, psc_error *error);
 

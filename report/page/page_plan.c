@@ -1,8 +1,8 @@
-/* The budget of the arrays. Patterns and contexts come first, because a reader looks at them most: up to
- * 40 % of the room, in equal parts. Then, from the smallest to the largest, each array takes a small
- * encoding while there is room, and after that each a better one. A page is small where it can be: an
- * array takes a tenth of the room at most, in a corpus a sixth; a twelfth as exact floats; two fifths if
- * it is rounded to bytes. */
+/* The budget of the arrays. Patterns and contexts come first, because a reader looks at them most:
+ * up to 40 % of the room, in equal parts. Then, from the smallest to the largest (by turn_of), each
+ * array takes a small encoding while there is room, and after that each a better one. A page is
+ * small where it can be: an array takes a tenth of the room at most, in a corpus a sixth; a twelfth
+ * as exact floats; two fifths if it is rounded to bytes. */
 #include "page_contexts.h"
 
 #include <stdlib.h>
@@ -77,7 +77,7 @@ void psc_page_plan_free(psc_page_plan *plan) {
 typedef struct item {
     psc_page_array *array; /* null: a group */
     psc_page_group *group;
-    int64_t n, bytes, most; /* elements; what its encoding takes so far, and may take */
+    int64_t turn, bytes, most; /* turn_of; what its encoding takes so far, and may take */
     int order;
     bool is_first; /* a pattern or contexts */
 } item;
@@ -85,8 +85,14 @@ typedef struct item {
 static int by_turn(const void *a, const void *b) {
     const item *x = a, *y = b;
     if (x->is_first != y->is_first) return x->is_first ? -1 : 1;
-    if (x->n != y->n) return x->n < y->n ? -1 : 1;
+    if (x->turn != y->turn) return x->turn < y->turn ? -1 : 1;
     return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* What decides the turn: elements, of a long last axis only as many as a good TOP keeps. */
+static int64_t turn_of(const psc_page_facts *facts) {
+    enum { LONG = 128 };
+    return facts->slices * (facts->last < LONG ? facts->last : LONG);
 }
 
 /* In the order of their turns; *n_first: patterns and contexts. */
@@ -96,7 +102,7 @@ static int make_items(item *items, psc_page_plan *plan, int *n_first) {
     for (int i = 0; i < plan->n; i++) {
         psc_page_array *array = &plan->arrays[i];
         if (array->group > 0 || array->skipped) continue;
-        items[n] = (item){array, NULL, array->facts.n, 0, 0, n, array->facts.is_pattern};
+        items[n] = (item){array, NULL, turn_of(&array->facts), 0, 0, n, array->facts.is_pattern};
         *n_first += array->facts.is_pattern;
         n++;
     }

@@ -29,8 +29,8 @@ static int64_t size_of(uint32_t c) {
     return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
 }
 
-/* The first bytes of text that take at most `room` bytes; *size: what they take. Each byte that is not
- * UTF-8 is written as U+FFFD, which has three. */
+/* The first bytes of text that take at most `room` bytes; *size: what they take. Each byte that is
+ * not UTF-8 is written as U+FFFD, which has three. */
 static size_t fitting(int64_t *size, const char *text, size_t n, int64_t room) {
     size_t i = 0;
     *size = 2;

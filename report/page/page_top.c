@@ -1,8 +1,9 @@
-/* The encoding TOP: per slice along the last axis the `kept` entries of largest magnitude (the lower
- * index wins a tie); of a pattern only those from PSC_PAGE_LEAST up. Zeros, NaN and infinities are left
- * out. `rest` is the sum of the finite entries left out, NaN when the slice has no number. Values are
- * halves times `scale`. Of shares, which are from 0 to 1, they are bytes: least * (most / least)^(n /
- * 255), with an error of about 1 %, and the rest is n * rest_scale, 255 for NaN. */
+/* The encoding TOP: per slice along the last axis the `kept` entries of largest magnitude (the
+ * lower index wins a tie); of a pattern only those from PSC_PAGE_LEAST up. Zeros, NaN and
+ * infinities are left out. `rest` is the sum of the finite entries left out, NaN when the slice has
+ * no number. Values are halves times `scale`. Of shares, which are from 0 to 1, they are bytes:
+ * least * (most / least)^(n / 255), with an error of about 1 %, and the rest is n * rest_scale, 255
+ * for NaN. */
 #include <stdlib.h>
 
 #include "page_number.h"
