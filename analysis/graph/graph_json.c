@@ -2,7 +2,7 @@
  * (github.com/safety-research/circuit-tracer, circuit_tracer/frontend/graph_models.py;
  * github.com/hijohnnylin/neuronpedia, graph-schema.json). What they do with it:
  *
- *   clerp of the logit     split at '(p=', and the token is what stands between its first quotes
+ *   clerp of the logit     split at '(p='; the token is the text between its first two quotes
  *   influence              the running sum of |flow| from the largest node down, over the whole: a
  *                          node is shown up to node_threshold, so small is important and 1 shows all
  *   feature                the second part of node_id, and one number per component of the model

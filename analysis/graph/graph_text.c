@@ -26,7 +26,7 @@ static size_t character(const unsigned char *text, size_t n) {
     return length;
 }
 
-/* What stands for an ASCII character in a format; null: itself. In DOT a backslash begins \N, \G or
+/* The escape of an ASCII character in a format; null: none. In DOT a backslash begins \N, \G or
  * \l, and an ampersand an entity. */
 static const char *escaped(graph_quoting how, char c) {
     if (how == QUOTE_NONE) return NULL;
