@@ -18,7 +18,10 @@ typedef struct cli_prompt {
 /* Rows that verbs share in their option tables. */
 // clang-format off
 #define CLI_MODEL_OPTION                                                                           \
-    {"model", 1, false, "DIR", "a Hugging Face folder; default: the embedded model"}
+    {"model", 1, false, "MODEL",                                                                   \
+        "a Hugging Face folder, or a name like\n"                                                  \
+        "EleutherAI/pythia-160m@step3000; default: the\n"                                          \
+        "embedded model"}
 #define CLI_PROMPT_OPTIONS                                                                         \
     CLI_MODEL_OPTION,                                                                              \
     {"text", 1, false, "S", "the text"},                                                           \
@@ -40,7 +43,7 @@ typedef struct cli_prompt {
 int cli_prompt_check(const cli_arguments *arguments);
 /* Fills the session options of CLI_RUN_OPTIONS; 0, or CLI_USAGE after a sentence. */
 int cli_session_options(psc_session_options *out, const cli_arguments *arguments);
-/* Opens the folder, or the embedded model if folder is null, under a progress bar. Caches packed
+/* Opens a folder or a name, or the embedded model if folder is null, under a progress bar. Caches packed
  * weights as cli_cache_options says. */
 psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error);
 /* Reads and encodes the prompt; refuses one that is empty or exceeds the context. */

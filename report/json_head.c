@@ -40,6 +40,7 @@ static void put_config(psc_json *json, const psc_result_model *m) {
 
 void psc_json_model(psc_json *json, const psc_result_model *model) {
     psc_json_object(json, "model");
+    put_text(json, "name", model->name);
     put_text(json, "path", model->path);
     put_text(json, "hash", model->hash);
     put_config(json, model);

@@ -191,10 +191,9 @@ static bool print_section(const printer *p, const psc_section *section) {
 }
 
 static void print_model(const printer *p, const psc_results *results) {
-    const char *path = results->model.path, *name = strrchr(path, '/');
+    const char *name = results->model.name;
     int threads = (int)results->run.threads;
-    char shown[128];
-    name = name && name[1] ? name + 1 : path;
+    char shown[1100];
     psc_report_escape(shown, sizeof shown, name, strlen(name));
     style_on(p, STYLE_BOLD);
     fputs(shown, p->out);

@@ -79,12 +79,21 @@ static psc_status read_config(psc_results *results, const psc_json_at *config) {
     return status == PSC_OK ? read_ids(m, results, config) : status;
 }
 
+/* Files of older versions have no name: the path's last part. */
+static psc_status take_name(psc_results *results, const psc_json_at *model) {
+    const char *path = results->model.path, *slash = strrchr(path, '/');
+    results->model.name = slash && slash[1] ? slash + 1 : path;
+    if (!json_object_get(model->object, "name")) return PSC_OK;
+    return take_text(&results->model.name, results, model, "name");
+}
+
 static psc_status read_model(psc_results *results, const psc_json_at *document) {
     psc_json_at model, config;
     results->model = (psc_result_model)PSC_RESULT_MODEL_INIT;
     psc_status status = psc_json_enter(&model, document, "model");
     if (status == PSC_OK) status = take_text(&results->model.path, results, &model, "path");
     if (status == PSC_OK) status = take_text(&results->model.hash, results, &model, "hash");
+    if (status == PSC_OK) status = take_name(results, &model);
     if (status == PSC_OK) status = psc_json_enter(&config, &model, "config");
     return status == PSC_OK ? read_config(results, &config) : status;
 }

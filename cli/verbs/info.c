@@ -97,8 +97,9 @@ static int run_info(const cli_arguments *arguments) {
 const cli_verb cli_verb_info = {
     .name = "info",
     .summary = "Shows a model folder's config, identity, sizes, tokenizer and hook points.",
-    .usage = "[DIR] [options]",
-    .notes = "Without DIR, info shows the embedded model.",
+    .usage = "[MODEL] [options]",
+    .notes = "MODEL is a folder, or a name like EleutherAI/pythia-160m@step3000; without it, info shows\n"
+             "the embedded model.",
     .options = options,
     .max_operands = 1,
     .run = run_info,

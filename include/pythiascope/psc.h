@@ -26,9 +26,43 @@ PSC_API const char *psc_version(void);
 
 /* --- models ---------------------------------------------------------------------------------- */
 
-/* Reads a Hugging Face folder: config.json, model.safetensors or a sharded set, and tokenizer.json
- * if present. Packs the weights once for all sessions. *out is null after an error. */
-PSC_API psc_status psc_model_open(psc_model **out, const char *folder, psc_error *error);
+/* Where a model is. Start from PSC_MODEL_PLACE_INIT. */
+typedef struct psc_model_place {
+    uint32_t struct_size;
+    char folder[4096];    /* as given, or the one that the name means */
+    char name[256];       /* for people: "EleutherAI/pythia-160m@step3000", else the folder's last
+                             part; never a commit */
+    char revision[128];   /* "main" for a name without one; "" for a folder that has none */
+    char commit[72];      /* of the Hugging Face cache; "" for another folder */
+    char repository[192]; /* "EleutherAI/pythia-160m"; "" for a folder outside such a cache */
+} psc_model_place;
+#define PSC_MODEL_PLACE_INIT                                                                       \
+    { sizeof(psc_model_place), "", "", "", "", "" }
+
+/* Finds a model on this machine; uses no network. The first that fits:
+ *   a folder; of a Hugging Face cache also ".../models--OWNER--NAME", which means its revision main
+ *   FOLDER@REVISION: the folder FOLDER/REVISION, or a revision of such a cache
+ *   OWNER/NAME[@REVISION] in the Hugging Face cache of this user: $HF_HUB_CACHE, $HF_HOME/hub,
+ *     $XDG_CACHE_HOME/huggingface/hub or ~/.cache/huggingface/hub. REVISION is a branch, a tag or a
+ *     commit. "pythia-160m" means "EleutherAI/pythia-160m"
+ * PSC_ERROR_INPUT for a name that cannot be one; PSC_ERROR_IO where the model is not there or lacks
+ * files: the sentence has the command that downloads it. */
+PSC_API psc_status psc_model_find(psc_model_place *out, const char *model, psc_error *error);
+/* Reads OWNER/NAME[@REVISION] without looking for it. folder is then the place in the Hugging Face
+ * cache, ".../models--OWNER--NAME", which need not exist. */
+PSC_API psc_status psc_model_read_name(psc_model_place *out, const char *model, psc_error *error);
+/* The revisions of a model that are on this machine, each to follow '@': those of a name in the
+ * Hugging Face cache, or the subfolders step0, step1, ... of a folder. Training steps come first, in
+ * ascending order; other names follow. What follows '@' in model is ignored. PSC_ERROR_IO if there
+ * are none. The caller frees *out [*n] with psc_model_revisions_free. */
+PSC_API psc_status psc_model_revisions(
+    char ***out, int32_t *n, const char *model, psc_error *error);
+PSC_API void psc_model_revisions_free(char **revisions, int32_t n); /* null is allowed */
+
+/* Opens a model that psc_model_find finds: config.json, model.safetensors or a sharded set, and
+ * tokenizer.json if present. Packs the weights once for all sessions. *out is null after an
+ * error. */
+PSC_API psc_status psc_model_open(psc_model **out, const char *model, psc_error *error);
 
 /* A folder keeps packed weights, so that the next opening maps them instead of reading and packing
  * the model's files. If the folder is unusable for any reason, the model opens as if no cache were
@@ -47,7 +81,7 @@ typedef struct psc_model_options {
 
 /* psc_model_open with options; null: the same as psc_model_open, which has no cache. */
 PSC_API psc_status psc_model_open_with(
-    psc_model **out, const char *folder, const psc_model_options *options, psc_error *error);
+    psc_model **out, const char *model, const psc_model_options *options, psc_error *error);
 /* *model may be null and becomes null. The model's sessions must be closed before. */
 PSC_API void psc_model_close(psc_model **model);
 /* These three live as long as the model. The origin of the packed weights, for printing: "mapped

@@ -57,9 +57,10 @@ typedef struct psc_result_model {
     const char *hash;       /* XXH3-128 as 32 hex digits */
     const char *activation; /* "gelu" */
     const char *dtype;      /* of the weights, as config.json has it; "" if it has none */
+    const char *name; /* for people: "EleutherAI/pythia-160m@step3000", or the folder's last part */
 } psc_result_model;
 #define PSC_RESULT_MODEL_INIT                                                                      \
-    { sizeof(psc_result_model), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_result_model), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 PSC_API psc_status psc_results_get_model(
     psc_result_model *out, const psc_results *results, psc_error *error);

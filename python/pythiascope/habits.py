@@ -13,7 +13,7 @@ _CPU = "leave it out: pythiascope runs on the CPU, in float32"
 _NO_GRADIENT = "pythiascope has no backward pass; model.logits and model.graph have exact shares"
 _SPLIT = "heads have no input of their own; edit hook_resid_pre"
 _TOKENS = "use model.to_tokens, model.to_string and model.to_str_tokens; cfg.eos_ids has the ends"
-_FOLDER = "use pythiascope.Model(folder), the folder of a Hugging Face model on disk"
+_FOLDER = "use pythiascope.Model(name), a folder or a name like EleutherAI/pythia-160m"
 _RAW = "leave it out: weights are those of the file, neither folded nor centered"
 
 _MODEL = {

@@ -33,7 +33,8 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
     """A GPT-NeoX (Pythia) model.
 
     Args:
-        folder: A Hugging Face folder; None: the embedded model.
+        folder: A Hugging Face folder, or a name in the Hugging Face cache on this machine, such as
+            "EleutherAI/pythia-160m" or "EleutherAI/pythia-160m@step3000"; None: the embedded model.
         threads: 1 to 1024; 0: one per core. Results do not depend on it.
         isa: "reference", "avx2", "avx512", "neon"; None: the best available. Results do not depend
             on it.
@@ -42,7 +43,7 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
 
     Raises:
         InputError: The folder is not a model, or an option is out of range.
-        IOFailure: A file cannot be read.
+        IOFailure: A file cannot be read, or no model has this name on this machine.
         Unsupported: The architecture or the isa is not supported.
     """
 

@@ -51,12 +51,9 @@ static int64_t put_html(FILE *out, const char *text, size_t n, int64_t most) {
     return written;
 }
 
-/* The model's folder, without those above it. */
 static const char *model_name(const psc_results *results) {
     psc_result_model model = PSC_RESULT_MODEL_INIT;
-    if (psc_results_get_model(&model, results, NULL)) return "";
-    const char *slash = strrchr(model.path, '/');
-    return slash && slash[1] ? slash + 1 : model.path;
+    return psc_results_get_model(&model, results, NULL) ? "" : model.name;
 }
 
 /* "logits, ln: pythia-160m" */

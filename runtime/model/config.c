@@ -258,23 +258,11 @@ static psc_status read_all(const reader *r, psc_config *c) {
     return status;
 }
 
-/* A name of Pythia is no folder yet: the sentence says how to download it. */
-static psc_status refuse_absent(const char *folder, psc_error *error) {
-    const char *slash = strrchr(folder, '/');
-    const char *name = slash ? slash + 1 : folder;
-    if (strncmp(name, "pythia-", 7))
-        return psc_fail(error, PSC_ERROR_IO, "model folder %s does not exist", folder);
-    return psc_fail(error, PSC_ERROR_IO,
-        "model folder %s does not exist; to download it: hf download EleutherAI/%s --local-dir %s",
-        folder, name, folder);
-}
-
 psc_status psc_config_read(psc_config *out, const char *folder, psc_error *error) {
     json_error_t parse;
     char *text = NULL;
     size_t size;
     *out = (psc_config){0};
-    if (!psc_path_exists(folder)) return refuse_absent(folder, error);
     char *path = psc_path_join(folder, "config.json");
     if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
     reader r = {path, NULL, error};

@@ -51,7 +51,8 @@ static void fill_info(psc_model *model) {
         .tied = c->tied,
         .layer_norm_eps = c->layer_norm_eps,
         .hash = model->hash,
-        .path = model->path};
+        .path = model->path,
+        .name = model->name};
 }
 
 /* Packs the weights into private memory. */
@@ -118,8 +119,8 @@ static char *config_text(const psc_config *c) {
     return strdup(text);
 }
 
-psc_status psc_model_open(psc_model **out, const char *folder, psc_error *error) {
-    return psc_model_open_with(out, folder, NULL, error);
+psc_status psc_model_open(psc_model **out, const char *name, psc_error *error) {
+    return psc_model_open_with(out, name, NULL, error);
 }
 
 /* Copies the members that the caller's version has. */
@@ -136,23 +137,27 @@ static psc_status read_options(
 }
 
 psc_status psc_model_open_with(
-    psc_model **out, const char *folder, const psc_model_options *options, psc_error *error) {
+    psc_model **out, const char *name, const psc_model_options *options, psc_error *error) {
     psc_model_options known;
+    psc_model_place place = PSC_MODEL_PLACE_INIT;
     *out = NULL;
     if (!psc_isa_mask())
         return psc_fail(error, PSC_ERROR_SUPPORT,
             "this processor is not supported: it lacks fused multiply-add (FMA) or AVX");
     psc_status status = read_options(&known, options, error);
+    if (!status) status = psc_model_find(&place, name, error);
     if (status) return status;
     psc_checkpoint *checkpoint = NULL;
     psc_model *model = calloc(1, sizeof *model);
     if (!model) return no_memory(error, "head");
     status = no_memory(error, "path");
-    model->path = strdup(folder);
-    if (!model->path) goto fail;
-    status = psc_config_read(&model->config, folder, error);
+    model->path = strdup(place.folder);
+    model->name = strdup(place.name);
+    if (!model->path || !model->name) goto fail;
+    status = psc_config_read(&model->config, model->path, error);
     if (status == PSC_OK) status = load_tokenizer(model, error);
-    if (status == PSC_OK) status = psc_checkpoint_open(&checkpoint, folder, &model->config, error);
+    if (status == PSC_OK)
+        status = psc_checkpoint_open(&checkpoint, model->path, &model->config, error);
     if (status == PSC_OK) status = load_weights(model, checkpoint, &known, error);
     if (status != PSC_OK) goto fail;
     psc_checkpoint_close(&checkpoint);
@@ -180,6 +185,7 @@ void psc_model_close(psc_model **out) {
     psc_tokenizer_close(&model->tokenizer);
     free(model->config_text);
     free(model->path);
+    free(model->name);
     free(model);
     *out = NULL;
 }

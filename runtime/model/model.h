@@ -31,7 +31,7 @@ typedef struct psc_layer {
 struct psc_model {
     psc_config config;
     psc_model_info info;
-    char *path, *config_text;
+    char *path, *name, *config_text;
     char hash[33];
     psc_mapping
         weights; /* all packed weights: the image (weights_image.h), perhaps after a header */

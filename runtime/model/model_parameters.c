@@ -38,7 +38,8 @@ psc_status psc_model_describe(psc_result_model *out, const psc_model *model, psc
         .path = model->info.path,
         .hash = model->info.hash,
         .activation = c->activation,
-        .dtype = c->dtype};
+        .dtype = c->dtype,
+        .name = model->info.name};
     memcpy(out, &facts, known < sizeof facts ? known : sizeof facts);
     return PSC_OK;
 }

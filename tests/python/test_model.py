@@ -6,11 +6,12 @@ import json
 import os
 import pickle
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 import pythiascope
-from pythiascope import InputError, Model, StateError
+from pythiascope import InputError, IOFailure, Model, StateError
 from pythiascope.runtime.opened import embedded_folder
 
 TEXTS = ["The sun", "The sun rose over the hill, and the old man", "Once upon a time"]
@@ -224,3 +225,24 @@ def test_the_limit_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PSC_CACHE_LIMIT", text)
         with pytest.raises(InputError, match="PSC_CACHE_LIMIT"):
             Model()
+
+
+def test_a_model_opens_by_its_name_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "models--EleutherAI--pythia-9m"
+    snapshot = root / "snapshots" / "0123456789abcdef"
+    snapshot.mkdir(parents=True)
+    for name in os.listdir(embedded_folder()):
+        (snapshot / name).symlink_to(os.path.join(embedded_folder(), name))
+    (root / "refs").mkdir()
+    (root / "refs" / "step3000").write_text("0123456789abcdef")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with Model("EleutherAI/pythia-9m@step3000") as model:
+        assert model.cfg.model_name == "EleutherAI/pythia-9m@step3000"
+        assert model.folder == str(snapshot)
+        result = model.logits("The sun")
+        assert result.run.name == "EleutherAI/pythia-9m@step3000"
+        assert str(result).startswith("EleutherAI/pythia-9m@step3000  ")
+    with pytest.raises(IOFailure, match=r"pull EleutherAI/pythia-9m@step9$"):
+        Model("EleutherAI/pythia-9m@step9")

@@ -127,7 +127,8 @@ static inline psc_results *make_odd(void) {
         .path = "a/\"folder\"",
         .hash = "00ff",
         .activation = "",
-        .dtype = "float16"};
+        .dtype = "float16",
+        .name = "owner/\"name\"@step3"};
     r->run = (psc_result_run){.struct_size = sizeof r->run,
         .n_rows = 2,
         .sequences = 1,

@@ -36,7 +36,8 @@ static inline void add_head(psc_results *results) {
         .path = "a/folder",
         .hash = "00ff",
         .activation = "gelu",
-        .dtype = ""};
+        .dtype = "",
+        .name = "folder"};
     results->run = (psc_result_run){.struct_size = sizeof results->run,
         .threads = 1,
         .n_rows = 3,

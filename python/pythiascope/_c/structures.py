@@ -370,6 +370,7 @@ class psc_model_info(ctypes.Structure):
     layer_norm_eps: float
     hash: Text
     path: Text
+    name: Text
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("n_layers", ctypes.c_int32),
@@ -385,6 +386,7 @@ class psc_model_info(ctypes.Structure):
         ("layer_norm_eps", ctypes.c_float),
         ("hash", ctypes.c_char_p),
         ("path", ctypes.c_char_p),
+        ("name", ctypes.c_char_p),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -1204,6 +1206,7 @@ class psc_result_model(ctypes.Structure):
     hash: Text
     activation: Text
     dtype: Text
+    name: Text
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("n_layers", ctypes.c_int32),
@@ -1227,6 +1230,7 @@ class psc_result_model(ctypes.Structure):
         ("hash", ctypes.c_char_p),
         ("activation", ctypes.c_char_p),
         ("dtype", ctypes.c_char_p),
+        ("name", ctypes.c_char_p),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -1450,6 +1454,30 @@ class psc_format_options(ctypes.Structure):
     def __init__(self, **values: Any) -> None:
         super().__init__()
         self.struct_size = ctypes.sizeof(psc_format_options)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
+class psc_model_place(ctypes.Structure):
+    struct_size: int
+    folder: Text
+    name: Text
+    revision: Text
+    commit: Text
+    repository: Text
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("folder", ctypes.c_char * 4096),
+        ("name", ctypes.c_char * 256),
+        ("revision", ctypes.c_char * 128),
+        ("commit", ctypes.c_char * 72),
+        ("repository", ctypes.c_char * 192),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_model_place)
         for member, value in values.items():
             setattr(self, member, value)
 
@@ -1765,6 +1793,7 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_result_item,
     psc_result_file,
     psc_format_options,
+    psc_model_place,
     psc_model_options,
     psc_cache_entry,
     psc_token,
@@ -1993,6 +2022,24 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ),
     ),
     "psc_version": (ctypes.c_char_p, ()),
+    "psc_model_find": (
+        ctypes.c_int,
+        (ctypes.POINTER(psc_model_place), ctypes.c_char_p, ctypes.POINTER(psc_error)),
+    ),
+    "psc_model_read_name": (
+        ctypes.c_int,
+        (ctypes.POINTER(psc_model_place), ctypes.c_char_p, ctypes.POINTER(psc_error)),
+    ),
+    "psc_model_revisions": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_int32),
+            ctypes.c_char_p,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_model_revisions_free": (None, (ctypes.POINTER(ctypes.c_void_p), ctypes.c_int32)),
     "psc_model_open": (
         ctypes.c_int,
         (ctypes.POINTER(ctypes.c_void_p), ctypes.c_char_p, ctypes.POINTER(psc_error)),

@@ -43,7 +43,10 @@ class Token(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What computed the result. The numbers do not depend on isa, threads and chunk."""
+    """What computed the result. The numbers do not depend on isa, threads and chunk.
+
+    model is the folder; name is the model's, such as "EleutherAI/pythia-160m@step3000".
+    """
 
     version: str
     model: str
@@ -55,6 +58,7 @@ class Run(NamedTuple):
     sequences: int
     bos: bool
     sleef: str
+    name: str
 
 
 class Result:
@@ -182,6 +186,7 @@ class Result:
             run.sequences,
             bool(run.bos),
             text_of(run.sleef),
+            os.fsdecode(model.name or b""),
         )
 
     @property

@@ -17,7 +17,7 @@ class Config:
     """What a model is; it cannot be changed.
 
     Attributes:
-        model_name: The last part of the folder's path.
+        model_name: "EleutherAI/pythia-160m@step3000" in a cache, else the last part of the folder.
         original_architecture: "GPTNeoXForCausalLM".
         n_layers, n_heads, d_model, d_head, d_mlp, d_vocab, d_vocab_out, n_ctx: Extents.
         n_params: Weights of attention and MLP, without biases and embeddings.
@@ -73,9 +73,9 @@ class Config:
     bos_id: int
     eos_ids: tuple[int, ...]
 
-    def __init__(self, model: c.psc_result_model, folder: str) -> None:
+    def __init__(self, model: c.psc_result_model) -> None:
         values = self.__dict__
-        values["model_name"] = os.path.basename(os.path.abspath(folder))
+        values["model_name"] = os.fsdecode(model.name or b"")
         values["original_architecture"] = "GPTNeoXForCausalLM"
         for name in ("n_layers", "n_heads", "d_model", "d_head", "d_mlp", "d_vocab", "n_ctx"):
             values[name] = getattr(model, name)

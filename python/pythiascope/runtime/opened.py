@@ -103,14 +103,15 @@ class OpenModel:
     """One model of the library, and its facts.
 
     Attributes:
-        folder: The folder, as it was opened.
+        folder: The folder that was opened.
+        name: Of the model, for people.
         info: The library's own facts (psc_model_info).
         has_tokenizer: Whether texts can be tokenized.
         config: The configuration under TransformerLens's names.
         bos: The id of the beginning-of-text token, -1 without one.
     """
 
-    def __init__(self, folder: str, *, cache_dir: str | None = None, cache_limit: int = 0) -> None:
+    def __init__(self, model: str, *, cache_dir: str | None = None, cache_limit: int = 0) -> None:
         options = c.psc_model_options(cache_limit=cache_limit)
         if cache_dir is not None:
             options.cache_dir = os.fsencode(cache_dir)
@@ -118,7 +119,7 @@ class OpenModel:
         call(
             "psc_model_open_with",
             ctypes.byref(pointer),
-            os.fsencode(folder),
+            os.fsencode(model),
             ctypes.byref(options),
         )
         self._pid = os.getpid()
@@ -126,13 +127,14 @@ class OpenModel:
         self._library = library()
         self._shares = [None]  # one is this object's own
         self._closed = threading.Lock()
-        self.folder = folder
         self.info: c.psc_model_info = self._library.psc_model_get_info(pointer).contents
+        self.folder = os.fsdecode(self.info.path or b"")
+        self.name = os.fsdecode(self.info.name or b"")
         self.has_tokenizer = bool(self._library.psc_model_has_tokenizer(pointer))
         self.bos = int(self._library.psc_model_bos(pointer))
         facts = c.psc_result_model()
         call("psc_model_describe", ctypes.byref(facts), pointer)
-        self.config = Config(facts, folder)
+        self.config = Config(facts)
 
     @property
     def pointer(self) -> ctypes.c_void_p:

@@ -5,9 +5,10 @@ import { visible } from "./scales.js";
 
 const EXCERPT = 160; // characters of the text in the head
 
-/** The last part of a path: the model's name. */
-function nameOf(path) {
-  const parts = String(path || "")
+/** The model's name; pages of older versions have only its folder's path. */
+function nameOf(model) {
+  if (model && model.name) return model.name;
+  const parts = String((model && model.path) || "")
     .split(/[\\/]/)
     .filter(Boolean);
   return parts.length ? parts[parts.length - 1] : "model";
@@ -59,7 +60,7 @@ function excerpt(run) {
 export function head(page, more) {
   const run = page.runs[0];
   const labels = labelsOf(page);
-  document.title = `pythiascope: ${nameOf(run.model && run.model.path)}`;
+  document.title = `pythiascope: ${nameOf(run.model)}`;
   return el(
     "header",
     { class: "page-head" },
@@ -71,7 +72,7 @@ export function head(page, more) {
         null,
         el("span", { class: "brand" }, "pythiascope"),
         " ",
-        nameOf(run.model && run.model.path)
+        nameOf(run.model)
       ),
       el("div", { class: "head-tools" }, more, themeButton())
     ),
@@ -130,7 +131,8 @@ function optionsOf(section) {
 function aboutRun(run, title) {
   const model = run.model || {};
   const facts = Object.entries({
-    model: model.path,
+    model: model.name,
+    folder: model.path,
     hash: model.hash,
     version: run.version && `pythiascope ${run.version}`,
     ...run.run,
