@@ -96,7 +96,8 @@ int cli_progress_update(double done, const char *what, void *payload) {
 
 void cli_progress_line(const char *sentence) {
     if (bar.running) pthread_mutex_lock(&bar.lock);
-    fprintf(stderr, "%spythiascope: %s\n", bar.running && bar.drawn ? "\r\033[K" : "", sentence);
+    if (bar.running && bar.drawn) fputs("\r\033[K", stderr);
+    if (sentence) fprintf(stderr, "pythiascope: %s\n", sentence);
     if (bar.running) pthread_mutex_unlock(&bar.lock);
 }
 

@@ -9,7 +9,8 @@
 void cli_progress_start(const char *what);
 /* A psc_progress_fn; payload is not used. */
 int cli_progress_update(double done, const char *what, void *payload);
-/* Prints a separate line on stderr, above the bar if one is shown. */
+/* Prints a separate line on stderr, above the bar if one is shown; null: only erases the bar until
+ * it is drawn again. */
 void cli_progress_line(const char *sentence);
 /* Erases the bar. Harmless if none was started. */
 void cli_progress_stop(void);

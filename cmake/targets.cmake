@@ -15,7 +15,10 @@ target_include_directories(pythiascope INTERFACE
 target_link_libraries(pythiascope PRIVATE ${psc_libraries})
 
 file(GLOB cli_sources CONFIGURE_DEPENDS cli/*.c cli/verbs/*.c)
-add_executable(psc_program ${cli_sources} ${psc_objects})
+if(PSC_PULL)
+  file(GLOB hub_sources CONFIGURE_DEPENDS cli/hub/*.c)
+endif()
+add_executable(psc_program ${cli_sources} ${hub_sources} ${psc_objects})
 set_target_properties(psc_program PROPERTIES OUTPUT_NAME pythiascope
   RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 target_include_directories(psc_program PRIVATE include/pythiascope cli report)
@@ -28,6 +31,11 @@ endif()
 target_compile_definitions(psc_program PRIVATE PSC_SOURCE_DIR="${program_source}"
   PSC_DATADIR="${program_data}")
 target_link_libraries(psc_program PRIVATE psc_flags ${psc_libraries})
+if(PSC_PULL)
+  target_include_directories(psc_program PRIVATE cli/hub)
+  target_compile_definitions(psc_program PRIVATE PSC_PULL)
+  target_link_libraries(psc_program PRIVATE PkgConfig::curl)
+endif()
 if(PSC_SANITIZE)
   target_link_options(pythiascope PRIVATE -fsanitize=address,undefined)
 endif()

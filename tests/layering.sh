@@ -33,7 +33,8 @@ analysis/* include/pythiascope analysis/kit
 report include/pythiascope base
 report/page include/pythiascope base report
 cli include/pythiascope report
-cli/verbs include/pythiascope report cli
+cli/hub include/pythiascope cli
+cli/verbs include/pythiascope report cli cli/hub
 examples/* include/pythiascope'
 
 folders='include base simd hooks runtime analysis report cli examples'

@@ -1,0 +1,243 @@
+/* The cache as huggingface_hub lays it out:
+ *   <root>/blobs/<hash>                     the bytes; <hash>.incomplete while they arrive
+ *   <root>/snapshots/<commit>/<file>        a link to ../../blobs/<hash>
+ *   <root>/refs/<revision>                  the commit
+ *   <cache>/.locks/<model>/<hash>.lock      flock while a process downloads the blob
+ * A plain folder: <file>, and <file>.<hash>.incomplete while it arrives. */
+#include "hub_store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "hub_digest.h"
+#include "hub_say.h"
+
+#define RESERVE ((int64_t)64 << 20) /* bytes of the disk that stay free */
+
+/* --- paths ----------------------------------------------------------------------------------- */
+
+static bool print(char *out, size_t size, const char *format, ...) PSC_PRINTF(3, 4);
+static bool print(char *out, size_t size, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    const int n = vsnprintf(out, size, format, arguments);
+    va_end(arguments);
+    return n >= 0 && (size_t)n < size;
+}
+
+psc_status hub_store_say(const hub_store *store, const char *path, psc_error *error) {
+    const int reason = errno;
+    if (reason == ENOSPC || reason == EDQUOT)
+        return psc_fail(error, PSC_ERROR_IO,
+            "the disk of %.600s is full; make room and run the command again to continue", path);
+    return psc_fail(error, PSC_ERROR_IO, "cannot write %.600s: %s; %s", path, strerror(reason),
+        store->is_plain ? "pass a --to DIR that can be written"
+                        : "set HF_HUB_CACHE to a folder that can be written, or pass --to DIR");
+}
+
+static psc_status too_long(const hub_store *store, psc_error *error) {
+    errno = ENAMETOOLONG;
+    return hub_store_say(store, store->root, error);
+}
+
+/* Makes a folder and those above it. */
+static psc_status make_folders(const hub_store *store, const char *path, psc_error *error) {
+    char part[4608];
+    struct stat info;
+    if (!print(part, sizeof part, "%s", path)) return too_long(store, error);
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return PSC_OK;
+    for (char *slash = part + 1;; slash++) {
+        slash += strcspn(slash, "/");
+        const char end = *slash;
+        *slash = 0;
+        if (mkdir(part, 0777) != 0 && errno != EEXIST && errno != EISDIR)
+            if (stat(part, &info) != 0) return hub_store_say(store, part, error);
+        if (!end) break;
+        *slash = end;
+    }
+    errno = ENOTDIR;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? PSC_OK
+                                                           : hub_store_say(store, path, error);
+}
+
+void hub_store_folder(char *out, size_t size, const hub_store *store, const hub_listing *listing) {
+    if (!store->is_plain)
+        print(out, size, "%s/snapshots/%s", store->root, listing->commit);
+    else
+        print(out, size, "%s%s%s", store->root, store->has_folders ? "/" : "",
+            store->has_folders ? listing->revision : "");
+}
+
+/* The folder of all locks beside the model's root: <cache>/.locks/<model>. */
+static bool lock_folder(char *out, size_t size, const hub_store *store) {
+    const char *slash = strrchr(store->root, '/');
+    const char *model = slash ? slash + 1 : store->root;
+    return print(out, size, "%.*s/.locks/%s", slash ? (int)(slash - store->root) : 1,
+        slash ? store->root : ".", model);
+}
+
+psc_status hub_store_prepare(const hub_store *store, const hub_listing *listing, psc_error *error) {
+    char path[4608];
+    hub_store_folder(path, sizeof path, store, listing);
+    psc_status status = make_folders(store, path, error);
+    if (status || store->is_plain) return status;
+    if (!print(path, sizeof path, "%s/blobs", store->root)) return too_long(store, error);
+    status = make_folders(store, path, error);
+    if (status) return status;
+    if (!lock_folder(path, sizeof path, store)) return too_long(store, error);
+    return make_folders(store, path, error);
+}
+
+psc_status hub_store_target(hub_target *out, const hub_store *store, const hub_listing *listing,
+    const hub_file *file, psc_error *error) {
+    char folder[4608];
+    bool fits;
+    if (store->is_plain) {
+        hub_store_folder(folder, sizeof folder, store, listing);
+        out->lock[0] = 0;
+        fits = print(out->whole, sizeof out->whole, "%s/%s", folder, file->name) &&
+               print(out->partial, sizeof out->partial, "%s/%s.%.12s.incomplete", folder,
+                   file->name, file->hash);
+    } else {
+        fits = lock_folder(folder, sizeof folder, store) &&
+               print(out->lock, sizeof out->lock, "%s/%s.lock", folder, file->hash) &&
+               print(out->whole, sizeof out->whole, "%s/blobs/%s", store->root, file->hash) &&
+               print(out->partial, sizeof out->partial, "%s/blobs/%s.incomplete", store->root,
+                   file->hash);
+    }
+    return fits ? PSC_OK : too_long(store, error);
+}
+
+/* --- what is there --------------------------------------------------------------------------- */
+
+static bool has_size(const char *path, int64_t size) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == size;
+}
+
+/* Whether a file has the hash. */
+static bool has_hash(const char *path, const hub_file *file) {
+    hub_digest digest;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return false;
+    bool same = hub_digest_open(&digest, file, NULL) == PSC_OK;
+    if (same) {
+        const bool whole = hub_digest_add_file(&digest, fd, file->size);
+        same = hub_digest_matches(&digest, file) && whole;
+    }
+    close(fd);
+    return same;
+}
+
+bool hub_store_has(const hub_store *store, const hub_target *target, const hub_file *file) {
+    if (!has_size(target->whole, file->size)) return false;
+    return !store->is_plain || has_hash(target->whole, file);
+}
+
+/* snapshots/<commit>/<file>, or the plain file. */
+static bool name_path(char *out, size_t size, const hub_store *store, const hub_listing *listing,
+    const hub_file *file) {
+    char folder[4608];
+    hub_store_folder(folder, sizeof folder, store, listing);
+    return print(out, size, "%s/%s", folder, file->name);
+}
+
+bool hub_store_is_done(const hub_store *store, const hub_listing *listing, const hub_file *file) {
+    char path[4608];
+    return name_path(path, sizeof path, store, listing, file) && has_size(path, file->size) &&
+           (!store->is_plain || has_hash(path, file));
+}
+
+psc_status hub_store_check(const hub_store *store, const hub_listing *listing, psc_error *error) {
+    char path[4608];
+    struct stat info;
+    for (int32_t i = 0; store->is_plain && i < listing->n; i++) {
+        const hub_file *file = &listing->files[i];
+        if (!name_path(path, sizeof path, store, listing, file) || lstat(path, &info) != 0)
+            continue;
+        if (!hub_store_is_done(store, listing, file))
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "%.400s exists and is not the file of %s; pass --to with a new folder", path,
+                listing->subject);
+    }
+    return PSC_OK;
+}
+
+psc_status hub_store_check_room(const hub_store *store, int64_t needed, psc_error *error) {
+    char path[4608], want[32], have[32];
+    struct statvfs disk;
+    print(path, sizeof path, "%s", store->root);
+    while (statvfs(path, &disk) != 0) { /* the folder that exists already */
+        char *slash = strrchr(path, '/');
+        if (errno != ENOENT || !slash || slash == path) {
+            if (statvfs(slash == path ? "/" : ".", &disk) != 0) return PSC_OK;
+            break;
+        }
+        *slash = 0;
+    }
+    const double room = (double)disk.f_bavail * (double)disk.f_frsize;
+    if (needed <= 0 || room >= (double)needed + (double)RESERVE) return PSC_OK;
+    hub_size_text(want, sizeof want, needed);
+    hub_size_text(have, sizeof have, room < 9e18 ? (int64_t)room : INT64_MAX);
+    return psc_fail(error, PSC_ERROR_IO,
+        "the download has %s, but the disk of %.400s has only %s free; make room, or %s", want,
+        store->root, have,
+        store->is_plain ? "pass --to on another disk" : "set HF_HUB_CACHE to another disk");
+}
+
+/* --- names ----------------------------------------------------------------------------------- */
+
+/* Where links are not possible: another name of the same file, or the file itself. */
+static int link_otherwise(const char *blob, const char *name) {
+    if (link(blob, name) == 0) return 0;
+    return errno == EEXIST ? -1 : rename(blob, name);
+}
+
+psc_status hub_store_link(
+    const hub_store *store, const hub_listing *listing, const hub_file *file, psc_error *error) {
+    char name[4608], fresh[4640], blob[4608], goal[96];
+    if (store->is_plain || hub_store_is_done(store, listing, file)) return PSC_OK;
+    if (!name_path(name, sizeof name, store, listing, file) ||
+        !print(fresh, sizeof fresh, "%s.%ld.tmp", name, (long)getpid()) ||
+        !print(blob, sizeof blob, "%s/blobs/%s", store->root, file->hash))
+        return too_long(store, error);
+    print(goal, sizeof goal, "../../blobs/%s", file->hash);
+    unlink(fresh);
+    if (symlink(goal, fresh) != 0) {
+        const bool no_links = errno == EPERM || errno == ENOTSUP || errno == ENOSYS;
+        if (!no_links || link_otherwise(blob, fresh) != 0) return hub_store_say(store, name, error);
+    }
+    if (rename(fresh, name) == 0) return PSC_OK;
+    const psc_status status = hub_store_say(store, name, error);
+    unlink(fresh);
+    return status;
+}
+
+psc_status hub_store_finish(const hub_store *store, const hub_listing *listing, psc_error *error) {
+    char path[4608], fresh[4640], *slash;
+    if (store->is_plain || strcmp(listing->revision, listing->commit) == 0) return PSC_OK;
+    if (!print(path, sizeof path, "%s/refs/%s", store->root, listing->revision) ||
+        !print(fresh, sizeof fresh, "%s.%ld.tmp", path, (long)getpid()))
+        return too_long(store, error);
+    slash = strrchr(path, '/');
+    *slash = 0;
+    psc_status status = make_folders(store, path, error);
+    *slash = '/';
+    if (status) return status;
+    FILE *file = fopen(fresh, "wb");
+    if (!file) return hub_store_say(store, path, error);
+    bool written = fputs(listing->commit, file) >= 0;
+    written = fflush(file) == 0 && fsync(fileno(file)) == 0 && written;
+    written = fclose(file) == 0 && written;
+    if (written && rename(fresh, path) == 0) return PSC_OK;
+    status = hub_store_say(store, path, error);
+    unlink(fresh);
+    return status;
+}
