@@ -63,6 +63,7 @@ void psc_results_clear(psc_results *results) {
     }
     free(results->files);
     free(results->vocabulary);
+    free(results->targets);
     psc_arena_clear(&results->own);
     drop_labels(results);
     *results = (psc_results){.spare = results->arrays,
@@ -103,6 +104,19 @@ psc_result_token *psc_results_make_tokens(psc_results *results, int32_t n) {
     }
     results->n_tokens = n;
     return results->tokens;
+}
+
+psc_result_target *psc_results_make_targets(psc_results *results, int32_t n) {
+    free(results->targets);
+    results->n_targets = 0;
+    results->targets = calloc(n > 0 ? (size_t)n : 1, sizeof *results->targets);
+    return results->targets;
+}
+
+char *psc_results_keep(psc_results *results, const char *bytes, size_t n) {
+    char *copy = psc_arena_alloc(&results->own, (uint64_t)n + 1);
+    if (copy && bytes) memcpy(copy, bytes, n);
+    return copy;
 }
 
 psc_status psc_results_add_file(

@@ -77,9 +77,10 @@ struct psc_results {
     psc_stored_array *spare;          /* memory of the previous run, for arrays of the same size */
     psc_labels **labels;              /* of this run and the previous one */
     psc_vocabulary_entry *vocabulary; /* ascending ids; one block with the texts */
+    psc_result_target *targets;       /* names and texts are in own */
     int n_sections, n_arrays, n_files, n_spare, n_labels;
-    int32_t n_vocabulary;
-    psc_arena own; /* texts of a head that was read; else empty */
+    int32_t n_vocabulary, n_targets;
+    psc_arena own; /* texts of targets, and of a head that was read */
 };
 
 /* --- results.c ------------------------------------------------------------------------------- */
@@ -94,6 +95,10 @@ void psc_results_clear(psc_results *results);
 
 /* Room for the head's n tokens; null without memory. */
 psc_result_token *psc_results_make_tokens(psc_results *results, int32_t n);
+/* Room for n targets, of which none counts yet (n_targets is 0); null without memory. */
+psc_result_target *psc_results_make_targets(psc_results *results, int32_t n);
+/* bytes [n] (null: zeros) and a 0, as long as the results live; null without memory. */
+char *psc_results_keep(psc_results *results, const char *bytes, size_t n);
 /* A new section; null without memory. The pointer is valid until the next call. */
 psc_section *psc_results_add_section(psc_results *results, const char *name, const char *version);
 /* A new array of a section, stored as "SECTION.key", or a capture (section -1, axes null); axes are
@@ -149,7 +154,9 @@ void psc_section_free(psc_section *section);
 /* Copies bytes to out as UTF-8, with U+FFFD in place of each byte that is not, and no 0 at the end.
  * Returns the length; out may be null. */
 size_t psc_text_clean(char *out, const char *bytes, size_t n);
-/* The same in fresh memory with a 0 after it, which the caller frees by free(); null without
+/* The same with U+FFFD in place of 0 bytes, too. */
+size_t psc_text_clean_whole(char *out, const char *bytes, size_t n);
+/* As psc_text_clean, in fresh memory with a 0 after it, which the caller frees by free(); null without
  * memory. */
 char *psc_text_cleaned(const char *bytes, size_t n);
 

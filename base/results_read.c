@@ -89,6 +89,16 @@ psc_status psc_results_token_at(
     return status;
 }
 
+int32_t psc_results_target_count(const psc_results *results) {
+    return results->n_targets;
+}
+
+psc_status psc_results_target_at(
+    psc_result_target *out, const psc_results *results, int32_t index, psc_error *error) {
+    psc_status status = check_index(index, results->n_targets, "target", error);
+    return status ? status : give(out, &results->targets[index], sizeof *out, error);
+}
+
 int32_t psc_results_vocabulary_count(const psc_results *results) {
     return results->n_vocabulary;
 }

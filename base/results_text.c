@@ -25,6 +25,19 @@ size_t psc_text_clean(char *out, const char *bytes, size_t n) {
     return used;
 }
 
+size_t psc_text_clean_whole(char *out, const char *bytes, size_t n) {
+    size_t used = 0, begin = 0;
+    while (begin <= n) {
+        const char *zero = memchr(bytes + begin, 0, n - begin);
+        const size_t end = zero ? (size_t)(zero - bytes) : n;
+        used += psc_text_clean(out ? out + used : NULL, bytes + begin, end - begin);
+        if (zero && out) memcpy(out + used, "\xef\xbf\xbd", 3);
+        if (zero) used += 3;
+        begin = end + 1;
+    }
+    return used;
+}
+
 char *psc_text_cleaned(const char *bytes, size_t n) {
     char *clean = n < SIZE_MAX / 3 - 1 ? malloc(psc_text_clean(NULL, bytes, n) + 1) : NULL;
     if (clean) clean[psc_text_clean(clean, bytes, n)] = 0;

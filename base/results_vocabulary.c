@@ -43,18 +43,8 @@ psc_status psc_results_named_ids(
 
 /* --- the texts ------------------------------------------------------------------------------- */
 
-/* The text as UTF-8 without 0 bytes; returns its length. out may be null. */
 static size_t clean(char *out, const psc_vocabulary_entry *entry) {
-    size_t used = 0, begin = 0;
-    while (begin <= entry->bytes) {
-        const char *zero = memchr(entry->text + begin, 0, entry->bytes - begin);
-        const size_t end = zero ? (size_t)(zero - entry->text) : entry->bytes;
-        used += psc_text_clean(out ? out + used : NULL, entry->text + begin, end - begin);
-        if (zero && out) memcpy(out + used, "\xef\xbf\xbd", 3);
-        if (zero) used += 3;
-        begin = end + 1;
-    }
-    return used;
+    return psc_text_clean_whole(out, entry->text, entry->bytes);
 }
 
 /* Two ascending lists, of which the first one's entry stands for both of the same id. */

@@ -185,7 +185,7 @@ bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t l
     if (registry->observers[point] + registry->editors[point] == 0) return false;
     for (size_t i = 0; i < registry->n; i++) {
         const subscription *s = &registry->list[i];
-        if (!s->editor && s->filter.edited_only) continue;
+        if (s->subscriber.passive || (!s->editor && s->filter.edited_only)) continue;
         if (wants(s, point, layer, rows, n_rows)) return true;
     }
     return false;

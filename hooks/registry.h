@@ -18,6 +18,7 @@ typedef struct psc_subscriber {
     const void *owner; /* for psc_registry_remove */
     bool transient;    /* psc_registry_end_run removes it */
     const bool *muted; /* nullable; while true, the subscription gets no events */
+    bool passive;      /* it gets events that other subscriptions select; it selects none itself */
 } psc_subscriber;
 
 psc_status psc_registry_open(psc_registry **out, int32_t n_layers, int32_t n_heads,

@@ -26,6 +26,32 @@ static void put_tokens(psc_json *json, const psc_results *results) {
     psc_json_objects_end(json);
 }
 
+static json_t *text_or_null(const char *text) {
+    return text ? psc_json_string(text) : json_null();
+}
+
+/* A contrast has its second token under "minus". Null without memory. */
+static json_t *target_object(const psc_result_target *t) {
+    json_t *object =
+        json_pack("{s:o, s:i, s:i, s:o, s:i, s:o, s:o}", "name", psc_json_string(t->name), "row",
+            (int)t->row, "id", (int)t->id, "text", text_or_null(t->text), "rank", (int)t->rank, "p",
+            psc_json_real(t->p), "logit", psc_json_real(t->logit));
+    if (!object || t->minus_id < 0) return object;
+    json_t *minus = json_pack("{s:i, s:o, s:i, s:o, s:o}", "id", (int)t->minus_id, "text",
+        text_or_null(t->minus_text), "rank", (int)t->minus_rank, "p", psc_json_real(t->minus_p),
+        "logit", psc_json_real(t->minus_logit));
+    if (json_object_set_new(object, "minus", minus) == 0) return object;
+    json_decref(object);
+    return NULL;
+}
+
+static void put_targets(psc_json *json, const psc_results *results) {
+    psc_json_list(json, "targets", 0);
+    for (int32_t i = 0; i < results->n_targets; i++)
+        psc_json_object_listed(json, target_object(&results->targets[i]));
+    psc_json_objects_end(json);
+}
+
 /* {"1234": " the", ...}, for the ids in arrays. */
 static void put_vocabulary(psc_json *json, const psc_results *results) {
     psc_json_object(json, "vocabulary");
@@ -146,6 +172,7 @@ static void put_document(psc_json *json, const psc_results *results) {
     psc_json_run(json, &results->run);
     if (results->has_corpus) psc_json_corpus(json, &results->corpus);
     put_tokens(json, results);
+    if (results->n_targets > 0) put_targets(json, results);
     if (results->n_vocabulary > 0) put_vocabulary(json, results);
     psc_json_object(json, "plugins");
     for (int i = 0; i < results->n_sections; i++) put_section(json, results, i);

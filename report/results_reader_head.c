@@ -4,19 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* bytes [n] and a 0, as long as the results live; null without memory. */
-static char *keep(psc_results *results, const char *bytes, size_t n) {
-    char *copy = psc_arena_alloc(&results->own, (uint64_t)n + 1);
-    if (copy) memcpy(copy, bytes, n);
-    return copy;
-}
-
 static psc_status take_text(
     const char **out, psc_results *results, const psc_json_at *at, const char *key) {
     const char *text;
     psc_status status = psc_json_get_text(&text, at, key);
     if (status != PSC_OK) return status;
-    *out = keep(results, text, strlen(text));
+    *out = psc_results_keep(results, text, strlen(text));
     return *out ? PSC_OK : psc_json_no_room(at);
 }
 
@@ -149,7 +142,7 @@ static psc_status read_token(psc_result_token *out, psc_results *results, const 
     if (json_is_null(text)) return PSC_OK;
     if (!json_is_string(text)) return psc_json_bad(at, "text", "is neither a text nor null");
     out->n_bytes = json_string_length(text);
-    out->bytes = keep(results, json_string_value(text), out->n_bytes);
+    out->bytes = psc_results_keep(results, json_string_value(text), out->n_bytes);
     return out->bytes ? PSC_OK : psc_json_no_room(at);
 }
 
@@ -171,6 +164,65 @@ static psc_status read_tokens(psc_results *results, const psc_json_at *document)
     }
     return status;
 }
+
+/* --- targets --------------------------------------------------------------------------------- */
+
+/* A text or null. */
+static psc_status take_text_or_null(
+    const char **out, psc_results *results, const psc_json_at *at, const char *key) {
+    *out = NULL;
+    if (json_is_null(json_object_get(at->object, key))) return PSC_OK;
+    return take_text(out, results, at, key);
+}
+
+static psc_status read_minus(psc_result_target *t, psc_results *results, const psc_json_at *at) {
+    psc_json_at minus;
+    t->minus_id = -1;
+    if (!json_object_get(at->object, "minus")) return PSC_OK;
+    psc_status status = psc_json_enter(&minus, at, "minus");
+    if (status == PSC_OK) status = psc_json_get_count(&t->minus_id, &minus, "id");
+    if (status == PSC_OK) status = take_text_or_null(&t->minus_text, results, &minus, "text");
+    if (status == PSC_OK) status = psc_json_get_count(&t->minus_rank, &minus, "rank");
+    if (status == PSC_OK) status = psc_json_get_real(&t->minus_p, &minus, "p");
+    return status ? status : psc_json_get_real(&t->minus_logit, &minus, "logit");
+}
+
+static psc_status read_target(psc_result_target *t, psc_results *results, const psc_json_at *at) {
+    int64_t row = 0;
+    t->struct_size = sizeof *t;
+    psc_status status = take_text(&t->name, results, at, "name");
+    if (status == PSC_OK)
+        status = psc_json_get_integer(&row, at, "row", 0, (int64_t)results->n_tokens - 1);
+    if (status == PSC_OK) status = psc_json_get_count(&t->id, at, "id");
+    if (status == PSC_OK) status = take_text_or_null(&t->text, results, at, "text");
+    if (status == PSC_OK) status = psc_json_get_count(&t->rank, at, "rank");
+    if (status == PSC_OK) status = psc_json_get_real(&t->p, at, "p");
+    if (status == PSC_OK) status = psc_json_get_real(&t->logit, at, "logit");
+    t->row = (int32_t)row;
+    return status ? status : read_minus(t, results, at);
+}
+
+static psc_status read_targets(psc_results *results, const psc_json_at *document) {
+    json_t *list;
+    if (!json_object_get(document->object, "targets")) return PSC_OK; /* none, or older */
+    psc_status status = psc_json_get_list(&list, document, "targets");
+    if (status != PSC_OK) return status;
+    const size_t n = json_array_size(list);
+    if (n > PSC_MOST_RESULT_TARGETS)
+        return psc_json_bad(document, "targets", "has too many entries");
+    if (!psc_results_make_targets(results, (int32_t)n)) return psc_json_no_room(document);
+    for (size_t i = 0; status == PSC_OK && i < n; i++) {
+        psc_json_at at = {document->path, json_array_get(list, i), document->error, ""};
+        snprintf(at.place, sizeof at.place, "targets[%zu].", i);
+        if (!json_is_object(at.object))
+            return psc_json_bad(document, "targets", "has an entry that is not an object");
+        status = read_target(&results->targets[i], results, &at);
+        results->n_targets = (int32_t)i + 1;
+    }
+    return status;
+}
+
+/* --- the texts of token ids ------------------------------------------------------------------ */
 
 /* An id as it is written: digits without a leading 0. */
 static bool parse_id(int32_t *out, const char *key) {
@@ -226,6 +278,7 @@ psc_status psc_read_head(psc_results *results, const psc_json_at *document) {
     if (status == PSC_OK && json_object_get(document->object, "corpus"))
         status = read_corpus(results, document);
     if (status == PSC_OK) status = read_tokens(results, document);
+    if (status == PSC_OK) status = read_targets(results, document);
     if (status == PSC_OK) status = read_vocabulary(results, document);
     results->has_head = status == PSC_OK;
     return status;

@@ -112,6 +112,33 @@ PSC_API int32_t psc_results_token_count(const psc_results *results);
 PSC_API psc_status psc_results_token_at(
     psc_result_token *out, const psc_results *results, int32_t index, psc_error *error);
 
+/* One target at one row, as it was resolved there: the ids behind "top:1" or "next", and what the
+ * model says of them. A contrast z_a - z_b has two ids; minus_id is -1 for all others. */
+typedef struct psc_result_target {
+    uint32_t struct_size;
+    int32_t row;            /* index of a row (psc_results_token_at) */
+    int32_t id, minus_id;   /* -1: none */
+    int32_t rank;           /* of id among the row's logits; 1: the most probable token */
+    int32_t minus_rank;     /* 0 without minus_id */
+    const char *name;       /* as given: "top:1", "next", "' Paris'", "' he' - ' she'" */
+    const char *text;       /* of id; null if it has none */
+    const char *minus_text; /* of minus_id; null if it has none */
+    double p, minus_p;      /* the model's probability, from 0 to 1 */
+    double logit, minus_logit;
+} psc_result_target;
+#define PSC_RESULT_TARGET_INIT                                                                     \
+    { sizeof(psc_result_target), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+#define PSC_MOST_RESULT_TARGETS 1024
+
+/* The targets at the rows whose logits the plugins observed, by ascending row and then in the order
+ * of the targets. There are none over a corpus, without plugins that use targets, and for `next` at
+ * a sequence's last row. If there would be more than PSC_MOST_RESULT_TARGETS, only the last row of
+ * each sequence has entries, and only so many. */
+PSC_API int32_t psc_results_target_count(const psc_results *results);
+PSC_API psc_status psc_results_target_at(
+    psc_result_target *out, const psc_results *results, int32_t index, psc_error *error);
+
 /* The texts of the token ids that the results' arrays name (psc_results_array_holds_token_ids),
  * with ascending ids. An id that has no text is not among them; a model without a tokenizer has
  * none. A 0 byte of a token is U+FFFD. */

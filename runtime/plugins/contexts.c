@@ -231,6 +231,7 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error) {
     session->error = &inner;
     psc_fp_state fp = psc_fp_enter();
     bool for_all = psc_phase_is_for_all(session->run_options->phase);
+    session->facts.asked = false;
     for (int32_t i = 0; i < session->n_contexts && status == PSC_OK; i++) {
         psc_context *context = session->contexts[i];
         context->muted = !for_all && !context->plugin->phases;
@@ -239,6 +240,7 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error) {
         status = begin_one(context, &inner);
     }
     session->error = outer;
+    if (status == PSC_OK && for_all) status = psc_target_facts_begin(session, &inner);
     if (status != PSC_OK) {
         if (error) *error = inner;
         status = psc_contexts_end(session, status, error);

@@ -85,7 +85,10 @@ static int subscribe(psc_context *context, psc_point point, bool editor, const p
         return psc_host_fail(
             context, PSC_ERROR_STATE, "%s is allowed in open and run_begin only", call);
     if (!callback) return psc_host_fail(context, PSC_ERROR_INPUT, "%s needs a callback", call);
-    psc_subscriber subscriber = {context->name, context, context->in_run_begin, &context->muted};
+    psc_subscriber subscriber = {.name = context->name,
+        .owner = context,
+        .transient = context->in_run_begin,
+        .muted = &context->muted};
     psc_error error = {PSC_OK, ""};
     psc_status status = psc_registry_add(
         context->session->registry, point, editor, filter, callback, payload, &subscriber, &error);
@@ -152,6 +155,7 @@ static const char *host_text(psc_context *context, uint64_t *bytes) {
 
 static const psc_target *host_targets(psc_context *context, int32_t *n_targets) {
     *n_targets = context->session->targets.n;
+    context->session->facts.asked = true;
     return context->session->targets.targets;
 }
 

@@ -55,6 +55,18 @@ typedef struct psc_target_list {
     bool implied; /* the default: the caller gave none */
 } psc_target_list;
 
+enum { PSC_MOST_RANKS = 1000 }; /* of top:K */
+
+/* What target_facts.c keeps during a run. */
+typedef struct psc_target_facts {
+    bool asked;               /* a plugin has asked for the targets since the run began */
+    bool last_only;           /* only the last row of each sequence has entries */
+    int32_t n_ranks;          /* the largest K of top:K */
+    int32_t room;             /* most entries */
+    const char *const *names; /* [targets] as long as the results live */
+    int32_t first_ids[PSC_MOST_RANKS];
+} psc_target_facts;
+
 /* A captured point (capture.c). */
 typedef struct psc_capture psc_capture;
 
@@ -69,6 +81,7 @@ struct psc_session {
     psc_context **contexts; /* plugins in the order of loading */
     int32_t n_contexts;
     psc_target_list targets;
+    psc_target_facts facts;
     psc_capture *captures;
     int32_t n_captures;
     psc_destinations copies; /* of the current run: captures and the caller's copies */
@@ -143,6 +156,19 @@ psc_status psc_targets_imply(psc_session *session, psc_error *error);
 /* The ids of a target at a row (psc_plugin.h, target_ids). */
 psc_status psc_targets_ids(const psc_session *session, int32_t target, const psc_row *row,
     const float *logits, int32_t ids[2], psc_error *error);
+/* The ids of the k most probable of n logits, in that order; 0 < k <= n, k <= PSC_MOST_RANKS. */
+void psc_targets_first_ids(int32_t *ids, const float *logits, int32_t n, int32_t k);
+/* The 1-based rank of an id among n logits in the same order: larger first, then the lower id; NaN
+ * counts as minus infinity. */
+int32_t psc_targets_rank(const float *logits, int32_t n, int32_t id);
+
+/* --- target_facts.c -------------------------------------------------------------------------- */
+/* Once the plugins have begun: observes the logits that they selected, if they use targets, and
+ * leaves the targets' ids, ranks and probabilities in the results. */
+psc_status psc_target_facts_begin(psc_session *session, psc_error *error);
+/* After the run: the texts of the ids. */
+psc_status psc_target_facts_end(psc_session *session, psc_error *error);
+
 /* The token in quotes, ' Emerald', with escapes for control characters and broken UTF-8; #ID if it
  * has no text. */
 void psc_token_label(char *out, size_t size, const psc_model *model, int32_t id);

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_RANKS 1000
+#define MAX_RANKS PSC_MOST_RANKS
 #define MAX_TARGETS 4096
 #define LABEL_BYTES 256
 
@@ -269,13 +269,12 @@ static void sift_up(ranked *heap, int32_t i) {
     }
 }
 
-/* The id of 0-based rank among n logits, rank < MAX_RANKS, rank < n. */
-static int32_t id_of_rank(const float *logits, int32_t n, int32_t rank) {
-    ranked heap[MAX_RANKS];
+/* Fills heap with the k first of n logits in order, 0 < k <= n, the k-th in heap[0]. */
+static void keep_first(ranked *heap, const float *logits, int32_t n, int32_t k) {
     int32_t kept = 0;
     for (int32_t i = 0; i < n; i++) {
         ranked next = {isnan(logits[i]) ? -INFINITY : logits[i], i};
-        if (kept <= rank) {
+        if (kept < k) {
             heap[kept] = next;
             sift_up(heap, kept++);
         } else if (comes_before(next, heap[0])) {
@@ -283,7 +282,33 @@ static int32_t id_of_rank(const float *logits, int32_t n, int32_t rank) {
             sift_down(heap, kept);
         }
     }
+}
+
+/* The id of 0-based rank among n logits, rank < MAX_RANKS, rank < n. */
+static int32_t id_of_rank(const float *logits, int32_t n, int32_t rank) {
+    ranked heap[MAX_RANKS];
+    keep_first(heap, logits, n, rank + 1);
     return heap[0].id;
+}
+
+void psc_targets_first_ids(int32_t *ids, const float *logits, int32_t n, int32_t k) {
+    ranked heap[MAX_RANKS];
+    keep_first(heap, logits, n, k);
+    while (k > 0) {
+        ids[--k] = heap[0].id;
+        heap[0] = heap[k];
+        sift_down(heap, k);
+    }
+}
+
+int32_t psc_targets_rank(const float *logits, int32_t n, int32_t id) {
+    const ranked own = {isnan(logits[id]) ? -INFINITY : logits[id], id};
+    int32_t rank = 1;
+    for (int32_t i = 0; i < n; i++) {
+        const ranked other = {isnan(logits[i]) ? -INFINITY : logits[i], i};
+        rank += comes_before(other, own);
+    }
+    return rank;
 }
 
 psc_status psc_targets_ids(const psc_session *session, int32_t target, const psc_row *row,

@@ -242,7 +242,7 @@ static bool changes_at(const psc_variant_batch *batch, psc_point point, int32_t 
 
 psc_status psc_variant_subscribe(psc_registry *registry, psc_context *context,
     const psc_variant_batch *batch, psc_error *error) {
-    const psc_subscriber subscriber = {context->name, context, true, NULL};
+    const psc_subscriber subscriber = {.name = context->name, .owner = context, .transient = true};
     psc_registry_end_run(registry);
     for (int32_t p = 0; p < PSC_POINT_COUNT; p++) {
         bool layered = psc_point_has_layer((psc_point)p);

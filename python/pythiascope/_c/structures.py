@@ -20,6 +20,7 @@ PSC_CACHE_LEAST_DEFAULT = 67108864
 PSC_CACHE_LIMIT_DEFAULT = 34359738368
 PSC_CORPUS_SHARDS = 65536
 PSC_MOST_AXES = 6
+PSC_MOST_RESULT_TARGETS = 1024
 PSC_PLUGIN_ABI = 2
 PSC_TOP_AFTER = 4
 PSC_TOP_BEFORE = 12
@@ -1317,6 +1318,44 @@ class psc_result_token(ctypes.Structure):
 
 
 
+class psc_result_target(ctypes.Structure):
+    struct_size: int
+    row: int
+    id: int
+    minus_id: int
+    rank: int
+    minus_rank: int
+    name: Text
+    text: Text
+    minus_text: Text
+    p: float
+    minus_p: float
+    logit: float
+    minus_logit: float
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("row", ctypes.c_int32),
+        ("id", ctypes.c_int32),
+        ("minus_id", ctypes.c_int32),
+        ("rank", ctypes.c_int32),
+        ("minus_rank", ctypes.c_int32),
+        ("name", ctypes.c_char_p),
+        ("text", ctypes.c_char_p),
+        ("minus_text", ctypes.c_char_p),
+        ("p", ctypes.c_double),
+        ("minus_p", ctypes.c_double),
+        ("logit", ctypes.c_double),
+        ("minus_logit", ctypes.c_double),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_result_target)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
 class psc_result_section(ctypes.Structure):
     struct_size: int
     n_options: int
@@ -1786,6 +1825,7 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_result_run,
     psc_corpus_totals,
     psc_result_token,
+    psc_result_target,
     psc_result_section,
     psc_result_axis,
     psc_array,
@@ -1861,6 +1901,16 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ctypes.c_int,
         (
             ctypes.POINTER(psc_result_token),
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_results_target_count": (ctypes.c_int32, (ctypes.c_void_p,)),
+    "psc_results_target_at": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(psc_result_target),
             ctypes.c_void_p,
             ctypes.c_int32,
             ctypes.POINTER(psc_error),
