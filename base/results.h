@@ -126,9 +126,15 @@ psc_status psc_results_named_ids(
 
 /* --- results_adopt.c ------------------------------------------------------------------------- */
 /* Copies the other's sections, arrays, captures and files behind those of results, as
- * "prefix.name". After a failure results are as before: PSC_ERROR_INPUT if a name is taken. */
+ * "prefix.name", or under their own names if prefix is null. After a failure results are as before: PSC_ERROR_INPUT if a name is taken. */
 psc_status psc_results_adopt(
     psc_results *results, const psc_results *other, const char *prefix, psc_error *error);
+psc_status psc_results_copy_axis(psc_results *to, int section, const psc_result_axis *axis);
+psc_status psc_section_copy_value(psc_section *to, const psc_result_value *value);
+
+/* --- results_copy.c -------------------------------------------------------------------------- */
+/* Copies the head and the tokens, with all their texts, into results that have none. */
+psc_status psc_results_copy_head(psc_results *to, const psc_results *from, psc_error *error);
 
 /* --- results_section.c: PSC_ERROR_INPUT if the name is taken; a null text becomes "" ---------- */
 psc_status psc_section_add_option(psc_section *section, const char *key, const char *value);

@@ -1,5 +1,6 @@
-/* Adopting results: deep copies of another object's sections, captures and files under a prefix.
- * Texts of token ids are common to both; the adopting results' own text stays. */
+/* Adopting results: deep copies of another object's sections, captures and files under a prefix, or
+ * under their own names. Texts of token ids are common to both; the adopting results' own text
+ * stays. */
 #include "results.h"
 
 #include <stdlib.h>
@@ -29,8 +30,9 @@ static psc_status no_memory(psc_error *error) {
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a copy of the results");
 }
 
-/* "prefix.name"; the caller frees it. */
+/* "prefix.name"; without a prefix the name. The caller frees it. */
 static char *prefixed(const char *prefix, const char *name) {
+    if (!prefix) return strdup(name);
     const size_t before = strlen(prefix), bytes = strlen(name) + 1;
     char *out = malloc(before + 1 + bytes);
     if (!out) return NULL;
@@ -42,13 +44,13 @@ static char *prefixed(const char *prefix, const char *name) {
 
 /* --- a section's parts ----------------------------------------------------------------------- */
 
-static psc_status copy_axis(psc_results *to, int section, const psc_result_axis *axis) {
+psc_status psc_results_copy_axis(psc_results *to, int section, const psc_result_axis *axis) {
     psc_section *s = &to->sections[section];
     if (axis->labels) return psc_section_add_labels(to, s, axis->name, axis->n, axis->labels);
     return psc_section_add_numbers(s, axis->name, axis->n, axis->numbers);
 }
 
-static psc_status copy_value(psc_section *to, const psc_result_value *value) {
+psc_status psc_section_copy_value(psc_section *to, const psc_result_value *value) {
     psc_status status = PSC_OK;
     switch (value->kind) {
     case PSC_VALUE_NUMBER:
@@ -77,9 +79,9 @@ static psc_status copy_parts(psc_results *to, int section, const psc_section *fr
         status = psc_section_add_option(s, from->options[i].key, from->options[i].value);
     for (int axis = 0, value = 0; status == PSC_OK && axis + value < from->n_axes + from->n_values;)
         if (axis < from->n_axes && from->axes[axis].place == axis + value)
-            status = copy_axis(to, section, &from->axes[axis++].view);
+            status = psc_results_copy_axis(to, section, &from->axes[axis++].view);
         else
-            status = copy_value(s, &from->values[value++].view);
+            status = psc_section_copy_value(s, &from->values[value++].view);
     for (int i = 0; status == PSC_OK && i < from->n_items; i++)
         status = copy_item(s, &from->items[i]);
     return status;

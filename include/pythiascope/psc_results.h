@@ -39,6 +39,33 @@ PSC_API void psc_free(void *memory);
 /* Frees results that a client took. *results may be null and becomes null. */
 PSC_API void psc_results_close(psc_results **results);
 
+/* A copy of all results in *out, which depends on neither their session nor their model. The caller
+ * closes it with psc_results_close. *out is null after an error. */
+PSC_API psc_status psc_results_copy(
+    psc_results **out, const psc_results *results, psc_error *error);
+/* Joins the results of the same work at n >= 1 checkpoints of a model into one, *out, which the
+ * caller closes with psc_results_close. labels [n] names the checkpoints ("step1000"), each once.
+ * *out copies everything: results [n] may be closed afterwards.
+ *
+ * Every section begins with an axis `checkpoints`, whose entries are the labels. An array [a, b] of
+ * all n results, with equal type, axes and entries of the axes, becomes [checkpoints, a, b], so that
+ * slice k has the bytes of result k; so do captured tensors, which have no axis names. A number
+ * becomes an F64 array [checkpoints] of its name. A text or a list that is the same in all stays;
+ * texts that differ become a list, lists of numbers of one length an array
+ * [checkpoints, NAME.entries].
+ *
+ * A first section `checkpoints` has the array `step` ("step1000": 1000; NaN without a number), the
+ * lists `hashes` and `paths`, and the list `left_out`: a text for each thing that is not stacked,
+ * because a result lacks it, its shape or entries differ, or it has PSC_MOST_AXES axes already, and
+ * for each file of a plugin. The head is the last result's. The printed summaries are replaced by a
+ * table per section and target, with a line per checkpoint.
+ *
+ * PSC_ERROR_STATE for empty results; PSC_ERROR_INPUT for no results, a missing label or one given
+ * twice, results of different tokens or documents, and results that are a stack. *out is null after
+ * an error. The arrays take as much memory as those of all results together. */
+PSC_API psc_status psc_results_stack(psc_results **out, const psc_results *const *results,
+    const char *const *labels, int32_t n, psc_error *error);
+
 /* --- the head -------------------------------------------------------------------------------- */
 
 /* The version of pythiascope that made the results; null for empty results. */

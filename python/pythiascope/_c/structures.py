@@ -1883,6 +1883,20 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "psc_free": (None, (ctypes.c_void_p,)),
     "psc_results_close": (None, (ctypes.POINTER(ctypes.c_void_p),)),
+    "psc_results_copy": (
+        ctypes.c_int,
+        (ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p, ctypes.POINTER(psc_error)),
+    ),
+    "psc_results_stack": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_char_p),
+            ctypes.c_int32,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
     "psc_results_version": (ctypes.c_char_p, (ctypes.c_void_p,)),
     "psc_results_get_model": (
         ctypes.c_int,

@@ -1,0 +1,70 @@
+/* A copy of results that depends on nothing else: a head borrows its texts from the model, which may
+ * be closed before the copy. */
+#include "results.h"
+
+#include <string.h>
+
+static psc_status no_memory(psc_error *error) {
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a copy of the results");
+}
+
+/* *text: replaced by a copy of its own; null stays null. False without memory. */
+static bool own_text(psc_results *to, const char **text) {
+    if (!*text) return true;
+    const size_t bytes = strlen(*text) + 1;
+    char *copy = psc_arena_alloc(&to->own, bytes);
+    if (copy) memcpy(copy, *text, bytes);
+    *text = copy;
+    return copy != NULL;
+}
+
+/* Every text and list that psc_result_model and psc_result_run point to. */
+static bool own_texts(psc_results *to) {
+    psc_result_model *m = &to->model;
+    const char **const texts[] = {
+        &to->version, &m->path, &m->hash, &m->activation, &m->dtype, &to->run.isa, &to->run.sleef};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (!own_text(to, texts[i])) return false;
+    const size_t bytes = (size_t)m->n_eos * sizeof *m->eos_ids;
+    int32_t *ids = psc_arena_alloc(&to->own, bytes + 1);
+    if (ids && bytes) memcpy(ids, m->eos_ids, bytes);
+    m->eos_ids = ids;
+    return ids != NULL;
+}
+
+static bool own_tokens(psc_results *to, const psc_results *from) {
+    if (from->n_tokens == 0) return true;
+    psc_result_token *tokens = psc_results_make_tokens(to, from->n_tokens);
+    for (int32_t i = 0; tokens && i < from->n_tokens; i++) {
+        tokens[i] = from->tokens[i];
+        if (!tokens[i].bytes) continue;
+        char *bytes = psc_arena_alloc(&to->own, tokens[i].n_bytes + 1);
+        if (!bytes) return false;
+        memcpy(bytes, tokens[i].bytes, tokens[i].n_bytes);
+        tokens[i].bytes = bytes;
+    }
+    return tokens != NULL;
+}
+
+psc_status psc_results_copy_head(psc_results *to, const psc_results *from, psc_error *error) {
+    to->version = from->version;
+    to->model = from->model;
+    to->run = from->run;
+    to->corpus = from->corpus;
+    to->has_corpus = from->has_corpus;
+    to->has_head = from->has_head;
+    if (!from->has_head || (own_texts(to) && own_tokens(to, from))) return PSC_OK;
+    to->has_head = false;
+    return no_memory(error);
+}
+
+psc_status psc_results_copy(psc_results **out, const psc_results *results, psc_error *error) {
+    psc_results *copy = NULL;
+    *out = NULL;
+    psc_status status = psc_results_open(&copy, error);
+    if (!status) status = psc_results_copy_head(copy, results, error);
+    if (!status) status = psc_results_adopt(copy, results, NULL, error);
+    if (status) psc_results_close(&copy);
+    *out = copy;
+    return status;
+}

@@ -1,0 +1,311 @@
+/* The printed summary of a stack: per section and target a table with one line per checkpoint.
+ * Columns come from the arrays' axes: an array over checkpoints gives a number, one over components
+ * or heads its entry of largest magnitude. Of rows the last counts, of populations the first. */
+#include "results_stack.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CELL = 32, MOST_COLUMNS = 6, MOST_LINES = 24, MOST_TARGETS = 3, WIDTH = 74, MOST_PARTS = 4 };
+
+/* A number that stays below is an error of rounding and is not shown. */
+#define LEAST 1e-4
+
+/* Where the column's numbers are in an array: at checkpoint k element
+ * base + k * stride, or of n elements from there, `step` apart, the largest. */
+typedef struct column {
+    char title[CELL];
+    const psc_array *array;
+    int64_t base, stride, n, step;
+    const psc_result_axis *layers, *names; /* of the n elements; layers [L] before heads [H] */
+} column;
+
+static double element(const psc_array *array, int64_t i) {
+    if (array->element == PSC_F64) return ((const double *)array->data)[i];
+    if (array->element == PSC_F32) return (double)((const float *)array->data)[i];
+    return (double)((const int32_t *)array->data)[i];
+}
+
+/* The element of largest magnitude at checkpoint k; -1: all are NaN. */
+static int64_t largest(const column *c, int32_t k) {
+    int64_t best = -1;
+    double most = -1;
+    for (int64_t i = 0; i < c->n; i++) {
+        const double x = fabs(element(c->array, c->base + k * c->stride + i * c->step));
+        if (!(x > most)) continue;
+        most = x;
+        best = i;
+    }
+    return best;
+}
+
+static double number_of(const column *c, int32_t k) {
+    const int64_t i = largest(c, k);
+    return i < 0 ? (double)NAN : element(c->array, c->base + k * c->stride + i * c->step);
+}
+
+/* --- which columns --------------------------------------------------------------------------- */
+
+static bool is_one_of(const char *name, const char *list) {
+    const char *at = strstr(list, name);
+    const size_t n = strlen(name);
+    return at && (at == list || at[-1] == ' ') && (at[n] == ' ' || at[n] == 0);
+}
+
+/* The extents from axis i on. */
+static int64_t stride_of(const psc_array *array, int i) {
+    int64_t stride = 1;
+    for (int k = i + 1; k < array->n_axes; k++) stride *= array->shape[k];
+    return stride;
+}
+
+/* Fixes the axes that have one entry of interest. Returns how many others are left, in open; -1: an
+ * axis is empty, or the array does not concern this target. */
+static int fix_axes(column *out, int open[PSC_MOST_AXES], const psc_section *section,
+    const psc_array *array, int64_t target) {
+    int n_open = 0;
+    bool has_target = false;
+    for (int i = 1; i < array->n_axes; i++) {
+        const psc_result_axis *axis = psc_section_axis_named(section, array->axes[i]);
+        const int64_t n = array->shape[i];
+        int64_t at = -1;
+        if (n < 1) return -1;
+        if (strcmp(axis->name, "targets") == 0) {
+            at = target;
+            has_target = true;
+        } else if (is_one_of(axis->name, "rows target_rows last") || n == 1) {
+            at = n - 1;
+        } else if (strcmp(axis->name, "populations") == 0) {
+            at = 0;
+        }
+        if (at >= n) return -1;
+        if (at >= 0)
+            out->base += at * stride_of(array, i);
+        else
+            open[n_open++] = i;
+    }
+    return target > 0 && !has_target ? -1 : n_open;
+}
+
+/* The open axes as a list of names, or layers by heads. part: of an axis behind those. */
+static bool name_elements(column *c, const psc_section *section, const int *open, int n_open) {
+    const psc_array *a = c->array;
+    const psc_result_axis *axes[3] = {NULL};
+    for (int i = 0; i < n_open; i++) axes[i] = psc_section_axis_named(section, a->axes[open[i]]);
+    if (n_open == 1 && axes[0]->labels) {
+        c->names = axes[0];
+        c->n = axes[0]->n;
+        c->step = stride_of(a, open[0]);
+        if (strcmp(axes[0]->name, "layers") != 0) return true;
+        c->base += (c->n - 1) * c->step; /* of levels the last */
+        c->n = 1;
+        return true;
+    }
+    if (n_open < 2 || strcmp(axes[0]->name, "layers") != 0 || strcmp(axes[1]->name, "heads") != 0 ||
+        open[1] != open[0] + 1 || axes[0]->labels)
+        return false;
+    c->layers = axes[0];
+    c->names = axes[1];
+    c->n = axes[0]->n * axes[1]->n;
+    c->step = stride_of(a, open[1]);
+    return true;
+}
+
+static bool is_of_interest(const column *c, int32_t n) {
+    double least = INFINITY, most = -INFINITY;
+    for (int32_t k = 0; k < n; k++) {
+        const double x = number_of(c, k);
+        if (x < least) least = x;
+        if (x > most) most = x;
+    }
+    return most >= least && fmax(fabs(least), fabs(most)) >= LEAST && (most > least || n == 1);
+}
+
+/* Columns of one array: one, or for layers, heads and a short labeled axis one per label. */
+static int add_columns(column *out, int room, const psc_stack *stack, const psc_section *section,
+    const psc_array *array, int64_t target) {
+    int open[PSC_MOST_AXES], added = 0;
+    column c = {.array = array, .n = 1, .step = 1, .stride = stride_of(array, 0)};
+    const int n_open = fix_axes(&c, open, section, array, target);
+    if (n_open < 0 || n_open > 3 || (n_open && !name_elements(&c, section, open, n_open))) return 0;
+    snprintf(c.title, sizeof c.title, "%.24s", array->key);
+    if (n_open < 3) {
+        if (room > 0 && is_of_interest(&c, stack->n)) out[added++] = c;
+        return added;
+    }
+    const psc_result_axis *parts = psc_section_axis_named(section, array->axes[open[2]]);
+    if (!parts->labels || parts->n > MOST_PARTS) return 0;
+    for (int64_t i = 0; i < parts->n && added < room; i++) {
+        column part = c;
+        part.base += i * stride_of(array, open[2]);
+        snprintf(part.title, sizeof part.title, "%.24s", parts->labels[i]);
+        if (is_of_interest(&part, stack->n)) out[added++] = part;
+    }
+    return added;
+}
+
+/* Single numbers first, then the largest of many. */
+static int find_columns(column *out, const psc_stack *stack, int index, int64_t target) {
+    const psc_section *section = &stack->out->sections[index];
+    column found[4 * MOST_COLUMNS];
+    int n = 0, kept = 0;
+    for (int i = 0; i < stack->out->n_arrays; i++) {
+        const psc_stored_array *array = &stack->out->arrays[i];
+        if (array->section != index || array->token_ids) continue;
+        n += add_columns(found + n, (int)(sizeof found / sizeof *found) - n, stack, section,
+            &array->view, target);
+    }
+    for (int many = 0; many < 2; many++)
+        for (int i = 0, taken = 0; i < n && kept < MOST_COLUMNS && taken < MOST_COLUMNS / 2; i++)
+            if ((found[i].n > 1) == (many > 0)) {
+                out[kept++] = found[i];
+                taken++;
+            }
+    return kept;
+}
+
+/* --- the table ------------------------------------------------------------------------------- */
+
+static void put_cell(char out[CELL], const column *c, int32_t k) {
+    const int64_t i = largest(c, k);
+    const double x = number_of(c, k);
+    if (i < 0)
+        snprintf(out, CELL, "-");
+    else if (c->n == 1)
+        snprintf(out, CELL, "%.4g", x);
+    else if (c->layers)
+        snprintf(out, CELL, "L%dH%d %+.3g", (int)c->layers->numbers[i / c->names->n],
+            (int)(c->names->numbers ? c->names->numbers[i % c->names->n] : i % c->names->n), x);
+    else
+        snprintf(out, CELL, "%.14s %+.3g", c->names->labels[i], x);
+}
+
+/* Characters, not bytes. */
+static int width_of(const char *text) {
+    int n = 0;
+    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+static int column_width(const column *c, int32_t n) {
+    char cell[CELL];
+    int most = width_of(c->title);
+    for (int32_t k = 0; k < n; k++) {
+        put_cell(cell, c, k);
+        if (width_of(cell) > most) most = width_of(cell);
+    }
+    return most;
+}
+
+typedef struct table {
+    const psc_stack *stack;
+    psc_section *section;
+    column columns[MOST_COLUMNS];
+    int widths[MOST_COLUMNS];
+    int n, label;
+} table;
+
+static psc_status add_line(const table *t, const char *label, int32_t k) {
+    char line[2 * WIDTH + MOST_COLUMNS * 3 * CELL], cell[CELL];
+    int used = snprintf(line, sizeof line, "%s%*s", label, t->label - width_of(label), "");
+    for (int i = 0; i < t->n; i++) {
+        snprintf(cell, sizeof cell, "%s", t->columns[i].title);
+        if (k >= 0) put_cell(cell, &t->columns[i], k);
+        used += snprintf(line + used, sizeof line - (size_t)used, "  %*s%s",
+            t->widths[i] - width_of(cell), "", cell);
+    }
+    return psc_section_add_sentence(t->section, line);
+}
+
+/* Of many checkpoints evenly spaced ones, with the first and the last. */
+static psc_status add_lines(const table *t) {
+    const int32_t n = t->stack->n, shown = n < MOST_LINES ? n : MOST_LINES;
+    psc_status status = add_line(t, "checkpoint", -1);
+    for (int32_t i = 0; !status && i < shown; i++) {
+        const int32_t k = shown > 1 ? (int32_t)((int64_t)i * (n - 1) / (shown - 1)) : 0;
+        char label[24];
+        snprintf(label, sizeof label, "%.20s", t->stack->labels[k]);
+        status = add_line(t, label, k);
+    }
+    return status;
+}
+
+static psc_status add_table(const psc_stack *stack, int index, int64_t target, const char *of) {
+    table t = {.stack = stack, .section = &stack->out->sections[index], .label = 10};
+    char heading[256];
+    const int found = find_columns(t.columns, stack, index, target);
+    int width = t.label;
+    for (int32_t k = 0; k < stack->n; k++) {
+        const int label = width_of(stack->labels[k]);
+        if (label > t.label && label <= 20) t.label = width = label;
+    }
+    while (t.n < found) {
+        const int next = column_width(&t.columns[t.n], stack->n);
+        if (width + 2 + next > WIDTH) break;
+        t.widths[t.n++] = next;
+        width += 2 + next;
+    }
+    if (t.n == 0) return PSC_OK;
+    snprintf(heading, sizeof heading, "%.100s%sover the checkpoints:", of ? of : "", of ? " " : "");
+    if (!of) heading[0] = 'O';
+    psc_status status = psc_section_add_sentence(t.section, heading);
+    return status ? status : add_lines(&t);
+}
+
+static psc_status summarize_section(const psc_stack *stack, int index) {
+    const psc_result_axis *targets =
+        psc_section_axis_named(&stack->out->sections[index], "targets");
+    psc_status status = PSC_OK;
+    const int64_t n = targets && targets->n > 0 ? targets->n : 1;
+    for (int64_t i = 0; !status && i < n && i < MOST_TARGETS; i++)
+        status = add_table(stack, index, i,
+            targets && targets->n > 0 && targets->labels ? targets->labels[i] : NULL);
+    return status;
+}
+
+/* --- notes ----------------------------------------------------------------------------------- */
+
+static psc_status add_equal(const psc_stack *stack, int32_t first) {
+    char text[1024];
+    int used =
+        snprintf(text, sizeof text, "The same weights (equal hash): %.60s", stack->labels[first]);
+    bool any = false;
+    for (int32_t k = 0; k < stack->n; k++) {
+        if (k == first || strcmp(stack->from[k]->model.hash, stack->from[first]->model.hash) != 0)
+            continue;
+        if (k < first) return PSC_OK; /* said before */
+        any = true;
+        if (used < 900)
+            used += snprintf(text + used, sizeof text - (size_t)used, ", %.60s", stack->labels[k]);
+    }
+    if (!any) return PSC_OK;
+    snprintf(text + used, sizeof text - (size_t)used, ".");
+    return psc_section_add_sentence(&stack->out->sections[PSC_STACK_SECTION], text);
+}
+
+static psc_status add_left_out(const psc_stack *stack) {
+    psc_section *section = &stack->out->sections[PSC_STACK_SECTION];
+    const psc_result_value *list = psc_section_value_named(section, "left_out");
+    char text[1024];
+    if (!list) return PSC_OK;
+    int used = snprintf(text, sizeof text, "Not stacked: ");
+    for (int32_t i = 0; i < list->n && i < 4; i++)
+        used += snprintf(
+            text + used, sizeof text - (size_t)used, "%s%.200s", i ? "; " : "", list->texts[i]);
+    if (list->n > 4)
+        used += snprintf(text + used, sizeof text - (size_t)used,
+            "; %d more in the list left_out of results.json", (int)list->n - 4);
+    snprintf(text + used, sizeof text - (size_t)used, ".");
+    return psc_section_add_sentence(section, text);
+}
+
+psc_status psc_stack_summarize(const psc_stack *stack) {
+    psc_status status = PSC_OK;
+    for (int i = 0; !status && i < stack->out->n_sections; i++)
+        status = summarize_section(stack, i);
+    for (int32_t k = 0; !status && k < stack->n; k++) status = add_equal(stack, k);
+    if (!status) status = add_left_out(stack);
+    return status ? psc_stack_no_memory(stack) : PSC_OK;
+}
