@@ -6,6 +6,8 @@
  *
  * Offsets count from the data's first byte; sorted, they tile it exactly. */
 #include "safetensors.h"
+
+#include "file_kind.h"
 #include "safetensors_file.h"
 
 #include <jansson.h>
@@ -173,6 +175,8 @@ static psc_status add_header(parser *p, json_t *root) {
 static psc_status find_header(
     const char *path, const psc_mapping *map, size_t *length, psc_error *error) {
     uint64_t n = 0;
+    psc_status status = psc_file_kind_refuse(psc_file_kind_of(map->data, map->size), path, error);
+    if (status) return status;
     if (map->size < 8)
         return psc_fail(error, PSC_ERROR_INPUT,
             "%s has %zu bytes, too few for a safetensors file (is it truncated?)", path, map->size);
@@ -214,32 +218,47 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const psc_tensor *)a)->name, ((const psc_tensor *)b)->name);
 }
 
-psc_status psc_tensors_sort(psc_tensors *set, psc_error *error) {
-    if (set->count > 0) qsort(set->items, set->count, sizeof *set->items, by_name);
+static int by_name_and_file(const void *a, const void *b) {
+    const psc_tensor *s = a, *t = b;
+    const int order = by_name(a, b);
+    return order ? order : (s->file > t->file) - (s->file < t->file);
+}
+
+void psc_tensors_sort(psc_tensors *set) {
+    if (set->count > 0) qsort(set->items, set->count, sizeof *set->items, by_name_and_file);
+}
+
+psc_status psc_tensors_check_names(const psc_tensors *set, psc_error *error) {
     for (size_t i = 1; i < set->count; i++) {
         const psc_tensor *a = &set->items[i - 1], *b = &set->items[i];
-        if (strcmp(a->name, b->name) == 0)
-            return psc_fail(error, PSC_ERROR_INPUT, "tensor \"%.200s\" is in both %s and %s",
-                a->name, set->files[a->file].name, set->files[b->file].name);
+        if (strcmp(a->name, b->name) != 0) continue;
+        if (a->file == b->file)
+            return psc_fail(error, PSC_ERROR_INPUT, "%s has two tensors named \"%.200s\"",
+                set->files[a->file].name, a->name);
+        return psc_fail(error, PSC_ERROR_INPUT, "tensor \"%.200s\" is in both %s and %s", a->name,
+            set->files[a->file].name, set->files[b->file].name);
     }
     return PSC_OK;
 }
 
-psc_status psc_tensors_add_only(psc_tensors *set, const char *path, psc_error *error) {
+psc_status psc_tensors_add_only(
+    psc_tensors *set, const char *path, psc_tensors_adder add, psc_error *error) {
     const char *slash = strrchr(path, '/');
     set->files = calloc(1, sizeof *set->files);
     if (!set->files || !(set->files[0].name = strdup(slash ? slash + 1 : path)))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to open %s", path);
     set->n_files = 1;
-    psc_status status = psc_tensors_add_file(set, 0, path, error);
-    return status ? status : psc_tensors_sort(set, error);
+    psc_status status = add(set, 0, path, error);
+    if (status) return status;
+    psc_tensors_sort(set);
+    return psc_tensors_check_names(set, error);
 }
 
 psc_status psc_tensors_open_file(psc_tensors **out, const char *path, psc_error *error) {
     psc_tensors *set = calloc(1, sizeof *set);
     *out = NULL;
     if (!set) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to open %s", path);
-    psc_status status = psc_tensors_add_only(set, path, error);
+    psc_status status = psc_tensors_add_only(set, path, psc_tensors_add_file, error);
     if (status)
         psc_tensors_close(&set);
     else

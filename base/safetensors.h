@@ -19,8 +19,9 @@ typedef struct psc_tensor {
     char *name;
     char dtype[12]; /* as in the file: "F32", "F16", "BF16", "I64", "BOOL", ... */
     size_t rank, shape[PSC_TENSOR_RANK];
-    const unsigned char *data; /* row-major, little-endian, any alignment */
+    const unsigned char *data; /* row-major, little-endian, any alignment; null with a flaw */
     size_t size;               /* bytes: the product of shape times the dtype's size */
+    const char *flaw;          /* why it cannot be used, for a message; usually null */
     size_t file;               /* index into psc_tensors.files */
     size_t place;              /* in the header of its file, from 0 */
 } psc_tensor;
@@ -30,7 +31,8 @@ typedef struct psc_tensor_file {
     psc_mapping mapping;
 } psc_tensor_file;
 
-/* The tensors of one file or several, sorted by name; no name occurs twice. */
+/* The tensors of one file or several, sorted by name; no name occurs twice. Files of PyTorch fill the
+ * same structure (torch_file.h). */
 typedef struct psc_tensors {
     psc_tensor *items;
     size_t count, capacity;

@@ -3,7 +3,9 @@
  *   rotary_dims = int(rotary_pct * d_head), the product in double as in Python */
 #include "config.h"
 
+#include "file_kind.h"
 #include "files.h"
+#include "model_folder.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -263,10 +265,14 @@ psc_status psc_config_read(psc_config *out, const char *folder, psc_error *error
     char *text = NULL;
     size_t size;
     *out = (psc_config){0};
+    psc_status status = psc_folder_check(folder, error);
+    if (status) return status;
     char *path = psc_path_join(folder, "config.json");
     if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
     reader r = {path, NULL, error};
-    psc_status status = psc_read_file(&text, &size, path, CONFIG_CAP, error);
+    status = psc_read_file(&text, &size, path, CONFIG_CAP, error);
+    if (!status)
+        status = psc_file_kind_refuse(psc_file_kind_of((unsigned char *)text, size), path, error);
     if (status) goto fail;
     r.root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &parse);
     if (r.root)

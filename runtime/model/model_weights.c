@@ -104,6 +104,9 @@ static psc_status place(
         return psc_fail(o->error, PSC_ERROR_SUPPORT,
             "%s/%s: tensor \"%s\" has dtype %s, but only F32, F16 and BF16 are supported",
             o->folder, file, t->name, t->dtype);
+    if (t->flaw)
+        return psc_fail(o->error, PSC_ERROR_SUPPORT, "%s/%s: tensor \"%s\" %s", o->folder, file,
+            t->name, t->flaw);
     if (slot->data)
         return psc_fail(o->error, PSC_ERROR_INPUT,
             "%s/%s: tensor \"%s\" is already present under another name", o->folder, file, t->name);

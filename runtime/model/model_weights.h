@@ -9,7 +9,7 @@
 #include "config.h"
 #include "kernels.h"
 #include "psc_error.h"
-#include "safetensors_set.h"
+#include "weight_files.h"
 
 /* One tensor as in the file: row-major [rows, cols], any alignment, little-endian. A vector has
  * cols = 1. data is null when the model has no such tensor (the attention biases when
@@ -50,8 +50,7 @@ typedef struct psc_checkpoint {
     psc_tensors *files;
 } psc_checkpoint;
 
-/* Opens folder/model.safetensors, or the shards of folder/model.safetensors.index.json, and reads
- * only their headers. Accepts names with and without the prefix "gpt_neox.", embed_out or lm_head.
+/* Opens the folder's files of weights (weight_files.h) and reads only their headers. Accepts names with and without the prefix "gpt_neox.", embed_out or lm_head.
  * Refuses tensors of layers that the config does not have; ignores and counts other unknown
  * tensors. If another program truncates a mapped file, a later access raises SIGBUS. */
 psc_status psc_checkpoint_open(

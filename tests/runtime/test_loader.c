@@ -1,7 +1,7 @@
 /* Checkpoints: tensors by role against the config, and the model's identity. The good model is
  * tests/golden/loader/plain; each broken one changes one thing in it. */
 #include "loader_fixture.h"
-#include "safetensors_set.h"
+#include "weight_files.h"
 #include "model_weights.h"
 
 #include <math.h>
