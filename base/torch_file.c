@@ -306,12 +306,10 @@ static psc_status add_archive(psc_tensors *set, size_t file, reader *r) {
     return status;
 }
 
-psc_status psc_torch_add_file(psc_tensors *set, size_t file, const char *path, psc_error *error) {
-    psc_mapping *map = &set->files[file].mapping;
-    psc_status status = psc_map_file(map, path, error);
-    if (status) return status;
+psc_status psc_torch_add_mapped(psc_tensors *set, size_t file, const char *path, psc_error *error) {
+    const psc_mapping *map = &set->files[file].mapping;
     const psc_file_kind kind = psc_file_kind_of(map->data, map->size);
-    status = psc_file_kind_refuse(kind, path, error);
+    psc_status status = psc_file_kind_refuse(kind, path, error);
     if (status) return status;
     if (kind != PSC_FILE_ZIP)
         return psc_fail(error, PSC_ERROR_INPUT,
@@ -319,4 +317,9 @@ psc_status psc_torch_add_file(psc_tensors *set, size_t file, const char *path, p
             path);
     reader r = {.path = path, .error = error};
     return add_archive(set, file, &r);
+}
+
+psc_status psc_torch_add_file(psc_tensors *set, size_t file, const char *path, psc_error *error) {
+    psc_status status = psc_map_file(&set->files[file].mapping, path, error);
+    return status ? status : psc_torch_add_mapped(set, file, path, error);
 }

@@ -17,5 +17,7 @@
  * does not need is refused by its name. A tensor that is not contiguous is added with a flaw. After
  * a failure the set can be closed; it keeps the tensors added so far. */
 psc_status psc_torch_add_file(psc_tensors *set, size_t file, const char *path, psc_error *error);
+/* The same, when set->files[file] is mapped already; path is for messages. */
+psc_status psc_torch_add_mapped(psc_tensors *set, size_t file, const char *path, psc_error *error);
 
 #endif

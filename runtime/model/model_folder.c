@@ -123,28 +123,25 @@ static psc_status refuse_other(const contents *c, const char *folder, psc_error 
     return PSC_OK;
 }
 
-/* models--OWNER--NAME as OWNER/NAME. */
-static void hub_name(char out[256], const char *folder) {
-    snprintf(out, 256, "%s", folder + strlen("models--"));
-    char *dashes = strstr(out, "--");
-    if (!dashes) return;
+/* models--OWNER--NAME: OWNER/NAME, in place. */
+static const char *hub_name(char *folder) {
+    char *name = folder + strlen("models--"), *dashes = strstr(name, "--");
+    if (!dashes) return name;
     *dashes = '/';
     memmove(dashes + 1, dashes + 2, strlen(dashes + 2) + 1);
+    return name;
 }
 
-static psc_status refuse_folder(const contents *c, const char *folder, psc_error *error) {
-    char name[256];
+static psc_status refuse_folder(contents *c, const char *folder, psc_error *error) {
     if (c->n == 0)
         return psc_fail(error, PSC_ERROR_INPUT,
             "%s is empty; pass a folder with config.json, weights and tokenizer.json", folder);
     psc_status status = refuse_other(c, folder, error);
     if (status) return status;
-    if (c->hub[0]) {
-        hub_name(name, c->hub);
+    if (c->hub[0])
         return psc_fail(error, PSC_ERROR_INPUT,
             "%s is a Hugging Face cache, not a model; pass a model's name, for example %s", folder,
-            name);
-    }
+            hub_name(c->hub));
     if (c->model[0])
         return psc_fail(error, PSC_ERROR_INPUT,
             "%s has no config.json, but its folder %s has; pass %s/%s", folder, c->model, folder,

@@ -1,5 +1,5 @@
 /* What a folder or file is that cannot be opened as a model: one sentence each.
- * Private to runtime/model/ and tests/. Includes psc_error.h only.
+ * Private to runtime/model/. Includes psc_error.h only.
  * Threads: reentrant.
  * Ownership: nothing is kept. */
 #ifndef MODEL_FOLDER_H

@@ -89,10 +89,27 @@ def archive(pkl, entries=None, name="archive", method=zipfile.ZIP_STORED):
     """A zip archive of these entries, without alignment, as other programs write it."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as z:
-        z.writestr(f"{name}/data.pkl", pkl)
-        for key, data in (entries or {}).items():
-            z.writestr(f"{name}/{key}", data)
+        for key, data in {"data.pkl": pkl, **(entries or {})}.items():
+            z.writestr(zipfile.ZipInfo(f"{name}/{key}"), data, method)  # dated 1980
     return out.getvalue()
+
+
+def archive64(entries):
+    """The same with sizes and offsets of 64 bits, as in files beyond 4 GiB."""
+    out, directory, full = b"", b"", b"\xff" * 4
+    for key, data in entries.items():
+        name = f"archive/{key}".encode()
+        wide = struct.pack("<HHQQQ", 1, 24, len(data), len(data), len(out))
+        directory += b"PK\1\2" + bytes(16) + full + full
+        directory += struct.pack("<HHHHHI", len(name), 4 + len(wide), 0, 0, 0, 0) + full
+        directory += name + b"FB\0\0" + wide
+        out += b"PK\3\4" + bytes(14) + full + full + struct.pack("<HH", len(name), 20)
+        out += name + wide[:20] + data
+    end = struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, len(entries), len(entries), len(directory),
+                      len(out))
+    locator = struct.pack("<IQI", 0, len(out) + len(directory), 1)
+    return (out + directory + b"PK\6\6" + end + b"PK\6\7" + locator + b"PK\5\6" + b"\xff" * 16
+            + bytes(2))
 
 
 class Call:
@@ -150,7 +167,7 @@ def good_files():
     kinds = {str(i): torch.ones(2, dtype=d) for i, d in enumerate((
         torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32,
         torch.int16, torch.int8, torch.uint8, torch.bool))}
-    dtypes = "F32 F16 BF16 F64 I64 I32 I16 I8 U8 BOOL".split()
+    dtypes = ["F32", "F16", "BF16", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL"]
     files = {f"protocol_{p}": (saved(linear.state_dict(), pickle_protocol=p), state)
              for p in (1, 2, 3, 4, 5)}
     files["kinds"] = saved(kinds), {str(i): [d, [2]] for i, d in enumerate(dtypes)}
@@ -164,6 +181,7 @@ def good_files():
     files["strided"] = saved({"a": torch.ones(2, 3).t(), "b": torch.ones(2)}), {
         "a": None, "b": ["F32", [2]]}
     files["unaligned"] = archive(pickled({"a": tensor()}), {"data/0": bytes(24)}), fact
+    files["wide"] = archive64({"data.pkl": pickled({"a": tensor()}), "data/0": bytes(24)}), fact
     files["commented"] = saved(ones)[:-2] + struct.pack("<H", 5) + b"hello", fact
     return files
 
@@ -248,6 +266,9 @@ def refused_files():
         "entries_many": (plain[:ending + 10] + b"\xff\xff" + plain[ending + 12:],
                          "directory is damaged"),
     }
+    wide = archive64({"data.pkl": pickled({"a": tensor()}), "data/0": bytes(24)})
+    files["wide_short"] = patched(wide, b"FB\0\0\1\0\x18\0", b"FB\0\0\1\0\x10\0"), "damaged"
+    files["wide_far"] = (patched(wide, wide[-42:-34], b"\xff" * 8), "directory is damaged")
     first = plain.index(b"PK\1\2")
     second = plain.index(b"PK\1\2", first + 1)
     to_start = plain[:second + 42] + bytes(4) + plain[second + 46:]
