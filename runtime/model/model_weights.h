@@ -64,7 +64,8 @@ void psc_checkpoint_close(psc_checkpoint **checkpoint);
 typedef struct psc_identity psc_identity;
 psc_status psc_identity_open(
     psc_identity **out, const psc_checkpoint *checkpoint, psc_error *error);
-void psc_identity_add(psc_identity *identity, size_t tensor);
+/* Returns the index of the tensor's first element that is NaN or infinite, or SIZE_MAX. */
+size_t psc_identity_add(psc_identity *identity, size_t tensor);
 void psc_identity_close(char hex[33], psc_identity **identity);
 /* The config's part of the identity as text; returns its length. size must be at least 512. */
 size_t psc_identity_config(char *text, size_t size, const psc_config *config);

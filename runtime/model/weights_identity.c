@@ -1,9 +1,12 @@
 /* A model's identity, version 1: XXH3-128 over the lines of psc_identity_config, then for each
- * tensor in the order of its canonical name a line "name dtype rows cols" and its bytes. */
+ * tensor in the order of its canonical name a line "name dtype rows cols" and its bytes.
+ * The same pass looks for elements that are not finite: all bits of their exponent are ones, so that
+ * (bits & exponent) + the exponent's lowest bit carries into the sign's place. */
 #include "model_weights.h"
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,14 +55,54 @@ psc_status psc_identity_open(
     return PSC_OK;
 }
 
-void psc_identity_add(psc_identity *identity, size_t tensor) {
+/* Bytes that are hashed and then checked while they are in the core's cache. */
+#define PIECE ((size_t)128 << 10)
+
+/* Whether an element of data [n], of 2 bytes each, has an exponent of ones. The data has any
+ * alignment; compilers turn the copies into vector loads. */
+static bool has_exponent_16(const unsigned char *data, size_t n, uint16_t exponent) {
+    const uint16_t lowest = exponent & (uint16_t)-exponent;
+    uint16_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, data + 2 * i, sizeof bits);
+        found |= (uint16_t)((bits & exponent) + lowest);
+    }
+    return found >> 15;
+}
+
+static bool has_exponent_32(const unsigned char *data, size_t n) {
+    uint32_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, data + 4 * i, sizeof bits);
+        found |= (bits & 0x7f800000u) + 0x00800000u;
+    }
+    return found >> 31;
+}
+
+static bool is_unusable(const unsigned char *data, size_t n, psc_dtype dtype) {
+    if (dtype == PSC_DTYPE_F32) return has_exponent_32(data, n);
+    return has_exponent_16(data, n, dtype == PSC_DTYPE_F16 ? 0x7c00 : 0x7f80);
+}
+
+size_t psc_identity_add(psc_identity *identity, size_t tensor) {
     const psc_checkpoint_tensor *t = &identity->checkpoint->tensors[tensor];
     const psc_weight *w = t->weight;
     char line[160];
     int n = snprintf(
         line, sizeof line, "%s %s %zu %zu\n", t->name, dtype_names[w->dtype], w->rows, w->cols);
     XXH3_128bits_update(identity->state, line, (size_t)n);
-    XXH3_128bits_update(identity->state, w->data, w->rows * w->cols * psc_dtype_size(w->dtype));
+    const unsigned char *data = w->data;
+    const size_t size = psc_dtype_size(w->dtype), bytes = w->rows * w->cols * size;
+    size_t first = SIZE_MAX;
+    for (size_t at = 0; at < bytes; at += PIECE) {
+        const size_t piece = bytes - at < PIECE ? bytes - at : PIECE;
+        XXH3_128bits_update(identity->state, data + at, piece);
+        if (first != SIZE_MAX || !is_unusable(data + at, piece / size, w->dtype)) continue;
+        for (first = at / size; !is_unusable(data + first * size, 1, w->dtype);) first++;
+    }
+    return first;
 }
 
 void psc_identity_close(char hex[33], psc_identity **identity) {

@@ -6,6 +6,7 @@
 #include "arena.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -241,6 +242,22 @@ static size_t largest_slice(const psc_image_plan *plan) {
     return most;
 }
 
+/* A model with such a weight computes nothing but NaN. */
+static psc_status refuse_weight(const packing *k, size_t tensor, size_t first) {
+    const psc_checkpoint_tensor *t = &k->plan->checkpoint->tensors[tensor];
+    const psc_weight *w = t->weight;
+    char place[64];
+    const float value = psc_widen(w->data, w->dtype, first);
+    if (w->cols > 1)
+        snprintf(place, sizeof place, "%zu, %zu", first / w->cols, first % w->cols);
+    else
+        snprintf(place, sizeof place, "%zu", first);
+    return psc_fail(k->error, PSC_ERROR_INPUT,
+        "%s: tensor \"%s\" is %s at [%s], but weights must be finite; download the file again or use "
+        "another checkpoint",
+        k->plan->model->path, t->name, value != value ? "NaN" : "infinite", place);
+}
+
 static psc_status pack_tensors(psc_identity *identity, const packing *k) {
     const psc_image_plan *plan = k->plan;
     const psc_checkpoint *cp = plan->checkpoint;
@@ -248,7 +265,8 @@ static psc_status pack_tensors(psc_identity *identity, const packing *k) {
     size_t at = 0;
     for (size_t t = 0; t < cp->n_tensors && !status; t++) {
         const psc_weight *w = cp->tensors[t].weight;
-        psc_identity_add(identity, t);
+        const size_t first = psc_identity_add(identity, t);
+        if (first != SIZE_MAX) status = refuse_weight(k, t, first);
         for (; at < plan->n && !status; at++) {
             const psc_piece *p = &plan->pieces[at];
             if (p->source->order != t || p->kind == PSC_PIECE_MEAN) break;

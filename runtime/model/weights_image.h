@@ -10,8 +10,9 @@
 #include "model_weights.h"
 
 /* To be raised when the order of the pieces, their alignment, or the rounding of the mean
- * unembedding (a pullback) changes. PSC_PACK_LAYOUT (kernels.h) is the version of the panels. */
-#define PSC_IMAGE_VERSION 1
+ * unembedding (a pullback) changes. PSC_PACK_LAYOUT (kernels.h) is the version of the panels.
+ * 2: images of weights that are not finite are no longer made. */
+#define PSC_IMAGE_VERSION 2
 
 typedef enum psc_piece_kind {
     PSC_PIECE_ROWS,   /* as in the file */

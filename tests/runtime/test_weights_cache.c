@@ -208,14 +208,14 @@ Test(weights_cache, notices_a_changed_config) {
 
 Test(weights_cache, removes_what_was_not_used_for_longest) {
     const char *const variants[] = {"parallel_f32", "sequential_f32", "tied_f32"};
-    char paths[2][800];
+    char paths[2][800], name[PSC_CACHE_NAME_BYTES];
     int32_t n;
     uint64_t bytes = 0;
     for (int i = 0; i < 2; i++) {
         psc_model *model = open_kept(golden_path(variants[i], NULL));
         bytes += model->weights.size;
-        snprintf(
-            paths[i], sizeof paths[i], "%s/%s-%d.1.packed", kept(), model->hash, PSC_PACK_LAYOUT);
+        psc_cache_file_name(name, model->hash);
+        snprintf(paths[i], sizeof paths[i], "%s/%s", kept(), name);
         psc_model_close(&model);
     }
     age(paths[0], 200);
