@@ -84,6 +84,7 @@ PASS_TIMED(PASS_NORM, ln_affine,
     (float *y, const float *x, const float *gamma, const float *beta, size_t n),
     (y, x, gamma, beta, n))
 PASS_TIMED(PASS_GELU, gelu, (float *y, float *gate, const float *a, size_t n), (y, gate, a, n))
+PASS_TIMED(PASS_GELU, gelu_tanh, (float *y, float *gate, const float *a, size_t n), (y, gate, a, n))
 PASS_TIMED(PASS_OTHER, rotary,
     (float *y, const float *x, const float *cos, const float *sin, size_t heads, size_t d,
         size_t n),
@@ -107,6 +108,7 @@ static void pass_kernels_time(psc_forward *forward, bool on) {
         pass_timed.ln_normalize = pass_ln_normalize;
         pass_timed.ln_affine = pass_ln_affine;
         pass_timed.gelu = pass_gelu;
+        pass_timed.gelu_tanh = pass_gelu_tanh;
         pass_timed.rotary = pass_rotary;
         pass_timed.add = pass_add;
         pass_timed.add3 = pass_add3;

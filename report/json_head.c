@@ -1,6 +1,8 @@
 /* The head of results.json, which the page has, too. */
 #include "json_head.h"
 
+#include <string.h>
+
 static void put_integer(psc_json *json, const char *key, int64_t value) {
     psc_json_member(json, key, json_integer((json_int_t)value));
 }
@@ -26,6 +28,10 @@ static void put_config(psc_json *json, const psc_result_model *m) {
     put_integer(json, "rotary_dims", m->rotary_dims);
     psc_json_member(json, "rotary_pct", psc_json_real(m->rotary_pct));
     psc_json_member(json, "rotary_base", psc_json_real(m->rotary_base));
+    if (m->rope_type && strcmp(m->rope_type, "default") != 0) {
+        put_text(json, "rope_type", m->rope_type);
+        psc_json_member(json, "rope_factor", psc_json_real(m->rope_factor));
+    }
     put_bool(json, "parallel_residual", m->parallel_residual);
     put_bool(json, "tied", m->tied);
     put_bool(json, "attention_bias", m->attention_bias);

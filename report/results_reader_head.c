@@ -53,6 +53,17 @@ static psc_status read_ids(
     return PSC_OK;
 }
 
+/* A scaled rotary embedding; results of another have neither key. */
+static psc_status read_rope(
+    psc_result_model *model, psc_results *results, const psc_json_at *config) {
+    model->rope_type = "default";
+    model->rope_factor = 1.0;
+    if (!json_object_get(config->object, "rope_type")) return PSC_OK;
+    psc_status status = take_text(&model->rope_type, results, config, "rope_type");
+    if (status != PSC_OK) return status;
+    return psc_json_get_real(&model->rope_factor, config, "rope_factor");
+}
+
 static psc_status read_config(psc_results *results, const psc_json_at *config) {
     psc_result_model *m = &results->model;
     const count_member counts[] = {{"n_layers", &m->n_layers}, {"n_heads", &m->n_heads},
@@ -63,6 +74,7 @@ static psc_status read_config(psc_results *results, const psc_json_at *config) {
     if (status == PSC_OK) status = psc_json_get_real(&m->layer_norm_eps, config, "layer_norm_eps");
     if (status == PSC_OK) status = psc_json_get_real(&m->rotary_pct, config, "rotary_pct");
     if (status == PSC_OK) status = psc_json_get_real(&m->rotary_base, config, "rotary_base");
+    if (status == PSC_OK) status = read_rope(m, results, config);
     if (status == PSC_OK)
         status = psc_json_get_flag(&m->parallel_residual, config, "parallel_residual");
     if (status == PSC_OK) status = psc_json_get_flag(&m->tied, config, "tied");

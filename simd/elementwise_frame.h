@@ -1,5 +1,5 @@
 /* The frame of the elementwise kernels, one register per step: GELU, rotary, sums, widening, exp,
- * erf, log; equal to elementwise_reference.c to the bit.
+ * erf, tanh, log; equal to elementwise_reference.c to the bit.
  * Private to simd/: elementwise_<isa>.c, after tile_<isa>.h.
  * Threads: pure functions.
  * Ownership: nothing is kept. */
@@ -9,6 +9,7 @@
 #include "erf_frame.h"
 #include "exp_frame.h"
 #include "kernel_names.h"
+#include "tanh_frame.h"
 #include "widen.h"
 
 #include <math.h>
@@ -37,6 +38,33 @@ void PSC_NAME(gelu)(float *y, float *gate, const float *a, size_t n) {
         gelu_step(y + i, gate ? gate + i : NULL, a + i, VEC, OVERLAP);
     }
     for (; i < n; i += VEC) gelu_step(y + i, gate ? gate + i : NULL, a + i, n - i, 1);
+}
+
+/* The same with the tanh form's gate; the products and the sum before tanh are rounded one by one. */
+ALWAYS_INLINE void gelu_tanh_step(
+    float *y, float *gate, const float *a, size_t left, const int count) {
+    const vec half = vec_set(0.5f);
+    vec phi[OVERLAP];
+    UNROLL for (int v = 0; v < count; v++) {
+        const vec value = load_some(a + VEC * v, left);
+        const vec cubic = vec_mul(vec_mul(value, value), vec_set(0.035677407f));
+        phi[v] = vec_mul(value, vec_add(cubic, vec_set(0.79788458f)));
+    }
+    vec_tanh(phi, count);
+    UNROLL for (int v = 0; v < count; v++) {
+        phi[v] = vec_fma(half, phi[v], half);
+        const vec value = vec_mul(load_some(a + VEC * v, left), phi[v]);
+        if (gate) store_some(gate + VEC * v, phi[v], left);
+        store_some(y + VEC * v, value, left);
+    }
+}
+
+void PSC_NAME(gelu_tanh)(float *y, float *gate, const float *a, size_t n) {
+    size_t i = 0;
+    for (; i + OVERLAP * VEC <= n; i += OVERLAP * VEC) {
+        gelu_tanh_step(y + i, gate ? gate + i : NULL, a + i, VEC, OVERLAP);
+    }
+    for (; i < n; i += VEC) gelu_tanh_step(y + i, gate ? gate + i : NULL, a + i, n - i, 1);
 }
 
 void PSC_NAME(rotary)(float *y, const float *x, const float *cos, const float *sin, size_t n_heads,
@@ -121,6 +149,10 @@ void PSC_NAME(exp_f32)(float *y, const float *x, size_t n) {
 
 void PSC_NAME(erf_f32)(float *y, const float *x, size_t n) {
     OF_EACH(vec_erf);
+}
+
+void PSC_NAME(tanh_f32)(float *y, const float *x, size_t n) {
+    OF_EACH(vec_tanh);
 }
 
 /* `count` registers, of which only a single one may reach the row's end; infinite where SLEEF's

@@ -1,4 +1,4 @@
-/* Elementwise kernels in scalar C: GELU, rotary, sums, widening, exp, erf, log. */
+/* Elementwise kernels in scalar C: GELU, rotary, sums, widening, exp, erf, tanh, log. */
 #include "erf_reference.h"
 #include "kernel_names.h"
 #include "widen.h"
@@ -6,10 +6,22 @@
 #include <math.h>
 #include <sleef.h>
 
+#include "tanh_reference.h"
+
 void psc_gelu__reference(float *y, float *gate, const float *a, size_t n) {
     for (size_t i = 0; i < n; i++) {
         float value = a[i];
         float phi = fmaf(0.5f, erf_reference(value * 0.70710678f), 0.5f);
+        if (gate) gate[i] = phi;
+        y[i] = value * phi;
+    }
+}
+
+void psc_gelu_tanh__reference(float *y, float *gate, const float *a, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float value = a[i];
+        float slope = value * value * 0.035677407f + 0.79788458f;
+        float phi = fmaf(0.5f, tanh_reference(value * slope), 0.5f);
         if (gate) gate[i] = phi;
         y[i] = value * phi;
     }
@@ -61,6 +73,10 @@ void psc_exp_f32__reference(float *y, const float *x, size_t n) {
 
 void psc_erf_f32__reference(float *y, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = erf_reference(x[i]);
+}
+
+void psc_tanh_f32__reference(float *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = tanh_reference(x[i]);
 }
 
 void psc_exp_f64__reference(double *y, const double *x, size_t n) {

@@ -7,14 +7,7 @@
 #define ERF_REFERENCE_H
 
 #include "erf_coefficients.h"
-
-#include <math.h>
-
-static inline float polynomial(const float *coefficients, int n, float x) {
-    float y = coefficients[n - 1];
-    for (int k = n - 2; k >= 0; k--) y = fmaf(y, x, coefficients[k]);
-    return y;
-}
+#include "polynomial_reference.h"
 
 static inline float erf_reference(float x) {
     const float size = fabsf(x);

@@ -55,7 +55,7 @@ ALWAYS_INLINE void vec_exp(vec *x, const int n) {
     }
 }
 
-/* x[v] <- 2 exp(x[v]), twice vec_exp to the bit, for -86 <= x <= 0, where every factor is a normal
+/* x[v] <- 2 exp(x[v]), twice vec_exp to the bit, for -86 <= x <= 20, where every factor is a normal
  * float: 2^(q+1) is one product, and no range check is needed. A NaN passes through. The constant
  * added is even, as above, because rint rounds ties to the even q. */
 ALWAYS_INLINE void vec_twice_exp(vec *x, const int n) {

@@ -3,7 +3,7 @@
  *   moments of a (pre) and of g = a Phi(a) (post)
  *   fires: rows with a > 0; dead: none; silent: max |g| < 0.01
  *   histogram of a: `bins` equal bins from -8 to 8, the first and the last unbounded
- *   histogram of the gate Phi(a): ten equal bins, with edges at a = Phi^-1(j/10)
+ *   histogram of the gate: ten equal bins, with edges where the gate of a is j/10
  *
  * and for every layer the moments, over rows, of the participation ratio and of the fraction of
  * neurons that fire. Each neuron has one thread and its rows in order, so a sequence's sums depend
@@ -16,14 +16,20 @@
 enum { GATE_BINS = 10 };
 #define EDGE 8.0 /* of the histogram of a */
 
-/* Phi^-1(j/10), j = 1..9. In f64, because four of them would be smaller after rounding to f32. */
-static const double gate_edges[GATE_BINS - 1] = {-1.2815515655446004, -0.8416212335729142,
-    -0.5244005127080408, -0.2533471031357998, 0.0, 0.2533471031357998, 0.5244005127080408,
-    0.8416212335729142, 1.2815515655446004};
+/* Where the gates of both forms are j/10, j = 1..9. In f64, because four of Phi^-1's would be smaller
+ * after rounding to f32. */
+static const double gate_edges[][GATE_BINS - 1] = {
+    [PSC_GELU_ERF] = {-1.2815515655446004, -0.8416212335729142, -0.5244005127080408,
+        -0.2533471031357998, 0.0, 0.2533471031357998, 0.5244005127080408, 0.8416212335729142,
+        1.2815515655446004},
+    [PSC_GELU_TANH] = {-1.2825668734587856, -0.84203528854559678, -0.52451279047035442,
+        -0.25336035044040974, 0.0, 0.25336035044040974, 0.52451279047035442, 0.84203528854559678,
+        1.2825668734587856},
+};
 
-static int gate_bin(double a) {
+static int gate_bin(const double *edges, double a) {
     int bin = 0;
-    while (bin < GATE_BINS - 1 && a >= gate_edges[bin]) bin++;
+    while (bin < GATE_BINS - 1 && a >= edges[bin]) bin++;
     return bin;
 }
 
@@ -52,6 +58,7 @@ static void count_neurons(int64_t begin, int64_t end, int32_t thread, void *payl
     const neuron_job *job = payload;
     const mlp_state *s = job->s;
     const int64_t first = job->event->layer * (int64_t)s->n_neurons;
+    const double *edges = gate_edges[s->host->model(s->context)->gelu];
     (void)thread;
     for (int64_t i = 0; i < job->event->n_rows; i++) {
         const float *a = psc_view_row(&job->event->tensor, i);
@@ -59,7 +66,7 @@ static void count_neurons(int64_t begin, int64_t end, int32_t thread, void *payl
         for (int64_t k = begin; k < end; k++) {
             const double value = (double)a[k];
             s->fired[first + k] += value > 0.0;
-            s->gate_counts[(first + k) * GATE_BINS + gate_bin(value)] += 1.0;
+            s->gate_counts[(first + k) * GATE_BINS + gate_bin(edges, value)] += 1.0;
             if (s->bins == 0) continue;
             s->pre_counts[(first + k) * s->bins + psc_bin_of(value, -EDGE, EDGE, s->bins)] += 1.0;
         }

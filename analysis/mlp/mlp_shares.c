@@ -23,7 +23,7 @@ typedef struct share_work {
     int32_t *place;              /* [directions] where in pulled, -1: not in this block */
     float *u;                    /* [capacity, N] */
     float *pulled;               /* [capacity, M] r_k . u */
-    float *erf, *missed, *write; /* [block, M], [block, M] w_k, [block, N] e */
+    float *odd, *missed, *write; /* [block, M], [block, M] w_k, [block, N] e */
 } share_work;
 
 /* --- one row --------------------------------------------------------------------------------- */
@@ -36,7 +36,7 @@ static void put_top(mlp_state *s, const share_work *w, int64_t cell, int32_t pla
     *(int32_t *)psc_top_room(list, place, s->top_neuron + base, sizeof(int32_t)) = (int32_t)k;
     *(float *)psc_top_room(list, place, s->top_pre + base, sizeof(float)) = w->pre[r][k];
     *(float *)psc_top_room(list, place, s->top_gate + base, sizeof(float)) =
-        psc_gate_of(w->erf[(r - w->begin) * s->n_neurons + k]);
+        psc_gate_of(w->odd[(r - w->begin) * s->n_neurons + k]);
 }
 
 static void share_cell(const share_work *w, int64_t t, int64_t r) {
@@ -73,7 +73,7 @@ static void share_rows(int64_t begin, int64_t end, int32_t thread, void *payload
 
 /* --- one block ------------------------------------------------------------------------------- */
 
-/* |a| Phi(-|a|). erf is odd, so the gate's erf serves here too. */
+/* |a| Phi(-|a|). The function in the gate is odd, so its values serve here too. */
 static void missed_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const share_work *w = payload;
     const mlp_state *s = w->s;
@@ -81,9 +81,9 @@ static void missed_rows(int64_t begin, int64_t end, int32_t thread, void *payloa
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
         const float *a = w->pre[w->begin + i];
-        float *erf = w->erf + i * m, *missed = w->missed + i * m;
-        psc_gate_erf(s->context, s->host, m, a, erf);
-        for (int64_t k = 0; k < m; k++) missed[k] = fabsf(a[k]) * psc_gate_of(-fabsf(erf[k]));
+        float *odd = w->odd + i * m, *missed = w->missed + i * m;
+        psc_gate_odd(s->context, s->host, m, a, odd);
+        for (int64_t k = 0; k < m; k++) missed[k] = fabsf(a[k]) * psc_gate_of(-fabsf(odd[k]));
     }
 }
 
@@ -163,10 +163,10 @@ static int share_scratch(mlp_state *s, share_work *w) {
     w->place = host->run_alloc(s->context, (uint64_t)s->directions.n * sizeof *w->place + 1);
     w->u = host->run_alloc(s->context, capacity * n * sizeof(float));
     w->pulled = host->run_alloc(s->context, capacity * m * sizeof(float));
-    w->erf = host->run_alloc(s->context, block * m * sizeof(float));
+    w->odd = host->run_alloc(s->context, block * m * sizeof(float));
     w->missed = host->run_alloc(s->context, block * m * sizeof(float));
     w->write = host->run_alloc(s->context, block * n * sizeof(float));
-    return w->pre && w->post && w->place && w->u && w->pulled && w->erf && w->missed && w->write
+    return w->pre && w->post && w->place && w->u && w->pulled && w->odd && w->missed && w->write
                ? 0
                : -1;
 }

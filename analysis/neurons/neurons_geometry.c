@@ -20,8 +20,14 @@
 #include <string.h>
 
 enum { BLOCK = 64, KINDS = 3 };
-#define GELU_LEAST (-0.1699712) /* at GELU_AT */
-#define GELU_AT (-0.7517915)
+
+/* The least value of each form of GELU, and where it is. */
+static const struct {
+    double value, at;
+} lowest[] = {
+    [PSC_GELU_ERF] = {-0.1699712, -0.7517915},
+    [PSC_GELU_TANH] = {-0.1700408, -0.7524614},
+};
 
 typedef struct geometry_work {
     neurons_state *s;
@@ -168,6 +174,7 @@ static int joint_bound(geometry_work *w, double bias, double out[2]) {
 static void box_bound(geometry_work *w, double bias, double out[2]) {
     const int64_t m = w->s->model->d_mlp;
     const double reach = sqrt((double)w->s->model->d_model);
+    const double at = lowest[w->s->model->gelu].at;
     for (int64_t k = 0; k < m; k++) {
         w->edges[2 * k] = (float)(w->weights.offsets[k] - reach * w->weights.norms[k]);
         w->edges[2 * k + 1] = (float)(w->weights.offsets[k] + reach * w->weights.norms[k]);
@@ -178,8 +185,9 @@ static void box_bound(geometry_work *w, double bias, double out[2]) {
         double g[2];
         for (int e = 0; e < 2; e++)
             g[e] = (double)w->edges[2 * k + e] * (double)w->gates[2 * k + e];
-        const int dips = (double)w->edges[2 * k] < GELU_AT && (double)w->edges[2 * k + 1] > GELU_AT;
-        const double low = dips ? GELU_LEAST : fmin(g[0], g[1]), high = fmax(g[0], g[1]);
+        const int dips = (double)w->edges[2 * k] < at && (double)w->edges[2 * k + 1] > at;
+        const double low = dips ? lowest[w->s->model->gelu].value : fmin(g[0], g[1]);
+        const double high = fmax(g[0], g[1]);
         out[0] += w->kappa[k] * (w->kappa[k] > 0.0 ? low : high);
         out[1] += w->kappa[k] * (w->kappa[k] > 0.0 ? high : low);
     }

@@ -111,7 +111,6 @@ static psc_status continue_prompt(psc_session *session, const cli_prompt *prompt
     const psc_run_options *run, cli_steps *steps, psc_error *error) {
     text_stream stream = {.on_terminal = isatty(STDOUT_FILENO)};
     const psc_model *model = steps->model;
-    const int32_t end = psc_model_has_tokenizer(model) ? psc_model_bos(model) : -1;
     const int32_t n_ctx = psc_model_get_info(model)->n_ctx;
     int32_t last = prompt->n - 1;
     psc_token token = {0};
@@ -119,7 +118,7 @@ static psc_status continue_prompt(psc_session *session, const cli_prompt *prompt
     for (long long i = 0; !status && i < g->n; i++) {
         const float *logits = psc_session_logits(session, last);
         status = psc_session_sample(&token.id, session, &g->sampler, logits, error);
-        if (status || token.id == end) break;
+        if (status || psc_model_ends(model, token.id)) break;
         if (!steps->shown) stream_token(&stream, model, token.id);
         if (stream.failed || (i + 1 == g->n && !steps->shown)) break;
         status = cli_steps_token(steps, &token, error);

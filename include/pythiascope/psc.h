@@ -152,6 +152,9 @@ PSC_API psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model
 /* The beginning-of-text token: the tokenizer's <|endoftext|>, or without a tokenizer the config's
  * bos_token_id. -1: none. */
 PSC_API int32_t psc_model_bos(const psc_model *model);
+/* Whether generation ends at this token, as in transformers: at eos_token_id of
+ * generation_config.json if the folder has that file, otherwise at config.json's. */
+PSC_API bool psc_model_ends(const psc_model *model, int32_t id);
 /* The text of ids [n], with a 0 after its *bytes bytes; broken UTF-8 becomes U+FFFD. The caller
  * frees *out with psc_free. PSC_ERROR_INPUT for a negative id or a model without a tokenizer. */
 PSC_API psc_status psc_model_decode(char **out, size_t *bytes, const psc_model *model,

@@ -122,6 +122,12 @@ typedef struct psc_filter {
 
 /* --- what the host provides ------------------------------------------------------------------ */
 
+/* The form of the MLP's activation, gelu(a) = a * gate(a). */
+typedef enum psc_gelu {
+    PSC_GELU_ERF, /* gate = (1 + erf(a/sqrt 2))/2 */
+    PSC_GELU_TANH /* gate = (1 + tanh(sqrt(2/pi) (a + 0.044715 a^3)))/2 */
+} psc_gelu;
+
 typedef struct psc_model_info {
     uint32_t struct_size;
     int32_t n_layers, n_heads, d_model, d_head, d_mlp, d_vocab, n_ctx;
@@ -131,6 +137,7 @@ typedef struct psc_model_info {
     const char *hash; /* XXH3-128 as 32 hex digits */
     const char *path; /* the folder */
     const char *name; /* for people: "EleutherAI/pythia-160m@step3000", or the folder's last part */
+    int32_t gelu; /* psc_gelu */
 } psc_model_info;
 
 /* Weight matrices, y = W x. W_Q, W_K, W_V: [H*D, N]; W_O: [N, H*D]; W_IN: [M, N]; W_OUT: [N, M];
@@ -515,6 +522,7 @@ typedef struct psc_host {
         psc_context *, int handle, int64_t slot, psc_top *out, void *records);
     /* In a run of documents: the row's document and its position there, as in psc_top. */
     int (*place)(psc_context *, const psc_row *, int64_t *document, int32_t *position);
+    void (*tanh)(psc_context *, int64_t n, float *y, const float *x); /* [p] y may be x */
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

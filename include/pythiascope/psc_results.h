@@ -82,12 +82,17 @@ typedef struct psc_result_model {
     double layer_norm_eps, rotary_pct, rotary_base;
     const char *path;       /* the folder, as it was opened; need not be UTF-8 */
     const char *hash;       /* XXH3-128 as 32 hex digits */
-    const char *activation; /* "gelu" */
+    const char *activation; /* "gelu", "gelu_fast", ...: as config.json has it */
     const char *dtype;      /* of the weights, as config.json has it; "" if it has none */
     const char *name; /* for people: "EleutherAI/pythia-160m@step3000", or the folder's last part */
+    const char *rope_type; /* "default", "linear", "dynamic" or "yarn" */
+    double rope_factor;    /* 1 for the default */
 } psc_result_model;
 #define PSC_RESULT_MODEL_INIT                                                                      \
-    { sizeof(psc_result_model), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    {                                                                                              \
+        sizeof(psc_result_model), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
+            0, 0, 0                                                                                \
+    }
 
 PSC_API psc_status psc_results_get_model(
     psc_result_model *out, const psc_results *results, psc_error *error);

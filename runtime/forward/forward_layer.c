@@ -100,21 +100,28 @@ static void keep_wanted_rows(psc_forward *f) {
 
 /* --- the MLP's first half --------------------------------------------------------------------- */
 
+/* The model's form of GELU of n pre-activations. */
+static void activate(const psc_forward *f, float *post, const float *pre, size_t n) {
+    if (f->model->config.gelu == PSC_GELU_TANH)
+        f->kernels->gelu_tanh(post, NULL, pre, n);
+    else
+        f->kernels->gelu(post, NULL, pre, n);
+}
+
 /* post = gelu(y) of a task's result; y is post itself unless pre is requested. */
 static void finish_gelu(psc_forward *f, const psc_matmul *part, size_t row) {
     size_t begin = part->panel_begin * PSC_LANES, end = part->panel_end * PSC_LANES;
     if (end > part->out) end = part->out;
     for (size_t r = 0; r < part->rows; r++)
-        f->kernels->gelu(f->post + (row + r) * f->ld_m + begin, NULL,
-            part->y + r * part->ldy + begin, end - begin);
+        activate(
+            f, f->post + (row + r) * f->ld_m + begin, part->y + r * part->ldy + begin, end - begin);
 }
 
 static void gelu_rows(int64_t begin, int64_t end, int thread, void *payload) {
     (void)thread;
     psc_forward *f = payload;
     for (int64_t r = begin; r < end; r++)
-        f->kernels->gelu(
-            f->post + (size_t)r * f->ld_m, NULL, f->pre.data + (size_t)r * f->ld_m, f->m);
+        activate(f, f->post + (size_t)r * f->ld_m, f->pre.data + (size_t)r * f->ld_m, f->m);
 }
 
 /* pre = W_in y2 + b_in and post = gelu(pre). */

@@ -1,9 +1,9 @@
 /* Opening a model: config, checkpoint -> packed weights (weights_image.c), mapped from the cache or
- * in private memory; rotary tables cos, sin of position * base^(-2i/n_rot), in f64 by SLEEF,
- * rounded once. */
+ * in private memory; rotary tables (rotary.c). */
 #include "model.h"
 
 #include "arena.h"
+#include "rotary.h"
 #include "weights_cache.h"
 #include "weights_cache_file.h"
 
@@ -20,9 +20,11 @@ static psc_status load_rotary(psc_model *model, psc_error *error) {
     size_t half = model->config.rotary_dims / 2, n = model->config.n_ctx;
     model->rotary_cos = psc_aligned_alloc(n * half * sizeof(float));
     model->rotary_sin = psc_aligned_alloc(n * half * sizeof(float));
-    if (!model->rotary_cos || !model->rotary_sin) return no_memory(error, "rotary tables");
-    psc_rotary_tables(model->rotary_cos, model->rotary_sin, n, half, model->config.rotary_base);
-    return PSC_OK;
+    double *frequencies = malloc((half + 1) * sizeof *frequencies);
+    const bool enough = model->rotary_cos && model->rotary_sin && frequencies;
+    if (enough) psc_rotary_fill(model->rotary_cos, model->rotary_sin, frequencies, &model->config);
+    free(frequencies);
+    return enough ? PSC_OK : no_memory(error, "rotary tables");
 }
 
 static psc_status load_tokenizer(psc_model *model, psc_error *error) {
@@ -52,7 +54,8 @@ static void fill_info(psc_model *model) {
         .layer_norm_eps = c->layer_norm_eps,
         .hash = model->hash,
         .path = model->path,
-        .name = model->name};
+        .name = model->name,
+        .gelu = c->gelu};
 }
 
 /* Packs the weights into private memory. */
@@ -106,14 +109,28 @@ static psc_status load_weights(psc_model *model, const psc_checkpoint *checkpoin
     return status ? status : load_rotary(model, error);
 }
 
+/* The lines of a scaled rotary embedding; none for the default. */
+static void rope_text(char *text, size_t size, const psc_rope *rope) {
+    int n = 0;
+    *text = 0;
+    if (rope->kind != PSC_ROPE_DEFAULT)
+        n = snprintf(text, size, "rope_type: %s\nrope_factor: %g\n", rope->type, rope->factor);
+    if (rope->kind == PSC_ROPE_YARN)
+        snprintf(text + n, size - (size_t)n,
+            "original_max_position_embeddings: %g\nbeta_fast: %g\nbeta_slow: %g\n"
+            "attention_factor: %.9g\n",
+            rope->context, rope->beta_fast, rope->beta_slow, rope->scale);
+}
+
 static char *config_text(const psc_config *c) {
-    char text[1024];
+    char text[1024], rope[256];
+    rope_text(rope, sizeof rope, &c->rope);
     snprintf(text, sizeof text,
         "n_layers: %zu\nn_heads: %zu\nd_model: %zu\nd_head: %zu\nd_mlp: %zu\nd_vocab: %zu\n"
-        "n_ctx: %zu\nlayer_norm_eps: %g\nrotary_dims: %zu\nrotary_base: %g\n"
+        "n_ctx: %zu\nlayer_norm_eps: %.15g\nrotary_dims: %zu\nrotary_pct: %.15g\nrotary_base: %.15g\n%s"
         "parallel_residual: %s\ntied: %s\nattention_bias: %s\nactivation: %s\ndtype: %s\n",
         c->n_layers, c->n_heads, c->d_model, c->d_head, c->d_mlp, c->d_vocab, c->n_ctx,
-        (double)c->layer_norm_eps, c->rotary_dims, c->rotary_base,
+        c->layer_norm_eps_written, c->rotary_dims, c->rotary_pct, c->rotary_base, rope,
         c->parallel_residual ? "true" : "false", c->tied ? "true" : "false",
         c->attention_bias ? "true" : "false", c->activation, c->dtype);
     return strdup(text);

@@ -32,14 +32,16 @@ psc_status psc_model_describe(psc_result_model *out, const psc_model *model, psc
         .bos_id = c->bos_id,
         .n_eos = (int32_t)c->n_eos,
         .eos_ids = c->eos_ids,
-        .layer_norm_eps = (double)c->layer_norm_eps,
+        .layer_norm_eps = c->layer_norm_eps_written,
         .rotary_pct = c->rotary_pct,
         .rotary_base = c->rotary_base,
         .path = model->info.path,
         .hash = model->info.hash,
         .activation = c->activation,
         .dtype = c->dtype,
-        .name = model->info.name};
+        .name = model->info.name,
+        .rope_type = c->rope.type,
+        .rope_factor = c->rope.factor};
     memcpy(out, &facts, known < sizeof facts ? known : sizeof facts);
     return PSC_OK;
 }

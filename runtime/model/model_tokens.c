@@ -16,6 +16,12 @@ int32_t psc_model_bos(const psc_model *model) {
     return model->tokenizer ? psc_tokenizer_bos(model->tokenizer) : model->config.bos_id;
 }
 
+bool psc_model_ends(const psc_model *model, int32_t id) {
+    for (size_t i = 0; i < model->config.n_ends; i++)
+        if (model->config.end_ids[i] == id) return true;
+    return false;
+}
+
 static psc_status need_tokenizer(const psc_model *model, psc_error *error) {
     if (model->tokenizer) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,

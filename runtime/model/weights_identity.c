@@ -19,27 +19,49 @@ struct psc_identity {
     const psc_checkpoint *checkpoint;
 };
 
+static uint64_t bits_of(double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* The line of a scaled rotary embedding. Other models have none, so that their identities stay. */
+static size_t add_rope(char *text, size_t size, const psc_rope *rope) {
+    int n = 0;
+    if (rope->kind == PSC_ROPE_LINEAR)
+        n = snprintf(text, size, "rope linear %016" PRIx64 "\n", bits_of(rope->factor));
+    if (rope->kind == PSC_ROPE_YARN)
+        n = snprintf(text, size,
+            "rope yarn %016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %016" PRIx64
+            " %d\n",
+            bits_of(rope->factor), bits_of(rope->context), bits_of(rope->beta_fast),
+            bits_of(rope->beta_slow), bits_of(rope->scale), rope->truncate);
+    assert(n >= 0 && (size_t)n < size);
+    return (size_t)n;
+}
+
 /* The config values that affect numbers. Floats are written as bits, since text forms differ by
  * libc. A change here changes every model's identity and needs a new version in the first line. */
 size_t psc_identity_config(char *text, size_t size, const psc_config *c) {
+    static const char *const activations[] = {
+        [PSC_GELU_ERF] = "gelu", [PSC_GELU_TANH] = "gelu_tanh"};
     uint32_t eps;
-    uint64_t base;
     memcpy(&eps, &c->layer_norm_eps, sizeof eps);
-    memcpy(&base, &c->rotary_base, sizeof base);
     int n = snprintf(text, size,
         "pythiascope gpt_neox 1\n"
         "n_layers %zu\nn_heads %zu\nd_model %zu\nd_mlp %zu\nd_vocab %zu\nn_ctx %zu\n"
         "layer_norm_eps %08" PRIx32 "\nrotary_dims %zu\nrotary_base %016" PRIx64 "\n"
         "activation %s\nparallel_residual %d\ntied %d\nattention_bias %d\n",
         c->n_layers, c->n_heads, c->d_model, c->d_mlp, c->d_vocab, c->n_ctx, eps, c->rotary_dims,
-        base, c->activation, c->parallel_residual, c->tied, c->attention_bias);
+        bits_of(c->rotary_base), activations[c->gelu], c->parallel_residual, c->tied,
+        c->attention_bias);
     assert(n > 0 && (size_t)n < size);
-    return (size_t)n;
+    return (size_t)n + add_rope(text + n, size - (size_t)n, &c->rope);
 }
 
 psc_status psc_identity_open(
     psc_identity **out, const psc_checkpoint *checkpoint, psc_error *error) {
-    char text[512];
+    char text[768];
     psc_identity *identity = calloc(1, sizeof *identity);
     *out = NULL;
     if (identity) identity->state = XXH3_createState();

@@ -31,7 +31,7 @@ static void digest_text(char hex[33], const void *data, size_t size) {
 psc_status psc_record_open(
     psc_record *out, const char *model, const psc_checkpoint *checkpoint, psc_error *error) {
     const psc_tensors *files = checkpoint->files;
-    char config[512], hex[33];
+    char config[768], hex[33];
     char *path = realpath(model, NULL);
     *out = (psc_record){0};
     size_t n_config = psc_identity_config(config, sizeof config, &checkpoint->config);

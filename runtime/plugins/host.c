@@ -259,4 +259,5 @@ const psc_host psc_host_table = {
     .accumulate_record = psc_host_accumulate_record,
     .accumulated_records = psc_host_accumulated_records,
     .place = psc_host_place,
+    .tanh = psc_host_tanh,
 };

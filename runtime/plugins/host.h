@@ -35,6 +35,7 @@ int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, fl
     const float *u, int64_t n_rows);
 void psc_host_exp(psc_context *context, int64_t n, float *y, const float *x);
 void psc_host_erf(psc_context *context, int64_t n, float *y, const float *x);
+void psc_host_tanh(psc_context *context, int64_t n, float *y, const float *x);
 void psc_host_log(psc_context *context, int64_t n, double *y, const double *x);
 double psc_host_log_sum_exp(psc_context *context, int64_t n, const float *x);
 void psc_host_shares(psc_context *context, double sums[32], float *y, const float *x,

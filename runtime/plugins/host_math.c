@@ -198,6 +198,10 @@ void psc_host_erf(psc_context *context, int64_t n, float *y, const float *x) {
     if (n > 0) context->session->kernels->erf_f32(y, x, (size_t)n);
 }
 
+void psc_host_tanh(psc_context *context, int64_t n, float *y, const float *x) {
+    if (n > 0) context->session->kernels->tanh_f32(y, x, (size_t)n);
+}
+
 void psc_host_log(psc_context *context, int64_t n, double *y, const double *x) {
     if (n > 0) context->session->kernels->log_f64(y, x, (size_t)n);
 }

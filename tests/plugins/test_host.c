@@ -194,6 +194,8 @@ static int functions(void) {
     for (int i = 0; i < 40; i++) cr_assert_float_eq(y[i], expf(x[i]), 1e-4);
     host->erf(context, 40, y, x);
     for (int i = 0; i < 40; i++) cr_assert_float_eq(y[i], erff(x[i]), 1e-6);
+    host->tanh(context, 40, y, x);
+    for (int i = 0; i < 40; i++) cr_assert_float_eq(y[i], tanhf(x[i]), 1e-6);
     host->log(context, 40, z, z);
     for (int i = 0; i < 40; i++) cr_assert_float_eq(z[i], log(0.5 + i), 1e-14);
     double sum = 0, product = 0;

@@ -2,6 +2,8 @@
 #include "config.h"
 #include "loader_fixture.h"
 
+#include <math.h>
+
 TestSuite(config, .init = fixture_open, .fini = fixture_close);
 
 static const char base[] =
@@ -84,6 +86,81 @@ Test(config, flags_and_ids) {
     read_good("{\"hidden_act\": \"gelu_python\", \"hidden_dropout\": 0.5, \"unheard\": [1]}");
 }
 
+/* The config keeps them as people wrote them; transformers opens it, and none of them is a token. */
+Test(config, ids_outside_the_vocabulary) {
+    psc_config c = read_good("{\"bos_token_id\": 300, \"eos_token_id\": [7, 50256, 99999999999]}");
+    cr_assert(c.bos_id == -1 && c.n_eos == 1 && c.eos_ids[0] == 7);
+    cr_assert(c.n_ends == 1 && c.end_ids[0] == 7);
+}
+
+static psc_config with_generation(const char *overlay, const char *generation) {
+    put_text("generation_config.json", generation);
+    psc_config c = read_good(overlay);
+    put_text("generation_config.json", "{");
+    psc_error error = {0};
+    expect_error(read_over(&c, overlay, &error), PSC_ERROR_INPUT, &error,
+        "generation_config.json|not valid JSON");
+    put_text("generation_config.json", "{\"eos_token_id\": \"x\"}");
+    expect_error(read_over(&c, overlay, &error), PSC_ERROR_INPUT, &error,
+        "generation_config.json|eos_token_id");
+    put_text("generation_config.json", generation);
+    return read_good(overlay);
+}
+
+/* As transformers 5.23 has them in model.generation_config.eos_token_id. */
+Test(config, ends_of_generation) {
+    psc_config c = read_good("{\"eos_token_id\": [5, 7]}");
+    cr_assert(c.n_ends == 2 && c.end_ids[0] == 5 && c.end_ids[1] == 7);
+    cr_assert_eq(read_good("{}").n_ends, 0);
+    cr_assert_eq(read_good("{\"eos_token_id\": null}").n_ends, 0);
+    c = with_generation("{\"eos_token_id\": 7}", "{\"eos_token_id\": [3, 4]}");
+    cr_assert(c.n_ends == 2 && c.end_ids[0] == 3 && c.end_ids[1] == 4);
+    cr_assert(c.n_eos == 1 && c.eos_ids[0] == 7);
+    c = with_generation("{\"eos_token_id\": 7}", "{\"_from_model_config\": true}");
+    cr_assert_eq(c.n_ends, 0);
+}
+
+Test(config, names_of_gelu) {
+    static const char *const tanhs[] = {
+        "gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh"};
+    char overlay[64];
+    for (size_t i = 0; i < sizeof tanhs / sizeof *tanhs; i++) {
+        snprintf(overlay, sizeof overlay, "{\"hidden_act\": \"%s\"}", tanhs[i]);
+        psc_config c = read_good(overlay);
+        cr_assert(c.gelu == PSC_GELU_TANH, "%s", tanhs[i]);
+        cr_assert_str_eq(c.activation, tanhs[i]);
+    }
+    cr_assert_eq(read_good("{\"hidden_act\": \"gelu_python\"}").gelu, PSC_GELU_ERF);
+}
+
+Test(config, kinds_of_rotary_scaling) {
+    psc_rope r = read_good("{}").rope;
+    cr_assert(r.kind == PSC_ROPE_DEFAULT && r.factor == 1.0 && r.scale == 1.0);
+    r = read_good("{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}}").rope;
+    cr_assert(r.kind == PSC_ROPE_LINEAR && r.factor == 4.0 && r.scale == 1.0);
+    cr_assert_str_eq(r.type, "linear");
+    r = read_good("{\"rope_parameters\": {\"rope_type\": \"dynamic\", \"factor\": 2.5}}").rope;
+    cr_assert(r.kind == PSC_ROPE_DYNAMIC && r.factor == 2.5);
+    r = read_good("{\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4,"
+                  " \"original_max_position_embeddings\": 512}}")
+            .rope;
+    cr_assert(r.kind == PSC_ROPE_YARN && r.context == 512.0 && r.truncate);
+    cr_assert(r.beta_fast == 32.0 && r.beta_slow == 1.0);
+    cr_assert_float_eq(r.scale, 0.1 * log(4.0) + 1.0, 1e-15);
+    /* The key outside the object wins; the factor is then the ratio of the contexts. */
+    r = read_good(
+        "{\"original_max_position_embeddings\": 256, \"rope_scaling\": {\"type\": \"yarn\","
+        " \"original_max_position_embeddings\": 512, \"factor\": null, \"mscale\": 0.7,"
+        " \"mscale_all_dim\": 2, \"beta_fast\": 16, \"truncate\": false}}")
+            .rope;
+    cr_assert(r.context == 256.0 && r.factor == 8.0 && r.beta_fast == 16.0 && !r.truncate);
+    cr_assert_float_eq(r.scale, (0.07 * log(8.0) + 1.0) / (0.2 * log(8.0) + 1.0), 1e-15);
+    r = read_good(
+        "{\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4, \"attention_factor\": 1.25}}")
+            .rope;
+    cr_assert(r.scale == 1.25 && r.context == 2048.0);
+}
+
 static const struct {
     const char *overlay, *words;
     psc_status status;
@@ -91,8 +168,8 @@ static const struct {
     {"{\"model_type\": \"llama\"}", "model_type|llama|gpt_neox", PSC_ERROR_SUPPORT},
     {"{\"model_type\": \"-\"}", "no model_type", PSC_ERROR_INPUT},
     {"{\"model_type\": 7}", "model_type|string", PSC_ERROR_INPUT},
-    {"{\"hidden_act\": \"gelu_new\"}", "hidden_act|gelu_new", PSC_ERROR_SUPPORT},
-    {"{\"hidden_act\": \"relu\"}", "hidden_act|relu", PSC_ERROR_SUPPORT},
+    {"{\"hidden_act\": \"relu\"}", "hidden_act|relu|gelu_fast", PSC_ERROR_SUPPORT},
+    {"{\"hidden_act\": \"quick_gelu\"}", "hidden_act|quick_gelu", PSC_ERROR_SUPPORT},
     {"{\"quantization_config\": {}}", "quantization_config", PSC_ERROR_SUPPORT},
     {"{\"num_hidden_layers\": \"-\"}", "has no num_hidden_layers", PSC_ERROR_INPUT},
     {"{\"num_hidden_layers\": 0}", "num_hidden_layers is 0", PSC_ERROR_INPUT},
@@ -124,15 +201,32 @@ static const struct {
         PSC_ERROR_INPUT},
     {"{\"rope_theta\": 7, \"rope_parameters\": {\"rope_theta\": 8}}",
         "rope_parameters.rope_theta is 8|rope_theta is 7", PSC_ERROR_INPUT},
-    {"{\"rope_parameters\": {\"rope_type\": \"yarn\", \"rope_theta\": 8}}", "rope_parameters|yarn",
-        PSC_ERROR_SUPPORT},
+    {"{\"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": 8}}",
+        "rope_parameters|llama3|yarn", PSC_ERROR_SUPPORT},
+    {"{\"rope_scaling\": {\"type\": \"longrope\"}}", "rope_scaling|longrope", PSC_ERROR_SUPPORT},
+    {"{\"rope_scaling\": {\"type\": \"linear\"}}", "linear|needs a factor", PSC_ERROR_INPUT},
+    {"{\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": null}}", "dynamic|needs a factor",
+        PSC_ERROR_INPUT},
+    {"{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 0}}", "rope_scaling.factor is 0",
+        PSC_ERROR_INPUT},
+    {"{\"rope_scaling\": {\"type\": \"linear\", \"factor\": \"4\"}}", "rope_scaling.factor|number",
+        PSC_ERROR_INPUT},
+    {"{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}, \"rope_parameters\": {\"factor\": 2}}",
+        "rope_parameters.factor is 2|rope_scaling.factor is 4", PSC_ERROR_INPUT},
+    {"{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}, \"rope_parameters\":"
+     " {\"rope_type\": \"yarn\", \"factor\": 4}}",
+        "yarn|linear|equal", PSC_ERROR_INPUT},
+    {"{\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4, \"beta_fast\": -1}}", "beta_fast",
+        PSC_ERROR_INPUT},
+    {"{\"rope_scaling\": {\"type\": \"yarn\", \"original_max_position_embeddings\": 0}}",
+        "original_max_position_embeddings is 0", PSC_ERROR_INPUT},
+    {"{\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4}, \"rope_theta\": 1}", "base|yarn",
+        PSC_ERROR_INPUT},
     {"{\"rope_parameters\": {\"full_attention\": {}}}", "full_attention", PSC_ERROR_SUPPORT},
     {"{\"rope_parameters\": 3}", "rope_parameters|object", PSC_ERROR_INPUT},
-    {"{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}}", "rope_scaling|linear",
-        PSC_ERROR_SUPPORT},
     {"{\"use_parallel_residual\": 1}", "use_parallel_residual|true or false", PSC_ERROR_INPUT},
     {"{\"tie_word_embeddings\": \"no\"}", "tie_word_embeddings", PSC_ERROR_INPUT},
-    {"{\"bos_token_id\": 300}", "bos_token_id is 300|vocab_size is 300", PSC_ERROR_INPUT},
+    {"{\"bos_token_id\": -2}", "bos_token_id is -2", PSC_ERROR_INPUT},
     {"{\"eos_token_id\": [1, -9]}", "eos_token_id is -9", PSC_ERROR_INPUT},
     {"{\"eos_token_id\": [1, \"x\"]}", "eos_token_id", PSC_ERROR_INPUT},
     {"{\"eos_token_id\": [1,1,1,1,1,1,1,1,1]}", "eos_token_id lists", PSC_ERROR_INPUT},

@@ -359,6 +359,15 @@ Test(reference, dot_and_elementwise) {
             expect_near((double)gate.data[i], phi, 2e-7, "gate");
             CHECK(same_float(y.data[i], a.data[i] * gate.data[i]), "gelu %zu", i);
         }
+        reference()->gelu_tanh(y.data, gate.data, a.data, n);
+        for (size_t i = 0; i < n; i++) {
+            double x = (double)a.data[i], u = 0.7978845608028654 * (x + 0.044715 * x * x * x);
+            expect_near((double)gate.data[i], 1.0 / (1.0 + exp(-2.0 * u)), 2e-7, "tanh gate");
+            CHECK(same_float(y.data[i], a.data[i] * gate.data[i]), "gelu_tanh %zu", i);
+        }
+        reference()->tanh_f32(y.data, a.data, n);
+        for (size_t i = 0; i < n; i++)
+            expect_near((double)y.data[i], tanh((double)a.data[i]), 1e-7, "tanh");
         reference()->exp_f32(y.data, a.data, n);
         reference()->erf_f32(gate.data, a.data, n);
         for (size_t i = 0; i < n; i++) {

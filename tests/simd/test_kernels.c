@@ -133,6 +133,8 @@ ROW_CASE(ln_affine, .n_in = 3, .n_out = 1, .in_place = 1)
 
 ROW_RUNNER(gelu, k->gelu(r->out[0], r->extra[0] % 2 ? r->out[1] : NULL, r->in[0], r->n))
 ROW_CASE(gelu, .n_in = 1, .n_out = 2, .in_place = 1)
+ROW_RUNNER(gelu_tanh, k->gelu_tanh(r->out[0], r->extra[0] % 2 ? r->out[1] : NULL, r->in[0], r->n))
+ROW_CASE(gelu_tanh, .n_in = 1, .n_out = 2, .in_place = 1)
 
 ROW_RUNNER(add, k->add(r->out[0], r->in[0], r->in[1], r->n))
 ROW_CASE(add, .n_in = 2, .n_out = 1, .in_place = 2)
@@ -155,6 +157,8 @@ ROW_CASE(exp_f32, .n_in = 1, .n_out = 1, .in_place = 1)
 
 ROW_RUNNER(erf_f32, k->erf_f32(r->out[0], r->in[0], r->n))
 ROW_CASE(erf_f32, .n_in = 1, .n_out = 1, .in_place = 1)
+ROW_RUNNER(tanh_f32, k->tanh_f32(r->out[0], r->in[0], r->n))
+ROW_CASE(tanh_f32, .n_in = 1, .n_out = 1, .in_place = 1)
 
 ROW_RUNNER(dot, k->dot(r->out[0], r->in[0], r->in[1], r->n))
 ROW_CASE(dot, .n_in = 2, .n_out = 1)

@@ -77,6 +77,10 @@ PSC_ROWS_ALL = 0
 PSC_ROWS_LAST = 1
 PSC_ROWS_RANGE = 2
 
+# psc_gelu
+PSC_GELU_ERF = 0
+PSC_GELU_TANH = 1
+
 # psc_matrix
 PSC_W_Q = 0
 PSC_W_K = 1
@@ -372,6 +376,7 @@ class psc_model_info(ctypes.Structure):
     hash: Text
     path: Text
     name: Text
+    gelu: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("n_layers", ctypes.c_int32),
@@ -388,6 +393,7 @@ class psc_model_info(ctypes.Structure):
         ("hash", ctypes.c_char_p),
         ("path", ctypes.c_char_p),
         ("name", ctypes.c_char_p),
+        ("gelu", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -976,6 +982,13 @@ psc_host_place = ctypes.CFUNCTYPE(
     ctypes.POINTER(ctypes.c_int64),
     ctypes.POINTER(ctypes.c_int32),
 )
+psc_host_tanh = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+)
 
 
 class psc_host(ctypes.Structure):
@@ -1049,6 +1062,7 @@ class psc_host(ctypes.Structure):
     accumulate_record: Any
     accumulated_records: Any
     place: Any
+    tanh: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1120,6 +1134,7 @@ class psc_host(ctypes.Structure):
         ("accumulate_record", psc_host_accumulate_record),
         ("accumulated_records", psc_host_accumulated_records),
         ("place", psc_host_place),
+        ("tanh", psc_host_tanh),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -1208,6 +1223,8 @@ class psc_result_model(ctypes.Structure):
     activation: Text
     dtype: Text
     name: Text
+    rope_type: Text
+    rope_factor: float
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("n_layers", ctypes.c_int32),
@@ -1232,6 +1249,8 @@ class psc_result_model(ctypes.Structure):
         ("activation", ctypes.c_char_p),
         ("dtype", ctypes.c_char_p),
         ("name", ctypes.c_char_p),
+        ("rope_type", ctypes.c_char_p),
+        ("rope_factor", ctypes.c_double),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2202,6 +2221,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ),
     ),
     "psc_model_bos": (ctypes.c_int32, (ctypes.c_void_p,)),
+    "psc_model_ends": (ctypes.c_bool, (ctypes.c_void_p, ctypes.c_int32)),
     "psc_model_decode": (
         ctypes.c_int,
         (
