@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json_arrays.h"
 #include "json_head.h"
 #include "results.h"
 
@@ -72,8 +73,8 @@ static void put_options(psc_json *json, const psc_section *section) {
     psc_json_end(json);
 }
 
-/* {"dtype": "F32", "axes": [...], "shape": [...]}; a capture has no axis names. */
-static void put_array(psc_json *json, const psc_stored_array *stored) {
+/* {"dtype": "F32", "axes": [...], "shape": [...]} and numbers; a capture has no axis names. */
+static void put_array(psc_json *json, const psc_results *results, const psc_stored_array *stored) {
     static const char *const dtypes[] = {"F32", "F64", "I32"};
     const psc_array *array = &stored->view;
     psc_json_object(json, array->key);
@@ -88,6 +89,8 @@ static void put_array(psc_json *json, const psc_stored_array *stored) {
     for (int i = 0; i < array->n_axes; i++) psc_json_listed(json, json_integer(array->shape[i]));
     psc_json_list_end(json);
     if (stored->token_ids) psc_json_member(json, "token_ids", json_true());
+    psc_json_numbers(
+        json, stored->section < 0 ? NULL : &results->sections[stored->section], stored);
     psc_json_end(json);
 }
 
@@ -95,7 +98,7 @@ static void put_array(psc_json *json, const psc_stored_array *stored) {
 static void put_arrays(psc_json *json, const char *key, const psc_results *results, int section) {
     psc_json_object(json, key);
     for (int i = 0; i < results->n_arrays; i++)
-        if (results->arrays[i].section == section) put_array(json, &results->arrays[i]);
+        if (results->arrays[i].section == section) put_array(json, results, &results->arrays[i]);
     psc_json_end(json);
 }
 

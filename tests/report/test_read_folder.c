@@ -109,6 +109,11 @@ Test(read_folder, every_kind_of_entry) {
     cr_assert_eq(psc_results_vocabulary_at(&id, &text, read, 2, &error), PSC_OK);
     cr_assert(id == INT32_MAX && !*text);
     cr_assert_eq(psc_results_array_holds_token_ids(read, "odd \"name\".x.ids"), 1);
+    psc_result_target target = PSC_RESULT_TARGET_INIT;
+    cr_assert_eq(psc_results_target_count(read), 2);
+    cr_assert_eq(psc_results_target_at(&target, read, 1, &error), PSC_OK);
+    cr_assert(target.id == INT32_MAX && !target.text && isnan(target.p));
+    cr_assert(target.minus_id == 0 && strcmp(target.minus_text, " a") == 0);
     psc_results_close(&read);
 }
 
@@ -123,6 +128,7 @@ Test(read_folder, an_older_version_has_no_summary_and_no_vocabulary) {
     json_t *root = parse(json);
     free(json.data);
     json_object_del(root, "vocabulary");
+    json_object_del(root, "targets");
     json_object_del(root, "captures"); /* its tensors stay */
     json_object_del(at(root, "plugins/odd \"name\".x"), "summary");
     json_object_del(at(root, "plugins/odd \"name\".x/arrays/ids"), "token_ids");

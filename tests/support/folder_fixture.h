@@ -110,6 +110,32 @@ static inline void add_odd_section(psc_results *r) {
     cr_assert_eq(failed, 0);
 }
 
+static inline void add_targets(psc_results *r) {
+    psc_result_target *t = psc_results_make_targets(r, 2);
+    cr_assert(t);
+    t[0] = (psc_result_target){.struct_size = sizeof *t,
+        .id = 5,
+        .minus_id = -1,
+        .rank = 1,
+        .name = "top:1",
+        .text = "\"",
+        .p = 0.1,
+        .logit = -0.0};
+    t[1] = (psc_result_target){.struct_size = sizeof *t,
+        .row = 1,
+        .id = INT32_MAX,
+        .minus_id = 0,
+        .rank = 7,
+        .minus_rank = 8,
+        .name = "#2147483647 - ' a'",
+        .minus_text = " a",
+        .p = NAN,
+        .logit = 1e300,
+        .minus_p = 5e-324,
+        .minus_logit = 1.0 / 3};
+    r->n_targets = 2;
+}
+
 /* Arrays of two sections and captures that were made in turns, some of them empty. */
 static inline psc_results *make_odd(void) {
     static const int32_t eos[] = {0, 7};
@@ -150,6 +176,7 @@ static inline psc_results *make_odd(void) {
     add(r, 1, "one.two", PSC_F32, NULL, 0);
     add(r, -1, "a.capture", PSC_F32, NULL, 1);
     cr_assert_eq(psc_results_add_vocabulary(r, 3, words, &error), PSC_OK);
+    add_targets(r);
     return r;
 }
 
