@@ -80,7 +80,10 @@ struct psc_results {
     psc_result_target *targets;       /* names and texts are in own */
     int n_sections, n_arrays, n_files, n_spare, n_labels;
     int32_t n_vocabulary, n_targets;
-    psc_arena own; /* texts of targets, and of a head that was read */
+    const char *command;       /* of results that were read; null without. In own */
+    psc_result_time time;      /* struct_size 0: none */
+    psc_generation generation; /* struct_size 0: none. In own */
+    psc_arena own;             /* texts of targets, and of a head that was read */
 };
 
 /* --- results.c ------------------------------------------------------------------------------- */

@@ -58,11 +58,45 @@ psc_status psc_results_copy_head(psc_results *to, const psc_results *from, psc_e
     return no_memory(error);
 }
 
+static bool own_targets(psc_results *to, const psc_results *from) {
+    if (from->n_targets == 0) return true;
+    psc_result_target *targets = psc_results_make_targets(to, from->n_targets);
+    for (int32_t i = 0; targets && i < from->n_targets; i++) {
+        targets[i] = from->targets[i];
+        if (!own_text(to, &targets[i].name) || !own_text(to, &targets[i].text) ||
+            !own_text(to, &targets[i].minus_text))
+            return false;
+        to->n_targets++;
+    }
+    return targets != NULL;
+}
+
+/* What a client adds. */
+static bool own_rest(psc_results *to, const psc_results *from) {
+    psc_generation *g = &to->generation;
+    to->command = from->command;
+    to->time = from->time;
+    *g = from->generation;
+    if (!own_text(to, &to->command)) return false;
+    if (g->text && !(g->text = psc_results_keep(to, g->text, g->text_bytes))) return false;
+    const size_t bytes = (size_t)g->n * sizeof *g->tokens;
+    psc_generated_token *tokens = psc_arena_alloc(&to->own, bytes + 1);
+    if (tokens && bytes) memcpy(tokens, g->tokens, bytes);
+    g->tokens = tokens;
+    for (int32_t i = 0; tokens && i < g->n; i++)
+        if (tokens[i].bytes &&
+            !(tokens[i].bytes = psc_results_keep(to, tokens[i].bytes, tokens[i].n_bytes)))
+            return false;
+    return tokens != NULL;
+}
+
 psc_status psc_results_copy(psc_results **out, const psc_results *results, psc_error *error) {
     psc_results *copy = NULL;
     *out = NULL;
     psc_status status = psc_results_open(&copy, error);
     if (!status) status = psc_results_copy_head(copy, results, error);
+    if (!status && (!own_targets(copy, results) || !own_rest(copy, results)))
+        status = no_memory(error);
     if (!status) status = psc_results_adopt(copy, results, NULL, error);
     if (status) psc_results_close(&copy);
     *out = copy;

@@ -50,6 +50,24 @@ psc_status psc_results_get_corpus(
     return give(out, &results->corpus, sizeof results->corpus, error);
 }
 
+const char *psc_results_command(const psc_results *results) {
+    return results->command;
+}
+
+psc_status psc_results_get_time(
+    psc_result_time *out, const psc_results *results, psc_error *error) {
+    if (results->time.struct_size == 0)
+        return psc_fail(error, PSC_ERROR_STATE, "the results hold no time");
+    return give(out, &results->time, sizeof results->time, error);
+}
+
+psc_status psc_results_get_generation(
+    psc_generation *out, const psc_results *results, psc_error *error) {
+    if (results->generation.struct_size == 0)
+        return psc_fail(error, PSC_ERROR_STATE, "the results hold no generation");
+    return give(out, &results->generation, sizeof results->generation, error);
+}
+
 /* --- lists ----------------------------------------------------------------------------------- */
 
 static psc_status check_index(int32_t index, int32_t n, const char *what, psc_error *error) {

@@ -8,6 +8,7 @@
 
 #include "embedded_model.h"
 #include "progress.h"
+#include "timing.h"
 
 enum { TEXT_CAP = 16 << 20 }; /* bytes: far beyond any context */
 
@@ -46,6 +47,7 @@ psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error)
     cli_progress_start("loading the model");
     psc_status status = psc_model_open_with(out, folder, cli_cache_options(), error);
     cli_progress_stop();
+    cli_time_start();
     return status;
 }
 

@@ -11,6 +11,7 @@
 
 #include "progress.h"
 #include "report.h"
+#include "timing.h"
 #include "typed.h"
 
 /* "logits:level=head,rows=all": the options start at the first ':' that "key=" follows. */
@@ -115,13 +116,13 @@ static void release_signals(const held_signals *held) {
     sigprocmask(SIG_SETMASK, &held->before, NULL);
 }
 
-static psc_status write_folder(
-    const psc_results *results, const cli_arguments *arguments, psc_error *error) {
+static psc_status write_folder(const psc_results *results, const psc_format_options *options,
+    const cli_arguments *arguments, psc_error *error) {
     const char *folder = cli_value(arguments, "out");
     held_signals held;
     if (!folder) return PSC_OK;
     hold_signals(&held);
-    const psc_status status = psc_results_write_folder(results, folder, error);
+    const psc_status status = psc_results_write_folder_with(results, options, folder, error);
     release_signals(&held);
     return status;
 }
@@ -236,9 +237,27 @@ static void say_written(const psc_results *results, const cli_arguments *argumen
     if (page) printf("wrote %s: open it in a browser\n", page);
 }
 
-psc_status cli_write_out(
-    const psc_results *results, const cli_arguments *arguments, psc_error *error) {
-    const psc_status status = write_folder(results, arguments, error);
+/* The tokens of the work. */
+static int64_t tokens_of(const psc_results *results) {
+    psc_corpus_totals corpus = PSC_CORPUS_TOTALS_INIT;
+    if (psc_results_get_corpus(&corpus, results, NULL) == PSC_OK) return corpus.tokens;
+    return psc_results_token_count(results);
+}
+
+psc_status cli_describe(cli_description *out, const psc_results *results, int64_t n_tokens,
+    const cli_arguments *arguments, psc_error *error) {
+    const int64_t n = n_tokens < 0 ? tokens_of(results) : n_tokens;
+    *out = (cli_description){.options = PSC_FORMAT_OPTIONS_INIT};
+    out->options.time = cli_time_stop(&out->time, n, arguments);
+    if (psc_results_command(results)) return PSC_OK; /* results that were read keep theirs */
+    out->options.command = out->command = cli_command(arguments);
+    if (out->command) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the command");
+}
+
+psc_status cli_write_out(const psc_results *results, const psc_format_options *options,
+    const cli_arguments *arguments, psc_error *error) {
+    const psc_status status = write_folder(results, options, arguments, error);
     if (!status) say_written(results, arguments);
     return status;
 }
@@ -246,13 +265,17 @@ psc_status cli_write_out(
 psc_status cli_deliver_as(const cli_delivery *how, const psc_results *results,
     const cli_arguments *arguments, psc_error *error) {
     const psc_format format = cli_has(arguments, "json") ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT;
-    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
-    options.sections = how->sections;
-    options.width = how->width;
-    psc_status status = write_folder(results, arguments, error);
+    cli_description about;
+    psc_status status =
+        cli_describe(&about, results, how->tokens > 0 ? how->tokens : -1, arguments, error);
+    about.options.sections = how->sections;
+    about.options.width = how->width;
+    about.options.one_line = how->one_line;
+    if (!status) status = write_folder(results, &about.options, arguments, error);
     if (!status) status = write_page(how, results, arguments, error);
-    if (!status) status = psc_results_write(results, format, &options, stdout, error);
+    if (!status) status = psc_results_write(results, format, &about.options, stdout, error);
     if (!status) say_written(results, arguments);
+    free(about.command);
     return status;
 }
 

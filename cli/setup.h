@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "psc.h"
+#include "timing.h"
 
 /* argument: "NAME[:key=value,...]". The caller frees the name by free(); null without memory. */
 char *cli_plugin_name(const char *argument);
@@ -23,9 +24,18 @@ extern const char *const cli_default_plugins[];
 psc_status cli_add_targets(psc_session *session, const cli_arguments *arguments, psc_error *error);
 /* Checks the folder of --out and the file of --html before the work. */
 psc_status cli_check_out(const cli_arguments *arguments, psc_error *error);
+/* What results.json has besides the results: the command, with --time the time. */
+typedef struct cli_description {
+    psc_format_options options;
+    psc_result_time time;
+    char *command; /* the caller frees it by free(), also after an error */
+} cli_description;
+/* n_tokens: of the work; negative: those of the results. */
+psc_status cli_describe(cli_description *out, const psc_results *results, int64_t n_tokens,
+    const cli_arguments *arguments, psc_error *error);
 /* Writes the folder of --out, if given, and says so unless --json is given. */
-psc_status cli_write_out(
-    const psc_results *results, const cli_arguments *arguments, psc_error *error);
+psc_status cli_write_out(const psc_results *results, const psc_format_options *options,
+    const cli_arguments *arguments, psc_error *error);
 /* Writes the folder of --out and the page of --html, then prints JSON with --json, or the summary
  * without. */
 psc_status cli_deliver(
@@ -36,6 +46,8 @@ typedef struct cli_delivery {
     int32_t sections;                 /* that the summary has, from the first on; 0: all */
     const psc_results *beside;        /* nullable: on the page beside the results */
     const char *label, *beside_label; /* of the two on the page; nullable */
+    int64_t tokens;                   /* of the work, for --time; 0: those of the results */
+    int32_t one_line;                 /* nonzero: --json prints one line */
 } cli_delivery;
 psc_status cli_deliver_as(const cli_delivery *how, const psc_results *results,
     const cli_arguments *arguments, psc_error *error);
@@ -64,7 +76,8 @@ int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin);
         "both or neither; DIR must be new or empty"},                                              \
     {"html", 1, false, "FILE",                                                                     \
         "write a page for a browser: one file with figures of\n"                                   \
-        "all results, which needs no network"}
+        "all results, which needs no network"},                                                    \
+    CLI_TIME_OPTION
 #define CLI_TARGET_OPTIONS(by_default)                                                             \
     {"target", 1, true, "T",                                                                       \
         "what to explain: text of one token, #ID, next or\n"                                       \

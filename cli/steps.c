@@ -137,5 +137,5 @@ psc_status cli_steps_error(const cli_steps *steps, psc_status status, psc_error 
 }
 
 psc_status cli_steps_end(const cli_steps *steps, const psc_session *session, psc_error *error) {
-    return cli_write_out(psc_session_results(session), steps->arguments, error);
+    return cli_write_out(psc_session_results(session), NULL, steps->arguments, error);
 }

@@ -2,6 +2,7 @@
 #include "typed.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct buffer {
@@ -47,4 +48,40 @@ void cli_typed(char *out, size_t size, const cli_arguments *arguments) {
     add(&b, arguments->verb->name);
     for (int i = 0; i < arguments->n_typed; i++) add_word(&b, arguments->typed[i]);
     if (b.full) memcpy(out + b.used, cut, sizeof cut);
+}
+
+/* Options of machine, progress and output. */
+static bool changes_nothing(const char *option) {
+    static const char *const names[] = {"threads", "isa", "chunk", "batch", "cache", "no-cache",
+        "cache-dir", "cache-limit", "json", "out", "html", "open", "width", "time", "state",
+        "save-seconds", NULL};
+    int i = 0;
+    while (names[i] && strcmp(names[i], option) != 0) i++;
+    return names[i] != NULL;
+}
+
+/* The longest that words can become, with a space, dashes and quotes. */
+static size_t room_of(const cli_arguments *arguments) {
+    size_t room = strlen(arguments->verb->name) + 64;
+    for (int i = 0; i < arguments->n_typed; i++) room += 4 * strlen(arguments->typed[i]) + 8;
+    return room;
+}
+
+char *cli_command(const cli_arguments *arguments) {
+    const size_t room = room_of(arguments);
+    char *out = malloc(room), option[64];
+    buffer b = {.text = out, .size = room};
+    if (!out) return NULL;
+    *out = 0;
+    add(&b, "pythiascope ");
+    add(&b, arguments->verb->name);
+    for (int i = 0; i < arguments->n_given; i++) {
+        const cli_given *given = &arguments->given[i];
+        if (changes_nothing(given->option->name)) continue;
+        snprintf(option, sizeof option, "--%s", given->option->name);
+        add_word(&b, option);
+        for (int k = 0; k < given->option->n_values; k++) add_word(&b, given->values[k]);
+    }
+    for (int i = 0; i < arguments->n_operands; i++) add_word(&b, arguments->operands[i]);
+    return out;
 }

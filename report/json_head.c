@@ -76,3 +76,34 @@ void psc_json_corpus(psc_json *json, const psc_corpus_totals *corpus) {
     if (corpus->limit > 0) put_integer(json, "limit_tokens", corpus->limit);
     psc_json_end(json);
 }
+
+void psc_json_time(psc_json *json, const psc_result_time *time) {
+    psc_json_object(json, "time");
+    psc_json_member(json, "seconds", psc_json_real(time->seconds));
+    psc_json_member(json, "tokens_per_second", psc_json_real(time->tokens_per_second));
+    put_integer(json, "peak_memory_bytes", time->peak_memory_bytes);
+    psc_json_end(json);
+}
+
+static json_t *generated(const psc_generated_token *token) {
+    json_t *text = token->bytes ? psc_json_bytes(token->bytes, token->n_bytes) : json_null();
+    return json_pack("{s:i, s:o, s:i, s:o, s:o}", "id", (int)token->id, "text", text, "rank",
+        (int)token->rank, "p", psc_json_real(token->p), "logit", psc_json_real(token->logit));
+}
+
+void psc_json_generation(psc_json *json, const psc_generation *g) {
+    static const char *const ends[] = {"limit", "token", "context"};
+    psc_json_object(json, "generation");
+    put_integer(json, "limit", g->limit);
+    psc_json_member(json, "temperature", psc_json_real(g->temperature));
+    put_integer(json, "top_k", g->top_k);
+    psc_json_member(json, "top_p", psc_json_real(g->top_p));
+    psc_json_member(json, "min_p", psc_json_real(g->min_p));
+    put_integer(json, "seed", (int64_t)g->seed);
+    put_text(json, "end", ends[g->end > 0 && g->end <= PSC_END_CONTEXT ? g->end : 0]);
+    psc_json_member(json, "text", g->text ? psc_json_bytes(g->text, g->text_bytes) : json_null());
+    psc_json_list(json, "tokens", 0);
+    for (int32_t i = 0; i < g->n; i++) psc_json_object_listed(json, generated(&g->tokens[i]));
+    psc_json_objects_end(json);
+    psc_json_end(json);
+}

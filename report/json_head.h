@@ -11,5 +11,7 @@
 void psc_json_model(psc_json *json, const psc_result_model *model);
 void psc_json_run(psc_json *json, const psc_result_run *run);
 void psc_json_corpus(psc_json *json, const psc_corpus_totals *corpus);
+void psc_json_time(psc_json *json, const psc_result_time *time);
+void psc_json_generation(psc_json *json, const psc_generation *generation);
 
 #endif

@@ -15,9 +15,13 @@
 /* PSC_ERROR_STATE if the results are empty; the functions below need results that are not. */
 psc_status psc_report_ready(const psc_results *results, psc_error *error);
 
-/* results.json, to a stream; the same on one line. */
-psc_status psc_report_json(const psc_results *results, FILE *out, psc_error *error);
-psc_status psc_report_json_line(const psc_results *results, FILE *out, psc_error *error);
+/* Fills options from the caller's (nullable); refuses those out of range and empty results. */
+psc_status psc_report_check(psc_format_options *out, const psc_results *results, psc_format format,
+    const psc_format_options *given, psc_error *error);
+
+/* results.json, to a stream. options: of PSC_FORMAT_JSON. */
+psc_status psc_report_json(
+    const psc_results *results, const psc_format_options *options, FILE *out, psc_error *error);
 /* tensors.safetensors, to a stream: every plugin's arrays and the captured tensors. */
 psc_status psc_report_tensors(const psc_results *results, FILE *out, psc_error *error);
 

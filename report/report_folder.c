@@ -14,15 +14,16 @@ psc_status psc_results_check_folder(const char *folder, psc_error *error) {
     return status;
 }
 
-typedef psc_status (*write_fn)(const psc_results *results, FILE *out, psc_error *error);
-
-static psc_status write_one(psc_output *output, const char *folder, const char *name,
-    write_fn write, const psc_results *results, psc_error *error) {
+/* results.json with options, else tensors.safetensors. */
+static psc_status write_one(psc_output *output, const char *folder, const psc_results *results,
+    const psc_format_options *options, psc_error *error) {
+    const char *name = options ? "results.json" : "tensors.safetensors";
     FILE *file;
     psc_status status = psc_output_open(&file, output, name, error);
     if (status) return status;
     errno = 0;
-    status = write(results, file, error);
+    status = options ? psc_report_json(results, options, file, error)
+                     : psc_report_tensors(results, file, error);
     if (status == PSC_ERROR_IO)
         psc_fail(error, status, "cannot write %s/%s: %s", folder, name,
             errno ? strerror(errno) : "the write failed");
@@ -44,19 +45,23 @@ static psc_status write_made(
     return status ? status : closed;
 }
 
-psc_status psc_results_write_folder(
-    const psc_results *results, const char *folder, psc_error *error) {
+psc_status psc_results_write_folder_with(const psc_results *results,
+    const psc_format_options *given, const char *folder, psc_error *error) {
     psc_output *output = NULL;
-    psc_status status = psc_report_ready(results, error);
+    psc_format_options options;
+    psc_status status = psc_report_check(&options, results, PSC_FORMAT_JSON, given, error);
+    options.one_line = 0;
     if (!status) status = psc_output_begin(&output, folder, error);
-    if (!status)
-        status = write_one(output, folder, "results.json", psc_report_json, results, error);
-    if (!status)
-        status =
-            write_one(output, folder, "tensors.safetensors", psc_report_tensors, results, error);
+    if (!status) status = write_one(output, folder, results, &options, error);
+    if (!status) status = write_one(output, folder, results, NULL, error);
     for (int i = 0; !status && i < results->n_files; i++)
         status = write_made(output, folder, &results->files[i], error);
     if (!status) return psc_output_commit(&output, error);
     psc_output_abort(&output);
     return status;
+}
+
+psc_status psc_results_write_folder(
+    const psc_results *results, const char *folder, psc_error *error) {
+    return psc_results_write_folder_with(results, NULL, folder, error);
 }

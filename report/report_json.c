@@ -166,11 +166,25 @@ static void put_section(psc_json *json, const psc_results *results, int index) {
     psc_json_end(json);
 }
 
-static void put_document(psc_json *json, const psc_results *results) {
+/* What the client knows besides; else what the results were read with. */
+static void put_besides(
+    psc_json *json, const psc_results *results, const psc_format_options *options) {
+    const char *command = options->command ? options->command : results->command;
+    const psc_result_time *time = options->time ? options->time : &results->time;
+    const psc_generation *generation =
+        options->generation ? options->generation : &results->generation;
+    if (command) put_text(json, "command", command);
+    if (time->struct_size > 0) psc_json_time(json, time);
+    if (generation->struct_size > 0) psc_json_generation(json, generation);
+}
+
+static void put_document(
+    psc_json *json, const psc_results *results, const psc_format_options *options) {
     psc_json_object(json, NULL);
     psc_json_object(json, "pythiascope");
     put_text(json, "version", results->version);
     psc_json_end(json);
+    put_besides(json, results, options);
     psc_json_model(json, &results->model);
     psc_json_run(json, &results->run);
     if (results->has_corpus) psc_json_corpus(json, &results->corpus);
@@ -184,22 +198,14 @@ static void put_document(psc_json *json, const psc_results *results) {
     psc_json_end(json);
 }
 
-static psc_status write_document(
-    const psc_results *results, bool compact, FILE *out, psc_error *error) {
-    psc_json json = {.out = out, .compact = compact};
+psc_status psc_report_json(
+    const psc_results *results, const psc_format_options *options, FILE *out, psc_error *error) {
+    psc_json json = {.out = out, .compact = options->one_line != 0};
     errno = 0;
-    put_document(&json, results);
+    put_document(&json, results, options);
     if (!psc_json_close(&json))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the results");
     if (fputc('\n', out) != EOF && !ferror(out)) return PSC_OK;
     return psc_fail(error, PSC_ERROR_IO, "cannot write the results as JSON: %s",
         errno ? strerror(errno) : "the output failed");
-}
-
-psc_status psc_report_json(const psc_results *results, FILE *out, psc_error *error) {
-    return write_document(results, false, out, error);
-}
-
-psc_status psc_report_json_line(const psc_results *results, FILE *out, psc_error *error) {
-    return write_document(results, true, out, error);
 }

@@ -14,7 +14,18 @@ psc_status psc_report_ready(const psc_results *results, psc_error *error) {
     return psc_results_get_run(&run, results, error);
 }
 
-static psc_status check(psc_format_options *out, const psc_results *results, psc_format format,
+/* Structures of the options that this version can read. */
+static psc_status check_besides(const psc_format_options *options, psc_error *error) {
+    if (options->time && options->time->struct_size < sizeof *options->time)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "the options' time has no struct_size; start from PSC_RESULT_TIME_INIT");
+    if (options->generation && options->generation->struct_size < sizeof *options->generation)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "the options' generation has no struct_size; start from PSC_GENERATION_INIT");
+    return PSC_OK;
+}
+
+psc_status psc_report_check(psc_format_options *out, const psc_results *results, psc_format format,
     const psc_format_options *given, psc_error *error) {
     *out = (psc_format_options)PSC_FORMAT_OPTIONS_INIT;
     if (given)
@@ -30,7 +41,8 @@ static psc_status check(psc_format_options *out, const psc_results *results, psc
         return psc_fail(error, PSC_ERROR_INPUT, "the number of sections must not be negative");
     if (out->page_bytes < 0)
         return psc_fail(error, PSC_ERROR_INPUT, "the page's bytes must not be negative");
-    const psc_status status = psc_report_ready(results, error);
+    psc_status status = check_besides(out, error);
+    if (!status) status = psc_report_ready(results, error);
     if (status || format != PSC_FORMAT_HTML || !out->beside) return status;
     return psc_report_ready(out->beside, error);
 }
@@ -38,9 +50,7 @@ static psc_status check(psc_format_options *out, const psc_results *results, psc
 /* terminal: the stream if it may be a terminal, else null. */
 static psc_status write_to(FILE *out, FILE *terminal, const psc_results *results, psc_format format,
     const psc_format_options *options, psc_error *error) {
-    if (format == PSC_FORMAT_JSON)
-        return options->one_line ? psc_report_json_line(results, out, error)
-                                 : psc_report_json(results, out, error);
+    if (format == PSC_FORMAT_JSON) return psc_report_json(results, options, out, error);
     if (format == PSC_FORMAT_HTML) return psc_report_page(results, options, out, error);
     psc_report_style style = psc_report_style_of(terminal);
     style.sections = options->sections;
@@ -53,7 +63,7 @@ static psc_status write_to(FILE *out, FILE *terminal, const psc_results *results
 psc_status psc_results_write(const psc_results *results, psc_format format,
     const psc_format_options *given, FILE *out, psc_error *error) {
     psc_format_options options;
-    psc_status status = check(&options, results, format, given, error);
+    psc_status status = psc_report_check(&options, results, format, given, error);
     return status ? status : write_to(out, out, results, format, &options, error);
 }
 
@@ -63,7 +73,7 @@ psc_status psc_results_write_memory(char **out, size_t *bytes, const psc_results
     size_t size = 0;
     *out = NULL;
     if (bytes) *bytes = 0;
-    psc_status status = check(&options, results, format, given, error);
+    psc_status status = psc_report_check(&options, results, format, given, error);
     if (status) return status;
     FILE *stream = open_memstream(out, &size);
     if (!stream) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");

@@ -14,6 +14,12 @@ enum { MOST_SECTIONS = 1024, MOST_MEMBERS = 4096, MOST_NAMED_ARRAYS = 65536 };
 
 /* results_reader_head.c: version, model, run, corpus, tokens, vocabulary. */
 psc_status psc_read_head(psc_results *results, const psc_json_at *document);
+/* A text that is kept as long as the results live. */
+psc_status psc_read_text(
+    const char **out, psc_results *results, const psc_json_at *at, const char *key);
+
+/* results_reader_besides.c: the command, time and generation, where there are such. */
+psc_status psc_read_besides(psc_results *results, const psc_json_at *document);
 
 /* results_reader_sections.c: a section's options, axes, values and summary, in their order. */
 psc_status psc_read_section(psc_results *results, const psc_json_at *plugins, const char *name);

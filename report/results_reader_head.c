@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static psc_status take_text(
+psc_status psc_read_text(
     const char **out, psc_results *results, const psc_json_at *at, const char *key) {
     const char *text;
     psc_status status = psc_json_get_text(&text, at, key);
@@ -79,8 +79,8 @@ static psc_status read_config(psc_results *results, const psc_json_at *config) {
         status = psc_json_get_flag(&m->parallel_residual, config, "parallel_residual");
     if (status == PSC_OK) status = psc_json_get_flag(&m->tied, config, "tied");
     if (status == PSC_OK) status = psc_json_get_flag(&m->attention_bias, config, "attention_bias");
-    if (status == PSC_OK) status = take_text(&m->activation, results, config, "activation");
-    if (status == PSC_OK) status = take_text(&m->dtype, results, config, "dtype");
+    if (status == PSC_OK) status = psc_read_text(&m->activation, results, config, "activation");
+    if (status == PSC_OK) status = psc_read_text(&m->dtype, results, config, "dtype");
     return status == PSC_OK ? read_ids(m, results, config) : status;
 }
 
@@ -89,15 +89,15 @@ static psc_status take_name(psc_results *results, const psc_json_at *model) {
     const char *path = results->model.path, *slash = strrchr(path, '/');
     results->model.name = slash && slash[1] ? slash + 1 : path;
     if (!json_object_get(model->object, "name")) return PSC_OK;
-    return take_text(&results->model.name, results, model, "name");
+    return psc_read_text(&results->model.name, results, model, "name");
 }
 
 static psc_status read_model(psc_results *results, const psc_json_at *document) {
     psc_json_at model, config;
     results->model = (psc_result_model)PSC_RESULT_MODEL_INIT;
     psc_status status = psc_json_enter(&model, document, "model");
-    if (status == PSC_OK) status = take_text(&results->model.path, results, &model, "path");
-    if (status == PSC_OK) status = take_text(&results->model.hash, results, &model, "hash");
+    if (status == PSC_OK) status = psc_read_text(&results->model.path, results, &model, "path");
+    if (status == PSC_OK) status = psc_read_text(&results->model.hash, results, &model, "hash");
     if (status == PSC_OK) status = take_name(results, &model);
     if (status == PSC_OK) status = psc_json_enter(&config, &model, "config");
     return status == PSC_OK ? read_config(results, &config) : status;
@@ -112,8 +112,8 @@ static psc_status read_run(psc_results *results, const psc_json_at *document) {
     psc_json_at run;
     *r = (psc_result_run)PSC_RESULT_RUN_INIT;
     psc_status status = psc_json_enter(&run, document, "run");
-    if (status == PSC_OK) status = take_text(&r->isa, results, &run, "isa");
-    if (status == PSC_OK) status = take_text(&r->sleef, results, &run, "sleef");
+    if (status == PSC_OK) status = psc_read_text(&r->isa, results, &run, "isa");
+    if (status == PSC_OK) status = psc_read_text(&r->sleef, results, &run, "sleef");
     if (status == PSC_OK) status = take_counts(counts, &run);
     return status == PSC_OK ? psc_json_get_flag(&r->bos, &run, "bos") : status;
 }
@@ -184,7 +184,7 @@ static psc_status take_text_or_null(
     const char **out, psc_results *results, const psc_json_at *at, const char *key) {
     *out = NULL;
     if (json_is_null(json_object_get(at->object, key))) return PSC_OK;
-    return take_text(out, results, at, key);
+    return psc_read_text(out, results, at, key);
 }
 
 static psc_status read_minus(psc_result_target *t, psc_results *results, const psc_json_at *at) {
@@ -202,7 +202,7 @@ static psc_status read_minus(psc_result_target *t, psc_results *results, const p
 static psc_status read_target(psc_result_target *t, psc_results *results, const psc_json_at *at) {
     int64_t row = 0;
     t->struct_size = sizeof *t;
-    psc_status status = take_text(&t->name, results, at, "name");
+    psc_status status = psc_read_text(&t->name, results, at, "name");
     if (status == PSC_OK)
         status = psc_json_get_integer(&row, at, "row", 0, (int64_t)results->n_tokens - 1);
     if (status == PSC_OK) status = psc_json_get_count(&t->id, at, "id");
@@ -284,7 +284,8 @@ static psc_status read_vocabulary(psc_results *results, const psc_json_at *docum
 psc_status psc_read_head(psc_results *results, const psc_json_at *document) {
     psc_json_at program;
     psc_status status = psc_json_enter(&program, document, "pythiascope");
-    if (status == PSC_OK) status = take_text(&results->version, results, &program, "version");
+    if (status == PSC_OK) status = psc_read_text(&results->version, results, &program, "version");
+    if (status == PSC_OK) status = psc_read_besides(results, document);
     if (status == PSC_OK) status = read_model(results, document);
     if (status == PSC_OK) status = read_run(results, document);
     if (status == PSC_OK && json_object_get(document->object, "corpus"))

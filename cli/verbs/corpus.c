@@ -92,6 +92,12 @@ static bool is_due(const survey *s) {
            s->save_seconds;
 }
 
+static long long tokens_so_far(const survey *s) {
+    psc_corpus_totals totals;
+    psc_corpus_get_totals(&totals, s->corpus);
+    return totals.tokens;
+}
+
 /* Resumes from the state file if it exists. Otherwise writes a first one, so that an unwritable
  * path fails before the work. */
 static psc_status resume(survey *s, psc_error *error) {
@@ -106,16 +112,11 @@ static psc_status resume(survey *s, psc_error *error) {
     cli_state_free(&state);
     if (status) return cli_state_error(s->state_path, status, error);
     clock_gettime(CLOCK_MONOTONIC, &s->saved);
+    cli_time_skip(tokens_so_far(s));
     return PSC_OK;
 }
 
 /* --- the work -------------------------------------------------------------------------------- */
-
-static long long tokens_so_far(const survey *s) {
-    psc_corpus_totals totals;
-    psc_corpus_get_totals(&totals, s->corpus);
-    return totals.tokens;
-}
 
 /* Reads up to one batch of windows; returns their number, or -1 after an error. */
 static int32_t read_batch(survey *s, psc_input *inputs, psc_document *documents, psc_error *error) {

@@ -129,6 +129,57 @@ typedef struct psc_corpus_totals {
 PSC_API psc_status psc_results_get_corpus(
     psc_corpus_totals *out, const psc_results *results, psc_error *error);
 
+/* What a client measured and passed on in psc_format_options. */
+typedef struct psc_result_time {
+    uint32_t struct_size;
+    double seconds;            /* of the work, without opening the model */
+    double tokens_per_second;  /* NaN for work without tokens */
+    int64_t peak_memory_bytes; /* of the process so far */
+} psc_result_time;
+#define PSC_RESULT_TIME_INIT                                                                       \
+    { sizeof(psc_result_time), 0, 0, 0 }
+
+/* The command of results that were read from a folder; null if it holds none. */
+PSC_API const char *psc_results_command(const psc_results *results);
+/* PSC_ERROR_STATE unless the results were read from a folder that holds a time. */
+PSC_API psc_status psc_results_get_time(
+    psc_result_time *out, const psc_results *results, psc_error *error);
+
+/* A token that was drawn, and what the model's logits before it say of it. */
+typedef struct psc_generated_token {
+    int32_t id;
+    int32_t rank;      /* 1: the most probable token */
+    double p, logit;   /* p: of the model, from 0 to 1, before temperature and filters */
+    const char *bytes; /* [n_bytes], need not be UTF-8; null if it has no text */
+    size_t n_bytes;
+} psc_generated_token;
+
+typedef enum psc_generation_end {
+    PSC_END_LIMIT = 0,  /* the caller's number of tokens */
+    PSC_END_TOKEN = 1,  /* an end-of-text token was drawn; it is not among the tokens */
+    PSC_END_CONTEXT = 2 /* the model's context is full */
+} psc_generation_end;
+
+/* A text that grew token by token: settings, and what was drawn. */
+typedef struct psc_generation {
+    uint32_t struct_size;
+    int32_t n; /* tokens drawn */
+    const psc_generated_token *tokens;
+    const char *text; /* [text_bytes], need not be UTF-8: the prompt and the tokens; null without */
+    size_t text_bytes;
+    int64_t limit; /* most tokens to draw */
+    uint64_t seed;
+    double temperature, top_p, min_p; /* 0 of the last two: no such filter */
+    int32_t top_k;                    /* 0: no such filter */
+    int32_t end;                      /* psc_generation_end */
+} psc_generation;
+#define PSC_GENERATION_INIT                                                                        \
+    { sizeof(psc_generation), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* PSC_ERROR_STATE unless the results were read from a folder that holds a generation. */
+PSC_API psc_status psc_results_get_generation(
+    psc_generation *out, const psc_results *results, psc_error *error);
+
 /* One row of the run, ordered by (sequence, position). */
 typedef struct psc_result_token {
     int32_t id;
@@ -294,21 +345,6 @@ PSC_API psc_status psc_results_file_at(
 
 /* --- writing and reading --------------------------------------------------------------------- */
 
-/* Checks in advance that psc_results_write_folder can write folder: it must be new or empty, and
- * its parent must exist and be writable. PSC_ERROR_IO otherwise. Leaves no files. */
-PSC_API psc_status psc_results_check_folder(const char *folder, psc_error *error);
-/* Writes folder/results.json, folder/tensors.safetensors (every array and captured tensor) and the
- * plugins' files. The folder must be new or empty; it appears whole or not at all. */
-PSC_API psc_status psc_results_write_folder(
-    const psc_results *results, const char *folder, psc_error *error);
-
-/* Reads results.json and tensors.safetensors of a folder that psc_results_write_folder wrote, in
- * this version or an older one. The caller closes *out with psc_results_close; it depends on no
- * model, and has no files of plugins. Written again, both files have the same bytes. The folder may
- * come from anywhere: PSC_ERROR_INPUT for what is wrong in it, PSC_ERROR_IO if a file cannot be
- * read, and *out is null. */
-PSC_API psc_status psc_results_read_folder(psc_results **out, const char *folder, psc_error *error);
-
 typedef enum psc_format {
     PSC_FORMAT_JSON = 0, /* results.json: everything except the arrays' elements; NaN as null */
     PSC_FORMAT_TEXT = 1, /* the summary for a terminal, with unsafe characters escaped */
@@ -335,13 +371,35 @@ typedef struct psc_format_options {
     /* Of HTML. Texts may be null and need not be UTF-8. */
     const psc_results *beside;        /* nullable: a run that the page shows beside this one */
     const char *label, *beside_label; /* of the two runs: "with --ablate L0H3" */
-    const char *command;              /* shown at the page's foot */
+    const char *command;              /* in JSON; at the page's foot. null: in JSON that of results
+                                         that were read */
     int64_t page_bytes; /* the most bytes of the page, about, without its viewer; 0: so many
                            that the whole page has at most 1 MB. Larger arrays are rounded or cut,
                            and the page names them */
+    /* Of JSON; null: those of results that were read. */
+    const psc_result_time *time;
+    const psc_generation *generation;
 } psc_format_options;
 #define PSC_FORMAT_OPTIONS_INIT                                                                    \
-    { sizeof(psc_format_options), 0, PSC_COLOR_AUTO, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_format_options), 0, PSC_COLOR_AUTO, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Checks in advance that psc_results_write_folder can write folder: it must be new or empty, and
+ * its parent must exist and be writable. PSC_ERROR_IO otherwise. Leaves no files. */
+PSC_API psc_status psc_results_check_folder(const char *folder, psc_error *error);
+/* Writes folder/results.json, folder/tensors.safetensors (every array and captured tensor) and the
+ * plugins' files. The folder must be new or empty; it appears whole or not at all. */
+PSC_API psc_status psc_results_write_folder(
+    const psc_results *results, const char *folder, psc_error *error);
+/* The same with the options of PSC_FORMAT_JSON for results.json; options may be null. */
+PSC_API psc_status psc_results_write_folder_with(const psc_results *results,
+    const psc_format_options *options, const char *folder, psc_error *error);
+
+/* Reads results.json and tensors.safetensors of a folder that psc_results_write_folder wrote, in
+ * this version or an older one. The caller closes *out with psc_results_close; it depends on no
+ * model, and has no files of plugins. Written again, both files have the same bytes. The folder may
+ * come from anywhere: PSC_ERROR_INPUT for what is wrong in it, PSC_ERROR_IO if a file cannot be
+ * read, and *out is null. */
+PSC_API psc_status psc_results_read_folder(psc_results **out, const char *folder, psc_error *error);
 
 /* Write the results in a format. options may be null: zeros. PSC_ERROR_STATE for empty results,
  * PSC_ERROR_INPUT for an unknown format and options out of range, PSC_ERROR_IO for a failed write,

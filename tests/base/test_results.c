@@ -269,7 +269,7 @@ Test(results, vocabulary) {
     char *text;
     GIVES(psc_results_write_memory(&text, NULL, results, PSC_FORMAT_JSON, NULL, &error));
     cr_assert(strstr(text, "  ],\n  \"vocabulary\": {\n    \"2\": \"two\",\n"), "%s", text);
-    cr_assert(strstr(text, "\"shape\": [1, 2],\n          \"token_ids\": true\n        }"));
+    cr_assert(strstr(text, "\"shape\": [1, 2],\n          \"token_ids\": true,\n"));
     psc_free(text);
     psc_results_clear(results);
     cr_assert_eq(psc_results_vocabulary_count(results), 0);
@@ -370,11 +370,11 @@ Test(results, json_to_the_byte) {
                               "        \"contributions\": {\n"
                               "          \"dtype\": \"F32\",\n"
                               "          \"axes\": [\"rows\", \"rows\"],\n"
-                              "          \"shape\": [1, 2]\n        },\n"
+                              "          \"shape\": [1, 2],\n          \"values\": [[2.5, null]]\n        },\n"
                               "        \"target_ids\": {\n"
                               "          \"dtype\": \"I32\",\n"
                               "          \"axes\": [\"rows\", \"rows\"],\n"
-                              "          \"shape\": [1, 2]\n        }\n      },\n"
+                              "          \"shape\": [1, 2],\n          \"values\": [[-1, -1]]\n        }\n      },\n"
                               "      \"summary\": [\n"
                               "        \"After ' \\u001B[2Jcat' the model expects\\n' sat'.\",\n"
                               "        {\"title\": \"largest shares\", \"unit\": \"nats\", "
@@ -395,13 +395,15 @@ Test(results, json_to_the_byte) {
                               "        \"mean\": {\n"
                               "          \"dtype\": \"F64\",\n"
                               "          \"axes\": [\"x\", \"x\"],\n"
-                              "          \"shape\": [1, 1]\n        }\n      }\n"
+                              "          \"shape\": [1, 1],\n"
+                              "          \"values\": [[0.10000000000000001]]\n        }\n      }\n"
                               "    }\n"
                               "  },\n"
                               "  \"captures\": {\n"
                               "    \"blocks.0.hook_attn_out\": {\n"
                               "      \"dtype\": \"F32\",\n"
-                              "      \"shape\": [2, 3]\n    }\n  }\n}\n");
+                              "      \"shape\": [2, 3],\n      \"values\": "
+                              "[[null, null, null], [null, null, null]]\n    }\n  }\n}\n");
     psc_free(text);
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pythiascope
-from program import GRIM, TEXT, check_same, run_program
+from program import GRIM, TEXT, check_same, run_program, without_command
 from pythiascope import Model, Result, ablate, knockout, patch, scale, steer
 
 Case = tuple[str, Callable[[Model], Result], tuple[str, ...]]
@@ -107,7 +107,7 @@ def test_default_settings(tmp_path: Path) -> None:
     ours = pythiascope.Model().lens(TEXT).save(tmp_path / "ours")
     run_program("analyze", "--text", TEXT, "--plugin", "lens", "--out", str(tmp_path / "theirs"))
     for path in ours.iterdir():
-        assert path.read_bytes() == (tmp_path / "theirs" / path.name).read_bytes()
+        assert path.read_bytes() == without_command(tmp_path / "theirs" / path.name)
 
 
 # --- several plugins -----------------------------------------------------------------------------

@@ -8,7 +8,8 @@ static void open_results(void) {
     cr_assert_eq(psc_results_open(&made, &error), PSC_OK);
     made->version = "1";
     made->has_head = true;
-    made->model = (psc_result_model){.path = "", .hash = "", .activation = "", .dtype = ""};
+    made->model =
+        (psc_result_model){.name = "", .path = "", .hash = "", .activation = "", .dtype = ""};
     made->run = (psc_result_run){.isa = "", .sleef = ""};
     cr_assert(psc_results_add_section(made, "p", "1"));
 }

@@ -17,6 +17,43 @@ static void check_same_files(const char *a, const char *b) {
     }
 }
 
+/* Results with all that a client adds are written again with the same bytes. */
+static void round_trip_with_options(const psc_results *results) {
+    const char *third = in_base("third"), *fourth = in_base("fourth");
+    cr_assert_eq(psc_results_write_folder_with(results, odd_options(), third, &error), PSC_OK, "%s",
+        error.message);
+    psc_results *read = must_read(third), *copy = NULL;
+    cr_assert_eq(psc_results_copy(&copy, read, &error), PSC_OK, "%s", error.message);
+    psc_results_close(&read);
+    cr_assert_eq(psc_results_write_folder(copy, fourth, &error), PSC_OK, "%s", error.message);
+    check_same_files(third, fourth);
+    psc_result_time time = PSC_RESULT_TIME_INIT;
+    psc_generation g = PSC_GENERATION_INIT;
+    cr_assert_str_eq(psc_results_command(copy), odd_options()->command);
+    cr_assert_eq(psc_results_get_time(&time, copy, &error), PSC_OK);
+    cr_assert(time.seconds == 0.125 && time.peak_memory_bytes == INT64_MAX);
+    cr_assert_eq(psc_results_get_generation(&g, copy, &error), PSC_OK);
+    cr_assert(g.seed == UINT64_MAX && g.end == PSC_END_CONTEXT && g.n == 2 && g.text_bytes == 4);
+    cr_assert(g.tokens[0].n_bytes == 3 && g.tokens[1].rank == 7 && !g.tokens[1].bytes);
+    psc_results_close(&copy);
+}
+
+Test(read_folder, what_a_client_adds) {
+    psc_results *results = make_odd();
+    psc_result_time time = PSC_RESULT_TIME_INIT;
+    psc_generation g = PSC_GENERATION_INIT;
+    round_trip_with_options(results);
+    cr_assert_null(psc_results_command(results));
+    REFUSED(psc_results_get_time(&time, results, &error), PSC_ERROR_STATE, "no time");
+    REFUSED(psc_results_get_generation(&g, results, &error), PSC_ERROR_STATE, "no generation");
+    psc_result_time none = {0};
+    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
+    options.time = &none;
+    REFUSED(psc_results_write_folder_with(results, &options, in_base("fifth"), &error),
+        PSC_ERROR_INPUT, "PSC_RESULT_TIME_INIT");
+    psc_results_close(&results);
+}
+
 /* results -> first -> read -> second: the same files and the same printed text. */
 static void round_trip(const psc_results *results) {
     const char *first = in_base("first"), *second = in_base("second");

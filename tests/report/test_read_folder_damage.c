@@ -28,6 +28,16 @@ static const struct {
     {"tokens/1/id", "-4", "tokens[1].id"},
     {"tokens/1/text", "5", "tokens[1].text"},
     {"tokens/1/end", "4294967296", "tokens[1].end"},
+    {"command", "5", "command is not a text"},
+    {"time", "5", "time is not an object"},
+    {"time", "{}", "time.seconds is missing"},
+    {"time/peak_memory_bytes", "-1", "time.peak_memory_bytes"},
+    {"generation", "[]", "generation is not an object"},
+    {"generation/end", "\"x\"", "generation.end is not limit, token or context"},
+    {"generation/text", "5", "generation.text is neither"},
+    {"generation/tokens", "{}", "generation.tokens is not a list"},
+    {"generation/tokens/0", "7", "tokens has an entry that is not an object"},
+    {"generation/tokens/1/rank", NULL, "generation.tokens[1].rank is missing"},
     {"targets", "{}", "targets is not a list"},
     {"targets/0", "3", "targets has an entry that is not an object"},
     {"targets/0/name", "3", "targets[0].name is not a text"},
@@ -105,7 +115,8 @@ static void change(json_t *root, const char *path, const char *value) {
 Test(read_damaged, refused_entries) {
     psc_results *results = make_odd();
     const char *folder = in_base("first");
-    cr_assert_eq(psc_results_write_folder(results, folder, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_results_write_folder_with(results, odd_options(), folder, &error), PSC_OK,
+        "%s", error.message);
     psc_results_close(&results);
     const bytes json = load(folder, "results.json");
     const bytes tensors = load(folder, "tensors.safetensors");
@@ -261,7 +272,8 @@ enum { MUTATIONS = 6000 };
 Test(read_damaged, mutated_files) {
     psc_results *results = make_odd();
     const char *folder = in_base("first");
-    cr_assert_eq(psc_results_write_folder(results, folder, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_results_write_folder_with(results, odd_options(), folder, &error), PSC_OK,
+        "%s", error.message);
     psc_results_close(&results);
     const bytes json = load(folder, "results.json");
     const bytes tensors = load(folder, "tensors.safetensors");

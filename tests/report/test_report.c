@@ -25,10 +25,15 @@ static char *written(psc_status (*write)(const psc_results *, FILE *, psc_error 
     return text;
 }
 
+static psc_status write_json(const psc_results *results, FILE *out, psc_error *error) {
+    static const psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
+    return psc_report_json(results, &options, out, error);
+}
+
 Test(report, json_is_read_back) {
     psc_results *results = make_results();
     size_t bytes;
-    char *text = written(psc_report_json, results, &bytes);
+    char *text = written(write_json, results, &bytes);
     json_error_t where;
     json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &where);
     cr_assert(root, "%s at line %d", where.text, where.line);
@@ -150,7 +155,7 @@ Test(report, a_stream_that_fails_is_an_error) {
     FILE *closed = fopen("/dev/null", "rb"); /* not open for writing */
     cr_assert(closed);
     setvbuf(closed, NULL, _IONBF, 0);
-    cr_expect_eq(psc_report_json(results, closed, &error), PSC_ERROR_IO);
+    cr_expect_eq(write_json(results, closed, &error), PSC_ERROR_IO);
     cr_expect_eq(psc_report_tensors(results, closed, &error), PSC_ERROR_IO);
     cr_expect_eq(
         psc_report_summary(results, closed, (psc_report_style){.width = 80}, &error), PSC_ERROR_IO);

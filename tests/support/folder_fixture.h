@@ -136,6 +136,28 @@ static inline void add_targets(psc_results *r) {
     r->n_targets = 2;
 }
 
+/* What a client adds to results.json. */
+static inline const psc_format_options *odd_options(void) {
+    static const psc_generated_token tokens[] = {
+        {5, 1, 0.5, -3, "a\0b", 3}, {INT32_MAX, 7, NAN, 1e300, NULL, 0}};
+    static const psc_result_time time = {sizeof time, 0.125, NAN, INT64_MAX};
+    static const psc_generation generation = {.struct_size = sizeof generation,
+        .n = 2,
+        .tokens = tokens,
+        .text = "\"a\0b",
+        .text_bytes = 4,
+        .limit = INT64_MAX,
+        .seed = UINT64_MAX,
+        .temperature = 0.7,
+        .top_k = 3,
+        .end = PSC_END_CONTEXT};
+    static psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
+    options.command = "pythiascope 'caf\xc3\xa9'\n";
+    options.time = &time;
+    options.generation = &generation;
+    return &options;
+}
+
 /* Arrays of two sections and captures that were made in turns, some of them empty. */
 static inline psc_results *make_odd(void) {
     static const int32_t eos[] = {0, 7};

@@ -148,6 +148,11 @@ PSC_OPTION_LAYER = 7
 PSC_OPTION_LAYERS = 8
 PSC_OPTION_HEADS = 9
 
+# psc_generation_end
+PSC_END_LIMIT = 0
+PSC_END_TOKEN = 1
+PSC_END_CONTEXT = 2
+
 # psc_value_kind
 PSC_VALUE_NUMBER = 0
 PSC_VALUE_TEXT = 1
@@ -1317,6 +1322,80 @@ class psc_corpus_totals(ctypes.Structure):
 
 
 
+class psc_result_time(ctypes.Structure):
+    struct_size: int
+    seconds: float
+    tokens_per_second: float
+    peak_memory_bytes: int
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("seconds", ctypes.c_double),
+        ("tokens_per_second", ctypes.c_double),
+        ("peak_memory_bytes", ctypes.c_int64),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_result_time)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
+class psc_generated_token(ctypes.Structure):
+    id: int
+    rank: int
+    p: float
+    logit: float
+    bytes: Address
+    n_bytes: int
+    _fields_ = (
+        ("id", ctypes.c_int32),
+        ("rank", ctypes.c_int32),
+        ("p", ctypes.c_double),
+        ("logit", ctypes.c_double),
+        ("bytes", ctypes.c_void_p),
+        ("n_bytes", ctypes.c_size_t),
+    )
+
+
+
+class psc_generation(ctypes.Structure):
+    struct_size: int
+    n: int
+    tokens: Any
+    text: Text
+    text_bytes: int
+    limit: int
+    seed: int
+    temperature: float
+    top_p: float
+    min_p: float
+    top_k: int
+    end: int
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("n", ctypes.c_int32),
+        ("tokens", ctypes.POINTER(psc_generated_token)),
+        ("text", ctypes.c_char_p),
+        ("text_bytes", ctypes.c_size_t),
+        ("limit", ctypes.c_int64),
+        ("seed", ctypes.c_uint64),
+        ("temperature", ctypes.c_double),
+        ("top_p", ctypes.c_double),
+        ("min_p", ctypes.c_double),
+        ("top_k", ctypes.c_int32),
+        ("end", ctypes.c_int32),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_generation)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
 class psc_result_token(ctypes.Structure):
     id: int
     sequence: int
@@ -1495,6 +1574,8 @@ class psc_format_options(ctypes.Structure):
     beside_label: Text
     command: Text
     page_bytes: int
+    time: Any
+    generation: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("width", ctypes.c_int32),
@@ -1507,6 +1588,8 @@ class psc_format_options(ctypes.Structure):
         ("beside_label", ctypes.c_char_p),
         ("command", ctypes.c_char_p),
         ("page_bytes", ctypes.c_int64),
+        ("time", ctypes.POINTER(psc_result_time)),
+        ("generation", ctypes.POINTER(psc_generation)),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -1843,6 +1926,9 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_result_model,
     psc_result_run,
     psc_corpus_totals,
+    psc_result_time,
+    psc_generated_token,
+    psc_generation,
     psc_result_token,
     psc_result_target,
     psc_result_section,
@@ -1928,6 +2014,15 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "psc_results_get_corpus": (
         ctypes.c_int,
         (ctypes.POINTER(psc_corpus_totals), ctypes.c_void_p, ctypes.POINTER(psc_error)),
+    ),
+    "psc_results_command": (ctypes.c_char_p, (ctypes.c_void_p,)),
+    "psc_results_get_time": (
+        ctypes.c_int,
+        (ctypes.POINTER(psc_result_time), ctypes.c_void_p, ctypes.POINTER(psc_error)),
+    ),
+    "psc_results_get_generation": (
+        ctypes.c_int,
+        (ctypes.POINTER(psc_generation), ctypes.c_void_p, ctypes.POINTER(psc_error)),
     ),
     "psc_results_token_count": (ctypes.c_int32, (ctypes.c_void_p,)),
     "psc_results_token_at": (
@@ -2074,6 +2169,15 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "psc_results_write_folder": (
         ctypes.c_int,
         (ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(psc_error)),
+    ),
+    "psc_results_write_folder_with": (
+        ctypes.c_int,
+        (
+            ctypes.c_void_p,
+            ctypes.POINTER(psc_format_options),
+            ctypes.c_char_p,
+            ctypes.POINTER(psc_error),
+        ),
     ),
     "psc_results_read_folder": (
         ctypes.c_int,
