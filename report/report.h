@@ -48,6 +48,10 @@ psc_status psc_report_summary(
 psc_status psc_report_sections(
     const psc_results *results, FILE *out, psc_report_style style, psc_error *error);
 
+/* The manual's page on a section of that name and version, made by that version of pythiascope:
+ * "docs/plugins/ln.md". Null if the section is not a built-in's. The text is static. */
+const char *psc_report_section_page(const char *program, const char *name, const char *version);
+
 /* Escapes untrusted text for a terminal: control, invisible and reordering characters and broken
  * UTF-8 as \n, \x1b, \u{202e}. Always terminated, cut between characters; returns the bytes
  * written. */

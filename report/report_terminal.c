@@ -17,7 +17,7 @@
 #define STYLE_POSITIVE "36" /* cyan and red: color-blind readers can distinguish them */
 #define STYLE_NEGATIVE "31"
 
-enum { MIN_WIDTH = 40, MAX_WIDTH = 120, LABEL_COLUMNS = 28, BAR_COLUMNS = 48 };
+enum { MIN_WIDTH = 40, MAX_WIDTH = 160, BAR_COLUMNS = 48 };
 
 psc_report_style psc_report_style_of(FILE *stream) {
     psc_report_style style = {.width = 80, .color = false};
@@ -106,15 +106,18 @@ static bar_columns measure_bars(const psc_result_item *bars, char *const *labels
     for (int i = 0; i < bars->n; i++) {
         if (bars->values[i] < 0) c.with_sign = true;
         if (isfinite(bars->values[i])) c.most = fmax(c.most, fabs(bars->values[i]));
-        int columns = psc_text_columns(labels[i]);
-        if (columns > c.label) c.label = columns < LABEL_COLUMNS ? columns : LABEL_COLUMNS;
+        const int columns = psc_text_columns(labels[i]);
+        if (columns > c.label) c.label = columns;
     }
     for (int i = 0; i < bars->n; i++) {
         char number[64];
         format_number(number, sizeof number, bars->values[i], c.decimals, c.with_sign);
         if ((int)strlen(number) > c.number) c.number = (int)strlen(number);
     }
-    c.bar = width - 4 - c.label - 2 - c.number - 2;
+    const int room = width - 4 - 2 - c.number - 2; /* of label and bar */
+    const int least_bar = width / 8 < 12 ? width / 8 : 12, most_label = room - least_bar;
+    if (c.label > most_label) c.label = most_label > 8 ? most_label : 8;
+    c.bar = room - c.label;
     if (c.bar > BAR_COLUMNS) c.bar = BAR_COLUMNS;
     if (c.bar < 4) c.bar = 4;
     return c;
@@ -168,7 +171,21 @@ static bool print_sentence(const printer *p, const char *sentence) {
     return text != NULL;
 }
 
-static bool print_section(const printer *p, const psc_section *section) {
+/* next: the section that follows, or null; it names the page if both have the same. */
+static void print_page(const printer *p, const char *program, const psc_section *section,
+    const psc_section *next, bool after_bars) {
+    const char *page = psc_report_section_page(program, section->name, section->version);
+    const char *later = next ? psc_report_section_page(program, next->name, next->version) : NULL;
+    if (!page || (later && strcmp(page, later) == 0)) return;
+    if (after_bars) fputc('\n', p->out);
+    style_on(p, STYLE_DIM);
+    fprintf(p->out, "  See %s", page);
+    style_off(p);
+    fputc('\n', p->out);
+}
+
+static bool print_section(
+    const printer *p, const char *program, const psc_section *section, const psc_section *next) {
     char *name = escaped(section->name);
     if (!name) return false;
     fputc('\n', p->out);
@@ -187,6 +204,7 @@ static bool print_section(const printer *p, const psc_section *section) {
         complete = item->sentence ? print_sentence(p, item->sentence) : print_bars(p, item);
         after_bars = !item->sentence;
     }
+    if (complete) print_page(p, program, section, next, after_bars);
     return complete;
 }
 
@@ -217,7 +235,7 @@ static bool token_text(char *out, size_t size, const psc_result_token *token) {
     return true;
 }
 
-/* The tokens with marked borders; of a long text the last tokens. */
+/* The tokens with marked borders, on lines that end at a border; of a long text the last tokens. */
 static bool print_tokens(const printer *p, const psc_results *results) {
     const psc_result_token *tokens = results->tokens;
     int32_t n = results->n_tokens, first = n;
@@ -230,16 +248,23 @@ static bool print_tokens(const printer *p, const psc_results *results) {
         first--;
     }
     if (n == 0) return true;
-    fprintf(p->out, "%d token%s: ", (int)n, n == 1 ? "" : "s");
-    if (first > 0) fputs("… ", p->out);
+    int column = fprintf(p->out, "%d token%s: ", (int)n, n == 1 ? "" : "s");
+    if (first > 0) column += fputs("… ", p->out) < 0 ? 0 : 2;
     for (int32_t i = first; i < n; i++) {
         if (!token_text(text, sizeof text, &tokens[i])) return false;
+        const int columns = psc_text_columns(text);
         if (i > first) {
             style_on(p, STYLE_DIM);
             fputs("|", p->out);
             style_off(p);
+            column++;
+        }
+        if (i > first && column + columns + 1 > p->style.width) { /* 1: the next border */
+            fputs("\n  ", p->out);
+            column = 2;
         }
         fputs(text, p->out);
+        column += columns;
     }
     fputc('\n', p->out);
     return true;
@@ -273,7 +298,9 @@ static psc_status print(
     const int32_t n = style.sections > 0 && style.sections < results->n_sections
                           ? style.sections
                           : results->n_sections;
-    for (int i = 0; complete && i < n; i++) complete = print_section(&p, &results->sections[i]);
+    for (int i = 0; complete && i < n; i++)
+        complete = print_section(&p, results->version, &results->sections[i],
+            i + 1 < n ? &results->sections[i + 1] : NULL);
     if (!complete) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the summary");
     if (fflush(out) == 0 && !ferror(out)) return PSC_OK;
     return psc_fail(error, PSC_ERROR_IO, "cannot write the summary: %s",

@@ -1,6 +1,7 @@
 /* Widths, cuts and escapes of text on a terminal; base/utf8 reads the characters. */
 #include "terminal_text.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "report.h"
@@ -48,11 +49,42 @@ void psc_text_field(FILE *out, const char *text, int columns) {
     fprintf(out, "%*s", columns > used ? columns - used : 0, "");
 }
 
+enum { MOST_QUOTED = 64 }; /* bytes */
+
+/* The end of a token in quotes that begins at text, or null: its closing quote is the first that a
+ * space, the end or punctuation follows. An apostrophe within a word opens nothing. */
+static const char *quoted_end(const char *text) {
+    if (*text != '\'') return NULL;
+    for (const char *at = text + 2; at[-1] && *at && at - text < MOST_QUOTED; at++)
+        if (*at == '\'' && (!at[1] || strchr(" ,.;:)]", at[1]))) return at + 1;
+    return NULL;
+}
+
+/* Whether the space at `at` joins what is around it: "@22 'umb'", "3 %". */
+static bool joins(const char *word, const char *at) {
+    if (at[1] == '%') return at > word && at[-1] >= '0' && at[-1] <= '9';
+    word += strspn(word, "(");
+    return word < at && *word == '@' && word + 1 + strspn(word + 1, "0123456789") == at &&
+           at[1] == '\'' && quoted_end(at + 1);
+}
+
+/* The bytes of the word at text: up to a space outside quotes. */
+static size_t word_bytes(const char *text) {
+    const char *at = text;
+    bool opens = true; /* a quote here would open a token */
+    while (*at && (*at != ' ' || joins(text, at))) {
+        const char *end = opens ? quoted_end(at) : NULL;
+        opens = !end && strchr("([\" ", *at) != NULL;
+        at = end ? end : at + 1;
+    }
+    return (size_t)(at - text);
+}
+
 void psc_text_wrap(FILE *out, const char *text, int indent, int width) {
     int column = width; /* past the last column: the first word starts a line */
     bool first = true;
     while (*text) {
-        size_t gap = strspn(text, " "), word = strcspn(text + gap, " ");
+        size_t gap = strspn(text, " "), word = word_bytes(text + gap);
         int columns = columns_of(text + gap, word);
         if (!first && column + (int)gap + columns <= width) {
             fprintf(out, "%*s", (int)gap, "");

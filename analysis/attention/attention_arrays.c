@@ -163,26 +163,34 @@ int attention_report_documents(attention_state *s) {
 
 /* --- the summary ----------------------------------------------------------------------------- */
 
-/* The heads with the largest values of table[cell * width + at]. */
-static int show_largest(
-    attention_state *s, const char *title, const double *table, int64_t width, int64_t at) {
+/* The heads with the largest scores of a kind above 0, shares [cells, KIND_COUNT]. */
+static int show_kind(attention_state *s, int kind, const double *share) {
+    static const char *const titles[KIND_COUNT] = {
+        "induction heads (tl_detect; a perfect head scores about 0.5 on two copies)",
+        "previous-token heads (tl_detect)", "duplicate-token heads (tl_detect)"};
+    static const char *const none[KIND_COUNT] = {
+        "No head scores above 0 as an induction head: that needs a token that occurs twice.",
+        "No head scores above 0 as a previous-token head: that needs two tokens.",
+        "No head scores above 0 as a duplicate-token head: that needs a token that occurs twice."};
     psc_ranked entries[ATTENTION_MOST];
     psc_top_list top = {entries, s->top, 0};
     const char *labels[ATTENTION_MOST];
     double values[ATTENTION_MOST];
     for (int64_t cell = 0; cell < s->n_cells; cell++)
-        psc_top_offer(&top, table[cell * width + at], cell);
+        if (share[cell * KIND_COUNT + kind] > 0.0)
+            psc_top_offer(&top, share[cell * KIND_COUNT + kind], cell);
+    if (top.n == 0 && s->top > 0) return s->host->summary_text(s->context, none[kind]);
     for (int32_t i = 0; i < top.n; i++) {
         const int32_t cell = (int32_t)top.at[i].index;
         labels[i] =
             s->host->label(s->context, PSC_COMPONENT_HEAD, cell / s->n_heads, cell % s->n_heads);
         values[i] = top.at[i].key;
     }
-    return s->host->summary_bars(s->context, title, "", top.n, labels, values);
+    return s->host->summary_bars(s->context, titles[kind], "", top.n, labels, values);
 }
 
 static int show_attractors(attention_state *s) {
-    char names[ATTENTION_MOST][64];
+    char names[ATTENTION_MOST][PSC_ROW_NAME];
     psc_ranked entries[ATTENTION_MOST];
     psc_top_list top = {entries, s->top, 0};
     const char *labels[ATTENTION_MOST];
@@ -197,9 +205,7 @@ static int show_attractors(attention_state *s) {
     }
     for (int32_t i = 0; i < top.n; i++) {
         const int32_t r = (int32_t)top.at[i].index;
-        snprintf(names[i], sizeof names[i], "row %d %s", (int)r,
-            s->host->token_text(s->context, s->rows[r].token));
-        labels[i] = names[i];
+        labels[i] = psc_row_name(s->context, s->host, &s->rows[r], names[i]);
         values[i] = top.at[i].key;
     }
     return s->host->summary_bars(s->context,
@@ -207,9 +213,6 @@ static int show_attractors(attention_state *s) {
 }
 
 int attention_summary(attention_state *s) {
-    static const char *const titles[KIND_COUNT] = {
-        "induction heads (tl_detect; a perfect head scores about 0.5 on two copies)",
-        "previous-token heads (tl_detect)", "duplicate-token heads (tl_detect)"};
     double *share =
         s->host->run_alloc(s->context, (uint64_t)(s->n_cells * KIND_COUNT) * sizeof *share);
     if (!share) return -1;
@@ -226,7 +229,7 @@ int attention_summary(attention_state *s) {
         if (s->host->summary_text(s->context, sentence)) return -1;
     }
     for (int kind = 0; kind < KIND_COUNT; kind++)
-        if (show_largest(s, titles[kind], share, KIND_COUNT, kind)) return -1;
+        if (show_kind(s, kind, share)) return -1;
     const bool whole =
         s->rows[0].sequence == s->rows[s->n_rows - 1].sequence && s->rows[0].position == 0;
     if (whole && show_attractors(s)) return -1;

@@ -115,11 +115,11 @@ static int show_side(attention_state *s, const char *side, const double *shares,
         names[i] = labels[top.at[i].index];
         values[i] = sums[top.at[i].index];
     }
-    char title[160];
+    char title[320], from[PSC_ROW_NAME], to[PSC_ROW_NAME];
     snprintf(title, sizeof title,
-        "why L%dH%d at row %d looks at row %d %s: the %s's writers, relative to the row's mean",
-        (int)p->layer, (int)p->head, (int)p->n_keys - 1, (int)j,
-        s->host->token_text(s->context, s->rows[j].token), side);
+        "why L%dH%d at %s looks at %s: the %s's writers, relative to the row's mean", (int)p->layer,
+        (int)p->head, psc_row_name(s->context, s->host, &s->rows[p->n_keys - 1], from),
+        psc_row_name(s->context, s->host, &s->rows[j], to), side);
     return s->host->summary_bars(s->context, title, "nats", top.n, names, values);
 }
 

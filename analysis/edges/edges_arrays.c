@@ -50,11 +50,13 @@ int edges_arrays(edges_state *s) {
     return s->carry ? edges_carried(s) : 0;
 }
 
-/* ' cat' row 3 --L3H7 0.84--> row 10 */
-static void name_edge(const edges_state *s, const edge *e, int32_t row, char *out, size_t size) {
-    snprintf(out, size, "x%d %s --L%dH%d %.2f--> x%d", (int)e->source,
-        s->host->token_text(s->context, s->rows[e->source].token), (int)e->layer, (int)e->head,
-        (double)e->weight, (int)row);
+/* @3 ' cat' --L3H7 0.84--> @10 ' sat' */
+static void name_edge(
+    const edges_state *s, const edge *e, const psc_row *row, char *out, size_t size) {
+    char from[PSC_ROW_NAME], to[PSC_ROW_NAME];
+    snprintf(out, size, "%s --L%dH%d %.2f--> %s",
+        psc_row_name(s->context, s->host, &s->rows[e->source], from), (int)e->layer, (int)e->head,
+        (double)e->weight, psc_row_name(s->context, s->host, row, to));
 }
 
 enum { MOST_SHOWN = 12 };
@@ -66,12 +68,11 @@ static int show_target(edges_state *s, int32_t target) {
             s->context, "next: the text has no next token at the chosen rows, so it has no edges.");
     const edge_list *list = &s->lists[target * (int64_t)s->targets.rows.n + row];
     const int32_t n = list->n < MOST_SHOWN ? list->n : MOST_SHOWN;
-    char names[MOST_SHOWN][112], title[192], sentence[192];
+    char names[MOST_SHOWN][2 * PSC_ROW_NAME + 32], title[256], sentence[192];
     const char *labels[MOST_SHOWN];
     double values[MOST_SHOWN], kept = 0.0;
     for (int32_t i = 0; i < n; i++) {
-        name_edge(s, &list->edges[i], s->rows[s->targets.rows.index[row]].position, names[i],
-            sizeof names[i]);
+        name_edge(s, &list->edges[i], psc_chosen_row(&s->targets, row), names[i], sizeof names[i]);
         labels[i] = names[i];
         values[i] = s->by == BY_WEIGHT ? (double)list->edges[i].weight
                     : s->by == BY_NORM ? list->edges[i].norm
@@ -79,7 +80,8 @@ static int show_target(edges_state *s, int32_t target) {
     }
     static const char *const what[] = {
         "share of the logit of", "norm of the write, target", "weight, target"};
-    snprintf(title, sizeof title, "edges: %s %s", what[s->by], s->targets.targets[target].label);
+    snprintf(title, sizeof title, "edges: %s %.160s", what[s->by],
+        psc_target_name(&s->targets, target, row));
     if (psc_target_say_row(&s->targets, target) ||
         s->host->summary_bars(
             s->context, title, s->by == BY_SHARE ? "nats" : "", n, labels, values))

@@ -303,23 +303,24 @@ static int show_row(frozen_state *s, int32_t row) {
         labels[i] = host->token_text(s->context, (int32_t)top.at[i].index);
         values[i] = top.at[i].key;
     }
-    char title[96];
-    snprintf(
-        title, sizeof title, "tokens that the image at row %d promotes (u_t . image)", (int)row);
+    char title[192], place[PSC_ROW_NAME];
+    snprintf(title, sizeof title, "tokens that the image at %s promotes (u_t . image)",
+        psc_row_name(s->context, host, &s->rows[row], place));
     return host->summary_bars(s->context, title, "", top.n, labels, values);
 }
 
 static int frozen_report(psc_context *context, void *state) {
     frozen_state *s = state;
-    char sentence[192];
+    char sentence[320], place[PSC_ROW_NAME];
     snprintf(sentence, sizeof sentence,
-        "%s(%d) on this context, applied to %s at row %d. On the run's own residual the map's "
+        "%s(%d) on this context, applied to %.80s%s%s. On the run's own residual the map's "
         "error is %.1e times (1 + |x|).",
         s->map == MAP_UPTO ? "upto" : "block", (int)s->layer,
         s->file         ? "the vector"
         : s->token >= 0 ? s->host->token_text(context, s->token)
-                        : s->host->token_text(context, s->rows[s->row].token),
-        (int)s->row, s->error);
+                        : "",
+        s->file || s->token >= 0 ? " at " : "",
+        psc_row_name(context, s->host, &s->rows[s->row], place), s->error);
     if (s->host->summary_text(context, sentence) || show_row(s, s->row)) return -1;
     return s->row < s->n_rows - 1 ? show_row(s, s->n_rows - 1) : 0;
 }

@@ -255,8 +255,8 @@ static json_t *model_name(const graph_state *s) {
 
 static json_t *settings(const graph_state *s) {
     return json_pack("{s:s, s:s, s:i, s:o, s:i}", "level", s->neurons ? "neuron" : "head", "target",
-        s->targets.targets[0].label, "row", (int)s->n_rows - 1, "threshold", real(s->threshold),
-        "nodes", (int)s->most);
+        psc_target_name(&s->targets, 0, 0), "row", (int)s->n_rows - 1, "threshold",
+        real(s->threshold), "nodes", (int)s->most);
 }
 
 static json_t *metadata(const graph_state *s) {

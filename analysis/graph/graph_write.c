@@ -16,7 +16,8 @@ static void put_name(psc_growing *t, graph_quoting how, const graph_state *s, in
 }
 
 static void put_target(psc_growing *t, graph_quoting how, const graph_state *s) {
-    graph_put(t, how, s->targets.targets[0].label, strlen(s->targets.targets[0].label));
+    const char *name = psc_target_name(&s->targets, 0, 0);
+    graph_put(t, how, name, strlen(name));
 }
 
 static void write_graphml(const graph_state *s, psc_growing *t) {

@@ -33,24 +33,25 @@ int effects_arrays(effects_state *s) {
 /* "' a' 0.412, ' the' 0.101" for the first few tokens. */
 static void list_top(
     const effects_state *s, const int32_t *ids, const float *p, char *out, size_t size) {
+    char figure[PSC_FIGURE];
     size_t used = 0;
     out[0] = 0;
     for (int32_t i = 0; i < s->top && i < 5 && used < size; i++)
-        used += (size_t)snprintf(out + used, size - used, "%s%s %.3f", i ? ", " : "",
-            s->host->token_text(s->context, ids[i]), (double)p[i]);
+        used += (size_t)snprintf(out + used, size - used, "%s%s %s", i ? ", " : "",
+            s->host->token_text(s->context, ids[i]), psc_probability(figure, (double)p[i]));
 }
 
 static int say_row(const effects_state *s, int32_t slot) {
-    char text[1024], before[400], after[400];
+    char text[1024], before[400], after[400], place[PSC_ROW_NAME];
     int32_t n = 0;
     const psc_row *row = &s->host->rows(s->context, &n)[s->rows.index[slot]];
     const int32_t *was = s->top_before + slot * s->top, *is = s->top_after + slot * s->top;
     list_top(s, was, s->p_before + slot * s->top, before, sizeof before);
     list_top(s, is, s->p_after + slot * s->top, after, sizeof after);
     snprintf(text, sizeof text,
-        "row %d, after %s: KL(base || changed) %.4g nats, dlogZ %+.4g, the top token %s",
-        (int)row->position, s->host->token_text(s->context, row->token), s->kl[slot],
-        s->dlog_z[slot], was[0] == is[0] ? "stays" : "changes");
+        "At %s: KL(base || changed) %.4g nats, dlogZ %+.4g, the top token %s",
+        psc_row_name(s->context, s->host, row, place), s->kl[slot], s->dlog_z[slot],
+        was[0] == is[0] ? "stays" : "changes");
     if (s->host->summary_text(s->context, text)) return -1;
     snprintf(text, sizeof text, "before: %s", before);
     if (s->host->summary_text(s->context, text)) return -1;
@@ -66,19 +67,18 @@ static int show_target(const effects_state *s, int32_t t, int32_t slot) {
     const double values[] = {s->dz[at], s->frozen_ln[at], s->recomputed[at], s->dlog_p[at]};
     const char *shown[4];
     double numbers[4];
-    char title[200];
-    int32_t n = 0, all = 0;
+    char title[320], place[PSC_ROW_NAME];
+    psc_target_rows before = s->targets; /* with the ids that the unchanged run had */
+    before.ids = s->base.ids;
+    int32_t n = 0;
     if (s->base.ids[2 * at] < 0) return 0;
     for (int i = 0; i < 4; i++) {
         if (isnan(values[i])) continue;
         shown[n] = labels[i];
         numbers[n++] = values[i];
     }
-    const psc_target *target = &s->targets.targets[t];
-    const psc_row *row = &s->host->rows(s->context, &all)[s->rows.index[slot]];
-    const int ranked = target->kind == PSC_TARGET_TOP || target->kind == PSC_TARGET_NEXT;
-    snprintf(title, sizeof title, "%.80s%s%.60s at row %d", target->label, ranked ? ", " : "",
-        ranked ? s->host->token_text(s->context, s->base.ids[2 * at]) : "", (int)row->position);
+    snprintf(title, sizeof title, "%.160s at %s", psc_target_name(&before, t, slot),
+        psc_row_name(s->context, s->host, psc_chosen_row(&s->targets, slot), place));
     return s->host->summary_bars(s->context, title, "nats", n, shown, numbers);
 }
 
@@ -94,7 +94,7 @@ static int say_prediction(const effects_state *s) {
 }
 
 static int say_rest(const effects_state *s, int32_t first) {
-    char text[200];
+    char text[320], place[PSC_ROW_NAME];
     double sum = 0.0;
     int32_t worst = 0, n = 0, changed = 0;
     for (int32_t r = 0; r < s->rows.n; r++) {
@@ -108,10 +108,10 @@ static int say_rest(const effects_state *s, int32_t first) {
         return -1;
     if (first == 0) return 0;
     snprintf(text, sizeof text,
-        "all %d rows: mean KL %.4g nats, the largest %.4g at row %d; the top token changes at %d "
+        "all %d rows: mean KL %.4g nats, the largest %.4g at %s; the top token changes at %d "
         "rows",
-        (int)s->rows.n, sum / s->rows.n, s->kl[worst], (int)rows[s->rows.index[worst]].position,
-        (int)changed);
+        (int)s->rows.n, sum / s->rows.n, s->kl[worst],
+        psc_row_name(s->context, s->host, &rows[s->rows.index[worst]], place), (int)changed);
     return s->host->summary_text(s->context, text);
 }
 

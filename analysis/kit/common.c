@@ -14,6 +14,11 @@ const char *psc_figure(
     return out;
 }
 
+const char *psc_probability(char out[PSC_FIGURE], double p) {
+    snprintf(out, PSC_FIGURE, p > 0.0 && p < 0.001 ? "%.1g" : "%.3f", p);
+    return out;
+}
+
 int psc_edits_refused(psc_context *context, const psc_host *host, const char *what) {
     for (int point = 0; point < PSC_POINT_COUNT; point++)
         if (host->has_editor(context, (psc_point)point)) return host->fail(context, "%s", what);

@@ -80,6 +80,9 @@ enum { PSC_FIGURE = 48 };
 const char *psc_figure(
     char out[PSC_FIGURE], int width, int precision, double value, const char *unit);
 
+/* A probability in a list of tokens: "0.991", below 0.001 with one digit: "0.0004". */
+const char *psc_probability(char out[PSC_FIGURE], double p);
+
 /* A new I32 array over declared axes whose integers are token ids, -1 for none. */
 int32_t *psc_token_ids_array(psc_context *context, const psc_host *host, const char *name,
     int32_t n_axes, const char *const *axes);
@@ -106,6 +109,10 @@ typedef struct psc_row_set {
 
 /* A choice of rows as a user writes it: "all", "last", "3", "2-5". */
 void psc_rows_text(char *out, size_t size, const psc_filter *choice);
+/* "@22 'umb'": a row in sentences and labels, by its position and token. Returns out. */
+enum { PSC_ROW_NAME = 96 };
+const char *psc_row_name(
+    psc_context *context, const psc_host *host, const psc_row *row, char out[PSC_ROW_NAME]);
 /* Resolves a choice; fails and names key if a range contains none of the run's rows. for_targets:
  * `last` is the last row that has a next token if every target is `next`, both rows if some are. */
 int psc_rows_resolve(psc_context *context, const psc_host *host, const char *key,
@@ -144,12 +151,17 @@ int psc_targets_begin(
 /* In run_end, when ranks have ids: the slot of the last chosen row at which target t has a token
  * (the target's own last row), or -1. */
 int32_t psc_target_last(const psc_target_rows *targets, int32_t t);
+/* The row of a slot. */
+const psc_row *psc_chosen_row(const psc_target_rows *targets, int32_t slot);
+/* In run_end: fails if no target has a token at any chosen row: `next` where the rows end. */
+int psc_targets_required(const psc_target_rows *targets);
 /* The first target that has such a row, with *slot that row; else -1, with *slot the last row. */
 int32_t psc_target_first(const psc_target_rows *targets, int32_t *slot);
 /* If target t is `next` and a later row was chosen, adds to the summary that t is shown at the last
  * row that has a next token. */
 int psc_target_say_row(const psc_target_rows *targets, int32_t t);
-/* A target's name at a chosen row for the summary: the token's text if the label lacks it. */
+/* A target at a chosen row for the summary: its label, with the token before it where the label
+ * names none: "'old' (top:1)". Lives with the run. */
 const char *psc_target_name(const psc_target_rows *targets, int64_t target, int64_t slot);
 
 /* u = P(gamma_f * t_bar) for every distinct (target, ids), t_bar = row a of the unembedding, minus

@@ -1,6 +1,8 @@
 /* Choices of rows: an option's rows resolved for a run, the chosen rows of events and tensors. */
 #include "common.h"
 
+#include <stdio.h>
+
 const psc_row *psc_whole_sequence(
     psc_context *context, const psc_host *host, const char *subject, int32_t *n) {
     const psc_row *rows = host->rows(context, n);
@@ -72,6 +74,13 @@ int psc_rows_resolve(psc_context *context, const psc_host *host, const char *key
     out->filter.row_begin = one ? rows[index[0]].position : 0;
     out->filter.row_end = one ? rows[index[n - 1]].position + 1 : 0;
     return 0;
+}
+
+const char *psc_row_name(
+    psc_context *context, const psc_host *host, const psc_row *row, char out[PSC_ROW_NAME]) {
+    snprintf(
+        out, PSC_ROW_NAME, "@%d %.80s", (int)row->position, host->token_text(context, row->token));
+    return out;
 }
 
 int psc_rows_axis(

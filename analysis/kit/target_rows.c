@@ -3,6 +3,7 @@
  * directions  u_t = P(gamma_f * t_bar) [N], b_t = t_bar . beta_f, in f64 */
 #include "common.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static int on_logits(const psc_event *event, void *payload) {
@@ -45,9 +46,15 @@ int psc_targets_begin(
 
 const char *psc_target_name(const psc_target_rows *targets, int64_t target, int64_t slot) {
     const psc_target *given = &targets->targets[target];
-    if (given->kind != PSC_TARGET_TOP && given->kind != PSC_TARGET_NEXT) return given->label;
-    return targets->host->token_text(
-        targets->context, targets->ids[2 * (target * targets->rows.n + slot)]);
+    const int32_t id = slot < 0 ? -1 : targets->ids[2 * (target * targets->rows.n + slot)];
+    if (id < 0 || (given->kind != PSC_TARGET_TOP && given->kind != PSC_TARGET_NEXT))
+        return given->label;
+    const char *token = targets->host->token_text(targets->context, id);
+    const size_t size = strlen(token) + strlen(given->label) + sizeof " ()";
+    char *name = targets->host->run_alloc(targets->context, size);
+    if (!name) return given->label; /* the run fails: its error is set */
+    snprintf(name, size, "%s (%s)", token, given->label);
+    return name;
 }
 
 int psc_targets_axis(
@@ -78,6 +85,21 @@ int32_t psc_target_last(const psc_target_rows *targets, int32_t t) {
     int32_t slot = targets->rows.n - 1;
     while (slot >= 0 && targets->ids[2 * (t * n + slot)] < 0) slot--;
     return slot;
+}
+
+int psc_targets_required(const psc_target_rows *targets) {
+    for (int32_t t = 0; t < targets->n; t++)
+        if (psc_target_last(targets, t) >= 0) return 0;
+    if (targets->n == 0) return 0;
+    return targets->host->fail(targets->context,
+        "the target %s has no token: no row that was chosen has a row after it; give a longer "
+        "text, other rows or another target",
+        targets->targets[0].label);
+}
+
+const psc_row *psc_chosen_row(const psc_target_rows *targets, int32_t slot) {
+    int32_t n = 0;
+    return &targets->host->rows(targets->context, &n)[targets->rows.index[slot]];
 }
 
 int32_t psc_target_first(const psc_target_rows *targets, int32_t *slot) {

@@ -110,7 +110,7 @@ static int corpus_summary(
             rows > 0.0 ? "Not defined: no window has a second token, and position 0 is left out."
                        : "The corpus has no rows.");
     snprintf(line, sizeof line,
-        "The %s lens over %.0f rows (%.0f with a next token), divided by %s sigma; "
+        "The %s lens over %.0f rows (%.0f with a next token), divided by %s LayerNorm scale (sigma); "
         "without each window's position 0 (%.0f rows):",
         s->weight ? "affine" : "logit", rows, next,
         s->sigma_final ? "the final residual's" : "each residual's own", inner);

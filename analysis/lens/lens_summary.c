@@ -15,13 +15,13 @@ static void append(char *line, const char *text) {
 static int heading(lens_state *s, int64_t row, int32_t target) {
     int32_t n_all = 0;
     const psc_row *rows = s->host->rows(s->context, &n_all);
-    const int32_t position = rows[s->rows.index[row]].position;
-    char line[LINE], name[128] = "";
+    char line[LINE], name[192] = "", place[PSC_ROW_NAME];
     if (target >= 0)
-        snprintf(name, sizeof name, ", target %.80s", psc_target_name(&s->targets, target, row));
-    snprintf(line, sizeof line,
-        "The %s lens at position %d, divided by %s sigma%s:", s->weight ? "affine" : "logit",
-        (int)position, s->sigma_final ? "the final residual's" : "each residual's own", name);
+        snprintf(name, sizeof name, ", target %.160s", psc_target_name(&s->targets, target, row));
+    snprintf(line, sizeof line, "The %s lens at %s, divided by %s LayerNorm scale (sigma)%s:",
+        s->weight ? "affine" : "logit",
+        psc_row_name(s->context, s->host, &rows[s->rows.index[row]], place),
+        s->sigma_final ? "the final residual's" : "each residual's own", name);
     if (s->host->summary_text(s->context, line)) return -1;
     snprintf(line, sizeof line, "%-10s %8s %8s%s  %s", "layer", "entropy", "KL",
         target >= 0 ? "    log p    rank" : "", "top tokens (probability)");

@@ -178,7 +178,9 @@ static int sites_summary(ln_state *s, double tokens) {
     }
     snprintf(sentence, sizeof sentence, "Over %.0f tokens:", tokens);
     if (s->host->summary_text(s->context, sentence) ||
-        s->host->summary_bars(s->context, step == 2 ? "mean sigma (ln2 equals ln1)" : "mean sigma",
+        s->host->summary_bars(s->context,
+            step == 2 ? "mean LayerNorm scale (sigma; ln2 equals ln1)"
+                      : "mean LayerNorm scale (sigma)",
             "", n, labels, means) ||
         site_total(s, s->moments.sums, COUPLING, s->n_sites - 1, &coupling))
         return -1;

@@ -14,7 +14,7 @@ static int sigma_bars(ln_state *s) {
     const int parallel = s->host->model(s->context)->parallel_residual != 0;
     const int32_t step = 1 + parallel, count = (s->n_sites - 1) / step + 1;
     const int32_t n = count < MOST_SITES ? count : MOST_SITES;
-    char names[MOST_SITES][24], title[96];
+    char names[MOST_SITES][24], title[192], place[PSC_ROW_NAME];
     const char *labels[MOST_SITES];
     double values[MOST_SITES];
     const int32_t row = s->rows.n - 1;
@@ -26,7 +26,8 @@ static int sigma_bars(ln_state *s) {
     }
     int32_t n_all = 0;
     const psc_row *rows = s->host->rows(s->context, &n_all);
-    snprintf(title, sizeof title, "sigma at position %d%s", rows[s->rows.index[row]].position,
+    snprintf(title, sizeof title, "LayerNorm scale (sigma) at %s%s",
+        psc_row_name(s->context, s->host, &rows[s->rows.index[row]], place),
         parallel ? " (ln2 equals ln1)" : "");
     return s->host->summary_bars(s->context, title, "", n, labels, values);
 }
@@ -61,7 +62,7 @@ static int share_bars(ln_state *s, int64_t row) {
 
 static int effect_bars(ln_state *s, int64_t t, int64_t row) {
     const int64_t at = (t * s->target_rows.n + row) * s->n_components;
-    char names[MOST_BARS][96], title[160];
+    char names[MOST_BARS][96], title[240];
     psc_ranked entries[MOST_BARS], worst;
     psc_top_list top = {entries, MOST_BARS, 0}, worst_of = {&worst, 1, 0};
     const char *labels[MOST_BARS];
@@ -74,7 +75,8 @@ static int effect_bars(ln_state *s, int64_t t, int64_t row) {
         labels[i] = names[i];
         values[i] = s->effects[1][at + c];
     }
-    snprintf(title, sizeof title, "change of %.60s when one component is removed, sigma recomputed",
+    snprintf(title, sizeof title,
+        "change of %.120s when one component is removed, sigma recomputed",
         psc_target_name(&s->targets, t, row));
     if (s->host->summary_bars(s->context, title, "nats", top.n, labels, values)) return -1;
     psc_top_f64(&worst_of, s->n_components, s->effects[2] + at, PSC_TOP_ABSOLUTE);

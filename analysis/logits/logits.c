@@ -23,7 +23,7 @@ static const psc_point PART_POINTS[PART_COUNT] = {PSC_HOOK_EMBED, PSC_HOOK_ATTN_
 static const psc_option_description logits_options[] = {
     {"level", "auto",
         "components, one or more levels; source: heads split by the position that they read; "
-        "auto: neuron, over a corpus head; the finest level is the array contributions",
+        "auto: head+neuron, over a corpus head; the finest level is the array contributions",
         PSC_OPTION_WORDS, offsetof(logits_state, levels), 0, 0, logits_level_names},
     {"rows", "auto", "rows of the shares; auto: last, over a corpus all", PSC_OPTION_ROWS,
         offsetof(logits_state, choice), 0, 0, NULL},
@@ -37,7 +37,7 @@ static const psc_option_description logits_options[] = {
 static int choose_levels(logits_state *state, psc_context *context) {
     const uint32_t automatic = 1u << LEVEL_COUNT; /* the word "auto", after the levels */
     if (state->levels == automatic)
-        state->levels = 1u << (state->corpus ? LEVEL_HEAD : LEVEL_NEURON);
+        state->levels = 1u << LEVEL_HEAD | (state->corpus ? 0 : 1u << LEVEL_NEURON);
     if (state->levels & automatic)
         return state->host->fail(context,
             "level=auto cannot be combined with other levels: give auto alone, or name the levels");
@@ -112,19 +112,6 @@ static int on_scale(const psc_event *event, void *payload) {
     return 0;
 }
 
-static void note_row(logits_run *run, int32_t slot, const float *logits) {
-    const int32_t n = run->model->d_vocab;
-    for (int i = 0; i < 2; i++) {
-        logits_row_note *note = &run->notes[i];
-        if (note->slot != slot) continue;
-        note->top = 0;
-        for (int32_t v = 1; v < n; v++)
-            if (logits[v] > logits[note->top]) note->top = v;
-        note->top_logit = logits[note->top];
-        note->log_z = run->host->log_sum_exp(run->context, n, logits);
-    }
-}
-
 /* The model's own logits of the targets, after every edit. */
 static int on_logits(const psc_event *event, void *payload) {
     logits_run *run = payload;
@@ -135,7 +122,7 @@ static int on_logits(const psc_event *event, void *payload) {
         const int32_t slot = targets->rows.slot[event->rows[r].index];
         const float *z = event->tensor.data + r * event->tensor.stride[0];
         if (slot < 0) continue;
-        note_row(run, slot, z);
+        logits_notes_take(run, slot, z);
         const int64_t n_vocab = run->model->d_vocab;
         const double mean = centered ? psc_sum_striped(n_vocab, z) / (double)n_vocab : 0.0;
         for (int32_t t = 0; t < targets->n; t++) {
@@ -174,19 +161,6 @@ static int subscribe(logits_run *run) {
     return logits_edits_observe(run);
 }
 
-/* The rows that the summary describes: the last, and the last that has a next token. */
-static void choose_notes(logits_run *run) {
-    const psc_target_rows *targets = &run->targets;
-    run->notes[0].slot = targets->rows.n - 1;
-    run->notes[1].slot = -1;
-    for (int32_t t = 0; t < targets->n; t++) {
-        if (targets->targets[t].kind != PSC_TARGET_NEXT) continue;
-        int32_t slot = targets->rows.n - 1;
-        while (slot >= 0 && targets->ids[2 * ((int64_t)t * targets->rows.n + slot)] < 0) slot--;
-        run->notes[1].slot = slot;
-    }
-}
-
 static int logits_run_begin(psc_context *context, void *payload) {
     logits_state *state = payload;
     logits_run *run = &state->run;
@@ -209,8 +183,7 @@ static int logits_run_begin(psc_context *context, void *payload) {
         else
             run->has_live = 1;
     }
-    if (!state->corpus) choose_notes(run);
-    if (state->corpus && logits_corpus_begin(state)) return -1;
+    if (state->corpus ? logits_corpus_begin(state) : logits_notes_begin(run)) return -1;
     if (logits_pass_begin(run, &run->live, &run->targets, state->centered)) return -1;
     return subscribe(run);
 }

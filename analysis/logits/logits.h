@@ -74,12 +74,16 @@ typedef struct logits_pass {
     int32_t *batch;        /* [capacity] the directions in it */
 } logits_pass;
 
+enum { LOGITS_LIKELIEST = 10 };
+
 /* What the summary says about a row. */
 typedef struct logits_row_note {
-    int32_t slot; /* -1: none */
-    int32_t top;  /* the most probable id */
-    float top_logit;
-    double log_z;
+    int32_t slot;     /* -1: none */
+    int32_t n_likely; /* at most LOGITS_LIKELIEST */
+    int32_t likely[LOGITS_LIKELIEST];
+    double likely_p[LOGITS_LIKELIEST];
+    int32_t *ranks; /* [targets, 2] of each target's ids, from 1; 0: no id */
+    double *p;      /* [targets, 2] */
 } logits_row_note;
 
 typedef struct logits_run {
@@ -189,6 +193,19 @@ int logits_corpus_begin(logits_state *state);
 int logits_corpus_tables(logits_state *state);
 int logits_corpus_end(logits_state *state);
 int logits_corpus_report(logits_state *state);
+
+/* --- logits_notes.c: the rows that the summary describes --------------------------------------- */
+
+/* In run_begin of a run over a text: the last row, and the last that has a next token. */
+int logits_notes_begin(logits_run *run);
+/* Takes what the summary says from a row's logits [V]. */
+void logits_notes_take(logits_run *run, int32_t slot, const float *logits);
+/* The ten likeliest tokens of the noted rows that the first n_shown targets are shown at. */
+int logits_notes_say(logits_run *run, int32_t n_shown);
+/* Target t at a row: its rank, and its logit as a sum. */
+int logits_target_say(logits_state *state, int32_t t, int32_t slot);
+/* 4129 as "4,129". */
+const char *logits_commas(int64_t number, char out[32]);
 
 /* --- logits_report.c ------------------------------------------------------------------------- */
 

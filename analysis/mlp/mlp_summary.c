@@ -54,7 +54,7 @@ static int neuron_bars(mlp_state *s, int64_t t, int64_t row) {
 /* Participation ratios by layer; many layers are sampled evenly. */
 static int work_bars(mlp_state *s) {
     const int32_t n = s->n_layers < MOST_LAYERS ? s->n_layers : MOST_LAYERS;
-    char names[MOST_LAYERS][32], title[128];
+    char names[MOST_LAYERS][32], title[192], place[PSC_ROW_NAME];
     const char *labels[MOST_LAYERS];
     double values[MOST_LAYERS];
     int32_t n_all = 0;
@@ -65,15 +65,15 @@ static int work_bars(mlp_state *s) {
         labels[i] = names[i];
         values[i] = floor(s->participation[(l + 1) * s->rows.n - 1] + 0.5);
     }
-    snprintf(title, sizeof title, "active neurons of %d (participation ratio) at position %d",
-        s->n_neurons, rows[s->rows.index[s->rows.n - 1]].position);
+    snprintf(title, sizeof title, "active neurons of %d (participation ratio) at %s", s->n_neurons,
+        psc_row_name(s->context, s->host, &rows[s->rows.index[s->rows.n - 1]], place));
     return s->host->summary_bars(s->context, title, "", n, labels, values);
 }
 
 static int relu_sentence(mlp_state *s, int64_t t, int64_t row) {
     double low = INFINITY, high = 0.0, effect = 0.0;
     const int64_t n_rows = s->target_rows.n;
-    char sentence[240];
+    char sentence[320];
     for (int64_t l = 0; l < s->n_layers; l++) {
         const double error = s->relu_error[l * n_rows + row];
         if (error < low) low = error;
@@ -85,7 +85,7 @@ static int relu_sentence(mlp_state *s, int64_t t, int64_t row) {
         100.0 * low, 100.0 * high);
     if (t >= 0 && used > 0 && used < (int)sizeof sentence)
         snprintf(sentence + used, sizeof sentence - (size_t)used,
-            "; all layers together would change %.60s directly by %+.2f nats.",
+            "; all layers together would change %.120s directly by %+.2f nats.",
             psc_target_name(&s->targets, t, row), -effect);
     else if (used > 0 && used + 1 < (int)sizeof sentence)
         snprintf(sentence + used, sizeof sentence - (size_t)used, ".");

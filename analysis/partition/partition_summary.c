@@ -18,13 +18,13 @@ static int base_sentence(partition_state *s) {
     const partition_before *before = &s->before[s->n_lenses - 1];
     int32_t n_all = 0;
     const psc_row *rows = s->host->rows(s->context, &n_all);
-    char sentence[400];
+    char sentence[480], place[PSC_ROW_NAME];
     snprintf(sentence, sizeof sentence,
-        "At position %d log Z = %.3f, %.3f above the largest logit, that of %.80s. The top token "
+        "At %s log Z = %.3f, %.3f above the largest logit, that of %.80s. The top token "
         "has %.1f %% of Z, the top ten %.1f %%; p1 - p2 = %.3f.",
-        (int)rows[s->rows.index[s->rows.n - 1]].position, before->log_z, before->shifted_log_z,
-        s->host->token_text(s->context, before->order[0]), 100.0 * before->top_share[0],
-        100.0 * before->top_share[1], before->margin);
+        psc_row_name(s->context, s->host, &rows[s->rows.index[s->rows.n - 1]], place),
+        before->log_z, before->shifted_log_z, s->host->token_text(s->context, before->order[0]),
+        100.0 * before->top_share[0], 100.0 * before->top_share[1], before->margin);
     return s->host->summary_text(s->context, sentence);
 }
 

@@ -78,13 +78,14 @@ int roles_statistics(roles_state *s) {
 
 /* --- the summary ----------------------------------------------------------------------------- */
 
-enum { MOST_BARS = 6, MAP_ROWS = 60, MAP_LAYERS = 13, NAME = 112 };
+enum { MOST_BARS = 6, MAP_ROWS = 60, MAP_LAYERS = 13, NAME = 160 };
 
 static void name_residual(const roles_state *s, int role, int64_t at, char *out) {
     const int32_t layer = (int32_t)(at / s->n_rows), row = (int32_t)(at % s->n_rows);
     const int32_t target = s->targets.ids[2 * row];
-    const int used = snprintf(out, NAME, "layer %d, x%d %.36s", (int)layer, (int)row,
-        s->host->token_text(s->context, s->rows[row].token));
+    char place[PSC_ROW_NAME];
+    const int used = snprintf(out, NAME, "layer %d, %s", (int)layer,
+        psc_row_name(s->context, s->host, &s->rows[row], place));
     if (role == PREDICTOR && target >= 0 && used > 0 && used < NAME)
         snprintf(out + used, (size_t)(NAME - used), " -> %.36s",
             s->host->token_text(s->context, target));
@@ -99,7 +100,8 @@ static int strongest(roles_state *s, int role) {
     psc_ranked entries[MOST_BARS];
     psc_top_list top = {entries, MOST_BARS, 0};
     for (int64_t at = 0; at < (s->model->n_layers + 1) * (int64_t)s->n_rows; at++)
-        if (at % s->n_rows != 0) psc_top_offer(&top, s->roles[role][at], at);
+        if (at % s->n_rows != 0 && s->roles[role][at] > 0.0)
+            psc_top_offer(&top, s->roles[role][at], at);
     if (top.n == 0) return 0;
     for (int32_t i = 0; i < top.n; i++) {
         name_residual(s, role, top.at[i].index, names[i]);
@@ -117,7 +119,7 @@ static int show_map(roles_state *s) {
     const int32_t first = s->n_rows > MAP_ROWS ? s->n_rows - MAP_ROWS : 0;
     char line[MAP_ROWS + 32], sentence[200];
     snprintf(sentence, sizeof sentence,
-        "Map of x%d to x%d, one line per layer: P predicts, A attracts, I influences, * several "
+        "Map of rows @%d to @%d, one line per layer: P predicts, A attracts, I influences, * several "
         "(above the layer's mean by a standard deviation).",
         (int)first, (int)s->n_rows - 1);
     if (s->host->summary_text(s->context, sentence)) return -1;

@@ -74,7 +74,7 @@ static int table(sampling_state *s, int64_t row) {
 static int report_run(sampling_state *s) {
     int32_t n_all = 0;
     const psc_row *rows = s->host->rows(s->context, &n_all);
-    char line[96];
+    char line[128], place[PSC_ROW_NAME];
     if (psc_rows_axis(s->context, s->host, "rows", &s->rows) || make_arrays(s, "rows")) return -1;
     for (int f = 0; f < ROW_FIGURES; f++)
         memcpy(s->arrays[f], s->figures + (int64_t)f * s->rows.n * STRATEGIES,
@@ -83,7 +83,8 @@ static int report_run(sampling_state *s) {
         memcpy(s->arrays[ROW_FIGURES + f], s->pairs + (int64_t)f * s->rows.n * PAIRS,
             (size_t)s->rows.n * PAIRS * sizeof(double));
     if (s->rows.n == 0) return 0;
-    snprintf(line, sizeof line, "At position %d:", rows[s->rows.index[s->rows.n - 1]].position);
+    snprintf(line, sizeof line,
+        "At %s:", psc_row_name(s->context, s->host, &rows[s->rows.index[s->rows.n - 1]], place));
     return s->host->summary_text(s->context, line) ? -1 : table(s, s->rows.n - 1);
 }
 

@@ -3,7 +3,9 @@
 
 #include <stdio.h>
 
-/* "L3H5", "L3H5 row 7 ' city'", "3_attn_out row 7 ...", "L3H5: row 9 reads row 7". */
+enum { SWEEP_NAME = 2 * PSC_ROW_NAME + 32 };
+
+/* "L3H5", "L3H5 @7 ' city'", "3_attn_out @7 ...", "L3H5: @9 ' of' reads @7 ' city'". */
 static void name_cell(const sweep_state *s, int64_t at, char *out, size_t size) {
     static const char *const names[] = {"", "", "resid_pre", "attn_out", "mlp_out"};
     const int64_t rows = s->n_rows, heads = s->n_heads;
@@ -12,28 +14,25 @@ static void name_cell(const sweep_state *s, int64_t at, char *out, size_t size) 
         return;
     }
     const int row = (int)(at % rows), before = (int)(at / rows);
-    const int position = s->run_rows[row].position;
-    if (s->over == SWEEP_EDGES) {
-        snprintf(out, size, "L%dH%d: row %d reads row %d %s", (int)s->layer, (int)(before / rows),
-            (int)(before % rows), position,
-            s->host->token_text(s->context, s->run_rows[row].token));
-        return;
-    }
-    const char *token = s->host->token_text(s->context, s->run_rows[row].token);
-    if (s->over == SWEEP_HEADS_BY_POS)
-        snprintf(out, size, "L%dH%d row %d %s", (int)(before / heads), (int)(before % heads),
-            position, token);
+    char place[PSC_ROW_NAME], reader[PSC_ROW_NAME];
+    psc_row_name(s->context, s->host, &s->run_rows[row], place);
+    if (s->over == SWEEP_EDGES)
+        snprintf(out, size, "L%dH%d: %s reads %s", (int)s->layer, (int)(before / rows),
+            psc_row_name(s->context, s->host, &s->run_rows[before % rows], reader), place);
+    else if (s->over == SWEEP_HEADS_BY_POS)
+        snprintf(out, size, "L%dH%d %s", (int)(before / heads), (int)(before % heads), place);
     else
-        snprintf(out, size, "%d_%s row %d %s", before, names[s->over], position, token);
+        snprintf(out, size, "%d_%s %s", before, names[s->over], place);
 }
 
 static int show_target(
-    const sweep_state *s, int32_t target, psc_ranked *entries, char (*names)[96]) {
+    const sweep_state *s, int32_t target, psc_ranked *entries, char (*names)[SWEEP_NAME]) {
     static const char *const metrics[] = {"logit", "log probability", "KL (before || after)"};
     static const char *const done[] = {
         "set to zero", "set to its mean", "patched from the source", "cut"};
     const psc_host *host = s->host;
-    if (s->metric != SWEEP_KL && psc_target_last(&s->targets, target) < 0)
+    const int32_t last = s->metric != SWEEP_KL ? psc_target_last(&s->targets, target) : 0;
+    if (last < 0)
         return host->summary_text(
             s->context, "next: no row has a next token, so there is no effect.");
     if (s->metric != SWEEP_KL && psc_target_say_row(&s->targets, target)) return -1;
@@ -47,13 +46,13 @@ static int show_target(
         labels[i] = names[i];
         values[i] = effects[top.at[i].index];
     }
-    char title[192];
+    char title[256];
     if (s->metric == SWEEP_KL)
         snprintf(title, sizeof title, "%s at the last row, each in turn %s", metrics[s->metric],
             done[s->what]);
     else
-        snprintf(title, sizeof title, "change of the %s of %s (%.4f), each in turn %s",
-            metrics[s->metric], s->targets.targets[target].label, s->base_value[target],
+        snprintf(title, sizeof title, "change of the %s %.4f of %.160s, each in turn %s",
+            metrics[s->metric], s->base_value[target], psc_target_name(&s->targets, target, last),
             done[s->what]);
     return host->summary_bars(s->context, title, "nats", top.n, labels, values);
 }
@@ -61,7 +60,7 @@ static int show_target(
 int sweep_summary(const sweep_state *s) {
     const psc_host *host = s->host;
     psc_ranked *entries = host->run_alloc(s->context, (uint64_t)s->top * sizeof *entries);
-    char(*names)[96] = host->run_alloc(s->context, (uint64_t)s->top * sizeof *names);
+    char(*names)[SWEEP_NAME] = host->run_alloc(s->context, (uint64_t)s->top * sizeof *names);
     if (!entries || !names) return -1;
     for (int32_t t = 0; t < s->n_targets; t++)
         if (show_target(s, t, entries, names)) return -1;

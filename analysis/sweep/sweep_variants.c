@@ -207,6 +207,7 @@ static int add_edges(batch *b) {
 }
 
 int sweep_compute(sweep_state *s) {
+    if (s->metric != SWEEP_KL && psc_targets_required(&s->targets)) return -1;
     batch b = {.s = s, .all = s->n_cells};
     b.changes = s->host->run_alloc(s->context, VARIANTS_A_CALL * sizeof *b.changes);
     b.variants = s->host->run_alloc(s->context, VARIANTS_A_CALL * sizeof *b.variants);

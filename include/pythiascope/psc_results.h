@@ -363,7 +363,7 @@ typedef enum psc_color {
 
 typedef struct psc_format_options {
     uint32_t struct_size;
-    int32_t width;    /* of TEXT, 40 to 1000 columns; 0: the terminal's, at most 120, else 80 */
+    int32_t width;    /* of TEXT, 40 to 1000 columns; 0: the terminal's, at most 160, else 80 */
     int32_t color;    /* of TEXT: psc_color */
     int32_t no_head;  /* of TEXT: nonzero: the sections only */
     int32_t one_line; /* of JSON: nonzero: the same object on one line */

@@ -130,18 +130,6 @@ Test(target_rows, sweep) {
     }
 }
 
-/* A sweep over a text without any next token has no effect to report. */
-Test(target_rows, sweep_of_one_token) {
-    psc_model *model = must_model(golden_path("parallel_f32", NULL));
-    psc_session *session = run(model, "sweep", "over=heads", next, 1);
-    const psc_array effect = must_array(session, "sweep.effect");
-    for (int64_t i = 0; i < array_count(&effect); i++) cr_assert(isnan(array_at(&effect, i)));
-    psc_session_close(&session);
-    psc_model_close(&model);
-}
-
-/* --- summaries ------------------------------------------------------------------------------- */
-
 /* Whether some sentence or title of the plugin's summary contains the words. */
 static bool says(const psc_session *session, const char *words) {
     const psc_results *results = psc_session_results(session);
@@ -152,13 +140,35 @@ static bool says(const psc_session *session, const char *words) {
     return false;
 }
 
+/* A sweep over a text without any next token has no effect to report: it is refused. Beside another
+ * target the summary says so. */
+Test(target_rows, sweep_of_one_token) {
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = must_session(model, NULL, 1, 0);
+    const psc_token token = {.id = 3};
+    const psc_input input = {0, 1, &token};
+    psc_error refused = {0};
+    cr_assert_eq(psc_session_plugin(session, "sweep", "over=heads", &refused), PSC_OK);
+    cr_assert_eq(psc_session_target(session, "next", &refused), PSC_OK);
+    cr_assert_eq(psc_session_run(session, &input, 1, NULL, &refused), PSC_ERROR_PLUGIN);
+    cr_assert(strstr(refused.message, "the target next has no token"), "%s", refused.message);
+    psc_session_close(&session);
+    session = run(model, "sweep", "over=heads", plain_first, 1);
+    cr_assert(says(session, "no row has a next token"));
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+/* --- summaries ------------------------------------------------------------------------------- */
+
 /* With `next` among others a summary shows it at row T-2 and says so. */
 Test(target_rows, summaries) {
     static const struct {
         const char *plugin, *options, *shown;
-    } cases[] = {{"edges", "", "of next"}, {"ln", "", "of #9"}, {"mlp", "top=3", "shares of #9"},
-        {"lens", "", "at position 4"}, {"sweep", "", "of next"}, {"graph", "", "of next at row 4"},
-        {"logits", "", "at position 4"}, {"neurons", "geometry=all", "Layer 0"}};
+    } cases[] = {{"edges", "", "of #9 (next)"}, {"ln", "", "of #9 (next)"},
+        {"mlp", "top=3", "shares of #9 (next)"}, {"lens", "", "at @4 #"},
+        {"sweep", "", "of #9 (next)"}, {"graph", "", "of #9 (next) at @4 #"},
+        {"logits", "", "at @4 #"}, {"neurons", "geometry=all", "Layer 0"}};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         psc_session *both = run(model, cases[i].plugin, cases[i].options, next_first, LENGTH);

@@ -167,7 +167,7 @@ def test_empty_arrays(model: Model) -> None:
 
 
 def test_top_is_the_printed_list(model: Model) -> None:
-    result = model.logits(TEXT, target=" Oz", top=5)
+    result = model.logits(TEXT, target=" Oz", level="neuron", top=5)
     bars = next(item for item in result.main.items if isinstance(item, Bars))
     top = result.top(5)
     assert [entry.label for entry in top] == list(bars.labels)
