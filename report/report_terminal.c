@@ -147,6 +147,7 @@ static bool print_bars(const printer *p, const psc_result_item *bars) {
     style_on(p, STYLE_BOLD);
     psc_text_wrap(p->out, heading, 2, p->style.width);
     style_off(p);
+    if (bars->n == 0) fputs("    none\n", p->out);
     bar_columns c = measure_bars(bars, labels, p->style.width);
     for (int i = 0; i < bars->n; i++) {
         char number[64];

@@ -123,9 +123,9 @@ static int check_run(sweep_state *s) {
 /* Makes the array [targets, ...] and its axes. */
 static int make_array(sweep_state *s) {
     static const char *const axes[][4] = {{"targets", "layers", "heads"},
-        {"targets", "layers", "heads", "positions"}, {"targets", "layers", "positions"},
-        {"targets", "layers", "positions"}, {"targets", "layers", "positions"},
-        {"targets", "heads", "positions", "keys"}};
+        {"targets", "layers", "heads", "rows"}, {"targets", "layers", "rows"},
+        {"targets", "layers", "rows"}, {"targets", "layers", "rows"},
+        {"targets", "heads", "rows", "keys"}};
     static const int n_axes[] = {3, 4, 3, 3, 3, 4};
     const int64_t layers = s->n_layers, heads = s->n_heads, rows = s->n_rows;
     const int64_t cells[] = {layers * heads, layers * heads * rows, layers * rows, layers * rows,
@@ -137,7 +137,7 @@ static int make_array(sweep_state *s) {
     for (int32_t i = 0; i < s->n_rows; i++) positions[i] = s->run_rows[i].position;
     if (psc_count_axis(s->context, host, "layers", 0, layers) ||
         psc_count_axis(s->context, host, "heads", 0, heads) ||
-        host->axis_numbers(s->context, "positions", rows, positions) ||
+        psc_count_axis(s->context, host, "rows", 0, rows) ||
         host->axis_numbers(s->context, "keys", rows, positions) ||
         (with_targets && psc_targets_results(&s->targets, "last")))
         return -1;

@@ -72,7 +72,7 @@ def test_a_click_enlarges_a_head_and_its_cells_tell_their_weights(
     image = figure.locator("svg.attention-head image")
     image.hover(position=at_cell(figure, 9, 6, len(tokens)))
     tip = opened.page.locator(".tip").inner_text().split("\n")
-    assert tip[:3] == ["L2H3", f"row 9 “{tokens[9]}”", f"reads 6 “{tokens[6]}”"]
+    assert tip[:3] == ["L2H3", f"@9 '{tokens[9]}'", f"reads @6 '{tokens[6]}'"]
     assert float(tip[3].split()[-1]) == pytest.approx(pattern[2, 3, 9, 6], rel=ROUNDED)
     image.hover(position=at_cell(figure, 2, 6, len(tokens)))
     assert "a later position" in opened.page.locator(".tip").inner_text()
@@ -89,14 +89,14 @@ def test_a_locked_row_stays_and_is_the_table(run: Made, open_page: Callable[...,
     assert "locked" in str(figure.locator("[data-row='8']").get_attribute("class"))
     image.hover(position=at_cell(figure, 4, 1, n))
     readout = figure.locator(".readout")
-    assert readout.inner_text().startswith("8 “")
+    assert readout.inner_text().startswith("@8 '")
     table = opened.table(figure)
     assert {row[0] for row in table.rows} == {"8"}
     keys = [int(key) for key in table.column("key")]
     np.testing.assert_allclose(table.column("L3H5"), pattern[3, 5, 8, keys], rtol=ROUNDED)
     opened.page.keyboard.press("Escape")
     image.hover(position=at_cell(figure, 4, 1, n))
-    assert readout.inner_text().startswith("4 “")
+    assert readout.inner_text().startswith("@4 '")
 
 
 def test_arrow_keys_move_between_heads_and_cells(
@@ -112,7 +112,7 @@ def test_arrow_keys_move_between_heads_and_cells(
     svg.focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "Enter"):
         opened.page.keyboard.press(key)
-    assert opened.page.locator(".tip").inner_text().split("\n")[1].startswith("row 2 ")
+    assert opened.page.locator(".tip").inner_text().split("\n")[1].startswith("@2 ")
     assert enlarged(opened).locator(".locked").get_attribute("data-row") == "2"
 
 

@@ -67,7 +67,7 @@ def test_tokens_before_and_after(run: Made, open_page: Callable[..., Opened]) ->
     opened = open_page(run)
     opened.page.locator("[data-row='5']").first.click()
     figure = opened.figure("changes", title="Most probable tokens before and after")
-    figure.get_by_text("position 5 ", exact=False).first.wait_for()
+    figure.get_by_text("@5 ", exact=False).first.wait_for()
     table = opened.table(figure)
     before, after = (run.arrays[f"effects.top_{when}"][5].tolist() for when in ("before", "after"))
     union = before + [token for token in after if token not in before]

@@ -78,7 +78,7 @@ def test_differences_of_the_lens(runs: tuple[Made, Made], page: Made, open_page:
     figure.get_by_label("show").get_by_role("button", name="rank").click()
     figure.get_by_role("button", name="Table of ").click()
     assert np.isnan(opened.table(figure).column("rank of next")).all()
-    frame_of(opened, "lens", "Layer by position").locator("rect.cell").nth(3).hover()
+    frame_of(opened, "lens", "Layer by row").locator("rect.cell").nth(3).hover()
     lines = opened.page.locator(".tip").inner_text().split("\n")
     assert all(not line.split()[-1].replace(".", "").isdigit() for line in lines[1:6])
 

@@ -41,7 +41,7 @@ def test_frozen_and_recomputed_stand_side_by_side(
     opened = opened_at_row(run, open_page)
     figure = opened.figure("denominators", title=EFFECTS)
     figure.get_by_role("button", name=level, exact=True).click()
-    figure.get_by_text(f"position {ROW} ", exact=False).first.wait_for()
+    figure.get_by_text(f"@{ROW} ", exact=False).first.wait_for()
     table = opened.table(figure)
     suffix = "" if level == "component" else ".layer"
     labels = run.section("ln")["components" if level == "component" else "writers"]

@@ -30,7 +30,7 @@ def visible(text: str) -> str:
 
 def test_the_table_has_every_layer_and_row(run: Made, open_page: Callable[..., Opened]) -> None:
     opened = open_page(run)
-    table = opened.table(opened.figure("lens", title="Layer by position"))
+    table = opened.table(opened.figure("lens", title="Layer by row"))
     layers, rows = run.arrays["lens.entropy"].shape
     assert len(table.rows) == layers * rows
     labels = run.section("lens")["layers"]
@@ -54,12 +54,12 @@ def test_cells_show_the_top_token_and_a_tip_the_others(
     run: Made, open_page: Callable[..., Opened]
 ) -> None:
     opened = open_page(run)
-    figure = opened.figure("lens", title="Layer by position")
+    figure = opened.figure("lens", title="Layer by row")
     layers, rows = run.arrays["lens.entropy"].shape
     assert figure.locator("rect.cell").count() == layers * rows
     figure.locator("rect.cell").nth(3).hover()
     tip = opened.page.locator(".tip").inner_text().split("\n")
-    assert tip[0].startswith("final_post, position 3")
+    assert tip[0].startswith("final_post, @3")
     probabilities = run.arrays["lens.top_probs"][-1, 3]
     for line, probability in zip(tip[1:6], probabilities, strict=True):
         assert float(line.split()[-1]) == pytest.approx(probability, rel=5e-3)
@@ -73,7 +73,7 @@ def test_cells_show_the_top_token_and_a_tip_the_others(
 
 def test_colors_follow_the_chosen_quantity(run: Made, open_page: Callable[..., Opened]) -> None:
     opened = open_page(run)
-    figure = opened.figure("lens", title="Layer by position")
+    figure = opened.figure("lens", title="Layer by row")
     before = figure.locator("rect.cell").nth(3).get_attribute("fill")
     figure.get_by_role("combobox", name="color").select_option(label="entropy (nats)")
     figure.locator("svg.legend", has_text="entropy").wait_for()
@@ -88,7 +88,7 @@ def test_curves_are_those_of_the_chosen_token(run: Made, open_page: Callable[...
     opened = open_page(run)
     opened.page.locator("[data-row='6']").first.click()
     figure = opened.figure("lens", title="Over the layers")
-    figure.get_by_text("position 6 ", exact=False).first.wait_for()
+    figure.get_by_text("@6 ", exact=False).first.wait_for()
     table = opened.table(figure)
     for name, key in (("entropy (nats)", "entropy"), ("KL(final \u2016 layer) (nats)", "kl")):
         np.testing.assert_allclose(
@@ -111,19 +111,19 @@ def test_the_panel_has_each_layer(run: Made, open_page: Callable[..., Opened]) -
 
 def test_the_arrow_keys_move_over_the_cells(run: Made, open_page: Callable[..., Opened]) -> None:
     opened = open_page(run)
-    figure = opened.figure("lens", title="Layer by position")
+    figure = opened.figure("lens", title="Layer by row")
     figure.locator("svg.heatmap").focus()
     opened.page.keyboard.press("ArrowRight")
     opened.page.keyboard.press("ArrowDown")
     tip = opened.page.locator(".tip").inner_text()
-    assert tip.startswith("3_pre, position 1")
+    assert tip.startswith("3_pre, @1")
 
 
 def test_a_long_text_is_one_image_and_scrolls_with_its_tokens(
     long: Made, open_page: Callable[..., Opened]
 ) -> None:
     opened = open_page(long)
-    figure = opened.figure("lens", title="Layer by position")
+    figure = opened.figure("lens", title="Layer by row")
     rows = long.arrays["lens.entropy"].shape[1]
     assert rows > 64
     assert figure.locator("text.celltext").count() == 0

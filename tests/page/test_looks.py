@@ -85,9 +85,9 @@ def test_contexts_of_heads_say_what_is_read(made: Maker, open_page: Opener) -> N
     places = run.arrays["attention.context_position"]
     expect(figure.locator(".context > .muted").first).to_contain_text("reads")
     text = figure.locator(".context > .muted").first.inner_text()
-    position = int(text.split("position ")[1].split(",")[0])
+    position = int(text.split("@")[1].split(",")[0])
     read = text.split("reads ")[1]
-    key = position if read == "itself" else int(read)
+    key = position if read == "itself" else int(read[1:])
     assert key in keys[places == position]
 
 

@@ -35,7 +35,7 @@ def long(made: Maker) -> Made:
 @pytest.fixture(scope="module")
 def plain(made: Maker) -> Made:
     """One level, one row, one target."""
-    return made("analyze", "--text", TEXT, "--target", " king", "--plugin", "logits")
+    return made("analyze", "--text", TEXT, "--target", " king", "--plugin", "logits:level=neuron")
 
 
 def shares_of(run: Made, level: str) -> tuple[np.ndarray[Any, Any], list[str]]:
@@ -124,8 +124,8 @@ def test_the_sentence_names_the_error_and_its_bound(
     sentence = figure.locator(".completeness").inner_text()
     logit = float(run.arrays["logits.values"][0, 9])
     assert f"the logit is {float(f'{logit:.6g}'):.6g}" in sentence
-    error = float(run.arrays["logits.completeness_error"][0, 9])
-    relative = error / (1 + float(run.arrays["logits.sum_abs_share"][0, 9]))
+    error = float(run.arrays["logits.completeness_error.head"][0, 9])
+    relative = error / (1 + float(run.arrays["logits.sum_abs_share.head"][0, 9]))
     assert f"{relative:.1e}".replace("e-0", "e-") in sentence
     assert "the bound 1e-5" in sentence
     assert "NOT COMPLETE" not in sentence
@@ -204,18 +204,18 @@ def test_pointing_at_a_cell_over_the_rows_selects_its_token(
     cells.nth(5).hover()
     tip = opened.page.locator(".tip").inner_text()
     shares, labels = shares_of(run, "layer")
-    assert tip.startswith(f"{labels[-1]} at position 5")
+    assert tip.startswith(f"{labels[-1]} at @5")
     assert float(tip.split()[-1]) == pytest.approx(shares[0, 5, -1], rel=1e-5)
     assert cells.count() == rows * len(labels)
-    largest(opened).get_by_text("position 5 ", exact=False).first.wait_for()
+    largest(opened).get_by_text("@5 ", exact=False).first.wait_for()
 
 
 def test_the_panel_lists_the_largest_shares(run: Made, open_page: Callable[..., Opened]) -> None:
     opened = open_page(run)
     opened.page.locator("[data-row='9']").first.hover()
     panel = opened.page.locator(".token-panel-body")
-    panel.get_by_text("Logit of next").wait_for()
-    shares, labels = shares_of(run, "neuron")
+    panel.get_by_text("(next)").wait_for()
+    shares, labels = shares_of(run, "head")
     first = int(np.argmax(np.abs(shares[0, 9])))
     line = panel.locator("table.panel tr").first.inner_text().split()
     assert line[0] == labels[first]

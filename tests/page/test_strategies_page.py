@@ -22,7 +22,7 @@ def test_each_strategy_at_the_row(run: Made, open_page: Callable[..., Opened]) -
     opened = open_page(run)
     opened.page.locator(f"[data-row='{ROW}']").first.click()
     figure = opened.figure("strategies", title="What each strategy keeps")
-    figure.get_by_text(f"position {ROW} ", exact=False).first.wait_for()
+    figure.get_by_text(f"@{ROW} ", exact=False).first.wait_for()
     table = opened.table(figure)
     assert [row[0] for row in table.rows] == run.section("sampling")["strategies"]
     for key in ("size", "mass", "kl"):

@@ -21,11 +21,11 @@ def effect_of(run: Made) -> np.ndarray:
     ("given", "columns"),
     [
         (("--over", "heads"), ["targets", "layers", "heads"]),
-        (("--over", "mlp_out"), ["targets", "layers", "positions"]),
-        (("--over", "heads_by_pos"), ["targets", "layers", "heads", "positions"]),
+        (("--over", "mlp_out"), ["targets", "layers", "rows"]),
+        (("--over", "heads_by_pos"), ["targets", "layers", "heads", "rows"]),
         (
             ("--over", "edges", "--layer", "1", "--do", "cut"),
-            ["targets", "heads", "positions", "keys"],
+            ["targets", "heads", "rows", "keys"],
         ),
     ],
 )

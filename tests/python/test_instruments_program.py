@@ -132,7 +132,7 @@ def test_analyze_of_several_plugins(model: Model, tmp_path: Path) -> None:
     assert list(result.sections) == ["logits", "lens", "graph", "lens#2"]
     assert result["lens#2.logit"].name == "lens#2.logit"
     pattern = result["blocks.2.attn.hook_pattern"]
-    assert pattern.dims == ("heads", "positions", "keys")
+    assert pattern.dims == ("heads", "rows", "keys")
     assert pattern.shape == (8, len(result.tokens), len(result.tokens))
 
 

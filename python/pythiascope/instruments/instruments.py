@@ -50,7 +50,7 @@ class Instruments(Labelled):
         Args:
             text: a text; ids [pos]; or a batch: a list of either.
             level: components, one or more levels; source: heads split by the position that they
-                read; auto: neuron, over a corpus head; the finest level is the array
+                read; auto: head+neuron, over a corpus head; the finest level is the array
                 contributions. Takes one or more of layer, head, source, neuron, auto, as a list
                 or joined by +. Default: "auto".
             rows: rows of the shares; auto: last, over a corpus all. Takes "last", "all",

@@ -376,6 +376,6 @@ def _capture_dims(name: str, n_axes: int) -> tuple[str, ...]:
         bare = bare.split(".", 2)[2]
     shape = next((shape for point, shape, _ in c.POINTS if point == bare), "")
     if shape == "HK":
-        return ("heads", "positions", "keys")
-    names = ["positions", *(_EXTENTS[letter] for letter in shape if letter in _EXTENTS)]
+        return ("heads", "rows", "keys")
+    names = ["rows", *(_EXTENTS[letter] for letter in shape if letter in _EXTENTS)]
     return unique_dims((names + [f"axis_{i}" for i in range(len(names), n_axes)])[:n_axes])

@@ -89,8 +89,8 @@ function line(section, set, indices, c, peak, color) {
     );
   const place = [
     set.document && `document ${set.document.at(...indices, c)}`,
-    set.position && `position ${position}`,
-    key >= 0 && `reads ${key === position ? "itself" : key}`,
+    set.position && `@${position}`,
+    key >= 0 && `reads ${key === position ? "itself" : `@${key}`}`,
   ]
     .filter(Boolean)
     .join(", ");

@@ -6,6 +6,7 @@ import { arrowsOf, differenceOfNetworks } from "../parts/network_model.js";
 import { NetworkView } from "../parts/network_view.js";
 import { pickButtons, pickList } from "../parts/pick.js";
 import { number, short, visible } from "../parts/scales.js";
+import { targetTexts } from "../parts/targets.js";
 
 const AXES = ["targets", "rows", "rank"];
 const KEYS = ["layer", "head", "source", "weight", "norm", "share"];
@@ -38,9 +39,7 @@ function networkOfPane(section, page, { target, by, rows }) {
 
 /** The controls: which target, which quantity, which rows. */
 function controlsOf(section, state, change) {
-  const targets = Array.from({ length: section.axis("targets").n }, (_, t) =>
-    section.axis("targets").label(t)
-  );
+  const targets = targetTexts(section);
   const axis = section.axis("rows");
   const rows = Array.from({ length: axis.n }, (_, r) => {
     const token = section.run.tokens[axis.number(r)];

@@ -1,4 +1,4 @@
-// Layer by position: the token that each layer already predicts, colored by a chosen quantity;
+// Layer by row: the token that each layer already predicts, colored by a chosen quantity;
 // curves over the layers for the selected token; and the token's panel.
 import { chooseAny, choiceOf, redrawOn } from "../parts/choose.js";
 import { colorScale } from "../parts/colorscale.js";
@@ -63,7 +63,7 @@ function grid(place, section, page) {
   const label = `What each of ${layers.n} layers predicts at ${rows.n} rows` +
     (last ? `; at the last row and layer: ${last.text}, ${short(last.probability)}` : "");
   redrawOn(frame(place, {
-    title: "Layer by position",
+    title: "Layer by row",
     caption: "What each layer would predict next if it were the last: its most probable token.",
     label,
     controls: [

@@ -10,7 +10,7 @@ import { number, short } from "../parts/scales.js";
 import { lastWithTarget, targetAt, targetTexts } from "../parts/targets.js";
 import { drawShares, shareTable } from "./shares_bars.js";
 import { shareKeys } from "./shares_data.js";
-import { filtersOf, levelsOf, sharesOf } from "./shares_levels.js";
+import { filtersOf, firstLevel, levelsOf, sharesOf } from "./shares_levels.js";
 import { drawRows, rowsMap } from "./shares_rows.js";
 import { drawLayers, drawSources, layerTable, sourceMap, sourceTable } from "./shares_maps.js";
 
@@ -20,8 +20,7 @@ const PANEL = 6; // shares in the token's panel
 /** Ranked bars with the level, the kind and the number of bars to choose. */
 function ranked(place, section, page, target) {
   const levels = levelsOf(section);
-  const finest = levels.filter((one) => !one.group).length - (levels[0].group ? 0 : 1);
-  const level = choiceOf(page, section, "level", finest);
+  const level = choiceOf(page, section, "level", firstLevel(levels));
   const kind = choiceOf(page, section, "kind", 0);
   const count = choiceOf(page, section, "bars", 0);
   const now = () => {
@@ -36,7 +35,8 @@ function ranked(place, section, page, target) {
     axis: section.axis("rows"),
     first: lastWithTarget(section, 0, section.axis("rows").n),
     title: "Largest shares",
-    caption: "Each component's part of the logit. The line at the right adds them up to the logit.",
+    caption: "Direct logit attribution: each component's part of the logit. The line at the " +
+      "right adds them up to the logit.",
     label: "The largest shares of the logit, as bars, and their sum",
     controls: [chooseAny(level, "level", levels.map((one) => one.name), 6), kinds,
       chooseAny(count, "bars", COUNTS.map(String))].filter(Boolean),
@@ -117,7 +117,7 @@ function panel(section, row) {
   const i = indexOfRow(section.axis("rows"), row);
   if (i < 0) return null;
   const levels = levelsOf(section);
-  const level = levels.filter((one) => !one.group).pop();
+  const level = levels[firstLevel(levels)];
   const parts = [];
   for (let t = 0; t < Math.min(3, section.axis("targets").n); t++) {
     const shares = sharesOf(section, level, t, i, { kinds: null }, PANEL);

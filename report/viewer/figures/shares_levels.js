@@ -38,6 +38,13 @@ export function levelsOf(section) {
   return levels;
 }
 
+/** The level that a list of single components begins with: heads and MLPs, else the finest. */
+export function firstLevel(levels) {
+  const heads = levels.findIndex((level) => level.name === "head");
+  if (heads >= 0) return heads;
+  return levels.filter((level) => !level.group).length - (levels[0].group ? 0 : 1);
+}
+
 /** What can be listed at a level: "all", or one kind of its components. */
 export function filtersOf(section, level) {
   const found = [{ name: "all", kinds: null }];

@@ -9,14 +9,15 @@ import { frame } from "../parts/frame.js";
 import { heatmap } from "../parts/heatmap.js";
 import { cellNumber, labelOf, labelsOf, longTable, rowOf } from "../parts/labels.js";
 import { number, short } from "../parts/scales.js";
+import { targetTexts } from "../parts/targets.js";
 
 const LISTED = 15;
 const MOST_LINES = 48; // head by position: more lines than this are drawn layer by layer
 const FORMS = [
   "layers,heads",
-  "layers,positions",
-  "layers,heads,positions",
-  "heads,positions,keys",
+  "layers,rows",
+  "layers,heads,rows",
+  "heads,rows,keys",
 ];
 const DONE = {
   zero: "set to 0",
@@ -26,16 +27,24 @@ const DONE = {
 };
 const PLACES = {
   heads: "each head",
-  heads_by_pos: "each head at each position",
-  resid_pre: "the residual at each layer and position",
+  heads_by_pos: "each head at each row",
+  resid_pre: "the residual at each layer and row",
   edges: "each attention edge",
-  attn_out: "the attention write at each layer and position",
-  mlp_out: "the MLP write at each layer and position",
+  attn_out: "the attention write at each layer and row",
+  mlp_out: "the MLP write at each layer and row",
 };
 
 /** The axes of the array without the targets. */
 function placesOf(array) {
   return array.axes.filter((name) => name !== "targets");
+}
+
+/** The axis of the rows: older results call it "positions". */
+const rowAxis = (axes) => (axes.includes("positions") ? "positions" : "rows");
+
+/** The form of the array, one of FORMS if it is a sweep's. */
+function formOf(axes) {
+  return axes.join().replace("positions", "rows");
 }
 
 /** What the numbers are, from the options. */
@@ -66,9 +75,10 @@ function reader(array, target) {
 function placeName(section, axes, indices) {
   const at = (name) =>
     axes.includes(name) ? labelOf(section, name, indices[axes.indexOf(name)]) : null;
-  if (axes.includes("keys")) return `H${at("heads")} ${at("positions")} → ${at("keys")}`;
+  const row = rowAxis(axes);
+  if (axes.includes("keys")) return `H${at("heads")} ${at(row)} → ${at("keys")}`;
   const head = at("heads") === null ? `layer ${at("layers")}` : `L${at("layers")}H${at("heads")}`;
-  return at("positions") === null ? head : `${head} at ${at("positions")}`;
+  return at(row) === null ? head : `${head} at ${at(row)}`;
 }
 
 /** All places in the order of |effect|: [{indices, value}]. */
@@ -110,7 +120,7 @@ function mapOf(section, array, target, slice) {
       axes,
       last,
       columns,
-      rows: labelsOf(section, "positions"),
+      rows: labelsOf(section, rowAxis(axes)),
       indices: (r, c) => [slice, r, c],
       value: (r, c) => read(slice, r, c),
     };
@@ -209,12 +219,12 @@ export const sweep = {
   name: "sweep",
   match(section) {
     const array = section.array("effect");
-    if (!array || array.omitted || !FORMS.includes(placesOf(array).join())) return null;
+    if (!array || array.omitted || !FORMS.includes(formOf(placesOf(array)))) return null;
     return { arrays: ["effect"], title: "Effects" };
   },
   draw(place, section, page) {
     const array = section.array("effect");
-    const targets = array.axes[0] === "targets" ? labelsOf(section, "targets") : [];
+    const targets = array.axes[0] === "targets" ? targetTexts(section) : [];
     const chosen = { target: choiceOf(page, section, "target", 0) };
     const slice = slices(page, section, array);
     const base = section.values.get("base");
@@ -241,9 +251,9 @@ export const sweep = {
   detail(section, row, page) {
     const array = section.array("effect");
     const axes = placesOf(array);
-    if (axes.join() !== "layers,positions") return null;
-    const positions = labelsOf(section, "positions");
-    const i = positions.findIndex((_, p) => rowOf(section, "positions", p) === row);
+    if (formOf(axes) !== "layers,rows") return null;
+    const name = rowAxis(axes);
+    const i = labelsOf(section, name).findIndex((_, p) => rowOf(section, name, p) === row);
     if (i < 0) return null;
     const read = reader(array, choiceOf(page, section, "target", 0).value);
     const layers = labelsOf(section, "layers");

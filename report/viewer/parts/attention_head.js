@@ -280,8 +280,8 @@ export class HeadView {
     showTip(
       [
         this.label,
-        `row ${this.rowPosition(r)} “${this.rowText(r)}”`,
-        `reads ${this.pattern.position(k)} “${this.keyText(k)}”`,
+        `@${this.rowPosition(r)} '${this.rowText(r)}'`,
+        `reads @${this.pattern.position(k)} '${this.keyText(k)}'`,
         this.weightText(r, k),
       ],
       place
@@ -342,10 +342,10 @@ export class HeadView {
     found.sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
     const list = found
       .slice(0, LISTED)
-      .map(({ index, weight }) => `“${this.rowText(index)}” ${short(weight)}`)
+      .map(({ index, weight }) => `'${this.rowText(index)}' ${short(weight)}`)
       .join(", ");
     this.readout.textContent =
-      `${this.rowPosition(r)} “${this.rowText(r)}” ` +
+      `@${this.rowPosition(r)} '${this.rowText(r)}' ` +
       `${this.readers ? "is read by" : "reads"} ${list || "nothing that is shown"}.`;
   }
 

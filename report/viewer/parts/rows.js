@@ -1,5 +1,5 @@
 // Rows of a results' axis as tokens: their texts, and the line of a table that names one.
-import { visible } from "./scales.js";
+import { readable, visible } from "./scales.js";
 
 /** The run's row at index i of an axis whose numbers index the run's tokens. */
 export function rowAt(axis, i) {
@@ -24,13 +24,13 @@ export function rowTexts(run, axis) {
   return Array.from({ length: axis.n }, (_, i) => rowText(run, axis.number(i)));
 }
 
-/** "position 5 ·and", for controls and titles; with the sequence where there are several. */
+/** "@5 ' and'", for controls and titles; with the sequence where there are several. */
 export function rowTitle(run, row) {
   const token = run.tokens[row];
   if (!token) return `row ${row}`;
   const last = run.tokens[run.tokens.length - 1];
   const sequence = last.sequence > 0 ? `sequence ${token.sequence}, ` : "";
-  return `${sequence}position ${token.position} ${visible(token.text)}`;
+  return `${sequence}@${token.position} '${readable(token.text)}'`;
 }
 
 /**
