@@ -366,6 +366,84 @@ Test(logits, targets_between_runs) {
 }
 
 /* One token has no next token: nothing to show, and no failure. */
+/* The rank and probability in the summary's sentence of a target equal those of the logits. */
+static void check_rank(const float *z, int32_t n, int32_t id, const char *before) {
+    int32_t rank = 1;
+    double sum = 0.0;
+    for (int32_t v = 0; v < n; v++) {
+        rank += z[v] > z[id] || (v < id && z[v] == z[id]);
+        sum += exp((double)z[v] - (double)z[id]);
+    }
+    char said[160];
+    snprintf(said, sizeof said, "%srank %d, p = %.3g, logit %.4f", before, (int)rank, 1.0 / sum,
+        (double)z[id]);
+    cr_expect(summary_says(said), "%s", said);
+}
+
+Test(logits, ranks_and_the_likeliest_tokens) {
+    start(golden_path("parallel_f32", NULL), NULL, 1, 0);
+    load_logits(NULL);
+    add_target("#5");
+    add_target("top:2"); /* two targets: top:1 and top:2 */
+    add_target("next");
+    cr_assert_eq(psc_session_capture(session, "hook_logits", &error), PSC_OK);
+    must_run_one(session, six, 6);
+    psc_array logits;
+    cr_assert_eq(psc_session_array(session, "hook_logits", &logits, &error), PSC_OK);
+    const int32_t n = (int32_t)logits.shape[1];
+    const float *last = (const float *)logits.data + 5 * (int64_t)n, *before = last - n;
+    check_rank(last, n, 5, "#5 at @5 #2: ");
+    check_rank(before, n, six[5].id, "#2 (next) at @4 #60: ");
+    int32_t best = 0;
+    for (int32_t v = 1; v < n; v++)
+        if (last[v] > last[best]) best = v;
+    char said[64];
+    snprintf(said, sizeof said, "and their p: #%d 0.", (int)best);
+    cr_expect(summary_says(said), "%s", said);
+    snprintf(said, sizeof said, "%d (top:2) at @5 #2: rank 2, ",
+        ((const int32_t *)array_of("target_ids").data)[(2 * 2 + 1) * 2]);
+    cr_expect(summary_says(said), "%s", said);
+    stop();
+}
+
+Test(logits, a_contrast_has_two_ranks) {
+    start(golden_path("parallel_f32", NULL), NULL, 1, 0);
+    load_logits("level=layer");
+    cr_assert_eq(psc_session_contrast(session, "#16", "#76", &error), PSC_OK);
+    must_run_one(session, six, 6); /* the two likeliest tokens */
+    cr_expect(summary_says("#16 - #76 at @5 #2: ranks 1 and 2, p = 0.307 and 0.218, logit diff"));
+    stop();
+}
+
+/* Whether a list of the summary has this in its title. */
+static int lists(const char *words) {
+    psc_result_item item;
+    for (int32_t i = 0, section = section_of();
+         psc_results_item_at(&item, psc_session_results(session), section, i, NULL) == PSC_OK; i++)
+        if (item.title && strstr(item.title, words)) return 1;
+    return 0;
+}
+
+/* Level auto has both levels, the neurons under the plain names, and lists neurons alone below. */
+Test(logits, auto_is_heads_and_neurons) {
+    start(golden_path("parallel_f32", NULL), NULL, 1, 0);
+    load_logits(NULL);
+    add_target("#5");
+    must_run_one(session, six, 6);
+    cr_assert_eq(array_of("contributions").shape[2], 1 + 2 * (4 + 1 + 128 + 1));
+    cr_assert_eq(array_of("contributions.head").shape[2], 1 + 2 * (4 + 2));
+    cr_expect(lists("by head and MLP: the largest 12 of 13 "));
+    cr_expect(lists("by neuron: the largest 6 of 256 "));
+    psc_result_item item;
+    for (int32_t i = 0, section = section_of();
+         psc_results_item_at(&item, psc_session_results(session), section, i, NULL) == PSC_OK; i++)
+        for (int32_t b = 0; item.title && strstr(item.title, "by neuron") && b < item.n; b++)
+            cr_expect(strchr(item.labels[b], 'N'), "%s", item.labels[b]);
+    cr_expect_eq(value_of("sums_checked"), 2.0);
+    cr_expect_eq(value_of("complete"), 1.0);
+    stop();
+}
+
 Test(logits, next_of_one_token) {
     start(golden_path("parallel_f32", NULL), NULL, 1, 0);
     load_logits(NULL);
