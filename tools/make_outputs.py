@@ -5,15 +5,19 @@
     tools/make_outputs.py README.md docs/page.md   # some
     tools/make_outputs.py --check                  # changes nothing; prints differences, exit 1
 
-An indented block that begins with "$ " holds commands and what they print, on stdout and stderr. All
-commands of a page run in one new folder, in order, by sh, with build/release/pythiascope, or
-$PYTHIASCOPE_PROGRAM, as `pythiascope`; tests/, docs/, models/ and examples/ are there. A line before
-the block, invisible on the page, chooses what it shows of the output:
+An indented block that begins with "$ " holds commands and what they print, on stdout and stderr.
+It ends where the text begins, or after a blank line a command without "$". All commands of a page
+run in one new folder, in order, by sh. `pythiascope` is build/release/pythiascope, or
+$PYTHIASCOPE_PROGRAM; tests/, docs/, models/ and examples/ are there. A line before the block,
+invisible on the page, chooses what it shows of the output:
 
-    <!-- output: sections=logits,ln head=no lines=12 -->
+    <!-- output: sections=logits,ln head=no from=why lines=12 -->
 
-What differs by machine is written as on another one: the instruction set and the threads as "avx2, 2
-threads". Nothing beyond Python 3.10 is needed.
+Here: two sections without the model and tokens, from the first line that contains "why" on, and at
+most 12 lines.
+
+What differs by machine is written as on another one: the instruction set and the threads as "avx2,
+2 threads". Nothing beyond Python 3.10 is needed.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LINKED = ("tests", "docs", "models", "examples")
 DIRECTIVE = re.compile(r"^<!-- output: (.*) -->$")
+OTHER = re.compile(r"pythiascope |python3? |dot ")  # a command that is not run, after a blank line
 SECONDS = 60  # that a command may take
 
 # What a machine or a release adds, and how it is written on a page.
@@ -69,6 +74,8 @@ def blocks_of(lines: list[str]) -> Iterator[Block]:
             continue
         end = i
         while end < len(lines) and (not lines[end].strip() or lines[end].startswith(found[1])):
+            if OTHER.match(lines[end][len(found[1]) :]) and not lines[end - 1].strip():
+                break
             end += 1
         while not lines[end - 1].strip():
             end -= 1
@@ -141,12 +148,14 @@ def chosen(output: str, options: dict[str, str]) -> list[str]:
         lines = head + [x for part in parts if part[0].split(" ")[0] in wanted for x in part]
     if options.get("head") == "no":
         lines = lines[next((i for i, x in enumerate(lines) if re.match(r"^\S+ ─{3,}$", x)), 0) :]
+    if "from" in options:
+        lines = lines[next(i for i, line in enumerate(lines) if options["from"] in line) :]
     most = int(options.get("lines", "0"))
     if 0 < most < len(lines):
         lines = [*lines[:most], "..."]
     while lines and not lines[-1]:
         lines.pop()
-    return lines
+    return lines  # none for a command that prints nothing
 
 
 def made_block(lines: list[str], block: Block, folder: Path) -> list[str]:
@@ -154,7 +163,7 @@ def made_block(lines: list[str], block: Block, folder: Path) -> list[str]:
     out: list[str] = []
     for command in commands_of(lines[block.begin : block.end], block.indent):
         shown = chosen(run(command, folder), block.options)
-        out += command + ([] if shown == [""] else shown)
+        out += [""] * bool(out and not out[-1].startswith("$ ")) + command + shown
     return [block.indent + line if line else "" for line in out]
 
 
@@ -174,9 +183,7 @@ def made_page(path: Path) -> tuple[list[str], list[str]]:
 
 def difference(path: Path) -> str:
     """How the page differs from what the program prints; empty if it does not."""
-    old, new = (
-        [replaced(line, IGNORED + MACHINE) for line in lines] for lines in made_page(path)
-    )
+    old, new = ([replaced(line, IGNORED + MACHINE) for line in lines] for lines in made_page(path))
     name = str(path.relative_to(ROOT))
     return "\n".join(difflib.unified_diff(old, new, name, f"{name}, made again", lineterm=""))
 
