@@ -60,9 +60,17 @@ static const char *quoted_end(const char *text) {
     return NULL;
 }
 
-/* Whether the space at `at` joins what is around it: "@22 'umb'", "3 %". */
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+/* Whether the space at `at` joins what is around it: "@22 'umb'", "' the' 0.12", "p = 0.12",
+ * "3 %". */
 static bool joins(const char *word, const char *at) {
-    if (at[1] == '%') return at > word && at[-1] >= '0' && at[-1] <= '9';
+    const char before = at > word ? at[-1] : ' ';
+    if (at[1] == '%') return is_digit(before);
+    if (at[1] == '=' || before == '=') return at[1] != 0;
+    if (before == '\'' && is_digit(at[at[1] == '+' || at[1] == '-' ? 2 : 1])) return true;
     word += strspn(word, "(");
     return word < at && *word == '@' && word + 1 + strspn(word + 1, "0123456789") == at &&
            at[1] == '\'' && quoted_end(at + 1);

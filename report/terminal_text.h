@@ -13,7 +13,7 @@ int psc_text_columns(const char *text);
 /* Prints text in a field of `columns`, cut with an ellipsis or padded on the right. */
 void psc_text_field(FILE *out, const char *text, int columns);
 /* Prints text wrapped at spaces to `width` columns, every line indented by `indent`. A token in
- * quotes stays on one line, and so do "@22 ' the'" and "3 %". */
+ * quotes stays on one line, and so do "@22 ' the'", "' the' 0.1", "p = 0.1", "3 %". */
 void psc_text_wrap(FILE *out, const char *text, int indent, int width);
 
 #endif
