@@ -41,6 +41,8 @@ need_debian() {
     need_module libpcre2-8 libpcre2-dev
     need_module libutf8proc libutf8proc-dev
     need_module lapacke liblapacke-dev
+    need_module libcurl libcurl4-openssl-dev # of pull: -DPSC_PULL=OFF builds without it
+    need_module libcrypto libssl-dev
     need_command esbuild esbuild # bundles the page's viewer; a program without node
     [ -e /usr/share/nodejs/d3-selection ] || missing="$missing node-d3"
     if [ $with_test = yes ]; then
@@ -65,6 +67,7 @@ need_macos() {
     need_module libpcre2-8 pcre2
     need_module libutf8proc utf8proc
     [ -d "$(brew --prefix lapack 2>/dev/null)" ] || missing="$missing lapack"
+    [ -d "$(brew --prefix curl 2>/dev/null)" ] || missing="$missing curl" # with openssl@3
     need_command npm node # for D3 and esbuild: need_viewer
     if [ $with_test = yes ]; then
         [ -d "$(brew --prefix libomp 2>/dev/null)" ] || missing="$missing libomp" # of a bench
@@ -110,7 +113,7 @@ elif command -v brew >/dev/null 2>&1; then
     need_viewer
 else
     echo "found neither apt-get nor Homebrew; install by hand: a C11 compiler, cmake," \
-        "ninja, pkg-config, sleef, xxhash, jansson, pcre2, utf8proc, lapacke, esbuild and" \
-        "D3 (both by npm ci in report/viewer)" >&2
+        "ninja, pkg-config, sleef, xxhash, jansson, pcre2, utf8proc, lapacke, curl, openssl," \
+        "esbuild and D3 (both by npm ci in report/viewer)" >&2
     exit 1
 fi

@@ -1,5 +1,5 @@
 /* Sentences for answers that are no use: what is wrong, where, and what to do.
- * Private to cli/hub/. Includes hub_request.h.
+ * Private to cli/hub/ and cli/verbs/run_pull.c. Includes hub_request.h.
  * Threads: main thread only.
  * Ownership: nothing is kept. */
 #ifndef HUB_SAY_H

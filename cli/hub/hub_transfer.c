@@ -48,12 +48,13 @@ static hub_start open_partial(hub_transfer *t, psc_error *error) {
     int locked = t->target.lock[0] ? take_lock(t->lock) : 1;
     if (locked < 0) return broken(t, t->target.lock, error);
     if (locked == 0) return HUB_BUSY;
-    if (hub_store_has(t->store, &t->target, t->file)) return HUB_HERE;
     t->fd = open_file(t->target.partial);
     if (t->fd < 0) return broken(t, t->target.partial, error);
     if (!t->target.lock[0]) locked = take_lock(t->fd);
     if (locked < 0) return broken(t, t->target.partial, error);
     if (locked == 0 || !is_named(t->fd, t->target.partial)) return HUB_BUSY;
+    t->is_locked = true;
+    if (hub_store_has(t->store, &t->target, t->file)) return HUB_HERE;
     errno = EINVAL;
     if (fstat(t->fd, &info) != 0 || !S_ISREG(info.st_mode))
         return broken(t, t->target.partial, error);
@@ -97,7 +98,7 @@ void hub_transfer_close(hub_transfer *t) {
     hub_request_close(&t->request);
     hub_digest_close(&t->digest);
     if (t->fd >= 0) {
-        const bool empty = fstat(t->fd, &info) == 0 && info.st_size == 0;
+        const bool empty = t->is_locked && fstat(t->fd, &info) == 0 && info.st_size == 0;
         if (empty && is_named(t->fd, t->target.partial)) unlink(t->target.partial);
         close(t->fd);
     }

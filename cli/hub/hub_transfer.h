@@ -16,12 +16,13 @@ typedef struct hub_transfer {
     hub_target target;
     hub_request request;
     hub_digest digest;
-    int fd, lock;          /* -1: not open */
-    int64_t at;            /* bytes of the partial file, all in the digest */
-    int64_t before;        /* at, when the last attempt that counts began */
-    int64_t discarded;     /* bytes of answers that are not the file */
-    int resets;            /* attempts that began from nothing after a damaged file */
-    int write_error;       /* errno of a failed write */
+    int fd, lock;      /* -1: not open */
+    int64_t at;        /* bytes of the partial file, all in the digest */
+    int64_t before;    /* at, when the last attempt that counts began */
+    int64_t discarded; /* bytes of answers that are not the file */
+    int resets;        /* attempts that began from nothing after a damaged file */
+    int write_error;   /* errno of a failed write */
+    bool is_locked;
     bool too_long, is_odd; /* more bytes than announced; another range than asked for */
 } hub_transfer;
 

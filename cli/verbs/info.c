@@ -98,8 +98,9 @@ const cli_verb cli_verb_info = {
     .name = "info",
     .summary = "Shows a model folder's config, identity, sizes, tokenizer and hook points.",
     .usage = "[MODEL] [options]",
-    .notes = "MODEL is a folder, or a name like EleutherAI/pythia-160m@step3000; without it, info shows\n"
-             "the embedded model.",
+    .notes =
+        "MODEL is a folder, or a name like EleutherAI/pythia-160m@step3000; without it, info shows\n"
+        "the embedded model.",
     .options = options,
     .max_operands = 1,
     .run = run_info,

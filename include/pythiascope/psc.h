@@ -32,7 +32,7 @@ typedef struct psc_model_place {
     char folder[4096];    /* as given, or the one that the name means */
     char name[256];       /* for people: "EleutherAI/pythia-160m@step3000", else the folder's last
                              part; never a commit */
-    char revision[128];   /* "main" for a name without one; "" for a folder that has none */
+    char revision[128];   /* "main", "step3000", perhaps a commit; "" where none is known */
     char commit[72];      /* of the Hugging Face cache; "" for another folder */
     char repository[192]; /* "EleutherAI/pythia-160m"; "" for a folder outside such a cache */
 } psc_model_place;

@@ -142,7 +142,7 @@ static void put_name(psc_model_place *place) {
         plain ? "" : place->revision);
 }
 
-/* The revision by which a commit is known: main, else the first; "" if there is none. */
+/* The revision by which a commit is known: main, else the first, else the commit itself. */
 static void name_commit(psc_model_place *place, const psc_hub_refs *refs) {
     place->revision[0] = 0;
     for (int32_t i = 0; i < refs->n; i++) {
@@ -150,6 +150,7 @@ static void name_commit(psc_model_place *place, const psc_hub_refs *refs) {
         if (strcmp(refs->items[i].commit, place->commit) != 0) continue;
         if (main || !place->revision[0]) strcpy(place->revision, refs->items[i].name);
     }
+    if (!place->revision[0]) strcpy(place->revision, place->commit);
     put_name(place);
 }
 
@@ -215,6 +216,7 @@ psc_status psc_hub_find(
         found = only_snapshot(commit, sizeof commit, root, revision ? revision : "") &&
                 take_snapshot(place, root, commit);
         if (found) name_commit(place, &refs);
+        if (found && !revision) place->revision[0] = 0; /* main, as far as this cache knows */
     }
     if (!found) status = refuse_absent(place, root, revision, &refs, error);
     psc_hub_refs_close(&refs);

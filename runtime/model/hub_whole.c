@@ -72,8 +72,8 @@ static bool lacks_file(char *out, size_t size, const char *folder) {
 
 psc_status psc_hub_check_whole(const psc_model_place *place, psc_error *error) {
     char missing[256];
-    const char *revision = place->revision[0] ? place->revision : place->commit;
-    const bool main = strcmp(revision, "main") == 0;
+    const char *revision = place->revision;
+    const bool main = !*revision || strcmp(revision, "main") == 0;
     if (!lacks_file(missing, sizeof missing, place->folder)) return PSC_OK;
     return psc_fail(error, PSC_ERROR_IO,
         "%s is only partly on this machine: %s is missing in %.400s; to complete it: pythiascope "

@@ -48,6 +48,9 @@ def check_program() -> None:
     assert "unknown verb nothing" in done.stderr
     assert run("info", "/no such folder").returncode == 1
     assert run("forms").returncode == 0
+    done = run("pull", "pythia-14m@step8")
+    assert done.returncode == 1, done
+    assert done.stderr.endswith("hf download EleutherAI/pythia-14m --revision step8\n"), done
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder, "page.html")
         assert run("analyze", "--text", TEXT, "--html", str(page)).returncode == 0

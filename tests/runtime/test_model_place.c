@@ -180,7 +180,8 @@ Test(place, snapshots_without_refs, .init = make_cache) {
     expect_refusal("pythia-9m", PSC_ERROR_IO, "not on this machine|pull EleutherAI/pythia-9m");
     remove_folder(at(ROOT "/snapshots/" OTHER));
     expect_place("pythia-9m", "EleutherAI/pythia-9m", "", COMMIT);
-    expect_place(at(ROOT "/snapshots/" COMMIT), "EleutherAI/pythia-9m", "", COMMIT);
+    expect_place(at(ROOT "/snapshots/" COMMIT), "EleutherAI/pythia-9m", COMMIT, COMMIT);
+    expect_place("pythia-9m@" COMMIT, "EleutherAI/pythia-9m", COMMIT, COMMIT);
 }
 
 Test(place, partial_snapshots, .init = make_cache) {
