@@ -5,12 +5,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
+size_t cli_input_mark(const char *text, size_t bytes) {
+    return bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 psc_status cli_input_open(FILE **out, const char *path, psc_error *error) {
     struct stat info;
     *out = NULL;
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return psc_fail(error, PSC_ERROR_INPUT, "%s is not a regular file", path);
     *out = fopen(path, "rb");
+    char first[3];
+    if (*out && cli_input_mark(first, fread(first, 1, sizeof first, *out)) == 0) rewind(*out);
     if (*out) return PSC_OK;
     return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
 }

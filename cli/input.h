@@ -10,7 +10,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* Opens a regular file for reading; a directory, a pipe or a device is refused. */
+/* The bytes of the byte order mark at the start of a text: 3, or 0 if there is none. */
+size_t cli_input_mark(const char *text, size_t bytes);
+/* Opens a regular file for reading, behind its byte order mark if it has one; a directory, a pipe or
+ * a device is refused. */
 psc_status cli_input_open(FILE **out, const char *path, psc_error *error);
 /* Whether two regular files have the same bytes; false if one of them cannot be read. */
 bool cli_input_same(const char *a, const char *b);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "embedded_model.h"
+#include "input.h"
 #include "progress.h"
 #include "timing.h"
 
@@ -51,7 +52,8 @@ psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error)
     return status;
 }
 
-/* Reads a whole stream into new memory; the stream may be a pipe of unknown size. */
+/* Reads a whole stream into new memory, without a byte order mark; the stream may be a pipe of unknown
+ * size. */
 static psc_status read_stream(
     char **out, size_t *bytes, FILE *file, const char *name, psc_error *error) {
     size_t capacity = 1 << 16, n = 0;
@@ -74,8 +76,10 @@ static psc_status read_stream(
         free(text);
         return psc_fail(error, PSC_ERROR_IO, "cannot read %s: %s", name, strerror(errno));
     }
+    const size_t mark = cli_input_mark(text, n);
+    memmove(text, text + mark, n - mark);
     *out = text;
-    *bytes = n;
+    *bytes = n - mark;
     return PSC_OK;
 }
 

@@ -59,7 +59,7 @@ static psc_status read_rope(
     model->rope_type = "default";
     model->rope_factor = 1.0;
     if (!json_object_get(config->object, "rope_type")) return PSC_OK;
-    psc_status status = take_text(&model->rope_type, results, config, "rope_type");
+    psc_status status = psc_read_text(&model->rope_type, results, config, "rope_type");
     if (status != PSC_OK) return status;
     return psc_json_get_real(&model->rope_factor, config, "rope_factor");
 }

@@ -43,6 +43,8 @@ need_debian() {
     need_module lapacke liblapacke-dev
     need_module libcurl libcurl4-openssl-dev # of pull: -DPSC_PULL=OFF builds without it
     need_module libcrypto libssl-dev
+    need_module zlib zlib1g-dev
+    need_module libzstd libzstd-dev
     need_command esbuild esbuild # bundles the page's viewer; a program without node
     [ -e /usr/share/nodejs/d3-selection ] || missing="$missing node-d3"
     if [ $with_test = yes ]; then
@@ -66,6 +68,8 @@ need_macos() {
     need_module jansson jansson
     need_module libpcre2-8 pcre2
     need_module libutf8proc utf8proc
+    need_module zlib zlib # of the system's SDK or of Homebrew
+    need_module libzstd zstd
     [ -d "$(brew --prefix lapack 2>/dev/null)" ] || missing="$missing lapack"
     [ -d "$(brew --prefix curl 2>/dev/null)" ] || missing="$missing curl" # with openssl@3
     need_command npm node # for D3 and esbuild: need_viewer
@@ -113,7 +117,7 @@ elif command -v brew >/dev/null 2>&1; then
     need_viewer
 else
     echo "found neither apt-get nor Homebrew; install by hand: a C11 compiler, cmake," \
-        "ninja, pkg-config, sleef, xxhash, jansson, pcre2, utf8proc, lapacke, curl, openssl," \
-        "esbuild and D3 (both by npm ci in report/viewer)" >&2
+        "ninja, pkg-config, sleef, xxhash, jansson, pcre2, utf8proc, lapacke, zlib, zstd, curl," \
+        "openssl, esbuild and D3 (both by npm ci in report/viewer)" >&2
     exit 1
 fi

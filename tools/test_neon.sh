@@ -49,7 +49,7 @@ install_tools() {
 
 # Fetches the arm64 libraries with a separate apt state that knows arm64 only.
 unpack_libraries() {
-    [ ! -e "$root/complete" ] || return 0
+    if [ -e "$root/complete" ] && [ -e "$libraries/pkgconfig/libzstd.pc" ]; then return 0; fi
     echo "fetching the arm64 libraries"
     rm -rf "$root" "$work/apt"
     mkdir -p "$root" "$work/apt/state/lists/partial" "$work/apt/cache/archives/partial"
@@ -70,7 +70,7 @@ END
             libsleef-dev libsleef3 libxxhash-dev libxxhash0 libjansson-dev libjansson4 \
             libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2 \
             liblapacke-dev liblapacke liblapack-dev liblapack3 libblas-dev libblas3 \
-            libtmglib3 libgfortran5
+            libtmglib3 libgfortran5 zlib1g-dev zlib1g libzstd-dev libzstd1
         for package in *.deb; do dpkg -x "$package" "$root"; done
     )
     # The links that Debian's alternatives would make.
@@ -111,7 +111,8 @@ build_test() {
         -isystem "$root/usr/include" -isystem "$root/usr/include/aarch64-linux-gnu" \
         $sources "$work/tree/libpythiascope.a" \
         -L"$libraries" -Wl,-rpath-link,"$libraries" \
-        -lsleef -lxxhash -ljansson -lpcre2-8 -lutf8proc -llapacke -lpthread -ldl -lm -o "$work/$name"
+        -lsleef -lxxhash -ljansson -lpcre2-8 -lutf8proc -llapacke -lz -lzstd -lpthread -ldl -lm \
+        -o "$work/$name"
 }
 
 # --- running ----------------------------------------------------------------------------------

@@ -5,20 +5,29 @@
 #ifndef CORPUS_H
 #define CORPUS_H
 
+#include "corpus_stream.h"
 #include "model.h"
 #include "psc_corpus.h"
 
-#include <stdio.h>
 #include <xxhash.h>
 
 #define CORPUS_PIECE (64 << 10) /* most bytes tokenized at once */
 #define CORPUS_LINE (16 << 20)  /* most bytes of a JSONL line */
+#define CORPUS_FAULT 200        /* room for why a document cannot be read */
 
 typedef struct corpus_file {
     char *path;
-    int64_t size;
+    int64_t size; /* as it lies on the disk */
     bool jsonl;
 } corpus_file;
+
+enum { LINE_READ, LINE_BLANK, LINE_TOO_LONG, LINE_END };
+
+/* A line as corpus_read_line left it in psc_corpus.line. */
+typedef struct corpus_line {
+    int kind; /* LINE_... */
+    size_t n; /* bytes, without its end */
+} corpus_line;
 
 /* A token that waits for its window, and its origin. */
 typedef struct corpus_token {
@@ -28,14 +37,15 @@ typedef struct corpus_token {
 
 /* The position in the corpus; a state file stores all of it, with the options (corpus_place.c). */
 typedef struct corpus_place {
-    int64_t file;   /* index in files; n_files: finished; of a source 0, at its end 1 */
-    int64_t line;   /* lines of the file read so far */
-    int64_t offset; /* of the file: the end of the finished documents, the start of the open one */
-    int64_t next;   /* number of the next document */
-    int64_t document;                            /* number of the open document, -1: none is open */
-    int64_t first;                               /* tokens of the open document returned so far */
-    int64_t piece;                               /* offset in its text of the next token's piece */
-    int64_t skip;                                /* tokens of that piece returned so far */
+    int64_t file;     /* index in files; n_files: finished; of a source 0, at its end 1 */
+    int64_t line;     /* lines of the file read so far */
+    int64_t offset;   /* of the file, decompressed and without its byte order mark: the end of the
+                       finished documents, the start of the open one */
+    int64_t next;     /* number of the next document */
+    int64_t document; /* number of the open document, -1: none is open */
+    int64_t first;    /* tokens of the open document returned so far */
+    int64_t piece;    /* offset in its text of the next token's piece */
+    int64_t skip;     /* tokens of that piece returned so far */
     int64_t documents, skipped, windows, tokens; /* totals; tokens with bos */
 } corpus_place;
 
@@ -65,15 +75,16 @@ struct psc_corpus {
     void *payload;
 
     corpus_place at;
-    FILE *stream; /* of files[at.file]; null before it is opened */
-    char *line;   /* [line_capacity] a JSONL line */
+    corpus_stream *stream; /* of files[at.file]; null before it is opened */
+    char *line;            /* [line_capacity] a JSONL line */
     size_t line_capacity;
-    int64_t line_end;            /* offset in the file after the last line read */
     char *text;                  /* JSONL: the open document's text */
     int64_t text_bytes, read_to; /* of the open document: size; bytes tokenized so far. A source's
                                     ids: their number; ids taken */
     char *piece;                 /* [CORPUS_PIECE] */
-    corpus_token *waiting;       /* [waiting_capacity], from head on n_waiting */
+    int64_t piece_at;            /* of a text file: the offset of piece[0], and the bytes there */
+    size_t piece_bytes;
+    corpus_token *waiting; /* [waiting_capacity], from head on n_waiting */
     int64_t waiting_capacity, head, n_waiting;
     psc_token *tokens; /* [window] */
 };
@@ -81,10 +92,17 @@ struct psc_corpus {
 /* --- corpus_files.c --- */
 psc_status corpus_list(
     psc_corpus *corpus, const char *const *paths, int32_t n_paths, psc_error *error);
+/* --- corpus_line.c --- */
+/* The next line, without its end, into corpus->line. name: for sentences. */
+psc_status corpus_read_line(corpus_line *out, psc_corpus *corpus, corpus_stream *stream,
+    const char *name, psc_error *error);
+/* Takes the line's text to corpus->text; otherwise fault says why not: "is not a JSON object". */
+psc_status corpus_take_line(
+    char fault[CORPUS_FAULT], psc_corpus *corpus, const corpus_line *line, psc_error *error);
 /* --- corpus_documents.c --- */
 /* Opens the next document of this shard; at.document is -1 at the end of the corpus. */
 psc_status corpus_next_document(psc_corpus *corpus, psc_error *error);
-/* Reopens the document of corpus->at. */
+/* Reopens the document of corpus->at; between documents, the file at its offset. */
 psc_status corpus_reopen_document(psc_corpus *corpus, psc_error *error);
 /* Closes the open document and moves past it. */
 void corpus_leave_document(psc_corpus *corpus);

@@ -15,9 +15,17 @@
 #define MAX_DEPTH 64
 #define MAX_FILES 10000000
 
+/* Whether the path ends in this, or in this and .gz or .zst. */
+static bool ends(const char *path, const char *suffix) {
+    char packed[16];
+    snprintf(packed, sizeof packed, "%s.gz", suffix);
+    if (psc_path_ends(path, suffix) || psc_path_ends(path, packed)) return true;
+    snprintf(packed, sizeof packed, "%s.zst", suffix);
+    return psc_path_ends(path, packed);
+}
+
 static bool is_document(const char *path) {
-    return psc_path_ends(path, ".txt") || psc_path_ends(path, ".md") ||
-           psc_path_ends(path, ".jsonl");
+    return ends(path, ".txt") || ends(path, ".md") || ends(path, ".jsonl");
 }
 
 static psc_status no_memory(psc_error *error) {
@@ -32,7 +40,7 @@ static psc_status add_file(psc_corpus *c, const char *path, int64_t size, psc_er
     bool room = psc_grow((void **)&c->files, &c->files_capacity, needed, sizeof *c->files);
     char *copy = room ? strdup(path) : NULL;
     if (!copy) return no_memory(error);
-    c->files[c->n_files++] = (corpus_file){copy, size, psc_path_ends(path, ".jsonl")};
+    c->files[c->n_files++] = (corpus_file){copy, size, ends(path, ".jsonl")};
     c->bytes += size;
     return PSC_OK;
 }
@@ -116,8 +124,8 @@ static psc_status list_one(psc_corpus *c, const char *path, psc_error *error) {
             error, PSC_ERROR_INPUT, "%s is neither a regular file nor a directory", path);
     psc_status status = walk(c, path, 0, error);
     if (status == PSC_OK && c->n_files == before)
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "the folder %s contains no *.txt, *.md or *.jsonl file", path);
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "the folder %s contains no *.txt, *.md or *.jsonl file, also with .gz or .zst", path);
     return status;
 }
 

@@ -166,10 +166,7 @@ static psc_status check_place(const psc_corpus *c, const written_place *w, psc_e
             "it already has %" PRId64 " tokens, but the limit is %" PRId64, w->at.tokens, c->limit);
     const corpus_place *p = &w->at;
     bool fits = p->file <= c->n_files && (p->file < c->n_files || p->document < 0);
-    if (c->source.next)
-        fits = fits && (p->document < 0 || p->document == p->next - 1);
-    else if (fits && p->file < c->n_files)
-        fits = p->offset <= c->files[p->file].size;
+    if (c->source.next) fits = fits && (p->document < 0 || p->document == p->next - 1);
     if (!fits)
         return psc_fail(error, PSC_ERROR_INPUT, "its recorded position is not in the corpus");
     return PSC_OK;

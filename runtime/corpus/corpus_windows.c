@@ -207,13 +207,22 @@ bool corpus_is_finished(const psc_corpus *c) {
     return c->at.file >= c->n_files || is_at_limit(c);
 }
 
+/* Bytes of the open file that have been read, as it lies on the disk. */
+static int64_t read_of_file(const psc_corpus *c) {
+    const corpus_file *file = &c->files[c->at.file];
+    const bool packed = c->stream && corpus_stream_is_packed(c->stream);
+    if (file->jsonl) return packed ? corpus_stream_read(c->stream) : c->at.offset;
+    if (c->at.document < 0 || c->text_bytes == 0) return 0;
+    if (!packed) return c->at.piece;
+    return (int64_t)((double)c->at.piece / (double)c->text_bytes * (double)file->size);
+}
+
 double psc_corpus_progress(const psc_corpus *c) {
     int64_t behind = 0;
     const double taken = c->limit > 0 ? (double)c->at.tokens / (double)c->limit : 0.0;
     if (c->source.next) return corpus_is_finished(c) ? 1.0 : c->limit > 0 ? taken : (double)NAN;
     for (int64_t i = 0; i < c->at.file && i < c->n_files; i++) behind += c->files[i].size;
-    if (c->at.file < c->n_files)
-        behind += c->files[c->at.file].jsonl ? c->at.offset : c->at.document < 0 ? 0 : c->at.piece;
+    if (c->at.file < c->n_files) behind += read_of_file(c);
     const double read = c->bytes > 0 ? (double)behind / (double)c->bytes : 1.0;
     return taken > 1.0 ? 1.0 : taken > read ? taken : read;
 }
@@ -224,9 +233,9 @@ psc_status corpus_go_to(psc_corpus *c, const corpus_place *place, psc_error *err
     c->text = NULL;
     c->head = c->n_waiting = 0;
     c->at = *place;
-    if (c->at.document < 0) return PSC_OK;
+    if (c->at.document < 0 && (c->source.next || c->at.file >= c->n_files)) return PSC_OK;
     psc_status status = corpus_reopen_document(c, error);
-    if (status != PSC_OK) return status;
+    if (status != PSC_OK || c->at.document < 0) return status;
     bool inside = c->at.piece <= c->text_bytes;
     c->read_to = inside ? c->at.piece : 0;
     if (inside && c->at.skip > 0) status = fill(c, error);

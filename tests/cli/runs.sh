@@ -98,6 +98,30 @@ check 'its tasks' grep -Eq '^  label +AUROC +2 +2 +0\.500( +[01]\.[0-9]{3}){5}$'
 check 'one other' grep -q 'trained on 1 sentence and tested on 1 other;' "$work/spans.summary"
 check 'a task that cannot be learned' grep -q 'act: left out; it has 1 class in' "$work/spans.summary"
 
+# A byte order mark at the start of a file is no part of it: prompts, spans, lists of forms.
+mark() { # mark FILE: the same file with the mark, as FILE.mark
+    printf '\357\273\277' | cat - "$1" >"$1.mark"
+}
+printf 'the sun rose over' >"$work/prompt"
+printf 'walk\twalk\tbase\t9\nwalked\twalk\tpast\t5\nsee\tsee\tbase\t9\nsaw\tsee\tpast\t8\n' >"$work/list.tsv"
+mark "$work/prompt"
+mark "$work/train.jsonl"
+mark "$work/list.tsv"
+for one in "$work/prompt" "$work/prompt.mark"; do
+    "$program" analyze --file "$one" --json >"$one.json"
+    "$program" analyze --file - --json <"$one" >"$one.piped"
+done
+check 'a prompt with a mark' cmp "$work/prompt.json" "$work/prompt.mark.json"
+check 'piped with a mark' cmp "$work/prompt.json" "$work/prompt.mark.piped"
+mv "$work/train.jsonl.mark" "$work/mark.jsonl"
+check 'spans with a mark' probe marked "$work/mark.jsonl" "$work/test.jsonl"
+check 'the same probe' cmp "$work/spans/tensors.safetensors" "$work/marked/tensors.safetensors"
+for one in "$work/list.tsv" "$work/list.tsv.mark"; do
+    "$program" forms "$one" --json 2>&1 | sed 's/list.tsv.mark/list.tsv/' >"$one.json"
+done
+check 'forms with a mark' cmp "$work/list.tsv.json" "$work/list.tsv.mark.json"
+check 'forms were read' grep -q '"walked"' "$work/list.tsv.json"
+
 # generate TEXT-FILE OPTIONS...
 generate() {
     file=$1

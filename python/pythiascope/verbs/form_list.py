@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Sequence
@@ -50,7 +51,7 @@ def read_forms(model: OpenModel, path: str) -> Sequences:
         raise InputError(f"{path} is not a regular file")
     try:
         with open(path, "rb") as file:
-            lines = file.read().split(b"\n")
+            lines = file.read().removeprefix(codecs.BOM_UTF8).split(b"\n")
     except OSError as error:
         raise IOFailure(f"cannot open {path}: {error.strerror}") from None
     records = [

@@ -7,6 +7,7 @@ task=label.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -36,6 +37,7 @@ def read_spans(path: str) -> tuple[list[Sentence], list[str]]:
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
+                line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
                 sentence = _read_line(f"{path}:{number}", number, line, tasks)
                 if sentence is not None:
                     sentences.append(sentence)
