@@ -136,7 +136,7 @@ psc_status psc_results_copy_axis(psc_results *to, int section, const psc_result_
 psc_status psc_section_copy_value(psc_section *to, const psc_result_value *value);
 
 /* --- results_copy.c -------------------------------------------------------------------------- */
-/* Copies the head and the tokens, with all their texts, into results that have none. */
+/* Copies the head, the tokens and the targets, with all their texts, into results without any. */
 psc_status psc_results_copy_head(psc_results *to, const psc_results *from, psc_error *error);
 
 /* --- results_section.c: PSC_ERROR_INPUT if the name is taken; a null text becomes "" ---------- */

@@ -11,18 +11,15 @@ static psc_status no_memory(psc_error *error) {
 /* *text: replaced by a copy of its own; null stays null. False without memory. */
 static bool own_text(psc_results *to, const char **text) {
     if (!*text) return true;
-    const size_t bytes = strlen(*text) + 1;
-    char *copy = psc_arena_alloc(&to->own, bytes);
-    if (copy) memcpy(copy, *text, bytes);
-    *text = copy;
-    return copy != NULL;
+    *text = psc_results_keep(to, *text, strlen(*text));
+    return *text != NULL;
 }
 
 /* Every text and list that psc_result_model and psc_result_run point to. */
 static bool own_texts(psc_results *to) {
     psc_result_model *m = &to->model;
-    const char **const texts[] = {
-        &to->version, &m->path, &m->hash, &m->activation, &m->dtype, &to->run.isa, &to->run.sleef};
+    const char **const texts[] = {&to->version, &m->path, &m->name, &m->hash, &m->activation,
+        &m->dtype, &m->rope_type, &to->run.isa, &to->run.sleef};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (!own_text(to, texts[i])) return false;
     const size_t bytes = (size_t)m->n_eos * sizeof *m->eos_ids;
@@ -38,24 +35,10 @@ static bool own_tokens(psc_results *to, const psc_results *from) {
     for (int32_t i = 0; tokens && i < from->n_tokens; i++) {
         tokens[i] = from->tokens[i];
         if (!tokens[i].bytes) continue;
-        char *bytes = psc_arena_alloc(&to->own, tokens[i].n_bytes + 1);
-        if (!bytes) return false;
-        memcpy(bytes, tokens[i].bytes, tokens[i].n_bytes);
-        tokens[i].bytes = bytes;
+        tokens[i].bytes = psc_results_keep(to, tokens[i].bytes, tokens[i].n_bytes);
+        if (!tokens[i].bytes) return false;
     }
     return tokens != NULL;
-}
-
-psc_status psc_results_copy_head(psc_results *to, const psc_results *from, psc_error *error) {
-    to->version = from->version;
-    to->model = from->model;
-    to->run = from->run;
-    to->corpus = from->corpus;
-    to->has_corpus = from->has_corpus;
-    to->has_head = from->has_head;
-    if (!from->has_head || (own_texts(to) && own_tokens(to, from))) return PSC_OK;
-    to->has_head = false;
-    return no_memory(error);
 }
 
 static bool own_targets(psc_results *to, const psc_results *from) {
@@ -66,9 +49,22 @@ static bool own_targets(psc_results *to, const psc_results *from) {
         if (!own_text(to, &targets[i].name) || !own_text(to, &targets[i].text) ||
             !own_text(to, &targets[i].minus_text))
             return false;
-        to->n_targets++;
+        to->n_targets = i + 1;
     }
     return targets != NULL;
+}
+
+psc_status psc_results_copy_head(psc_results *to, const psc_results *from, psc_error *error) {
+    to->version = from->version;
+    to->model = from->model;
+    to->run = from->run;
+    to->corpus = from->corpus;
+    to->has_corpus = from->has_corpus;
+    to->has_head = from->has_head;
+    if (!from->has_head || (own_texts(to) && own_tokens(to, from) && own_targets(to, from)))
+        return PSC_OK;
+    to->has_head = false;
+    return no_memory(error);
 }
 
 /* What a client adds. */
@@ -95,8 +91,7 @@ psc_status psc_results_copy(psc_results **out, const psc_results *results, psc_e
     *out = NULL;
     psc_status status = psc_results_open(&copy, error);
     if (!status) status = psc_results_copy_head(copy, results, error);
-    if (!status && (!own_targets(copy, results) || !own_rest(copy, results)))
-        status = no_memory(error);
+    if (!status && !own_rest(copy, results)) status = no_memory(error);
     if (!status) status = psc_results_adopt(copy, results, NULL, error);
     if (status) psc_results_close(&copy);
     *out = copy;

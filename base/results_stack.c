@@ -231,10 +231,28 @@ static psc_status add_checkpoints(const psc_stack *stack) {
     return PSC_OK;
 }
 
+/* "NAME@step0...step1000 (6 checkpoints)" where all names begin alike, up to the '@'. */
+static psc_status name_stack(const psc_stack *stack) {
+    const char *first = stack->from[0]->model.name;
+    const char *at = first ? strrchr(first, '@') : NULL;
+    char name[512];
+    for (int32_t k = 0; at && k < stack->n; k++) {
+        const char *other = stack->from[k]->model.name;
+        if (!other || strncmp(first, other, (size_t)(at + 1 - first)) != 0) at = NULL;
+    }
+    if (!at || stack->n < 2) return PSC_OK;
+    snprintf(name, sizeof name, "%.*s@%.60s...%.60s (%d checkpoints)", (int)(at - first), first,
+        stack->labels[0], stack->labels[stack->n - 1], (int)stack->n);
+    stack->out->model.name = psc_results_keep(stack->out, name, strlen(name));
+    return stack->out->model.name ? PSC_OK : psc_stack_no_memory(stack);
+}
+
 static psc_status stack_all(const psc_stack *stack) {
     const psc_results *first = stack->from[0], *last = stack->from[stack->n - 1];
     psc_status status = psc_results_copy_head(stack->out, last, stack->error);
+    if (!status) status = name_stack(stack);
     if (!status) status = add_checkpoints(stack);
+    if (!status) status = psc_stack_targets(stack);
     for (int i = 0; !status && i < first->n_sections; i++) status = stack_section(stack, i);
     if (!status) status = stack_arrays(stack, -1, -1);
     for (int i = 0; !status && i < first->n_files; i++)

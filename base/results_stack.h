@@ -18,9 +18,8 @@ typedef struct psc_stack {
     psc_error *error; /* not null */
 } psc_stack;
 
-/* The first section of the stack is the one about the checkpoints; section i of the first result
- * is section *kept of the stack, -1: left out. */
-enum { PSC_STACK_SECTION = 0 };
+/* The first section of the stack is the one about the checkpoints. */
+enum { PSC_STACK_SECTION = 0, PSC_STACK_LINES = 24 }; /* lines of a table, at most */
 
 psc_status psc_stack_no_memory(const psc_stack *stack);
 /* A new array of section `to` with the checkpoints in front of `axes`, filled with no value. */
@@ -34,6 +33,11 @@ const psc_section *psc_stack_section_of(const psc_stack *stack, int32_t k, const
 
 /* results_stack_values.c: one value of all results, in section `to` of the stack. */
 psc_status psc_stack_value(const psc_stack *stack, int to, const psc_result_value *first);
+/* results_stack_targets.c: arrays of the targets in the first section, bars of their probability,
+ * and the name of target t for people. */
+psc_status psc_stack_targets(const psc_stack *stack);
+psc_status psc_stack_target_bars(const psc_stack *stack);
+void psc_stack_target_shown(char *out, size_t size, const psc_stack *stack, int32_t t);
 /* results_stack_summary.c: a table of the main numbers for each section of the stack. */
 psc_status psc_stack_summarize(const psc_stack *stack);
 

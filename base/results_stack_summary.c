@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CELL = 32, MOST_COLUMNS = 6, MOST_LINES = 24, MOST_TARGETS = 3, WIDTH = 74, MOST_PARTS = 4 };
+enum { CELL = 32, MOST_COLUMNS = 6, MOST_TARGETS = 3, WIDTH = 74, MOST_PARTS = 4 };
 
 /* A number that stays below is an error of rounding and is not shown. */
 #define LEAST 1e-4
@@ -61,6 +61,12 @@ static int64_t stride_of(const psc_array *array, int i) {
     return stride;
 }
 
+/* "key level". */
+static void put_level(char title[CELL], const char *level) {
+    const size_t used = strlen(title);
+    snprintf(title + used, CELL - used, " %.12s", level);
+}
+
 /* Fixes the axes that have one entry of interest. Returns how many others are left, in open; -1: an
  * axis is empty, or the array does not concern this target. */
 static int fix_axes(column *out, int open[PSC_MOST_AXES], const psc_section *section,
@@ -77,8 +83,11 @@ static int fix_axes(column *out, int open[PSC_MOST_AXES], const psc_section *sec
             has_target = true;
         } else if (is_one_of(axis->name, "rows target_rows last") || n == 1) {
             at = n - 1;
-        } else if (strcmp(axis->name, "populations") == 0) {
+        } else if (is_one_of(axis->name, "populations top")) {
             at = 0;
+        } else if (axis->labels && is_one_of(axis->name, "layers sites")) {
+            at = n - 1; /* of levels the last */
+            put_level(out->title, axis->labels[at]);
         }
         if (at >= n) return -1;
         if (at >= 0)
@@ -98,9 +107,12 @@ static bool name_elements(column *c, const psc_section *section, const int *open
         c->names = axes[0];
         c->n = axes[0]->n;
         c->step = stride_of(a, open[0]);
-        if (strcmp(axes[0]->name, "layers") != 0) return true;
-        c->base += (c->n - 1) * c->step; /* of levels the last */
-        c->n = 1;
+        return true;
+    }
+    if (n_open == 1 && strcmp(axes[0]->name, "layers") == 0) {
+        c->layers = axes[0];
+        c->n = axes[0]->n;
+        c->step = stride_of(a, open[0]);
         return true;
     }
     if (n_open < 2 || strcmp(axes[0]->name, "layers") != 0 || strcmp(axes[1]->name, "heads") != 0 ||
@@ -127,10 +139,11 @@ static bool is_of_interest(const column *c, int32_t n) {
 static int add_columns(column *out, int room, const psc_stack *stack, const psc_section *section,
     const psc_array *array, int64_t target) {
     int open[PSC_MOST_AXES], added = 0;
+    const char *key = strncmp(array->key, "target_", 7) == 0 ? array->key + 7 : array->key;
     column c = {.array = array, .n = 1, .step = 1, .stride = stride_of(array, 0)};
+    snprintf(c.title, sizeof c.title, "%.20s", key);
     const int n_open = fix_axes(&c, open, section, array, target);
     if (n_open < 0 || n_open > 3 || (n_open && !name_elements(&c, section, open, n_open))) return 0;
-    snprintf(c.title, sizeof c.title, "%.24s", array->key);
     if (n_open < 3) {
         if (room > 0 && is_of_interest(&c, stack->n)) out[added++] = c;
         return added;
@@ -146,23 +159,32 @@ static int add_columns(column *out, int room, const psc_stack *stack, const psc_
     return added;
 }
 
-/* Single numbers first, then the largest of many. */
+/* Whether the column is of a kind: numbers of the target, other numbers, the largest of many. */
+static bool is_kind(const column *c, int kind) {
+    const bool of_target = c->array->n_axes > 1 && strcmp(c->array->axes[1], "targets") == 0;
+    return c->n > 1 ? kind == 2 : kind == !of_target;
+}
+
+/* Two numbers, one largest, and so on, so that a narrow table has both. */
 static int find_columns(column *out, const psc_stack *stack, int index, int64_t target) {
+    static const int pattern[MOST_COLUMNS] = {0, 0, 1, 0, 1, 1};
     const psc_section *section = &stack->out->sections[index];
-    column found[4 * MOST_COLUMNS];
-    int n = 0, kept = 0;
+    column found[4 * MOST_COLUMNS], *sorted[2][4 * MOST_COLUMNS];
+    int n = 0, lengths[2] = {0}, used[2] = {0}, kept = 0;
     for (int i = 0; i < stack->out->n_arrays; i++) {
         const psc_stored_array *array = &stack->out->arrays[i];
         if (array->section != index || array->token_ids) continue;
+        if (index == PSC_STACK_SECTION && strcmp(array->view.key, "step") == 0) continue;
         n += add_columns(found + n, (int)(sizeof found / sizeof *found) - n, stack, section,
             &array->view, target);
     }
-    for (int many = 0; many < 2; many++)
-        for (int i = 0, taken = 0; i < n && kept < MOST_COLUMNS && taken < MOST_COLUMNS / 2; i++)
-            if ((found[i].n > 1) == (many > 0)) {
-                out[kept++] = found[i];
-                taken++;
-            }
+    for (int kind = 0; kind < 3; kind++)
+        for (int i = 0; i < n; i++)
+            if (is_kind(&found[i], kind)) sorted[kind == 2][lengths[kind == 2]++] = &found[i];
+    for (int i = 0; i < MOST_COLUMNS; i++) {
+        const int many = used[pattern[i]] < lengths[pattern[i]] ? pattern[i] : !pattern[i];
+        if (used[many] < lengths[many]) out[kept++] = *sorted[many][used[many]++];
+    }
     return kept;
 }
 
@@ -175,6 +197,8 @@ static void put_cell(char out[CELL], const column *c, int32_t k) {
         snprintf(out, CELL, "-");
     else if (c->n == 1)
         snprintf(out, CELL, "%.4g", x);
+    else if (!c->names)
+        snprintf(out, CELL, "layer %d %+.3g", (int)c->layers->numbers[i], x);
     else if (c->layers)
         snprintf(out, CELL, "L%dH%d %+.3g", (int)c->layers->numbers[i / c->names->n],
             (int)(c->names->numbers ? c->names->numbers[i % c->names->n] : i % c->names->n), x);
@@ -221,7 +245,7 @@ static psc_status add_line(const table *t, const char *label, int32_t k) {
 
 /* Of many checkpoints evenly spaced ones, with the first and the last. */
 static psc_status add_lines(const table *t) {
-    const int32_t n = t->stack->n, shown = n < MOST_LINES ? n : MOST_LINES;
+    const int32_t n = t->stack->n, shown = n < PSC_STACK_LINES ? n : PSC_STACK_LINES;
     psc_status status = add_line(t, "checkpoint", -1);
     for (int32_t i = 0; !status && i < shown; i++) {
         const int32_t k = shown > 1 ? (int32_t)((int64_t)i * (n - 1) / (shown - 1)) : 0;
@@ -232,15 +256,22 @@ static psc_status add_lines(const table *t) {
     return status;
 }
 
-static psc_status add_table(const psc_stack *stack, int index, int64_t target, const char *of) {
-    table t = {.stack = stack, .section = &stack->out->sections[index], .label = 10};
-    char heading[256];
-    const int found = find_columns(t.columns, stack, index, target);
-    int width = t.label;
+/* The width of the first column: that of the labels, from 10 to 20. */
+static int label_width(const psc_stack *stack) {
+    int most = 10;
     for (int32_t k = 0; k < stack->n; k++) {
         const int label = width_of(stack->labels[k]);
-        if (label > t.label && label <= 20) t.label = width = label;
+        if (label > most) most = label < 20 ? label : 20;
     }
+    return most;
+}
+
+static psc_status add_table(const psc_stack *stack, int index, int64_t target, bool has_targets) {
+    table t = {
+        .stack = stack, .section = &stack->out->sections[index], .label = label_width(stack)};
+    char heading[256], shown[128];
+    const int found = find_columns(t.columns, stack, index, target);
+    int width = t.label;
     while (t.n < found) {
         const int next = column_width(&t.columns[t.n], stack->n);
         if (width + 2 + next > WIDTH) break;
@@ -248,8 +279,11 @@ static psc_status add_table(const psc_stack *stack, int index, int64_t target, c
         width += 2 + next;
     }
     if (t.n == 0) return PSC_OK;
-    snprintf(heading, sizeof heading, "%.100s%sover the checkpoints:", of ? of : "", of ? " " : "");
-    if (!of) heading[0] = 'O';
+    psc_stack_target_shown(shown, sizeof shown, stack, (int32_t)target);
+    if (has_targets && *shown)
+        snprintf(heading, sizeof heading, "%s over the checkpoints:", shown);
+    else
+        snprintf(heading, sizeof heading, "Over the checkpoints:");
     psc_status status = psc_section_add_sentence(t.section, heading);
     return status ? status : add_lines(&t);
 }
@@ -257,11 +291,15 @@ static psc_status add_table(const psc_stack *stack, int index, int64_t target, c
 static psc_status summarize_section(const psc_stack *stack, int index) {
     const psc_result_axis *targets =
         psc_section_axis_named(&stack->out->sections[index], "targets");
-    psc_status status = PSC_OK;
     const int64_t n = targets && targets->n > 0 ? targets->n : 1;
+    psc_status status = index == PSC_STACK_SECTION ? psc_stack_target_bars(stack) : PSC_OK;
     for (int64_t i = 0; !status && i < n && i < MOST_TARGETS; i++)
-        status = add_table(stack, index, i,
-            targets && targets->n > 0 && targets->labels ? targets->labels[i] : NULL);
+        status = add_table(stack, index, i, targets != NULL);
+    psc_section *section = &stack->out->sections[index];
+    if (!status && index != PSC_STACK_SECTION && section->n_items == 0)
+        status = psc_section_add_sentence(section,
+            "No one number stands for it: --html draws its arrays over the checkpoints, and --out "
+            "writes them.");
     return status;
 }
 
@@ -302,7 +340,11 @@ static psc_status add_left_out(const psc_stack *stack) {
 }
 
 psc_status psc_stack_summarize(const psc_stack *stack) {
-    psc_status status = PSC_OK;
+    char text[320];
+    snprintf(text, sizeof text, "%d checkpoint%s: %.100s%s%.100s.", (int)stack->n,
+        stack->n == 1 ? "" : "s", stack->labels[0], stack->n == 1 ? "" : " to ",
+        stack->n == 1 ? "" : stack->labels[stack->n - 1]);
+    psc_status status = psc_section_add_sentence(&stack->out->sections[PSC_STACK_SECTION], text);
     for (int i = 0; !status && i < stack->out->n_sections; i++)
         status = summarize_section(stack, i);
     for (int32_t k = 0; !status && k < stack->n; k++) status = add_equal(stack, k);

@@ -68,6 +68,10 @@ int cli_cache_choose(const cli_arguments *arguments) {
     return CLI_OK;
 }
 
+void cli_cache_turn_off(void) {
+    chosen.cache_dir = NULL;
+}
+
 const psc_model_options *cli_cache_options(void) {
     return &chosen;
 }

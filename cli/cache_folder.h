@@ -25,6 +25,8 @@
 
 /* Determines the options for this run of the program; 0, or CLI_USAGE after a sentence. */
 int cli_cache_choose(const cli_arguments *arguments);
+/* Neither reads nor writes the cache from now on. */
+void cli_cache_turn_off(void);
 /* The options as determined; cache_dir is null without a cache. */
 const psc_model_options *cli_cache_options(void);
 

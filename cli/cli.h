@@ -71,6 +71,8 @@ int cli_real(double *out, const cli_arguments *arguments, const char *name, doub
 int cli_usage(const cli_verb *verb, const char *format, ...) PSC_PRINTF(2, 3);
 /* "pythiascope: <error's sentence>" on stderr; returns CLI_FAILED. */
 int cli_fail(const psc_error *error);
+/* From now on cli_fail puts "name: " before its sentence; null: nothing. Borrowed. */
+void cli_name_errors(const char *name);
 /* Flushes stdout; a closed pipe is not a failure. Returns an exit code. */
 int cli_flush(void);
 

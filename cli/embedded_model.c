@@ -54,6 +54,21 @@ psc_status cli_find_embedded(char *out, size_t size, psc_error *error) {
         "the embedded model is neither installed nor in the source tree; pass --model DIR");
 }
 
+bool cli_find_embedded_named(char *out, size_t size, const char *model) {
+    const char *at = strchr(model, '@');
+    const size_t n = at ? (size_t)(at - model) : strlen(model);
+    const bool steps = n == strlen("books-0.5m") && strncmp(model, "books-0.5m", n) == 0;
+    if (!steps && (n != strlen("books-5m") || strncmp(model, "books-5m", n) != 0)) return false;
+    if (access(model, F_OK) == 0) return false; /* a folder of the user has that name */
+    if (!find(out, size, steps ? "books-0.5m" : "books-5m",
+            steps ? "/step0/config.json" : "/config.json"))
+        return false;
+    const size_t used = strlen(out);
+    if (at && used + strlen(at) >= size) return false;
+    if (at) memcpy(out + used, at, strlen(at) + 1);
+    return true;
+}
+
 psc_status cli_find_english_forms(char *out, size_t size, psc_error *error) {
     if (find(out, size, "forms/english.tsv", "")) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,

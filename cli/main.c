@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cache_folder.h"
+#include "checkpoints.h"
 
 static const cli_verb *const verbs[] = {&cli_verb_analyze, &cli_verb_sweep, &cli_verb_weights,
     &cli_verb_corpus, &cli_verb_merge, &cli_verb_treebank, &cli_verb_words, &cli_verb_forms,
@@ -39,7 +40,8 @@ static int run_verb(const cli_verb *verb, int argc, char **argv) {
     if (code == CLI_OK && arguments.help)
         cli_print_help(verb);
     else if (code == CLI_OK && (code = cli_cache_choose(&arguments)) == CLI_OK)
-        code = verb->run(&arguments);
+        code = cli_has_checkpoints(&arguments) ? cli_run_checkpoints(&arguments)
+                                               : verb->run(&arguments);
     cli_free_arguments(&arguments);
     if (code == CLI_OK) return cli_flush();
     (void)fflush(stdout); /* the verb has written its sentence */

@@ -26,8 +26,15 @@ int cli_usage(const cli_verb *verb, const char *format, ...) {
     return CLI_USAGE;
 }
 
+static const char *errors_name; /* nullable */
+
+void cli_name_errors(const char *name) {
+    errors_name = name;
+}
+
 int cli_fail(const psc_error *error) {
-    fprintf(stderr, "pythiascope: %s\n", error->message);
+    fprintf(stderr, "pythiascope: %s%s%s\n", errors_name ? errors_name : "",
+        errors_name ? ": " : "", error->message);
     return CLI_FAILED;
 }
 

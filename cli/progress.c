@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -16,9 +17,10 @@ static struct {
     pthread_cond_t wake;
     pthread_t thread;
     struct timespec start;
-    double done; /* negative: unknown */
-    double base; /* done at the first update, which excludes earlier work */
-    char what[64];
+    double done;   /* negative: unknown */
+    double base;   /* done at the first update, which excludes earlier work */
+    char name[64]; /* of the checkpoint; "": none */
+    char what[136];
     bool running, stop, drawn;
 } bar = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
@@ -33,7 +35,7 @@ static struct timespec later(struct timespec time, long ms) {
 }
 
 static void draw(struct timespec now) {
-    fprintf(stderr, "\r\033[K%.60s ", bar.what);
+    fprintf(stderr, "\r\033[K%.90s ", bar.what);
     if (bar.done >= 0) {
         int full = (int)(bar.done * BAR_COLUMNS + 0.5);
         for (int i = 0; i < BAR_COLUMNS; i++) fputs(i < full ? "█" : "░", stderr);
@@ -70,7 +72,25 @@ static void *draw_loop(void *unused) {
 }
 
 static void set_what(const char *what) {
-    snprintf(bar.what, sizeof bar.what, "%s", what);
+    snprintf(bar.what, sizeof bar.what, "%s%s%s", bar.name, *bar.name ? ": " : "", what);
+}
+
+void cli_progress_name(const char *name) {
+    snprintf(bar.name, sizeof bar.name, "%s", name ? name : "");
+}
+
+/* Whether the sentence was printed before, for another name. Of very many the last are forgotten. */
+static bool is_repeated(const char *sentence) {
+    enum { MOST = 64 };
+    static uint64_t seen[MOST];
+    static int n;
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    if (!*bar.name) return false;
+    for (const char *c = sentence; *c; c++) hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+    for (int i = 0; i < n; i++)
+        if (seen[i] == hash) return true;
+    if (n < MOST) seen[n++] = hash;
+    return false;
 }
 
 void cli_progress_start(const char *what) {
@@ -95,6 +115,7 @@ int cli_progress_update(double done, const char *what, void *payload) {
 }
 
 void cli_progress_line(const char *sentence) {
+    if (is_repeated(sentence)) return;
     if (bar.running) pthread_mutex_lock(&bar.lock);
     if (bar.running && bar.drawn) fputs("\r\033[K", stderr);
     if (sentence) fprintf(stderr, "pythiascope: %s\n", sentence);

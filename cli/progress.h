@@ -7,6 +7,9 @@
 
 /* what: "loading the model". The bar shows only the time until an update reports progress. */
 void cli_progress_start(const char *what);
+/* "step1000 (3 of 6)": from now on every bar begins with it; null: with nothing. While there is a
+ * name, cli_progress_line prints each sentence once. */
+void cli_progress_name(const char *name);
 /* A psc_progress_fn; payload is not used. */
 int cli_progress_update(double done, const char *what, void *payload);
 /* Prints a separate line on stderr, above the bar if one is shown; null: only erases the bar until

@@ -44,6 +44,8 @@ psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error)
         psc_status status = cli_find_embedded(embedded, sizeof embedded, error);
         if (status) return status;
         folder = embedded;
+    } else if (cli_find_embedded_named(embedded, sizeof embedded, folder)) {
+        folder = embedded;
     }
     cli_progress_start("loading the model");
     psc_status status = psc_model_open_with(out, folder, cli_cache_options(), error);

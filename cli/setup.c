@@ -93,6 +93,22 @@ psc_status cli_plugin_load(psc_session *session, const cli_plugin *plugin, psc_e
         session, plugin->name, NULL, plugin->options, plugin->n, error);
 }
 
+/* --- the sink -------------------------------------------------------------------------------- */
+
+static struct {
+    cli_sink sink;
+    void *payload;
+} collector;
+
+void cli_collect(cli_sink sink, void *payload) {
+    collector.sink = sink;
+    collector.payload = payload;
+}
+
+bool cli_is_collected(void) {
+    return collector.sink != NULL;
+}
+
 /* --- the results ----------------------------------------------------------------------------- */
 
 typedef struct held_signals {
@@ -266,6 +282,7 @@ psc_status cli_deliver_as(const cli_delivery *how, const psc_results *results,
     const cli_arguments *arguments, psc_error *error) {
     const psc_format format = cli_has(arguments, "json") ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT;
     cli_description about;
+    if (collector.sink) return collector.sink(how, results, collector.payload, error);
     psc_status status =
         cli_describe(&about, results, how->tokens > 0 ? how->tokens : -1, arguments, error);
     about.options.sections = how->sections;

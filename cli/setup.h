@@ -52,6 +52,14 @@ typedef struct cli_delivery {
 psc_status cli_deliver_as(const cli_delivery *how, const psc_results *results,
     const cli_arguments *arguments, psc_error *error);
 
+/* Takes what a verb delivers, in place of files and output. */
+typedef psc_status (*cli_sink)(
+    const cli_delivery *how, const psc_results *results, void *payload, psc_error *error);
+/* From now on cli_deliver and cli_deliver_as give to the sink; null: they write and print again. */
+void cli_collect(cli_sink sink, void *payload);
+/* Whether a sink collects: then only finished results may be delivered. */
+bool cli_is_collected(void);
+
 /* The plugin of a verb that is one plugin; passes on the options that verb and plugin share. */
 typedef struct cli_plugin {
     const char *name;

@@ -101,10 +101,12 @@ static psc_status add_unchanged(
     return status;
 }
 
-/* On a page an intervention has the clean run beside it, if that shows anything. */
+/* On a page an intervention has the clean run beside it, if that shows anything, and if the page is
+ * not of several checkpoints. */
 static bool shows_clean(const analysis *a) {
     int cursor = 0;
-    if (a->plugin || !cli_has(a->arguments, "html") || !cli_has_intervention(a->arguments))
+    if (cli_is_collected() || a->plugin || !cli_has(a->arguments, "html") ||
+        !cli_has_intervention(a->arguments))
         return false;
     return adds_to_page(a) || cli_has(a->arguments, "capture") ||
            next_unchanged(a->arguments, &cursor);
@@ -235,7 +237,7 @@ int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin) {
     if (!code) code = cli_interventions_check(arguments);
     if (code) return code;
     if (cli_has(arguments, "capture") && !cli_has(arguments, "out"))
-        fprintf(stderr, "pythiascope: note: --capture has no effect without --out\n");
+        cli_progress_line("note: --capture has no effect without --out");
     return analyze(&a, &error) ? cli_fail(&error) : CLI_OK;
 }
 

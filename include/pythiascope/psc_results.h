@@ -57,7 +57,10 @@ PSC_API psc_status psc_results_copy(
  * A first section `checkpoints` has the array `step` ("step1000": 1000; NaN without a number), the
  * lists `hashes` and `paths`, and the list `left_out`: a text for each thing that is not stacked,
  * because a result lacks it, its shape or entries differ, or it has PSC_MOST_AXES axes already, and
- * for each file of a plugin. The head is the last result's. The printed summaries are replaced by a
+ * for each file of a plugin. If all results have the same targets (psc_results_target_at), it also
+ * has target_p, target_rank, target_logit and target_ids [checkpoints, targets] of the last row; a
+ * contrast has the difference of its logits, and NaN and -1 in place of p and rank. The head is the
+ * last result's, with a name like "NAME@step0...step1000 (6 checkpoints)". The printed summaries are replaced by a
  * table per section and target, with a line per checkpoint.
  *
  * PSC_ERROR_STATE for empty results; PSC_ERROR_INPUT for no results, a missing label or one given

@@ -1,0 +1,257 @@
+/* For each checkpoint the verb runs with a --model of one name, and a sink takes what it delivers.
+ * Then psc_results_stack joins all, and the stack is delivered as the verb would deliver one. */
+#include "checkpoints.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache_folder.h"
+#include "checkpoint_list.h"
+#include "checkpoint_store.h"
+#include "checkpoint_target.h"
+#include "progress.h"
+#include "setup.h"
+
+/* Most bytes of all checkpoints' arrays, which are in memory twice at the end. */
+#define MOST_BYTES ((uint64_t)4 << 30)
+
+typedef struct series {
+    const cli_arguments *arguments;
+    cli_checkpoint_list list;
+    cli_checkpoint_store store;
+    cli_target_choice target;
+    psc_results **results; /* [list.n]; null: not yet */
+    int current;
+    int32_t sections; /* that a summary shows; 0: all */
+} series;
+
+bool cli_has_checkpoints(const cli_arguments *arguments) {
+    return cli_names_checkpoints(cli_value(arguments, "model"));
+}
+
+/* --- checks ---------------------------------------------------------------------------------- */
+
+static int check_verb(const cli_arguments *arguments) {
+    static const cli_verb *const verbs[] = {
+        &cli_verb_analyze, &cli_verb_sweep, &cli_verb_weights, &cli_verb_corpus};
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (arguments->verb == verbs[i]) return CLI_OK;
+    return cli_usage(arguments->verb,
+        "%s takes one checkpoint, as NAME@step1000; analyze, sweep, weights and corpus take several",
+        arguments->verb->name);
+}
+
+/* Standard input can be read once only. */
+static int check_input(const cli_arguments *arguments) {
+    static const char *const files[] = {"file", "source-file", "prompts"};
+    bool is_read = false;
+    for (int i = 0; i < arguments->n_given; i++)
+        for (size_t k = 0; k < sizeof files / sizeof *files; k++)
+            if (strcmp(arguments->given[i].option->name, files[k]) == 0 &&
+                strcmp(arguments->given[i].values[0], "-") == 0)
+                is_read = true;
+    for (int i = 0; i < arguments->n_operands; i++)
+        if (strcmp(arguments->operands[i], "-") == 0) is_read = true;
+    if (!is_read) return CLI_OK;
+    return cli_usage(arguments->verb,
+        "standard input can be read for one checkpoint only; save it to a file and pass that");
+}
+
+/* --- memory ---------------------------------------------------------------------------------- */
+
+static uint64_t bytes_of(const psc_array *array) {
+    uint64_t bytes = array->element == PSC_F64 ? 8 : 4;
+    for (int i = 0; i < array->n_axes; i++) bytes *= (uint64_t)array->shape[i];
+    return bytes;
+}
+
+/* Refuses results that would not fit n times, after the first checkpoint. */
+static psc_status check_size(const psc_results *results, int n, psc_error *error) {
+    psc_array array, largest = {0};
+    uint64_t total = 0, most = 0;
+    psc_result_section section = PSC_RESULT_SECTION_INIT;
+    for (int32_t s = 0; s < psc_results_section_count(results); s++) {
+        psc_status status = psc_results_section_at(&section, results, s, error);
+        for (int32_t i = 0; !status && i < section.n_arrays; i++) {
+            status = psc_results_array_at(&array, results, s, i, error);
+            if (status) break;
+            total += bytes_of(&array);
+            if (bytes_of(&array) <= most) continue;
+            most = bytes_of(&array);
+            largest = array;
+        }
+        if (status) return status;
+    }
+    for (int32_t i = 0; i < psc_results_capture_count(results); i++) {
+        psc_status status = psc_results_capture_at(&array, results, i, error);
+        if (status) return status;
+        total += bytes_of(&array);
+        if (bytes_of(&array) <= most) continue;
+        most = bytes_of(&array);
+        largest = array;
+    }
+    if (total <= MOST_BYTES / (uint64_t)n) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_MEMORY,
+        "the results of %d checkpoints would take %.1f GB, more than %d GB; name fewer checkpoints "
+        "or plugins with smaller arrays (the largest is %s with %.0f MB per checkpoint)",
+        n, 1e-9 * (double)n * (double)total, (int)(MOST_BYTES >> 30), largest.name,
+        1e-6 * (double)most);
+}
+
+/* --- one checkpoint -------------------------------------------------------------------------- */
+
+static psc_status take(
+    const cli_delivery *how, const psc_results *results, void *payload, psc_error *error) {
+    series *s = payload;
+    const int k = s->current;
+    s->sections = how->sections > 0 ? how->sections + 1 : 0;
+    psc_results_close(&s->results[k]);
+    psc_status status = check_size(results, s->list.n, error);
+    if (!status) status = psc_results_copy(&s->results[k], results, error);
+    return status ? status
+                  : cli_checkpoint_store_keep(&s->store, s->list.labels[k], results, error);
+}
+
+/* A copy of the arguments with the checkpoint's model, its own state file, and the target. */
+typedef struct one_run {
+    cli_arguments arguments;
+    char state[4096];
+} one_run;
+
+static psc_status prepare(one_run *out, const series *s, int k, psc_error *error) {
+    const cli_arguments *from = s->arguments;
+    out->arguments = *from;
+    out->arguments.given = calloc((size_t)from->n_given + 1, sizeof *from->given);
+    if (!out->arguments.given)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the options");
+    for (int i = 0; i < from->n_given; i++) {
+        cli_given *given = &out->arguments.given[i];
+        *given = from->given[i];
+        if (strcmp(given->option->name, "model") == 0) given->values[0] = s->list.models[k];
+        if (strcmp(given->option->name, "state") != 0) continue;
+        const int n =
+            snprintf(out->state, sizeof out->state, "%s.%s", given->values[0], s->list.labels[k]);
+        if (n < 0 || (size_t)n >= sizeof out->state)
+            return psc_fail(error, PSC_ERROR_INPUT, "--state: the path is too long");
+        given->values[0] = out->state;
+    }
+    if (s->target.option)
+        out->arguments.given[out->arguments.n_given++] =
+            (cli_given){s->target.option, {s->target.value}};
+    return PSC_OK;
+}
+
+static int run_one(series *s, int k) {
+    one_run run = {.state = ""};
+    char name[192];
+    psc_error error = {0};
+    psc_status status = prepare(&run, s, k, &error);
+    snprintf(name, sizeof name, "%.100s (%d of %d)", s->list.labels[k], k + 1, s->list.n);
+    cli_progress_name(name);
+    cli_name_errors(s->list.labels[k]);
+    s->current = k;
+    cli_collect(take, s);
+    const int code = status ? cli_fail(&error) : s->arguments->verb->run(&run.arguments);
+    cli_collect(NULL, NULL);
+    cli_name_errors(NULL);
+    cli_progress_name(NULL);
+    free(run.arguments.given);
+    return code;
+}
+
+/* Says after a failure what need not be done again. */
+static void say_kept(const series *s) {
+    char sentence[1024];
+    int n = 0;
+    for (int k = 0; k < s->list.n; k++) n += s->results[k] != NULL;
+    if (n == 0 || !s->store.folder) return;
+    snprintf(sentence, sizeof sentence,
+        "note: %d of %d checkpoints are finished and kept in %.600s; the same command continues "
+        "from there",
+        n, s->list.n, s->store.folder);
+    cli_progress_line(sentence);
+}
+
+static int run_all(series *s) {
+    psc_error error = {0};
+    int kept = 0;
+    for (int k = 0; k < s->list.n; k++) {
+        if (cli_checkpoint_store_read(&s->results[k], &s->store, s->list.labels[k], &error))
+            return cli_fail(&error);
+        kept += s->results[k] != NULL;
+    }
+    if (kept > 0) {
+        char sentence[1024];
+        snprintf(sentence, sizeof sentence,
+            "note: %d of %d checkpoints are taken from %.600s, where an earlier run kept them",
+            kept, s->list.n, s->store.folder);
+        cli_progress_line(sentence);
+    }
+    for (int k = 0; k < s->list.n; k++) {
+        const int code = s->results[k] ? CLI_OK : run_one(s, k);
+        if (code) say_kept(s);
+        if (code) return code;
+    }
+    return CLI_OK;
+}
+
+/* --- all ------------------------------------------------------------------------------------- */
+
+static void warn_of_equal(const psc_results *stack) {
+    psc_result_item item;
+    psc_result_section section = PSC_RESULT_SECTION_INIT;
+    if (psc_results_section_at(&section, stack, 0, NULL)) return;
+    for (int32_t i = 0; i < section.n_items; i++)
+        if (!psc_results_item_at(&item, stack, 0, i, NULL) && item.sentence &&
+            strncmp(item.sentence, "The same weights", 16) == 0) {
+            char sentence[1200];
+            snprintf(sentence, sizeof sentence, "warning: %.1100s", item.sentence);
+            cli_progress_line(sentence);
+        }
+}
+
+static psc_status deliver(const series *s, psc_error *error) {
+    psc_results *stack = NULL;
+    psc_status status = psc_results_stack(&stack, (const psc_results *const *)s->results,
+        (const char *const *)s->list.labels, s->list.n, error);
+    if (!status) warn_of_equal(stack);
+    if (!status)
+        status =
+            cli_deliver_as(&(cli_delivery){.sections = s->sections}, stack, s->arguments, error);
+    psc_results_close(&stack);
+    return status;
+}
+
+static psc_status begin(series *s, psc_error *error) {
+    psc_status status = cli_checkpoint_list_read(&s->list, cli_value(s->arguments, "model"), error);
+    if (!status) status = cli_check_out(s->arguments, error);
+    if (!status) status = cli_target_choose(&s->target, s->arguments, &s->list, error);
+    if (!status)
+        status = cli_checkpoint_store_open(
+            &s->store, s->arguments, s->list.base, s->target.value, error);
+    if (status) return status;
+    s->results = calloc((size_t)s->list.n, sizeof *s->results);
+    return s->results ? PSC_OK
+                      : psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
+}
+
+int cli_run_checkpoints(const cli_arguments *arguments) {
+    series s = {.arguments = arguments};
+    psc_error error = {0};
+    int code = check_verb(arguments);
+    if (!code) code = check_input(arguments);
+    if (code) return code;
+    if (!cli_has(arguments, "cache-dir")) cli_cache_turn_off();
+    code = begin(&s, &error) ? cli_fail(&error) : run_all(&s);
+    if (!code) {
+        code = deliver(&s, &error) ? cli_fail(&error) : CLI_OK;
+        if (!code) cli_checkpoint_store_remove(&s.store);
+    }
+    for (int k = 0; s.results && k < s.list.n; k++) psc_results_close(&s.results[k]);
+    free(s.results);
+    cli_target_free(&s.target);
+    cli_checkpoint_store_close(&s.store);
+    cli_checkpoint_list_free(&s.list);
+    return code;
+}
