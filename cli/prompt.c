@@ -38,20 +38,29 @@ int cli_session_options(psc_session_options *out, const cli_arguments *arguments
         arguments->verb, "--isa needs reference, avx2, avx512 or neon, not '%s'", out->isa);
 }
 
+/* *folder; or in embedded [4096] the embedded model's, or that of one of its steps. */
+static psc_status choose_folder(const char **folder, char *embedded, psc_error *error) {
+    const char *named = *folder;
+    if (named && !cli_find_embedded_named(embedded, 4096, named)) return PSC_OK;
+    *folder = embedded;
+    return named ? PSC_OK : cli_find_embedded(embedded, 4096, error);
+}
+
 psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error) {
     char embedded[4096];
-    if (!folder) {
-        psc_status status = cli_find_embedded(embedded, sizeof embedded, error);
-        if (status) return status;
-        folder = embedded;
-    } else if (cli_find_embedded_named(embedded, sizeof embedded, folder)) {
-        folder = embedded;
-    }
+    psc_status status = choose_folder(&folder, embedded, error);
+    if (status) return status;
     cli_progress_start("loading the model");
-    psc_status status = psc_model_open_with(out, folder, cli_cache_options(), error);
+    status = psc_model_open_with(out, folder, cli_cache_options(), error);
     cli_progress_stop();
     cli_time_start();
     return status;
+}
+
+psc_status cli_open_header(psc_model **out, const char *folder, psc_error *error) {
+    char embedded[4096];
+    psc_status status = choose_folder(&folder, embedded, error);
+    return status ? status : psc_model_open_header(out, folder, cli_cache_options(), error);
 }
 
 /* Reads a whole stream into new memory, without a byte order mark; the stream may be a pipe of unknown

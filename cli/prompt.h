@@ -46,6 +46,8 @@ int cli_session_options(psc_session_options *out, const cli_arguments *arguments
 /* Opens a folder or a name, or the embedded model if folder is null, under a progress bar. Caches packed
  * weights as cli_cache_options says. */
 psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error);
+/* The same without the weights: reads headers, writes nothing. */
+psc_status cli_open_header(psc_model **out, const char *folder, psc_error *error);
 /* Reads and encodes the prompt; refuses one that is empty or exceeds the context. */
 psc_status cli_prompt_read(
     cli_prompt *out, const psc_model *model, const cli_arguments *arguments, psc_error *error);

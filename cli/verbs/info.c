@@ -1,4 +1,5 @@
-/* info: what a model folder contains: config, identity, sizes, tokenizer and hook points. */
+/* info: what a model folder contains: config, identity, sizes, tokenizer and hook points. It reads
+ * headers and writes nothing. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +8,9 @@
 #include "report.h"
 
 static const cli_option options[] = {
+    {"load", 0, false, "",
+        "read the weights, too, as other verbs do: shows the\n"
+        "hash, and why weights are not cached"},
     CLI_CACHE_OPTIONS,
     {0},
 };
@@ -70,10 +74,14 @@ static int run_info(const cli_arguments *arguments) {
     psc_model *model = NULL;
     psc_error error = {0};
     const char *folder = arguments->n_operands ? arguments->operands[0] : NULL;
-    if (cli_open_model(&model, folder, &error)) return cli_fail(&error);
+    const bool loads = cli_has(arguments, "load");
+    if ((loads ? cli_open_model : cli_open_header)(&model, folder, &error)) return cli_fail(&error);
     const psc_model_info *info = psc_model_get_info(model);
     print_escaped(info->path, "");
-    printf("  hash         %s (XXH3-128 of config and tensors)\n", info->hash);
+    if (info->hash[0])
+        printf("  hash         %s (XXH3-128 of config and tensors)\n", info->hash);
+    else
+        printf("  hash         not known without reading the weights; --load reads them\n");
     print_escaped(psc_model_weights_text(model), "  weights      ");
     printf("  parameters   %" PRId64 "\n", count_parameters(info));
     printf("  layers       %d, %s residual\n", info->n_layers,

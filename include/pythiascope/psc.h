@@ -82,10 +82,16 @@ typedef struct psc_model_options {
 /* psc_model_open with options; null: the same as psc_model_open, which has no cache. */
 PSC_API psc_status psc_model_open_with(
     psc_model **out, const char *model, const psc_model_options *options, psc_error *error);
+/* A model without its weights: reads config, tokenizer and the headers of the files of weights, and
+ * writes nothing, so that it takes milliseconds however large the model is. Its hash is "" unless the
+ * cache folder of the options remembers it. For facts and tokens only: sessions and calls that return
+ * weights fail with PSC_ERROR_STATE. */
+PSC_API psc_status psc_model_open_header(
+    psc_model **out, const char *name, const psc_model_options *options, psc_error *error);
 /* *model may be null and becomes null. The model's sessions must be closed before. */
 PSC_API void psc_model_close(psc_model **model);
 /* These three live as long as the model. The origin of the packed weights, for printing: "mapped
- * from ...", "packed, ..." */
+ * from ...", "packed, ..."; without them, the files: "model.safetensors, 309.6 MiB, not read" */
 PSC_API const char *psc_model_weights_text(const psc_model *model);
 PSC_API const psc_model_info *psc_model_get_info(const psc_model *model);
 /* The configuration, for printing: "key: value" lines. */

@@ -3,6 +3,7 @@
 #include "model.h"
 
 #include "arena.h"
+#include "model_header.h"
 #include "rotary.h"
 #include "weights_cache.h"
 #include "weights_cache_file.h"
@@ -153,8 +154,8 @@ static psc_status read_options(
     return PSC_OK;
 }
 
-psc_status psc_model_open_with(
-    psc_model **out, const char *name, const psc_model_options *options, psc_error *error) {
+static psc_status open_model(psc_model **out, const char *name, const psc_model_options *options,
+    bool with_weights, psc_error *error) {
     psc_model_options known;
     psc_model_place place = PSC_MODEL_PLACE_INIT;
     *out = NULL;
@@ -174,9 +175,11 @@ psc_status psc_model_open_with(
     status = psc_config_read(&model->config, model->path, error);
     if (status == PSC_OK) status = load_tokenizer(model, error);
     if (status == PSC_OK)
-        status = psc_checkpoint_open(&checkpoint, model->path, &model->config, error);
-    if (status == PSC_OK) status = load_weights(model, checkpoint, &known, error);
+        status = (with_weights ? psc_checkpoint_open : psc_checkpoint_open_header)(
+            &checkpoint, model->path, &model->config, error);
+    if (status == PSC_OK && with_weights) status = load_weights(model, checkpoint, &known, error);
     if (status != PSC_OK) goto fail;
+    if (!with_weights) psc_model_read_header(model, checkpoint, &known);
     psc_checkpoint_close(&checkpoint);
     model->config_text = config_text(&model->config);
     if (!model->config_text) {
@@ -190,6 +193,16 @@ fail:
     psc_checkpoint_close(&checkpoint);
     psc_model_close(&model);
     return status;
+}
+
+psc_status psc_model_open_with(
+    psc_model **out, const char *name, const psc_model_options *options, psc_error *error) {
+    return open_model(out, name, options, true, error);
+}
+
+psc_status psc_model_open_header(
+    psc_model **out, const char *name, const psc_model_options *options, psc_error *error) {
+    return open_model(out, name, options, false, error);
 }
 
 void psc_model_close(psc_model **out) {

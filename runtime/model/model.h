@@ -36,6 +36,7 @@ struct psc_model {
     psc_mapping
         weights; /* all packed weights: the image (weights_image.h), perhaps after a header */
     char weights_text[1200];
+    bool is_header; /* opened without weights: psc_model_check_weights (model_header.h) */
     psc_layer *layers;
     psc_layer_norm ln_final;
     psc_packed unembed;

@@ -3,7 +3,7 @@
  *   panels w[out/16][k][16] -> rows [out, k]
  *
  * A block of BLOCK_TERMS terms of a panel is widened on the stack, then written as parts of rows. */
-#include "model.h"
+#include "model_header.h"
 
 #include <string.h>
 
@@ -57,7 +57,8 @@ static psc_status check_layer(const psc_model *model, int32_t layer, psc_error *
 
 static psc_status find_matrix(const psc_packed **out, const psc_model *model, psc_matrix matrix,
     int32_t layer, psc_error *error) {
-    psc_status status = PSC_OK;
+    psc_status status = psc_model_check_weights(model, error);
+    if (status) return status;
     if ((int)matrix < 0 || matrix >= PSC_MATRIX_COUNT)
         return psc_fail(error, PSC_ERROR_INPUT, "matrix %d does not exist; matrices are 0 to %d",
             (int)matrix, (int)PSC_MATRIX_COUNT - 1);
@@ -136,12 +137,13 @@ psc_status psc_model_embedding(float *out, int64_t floats, const psc_model *mode
     int32_t n, psc_error *error) {
     const int32_t n_tokens = model->info.d_vocab;
     const size_t width = model->config.d_model;
+    psc_status status = psc_model_check_weights(model, error);
+    if (status) return status;
     if (first < 0 || n < 0 || first > n_tokens - n)
         return psc_fail(error, PSC_ERROR_INPUT,
             "rows %d to %lld of the embedding do not exist; token ids are 0 to %d", (int)first,
             (long long)first + n - 1, (int)n_tokens - 1);
-    psc_status status =
-        check_floats(floats, n * (int64_t)width, "this part of the embedding", error);
+    status = check_floats(floats, n * (int64_t)width, "this part of the embedding", error);
     if (status || n == 0) return status;
     const char *from = model->embed;
     psc_fp_state state = psc_fp_enter();
@@ -169,7 +171,8 @@ psc_status psc_model_bias(float *out, int64_t floats, const psc_model *model, ps
 psc_status psc_model_ln(float *gamma, float *beta, int64_t floats, const psc_model *model,
     psc_ln which, int32_t layer, psc_error *error) {
     const size_t n = model->config.d_model;
-    psc_status status = PSC_OK;
+    psc_status status = psc_model_check_weights(model, error);
+    if (status) return status;
     if ((int)which < 0 || which > PSC_LN_FINAL)
         return psc_fail(error, PSC_ERROR_INPUT, "LayerNorm %d does not exist; they are 0 to %d",
             (int)which, (int)PSC_LN_FINAL);

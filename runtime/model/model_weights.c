@@ -52,6 +52,7 @@ typedef struct opening {
     psc_checkpoint *checkpoint;
     const psc_tensors *tensors;
     const char *folder;
+    bool reads_weights;
     psc_error *error;
 } opening;
 
@@ -169,7 +170,7 @@ static psc_status tie(const opening *o) {
     if (!cp->config.tied) return PSC_OK;
     if (!cp->embed.data) cp->embed = cp->unembed;
     if (cp->embed.data && cp->unembed.data && cp->embed.data != cp->unembed.data) {
-        if (!same_weight(&cp->embed, &cp->unembed))
+        if (o->reads_weights && !same_weight(&cp->embed, &cp->unembed))
             return psc_fail(o->error, PSC_ERROR_INPUT,
                 "%s: config.json sets tie_word_embeddings, but embed_in and embed_out differ",
                 o->folder);
@@ -228,8 +229,8 @@ static psc_status list_entries(const opening *o) {
     return PSC_OK;
 }
 
-psc_status psc_checkpoint_open(
-    psc_checkpoint **out, const char *folder, const psc_config *config, psc_error *error) {
+static psc_status open_checkpoint(psc_checkpoint **out, const char *folder,
+    const psc_config *config, bool reads_weights, psc_error *error) {
     psc_checkpoint *cp = calloc(1, sizeof *cp);
     psc_status status;
     *out = NULL;
@@ -241,7 +242,7 @@ psc_status psc_checkpoint_open(
     cp->config = *config;
     status = psc_tensors_open(&cp->files, folder, error);
     if (status) goto fail;
-    opening o = {cp, cp->files, folder, error};
+    opening o = {cp, cp->files, folder, reads_weights, error};
     for (size_t i = 0; i < cp->files->count && !status; i++)
         status = place_by_name(&o, &cp->files->items[i]);
     if (!status) status = tie(&o);
@@ -252,6 +253,16 @@ psc_status psc_checkpoint_open(
 fail:
     psc_checkpoint_close(&cp);
     return status;
+}
+
+psc_status psc_checkpoint_open(
+    psc_checkpoint **out, const char *folder, const psc_config *config, psc_error *error) {
+    return open_checkpoint(out, folder, config, true, error);
+}
+
+psc_status psc_checkpoint_open_header(
+    psc_checkpoint **out, const char *folder, const psc_config *config, psc_error *error) {
+    return open_checkpoint(out, folder, config, false, error);
 }
 
 void psc_checkpoint_close(psc_checkpoint **checkpoint) {

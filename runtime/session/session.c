@@ -1,6 +1,8 @@
 /* Sessions: opening, the client's hooks, and access to the last run. The run itself: run.c. */
 #include "session.h"
 
+#include "model_header.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,11 +93,13 @@ static psc_status resolve(psc_session_options *out, const psc_session_options *g
 psc_status psc_session_open(
     psc_session **out, psc_model *model, const psc_session_options *options, psc_error *error) {
     *out = NULL;
+    psc_status status = psc_model_check_weights(model, error);
+    if (status) return status;
     psc_session *s = calloc(1, sizeof *s);
     if (!s) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a session");
     s->model = model;
     const psc_model_info *info = &model->info;
-    psc_status status = resolve(&s->options, options, model, error);
+    status = resolve(&s->options, options, model, error);
     if (status == PSC_OK) status = choose_isa(&s->kernels, s->options.isa, error);
     if (status == PSC_OK)
         status = psc_team_open(&s->team, s->options.threads, enter_fp, leave_fp, error);

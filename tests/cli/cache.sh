@@ -49,10 +49,14 @@ touch -t 202001010000 "$model/model.safetensors"
 unset PSC_CACHE_LIMIT XDG_CACHE_HOME
 PSC_CACHE_DIR=$work/kept
 export PSC_CACHE_DIR
-weights() { # weights OPTIONS...: the line of info on the weights
-    "$program" info "$model" "$@" >"$work/info" 2>&1
+weights() { # weights OPTIONS...: the line of info on the weights, after opening them
+    "$program" info --load "$model" "$@" >"$work/info" 2>&1
     sed -n 's/^ *weights *//p' "$work/info"
 }
+"$program" info "$model" >"$work/info"
+check 'info reads no weights' grep -q '^  weights  *model.safetensors, 64.. MiB, not read$' "$work/info"
+check 'info does not know the hash yet' grep -q '^  hash  *not known .*--load reads' "$work/info"
+check 'info writes nothing' test ! -e "$work/kept"
 said=$(weights)
 case $said in *'the disk of'*)
     echo "skipped: $said"
@@ -67,13 +71,16 @@ said=$(weights --no-cache)
 check "not with --no-cache: $said" test "$said" = 'packed, not cached'
 said=$(weights --cache-dir "$work/small" --cache-limit 1M)
 check "not above the limit: $said" test -n "$(echo "$said" | grep 'not cached: .*limit is 1 MiB')"
-said=$(env -u PSC_CACHE_DIR HOME="$work/home" "$program" info "$model" | sed -n 's/^ *weights *//p')
+said=$(env -u PSC_CACHE_DIR HOME="$work/home" "$program" info --load "$model" | sed -n 's/^ *weights *//p')
 check "in the home folder: $said" test -n "$(echo "$said" | grep "cached in $work/home/.*pythiascope")"
 rm -r "$work/home"
 
 # Shown and verified.
 file=$(find "$work/kept" -name '*.packed')
 hash=$(basename "$file" | cut -c 1-32)
+"$program" info "$model" >"$work/info"
+check 'info knows what is cached' grep -q "^  weights  *model.safetensors, .*packed in $work/kept$" "$work/info"
+check 'info knows the hash' grep -q "^  hash  *$hash " "$work/info"
 "$program" cache >"$work/list"
 check 'the folder is shown' grep -qxF "$work/kept" "$work/list"
 check 'the model is shown' grep -q "^  $hash  *64\.. MiB  used .*zeros$" "$work/list"

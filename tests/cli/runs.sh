@@ -211,8 +211,8 @@ cp "$model/config.json" "$model/model.safetensors" "$work/bare/"
 check 'ids without a tokenizer' sh -c "'$program' analyze --model '$work/bare' --tokens 5,6,7 >/dev/null"
 check 'ids as output' sh -c "'$program' generate --model '$work/bare' --tokens 5,6,7 --n 3 | grep -q '^#'"
 check 'info without a tokenizer' sh -c "'$program' info '$work/bare' | grep -q 'tokenizer *none'"
-check 'info names the same model' test "$("$program" info "$work/bare" | grep hash)" = \
-    "$("$program" info "$model" | grep hash)"
+check 'info names the same model' test "$("$program" info --load "$work/bare" | grep hash)" = \
+    "$("$program" info --load "$model" | grep hash)"
 "$program" analyze --text b --bos --out "$work/bos" >/dev/null
 check 'bos is recorded' grep -q '"bos": true' "$work/bos/results.json"
 check 'the absence of bos is recorded' grep -q '"bos": false' "$work/first/results.json"

@@ -1,5 +1,5 @@
 /* Opening models with a folder of packed weights, and the files in that folder.
- * Private to test_weights_cache*.c; failures are Criterion assertions.
+ * Private to test_weights_*.c; failures are Criterion assertions.
  * Threads: none; Criterion runs each test in a separate process.
  * Ownership: paths are in static storage; fixture_close removes the folder and its files. */
 #ifndef WEIGHTS_CACHE_FIXTURE_H

@@ -2240,6 +2240,15 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.POINTER(psc_error),
         ),
     ),
+    "psc_model_open_header": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.c_char_p,
+            ctypes.POINTER(psc_model_options),
+            ctypes.POINTER(psc_error),
+        ),
+    ),
     "psc_model_close": (None, (ctypes.POINTER(ctypes.c_void_p),)),
     "psc_model_weights_text": (ctypes.c_char_p, (ctypes.c_void_p,)),
     "psc_model_get_info": (ctypes.POINTER(psc_model_info), (ctypes.c_void_p,)),
