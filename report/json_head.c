@@ -24,13 +24,13 @@ static void put_config(psc_json *json, const psc_result_model *m) {
     put_integer(json, "d_mlp", m->d_mlp);
     put_integer(json, "d_vocab", m->d_vocab);
     put_integer(json, "n_ctx", m->n_ctx);
-    psc_json_member(json, "layer_norm_eps", psc_json_real(m->layer_norm_eps));
+    psc_json_written(json, "layer_norm_eps", m->layer_norm_eps);
     put_integer(json, "rotary_dims", m->rotary_dims);
-    psc_json_member(json, "rotary_pct", psc_json_real(m->rotary_pct));
-    psc_json_member(json, "rotary_base", psc_json_real(m->rotary_base));
+    psc_json_written(json, "rotary_pct", m->rotary_pct);
+    psc_json_written(json, "rotary_base", m->rotary_base);
     if (m->rope_type && strcmp(m->rope_type, "default") != 0) {
         put_text(json, "rope_type", m->rope_type);
-        psc_json_member(json, "rope_factor", psc_json_real(m->rope_factor));
+        psc_json_written(json, "rope_factor", m->rope_factor);
     }
     put_bool(json, "parallel_residual", m->parallel_residual);
     put_bool(json, "tied", m->tied);

@@ -37,7 +37,8 @@ bool psc_json_close(psc_json *json) {
 
 /* Formats value on one line into json->text; returns its length, 0 if memory runs out. */
 static size_t format(psc_json *json, json_t *value) {
-    const size_t flags = JSON_ENCODE_ANY | (json->page ? JSON_COMPACT : 0);
+    const size_t flags =
+        JSON_ENCODE_ANY | JSON_REAL_PRECISION(json->digits) | (json->page ? JSON_COMPACT : 0);
     size_t length = 0;
     while (value && (length = json_dumpb(value, json->text, json->room, flags)) > json->room) {
         char *more = realloc(json->text, 2 * length);
@@ -137,6 +138,16 @@ void psc_json_end(psc_json *json) {
 void psc_json_member(psc_json *json, const char *key, json_t *value) {
     put_key(json, key);
     put(json, value);
+}
+
+void psc_json_written(psc_json *json, const char *key, double value) {
+    char text[32];
+    for (json->digits = 15; json->digits < 17; json->digits++) {
+        snprintf(text, sizeof text, "%.*g", (int)json->digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    psc_json_member(json, key, psc_json_real(value));
+    json->digits = 0;
 }
 
 void psc_json_list(psc_json *json, const char *key, int64_t n) {

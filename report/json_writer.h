@@ -22,7 +22,8 @@ typedef struct psc_json {
     bool one_line;  /* the open list */
     int64_t n_listed; /* its values so far */
     size_t column;
-    char *text; /* of one value */
+    size_t digits; /* of numbers; 0: 17 */
+    char *text;    /* of one value */
     size_t room;
 } psc_json;
 
@@ -39,6 +40,8 @@ void psc_json_open_text(psc_json *json, const char *key);
 void psc_json_close_text(psc_json *json);
 /* A member with a scalar value, on one line. value null: memory ran out. */
 void psc_json_member(psc_json *json, const char *key, json_t *value);
+/* A number as people write it, 1e-5: with 15 digits if they give it back. */
+void psc_json_written(psc_json *json, const char *key, double value);
 /* A member that is a list of n scalars. psc_json_listed adds each; psc_json_list_end ends the list.
  * Up to eight values share one line. */
 void psc_json_list(psc_json *json, const char *key, int64_t n);

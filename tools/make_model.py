@@ -49,6 +49,9 @@ def arguments():
     p.add_argument("--context", type=int, help="default: 2048 for a Pythia size, else 128")
     p.add_argument("--rotary-pct", type=float, default=0.25)
     p.add_argument("--rotary-base", type=float, default=10000)
+    p.add_argument("--rope", type=json.loads, default={}, metavar="JSON",
+                   help='scaled positions, such as {"rope_type":"linear","factor":4}')
+    p.add_argument("--activation", default="gelu", help="hidden_act; default: gelu")
     p.add_argument("--eps", type=float, default=1e-5)
     p.add_argument("--dtype", choices=["f32", "f16", "bf16", "mixed"], default="f16",
                    help="mixed: vectors f32, matrices f32, f16 and bf16 in turn")
@@ -104,7 +107,7 @@ def config(a):
         "attention_bias": not a.no_attention_bias,
         "bos_token_id": 0,
         "eos_token_id": 0,
-        "hidden_act": "gelu",
+        "hidden_act": a.activation,
         "hidden_size": a.d_model,
         "initializer_range": 0.02,
         "intermediate_size": a.d_mlp,
@@ -121,10 +124,12 @@ def config(a):
     if a.config_style == "4":
         keys |= {"rotary_pct": a.rotary_pct, "rotary_emb_base": a.rotary_base,
                  "torch_dtype": TORCH_NAMES[a.dtype]}
+        if a.rope:
+            keys["rope_scaling"] = a.rope
     elif a.config_style == "5":
         keys |= {"dtype": TORCH_NAMES[a.dtype],
                  "rope_parameters": {"partial_rotary_factor": a.rotary_pct,
-                                     "rope_theta": a.rotary_base, "rope_type": "default"}}
+                                     "rope_theta": a.rotary_base, "rope_type": "default"} | a.rope}
     else:
         keys |= {"dtype": TORCH_NAMES[a.dtype], "rope_theta": a.rotary_base,
                  "partial_rotary_factor": a.rotary_pct}

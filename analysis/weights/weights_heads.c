@@ -256,7 +256,10 @@ static int make_turn(heads_work *w) {
     for (int64_t j = 0; j < w->d; j++) {
         memset(unit, 0, (size_t)w->d * sizeof *unit);
         unit[j] = 1.0f;
-        if (s->host->rotate(s->context, s->offset, 1, unit)) return -1;
+        /* The second call turns by nothing: it is the query's part of a scaled embedding. */
+        if (s->host->rotate(s->context, s->offset, 1, unit) ||
+            s->host->rotate(s->context, 0, 0, unit))
+            return -1;
         for (int64_t i = 0; i < w->d; i++) w->turn[i * w->d + j] = (double)unit[i];
     }
     return 0;

@@ -85,6 +85,7 @@ Test(attention, golden) {
     check_model("parallel_f32");
     check_model("sequential_f32");
     check_model("rotary_full");
+    check_model("rope_yarn");
 }
 
 Test(attention, bits) {

@@ -198,8 +198,9 @@ static void check_edited(psc_model *model, psc_point point, int32_t layer, int32
 }
 
 Test(edges, edited_sums_close) {
-    static const char *const names[] = {"parallel_f32", "sequential_f32", "odd_sizes"};
-    for (int m = 0; m < 3; m++) {
+    static const char *const names[] = {
+        "parallel_f32", "sequential_f32", "odd_sizes", "gelu_fast", "rope_yarn"};
+    for (int m = 0; m < 5; m++) {
         psc_model *model = must_model(golden_path(names[m], NULL));
         const psc_model_info *info = psc_model_get_info(model);
         for (int point = 0; point < PSC_POINT_COUNT; point++) {

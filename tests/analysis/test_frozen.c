@@ -24,12 +24,13 @@ static double worst_error(const psc_session *session) {
     return NAN;
 }
 
-static const char *const models[] = {"parallel_f32", "sequential_f32", "tied_f32", "odd_sizes"};
+static const char *const models[] = {
+    "parallel_f32", "sequential_f32", "tied_f32", "odd_sizes", "gelu_fast", "rope_linear"};
 
 /* block(l) and upto(l), applied to the run's own residual, give the run's result. */
 Test(frozen, is_the_run_itself) {
     const fixture_run how = {.threads = 2};
-    for (int m = 0; m < 4; m++)
+    for (int m = 0; m < 6; m++)
         for (int layer = 0; layer < 2; layer++)
             for (int upto = 0; upto < 2; upto++) {
                 char options[64];

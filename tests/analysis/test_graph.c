@@ -90,13 +90,15 @@ static void check_model(const char *model_name) {
 Test(graph, golden) {
     check_model("parallel_f32");
     check_model("sequential_f32");
+    check_model("gelu_fast");
 }
 
 /* With every node kept, a node's inflow and outflow both equal its flow. */
 Test(graph, conserves_at_every_node) {
-    static const char *const names[] = {"parallel_f32", "sequential_f32", "odd_sizes", "tied_f32"};
+    static const char *const names[] = {
+        "parallel_f32", "sequential_f32", "odd_sizes", "tied_f32", "rope_linear", "rope_yarn"};
     const fixture_run how = {.threads = 2};
-    for (int m = 0; m < 4; m++)
+    for (int m = 0; m < 6; m++)
         for (int neurons = 0; neurons < 2; neurons++) {
             psc_model *model = must_model(golden_path(names[m], NULL));
             psc_session *session = graphed(model,

@@ -25,6 +25,7 @@ Test(mlp, arrays_are_float64s) {
     check_golden("parallel_f32");
     check_golden("sequential_f32");
     check_golden("tied_f32");
+    check_golden("gelu_fast");
 }
 
 /* The gate equals the forward pass's own: pre times gate is hook_post to the bit. */

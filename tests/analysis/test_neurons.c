@@ -82,6 +82,7 @@ static void check_model(const char *name) {
 Test(neurons, golden) {
     check_model("parallel_f32");
     check_model("sequential_f32");
+    check_model("gelu_fast");
 }
 
 /* All arrays except those that LAPACK computes. */

@@ -126,6 +126,7 @@ Test(weights, golden_tied_and_without_bias) {
 
 Test(weights, golden_full_rotary) {
     check_model("rotary_full", NULL, 21);
+    check_model("rope_yarn", NULL, 21);
 }
 
 /* 12 tokens in 16 dimensions, one layer. */

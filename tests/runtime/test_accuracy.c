@@ -75,9 +75,11 @@ static void check(const char *folder, const char *file) {
     psc_tensors_close(&golden);
 }
 
-Test(accuracy, random_model) {
-    const char *folder = golden_path("parallel_f32", NULL);
-    check(folder, golden_path("parallel_f32", "accuracy.safetensors"));
+Test(accuracy, random_models) {
+    static const char *const names[] = {
+        "parallel_f32", "gelu_fast", "rope_linear", "rope_dynamic", "rope_yarn"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        check(golden_path(names[i], NULL), golden_path(names[i], "accuracy.safetensors"));
 }
 
 Test(accuracy, embedded_model) {

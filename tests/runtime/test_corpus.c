@@ -115,6 +115,10 @@ Test(corpus, statistics_parallel) {
     check_model("parallel_f32");
 }
 
+Test(corpus, statistics_of_the_tanh_form) {
+    check_model("gelu_fast");
+}
+
 Test(corpus, statistics_sequential) {
     check_model("sequential_f32");
 }

@@ -9,7 +9,8 @@
 
 const char *const golden_variants[] = {"parallel_f32", "sequential_f32", "tied_f32", "old_f16",
     "sequential_bf16_v5", "rotary_full", "rotary_base_v5", "sharded_padded_f16", "odd_sizes",
-    "no_attention_bias", "large_scores", NULL};
+    "no_attention_bias", "large_scores", "gelu_fast", "rope_linear", "rope_dynamic", "rope_yarn",
+    NULL};
 
 const char *golden_path(const char *name, const char *file) {
     static char paths[4][1024];

@@ -14,13 +14,53 @@ import numpy as np
 from safetensors import safe_open
 
 erf = np.frompyfunc(math.erf, 1, 1)
+TANHS = ("gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh")
+
+
+def gate(a, activation="gelu"):
+    """GELU's gate: gelu(a) = a gate(a)."""
+    a = np.asarray(a, np.float64)
+    if activation in TANHS:
+        return 0.5 * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (a + 0.044715 * a**3)))
+    return 0.5 * (1.0 + erf(a / math.sqrt(2.0)).astype(np.float64))
+
+
+def frequencies(config):
+    """The angles per position [n/2], and the factor of cos and sin, of a scaled embedding too."""
+    n, base, rope = config["rotary_dims"], float(config["base"]), config["rope"]
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    plain = base ** (-np.arange(0, n, 2) / max(n, 1))
+    if kind in ("default", "dynamic"):  # dynamic scaling begins past the context
+        return plain, 1.0
+    if kind == "linear":
+        return plain / rope["factor"], 1.0
+    assert kind == "yarn", kind
+    context = rope.get("original_max_position_embeddings", config["n_ctx"])
+    factor = rope.get("factor") or config["n_ctx"] / context
+
+    def dimension(turns):
+        return n * math.log(context / (turns * 2 * math.pi)) / (2 * math.log(base))
+
+    def scale(x):
+        return 0.1 * x * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+    low, high = dimension(rope.get("beta_fast") or 32), dimension(rope.get("beta_slow") or 1)
+    if rope.get("truncate", True):
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, n - 1)
+    ramp = np.clip((np.arange(n // 2) - low) / (high - low + (0.001 if low == high else 0)), 0, 1)
+    attention = rope.get("attention_factor")
+    if attention is None:
+        x, y = rope.get("mscale"), rope.get("mscale_all_dim")
+        attention = scale(x) / scale(y) if x and y else scale(1)
+    return plain / factor * ramp + plain * (1 - ramp), attention
 
 
 def read_config(folder):
     """config.json of either generation of transformers, as a plain dictionary."""
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
         raw = json.load(file)
-    rope = raw.get("rope_parameters") or {}
+    rope = raw.get("rope_scaling") or raw.get("rope_parameters") or {}
     d_head = raw["hidden_size"] // raw["num_attention_heads"]
     share = rope.get("partial_rotary_factor",
                      raw.get("partial_rotary_factor", raw.get("rotary_pct", 0.25)))
@@ -32,6 +72,7 @@ def read_config(folder):
         "base": rope.get("rope_theta", raw.get("rope_theta", raw.get("rotary_emb_base", 10000))),
         "parallel": raw.get("use_parallel_residual", True),
         "tied": raw.get("tie_word_embeddings", False),
+        "activation": raw.get("hidden_act", "gelu"), "rope": rope,
     }
 
 
@@ -71,13 +112,13 @@ class Model:
         return normalized * self.weights[name + ".weight"] + self.weights[name + ".bias"]
 
     def rotate(self, x):
-        """x [T, H, D]: rotates pairs (i, i + n/2) of n dimensions by position / base^(2i/n)."""
+        """x [T, H, D]: rotates pairs (i, i + n/2) of n dimensions by position * frequency."""
         n = self.config["rotary_dims"]
         if n == 0:
             return x
-        frequency = float(self.config["base"]) ** (-np.arange(0, n, 2) / n)
+        frequency, scale = frequencies(self.config)
         angle = np.arange(x.shape[0])[:, None] * frequency
-        cos, sin = np.cos(angle)[:, None, :], np.sin(angle)[:, None, :]
+        cos, sin = scale * np.cos(angle)[:, None, :], scale * np.sin(angle)[:, None, :]
         a, b, rest = x[..., : n // 2], x[..., n // 2 : n], x[..., n:]
         return np.concatenate([a * cos - b * sin, b * cos + a * sin, rest], -1)
 
@@ -105,8 +146,7 @@ class Model:
     def mlp(self, layer, x, hook):
         name, at = f"layers.{layer}.mlp.", f"blocks.{layer}."
         pre = hook(at + "mlp.hook_pre", self.linear(name + "dense_h_to_4h", x))
-        gate = 0.5 * (1.0 + erf(pre / math.sqrt(2.0)).astype(np.float64))
-        post = hook(at + "mlp.hook_post", pre * gate)
+        post = hook(at + "mlp.hook_post", pre * gate(pre, self.config["activation"]))
         return hook(at + "hook_mlp_out", self.linear(name + "dense_4h_to_h", post))
 
     def forward(self, tokens, edits=None, keep=True):

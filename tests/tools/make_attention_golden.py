@@ -123,7 +123,7 @@ def split(model, run, layer, head, row):
 
 def main():
     (GOLDEN / "attention").mkdir(exist_ok=True)
-    for name in ("parallel_f32", "sequential_f32", "rotary_full"):
+    for name in ("parallel_f32", "sequential_f32", "rotary_full", "rope_yarn"):
         folder = str(GOLDEN / "parity" / name)
         model = Model(folder)
         lens = open_lens(open_transformers(folder), model.config)

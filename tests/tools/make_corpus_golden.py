@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 from safetensors.numpy import save_file
 
-from gptneox_float64 import Model, erf
+from gptneox_float64 import Model, gate
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 LENGTHS = [9, 1, 16, 5, 12, 7]
@@ -88,8 +88,8 @@ def mlp_statistics(out, model, runs, first):
     put_moments(out, "mlp.row", np.stack([(pre > 0).mean(-1), participation], -1), first)
     out["mlp.fires"] = (pre > 0).sum(0).astype(np.int32)
     out["mlp.silent"] = (np.abs(post).max(0) < 0.01).astype(np.int32)
-    gate = 0.5 * (1 + erf(pre / np.sqrt(2)).astype(np.float64))
-    for name, where, n in (("gate", gate * 10, 10), ("pre", (pre + 8) * BINS / 16, BINS)):
+    tenths = gate(pre, model.config["activation"]) * 10
+    for name, where, n in (("gate", tenths, 10), ("pre", (pre + 8) * BINS / 16, BINS)):
         where = np.clip(np.floor(where).astype(int), 0, n - 1)
         out[f"mlp.{name}_histogram"] = np.stack([(where == i).sum(0) for i in range(n)],
                                                 -1).astype(np.int32)
@@ -128,5 +128,5 @@ def make(name):
 
 
 if __name__ == "__main__":
-    for variant in ("parallel_f32", "sequential_f32"):
+    for variant in ("parallel_f32", "sequential_f32", "gelu_fast"):
         make(variant)

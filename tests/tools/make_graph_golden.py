@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 from safetensors.numpy import save_file
 
-from gptneox_float64 import Model, erf
+from gptneox_float64 import Model, gate
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "golden"
@@ -51,8 +51,8 @@ class Frozen:
         name = f"layers.{l}."
         y = self.w[name + "post_attention_layernorm.weight"] * P(x) / self.of(l, "ln2.hook_scale")
         a = y @ self.w[name + "mlp.dense_h_to_4h.weight"][neurons].T
-        gate = 0.5 * (1 + erf(self.of(l, "mlp.hook_pre") / np.sqrt(2)).astype(float))[:, neurons]
-        return (a * gate) @ self.w[name + "mlp.dense_4h_to_h.weight"][:, neurons].T
+        gates = gate(self.of(l, "mlp.hook_pre"), self.model.config["activation"])[:, neurons]
+        return (a * gates) @ self.w[name + "mlp.dense_4h_to_h.weight"][:, neurons].T
 
     def logit(self, x):
         u = P(self.w["final_layer_norm.weight"] * self.w[self.model.unembed][TARGET])
@@ -133,7 +133,7 @@ def link(f, source, target):
 
 def main():
     (GOLDEN / "graph").mkdir(exist_ok=True)
-    for name in ("parallel_f32", "sequential_f32"):
+    for name in ("parallel_f32", "sequential_f32", "gelu_fast"):
         f = Frozen(str(GOLDEN / "parity" / name))
         out = {}
         for level in ("head", "neuron"):

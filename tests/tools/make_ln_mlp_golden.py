@@ -12,14 +12,13 @@ import pathlib
 import numpy as np
 from safetensors.numpy import save_file
 
-from gptneox_float64 import Model, erf
+from gptneox_float64 import Model, gate
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 TOKENS = [3, 41, 7, 19, 60]
 # (kind, ids or rank), as the test adds them: #5, top:2 (two ranks), next, #7 - #9
 TARGETS = [("id", 5), ("top", 0), ("top", 1), ("next", None), ("contrast", (7, 9))]
 TOP = 6
-GELU_C = 0.70710678118654752440
 
 
 def P(x):
@@ -180,7 +179,7 @@ def mlp_arrays(model, run, u):
         W = model.weights[f"layers.{l}.mlp.dense_4h_to_h.weight"]  # [N, M]
         pres.append(a)
         posts.append(g)
-        gates.append(0.5 * (1 + erf(a * GELU_C).astype(float)))
+        gates.append(gate(a, model.config["activation"]))
         out["participation"].append(ratio(np.abs(g) * np.linalg.norm(W - W.mean(0), axis=0)))
         shares.append(np.einsum("tm,nm,qtn->qtm", g, W, u) / sigma[:, None])
         # the ReLU-gated sum against the GELU one, not the closed form that the plugin uses
@@ -239,6 +238,7 @@ def main():
     make("parallel_f32")
     make("sequential_f32")
     make("tied_f32")
+    make("gelu_fast")
     make("odd_sizes", centered=True, mlp=False)
     make("parallel_f32", edited=True, mlp=False)
     make("sequential_f32", edited=True, mlp=False)

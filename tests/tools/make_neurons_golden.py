@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 from safetensors.numpy import save_file
 
-from gptneox_float64 import Model, erf
+from gptneox_float64 import Model, gate
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "golden"
@@ -25,8 +25,8 @@ def P(x):
     return x - x.mean(-1, keepdims=True)
 
 
-def gelu(a):
-    return a * 0.5 * (1.0 + erf(np.asarray(a) / math.sqrt(2.0)).astype(np.float64))
+def gelu(a, config):
+    return a * gate(a, config["activation"])
 
 
 def detectors(model, l):
@@ -98,7 +98,8 @@ def geometry(model, run):
     out = {k: [] for k in ("interference", "coherence", "active_rank", "output_bounds",
                            "tightness")}
     u = P(model.weights[model.unembed][TARGET] * model.weights["final_layer_norm.weight"])
-    least = gelu(np.linspace(-0.76, -0.74, 200001)).min()
+    around = np.linspace(-0.76, -0.74, 200001)
+    least, at = gelu(around, c).min(), around[gelu(around, c).argmin()]
     for l in range(c["n_layers"]):
         D, offset, _, w_out, b_out = detectors(model, l)
         norm = np.linalg.norm(D, axis=1)
@@ -111,9 +112,9 @@ def geometry(model, run):
         out["active_rank"].append(np.exp(-(p * np.log(p)).sum()))
         kappa = u @ w_out
         low, high = offset - math.sqrt(N) * norm, offset + math.sqrt(N) * norm
-        top = np.maximum(gelu(low), gelu(high))
-        bottom = np.where((low < -0.7517915) & (high > -0.7517915), least,
-                          np.minimum(gelu(low), gelu(high)))
+        top = np.maximum(gelu(low, c), gelu(high, c))
+        bottom = np.where((low < at) & (high > at), least,
+                          np.minimum(gelu(low, c), gelu(high, c)))
         box = [u @ b_out + np.where(kappa > 0, kappa * a, kappa * b).sum()
                for a, b in ((bottom, top), (top, bottom))]
         linear = math.sqrt(N) / 2 * np.linalg.norm(kappa @ D)
@@ -163,7 +164,7 @@ def contexts(pre):
 
 def main():
     (GOLDEN / "neurons").mkdir(exist_ok=True)
-    for name in ("parallel_f32", "sequential_f32"):
+    for name in ("parallel_f32", "sequential_f32", "gelu_fast"):
         model = Model(str(GOLDEN / "parity" / name))
         L, run = model.config["n_layers"], model.forward(TOKENS)
         out = {**listed(model), **entropy(model), **geometry(model, run),

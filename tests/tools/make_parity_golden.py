@@ -43,7 +43,7 @@ def open_lens(model, config, fold_ln=True):
     cfg = HookedTransformerConfig(
         n_layers=config["n_layers"], d_model=config["d_model"], n_ctx=config["n_ctx"],
         d_head=config["d_head"], n_heads=config["n_heads"], d_mlp=config["d_mlp"],
-        d_vocab=config["d_vocab"], act_fn="gelu", eps=config["eps"], normalization_type="LN",
+        d_vocab=config["d_vocab"], act_fn=config["activation"], eps=config["eps"], normalization_type="LN",
         parallel_attn_mlp=config["parallel"], positional_embedding_type="rotary",
         rotary_dim=config["rotary_dims"], rotary_base=config["base"],
         rotary_adjacent_pairs=False, use_attn_result=True, device="cpu")
@@ -56,7 +56,19 @@ def open_lens(model, config, fold_ln=True):
         {k: v.detach().clone() for k, v in convert_neox_weights(model, cfg).items()},
         fold_ln=fold_ln, center_writing_weights=False, center_unembed=False,
         fold_value_biases=False)
+    if config["rope"].get("rope_type", config["rope"].get("type", "default")) != "default":
+        copy_rotary(lens, model)
     return lens.eval()
+
+
+def copy_rotary(lens, model):
+    """Gives TransformerLens, which knows no such scaling, the tables of transformers."""
+    positions = torch.arange(lens.cfg.n_ctx)[None]
+    cos, sin = model.gpt_neox.rotary_emb(torch.zeros(1), positions)
+    for block in lens.blocks:
+        assert block.attn.rotary_cos.shape == cos[0].shape
+        block.attn.rotary_cos.copy_(cos[0])
+        block.attn.rotary_sin.copy_(sin[0])
 
 
 def lens_run(lens, tokens, edits=None):
@@ -229,8 +241,10 @@ def random_prompts(config, seed):
 
 # --- the files ---------------------------------------------------------------------------------
 
-def make_variants():
+def make_variants(only):
     for seed, name in enumerate(parity_models.VARIANTS):
+        if only and name not in only:
+            continue
         folder = os.path.join(OUT, name)
         parity_models.make_model(folder, name)
         config = gptneox_float64.read_config(folder)
@@ -241,9 +255,10 @@ def make_variants():
         save_file(golden, os.path.join(folder, "golden.safetensors"))
         if name in ("parallel_f32", "sequential_f32"):
             save_file(edit_golden(folder, tokens), os.path.join(folder, "edits.safetensors"))
-        if name == "parallel_f32":
+        if name in parity_models.ACCURATE:
             prompts = random_prompts(config, 17)
-            save_file(accuracy_golden(folder, prompts),
+            ids = None if name == "parallel_f32" else np.arange(0, config["d_vocab"], 2)
+            save_file(accuracy_golden(folder, prompts, ids),
                       os.path.join(folder, "accuracy.safetensors"))
         print(name)
 
@@ -282,6 +297,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--embedded", metavar="DIR", help="the embedded model's folder")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the small models")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -289,7 +305,7 @@ def main():
     if arguments.embedded:
         make_embedded(arguments.embedded)
     else:
-        make_variants()
+        make_variants(arguments.only)
 
 
 if __name__ == "__main__":

@@ -18,14 +18,14 @@ import torch
 from safetensors.numpy import save_file
 from transformer_lens import FactoredMatrix
 
-from gptneox_float64 import Model
+from gptneox_float64 import Model, frequencies
 from make_parity_golden import open_lens, open_transformers
 from parity_models import MAKER
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "golden"
 MODELS = ("parallel_f32", "sequential_f32", "odd_sizes", "tied_f32", "no_attention_bias",
-          "rotary_full", "narrow")
+          "rotary_full", "narrow", "rope_yarn")
 NARROW = "--layers 1 --d-model 16 --heads 2 --d-mlp 8 --vocab 12 --context 8 --dtype f16 --seed 20"
 GIVEN = (5, 11)
 OFFSET, TOP, TRIPLES = 3, 4, 2
@@ -72,13 +72,14 @@ class Weights:
 
     def turned_keys(self, offset):
         """K for a key `offset` positions back: the score's rotation by -offset on the d axis."""
-        n, base, d = self.model.config["rotary_dims"], self.model.config["base"], self.K.shape[2]
+        n, d = self.model.config["rotary_dims"], self.K.shape[2]
+        frequency, scale = frequencies(self.model.config)
         turn = np.eye(d)
         for i in range(n // 2):
-            angle = -offset * float(base) ** (-2 * i / n)
+            angle = -offset * frequency[i]
             j = i + n // 2
-            turn[[i, i, j, j], [i, j, i, j]] = [np.cos(angle), -np.sin(angle), np.sin(angle),
-                                                np.cos(angle)]
+            turn[[i, i, j, j], [i, j, i, j]] = np.array(
+                [np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)]) * scale**2
         return turn @ self.K
 
 

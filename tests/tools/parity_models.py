@@ -28,7 +28,17 @@ VARIANTS = {
                  "--no-prefix --seed 9",
     "no_attention_bias": "--no-attention-bias --dtype mixed --config-style flat --seed 10",
     "large_scores": "--d-model 16 --heads 2 --seed 12",
+    "gelu_fast": "--activation gelu_fast --d-model 16 --heads 2 --context 320 --seed 13",
+    "rope_linear": "--activation gelu_new --sequential --d-model 16 --heads 2 --context 320 "
+                   '--rotary-pct 0.5 --rope {"type":"linear","factor":4.0} --seed 14',
+    "rope_dynamic": "--activation gelu_pytorch_tanh --d-model 16 --heads 1 --context 320 "
+                    '--config-style 5 --rope {"rope_type":"dynamic","factor":2.0} --seed 15',
+    "rope_yarn": "--d-model 32 --heads 2 --context 320 --rotary-pct 1 --rotary-base 500 --rope "
+                 '{"rope_type":"yarn","factor":4.0,"original_max_position_embeddings":80,'
+                 '"beta_fast":8} --seed 16',
 }
+# those whose accuracy is compared with transformers's too
+ACCURATE = ("parallel_f32", "gelu_fast", "rope_linear", "rope_dynamic", "rope_yarn")
 
 
 def write_tokenizer(path):
