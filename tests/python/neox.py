@@ -72,6 +72,12 @@ def write_model(
         "vocab_size": d_vocab,
     }
     (folder / "config.json").write_text(json.dumps(config))
+    write_tensors(folder / "model.safetensors", tensors)
+    return str(folder)
+
+
+def write_tensors(path, tensors):
+    """Writes float32 arrays as a safetensors file."""
     header, offset = {}, 0
     for name, tensor in tensors.items():
         end = offset + tensor.nbytes
@@ -79,11 +85,10 @@ def write_model(
         offset = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    with open(folder / "model.safetensors", "wb") as file:
+    with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
             file.write(tensor.tobytes())
-    return str(folder)
 
 
 def read_tensors(path):

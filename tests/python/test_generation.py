@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from neox import read_tensors, write_model, write_tensors
 from pythiascope import InputError, Model
 
 PROMPT = "Once upon a time"
@@ -191,3 +194,50 @@ def test_do_sample_is_a_temperature() -> None:
     assert model.generate("The sun", 6, do_sample=True, seed=3) == drawn != greedy
     hot = model.generate("The sun", 6, temperature=2.0, seed=3)
     assert model.generate("The sun", 6, do_sample=True, temperature=2.0, seed=3) == hot != drawn
+
+
+def always_seven(folder: Path, ends: object, generation: dict[str, object] | None = None) -> str:
+    """A model that says 7 after every text: its final LayerNorm gives one direction, 7's."""
+    write_model(folder)
+    path = folder / "model.safetensors"
+    tensors = {name: tensor.copy() for name, tensor in read_tensors(path).items()}
+    tensors["gpt_neox.final_layer_norm.weight"][:] = 0
+    tensors["gpt_neox.final_layer_norm.bias"][:] = tensors["embed_out.weight"][7]
+    tensors["embed_out.weight"][7] *= 20
+    write_tensors(path, tensors)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": ends}))
+    if generation is not None:
+        (folder / "generation_config.json").write_text(json.dumps(generation))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("ends", "generation", "expected"),
+    [
+        (0, None, 4),
+        (7, None, 0),
+        ([3, 7], None, 0),
+        (50256, None, 4),
+        (0, {"eos_token_id": 7}, 0),
+        (0, {"eos_token_id": [7, 50256]}, 0),
+        (7, {"eos_token_id": 0}, 4),
+        (7, {"_from_model_config": True}, 4),
+    ],
+    ids=str,
+)
+def test_it_ends_where_transformers_does(
+    tmp_path: Path, program: str, ends: object, generation: Any, expected: int
+) -> None:
+    """At model.generation_config.eos_token_id, as transformers 5.23 fills it."""
+    folder = always_seven(tmp_path / "model", ends, generation)
+    done = subprocess.run(
+        [program, "generate", "--model", folder, "--tokens", "1,2", "--n", "4"],
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode().split() == ["#7"] * expected
+    with Model(folder) as model:
+        assert model.generate(np.array([1, 2]), 4, with_prompt=False).tolist() == [7] * expected
+        whole = model.generate(np.array([1, 2]), 4, with_prompt=False, stop_at_eos=False)
+        assert whole.tolist() == [7] * 4

@@ -460,6 +460,7 @@ def test_weights_and_mathematics(model):
             "embed": (host.embedding(5), host.unembedding(5), host.unembedding_mean()),
             "exp": host.exp(x),
             "erf": host.erf(x),
+            "tanh": host.tanh(x),
             "log": host.log([1.0, 2.0]),
             "lse": host.log_sum_exp(x),
             "dot": host.dot(x[0], x[1]),
@@ -482,6 +483,7 @@ def test_weights_and_mathematics(model):
     assert np.allclose(r["rotate"], x[0, :32], atol=1e-6)
     assert r["gamma"][3] is None and r["gamma"][2].shape == (256,)
     assert math.isclose(r["erf"][0, 0], math.erf(-2), rel_tol=1e-5)
+    assert math.isclose(r["tanh"][0, 0], math.tanh(-2), rel_tol=1e-5)
 
 
 def test_retain_targets_and_edits(model):

@@ -26,7 +26,7 @@ _LIMITS: dict[Any, tuple[int, int]] = {
 
 
 class ModelInfo(NamedTuple):
-    """The model's shape, as psc_model_info."""
+    """The model's shape, as psc_model_info; gelu is 0 with erf, 1 in the tanh form."""
 
     n_layers: int
     n_heads: int
@@ -41,6 +41,7 @@ class ModelInfo(NamedTuple):
     layer_norm_eps: float
     hash: str
     path: str
+    gelu: int
 
 
 def text_of(value: bytes | None) -> str:

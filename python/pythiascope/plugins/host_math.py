@@ -192,6 +192,10 @@ class HostMath(HostBase):
         """erf of each element, f32."""
         return self._map("erf", x)
 
+    def tanh(self, x: npt.ArrayLike) -> Floats:
+        """tanh of each element, f32."""
+        return self._map("tanh", x)
+
     def log(self, x: npt.ArrayLike) -> Doubles:
         """The natural logarithm of each element, f64."""
         given = np.ascontiguousarray(x, np.float64)

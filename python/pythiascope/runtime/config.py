@@ -6,8 +6,6 @@ import math
 import os
 from typing import Any, NoReturn
 
-import numpy as np
-
 from .._c import structures as c
 
 __all__ = ["Config"]
@@ -21,11 +19,12 @@ class Config:
         original_architecture: "GPTNeoXForCausalLM".
         n_layers, n_heads, d_model, d_head, d_mlp, d_vocab, d_vocab_out, n_ctx: Extents.
         n_params: Weights of attention and MLP, without biases and embeddings.
-        act_fn: The MLP's activation, "gelu".
+        act_fn: The MLP's activation as config.json has it, such as "gelu" or "gelu_fast".
         eps: Of the LayerNorms, inside the root.
         normalization_type: "LN": weights are raw, nothing is folded into them.
         positional_embedding_type: "rotary".
         rotary_dim, rotary_base, rotary_pct: The rotary embedding; rotary_dim of d_head are rotated.
+        rope_type, rope_factor: "default", "linear", "dynamic" or "yarn", and its factor (1).
         rotary_adjacent_pairs: False: pairs are (i, i + rotary_dim / 2).
         parallel_attn_mlp: Whether attention and MLP read the same residual stream.
         attn_scale: Scores are divided by it, sqrt(d_head).
@@ -57,6 +56,8 @@ class Config:
     rotary_dim: int
     rotary_base: float
     rotary_pct: float
+    rope_type: str
+    rope_factor: float
     rotary_adjacent_pairs: bool
     parallel_attn_mlp: bool
     attn_scale: float
@@ -83,12 +84,14 @@ class Config:
         per_layer = 4 * model.d_model * model.d_head * model.n_heads
         values["n_params"] = model.n_layers * (per_layer + 2 * model.d_model * model.d_mlp)
         values["act_fn"] = (model.activation or b"").decode()
-        values["eps"] = float(str(np.float32(model.layer_norm_eps)))  # 1e-05
+        values["eps"] = model.layer_norm_eps
         values["normalization_type"] = "LN"
         values["positional_embedding_type"] = "rotary"
         values["rotary_dim"] = model.rotary_dims
         values["rotary_base"] = model.rotary_base
         values["rotary_pct"] = model.rotary_pct
+        values["rope_type"] = (model.rope_type or b"").decode()
+        values["rope_factor"] = model.rope_factor
         values["rotary_adjacent_pairs"] = False
         values["parallel_attn_mlp"] = bool(model.parallel_residual)
         values["attn_scale"] = math.sqrt(model.d_head)

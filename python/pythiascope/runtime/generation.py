@@ -218,8 +218,7 @@ def _step(
 ) -> tuple[DrawnToken, bool]:
     """The step of a drawn token, and whether the sequence ends with it; -1: it has ended."""
     opened = model._opened
-    end = opened.bos if opened.has_tokenizer and strategy.stop_at_eos else -1
-    if token in (-1, end):
+    if token == -1 or (strategy.stop_at_eos and opened.ends(token)):
         return DrawnToken(s.number, -1, s.text.put(b"", final=True)[0]), True
     raw = bytes_of(opened, token)
     text, stopped = s.text.put(f"#{token} ".encode() if raw is None else raw)
@@ -330,7 +329,8 @@ class Generation(TextMethods):
             top_p: Then from the smallest set with this probability mass.
             min_p: Then from tokens with at least min_p times the top probability.
             seed: Of the draws.
-            stop_at_eos: End with <|endoftext|>, which is not part of the text.
+            stop_at_eos: End with the eos_token_id of generation_config.json, or else of
+                config.json, as transformers does. It is not part of the text.
             stop: A text or texts that end a sequence; they are not part of its text.
             prepend_bos: Put the beginning-of-text token in front of each prompt.
             interventions: Changes of every run, such as ablate("L0H3"). Means and source values

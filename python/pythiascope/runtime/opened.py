@@ -136,6 +136,10 @@ class OpenModel:
         call("psc_model_describe", ctypes.byref(facts), pointer)
         self.config = Config(facts)
 
+    def ends(self, token: int) -> bool:
+        """Whether generation ends at this token, by generation_config.json or config.json."""
+        return bool(self._library.psc_model_ends(self.pointer, token))
+
     @property
     def pointer(self) -> ctypes.c_void_p:
         """The psc_model.
