@@ -68,7 +68,7 @@ static int show_target(edges_state *s, int32_t target) {
             s->context, "next: the text has no next token at the chosen rows, so it has no edges.");
     const edge_list *list = &s->lists[target * (int64_t)s->targets.rows.n + row];
     const int32_t n = list->n < MOST_SHOWN ? list->n : MOST_SHOWN;
-    char names[MOST_SHOWN][2 * PSC_ROW_NAME + 32], title[256], sentence[320];
+    char names[MOST_SHOWN][2 * PSC_ROW_NAME + 32], title[256], sentence[320], name[PSC_TARGET_NAME];
     const char *labels[MOST_SHOWN];
     double values[MOST_SHOWN], kept = 0.0;
     for (int32_t i = 0; i < n; i++) {
@@ -81,12 +81,12 @@ static int show_target(edges_state *s, int32_t target) {
     static const char *const what[] = {
         "share of the logit of", "norm of the write, target", "weight, target"};
     snprintf(title, sizeof title, "edges: %s %.160s", what[s->by],
-        psc_target_name(&s->targets, target, row));
+        psc_target_name(&s->targets, target, row, name));
     if (psc_target_say_row(&s->targets, target)) return -1;
     if (n == 0) {
         snprintf(sentence, sizeof sentence,
             "No edge of %.160s reaches the threshold %g; give a smaller one.",
-            psc_target_name(&s->targets, target, row), s->threshold);
+            psc_target_name(&s->targets, target, row, name), s->threshold);
         return s->host->summary_text(s->context, sentence);
     }
     if (s->host->summary_bars(

@@ -254,8 +254,9 @@ static json_t *model_name(const graph_state *s) {
 }
 
 static json_t *settings(const graph_state *s) {
+    char name[PSC_TARGET_NAME];
     return json_pack("{s:s, s:s, s:i, s:o, s:i}", "level", s->neurons ? "neuron" : "head", "target",
-        psc_target_name(&s->targets, 0, 0), "row", (int)s->n_rows - 1, "threshold",
+        psc_target_name(&s->targets, 0, 0, name), "row", (int)s->n_rows - 1, "threshold",
         real(s->threshold), "nodes", (int)s->most);
 }
 

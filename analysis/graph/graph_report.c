@@ -91,12 +91,13 @@ static double worst_error(const graph_state *s) {
 
 int graph_arrays(graph_state *s) {
     const psc_host *host = s->host;
+    char name[PSC_TARGET_NAME];
     double kept = 0.0;
     for (int32_t i = 1; i < s->n_nodes; i++) kept += fabs(s->nodes[i].flow);
     for (int i = 0; i <= NODE_MLP_BIAS; i++)
         if (host->append_text(s->context, "kinds", kind_names[i])) return -1;
     return make_axes(s) || node_arrays(s) || link_arrays(s) ||
-           host->value_text(s->context, "target", psc_target_name(&s->targets, 0, 0)) ||
+           host->value_text(s->context, "target", psc_target_name(&s->targets, 0, 0, name)) ||
            host->value_number(s->context, "logit", s->nodes[0].flow) ||
            host->value_number(s->context, "completeness_error", s->completeness) ||
            host->value_number(s->context, "worst_error", worst_error(s)) ||
@@ -147,13 +148,13 @@ static int show_links(const graph_state *s) {
 }
 
 int graph_summary(graph_state *s) {
-    char sentence[480], place[PSC_ROW_NAME];
+    char sentence[480], place[PSC_ROW_NAME], name[PSC_TARGET_NAME];
     double kept = 0.0;
     for (int32_t i = 1; i < s->n_nodes; i++) kept += fabs(s->nodes[i].flow);
     snprintf(sentence, sizeof sentence,
         "The frozen-linear network of %.160s at %s has the logit %.4f. The graph keeps %d of %lld "
         "nodes, with %lld links and %.1f %% of the absolute flow.",
-        psc_target_name(&s->targets, 0, 0),
+        psc_target_name(&s->targets, 0, 0, name),
         psc_row_name(s->context, s->host, &s->rows[s->n_rows - 1], place), s->nodes[0].flow,
         (int)s->n_nodes - 1, (long long)s->n_candidates, (long long)s->n_links,
         s->candidate_flow > 0.0 ? 100.0 * kept / s->candidate_flow : 0.0);

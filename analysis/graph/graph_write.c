@@ -16,7 +16,8 @@ static void put_name(psc_growing *t, graph_quoting how, const graph_state *s, in
 }
 
 static void put_target(psc_growing *t, graph_quoting how, const graph_state *s) {
-    const char *name = psc_target_name(&s->targets, 0, 0);
+    char name[PSC_TARGET_NAME];
+    psc_target_name(&s->targets, 0, 0, name);
     graph_put(t, how, name, strlen(name));
 }
 

@@ -67,7 +67,7 @@ static int show_target(const effects_state *s, int32_t t, int32_t slot) {
     const double values[] = {s->dz[at], s->frozen_ln[at], s->recomputed[at], s->dlog_p[at]};
     const char *shown[4];
     double numbers[4];
-    char title[320], place[PSC_ROW_NAME];
+    char title[320], place[PSC_ROW_NAME], name[PSC_TARGET_NAME];
     psc_target_rows before = s->targets; /* with the ids that the unchanged run had */
     before.ids = s->base.ids;
     int32_t n = 0;
@@ -77,7 +77,7 @@ static int show_target(const effects_state *s, int32_t t, int32_t slot) {
         shown[n] = labels[i];
         numbers[n++] = values[i];
     }
-    snprintf(title, sizeof title, "%.160s at %s", psc_target_name(&before, t, slot),
+    snprintf(title, sizeof title, "%.160s at %s", psc_target_name(&before, t, slot, name),
         psc_row_name(s->context, s->host, psc_chosen_row(&s->targets, slot), place));
     return s->host->summary_bars(s->context, title, "nats", n, shown, numbers);
 }

@@ -161,8 +161,10 @@ int32_t psc_target_first(const psc_target_rows *targets, int32_t *slot);
  * row that has a next token. */
 int psc_target_say_row(const psc_target_rows *targets, int32_t t);
 /* A target at a chosen row for the summary: its label, with the token before it where the label
- * names none: "'old' (top:1)". Lives with the run. */
-const char *psc_target_name(const psc_target_rows *targets, int64_t target, int64_t slot);
+ * names none: "'old' (top:1)". Returns out. */
+enum { PSC_TARGET_NAME = 224 };
+const char *psc_target_name(
+    const psc_target_rows *targets, int64_t target, int64_t slot, char out[PSC_TARGET_NAME]);
 
 /* u = P(gamma_f * t_bar) for every distinct (target, ids), t_bar = row a of the unembedding, minus
  * row b for a contrast; centered: minus the vocabulary's mean row (which cancels in a contrast). */

@@ -44,17 +44,16 @@ int psc_targets_begin(
     return host->observe(context, PSC_HOOK_LOGITS, &rows->filter, on_logits, out);
 }
 
-const char *psc_target_name(const psc_target_rows *targets, int64_t target, int64_t slot) {
+const char *psc_target_name(
+    const psc_target_rows *targets, int64_t target, int64_t slot, char out[PSC_TARGET_NAME]) {
     const psc_target *given = &targets->targets[target];
     const int32_t id = slot < 0 ? -1 : targets->ids[2 * (target * targets->rows.n + slot)];
     if (id < 0 || (given->kind != PSC_TARGET_TOP && given->kind != PSC_TARGET_NEXT))
-        return given->label;
-    const char *token = targets->host->token_text(targets->context, id);
-    const size_t size = strlen(token) + strlen(given->label) + sizeof " ()";
-    char *name = targets->host->run_alloc(targets->context, size);
-    if (!name) return given->label; /* the run fails: its error is set */
-    snprintf(name, size, "%s (%s)", token, given->label);
-    return name;
+        snprintf(out, PSC_TARGET_NAME, "%.200s", given->label);
+    else
+        snprintf(out, PSC_TARGET_NAME, "%.160s (%.40s)",
+            targets->host->token_text(targets->context, id), given->label);
+    return out;
 }
 
 int psc_targets_axis(

@@ -15,9 +15,10 @@ static void append(char *line, const char *text) {
 static int heading(lens_state *s, int64_t row, int32_t target) {
     int32_t n_all = 0;
     const psc_row *rows = s->host->rows(s->context, &n_all);
-    char line[LINE], name[192] = "", place[PSC_ROW_NAME];
+    char line[LINE], name[192] = "", shown[PSC_TARGET_NAME], place[PSC_ROW_NAME];
     if (target >= 0)
-        snprintf(name, sizeof name, ", target %.160s", psc_target_name(&s->targets, target, row));
+        snprintf(
+            name, sizeof name, ", target %.160s", psc_target_name(&s->targets, target, row, shown));
     snprintf(line, sizeof line, "The %s lens at %s, divided by %s LayerNorm scale (sigma)%s:",
         s->weight ? "affine" : "logit",
         psc_row_name(s->context, s->host, &rows[s->rows.index[row]], place),

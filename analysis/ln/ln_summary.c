@@ -62,7 +62,7 @@ static int share_bars(ln_state *s, int64_t row) {
 
 static int effect_bars(ln_state *s, int64_t t, int64_t row) {
     const int64_t at = (t * s->target_rows.n + row) * s->n_components;
-    char names[MOST_BARS][96], title[240];
+    char names[MOST_BARS][96], title[240], name[PSC_TARGET_NAME];
     psc_ranked entries[MOST_BARS], worst;
     psc_top_list top = {entries, MOST_BARS, 0}, worst_of = {&worst, 1, 0};
     const char *labels[MOST_BARS];
@@ -77,7 +77,7 @@ static int effect_bars(ln_state *s, int64_t t, int64_t row) {
     }
     snprintf(title, sizeof title,
         "change of %.120s when one component is removed, sigma recomputed",
-        psc_target_name(&s->targets, t, row));
+        psc_target_name(&s->targets, t, row, name));
     if (s->host->summary_bars(s->context, title, "nats", top.n, labels, values)) return -1;
     psc_top_f64(&worst_of, s->n_components, s->effects[2] + at, PSC_TOP_ABSOLUTE);
     if (worst_of.n == 0) return 0;

@@ -146,12 +146,12 @@ int logits_target_say(logits_state *state, int32_t t, int32_t slot) {
     const logits_level *level = run->levels;
     while (!level->asked) level++;
     const int contrast = run->targets.targets[t].kind == PSC_TARGET_CONTRAST;
-    char count[32], sentence[768], ranks[128], place[PSC_ROW_NAME];
+    char count[32], sentence[768], ranks[128], place[PSC_ROW_NAME], name[PSC_TARGET_NAME];
     rank_text(run, t, slot, ranks, sizeof ranks);
     snprintf(sentence, sizeof sentence,
         "%.160s at %s: %s%s%s %.4f = constant %.4f + %.4f from %s shares (direct logit attribution); "
         "sum |share| is %.4g.",
-        psc_target_name(&run->targets, t, slot),
+        psc_target_name(&run->targets, t, slot, name),
         psc_row_name(run->context, run->host, psc_chosen_row(&run->targets, slot), place), ranks,
         state->centered && !contrast ? "centered " : "", contrast ? "logit difference" : "logit",
         (double)run->values[at], (double)run->constant[at], level->sum[at],

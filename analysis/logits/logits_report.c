@@ -59,11 +59,11 @@ static int level_bars(logits_state *state, int id, int32_t t, int32_t slot) {
         covered += values[i];
         covered_abs += fabs(values[i]);
     }
-    char count[32], title[512], whole[40] = "";
+    char count[32], title[512], whole[40] = "", name[PSC_TARGET_NAME];
     if (!lists_neurons_only(state, id)) snprintf(whole, sizeof whole, " of %.4f", level->sum[at]);
     snprintf(title, sizeof title,
         "Shares of %.160s by %s: the largest %d of %s (together %.4f%s; %.0f %% of sum |share|)",
-        psc_target_name(&run->targets, t, slot), by[id], (int)list.top.n,
+        psc_target_name(&run->targets, t, slot, name), by[id], (int)list.top.n,
         logits_commas(list.n, count), covered, whole,
         level->sum_abs[at] > 0 ? 100.0 * covered_abs / level->sum_abs[at] : 100.0);
     return run->host->summary_bars(run->context, title, "nats", list.top.n, labels, values);
@@ -116,13 +116,13 @@ static int failure_sentence(logits_state *state, int id) {
     const logits_run *run = &state->run;
     const logits_level *level = &run->levels[id];
     const int64_t n_rows = run->targets.rows.n, at = level->worst_at;
-    char sentence[512], count[32], place[PSC_ROW_NAME];
+    char sentence[640], count[32], place[PSC_ROW_NAME], name[PSC_TARGET_NAME];
     if (level->failed == 0) return 0;
     snprintf(sentence, sizeof sentence,
         "NOT COMPLETE: %s sums at level %s do not close. The worst is %.200s at %s: error %.3g "
         "against a bound of %.3g. Do not trust these shares.",
         logits_commas(level->failed, count), logits_level_names[id],
-        psc_target_name(&run->targets, at / n_rows, at % n_rows),
+        psc_target_name(&run->targets, at / n_rows, at % n_rows, name),
         psc_row_name(
             run->context, run->host, psc_chosen_row(&run->targets, (int32_t)(at % n_rows)), place),
         (double)level->error[at], LOGITS_BOUND * (1.0 + level->sum_abs[at]));

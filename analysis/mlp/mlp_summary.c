@@ -36,7 +36,7 @@ static int firing(mlp_state *s) {
 
 static int neuron_bars(mlp_state *s, int64_t t, int64_t row) {
     const int64_t at = (t * s->target_rows.n + row) * s->top;
-    char names[MOST_BARS][64], title[128];
+    char names[MOST_BARS][64], name[PSC_TARGET_NAME], title[192];
     const char *labels[MOST_BARS];
     int32_t n = 0;
     for (; n < s->top && n < MOST_BARS && !isnan(s->top_share[at + n]); n++) {
@@ -46,8 +46,8 @@ static int neuron_bars(mlp_state *s, int64_t t, int64_t row) {
             names[n], sizeof names[n], "%.30s (gate %.2f)", label, (double)s->top_gate[at + n]);
         labels[n] = names[n];
     }
-    snprintf(title, sizeof title, "neurons with the largest shares of %.60s",
-        psc_target_name(&s->targets, t, row));
+    snprintf(title, sizeof title, "neurons with the largest shares of %.120s",
+        psc_target_name(&s->targets, t, row, name));
     return s->host->summary_bars(s->context, title, "nats", n, labels, s->top_share + at);
 }
 
@@ -73,7 +73,7 @@ static int work_bars(mlp_state *s) {
 static int relu_sentence(mlp_state *s, int64_t t, int64_t row) {
     double low = INFINITY, high = 0.0, effect = 0.0;
     const int64_t n_rows = s->target_rows.n;
-    char sentence[320];
+    char sentence[320], name[PSC_TARGET_NAME];
     for (int64_t l = 0; l < s->n_layers; l++) {
         const double error = s->relu_error[l * n_rows + row];
         if (error < low) low = error;
@@ -86,7 +86,7 @@ static int relu_sentence(mlp_state *s, int64_t t, int64_t row) {
     if (t >= 0 && used > 0 && used < (int)sizeof sentence)
         snprintf(sentence + used, sizeof sentence - (size_t)used,
             "; all layers together would change %.120s directly by %+.2f nats.",
-            psc_target_name(&s->targets, t, row), -effect);
+            psc_target_name(&s->targets, t, row, name), -effect);
     else if (used > 0 && used + 1 < (int)sizeof sentence)
         snprintf(sentence + used, sizeof sentence - (size_t)used, ".");
     return s->host->summary_text(s->context, sentence);

@@ -46,14 +46,14 @@ static int show_target(
         labels[i] = names[i];
         values[i] = effects[top.at[i].index];
     }
-    char title[256];
+    char title[256], name[PSC_TARGET_NAME];
     if (s->metric == SWEEP_KL)
         snprintf(title, sizeof title, "%s at the last row, each in turn %s", metrics[s->metric],
             done[s->what]);
     else
         snprintf(title, sizeof title, "change of the %s %.4f of %.160s, each in turn %s",
-            metrics[s->metric], s->base_value[target], psc_target_name(&s->targets, target, last),
-            done[s->what]);
+            metrics[s->metric], s->base_value[target],
+            psc_target_name(&s->targets, target, last, name), done[s->what]);
     return host->summary_bars(s->context, title, "nats", top.n, labels, values);
 }
 

@@ -56,7 +56,8 @@ check 'no other plugin' sh -c "! grep -q '\"name\":\"lens\"' '$work/page.html'"
 
 # An intervention has the clean run beside it, with the same plugins but for the editors and effects.
 beside() { # beside SECTIONS: those of the second run of the page, in their order
-    grep -oE '"(label|name)":"[^"]*"' "$work/page.html" | tr '\n' ' ' >"$work/found"
+    grep -oE '"label":"[^"]*"|"name":"[^"]*","version"' "$work/page.html" |
+        sed 's/,"version"//' | tr '\n' ' ' >"$work/found"
     grep -qE "\"label\":\"without interventions\" $1\$" "$work/found"
 }
 sections_of() { # sections_of NAME...: as `beside` expects them
