@@ -7,16 +7,29 @@
 
 #include "report.h"
 #include "setup.h"
+#include "typed.h"
 
-void cli_steps_open(cli_steps *out, const psc_model *model, const cli_arguments *arguments) {
+void cli_steps_open(cli_steps *out, const psc_model *model, const psc_sampler *sampler,
+    int64_t limit, const cli_arguments *arguments) {
+    const psc_strategy *strategy = &sampler->strategy;
     *out = (cli_steps){.arguments = arguments, .model = model};
     out->json = cli_has(arguments, "json");
     out->shown = out->json || cli_has(arguments, "plugin") || cli_has(arguments, "out");
+    out->generation = (psc_generation){.struct_size = sizeof out->generation,
+        .limit = limit,
+        .seed = sampler->seed,
+        .temperature = strategy->temperature,
+        .top_p = strategy->top_p,
+        .min_p = strategy->min_p,
+        .top_k = strategy->top_k};
 }
 
 void cli_steps_close(cli_steps *steps) {
     free(steps->text);
-    steps->text = NULL;
+    free(steps->drawn);
+    free(steps->command);
+    steps->text = steps->command = NULL;
+    steps->drawn = NULL;
 }
 
 /* --- what a growing text cannot have ---------------------------------------------------------- */
@@ -70,17 +83,32 @@ static psc_status append(cli_steps *steps, const char *bytes, size_t n, psc_erro
 }
 
 psc_status cli_steps_prompt(cli_steps *steps, const cli_prompt *prompt, psc_error *error) {
+    steps->n_prompt = prompt->n;
     if (!steps->shown || !prompt->text) return PSC_OK;
     return append(steps, prompt->text, prompt->bytes, error);
 }
 
-psc_status cli_steps_token(cli_steps *steps, psc_token *token, psc_error *error) {
-    size_t n = 0;
-    steps->n++;
+/* Room for one more drawn token. */
+static psc_status reserve(cli_steps *steps, psc_error *error) {
+    if (steps->n < steps->room_drawn) return PSC_OK;
+    const int32_t room = steps->room_drawn ? 2 * steps->room_drawn : 64;
+    psc_generated_token *more = realloc(steps->drawn, (size_t)room * sizeof *more);
+    if (!more) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the tokens");
+    steps->drawn = more;
+    steps->room_drawn = room;
+    return PSC_OK;
+}
+
+psc_status cli_steps_token(cli_steps *steps, const psc_session *session, int32_t index,
+    psc_token *token, psc_error *error) {
+    psc_status status = reserve(steps, error);
+    if (!status)
+        status = psc_session_token(&steps->drawn[steps->n], session, index, token->id, error);
+    if (status) return status;
+    const psc_generated_token *drawn = &steps->drawn[steps->n++];
     if (!steps->text) return PSC_OK;
-    const char *bytes = psc_model_token_bytes(steps->model, token->id, &n);
     token->start = (uint32_t)steps->bytes;
-    psc_status status = append(steps, bytes, bytes ? n : 0, error);
+    status = append(steps, drawn->bytes, drawn->n_bytes, error);
     token->end = (uint32_t)steps->bytes;
     return status;
 }
@@ -100,9 +128,27 @@ static void print_token(const cli_steps *steps, const psc_token *token) {
     printf("'%s'", shown);
 }
 
+/* The options of results.json for the text so far. */
+static psc_status describe(psc_format_options *out, cli_steps *steps, psc_error *error) {
+    psc_generation *g = &steps->generation;
+    g->n = steps->n;
+    g->tokens = steps->drawn;
+    g->text = steps->text;
+    g->text_bytes = steps->bytes;
+    if (!steps->command) steps->command = cli_command(steps->arguments);
+    if (!steps->command)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the command");
+    *out = (psc_format_options)PSC_FORMAT_OPTIONS_INIT;
+    out->command = steps->command;
+    out->generation = g;
+    return PSC_OK;
+}
+
 psc_status cli_steps_show(
-    const cli_steps *steps, const psc_session *session, const psc_token *token, psc_error *error) {
-    psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
+    cli_steps *steps, const psc_session *session, const psc_token *token, psc_error *error) {
+    psc_format_options options;
+    psc_status status = describe(&options, steps, error);
+    if (status) return status;
     options.no_head = options.one_line = 1;
     const psc_results *results = psc_session_results(session);
     const int32_t length = psc_session_length(session, 0);
@@ -114,7 +160,7 @@ psc_status cli_steps_show(
             printf("the prompt");
         printf(token ? ", position %d\n" : ", %d tokens\n", (int)length - (token != NULL));
     }
-    psc_status status = psc_results_write(
+    status = psc_results_write(
         results, steps->json ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT, &options, stdout, error);
     if (fflush(stdout) != 0 && !status)
         status = psc_fail(error, PSC_ERROR_IO, "cannot write to standard output");
@@ -136,6 +182,11 @@ psc_status cli_steps_error(const cli_steps *steps, psc_status status, psc_error 
         said.message, (int)steps->n);
 }
 
-psc_status cli_steps_end(const cli_steps *steps, const psc_session *session, psc_error *error) {
-    return cli_write_out(psc_session_results(session), NULL, steps->arguments, error);
+psc_status cli_steps_end(cli_steps *steps, const psc_session *session, psc_error *error) {
+    const psc_results *results = psc_session_results(session);
+    psc_format_options options;
+    psc_result_time time;
+    psc_status status = describe(&options, steps, error);
+    options.time = cli_time_stop(&time, steps->n_prompt + steps->n, steps->arguments);
+    return status ? status : cli_write_out(results, &options, steps->arguments, error);
 }

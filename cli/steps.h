@@ -14,25 +14,33 @@ typedef struct cli_steps {
     bool json;  /* one object per line */
     char *text; /* the prompt and the tokens after it; null for a prompt of ids */
     size_t bytes, room;
-    int32_t n; /* tokens after the prompt */
+    int32_t n;                  /* tokens after the prompt */
+    psc_generated_token *drawn; /* [n] */
+    int32_t room_drawn, n_prompt;
+    psc_generation generation; /* settings; the rest once results are written */
+    char *command;
 } cli_steps;
 
-void cli_steps_open(cli_steps *out, const psc_model *model, const cli_arguments *arguments);
+/* limit: most tokens to draw. */
+void cli_steps_open(cli_steps *out, const psc_model *model, const psc_sampler *sampler,
+    int64_t limit, const cli_arguments *arguments);
 void cli_steps_close(cli_steps *steps);
 /* Refuses plugins' options that need the whole text in one run. */
 psc_status cli_steps_check(const cli_arguments *arguments, psc_error *error);
 /* Begins the text with the prompt's. Does nothing if no steps are shown. */
 psc_status cli_steps_prompt(cli_steps *steps, const cli_prompt *prompt, psc_error *error);
-/* Appends a drawn token's bytes to the text and gives the token its range of them. */
-psc_status cli_steps_token(cli_steps *steps, psc_token *token, psc_error *error);
+/* A drawn token: appends its bytes to the text, gives it its range of them, and keeps what the
+ * logits of row `index` of the last run say of it. */
+psc_status cli_steps_token(cli_steps *steps, const psc_session *session, int32_t index,
+    psc_token *token, psc_error *error);
 /* Prints the step's results under the token that was run; token null: the prompt. */
 psc_status cli_steps_show(
-    const cli_steps *steps, const psc_session *session, const psc_token *token, psc_error *error);
+    cli_steps *steps, const psc_session *session, const psc_token *token, psc_error *error);
 /* Prints a token that was drawn but does not fit the context; nothing with --json. */
 void cli_steps_show_last(const cli_steps *steps, const psc_token *token);
 /* Adds to a plugin's sentence in which step it failed. Returns status. */
 psc_status cli_steps_error(const cli_steps *steps, psc_status status, psc_error *error);
 /* Writes the last step's results into the folder of --out. */
-psc_status cli_steps_end(const cli_steps *steps, const psc_session *session, psc_error *error);
+psc_status cli_steps_end(cli_steps *steps, const psc_session *session, psc_error *error);
 
 #endif

@@ -27,11 +27,13 @@ static const cli_option options[] = {
     CLI_INTERVENTION_OPTIONS,
     CLI_RUN_OPTIONS,
     {"json", 0, false, "",
-        "print results.json after the prompt and after each\n"
-        "token, one object per line"},
+        "print results.json with the text so far after the prompt\n"
+        "and after each token, one object per line"},
     {"out", 1, false, "DIR",
-        "write DIR/results.json and DIR/tensors.safetensors of\n"
-        "the last token; DIR must be new or empty"},
+        "write DIR/results.json with the whole text and the\n"
+        "results of the last token, and DIR/tensors.safetensors;\n"
+        "DIR must be new or empty"},
+    CLI_TIME_OPTION,
     {0},
 };
 
@@ -94,7 +96,7 @@ static void stream_token(text_stream *stream, const psc_model *model, int32_t id
 
 /* The run of the prompt or of one token; its results when steps are shown. */
 static psc_status run_tokens(psc_session *session, const psc_token *tokens, int32_t n,
-    const psc_run_options *given, const cli_steps *steps, psc_error *error) {
+    const psc_run_options *given, cli_steps *steps, psc_error *error) {
     const psc_input input = {0, n, tokens};
     psc_run_options run = *given;
     run.text = steps->text;
@@ -118,14 +120,20 @@ static psc_status continue_prompt(psc_session *session, const cli_prompt *prompt
     for (long long i = 0; !status && i < g->n; i++) {
         const float *logits = psc_session_logits(session, last);
         status = psc_session_sample(&token.id, session, &g->sampler, logits, error);
-        if (status || psc_model_ends(model, token.id)) break;
+        const bool ends = !status && psc_model_ends(model, token.id);
+        if (ends) steps->generation.end = PSC_END_TOKEN;
+        if (status || ends) break;
         if (!steps->shown) stream_token(&stream, model, token.id);
-        if (stream.failed || (i + 1 == g->n && !steps->shown)) break;
-        status = cli_steps_token(steps, &token, error);
+        if (stream.failed) break;
+        status = cli_steps_token(steps, session, last, &token, error);
+        if (i + 1 == g->n && g->n < steps->generation.limit)
+            steps->generation.end = PSC_END_CONTEXT;
+        if (i + 1 == g->n && !steps->shown) break;
         last = 0;
+        if (status) break;
         if (psc_session_length(session, 0) == n_ctx)
             cli_steps_show_last(steps, &token);
-        else if (!status)
+        else
             status = run_tokens(session, &token, 1, run, steps, error);
     }
     put_whole(&stream, true);
@@ -161,7 +169,7 @@ static psc_status generate(const cli_arguments *arguments, generation *g, psc_er
     psc_status status = cli_check_out(arguments, error);
     if (!status && g->n > 0) status = cli_steps_check(arguments, error);
     if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
-    cli_steps_open(&steps, model, arguments);
+    cli_steps_open(&steps, model, &g->sampler, g->n, arguments);
     if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
     if (!status) status = cli_sources_read(&sources, model, arguments, error);
     if (!status) status = cli_bos_add(&bos, model, &prompt, &sources, error);

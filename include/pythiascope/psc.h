@@ -388,6 +388,11 @@ typedef struct psc_sampler {
 PSC_API psc_status psc_session_sample(
     int32_t *id, psc_session *session, psc_sampler *sampler, const float *logits, psc_error *error);
 
+/* What row `index`'s logits (psc_session_logits) say of a token; out->bytes belongs to the model.
+ * PSC_ERROR_STATE if the last run kept no logits of that row. */
+PSC_API psc_status psc_session_token(psc_generated_token *out, const psc_session *session,
+    int32_t index, int32_t id, psc_error *error);
+
 /* --- built-in plugins ------------------------------------------------------------------------ */
 
 PSC_API int32_t psc_builtin_count(void);

@@ -11,6 +11,7 @@
 #include "session.h"
 #include "strategy.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,4 +70,26 @@ psc_status psc_session_sample(int32_t *id, psc_session *session, psc_sampler *sa
     status = draw(id, session, &strategy, &sampler->seed, logits, error);
     psc_fp_leave(state);
     return status;
+}
+
+psc_status psc_session_token(psc_generated_token *out, const psc_session *session, int32_t index,
+    int32_t id, psc_error *error) {
+    const float *z = psc_session_logits(session, index);
+    const int32_t n = session->model->info.d_vocab;
+    double log_z = NAN;
+    if (!z)
+        return psc_fail(error, PSC_ERROR_STATE,
+            "the last run kept no logits of row %d; run it with logits of that row", (int)index);
+    if (id < 0 || id >= n)
+        return psc_fail(error, PSC_ERROR_INPUT, "token id %d is out of range; ids are 0 to %d",
+            (int)id, (int)n - 1);
+    psc_fp_state state = psc_fp_enter();
+    session->kernels->log_sum_exp(&log_z, z, (size_t)n);
+    *out = (psc_generated_token){.id = id,
+        .rank = psc_targets_rank(z, n, id),
+        .p = exp((double)z[id] - log_z),
+        .logit = z[id]};
+    psc_fp_leave(state);
+    out->bytes = psc_model_token_bytes(session->model, id, &out->n_bytes);
+    return PSC_OK;
 }
