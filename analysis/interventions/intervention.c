@@ -36,8 +36,8 @@ static const char *const ofs[] = {"last", "mean", NULL};
     { "heads", "all", "restricts `at` to these heads", PSC_OPTION_HEADS, FIELD(heads), 0, 0, NULL }
 #define FILES                                                                                      \
     {"file", "", "a safetensors file", PSC_OPTION_TEXT, FIELD(file), 0, 0, NULL}, {                \
-        "tensor", "", "the tensor in `file`; default: the hook point's name", PSC_OPTION_TEXT,     \
-            FIELD(tensor), 0, 0, NULL                                                              \
+        "tensor", "", "the tensor in `file`; default: the hook point's name, or the only one",     \
+            PSC_OPTION_TEXT, FIELD(tensor), 0, 0, NULL                                             \
     }
 #define ALPHA(value, help)                                                                         \
     { "alpha", value, help, PSC_OPTION_NUMBER, FIELD(factor), -FLT_MAX, FLT_MAX, NULL }
@@ -53,6 +53,9 @@ static const psc_option_description ABLATE_OPTIONS[] = {AT,
 static const psc_option_description SCALE_OPTIONS[] = {
     AT, ALPHA("0.5", "the factor"), ROWS, HEADS, {0}};
 static const psc_option_description STEER_OPTIONS[] = {AT, ALPHA("1", "the vector's factor"), FILES,
+    {"index", "",
+        "one row of the tensor, from 0, such as a dictionary's feature; default: the mean",
+        PSC_OPTION_TEXT, FIELD(index), 0, 0, NULL},
     SOURCE("plus", "1", "without `file`: the source prompt that is added", 0),
     SOURCE("minus", "2", "without `file`: the source prompt that is subtracted", 1),
     {"of", "last", "a source prompt's last row, or the mean of its rows", PSC_OPTION_WORD,
@@ -84,6 +87,7 @@ static int check_options(intervention *self) {
     const int ablates = self->kind == INTERVENTION_ABLATE;
     if (ablates && *self->file && self->by != BY_MEAN)
         return self->host->fail(self->context, "file= needs by=mean");
+    if (*self->index && !*self->file) return self->host->fail(self->context, "index= needs file=");
     if (self->values == VALUES_CHANGE && self->source[0] == self->source[1])
         return self->host->fail(self->context,
             "plus= and minus= name the same source prompt, so their difference is zero");
@@ -106,7 +110,7 @@ static int open_kind(
     intervention *self = *out = host->life_alloc(context, sizeof *self);
     if (!self) return -1;
     /* Values for options that the kind's table does not have. */
-    self->file = self->tensor = self->keys_text = "";
+    self->file = self->tensor = self->index = self->keys_text = "";
     self->heads.n = host->model(context)->n_heads;
     self->source[0] = 1;
     self->source[1] = 2;
@@ -275,8 +279,8 @@ static void describe(const intervention *self, char *out, size_t size) {
     else if (self->kind == INTERVENTION_KNOCKOUT)
         snprintf(out, size, "keeps %s from attending to keys %s", self->at, self->keys_text);
     else if (self->kind == INTERVENTION_STEER && self->values == VALUES_FILE)
-        snprintf(out, size, "adds %g times the vector of %s to %s", (double)self->alpha, self->file,
-            self->at);
+        snprintf(out, size, "adds %g times %s%s of %s to %s", (double)self->alpha,
+            *self->index ? "entry " : "the vector", self->index, self->file, self->at);
     else if (self->kind == INTERVENTION_STEER)
         snprintf(out, size, "adds %g times (source prompt %d - source prompt %d, %s) to %s",
             (double)self->alpha, source, (int)self->source[1] + 1,

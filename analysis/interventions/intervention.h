@@ -45,11 +45,11 @@ struct intervention {
     const psc_host *host;
     intervention_kind kind;
     intervention_values values;
-    int32_t by;                                 /* intervention_by */
-    const char *at, *file, *tensor, *keys_text; /* as given */
-    double factor;                              /* alpha as given */
-    psc_filter rows, keys;                      /* keys: those that are cut */
-    psc_range layers, heads;                    /* those that are changed */
+    int32_t by;                                         /* intervention_by */
+    const char *at, *file, *tensor, *index, *keys_text; /* as given */
+    double factor;                                      /* alpha as given */
+    psc_filter rows, keys;                              /* keys: those that are cut */
+    psc_range layers, heads;                            /* those that are changed */
     float alpha;
     int32_t source[2];  /* numbers of the source prompts from 0; plus, minus; -1: none */
     int32_t length[2];  /* their numbers of tokens */
@@ -68,6 +68,8 @@ int32_t intervention_site_heads(const intervention_site *site);
 /* "blocks.0.attn.hook_z" */
 void intervention_point_name(const intervention_site *site, char *out, uint64_t size);
 
+/* In open: reads a site's vector from `file`. */
+int intervention_read_vector(intervention_site *site);
 /* In open: allocates the memory of all sites and reads vectors from a file. */
 int intervention_prepare_values(intervention *self);
 /* In run_begin: observes the values that this run provides; fails if a run with edits lacks values

@@ -1,6 +1,6 @@
 /* Where an edit's values come from.
  *
- *   file     one vector [width]; a tensor of rows [T, width] gives the mean of its rows
+ *   file     one vector [width] (intervention_files.c)
  *   mean     the mean over all rows of the BASE run:       (1/T) sum_j x_j, in f64, rounded once
  *   change   of two SOURCE prompts, at their last rows or their means:  x_plus - x_minus
  *   rows     a SOURCE prompt's rows, as they are
@@ -11,61 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- vectors from a file --------------------------------------------------------------------- */
-
-/* vector = the site's part of one row [full], averaged over n_rows. */
-static void take_part(
-    intervention_site *site, const float *data, int64_t n_rows, int64_t full, int64_t offset) {
-    for (int64_t i = 0; i < site->width; i++) {
-        double sum = 0.0;
-        for (int64_t r = 0; r < n_rows; r++) sum += (double)data[r * full + offset + i];
-        site->vector[i] = (float)(sum / (double)n_rows);
-    }
-}
-
-static int check_finite(const intervention_site *site, const char *path) {
-    const intervention *self = site->owner;
-    for (int64_t i = 0; i < site->width; i++)
-        if (!(site->vector[i] - site->vector[i] == 0.0f))
-            return self->host->fail(
-                self->context, "file=%.200s contains a value that is not finite", path);
-    return 0;
-}
-
-/* Reads a whole point's tensor, with or without a leading axis of rows, from which a head or neuron
- * takes its part; or the part alone. */
-static int read_vector(intervention_site *site) {
-    const intervention *self = site->owner;
-    const psc_host *host = self->host;
-    char name[64];
-    int32_t n_axes = 0;
-    int64_t shape[8], count = 1;
-    intervention_point_name(site, name, sizeof name);
-    const char *tensor = *self->tensor ? self->tensor : name;
-    const float *data = host->read_tensor(self->context, self->file, tensor, &n_axes, shape);
-    if (!data) return -1;
-    for (int32_t i = 0; i < n_axes; i++) count *= shape[i];
-    const int32_t heads = host->model(self->context)->n_heads,
-                  m = host->model(self->context)->d_mlp;
-    const int64_t full = site->width * (site->head >= 0 ? heads : 1) * (site->neuron >= 0 ? m : 1);
-    const int64_t offset = site->head >= 0     ? site->head * site->width
-                           : site->neuron >= 0 ? site->neuron
-                                               : 0;
-    const int64_t n_rows = n_axes > 1 && shape[0] > 0 ? shape[0] : 1;
-    if (count == full)
-        take_part(site, data, 1, full, offset);
-    else if (count == site->width && n_rows == 1)
-        take_part(site, data, 1, site->width, 0);
-    else if (count % n_rows == 0 && count / n_rows == full)
-        take_part(site, data, n_rows, full, offset);
-    else
-        return host->fail(self->context,
-            "file=%.200s: tensor %.100s has %lld numbers; %s takes %lld or rows of that many, and "
-            "the named place takes %lld",
-            self->file, tensor, (long long)count, name, (long long)full, (long long)site->width);
-    return check_finite(site, self->file);
-}
-
 int intervention_prepare_values(intervention *self) {
     const int sums = self->values == VALUES_MEAN || self->values == VALUES_CHANGE;
     if (self->values == VALUES_NONE || self->values == VALUES_ROWS) return 0;
@@ -74,7 +19,7 @@ int intervention_prepare_values(intervention *self) {
         const uint64_t width = (uint64_t)site->width;
         site->vector = self->host->life_alloc(self->context, width * sizeof(float));
         if (!site->vector) return -1;
-        if (!sums && read_vector(site)) return -1;
+        if (!sums && intervention_read_vector(site)) return -1;
         if (sums) site->sum = self->host->life_alloc(self->context, 2 * width * sizeof(double));
         if (sums && !site->sum) return -1;
     }

@@ -523,6 +523,10 @@ typedef struct psc_host {
     /* In a run of documents: the row's document and its position there, as in psc_top. */
     int (*place)(psc_context *, const psc_row *, int64_t *document, int32_t *position);
     void (*tanh)(psc_context *, int64_t n, float *y, const float *x); /* [p] y may be x */
+    /* From open to report: as read_tensor, without leading axes of length 1; index >= 0: only that
+     * entry of the first axis, without that axis. or_only: a file's only tensor may have any name. */
+    const float *(*read_entry)(psc_context *, const char *path, const char *name, int or_only,
+        int64_t index, int32_t *n_axes, int64_t shape[8]);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

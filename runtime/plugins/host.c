@@ -260,4 +260,5 @@ const psc_host psc_host_table = {
     .accumulated_records = psc_host_accumulated_records,
     .place = psc_host_place,
     .tanh = psc_host_tanh,
+    .read_entry = psc_host_read_entry,
 };

@@ -66,6 +66,8 @@ int psc_host_variants(psc_context *context, int32_t n, const psc_variant *varian
 void psc_host_drop_variants(psc_context *context);
 
 /* --- host_tensor.c --- */
+const float *psc_host_read_entry(psc_context *context, const char *path, const char *name,
+    int or_only, int64_t index, int32_t *n_axes, int64_t shape[8]);
 const float *psc_host_read_tensor(
     psc_context *context, const char *path, const char *name, int32_t *n_axes, int64_t shape[8]);
 /* Converts all elements, from any alignment; false for a dtype other than F32, F16, BF16, F64. */

@@ -17,7 +17,8 @@
     X(apply) X(pullback) X(row_norms) X(column_norms) X(dot) X(exp) X(erf) X(log) \
     X(log_sum_exp) X(shares) X(keep) X(rotate) X(read_tensor) X(load_setting) X(save_folder) \
     X(sentences) X(read_sentences) X(token_bytes) X(save_file) X(token_ids) \
-    X(accumulator_records) X(accumulate_record) X(accumulated_records) X(place) X(tanh)
+    X(accumulator_records) X(accumulate_record) X(accumulated_records) X(place) X(tanh) \
+    X(read_entry)
 // clang-format on
 
 Test(abi, the_hosts_table_only_grows_at_its_end) {

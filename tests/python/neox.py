@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-DTYPES = {"F32": np.float32, "F16": np.float16}
+DTYPES = {"F64": np.float64, "I32": np.int32, "F32": np.float32, "F16": np.float16}
 
 
 def write_model(
@@ -77,11 +77,16 @@ def write_model(
 
 
 def write_tensors(path, tensors):
-    """Writes float32 arrays as a safetensors file."""
+    """Writes float32 and float16 arrays as a safetensors file."""
+    names = {np.dtype(np.float32): "F32", np.dtype(np.float16): "F16"}
     header, offset = {}, 0
     for name, tensor in tensors.items():
         end = offset + tensor.nbytes
-        header[name] = {"dtype": "F32", "shape": tensor.shape, "data_offsets": [offset, end]}
+        header[name] = {
+            "dtype": names[tensor.dtype],
+            "shape": tensor.shape,
+            "data_offsets": [offset, end],
+        }
         offset = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

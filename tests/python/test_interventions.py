@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pythiascope
+from neox import read_tensors, write_tensors
 from program import TEXT, run_program
 from pythiascope import InputError, Model, PluginError, ablate, knockout, patch, scale, steer
 from pythiascope.instruments.interventions import Combined, Intervention, Plan, combined
@@ -159,6 +161,69 @@ def test_a_vector_is_a_file_for_the_run(model: Model, tmp_path: Path) -> None:
     del change, found
     gc.collect()
     assert not os.path.exists(name)
+
+
+def test_a_feature_of_a_dictionary_is_the_vector_alone(
+    model: Model, program: str, tmp_path: Path
+) -> None:
+    """One row of a decoder [features, d_model], also of [1, features, d_model] and of f16."""
+    place, text = "blocks.1.hook_resid_pre", "once upon a time"
+    decoder = np.random.default_rng(4).normal(size=(8, model.cfg.d_model)).astype(np.float16)
+    for shape in (decoder.shape, (1, *decoder.shape)):
+        write_tensors(tmp_path / "sae", {"W_enc": decoder[:, :5], "W_dec": decoder.reshape(shape)})
+        wanted = model.analyze(
+            text, capture="hook_logits", interventions=steer(place, decoder[3].astype(np.float32))
+        )["hook_logits"].values
+        change = steer(place, file=tmp_path / "sae", tensor="W_dec", index=3)
+        found = model.analyze(text, capture="hook_logits", interventions=change)["hook_logits"]
+        assert np.array_equal(found.values, wanted)
+        option = f"{place}:file={tmp_path / 'sae'},tensor=W_dec,index=3"
+        out = tmp_path / f"out{len(shape)}"
+        run_program(
+            "analyze",
+            "--text",
+            text,
+            "--steer",
+            option,
+            "--capture",
+            "hook_logits",
+            "--out",
+            str(out),
+        )
+        written = read_tensors(out / "tensors.safetensors")["hook_logits"]
+        assert np.array_equal(written, wanted)
+        mean = steer(place, file=tmp_path / "sae", tensor="W_dec")
+        rows = decoder.astype(np.float64).mean(0).astype(np.float32)
+        assert np.array_equal(
+            model.effects(text, interventions=mean)["kl"],
+            model.effects(text, interventions=steer(place, rows))["kl"],
+        )
+    write_tensors(tmp_path / "one", {"decoder": decoder[None]})
+    only = model.effects(text, interventions=steer(place, file=tmp_path / "one", index=7))
+    alone = model.effects(text, interventions=steer(place, decoder[7].astype(np.float32)))
+    assert np.array_equal(only["kl"], alone["kl"])
+
+
+@pytest.mark.parametrize(
+    ("tensor", "index", "message"),
+    [
+        ("W_dec", 8, "has the entries 0 to 7, and no 8"),
+        ("W_dec", -1, "index=-1"),
+        ("W_dec", "last", "index=last"),
+        ("b", 0, "is one vector"),
+        ("W_enc", 0, "takes 256"),
+        ("W", 0, 'no tensor "W", only "W_dec", "W_enc", "b"'),
+        (None, 0, 'no tensor "blocks.1.hook_resid_pre", only'),
+    ],
+)
+def test_a_feature_that_is_not_there(
+    model: Model, tmp_path: Path, tensor: str | None, index: Any, message: str
+) -> None:
+    values = np.zeros((8, model.cfg.d_model), np.float32)
+    write_tensors(tmp_path / "sae", {"W_dec": values, "W_enc": values[:, :5], "b": values[0]})
+    change = steer("blocks.1.hook_resid_pre", file=tmp_path / "sae", tensor=tensor, index=index)
+    with pytest.raises(pythiascope.PythiascopeError, match=re.escape(message)):
+        model.effects(TEXT, interventions=change)
 
 
 @pytest.mark.parametrize(

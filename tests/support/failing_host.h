@@ -55,7 +55,8 @@
     X(accumulator_records, 1, 1)                                                                   \
     X(accumulate_record, 0, 1)                                                                     \
     X(accumulated_records, 0, 1)                                                                   \
-    X(place, 0, 1)
+    X(place, 0, 1)                                                                                 \
+    X(read_entry, 1, 1)
 
 typedef enum call_id {
 #define CALL_ID(name, every, shows) CALL_##name,
@@ -173,6 +174,10 @@ CALL(const float *, read_tensor, NULL,
     (psc_context * c, const char *path, const char *name, int32_t *n, int64_t shape[8]), path, name,
     n, shape)
 
+CALL(const float *, read_entry, NULL,
+    (psc_context * c, const char *path, const char *name, int only, int64_t index, int32_t *n,
+        int64_t shape[8]),
+    path, name, only, index, n, shape)
 CALL(const psc_sentence *, read_sentences, NULL, (psc_context * c, const char *path, int32_t *n),
     path, n)
 CALL(int, save_file, -1, (psc_context * c, const char *path, const char *bytes, uint64_t n), path,

@@ -994,6 +994,16 @@ psc_host_tanh = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
     ctypes.c_void_p,
 )
+psc_host_read_entry = ctypes.CFUNCTYPE(
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_int,
+    ctypes.c_int64,
+    ctypes.POINTER(ctypes.c_int32),
+    ctypes.c_void_p,
+)
 
 
 class psc_host(ctypes.Structure):
@@ -1068,6 +1078,7 @@ class psc_host(ctypes.Structure):
     accumulated_records: Any
     place: Any
     tanh: Any
+    read_entry: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1140,6 +1151,7 @@ class psc_host(ctypes.Structure):
         ("accumulated_records", psc_host_accumulated_records),
         ("place", psc_host_place),
         ("tanh", psc_host_tanh),
+        ("read_entry", psc_host_read_entry),
     )
 
     def __init__(self, **values: Any) -> None:

@@ -178,6 +178,7 @@ def steer(
     of: Literal["last", "mean"] = "last",
     file: str | os.PathLike[str] | None = None,
     tensor: str | None = None,
+    index: int | None = None,
     rows: Rows = "all",
     layers: Layers = "all",
     heads: Heads = "all",
@@ -193,8 +194,10 @@ def steer(
         plus: The source prompt that is added: a text or ids, or its number in source=; default: 1.
         minus: The source prompt that is subtracted; default: 2.
         of: Of source prompts: their "last" rows, or the "mean" of their rows.
-        file: A safetensors file with such a vector.
-        tensor: The tensor in file; default: the hook point's name.
+        file: A safetensors file with such a vector, or with rows of it.
+        tensor: The tensor in file; default: the hook point's name, or the only one.
+        index: One row of the tensor or of vector, from 0, such as a feature of a dictionary's
+            decoder [features, d_model]; default: the mean of all rows.
         rows: The rows that are changed: "all", "last", a position or a range.
         layers: Restricts at to these layers.
         heads: Restricts at to these heads.
@@ -209,7 +212,7 @@ def steer(
     if vector is not None:
         keep = _VectorFile(vector)
         file, tensor = keep.name, "vector"
-    values = {"alpha": alpha, "plus": plus, "minus": minus, "of": of, "file": file}
+    values = {"alpha": alpha, "plus": plus, "minus": minus, "of": of, "file": file, "index": index}
     filters = {"tensor": tensor, "rows": rows, "layers": layers, "heads": heads}
     made = Intervention("steer", at, {**values, **filters})
     if keep is not None:
