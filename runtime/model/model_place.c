@@ -149,6 +149,10 @@ static psc_status refuse_folder(
     const char *model, size_t n, const char *revision, bool is_known, psc_error *error) {
     const char *slash = memchr(model, '/', n) ? strrchr(model, '/') : NULL;
     const char *name = slash ? slash + 1 : model;
+    struct stat info;
+    if (lstat(model, &info) == 0) /* but stat failed */
+        return psc_fail(error, PSC_ERROR_IO,
+            "%s is a link to nothing; make the link again, or pass the folder itself", model);
     if (is_known && revision)
         return psc_fail(
             error, PSC_ERROR_IO, "model folder %.*s has no checkpoint %s", (int)n, model, revision);
@@ -192,6 +196,7 @@ static psc_status find(psc_model_place *place, const char *model, psc_error *err
     const char *revision = split(&n, model), *fault = fault_of(model, revision);
     if (fault)
         return psc_fail(error, PSC_ERROR_INPUT, "the model's name '%.200s' %s", model, fault);
+    if (lstat(model, &info) == 0) return refuse_folder(model, n, revision, false, error);
     if (revision && take_revision(&status, &is_known, place, model, n, revision, error))
         return status;
     if (!take_repository(place, model, n))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -109,19 +110,25 @@ def test_an_endless_answer(hub: FakeHub, program: Program) -> None:
 
 
 def test_an_answer_that_stalls(hub: FakeHub, program: Program) -> None:
+    again = threading.Event()
+
     def stall(handler: Handler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", "1000")
         handler.end_headers()
         handler.wfile.write(b'{"sha": ')
         handler.wfile.flush()
-        time.sleep(4)
+        again.wait(60)
         handler.cut()
 
+    def note(_: Handler) -> bool:
+        again.set()
+        return False
+
     hub.fault("/revision/", stall)
-    start = time.monotonic()
+    hub.fault("/revision/", note)
     program.run("pull", NAME, HF_HUB_DOWNLOAD_TIMEOUT="1")
-    assert time.monotonic() - start < 4, "the second attempt did not begin before the first ended"
+    assert again.is_set(), "the second attempt did not begin before the first ended"
 
 
 def test_no_such_model(hub: FakeHub, program: Program) -> None:
@@ -159,7 +166,7 @@ def test_a_limit_of_requests(hub: FakeHub, program: Program) -> None:
     hub.fault("/revision/", lambda h: h.send(429, Retry_After="2"))
     start = time.monotonic()
     program.run("pull", NAME)
-    assert 2 <= time.monotonic() - start < 15
+    assert time.monotonic() - start >= 2
 
 
 def test_a_limit_that_is_too_long(hub: FakeHub, program: Program) -> None:
@@ -212,7 +219,7 @@ def test_no_network(hub: FakeHub, program: Program) -> None:
     assert error.startswith("cannot reach 127.0.0.1 (") and "check the network" in error
     error = program.fail("pull", NAME, HF_ENDPOINT="https://hub.invalid")
     assert error.startswith("cannot reach hub.invalid (")
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30, "each command ends at once"
 
 
 def test_the_list_is_read_as_json_once(hub: FakeHub, program: Program) -> None:

@@ -89,7 +89,7 @@ def test_ctrl_c_while_waiting(hub: FakeHub, program: Program) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 1 and err.startswith("pythiascope: interrupted")
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 30, "the pause is 60 seconds"
 
 
 @pytest.mark.parametrize("plain", [False, True])

@@ -121,6 +121,8 @@ Test(place, folders, .init = fixture_open) {
     expect_refusal(at("pythia-8m"), PSC_ERROR_IO,
         "pythia-8m does not exist; to download it: pythiascope pull EleutherAI/pythia-8m --to |");
     expect_refusal(at("absent"), PSC_ERROR_IO, "model folder|absent does not exist");
+    cr_assert_eq(symlink("nothing", at("pythia-7m")), 0);
+    expect_refusal(at("pythia-7m"), PSC_ERROR_IO, "pythia-7m is a link to nothing");
 }
 
 Test(place, a_folder_wins_over_a_cached_name, .init = make_cache) {
