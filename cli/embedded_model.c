@@ -51,7 +51,7 @@ static bool find(char *out, size_t size, const char *name, const char *file) {
 psc_status cli_find_embedded(char *out, size_t size, psc_error *error) {
     if (find(out, size, "books-5m", "/config.json")) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "the embedded model is neither installed nor in the source tree; pass --model DIR");
+        "the embedded model is neither installed nor in the source tree; pass --model MODEL");
 }
 
 bool cli_find_embedded_named(char *out, size_t size, const char *model) {

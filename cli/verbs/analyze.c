@@ -248,7 +248,7 @@ static int run_analyze(const cli_arguments *arguments) {
 const cli_verb cli_verb_analyze = {
     .name = "analyze",
     .summary = "Runs the model on a text and shows what makes up the next token's logit.",
-    .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
+    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3) [options]",
     .notes = "Without --plugin, --html adds lens:rows=all and attention:patterns=yes\n"
              "for the page, and logits takes all rows, also with an intervention, which\n"
              "has the run without it beside it. The summary shows what it shows without.\n"

@@ -286,7 +286,7 @@ static int run_corpus(const cli_arguments *arguments) {
 const cli_verb cli_verb_corpus = {
     .name = "corpus",
     .summary = "Runs plugins over documents and shows their statistics.",
-    .usage = "[--model DIR] FILE|DIR... [options]",
+    .usage = "[--model MODEL] FILE|DIR... [options]",
     .notes = "In a folder all *.txt and *.md files (one document per file) and *.jsonl files (one\n"
              "document per line) are read.\n"
              "example:\n"

@@ -233,7 +233,7 @@ static int run_generate(const cli_arguments *arguments) {
 const cli_verb cli_verb_generate = {
     .name = "generate",
     .summary = "Continues a text until <|endoftext|>, the end of the context, or N tokens.",
-    .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
+    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3) [options]",
     .notes =
         "example:\n  pythiascope generate --text \"Once upon a time\" --n 40 "
         "--temperature 0.8 --top-p 0.95 --seed 7\n"

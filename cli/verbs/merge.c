@@ -84,7 +84,7 @@ static int run_merge(const cli_arguments *arguments) {
 const cli_verb cli_verb_merge = {
     .name = "merge",
     .summary = "Merges the parts of a corpus into the results of one run over all of it.",
-    .usage = "[--model DIR] STATE... [options]",
+    .usage = "[--model MODEL] STATE... [options]",
     .notes = "example:\n  pythiascope corpus books/ --shard 1/2 --state one.state\n"
              "  pythiascope corpus books/ --shard 2/2 --state two.state\n"
              "  pythiascope merge one.state two.state --out both",

@@ -126,7 +126,7 @@ static int run_forms(const cli_arguments *arguments) {
 const cli_verb cli_verb_forms = {
     .name = "forms",
     .summary = "Measures how near the forms of one word are, level by level.",
-    .usage = "[FILE] [--model DIR] [options]",
+    .usage = "[FILE] [--model MODEL] [options]",
     .notes =
         "A line of FILE has a form, its group (the lemma), its tag and perhaps a frequency, with\n"
         "tabs between them. Default: a small list of English forms.\n"

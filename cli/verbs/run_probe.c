@@ -211,7 +211,7 @@ static int run_probe(const cli_arguments *arguments) {
 const cli_verb cli_verb_probe = {
     .name = "probe",
     .summary = "Shows what each level knows: linear probes for labels of words and sentences.",
-    .usage = "[--model DIR] TRAIN --test FILE [options]",
+    .usage = "[--model MODEL] TRAIN --test FILE [options]",
     .notes =
         "TRAIN and FILE are CoNLL-U files, or .jsonl files with labelled spans, a line each:\n"
         "  {\"text\": \"Anna ran\", \"spans\": [{\"start\": 0, \"end\": 4, \"label\": \"person\"}]}\n"

@@ -31,7 +31,7 @@ static int run_sweep(const cli_arguments *arguments) {
 const cli_verb cli_verb_sweep = {
     .name = "sweep",
     .summary = "Ablates or patches each head, layer and position, or edge in turn.",
-    .usage = "[--model DIR] (--text S | --file F | --tokens 1,2,3) [options]",
+    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3) [options]",
     .notes = "example:\n  pythiascope sweep --text \"the Emerald City of\" --over heads_by_pos\n"
              "  pythiascope sweep --text \"the cat sat\" --source \"the dog sat\" --over resid_pre "
              "--do patch",

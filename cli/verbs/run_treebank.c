@@ -216,7 +216,7 @@ static int run_treebank(const cli_arguments *arguments) {
 const cli_verb cli_verb_treebank = {
     .name = "treebank",
     .summary = "Compares the model's brackets with the labelled sentences of a treebank.",
-    .usage = "[--model DIR] FILE.conllu [options]",
+    .usage = "[--model MODEL] FILE.conllu [options]",
     .notes = "example:\n"
              "  pythiascope treebank en_ewt-ud-test.conllu --dev en_ewt-ud-dev.conllu\n"
              "  pythiascope treebank en_ewt-ud-test.conllu --control r1 --limit 500",

@@ -85,7 +85,7 @@ static int run_weights(const cli_arguments *arguments) {
 const cli_verb cli_verb_weights = {
     .name = "weights",
     .summary = "Analyzes the weights alone: frames, spectra, copying, composition.",
-    .usage = "[--model DIR] [options]",
+    .usage = "[--model MODEL] [options]",
     .notes = "example:\n  pythiascope weights --token \" king\"\n"
              "  pythiascope weights --what composition --offset 1\n"
              "  pythiascope weights --what heads --out heads",

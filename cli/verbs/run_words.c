@@ -293,7 +293,7 @@ static int run_words(const cli_arguments *arguments) {
 const cli_verb cli_verb_words = {
     .name = "words",
     .summary = "Shows whether words of several tokens are units: brackets and closure.",
-    .usage = "[FILE|DIR...] [--model DIR] [options]",
+    .usage = "[FILE|DIR...] [--model MODEL] [options]",
     .notes =
         "Each model runs twice: over the texts, and over their words tokenized alone, without\n"
         "spaces (\"alone\").\n"
