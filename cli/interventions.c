@@ -13,7 +13,7 @@
 static const char *const kinds[] = {"ablate", "scale", "steer", "knockout", "patch"};
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
-static bool is_kind(const char *option) {
+bool cli_is_intervention(const char *option) {
     for (int i = 0; i < N_KINDS; i++)
         if (strcmp(kinds[i], option) == 0) return true;
     return false;
@@ -42,7 +42,8 @@ int cli_interventions_check(const cli_arguments *arguments) {
 
 int32_t cli_interventions_count(const cli_arguments *arguments) {
     int32_t n = 0;
-    for (int i = 0; i < arguments->n_given; i++) n += is_kind(arguments->given[i].option->name);
+    for (int i = 0; i < arguments->n_given; i++)
+        n += cli_is_intervention(arguments->given[i].option->name);
     return n;
 }
 
@@ -51,7 +52,7 @@ void cli_interventions_label(char *out, size_t size, const cli_arguments *argume
     size_t used = (size_t)snprintf(out, size, "with");
     for (int i = 0; i < arguments->n_given; i++) {
         const cli_given *given = &arguments->given[i];
-        if (!is_kind(given->option->name)) continue;
+        if (!cli_is_intervention(given->option->name)) continue;
         const size_t n = strlen(given->option->name) + strlen(given->values[0]) + 4;
         if (used + n + sizeof more > size) {
             memcpy(out + used, more, sizeof more);
@@ -111,19 +112,25 @@ void cli_sources_free(cli_sources *sources) {
 
 /* --- editors and runs ------------------------------------------------------------------------ */
 
+psc_status cli_intervention_add(
+    psc_session *session, const char *option, const char *place, psc_error *error) {
+    const char *colon = strchr(place, ':');
+    char *at = strndup(place, colon ? (size_t)(colon - place) : strlen(place));
+    if (!at) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for options");
+    const psc_option where = {"at", at};
+    psc_status status =
+        psc_session_plugin_options(session, option, colon ? colon + 1 : NULL, &where, 1, error);
+    free(at);
+    return status;
+}
+
 psc_status cli_interventions_add(
     psc_session *session, const cli_arguments *arguments, psc_error *error) {
     psc_status status = PSC_OK;
     for (int i = 0; !status && i < arguments->n_given; i++) {
         const cli_given *given = &arguments->given[i];
-        if (!is_kind(given->option->name)) continue;
-        const char *at = given->values[0], *colon = strchr(at, ':');
-        char *place = strndup(at, colon ? (size_t)(colon - at) : strlen(at));
-        if (!place) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for options");
-        const psc_option where = {"at", place};
-        status = psc_session_plugin_options(
-            session, given->option->name, colon ? colon + 1 : NULL, &where, 1, error);
-        free(place);
+        if (cli_is_intervention(given->option->name))
+            status = cli_intervention_add(session, given->option->name, given->values[0], error);
     }
     return status;
 }

@@ -15,7 +15,7 @@
         "together with the next two options"},                                                     \
     {"source-file", 1, true, "F", "a source prompt from a file"},                                  \
     {"source-tokens", 1, true, "1,2,3", "a source prompt as token ids"}
-#define CLI_INTERVENTION_OPTIONS                                                                   \
+#define CLI_EDIT_OPTIONS                                                                           \
     {"ablate", 1, true, "AT[:key=value,...]",                                                      \
         "set components to zero, to a mean (by=mean) or to\n"                                      \
         "rows of a source prompt (by=resample);\n"                                                 \
@@ -27,7 +27,9 @@
     {"steer", 1, true, "AT[:file=F|plus=1,minus=2,...]",                                           \
         "add alpha times a vector from a file, or times the\n"                                     \
         "difference of two source prompts"},                                                       \
-    {"knockout", 1, true, "HEADS:keys=A-B[,rows=...]", "cut the attention from rows to keys"},     \
+    {"knockout", 1, true, "HEADS:keys=A-B[,rows=...]", "cut the attention from rows to keys"}
+#define CLI_INTERVENTION_OPTIONS                                                                   \
+    CLI_EDIT_OPTIONS,                                                                              \
     {"patch", 1, true, "AT[:source=1,...]", "take components from a source prompt"},               \
     CLI_SOURCE_OPTIONS
 // clang-format on
@@ -45,6 +47,11 @@ bool cli_has_intervention(const cli_arguments *arguments);
 int32_t cli_interventions_count(const cli_arguments *arguments);
 /* "with --ablate L0H3 --scale embed", cut with an ellipsis where it is too long. */
 void cli_interventions_label(char *out, size_t size, const cli_arguments *arguments);
+/* Whether the option is --ablate, --scale, --steer, --knockout or --patch. */
+bool cli_is_intervention(const char *option);
+/* Loads the editor of that option; place: "AT[:key=value,...]". */
+psc_status cli_intervention_add(
+    psc_session *session, const char *option, const char *place, psc_error *error);
 /* Whether a --plugin argument names one of the editors. */
 bool cli_names_editor(const char *argument);
 /* Reads and encodes the source prompts. */

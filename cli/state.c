@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "interventions.h"
 #include "report.h"
 
 static psc_status no_memory(psc_error *error) {
@@ -42,9 +43,17 @@ static psc_status append(json_t *list, const cli_given *given, psc_error *error)
     return json_array_append_new(list, entry) == 0 ? PSC_OK : no_memory(error);
 }
 
-/* The targets and plugins of the command line; plugins by name where it has none. */
-static psc_status fill(
-    json_t *targets, json_t *plugins, const cli_arguments *arguments, psc_error *error) {
+/* ["ablate", "L0H3:rows=last"] */
+static psc_status append_edit(json_t *list, const cli_given *given, psc_error *error) {
+    psc_status status = check_text(given, error);
+    if (status) return status;
+    json_t *entry = json_pack("[s, s]", given->option->name, given->values[0]);
+    return json_array_append_new(list, entry) == 0 ? PSC_OK : no_memory(error);
+}
+
+/* The targets, plugins and interventions of the command line; plugins by name where it has none. */
+static psc_status fill(json_t *targets, json_t *plugins, json_t *edits,
+    const cli_arguments *arguments, psc_error *error) {
     psc_status status = PSC_OK;
     for (int i = 0; !status && i < arguments->n_given; i++) {
         const cli_given *given = &arguments->given[i];
@@ -53,6 +62,8 @@ static psc_status fill(
             status = append(targets, given, error);
         else if (strcmp(name, "plugin") == 0)
             status = append(plugins, given, error);
+        else if (cli_is_intervention(name))
+            status = append_edit(edits, given, error);
     }
     const bool chosen = cli_has(arguments, "plugin");
     for (int i = 0; !status && !chosen && cli_default_plugins[i]; i++)
@@ -62,12 +73,33 @@ static psc_status fill(
 }
 
 psc_status cli_setup_write(json_t **out, const cli_arguments *arguments, psc_error *error) {
-    json_t *targets = json_array(), *plugins = json_array();
-    psc_status status = targets && plugins ? fill(targets, plugins, arguments, error) : PSC_OK;
-    *out = status ? NULL : json_pack("{s:O, s:O}", "targets", targets, "plugins", plugins);
+    json_t *targets = json_array(), *plugins = json_array(), *edits = json_array();
+    psc_status status = no_memory(error);
+    *out = NULL;
+    if (targets && plugins && edits) status = fill(targets, plugins, edits, arguments, error);
+    if (!status) *out = json_pack("{s:O, s:O}", "targets", targets, "plugins", plugins);
+    if (!status && (!*out || (json_array_size(edits) > 0 &&
+                                 json_object_set(*out, "interventions", edits) != 0)))
+        status = no_memory(error);
     json_decref(targets);
     json_decref(plugins);
-    return status || *out ? status : no_memory(error);
+    json_decref(edits);
+    return status;
+}
+
+static psc_status add_edits(psc_session *session, const json_t *edits, psc_error *error) {
+    psc_status status = PSC_OK;
+    size_t i;
+    json_t *value;
+    json_array_foreach(edits, i, value) {
+        const char *kind = json_string_value(json_array_get(value, 0));
+        const char *at = json_string_value(json_array_get(value, 1));
+        if (!status && !(kind && at && cli_is_intervention(kind)))
+            status = psc_fail(error, PSC_ERROR_INPUT,
+                "a recorded intervention is not an array of its kind and its place");
+        if (!status) status = cli_intervention_add(session, kind, at, error);
+    }
+    return status;
 }
 
 static psc_status add_target(psc_session *session, const json_t *target, psc_error *error) {
@@ -97,7 +129,7 @@ psc_status cli_setup_apply(psc_session *session, const json_t *setup, psc_error 
             status = psc_fail(error, PSC_ERROR_INPUT, "a recorded plugin is not a string");
         if (!status) status = cli_add_plugin(session, json_string_value(value), error);
     }
-    return status;
+    return status ? status : add_edits(session, json_object_get(setup, "interventions"), error);
 }
 
 /* --- the file -------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* What a corpus run keeps in its state file beside the totals, as JSON: the place in the corpus, and
- * the setup (targets, contrasts, plugins), from which merge makes the session again.
+ * the setup (targets, contrasts, plugins, interventions), from which merge makes the session again.
  * Private to cli/. Includes setup.h and psc_corpus.h.
  * Threads: main thread only.
  * Ownership: a setup is a jansson reference; cli_state_free frees what was read. */
@@ -11,8 +11,8 @@
 #include "psc_corpus.h"
 #include "setup.h"
 
-/* {"targets": ["next", ["A", "B"]], "plugins": ["logits:level=layer"]}: an array of two is a
- * contrast. Refuses arguments that are not UTF-8, which JSON cannot hold. */
+/* {"targets": ["next", ["A", "B"]], "plugins": ["logits:level=layer"], "interventions": [["ablate",
+ * "L0H3"]]}: an array of two is a contrast; interventions only if there are any. Refuses arguments that are not UTF-8, which JSON cannot hold. */
 psc_status cli_setup_write(json_t **out, const cli_arguments *arguments, psc_error *error);
 psc_status cli_setup_apply(psc_session *session, const json_t *setup, psc_error *error);
 

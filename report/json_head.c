@@ -74,6 +74,12 @@ void psc_json_corpus(psc_json *json, const psc_corpus_totals *corpus) {
     put_integer(json, "window", corpus->window);
     put_bool(json, "bos", corpus->bos);
     if (corpus->limit > 0) put_integer(json, "limit_tokens", corpus->limit);
+    if (corpus->sample > 0) {
+        put_integer(json, "sample", corpus->sample);
+        put_integer(json, "seed", corpus->seed);
+        put_integer(json, "documents_in_corpus", corpus->population);
+    }
+    if (corpus->stopped) put_bool(json, "stopped", true);
     psc_json_end(json);
 }
 

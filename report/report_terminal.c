@@ -286,6 +286,11 @@ static void print_corpus(const printer *p, const psc_corpus_totals *corpus) {
     if (corpus->window > 0) fprintf(p->out, " of up to %d", (int)corpus->window);
     if (skipped > 0) fprintf(p->out, "; %lld document%s skipped", skipped, skipped == 1 ? "" : "s");
     fputc('\n', p->out);
+    if (corpus->sample > 0)
+        fprintf(p->out, "a sample of %lld of the corpus's %lld documents, seed %lld\n",
+            (long long)(corpus->sample < corpus->population ? corpus->sample : corpus->population),
+            (long long)corpus->population, (long long)corpus->seed);
+    if (corpus->stopped) fputs("stopped before the end of the corpus\n", p->out);
 }
 
 static psc_status print(

@@ -124,15 +124,18 @@ static psc_status read_corpus(psc_results *results, const psc_json_at *document)
         const char *key;
         int64_t *out;
     } totals[] = {{"documents", &c->documents}, {"documents_skipped", &c->skipped},
-        {"windows", &c->windows}, {"tokens", &c->tokens}, {"limit_tokens", &c->limit}};
+        {"windows", &c->windows}, {"tokens", &c->tokens}, {"limit_tokens", &c->limit},
+        {"sample", &c->sample}, {"seed", &c->seed}, {"documents_in_corpus", &c->population}};
     psc_json_at corpus;
     *c = (psc_corpus_totals)PSC_CORPUS_TOTALS_INIT;
     psc_status status = psc_json_enter(&corpus, document, "corpus");
-    for (int i = 0; status == PSC_OK && i < 5; i++)
+    for (int i = 0; status == PSC_OK && i < (int)(sizeof totals / sizeof *totals); i++)
         if (i < 4 || json_object_get(corpus.object, totals[i].key))
             status = psc_json_get_integer(totals[i].out, &corpus, totals[i].key, 0, INT64_MAX);
     if (status == PSC_OK) status = psc_json_get_count(&c->window, &corpus, "window");
     if (status == PSC_OK) status = psc_json_get_flag(&c->bos, &corpus, "bos");
+    if (status == PSC_OK && json_object_get(corpus.object, "stopped"))
+        status = psc_json_get_flag(&c->stopped, &corpus, "stopped");
     results->has_corpus = true;
     return status;
 }

@@ -194,8 +194,8 @@ static int check_same_prompt(const effects_state *s) {
     for (int32_t i = 0; same && i < n; i++) same = rows[i].token == b->tokens[i];
     if (same) return 0;
     return s->host->fail(s->context,
-        "compares two runs: run the unchanged prompt first (PSC_PHASE_BASE), then the same prompt "
-        "with edits (PSC_PHASE_CHANGED)");
+        "compares the run with an unchanged one of the same prompt; pass an intervention, such as "
+        "--ablate L0H3");
 }
 
 static int begin_changed(effects_state *s) {

@@ -83,6 +83,25 @@ static void choose_values(intervention *self) {
     if (self->values != VALUES_CHANGE && self->values != VALUES_ROWS) self->source[0] = -1;
 }
 
+/* Over a corpus there is no source prompt and no unchanged run before each window. */
+static int check_corpus(const intervention *self) {
+    if (!self->host->accumulating(self->context)) return 0;
+    if (self->kind == INTERVENTION_PATCH)
+        return self->host->fail(
+            self->context, "takes values from a source prompt, which a corpus does not have");
+    if (self->values == VALUES_ROWS)
+        return self->host->fail(self->context,
+            "by=resample takes rows of a source prompt, which a corpus does not have; use by=zero, "
+            "or by=mean with file=");
+    if (self->values == VALUES_MEAN)
+        return self->host->fail(
+            self->context, "by=mean over a corpus needs file=, such as the plugin means saves");
+    if (self->values == VALUES_CHANGE)
+        return self->host->fail(self->context,
+            "over a corpus the vector must come from file=; a corpus has no source prompts");
+    return 0;
+}
+
 static int check_options(intervention *self) {
     const int ablates = self->kind == INTERVENTION_ABLATE;
     if (ablates && *self->file && self->by != BY_MEAN)
@@ -122,8 +141,8 @@ static int open_kind(
     self->source[0]--; /* users count prompts from 1 */
     self->source[1]--;
     choose_values(self);
-    return read_keys(self) || check_options(self) || intervention_parse_sites(self) ||
-           intervention_prepare_values(self);
+    return read_keys(self) || check_options(self) || check_corpus(self) ||
+           intervention_parse_sites(self) || intervention_prepare_values(self);
 }
 
 /* --- edits ----------------------------------------------------------------------------------- */

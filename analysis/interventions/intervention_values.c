@@ -183,8 +183,8 @@ int intervention_record(intervention *self, psc_phase phase) {
     if (self->values != VALUES_MEAN) return 0;
     if (phase == PSC_PHASE_BASE) return record_mean(self);
     if (self->averaged) return 0;
-    return self->host->fail(self->context,
-        "by=mean needs a run of the unchanged prompt first (PSC_PHASE_BASE), or file=");
+    return self->host->fail(
+        self->context, "by=mean needs a run of the unchanged prompt first, or file=");
 }
 
 void intervention_finish_values(intervention *self, psc_phase phase) {

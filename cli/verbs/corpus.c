@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "bos.h"
+#include "interventions.h"
 #include "lock.h"
 #include "progress.h"
 #include "prompt.h"
@@ -27,6 +28,8 @@ static const cli_option options[] = {
     {"limit-tokens", 1, false, "N",
         "stop after the window that contains token N; a part\n"
         "counts its own tokens"},
+    {"sample", 1, false, "N", "read N documents of the corpus, drawn by --seed"},
+    {"seed", 1, false, "S", "of --sample; default: 0"},
     {"shard", 1, false, "I/N", "read only part I of N, by documents; see merge"},
     {"batch", 1, false, "N",
         "windows per pass; default: 4; results do not\n"
@@ -35,6 +38,8 @@ static const cli_option options[] = {
         "save the totals to FILE and resume from it: a run\n"
         "that is stopped, even killed, loses little"},
     {"save-seconds", 1, false, "S", "seconds between writes of the state; default: 60"},
+    CLI_EDIT_OPTIONS,
+    {"patch", 1, true, "AT", "not over a corpus, which has no source prompt"},
     CLI_RUN_OPTIONS,
     CLI_OUTPUT_OPTIONS,
     {0},
@@ -179,11 +184,15 @@ static psc_status work(survey *s, psc_error *error) {
 /* --- options --------------------------------------------------------------------------------- */
 
 static int corpus_options(psc_corpus_options *out, const cli_arguments *arguments) {
-    long long window = 0, shard = 0, n_shards = 0, limit = 0;
+    long long window = 0, shard = 0, n_shards = 0, limit = 0, sample = 0, seed = 0;
     const char *part = cli_value(arguments, "shard");
     int code = cli_integer(&window, arguments, "window", 1, 1 << 20), end = -1;
     if (!code) code = cli_integer(&limit, arguments, "limit-tokens", 1, 1LL << 50);
+    if (!code) code = cli_integer(&sample, arguments, "sample", 1, 10000000);
+    if (!code) code = cli_integer(&seed, arguments, "seed", 0, INT64_MAX);
     if (code) return code;
+    if (cli_has(arguments, "seed") && sample == 0)
+        return cli_usage(arguments->verb, "--seed needs --sample N");
     if (part && (sscanf(part, "%5lld/%5lld%n", &shard, &n_shards, &end) < 2 || end < 0 ||
                     part[end] || shard < 1 || shard > n_shards || n_shards > PSC_CORPUS_SHARDS))
         return cli_usage(arguments->verb, "--shard needs I/N with I from 1 to N, not '%s'", part);
@@ -193,6 +202,8 @@ static int corpus_options(psc_corpus_options *out, const cli_arguments *argument
     out->shard = (int32_t)shard;
     out->n_shards = (int32_t)n_shards;
     out->limit = limit;
+    out->sample = sample;
+    out->seed = seed;
     out->strict = cli_has(arguments, "strict");
     out->field = cli_value(arguments, "field");
     out->note = on_note;
@@ -210,7 +221,12 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
     if (!code) code = cli_real(&s->save_seconds, arguments, "save-seconds", 0);
     if (code) return code;
     if (arguments->n_operands < 1)
-        return cli_usage(arguments->verb, "no corpus; pass files or folders");
+        return cli_usage(
+            arguments->verb, "no corpus; pass files or folders, or - for standard input");
+    if (cli_has(arguments, "patch"))
+        return cli_usage(arguments->verb,
+            "--patch takes values from a source prompt, which a corpus does not have; use --ablate, "
+            "--scale, --steer with file= or --knockout");
     session->accumulate = 1;
     session->n_sequences = (int32_t)s->batch;
     return CLI_OK;
@@ -239,22 +255,61 @@ static psc_status open_all(
     status = psc_session_open(&s->session, s->model, session, error);
     if (!status) status = cli_add_targets(s->session, arguments, error);
     if (!status) status = cli_add_plugins(s->session, arguments, error);
+    if (!status) status = cli_interventions_add(s->session, arguments, error);
     if (!status) cli_bos_note(&bos, "each window");
     return status ? status : resume(s, error);
+}
+
+/* A corpus of which nothing was read has no statistics. A part of a split may have no documents. */
+static psc_status check_read(const survey *s, psc_error *error) {
+    psc_corpus_totals t;
+    psc_corpus_get_totals(&t, s->corpus);
+    if (t.windows > 0 || !s->ended) return PSC_OK;
+    if (t.skipped > 0)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "no document could be read: %lld of %lld were skipped, as said above",
+            (long long)t.skipped, (long long)(t.skipped + t.documents));
+    if (t.documents > 0)
+        return psc_fail(error, PSC_ERROR_INPUT, "the corpus has no text: %lld document%s empty",
+            (long long)t.documents, t.documents == 1 ? " is" : "s are");
+    if (cli_has(s->arguments, "shard")) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT, "the corpus has no documents");
 }
 
 static psc_status deliver(survey *s, psc_error *error) {
     psc_corpus_totals totals;
     psc_corpus_get_totals(&totals, s->corpus);
+    totals.stopped = !s->ended;
     psc_status status = psc_session_report(s->session, &totals, error);
     return status ? status : cli_deliver(psc_session_results(s->session), s->arguments, error);
 }
 
-static psc_status interruption(const survey *s, psc_error *error) {
-    return psc_fail(error, PSC_ERROR_CANCELLED, "stopped after %lld tokens; %s%s", tokens_so_far(s),
-        s->state_path ? "run the same command to resume from "
-                      : "nothing was saved, because --state is missing",
-        s->state_path ? s->state_path : "");
+/* Stopped by a signal: without a state file, delivers what was done. The error says so either way. */
+static psc_status interruption(survey *s, psc_error *error) {
+    const long long tokens = tokens_so_far(s);
+    psc_status status = PSC_OK;
+    if (s->state_path)
+        return psc_fail(error, PSC_ERROR_CANCELLED,
+            "stopped after %lld tokens; run the same command to resume from %s", tokens,
+            s->state_path);
+    if (tokens > 0) status = deliver(s, error);
+    (void)fflush(stdout);
+    if (status) return status;
+    return psc_fail(error, PSC_ERROR_CANCELLED,
+        "stopped after %lld tokens%s; with --state FILE the same command would resume", tokens,
+        tokens > 0 ? ", which the results cover" : "");
+}
+
+static psc_status run_survey(survey *s, psc_error *error) {
+    catch_signals();
+    const long long before = tokens_so_far(s);
+    psc_status status = work(s, error);
+    if (status) return status;
+    if (!s->ended) return interruption(s, error);
+    if (before > 0 && tokens_so_far(s) == before)
+        cli_progress_line("note: the state file was complete; nothing was left to read");
+    status = check_read(s, error);
+    return status ? status : deliver(s, error);
 }
 
 static int run_corpus(const cli_arguments *arguments) {
@@ -265,15 +320,7 @@ static int run_corpus(const cli_arguments *arguments) {
     int code = check(&s, &session, &corpus);
     if (code) return code;
     psc_status status = open_all(&s, &session, &corpus, &error);
-    if (!status) {
-        catch_signals();
-        long long before = tokens_so_far(&s);
-        status = work(&s, &error);
-        if (!status && !s.ended) status = interruption(&s, &error);
-        if (!status && before > 0 && tokens_so_far(&s) == before)
-            cli_progress_line("note: the state file was complete; nothing was left to read");
-    }
-    if (!status) status = deliver(&s, &error);
+    if (!status) status = run_survey(&s, &error);
     psc_session_close(&s.session);
     psc_corpus_close(&s.corpus);
     psc_model_close(&s.model);
@@ -287,10 +334,12 @@ const cli_verb cli_verb_corpus = {
     .name = "corpus",
     .summary = "Runs plugins over documents and shows their statistics.",
     .usage = "[--model MODEL] FILE|DIR... [options]",
-    .notes = "In a folder all *.txt and *.md files (one document per file) and *.jsonl files (one\n"
-             "document per line) are read.\n"
-             "example:\n"
-             "  pythiascope corpus books/ --plugin mlp --state books.state --out books-mlp",
+    .notes =
+        "In a folder all *.txt and *.md files (one document per file) and *.jsonl files (one\n"
+        "document per line) are read, also compressed as .gz or .zst. - is standard input: JSONL\n"
+        "if it begins with {, else one document.\n"
+        "example:\n"
+        "  pythiascope corpus books/ --plugin mlp --state books.state --out books-mlp",
     .options = options,
     .max_operands = 1 << 20,
     .run = run_corpus,

@@ -29,7 +29,8 @@ static psc_status add_place(parts *p, const char *path, psc_error *error) {
         psc_corpus_add_part(&p->totals, p->identity, &p->n_shards, p->given, state.place, error);
     if (!p->setup) p->setup = json_incref(state.setup);
     if (!status && !json_equal(state.setup, p->setup))
-        status = psc_fail(error, PSC_ERROR_INPUT, "it was made with different targets or plugins");
+        status = psc_fail(
+            error, PSC_ERROR_INPUT, "it was made with different targets, plugins or interventions");
     cli_state_free(&state);
     return status ? cli_state_error(path, status, error) : PSC_OK;
 }
@@ -48,6 +49,8 @@ static psc_status merge_all(
     if (status) status = cli_state_error(arguments->operands[0], status, error);
     for (int i = 0; !status && i < arguments->n_operands; i++)
         status = psc_session_state_merge(session, arguments->operands[i], error);
+    if (!status && p->totals.windows == 0)
+        status = psc_fail(error, PSC_ERROR_INPUT, "the parts have no text that could be read");
     if (!status) status = psc_session_report(session, &p->totals, error);
     return status ? status : cli_deliver(psc_session_results(session), arguments, error);
 }

@@ -17,6 +17,12 @@ extern "C" {
  * text; any other file is one document. Documents are numbered from 0 in that order; blank lines do
  * not count.
  *
+ * Each of the three may be compressed (*.jsonl.gz, *.txt.zst, ...): gzip, also of several members, or
+ * zstd of several frames with windows up to 128 MiB, told by the first bytes. Where the data are
+ * damaged or end too early, the rest of the file is one document that cannot be read. A byte order
+ * mark at the start of a file is no part of its text. NaN, Infinity, and numbers of any size are
+ * allowed in the other fields of a line.
+ *
  * A document is tokenized in pieces, so its length is not limited: while more than 64 KiB remain, a
  * piece ends before the last single space between ASCII letters or digits in the second half of the
  * next 64 KiB (without one, after the last whole character). With such cuts Pythia's tokenizer
@@ -36,10 +42,17 @@ typedef struct psc_corpus_options {
     const char *field;       /* the JSON field that holds the text; null: "text" */
     psc_corpus_note_fn note; /* nullable */
     void *payload;           /* of note */
-    int64_t limit; /* reading ends with the window that contains token number `limit`; 0: never */
+    int64_t limit;  /* reading ends with the window that contains token number `limit`; 0: never */
+    int64_t sample; /* reads this many documents, drawn by `seed`; 0: all. Of files only */
+    int64_t seed;   /* not negative */
 } psc_corpus_options;
 #define PSC_CORPUS_OPTIONS_INIT                                                                    \
-    { sizeof(psc_corpus_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_corpus_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* A sample is exact and uniform: the `sample` documents whose 64-bit hash of seed and number is
+ * smallest, of all that have a number, also those that cannot be read. It depends on nothing else, not
+ * on parts either, and a larger one of the same seed contains it. The first call that reads counts the
+ * documents, which reads all JSONL files once; a position has the count. */
 
 /* Lists the files; options may be null. A path that does not exist, a folder without documents, an
  * option out of range, or a model without a tokenizer is an error. */

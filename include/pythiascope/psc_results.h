@@ -124,9 +124,12 @@ typedef struct psc_corpus_totals {
     int32_t window;             /* tokens of a full window; 0: unknown */
     int32_t bos;                /* nonzero: <|endoftext|> in front of each window */
     int64_t limit;              /* the token limit of each part (psc_corpus_options); 0: none */
+    int64_t sample, seed;       /* the documents drawn, and the seed; 0: all documents */
+    int64_t population;         /* of a sample: the documents that it was drawn from */
+    int32_t stopped;            /* nonzero: the reading was interrupted before its end */
 } psc_corpus_totals;
 #define PSC_CORPUS_TOTALS_INIT                                                                     \
-    { sizeof(psc_corpus_totals), 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_corpus_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* PSC_ERROR_STATE when the results are those of a single run. */
 PSC_API psc_status psc_results_get_corpus(

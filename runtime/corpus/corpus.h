@@ -49,6 +49,15 @@ typedef struct corpus_place {
     int64_t documents, skipped, windows, tokens; /* totals; tokens with bos */
 } corpus_place;
 
+/* The documents that are drawn (corpus_sample.c). */
+typedef struct corpus_sample {
+    int64_t n; /* of them; 0: all */
+    int64_t seed;
+    int64_t population; /* documents of the corpus; -1: not counted yet */
+    uint64_t most;      /* the largest key of the sample */
+} corpus_sample;
+#define CORPUS_SAMPLE 10000000 /* most documents of a sample: 80 MB of keys */
+
 /* A source of documents (psc_corpus_open_source). */
 typedef struct corpus_source {
     psc_source_fn next; /* null: the corpus has files */
@@ -71,6 +80,7 @@ struct psc_corpus {
     char *field;
     int32_t window, bos, shard, n_shards, strict;
     int64_t limit; /* tokens; 0: none */
+    corpus_sample sample;
     psc_corpus_note_fn note;
     void *payload;
 
@@ -116,6 +126,11 @@ bool corpus_is_ours(const psc_corpus *corpus);
 /* Skips the document that begins here; with strict, fails. */
 psc_status corpus_leave_out(psc_corpus *corpus, psc_error *error, const char *format, ...)
     PSC_PRINTF(3, 4);
+/* --- corpus_sample.c --- */
+/* Whether a document belongs to the sample; without one, all do. */
+bool corpus_is_drawn(const psc_corpus *corpus, int64_t document);
+/* Counts the documents and draws the sample. */
+psc_status corpus_draw(psc_corpus *corpus, psc_error *error);
 /* --- corpus_source.c --- */
 /* Asks for the next document; opens it if it is this shard's and can be read. */
 psc_status corpus_try_source(psc_corpus *corpus, psc_error *error);

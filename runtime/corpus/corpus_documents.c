@@ -90,7 +90,8 @@ static psc_status begin_text(psc_corpus *c, psc_error *error) {
 /* --- from document to document --------------------------------------------------------------- */
 
 bool corpus_is_ours(const psc_corpus *c) {
-    return c->n_shards == 0 || c->at.next % c->n_shards == c->shard - 1;
+    return (c->n_shards == 0 || c->at.next % c->n_shards == c->shard - 1) &&
+           corpus_is_drawn(c, c->at.next);
 }
 
 static void next_file(psc_corpus *c) {
@@ -159,6 +160,7 @@ static psc_status try_document(psc_corpus *c, psc_error *error) {
 
 psc_status corpus_next_document(psc_corpus *c, psc_error *error) {
     psc_status status = PSC_OK;
+    if (c->sample.n > 0 && c->sample.population < 0) status = corpus_draw(c, error);
     while (status == PSC_OK && c->at.document < 0 && c->at.file < c->n_files)
         status = try_document(c, error);
     if (status != PSC_OK || c->at.document < 0) return status;

@@ -18,6 +18,7 @@ typedef struct written_place {
     char identity[33];
     char read[33]; /* "" for files */
     int64_t window, bos, shard, n_shards, limit, finished;
+    int64_t sample, seed, population, most; /* most: its bits */
     corpus_place at;
 } written_place;
 
@@ -25,25 +26,30 @@ static const struct {
     const char *key;
     size_t offset;
     int64_t least, most;
+    bool sampled; /* only a sample has it */
 } members[] = {
-    {"window", offsetof(written_place, window), 1, INT32_MAX},
-    {"bos", offsetof(written_place, bos), 0, 1},
-    {"shard", offsetof(written_place, shard), 0, PSC_CORPUS_SHARDS},
-    {"n_shards", offsetof(written_place, n_shards), 0, PSC_CORPUS_SHARDS},
-    {"limit", offsetof(written_place, limit), 0, MOST},
-    {"finished", offsetof(written_place, finished), 0, 1},
-    {"file", offsetof(written_place, at.file), 0, MOST},
-    {"line", offsetof(written_place, at.line), 0, MOST},
-    {"offset", offsetof(written_place, at.offset), 0, MOST},
-    {"next", offsetof(written_place, at.next), 0, MOST},
-    {"document", offsetof(written_place, at.document), -1, MOST},
-    {"first", offsetof(written_place, at.first), 0, MOST},
-    {"piece", offsetof(written_place, at.piece), 0, MOST},
-    {"skip", offsetof(written_place, at.skip), 0, MOST},
-    {"documents", offsetof(written_place, at.documents), 0, MOST},
-    {"skipped", offsetof(written_place, at.skipped), 0, MOST},
-    {"windows", offsetof(written_place, at.windows), 0, MOST},
-    {"tokens", offsetof(written_place, at.tokens), 0, MOST},
+    {"window", offsetof(written_place, window), 1, INT32_MAX, false},
+    {"bos", offsetof(written_place, bos), 0, 1, false},
+    {"shard", offsetof(written_place, shard), 0, PSC_CORPUS_SHARDS, false},
+    {"n_shards", offsetof(written_place, n_shards), 0, PSC_CORPUS_SHARDS, false},
+    {"limit", offsetof(written_place, limit), 0, MOST, false},
+    {"finished", offsetof(written_place, finished), 0, 1, false},
+    {"file", offsetof(written_place, at.file), 0, MOST, false},
+    {"line", offsetof(written_place, at.line), 0, MOST, false},
+    {"offset", offsetof(written_place, at.offset), 0, MOST, false},
+    {"next", offsetof(written_place, at.next), 0, MOST, false},
+    {"document", offsetof(written_place, at.document), -1, MOST, false},
+    {"first", offsetof(written_place, at.first), 0, MOST, false},
+    {"piece", offsetof(written_place, at.piece), 0, MOST, false},
+    {"skip", offsetof(written_place, at.skip), 0, MOST, false},
+    {"documents", offsetof(written_place, at.documents), 0, MOST, false},
+    {"skipped", offsetof(written_place, at.skipped), 0, MOST, false},
+    {"windows", offsetof(written_place, at.windows), 0, MOST, false},
+    {"sample", offsetof(written_place, sample), 1, MOST, true},
+    {"seed", offsetof(written_place, seed), 0, INT64_MAX, true},
+    {"population", offsetof(written_place, population), -1, MOST, true},
+    {"most", offsetof(written_place, most), INT64_MIN, INT64_MAX, true},
+    {"tokens", offsetof(written_place, at.tokens), 0, MOST, false},
 };
 enum { N_MEMBERS = sizeof members / sizeof *members };
 
@@ -60,6 +66,10 @@ psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
         .n_shards = c->n_shards,
         .limit = c->limit,
         .finished = corpus_is_finished(c),
+        .sample = c->sample.n,
+        .seed = c->sample.seed,
+        .population = c->sample.population,
+        .most = (int64_t)c->sample.most,
         .at = c->at};
     json_t *place = json_object();
     if (c->source.next) corpus_source_hash(w.read, c);
@@ -67,7 +77,9 @@ psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
     bool complete = json_object_set_new(place, "corpus", json_string(identity)) == 0;
     if (w.read[0]) complete &= json_object_set_new(place, "read", json_string(w.read)) == 0;
     for (int i = 0; i < N_MEMBERS && complete; i++)
-        complete = json_object_set_new(place, members[i].key, json_integer(*member_of(&w, i))) == 0;
+        if (w.sample > 0 || !members[i].sampled)
+            complete =
+                json_object_set_new(place, members[i].key, json_integer(*member_of(&w, i))) == 0;
     *out = complete ? psc_json_dump(place, JSON_COMPACT) : NULL;
     json_decref(place);
     if (*out) return PSC_OK;
@@ -96,6 +108,7 @@ static psc_status take_members(written_place *out, const json_t *place, psc_erro
     if (status != PSC_OK) return status;
     for (int i = 0; i < N_MEMBERS; i++) {
         const json_t *value = json_object_get(place, members[i].key);
+        if (members[i].sampled && !json_object_get(place, "sample")) continue;
         if (!json_is_integer(value)) return invalid(members[i].key, "must be an integer", error);
         *member_of(out, i) = json_integer_value(value);
         if (json_integer_value(value) < members[i].least ||
@@ -152,6 +165,23 @@ static psc_status check_origin(const psc_corpus *c, const written_place *w, psc_
         "it was made from files with other paths or sizes, or a different field");
 }
 
+/* "a sample of 100 documents with seed 1", or all documents. */
+static void sample_text(char out[80], int64_t n, int64_t seed) {
+    if (n > 0)
+        snprintf(out, 80, "a sample of %" PRId64 " documents with seed %" PRId64, n, seed);
+    else
+        snprintf(out, 80, "all documents");
+}
+
+static psc_status check_sample(
+    int64_t sample, int64_t seed, const written_place *w, psc_error *error) {
+    char made[80], asked[80];
+    if (w->sample == sample && w->seed == seed) return PSC_OK;
+    sample_text(made, w->sample, w->seed);
+    sample_text(asked, sample, seed);
+    return psc_fail(error, PSC_ERROR_INPUT, "it was made from %s, not from %s", made, asked);
+}
+
 static psc_status check_place(const psc_corpus *c, const written_place *w, psc_error *error) {
     psc_status status = check_origin(c, w, error);
     if (status != PSC_OK) return status;
@@ -161,6 +191,8 @@ static psc_status check_place(const psc_corpus *c, const written_place *w, psc_e
             (int)w->window, w->bos ? "with" : "without", (int)c->window,
             c->bos ? "with" : "without");
     if (w->shard != c->shard || w->n_shards != c->n_shards) return wrong_part(w, c, error);
+    status = check_sample(c->sample.n, c->sample.n ? c->sample.seed : 0, w, error);
+    if (status != PSC_OK) return status;
     if (c->limit > 0 && w->at.tokens >= c->limit && w->limit != c->limit)
         return psc_fail(error, PSC_ERROR_INPUT,
             "it already has %" PRId64 " tokens, but the limit is %" PRId64, w->at.tokens, c->limit);
@@ -176,6 +208,10 @@ psc_status psc_corpus_seek(psc_corpus *c, const char *place, psc_error *error) {
     written_place w = {.identity = ""};
     psc_status status = read_place(&w, place, error);
     if (status == PSC_OK) status = check_place(c, &w, error);
+    if (status == PSC_OK && w.sample > 0) {
+        c->sample.population = w.population;
+        c->sample.most = (uint64_t)w.most;
+    }
     if (status == PSC_OK && c->source.next) status = corpus_source_reach(c, &w.at, w.read, error);
     if (status == PSC_OK) status = corpus_go_to(c, &w.at, error);
     if (status == PSC_OK) c->source.lost = false;
@@ -194,7 +230,10 @@ static psc_status check_part(psc_corpus_totals *totals, char identity[33], int32
         *totals = (psc_corpus_totals){.struct_size = sizeof *totals,
             .window = (int32_t)w->window,
             .bos = (int32_t)w->bos,
-            .limit = w->limit};
+            .limit = w->limit,
+            .sample = w->sample,
+            .seed = w->seed,
+            .population = w->population};
     }
     if (strcmp(identity, w->identity) != 0 || totals->window != w->window || totals->bos != w->bos)
         return psc_fail(error, PSC_ERROR_INPUT,
@@ -205,6 +244,12 @@ static psc_status check_part(psc_corpus_totals *totals, char identity[33], int32
             "it was made with a limit of %" PRId64
             " tokens (0: none), but the first part with %" PRId64,
             w->limit, totals->limit);
+    psc_status status = check_sample(totals->sample, totals->seed, w, error);
+    if (status != PSC_OK) return status;
+    if (totals->population != w->population)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it counted %" PRId64 " documents in the corpus, but the first part %" PRId64,
+            w->population, totals->population);
     if (n != *n_shards)
         return psc_fail(error, PSC_ERROR_INPUT,
             "it is one of %d part(s), but the first is one of %d", (int)n, (int)*n_shards);

@@ -28,6 +28,12 @@ static psc_status check_options(
         return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d of the corpus does not exist",
             (int)o->shard, (int)o->n_shards);
     if (o->limit < 0) return psc_fail(error, PSC_ERROR_INPUT, "the token limit is negative");
+    if (o->sample < 0 || o->sample > CORPUS_SAMPLE || o->seed < 0)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "a sample needs 1 to %d documents and a seed that is not negative", CORPUS_SAMPLE);
+    if (o->sample > 0 && !texts)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "a sample needs files: their documents are counted first, and other sources are read once");
     if (texts && !psc_model_has_tokenizer(model))
         return psc_fail(error, PSC_ERROR_INPUT,
             "%s has no tokenizer.json, so documents cannot be tokenized", model->path);
@@ -46,6 +52,7 @@ static psc_status set_up(psc_corpus *c, const psc_corpus_options *o, psc_error *
     c->n_shards = o->n_shards;
     c->strict = o->strict;
     c->limit = o->limit;
+    c->sample = (corpus_sample){o->sample, o->seed, -1, 0};
     c->note = o->note;
     c->payload = o->payload;
     c->at.document = -1;
@@ -200,7 +207,10 @@ void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *c) {
         .tokens = c->at.tokens,
         .window = c->window,
         .bos = c->bos,
-        .limit = c->limit};
+        .limit = c->limit,
+        .sample = c->sample.n,
+        .seed = c->sample.seed,
+        .population = c->sample.population < 0 ? 0 : c->sample.population};
 }
 
 bool corpus_is_finished(const psc_corpus *c) {

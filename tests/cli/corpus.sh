@@ -185,6 +185,101 @@ check 'they are counted' grep -q '"documents_skipped": 6' "$work/bad.json"
 check 'the good ones are counted' grep -q '"documents": 3' "$work/bad.json"
 expect 1 'latin.txt is not UTF-8' corpus "$work/bad/latin.txt" --plugin ln --strict
 
+# Nothing that could be read: a sentence, and not 0.
+printf '["x"]\n{"text": 5}\n' >"$work/refused.jsonl"
+: >"$work/nothing.txt"
+: >"$work/nothing.jsonl"
+"$program" corpus "$work/refused.jsonl" --plugin ln >"$work/stdout" 2>"$work/stderr"
+check 'all documents refused' test $? -eq 1 -a ! -s "$work/stdout"
+check 'it says so' grep -q '^pythiascope: no document could be read: 2 of 2 were skipped' "$work/stderr"
+expect 1 'the corpus has no text: 1 document is empty' corpus "$work/nothing.txt" --plugin ln
+expect 1 'the corpus has no documents' corpus "$work/nothing.jsonl" --plugin ln
+check 'a part without documents is none' "$program" corpus "$work/nothing.txt" --plugin ln --shard 2/2 \
+    --state "$work/none.state" >"$work/stdout" 2>&1
+"$program" corpus "$work/nothing.txt" --plugin ln --shard 1/2 --state "$work/empty.state" >"$work/stdout" 2>&1
+expect 1 'the parts have no text' merge "$work/none.state" "$work/empty.state"
+
+# Compressed files, in folders too; what is cut off is counted.
+mkdir "$work/packed"
+gzip -c "$docs/c.jsonl" >"$work/packed/c.jsonl.gz"
+gzip -c "$docs/b/one.txt" >"$work/packed/one.txt.gz"
+head -c 300 "$work/packed/one.txt.gz" >"$work/packed/two.md.gz"
+"$program" corpus "$work/packed" --plugin ln --json >"$work/packed.json" 2>"$work/stderr"
+check 'compressed files are read' grep -q '"documents": 30' "$work/packed.json"
+check 'one is cut off' grep -q '"documents_skipped": 1' "$work/packed.json"
+check 'it is named' grep -q 'two.md.gz is cut off: its gzip data end too early; skipped' "$work/stderr"
+expect 1 'two.md.gz is cut off' corpus "$work/packed/two.md.gz" --plugin ln --strict
+
+# A sample: the same documents for any parts, batches and resumptions; a larger one contains it.
+sample="--sample 7 --seed 3"
+# shellcheck disable=SC2086 # lists of arguments
+{
+    check 'a sample' run sample7 $sample
+    check 'its size' grep -q '"documents": 7' "$work/sample7/results.json"
+    check 'what it was drawn from' grep -q '"documents_in_corpus": 32' "$work/sample7/results.json"
+    check 'it is shown' grep -q "^a sample of 7 of the corpus's 32 documents, seed 3$" "$work/sample7.stdout"
+    for part in 1 2; do
+        check "part $part of a sample" run sample_part$part $sample --shard $part/2 --state "$work/sample$part.state"
+    done
+    check 'parts of a sample' "$program" merge "$work/sample1.state" "$work/sample2.state" \
+        --out "$work/sample_merged" >"$work/stdout"
+    check 'are the sample' same sample7 sample_merged
+    check 'a limited sample' run sample_begun $sample --limit-tokens 100 --state "$work/sample.state"
+    check 'a resumed sample' run sample_resumed $sample --state "$work/sample.state" --batch 1
+    check 'is the sample' same sample7 sample_resumed
+    check 'another seed' run sample_other --sample 7 --seed 4
+    check 'has other documents' sh -c "! cmp -s '$work/sample7/tensors.safetensors' '$work/sample_other/tensors.safetensors'"
+    check 'more than there are' run sample_all --sample 1000
+    check 'are all' cmp "$work/whole/tensors.safetensors" "$work/sample_all/tensors.safetensors"
+    expect 1 'a sample of 7 documents with seed 3, not from all documents' corpus "$docs" $plugins \
+        --window 64 --state "$work/sample.state"
+    expect 1 'from a sample of 7 documents with seed 3, not from a sample of 7 documents with seed 4' \
+        corpus "$docs" $plugins --window 64 --state "$work/sample.state" --sample 7 --seed 4
+    run other_part --sample 7 --seed 4 --shard 2/2 --state "$work/other2.state"
+    expect 1 'seed 4, not from a sample of 7 documents with seed 3' merge "$work/sample1.state" "$work/other2.state"
+}
+expect 2 'seed needs --sample' corpus "$docs" --seed 3
+expect 2 '--sample needs an integer' corpus "$docs" --sample 0
+
+# Interventions: recorded, merged, and said.
+edits="--ablate L0H3 --scale 0_mlp_out:alpha=0.5,rows=1-9"
+# shellcheck disable=SC2086 # lists of arguments
+{
+    check 'interventions' run edited $edits
+    check 'they are said' grep -q 'sets L0H3 to zero (rows: all)' "$work/edited.stdout"
+    check 'they change the results' sh -c "! cmp -s '$work/whole/tensors.safetensors' '$work/edited/tensors.safetensors'"
+    for part in 1 2; do
+        check "part $part" run edited_part$part $edits --shard $part/2 --state "$work/edit$part.state"
+    done
+    check 'edited parts' "$program" merge "$work/edit1.state" "$work/edit2.state" --out "$work/edited_merged" >"$work/stdout"
+    check 'are the edited corpus' same edited edited_merged
+    run plain_part --shard 2/2 --state "$work/plain2.state"
+    expect 1 'different targets, plugins or interventions' merge "$work/edit1.state" "$work/plain2.state"
+    expect 1 'made with the plugins ln, mlp, logits, ablate, scale, not ln, mlp, logits' corpus "$docs" $plugins \
+        --window 64 --shard 1/2 --state "$work/edit1.state"
+}
+expect 2 'patch takes values from a source prompt' corpus "$docs" --patch L0H3
+expect 1 'by=mean over a corpus needs file=' corpus "$docs" --ablate 0_mlp_out:by=mean
+expect 1 'by=resample takes rows of a source prompt' corpus "$docs" --ablate 0_mlp_out:by=resample
+expect 1 'the vector must come from file=' corpus "$docs" --steer 0_mlp_out
+
+# Without a state file a signal still delivers what was done, and says that it is not all.
+for i in 1 2 3 4 5 6 7 8; do cat "$source/docs/architecture.md" "$source/docs/hooks.md"; done |
+    iconv -c -t ASCII >"$work/long.txt"
+# shellcheck disable=SC2086 # a list of arguments
+"$program" corpus "$work/long.txt" $plugins --window 64 --batch 1 --threads 1 --out "$work/stopped" \
+    >"$work/stopped.stdout" 2>"$work/stderr" &
+pid=$!
+sleep 1
+kill -TERM $pid # a shell's background job ignores SIGINT
+wait $pid
+check 'a stopped run fails' test $? -eq 1
+check 'it prints its totals' grep -q '^stopped before the end of the corpus$' "$work/stopped.stdout"
+check 'and all sections' test "$(grep -cE '^(ln|mlp|logits) ' "$work/stopped.stdout")" = 3
+check 'and writes them' grep -q '"stopped": true' "$work/stopped/results.json"
+check 'then one sentence' grep -qE '^pythiascope: stopped after [0-9]+ tokens, which the results cover; with --state' \
+    "$work/stderr"
+
 # Usage and the corpus.
 mkfifo "$work/pipe.state"
 expect 1 'not a regular file' corpus "$docs" --state "$work/pipe.state"

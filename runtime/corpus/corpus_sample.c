@@ -1,0 +1,91 @@
+/* A sample of documents: those N whose key is smallest,
+ *
+ *   key(d) = mix(d xor mix(seed)),   mix: the finalizer of SplitMix64, a bijection of 64 bits
+ *
+ * so no two documents have the same key, and any N documents are as likely as any other. A first pass
+ * counts the documents and finds the largest key of the sample; from then on a document's number
+ * alone says whether it belongs to it, in every part and after every resumption. A larger sample of
+ * the same seed contains a smaller one. */
+#include "corpus.h"
+
+#include <stdlib.h>
+
+static uint64_t mix(uint64_t z) {
+    z += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static uint64_t key_of(const corpus_sample *sample, int64_t document) {
+    return mix((uint64_t)document ^ mix((uint64_t)sample->seed));
+}
+
+bool corpus_is_drawn(const psc_corpus *c, int64_t document) {
+    return c->sample.n == 0 || key_of(&c->sample, document) <= c->sample.most;
+}
+
+/* --- the first pass -------------------------------------------------------------------------- */
+
+/* The documents of a JSONL file; a damaged rest is one. */
+static psc_status count_lines(int64_t *n, psc_corpus *c, const char *path, psc_error *error) {
+    corpus_stream *stream = NULL;
+    corpus_line line = {LINE_READ, 0};
+    psc_status status = corpus_stream_open(&stream, path, error);
+    while (status == PSC_OK && line.kind != LINE_END) {
+        status = corpus_read_line(&line, c, stream, path, error);
+        if (status == PSC_OK) *n += line.kind == LINE_READ || line.kind == LINE_TOO_LONG;
+    }
+    corpus_stream_close(&stream);
+    if (status != PSC_ERROR_INPUT) return status;
+    ++*n;
+    return PSC_OK;
+}
+
+static psc_status count_documents(int64_t *n, psc_corpus *c, psc_error *error) {
+    psc_status status = PSC_OK;
+    *n = 0;
+    for (int64_t i = 0; i < c->n_files && status == PSC_OK; i++)
+        if (c->files[i].jsonl)
+            status = count_lines(n, c, c->files[i].path, error);
+        else
+            ++*n;
+    return status;
+}
+
+/* heap [n]: every key is at least as large as its children's; heap[0] may be too small. */
+static void sift(uint64_t *heap, int64_t n) {
+    for (int64_t at = 0, child = 1; child < n; at = child, child = 2 * at + 1) {
+        if (child + 1 < n && heap[child + 1] > heap[child]) child++;
+        if (heap[at] >= heap[child]) return;
+        const uint64_t larger = heap[child];
+        heap[child] = heap[at];
+        heap[at] = larger;
+    }
+}
+
+psc_status corpus_draw(psc_corpus *c, psc_error *error) {
+    corpus_sample *s = &c->sample;
+    int64_t n = 0;
+    psc_status status = count_documents(&n, c, error);
+    if (status != PSC_OK) return status;
+    s->most = UINT64_MAX;
+    s->population = n;
+    if (s->n >= n) return PSC_OK;
+    uint64_t *heap = malloc((size_t)s->n * sizeof *heap);
+    if (!heap) {
+        s->population = -1;
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a sample of %lld documents",
+            (long long)s->n);
+    }
+    for (int64_t i = 0; i < s->n; i++) heap[i] = UINT64_MAX; /* more than any of the sample */
+    for (int64_t d = 0; d < n; d++) {
+        const uint64_t key = key_of(s, d);
+        if (key >= heap[0]) continue;
+        heap[0] = key;
+        sift(heap, s->n);
+    }
+    s->most = heap[0];
+    free(heap);
+    return PSC_OK;
+}
