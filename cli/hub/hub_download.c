@@ -34,8 +34,9 @@ typedef struct download {
     const hub_store *store;
     const char *repository;
     const hub_listing *listings;
-    int32_t n_listings, n_items, *left; /* [n_listings]: files that are missing */
-    int64_t *loaded;                    /* [n_listings]: bytes */
+    int32_t n_listings, n_items, n_whole; /* n_whole: revisions that are finished */
+    int32_t *left;                        /* [n_listings]: files that are missing */
+    int64_t *loaded;                      /* [n_listings]: bytes */
     item *items;
     CURLM *multi;
     slot slots[SLOTS];
@@ -71,20 +72,26 @@ static const hub_file *file_of(const download *d, const item *i) {
     return &d->listings[i->listing].files[i->file];
 }
 
-static psc_status whole(download *d, int32_t listing, psc_error *error) {
-    const hub_listing *l = &d->listings[listing];
-    const psc_status status = hub_store_finish(d->store, l, error);
-    if (!status) d->whole(d->store, l, d->loaded[listing], d->payload);
+/* Finishes the revisions that have all their files, in order: a later one waits for those before
+ * it. */
+static psc_status finish_whole(download *d, psc_error *error) {
+    psc_status status = PSC_OK;
+    while (!status && d->n_whole < d->n_listings && d->left[d->n_whole] == 0) {
+        const hub_listing *l = &d->listings[d->n_whole];
+        status = hub_store_finish(d->store, l, error);
+        if (!status) d->whole(d->store, l, d->loaded[d->n_whole], d->payload);
+        d->n_whole++;
+    }
     return status;
 }
 
-/* A file is there: link it, and finish its revision if it is the last. */
+/* A file is there: link it, and finish its revision if it was the last. */
 static psc_status settle(download *d, item *i, psc_error *error) {
     const hub_listing *l = &d->listings[i->listing];
     psc_status status = hub_store_link(d->store, l, file_of(d, i), error);
     i->is_done = true;
     i->is_active = false;
-    if (!status && --d->left[i->listing] == 0) status = whole(d, i->listing, error);
+    if (!status && --d->left[i->listing] == 0) status = finish_whole(d, error);
     return status;
 }
 
@@ -125,9 +132,8 @@ static psc_status plan(download *d, psc_error *error) {
     d->total = needed;
     psc_status status = hub_store_check_room(d->store, needed, error);
     for (int32_t l = 0; l < d->n_listings && !status; l++)
-        status = d->left[l] > 0 ? hub_store_prepare(d->store, &d->listings[l], error)
-                                : whole(d, l, error);
-    return status;
+        if (d->left[l] > 0) status = hub_store_prepare(d->store, &d->listings[l], error);
+    return status ? status : finish_whole(d, error);
 }
 
 /* --- the loop -------------------------------------------------------------------------------- */

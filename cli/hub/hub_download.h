@@ -7,7 +7,7 @@
 
 #include "hub_store.h"
 
-/* Called when all files of a revision are there. loaded: bytes that this command downloaded of it. */
+/* Called in the order of the listings, when all files of a revision are there. loaded: bytes that this command downloaded of it. */
 typedef void (*hub_whole_fn)(
     const hub_store *store, const hub_listing *listing, int64_t loaded, void *payload);
 

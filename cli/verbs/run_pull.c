@@ -126,21 +126,16 @@ static psc_status list(pull *p, psc_error *error) {
 
 static void say_whole(
     const hub_store *store, const hub_listing *listing, int64_t loaded, void *payload) {
-    char folder[4608], shown[4700], size[32], fresh[32];
+    char folder[4608], shown[4700], size[32];
     int64_t bytes = 0;
     (void)payload;
     for (int32_t i = 0; i < listing->n; i++) bytes += listing->files[i].size;
     hub_store_folder(folder, sizeof folder, store, listing);
     psc_report_escape(shown, sizeof shown, folder, strlen(folder));
     hub_size_text(size, sizeof size, bytes);
-    hub_size_text(fresh, sizeof fresh, loaded);
     cli_progress_line(NULL);
-    printf("%s: %d files, %s%s%s%s, in %s\n", listing->subject, (int)listing->n, size,
-        loaded == bytes ? "" : ", ",
-        loaded == bytes ? ""
-        : loaded > 0    ? fresh
-                        : "already there",
-        loaded > 0 && loaded < bytes ? " downloaded now" : "", shown);
+    printf("%s: %d files, %s, %sin %s\n", listing->subject, (int)listing->n, size,
+        loaded > 0 ? "" : "already there, ", shown);
     fflush(stdout);
 }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 from conftest import NAME, WEIGHTS, Program
 from hub_models import config, model, sharded_model
-from hub_server import FakeHub, etag
+from hub_server import FakeHub, Handler, etag, sha256
 
 NEEDED = ("README.md", "config.json", WEIGHTS)
 
@@ -54,20 +55,21 @@ def test_all_steps_in_ascending_order(hub: FakeHub, program: Program) -> None:
     repository = hub.repositories[NAME]
     for step in (1000, 0, 20, 143000):
         repository.add(f"step{step}", model(seed=step % 1000))  # step0, 1000, 143000: the same
+
+    def late(handler: Handler) -> bool:
+        time.sleep(0.5 if handler.path.endswith(sha256(model(0)[WEIGHTS])) else 0)
+        return False
+
+    hub.fault("/blob/", late, times=9, host="store")
     out = program.run("pull", f"{NAME}@all-steps")
     steps = [line.split(":")[0] for line in out.splitlines() if "files" in line]
     assert steps == [f"{NAME}@step{step}" for step in (0, 20, 1000, 143000)]
-    assert sorted(os.listdir(program.root / "refs")) == [
-        "step0",
-        "step1000",
-        "step143000",
-        "step20",
-    ]
+    refs = sorted(os.listdir(program.root / "refs"))
+    assert refs == ["step0", "step1000", "step143000", "step20"]
     assert len(hub.asked("/blob/")) == 2, "equal weights are downloaded once"
     assert f"--model {NAME}@step143000" in out
-    assert f"{NAME}@step20  " in program.run(
-        "analyze", "--model", f"{NAME}@step20", "--tokens", "1"
-    )
+    out = program.run("analyze", "--model", f"{NAME}@step20", "--tokens", "1")
+    assert f"{NAME}@step20  " in out
     error = program.fail("info", NAME)
     assert "has @step0, @step20, @step1000, @step143000 of it" in error
 
