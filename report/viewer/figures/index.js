@@ -8,6 +8,8 @@ import { attentionStatistics } from "./attention_statistics.js";
 import { bins } from "./bins.js";
 import { changesFigure } from "./changes_figure.js";
 import { composition } from "./composition.js";
+import { checkpoints } from "./checkpoints.js";
+import { isStacked } from "./checkpoints_data.js";
 import { contexts } from "./contexts.js";
 import { copying } from "./copying.js";
 import { curves } from "./curves.js";
@@ -90,6 +92,12 @@ function isKnownElsewhere(array) {
   return array.key === "target_ids" && array.axes[array.axes.length - 1] === "ids";
 }
 
+/** What special figures see of a section: not the arrays over checkpoints. */
+function unstacked(section, free, values) {
+  const arrays = new Map([...free].filter(([, array]) => !isStacked(array)));
+  return Object.assign(Object.create(section), { arrays, values });
+}
+
 /** What figure.match() answers; null where it throws, so that other figures get the arrays. */
 function matchOf(figure, section) {
   try {
@@ -109,8 +117,9 @@ export function figuresOf(section) {
   const free = new Map([...section.arrays].filter(([, array]) => !isKnownElsewhere(array)));
   const values = new Map(section.values);
   const view = Object.assign(Object.create(section), { arrays: free, values });
-  for (const figure of [...FIGURES, ...GENERIC]) {
-    const match = matchOf(figure, view);
+  for (const figure of [checkpoints, ...FIGURES, ...GENERIC]) {
+    const isSpecial = FIGURES.includes(figure);
+    const match = matchOf(figure, isSpecial ? unstacked(section, free, values) : view);
     if (!match) continue;
     found.push({ figure, title: match.title, arrays: match.arrays, values: match.values || [] });
     for (const key of match.arrays) free.delete(key);

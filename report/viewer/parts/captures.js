@@ -15,19 +15,26 @@ const AXES = [
 /** The section's axis of this name and length; another length gets a name of its own. */
 function axisOf(section, name, n) {
   const known = section.axis(name);
+  if (known && known.n === n) return name;
   const unique = known && known.n !== n ? `${name} (${n})` : name;
   section.axes.set(unique, new Axis(unique, { n, numbers: { from: 0 } }));
   return unique;
+}
+
+function namesOf(shape, known) {
+  return known.length === shape.length ? known : shape.map((_, i) => `axis ${i}`);
 }
 
 /** A Section "captures" whose arrays have axes; null if the run has no captures. */
 export function captureSection(run) {
   if (run.captures.size === 0) return null;
   const section = new Section(run, { name: "captures", version: run.version });
+  const checkpoints = run.sections.map((one) => one.axis("checkpoints")).find(Boolean);
   for (const [key, array] of run.captures) {
     const known = AXES.find(([end]) => end.test(key))[1];
-    const names =
-      known.length === array.shape.length ? known : array.shape.map((_, i) => `axis ${i}`);
+    const stacked = checkpoints && known.length + 1 === array.shape.length;
+    const names = namesOf(array.shape, stacked ? ["checkpoints", ...known] : known);
+    if (stacked) section.axes.set("checkpoints", checkpoints);
     array.axes = names.map((name, i) => axisOf(section, name, array.shape[i]));
     section.arrays.set(key, array);
   }

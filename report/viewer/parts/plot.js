@@ -1,7 +1,7 @@
 // The ground of a chart: scales, axes, grid, names and a legend, as SVG.
 import { axisBottom, axisLeft } from "d3-axis";
 import { format } from "d3-format";
-import { scaleLinear, scaleLog, scalePoint } from "d3-scale";
+import { scaleLinear, scaleLog, scalePoint, scaleSymlog } from "d3-scale";
 import { select } from "d3-selection";
 import { category } from "./colors.js";
 import { el } from "./dom.js";
@@ -46,6 +46,7 @@ function scaleOf(axis, range) {
       range
     ).padding(0.5);
   if (axis.log) return scaleLog(axis.domain, range);
+  if (axis.symlog) return scaleSymlog(axis.domain, range).constant(axis.symlog);
   const scale = scaleLinear(axis.domain, range);
   return axis.exact ? scale : scale.nice();
 }
@@ -62,17 +63,33 @@ function dressed(g, made) {
   select(g).call(made).attr("class", "axis").attr("font-family", null).attr("font-size", null);
 }
 
+/** Of the given ticks those that have room beside the one before; the last one always has. */
+function roomy(ticks, x) {
+  const kept = [];
+  let free = Infinity;
+  for (const tick of [...ticks].reverse()) {
+    const half = textWidth(TICK(tick)) / 2 + 4;
+    if (x(tick) + half > free) continue;
+    free = x(tick) - (kept.length ? half : 2 * half);
+    kept.push(tick);
+  }
+  return kept.reverse();
+}
+
 function bottomAxis(g, axis, x, width) {
   const made = axisBottom(x).tickSizeOuter(0);
   if (axis.labels) {
     const texts = axis.labels.map((text) => fit(text, LABEL));
     made.tickValues(thinned(texts, width)).tickFormat((i) => texts[i]);
-  } else if (axis.log) made.ticks(Math.max(2, width / 90), TICK);
+  } else if (axis.ticks) made.tickValues(roomy(axis.ticks, x)).tickFormat(TICK);
+  else if (axis.log) made.ticks(Math.max(2, width / 90), TICK);
   else {
     const ticks = x.ticks(Math.max(2, Math.min(10, width / 70)));
     made.tickValues(axis.whole ? ticks.filter(Number.isInteger) : ticks).tickFormat(TICK);
   }
   dressed(g, made);
+  const last = axis.ticks && g.querySelector(".tick:last-of-type text");
+  if (last) last.setAttribute("text-anchor", "end"); // it is at the edge
 }
 
 function leftAxis(g, axis, y, height) {
@@ -155,7 +172,8 @@ function names(g, given, inner, left) {
 }
 
 /**
- * Draws axes into area. given: x and y as {name, domain [low, high] or labels [texts], log, whole
+ * Draws axes into area. given: x and y as {name, domain [low, high] or labels [texts], log, symlog
+ * (logarithmic from this number on, linear below), ticks [numbers] (those that have room), whole
  * (ticks at integers only), exact (the domain as it is)}, height in pixels without the legend,
  * legend [{name, color, dash}], label (for screen readers).
  * Returns {svg, x, y (scales), left, top, width, height (of the plot, in pixels), add(tag,
