@@ -134,9 +134,9 @@ function nothing(area) {
 
 /**
  * Lines in area. given: x {name, values [numbers] or labels [texts], log, symlog, ticks}, y {name,
- * log, zero (default true: 0 is in sight), domain}, series [{name, values, low, high (the band), color, dash,
- * points}], levels [{name, value}] (horizontal marks), height, label, onEnter(i), onLeave(),
- * onPick(i). NaN breaks a line. Returns {highlight(i)}; -1: none.
+ * log, zero (default true: 0 is in sight), domain}, series [{name, values, low, high (the band),
+ * color, dash, points}], levels [{name, value}] (horizontal marks), height, label, onEnter(i),
+ * onLeave(), onPick(i). NaN breaks a line. Returns {highlight(i)}; -1: none.
  */
 export function lines(area, width, given) {
   const series = colored(given.series);
