@@ -105,9 +105,17 @@ static void put_labels(char *out, const psc_stack *stack, int32_t t) {
     }
 }
 
+/* " at @22 'umb'": a row and its token. */
+static void put_row(char *out, size_t size, const psc_results *results, int32_t row) {
+    const psc_result_token *token = row < results->n_tokens ? &results->tokens[row] : NULL;
+    char *text = token && token->bytes ? psc_text_cleaned(token->bytes, token->n_bytes) : NULL;
+    snprintf(out, size, text ? " at @%d '%.48s'" : " at @%d", (int)row, text);
+    free(text);
+}
+
 static psc_status add_bars(const psc_stack *stack, int32_t t, double *p, char *texts) {
     const char **labels = malloc((size_t)stack->n * sizeof *labels);
-    char title[160], shown[128];
+    char title[224], shown[128], row[80];
     if (!labels) return psc_stack_no_memory(stack);
     put_labels(texts, stack, t);
     for (int32_t k = 0; k < stack->n; k++) {
@@ -115,7 +123,8 @@ static psc_status add_bars(const psc_stack *stack, int32_t t, double *p, char *t
         p[k] = target_of(stack, k, t)->p;
     }
     psc_stack_target_shown(shown, sizeof shown, stack, t);
-    snprintf(title, sizeof title, "p of %s", shown);
+    put_row(row, sizeof row, stack->out, target_of(stack, 0, t)->row);
+    snprintf(title, sizeof title, "p of %s%s", shown, row);
     const psc_status status = psc_section_add_bars(
         &stack->out->sections[PSC_STACK_SECTION], title, "", stack->n, labels, p);
     free(labels);

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .plugins.plugin_options import option
     from .plugins.step import Step
     from .results.result_folder import read_folder
+    from .runtime.checkpoints import checkpoints
 
 __all__ = [
     "ActivationCache",
@@ -59,6 +60,7 @@ __all__ = [
     "Variant",
     "ablate",
     "accumulator",
+    "checkpoints",
     "get_act_name",
     "knockout",
     "merge",
@@ -78,6 +80,7 @@ _LATER = {
     "Step": "plugins.step",
     "Variant": "plugins.host_variants",
     "accumulator": "plugins.accumulators",
+    "checkpoints": "runtime.checkpoints",
     "merge": "corpora.corpus",
     "option": "plugins.plugin_options",
     "read_folder": "results.result_folder",

@@ -218,11 +218,16 @@ class Result:
     def _read_captures(self) -> dict[str, Array]:
         out: dict[str, Array] = {}
         a = c.psc_array()
+        stacked = self.sections.get("checkpoints")  # of results over training steps
+        steps = stacked.axes.get("checkpoints") if stacked else None
         for i in range(self._reader.count("psc_results_capture_count")):
             self._reader.get("psc_results_capture_at", a, i)
             shape, name = a.shape[: a.n_axes], text_of(a.name)
-            dims = _capture_dims(name, a.n_axes)
+            dims = ("checkpoints", *_capture_dims(name, a.n_axes - 1)) if steps is not None else ()
+            dims = dims or _capture_dims(name, a.n_axes)
             coords: dict[str, Coordinate] = {d: _numbers(n) for d, n in zip(dims, shape)}
+            if steps is not None:
+                coords["checkpoints"] = steps
             out[name] = read_array(self._reader, a, dims, coords, {})
         return out
 

@@ -10,7 +10,7 @@ from .._c.paths import path_bytes
 from ..errors import StateError
 from . import tokens as tk
 from .config import Config
-from .opened import OpenModel, cache_folder, cache_limit, embedded_folder
+from .opened import OpenModel, cache_folder, cache_limit, embedded_folder, named_folder
 from .session import Session
 from .tokens import Input, Tokens
 from .turn import Turn
@@ -67,7 +67,9 @@ class ModelBase:
         chunk: int = 0,
         cache: bool = True,
     ) -> None:
-        path = embedded_folder() if folder is None else os.fsdecode(path_bytes(folder))
+        path = (
+            embedded_folder() if folder is None else named_folder(os.fsdecode(path_bytes(folder)))
+        )
         opened = (
             OpenModel(path, cache_dir=cache_folder(), cache_limit=cache_limit())
             if cache

@@ -24,9 +24,11 @@ __all__ = [
     "cache_limit",
     "check_process",
     "embedded_folder",
+    "named_folder",
 ]
 
 _EMBEDDED = os.path.join("models", "books-5m")
+_NAMES = ("books-5m", "books-0.5m")
 
 
 def embedded_folder() -> str:
@@ -43,6 +45,23 @@ def embedded_folder() -> str:
         "the embedded model is neither in the package nor in the clone; reinstall pythiascope, or "
         "pass the folder of a model"
     )
+
+
+def named_folder(model: str) -> str:
+    """The folder of a name of an embedded model; other names and folders as they are.
+
+    Args:
+        model: "books-5m", or "books-0.5m" and "books-0.5m@step1000", which only a clone or an
+            installation of the program has.
+    """
+    name, at, revision = model.partition("@")
+    if name not in _NAMES or os.path.exists(name):
+        return model
+    for place in (native_folder(), source_folder()):
+        folder = os.path.join(place, "models", name)
+        if os.path.isdir(folder):
+            return folder + at + revision
+    return model
 
 
 def cache_folder() -> str | None:
