@@ -33,7 +33,7 @@ function drawLines(area, width, cut) {
       el(
         "p",
         { class: "note" },
-        `The ${series.length} that grow largest are drawn; ${others} others are in the table.`
+        `The ${series.length} largest at any step are drawn; ${others} others are in the table.`
       )
     );
 }
