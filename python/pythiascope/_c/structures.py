@@ -1315,6 +1315,10 @@ class psc_corpus_totals(ctypes.Structure):
     window: int
     bos: int
     limit: int
+    sample: int
+    seed: int
+    population: int
+    stopped: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("documents", ctypes.c_int64),
@@ -1324,6 +1328,10 @@ class psc_corpus_totals(ctypes.Structure):
         ("window", ctypes.c_int32),
         ("bos", ctypes.c_int32),
         ("limit", ctypes.c_int64),
+        ("sample", ctypes.c_int64),
+        ("seed", ctypes.c_int64),
+        ("population", ctypes.c_int64),
+        ("stopped", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -1854,6 +1862,8 @@ class psc_corpus_options(ctypes.Structure):
     note: Any
     payload: Address
     limit: int
+    sample: int
+    seed: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("window", ctypes.c_int32),
@@ -1865,6 +1875,8 @@ class psc_corpus_options(ctypes.Structure):
         ("note", psc_corpus_note_fn),
         ("payload", ctypes.c_void_p),
         ("limit", ctypes.c_int64),
+        ("sample", ctypes.c_int64),
+        ("seed", ctypes.c_int64),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2510,6 +2522,16 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.c_void_p,
             ctypes.POINTER(psc_sampler),
             ctypes.c_void_p,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_session_token": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(psc_generated_token),
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            ctypes.c_int32,
             ctypes.POINTER(psc_error),
         ),
     ),
