@@ -77,7 +77,8 @@ static int run_info(const cli_arguments *arguments) {
     const bool loads = cli_has(arguments, "load");
     if ((loads ? cli_open_model : cli_open_header)(&model, folder, &error)) return cli_fail(&error);
     const psc_model_info *info = psc_model_get_info(model);
-    print_escaped(info->path, "");
+    print_escaped(info->name, "");
+    print_escaped(info->path, "  folder       ");
     if (info->hash[0])
         printf("  hash         %s (XXH3-128 of config and tensors)\n", info->hash);
     else

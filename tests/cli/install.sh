@@ -106,6 +106,6 @@ if command -v nm >/dev/null 2>&1 && [ -e "$lib/libpythiascope.so" ]; then
 fi
 
 mv "$prefix" "$work/moved"
-"$work/moved/bin/pythiascope" info | head -1 | grep -q '/moved/' ||
+"$work/moved/bin/pythiascope" info | head -2 | grep -q '/moved/' ||
     fail "the moved program does not find its own model"
 echo "install: all checks passed"
