@@ -108,29 +108,36 @@ static int64_t missing_bytes(const download *d, const item *i) {
     return file->size - (has_part ? info.st_size : 0);
 }
 
-/* Lists what is not there. Revisions that are whole are settled at once. */
+/* Lists the files of a revision that are not there. */
+static psc_status plan_listing(download *d, int32_t listing, psc_error *error) {
+    const hub_listing *l = &d->listings[listing];
+    psc_status status = PSC_OK;
+    for (int32_t f = 0; f < l->n && !status; f++) {
+        item *i = &d->items[d->n_items];
+        const bool is_done = hub_store_is_done(d->store, l, &l->files[f]);
+        if (hub_interrupted) return psc_fail(error, PSC_ERROR_CANCELLED, "interrupted");
+        if (is_done) continue;
+        status = hub_store_check_name(d->store, l, &l->files[f], error);
+        *i = (item){.listing = listing, .file = f};
+        d->total += missing_bytes(d, i);
+        d->left[listing]++;
+        d->n_items++;
+    }
+    return status;
+}
+
+/* Lists what is not there, and checks the room for it. Revisions that are whole are finished. */
 static psc_status plan(download *d, psc_error *error) {
-    int64_t all = 0, needed = 0;
+    int64_t all = 0;
+    psc_status status = PSC_OK;
     for (int32_t l = 0; l < d->n_listings; l++) all += d->listings[l].n;
     d->items = calloc((size_t)all + 1, sizeof *d->items);
     d->left = calloc((size_t)d->n_listings + 1, sizeof *d->left);
     d->loaded = calloc((size_t)d->n_listings + 1, sizeof *d->loaded);
     if (!d->items || !d->left || !d->loaded)
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a list of files");
-    for (int32_t l = 0; l < d->n_listings; l++) {
-        psc_status status = hub_store_check(d->store, &d->listings[l], error);
-        if (status) return status;
-        for (int32_t f = 0; f < d->listings[l].n; f++) {
-            item *i = &d->items[d->n_items];
-            if (hub_store_is_done(d->store, &d->listings[l], &d->listings[l].files[f])) continue;
-            *i = (item){.listing = l, .file = f};
-            needed += missing_bytes(d, i);
-            d->left[l]++;
-            d->n_items++;
-        }
-    }
-    d->total = needed;
-    psc_status status = hub_store_check_room(d->store, needed, error);
+    for (int32_t l = 0; l < d->n_listings && !status; l++) status = plan_listing(d, l, error);
+    if (!status) status = hub_store_check_room(d->store, d->total, error);
     for (int32_t l = 0; l < d->n_listings && !status; l++)
         if (d->left[l] > 0) status = hub_store_prepare(d->store, &d->listings[l], error);
     return status ? status : finish_whole(d, error);
@@ -270,8 +277,8 @@ psc_status hub_download(const hub_settings *settings, const hub_store *store,
     if (!status && d->n_items > 0) {
         cli_progress_start("downloading");
         status = run(d, &kept);
-        cli_progress_stop();
     }
+    cli_progress_stop();
     for (int k = 0; k < SLOTS; k++) {
         if (!d->slots[k].is_used) continue;
         curl_multi_remove_handle(d->multi, d->slots[k].transfer.request.curl);

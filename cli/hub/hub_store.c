@@ -155,19 +155,15 @@ bool hub_store_is_done(const hub_store *store, const hub_listing *listing, const
            (!store->is_plain || has_hash(path, file));
 }
 
-psc_status hub_store_check(const hub_store *store, const hub_listing *listing, psc_error *error) {
+psc_status hub_store_check_name(
+    const hub_store *store, const hub_listing *listing, const hub_file *file, psc_error *error) {
     char path[4608];
     struct stat info;
-    for (int32_t i = 0; store->is_plain && i < listing->n; i++) {
-        const hub_file *file = &listing->files[i];
-        if (!name_path(path, sizeof path, store, listing, file) || lstat(path, &info) != 0)
-            continue;
-        if (!hub_store_is_done(store, listing, file))
-            return psc_fail(error, PSC_ERROR_INPUT,
-                "%.400s exists and is not the file of %s; pass --to with a new folder", path,
-                listing->subject);
-    }
-    return PSC_OK;
+    if (!store->is_plain || !name_path(path, sizeof path, store, listing, file)) return PSC_OK;
+    if (lstat(path, &info) != 0) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "%.400s exists and is not the file of %s; pass --to with a new folder", path,
+        listing->subject);
 }
 
 psc_status hub_store_check_room(const hub_store *store, int64_t needed, psc_error *error) {

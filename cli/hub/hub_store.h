@@ -30,8 +30,9 @@ psc_status hub_store_target(hub_target *out, const hub_store *store, const hub_l
 bool hub_store_has(const hub_store *store, const hub_target *target, const hub_file *file);
 /* Whether nothing is left to do for a file. */
 bool hub_store_is_done(const hub_store *store, const hub_listing *listing, const hub_file *file);
-/* Refuses a plain folder that has another file under a name of the listing. */
-psc_status hub_store_check(const hub_store *store, const hub_listing *listing, psc_error *error);
+/* For a file that is not done: refuses a plain folder that has another under its name. */
+psc_status hub_store_check_name(
+    const hub_store *store, const hub_listing *listing, const hub_file *file, psc_error *error);
 /* Links the snapshot's name to the whole file. */
 psc_status hub_store_link(
     const hub_store *store, const hub_listing *listing, const hub_file *file, psc_error *error);

@@ -295,6 +295,27 @@ Test(place, revisions_in_order, .init = make_cache) {
     cr_expect_null(revisions);
 }
 
+/* The remembered hash and the packed weights work through the links of a snapshot: a second opening
+ * maps, also by another commit with the same blobs' bytes. */
+Test(place, packed_weights_of_a_cached_name, .init = make_cache) {
+    static const char *const names[] = {"pythia-9m", "pythia-9m", "pythia-9m@step3000"};
+    psc_error error = {0};
+    char cache[700];
+    snprintf(cache, sizeof cache, "%s", at("packed"));
+    for (int i = 0; i < 3; i++) {
+        psc_model *model;
+        psc_model_options options = PSC_MODEL_OPTIONS_INIT;
+        options.cache_dir = cache;
+        options.cache_least = 1;
+        cr_assert_eq(
+            psc_model_open_with(&model, names[i], &options, &error), PSC_OK, "%s", error.message);
+        cr_expect_eq(strncmp(psc_model_weights_text(model), i ? "mapped" : "packed", 6), 0,
+            "%s: %s", names[i], psc_model_weights_text(model));
+        psc_model_close(&model);
+    }
+    remove_folder(cache);
+}
+
 Test(place, a_model_opens_by_its_name, .init = make_cache) {
     psc_model *model, *direct;
     psc_error error = {0};
