@@ -1,16 +1,18 @@
 #!/bin/sh
 # Installs missing build dependencies: on Debian and Ubuntu with apt-get (with sudo unless root), on
 # macOS with Homebrew, and there what the page's viewer is made from with npm, into report/viewer.
-# usage: install_dependencies.sh [--test] [--lint]
+# usage: install_dependencies.sh [--test] [--lint] [--packages]
 set -eu
 
 with_test=no
 with_lint=no
+with_packages=no
 for argument; do
     case $argument in
         --test) with_test=yes ;;
         --lint) with_lint=yes ;;
-        *) echo "usage: $0 [--test] [--lint]" >&2; exit 2 ;;
+        --packages) with_packages=yes ;;
+        *) echo "usage: $0 [--test] [--lint] [--packages]" >&2; exit 2 ;;
     esac
 done
 
@@ -57,6 +59,11 @@ need_debian() {
         python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
     fi
     if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
+    if [ $with_packages = yes ]; then # tools/make_packages.sh, tools/try_packages.sh
+        need_command dpkg-shlibdeps dpkg-dev
+        need_command file file
+        need_command mmdebstrap mmdebstrap
+    fi
 }
 
 need_macos() {

@@ -22,7 +22,9 @@ quiet() {
 prefix=$work/prefix
 quiet cmake --install "$build" --prefix "$prefix"
 for file in bin/pythiascope include/pythiascope/psc.h include/pythiascope/psc_plugin.h \
-    include/pythiascope/psc_results.h include/pythiascope/psc_treebank.h include/pythiascope/psc_error.h share/pythiascope/models/books-5m/model.safetensors share/pythiascope/models/forms/english.tsv; do
+    include/pythiascope/psc_results.h include/pythiascope/psc_treebank.h include/pythiascope/psc_error.h share/pythiascope/models/books-5m/model.safetensors share/pythiascope/models/forms/english.tsv \
+    share/doc/pythiascope/README.md share/doc/pythiascope/LICENSE share/doc/pythiascope/docs/hooks.md \
+    share/doc/pythiascope/docs/plugins/logits.md share/doc/pythiascope/examples/norms/norms.c; do
     [ -e "$prefix/$file" ] || fail "$file is not installed"
 done
 pc=$(find "$prefix" -name pythiascope.pc)
@@ -31,6 +33,11 @@ PKG_CONFIG_PATH=$(dirname "$pc")
 export PKG_CONFIG_PATH
 lib=$(pkg-config --variable=libdir pythiascope)
 pkg-config --cflags pythiascope | grep -q -- -ffp-contract=off || fail "Cflags lack the contraction flag"
+
+# The formula builds the same version.
+version=$("$prefix/bin/pythiascope" --version | sed 's/[^0-9]*\([0-9.]*\).*/\1/')
+grep -q "version \"$version\"" "$source/packaging/homebrew/pythiascope.rb" ||
+    fail "packaging/homebrew/pythiascope.rb does not have version $version"
 
 # The example plugin, as its README says.
 quiet cmake -S "$source/examples/norms" -B "$work/norms" -DCMAKE_PREFIX_PATH="$prefix"
@@ -108,4 +115,19 @@ fi
 mv "$prefix" "$work/moved"
 "$work/moved/bin/pythiascope" info | head -2 | grep -q '/moved/' ||
     fail "the moved program does not find its own model"
+
+# Uninstalling leaves what others put there.
+other=$work/other
+mkdir -p "$other/bin" "$other/share/doc/pythiascope"
+touch "$other/bin/mine" "$other/share/doc/pythiascope/notes"
+quiet cmake --install "$build" --prefix "$other"
+[ -x "$other/bin/pythiascope" ] || fail "the second installation is not there"
+quiet cmake -DMANIFEST="$build/installed_files.txt" -P "$source/cmake/uninstall.cmake"
+left=$(cd "$other" && find . ! -type d | sort | tr '\n' ' ')
+[ "$left" = './bin/mine ./share/doc/pythiascope/notes ' ] || fail "uninstalling leaves $left"
+[ ! -e "$other/share/pythiascope" ] || fail "uninstalling leaves an empty folder"
+if cmake -DMANIFEST="$build/installed_files.txt" -P "$source/cmake/uninstall.cmake" \
+    >"$work/log" 2>&1; then
+    fail "uninstalling twice is no error"
+fi
 echo "install: all checks passed"
