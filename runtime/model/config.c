@@ -41,10 +41,14 @@ static psc_status check_architecture(const psc_config_reader *r) {
     const char *type;
     psc_status status = psc_config_string(r, r->root, "model_type", &type);
     if (status) return status;
-    if (!type) return psc_fail(r->error, PSC_ERROR_INPUT, "%s has no model_type", r->path);
+    if (!type)
+        return psc_fail(r->error, PSC_ERROR_INPUT,
+            "%s has no model_type; pass a folder in the format of transformers", r->path);
     if (strcmp(type, "gpt_neox") != 0)
         return psc_fail(r->error, PSC_ERROR_SUPPORT,
-            "%s: model_type is \"%.60s\", but only gpt_neox is supported", r->path, type);
+            "%s: model_type is \"%.60s\", but only gpt_neox is supported; pass a GPT-NeoX model, such as "
+            "a Pythia",
+            r->path, type);
     if (psc_config_get(r->root, "quantization_config"))
         return psc_fail(r->error, PSC_ERROR_SUPPORT,
             "%s has a quantization_config, but quantized models are not supported", r->path);
