@@ -204,7 +204,7 @@ static int begin_changed(effects_state *s) {
         .context = s->context, .host = s->host, .rows = s->rows, .ids = s->base.ids};
     s->targets.targets = s->host->targets(s->context, &s->targets.n);
     s->p = s->host->run_alloc(s->context, (uint64_t)s->model->d_vocab * sizeof *s->p);
-    if (!s->p || effects_arrays(s)) return -1;
+    if (!s->p || effects_arrays(s) || effects_source_arrays(s)) return -1;
     if (s->host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_logits, s)) return -1;
     return effects_observe_edits(s);
 }
@@ -214,7 +214,7 @@ static int begin_changed(effects_state *s) {
 static int effects_run_begin(psc_context *context, void *state) {
     effects_state *s = state;
     const int phase = s->host->phase(context);
-    if (phase == PSC_PHASE_SOURCE) return 0;
+    if (phase == PSC_PHASE_SOURCE) return effects_begin_source(s);
     memset(&s->targets, 0, sizeof s->targets);
     if (psc_rows_resolve(context, s->host, "rows", &s->choice, 1, &s->rows)) return -1;
     return phase == PSC_PHASE_BASE ? begin_base(s) : begin_changed(s);
@@ -223,8 +223,11 @@ static int effects_run_begin(psc_context *context, void *state) {
 static int effects_run_end(psc_context *context, void *state, int status) {
     effects_state *s = state;
     const int phase = s->host->phase(context);
-    if (status || phase == PSC_PHASE_SOURCE) return 0;
+    if (status) return 0;
+    if (phase == PSC_PHASE_SOURCE) effects_end_source(s);
+    if (phase == PSC_PHASE_SOURCE) return 0;
     if (phase == PSC_PHASE_BASE) return end_base(s);
+    effects_normalize(s);
     return effects_predict(s);
 }
 
@@ -237,6 +240,7 @@ static int effects_write_report(psc_context *context, void *state) {
 static void effects_close(psc_context *context, void *state) {
     (void)context;
     forget(state);
+    effects_forget_source(state);
 }
 
 static const psc_plugin PLUGIN = {

@@ -18,6 +18,13 @@ typedef struct effects_base {
     int complete;
 } effects_base;
 
+/* The only source prompt's run at the chosen rows. */
+typedef struct effects_source {
+    int32_t n_all, n_rows; /* rows of the run, chosen ones */
+    float *logits;         /* [rows, V] */
+    int complete;
+} effects_source;
+
 /* What was edited in the changed run. */
 typedef struct effects_edits {
     double *write; /* [rows, N]: D, the change of the writes to the residual stream */
@@ -34,17 +41,19 @@ typedef struct effects_state {
     psc_filter choice;
     int32_t top;
     effects_base base;
+    effects_source source;
 
     /* of the run */
     psc_row_set rows;
     psc_target_rows targets;
     psc_directions directions;
     effects_edits edits;
-    double *dz, *dlog_p, *frozen_ln, *recomputed; /* [targets, rows] */
-    double *kl, *dlog_z;                          /* [rows] */
-    int32_t *top_before, *top_after;              /* [rows, top] */
-    float *p_before, *p_after;                    /* [rows, top] */
-    float *p;                                     /* [V] work */
+    double *dz, *dlog_p, *frozen_ln, *recomputed;   /* [targets, rows] */
+    double *base_value, *source_value, *normalized; /* the same; null without a source */
+    double *kl, *dlog_z;                            /* [rows] */
+    int32_t *top_before, *top_after;                /* [rows, top] */
+    float *p_before, *p_after;                      /* [rows, top] */
+    float *p;                                       /* [V] work */
 } effects_state;
 
 /* --- effects_edits.c: D and whether a prediction applies ------------------------------------- */
@@ -53,6 +62,18 @@ int effects_observe_edits(effects_state *s);
 int effects_predict(effects_state *s);
 /* Why there is no prediction, or null. */
 const char *effects_no_prediction(const effects_state *s);
+
+/* --- effects_source.c: the source's value of each target ------------------------------------- */
+int effects_begin_source(effects_state *s);
+void effects_end_source(effects_state *s);
+void effects_forget_source(effects_state *s);
+/* Whether there is one source prompt, as long as the run's. */
+int effects_has_source(const effects_state *s);
+/* In the changed run: the arrays; after it: base_value, source_value, normalized. */
+int effects_source_arrays(effects_state *s);
+void effects_normalize(effects_state *s);
+/* One sentence on a target at a row. */
+int effects_say_source(const effects_state *s, int32_t target, int32_t slot);
 
 /* --- effects_report.c ------------------------------------------------------------------------ */
 int effects_arrays(effects_state *s);

@@ -79,7 +79,8 @@ static int show_target(const effects_state *s, int32_t t, int32_t slot) {
     }
     snprintf(title, sizeof title, "%.160s at %s", psc_target_name(&before, t, slot, name),
         psc_row_name(s->context, s->host, psc_chosen_row(&s->targets, slot), place));
-    return s->host->summary_bars(s->context, title, "nats", n, shown, numbers);
+    if (s->host->summary_bars(s->context, title, "nats", n, shown, numbers)) return -1;
+    return effects_say_source(s, t, slot);
 }
 
 static int say_prediction(const effects_state *s) {

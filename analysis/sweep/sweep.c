@@ -5,6 +5,7 @@
  *   do=zero: the value is 0; mean: its mean over the text; patch: its value in the source run at
  *   the same row; cut: the edge's score is -inf, so that the row's other edges take its weight
  *   effect = metric after minus before, at each target's own last row (sweep_variants.c)
+ *   normalized = effect / (the source's metric - before), of patches: 0 unchanged, 1 the source
  *
  * A head is changed at hook_z, an edge at hook_pattern (cut: at hook_attn_scores). The host runs
  * the variants: real runs with one change, from the first layer and row that it reaches. */
@@ -99,16 +100,43 @@ static int keep_source(sweep_state *s) {
     return 0;
 }
 
+static void keep_logits(const sweep_state *s, const psc_event *event, float *out) {
+    for (int32_t r = 0; r < event->n_rows; r++) {
+        const int32_t slot = s->rows.slot[event->rows[r].index];
+        if (slot < 0) continue;
+        memcpy(out + (int64_t)slot * s->n_vocab, event->tensor.data + r * event->tensor.stride[0],
+            (size_t)s->n_vocab * sizeof *out);
+    }
+}
+
+static int on_source_logits(const psc_event *event, void *payload) {
+    const sweep_state *s = payload;
+    keep_logits(s, event, s->source_logits);
+    return 0;
+}
+
+/* The rows whose logits are kept: the last, and the one before it if a target is `next`. */
+static int choose_rows(sweep_state *s) {
+    const psc_filter last = {.struct_size = sizeof last, .rows = PSC_ROWS_LAST};
+    return psc_rows_resolve(s->context, s->host, "rows", &last, s->metric != SWEEP_KL, &s->rows);
+}
+
+static int begin_source(sweep_state *s) {
+    if (s->what != SWEEP_PATCH) return 0;
+    if (retain_point(s)) return -1;
+    if (!sweep_normalizes(s)) return 0;
+    if (!s->source_logits)
+        s->source_logits =
+            s->host->life_alloc(s->context, 2 * (uint64_t)s->n_vocab * sizeof *s->source_logits);
+    if (!s->source_logits || choose_rows(s)) return -1;
+    return s->host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, on_source_logits, s);
+}
+
 /* --- the run --------------------------------------------------------------------------------- */
 
 static int on_base_logits(const psc_event *event, void *payload) {
     sweep_state *s = payload;
-    for (int32_t r = 0; r < event->n_rows; r++) {
-        const int32_t slot = s->rows.slot[event->rows[r].index];
-        if (slot < 0) continue;
-        memcpy(s->base + (int64_t)slot * s->n_vocab,
-            event->tensor.data + r * event->tensor.stride[0], (size_t)s->n_vocab * sizeof *s->base);
-    }
+    keep_logits(s, event, s->base);
     return 0;
 }
 
@@ -145,7 +173,11 @@ static int make_array(sweep_state *s) {
     s->n_targets = with_targets ? s->targets.n : 1;
     s->effect = host->array(s->context, "effect", PSC_F64, n_axes[s->over] - !with_targets,
         axes[s->over] + !with_targets);
-    return s->effect ? 0 : -1;
+    s->normalized = NULL;
+    if (sweep_normalizes(s))
+        s->normalized =
+            host->array(s->context, "normalized", PSC_F64, n_axes[s->over], axes[s->over]);
+    return s->effect && (s->normalized || !sweep_normalizes(s)) ? 0 : -1;
 }
 
 static int sweep_run_begin(psc_context *context, void *state) {
@@ -156,7 +188,7 @@ static int sweep_run_begin(psc_context *context, void *state) {
     if (phase == PSC_PHASE_BASE) return 0;
     if (phase == PSC_PHASE_SOURCE) s->source_rows = 0; /* discards an earlier source */
     if (check_run(s)) return -1;
-    if (phase == PSC_PHASE_SOURCE) return s->what == SWEEP_PATCH ? retain_point(s) : 0;
+    if (phase == PSC_PHASE_SOURCE) return begin_source(s);
     if (s->what == SWEEP_PATCH && s->source_rows != s->n_rows)
         return s->source_rows == 0
                    ? host->fail(context, "do=patch needs a source prompt (--source)")
@@ -167,8 +199,7 @@ static int sweep_run_begin(psc_context *context, void *state) {
     if (s->run_rows[0].position != 0 && s->over == SWEEP_EDGES)
         return host->fail(
             context, "over=edges needs a whole sequence; run the text from position 0");
-    const psc_filter last = {.struct_size = sizeof last, .rows = PSC_ROWS_LAST};
-    if (psc_rows_resolve(context, host, "rows", &last, s->metric != SWEEP_KL, &s->rows)) return -1;
+    if (choose_rows(s)) return -1;
     s->base =
         host->run_alloc(context, (uint64_t)s->rows.n * (uint64_t)s->n_vocab * sizeof *s->base);
     s->p = host->run_alloc(context, (uint64_t)s->n_vocab * sizeof *s->p);
@@ -176,6 +207,12 @@ static int sweep_run_begin(psc_context *context, void *state) {
         psc_rows_axis(context, host, "last", &s->rows) || make_array(s))
         return -1;
     s->base_value = host->run_alloc(context, (uint64_t)s->n_targets * sizeof *s->base_value);
+    s->source_value = NULL;
+    if (sweep_normalizes(s)) {
+        s->source_value =
+            host->run_alloc(context, (uint64_t)s->n_targets * sizeof *s->source_value);
+        if (!s->source_value) return -1;
+    }
     if (!s->base_value || (s->what == SWEEP_MEAN && retain_point(s))) return -1;
     return host->observe(context, PSC_HOOK_LOGITS, &s->rows.filter, on_base_logits, s) ||
            host->prepare_variants(context);

@@ -33,6 +33,7 @@ typedef struct sweep_state {
     const float *source;
     int32_t source_rows;
     uint64_t source_floats; /* the size of `source` */
+    float *source_logits;   /* [2, V] of the rows below; null unless patched values are compared */
     int retained; /* handle of the source's or, for the mean, this run's tensor; -1: none */
 
     /* this run */
@@ -44,14 +45,20 @@ typedef struct sweep_state {
     float *p;    /* [V] probabilities of the last row */
     float *mean; /* [L, width] */
     double base_lse[2];
-    double *base_value; /* [targets] */
-    double *effect;     /* the array */
-    int64_t n_cells;    /* of the array, per target */
-    int64_t *cells;     /* [variants of a call] the cell of each one's effect */
+    double *base_value;   /* [targets] */
+    double *source_value; /* [targets], or null: the metric on the source prompt */
+    double *effect;       /* the array */
+    double *normalized;   /* effect / (source - base), or null */
+    int64_t n_cells;      /* of the array, per target */
+    int64_t *cells;       /* [variants of a call] the cell of each one's effect */
 } sweep_state;
 
 /* Computes every variant into effect (sweep_variants.c). */
 int sweep_compute(sweep_state *s);
+/* Whether effects are compared with the source's own value: patches of a metric per target. */
+static inline int sweep_normalizes(const sweep_state *s) {
+    return s->what == SWEEP_PATCH && s->metric != SWEEP_KL;
+}
 /* Prints the largest effects (sweep_summary.c). */
 int sweep_summary(const sweep_state *s);
 /* Floats of one row of the swept tensor. */

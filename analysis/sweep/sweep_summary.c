@@ -25,6 +25,29 @@ static void name_cell(const sweep_state *s, int64_t at, char *out, size_t size) 
         snprintf(out, size, "%d_%s %s", before, names[s->over], place);
 }
 
+/* " (7.2 on the source prompt)", or nothing. */
+static void say_source(const sweep_state *s, int32_t target, char *out, size_t size) {
+    *out = 0;
+    if (s->source_value)
+        snprintf(out, size, " (%.4f on the source prompt)", s->source_value[target]);
+}
+
+/* How far each of the largest effects goes from this prompt's value (0) to the source's (1). */
+static int show_normalized(
+    const sweep_state *s, int32_t target, const psc_top_list *top, char (*names)[SWEEP_NAME]) {
+    char text[1024];
+    size_t n = 0;
+    if (s->source_value[target] == s->base_value[target])
+        return s->host->summary_text(s->context,
+            "The source prompt has the same value, so the effects are not normalized (NaN).");
+    n = (size_t)snprintf(
+        text, sizeof text, "normalized, effect / (source - base); 0 is this prompt, 1 the source:");
+    for (int32_t i = 0; i < top->n && i < 5 && n < sizeof text; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s %s %.3f", i ? "," : "", names[i],
+            s->normalized[target * s->n_cells + top->at[i].index]);
+    return s->host->summary_text(s->context, text);
+}
+
 static int show_target(
     const sweep_state *s, int32_t target, psc_ranked *entries, char (*names)[SWEEP_NAME]) {
     static const char *const metrics[] = {"logit", "log probability", "KL (before || after)"};
@@ -46,15 +69,17 @@ static int show_target(
         labels[i] = names[i];
         values[i] = effects[top.at[i].index];
     }
-    char title[256], name[PSC_TARGET_NAME];
+    char title[320], name[PSC_TARGET_NAME], source[64];
+    say_source(s, target, source, sizeof source);
     if (s->metric == SWEEP_KL)
         snprintf(title, sizeof title, "%s at the last row, each in turn %s", metrics[s->metric],
             done[s->what]);
     else
-        snprintf(title, sizeof title, "change of the %s %.4f of %.160s, each in turn %s",
+        snprintf(title, sizeof title, "change of the %s %.4f of %.160s%s, each in turn %s",
             metrics[s->metric], s->base_value[target],
-            psc_target_name(&s->targets, target, last, name), done[s->what]);
-    return host->summary_bars(s->context, title, "nats", top.n, labels, values);
+            psc_target_name(&s->targets, target, last, name), source, done[s->what]);
+    if (host->summary_bars(s->context, title, "nats", top.n, labels, values)) return -1;
+    return s->normalized ? show_normalized(s, target, &top, names) : 0;
 }
 
 int sweep_summary(const sweep_state *s) {

@@ -85,6 +85,29 @@ static int measure_base(sweep_state *s) {
     return 0;
 }
 
+/* The metric on the source prompt, of the tokens and at the row that this run's targets have. */
+static int measure_source(sweep_state *s) {
+    const psc_host *host = s->host;
+    for (int32_t t = 0; t < s->n_targets; t++) {
+        const int32_t slot = psc_target_last(&s->targets, t);
+        const float *z = s->source_logits + (int64_t)slot * s->n_vocab;
+        s->source_value[t] =
+            slot < 0 ? NAN
+                     : target_value(s, t, slot, z, host->log_sum_exp(s->context, s->n_vocab, z));
+        if (host->append_number(s->context, "source", s->source_value[t])) return -1;
+    }
+    return 0;
+}
+
+/* NaN where the source's value is this run's, so that there is no scale. */
+static void normalize(sweep_state *s) {
+    for (int32_t t = 0; t < s->n_targets; t++) {
+        const double scale = s->source_value[t] - s->base_value[t];
+        for (int64_t i = t * s->n_cells; i < (t + 1) * s->n_cells; i++)
+            s->normalized[i] = scale == 0.0 ? NAN : s->effect[i] / scale;
+    }
+}
+
 /* --- the changed values ---------------------------------------------------------------------- */
 
 /* Computes the mean over the run's rows for every layer. */
@@ -214,6 +237,7 @@ int sweep_compute(sweep_state *s) {
     s->cells = s->host->run_alloc(s->context, VARIANTS_A_CALL * sizeof *s->cells);
     if (!b.changes || !b.variants || !s->cells || measure_base(s)) return -1;
     if (s->what == SWEEP_MEAN && find_means(s)) return -1;
+    if (s->source_value && measure_source(s)) return -1;
     int failed = 0;
     if (s->over == SWEEP_HEADS)
         failed = add_heads(&b);
@@ -223,5 +247,7 @@ int sweep_compute(sweep_state *s) {
         failed = add_edges(&b);
     else
         failed = add_layers_by_pos(&b);
-    return failed ? failed : flush(&b);
+    if (failed || flush(&b)) return -1;
+    if (s->normalized) normalize(s);
+    return 0;
 }

@@ -137,7 +137,7 @@ typedef struct psc_model_info {
     const char *hash; /* XXH3-128 as 32 hex digits */
     const char *path; /* the folder */
     const char *name; /* for people: "EleutherAI/pythia-160m@step3000", or the folder's last part */
-    int32_t gelu; /* psc_gelu */
+    int32_t gelu;     /* psc_gelu */
 } psc_model_info;
 
 /* Weight matrices, y = W x. W_Q, W_K, W_V: [H*D, N]; W_O: [N, H*D]; W_IN: [M, N]; W_OUT: [N, M];

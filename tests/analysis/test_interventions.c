@@ -187,3 +187,34 @@ Test(interventions, cut_pattern) {
         }
     close_variant();
 }
+
+/* The whole embedding of the source makes its run: normalized is 1. A head of it lies between. */
+Test(interventions, normalized) {
+    for (int whole = 0; whole < 2; whole++) {
+        open_variant("parallel_f32", NULL, 1, 0);
+        must_load(whole ? "patch at=embed" : "patch at=L0H1");
+        must_load("effects rows=all");
+        add_targets();
+        cr_assert_eq(run_phase(one, n_one, PSC_PHASE_SOURCE, 0), PSC_OK, "%s", error.message);
+        cr_assert_eq(run_phase(prompt, n_prompt, PSC_PHASE_BASE, 0), PSC_OK, "%s", error.message);
+        cr_assert_eq(run_phase(prompt, n_prompt, PSC_PHASE_CHANGED, 0), PSC_OK);
+        cr_assert_eq(n_one, n_prompt);
+        const double *dz = must_array("effects.dz").data;
+        const double *base = must_array("effects.base_value").data;
+        const double *source = must_array("effects.source_value").data;
+        const psc_array got = must_array("effects.normalized");
+        const double *normalized = got.data;
+        for (int64_t i = 0; i < N_TARGETS * n_prompt; i++) {
+            const double want = whole ? 1.0 : dz[i] / (source[i] - base[i]);
+            if (isnan(base[i]) || source[i] == base[i])
+                cr_assert(isnan(normalized[i]));
+            else
+                cr_assert_float_eq(normalized[i], want, 1e-6);
+        }
+        cr_assert_eq(run_phase(two, n_two, PSC_PHASE_SOURCE, 1), PSC_OK);
+        cr_assert_eq(run_phase(prompt, n_prompt, PSC_PHASE_CHANGED, 0), PSC_OK);
+        psc_array none;
+        cr_assert_neq(psc_session_array(session, "effects.normalized", &none, &error), PSC_OK);
+        close_variant();
+    }
+}

@@ -71,6 +71,64 @@ static void check_model(const char *model_name) {
     psc_model_close(&model);
 }
 
+/* normalized = effect / (source - base), of the tokens of this run's targets. */
+static void check_normalized(psc_model *model, const char *options, int log_prob) {
+    const fixture_run how = {.threads = 2};
+    psc_session *session = swept(model, options, &how);
+    const psc_array effect = must_array(session, "sweep.effect");
+    const psc_array normalized = must_array(session, "sweep.normalized");
+    const int64_t n = array_count(&effect);
+    cr_assert_eq(array_count(&normalized), n);
+    double value[2][2];
+    for (int run = 0; run < 2; run++) {
+        psc_session *plain = must_session(model, NULL, 1, 0);
+        cr_assert_eq(run_phase(plain, run ? source_ids : fixture_ids, N_IDS, PSC_PHASE_ONLY), 0);
+        const float *z = psc_session_logits(plain, N_IDS - 1);
+        double sum = 0.0;
+        for (int v = 0; v < psc_model_get_info(model)->d_vocab; v++) sum += exp((double)z[v]);
+        value[run][0] = (double)z[5] - (log_prob ? log(sum) : 0.0);
+        value[run][1] = (double)z[7] - (double)z[9];
+        psc_session_close(&plain);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const int target = i >= n / 2;
+        const double want = array_at(&effect, i) / (value[1][target] - value[0][target]);
+        if (isnan(want) && isnan(array_at(&normalized, i))) continue;
+        cr_assert(fabs(array_at(&normalized, i) - want) <= 1e-9 + 1e-5 * fabs(want),
+            "%s element %ld: %g, should be %g", options, (long)i, array_at(&normalized, i), want);
+    }
+    const psc_results *results = psc_session_results(session);
+    int32_t section;
+    psc_result_value source;
+    cr_assert_eq(psc_results_find_section(&section, results, "sweep", &error), PSC_OK);
+    cr_assert_eq(psc_results_find_value(&source, results, section, "source", &error), PSC_OK);
+    for (int t = 0; t < 2; t++) cr_assert_float_eq(source.numbers[t], value[1][t], 1e-5);
+    psc_session_close(&session);
+}
+
+Test(sweep, normalized) {
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    check_normalized(model, "over=heads,do=patch", 0);
+    check_normalized(model, "over=resid_pre,do=patch,metric=log_prob", 1);
+    check_normalized(model, "over=edges,do=patch,layer=1", 0);
+    psc_model_close(&model);
+}
+
+/* A source with the same value gives no scale: NaN, and a sentence. */
+Test(sweep, normalized_without_a_scale) {
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = must_session(model, NULL, 1, 0);
+    cr_assert_eq(psc_session_plugin(session, "sweep", "over=heads,do=patch", &error), PSC_OK);
+    cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK);
+    cr_assert_eq(run_phase(session, fixture_ids, N_IDS, PSC_PHASE_SOURCE), PSC_OK);
+    cr_assert_eq(run_phase(session, fixture_ids, N_IDS, PSC_PHASE_CHANGED), PSC_OK);
+    const psc_array normalized = must_array(session, "sweep.normalized");
+    for (int64_t i = 0; i < array_count(&normalized); i++)
+        cr_assert(isnan(array_at(&normalized, i)));
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
 Test(sweep, golden_parallel) {
     check_model("parallel_f32");
 }

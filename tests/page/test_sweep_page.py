@@ -90,3 +90,20 @@ def test_the_map_of_positions_selects_the_token(
     np.testing.assert_allclose(
         [float(text) for text in texts], effect_of(run)[0, :, 2], rtol=1e-2, atol=1e-6
     )
+
+
+def test_patches_are_shown_on_the_source_s_scale(
+    made: Maker, open_page: Callable[..., Opened]
+) -> None:
+    source = ("--source", "the Emerald City and a", "--do", "patch", "--over", "mlp_out")
+    run = made(*SWEEP, *source)
+    opened = open_page(run)
+    figure = opened.figure("sweep", title="Effects on ' Oz'")
+    assert "on the source prompt" in figure.inner_text()
+    table = opened.table(figure)
+    normalized = run.arrays["sweep.normalized"].reshape(-1)[:1000]
+    np.testing.assert_allclose(table.column("normalized"), normalized, rtol=1e-5)
+    figure.get_by_role("button", name="normalized").click()
+    listed = opened.table(opened.figure("sweep", title="Largest effects"))
+    largest = float(listed.rows[0][1])
+    assert abs(largest) == pytest.approx(np.nanmax(np.abs(normalized)), rel=1e-5)

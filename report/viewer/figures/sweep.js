@@ -1,5 +1,5 @@
 // The effect of changing each place of the model in turn: layer by head, layer by position, head by
-// position, or the edges of a layer. Matches the array "effect".
+// position, or the edges of a layer. Matches the array "effect", and "normalized" beside it.
 import { bars } from "../parts/bars.js";
 import { choiceOf, choose, redrawOn } from "../parts/choose.js";
 import { colorScale } from "../parts/colorscale.js";
@@ -48,20 +48,21 @@ function formOf(axes) {
 }
 
 /** What the numbers are, from the options. */
-function quantity(section) {
+function quantity(section, array) {
+  if (array.key === "normalized") return "change / (source - before)";
   const metric = section.options.metric;
   if (metric === "log_prob") return "change of log p (nats)";
   if (metric === "kl") return "KL(before || after) (nats)";
   return metric === "logit" ? "change of the logit (nats)" : "effect";
 }
 
-function captionOf(section) {
+function captionOf(section, array) {
   const place = PLACES[section.options.over];
   const done = DONE[section.options.do];
   if (!place || !done) return null;
   return (
     `${place[0].toUpperCase()}${place.slice(1)} is ${done} in a run of its own. ` +
-    `Color: the ${quantity(section)}, after minus before, at the last row.`
+    `Color: the ${quantity(section, array)}, after minus before, at the last row.`
   );
 }
 
@@ -154,14 +155,14 @@ function drawMap(area, width, section, page, array, target, slice) {
     rows: map.rows,
     columns: map.columns,
     scale,
-    legend: quantity(section),
+    legend: quantity(section, array),
     value: map.value,
     wholeTexts: true,
     text: (r, c) => cellNumber(map.value(r, c), array.range().most),
-    label: `${quantity(section)}: ${map.rows.length} by ${map.columns.length} places`,
+    label: `${quantity(section, array)}: ${map.rows.length} by ${map.columns.length} places`,
     tip: (r, c) => [
       placeName(section, map.axes, map.indices(r, c)),
-      `${quantity(section)}  ${short(map.value(r, c))}`,
+      `${quantity(section, array)}  ${short(map.value(r, c))}`,
     ],
     onEnter: (r, c) => row(c) >= 0 && page.selection.set(row(c)),
     onPick: (r, c) => row(c) >= 0 && page.selection.lock(row(c)),
@@ -173,9 +174,10 @@ function drawMap(area, width, section, page, array, target, slice) {
   );
 }
 
-function listFrame(place, section, array, chosen) {
-  const axes = placesOf(array);
-  const entries = () => ranked(array, chosen.target.value, LISTED);
+function listFrame(place, section, chosenArray, chosen) {
+  const axes = placesOf(chosenArray());
+  const entries = () => ranked(chosenArray(), chosen.target.value, LISTED);
+  const unit = () => quantity(section, chosenArray());
   const name = (entry) => placeName(section, axes, entry.indices);
   return frame(place, {
     title: "Largest effects",
@@ -184,12 +186,12 @@ function listFrame(place, section, array, chosen) {
       const list = entries();
       bars(area, Math.min(width, 640), {
         labels: list.map(name),
-        columns: [{ name: quantity(section), values: list.map((entry) => entry.value) }],
-        tip: (i) => [name(list[i]), `${quantity(section)}  ${short(list[i].value)}`],
+        columns: [{ name: unit(), values: list.map((entry) => entry.value) }],
+        tip: (i) => [name(list[i]), `${unit()}  ${short(list[i].value)}`],
       });
     },
     table: () => ({
-      head: ["place", quantity(section)],
+      head: ["place", unit()],
       rows: entries().map((entry) => [name(entry), number(entry.value)]),
     }),
   });
@@ -215,38 +217,57 @@ function slices(page, section, array) {
   };
 }
 
+/** The arrays that are drawn: of patches, also the effects on the scale of the source. */
+function keysOf(section) {
+  const normalized = section.array("normalized");
+  const known = normalized && !normalized.omitted && normalized.range().most > 0;
+  return known ? ["effect", "normalized"] : ["effect"];
+}
+
+/** "' Oz': 3.1 before, 2.5 on the source prompt." */
+function valuesNote(section, targets) {
+  const base = section.values.get("base");
+  const source = section.values.get("source");
+  if (!Array.isArray(base) || !targets.length) return [];
+  const beside = (i) =>
+    Array.isArray(source) ? `, ${short(source[i])} on the source prompt` : "";
+  const texts = targets.map((text, i) => `${text}: ${short(base[i])} before${beside(i)}`);
+  return [`${texts.join("; ")}.`];
+}
+
 export const sweep = {
   name: "sweep",
   match(section) {
     const array = section.array("effect");
     if (!array || array.omitted || !FORMS.includes(formOf(placesOf(array)))) return null;
-    return { arrays: ["effect"], title: "Effects" };
+    return { arrays: keysOf(section), title: "Effects" };
   },
   draw(place, section, page) {
     const array = section.array("effect");
     const targets = array.axes[0] === "targets" ? targetTexts(section) : [];
     const chosen = { target: choiceOf(page, section, "target", 0) };
+    const keys = keysOf(section);
     const slice = slices(page, section, array);
-    const base = section.values.get("base");
+    const kind = choiceOf(page, section, "number", 0);
+    const chosenArray = () => section.array(keys[kind.value] ?? "effect");
     const controls = [slice.control];
+    if (keys.length > 1) controls.unshift(choose(kind, "Number", keys));
     if (targets.length > 1) controls.unshift(choose(chosen.target, "Target", targets));
-    const baseNote =
-      Array.isArray(base) && targets.length
-        ? targets.map((text, i) => `${text}: ${short(base[i])} before`).join("; ") + "."
-        : null;
     const map = frame(place, {
       title: targets.length === 1 ? `Effects on ${targets[0]}` : "Effects",
-      caption: captionOf(section),
-      notes: baseNote ? [baseNote] : [],
-      label: `${quantity(section)} of each place; the largest is ${short(array.range().most)}`,
+      caption: captionOf(section, array),
+      notes: valuesNote(section, targets),
+      label:
+        `${quantity(section, array)} of each place; ` +
+        `the largest is ${short(array.range().most)}`,
       controls: controls.filter((control) => control),
       draw: (area, width) =>
-        drawMap(area, width, section, page, array, chosen.target.value, slice.of()),
-      table: () => longTable(section, ["effect"]),
+        drawMap(area, width, section, page, chosenArray(), chosen.target.value, slice.of()),
+      table: () => longTable(section, keys),
     });
-    const list = listFrame(place, section, array, chosen);
-    redrawOn(map, [chosen.target, ...(slice.chosen ? [slice.chosen] : [])]);
-    redrawOn(list, [chosen.target]);
+    const list = listFrame(place, section, chosenArray, chosen);
+    redrawOn(map, [chosen.target, kind, ...(slice.chosen ? [slice.chosen] : [])]);
+    redrawOn(list, [chosen.target, kind]);
   },
   detail(section, row, page) {
     const array = section.array("effect");
