@@ -1,4 +1,4 @@
-/* prompt -> <|endoftext|> prompt, once, with one note on stderr. */
+/* prompt -> beginning token, prompt; once, with one note on stderr. */
 #include "bos.h"
 
 #include <stdio.h>
@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "progress.h"
+#include "report.h"
 #include "setup.h"
 
 static void look_at(cli_bos *out, const psc_plugin *plugin) {
@@ -47,8 +48,8 @@ static psc_status add_one(
             bos->plugin, (int)first);
     if (prompt->n == n_ctx)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "the prompt has %d tokens with the <|endoftext|> that %s needs, more than the model's context of %d",
-            prompt->n + 1, bos->plugin, (int)n_ctx);
+            "the prompt has %d tokens with the %s that %s needs, more than the model's context of %d",
+            prompt->n + 1, bos->token, bos->plugin, (int)n_ctx);
     psc_token *tokens = realloc(prompt->tokens, ((size_t)prompt->n + 1) * sizeof *tokens);
     if (!tokens) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the tokens");
     memmove(tokens + 1, tokens, (size_t)prompt->n * sizeof *tokens);
@@ -62,6 +63,7 @@ static psc_status add_one(
 psc_status cli_bos_add(cli_bos *bos, const psc_model *model, cli_prompt *prompt,
     cli_sources *sources, psc_error *error) {
     if (!bos->plugin[0]) return PSC_OK;
+    cli_bos_name(bos, model);
     psc_status status = add_one(bos, prompt, model, error);
     for (int i = 0; !status && i < sources->n; i++) {
         char prefix[32];
@@ -72,10 +74,19 @@ psc_status cli_bos_add(cli_bos *bos, const psc_model *model, cli_prompt *prompt,
     return status;
 }
 
+void cli_bos_name(cli_bos *bos, const psc_model *model) {
+    size_t bytes;
+    const char *text = psc_model_token_bytes(model, psc_model_bos(model), &bytes);
+    if (text)
+        psc_report_escape(bos->token, sizeof bos->token, text, bytes);
+    else
+        snprintf(bos->token, sizeof bos->token, "#%d", (int)psc_model_bos(model));
+}
+
 void cli_bos_note(const cli_bos *bos, const char *what) {
-    char sentence[200];
+    char sentence[320];
     if (!bos->added) return;
-    snprintf(sentence, sizeof sentence, "note: %s needs <|endoftext|> in front of %s; it was added",
-        bos->plugin, what);
+    snprintf(sentence, sizeof sentence, "note: %s needs %s in front of %s; it was added",
+        bos->plugin, bos->token, what);
     cli_progress_line(sentence);
 }

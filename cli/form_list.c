@@ -306,8 +306,8 @@ static void free_records(record_list *list) {
 
 static psc_status check_tokenizer(const psc_model *model, psc_error *error) {
     if (psc_model_has_tokenizer(model)) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_INPUT, "%s has no tokenizer.json, which forms need",
-        psc_model_get_info(model)->path);
+    return psc_fail(
+        error, PSC_ERROR_INPUT, "%s; forms need a tokenizer", psc_model_tokenizer_reason(model));
 }
 
 psc_status cli_form_list_read(

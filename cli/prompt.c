@@ -113,15 +113,6 @@ static psc_status read_text(cli_prompt *prompt, const cli_prompt_given *given, p
     return status;
 }
 
-static psc_status encode(psc_token **out, int32_t *n, const psc_model *model, const char *text,
-    size_t bytes, bool bos, psc_error *error) {
-    if (psc_model_has_tokenizer(model))
-        return psc_model_encode(out, n, model, text, bytes, bos, error);
-    return psc_fail(error, PSC_ERROR_INPUT,
-        "%s has no tokenizer.json; pass --tokens without --bos instead of text",
-        psc_model_get_info(model)->path);
-}
-
 /* "1,2,3" into prompt->tokens, which has room for them and for a BOS before them. */
 static psc_status parse_ids(cli_prompt *prompt, const char *list, psc_error *error) {
     const char *at = list;
@@ -148,13 +139,16 @@ static psc_status read_ids(
     prompt->tokens = calloc(strlen(list) / 2 + 3, sizeof *prompt->tokens);
     if (!prompt->tokens)
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the tokens");
-    if (bos) { /* an empty text after <|endoftext|> is that token alone */
-        psc_token *front = NULL;
-        int32_t n = 0;
-        psc_status status = encode(&front, &n, model, "", 0, true, error);
-        if (status) return status;
-        if (n > 0) prompt->tokens[prompt->n++].id = front[0].id;
-        psc_free(front);
+    if (bos) {
+        const int32_t first = psc_model_bos(model);
+        const char *reason = psc_model_tokenizer_reason(model);
+        if (reason)
+            return psc_fail(error, PSC_ERROR_INPUT, "%s; pass --tokens without --bos", reason);
+        if (first < 0)
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "%s: the model has no beginning token; leave --bos out",
+                psc_model_get_info(model)->path);
+        prompt->tokens[prompt->n++].id = first;
     }
     psc_status status = parse_ids(prompt, list, error);
     int32_t d_vocab = psc_model_get_info(model)->d_vocab;
@@ -173,7 +167,7 @@ static psc_status read_encoded(
     if (status) return status;
     bool bos = given->bos;
     if (prompt->bytes == 0 && !bos) return psc_fail(error, PSC_ERROR_INPUT, "the text is empty");
-    status = encode(&tokens, &prompt->n, model, prompt->text, prompt->bytes, bos, error);
+    status = psc_model_encode(&tokens, &prompt->n, model, prompt->text, prompt->bytes, bos, error);
     if (status) return status;
     size_t n = prompt->n > 0 ? (size_t)prompt->n : 1;
     prompt->tokens = calloc(n, sizeof *prompt->tokens);

@@ -12,7 +12,7 @@ typedef struct cli_prompt {
     size_t bytes;
     psc_token *tokens;
     int32_t n;
-    bool bos; /* <|endoftext|> precedes the text */
+    bool bos; /* the beginning token precedes the text */
 } cli_prompt;
 
 /* Rows that verbs share in their option tables. */
@@ -27,7 +27,7 @@ typedef struct cli_prompt {
     {"text", 1, false, "S", "the text"},                                                           \
     {"file", 1, false, "F", "read the text from a file; - is standard input"},                     \
     {"tokens", 1, false, "1,2,3", "token ids instead of text"},                                    \
-    {"bos", 0, false, "", "put <|endoftext|> before the text"}
+    {"bos", 0, false, "", "put the model's beginning token before the text"}
 #define CLI_MACHINE_OPTIONS                                                                        \
     {"threads", 1, false, "N", "number of threads; default: one per core"},                        \
     {"isa", 1, false, "NAME",                                                                      \

@@ -235,8 +235,8 @@ psc_status cli_word_block_make(cli_word_block *out, const psc_model *model,
     *out = (cli_word_block){0};
     psc_status status = make_room(out, n, options->alone) ? PSC_OK : no_memory(error);
     if (!status && !psc_model_has_tokenizer(model))
-        status = psc_fail(error, PSC_ERROR_INPUT, "%s has no tokenizer.json, which words need",
-            psc_model_get_info(model)->path);
+        status = psc_fail(error, PSC_ERROR_INPUT, "%s; words need a tokenizer",
+            psc_model_tokenizer_reason(model));
     for (int32_t i = 0; !status && i < n && out->all.n < options->limit; i++) {
         if (sentences[i].n == 0) continue;
         int32_t units = 0;

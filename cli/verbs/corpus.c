@@ -22,7 +22,7 @@ static const cli_option options[] = {
     {"window", 1, false, "W",
         "tokens per window; default: 512, or the model's\n"
         "context if that is smaller"},
-    {"bos", 0, false, "", "put <|endoftext|> before each window"},
+    {"bos", 0, false, "", "put the model's beginning token before each window"},
     {"field", 1, false, "NAME", "the JSONL field that has the text; default: text"},
     {"strict", 0, false, "", "fail on a document that cannot be read"},
     {"limit-tokens", 1, false, "N",
@@ -245,6 +245,7 @@ static psc_status open_all(
     if (!status) status = cli_open_model(&s->model, cli_value(arguments, "model"), error);
     bos.added = !status && bos.plugin[0] && !corpus->bos && psc_model_bos(s->model) >= 0;
     if (bos.added) corpus->bos = 1;
+    if (bos.added) cli_bos_name(&bos, s->model);
     if (!status)
         status = psc_corpus_open(
             &s->corpus, s->model, arguments->operands, arguments->n_operands, corpus, error);

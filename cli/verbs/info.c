@@ -95,7 +95,7 @@ static int run_info(const cli_arguments *arguments) {
     if (psc_model_has_tokenizer(model))
         printf("  tokenizer    %d entries\n", psc_model_tokenizer_size(model));
     else
-        printf("  tokenizer    none; use --tokens\n");
+        print_escaped(psc_model_tokenizer_reason(model), "  tokenizer    none: ");
     printf("\nconfig.json\n");
     print_escaped(psc_model_config_text(model), "  ");
     print_points(info);

@@ -96,7 +96,14 @@ PSC_API const char *psc_model_weights_text(const psc_model *model);
 PSC_API const psc_model_info *psc_model_get_info(const psc_model *model);
 /* The configuration, for printing: "key: value" lines. */
 PSC_API const char *psc_model_config_text(const psc_model *model);
+/* False for a folder without a tokenizer.json, and for one that is not understood: such a model
+ * takes token ids. */
 PSC_API bool psc_model_has_tokenizer(const psc_model *model);
+/* Why the model has no tokenizer, the beginning of a sentence for printing; null if it has one. */
+PSC_API const char *psc_model_tokenizer_reason(const psc_model *model);
+/* True if the tokenizer's own post-processor puts a token in front of each text; psc_model_encode
+ * does so with bos only. */
+PSC_API bool psc_model_expects_bos(const psc_model *model);
 /* Entries of the tokenizer (highest id + 1), 0 without one; may be less than d_vocab. */
 PSC_API int32_t psc_model_tokenizer_size(const psc_model *model);
 /* The facts of psc_results_get_model, without a run. Start from PSC_RESULT_MODEL_INIT; the texts and
@@ -151,12 +158,12 @@ typedef struct psc_token {
                             no text */
 } psc_token;
 
-/* Tokenizes a UTF-8 text of at most 256 MiB; bos puts <|endoftext|> in front. The caller frees *out
+/* Tokenizes a UTF-8 text of at most 256 MiB; bos puts psc_model_bos in front. The caller frees *out
  * [*n] with psc_free. PSC_ERROR_INPUT for broken UTF-8 and for a model without a tokenizer. */
 PSC_API psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model,
     const char *text, size_t bytes, bool bos, psc_error *error);
-/* The beginning-of-text token: the tokenizer's <|endoftext|>, or without a tokenizer the config's
- * bos_token_id. -1: none. */
+/* The beginning-of-text token: the bos_token of tokenizer_config.json; else the bos_token_id of
+ * config.json, if it is an added token or there is no tokenizer; else <|endoftext|>. -1: none. */
 PSC_API int32_t psc_model_bos(const psc_model *model);
 /* Whether generation ends at this token, as in transformers: at eos_token_id of
  * generation_config.json if the folder has that file, otherwise at config.json's. */

@@ -36,7 +36,7 @@ typedef void (*psc_corpus_note_fn)(const char *sentence, void *payload);
 typedef struct psc_corpus_options {
     uint32_t struct_size;
     int32_t window;          /* tokens per window, bos included; 0: 512, or n_ctx if that is less */
-    int32_t bos;             /* nonzero: <|endoftext|> in front of each window */
+    int32_t bos;             /* nonzero: psc_model_bos in front of each window */
     int32_t shard, n_shards; /* the documents d with d mod n_shards = shard - 1; 0, 0: all */
     int32_t strict;          /* nonzero: a document that would be skipped is an error */
     const char *field;       /* the JSON field that holds the text; null: "text" */

@@ -122,7 +122,7 @@ typedef struct psc_corpus_totals {
     int64_t documents, skipped; /* read; skipped because they could not be read */
     int64_t windows, tokens;    /* sequences and rows of all runs */
     int32_t window;             /* tokens of a full window; 0: unknown */
-    int32_t bos;                /* nonzero: <|endoftext|> in front of each window */
+    int32_t bos;                /* nonzero: psc_model_bos in front of each window */
     int64_t limit;              /* the token limit of each part (psc_corpus_options); 0: none */
     int64_t sample, seed;       /* the documents drawn, and the seed; 0: all documents */
     int64_t population;         /* of a sample: the documents that it was drawn from */

@@ -187,7 +187,7 @@ static psc_status check_place(const psc_corpus *c, const written_place *w, psc_e
     if (status != PSC_OK) return status;
     if (w->window != c->window || w->bos != c->bos)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "it was made with windows of %d tokens %s <|endoftext|>, not %d tokens %s it",
+            "it was made with windows of %d tokens %s a beginning token, not %d tokens %s it",
             (int)w->window, w->bos ? "with" : "without", (int)c->window,
             c->bos ? "with" : "without");
     if (w->shard != c->shard || w->n_shards != c->n_shards) return wrong_part(w, c, error);

@@ -114,8 +114,8 @@ psc_status corpus_try_source(psc_corpus *c, psc_error *error) {
     if (status != PSC_OK || c->source.ended || !ours) return status;
     if (c->source.document.text && !psc_model_has_tokenizer(c->model))
         return psc_fail(error, PSC_ERROR_INPUT,
-            "document %" PRId64 " is a text, but %s has no tokenizer.json; pass token ids", number,
-            c->model->path);
+            "document %" PRId64 " is a text, but %s; pass token ids", number,
+            psc_model_tokenizer_reason(c->model));
     find_fault(fault, c);
     if (fault[0]) return corpus_leave_out(c, error, "document %" PRId64 " %s", number, fault);
     c->at.document = number;

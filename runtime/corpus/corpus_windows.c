@@ -35,12 +35,11 @@ static psc_status check_options(
         return psc_fail(error, PSC_ERROR_INPUT,
             "a sample needs files: their documents are counted first, and other sources are read once");
     if (texts && !psc_model_has_tokenizer(model))
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "%s has no tokenizer.json, so documents cannot be tokenized", model->path);
+        return psc_fail(error, PSC_ERROR_INPUT, "%s; documents cannot be tokenized",
+            psc_model_tokenizer_reason(model));
     if (o->bos && psc_model_bos(model) < 0)
-        return psc_fail(error, PSC_ERROR_INPUT, "%s: the %s", model->path,
-            texts ? "tokenizer has no <|endoftext|> token"
-                  : "model has no beginning-of-text token");
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "%s: the model has no beginning-of-text token", model->path);
     return PSC_OK;
 }
 

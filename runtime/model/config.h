@@ -59,6 +59,7 @@ typedef struct psc_config {
     char activation[24];          /* its name in the file, "gelu" if it has none */
     char dtype[16];               /* dtype or torch_dtype, "" when absent; informative only */
     int32_t bos_id;               /* -1: none, or one outside the vocabulary */
+    bool bos_given;               /* the file has bos_token_id */
     int32_t eos_ids[PSC_MAX_EOS]; /* n_eos of them, those in the vocabulary */
     size_t n_eos;
     int32_t end_ids[PSC_MAX_EOS]; /* [n_ends] where generation ends: generation_config.json's, */

@@ -40,6 +40,7 @@ psc_status psc_config_read_ids(psc_config *c, const psc_config_reader *r) {
     json_t *bos = json_object_get(r->root, "bos_token_id");
     psc_status status = PSC_OK;
     c->bos_id = bos ? -1 : 0;
+    c->bos_given = bos != NULL;
     if (psc_config_get(r->root, "bos_token_id"))
         status = read_id(&c->bos_id, r, c, "bos_token_id", bos);
     if (!status) status = read_ends(c->end_ids, &c->n_ends, r, c);

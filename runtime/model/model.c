@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static psc_status no_memory(psc_error *error, const char *what) {
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the model's %s", what);
@@ -28,15 +27,20 @@ static psc_status load_rotary(psc_model *model, psc_error *error) {
     return enough ? PSC_OK : no_memory(error, "rotary tables");
 }
 
+/* A tokenizer that cannot be read is no failure: the model takes ids. */
 static psc_status load_tokenizer(psc_model *model, psc_error *error) {
-    size_t size = strlen(model->path) + sizeof "/tokenizer.json";
-    char *path = malloc(size);
+    char *path = psc_path_join(model->path, "tokenizer.json");
     if (!path) return no_memory(error, "path");
-    snprintf(path, size, "%s/tokenizer.json", model->path);
+    psc_error why = {PSC_OK, ""};
     psc_status status = PSC_OK;
-    if (access(path, F_OK) == 0) status = psc_tokenizer_open(&model->tokenizer, path, error);
+    if (psc_path_exists(path))
+        status = psc_tokenizer_open_folder(&model->tokenizer, model->path, &why);
+    else
+        psc_fail(&why, PSC_ERROR_INPUT, "%s has no tokenizer.json", model->path);
     free(path);
-    return status;
+    if (status == PSC_ERROR_MEMORY) return psc_fail(error, status, "%s", why.message);
+    if (!model->tokenizer) model->tokenizer_reason = strdup(why.message);
+    return model->tokenizer || model->tokenizer_reason ? PSC_OK : no_memory(error, "tokenizer");
 }
 
 static void fill_info(psc_model *model) {
@@ -213,6 +217,7 @@ void psc_model_close(psc_model **out) {
     psc_aligned_free(model->rotary_cos);
     psc_aligned_free(model->rotary_sin);
     psc_tokenizer_close(&model->tokenizer);
+    free(model->tokenizer_reason);
     free(model->config_text);
     free(model->path);
     free(model->name);

@@ -45,6 +45,7 @@ struct psc_model {
     float *rotary_cos, *rotary_sin; /* [n_ctx, rotary_dims/2] */
     const float *unembed_mean;      /* [N], the mean of W_U's rows: W_U^T 1 / V */
     psc_tokenizer *tokenizer;       /* nullable */
+    char *tokenizer_reason;         /* why it is null */
 };
 
 /* The packed matrix; PSC_W_U ignores layer. Null when out of range. */

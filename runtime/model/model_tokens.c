@@ -12,8 +12,19 @@ int32_t psc_model_tokenizer_size(const psc_model *model) {
     return model->tokenizer ? psc_tokenizer_size(model->tokenizer) : 0;
 }
 
+const char *psc_model_tokenizer_reason(const psc_model *model) {
+    return model->tokenizer_reason;
+}
+
+bool psc_model_expects_bos(const psc_model *model) {
+    return model->tokenizer && psc_tokenizer_adds_bos(model->tokenizer);
+}
+
 int32_t psc_model_bos(const psc_model *model) {
-    return model->tokenizer ? psc_tokenizer_bos(model->tokenizer) : model->config.bos_id;
+    const psc_config *config = &model->config;
+    int32_t id = config->bos_id;
+    if (model->tokenizer) id = psc_tokenizer_bos_of(model->tokenizer, config->bos_given ? id : -1);
+    return id < (int64_t)config->d_vocab ? id : -1;
 }
 
 bool psc_model_ends(const psc_model *model, int32_t id) {
@@ -24,9 +35,8 @@ bool psc_model_ends(const psc_model *model, int32_t id) {
 
 static psc_status need_tokenizer(const psc_model *model, psc_error *error) {
     if (model->tokenizer) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_INPUT,
-        "%s has no tokenizer.json, so text cannot be tokenized; pass token ids instead",
-        model->path);
+    return psc_fail(error, PSC_ERROR_INPUT, "%s; pass token ids (--tokens) instead of text",
+        model->tokenizer_reason);
 }
 
 psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model, const char *text,
@@ -35,10 +45,10 @@ psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model,
     *n = 0;
     psc_status status = need_tokenizer(model, error);
     if (status != PSC_OK) return status;
-    int32_t first = psc_tokenizer_bos(model->tokenizer);
+    int32_t first = psc_model_bos(model);
     if (bos && first < 0)
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "%s: the tokenizer has no <|endoftext|> token", model->path);
+        return psc_fail(error, PSC_ERROR_INPUT, "%s: the model has no beginning token%s",
+            model->path, " (bos_token in tokenizer_config.json, bos_token_id in config.json)");
     psc_token_span *spans = NULL;
     size_t n_spans = 0;
     status = psc_tokenizer_encode(&spans, &n_spans, model->tokenizer, text, bytes, error);

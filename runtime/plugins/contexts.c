@@ -50,7 +50,7 @@ static psc_status check_bos(const psc_context *context, psc_error *error) {
         "plugin %s needs a beginning-of-text token in front of a text, but %s",
         context->plugin->name,
         model->tokenizer
-            ? "the model's tokenizer has no <|endoftext|>"
+            ? "the model has none (bos_token in tokenizer_config.json)"
             : "the model has no tokenizer, and bos_token_id in its config.json is null");
 }
 

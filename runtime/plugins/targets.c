@@ -115,8 +115,8 @@ static psc_status text_id(int32_t *id, const psc_model *model, const char *text,
     if (!*text) return psc_fail(error, PSC_ERROR_INPUT, "the target's text is empty");
     if (!psc_model_has_tokenizer(model))
         return psc_fail(error, PSC_ERROR_INPUT,
-            "target '%.80s' is text, but this model has no tokenizer; use #ID, next or top:K",
-            text);
+            "target '%.80s' is text, but %s; this model has no tokenizer: use #ID, next or top:K",
+            text, psc_model_tokenizer_reason(model));
     psc_token *tokens = NULL;
     int32_t n = 0;
     psc_status status = psc_model_encode(&tokens, &n, model, text, strlen(text), false, error);

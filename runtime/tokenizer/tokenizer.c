@@ -1,6 +1,6 @@
 /* Text to tokens: cut added tokens out of the text; normalize the text between them; cut added
- * tokens out of that; split the rest into words by the pattern; merge the bytes of each word. Every
- * token appends a span that starts where the previous one ends, so spans tile the text. It remains
+ * tokens out of that; split the rest by the pre-tokenizer's steps and into words by the pattern;
+ * merge the bytes of each word. Every token appends a span that starts where the previous one ends, so spans tile the text. It remains
  * to find the source byte of each token's end. */
 #include "tokenizer_private.h"
 
@@ -103,8 +103,9 @@ static psc_status encode_word(
     return status;
 }
 
-/* Appends the tokens of a run of plain normalized text. */
-static psc_status encode_run(encoder *e, run r, const char *text, size_t bytes, psc_error *error) {
+/* Appends the tokens of a piece that the pre-tokenizer's steps leave whole. */
+static psc_status encode_piece(
+    encoder *e, run r, const char *text, size_t bytes, psc_error *error) {
     psc_status status = PSC_OK;
     if (e->tokenizer->prefix_space && text[0] != ' ') {
         if (!psc_grow((void **)&e->prefixed, &e->prefixed_capacity, bytes + 1, 1))
@@ -120,6 +121,22 @@ static psc_status encode_run(encoder *e, run r, const char *text, size_t bytes, 
             status =
                 psc_tk_next_word(&end, e->tokenizer->pattern, e->match, text, bytes, at, error);
         if (!status) status = encode_word(e, &r, text + at, end - at, at, error);
+    }
+    return status;
+}
+
+/* Cuts a run of plain normalized text by the steps from `step` on; appends the pieces' tokens. */
+static psc_status encode_run(
+    encoder *e, run r, const char *text, size_t bytes, int32_t step, psc_error *error) {
+    psc_cutter cutter;
+    if (step == e->tokenizer->n_steps) return encode_piece(e, r, text, bytes, error);
+    psc_status status =
+        psc_tk_cut_begin(&cutter, &e->tokenizer->steps[step], e->match, text, bytes, error);
+    for (size_t at = 0, end = 0; at < bytes && !status; at = end) {
+        run part = r;
+        status = psc_tk_cut_next(&end, &cutter, error);
+        part.start += at;
+        if (!status) status = encode_run(e, part, text + at, end - at, step + 1, error);
     }
     return status;
 }
@@ -142,7 +159,7 @@ static psc_status encode_plain(
         run r = {&e->normal, base, piece.start, 0};
         size_t n = piece.end - piece.start;
         status = piece.id >= 0 ? push_span(e, piece.id, source_of(&r, n), error)
-                               : encode_run(e, r, text + piece.start, n, error);
+                               : encode_run(e, r, text + piece.start, n, 0, error);
     }
     return status;
 }
@@ -181,7 +198,7 @@ psc_status psc_tokenizer_encode(psc_token_span **spans, size_t *n, const psc_tok
     if (valid < bytes)
         return psc_fail(
             error, PSC_ERROR_INPUT, "the text is not valid UTF-8 at byte offset %zu", valid);
-    encoder e = {.tokenizer = tokenizer, .match = psc_tk_new_match(tokenizer->pattern)};
+    encoder e = {.tokenizer = tokenizer, .match = psc_tk_new_match()};
     if (bytes >= CACHE_FROM) e.cache = calloc(CACHE_SLOTS, sizeof *e.cache); /* may be null */
     psc_status status = e.match ? encode(&e, text, bytes, error) : no_memory(error);
     if (!status) {
@@ -207,6 +224,7 @@ void psc_tokenizer_close(psc_tokenizer **tokenizer) {
     free(t->words);
     psc_tk_free_added(&t->raw);
     psc_tk_free_added(&t->normalized);
+    for (int32_t i = 0; i < t->n_steps; i++) psc_tk_free_pattern(t->steps[i].pattern);
     psc_tk_free_pattern(t->pattern);
     free(t);
     *tokenizer = NULL;
@@ -227,6 +245,17 @@ bool psc_tokenizer_is_special(const psc_tokenizer *tokenizer, int32_t id) {
     return id >= 0 && id < tokenizer->size && tokenizer->entries[id].flags & PSC_ENTRY_SPECIAL;
 }
 
+int32_t psc_tokenizer_bos_of(const psc_tokenizer *tokenizer, int32_t config_id) {
+    if (tokenizer->named_bos >= 0) return tokenizer->named_bos;
+    const bool is_known = config_id >= 0 && config_id < tokenizer->size;
+    if (is_known && tokenizer->entries[config_id].flags & PSC_ENTRY_ADDED) return config_id;
+    return tokenizer->end_of_text >= 0 ? tokenizer->end_of_text : config_id;
+}
+
 int32_t psc_tokenizer_bos(const psc_tokenizer *tokenizer) {
-    return tokenizer->bos;
+    return psc_tokenizer_bos_of(tokenizer, -1);
+}
+
+bool psc_tokenizer_adds_bos(const psc_tokenizer *tokenizer) {
+    return tokenizer->adds_bos;
 }

@@ -30,10 +30,16 @@ typedef struct psc_token_span {
     uint32_t start, end;
 } psc_token_span;
 
-/* Reads a tokenizer.json: model BPE; normalizer null, NFC or a Sequence of it; pre_tokenizer and
- * decoder ByteLevel; post_processor null, ByteLevel or TemplateProcessing, whose special tokens are
- * not added. PSC_ERROR_SUPPORT names anything else; truncation and padding are ignored. */
+/* Reads a tokenizer.json: model BPE over bytes; normalizer null, NFC or a Sequence of it;
+ * pre_tokenizer ByteLevel, perhaps after Split and Digits; post_processor null, ByteLevel or
+ * TemplateProcessing, whose special tokens are not added. A decoder must be null or begin with
+ * ByteLevel; decoding gives the tokens' own bytes. PSC_ERROR_SUPPORT names anything else;
+ * truncation and padding are ignored, as by a call of transformers. */
 psc_status psc_tokenizer_open(psc_tokenizer **out, const char *path, psc_error *error);
+/* The same for folder/tokenizer.json, with the tokens that stand beside it in
+ * tokenizer_config.json, or else in special_tokens_map.json and added_tokens.json, as transformers
+ * adds them. A token whose listed id is not the one that transformers gives it is an error. */
+psc_status psc_tokenizer_open_folder(psc_tokenizer **out, const char *folder, psc_error *error);
 void psc_tokenizer_close(psc_tokenizer **tokenizer);
 
 /* Splits text (UTF-8 of `bytes` bytes, at most 256 MiB, zero bytes allowed) into tokens, without a
@@ -58,7 +64,12 @@ bool psc_tokenizer_is_special(const psc_tokenizer *tokenizer, int32_t id);
 psc_status psc_tokenizer_decode(char **text, size_t *bytes, const psc_tokenizer *tokenizer,
     const int32_t *ids, size_t n, bool skip_special, psc_error *error);
 
-/* The id of <|endoftext|>, or -1. */
+/* The beginning token: the bos_token of tokenizer_config.json; else config_id, the bos_token_id of
+ * config.json or -1, if it is an added token; else <|endoftext|>; else config_id. -1: none. */
+int32_t psc_tokenizer_bos_of(const psc_tokenizer *tokenizer, int32_t config_id);
+/* The same without a config. */
 int32_t psc_tokenizer_bos(const psc_tokenizer *tokenizer);
+/* Whether the library would put tokens in front of a text (post_processor); encode does not. */
+bool psc_tokenizer_adds_bos(const psc_tokenizer *tokenizer);
 
 #endif

@@ -3,11 +3,7 @@
  * match; a token's content is short, so this is linear in the text. */
 #include "tokenizer_private.h"
 
-#include <jansson.h>
 #include <stdlib.h>
-#include <string.h>
-
-#define MAX_CONTENT 1024
 
 /* The node for byte below parent, new if needed. The caller has made room for it. */
 static uint32_t child_of(psc_added_set *set, uint32_t parent, unsigned char byte) {
@@ -29,6 +25,7 @@ psc_status psc_tk_build_trie(psc_added_set *set, psc_error *error) {
     for (size_t i = 0; i < set->n_tokens; i++) {
         const psc_added_token *token = &set->tokens[i];
         uint32_t node = 0;
+        if (token->bytes == 0) continue; /* replaced */
         for (size_t j = 0; j < token->bytes; j++)
             node = child_of(set, node, (unsigned char)token->content[j]);
         if (set->nodes[node].token < 0) set->nodes[node].token = (int32_t)i;
@@ -127,132 +124,4 @@ psc_status psc_tk_find_added(
     if (done < bytes) is_room = is_room && add_piece(out, -1, done, bytes);
     if (!is_room) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to split the text");
     return PSC_OK;
-}
-
-/* --- loading --------------------------------------------------------------------------------- */
-
-static psc_status read_flag(
-    bool *out, const json_t *item, size_t i, const char *name, psc_error *error) {
-    const json_t *value = json_object_get(item, name);
-    *out = json_is_true(value);
-    if (json_is_boolean(value)) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_INPUT, "added_tokens[%zu].%s %s", i, name,
-        value ? "must be true or false" : "is missing");
-}
-
-/* The library numbers added tokens itself: by the vocabulary if it has the content, else from the
- * vocabulary's size on. A file with different ids would therefore mean different tokens here. */
-static psc_status check_id(const psc_tokenizer *tokenizer, int32_t greatest, const json_t *known,
-    json_int_t id, size_t i, psc_error *error) {
-    if (known) {
-        if (json_integer_value(known) == id) return PSC_OK;
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "added_tokens[%zu].id is %lld, but model.vocab gives its content the id %lld", i,
-            (long long)id, (long long)json_integer_value(known));
-    }
-    if (id >= 0 && id < tokenizer->size && tokenizer->entries[id].flags)
-        return psc_fail(error, PSC_ERROR_INPUT,
-            "added_tokens[%zu].id is %lld, which is already another token's id", i, (long long)id);
-    int32_t next = greatest < tokenizer->n_present ? tokenizer->n_present : greatest + 1;
-    if (id == next) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_INPUT,
-        "added_tokens[%zu].id is %lld, but the next free id is %d", i, (long long)id, (int)next);
-}
-
-/* Puts the token in the set in which it is matched. */
-static psc_status keep(psc_tokenizer *tokenizer, psc_added_token token, bool is_normalized,
-    const char *content, psc_error *error) {
-    psc_normal_text normal = {0};
-    bool changed = false;
-    psc_status status = PSC_OK;
-    token.bytes = strlen(content);
-    if (is_normalized && tokenizer->nfc)
-        status = psc_tk_nfc(&normal, &changed, content, token.bytes, error);
-    if (changed) {
-        content = normal.text;
-        token.bytes = normal.bytes;
-    }
-    if (!status) {
-        token.content = malloc(token.bytes);
-        if (!token.content)
-            status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for added_tokens");
-    }
-    if (!status) {
-        memcpy(token.content, content, token.bytes);
-        psc_added_set *set = is_normalized ? &tokenizer->normalized : &tokenizer->raw;
-        set->tokens[set->n_tokens++] = token;
-    }
-    psc_tk_free_text(&normal);
-    return status;
-}
-
-static psc_status load_token(psc_tokenizer *tokenizer, const json_t *item, size_t i,
-    const json_t *vocab, int32_t *greatest, psc_error *error) {
-    psc_added_token token = {0};
-    bool is_normalized, is_special;
-    if (!json_is_object(item))
-        return psc_fail(error, PSC_ERROR_INPUT, "added_tokens[%zu] is not an object", i);
-    const json_t *id = json_object_get(item, "id"), *content = json_object_get(item, "content");
-    if (!json_is_integer(id))
-        return psc_fail(error, PSC_ERROR_INPUT, "added_tokens[%zu].id is %s", i,
-            id ? "not an integer" : "missing");
-    if (!json_is_string(content) || json_string_length(content) == 0)
-        return psc_fail(error, PSC_ERROR_INPUT, "added_tokens[%zu].content is %s", i,
-            content ? "empty or not a string" : "missing");
-    const char *text = json_string_value(content);
-    if (json_string_length(content) > MAX_CONTENT)
-        return psc_fail(error, PSC_ERROR_SUPPORT,
-            "added_tokens[%zu].content is longer than %d bytes", i, MAX_CONTENT);
-    psc_status status = read_flag(&token.single_word, item, i, "single_word", error);
-    if (!status) status = read_flag(&token.lstrip, item, i, "lstrip", error);
-    if (!status) status = read_flag(&token.rstrip, item, i, "rstrip", error);
-    if (!status) status = read_flag(&is_normalized, item, i, "normalized", error);
-    if (!status) status = read_flag(&is_special, item, i, "special", error);
-    const json_t *known = json_object_get(vocab, text);
-    json_int_t value = json_integer_value(id);
-    if (!status) status = check_id(tokenizer, *greatest, known, value, i, error);
-    if (status) return status;
-    token.id = (int32_t)value;
-    if (token.id > *greatest) *greatest = token.id;
-    uint32_t flags = PSC_ENTRY_ADDED | (is_special ? PSC_ENTRY_SPECIAL : 0u);
-    status = psc_tk_add_entry(
-        tokenizer, token.id, text, json_string_length(content), flags, "added_tokens", error);
-    return status ? status : keep(tokenizer, token, is_normalized, text, error);
-}
-
-/* Refuses a content that is listed twice. */
-static psc_status check_twice(const json_t *tokens, psc_error *error) {
-    json_t *seen = json_object();
-    psc_status status =
-        seen ? PSC_OK : psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for added_tokens");
-    for (size_t i = 0; i < json_array_size(tokens) && !status; i++) {
-        const char *content =
-            json_string_value(json_object_get(json_array_get(tokens, i), "content"));
-        if (!content) continue; /* load_token reports it */
-        if (json_object_get(seen, content))
-            status =
-                psc_fail(error, PSC_ERROR_INPUT, "added_tokens[%zu].content is listed twice", i);
-        else if (json_object_set_new(seen, content, json_true()))
-            status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for added_tokens");
-    }
-    json_decref(seen);
-    return status;
-}
-
-psc_status psc_tk_load_added(psc_tokenizer *tokenizer, const struct json_t *tokens,
-    const struct json_t *vocab, psc_error *error) {
-    if (tokens && !json_is_array(tokens))
-        return psc_fail(error, PSC_ERROR_INPUT, "added_tokens is not an array");
-    size_t n = json_array_size(tokens);
-    int32_t greatest = -1;
-    tokenizer->raw.tokens = calloc(n + 1, sizeof(psc_added_token));
-    tokenizer->normalized.tokens = calloc(n + 1, sizeof(psc_added_token));
-    if (!tokenizer->raw.tokens || !tokenizer->normalized.tokens)
-        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for added_tokens");
-    psc_status status = check_twice(tokens, error);
-    for (size_t i = 0; i < n && !status; i++)
-        status = load_token(tokenizer, json_array_get(tokens, i), i, vocab, &greatest, error);
-    if (!status) status = psc_tk_build_trie(&tokenizer->raw, error);
-    if (!status) status = psc_tk_build_trie(&tokenizer->normalized, error);
-    return status;
 }

@@ -199,7 +199,6 @@ static psc_status read_option(bool *out, const json_t *model, const char *name, 
 static psc_status check_options(const json_t *model, psc_error *error) {
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     const json_t *dropout = json_object_get(model, "dropout");
-    bool byte_fallback;
     if (dropout && !json_is_null(dropout) && !json_is_number(dropout))
         return psc_fail(error, PSC_ERROR_INPUT, "model.dropout must be a number or null");
     if (json_number_value(dropout) != 0)
@@ -212,13 +211,11 @@ static psc_status check_options(const json_t *model, psc_error *error) {
         if (json_string_length(affix) > 0)
             return psc_fail(error, PSC_ERROR_SUPPORT, "model.%s is not supported", affixes[i]);
     }
-    psc_status status = read_option(&byte_fallback, model, "byte_fallback", error);
-    if (!status && byte_fallback)
-        status = psc_fail(error, PSC_ERROR_SUPPORT, "model.byte_fallback is not supported");
-    return status;
+    return PSC_OK;
 }
 
-/* Every byte of UTF-8 needs a token, its own or the unknown one; otherwise text would be lost. */
+/* Every byte of UTF-8 needs a token, its own or the unknown one; otherwise text would be lost. With
+ * byte_fallback it needs its own, so that the fallback never acts. */
 static psc_status check_alphabet(
     psc_tokenizer *tokenizer, const json_t *model, const json_t *vocab, psc_error *error) {
     const json_t *unknown = json_object_get(model, "unk_token");
@@ -231,15 +228,23 @@ static psc_status check_alphabet(
             return psc_fail(error, PSC_ERROR_INPUT,
                 "model.unk_token \"%.80s\" is not in model.vocab", json_string_value(unknown));
     }
-    for (int i = 0; i < 256 && tokenizer->unknown < 0; i++)
-        if (tokenizer->byte_ids[i] < 0 && i != 0xc0 && i != 0xc1 && i < 0xf5)
-            return psc_fail(error, PSC_ERROR_INPUT,
+    bool falls_back;
+    psc_status status = read_option(&falls_back, model, "byte_fallback", error);
+    for (int i = 0; i < 256 && !status; i++) {
+        if (tokenizer->byte_ids[i] >= 0 || i == 0xc0 || i == 0xc1 || i >= 0xf5) continue;
+        if (falls_back)
+            status = psc_fail(error, PSC_ERROR_SUPPORT,
+                "model.byte_fallback is true and model.vocab has no entry for the byte 0x%02x, "
+                "which is not supported",
+                i);
+        else if (tokenizer->unknown < 0)
+            status = psc_fail(error, PSC_ERROR_INPUT,
                 "model.vocab has no entry for the byte 0x%02x and model.unk_token is missing", i);
-    return PSC_OK;
+    }
+    return status;
 }
 
-psc_status psc_tk_load_model(
-    psc_tokenizer *tokenizer, const struct json_t *model, psc_error *error) {
+psc_status psc_tk_check_model(const struct json_t *model, psc_error *error) {
     if (!json_is_object(model))
         return psc_fail(error, PSC_ERROR_INPUT, "model is %s", model ? "not an object" : "missing");
     const json_t *type = json_object_get(model, "type");
@@ -248,6 +253,11 @@ psc_status psc_tk_load_model(
     if (type && strcmp(json_string_value(type), "BPE"))
         return psc_fail(error, PSC_ERROR_SUPPORT,
             "model.type \"%.80s\" is not supported; only BPE is", json_string_value(type));
+    return PSC_OK;
+}
+
+psc_status psc_tk_load_model(
+    psc_tokenizer *tokenizer, const struct json_t *model, psc_error *error) {
     json_t *vocab = json_object_get(model, "vocab");
     const json_t *merges = json_object_get(model, "merges");
     if (!json_is_object(vocab))

@@ -86,6 +86,12 @@ static psc_status open_json(psc_tokenizer **out, json_t *root, psc_error *error)
     "{\"id\":" id ",\"content\":" content ",\"single_word\":false,\"lstrip\":false,"               \
     "\"rstrip\":false,\"normalized\":false,\"special\":" rest "}"
 
+#define BYTES "{\"type\":\"ByteLevel\",\"add_prefix_space\":false}"
+#define SPLIT(pattern, behavior)                                                                   \
+    "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":" pattern           \
+    ",\"behavior\":\"" behavior "\",\"invert\":false}," BYTES "]}"
+#define REGEX(pattern) SPLIT("{\"Regex\":\"" pattern "\"}", "Isolated")
+
 static const struct {
     const char *path, *value; /* JSON; null: removes the member */
     psc_status status;
@@ -123,7 +129,7 @@ static const struct {
     {"model.continuing_subword_prefix", "\"##\"", PSC_ERROR_SUPPORT, "continuing_subword_prefix"},
     {"model.end_of_word_suffix", "\"</w>\"", PSC_ERROR_SUPPORT, "end_of_word_suffix"},
     {"model.end_of_word_suffix", "[]", PSC_ERROR_INPUT, "end_of_word_suffix must be a string"},
-    {"model.byte_fallback", "true", PSC_ERROR_SUPPORT, "byte_fallback is not supported"},
+    {"model.byte_fallback", "1", PSC_ERROR_INPUT, "model.byte_fallback must be true or false"},
     {"model.fuse_unk", "\"no\"", PSC_ERROR_INPUT, "model.fuse_unk must be true or false"},
     {"model.ignore_merges", "0", PSC_ERROR_INPUT, "model.ignore_merges must be true or false"},
     {"normalizer", "{\"type\":\"NFKC\"}", PSC_ERROR_SUPPORT, "normalizer of type \"NFKC\""},
@@ -139,10 +145,47 @@ static const struct {
     {"pre_tokenizer.add_prefix_space", NULL, PSC_ERROR_INPUT, "add_prefix_space is missing"},
     {"pre_tokenizer.use_regex", "null", PSC_ERROR_INPUT, "use_regex must be true or false"},
     {"pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}]}",
-        PSC_ERROR_SUPPORT, "Digits"},
-    {"pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":[]}", PSC_ERROR_SUPPORT, "0 parts"},
+        PSC_ERROR_INPUT, "individual_digits is missing"},
+    {"pre_tokenizer", "{\"type\":\"Digits\",\"individual_digits\":true}", PSC_ERROR_SUPPORT,
+        "has no ByteLevel"},
+    {"pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":[" BYTES ",{\"type\":\"Digits\"}]}",
+        PSC_ERROR_SUPPORT, "Digits after ByteLevel"},
+    {"pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":[" BYTES "," BYTES "]}",
+        PSC_ERROR_SUPPORT, "ByteLevel after ByteLevel"},
+    {"pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Metaspace\"}]}",
+        PSC_ERROR_SUPPORT, "Metaspace"},
+    {"pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":[null]}", PSC_ERROR_INPUT,
+        "a part of pre_tokenizer is not an object"},
+    {"pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":[]}", PSC_ERROR_SUPPORT,
+        "has no ByteLevel"},
+    {"pre_tokenizer", SPLIT("\"x\"", "Isolated"), PSC_ERROR_INPUT, "not a Regex or a String"},
+    {"pre_tokenizer", SPLIT("{\"String\":\"\"}", "Isolated"), PSC_ERROR_SUPPORT, "has 0 bytes"},
+    {"pre_tokenizer", SPLIT("{\"String\":\"x\"}", "Removed"), PSC_ERROR_SUPPORT, "\"Removed\""},
+    {"pre_tokenizer", REGEX("x*"), PSC_ERROR_SUPPORT, "matches the empty text"},
+    {"pre_tokenizer", REGEX("a\\\\w"), PSC_ERROR_SUPPORT, "\"\\w\" at byte 1"},
+    {"pre_tokenizer", REGEX("\\\\p{Lu}"), PSC_ERROR_SUPPORT, "\"\\p\" at byte 0"},
+    {"pre_tokenizer", REGEX("(?<=a)b"), PSC_ERROR_SUPPORT, "\"(?<\" at byte 0"},
+    {"pre_tokenizer", REGEX("(?i)b"), PSC_ERROR_SUPPORT, "\"(?i\" at byte 0"},
+    {"pre_tokenizer", REGEX("(?i:ss)"), PSC_ERROR_SUPPORT, "\"s\" at byte 5"},
+    {"pre_tokenizer", REGEX("(?i:[a])"), PSC_ERROR_SUPPORT, "\"[\" at byte 4"},
+    {"pre_tokenizer", REGEX("(a"), PSC_ERROR_INPUT, "an open group"},
+    {"pre_tokenizer", REGEX("a)"), PSC_ERROR_SUPPORT, "\")\" at byte 1"},
+    {"pre_tokenizer", REGEX("[a"), PSC_ERROR_SUPPORT, "\"[\" at byte 0"},
+    {"pre_tokenizer", REGEX("[a[b]]"), PSC_ERROR_SUPPORT, "\"[\" at byte 2"},
+    {"pre_tokenizer", REGEX("[a&&b]"), PSC_ERROR_SUPPORT, "\"&\" at byte 2"},
+    {"pre_tokenizer", REGEX("[^\\\\S]"), PSC_ERROR_SUPPORT, "\"\\S\" at byte 2"},
+    {"pre_tokenizer", REGEX("[z-a]"), PSC_ERROR_SUPPORT, "PCRE2 cannot compile"},
+    {"pre_tokenizer", REGEX("^a"), PSC_ERROR_SUPPORT, "\"^\" at byte 0"},
+    {"pre_tokenizer", REGEX("*a"), PSC_ERROR_SUPPORT, "\"*\" at byte 0"},
+    {"pre_tokenizer", REGEX("a{2"), PSC_ERROR_SUPPORT, "\"{\" at byte 1"},
+    {"pre_tokenizer", REGEX("a{2,1}"), PSC_ERROR_SUPPORT, "\"{\" at byte 1"},
+    {"pre_tokenizer", REGEX("a{9999}"), PSC_ERROR_SUPPORT, "\"{\" at byte 1"},
+    {"pre_tokenizer", REGEX("a{2}+"), PSC_ERROR_SUPPORT, "\"+\" at byte 4"},
+    {"pre_tokenizer", REGEX("a\\\\"), PSC_ERROR_SUPPORT, "at byte 1"},
     {"post_processor", "{\"type\":\"BertProcessing\"}", PSC_ERROR_SUPPORT, "BertProcessing"},
-    {"decoder", NULL, PSC_ERROR_SUPPORT, "decoder is missing"},
+    {"decoder", "{\"type\":\"Sequence\",\"decoders\":[]}", PSC_ERROR_INPUT, "not an array of"},
+    {"decoder", "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"}]}", PSC_ERROR_SUPPORT,
+        "Fuse"},
     {"decoder", "{\"type\":\"WordPiece\"}", PSC_ERROR_SUPPORT, "decoder of type \"WordPiece\""},
     {"added_tokens", "{}", PSC_ERROR_INPUT, "added_tokens is not an array"},
     {"added_tokens", "[7]", PSC_ERROR_INPUT, "added_tokens[0] is not an object"},

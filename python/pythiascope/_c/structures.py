@@ -2278,6 +2278,8 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "psc_model_get_info": (ctypes.POINTER(psc_model_info), (ctypes.c_void_p,)),
     "psc_model_config_text": (ctypes.c_char_p, (ctypes.c_void_p,)),
     "psc_model_has_tokenizer": (ctypes.c_bool, (ctypes.c_void_p,)),
+    "psc_model_tokenizer_reason": (ctypes.c_char_p, (ctypes.c_void_p,)),
+    "psc_model_expects_bos": (ctypes.c_bool, (ctypes.c_void_p,)),
     "psc_model_tokenizer_size": (ctypes.c_int32, (ctypes.c_void_p,)),
     "psc_model_describe": (
         ctypes.c_int,

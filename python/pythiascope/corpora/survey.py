@@ -23,7 +23,7 @@ from .._c import structures as c
 from .._c.library import check, library
 from ..errors import Cancelled, InputError, PythiascopeError, PythiascopeWarning
 from ..runtime.session import OwnedResults, Session
-from ..runtime.tokens import TOKEN, Tokens
+from ..runtime.tokens import TOKEN, Tokens, text_of
 from . import states
 from .lock import StateLock
 from .progress import ProgressOption, open_progress
@@ -179,7 +179,9 @@ class Survey:
         needs = library().psc_session_needs_bos(self._session.pointer)
         if needs and not bos:
             name = needs.decode("utf-8", "replace")
-            warn(f"{name} needs <|endoftext|> in front of each window; it was added")
+            opened = self._model._opened
+            first = text_of(opened, opened.bos)
+            warn(f"{name} needs {first} in front of each window; it was added")
         return bos or bool(needs)
 
     def _resume(self) -> None:

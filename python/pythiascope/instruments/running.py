@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..results.results import Result
 from ..runtime.base import ModelBase
-from ..runtime.tokens import TOKEN, Tokens
+from ..runtime.tokens import TOKEN, Tokens, text_of
 from .entries import (
     EDITORS,
     SHARED,
@@ -106,7 +106,7 @@ class Instrumented(ModelBase):
             contrast: A pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: Changes of the run, such as ablate("L0H3").
             source: Source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: Put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: Put the beginning token in front; a plugin that needs it has it in any case.
             capture: Hook points to keep as result[NAME], such as "blocks.*.attn.hook_pattern".
 
         Raises:
@@ -177,7 +177,8 @@ class Instrumented(ModelBase):
                 for number, s in enumerate(plan.prompts, 1)
             ]
             if sum(map(len, sequences)) > before:
-                notes = (f"{needing} needs <|endoftext|> in front of the text; it was added",)
+                first = text_of(model, model.bos)
+                notes = (f"{needing} needs {first} in front of the text; it was added",)
         longest = max(plan.longest, *(len(s) for s in sequences))
         if longest > model.info.n_ctx:
             raise InputError(

@@ -127,6 +127,7 @@ class OpenModel:
         info: The library's own facts (psc_model_info).
         has_tokenizer: Whether texts can be tokenized.
         config: The configuration under TransformerLens's names.
+        no_tokenizer: Why texts cannot be tokenized, "" if they can.
         bos: The id of the beginning-of-text token, -1 without one.
     """
 
@@ -150,6 +151,8 @@ class OpenModel:
         self.folder = os.fsdecode(self.info.path or b"")
         self.name = os.fsdecode(self.info.name or b"")
         self.has_tokenizer = bool(self._library.psc_model_has_tokenizer(pointer))
+        reason = self._library.psc_model_tokenizer_reason(pointer)
+        self.no_tokenizer = reason.decode("utf-8", "replace") if reason else ""
         self.bos = int(self._library.psc_model_bos(pointer))
         facts = c.psc_result_model()
         call("psc_model_describe", ctypes.byref(facts), pointer)

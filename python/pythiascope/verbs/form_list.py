@@ -165,4 +165,4 @@ def _build(model: OpenModel, path: str, records: Sequence[_Record]) -> Sequences
 
 def _check_tokenizer(model: OpenModel) -> None:
     if not model.has_tokenizer:
-        raise InputError(f"{model.folder} has no tokenizer.json, which forms need")
+        raise InputError(f"{model.no_tokenizer}; forms need a tokenizer")

@@ -69,7 +69,7 @@ class WordBlock(Sequences):
         super().__init__()
         self.cut = 0
         if not model.has_tokenizer:
-            raise InputError(f"{model.folder} has no tokenizer.json, which words need")
+            raise InputError(f"{model.no_tokenizer}; words need a tokenizer")
         for sentence in sentences:
             if len(self.all) >= options.limit:
                 break
