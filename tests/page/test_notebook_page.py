@@ -67,7 +67,7 @@ def test_a_viewer_without_frames_shows_the_text(browser: Browser, notebook: Path
     page.set_content((text[:begin] + text[end:]).replace("style=", "data-no="))
     shown = page.locator("pre").inner_text()
     assert "|<|b|>|the| sea" in shown
-    assert "The logit lens at position" in shown
+    assert "The logit lens at @" in shown
     page.close()
 
 
@@ -76,5 +76,5 @@ def test_without_scripts_the_frame_shows_the_text(browser: Browser, notebook: Pa
     page = context.new_page()
     page.goto(notebook.as_uri())
     shown = page.frame_locator("iframe").locator("body").inner_text()
-    assert "The logit lens at position" in shown
+    assert "The logit lens at @" in shown
     context.close()

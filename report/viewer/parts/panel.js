@@ -45,9 +45,9 @@ function aboutToken(run, row) {
   const token = run.tokens[row];
   const facts = [
     ["id", token.id],
-    ["position", token.position],
     ["row", row],
   ];
+  if (token.position !== row) facts.push(["position", token.position]);
   if (run.tokens.some((other) => other.sequence !== 0)) facts.push(["sequence", token.sequence]);
   return el(
     "dl",
