@@ -14,7 +14,8 @@ static const cli_option options[] = {
     CLI_PLUGIN_OPTION("logits, ln, mlp, or\neffects with an intervention"),
     {"capture", 1, true, "POINT,...",
         "tensors for --out: blocks.0.attn.hook_pattern, ...;\n"
-        "* matches any layer"},
+        "* stands for any characters, all for every point;\n"
+        "POINT:rows=-1 or POINT:rows=1+4+7-9 keeps these rows"},
     CLI_INTERVENTION_OPTIONS,
     CLI_RUN_OPTIONS,
     CLI_OUTPUT_OPTIONS,
@@ -139,7 +140,7 @@ static psc_status add_plugins(
 static psc_status add_captures(psc_session *session, const char *list, psc_error *error) {
     psc_status status = PSC_OK;
     while (!status) {
-        char point[128];
+        char point[512];
         size_t length = strcspn(list, ",");
         if (length == 0 || length >= sizeof point)
             return psc_fail(error, PSC_ERROR_INPUT, "--capture: '%.*s' is not a hook point",
@@ -153,6 +154,18 @@ static psc_status add_captures(psc_session *session, const char *list, psc_error
     return status;
 }
 
+/* The memory that the captures take, where it is not small. */
+static void announce_captures(const psc_session *session, const analysis *a) {
+    enum { SMALL = 1 << 20 };
+    int32_t n = 0;
+    const uint64_t bytes = psc_session_capture_bytes(session, a->prompt.n, &n);
+    char line[120];
+    if (bytes < SMALL) return;
+    snprintf(line, sizeof line, "note: --capture keeps %d tensor%s of %.1f MiB in memory", (int)n,
+        n == 1 ? "" : "s", (double)bytes / (1 << 20));
+    cli_progress_line(line);
+}
+
 /* Adds targets, contrasts, plugins and captures as given. */
 static psc_status set_up(
     psc_session *session, const analysis *a, bool clean, int32_t *sections, psc_error *error) {
@@ -161,6 +174,7 @@ static psc_status set_up(
     psc_status status = cli_add_targets(session, a->arguments, error);
     while (!status && (given = cli_next(a->arguments, "capture", &cursor)))
         status = add_captures(session, given->values[0], error);
+    if (!status && !clean) announce_captures(session, a);
     return status ? status : add_plugins(session, a, clean, sections, error);
 }
 

@@ -230,9 +230,21 @@ PSC_API psc_status psc_session_target(psc_session *session, const char *target, 
 /* Adds the target z_a - z_b: two different tokens, each a text of exactly one token or #ID. */
 PSC_API psc_status psc_session_contrast(
     psc_session *session, const char *a, const char *b, psc_error *error);
-/* Keeps a hook point's tensor in the results of later runs: "blocks.0.attn.hook_pattern"; "*" as
- * the layer means every layer. PSC_ERROR_STATE in a session that accumulates. */
+/* Keeps hook points' tensors in the results of later runs. point:
+ *
+ *   blocks.0.attn.hook_pattern            one tensor
+ *   blocks.*.hook_resid_post              every layer's; each * stands for any characters of a name
+ *   all                                   every hook point
+ *   NAME:rows=-1, NAME:rows=1+4+7-9       only these rows of each sequence of a run, by their place
+ *                                         in it, ascending; a negative one counts from the end
+ *
+ * The rows of a later request for the same tensor replace those before. PSC_ERROR_STATE in a session
+ * that accumulates. */
 PSC_API psc_status psc_session_capture(psc_session *session, const char *point, psc_error *error);
+/* The bytes that the captures of a run of one new sequence of n_rows rows take; *n_tensors: their
+ * number (nullable). A run whose captures exceed psc_session_options.retained_cap fails. */
+PSC_API uint64_t psc_session_capture_bytes(
+    const psc_session *session, int32_t n_rows, int32_t *n_tensors);
 
 /* A client's own hooks, without a plugin; they last until psc_session_unhook. filter may be null:
  * all events; the call copies it. In a callback the first two return PSC_ERROR_STATE, and

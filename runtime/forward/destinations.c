@@ -73,10 +73,10 @@ bool psc_destinations_want_layer(const psc_destinations *d, int32_t layer, bool 
 
 static void take_keys(const psc_destination_part *part, int64_t row, const psc_view *tensor,
     const float *from, float beyond) {
-    const int64_t n_rows = part->end - part->begin, n = tensor->shape[2];
+    const int64_t n = tensor->shape[2];
     const int64_t kept = n < part->n_keys ? n : part->n_keys;
     for (int64_t h = 0; h < tensor->shape[1]; h++) {
-        float *to = part->data + (h * n_rows + row) * part->n_keys;
+        float *to = part->data + (h * part->n_rows + row) * part->n_keys;
         memcpy(to, from + h * tensor->stride[1], (size_t)kept * sizeof *to);
         for (int64_t k = kept; k < part->n_keys; k++) to[k] = beyond;
     }
@@ -115,9 +115,8 @@ static void take_head(const psc_destinations *d, const psc_destination *to, int3
         while (part < last && rows[r].index >= part->end) part++;
         if (part == last) return;
         if (rows[r].index < part->begin) continue;
-        const int64_t taken = part->end - part->begin, row = rows[r].index - part->begin;
-        const int64_t n = (int64_t)rows[r].position + 1;
-        float *out = part->data + (head * taken + row) * part->n_keys;
+        const int64_t row = rows[r].index - part->begin, n = (int64_t)rows[r].position + 1;
+        float *out = part->data + (head * part->n_rows + row) * part->n_keys;
         memcpy(out, data, (size_t)n * sizeof *out);
         for (int64_t k = n; k < part->n_keys; k++) out[k] = beyond;
     }

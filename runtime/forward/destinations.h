@@ -7,11 +7,14 @@
 
 #include "registry.h"
 
-/* The rows of one input that a destination takes: psc_row.index begin..end-1. */
+/* Rows of one input that a destination takes: psc_row.index begin..end-1. */
 typedef struct psc_destination_part {
     int32_t begin, end;
     int64_t n_keys; /* of scores and pattern: the input's length after the run */
-    float *data; /* [end - begin, axes of the point]; scores and pattern [H, end - begin, n_keys] */
+    int64_t n_rows; /* of the whole array, of which the part may be some */
+    float
+        *data; /* [end - begin, axes of the point]; of scores and pattern the rows of each head, in
+                    [H, n_rows, n_keys] */
 } psc_destination_part;
 
 /* One tensor. */

@@ -10,7 +10,7 @@
 int psc_copies_shape(int64_t shape[3], const psc_session *session, psc_point point,
     const psc_destination_part *part) {
     const psc_model_info *info = &session->model->info;
-    const int64_t n_rows = part->end - part->begin;
+    const int64_t n_rows = part->n_rows;
     if (psc_point_has_keys(point)) {
         shape[0] = info->n_heads;
         shape[1] = n_rows;
@@ -28,15 +28,17 @@ int psc_copies_shape(int64_t shape[3], const psc_session *session, psc_point poi
  * filter selects neighbors. */
 static psc_destination_part find_part(
     const psc_session *session, int32_t at, int32_t n, const psc_filter *filter) {
-    psc_destination_part part = {at, at + n, (int64_t)session->rows[at + n - 1].position + 1, NULL};
+    psc_destination_part part = {
+        .begin = at, .end = at + n, .n_keys = (int64_t)session->rows[at + n - 1].position + 1};
     while (part.begin < part.end && !psc_filter_has_row(filter, &session->rows[part.begin]))
         part.begin++;
     while (part.begin < part.end && !psc_filter_has_row(filter, &session->rows[part.end - 1]))
         part.end--;
+    part.n_rows = part.end - part.begin;
     return part;
 }
 
-static psc_status check_stop(
+psc_status psc_copies_check_stop(
     const psc_session *session, psc_point point, int32_t layer, psc_error *error) {
     const int32_t stop = session->run_options->stop_at_layer;
     const bool computed = psc_point_has_layer(point) ? layer < stop : point == PSC_HOOK_EMBED;
@@ -50,7 +52,7 @@ static psc_status check_stop(
 psc_destination *psc_copies_add(psc_session *session, psc_point point, int32_t layer,
     const psc_filter *filter, psc_error *error) {
     static const psc_filter all = PSC_FILTER_INIT;
-    if (check_stop(session, point, layer, error) != PSC_OK) return NULL;
+    if (psc_copies_check_stop(session, point, layer, error) != PSC_OK) return NULL;
     psc_destination *to = psc_destinations_add(&session->copies, point, layer, session->n_inputs);
     if (!to) {
         psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a copy");

@@ -132,7 +132,7 @@ void psc_session_close(psc_session **out) {
     psc_session *s = *out;
     if (!s) return;
     psc_contexts_close(s);
-    free(s->captures);
+    psc_captures_free(s);
     psc_destinations_free(&s->copies);
     psc_targets_clear(s);
     psc_results_close(&s->results);

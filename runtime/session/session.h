@@ -15,6 +15,21 @@ psc_status psc_accumulation_check(const psc_session *session, psc_error *error);
 psc_status psc_captures_add(psc_session *session, const char *point, psc_error *error);
 /* Creates the arrays of this run as destinations; [T, ...], scores and pattern [H, T, keys]. */
 psc_status psc_captures_begin(psc_session *session, psc_error *error);
+void psc_captures_free(psc_session *session);
+
+/* --- capture_rows.c -------------------------------------------------------------------------- */
+/* Rows of a capture as they were given: "-1", "1+4+7", "2-5". */
+typedef struct psc_capture_rows {
+    int32_t *list; /* [n]; a negative one counts from the end. Null: all rows */
+    int32_t n;
+} psc_capture_rows;
+/* text: what follows "rows="; name: of the capture, for sentences. The caller frees out->list. */
+psc_status psc_capture_rows_parse(
+    psc_capture_rows *out, const char *text, const char *name, psc_error *error);
+/* The rows of a sequence's n: *out [*count], ascending, which the caller frees; PSC_ERROR_INPUT for
+ * a row that it does not have or that is named twice. */
+psc_status psc_capture_rows_resolve(int32_t **out, int32_t *count, const psc_capture_rows *rows,
+    int32_t n, const char *name, psc_error *error);
 
 /* --- copies.c -------------------------------------------------------------------------------- */
 /* Makes the caller's copies the run's destinations. */
@@ -23,6 +38,9 @@ psc_status psc_copies_begin(psc_session *session, psc_error *error);
  * lack data. Null after setting error. */
 psc_destination *psc_copies_add(psc_session *session, psc_point point, int32_t layer,
     const psc_filter *filter, psc_error *error);
+/* PSC_ERROR_INPUT if the run stops before the tensor is computed. */
+psc_status psc_copies_check_stop(
+    const psc_session *session, psc_point point, int32_t layer, psc_error *error);
 /* The shape of a part's tensor; returns the number of axes. */
 int psc_copies_shape(int64_t shape[3], const psc_session *session, psc_point point,
     const psc_destination_part *part);

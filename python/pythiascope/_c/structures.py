@@ -2427,6 +2427,10 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ctypes.c_int,
         (ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(psc_error)),
     ),
+    "psc_session_capture_bytes": (
+        ctypes.c_uint64,
+        (ctypes.c_void_p, ctypes.c_int32, ctypes.POINTER(ctypes.c_int32)),
+    ),
     "psc_session_observe": (
         ctypes.c_int,
         (
