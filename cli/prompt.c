@@ -65,7 +65,7 @@ psc_status cli_open_header(psc_model **out, const char *folder, psc_error *error
 
 /* Reads a whole stream into new memory, without a byte order mark; the stream may be a pipe of unknown
  * size. */
-static psc_status read_stream(
+psc_status cli_read_stream(
     char **out, size_t *bytes, FILE *file, const char *name, psc_error *error) {
     size_t capacity = 1 << 16, n = 0;
     char *text = malloc(capacity);
@@ -105,10 +105,10 @@ static psc_status read_text(cli_prompt *prompt, const cli_prompt_given *given, p
         return PSC_OK;
     }
     if (strcmp(path, "-") == 0)
-        return read_stream(&prompt->text, &prompt->bytes, stdin, "standard input", error);
+        return cli_read_stream(&prompt->text, &prompt->bytes, stdin, "standard input", error);
     FILE *file = fopen(path, "rb");
     if (!file) return psc_fail(error, PSC_ERROR_INPUT, "cannot open %s: %s", path, strerror(errno));
-    psc_status status = read_stream(&prompt->text, &prompt->bytes, file, path, error);
+    psc_status status = cli_read_stream(&prompt->text, &prompt->bytes, file, path, error);
     fclose(file);
     return status;
 }

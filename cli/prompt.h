@@ -7,6 +7,8 @@
 
 #include "cache_folder.h"
 
+#include <stdio.h>
+
 typedef struct cli_prompt {
     char *text; /* null with --tokens */
     size_t bytes;
@@ -25,6 +27,8 @@ typedef struct cli_prompt {
 #define CLI_PROMPT_OPTIONS                                                                         \
     CLI_MODEL_OPTION,                                                                              \
     {"text", 1, false, "S", "the text"},                                                           \
+    CLI_PROMPT_OTHERS
+#define CLI_PROMPT_OTHERS                                                                          \
     {"file", 1, false, "F", "read the text from a file; - is standard input"},                     \
     {"tokens", 1, false, "1,2,3", "token ids instead of text"},                                    \
     {"bos", 0, false, "", "put the model's beginning token before the text"}
@@ -59,5 +63,9 @@ typedef struct cli_prompt_given {
 psc_status cli_prompt_take(
     cli_prompt *out, const psc_model *model, const cli_prompt_given *given, psc_error *error);
 void cli_prompt_free(cli_prompt *prompt);
+/* Reads a whole stream, of at most 16 MiB, into new memory, which the caller frees by free(); the
+ * stream may be a pipe of unknown size. name: of the stream, for sentences. */
+psc_status cli_read_stream(
+    char **out, size_t *bytes, FILE *file, const char *name, psc_error *error);
 
 #endif

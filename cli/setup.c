@@ -214,11 +214,16 @@ static psc_status check_page(
     return psc_report_page_ready(error);
 }
 
+psc_status cli_check_page(const cli_arguments *arguments, psc_error *error) {
+    const char *page = cli_value(arguments, "html");
+    if (!page) return PSC_OK;
+    return check_page(page, cli_value(arguments, "out"), cli_value(arguments, "state"), error);
+}
+
 psc_status cli_check_out(const cli_arguments *arguments, psc_error *error) {
-    const char *folder = cli_value(arguments, "out"), *page = cli_value(arguments, "html");
+    const char *folder = cli_value(arguments, "out");
     psc_status status = folder ? psc_results_check_folder(folder, error) : PSC_OK;
-    if (status || !page) return status;
-    return check_page(page, folder, cli_value(arguments, "state"), error);
+    return status ? status : cli_check_page(arguments, error);
 }
 
 /* The place of the next file to name after file i: files in a folder of the output folder follow

@@ -24,6 +24,8 @@ extern const char *const cli_default_plugins[];
 psc_status cli_add_targets(psc_session *session, const cli_arguments *arguments, psc_error *error);
 /* Checks the folder of --out and the file of --html before the work. */
 psc_status cli_check_out(const cli_arguments *arguments, psc_error *error);
+/* The same for the file of --html only. */
+psc_status cli_check_page(const cli_arguments *arguments, psc_error *error);
 /* What results.json has besides the results: the command, with --time the time. */
 typedef struct cli_description {
     psc_format_options options;

@@ -1,15 +1,17 @@
 /* analyze: one run over one text, with plugins and captures; a summary, JSON or a folder. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "bos.h"
 #include "progress.h"
-#include "prompt.h"
+#include "prompts.h"
 #include "setup.h"
 
 static const cli_option options[] = {
-    CLI_PROMPT_OPTIONS,
+    CLI_PROMPTS_OPTIONS,
     CLI_TARGET_OPTIONS("the top prediction"),
     CLI_PLUGIN_OPTION("logits, ln, mlp, or\neffects with an intervention"),
     {"capture", 1, true, "POINT,...",
@@ -32,8 +34,9 @@ static bool names_effects(const cli_arguments *arguments) {
 
 /* An analysis while it is prepared and run. */
 typedef struct analysis {
-    const cli_arguments *arguments;
-    const cli_plugin *plugin; /* the only one; null: those of the arguments */
+    const cli_arguments *arguments; /* with one prompt */
+    int32_t number, of;             /* of several prompts; of: 0 if there is one */
+    const cli_plugin *plugin;       /* the only one; null: those of the arguments */
     psc_session_options options;
     psc_model *model;
     cli_prompt prompt;
@@ -210,7 +213,7 @@ static psc_status run_session(
 
 static psc_status run_and_deliver(const analysis *a, psc_error *error) {
     psc_results *results = NULL, *clean = NULL;
-    cli_delivery delivery = {0};
+    cli_delivery delivery = {.one_line = a->of > 0};
     int32_t ignored = 0;
     char label[256];
     psc_status status = run_session(&results, &delivery.sections, a, false, error);
@@ -227,18 +230,75 @@ static psc_status run_and_deliver(const analysis *a, psc_error *error) {
     return status;
 }
 
-static psc_status analyze(analysis *a, psc_error *error) {
-    const cli_arguments *arguments = a->arguments;
-    cli_bos_find(&a->bos, arguments, a->plugin ? a->plugin->name : NULL);
-    psc_status status = cli_check_out(arguments, error);
-    if (!status) status = cli_open_model(&a->model, cli_value(arguments, "model"), error);
-    if (!status) status = cli_prompt_read(&a->prompt, a->model, arguments, error);
-    if (!status) status = cli_sources_read(&a->sources, a->model, arguments, error);
+/* The prompt of a->arguments. */
+static psc_status analyze_one(analysis *a, psc_error *error) {
+    psc_status status = cli_prompt_read(&a->prompt, a->model, a->arguments, error);
     if (!status) status = cli_bos_add(&a->bos, a->model, &a->prompt, &a->sources, error);
     a->options.capacity = cli_sources_longest(&a->sources, a->prompt.n);
     if (!status) status = run_and_deliver(a, error);
-    cli_sources_free(&a->sources);
     cli_prompt_free(&a->prompt);
+    return status;
+}
+
+/* Pages of all prompts are checked before the work. */
+static psc_status check_pages(
+    const cli_prompts *prompts, const cli_arguments *arguments, psc_error *error) {
+    psc_status status = PSC_OK;
+    for (int32_t i = 0; !status && i < prompts->n && cli_has(arguments, "html"); i++) {
+        cli_arguments alone;
+        status = cli_prompts_alone(&alone, prompts, i, arguments, error);
+        if (!status) status = cli_check_page(&alone, error);
+        cli_prompts_drop(&alone);
+    }
+    return status;
+}
+
+/* Each prompt as if it were the only one, one after the other. */
+static psc_status analyze_each(analysis *a, const cli_prompts *prompts, psc_error *error) {
+    const cli_arguments *arguments = a->arguments;
+    const char *folder = cli_value(arguments, "out");
+    psc_status status = PSC_OK;
+    if (folder && mkdir(folder, 0777) != 0 && errno != EEXIST)
+        status = psc_fail(error, PSC_ERROR_IO, "cannot make %s: %s", folder, strerror(errno));
+    a->of = prompts->n;
+    for (int32_t i = 0; !status && i < prompts->n; i++) {
+        cli_arguments alone;
+        status = cli_prompts_alone(&alone, prompts, i, arguments, error);
+        a->arguments = &alone;
+        a->number = i + 1;
+        if (!cli_has(arguments, "json"))
+            printf("%sprompt %d of %d\n", i > 0 ? "\n" : "", (int)a->number, (int)a->of);
+        if (i > 0) cli_time_start();
+        if (!status) status = analyze_one(a, error);
+        if (fflush(stdout) != 0 && !status)
+            status = psc_fail(error, PSC_ERROR_IO, "cannot write to standard output");
+        cli_prompts_drop(&alone);
+    }
+    a->arguments = arguments;
+    return status;
+}
+
+static psc_status analyze(analysis *a, psc_error *error) {
+    const cli_arguments *arguments = a->arguments;
+    cli_prompts prompts = {0};
+    cli_bos_find(&a->bos, arguments, a->plugin ? a->plugin->name : NULL);
+    psc_status status = cli_prompts_read(&prompts, arguments, error);
+    if (!status && prompts.several && cli_is_collected())
+        status = psc_fail(error, PSC_ERROR_INPUT,
+            "several prompts do not go with several checkpoints; give one of them once");
+    if (!status)
+        status = prompts.several && cli_has(arguments, "out")
+                     ? psc_results_check_folder(cli_value(arguments, "out"), error)
+                 : prompts.several ? PSC_OK
+                                   : cli_check_out(arguments, error);
+    if (!status) status = check_pages(&prompts, arguments, error);
+    if (!status) status = cli_open_model(&a->model, cli_value(arguments, "model"), error);
+    if (!status) status = cli_prompts_try(&prompts, a->model, arguments, error);
+    if (!status) status = cli_sources_read(&a->sources, a->model, arguments, error);
+    if (!status)
+        status = prompts.several ? analyze_each(a, &prompts, error) : analyze_one(a, error);
+    cli_sources_free(&a->sources);
+    cli_prompts_free(&prompts);
     psc_model_close(&a->model);
     return status;
 }
@@ -246,7 +306,7 @@ static psc_status analyze(analysis *a, psc_error *error) {
 int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin) {
     analysis a = {.arguments = arguments, .plugin = plugin};
     psc_error error = {0};
-    int code = cli_prompt_check(arguments);
+    int code = cli_prompts_check(arguments);
     if (!code) code = cli_session_options(&a.options, arguments);
     if (!code) code = cli_interventions_check(arguments);
     if (code) return code;
@@ -262,8 +322,11 @@ static int run_analyze(const cli_arguments *arguments) {
 const cli_verb cli_verb_analyze = {
     .name = "analyze",
     .summary = "Runs the model on a text and shows what makes up the next token's logit.",
-    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3) [options]",
-    .notes = "Without --plugin, --html adds lens:rows=all and attention:patterns=yes\n"
+    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3 | --prompts FILE) [options]",
+    .notes = "With several texts --json prints an object per line, --out writes DIR/1, DIR/2,\n"
+             "..., and --html page.html writes page-1.html, page-2.html, ... Each result is\n"
+             "what the text alone gives.\n"
+             "Without --plugin, --html adds lens:rows=all and attention:patterns=yes\n"
              "for the page, and logits takes all rows, also with an intervention, which\n"
              "has the run without it beside it. The summary shows what it shows without.\n"
              "example:\n  pythiascope analyze --text \"the Emerald City of\" --target \" Oz\" "

@@ -1,10 +1,11 @@
 /* sweep: the plugin `sweep` over one text; the verb's options are the plugin's. */
 #include "interventions.h"
+#include "prompts.h"
 #include "setup.h"
 
 // clang-format off
 static const cli_option options[] = {
-    CLI_PROMPT_OPTIONS,
+    CLI_PROMPTS_OPTIONS,
     {"over", 1, false, "WHAT",
         "what to change in turn: heads, heads_by_pos,\n"
         "resid_pre, attn_out, mlp_out or edges; default: heads"},
@@ -31,7 +32,7 @@ static int run_sweep(const cli_arguments *arguments) {
 const cli_verb cli_verb_sweep = {
     .name = "sweep",
     .summary = "Ablates or patches each head, layer and position, or edge in turn.",
-    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3) [options]",
+    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3 | --prompts FILE) [options]",
     .notes = "example:\n  pythiascope sweep --text \"the Emerald City of\" --over heads_by_pos\n"
              "  pythiascope sweep --text \"the cat sat\" --source \"the dog sat\" --over resid_pre "
              "--do patch",
