@@ -1,5 +1,5 @@
 /* What the verbs that run plugins share: targets, plugins, and delivering the results.
- * Private to cli/. Includes cli.h and psc.h.
+ * Private to cli/. Includes cli.h, psc.h and timing.h.
  * Threads: main thread only.
  * Ownership: nothing is kept. */
 #ifndef SETUP_H

@@ -53,6 +53,7 @@ need_debian() {
         need_header criterion/criterion.h libcriterion-dev
         need_command c++ g++ # the public headers are compiled as C++ too
         need_command xmllint libxml2-utils # macOS has it
+        need_command jq jq # reads results.json in tests of the program
         need_command node nodejs # runs a viewer's own code on graph.json
         if ! command -v google-chrome >/dev/null 2>&1; then need_command chromium chromium; fi
         need_command python3 python3 # tools/python_environment.sh installs the rest with pip
@@ -83,6 +84,7 @@ need_macos() {
     if [ $with_test = yes ]; then
         [ -d "$(brew --prefix libomp 2>/dev/null)" ] || missing="$missing libomp" # of a bench
         need_module criterion criterion
+        need_command jq jq
         need_command python3 python
         [ -d "/Applications/Google Chrome.app" ] || missing="$missing google-chrome"
     fi

@@ -204,7 +204,7 @@ static psc_status run_session(
     psc_session *session = NULL;
     psc_status status = psc_session_open(&session, a->model, &a->options, error);
     if (!status) status = set_up(session, a, clean, sections, error);
-    if (!status && !clean) cli_bos_note(&a->bos, "the text");
+    if (!status && !clean && a->number <= 1) cli_bos_note(&a->bos, "the text");
     if (!status) status = run(session, a, error);
     if (!status) status = psc_session_take_results(out, session, error);
     psc_session_close(&session);

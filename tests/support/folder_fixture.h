@@ -1,5 +1,5 @@
 /* A folder for folders of results, their two files as bytes, and results with every kind of entry.
- * Private to test_read_folder*.c; failures are Criterion assertions.
+ * Private to test_read_folder*.c and test_json_numbers.c; failures are Criterion assertions.
  * Threads: none; Criterion runs each test in a separate process.
  * Ownership: callers free the bytes; the folder is removed by remove_base. */
 #ifndef FOLDER_FIXTURE_H
