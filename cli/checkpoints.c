@@ -42,15 +42,21 @@ static int check_verb(const cli_arguments *arguments) {
         arguments->verb->name);
 }
 
-/* Standard input can be read once only. */
+/* One prompt, so that all results are of one text. Standard input can be read once only. */
 static int check_input(const cli_arguments *arguments) {
     static const char *const files[] = {"file", "source-file", "prompts"};
     bool is_read = false;
-    for (int i = 0; i < arguments->n_given; i++)
+    int n_texts = 0;
+    for (int i = 0; i < arguments->n_given; i++) {
+        const char *name = arguments->given[i].option->name;
+        n_texts += strcmp(name, "text") == 0 ? 1 : strcmp(name, "prompts") == 0 ? 2 : 0;
         for (size_t k = 0; k < sizeof files / sizeof *files; k++)
-            if (strcmp(arguments->given[i].option->name, files[k]) == 0 &&
-                strcmp(arguments->given[i].values[0], "-") == 0)
+            if (strcmp(name, files[k]) == 0 && strcmp(arguments->given[i].values[0], "-") == 0)
                 is_read = true;
+    }
+    if (n_texts > 1)
+        return cli_usage(arguments->verb,
+            "several checkpoints take one prompt; run the command once for each prompt");
     for (int i = 0; i < arguments->n_operands; i++)
         if (strcmp(arguments->operands[i], "-") == 0) is_read = true;
     if (!is_read) return CLI_OK;

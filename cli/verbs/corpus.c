@@ -293,12 +293,14 @@ static psc_status interruption(survey *s, psc_error *error) {
         return psc_fail(error, PSC_ERROR_CANCELLED,
             "stopped after %lld tokens; run the same command to resume from %s", tokens,
             s->state_path);
-    if (tokens > 0) status = deliver(s, error);
+    const bool delivered =
+        tokens > 0 && !cli_is_collected(); /* a checkpoint is whole or not there */
+    if (delivered) status = deliver(s, error);
     (void)fflush(stdout);
     if (status) return status;
     return psc_fail(error, PSC_ERROR_CANCELLED,
         "stopped after %lld tokens%s; with --state FILE the same command would resume", tokens,
-        tokens > 0 ? ", which the results cover" : "");
+        delivered ? ", which the results cover" : "");
 }
 
 static psc_status run_survey(survey *s, psc_error *error) {

@@ -101,4 +101,14 @@ check 'the cache is cleared' test -n "$("$program" cache clear | grep 'removed 1
 check 'no file is left' test -z "$(find "$work/kept" -type f)"
 check 'no model is shown' test -n "$("$program" cache | grep '0 models')"
 
+# Of several checkpoints none is kept, unless --cache-dir says so.
+cp -r "$model" "$work/twin"
+PSC_CACHE_DIR=$work/steps
+several() {
+    "$program" analyze --model "$work@zeros,twin" --tokens 1,2 --plugin ln --target '#5' "$@" >/dev/null 2>&1
+}
+check 'several checkpoints' several
+check 'no packed weights of theirs' test ! -e "$work/steps"
+check 'with a folder' several --cache-dir "$work/steps"
+check 'packed weights' sh -c "ls '$work/steps' | grep -q ."
 conclude

@@ -4,8 +4,6 @@
 . "$(dirname "$0")/checks.sh"
 program=$1
 source=$2
-PSC_CACHE_DIR=$work/cache
-export PSC_CACHE_DIR
 
 # Three steps, of which two have the same weights.
 family=$work/family
@@ -63,7 +61,6 @@ check 'it is said' notes "note: the target is '.*', which step8 expects"
 check 'JSON' run analyze --model "$family@step8,step0" --text "$text" --target "," --json
 check 'in the given order' sh -c "python3 -c \"import json,sys; r=json.load(open('$work/stdout')); \
     assert r['plugins']['checkpoints']['checkpoints']==['step8','step0'], r\""
-check 'no cache is written' test ! -e "$work/cache"
 
 # --- stopped and resumed ------------------------------------------------------------------------
 mv "$family/step64/model.safetensors" "$work/away"
@@ -93,6 +90,34 @@ wait $pid 2>/dev/null
 rm -rf "$work/killed" # it may have ended before
 check 'after a kill' run analyze --model "$family@all-steps" --text "$text" --target , --out "$work/killed"
 check 'the same results' cmp "$work/killed/results.json" "$work/once/results.json"
+
+# A corpus that is stopped in a checkpoint leaves nothing half, and its state goes on.
+i=0
+while [ $i -lt 400 ]; do
+    cat "$source/tests/golden/structure/sentences.txt"
+    i=$((i + 1))
+done >"$work/long.txt"
+survey() {
+    "$program" corpus "$work/long.txt" --model "$family@step0,step8" --plugin ln --limit-tokens 400000 "$@"
+}
+survey --out "$work/survey" >/dev/null 2>"$work/stderr" &
+pid=$!
+sleep 0.3
+kill -INT $pid 2>/dev/null
+wait $pid
+code=$?
+if [ $code -ne 0 ]; then
+    check 'the stop names the checkpoint' notes '^pythiascope: step[08]: stopped after'
+    check 'no half results' test ! -e "$work/survey"
+    check 'nor half a checkpoint' sh -c "! grep -qs stopped '$work'/survey.steps/step*/results.json"
+fi
+
+# Results that would take more than 4 GB for all checkpoints.
+many=step0
+for k in $(seq 1 4095); do many=$many,x$k; done
+expect 1 'step0: the results of 4096 checkpoints would take .* GB, more than 4 GB; .*the largest is mlp\.' \
+    analyze --model "$family@$many" --tokens "1$(printf ',%d' $(seq 2 250))" --target '#5'
+expect 2 'several checkpoints take one prompt|given twice' analyze --model "$family@all-steps" --text a --text b
 
 # --- what is wrong ------------------------------------------------------------------------------
 expect 2 'generate takes one checkpoint' generate --model "$family@all-steps" --text "$text"
