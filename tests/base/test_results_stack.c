@@ -232,3 +232,82 @@ Test(stack, round_trip) {
     snprintf(command, sizeof command, "rm -r %s", folder);
     cr_assert_eq(system(command), 0);
 }
+
+/* --- targets --------------------------------------------------------------------------------- */
+
+static void give_targets(psc_results *results, int k, const char *second) {
+    psc_result_target *targets = psc_results_make_targets(results, 3);
+    cr_assert(targets);
+    targets[0] = (psc_result_target){.row = 0, .id = 1, .minus_id = -1, .name = "top:1", .p = 0.9};
+    targets[1] = (psc_result_target){.row = 2,
+        .id = 4 + k,
+        .minus_id = -1,
+        .rank = 1,
+        .name = "top:1",
+        .text = k ? " dog" : " cat",
+        .p = 0.25 * (k + 1),
+        .logit = 2.0 + k};
+    targets[2] = (psc_result_target){.row = 2,
+        .id = 5,
+        .minus_id = 6,
+        .rank = 3,
+        .name = second,
+        .text = " he",
+        .minus_text = " she",
+        .p = 0.1,
+        .logit = 3.0 + k,
+        .minus_logit = 1.0};
+    results->n_targets = 3;
+}
+
+Test(stack, targets_of_the_last_row) {
+    char *text = NULL;
+    for (int k = 0; k < 3; k++) give_targets(one[k], k, "' he' - ' she'");
+    GIVES(psc_results_stack(&stack, given(), labels, 3, &error));
+    const double *p = array_of("checkpoints.target_p").data;
+    const double *logits = array_of("checkpoints.target_logit").data;
+    const int32_t *ids = array_of("checkpoints.target_ids").data;
+    const int32_t *ranks = array_of("checkpoints.target_rank").data;
+    for (int k = 0; k < 3; k++) {
+        cr_assert(p[2 * k] == 0.25 * (k + 1) && ids[2 * k] == 4 + k && ranks[2 * k] == 1);
+        cr_assert(isnan(p[2 * k + 1]) && ranks[2 * k + 1] == -1, "a contrast has neither");
+        cr_assert(logits[2 * k] == 2.0 + k && logits[2 * k + 1] == 2.0 + k);
+    }
+    GIVES(psc_results_write_memory(&text, NULL, stack, PSC_FORMAT_TEXT, NULL, &error));
+    cr_assert(strstr(text, "p of top:1 at @2") && strstr(text, "step64 ' dog'"), "%s", text);
+    psc_free(text);
+}
+
+Test(stack, other_targets_are_not_compared) {
+    psc_array array;
+    for (int k = 0; k < 3; k++) give_targets(one[k], k, k == 1 ? "' a' - ' b'" : "' he' - ' she'");
+    GIVES(psc_results_stack(&stack, given(), labels, 3, &error));
+    cr_assert_eq(
+        psc_results_find_array(&array, stack, "checkpoints.target_p", NULL), PSC_ERROR_INPUT);
+}
+
+/* The table: of heads the largest, and a number for each checkpoint. */
+Test(stack, a_line_per_checkpoint) {
+    static const int32_t numbers[] = {0, 1};
+    for (int k = 0; k < 3; k++) {
+        psc_section *section = psc_results_add_section(one[k], "attention", "1");
+        GIVES(psc_section_add_numbers(section, "layers", 2, numbers));
+        GIVES(psc_section_add_numbers(section, "heads", 2, numbers));
+        GIVES(psc_section_add_number(section, "loss", 2.5 - k));
+        GIVES(psc_section_add_number(section, "same", 7));
+        const char *axes[] = {"layers", "heads"};
+        const int64_t shape[] = {2, 2};
+        psc_stored_array *scores =
+            psc_results_add_array(one[k], 2, "scores", PSC_F64, 2, axes, shape, true, &error);
+        ((double *)scores->view.data)[k] = -0.5 - k; /* L0H0, L0H1, L1H0; the others are NaN */
+    }
+    char *text = NULL;
+    GIVES(psc_results_stack(&stack, given(), labels, 3, &error));
+    GIVES(psc_results_write_memory(&text, NULL, stack, PSC_FORMAT_TEXT, NULL, &error));
+    static const char *const lines[] = {"checkpoint  loss     scores\n",
+        "step0        2.5  L0H0 -0.5\n", "step64       1.5  L0H1 -1.5\n",
+        "main         0.5  L1H0 -2.5\n"};
+    for (int i = 0; i < 4; i++)
+        cr_assert(strstr(text, lines[i]), "%s is not in\n%s", lines[i], text);
+    psc_free(text);
+}

@@ -122,3 +122,12 @@ def test_names_without_numbers_are_labels(run: Made, open_page: Opener, tmp_path
     figure = opened.figure("checkpoints", "checkpoints")
     texts = figure.locator("svg g.axis").first.locator("text").all_text_contents()
     assert texts == ["main", "step512", "step8"]
+
+
+def test_numbers_that_stay_the_same_are_a_list(run: Made, open_page: Opener) -> None:
+    opened = open_page(run)
+    figure = opened.figure("checkpoints", "logits", title="The same at every checkpoint")
+    table = opened.table(figure)
+    for key, value in table.rows:
+        assert set(run.arrays[f"logits.{key}"].tolist()) == {float(value)}
+    assert ["sums_failed", "0"] in table.rows

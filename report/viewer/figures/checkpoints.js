@@ -96,6 +96,24 @@ function mapFrame(place, section, page, group) {
   cut.followRow(page, figure);
 }
 
+/** Single numbers that are the same at every checkpoint: a list instead of flat lines. */
+function constantFrame(place, section, keys) {
+  const entries = keys.map((key) => [key, number(section.array(key).at(0))]);
+  frame(place, {
+    title: "The same at every checkpoint",
+    label: `${entries.length} numbers that are the same at every checkpoint`,
+    draw: (area) =>
+      area.append(
+        el(
+          "dl",
+          { class: "value-list" },
+          entries.map(([key, text]) => el("div", null, el("dt", null, key), el("dd", null, text)))
+        )
+      ),
+    table: () => ({ head: ["name", "value"], rows: entries }),
+  });
+}
+
 export const checkpoints = {
   name: "checkpoints",
   match(section) {
@@ -108,6 +126,10 @@ export const checkpoints = {
     for (const group of groupsOf(section)) {
       const keys = group.keys.filter((key) => claimed.includes(key));
       if (!keys.length) continue;
+      if (group.constant && group.all.length === 1) {
+        constantFrame(place, section, keys);
+        continue;
+      }
       lineFrame(place, section, page, { ...group, keys });
       if (group.axes.length === 3) mapFrame(place, section, page, { ...group, keys });
     }
