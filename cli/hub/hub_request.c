@@ -140,6 +140,8 @@ psc_status hub_request_prepare(hub_request *r, int64_t from, psc_error *error) {
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L);
+    if (strncasecmp(r->url, "http:", 5) == 0 && hub_is_private(r->url)) /* to this machine itself */
+        curl_easy_setopt(curl, CURLOPT_PROXY, "");
     if (r->settings->certificates[0])
         curl_easy_setopt(curl, CURLOPT_CAINFO, r->settings->certificates);
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);

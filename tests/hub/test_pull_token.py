@@ -129,6 +129,14 @@ def test_an_open_connection_does_not_see_it(hub: FakeHub, program: Program) -> N
     assert senders(hub) == {"hub": {None}, "store": {None}}
 
 
+def test_no_proxy_sees_it(private: FakeHub, program: Program) -> None:
+    """A request to this machine itself does not leave it."""
+    proxy = FakeHub()
+    program.run("pull", NAME, HF_TOKEN=TOKEN, http_proxy=proxy.url, all_proxy=proxy.url)
+    proxy.close()
+    assert not proxy.log
+
+
 # --- TLS ---
 
 
