@@ -230,6 +230,7 @@ Test(page, has_the_head_the_sections_and_the_text) {
     cr_expect_eq(json_array_size(json_object_get(data, "runs")), 1);
     cr_expect_str_eq(text_in(run, "label"), "");
     cr_expect_str_eq(text_in(json_object_get(run, "model"), "path"), "a/folder");
+    cr_expect_str_eq(text_in(json_object_get(run, "model"), "name"), "folder");
     cr_expect_eq(json_array_size(json_object_get(run, "tokens")), 3);
     cr_expect_not(json_object_get(run, "corpus"));
     cr_expect_str_eq(text_in(json_object_get(logits, "options"), "level"), "head");

@@ -164,6 +164,8 @@ Test(read_folder, an_older_version_has_no_summary_and_no_vocabulary) {
     bytes json = load(folder, "results.json"), tensors = load(folder, "tensors.safetensors");
     json_t *root = parse(json);
     free(json.data);
+    cr_expect_str_eq(json_string_value(at(root, "model/name")), "owner/\"name\"@step3");
+    json_object_del(at(root, "model"), "name"); /* then it is the folder's last part */
     json_object_del(root, "vocabulary");
     json_object_del(root, "targets");
     json_object_del(root, "captures"); /* its tensors stay */
@@ -184,6 +186,9 @@ Test(read_folder, an_older_version_has_no_summary_and_no_vocabulary) {
     psc_result_section section = PSC_RESULT_SECTION_INIT;
     cr_assert_eq(psc_results_section_at(&section, results, 0, &error), PSC_OK);
     cr_assert(section.n_items == 0 && psc_results_vocabulary_count(results) == 0);
+    psc_result_model facts = PSC_RESULT_MODEL_INIT;
+    cr_assert_eq(psc_results_get_model(&facts, results, &error), PSC_OK);
+    cr_expect_str_eq(facts.name, "\"folder\"");
     psc_results_close(&results);
     json_decref(root);
     free(json.data);
