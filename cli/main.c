@@ -6,6 +6,7 @@
 
 #include "cache_folder.h"
 #include "checkpoints.h"
+#include "report.h"
 
 static const cli_verb *const verbs[] = {&cli_verb_analyze, &cli_verb_sweep, &cli_verb_weights,
     &cli_verb_corpus, &cli_verb_merge, &cli_verb_treebank, &cli_verb_words, &cli_verb_forms,
@@ -32,6 +33,26 @@ static const cli_verb *find_verb(const char *name) {
     for (int i = 0; i < N_VERBS; i++)
         if (strcmp(verbs[i]->name, name) == 0) return verbs[i];
     return NULL;
+}
+
+static const char *verb_name(const void *list, int32_t i) {
+    (void)list;
+    return i < N_VERBS ? verbs[i]->name : NULL;
+}
+
+static const char *option_name(const void *list, int32_t i) {
+    static const char *const options[] = {"--help", "--version", "--generate"};
+    (void)list;
+    return i < 3 ? options[i] : NULL;
+}
+
+static int refuse_verb(const char *name) {
+    char hint[PSC_REPORT_SUGGESTION];
+    if (*name == '-')
+        return cli_usage(NULL, "unknown option %s%s", name,
+            psc_report_suggest(hint, name, strlen(name), "", option_name, NULL));
+    return cli_usage(NULL, "unknown verb %s%s", name,
+        psc_report_suggest(hint, name, strlen(name), "", verb_name, NULL));
 }
 
 static int run_verb(const cli_verb *verb, int argc, char **argv) {
@@ -62,7 +83,7 @@ int main(int argc, char **argv) {
     }
     if (strcmp(name, "help") == 0 && argc > 2) {
         const cli_verb *verb = find_verb(argv[2]);
-        if (!verb) return cli_usage(NULL, "unknown verb %s", argv[2]);
+        if (!verb) return refuse_verb(argv[2]);
         cli_print_help(verb);
         return cli_flush();
     }
@@ -71,6 +92,6 @@ int main(int argc, char **argv) {
         return cli_flush();
     }
     const cli_verb *verb = find_verb(name);
-    if (!verb) return cli_usage(NULL, *name == '-' ? "unknown option %s" : "unknown verb %s", name);
+    if (!verb) return refuse_verb(name);
     return run_verb(verb, argc - 2, argv + 2);
 }

@@ -3,6 +3,8 @@
  * (--text=--json passes such a text). */
 #include "cli.h"
 
+#include "report.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -61,11 +63,22 @@ static bool is_help(const char *argument) {
     return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
 }
 
+static const char *option_name(const void *list, int32_t i) {
+    return ((const cli_option *)list)[i].name;
+}
+
+static int refuse_option(const cli_verb *verb, const char *argument) {
+    char hint[PSC_REPORT_SUGGESTION];
+    const char *name = argument + strspn(argument, "-");
+    return cli_usage(verb, "unknown option %s%s", argument,
+        psc_report_suggest(hint, name, strcspn(name, "="), "--", option_name, verb->options));
+}
+
 /* Reads one option at argv[*i] and its values; leaves *i at the last argument used. */
 static int parse_option(cli_arguments *out, int argc, char **argv, int *i) {
     const char *argument = argv[*i], *equals = strchr(argument, '=');
     const cli_option *option = find_option(out->verb, argument);
-    if (!option) return cli_usage(out->verb, "unknown option %s", argument);
+    if (!option) return refuse_option(out->verb, argument);
     if (equals && option->n_values == 0)
         return cli_usage(out->verb, "--%s takes no value", option->name);
     if (!option->repeatable && cli_has(out, option->name))

@@ -1,6 +1,7 @@
 /* Hook points: PSC_POINTS as a table, full names, and further properties for the forward pass and
  * the host. */
 #include "registry.h"
+#include "suggest.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -114,6 +115,28 @@ static int32_t parse_layer(const char *text, const char **rest) {
     return layer;
 }
 
+/* suffix: of name, after its layer if it has one. */
+static psc_status refuse_name(
+    const char *name, const char *suffix, bool layered, psc_error *error) {
+    char hint[PSC_SUGGEST_TEXT], prefix[40];
+    psc_suggestion near = psc_suggest(suffix, strlen(suffix));
+    const char *block = layered ? name : "blocks.*.";
+    for (int i = 0; i < PSC_POINT_COUNT; i++)
+        if (points[i].layered || !layered) psc_suggest_name(&near, points[i].name);
+    bool in_block = false;
+    for (int i = 0; i < PSC_POINT_COUNT; i++)
+        if (points[i].name == near.best) in_block = points[i].layered;
+    snprintf(prefix, sizeof prefix, "%.*s",
+        !in_block ? 0
+        : layered ? (int)(suffix - name)
+                  : 9,
+        block);
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "unknown hook point '%.100s'%s%s names are like hook_embed, blocks.0.attn.hook_z or "
+        "blocks.*.hook_resid_post",
+        name, psc_suggest_text(hint, &near, prefix), near.best ? "" : ":");
+}
+
 psc_status psc_point_parse(psc_point *point, int32_t *layer, const char *name, psc_error *error) {
     const char *suffix = name;
     *layer = -1;
@@ -125,8 +148,5 @@ psc_status psc_point_parse(psc_point *point, int32_t *layer, const char *name, p
         *point = (psc_point)i;
         return PSC_OK;
     }
-    return psc_fail(error, PSC_ERROR_INPUT,
-        "unknown hook point '%.100s': names are like hook_embed, blocks.0.attn.hook_z or "
-        "blocks.*.hook_resid_post",
-        name);
+    return refuse_name(name, suffix, layered && *layer != -1, error);
 }

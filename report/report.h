@@ -56,6 +56,13 @@ const char *psc_report_section_page(const char *program, const char *name, const
  * UTF-8 as \n, \x1b, \u{202e}. Always terminated, cut between characters; returns the bytes
  * written. */
 size_t psc_report_escape(char *out, size_t size, const char *text, size_t bytes);
+
+/* The room for psc_report_suggest. */
+#define PSC_REPORT_SUGGESTION 160
+/* "; did you mean PREFIXname?" for a mistyped name of `bytes` bytes, or "" when no known name is
+ * near. name(list, i) is the known name i, null after the last. Returns out. */
+const char *psc_report_suggest(char out[PSC_REPORT_SUGGESTION], const char *given, size_t bytes,
+    const char *prefix, const char *(*name)(const void *list, int32_t i), const void *list);
 /* Bytes of the UTF-8 character that text (bytes > 0) begins with; 0 if text ends within it, -1 if
  * no character begins with these bytes. */
 int psc_report_character(const char *text, size_t bytes);

@@ -75,6 +75,20 @@ static const psc_plugin *find_builtin(const char *name) {
     return plugin;
 }
 
+static const char *plugin_name(const void *list, int32_t i) {
+    (void)list;
+    const psc_plugin *plugin = psc_builtin(i);
+    return plugin ? plugin->name : NULL;
+}
+
+static psc_status refuse_name(const char *name, psc_error *error) {
+    char hint[PSC_REPORT_SUGGESTION];
+    psc_report_suggest(hint, name, strlen(name), "", plugin_name, NULL);
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "unknown built-in plugin '%.60s'%s%s plugins without a name lists them", name, hint,
+        hint[0] ? "" : ";");
+}
+
 /* A name without '/' and '.' is that of a built-in plugin. */
 static psc_status load_all(given_plugin *given, const cli_arguments *arguments, psc_error *error) {
     psc_status status = PSC_OK;
@@ -82,9 +96,7 @@ static psc_status load_all(given_plugin *given, const cli_arguments *arguments, 
         const char *operand = arguments->operands[i];
         given[i].plugin = find_builtin(operand);
         if (given[i].plugin) continue;
-        if (!strpbrk(operand, "/."))
-            return psc_fail(error, PSC_ERROR_INPUT,
-                "unknown built-in plugin '%.60s'; plugins without a name lists them", operand);
+        if (!strpbrk(operand, "/.")) return refuse_name(operand, error);
         status = psc_plugin_load(&given[i].library, &given[i].plugin, operand, error);
     }
     return status;

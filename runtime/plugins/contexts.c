@@ -7,6 +7,7 @@
 #include "host.h"
 #include "loader.h"
 #include "plugin_options.h"
+#include "suggest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,18 +16,20 @@
 /* --- opening --------------------------------------------------------------------------------- */
 
 static psc_status find_builtin(const psc_plugin **out, const char *name, psc_error *error) {
-    char known[512] = "";
+    char known[512] = "", hint[PSC_SUGGEST_TEXT];
+    psc_suggestion near = psc_suggest(name, strlen(name));
     for (int32_t i = 0; i < psc_builtin_count(); i++) {
         const psc_plugin *plugin = psc_builtin(i);
         *out = plugin;
+        psc_suggest_name(&near, plugin->name);
         if (strcmp(plugin->name, name) == 0) return psc_plugin_check(plugin, "built-in", error);
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", plugin->name);
     }
     *out = NULL;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "unknown built-in plugin '%.100s'; the built-ins are %s; pass a plugin file by its path, like ./name.so",
-        name, known);
+        "unknown built-in plugin '%.100s'%s%s the built-ins are %s; pass a plugin file by its path, like ./name.so",
+        name, psc_suggest_text(hint, &near, ""), near.best ? "" : ";", known);
 }
 
 static psc_status find_plugin(

@@ -1,6 +1,8 @@
 /* Options of a plugin instance: a text is split at unescaped commas, each item at its first '='. */
 #include "plugin_options.h"
 
+#include "suggest.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,18 +28,20 @@ static char *unescape(const char *begin, const char *end) {
 
 static psc_status refuse_key(
     const psc_plugin *plugin, const char *key, size_t length, psc_error *error) {
-    char known[512] = "";
+    char known[512] = "", hint[PSC_SUGGEST_TEXT];
     const psc_option_description *list = plugin->options;
+    psc_suggestion near = psc_suggest(key, length);
     for (int i = 0; list && list[i].key; i++) {
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", list[i].key);
+        psc_suggest_name(&near, list[i].key);
     }
     int shown = length < 60 ? (int)length : 60;
     if (!*known)
         return psc_fail(error, PSC_ERROR_INPUT,
             "plugin %s has no option '%.*s'; it takes no options", plugin->name, shown, key);
-    return psc_fail(error, PSC_ERROR_INPUT, "plugin %s has no option '%.*s'; its options are %s",
-        plugin->name, shown, key, known);
+    return psc_fail(error, PSC_ERROR_INPUT, "plugin %s has no option '%.*s'%s%s its options are %s",
+        plugin->name, shown, key, psc_suggest_text(hint, &near, ""), near.best ? "" : ";", known);
 }
 
 static int find_option(const psc_option *options, int32_t n, const char *key, size_t length) {
