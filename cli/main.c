@@ -6,6 +6,7 @@
 
 #include "cache_folder.h"
 #include "checkpoints.h"
+#include "generated.h"
 #include "report.h"
 
 static const cli_verb *const verbs[] = {&cli_verb_analyze, &cli_verb_sweep, &cli_verb_weights,
@@ -26,7 +27,8 @@ static void print_overview(FILE *out) {
     fprintf(out,
         "\nexample:\n"
         "  pythiascope analyze --text \"along the yellow brick road to the\"\n\n"
-        "See pythiascope VERB --help for a verb's options and pythiascope --version for the version.\n");
+        "See pythiascope VERB --help for a verb's options and pythiascope --version for the version.\n"
+        "pythiascope --generate man|bash|zsh|fish prints the man page or a shell's completions.\n");
 }
 
 static const cli_verb *find_verb(const char *name) {
@@ -80,6 +82,11 @@ int main(int argc, char **argv) {
     if (strcmp(name, "--version") == 0) {
         printf("pythiascope %s\n", psc_version());
         return cli_flush();
+    }
+    if (strcmp(name, "--generate") == 0) {
+        const cli_program program = {verbs, N_VERBS};
+        if (argc > 3) return cli_usage(NULL, "unexpected argument %s", argv[3]);
+        return cli_generate(&program, argv[2]);
     }
     if (strcmp(name, "help") == 0 && argc > 2) {
         const cli_verb *verb = find_verb(argv[2]);

@@ -75,17 +75,17 @@ expect 1 'larger than 16 MiB' analyze --file "$work/large"
 rm "$work/large"
 
 # The nearest known name, where one is near.
-expect 2 'unknown verb analise; did you mean analyze?' analise
-expect 2 'unknown verb help-me (see' help-me
-expect 2 'unknown option --hlep; did you mean --help?' --hlep
-expect 2 'unknown option --txt=a; did you mean --text?' analyze --txt=a
-expect 2 'unknown option --zzzz (see' analyze --zzzz
-expect 1 "built-in plugin 'logit'; did you mean logits?" analyze --text a --plugin logit
-expect 1 "built-in plugin 'mpl'; did you mean mlp?" plugins mpl
-expect 1 "no option 'levl'; did you mean level?" analyze --text a --plugin logits:levl=head
-expect 1 "did you mean blocks.1.attn.hook_pattern?" analyze --text a --out "$work/never" \
+expect 2 'unknown verb analise; did you mean analyze.' analise
+expect 2 'unknown verb help-me .see' help-me
+expect 2 'unknown option --hlep; did you mean --help.' --hlep
+expect 2 'unknown option --txt=a; did you mean --text.' analyze --txt=a
+expect 2 'unknown option --zzzz .see' analyze --zzzz
+expect 1 "built-in plugin 'logit'; did you mean logits." analyze --text a --plugin logit
+expect 1 "built-in plugin 'mpl'; did you mean mlp." plugins mpl
+expect 1 "no option 'levl'; did you mean level." analyze --text a --plugin logits:levl=head
+expect 1 "did you mean blocks.1.attn.hook_pattern." analyze --text a --out "$work/never" \
     --capture blocks.1.attn.hook_patern
-expect 1 'did you mean blocks.*.hook_resid_post?' analyze --text a --out "$work/never" \
+expect 1 'did you mean blocks.*.hook_resid_post.' analyze --text a --out "$work/never" \
     --capture hook_resid_post
 expect 1 'heads L0H0 to L3H7' analyze --text a --ablate L3H9
 
