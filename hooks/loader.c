@@ -78,6 +78,13 @@ bool psc_plugin_needs_bos(const psc_plugin *plugin) {
     return plugin->struct_size >= covered && plugin->needs_bos;
 }
 
+psc_plugin_corpus psc_plugin_over_corpus(const psc_plugin *plugin) {
+    const size_t covered = offsetof(psc_plugin, corpus) + sizeof plugin->corpus;
+    const bool said = plugin->struct_size >= covered && plugin->corpus >= PSC_CORPUS_YES &&
+                      plugin->corpus <= PSC_CORPUS_NO_RUNS;
+    return said ? (psc_plugin_corpus)plugin->corpus : PSC_CORPUS_UNSAID;
+}
+
 psc_status psc_plugin_check(const psc_plugin *plugin, const char *origin, psc_error *error) {
     if (!plugin)
         return psc_fail(error, PSC_ERROR_PLUGIN,

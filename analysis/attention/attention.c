@@ -216,6 +216,7 @@ const psc_plugin *psc_builtin_attention(void) {
         .summary = "where heads look: entropy, distance and detectors of every head, the attention "
                    "that each row draws, and the writers that make a head look there",
         .options = attention_options,
+        .corpus = PSC_CORPUS_YES,
         .open = attention_open,
         .run_begin = attention_run_begin,
         .run_end = attention_run_end,

@@ -110,6 +110,8 @@ int attention_axes(attention_state *s);
 int attention_arrays(attention_state *s);
 int attention_add_documents(attention_state *s);
 int attention_report_documents(attention_state *s);
+/* attention_corpus.c: the heads that stand out; means [cells, STAT_COUNT] without position 0. */
+int attention_summary_documents(attention_state *s, const double *means, double n_rows);
 int attention_summary(attention_state *s);
 
 /* The whole pattern: the array, or a refusal; one row of one head (attention_patterns.c). */

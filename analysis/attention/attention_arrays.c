@@ -151,14 +151,16 @@ int attention_report_documents(attention_state *s) {
     s->repeat.length = 0;
     double *n = host->life_alloc(s->context, (uint64_t)count * sizeof *n);
     if (!n || attention_axes(s)) return -1;
+    double *out = NULL;
     for (int without = 0; without < 2; without++) {
-        double *out = host->array(s->context, names[without], PSC_F64, 3, axes);
+        out = host->array(s->context, names[without], PSC_F64, 3, axes);
         if (!out || host->accumulated(s->context, s->sums[without], 0, count, out) ||
             host->accumulated(s->context, s->rows_sum[without], 0, count, n))
             return -1;
         for (int64_t i = 0; i < count; i++) out[i] = psc_mean(out[i], n[i]);
     }
-    return host->value_number(s->context, "rows", n[0]);
+    if (host->value_number(s->context, "rows", n[0])) return -1;
+    return attention_summary_documents(s, out, n[0]);
 }
 
 /* --- the summary ----------------------------------------------------------------------------- */

@@ -29,8 +29,6 @@ static int edges_open(psc_context *context, const psc_host *host, void **state) 
     edges_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
-    if (host->accumulating(context))
-        return host->fail(context, "edges works on a single text, not on a corpus");
     return 0;
 }
 
@@ -153,6 +151,7 @@ const psc_plugin *psc_builtin_edges(void) {
         .summary = "the attention edges x_j -> x_k that make a logit: weight, norm, share, and "
                    "what they carry",
         .options = edges_options,
+        .corpus = PSC_CORPUS_NO,
         .open = edges_open,
         .run_begin = edges_run_begin,
         .run_end = edges_run_end,

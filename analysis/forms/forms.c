@@ -84,6 +84,7 @@ const psc_plugin *psc_builtin_forms(void) {
                    "verb forms, which reads a list",
         .options = forms_options,
         .needs_bos = 1,
+        .corpus = PSC_CORPUS_YES,
         .open = forms_open,
         .run_begin = forms_run_begin,
         .run_end = forms_run_end,

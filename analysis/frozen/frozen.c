@@ -73,8 +73,6 @@ static int frozen_open(psc_context *context, const psc_host *host, void **state)
     s->width = (int64_t)s->model->n_heads * s->model->d_head;
     s->m = s->model->d_mlp;
     if (!*s->file) s->file = NULL;
-    if (host->accumulating(context))
-        return host->fail(context, "frozen works on a single text, not on a corpus");
     return parse_token(s, s->token_text);
 }
 
@@ -333,6 +331,7 @@ const psc_plugin *psc_builtin_frozen(void) {
         .summary = "block(l) or upto(l): one block, or all blocks up to it, as an affine map on "
                    "this context, applied to a token's embedding or a vector",
         .options = frozen_options,
+        .corpus = PSC_CORPUS_NO,
         .open = frozen_open,
         .run_begin = frozen_run_begin,
         .run_end = frozen_run_end,

@@ -30,8 +30,6 @@ static int graph_open(psc_context *context, const psc_host *host, void **state) 
     s->n = s->model->d_model;
     s->width = (int64_t)s->model->n_heads * s->model->d_head;
     s->m = s->model->d_mlp;
-    if (host->accumulating(context))
-        return host->fail(context, "graph works on a single text, not on a corpus");
     return 0;
 }
 
@@ -164,6 +162,7 @@ const psc_plugin *psc_builtin_graph(void) {
         .summary = "the frozen-linear network from a target back to the tokens: nodes, links, and "
                    "graph files for viewers",
         .options = graph_options,
+        .corpus = PSC_CORPUS_NO,
         .open = graph_open,
         .run_begin = graph_run_begin,
         .run_end = graph_run_end,

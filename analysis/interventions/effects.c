@@ -25,8 +25,6 @@ static const psc_option_description effects_options[] = {
 static int effects_open(psc_context *context, const psc_host *host, void **out) {
     effects_state *s;
     if (PSC_OPEN_STATE(s, out, context, host)) return -1;
-    if (host->accumulating(context))
-        return host->fail(context, "works on a single text, not on a corpus");
     s->model = host->model(context);
     if (s->top > s->model->d_vocab) s->top = s->model->d_vocab;
     return 0;
@@ -249,6 +247,7 @@ static const psc_plugin PLUGIN = {
     .name = "effects",
     .summary = "what interventions change, beside what the direct path predicts",
     .options = effects_options,
+    .corpus = PSC_CORPUS_NO,
     .open = effects_open,
     .run_begin = effects_run_begin,
     .run_end = effects_run_end,

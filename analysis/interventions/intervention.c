@@ -86,9 +86,6 @@ static void choose_values(intervention *self) {
 /* Over a corpus there is no source prompt and no unchanged run before each window. */
 static int check_corpus(const intervention *self) {
     if (!self->host->accumulating(self->context)) return 0;
-    if (self->kind == INTERVENTION_PATCH)
-        return self->host->fail(
-            self->context, "takes values from a source prompt, which a corpus does not have");
     if (self->values == VALUES_ROWS)
         return self->host->fail(self->context,
             "by=resample takes rows of a source prompt, which a corpus does not have; use by=zero, "
@@ -336,7 +333,7 @@ static void close_plugin(psc_context *context, void *state) {
 
 /* --- the five -------------------------------------------------------------------------------- */
 
-#define INTERVENTION(lower, upper, what)                                                           \
+#define INTERVENTION(lower, upper, over, what)                                                     \
     static int open_##lower(psc_context *context, const psc_host *host, void **out) {              \
         return open_kind(INTERVENTION_##upper, context, host, out);                                \
     }                                                                                              \
@@ -353,13 +350,14 @@ static void close_plugin(psc_context *context, void *state) {
         .close = close_plugin,                                                                     \
         .points = "the points that at= names",                                                     \
         .phases = 1,                                                                               \
+        .corpus = PSC_CORPUS_##over,                                                               \
     };                                                                                             \
     const psc_plugin *psc_builtin_##lower(void) {                                                  \
         return &lower##_plugin;                                                                    \
     }
 
-INTERVENTION(ablate, ABLATE, "sets components to zero, a mean or another prompt's values")
-INTERVENTION(scale, SCALE, "multiplies components by a factor")
-INTERVENTION(steer, STEER, "adds a vector, or the difference of two prompts")
-INTERVENTION(knockout, KNOCKOUT, "cuts attention from rows to keys")
-INTERVENTION(patch, PATCH, "replaces components' values by those of another prompt's run")
+INTERVENTION(ablate, ABLATE, YES, "sets components to zero, a mean or another prompt's values")
+INTERVENTION(scale, SCALE, YES, "multiplies components by a factor")
+INTERVENTION(steer, STEER, YES, "adds a vector, or the difference of two prompts")
+INTERVENTION(knockout, KNOCKOUT, YES, "cuts attention from rows to keys")
+INTERVENTION(patch, PATCH, NO, "replaces components' values by those of another prompt's run")

@@ -213,6 +213,7 @@ const psc_plugin *psc_builtin_lens(void) {
         .name = "lens",
         .summary = "logit lens and affine lenses: what each layer's residual already predicts",
         .options = lens_options,
+        .corpus = PSC_CORPUS_YES,
         .open = lens_open,
         .run_begin = lens_run_begin,
         .run_end = lens_run_end,

@@ -248,6 +248,7 @@ const psc_plugin *psc_builtin_ln(void) {
         .summary = "LayerNorm denominators: mean, norm and scale at every site, the writes that "
                    "make them, and the effect of removing a component",
         .options = ln_options,
+        .corpus = PSC_CORPUS_YES,
         .open = ln_open,
         .run_begin = ln_run_begin,
         .run_end = ln_run_end,

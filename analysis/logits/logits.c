@@ -269,6 +269,7 @@ static const psc_plugin PLUGIN = {
     .name = "logits",
     .summary = "every component's share of the targets' logits",
     .options = logits_options,
+    .corpus = PSC_CORPUS_YES,
     .open = logits_open,
     .run_begin = logits_run_begin,
     .run_end = logits_run_end,

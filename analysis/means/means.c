@@ -236,6 +236,7 @@ const psc_plugin *psc_builtin_means(void) {
         .name = "means",
         .summary = "means of hook points over a corpus, saved for ablate by=mean,file=...",
         .options = means_options,
+        .corpus = PSC_CORPUS_YES,
         .open = means_open,
         .run_begin = means_run_begin,
         .run_end = means_run_end,

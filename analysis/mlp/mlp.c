@@ -227,6 +227,7 @@ const psc_plugin *psc_builtin_mlp(void) {
         .summary = "gates and neurons: pre-activations, gates, which neurons fire, which write "
                    "the target's logit, and the error that ReLU would make",
         .options = mlp_options,
+        .corpus = PSC_CORPUS_YES,
         .open = mlp_open,
         .run_begin = mlp_run_begin,
         .run_end = mlp_run_end,

@@ -166,6 +166,7 @@ const psc_plugin *psc_builtin_neurons(void) {
         .summary = "what excites neurons, what they promote, where they fire; entropy neurons; "
                    "geometry of detectors",
         .options = neurons_options,
+        .corpus = PSC_CORPUS_YES,
         .open = neurons_open,
         .run_begin = neurons_run_begin,
         .run_end = neurons_run_end,

@@ -87,6 +87,7 @@ const psc_plugin *psc_builtin_partition(void) {
         .summary = "how much log Z varies when a layer or component is removed, and where p is "
                    "close to c exp(z)",
         .options = partition_options,
+        .corpus = PSC_CORPUS_YES,
         .open = partition_open,
         .run_begin = partition_run_begin,
         .run_end = partition_run_end,

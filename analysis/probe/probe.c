@@ -176,6 +176,7 @@ const psc_plugin *psc_builtin_probe(void) {
         .options = probe_options,
         .phases = 1,
         .needs_bos = 1,
+        .corpus = PSC_CORPUS_YES,
         .open = probe_open,
         .run_begin = probe_run_begin,
         .run_end = probe_run_end,

@@ -29,8 +29,6 @@ static int roles_open(psc_context *context, const psc_host *host, void **state) 
     roles_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
-    if (host->accumulating(context))
-        return host->fail(context, "roles needs a single text; it does not run over a corpus");
     return 0;
 }
 
@@ -167,6 +165,7 @@ const psc_plugin *psc_builtin_roles(void) {
         .summary = "what each residual is for: predicting, attracting attention, influencing later "
                    "rows",
         .options = roles_options,
+        .corpus = PSC_CORPUS_NO,
         .open = roles_open,
         .run_begin = roles_run_begin,
         .run_end = roles_run_end,

@@ -226,6 +226,7 @@ const psc_plugin *psc_builtin_sampling(void) {
         .name = "sampling",
         .summary = "what greedy, temperature, top-k, top-p and min-p keep of each distribution",
         .options = sampling_options,
+        .corpus = PSC_CORPUS_YES,
         .open = sampling_open,
         .run_begin = sampling_run_begin,
         .run_end = sampling_run_end,

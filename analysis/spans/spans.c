@@ -109,6 +109,7 @@ const psc_plugin *psc_builtin_spans(void) {
             "attn.hook_pattern attn.hook_v attn.hook_attn_scores hook_resid_pre hook_resid_post "
             "hook_logits",
         .options = spans_options,
+        .corpus = PSC_CORPUS_YES,
         .open = spans_open,
         .run_begin = spans_run_begin,
         .run_end = spans_run_end,

@@ -56,8 +56,6 @@ static int check_choice(sweep_state *s) {
 static int sweep_open(psc_context *context, const psc_host *host, void **state) {
     sweep_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
-    if (host->accumulating(context))
-        return host->fail(context, "works on a single text, not on a corpus");
     const psc_model_info *model = host->model(context);
     s->n_layers = model->n_layers;
     s->n_heads = model->n_heads;
@@ -240,6 +238,7 @@ const psc_plugin *psc_builtin_sweep(void) {
         .summary = "ablates or patches every head, layer and position or attention edge in turn "
                    "and measures the change of the prediction",
         .options = sweep_options,
+        .corpus = PSC_CORPUS_NO,
         .open = sweep_open,
         .run_begin = sweep_run_begin,
         .run_end = sweep_run_end,

@@ -248,6 +248,7 @@ const psc_plugin *psc_builtin_treebank(void) {
         .summary = "agreement of the model's brackets with labelled sentences (verb treebank)",
         .points = "attn.hook_v attn.hook_pattern",
         .options = treebank_options,
+        .corpus = PSC_CORPUS_YES,
         .open = treebank_open,
         .run_begin = treebank_begin,
         .run_end = treebank_end,

@@ -123,6 +123,7 @@ const psc_plugin *psc_builtin_weights(void) {
         .name = "weights",
         .summary = "what the weights alone show: frames, spectra, copying, composition of heads",
         .options = weights_options,
+        .corpus = PSC_CORPUS_NO_RUNS,
         .open = weights_open,
         .report = weights_report,
     };

@@ -111,6 +111,7 @@ const psc_plugin *psc_builtin_words(void) {
                    "later rows read a piece whose word has gone on",
         .options = words_options,
         .needs_bos = 1,
+        .corpus = PSC_CORPUS_YES,
         .open = words_open,
         .run_begin = words_run_begin,
         .run_end = words_run_end,

@@ -126,6 +126,7 @@ static const psc_plugin lengths = {
     .run_begin = lengths_run_begin,
     .run_end = lengths_run_end,
     .report = lengths_report,
+    .corpus = PSC_CORPUS_YES,
 };
 PSC_PLUGIN_EXPORT {
     return &lengths;

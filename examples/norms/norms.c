@@ -72,7 +72,7 @@ static int norms_report(psc_context *context, void *state) {
 }
 
 /* 7. The description that the host reads when it loads the file. Add .needs_bos = 1 if every sequence
- * must begin with a beginning-of-text token. */
+ * must begin with a beginning-of-text token. .corpus = PSC_CORPUS_YES: it accumulates over documents. */
 static const psc_plugin norms = {
     .abi = PSC_PLUGIN_ABI,
     .struct_size = sizeof norms,
@@ -84,6 +84,7 @@ static const psc_plugin norms = {
     .open = norms_open,
     .run_begin = norms_run_begin,
     .report = norms_report,
+    .corpus = PSC_CORPUS_NO,
 };
 PSC_PLUGIN_EXPORT {
     return &norms;

@@ -23,6 +23,8 @@ PSC_API psc_status psc_plugin_load(
 PSC_API void psc_plugin_unload(void **library);
 /* psc_plugin.needs_bos; false for a plugin whose struct_size does not cover it. */
 PSC_API bool psc_plugin_needs_bos(const psc_plugin *plugin);
+/* psc_plugin.corpus; PSC_CORPUS_UNSAID for a plugin whose struct_size does not cover it. */
+PSC_API psc_plugin_corpus psc_plugin_over_corpus(const psc_plugin *plugin);
 /* The full name of a hook point: "blocks.3.attn.hook_z", with layer -1 "blocks.{l}.attn.hook_z".
  * Writes at most size (> 0) bytes, the last of them 0. */
 PSC_API void psc_point_name(char *out, size_t size, psc_point point, int32_t layer);

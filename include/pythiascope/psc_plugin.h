@@ -531,6 +531,14 @@ typedef struct psc_host {
 
 /* --- what a plugin gives --------------------------------------------------------------------- */
 
+/* Whether a plugin works in a session over documents (host->accumulating). */
+typedef enum psc_plugin_corpus {
+    PSC_CORPUS_UNSAID, /* its own calls decide: axes, arrays and values in a run fail there */
+    PSC_CORPUS_YES,
+    PSC_CORPUS_NO,     /* the host refuses to load it there, in one sentence */
+    PSC_CORPUS_NO_RUNS /* it is loaded, and reports without a run; runs are refused */
+} psc_plugin_corpus;
+
 typedef struct psc_plugin {
     uint32_t abi; /* PSC_PLUGIN_ABI */
     uint32_t struct_size;
@@ -551,6 +559,8 @@ typedef struct psc_plugin {
     /* Nonzero: every sequence must begin with the model's beginning-of-text token. Callers ask
      * psc_session_needs_bos and put it there; the host refuses other runs, and a model without. */
     int32_t needs_bos;
+    int32_t reserved; /* 0 */
+    int32_t corpus;   /* psc_plugin_corpus; older plugins, whose struct_size ends before it, say nothing */
 } psc_plugin;
 
 typedef const psc_plugin *(*psc_plugin_entry_fn)(void);

@@ -57,6 +57,21 @@ static psc_status check_bos(const psc_context *context, psc_error *error) {
             : "the model has no tokenizer, and bos_token_id in its config.json is null");
 }
 
+/* loading: else a run begins. */
+static psc_status check_corpus(const psc_context *context, bool loading, psc_error *error) {
+    if (!context->session->options.accumulate) return PSC_OK;
+    const psc_plugin_corpus says = psc_plugin_over_corpus(context->plugin);
+    if (loading && says == PSC_CORPUS_NO)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "plugin %s does not work over a corpus; it needs a single text, as analyze runs it",
+            context->plugin->name);
+    if (!loading && says == PSC_CORPUS_NO_RUNS)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "plugin %s reads no documents, so it does not work over a corpus",
+            context->plugin->name);
+    return PSC_OK;
+}
+
 /* The plugin's name; from the second instance on with "#2", "#3", ... */
 static psc_status give_name(psc_context *context, const psc_session *session, psc_error *error) {
     int instance = 1;
@@ -142,6 +157,7 @@ psc_status psc_contexts_add(psc_session *session, const psc_plugin *object,
     context->session = session;
     context->section = -1;
     psc_status status = find_plugin(context, object, name_or_path, error);
+    if (status == PSC_OK) status = check_corpus(context, true, error);
     if (status == PSC_OK) status = check_bos(context, error);
     if (status == PSC_OK && session->options.accumulate)
         status = psc_targets_imply(session, error); /* accumulators are sized in open */
@@ -240,7 +256,8 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error) {
         context->muted = !for_all && !context->plugin->phases;
         if (context->muted) continue;
         inner = (psc_error){PSC_OK, ""};
-        status = begin_one(context, &inner);
+        status = check_corpus(context, false, &inner);
+        if (status == PSC_OK) status = begin_one(context, &inner);
     }
     session->error = outer;
     if (status == PSC_OK && for_all) status = psc_target_facts_begin(session, &inner);

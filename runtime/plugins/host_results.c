@@ -28,7 +28,7 @@ static bool in_place(psc_context *context, const char *call) {
     if (!psc_host_on_its_thread(context, call) || !psc_host_in_run(context, call)) return false;
     if (context->section >= 0) return true;
     psc_host_fail(context, PSC_ERROR_STATE,
-        "%s was called in a run of a corpus, where only report can create results", call);
+        "it does not work over a corpus: it creates results in each run, not once in report");
     return false;
 }
 

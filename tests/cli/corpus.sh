@@ -292,7 +292,16 @@ ln -s loop.state "$work/loop.state"
 expect 1 'loop.state' corpus "$docs" --state "$work/loop.state"
 check 'what cannot be opened is not replaced' test -L "$work/loop.state"
 expect 1 'single text' corpus "$docs" --plugin sweep
-expect 1 'single text' corpus "$docs" --plugin effects
+expect 1 'plugin effects does not work over a corpus; it needs a single text' corpus "$docs" --plugin effects
+for name in graph frozen edges roles patch; do
+    expect 1 "plugin $name does not work over a corpus" corpus "$docs" --plugin $name
+done
+expect 1 'plugin weights reads no documents' corpus "$docs" --plugin weights
+# Every plugin that works over a corpus has something to say below its headline.
+for name in logits ln mlp lens sampling means neurons attention spans partition words; do
+    "$program" corpus "$docs" --window 64 --limit-tokens 300 --plugin $name >"$work/said" 2>/dev/null
+    check "$name says something" test "$(sed -n "/^$name /,\$p" "$work/said" | grep -c '^  ')" -ge 1
+done
 expect 2 'no corpus' corpus
 expect 2 '--shard needs' corpus "$docs" --shard 0/2
 expect 2 '--shard needs' corpus "$docs" --shard 3/2

@@ -113,6 +113,37 @@ Test(plugin_object, whose_open_fails) {
     must_run_ten();
 }
 
+/* --- what it says of corpora ------------------------------------------------------------------ */
+
+static void accumulate(psc_plugin_corpus says, uint32_t struct_size, psc_status loads,
+    psc_status runs, const char *sentence) {
+    psc_plugin mine = object;
+    psc_session *over = NULL;
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    const psc_input input = {0, 10, ten};
+    options.accumulate = 1;
+    mine.corpus = says;
+    mine.struct_size = struct_size;
+    cr_assert_eq(psc_session_open(&over, model, &options, &error), PSC_OK);
+    psc_status status = psc_session_plugin_object(over, &mine, NULL, 0, &error);
+    cr_assert_eq(status, loads);
+    if (status == PSC_OK) cr_assert_eq(psc_session_run(over, &input, 1, NULL, &error), runs);
+    cr_assert(strstr(error.message, sentence), "%s", error.message);
+    psc_session_close(&over);
+}
+
+Test(plugin_object, says_whether_it_works_over_a_corpus) {
+    const uint32_t size = sizeof object, older = offsetof(psc_plugin, corpus);
+    accumulate(PSC_CORPUS_NO, size, PSC_ERROR_INPUT, PSC_OK,
+        "plugin mine does not work over a corpus; it needs a single text");
+    accumulate(PSC_CORPUS_NO_RUNS, size, PSC_OK, PSC_ERROR_INPUT,
+        "plugin mine reads no documents, so it does not work over a corpus");
+    accumulate(PSC_CORPUS_UNSAID, size, PSC_OK, PSC_ERROR_STATE,
+        "plugin mine: it does not work over a corpus: it creates results in each run");
+    accumulate(PSC_CORPUS_NO, older, PSC_OK, PSC_ERROR_STATE, "it creates results in each run");
+    cr_assert_eq(psc_plugin_over_corpus(&object), PSC_CORPUS_UNSAID);
+}
+
 /* --- calls into the session from callbacks --------------------------------------------------- */
 
 static int called;

@@ -18,7 +18,7 @@ from corpus_files import (
     saved,
     survey,
 )
-from pythiascope import InputError, IOFailure, Model, PluginError, PythiascopeWarning
+from pythiascope import InputError, IOFailure, Model, PythiascopeWarning
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def test_files_that_do_not_exist(model, tmp_path):
 
 
 def test_a_plugin_that_does_not_accumulate(model, docs):
-    with pytest.raises(PluginError, match="plugin graph: graph works on a single text"):
+    with pytest.raises(InputError, match="plugin graph does not work over a corpus"):
         survey(model, files=docs, plugins=["graph"])
 
 

@@ -148,6 +148,12 @@ PSC_OPTION_LAYER = 7
 PSC_OPTION_LAYERS = 8
 PSC_OPTION_HEADS = 9
 
+# psc_plugin_corpus
+PSC_CORPUS_UNSAID = 0
+PSC_CORPUS_YES = 1
+PSC_CORPUS_NO = 2
+PSC_CORPUS_NO_RUNS = 3
+
 # psc_generation_end
 PSC_END_LIMIT = 0
 PSC_END_TOKEN = 1
@@ -1188,6 +1194,8 @@ class psc_plugin(ctypes.Structure):
     report: Any
     close: Any
     needs_bos: int
+    reserved: int
+    corpus: int
     _fields_ = (
         ("abi", ctypes.c_uint32),
         ("struct_size", ctypes.c_uint32),
@@ -1203,6 +1211,8 @@ class psc_plugin(ctypes.Structure):
         ("report", psc_plugin_report),
         ("close", psc_plugin_close),
         ("needs_bos", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+        ("corpus", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2000,6 +2010,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "psc_plugin_unload": (None, (ctypes.POINTER(ctypes.c_void_p),)),
     "psc_plugin_needs_bos": (ctypes.c_bool, (ctypes.POINTER(psc_plugin),)),
+    "psc_plugin_over_corpus": (ctypes.c_int, (ctypes.POINTER(psc_plugin),)),
     "psc_point_name": (None, (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int32)),
     "psc_point_parse": (
         ctypes.c_int,
