@@ -7,19 +7,21 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { FIRST_MS = 1000, EVERY_MS = 250, BAR_COLUMNS = 30 };
+enum { FIRST_MS = 1000, EVERY_MS = 250, BAR_COLUMNS = 30, LEAST_COLUMNS = 5 };
 
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     pthread_t thread;
     struct timespec start;
-    double done;   /* negative: unknown */
-    double base;   /* done at the first update, which excludes earlier work */
-    char name[64]; /* of the checkpoint; "": none */
+    double done;           /* negative: unknown */
+    double base;           /* done at the stage's first update, which excludes earlier work */
+    struct timespec stage; /* when it began: a stage ends where done falls */
+    char name[64];         /* of the checkpoint; "": none */
     char what[136];
     bool running, stop, drawn;
 } bar = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
@@ -34,19 +36,60 @@ static struct timespec later(struct timespec time, long ms) {
     return time;
 }
 
+/* "0:07", "12:30", "3:05:00" */
+static void clock_text(char out[32], double seconds) {
+    const long s = (long)seconds;
+    if (s >= 3600)
+        snprintf(out, 32, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(out, 32, "%ld:%02ld", s / 60, s % 60);
+}
+
+static double seconds_between(struct timespec from, struct timespec to) {
+    return (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+}
+
+static int columns(void) {
+    struct winsize size;
+    const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    return known ? size.ws_col : 80;
+}
+
+/* " 45 %, 1:05 elapsed, 0:50 left" */
+static void times_text(char out[120], struct timespec now) {
+    char elapsed[32], left[32], percent[16] = "";
+    const double here = seconds_between(bar.stage, now), gone = bar.done - bar.base;
+    clock_text(elapsed, seconds_between(bar.start, now));
+    if (bar.done >= 0) snprintf(percent, sizeof percent, " %.0f %%,", 100 * bar.done);
+    const bool known = bar.done >= 0 && gone > 0 && bar.done < 1 && here > 2;
+    if (known) clock_text(left, here * (1 - bar.done) / gone);
+    snprintf(out, 120, "%s %s elapsed%s%s%s", percent, elapsed, known ? ", " : "",
+        known ? left : "", known ? " left" : "");
+}
+
+/* The first bytes of the text that are whole characters; at most n. */
+static int cut(const char *text, int n) {
+    const int length = (int)strlen(text);
+    if (length <= n) return length;
+    while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80) n--;
+    return n > 0 ? n : 0;
+}
+
+/* What, a bar, and times, in one line of the terminal: a narrow one has a shorter bar, then none, then
+ * a shorter text. */
 static void draw(struct timespec now) {
-    fprintf(stderr, "\r\033[K%.90s ", bar.what);
-    if (bar.done >= 0) {
-        int full = (int)(bar.done * BAR_COLUMNS + 0.5);
-        for (int i = 0; i < BAR_COLUMNS; i++) fputs(i < full ? "█" : "░", stderr);
-        fprintf(stderr, " %3.0f %%", 100 * bar.done);
+    char times[120];
+    times_text(times, now);
+    const int room = columns() - 1 - (int)strlen(times), what = cut(bar.what, room);
+    int cells = room - what - 1;
+    if (cells > BAR_COLUMNS) cells = BAR_COLUMNS;
+    fprintf(stderr, "\r\033[K%.*s", what, bar.what);
+    if (bar.done >= 0 && cells >= LEAST_COLUMNS) {
+        const int full = (int)(bar.done * cells + 0.5);
+        fputc(' ', stderr);
+        for (int i = 0; i < cells; i++) fputs(i < full ? "█" : "░", stderr);
     }
-    long seconds = (long)(now.tv_sec - bar.start.tv_sec);
-    fprintf(stderr, " %ld s", seconds);
-    if (bar.done > bar.base && bar.done < 1 && seconds > 4) {
-        long left = (long)((double)seconds * (1 - bar.done) / (bar.done - bar.base));
-        fprintf(stderr, ", %ld:%02ld:%02ld left", left / 3600, left / 60 % 60, left % 60);
-    }
+    if (room >= 0) fputs(times, stderr);
     fflush(stderr);
     bar.drawn = true;
 }
@@ -100,6 +143,7 @@ void cli_progress_start(const char *what) {
     bar.done = bar.base = -1;
     set_what(what);
     clock_gettime(CLOCK_REALTIME, &bar.start);
+    bar.stage = bar.start;
     bar.running = pthread_create(&bar.thread, NULL, draw_loop, NULL) == 0;
 }
 
@@ -107,8 +151,12 @@ int cli_progress_update(double done, const char *what, void *payload) {
     (void)payload;
     if (!bar.running) return 0;
     pthread_mutex_lock(&bar.lock);
+    if (!(done >= 0)) done = -1; /* unknown, such as NaN */
+    if (bar.base < 0 || done < bar.done) {
+        bar.base = done;
+        clock_gettime(CLOCK_REALTIME, &bar.stage);
+    }
     bar.done = done > 1 ? 1 : done;
-    if (bar.base < 0) bar.base = bar.done;
     if (what && *what) set_what(what);
     pthread_mutex_unlock(&bar.lock);
     return 0;

@@ -143,10 +143,15 @@ static int32_t read_batch(survey *s, psc_input *inputs, psc_document *documents,
     return n;
 }
 
-static void show_progress(const survey *s) {
-    char what[64];
-    snprintf(what, sizeof what, "%lld tokens", tokens_so_far(s));
-    cli_progress_update(psc_corpus_progress(s->corpus), what, NULL);
+/* A psc_progress_fn, also called by plugins at work in a pass: what is then the plugin's name. */
+static int show_progress(double done, const char *what, void *payload) {
+    const survey *s = payload;
+    char line[120];
+    (void)done; /* of the pass */
+    const bool plugin = what && strcmp(what, "forward") != 0;
+    snprintf(line, sizeof line, "%lld tokens%s%.60s", tokens_so_far(s), plugin ? ", " : "",
+        plugin ? what : "");
+    return cli_progress_update(psc_corpus_progress(s->corpus), line, NULL);
 }
 
 static psc_status read_all(
@@ -154,13 +159,15 @@ static psc_status read_all(
     psc_run_options run = PSC_RUN_OPTIONS_INIT;
     run.no_logits = 1;
     run.documents = documents;
+    run.progress = show_progress;
+    run.payload = s;
     psc_status status = PSC_OK;
-    show_progress(s);
+    show_progress(0, NULL, s);
     while (!status && !s->ended && !interrupted) {
         int32_t n = read_batch(s, inputs, documents, error);
         if (n < 0) return error->status;
         if (n > 0) status = psc_session_run(s->session, inputs, n, &run, error);
-        show_progress(s);
+        show_progress(0, NULL, s);
         if (!status && !s->ended && s->state_path && is_due(s)) status = save(s, error);
     }
     return status ? status : save(s, error);
@@ -223,6 +230,11 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
     if (arguments->n_operands < 1)
         return cli_usage(
             arguments->verb, "no corpus; pass files or folders, or - for standard input");
+    for (int i = 0; i < arguments->n_operands; i++)
+        if (strcmp(arguments->operands[i], "-") == 0 &&
+            (arguments->n_operands > 1 || cli_is_collected()))
+            return cli_usage(arguments->verb, "- (standard input) is read once: it needs no other "
+                                              "files and a single checkpoint");
     if (cli_has(arguments, "patch"))
         return cli_usage(arguments->verb,
             "--patch takes values from a source prompt, which a corpus does not have; use --ablate, "
@@ -233,6 +245,14 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
 }
 
 /* --- the verb -------------------------------------------------------------------------------- */
+
+/* The files and folders, or standard input. */
+static psc_status open_corpus(survey *s, const psc_corpus_options *how, psc_error *error) {
+    const cli_arguments *a = s->arguments;
+    if (strcmp(a->operands[0], "-") == 0)
+        return psc_corpus_open_stream(&s->corpus, s->model, stdin, "standard input", how, error);
+    return psc_corpus_open(&s->corpus, s->model, a->operands, a->n_operands, how, error);
+}
 
 static psc_status open_all(
     survey *s, psc_session_options *session, psc_corpus_options *corpus, psc_error *error) {
@@ -246,9 +266,7 @@ static psc_status open_all(
     bos.added = !status && bos.plugin[0] && !corpus->bos && psc_model_bos(s->model) >= 0;
     if (bos.added) corpus->bos = 1;
     if (bos.added) cli_bos_name(&bos, s->model);
-    if (!status)
-        status = psc_corpus_open(
-            &s->corpus, s->model, arguments->operands, arguments->n_operands, corpus, error);
+    if (!status) status = open_corpus(s, corpus, error);
     if (status) return status;
     psc_corpus_totals totals;
     psc_corpus_get_totals(&totals, s->corpus);

@@ -7,6 +7,8 @@
 
 #include "psc.h"
 
+#include <stdio.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -70,6 +72,9 @@ typedef struct psc_source_document {
     const int32_t *ids; /* [n] */
     int32_t n;
     int32_t end; /* nonzero: there are no more documents; the other members are ignored */
+    const char
+        *fault; /* not null: the document cannot be read, and why: "is not a JSON object"; the
+                          sentence begins with its number */
 } psc_source_document;
 
 /* Fills *out, which the host has zeroed, with the next document. The document stays valid until the
@@ -85,6 +90,12 @@ typedef int (*psc_source_fn)(psc_source_document *out, void *payload);
  * ignored. Every part of a split reads all documents, and keeps its own. */
 PSC_API psc_status psc_corpus_open_source(psc_corpus **out, const psc_model *model,
     psc_source_fn next, void *payload, const psc_corpus_options *options, psc_error *error);
+
+/* The same for a stream that is read once from where it is, such as stdin: JSONL if its first byte
+ * that is not blank is { or if `field` is given, otherwise one document of at most 256 MiB. It may be
+ * compressed. The stream must outlive the corpus, which does not close it; name is for sentences. */
+PSC_API psc_status psc_corpus_open_stream(psc_corpus **out, const psc_model *model, FILE *stream,
+    const char *name, const psc_corpus_options *options, psc_error *error);
 
 /* --- reading --------------------------------------------------------------------------------- */
 

@@ -560,7 +560,8 @@ typedef struct psc_plugin {
      * psc_session_needs_bos and put it there; the host refuses other runs, and a model without. */
     int32_t needs_bos;
     int32_t reserved; /* 0 */
-    int32_t corpus;   /* psc_plugin_corpus; older plugins, whose struct_size ends before it, say nothing */
+    int32_t
+        corpus; /* psc_plugin_corpus; older plugins, whose struct_size ends before it, say nothing */
 } psc_plugin;
 
 typedef const psc_plugin *(*psc_plugin_entry_fn)(void);

@@ -70,9 +70,21 @@ typedef struct corpus_source {
     bool lost;   /* after a seek that failed */
 } corpus_source;
 
+/* A stream as the source (corpus_input.c). */
+typedef struct corpus_input {
+    corpus_stream *stream; /* null: the source is the caller's */
+    char *name;
+    char *text;      /* of the last document */
+    char fault[300]; /* of the last document */
+    int64_t line;
+    bool begun, jsonl, ended;
+    psc_error error; /* why the stream failed */
+} corpus_input;
+
 struct psc_corpus {
     const psc_model *model;
     corpus_source source;
+    corpus_input input;
     corpus_file *files; /* [files_capacity], the first n_files used */
     size_t files_capacity;
     int64_t n_files, bytes; /* n_files of a source: 1 */

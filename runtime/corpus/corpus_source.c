@@ -44,6 +44,7 @@ static void add_elements(
 static void add_document(psc_corpus *c) {
     const psc_source_document *d = &c->source.document;
     if (d->text || !d->ids) add_elements(c->source.hash, 't', d->text, (int64_t)d->bytes, 1);
+    if (d->fault) add_elements(c->source.hash, 'f', d->fault, (int64_t)strlen(d->fault), 1);
     if (d->ids || d->n) add_elements(c->source.hash, 'i', d->ids, d->n, sizeof *d->ids);
     if (c->at.next == 0) corpus_source_hash(c->source.first, c);
 }
@@ -68,6 +69,8 @@ static psc_status ask(psc_corpus *c, psc_error *error) {
     s->asking = true;
     const int failed = s->next(&s->document, s->payload);
     s->asking = false;
+    if (failed && c->input.error.status != PSC_OK)
+        return psc_fail(error, c->input.error.status, "%s", c->input.error.message);
     if (failed)
         return psc_fail(error, PSC_ERROR_CANCELLED,
             "the source of documents failed at document %" PRId64, c->at.next);
@@ -81,22 +84,24 @@ static psc_status ask(psc_corpus *c, psc_error *error) {
 }
 
 /* Why the last document cannot be read; "" if it can. */
-static void find_fault(char out[120], const psc_corpus *c) {
+static void find_fault(char out[300], const psc_corpus *c) {
     const psc_source_document *d = &c->source.document;
     const int32_t n_tokens = c->model->info.d_vocab;
     size_t valid = 0;
     out[0] = 0;
-    if (d->text && d->ids)
-        snprintf(out, 120, "has a text and token ids; pass one of them");
+    if (d->fault)
+        snprintf(out, 300, "%s", d->fault);
+    else if (d->text && d->ids)
+        snprintf(out, 300, "has a text and token ids; pass one of them");
     else if ((!d->text && d->bytes > 0) || (!d->ids && d->n != 0))
-        snprintf(out, 120, "has elements, but its pointer is null");
+        snprintf(out, 300, "has elements, but its pointer is null");
     else if (d->bytes > (size_t)INT64_MAX || d->n < 0)
-        snprintf(out, 120, "has an impossible size");
+        snprintf(out, 300, "has an impossible size");
     else if (d->text && (valid = psc_utf8_valid(d->text, d->bytes)) < d->bytes)
-        snprintf(out, 120, "is not UTF-8 at byte %zu", valid);
+        snprintf(out, 300, "is not UTF-8 at byte %zu", valid);
     for (int32_t i = 0; d->ids && !out[0] && i < d->n; i++)
         if (d->ids[i] < 0 || d->ids[i] >= n_tokens)
-            snprintf(out, 120, "has the token id %d at position %d; ids are 0 to %d",
+            snprintf(out, 300, "has the token id %d at position %d; ids are 0 to %d",
                 (int)d->ids[i], (int)i, (int)n_tokens - 1);
 }
 
@@ -106,7 +111,7 @@ static void set_size(psc_corpus *c) {
 }
 
 psc_status corpus_try_source(psc_corpus *c, psc_error *error) {
-    char fault[120];
+    char fault[300];
     const int64_t number = c->at.next;
     const bool ours = corpus_is_ours(c);
     psc_status status = ask(c, error);
@@ -126,7 +131,7 @@ psc_status corpus_try_source(psc_corpus *c, psc_error *error) {
 /* --- resuming -------------------------------------------------------------------------------- */
 
 psc_status corpus_reopen_source(psc_corpus *c, psc_error *error) {
-    char fault[120];
+    char fault[300];
     find_fault(fault, c);
     if (fault[0])
         return psc_fail(error, PSC_ERROR_INPUT, "its recorded position is not in the corpus");

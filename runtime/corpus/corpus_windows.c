@@ -92,6 +92,9 @@ void psc_corpus_close(psc_corpus **corpus) {
     psc_corpus *c = *corpus;
     if (!c) return;
     corpus_close_stream(c);
+    corpus_stream_close(&c->input.stream);
+    free(c->input.name);
+    free(c->input.text);
     for (int64_t i = 0; c->files && i < c->n_files; i++) free(c->files[i].path);
     free(c->files);
     free(c->field);
@@ -222,8 +225,11 @@ static int64_t read_of_file(const psc_corpus *c) {
     const bool packed = c->stream && corpus_stream_is_packed(c->stream);
     if (file->jsonl) return packed ? corpus_stream_read(c->stream) : c->at.offset;
     if (c->at.document < 0 || c->text_bytes == 0) return 0;
-    if (!packed) return c->at.piece;
-    return (int64_t)((double)c->at.piece / (double)c->text_bytes * (double)file->size);
+    /* Within the pieces that wait, by their tokens. */
+    const double tokens = (double)(c->at.skip + c->n_waiting);
+    const double part = tokens > 0.0 ? (double)c->at.skip / tokens : 0.0;
+    const double bytes = (double)c->at.piece + part * (double)(c->read_to - c->at.piece);
+    return (int64_t)(bytes / (double)c->text_bytes * (double)file->size);
 }
 
 double psc_corpus_progress(const psc_corpus *c) {

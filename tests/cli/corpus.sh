@@ -215,6 +215,40 @@ check 'one is cut off' grep -q '"documents_skipped": 1' "$work/packed.json"
 check 'it is named' grep -q 'two.md.gz is cut off: its gzip data end too early; skipped' "$work/stderr"
 expect 1 'two.md.gz is cut off' corpus "$work/packed/two.md.gz" --plugin ln --strict
 
+# Standard input: the documents of a file with these bytes, in parts and resumed, too.
+piped() { # piped NAME FILE ARGUMENTS...
+    name=$1
+    file=$2
+    shift 2
+    # shellcheck disable=SC2086 # a list of arguments
+    "$program" corpus - $plugins --window 64 --out "$work/$name" "$@" <"$file" >"$work/$name.stdout" \
+        2>"$work/$name.stderr"
+}
+# shellcheck disable=SC2086 # a list of arguments
+"$program" corpus "$docs/c.jsonl" $plugins --window 64 --out "$work/lines" >"$work/stdout"
+# shellcheck disable=SC2086 # a list of arguments
+"$program" corpus "$docs/b/one.txt" $plugins --window 64 --out "$work/text" >"$work/stdout"
+check 'lines from standard input' piped in_lines "$docs/c.jsonl"
+check 'are those of the file' same lines in_lines
+check 'compressed' piped in_packed "$work/packed/c.jsonl.gz" --batch 1
+check 'are the same' same lines in_packed
+check 'a text from standard input' piped in_text "$docs/b/one.txt"
+check 'is that of the file' same text in_text
+for part in 1 2; do
+    check "part $part of standard input" piped in$part "$docs/c.jsonl" --shard $part/2 --state "$work/in$part.state"
+done
+check 'merged' "$program" merge "$work/in1.state" "$work/in2.state" --out "$work/in_merged" >"$work/stdout"
+check 'merged are the same' same lines in_merged
+check 'a part of it' piped in_begun "$docs/c.jsonl" --limit-tokens 100 --state "$work/in.state"
+check 'resumed by reading it again' piped in_rest "$docs/c.jsonl" --state "$work/in.state"
+check 'resumed is the same' same lines in_rest
+check 'bad lines are named' piped in_bad "$work/bad/lines.jsonl"
+check 'by their line' grep -q 'document 1 (line 2 of standard input) is not UTF-8; skipped' "$work/in_bad.stderr"
+check 'plain text with --field is no JSONL' test "$(piped in_field "$docs/b/one.txt" --field text; echo $?)" -eq 1
+expect 2 'standard input. is read once' corpus - "$docs"
+expect 1 'a sample needs files' corpus - --sample 3
+expect 1 'the corpus has no text' corpus -
+
 # A sample: the same documents for any parts, batches and resumptions; a larger one contains it.
 sample="--sample 7 --seed 3"
 # shellcheck disable=SC2086 # lists of arguments
@@ -339,7 +373,7 @@ sed 's/"layer_norm_eps": [^,]*/"layer_norm_eps": 0.25/' "$source/models/books-5m
     expect 1 'with bins=32 for plugin mlp, not bins=16' corpus "$docs" --plugin ln \
         --plugin mlp:bins=16 --plugin logits:level=layer $same
     expect 1 'targets next, not top:1' corpus "$docs" $plugins $same --target top:1
-    expect 1 'windows of 64 tokens without <.endoftext.>, not 64 tokens with it' corpus "$docs" \
+    expect 1 'windows of 64 tokens without a beginning token, not 64 tokens with it' corpus "$docs" \
         $plugins $same --bos
     expect 1 'windows of 64' corpus "$docs" $plugins --window 32 --state "$good"
     expect 1 'other paths or sizes' corpus "$docs/a" $plugins $same

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from program import ROOT, program_path
 from pythiascope.corpora import progress
 
 
@@ -73,3 +74,42 @@ def test_nothing_elsewhere(monkeypatch, without_tqdm):
     assert sys.stderr.getvalue() == ""
     monkeypatch.setattr(sys, "stderr", None)
     progress.open_progress(True, "reading").update(0.5, 1)
+
+
+@pytest.mark.parametrize("columns", [100, 40, 12])
+def test_the_programs_bar_fits_the_terminal(tmp_path, columns):
+    """Text, bar, elapsed and left times on one line of a terminal; a narrow one has less of them."""
+    if sys.platform != "linux":
+        pytest.skip("asks a pseudo terminal of Linux")
+    import fcntl
+    import os
+    import pty
+    import struct
+    import subprocess
+    import termios
+
+    text = tmp_path / "long.txt"
+    text.write_text((ROOT / "docs" / "hooks.md").read_text("utf-8") * 40, "utf-8")
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = [str(program_path()), "corpus", str(text), "--threads", "1", "--plugin", "ln"]
+    command += ["--plugin", "logits:level=head", "--window", "128"]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    end = time.monotonic() + 30
+    while time.monotonic() < end and shown.count(b"\r\x1b[K") < 16:
+        try:
+            shown += os.read(ours, 4096)
+        except OSError:
+            break
+    run.kill()
+    run.wait()
+    os.close(ours)
+    lines = shown.decode().split("\r\x1b[K")[1:-1]
+    assert lines
+    assert all(len(line.rstrip()) < columns for line in lines), lines
+    assert all("elapsed" in line for line in lines) or columns < 20
+    if columns == 100:
+        assert "tokens" in lines[-1] and "░" in lines[-1]
+        assert any("left" in line for line in lines)
