@@ -38,9 +38,9 @@ install(FILES ${CMAKE_BINARY_DIR}/pythiascopeConfig.cmake
 
 file(RELATIVE_PATH prefix_from_pc
   ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
-if(BUILD_SHARED_LIBS) # a shared library records its dependencies, a static one does not
-  set(pc_private .private)
-else()
+if(NOT BUILD_SHARED_LIBS) # a shared library records its dependencies, a static one does not
+  set(pc_requires
+    "Requires: sleef libxxhash jansson libpcre2-8 libutf8proc lapacke zlib libzstd")
   set(pc_static_libs "-lpthread -ldl -lm")
 endif()
 configure_file(cmake/pythiascope.pc.in ${CMAKE_BINARY_DIR}/pythiascope.pc @ONLY)

@@ -76,7 +76,9 @@ static bool find_words(const char *const *words, const char *text, uint32_t *out
         const size_t length = strcspn(p, "+");
         const int which = find_word(words, p, length);
         if (which < 0) return false;
-        *out |= strcmp(words[which], "all") == 0 ? (1u << which) - 1 : 1u << which;
+        const uint32_t bits = strcmp(words[which], "all") == 0 ? (1u << which) - 1 : 1u << which;
+        if (*out & bits) return false; /* named twice */
+        *out |= bits;
         p += length;
         if (!*p) return true;
     }
@@ -159,7 +161,7 @@ static void list_words(char *out, size_t size, const psc_option_description *opt
     int used = snprintf(out, size, several ? "one or more of " : "one of ");
     for (int i = 0; option->words[i] && (size_t)used < size; i++)
         used += snprintf(out + used, size - (size_t)used, "%s%s", i ? ", " : "", option->words[i]);
-    if (several && (size_t)used < size) snprintf(out + used, size - (size_t)used, " joined by +");
+    if (several && (size_t)used < size) snprintf(out + used, size - (size_t)used, " joined by +, each once");
 }
 
 /* Describes the values that the option takes, for a message. */

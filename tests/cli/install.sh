@@ -33,6 +33,9 @@ PKG_CONFIG_PATH=$(dirname "$pc")
 export PKG_CONFIG_PATH
 lib=$(pkg-config --variable=libdir pythiascope)
 pkg-config --cflags pythiascope | grep -q -- -ffp-contract=off || fail "Cflags lack the contraction flag"
+case $(pkg-config --cflags pythiascope) in # a client needs no header of a dependency
+    *UTF8PROC*) fail "Cflags have flags of a dependency" ;;
+esac
 
 # The formula builds the same version.
 version=$("$prefix/bin/pythiascope" --version | sed 's/[^0-9]*\([0-9.]*\).*/\1/')

@@ -149,7 +149,7 @@ Test(plugins, wrong_values) {
         {"rows=1-", "last"}, {"rows=2147483647", "last"}, {"top=0", "1..100"},
         {"top=101", "1..100"}, {"top=1x", "1..100"}, {"top=", "1..100"}, {"top=-1", "1..100"},
         {"word=pink", "one of red, green"}, {"word=gree", "one of"},
-        {"words=red+pink", "one or more of red, green"}, {"words=", "joined by +"},
+        {"words=red+pink", "one or more of red, green"}, {"words=red+red", "each once"}, {"words=", "joined by +"},
         {"words=red+", "joined by +"}, {"yes=maybe", "yes or no"}, {"share=nan", "-1..1"},
         {"share=1.01", "-1..1"}, {"share=inf", "-1..1"}, {"layer=2", "0 to 1"},
         {"layers=2", "0 to 1"}, {"layers=1-2", "0 to 1"}, {"layers=1-0", "0 to 1"},

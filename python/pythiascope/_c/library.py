@@ -94,10 +94,17 @@ def library() -> Any:
     return _loaded
 
 
+# What messages call temporary files, which users do not know.
+SHOWN_AS: dict[str, str] = {}
+
+
 def check(status: int, error: structures.psc_error) -> None:
     """Raises the exception of a status that is not PSC_OK, with the library's sentence."""
     if status != structures.PSC_OK:
-        raise error_of(status, (error.message or b"").decode("utf-8", "replace"))
+        message = (error.message or b"").decode("utf-8", "replace")
+        for hidden, shown in SHOWN_AS.items():
+            message = message.replace(hidden, shown)
+        raise error_of(status, message)
 
 
 def call(name: str, *arguments: Any) -> None:

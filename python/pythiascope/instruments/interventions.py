@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._c import structures as c
-from .._c.library import library
+from .._c.library import SHOWN_AS, library
 from ..errors import InputError
 from ..runtime.tokens import Tokens, sequences_of
 from .options import Heads, Layers, Rows, default_of, option_texts, positions_text
@@ -257,6 +257,10 @@ def patch(
     Raises:
         InputError: A place or an option does not fit.
     """
+    if source is None:
+        raise InputError(
+            "patch: source is None; pass a text or ids, or the prompt's number in source="
+        )
     values = {"source": source, "rows": rows, "layers": layers, "heads": heads}
     return Intervention("patch", at, values)
 
@@ -280,6 +284,10 @@ class _VectorFile:
         self._file.write(len(head).to_bytes(8, "little") + head.encode() + array.tobytes())
         self._file.flush()
         self.name = self._file.name
+        SHOWN_AS[f"file={self.name}: tensor vector"] = "the given vector"
+
+    def __del__(self) -> None:
+        SHOWN_AS.pop(f"file={getattr(self, 'name', '')}: tensor vector", None)
 
 
 def _places(kind: str, at: At) -> str:

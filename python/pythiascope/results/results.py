@@ -16,6 +16,7 @@ import numpy as np
 from .._c import structures as c
 from .._c.paths import path_bytes
 from .arrays import Array, Coordinate, Ranking, unique_dims
+from .facts import ResolvedTarget, Time, read_targets, read_time
 from .sections import Completeness, Lazy, MissingName, Reader, Section, Value, read_array, text_of
 
 if TYPE_CHECKING:
@@ -200,6 +201,22 @@ class Result:
             text = raw.decode("utf-8", "replace") if t.bytes else f"#{t.id}"
             out.append(Token(t.id, text, t.sequence, t.position, t.start, t.end, raw))
         return out
+
+    @property
+    def targets(self) -> list[ResolvedTarget]:
+        """The targets as they were resolved, by row; none over a corpus, at most 1024."""
+        return read_targets(self._reader)
+
+    @property
+    def command(self) -> str | None:
+        """The command line of a result that read_folder read; None without one."""
+        command = self._reader.library.psc_results_command(self._reader.owner.pointer)
+        return None if command is None else text_of(command)
+
+    @property
+    def time(self) -> Time | None:
+        """What --time measured, of a result that read_folder read; None without."""
+        return read_time(self._reader)
 
     @property
     def vocabulary(self) -> dict[int, str]:

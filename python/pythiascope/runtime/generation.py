@@ -33,11 +33,17 @@ class DrawnToken(NamedTuple):
         sequence: The number of the prompt.
         id: The token.
         text: The characters that became certain with it; their concatenation is the text.
+        rank: Among the model's logits before it; 1 is the most probable. 0 for the id -1.
+        p: The model's probability, before temperature and filters; NaN for the id -1.
+        logit: The model's logit; NaN for the id -1.
     """
 
     sequence: int
     id: int
     text: str
+    rank: int = 0
+    p: float = float("nan")
+    logit: float = float("nan")
 
 
 class Strategy(NamedTuple):
@@ -174,10 +180,12 @@ def steps_of(
             session.clear()
         while live:
             runnable = [s for s in live if s.left > 0]
-            ids = _draw(steps, runnable) if runnable else []
-            drawn = {s.number: token for s, token in zip(runnable, ids)}
+            drawn = _draw(steps, runnable) if runnable else {}
             for s in list(live):
-                step, ended = _step(model, s, drawn.get(s.number, -1), strategy)
+                token = drawn.get(s.number)
+                step, ended = _step(model, s, token[0] if token else -1, strategy)
+                if token and step.id >= 0:
+                    step = step._replace(rank=token[1], p=token[2], logit=token[3])
                 yield step
                 if ended:
                     live.remove(s)
@@ -185,8 +193,11 @@ def steps_of(
         session.close()
 
 
-def _draw(steps: Steps, sequences: Sequence[_Sequence]) -> list[int]:
-    """Runs what is new of each sequence and draws a token from the logits of its last row."""
+def _draw(steps: Steps, sequences: Sequence[_Sequence]) -> dict[int, tuple[int, int, float, float]]:
+    """Runs what is new of each sequence and draws a token from the logits of its last row.
+
+    Returns id, rank, p and logit by the sequence's number.
+    """
     session = steps.session
     with session.turn.hold():
         steps.run(
@@ -196,7 +207,8 @@ def _draw(steps: Steps, sequences: Sequence[_Sequence]) -> list[int]:
             logits="last",
             bos=sequences[0].next.bos,
         )
-        ids = []
+        out = {}
+        fact = c.psc_generated_token()
         row = -1
         for s in sequences:
             row += len(s.next)
@@ -209,8 +221,10 @@ def _draw(steps: Steps, sequences: Sequence[_Sequence]) -> list[int]:
                 ctypes.byref(s.sampler),
                 logits,
             )
-            ids.append(token.value)
-        return ids
+            where = ctypes.byref(fact), session.pointer, row, token.value
+            call("psc_session_token", *where)
+            out[s.number] = token.value, fact.rank, fact.p, fact.logit
+        return out
 
 
 def _step(
