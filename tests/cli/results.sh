@@ -117,7 +117,7 @@ expect 1 'text 2: the text is empty' analyze --text a --text ''
 expect 1 'not a regular file' analyze --prompts /dev/zero
 expect 2 'mutually exclusive' analyze --text a --prompts "$work/two.txt"
 expect 1 'is not empty' analyze --prompts "$work/two.txt" --out "$work/both"
-expect 1 'several prompts do not go with several checkpoints' analyze --text a --text b --model books-0.5m@step0,step128 --target ' the'
+expect 2 'several checkpoints take one prompt' analyze --text a --text b --model books-0.5m@step0,step128 --target ' the'
 
 # --- captures ------------------------------------------------------------------------------------
 "$program" analyze --text 'The sun rose' --plugin ln --capture 'all:rows=-1,blocks.*pattern:rows=1+2' --out "$work/captured" \
