@@ -117,7 +117,7 @@ many=step0
 for k in $(seq 1 4095); do many=$many,x$k; done
 expect 1 'step0: the results of 4096 checkpoints would take .* GB, more than 4 GB; .*the largest is mlp\.' \
     analyze --model "$family@$many" --tokens "1$(printf ',%d' $(seq 2 250))" --target '#5'
-expect 2 'several checkpoints take one prompt|given twice' analyze --model "$family@all-steps" --text a --text b
+expect 2 'several checkpoints take one prompt' analyze --model "$family@all-steps" --text a --text b
 
 # --- what is wrong ------------------------------------------------------------------------------
 expect 2 'generate takes one checkpoint' generate --model "$family@all-steps" --text "$text"
@@ -130,4 +130,6 @@ mkdir "$work/empty"
 expect 1 'no folders step0' analyze --model "$work/empty@all-steps" --text "$text"
 mkdir "$work/a@b,c"
 expect 1 'config.json' analyze --model "$work/a@b,c" --text "$text"
+printf 'one\ntwo\n' >"$work/prompts"
+expect 2 'several checkpoints take one prompt' analyze --model "$family@all-steps" --prompts "$work/prompts"
 conclude
