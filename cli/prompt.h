@@ -24,6 +24,10 @@ typedef struct cli_prompt {
         "a Hugging Face folder, or a name like\n"                                                  \
         "EleutherAI/pythia-160m@step3000; default: the\n"                                          \
         "embedded model"}
+/* In the notes of the verbs that take several checkpoints (checkpoints.h). */
+#define CLI_CHECKPOINTS_NOTE                                                                       \
+    "--model NAME@step0,step1000 or NAME@all-steps: one run over training steps\n"                 \
+    "(docs/checkpoints.md).\n"
 #define CLI_PROMPT_OPTIONS                                                                         \
     CLI_MODEL_OPTION,                                                                              \
     {"text", 1, false, "S", "the text"},                                                           \

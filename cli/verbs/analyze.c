@@ -323,15 +323,16 @@ const cli_verb cli_verb_analyze = {
     .name = "analyze",
     .summary = "Runs the model on a text and shows what makes up the next token's logit.",
     .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3 | --prompts FILE) [options]",
-    .notes = "With several texts --json prints an object per line, --out writes DIR/1, DIR/2,\n"
-             "..., and --html page.html writes page-1.html, page-2.html, ... Each result is\n"
-             "what the text alone gives.\n"
-             "Without --plugin, --html adds lens:rows=all and attention:patterns=yes\n"
-             "for the page, and logits takes all rows, also with an intervention, which\n"
-             "has the run without it beside it. The summary shows what it shows without.\n"
-             "example:\n  pythiascope analyze --text \"the Emerald City of\" --target \" Oz\" "
-             "--plugin logits:level=neuron\n"
-             "  pythiascope analyze --text \"the Emerald City of\" --html page.html",
+    .notes = CLI_CHECKPOINTS_NOTE
+    "With several texts --json prints an object per line, --out writes DIR/1, DIR/2,\n"
+    "..., and --html page.html writes page-1.html, page-2.html, ... Each result is\n"
+    "what the text alone gives.\n"
+    "Without --plugin, --html adds lens:rows=all and attention:patterns=yes\n"
+    "for the page, and logits takes all rows, also with an intervention, which\n"
+    "has the run without it beside it. The summary shows what it shows without.\n"
+    "example:\n  pythiascope analyze --text \"the Emerald City of\" --target \" Oz\" "
+    "--plugin logits:level=neuron\n"
+    "  pythiascope analyze --text \"the Emerald City of\" --html page.html",
     .options = options,
     .run = run_analyze,
 };

@@ -358,8 +358,7 @@ const cli_verb cli_verb_corpus = {
     .notes =
         "In a folder all *.txt and *.md files (one document per file) and *.jsonl files (one\n"
         "document per line) are read, also compressed as .gz or .zst. - is standard input: JSONL\n"
-        "if it begins with {, else one document.\n"
-        "example:\n"
+        "if it begins with {, else one document.\n" CLI_CHECKPOINTS_NOTE "example:\n"
         "  pythiascope corpus books/ --plugin mlp --state books.state --out books-mlp",
     .options = options,
     .max_operands = 1 << 20,

@@ -33,9 +33,10 @@ const cli_verb cli_verb_sweep = {
     .name = "sweep",
     .summary = "Ablates or patches each head, layer and position, or edge in turn.",
     .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3 | --prompts FILE) [options]",
-    .notes = "example:\n  pythiascope sweep --text \"the Emerald City of\" --over heads_by_pos\n"
-             "  pythiascope sweep --text \"the cat sat\" --source \"the dog sat\" --over resid_pre "
-             "--do patch",
+    .notes = CLI_CHECKPOINTS_NOTE
+    "example:\n  pythiascope sweep --text \"the Emerald City of\" --over heads_by_pos\n"
+    "  pythiascope sweep --text \"the cat sat\" --source \"the dog sat\" --over resid_pre "
+    "--do patch",
     .options = options,
     .run = run_sweep,
 };

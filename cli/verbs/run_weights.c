@@ -86,9 +86,9 @@ const cli_verb cli_verb_weights = {
     .name = "weights",
     .summary = "Analyzes the weights alone: frames, spectra, copying, composition.",
     .usage = "[--model MODEL] [options]",
-    .notes = "example:\n  pythiascope weights --token \" king\"\n"
-             "  pythiascope weights --what composition --offset 1\n"
-             "  pythiascope weights --what heads --out heads",
+    .notes = CLI_CHECKPOINTS_NOTE "example:\n  pythiascope weights --token \" king\"\n"
+                                  "  pythiascope weights --what composition --offset 1\n"
+                                  "  pythiascope weights --what heads --out heads",
     .options = options,
     .run = run_weights,
 };
