@@ -1904,6 +1904,7 @@ class psc_source_document(ctypes.Structure):
     ids: Any
     n: int
     end: int
+    fault: Text
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("text", ctypes.c_char_p),
@@ -1911,6 +1912,7 @@ class psc_source_document(ctypes.Structure):
         ("ids", ctypes.POINTER(ctypes.c_int32)),
         ("n", ctypes.c_int32),
         ("end", ctypes.c_int32),
+        ("fault", ctypes.c_char_p),
     )
 
     def __init__(self, **values: Any) -> None:
