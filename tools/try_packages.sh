@@ -85,6 +85,9 @@ try_program pythiascope
 check 'headers, pkg-config file and docs are there' in_system sh -c 'test -e /usr/include/pythiascope/psc.h &&
     test -e /usr/lib/*/pkgconfig/pythiascope.pc -o -e /usr/lib/pkgconfig/pythiascope.pc &&
     test -e /usr/share/doc/pythiascope/docs/install.md'
+check 'man page and completions are there' in_system sh -c 'cd /usr/share && test -e man/man1/pythiascope.1 &&
+    test -e bash-completion/completions/pythiascope && test -e zsh/vendor-completions/_pythiascope &&
+    test -e fish/vendor_completions.d/pythiascope.fish'
 check 'apt removes the package' in_system apt-get purge -y pythiascope
 check 'nothing of it is left' sh -c "! find '$work/root/usr' '$work/root/etc' -iname '*pythiascope*' | grep ."
 
