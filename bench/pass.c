@@ -19,7 +19,8 @@
 #include "json_line.h"
 #include "options.h"
 #include "pass_kernels.h"
-#include "team_limits.h"
+#include "psc_limits.h"
+#include "session_inside.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -35,7 +36,7 @@ typedef struct bench {
     psc_token *tokens; /* [capacity] */
     const char *path, *isa, *only;
     int threads, chunk, repetitions, json;
-    bench_limits limits;
+    psc_limits *limits;
 } bench;
 
 /* Sorts a copy: the order of values stays. */
@@ -45,44 +46,14 @@ static double quantile(const double *values, int n, double q) {
     return bench_quantile(sorted, n, q);
 }
 
-/* --- operations of a pass --------------------------------------------------------------------- */
+/* --- the pass --------------------------------------------------------------------------------- */
 
-static double matrix_elements(const psc_packed *w) {
-    return (double)w->out * (double)w->k;
-}
-
-/* Operations of the matmuls and of attention in a prefill of n rows that ends in one row's logits.
- * In the last layer, all but K and V are computed for that row only. */
-static void count_work(const bench *b, int n, double *matmul, double *attention) {
-    const psc_model *m = b->model;
-    const psc_config *c = &m->config;
-    double keys = 0.5 * n * (n + 1);
-    *matmul = 2.0 * matrix_elements(&m->unembed);
-    *attention = 0.0;
-    for (size_t l = 0; l < c->n_layers; l++) {
-        bool last = l + 1 == c->n_layers;
-        for (int w = 0; w <= PSC_W_OUT; w++) {
-            bool all = !last || w == PSC_W_K || w == PSC_W_V;
-            *matmul += 2.0 * (all ? n : 1) * matrix_elements(&m->layers[l].matrix[w]);
-        }
-        *attention += 4.0 * (double)c->d_model * (last ? n : keys);
-    }
-}
-
-/* Bytes of weights that one token's pass reads. */
-static double weight_bytes(const psc_model *m) {
-    double bytes = matrix_elements(&m->unembed) * (double)psc_dtype_size(m->unembed.dtype);
-    for (size_t l = 0; l < m->config.n_layers; l++)
-        for (int w = 0; w <= PSC_W_OUT; w++) {
-            const psc_packed *one = &m->layers[l].matrix[w];
-            bytes += matrix_elements(one) * (double)psc_dtype_size(one->dtype);
-        }
-    return bytes;
-}
-
-/* Bytes of keys and values that a token with n keys reads. */
-static double cache_bytes(const psc_model *m, int n) {
-    return 2.0 * n * (double)m->config.d_model * (double)m->config.n_layers * sizeof(float);
+/* The work of n rows that end at n_keys keys. */
+static psc_pass_work work_of(const bench *b, int n, int n_keys) {
+    psc_error error;
+    psc_pass_work work = PSC_PASS_WORK_INIT;
+    bench_check(psc_session_work(&work, b->session, n, n_keys, &error), &error);
+    return work;
 }
 
 static double time_run(psc_session *session, const psc_token *tokens, int n, bool no_logits) {
@@ -143,8 +114,9 @@ static void print_json(const bench *b, const char *name, json_t *measured) {
 
 static void bench_prefill(bench *b, int n) {
     double times[MAX_REPETITIONS], pass[MAX_REPETITIONS], matmuls[MAX_REPETITIONS];
-    double peaks[MAX_REPETITIONS], parts[PASS_PARTS] = {0}, matmul, attention, waiting = 1.0;
-    count_work(b, n, &matmul, &attention);
+    double peaks[MAX_REPETITIONS], parts[PASS_PARTS] = {0}, waiting = 1.0;
+    const psc_pass_work work = work_of(b, n, n);
+    const double matmul = work.matmul, attention = work.attention;
     time_prefill(b->session, b->tokens, n);
     for (int r = 0; r < b->repetitions; r++) {
         times[r] = time_prefill(b->session, b->tokens, n);
@@ -180,18 +152,21 @@ static void bench_prefill(bench *b, int n) {
 
 static void bench_decode(bench *b) {
     double times[MAX_REPETITIONS], parts[MAX_REPETITIONS], bandwidths[MAX_REPETITIONS];
-    double bytes = STEPS * weight_bytes(b->model);
-    for (int i = 0; i < STEPS; i++) bytes += cache_bytes(b->model, PROMPT + i + 1);
+    double bytes = 0.0;
+    for (int i = 0; i < STEPS; i++) {
+        const psc_pass_work work = work_of(b, 1, PROMPT + i + 1);
+        bytes += work.weight_bytes + work.cache_bytes;
+    }
     time_prefill(b->session, b->tokens, PROMPT);
     for (int r = 0; r < b->repetitions; r++) {
         double reading = 0.0;
         times[r] = 0.0;
         psc_session_truncate(b->session, 0, PROMPT);
         for (int i = 0; i < STEPS; i++) {
-            reading += (double)BENCH_READ_BYTES / bench_bandwidth(&b->limits);
+            reading += 1.0 / psc_limits_bandwidth(b->limits);
             times[r] += time_run(b->session, b->tokens + PROMPT + i, 1, false);
         }
-        bandwidths[r] = (double)STEPS * BENCH_READ_BYTES / reading;
+        bandwidths[r] = STEPS / reading;
         parts[r] = bytes / times[r] / bandwidths[r];
     }
     double time = quantile(times, b->repetitions, 0.5);
@@ -352,14 +327,15 @@ int main(int argc, char **argv) {
     parse(&b, argc, argv);
     bench_check(psc_model_open(&b.model, b.path, &error), &error);
     if (b.model->info.n_ctx < 512) bench_fail("the model's context holds fewer than 512 tokens");
-    b.session = b.limits.session = open_session(&b);
+    b.session = open_session(&b);
+    bench_check(psc_limits_open(&b.limits, b.session, &error), &error);
     b.tokens = calloc(1024, sizeof *b.tokens);
     if (!b.tokens) bench_fail("out of memory");
     for (int t = 0; t < 1024; t++) b.tokens[t].id = bench_token(t, b.model->info.d_vocab);
     body(&b);
+    psc_limits_close(&b.limits);
     psc_session_close(&b.session);
     psc_model_close(&b.model);
     free(b.tokens);
-    bench_limits_free(&b.limits);
     return 0;
 }

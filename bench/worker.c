@@ -16,7 +16,8 @@
  *   about             a line of text
  *
  * Sessions are opened at first use; the driver's first round warms up. */
-#include "team_limits.h"
+#include "bench.h"
+#include "psc_limits.h"
 
 #include <string.h>
 
@@ -37,9 +38,15 @@ typedef struct worker {
     int threads;
     psc_session *session; /* prefill, decode, limits */
     psc_token tokens[CONTEXT];
-    bench_limits limits;
+    psc_limits *limits; /* opened at first use: they take memory */
     rows_case cases[7];
 } worker;
+
+static psc_limits *limits_of(worker *w) {
+    psc_error error;
+    if (!w->limits) bench_check(psc_limits_open(&w->limits, w->session, &error), &error);
+    return w->limits;
+}
 
 static int ignore(const psc_event *event, void *payload) {
     (void)event, (void)payload;
@@ -191,9 +198,9 @@ static int answer(worker *w, int n_words, char **words) {
     else if (strcmp(words[0], "sweep") == 0 && n_words > 2)
         printf("%.9f\n", time_sweep(w, a, words[2]));
     else if (strcmp(words[0], "peak") == 0)
-        printf("%.6e\n", bench_peak(&w->limits));
+        printf("%.6e\n", psc_limits_flops(limits_of(w)));
     else if (strcmp(words[0], "bandwidth") == 0)
-        printf("%.6e\n", bench_bandwidth(&w->limits));
+        printf("%.6e\n", psc_limits_bandwidth(limits_of(w)));
     else if (strcmp(words[0], "logits") == 0)
         print_logits(w, a);
     else if (strcmp(words[0], "about") == 0)
@@ -221,7 +228,7 @@ int main(int argc, char **argv) {
     psc_error error;
     bench_check(psc_model_open(&w.model, argv[1], &error), &error);
     w.info = psc_model_get_info(w.model);
-    w.session = w.limits.session = open_session(&w);
+    w.session = open_session(&w);
     for (int t = 0; t < CONTEXT; t++) w.tokens[t].id = bench_token(t, w.info->d_vocab);
     printf("ready\n");
     fflush(stdout);
@@ -236,8 +243,8 @@ int main(int argc, char **argv) {
     }
     for (size_t i = 0; i < sizeof w.cases / sizeof *w.cases; i++)
         psc_session_close(&w.cases[i].session);
+    psc_limits_close(&w.limits);
     psc_session_close(&w.session);
     psc_model_close(&w.model);
-    bench_limits_free(&w.limits);
     return 0;
 }

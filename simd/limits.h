@@ -1,5 +1,5 @@
 /* The peak of one core: a loop of only fused multiply-adds, by ISA.
- * Private to simd/ and bench/; the bench compares kernels with it.
+ * Private to simd/, runtime/session/ and bench/; benches compare kernels and passes with it.
  * Threads: pure.
  * Ownership: nothing is kept. */
 #ifndef LIMITS_H

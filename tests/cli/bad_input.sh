@@ -25,6 +25,9 @@ expect 2 '--text is given twice' generate --text a --text b
 expect 2 'unexpected argument b' analyze --text a b
 expect 2 'unexpected argument b' analyze --text a -- b
 expect 2 'unexpected argument b' info "$model" b
+expect 2 '--rows needs' bench --rows 0
+expect 2 'unexpected argument' bench a b
+expect 1 'context of 512 tokens is too short for 505' bench --rows 505
 expect 2 '--top-k needs' generate --text a --top-k 0
 expect 2 '--top-k needs' generate --text a --top-k -3
 expect 2 '--top-p needs' generate --text a --top-p 0

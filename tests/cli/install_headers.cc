@@ -2,6 +2,7 @@
 #include <psc.h>
 #include <psc_corpus.h>
 #include <psc_results.h>
+#include <psc_limits.h>
 #include <psc_treebank.h>
 
 int main() {

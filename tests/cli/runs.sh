@@ -319,4 +319,11 @@ check 'words of a corpus' words books "$work/texts" --batch 2 --window 12
 check 'words of a corpus in other batches' words books2 "$work/texts" --batch 3 --window 12 --threads 1
 check 'the same bits' cmp "$work/books/tensors.safetensors" "$work/books2/tensors.safetensors"
 
+# bench: the three parts and their limits; tests/python/test_bench.py checks the figures.
+"$program" bench --rows 16 --threads 1 >"$work/bench"
+for part in 'prefill of 16 tokens .*of the peak' "decode at 16 keys .*of the memory" \
+    'decomposition of 16 .*times the plain pass'; do
+    check "bench shows $part" grep -q "^$part" "$work/bench"
+done
+
 conclude

@@ -1937,6 +1937,28 @@ class psc_window(ctypes.Structure):
     )
 
 
+
+class psc_pass_work(ctypes.Structure):
+    struct_size: int
+    matmul: float
+    attention: float
+    weight_bytes: float
+    cache_bytes: float
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("matmul", ctypes.c_double),
+        ("attention", ctypes.c_double),
+        ("weight_bytes", ctypes.c_double),
+        ("cache_bytes", ctypes.c_double),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_pass_work)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
 # All structures, for a test of their layout.
 STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_error,
@@ -1987,6 +2009,7 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_corpus_options,
     psc_source_document,
     psc_window,
+    psc_pass_work,
 )
 
 # The result and the arguments of every function.
@@ -2601,6 +2624,23 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.POINTER(ctypes.c_int32),
             ctypes.c_void_p,
             ctypes.c_char_p,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_limits_open": (
+        ctypes.c_int,
+        (ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p, ctypes.POINTER(psc_error)),
+    ),
+    "psc_limits_close": (None, (ctypes.POINTER(ctypes.c_void_p),)),
+    "psc_limits_flops": (ctypes.c_double, (ctypes.c_void_p,)),
+    "psc_limits_bandwidth": (ctypes.c_double, (ctypes.c_void_p,)),
+    "psc_session_work": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(psc_pass_work),
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            ctypes.c_int32,
             ctypes.POINTER(psc_error),
         ),
     ),
