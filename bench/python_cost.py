@@ -29,7 +29,11 @@ import sys
 import tempfile
 import time
 
-import numpy as np
+try:
+    import numpy as np
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 from figures import spread
 from python_figures import CALLS, LENS, MINE, PASS, fastest, ratios, rivals
 from turns import HERE, ROOT, Contender, model_folder, python

@@ -12,8 +12,12 @@ import pathlib
 import re
 import sys
 
-import torch
-from safetensors.torch import save_file
+try:
+    import torch
+    from safetensors.torch import save_file
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 
 def fail(message):

@@ -17,7 +17,11 @@ Needs mpmath.
 """
 import struct
 
-from mpmath import cos, erf, erfc, lu_solve, matrix, mp, mpf, pi, sqrt
+try:
+    from mpmath import cos, erf, erfc, lu_solve, matrix, mp, mpf, pi, sqrt
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 mp.dps = 50
 NEAR, LIMIT = mpf("0.8"), mpf(4)  # erf is 1 in f32 from 3.92 on

@@ -11,7 +11,11 @@ less than half. fit_erf.py has the method.
 
 Needs mpmath.
 """
-from mpmath import mpf, sqrt, tanh
+try:
+    from mpmath import mpf, sqrt, tanh
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 from fit_erf import array, f32, fit, literal
 

@@ -16,7 +16,11 @@ import shutil
 import sys
 import zlib
 
-import numpy as np
+try:
+    import numpy as np
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 # name: layers, d_model, heads, d_mlp, vocab (the rows of the published matrices)
 PYTHIA = {

@@ -17,16 +17,24 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+try:
+    import numpy as np
+    from PIL import Image
+    from playwright.sync_api import Browser, sync_playwright
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 Colors = np.ndarray[Any, np.dtype[np.int64]]
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/page"))
-from opened_page import find_browser  # noqa: E402
-from page_files import Maker  # noqa: E402
-from picture_list import FOLDER, Picture, arrange, read_pictures  # noqa: E402
+try:
+    from opened_page import find_browser  # noqa: E402
+    from page_files import Maker  # noqa: E402
+    from picture_list import FOLDER, Picture, arrange, read_pictures  # noqa: E402
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 SCALE = 1.5  # pixels of a picture per CSS pixel: sharp when it is shown about 800 pixels wide
 MARGIN = 8  # CSS pixels of paper around an element

@@ -23,7 +23,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pycparser import c_ast, c_parser
+try:
+    from pycparser import c_ast, c_parser
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADERS = ROOT / "include" / "pythiascope"

@@ -10,13 +10,17 @@ Needs transformer-lens 3.9 (tests/tools/README.md). Prints a line for each claim
 import sys
 from pathlib import Path
 
-import numpy as np
-import pythiascope
-import torch
-from transformer_lens import (
-    FactoredMatrix, HookedTransformer, HookedTransformerConfig, head_detector, patching)
-from transformer_lens.pretrained.weight_conversions.neox import convert_neox_weights
-from transformers import GPTNeoXForCausalLM
+try:
+    import numpy as np
+    import pythiascope
+    import torch
+    from transformer_lens import (
+        FactoredMatrix, HookedTransformer, HookedTransformerConfig, head_detector, patching)
+    from transformer_lens.pretrained.weight_conversions.neox import convert_neox_weights
+    from transformers import GPTNeoXForCausalLM
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "models/books-5m"

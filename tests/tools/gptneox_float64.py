@@ -10,8 +10,12 @@ import json
 import math
 import os
 
-import numpy as np
-from safetensors import safe_open
+try:
+    import numpy as np
+    from safetensors import safe_open
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 erf = np.frompyfunc(math.erf, 1, 1)
 TANHS = ("gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh")

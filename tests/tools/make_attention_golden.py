@@ -9,10 +9,14 @@ pulled back. Two prompts: one text, and one token followed by two copies of four
 """
 import pathlib
 
-import numpy as np
-import torch
-from safetensors.numpy import save_file
-from transformer_lens.head_detector import detect_head
+try:
+    import numpy as np
+    import torch
+    from safetensors.numpy import save_file
+    from transformer_lens.head_detector import detect_head
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 from gptneox_float64 import Model
 from make_parity_golden import open_lens, open_transformers

@@ -12,11 +12,15 @@ import os
 import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-import numpy as np
-import torch
-from safetensors.numpy import load_file, save_file
-from transformers import GPTNeoXForCausalLM
-from transformer_lens.model_bridge import TransformerBridge
+try:
+    import numpy as np
+    import torch
+    from safetensors.numpy import load_file, save_file
+    from transformers import GPTNeoXForCausalLM
+    from transformer_lens.model_bridge import TransformerBridge
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 from lens_calls import BRIDGE_POINTS, KEPT, reverse_row
 

@@ -8,8 +8,12 @@ The models are those of the parity tests; the file also holds the windows.
 """
 import pathlib
 
-import numpy as np
-from safetensors.numpy import save_file
+try:
+    import numpy as np
+    from safetensors.numpy import save_file
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 from gptneox_float64 import Model, gate
 

@@ -7,8 +7,12 @@ All edges of one target's rows, ranked by share; the parts they carry, writer by
 """
 import pathlib
 
-import numpy as np
-from safetensors.numpy import save_file
+try:
+    import numpy as np
+    from safetensors.numpy import save_file
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 from gptneox_float64 import Model
 from make_attention_golden import writers

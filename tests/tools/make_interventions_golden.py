@@ -12,9 +12,13 @@ before writing.
 import os
 import sys
 
-import numpy as np
-import torch
-from safetensors.torch import save_file
+try:
+    import numpy as np
+    import torch
+    from safetensors.torch import save_file
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 import gptneox_float64
 import make_parity_golden as parity

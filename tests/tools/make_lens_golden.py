@@ -13,9 +13,13 @@ import pathlib
 import sys
 import tempfile
 
-import numpy as np
-import torch
-from safetensors.numpy import save_file
+try:
+    import numpy as np
+    import torch
+    from safetensors.numpy import save_file
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 from gptneox_float64 import Model
 

@@ -15,8 +15,12 @@ import struct
 import subprocess
 import sys
 
-import numpy as np
-import xxhash
+try:
+    import numpy as np
+    import xxhash
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "tests/golden/loader"

@@ -13,8 +13,12 @@ import pathlib
 import subprocess
 import sys
 
-import numpy as np
-from safetensors.numpy import save_file
+try:
+    import numpy as np
+    from safetensors.numpy import save_file
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 from gptneox_float64 import Model
 

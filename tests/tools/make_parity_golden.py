@@ -12,12 +12,16 @@ import os
 import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-import numpy as np
-import torch
-from safetensors.torch import save_file
-from transformers import GPTNeoXForCausalLM
-from transformer_lens import HookedTransformer, HookedTransformerConfig
-from transformer_lens.pretrained.weight_conversions.neox import convert_neox_weights
+try:
+    import numpy as np
+    import torch
+    from safetensors.torch import save_file
+    from transformers import GPTNeoXForCausalLM
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+    from transformer_lens.pretrained.weight_conversions.neox import convert_neox_weights
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 import gptneox_float64
 import parity_models

@@ -17,12 +17,24 @@ import tempfile
 
 import gptneox_float64
 import make_parity_golden as parity
-import numpy as np
+try:
+    import numpy as np
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 import parity_models
-import torch
+try:
+    import torch
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 from lens_calls import EDITS, KEPT, RAW, RUNS, cases, without_rotated
-from safetensors.torch import save_file
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+try:
+    from safetensors.torch import save_file
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..")

@@ -17,9 +17,13 @@ Splits and brackets count tokens (words) after BOS from 0.
 import argparse
 import pathlib
 
-import numpy as np
-from safetensors.numpy import save_file
-from tokenizers import Tokenizer
+try:
+    import numpy as np
+    from safetensors.numpy import save_file
+    from tokenizers import Tokenizer
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 from gptneox_float64 import Model
 from structure_float64 import LEVELS, closure, level_reads, tree, unit_reads, word_begins

@@ -8,10 +8,14 @@ transformer_lens.patching on the same prompts, in float32, minus the unpatched m
 """
 import pathlib
 
-import numpy as np
-import torch
-from safetensors.numpy import save_file
-from transformer_lens import patching
+try:
+    import numpy as np
+    import torch
+    from safetensors.numpy import save_file
+    from transformer_lens import patching
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 from gptneox_float64 import Model
 from make_parity_golden import open_lens, open_transformers

@@ -14,7 +14,11 @@ import tempfile
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 
-from transformers import AutoTokenizer  # noqa: E402
+try:
+    from transformers import AutoTokenizer  # noqa: E402
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden" / "tokenizer"
 TEXTS = ["the old harbour kept 1998 letters", "It's 12 times, or 3,456; no?",

@@ -13,7 +13,11 @@ import json
 import pathlib
 import struct
 
-from tokenizers import Tokenizer
+try:
+    from tokenizers import Tokenizer
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "tests" / "golden" / "tokenizer"

@@ -23,8 +23,12 @@ import struct
 import zipfile
 from collections import OrderedDict
 
-import torch
-from safetensors.torch import load_file
+try:
+    import torch
+    from safetensors.torch import load_file
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LOADER = ROOT / "tests/golden/loader"

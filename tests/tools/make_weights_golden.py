@@ -13,10 +13,14 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
-import torch
-from safetensors.numpy import save_file
-from transformer_lens import FactoredMatrix
+try:
+    import numpy as np
+    import torch
+    from safetensors.numpy import save_file
+    from transformer_lens import FactoredMatrix
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 from gptneox_float64 import Model, frequencies
 from make_parity_golden import open_lens, open_transformers

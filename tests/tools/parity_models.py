@@ -7,7 +7,11 @@ import subprocess
 import sys
 import tempfile
 
-from safetensors.torch import load_file, save_file
+try:
+    from safetensors.torch import load_file, save_file
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 MAKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools",
                      "make_model.py")

@@ -5,7 +5,11 @@ Written from the formulas, independent of the runtime. Arrays over rows and keys
   cut      c(s) = sum of R over k in s+1..b, j in a..s, over (tokens of s+1..b) (tokens of a..s)^power
   tree     brackets in pre-order: (begin, end, split, strength, margin); units, both ends included
 """
-import numpy as np
+try:
+    import numpy as np
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 LEVELS = ("0", "1", "2", "3", "1+2")
 

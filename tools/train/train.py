@@ -21,9 +21,13 @@ import argparse, json, math, os, random, re, struct, time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-import torch
-import torch.nn as nn
-import torch.nn.functional as F
+try:
+    import torch
+    import torch.nn as nn
+    import torch.nn.functional as F
+except ModuleNotFoundError as error:
+    need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
+    raise SystemExit(need) from None
 
 EPS = 1e-5
 END_OF_TEXT = "<|endoftext|>"
