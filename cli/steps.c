@@ -154,11 +154,13 @@ psc_status cli_steps_show(
     const int32_t length = psc_session_length(session, 0);
     if (!steps->json) {
         printf("%s", token ? "\n" : "");
-        if (token)
+        if (token) {
+            printf("@%d ", (int)length - 1);
             print_token(steps, token);
-        else
-            printf("the prompt");
-        printf(token ? ", position %d\n" : ", %d tokens\n", (int)length - (token != NULL));
+            putchar('\n');
+        } else {
+            printf("the prompt, %d tokens\n", (int)length);
+        }
     }
     status = psc_results_write(
         results, steps->json ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT, &options, stdout, error);

@@ -235,7 +235,7 @@ const psc_plugin *psc_builtin_sweep(void) {
         .abi = PSC_PLUGIN_ABI,
         .struct_size = sizeof(psc_plugin),
         .name = "sweep",
-        .summary = "ablates or patches every head, layer and position or attention edge in turn "
+        .summary = "ablates or patches every head, layer and row or attention edge in turn "
                    "and measures the change of the prediction",
         .options = sweep_options,
         .corpus = PSC_CORPUS_NO,

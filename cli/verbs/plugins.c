@@ -27,11 +27,11 @@ static void print_range(const psc_option_description *option) {
         printf("at least %.10g", option->low);
 }
 
-/* The values of an option, from the plugin's table: "last, all or positions A-B", "1 to 100". */
+/* The values of an option, from the plugin's table: "last, all or A-B", "1 to 100". */
 static void print_values(const psc_option_description *option) {
     static const char *const by_kind[] = {[PSC_OPTION_TEXT] = "text",
         [PSC_OPTION_YES_NO] = "yes or no",
-        [PSC_OPTION_ROWS] = "last, all, auto or positions A-B",
+        [PSC_OPTION_ROWS] = "last, all, auto, A or A-B",
         [PSC_OPTION_LAYER] = "a layer",
         [PSC_OPTION_LAYERS] = "none, all, auto or layers A-B",
         [PSC_OPTION_HEADS] = "all or heads A-B"};

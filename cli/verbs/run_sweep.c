@@ -31,7 +31,7 @@ static int run_sweep(const cli_arguments *arguments) {
 
 const cli_verb cli_verb_sweep = {
     .name = "sweep",
-    .summary = "Ablates or patches each head, layer and position, or edge in turn.",
+    .summary = "Ablates or patches each head, layer and row, or edge in turn.",
     .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3 | --prompts FILE) [options]",
     .notes = CLI_CHECKPOINTS_NOTE
     "example:\n  pythiascope sweep --text \"the Emerald City of\" --over heads_by_pos\n"

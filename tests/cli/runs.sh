@@ -176,7 +176,7 @@ check 'steps' steps blocks --plugin ln --plugin lens --target ' the'
 check 'the prompt and each token have a block' test "$(grep -c '^ln ' "$work/blocks")" -eq 6
 check 'of each plugin' test "$(grep -c '^lens ' "$work/blocks")" -eq 6
 check 'about the target' test "$(grep -c "change of ' the' when" "$work/blocks")" -eq 6
-check 'tokens are named' grep -q "^',', position 5\$" "$work/blocks"
+check 'tokens are named' grep -q "^@5 ','\$" "$work/blocks"
 check 'there is no head' sh -c "! grep -q 'books-5m' '$work/blocks'"
 check 'lines' steps lines --plugin ln --json --out "$work/step"
 check 'an object per step' test "$(wc -l <"$work/lines")" -eq 6

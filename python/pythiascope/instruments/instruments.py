@@ -338,8 +338,8 @@ class Instruments(Labelled):
     ) -> Result:
         """Ablates or patches every place in turn.
 
-        Ablates or patches every head, layer and position or attention edge in turn and measures
-        the change of the prediction.
+        Ablates or patches every head, layer and row or attention edge in turn and measures the
+        change of the prediction.
 
         The arrays and values are described in docs/plugins/sweep.md.
 
