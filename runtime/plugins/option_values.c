@@ -161,7 +161,8 @@ static void list_words(char *out, size_t size, const psc_option_description *opt
     int used = snprintf(out, size, several ? "one or more of " : "one of ");
     for (int i = 0; option->words[i] && (size_t)used < size; i++)
         used += snprintf(out + used, size - (size_t)used, "%s%s", i ? ", " : "", option->words[i]);
-    if (several && (size_t)used < size) snprintf(out + used, size - (size_t)used, " joined by +, each once");
+    if (several && (size_t)used < size)
+        snprintf(out + used, size - (size_t)used, " joined by +, each once");
 }
 
 /* Describes the values that the option takes, for a message. */

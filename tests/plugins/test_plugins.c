@@ -149,11 +149,11 @@ Test(plugins, wrong_values) {
         {"rows=1-", "last"}, {"rows=2147483647", "last"}, {"top=0", "1..100"},
         {"top=101", "1..100"}, {"top=1x", "1..100"}, {"top=", "1..100"}, {"top=-1", "1..100"},
         {"word=pink", "one of red, green"}, {"word=gree", "one of"},
-        {"words=red+pink", "one or more of red, green"}, {"words=red+red", "each once"}, {"words=", "joined by +"},
-        {"words=red+", "joined by +"}, {"yes=maybe", "yes or no"}, {"share=nan", "-1..1"},
-        {"share=1.01", "-1..1"}, {"share=inf", "-1..1"}, {"layer=2", "0 to 1"},
-        {"layers=2", "0 to 1"}, {"layers=1-2", "0 to 1"}, {"layers=1-0", "0 to 1"},
-        {"heads=none", "all or heads"}, {"heads=99", "all or heads"}};
+        {"words=red+pink", "one or more of red, green"}, {"words=red+red", "each once"},
+        {"words=", "joined by +"}, {"words=red+", "joined by +"}, {"yes=maybe", "yes or no"},
+        {"share=nan", "-1..1"}, {"share=1.01", "-1..1"}, {"share=inf", "-1..1"},
+        {"layer=2", "0 to 1"}, {"layers=2", "0 to 1"}, {"layers=1-2", "0 to 1"},
+        {"layers=1-0", "0 to 1"}, {"heads=none", "all or heads"}, {"heads=99", "all or heads"}};
     bridge->options = described;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         REFUSED(psc_session_plugin(session, PLUGIN("bridge"), wrong[i][0], &error), PSC_ERROR_INPUT,
