@@ -9,6 +9,7 @@
 #include "progress.h"
 #include "prompts.h"
 #include "setup.h"
+#include "traps.h"
 
 static const cli_option options[] = {
     CLI_PROMPTS_OPTIONS,
@@ -205,6 +206,7 @@ static psc_status run_session(
     psc_status status = psc_session_open(&session, a->model, &a->options, error);
     if (!status) status = set_up(session, a, clean, sections, error);
     if (!status && !clean && a->number <= 1) cli_bos_note(&a->bos, "the text");
+    if (!status && !clean) cli_trap_notes(&a->prompt, a->model, a->arguments);
     if (!status) status = run(session, a, error);
     if (!status) status = psc_session_take_results(out, session, error);
     psc_session_close(&session);

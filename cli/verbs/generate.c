@@ -9,6 +9,7 @@
 #include "report.h"
 #include "setup.h"
 #include "steps.h"
+#include "traps.h"
 
 static const cli_option options[] = {
     CLI_PROMPT_OPTIONS,
@@ -185,6 +186,7 @@ static psc_status generate(const cli_arguments *arguments, generation *g, psc_er
     if (!status) status = cli_interventions_add(session, arguments, error);
     if (!status) status = cli_add_given_plugins(session, arguments, error);
     if (!status) cli_bos_note(&bos, "the text");
+    if (!status) cli_trap_notes(&prompt, model, arguments);
     if (!status) status = generate_tokens(session, &sources, &prompt, g, &steps, error);
     cli_steps_close(&steps);
     psc_session_close(&session);

@@ -217,6 +217,33 @@ check 'info names the same model' test "$("$program" info --load "$work/bare" | 
 check 'bos is recorded' grep -q '"bos": true' "$work/bos/results.json"
 check 'the absence of bos is recorded' grep -q '"bos": false' "$work/first/results.json"
 
+# Notes on what is rarely meant, each once and on stderr.
+noted() { # noted COUNT PATTERN VERB ARGUMENTS...: COUNT notes with the pattern, and nothing else on stderr
+    count=$1
+    pattern=$2
+    shift 2
+    "$program" "$@" --json >"$work/stdout" 2>"$work/stderr" || return 1
+    [ "$(wc -l <"$work/stderr")" -eq "$count" ] || return 1
+    [ "$(grep -c "note: .*$pattern" "$work/stderr")" -eq "$count" ] || return 1
+    head -c 1 "$work/stdout" | grep -q '{'
+}
+check 'a space at the end' noted 1 'ends with a space' analyze --text 'the sun ' --plugin ln
+check 'a line break at the end' noted 1 'ends with a line break' analyze --text 'the sun
+' --plugin ln
+check 'no space at the end' noted 0 '' analyze --text 'the sun' --plugin ln
+check 'two beginning tokens' noted 1 'another one in front' analyze --text '<|endoftext|>a' --bos --plugin ln
+check 'one beginning token' noted 0 '' analyze --text '<|endoftext|>a' --plugin ln
+check 'a target with another token' noted 1 "' the' with a space" analyze --text 'a b' --target the --plugin logits
+check 'of a contrast, too' noted 1 "' and' with a space" analyze --text 'a b' --contrast ' a' and --plugin logits
+check 'a target with its space' noted 0 '' analyze --text 'a b' --target ' the' --plugin logits
+check 'targets that are no texts' noted 0 '' analyze --text 'a b' --target '#7' --target top:2 --plugin logits
+mkdir "$work/template"
+cp "$model/config.json" "$model/model.safetensors" "$work/template/"
+sed 's/"post_processor": {"type": "ByteLevel"/"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}]/' \
+    "$model/tokenizer.json" >"$work/template/tokenizer.json"
+check 'a tokenizer that puts a token in front' noted 1 'pass --bos' analyze --model "$work/template" --text a --plugin ln
+check 'and --bos' noted 0 '' analyze --model "$work/template" --text a --plugin ln --bos
+
 # A plugin that needs <|endoftext|>: the verbs put it in front, once, and say so in one line.
 needs_front() { # needs_front NOTES VERB ARGUMENTS...: NOTES lines on stderr; `first` is the token 0
     notes=$1
