@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from program import program_path
+from program import program_path, without_command
 from pythiascope import Model, Result
 from pythiascope._c.library import library_path
 
@@ -80,8 +80,8 @@ def plugin_file(name: str) -> str:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """The files of an output folder."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """The files of an output folder, without the program's command."""
+    return {path.name: without_command(path) for path in sorted(folder.iterdir())}
 
 
 def saved(result: Result, folder: Path) -> dict[str, bytes]:

@@ -18,7 +18,17 @@ from corpus_files import (
     saved,
     survey,
 )
-from pythiascope import InputError, IOFailure, Model, PythiascopeWarning
+from pythiascope import (
+    InputError,
+    IOFailure,
+    Model,
+    PythiascopeWarning,
+    ablate,
+    knockout,
+    merge,
+    patch,
+    scale,
+)
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +227,40 @@ def test_an_exception_of_progress_ends_the_run(model, docs):
 def test_the_default_plugins_are_the_programs(model, docs):
     assert set(model.corpus(files=docs / "a", progress=False).sections) == {"logits", "ln", "mlp"}
     assert PLUGINS
+
+
+def test_a_corpus_of_which_nothing_is_read_is_an_error(model):
+    with pytest.raises(InputError, match="the corpus has no documents"):
+        model.corpus([], ["ln"], progress=False)
+    with pytest.raises(InputError, match="the corpus has no text: all of its 2 documents"):
+        model.corpus(["", ""], ["ln"], progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PythiascopeWarning)
+        with pytest.raises(InputError, match="no document could be read: 1 of 1 were skipped"):
+            model.corpus(["\ud800"], ["ln"], progress=False)
+
+
+def test_a_sample_is_the_programs(model, docs, tmp_path):
+    result = survey(model, files=docs, sample=4, seed=9)
+    theirs = ["--sample", "4", "--seed", "9", "--out", str(tmp_path / "theirs"), "--threads", "2"]
+    check_program(result, tmp_path, program_survey(docs, *theirs))
+    with pytest.raises(InputError, match="a sample needs files"):
+        model.corpus(["a text"], ["ln"], sample=1, progress=False)
+
+
+def test_interventions_are_recorded_as_the_programs(model, docs, tmp_path):
+    edits = ablate("L0H3") + scale("0_mlp_out", 0.25, rows=(1, 9))
+    edits += knockout("L1H*", (0, 1), rows=(3, 9))
+    options = ["--ablate", "L0H3", "--scale", "0_mlp_out:alpha=0.25,rows=1-9"]
+    options += ["--knockout", "L1H*:keys=0-1,rows=3-9"]
+    whole = survey(model, files=docs, interventions=edits)
+    theirs = [*options, "--out", str(tmp_path / "theirs"), "--threads", "2"]
+    check_program(whole, tmp_path, program_survey(docs, *theirs))
+    one, two = tmp_path / "one.state", tmp_path / "two.state"
+    survey(model, files=docs, interventions=edits, shard="1/2", state=one)
+    finished = program_survey(docs, *options, "--shard", "2/2", "--state", str(two))
+    assert finished.returncode == 0, finished.stderr
+    merged = merge([one, two], model=model)
+    same_numbers(merged, whole)
+    with pytest.raises(InputError, match="takes values from a source prompt"):
+        survey(model, documents=["a text"], interventions=patch("L0H3", "another"))

@@ -78,7 +78,7 @@ def test_nothing_elsewhere(monkeypatch, without_tqdm):
 
 @pytest.mark.parametrize("columns", [100, 40, 12])
 def test_the_programs_bar_fits_the_terminal(tmp_path, columns):
-    """Text, bar, elapsed and left times on one line of a terminal; a narrow one has less of them."""
+    """Text, bar, elapsed and left times on one line; a narrow terminal has less of them."""
     if sys.platform != "linux":
         pytest.skip("asks a pseudo terminal of Linux")
     import fcntl

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..runtime.base import ModelBase
 
 if TYPE_CHECKING:
+    from ..instruments.interventions import Interventions
     from ..instruments.targets import Contrasts, Targets
     from ..model import Model
     from ..plugins.given import PluginGiven
@@ -67,6 +68,9 @@ class Corpora(ModelBase):
         save_seconds: float = 60.0,
         shard: str | tuple[int, int] | None = None,
         limit_tokens: int | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        interventions: Interventions | None = None,
         batch: int = 4,
         strict: bool = False,
         field: str = "text",
@@ -85,7 +89,7 @@ class Corpora(ModelBase):
                 objects; Plugin objects or classes; functions with @accumulator. None: logits, ln
                 and mlp.
             files: Files and folders, in place of documents: str or Path. A folder means its *.txt,
-                *.md and *.jsonl files.
+                *.md and *.jsonl files. Each may be compressed by gzip or zstd (.gz, .zst).
             target: What to explain: a text of one token, an id, "next" or "top:K"; several in a
                 list. None: "next".
             contrast: The logit of the first token minus that of the second; several in a list.
@@ -98,6 +102,11 @@ class Corpora(ModelBase):
                 the run stops by an exception or by Ctrl-C, too.
             shard: (i, n) or "i/n": only the documents whose number is i - 1 modulo n; see merge.
             limit_tokens: Stop after the window that contains this token; a shard counts its own.
+            sample: Read this many documents of the files, drawn by seed; exact and uniform, the
+                same for every shard and batch.
+            seed: Of sample, 0 or more.
+            interventions: ablate, scale, steer with a file or vector, knockout, or a sum of them;
+                the state records them. Those that take another prompt's values are refused.
             batch: Windows per pass, 1 to 4096.
             strict: A document that cannot be read is an error; else it is skipped with a
                 PythiascopeWarning, and counted.
@@ -109,8 +118,8 @@ class Corpora(ModelBase):
             The results; `result.sections` has one section per plugin.
 
         Raises:
-            InputError: A document, file, plugin or option is wrong, or the state is of another
-                corpus, model or plugins.
+            InputError: A document, file, plugin or option is wrong, nothing could be read, or the
+                state is of another corpus, model or plugins.
             IOFailure: Another run uses the state file, or a file cannot be read or written.
             KeyboardInterrupt: After Ctrl-C, when the batch is done; its message says what was
                 saved. What the iterable or a plugin raises comes out unchanged.
@@ -118,7 +127,7 @@ class Corpora(ModelBase):
         from ..plugins.given import as_plugins
         from ..results.results import Result
         from .reading import Options, find_paths
-        from .states import DEFAULT_PLUGINS, Setup, as_targets
+        from .states import DEFAULT_PLUGINS, Setup, as_edits, as_targets
         from .survey import Plan, Survey
 
         paths = find_paths(documents, files)
@@ -132,10 +141,12 @@ class Corpora(ModelBase):
             yes_or_no("strict", strict),
             _field(field),
             0 if limit_tokens is None else whole("limit_tokens", limit_tokens, 1, 1 << 50),
+            0 if sample is None else whole("sample", sample, 1, 10_000_000),
+            whole("seed", seed, 0, (1 << 63) - 1),
         )
         plan = Plan(
             options,
-            Setup(as_targets(target, contrast), as_plugins(chosen)),
+            Setup(as_targets(target, contrast), as_plugins(chosen), as_edits(interventions)),
             whole("batch", batch, 1, 4096),
             None if state is None else os.fsdecode(path_bytes(state)),
             float(save_seconds),

@@ -43,7 +43,7 @@ class _Parts:
             if self.setup is None:
                 self.setup = setup
             if setup != self.setup:
-                raise InputError("it was made with different targets or plugins")
+                raise InputError("it was made with different targets, plugins or interventions")
         except PythiascopeError as failure:
             raise states.state_error(path, failure) from None
 
@@ -70,7 +70,7 @@ def merge_states(
             targets = states.recorded_targets(parts.setup)
             texts = states.recorded_plugins(parts.setup)
             chosen = [recorded(text, objects) for text in texts]
-            states.Setup(targets, chosen).apply(session)
+            states.Setup(targets, chosen, states.recorded_edits(parts.setup)).apply(session)
         except PythiascopeError as failure:
             raise states.state_error(paths[0], failure) from None
         for path in paths:

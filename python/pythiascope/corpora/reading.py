@@ -31,6 +31,8 @@ class Options(NamedTuple):
     strict: bool
     field: str
     limit: int
+    sample: int
+    seed: int
 
 
 class Source:
@@ -113,6 +115,8 @@ class Reader:
             field=options.field.encode("utf-8", "replace"),
             note=self._note,
             limit=options.limit,
+            sample=options.sample,
+            seed=options.seed,
         )
         where, model_pointer = ctypes.byref(self._pointer), model.pointer
         if source is not None:

@@ -10,8 +10,9 @@ from typing import Any, Union
 
 from .._c.library import call, take_text
 from ..errors import InputError, PythiascopeError
+from ..instruments.interventions import Interventions, combined
 from ..instruments.targets import contrasts_of, listed, target_text
-from ..plugins.given import Given
+from ..plugins.given import Given, as_given, as_plugins
 from ..runtime.session import Session
 
 Target = Union[str, tuple[str, str]]
@@ -33,10 +34,12 @@ def as_targets(target: Any, contrast: Any) -> list[Target]:
 
 
 class Setup:
-    """Targets and plugins: what a session over a corpus is made of."""
+    """Targets, plugins and interventions: what a session over a corpus is made of."""
 
-    def __init__(self, targets: Sequence[Target], plugins: Sequence[Given]) -> None:
-        self.targets, self.plugins = targets, plugins
+    def __init__(
+        self, targets: Sequence[Target], plugins: Sequence[Given], edits: Sequence[Given] = ()
+    ) -> None:
+        self.targets, self.plugins, self.edits = targets, plugins, edits
 
     def apply(self, session: Session) -> None:
         """Sets a session up; its targets come first."""
@@ -45,12 +48,13 @@ class Setup:
                 session.target(target)
             else:
                 session.contrast(*target)
-        for plugin in self.plugins:
+        for plugin in (*self.plugins, *self.edits):
             plugin.load(session)
 
     def json(self) -> str:
         """The setup for a state file; InputError for a text that JSON cannot hold."""
         texts: list[str | tuple[str, str]] = [*self.targets, *(p.text for p in self.plugins)]
+        texts += [edit.text for edit in self.edits]
         for text in texts:
             try:
                 "".join(text).encode()
@@ -58,8 +62,38 @@ class Setup:
                 raise InputError(
                     f"{text!r} has no UTF-8 form, which a state file needs; leave state= out"
                 ) from None
-        value = {"targets": self.targets, "plugins": [plugin.text for plugin in self.plugins]}
+        value: dict[str, Any] = {"targets": self.targets}
+        value["plugins"] = [plugin.text for plugin in self.plugins]
+        if self.edits:
+            value["interventions"] = [_edit_pair(edit.text) for edit in self.edits]
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def as_edits(interventions: Interventions | None) -> list[Given]:
+    """Interventions as plugins to load; InputError for one that takes another prompt's values."""
+    if interventions is None:
+        return []
+    edits = combined(interventions)
+    for edit in edits:
+        if edit.prompts or edit.kind == "patch":
+            raise InputError(f"{edit!r} takes values from a source prompt, which a corpus lacks")
+    return as_plugins([(edit.kind, edit.options) for edit in edits])
+
+
+def _edit_pair(text: str) -> tuple[str, str]:
+    """The program's form of "ablate:at=L0H3,rows=last": the kind, and "L0H3:rows=last"."""
+    kind, _, options = text.partition(":at=")
+    return kind, options.replace(",", ":", 1)
+
+
+def recorded_edits(setup: dict[str, Any]) -> list[Given]:
+    """The interventions that a state file recorded."""
+    out: list[Given] = []
+    for one in setup.get("interventions", ()):
+        if not (isinstance(one, list) and len(one) == 2 and all(isinstance(t, str) for t in one)):
+            raise InputError("a recorded intervention is not an array of its kind and its place")
+        out.append(as_given(f"{one[0]}:at={one[1].replace(':', ',', 1)}"))
+    return out
 
 
 def state_error(path: str, error: PythiascopeError) -> PythiascopeError:

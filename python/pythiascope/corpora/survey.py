@@ -141,9 +141,24 @@ class Survey:
                 raise
             if before > 0 and self._reader.totals().tokens == before:
                 warn("the state file was complete; nothing was left to read")
+            self._check_read()
             self._session.report(self._reader.totals())
             self._interrupts.raise_if_noted()
             return self._session.take_results()
+
+    def _check_read(self) -> None:
+        """A corpus of which nothing was read has no statistics; a shard may have no documents."""
+        totals = self._reader.totals()
+        number = totals.documents + totals.skipped
+        if totals.windows > 0 or (number == 0 and self._plan.options.shard[1] > 0):
+            return
+        if totals.skipped > 0:
+            fault = f"no document could be read: {totals.skipped} of {number} were skipped"
+        elif totals.documents > 0:
+            fault = f"the corpus has no text: all of its {number} documents are empty"
+        else:
+            fault = "the corpus has no documents"
+        raise InputError(fault)
 
     # --- opening ---
 

@@ -36,8 +36,9 @@ def read_spans(path: str) -> tuple[list[Sentence], list[str]]:
     tasks: dict[str, None] = {}
     try:
         with open(path, "rb") as file:
+            if file.read(3) != codecs.BOM_UTF8:
+                file.seek(0)
             for number, line in enumerate(file, 1):
-                line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
                 sentence = _read_line(f"{path}:{number}", number, line, tasks)
                 if sentence is not None:
                     sentences.append(sentence)
