@@ -71,6 +71,26 @@ def test_drawn_tokens_have_rank_and_probability(model: Model) -> None:
     assert steps[-1].id == -1 and steps[-1].rank == 0 and math.isnan(steps[-1].p)
 
 
+def test_steps_have_the_results_of_plugins(model: Model) -> None:
+    import json
+
+    given = ("--text", "Once upon a time", "--n", "3", "--plugin", "lens", "--json")
+    lines = [json.loads(line) for line in run_program("generate", *given).splitlines()]
+    steps = list(model.generate_steps("Once upon a time", 3, plugins=["lens"]))
+    assert len(lines) == len(steps) == 4
+    for line, step in zip(lines, steps[:3]):
+        assert step.result is not None
+        ours = step.result.to_dict()
+        assert ours["plugins"] == line["plugins"]
+        assert [t["text"] for t in ours["tokens"]] == [t["text"] for t in line["tokens"]]
+        assert [t["start"] for t in ours["tokens"]] == [t["start"] for t in line["tokens"]]
+    assert steps[3].result is None
+    (first, *_) = model.generate_steps("The sun", 1, plugins=["spans"], target="next")
+    assert first.result is not None and first.result.tokens[0].text == "<|endoftext|>"
+    with pytest.raises(InputError, match="is not a list of plugins"):
+        model.generate_steps("The sun", 1, plugins=5)
+
+
 def test_errors_name_what_the_user_gave(model: Model) -> None:
     with pytest.raises(InputError, match="patch: source is None; pass a text or ids"):
         pythiascope.patch("L0H3", None)  # type: ignore[arg-type]

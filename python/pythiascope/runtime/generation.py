@@ -5,10 +5,9 @@ prompt -> run -> logits of the last row -> draw -> run of that token -> ...
 
 from __future__ import annotations
 
-import codecs
 import ctypes
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -17,123 +16,18 @@ from .._c.library import call, library
 from ..checks import whole
 from ..errors import InputError
 from .base import Change, ModelBase, Steps
+from .drawing import DrawnToken, GrowingText, Strategy
 from .text import TextMethods
 from .tokens import Input, Tokens, bytes_of, padded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..instruments.interventions import Interventions
+    from ..results.results import Result
+    from .session import Session
 
 __all__ = ["DrawnToken", "Generation", "Strategy"]
-
-
-class DrawnToken(NamedTuple):
-    """One drawn token.
-
-    Attributes:
-        sequence: The number of the prompt.
-        id: The token.
-        text: The characters that became certain with it; their concatenation is the text.
-        rank: Among the model's logits before it; 1 is the most probable. 0 for the id -1.
-        p: The model's probability, before temperature and filters; NaN for the id -1.
-        logit: The model's logit; NaN for the id -1.
-    """
-
-    sequence: int
-    id: int
-    text: str
-    rank: int = 0
-    p: float = float("nan")
-    logit: float = float("nan")
-
-
-class Strategy(NamedTuple):
-    """How tokens are drawn and when to stop; see Model.generate."""
-
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
-    seed: int
-    stop_at_eos: bool
-    stop: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls,
-        temperature: float | None,
-        top_k: int | None,
-        top_p: float | None,
-        min_p: float | None,
-        seed: int,
-        stop_at_eos: bool,
-        stop: str | Iterable[str],
-    ) -> Strategy:
-        """Checks what a user gives; None: off.
-
-        Raises:
-            InputError: A value is out of its range.
-        """
-        if temperature is None:
-            given = any(value is not None for value in (top_k, top_p, min_p))
-            temperature = 1.0 if given else 0.0
-        stops = (stop,) if isinstance(stop, str) else tuple(stop)
-        for what, value in (("temperature", temperature), ("top_p", top_p), ("min_p", min_p)):
-            if value is not None and not isinstance(value, (int, float, np.number)):
-                raise InputError(f"{what} is {value!r}; pass a number")
-        wrong = None
-        if not 0 <= temperature < float("inf"):
-            wrong = f"temperature is {temperature}; pass a finite number of at least 0"
-        elif top_p is not None and not 0 < top_p <= 1:
-            wrong = f"top_p is {top_p}; pass a number above 0 and at most 1"
-        elif min_p is not None and not 0 <= min_p <= 1:
-            wrong = f"min_p is {min_p}; pass a number from 0 to 1"
-        elif not all(isinstance(one, str) for one in stops):
-            wrong = f"stop is {stop!r}; pass a text or a list of texts"
-        elif not all(stops):
-            wrong = "stop has an empty text; leave it out"
-        if wrong:
-            raise InputError(wrong)
-        seed = whole("seed", seed, 0, (1 << 63) - 1)
-        top_k = 0 if top_k is None else whole("top_k", top_k, 1, (1 << 31) - 1)
-        return cls(float(temperature), top_k, top_p or 0.0, min_p or 0.0, seed, stop_at_eos, stops)
-
-    def sampler(self) -> c.psc_sampler:
-        """A sampler at the beginning of its draws."""
-        sampler = c.psc_sampler(seed=self.seed)
-        sampler.strategy.temperature = self.temperature
-        sampler.strategy.top_k = self.top_k
-        sampler.strategy.top_p = self.top_p
-        sampler.strategy.min_p = self.min_p
-        return sampler
-
-
-class _Text:
-    """The growing text of one sequence: whole characters, up to a stop text."""
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._stops = stops
-        self._held = ""  # may be the beginning of a stop text
-
-    def put(self, raw: bytes, final: bool = False) -> tuple[str, bool]:
-        """The characters that became certain, and whether a stop text came."""
-        self._held += self._decoder.decode(raw, final)
-        found = [self._held.find(stop) for stop in self._stops]
-        ends = [at for at in found if at >= 0]
-        if ends:
-            return self._held[: min(ends)], True
-        keep = 0 if final else self._to_keep()
-        certain = self._held[: len(self._held) - keep]
-        self._held = self._held[len(certain) :]
-        return certain, False
-
-    def _to_keep(self) -> int:
-        """The length of the longest end that begins a stop text."""
-        longest = max((len(stop) for stop in self._stops), default=1) - 1
-        for n in range(min(longest, len(self._held)), 0, -1):
-            if any(stop.startswith(self._held[-n:]) for stop in self._stops):
-                return n
-        return 0
 
 
 class _Sequence:
@@ -143,8 +37,9 @@ class _Sequence:
         self.number = number
         self.left = most  # tokens that may still be drawn
         self.next = prompt  # to be run
+        self.whole = prompt.text  # with what was drawn; None for ids
         self.sampler = strategy.sampler()
-        self.text = _Text(strategy.stop)
+        self.text = GrowingText(strategy.stop)
 
 
 def steps_of(
@@ -153,11 +48,13 @@ def steps_of(
     most: int,
     strategy: Strategy,
     change: Change | None = None,
+    load: Callable[[Session], None] | None = None,
 ) -> Iterator[DrawnToken]:
     """Draws up to `most` tokens after each prompt, all prompts in step.
 
     A step with id -1 ends a sequence and holds the rest of its text. Every sequence has the draws
-    that it would have alone. change: interventions, under which all rows are computed.
+    that it would have alone. change: interventions, under which all rows are computed. load: loads
+    plugins, whose results the steps then have.
     """
     n_ctx = model.cfg.n_ctx
     longest = max(len(prompt) for prompt in prompts)
@@ -178,14 +75,17 @@ def steps_of(
             change.load(session)
             change.run_before(session, prompts, None)
             session.clear()
+        if load is not None:
+            load(session)
         while live:
             runnable = [s for s in live if s.left > 0]
             drawn = _draw(steps, runnable) if runnable else {}
+            result = _result(session) if load is not None and runnable else None
             for s in list(live):
                 token = drawn.get(s.number)
                 step, ended = _step(model, s, token[0] if token else -1, strategy)
                 if token and step.id >= 0:
-                    step = step._replace(rank=token[1], p=token[2], logit=token[3])
+                    step = step._replace(rank=token[1], p=token[2], logit=token[3], result=result)
                 yield step
                 if ended:
                     live.remove(s)
@@ -206,6 +106,7 @@ def _draw(steps: Steps, sequences: Sequence[_Sequence]) -> dict[int, tuple[int, 
             append=True,
             logits="last",
             bos=sequences[0].next.bos,
+            text=sequences[0].whole if len(sequences) == 1 else None,
         )
         out = {}
         fact = c.psc_generated_token()
@@ -227,6 +128,13 @@ def _draw(steps: Steps, sequences: Sequence[_Sequence]) -> dict[int, tuple[int, 
         return out
 
 
+def _result(session: Session) -> Result:
+    """What the plugins found in the last run."""
+    from ..results.results import Result
+
+    return Result(session.take_results())
+
+
 def _step(
     model: ModelBase, s: _Sequence, token: int, strategy: Strategy
 ) -> tuple[DrawnToken, bool]:
@@ -238,6 +146,10 @@ def _step(
     text, stopped = s.text.put(f"#{token} ".encode() if raw is None else raw)
     s.left -= 1
     s.next = Tokens.of_ids([token])
+    if s.whole is not None:
+        s.next.rows["start"] = len(s.whole)
+        s.whole += raw or b""
+        s.next.rows["end"] = len(s.whole)
     return DrawnToken(s.number, token, text), stopped
 
 
@@ -396,17 +308,27 @@ class Generation(TextMethods):
         prepend_bos: bool = False,
         interventions: Interventions = (),
         source: Any = (),
+        plugins: Any = (),
+        target: Any = None,
+        contrast: Any = None,
     ) -> Iterator[DrawnToken]:
         """As generate, as an iterator over Steps, one per token; batches, too.
 
         A step with id -1 ends its sequence and holds the rest of its text. The model is free for
         other calls between two steps.
+
+        plugins, target and contrast are those of run: each step then has the plugins' result. They
+        see the prompts' rows first, then one row per sequence; some need a whole text in one run,
+        and fail at the second step.
         """
+        from ..instruments.growing import growing
+
         strategy = Strategy.of(temperature, top_k, top_p, min_p, seed, stop_at_eos, stop)
         most = whole("max_new_tokens", max_new_tokens, 0, (1 << 31) - 1)
         prompts, _ = self._sequences(input, prepend_bos)
         change = self._change(interventions, source, prepend_bos)
-        return steps_of(self, prompts, most, strategy, change)
+        prompts, load = growing(self._opened, prompts, plugins, target, contrast)
+        return steps_of(self, prompts, most, strategy, change, load)
 
     def _texts(
         self, prompts: Sequence[Tokens], steps: Iterable[DrawnToken], with_prompt: bool
