@@ -106,7 +106,7 @@ SHARED = (
         "prepend_bos",
         "bool",
         "False",
-        "put <|endoftext|> in front; a plugin that needs it has it in any case.",
+        "put the beginning token in front; a plugin that needs it has it in any case.",
     ),
 )
 RAISES = (

@@ -64,7 +64,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -112,7 +113,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -175,7 +177,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -246,7 +249,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -303,7 +307,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -363,7 +368,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -414,7 +420,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -464,7 +471,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -518,7 +526,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -566,7 +575,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -623,7 +633,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -698,7 +709,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -795,7 +807,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -873,7 +886,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
@@ -1071,7 +1085,8 @@ class Instruments(Labelled):
             interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
                 what they change.
             source: source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: put <|endoftext|> in front; a plugin that needs it has it in any case.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
 
         Raises:
             InputError: a text, target or option does not fit.
