@@ -27,10 +27,10 @@ PACKAGE.__path__ = [str(ROOT / "python" / "pythiascope")]
 sys.modules["pythiascope"] = PACKAGE
 
 try:
-    from pythiascope._c import structures as c  # noqa: E402
-    from pythiascope.instruments.entries import EDITORS, parameter_of  # noqa: E402
-    from pythiascope.instruments.options import default_of  # noqa: E402
-    from pythiascope.instruments.tables import Option, Table, builtin_tables, sentence  # noqa: E402
+    from pythiascope._c import structures as c
+    from pythiascope.instruments.entries import EDITORS, parameter_of
+    from pythiascope.instruments.options import default_of
+    from pythiascope.instruments.tables import Option, Table, builtin_tables, sentence
 except ModuleNotFoundError as error:
     need = f"{__file__}: needs the package {error.name}; pip install {error.name}"
     raise SystemExit(need) from None

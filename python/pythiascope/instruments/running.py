@@ -106,7 +106,7 @@ class Instrumented(ModelBase):
             contrast: A pair (a, b), or a list of pairs: the logit of a minus that of b.
             interventions: Changes of the run, such as ablate("L0H3").
             source: Source prompts, numbered from 1, for interventions and sweep.
-            prepend_bos: Put the beginning token in front; a plugin that needs it has it in any case.
+            prepend_bos: Put the beginning token in front; a plugin that needs it always has it.
             capture: Hook points to keep as result[NAME], such as "blocks.*.attn.hook_pattern".
 
         Raises:
