@@ -59,8 +59,8 @@ install(FILES ${CMAKE_BINARY_DIR}/libraries.txt DESTINATION ${CMAKE_INSTALL_DOCD
 
 # The man page and the completions, which the program itself makes. A program for another machine
 # cannot run here.
-option(PSC_HELP_FILES "Install the man page and the shells' completions" ON)
-if(EXISTS ${CMAKE_SOURCE_DIR}/cli/generated.c AND PSC_HELP_FILES AND NOT CMAKE_CROSSCOMPILING)
+option(PSC_INSTALL_HELP "Install the man page and the shells' completions" ON)
+if(PSC_INSTALL_HELP AND NOT CMAKE_CROSSCOMPILING)
   set(help ${CMAKE_BINARY_DIR}/help)
   file(MAKE_DIRECTORY ${help})
   set(help_files ${help}/man ${help}/bash ${help}/zsh ${help}/fish)

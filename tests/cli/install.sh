@@ -38,15 +38,13 @@ case $(pkg-config --cflags pythiascope) in # a client needs no header of a depen
 esac
 
 # What the program prints for man and for the shells.
-if [ -e "$source/cli/generated.c" ]; then
-    share=$prefix/share
-    for pair in man:man/man1/pythiascope.1 bash:bash-completion/completions/pythiascope \
-        zsh:zsh/site-functions/_pythiascope fish:fish/vendor_completions.d/pythiascope.fish; do
-        "$prefix/bin/pythiascope" --generate "${pair%%:*}" | sed 1d >"$work/help" # line 1 has a date
-        sed 1d "$share/${pair#*:}" | cmp -s - "$work/help" ||
-            fail "share/${pair#*:} is not what --generate ${pair%%:*} prints"
-    done
-fi
+share=$prefix/share
+for pair in man:man/man1/pythiascope.1 bash:bash-completion/completions/pythiascope \
+    zsh:zsh/site-functions/_pythiascope fish:fish/vendor_completions.d/pythiascope.fish; do
+    "$prefix/bin/pythiascope" --generate "${pair%%:*}" | sed 1d >"$work/help" # line 1 has a date
+    sed 1d "$share/${pair#*:}" | cmp -s - "$work/help" ||
+        fail "share/${pair#*:} is not what --generate ${pair%%:*} prints"
+done
 
 # The formula builds the same version.
 version=$("$prefix/bin/pythiascope" --version | sed 's/[^0-9]*\([0-9.]*\).*/\1/')
