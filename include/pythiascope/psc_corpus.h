@@ -72,9 +72,9 @@ typedef struct psc_source_document {
     const int32_t *ids; /* [n] */
     int32_t n;
     int32_t end; /* nonzero: there are no more documents; the other members are ignored */
-    const char
-        *fault; /* not null: the document cannot be read, and why: "is not a JSON object"; the
-                          sentence begins with its number */
+    /* Not null: why the document cannot be read, such as "is not a JSON object". The host's sentence
+     * begins with its number. */
+    const char *fault;
 } psc_source_document;
 
 /* Fills *out, which the host has zeroed, with the next document. The document stays valid until the

@@ -31,7 +31,7 @@ static void make_documents(psc_source_document out[N_DOCUMENTS], char *texts[2])
     for (int i = 0; i < 2; i++) {
         texts[i] = long_text(i == 0);
         psc_source_document *d = &out[3 + 2 * i];
-        *d = (psc_source_document){sizeof *d, texts[i], strlen(texts[i]), NULL, 0, 0};
+        *d = (psc_source_document){sizeof *d, texts[i], strlen(texts[i]), NULL, 0, 0, NULL};
     }
 }
 
@@ -137,8 +137,8 @@ Test(source, ids_make_the_windows_of_their_text) {
         cr_assert_eq(psc_model_encode(&tokens, &n, model, text, bytes, false, &error), PSC_OK);
         int32_t *list_of_ids = n > 0 ? malloc((size_t)n * sizeof *list_of_ids) : NULL;
         for (int32_t t = 0; t < n; t++) list_of_ids[t] = tokens[t].id;
-        texts[i] = (psc_source_document){sizeof *texts, text, bytes, NULL, 0, 0};
-        ids[i] = (psc_source_document){sizeof *ids, NULL, 0, list_of_ids, n, 0};
+        texts[i] = (psc_source_document){sizeof *texts, text, bytes, NULL, 0, 0, NULL};
+        ids[i] = (psc_source_document){sizeof *ids, NULL, 0, list_of_ids, n, 0, NULL};
         if (i == 0) cr_assert_gt(n, 2 * 65536);
         psc_free(tokens);
     }

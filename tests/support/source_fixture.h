@@ -43,7 +43,7 @@ static inline int next_of(psc_source_document *out, void *payload) {
 }
 
 #define TEXT(t)                                                                                    \
-    { sizeof(psc_source_document), t, sizeof(t) - 1, NULL, 0, 0 }
+    { sizeof(psc_source_document), t, sizeof(t) - 1, NULL, 0, 0, NULL }
 #define LIST(documents)                                                                            \
     { documents, sizeof(documents) / sizeof *(documents), 0, -1, 0, NULL }
 
@@ -84,7 +84,7 @@ static inline char *place_of(const psc_corpus *c) {
 
 static const int32_t some_ids[] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8};
 #define IDS(from, count)                                                                           \
-    { sizeof(psc_source_document), NULL, 0, some_ids + (from), count, 0 }
+    { sizeof(psc_source_document), NULL, 0, some_ids + (from), count, 0, NULL }
 static const psc_source_document five[] = {IDS(0, 7), IDS(2, 1), IDS(0, 0), IDS(1, 9), IDS(3, 4)};
 
 static inline psc_model *small_model(void) {
