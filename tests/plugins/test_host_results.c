@@ -80,10 +80,12 @@ Test(host_results, everything) {
     const psc_results *results = psc_session_results(session);
     char *text = section_json(results, "bridge");
     cr_assert_str_eq(text,
-        "{\"arrays\":{\"ids\":{\"axes\":[\"layers\",\"things\"],\"dtype\":\"I32\",\"shape\":[2,3]},"
-        "\"scalar\":{\"axes\":[],\"dtype\":\"F32\",\"shape\":[]},"
-        "\"shares\":{\"axes\":[\"layers\",\"things\"],\"dtype\":\"F32\",\"shape\":[2,3]},"
-        "\"wide\":{\"axes\":[\"layers\"],\"dtype\":\"F64\",\"shape\":[2]}},"
+        "{\"arrays\":{\"ids\":{\"axes\":[\"layers\",\"things\"],\"dtype\":\"I32\",\"shape\":[2,3],"
+        "\"values\":[[-1,-1,-1],[-1,-1,-1]]},"
+        "\"scalar\":{\"axes\":[],\"dtype\":\"F32\",\"shape\":[],\"values\":null},"
+        "\"shares\":{\"axes\":[\"layers\",\"things\"],\"dtype\":\"F32\",\"shape\":[2,3],"
+        "\"values\":[[null,null,null],[null,4.0,null]]},"
+        "\"wide\":{\"axes\":[\"layers\"],\"dtype\":\"F64\",\"shape\":[2],\"values\":[null,null]}},"
         "\"errors\":[null,1.0,2.0],\"largest\":1.0000000000000001e300,\"layers\":[0,1],"
         "\"note\":\"a \\\"quoted\\\" text\",\"nothing\":null,\"options\":{},\"sites\":[\"0.ln1\"],"
         "\"summary\":[\"A sentence.\",{\"labels\":[\"embed\",\"' caf\xc3\xa9'\"],"
