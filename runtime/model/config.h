@@ -1,5 +1,5 @@
 /* config.json of a GPT-NeoX folder: read, checked, with TransformerLens's names.
- * Private to runtime/ and tests/. Includes public headers only.
+ * Private to runtime/ and tests/. Includes psc_error.h and psc_plugin.h only.
  * Threads: psc_config_read is reentrant; a config is plain data.
  * Ownership: the caller owns the struct, which holds no pointers. */
 #ifndef CONFIG_H

@@ -1,5 +1,5 @@
 /* The rotary tables of a config.
- * Private to runtime/model and tests/. Includes config.h only.
+ * Private to runtime/model/. Includes config.h only.
  * Threads: a pure function.
  * Ownership: the caller's arrays. */
 #ifndef ROTARY_H

@@ -1,5 +1,5 @@
 /* An odd f32 function in units of the last place against f64, and its bits on every ISA.
- * Private to tests/simd; failures are Criterion assertions.
+ * Private to tests/simd/; failures are Criterion assertions.
  * Threads: one at a time.
  * Ownership: nothing is kept. */
 #ifndef ULPS_H
