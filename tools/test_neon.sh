@@ -180,7 +180,7 @@ analyze() {
 same_tensors() { cmp "$work/out/$1/tensors.safetensors" "$work/out/$2/tensors.safetensors"; }
 same_results() { # except the run's settings
     for name in "$1" "$2"; do
-        grep -v '"isa":\|"threads":\|"chunk":' "$work/out/$name/results.json" >"$work/out/$name.json"
+        grep -v '"isa":\|"threads":\|"chunk":\|"command":' "$work/out/$name/results.json" >"$work/out/$name.json"
     done
     cmp "$work/out/$1.json" "$work/out/$2.json"
 }
@@ -212,7 +212,7 @@ unpack_libraries
 echo "building for aarch64"
 build_tree
 build_test kernels test_fp_state.c test_kernels.c test_kernel_reference.c \
-    test_golden_bits.c test_erf.c test_exp.c
+    test_golden_bits.c test_erf.c test_tanh.c test_exp.c
 build_test bits golden.c test_bits.c
 build_test product golden.c test_bits_product.c
 run_tests

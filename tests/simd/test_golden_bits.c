@@ -1,4 +1,4 @@
-/* The bits of SLEEF 3.5.1's exp and log, and of our erf and gelu. Results must be equal to the bit
+/* The bits of SLEEF 3.5.1's exp and log, and of our erf, tanh and both forms of gelu. Results must be equal to the bit
  * across machines; SLEEF's version is part of that. */
 #include "kernel_test.h"
 
@@ -61,6 +61,16 @@ static const golden_f32 gelu_golden[] = {{0xbf407568, 0xbe2e0cee}, {0x3f000000, 
     {0xc0b00000, 0xb4300000}, {0x40533333, 0x40531910}, {0xbc4985f0, 0xbbc78ba6},
     {0x3f439cb7, 0x3f181b9d}, {0xbf7d7d18, 0xbe2349b3}, {0x3f825c92, 0x3f5c82e6},
     {0xbf89989e, 0xbe1b6c11}, {0x3faa26d5, 0x3f9a84f5}, {0xbfc378ff, 0xbdc62d06}};
+static const golden_f32 tanh_golden[] = {{0x80000000, 0x80000000}, {0x3dcccccd, 0x3dcc1ebc},
+    {0xbee9d495, 0xbedad2f8}, {0x3f3504f3, 0x3f1bde35}, {0x3f400000, 0x3f22991f},
+    {0xbf3ffffe, 0xbf22991e}, {0x3f800000, 0x3f42f7d6}, {0xbff33333, 0xbf74cbfa},
+    {0x40166666, 0x3f7b629c}, {0xc0b00000, 0xbf7ffdd0}, {0x41100000, 0x3f7fffff},
+    {0xc11051ec, 0xbf800000}, {0x1e3ce508, 0x1e3ce508}, {0x3f5dd00c, 0x3f3316f2}};
+static const golden_f32 gelu_tanh_golden[] = {{0xbf407668, 0xbe2e1f23}, {0x3f000000, 0x3eb1016d},
+    {0xbf800000, 0xbe229e90}, {0x3fd9999a, 0x3fcfe2b4}, {0xc039999a, 0xbba2bf94},
+    {0xc0b00000, 0x80000000}, {0x40533333, 0x40531db8}, {0xbc4985f0, 0xbbc78ba6},
+    {0x3f439cb7, 0x3f1816d4}, {0xbf7d70a4, 0xbe2374d7}, {0x3f825aee, 0x3f5c74e6},
+    {0xbf89999a, 0xbe1b9a02}, {0x41400000, 0x41400000}, {0xb58637bd, 0xb50637b6}};
 static const golden_f64 exp_f64_golden[] = {{0xbfe0000000000000, 0x3fe368b2fc6f960a},
     {0xbff0000000000000, 0x3fd78b56362cef38}, {0xc028b0fcd324d5a2, 0x3ed23d2b6a3ae568},
     {0xc085e20000000000, 0x00caf5fe9a485c8e}, {0xc087473333333333, 0x0000000000000001},
@@ -72,20 +82,27 @@ static const golden_f64 log_f64_golden[] = {{0x3ff0000000000000, 0x0000000000000
     {0x01a56e1fc2f8f359, 0xc085963447f87fb5}, {0x4031400000000000, 0x4006c851bbab187e},
     {0x40fe240c9fbe76c9, 0x40277281cad8a844}};
 
+static void check_gelu(psc_gelu_fn gelu, const psc_kernels *k, const char *name,
+    const golden_f32 *golden, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        float x = float_from_bits(golden[i].x), y;
+        gelu(&y, NULL, &x, 1);
+        cr_assert_eq(bits_from_float(y), golden[i].y, EXPLAIN, name, (double)x,
+            (unsigned long long)bits_from_float(y), k->isa_name, (unsigned long long)golden[i].y,
+            psc_sleef_version());
+    }
+}
+
 Test(golden_bits, functions) {
     for (int isa = 0; isa < PSC_ISA_COUNT; isa++) {
         const psc_kernels *k = psc_kernels_for((psc_isa)isa);
         if (!k) continue;
         check_f32(k->exp_f32, k, "exp", exp_golden, COUNT(exp_golden));
         check_f32(k->erf_f32, k, "erf", erf_golden, COUNT(erf_golden));
+        check_f32(k->tanh_f32, k, "tanh", tanh_golden, COUNT(tanh_golden));
         check_f64(k->exp_f64, k, "exp", exp_f64_golden, COUNT(exp_f64_golden));
         check_f64(k->log_f64, k, "log", log_f64_golden, COUNT(log_f64_golden));
-        for (size_t i = 0; i < COUNT(gelu_golden); i++) {
-            float x = float_from_bits(gelu_golden[i].x), y;
-            k->gelu(&y, NULL, &x, 1);
-            cr_assert_eq(bits_from_float(y), gelu_golden[i].y, EXPLAIN, "gelu", (double)x,
-                (unsigned long long)bits_from_float(y), k->isa_name,
-                (unsigned long long)gelu_golden[i].y, psc_sleef_version());
-        }
+        check_gelu(k->gelu, k, "gelu", gelu_golden, COUNT(gelu_golden));
+        check_gelu(k->gelu_tanh, k, "gelu_tanh", gelu_tanh_golden, COUNT(gelu_tanh_golden));
     }
 }
