@@ -143,7 +143,8 @@ float psc_widen(const void *source, psc_dtype dtype, size_t i);
 
 /* Rotary frequencies [half], base^(-i/half). */
 void psc_rotary_frequencies(double *frequencies, size_t half, double base);
-/* Rotary tables [n, half]: cos and sin of position * frequency, times scale; f64 rounded once to f32. */
+/* Rotary tables [n, half]: cos and sin of position * frequency, times scale, in f64, rounded once
+ * to f32. */
 void psc_rotary_tables(
     float *cos, float *sin, size_t n, size_t half, const double *frequencies, double scale);
 

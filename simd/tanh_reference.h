@@ -1,4 +1,4 @@
-/* tanh in scalar C. Of |x| < 0.75: |x| + |x|^3 Q(x^2). Else 1 - 2/(exp(2|x|) + 1). x gives the sign.
+/* tanh in scalar C. |x| < 0.75: |x| + |x|^3 Q(x^2). Else 1 - 2/(exp(2|x|) + 1). The sign is x's.
  * tools/fit_tanh.py says why.
  * Private to simd/: elementwise_reference.c, after sleef.h.
  * Threads: pure functions.

@@ -288,8 +288,8 @@ const cli_verb cli_verb_bench = {
     .summary = "Measures prefill, decoding and the decomposition beside the machine's limits.",
     .usage = "[MODEL] [options]",
     .notes =
-        "MODEL is a folder or a name; without it, bench measures the embedded model. It takes about\n"
-        "ten seconds, longer for large models, and 192 MiB of memory for the read bandwidth.",
+        "MODEL is a folder or a name; without it, bench measures the embedded model. It takes\n"
+        "about ten seconds, longer for large models, and 192 MiB of memory for the bandwidth.",
     .options = options,
     .max_operands = 1,
     .run = run_bench,

@@ -1,5 +1,6 @@
-/* The beginning- and end-of-text tokens of config.json and generation_config.json. An id outside the
- * vocabulary is no token of the model: transformers takes such a config, and so does this reader. */
+/* The beginning- and end-of-text tokens of config.json and generation_config.json. An id outside
+ * the vocabulary is no token of the model: transformers takes such a config, and so does this
+ * reader. */
 #include "config_reader.h"
 
 /* One token id; -1 means none. */

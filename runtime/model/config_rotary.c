@@ -1,8 +1,8 @@
 /* The rotary embedding of config.json, as transformers (5, modeling_rope_utils.py) reads it:
  *   rotary_dims = int(rotary_pct * d_head), the product in double as in Python
  *   yarn's factor, if absent, = max_position_embeddings / original_max_position_embeddings
- *   yarn's scale of cos and sin, if absent, = m(mscale)/m(mscale_all_dim), or m(1) if one of these is
- *   absent or 0; m(x) = 0.1 x log(factor) + 1, or 1 if factor <= 1 */
+ *   yarn's scale of cos and sin, if absent, = m(mscale)/m(mscale_all_dim), or m(1) if one of these
+ *   is absent or 0; m(x) = 0.1 x log(factor) + 1, or 1 if factor <= 1 */
 #include "config_reader.h"
 #include "kernels.h"
 
@@ -47,7 +47,7 @@ static psc_status set_kind(
     psc_rope *rope, const psc_config_reader *r, const char *key, const char *type) {
     if (rope->type[0] && strcmp(rope->type, type) != 0)
         return psc_fail(r->error, PSC_ERROR_INPUT,
-            "%s: rope_parameters has type \"%.20s\", but rope_scaling \"%.20s\"; they must be equal",
+            "%s: rope_parameters has type \"%.20s\" and rope_scaling \"%.20s\"; they must be equal",
             r->path, rope->type, type);
     for (size_t i = 0; i < sizeof rope_kinds / sizeof *rope_kinds; i++) {
         if (strcmp(type, rope_kinds[i].name) != 0) continue;

@@ -7,7 +7,7 @@
 
 #include "config.h"
 
-/* Tables [n_ctx, rotary_dims/2], and the frequencies [rotary_dims/2] they are made of. No overlap. */
+/* Tables [n_ctx, rotary_dims/2], and the frequencies [rotary_dims/2] of them. No overlap. */
 void psc_rotary_fill(float *cos, float *sin, double *frequencies, const psc_config *c);
 
 #endif

@@ -98,7 +98,7 @@ static void octave(
     }
 }
 
-/* Every 499th float, or every *step_name-th. At most `most` ulps, and on average at most SLEEF's. */
+/* Every 499th float, or every *step_name-th. At most `most` ulps; on average at most SLEEF's. */
 static void check_accuracy(const odd_function *f, const char *step_name, double most) {
     const char *asked = getenv(step_name);
     const uint32_t step = asked && atoi(asked) > 0 ? (uint32_t)atoi(asked) : 499;
