@@ -185,11 +185,14 @@ static psc_status check_sample(
 static psc_status check_place(const psc_corpus *c, const written_place *w, psc_error *error) {
     psc_status status = check_origin(c, w, error);
     if (status != PSC_OK) return status;
-    if (w->window != c->window || w->bos != c->bos)
+    if (w->window != c->window || w->bos != c->bos) {
+        size_t bytes;
+        const char *bos = psc_model_token_bytes(c->model, psc_model_bos(c->model), &bytes);
         return psc_fail(error, PSC_ERROR_INPUT,
-            "it was made with windows of %d tokens %s a beginning token, not %d tokens %s it",
-            (int)w->window, w->bos ? "with" : "without", (int)c->window,
+            "it was made with windows of %d tokens %s %.60s, not %d tokens %s it", (int)w->window,
+            w->bos ? "with" : "without", bos ? bos : "a beginning token", (int)c->window,
             c->bos ? "with" : "without");
+    }
     if (w->shard != c->shard || w->n_shards != c->n_shards) return wrong_part(w, c, error);
     status = check_sample(c->sample.n, c->sample.n ? c->sample.seed : 0, w, error);
     if (status != PSC_OK) return status;
