@@ -373,7 +373,7 @@ sed 's/"layer_norm_eps": [^,]*/"layer_norm_eps": 0.25/' "$source/models/books-5m
     expect 1 'with bins=32 for plugin mlp, not bins=16' corpus "$docs" --plugin ln \
         --plugin mlp:bins=16 --plugin logits:level=layer $same
     expect 1 'targets next, not top:1' corpus "$docs" $plugins $same --target top:1
-    expect 1 'windows of 64 tokens without a beginning token, not 64 tokens with it' corpus "$docs" \
+    expect 1 'windows of 64 tokens without <.endoftext.>, not 64 tokens with it' corpus "$docs" \
         $plugins $same --bos
     expect 1 'windows of 64' corpus "$docs" $plugins --window 32 --state "$good"
     expect 1 'other paths or sizes' corpus "$docs/a" $plugins $same

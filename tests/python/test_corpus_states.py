@@ -199,7 +199,7 @@ def _raise():
         ({"plugins": ["ln", "mlp", "logits"]}, "level=layer for plugin logits, not level=auto"),
         ({"target": "top:1"}, "made with the targets next, not top:1"),
         ({"window": 32}, "the state file .*one: it was made with windows of 64 tokens"),
-        ({"bos": True}, "windows of 64 tokens without a beginning token"),
+        ({"bos": True}, "windows of 64 tokens without <|endoftext|>"),
         ({"shard": (1, 2)}, "made for the whole corpus, not part 1/2"),
         ({"limit_tokens": 10}, "already has .* tokens, but the limit is 10"),
         ({"field": "body"}, "other paths or sizes, or a different field"),
