@@ -192,7 +192,7 @@ static int check_same_prompt(const effects_state *s) {
     for (int32_t i = 0; same && i < n; i++) same = rows[i].token == b->tokens[i];
     if (same) return 0;
     return s->host->fail(s->context,
-        "compares the run with an unchanged one of the same prompt; pass an intervention, such as "
+        "compares two runs of a prompt, the second with an intervention; pass one, such as "
         "--ablate L0H3");
 }
 

@@ -116,7 +116,7 @@ Test(interventions_faults, effects_alone) {
     must_load("effects");
     SAYS(run_phase(prompt, n_prompt, PSC_PHASE_ONLY, 0), "compares two runs");
     cr_assert_eq(run_phase(two, n_two, PSC_PHASE_BASE, 0), PSC_OK);
-    SAYS(changed(), "the same prompt with edits");
+    SAYS(changed(), "the second with an intervention");
     cr_assert_eq(run_phase(prompt, n_prompt, PSC_PHASE_BASE, 0), PSC_OK);
     cr_assert_eq(changed(), PSC_OK, "%s", error.message);
     const psc_array dz = must_array("effects.dz"), kl = must_array("effects.kl");

@@ -306,7 +306,8 @@ Test(accumulate, calls_out_of_place) {
     open_accumulating(8, 1);
     bridge->run_begin = make_array;
     must_load(PLUGIN("bridge"), NULL);
-    REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "bridge", "array", "report");
+    REFUSED(
+        run_documents(0, 1), PSC_ERROR_STATE, "bridge", "does not work over a corpus", "report");
     bridge->run_begin = accumulate_early;
     REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "bridge", "accumulate", "run_end");
     bridge->run_begin = NULL;
@@ -380,9 +381,9 @@ Test(accumulate, no_summary_and_no_state_from_a_run) {
     open_accumulating(8, 1);
     bridge->run_end = speak_early;
     must_load(PLUGIN("bridge"), NULL);
-    REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "summary_text", "only report");
+    REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "creates results in each run", "report");
     bridge->run_end = draw_early;
-    REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "summary_bars", "only report");
+    REFUSED(run_documents(0, 1), PSC_ERROR_STATE, "creates results in each run", "report");
     bridge->run_end = save_early;
     cr_assert_eq(run_documents(0, 1), PSC_OK, "%s", error.message);
     cr_assert_neq(access("never", F_OK), 0);

@@ -13,7 +13,7 @@
 
 /* --- scenarios ------------------------------------------------------------------------------- */
 
-typedef enum how { RUN, EDITED, PHASES, CORPUS, LABELLED } how;
+typedef enum how { RUN, EDITED, PHASES, CORPUS, LABELLED, REPORT } how; /* REPORT: without a run */
 
 /* Options that reach other code; "%s" in them is a folder of this test. beside: a second plugin and
  * its options, loaded first. */
@@ -84,7 +84,7 @@ static const scenario scenarios[] = {
         NO_BIAS, NULL},
     {"partition", "perturbations=step+recomputed_ln+ablation", CORPUS, PARALLEL, NULL},
     {"weights", "what=all,top=3", RUN, PARALLEL, NULL},
-    {"weights", "what=spectra+composition,offset=2", CORPUS, PARALLEL, NULL},
+    {"weights", "what=spectra+composition,offset=2", REPORT, PARALLEL, NULL},
     {"forms", "draws=2", RUN, PARALLEL, NULL},
     {"forms", "", CORPUS, SEQUENTIAL, NULL},
     {"words", "levels=0+1/L1H2,top=2", RUN, PARALLEL, NULL},
@@ -125,7 +125,7 @@ static int shift(const psc_event *event, void *payload) {
 }
 
 static int accumulates(const scenario *s) {
-    return s->how == CORPUS || s->how == LABELLED;
+    return s->how == CORPUS || s->how == LABELLED || s->how == REPORT;
 }
 
 static void open_for(const scenario *s) {
