@@ -96,21 +96,21 @@ static int write_areas(const words_state *s, const words_totals *t) {
 
 /* --- lists ------------------------------------------------------------------------------------ */
 
-/* "There was a gi|ant" with the bar between t-1 and t; tokens [n], t at `place`. */
+enum { ROOM = 400, MOST_SHOWN = 48 };
+
+/* "There was a gi|ant" with the bar between t-1 and t; tokens [n], t at `place`. The bytes of tokens
+ * as they are: a character may be several tokens, and whatever writes results escapes what it must. */
 static const char *show(const words_state *s, const int32_t *tokens, int32_t n, int32_t place) {
-    enum { ROOM = 400 };
     char *out = s->host->run_alloc(s->context, ROOM);
     int at = 0;
-    for (int32_t i = 0; out && i < n && at < ROOM - 80; i++) {
+    for (int32_t i = 0; out && i < n && at < ROOM - MOST_SHOWN - 2; i++) {
         uint64_t bytes = 0;
         const char *text = tokens[i] < 0 || tokens[i] == s->bos
                                ? NULL
                                : s->host->token_bytes(s->context, tokens[i], &bytes);
-        if (i == place) at += snprintf(out + at, (size_t)(ROOM - at), "|");
-        for (uint64_t k = 0; text && k < bytes && k < 24; k++) {
-            const unsigned char c = (unsigned char)text[k];
-            out[at++] = c < 0x20 || c >= 0x7f ? '?' : (char)c;
-        }
+        if (i == place) out[at++] = '|';
+        for (uint64_t k = 0; text && k < bytes && k < MOST_SHOWN; k++)
+            if (text[k]) out[at++] = text[k];
     }
     return out;
 }

@@ -319,6 +319,14 @@ check 'and writes them' grep -q '"stopped": true' "$work/stopped/results.json"
 check 'then one sentence' grep -qE '^pythiascope: stopped after [0-9]+ tokens, which the results cover; with --state' \
     "$work/stderr"
 
+# words shows its excerpts as the tokens are: characters beyond ASCII, a line's end as \n.
+printf 'Zo\303\253 met Zo\303\253 there.\nZo\303\253 went home. The caf\303\251 of Zo\303\253 was closed.\n%.0s' 1 2 3 \
+    >"$work/accents.txt"
+"$program" corpus "$work/accents.txt" --plugin words:top=20 >"$work/accents" 2>/dev/null
+check 'no ? in the place of a character' sh -c "! grep -q '?' '$work/accents'"
+check 'a character of two tokens' grep -q "$(printf 'Zo\303\253')" "$work/accents"
+check 'a line is shown as it is written' grep -q '\\n' "$work/accents"
+
 # Usage and the corpus.
 mkfifo "$work/pipe.state"
 expect 1 'not a regular file' corpus "$docs" --state "$work/pipe.state"
