@@ -89,7 +89,7 @@ build_tree() {
         cmake -S . -B "$work/tree" -G Ninja -DCMAKE_BUILD_TYPE=Release \
         -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
         -DCMAKE_C_COMPILER=$compiler -DCMAKE_C_FLAGS="-isystem $root/usr/include/aarch64-linux-gnu" \
-        -DCMAKE_EXE_LINKER_FLAGS="-Wl,-rpath-link,$libraries" -DCMAKE_SKIP_RPATH=ON \
+        -DCMAKE_EXE_LINKER_FLAGS="-L$libraries -Wl,-rpath-link,$libraries" -DCMAKE_SKIP_RPATH=ON \
         -DPSC_WERROR=ON -DPSC_BUILD_TESTS=OFF -DPSC_BUILD_BENCH=OFF -DPSC_PULL=OFF \
         -DBUILD_SHARED_LIBS=OFF \
         >"$work/configure.log" || { cat "$work/configure.log"; exit 1; }
