@@ -1,6 +1,7 @@
 /* A sample of documents: those N whose key is smallest,
  *
- *   key(d) = mix(d xor mix(seed)),   mix: the finalizer of SplitMix64, a bijection of 64 bits
+ *   key(d) = mix(d xor mix(seed)),   mix: one step of SplitMix64 (it adds 0x9e3779b97f4a7c15, then
+ *                                    applies the finalizer), a bijection of 64 bits
  *
  * so no two documents have the same key, and any N documents are as likely as any other. A first pass
  * counts the documents and finds the largest key of the sample; from then on a document's number
