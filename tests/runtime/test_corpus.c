@@ -208,6 +208,81 @@ Test(corpus, windows_of_a_long_document) {
     psc_model_close(&model);
 }
 
+/* --- the numbers of documents ---------------------------------------------------------------- */
+
+/* One step of SplitMix64 from this state, as docs/corpus.md says it. */
+static uint64_t split_mix(uint64_t state) {
+    uint64_t z = state + 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static bool is_among_smallest(int64_t document, int64_t all, int64_t n, uint64_t seed) {
+    const uint64_t key = split_mix((uint64_t)document ^ split_mix(seed));
+    int64_t smaller = 0;
+    for (int64_t d = 0; d < all; d++) smaller += split_mix((uint64_t)d ^ split_mix(seed)) < key;
+    return smaller < n;
+}
+
+enum { DOCUMENTS = 60, UNREADABLE = 7 };
+
+static void write_numbers(const char *path) {
+    FILE *file = fopen(path, "w");
+    cr_assert(file);
+    for (int i = 0; i < DOCUMENTS; i++) {
+        if (i % 5 == 0) fputs("\n \t\n", file);
+        fprintf(file, "%s%d\"}\n", i == UNREADABLE ? "not JSON" : "{\"text\": \"number ", i);
+    }
+    fclose(file);
+}
+
+/* The next window has the text of document d. */
+static void expect_number(psc_corpus *corpus, const psc_model *model, int64_t d) {
+    char text[40];
+    psc_token *tokens = NULL;
+    psc_window window;
+    int32_t n = 0;
+    const int bytes = snprintf(text, sizeof text, "number %d", (int)d);
+    cr_assert_eq(psc_model_encode(&tokens, &n, model, text, (size_t)bytes, false, &error), PSC_OK);
+    cr_assert_eq(psc_corpus_next(&window, corpus, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(window.document.number, d);
+    cr_assert_eq(window.n, n);
+    for (int32_t t = 0; t < n; t++) cr_assert_eq(window.tokens[t].id, tokens[t].id);
+    psc_free(tokens);
+}
+
+/* Documents are numbered by their lines: a blank line has no number, one that cannot be read has. A
+ * sample has the documents that the formula draws. */
+Test(corpus, numbers_and_samples_are_as_documented) {
+    const char *folder = golden_embedded();
+    if (!folder) return;
+    cr_assert_eq(split_mix(0), 0xe220a8397b1dcdafu); /* the published first output of seed 0 */
+    psc_model *model = must_model(folder);
+    char directory[] = "/tmp/psc-numbers-XXXXXX", path[64];
+    cr_assert(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/docs.jsonl", directory);
+    write_numbers(path);
+    const char *const paths[] = {path};
+    for (int sample = 0; sample <= 20; sample += 10) {
+        psc_corpus_options options = PSC_CORPUS_OPTIONS_INIT;
+        psc_corpus *corpus = NULL;
+        psc_window window;
+        options.sample = sample;
+        options.seed = 3;
+        cr_assert_eq(psc_corpus_open(&corpus, model, paths, 1, &options, &error), PSC_OK);
+        for (int64_t d = 0; d < DOCUMENTS; d++)
+            if (d != UNREADABLE && (sample == 0 || is_among_smallest(d, DOCUMENTS, sample, 3)))
+                expect_number(corpus, model, d);
+        cr_assert_eq(psc_corpus_next(&window, corpus, &error), PSC_OK);
+        cr_assert_eq(window.n, 0);
+        psc_corpus_close(&corpus);
+    }
+    unlink(path);
+    rmdir(directory);
+    psc_model_close(&model);
+}
+
 /* --- the place ------------------------------------------------------------------------------- */
 
 Test(corpus, the_place_of_an_older_version_is_refused_by_name) {
