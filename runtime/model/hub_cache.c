@@ -154,6 +154,32 @@ static void name_commit(psc_model_place *place, const psc_hub_refs *refs) {
     put_name(place);
 }
 
+/* Keeps the refs whose snapshots are there and whole. */
+static void keep_usable(psc_hub_refs *refs, const char *root) {
+    int32_t n = 0;
+    for (int32_t i = 0; i < refs->n; i++) {
+        psc_model_place place = PSC_MODEL_PLACE_INIT;
+        if (take_snapshot(&place, root, refs->items[i].commit) &&
+            psc_hub_check_whole(&place, NULL) == PSC_OK)
+            refs->items[n++] = refs->items[i];
+    }
+    refs->n = n;
+}
+
+/* "; its file PATH is damaged", where the ref has no commit; else "". */
+static void put_damage(char *out, size_t size, const char *root, const char *wanted) {
+    char path[4352], commit[72];
+    struct stat info;
+    out[0] = 0;
+    if (!psc_hub_print(path, sizeof path, "%s/refs/%s", root, wanted) || stat(path, &info) != 0 ||
+        S_ISDIR(info.st_mode))
+        return;
+    if (read_commit(commit, sizeof commit, path) &&
+        strspn(commit, "0123456789abcdef") == strlen(commit))
+        return;
+    psc_hub_print(out, size, " (%.300s is damaged: it has no commit)", path);
+}
+
 /* "@step1, @step2 and 3 more", or "" without revisions. */
 static void list_revisions(char *out, size_t size, const psc_hub_refs *refs) {
     size_t used = 0;
@@ -180,20 +206,21 @@ static void put_setting(char *out, size_t size, const char *root) {
 }
 
 static psc_status refuse_absent(const psc_model_place *place, const char *root,
-    const char *revision, const psc_hub_refs *refs, psc_error *error) {
-    char listed[512], setting[400];
+    const char *revision, psc_hub_refs *refs, psc_error *error) {
+    char listed[512], which[600] = "", setting[400], damage[400];
+    keep_usable(refs, root);
     list_revisions(listed, sizeof listed, refs);
     put_setting(setting, sizeof setting, root);
-    if (listed[0])
-        return psc_fail(error, PSC_ERROR_IO,
-            "%s%s%s is not on this machine, which has %s of it; to download it: %spythiascope pull "
-            "%s%s%s",
-            place->repository, revision ? "@" : " without a revision", revision ? revision : "",
-            listed, setting, place->repository, revision ? "@" : "", revision ? revision : "");
+    put_damage(damage, sizeof damage, root, revision ? revision : "main");
+    if (listed[0]) psc_hub_print(which, sizeof which, ", which has %s of it", listed);
     return psc_fail(error, PSC_ERROR_IO,
-        "%s%s%s is not on this machine; to download it: %spythiascope pull %s%s%s",
-        place->repository, revision ? "@" : "", revision ? revision : "", setting,
-        place->repository, revision ? "@" : "", revision ? revision : "");
+        "%s%s%s is not on this machine%s%s; to download it: %spythiascope pull %s%s%s",
+        place->repository,
+        revision    ? "@"
+        : listed[0] ? " without a revision"
+                    : "",
+        revision ? revision : "", which, damage, setting, place->repository, revision ? "@" : "",
+        revision ? revision : "");
 }
 
 /* A branch or tag by its file in refs/, then a commit by its first letters. Without a revision:

@@ -13,6 +13,8 @@
 bool psc_hub_is_repository(const char *text, size_t n);
 /* Whether text can be a branch, tag or commit: no "..", no empty part, no control character. */
 bool psc_hub_is_revision(const char *text);
+/* Refuses a web page's address; of a page of the hub the sentence has the name to pass. */
+psc_status psc_hub_refuse_url(const char *text, psc_error *error);
 /* The user's cache folder; PSC_ERROR_INPUT if no variable says where it is. */
 psc_status psc_hub_folder(char *out, size_t size, psc_error *error);
 /* "…/models--OWNER--NAME" -> "OWNER/NAME". False for another last part. */
@@ -22,7 +24,8 @@ bool psc_hub_print(char *out, size_t size, const char *format, ...) PSC_PRINTF(3
 
 /* --- the cache (hub_cache.c) ----------------------------------------------------------------- */
 
-/* root/refs as a list: names as they follow '@', with the commits that they mean. */
+/* root/refs as a list: names as they follow '@', with the commits that they mean. A file that names
+ * no commit is left out. */
 typedef struct psc_hub_ref {
     char name[128], commit[72];
 } psc_hub_ref;

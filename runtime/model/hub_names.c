@@ -49,6 +49,47 @@ bool psc_hub_is_revision(const char *text) {
     return text[0] != '.' && text[0] != '-';
 }
 
+/* --- addresses of web pages ------------------------------------------------------------------- */
+
+/* What follows the host of a URL; null if text is none. *is_hub: the host is the hub. */
+static const char *after_host(bool *is_hub, const char *text) {
+    size_t letters = 0;
+    while (is_alphanumeric(text[letters])) letters++;
+    const bool has_scheme = letters > 0 && strncmp(text + letters, "://", 3) == 0;
+    const char *host = has_scheme ? text + letters + 3 : text;
+    if (strncmp(host, "www.", 4) == 0) host += 4;
+    const size_t n = strcspn(host, "/");
+    *is_hub = (n == 14 && strncmp(host, "huggingface.co", n) == 0) ||
+              (n == 5 && strncmp(host, "hf.co", n) == 0);
+    if (!*is_hub && !has_scheme) return NULL;
+    return host + n + (host[n] == '/');
+}
+
+psc_status psc_hub_refuse_url(const char *text, psc_error *error) {
+    static const char *const folders[] = {"/tree/", "/blob/", "/resolve/", "@"};
+    bool is_hub;
+    const char *path = after_host(&is_hub, text), *slash = path ? strchr(path, '/') : NULL;
+    if (!path) return PSC_OK;
+    const size_t n = slash ? (size_t)(slash - path) + 1 + strcspn(slash + 1, "/?#@") : 0;
+    if (!is_hub || !psc_hub_is_repository(path, n))
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "%.200s is a URL; pass a folder, or a name like EleutherAI/pythia-160m", text);
+    char revision[MOST_REVISION + 1] = "";
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        const size_t length = strlen(folders[i]);
+        if (strncmp(path + n, folders[i], length) != 0) continue;
+        const char *from = path + n + length;
+        const int bytes = (int)strcspn(from, "/?#");
+        if (!psc_hub_print(revision, sizeof revision, "%.*s", bytes, from) ||
+            !psc_hub_is_revision(revision) || strcmp(revision, "main") == 0)
+            revision[0] = 0;
+    }
+    return psc_fail(error, PSC_ERROR_INPUT, "pass %.*s%s%s, not a URL (%.200s)", (int)n, path,
+        *revision ? "@" : "", revision, text);
+}
+
+/* --- the cache's folder ----------------------------------------------------------------------- */
+
 /* The value of a variable, with "~" as the home folder; false if it is unset, empty or too long. */
 static bool variable(char *out, size_t size, const char *name, const char *rest) {
     const char *value = getenv(name), *home = getenv("HOME");

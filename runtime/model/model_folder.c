@@ -21,6 +21,7 @@ typedef struct contents {
     char shard[256];                                        /* model-00001-of-00002.safetensors */
     char weights[256];                                      /* other files of weights */
     char model[256];                                        /* a folder with a config.json */
+    char home[256];                                         /* models--OWNER--NAME in hub/ */
 } contents;
 
 static void keep_first(char kept[256], const char *name) {
@@ -49,6 +50,17 @@ static bool has_config(const char *folder, const char *name) {
     return found;
 }
 
+/* The first model in folder/hub, where HF_HOME is the folder. */
+static void scan_hub(char kept[256], const char *folder) {
+    char *path = psc_path_join(folder, "hub");
+    DIR *stream = path ? opendir(path) : NULL;
+    size_t n = 0;
+    for (struct dirent *entry; stream && n < MOST_NAMES && (entry = readdir(stream)); n++)
+        if (begins(entry->d_name, "models--")) keep_first(kept, entry->d_name);
+    if (stream) closedir(stream);
+    free(path);
+}
+
 static void sort_name(contents *c, const char *folder, const char *name) {
     const bool is_shard = (begins(name, "model-0") && psc_path_ends(name, ".safetensors")) ||
                           (begins(name, "pytorch_model-0") && psc_path_ends(name, ".bin"));
@@ -58,6 +70,7 @@ static void sort_name(contents *c, const char *folder, const char *name) {
         keep_first(c->deepspeed, name);
     if (psc_path_ends(name, ".gguf")) keep_first(c->gguf, name);
     if (begins(name, "models--")) keep_first(c->hub, name);
+    if (strcmp(name, "hub") == 0) scan_hub(c->home, folder);
     if (is_shard) keep_first(c->shard, name);
     if (!is_shard && is_weights(name)) keep_first(c->weights, name);
     if (has_config(folder, name)) keep_first(c->model, name);
@@ -142,6 +155,11 @@ static psc_status refuse_folder(contents *c, const char *folder, psc_error *erro
         return psc_fail(error, PSC_ERROR_INPUT,
             "%s is a Hugging Face cache, not a model; pass a model's name, for example %s", folder,
             hub_name(c->hub));
+    if (c->home[0])
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "%s is the folder of a Hugging Face cache (HF_HOME), not a model; pass a model's name, "
+            "for example %s",
+            folder, hub_name(c->home));
     if (c->model[0])
         return psc_fail(error, PSC_ERROR_INPUT,
             "%s has no config.json, but its folder %s has; pass %s/%s", folder, c->model, folder,

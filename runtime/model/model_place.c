@@ -38,6 +38,15 @@ static const char *fault_of(const char *model, const char *revision) {
     return NULL;
 }
 
+/* fault: nullable. A URL has its own sentence, unless it could not be printed. */
+static psc_status refuse_text(const char *model, const char *fault, psc_error *error) {
+    bool plain = true;
+    for (const char *c = model; *c; c++) plain &= (unsigned char)*c >= 32 && *c != 127;
+    psc_status status = plain ? psc_hub_refuse_url(model, error) : PSC_OK;
+    if (status || !fault) return status;
+    return psc_fail(error, PSC_ERROR_INPUT, "the model's name '%.200s' %s", model, fault);
+}
+
 /* "OWNER/NAME", or "pythia-..." with EleutherAI before it, in place->repository; n bytes of model
  * are before the revision. */
 static bool take_repository(psc_model_place *place, const char *model, size_t n) {
@@ -74,16 +83,16 @@ psc_status psc_model_read_name(psc_model_place *out, const char *model, psc_erro
     psc_model_place place = PSC_MODEL_PLACE_INIT;
     size_t n;
     const char *revision = split(&n, model), *fault = fault_of(model, revision);
-    if (!fault && !take_repository(&place, model, n))
-        fault = "is not a name like EleutherAI/pythia-160m";
-    if (fault)
-        return psc_fail(error, PSC_ERROR_INPUT, "the model's name '%.200s' %s", model, fault);
+    psc_status status = refuse_text(model, fault, error);
+    if (status) return status;
+    if (!take_repository(&place, model, n))
+        return refuse_text(model, "is not a name like EleutherAI/pythia-160m", error);
     if (!revision) revision = "main";
     const bool is_main = strcmp(revision, "main") == 0;
     psc_hub_print(place.revision, sizeof place.revision, "%s", revision);
     psc_hub_print(place.name, sizeof place.name, "%s%s%s", place.repository, is_main ? "" : "@",
         is_main ? "" : revision);
-    psc_status status = put_root(place.folder, sizeof place.folder, place.repository, error);
+    status = put_root(place.folder, sizeof place.folder, place.repository, error);
     return status ? status : give(out, &place, error);
 }
 
@@ -193,9 +202,9 @@ static psc_status find(psc_model_place *place, const char *model, psc_error *err
     psc_status status = PSC_OK;
     if (*model && trimmed(path, sizeof path, model) && stat(model, &info) == 0)
         return take_folder(place, model, NULL, path, error);
-    const char *revision = split(&n, model), *fault = fault_of(model, revision);
-    if (fault)
-        return psc_fail(error, PSC_ERROR_INPUT, "the model's name '%.200s' %s", model, fault);
+    const char *revision = split(&n, model);
+    status = refuse_text(model, fault_of(model, revision), error);
+    if (status) return status;
     if (lstat(model, &info) == 0) return refuse_folder(model, n, revision, false, error);
     if (revision && take_revision(&status, &is_known, place, model, n, revision, error))
         return status;

@@ -98,6 +98,8 @@ static psc_status collect(list *l, const char *model, psc_error *error) {
     if (psc_path_exists(path))
         return psc_fail(
             error, PSC_ERROR_IO, "%s has no folders step0, step1, ... with a config.json", path);
+    psc_status status = psc_hub_refuse_url(path, error);
+    if (status) return status;
     return psc_fail(error, PSC_ERROR_IO, "model folder %s does not exist", path);
 }
 

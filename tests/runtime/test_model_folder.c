@@ -68,6 +68,12 @@ Test(model_folder, folders_without_a_config) {
     expect_config(folder, PSC_ERROR_INPUT, "is empty; pass a folder with config.json");
     put_text("notes.txt", "x");
     expect_config(folder, PSC_ERROR_INPUT, "is not a model folder: it has no config.json");
+    make_folder("hub");
+    expect_config(folder, PSC_ERROR_INPUT, "is not a model folder: it has no config.json");
+    make_folder("hub/models--EleutherAI--pythia-14m");
+    expect_config(folder, PSC_ERROR_INPUT,
+        "HF_HOME), not a model; pass a model's name, for example EleutherAI/pythia-14m");
+    remove_folder(at("hub"));
     put_text("model.safetensors", "x");
     expect_config(folder, PSC_ERROR_INPUT,
         "has model.safetensors but no config.json; download the model's config.json");

@@ -186,6 +186,26 @@ Test(place, snapshots_without_refs, .init = make_cache) {
     expect_place("pythia-9m@" COMMIT, "EleutherAI/pythia-9m", COMMIT, COMMIT);
 }
 
+/* Of the refs only those with a whole snapshot count; a ref without a commit is damaged. */
+Test(place, damaged_refs, .init = make_cache) {
+    static const char *const junk[] = {"", "no commit here\n", "\x01\x02"};
+    for (int i = 0; i < 3; i++) {
+        put_ref(ROOT, "main", junk[i]);
+        expect_refusal("pythia-9m", PSC_ERROR_IO,
+            "without a revision is not on this machine, which has @step3000, @refs/pr of it "
+            "(|refs/main is damaged: it has no commit); to download it: pythiascope pull");
+    }
+    put_ref(ROOT, "step5", "fedcba"); /* its snapshot is not there */
+    unlink(at(ROOT "/blobs/" OTHER "-1"));
+    expect_refusal("pythia-9m", PSC_ERROR_IO,
+        "EleutherAI/pythia-9m is not on this machine (|refs/main is damaged: it has no commit); to");
+    put_ref(ROOT, "main", COMMIT);
+    remove_folder(at(ROOT "/snapshots/" COMMIT));
+    remove_folder(at(ROOT "/snapshots/" OTHER));
+    expect_refusal("pythia-9m", PSC_ERROR_IO,
+        "EleutherAI/pythia-9m is not on this machine; to download it: pythiascope pull");
+}
+
 Test(place, partial_snapshots, .init = make_cache) {
     unlink(at(ROOT "/blobs/" COMMIT "-1")); /* a link to nothing */
     expect_refusal("pythia-9m", PSC_ERROR_IO,
@@ -202,6 +222,32 @@ Test(place, partial_snapshots, .init = make_cache) {
     unlink(at(ROOT "/blobs/" OTHER "-0"));
     expect_refusal("pythia-9m@step3000", PSC_ERROR_IO,
         "config.json is missing|pythiascope pull EleutherAI/pythia-9m@step3000");
+}
+
+Test(place, a_url_is_refused_with_the_name_to_pass, .init = make_cache) {
+    static const char *const cases[][2] = {
+        {"https://huggingface.co/EleutherAI/pythia-9m", "pass EleutherAI/pythia-9m, not a URL"},
+        {"https://huggingface.co/a/b/tree/step3000", "pass a/b@step3000, not a URL"},
+        {"https://huggingface.co/a/b/tree/main?x=y", "pass a/b, not a URL"},
+        {"https://huggingface.co/a/b/blob/step7/config.json", "pass a/b@step7, not a URL"},
+        {"https://huggingface.co/a/pythia-9m/", "pass a/pythia-9m, not a URL"},
+        {"https://hf.co/a/b@step7", "pass a/b@step7, not a URL"},
+        {"huggingface.co/a/b", "pass a/b, not a URL"},
+        {"https://example.com/a/pythia-9m", "is a URL; pass a folder, or a name like"},
+        {"https://huggingface.co/", "is a URL; pass a folder, or a name like"},
+    };
+    char **revisions;
+    int32_t n;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        psc_model_place place = PSC_MODEL_PLACE_INIT;
+        psc_error error = {0};
+        expect_refusal(cases[i][0], PSC_ERROR_INPUT, cases[i][1]);
+        expect_error(
+            psc_model_read_name(&place, cases[i][0], &error), PSC_ERROR_INPUT, &error, cases[i][1]);
+    }
+    psc_error error = {0};
+    expect_error(psc_model_revisions(&revisions, &n, cases[0][0], &error), PSC_ERROR_INPUT, &error,
+        cases[0][1]);
 }
 
 Test(place, hostile_names_and_refs, .init = make_cache) {
