@@ -3,6 +3,7 @@
 #include "report.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 #define STYLE_POSITIVE "36" /* cyan and red: color-blind readers can distinguish them */
 #define STYLE_NEGATIVE "31"
 
-enum { MIN_WIDTH = 40, MAX_WIDTH = 160, BAR_COLUMNS = 48 };
+enum { MIN_WIDTH = 30, MAX_WIDTH = 160, BAR_COLUMNS = 48, LEAST_BAR = 4 };
 
 psc_report_style psc_report_style_of(FILE *stream) {
     psc_report_style style = {.width = 80, .color = false};
@@ -101,13 +102,23 @@ typedef struct bar_columns {
     bool with_sign;
 } bar_columns;
 
+/* Columns of the widest label of at most `most` columns. */
+static int widest(char *const *labels, int n, int most) {
+    int columns = 0;
+    for (int i = 0; i < n; i++) {
+        const int own = psc_text_columns(labels[i]);
+        if (own > columns && own <= most) columns = own;
+    }
+    return columns;
+}
+
+/* Labels come first: the bars shrink until all labels fit. Where that is not enough, the labels that
+ * are too wide get lines of their own. */
 static bar_columns measure_bars(const psc_result_item *bars, char *const *labels, int width) {
     bar_columns c = {.decimals = decimals_for(bars->values, bars->n)};
     for (int i = 0; i < bars->n; i++) {
         if (bars->values[i] < 0) c.with_sign = true;
         if (isfinite(bars->values[i])) c.most = fmax(c.most, fabs(bars->values[i]));
-        const int columns = psc_text_columns(labels[i]);
-        if (columns > c.label) c.label = columns;
     }
     for (int i = 0; i < bars->n; i++) {
         char number[64];
@@ -115,11 +126,13 @@ static bar_columns measure_bars(const psc_result_item *bars, char *const *labels
         if ((int)strlen(number) > c.number) c.number = (int)strlen(number);
     }
     const int room = width - 4 - 2 - c.number - 2; /* of label and bar */
-    const int least_bar = width / 8 < 12 ? width / 8 : 12, most_label = room - least_bar;
-    if (c.label > most_label) c.label = most_label > 8 ? most_label : 8;
+    const int usual_bar = width / 8 < 12 ? width / 8 : 12;
+    c.label = widest(labels, bars->n, room - LEAST_BAR);
+    if (c.label < widest(labels, bars->n, INT_MAX))
+        c.label = widest(labels, bars->n, room - usual_bar);
     c.bar = room - c.label;
     if (c.bar > BAR_COLUMNS) c.bar = BAR_COLUMNS;
-    if (c.bar < 4) c.bar = 4;
+    if (c.bar < LEAST_BAR) c.bar = LEAST_BAR;
     return c;
 }
 
@@ -152,8 +165,10 @@ static bool print_bars(const printer *p, const psc_result_item *bars) {
     for (int i = 0; i < bars->n; i++) {
         char number[64];
         format_number(number, sizeof number, bars->values[i], c.decimals, c.with_sign);
+        const bool fits = psc_text_columns(labels[i]) <= c.label;
+        if (!fits) psc_text_wrap(p->out, labels[i], 4, p->style.width);
         fputs("    ", p->out);
-        psc_text_field(p->out, labels[i], c.label);
+        psc_text_field(p->out, fits ? labels[i] : "", c.label);
         fprintf(p->out, "  %*s  ", c.number, number);
         print_bar(p, bars->values[i], c.most, c.bar);
         fputc('\n', p->out);
@@ -209,19 +224,30 @@ static bool print_section(
     return complete;
 }
 
+/* The name, hash and program; what does not fit goes on the next line. */
 static void print_model(const printer *p, const psc_results *results) {
     const char *name = results->model.name;
     int threads = (int)results->run.threads;
-    char shown[1100];
+    char shown[1100], hash[17], rest[200];
     psc_report_escape(shown, sizeof shown, name, strlen(name));
     style_on(p, STYLE_BOLD);
     fputs(shown, p->out);
     style_off(p);
     style_on(p, STYLE_DIM);
-    fprintf(p->out, "  %.16s  pythiascope %s, %s, %d thread%s", results->model.hash,
+    snprintf(hash, sizeof hash, "%.16s", results->model.hash);
+    int column = psc_text_columns(shown) + 2 + psc_text_columns(hash);
+    const bool breaks = column > p->style.width;
+    fprintf(p->out, "%s  %s", breaks ? "\n" : "", hash);
+    if (breaks) column = 2 + psc_text_columns(hash);
+    const int columns = snprintf(rest, sizeof rest, "pythiascope %.60s, %.30s, %d thread%s",
         results->version, results->run.isa, threads, threads == 1 ? "" : "s");
+    if (column + 2 + columns <= p->style.width) {
+        fprintf(p->out, "  %s\n", rest);
+    } else {
+        fputc('\n', p->out);
+        psc_text_wrap(p->out, rest, 2, p->style.width);
+    }
     style_off(p);
-    fputc('\n', p->out);
 }
 
 /* One token as shown: its text, escaped, or #ID. */
@@ -275,21 +301,27 @@ static bool print_tokens(const printer *p, const psc_results *results) {
  * reads no documents. */
 static void print_corpus(const printer *p, const psc_corpus_totals *corpus) {
     long long documents = (long long)corpus->documents, skipped = (long long)corpus->skipped;
+    char text[320], window[32] = "", apart[64] = "";
     if (documents + skipped + corpus->windows == 0) return; /* a report without a run */
     if (documents + skipped == 0) {
         fprintf(p->out, "%lld tokens in %lld sequence%s\n", (long long)corpus->tokens,
             (long long)corpus->windows, corpus->windows == 1 ? "" : "s");
         return;
     }
-    fprintf(p->out, "%lld tokens from %lld document%s in %lld windows", (long long)corpus->tokens,
-        documents, documents == 1 ? "" : "s", (long long)corpus->windows);
-    if (corpus->window > 0) fprintf(p->out, " of up to %d", (int)corpus->window);
-    if (skipped > 0) fprintf(p->out, "; %lld document%s skipped", skipped, skipped == 1 ? "" : "s");
-    fputc('\n', p->out);
-    if (corpus->sample > 0)
-        fprintf(p->out, "a sample of %lld of the corpus's %lld documents, seed %lld\n",
+    if (corpus->window > 0) snprintf(window, sizeof window, " of up to %d", (int)corpus->window);
+    if (skipped > 0)
+        snprintf(
+            apart, sizeof apart, "; %lld document%s skipped", skipped, skipped == 1 ? "" : "s");
+    snprintf(text, sizeof text, "%lld tokens from %lld document%s in %lld windows%s%s",
+        (long long)corpus->tokens, documents, documents == 1 ? "" : "s", (long long)corpus->windows,
+        window, apart);
+    psc_text_continue(p->out, text, 0, 2, p->style.width);
+    if (corpus->sample > 0) {
+        snprintf(text, sizeof text, "a sample of %lld of the corpus's %lld documents, seed %lld",
             (long long)(corpus->sample < corpus->population ? corpus->sample : corpus->population),
             (long long)corpus->population, (long long)corpus->seed);
+        psc_text_continue(p->out, text, 0, 2, p->style.width);
+    }
     if (corpus->stopped) fputs("stopped before the end of the corpus\n", p->out);
 }
 

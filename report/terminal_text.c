@@ -88,9 +88,10 @@ static size_t word_bytes(const char *text) {
     return (size_t)(at - text);
 }
 
-void psc_text_wrap(FILE *out, const char *text, int indent, int width) {
-    int column = width; /* past the last column: the first word starts a line */
-    bool first = true;
+/* Continues a line at `column`; < 0: the first word starts a line. */
+static void wrap(FILE *out, const char *text, int column, int indent, int width) {
+    bool first = column < 0;
+    if (first) column = width;
     while (*text) {
         size_t gap = strspn(text, " "), word = word_bytes(text + gap);
         int columns = columns_of(text + gap, word);
@@ -107,6 +108,14 @@ void psc_text_wrap(FILE *out, const char *text, int indent, int width) {
         first = false;
     }
     fputc('\n', out);
+}
+
+void psc_text_wrap(FILE *out, const char *text, int indent, int width) {
+    wrap(out, text, -1, indent, width);
+}
+
+void psc_text_continue(FILE *out, const char *text, int column, int indent, int width) {
+    wrap(out, text, column, indent, width);
 }
 
 size_t psc_report_escape(char *out, size_t size, const char *text, size_t bytes) {

@@ -15,5 +15,7 @@ void psc_text_field(FILE *out, const char *text, int columns);
 /* Prints text wrapped at spaces to `width` columns, every line indented by `indent`. A token in
  * quotes stays on one line, and so do "@22 ' the'", "' the' 0.1", "p = 0.1", "3 %". */
 void psc_text_wrap(FILE *out, const char *text, int indent, int width);
+/* The same, behind what the line has up to `column`; only further lines are indented. */
+void psc_text_continue(FILE *out, const char *text, int column, int indent, int width);
 
 #endif

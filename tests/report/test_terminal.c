@@ -70,16 +70,43 @@ Test(terminal, labels_use_the_width) {
     static const struct {
         int width;
         bool first, second;
-    } cases[] = {{40, false, false}, {80, true, false}, {140, true, true}};
+    } cases[] = {{30, false, false}, {40, true, false}, {80, true, true}, {140, true, true}};
     psc_results *results = bars_of("mine", "1", labels);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         char *text = summary(results, cases[i].width);
         cr_expect_eq(strstr(text, labels[0]) != NULL, cases[i].first, "%s", text);
         cr_expect_eq(strstr(text, labels[1]) != NULL, cases[i].second, "%s", text);
-        cr_expect(strstr(text, "-7.897") && strstr(text, "░"), "%s", text);
+        cr_expect(strstr(text, "-7.897") && strstr(text, "░░░░"), "%s", text);
+        cr_expect(!strstr(text, "…") && strstr(text, "'old'") && strstr(text, "forty"), "%s", text);
         char *from = strstr(text, "effects");
         for (char *line = strtok(from, "\n"); line; line = strtok(NULL, "\n"))
             cr_expect_leq(psc_text_columns(line), cases[i].width, "%s", line);
+        free(text);
+    }
+    psc_results_close(&results);
+}
+
+/* Labels of edges end with the row of the target. */
+Test(terminal, bars_shrink_before_labels_are_cut) {
+    static const char *const labels[] = {"@10 'old' --L3H7 0.84--> @22", "@0 --L3H7--> @22 'umb'"};
+    psc_results *results = bars_of("edges", "1", labels);
+    char *text = summary(results, 46);
+    cr_expect(strstr(text, "    @10 'old' --L3H7 0.84--> @22  -7.897  ░░░░\n"), "%s", text);
+    free(text);
+    psc_results_close(&results);
+}
+
+Test(terminal, the_headline_breaks_between_its_words) {
+    static const char *const labels[] = {"a", "b"};
+    psc_results *results = bars_of("mine", "1", labels);
+    for (int width = 30; width < 60; width += 7) {
+        char *text = summary(results, width), *end = strstr(text, "\n\nmine");
+        cr_assert(end && strstr(text, " thread"), "%s", text);
+        *end = 0;
+        int lines = 0;
+        for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"), lines++)
+            cr_expect_leq(psc_text_columns(line), width, "at %d: %s", width, line);
+        cr_expect_gt(lines, 1);
         free(text);
     }
     psc_results_close(&results);
