@@ -40,6 +40,7 @@ static int show_normalized(
     if (s->source_value[target] == s->base_value[target])
         return s->host->summary_text(s->context,
             "The source prompt has the same value, so the effects are not normalized (NaN).");
+    if (top->n == 0) return 0;
     n = (size_t)snprintf(
         text, sizeof text, "normalized, effect / (source - base); 0 is this prompt, 1 the source:");
     for (int32_t i = 0; i < top->n && i < 5 && n < sizeof text; i++)
@@ -62,6 +63,7 @@ static int show_target(
     const double *effects = s->effect + target * s->n_cells;
     psc_top_list top = {entries, s->top, 0};
     psc_top_f64(&top, s->n_cells, effects, PSC_TOP_ABSOLUTE);
+    while (top.n > 0 && effects[top.at[top.n - 1].index] == 0.0) top.n--; /* not large */
     const char *labels[SWEEP_MOST];
     double values[SWEEP_MOST];
     for (int32_t i = 0; i < top.n; i++) {

@@ -114,6 +114,20 @@ Test(sweep, normalized) {
     psc_model_close(&model);
 }
 
+/* The bars of a sweep of one target. Their values are not 0. */
+static int bars_shown(const psc_session *session) {
+    const psc_results *results = psc_session_results(session);
+    int32_t section;
+    psc_result_item item;
+    cr_assert_eq(psc_results_find_section(&section, results, "sweep", &error), PSC_OK);
+    for (int32_t i = 0; psc_results_item_at(&item, results, section, i, NULL) == PSC_OK; i++) {
+        if (item.sentence) continue;
+        for (int32_t b = 0; b < item.n; b++) cr_expect_neq(item.values[b], 0.0);
+        return item.n;
+    }
+    return -1;
+}
+
 /* A source with the same value gives no scale: NaN, and a sentence. */
 Test(sweep, normalized_without_a_scale) {
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
@@ -125,6 +139,27 @@ Test(sweep, normalized_without_a_scale) {
     const psc_array normalized = must_array(session, "sweep.normalized");
     for (int64_t i = 0; i < array_count(&normalized); i++)
         cr_assert(isnan(array_at(&normalized, i)));
+    cr_expect_eq(bars_shown(session), 0); /* all effects are 0 */
+    psc_session_close(&session);
+    psc_model_close(&model);
+}
+
+/* Rows that are the same in both prompts have no effect, and zeros are not listed as largest. */
+Test(sweep, zeros_are_not_largest) {
+    const int32_t source[N_IDS] = {fixture_ids[0], fixture_ids[1], fixture_ids[2], fixture_ids[3],
+        fixture_ids[4] == 60 ? 55 : 60};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    psc_session *session = must_session(model, NULL, 1, 0);
+    cr_assert_eq(
+        psc_session_plugin(session, "sweep", "over=resid_pre,do=patch,top=20", &error), PSC_OK);
+    cr_assert_eq(psc_session_target(session, "#5", &error), PSC_OK);
+    cr_assert_eq(run_phase(session, source, N_IDS, PSC_PHASE_SOURCE), PSC_OK);
+    cr_assert_eq(run_phase(session, fixture_ids, N_IDS, PSC_PHASE_CHANGED), PSC_OK);
+    const psc_array effect = must_array(session, "sweep.effect");
+    int n = 0;
+    for (int64_t i = 0; i < array_count(&effect); i++) n += array_at(&effect, i) != 0.0;
+    cr_expect_eq(bars_shown(session), n);
+    cr_expect(n > 0 && n < 20 && n < array_count(&effect));
     psc_session_close(&session);
     psc_model_close(&model);
 }
