@@ -185,7 +185,7 @@ static void print_text(const bench *b) {
     const double bytes = (b->step.weight_bytes + b->step.cache_bytes) / STEPS;
     char name[300];
     psc_report_escape(name, sizeof name, info->name, strlen(info->name));
-    printf("%s  %.12s  %d layers, d_model %d, %s, %d thread%s\n\n", name, info->hash,
+    printf("%s  %.16s  %d layers, d_model %d, %s, %d thread%s\n\n", name, info->hash,
         info->n_layers, info->d_model, psc_session_isa(b->session),
         (int)psc_session_threads(b->session), psc_session_threads(b->session) == 1 ? "" : "s");
     snprintf(name, sizeof name, "prefill of %d tokens", b->rows);
@@ -201,7 +201,8 @@ static void print_text(const bench *b) {
         b->rows / b->decomposition.seconds, b->decomposition.share, 1e3 * b->decomposition.seconds,
         1e3 * b->decomposition.limit);
     printf("\nThe decomposition is logits:%s of one target; the plain pass has the same rows and\n"
-           "logits. The machine's limits were measured in the same seconds.\n",
+           "logits. The machine's limits were measured in the same seconds. Each figure is the\n"
+           "median of its turns, so under load a share can differ from the quotient shown.\n",
         DECOMPOSITION);
     if (b->decode.share > 1.0)
         printf("This model fits into the processor's cache, which is faster than memory.\n");
