@@ -94,8 +94,9 @@ static int show_target(edges_state *s, int32_t target) {
         return -1;
     for (int32_t i = 0; i < list->n; i++) kept += fabs(list->edges[i].share);
     snprintf(sentence, sizeof sentence,
-        "%d of %lld edges are kept, with %.1f %% of the absolute share of all edges.", (int)list->n,
-        (long long)list->seen, list->total_abs > 0.0 ? 100.0 * kept / list->total_abs : 0.0);
+        "%s of %s edges are kept, with %.1f %% of the absolute share of all edges.",
+        PSC_COMMAS(list->n), PSC_COMMAS(list->seen),
+        list->total_abs > 0.0 ? 100.0 * kept / list->total_abs : 0.0);
     return s->host->summary_text(s->context, sentence);
 }
 

@@ -152,11 +152,11 @@ int graph_summary(graph_state *s) {
     double kept = 0.0;
     for (int32_t i = 1; i < s->n_nodes; i++) kept += fabs(s->nodes[i].flow);
     snprintf(sentence, sizeof sentence,
-        "The frozen-linear network of %.160s at %s has the logit %.4f. The graph keeps %d of %lld "
-        "nodes, with %lld links and %.1f %% of the absolute flow.",
+        "The frozen-linear network of %.160s at %s has the logit %.4f. The graph keeps %s of %s "
+        "nodes, with %s links and %.1f %% of the absolute flow.",
         psc_target_name(&s->targets, 0, 0, name),
         psc_row_name(s->context, s->host, &s->rows[s->n_rows - 1], place), s->nodes[0].flow,
-        (int)s->n_nodes - 1, (long long)s->n_candidates, (long long)s->n_links,
+        PSC_COMMAS(s->n_nodes - 1), PSC_COMMAS(s->n_candidates), PSC_COMMAS(s->n_links),
         s->candidate_flow > 0.0 ? 100.0 * kept / s->candidate_flow : 0.0);
     if (psc_target_say_row(&s->targets, 0) || s->host->summary_text(s->context, sentence) ||
         show_nodes(s) || show_links(s))

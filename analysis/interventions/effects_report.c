@@ -109,10 +109,10 @@ static int say_rest(const effects_state *s, int32_t first) {
         return -1;
     if (first == 0) return 0;
     snprintf(text, sizeof text,
-        "all %d rows: mean KL %.4g nats, the largest %.4g at %s; the top token changes at %d "
+        "all %s rows: mean KL %.4g nats, the largest %.4g at %s; the top token changes at %s "
         "rows",
-        (int)s->rows.n, sum / s->rows.n, s->kl[worst],
-        psc_row_name(s->context, s->host, &rows[s->rows.index[worst]], place), (int)changed);
+        PSC_COMMAS(s->rows.n), sum / s->rows.n, s->kl[worst],
+        psc_row_name(s->context, s->host, &rows[s->rows.index[worst]], place), PSC_COMMAS(changed));
     return s->host->summary_text(s->context, text);
 }
 

@@ -1,6 +1,7 @@
 /* Small helpers of the built-in plugins: figures of summaries, edited runs, an axis of numbers. */
 #include "common.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,4 +38,16 @@ int psc_count_axis(
     if (!numbers) return -1;
     for (int64_t i = 0; i < n; i++) numbers[i] = first + (int32_t)i;
     return host->axis_numbers(context, name, n, numbers);
+}
+
+const char *psc_commas(int64_t number, char out[PSC_COUNT]) {
+    char digits[24];
+    const int n = snprintf(digits, sizeof digits, "%" PRId64, number);
+    int at = 0;
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0) out[at++] = ',';
+        out[at++] = digits[i];
+    }
+    out[at] = '\0';
+    return out;
 }

@@ -91,6 +91,12 @@ int32_t *psc_token_ids_array(psc_context *context, const psc_host *host, const c
 int psc_count_axis(
     psc_context *context, const psc_host *host, const char *name, int32_t first, int64_t n);
 
+/* 4129 as "4,129", as all counts are written in sentences. Returns out. */
+enum { PSC_COUNT = 32 };
+const char *psc_commas(int64_t number, char out[PSC_COUNT]);
+/* The same in a buffer that lives as long as the enclosing block. */
+#define PSC_COMMAS(number) psc_commas((int64_t)(number), (char[PSC_COUNT]){0})
+
 /* --- rows (rows.c) --------------------------------------------------------------------------- */
 
 /* The run's rows if they are one sequence from position 0 on. Otherwise fails with "<subject> one

@@ -270,9 +270,9 @@ int lens_fit_report(lens_state *s) {
     if (save_lens(s, weight, bias, v.n_rows)) return -1;
     char line[400];
     snprintf(line, sizeof line,
-        "A linear lens, fitted to %.0f rows, was written to %.200s. LAPACK computes its last bits, "
+        "A linear lens, fitted to %s rows, was written to %.200s. LAPACK computes its last bits, "
         "which may differ between machines.",
-        v.n_rows, s->fit.folder);
+        PSC_COMMAS(v.n_rows), s->fit.folder);
     return host->value_text(s->context, "fit", s->fit.folder) ||
                    host->value_number(s->context, "fit_rows", v.n_rows)
                ? -1

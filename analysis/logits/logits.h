@@ -204,8 +204,6 @@ void logits_notes_take(logits_run *run, int32_t slot, const float *logits);
 int logits_notes_say(logits_run *run, int32_t n_shown);
 /* Target t at a row: its rank, and its logit as a sum. */
 int logits_target_say(logits_state *state, int32_t t, int32_t slot);
-/* 4129 as "4,129". */
-const char *logits_commas(int64_t number, char out[32]);
 
 /* --- logits_report.c ------------------------------------------------------------------------- */
 

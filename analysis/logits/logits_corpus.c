@@ -145,7 +145,8 @@ static int mean_bars(logits_state *state, int32_t t, double rows) {
     }
     char title[128];
     const psc_target *target = &run->host->targets(run->context, &(int32_t){0})[t];
-    snprintf(title, sizeof title, "mean share of %.60s over %.0f rows", target->label, rows);
+    snprintf(
+        title, sizeof title, "mean share of %.60s over %s rows", target->label, PSC_COMMAS(rows));
     return run->host->summary_bars(run->context, title, "nats", top.n, labels, values);
 }
 

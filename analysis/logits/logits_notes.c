@@ -5,7 +5,6 @@
 #include "logits.h"
 #include "top.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -61,20 +60,23 @@ void logits_notes_take(logits_run *run, int32_t slot, const float *logits) {
 
 /* --- sentences ------------------------------------------------------------------------------- */
 
-const char *logits_commas(int64_t number, char out[32]) {
-    char digits[24];
-    const int n = snprintf(digits, sizeof digits, "%" PRId64, number);
-    int at = 0;
-    for (int i = 0; i < n; i++) {
-        if (i > 0 && (n - i) % 3 == 0) out[at++] = ',';
-        out[at++] = digits[i];
-    }
-    out[at] = '\0';
-    return out;
+/* One byte, at most four characters; returns their number. Nothing ends the text. */
+static size_t put_byte(char *out, char byte) {
+    static const char marks[] = "\t\n\r", letters[] = "tnr";
+    const unsigned char c = (unsigned char)byte;
+    const char *mark = c ? strchr(marks, c) : NULL;
+    char shown[5] = {byte};
+    if (mark)
+        snprintf(shown, sizeof shown, "\\%c", letters[mark - marks]);
+    else if (c < 0x20 || c == 0x7f)
+        snprintf(shown, sizeof shown, "\\x%02x", c);
+    const size_t n = strlen(shown);
+    memcpy(out, shown, n);
+    return n;
 }
 
 /* The text's last bytes up to a row's end, cut at a word or else at a character, and a blank.
- * Control characters become blanks. */
+ * Control characters are shown as in names of tokens: \n, \x1b. */
 static void text_before(const logits_run *run, const psc_row *row, char *out, size_t size) {
     uint64_t bytes = 0;
     const char *text = run->host->text(run->context, &bytes);
@@ -86,13 +88,12 @@ static void text_before(const logits_run *run, const psc_row *row, char *out, si
     if (space) begin = (uint64_t)(space + 1 - text);
     while (begin < row->end && ((unsigned char)text[begin] & 0xc0) == 0x80) begin++;
     size_t n = (size_t)snprintf(out, size, "\"%s", begin ? "\u2026" : "");
-    for (uint64_t i = begin; i < row->end && n + 3 < size; i++)
-        out[n++] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i];
+    for (uint64_t i = begin; i < row->end && n + 7 < size; i++) n += put_byte(out + n, text[i]);
     memcpy(out + n, "\" ", 3);
 }
 
 static int likeliest(logits_run *run, const logits_row_note *note) {
-    char text[96], place[PSC_ROW_NAME], sentence[1024], p[PSC_FIGURE];
+    char text[200], place[PSC_ROW_NAME], sentence[1024], p[PSC_FIGURE];
     const psc_row *row = psc_chosen_row(&run->targets, note->slot);
     text_before(run, row, text, sizeof text);
     const char *name = psc_row_name(run->context, run->host, row, place);
@@ -133,10 +134,10 @@ static void rank_text(const logits_run *run, int32_t t, int32_t slot, char *out,
     const double *p = note->p + 2 * (int64_t)t;
     char a[32], b[32];
     if (ranks[1] > 0)
-        snprintf(out, size, "ranks %s and %s, p = %.3g and %.3g, ", logits_commas(ranks[0], a),
-            logits_commas(ranks[1], b), p[0], p[1]);
+        snprintf(out, size, "ranks %s and %s, p = %.3g and %.3g, ", psc_commas(ranks[0], a),
+            psc_commas(ranks[1], b), p[0], p[1]);
     else
-        snprintf(out, size, "rank %s, p = %.3g, ", logits_commas(ranks[0], a), p[0]);
+        snprintf(out, size, "rank %s, p = %.3g, ", psc_commas(ranks[0], a), p[0]);
 }
 
 /* The sums are those of the coarsest level, whose bars come first. */
@@ -155,6 +156,6 @@ int logits_target_say(logits_state *state, int32_t t, int32_t slot) {
         psc_row_name(run->context, run->host, psc_chosen_row(&run->targets, slot), place), ranks,
         state->centered && !contrast ? "centered " : "", contrast ? "logit difference" : "logit",
         (double)run->values[at], (double)run->constant[at], level->sum[at],
-        logits_commas(level->width, count), level->sum_abs[at]);
+        psc_commas(level->width, count), level->sum_abs[at]);
     return run->host->summary_text(run->context, sentence);
 }

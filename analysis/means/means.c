@@ -223,9 +223,10 @@ static int means_report(psc_context *context, void *state) {
     for (int32_t i = 0; i < s->n_points; i++) n_tensors += s->points[i].layers;
     for (int64_t i = 0; i < s->n; i++) means[i] = (float)(sum[i] / rows);
     if (s->folder && save(s, means, n_tensors)) return -1;
-    snprintf(sentence, sizeof sentence, "Means of %d tensors over %.0f rows%s%.200s%s.",
-        (int)n_tensors, rows, s->folder ? ", saved in " : "; use save=FOLDER to keep them",
-        s->folder ? s->folder : "", s->folder ? "/params.safetensors" : "");
+    snprintf(sentence, sizeof sentence, "Means of %s tensors over %s rows%s%.200s%s.",
+        PSC_COMMAS(n_tensors), PSC_COMMAS(rows),
+        s->folder ? ", saved in " : "; use save=FOLDER to keep them", s->folder ? s->folder : "",
+        s->folder ? "/params.safetensors" : "");
     return host->value_number(context, "rows", rows) || host->summary_text(context, sentence);
 }
 

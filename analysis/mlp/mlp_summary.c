@@ -28,9 +28,10 @@ static int firing(mlp_state *s) {
     char sentence[200];
     const double neurons = (double)s->n_layers * s->n_neurons;
     snprintf(sentence, sizeof sentence,
-        "On average %.0f %% of %.0f neurons fire (a > 0) at a row; %lld fire at none of the %d "
+        "On average %.0f %% of %s neurons fire (a > 0) at a row; %s fire at none of the %s "
         "rows.",
-        100.0 * (double)sum / (rows * neurons), neurons, (long long)silent, s->rows.n);
+        100.0 * (double)sum / (rows * neurons), PSC_COMMAS(neurons), PSC_COMMAS(silent),
+        PSC_COMMAS(s->rows.n));
     return s->host->summary_text(s->context, sentence);
 }
 
@@ -65,7 +66,8 @@ static int work_bars(mlp_state *s) {
         labels[i] = names[i];
         values[i] = floor(s->participation[(l + 1) * s->rows.n - 1] + 0.5);
     }
-    snprintf(title, sizeof title, "active neurons of %d (participation ratio) at %s", s->n_neurons,
+    snprintf(title, sizeof title, "active neurons of %s (participation ratio) at %s",
+        PSC_COMMAS(s->n_neurons),
         psc_row_name(s->context, s->host, &rows[s->rows.index[s->rows.n - 1]], place));
     return s->host->summary_bars(s->context, title, "", n, labels, values);
 }

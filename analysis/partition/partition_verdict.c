@@ -274,9 +274,9 @@ static int log_z_words(partition_state *s) {
                  gap = partition_divide(sum[LENS_GAP], n);
     char words[400];
     snprintf(words, sizeof words,
-        "Over %.0f rows the mean final log Z is %.2f (standard deviation %.2f), log Z - max z is "
+        "Over %s rows the mean final log Z is %.2f (standard deviation %.2f), log Z - max z is "
         "%.2f (%.2f). The top token has %.1f %% of Z, the top ten %.1f %%.",
-        n, mean, partition_deviation(s, sum, LENS_LOG_Z), gap,
+        PSC_COMMAS(n), mean, partition_deviation(s, sum, LENS_LOG_Z), gap,
         partition_deviation(s, sum, LENS_GAP), 100.0 * partition_divide(sum[LENS_TOP], n),
         100.0 * partition_divide(sum[LENS_TOP + 1], n));
     return s->host->summary_text(s->context, words);

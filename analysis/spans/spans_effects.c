@@ -107,8 +107,8 @@ int spans_effects_summary(spans_state *s) {
     if (!causal(e)) return 0;
     const int many = e->knockouts.done > (double)MANY * s->n_rows;
     snprintf(line, sizeof line,
-        "Knock-outs computed %.0f rows: %.1f passes over the run's %d rows.%s%s", e->knockouts.done,
-        e->knockouts.done / s->n_rows, (int)s->n_rows,
+        "Knock-outs computed %s rows: %.1f passes over the run's %s rows.%s%s",
+        PSC_COMMAS(e->knockouts.done), e->knockouts.done / s->n_rows, PSC_COMMAS(s->n_rows),
         many && e->heads == HEAD_CAUSAL && !e->after ? " after=N takes fewer." : "",
         many && (e->links & LINK_CAUSAL) && !e->distance ? " distance=D takes fewer." : "");
     return s->host->summary_text(s->context, line);

@@ -173,11 +173,11 @@ int treebank_heads_report(treebank_state *s) {
         put(s, "heads_longest_ud", h->ud_longest) || put(s, "heads_chance_ud", h->chance))
         return -1;
     snprintf(line, sizeof line,
-        "heads of %.0f gold spans in %d sentences: necessity is sufficiency %.3f, the last unit "
+        "heads of %s gold spans in %s sentences: necessity is sufficiency %.3f, the last unit "
         "%.3f; UD's head is the last unit %.3f, the longest %.3f, necessity %.3f, sufficiency %.3f, "
         "chance %.3f",
-        n, (int)h->n_sentences, h->agree / n, h->need_last / n, h->ud_last / n, h->ud_longest / n,
-        h->ud_need / n, h->ud_enough / n, h->chance / n);
+        PSC_COMMAS(n), PSC_COMMAS(h->n_sentences), h->agree / n, h->need_last / n, h->ud_last / n,
+        h->ud_longest / n, h->ud_need / n, h->ud_enough / n, h->chance / n);
     if (host->summary_text(s->context, line)) return -1;
     for (int32_t l = 0; l < s->levels.n; l++) {
         need[l] = n > 0.0 ? h->need_reads[l] / n : (double)NAN;

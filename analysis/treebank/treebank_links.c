@@ -124,9 +124,9 @@ int treebank_links_report(treebank_state *s) {
         host->value_number(s->context, "links_frozen_spearman", rho))
         return -1;
     int at = snprintf(line, sizeof line,
-        "links of %lld pairs in %d sentences: frozen effects' rank correlation %.3f; AUROC of "
+        "links of %s pairs in %s sentences: frozen effects' rank correlation %.3f; AUROC of "
         "effects for UD's edges, 1 to %d units apart:",
-        (long long)s->links.n, (int)s->links.n_sentences, rho, DISTANCES);
+        PSC_COMMAS(s->links.n), PSC_COMMAS(s->links.n_sentences), rho, DISTANCES);
     for (int32_t d = 0; d < DISTANCES; d++) {
         out[d] = auroc_at(s, d + 1, score, positive, ranks, scratch);
         at += snprintf(line + at, sizeof line - (size_t)at, " %.3f", out[d]);

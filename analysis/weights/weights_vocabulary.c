@@ -287,11 +287,11 @@ static int frame_values(weights_state *s, const double *e, const double *u, int3
         host->value_number(s->context, "u_rank", rank_u))
         return -1;
     snprintf(line, sizeof line,
-        "The %d rows of W_E span %d of %d dimensions; their frame bounds are %.4g and %.4g (ratio "
-        "%.4g). The directions u_t = P(gamma_f * t_bar) span %d of the %d dimensions orthogonal to "
+        "The %s rows of W_E span %s of %s dimensions; their frame bounds are %.4g and %.4g (ratio "
+        "%.4g). The directions u_t = P(gamma_f * t_bar) span %s of the %s dimensions orthogonal to "
         "1, with bounds %.4g and %.4g.",
-        (int)s->model->d_vocab, (int)rank_e, (int)n, e_span, e[0],
-        e_span > 0.0 ? e[0] / e_span : 0.0, (int)rank_u, (int)within, u_span, u[0]);
+        PSC_COMMAS(s->model->d_vocab), PSC_COMMAS(rank_e), PSC_COMMAS(n), e_span, e[0],
+        e_span > 0.0 ? e[0] / e_span : 0.0, PSC_COMMAS(rank_u), PSC_COMMAS(within), u_span, u[0]);
     return host->summary_text(s->context, line);
 }
 
@@ -308,8 +308,8 @@ static int vocabulary_spectra(weights_state *s, const double *e, const double *u
     const double rank_u = weights_effective_rank(s->n, s_u);
     char line[200];
     snprintf(line, sizeof line,
-        "Effective ranks: W_E %.1f, W_U (with gamma, centered) %.1f of %d dimensions.", rank_e,
-        rank_u, (int)s->n);
+        "Effective ranks: W_E %.1f, W_U (with gamma, centered) %.1f of %s dimensions.", rank_e,
+        rank_u, PSC_COMMAS(s->n));
     return host->value_number(s->context, "effective_rank_W_E", rank_e) ||
                    host->value_number(s->context, "effective_rank_W_U", rank_u)
                ? -1
