@@ -346,11 +346,29 @@ check 'words of a corpus' words books "$work/texts" --batch 2 --window 12
 check 'words of a corpus in other batches' words books2 "$work/texts" --batch 3 --window 12 --threads 1
 check 'the same bits' cmp "$work/books/tensors.safetensors" "$work/books2/tensors.safetensors"
 
+# Sentences write counts with commas, and control characters as in the line of tokens.
+"$program" analyze --text "$(printf 'A\n\t\033 the')" --plugin logits --plugin mlp >"$work/written"
+tr '\n' ' ' <"$work/written" >"$work/written.line"
+check 'counts with commas' grep -q 'of 4,096 neurons fire' "$work/written.line"
+check 'the text as its tokens' grep -qF 'after "A\n\t\x1b the" (' "$work/written.line"
+check 'the width without a terminal is 80' env COLUMNS=40 sh -c "'$program' analyze --text a | grep -q '^logits ─\{73\}\$'"
+
 # bench: the three parts and their limits; tests/python/test_bench.py checks the figures.
 "$program" bench --rows 16 --threads 1 >"$work/bench"
 for part in 'prefill of 16 tokens .*of the peak' "decode at 16 keys .*of the memory" \
     'decomposition of 16 .*times the plain pass'; do
     check "bench shows $part" grep -q "^$part" "$work/bench"
 done
+check 'bench says what a share is' grep -q 'share can differ from the quotient' "$work/bench"
+hash=$("$program" bench --rows 16 --threads 1 --json | sed 's/.*"hash": "\([0-9a-f]\{16\}\).*/\1/')
+check 'bench shows as much of the hash as others' grep -q "^[^ ]*  $hash  " "$work/bench"
+check 'bench shows it as analyze does' grep -q "^[^ ]*  $hash  " "$work/written"
+
+# docs/page.md: which verbs write a page.
+for verb in analyze sweep weights corpus merge treebank words forms probe view; do
+    check "$verb has --html" sh -c "'$program' $verb --help | grep -q -e --html"
+done
+check 'generate has no --html' sh -c "! '$program' generate --help | grep -q -e --html"
+check 'the page says so' grep -q 'takes .--html., except .generate.' "$2/docs/page.md"
 
 conclude
