@@ -300,26 +300,29 @@ static bool print_tokens(const printer *p, const psc_results *results) {
 /* The documents, windows and tokens that the totals cover. A client that runs sequences of its own
  * reads no documents. */
 static void print_corpus(const printer *p, const psc_corpus_totals *corpus) {
-    long long documents = (long long)corpus->documents, skipped = (long long)corpus->skipped;
-    char text[320], window[32] = "", apart[64] = "";
+    const int64_t documents = corpus->documents, skipped = corpus->skipped;
+    char text[320], window[48] = "", apart[64] = "", tokens[32], windows[32], all[32], n[32];
     if (documents + skipped + corpus->windows == 0) return; /* a report without a run */
-    if (documents + skipped == 0) {
-        fprintf(p->out, "%lld tokens in %lld sequence%s\n", (long long)corpus->tokens,
-            (long long)corpus->windows, corpus->windows == 1 ? "" : "s");
-        return;
-    }
-    if (corpus->window > 0) snprintf(window, sizeof window, " of up to %d", (int)corpus->window);
+    psc_text_commas(corpus->tokens, tokens);
+    psc_text_commas(corpus->windows, windows);
+    if (corpus->window > 0)
+        snprintf(window, sizeof window, " of up to %s", psc_text_commas(corpus->window, n));
     if (skipped > 0)
-        snprintf(
-            apart, sizeof apart, "; %lld document%s skipped", skipped, skipped == 1 ? "" : "s");
-    snprintf(text, sizeof text, "%lld tokens from %lld document%s in %lld windows%s%s",
-        (long long)corpus->tokens, documents, documents == 1 ? "" : "s", (long long)corpus->windows,
-        window, apart);
+        snprintf(apart, sizeof apart, "; %s document%s skipped", psc_text_commas(skipped, n),
+            skipped == 1 ? "" : "s");
+    if (documents + skipped == 0)
+        snprintf(text, sizeof text, "%s tokens in %s sequence%s", tokens, windows,
+            corpus->windows == 1 ? "" : "s");
+    else
+        snprintf(text, sizeof text, "%s tokens from %s document%s in %s windows%s%s", tokens,
+            psc_text_commas(documents, all), documents == 1 ? "" : "s", windows, window, apart);
     psc_text_continue(p->out, text, 0, 2, p->style.width);
+    if (documents + skipped == 0) return;
     if (corpus->sample > 0) {
-        snprintf(text, sizeof text, "a sample of %lld of the corpus's %lld documents, seed %lld",
-            (long long)(corpus->sample < corpus->population ? corpus->sample : corpus->population),
-            (long long)corpus->population, (long long)corpus->seed);
+        const bool fewer = corpus->sample < corpus->population;
+        snprintf(text, sizeof text, "a sample of %s of the corpus's %s documents, seed %lld",
+            psc_text_commas(fewer ? corpus->sample : corpus->population, n),
+            psc_text_commas(corpus->population, all), (long long)corpus->seed);
         psc_text_continue(p->out, text, 0, 2, p->style.width);
     }
     if (corpus->stopped) fputs("stopped before the end of the corpus\n", p->out);

@@ -1,6 +1,7 @@
 /* Widths, cuts and escapes of text on a terminal; base/utf8 reads the characters. */
 #include "terminal_text.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -116,6 +117,18 @@ void psc_text_wrap(FILE *out, const char *text, int indent, int width) {
 
 void psc_text_continue(FILE *out, const char *text, int column, int indent, int width) {
     wrap(out, text, column, indent, width);
+}
+
+const char *psc_text_commas(int64_t number, char out[32]) {
+    char digits[24];
+    const int n = snprintf(digits, sizeof digits, "%" PRId64, number);
+    int at = 0;
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0) out[at++] = ',';
+        out[at++] = digits[i];
+    }
+    out[at] = '\0';
+    return out;
 }
 
 size_t psc_report_escape(char *out, size_t size, const char *text, size_t bytes) {

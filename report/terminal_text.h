@@ -6,6 +6,7 @@
 #define TERMINAL_TEXT_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 /* Columns that text takes; broken UTF-8 counts one per byte. */
@@ -17,5 +18,7 @@ void psc_text_field(FILE *out, const char *text, int columns);
 void psc_text_wrap(FILE *out, const char *text, int indent, int width);
 /* The same, behind what the line has up to `column`; only further lines are indented. */
 void psc_text_continue(FILE *out, const char *text, int column, int indent, int width);
+/* 4129 as "4,129". Returns out. */
+const char *psc_text_commas(int64_t number, char out[32]);
 
 #endif

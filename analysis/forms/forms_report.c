@@ -193,9 +193,9 @@ static int say_levels(const forms_state *s) {
 static int write_summary(const forms_state *s) {
     char text[256];
     snprintf(text, sizeof text,
-        "%d forms of %d groups with %d tags; %d pairs of a form and a mate, %d of them with a control.",
-        (int)s->n, (int)s->n_groups, (int)s->n_tags, (int)s->n_pairs,
-        (int)count_pairs(s, FORMS_ALL, 1));
+        "%s forms of %s groups with %d tags; %s pairs of a form and a mate, %s of them with a control.",
+        PSC_COMMAS(s->n), PSC_COMMAS(s->n_groups), (int)s->n_tags, PSC_COMMAS(s->n_pairs),
+        PSC_COMMAS(count_pairs(s, FORMS_ALL, 1)));
     if (s->host->summary_text(s->context, text)) return -1;
     if (s->n_pairs == 0)
         return s->host->summary_text(

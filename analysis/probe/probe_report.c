@@ -186,9 +186,9 @@ static int say_tasks(probe_state *s, const tables *w) {
 static int summarize(probe_state *s, const tables *w) {
     char line[300];
     snprintf(line, sizeof line,
-        "Linear probes of %d levels, trained on %lld sentence%s and tested on %lld other%s; sums and "
+        "Linear probes of %d levels, trained on %s sentence%s and tested on %s other%s; sums and "
         "scores took %.0f MiB. LAPACK computes the last bits of the weights.",
-        (int)s->n_levels, (long long)s->n_train, s->n_train == 1 ? "" : "s", (long long)s->n_test,
+        (int)s->n_levels, PSC_COMMAS(s->n_train), s->n_train == 1 ? "" : "s", PSC_COMMAS(s->n_test),
         s->n_test == 1 ? "" : "s", ceil(s->bytes / 0x1p20));
     if (s->host->summary_text(s->context, line) ||
         s->host->value_number(s->context, "train_sentences", (double)s->n_train) ||

@@ -294,8 +294,8 @@ static int say_notation(const spans_state *s, const spans_notation *notation) {
     free(text.data);
     if (failed || tokens <= SPANS_SHOWN) return failed;
     snprintf(line, sizeof line,
-        "The first %d of %d tokens; spans.txt in the output folder has all.", (int)SPANS_SHOWN,
-        (int)tokens);
+        "The first %s of %s tokens; spans.txt in the output folder has all.",
+        PSC_COMMAS(SPANS_SHOWN), PSC_COMMAS(tokens));
     return s->host->summary_text(s->context, line);
 }
 

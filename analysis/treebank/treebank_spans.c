@@ -286,9 +286,9 @@ static int say_spans(treebank_state *s, const span_tables *t, int32_t best) {
     char line[256];
     for (int32_t i = 0; i < s->n; i++) gold += s->results[i].n_gold;
     snprintf(line, sizeof line,
-        "%d sentence%s of %d to %d content units, each after <|endoftext|>, %lld gold spans; a binary tree that holds them "
+        "%s sentence%s of %d to %d content units, each after <|endoftext|>, %s gold spans; a binary tree that holds them "
         "all reaches F1 %.2f; over: F1 over that of punctuation + right",
-        (int)s->n, s->n == 1 ? "" : "s", TREEBANK_LEAST, TREEBANK_MOST, (long long)gold,
+        PSC_COMMAS(s->n), s->n == 1 ? "" : "s", TREEBANK_LEAST, TREEBANK_MOST, PSC_COMMAS(gold),
         100.0 * oracle(s));
     if (s->host->summary_text(s->context, line)) return -1;
     snprintf(line, sizeof line, "%-20s %6s %6s %6s %6s %7s %s", "trees", "F1", "S-F1", "recall",

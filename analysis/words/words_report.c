@@ -244,8 +244,8 @@ static int say_areas(const words_state *s, const words_totals *t, int32_t *best)
     if (most < 0.0)
         return s->host->summary_text(
             s->context, "No adjacent tokens of both kinds, so closure has no AUROC.");
-    snprintf(line, sizeof line, "Pairs that continue the word: %.0f; AUROC's error at most %.1e.",
-        area_of(s, t, 0).continuing, error);
+    snprintf(line, sizeof line, "Pairs that continue the word: %s; AUROC's error at most %.1e.",
+        PSC_COMMAS(area_of(s, t, 0).continuing), error);
     return s->host->summary_text(s->context, line);
 }
 
@@ -256,8 +256,8 @@ int words_report_all(words_state *s) {
     if (take_totals(s, &t) || write_brackets(s, &t) || write_areas(s, &t)) return -1;
     const double sequences = t.counts[words_sequences(s)],
                  tokens = t.counts[words_sequences(s) + 1];
-    snprintf(line, sizeof line, "%.0f sequence%s, %.0f token%s.", sequences,
-        sequences == 1.0 ? "" : "s", tokens, tokens == 1.0 ? "" : "s");
+    snprintf(line, sizeof line, "%s sequence%s, %s token%s.", PSC_COMMAS(sequences),
+        sequences == 1.0 ? "" : "s", PSC_COMMAS(tokens), tokens == 1.0 ? "" : "s");
     if (s->host->summary_text(s->context, line) || say_table(s, &t) || say_areas(s, &t, &best))
         return -1;
     for (int64_t slot = 0; slot < 2 * (int64_t)s->levels.n && s->top > 0; slot++)

@@ -112,6 +112,20 @@ Test(terminal, the_headline_breaks_between_its_words) {
     psc_results_close(&results);
 }
 
+Test(terminal, a_corpus_counts_with_commas) {
+    static const char *const labels[] = {"a", "b"};
+    psc_results *results = bars_of("mine", "1", labels);
+    results->has_corpus = true;
+    results->corpus.documents = 1200;
+    results->corpus.windows = 3400;
+    results->corpus.tokens = 1234567;
+    char *text = summary(results, 80);
+    cr_expect(
+        strstr(text, "\n1,234,567 tokens from 1,200 documents in 3,400 windows\n"), "%s", text);
+    free(text);
+    psc_results_close(&results);
+}
+
 Test(terminal, a_built_in_ends_with_its_page) {
     static const char *const labels[] = {"L0H0", "L0H1"};
     static const struct {
