@@ -184,7 +184,8 @@ def test_offline(program: Program, hub: FakeHub) -> None:
         ("a/b@", "no usable revision"),
         ("a/b\n", "control character"),
         ("a" * 5000, "too long"),
-        ("https://huggingface.co/a/b", "is not a name like"),
+        ("https://huggingface.co/a/b", "pass a/b, not a URL"),
+        ("https://huggingface.co/a/b/tree/step7", "pass a/b@step7, not a URL"),
     ],
 )
 def test_names_that_cannot_be_one(program: Program, hub: FakeHub, name: str, words: str) -> None:
