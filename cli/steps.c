@@ -17,6 +17,7 @@ void cli_steps_open(cli_steps *out, const psc_model *model, const psc_sampler *s
     out->shown = out->json || cli_has(arguments, "plugin") || cli_has(arguments, "out");
     out->generation = (psc_generation){.struct_size = sizeof out->generation,
         .limit = limit,
+        .end = PSC_END_NONE,
         .seed = sampler->seed,
         .temperature = strategy->temperature,
         .top_p = strategy->top_p,
@@ -169,11 +170,13 @@ psc_status cli_steps_show(
     return status;
 }
 
-void cli_steps_show_last(const cli_steps *steps, const psc_token *token) {
-    if (steps->json) return;
+psc_status cli_steps_show_last(
+    cli_steps *steps, const psc_session *session, const psc_token *token, psc_error *error) {
+    if (steps->json) return cli_steps_show(steps, session, token, error);
     putchar('\n');
     print_token(steps, token);
     printf(", beyond the model's context\n");
+    return PSC_OK;
 }
 
 psc_status cli_steps_error(const cli_steps *steps, psc_status status, psc_error *error) {

@@ -17,7 +17,7 @@ typedef struct cli_steps {
     int32_t n;                  /* tokens after the prompt */
     psc_generated_token *drawn; /* [n] */
     int32_t room_drawn, n_prompt;
-    psc_generation generation; /* settings; the rest once results are written */
+    psc_generation generation; /* settings and end; the rest once results are written */
     char *command;
 } cli_steps;
 
@@ -36,8 +36,10 @@ psc_status cli_steps_token(cli_steps *steps, const psc_session *session, int32_t
 /* Prints the step's results under the token that was run; token null: the prompt. */
 psc_status cli_steps_show(
     cli_steps *steps, const psc_session *session, const psc_token *token, psc_error *error);
-/* Prints a token that was drawn but does not fit the context; nothing with --json. */
-void cli_steps_show_last(const cli_steps *steps, const psc_token *token);
+/* Prints a token that was drawn but does not fit the context; with --json an object with it and the
+ * results of the step before. */
+psc_status cli_steps_show_last(
+    cli_steps *steps, const psc_session *session, const psc_token *token, psc_error *error);
 /* Adds to a plugin's sentence in which step it failed. Returns status. */
 psc_status cli_steps_error(const cli_steps *steps, psc_status status, psc_error *error);
 /* Writes the last step's results into the folder of --out. */

@@ -106,7 +106,10 @@ void psc_json_generation(psc_json *json, const psc_generation *g) {
     psc_json_member(json, "top_p", psc_json_real(g->top_p));
     psc_json_member(json, "min_p", psc_json_real(g->min_p));
     put_integer(json, "seed", (int64_t)g->seed);
-    put_text(json, "end", ends[g->end > 0 && g->end <= PSC_END_CONTEXT ? g->end : 0]);
+    if (g->end == PSC_END_NONE)
+        psc_json_member(json, "end", json_null());
+    else
+        put_text(json, "end", ends[g->end > 0 && g->end <= PSC_END_CONTEXT ? g->end : 0]);
     psc_json_member(json, "text", g->text ? psc_json_bytes(g->text, g->text_bytes) : json_null());
     psc_json_list(json, "tokens", 0);
     for (int32_t i = 0; i < g->n; i++) psc_json_object_listed(json, generated(&g->tokens[i]));

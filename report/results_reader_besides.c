@@ -34,17 +34,19 @@ static psc_status take_bytes(
 static psc_status read_settings(psc_generation *g, psc_results *results, const psc_json_at *at) {
     static const char *const ends[] = {"limit", "token", "context"};
     int64_t seed = 0;
-    const char *end;
+    const char *end = NULL;
+    const bool ended = !json_is_null(json_object_get(at->object, "end"));
     psc_status status = psc_json_get_integer(&g->limit, at, "limit", 0, INT64_MAX);
     if (status == PSC_OK) status = psc_json_get_real(&g->temperature, at, "temperature");
     if (status == PSC_OK) status = psc_json_get_count(&g->top_k, at, "top_k");
     if (status == PSC_OK) status = psc_json_get_real(&g->top_p, at, "top_p");
     if (status == PSC_OK) status = psc_json_get_real(&g->min_p, at, "min_p");
     if (status == PSC_OK) status = psc_json_get_integer(&seed, at, "seed", INT64_MIN, INT64_MAX);
-    if (status == PSC_OK) status = psc_json_get_text(&end, at, "end");
+    if (status == PSC_OK && ended) status = psc_json_get_text(&end, at, "end");
     if (status != PSC_OK) return status;
     g->seed = (uint64_t)seed;
-    for (g->end = 0; g->end <= PSC_END_CONTEXT && strcmp(end, ends[g->end]) != 0;) g->end++;
+    for (g->end = 0; end && g->end <= PSC_END_CONTEXT && strcmp(end, ends[g->end]) != 0;) g->end++;
+    if (!end) g->end = PSC_END_NONE;
     if (g->end > PSC_END_CONTEXT) return psc_json_bad(at, "end", "is not limit, token or context");
     return take_bytes(&g->text, &g->text_bytes, results, at, "text");
 }

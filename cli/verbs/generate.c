@@ -95,7 +95,7 @@ static void stream_token(text_stream *stream, const psc_model *model, int32_t id
     stream_bytes(stream, bytes, n);
 }
 
-/* The run of the prompt or of one token; its results when steps are shown. */
+/* The run of the prompt or of one token. */
 static psc_status run_tokens(psc_session *session, const psc_token *tokens, int32_t n,
     const psc_run_options *given, cli_steps *steps, psc_error *error) {
     const psc_input input = {0, n, tokens};
@@ -104,38 +104,55 @@ static psc_status run_tokens(psc_session *session, const psc_token *tokens, int3
     run.text_bytes = steps->bytes;
     psc_status status = psc_session_run(session, &input, 1, &run, error);
     cli_progress_stop();
-    if (status || !steps->shown) return status;
-    return cli_steps_show(steps, session, steps->n > 0 ? tokens : NULL, error);
+    return status;
+}
+
+/* Why no token follows n drawn ones. */
+static psc_generation_end end_of_limit(const generation *g, const cli_steps *steps) {
+    return g->n < steps->generation.limit ? PSC_END_CONTEXT : PSC_END_LIMIT;
+}
+
+/* Draws the token after n others from row `last` of the last run; or sets the steps' end. */
+static psc_status draw(psc_token *out, psc_session *session, int32_t last, long long n,
+    generation *g, cli_steps *steps, psc_error *error) {
+    *out = (psc_token){0};
+    if (n == g->n) {
+        steps->generation.end = end_of_limit(g, steps);
+        return PSC_OK;
+    }
+    const float *logits = psc_session_logits(session, last);
+    psc_status status = psc_session_sample(&out->id, session, &g->sampler, logits, error);
+    if (!status && psc_model_ends(steps->model, out->id)) steps->generation.end = PSC_END_TOKEN;
+    return status;
 }
 
 /* The tokens after the prompt, which was run with the options `run`. The last one is run only to show
- * its step. */
+ * its step. A step is shown once the next token is drawn, so that the last one says why it is. */
 static psc_status continue_prompt(psc_session *session, const cli_prompt *prompt, generation *g,
     const psc_run_options *run, cli_steps *steps, psc_error *error) {
     text_stream stream = {.on_terminal = isatty(STDOUT_FILENO)};
     const psc_model *model = steps->model;
     const int32_t n_ctx = psc_model_get_info(model)->n_ctx;
     int32_t last = prompt->n - 1;
-    psc_token token = {0};
+    psc_token token = {0}, next;
     psc_status status = PSC_OK;
-    for (long long i = 0; !status && i < g->n; i++) {
-        const float *logits = psc_session_logits(session, last);
-        status = psc_session_sample(&token.id, session, &g->sampler, logits, error);
-        const bool ends = !status && psc_model_ends(model, token.id);
-        if (ends) steps->generation.end = PSC_END_TOKEN;
-        if (status || ends) break;
+    for (long long i = 0; !status; i++) {
+        status = draw(&next, session, last, i, g, steps, error);
+        if (!status && steps->shown)
+            status = cli_steps_show(steps, session, i > 0 ? &token : NULL, error);
+        if (status || steps->generation.end != PSC_END_NONE) break;
+        token = next;
         if (!steps->shown) stream_token(&stream, model, token.id);
         if (stream.failed) break;
         status = cli_steps_token(steps, session, last, &token, error);
-        if (i + 1 == g->n && g->n < steps->generation.limit)
-            steps->generation.end = PSC_END_CONTEXT;
-        if (i + 1 == g->n && !steps->shown) break;
+        if (status || (i + 1 == g->n && !steps->shown)) break;
         last = 0;
-        if (status) break;
-        if (psc_session_length(session, 0) == n_ctx)
-            cli_steps_show_last(steps, &token);
-        else
-            status = run_tokens(session, &token, 1, run, steps, error);
+        if (psc_session_length(session, 0) == n_ctx) {
+            steps->generation.end = end_of_limit(g, steps);
+            status = cli_steps_show_last(steps, session, &token, error);
+            break;
+        }
+        status = run_tokens(session, &token, 1, run, steps, error);
     }
     put_whole(&stream, true);
     if (!status && !steps->shown) putchar('\n');

@@ -161,9 +161,10 @@ typedef struct psc_generated_token {
 } psc_generated_token;
 
 typedef enum psc_generation_end {
-    PSC_END_LIMIT = 0,  /* the caller's number of tokens */
-    PSC_END_TOKEN = 1,  /* an end-of-text token was drawn; it is not among the tokens */
-    PSC_END_CONTEXT = 2 /* the model's context is full */
+    PSC_END_LIMIT = 0,   /* the caller's number of tokens */
+    PSC_END_TOKEN = 1,   /* an end-of-text token was drawn; it is not among the tokens */
+    PSC_END_CONTEXT = 2, /* the model's context is full */
+    PSC_END_NONE = -1    /* more tokens may follow */
 } psc_generation_end;
 
 /* A text that grew token by token: settings, and what was drawn. */

@@ -159,4 +159,25 @@ tail -n 1 "$work/edited.jsonl" | jq -c '[.generation.tokens[] | [.id, .rank, .p]
 "$program" analyze --text "$grown" --ablate L1H2 --ablate 'L3H*' --plugin logits:rows=all,level=layer --target next --json |
     jq -c '[.targets[-5:][] | [.id, .rank, .p]]' >"$work/whole"
 check 'each token is that of a whole run' cmp "$work/drawn" "$work/whole"
+# The last object says why the text ended, and has all tokens, also one beyond the context.
+ends() { # ends OPTIONS...: the end of the first object and the last one's, its number of tokens
+    "$program" generate "$@" --json --out "$work/ended" >"$work/ends.jsonl" 2>/dev/null
+    tail -n 1 "$work/ends.jsonl" | jq -cS .generation >"$work/end"
+    jq -cS .generation "$work/ended/results.json" | cmp - "$work/end" && rm -r "$work/ended"
+    jq -c '[.generation | .end, (.tokens | length)]' "$work/ends.jsonl" | sed -n '1p;1!{$p;}' | tr -d '\n'
+}
+long=$(seq -s, 1 510)
+check 'no end before the end' test "$(ends --text a --n 2)" = '[null,0]["limit",2]'
+check 'the end of no tokens' test "$(ends --text a --n 0)" = '["limit",0]'
+check 'the end of the context' test "$(ends --tokens "$long" --n 10)" = '[null,0]["context",3]'
+check 'a limit at the end of the context' test "$(ends --tokens "$long" --n 3)" = '[null,0]["limit",3]'
+cp -r "$(dirname "$0")/../../models/books-5m" "$work/ending"
+rm -f "$work/ending/generation_config.json"
+with_eos() { # with_eos ID
+    jq ".eos_token_id = $1" "$(dirname "$0")/../../models/books-5m/config.json" >"$work/ending/config.json"
+}
+with_eos "$(jq '.generation.tokens[2].id' "$work/last.json")"
+check 'an end-of-text token' test "$(ends --model "$work/ending" --text 'Once upon a time' --n 5)" = '[null,0]["token",2]'
+with_eos "$(jq '.generation.tokens[0].id' "$work/last.json")"
+check 'it is drawn first' test "$(ends --model "$work/ending" --text 'Once upon a time' --n 5)" = '["token",0]'
 conclude
