@@ -238,7 +238,7 @@ PSC_API psc_status psc_session_contrast(
  *   NAME:rows=-1, NAME:rows=1+4+7-9       only these rows of each sequence of a run, by their place
  *                                         in it, ascending; a negative one counts from the end
  *
- * The rows of a later request for the same tensor replace those before. PSC_ERROR_STATE in a session
+ * Of several requests for the same tensor it keeps the rows of all. PSC_ERROR_STATE in a session
  * that accumulates. */
 PSC_API psc_status psc_session_capture(psc_session *session, const char *point, psc_error *error);
 /* The bytes that the captures of a run of one new sequence of n_rows rows take; *n_tensors: their

@@ -16,6 +16,7 @@ struct psc_capture {
     psc_point point;
     int32_t layer; /* -1 where there is none */
     psc_capture_rows rows;
+    bool joined; /* of several requests, which may name a row more than once */
 };
 
 void psc_captures_free(psc_session *session) {
@@ -37,19 +38,38 @@ static psc_status copy_rows(psc_capture_rows *out, const psc_capture_rows *rows,
     return PSC_OK;
 }
 
-/* The rows of a later request for the same tensor replace those before. */
+/* A tensor that was requested before keeps the rows of both requests. */
+static psc_status join(psc_capture *capture, const psc_capture_rows *rows, psc_error *error) {
+    const size_t n = (size_t)capture->rows.n, more = (size_t)rows->n;
+    capture->joined = true;
+    if (!capture->rows.list) return PSC_OK;
+    if (!rows->list) {
+        free(capture->rows.list);
+        capture->rows = *rows;
+        return PSC_OK;
+    }
+    if (n + more > PSC_CAPTURE_ROWS) {
+        char name[NAME_BYTES];
+        psc_point_name(name, sizeof name, capture->point, capture->layer);
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "capture %.80s: more than %d rows", name, PSC_CAPTURE_ROWS);
+    }
+    int32_t *list = realloc(capture->rows.list, (n + more) * sizeof *list);
+    if (!list) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a capture");
+    memcpy(list + n, rows->list, more * sizeof *list);
+    capture->rows = (psc_capture_rows){list, (int32_t)(n + more)};
+    return PSC_OK;
+}
+
 static psc_status add_one(psc_session *session, psc_point point, int32_t layer,
     const psc_capture_rows *rows, psc_error *error) {
     psc_capture capture = {.point = point, .layer = layer};
-    psc_status status = copy_rows(&capture.rows, rows, error);
-    if (status != PSC_OK) return status;
     for (int32_t i = 0; i < session->n_captures; i++) {
         psc_capture *other = &session->captures[i];
-        if (other->point != point || other->layer != layer) continue;
-        free(other->rows.list);
-        *other = capture;
-        return PSC_OK;
+        if (other->point == point && other->layer == layer) return join(other, rows, error);
     }
+    psc_status status = copy_rows(&capture.rows, rows, error);
+    if (status != PSC_OK) return status;
     psc_capture *grown =
         realloc(session->captures, ((size_t)session->n_captures + 1) * sizeof *grown);
     if (!grown) {
@@ -167,7 +187,11 @@ uint64_t psc_session_capture_bytes(const psc_session *session, int32_t n_rows, i
     double total = 0;
     for (int32_t i = 0; i < session->n_captures; i++) {
         const psc_capture *capture = &session->captures[i];
-        const int32_t n = capture->rows.list ? capture->rows.n : n_rows;
+        int32_t n = capture->rows.list ? capture->rows.n : n_rows, *rows = NULL;
+        if (capture->joined &&
+            psc_capture_rows_resolve(&rows, &n, &capture->rows, true, n_rows, "", NULL) != PSC_OK)
+            n = capture->rows.n;
+        free(rows);
         total += bytes_of(session, capture->point, n, n_rows);
     }
     if (n_tensors) *n_tensors = session->n_captures;
@@ -212,8 +236,8 @@ static psc_status choose(
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a capture");
     psc_point_name(name, sizeof name, capture->point, capture->layer);
     for (size_t i = 0; i < n && status == PSC_OK; i++)
-        status = psc_capture_rows_resolve(
-            &c->rows[i], &c->n[i], &capture->rows, session->inputs[i].n, name, error);
+        status = psc_capture_rows_resolve(&c->rows[i], &c->n[i], &capture->rows, capture->joined,
+            session->inputs[i].n, name, error);
     return status;
 }
 

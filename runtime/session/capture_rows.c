@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ROWS = 1 << 16, MOST_DIGITS = 7 };
+enum { MOST_DIGITS = 7 };
 
 static psc_status bad(const char *name, const char *item, psc_error *error) {
     const size_t n = strcspn(item, "+");
@@ -46,14 +46,14 @@ psc_status psc_capture_rows_parse(
     psc_capture_rows *out, const char *text, const char *name, psc_error *error) {
     *out = (psc_capture_rows){NULL, 0};
     if (strcmp(text, "all") == 0) return PSC_OK;
-    int32_t *list = malloc(MOST_ROWS * sizeof *list), n = 0, first = 0, last = 0;
+    int32_t *list = malloc(PSC_CAPTURE_ROWS * sizeof *list), n = 0, first = 0, last = 0;
     if (!list) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a capture");
     for (;;) {
         const char *end = item(&first, &last, text);
         psc_status status = end && (*end == '+' || *end == 0) ? PSC_OK : bad(name, text, error);
-        if (status == PSC_OK && (int64_t)last - first >= MOST_ROWS - n)
+        if (status == PSC_OK && (int64_t)last - first >= PSC_CAPTURE_ROWS - n)
             status = psc_fail(
-                error, PSC_ERROR_INPUT, "capture %.80s: more than %d rows", name, MOST_ROWS);
+                error, PSC_ERROR_INPUT, "capture %.80s: more than %d rows", name, PSC_CAPTURE_ROWS);
         if (status != PSC_OK) {
             free(list);
             return status;
@@ -73,7 +73,7 @@ static int ascending(const void *a, const void *b) {
 }
 
 psc_status psc_capture_rows_resolve(int32_t **out, int32_t *count, const psc_capture_rows *rows,
-    int32_t n, const char *name, psc_error *error) {
+    bool joined, int32_t n, const char *name, psc_error *error) {
     psc_status status = PSC_OK;
     *count = rows->list ? rows->n : n;
     *out = malloc((size_t)*count * sizeof **out + 1);
@@ -88,10 +88,15 @@ psc_status psc_capture_rows_resolve(int32_t **out, int32_t *count, const psc_cap
         break;
     }
     if (status == PSC_OK) qsort(*out, (size_t)*count, sizeof **out, ascending);
-    for (int32_t i = 1; status == PSC_OK && i < *count; i++)
-        if ((*out)[i] == (*out)[i - 1])
+    int32_t kept = 0;
+    for (int32_t i = 0; status == PSC_OK && i < *count; i++) {
+        if (kept == 0 || (*out)[i] != (*out)[kept - 1])
+            (*out)[kept++] = (*out)[i];
+        else if (!joined)
             status = psc_fail(error, PSC_ERROR_INPUT,
                 "capture %.80s: row %d is named twice; name it once", name, (int)(*out)[i]);
+    }
+    *count = kept;
     if (status == PSC_OK) return PSC_OK;
     free(*out);
     *out = NULL;

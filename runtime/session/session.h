@@ -23,13 +23,15 @@ typedef struct psc_capture_rows {
     int32_t *list; /* [n]; a negative one counts from the end. Null: all rows */
     int32_t n;
 } psc_capture_rows;
+/* Most rows that a list names. */
+#define PSC_CAPTURE_ROWS (1 << 16)
 /* text: what follows "rows="; name: of the capture, for sentences. The caller frees out->list. */
 psc_status psc_capture_rows_parse(
     psc_capture_rows *out, const char *text, const char *name, psc_error *error);
 /* The rows of a sequence's n: *out [*count], ascending, which the caller frees; PSC_ERROR_INPUT for
- * a row that it does not have or that is named twice. */
+ * a row that it does not have or, unless joined, that is named twice. */
 psc_status psc_capture_rows_resolve(int32_t **out, int32_t *count, const psc_capture_rows *rows,
-    int32_t n, const char *name, psc_error *error);
+    bool joined, int32_t n, const char *name, psc_error *error);
 
 /* --- copies.c -------------------------------------------------------------------------------- */
 /* Makes the caller's copies the run's destinations. */

@@ -128,6 +128,9 @@ check 'two rows of a pattern' test "$(jq -c '.captures["blocks.0.attn.hook_patte
 check 'small captures are whole' test "$(jq -c '.captures["ln_final.hook_scale"].values | length' "$work/captured/results.json")" = 1
 check 'the memory is announced' sh -c "'$program' analyze --text '$text' --plugin ln --capture all --out '$work/all' 2>&1 >/dev/null |
     grep -q 'note: --capture keeps 80 tensors of [0-9.]* MiB in memory'"
+"$program" analyze --tokens 1,2,3,4 --plugin ln --json \
+    --capture 'hook_embed:rows=1,*embed:rows=-1,hook_embed:rows=0+1' >"$work/joined.json" 2>/dev/null
+check 'the rows of several requests' test "$(jq -c '.captures.hook_embed.shape' "$work/joined.json")" = '[3,256]'
 expect 1 'row 9 does not exist; the text has rows 0 to 0' analyze --text a --capture 'hook_embed:rows=9' --out "$work/never"
 
 # --- generate ------------------------------------------------------------------------------------

@@ -39,6 +39,18 @@ static void same_rows(const psc_array *a, const psc_array *b, int n, const int *
         }
 }
 
+/* A session without captures. */
+static void begin_again(uint64_t cap) {
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.n_sequences = 3;
+    options.capacity = 40;
+    options.chunk = 3;
+    options.threads = 2;
+    if (cap > 0) options.retained_cap = cap;
+    psc_session_close(&session);
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
+}
+
 static void run_two(void) {
     const psc_input inputs[] = {{0, 10, ten}, {2, 6, ten + 4}};
     psc_session_truncate(session, 0, 0);
@@ -55,6 +67,7 @@ Test(capture, rows_of_all_points) {
     cr_assert_eq(psc_session_take_results(&whole, session, &error), PSC_OK);
     const int32_t n = psc_results_capture_count(whole);
     cr_assert_gt(n, 80);
+    begin_again(0);
     must_capture("all:rows=3-5+0");
     run_two();
     cr_assert_eq(n_captures(), n);
@@ -65,6 +78,7 @@ Test(capture, rows_of_all_points) {
         cr_assert_str_eq(a.name, b.name);
         same_rows(&a, &b, 4, few);
     }
+    begin_again(0);
     must_capture("*:rows=-1");
     run_two();
     cr_assert_eq(n_captures(), n);
@@ -91,11 +105,44 @@ Test(capture, patterns) {
     cr_assert_eq(n_captures(), all);
     must_capture("blocks.*.hook_resid_post:rows=-2");
     must_run_ten();
-    cr_assert(n_captures() == all && capture("blocks.0.hook_resid_post").shape[0] == 1);
-    cr_assert_eq(capture("blocks.0.hook_resid_pre").shape[0], 10);
-    must_capture("blocks.0.hook_resid_post:rows=all");
+    cr_assert(n_captures() == all && capture("blocks.0.hook_resid_post").shape[0] == 10);
+}
+
+static int64_t rows_of(const char *a, const char *b, const char *c) {
+    begin_again(0);
+    must_capture(a);
+    must_capture(b);
+    if (c) must_capture(c);
     must_run_ten();
-    cr_assert_eq(capture("blocks.0.hook_resid_post").shape[0], 10);
+    const psc_array hook = capture("blocks.0.hook_resid_pre");
+    int32_t n;
+    const uint64_t bytes = psc_session_capture_bytes(session, 10, &n);
+    if (n == 1) cr_assert_eq(bytes, (uint64_t)(hook.shape[0] * hook.shape[1]) * sizeof(float));
+    return hook.shape[0];
+}
+
+/* Of several requests for a tensor the rows of all are kept, in any order. */
+Test(capture, joined) {
+    const char *const hook = "blocks.0.hook_resid_pre",
+                      *const one = "blocks.0.hook_resid_pre:rows=1",
+                      *const more = "blocks.0.hook_resid_pre:rows=-1+1+4-5",
+                      *const last = "*resid_pre:rows=9";
+    static const int wanted[] = {1, 4, 5, 9};
+    must_capture(hook);
+    must_run_ten();
+    psc_results *whole;
+    psc_array a, b;
+    cr_assert_eq(psc_session_take_results(&whole, session, &error), PSC_OK);
+    psc_results_capture_at(&a, whole, 0, &error);
+    cr_assert_eq(rows_of(one, more, NULL), 4);
+    b = capture(hook);
+    same_rows(&a, &b, 4, wanted);
+    cr_assert_eq(rows_of(more, one, NULL), 4);
+    cr_assert_eq(rows_of(last, one, "blocks.0.hook_resid_pre:rows=2"), 3);
+    cr_assert_eq(rows_of(one, last, one), 2);
+    cr_assert_eq(rows_of(one, hook, more), 10);
+    cr_assert_eq(rows_of(hook, one, more), 10);
+    psc_results_close(&whole);
 }
 
 static psc_status add(const char *request) {
@@ -116,8 +163,10 @@ Test(capture, refused) {
     cr_assert_eq(n_captures(), 0);
     must_capture("hook_embed:rows=10");
     REFUSED(run_ten(), PSC_ERROR_INPUT, "row 10 does not exist; the text has rows 0 to 9");
+    begin_again(0);
     must_capture("hook_embed:rows=-11");
     REFUSED(run_ten(), PSC_ERROR_INPUT, "row -11 does not exist");
+    begin_again(0);
     must_capture("hook_embed:rows=-1+9");
     REFUSED(run_ten(), PSC_ERROR_INPUT, "row 9 is named twice");
 }
@@ -142,12 +191,10 @@ Test(capture, memory) {
 }
 
 Test(capture, cap) {
-    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
-    options.retained_cap = 20000;
-    psc_session_close(&session);
-    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
+    begin_again(20000);
     must_capture("all");
     REFUSED(run_ten(), PSC_ERROR_MEMORY, "capturing", "the cap (retained_cap) is 20000");
+    begin_again(20000);
     must_capture("all:rows=0");
     must_run_ten();
 }
