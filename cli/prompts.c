@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "input.h"
+#include "report_line.h"
 
 enum { MOST_PROMPTS = 100000, MOST_TARGETS = 64, TARGETS_PER_SESSION = 1000 };
 
@@ -85,7 +86,7 @@ static psc_status add_target(cli_text *to, const char *target, psc_error *error)
 
 typedef struct line {
     const char *path;
-    const char *text;
+    char *text;
     size_t bytes;
     int32_t number;
 } line;
@@ -102,26 +103,27 @@ static psc_status take_targets(
     if (n > MOST_TARGETS) return bad(at, "\"target\" has more than 64 entries", error);
     for (size_t i = 0; status == PSC_OK && i < n; i++) {
         const json_t *one = json_is_array(target) ? json_array_get(target, i) : target;
-        status = json_is_string(one)
-                     ? add_target(to, json_string_value(one), error)
-                     : bad(at, "\"target\" is neither a text nor a list of texts", error);
+        if (!json_is_string(one))
+            status = bad(at, "\"target\" is neither a text nor a list of texts", error);
+        else if (psc_report_line_has_zero(one))
+            status = bad(at, "\"target\" has a 0 byte", error);
+        else
+            status = add_target(to, json_string_value(one), error);
     }
     return status;
 }
 
 static psc_status take_object(cli_prompts *prompts, const line *at, psc_error *error) {
-    json_error_t why;
-    json_t *object = json_loadb(at->text, at->bytes, JSON_REJECT_DUPLICATES, &why);
+    char fault[PSC_REPORT_FAULT];
+    json_t *object = psc_report_line(at->text, at->bytes, fault);
     const json_t *text = json_object_get(object, "text");
     psc_status status = PSC_OK;
     if (!object) {
-        char what[JSON_ERROR_TEXT_LENGTH + 40];
-        snprintf(what, sizeof what, "is not a JSON object: %s", why.text);
-        status = bad(at, what, error);
-    } else if (!json_is_object(object)) {
-        status = bad(at, "is not a JSON object", error);
+        status = bad(at, fault, error);
     } else if (!json_is_string(text)) {
         status = bad(at, text ? "\"text\" is not a text" : "has no \"text\"", error);
+    } else if (psc_report_line_has_zero(text)) {
+        status = bad(at, "\"text\" has a 0 byte", error);
     } else {
         cli_text *to = add(prompts, json_string_value(text), json_string_length(text), error);
         if (to) to->line = at->number;
@@ -146,18 +148,18 @@ static bool is_blank(const char *text, size_t bytes) {
 }
 
 /* The whole file, of which a byte order mark and the ends of lines are no part of a text. */
-static psc_status take_lines(cli_prompts *prompts, const char *bytes, size_t n, psc_error *error) {
+static psc_status take_lines(cli_prompts *prompts, char *bytes, size_t n, psc_error *error) {
     line at = {.path = prompts->path};
     const char *end = bytes + n;
     psc_status status = PSC_OK;
     bool objects = false, begun = false;
     if (n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) bytes += 3;
     while (bytes < end && status == PSC_OK) {
-        const char *stop = memchr(bytes, '\n', (size_t)(end - bytes));
+        char *stop = memchr(bytes, '\n', (size_t)(end - bytes));
         at.text = bytes;
         at.bytes = (size_t)((stop ? stop : end) - bytes);
         at.number++;
-        bytes = stop ? stop + 1 : end;
+        bytes += at.bytes + (stop != NULL);
         if (at.bytes > 0 && at.text[at.bytes - 1] == '\r') at.bytes--;
         if (is_blank(at.text, at.bytes)) continue;
         if (!begun) objects = at.text[strspn(at.text, " \t")] == '{';
@@ -204,7 +206,7 @@ void cli_prompts_free(cli_prompts *prompts) {
 
 /* --- trying ---------------------------------------------------------------------------------- */
 
-static psc_status name_it(
+psc_status cli_prompts_name(
     const cli_prompts *prompts, int32_t i, psc_status status, psc_error *error) {
     char prefix[600];
     if (prompts->path)
@@ -227,7 +229,7 @@ static psc_status try_targets(
         const cli_text *one = &prompts->list[*i];
         for (int32_t t = 0; !status && t < one->n_targets; t++, n++)
             status = psc_session_target(session, one->targets[t], error);
-        if (status) name_it(prompts, *i, status, error);
+        if (status) cli_prompts_name(prompts, *i, status, error);
     }
     psc_session_close(&session);
     return status;
@@ -240,7 +242,8 @@ psc_status cli_prompts_try(const cli_prompts *prompts, psc_model *model,
         const cli_prompt_given given = {
             .text = prompts->list[i].text, .bos = cli_has(arguments, "bos")};
         cli_prompt prompt = {0};
-        status = name_it(prompts, i, cli_prompt_take(&prompt, model, &given, error), error);
+        status =
+            cli_prompts_name(prompts, i, cli_prompt_take(&prompt, model, &given, error), error);
         cli_prompt_free(&prompt);
     }
     for (int32_t i = 0; !status && i < prompts->n;) status = try_targets(prompts, &i, model, error);

@@ -42,6 +42,9 @@ void cli_prompts_free(cli_prompts *prompts);
 /* Encodes every text and parses every target, so that a wrong one is named before any work. */
 psc_status cli_prompts_try(
     const cli_prompts *prompts, psc_model *model, const cli_arguments *arguments, psc_error *error);
+/* Puts "text 2" or "FILE, line 2" in front of an error's sentence. Returns status. */
+psc_status cli_prompts_name(
+    const cli_prompts *prompts, int32_t i, psc_status status, psc_error *error);
 /* The command line as if prompt i were the only one: its text, its targets, DIR/1 for --out DIR,
  * page-1.html for --html page.html. cli_prompts_drop frees it. */
 psc_status cli_prompts_alone(cli_arguments *out, const cli_prompts *prompts, int32_t i,

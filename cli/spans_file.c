@@ -2,6 +2,7 @@
 #include "spans_file.h"
 
 #include "input.h"
+#include "report_line.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -83,15 +84,16 @@ static bool is_name(const char *text) {
 static psc_status take_span(
     reader *r, const json_t *json, const char *text, size_t bytes, span *out) {
     const json_t *start = json_object_get(json, "start"), *end = json_object_get(json, "end");
-    const json_t *task = json_object_get(json, "task");
-    out->label = json_string_value(json_object_get(json, "label"));
+    const json_t *task = json_object_get(json, "task"), *label = json_object_get(json, "label");
+    out->label = json_string_value(label);
     out->task = task ? json_string_value(task) : "label";
     if (!json_is_integer(start) || !json_is_integer(end))
         return bad(r, "a span needs the whole numbers \"start\" and \"end\"");
     if (!out->label || !*out->label || strchr(out->label, '|'))
         return bad(r, "a span needs a \"label\", a text without |");
+    if (psc_report_line_has_zero(label)) return bad(r, "a span's label has a 0 byte");
     if (strlen(out->label) > MOST_LABEL) return bad(r, "a span's label is longer than 127 bytes");
-    if (!out->task || !is_name(out->task))
+    if (!out->task || !is_name(out->task) || (task && psc_report_line_has_zero(task)))
         return bad(r, "a span's \"task\" needs 1 to 63 letters, digits, _ or -");
     const json_int_t from = json_integer_value(start), to = json_integer_value(end);
     if (from < 0 || from >= to || to > (json_int_t)bytes)
@@ -159,6 +161,7 @@ static psc_status take_line(reader *r, const json_t *json) {
     const json_t *text = json_object_get(json, "text"), *list = json_object_get(json, "spans");
     if (!json_is_string(text) || !json_is_array(list))
         return bad(r, "a line needs {\"text\": \"...\", \"spans\": [...]}");
+    if (psc_report_line_has_zero(text)) return bad(r, "the text has a 0 byte");
     const size_t n = json_array_size(list), bytes = json_string_length(text);
     psc_status status = PSC_OK;
     if (n == 0) return PSC_OK;
@@ -180,12 +183,11 @@ static psc_status read_all(reader *r) {
     bool got = true;
     psc_status status = PSC_OK;
     while (!(status = read_line(r, &got)) && got) {
-        json_error_t why;
+        char fault[PSC_REPORT_FAULT], what[PSC_REPORT_FAULT + 16];
         if (is_blank(r)) continue;
-        json_t *json = json_loadb(r->line, r->used, JSON_REJECT_DUPLICATES, &why);
-        status = json ? take_line(r, json)
-                      : psc_fail(r->error, PSC_ERROR_INPUT, "%s:%d: not JSON: %s", r->path,
-                            (int)r->number, why.text);
+        json_t *json = psc_report_line(r->line, r->used, fault);
+        if (!json) snprintf(what, sizeof what, "the line %s", fault);
+        status = json ? take_line(r, json) : bad(r, what);
         json_decref(json);
         if (status) return status;
     }

@@ -1,12 +1,9 @@
-/* A line of a JSONL file, and its text: one string field of a JSON object.
- *
- * Writers of JSONL put things into other fields that JSON or a 64-bit parser has not: Python's NaN,
- * Infinity and -Infinity, and integers and exponents of any size. A line that the parser refuses is
- * read again with 0 in the place of each number; texts keep every byte. */
+/* A line of a JSONL file, and its text: one string field of a JSON object. */
 #include "corpus.h"
 
 #include "arena.h"
 #include "json.h"
+#include "jsonl.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -56,82 +53,19 @@ psc_status corpus_read_line(
     return PSC_OK;
 }
 
-/* --- numbers --------------------------------------------------------------------------------- */
-
-static size_t digits(const char *at, const char *end) {
-    size_t n = 0;
-    while (at + n < end && at[n] >= '0' && at[n] <= '9') n++;
-    return n;
-}
-
-/* The length of the number of JSON's grammar at `at`, or of a word that Python writes for one; 0 for
- * anything else. */
-static size_t number(const char *at, const char *end) {
-    const char *p = at;
-    if (p < end && *p == '-') p++;
-    if (end - p >= 8 && memcmp(p, "Infinity", 8) == 0) return (size_t)(p + 8 - at);
-    if (p == at && end - p >= 3 && memcmp(p, "NaN", 3) == 0) return 3;
-    size_t n = digits(p, end);
-    if (n == 0 || (n > 1 && *p == '0')) return 0;
-    p += n;
-    if (p < end && *p == '.') {
-        n = digits(p + 1, end);
-        if (n == 0) return 0;
-        p += 1 + n;
-    }
-    if (p < end && (*p == 'e' || *p == 'E')) {
-        p++;
-        if (p < end && (*p == '+' || *p == '-')) p++;
-        n = digits(p, end);
-        if (n == 0) return 0;
-        p += n;
-    }
-    return (size_t)(p - at);
-}
-
-static bool ends_value(const char *at, const char *end) {
-    return at == end || *at == ',' || *at == '}' || *at == ']' || *at == ' ' || *at == '\t' ||
-           *at == '\r';
-}
-
-/* Writes 0 and spaces over each number outside strings. */
-static void blank_numbers(char *line, size_t n) {
-    const char *end = line + n;
-    for (char *p = line; p < end;) {
-        if (*p == '"') {
-            for (p++; p < end && *p != '"'; p++) p += *p == '\\' && p + 1 < end;
-            p += p < end;
-            continue;
-        }
-        const size_t length = number(p, end);
-        if (length > 0 && ends_value(p + length, end)) {
-            memset(p, ' ', length);
-            *p = '0';
-        }
-        p += length > 0 ? length : 1;
-    }
-}
-
 /* --- the field ------------------------------------------------------------------------------- */
 
 static const char *fault_of(const json_t *object, const json_t *field, const json_error_t *why) {
-    if (!object && json_error_code(why) == json_error_invalid_utf8) return "is not UTF-8";
-    if (!object && strstr(why->text, "invalid Unicode"))
-        return "has half of a surrogate pair (\\ud800 to \\udfff), which is no character";
+    if (!object && psc_json_line_fault(why)) return psc_json_line_fault(why);
     if (!json_is_object(object)) return "is not a JSON object";
     return json_is_string(field) ? NULL : "has no string in the field";
 }
 
 /* Keeps the field's text as c->text. */
 static psc_status take_field(psc_corpus *c, size_t n, const char **why, psc_error *error) {
-    char *line = c->line;
-    json_error_t problem = {0};
-    json_t *object = json_loadb(line, n, JSON_ALLOW_NUL, &problem);
+    json_error_t problem;
+    json_t *object = psc_json_line(c->line, n, JSON_ALLOW_NUL, &problem);
     const bool no_memory = !object && psc_json_no_memory(&problem);
-    if (!object && !no_memory && json_error_code(&problem) != json_error_invalid_utf8) {
-        blank_numbers(line, n);
-        object = json_loadb(line, n, JSON_ALLOW_NUL, &problem);
-    }
     const json_t *field = json_is_object(object) ? json_object_get(object, c->field) : NULL;
     *why = fault_of(object, field, &problem);
     if (!no_memory && !*why) {

@@ -390,10 +390,13 @@ bad_spans() { # bad_spans PATTERN LINE: refused as training and as test sentence
     expect 1 "bad.jsonl:1: .*$1" probe "$work/bad.jsonl" --test "$work/good.jsonl"
     expect 1 "bad.jsonl:1: .*$1" probe "$work/good.jsonl" --test "$work/bad.jsonl"
 }
-bad_spans 'not JSON: ' 'nonsense'
-bad_spans 'not JSON: ' "$spans"
+bad_spans 'the line is not a JSON object: ' 'nonsense'
+bad_spans 'the line is not a JSON object: ' "$spans"
+bad_spans 'the text has a 0 byte' '{"text": "a\u0000b", "spans": []}'
+bad_spans "a span's label has a 0 byte" '{"text": "ab", "spans": [{"start": 0, "end": 1, "label": "x\u0000"}]}'
+bad_spans 'half of a surrogate pair' '{"text": "\ud800", "spans": []}'
 bad_spans 'a line needs' '{"text": "a"}'
-bad_spans 'a line needs' '[]'
+bad_spans 'the line is not a JSON object' '[]'
 bad_spans 'a span needs the whole numbers' '{"text": "a", "spans": [{"start": 0.5, "end": 1, "label": "x"}]}'
 bad_spans 'a span needs the whole numbers' '{"text": "a", "spans": [7]}'
 bad_spans 'a span needs 0 <= start < end' '{"text": "a", "spans": [{"start": 0, "end": 2, "label": "x"}]}'

@@ -110,6 +110,15 @@ bad 'bad, line 1: has no "text"' '{"txt":"a"}\n'
 bad 'bad, line 1: "text" is not a text' '{"text":5}\n'
 bad 'bad, line 1: "target" is neither' '{"text":"a","target":[5]}\n'
 bad 'bad, line 2: target .zzqzz. is [0-9]* tokens' '{"text":"a"}\n{"text":"b","target":"zzqzz"}\n'
+bad 'bad, line 1: "text" has a 0 byte' '{"text":"a\\u0000b"}\n'
+bad 'bad, line 1: "target" has a 0 byte' '{"text":"a","target":["\\u0000"]}\n'
+bad 'bad, line 1: has half of a surrogate pair' '{"text":"\\ud800"}\n'
+bad 'bad, line 2: is not UTF-8' '{"text":"a"}\n{"text":"\377"}\n'
+# What JSON does not have, as other programs write it into other fields.
+printf '{"text":"Once upon a time","score":NaN,"other":[-Infinity,1e999,123456789012345678901234567890,"\\u0000"]}\n' \
+    >"$work/odd.jsonl"
+check 'numbers of other programs' alone odd --prompts "$work/odd.jsonl"
+check 'change nothing' cmp "$work/one/results.json" "$work/odd/1/results.json"
 bad 'bad has no prompts' '\n \r\n'
 head -c 3000 /dev/zero | tr '\0' 'x' | sed 's/x/ sea/g' >"$work/bad"
 expect 1 'bad, line 1: the prompt has [0-9]* tokens, more than' analyze --prompts "$work/bad"

@@ -116,6 +116,10 @@ check 'piped with a mark' cmp "$work/prompt.json" "$work/prompt.mark.piped"
 mv "$work/train.jsonl.mark" "$work/mark.jsonl"
 check 'spans with a mark' probe marked "$work/mark.jsonl" "$work/test.jsonl"
 check 'the same probe' cmp "$work/spans/tensors.safetensors" "$work/marked/tensors.safetensors"
+# Numbers that JSON does not have, in fields that are not read.
+sed 's/^{/{"score": NaN, "other": 1e999, /' "$work/train.jsonl" >"$work/scored.jsonl"
+check 'spans with NaN beside them' probe scored "$work/scored.jsonl" "$work/test.jsonl"
+check 'the same probe as without' cmp "$work/spans/tensors.safetensors" "$work/scored/tensors.safetensors"
 for one in "$work/list.tsv" "$work/list.tsv.mark"; do
     "$program" forms "$one" --json 2>&1 | sed 's/list.tsv.mark/list.tsv/' >"$one.json"
 done
