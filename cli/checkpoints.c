@@ -12,6 +12,7 @@
 #include "checkpoint_target.h"
 #include "progress.h"
 #include "setup.h"
+#include "timing.h"
 
 /* Most bytes of all checkpoints' arrays, which are in memory twice at the end. */
 #define MOST_BYTES ((uint64_t)4 << 30)
@@ -182,6 +183,8 @@ static void say_kept(const series *s) {
 static int run_all(series *s) {
     psc_error error = {0};
     int kept = 0;
+    cli_time_start();
+    cli_time_keep(0); /* what came before, finding the target, is not counted */
     for (int k = 0; k < s->list.n; k++) {
         if (cli_checkpoint_store_read(&s->results[k], &s->store, s->list.labels[k], &error))
             return cli_fail(&error);

@@ -287,7 +287,10 @@ psc_status cli_deliver_as(const cli_delivery *how, const psc_results *results,
     const cli_arguments *arguments, psc_error *error) {
     const psc_format format = cli_has(arguments, "json") ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT;
     cli_description about;
-    if (collector.sink) return collector.sink(how, results, collector.payload, error);
+    if (collector.sink) {
+        cli_time_keep(how->tokens > 0 ? how->tokens : tokens_of(results));
+        return collector.sink(how, results, collector.payload, error);
+    }
     psc_status status =
         cli_describe(&about, results, how->tokens > 0 ? how->tokens : -1, arguments, error);
     about.options.sections = how->sections;

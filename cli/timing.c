@@ -1,4 +1,4 @@
-/* Wall time since the model was opened; the process's peak memory as the system counts it. */
+/* Wall time since the model was opened, of several checkpoints since each was; the process's peak memory as the system counts it. */
 #include "timing.h"
 
 #include <math.h>
@@ -9,6 +9,17 @@
 static struct timespec begun;
 static int64_t skipped;
 
+/* Of checkpoints that are finished. */
+static bool has_kept;
+static double kept_seconds;
+static int64_t kept_tokens;
+
+static double seconds_so_far(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - begun.tv_sec) + 1e-9 * (double)(now.tv_nsec - begun.tv_nsec);
+}
+
 void cli_time_start(void) {
     clock_gettime(CLOCK_MONOTONIC, &begun);
     skipped = 0;
@@ -16,6 +27,13 @@ void cli_time_start(void) {
 
 void cli_time_skip(int64_t n) {
     skipped = n;
+}
+
+void cli_time_keep(int64_t n) {
+    has_kept = true;
+    kept_seconds += seconds_so_far();
+    kept_tokens += n - skipped;
+    cli_time_start();
 }
 
 static int64_t peak_memory(void) {
@@ -30,13 +48,10 @@ static int64_t peak_memory(void) {
 
 const psc_result_time *cli_time_stop(
     psc_result_time *out, int64_t n, const cli_arguments *arguments) {
-    struct timespec now;
     if (!cli_has(arguments, "time")) return NULL;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    n -= skipped;
+    n = has_kept ? kept_tokens : n - skipped;
     *out = (psc_result_time)PSC_RESULT_TIME_INIT;
-    out->seconds =
-        (double)(now.tv_sec - begun.tv_sec) + 1e-9 * (double)(now.tv_nsec - begun.tv_nsec);
+    out->seconds = kept_seconds + seconds_so_far();
     out->tokens_per_second = n > 0 && out->seconds > 0 ? (double)n / out->seconds : NAN;
     out->peak_memory_bytes = peak_memory();
     fprintf(stderr, "pythiascope: time: %.3f s", out->seconds);

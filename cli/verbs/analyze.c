@@ -16,7 +16,7 @@ static const cli_option options[] = {
     CLI_TARGET_OPTIONS("the top prediction"),
     CLI_PLUGIN_OPTION("logits, ln, mlp, or\neffects with an intervention"),
     {"capture", 1, true, "POINT,...",
-        "tensors for --out: blocks.0.attn.hook_pattern, ...;\n"
+        "tensors to keep: blocks.0.attn.hook_pattern, ...;\n"
         "* stands for any characters, all for every point;\n"
         "POINT:rows=-1 or POINT:rows=1+4+7-9 keeps these rows"},
     CLI_INTERVENTION_OPTIONS,
@@ -271,7 +271,7 @@ static psc_status analyze_each(analysis *a, const cli_prompts *prompts, psc_erro
         if (!cli_has(arguments, "json"))
             printf("%sprompt %d of %d\n", i > 0 ? "\n" : "", (int)a->number, (int)a->of);
         if (i > 0) cli_time_start();
-        if (!status) status = analyze_one(a, error);
+        if (!status) status = cli_prompts_name(prompts, i, analyze_one(a, error), error);
         if (fflush(stdout) != 0 && !status)
             status = psc_fail(error, PSC_ERROR_IO, "cannot write to standard output");
         cli_prompts_drop(&alone);
@@ -312,8 +312,9 @@ int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin) {
     if (!code) code = cli_session_options(&a.options, arguments);
     if (!code) code = cli_interventions_check(arguments);
     if (code) return code;
-    if (cli_has(arguments, "capture") && !cli_has(arguments, "out"))
-        cli_progress_line("note: --capture has no effect without --out");
+    if (cli_has(arguments, "capture") && !cli_has(arguments, "out") &&
+        !cli_has(arguments, "json") && !cli_has(arguments, "html"))
+        cli_progress_line("note: --capture has no effect without --out, --json or --html");
     return analyze(&a, &error) ? cli_fail(&error) : CLI_OK;
 }
 

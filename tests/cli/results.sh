@@ -55,6 +55,16 @@ done
 check 'weights have no tokens' sh -c "'$program' weights --what frames --time --json 2>/dev/null |
     jq -e '.time | .tokens_per_second == null and .seconds > 0' >/dev/null"
 
+# Of several checkpoints the work of all is counted: 5 tokens each.
+check 'several checkpoints' sh -c "'$program' analyze --model books-0.5m@step0,step128 --text 'The sun rose' --plugin ln --time \
+    --out '$work/steps' 2>&1 >/dev/null | grep -q '^pythiascope: time: .* s, 10 tokens, '"
+check 'and in the results' jq -e '.time | .tokens_per_second * .seconds | . > 9.9 and . < 10.1' "$work/steps/results.json" >/dev/null
+tokens() { # tokens STEPS: of a corpus
+    "$program" corpus "$work/lines" --model "books-0.5m@$1" --plugin ln --time 2>&1 >/dev/null |
+        sed -n 's/^pythiascope: time: .* s, \([0-9]*\) tokens, .*/\1/p'
+}
+check 'over a corpus, too' test "$(tokens step0,step128)" -eq "$((2 * $(tokens step0)))"
+
 # --- several prompts -----------------------------------------------------------------------------
 several() { # several VERB OPTIONS...
     verb=$1
@@ -128,6 +138,11 @@ expect 2 'mutually exclusive' analyze --text a --prompts "$work/two.txt"
 expect 1 'is not empty' analyze --prompts "$work/two.txt" --out "$work/both"
 expect 2 'several checkpoints take one prompt' analyze --text a --text b --model books-0.5m@step0,step128 --target ' the'
 
+check 'which prompt lacks a row' sh -c "'$program' analyze --text 'a b c d' --text a --plugin ln --capture hook_embed:rows=3 \\
+    --json 2>&1 >/dev/null | grep -q 'text 2: capture hook_embed: row 3 does not exist'"
+expect 1 'two.txt, line 1: capture hook_embed: row 3 does not exist' analyze --prompts "$work/two.txt" --plugin ln \
+    --capture 'hook_embed:rows=3' --json
+
 # --- captures ------------------------------------------------------------------------------------
 "$program" analyze --text 'The sun rose' --plugin ln --capture 'all:rows=-1,blocks.*pattern:rows=1+2' --out "$work/captured" \
     >/dev/null
@@ -140,6 +155,13 @@ check 'the memory is announced' sh -c "'$program' analyze --text '$text' --plugi
 "$program" analyze --tokens 1,2,3,4 --plugin ln --json \
     --capture 'hook_embed:rows=1,*embed:rows=-1,hook_embed:rows=0+1' >"$work/joined.json" 2>/dev/null
 check 'the rows of several requests' test "$(jq -c '.captures.hook_embed.shape' "$work/joined.json")" = '[3,256]'
+for option in --json "--out $work/kept" "--html $work/kept.html"; do
+    # shellcheck disable=SC2086 # an option and its value
+    "$program" analyze --text a --plugin ln --capture hook_embed $option >/dev/null 2>"$work/kept.said"
+    check "captures with $option" sh -c "! grep -q 'no effect' '$work/kept.said'"
+done
+check 'captures without' sh -c "'$program' analyze --text a --plugin ln --capture hook_embed 2>&1 >/dev/null |
+    grep -q 'note: --capture has no effect without --out, --json or --html'"
 expect 1 'row 9 does not exist; the text has rows 0 to 0' analyze --text a --capture 'hook_embed:rows=9' --out "$work/never"
 
 # --- generate ------------------------------------------------------------------------------------
