@@ -140,15 +140,14 @@ static psc_status read_ids(
     if (!prompt->tokens)
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the tokens");
     if (bos) {
-        const int32_t first = psc_model_bos(model);
         const char *reason = psc_model_tokenizer_reason(model);
         if (reason)
             return psc_fail(error, PSC_ERROR_INPUT, "%s; pass --tokens without --bos", reason);
-        if (first < 0)
-            return psc_fail(error, PSC_ERROR_INPUT,
-                "%s: the model has no beginning token; leave --bos out",
-                psc_model_get_info(model)->path);
-        prompt->tokens[prompt->n++].id = first;
+        psc_token *first;
+        psc_status status = psc_model_encode(&first, &prompt->n, model, "", 0, true, error);
+        if (status) return status;
+        prompt->tokens[0] = first[0];
+        psc_free(first);
     }
     psc_status status = parse_ids(prompt, list, error);
     int32_t d_vocab = psc_model_get_info(model)->d_vocab;

@@ -37,10 +37,8 @@ static psc_status check_options(
     if (texts && !psc_model_has_tokenizer(model))
         return psc_fail(error, PSC_ERROR_INPUT, "%s; documents cannot be tokenized",
             psc_model_tokenizer_reason(model));
-    if (o->bos && psc_model_bos(model) < 0)
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "%s: the model has no beginning-of-text token", model->path);
-    return PSC_OK;
+    int32_t bos;
+    return o->bos ? psc_model_ask_bos(&bos, model, error) : PSC_OK;
 }
 
 static psc_status set_up(psc_corpus *c, const psc_corpus_options *o, psc_error *error) {

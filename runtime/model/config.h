@@ -60,6 +60,7 @@ typedef struct psc_config {
     char dtype[16];               /* dtype or torch_dtype, "" when absent; informative only */
     int32_t bos_id;               /* -1: none, or one outside the vocabulary */
     bool bos_given;               /* the file has bos_token_id */
+    int64_t bos_outside;          /* an id outside the vocabulary that the file gives; -1: none */
     int32_t eos_ids[PSC_MAX_EOS]; /* n_eos of them, those in the vocabulary */
     size_t n_eos;
     int32_t end_ids[PSC_MAX_EOS]; /* [n_ends] where generation ends: generation_config.json's, */

@@ -44,6 +44,8 @@ psc_status psc_config_read_ids(psc_config *c, const psc_config_reader *r) {
     c->bos_given = bos != NULL;
     if (psc_config_get(r->root, "bos_token_id"))
         status = read_id(&c->bos_id, r, c, "bos_token_id", bos);
+    c->bos_outside =
+        !status && c->bos_id < 0 && json_is_integer(bos) ? json_integer_value(bos) : -1;
     if (!status) status = read_ends(c->end_ids, &c->n_ends, r, c);
     c->n_eos = c->n_ends;
     for (size_t i = 0; i < c->n_eos; i++) c->eos_ids[i] = c->end_ids[i];

@@ -53,5 +53,8 @@ const psc_packed *psc_model_packed(const psc_model *model, psc_matrix matrix, in
 /* Writes the embedding of token, widened, to row [N]. */
 void psc_model_embed_row(
     const psc_model *model, const psc_kernels *kernels, int32_t token, float *row);
+/* The beginning token that the caller asks for; PSC_ERROR_INPUT if there is none, or if only an id
+ * outside the vocabulary is named. */
+psc_status psc_model_ask_bos(int32_t *out, const psc_model *model, psc_error *error);
 
 #endif

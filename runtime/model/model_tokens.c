@@ -27,6 +27,21 @@ int32_t psc_model_bos(const psc_model *model) {
     return id < (int64_t)config->d_vocab ? id : -1;
 }
 
+psc_status psc_model_ask_bos(int32_t *out, const psc_model *model, psc_error *error) {
+    const psc_config *config = &model->config;
+    *out = psc_model_bos(model);
+    if (model->tokenizer && config->bos_outside >= 0 && !psc_tokenizer_names_bos(model->tokenizer))
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "%s: bos_token_id %lld of config.json is outside the vocabulary of %d ids, so the "
+            "beginning token is unknown; correct it, or leave the beginning token out",
+            model->path, (long long)config->bos_outside, (int)config->d_vocab);
+    if (*out >= 0) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "%s: the model has no beginning token (bos_token in tokenizer_config.json, bos_token_id in "
+        "config.json)",
+        model->path);
+}
+
 bool psc_model_ends(const psc_model *model, int32_t id) {
     for (size_t i = 0; i < model->config.n_ends; i++)
         if (model->config.end_ids[i] == id) return true;
@@ -45,10 +60,9 @@ psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model,
     *n = 0;
     psc_status status = need_tokenizer(model, error);
     if (status != PSC_OK) return status;
-    int32_t first = psc_model_bos(model);
-    if (bos && first < 0)
-        return psc_fail(error, PSC_ERROR_INPUT, "%s: the model has no beginning token%s",
-            model->path, " (bos_token in tokenizer_config.json, bos_token_id in config.json)");
+    int32_t first = -1;
+    if (bos) status = psc_model_ask_bos(&first, model, error);
+    if (status != PSC_OK) return status;
     psc_token_span *spans = NULL;
     size_t n_spans = 0;
     status = psc_tokenizer_encode(&spans, &n_spans, model->tokenizer, text, bytes, error);

@@ -252,6 +252,10 @@ int32_t psc_tokenizer_bos_of(const psc_tokenizer *tokenizer, int32_t config_id) 
     return tokenizer->end_of_text >= 0 ? tokenizer->end_of_text : config_id;
 }
 
+bool psc_tokenizer_names_bos(const psc_tokenizer *tokenizer) {
+    return tokenizer->named_bos >= 0;
+}
+
 int32_t psc_tokenizer_bos(const psc_tokenizer *tokenizer) {
     return psc_tokenizer_bos_of(tokenizer, -1);
 }

@@ -67,7 +67,9 @@ psc_status psc_tokenizer_decode(char **text, size_t *bytes, const psc_tokenizer 
 /* The beginning token: the bos_token of tokenizer_config.json; else config_id, the bos_token_id of
  * config.json or -1, if it is an added token; else <|endoftext|>; else config_id. -1: none. */
 int32_t psc_tokenizer_bos_of(const psc_tokenizer *tokenizer, int32_t config_id);
-/* The same without a config. */
+/* Whether tokenizer_config.json names a beginning token of the vocabulary. */
+bool psc_tokenizer_names_bos(const psc_tokenizer *tokenizer);
+/* psc_tokenizer_bos_of without a config. */
 int32_t psc_tokenizer_bos(const psc_tokenizer *tokenizer);
 /* Whether the library would put tokens in front of a text (post_processor); encode does not. */
 bool psc_tokenizer_adds_bos(const psc_tokenizer *tokenizer);

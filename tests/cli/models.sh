@@ -27,6 +27,18 @@ for verb in info 'analyze --tokens 1 --model' 'weights --model'; do
 done
 rm "$work/model/pytorch_model.bin"
 
+# A beginning token outside the vocabulary is not replaced by another.
+cp -r "$embedded" "$work/outside"
+sed 's/"bos_token_id": *[0-9]*/"bos_token_id": 99999/' "$embedded/config.json" >"$work/outside/config.json"
+grep -q bos_token "$work/outside/tokenizer_config.json" 2>/dev/null && rm "$work/outside/tokenizer_config.json"
+for given in '--text a' '--tokens 1'; do
+    # shellcheck disable=SC2086
+    expect 1 'bos_token_id 99999 of config.json is outside the vocabulary of' analyze --model "$work/outside" --bos $given
+done
+check 'without --bos it is not needed' sh -c "'$program' analyze --model '$work/outside' --text a --plugin ln >/dev/null 2>&1"
+printf 'One line.\n' >"$work/outside.txt"
+expect 1 'bos_token_id 99999' corpus "$work/outside.txt" --model "$work/outside" --bos --plugin ln
+
 # What is no model.
 printf 'GGUF\003\000\000\000' >"$work/model.gguf"
 for verb in info 'analyze --tokens 1 --model' 'generate --tokens 1 --model' 'weights --model' \
