@@ -1,6 +1,7 @@
 /* The printed summary of a stack: per section and target a table with one line per checkpoint.
  * Columns come from the arrays' axes: an array over checkpoints gives a number, one over components
- * or heads its entry of largest magnitude. Of rows the last counts, of populations the first. */
+ * or heads each checkpoint's entry of largest magnitude, one over another axis the same entry for all
+ * checkpoints, which the head names. Of rows the last counts, of populations the first. */
 #include "results_stack.h"
 
 #include <math.h>
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CELL = 32, MOST_COLUMNS = 6, MOST_TARGETS = 3, WIDTH = 74, MOST_PARTS = 4 };
+enum { CELL = 160, MOST_COLUMNS = 6, MOST_TARGETS = 3, WIDTH = 74, MOST_PARTS = 4 };
 
 /* A number that stays below is an error of rounding and is not shown. */
 #define LEAST 1e-4
@@ -20,6 +21,7 @@ typedef struct column {
     const psc_array *array;
     int64_t base, stride, n, step;
     const psc_result_axis *layers, *names; /* of the n elements; layers [L] before heads [H] */
+    bool is_fixed;                         /* one of many entries, the same at all checkpoints */
 } column;
 
 static double element(const psc_array *array, int64_t i) {
@@ -64,7 +66,7 @@ static int64_t stride_of(const psc_array *array, int i) {
 /* "key level". */
 static void put_level(char title[CELL], const char *level) {
     const size_t used = strlen(title);
-    snprintf(title + used, CELL - used, " %.12s", level);
+    snprintf(title + used, CELL - used, " %.60s", level);
 }
 
 /* Fixes the axes that have one entry of interest. Returns how many others are left, in open; -1: an
@@ -135,15 +137,49 @@ static bool is_of_interest(const column *c, int32_t n) {
     return most >= least && fmax(fabs(least), fabs(most)) >= LEAST && (most > least || n == 1);
 }
 
+/* Whether the entries are heads, neurons or components: of these each checkpoint shows its largest. */
+static bool are_parts_of_model(const column *c) {
+    if (!c->names || c->layers) return c->names != NULL;
+    const char *label = c->names->labels[0];
+    const size_t layer = label[0] == 'L' ? strspn(label + 1, "0123456789") : 0;
+    return strncmp(c->names->name, "components", 10) == 0 ||
+           is_one_of(c->names->name, "heads neurons") ||
+           (layer > 0 && (label[layer + 1] == 'H' || label[layer + 1] == 'N'));
+}
+
+/* The entry that sums up the axis; -1: none does. */
+static int64_t total_of(const psc_result_axis *axis) {
+    for (int64_t i = axis && axis->labels ? axis->n : 0; i-- > 0;)
+        if (is_one_of(axis->labels[i], "all final")) return i;
+    return -1;
+}
+
+/* Chooses one entry for all checkpoints: the total, or the largest of the last checkpoint. */
+static void fix_entry(column *c, int32_t n) {
+    column all = *c;
+    int64_t entry = total_of(c->names);
+    all.n = 1;
+    all.base += entry * c->step;
+    if (entry < 0 || !is_of_interest(&all, n)) entry = largest(c, n - 1);
+    if (entry < 0) entry = c->n - 1;
+    char layer[24];
+    snprintf(layer, sizeof layer, "layer %d", c->layers ? (int)c->layers->numbers[entry] : 0);
+    put_level(c->title, c->names ? c->names->labels[entry] : layer);
+    c->base += entry * c->step;
+    c->n = 1;
+    c->is_fixed = true;
+}
+
 /* Columns of one array: one, or for layers, heads and a short labeled axis one per label. */
 static int add_columns(column *out, int room, const psc_stack *stack, const psc_section *section,
     const psc_array *array, int64_t target) {
     int open[PSC_MOST_AXES], added = 0;
     const char *key = strncmp(array->key, "target_", 7) == 0 ? array->key + 7 : array->key;
     column c = {.array = array, .n = 1, .step = 1, .stride = stride_of(array, 0)};
-    snprintf(c.title, sizeof c.title, "%.20s", key);
+    snprintf(c.title, sizeof c.title, "%.60s", key);
     const int n_open = fix_axes(&c, open, section, array, target);
     if (n_open < 0 || n_open > 3 || (n_open && !name_elements(&c, section, open, n_open))) return 0;
+    if (c.n > 1 && !are_parts_of_model(&c)) fix_entry(&c, stack->n);
     if (n_open < 3) {
         if (room > 0 && is_of_interest(&c, stack->n)) out[added++] = c;
         return added;
@@ -153,7 +189,7 @@ static int add_columns(column *out, int room, const psc_stack *stack, const psc_
     for (int64_t i = 0; i < parts->n && added < room; i++) {
         column part = c;
         part.base += i * stride_of(array, open[2]);
-        snprintf(part.title, sizeof part.title, "%.24s", parts->labels[i]);
+        snprintf(part.title, sizeof part.title, "%.60s", parts->labels[i]);
         if (is_of_interest(&part, stack->n)) out[added++] = part;
     }
     return added;
@@ -162,7 +198,7 @@ static int add_columns(column *out, int room, const psc_stack *stack, const psc_
 /* Whether the column is of a kind: numbers of the target, other numbers, the largest of many. */
 static bool is_kind(const column *c, int kind) {
     const bool of_target = c->array->n_axes > 1 && strcmp(c->array->axes[1], "targets") == 0;
-    return c->n > 1 ? kind == 2 : kind == !of_target;
+    return c->n > 1 || c->is_fixed ? kind == 2 : kind == !of_target;
 }
 
 /* Two numbers, one largest, and so on, so that a narrow table has both. */
@@ -197,13 +233,11 @@ static void put_cell(char out[CELL], const column *c, int32_t k) {
         snprintf(out, CELL, "-");
     else if (c->n == 1)
         snprintf(out, CELL, "%.4g", x);
-    else if (!c->names)
-        snprintf(out, CELL, "layer %d %+.3g", (int)c->layers->numbers[i], x);
     else if (c->layers)
         snprintf(out, CELL, "L%dH%d %+.3g", (int)c->layers->numbers[i / c->names->n],
             (int)(c->names->numbers ? c->names->numbers[i % c->names->n] : i % c->names->n), x);
     else
-        snprintf(out, CELL, "%.14s %+.3g", c->names->labels[i], x);
+        snprintf(out, CELL, "%.60s %+.3g", c->names->labels[i], x);
 }
 
 /* Characters, not bytes. */
@@ -272,9 +306,10 @@ static psc_status add_table(const psc_stack *stack, int index, int64_t target, b
     char heading[256], shown[128];
     const int found = find_columns(t.columns, stack, index, target);
     int width = t.label;
-    while (t.n < found) {
-        const int next = column_width(&t.columns[t.n], stack->n);
-        if (width + 2 + next > WIDTH) break;
+    for (int i = 0; i < found; i++) {
+        const int next = column_width(&t.columns[i], stack->n);
+        if (width + 2 + next > WIDTH) continue; /* whole words, or none */
+        t.columns[t.n] = t.columns[i];
         t.widths[t.n++] = next;
         width += 2 + next;
     }

@@ -311,3 +311,33 @@ Test(stack, a_line_per_checkpoint) {
         cr_assert(strstr(text, lines[i]), "%s is not in\n%s", lines[i], text);
     psc_free(text);
 }
+
+/* Of an axis that is not of heads, neurons or components all checkpoints show the same entry: the
+ * total, or the largest of the last checkpoint. The head names it; no word is cut. */
+Test(stack, a_column_is_of_one_entry) {
+    static const char *const kinds[] = {"without_positions", "all"}, *sites[] = {"0_pre", "1_pre"};
+    const double numbers[3][2] = {{1, 9}, {8, 2}, {4, 3}};
+    const char *const axes[] = {"kinds", "places"};
+    const int64_t two = 2;
+    for (int k = 0; k < 3; k++) {
+        psc_section *section = psc_results_add_section(one[k], "lens", "1");
+        GIVES(psc_section_add_labels(one[k], section, "kinds", 2, kinds));
+        GIVES(psc_section_add_labels(one[k], section, "places", 2, sites));
+        GIVES(psc_section_add_number(section, "absolute_share_of_all_components", 1 + k));
+        for (int i = 0; i < 2; i++) {
+            psc_stored_array *array = psc_results_add_array(
+                one[k], 2, i ? "norm" : "entropy", PSC_F64, 1, &axes[i], &two, true, &error);
+            memcpy((double *)array->view.data, numbers[k], sizeof numbers[k]);
+        }
+    }
+    char *text = NULL;
+    GIVES(psc_results_stack(&stack, given(), labels, 3, &error));
+    GIVES(psc_results_write_memory(&text, NULL, stack, PSC_FORMAT_TEXT, NULL, &error));
+    static const char *const lines[] = {
+        "checkpoint  absolute_share_of_all_components  entropy all  norm 0_pre\n",
+        "            9           1\n", "            2           8\n",
+        "            3           4\n"};
+    for (int i = 0; i < 4; i++)
+        cr_assert(strstr(text, lines[i]), "%s is not in\n%s", lines[i], text);
+    psc_free(text);
+}
