@@ -16,7 +16,7 @@ TEXT = "Grumbold saw Grumb"
 
 def test_names_in_ascending_order() -> None:
     names = pythiascope.checkpoints("books-0.5m")
-    assert [name.rpartition("@")[2] for name in names] == list(STEPS)
+    assert names == [f"books-0.5m@{step}" for step in STEPS]
     assert pythiascope.checkpoints("books-0.5m@step8") == names, "what follows @ is ignored"
     with Model(names[1]) as model:
         assert model.cfg.model_name == "books-0.5m@step128"
@@ -30,6 +30,27 @@ def test_a_folder_of_steps(tmp_path: Path) -> None:
         (place / "config.json").write_text("{}")
     names = pythiascope.checkpoints(tmp_path)
     assert names == [f"{tmp_path}@step{step}" for step in (9, 10, 100)]
+
+
+def test_a_name_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "models--EleutherAI--pythia-9m"
+    for k, step in enumerate(("step3000", "step20")):
+        commit = str(k) * 40
+        (root / "snapshots" / commit).mkdir(parents=True)
+        (root / "snapshots" / commit / "config.json").write_text("{}")
+        (root / "refs").mkdir(exist_ok=True)
+        (root / "refs" / step).write_text(commit)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    for name in ("EleutherAI/pythia-9m", "pythia-9m", "pythia-9m@main"):
+        base = name.partition("@")[0]
+        assert pythiascope.checkpoints(name) == [f"{base}@step20", f"{base}@step3000"]
+
+
+@pytest.mark.parametrize("steps", ["all-steps", "step0,step128"])
+@pytest.mark.parametrize("name", ["books-0.5m", "pythia-9m"])
+def test_a_model_is_one_checkpoint(name: str, steps: str) -> None:
+    with pytest.raises(InputError, match=rf"takes one checkpoint.*checkpoints\('{name}'\)"):
+        Model(f"{name}@{steps}")
 
 
 def test_no_steps(tmp_path: Path) -> None:

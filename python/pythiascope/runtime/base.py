@@ -10,7 +10,14 @@ from .._c.paths import path_bytes
 from ..errors import StateError
 from . import tokens as tk
 from .config import Config
-from .opened import OpenModel, cache_folder, cache_limit, embedded_folder, named_folder
+from .opened import (
+    OpenModel,
+    cache_folder,
+    cache_limit,
+    check_one,
+    embedded_folder,
+    named_folder,
+)
 from .session import Session
 from .tokens import Input, Tokens
 from .turn import Turn
@@ -67,9 +74,12 @@ class ModelBase:
         chunk: int = 0,
         cache: bool = True,
     ) -> None:
-        path = (
-            embedded_folder() if folder is None else named_folder(os.fsdecode(path_bytes(folder)))
-        )
+        if folder is None:
+            path = embedded_folder()
+        else:
+            name = os.fsdecode(path_bytes(folder))
+            check_one(name)
+            path = named_folder(name)
         opened = (
             OpenModel(path, cache_dir=cache_folder(), cache_limit=cache_limit())
             if cache

@@ -15,7 +15,8 @@ __all__ = ["checkpoints"]
 def checkpoints(model: str | os.PathLike[str]) -> list[str]:
     """The names of a model's training steps that are on this machine, in ascending order.
 
-    Each is a name that ``Model`` opens, "NAME@step1000"; ``name.rpartition("@")[2]`` is the step.
+    Each is a name that ``Model`` opens, the one given with a step behind it, such as
+    "books-0.5m@step128"; ``name.rpartition("@")[2]`` is the step.
 
     Args:
         model: A folder with folders step0, step1, ..., or a name in the Hugging Face cache,
@@ -25,7 +26,8 @@ def checkpoints(model: str | os.PathLike[str]) -> list[str]:
     Raises:
         IOFailure: There are no steps.
     """
-    base = named_folder(os.fsdecode(path_bytes(model)))
+    given = os.fsdecode(path_bytes(model))
+    base = named_folder(given)
     names, n = ctypes.c_void_p(), ctypes.c_int32()
     call("psc_model_revisions", ctypes.byref(names), ctypes.byref(n), os.fsencode(base))
     try:
@@ -34,5 +36,5 @@ def checkpoints(model: str | os.PathLike[str]) -> list[str]:
     finally:
         pointer = ctypes.cast(names, ctypes.POINTER(ctypes.c_void_p))
         library().psc_model_revisions_free(pointer, n)
-    root = base if os.path.isdir(base) else base.partition("@")[0]
+    root = given if os.path.isdir(given) else given.rpartition("@")[0] or given
     return [f"{root}@{name}" for name in found if name.startswith("step")]

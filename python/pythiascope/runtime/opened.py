@@ -22,6 +22,7 @@ __all__ = [
     "another_process",
     "cache_folder",
     "cache_limit",
+    "check_one",
     "check_process",
     "embedded_folder",
     "named_folder",
@@ -45,6 +46,20 @@ def embedded_folder() -> str:
         "the embedded model is neither in the package nor in the clone; reinstall pythiascope, or "
         "pass the folder of a model"
     )
+
+
+def check_one(model: str) -> None:
+    """Refuses a name of several checkpoints, "NAME@all-steps" or "NAME@step0,step1000".
+
+    Raises:
+        InputError: It names several, and no folder has that name.
+    """
+    name, _, revision = model.rpartition("@")
+    if name and ("," in revision or revision == "all-steps") and not os.path.isdir(model):
+        raise InputError(
+            f"Model takes one checkpoint, as '{name}@step1000', not '{model}'; "
+            f"pythiascope.checkpoints('{name}') lists them"
+        )
 
 
 def named_folder(model: str) -> str:
