@@ -94,6 +94,12 @@ psc_status cli_checkpoint_list_read(cli_checkpoint_list *out, const char *model,
     *out = (cli_checkpoint_list){.base = strndup(model, (size_t)(at - 1 - model))};
     if (!out->base) return no_memory(error);
     if (strcmp(at, "all-steps") == 0) return add_all(out, error);
+    for (const char *part = strstr(at, "all-steps"); part; part = strstr(part + 1, "all-steps"))
+        if ((part == at || part[-1] == ',') && (part[9] == ',' || part[9] == 0))
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "--model %.200s@...: all-steps already names every step; pass %.200s@all-steps, or "
+                "the steps alone",
+                out->base, out->base);
     for (;;) {
         const size_t n = strcspn(at, ",");
         const psc_status status = add(out, at, n, error);

@@ -27,8 +27,19 @@ typedef struct series {
     int32_t sections; /* that a summary shows; 0: all */
 } series;
 
+/* Whether the verb's operand is a model, as --model is elsewhere. */
+static bool takes_operand(const cli_arguments *arguments) {
+    return arguments->verb == &cli_verb_info || arguments->verb == &cli_verb_bench;
+}
+
+static bool has_several(const cli_arguments *arguments, const char *option) {
+    return cli_has(arguments, option) && cli_names_checkpoints(cli_value(arguments, option));
+}
+
 bool cli_has_checkpoints(const cli_arguments *arguments) {
-    return cli_names_checkpoints(cli_value(arguments, "model"));
+    return has_several(arguments, "model") || has_several(arguments, "control") ||
+           (takes_operand(arguments) && arguments->n_operands > 0 &&
+               cli_names_checkpoints(arguments->operands[0]));
 }
 
 /* --- checks ---------------------------------------------------------------------------------- */
@@ -36,6 +47,8 @@ bool cli_has_checkpoints(const cli_arguments *arguments) {
 static int check_verb(const cli_arguments *arguments) {
     static const cli_verb *const verbs[] = {
         &cli_verb_analyze, &cli_verb_sweep, &cli_verb_weights, &cli_verb_corpus};
+    if (has_several(arguments, "control"))
+        return cli_usage(arguments->verb, "--control takes one checkpoint, as NAME@step1000");
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (arguments->verb == verbs[i]) return CLI_OK;
     return cli_usage(arguments->verb,

@@ -8,7 +8,7 @@
 
 #include "cli.h"
 
-/* Whether --model names several checkpoints. */
+/* Whether --model, --control or the model of info or bench names several checkpoints. */
 bool cli_has_checkpoints(const cli_arguments *arguments);
 /* Runs the verb for each checkpoint and delivers the stack. With --out DIR finished checkpoints are
  * kept in DIR.steps until DIR is written; the same command continues from there. Returns an exit

@@ -121,6 +121,17 @@ expect 2 'several checkpoints take one prompt' analyze --model "$family@all-step
 
 # --- what is wrong ------------------------------------------------------------------------------
 expect 2 'generate takes one checkpoint' generate --model "$family@all-steps" --text "$text"
+for verb in info bench; do
+    for steps in all-steps step0,step8; do
+        expect 2 "$verb takes one checkpoint" $verb "$family@$steps"
+        expect 2 "$verb takes one checkpoint" $verb "books-0.5m@$steps"
+        expect 2 "$verb takes one checkpoint" $verb "pythia-tiny@$steps"
+    done
+done
+expect 2 'words takes one checkpoint' words --model "$family@all-steps" --text "$text"
+expect 2 'control takes one checkpoint' words --model "$family@step0" --control "$family@all-steps" --text "$text"
+expect 1 'all-steps already names every step' analyze --model "$family@all-steps,step0" --text "$text"
+expect 1 'all-steps already names every step' analyze --model "$family@step0,all-steps" --text "$text"
 expect 2 'standard input can be read' analyze --model "$family@all-steps" --file -
 expect 1 'names the checkpoint step0 twice' analyze --model "$family@step0,step0" --text "$text"
 expect 1 'is empty' analyze --model "$family@step0,,step8" --text "$text"
