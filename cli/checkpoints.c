@@ -233,16 +233,36 @@ static void warn_of_equal(const psc_results *stack) {
         }
 }
 
-static psc_status deliver(const series *s, psc_error *error) {
+/* The first n checkpoints as one result. */
+static psc_status deliver(const series *s, int n, psc_error *error) {
     psc_results *stack = NULL;
     psc_status status = psc_results_stack(&stack, (const psc_results *const *)s->results,
-        (const char *const *)s->list.labels, s->list.n, error);
+        (const char *const *)s->list.labels, n, error);
     if (!status) warn_of_equal(stack);
     if (!status)
         status =
             cli_deliver_as(&(cli_delivery){.sections = s->sections}, stack, s->arguments, error);
     psc_results_close(&stack);
     return status;
+}
+
+/* After a signal, unless the same command would go on: the checkpoints before the one it stopped. */
+static void deliver_finished(const series *s) {
+    psc_error error = {0};
+    char sentence[400];
+    int n = 0;
+    while (n < s->list.n && s->results[n]) n++;
+    if (n == 0 || s->store.folder || cli_has(s->arguments, "state")) return;
+    if (deliver(s, n, &error)) {
+        (void)cli_fail(&error);
+        return;
+    }
+    (void)fflush(stdout);
+    snprintf(sentence, sizeof sentence,
+        "note: the results cover %d of %d checkpoints, up to %.100s; with --out DIR the same command "
+        "would continue from there",
+        n, s->list.n, s->list.labels[n - 1]);
+    cli_progress_line(sentence);
 }
 
 static psc_status begin(series *s, psc_error *error) {
@@ -266,8 +286,9 @@ int cli_run_checkpoints(const cli_arguments *arguments) {
     if (code) return code;
     if (!cli_has(arguments, "cache-dir")) cli_cache_turn_off();
     code = begin(&s, &error) ? cli_fail(&error) : run_all(&s);
+    if (code && cli_is_stopped()) deliver_finished(&s);
     if (!code) {
-        code = deliver(&s, &error) ? cli_fail(&error) : CLI_OK;
+        code = deliver(&s, s.list.n, &error) ? cli_fail(&error) : CLI_OK;
         if (!code) cli_checkpoint_store_remove(&s.store);
     }
     for (int k = 0; s.results && k < s.list.n; k++) psc_results_close(&s.results[k]);

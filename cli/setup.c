@@ -98,6 +98,7 @@ psc_status cli_plugin_load(psc_session *session, const cli_plugin *plugin, psc_e
 static struct {
     cli_sink sink;
     void *payload;
+    bool is_stopped;
 } collector;
 
 void cli_collect(cli_sink sink, void *payload) {
@@ -107,6 +108,14 @@ void cli_collect(cli_sink sink, void *payload) {
 
 bool cli_is_collected(void) {
     return collector.sink != NULL;
+}
+
+void cli_say_stopped(void) {
+    collector.is_stopped = true;
+}
+
+bool cli_is_stopped(void) {
+    return collector.is_stopped;
 }
 
 /* --- the results ----------------------------------------------------------------------------- */

@@ -61,6 +61,9 @@ typedef psc_status (*cli_sink)(
 void cli_collect(cli_sink sink, void *payload);
 /* Whether a sink collects: then only finished results may be delivered. */
 bool cli_is_collected(void);
+/* A verb says that a signal stopped it before it delivered; whether one has said so. */
+void cli_say_stopped(void);
+bool cli_is_stopped(void);
 
 /* The plugin of a verb that is one plugin; passes on the options that verb and plugin share. */
 typedef struct cli_plugin {

@@ -307,6 +307,7 @@ static psc_status deliver(survey *s, psc_error *error) {
 static psc_status interruption(survey *s, psc_error *error) {
     const long long tokens = tokens_so_far(s);
     psc_status status = PSC_OK;
+    cli_say_stopped();
     if (s->state_path)
         return psc_fail(error, PSC_ERROR_CANCELLED,
             "stopped after %lld tokens; run the same command to resume from %s", tokens,
