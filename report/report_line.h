@@ -1,5 +1,5 @@
 /* A line of a JSONL file for the program, over base/jsonl.h.
- * Private to report/ and cli/. Includes jansson.h.
+ * Private to report/ and cli/.
  * Threads: reentrant.
  * Ownership: the caller releases the value by json_decref. */
 #ifndef REPORT_LINE_H
