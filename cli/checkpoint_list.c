@@ -1,4 +1,4 @@
-/* "NAME@A,B": what stands behind the last '@', cut at its commas. */
+/* Splits "NAME@A,B" at the last '@', and the part after it at its commas. */
 #include "checkpoint_list.h"
 
 #include <stdio.h>

@@ -14,8 +14,8 @@ typedef struct cli_checkpoint_list {
     int n;
 } cli_checkpoint_list;
 
-/* Whether model (nullable) names several: it is no folder itself, and a comma or "all-steps" follows
- * its last '@'. */
+/* Whether model (nullable) names several checkpoints: it is not a folder, and after its last '@' it
+ * has a comma or "all-steps". */
 bool cli_names_checkpoints(const char *model);
 /* all-steps are the revisions on this machine, in ascending order of their numbers. */
 psc_status cli_checkpoint_list_read(cli_checkpoint_list *out, const char *model, psc_error *error);
