@@ -282,5 +282,5 @@ int attention_contexts_report(attention_contexts *c) {
             memcpy(tokens + at * window, entries[e].tokens, (size_t)window * sizeof *tokens);
         }
     }
-    return 0;
+    return psc_name_documents(c->context, host, document, c->n_cells * c->kept);
 }

@@ -97,6 +97,18 @@ const char *psc_commas(int64_t number, char out[PSC_COUNT]);
 /* The same in a buffer that lives as long as the enclosing block. */
 #define PSC_COMMAS(number) psc_commas((int64_t)(number), (char[PSC_COUNT]){0})
 
+/* --- documents (documents.c) ------------------------------------------------------------------ */
+
+/* In report: the values document_numbers and document_names, ascending, of those of documents [n] (NaN:
+ * none) that have a name; each once. */
+int psc_name_documents(
+    psc_context *context, const psc_host *host, const double *documents, int64_t n);
+
+/* "in books/alice.md at token 5"; without a name "in document 17 at 5". Returns out. */
+enum { PSC_PLACE = 500 };
+const char *psc_document_place(char out[PSC_PLACE], psc_context *context, const psc_host *host,
+    int64_t document, int32_t position);
+
 /* --- rows (rows.c) --------------------------------------------------------------------------- */
 
 /* The run's rows if they are one sequence from position 0 on. Otherwise fails with "<subject> one

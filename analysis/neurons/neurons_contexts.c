@@ -147,12 +147,13 @@ int neurons_firing(neurons_state *s) {
     return s->tokens > 0.0 ? host->summary_text(s->context, sentence) : 0;
 }
 
-/* L3N17 4.21: ... the old >>king<< said to ... */
+/* L3N17 4.21 in books/alice.md at token 5: ... the old >>king<< said to ... */
 static int show_context(neurons_state *s, const neuron_id *id, const psc_top *top) {
-    char line[900];
-    int used = snprintf(line, sizeof line, "%s %.2f in document %lld at %d:",
-        s->host->label(s->context, PSC_COMPONENT_NEURON, id->layer, id->neuron), top->value,
-        (long long)top->document, (int)top->position);
+    char line[1400];
+    char place[PSC_PLACE];
+    int used = snprintf(line, sizeof line,
+        "%s %.2f %s:", s->host->label(s->context, PSC_COMPONENT_NEURON, id->layer, id->neuron),
+        top->value, psc_document_place(place, s->context, s->host, top->document, top->position));
     for (int i = 0; i < PSC_TOP_BEFORE + 1 + PSC_TOP_AFTER; i++) {
         const int at = i == PSC_TOP_BEFORE;
         if (top->tokens[i] < 0 || used < 0 || used >= (int)sizeof line) continue;
@@ -202,5 +203,8 @@ int neurons_contexts_report(neurons_state *s) {
             memcpy(tokens + at * window, entries[e].tokens, (size_t)window * sizeof *tokens);
         }
     }
-    return neurons_contexts_summary(s);
+    return psc_name_documents(s->context, host, document, neurons_all(s) * s->contexts) ||
+                   neurons_contexts_summary(s)
+               ? -1
+               : 0;
 }

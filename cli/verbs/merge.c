@@ -18,6 +18,7 @@ typedef struct parts {
     int32_t n_shards;
     unsigned char *given; /* [PSC_CORPUS_SHARDS] */
     json_t *setup;        /* the first part's */
+    psc_corpus_names *names;
 } parts;
 
 /* Marks a part of the corpus as given; keeps the first part's setup. */
@@ -27,6 +28,7 @@ static psc_status add_place(parts *p, const char *path, psc_error *error) {
     if (status) return status;
     status =
         psc_corpus_add_part(&p->totals, p->identity, &p->n_shards, p->given, state.place, error);
+    if (!status) status = psc_corpus_names_add(&p->names, state.place, error);
     if (!p->setup) p->setup = json_incref(state.setup);
     if (!status && !json_equal(state.setup, p->setup))
         status = psc_fail(
@@ -51,6 +53,7 @@ static psc_status merge_all(
         status = psc_session_state_merge(session, arguments->operands[i], error);
     if (!status && p->totals.windows == 0)
         status = psc_fail(error, PSC_ERROR_INPUT, "the parts have no text that could be read");
+    psc_corpus_names_give(&p->totals, p->names);
     if (!status) status = psc_session_report(session, &p->totals, error);
     return status ? status : cli_deliver(psc_session_results(session), arguments, error);
 }
@@ -73,6 +76,7 @@ static psc_status merge(const cli_arguments *arguments, psc_error *error) {
     psc_session_close(&session);
     psc_model_close(&model);
     free(p.given);
+    psc_corpus_names_close(&p.names);
     json_decref(p.setup);
     return status;
 }

@@ -113,8 +113,16 @@ typedef struct psc_window {
  * text; with `strict` each of these is PSC_ERROR_INPUT. */
 PSC_API psc_status psc_corpus_next(psc_window *out, psc_corpus *corpus, psc_error *error);
 
-/* The documents, skipped documents, windows and tokens so far. */
+/* The documents, skipped documents, windows and tokens so far. document_name is that of the
+ * documents read so far, until the corpus reads on or closes. */
 PSC_API void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *corpus);
+/* The name of a document that was read: its file's path as it was given, "PATH, document K" with K
+ * from 1 for a line of a JSONL file, and the same with a stream's name. Controls and bytes that are not
+ * UTF-8 are written as \xNN. out [size] gets "" for an unknown number, a caller's source, files that
+ * an older version's position had passed, and corpora of more than 100,000 files. A name that is too
+ * long is cut within its path. */
+PSC_API void psc_corpus_document_name(
+    char *out, size_t size, const psc_corpus *corpus, int64_t number);
 /* The fraction of the corpus's bytes, or of the limit, that has been read, 0 to 1. The size of a
  * source is unknown: without a limit the fraction is NaN until the source ends. */
 PSC_API double psc_corpus_progress(const psc_corpus *corpus);
@@ -137,6 +145,15 @@ PSC_API psc_status psc_corpus_seek(psc_corpus *corpus, const char *place, psc_er
 #define PSC_CORPUS_SHARDS 65536
 PSC_API psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33],
     int32_t *n_shards, unsigned char *parts, const char *place, psc_error *error);
+
+/* The names of the documents of parts. add takes those of a part's psc_corpus_tell text; *names is
+ * null before the first. give sets the document_name of totals, valid until the names close or
+ * another part is added. Null names have none. */
+typedef struct psc_corpus_names psc_corpus_names;
+PSC_API psc_status psc_corpus_names_add(
+    psc_corpus_names **names, const char *place, psc_error *error);
+PSC_API void psc_corpus_names_give(psc_corpus_totals *totals, psc_corpus_names *names);
+PSC_API void psc_corpus_names_close(psc_corpus_names **names);
 
 #ifdef __cplusplus
 }

@@ -527,6 +527,9 @@ typedef struct psc_host {
      * entry of the first axis, without that axis. or_only: a file's only tensor may have any name. */
     const float *(*read_entry)(psc_context *, const char *path, const char *name, int or_only,
         int64_t index, int32_t *n_axes, int64_t shape[8]);
+    /* In report over documents: the name of the document with this number, such as "books/alice.md" or
+     * "docs.jsonl, document 17"; "" when it is unknown. Valid until the next call. */
+    const char *(*document_name)(psc_context *, int64_t document);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -127,9 +127,13 @@ typedef struct psc_corpus_totals {
     int64_t sample, seed;       /* the documents drawn, and the seed; 0: all documents */
     int64_t population;         /* of a sample: the documents that it was drawn from */
     int32_t stopped;            /* nonzero: the reading was interrupted before its end */
+    /* Nullable: a document's name, such as its file's path; "" when it is unknown. The text is valid
+     * until the next call. Asked during psc_session_report only; results have null here. */
+    const char *(*document_name)(int64_t number, void *payload);
+    void *document_payload; /* of document_name */
 } psc_corpus_totals;
 #define PSC_CORPUS_TOTALS_INIT                                                                     \
-    { sizeof(psc_corpus_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_corpus_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* PSC_ERROR_STATE when the results are those of a single run. */
 PSC_API psc_status psc_results_get_corpus(

@@ -6,6 +6,7 @@
 #define CORPUS_H
 
 #include "corpus_stream.h"
+#include "json.h"
 #include "model.h"
 #include "psc_corpus.h"
 
@@ -19,7 +20,11 @@ typedef struct corpus_file {
     char *path;
     int64_t size; /* as it lies on the disk */
     bool jsonl;
+    int64_t first; /* number of its first document; CORPUS_AHEAD: not reached; -1: unknown, when an
+                      older version's place led past it */
 } corpus_file;
+#define CORPUS_AHEAD INT64_MAX
+#define CORPUS_NAMED 100000 /* a corpus of more files does not name its documents */
 
 enum { LINE_READ, LINE_BLANK, LINE_TOO_LONG, LINE_END };
 
@@ -87,8 +92,10 @@ struct psc_corpus {
     corpus_input input;
     corpus_file *files; /* [files_capacity], the first n_files used */
     size_t files_capacity;
-    int64_t n_files, bytes; /* n_files of a source: 1 */
+    int64_t n_files, bytes; /* n_files of a source: 1; a stream has one
+                               file, another source none */
     char identity[33];      /* of files and field */
+    psc_corpus_names *names;
     char *field;
     int32_t window, bos, shard, n_shards, strict;
     int64_t limit; /* tokens; 0: none */
@@ -153,6 +160,17 @@ void corpus_source_hash(char hex[33], const psc_corpus *corpus);
 psc_status corpus_source_reach(
     psc_corpus *corpus, const corpus_place *place, const char *read, psc_error *error);
 psc_status corpus_source_check(const psc_corpus *corpus, psc_error *error);
+/* --- corpus_names.c --- */
+psc_corpus_names *corpus_names_make(void);
+/* Brings corpus->names to the present position. */
+void corpus_names_update(const psc_corpus *corpus);
+/* Files whose documents have names. */
+int64_t corpus_named(const psc_corpus *corpus);
+/* Writes the files that were begun to a place; false without memory. */
+bool corpus_names_tell(json_t *place, const psc_corpus *corpus);
+/* Takes the first documents of the files from the text `place`, which is at `at`. */
+psc_status corpus_names_seek(
+    psc_corpus *corpus, const corpus_place *at, const char *place, psc_error *error);
 /* --- corpus_windows.c --- */
 /* A corpus with its options, without files and source. */
 psc_status corpus_make(psc_corpus **out, const psc_model *model, const psc_corpus_options *options,

@@ -155,7 +155,9 @@ static psc_status try_text(psc_corpus *c, psc_error *error) {
 
 static psc_status try_document(psc_corpus *c, psc_error *error) {
     if (c->source.next) return corpus_try_source(c, error);
-    return c->files[c->at.file].jsonl ? try_line(c, error) : try_text(c, error);
+    corpus_file *file = &c->files[c->at.file];
+    if (file->first == CORPUS_AHEAD) file->first = c->at.next;
+    return file->jsonl ? try_line(c, error) : try_text(c, error);
 }
 
 psc_status corpus_next_document(psc_corpus *c, psc_error *error) {

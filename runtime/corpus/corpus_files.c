@@ -40,7 +40,7 @@ static psc_status add_file(psc_corpus *c, const char *path, int64_t size, psc_er
     bool room = psc_grow((void **)&c->files, &c->files_capacity, needed, sizeof *c->files);
     char *copy = room ? strdup(path) : NULL;
     if (!copy) return no_memory(error);
-    c->files[c->n_files++] = (corpus_file){copy, size, ends(path, ".jsonl")};
+    c->files[c->n_files++] = (corpus_file){copy, size, ends(path, ".jsonl"), CORPUS_AHEAD};
     c->bytes += size;
     return PSC_OK;
 }

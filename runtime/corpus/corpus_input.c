@@ -23,6 +23,7 @@ static psc_status begin(psc_corpus *c, psc_error *error) {
     while (status == PSC_OK && i < n && is_space(data[i])) i++;
     c->input.jsonl = c->input.jsonl || (status == PSC_OK && i < n && data[i] == '{');
     c->input.begun = true;
+    c->files[0].jsonl = c->input.jsonl;
     return status;
 }
 
@@ -104,8 +105,10 @@ psc_status psc_corpus_open_stream(psc_corpus **out, const psc_model *model, FILE
     psc_corpus *c = *out;
     c->source.payload = c;
     c->input.name = strdup(name);
+    c->files = calloc(1, sizeof *c->files); /* names the documents; first is 0 */
+    if (c->files) c->files[0].path = strdup(name);
     c->input.jsonl = options && options->field;
-    if (!c->input.name)
+    if (!c->input.name || !c->files || !c->files[0].path)
         status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a corpus");
     else
         status = corpus_stream_take(&c->input.stream, stream, c->input.name, error);

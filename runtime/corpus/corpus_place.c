@@ -1,9 +1,10 @@
 /* The place of a corpus as JSON for a state file, and back: one object of the members below.
  *
- *   {"corpus": "<32 hex digits>", "window": 512, "bos": 0, ..., "tokens": 90112}
+ *   {"corpus": "<32 hex digits>", "window": 512, "bos": 0, ..., "tokens": 90112, "files": [...]}
  *
  * For a source it also has "read", the hash of all documents so far. "corpus" is the same hash, or
- * with a limit that of document 0, because parts then end at different documents. */
+ * with a limit that of document 0, because parts then end at different documents.
+ * "files" names the documents (corpus_names.c). */
 #include "corpus.h"
 
 #include "json.h"
@@ -80,6 +81,7 @@ psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
         if (w.sample > 0 || !members[i].sampled)
             complete =
                 json_object_set_new(place, members[i].key, json_integer(*member_of(&w, i))) == 0;
+    complete = complete && corpus_names_tell(place, c);
     *out = complete ? psc_json_dump(place, JSON_COMPACT) : NULL;
     json_decref(place);
     if (*out) return PSC_OK;
@@ -211,6 +213,7 @@ psc_status psc_corpus_seek(psc_corpus *c, const char *place, psc_error *error) {
     written_place w = {.identity = ""};
     psc_status status = read_place(&w, place, error);
     if (status == PSC_OK) status = check_place(c, &w, error);
+    if (status == PSC_OK) status = corpus_names_seek(c, &w.at, place, error);
     if (status == PSC_OK && w.sample > 0) {
         c->sample.population = w.population;
         c->sample.most = (uint64_t)w.most;

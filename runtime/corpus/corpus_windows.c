@@ -56,7 +56,8 @@ static psc_status set_up(psc_corpus *c, const psc_corpus_options *o, psc_error *
     c->field = strdup(o->field ? o->field : "text");
     c->piece = malloc(CORPUS_PIECE);
     c->tokens = malloc((size_t)c->window * sizeof *c->tokens);
-    if (c->field && c->piece && c->tokens) return PSC_OK;
+    c->names = corpus_names_make();
+    if (c->field && c->piece && c->tokens && c->names) return PSC_OK;
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a corpus");
 }
 
@@ -96,6 +97,7 @@ void psc_corpus_close(psc_corpus **corpus) {
     for (int64_t i = 0; c->files && i < c->n_files; i++) free(c->files[i].path);
     free(c->files);
     free(c->field);
+    free(c->names);
     free(c->line);
     free(c->text);
     free(c->piece);
@@ -211,6 +213,8 @@ void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *c) {
         .sample = c->sample.n,
         .seed = c->sample.seed,
         .population = c->sample.population < 0 ? 0 : c->sample.population};
+    corpus_names_update(c);
+    psc_corpus_names_give(out, c->names);
 }
 
 bool corpus_is_finished(const psc_corpus *c) {

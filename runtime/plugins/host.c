@@ -179,6 +179,13 @@ static int host_cancelled(psc_context *context) {
                                 : psc_session_stopped(context->session);
 }
 
+static const char *host_document_name(psc_context *context, int64_t document) {
+    const psc_session *session = context->session;
+    if (!psc_host_on_its_thread(context, "document_name") || !session->document_name) return "";
+    const char *name = session->document_name(document, session->document_payload);
+    return name ? name : "";
+}
+
 static int host_phase(psc_context *context) {
     const psc_run_options *options = context->session->run_options;
     return options ? options->phase : PSC_PHASE_ONLY;
@@ -261,4 +268,5 @@ const psc_host psc_host_table = {
     .place = psc_host_place,
     .tanh = psc_host_tanh,
     .read_entry = psc_host_read_entry,
+    .document_name = host_document_name,
 };

@@ -98,6 +98,8 @@ struct psc_session {
     bool cancelled;
     int (*report_stop)(void *payload); /* of the report in progress; nullable */
     void *report_payload;
+    const char *(*document_name)(int64_t number, void *payload); /* of that report; nullable */
+    void *document_payload;
     uint64_t retained_bytes;
     float *logits; /* [n_logit_rows, V] for psc_session_logits: own_logits or the caller's */
     float *own_logits;

@@ -47,12 +47,17 @@ psc_status psc_session_report_until(psc_session *session, const psc_corpus_total
     psc_results_clear(session->results);
     session->n_rows = session->n_logit_rows = 0;
     session->cancelled = false;
+    session->document_name = totals.document_name;
+    session->document_payload = totals.document_payload;
+    totals.document_name = NULL; /* the results outlive it */
+    totals.document_payload = NULL;
     psc_corpus_head(session, &totals);
     report_job job = {session, PSC_OK, error};
     session->report_stop = stop;
     session->report_payload = payload;
     psc_team_run(session->team, report_all, &job);
     session->report_stop = NULL;
+    session->document_name = NULL;
     if (job.status == PSC_OK) job.status = psc_run_vocabulary(session, error);
     if (job.status != PSC_OK) psc_results_clear(session->results);
     return job.status;

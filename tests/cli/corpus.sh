@@ -51,6 +51,35 @@ check 'a finished state' run finished --state "$work/limit.state"
 check 'a finished state is reported again' same whole finished
 check 'a finished state says so' grep -q 'nothing was left to read' "$work/finished.stderr"
 
+# The contexts that plugins keep name their documents, also resumed, in parts and compressed.
+named() { # named NAME ARGUMENTS...
+    name=$1
+    shift
+    "$program" corpus "$work/named" --window 64 --plugin neurons:contexts=3 --plugin attention:contexts=2 \
+        --out "$work/$name" "$@" >"$work/$name.stdout" 2>"$work/$name.stderr"
+}
+mkdir "$work/named"
+cp "$docs/a/two.md" "$work/named/a.md"
+: >"$work/named/b.jsonl" # has no documents
+gzip -c "$docs/c.jsonl" >"$work/named/c.jsonl.gz"
+cp "$docs/b/one.txt" "$work/named/d.txt"
+check 'named contexts' named names
+check 'a text file' grep -qE "named/a.md(\",|\"\$)" "$work/names/results.json"
+check 'a line of a file' grep -q 'named/c.jsonl.gz, document 7"' "$work/names/results.json"
+check 'the file behind it' grep -qE 'named/d.txt(",|"$)' "$work/names/results.json"
+check 'an empty file names nothing' sh -c "! grep -q 'b.jsonl' '$work/names/results.json'"
+check 'and the summary' grep -qE 'L[0-9]+N[0-9]+ [0-9.]+ in .*named/.* at token [0-9]+:' "$work/names.stdout"
+for part in 1 2; do
+    check "part $part of them" named names_part --shard $part/2 --state "$work/names$part.state"
+done
+check 'named parts' "$program" merge "$work/names1.state" "$work/names2.state" --out "$work/names_merged" >"$work/stdout"
+check 'have the same names' same names names_merged
+check 'some of them' named names_some --state "$work/names.state" --limit-tokens 900
+check 'resumed' named names_resumed --state "$work/names.state"
+check 'with the same names' same names names_resumed
+"$program" corpus - --plugin neurons:contexts=3 --window 64 <"$docs/c.jsonl" >"$work/stdout" 2>/dev/null
+check 'a stream' grep -qE 'in standard input, document [0-9]+ at token' "$work/stdout"
+
 # A plugin that needs <|endoftext|>: each window begins with it, in parts and after a stop, too.
 front() { # front NAME ARGUMENTS...: writes to $work/NAME.json
     name=$1

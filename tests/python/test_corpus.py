@@ -264,3 +264,22 @@ def test_interventions_are_recorded_as_the_programs(model, docs, tmp_path):
     same_numbers(merged, whole)
     with pytest.raises(InputError, match="takes values from a source prompt"):
         survey(model, documents=["a text"], interventions=patch("L0H3", "another"))
+
+
+def test_contexts_name_their_documents_as_the_programs(model, docs, tmp_path):
+    plugins = ["neurons:contexts=2", "attention:contexts=2"]
+    words = [word for plugin in plugins for word in ("--plugin", plugin)]
+    finished = run(
+        *("corpus", str(docs), *words, "--window", "64", "--threads", "2"),
+        *("--out", str(tmp_path / "theirs")),
+    )
+    whole = survey(model, files=docs, plugins=plugins)
+    check_program(whole, tmp_path, finished)
+    values = whole["neurons"].values
+    named = dict(zip(values["document_numbers"], values["document_names"], strict=True))
+    assert named[1] == str(docs / "a" / "two.md")
+    assert named[3] == f"{docs / 'c.jsonl'}, document 1"
+    states = [str(tmp_path / f"{part}.state") for part in (1, 2)]
+    for part, state in enumerate(states, 1):
+        survey(model, files=docs, plugins=plugins, shard=(part, 2), state=state)
+    same_numbers(whole, merge(states))

@@ -1011,6 +1011,7 @@ psc_host_read_entry = ctypes.CFUNCTYPE(
     ctypes.POINTER(ctypes.c_int32),
     ctypes.c_void_p,
 )
+psc_host_document_name = ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64)
 
 
 class psc_host(ctypes.Structure):
@@ -1086,6 +1087,7 @@ class psc_host(ctypes.Structure):
     place: Any
     tanh: Any
     read_entry: Any
+    document_name: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1159,6 +1161,7 @@ class psc_host(ctypes.Structure):
         ("place", psc_host_place),
         ("tanh", psc_host_tanh),
         ("read_entry", psc_host_read_entry),
+        ("document_name", psc_host_document_name),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -1316,6 +1319,8 @@ class psc_result_run(ctypes.Structure):
             setattr(self, member, value)
 
 
+psc_corpus_totals_document_name = ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_int64, ctypes.c_void_p)
+
 
 class psc_corpus_totals(ctypes.Structure):
     struct_size: int
@@ -1330,6 +1335,8 @@ class psc_corpus_totals(ctypes.Structure):
     seed: int
     population: int
     stopped: int
+    document_name: Any
+    document_payload: Address
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("documents", ctypes.c_int64),
@@ -1343,6 +1350,8 @@ class psc_corpus_totals(ctypes.Structure):
         ("seed", ctypes.c_int64),
         ("population", ctypes.c_int64),
         ("stopped", ctypes.c_int32),
+        ("document_name", psc_corpus_totals_document_name),
+        ("document_payload", ctypes.c_void_p),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2608,6 +2617,10 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         (ctypes.POINTER(psc_window), ctypes.c_void_p, ctypes.POINTER(psc_error)),
     ),
     "psc_corpus_get_totals": (None, (ctypes.POINTER(psc_corpus_totals), ctypes.c_void_p)),
+    "psc_corpus_document_name": (
+        None,
+        (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int64),
+    ),
     "psc_corpus_progress": (ctypes.c_double, (ctypes.c_void_p,)),
     "psc_corpus_tell": (
         ctypes.c_int,
@@ -2628,6 +2641,12 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.POINTER(psc_error),
         ),
     ),
+    "psc_corpus_names_add": (
+        ctypes.c_int,
+        (ctypes.POINTER(ctypes.c_void_p), ctypes.c_char_p, ctypes.POINTER(psc_error)),
+    ),
+    "psc_corpus_names_give": (None, (ctypes.POINTER(psc_corpus_totals), ctypes.c_void_p)),
+    "psc_corpus_names_close": (None, (ctypes.POINTER(ctypes.c_void_p),)),
     "psc_limits_open": (
         ctypes.c_int,
         (ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p, ctypes.POINTER(psc_error)),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .._c import structures as c
-from .._c.library import call
+from .._c.library import call, library
 from ..errors import InputError, PythiascopeError
 from ..plugins.given import PluginGiven, objects_of, recorded
 from ..runtime.session import OwnedResults
@@ -24,6 +24,7 @@ class _Parts:
     def __init__(self) -> None:
         self.totals = c.psc_corpus_totals()
         self.setup: dict[str, Any] | None = None
+        self.names = ctypes.c_void_p()  # of the documents
         self._identity = (ctypes.c_char * 33)()
         self._n = ctypes.c_int32()
         self._given = (ctypes.c_ubyte * c.PSC_CORPUS_SHARDS)()
@@ -40,12 +41,17 @@ class _Parts:
                 ctypes.addressof(self._given),
                 place,
             )
+            call("psc_corpus_names_add", ctypes.byref(self.names), place)
             if self.setup is None:
                 self.setup = setup
             if setup != self.setup:
                 raise InputError("it was made with different targets, plugins or interventions")
         except PythiascopeError as failure:
             raise states.state_error(path, failure) from None
+
+    def close(self) -> None:
+        """Frees the names."""
+        library().psc_corpus_names_close(ctypes.byref(self.names))
 
     def check_complete(self) -> None:
         n = self._n.value
@@ -75,7 +81,9 @@ def merge_states(
             raise states.state_error(paths[0], failure) from None
         for path in paths:
             call("psc_session_state_merge", session.pointer, os.fsencode(path))
+        library().psc_corpus_names_give(ctypes.byref(parts.totals), parts.names)
         session.report(parts.totals)
         return session.take_results()
     finally:
         session.close()
+        parts.close()
