@@ -70,7 +70,7 @@ check 'the file behind it' grep -qE 'named/d.txt(",|"$)' "$work/names/results.js
 check 'an empty file names nothing' sh -c "! grep -q 'b.jsonl' '$work/names/results.json'"
 check 'and the summary' grep -qE 'L[0-9]+N[0-9]+ [0-9.]+ in .*named/.* at token [0-9]+:' "$work/names.stdout"
 for part in 1 2; do
-    check "part $part of them" named names_part --shard $part/2 --state "$work/names$part.state"
+    check "part $part of them" named names_part$part --shard $part/2 --state "$work/names$part.state"
 done
 check 'named parts' "$program" merge "$work/names1.state" "$work/names2.state" --out "$work/names_merged" >"$work/stdout"
 check 'have the same names' same names names_merged

@@ -275,7 +275,7 @@ def test_contexts_name_their_documents_as_the_programs(model, docs, tmp_path):
     )
     whole = survey(model, files=docs, plugins=plugins)
     check_program(whole, tmp_path, finished)
-    values = whole["neurons"].values
+    values = whole.sections["neurons"].values
     named = dict(zip(values["document_numbers"], values["document_names"], strict=True))
     assert named[1] == str(docs / "a" / "two.md")
     assert named[3] == f"{docs / 'c.jsonl'}, document 1"

@@ -79,7 +79,8 @@ static void check_names(const psc_corpus *corpus, int known) {
 
 static psc_model *open_model(void) {
     psc_model *model = NULL;
-    cr_assert_eq(psc_model_open(&model, NULL, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_model_open(&model, PSC_SOURCE_DIR "/models/books-5m", &error), PSC_OK, "%s",
+        error.message);
     return model;
 }
 
