@@ -54,6 +54,9 @@ need_debian() {
         need_command c++ g++ # the public headers are compiled as C++ too
         need_command xmllint libxml2-utils # macOS has it
         need_command jq jq # reads results.json in tests of the program
+        need_command zsh zsh # completes the program's words, with fish; mandoc reads its man page
+        need_command fish fish
+        need_command mandoc mandoc
         need_command node nodejs # runs a viewer's own code on graph.json
         if ! command -v google-chrome >/dev/null 2>&1; then need_command chromium chromium; fi
         need_command python3 python3 # tools/python_environment.sh installs the rest with pip

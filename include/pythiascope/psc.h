@@ -163,7 +163,8 @@ typedef struct psc_token {
 PSC_API psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model,
     const char *text, size_t bytes, bool bos, psc_error *error);
 /* The beginning-of-text token: the bos_token of tokenizer_config.json; else the bos_token_id of
- * config.json, if it is an added token or there is no tokenizer; else <|endoftext|>. -1: none. */
+ * config.json, if it is an added token or there is no tokenizer; else <|endoftext|>. -1: none, or that of
+ * config.json is outside the vocabulary. */
 PSC_API int32_t psc_model_bos(const psc_model *model);
 /* Whether generation ends at this token, as in transformers: at eos_token_id of
  * generation_config.json if the folder has that file, otherwise at config.json's. */

@@ -10,6 +10,7 @@
 #include "page_plan.h"
 #include "page_text.h"
 #include "page_vocabulary.h"
+#include "report.h"
 
 enum { ARRAY_BYTES = 250, SECTION_BYTES = 200, TOKEN_BYTES = 110, NOTES_BYTES = 5000 };
 
@@ -225,6 +226,9 @@ static void put_section(data_writer *w, int run, int index, bool is_first) {
     psc_json_object_in_list(json_of(w), is_first);
     psc_page_put_text(&w->texts, "name", section.name);
     psc_page_put_text(&w->texts, "version", section.version);
+    const char *described =
+        psc_report_section_page(psc_results_version(results), section.name, section.version);
+    if (described) psc_page_put_text(&w->texts, "docs", described);
     int64_t aside = psc_page_share(&w->texts, 4);
     put_options(w, run, index, section.n_options);
     put_arrays(w, "arrays", section.n_arrays, &m);

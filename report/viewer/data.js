@@ -240,6 +240,7 @@ export class Section {
     this.run = run;
     this.name = given.name;
     this.version = given.version;
+    this.docs = given.docs || null; // the manual's page about it
     this.options = given.options || {};
     this.summary = given.summary || [];
     this.values = new Map(Object.entries(given.values || {}));

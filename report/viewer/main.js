@@ -71,7 +71,8 @@ function drawSection(section, parts, page) {
     el("h2", null, section.name),
     two ? el("p", { class: "note only" }, `In one run only: ${section.run.label}.`) : null,
     words(section, parts),
-    parts.map((part) => drawPart(part, page))
+    parts.map((part) => drawPart(part, page)),
+    section.docs ? el("p", { class: "note docs" }, `See ${section.docs}.`) : null
   );
 }
 

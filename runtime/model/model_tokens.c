@@ -20,8 +20,15 @@ bool psc_model_expects_bos(const psc_model *model) {
     return model->tokenizer && psc_tokenizer_adds_bos(model->tokenizer);
 }
 
+/* The config names an id that no token has, and the tokenizer names none. */
+static bool has_unknown_bos(const psc_model *model) {
+    return model->tokenizer && model->config.bos_outside >= 0 &&
+           !psc_tokenizer_names_bos(model->tokenizer);
+}
+
 int32_t psc_model_bos(const psc_model *model) {
     const psc_config *config = &model->config;
+    if (has_unknown_bos(model)) return -1;
     int32_t id = config->bos_id;
     if (model->tokenizer) id = psc_tokenizer_bos_of(model->tokenizer, config->bos_given ? id : -1);
     return id < (int64_t)config->d_vocab ? id : -1;
@@ -30,7 +37,7 @@ int32_t psc_model_bos(const psc_model *model) {
 psc_status psc_model_ask_bos(int32_t *out, const psc_model *model, psc_error *error) {
     const psc_config *config = &model->config;
     *out = psc_model_bos(model);
-    if (model->tokenizer && config->bos_outside >= 0 && !psc_tokenizer_names_bos(model->tokenizer))
+    if (has_unknown_bos(model))
         return psc_fail(error, PSC_ERROR_INPUT,
             "%s: bos_token_id %lld of config.json is outside the vocabulary of %d ids, so the "
             "beginning token is unknown; correct it, or leave the beginning token out",

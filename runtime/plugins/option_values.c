@@ -3,6 +3,8 @@
  * plugin's structure by offsets only. */
 #include "plugin_options.h"
 
+#include "suggest.h"
+
 #include <float.h>
 #include <math.h>
 #include <stdbool.h>
@@ -204,16 +206,31 @@ static void describe(
     }
 }
 
+/* "; did you mean WORD?" for the first of the words joined by + that the option does not take. */
+static const char *suggest_word(
+    char out[PSC_SUGGEST_TEXT], const psc_option_description *option, const char *text) {
+    *out = 0;
+    if (option->kind != PSC_OPTION_WORD && option->kind != PSC_OPTION_WORDS) return out;
+    size_t length = strcspn(text, "+");
+    while (find_word(option->words, text, length) >= 0 && text[length]) {
+        text += length + 1;
+        length = strcspn(text, "+");
+    }
+    psc_suggestion near = psc_suggest(text, length);
+    for (int i = 0; option->words[i]; i++) psc_suggest_name(&near, option->words[i]);
+    return psc_suggest_text(out, &near, "");
+}
+
 psc_status psc_options_read(void *fields, const psc_option *options, int32_t n,
     const psc_plugin *plugin, const psc_option_setting *setting, psc_error *error) {
     for (int32_t i = 0; i < n; i++) {
         const psc_option_description *option = &plugin->options[i];
         option_value value;
         if (!find_value(option, options[i].value, setting, &value)) {
-            char takes[256];
+            char takes[256], hint[PSC_SUGGEST_TEXT];
             describe(takes, sizeof takes, option, setting->model);
-            return psc_fail(error, PSC_ERROR_INPUT, "plugin %s: %s=%.40s is not %s", plugin->name,
-                option->key, options[i].value, takes);
+            return psc_fail(error, PSC_ERROR_INPUT, "plugin %s: %s=%.40s is not %s%s", plugin->name,
+                option->key, options[i].value, takes, suggest_word(hint, option, options[i].value));
         }
         if (fields) memcpy((char *)fields + option->offset, &value, size_of_kind(option->kind));
     }

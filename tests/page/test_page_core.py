@@ -60,6 +60,13 @@ def test_the_spine_has_every_token(prompt: Made, open_page: Opener) -> None:
     assert chips == [token["text"].replace(" ", "·") for token in tokens]
 
 
+def test_every_section_names_its_page_of_the_manual(prompt: Made, open_page: Opener) -> None:
+    page = open_page(prompt).page
+    names = list(prompt.results["plugins"])
+    notes = page.locator(".section > .docs").all_text_contents()
+    assert notes == [f"See docs/plugins/{name}.md." for name in names]
+
+
 def test_hover_selects_a_token_and_a_click_locks_it(prompt: Made, open_page: Opener) -> None:
     page = open_page(prompt).page
     chip(page, 3).hover()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import pythiascope
 from pythiascope import InputError, Model
+from pythiascope.runtime.opened import embedded_folder
 
 TEXT = "Die Sonne — the sun — rose over 東京 🌅."
 
@@ -146,3 +150,17 @@ def test_a_model_without_a_tokenizer_takes_ids(bare_folder: str) -> None:
             bare.to_string(ids)
         assert bare.to_str_tokens([1, 2]) == ["#1", "#2"]
         assert (bare.generate(ids, 5) == full.generate(ids, 5)).all()
+
+
+def test_a_beginning_token_outside_the_vocabulary_is_not_replaced(tmp_path: Path) -> None:
+    folder = embedded_folder()
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).symlink_to(os.path.join(folder, name))
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    config["bos_token_id"] = 99999
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with Model(str(tmp_path)) as outside:
+        for given in ("The sun", [5, 6]):
+            with pytest.raises(InputError, match="beginning"):
+                outside(given, prepend_bos=True)
