@@ -1,6 +1,6 @@
-/* Four places, the first that holds the file: <the program's folder>/../share/pythiascope, the
- * program's folder (in a Python wheel), the source tree, PSC_DATADIR/pythiascope. The first two
- * move with the installation. */
+/* Three places, the first that holds the file: <the program's folder>/../share/pythiascope, the
+ * program's folder (in a Python wheel and in a build), PSC_DATADIR/pythiascope. The first two move
+ * with the installation. */
 #include "embedded_model.h"
 
 #include <stdbool.h>
@@ -44,14 +44,13 @@ static bool find(char *out, size_t size, const char *name, const char *file) {
         if (is_there(out, size, place, name, file)) return true;
         if (is_there(out, size, program, name, file)) return true;
     }
-    return is_there(out, size, PSC_SOURCE_DIR, name, file) ||
-           is_there(out, size, PSC_DATADIR "/pythiascope", name, file);
+    return is_there(out, size, PSC_DATADIR "/pythiascope", name, file);
 }
 
 psc_status cli_find_embedded(char *out, size_t size, psc_error *error) {
     if (find(out, size, "books-5m", "/config.json")) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "the embedded model is neither installed nor in the source tree; pass --model MODEL");
+        "the embedded model is neither installed nor beside the program; pass --model MODEL");
 }
 
 bool cli_find_embedded_named(char *out, size_t size, const char *model) {
@@ -72,5 +71,5 @@ bool cli_find_embedded_named(char *out, size_t size, const char *model) {
 psc_status cli_find_english_forms(char *out, size_t size, psc_error *error) {
     if (find(out, size, "forms/english.tsv", "")) return PSC_OK;
     return psc_fail(error, PSC_ERROR_INPUT,
-        "the list of English forms is neither installed nor in the source tree; pass a FILE");
+        "the list of English forms is neither installed nor beside the program; pass a FILE");
 }

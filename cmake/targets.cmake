@@ -13,6 +13,7 @@ target_include_directories(pythiascope INTERFACE
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include/pythiascope>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/pythiascope>)
 target_link_libraries(pythiascope PRIVATE ${psc_libraries})
+target_link_options(pythiascope PRIVATE ${psc_hardening_links})
 
 file(GLOB cli_sources CONFIGURE_DEPENDS cli/*.c cli/verbs/*.c)
 if(PSC_PULL)
@@ -22,14 +23,13 @@ add_executable(psc_program ${cli_sources} ${hub_sources} ${psc_objects})
 set_target_properties(psc_program PROPERTIES OUTPUT_NAME pythiascope
   RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 target_include_directories(psc_program PRIVATE include/pythiascope cli report)
-set(program_source ${CMAKE_SOURCE_DIR})
 set(program_data ${CMAKE_INSTALL_FULL_DATADIR})
-if(PSC_PYTHON_PACKAGE) # a wheel has the models beside the program
-  set(program_source /nonexistent)
+if(PSC_PYTHON_PACKAGE) # a wheel has the models beside the program, and so has a build
   set(program_data /nonexistent)
+else()
+  file(CREATE_LINK ${CMAKE_SOURCE_DIR}/models ${CMAKE_BINARY_DIR}/models SYMBOLIC)
 endif()
-target_compile_definitions(psc_program PRIVATE PSC_SOURCE_DIR="${program_source}"
-  PSC_DATADIR="${program_data}")
+target_compile_definitions(psc_program PRIVATE PSC_DATADIR="${program_data}")
 target_link_libraries(psc_program PRIVATE psc_flags ${psc_libraries})
 if(PSC_PULL)
   target_include_directories(psc_program PRIVATE cli/hub)
