@@ -175,21 +175,6 @@ char *psc_path_join(const char *folder, const char *name) {
     return path;
 }
 
-/* Syncs the directory of path, so that a rename survives a crash. Some file systems cannot sync a
- * directory; the file itself is safe by then, so this does not fail. */
-static void sync_parent(const char *path) {
-    char *folder = strdup(path);
-    if (!folder) return;
-    char *slash = strrchr(folder, '/');
-    if (slash) slash[slash == folder] = 0;
-    int fd = open(slash ? folder : ".", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    free(folder);
-}
-
 static int write_all(int fd, const char *data, size_t size) {
     while (size > 0) {
         ssize_t n = write(fd, data, size);
@@ -201,76 +186,61 @@ static int write_all(int fd, const char *data, size_t size) {
     return 0;
 }
 
-/* Opens a new file beside path; *temporary, its name, belongs to the caller. -1 after setting
- * error. */
-static int open_beside(char **temporary, const char *path, psc_error *error) {
-    size_t length = strlen(path) + 32;
-    int fd = -1;
+/* What is no regular file is refused, because a rename would replace a device or a pipe. */
+static psc_status open_beside(psc_temporary *out, const char *path, psc_error *error) {
     struct stat found;
-    *temporary = NULL;
-    if (!*path) {
-        psc_fail(error, PSC_ERROR_INPUT, "the name of the file to write is empty; give it a name");
-        return -1;
-    }
-    if (stat(path, &found) == 0 && !S_ISREG(found.st_mode)) { /* a rename would replace a device */
-        psc_fail(error, PSC_ERROR_INPUT, "%s is not a regular file", path);
-        return -1;
-    }
-    *temporary = malloc(length);
-    if (!*temporary) {
-        psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write %s", path);
-        return -1;
-    }
-    for (int i = 0; i < 100 && fd < 0; i++) {
-        snprintf(*temporary, length, "%s.tmp-%ld-%d", path, (long)getpid(), i);
-        fd = open(*temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd < 0 && errno != EEXIST) break;
-    }
-    if (fd < 0) psc_fail(error, PSC_ERROR_IO, "cannot write %s: %s", path, strerror(errno));
-    return fd;
+    if (!*path)
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "the name of the file to write is empty; give it a name");
+    if (stat(path, &found) == 0 && !S_ISREG(found.st_mode))
+        return psc_fail(error, PSC_ERROR_INPUT, "%s is not a regular file", path);
+    return psc_temporary_open(out, path, "cannot write", error);
 }
 
-psc_status psc_replace_file(const char *path, const void *data, size_t size, psc_error *error) {
-    char *temporary;
-    psc_error refused = {0};
-    const int fd = open_beside(&temporary, path, &refused);
-    psc_status status = PSC_OK;
-    if (fd < 0) {
-        free(temporary);
-        return psc_fail(error, refused.status, "%s", refused.message);
-    }
-    bool written = write_all(fd, data, size) == 0 && fsync(fd) == 0;
-    if (!written)
-        status = psc_fail(error, PSC_ERROR_IO, "cannot write %s: %s", path, strerror(errno));
-    if (close(fd) != 0 && written)
-        status = psc_fail(error, PSC_ERROR_IO, "cannot write %s: %s", path, strerror(errno));
-    if (!status && rename(temporary, path) != 0)
-        status = psc_fail(error, PSC_ERROR_IO, "cannot rename the temporary file to %s: %s", path,
-            strerror(errno));
-    if (status)
-        unlink(temporary);
-    else
-        sync_parent(path);
-    free(temporary);
+static psc_status replace_file(const char *path, const void *data, size_t size, psc_error *error) {
+    psc_temporary temporary;
+    psc_status status = open_beside(&temporary, path, error);
+    if (status) return status;
+    if (write_all(temporary.fd, data, size) == 0)
+        return psc_temporary_commit(&temporary, path, error);
+    status = psc_fail(error, PSC_ERROR_IO, "cannot write %s: %s", path, strerror(errno));
+    psc_temporary_close(&temporary);
     return status;
 }
 
+psc_status psc_replace_file(const char *path, const void *data, size_t size, psc_error *error) {
+    sigset_t before;
+    psc_signals_hold(&before);
+    const psc_status status = replace_file(path, data, size, error);
+    psc_signals_release(&before);
+    return status;
+}
+
+/* The file that a link names, to be freed by free(); null for a new file. */
+static psc_status resolve(char **out, const char *path, psc_error *error) {
+    *out = realpath(path, NULL);
+    if (*out || errno == ENOENT) return PSC_OK;
+    return psc_fail(error, errno == ENOMEM ? PSC_ERROR_MEMORY : PSC_ERROR_IO, "cannot write %s: %s",
+        path, strerror(errno));
+}
+
 psc_status psc_write_file(const char *path, const void *data, size_t size, psc_error *error) {
-    char *named = realpath(path, NULL); /* null: a new file */
-    const psc_status status = psc_replace_file(named ? named : path, data, size, error);
+    char *named;
+    psc_status status = resolve(&named, path, error);
+    if (!status) status = psc_replace_file(named ? named : path, data, size, error);
     free(named);
     return status;
 }
 
 psc_status psc_check_file(const char *path, psc_error *error) {
-    char *named = realpath(path, NULL), *temporary; /* null: a new file */
-    psc_error refused = {0};
-    const int fd = open_beside(&temporary, named ? named : path, &refused);
-    if (fd >= 0) {
-        close(fd);
-        unlink(temporary);
-    }
-    free(temporary);
+    char *named;
+    psc_temporary temporary = {NULL, -1};
+    sigset_t before;
+    psc_signals_hold(&before);
+    psc_status status = resolve(&named, path, error);
+    if (!status) status = open_beside(&temporary, named ? named : path, error);
+    psc_temporary_close(&temporary);
+    psc_signals_release(&before);
     free(named);
-    return fd >= 0 ? PSC_OK : psc_fail(error, refused.status, "%s", refused.message);
+    return status;
 }

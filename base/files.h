@@ -7,6 +7,7 @@
 
 #include "psc_error.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -54,7 +55,37 @@ bool psc_path_ends(const char *path, const char *suffix);
 /* folder/name in fresh memory, which the caller frees by free(); null when memory runs out. */
 char *psc_path_join(const char *folder, const char *name);
 
-/* Writes data to a temporary file beside path, syncs it and renames it onto path. If path is a
+/* The rule for what appears whole or not at all. It is written under a temporary name beside its
+ * target, .<name>.psc-tmp, which is fixed and held by a lock. Two processes never write under one
+ * name: the second waits for five seconds, then gets an error. What a killed process left is removed
+ * when the same target is written or checked next. A file found under the name is never written
+ * to, and a link never followed. Where the file system has no locks, the name gets the process's
+ * number, and what a killed process left stays. */
+typedef struct psc_temporary {
+    char *path; /* null: closed */
+    int fd;     /* new and empty, for reading and writing */
+} psc_temporary;
+
+/* cannot begins the error's sentence: "cannot write". */
+psc_status psc_temporary_open(
+    psc_temporary *out, const char *path, const char *cannot, psc_error *error);
+/* Syncs the file, gives it its name by a rename and closes it; on failure the file is removed. */
+psc_status psc_temporary_commit(psc_temporary *temporary, const char *path, psc_error *error);
+/* Removes the file unless it was committed. Does nothing for {NULL, -1}, as which it leaves it. */
+void psc_temporary_close(psc_temporary *temporary);
+
+/* Syncs a folder, where the file system can. */
+void psc_folder_sync(const char *path);
+/* Removes what path names, a folder with all that is in it; follows no link. 0 also if nothing is
+ * there, or -1 with errno set. */
+int psc_folder_remove(const char *path);
+
+/* Keep INT, TERM and HUP from this thread, so that they wait until a file or folder is whole. The
+ * calls below do so themselves. SIGQUIT still ends the process at once, as SIGKILL does. */
+void psc_signals_hold(sigset_t *before);
+void psc_signals_release(const sigset_t *before);
+
+/* Writes data to the temporary file of path, syncs it and renames it onto path. If path is a
  * symbolic link, the link stays and the file that it names is replaced. */
 psc_status psc_write_file(const char *path, const void *data, size_t size, psc_error *error);
 /* The same, but a symbolic link is replaced itself: for folders where others may plant one. */
@@ -63,8 +94,9 @@ psc_status psc_replace_file(const char *path, const void *data, size_t size, psc
 psc_status psc_check_file(const char *path, psc_error *error);
 
 /* A directory that appears under its name whole or not at all: the files go to a temporary
- * directory beside it, which commit syncs and renames. The target must not exist or must be an
- * empty directory; its parent must exist and be writable. */
+ * directory beside it, .<name>.psc-tmp.d, which commit syncs and renames. The target must not exist
+ * or must be an empty directory; its parent must exist and be writable. From begin to commit or
+ * abort INT, TERM and HUP are kept from the thread. */
 typedef struct psc_output psc_output;
 
 psc_status psc_output_begin(psc_output **out, const char *path, psc_error *error);

@@ -1,6 +1,7 @@
 /* An output directory that appears whole or not at all.
- *   begin:  creates <parent>/.<name>.partial-<pid>-<n>/ beside the target
- *   commit: syncs every file and the directory, then gives it its name by one rename
+ *   begin:  locks the target's temporary name (temporary.c), creates .<name>.psc-tmp.d/ beside it
+ *   commit: syncs every file and the directories, then gives it its name by one rename
+ *   abort:  removes the files by the names that are known, which needs no memory
  * POSIX lets a directory be renamed onto an empty one and refuses one that is not empty. A target
  * that another program fills meanwhile is therefore never lost. */
 #undef _XOPEN_SOURCE
@@ -10,20 +11,25 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 struct psc_output {
-    char *target;    /* no trailing slash; resolved when it existed */
+    char *target; /* no trailing slash; resolved when it existed */
+    psc_temporary lock;
     char *temporary; /* a sibling of target; null before it exists */
     mode_t mode;     /* of the empty directory that it replaces; 0 for none */
+    char **files;    /* [n_files] paths in temporary, in the order of their making */
+    size_t n_files, room;
+    sigset_t before; /* the thread's signals */
 };
 
+#define CANNOT "cannot create the output folder"
+
 static psc_status refuse(psc_error *error, const char *path, const char *reason) {
-    return psc_fail(error, PSC_ERROR_IO, "cannot create the output folder %s: %s", path, reason);
+    return psc_fail(error, PSC_ERROR_IO, CANNOT " %s: %s", path, reason);
 }
 
 /* 1 when the directory holds no entry, 0 when it holds some, -1 when it cannot be read. */
@@ -61,31 +67,38 @@ static psc_status check_target(psc_output *output, const char *path, psc_error *
     return PSC_OK;
 }
 
-/* Makes the temporary sibling. */
+/* Makes the temporary sibling, in place of one that a killed process left. */
 static psc_status make_temporary(psc_output *output, const char *path, psc_error *error) {
+    static const char suffix[] = ".d";
     const char *slash = strrchr(output->target, '/');
-    const char *name = slash ? slash + 1 : output->target;
-    int parent = (int)(name - output->target); /* characters of the parent, its slash included */
-    size_t length = strlen(output->target) + 48;
-    if (!*name) return refuse(error, path, "it is the root of the file system");
-    output->temporary = malloc(length);
-    if (!output->temporary)
-        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
-    for (int i = 0; i < 100; i++) {
-        snprintf(output->temporary, length, "%.*s.%s.partial-%ld-%d", parent, output->target, name,
-            (long)getpid(), i);
-        if (mkdir(output->temporary, 0777) == 0) return PSC_OK;
-        if (errno != EEXIST) break;
-    }
-    free(output->temporary);
-    output->temporary = NULL;
-    return refuse(error, path, strerror(errno));
+    if (slash && !slash[1]) return refuse(error, path, "it is the root of the file system");
+    psc_status status = psc_temporary_open(&output->lock, output->target, CANNOT, error);
+    if (status) return status;
+    const size_t n = strlen(output->lock.path);
+    char *folder = malloc(n + sizeof suffix);
+    if (!folder) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
+    memcpy(folder, output->lock.path, n);
+    memcpy(folder + n, suffix, sizeof suffix);
+    if (psc_folder_remove(folder) != 0)
+        status = psc_fail(error, PSC_ERROR_IO,
+            CANNOT
+            " %.300s: its temporary folder %.300s exists and cannot be removed (%s); remove it",
+            path, folder, strerror(errno));
+    else if (mkdir(folder, 0777) != 0)
+        status = refuse(error, path, strerror(errno));
+    if (status)
+        free(folder);
+    else
+        output->temporary = folder;
+    return status;
 }
 
 psc_status psc_output_begin(psc_output **out, const char *path, psc_error *error) {
     psc_output *output = calloc(1, sizeof *output);
     *out = NULL;
     if (!output) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for an output folder");
+    output->lock.fd = -1;
+    psc_signals_hold(&output->before);
     psc_status status = check_target(output, path, error);
     if (!status) status = make_temporary(output, path, error);
     if (status) {
@@ -123,17 +136,32 @@ static bool make_folders(char *path, size_t root) {
     return true;
 }
 
+/* Takes the path, which the output frees, before its file is made; false without memory. */
+static bool keep_path(psc_output *output, char *path) {
+    if (output->n_files == output->room) {
+        const size_t room = output->room ? 2 * output->room : 8;
+        char **more = realloc(output->files, room * sizeof *more);
+        if (!more) return false;
+        output->files = more;
+        output->room = room;
+    }
+    output->files[output->n_files++] = path;
+    return true;
+}
+
 psc_status psc_output_open(FILE **file, psc_output *output, const char *name, psc_error *error) {
     *file = NULL;
     if (!is_inside(name))
         return psc_fail(
             error, PSC_ERROR_INPUT, "%s is not a plain path inside the output folder", name);
     char *path = psc_path_join(output->temporary, name);
-    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write %s", name);
+    if (!path || !keep_path(output, path)) {
+        free(path);
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write %s", name);
+    }
     int fd = -1;
     if (make_folders(path, strlen(output->temporary) + 1))
         fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    free(path);
     if (fd < 0) return cannot_write(output, name, error);
     *file = fdopen(fd, "wb");
     if (*file) return PSC_OK;
@@ -161,53 +189,44 @@ psc_status psc_output_write(
     return psc_output_close(&file, output, name, error);
 }
 
-/* The rename is durable once the parent is synced. A file system that cannot sync is not an
- * error. */
-static void sync_directory(const char *path) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    fsync(fd);
-    close(fd);
+typedef void (*folder_fn)(const char *path);
+
+static void remove_folder(const char *path) {
+    rmdir(path);
 }
 
-typedef void (*inside_fn)(int folder, const char *name);
+/* Calls fn for the folders of path below its first `root` bytes, the inner ones first. */
+static void visit_folders(char *path, size_t root, folder_fn fn) {
+    for (char *end = path + strlen(path); end > path + root; end--) {
+        if (*end != '/') continue;
+        *end = 0;
+        fn(path);
+        *end = '/';
+    }
+}
 
-/* Calls fn for what is in the directory, the folders in it last of what they hold, then closes it.
- * Symbolic links are not followed. */
-static void visit(int fd, inside_fn fn) {
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        if (fd >= 0) close(fd);
+/* The files, then the folders, which must be empty. */
+static void remove_files(psc_output *o) {
+    const size_t root = strlen(o->temporary);
+    for (size_t i = 0; i < o->n_files; i++) unlink(o->files[i]);
+    for (size_t i = o->n_files; i-- > 0;) visit_folders(o->files[i], root, remove_folder);
+    if (rmdir(o->temporary) != 0) psc_folder_remove(o->temporary); /* another program put more */
+}
+
+/* Syncs the folders of file i, unless the file before is in the same one. */
+static void sync_folders(psc_output *o, size_t i) {
+    char *path = o->files[i];
+    const size_t n = (size_t)(strrchr(path, '/') - path) + 1;
+    if (i > 0 && strncmp(o->files[i - 1], path, n) == 0 && !strchr(o->files[i - 1] + n, '/'))
         return;
-    }
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        visit(openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), fn);
-        fn(fd, entry->d_name);
-    }
-    closedir(dir);
-}
-
-static void sync_inside(int folder, const char *name) {
-    int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) return;
-    fsync(fd);
-    close(fd);
-}
-
-static void remove_inside(int folder, const char *name) {
-    if (unlinkat(folder, name, 0) != 0) unlinkat(folder, name, AT_REMOVEDIR);
-}
-
-static int open_directory(const char *path) {
-    return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    visit_folders(path, strlen(o->temporary), psc_folder_sync);
 }
 
 psc_status psc_output_commit(psc_output **output, psc_error *error) {
     psc_output *o = *output;
     if (o->mode) chmod(o->temporary, o->mode);
-    visit(open_directory(o->temporary), sync_inside);
-    sync_directory(o->temporary);
+    for (size_t i = 0; i < o->n_files; i++) sync_folders(o, i);
+    psc_folder_sync(o->temporary);
     if (rename(o->temporary, o->target) != 0) {
         bool filled = errno == ENOTEMPTY || errno == EEXIST;
         psc_status status =
@@ -219,19 +238,22 @@ psc_status psc_output_commit(psc_output **output, psc_error *error) {
     o->temporary = NULL;
     char *slash = strrchr(o->target, '/');
     if (slash) slash[slash == o->target] = 0;
-    sync_directory(slash ? o->target : ".");
+    psc_folder_sync(slash ? o->target : "."); /* makes the rename durable */
     psc_output_abort(output);
     return PSC_OK;
 }
 
 void psc_output_abort(psc_output **output) {
-    if (!*output) return;
-    if ((*output)->temporary) {
-        visit(open_directory((*output)->temporary), remove_inside);
-        rmdir((*output)->temporary);
-    }
-    free((*output)->temporary);
-    free((*output)->target);
-    free(*output);
+    psc_output *o = *output;
+    if (!o) return;
+    const sigset_t before = o->before;
+    if (o->temporary) remove_files(o);
+    psc_temporary_close(&o->lock);
+    for (size_t i = 0; i < o->n_files; i++) free(o->files[i]);
+    free(o->files);
+    free(o->temporary);
+    free(o->target);
+    free(o);
     *output = NULL;
+    psc_signals_release(&before);
 }

@@ -336,7 +336,7 @@ check 'a full disk left files' test -z "$(ls -d "$work"/limited "$work"/.limited
 "$program" analyze --text a --out "$work/out" >/dev/null 2>&1
 check 'a good run writes its folder' test -s "$work/out/results.json" -a \
     -s "$work/out/tensors.safetensors"
-check 'no partial files remain' test -z "$(find "$work" -name '*.partial*')"
+check 'no partial files remain' test -z "$(find "$work" -name '*.psc-tmp*')"
 mkdir "$work/empty"
 "$program" analyze --text a --out "$work/empty" >/dev/null 2>&1
 check 'an empty folder is accepted' test -s "$work/empty/results.json"

@@ -145,6 +145,6 @@ echo '<!doctype html>older' >"$work/older.html"
 )
 check 'the file size limit was handled wrongly' test $? -eq "$failed"
 check 'an older page stays' grep -qx '<!doctype html>older' "$work/older.html"
-check 'no partial files remain' test -z "$(find "$work" -name '*.tmp-*' -o -name '*.partial*')"
+check 'no partial files remain' test -z "$(find "$work" -name '*.psc-tmp*')"
 
 conclude
