@@ -1,4 +1,4 @@
-/* What jansson 2.14 leaves to its caller when memory runs out.
+/* What jansson 2.14 does not do by itself when memory runs out.
  * Private to base/, runtime/, report/ and tests/.
  * Threads: reentrant.
  * Ownership: the caller frees a text by free(). */
@@ -21,7 +21,13 @@ static inline char *psc_json_dump(const json_t *value, size_t flags) {
     return NULL;
 }
 
-/* Why json_loads or json_loadb gave null: without memory it sets no sentence. */
+/* The value of n bytes of JSON; null after filling *why (which may be null) like json_loadb, which
+ * must not be called: jansson 2.14 loses bytes of texts and numbers, or writes past its memory, when
+ * the buffer of its lexer cannot grow. flags: JSON_REJECT_DUPLICATES, JSON_ALLOW_NUL,
+ * JSON_DECODE_INT_AS_REAL. */
+json_t *psc_json_load(const char *text, size_t n, size_t flags, json_error_t *why);
+
+/* Why psc_json_load gave null: without memory *why has no sentence. */
 static inline bool psc_json_no_memory(const json_error_t *why) {
     return !why->text[0];
 }
