@@ -70,11 +70,11 @@ static void blank_numbers(char *line, size_t n) {
 
 json_t *psc_json_line(char *line, size_t n, size_t flags, json_error_t *why) {
     *why = (json_error_t){0};
-    json_t *value = json_loadb(line, n, flags, why);
+    json_t *value = psc_json_load(line, n, flags, why);
     if (value || psc_json_no_memory(why) || json_error_code(why) == json_error_invalid_utf8)
         return value;
     blank_numbers(line, n);
-    return json_loadb(line, n, flags, why);
+    return psc_json_load(line, n, flags, why);
 }
 
 const char *psc_json_line_fault(const json_error_t *why) {

@@ -7,6 +7,7 @@
 
 #include "interventions.h"
 #include "report.h"
+#include "report_line.h"
 
 static psc_status no_memory(psc_error *error) {
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the state");
@@ -134,25 +135,14 @@ psc_status cli_setup_apply(psc_session *session, const json_t *setup, psc_error 
 
 /* --- the file -------------------------------------------------------------------------------- */
 
-/* The value's text, freed by free(); null without memory. json_dumps of jansson 2.14 leaves a key out
- * when its buffer cannot grow. */
-static char *text_of(const json_t *value) {
-    const size_t size = value ? json_dumpb(value, NULL, 0, JSON_COMPACT) : 0;
-    char *text = size > 0 ? malloc(size + 1) : NULL;
-    if (!text) return NULL;
-    text[size] = 0;
-    if (json_dumpb(value, text, size, JSON_COMPACT) == size) return text;
-    free(text);
-    return NULL;
-}
-
 psc_status cli_state_save(const psc_session *session, const char *path, const psc_corpus *corpus,
     json_t *setup, psc_error *error) {
     char *place = NULL;
     psc_status status = psc_corpus_tell(&place, corpus, error);
     if (status) return status;
-    json_t *client = json_pack("{s:o, s:O}", "place", json_loads(place, 0, NULL), "setup", setup);
-    char *text = text_of(client);
+    json_t *client = json_pack(
+        "{s:o, s:O}", "place", psc_report_value(place, strlen(place), NULL), "setup", setup);
+    char *text = psc_report_value_text(client);
     status =
         text ? psc_session_state_save(session, path, text, strlen(text), error) : no_memory(error);
     free(text);
@@ -169,8 +159,8 @@ psc_status cli_state_error(const char *path, psc_status status, psc_error *error
 
 static psc_status parse(cli_state *out, const char *text, size_t bytes, psc_error *error) {
     json_error_t why;
-    json_t *client = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &why);
-    if (!client && !why.text[0]) return no_memory(error); /* jansson has no sentence for it */
+    json_t *client = psc_report_value(text, bytes, &why);
+    if (!client && !why.text[0]) return no_memory(error);
     if (!client)
         return psc_fail(
             error, PSC_ERROR_INPUT, "its position and setup are not valid JSON: %s", why.text);
@@ -179,7 +169,7 @@ static psc_status parse(cli_state *out, const char *text, size_t bytes, psc_erro
     psc_status status = PSC_OK;
     if (!json_is_object(place) || !json_is_object(setup))
         status = psc_fail(error, PSC_ERROR_INPUT, "it has no position in a corpus or no setup");
-    else if (!(out->place = text_of(place)))
+    else if (!(out->place = psc_report_value_text(place)))
         status = no_memory(error);
     else
         out->setup = json_incref(setup);

@@ -1,10 +1,18 @@
-/* Lines of JSONL for the program, over base/jsonl.c. */
+/* JSON for the program, over base/json.h and base/jsonl.c. */
 #include "report_line.h"
 
 #include "json.h"
 #include "jsonl.h"
 
 #include <stdio.h>
+
+json_t *psc_report_value(const char *text, size_t n, json_error_t *why) {
+    return psc_json_load(text, n, JSON_REJECT_DUPLICATES, why);
+}
+
+char *psc_report_value_text(const json_t *value) {
+    return psc_json_dump(value, JSON_COMPACT);
+}
 
 json_t *psc_report_line(char *line, size_t n, char fault[PSC_REPORT_FAULT]) {
     json_error_t why;

@@ -33,7 +33,7 @@ static psc_status read_files(
     json_error_t why;
     psc_status status = psc_read_file(&text, &size, path, JSON_CAP, error);
     if (status != PSC_OK) return status;
-    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    json_t *root = psc_json_load(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
     free(text);
     psc_json_at document = {path, root, error, ""};
     if (!root && psc_json_no_memory(&why)) return psc_json_no_room(&document);

@@ -1,6 +1,8 @@
 /* An answer is kept in memory up to a cap, and must have arrived within two minutes. */
 #include "hub_get.h"
 
+#include "report_line.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -47,8 +49,10 @@ static psc_status parse(json_t **out, const answer *a, psc_error *error) {
     char host[256];
     json_error_t why;
     hub_host_of(host, sizeof host, a->request->url);
-    *out = json_loadb(a->text ? a->text : "", a->n, JSON_REJECT_DUPLICATES, &why);
+    *out = psc_report_value(a->text ? a->text : "", a->n, &why);
     if (*out) return PSC_OK;
+    if (!why.text[0])
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the hub's answer");
     return psc_fail(error, PSC_ERROR_IO,
         "%s: the answer of %s is not JSON (line %d: %.100s); check HF_ENDPOINT and proxies",
         a->request->subject, host, why.line, why.text);

@@ -176,7 +176,7 @@ static psc_status read_names(psc_corpus_names **out, const char *text, psc_error
     json_error_t why;
     *out = corpus_names_make();
     if (!*out) return no_memory(error);
-    json_t *place = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+    json_t *place = psc_json_load(text, strlen(text), JSON_REJECT_DUPLICATES, &why);
     psc_status status = PSC_OK;
     if (!place && psc_json_no_memory(&why))
         status = no_memory(error);

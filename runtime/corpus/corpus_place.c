@@ -127,7 +127,7 @@ static psc_status read_place(written_place *out, const char *text, psc_error *er
     if (strncmp(text, "corpus=", 7) == 0) /* "corpus=... window=...": before 0.2.0 */
         return psc_fail(error, PSC_ERROR_SUPPORT,
             "the recorded position in the corpus was written by version 0.1.0, which this version does not read; read the corpus from its start");
-    json_t *place = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+    json_t *place = psc_json_load(text, strlen(text), JSON_REJECT_DUPLICATES, &why);
     psc_status status = PSC_OK;
     if (!place && psc_json_no_memory(&why))
         status =

@@ -5,6 +5,7 @@
 
 #include "file_kind.h"
 #include "files.h"
+#include "json.h"
 #include "model_folder.h"
 
 #include <math.h>
@@ -169,9 +170,11 @@ static psc_status read_file(psc_config *out, const char *folder, const char *nam
     if (!status)
         status = psc_file_kind_refuse(psc_file_kind_of((unsigned char *)text, size), path, error);
     if (status) goto fail;
-    r.root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &parse);
+    r.root = psc_json_load(text, size, JSON_REJECT_DUPLICATES, &parse);
     if (r.root)
         status = fn(out, &r);
+    else if (psc_json_no_memory(&parse))
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to read %s", path);
     else
         status = psc_fail(error, PSC_ERROR_INPUT, "%s is not valid JSON: line %d: %s", path,
             parse.line, parse.text);

@@ -3,6 +3,7 @@
 #include "hub_cache.h"
 
 #include "files.h"
+#include "json.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -36,7 +37,7 @@ static bool lacks_shard(char *out, size_t size, const char *folder, const char *
     json_t *shard;
     bool lacks = false;
     const bool read = path && psc_read_file(&text, &n, path, INDEX_CAP, NULL) == PSC_OK;
-    json_t *root = read ? json_loadb(text, n, 0, NULL) : NULL;
+    json_t *root = read ? psc_json_load(text, n, 0, NULL) : NULL;
     json_object_foreach(json_object_get(root, "weight_map"), tensor, shard) {
         const char *name = json_string_value(shard);
         lacks = name && !strchr(name, '/') && !is_there(folder, name);

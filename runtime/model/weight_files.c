@@ -5,6 +5,7 @@
 #include "weight_files.h"
 
 #include "file_kind.h"
+#include "json.h"
 #include "model_folder.h"
 #include "safetensors_file.h"
 #include "torch_file.h"
@@ -159,10 +160,12 @@ static psc_status open_index(psc_tensors *set, const char *folder, const char *p
     size_t size;
     psc_status status = psc_read_file(&text, &size, path, INDEX_CAP, error);
     if (status) return status;
-    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &parse);
+    json_t *root = psc_json_load(text, size, JSON_REJECT_DUPLICATES, &parse);
     if (root) {
         const index_reader r = {folder, path, json_object_get(root, "weight_map"), add, error};
         status = open_shards(set, &r);
+    } else if (psc_json_no_memory(&parse)) {
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to read %s", path);
     } else {
         status =
             psc_file_kind_refuse(psc_file_kind_of((const unsigned char *)text, size), path, error);

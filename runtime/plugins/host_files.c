@@ -32,8 +32,10 @@ static psc_status read_config(json_t **out, const char *path, psc_error *error) 
     json_error_t parse;
     psc_status status = psc_read_file(&text, &size, path, CONFIG_CAP, error);
     if (status) return status;
-    *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &parse);
+    *out = psc_json_load(text, size, JSON_REJECT_DUPLICATES, &parse);
     free(text);
+    if (!*out && psc_json_no_memory(&parse))
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to read %s", path);
     if (!*out)
         return psc_fail(error, PSC_ERROR_INPUT, "%s is not valid JSON: %s (line %d)", path,
             parse.text, parse.line);

@@ -137,7 +137,7 @@ static psc_status check_bytes(state_file *file, size_t size, const char *path, p
     file->data = file->client + file->n_client;
     json_error_t why;
     file->header =
-        json_loadb(file->bytes + FIXED_BYTES, (size_t)n_header, JSON_REJECT_DUPLICATES, &why);
+        psc_json_load(file->bytes + FIXED_BYTES, (size_t)n_header, JSON_REJECT_DUPLICATES, &why);
     if (!file->header && psc_json_no_memory(&why))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the state of %s", path);
     return json_is_object(file->header) ? PSC_OK

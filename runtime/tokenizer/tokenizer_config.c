@@ -6,6 +6,7 @@
 #include "tokenizer_private.h"
 
 #include "files.h"
+#include "json.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -30,11 +31,11 @@ static psc_status read_object(
     if (!psc_path_exists(path)) goto done;
     status = psc_read_file(&data, &size, path, MAX_FILE, error);
     if (status) goto done;
-    *out = json_loadb(data, size, flags, &where);
-    if (!*out)
-        status = psc_fail(error,
-            json_error_code(&where) == json_error_out_of_memory ? PSC_ERROR_MEMORY
-                                                                : PSC_ERROR_INPUT,
+    *out = psc_json_load(data, size, flags, &where);
+    if (!*out && psc_json_no_memory(&where))
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to read %s", path);
+    else if (!*out)
+        status = psc_fail(error, PSC_ERROR_INPUT,
             "%s is not valid JSON: line %d, column %d: %.160s", path, where.line, where.column,
             where.text);
     else if (!json_is_object(*out))

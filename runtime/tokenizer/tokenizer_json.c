@@ -4,6 +4,7 @@
 
 #include "file_kind.h"
 #include "files.h"
+#include "json.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -133,11 +134,11 @@ static psc_status parse(json_t **root, const char *path, psc_error *error) {
     psc_status status = psc_read_file(&data, &size, path, MAX_FILE, error);
     if (!status)
         status = psc_file_kind_refuse(psc_file_kind_of((unsigned char *)data, size), path, error);
-    if (!status) *root = json_loadb(data, size, JSON_REJECT_DUPLICATES, &where);
+    if (!status) *root = psc_json_load(data, size, JSON_REJECT_DUPLICATES, &where);
     free(data);
     if (status) return status;
     if (*root) return PSC_OK;
-    if (json_error_code(&where) == json_error_out_of_memory)
+    if (psc_json_no_memory(&where))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to read %s", path);
     return psc_fail(error, PSC_ERROR_INPUT, "%s is not valid JSON: line %d, column %d: %.160s",
         path, where.line, where.column, where.text);
