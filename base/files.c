@@ -157,7 +157,8 @@ fail:
 
 bool psc_path_exists(const char *path) {
     struct stat info;
-    return stat(path, &info) == 0;
+    return stat(path, &info) == 0 ||
+           (errno != ENOENT && errno != ENOTDIR && errno != ELOOP && errno != ENAMETOOLONG);
 }
 
 bool psc_path_ends(const char *path, const char *suffix) {

@@ -47,7 +47,7 @@ void psc_drop_pages(const void *data, size_t size);
  * caller frees it by free(). A larger file is refused by its size, before any read. */
 psc_status psc_read_file(char **data, size_t *size, const char *path, size_t cap, psc_error *error);
 
-/* True when path names something that exists. */
+/* False only when path names nothing that exists: of what cannot be looked at, opening says why. */
 bool psc_path_exists(const char *path);
 
 /* Whether path ends in suffix: ".txt". */

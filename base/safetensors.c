@@ -204,10 +204,10 @@ psc_status psc_tensors_add_file(psc_tensors *set, size_t file, const char *path,
     if (!status) status = find_header(path, map, &length, error);
     if (status) return status;
     parser p = {path, map->data + 8 + length, map->size - 8 - length, file, set->count, set, error};
-    json_t *root = psc_json_load((const char *)map->data + 8, length, JSON_REJECT_DUPLICATES, &parse);
+    json_t *root =
+        psc_json_load((const char *)map->data + 8, length, JSON_REJECT_DUPLICATES, &parse);
     if (!root && psc_json_no_memory(&parse))
-        return psc_fail(
-            error, PSC_ERROR_MEMORY, "not enough memory for the header of %s", path);
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the header of %s", path);
     if (!root)
         return psc_fail(
             error, PSC_ERROR_INPUT, "%s: the header is not valid JSON: %s", path, parse.text);

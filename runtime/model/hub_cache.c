@@ -4,8 +4,8 @@
 #include "hub_cache.h"
 
 #include "files.h"
+#include "folder_entries.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,42 +42,52 @@ static bool is_commit(const char *text) {
            strspn(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") == n;
 }
 
-/* The commit in the file path; false if it is not a file with a plain word. */
-static bool read_commit(char *out, size_t size, const char *path) {
+/* The commit in the file path; *good is false if that is not a file with a plain word. */
+static psc_status read_commit(
+    char *out, size_t size, bool *good, const char *path, psc_error *error) {
     char *text;
     size_t n;
-    if (psc_read_file(&text, &n, path, REF_CAP, NULL) != PSC_OK) return false;
+    *good = false;
+    psc_status status = psc_read_file(&text, &n, path, REF_CAP, error);
+    if (status) return status == PSC_ERROR_INPUT ? PSC_OK : status;
     text[strcspn(text, " \t\r\n")] = 0;
-    const bool good = is_commit(text) && psc_hub_print(out, size, "%s", text);
+    *good = is_commit(text) && psc_hub_print(out, size, "%s", text);
     free(text);
-    return good;
+    return PSC_OK;
 }
 
-/* Adds the files of root/refs/<below> and of its folders. Unreadable entries are passed over. */
+static psc_status add_ref(
+    psc_hub_refs *refs, const char *root, const psc_hub_ref *ref, psc_error *error) {
+    if (refs->n == MOST_REFS)
+        return psc_fail(error, PSC_ERROR_INPUT, "%s/refs has more than %d files", root, MOST_REFS);
+    refs->items[refs->n++] = *ref;
+    return PSC_OK;
+}
+
+/* Adds the files of root/refs/<below> and of its folders. What is no ref is passed over. */
 static psc_status add_refs(
     psc_hub_refs *refs, const char *root, const char *below, int depth, psc_error *error) {
     char path[4352];
-    psc_status status = PSC_OK;
+    DIR *dir;
     if (depth == MOST_DEPTH || !psc_hub_print(path, sizeof path, "%s/refs/%s", root, below))
         return PSC_OK;
-    DIR *dir = opendir(path);
-    for (struct dirent *entry; dir && !status && (entry = readdir(dir));) {
+    psc_status status = psc_entries_open(&dir, path, error);
+    for (const char *name; dir && !status;) {
         psc_hub_ref ref = {{0}, {0}};
         struct stat info;
-        if (!psc_hub_print(
-                ref.name, sizeof ref.name, "%s%s%s", below, *below ? "/" : "", entry->d_name) ||
+        bool good;
+        status = psc_entries_next(&name, dir, path, error);
+        if (status || !name) break;
+        if (!psc_hub_print(ref.name, sizeof ref.name, "%s%s%s", below, *below ? "/" : "", name) ||
             !psc_hub_is_revision(ref.name) ||
             !psc_hub_print(path, sizeof path, "%s/refs/%s", root, ref.name) ||
             stat(path, &info) != 0)
             continue;
         if (S_ISDIR(info.st_mode)) {
             status = add_refs(refs, root, ref.name, depth + 1, error);
-        } else if (read_commit(ref.commit, sizeof ref.commit, path)) {
-            if (refs->n == MOST_REFS)
-                status = psc_fail(
-                    error, PSC_ERROR_INPUT, "%s/refs has more than %d files", root, MOST_REFS);
-            else
-                refs->items[refs->n++] = ref;
+        } else {
+            status = read_commit(ref.commit, sizeof ref.commit, &good, path, error);
+            if (!status && good) status = add_ref(refs, root, &ref, error);
         }
     }
     if (dir) closedir(dir);
@@ -121,17 +131,24 @@ static bool take_snapshot(psc_model_place *place, const char *root, const char *
            psc_hub_print(place->commit, sizeof place->commit, "%s", commit);
 }
 
-/* The only snapshot whose name begins with `begin`; false if there is none, or more than one. */
-static bool only_snapshot(char *out, size_t size, const char *root, const char *begin) {
+/* The only snapshot whose name begins with `begin`; *found is false if there is none, or more. */
+static psc_status only_snapshot(
+    char *out, size_t size, bool *found, const char *root, const char *begin, psc_error *error) {
     char path[4352];
     int n = 0;
-    if (!psc_hub_print(path, sizeof path, "%s/snapshots", root)) return false;
-    DIR *dir = opendir(path);
-    for (struct dirent *entry; dir && n < 2 && (entry = readdir(dir));)
-        if (is_commit(entry->d_name) && strncmp(entry->d_name, begin, strlen(begin)) == 0)
-            n += psc_hub_print(out, size, "%s", entry->d_name) ? 1 : 2;
+    DIR *dir;
+    *found = false;
+    if (!psc_hub_print(path, sizeof path, "%s/snapshots", root)) return PSC_OK;
+    psc_status status = psc_entries_open(&dir, path, error);
+    for (const char *name; dir && !status && n < 2;) {
+        status = psc_entries_next(&name, dir, path, error);
+        if (status || !name) break;
+        if (is_commit(name) && strncmp(name, begin, strlen(begin)) == 0)
+            n += psc_hub_print(out, size, "%s", name) ? 1 : 2;
+    }
     if (dir) closedir(dir);
-    return n == 1;
+    *found = n == 1;
+    return status;
 }
 
 /* "OWNER/NAME@REVISION"; main and commits are not shown. */
@@ -170,11 +187,12 @@ static void keep_usable(psc_hub_refs *refs, const char *root) {
 static void put_damage(char *out, size_t size, const char *root, const char *wanted) {
     char path[4352], commit[72];
     struct stat info;
+    bool good;
     out[0] = 0;
     if (!psc_hub_print(path, sizeof path, "%s/refs/%s", root, wanted) || stat(path, &info) != 0 ||
         S_ISDIR(info.st_mode))
         return;
-    if (read_commit(commit, sizeof commit, path) &&
+    if (!read_commit(commit, sizeof commit, &good, path, NULL) && good &&
         strspn(commit, "0123456789abcdef") == strlen(commit))
         return;
     psc_hub_print(out, size, " (%.300s is damaged: it has no commit)", path);
@@ -240,33 +258,38 @@ psc_status psc_hub_find(
     if (found) {
         put_name(place);
     } else if (revision ? strlen(revision) >= 6 && is_commit(revision) : refs.n == 0) {
-        found = only_snapshot(commit, sizeof commit, root, revision ? revision : "") &&
-                take_snapshot(place, root, commit);
+        const char *begin = revision ? revision : "";
+        status = only_snapshot(commit, sizeof commit, &found, root, begin, error);
+        found = found && take_snapshot(place, root, commit);
         if (found) name_commit(place, &refs);
         if (found && !revision) place->revision[0] = 0; /* main, as far as this cache knows */
     }
-    if (!found) status = refuse_absent(place, root, revision, &refs, error);
+    if (!found && !status) status = refuse_absent(place, root, revision, &refs, error);
     psc_hub_refs_close(&refs);
     return status;
 }
 
-bool psc_hub_find_snapshot(psc_model_place *place, const char *folder) {
+psc_status psc_hub_find_snapshot(
+    psc_model_place *place, bool *found, const char *folder, psc_error *error) {
     char root[4096];
     psc_hub_refs refs;
-    if (!psc_hub_print(root, sizeof root, "%s", folder)) return false;
+    *found = false;
+    if (!psc_hub_print(root, sizeof root, "%s", folder)) return PSC_OK;
     char *commit = strrchr(root, '/');
-    if (!commit || !is_commit(commit + 1)) return false;
+    if (!commit || !is_commit(commit + 1)) return PSC_OK;
     *commit++ = 0;
     char *snapshots = strrchr(root, '/');
-    if (!snapshots || strcmp(snapshots + 1, "snapshots") != 0) return false;
+    if (!snapshots || strcmp(snapshots + 1, "snapshots") != 0) return PSC_OK;
     *snapshots = 0;
-    if (!psc_hub_repository_of(place->repository, sizeof place->repository, root) ||
-        psc_hub_refs_read(&refs, root, NULL) != PSC_OK) {
+    if (!psc_hub_repository_of(place->repository, sizeof place->repository, root)) {
         place->repository[0] = 0;
-        return false;
+        return PSC_OK;
     }
+    psc_status status = psc_hub_refs_read(&refs, root, error);
+    if (status) return status;
     psc_hub_print(place->commit, sizeof place->commit, "%s", commit);
     name_commit(place, &refs);
     psc_hub_refs_close(&refs);
-    return true;
+    *found = true;
+    return PSC_OK;
 }

@@ -44,8 +44,9 @@ bool psc_hub_is_root(const char *root);
  * is set. command: what downloads it, for sentences. */
 psc_status psc_hub_find(
     psc_model_place *place, const char *root, const char *revision, psc_error *error);
-/* Fills place if folder, which exists, is a snapshot of a cache; else false. */
-bool psc_hub_find_snapshot(psc_model_place *place, const char *folder);
+/* Fills place if folder, which exists, is a snapshot of a cache; else *found is false. */
+psc_status psc_hub_find_snapshot(
+    psc_model_place *place, bool *found, const char *folder, psc_error *error);
 /* Refuses a snapshot whose config, tokenizer or weights are not all there. */
 psc_status psc_hub_check_whole(const psc_model_place *place, psc_error *error);
 

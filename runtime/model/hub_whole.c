@@ -12,31 +12,30 @@
 
 #define INDEX_CAP ((size_t)16 << 20)
 
+enum { PATH = 4352 };
+
 /* Whether folder has an entry of this name, perhaps a link to nothing. */
 static bool is_named(const char *folder, const char *name) {
-    char *path = psc_path_join(folder, name);
+    char path[PATH];
     struct stat info;
-    const bool named = path && lstat(path, &info) == 0;
-    free(path);
-    return named;
+    return psc_hub_print(path, sizeof path, "%s/%s", folder, name) && lstat(path, &info) == 0;
 }
 
 static bool is_there(const char *folder, const char *name) {
-    char *path = psc_path_join(folder, name);
-    const bool there = path && psc_path_exists(path);
-    free(path);
-    return there;
+    char path[PATH];
+    return psc_hub_print(path, sizeof path, "%s/%s", folder, name) && psc_path_exists(path);
 }
 
 /* The first shard of an index that folder lacks, in out; false if there is none. An index that
  * cannot be read is left to the loader, which says why. */
 static bool lacks_shard(char *out, size_t size, const char *folder, const char *index) {
-    char *path = psc_path_join(folder, index), *text = NULL;
+    char path[PATH], *text = NULL;
     size_t n;
     const char *tensor;
     json_t *shard;
     bool lacks = false;
-    const bool read = path && psc_read_file(&text, &n, path, INDEX_CAP, NULL) == PSC_OK;
+    const bool read = psc_hub_print(path, sizeof path, "%s/%s", folder, index) &&
+                      psc_read_file(&text, &n, path, INDEX_CAP, NULL) == PSC_OK;
     json_t *root = read ? psc_json_load(text, n, 0, NULL) : NULL;
     json_object_foreach(json_object_get(root, "weight_map"), tensor, shard) {
         const char *name = json_string_value(shard);
@@ -46,7 +45,6 @@ static bool lacks_shard(char *out, size_t size, const char *folder, const char *
     }
     json_decref(root);
     free(text);
-    free(path);
     return lacks;
 }
 

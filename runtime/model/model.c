@@ -8,6 +8,7 @@
 #include "weights_cache.h"
 #include "weights_cache_file.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ static psc_status load_rotary(psc_model *model, psc_error *error) {
     return enough ? PSC_OK : no_memory(error, "rotary tables");
 }
 
-/* A tokenizer that cannot be read is no failure: the model takes ids. */
+/* A tokenizer of another kind is no failure: the model takes ids. */
 static psc_status load_tokenizer(psc_model *model, psc_error *error) {
     char *path = psc_path_join(model->path, "tokenizer.json");
     if (!path) return no_memory(error, "path");
@@ -38,7 +39,8 @@ static psc_status load_tokenizer(psc_model *model, psc_error *error) {
     else
         psc_fail(&why, PSC_ERROR_INPUT, "%s has no tokenizer.json", model->path);
     free(path);
-    if (status == PSC_ERROR_MEMORY) return psc_fail(error, status, "%s", why.message);
+    if (status == PSC_ERROR_MEMORY || status == PSC_ERROR_IO)
+        return psc_fail(error, status, "%s", why.message);
     if (!model->tokenizer) model->tokenizer_reason = strdup(why.message);
     return model->tokenizer || model->tokenizer_reason ? PSC_OK : no_memory(error, "tokenizer");
 }
@@ -114,31 +116,47 @@ static psc_status load_weights(psc_model *model, const psc_checkpoint *checkpoin
     return status ? status : load_rotary(model, error);
 }
 
-/* The lines of a scaled rotary embedding; none for the default. */
-static void rope_text(char *text, size_t size, const psc_rope *rope) {
-    int n = 0;
-    *text = 0;
-    if (rope->kind != PSC_ROPE_DEFAULT)
-        n = snprintf(text, size, "rope_type: %s\nrope_factor: %g\n", rope->type, rope->factor);
-    if (rope->kind == PSC_ROPE_YARN)
-        snprintf(text + n, size - (size_t)n,
-            "original_max_position_embeddings: %g\nbeta_fast: %g\nbeta_slow: %g\n"
-            "attention_factor: %.9g\n",
-            rope->context, rope->beta_fast, rope->beta_slow, rope->scale);
+/* Appends to text; false without room, or without memory, which glibc's printf needs for more than
+ * about 14 conversions once a library has added one of its own, as libquadmath does. */
+static bool put(char *text, size_t size, const char *format, ...) PSC_PRINTF(3, 4);
+static bool put(char *text, size_t size, const char *format, ...) {
+    const size_t used = strlen(text);
+    va_list arguments;
+    va_start(arguments, format);
+    const int n = vsnprintf(text + used, size - used, format, arguments);
+    va_end(arguments);
+    return n >= 0 && (size_t)n < size - used;
 }
 
+/* The lines of a scaled rotary embedding; none for the default. */
+static bool put_rope(char *text, size_t size, const psc_rope *rope) {
+    if (rope->kind == PSC_ROPE_DEFAULT) return true;
+    bool whole = put(text, size, "rope_type: %s\nrope_factor: %g\n", rope->type, rope->factor);
+    if (rope->kind == PSC_ROPE_YARN)
+        whole = whole && put(text, size,
+                             "original_max_position_embeddings: %g\nbeta_fast: %g\nbeta_slow: %g\n"
+                             "attention_factor: %.9g\n",
+                             rope->context, rope->beta_fast, rope->beta_slow, rope->scale);
+    return whole;
+}
+
+/* Null without memory. */
 static char *config_text(const psc_config *c) {
-    char text[1024], rope[256];
-    rope_text(rope, sizeof rope, &c->rope);
-    snprintf(text, sizeof text,
-        "n_layers: %zu\nn_heads: %zu\nd_model: %zu\nd_head: %zu\nd_mlp: %zu\nd_vocab: %zu\n"
-        "n_ctx: %zu\nlayer_norm_eps: %.15g\nrotary_dims: %zu\nrotary_pct: %.15g\nrotary_base: %.15g\n%s"
-        "parallel_residual: %s\ntied: %s\nattention_bias: %s\nactivation: %s\ndtype: %s\n",
-        c->n_layers, c->n_heads, c->d_model, c->d_head, c->d_mlp, c->d_vocab, c->n_ctx,
-        c->layer_norm_eps_written, c->rotary_dims, c->rotary_pct, c->rotary_base, rope,
-        c->parallel_residual ? "true" : "false", c->tied ? "true" : "false",
-        c->attention_bias ? "true" : "false", c->activation, c->dtype);
-    return strdup(text);
+    char text[1280] = "";
+    const size_t size = sizeof text;
+    const bool whole =
+        put(text, size, "n_layers: %zu\nn_heads: %zu\nd_model: %zu\nd_head: %zu\n", c->n_layers,
+            c->n_heads, c->d_model, c->d_head) &&
+        put(text, size, "d_mlp: %zu\nd_vocab: %zu\nn_ctx: %zu\nlayer_norm_eps: %.15g\n", c->d_mlp,
+            c->d_vocab, c->n_ctx, c->layer_norm_eps_written) &&
+        put(text, size, "rotary_dims: %zu\nrotary_pct: %.15g\nrotary_base: %.15g\n", c->rotary_dims,
+            c->rotary_pct, c->rotary_base) &&
+        put_rope(text, size, &c->rope) &&
+        put(text, size, "parallel_residual: %s\ntied: %s\nattention_bias: %s\n",
+            c->parallel_residual ? "true" : "false", c->tied ? "true" : "false",
+            c->attention_bias ? "true" : "false") &&
+        put(text, size, "activation: %s\ndtype: %s\n", c->activation, c->dtype);
+    return whole ? strdup(text) : NULL;
 }
 
 psc_status psc_model_open(psc_model **out, const char *name, psc_error *error) {

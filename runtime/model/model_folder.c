@@ -3,8 +3,8 @@
 
 #include "file_kind.h"
 #include "files.h"
+#include "folder_entries.h"
 
-#include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,10 +53,13 @@ static bool has_config(const char *folder, const char *name) {
 /* The first model in folder/hub, where HF_HOME is the folder. */
 static void scan_hub(char kept[256], const char *folder) {
     char *path = psc_path_join(folder, "hub");
-    DIR *stream = path ? opendir(path) : NULL;
-    size_t n = 0;
-    for (struct dirent *entry; stream && n < MOST_NAMES && (entry = readdir(stream)); n++)
-        if (begins(entry->d_name, "models--")) keep_first(kept, entry->d_name);
+    DIR *stream = NULL;
+    const char *name;
+    if (path) psc_entries_open(&stream, path, NULL);
+    for (size_t n = 0; stream && n < MOST_NAMES; n++) {
+        if (psc_entries_next(&name, stream, path, NULL) != PSC_OK || !name) break;
+        if (begins(name, "models--")) keep_first(kept, name);
+    }
     if (stream) closedir(stream);
     free(path);
 }
@@ -78,15 +81,17 @@ static void sort_name(contents *c, const char *folder, const char *name) {
 
 static psc_status scan(contents *out, const char *folder, psc_error *error) {
     *out = (contents){0};
-    DIR *stream = opendir(folder);
-    if (!stream) return psc_fail(error, PSC_ERROR_IO, "cannot read the folder %s", folder);
-    for (struct dirent *entry; out->n < MOST_NAMES && (entry = readdir(stream));) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    DIR *stream;
+    psc_status status = psc_entries_open(&stream, folder, error);
+    for (const char *name; stream && !status && out->n < MOST_NAMES;) {
+        status = psc_entries_next(&name, stream, folder, error);
+        if (status || !name) break;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
         out->n++;
-        sort_name(out, folder, entry->d_name);
+        sort_name(out, folder, name);
     }
-    closedir(stream);
-    return PSC_OK;
+    if (stream) closedir(stream);
+    return status;
 }
 
 psc_status psc_check_link(const char *path, psc_error *error) {

@@ -141,13 +141,15 @@ static psc_status take_folder(psc_model_place *place, const char *model, const c
     place->repository[0] = 0;
     psc_hub_print(place->folder, sizeof place->folder, "%s", model);
     char *real = realpath(path, NULL);
+    if (!real && errno == ENOMEM)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
     const char *last = last_part(path);
     const bool same = real && (strcmp(last_part(real), last) == 0 || last[0] == '.');
+    bool found = false;
     psc_status status = PSC_OK;
-    if (same && psc_hub_find_snapshot(place, real))
-        status = psc_hub_check_whole(place, error);
-    else
-        name_folder(place, path, real);
+    if (same) status = psc_hub_find_snapshot(place, &found, real, error);
+    if (!status && found) status = psc_hub_check_whole(place, error);
+    if (!status && !found) name_folder(place, path, real);
     free(real);
     return status;
 }

@@ -3,8 +3,8 @@
 #include "hub_cache.h"
 
 #include "files.h"
+#include "folder_entries.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -56,10 +56,11 @@ static int by_step(const void *a, const void *b) {
 }
 
 static psc_status add_steps(list *l, const char *folder, psc_error *error) {
-    psc_status status = PSC_OK;
-    DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir && !status && (entry = readdir(dir));) {
-        const char *name = entry->d_name;
+    DIR *dir;
+    psc_status status = psc_entries_open(&dir, folder, error);
+    for (const char *name; dir && !status;) {
+        status = psc_entries_next(&name, dir, folder, error);
+        if (status || !name) break;
         if (strncmp(name, "step", 4) == 0 && name[4] &&
             strspn(name + 4, "0123456789") == strlen(name + 4) &&
             has_file(folder, name, "config.json"))

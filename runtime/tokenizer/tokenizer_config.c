@@ -35,9 +35,9 @@ static psc_status read_object(
     if (!*out && psc_json_no_memory(&where))
         status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to read %s", path);
     else if (!*out)
-        status = psc_fail(error, PSC_ERROR_INPUT,
-            "%s is not valid JSON: line %d, column %d: %.160s", path, where.line, where.column,
-            where.text);
+        status =
+            psc_fail(error, PSC_ERROR_INPUT, "%s is not valid JSON: line %d, column %d: %.160s",
+                path, where.line, where.column, where.text);
     else if (!json_is_object(*out))
         status = psc_fail(error, PSC_ERROR_INPUT, "%s is not a JSON object", path);
 done:

@@ -53,6 +53,8 @@ static psc_status compile(void **pattern, const char *text, size_t bytes, psc_er
         (PCRE2_SPTR)text, bytes, PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &code, &at, NULL);
     if (!compiled) {
         PCRE2_UCHAR message[160] = "";
+        if (code == PCRE2_ERROR_HEAP_FAILED)
+            return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the split pattern");
         pcre2_get_error_message(code, message, sizeof message);
         return psc_fail(error, PSC_ERROR_SUPPORT, "PCRE2 cannot compile the split pattern: %s",
             (const char *)message);
