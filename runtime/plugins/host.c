@@ -9,7 +9,8 @@
 
 /* --- errors ---------------------------------------------------------------------------------- */
 
-/* Several threads may fail at once inside parallel_for. */
+/* Several threads may fail at once inside parallel_for. What a plugin says after a call failed for want
+ * of memory does not replace that. */
 static pthread_mutex_t failing = PTHREAD_MUTEX_INITIALIZER;
 
 static psc_status fail_va(
@@ -17,8 +18,10 @@ static psc_status fail_va(
     char prefix[80];
     snprintf(prefix, sizeof prefix, "plugin %s", context->name);
     pthread_mutex_lock(&failing);
-    psc_fail_va(context->session->error, status, format, arguments);
-    psc_error_prefix(context->session->error, status, prefix);
+    if (context->session->error->status != PSC_ERROR_MEMORY) {
+        psc_fail_va(context->session->error, status, format, arguments);
+        psc_error_prefix(context->session->error, status, prefix);
+    }
     pthread_mutex_unlock(&failing);
     return status;
 }
