@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "files.h"
+#include "memory_stream.h"
 #include "results.h"
 
 enum { LEAST_WIDTH = 40, MOST_WIDTH = 1000 };
@@ -70,15 +71,16 @@ psc_status psc_results_write(const psc_results *results, psc_format format,
 psc_status psc_results_write_memory(char **out, size_t *bytes, const psc_results *results,
     psc_format format, const psc_format_options *given, psc_error *error) {
     psc_format_options options;
+    psc_memory_stream memory;
     size_t size = 0;
     *out = NULL;
     if (bytes) *bytes = 0;
     psc_status status = psc_report_check(&options, results, format, given, error);
     if (status) return status;
-    FILE *stream = open_memstream(out, &size);
-    if (!stream) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
-    status = write_to(stream, NULL, results, format, &options, error);
-    if (fclose(stream) != 0 && !status)
+    if (!psc_memory_open(&memory))
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
+    status = write_to(memory.file, NULL, results, format, &options, error);
+    if (!psc_memory_close(out, &size, &memory))
         status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
     if (status) {
         free(*out);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory_stream.h"
 #include "page_assets.h"
 #include "page_base64.h"
 #include "page_data.h"
@@ -76,11 +77,12 @@ static psc_status put_summary(
     FILE *out, const psc_results *results, int64_t *room, psc_error *error) {
     char *text = NULL;
     size_t bytes = 0;
-    FILE *memory = open_memstream(&text, &bytes);
-    if (!memory) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
+    psc_memory_stream memory;
+    if (!psc_memory_open(&memory))
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
     const psc_report_style style = {.width = TEXT_WIDTH};
-    psc_status status = psc_report_summary(results, memory, style, error);
-    if (fclose(memory) != 0 && !status)
+    psc_status status = psc_report_summary(results, memory.file, style, error);
+    if (!psc_memory_close(&text, &bytes, &memory))
         status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
     if (!status) *room -= put_html(out, text, bytes, *room);
     free(text);
@@ -90,8 +92,10 @@ static psc_status put_summary(
 /* The text of both runs into fresh memory; at most `room` bytes. */
 static psc_status make_text(
     char **text, size_t *bytes, const psc_page_source *source, int64_t room, psc_error *error) {
-    FILE *out = open_memstream(text, bytes);
-    if (!out) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
+    psc_memory_stream memory;
+    if (!psc_memory_open(&memory))
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
+    FILE *out = memory.file;
     psc_status status = PSC_OK;
     for (int run = 0; !status && run < 2 && source->runs[run]; run++) {
         int64_t own = run == 0 && source->runs[1] ? room / 2 : room;
@@ -104,7 +108,7 @@ static psc_status make_text(
         status = put_summary(out, source->runs[run], &own, error);
         room += own;
     }
-    if (fclose(out) != 0 && !status)
+    if (!psc_memory_close(text, bytes, &memory))
         status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the page");
     return status;
 }

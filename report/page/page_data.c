@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "json_head.h"
+#include "memory_stream.h"
 #include "page_axis.h"
 #include "page_plan.h"
 #include "page_text.h"
@@ -364,11 +365,12 @@ static psc_status put_document(data_writer *w, FILE *out, int64_t room) {
 static psc_status measure(data_writer *w, int64_t room, int64_t *size) {
     char *text = NULL;
     size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) return psc_fail(w->error, PSC_ERROR_MEMORY, "not enough memory to write the page");
+    psc_memory_stream memory;
+    if (!psc_memory_open(&memory))
+        return psc_fail(w->error, PSC_ERROR_MEMORY, "not enough memory to write the page");
     w->measures = true;
-    psc_status status = put_document(w, out, room);
-    if (fclose(out) != 0 && !status)
+    psc_status status = put_document(w, memory.file, room);
+    if (!psc_memory_close(&text, &bytes, &memory))
         status = psc_fail(w->error, PSC_ERROR_MEMORY, "not enough memory to write the page");
     free(text);
     w->measures = false;
