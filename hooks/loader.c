@@ -3,13 +3,14 @@
  * off), so this file restores the state after dlopen and dlclose. */
 #include "loader.h"
 
+#include "plugin_file.h"
+
 #include <dlfcn.h>
 #include <fenv.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* The bytes that every host of this ABI reads; a plugin's structure may be longer, never
  * shorter. */
@@ -105,31 +106,22 @@ psc_status psc_plugin_check(const psc_plugin *plugin, const char *origin, psc_er
     return check_options(plugin, origin, error);
 }
 
-/* Puts "./" before a name without '/', which dlopen would search in the system's folders. */
-static void *open_library(const char *path, psc_error *error) {
-    char *with_dot = NULL;
-    if (!strchr(path, '/')) {
-        size_t bytes = strlen(path) + 3;
-        with_dot = malloc(bytes);
-        if (!with_dot) {
-            psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to load plugin '%s'", path);
-            return NULL;
-        }
-        snprintf(with_dot, bytes, "./%s", path);
-    }
-    struct stat found; /* dlopen would wait for a pipe's writer */
-    const bool regular = stat(path, &found) != 0 || S_ISREG(found.st_mode);
-    void *library = regular ? dlopen(with_dot ? with_dot : path, RTLD_NOW | RTLD_LOCAL) : NULL;
-    if (!regular) {
-        psc_fail(
-            error, PSC_ERROR_PLUGIN, "cannot load plugin '%s': it is not a regular file", path);
-    } else if (!library) {
-        const char *why = dlerror();
-        psc_fail(error, PSC_ERROR_PLUGIN, "cannot load plugin '%s': %s", path,
-            why ? why : "unknown reason");
-    }
-    free(with_dot);
-    return library;
+/* Puts "./" before a name without '/', which dlopen would search in the system's folders. Looks at
+ * the file first: dlopen would wait for a pipe's writer, and read past the end of a cut file. */
+static psc_status open_library(void **library, const char *path, psc_error *error) {
+    psc_status status = psc_plugin_file_check(path, error);
+    if (status != PSC_OK) return status;
+    const size_t bytes = strlen(path) + 3;
+    char *named = malloc(bytes);
+    if (!named)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to load plugin '%s'", path);
+    snprintf(named, bytes, "%s%s", strchr(path, '/') ? "" : "./", path);
+    *library = dlopen(named, RTLD_NOW | RTLD_LOCAL);
+    free(named);
+    if (*library) return PSC_OK;
+    const char *why = dlerror();
+    return psc_fail(
+        error, PSC_ERROR_PLUGIN, "cannot load plugin '%s': %s", path, why ? why : "unknown reason");
 }
 
 static psc_status shake_hands(
@@ -153,9 +145,8 @@ psc_status psc_plugin_load(
     if (!path || !*path) return psc_fail(error, PSC_ERROR_INPUT, "the plugin's path is empty");
     fenv_t state;
     fegetenv(&state);
-    psc_status status = PSC_ERROR_PLUGIN;
-    *library = open_library(path, error);
-    if (*library) status = shake_hands(plugin, *library, path, error);
+    psc_status status = open_library(library, path, error);
+    if (status == PSC_OK) status = shake_hands(plugin, *library, path, error);
     fesetenv(&state);
     if (status != PSC_OK) psc_plugin_unload(library);
     return status;
