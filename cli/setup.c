@@ -47,6 +47,83 @@ psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error 
     return status;
 }
 
+/* --- recorded plugins ------------------------------------------------------------------------ */
+
+/* As psc_session_plugin decides it: anything with a '/' or ending in .so or .dylib. */
+static bool is_path(const char *name) {
+    const size_t n = strlen(name);
+    return strchr(name, '/') || (n >= 3 && strcmp(name + n - 3, ".so") == 0) ||
+           (n >= 6 && strcmp(name + n - 6, ".dylib") == 0);
+}
+
+static const char *last_part(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Whether --plugin's value names the file of a recorded plugin: the same text, or a path alone with
+ * the same last part, since parts may have been computed elsewhere. */
+static bool names_file(const char *value, const char *recorded) {
+    char *path = cli_plugin_name(value), *name = cli_plugin_name(recorded);
+    const bool alone = path && strcmp(path, value) == 0;
+    const bool same =
+        path && name && is_path(name) &&
+        (strcmp(value, recorded) == 0 || (alone && strcmp(last_part(path), last_part(name)) == 0));
+    free(path);
+    free(name);
+    return same;
+}
+
+/* The file that the caller names for a recorded plugin, freed by free(). */
+static psc_status named_by_caller(
+    char **out, const char *recorded, const cli_arguments *arguments, psc_error *error) {
+    int cursor = 0;
+    const cli_given *given;
+    while ((given = cli_next(arguments, "plugin", &cursor)))
+        if (names_file(given->values[0], recorded)) {
+            *out = cli_plugin_name(given->values[0]);
+            return *out ? PSC_OK : psc_fail(error, PSC_ERROR_MEMORY, "not enough memory");
+        }
+    char *name = cli_plugin_name(recorded);
+    const psc_status status = psc_fail(error, PSC_ERROR_INPUT,
+        "it was made with the plugin file %.300s, which is loaded only if the caller names it; if you "
+        "trust that file, add --plugin %.300s",
+        name ? name : "", name ? name : "");
+    free(name);
+    return status;
+}
+
+psc_status cli_add_recorded_plugin(
+    psc_session *session, const char *recorded, const cli_arguments *arguments, psc_error *error) {
+    const char *colon = plugin_options(recorded);
+    char *name = cli_plugin_name(recorded), *path = NULL;
+    psc_status status = PSC_OK;
+    if (!name) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a plugin's name");
+    if (is_path(name)) status = named_by_caller(&path, recorded, arguments, error);
+    if (!status)
+        status = psc_session_plugin(
+            session, path ? path : name, colon && colon[1] ? colon + 1 : NULL, error);
+    free(path);
+    free(name);
+    return status;
+}
+
+psc_status cli_check_recorded_plugins(
+    const cli_arguments *arguments, const char *const *recorded, size_t n, psc_error *error) {
+    int cursor = 0;
+    const cli_given *given;
+    while ((given = cli_next(arguments, "plugin", &cursor))) {
+        bool used = false;
+        for (size_t i = 0; i < n; i++) used = used || names_file(given->values[0], recorded[i]);
+        if (!used)
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "--plugin %.300s is not the file of a plugin that the state files record; pass the "
+                "path alone, and only paths: built-in plugins and options are taken from the files",
+                given->values[0]);
+    }
+    return PSC_OK;
+}
+
 const char *const cli_default_plugins[] = {"logits", "ln", "mlp", NULL};
 
 psc_status cli_add_given_plugins(

@@ -14,6 +14,13 @@ char *cli_plugin_name(const char *argument);
 /* Whether the argument names this plugin. */
 bool cli_names_plugin(const char *argument, const char *name);
 psc_status cli_add_plugin(psc_session *session, const char *argument, psc_error *error);
+/* Loads a plugin that a state file recorded. A path is loaded only if --plugin names the file, and
+ * from there: a state file of a stranger makes the program run no code. */
+psc_status cli_add_recorded_plugin(
+    psc_session *session, const char *recorded, const cli_arguments *arguments, psc_error *error);
+/* PSC_ERROR_INPUT if --plugin names another file than the recorded ones ([n]). */
+psc_status cli_check_recorded_plugins(
+    const cli_arguments *arguments, const char *const *recorded, size_t n, psc_error *error);
 /* Loads the plugins of --plugin, if any. */
 psc_status cli_add_given_plugins(
     psc_session *session, const cli_arguments *arguments, psc_error *error);

@@ -113,7 +113,26 @@ static psc_status add_target(psc_session *session, const json_t *target, psc_err
         error, PSC_ERROR_INPUT, "a recorded target is neither a string nor an array of two");
 }
 
-psc_status cli_setup_apply(psc_session *session, const json_t *setup, psc_error *error) {
+/* Checks all before it loads one. */
+static psc_status add_plugins(
+    psc_session *session, const json_t *plugins, const cli_arguments *arguments, psc_error *error) {
+    const size_t n = json_array_size(plugins);
+    const char **texts = malloc((n + 1) * sizeof *texts);
+    psc_status status = texts ? PSC_OK : no_memory(error);
+    for (size_t i = 0; !status && i < n; i++) {
+        texts[i] = json_string_value(json_array_get(plugins, i));
+        if (!texts[i])
+            status = psc_fail(error, PSC_ERROR_INPUT, "a recorded plugin is not a string");
+    }
+    if (!status) status = cli_check_recorded_plugins(arguments, texts, n, error);
+    for (size_t i = 0; !status && i < n; i++)
+        status = cli_add_recorded_plugin(session, texts[i], arguments, error);
+    free(texts);
+    return status;
+}
+
+psc_status cli_setup_apply(
+    psc_session *session, const json_t *setup, const cli_arguments *arguments, psc_error *error) {
     const json_t *targets = json_object_get(setup, "targets");
     const json_t *plugins = json_object_get(setup, "plugins");
     psc_status status = PSC_OK;
@@ -125,11 +144,7 @@ psc_status cli_setup_apply(psc_session *session, const json_t *setup, psc_error 
     json_array_foreach(targets, i, value) {
         if (!status) status = add_target(session, value, error);
     }
-    json_array_foreach(plugins, i, value) {
-        if (!status && !json_is_string(value))
-            status = psc_fail(error, PSC_ERROR_INPUT, "a recorded plugin is not a string");
-        if (!status) status = cli_add_plugin(session, json_string_value(value), error);
-    }
+    if (!status) status = add_plugins(session, plugins, arguments, error);
     return status ? status : add_edits(session, json_object_get(setup, "interventions"), error);
 }
 

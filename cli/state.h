@@ -14,7 +14,9 @@
 /* {"targets": ["next", ["A", "B"]], "plugins": ["logits:level=layer"], "interventions": [["ablate",
  * "L0H3"]]}: an array of two is a contrast; interventions only if there are any. Refuses arguments that are not UTF-8, which JSON cannot hold. */
 psc_status cli_setup_write(json_t **out, const cli_arguments *arguments, psc_error *error);
-psc_status cli_setup_apply(psc_session *session, const json_t *setup, psc_error *error);
+/* Plugins by path are loaded only if --plugin of the arguments names them. */
+psc_status cli_setup_apply(
+    psc_session *session, const json_t *setup, const cli_arguments *arguments, psc_error *error);
 
 /* The totals, the place and the setup into the file: {"place": {...}, "setup": {...}}. */
 psc_status cli_state_save(const psc_session *session, const char *path, const psc_corpus *corpus,

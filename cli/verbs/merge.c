@@ -8,6 +8,9 @@
 
 static const cli_option options[] = {
     CLI_MODEL_OPTION,
+    {"plugin", 1, true, "FILE",
+        "a plugin's file that the state files name; they make\n"
+        "merge load no file that is not given here"},
     CLI_OUTPUT_OPTIONS,
     {0},
 };
@@ -47,7 +50,7 @@ static psc_status check_complete(const parts *p, psc_error *error) {
 
 static psc_status merge_all(
     parts *p, psc_session *session, const cli_arguments *arguments, psc_error *error) {
-    psc_status status = cli_setup_apply(session, p->setup, error);
+    psc_status status = cli_setup_apply(session, p->setup, arguments, error);
     if (status) status = cli_state_error(arguments->operands[0], status, error);
     for (int i = 0; !status && i < arguments->n_operands; i++)
         status = psc_session_state_merge(session, arguments->operands[i], error);

@@ -105,7 +105,7 @@ for part in 1 2; do
     check "part $part resumed" front part corpus "$docs" --window 64 --plugin "$front" --shard $part/2 \
         --state "$work/front$part.state"
 done
-check 'the parts' front merged merge "$work/front1.state" "$work/front2.state"
+check 'the parts' front merged merge "$work/front1.state" "$work/front2.state" --plugin "$front"
 check 'merged have the same first tokens' sh -c "tr -d ' \n' <'$work/merged.json' | grep -q '\"first\":\[0.0\]'"
 check 'merged record it' grep -q '"bos": true' "$work/merged.json"
 

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from corpus_files import (
     documents_of,
     files_of,
     make_corpus,
+    plugin_file,
     program_survey,
     run,
     same_numbers,
@@ -290,6 +292,12 @@ def finished_place(model, docs, tmp_path) -> dict:
         ({"targets": [], "plugins": ["nonsense"]}, "nonsense"),
         ({"targets": ["two words here"], "plugins": []}, "two words here"),
         ({"targets": [], "plugins": ["x (Python):a=b"]}, "made with the Python plugin x"),
+        ({"targets": [], "plugins": ["./evil:a=b"]}, "made with the plugin file ./evil, which is"),
+        ({"targets": [], "plugins": ["evil.so"]}, "which is loaded only if the caller names it"),
+        (
+            {"targets": [], "plugins": [], "interventions": [["./evil", "L0H1"]]},
+            "'./evil' is not a kind of intervention",
+        ),
     ],
 )
 def test_merge_of_hostile_setups(model, docs, tmp_path, setup, sentence):
@@ -297,6 +305,18 @@ def test_merge_of_hostile_setups(model, docs, tmp_path, setup, sentence):
     edited(model, tmp_path / "one", json.dumps({"place": place, "setup": setup}).encode())
     with pytest.raises(InputError, match=f"the state file .*one: .*{sentence}"):
         merge([tmp_path / "one"], model=model)
+
+
+def test_merge_loads_no_file_that_the_caller_does_not_name(model, docs, tmp_path, monkeypatch):
+    loud, loaded = plugin_file("loud.so"), tmp_path / "loaded"
+    monkeypatch.setenv("PSC_TEST_LOADED", str(loaded))
+    whole = survey(model, files=docs, plugins=[loud], state=tmp_path / "one")
+    loaded.unlink()
+    with pytest.raises(InputError, match="loud.so, which is loaded only if .*pass plugins="):
+        merge([tmp_path / "one"], model=model)
+    assert not loaded.exists()
+    same_numbers(whole, merge([tmp_path / "one"], model=model, plugins=[Path(loud)]))
+    assert loaded.exists()
 
 
 def test_merge_refuses_wrong_parts(model, docs, tmp_path):

@@ -166,7 +166,8 @@ def merge(
     Args:
         states: One file per part, in any order.
         model: The model, or its folder; None: the embedded one.
-        plugins: Those of the parts' plugins that are written in Python.
+        plugins: Those of the parts' plugins that are written in Python, and the paths of plugin
+            files: a file that a state names is loaded only if it is given here.
 
     Returns:
         The results of one run over the whole corpus, to the bit.

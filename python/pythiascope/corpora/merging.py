@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .._c import structures as c
 from .._c.library import call, library
 from ..errors import InputError, PythiascopeError
-from ..plugins.given import PluginGiven, objects_of, recorded
+from ..plugins.given import PluginGiven, Trusted
 from ..runtime.session import OwnedResults
 from . import states
 
@@ -64,7 +64,7 @@ def merge_states(
     paths: list[str], model: ModelBase, plugins: Iterable[PluginGiven]
 ) -> OwnedResults:
     """The results of all parts together."""
-    objects = objects_of(plugins)
+    trusted = Trusted(plugins)
     parts = _Parts()
     for path in paths:
         parts.add(path)
@@ -75,7 +75,7 @@ def merge_states(
         try:
             targets = states.recorded_targets(parts.setup)
             texts = states.recorded_plugins(parts.setup)
-            chosen = [recorded(text, objects) for text in texts]
+            chosen = [trusted.recorded(text) for text in texts]
             states.Setup(targets, chosen, states.recorded_edits(parts.setup)).apply(session)
         except PythiascopeError as failure:
             raise states.state_error(paths[0], failure) from None

@@ -10,6 +10,7 @@ from typing import Any, Union
 
 from .._c.library import call, take_text
 from ..errors import InputError, PythiascopeError
+from ..instruments.entries import EDITORS
 from ..instruments.interventions import Interventions, combined
 from ..instruments.targets import contrasts_of, listed, target_text
 from ..plugins.given import Given, as_given, as_plugins
@@ -92,6 +93,8 @@ def recorded_edits(setup: dict[str, Any]) -> list[Given]:
     for one in setup.get("interventions", ()):
         if not (isinstance(one, list) and len(one) == 2 and all(isinstance(t, str) for t in one)):
             raise InputError("a recorded intervention is not an array of its kind and its place")
+        if one[0] not in EDITORS:  # a path here would be loaded
+            raise InputError(f"{one[0]!r} is not a kind of intervention")
         out.append(as_given(f"{one[0]}:at={one[1].replace(':', ',', 1)}"))
     return out
 

@@ -127,12 +127,12 @@ def given_plugin(entry: Any) -> Any:
         from ..plugins.plugin import as_plugin
 
         return as_plugin(entry, options)
-    name, text = _split(entry)
+    name, text = split_options(entry)
     table = find_table(name)
     return Given(table, name, {**parse_options(text), **keyword_texts(table, options)})
 
 
-def _split(argument: str) -> tuple[str, str]:
+def split_options(argument: str) -> tuple[str, str]:
     """The name and the options: they start at the first colon that "key=" follows."""
     at = argument.find(":")
     while at >= 0:

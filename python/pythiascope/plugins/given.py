@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, Union
 
 from ..errors import InputError
-from ..instruments.entries import given_plugin, parse_options
+from ..instruments.entries import given_plugin, parse_options, split_options
+from ..instruments.tables import is_path
 from ..runtime.session import Session
 from .plugin import GivenObject, Plugin, as_plugin
 
@@ -66,32 +67,56 @@ def as_plugins(given: Iterable[PluginGiven]) -> list[Given]:
     return [as_given(entry) for entry in given]
 
 
-def objects_of(plugins: Iterable[PluginGiven]) -> dict[str, list[Any]]:
-    """Plugins written in Python by their names, as they were given."""
-    out: dict[str, list[Any]] = {}
-    for entry in list(plugins):
-        made = as_given(entry)
-        if not isinstance(made.plugin, GivenObject):
-            raise InputError(
-                f"the state files name the plugin {made.text}; pass only those written in Python"
-            )
-        out.setdefault(made.plugin.table.name, []).append(entry)
-    return out
+class Trusted:
+    """What a caller lets the state files of a corpus run: plugins written in Python, and files.
 
-
-def recorded(text: str, objects: dict[str, list[Any]]) -> Given:
-    """The plugin that a state file recorded; `objects` has those written in Python.
-
-    A class or a function gets the recorded options; an object has its own.
+    A plugin's file is loaded only if the caller names it: a state file of a stranger runs no code.
     """
-    name, mark, options = text.partition(_PYTHON)
-    if not mark:
-        return as_given(text)
-    if not objects.get(name):
-        raise InputError(f"it was made with the Python plugin {name}; pass it in plugins=[...]")
-    entry = objects[name].pop(0)
-    if isinstance(entry, (tuple, Plugin)):
-        return as_given(entry)
-    plugin = as_plugin(entry)
-    plugin.options = plugin.plugin._given = parse_options(options[1:])
-    return Given(text, plugin)
+
+    def __init__(self, plugins: Iterable[PluginGiven]) -> None:
+        self._objects: dict[str, list[Any]] = {}
+        self._files: list[str] = []
+        for entry in list(plugins):
+            if isinstance(entry, (str, os.PathLike)) and is_path(os.fsdecode(entry)):
+                self._files.append(os.fsdecode(entry))
+                continue
+            made = as_given(entry)
+            if not isinstance(made.plugin, GivenObject):
+                raise InputError(
+                    f"the state files name the plugin {made.text}; pass only those written in "
+                    "Python, and the paths of plugin files"
+                )
+            self._objects.setdefault(made.plugin.table.name, []).append(entry)
+
+    def recorded(self, text: str) -> Given:
+        """The plugin that a state file recorded.
+
+        A class or a function gets the recorded options; an object has its own. A file is loaded
+        from the path that the caller gave; the directories may differ.
+
+        Raises:
+            InputError: It is a file, or written in Python, and the caller did not name it.
+        """
+        name, mark, options = text.partition(_PYTHON)
+        if not mark:
+            return self._recorded_file(text)
+        if not self._objects.get(name):
+            raise InputError(f"it was made with the Python plugin {name}; pass it in plugins=[...]")
+        entry = self._objects[name].pop(0)
+        if isinstance(entry, (tuple, Plugin)):
+            return as_given(entry)
+        plugin = as_plugin(entry)
+        plugin.options = plugin.plugin._given = parse_options(options[1:])
+        return Given(text, plugin)
+
+    def _recorded_file(self, text: str) -> Given:
+        name, options = split_options(text)
+        if not is_path(name):
+            return as_given(text)
+        for path in self._files:
+            if os.path.basename(path) == os.path.basename(name):
+                return as_given(f"{path}:{options}" if options else path)
+        raise InputError(
+            f"it was made with the plugin file {name}, which is loaded only if the caller names "
+            f"it; if you trust that file, pass plugins=[{name!r}]"
+        )
