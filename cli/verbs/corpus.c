@@ -98,7 +98,7 @@ static bool is_due(const survey *s) {
 }
 
 static long long tokens_so_far(const survey *s) {
-    psc_corpus_totals totals;
+    psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     psc_corpus_get_totals(&totals, s->corpus);
     return totals.tokens;
 }
@@ -268,7 +268,7 @@ static psc_status open_all(
     if (bos.added) cli_bos_name(&bos, s->model);
     if (!status) status = open_corpus(s, corpus, error);
     if (status) return status;
-    psc_corpus_totals totals;
+    psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     psc_corpus_get_totals(&totals, s->corpus);
     s->window = session->capacity = totals.window;
     status = psc_session_open(&s->session, s->model, session, error);
@@ -281,7 +281,7 @@ static psc_status open_all(
 
 /* A corpus of which nothing was read has no statistics. A part of a split may have no documents. */
 static psc_status check_read(const survey *s, psc_error *error) {
-    psc_corpus_totals t;
+    psc_corpus_totals t = PSC_CORPUS_TOTALS_INIT;
     psc_corpus_get_totals(&t, s->corpus);
     if (t.windows > 0 || !s->ended) return PSC_OK;
     if (t.skipped > 0)
@@ -296,7 +296,7 @@ static psc_status check_read(const survey *s, psc_error *error) {
 }
 
 static psc_status deliver(survey *s, psc_error *error) {
-    psc_corpus_totals totals;
+    psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     psc_corpus_get_totals(&totals, s->corpus);
     totals.stopped = !s->ended;
     psc_status status = psc_session_report(s->session, &totals, error);

@@ -62,7 +62,7 @@ static psc_status merge_all(
 }
 
 static psc_status merge(const cli_arguments *arguments, psc_error *error) {
-    parts p = {.given = calloc(PSC_CORPUS_SHARDS, 1)};
+    parts p = {.totals = PSC_CORPUS_TOTALS_INIT, .given = calloc(PSC_CORPUS_SHARDS, 1)};
     psc_model *model = NULL;
     psc_session *session = NULL;
     psc_session_options session_options = PSC_SESSION_OPTIONS_INIT;

@@ -114,7 +114,8 @@ typedef struct psc_window {
 PSC_API psc_status psc_corpus_next(psc_window *out, psc_corpus *corpus, psc_error *error);
 
 /* The documents, skipped documents, windows and tokens so far. document_name is that of the
- * documents read so far, until the corpus reads on or closes. */
+ * documents read so far, until the corpus reads on or closes. *out begins as PSC_CORPUS_TOTALS_INIT:
+ * only the members within its struct_size are written. */
 PSC_API void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *corpus);
 /* The name of a document that was read: its file's path as it was given, "PATH, document K" with K
  * from 1 for a line of a JSONL file, and the same with a stream's name. Controls and bytes that are not
@@ -141,7 +142,8 @@ PSC_API psc_status psc_corpus_seek(psc_corpus *corpus, const char *place, psc_er
  * part of another corpus, split or limit, a repeated and an unfinished part. Parts of a source are
  * of one corpus if all their documents are equal; with a limit, if their first documents are. Before
  * the first part the caller sets *n_shards to 0 and zeroes parts [PSC_CORPUS_SHARDS], one byte per
- * part. The first part sets totals, identity and *n_shards. */
+ * part. *totals begins as PSC_CORPUS_TOTALS_INIT, of which only the members within struct_size are
+ * written. The first part sets totals, identity and *n_shards. */
 #define PSC_CORPUS_SHARDS 65536
 PSC_API psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33],
     int32_t *n_shards, unsigned char *parts, const char *place, psc_error *error);

@@ -131,9 +131,12 @@ typedef struct psc_corpus_totals {
      * until the next call. Asked during psc_session_report only; results have null here. */
     const char *(*document_name)(int64_t number, void *payload);
     void *document_payload; /* of document_name */
+    /* Of psc_corpus.h's totals: the documents that have a number, read or not, of all parts. Results
+     * have 0. */
+    int64_t numbered;
 } psc_corpus_totals;
 #define PSC_CORPUS_TOTALS_INIT                                                                     \
-    { sizeof(psc_corpus_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_corpus_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* PSC_ERROR_STATE when the results are those of a single run. */
 PSC_API psc_status psc_results_get_corpus(

@@ -160,6 +160,9 @@ void corpus_source_hash(char hex[33], const psc_corpus *corpus);
 psc_status corpus_source_reach(
     psc_corpus *corpus, const corpus_place *place, const char *read, psc_error *error);
 psc_status corpus_source_check(const psc_corpus *corpus, psc_error *error);
+/* --- corpus_place.c --- */
+/* Copies the members that out has, by its struct_size, which stays. */
+void corpus_give_totals(psc_corpus_totals *out, const psc_corpus_totals *totals);
 /* --- corpus_names.c --- */
 psc_corpus_names *corpus_names_make(void);
 /* Brings corpus->names to the present position. */

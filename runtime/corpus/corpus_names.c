@@ -11,6 +11,7 @@
 #include "utf8.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +88,9 @@ static const char *name_of(int64_t number, void *payload) {
 }
 
 void psc_corpus_names_give(psc_corpus_totals *totals, psc_corpus_names *names) {
+    const size_t needed =
+        offsetof(psc_corpus_totals, document_payload) + sizeof totals->document_payload;
+    if (totals->struct_size < needed) return;
     totals->document_name = names ? name_of : NULL;
     totals->document_payload = names;
 }

@@ -239,7 +239,8 @@ static psc_status check_part(psc_corpus_totals *totals, char identity[33], int32
             .limit = w->limit,
             .sample = w->sample,
             .seed = w->seed,
-            .population = w->population};
+            .population = w->population,
+            .numbered = w->limit ? 0 : w->at.next};
     }
     if (strcmp(identity, w->identity) != 0 || totals->window != w->window || totals->bos != w->bos)
         return psc_fail(error, PSC_ERROR_INPUT,
@@ -256,6 +257,12 @@ static psc_status check_part(psc_corpus_totals *totals, char identity[33], int32
         return psc_fail(error, PSC_ERROR_INPUT,
             "it counted %" PRId64 " documents in the corpus, but the first part %" PRId64,
             w->population, totals->population);
+    /* A JSONL file that one part cannot read is one document there, and many in the others. */
+    if (totals->numbered > 0 && totals->numbered != w->at.next)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "it numbers %" PRId64 " documents, but the first part %" PRId64
+            "; a file was readable for one of them only, or has changed",
+            w->at.next, totals->numbered);
     if (n != *n_shards)
         return psc_fail(error, PSC_ERROR_INPUT,
             "it is one of %d part(s), but the first is one of %d", (int)n, (int)*n_shards);
@@ -269,7 +276,13 @@ static psc_status add_count(int64_t *total, int64_t count, psc_error *error) {
     return PSC_OK;
 }
 
-psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33], int32_t *n_shards,
+void corpus_give_totals(psc_corpus_totals *out, const psc_corpus_totals *totals) {
+    const uint32_t known = out->struct_size;
+    memcpy(out, totals, known < sizeof *totals ? known : sizeof *totals);
+    if (known >= sizeof known) out->struct_size = known;
+}
+
+static psc_status add_place(psc_corpus_totals *totals, char identity[33], int32_t *n_shards,
     unsigned char *parts, const char *place, psc_error *error) {
     written_place w = {.identity = ""};
     psc_status status = read_place(&w, place, error);
@@ -286,5 +299,19 @@ psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33], int
     if (status == PSC_OK) status = add_count(&totals->skipped, w.at.skipped, error);
     if (status == PSC_OK) status = add_count(&totals->windows, w.at.windows, error);
     if (status == PSC_OK) status = add_count(&totals->tokens, w.at.tokens, error);
+    return status;
+}
+
+psc_status psc_corpus_add_part(psc_corpus_totals *totals, char identity[33], int32_t *n_shards,
+    unsigned char *parts, const char *place, psc_error *error) {
+    const uint32_t known = totals->struct_size;
+    psc_corpus_totals whole = PSC_CORPUS_TOTALS_INIT;
+    if (known < sizeof known)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "psc_corpus_totals.struct_size is not set; start from PSC_CORPUS_TOTALS_INIT");
+    if (*n_shards > 0) memcpy(&whole, totals, known < sizeof whole ? known : sizeof whole);
+    whole.struct_size = sizeof whole;
+    psc_status status = add_place(&whole, identity, n_shards, parts, place, error);
+    corpus_give_totals(totals, &whole);
     return status;
 }

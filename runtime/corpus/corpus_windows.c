@@ -202,7 +202,7 @@ psc_status psc_corpus_next(psc_window *out, psc_corpus *c, psc_error *error) {
 /* --- the position ---------------------------------------------------------------------------- */
 
 void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *c) {
-    *out = (psc_corpus_totals){.struct_size = sizeof *out,
+    psc_corpus_totals totals = {.struct_size = sizeof totals,
         .documents = c->at.documents,
         .skipped = c->at.skipped,
         .windows = c->at.windows,
@@ -212,9 +212,11 @@ void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *c) {
         .limit = c->limit,
         .sample = c->sample.n,
         .seed = c->sample.seed,
-        .population = c->sample.population < 0 ? 0 : c->sample.population};
+        .population = c->sample.population < 0 ? 0 : c->sample.population,
+        .numbered = c->at.next};
     corpus_names_update(c);
-    psc_corpus_names_give(out, c->names);
+    psc_corpus_names_give(&totals, c->names);
+    corpus_give_totals(out, &totals);
 }
 
 bool corpus_is_finished(const psc_corpus *c) {

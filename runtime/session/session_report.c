@@ -51,6 +51,7 @@ psc_status psc_session_report_until(psc_session *session, const psc_corpus_total
     session->document_payload = totals.document_payload;
     totals.document_name = NULL; /* the results outlive it */
     totals.document_payload = NULL;
+    totals.numbered = 0; /* no part of results.json */
     psc_corpus_head(session, &totals);
     report_job job = {session, PSC_OK, error};
     session->report_stop = stop;

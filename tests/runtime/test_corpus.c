@@ -289,7 +289,7 @@ Test(corpus, the_place_of_an_older_version_is_refused_by_name) {
     const char *old = "corpus=0123456789abcdef0123456789abcdef window=4 bos=0 shard=1/2 finished=0 "
                       "file=0 line=0 offset=0 next=0 document=-1 first=0 piece=0 skip=0 "
                       "documents=0 skipped=0 windows=0 tokens=0 limit=0\n";
-    psc_corpus_totals totals = {0};
+    psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     static unsigned char parts[PSC_CORPUS_SHARDS];
     char identity[33] = "";
     int32_t n = 0;
@@ -315,7 +315,7 @@ static psc_status add_part(
 
 Test(corpus, counts_of_parts_do_not_overflow) {
     static unsigned char parts[PSC_CORPUS_SHARDS];
-    psc_corpus_totals totals = {0};
+    psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     cr_assert_eq(add_part(&totals, parts, 1, "1152921504606846976"), PSC_OK, "%s", error.message);
     cr_assert_eq(add_part(&totals, parts, 2, "1152921504606846976"), PSC_ERROR_INPUT);
     cr_assert(strstr(error.message, "counts"), "%s", error.message);

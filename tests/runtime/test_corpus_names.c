@@ -66,7 +66,7 @@ static void check_name(const char *name, int number) {
 
 /* Documents before `known` have names. */
 static void check_names(const psc_corpus *corpus, int known) {
-    psc_corpus_totals totals;
+    psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     psc_corpus_get_totals(&totals, corpus);
     for (int number = -1; number < 6; number++) {
         char name[100];

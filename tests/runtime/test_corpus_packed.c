@@ -162,7 +162,7 @@ static void same_windows(const psc_model *model, const char *plain, const char *
 static psc_corpus_totals totals_of(
     const psc_model *model, const char *name, int32_t shard, int32_t parts) {
     psc_corpus *c = must_open(model, name, shard, parts);
-    psc_corpus_totals totals;
+    psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     psc_window window;
     while (must_next(&window, c) > 0) {
     }

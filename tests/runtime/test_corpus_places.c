@@ -192,7 +192,7 @@ static psc_status add_part(
 }
 
 Test(places, parts_add_up_to_the_whole) {
-    static merging m;
+    static merging m = {.totals = PSC_CORPUS_TOTALS_INIT};
     psc_model *model = small_model();
     list l = LIST(five);
     psc_corpus_options o = windows_of(2);
@@ -200,7 +200,7 @@ Test(places, parts_add_up_to_the_whole) {
         cr_assert_eq(add_part(&m, model, l, shard, 0), PSC_OK, "%s", error.message);
     cr_assert_eq(m.n, 3);
     psc_corpus *c = must_open(model, &l, &o);
-    psc_corpus_totals whole;
+    psc_corpus_totals whole = PSC_CORPUS_TOTALS_INIT;
     finish(c);
     psc_corpus_get_totals(&whole, c);
     assert_same_totals(&m.totals, &whole);
@@ -209,7 +209,8 @@ Test(places, parts_add_up_to_the_whole) {
 }
 
 Test(places, parts_of_other_documents_are_refused) {
-    static merging m, limited;
+    static merging m = {.totals = PSC_CORPUS_TOTALS_INIT},
+                   limited = {.totals = PSC_CORPUS_TOTALS_INIT};
     const psc_source_document last[] = {five[0], five[1], five[2], five[3], five[3]};
     const psc_source_document first[] = {five[4], five[1], five[2], five[3], five[4]};
     psc_model *model = small_model();

@@ -67,7 +67,7 @@ static void count_notes(const char *sentence, void *payload) {
 
 static void assert_same_corpora(psc_corpus *a, psc_corpus *b) {
     psc_window x, y;
-    psc_corpus_totals s, t;
+    psc_corpus_totals s = PSC_CORPUS_TOTALS_INIT, t = PSC_CORPUS_TOTALS_INIT;
     int32_t windows = 0;
     for (; must_next(&x, a) > 0; windows++) {
         cr_assert_eq(must_next(&y, b), x.n);
@@ -166,7 +166,7 @@ static psc_session *survey(psc_model *model, psc_corpus *corpus) {
     cr_assert_eq(psc_session_open(&session, model, &o, &error), PSC_OK, "%s", error.message);
     cr_assert_eq(psc_session_plugin(session, "ln", NULL, &error), PSC_OK, "%s", error.message);
     psc_window window;
-    psc_corpus_totals totals;
+    psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     while (must_next(&window, corpus) > 0) {
         const psc_input input = {0, window.n, window.tokens};
         psc_run_options run = PSC_RUN_OPTIONS_INIT;
@@ -273,7 +273,7 @@ Test(source, bad_documents_are_skipped_or_refused) {
         o.note = keep_note;
         o.payload = note;
         psc_corpus *c = must_open(model, &l, &o);
-        psc_corpus_totals totals;
+        psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
         finish(c);
         psc_corpus_get_totals(&totals, c);
         cr_assert_eq(totals.documents, 2);

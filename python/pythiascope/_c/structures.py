@@ -1337,6 +1337,7 @@ class psc_corpus_totals(ctypes.Structure):
     stopped: int
     document_name: Any
     document_payload: Address
+    numbered: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("documents", ctypes.c_int64),
@@ -1352,6 +1353,7 @@ class psc_corpus_totals(ctypes.Structure):
         ("stopped", ctypes.c_int32),
         ("document_name", psc_corpus_totals_document_name),
         ("document_payload", ctypes.c_void_p),
+        ("numbered", ctypes.c_int64),
     )
 
     def __init__(self, **values: Any) -> None:
