@@ -295,6 +295,19 @@ static psc_status check_read(const survey *s, psc_error *error) {
     return psc_fail(error, PSC_ERROR_INPUT, "the corpus has no documents");
 }
 
+/* Says at the end what earlier sentences, some of them of earlier runs, said one by one. */
+static void note_skipped(const survey *s) {
+    char note[160];
+    psc_corpus_totals t = PSC_CORPUS_TOTALS_INIT;
+    psc_corpus_get_totals(&t, s->corpus);
+    if (t.skipped == 0) return;
+    snprintf(note, sizeof note,
+        "note: %lld of %lld documents could not be read and %s left out of the results",
+        (long long)t.skipped, (long long)(t.skipped + t.documents),
+        t.skipped == 1 ? "was" : "were");
+    cli_progress_line(note);
+}
+
 static psc_status deliver(survey *s, psc_error *error) {
     psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     psc_corpus_get_totals(&totals, s->corpus);
@@ -331,7 +344,9 @@ static psc_status run_survey(survey *s, psc_error *error) {
     if (before > 0 && tokens_so_far(s) == before)
         cli_progress_line("note: the state file was complete; nothing was left to read");
     status = check_read(s, error);
-    return status ? status : deliver(s, error);
+    if (status) return status;
+    note_skipped(s);
+    return deliver(s, error);
 }
 
 static int run_corpus(const cli_arguments *arguments) {

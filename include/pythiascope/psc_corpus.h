@@ -19,6 +19,10 @@ extern "C" {
  * text; any other file is one document. Documents are numbered from 0 in that order; blank lines do
  * not count.
  *
+ * What cannot be read is one document that is skipped: a file or folder without permission, one that
+ * vanished or was cut short after it was listed, a link to nothing or to itself, a FIFO, socket or
+ * device with a document's name. The rest of a document that cannot be read to its end is skipped.
+ *
  * Each of the three may be compressed (*.jsonl.gz, *.txt.zst, ...): gzip, also of several members, or
  * zstd of several frames with windows up to 128 MiB, told by the first bytes. Where the data are
  * damaged or end too early, the rest of the file is one document that cannot be read. A byte order
@@ -32,7 +36,9 @@ extern "C" {
  * of a document may be shorter. */
 typedef struct psc_corpus psc_corpus;
 
-/* Receives one sentence for each document that is skipped; valid during the call. */
+/* Receives one sentence for each document that is skipped; valid during the call. After
+ * PSC_CORPUS_NOTES of them a last one says that further documents are only counted. */
+#define PSC_CORPUS_NOTES 100
 typedef void (*psc_corpus_note_fn)(const char *sentence, void *payload);
 
 typedef struct psc_corpus_options {
@@ -44,20 +50,23 @@ typedef struct psc_corpus_options {
     const char *field;       /* the JSON field that holds the text; null: "text" */
     psc_corpus_note_fn note; /* nullable */
     void *payload;           /* of note */
-    int64_t limit;  /* reading ends with the window that contains token number `limit`; 0: never */
-    int64_t sample; /* reads this many documents, drawn by `seed`; 0: all. Of files only */
-    int64_t seed;   /* not negative */
+    int64_t limit;   /* reading ends with the window that contains token number `limit`; 0: never */
+    int64_t sample;  /* reads this many documents, drawn by `seed`; 0: all. Of files only */
+    int64_t seed;    /* not negative */
+    int32_t by_size; /* nonzero: parts of about the same number of bytes. Of files only */
+    int32_t n_listed; /* the last paths are from a list: a missing one is a skipped document */
 } psc_corpus_options;
 #define PSC_CORPUS_OPTIONS_INIT                                                                    \
-    { sizeof(psc_corpus_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_corpus_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* A sample is exact and uniform: the `sample` documents whose 64-bit hash of seed and number is
  * smallest, of all that have a number, also those that cannot be read. It depends on nothing else, not
  * on parts either, and a larger one of the same seed contains it. The first call that reads counts the
  * documents, which reads all JSONL files once; a position has the count. */
 
-/* Lists the files; options may be null. A path that does not exist, a folder without documents, an
- * option out of range, or a model without a tokenizer is an error. */
+/* Lists the files; options may be null. A path that does not exist, unless it is from a list, a folder
+ * without documents, an option out of range, or a model without a tokenizer is an error. With `strict`
+ * so is everything in a folder or list that cannot be read. */
 PSC_API psc_status psc_corpus_open(psc_corpus **out, const psc_model *model,
     const char *const *paths, int32_t n_paths, const psc_corpus_options *options, psc_error *error);
 
@@ -109,7 +118,7 @@ typedef struct psc_window {
 } psc_window;
 
 /* The next window; its tokens are valid until the next call. The call skips, notes and counts a
- * document that is not UTF-8, and a line that is longer than 16 MiB or not a JSON object with a
+ * document that cannot be read or is not UTF-8, and a line that is longer than 16 MiB or not a JSON object with a
  * text; with `strict` each of these is PSC_ERROR_INPUT. */
 PSC_API psc_status psc_corpus_next(psc_window *out, psc_corpus *corpus, psc_error *error);
 

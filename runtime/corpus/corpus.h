@@ -18,7 +18,8 @@
 
 typedef struct corpus_file {
     char *path;
-    int64_t size; /* as it lies on the disk */
+    char *fault;  /* null, or why it cannot be read, which was known when it was listed */
+    int64_t size; /* as it lies on the disk; 0 with a fault */
     bool jsonl;
     int64_t first; /* number of its first document; CORPUS_AHEAD: not reached; -1: unknown, when an
                       older version's place led past it */
@@ -102,6 +103,8 @@ struct psc_corpus {
     corpus_sample sample;
     psc_corpus_note_fn note;
     void *payload;
+    int32_t notes;    /* sentences so far */
+    int32_t n_listed; /* of the paths, the last ones are from a list */
 
     corpus_place at;
     corpus_stream *stream; /* of files[at.file]; null before it is opened */

@@ -1,7 +1,7 @@
 /* The documents of a corpus, one open at a time. A text file is checked as UTF-8 from start to end
  * and then read in pieces; a JSONL line is read whole, up to 16 MiB. A document that cannot be read
- * is skipped, noted and counted; with strict it is an error. Where compressed data are damaged, the
- * rest of the file is one such document. */
+ * is skipped, noted and counted; with strict it is an error. Where a JSONL file cannot be read on
+ * (damaged, cut short, an error of the disk), its rest is one such document. */
 #include "corpus.h"
 
 #include "utf8.h"
@@ -30,8 +30,11 @@ psc_status corpus_leave_out(psc_corpus *c, psc_error *error, const char *format,
     va_end(arguments);
     if (c->strict) return psc_fail(error, PSC_ERROR_INPUT, "%s", sentence.message);
     c->at.skipped++;
+    if (c->notes > PSC_CORPUS_NOTES) return PSC_OK;
     char note[sizeof sentence.message + 16];
     snprintf(note, sizeof note, "%s; skipped", sentence.message);
+    if (c->notes++ == PSC_CORPUS_NOTES)
+        snprintf(note, sizeof note, "further documents that cannot be read are only counted");
     if (c->note) c->note(note, c->payload);
     return PSC_OK;
 }
@@ -73,10 +76,21 @@ static psc_status check_utf8(psc_corpus *c, int64_t *valid, int64_t *size, psc_e
     return status;
 }
 
+/* At the end of the file: whether it is as long as when it was listed. */
+static psc_status check_size(const psc_corpus *c, psc_error *error) {
+    const int64_t listed = c->files[c->at.file].size, read = corpus_stream_read(c->stream);
+    if (read >= listed) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "%s was cut short: it has %" PRId64 " of the %" PRId64
+        " bytes that it had when it was listed",
+        path_of(c), read, listed);
+}
+
 static psc_status begin_text(psc_corpus *c, psc_error *error) {
     int64_t valid = 0, size = 0;
     psc_error why = {PSC_OK, ""};
     psc_status status = check_utf8(c, &valid, &size, &why);
+    if (status == PSC_OK && valid == size) status = check_size(c, &why);
     if (status == PSC_ERROR_INPUT) return corpus_leave_out(c, error, "%s", why.message);
     if (status != PSC_OK) return psc_fail(error, status, "%s", why.message);
     if (valid < size)
@@ -117,11 +131,13 @@ static psc_status begin_line(psc_corpus *c, const corpus_line *line, psc_error *
     return PSC_OK;
 }
 
-/* The compressed data are damaged here: the rest of the file is one document, which is left out. */
+/* The file cannot be read from here on: its rest is one document, which is left out. */
 static psc_status leave_rest(psc_corpus *c, const psc_error *why, psc_error *error) {
     psc_status status = PSC_OK;
-    if (corpus_is_ours(c))
-        status = corpus_leave_out(c, error, "%s, after line %" PRId64, why->message, c->at.line);
+    char after[40] = "";
+    if (c->at.line > 0) snprintf(after, sizeof after, ", after line %" PRId64, c->at.line);
+    if (corpus_is_ours(c)) status = corpus_leave_out(c, error, "%s%s", why->message, after);
+    if (status != PSC_OK) return status;
     c->at.next++;
     next_file(c);
     return status;
@@ -132,6 +148,7 @@ static psc_status try_line(psc_corpus *c, psc_error *error) {
     psc_error why = {PSC_OK, ""};
     psc_status status = open_stream(c, c->at.offset, &why);
     if (status == PSC_OK) status = corpus_read_line(&line, c, c->stream, path_of(c), &why);
+    if (status == PSC_OK && line.kind == LINE_END) status = check_size(c, &why);
     if (status == PSC_ERROR_INPUT) return leave_rest(c, &why, error);
     if (status != PSC_OK) return psc_fail(error, status, "%s", why.message);
     if (line.kind == LINE_END)
@@ -140,6 +157,7 @@ static psc_status try_line(psc_corpus *c, psc_error *error) {
         pass_line(c);
     else {
         if (corpus_is_ours(c)) status = begin_line(c, &line, error);
+        if (status != PSC_OK) return status;
         c->at.next++;
         if (c->at.document < 0) pass_line(c);
     }
@@ -148,8 +166,20 @@ static psc_status try_line(psc_corpus *c, psc_error *error) {
 
 static psc_status try_text(psc_corpus *c, psc_error *error) {
     psc_status status = corpus_is_ours(c) ? begin_text(c, error) : PSC_OK;
+    if (status != PSC_OK) return status; /* a later call tries it again */
     c->at.next++;
     if (c->at.document < 0) next_file(c);
+    return status;
+}
+
+/* A file that could not be examined when it was listed. */
+static psc_status try_unreadable(psc_corpus *c, psc_error *error) {
+    psc_status status = PSC_OK;
+    if (corpus_is_ours(c))
+        status = corpus_leave_out(c, error, "%s %s", path_of(c), c->files[c->at.file].fault);
+    if (status != PSC_OK) return status;
+    c->at.next++;
+    next_file(c);
     return status;
 }
 
@@ -157,6 +187,7 @@ static psc_status try_document(psc_corpus *c, psc_error *error) {
     if (c->source.next) return corpus_try_source(c, error);
     corpus_file *file = &c->files[c->at.file];
     if (file->first == CORPUS_AHEAD) file->first = c->at.next;
+    if (file->fault) return try_unreadable(c, error);
     return file->jsonl ? try_line(c, error) : try_text(c, error);
 }
 
@@ -243,7 +274,7 @@ static psc_status fill_piece(psc_corpus *c, size_t n, psc_error *error) {
         status = corpus_stream_peek(&data, &some, c->stream, error);
         if (status == PSC_OK && some == 0)
             status = psc_fail(
-                error, PSC_ERROR_IO, "%s was truncated while it was being read", path_of(c));
+                error, PSC_ERROR_INPUT, "%s was cut short while it was being read", path_of(c));
         if (status != PSC_OK) break;
         if (some > n - have) some = n - have;
         memcpy(c->piece + have, data, some);

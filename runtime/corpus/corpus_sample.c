@@ -47,7 +47,7 @@ static psc_status count_documents(int64_t *n, psc_corpus *c, psc_error *error) {
     psc_status status = PSC_OK;
     *n = 0;
     for (int64_t i = 0; i < c->n_files && status == PSC_OK; i++)
-        if (c->files[i].jsonl)
+        if (c->files[i].jsonl && !c->files[i].fault)
             status = count_lines(n, c, c->files[i].path, error);
         else
             ++*n;

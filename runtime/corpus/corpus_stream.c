@@ -5,8 +5,11 @@
 #include "corpus_stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 #include <zstd_errors.h>
@@ -37,14 +40,25 @@ struct corpus_stream {
 
 /* --- the file -------------------------------------------------------------------------------- */
 
+bool corpus_stream_is_own_fault(int failure) {
+    return failure != EMFILE && failure != ENFILE && failure != ENOMEM && failure != EINTR &&
+           failure != EAGAIN;
+}
+
+/* A stream that is not the corpus's own is read once, so the failure ends it. */
+static psc_status cannot_read(const corpus_stream *s, psc_error *error) {
+    const bool own = s->owned && corpus_stream_is_own_fault(errno);
+    return psc_fail(error, own ? PSC_ERROR_INPUT : PSC_ERROR_IO, "cannot read %s: %s", s->name,
+        strerror(errno));
+}
+
 /* Reads more raw bytes if none is left. */
 static psc_status fill_raw(corpus_stream *s, psc_error *error) {
     if (s->raw_at < s->raw_end || s->raw_ended) return PSC_OK;
     s->raw_at = 0;
     s->raw_end = fread(s->raw, 1, sizeof s->raw, s->file);
     s->raw_bytes += (int64_t)s->raw_end;
-    if (ferror(s->file))
-        return psc_fail(error, PSC_ERROR_IO, "cannot read %s: %s", s->name, strerror(errno));
+    if (ferror(s->file)) return cannot_read(s, error);
     s->raw_ended = s->raw_end < sizeof s->raw;
     return PSC_OK;
 }
@@ -205,10 +219,19 @@ static psc_status start(
 }
 
 psc_status corpus_stream_open(corpus_stream **out, const char *path, psc_error *error) {
+    struct stat info;
     *out = NULL;
-    FILE *file = fopen(path, "rb");
-    if (!file) return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
-    return start(out, file, true, path, error);
+    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a FIFO must not block */
+    FILE *file = fd >= 0 ? fdopen(fd, "rb") : NULL;
+    if (!file) {
+        const int why = errno;
+        if (fd >= 0) close(fd);
+        return psc_fail(error, corpus_stream_is_own_fault(why) ? PSC_ERROR_INPUT : PSC_ERROR_IO,
+            "cannot open %s: %s", path, strerror(why));
+    }
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) return start(out, file, true, path, error);
+    fclose(file);
+    return psc_fail(error, PSC_ERROR_INPUT, "%s is not a regular file any more", path);
 }
 
 psc_status corpus_stream_take(corpus_stream **out, FILE *file, const char *name, psc_error *error) {
@@ -248,8 +271,7 @@ void corpus_stream_skip(corpus_stream *s, size_t n) {
 static psc_status jump(corpus_stream *s, int64_t offset, psc_error *error) {
     if (fseeko(s->file, 0, SEEK_END) == 0 && ftello(s->file) < (off_t)(offset + s->mark))
         return psc_fail(error, PSC_ERROR_INPUT, "%s was cut short since it was read", s->name);
-    if (fseeko(s->file, (off_t)(offset + s->mark), SEEK_SET) != 0)
-        return psc_fail(error, PSC_ERROR_IO, "cannot read %s: %s", s->name, strerror(errno));
+    if (fseeko(s->file, (off_t)(offset + s->mark), SEEK_SET) != 0) return cannot_read(s, error);
     s->raw_at = s->raw_end = s->at = s->end = 0;
     s->raw_ended = false;
     s->raw_bytes = offset + s->mark;

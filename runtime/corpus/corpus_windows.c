@@ -48,6 +48,7 @@ static psc_status set_up(psc_corpus *c, const psc_corpus_options *o, psc_error *
     c->shard = o->shard;
     c->n_shards = o->n_shards;
     c->strict = o->strict;
+    c->n_listed = o->n_listed;
     c->limit = o->limit;
     c->sample = (corpus_sample){o->sample, o->seed, -1, 0};
     c->note = o->note;
@@ -94,7 +95,10 @@ void psc_corpus_close(psc_corpus **corpus) {
     corpus_stream_close(&c->input.stream);
     free(c->input.name);
     free(c->input.text);
-    for (int64_t i = 0; c->files && i < c->n_files; i++) free(c->files[i].path);
+    for (int64_t i = 0; c->files && i < c->n_files; i++) {
+        free(c->files[i].path);
+        free(c->files[i].fault);
+    }
     free(c->files);
     free(c->field);
     free(c->names);
@@ -135,6 +139,12 @@ static psc_status fill_ids(psc_corpus *c, const int32_t *ids, psc_error *error) 
     return PSC_OK;
 }
 
+/* The file of the open document cannot be read on: the document ends here. */
+static psc_status leave_rest(psc_corpus *c, const psc_error *why, psc_error *error) {
+    c->text_bytes = c->read_to;
+    return corpus_leave_out(c, error, "%s; the rest of its document", why->message);
+}
+
 /* Appends the next piece's tokens to the queue. */
 static psc_status fill(psc_corpus *c, psc_error *error) {
     if (c->source.next && c->source.document.ids) return fill_ids(c, c->source.document.ids, error);
@@ -143,9 +153,11 @@ static psc_status fill(psc_corpus *c, psc_error *error) {
     size_t bytes = 0;
     psc_token *tokens = NULL;
     int32_t n = 0;
-    psc_status status = corpus_read_piece(&text, &bytes, c, error);
-    if (status == PSC_OK)
-        status = psc_model_encode(&tokens, &n, c->model, text, bytes, false, error);
+    psc_error why = {PSC_OK, ""};
+    psc_status status = corpus_read_piece(&text, &bytes, c, &why);
+    if (status == PSC_ERROR_INPUT) return leave_rest(c, &why, error);
+    if (status != PSC_OK) return psc_fail(error, status, "%s", why.message);
+    status = psc_model_encode(&tokens, &n, c->model, text, bytes, false, error);
     corpus_name_document(name, c);
     if (status != PSC_OK) return psc_error_prefix(error, status, name);
     status = make_room(c, n, error);

@@ -209,7 +209,9 @@ printf 'a good beginning \377 and more' >"$work/bad/latin.txt"
 } >"$work/bad/lines.jsonl"
 "$program" corpus "$work/bad" --plugin ln --json >"$work/bad.json" 2>"$work/stderr"
 check 'bad documents are not fatal' test $? -eq 0
-check 'each is noted' test "$(wc -l <"$work/stderr")" -eq 6
+check 'each is noted, and their number' test "$(wc -l <"$work/stderr")" -eq 7
+check 'at the end' test "$(tail -1 "$work/stderr")" = \
+    'pythiascope: note: 6 of 9 documents could not be read and were left out of the results'
 check 'the file is named' grep -q 'latin.txt is not UTF-8 at byte 17; skipped' "$work/stderr"
 check 'the line is named' grep -q 'lines.jsonl: line 2 is not UTF-8; skipped' "$work/stderr"
 check 'the field is named' grep -q "line 3 has no string in the field 'text'; skipped" "$work/stderr"

@@ -18,6 +18,7 @@ Address = int | None
 
 PSC_CACHE_LEAST_DEFAULT = 67108864
 PSC_CACHE_LIMIT_DEFAULT = 34359738368
+PSC_CORPUS_NOTES = 100
 PSC_CORPUS_SHARDS = 65536
 PSC_MOST_AXES = 6
 PSC_MOST_RESULT_TARGETS = 1024
@@ -1886,6 +1887,8 @@ class psc_corpus_options(ctypes.Structure):
     limit: int
     sample: int
     seed: int
+    by_size: int
+    n_listed: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("window", ctypes.c_int32),
@@ -1899,6 +1902,8 @@ class psc_corpus_options(ctypes.Structure):
         ("limit", ctypes.c_int64),
         ("sample", ctypes.c_int64),
         ("seed", ctypes.c_int64),
+        ("by_size", ctypes.c_int32),
+        ("n_listed", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
