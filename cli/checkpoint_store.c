@@ -112,10 +112,7 @@ psc_status cli_checkpoint_store_open(cli_checkpoint_store *out, const cli_argume
         status = psc_fail(error, PSC_ERROR_INPUT, "the command is too long to keep checkpoints of");
     else if (mkdir(out->folder, 0777) != 0 && errno != EEXIST)
         status = cannot(error, "make", out->folder);
-    if (!status && cli_lock_take(&out->lock, path, error))
-        status = psc_fail(error, PSC_ERROR_IO,
-            "another process is using %.400s; wait for it to finish or pass a different --out",
-            out->folder);
+    if (!status) status = cli_lock_take(&out->lock, path, out->folder, "--out", error);
     if (!status) status = compare(out->folder, path, text, error);
     free(text);
     free(path);

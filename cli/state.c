@@ -172,6 +172,14 @@ psc_status cli_state_error(const char *path, psc_status status, psc_error *error
     return psc_error_prefix(error, status, prefix);
 }
 
+psc_status cli_state_lock(cli_lock *out, char **file, const char *path, psc_error *error) {
+    char what[700];
+    bool exists = false;
+    snprintf(what, sizeof what, "the state file %.650s", path);
+    psc_status status = cli_lock_find(file, &exists, path, what, error);
+    return status ? status : cli_lock_take(out, *file, what, "--state", error);
+}
+
 static psc_status parse(cli_state *out, const char *text, size_t bytes, psc_error *error) {
     json_error_t why;
     json_t *client = psc_report_value(text, bytes, &why);

@@ -1,6 +1,6 @@
 /* What a corpus run keeps in its state file beside the totals, as JSON: the place in the corpus, and
  * the setup (targets, contrasts, plugins, interventions), from which merge makes the session again.
- * Private to cli/. Includes setup.h and psc_corpus.h.
+ * Private to cli/. Includes lock.h, setup.h and psc_corpus.h.
  * Threads: main thread only.
  * Ownership: a setup is a jansson reference; cli_state_free frees what was read. */
 #ifndef STATE_H
@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "lock.h"
 #include "psc_corpus.h"
 #include "setup.h"
 
@@ -30,6 +31,8 @@ typedef struct cli_state {
 /* Reads place and setup; a sentence begins with the file. */
 psc_status cli_state_read(cli_state *out, const char *path, psc_error *error);
 void cli_state_free(cli_state *state);
+/* Locks the file behind `path` (lock.h); *file: its own path, which the caller frees by free(). */
+psc_status cli_state_lock(cli_lock *out, char **file, const char *path, psc_error *error);
 /* "the state file PATH: " before error's sentence. */
 psc_status cli_state_error(const char *path, psc_status status, psc_error *error);
 

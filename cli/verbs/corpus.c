@@ -10,7 +10,6 @@
 
 #include "bos.h"
 #include "interventions.h"
-#include "lock.h"
 #include "progress.h"
 #include "prompt.h"
 #include "state.h"
@@ -47,7 +46,8 @@ static const cli_option options[] = {
 
 typedef struct survey {
     const cli_arguments *arguments;
-    const char *state_path; /* nullable */
+    const char *state_path; /* as it was given; nullable */
+    char *state_file;       /* the file itself, behind any links */
     cli_lock lock;          /* of the state file */
     long long batch;
     double save_seconds;
@@ -86,7 +86,7 @@ static void on_note(const char *sentence, void *payload) {
 static psc_status save(survey *s, psc_error *error) {
     if (!s->state_path) return PSC_OK;
     clock_gettime(CLOCK_MONOTONIC, &s->saved);
-    return cli_state_save(s->session, s->state_path, s->corpus, s->setup, error);
+    return cli_state_save(s->session, s->state_file, s->corpus, s->setup, error);
 }
 
 static bool is_due(const survey *s) {
@@ -109,9 +109,9 @@ static psc_status resume(survey *s, psc_error *error) {
     cli_state state = {0};
     if (!s->state_path) return PSC_OK;
     struct stat found;
-    if (stat(s->state_path, &found) != 0 && errno == ENOENT) return save(s, error);
-    psc_status status = psc_session_state_load(s->session, s->state_path, error);
-    if (!status) status = cli_state_read(&state, s->state_path, error);
+    if (lstat(s->state_file, &found) != 0 && errno == ENOENT) return save(s, error);
+    psc_status status = psc_session_state_load(s->session, s->state_file, error);
+    if (!status) status = cli_state_read(&state, s->state_file, error);
     if (status) return status;
     status = psc_corpus_seek(s->corpus, state.place, error);
     cli_state_free(&state);
@@ -260,7 +260,8 @@ static psc_status open_all(
     cli_bos bos;
     cli_bos_find(&bos, arguments, NULL);
     psc_status status = cli_check_out(arguments, error);
-    if (!status && s->state_path) status = cli_lock_take(&s->lock, s->state_path, error);
+    if (!status && s->state_path)
+        status = cli_state_lock(&s->lock, &s->state_file, s->state_path, error);
     if (!status && s->state_path) status = cli_setup_write(&s->setup, arguments, error);
     if (!status) status = cli_open_model(&s->model, cli_value(arguments, "model"), error);
     bos.added = !status && bos.plugin[0] && !corpus->bos && psc_model_bos(s->model) >= 0;
@@ -362,6 +363,7 @@ static int run_corpus(const cli_arguments *arguments) {
     psc_corpus_close(&s.corpus);
     psc_model_close(&s.model);
     cli_lock_release(&s.lock);
+    free(s.state_file);
     json_decref(s.setup);
     free(s.tokens);
     return status ? cli_fail(&error) : CLI_OK;
