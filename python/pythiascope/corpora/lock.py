@@ -6,18 +6,45 @@ lock does not stop other threads of its process, so this module also remembers i
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import struct
 import sys
 import threading
 from types import TracebackType
 
-from ..errors import IOFailure
+from ..errors import InputError, IOFailure
 
 # (device, inode) of each lock file that this process holds, with the process's number.
 _held: dict[tuple[int, int], int] = {}
 _guard = threading.Lock()
+
+
+# A file system without locks, such as NFS without its lock daemon.
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+def find_state(path: str) -> str:
+    """The file behind `path`, whose links are followed: the one to lock and to replace.
+
+    Raises:
+        InputError: It is not a regular file.
+        IOFailure: It cannot be examined. A file that does not exist is no failure.
+    """
+    real = os.path.realpath(path)
+    try:
+        mode = os.lstat(real).st_mode
+    except FileNotFoundError:
+        return real
+    except OSError as error:
+        raise IOFailure(f"cannot open the state file {path}: {_reason(error)}") from None
+    if stat.S_ISLNK(mode):
+        raise IOFailure(f"cannot open the state file {path}: {os.strerror(errno.ELOOP)}")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"the state file {path} is not a regular file; pass a different path")
+    return real
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -55,12 +82,13 @@ class StateLock:
     """Holds the lock of the state file `path` from its creation to `release`.
 
     Raises IOFailure when another run, of this process or another, holds it, or when the lock file
-    cannot be written.
+    cannot be written. `locked` is False where the file system has no locks.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path + ".lock"
         self._process = os.getpid()
+        self.locked = True
         with _guard:
             self._file = self._take(path)
             self._key = _identity(os.fstat(self._file))
@@ -82,8 +110,10 @@ class StateLock:
                 os.close(file)
                 raise refusal from None
             except OSError as error:
-                os.close(file)
-                raise IOFailure(f"cannot lock {self.path}: {_reason(error)}") from None
+                if error.errno not in _NO_LOCKS:
+                    os.close(file)
+                    raise IOFailure(f"cannot lock {self.path}: {_reason(error)}") from None
+                self.locked = False
             if self._is_there(file):
                 return file
             os.close(file)  # its last holder removed it; try again

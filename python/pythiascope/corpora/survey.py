@@ -21,11 +21,11 @@ import numpy as np
 
 from .._c import structures as c
 from .._c.library import check, library
-from ..errors import Cancelled, InputError, PythiascopeError, PythiascopeWarning
+from ..errors import Cancelled, InputError, IOFailure, PythiascopeError, PythiascopeWarning
 from ..runtime.session import OwnedResults, Session
 from ..runtime.tokens import TOKEN, Tokens, text_of
 from . import states
-from .lock import StateLock
+from .lock import StateLock, find_state
 from .progress import ProgressOption, open_progress
 from .reading import Options, Reader, Source
 from .states import Setup
@@ -128,6 +128,7 @@ class Survey:
         self._place = b""
         self._saved = 0.0
         self._ended = False
+        self._file = ""  # the state file behind its links
 
     def run(self, paths: list[bytes] | None, documents: Any) -> OwnedResults:
         """Runs to the end, and returns the results; resources are released in any case."""
@@ -166,7 +167,7 @@ class Survey:
         plan = self._plan
         self._json = plan.setup.json() if plan.state is not None else ""
         if plan.state is not None:
-            self._exits.enter_context(StateLock(plan.state))
+            self._lock(plan.state)
         opened = self._model._opened
         n_ctx = opened.info.n_ctx
         self._width = plan.options.window or min(_DEFAULT_WINDOW, n_ctx)
@@ -190,6 +191,14 @@ class Survey:
         self._exits.callback(self._reader.close)
         self._resume()
 
+    def _lock(self, state: str) -> None:
+        self._file = find_state(state)
+        if not self._exits.enter_context(StateLock(self._file)).locked:
+            warn(
+                f"the file system of the state file {state} has no locks; make sure that no other "
+                "run uses it"
+            )
+
     def _add_bos(self, bos: bool) -> bool:
         needs = library().psc_session_needs_bos(self._session.pointer)
         if needs and not bos:
@@ -205,11 +214,11 @@ class Survey:
         path = self._plan.state
         if path is None:
             return
-        if not os.path.exists(path):
+        if not _is_there(self._file, path):
             self._save()
             return
-        states.load(self._session, path)
-        place, _ = states.read(path)
+        states.load(self._session, self._file)
+        place, _ = states.read(self._file)
         error = c.psc_error()
         status = self._reader.seek_status(place, error)
         try:
@@ -279,7 +288,7 @@ class Survey:
     def _save(self) -> None:
         if self._plan.state is not None:
             self._saved = time.monotonic()
-            states.save(self._session, self._plan.state, self._place, self._json)
+            states.save(self._session, self._file, self._place, self._json)
 
     def _save_if_due(self) -> None:
         if not self._ended and time.monotonic() - self._saved >= self._plan.save_seconds:
@@ -299,6 +308,17 @@ class Survey:
                 else "nothing was saved, because state= is missing"
             )
             failure.args = (f"stopped after {self._reader.totals().tokens} tokens; {how}",)
+
+
+def _is_there(file: str, path: str) -> bool:
+    """Only a file that does not exist is no state yet; any other failure is an error."""
+    try:
+        os.lstat(file)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise IOFailure(f"cannot open the state file {path}: {error.strerror}") from None
+    return True
 
 
 def _close(session: Session) -> None:
