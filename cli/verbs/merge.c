@@ -31,7 +31,9 @@ static psc_status add_place(parts *p, const char *path, psc_error *error) {
     if (status) return status;
     status =
         psc_corpus_add_part(&p->totals, p->identity, &p->n_shards, p->given, state.place, error);
-    if (!status) status = psc_corpus_names_add(&p->names, state.place, error);
+    /* Without a limit all parts came equally far and have the same names. */
+    if (!status && (!p->names || p->totals.limit > 0))
+        status = psc_corpus_names_add(&p->names, state.place, error);
     if (!p->setup) p->setup = json_incref(state.setup);
     if (!status && !json_equal(state.setup, p->setup))
         status = psc_fail(

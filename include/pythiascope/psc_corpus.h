@@ -146,6 +146,11 @@ PSC_API double psc_corpus_progress(const psc_corpus *corpus);
  * position behind the present one is PSC_ERROR_STATE; so is reading after a failed seek. */
 PSC_API psc_status psc_corpus_tell(char **out, const psc_corpus *corpus, psc_error *error);
 PSC_API psc_status psc_corpus_seek(psc_corpus *corpus, const char *place, psc_error *error);
+/* mark remembers the present position at once, whatever the number of files, and tell_mark writes it
+ * when reading has gone on: for a caller that may save after a window that it could not use.
+ * PSC_ERROR_STATE without a mark. */
+PSC_API void psc_corpus_mark(psc_corpus *corpus);
+PSC_API psc_status psc_corpus_tell_mark(char **out, const psc_corpus *corpus, psc_error *error);
 
 /* Adds the totals of a finished part, from its psc_corpus_tell text `place`, to totals. Refuses a
  * part of another corpus, split or limit, a repeated and an unfinished part. Parts of a source are

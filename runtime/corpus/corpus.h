@@ -107,6 +107,10 @@ struct psc_corpus {
     int32_t n_listed; /* of the paths, the last ones are from a list */
 
     corpus_place at;
+    int64_t behind;                         /* bytes of the files before at.file */
+    corpus_place marked;                    /* psc_corpus_mark */
+    char marked_read[33], marked_first[33]; /* of a source: its hashes at that time */
+    bool is_marked;
     corpus_stream *stream; /* of files[at.file]; null before it is opened */
     char *line;            /* [line_capacity] a JSONL line */
     size_t line_capacity;
@@ -172,8 +176,8 @@ psc_corpus_names *corpus_names_make(void);
 void corpus_names_update(const psc_corpus *corpus);
 /* Files whose documents have names. */
 int64_t corpus_named(const psc_corpus *corpus);
-/* Writes the files that were begun to a place; false without memory. */
-bool corpus_names_tell(json_t *place, const psc_corpus *corpus);
+/* Writes the files that were begun at `at` to a place; false without memory. */
+bool corpus_names_tell(json_t *place, const psc_corpus *corpus, const corpus_place *at);
 /* Takes the first documents of the files from the text `place`, which is at `at`. */
 psc_status corpus_names_seek(
     psc_corpus *corpus, const corpus_place *at, const char *place, psc_error *error);
@@ -181,8 +185,8 @@ psc_status corpus_names_seek(
 /* A corpus with its options, without files and source. */
 psc_status corpus_make(psc_corpus **out, const psc_model *model, const psc_corpus_options *options,
     bool texts, psc_error *error);
-/* Whether the corpus or the limit is exhausted. */
-bool corpus_is_finished(const psc_corpus *corpus);
+/* Whether the corpus or the limit is exhausted at `at`. */
+bool corpus_is_finished(const psc_corpus *corpus, const corpus_place *at);
 /* Resumes at a place in these files. */
 psc_status corpus_go_to(psc_corpus *corpus, const corpus_place *place, psc_error *error);
 

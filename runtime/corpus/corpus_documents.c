@@ -110,6 +110,7 @@ bool corpus_is_ours(const psc_corpus *c) {
 
 static void next_file(psc_corpus *c) {
     corpus_close_stream(c);
+    c->behind += c->files[c->at.file].size;
     c->at.file++;
     c->at.line = c->at.offset = 0;
 }

@@ -119,12 +119,20 @@ void psc_corpus_names_close(psc_corpus_names **names) {
 
 /* --- in a place ------------------------------------------------------------------------------ */
 
-bool corpus_names_tell(json_t *place, const psc_corpus *c) {
+/* Whether something of file i has been read at `at`. */
+static bool is_begun(const psc_corpus *c, int64_t i, const corpus_place *at) {
+    if (i != at->file) return i < at->file;
+    return c->files[i].first != CORPUS_AHEAD &&
+           (at->line > 0 || at->offset > 0 || at->document >= 0 || c->files[i].first < at->next ||
+               at == &c->at);
+}
+
+bool corpus_names_tell(json_t *place, const psc_corpus *c, const corpus_place *at) {
     const int64_t n = corpus_named(c);
     if (n == 0) return true;
     json_t *files = json_array();
     bool complete = files != NULL;
-    for (int64_t i = 0; i < n && complete && c->files[i].first != CORPUS_AHEAD; i++) {
+    for (int64_t i = 0; i < n && complete && is_begun(c, i, at); i++) {
         char path[MOST_NAME];
         show(path, sizeof path, c->files[i].path);
         complete =

@@ -60,32 +60,54 @@ static int64_t *member_of(written_place *place, int i) {
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
+/* The position `at`; read, first: a source's hashes there. */
+static psc_status tell(char **out, const psc_corpus *c, const corpus_place *at, const char *read,
+    const char *first, psc_error *error) {
     written_place w = {.window = c->window,
         .bos = c->bos,
         .shard = c->shard,
         .n_shards = c->n_shards,
         .limit = c->limit,
-        .finished = corpus_is_finished(c),
+        .finished = corpus_is_finished(c, at),
         .sample = c->sample.n,
         .seed = c->sample.seed,
         .population = c->sample.population,
         .most = (int64_t)c->sample.most,
-        .at = c->at};
+        .at = *at};
     json_t *place = json_object();
-    if (c->source.next) corpus_source_hash(w.read, c);
-    const char *identity = !c->source.next ? c->identity : c->limit ? c->source.first : w.read;
+    if (c->source.next) memcpy(w.read, read, 33);
+    const char *identity = !c->source.next ? c->identity : c->limit ? first : read;
     bool complete = json_object_set_new(place, "corpus", json_string(identity)) == 0;
     if (w.read[0]) complete &= json_object_set_new(place, "read", json_string(w.read)) == 0;
     for (int i = 0; i < N_MEMBERS && complete; i++)
         if (w.sample > 0 || !members[i].sampled)
             complete =
                 json_object_set_new(place, members[i].key, json_integer(*member_of(&w, i))) == 0;
-    complete = complete && corpus_names_tell(place, c);
+    complete = complete && corpus_names_tell(place, c, at);
     *out = complete ? psc_json_dump(place, JSON_COMPACT) : NULL;
     json_decref(place);
     if (*out) return PSC_OK;
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the position in the corpus");
+}
+
+psc_status psc_corpus_tell(char **out, const psc_corpus *c, psc_error *error) {
+    char read[33] = "";
+    if (c->source.next) corpus_source_hash(read, c);
+    return tell(out, c, &c->at, read, c->source.first, error);
+}
+
+void psc_corpus_mark(psc_corpus *c) {
+    c->marked = c->at;
+    c->is_marked = true;
+    if (c->source.next) corpus_source_hash(c->marked_read, c);
+    memcpy(c->marked_first, c->source.first, 33);
+}
+
+psc_status psc_corpus_tell_mark(char **out, const psc_corpus *c, psc_error *error) {
+    *out = NULL;
+    if (!c->is_marked)
+        return psc_fail(error, PSC_ERROR_STATE, "the corpus has no marked position to be told");
+    return tell(out, c, &c->marked, c->marked_read, c->marked_first, error);
 }
 
 /* --- reading --------------------------------------------------------------------------------- */

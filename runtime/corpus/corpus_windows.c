@@ -189,15 +189,15 @@ static void take_window(psc_window *out, psc_corpus *c) {
     note_place(c);
 }
 
-static bool is_at_limit(const psc_corpus *c) {
-    return c->limit > 0 && c->at.tokens >= c->limit;
+static bool is_at_limit(const psc_corpus *c, const corpus_place *at) {
+    return c->limit > 0 && at->tokens >= c->limit;
 }
 
 psc_status psc_corpus_next(psc_window *out, psc_corpus *c, psc_error *error) {
     psc_status status = PSC_OK;
     *out = (psc_window){{-1, 0}, 0, c->tokens};
     if (c->source.next) status = corpus_source_check(c, error);
-    while (status == PSC_OK && !is_at_limit(c)) {
+    while (status == PSC_OK && !is_at_limit(c, &c->at)) {
         if (c->at.document < 0) status = corpus_next_document(c, error);
         if (status != PSC_OK || c->at.document < 0) return status;
         while (status == PSC_OK && c->n_waiting < c->window - c->bos && c->read_to < c->text_bytes)
@@ -231,8 +231,8 @@ void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *c) {
     corpus_give_totals(out, &totals);
 }
 
-bool corpus_is_finished(const psc_corpus *c) {
-    return c->at.file >= c->n_files || is_at_limit(c);
+bool corpus_is_finished(const psc_corpus *c, const corpus_place *at) {
+    return at->file >= c->n_files || is_at_limit(c, at);
 }
 
 /* Bytes of the open file that have been read, as it lies on the disk. */
@@ -249,10 +249,10 @@ static int64_t read_of_file(const psc_corpus *c) {
 }
 
 double psc_corpus_progress(const psc_corpus *c) {
-    int64_t behind = 0;
+    int64_t behind = c->behind;
     const double taken = c->limit > 0 ? (double)c->at.tokens / (double)c->limit : 0.0;
-    if (c->source.next) return corpus_is_finished(c) ? 1.0 : c->limit > 0 ? taken : (double)NAN;
-    for (int64_t i = 0; i < c->at.file && i < c->n_files; i++) behind += c->files[i].size;
+    if (c->source.next)
+        return corpus_is_finished(c, &c->at) ? 1.0 : c->limit > 0 ? taken : (double)NAN;
     if (c->at.file < c->n_files) behind += read_of_file(c);
     const double read = c->bytes > 0 ? (double)behind / (double)c->bytes : 1.0;
     return taken > 1.0 ? 1.0 : taken > read ? taken : read;
@@ -264,6 +264,8 @@ psc_status corpus_go_to(psc_corpus *c, const corpus_place *place, psc_error *err
     c->text = NULL;
     c->head = c->n_waiting = 0;
     c->at = *place;
+    c->behind = 0;
+    for (int64_t i = 0; !c->source.next && i < c->at.file; i++) c->behind += c->files[i].size;
     if (c->at.document < 0 && (c->source.next || c->at.file >= c->n_files)) return PSC_OK;
     psc_status status = corpus_reopen_document(c, error);
     if (status != PSC_OK || c->at.document < 0) return status;

@@ -2637,6 +2637,11 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ctypes.c_int,
         (ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(psc_error)),
     ),
+    "psc_corpus_mark": (None, (ctypes.c_void_p,)),
+    "psc_corpus_tell_mark": (
+        ctypes.c_int,
+        (ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p, ctypes.POINTER(psc_error)),
+    ),
     "psc_corpus_add_part": (
         ctypes.c_int,
         (

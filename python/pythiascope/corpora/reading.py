@@ -161,11 +161,15 @@ class Reader:
         totals = self.totals()
         return min(1.0, (totals.documents + totals.skipped) / size)
 
+    def mark(self) -> None:
+        """Remembers the place in the corpus, which costs nothing; `tell` writes it."""
+        library().psc_corpus_mark(self._pointer)
+
     def tell(self) -> bytes:
-        """The place in the corpus as JSON."""
+        """The marked place in the corpus as JSON."""
         out = ctypes.c_char_p()
         place = ctypes.cast(ctypes.byref(out), ctypes.POINTER(ctypes.c_void_p))
-        call("psc_corpus_tell", place, self._pointer)
+        call("psc_corpus_tell_mark", place, self._pointer)
         return take_text(place.contents)
 
     def seek_status(self, place: bytes, error: c.psc_error) -> int:

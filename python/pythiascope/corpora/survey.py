@@ -125,7 +125,6 @@ class Survey:
         self._model, self._plan = model, plan
         self._interrupts = Interrupts()
         self._exits = ExitStack()
-        self._place = b""
         self._saved = 0.0
         self._ended = False
         self._file = ""  # the state file behind its links
@@ -210,7 +209,7 @@ class Survey:
 
     def _resume(self) -> None:
         """Goes on from the state file if it exists; else writes a first one, to fail early."""
-        self._place = self._reader.tell()
+        self._reader.mark()
         path = self._plan.state
         if path is None:
             return
@@ -225,7 +224,7 @@ class Survey:
             self._interrupts.checked(status, error)
         except PythiascopeError as failure:
             raise states.state_error(path, failure) from None
-        self._place = self._reader.tell()
+        self._reader.mark()
         self._saved = time.monotonic()
 
     # --- the work ---
@@ -242,8 +241,7 @@ class Survey:
                 inputs = self._read_batch(batch, documents)
                 if inputs:
                     self._run(inputs, documents)
-                if plan.state is not None:
-                    self._place = self._reader.tell()
+                self._reader.mark()
                 self._interrupts.raise_if_noted()
                 self._show(progress)
                 self._save_if_due()
@@ -288,7 +286,7 @@ class Survey:
     def _save(self) -> None:
         if self._plan.state is not None:
             self._saved = time.monotonic()
-            states.save(self._session, self._file, self._place, self._json)
+            states.save(self._session, self._file, self._reader.tell(), self._json)
 
     def _save_if_due(self) -> None:
         if not self._ended and time.monotonic() - self._saved >= self._plan.save_seconds:
