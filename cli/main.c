@@ -8,6 +8,7 @@
 #include "checkpoints.h"
 #include "generated.h"
 #include "report.h"
+#include "shards.h"
 
 static const cli_verb *const verbs[] = {&cli_verb_analyze, &cli_verb_sweep, &cli_verb_weights,
     &cli_verb_corpus, &cli_verb_merge, &cli_verb_treebank, &cli_verb_words, &cli_verb_forms,
@@ -62,7 +63,8 @@ static int run_verb(const cli_verb *verb, int argc, char **argv) {
     int code = cli_parse(&arguments, verb, argc, argv);
     if (code == CLI_OK && arguments.help)
         cli_print_help(verb);
-    else if (code == CLI_OK && (code = cli_cache_choose(&arguments)) == CLI_OK)
+    else if (code == CLI_OK && (code = cli_shards_name(&arguments)) == CLI_OK &&
+             (code = cli_cache_choose(&arguments)) == CLI_OK)
         code = cli_has_checkpoints(&arguments) ? cli_run_checkpoints(&arguments)
                                                : verb->run(&arguments);
     cli_free_arguments(&arguments);

@@ -211,6 +211,22 @@ psc_status cli_state_read(cli_state *out, const char *path, psc_error *error) {
     return status ? cli_state_error(path, status, error) : PSC_OK;
 }
 
+psc_status cli_state_get_part(cli_state_part *out, const cli_state *state, psc_error *error) {
+    json_t *place = json_loads(state->place, 0, NULL);
+    if (!place) return no_memory(error); /* it was an object when it was read */
+    const json_t *shard = json_object_get(place, "shard"), *n = json_object_get(place, "n_shards");
+    const json_int_t k = json_integer_value(shard), all = json_integer_value(n);
+    out->finished = json_integer_value(json_object_get(place, "finished")) == 1;
+    const bool valid = json_is_integer(shard) && json_is_integer(n) && k >= 0 && k <= all &&
+                       all <= PSC_CORPUS_SHARDS && (k > 0 || all == 0);
+    json_decref(place);
+    if (!valid)
+        return psc_fail(error, PSC_ERROR_INPUT, "the recorded part of the corpus is out of range");
+    out->shard = all > 0 ? (int32_t)k : 1;
+    out->n = all > 0 ? (int32_t)all : 1;
+    return PSC_OK;
+}
+
 void cli_state_free(cli_state *state) {
     free(state->place);
     json_decref(state->setup);

@@ -31,6 +31,13 @@ typedef struct cli_state {
 /* Reads place and setup; a sentence begins with the file. */
 psc_status cli_state_read(cli_state *out, const char *path, psc_error *error);
 void cli_state_free(cli_state *state);
+/* Which part of a corpus the state is of, from 1, and whether it read its documents to their end. A
+ * whole corpus is part 1 of 1. */
+typedef struct cli_state_part {
+    int32_t shard, n;
+    bool finished;
+} cli_state_part;
+psc_status cli_state_get_part(cli_state_part *out, const cli_state *state, psc_error *error);
 /* Locks the file behind `path` (lock.h); *file: its own path, which the caller frees by free(). */
 psc_status cli_state_lock(cli_lock *out, char **file, const char *path, psc_error *error);
 /* "the state file PATH: " before error's sentence. */

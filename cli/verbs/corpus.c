@@ -10,6 +10,7 @@
 
 #include "bos.h"
 #include "interventions.h"
+#include "path_list.h"
 #include "progress.h"
 #include "prompt.h"
 #include "state.h"
@@ -29,7 +30,17 @@ static const cli_option options[] = {
         "counts its own tokens"},
     {"sample", 1, false, "N", "read N documents of the corpus, drawn by --seed"},
     {"seed", 1, false, "S", "of --sample; default: 0"},
-    {"shard", 1, false, "I/N", "read only part I of N, by documents; see merge"},
+    {"from-list", 1, false, "FILE",
+        "also read the files and folders that FILE names, one\n"
+        "per line, relative to the working directory; -:\n"
+        "standard input"},
+    {"shard", 1, false, "I/N",
+        "read only part I of N; auto or auto/N: the part of\n"
+        "this Slurm task or rank. {shard} in --state, --out\n"
+        "and --html becomes I-of-N; see merge"},
+    {"shard-by", 1, false, "UNIT",
+        "document: part I has every N-th document (default);\n"
+        "size: every part has about as many bytes"},
     {"batch", 1, false, "N",
         "windows per pass; default: 4; results do not\n"
         "depend on it"},
@@ -192,17 +203,18 @@ static psc_status work(survey *s, psc_error *error) {
 
 static int corpus_options(psc_corpus_options *out, const cli_arguments *arguments) {
     long long window = 0, shard = 0, n_shards = 0, limit = 0, sample = 0, seed = 0;
-    const char *part = cli_value(arguments, "shard");
-    int code = cli_integer(&window, arguments, "window", 1, 1 << 20), end = -1;
+    const char *part = cli_value(arguments, "shard"), *by = cli_value(arguments, "shard-by");
+    int code = cli_integer(&window, arguments, "window", 1, 1 << 20);
     if (!code) code = cli_integer(&limit, arguments, "limit-tokens", 1, 1LL << 50);
     if (!code) code = cli_integer(&sample, arguments, "sample", 1, 10000000);
     if (!code) code = cli_integer(&seed, arguments, "seed", 0, INT64_MAX);
     if (code) return code;
     if (cli_has(arguments, "seed") && sample == 0)
         return cli_usage(arguments->verb, "--seed needs --sample N");
-    if (part && (sscanf(part, "%5lld/%5lld%n", &shard, &n_shards, &end) < 2 || end < 0 ||
-                    part[end] || shard < 1 || shard > n_shards || n_shards > PSC_CORPUS_SHARDS))
-        return cli_usage(arguments->verb, "--shard needs I/N with I from 1 to N, not '%s'", part);
+    if (by && strcmp(by, "size") != 0 && strcmp(by, "document") != 0)
+        return cli_usage(arguments->verb, "--shard-by needs document or size, not '%s'", by);
+    if (by && !part) return cli_usage(arguments->verb, "--shard-by needs --shard");
+    if (part) sscanf(part, "%lld/%lld", &shard, &n_shards); /* as cli_shards_name wrote it */
     *out = (psc_corpus_options)PSC_CORPUS_OPTIONS_INIT;
     out->window = (int32_t)window;
     out->bos = cli_has(arguments, "bos");
@@ -211,6 +223,7 @@ static int corpus_options(psc_corpus_options *out, const cli_arguments *argument
     out->limit = limit;
     out->sample = sample;
     out->seed = seed;
+    out->by_size = by && strcmp(by, "size") == 0;
     out->strict = cli_has(arguments, "strict");
     out->field = cli_value(arguments, "field");
     out->note = on_note;
@@ -227,14 +240,18 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
     if (!code) code = cli_integer(&s->batch, arguments, "batch", 1, 4096);
     if (!code) code = cli_real(&s->save_seconds, arguments, "save-seconds", 0);
     if (code) return code;
-    if (arguments->n_operands < 1)
+    const char *list = cli_value(arguments, "from-list");
+    if (arguments->n_operands < 1 && !list)
         return cli_usage(
             arguments->verb, "no corpus; pass files or folders, or - for standard input");
     for (int i = 0; i < arguments->n_operands; i++)
         if (strcmp(arguments->operands[i], "-") == 0 &&
-            (arguments->n_operands > 1 || cli_is_collected()))
+            (list || arguments->n_operands > 1 || cli_is_collected()))
             return cli_usage(arguments->verb, "- (standard input) is read once: it needs no other "
                                               "files and a single checkpoint");
+    if (list && strcmp(list, "-") == 0 && cli_is_collected())
+        return cli_usage(arguments->verb,
+            "--from-list - (standard input) is read once: it needs a single checkpoint");
     if (cli_has(arguments, "patch"))
         return cli_usage(arguments->verb,
             "--patch takes values from a source prompt, which a corpus does not have; use --ablate, "
@@ -247,11 +264,19 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
 /* --- the verb -------------------------------------------------------------------------------- */
 
 /* The files and folders, or standard input. */
-static psc_status open_corpus(survey *s, const psc_corpus_options *how, psc_error *error) {
+static psc_status open_corpus(survey *s, psc_corpus_options *how, psc_error *error) {
     const cli_arguments *a = s->arguments;
-    if (strcmp(a->operands[0], "-") == 0)
+    const char *name = cli_value(a, "from-list");
+    if (!name && strcmp(a->operands[0], "-") == 0)
         return psc_corpus_open_stream(&s->corpus, s->model, stdin, "standard input", how, error);
-    return psc_corpus_open(&s->corpus, s->model, a->operands, a->n_operands, how, error);
+    if (!name) return psc_corpus_open(&s->corpus, s->model, a->operands, a->n_operands, how, error);
+    cli_path_list list;
+    psc_status status = cli_path_list_read(&list, name, a->operands, (int32_t)a->n_operands, error);
+    if (status) return status;
+    how->n_listed = list.n - (int32_t)a->n_operands;
+    status = psc_corpus_open(&s->corpus, s->model, list.paths, list.n, how, error);
+    cli_path_list_free(&list);
+    return status;
 }
 
 static psc_status open_all(

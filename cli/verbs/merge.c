@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "progress.h"
 #include "prompt.h"
 #include "state.h"
 
@@ -11,6 +12,10 @@ static const cli_option options[] = {
     {"plugin", 1, true, "FILE",
         "a plugin's file that the state files name; they make\n"
         "merge load no file that is not given here"},
+    {"missing", 0, false, "",
+        "only print the parts that are missing or unfinished,\n"
+        "as sbatch --array takes them (3,7-9); exit code 1 if\n"
+        "there are any"},
     CLI_OUTPUT_OPTIONS,
     {0},
 };
@@ -18,9 +23,9 @@ static const cli_option options[] = {
 typedef struct parts {
     psc_corpus_totals totals;
     char identity[33];
-    int32_t n_shards;
-    unsigned char *given; /* [PSC_CORPUS_SHARDS] */
-    json_t *setup;        /* the first part's */
+    int32_t n_shards, n_unfinished; /* parts in all, as finished and unfinished ones say */
+    unsigned char *given;           /* [PSC_CORPUS_SHARDS] */
+    json_t *setup;                  /* the first part's */
     psc_corpus_names *names;
 } parts;
 
@@ -40,6 +45,12 @@ static psc_status add_place(parts *p, const char *path, psc_error *error) {
             error, PSC_ERROR_INPUT, "it was made with different targets, plugins or interventions");
     cli_state_free(&state);
     return status ? cli_state_error(path, status, error) : PSC_OK;
+}
+
+static void close_parts(parts *p) {
+    free(p->given);
+    psc_corpus_names_close(&p->names);
+    json_decref(p->setup);
 }
 
 static psc_status check_complete(const parts *p, psc_error *error) {
@@ -80,9 +91,78 @@ static psc_status merge(const cli_arguments *arguments, psc_error *error) {
     if (!status) status = merge_all(&p, session, arguments, error);
     psc_session_close(&session);
     psc_model_close(&model);
-    free(p.given);
-    psc_corpus_names_close(&p.names);
-    json_decref(p.setup);
+    close_parts(&p);
+    return status;
+}
+
+/* --- the parts that are not there ------------------------------------------------------------ */
+
+/* Says why a state file does not count; it need not stop the others. */
+static void say_left_out(const psc_error *why) {
+    char sentence[sizeof why->message + 40];
+    snprintf(sentence, sizeof sentence, "note: %s; it counts as missing", why->message);
+    cli_progress_line(sentence);
+}
+
+/* Marks the part if it is finished. A file that cannot be read, or of an unfinished part, is noted. */
+static psc_status look_at(parts *p, const char *path, psc_error *error) {
+    cli_state state;
+    cli_state_part part = {0};
+    psc_error why = {PSC_OK, ""};
+    psc_status status = cli_state_read(&state, path, &why);
+    if (status == PSC_ERROR_MEMORY) return psc_fail(error, status, "%s", why.message);
+    if (status) {
+        say_left_out(&why);
+        return PSC_OK;
+    }
+    status = cli_state_get_part(&part, &state, error);
+    if (!status && p->n_shards > 0 && part.n != p->n_shards)
+        status = psc_fail(error, PSC_ERROR_INPUT,
+            "it is one of %d part(s), but the first is one of %d", (int)part.n, (int)p->n_shards);
+    if (status) {
+        status = cli_state_error(path, status, error);
+    } else if (!part.finished) {
+        p->n_unfinished = part.n;
+        psc_fail(&why, PSC_ERROR_INPUT, "the state file %.600s: part %d/%d is not finished", path,
+            (int)part.shard, (int)part.n);
+        say_left_out(&why);
+    }
+    cli_state_free(&state);
+    return status || !part.finished ? status : add_place(p, path, error);
+}
+
+/* "3,7-9"; returns the number of missing parts. */
+static int print_missing(const parts *p, int32_t n) {
+    int missing = 0;
+    for (int32_t i = 0, end = 0; i < n; i = end + 1) {
+        for (end = i; end < n && !p->given[end]; end++) continue;
+        if (end == i) continue;
+        printf("%s%d", missing ? "," : "", (int)i + 1);
+        if (end > i + 1) printf("-%d", (int)end);
+        missing += end - i;
+    }
+    if (missing) printf("\n");
+    return missing;
+}
+
+static psc_status find_missing(const cli_arguments *arguments, psc_error *error) {
+    parts p = {.totals = PSC_CORPUS_TOTALS_INIT, .given = calloc(PSC_CORPUS_SHARDS, 1)};
+    psc_status status = PSC_OK;
+    if (!p.given) status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the parts");
+    for (int i = 0; !status && i < arguments->n_operands; i++)
+        status = look_at(&p, arguments->operands[i], error);
+    const int32_t n = p.n_shards ? p.n_shards : p.n_unfinished;
+    if (!status && n == 0)
+        status = psc_fail(error, PSC_ERROR_INPUT,
+            "no state file could be read, so the number of parts is unknown");
+    if (!status) {
+        const int missing = print_missing(&p, n);
+        if (missing)
+            status = psc_fail(error, PSC_ERROR_INPUT,
+                "%d of %d parts %s missing; run them with sbatch --array and --shard auto/%d",
+                missing, (int)n, missing == 1 ? "is" : "are", (int)n);
+    }
+    close_parts(&p);
     return status;
 }
 
@@ -90,6 +170,8 @@ static int run_merge(const cli_arguments *arguments) {
     psc_error error = {0};
     if (arguments->n_operands < 1)
         return cli_usage(arguments->verb, "no state files; pass one per part");
+    if (cli_has(arguments, "missing"))
+        return find_missing(arguments, &error) ? cli_fail(&error) : CLI_OK;
     return merge(arguments, &error) ? cli_fail(&error) : CLI_OK;
 }
 
@@ -99,7 +181,8 @@ const cli_verb cli_verb_merge = {
     .usage = "[--model MODEL] STATE... [options]",
     .notes = "example:\n  pythiascope corpus books/ --shard 1/2 --state one.state\n"
              "  pythiascope corpus books/ --shard 2/2 --state two.state\n"
-             "  pythiascope merge one.state two.state --out both",
+             "  pythiascope merge one.state two.state --out both\n"
+             "  sbatch --array=$(pythiascope merge --missing *.state) job.sh",
     .options = options,
     .max_operands = PSC_CORPUS_SHARDS,
     .run = run_merge,
