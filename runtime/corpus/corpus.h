@@ -21,6 +21,8 @@ typedef struct corpus_file {
     char *fault;  /* null, or why it cannot be read, which was known when it was listed */
     int64_t size; /* as it lies on the disk; 0 with a fault */
     bool jsonl;
+    int64_t ranges, range, unit; /* parts by size: its units and the bytes of each; its first unit.
+                                    ranges 0: every part reads some of it (corpus_parts.c) */
     int64_t first; /* number of its first document; CORPUS_AHEAD: not reached; -1: unknown, when an
                       older version's place led past it */
 } corpus_file;
@@ -98,8 +100,9 @@ struct psc_corpus {
     char identity[33];      /* of files and field */
     psc_corpus_names *names;
     char *field;
-    int32_t window, bos, shard, n_shards, strict;
-    int64_t limit; /* tokens; 0: none */
+    int32_t window, bos, shard, n_shards, by_size, strict;
+    int32_t *owners; /* [units] the part of each, from 0; null: parts by document */
+    int64_t limit;   /* tokens; 0: none */
     corpus_sample sample;
     psc_corpus_note_fn note;
     void *payload;
@@ -128,7 +131,22 @@ struct psc_corpus {
 /* --- corpus_files.c --- */
 psc_status corpus_list(
     psc_corpus *corpus, const char *const *paths, int32_t n_paths, psc_error *error);
+/* Whether the name is that of a compressed file. */
+bool corpus_file_is_packed(const char *path);
+/* --- corpus_parts.c --- */
+/* Plans the parts by size. */
+psc_status corpus_deal(psc_corpus *corpus, psc_error *error);
+/* Whether the next document, which begins at at.offset, is this part's to read. */
+bool corpus_is_ours(const psc_corpus *corpus);
+/* Whether the parts have different windows of the documents of the present file. */
+bool corpus_deals_windows(const psc_corpus *corpus);
+/* Whether the next window of the open document is this part's. */
+bool corpus_owns_window(const psc_corpus *corpus);
+/* Whether this part, of those that read it, counts the document. */
+bool corpus_counts(const psc_corpus *corpus, int64_t document);
 /* --- corpus_line.c --- */
+/* Moves past the next line; its kind is LINE_END, LINE_BLANK or LINE_READ. */
+psc_status corpus_pass_line(int *kind, corpus_stream *stream, psc_error *error);
 /* The next line, without its end, into corpus->line. name: for sentences. */
 psc_status corpus_read_line(corpus_line *out, psc_corpus *corpus, corpus_stream *stream,
     const char *name, psc_error *error);
@@ -147,8 +165,6 @@ psc_status corpus_read_piece(const char **out, size_t *bytes, psc_corpus *corpus
 void corpus_close_stream(psc_corpus *corpus);
 /* The open document for an error's sentence. */
 void corpus_name_document(char out[600], const psc_corpus *corpus);
-/* Whether the next document is this shard's. */
-bool corpus_is_ours(const psc_corpus *corpus);
 /* Skips the document that begins here; with strict, fails. */
 psc_status corpus_leave_out(psc_corpus *corpus, psc_error *error, const char *format, ...)
     PSC_PRINTF(3, 4);

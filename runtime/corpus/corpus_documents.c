@@ -29,6 +29,8 @@ psc_status corpus_leave_out(psc_corpus *c, psc_error *error, const char *format,
     psc_fail_va(&sentence, PSC_ERROR_INPUT, format, arguments);
     va_end(arguments);
     if (c->strict) return psc_fail(error, PSC_ERROR_INPUT, "%s", sentence.message);
+    if (!c->source.next && !corpus_counts(c, c->at.document < 0 ? c->at.next : c->at.document))
+        return PSC_OK;
     c->at.skipped++;
     if (c->notes > PSC_CORPUS_NOTES) return PSC_OK;
     char note[sizeof sentence.message + 16];
@@ -103,11 +105,6 @@ static psc_status begin_text(psc_corpus *c, psc_error *error) {
 
 /* --- from document to document --------------------------------------------------------------- */
 
-bool corpus_is_ours(const psc_corpus *c) {
-    return (c->n_shards == 0 || c->at.next % c->n_shards == c->shard - 1) &&
-           corpus_is_drawn(c, c->at.next);
-}
-
 static void next_file(psc_corpus *c) {
     corpus_close_stream(c);
     c->behind += c->files[c->at.file].size;
@@ -147,8 +144,11 @@ static psc_status leave_rest(psc_corpus *c, const psc_error *why, psc_error *err
 static psc_status try_line(psc_corpus *c, psc_error *error) {
     corpus_line line = {LINE_END, 0};
     psc_error why = {PSC_OK, ""};
+    const bool ours = corpus_is_ours(c);
     psc_status status = open_stream(c, c->at.offset, &why);
-    if (status == PSC_OK) status = corpus_read_line(&line, c, c->stream, path_of(c), &why);
+    if (status == PSC_OK)
+        status = ours ? corpus_read_line(&line, c, c->stream, path_of(c), &why)
+                      : corpus_pass_line(&line.kind, c->stream, &why);
     if (status == PSC_OK && line.kind == LINE_END) status = check_size(c, &why);
     if (status == PSC_ERROR_INPUT) return leave_rest(c, &why, error);
     if (status != PSC_OK) return psc_fail(error, status, "%s", why.message);
@@ -157,7 +157,7 @@ static psc_status try_line(psc_corpus *c, psc_error *error) {
     else if (line.kind == LINE_BLANK)
         pass_line(c);
     else {
-        if (corpus_is_ours(c)) status = begin_line(c, &line, error);
+        if (ours) status = begin_line(c, &line, error);
         if (status != PSC_OK) return status;
         c->at.next++;
         if (c->at.document < 0) pass_line(c);
@@ -198,7 +198,7 @@ psc_status corpus_next_document(psc_corpus *c, psc_error *error) {
     while (status == PSC_OK && c->at.document < 0 && c->at.file < c->n_files)
         status = try_document(c, error);
     if (status != PSC_OK || c->at.document < 0) return status;
-    c->at.documents++;
+    c->at.documents += c->source.next || corpus_counts(c, c->at.document);
     c->at.first = c->at.piece = c->at.skip = 0;
     c->read_to = 0;
     return PSC_OK;

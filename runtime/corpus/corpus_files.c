@@ -26,6 +26,10 @@ static bool ends(const char *path, const char *suffix) {
     return psc_path_ends(path, packed);
 }
 
+bool corpus_file_is_packed(const char *path) {
+    return psc_path_ends(path, ".gz") || psc_path_ends(path, ".zst");
+}
+
 static bool is_document(const char *path) {
     return ends(path, ".txt") || ends(path, ".md") || ends(path, ".jsonl");
 }
@@ -46,8 +50,11 @@ static psc_status add_file(
         free(copy);
         return no_memory(error);
     }
-    c->files[c->n_files++] =
-        (corpus_file){copy, why, size, !fault && ends(path, ".jsonl"), CORPUS_AHEAD};
+    c->files[c->n_files++] = (corpus_file){.path = copy,
+        .fault = why,
+        .size = size,
+        .jsonl = !fault && ends(path, ".jsonl"),
+        .first = CORPUS_AHEAD};
     c->bytes += size;
     return PSC_OK;
 }
@@ -213,5 +220,6 @@ psc_status corpus_list(psc_corpus *c, const char *const *paths, int32_t n_paths,
             (int)n_paths, (int)n_listed);
     for (int32_t i = 0; i < n_paths && status == PSC_OK; i++)
         status = list_one(c, paths[i], i >= n_paths - n_listed, error);
-    return status == PSC_OK ? identify(c, error) : status;
+    if (status == PSC_OK) status = identify(c, error);
+    return status == PSC_OK ? corpus_deal(c, error) : status;
 }

@@ -30,6 +30,24 @@ static bool is_blank(const char *line, size_t n) {
     return i == n;
 }
 
+psc_status corpus_pass_line(int *kind, corpus_stream *stream, psc_error *error) {
+    psc_status status = PSC_OK;
+    const char *data = NULL, *end = NULL;
+    size_t n = 0, length = 0;
+    *kind = LINE_END;
+    do {
+        status = corpus_stream_peek(&data, &n, stream, error);
+        if (status != PSC_OK || n == 0) break;
+        end = memchr(data, '\n', n);
+        if (end) n = (size_t)(end - data);
+        length += n;
+        if (*kind != LINE_READ)
+            *kind = length <= CORPUS_LINE && is_blank(data, n) ? LINE_BLANK : LINE_READ;
+        corpus_stream_skip(stream, n + (end != NULL));
+    } while (!end);
+    return status;
+}
+
 psc_status corpus_read_line(
     corpus_line *out, psc_corpus *c, corpus_stream *stream, const char *name, psc_error *error) {
     psc_status status = PSC_OK;

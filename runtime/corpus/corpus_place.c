@@ -20,6 +20,7 @@ typedef struct written_place {
     char read[33]; /* "" for files */
     int64_t window, bos, shard, n_shards, limit, finished;
     int64_t sample, seed, population, most; /* most: its bits */
+    bool by_size;
     corpus_place at;
 } written_place;
 
@@ -73,6 +74,7 @@ static psc_status tell(char **out, const psc_corpus *c, const corpus_place *at, 
         .seed = c->sample.seed,
         .population = c->sample.population,
         .most = (int64_t)c->sample.most,
+        .by_size = c->by_size && c->n_shards > 0,
         .at = *at};
     json_t *place = json_object();
     if (c->source.next) memcpy(w.read, read, 33);
@@ -83,6 +85,7 @@ static psc_status tell(char **out, const psc_corpus *c, const corpus_place *at, 
         if (w.sample > 0 || !members[i].sampled)
             complete =
                 json_object_set_new(place, members[i].key, json_integer(*member_of(&w, i))) == 0;
+    if (w.by_size) complete &= json_object_set_new(place, "shard_by", json_string("size")) == 0;
     complete = complete && corpus_names_tell(place, c, at);
     *out = complete ? psc_json_dump(place, JSON_COMPACT) : NULL;
     json_decref(place);
@@ -130,6 +133,10 @@ static psc_status take_members(written_place *out, const json_t *place, psc_erro
     if (status == PSC_OK && json_object_get(place, "read"))
         status = take_hash(out->read, place, "read", error);
     if (status != PSC_OK) return status;
+    const char *by = json_string_value(json_object_get(place, "shard_by"));
+    out->by_size = by && strcmp(by, "size") == 0;
+    if (json_object_get(place, "shard_by") && !out->by_size)
+        return invalid("shard_by", "must be size", error);
     for (int i = 0; i < N_MEMBERS; i++) {
         const json_t *value = json_object_get(place, members[i].key);
         if (members[i].sampled && !json_object_get(place, "sample")) continue;
@@ -165,17 +172,18 @@ static psc_status read_place(written_place *out, const char *text, psc_error *er
 /* --- whether it fits ------------------------------------------------------------------------- */
 
 /* "part 1/2 of the corpus", or all of it. */
-static void part_text(char out[64], int64_t shard, int64_t n_shards) {
+static void part_text(char out[64], int64_t shard, int64_t n_shards, bool by_size) {
     if (n_shards > 0)
-        snprintf(out, 64, "part %d/%d of the corpus", (int)shard, (int)n_shards);
+        snprintf(out, 64, "part %d/%d of the corpus%s", (int)shard, (int)n_shards,
+            by_size ? " by size" : "");
     else
         snprintf(out, 64, "the whole corpus");
 }
 
 static psc_status wrong_part(const written_place *w, const psc_corpus *c, psc_error *error) {
     char made[64], asked[64];
-    part_text(made, w->shard, w->n_shards);
-    part_text(asked, c->shard, c->n_shards);
+    part_text(made, w->shard, w->n_shards, w->by_size);
+    part_text(asked, c->shard, c->n_shards, c->by_size);
     return psc_fail(error, PSC_ERROR_INPUT, "it was made for %s, not %s", made, asked);
 }
 
@@ -217,7 +225,9 @@ static psc_status check_place(const psc_corpus *c, const written_place *w, psc_e
             w->bos ? "with" : "without", bos ? bos : "a beginning token", (int)c->window,
             c->bos ? "with" : "without");
     }
-    if (w->shard != c->shard || w->n_shards != c->n_shards) return wrong_part(w, c, error);
+    if (w->shard != c->shard || w->n_shards != c->n_shards ||
+        (c->n_shards > 0 && w->by_size != (c->by_size != 0)))
+        return wrong_part(w, c, error);
     status = check_sample(c->sample.n, c->sample.n ? c->sample.seed : 0, w, error);
     if (status != PSC_OK) return status;
     if (c->limit > 0 && w->at.tokens >= c->limit && w->limit != c->limit)
@@ -316,7 +326,11 @@ static psc_status add_place(psc_corpus_totals *totals, char identity[33], int32_
     if (status != PSC_OK) return status;
     if (parts[shard - 1])
         return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d is given twice", shard, n);
-    parts[shard - 1] = 1;
+    /* The bytes of parts by size are 2, so that mixed ones are found. */
+    if (memchr(parts, w.by_size ? 1 : 2, (size_t)n))
+        return psc_fail(error, PSC_ERROR_INPUT, "part %d/%d was split %s, but the parts before %s",
+            shard, n, w.by_size ? "by size" : "by document", w.by_size ? "by document" : "by size");
+    parts[shard - 1] = w.by_size ? 2 : 1;
     status = add_count(&totals->documents, w.at.documents, error);
     if (status == PSC_OK) status = add_count(&totals->skipped, w.at.skipped, error);
     if (status == PSC_OK) status = add_count(&totals->windows, w.at.windows, error);

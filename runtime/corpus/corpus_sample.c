@@ -29,13 +29,13 @@ bool corpus_is_drawn(const psc_corpus *c, int64_t document) {
 /* --- the first pass -------------------------------------------------------------------------- */
 
 /* The documents of a JSONL file; a damaged rest is one. */
-static psc_status count_lines(int64_t *n, psc_corpus *c, const char *path, psc_error *error) {
+static psc_status count_lines(int64_t *n, const char *path, psc_error *error) {
     corpus_stream *stream = NULL;
-    corpus_line line = {LINE_READ, 0};
+    int kind = LINE_READ;
     psc_status status = corpus_stream_open(&stream, path, error);
-    while (status == PSC_OK && line.kind != LINE_END) {
-        status = corpus_read_line(&line, c, stream, path, error);
-        if (status == PSC_OK) *n += line.kind == LINE_READ || line.kind == LINE_TOO_LONG;
+    while (status == PSC_OK && kind != LINE_END) {
+        status = corpus_pass_line(&kind, stream, error);
+        if (status == PSC_OK) *n += kind == LINE_READ;
     }
     corpus_stream_close(&stream);
     if (status != PSC_ERROR_INPUT) return status;
@@ -48,7 +48,7 @@ static psc_status count_documents(int64_t *n, psc_corpus *c, psc_error *error) {
     *n = 0;
     for (int64_t i = 0; i < c->n_files && status == PSC_OK; i++)
         if (c->files[i].jsonl && !c->files[i].fault)
-            status = count_lines(n, c, c->files[i].path, error);
+            status = count_lines(n, c->files[i].path, error);
         else
             ++*n;
     return status;

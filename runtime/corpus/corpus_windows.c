@@ -31,6 +31,9 @@ static psc_status check_options(
     if (o->sample < 0 || o->sample > CORPUS_SAMPLE || o->seed < 0)
         return psc_fail(error, PSC_ERROR_INPUT,
             "a sample needs 1 to %d documents and a seed that is not negative", CORPUS_SAMPLE);
+    if (o->by_size && !texts)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "parts by size need files, whose sizes are known; split other sources by document");
     if (o->sample > 0 && !texts)
         return psc_fail(error, PSC_ERROR_INPUT,
             "a sample needs files: their documents are counted first, and other sources are read once");
@@ -47,6 +50,7 @@ static psc_status set_up(psc_corpus *c, const psc_corpus_options *o, psc_error *
     c->bos = o->bos != 0;
     c->shard = o->shard;
     c->n_shards = o->n_shards;
+    c->by_size = o->by_size != 0;
     c->strict = o->strict;
     c->n_listed = o->n_listed;
     c->limit = o->limit;
@@ -100,6 +104,7 @@ void psc_corpus_close(psc_corpus **corpus) {
         free(c->files[i].fault);
     }
     free(c->files);
+    free(c->owners);
     free(c->field);
     free(c->names);
     free(c->line);
@@ -174,9 +179,11 @@ static void note_place(psc_corpus *c) {
     c->at.skip = c->n_waiting > 0 ? c->waiting[c->head].index : 0;
 }
 
-static void take_window(psc_window *out, psc_corpus *c) {
+/* Returns whether the window is this part's. */
+static bool take_window(psc_window *out, psc_corpus *c) {
     const int64_t room = c->window - c->bos;
     const int64_t n = c->n_waiting < room ? c->n_waiting : room;
+    const bool ours = corpus_owns_window(c);
     if (c->bos) c->tokens[0] = (psc_token){psc_model_bos(c->model), 0, 0};
     for (int64_t i = 0; i < n; i++)
         c->tokens[c->bos + i] = (psc_token){c->waiting[c->head + i].id, 0, 0};
@@ -184,9 +191,10 @@ static void take_window(psc_window *out, psc_corpus *c) {
     c->head += n;
     c->n_waiting -= n;
     c->at.first += n;
-    c->at.windows++;
-    c->at.tokens += out->n;
+    c->at.windows += ours;
+    c->at.tokens += ours ? out->n : 0;
     note_place(c);
+    return ours;
 }
 
 static bool is_at_limit(const psc_corpus *c, const corpus_place *at) {
@@ -203,10 +211,10 @@ psc_status psc_corpus_next(psc_window *out, psc_corpus *c, psc_error *error) {
         while (status == PSC_OK && c->n_waiting < c->window - c->bos && c->read_to < c->text_bytes)
             status = fill(c, error);
         if (status != PSC_OK) return status;
-        bool any = c->n_waiting > 0;
-        if (any) take_window(out, c);
+        const bool any = c->n_waiting > 0 && take_window(out, c);
         if (c->n_waiting == 0 && c->read_to >= c->text_bytes) corpus_leave_document(c);
         if (any) return PSC_OK;
+        out->n = 0;
     }
     return status;
 }
