@@ -168,8 +168,8 @@ static psc_status add_header(parser *p, json_t *root) {
         psc_status status = metadata ? check_metadata(p, value) : add_tensor(p, name, value);
         if (status) return status;
     }
-    if (set->count == first && p->data_size == 0) return PSC_OK;
-    return check_coverage(p, set->items + first, set->count - first);
+    const size_t count = set->count - first;
+    return check_coverage(p, count > 0 ? set->items + first : NULL, count);
 }
 
 /* Finds the header's length. */

@@ -5,7 +5,9 @@ file(GLOB avx2 ${CMAKE_SOURCE_DIR}/simd/*_avx2.c)
 file(GLOB avx512 ${CMAKE_SOURCE_DIR}/simd/*_avx512.c)
 file(GLOB neon ${CMAKE_SOURCE_DIR}/simd/*_neon.c)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  set_source_files_properties(${reference} PROPERTIES COMPILE_OPTIONS "-mfma")
+  # SLEEF declares its fma forms where math.h has FP_FAST_FMA; clang with glibc does not say so.
+  set_source_files_properties(${reference} PROPERTIES COMPILE_OPTIONS
+    "-mfma;$<$<C_COMPILER_ID:Clang>:-D__FP_FAST_FMA=1>")
   set_source_files_properties(${avx2} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
   set_source_files_properties(${avx512} PROPERTIES COMPILE_OPTIONS "-mavx512f;-mfma;-mf16c")
 else()

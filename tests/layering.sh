@@ -106,13 +106,13 @@ private=$(echo "$files" | grep '\.h$\|\.def$' | grep -v '^include/\|^examples/' 
 
 # shellcheck disable=SC2086 # a list of folders
 twice=$({
-    find $folders bench tests -name '*.[ch]'
-    find python bench tests tools -name '*.py' ! -name __init__.py ! -name conftest.py
+    find $folders bench tests fuzz -name '*.[ch]'
+    find python bench tests tools fuzz -name '*.py' ! -name __init__.py ! -name conftest.py
 } | sed 's|.*/||' | sort | uniq -d)
 [ -z "$twice" ] || fail "file names that are not unique:" $twice
 
 # shellcheck disable=SC2086
-for readme in $(find $folders python bench tests tools -name node_modules -prune -o -name README.md -print); do
+for readme in $(find $folders python bench tests tools fuzz -name node_modules -prune -o -name README.md -print); do
     lines=$(wc -l <"$readme")
     [ "$lines" -le 25 ] || fail "$readme has $lines lines; at most 25"
 done

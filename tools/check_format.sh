@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 format=clang-format
 if command -v clang-format-14 >/dev/null 2>&1; then format=clang-format-14; fi
 version=$($format --version | sed 's/.*version \([0-9]*\).*/\1/')
-files=$(find include base simd hooks runtime analysis report cli bench tests examples \
+files=$(find include base simd hooks runtime analysis report cli bench tests fuzz examples \
     -name '*.[ch]')
 # shellcheck disable=SC2086 # a list of files without spaces
 if $format --dry-run --Werror $files; then

@@ -1,18 +1,20 @@
 #!/bin/sh
 # Installs missing build dependencies: on Debian and Ubuntu with apt-get (with sudo unless root), on
 # macOS with Homebrew, and there what the page's viewer is made from with npm, into report/viewer.
-# usage: install_dependencies.sh [--test] [--lint] [--packages]
+# usage: install_dependencies.sh [--test] [--lint] [--packages] [--fuzz]
 set -eu
 
 with_test=no
 with_lint=no
 with_packages=no
+with_fuzz=no
 for argument; do
     case $argument in
         --test) with_test=yes ;;
         --lint) with_lint=yes ;;
         --packages) with_packages=yes ;;
-        *) echo "usage: $0 [--test] [--lint] [--packages]" >&2; exit 2 ;;
+        --fuzz) with_fuzz=yes ;;
+        *) echo "usage: $0 [--test] [--lint] [--packages] [--fuzz]" >&2; exit 2 ;;
     esac
 done
 
@@ -67,6 +69,14 @@ need_debian() {
         need_command dpkg-shlibdeps dpkg-dev
         need_command file file
         need_command mmdebstrap mmdebstrap
+    fi
+    if [ $with_fuzz = yes ]; then # fuzz/run.sh: libFuzzer comes with clang's run-time library
+        need_command clang clang
+        need_command llvm-cov llvm # of run.sh --coverage
+        runtime=$(clang --print-resource-dir 2>/dev/null)/lib
+        if [ -z "$(find "$runtime" -name 'libclang_rt.fuzzer*' 2>/dev/null | head -1)" ]; then
+            missing="$missing libclang-rt-dev"
+        fi
     fi
 }
 

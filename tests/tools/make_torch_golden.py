@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/golden/torch: files of torch.save, good and refused ones.
 
-    tests/tools/make_torch_golden.py [--seeds DIR]     needs torch and safetensors
+    tests/tools/make_torch_golden.py     needs torch and safetensors
 
     plain/     the model of tests/golden/loader/plain as one pytorch_model.bin, protocol 2, with the
                buffers of old checkpoints (bool, f32) and an int64 tensor
@@ -11,7 +11,6 @@
     strided/   a model with one matrix that is a transposed view
     files/     small files; expected.json has for each the words of the sentence that refuses it, or
                null, and what the tensors are
---seeds writes the small files to DIR, too: a corpus for tests/fuzz.
 """
 import argparse
 import io
@@ -289,9 +288,7 @@ def refused_files():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=pathlib.Path)
-    arguments = parser.parse_args()
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     torch.manual_seed(1)
     shutil.rmtree(OUT, ignore_errors=True)
     write_models()
@@ -304,10 +301,6 @@ def main():
         (OUT / "files" / f"{name}.bin").write_bytes(data)
         expected[name] = {"words": words}
     (OUT / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
-    if arguments.seeds:
-        arguments.seeds.mkdir(parents=True, exist_ok=True)
-        for file in (OUT / "files").iterdir():
-            shutil.copy(file, arguments.seeds)
 
 
 if __name__ == "__main__":
