@@ -31,6 +31,13 @@
 
 typedef enum { FAIL, SHORTEN, KILL, TEAR } fault_kind;
 
+/* A call that had to run, whose end changes. */
+typedef struct {
+    pid_t thread; /* 0: none */
+    const psc_fault_call *call;
+    struct user_regs_struct asked; /* the registers before it */
+} ending;
+
 typedef struct {
     bool chosen[PSC_N_FAULT_CALLS];
     long at;      /* the call that fails; 0: none */
@@ -47,8 +54,8 @@ typedef struct {
     long saved_word;
     bool armed;
     long counted;
-    pid_t ending; /* the thread that runs the call whose end changes; 0: none */
-    int status;   /* of the program */
+    ending endings[16];
+    int status; /* of the program */
 } trace;
 
 static int refuse(const char *what) {
@@ -74,7 +81,9 @@ static void set_registers(pid_t thread, struct user_regs_struct *registers) {
 #define BREAKPOINT_ADVANCE 1
 #define RESULT rax
 #define ARGUMENT(r, i) ((i) == 0 ? (r).rdi : (i) == 1 ? (r).rsi : (r).rdx)
+#define SET_FIRST(r, value) ((r).rdi = (value))
 #define SET_THIRD(r, value) ((r).rdx = (value))
+#define RESTORE(r, asked) ((r).rdi = (asked).rdi, (r).rdx = (asked).rdx)
 #define MACHINE AUDIT_ARCH_X86_64
 static long number_of(pid_t thread, const struct user_regs_struct *r) {
     (void)thread;
@@ -91,7 +100,9 @@ static void skip_call(pid_t thread, struct user_regs_struct *r) {
 #define BREAKPOINT_ADVANCE 0
 #define RESULT regs[0]
 #define ARGUMENT(r, i) ((r).regs[i])
+#define SET_FIRST(r, value) ((r).regs[0] = (value))
 #define SET_THIRD(r, value) ((r).regs[2] = (value))
+#define RESTORE(r, asked) ((r).regs[2] = (asked).regs[2]) /* the first holds the result */
 static long number_of(pid_t thread, const struct user_regs_struct *r) {
     (void)thread;
     return (long)r->regs[8];
@@ -187,6 +198,12 @@ static void path_of(
     }
 }
 
+static ending *ending_of(trace *t, pid_t thread) {
+    for (int i = 0; i < 16; i++)
+        if (t->endings[i].thread == thread) return &t->endings[i];
+    return NULL;
+}
+
 /* A chosen call is about to run. Returns the request that lets the thread go on. */
 static long on_call(trace *t, pid_t thread) {
     struct user_regs_struct registers;
@@ -205,33 +222,38 @@ static long on_call(trace *t, pid_t thread) {
         kill(t->program, SIGKILL);
         return PTRACE_CONT;
     }
-    if ((t->kind == SHORTEN || t->kind == TEAR) && call->is_count) {
-        SET_THIRD(registers, (ARGUMENT(registers, 2) + 1) / 2);
-        set_registers(thread, &registers);
-        if (t->kind == SHORTEN) return PTRACE_CONT;
+    if (t->kind == SHORTEN && !call->is_count) return PTRACE_CONT;
+    const ending end = {thread, call, registers};
+    bool runs = true;
+    if (t->kind != FAIL) {
+        if (call->is_count) SET_THIRD(registers, (ARGUMENT(registers, 2) + 1) / 2);
+    } else if (strcmp(call->name, "brk") == 0) {
+        SET_FIRST(registers, 0);                   /* it fails by answering where the break is */
+    } else if (strcmp(call->name, "close") != 0) { /* a descriptor is gone whatever close returns */
+        skip_call(thread, &registers);
+        registers.RESULT = (uint64_t) - (int64_t)t->number;
+        runs = false;
     }
-    if (t->kind == SHORTEN) return PTRACE_CONT;
-    if (t->kind == TEAR || strcmp(call->name, "close") == 0) {
-        t->ending = thread; /* a descriptor is gone after close, whatever close returns */
-        return PTRACE_SYSCALL;
-    }
-    skip_call(thread, &registers);
-    registers.RESULT = (uint64_t) - (int64_t)t->number;
     set_registers(thread, &registers);
-    return PTRACE_CONT;
+    ending *slot = runs ? ending_of(t, 0) : NULL;
+    if (!slot) return PTRACE_CONT;
+    *slot = end;
+    return PTRACE_SYSCALL;
 }
 
-/* A call that had to run ends. */
+/* A call that had to run ends. The kernel keeps all registers but the result. */
 static void on_end(trace *t, pid_t thread) {
     struct user_regs_struct registers;
-    if (thread != t->ending) return;
-    t->ending = 0;
+    ending *end = ending_of(t, thread);
+    if (!end) return;
+    end->thread = 0;
     if (t->kind == TEAR) {
         kill(t->program, SIGKILL);
         return;
     }
     get_registers(thread, &registers);
-    registers.RESULT = (uint64_t) - (int64_t)t->number;
+    RESTORE(registers, end->asked);
+    if (strcmp(end->call->name, "close") == 0) registers.RESULT = (uint64_t) - (int64_t)t->number;
     set_registers(thread, &registers);
 }
 
@@ -246,7 +268,7 @@ static void on_stop(trace *t, pid_t thread, int status) {
     } else if (event == PTRACE_EVENT_EXEC) {
         set_breakpoint(t);
     } else if (event == 0 && signal_number == (SIGTRAP | 0x80)) {
-        if (thread == t->ending) on_end(t, thread);
+        on_end(t, thread);
     } else if (event == 0 && !(signal_number == SIGTRAP && passed_entry(t, thread))) {
         delivered = signal_number;
     }
