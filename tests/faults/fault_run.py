@@ -60,7 +60,7 @@ class Bench:
 
     def environment(self, folder: Path) -> dict[str, str]:
         """The variables of a run: no home but the scene's."""
-        kept = ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS", "LANG")
+        kept = ("PATH", "PSC_FAULT_WHERE", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS", "LANG")
         variables = {name: os.environ[name] for name in kept if name in os.environ}
         variables |= {"HOME": str(folder / "home"), "PSC_CACHE_DIR": str(folder / "cache")}
         return variables | ({"HF_ENDPOINT": self.endpoint} if self.endpoint else {})
