@@ -73,6 +73,9 @@ int cli_usage(const cli_verb *verb, const char *format, ...) PSC_PRINTF(2, 3);
 int cli_fail(const psc_error *error);
 /* From now on cli_fail puts "name: " before its sentence; null: nothing. Borrowed. */
 void cli_name_errors(const char *name);
+/* From now on cli_usage and cli_fail give their sentence to listen; null: they print it again. */
+typedef void (*cli_sentence_fn)(const char *sentence);
+void cli_listen(cli_sentence_fn listen);
 /* Flushes stdout; a closed pipe is not a failure. Returns an exit code. */
 int cli_flush(void);
 

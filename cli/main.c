@@ -9,6 +9,7 @@
 #include "generated.h"
 #include "report.h"
 #include "shards.h"
+#include "spread.h"
 
 static const cli_verb *const verbs[] = {&cli_verb_analyze, &cli_verb_sweep, &cli_verb_weights,
     &cli_verb_corpus, &cli_verb_merge, &cli_verb_treebank, &cli_verb_words, &cli_verb_forms,
@@ -60,7 +61,9 @@ static int refuse_verb(const char *name) {
 
 static int run_verb(const cli_verb *verb, int argc, char **argv) {
     cli_arguments arguments;
+    cli_spread_prepare(verb);
     int code = cli_parse(&arguments, verb, argc, argv);
+    if (!arguments.help) code = cli_spread_begin(&arguments, code);
     if (code == CLI_OK && arguments.help)
         cli_print_help(verb);
     else if (code == CLI_OK && (code = cli_shards_name(&arguments)) == CLI_OK &&
@@ -68,9 +71,9 @@ static int run_verb(const cli_verb *verb, int argc, char **argv) {
         code = cli_has_checkpoints(&arguments) ? cli_run_checkpoints(&arguments)
                                                : verb->run(&arguments);
     cli_free_arguments(&arguments);
-    if (code == CLI_OK) return cli_flush();
+    if (code == CLI_OK) return cli_spread_end(cli_flush());
     (void)fflush(stdout); /* the verb has written its sentence */
-    return code;
+    return cli_spread_end(code);
 }
 
 int main(int argc, char **argv) {

@@ -12,11 +12,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+static cli_sentence_fn listener; /* nullable */
+
+void cli_listen(cli_sentence_fn listen) {
+    listener = listen;
+}
+
 static int say(const char *format, va_list arguments, const char *hint) {
     psc_error error;
     psc_fail_va(&error, PSC_ERROR_INPUT, format, arguments);
-    fprintf(stderr, "pythiascope: %s (see pythiascope%s%s --help)\n", error.message,
-        *hint ? " " : "", hint);
+    if (listener)
+        listener(error.message);
+    else
+        fprintf(stderr, "pythiascope: %s (see pythiascope%s%s --help)\n", error.message,
+            *hint ? " " : "", hint);
     return CLI_USAGE;
 }
 
@@ -35,6 +44,10 @@ void cli_name_errors(const char *name) {
 }
 
 int cli_fail(const psc_error *error) {
+    if (listener) {
+        listener(error->message);
+        return CLI_FAILED;
+    }
     fprintf(stderr, "pythiascope: %s%s%s\n", errors_name ? errors_name : "",
         errors_name ? ": " : "", error->message);
     return CLI_FAILED;

@@ -136,9 +136,15 @@ static bool is_repeated(const char *sentence) {
     return false;
 }
 
+static bool muted;
+
+void cli_progress_mute(void) {
+    muted = true;
+}
+
 void cli_progress_start(const char *what) {
     cli_progress_stop();
-    if (!isatty(STDERR_FILENO)) return;
+    if (muted || !isatty(STDERR_FILENO)) return;
     bar.stop = bar.drawn = false;
     bar.done = bar.base = -1;
     set_what(what);
@@ -163,7 +169,7 @@ int cli_progress_update(double done, const char *what, void *payload) {
 }
 
 void cli_progress_line(const char *sentence) {
-    if (is_repeated(sentence)) return;
+    if (muted || is_repeated(sentence)) return;
     if (bar.running) pthread_mutex_lock(&bar.lock);
     if (bar.running && bar.drawn) fputs("\r\033[K", stderr);
     if (sentence) fprintf(stderr, "pythiascope: %s\n", sentence);

@@ -15,6 +15,8 @@ int cli_progress_update(double done, const char *what, void *payload);
 /* Prints a separate line on stderr, above the bar if one is shown; null: only erases the bar until
  * it is drawn again. */
 void cli_progress_line(const char *sentence);
+/* From now on neither bars nor lines are shown. */
+void cli_progress_mute(void);
 /* Erases the bar. Harmless if none was started. */
 void cli_progress_stop(void);
 

@@ -9,10 +9,12 @@
 #include <sys/stat.h>
 
 #include "bos.h"
+#include "cluster_windows.h"
 #include "interventions.h"
 #include "path_list.h"
 #include "progress.h"
 #include "prompt.h"
+#include "spread.h"
 #include "state.h"
 
 static const cli_option options[] = {
@@ -48,6 +50,7 @@ static const cli_option options[] = {
         "save the totals to FILE and resume from it: a run\n"
         "that is stopped, even killed, loses little"},
     {"save-seconds", 1, false, "S", "seconds between writes of the state; default: 60"},
+    CLI_SPREAD_OPTIONS,
     CLI_EDIT_OPTIONS,
     {"patch", 1, true, "AT", "not over a corpus, which has no source prompt"},
     CLI_RUN_OPTIONS,
@@ -69,7 +72,8 @@ typedef struct survey {
     psc_token *tokens; /* [batch, window] */
     int32_t window;
     struct timespec saved;
-    bool ended; /* reached the end of the corpus or the limit */
+    bool ended;             /* reached the end of the corpus or the limit */
+    cluster_windows shared; /* with other processes */
 } survey;
 
 static volatile sig_atomic_t interrupted;
@@ -79,9 +83,11 @@ static void on_signal(int number) {
     interrupted = 1;
 }
 
-/* The first signal stops the run after the current batch, a second one at once. */
+/* The first signal stops the run after the current batch, a second one at once. A launcher may send
+ * the same signal twice, so several processes end at its SIGKILL instead. */
 static void catch_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    if (!cluster_is_on()) action.sa_flags |= SA_RESETHAND;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -184,8 +190,51 @@ static psc_status read_all(
     return status ? status : save(s, error);
 }
 
+/* --- with other processes -------------------------------------------------------------------- */
+
+static bool shared_stopped(void *payload) {
+    (void)payload;
+    return interrupted != 0;
+}
+
+static bool shared_due(void *payload) {
+    const survey *s = payload;
+    return s->state_path && is_due(s);
+}
+
+static psc_status shared_save(void *payload, psc_error *error) {
+    return save(payload, error);
+}
+
+static void shared_show(void *payload) {
+    (void)show_progress(0, NULL, payload);
+}
+
+/* The session is open: the processes agree on what they do. */
+static psc_status join(survey *s, psc_error *error) {
+    s->shared = (cluster_windows){.session = s->session,
+        .corpus = s->corpus,
+        .window = s->window,
+        .batch = (int32_t)s->batch,
+        .stopped = shared_stopped,
+        .is_due = shared_due,
+        .save = shared_save,
+        .show = shared_show,
+        .payload = s};
+    return cluster_is_on() ? cluster_windows_open(&s->shared, error) : PSC_OK;
+}
+
+static psc_status read_together(survey *s, psc_error *error) {
+    cli_progress_start("reading");
+    psc_status status = cluster_windows_read(&s->shared, error);
+    cli_progress_stop();
+    s->ended = s->shared.ended;
+    return status ? status : save(s, error);
+}
+
 static psc_status work(survey *s, psc_error *error) {
     psc_status status = PSC_OK;
+    if (cluster_is_on()) return read_together(s, error);
     psc_input *inputs = calloc((size_t)s->batch, sizeof *inputs);
     psc_document *documents = calloc((size_t)s->batch, sizeof *documents);
     s->tokens = calloc((size_t)s->batch * (size_t)s->window, sizeof *s->tokens);
@@ -279,6 +328,16 @@ static psc_status open_corpus(survey *s, psc_corpus_options *how, psc_error *err
     return status;
 }
 
+/* The session of windows of s->window tokens, with all that acts on them. */
+static psc_status open_session(survey *s, psc_session_options *session, psc_error *error) {
+    const cli_arguments *arguments = s->arguments;
+    session->capacity = s->window;
+    psc_status status = psc_session_open(&s->session, s->model, session, error);
+    if (!status) status = cli_add_targets(s->session, arguments, error);
+    if (!status) status = cli_add_plugins(s->session, arguments, error);
+    return status ? status : cli_interventions_add(s->session, arguments, error);
+}
+
 static psc_status open_all(
     survey *s, psc_session_options *session, psc_corpus_options *corpus, psc_error *error) {
     const cli_arguments *arguments = s->arguments;
@@ -296,13 +355,23 @@ static psc_status open_all(
     if (status) return status;
     psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     psc_corpus_get_totals(&totals, s->corpus);
-    s->window = session->capacity = totals.window;
-    status = psc_session_open(&s->session, s->model, session, error);
-    if (!status) status = cli_add_targets(s->session, arguments, error);
-    if (!status) status = cli_add_plugins(s->session, arguments, error);
-    if (!status) status = cli_interventions_add(s->session, arguments, error);
+    s->window = totals.window;
+    if (cluster_is_on()) status = cluster_windows_begin(s->window, (int32_t)s->batch, error);
+    if (!status) status = open_session(s, session, error);
     if (!status) cli_bos_note(&bos, "each window");
-    return status ? status : resume(s, error);
+    if (!status) status = resume(s, error);
+    return status ? status : join(s, error);
+}
+
+/* A worker runs the windows that rank 0 reads. */
+static psc_status serve(survey *s, psc_session_options *session, psc_error *error) {
+    catch_signals();
+    psc_status status = cli_open_model(&s->model, cli_value(s->arguments, "model"), error);
+    if (!status) status = cluster_windows_ask(&s->window, &s->batch, error);
+    session->n_sequences = (int32_t)s->batch;
+    if (!status) status = open_session(s, session, error);
+    if (!status) status = join(s, error);
+    return status ? status : cluster_windows_serve(&s->shared, error);
 }
 
 /* A corpus of which nothing was read has no statistics. A part of a split may have no documents. */
@@ -382,8 +451,10 @@ static int run_corpus(const cli_arguments *arguments) {
     psc_error error = {0};
     int code = check(&s, &session, &corpus);
     if (code) return code;
-    psc_status status = open_all(&s, &session, &corpus, &error);
-    if (!status) status = run_survey(&s, &error);
+    psc_status status =
+        cluster_is_worker() ? serve(&s, &session, &error) : open_all(&s, &session, &corpus, &error);
+    if (!status && !cluster_is_worker()) status = run_survey(&s, &error);
+    cluster_windows_close(&s.shared);
     psc_session_close(&s.session);
     psc_corpus_close(&s.corpus);
     psc_model_close(&s.model);

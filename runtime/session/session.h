@@ -7,9 +7,15 @@
 
 #include "session_inside.h"
 
+#include <jansson.h>
+
 /* --- session_report.c ------------------------------------------------------------------------ */
 /* PSC_ERROR_STATE for a session that does not accumulate, or whose totals are invalid. */
 psc_status psc_accumulation_check(const psc_session *session, psc_error *error);
+
+/* --- session_state.c ------------------------------------------------------------------------- */
+/* What the totals belong to, as a state file records it; null when memory runs out. */
+json_t *psc_state_origin(const psc_session *session);
 
 /* --- capture.c ------------------------------------------------------------------------------- */
 psc_status psc_captures_add(psc_session *session, const char *point, psc_error *error);

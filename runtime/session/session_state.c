@@ -79,6 +79,15 @@ static json_t *header_of(const psc_session *session) {
     return NULL;
 }
 
+/* The header without the counts. */
+json_t *psc_state_origin(const psc_session *session) {
+    json_t *header = header_of(session);
+    if (!header) return NULL;
+    (void)json_object_del(header, "windows");
+    (void)json_object_del(header, "tokens");
+    return header;
+}
+
 /* --- the file -------------------------------------------------------------------------------- */
 
 static void store64(unsigned char *to, uint64_t value) {
