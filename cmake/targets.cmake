@@ -29,7 +29,7 @@ endif()
 if(PSC_MPI AND MPI_C_FOUND)
   list(FILTER cluster_sources EXCLUDE REGEX "/cluster_alone.c$")
 else()
-  list(FILTER cluster_sources EXCLUDE REGEX "/cluster_mpi[a-z_]*.c$")
+  list(FILTER cluster_sources EXCLUDE REGEX "/cluster_(mpi[a-z_]*|launcher).c$")
 endif()
 add_executable(psc_program ${cli_sources} ${cluster_sources} ${hub_sources} ${psc_objects})
 set_target_properties(psc_program PROPERTIES OUTPUT_NAME pythiascope

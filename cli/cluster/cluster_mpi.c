@@ -50,7 +50,10 @@ bool cluster_is_over(void) {
  * not notice, and a process that MPI does not let go. */
 static void end_if_stuck(double now) {
     const cluster_world *w = &cluster_here;
-    if (w->rank > 0 && w->lost >= 0 && now - w->lost_since > w->silence) _exit(1);
+    if (w->rank > 0 && w->lost >= 0 && now - w->lost_since > w->silence) {
+        cluster_end_launcher();
+        _exit(1);
+    }
     if (w->leaving > 0 && now - w->leaving > w->silence) _exit(w->exit_code ? w->exit_code : 1);
 }
 
@@ -165,6 +168,7 @@ static void end_mpi(int code) {
     w->exit_code = code;
     w->leaving = cluster_now();
     pthread_mutex_unlock(&w->gate); /* from here on the thread calls no MPI */
+    if (w->lost >= 0) cluster_end_launcher();
     if (w->lost < 0 && !w->broken) {
         MPI_Comm_free(&w->comm);
         MPI_Finalize();
