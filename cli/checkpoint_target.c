@@ -98,6 +98,10 @@ psc_status cli_target_choose(cli_target_choice *out, const cli_arguments *argume
     return status ? psc_error_prefix(error, status, list->labels[list->n - 1]) : PSC_OK;
 }
 
+const cli_option *cli_target_option(const cli_arguments *arguments) {
+    return option_named(arguments->verb, "target");
+}
+
 void cli_target_free(cli_target_choice *choice) {
     free(choice->value);
     *choice = (cli_target_choice){0};

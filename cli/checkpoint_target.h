@@ -17,6 +17,8 @@ typedef struct cli_target_choice {
  * Says the choice on stderr. */
 psc_status cli_target_choose(cli_target_choice *out, const cli_arguments *arguments,
     const cli_checkpoint_list *list, psc_error *error);
+/* The verb's --target, which a choice adds. */
+const cli_option *cli_target_option(const cli_arguments *arguments);
 void cli_target_free(cli_target_choice *choice);
 
 #endif

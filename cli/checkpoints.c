@@ -10,8 +10,11 @@
 #include "checkpoint_list.h"
 #include "checkpoint_store.h"
 #include "checkpoint_target.h"
+#include "cluster.h"
 #include "progress.h"
 #include "setup.h"
+#include "spread.h"
+#include "spread_items.h"
 #include "timing.h"
 
 /* Most bytes of all checkpoints' arrays, which are in memory twice at the end. */
@@ -180,6 +183,72 @@ static int run_one(series *s, int k) {
     return code;
 }
 
+/* --- several processes ----------------------------------------------------------------------- */
+
+static bool is_open(int32_t k, void *payload) {
+    const series *s = payload;
+    return !s->results[k];
+}
+
+/* The results go to the sink of the items. */
+static int compute(int32_t k, void *payload) {
+    one_run run = {.state = ""};
+    series *s = payload;
+    psc_error error = {0};
+    const psc_status status = prepare(&run, s, k, &error);
+    cli_name_errors(s->list.labels[k]);
+    const int code = status ? cli_fail(&error) : s->arguments->verb->run(&run.arguments);
+    cli_name_errors(NULL);
+    free(run.arguments.given);
+    return code;
+}
+
+static psc_status receive(
+    int32_t k, const cli_delivery *how, psc_results *results, void *payload, psc_error *error) {
+    series *s = payload;
+    s->current = k;
+    const psc_status status = take(how, results, s, error);
+    psc_results_close(&results);
+    return status;
+}
+
+/* A corpus is one work of all processes, checkpoint after checkpoint: rank 0 says which one. */
+static int serve_corpora(series *s) {
+    for (;;) {
+        char *text = NULL;
+        psc_error error = {0};
+        if (cli_spread_tell(&text, &error)) return cli_fail(&error);
+        const long k = *text ? strtol(text, NULL, 10) : -1;
+        free(text);
+        const int code = k >= 0 && k < s->list.n ? run_one(s, (int)k) : CLI_OK;
+        if (k < 0 || code) return code;
+    }
+}
+
+static int announce(int k) {
+    char text[16] = "", *said = text;
+    psc_error error = {0};
+    if (k >= 0) snprintf(text, sizeof text, "%d", k);
+    return cli_spread_tell(&said, &error) ? cli_fail(&error) : CLI_OK;
+}
+
+static int run_corpora(series *s) {
+    int code = CLI_OK;
+    if (cluster_is_worker()) return serve_corpora(s);
+    for (int k = 0; !code && k < s->list.n; k++) {
+        if (s->results[k]) continue;
+        code = announce(k);
+        if (!code) code = run_one(s, k);
+    }
+    return code ? code : announce(-1);
+}
+
+static int run_together(series *s) {
+    const cli_items items = {
+        .n = s->list.n, .is_open = is_open, .run = compute, .take = receive, .payload = s};
+    return s->arguments->verb == &cli_verb_corpus ? run_corpora(s) : cli_items_run(&items);
+}
+
 /* Says after a failure what need not be done again. */
 static void say_kept(const series *s) {
     char sentence[1024];
@@ -210,12 +279,11 @@ static int run_all(series *s) {
             kept, s->list.n, s->store.folder);
         cli_progress_line(sentence);
     }
-    for (int k = 0; k < s->list.n; k++) {
-        const int code = s->results[k] ? CLI_OK : run_one(s, k);
-        if (code) say_kept(s);
-        if (code) return code;
-    }
-    return CLI_OK;
+    int code = cluster_is_on() ? run_together(s) : CLI_OK;
+    for (int k = 0; !code && !cluster_is_on() && k < s->list.n; k++)
+        if (!s->results[k]) code = run_one(s, k);
+    if (code) say_kept(s);
+    return code;
 }
 
 /* --- all ------------------------------------------------------------------------------------- */
@@ -265,17 +333,29 @@ static void deliver_finished(const series *s) {
     cli_progress_line(sentence);
 }
 
+static psc_status make_results(series *s, psc_error *error) {
+    s->results = calloc((size_t)s->list.n, sizeof *s->results);
+    if (s->results) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
+}
+
+/* Rank 0 has chosen the target and keeps what is finished. */
+static psc_status begin_worker(series *s, psc_error *error) {
+    psc_status status = cli_spread_tell(&s->target.value, error);
+    if (!status && s->target.value[0]) s->target.option = cli_target_option(s->arguments);
+    return status ? status : make_results(s, error);
+}
+
 static psc_status begin(series *s, psc_error *error) {
     psc_status status = cli_checkpoint_list_read(&s->list, cli_value(s->arguments, "model"), error);
     if (!status) status = cli_check_out(s->arguments, error);
+    if (!status && cluster_is_worker()) return begin_worker(s, error);
     if (!status) status = cli_target_choose(&s->target, s->arguments, &s->list, error);
+    if (!status && cluster_is_on()) status = cli_spread_tell(&s->target.value, error);
     if (!status)
         status = cli_checkpoint_store_open(
             &s->store, s->arguments, s->list.base, s->target.value, error);
-    if (status) return status;
-    s->results = calloc((size_t)s->list.n, sizeof *s->results);
-    return s->results ? PSC_OK
-                      : psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
+    return status ? status : make_results(s, error);
 }
 
 int cli_run_checkpoints(const cli_arguments *arguments) {
@@ -287,7 +367,7 @@ int cli_run_checkpoints(const cli_arguments *arguments) {
     if (!cli_has(arguments, "cache-dir")) cli_cache_turn_off();
     code = begin(&s, &error) ? cli_fail(&error) : run_all(&s);
     if (code && cli_is_stopped()) deliver_finished(&s);
-    if (!code) {
+    if (!code && !cluster_is_worker()) {
         code = deliver(&s, s.list.n, &error) ? cli_fail(&error) : CLI_OK;
         if (!code) cli_checkpoint_store_remove(&s.store);
     }

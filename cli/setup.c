@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "cluster.h"
 #include "progress.h"
 #include "report.h"
 #include "timing.h"
@@ -302,12 +303,12 @@ static psc_status check_page(
 
 psc_status cli_check_page(const cli_arguments *arguments, psc_error *error) {
     const char *page = cli_value(arguments, "html");
-    if (!page) return PSC_OK;
+    if (!page || cluster_is_worker()) return PSC_OK; /* rank 0 writes */
     return check_page(page, cli_value(arguments, "out"), cli_value(arguments, "state"), error);
 }
 
 psc_status cli_check_out(const cli_arguments *arguments, psc_error *error) {
-    const char *folder = cli_value(arguments, "out");
+    const char *folder = cluster_is_worker() ? NULL : cli_value(arguments, "out");
     psc_status status = folder ? psc_results_check_folder(folder, error) : PSC_OK;
     return status ? status : cli_check_page(arguments, error);
 }
@@ -377,6 +378,7 @@ psc_status cli_deliver_as(const cli_delivery *how, const psc_results *results,
         cli_time_keep(how->tokens > 0 ? how->tokens : tokens_of(results));
         return collector.sink(how, results, collector.payload, error);
     }
+    if (cluster_is_worker()) return PSC_OK; /* rank 0 has the same results */
     psc_status status =
         cli_describe(&about, results, how->tokens > 0 ? how->tokens : -1, arguments, error);
     about.options.sections = how->sections;

@@ -4,11 +4,13 @@
 #include "spread.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "checkpoints.h"
 #include "cluster.h"
 #include "progress.h"
+#include "psc_spread.h"
 
 static char kept[1024]; /* the last sentence of a worker */
 
@@ -75,6 +77,33 @@ int cli_spread_begin(const cli_arguments *arguments, int code) {
     if (joins && !code && arguments->verb == &cli_verb_corpus && !cli_has(arguments, "shard"))
         return refuse_copies(arguments, &launch);
     return code;
+}
+
+static psc_status gather(float *values, const int64_t *bounds, void *payload, psc_error *error) {
+    (void)payload;
+    return cluster_gather(values, bounds, error);
+}
+
+psc_status cli_spread_share(psc_session *session, psc_error *error) {
+    const psc_share share = {sizeof share, cluster_rank(), cluster_size(), gather, NULL};
+    return cluster_is_on() ? psc_session_share(session, &share, error) : PSC_OK;
+}
+
+psc_status cli_spread_tell(char **text, psc_error *error) {
+    cluster_message m = {0};
+    psc_status status = PSC_OK;
+    const char *said = *text ? *text : "";
+    for (int i = 1; !status && !cluster_is_worker() && i < cluster_size(); i++)
+        status = cluster_send(i, CLUSTER_BEGIN, said, strlen(said), error);
+    if (!cluster_is_worker()) return status;
+    while (!status && m.kind != CLUSTER_BEGIN) {
+        cluster_drop(&m);
+        status = cluster_wait(&m, error);
+    }
+    *text = status ? NULL : strndup(m.n > 0 ? m.bytes : "", m.n);
+    cluster_drop(&m);
+    if (status || *text) return status;
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a message");
 }
 
 static void print(const char *sentence) {

@@ -79,4 +79,8 @@ typedef struct cluster_slots {
 /* All processes call it in the same order with equal n and bytes. A failed add is that rank's error. */
 psc_status cluster_reduce(const cluster_slots *slots, psc_error *error);
 
+/* Process p has filled values[bounds[p]] to values[bounds[p + 1] - 1], bounds [size + 1]; afterwards
+ * every process has all. All call it with the same bounds. */
+psc_status cluster_gather(float *values, const int64_t *bounds, psc_error *error);
+
 #endif

@@ -1,4 +1,4 @@
-/* The reduction: MPI_Ireduce with an operation of our own, piece by piece, so that no process needs a
+/* The calls of all processes. The reduction: MPI_Ireduce with an operation of our own, piece by piece, so that no process needs a
  * second copy of large tables. Slots are elements of the datatype, so MPI never cuts one. */
 #include "cluster_mpi.h"
 
@@ -34,7 +34,7 @@ static psc_status finish(MPI_Request *request, psc_error *error) {
     for (int naps = 0; !status && !done;) {
         pthread_mutex_lock(&w->gate);
         if (MPI_Test(request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS)
-            status = psc_fail(error, PSC_ERROR_IO, "MPI failed while it added up the totals");
+            status = psc_fail(error, PSC_ERROR_IO, "MPI failed in a call of all processes");
         if (!done) cluster_step();
         if (!done && !status) status = cluster_trouble(error);
         if (status) w->broken = true;
@@ -92,5 +92,29 @@ psc_status cluster_reduce(const cluster_slots *slots, psc_error *error) {
         status = current.status;
         if (error) *error = current.error;
     }
+    return status;
+}
+
+psc_status cluster_gather(float *values, const int64_t *bounds, psc_error *error) {
+    cluster_world *w = &cluster_here;
+    MPI_Request request = MPI_REQUEST_NULL;
+    int *counts = calloc(2 * (size_t)w->size, sizeof *counts), *places = counts + w->size;
+    if (!counts || bounds[w->size] > INT32_MAX) {
+        free(counts);
+        w->broken = true;
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to share the variants");
+    }
+    for (int p = 0; p < w->size; p++) {
+        counts[p] = (int)(bounds[p + 1] - bounds[p]);
+        places[p] = (int)bounds[p];
+    }
+    pthread_mutex_lock(&w->gate);
+    const int failed = MPI_Iallgatherv(
+        MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values, counts, places, MPI_FLOAT, w->comm, &request);
+    if (failed) w->broken = true;
+    pthread_mutex_unlock(&w->gate);
+    psc_status status = failed ? psc_fail(error, PSC_ERROR_IO, "MPI cannot share the variants")
+                               : finish(&request, error);
+    if (!w->broken) free(counts); /* else MPI may still read them */
     return status;
 }

@@ -9,7 +9,7 @@
 
 #include "cluster.h"
 #include "psc_corpus.h"
-#include "psc_totals.h"
+#include "psc_spread.h"
 
 typedef struct cluster_windows {
     psc_session *session; /* with room for `batch` sequences of `window` tokens */

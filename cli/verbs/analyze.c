@@ -6,9 +6,12 @@
 #include <sys/stat.h>
 
 #include "bos.h"
+#include "cluster.h"
 #include "progress.h"
 #include "prompts.h"
 #include "setup.h"
+#include "spread.h"
+#include "spread_items.h"
 #include "traps.h"
 
 static const cli_option options[] = {
@@ -20,6 +23,7 @@ static const cli_option options[] = {
         "* stands for any characters, all for every point;\n"
         "POINT:rows=-1 or POINT:rows=1+4+7-9 keeps these rows"},
     CLI_INTERVENTION_OPTIONS,
+    CLI_SPREAD_OPTIONS,
     CLI_RUN_OPTIONS,
     CLI_OUTPUT_OPTIONS,
     {0},
@@ -43,6 +47,7 @@ typedef struct analysis {
     cli_prompt prompt;
     cli_sources sources;
     cli_bos bos;
+    int code; /* of prompts over several processes: not 0 after a sentence */
 } analysis;
 
 /* With --html and without --plugin, the page shows more plugins than the summary. */
@@ -204,6 +209,7 @@ static psc_status run_session(
     psc_results **out, int32_t *sections, const analysis *a, bool clean, psc_error *error) {
     psc_session *session = NULL;
     psc_status status = psc_session_open(&session, a->model, &a->options, error);
+    if (!status && a->plugin && !cli_is_collected()) status = cli_spread_share(session, error);
     if (!status) status = set_up(session, a, clean, sections, error);
     if (!status && !clean && a->number <= 1) cli_bos_note(&a->bos, "the text");
     if (!status && !clean) cli_trap_notes(&a->prompt, a->model, a->arguments);
@@ -255,28 +261,93 @@ static psc_status check_pages(
     return status;
 }
 
+/* --- prompts over several processes ---------------------------------------------------------- */
+
+typedef struct shared_prompts {
+    analysis *a;
+    const cli_prompts *prompts;
+    cli_delivery *how; /* [n] */
+    psc_results **results;
+    int32_t shown; /* prompts delivered so far: they are delivered in order */
+} shared_prompts;
+
+/* Prompt i alone: computed, or with results delivered. */
+static psc_status with_prompt(analysis *a, const cli_prompts *prompts, int32_t i,
+    psc_results *results, const cli_delivery *how, psc_error *error) {
+    const cli_arguments *arguments = a->arguments;
+    cli_arguments alone;
+    psc_status status = cli_prompts_alone(&alone, prompts, i, arguments, error);
+    a->arguments = &alone;
+    a->number = i + 1;
+    if (!status && results) status = cli_deliver_as(how, results, &alone, error);
+    if (!status && !results) status = analyze_one(a, error);
+    status = cli_prompts_name(prompts, i, status, error);
+    cli_prompts_drop(&alone);
+    a->arguments = arguments;
+    return status;
+}
+
+static void name_prompt(const analysis *a, int32_t i) {
+    if (!cli_has(a->arguments, "json"))
+        printf("%sprompt %d of %d\n", i > 0 ? "\n" : "", (int)i + 1, (int)a->of);
+}
+
+static int run_shared(int32_t i, void *payload) {
+    shared_prompts *s = payload;
+    psc_error error = {0};
+    return with_prompt(s->a, s->prompts, i, NULL, NULL, &error) ? cli_fail(&error) : CLI_OK;
+}
+
+static psc_status take_shared(
+    int32_t i, const cli_delivery *how, psc_results *results, void *payload, psc_error *error) {
+    shared_prompts *s = payload;
+    psc_status status = PSC_OK;
+    s->how[i] = *how;
+    s->results[i] = results;
+    for (; !status && s->shown < s->prompts->n && s->results[s->shown]; s->shown++) {
+        const int32_t k = s->shown;
+        name_prompt(s->a, k);
+        status = with_prompt(s->a, s->prompts, k, s->results[k], &s->how[k], error);
+        psc_results_close(&s->results[k]);
+        (void)fflush(stdout);
+    }
+    return status;
+}
+
+/* The exit code is *said's: the sentence of a failure has been printed. */
+static psc_status analyze_shared(analysis *a, const cli_prompts *prompts, psc_error *error) {
+    shared_prompts s = {.a = a, .prompts = prompts};
+    const cli_items items = {
+        .n = prompts->n, .run = run_shared, .take = take_shared, .payload = &s};
+    s.how = calloc((size_t)prompts->n, sizeof *s.how);
+    s.results = calloc((size_t)prompts->n, sizeof *s.results);
+    psc_status status = PSC_OK;
+    if (!s.how || !s.results)
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
+    else
+        a->code = cli_items_run(&items);
+    for (int32_t i = 0; s.results && i < prompts->n; i++) psc_results_close(&s.results[i]);
+    free(s.how);
+    free(s.results);
+    return status;
+}
+
 /* Each prompt as if it were the only one, one after the other. */
 static psc_status analyze_each(analysis *a, const cli_prompts *prompts, psc_error *error) {
     const cli_arguments *arguments = a->arguments;
-    const char *folder = cli_value(arguments, "out");
+    const char *folder = cluster_is_worker() ? NULL : cli_value(arguments, "out");
     psc_status status = PSC_OK;
     if (folder && mkdir(folder, 0777) != 0 && errno != EEXIST)
         status = psc_fail(error, PSC_ERROR_IO, "cannot make %s: %s", folder, strerror(errno));
     a->of = prompts->n;
+    if (!status && a->plugin && cluster_is_on()) return analyze_shared(a, prompts, error);
     for (int32_t i = 0; !status && i < prompts->n; i++) {
-        cli_arguments alone;
-        status = cli_prompts_alone(&alone, prompts, i, arguments, error);
-        a->arguments = &alone;
-        a->number = i + 1;
-        if (!cli_has(arguments, "json"))
-            printf("%sprompt %d of %d\n", i > 0 ? "\n" : "", (int)a->number, (int)a->of);
+        name_prompt(a, i);
         if (i > 0) cli_time_start();
-        if (!status) status = cli_prompts_name(prompts, i, analyze_one(a, error), error);
+        status = with_prompt(a, prompts, i, NULL, NULL, error);
         if (fflush(stdout) != 0 && !status)
             status = psc_fail(error, PSC_ERROR_IO, "cannot write to standard output");
-        cli_prompts_drop(&alone);
     }
-    a->arguments = arguments;
     return status;
 }
 
@@ -315,7 +386,7 @@ int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin) {
     if (cli_has(arguments, "capture") && !cli_has(arguments, "out") &&
         !cli_has(arguments, "json") && !cli_has(arguments, "html"))
         cli_progress_line("note: --capture has no effect without --out, --json or --html");
-    return analyze(&a, &error) ? cli_fail(&error) : CLI_OK;
+    return analyze(&a, &error) ? cli_fail(&error) : a.code;
 }
 
 static int run_analyze(const cli_arguments *arguments) {

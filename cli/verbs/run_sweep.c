@@ -2,6 +2,7 @@
 #include "interventions.h"
 #include "prompts.h"
 #include "setup.h"
+#include "spread.h"
 
 // clang-format off
 static const cli_option options[] = {
@@ -17,6 +18,7 @@ static const cli_option options[] = {
     {"top", 1, false, "N", "effects listed per target; default: 10"},
     CLI_TARGET_OPTIONS("the top prediction"),
     CLI_SOURCE_OPTIONS,
+    CLI_SPREAD_OPTIONS,
     CLI_RUN_OPTIONS,
     CLI_OUTPUT_OPTIONS,
     {0},

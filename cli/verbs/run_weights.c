@@ -6,6 +6,7 @@
 #include "cache_folder.h"
 #include "prompt.h"
 #include "setup.h"
+#include "spread.h"
 
 // clang-format off
 static const cli_option options[] = {
@@ -21,6 +22,7 @@ static const cli_option options[] = {
         "W_QK for a key N positions back; default: unrotated"},
     {"top", 1, false, "N", "tokens and heads listed; default: 8"},
     {"triples", 1, false, "N", "singular triples per head; default: 2"},
+    CLI_SPREAD_OPTIONS,
     CLI_MACHINE_OPTIONS,
     CLI_OUTPUT_OPTIONS,
     {0},

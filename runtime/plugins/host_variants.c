@@ -282,6 +282,17 @@ static int next_batch(psc_context *context, int32_t n, const psc_variant *varian
     return deliver(context, &batch, all_logits, fn, payload);
 }
 
+int psc_variants_range(psc_context *context, int32_t begin, int32_t end,
+    const psc_variant *variants, bool all_logits, psc_variant_fn fn, void *payload) {
+    int32_t next = begin;
+    while (next < end) {
+        int returned = next_batch(context, end, variants, &next, all_logits, fn, payload);
+        if (returned != 0) return returned;
+        if (psc_session_stopped(context->session)) return PSC_ERROR_CANCELLED;
+    }
+    return 0;
+}
+
 int psc_host_variants(psc_context *context, int32_t n, const psc_variant *variants,
     int32_t logit_rows, psc_variant_fn fn, void *payload) {
     int refused = refuse_early(context);
@@ -294,11 +305,7 @@ int psc_host_variants(psc_context *context, int32_t n, const psc_variant *varian
     psc_status status = open_buffers(context, n, &error);
     if (status == PSC_OK) status = open_logits(context, all, &error);
     if (status != PSC_OK) return psc_host_pass(context, &error);
-    int32_t next = 0;
-    while (next < n) {
-        int returned = next_batch(context, n, variants, &next, all, fn, payload);
-        if (returned != 0) return returned;
-        if (psc_session_stopped(context->session)) return PSC_ERROR_CANCELLED;
-    }
-    return 0;
+    const bool shared = context->session->share.n_parts > 1;
+    return shared ? psc_variants_shared(context, n, variants, all, fn, payload)
+                  : psc_variants_range(context, 0, n, variants, all, fn, payload);
 }

@@ -10,6 +10,7 @@
 #include "forward.h"
 #include "kv_cache.h"
 #include "model.h"
+#include "psc_spread.h"
 #include "registry.h"
 #include "results.h"
 #include "team.h"
@@ -113,6 +114,7 @@ struct psc_session {
     int32_t n_inputs;
     int64_t windows, tokens; /* sequences and rows of all successful runs */
     bool run_accumulated;    /* this run has added to an accumulator */
+    psc_share share;         /* of variants, with other processes; n_parts 0: none */
     bool spoilt;             /* a run failed after it had: the totals are invalid */
 };
 

@@ -46,4 +46,13 @@ typedef struct psc_variant_batch {
 psc_status psc_variant_subscribe(
     psc_registry *registry, psc_context *context, const psc_variant_batch *batch, psc_error *error);
 
+/* --- host_variants.c ------------------------------------------------------------------------- */
+/* Computes the variants begin..end-1 and shows each to fn; nonzero after a failure. */
+int psc_variants_range(psc_context *context, int32_t begin, int32_t end,
+    const psc_variant *variants, bool all_logits, psc_variant_fn fn, void *payload);
+/* --- variants_shared.c ----------------------------------------------------------------------- */
+/* The same for all n with the other processes of the session's share. */
+int psc_variants_shared(psc_context *context, int32_t n, const psc_variant *variants,
+    bool all_logits, psc_variant_fn fn, void *payload);
+
 #endif

@@ -1,6 +1,7 @@
-/* The totals in memory (psc_totals.h): tables of slots, one per accumulator. */
+/* The session in one of several processes (psc_spread.h): its totals as tables of slots, one per
+ * accumulator, and its part of the variants. */
 #include "json.h"
-#include "psc_totals.h"
+#include "psc_spread.h"
 #include "session.h"
 
 #include <stdio.h>
@@ -103,5 +104,17 @@ psc_status psc_session_totals_identity(char out[33], psc_session *session, psc_e
     free(text);
     for (size_t i = 0; i < sizeof hash.digest; i++)
         snprintf(out + 2 * i, 3, "%02x", hash.digest[i]);
+    return PSC_OK;
+}
+
+psc_status psc_session_share(psc_session *session, const psc_share *share, psc_error *error) {
+    psc_share taken = {0};
+    if (psc_session_busy(session))
+        return psc_fail(error, PSC_ERROR_STATE, "variants cannot be shared in a callback");
+    memcpy(&taken, share, share->struct_size < sizeof taken ? share->struct_size : sizeof taken);
+    if (taken.part < 0 || taken.part >= taken.n_parts || !taken.gather)
+        return psc_fail(error, PSC_ERROR_INPUT, "part %d of %d of the variants does not exist",
+            (int)taken.part, (int)taken.n_parts);
+    session->share = taken;
     return PSC_OK;
 }

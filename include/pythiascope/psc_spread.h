@@ -1,16 +1,19 @@
-/* The totals of an accumulating session in memory: for a caller that gives documents to sessions of
- * several processes and adds up their totals by its own means, such as MPI.
+/* One work over several processes, which the caller connects by its own means, such as MPI: totals in
+ * memory, which it adds up, and variants that the processes share.
  * Public: any caller may include it.
  * Threads: as psc_session; psc_totals_add uses only its arguments.
  * Ownership: slots are the session's, valid until a plugin is added or the session closes. */
-#ifndef PSC_TOTALS_H
-#define PSC_TOTALS_H
+#ifndef PSC_SPREAD_H
+#define PSC_SPREAD_H
 
 #include "psc.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* --- totals ----------------------------------------------------------------------------------
+ * Each process gives other documents to its own accumulating session; one of them adds up all. */
 
 /* One table of totals: n slots of slot_bytes bytes each. Slots of the same table in another session
  * with the same identity can be added to it, in any order and grouping, with the same bits. */
@@ -51,6 +54,24 @@ PSC_API psc_status psc_session_totals_clear(psc_session *session, psc_error *err
  * plugins with versions and options, and accumulators, as a state file records them. */
 PSC_API psc_status psc_session_totals_identity(
     char out[33], psc_session *session, psc_error *error);
+
+/* --- shared variants -------------------------------------------------------------------------
+ * All processes make the same run, with the same plugins. Each computes a part of the variants that a
+ * plugin asks for (psc_host, variants), and every plugin sees all of them, with the bits of one
+ * process. */
+
+typedef struct psc_share {
+    uint32_t struct_size;
+    int32_t part, n_parts; /* this process is part 0 to n_parts - 1 */
+    /* Part p has filled values[bounds[p]] to values[bounds[p + 1] - 1], bounds [n_parts + 1]; afterwards
+     * every process has all of them. All processes call it with the same bounds. */
+    psc_status (*gather)(float *values, const int64_t *bounds, void *payload, psc_error *error);
+    void *payload;
+} psc_share;
+
+/* For the runs from now on. PSC_ERROR_STATE in a callback. */
+PSC_API psc_status psc_session_share(
+    psc_session *session, const psc_share *share, psc_error *error);
 
 #ifdef __cplusplus
 }
