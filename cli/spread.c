@@ -54,6 +54,7 @@ static int join(const cli_arguments *arguments, int code) {
     const int wrong = cli_real(&silence, arguments, "mpi-timeout", 1);
     if (cluster_open(wrong ? 60 : silence, &error)) return cli_fail(&error);
     if (!code) code = wrong;
+    if (cluster_is_on()) setenv("NO_COLOR", "1", 1); /* mpirun gives rank 0 a terminal of its own */
     if (!cluster_is_worker()) {
         cli_listen(NULL);
         return code;
