@@ -18,7 +18,8 @@ if(PSC_HARDEN)
       target_compile_options(psc_flags INTERFACE ${flag})
     endif()
   endforeach()
-  if(NOT PSC_SANITIZE AND NOT PSC_SANITIZE_THREADS AND NOT PSC_FUZZ) # libc checks nothing without optimization, and warns
+  if(NOT PSC_SANITIZE AND NOT PSC_SANITIZE_THREADS AND NOT PSC_FUZZ
+      AND NOT PSC_COVERAGE) # libc checks nothing without optimization, and warns
     target_compile_options(psc_flags INTERFACE
       $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE> $<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=3>)
   endif()
