@@ -1,33 +1,38 @@
-/* Error messages: formatted once, cleaned of dangerous characters and broken UTF-8. */
+/* Error messages: formatted once, with dangerous characters and broken UTF-8 escaped. Text that was
+ * escaped before stays as it is. */
 #include "psc_error.h"
 
 #include "utf8.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Replaces each dangerous character, and each byte that is not UTF-8, by '?' in place. */
-static void clean(char *text) {
+/* Escapes text, which may end within a character when it was cut. */
+static void escape(char *out, size_t size, const char *text, bool is_cut) {
     const char *from = text, *end = text + strlen(text);
+    char shown[PSC_UTF8_SHOWN];
+    uint32_t c;
+    size_t done = 0;
     while (from < end) {
-        uint32_t c;
-        int n = psc_utf8_next(&c, from, (size_t)(end - from));
-        size_t length = n > 0 ? (size_t)n : 1;
-        if (n <= 0 || psc_utf8_is_dangerous(c))
-            *text++ = '?';
-        else
-            for (size_t i = 0; i < length; i++) *text++ = from[i];
-        from += length;
+        if (is_cut && psc_utf8_next(&c, from, (size_t)(end - from)) == 0) break;
+        from += psc_utf8_show(shown, from, (size_t)(end - from));
+        const size_t n = strlen(shown);
+        if (n >= size - done) break;
+        memcpy(out + done, shown, n);
+        done += n;
     }
-    *text = 0;
+    out[done] = 0;
 }
 
 psc_status psc_fail_va(psc_error *error, psc_status status, const char *format, va_list arguments) {
     if (!error) return status;
     error->status = status;
     if (!format) format = "no reason was given";
-    vsnprintf(error->message, sizeof error->message, format, arguments);
-    clean(error->message);
+    char raw[sizeof error->message];
+    const int n = vsnprintf(raw, sizeof raw, format, arguments);
+    if (n < 0) raw[0] = 0;
+    escape(error->message, sizeof error->message, raw, n >= (int)sizeof raw);
     return status;
 }
 

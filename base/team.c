@@ -176,24 +176,29 @@ static void *work(void *payload) {
     }
 }
 
-/* Starts the workers, which leave every signal to the process's other threads. */
+int psc_thread_start(
+    pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *payload) {
+    sigset_t all, former;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &former);
+    const int failed = pthread_create(thread, attributes, run, payload);
+    pthread_sigmask(SIG_SETMASK, &former, NULL);
+    return failed;
+}
+
 static void start_workers(psc_team *team) {
     team->started = true;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    sigset_t all, former;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &former);
     while (team->n_workers < team->n_threads - 1) {
         worker *next = &team->workers[team->n_workers];
         next->team = team;
         next->thread = team->n_workers + 1;
         next->seen = generation(atomic_load(&team->door));
-        if (pthread_create(&next->id, &attributes, work, next) != 0) break;
+        if (psc_thread_start(&next->id, &attributes, work, next) != 0) break;
         team->n_workers++;
     }
-    pthread_sigmask(SIG_SETMASK, &former, NULL);
     pthread_attr_destroy(&attributes);
 }
 

@@ -5,9 +5,14 @@
 #ifndef TEAM_H
 #define TEAM_H
 
+#include <pthread.h>
 #include <stdint.h>
 
 #include "psc_error.h"
+
+/* pthread_create of a thread that blocks every signal: the process's other threads take them. */
+int psc_thread_start(
+    pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *payload);
 
 typedef struct psc_team psc_team;
 

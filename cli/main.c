@@ -9,6 +9,7 @@
 #include "generated.h"
 #include "report.h"
 #include "shards.h"
+#include "signals.h"
 #include "spread.h"
 
 static const cli_verb *const verbs[] = {&cli_verb_analyze, &cli_verb_sweep, &cli_verb_weights,
@@ -77,6 +78,7 @@ static int run_verb(const cli_verb *verb, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    cli_signals_start();
     setlocale(LC_CTYPE, "");  /* numbers stay in the C locale */
     signal(SIGXFSZ, SIG_IGN); /* a write past the file size limit fails with an error */
     const char *name = argc > 1 ? argv[1] : NULL;

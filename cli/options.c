@@ -4,63 +4,13 @@
 #include "cli.h"
 
 #include "report.h"
+#include "say.h"
 
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static cli_sentence_fn listener; /* nullable */
-
-void cli_listen(cli_sentence_fn listen) {
-    listener = listen;
-}
-
-static int say(const char *format, va_list arguments, const char *hint) {
-    psc_error error;
-    psc_fail_va(&error, PSC_ERROR_INPUT, format, arguments);
-    if (listener)
-        listener(error.message);
-    else
-        fprintf(stderr, "pythiascope: %s (see pythiascope%s%s --help)\n", error.message,
-            *hint ? " " : "", hint);
-    return CLI_USAGE;
-}
-
-int cli_usage(const cli_verb *verb, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    say(format, arguments, verb ? verb->name : "");
-    va_end(arguments);
-    return CLI_USAGE;
-}
-
-static const char *errors_name; /* nullable */
-
-void cli_name_errors(const char *name) {
-    errors_name = name;
-}
-
-int cli_fail(const psc_error *error) {
-    if (listener) {
-        listener(error->message);
-        return CLI_FAILED;
-    }
-    fprintf(stderr, "pythiascope: %s%s%s\n", errors_name ? errors_name : "",
-        errors_name ? ": " : "", error->message);
-    return CLI_FAILED;
-}
-
-int cli_flush(void) {
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout)) return CLI_OK;
-    if (errno == EPIPE) return CLI_OK;
-    fprintf(stderr, "pythiascope: cannot write to standard output: %s\n",
-        errno ? strerror(errno) : "an earlier write failed");
-    return CLI_FAILED;
-}
 
 /* The option that argument (--name or --name=...) names, or null. */
 static const cli_option *find_option(const cli_verb *verb, const char *argument) {
@@ -118,7 +68,7 @@ int cli_parse(cli_arguments *out, const cli_verb *verb, int argc, char **argv) {
     out->given = calloc(room, sizeof *out->given);
     out->operands = calloc(room, sizeof *out->operands);
     if (!out->given || !out->operands) {
-        fprintf(stderr, "pythiascope: not enough memory for the arguments\n");
+        cli_say("not enough memory for the arguments");
         return CLI_FAILED;
     }
     bool options_end = false;

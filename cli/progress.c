@@ -11,6 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "say.h"
+#include "signals.h"
+
 enum { FIRST_MS = 1000, EVERY_MS = 250, BAR_COLUMNS = 30, LEAST_COLUMNS = 5 };
 
 static struct {
@@ -150,7 +153,10 @@ void cli_progress_start(const char *what) {
     set_what(what);
     clock_gettime(CLOCK_REALTIME, &bar.start);
     bar.stage = bar.start;
+    sigset_t before;
+    cli_signals_block(&before); /* the thread leaves every signal to the main one */
     bar.running = pthread_create(&bar.thread, NULL, draw_loop, NULL) == 0;
+    cli_signals_unblock(&before);
 }
 
 int cli_progress_update(double done, const char *what, void *payload) {
@@ -172,7 +178,7 @@ void cli_progress_line(const char *sentence) {
     if (muted || is_repeated(sentence)) return;
     if (bar.running) pthread_mutex_lock(&bar.lock);
     if (bar.running && bar.drawn) fputs("\r\033[K", stderr);
-    if (sentence) fprintf(stderr, "pythiascope: %s\n", sentence);
+    if (sentence) cli_say("%s", sentence);
     if (bar.running) pthread_mutex_unlock(&bar.lock);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "progress.h"
+#include "say.h"
 
 static psc_status no_memory(psc_error *error) {
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the sentences");
@@ -224,7 +225,7 @@ psc_status cli_sentences_show_labels(
 void cli_sentences_say_skipped(
     const cli_sentences *sentences, const char *path, int32_t window, int32_t most_rows) {
     if (sentences->n_skipped == 0) return;
-    fprintf(stderr, "pythiascope: note: %s: skipped %d of %d %s, which have more than %d rows\n",
-        path, (int)sentences->n_skipped, (int)(sentences->n + sentences->n_skipped),
+    cli_say("note: %s: skipped %d of %d %s, which have more than %d rows", path,
+        (int)sentences->n_skipped, (int)(sentences->n + sentences->n_skipped),
         window > 1 ? "windows" : "sentences", (int)most_rows);
 }

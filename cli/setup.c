@@ -2,7 +2,6 @@
 #include "setup.h"
 
 #include <ctype.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,35 +197,13 @@ bool cli_is_stopped(void) {
 
 /* --- the results ----------------------------------------------------------------------------- */
 
-typedef struct held_signals {
-    sigset_t before;
-} held_signals;
-
-/* Blocks signals that would end the program until a folder or file is complete, so that nothing
- * partial remains. */
-static void hold_signals(held_signals *held) {
-    sigset_t ending;
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGINT);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGHUP);
-    sigprocmask(SIG_BLOCK, &ending, &held->before);
-    cli_progress_start("writing");
-}
-
-static void release_signals(const held_signals *held) {
-    cli_progress_stop();
-    sigprocmask(SIG_SETMASK, &held->before, NULL);
-}
-
 static psc_status write_folder(const psc_results *results, const psc_format_options *options,
     const cli_arguments *arguments, psc_error *error) {
     const char *folder = cli_value(arguments, "out");
-    held_signals held;
     if (!folder) return PSC_OK;
-    hold_signals(&held);
+    cli_progress_start("writing");
     const psc_status status = psc_results_write_folder_with(results, options, folder, error);
-    release_signals(&held);
+    cli_progress_stop();
     return status;
 }
 
@@ -251,7 +228,6 @@ static psc_status write_page(const cli_delivery *how, const psc_results *results
     const char *path = cli_value(arguments, "html");
     psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
     char command[2048];
-    held_signals held;
     if (!path) return PSC_OK;
     psc_status status = check_replaced(path, error); /* the run itself may have made the file */
     if (status) return status;
@@ -260,9 +236,9 @@ static psc_status write_page(const cli_delivery *how, const psc_results *results
     options.beside = how->beside;
     options.label = how->label;
     options.beside_label = how->beside_label;
-    hold_signals(&held);
+    cli_progress_start("writing");
     status = psc_results_write_file(results, PSC_FORMAT_HTML, &options, path, error);
-    release_signals(&held);
+    cli_progress_stop();
     return status;
 }
 

@@ -6,6 +6,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "say.h"
+
 static struct timespec begun;
 static int64_t skipped;
 
@@ -54,10 +56,11 @@ const psc_result_time *cli_time_stop(
     out->seconds = kept_seconds + seconds_so_far();
     out->tokens_per_second = n > 0 && out->seconds > 0 ? (double)n / out->seconds : NAN;
     out->peak_memory_bytes = peak_memory();
-    fprintf(stderr, "pythiascope: time: %.3f s", out->seconds);
+    char speed[80] = "";
     if (!isnan(out->tokens_per_second))
-        fprintf(
-            stderr, ", %lld tokens, %.1f tokens per second", (long long)n, out->tokens_per_second);
-    fprintf(stderr, ", peak memory %.0f MiB\n", (double)out->peak_memory_bytes / (1 << 20));
+        snprintf(speed, sizeof speed, ", %lld tokens, %.1f tokens per second", (long long)n,
+            out->tokens_per_second);
+    cli_say("time: %.3f s%s, peak memory %.0f MiB", out->seconds, speed,
+        (double)out->peak_memory_bytes / (1 << 20));
     return out;
 }

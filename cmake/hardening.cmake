@@ -38,6 +38,7 @@ endif()
 check_c_compiler_flag(-fmacro-prefix-map=a=b has_macro_prefix_map)
 if(has_macro_prefix_map)
   file(RELATIVE_PATH tree_from_build ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR}) # ccache passes it
+  string(REGEX REPLACE "/$" "" tree_from_build ${tree_from_build})
   target_compile_options(psc_flags INTERFACE -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=
     -fmacro-prefix-map=${tree_from_build}/=)
 endif()

@@ -13,6 +13,7 @@
 #include "hub_say.h"
 #include "hub_transfer.h"
 #include "progress.h"
+#include "signals.h"
 
 enum { SLOTS = 4, POLL_MS = 200, BUSY_MS = 300 };
 
@@ -51,18 +52,10 @@ static int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void on_signal(int number) {
-    (void)number;
-    hub_interrupted = 1;
-}
-
 void hub_catch_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = SIG_IGN};
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-    action = (struct sigaction){.sa_handler = SIG_IGN};
+    cli_signals_catch(&hub_interrupted, CLI_SIGNALS_INTERRUPT);
     sigaction(SIGPIPE, &action, NULL);
 }
 

@@ -18,7 +18,7 @@ enum {
     SLOWEST = 64 /* bytes per second */
 };
 
-volatile int hub_interrupted;
+volatile sig_atomic_t hub_interrupted;
 
 /* --- making ---------------------------------------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 #include "hub_settings.h"
 
 #include <curl/curl.h>
+#include <signal.h>
 #include <stdint.h>
 
 typedef struct hub_request {
@@ -48,6 +49,6 @@ bool hub_request_succeeds(hub_request *request);
 bool hub_escape(char *out, size_t size, const char *text);
 
 /* Set by Ctrl-C and its kin; every wait ends soon after. */
-extern volatile int hub_interrupted;
+extern volatile sig_atomic_t hub_interrupted;
 
 #endif

@@ -1,7 +1,6 @@
 /* corpus: runs documents through the plugins, in batches of windows. A killed run resumes from its
  * state file. Results do not depend on batches, threads, or where a run was interrupted. */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "path_list.h"
 #include "progress.h"
 #include "prompt.h"
+#include "signals.h"
 #include "spread.h"
 #include "state.h"
 
@@ -78,19 +78,10 @@ typedef struct survey {
 
 static volatile sig_atomic_t interrupted;
 
-static void on_signal(int number) {
-    (void)number;
-    interrupted = 1;
-}
-
 /* The first signal stops the run after the current batch, a second one at once. A launcher may send
  * the same signal twice, so several processes end at its SIGKILL instead. */
 static void catch_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    if (!cluster_is_on()) action.sa_flags |= SA_RESETHAND;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    cli_signals_catch(&interrupted, cluster_is_on() ? CLI_SIGNALS_EACH : CLI_SIGNALS_FIRST);
 }
 
 static void on_note(const char *sentence, void *payload) {
@@ -359,6 +350,7 @@ static psc_status open_all(
     if (cluster_is_on()) status = cluster_windows_begin(s->window, (int32_t)s->batch, error);
     if (!status) status = open_session(s, session, error);
     if (!status) cli_bos_note(&bos, "each window");
+    if (!status) catch_signals();
     if (!status) status = resume(s, error);
     return status ? status : join(s, error);
 }
@@ -431,7 +423,6 @@ static psc_status interruption(survey *s, psc_error *error) {
 }
 
 static psc_status run_survey(survey *s, psc_error *error) {
-    catch_signals();
     const long long before = tokens_so_far(s);
     psc_status status = work(s, error);
     if (status) return status;

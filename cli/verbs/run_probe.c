@@ -8,6 +8,7 @@
 #include "beside.h"
 #include "input.h"
 #include "prompt.h"
+#include "say.h"
 #include "sentences.h"
 #include "setup.h"
 #include "spans_file.h"
@@ -111,9 +112,8 @@ static void say_repeated(const cli_sentences *train, const cli_sentences *test) 
                  by_text) != NULL;
     free(texts);
     if (n)
-        fprintf(stderr,
-            "pythiascope: note: %d of %d test sentences have the text of a training sentence\n",
-            (int)n, (int)test->n_sentences);
+        cli_say("note: %d of %d test sentences have the text of a training sentence", (int)n,
+            (int)test->n_sentences);
 }
 
 /* --- the work -------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "say.h"
 #include "setup.h"
 
 extern char **environ;
@@ -33,8 +34,7 @@ static void note_without_summary(const psc_results *results, const cli_arguments
         if (psc_results_section_at(&section, results, i, NULL) == PSC_OK) items += section.n_items;
     }
     if (n > 0 && items == 0 && !cli_has(arguments, "json"))
-        fprintf(stderr, "pythiascope: note: %s has no summary; older versions did not keep it\n",
-            arguments->operands[0]);
+        cli_say("note: %s has no summary; older versions did not keep it", arguments->operands[0]);
 }
 
 #ifdef __APPLE__

@@ -9,6 +9,7 @@
 #include "progress.h"
 #include "prompt.h"
 #include "psc_corpus.h"
+#include "say.h"
 #include "setup.h"
 #include "word_texts.h"
 
@@ -96,8 +97,7 @@ static psc_status run_sentences(
             "%s: no sentence has %s%d to %d rows and as many words as --units asks; choose others",
             path, p->run->letters ? "words of letters, " : "", (int)o.least, (int)o.most);
     if (!status && block.n_cut > 0 && !p->again)
-        fprintf(stderr,
-            "pythiascope: note: %s: cut %d of %d sequence%s%s to the context, %d rows\n", path,
+        cli_say("note: %s: cut %d of %d sequence%s%s to the context, %d rows", path,
             (int)block.n_cut, (int)block.all.n, block.all.n == 1 ? "" : "s",
             p->alone ? " of words alone" : "", (int)o.most);
     if (!status) status = open_session(p, block.all.longest, error);

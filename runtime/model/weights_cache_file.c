@@ -5,6 +5,7 @@
 #include "weights_cache_file.h"
 
 #include "kernels.h"
+#include "team.h"
 #include "weights_image.h"
 
 #include <assert.h>
@@ -119,7 +120,7 @@ bool psc_cache_file_intact(const psc_mapping *file, const psc_cache_header *head
     job.digests = calloc(job.n + 1, sizeof *job.digests);
     if (!job.digests) return false;
     while (n_threads < MAX_THREADS - 1 && n_threads + 1 < cores && (size_t)n_threads + 1 < job.n &&
-           pthread_create(&threads[n_threads], NULL, hash_chunks, &job) == 0)
+           psc_thread_start(&threads[n_threads], NULL, hash_chunks, &job) == 0)
         n_threads++;
     hash_chunks(&job);
     for (int i = 0; i < n_threads; i++) pthread_join(threads[i], NULL);

@@ -103,7 +103,7 @@ survey() {
 survey --out "$work/survey" >/dev/null 2>"$work/stderr" &
 pid=$!
 sleep 0.3
-kill -INT $pid 2>/dev/null
+kill -TERM $pid 2>/dev/null # a background job of a shell ignores SIGINT
 wait $pid
 code=$?
 if [ $code -ne 0 ]; then
@@ -121,7 +121,7 @@ for seconds in 2 4 8 12; do # a busy machine may not finish one in the first
         --threads 1 >"$work/stdout" 2>"$work/stderr" &
     pid=$!
     sleep $seconds
-    kill -INT $pid
+    kill -TERM $pid
     wait $pid
     code=$?
     notes 'the results cover' && break

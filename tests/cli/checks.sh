@@ -35,6 +35,15 @@ expect() {
     fi
 }
 
+await() { # await FILE: waits until it is there, at most a minute
+    tries=0
+    until [ -e "$1" ]; do
+        tries=$((tries + 1))
+        [ $tries -le 6000 ] || return 1
+        sleep 0.01
+    done
+}
+
 conclude() {
     echo "$passed passed, $failed failed"
     [ "$failed" -eq 0 ]

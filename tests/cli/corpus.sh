@@ -430,7 +430,7 @@ expect 1 'already has [0-9]* tokens, but the limit is 50' corpus "$docs" $plugin
 expect 1 'missing.state' merge "$work/missing.state"
 
 latin=$(printf '\377.so')
-expect 1 'plugin ..so is not UTF-8, which --state needs; leave --state out' corpus "$docs" \
+expect 1 'plugin \\xff.so is not UTF-8, which --state needs; leave --state out' corpus "$docs" \
     --plugin "$latin" --state "$work/latin.state"
 check 'nothing is written for it' test ! -e "$work/latin.state"
 expect 1 'no plugin is named|cannot load' corpus "$docs" --plugin "$latin"

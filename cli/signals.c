@@ -1,0 +1,57 @@
+/* A library may have threads that block nothing, and the system may hand them a signal. The handler
+ * passes it on to the main thread, where it waits while it is blocked. Our own threads block all
+ * signals: team.h, progress.c. */
+#include "signals.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+
+static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
+enum { N_ENDING = sizeof ending / sizeof ending[0] };
+
+static pthread_t main_thread;
+static volatile sig_atomic_t *volatile caught; /* null: the first one ends the program */
+static volatile sig_atomic_t each_is_caught;
+
+static void on_signal(int number) {
+    const int reason = errno;
+    if (!pthread_equal(pthread_self(), main_thread)) {
+        pthread_kill(main_thread, number);
+    } else if (caught && (!*caught || each_is_caught)) {
+        *caught = 1;
+    } else {
+        signal(number, SIG_DFL);
+        raise(number); /* ends the program when this handler returns */
+    }
+    errno = reason;
+}
+
+static void install(int flags) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = flags}, former;
+    sigemptyset(&action.sa_mask);
+    for (int i = 0; i < N_ENDING; i++)
+        if (sigaction(ending[i], NULL, &former) == 0 && former.sa_handler != SIG_IGN)
+            sigaction(ending[i], &action, NULL);
+}
+
+void cli_signals_start(void) {
+    main_thread = pthread_self();
+    install(SA_RESTART);
+}
+
+void cli_signals_catch(volatile sig_atomic_t *flag, cli_signals_kind kind) {
+    each_is_caught = kind == CLI_SIGNALS_EACH;
+    caught = flag;
+    install(kind == CLI_SIGNALS_INTERRUPT ? 0 : SA_RESTART);
+}
+
+void cli_signals_block(sigset_t *before) {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+void cli_signals_unblock(const sigset_t *before) {
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}

@@ -1,0 +1,26 @@
+/* The signals that end the program: INT, TERM and HUP.
+ * Private to cli/. Includes nothing of ours.
+ * Threads: cli_signals_start on the main thread before any other; the rest on the main thread.
+ * Ownership: the flag is the caller's and lives as long as the process. */
+#ifndef SIGNALS_H
+#define SIGNALS_H
+
+#include <signal.h>
+
+/* From now on the main thread takes each of them, whichever thread the system gives it to, and the
+ * program ends by it. So they wait while the main thread blocks them, as it does until a file or
+ * folder is whole. Those that the program was started to ignore stay ignored: nohup. */
+void cli_signals_start(void);
+/* What a signal does from now on besides setting the flag. */
+typedef enum cli_signals_kind {
+    CLI_SIGNALS_FIRST,     /* the second one ends the program; system calls go on */
+    CLI_SIGNALS_INTERRUPT, /* the same, but a system call that waits ends with EINTR */
+    CLI_SIGNALS_EACH,      /* no signal ends the program; system calls go on */
+} cli_signals_kind;
+void cli_signals_catch(volatile sig_atomic_t *flag, cli_signals_kind kind);
+/* Blocks all signals in this thread, for the thread that it creates next; before: those blocked so
+ * far. */
+void cli_signals_block(sigset_t *before);
+void cli_signals_unblock(const sigset_t *before);
+
+#endif
