@@ -134,11 +134,7 @@ check 'the lock that a kill left is gone' test ! -e "$work/kill.state.lock"
 # shellcheck disable=SC2086 # a list of arguments
 "$program" corpus "$docs" $plugins --window 64 --batch 1 --state "$work/one.state" >/dev/null 2>&1 &
 first=$!
-tries=0
-while [ ! -e "$work/one.state" ] && [ $tries -lt 1000 ]; do
-    tries=$((tries + 1))
-    sleep 0.01
-done
+check 'it begins' await "$work/one.state"
 kill -STOP $first
 check 'a state file in use is refused' test 1 -eq "$(run second --state "$work/one.state"; echo $?)"
 check 'the process that uses it is named' grep -q "process $first is using the state file" \
@@ -154,7 +150,7 @@ check 'the state file exists' test -s "$work/kill.state"
 "$program" corpus "$docs" $plugins --window 64 --batch 1 --state "$work/term.state" \
     --save-seconds 1000 >/dev/null 2>"$work/stderr" &
 pid=$!
-sleep 0.6
+check 'it begins' await "$work/term.state"
 kill -TERM $pid 2>/dev/null
 wait $pid
 code=$?
@@ -334,14 +330,18 @@ expect 1 'by=resample takes rows of a source prompt' corpus "$docs" --ablate 0_m
 expect 1 'the vector must come from file=' corpus "$docs" --steer 0_mlp_out
 
 # Without a state file a signal still delivers what was done, and says that it is not all.
-for i in 1 2 3 4 5 6 7 8; do cat "$source/docs/architecture.md" "$source/docs/hooks.md"; done |
-    iconv -c -t ASCII >"$work/long.txt"
+# The signal comes while the program reads a stream that goes on: a pipe holds only the end of what is written.
+mkfifo "$work/feed"
 # shellcheck disable=SC2086 # a list of arguments
-"$program" corpus "$work/long.txt" $plugins --window 64 --batch 1 --threads 1 --out "$work/stopped" \
-    >"$work/stopped.stdout" 2>"$work/stderr" &
+"$program" corpus - $plugins --window 64 --batch 1 --threads 1 --out "$work/stopped" \
+    <"$work/feed" >"$work/stopped.stdout" 2>"$work/stderr" &
 pid=$!
-sleep 1
+exec 9>"$work/feed"
+for i in 1 2 3; do cat "$source/docs/architecture.md" "$source/docs/hooks.md"; done | iconv -c -t ASCII |
+    awk '{gsub(/[\\"]/, ""); gsub(/\t/, " "); text = text " " $0}
+        length(text) > 500 {printf "{\"text\": \"%s\"}\n", text; text = ""}' >&9
 kill -TERM $pid # a shell's background job ignores SIGINT
+exec 9>&-
 wait $pid
 check 'a stopped run fails' test $? -eq 1
 check 'it prints its totals' grep -q '^stopped before the end of the corpus$' "$work/stopped.stdout"
