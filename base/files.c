@@ -13,15 +13,18 @@
 
 #ifdef __APPLE__
 #define MODIFIED st_mtimespec
+#define CHANGED st_ctimespec
 #else
 #define MODIFIED st_mtim
+#define CHANGED st_ctim
 #endif
 
 static psc_file_facts facts_of(const struct stat *info) {
     return (psc_file_facts){.size = (uint64_t)info->st_size,
         .device = (uint64_t)info->st_dev,
         .inode = (uint64_t)info->st_ino,
-        .modified = (int64_t)info->MODIFIED.tv_sec * 1000000000 + info->MODIFIED.tv_nsec};
+        .modified = (int64_t)info->MODIFIED.tv_sec * 1000000000 + info->MODIFIED.tv_nsec,
+        .changed = (int64_t)info->CHANGED.tv_sec * 1000000000 + info->CHANGED.tv_nsec};
 }
 
 /* Opens a regular file and returns its facts. O_NONBLOCK: opening a FIFO must not block. */
@@ -56,7 +59,7 @@ bool psc_file_examine(psc_file_facts *out, const char *path) {
 
 bool psc_file_same(const psc_file_facts *a, const psc_file_facts *b) {
     return a->size == b->size && a->device == b->device && a->inode == b->inode &&
-           a->modified == b->modified;
+           a->modified == b->modified && a->changed == b->changed;
 }
 
 psc_status psc_map_file(psc_mapping *out, const char *path, psc_error *error) {

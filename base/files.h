@@ -17,6 +17,7 @@
 typedef struct psc_file_facts {
     uint64_t size, device, inode;
     int64_t modified; /* ns since 1970 */
+    int64_t changed;  /* of the inode, which no program can set back */
 } psc_file_facts;
 
 /* A read-only mapping. data is page-aligned, null when size is 0. */

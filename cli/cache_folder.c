@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "progress.h"
+
 #ifdef __APPLE__
 #define HOME_CACHES "Library/Caches"
 #else
@@ -70,6 +72,19 @@ int cli_cache_choose(const cli_arguments *arguments) {
 
 void cli_cache_turn_off(void) {
     chosen.cache_dir = NULL;
+}
+
+void cli_cache_say(const psc_model *model) {
+    static const char begin[] = "packed, not cached: ", refused[] = "the cache folder ";
+    static bool said;
+    char note[1400];
+    const char *reason = psc_model_weights_text(model);
+    if (said || strncmp(reason, begin, sizeof begin - 1) != 0) return;
+    reason += sizeof begin - 1;
+    if (strncmp(reason, refused, sizeof refused - 1) != 0) return;
+    snprintf(note, sizeof note, "note: the cache is not used: %s", reason);
+    cli_progress_line(note);
+    said = true;
 }
 
 const psc_model_options *cli_cache_options(void) {

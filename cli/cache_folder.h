@@ -27,6 +27,9 @@
 int cli_cache_choose(const cli_arguments *arguments);
 /* Neither reads nor writes the cache from now on. */
 void cli_cache_turn_off(void);
+/* A note on stderr if the folder was refused because it cannot be trusted, once per run. A folder
+ * that cannot be written to has no note: the model opens without it, and info --load says why. */
+void cli_cache_say(const psc_model *model);
 /* The options as determined; cache_dir is null without a cache. */
 const psc_model_options *cli_cache_options(void);
 

@@ -53,6 +53,7 @@ psc_status cli_open_model(psc_model **out, const char *folder, psc_error *error)
     cli_progress_start("loading the model");
     status = psc_model_open_with(out, folder, cli_cache_options(), error);
     cli_progress_stop();
+    if (!status) cli_cache_say(*out);
     cli_time_start();
     return status;
 }

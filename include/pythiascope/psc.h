@@ -65,8 +65,8 @@ PSC_API void psc_model_revisions_free(char **revisions, int32_t n); /* null is a
 PSC_API psc_status psc_model_open(psc_model **out, const char *model, psc_error *error);
 
 /* A folder keeps packed weights, so that the next opening maps them instead of reading and packing
- * the model's files. If the folder is unusable for any reason, the model opens as if no cache were
- * configured. */
+ * the model's files. Folder and files must belong to this user or to root and be not writable by
+ * group or others. If the folder is unusable for any reason, the model opens as if no cache were configured. */
 typedef struct psc_model_options {
     uint32_t struct_size;
     const char *cache_dir; /* created if missing; null: no cache */

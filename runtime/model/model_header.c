@@ -4,6 +4,7 @@
 #include "weights_cache.h"
 #include "weights_cache_file.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,16 +12,19 @@
 /* The hash that the cache remembers for these files, and whether it has them packed. */
 static bool recall(psc_model *model, const psc_checkpoint *checkpoint, const char *dir) {
     psc_record record;
+    psc_cache_place place;
     char name[PSC_CACHE_NAME_BYTES];
-    if (!dir || psc_record_open(&record, model->path, checkpoint, NULL) != PSC_OK) return false;
-    bool found = psc_record_recall(model->hash, &record, dir);
-    psc_record_close(&record);
+    struct stat info;
+    if (!dir || psc_cache_place_open(&place, NULL, dir, false, NULL) != PSC_OK) return false;
+    bool found = psc_record_open(&record, model->path, checkpoint, NULL) == PSC_OK;
+    if (found) {
+        found = psc_record_recall(model->hash, &record, &place);
+        psc_record_close(&record);
+    }
     if (!found) model->hash[0] = 0;
-    if (!found) return false;
     psc_cache_file_name(name, model->hash);
-    char *path = psc_path_join(dir, name);
-    found = path && psc_path_exists(path);
-    free(path);
+    found = found && fstatat(place.fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0;
+    psc_cache_place_close(&place);
     return found;
 }
 

@@ -19,13 +19,12 @@ static uint64_t file_bytes(const psc_image_plan *plan) {
 }
 
 /* Maps the file of the model hex; false if the file does not match. */
-static bool map_kept(psc_mapping *out, const char *hex, const psc_image_plan *plan, const char *dir,
-    psc_error *error) {
+static bool map_kept(psc_mapping *out, const char *hex, const psc_image_plan *plan,
+    const psc_cache_place *place, psc_error *error) {
     psc_cache_header header;
     char name[PSC_CACHE_NAME_BYTES];
     psc_cache_file_name(name, hex);
-    char *path = psc_path_join(dir, name);
-    bool fits = path && psc_cache_file_map(out, &header, path, error) == PSC_OK &&
+    bool fits = psc_cache_file_map(out, &header, place, name, error) == PSC_OK &&
                 strcmp(header.model, hex) == 0 && header.bytes == file_bytes(plan) &&
                 header.image_version == PSC_IMAGE_VERSION &&
                 header.pack_layout == PSC_PACK_LAYOUT && header.lanes == PSC_LANES &&
@@ -33,11 +32,10 @@ static bool map_kept(psc_mapping *out, const char *hex, const psc_image_plan *pl
                 (header.bytes > PSC_CACHE_CHECKED_BYTES || psc_cache_file_intact(out, &header));
     if (fits) { /* in a read-only folder this fails and the last use is not recorded */
         const struct timespec now[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
-        (void)utimensat(AT_FDCWD, path, now, AT_SYMLINK_NOFOLLOW);
+        (void)utimensat(place->fd, name, now, AT_SYMLINK_NOFOLLOW);
     } else {
         psc_unmap_file(out);
     }
-    free(path);
     return fits;
 }
 
@@ -59,11 +57,11 @@ static psc_status put_mean(psc_cache_writer *writer, const psc_image_plan *plan,
 }
 
 static psc_status make(psc_mapping *out, char hex[33], const psc_image_plan *plan,
-    const psc_cache *cache, psc_error *error) {
+    const psc_cache_place *place, const psc_cache *cache, psc_error *error) {
     psc_cache_writer *writer = NULL;
     psc_cache_header header = {.plan = psc_image_plan_digest(plan)};
-    psc_status status = psc_cache_folder_room(cache->dir, file_bytes(plan), cache->limit, error);
-    if (!status) status = psc_cache_writer_begin(&writer, cache->dir, error);
+    psc_status status = psc_cache_folder_room(place, file_bytes(plan), cache->limit, error);
+    if (!status) status = psc_cache_writer_begin(&writer, place, error);
     if (!status) status = psc_image_pack(hex, plan, NULL, psc_cache_writer_put, writer, error);
     if (!status) status = put_mean(writer, plan, error);
     if (!status && !psc_record_unchanged(cache->model, plan->checkpoint))
@@ -71,30 +69,38 @@ static psc_status make(psc_mapping *out, char hex[33], const psc_image_plan *pla
             cache->model);
     if (!status) {
         memcpy(header.model, hex, 33);
-        status = psc_cache_writer_commit(out, &writer, &header, cache->dir, error);
+        status = psc_cache_writer_commit(out, &writer, &header, error);
     }
     psc_cache_writer_abort(&writer);
     return status;
 }
 
-psc_status psc_cache_load(psc_mapping *out, char hex[33], bool *found, const psc_image_plan *plan,
-    const psc_cache *cache, psc_error *error) {
+static psc_status load(psc_mapping *out, char hex[33], bool *found, const psc_image_plan *plan,
+    const psc_cache_place *place, const psc_cache *cache, psc_error *error) {
     psc_record record;
-    *found = false;
-    *out = (psc_mapping){0};
-    psc_status status = psc_cache_folder_make(cache->dir, error);
-    if (!status) status = psc_record_open(&record, cache->model, plan->checkpoint, error);
+    psc_status status = psc_record_open(&record, cache->model, plan->checkpoint, error);
     if (status) return status;
-    bool known = psc_record_recall(hex, &record, cache->dir), remembered = known;
-    if (!known && psc_cache_folder_has_size(cache->dir, file_bytes(plan)))
+    bool known = psc_record_recall(hex, &record, place), remembered = known;
+    if (!known && psc_cache_folder_has_size(place, file_bytes(plan)))
         known = psc_checkpoint_hash(hex, plan->checkpoint, error) == PSC_OK;
-    *found = known && map_kept(out, hex, plan, cache->dir, error);
+    *found = known && map_kept(out, hex, plan, place, error);
     if (!*found) {
-        status = make(out, hex, plan, cache, error);
+        status = make(out, hex, plan, place, cache, error);
         remembered = false;
     }
     if (!status && !remembered)
-        psc_record_keep(&record, hex, cache->dir, cache->model, plan->checkpoint);
+        psc_record_keep(&record, hex, place, cache->model, plan->checkpoint);
     psc_record_close(&record);
+    return status;
+}
+
+psc_status psc_cache_load(psc_mapping *out, char hex[33], bool *found, const psc_image_plan *plan,
+    const psc_cache *cache, psc_error *error) {
+    psc_cache_place place;
+    *found = false;
+    *out = (psc_mapping){0};
+    psc_status status = psc_cache_place_open(&place, NULL, cache->dir, true, error);
+    if (!status) status = load(out, hex, found, plan, &place, cache, error);
+    psc_cache_place_close(&place);
     return status;
 }

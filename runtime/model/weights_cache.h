@@ -1,11 +1,12 @@
 /* The folder of packed weights: finds or creates a model's file, keeps the folder within its limit.
- * Private to runtime/. Includes weights_image.h and psc.h.
+ * Private to runtime/. Includes weights_image.h, weights_cache_place.h and psc.h.
  * Threads: reentrant; any number of processes may use one folder at once.
  * Ownership: psc_unmap_file releases a mapping. */
 #ifndef WEIGHTS_CACHE_H
 #define WEIGHTS_CACHE_H
 
 #include "psc.h"
+#include "weights_cache_place.h"
 #include "weights_image.h"
 
 /* A file of at most this size is compared with its hash at every opening. */
@@ -29,7 +30,7 @@ psc_status psc_cache_load(psc_mapping *out, char hex[33], bool *found, const psc
 #define PSC_RECORD_SUFFIX ".source"
 
 /* The facts that must be unchanged for a remembered hash to hold: the config's numbers and, for
- * each file of weights, name, size, time and inode. Also the folder, for printing. */
+ * each file of weights, name, size, times and inode. Also the folder, for printing. */
 typedef struct psc_record {
     char *text;
     char name[48]; /* of the record's file, a digest of the model's folder */
@@ -38,24 +39,25 @@ typedef struct psc_record {
 psc_status psc_record_open(
     psc_record *out, const char *model, const psc_checkpoint *checkpoint, psc_error *error);
 void psc_record_close(psc_record *record);
-/* False when the folder has no readable record with the same facts. */
-bool psc_record_recall(char hex[33], const psc_record *record, const char *dir);
+/* False when the folder has no record to trust with the same facts. */
+bool psc_record_recall(char hex[33], const psc_record *record, const psc_cache_place *place);
 /* Remembers hex. Does nothing when a file changed in the last two seconds, since another change
  * might keep the same time, or when the files differ from those that the checkpoint has mapped. */
-void psc_record_keep(const psc_record *record, const char *hex, const char *dir, const char *model,
-    const psc_checkpoint *checkpoint);
+void psc_record_keep(const psc_record *record, const char *hex, const psc_cache_place *place,
+    const char *model, const psc_checkpoint *checkpoint);
 /* Whether the model's files are still those that the checkpoint has mapped, unchanged. */
 bool psc_record_unchanged(const char *model, const psc_checkpoint *checkpoint);
-/* Reads the folder and hash from a record's file; false when the file is not a record. */
-bool psc_record_read(char *model, size_t size, char hex[33], const char *path);
+/* Reads the folder and hash from a record's file; false when the file is not a
+ * record to trust. */
+bool psc_record_read(
+    char *model, size_t size, char hex[33], const psc_cache_place *place, const char *name);
 
 /* --- the folder (weights_cache_folder.c) ----------------------------------------------------- */
 
-/* Creates the folder, with its parents, if it is missing; it must belong to this user. */
-psc_status psc_cache_folder_make(const char *dir, psc_error *error);
 /* Makes room for another `bytes` by removing the least recently used files and abandoned ones. */
-psc_status psc_cache_folder_room(const char *dir, uint64_t bytes, uint64_t limit, psc_error *error);
+psc_status psc_cache_folder_room(
+    const psc_cache_place *place, uint64_t bytes, uint64_t limit, psc_error *error);
 /* Whether the folder has a file of packed weights of this size. */
-bool psc_cache_folder_has_size(const char *dir, uint64_t bytes);
+bool psc_cache_folder_has_size(const psc_cache_place *place, uint64_t bytes);
 
 #endif

@@ -1,7 +1,7 @@
 /* A file of packed weights: header | image. The writer puts the image from front to back and hashes
  * it in chunks of 4 MiB, so that several threads can check it; then the header, fsync, rename.
  *      body = XXH3-128(digest of chunk 0 | digest of chunk 1 | ...) */
-#define _DEFAULT_SOURCE /* flock, madvise */
+#define _DEFAULT_SOURCE /* madvise */
 #include "weights_cache_file.h"
 
 #include "kernels.h"
@@ -10,15 +10,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -44,15 +41,6 @@ static psc_status bad(psc_error *error, const char *path, const char *what) {
     return psc_fail(error, PSC_ERROR_INPUT, "%s: %s", path, what);
 }
 
-static psc_status check_file(const struct stat *info, const char *path, psc_error *error) {
-    if (!S_ISREG(info->st_mode)) return bad(error, path, "it is not a regular file");
-    if (info->st_uid != geteuid()) return bad(error, path, "it is owned by another user");
-    if (info->st_mode & (S_IWGRP | S_IWOTH)) return bad(error, path, "other users can write to it");
-    if (info->st_size < PSC_CACHE_HEADER_BYTES || (uintmax_t)info->st_size > SIZE_MAX / 2)
-        return bad(error, path, "its size is wrong");
-    return PSC_OK;
-}
-
 static psc_status check_header(const psc_cache_header *h, const char *path, psc_error *error) {
     if (memcmp(h->magic, magic, sizeof magic) != 0)
         return bad(error, path, "it is not a complete file of packed weights");
@@ -64,27 +52,36 @@ static psc_status check_header(const psc_cache_header *h, const char *path, psc_
     return PSC_OK;
 }
 
-psc_status psc_cache_file_map(
-    psc_mapping *out, psc_cache_header *header, const char *path, psc_error *error) {
+static psc_status map_open(psc_mapping *out, psc_cache_header *header, int fd,
+    const struct stat *info, const char *path, psc_error *error) {
+    if (info->st_size < PSC_CACHE_HEADER_BYTES || (uintmax_t)info->st_size > SIZE_MAX / 2)
+        return bad(error, path, "its size is wrong");
+    if (pread(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header)
+        return psc_fail(error, PSC_ERROR_IO, "cannot read %s", path);
+    psc_status status = check_header(header, path, error);
+    if (status) return status;
+    if (header->bytes != (uint64_t)info->st_size)
+        return bad(error, path, "its size differs from that in its header (is it truncated?)");
+    void *data = mmap(NULL, (size_t)info->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED)
+        return psc_fail(error, PSC_ERROR_IO, "cannot map %s: %s", path, strerror(errno));
+    *out = (psc_mapping){.data = data, .size = (size_t)info->st_size};
+    posix_madvise(data, out->size, POSIX_MADV_WILLNEED);
+    return PSC_OK;
+}
+
+psc_status psc_cache_file_map(psc_mapping *out, psc_cache_header *header,
+    const psc_cache_place *place, const char *name, psc_error *error) {
     struct stat info;
+    psc_error why = {0};
     *out = (psc_mapping){0};
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0) return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
-    psc_status status = fstat(fd, &info) == 0 ? check_file(&info, path, error)
-                                              : bad(error, path, "it cannot be examined");
-    if (!status && pread(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header)
-        status = psc_fail(error, PSC_ERROR_IO, "cannot read %s", path);
-    if (!status) status = check_header(header, path, error);
-    if (!status && header->bytes != (uint64_t)info.st_size)
-        status = bad(error, path, "its size differs from that in its header (is it truncated?)");
-    if (!status) {
-        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED)
-            status = psc_fail(error, PSC_ERROR_IO, "cannot map %s: %s", path, strerror(errno));
-        else
-            *out = (psc_mapping){.data = data, .size = (size_t)info.st_size};
-    }
-    if (!status) posix_madvise((void *)out->data, out->size, POSIX_MADV_WILLNEED);
+    const int fd = psc_cache_place_read(&info, place, name, &why);
+    if (fd < 0) return psc_fail(error, why.status, "%s", why.message);
+    char *path = psc_path_join(place->path, name);
+    const psc_status status =
+        path ? map_open(out, header, fd, &info, path, error)
+             : psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
+    free(path);
     close(fd);
     return status;
 }
@@ -133,53 +130,26 @@ bool psc_cache_file_intact(const psc_mapping *file, const psc_cache_header *head
 /* --- writing --------------------------------------------------------------------------------- */
 
 struct psc_cache_writer {
-    int fd;
-    char *path;
+    psc_cache_partial partial;
     uint64_t written; /* bytes of the image */
     XXH3_state_t *chunk, *body;
 };
 
-static psc_status cannot_make(psc_error *error, const char *dir) {
-    return psc_fail(error, PSC_ERROR_IO, "cannot write a file in %s: %s", dir, strerror(errno));
-}
-
-static int write_at(int fd, const void *data, size_t size, uint64_t at) {
-    const char *from = data;
-    while (size > 0) {
-        ssize_t n = pwrite(fd, from, size, (off_t)at);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return -1;
-        from += n;
-        at += (uint64_t)n;
-        size -= (size_t)n;
-    }
-    return 0;
-}
-
-psc_status psc_cache_writer_begin(psc_cache_writer **out, const char *dir, psc_error *error) {
-    size_t length = strlen(dir) + 64;
+psc_status psc_cache_writer_begin(
+    psc_cache_writer **out, const psc_cache_place *place, psc_error *error) {
     psc_cache_writer *w = calloc(1, sizeof *w);
     psc_status status =
         psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to write the packed weights");
     *out = NULL;
     if (!w) return status;
-    w->fd = -1;
-    w->path = malloc(length);
+    w->partial.fd = -1;
     w->chunk = XXH3_createState();
     w->body = XXH3_createState();
-    if (!w->path || !w->chunk || !w->body) goto fail;
+    if (!w->chunk || !w->body) goto fail;
     XXH3_128bits_reset(w->chunk);
     XXH3_128bits_reset(w->body);
-    for (int i = 0; i < 100 && w->fd < 0; i++) {
-        snprintf(w->path, length, "%s/making-%ld-%d.partial", dir, (long)getpid(), i);
-        w->fd = open(w->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (w->fd < 0 && errno != EEXIST) break;
-    }
-    if (w->fd < 0) {
-        status = cannot_make(error, dir);
-        goto fail;
-    }
-    flock(w->fd, LOCK_EX | LOCK_NB); /* a locked file does not count as abandoned */
+    status = psc_cache_partial_open(&w->partial, place, error);
+    if (status) goto fail;
     *out = w;
     return PSC_OK;
 fail:
@@ -196,7 +166,8 @@ static void end_chunk(psc_cache_writer *w) {
 
 int psc_cache_writer_put(const void *data, size_t size, void *writer) {
     psc_cache_writer *w = writer;
-    if (write_at(w->fd, data, size, PSC_CACHE_HEADER_BYTES + w->written) != 0) return -1;
+    if (psc_cache_partial_put(&w->partial, data, size, PSC_CACHE_HEADER_BYTES + w->written) != 0)
+        return -1;
     for (const char *from = data; size > 0;) {
         uint64_t room = CHUNK - w->written % CHUNK;
         size_t n = size < room ? size : (size_t)room;
@@ -212,16 +183,18 @@ int psc_cache_writer_put(const void *data, size_t size, void *writer) {
 psc_status psc_cache_writer_view(psc_mapping *out, psc_cache_writer *w, psc_error *error) {
     size_t size = (size_t)(PSC_CACHE_HEADER_BYTES + w->written);
     *out = (psc_mapping){0};
-    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, w->fd, 0);
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, w->partial.fd, 0);
     if (data == MAP_FAILED)
-        return psc_fail(error, PSC_ERROR_IO, "cannot map %s: %s", w->path, strerror(errno));
+        return psc_fail(error, PSC_ERROR_IO, "cannot map the packed weights in %s: %s",
+            w->partial.place->path, strerror(errno));
     *out = (psc_mapping){.data = data, .size = size};
     return PSC_OK;
 }
 
-psc_status psc_cache_writer_commit(psc_mapping *out, psc_cache_writer **writer,
-    psc_cache_header *header, const char *dir, psc_error *error) {
+psc_status psc_cache_writer_commit(
+    psc_mapping *out, psc_cache_writer **writer, psc_cache_header *header, psc_error *error) {
     psc_cache_writer *w = *writer;
+    const char *dir = w->partial.place->path;
     char name[PSC_CACHE_NAME_BYTES];
     XXH128_canonical_t body;
     struct stat info;
@@ -236,18 +209,14 @@ psc_status psc_cache_writer_commit(psc_mapping *out, psc_cache_writer **writer,
     header->bytes = PSC_CACHE_HEADER_BYTES + w->written;
     header->mark = mark_of(header);
     psc_cache_file_name(name, header->model);
-    char *path = psc_path_join(dir, name);
     psc_status status = PSC_OK;
-    if (!path)
-        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
-    else if (fchmod(w->fd, 0400) != 0 || fstat(w->fd, &info) != 0 || (info.st_mode & 0222) != 0)
+    if (fchmod(w->partial.fd, 0400) != 0 || fstat(w->partial.fd, &info) != 0 ||
+        (info.st_mode & 0222) != 0)
         status = bad(error, dir, "its file system does not support permissions");
-    else if (write_at(w->fd, header, sizeof *header, 0) != 0 || fsync(w->fd) != 0 ||
-             rename(w->path, path) != 0)
-        status = cannot_make(error, dir);
-    else
-        w->path[0] = 0; /* abort has nothing to remove */
-    free(path);
+    else if (psc_cache_partial_put(&w->partial, header, sizeof *header, 0) != 0 ||
+             psc_cache_partial_rename(&w->partial, name, 0400) != 0)
+        status =
+            psc_fail(error, PSC_ERROR_IO, "cannot write a file in %s: %s", dir, strerror(errno));
     if (!status) status = psc_cache_writer_view(out, w, error);
     psc_cache_writer_abort(writer);
     return status;
@@ -256,23 +225,9 @@ psc_status psc_cache_writer_commit(psc_mapping *out, psc_cache_writer **writer,
 void psc_cache_writer_abort(psc_cache_writer **writer) {
     psc_cache_writer *w = *writer;
     if (!w) return;
-    if (w->fd >= 0) {
-        if (w->path[0]) unlink(w->path);
-        close(w->fd);
-    }
-    free(w->path);
+    psc_cache_partial_close(&w->partial);
     XXH3_freeState(w->chunk);
     XXH3_freeState(w->body);
     free(w);
     *writer = NULL;
-}
-
-void psc_cache_remove_abandoned(const char *path) {
-    struct stat info;
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0) return;
-    /* A minute's grace, since a writer creates its file before it locks it. */
-    bool old = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && time(NULL) - info.st_mtime > 60;
-    if (old && flock(fd, LOCK_EX | LOCK_NB) == 0) unlink(path);
-    close(fd);
 }

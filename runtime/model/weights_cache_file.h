@@ -1,11 +1,12 @@
 /* One file of packed weights: a header of 4096 bytes and an image (weights_image.h).
- * Private to runtime/ and tests/. Includes files.h only.
+ * Private to runtime/ and tests/. Includes files.h and weights_cache_place.h.
  * Threads: reentrant; a writer belongs to one thread.
  * Ownership: the caller begins and ends a writer; psc_unmap_file releases a mapping. */
 #ifndef WEIGHTS_CACHE_FILE_H
 #define WEIGHTS_CACHE_FILE_H
 
 #include "files.h"
+#include "weights_cache_place.h"
 
 #define PSC_CACHE_HEADER_BYTES 4096
 #define PSC_CACHE_SUFFIX ".packed"
@@ -26,30 +27,29 @@ typedef struct psc_cache_header {
 /* "<hash>-<layout>.<image version>.packed", the name of a model's file. */
 void psc_cache_file_name(char name[PSC_CACHE_NAME_BYTES], const char *hash);
 
-/* Maps the file and checks everything except the image's bytes: a regular file (not a link), owned
- * by this user, not writable by others, with a whole header and the size that the header gives. The
- * mapping is private and read-only; image bytes begin at PSC_CACHE_HEADER_BYTES. If another program
- * truncates the mapped file, a later access raises SIGBUS. Only this user could do so, and the file
- * has no write permission. */
-psc_status psc_cache_file_map(
-    psc_mapping *out, psc_cache_header *header, const char *path, psc_error *error);
+/* Maps the file and checks everything except the image's bytes: a file to trust
+ * (weights_cache_place.h) with a whole header and the size that the header gives. The mapping is
+ * private and read-only; image bytes begin at PSC_CACHE_HEADER_BYTES. If another program truncates
+ * the mapped file, a later access raises SIGBUS. Only its owner could do so, and the file has no
+ * write permission. */
+psc_status psc_cache_file_map(psc_mapping *out, psc_cache_header *header,
+    const psc_cache_place *place, const char *name, psc_error *error);
 /* Whether the image's bytes have the header's hash. Up to four threads read all of them. */
 bool psc_cache_file_intact(const psc_mapping *file, const psc_cache_header *header);
 
-/* A file during writing: <dir>/making-<pid>-<n>.partial, locked by its writer. */
+/* A file during writing. */
 typedef struct psc_cache_writer psc_cache_writer;
-psc_status psc_cache_writer_begin(psc_cache_writer **out, const char *dir, psc_error *error);
+psc_status psc_cache_writer_begin(
+    psc_cache_writer **out, const psc_cache_place *place, psc_error *error);
 /* Appends the image's next bytes; nonzero on failure (a psc_image_sink). */
 int psc_cache_writer_put(const void *data, size_t size, void *writer);
 /* Maps the header's place and the bytes written so far. */
 psc_status psc_cache_writer_view(psc_mapping *out, psc_cache_writer *writer, psc_error *error);
 /* Writes the header (the caller sets model and plan, this call the rest), syncs, gives the file its
  * name and maps it. Ends *writer in any case. */
-psc_status psc_cache_writer_commit(psc_mapping *out, psc_cache_writer **writer,
-    psc_cache_header *header, const char *dir, psc_error *error);
+psc_status psc_cache_writer_commit(
+    psc_mapping *out, psc_cache_writer **writer, psc_cache_header *header, psc_error *error);
 /* Removes the file; *writer may be null and becomes null. */
 void psc_cache_writer_abort(psc_cache_writer **writer);
-/* Removes an incomplete file that its writer abandoned. */
-void psc_cache_remove_abandoned(const char *path);
 
 #endif

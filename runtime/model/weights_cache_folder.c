@@ -1,4 +1,4 @@
-/* The folder of packed weights: its owner, its files, and which of them to remove.
+/* The folder of packed weights: its files, and which of them to remove.
  *      <hash>-<layout>.<version>.packed    weights_cache_file.h; its time is its last use
  *      <digest>.source                     weights_record.c
  *      making-<pid>-<n>.partial            in progress, or abandoned */
@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -34,10 +35,8 @@ static bool is_ours(const char *name, const char *suffix) {
     return strncmp(name, "making-", 7) == 0 || strspn(name, "0123456789abcdef") == 32;
 }
 
-static void remove_name(const char *dir, const char *name) {
-    char *path = psc_path_join(dir, name);
-    if (path) unlink(path);
-    free(path);
+static void remove_name(const psc_cache_place *place, const char *name) {
+    unlinkat(place->fd, name, 0);
 }
 
 static bool append(items *out, const item *one) {
@@ -53,92 +52,66 @@ static int by_use(const void *a, const void *b) {
 }
 
 /* The folder's regular files with that suffix, least recently used first; none if unreadable. */
-static items list_files(const char *dir, const char *suffix) {
+static items list_files(const psc_cache_place *place, const char *suffix) {
     items out = {0};
-    DIR *stream = opendir(dir);
+    const int fd = openat(place->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
     bool room = true;
     for (struct dirent *entry; room && stream && (entry = readdir(stream));) {
         struct stat info;
         item one = {0};
         if (!is_ours(entry->d_name, suffix)) continue;
-        char *path = psc_path_join(dir, entry->d_name);
-        if (path && lstat(path, &info) == 0 && S_ISREG(info.st_mode)) {
-            memcpy(one.name, entry->d_name, strlen(entry->d_name) + 1);
-            one.bytes = (uint64_t)info.st_size;
-            one.used = (int64_t)info.st_mtime;
-            room = append(&out, &one);
-        }
-        free(path);
+        if (fstatat(fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode))
+            continue;
+        memcpy(one.name, entry->d_name, strlen(entry->d_name) + 1);
+        one.bytes = (uint64_t)info.st_size;
+        one.used = (int64_t)info.st_mtime;
+        room = append(&out, &one);
     }
-    if (stream) closedir(stream);
+    if (stream)
+        closedir(stream);
+    else if (fd >= 0)
+        close(fd);
     if (out.n > 1) qsort(out.list, out.n, sizeof *out.list, by_use);
     return out;
 }
 
-static psc_status check_folder(const char *dir, psc_error *error) {
-    struct stat info;
-    if (stat(dir, &info) != 0)
-        return psc_fail(error, PSC_ERROR_IO, "cannot use the folder %s: %s", dir, strerror(errno));
-    if (!S_ISDIR(info.st_mode)) return psc_fail(error, PSC_ERROR_IO, "%s is not a directory", dir);
-    if (info.st_uid != geteuid())
-        return psc_fail(error, PSC_ERROR_IO, "the folder %s is owned by another user", dir);
-    return PSC_OK;
-}
-
-psc_status psc_cache_folder_make(const char *dir, psc_error *error) {
-    if (!*dir) return psc_fail(error, PSC_ERROR_INPUT, "the cache folder's name is empty");
-    char *path = strdup(dir);
-    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
-    for (char *slash = path + 1; psc_path_exists(dir) == false && *slash; slash++) {
-        if (*slash != '/') continue;
-        *slash = 0;
-        mkdir(path, 0700); /* an existing folder is fine */
-        *slash = '/';
-    }
-    mkdir(path, 0700);
-    free(path);
-    return check_folder(dir, error);
-}
-
-static void remove_abandoned(const char *dir) {
-    items partial = list_files(dir, ".partial");
-    for (size_t i = 0; i < partial.n; i++) {
-        char *path = psc_path_join(dir, partial.list[i].name);
-        if (path) psc_cache_remove_abandoned(path);
-        free(path);
-    }
+static void remove_abandoned(const psc_cache_place *place) {
+    items partial = list_files(place, ".partial");
+    for (size_t i = 0; i < partial.n; i++) psc_cache_remove_abandoned(place, partial.list[i].name);
     free(partial.list);
 }
 
 psc_status psc_cache_folder_room(
-    const char *dir, uint64_t bytes, uint64_t limit, psc_error *error) {
+    const psc_cache_place *place, uint64_t bytes, uint64_t limit, psc_error *error) {
     if (bytes > limit)
         return psc_fail(error, PSC_ERROR_IO,
             "the packed weights need %llu MiB, but the cache's limit is %llu MiB",
             (unsigned long long)(bytes >> 20), (unsigned long long)(limit >> 20));
-    remove_abandoned(dir);
-    items packed = list_files(dir, PSC_CACHE_SUFFIX), records = list_files(dir, PSC_RECORD_SUFFIX);
+    remove_abandoned(place);
+    items packed = list_files(place, PSC_CACHE_SUFFIX),
+          records = list_files(place, PSC_RECORD_SUFFIX);
     uint64_t total = bytes;
     for (size_t i = 0; i < packed.n; i++) total += packed.list[i].bytes;
     for (size_t i = 0; i < packed.n && total > limit; i++) {
-        remove_name(dir, packed.list[i].name);
+        remove_name(place, packed.list[i].name);
         total -= packed.list[i].bytes;
     }
-    for (size_t i = 0; i + MAX_RECORDS < records.n; i++) remove_name(dir, records.list[i].name);
+    for (size_t i = 0; i + MAX_RECORDS < records.n; i++) remove_name(place, records.list[i].name);
     free(packed.list);
     free(records.list);
     struct statvfs disk;
-    if (statvfs(dir, &disk) == 0) {
+    if (fstatvfs(place->fd, &disk) == 0) {
         uint64_t available = (uint64_t)disk.f_bavail * disk.f_frsize;
         if (available < bytes || available - bytes < SPARE_BYTES)
             return psc_fail(
-                error, PSC_ERROR_IO, "the disk of %s would have less than 1 GiB free", dir);
+                error, PSC_ERROR_IO, "the disk of %s would have less than 1 GiB free", place->path);
     }
     return PSC_OK;
 }
 
-bool psc_cache_folder_has_size(const char *dir, uint64_t bytes) {
-    items packed = list_files(dir, PSC_CACHE_SUFFIX);
+bool psc_cache_folder_has_size(const psc_cache_place *place, uint64_t bytes) {
+    items packed = list_files(place, PSC_CACHE_SUFFIX);
     bool found = false;
     for (size_t i = 0; i < packed.n && !found; i++) found = packed.list[i].bytes == bytes;
     free(packed.list);
@@ -147,27 +120,26 @@ bool psc_cache_folder_has_size(const char *dir, uint64_t bytes) {
 
 /* --- psc_cache_* of psc.h -------------------------------------------------------------------- */
 
-static void find_models(psc_cache_entry *entries, size_t n, const char *dir) {
-    items records = list_files(dir, PSC_RECORD_SUFFIX);
+static void find_models(psc_cache_entry *entries, size_t n, const psc_cache_place *place) {
+    items records = list_files(place, PSC_RECORD_SUFFIX);
     for (size_t r = 0; r < records.n; r++) {
         char model[sizeof entries->model], hex[33];
-        char *path = psc_path_join(dir, records.list[r].name);
-        bool good = path && psc_record_read(model, sizeof model, hex, path);
-        for (size_t i = 0; good && i < n; i++)
+        if (!psc_record_read(model, sizeof model, hex, place, records.list[r].name)) continue;
+        for (size_t i = 0; i < n; i++)
             if (strcmp(entries[i].hash, hex) == 0) memcpy(entries[i].model, model, sizeof model);
-        free(path);
     }
     free(records.list);
 }
 
 psc_status psc_cache_list(
     psc_cache_entry **out, int32_t *n, const char *cache_dir, psc_error *error) {
+    psc_cache_place place;
+    bool missing;
     *out = NULL;
     *n = 0;
-    if (!psc_path_exists(cache_dir)) return PSC_OK;
-    psc_status status = check_folder(cache_dir, error);
-    if (status) return status;
-    items packed = list_files(cache_dir, PSC_CACHE_SUFFIX);
+    psc_status status = psc_cache_place_open(&place, &missing, cache_dir, false, error);
+    if (status) return missing ? PSC_OK : status;
+    items packed = list_files(&place, PSC_CACHE_SUFFIX);
     psc_cache_entry *entries = calloc(packed.n + 1, sizeof *entries);
     for (size_t i = 0; entries && i < packed.n; i++) {
         const item *from = &packed.list[packed.n - 1 - i];
@@ -180,7 +152,8 @@ psc_status psc_cache_list(
         to->used = from->used;
         to->current = strcmp(current, to->name) == 0;
     }
-    if (entries) find_models(entries, packed.n, cache_dir);
+    if (entries) find_models(entries, packed.n, &place);
+    psc_cache_place_close(&place);
     *n = entries ? (int32_t)packed.n : 0;
     free(packed.list);
     *out = entries;
@@ -190,45 +163,49 @@ psc_status psc_cache_list(
 
 psc_status psc_cache_verify(const char *cache_dir, const char *name, psc_error *error) {
     psc_cache_header header;
-    psc_mapping file;
-    char *path = psc_path_join(cache_dir, name);
-    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
-    psc_status status = psc_cache_file_map(&file, &header, path, error);
+    psc_mapping file = {0};
+    psc_cache_place place;
+    psc_status status = psc_cache_place_open(&place, NULL, cache_dir, false, error);
+    if (!status) status = psc_cache_file_map(&file, &header, &place, name, error);
     if (!status && strncmp(header.model, name, 32) != 0)
-        status = psc_fail(error, PSC_ERROR_INPUT, "%s: it contains another model", path);
+        status =
+            psc_fail(error, PSC_ERROR_INPUT, "%s/%s: it contains another model", cache_dir, name);
     if (!status && !psc_cache_file_intact(&file, &header))
-        status = psc_fail(error, PSC_ERROR_INPUT, "%s: the weights do not match their hash", path);
+        status = psc_fail(
+            error, PSC_ERROR_INPUT, "%s/%s: the weights do not match their hash", cache_dir, name);
     psc_unmap_file(&file);
-    free(path);
+    psc_cache_place_close(&place);
     return status;
 }
 
-static void remove_all(const char *dir, const char *suffix) {
-    items found = list_files(dir, suffix);
-    for (size_t i = 0; i < found.n; i++) remove_name(dir, found.list[i].name);
+static void remove_all(const psc_cache_place *place, const char *suffix) {
+    items found = list_files(place, suffix);
+    for (size_t i = 0; i < found.n; i++) remove_name(place, found.list[i].name);
     free(found.list);
 }
 
+static psc_status clear_all(const psc_cache_place *place, psc_error *error) {
+    remove_all(place, PSC_CACHE_SUFFIX);
+    remove_all(place, PSC_RECORD_SUFFIX);
+    remove_abandoned(place);
+    items left = list_files(place, PSC_CACHE_SUFFIX);
+    free(left.list);
+    if (left.n == 0) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_IO, "cannot remove the files in %s", place->path);
+}
+
 psc_status psc_cache_clear(const char *cache_dir, const char *name, psc_error *error) {
-    if (!psc_path_exists(cache_dir)) return PSC_OK;
-    psc_status status = check_folder(cache_dir, error);
-    if (status) return status;
-    if (!name) {
-        remove_all(cache_dir, PSC_CACHE_SUFFIX);
-        remove_all(cache_dir, PSC_RECORD_SUFFIX);
-        remove_abandoned(cache_dir);
-        items left = list_files(cache_dir, PSC_CACHE_SUFFIX);
-        if (left.n > 0)
-            status = psc_fail(error, PSC_ERROR_IO, "cannot remove the files in %s", cache_dir);
-        free(left.list);
-        return status;
-    }
-    if (!is_ours(name, PSC_CACHE_SUFFIX))
-        return psc_fail(error, PSC_ERROR_INPUT, "%s is not a file of packed weights", name);
-    char *path = psc_path_join(cache_dir, name);
-    if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
-    if (unlink(path) != 0)
-        status = psc_fail(error, PSC_ERROR_IO, "cannot remove %s: %s", path, strerror(errno));
-    free(path);
+    psc_cache_place place;
+    bool missing;
+    psc_status status = psc_cache_place_open(&place, &missing, cache_dir, false, error);
+    if (status) return missing ? PSC_OK : status;
+    if (!name)
+        status = clear_all(&place, error);
+    else if (!is_ours(name, PSC_CACHE_SUFFIX))
+        status = psc_fail(error, PSC_ERROR_INPUT, "%s is not a file of packed weights", name);
+    else if (unlinkat(place.fd, name, 0) != 0)
+        status = psc_fail(
+            error, PSC_ERROR_IO, "cannot remove %s/%s: %s", cache_dir, name, strerror(errno));
+    psc_cache_place_close(&place);
     return status;
 }

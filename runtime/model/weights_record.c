@@ -1,9 +1,9 @@
 /* A remembered hash: a text of the facts that must be unchanged, compared as a whole, and the hash.
  *
- *   pythiascope source 1
+ *   pythiascope source 2
  *   model <folder>
  *   config <XXH3-128 of psc_identity_config>
- *   file <size> <time in ns> <inode> <name>     for each file of weights
+ *   file <size> <times of the last change of bytes and inode, ns> <inode> <name>   for each file
  *   hash <32 hex digits>
  *
  * One small file per model folder. Processes never wait for each other: the last one wins. */
@@ -20,7 +20,7 @@
 
 #define RECORD_CAP ((size_t)1 << 20)
 #define SETTLED_NS ((int64_t)2000000000)
-static const char head[] = "pythiascope source 1\nmodel ";
+static const char head[] = "pythiascope source 2\nmodel ";
 
 static void digest_text(char hex[33], const void *data, size_t size) {
     XXH128_canonical_t digest;
@@ -36,7 +36,7 @@ psc_status psc_record_open(
     *out = (psc_record){0};
     size_t n_config = psc_identity_config(config, sizeof config, &checkpoint->config);
     size_t size = sizeof head + (path ? strlen(path) : 0) + 64;
-    for (size_t i = 0; i < files->n_files; i++) size += strlen(files->files[i].name) + 96;
+    for (size_t i = 0; i < files->n_files; i++) size += strlen(files->files[i].name) + 120;
     if (path) out->text = malloc(size);
     if (!out->text) {
         free(path);
@@ -49,8 +49,8 @@ psc_status psc_record_open(
     for (size_t i = 0; i < files->n_files; i++) {
         const psc_file_facts *f = &files->files[i].mapping.facts;
         n += snprintf(out->text + n, size - (size_t)n,
-            "file %" PRIu64 " %" PRId64 " %" PRIu64 " %s\n", f->size, f->modified, f->inode,
-            files->files[i].name);
+            "file %" PRIu64 " %" PRId64 " %" PRId64 " %" PRIu64 " %s\n", f->size, f->modified,
+            f->changed, f->inode, files->files[i].name);
     }
     free(path);
     return PSC_OK;
@@ -70,14 +70,12 @@ static bool parse_hash(char hex[33], const char *line) {
     return true;
 }
 
-bool psc_record_recall(char hex[33], const psc_record *record, const char *dir) {
-    char *path = psc_path_join(dir, record->name), *text = NULL;
+bool psc_record_recall(char hex[33], const psc_record *record, const psc_cache_place *place) {
     size_t size, n = strlen(record->text);
-    bool found = path && psc_read_file(&text, &size, path, RECORD_CAP, NULL) == PSC_OK &&
-                 size == strlen(text) && size > n && memcmp(text, record->text, n) == 0 &&
+    char *text = psc_cache_place_text(&size, place, record->name, RECORD_CAP);
+    bool found = text && size == strlen(text) && size > n && memcmp(text, record->text, n) == 0 &&
                  parse_hash(hex, text + n);
     free(text);
-    free(path);
     return found;
 }
 
@@ -93,31 +91,37 @@ bool psc_record_unchanged(const char *model, const psc_checkpoint *checkpoint) {
     return same;
 }
 
-void psc_record_keep(const psc_record *record, const char *hex, const char *dir, const char *model,
-    const psc_checkpoint *checkpoint) {
+/* Whether a change after the mapping would show in the times: none is of the last two seconds. */
+static bool has_settled(const psc_checkpoint *checkpoint) {
     struct timespec clock;
-    char line[48];
     clock_gettime(CLOCK_REALTIME, &clock);
-    int64_t now = (int64_t)clock.tv_sec * 1000000000 + clock.tv_nsec;
-    for (size_t i = 0; i < checkpoint->files->n_files; i++)
-        if (now - checkpoint->files->files[i].mapping.facts.modified < SETTLED_NS) return;
-    if (!psc_record_unchanged(model, checkpoint)) return;
-    size_t n = strlen(record->text);
-    size_t m = (size_t)snprintf(line, sizeof line, "hash %s\n", hex);
-    char *path = psc_path_join(dir, record->name), *text = malloc(n + m);
-    if (path && text) {
-        memcpy(text, record->text, n);
-        memcpy(text + n, line, m);
-        psc_replace_file(path, text, n + m, NULL);
+    const int64_t now = (int64_t)clock.tv_sec * 1000000000 + clock.tv_nsec;
+    for (size_t i = 0; i < checkpoint->files->n_files; i++) {
+        const psc_file_facts *facts = &checkpoint->files->files[i].mapping.facts;
+        if (now - facts->modified < SETTLED_NS || now - facts->changed < SETTLED_NS) return false;
     }
-    free(path);
-    free(text);
+    return true;
 }
 
-bool psc_record_read(char *model, size_t size, char hex[33], const char *path) {
-    char *text;
+void psc_record_keep(const psc_record *record, const char *hex, const psc_cache_place *place,
+    const char *model, const psc_checkpoint *checkpoint) {
+    psc_cache_partial file;
+    char line[48];
+    const size_t n = strlen(record->text);
+    const int m = snprintf(line, sizeof line, "hash %s\n", hex);
+    if (!has_settled(checkpoint) || !psc_record_unchanged(model, checkpoint)) return;
+    if (psc_cache_partial_open(&file, place, NULL) == PSC_OK &&
+        psc_cache_partial_put(&file, record->text, n, 0) == 0 &&
+        psc_cache_partial_put(&file, line, (size_t)m, n) == 0)
+        (void)psc_cache_partial_rename(&file, record->name, 0600);
+    psc_cache_partial_close(&file);
+}
+
+bool psc_record_read(
+    char *model, size_t size, char hex[33], const psc_cache_place *place, const char *name) {
     size_t bytes;
-    if (psc_read_file(&text, &bytes, path, RECORD_CAP, NULL) != PSC_OK) return false;
+    char *text = psc_cache_place_text(&bytes, place, name, RECORD_CAP);
+    if (!text) return false;
     char *last = strstr(text, "\nhash ");
     bool good = strncmp(text, head, sizeof head - 1) == 0 && last && parse_hash(hex, last + 1);
     if (good) {

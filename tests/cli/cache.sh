@@ -45,6 +45,7 @@ n=${#header}
 } >"$model/model.safetensors"
 dd if=/dev/null of="$model/model.safetensors" bs=1 seek=$((8 + n + bytes)) 2>/dev/null
 touch -t 202001010000 "$model/model.safetensors"
+sleep 2.1 # files that just changed are not remembered
 
 unset PSC_CACHE_LIMIT XDG_CACHE_HOME
 PSC_CACHE_DIR=$work/kept
@@ -74,6 +75,39 @@ check "not above the limit: $said" test -n "$(echo "$said" | grep 'not cached: .
 said=$(env -u PSC_CACHE_DIR HOME="$work/home" "$program" info --load "$model" | sed -n 's/^ *weights *//p')
 check "in the home folder: $said" test -n "$(echo "$said" | grep "cached in $work/home/.*pythiascope")"
 rm -r "$work/home"
+
+# A folder that others may write to is not used, in one sentence, and the run goes on.
+mkdir "$work/open"
+chmod 777 "$work/open"
+said=$(weights --cache-dir "$work/open")
+check "not in an open folder: $said" test -n "$(echo "$said" | grep 'not cached: .*group or others may write')"
+check 'nothing is written there' test -z "$(ls "$work/open")"
+"$program" analyze --model "$model" --tokens 1,2 --plugin ln --target '#5' --cache-dir "$work/open" >/dev/null 2>"$work/stderr"
+check 'the run goes on' test $? -eq 0
+check 'and says so once' test "$(grep -c 'note: the cache is not used: .*run chmod go-w on it' "$work/stderr")" -eq 1
+"$program" cache --cache-dir "$work/open" >"$work/stdout" 2>"$work/stderr"
+check 'the verb refuses it' test $? -eq 1 -a ! -s "$work/stdout"
+check 'in one sentence' test "$(grep -c 'group or others may write' "$work/stderr")" -eq 1 -a "$(wc -l <"$work/stderr")" -eq 1
+
+# Variables that are empty or relative count as unset.
+mkdir "$work/here" "$work/home"
+for value in '' relative ./relative; do
+    said=$(cd "$work/here" && env -u PSC_CACHE_DIR XDG_CACHE_HOME="$value" HOME="$work/home" "$program" info --load "$model" |
+        sed -n 's/^ *weights *//p')
+    check "XDG_CACHE_HOME='$value': $said" test -n "$(echo "$said" | grep "$work/home/")"
+done
+said=$(cd "$work/here" && env -u PSC_CACHE_DIR HOME=relative "$program" info --load "$model" | sed -n 's/^ *weights *//p')
+check "a relative HOME: $said" test "$said" = 'packed, not cached'
+check 'nothing is made beside it' test -z "$(ls "$work/here")"
+rm -r "$work/home"
+if [ "$(id -u)" -eq 0 ]; then # the HOME of another user, as sudo may leave it
+    mkdir "$work/home"
+    chown 12345 "$work/home"
+    env -u PSC_CACHE_DIR HOME="$work/home" "$program" info --load "$model" >"$work/info" 2>"$work/stderr"
+    check "another user's HOME" grep -q 'not cached: .*owned by another user' "$work/info"
+    check 'stays as it was' test -z "$(ls -A "$work/home")"
+    rm -r "$work/home"
+fi
 
 # Shown and verified.
 file=$(find "$work/kept" -name '*.packed')

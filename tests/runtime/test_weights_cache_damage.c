@@ -3,6 +3,7 @@
 #include "weights_cache_fixture.h"
 
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <xxhash.h>
 
@@ -143,12 +144,14 @@ Test(weights_cache_damage, half_written) {
     cr_assert_eq(pwrite(fd, zeros, sizeof zeros, 0), (ssize_t)sizeof zeros);
     close(fd);
     put_text("kept/making-1-0.partial", "left by a process that was ended");
-    age(at("kept/making-1-0.partial"), 3600);
-    put_text("kept/making-2-0.partial", "perhaps still being made");
+    put_text("kept/making-2-0.partial", "still being made");
+    int making = open(at("kept/making-2-0.partial"), O_RDWR);
+    cr_assert_eq(flock(making, LOCK_EX), 0);
     expect_opening(model_path(), "packed, cached", "a file without a header");
     expect_opening(model_path(), "mapped", "afterwards");
     cr_assert(!psc_path_exists(at("kept/making-1-0.partial")));
     cr_assert(psc_path_exists(at("kept/making-2-0.partial")));
+    close(making);
 }
 
 Test(weights_cache_damage, no_plain_file_of_ours) {
@@ -196,6 +199,7 @@ Test(weights_cache_damage, another_models_file) {
 
 Test(weights_cache_damage, records) {
     const char *model = copy_model("model", "parallel_f32");
+    settle();
     expect_opening(model, "packed, cached", "at first");
     int32_t n;
     char record_path[1024] = "";

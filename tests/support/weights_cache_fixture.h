@@ -98,6 +98,26 @@ static inline void age(const char *path, long seconds) {
     cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
 }
 
+/* Waits until files written before can be remembered: no program can set back the time of an inode's
+ * last change. */
+static inline void settle(void) {
+    nanosleep(&(struct timespec){.tv_sec = 2, .tv_nsec = 100000000}, NULL);
+}
+
+/* Changes the last byte of a file and keeps its size and the time of its last change. */
+static inline void change_in_place(const char *path) {
+    struct stat before;
+    unsigned char byte;
+    cr_assert_eq(stat(path, &before), 0);
+    int fd = open(path, O_RDWR);
+    cr_assert_eq(pread(fd, &byte, 1, before.st_size - 1), 1);
+    byte ^= 0x01;
+    cr_assert_eq(pwrite(fd, &byte, 1, before.st_size - 1), 1);
+    close(fd);
+    struct timespec times[2] = {before.st_atim, before.st_mtim};
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
 /* A copy of a golden one-file model as folder/name, dated an hour ago. */
 static inline const char *copy_model(const char *name, const char *variant) {
     static char path[700];
