@@ -75,11 +75,17 @@ static psc_status compare(
     if (!file && errno == ENOENT) return write_command(path, text, error);
     if (!file) return cannot(error, "read", path);
     char *found = calloc(1, COMMAND_SIZE + 1);
-    const bool same =
-        found && fread(found, 1, COMMAND_SIZE, file) == strlen(text) && strcmp(found, text) == 0;
+    const size_t n = found ? fread(found, 1, COMMAND_SIZE, file) : 0;
+    const bool read = found && !ferror(file),
+               same = read && n == strlen(text) && strcmp(found, text) == 0;
+    psc_status status = PSC_OK;
+    if (!found)
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to read %.400s", path);
+    else if (!read)
+        status = cannot(error, "read", path);
     fclose(file);
     free(found);
-    if (same) return PSC_OK;
+    if (status || same) return status;
     return psc_fail(error, PSC_ERROR_INPUT,
         "%.400s holds checkpoints of another command; remove it, or pass a different --out",
         folder);
@@ -127,8 +133,11 @@ psc_status cli_checkpoint_store_read(
     if (!store->folder) return PSC_OK;
     char *path = join(store->folder, label);
     if (!path) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
-    const bool is_there = stat(path, &info) == 0;
-    const psc_status status = is_there ? psc_results_read_folder(out, path, error) : PSC_OK;
+    psc_status status = PSC_OK;
+    if (stat(path, &info) == 0)
+        status = psc_results_read_folder(out, path, error);
+    else if (errno != ENOENT)
+        status = cannot(error, "read", path);
     free(path);
     return status;
 }
