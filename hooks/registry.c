@@ -99,6 +99,10 @@ static psc_status copy_filter(psc_filter *out, const psc_registry *registry, psc
     const psc_filter *filter, psc_error *error) {
     *out = (psc_filter)PSC_FILTER_INIT;
     if (!filter) return PSC_OK;
+    if (filter->struct_size < PSC_FILTER_BYTES)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "a filter's struct_size is %u, less than %u; begin with PSC_FILTER_INIT",
+            (unsigned)filter->struct_size, (unsigned)PSC_FILTER_BYTES);
     size_t size = filter->struct_size < sizeof *out ? filter->struct_size : sizeof *out;
     memcpy(out, filter, size);
     const int32_t *layers = out->layers, *heads = out->heads;
@@ -284,7 +288,10 @@ static psc_status call(const subscription *s, psc_event *event, psc_error *error
     psc_error ignored;
     if (!error) error = &ignored;
     error->status = PSC_OK;
+    const psc_call_guard *guard = s->subscriber.guard;
+    if (guard) guard->enter(s->subscriber.guarded);
     int returned = s->callback(event, s->payload);
+    if (guard) guard->leave(s->subscriber.guarded);
     if (error->status != PSC_OK) return error->status; /* whatever the callback returned */
     if (returned == 0) return PSC_OK;
     char name[64];

@@ -12,6 +12,12 @@
 
 typedef struct psc_registry psc_registry;
 
+/* What the host does around each call of a subscriber's callback. */
+typedef struct psc_call_guard {
+    void (*enter)(void *guarded);
+    void (*leave)(void *guarded); /* may set the delivery's error */
+} psc_call_guard;
+
 /* The owner of a subscription. */
 typedef struct psc_subscriber {
     const char *name;  /* for messages; null for a client without a plugin */
@@ -19,11 +25,16 @@ typedef struct psc_subscriber {
     bool transient;    /* psc_registry_end_run removes it */
     const bool *muted; /* nullable; while true, the subscription gets no events */
     bool passive;      /* it gets events that other subscriptions select; it selects none itself */
+    const psc_call_guard *guard; /* nullable; called with guarded */
+    void *guarded;
 } psc_subscriber;
 
 psc_status psc_registry_open(psc_registry **out, int32_t n_layers, int32_t n_heads,
     bool parallel_residual, psc_error *error);
 void psc_registry_close(psc_registry **registry);
+
+/* The bytes of a psc_filter that every host of this ABI reads. */
+#define PSC_FILTER_BYTES (offsetof(psc_filter, row_end) + sizeof(int32_t))
 
 /* Checks point and filter against the model; PSC_ERROR_INPUT when one is wrong. */
 psc_status psc_registry_add(psc_registry *registry, psc_point point, bool editor,

@@ -223,7 +223,7 @@ typedef enum psc_change_kind {
 
 /* An edit of one point, on rows row_begin <= position < row_end of one sequence. */
 typedef struct psc_change {
-    uint32_t struct_size;
+    uint32_t struct_size; /* exactly this structure's: they are an array */
     int32_t kind;         /* psc_change_kind */
     int32_t point, layer; /* psc_point, up to the last layer's hook_resid_post; -1: no layer */
     int32_t sequence, row_begin, row_end;
@@ -325,8 +325,10 @@ typedef void (*psc_range_fn)(int64_t begin, int64_t end, int32_t thread, void *p
  * using a member that an older host lacks. Unless stated otherwise, a call that fails sets the
  * run's error and returns nonzero, or null where it returns a pointer. Return that failure from the
  * callback: a plugin cannot recover, and the run fails even if the callback returns 0. Inside
- * parallel_for, only `fail` and the calls marked [p] are allowed, from several threads at once; the
- * host refuses calls that allocate, subscribe, accumulate or write results. */
+ * parallel_for, only `fail` and the calls marked [p] are allowed, from several threads at once; of
+ * several failures the one of the lowest part counts. A call at another time or on another thread
+ * fails, and so do null pointers that are not said to be allowed, and lengths below 0: void calls
+ * then do nothing, dot and log_sum_exp return NaN. */
 typedef struct psc_host {
     uint32_t struct_size;
     uint32_t abi;
@@ -334,7 +336,7 @@ typedef struct psc_host {
     /* --- at any time --- */
     /* Sets the error sentence; the host puts the plugin's name before it. Returns nonzero. */
     int (*fail)(psc_context *, const char *format, ...) PSC_PRINTF(2, 3);
-    /* The model; lives as long as the session. */
+    /* [p] The model; lives as long as the session. */
     const psc_model_info *(*model)(psc_context *);
     /* Zeroed memory, 64-byte aligned. The host frees it after close; run_alloc's after the run. */
     void *(*life_alloc)(psc_context *, uint64_t bytes);
@@ -359,7 +361,7 @@ typedef struct psc_host {
     int (*accumulator)(psc_context *, const char *name, psc_accumulate kind, int64_t n, int32_t k);
 
     /* --- run_begin --- */
-    /* All rows of the run, from run_begin to report. */
+    /* [p] All rows of the run, from run_begin to report. */
     const psc_row *(*rows)(psc_context *, int32_t *n_rows);
     /* The text that the rows' byte ranges refer to; null without a text. */
     const char *(*text)(psc_context *, uint64_t *bytes);
@@ -425,8 +427,8 @@ typedef struct psc_host {
     int (*accumulate)(psc_context *, int handle, int64_t begin, int64_t n, const double *partial);
     int (*accumulate_top)(psc_context *, int handle, int64_t slot, double value, const psc_row *);
     void (*progress)(psc_context *, double done); /* 0..1 of this plugin's work in run_end */
-    int (*cancelled)(psc_context *); /* nonzero: return soon. apply, pullback, the norms, fetch and
-                                        variants then fail */
+    /* [p] Nonzero: return soon. apply, pullback, the norms, fetch and variants then fail. */
+    int (*cancelled)(psc_context *);
 
     /* --- report --- */
     /* The totals so far. Of a top list up to k entries, largest first, into out (nullable); returns
@@ -434,7 +436,8 @@ typedef struct psc_host {
     int (*accumulated)(psc_context *, int handle, int64_t begin, int64_t n, double *out);
     int32_t (*accumulated_top)(psc_context *, int handle, int64_t slot, psc_top *out);
 
-    /* --- weights; pointers live as long as the instance; PSC_LN_FINAL and W_U ignore layer --- */
+    /* --- weights; pointers live as long as the instance; PSC_LN_FINAL and W_U ignore layer. [p],
+     * except bias --- */
     int (*ln_parameters)(psc_context *, psc_ln, int32_t layer, const float **gamma,
         const float **beta); /* [N] each */
     /* The bias of y = W x + b, [outputs]: zeros in a model without biases, null for W_U. */
@@ -444,10 +447,12 @@ typedef struct psc_host {
     const float *(*unembedding_mean)(psc_context *);              /* [N] over all V rows */
 
     /* --- mathematics, with the bits that docs/numerics.md defines; large calls use the team --- */
-    /* Calls fn over 0..n-1 in contiguous parts: at most one per thread, and the same parts in every
-     * call with this n. Any free thread takes the next part. Returns when all parts are done. */
+    /* [p] Calls fn over 0..n-1 in contiguous parts: at most one per thread, and the same parts in every
+     * call with this n. Any free thread takes the next part. Returns when all parts are done. In a
+     * part it calls fn(0, n). fn must not leave by longjmp or an exception. */
     void (*parallel_for)(psc_context *, int64_t n, psc_range_fn fn, void *payload);
-    /* Y[R, outputs] = X[R, inputs] W^T, without the bias. Rows are contiguous; no overlap. */
+    /* The following four are [p], and then use the calling thread alone.
+     * Y[R, outputs] = X[R, inputs] W^T, without the bias. Rows are contiguous; no overlap. */
     int (*apply)(
         psc_context *, psc_matrix, int32_t layer, float *y, const float *x, int64_t n_rows);
     /* Y[R, inputs] = U[R, outputs] W. */
@@ -545,7 +550,9 @@ typedef enum psc_plugin_corpus {
 typedef struct psc_plugin {
     uint32_t abi; /* PSC_PLUGIN_ABI */
     uint32_t struct_size;
-    const char *name, *version, *summary; /* name: 1 to 64 letters, digits, _ or - */
+    const char *name, *version,
+        *summary;       /* name: 1 to 64 letters, digits, _ or -; a null version or
+                                             summary counts as "" */
     const char *points; /* for help: the points that it may request, by name, one space between; may
                            be null */
     const psc_option_description *options; /* ends with a null key; null: none */

@@ -51,7 +51,7 @@ static psc_status check_new(const psc_accumulators *accumulators, const char *na
         return psc_fail(error, PSC_ERROR_PLUGIN,
             "accumulator '%s' asks for %d entries per slot; a top list needs at least 1, other kinds need 0",
             name, (int)k);
-    if (n < 0 || extra > SIZE_MAX / 8 / (uint64_t)(k + 1) ||
+    if (n < 0 || extra > SIZE_MAX / 8 / ((uint64_t)k + 1) ||
         (uint64_t)n > SIZE_MAX / 4 / slot_bytes(kind, k, extra))
         return psc_fail(
             error, PSC_ERROR_PLUGIN, "accumulator '%s' cannot have %" PRId64 " slots", name, n);

@@ -4,6 +4,7 @@
  *
  * A callback ends the run by a nonzero return or by setting the error. All instances that began
  * still get run_end. */
+#include "at_work.h"
 #include "host.h"
 #include "loader.h"
 #include "plugin_options.h"
@@ -100,6 +101,13 @@ static psc_status outcome(
         callback, returned);
 }
 
+static void call_close(psc_context *context) {
+    if (!context->plugin->close) return;
+    psc_turn_begin(context, PSC_IN_CLOSE);
+    context->plugin->close(context, context->state);
+    psc_turn_end(context);
+}
+
 /* Checks the options first, so that wrong values also fail for a plugin that never reads them. */
 static psc_status call_open(psc_context *context, psc_error *error) {
     psc_session *session = context->session;
@@ -109,15 +117,14 @@ static psc_status call_open(psc_context *context, psc_error *error) {
     if (checked != PSC_OK || !context->plugin->open) return checked;
     psc_error *outer = session->error, inner = {PSC_OK, ""};
     session->error = &inner;
-    context->in_open = true;
     psc_fp_state fp = psc_fp_enter();
+    psc_turn_begin(context, PSC_IN_OPEN);
     int returned = context->plugin->open(context, &psc_host_table, &context->state);
-    context->in_open = false;
+    psc_turn_end(context);
     session->error = outer;
     psc_status status = outcome(context, "open", returned, &inner);
     /* A plugin whose open returned 0 expects close. */
-    if (status != PSC_OK && returned == 0 && context->plugin->close)
-        context->plugin->close(context, context->state);
+    if (status != PSC_OK && returned == 0) call_close(context);
     psc_fp_leave(fp);
     if (status != PSC_OK && error) *error = inner;
     return status;
@@ -134,14 +141,18 @@ static void free_context(psc_context *context) {
     psc_arena_clear(&context->run_arena);
     psc_arena_clear(&context->life_arena);
     psc_options_free(&context->options, context->n_options);
-    free(context->name);
+    const char *before = psc_at_work_begin(context->name); /* its code at the end may run */
     psc_plugin_unload(&context->library);
+    psc_at_work_end(before);
+    psc_turn_close(&context->turn);
+    free(context->name);
     free(context);
 }
 
 psc_status psc_contexts_add(psc_session *session, const psc_plugin *object,
     const char *name_or_path, const char *text, const psc_option *options, int32_t n,
     psc_error *error) {
+    if (session->broken) return psc_session_refuse_broken(error);
     if (psc_session_busy(session))
         return psc_fail(error, PSC_ERROR_STATE, "plugins cannot be added in a callback");
     if (n < 0 || (n > 0 && !options))
@@ -156,6 +167,7 @@ psc_status psc_contexts_add(psc_session *session, const psc_plugin *object,
     }
     context->session = session;
     context->section = -1;
+    psc_turn_open(&context->turn);
     psc_status status = find_plugin(context, object, name_or_path, error);
     if (status == PSC_OK) status = check_corpus(context, true, error);
     if (status == PSC_OK) status = check_bos(context, error);
@@ -175,12 +187,12 @@ psc_status psc_contexts_add(psc_session *session, const psc_plugin *object,
 }
 
 void psc_contexts_close(psc_session *session) {
-    psc_error ignored;
+    psc_error ignored = {PSC_OK, ""};
     psc_fp_state fp = psc_fp_enter();
     session->error = &ignored;
     while (session->n_contexts > 0) {
         psc_context *context = session->contexts[--session->n_contexts];
-        if (context->plugin->close) context->plugin->close(context, context->state);
+        call_close(context);
         free_context(context);
     }
     psc_fp_leave(fp);
@@ -192,7 +204,7 @@ void psc_contexts_close(psc_session *session) {
 
 /* Ends a context's part of a run. */
 static void leave_run(psc_context *context) {
-    context->in_run = context->in_run_begin = context->in_run_end = false;
+    context->in_run = false;
     context->section = -1;
     psc_host_drop_variants(context);
     psc_host_drop_retained(context);
@@ -207,9 +219,10 @@ static psc_status begin_one(psc_context *context, psc_error *error) {
         leave_run(context);
         return status;
     }
-    context->in_run = context->in_run_begin = true;
+    context->in_run = true;
+    psc_turn_begin(context, PSC_IN_RUN_BEGIN);
     if (context->plugin->run_begin) returned = context->plugin->run_begin(context, context->state);
-    context->in_run_begin = false;
+    psc_turn_end(context);
     if (returned != 0) leave_run(context); /* else run_end follows, even if the error is set */
     return outcome(context, "run_begin", returned, error);
 }
@@ -275,12 +288,12 @@ static psc_status finish_one(psc_context *context, psc_status status, bool repor
     const psc_plugin *plugin = context->plugin;
     int returned = 0;
     *session->error = (psc_error){PSC_OK, ""};
-    context->in_run_end = !report;
+    psc_turn_begin(context, report ? PSC_IN_REPORT : PSC_IN_RUN_END);
     if (report)
         returned = plugin->report ? plugin->report(context, context->state) : 0;
     else if (plugin->run_end)
         returned = plugin->run_end(context, context->state, status);
-    context->in_run_end = false;
+    psc_turn_end(context);
     if (status != PSC_OK) return status;
     return outcome(context, report ? "report" : "run_end", returned, session->error);
 }
@@ -305,6 +318,12 @@ psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *
     return status;
 }
 
+psc_status psc_session_refuse_broken(psc_error *error) {
+    return psc_fail(error, PSC_ERROR_STATE,
+        "a plugin left a call of the host by a jump or an exception, so the session cannot be used any "
+        "more; close it");
+}
+
 bool psc_session_stopped(psc_session *session) {
     const psc_run_options *options = session->run_options;
     int (*stop)(void *) = options ? options->stop : session->report_stop;
@@ -315,6 +334,7 @@ bool psc_session_stopped(psc_session *session) {
 
 psc_status psc_contexts_report(psc_session *session, psc_error *error) {
     psc_error *outer = session->error, inner = {PSC_OK, ""};
+    if (session->broken) return psc_session_refuse_broken(error);
     psc_status status = psc_targets_imply(session, &inner);
     session->error = &inner;
     for (int32_t i = 0; i < session->n_contexts && status == PSC_OK; i++) {

@@ -2,75 +2,20 @@
 #include "host.h"
 #include "plugin_options.h"
 
-#include <pthread.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-
-/* --- errors ---------------------------------------------------------------------------------- */
-
-/* Several threads may fail at once inside parallel_for. What a plugin says after a call failed for want
- * of memory does not replace that. */
-static pthread_mutex_t failing = PTHREAD_MUTEX_INITIALIZER;
-
-static psc_status fail_va(
-    psc_context *context, psc_status status, const char *format, va_list arguments) {
-    char prefix[80];
-    snprintf(prefix, sizeof prefix, "plugin %s", context->name);
-    pthread_mutex_lock(&failing);
-    if (context->session->error->status != PSC_ERROR_MEMORY) {
-        psc_fail_va(context->session->error, status, format, arguments);
-        psc_error_prefix(context->session->error, status, prefix);
-    }
-    pthread_mutex_unlock(&failing);
-    return status;
-}
-
-psc_status psc_host_fail(psc_context *context, psc_status status, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fail_va(context, status, format, arguments);
-    va_end(arguments);
-    return status;
-}
-
-psc_status psc_host_pass(psc_context *context, const psc_error *error) {
-    return psc_host_fail(context, error->status, "%s", error->message);
-}
-
-bool psc_host_in_run(psc_context *context, const char *call) {
-    if (context->in_run) return true;
-    psc_host_fail(context, PSC_ERROR_STATE,
-        "%s was called outside a run; it is allowed from run_begin to report", call);
-    return false;
-}
-
-bool psc_host_on_its_thread(psc_context *context, const char *call) {
-    if (!context->in_parallel) return true;
-    psc_host_fail(context, PSC_ERROR_STATE, "%s was called inside parallel_for", call);
-    return false;
-}
+#include <stddef.h>
 
 bool psc_host_stopped(psc_context *context) {
-    if (context->in_parallel || !psc_session_stopped(context->session)) return false;
+    if (psc_turn_in_part(context) || !psc_session_stopped(context->session)) return false;
     psc_host_fail(context, PSC_ERROR_CANCELLED, "cancelled");
     return true;
-}
-
-static int host_fail(psc_context *context, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fail_va(context, PSC_ERROR_PLUGIN, format, arguments);
-    va_end(arguments);
-    return PSC_ERROR_PLUGIN;
 }
 
 /* --- options ---------------------------------------------------------------------------------- */
 
 static int host_options(psc_context *context, void *out) {
     psc_error error = {PSC_OK, ""};
-    if (!context->in_open)
-        return psc_host_fail(context, PSC_ERROR_STATE, "options is allowed from open only");
+    if (!psc_host_may(&context, "options", PSC_IN_OPEN)) return PSC_ERROR_STATE;
+    if (!psc_host_given(context, "options", "the structure to fill", out)) return PSC_ERROR_PLUGIN;
     const psc_session *session = context->session;
     const psc_option_setting setting = {&session->model->info, session->options.accumulate != 0};
     psc_status status = psc_options_read(
@@ -80,18 +25,27 @@ static int host_options(psc_context *context, void *out) {
 
 /* --- subscriptions --------------------------------------------------------------------------- */
 
+static void enter_event(void *context) {
+    psc_turn_begin(context, PSC_IN_EVENT);
+}
+
+static void leave_event(void *context) {
+    psc_turn_end(context);
+}
+
 static int subscribe(psc_context *context, psc_point point, bool editor, const psc_filter *filter,
     psc_event_fn callback, void *payload) {
+    static const psc_call_guard guard = {enter_event, leave_event};
     const char *call = editor ? "edit" : "observe";
-    if (!psc_host_on_its_thread(context, call)) return PSC_ERROR_STATE;
-    if (!context->in_open && !context->in_run_begin)
-        return psc_host_fail(
-            context, PSC_ERROR_STATE, "%s is allowed in open and run_begin only", call);
+    if (!psc_host_may(&context, call, PSC_IN_OPEN | PSC_IN_RUN_BEGIN)) return PSC_ERROR_STATE;
     if (!callback) return psc_host_fail(context, PSC_ERROR_INPUT, "%s needs a callback", call);
+    if (!psc_host_filter(context, call, filter)) return PSC_ERROR_PLUGIN;
     psc_subscriber subscriber = {.name = context->name,
         .owner = context,
-        .transient = context->in_run_begin,
-        .muted = &context->muted};
+        .transient = context->turn.where == PSC_IN_RUN_BEGIN,
+        .muted = &context->muted,
+        .guard = &guard,
+        .guarded = context};
     psc_error error = {PSC_OK, ""};
     psc_status status = psc_registry_add(
         context->session->registry, point, editor, filter, callback, payload, &subscriber, &error);
@@ -109,8 +63,13 @@ static int host_edit(psc_context *context, psc_point point, const psc_filter *fi
 }
 
 static int host_has_editor(psc_context *context, psc_point point) {
+    if (!psc_host_may(&context, "has_editor", PSC_IN_RUN)) return 0;
     const psc_session *session = context->session;
-    if ((int)point < 0 || point >= PSC_POINT_COUNT || !context->in_run) return 0;
+    if ((int)point < 0 || point >= PSC_POINT_COUNT) {
+        psc_host_fail(
+            context, PSC_ERROR_INPUT, "has_editor: hook point %d does not exist", (int)point);
+        return 0;
+    }
     bool layered = psc_point_has_layer(point);
     for (int32_t l = 0; l < (layered ? session->model->info.n_layers : 1); l++)
         if (psc_registry_edits(
@@ -122,41 +81,48 @@ static int host_has_editor(psc_context *context, psc_point point) {
 /* --- memory ---------------------------------------------------------------------------------- */
 
 static void *arena_alloc(psc_context *context, psc_arena *arena, const char *call, uint64_t bytes) {
-    if (!psc_host_on_its_thread(context, call)) return NULL;
     void *memory = psc_arena_alloc(arena, bytes);
     if (!memory)
-        psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for %llu bytes",
+        psc_host_fail(context, PSC_ERROR_MEMORY, "%s: not enough memory for %llu bytes", call,
             (unsigned long long)bytes);
     return memory;
 }
 
 static void *host_run_alloc(psc_context *context, uint64_t bytes) {
-    if (!psc_host_in_run(context, "run_alloc")) return NULL;
+    if (!psc_host_may(&context, "run_alloc", PSC_IN_RUN)) return NULL;
     return arena_alloc(context, &context->run_arena, "run_alloc", bytes);
 }
 
 static void *host_life_alloc(psc_context *context, uint64_t bytes) {
+    if (!psc_host_may(&context, "life_alloc", PSC_IN_ANY)) return NULL;
     return arena_alloc(context, &context->life_arena, "life_alloc", bytes);
 }
 
 /* --- the run --------------------------------------------------------------------------------- */
 
 static const psc_model_info *host_model(psc_context *context) {
+    if (!psc_host_may(&context, "model", PSC_IN_ANY | PSC_IN_PART)) return NULL;
     return &context->session->model->info;
 }
 
 static const psc_row *host_rows(psc_context *context, int32_t *n_rows) {
+    if (!psc_host_may(&context, "rows", PSC_IN_ANY | PSC_IN_PART)) return NULL;
+    if (!psc_host_given(context, "rows", "n_rows", n_rows)) return NULL;
     *n_rows = context->in_run ? context->session->n_rows : 0;
     return context->in_run ? context->session->rows : NULL;
 }
 
 static const char *host_text(psc_context *context, uint64_t *bytes) {
+    if (!psc_host_may(&context, "text", PSC_IN_ANY)) return NULL;
+    if (!psc_host_given(context, "text", "bytes", bytes)) return NULL;
     const char *text = context->in_run ? context->session->text : NULL;
     *bytes = text ? context->session->text_bytes : 0;
     return text;
 }
 
 static const psc_target *host_targets(psc_context *context, int32_t *n_targets) {
+    if (!psc_host_may(&context, "targets", PSC_IN_ANY)) return NULL;
+    if (!psc_host_given(context, "targets", "n_targets", n_targets)) return NULL;
     *n_targets = context->session->targets.n;
     context->session->facts.asked = true;
     return context->session->targets.targets;
@@ -165,43 +131,56 @@ static const psc_target *host_targets(psc_context *context, int32_t *n_targets) 
 static int host_target_ids(
     psc_context *context, int32_t target, const psc_row *row, const float *logits, int32_t ids[2]) {
     psc_error error = {PSC_OK, ""};
+    if (!psc_host_may(&context, "target_ids", PSC_IN_RUN)) return PSC_ERROR_STATE;
+    if (!psc_host_given(context, "target_ids", "row", row) ||
+        !psc_host_given(context, "target_ids", "ids", ids))
+        return PSC_ERROR_PLUGIN;
     psc_status status = psc_targets_ids(context->session, target, row, logits, ids, &error);
     return status == PSC_OK ? 0 : psc_host_pass(context, &error);
 }
 
 static void host_progress(psc_context *context, double done) {
+    if (!psc_host_may(&context, "progress", PSC_IN_ANY)) return;
     psc_session *session = context->session;
     const psc_run_options *options = session->run_options;
-    if (!options || !options->progress || context->in_parallel) return;
+    if (!options || !options->progress) return;
     done = done > 0 ? (done < 1 ? done : 1) : 0;
     if (options->progress(done, context->name, options->payload) != 0) session->cancelled = true;
 }
 
+/* In a part: as it was before parallel_for. */
 static int host_cancelled(psc_context *context) {
-    return context->in_parallel ? context->session->cancelled
-                                : psc_session_stopped(context->session);
+    if (!psc_host_may(&context, "cancelled", PSC_IN_ANY | PSC_IN_PART)) return 1;
+    return psc_turn_in_part(context) ? context->session->cancelled
+                                     : psc_session_stopped(context->session);
 }
 
 static const char *host_document_name(psc_context *context, int64_t document) {
+    if (!psc_host_may(&context, "document_name", PSC_IN_ANY)) return "";
     const psc_session *session = context->session;
-    if (!psc_host_on_its_thread(context, "document_name") || !session->document_name) return "";
+    if (!session->document_name) return "";
     const char *name = session->document_name(document, session->document_payload);
     return name ? name : "";
 }
 
-static int host_phase(psc_context *context) {
+static int phase_of(const psc_context *context) {
     const psc_run_options *options = context->session->run_options;
     return options ? options->phase : PSC_PHASE_ONLY;
 }
 
+static int host_phase(psc_context *context) {
+    return psc_host_may(&context, "phase", PSC_IN_ANY) ? phase_of(context) : PSC_PHASE_ONLY;
+}
+
 static int host_source(psc_context *context) {
-    return host_phase(context) == PSC_PHASE_SOURCE ? context->session->run_options->source : -1;
+    if (!psc_host_may(&context, "source", PSC_IN_ANY)) return -1;
+    return phase_of(context) == PSC_PHASE_SOURCE ? context->session->run_options->source : -1;
 }
 
 const psc_host psc_host_table = {
     .struct_size = sizeof(psc_host),
     .abi = PSC_PLUGIN_ABI,
-    .fail = host_fail,
+    .fail = psc_host_say,
     .model = host_model,
     .life_alloc = host_life_alloc,
     .run_alloc = host_run_alloc,

@@ -1,6 +1,6 @@
 /* The parts of the host table, one group of calls per file.
  * Private to host*.c, contexts.c, strategy.c and variants.h.
- * Threads: the session's thread; host_math.c and psc_host_fail also inside parallel_for.
+ * Threads: the session's thread; calls marked [p] in psc_plugin.h also inside parallel_for.
  * Ownership: contexts belong to their session. */
 #ifndef HOST_H
 #define HOST_H
@@ -8,15 +8,15 @@
 #include "safetensors.h"
 #include "session_inside.h"
 
+/* --- turns.c; more in turns.h --- */
 /* Sets the run's error to "plugin NAME: ..." and returns status. */
 psc_status psc_host_fail(psc_context *context, psc_status status, const char *format, ...)
     PSC_PRINTF(3, 4);
 /* Makes a callee's error the run's error, with the plugin's name in front; returns its status. */
 psc_status psc_host_pass(psc_context *context, const psc_error *error);
-/* False inside parallel_for, after setting an error that names the call. */
-bool psc_host_on_its_thread(psc_context *context, const char *call);
-/* False outside run_begin to report, after setting an error that names the call. */
-bool psc_host_in_run(psc_context *context, const char *call);
+/* host->fail. */
+int psc_host_say(psc_context *context, const char *format, ...) PSC_PRINTF(2, 3);
+
 /* True once the run is cancelled, after setting the error; asks the caller's `stop`. False inside
  * parallel_for. */
 bool psc_host_stopped(psc_context *context);
@@ -44,7 +44,8 @@ void psc_host_parallel_for(psc_context *context, int64_t n, psc_range_fn fn, voi
 
 int psc_host_rotate(psc_context *context, int32_t position, int inverse, float *x);
 /* The packed matrix, or null after setting the error. */
-const psc_packed *psc_host_matrix(psc_context *context, psc_matrix matrix, int32_t layer);
+const psc_packed *psc_host_matrix(
+    psc_context *context, const char *call, psc_matrix matrix, int32_t layer);
 /* Runs fn over 0..n-1 by the team; inside parallel_for by the calling thread alone. */
 void psc_host_spread(psc_context *context, int64_t n, psc_team_range_fn fn, void *payload);
 
@@ -55,6 +56,8 @@ int psc_host_column_norms(
     psc_context *context, psc_matrix matrix, int32_t layer, int centered, double *out);
 
 /* --- host_retain.c --- */
+/* Whether a filter of a plugin's, perhaps null, can be read; the registry checks what it says. */
+bool psc_host_filter(psc_context *context, const char *call, const psc_filter *filter);
 int psc_host_retain(psc_context *context, psc_point point, const psc_filter *filter);
 int psc_host_fetch(psc_context *context, int handle, int32_t layer, psc_event *out);
 void psc_host_drop_retained(psc_context *context);

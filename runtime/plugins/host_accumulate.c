@@ -3,15 +3,12 @@
 #include "host.h"
 
 /* True if the call is allowed here; otherwise sets the error. */
-static bool in_place(psc_context *context, bool allowed, const char *call, const char *where) {
-    if (!psc_host_on_its_thread(context, call)) return false;
-    if (!context->session->options.accumulate)
-        psc_host_fail(
-            context, PSC_ERROR_STATE, "%s needs a session that accumulates over documents", call);
-    else if (!allowed)
-        psc_host_fail(context, PSC_ERROR_STATE, "%s is allowed in %s only", call, where);
-    else
-        return true;
+static bool in_place(psc_context **given, int32_t where, const char *call) {
+    if (!psc_host_may(given, call, PSC_IN_ANY)) return false;
+    psc_context *context = *given;
+    if (context->session->options.accumulate) return psc_host_may(given, call, where);
+    psc_host_fail(
+        context, PSC_ERROR_STATE, "%s needs a session that accumulates over documents", call);
     return false;
 }
 
@@ -22,13 +19,14 @@ static psc_accumulator *find(psc_context *context, int handle, const char *call)
 }
 
 int psc_host_accumulating(psc_context *context) {
-    return context->session->options.accumulate != 0;
+    return psc_host_may(&context, "accumulating", PSC_IN_ANY) &&
+           context->session->options.accumulate != 0;
 }
 
 int psc_host_accumulator(
     psc_context *context, const char *name, psc_accumulate kind, int64_t n, int32_t k) {
     psc_error error = {PSC_OK, ""};
-    if (!in_place(context, context->in_open, "accumulator", "open")) return -1;
+    if (!in_place(&context, PSC_IN_OPEN, "accumulator")) return -1;
     int handle = psc_accumulators_add(&context->accumulators, name, kind, n, k, &error);
     if (handle < 0) psc_host_pass(context, &error);
     return handle;
@@ -37,9 +35,11 @@ int psc_host_accumulator(
 int psc_host_accumulate(
     psc_context *context, int handle, int64_t begin, int64_t n, const double *partial) {
     psc_error error = {PSC_OK, ""};
-    if (!in_place(context, context->in_run_end, "accumulate", "run_end")) return PSC_ERROR_STATE;
+    if (!in_place(&context, PSC_IN_RUN_END, "accumulate")) return PSC_ERROR_STATE;
     psc_accumulator *accumulator = find(context, handle, "accumulate");
-    if (!accumulator) return PSC_ERROR_PLUGIN;
+    if (!accumulator ||
+        !psc_host_list(context, "accumulate", "partial", n, sizeof *partial, partial))
+        return PSC_ERROR_PLUGIN;
     context->session->run_accumulated = true;
     psc_status status = psc_accumulator_add(accumulator, begin, n, partial, &error);
     return status == PSC_OK ? 0 : psc_host_pass(context, &error);
@@ -90,9 +90,10 @@ static psc_status entry_of(
 }
 
 /* The accumulator, and the entry to offer to it; null after setting the error. */
-static psc_accumulator *offered(psc_context *context, int handle, const char *call, double value,
+static psc_accumulator *offered(psc_context **given, int handle, const char *call, double value,
     const psc_row *row, psc_top *out) {
-    if (!in_place(context, context->in_run_end, call, "run_end")) return NULL;
+    if (!in_place(given, PSC_IN_RUN_END, call)) return NULL;
+    psc_context *context = *given;
     psc_accumulator *accumulator = find(context, handle, call);
     return accumulator && entry_of(context, call, value, row, out) == PSC_OK ? accumulator : NULL;
 }
@@ -101,7 +102,7 @@ int psc_host_accumulate_top(
     psc_context *context, int handle, int64_t slot, double value, const psc_row *row) {
     psc_error error = {PSC_OK, ""};
     psc_top top;
-    psc_accumulator *accumulator = offered(context, handle, "accumulate_top", value, row, &top);
+    psc_accumulator *accumulator = offered(&context, handle, "accumulate_top", value, row, &top);
     if (!accumulator) return PSC_ERROR_PLUGIN;
     context->session->run_accumulated = true;
     psc_status status = psc_accumulator_add_top(accumulator, slot, &top, NULL, &error);
@@ -113,7 +114,7 @@ int psc_host_accumulate_top(
 int psc_host_accumulator_records(
     psc_context *context, const char *name, int64_t n, int32_t k, uint64_t bytes) {
     psc_error error = {PSC_OK, ""};
-    if (!in_place(context, context->in_open, "accumulator_records", "open")) return -1;
+    if (!in_place(&context, PSC_IN_OPEN, "accumulator_records")) return -1;
     int handle = psc_accumulators_add_records(&context->accumulators, name, n, k, bytes, &error);
     if (handle < 0) psc_host_pass(context, &error);
     return handle;
@@ -123,7 +124,7 @@ int psc_host_accumulate_record(psc_context *context, int handle, int64_t slot, d
     const psc_row *row, const void *record) {
     psc_error error = {PSC_OK, ""};
     psc_top top;
-    psc_accumulator *accumulator = offered(context, handle, "accumulate_record", value, row, &top);
+    psc_accumulator *accumulator = offered(&context, handle, "accumulate_record", value, row, &top);
     if (!accumulator) return -1;
     const int ranks = psc_accumulator_ranks(accumulator, slot, &top, &error);
     if (ranks >= 0 && record) {
@@ -139,7 +140,10 @@ int psc_host_accumulate_record(psc_context *context, int handle, int64_t slot, d
 
 int psc_host_place(psc_context *context, const psc_row *row, int64_t *document, int32_t *position) {
     psc_top top;
-    if (!in_place(context, context->in_run, "place", "a run")) return PSC_ERROR_STATE;
+    if (!in_place(&context, PSC_IN_RUN, "place")) return PSC_ERROR_STATE;
+    if (!psc_host_given(context, "place", "document", document) ||
+        !psc_host_given(context, "place", "position", position))
+        return PSC_ERROR_PLUGIN;
     if (entry_of(context, "place", 0.0, row, &top) != PSC_OK) return PSC_ERROR_PLUGIN;
     *document = top.document;
     *position = top.position;
@@ -150,16 +154,17 @@ int psc_host_place(psc_context *context, const psc_row *row, int64_t *document, 
 
 int psc_host_accumulated(psc_context *context, int handle, int64_t begin, int64_t n, double *out) {
     psc_error error = {PSC_OK, ""};
-    if (!in_place(context, true, "accumulated", "")) return PSC_ERROR_STATE;
+    if (!in_place(&context, PSC_IN_ANY, "accumulated")) return PSC_ERROR_STATE;
     const psc_accumulator *accumulator = find(context, handle, "accumulated");
-    if (!accumulator) return PSC_ERROR_PLUGIN;
+    if (!accumulator || !psc_host_list(context, "accumulated", "out", n, sizeof *out, out))
+        return PSC_ERROR_PLUGIN;
     psc_status status = psc_accumulator_read(accumulator, begin, n, out, &error);
     return status == PSC_OK ? 0 : psc_host_pass(context, &error);
 }
 
 int32_t psc_host_accumulated_top(psc_context *context, int handle, int64_t slot, psc_top *out) {
     psc_error error = {PSC_OK, ""};
-    if (!in_place(context, true, "accumulated_top", "")) return -1;
+    if (!in_place(&context, PSC_IN_ANY, "accumulated_top")) return -1;
     const psc_accumulator *accumulator = find(context, handle, "accumulated_top");
     if (!accumulator) return -1;
     int32_t n = psc_accumulator_read_top(accumulator, slot, out, NULL, &error);
@@ -170,7 +175,7 @@ int32_t psc_host_accumulated_top(psc_context *context, int handle, int64_t slot,
 int32_t psc_host_accumulated_records(
     psc_context *context, int handle, int64_t slot, psc_top *out, void *records) {
     psc_error error = {PSC_OK, ""};
-    if (!in_place(context, true, "accumulated_records", "")) return -1;
+    if (!in_place(&context, PSC_IN_ANY, "accumulated_records")) return -1;
     const psc_accumulator *accumulator = find(context, handle, "accumulated_records");
     if (!accumulator) return -1;
     int32_t n = psc_accumulator_read_top(accumulator, slot, out, records, &error);

@@ -69,7 +69,11 @@ int psc_host_load_setting(
     psc_error error = {PSC_OK, ""};
     json_t *config = NULL;
     int found = -1;
-    if (!psc_host_on_its_thread(context, "load_setting")) return -1;
+    if (!psc_host_may(&context, "load_setting", PSC_IN_ANY)) return -1;
+    if (!psc_host_given(context, "load_setting", "a folder", folder) ||
+        !psc_host_given(context, "load_setting", "a key", key) ||
+        !psc_host_given(context, "load_setting", "out", out))
+        return -1;
     *out = (psc_setting){.key = key};
     char *path = psc_path_join(folder, CONFIG);
     if (!path) return no_memory(context, folder), -1;
@@ -85,6 +89,46 @@ int psc_host_load_setting(
 }
 
 /* --- saving ---------------------------------------------------------------------------------- */
+
+/* What is wrong with a setting; null if it can be written. */
+static const char *fault_of_setting(const psc_setting *setting) {
+    if (!setting->key) return "has no key";
+    if (setting->kind < PSC_SETTING_TEXT || setting->kind > PSC_SETTING_BOOLEAN)
+        return "is of an unknown kind";
+    return setting->kind == PSC_SETTING_TEXT && !setting->text ? "has no text" : NULL;
+}
+
+static const char *fault_of_tensor(const psc_named_tensor *tensor) {
+    uint64_t room = UINT64_C(1) << 47; /* bytes that a process can address */
+    if (!tensor->name) return "has no name";
+    if (tensor->n_axes < 0 || tensor->n_axes > 4) return "does not have 0 to 4 axes";
+    room /= sizeof(float);
+    for (int32_t i = 0; i < tensor->n_axes; i++) {
+        if (tensor->shape[i] < 0) return "has an axis of a negative length";
+        if (tensor->shape[i] > 0 && (uint64_t)tensor->shape[i] > room) return "is too large";
+        if (tensor->shape[i] > 0) room /= (uint64_t)tensor->shape[i];
+    }
+    return tensor->data ? NULL : "has no data";
+}
+
+/* Whether each of the lists can be written. */
+static bool can_save(psc_context *context, int32_t n_settings, const psc_setting *settings,
+    int32_t n_tensors, const psc_named_tensor *tensors) {
+    static const char call[] = "save_folder";
+    const char *fault = NULL;
+    int32_t i = 0;
+    if (!psc_host_list(context, call, "settings", n_settings, sizeof *settings, settings) ||
+        !psc_host_list(context, call, "tensors", n_tensors, sizeof *tensors, tensors))
+        return false;
+    for (; !fault && i < n_settings; i++) fault = fault_of_setting(&settings[i]);
+    if (fault)
+        psc_host_fail(context, PSC_ERROR_PLUGIN, "%s: setting %d %s", call, (int)i - 1, fault);
+    if (fault) return false;
+    for (i = 0; !fault && i < n_tensors; i++) fault = fault_of_tensor(&tensors[i]);
+    if (fault)
+        psc_host_fail(context, PSC_ERROR_PLUGIN, "%s: tensor %d %s", call, (int)i - 1, fault);
+    return !fault;
+}
 
 static json_t *setting_value(const psc_setting *setting) {
     if (setting->kind == PSC_SETTING_TEXT) return psc_json_text(setting->text);
@@ -125,7 +169,10 @@ int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_set
     const psc_setting *settings, int32_t n_tensors, const psc_named_tensor *tensors) {
     psc_error error = {PSC_OK, ""};
     psc_output *output = NULL;
-    if (!psc_host_on_its_thread(context, "save_folder")) return PSC_ERROR_STATE;
+    if (!psc_host_may(&context, "save_folder", PSC_IN_ANY)) return PSC_ERROR_STATE;
+    if (!psc_host_given(context, "save_folder", "a folder", folder) ||
+        !can_save(context, n_settings, settings, n_tensors, tensors))
+        return PSC_ERROR_PLUGIN;
     char *config = config_text(n_settings, settings);
     psc_status status = PSC_OK;
     if (!config)
@@ -166,7 +213,10 @@ static psc_status check_file(const char *path, psc_error *error) {
 
 int psc_host_save_file(psc_context *context, const char *path, const char *bytes, uint64_t n) {
     psc_error error = {PSC_OK, ""};
-    if (!psc_host_on_its_thread(context, "save_file")) return PSC_ERROR_STATE;
+    if (!psc_host_may(&context, "save_file", PSC_IN_ANY)) return PSC_ERROR_STATE;
+    if (!psc_host_given(context, "save_file", "a path", path) ||
+        !psc_host_list(context, "save_file", "bytes", n <= INT64_MAX ? (int64_t)n : -1, 1, path))
+        return PSC_ERROR_PLUGIN;
     psc_status status =
         bytes ? psc_write_file(path, bytes, (size_t)n, &error) : check_file(path, &error);
     return status == PSC_OK ? 0 : psc_host_pass(context, &error);

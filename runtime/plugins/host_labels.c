@@ -21,11 +21,13 @@ struct psc_label_cache {
     size_t slab_used;
 };
 
+#define MOST_LAYERS 0xffffff /* of a key */
+
 /* The kind of tokens, outside psc_component_kind. */
 #define KIND_TOKEN 63
 
 static uint64_t make_key(uint64_t kind, int32_t layer, int32_t index) {
-    uint64_t place = (uint64_t)(uint32_t)(layer + 1) & 0xffffff;
+    uint64_t place = ((uint64_t)(uint32_t)layer + 1) & 0xffffff;
     return (kind + 1) << 56 | place << 32 | (uint32_t)index;
 }
 
@@ -80,7 +82,7 @@ static const char *no_memory(psc_context *context) {
 }
 
 const char *psc_host_token_text(psc_context *context, int32_t token) {
-    if (!psc_host_on_its_thread(context, "token_text")) return "?";
+    if (!psc_host_may(&context, "token_text", PSC_IN_ANY)) return "?";
     uint64_t key = make_key(KIND_TOKEN, -1, token);
     entry *e = find(context, key);
     if (e && e->key) return e->text;
@@ -119,13 +121,12 @@ static void write_label(
         snprintf(out, size, "edit");
         return;
     }
-    snprintf(out, size, "component %d", (int)kind);
 }
 
 const char *psc_host_label(
     psc_context *context, psc_component_kind kind, int32_t layer, int32_t index) {
-    if (!psc_host_on_its_thread(context, "label")) return "?";
-    if ((int)kind < 0 || (int)kind >= KIND_TOKEN) {
+    if (!psc_host_may(&context, "label", PSC_IN_ANY)) return "?";
+    if ((int)kind < 0 || (int)kind > PSC_COMPONENT_EDIT) {
         psc_host_fail(context, PSC_ERROR_INPUT, "label: there is no component kind %d", (int)kind);
         return "?";
     }
@@ -133,6 +134,11 @@ const char *psc_host_label(
     bool indexed = kind == PSC_COMPONENT_HEAD || kind == PSC_COMPONENT_NEURON;
     if (alone) layer = -1;
     if (!indexed) index = 0;
+    if ((!alone && (layer < 0 || layer >= MOST_LAYERS)) || index < 0) {
+        psc_host_fail(context, PSC_ERROR_INPUT, "label: there is no component %d of layer %d",
+            (int)index, (int)layer);
+        return "?";
+    }
     uint64_t key = make_key((uint64_t)kind, layer, index);
     entry *e = find(context, key);
     if (e && e->key) return e->text;

@@ -14,47 +14,60 @@
 
 void psc_host_spread(psc_context *context, int64_t n, psc_team_range_fn fn, void *payload) {
     if (n <= 0) return;
-    if (context->in_parallel)
+    if (psc_turn_in_part(context) || context->session->broken)
         fn(0, n, 0, payload);
     else
         psc_team_for(context->session->team, n, fn, payload);
 }
 
 typedef struct parallel_job {
+    psc_context *context;
     psc_range_fn fn;
     void *payload;
 } parallel_job;
 
 static void run_part(int64_t begin, int64_t end, int thread, void *payload) {
     const parallel_job *job = payload;
-    job->fn(begin, end, (int32_t)thread, job->payload);
+    psc_turn_part(job->context, begin, end, (int32_t)thread, job->fn, job->payload);
 }
 
 void psc_host_parallel_for(psc_context *context, int64_t n, psc_range_fn fn, void *payload) {
-    if (n <= 0) return;
-    if (context->in_parallel) {
+    if (!psc_host_may(&context, "parallel_for", PSC_IN_ANY | PSC_IN_PART)) return;
+    if (!psc_host_list(context, "parallel_for", "the range", n, 1, context)) return;
+    if (!psc_host_given(context, "parallel_for", "a function", (const void *)(uintptr_t)fn)) return;
+    if (n == 0) return;
+    if (psc_turn_in_part(context)) {
         fn(0, n, 0, payload);
         return;
     }
-    parallel_job job = {fn, payload};
+    parallel_job job = {context, fn, payload};
     psc_session_stopped(context->session); /* the next call that can fail ends the plugin's work */
-    context->in_parallel = true;
-    psc_team_for(context->session->team, n, run_part, &job);
-    context->in_parallel = false;
+    context->turn.inside++;
+    if (context->session->broken)
+        run_part(0, n, 0, &job);
+    else
+        psc_team_for(context->session->team, n, run_part, &job);
+    context->turn.inside--;
+    psc_turn_take_said(context);
 }
 
 /* --- parameters ------------------------------------------------------------------------------ */
 
-const psc_packed *psc_host_matrix(psc_context *context, psc_matrix matrix, int32_t layer) {
+const psc_packed *psc_host_matrix(
+    psc_context *context, const char *call, psc_matrix matrix, int32_t layer) {
     const psc_packed *packed = psc_model_packed(context->session->model, matrix, layer);
     if (!packed)
-        psc_host_fail(context, PSC_ERROR_INPUT, "matrix %d of layer %d does not exist", (int)matrix,
-            (int)layer);
+        psc_host_fail(context, PSC_ERROR_INPUT, "%s: matrix %d of layer %d does not exist", call,
+            (int)matrix, (int)layer);
     return packed;
 }
 
 int psc_host_ln_parameters(
     psc_context *context, psc_ln which, int32_t layer, const float **gamma, const float **beta) {
+    if (!psc_host_may(&context, "ln_parameters", PSC_IN_ANY | PSC_IN_PART)) return PSC_ERROR_STATE;
+    if (!psc_host_given(context, "ln_parameters", "gamma", gamma) ||
+        !psc_host_given(context, "ln_parameters", "beta", beta))
+        return PSC_ERROR_PLUGIN;
     const psc_model *model = context->session->model;
     const psc_layer_norm *ln = NULL;
     if (which == PSC_LN_FINAL)
@@ -64,49 +77,55 @@ int psc_host_ln_parameters(
              : which == PSC_LN2 ? &model->layers[layer].ln2
                                 : NULL;
     if (!ln)
-        return psc_host_fail(context, PSC_ERROR_INPUT, "LayerNorm %d of layer %d does not exist",
-            (int)which, (int)layer);
+        return psc_host_fail(context, PSC_ERROR_INPUT,
+            "ln_parameters: LayerNorm %d of layer %d does not exist", (int)which, (int)layer);
     *gamma = ln->gamma;
     *beta = ln->beta;
     return 0;
 }
 
 const float *psc_host_bias(psc_context *context, psc_matrix matrix, int32_t layer) {
-    const psc_packed *packed = psc_host_matrix(context, matrix, layer);
+    if (!psc_host_may(&context, "bias", PSC_IN_ANY)) return NULL;
+    const psc_packed *packed = psc_host_matrix(context, "bias", matrix, layer);
     if (!packed || matrix == PSC_W_U || packed->bias) return packed ? packed->bias : NULL;
     /* Zeros for a model without attention biases, so that plugins need no second formula. */
     const psc_model_info *info = &context->session->model->info;
     size_t longest = (size_t)(info->d_mlp > info->d_model ? info->d_mlp : info->d_model);
-    if (context->zero_bias || !psc_host_on_its_thread(context, "bias")) return context->zero_bias;
+    if (context->zero_bias) return context->zero_bias;
     context->zero_bias = psc_arena_alloc(&context->life_arena, longest * sizeof(float));
     if (!context->zero_bias)
         psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for a bias");
     return context->zero_bias;
 }
 
-static bool token_is_good(psc_context *context, int32_t token) {
-    int32_t n = context->session->model->info.d_vocab;
+/* Whether a token's row can be written to `row`; *context may be null, as the plugin gave it. */
+static bool row_allowed(psc_context **given, const char *call, int32_t token, const float *row) {
+    if (!psc_host_may(given, call, PSC_IN_ANY | PSC_IN_PART)) return false;
+    psc_context *context = *given;
+    const int32_t n = context->session->model->info.d_vocab;
+    if (!psc_host_given(context, call, "row", row)) return false;
     if (token >= 0 && token < n) return true;
-    psc_host_fail(context, PSC_ERROR_INPUT, "token id %d is out of range; ids are 0 to %d",
-        (int)token, (int)n - 1);
+    psc_host_fail(context, PSC_ERROR_INPUT, "%s: token id %d is out of range; ids are 0 to %d",
+        call, (int)token, (int)n - 1);
     return false;
 }
 
 int psc_host_embedding(psc_context *context, int32_t token, float *row) {
+    if (!row_allowed(&context, "embedding", token, row)) return PSC_ERROR_INPUT;
     const psc_session *session = context->session;
-    if (!token_is_good(context, token)) return PSC_ERROR_INPUT;
     psc_model_embed_row(session->model, session->kernels, token, row);
     return 0;
 }
 
 int psc_host_unembedding(psc_context *context, int32_t token, float *row) {
+    if (!row_allowed(&context, "unembedding", token, row)) return PSC_ERROR_INPUT;
     const psc_packed *w = &context->session->model->unembed;
-    if (!token_is_good(context, token)) return PSC_ERROR_INPUT;
     psc_unpack_row(row, w->panels, w->dtype, w->k, (size_t)token);
     return 0;
 }
 
 const float *psc_host_unembedding_mean(psc_context *context) {
+    if (!psc_host_may(&context, "unembedding_mean", PSC_IN_ANY | PSC_IN_PART)) return NULL;
     return context->session->model->unembed_mean;
 }
 
@@ -126,12 +145,24 @@ static void multiply_panels(int64_t begin, int64_t end, int thread, void *payloa
     job->kernel(&m);
 }
 
+/* The matrix, if a call with these rows is allowed; null after setting the error. */
+static const psc_packed *matrix_of_rows(psc_context **given, const char *call, psc_matrix matrix,
+    int32_t layer, int64_t n_rows, const float *y, const float *x) {
+    if (!psc_host_may(given, call, PSC_IN_ANY | PSC_IN_PART)) return NULL;
+    const psc_packed *w = psc_host_matrix(*given, call, matrix, layer);
+    if (!w) return NULL;
+    const uint64_t longest = (w->out > w->k ? w->out : w->k) * sizeof(float);
+    const bool good = psc_host_list(*given, call, "the rows of y", n_rows, longest, y) &&
+                      psc_host_list(*given, call, "the rows of x", n_rows, longest, x);
+    return good ? w : NULL;
+}
+
 int psc_host_apply(psc_context *context, psc_matrix matrix, int32_t layer, float *y, const float *x,
     int64_t n_rows) {
-    const psc_packed *w = psc_host_matrix(context, matrix, layer);
+    const psc_packed *w = matrix_of_rows(&context, "apply", matrix, layer, n_rows, y, x);
     if (!w) return PSC_ERROR_INPUT;
     if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
-    if (n_rows <= 0) return 0;
+    if (n_rows == 0) return 0;
     matmul_job job = {context->session->kernels->matmul[w->dtype], {.y = y,
                                                                        .ldy = w->out,
                                                                        .x = x,
@@ -164,10 +195,10 @@ static void pull_range(int64_t begin, int64_t end, int thread, void *payload) {
 
 int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
     const float *u, int64_t n_rows) {
-    const psc_packed *w = psc_host_matrix(context, matrix, layer);
+    const psc_packed *w = matrix_of_rows(&context, "pullback", matrix, layer, n_rows, y, u);
     if (!w) return PSC_ERROR_INPUT;
     if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
-    if (n_rows <= 0) return 0;
+    if (n_rows == 0) return 0;
     pullback_job job = {context->session->kernels->pullback[w->dtype],
         {.y = y,
             .ldy = w->k,
@@ -184,36 +215,52 @@ int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, fl
 
 /* --- functions ------------------------------------------------------------------------------- */
 
+/* Whether a function of n elements may be called; *given may be null, as the plugin gave it. */
+static bool may_compute(psc_context **given, const char *call, int64_t n, uint64_t bytes,
+    const void *y, const void *x) {
+    return psc_host_may(given, call, PSC_IN_ANY | PSC_IN_PART) &&
+           psc_host_list(*given, call, "y", n, bytes, y) &&
+           psc_host_list(*given, call, "x", n, bytes, x);
+}
+
 float psc_host_dot(psc_context *context, int64_t n, const float *a, const float *b) {
     float result = 0;
+    if (!may_compute(&context, "dot", n, sizeof *a, a, b)) return NAN;
     if (n > 0) context->session->kernels->dot(&result, a, b, (size_t)n);
     return result;
 }
 
 void psc_host_exp(psc_context *context, int64_t n, float *y, const float *x) {
+    if (!may_compute(&context, "exp", n, sizeof *x, y, x)) return;
     if (n > 0) context->session->kernels->exp_f32(y, x, (size_t)n);
 }
 
 void psc_host_erf(psc_context *context, int64_t n, float *y, const float *x) {
+    if (!may_compute(&context, "erf", n, sizeof *x, y, x)) return;
     if (n > 0) context->session->kernels->erf_f32(y, x, (size_t)n);
 }
 
 void psc_host_tanh(psc_context *context, int64_t n, float *y, const float *x) {
+    if (!may_compute(&context, "tanh", n, sizeof *x, y, x)) return;
     if (n > 0) context->session->kernels->tanh_f32(y, x, (size_t)n);
 }
 
 void psc_host_log(psc_context *context, int64_t n, double *y, const double *x) {
+    if (!may_compute(&context, "log", n, sizeof *x, y, x)) return;
     if (n > 0) context->session->kernels->log_f64(y, x, (size_t)n);
 }
 
 double psc_host_log_sum_exp(psc_context *context, int64_t n, const float *x) {
     double result = -INFINITY;
+    if (!may_compute(&context, "log_sum_exp", n, sizeof *x, x, x)) return NAN;
     if (n > 0) context->session->kernels->log_sum_exp(&result, x, (size_t)n);
     return result;
 }
 
 /* The rotary kernel's own operations, on one head. */
 int psc_host_rotate(psc_context *context, int32_t position, int inverse, float *x) {
+    if (!psc_host_may(&context, "rotate", PSC_IN_ANY | PSC_IN_PART)) return PSC_ERROR_STATE;
+    if (!psc_host_given(context, "rotate", "x", x)) return PSC_ERROR_PLUGIN;
     const psc_model *model = context->session->model;
     const size_t half = (size_t)model->config.rotary_dims / 2;
     if (position < 0 || position >= model->info.n_ctx)
@@ -232,5 +279,9 @@ int psc_host_rotate(psc_context *context, int32_t position, int inverse, float *
 
 void psc_host_shares(psc_context *context, double sums[32], float *y, const float *x,
     const float *w, int64_t n, int64_t first, float divisor) {
+    if (!may_compute(&context, "shares", n, sizeof *x, y, x) ||
+        !psc_host_given(context, "shares", "sums", sums) ||
+        !psc_host_list(context, "shares", "first", first, 1, sums))
+        return;
     if (n > 0) context->session->kernels->shares(sums, y, x, w, (size_t)n, (size_t)first, divisor);
 }

@@ -88,9 +88,17 @@ static void column_norms_part(int64_t begin, int64_t end, int thread, void *payl
     }
 }
 
+/* The matrix, if a call that writes to out is allowed; null after setting the error. */
+static const psc_packed *matrix_to(
+    psc_context **given, const char *call, psc_matrix matrix, int32_t layer, const double *out) {
+    if (!psc_host_may(given, call, PSC_IN_ANY | PSC_IN_PART)) return NULL;
+    const psc_packed *w = psc_host_matrix(*given, call, matrix, layer);
+    return w && psc_host_given(*given, call, "out", out) ? w : NULL;
+}
+
 int psc_host_row_norms(
     psc_context *context, psc_matrix matrix, int32_t layer, int centered, double *out) {
-    const psc_packed *w = psc_host_matrix(context, matrix, layer);
+    const psc_packed *w = matrix_to(&context, "row_norms", matrix, layer, out);
     if (!w) return PSC_ERROR_INPUT;
     if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
     norm_job job = {context->session->kernels, w, centered, out};
@@ -100,7 +108,7 @@ int psc_host_row_norms(
 
 int psc_host_column_norms(
     psc_context *context, psc_matrix matrix, int32_t layer, int centered, double *out) {
-    const psc_packed *w = psc_host_matrix(context, matrix, layer);
+    const psc_packed *w = matrix_to(&context, "column_norms", matrix, layer, out);
     if (!w) return PSC_ERROR_INPUT;
     if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
     norm_job job = {context->session->kernels, w, centered, out};

@@ -24,18 +24,20 @@ static bool is_good_name(const char *name) {
 }
 
 /* Whether the context has a section to write to. */
-static bool in_place(psc_context *context, const char *call) {
-    if (!psc_host_on_its_thread(context, call) || !psc_host_in_run(context, call)) return false;
+static bool in_place(psc_context **given, const char *call) {
+    if (!psc_host_may(given, call, PSC_IN_RUN)) return false;
+    psc_context *context = *given;
     if (context->section >= 0) return true;
     psc_host_fail(context, PSC_ERROR_STATE,
-        "it does not work over a corpus: it creates results in each run, not once in report");
+        "it does not work over a corpus: it creates results in each run, not once in report (%s)",
+        call);
     return false;
 }
 
-static bool allowed(psc_context *context, const char *call, const char *name) {
-    if (!in_place(context, call)) return false;
+static bool allowed(psc_context **given, const char *call, const char *name) {
+    if (!in_place(given, call)) return false;
     if (is_good_name(name)) return true;
-    psc_host_fail(context, PSC_ERROR_PLUGIN,
+    psc_host_fail(*given, PSC_ERROR_PLUGIN,
         "%s: name '%.80s' must have 1 to %d letters, digits or _ . - /", call, name ? name : "",
         NAME_BYTES);
     return false;
@@ -64,16 +66,30 @@ psc_status psc_host_begin_results(psc_context *context, psc_error *error) {
 /* --- axes and arrays ------------------------------------------------------------------------- */
 
 static bool axis_allowed(
-    psc_context *context, const char *call, const char *name, int64_t n, const void *entries) {
-    if (!allowed(context, call, name)) return false;
-    if (n >= 0 && (n == 0 || entries)) return true;
-    psc_host_fail(context, PSC_ERROR_PLUGIN, "%s: axis '%s' has no entries", call, name);
-    return false;
+    psc_context **given, const char *call, const char *name, int64_t n, const void *entries) {
+    char what[NAME_BYTES + 32];
+    if (!allowed(given, call, name)) return false;
+    snprintf(what, sizeof what, "the entries of axis '%s'", name);
+    return psc_host_list(*given, call, what, n, sizeof(void *), entries);
+}
+
+/* Whether none of n texts is null. */
+static bool texts_given(
+    psc_context *context, const char *call, int64_t n, const char *const *texts) {
+    for (int64_t i = 0; i < n; i++) {
+        if (texts[i]) continue;
+        psc_host_fail(
+            context, PSC_ERROR_PLUGIN, "%s: label %lld of the list is null", call, (long long)i);
+        return false;
+    }
+    return true;
 }
 
 int psc_host_axis_labels(
     psc_context *context, const char *name, int64_t n, const char *const *labels) {
-    if (!axis_allowed(context, "axis_labels", name, n, labels)) return PSC_ERROR_PLUGIN;
+    if (!axis_allowed(&context, "axis_labels", name, n, labels) ||
+        !texts_given(context, "axis_labels", n, labels))
+        return PSC_ERROR_PLUGIN;
     psc_results *results = context->session->results;
     return put(
         context, name, psc_section_add_labels(results, section_of(context), name, n, labels));
@@ -81,7 +97,7 @@ int psc_host_axis_labels(
 
 int psc_host_axis_numbers(
     psc_context *context, const char *name, int64_t n, const int32_t *numbers) {
-    if (!axis_allowed(context, "axis_numbers", name, n, numbers)) return PSC_ERROR_PLUGIN;
+    if (!axis_allowed(&context, "axis_numbers", name, n, numbers)) return PSC_ERROR_PLUGIN;
     return put(context, name, psc_section_add_numbers(section_of(context), name, n, numbers));
 }
 
@@ -93,6 +109,8 @@ static bool find_axes(psc_context *context, const char *name, int32_t n_axes,
             name, (int)n_axes);
         return false;
     }
+    if (!psc_host_list(context, "array", "the list of axes", n_axes, sizeof *axes, axes))
+        return false;
     for (int32_t i = 0; i < n_axes; i++) {
         const psc_result_axis *axis =
             axes[i] ? psc_section_axis_named(section_of(context), axes[i]) : NULL;
@@ -110,7 +128,7 @@ static bool find_axes(psc_context *context, const char *name, int32_t n_axes,
 
 void *psc_host_array(psc_context *context, const char *name, psc_element element, int32_t n_axes,
     const char *const *axes) {
-    if (!allowed(context, "array", name)) return NULL;
+    if (!allowed(&context, "array", name)) return NULL;
     int64_t shape[PSC_MOST_AXES];
     const char *names[PSC_MOST_AXES];
     const bool filled = ((int)element & PSC_UNFILLED) == 0;
@@ -130,7 +148,7 @@ void *psc_host_array(psc_context *context, const char *name, psc_element element
 }
 
 int psc_host_token_ids(psc_context *context, const char *array) {
-    if (!allowed(context, "token_ids", array)) return PSC_ERROR_PLUGIN;
+    if (!allowed(&context, "token_ids", array)) return PSC_ERROR_PLUGIN;
     psc_results *results = context->session->results;
     for (int i = 0; i < results->n_arrays; i++) {
         psc_stored_array *stored = &results->arrays[i];
@@ -175,8 +193,10 @@ static bool document_name(char *out, size_t size, const char *plugin, const char
 
 int psc_host_document(psc_context *context, const char *kind, const char *bytes, uint64_t n) {
     char name[PATH_BYTES + 2 * NAME_BYTES];
-    if (!in_place(context, "document")) return PSC_ERROR_PLUGIN;
-    if (!document_name(name, sizeof name, context->name, kind) || (n > 0 && !bytes))
+    if (!in_place(&context, "document")) return PSC_ERROR_PLUGIN;
+    const int64_t length = n <= INT64_MAX ? (int64_t)n : -1;
+    if (!psc_host_list(context, "document", "bytes", length, 1, bytes)) return PSC_ERROR_PLUGIN;
+    if (!document_name(name, sizeof name, context->name, kind))
         return psc_host_fail(context, PSC_ERROR_PLUGIN,
             "document: '%.60s' is not a file type or a path; use letters, digits and dots, in a path "
             "also _ and -",
@@ -190,12 +210,14 @@ int psc_host_document(psc_context *context, const char *kind, const char *bytes,
 /* --- values ---------------------------------------------------------------------------------- */
 
 int psc_host_value_number(psc_context *context, const char *name, double value) {
-    if (!allowed(context, "value_number", name)) return PSC_ERROR_PLUGIN;
+    if (!allowed(&context, "value_number", name)) return PSC_ERROR_PLUGIN;
     return put(context, name, psc_section_add_number(section_of(context), name, value));
 }
 
 int psc_host_value_text(psc_context *context, const char *name, const char *value) {
-    if (!allowed(context, "value_text", name)) return PSC_ERROR_PLUGIN;
+    if (!allowed(&context, "value_text", name) ||
+        !psc_host_given(context, "value_text", "a text", value))
+        return PSC_ERROR_PLUGIN;
     return put(context, name, psc_section_add_text(section_of(context), name, value));
 }
 
@@ -210,29 +232,36 @@ static int appended(psc_context *context, const char *name, psc_status status) {
 }
 
 int psc_host_append_number(psc_context *context, const char *name, double value) {
-    if (!allowed(context, "append_number", name)) return PSC_ERROR_PLUGIN;
+    if (!allowed(&context, "append_number", name)) return PSC_ERROR_PLUGIN;
     return appended(context, name, psc_section_append_number(section_of(context), name, value));
 }
 
 int psc_host_append_text(psc_context *context, const char *name, const char *value) {
-    if (!allowed(context, "append_text", name)) return PSC_ERROR_PLUGIN;
+    if (!allowed(&context, "append_text", name) ||
+        !psc_host_given(context, "append_text", "a text", value))
+        return PSC_ERROR_PLUGIN;
     return appended(context, name, psc_section_append_text(section_of(context), name, value));
 }
 
 /* --- summary --------------------------------------------------------------------------------- */
 
 int psc_host_summary_text(psc_context *context, const char *sentence) {
-    if (!in_place(context, "summary_text")) return PSC_ERROR_STATE;
-    psc_status status = psc_section_add_sentence(section_of(context), sentence ? sentence : "");
+    if (!in_place(&context, "summary_text")) return PSC_ERROR_STATE;
+    if (!psc_host_given(context, "summary_text", "a sentence", sentence)) return PSC_ERROR_PLUGIN;
+    psc_status status = psc_section_add_sentence(section_of(context), sentence);
     return status == PSC_OK ? 0 : no_memory(context);
 }
 
 int psc_host_summary_bars(psc_context *context, const char *title, const char *unit, int32_t n,
     const char *const *labels, const double *values) {
-    if (!in_place(context, "summary_bars")) return PSC_ERROR_STATE;
-    if (n < 0 || (n > 0 && (!labels || !values)))
-        return psc_host_fail(context, PSC_ERROR_PLUGIN, "summary_bars needs labels and values");
-    psc_status status = psc_section_add_bars(
-        section_of(context), title ? title : "", unit ? unit : "", n, labels, values);
+    static const char call[] = "summary_bars";
+    if (!in_place(&context, call)) return PSC_ERROR_STATE;
+    if (!psc_host_given(context, call, "a title", title) ||
+        !psc_host_given(context, call, "a unit", unit) ||
+        !psc_host_list(context, call, "labels", n, sizeof *labels, labels) ||
+        !psc_host_list(context, call, "values", n, sizeof *values, values) ||
+        !texts_given(context, call, n, labels))
+        return PSC_ERROR_PLUGIN;
+    psc_status status = psc_section_add_bars(section_of(context), title, unit, n, labels, values);
     return status == PSC_OK ? 0 : no_memory(context);
 }

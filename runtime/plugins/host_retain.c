@@ -171,13 +171,15 @@ static psc_filter whole_filter(const psc_filter *filter) {
     return out;
 }
 
+bool psc_host_filter(psc_context *context, const char *call, const psc_filter *filter) {
+    return !filter ||
+           psc_host_size(context, call, "the filter", filter->struct_size, PSC_FILTER_BYTES);
+}
+
 int psc_host_retain(psc_context *context, psc_point point, const psc_filter *filter) {
+    if (!psc_host_may(&context, "retain", PSC_IN_RUN_BEGIN)) return -1;
+    if (!psc_host_filter(context, "retain", filter)) return -1;
     psc_session *session = context->session;
-    if (!psc_host_on_its_thread(context, "retain")) return -1;
-    if (!context->in_run_begin) {
-        psc_host_fail(context, PSC_ERROR_STATE, "retain is allowed in run_begin only");
-        return -1;
-    }
     if ((int)point < 0 || point >= PSC_POINT_COUNT) {
         psc_host_fail(context, PSC_ERROR_INPUT, "retain: hook point %d does not exist", (int)point);
         return -1;
@@ -217,7 +219,8 @@ int psc_host_retain(psc_context *context, psc_point point, const psc_filter *fil
 }
 
 int psc_host_fetch(psc_context *context, int handle, int32_t layer, psc_event *out) {
-    if (!psc_host_in_run(context, "fetch")) return PSC_ERROR_STATE;
+    if (!psc_host_may(&context, "fetch", PSC_IN_RUN)) return PSC_ERROR_STATE;
+    if (!psc_host_given(context, "fetch", "out", out)) return PSC_ERROR_PLUGIN;
     if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
     if (handle < 0 || handle >= context->n_retained)
         return psc_host_fail(

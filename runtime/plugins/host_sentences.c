@@ -11,8 +11,9 @@ struct psc_label_file {
 };
 
 const psc_sentence *psc_host_sentences(psc_context *context, int32_t *n) {
+    if (!psc_host_may(&context, "sentences", PSC_IN_ANY)) return NULL;
+    if (!psc_host_given(context, "sentences", "n", n)) return NULL;
     *n = 0;
-    if (!psc_host_on_its_thread(context, "sentences")) return NULL;
     const psc_run_options *options = context->in_run ? context->session->run_options : NULL;
     if (!options || options->n_sentences == 0) return NULL;
     *n = options->n_sentences;
@@ -42,14 +43,19 @@ static const psc_label_file *find_file(psc_context *context, const char *path) {
 }
 
 const psc_sentence *psc_host_read_sentences(psc_context *context, const char *path, int32_t *n) {
+    if (!psc_host_may(&context, "read_sentences", PSC_IN_ANY)) return NULL;
+    if (!psc_host_given(context, "read_sentences", "a path", path) ||
+        !psc_host_given(context, "read_sentences", "n", n))
+        return NULL;
     *n = 0;
-    if (!psc_host_on_its_thread(context, "read_sentences")) return NULL;
     const psc_label_file *file = find_file(context, path);
     return file ? psc_treebank_sentences(file->treebank, n) : NULL;
 }
 
 const char *psc_host_token_bytes(psc_context *context, int32_t token, uint64_t *bytes) {
     size_t size = 0;
+    if (!psc_host_may(&context, "token_bytes", PSC_IN_ANY | PSC_IN_PART)) return NULL;
+    if (!psc_host_given(context, "token_bytes", "bytes", bytes)) return NULL;
     const psc_model *model = context->session->model;
     const char *text = token < 0 ? NULL : psc_model_token_bytes(model, token, &size);
     *bytes = text ? size : 0;

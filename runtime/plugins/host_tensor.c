@@ -104,13 +104,21 @@ static psc_status copy_tensor(const float **out, psc_context *context, const psc
         path, tensor->name, tensor->dtype);
 }
 
+/* Whether a call that reads a file may write what it finds. */
+static bool may_read(psc_context **given, const char *call, const char *path, const int32_t *n_axes,
+    const int64_t *shape) {
+    return psc_host_may(given, call, PSC_IN_ANY) && psc_host_given(*given, call, "a path", path) &&
+           psc_host_given(*given, call, "n_axes", n_axes) &&
+           psc_host_given(*given, call, "shape", shape);
+}
+
 const float *psc_host_read_tensor(
     psc_context *context, const char *path, const char *name, int32_t *n_axes, int64_t shape[8]) {
     psc_error error = {PSC_OK, ""};
     psc_tensors *set = NULL;
     const psc_tensor *tensor = NULL;
     const float *out = NULL;
-    if (!psc_host_on_its_thread(context, "read_tensor")) return NULL;
+    if (!may_read(&context, "read_tensor", path, n_axes, shape)) return NULL;
     psc_status status = psc_tensors_open_file(&set, path, &error);
     if (!status) status = find_tensor(&tensor, set, path, name, false, &error);
     if (!status) status = copy_tensor(&out, context, tensor, path, n_axes, shape, &error);
@@ -125,7 +133,7 @@ const float *psc_host_read_entry(psc_context *context, const char *path, const c
     psc_tensors *set = NULL;
     const psc_tensor *tensor = NULL;
     const float *out = NULL;
-    if (!psc_host_on_its_thread(context, "read_entry")) return NULL;
+    if (!may_read(&context, "read_entry", path, n_axes, shape)) return NULL;
     psc_status status = psc_tensors_open_file(&set, path, &error);
     if (!status) status = find_tensor(&tensor, set, path, name, or_only, &error);
     if (!status) {

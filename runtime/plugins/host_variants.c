@@ -61,10 +61,7 @@ void psc_host_drop_variants(psc_context *context) {
 }
 
 int psc_host_prepare_variants(psc_context *context) {
-    if (!psc_host_on_its_thread(context, "prepare_variants")) return PSC_ERROR_STATE;
-    if (!context->in_run_begin)
-        return psc_host_fail(
-            context, PSC_ERROR_STATE, "prepare_variants is allowed in run_begin only");
+    if (!psc_host_may(&context, "prepare_variants", PSC_IN_RUN_BEGIN)) return PSC_ERROR_STATE;
     if (context->variants) return 0;
     psc_variants *v = calloc(1, sizeof *v);
     if (!v) return psc_host_fail(context, PSC_ERROR_MEMORY, "not enough memory for variants");
@@ -238,9 +235,12 @@ static psc_status run_batch(
 
 /* --- all of them ----------------------------------------------------------------------------- */
 
-static int refuse_early(psc_context *context) {
-    if (!psc_host_on_its_thread(context, "variants") || !psc_host_in_run(context, "variants"))
-        return PSC_ERROR_STATE;
+static int refuse_early(psc_context **given) {
+    if (!psc_host_may(given, "variants", PSC_IN_RUN_END | PSC_IN_REPORT)) return PSC_ERROR_STATE;
+    psc_context *context = *given;
+    if (context->turn.in_variants)
+        return psc_host_fail(
+            context, PSC_ERROR_STATE, "variants was called inside a callback of variants");
     if (!context->variants)
         return psc_host_fail(
             context, PSC_ERROR_STATE, "variants needs a call of prepare_variants in run_begin");
@@ -295,8 +295,12 @@ int psc_variants_range(psc_context *context, int32_t begin, int32_t end,
 
 int psc_host_variants(psc_context *context, int32_t n, const psc_variant *variants,
     int32_t logit_rows, psc_variant_fn fn, void *payload) {
-    int refused = refuse_early(context);
-    if (refused || n < 1) return refused;
+    int refused = refuse_early(&context);
+    if (refused) return refused;
+    if (!psc_host_list(context, "variants", "the list", n, sizeof *variants, variants) ||
+        !psc_host_given(context, "variants", "a function", (const void *)(uintptr_t)fn))
+        return PSC_ERROR_PLUGIN;
+    if (n == 0) return 0;
     if (logit_rows != PSC_ROWS_ALL && logit_rows != PSC_ROWS_LAST)
         return psc_host_fail(
             context, PSC_ERROR_INPUT, "variants: logit_rows must be PSC_ROWS_ALL or PSC_ROWS_LAST");
@@ -306,6 +310,11 @@ int psc_host_variants(psc_context *context, int32_t n, const psc_variant *varian
     if (status == PSC_OK) status = open_logits(context, all, &error);
     if (status != PSC_OK) return psc_host_pass(context, &error);
     const bool shared = context->session->share.n_parts > 1;
-    return shared ? psc_variants_shared(context, n, variants, all, fn, payload)
-                  : psc_variants_range(context, 0, n, variants, all, fn, payload);
+    context->turn.inside++; /* fn may leave by a jump */
+    context->turn.in_variants = true;
+    const int returned = shared ? psc_variants_shared(context, n, variants, all, fn, payload)
+                                : psc_variants_range(context, 0, n, variants, all, fn, payload);
+    context->turn.in_variants = false;
+    context->turn.inside--;
+    return returned;
 }

@@ -14,6 +14,7 @@
 #include "registry.h"
 #include "results.h"
 #include "team.h"
+#include "turns.h"
 
 typedef struct psc_label_cache psc_label_cache; /* host.c */
 
@@ -44,9 +45,9 @@ struct psc_context {
     float *zero_bias;            /* for matrices without a bias; null until requested */
     int section;                 /* index into results->sections; -1 outside a run */
     psc_accumulators accumulators;
-    bool in_open, in_run_begin, in_run, in_run_end; /* decide which host calls are allowed */
-    bool muted;       /* the run's phase excludes it: its subscriptions get no events */
-    bool in_parallel; /* inside parallel_for: mathematics stays on the calling thread */
+    psc_turn turn; /* decides which host calls are allowed */
+    bool in_run;   /* from run_begin to report */
+    bool muted;    /* the run's phase excludes it: its subscriptions get no events */
 };
 
 /* A target as given, parsed. */
@@ -97,6 +98,7 @@ struct psc_session {
     size_t text_bytes;
     psc_error *error; /* the run's error, which host calls set; null outside a call */
     bool cancelled;
+    bool broken; /* a callback left a call of the host by a jump: the team may still be at work */
     int (*report_stop)(void *payload); /* of the report in progress; nullable */
     void *report_payload;
     const char *(*document_name)(int64_t number, void *payload); /* of that report; nullable */
@@ -146,6 +148,9 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error);
 psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *error);
 /* Accumulating sessions: calls report of all plugins, without a run. */
 psc_status psc_contexts_report(psc_session *session, psc_error *error);
+
+/* PSC_ERROR_STATE, for a call into a broken session. */
+psc_status psc_session_refuse_broken(psc_error *error);
 
 /* Asks the caller's `stop`; true once the run is cancelled. On the caller's thread only. */
 bool psc_session_stopped(psc_session *session);

@@ -158,7 +158,15 @@ int32_t psc_strategy_keep(const psc_kernels *kernels, const psc_strategy *s, con
 
 int32_t psc_host_keep(psc_context *context, const psc_strategy *strategy, const float *logits,
     int32_t *ids, double *weights) {
+    static const char call[] = "keep";
+    if (!psc_host_may(&context, call, PSC_IN_ANY | PSC_IN_PART)) return -1;
     const psc_session *session = context->session;
+    if (!psc_host_given(context, call, "a strategy", strategy) ||
+        !psc_host_size(context, call, "the strategy", strategy->struct_size, sizeof *strategy) ||
+        !psc_host_given(context, call, "logits", logits) ||
+        !psc_host_given(context, call, "ids", ids) ||
+        !psc_host_given(context, call, "weights", weights))
+        return -1;
     if (psc_strategy_check(strategy, NULL) != PSC_OK) return -1;
     return psc_strategy_keep(
         session->kernels, strategy, logits, session->model->info.d_vocab, ids, weights);

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* The bytes of a psc_variant that every host of this ABI reads. */
-#define VARIANT_BYTES (offsetof(psc_variant, changes) + sizeof(((psc_variant *)0)->changes))
+/* More than a process can address. */
+#define MOST_FLOATS (INT64_C(1) << 45)
 
 /* --- checking -------------------------------------------------------------------------------- */
 
@@ -75,6 +75,8 @@ static place place_of(const psc_change *c, int32_t n_layers) {
 /* What is wrong with one change of a variant of the sequence whose rows have these positions. */
 static const char *fault_of_change(const psc_change *c, const psc_model_info *info,
     int32_t sequence, int32_t position, int32_t end, int32_t row_end) {
+    if (c->struct_size != sizeof *c) /* they are an array, so the host must know their size */
+        return "its struct_size is not that of psc_change";
     const char *fault = fault_of_point(c, info);
     if (!fault) fault = fault_of_value(c);
     if (fault) return fault;
@@ -82,6 +84,8 @@ static const char *fault_of_change(const psc_change *c, const psc_model_info *in
     if (c->row_begin < position || c->row_begin >= c->row_end || c->row_end > end)
         return "its rows are not in the run";
     if (c->row_end > row_end) return "its rows are not before the variant's row_end";
+    if (c->stride < 0 || c->stride > MOST_FLOATS / (c->row_end - c->row_begin))
+        return "its stride is not possible";
     return NULL;
 }
 
@@ -89,12 +93,13 @@ psc_status psc_variant_check(
     psc_context *context, int32_t number, const psc_variant *variant, psc_variant_span *out) {
     const psc_session *s = context->session;
     const psc_model_info *info = &s->model->info;
-    if (variant->struct_size < VARIANT_BYTES)
+    if (variant->struct_size < PSC_VARIANT_BYTES || variant->struct_size > PSC_MOST_STRUCTURE)
         return psc_host_fail(context, PSC_ERROR_INPUT,
-            "variant %d: its struct_size is %u; at least %u are required", (int)number,
-            (unsigned)variant->struct_size, (unsigned)VARIANT_BYTES);
+            "variants: variant %d: its struct_size is %u; at least %u are required", (int)number,
+            (unsigned)variant->struct_size, (unsigned)PSC_VARIANT_BYTES);
     if (variant->n_changes < 1 || !variant->changes)
-        return psc_host_fail(context, PSC_ERROR_INPUT, "variant %d has no changes", (int)number);
+        return psc_host_fail(
+            context, PSC_ERROR_INPUT, "variants: variant %d has no changes", (int)number);
     int32_t first = INT32_MAX, n;
     *out = (psc_variant_span){.sequence = variant->changes[0].sequence, .first_layer = INT32_MAX};
     const int32_t begin = rows_of(s, out->sequence, &n);
@@ -102,14 +107,14 @@ psc_status psc_variant_check(
     const int32_t row_end = variant->row_end ? variant->row_end : end;
     if (row_end < 0 || row_end > end)
         return psc_host_fail(context, PSC_ERROR_INPUT,
-            "variant %d: its row_end %d is beyond the run's rows of its sequence, which end at %d",
+            "variants: variant %d: its row_end %d is beyond the run's rows of its sequence, which end at %d",
             (int)number, (int)row_end, (int)end);
     for (int32_t i = 0; i < variant->n_changes; i++) {
         const psc_change *c = &variant->changes[i];
         const char *fault = fault_of_change(c, info, out->sequence, position, end, row_end);
         if (fault)
-            return psc_host_fail(
-                context, PSC_ERROR_INPUT, "variant %d, change %d: %s", (int)number, (int)i, fault);
+            return psc_host_fail(context, PSC_ERROR_INPUT, "variants: variant %d, change %d: %s",
+                (int)number, (int)i, fault);
         if (c->row_begin < first) first = c->row_begin;
         int32_t layer = place_of(c, info->n_layers).layer;
         if (layer < out->first_layer) out->first_layer = layer < 0 ? 0 : layer;

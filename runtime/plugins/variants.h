@@ -22,6 +22,9 @@ typedef struct psc_variant_span {
     int32_t sequence, row_begin, n_rows, first_layer;
 } psc_variant_span;
 
+/* The bytes of a psc_variant that every host of this ABI reads. */
+#define PSC_VARIANT_BYTES (offsetof(psc_variant, changes) + sizeof(const psc_change *))
+
 /* The caller's variant `index`: its structures may be shorter or longer than this host's. */
 psc_variant psc_variant_at(const psc_variant *variants, int32_t index);
 

@@ -186,6 +186,7 @@ static psc_status run_rows(psc_session *s, psc_error *error) {
 static psc_status check_options(
     const psc_session *s, const psc_run_options *options, psc_error *error) {
     const int32_t stop = options->stop_at_layer, n_layers = s->model->info.n_layers;
+    if (s->broken) return psc_session_refuse_broken(error);
     if (psc_session_busy(s))
         return psc_fail(error, PSC_ERROR_STATE, "psc_session_run cannot be called from a callback");
     if (options->phase < PSC_PHASE_ONLY || options->phase > PSC_PHASE_CHANGED ||

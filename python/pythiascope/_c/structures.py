@@ -2051,6 +2051,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ),
     ),
     "psc_plugin_unload": (None, (ctypes.POINTER(ctypes.c_void_p),)),
+    "psc_plugin_at_work": (ctypes.c_char_p, ()),
     "psc_plugin_needs_bos": (ctypes.c_bool, (ctypes.POINTER(psc_plugin),)),
     "psc_plugin_over_corpus": (ctypes.c_int, (ctypes.POINTER(psc_plugin),)),
     "psc_point_name": (None, (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int32)),
