@@ -12,13 +12,13 @@ enum { N_ENDING = sizeof ending / sizeof ending[0] };
 
 static pthread_t main_thread;
 static volatile sig_atomic_t *volatile caught; /* null: the first one ends the program */
-static volatile sig_atomic_t each_is_caught;
+static volatile sig_atomic_t catches_all;
 
 static void on_signal(int number) {
     const int reason = errno;
     if (!pthread_equal(pthread_self(), main_thread)) {
         pthread_kill(main_thread, number);
-    } else if (caught && (!*caught || each_is_caught)) {
+    } else if (caught && (!*caught || catches_all)) {
         *caught = 1;
     } else {
         signal(number, SIG_DFL);
@@ -40,10 +40,10 @@ void cli_signals_start(void) {
     install(SA_RESTART);
 }
 
-void cli_signals_catch(volatile sig_atomic_t *flag, cli_signals_kind kind) {
-    each_is_caught = kind == CLI_SIGNALS_EACH;
+void cli_signals_catch(volatile sig_atomic_t *flag, int how) {
     caught = flag;
-    install(kind == CLI_SIGNALS_INTERRUPT ? 0 : SA_RESTART);
+    catches_all = (how & CLI_SIGNALS_ALL) != 0;
+    install(how & CLI_SIGNALS_RESTART ? SA_RESTART : 0);
 }
 
 void cli_signals_block(sigset_t *before) {

@@ -11,13 +11,12 @@
  * program ends by it. So they wait while the main thread blocks them, as it does until a file or
  * folder is whole. Those that the program was started to ignore stay ignored: nohup. */
 void cli_signals_start(void);
-/* What a signal does from now on besides setting the flag. */
-typedef enum cli_signals_kind {
-    CLI_SIGNALS_FIRST,     /* the second one ends the program; system calls go on */
-    CLI_SIGNALS_INTERRUPT, /* the same, but a system call that waits ends with EINTR */
-    CLI_SIGNALS_EACH,      /* no signal ends the program; system calls go on */
-} cli_signals_kind;
-void cli_signals_catch(volatile sig_atomic_t *flag, cli_signals_kind kind);
+/* The first one sets the flag, the second one ends the program. how: of the list below, or 0. */
+enum {
+    CLI_SIGNALS_RESTART = 1, /* a system call that it interrupts goes on */
+    CLI_SIGNALS_ALL = 2      /* later ones only set the flag, too: launchers send several */
+};
+void cli_signals_catch(volatile sig_atomic_t *flag, int how);
 /* Blocks all signals in this thread, for the thread that it creates next; before: those blocked so
  * far. */
 void cli_signals_block(sigset_t *before);

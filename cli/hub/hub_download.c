@@ -55,7 +55,7 @@ static int64_t now_ms(void) {
 void hub_catch_signals(void) {
     struct sigaction action = {.sa_handler = SIG_IGN};
     sigemptyset(&action.sa_mask);
-    cli_signals_catch(&hub_interrupted, CLI_SIGNALS_INTERRUPT);
+    cli_signals_catch(&hub_interrupted, 0);
     sigaction(SIGPIPE, &action, NULL);
 }
 

@@ -81,7 +81,7 @@ static volatile sig_atomic_t interrupted;
 /* The first signal stops the run after the current batch, a second one at once. A launcher may send
  * the same signal twice, so several processes end at its SIGKILL instead. */
 static void catch_signals(void) {
-    cli_signals_catch(&interrupted, cluster_is_on() ? CLI_SIGNALS_EACH : CLI_SIGNALS_FIRST);
+    cli_signals_catch(&interrupted, CLI_SIGNALS_RESTART | (cluster_is_on() ? CLI_SIGNALS_ALL : 0));
 }
 
 static void on_note(const char *sentence, void *payload) {
