@@ -12,6 +12,7 @@
 #include "checkpoint_target.h"
 #include "cluster.h"
 #include "progress.h"
+#include "say.h"
 #include "setup.h"
 #include "spread.h"
 #include "spread_items.h"
@@ -369,7 +370,7 @@ int cli_run_checkpoints(const cli_arguments *arguments) {
     if (code && cli_is_stopped()) deliver_finished(&s);
     if (!code && !cluster_is_worker()) {
         code = deliver(&s, s.list.n, &error) ? cli_fail(&error) : CLI_OK;
-        if (!code) cli_checkpoint_store_remove(&s.store);
+        if (!code || cli_has_written()) cli_checkpoint_store_remove(&s.store);
     }
     for (int k = 0; s.results && k < s.list.n; k++) psc_results_close(&s.results[k]);
     free(s.results);

@@ -11,6 +11,7 @@
 #include "cluster.h"
 #include "progress.h"
 #include "report.h"
+#include "say.h"
 #include "timing.h"
 #include "typed.h"
 
@@ -204,6 +205,7 @@ static psc_status write_folder(const psc_results *results, const psc_format_opti
     cli_progress_start("writing");
     const psc_status status = psc_results_write_folder_with(results, options, folder, error);
     cli_progress_stop();
+    if (!status) cli_say_wrote(folder);
     return status;
 }
 
@@ -239,6 +241,7 @@ static psc_status write_page(const cli_delivery *how, const psc_results *results
     cli_progress_start("writing");
     status = psc_results_write_file(results, PSC_FORMAT_HTML, &options, path, error);
     cli_progress_stop();
+    if (!status) cli_say_wrote(path);
     return status;
 }
 
@@ -363,6 +366,7 @@ psc_status cli_deliver_as(const cli_delivery *how, const psc_results *results,
     if (!status) status = write_folder(results, &about.options, arguments, error);
     if (!status) status = write_page(how, results, arguments, error);
     if (!status) status = psc_results_write(results, format, &about.options, stdout, error);
+    if (status == PSC_ERROR_IO && ferror(stdout) && cli_reader_is_gone()) status = PSC_OK;
     if (!status) say_written(results, arguments);
     free(about.command);
     return status;

@@ -1,6 +1,7 @@
 /* The steps of generate: a line for the token, then the plugins' sections; or an object per line. */
 #include "steps.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,7 +167,8 @@ psc_status cli_steps_show(
     status = psc_results_write(
         results, steps->json ? PSC_FORMAT_JSON : PSC_FORMAT_TEXT, &options, stdout, error);
     if (fflush(stdout) != 0 && !status)
-        status = psc_fail(error, PSC_ERROR_IO, "cannot write to standard output");
+        status =
+            psc_fail(error, PSC_ERROR_IO, "cannot write to standard output: %s", strerror(errno));
     return status;
 }
 

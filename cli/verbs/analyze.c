@@ -346,7 +346,8 @@ static psc_status analyze_each(analysis *a, const cli_prompts *prompts, psc_erro
         if (i > 0) cli_time_start();
         status = with_prompt(a, prompts, i, NULL, NULL, error);
         if (fflush(stdout) != 0 && !status)
-            status = psc_fail(error, PSC_ERROR_IO, "cannot write to standard output");
+            status = psc_fail(
+                error, PSC_ERROR_IO, "cannot write to standard output: %s", strerror(errno));
     }
     return status;
 }

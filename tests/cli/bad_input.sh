@@ -341,14 +341,26 @@ mkdir "$work/empty"
 "$program" analyze --text a --out "$work/empty" >/dev/null 2>&1
 check 'an empty folder is accepted' test -s "$work/empty/results.json"
 
-if [ -w /dev/full ]; then
-    "$program" analyze --text a --json >/dev/full 2>"$work/stderr"
-    check 'a full standard output is an error' test $? -eq 1 -a -s "$work/stderr"
+if [ -w /dev/full ]; then # one sentence, which names what was written before
+    for arguments in 'analyze --json' 'analyze' 'generate --n 4' 'generate --n 2 --plugin ln --json' sweep; do
+        # shellcheck disable=SC2086 # a list of arguments
+        "$program" $arguments --text a >/dev/full 2>"$work/stderr"
+        check "a full standard output is an error for $arguments" test $? -eq 1 -a "$(wc -l <"$work/stderr")" -eq 1
+        check 'with its reason' grep -q 'cannot write .*: No space left' "$work/stderr"
+    done
     "$program" info >/dev/full 2>"$work/stderr"
-    check 'a full standard output is an error for info' test $? -eq 1 -a -s "$work/stderr"
-    "$program" generate --text a --n 4 >/dev/full 2>"$work/stderr"
-    check 'a full standard output is an error for generate' test $? -eq 1 -a -s "$work/stderr"
+    check 'a full standard output is an error for info' test $? -eq 1 -a "$(wc -l <"$work/stderr")" -eq 1
+    "$program" analyze --text a --out "$work/stays2" >/dev/full 2>"$work/stderr"
+    check 'the folder is named' grep -q "/stays2 is whole and stays$" "$work/stderr"
 fi
+# A reader that is gone is no failure, also where SIGPIPE is ignored: containers, services.
+(
+    trap '' PIPE
+    "$program" analyze --text a --json 2>"$work/stderr"
+    echo $? >"$work/code"
+) | true
+check 'without a reader: exit 0' test "$(cat "$work/code")" -eq 0
+check 'without a reader: silence' test ! -s "$work/stderr"
 "$program" generate --text a --n 100 2>"$work/stderr" | head -c 1 >/dev/null
 check 'a closed pipe is not an error' test ! -s "$work/stderr"
 
