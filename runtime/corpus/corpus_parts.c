@@ -8,12 +8,13 @@
  *   a compressed one       one unit; of more than B/4N bytes by document, as its lines have no offset
  *
  * The units go, the largest first, each to the part that has the fewest bytes so far: no part has more
- * than B/N and one unit. A unit counts 64 bytes more than it has, so that empty files are spread, too. */
+ * than B/N and one unit. A unit counts 64 bytes more than it has, so that empty files are spread, too.
+ * A compressed file counts three times, which is about what its text has. */
 #include "corpus.h"
 
 #include <stdlib.h>
 
-enum { RANGES = 16, PACKED = 4, UNIT_COST = 64 };
+enum { RANGES = 16, PACKED = 4, UNPACKED = 3, UNIT_COST = 64 };
 
 typedef struct unit {
     int64_t weight, index;
@@ -28,14 +29,20 @@ static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+static int64_t weight_of(const corpus_file *file) {
+    const bool packed = corpus_file_is_packed(file->path);
+    return packed && file->size < INT64_MAX / UNPACKED ? UNPACKED * file->size : file->size;
+}
+
 /* Sets the file's number of units and the bytes of each; 0: it is shared by all parts. */
 static void cut_file(corpus_file *file, int64_t total, int32_t n) {
     const int64_t share = larger(total / n, 1), grain = larger(share / RANGES, 1);
     const bool packed = corpus_file_is_packed(file->path);
+    const int64_t weight = weight_of(file);
     file->ranges = 1;
     file->range = file->size;
-    if (!file->jsonl && file->size > share) file->ranges = 0;
-    if (file->jsonl && packed && file->size > larger(share / PACKED, 1)) file->ranges = 0;
+    if (!file->jsonl && weight > share) file->ranges = 0;
+    if (file->jsonl && packed && weight > larger(share / PACKED, 1)) file->ranges = 0;
     if (!file->jsonl || packed || file->size <= grain) return;
     file->ranges = (file->size + grain - 1) / grain;
     file->range = (file->size + file->ranges - 1) / file->ranges;
@@ -70,17 +77,20 @@ static void list_units(unit *out, psc_corpus *c) {
         file->unit = n;
         for (int64_t r = 0; r < file->ranges; r++, n++) {
             const int64_t left = file->size - r * file->range;
-            out[n] = (unit){(left < file->range ? left : file->range) + UNIT_COST, n};
+            int64_t weight = left < file->range ? left : file->range;
+            if (file->ranges == 1) weight = weight_of(file);
+            out[n] = (unit){weight + UNIT_COST, n};
         }
     }
 }
 
 psc_status corpus_deal(psc_corpus *c, psc_error *error) {
     const int32_t n = c->n_shards;
-    int64_t n_units = 0;
+    int64_t n_units = 0, total = 0;
     if (!c->by_size || n == 0) return PSC_OK;
+    for (int64_t i = 0; i < c->n_files; i++) total += weight_of(&c->files[i]);
     for (int64_t i = 0; i < c->n_files; i++) {
-        cut_file(&c->files[i], c->bytes, n);
+        cut_file(&c->files[i], total, n);
         n_units += c->files[i].ranges;
     }
     unit *units = malloc((size_t)(n_units + 1) * sizeof *units);
