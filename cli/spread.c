@@ -28,10 +28,10 @@ void cli_spread_prepare(const cli_verb *verb) {
     if (cluster_is_built() && can_share(verb) && cluster_launched().rank > 0) cli_listen(keep);
 }
 
-/* `--shard auto` gives each process a part of its own. */
+/* `--shard auto` and `auto/N` give each process a part of its own. */
 static bool has_own_shard(const cli_arguments *arguments) {
     const char *shard = cli_value(arguments, "shard");
-    return shard && strcmp(shard, "auto") == 0;
+    return shard && (strcmp(shard, "auto") == 0 || strncmp(shard, "auto/", 5) == 0);
 }
 
 static bool is_shared(const cli_arguments *arguments) {
