@@ -17,7 +17,7 @@
 
 #define CHUNK ((size_t)4 << 20)
 
-static char name[256];
+static char name[512];
 static unsigned char *own, *changed;
 static size_t n_own;
 

@@ -7,7 +7,6 @@
  * An input that begins with "PSCSTATE" is a whole file, whose checksum is made right. A state that
  * is taken is reported and saved again. */
 #include "fuzz.h"
-#include "session.h"
 
 #include <jansson.h>
 #include <stdio.h>

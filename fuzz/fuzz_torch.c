@@ -3,7 +3,6 @@
  * sees it; any other is the file. */
 #include "fuzz.h"
 #include "torch_file.h"
-#include "zip_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -185,6 +185,7 @@ static double bytes_of(
 
 uint64_t psc_session_capture_bytes(const psc_session *session, int32_t n_rows, int32_t *n_tensors) {
     double total = 0;
+    if (n_rows < 0) n_rows = 0;
     for (int32_t i = 0; i < session->n_captures; i++) {
         const psc_capture *capture = &session->captures[i];
         int32_t n = capture->rows.list ? capture->rows.n : n_rows, *rows = NULL;
