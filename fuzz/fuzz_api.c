@@ -14,6 +14,7 @@ typedef struct world {
     psc_results *results;
     psc_corpus *corpus;
     int documents;
+    float memory[4096]; /* of copies, and of logits until the next run */
     psc_error error;
 } world;
 
@@ -84,9 +85,7 @@ static void run_session(world *w, psc_session *s) {
     psc_input inputs[3];
     psc_run_options o = PSC_RUN_OPTIONS_INIT;
     psc_copy copy = PSC_COPY_INIT;
-    float *memory = malloc(sizeof(float) * 2000);
     const int32_t n_inputs = (int32_t)(fuzz_byte(&w->in) % 4);
-    if (!memory) abort();
     for (int i = 0; i < 24; i++)
         tokens[i] = (psc_token){(int32_t)fuzz_byte(&w->in) * 2 - 4 * (i == 23), 0, 0};
     for (int i = 0; i < 3; i++)
@@ -101,18 +100,17 @@ static void run_session(world *w, psc_session *s) {
         copy.point = signed_byte(w) % 30;
         copy.layer = signed_byte(w) % 5;
         copy.rows = signed_byte(w) % 5;
-        copy.out = memory;
+        copy.out = w->memory;
         copy.capacity = fuzz_byte(&w->in) * 16;
         o.copies = &copy;
         o.n_copies = 1;
     }
     if (fuzz_byte(&w->in) & 1) o.stop = stop_at_once, o.payload = w;
     if (fuzz_byte(&w->in) & 1) {
-        o.logits_memory = memory;
+        o.logits_memory = w->memory;
         o.logits_capacity = signed_byte(w) * 16;
     }
     fuzz_check(psc_session_run(s, n_inputs ? inputs : NULL, n_inputs, &o, &w->error), &w->error);
-    free(memory);
 }
 
 static void hook(world *w, psc_session *s) {

@@ -40,9 +40,13 @@ int psc_count_axis(
     return host->axis_numbers(context, name, n, numbers);
 }
 
-const char *psc_commas(int64_t number, char out[PSC_COUNT]) {
+const char *psc_commas(double number, char out[PSC_COUNT]) {
     char digits[24];
-    const int n = snprintf(digits, sizeof digits, "%" PRId64, number);
+    if (!(number >= 0.0 && number < 0x1p63)) { /* a total from a file may be anything */
+        snprintf(out, PSC_COUNT, "%.6g", number);
+        return out;
+    }
+    const int n = snprintf(digits, sizeof digits, "%" PRId64, (int64_t)number);
     int at = 0;
     for (int i = 0; i < n; i++) {
         if (i > 0 && (n - i) % 3 == 0) out[at++] = ',';

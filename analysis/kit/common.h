@@ -93,9 +93,9 @@ int psc_count_axis(
 
 /* 4129 as "4,129", as all counts are written in sentences. Returns out. */
 enum { PSC_COUNT = 32 };
-const char *psc_commas(int64_t number, char out[PSC_COUNT]);
+const char *psc_commas(double number, char out[PSC_COUNT]);
 /* The same in a buffer that lives as long as the enclosing block. */
-#define PSC_COMMAS(number) psc_commas((int64_t)(number), (char[PSC_COUNT]){0})
+#define PSC_COMMAS(number) psc_commas((double)(number), (char[PSC_COUNT]){0})
 
 /* --- documents (documents.c) ------------------------------------------------------------------ */
 
