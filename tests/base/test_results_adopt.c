@@ -136,7 +136,9 @@ Test(adopt, a_taken_name) {
     stays(PSC_ERROR_INPUT, "section 'control.ln'");
 }
 
-#ifndef __SANITIZE_ADDRESS__ /* a sanitizer reserves address space that a limit would count */
+#if !defined(__SANITIZE_ADDRESS__) &&                                                              \
+    !defined(                                                                                      \
+        __SANITIZE_THREAD__) /* a sanitizer reserves address space that a limit would count */
 Test(adopt, too_little_memory) {
     const struct rlimit limit = {(rlim_t)1 << 31, (rlim_t)1 << 31};
     const int64_t shape[1] = {(int64_t)900 << 20};

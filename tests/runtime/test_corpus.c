@@ -125,7 +125,7 @@ Test(corpus, statistics_sequential) {
 
 /* --- memory ---------------------------------------------------------------------------------- */
 
-#if !defined(__SANITIZE_ADDRESS__) /* its quarantine grows */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* its quarantine grows */
 static long peak(void) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
