@@ -1976,6 +1976,66 @@ class psc_pass_work(ctypes.Structure):
             setattr(self, member, value)
 
 
+
+class psc_totals(ctypes.Structure):
+    struct_size: int
+    kind: int
+    entries: int
+    n: int
+    slot_bytes: int
+    extra: int
+    slots: Address
+    plugin: Text
+    name: Text
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("kind", ctypes.c_int32),
+        ("entries", ctypes.c_int32),
+        ("n", ctypes.c_int64),
+        ("slot_bytes", ctypes.c_uint64),
+        ("extra", ctypes.c_uint64),
+        ("slots", ctypes.c_void_p),
+        ("plugin", ctypes.c_char_p),
+        ("name", ctypes.c_char_p),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_totals)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+psc_share_gather = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.POINTER(psc_error),
+)
+
+
+class psc_share(ctypes.Structure):
+    struct_size: int
+    part: int
+    n_parts: int
+    gather: Any
+    payload: Address
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("part", ctypes.c_int32),
+        ("n_parts", ctypes.c_int32),
+        ("gather", psc_share_gather),
+        ("payload", ctypes.c_void_p),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_share)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
 # All structures, for a test of their layout.
 STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_error,
@@ -2027,6 +2087,8 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_source_document,
     psc_window,
     psc_pass_work,
+    psc_totals,
+    psc_share,
 )
 
 # The result and the arguments of every function.
@@ -2676,6 +2738,38 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.c_int32,
             ctypes.POINTER(psc_error),
         ),
+    ),
+    "psc_session_totals_count": (ctypes.c_int32, (ctypes.c_void_p,)),
+    "psc_session_totals_at": (
+        ctypes.c_int,
+        (ctypes.POINTER(psc_totals), ctypes.c_void_p, ctypes.c_int32, ctypes.POINTER(psc_error)),
+    ),
+    "psc_totals_add": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(psc_totals),
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_int64,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_session_totals_counts": (
+        None,
+        (ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(ctypes.c_int64), ctypes.c_void_p),
+    ),
+    "psc_session_totals_count_more": (
+        ctypes.c_int,
+        (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.POINTER(psc_error)),
+    ),
+    "psc_session_totals_clear": (ctypes.c_int, (ctypes.c_void_p, ctypes.POINTER(psc_error))),
+    "psc_session_totals_identity": (
+        ctypes.c_int,
+        (ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(psc_error)),
+    ),
+    "psc_session_share": (
+        ctypes.c_int,
+        (ctypes.c_void_p, ctypes.POINTER(psc_share), ctypes.POINTER(psc_error)),
     ),
 }
 
