@@ -180,6 +180,9 @@ int psc_thread_start(
     pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *payload) {
     sigset_t all, former;
     sigfillset(&all);
+    /* but not the thread's own faults: blocked, these would end the process before any handler */
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
     pthread_sigmask(SIG_SETMASK, &all, &former);
     const int failed = pthread_create(thread, attributes, run, payload);
     pthread_sigmask(SIG_SETMASK, &former, NULL);

@@ -7,6 +7,7 @@
 #include "cache_folder.h"
 #include "checkpoints.h"
 #include "generated.h"
+#include "last_words.h"
 #include "report.h"
 #include "shards.h"
 #include "signals.h"
@@ -60,6 +61,13 @@ static int refuse_verb(const char *name) {
         psc_report_suggest(hint, name, strlen(name), "", verb_name, NULL));
 }
 
+/* A verb with its parsed arguments, and whether they ask for several checkpoints. */
+static int run_parsed(void *payload) {
+    const cli_arguments *arguments = payload;
+    return cli_has_checkpoints(arguments) ? cli_run_checkpoints(arguments)
+                                          : arguments->verb->run(arguments);
+}
+
 static int run_verb(const cli_verb *verb, int argc, char **argv) {
     cli_arguments arguments;
     cli_spread_prepare(verb);
@@ -69,8 +77,7 @@ static int run_verb(const cli_verb *verb, int argc, char **argv) {
         cli_print_help(verb);
     else if (code == CLI_OK && (code = cli_shards_name(&arguments)) == CLI_OK &&
              (code = cli_cache_choose(&arguments)) == CLI_OK)
-        code = cli_has_checkpoints(&arguments) ? cli_run_checkpoints(&arguments)
-                                               : verb->run(&arguments);
+        code = cli_last_words_around(run_parsed, &arguments);
     cli_free_arguments(&arguments);
     if (code == CLI_OK) return cli_spread_end(cli_flush());
     (void)fflush(stdout); /* the verb has written its sentence */
@@ -79,6 +86,7 @@ static int run_verb(const cli_verb *verb, int argc, char **argv) {
 
 int main(int argc, char **argv) {
     cli_signals_start();
+    cli_last_words();
     setlocale(LC_CTYPE, "");  /* numbers stay in the C locale */
     signal(SIGXFSZ, SIG_IGN); /* a write past the file size limit fails with an error */
     const char *name = argc > 1 ? argv[1] : NULL;

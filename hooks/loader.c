@@ -3,6 +3,7 @@
  * off), so this file restores the state after dlopen and dlclose. */
 #include "loader.h"
 
+#include "at_work.h"
 #include "plugin_file.h"
 
 #include <dlfcn.h>
@@ -145,8 +146,10 @@ psc_status psc_plugin_load(
     if (!path || !*path) return psc_fail(error, PSC_ERROR_INPUT, "the plugin's path is empty");
     fenv_t state;
     fegetenv(&state);
+    const char *before = psc_at_work_begin(path); /* its start-up code runs */
     psc_status status = open_library(library, path, error);
     if (status == PSC_OK) status = shake_hands(plugin, *library, path, error);
+    psc_at_work_end(before);
     fesetenv(&state);
     if (status != PSC_OK) psc_plugin_unload(library);
     return status;

@@ -576,10 +576,15 @@ typedef struct psc_plugin {
 
 typedef const psc_plugin *(*psc_plugin_entry_fn)(void);
 
-/* The one symbol of a shared object. */
+/* The one symbol of a shared object, in C and in C++. */
+#ifdef __cplusplus
+#define PSC_PLUGIN_SYMBOL extern "C" PSC_API
+#else
+#define PSC_PLUGIN_SYMBOL PSC_API
+#endif
 #define PSC_PLUGIN_EXPORT                                                                          \
-    PSC_API const psc_plugin *psc_plugin_entry(void);                                              \
-    PSC_API const psc_plugin *psc_plugin_entry(void)
+    PSC_PLUGIN_SYMBOL const psc_plugin *psc_plugin_entry(void);                                    \
+    PSC_PLUGIN_SYMBOL const psc_plugin *psc_plugin_entry(void)
 
 #ifdef __cplusplus
 }

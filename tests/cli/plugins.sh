@@ -50,4 +50,43 @@ for name in evil.so ./evil evil.dylib /tmp/evil:a=b; do
     check "$name in a state is not loaded" test "$code" -eq 1
     check "$name: one sentence" test "$(grep -c 'made with the plugin file .*loaded only if' "$work/stderr")" -eq 1
 done
+
+# --- a plugin that ends the process ---------------------------------------------------------------
+# ends CODE PATTERN PLUGIN...: analyze with the plugin must end with CODE, one line of the program's own on stderr that
+# matches, and nothing delivered.
+ends() {
+    want=$1
+    pattern=$2
+    shift 2
+    rm -rf "$work/never"
+    "$program" analyze --text "a b c" --plugin "$@" --out "$work/never" >"$work/stdout" 2>"$work/stderr" \
+        </dev/null
+    got=$?
+    check "$*: exit code $got, not $want" test "$got" -eq "$want"
+    check "$*: one line" test "$(grep -c '^pythiascope: ' "$work/stderr")" -eq 1
+    check "$*: $pattern" grep -qE "^pythiascope: $pattern" "$work/stderr"
+    check "$*: nothing delivered" test ! -e "$work/never" -a ! -s "$work/stdout"
+}
+ulimit -c 0
+faulty=$plugins/faulty.so
+if [ -z "${PSC_SANITIZED:-}" ]; then # a sanitizer has handlers and words of its own
+    for place in open run_begin event part run_end report; do
+        ends 139 'plugin faulty ended the program by SIGSEGV: it used memory' "$faulty:do=segv,when=$place"
+        ends 1 'plugin faulty called exit before the work was done' "$faulty:do=exit,when=$place"
+    done
+    ends 135 'plugin faulty ended the program by SIGBUS' "$faulty:do=bus,when=event"
+    ends 136 'plugin faulty ended the program by SIGFPE' "$faulty:do=fpe,when=event"
+    ends 132 'plugin faulty ended the program by SIGILL' "$faulty:do=ill,when=event"
+    ends 134 'plugin faulty ended the program by SIGABRT: it called abort' "$faulty:do=abort,when=event"
+    ends 139 'plugin faulty ended the program by SIGSEGV' "$faulty:do=stack,when=run_end"
+    ends 1 'plugin faulty called pthread_exit' "$faulty:do=thread_exit,when=run_end"
+    ends 139 'the program ends by SIGSEGV while no plugin is at work on this thread' "$faulty:do=own_segv,when=run_end"
+    ends 1 'a thread that a plugin started called exit' "$faulty:do=own_exit,when=run_end"
+    if [ -e "$plugins/thrower.so" ]; then
+        ends 134 'plugin thrower ended the program by SIGABRT' "$plugins/thrower.so"
+        ends 1 'plugin thrower: it left parallel_for by a jump or an exception' "$plugins/thrower.so:kind=caught"
+    fi
+fi
+ends 1 'plugin faulty: it left parallel_for by a jump or an exception' "$faulty:do=jump,when=part" --threads 1
+
 conclude
