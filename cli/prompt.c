@@ -30,6 +30,7 @@ int cli_session_options(psc_session_options *out, const cli_arguments *arguments
     if (code) return code;
     out->threads = (int32_t)threads;
     out->chunk = (int32_t)chunk;
+    out->check_plugins = cli_has(arguments, "check-plugins");
     out->isa = cli_value(arguments, "isa");
     for (size_t i = 0; out->isa && i < sizeof known / sizeof known[0]; i++)
         if (strcmp(out->isa, known[i]) == 0) return CLI_OK;

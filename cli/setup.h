@@ -107,7 +107,10 @@ int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin);
     {"plugin", 1, true, "NAME[:key=value,...]",                                                    \
         "a built-in or the path of a shared object, with its\n"                                    \
         "options (pythiascope plugins lists all); repeatable;\n"                                   \
-        "default: " by_default}
+        "default: " by_default},                                                                   \
+    {"check-plugins", 0, false, "",                                                                \
+        "fail if a plugin writes to a tensor that it only\n"                                       \
+        "observes; for authors of plugins, slower"}
 // clang-format on
 
 #endif

@@ -4,6 +4,7 @@
 #include "registry.h"
 
 #include "arena.h"
+#include "shown.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ typedef struct buffer {
 
 struct psc_registry {
     int32_t n_layers, n_heads;
-    bool parallel_residual;
+    bool parallel_residual, checks_writes;
     subscription *list;
     size_t n, capacity;
     size_t editors[PSC_POINT_COUNT], observers[PSC_POINT_COUNT]; /* without edited_only */
@@ -41,6 +42,10 @@ psc_status psc_registry_open(psc_registry **out, int32_t n_layers, int32_t n_hea
     (*out)->n_heads = n_heads;
     (*out)->parallel_residual = parallel_residual;
     return PSC_OK;
+}
+
+void psc_registry_check_writes(psc_registry *registry) {
+    registry->checks_writes = true;
 }
 
 static void count(psc_registry *registry, const subscription *s, bool up) {
@@ -284,22 +289,40 @@ typedef struct delivery {
     psc_error *error;
 } delivery;
 
-static psc_status call(const subscription *s, psc_event *event, psc_error *error) {
-    psc_error ignored;
-    if (!error) error = &ignored;
-    error->status = PSC_OK;
-    const psc_call_guard *guard = s->subscriber.guard;
-    if (guard) guard->enter(s->subscriber.guarded);
-    int returned = s->callback(event, s->payload);
-    if (guard) guard->leave(s->subscriber.guarded);
-    if (error->status != PSC_OK) return error->status; /* whatever the callback returned */
-    if (returned == 0) return PSC_OK;
+/* Who, where: "plugin NAME ... at blocks.3.attn.hook_z". */
+static psc_status blame(
+    const subscription *s, const psc_event *event, const char *what, psc_error *error) {
     char name[64];
-    psc_point_name(name, sizeof name, (psc_point)event->point, event->layer);
+    psc_point_name(name, sizeof name, s->point, event->layer);
     if (s->subscriber.name)
         return psc_fail(
-            error, PSC_ERROR_PLUGIN, "plugin %s stopped the run at %s", s->subscriber.name, name);
-    return psc_fail(error, PSC_ERROR_PLUGIN, "a hook stopped the run at %s", name);
+            error, PSC_ERROR_PLUGIN, "plugin %s %s at %s", s->subscriber.name, what, name);
+    return psc_fail(error, PSC_ERROR_PLUGIN, "a hook %s at %s", what, name);
+}
+
+static int call_guarded(const subscription *s, const psc_event *event) {
+    const psc_call_guard *guard = s->subscriber.guard;
+    if (guard) guard->enter(s->subscriber.guarded);
+    const int returned = s->callback(event, s->payload);
+    if (guard) guard->leave(s->subscriber.guarded);
+    return returned;
+}
+
+static psc_status call(const delivery *d, const subscription *s, psc_event *event) {
+    psc_error ignored, *error = d->error ? d->error : &ignored;
+    const bool checks = d->registry->checks_writes;
+    const psc_event shown = *event;
+    const uint64_t hash = checks ? psc_shown_hash(&shown, !s->editor) : 0;
+    error->status = PSC_OK;
+    const int returned = call_guarded(s, event);
+    if (checks &&
+        (memcmp(event, &shown, sizeof shown) != 0 || psc_shown_hash(&shown, !s->editor) != hash))
+        return blame(s, &shown,
+            s->editor ? "wrote to more than the tensor that it edits"
+                      : "wrote to what it only observes (an editor may, by host->edit)",
+            error);
+    if (error->status != PSC_OK) return error->status; /* whatever the callback returned */
+    return returned == 0 ? PSC_OK : blame(s, &shown, "stopped the run", error);
 }
 
 /* The rows that the filter selects: *n of them, their psc_rows and indices in a registry buffer. */
@@ -343,7 +366,7 @@ static psc_status deliver_part(const delivery *d, const subscription *s, psc_eve
         event->before = dense(&shape, old);
         copy_part(&d->before, &event->before, &chosen, false);
     }
-    status = call(s, event, d->error);
+    status = call(d, s, event);
     if (status == PSC_OK && s->editor) copy_part(d->tensor, &event->tensor, &chosen, true);
     return status;
 }
@@ -356,7 +379,7 @@ static psc_status deliver_to(const delivery *d, const subscription *s) {
         .rows = d->rows,
         .tensor = *d->tensor,
         .before = s->editor ? (psc_view){0} : d->before};
-    if (s->filter.rows == PSC_ROWS_ALL && s->filter.n_heads == 0) return call(s, &event, d->error);
+    if (s->filter.rows == PSC_ROWS_ALL && s->filter.n_heads == 0) return call(d, s, &event);
     return deliver_part(d, s, &event);
 }
 

@@ -32,6 +32,9 @@ typedef struct psc_subscriber {
 psc_status psc_registry_open(psc_registry **out, int32_t n_layers, int32_t n_heads,
     bool parallel_residual, psc_error *error);
 void psc_registry_close(psc_registry **registry);
+/* From now on an observer that writes to what it is shown, or an editor that writes to anything but
+ * the tensor, is PSC_ERROR_PLUGIN. For looking for faults: it hashes each event twice. */
+void psc_registry_check_writes(psc_registry *registry);
 
 /* The bytes of a psc_filter that every host of this ABI reads. */
 #define PSC_FILTER_BYTES (offsetof(psc_filter, row_end) + sizeof(int32_t))

@@ -189,9 +189,11 @@ typedef struct psc_session_options {
     uint64_t retained_cap; /* most bytes that plugins may retain in a run, and captures may hold; 0:
                               2 GiB each */
     int32_t accumulate;    /* nonzero: runs are documents of a corpus ("accumulation" below) */
+    int32_t check_plugins; /* nonzero: a hook that writes to what it only observes fails the run, by
+                              name; costs time. For a plugin's author */
 } psc_session_options;
 #define PSC_SESSION_OPTIONS_INIT                                                                   \
-    { sizeof(psc_session_options), 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_session_options), 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* The model must outlive the session; options may be null: all defaults. PSC_ERROR_SUPPORT for an
  * unavailable isa, PSC_ERROR_INPUT for a number out of range. */

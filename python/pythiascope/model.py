@@ -40,6 +40,8 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
             on it.
         chunk: Most rows per pass; 0: the library's choice. Results do not depend on it.
         cache: Keep packed weights in the program's cache folder, and map them from there.
+        check_plugins: A plugin or hook that writes to a tensor that it only observes is a
+            PluginError that names it. For a plugin's author: it costs time.
 
     Raises:
         InputError: The folder is not a model, or an option is out of range.

@@ -106,6 +106,7 @@ psc_status psc_session_open(
     if (status == PSC_OK)
         status = psc_registry_open(
             &s->registry, info->n_layers, info->n_heads, info->parallel_residual, error);
+    if (status == PSC_OK && s->options.check_plugins) psc_registry_check_writes(s->registry);
     if (status == PSC_OK)
         status = psc_kv_cache_open(&s->cache, s->options.n_sequences, info->n_layers, info->n_heads,
             info->d_head, s->options.capacity, error);

@@ -51,6 +51,17 @@ for name in evil.so ./evil evil.dylib /tmp/evil:a=b; do
     check "$name: one sentence" test "$(grep -c 'made with the plugin file .*loaded only if' "$work/stderr")" -eq 1
 done
 
+# --- writes of observers --------------------------------------------------------------------------
+run analyze --text 'a b c' --plugin "$plugins/faulty.so:do=write,when=open" --check-plugins
+check 'a write is noticed' test "$code" -eq 1
+check 'with its place' grep -qx 'pythiascope: plugin faulty wrote to what it only observes (an editor may, by host->edit) at blocks.0.hook_resid_post' "$work/stderr"
+run analyze --text 'The king sat by the river' --check-plugins --html "$work/page.html" --capture all
+check 'the built-in plugins write to nothing' test "$code" -eq 0
+run corpus "$work/one.txt" --window 16 --check-plugins
+check 'nor over documents' test "$code" -eq 0
+run generate --text 'The king' --n 2 --plugin ln --plugin mlp --plugin lens --check-plugins
+check 'nor token by token' test "$code" -eq 0
+
 # --- a plugin that ends the process ---------------------------------------------------------------
 # ends CODE PATTERN PLUGIN...: analyze with the plugin must end with CODE, one line of the program's own on stderr that
 # matches, and nothing delivered.

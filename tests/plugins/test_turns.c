@@ -199,3 +199,110 @@ Test(turns, the_plugin_at_work_is_named) {
     cr_assert_eq(run_with(check_name), PSC_OK, "%s", error.message);
     cr_assert_null(psc_plugin_at_work());
 }
+
+/* --- writes of observers --------------------------------------------------------------------- */
+
+static psc_filter chosen;
+static psc_point watched;
+static void (*write_to)(const psc_event *event);
+
+static int writer(const psc_event *event, void *payload) {
+    (void)payload;
+    if (event->layer <= 0) write_to(event);
+    return 0;
+}
+
+static int writes_open(psc_context *given, const psc_host *table, void **state) {
+    (void)state;
+    return table->observe(given, watched, &chosen, writer, NULL);
+}
+
+static int edits_open(psc_context *given, const psc_host *table, void **state) {
+    (void)state;
+    return table->edit(given, watched, &chosen, writer, NULL);
+}
+
+static void to_tensor(const psc_event *event) {
+    const psc_view *t = &event->tensor;
+    t->data[(t->shape[0] - 1) * t->stride[0] + t->shape[t->n_axes - 1] - 1] += 1;
+}
+
+static void to_rows(const psc_event *event) {
+    ((psc_row *)(uintptr_t)event->rows)[0].token++;
+}
+
+static void to_event(const psc_event *event) {
+    ((psc_event *)(uintptr_t)event)->n_rows--;
+}
+
+static void to_before(const psc_event *event) {
+    if (event->before.data) event->before.data[0] += 1;
+}
+
+static void to_nothing(const psc_event *event) {
+    cr_assert_gt(event->n_rows, 0);
+}
+
+static psc_status run_checked(bool checks, int (*open)(psc_context *, const psc_host *, void **),
+    void (*fn)(const psc_event *)) {
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    psc_session_close(&session);
+    options.check_plugins = checks;
+    options.capacity = 40;
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
+    write_to = fn;
+    bridge->open = open;
+    must_load(PLUGIN("bridge"), NULL);
+    return run_ten();
+}
+
+#define MUST_BE_NOTICED(open, fn, what, where)                                                     \
+    REFUSED(run_checked(true, open, fn), PSC_ERROR_PLUGIN, "plugin bridge wrote to ", what, where)
+
+Test(turns, writes_of_observers_are_noticed) {
+    static const int32_t head[] = {1};
+    chosen = (psc_filter)PSC_FILTER_INIT;
+    watched = PSC_HOOK_RESID_POST;
+    cr_assert_eq(run_checked(false, writes_open, to_tensor), PSC_OK); /* it costs time */
+    cr_assert_eq(run_checked(true, writes_open, to_nothing), PSC_OK, "%s", error.message);
+    MUST_BE_NOTICED(writes_open, to_tensor, "it only observes", "blocks.0.hook_resid_post");
+    MUST_BE_NOTICED(writes_open, to_rows, "it only observes", "blocks.0.hook_resid_post");
+    MUST_BE_NOTICED(writes_open, to_event, "it only observes", "blocks.0.hook_resid_post");
+    watched = PSC_HOOK_ATTN_SCORES;
+    MUST_BE_NOTICED(writes_open, to_tensor, "it only observes", "blocks.0.attn.hook_attn_scores");
+    chosen.heads = head;
+    chosen.n_heads = 1;
+    MUST_BE_NOTICED(writes_open, to_tensor, "it only observes", "blocks.0.attn.hook_attn_scores");
+    chosen.n_heads = 0;
+    chosen.rows = PSC_ROWS_LAST;
+    MUST_BE_NOTICED(writes_open, to_rows, "it only observes", "blocks.0.attn.hook_attn_scores");
+}
+
+static int edits_and_observes(psc_context *given, const psc_host *table, void **state) {
+    return edits_open(given, table, state) || writes_open(given, table, state);
+}
+
+static void to_tensor_then_before(const psc_event *event) {
+    if (event->before.data)
+        to_before(event);
+    else
+        to_tensor(event);
+}
+
+Test(turns, editors_may_write_to_the_tensor_only) {
+    chosen = (psc_filter)PSC_FILTER_INIT;
+    watched = PSC_HOOK_RESID_POST;
+    cr_assert_eq(run_checked(true, edits_open, to_tensor), PSC_OK, "%s", error.message);
+    MUST_BE_NOTICED(edits_open, to_rows, "more than the tensor", "blocks.0.hook_resid_post");
+    MUST_BE_NOTICED(edits_and_observes, to_tensor_then_before, "it only observes", "resid_post");
+}
+
+/* A client's own hook has no name. */
+Test(turns, writes_of_a_clients_hook) {
+    chosen = (psc_filter)PSC_FILTER_INIT;
+    watched = PSC_HOOK_RESID_POST;
+    cr_assert_eq(run_checked(true, NULL, to_tensor), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_observe(session, PSC_HOOK_Z, NULL, writer, NULL, &error), PSC_OK);
+    REFUSED(run_ten(), PSC_ERROR_PLUGIN, "a hook wrote to what it only observes",
+        "blocks.0.attn.hook_z");
+}

@@ -766,3 +766,14 @@ def test_phases(model):
     phases = ["source", "source", "base", "changed"]
     assert plugin.seen == list(zip(phases, [0, 1, -1, -1], lengths))
     assert resting.calls.count("run_begin") == 1
+
+
+def test_writes_of_observers_are_noticed_if_the_model_checks_them():
+    given = f"{plugin_file('faulty.so')}:do=write,when=open"
+    Model(threads=1).analyze(TEXT, plugins=[given])
+    checked = Model(threads=1, check_plugins=True)
+    with pytest.raises(PluginError, match="plugin faulty wrote to what it only observes .*resid_post"):
+        checked.analyze(TEXT, plugins=[given])
+    with pytest.raises(PluginError, match="faulty wrote"):
+        checked.session(threads=1).analyze(TEXT, plugins=[given])
+    checked.analyze(TEXT, plugins=[Norms])

@@ -1726,6 +1726,7 @@ class psc_session_options(ctypes.Structure):
     capacity: int
     retained_cap: int
     accumulate: int
+    check_plugins: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("threads", ctypes.c_int32),
@@ -1735,6 +1736,7 @@ class psc_session_options(ctypes.Structure):
         ("capacity", ctypes.c_int32),
         ("retained_cap", ctypes.c_uint64),
         ("accumulate", ctypes.c_int32),
+        ("check_plugins", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:

@@ -30,11 +30,13 @@ class Hooks(ModelBase):
     _entries_lock: threading.RLock
     _hooked: HookedSession | None
 
-    def _start(self, opened: OpenModel, threads: int, isa: str | None, chunk: int) -> None:
+    def _start(
+        self, opened: OpenModel, threads: int, isa: str | None, chunk: int, check_plugins: bool
+    ) -> None:
         self._entries, self._extra = (), ()
         self._entries_lock = threading.RLock()
         self._hooked = None
-        super()._start(opened, threads, isa, chunk)
+        super()._start(opened, threads, isa, chunk, check_plugins)
 
     def close(self) -> None:
         """Closes the model; during a run, when the run is over.

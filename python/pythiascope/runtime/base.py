@@ -61,6 +61,7 @@ class ModelBase:
     _threads: int
     _isa: str | None
     _chunk: int
+    _check_plugins: bool
     _turn: Turn
     _sessions: list[Session]
     _closed: bool
@@ -73,6 +74,7 @@ class ModelBase:
         isa: str | None = None,
         chunk: int = 0,
         cache: bool = True,
+        check_plugins: bool = False,
     ) -> None:
         if folder is None:
             path = embedded_folder()
@@ -85,10 +87,13 @@ class ModelBase:
             if cache
             else OpenModel(path)
         )
-        self._start(opened, threads, isa, chunk)
+        self._start(opened, threads, isa, chunk, check_plugins)
 
-    def _start(self, opened: OpenModel, threads: int, isa: str | None, chunk: int) -> None:
+    def _start(
+        self, opened: OpenModel, threads: int, isa: str | None, chunk: int, check_plugins: bool
+    ) -> None:
         self._open = opened
+        self._check_plugins = bool(check_plugins)
         self._threads, self._isa, self._chunk = threads, isa, chunk
         self._turn = Turn()
         self._closed = False
@@ -107,7 +112,7 @@ class ModelBase:
         """
         other = type(self).__new__(type(self))
         chosen = self._threads if threads is None else threads
-        other._start(self._opened, chosen, self._isa, self._chunk)
+        other._start(self._opened, chosen, self._isa, self._chunk, self._check_plugins)
         return other
 
     # --- life ---
@@ -169,7 +174,8 @@ class ModelBase:
 
     def _new_session(self, **options: Any) -> Session:
         """A session with this model's threads, isa, chunk and turn; the caller closes it."""
-        options = {"threads": self._threads, "isa": self._isa, "chunk": self._chunk, **options}
+        own = {"threads": self._threads, "isa": self._isa, "chunk": self._chunk}
+        options = {**own, "check_plugins": self._check_plugins, **options}
         return Session(self._opened, turn=self._turn, **options)
 
     def _session(

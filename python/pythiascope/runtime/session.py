@@ -46,6 +46,7 @@ class Session:
         capacity: Most tokens per sequence; 0: the model's context.
         accumulate: Runs are documents of a corpus.
         retained_cap: Most bytes that plugins may retain in a run; 0: 2 GiB.
+        check_plugins: A hook that writes to what it only observes is an error.
         turn: Shared by sessions that must not run at once; None: its own.
 
     Raises:
@@ -64,6 +65,7 @@ class Session:
         capacity: int = 0,
         accumulate: bool = False,
         retained_cap: int = 0,
+        check_plugins: bool = False,
         turn: Turn | None = None,
     ) -> None:
         options = c.psc_session_options(
@@ -74,6 +76,7 @@ class Session:
             capacity=whole("capacity", capacity, 0, _INT32),
             accumulate=int(accumulate),
             retained_cap=whole("retained_cap", retained_cap, 0, (1 << 64) - 1),
+            check_plugins=int(check_plugins),
         )
         pointer = ctypes.c_void_p()
         call("psc_session_open", ctypes.byref(pointer), model.pointer, ctypes.byref(options))
