@@ -212,7 +212,7 @@ psc_status cli_state_read(cli_state *out, const char *path, psc_error *error) {
 }
 
 psc_status cli_state_get_part(cli_state_part *out, const cli_state *state, psc_error *error) {
-    json_t *place = json_loads(state->place, 0, NULL);
+    json_t *place = psc_report_value(state->place, strlen(state->place), NULL);
     if (!place) return no_memory(error); /* it was an object when it was read */
     const json_t *shard = json_object_get(place, "shard"), *n = json_object_get(place, "n_shards");
     const json_int_t k = json_integer_value(shard), all = json_integer_value(n);

@@ -33,7 +33,7 @@ analysis/* include/pythiascope analysis/kit
 report include/pythiascope base
 report/page include/pythiascope base report
 cli include/pythiascope report
-cli/hub include/pythiascope cli
+cli/hub include/pythiascope report cli
 cli/verbs include/pythiascope report cli cli/hub
 examples/* include/pythiascope'
 
