@@ -2,12 +2,14 @@
  *   hash   remembered for the unchanged files of the model; otherwise computed from all weights, if
  *          the folder has a file of the right size
  *   found  header, model, plan and size match; up to 2 GiB the image is compared with its hash
+ *   lock   one process at a time packs; what others packed meanwhile is found
  *   else   one pass over the model's files hashes, packs and writes; fsync, rename, map
  * A failure here does not fail the opening: the caller packs into memory instead. */
 #include "weights_cache.h"
 
 #include "arena.h"
 #include "weights_cache_file.h"
+#include "weights_cache_lock.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -75,21 +77,35 @@ static psc_status make(psc_mapping *out, char hex[33], const psc_image_plan *pla
     return status;
 }
 
+/* Whether hex is the model's hash: computed if the folder has a file of the right size. */
+static bool is_known(bool remembered, char hex[33], const psc_image_plan *plan,
+    const psc_cache_place *place, psc_error *error) {
+    if (remembered) return true;
+    return psc_cache_folder_has_size(place, file_bytes(plan)) &&
+           psc_checkpoint_hash(hex, plan->checkpoint, error) == PSC_OK;
+}
+
 static psc_status load(psc_mapping *out, char hex[33], bool *found, const psc_image_plan *plan,
     const psc_cache_place *place, const psc_cache *cache, psc_error *error) {
     psc_record record;
     psc_status status = psc_record_open(&record, cache->model, plan->checkpoint, error);
     if (status) return status;
-    bool known = psc_record_recall(hex, &record, place), remembered = known;
-    if (!known && psc_cache_folder_has_size(place, file_bytes(plan)))
-        known = psc_checkpoint_hash(hex, plan->checkpoint, error) == PSC_OK;
-    *found = known && map_kept(out, hex, plan, place, error);
+    bool remembered = psc_record_recall(hex, &record, place);
+    *found = remembered && map_kept(out, hex, plan, place, error);
     if (!*found) {
-        status = make(out, hex, plan, place, cache, error);
-        remembered = false;
+        /* Another process may be packing just these weights. */
+        const int lock = psc_cache_lock_take(place);
+        remembered = psc_record_recall(hex, &record, place);
+        *found =
+            is_known(remembered, hex, plan, place, error) && map_kept(out, hex, plan, place, error);
+        if (!*found) {
+            status = make(out, hex, plan, place, cache, error);
+            remembered = false;
+        }
+        if (!status && !remembered)
+            psc_record_keep(&record, hex, place, cache->model, plan->checkpoint);
+        psc_cache_lock_release(place, lock);
     }
-    if (!status && !remembered)
-        psc_record_keep(&record, hex, place, cache->model, plan->checkpoint);
     psc_record_close(&record);
     return status;
 }
