@@ -7,8 +7,8 @@ import fcntl
 import os
 
 import pytest
-from corpus_files import make_corpus, same_numbers, survey
-from pythiascope import InputError, IOFailure, Model, PythiascopeWarning
+from corpus_files import make_corpus, program_survey, same_numbers, survey
+from pythiascope import InputError, IOFailure, Model, PythiascopeWarning, merge
 from pythiascope.corpora.lock import StateLock
 
 
@@ -62,3 +62,18 @@ def test_without_locks_there_is_a_warning(model, docs, tmp_path, whole, monkeypa
     with pytest.warns(PythiascopeWarning, match="has no locks"):
         results = survey(model, files=docs, state=tmp_path / "one")
     same_numbers(results, whole)
+
+
+def test_parts_by_size_are_the_programs(model, docs, tmp_path, whole):
+    survey(model, files=docs, state=tmp_path / "1", shard=(1, 3), shard_by="size")
+    for i in (2, 3):
+        name = str(tmp_path / str(i))
+        done = program_survey(docs, "--shard", f"{i}/3", "--shard-by", "size", "--state", name)
+        assert done.returncode == 0, done.stderr
+    same_numbers(merge([tmp_path / str(i) for i in (3, 1, 2)], model=model), whole)
+    with pytest.raises(InputError, match="shard_by is 'bytes'; pass"):
+        survey(model, files=docs, shard=(1, 3), shard_by="bytes")
+    with pytest.raises(InputError, match="parts by size need files"):
+        survey(model, documents=["one"], shard=(1, 3), shard_by="size")
+    with pytest.raises(InputError, match="part 1/3 of the corpus by size, not part 1/3"):
+        survey(model, files=docs, state=tmp_path / "1", shard=(1, 3))

@@ -45,6 +45,12 @@ def _shard(given: str | tuple[int, int] | None) -> tuple[int, int]:
     return first, n
 
 
+def _by_size(given: str) -> bool:
+    if given not in ("document", "size"):
+        raise InputError(f'shard_by is {given!r}; pass "document" or "size"')
+    return given == "size"
+
+
 def _field(given: str) -> str:
     if not isinstance(given, str) or not given or "\0" in given:
         raise InputError(f"field is {given!r}; pass the name of a field")
@@ -67,6 +73,7 @@ class Corpora(ModelBase):
         state: Path | None = None,
         save_seconds: float = 60.0,
         shard: str | tuple[int, int] | None = None,
+        shard_by: str = "document",
         limit_tokens: int | None = None,
         sample: int | None = None,
         seed: int = 0,
@@ -100,7 +107,9 @@ class Corpora(ModelBase):
                 file is the program's, too.
             save_seconds: Seconds between writes of the state. It is written at the end, and when
                 the run stops by an exception or by Ctrl-C, too.
-            shard: (i, n) or "i/n": only the documents whose number is i - 1 modulo n; see merge.
+            shard: (i, n) or "i/n": only part i of n; see merge.
+            shard_by: "document": part i has the documents whose number is i - 1 modulo n; "size":
+                every part has about as many bytes of the files.
             limit_tokens: Stop after the window that contains this token; a shard counts its own.
             sample: Read this many documents of the files, drawn by seed; exact and uniform, the
                 same for every shard and batch.
@@ -138,6 +147,7 @@ class Corpora(ModelBase):
             0 if window is None else whole("window", window, 1, 1 << 20),
             yes_or_no("bos", bos),
             _shard(shard),
+            _by_size(shard_by),
             yes_or_no("strict", strict),
             _field(field),
             0 if limit_tokens is None else whole("limit_tokens", limit_tokens, 1, 1 << 50),

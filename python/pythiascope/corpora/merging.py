@@ -41,7 +41,9 @@ class _Parts:
                 ctypes.addressof(self._given),
                 place,
             )
-            call("psc_corpus_names_add", ctypes.byref(self.names), place)
+            # Without a limit all parts came equally far and have the same names.
+            if not self.names or self.totals.limit > 0:
+                call("psc_corpus_names_add", ctypes.byref(self.names), place)
             if self.setup is None:
                 self.setup = setup
             if setup != self.setup:

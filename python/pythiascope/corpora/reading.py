@@ -28,6 +28,7 @@ class Options(NamedTuple):
     window: int
     bos: bool
     shard: tuple[int, int]
+    by_size: bool
     strict: bool
     field: str
     limit: int
@@ -111,6 +112,7 @@ class Reader:
             bos=int(options.bos),
             shard=shard,
             n_shards=n_shards,
+            by_size=int(options.by_size),
             strict=int(options.strict),
             field=options.field.encode("utf-8", "replace"),
             note=self._note,
