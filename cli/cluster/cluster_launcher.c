@@ -26,7 +26,7 @@ static bool is_launcher(pid_t process) {
 
 /* The child: it holds no pipe of the launcher's and is not of its process group. */
 static void press(pid_t launcher) {
-    const struct timespec nap = {5, 0};
+    const struct timespec nap = {10, 0};
     setsid();
     for (int i = 0; i < 1024; i++) close(i);
     nanosleep(&nap, NULL);
