@@ -10,7 +10,7 @@
  * limit's loop, and rates are summed: read bandwidth and shared caches show only on all cores. */
 #include "arena.h"
 #include "kernels.h"
-#include "limits.h"
+#include "spin_fma.h"
 #include "options.h"
 
 #include <omp.h>

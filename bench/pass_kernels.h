@@ -6,7 +6,7 @@
 #define PASS_KERNELS_H
 
 #include "forward_inside.h"
-#include "limits.h"
+#include "spin_fma.h"
 
 #include <stdatomic.h>
 #include <string.h>

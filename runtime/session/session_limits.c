@@ -1,7 +1,7 @@
 /* The machine's limits, measured by a session's own team inside one region, as in a pass; and the
  * operations and bytes of a pass. */
 #include "arena.h"
-#include "limits.h"
+#include "spin_fma.h"
 #include "psc_limits.h"
 #include "session.h"
 #include "session_inside.h"

@@ -1,5 +1,5 @@
 /* A loop of fused multiply-adds in AVX2: twelve chains of eight lanes, all in registers. */
-#include "limits.h"
+#include "spin_fma.h"
 #include "tile_avx2.h"
 
 uint64_t psc_spin_fma__avx2(float *sink, uint64_t rounds) {

@@ -1,5 +1,5 @@
 /* A loop of fused multiply-adds in NEON: 24 chains of four lanes, all in registers. */
-#include "limits.h"
+#include "spin_fma.h"
 #include "tile_neon.h"
 
 #define CHAINS 24

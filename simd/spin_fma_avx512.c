@@ -1,5 +1,5 @@
 /* A loop of fused multiply-adds in AVX-512: 24 chains of sixteen lanes, all in registers. */
-#include "limits.h"
+#include "spin_fma.h"
 #include "tile_avx512.h"
 
 #define CHAINS 24

@@ -1,5 +1,5 @@
 /* A loop of fused multiply-adds in scalar C: 64 independent chains, which compilers vectorize. */
-#include "limits.h"
+#include "spin_fma.h"
 
 #include <math.h>
 

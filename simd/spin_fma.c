@@ -1,5 +1,5 @@
 /* Selects an ISA's loop of fused multiply-adds. */
-#include "limits.h"
+#include "spin_fma.h"
 
 uint64_t psc_spin_fma(float *sink, psc_isa isa, uint64_t rounds) {
 #if defined(__x86_64__)

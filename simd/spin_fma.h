@@ -2,8 +2,8 @@
  * Private to simd/, runtime/session/ and bench/; benches compare kernels and passes with it.
  * Threads: pure.
  * Ownership: nothing is kept. */
-#ifndef LIMITS_H
-#define LIMITS_H
+#ifndef SPIN_FMA_H
+#define SPIN_FMA_H
 
 #include "kernels.h"
 
