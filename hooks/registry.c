@@ -19,6 +19,12 @@ typedef struct subscription {
     bool editor;
 } subscription;
 
+/* Of one point, in the order of registration. */
+typedef struct subscriptions {
+    subscription *items;
+    size_t n, capacity;
+} subscriptions;
+
 typedef struct buffer {
     void *data;
     size_t bytes;
@@ -27,8 +33,7 @@ typedef struct buffer {
 struct psc_registry {
     int32_t n_layers, n_heads;
     bool parallel_residual, checks_writes;
-    subscription *list;
-    size_t n, capacity;
+    subscriptions points[PSC_POINT_COUNT];
     size_t editors[PSC_POINT_COUNT], observers[PSC_POINT_COUNT]; /* without edited_only */
     size_t edit_observers[PSC_POINT_COUNT];
     buffer before, gathered, gathered_before, rows; /* grow as delivery needs, never shrink */
@@ -55,19 +60,46 @@ static void count(psc_registry *registry, const subscription *s, bool up) {
     counter[s->point] += up ? 1 : (size_t)-1;
 }
 
-static void drop(psc_registry *registry, size_t i) {
-    subscription *s = &registry->list[i];
-    count(registry, s, false);
-    free((void *)s->filter.layers);
-    free((void *)s->filter.heads);
-    memmove(s, s + 1, (registry->n - i - 1) * sizeof *s);
-    registry->n--;
+/* Whether a subscription goes. */
+typedef bool (*goes_fn)(const subscription *s, const void *owner);
+
+static bool every(const subscription *s, const void *owner) {
+    (void)s, (void)owner;
+    return true;
+}
+
+static bool is_of(const subscription *s, const void *owner) {
+    return s->subscriber.owner == owner;
+}
+
+static bool is_transient(const subscription *s, const void *owner) {
+    (void)owner;
+    return s->subscriber.transient;
+}
+
+/* Drops what goes, and moves the others together, once each. */
+static void drop(psc_registry *registry, goes_fn goes, const void *owner) {
+    for (int32_t p = 0; p < PSC_POINT_COUNT; p++) {
+        subscriptions *list = &registry->points[p];
+        size_t kept = 0;
+        for (size_t i = 0; i < list->n; i++) {
+            subscription *s = &list->items[i];
+            if (goes(s, owner)) {
+                count(registry, s, false);
+                free((void *)s->filter.layers);
+                free((void *)s->filter.heads);
+            } else if (kept++ != i) {
+                list->items[kept - 1] = *s;
+            }
+        }
+        list->n = kept;
+    }
 }
 
 void psc_registry_close(psc_registry **registry) {
     if (!*registry) return;
-    while ((*registry)->n) drop(*registry, (*registry)->n - 1);
-    free((*registry)->list);
+    drop(*registry, every, NULL);
+    for (int32_t p = 0; p < PSC_POINT_COUNT; p++) free((*registry)->points[p].items);
     free((*registry)->before.data);
     free((*registry)->gathered.data);
     free((*registry)->gathered_before.data);
@@ -136,10 +168,10 @@ psc_status psc_registry_add(psc_registry *registry, psc_point point, bool editor
     if (point == PSC_HOOK_RESID_MID && registry->parallel_residual)
         return psc_fail(
             error, PSC_ERROR_INPUT, "a model with parallel residual has no hook_resid_mid");
-    if (!psc_grow(
-            (void **)&registry->list, &registry->capacity, registry->n + 1, sizeof *registry->list))
+    subscriptions *list = &registry->points[point];
+    if (!psc_grow((void **)&list->items, &list->capacity, list->n + 1, sizeof *list->items))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a hook");
-    subscription *s = &registry->list[registry->n];
+    subscription *s = &list->items[list->n];
     psc_status status = copy_filter(&s->filter, registry, point, filter, error);
     if (status != PSC_OK) return status;
     s->callback = callback;
@@ -147,23 +179,23 @@ psc_status psc_registry_add(psc_registry *registry, psc_point point, bool editor
     s->subscriber = *subscriber;
     s->point = point;
     s->editor = editor;
-    registry->n++;
+    list->n++;
     count(registry, s, true);
     return PSC_OK;
 }
 
 void psc_registry_remove(psc_registry *registry, const void *owner) {
-    for (size_t i = registry->n; i-- > 0;)
-        if (registry->list[i].subscriber.owner == owner) drop(registry, i);
+    drop(registry, is_of, owner);
 }
 
 void psc_registry_end_run(psc_registry *registry) {
-    for (size_t i = registry->n; i-- > 0;)
-        if (registry->list[i].subscriber.transient) drop(registry, i);
+    drop(registry, is_transient, NULL);
 }
 
 bool psc_registry_any(const psc_registry *registry) {
-    return registry->n > 0;
+    for (int32_t p = 0; p < PSC_POINT_COUNT; p++)
+        if (registry->points[p].n > 0) return true;
+    return false;
 }
 
 bool psc_filter_has_row(const psc_filter *filter, const psc_row *row) {
@@ -179,10 +211,12 @@ static bool has_layer(const psc_filter *filter, int32_t layer) {
     return filter->n_layers == 0;
 }
 
-static bool wants(
-    const subscription *s, psc_point point, int32_t layer, const psc_row *rows, int32_t n_rows) {
-    if (s->point != point || !has_layer(&s->filter, layer)) return false;
-    if (s->subscriber.muted && *s->subscriber.muted) return false;
+static bool is_muted(const subscription *s) {
+    return s->subscriber.muted && *s->subscriber.muted;
+}
+
+static bool wants(const subscription *s, int32_t layer, const psc_row *rows, int32_t n_rows) {
+    if (!has_layer(&s->filter, layer) || is_muted(s)) return false;
     if (s->filter.rows == PSC_ROWS_ALL) return n_rows > 0;
     for (int32_t i = 0; i < n_rows; i++)
         if (psc_filter_has_row(&s->filter, &rows[i])) return true;
@@ -191,21 +225,23 @@ static bool wants(
 
 bool psc_registry_wants(const psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows) {
+    const subscriptions *list = &registry->points[point];
     if (registry->observers[point] + registry->editors[point] == 0) return false;
-    for (size_t i = 0; i < registry->n; i++) {
-        const subscription *s = &registry->list[i];
+    for (size_t i = 0; i < list->n; i++) {
+        const subscription *s = &list->items[i];
         if (s->subscriber.passive || (!s->editor && s->filter.edited_only)) continue;
-        if (wants(s, point, layer, rows, n_rows)) return true;
+        if (wants(s, layer, rows, n_rows)) return true;
     }
     return false;
 }
 
 bool psc_registry_wants_layer(const psc_registry *registry, int32_t layer, bool late) {
-    for (size_t i = 0; i < registry->n; i++) {
-        const subscription *s = &registry->list[i];
-        const bool muted = s->subscriber.muted && *s->subscriber.muted;
-        const bool here = psc_point_has_layer(s->point) && has_layer(&s->filter, layer);
-        if (here && !muted && (!late || psc_point_is_late(s->point))) return true;
+    for (int32_t p = 0; p < PSC_POINT_COUNT; p++) {
+        const subscriptions *list = &registry->points[p];
+        if (!psc_point_has_layer((psc_point)p) || (late && !psc_point_is_late((psc_point)p)))
+            continue;
+        for (size_t i = 0; i < list->n; i++)
+            if (has_layer(&list->items[i].filter, layer) && !is_muted(&list->items[i])) return true;
     }
     return false;
 }
@@ -218,10 +254,10 @@ bool psc_registry_any_editor(const psc_registry *registry) {
 
 bool psc_registry_edits(const psc_registry *registry, psc_point point, int32_t layer,
     const psc_row *rows, int32_t n_rows) {
+    const subscriptions *list = &registry->points[point];
     if (registry->editors[point] == 0) return false;
-    for (size_t i = 0; i < registry->n; i++)
-        if (registry->list[i].editor && wants(&registry->list[i], point, layer, rows, n_rows))
-            return true;
+    for (size_t i = 0; i < list->n; i++)
+        if (list->items[i].editor && wants(&list->items[i], layer, rows, n_rows)) return true;
     return false;
 }
 
@@ -394,11 +430,12 @@ psc_status psc_registry_deliver(psc_registry *registry, psc_point point, int32_t
         d.before = dense(tensor, copy);
         copy_part(tensor, &d.before, &(selection){NULL, NULL}, false);
     }
+    const subscriptions *list = &registry->points[point];
     psc_view before = d.before;
     for (int editors = 1; editors >= 0; editors--) {
-        for (size_t i = 0; i < registry->n; i++) {
-            const subscription *s = &registry->list[i];
-            if (s->editor != (bool)editors || !wants(s, point, layer, rows, n_rows)) continue;
+        for (size_t i = 0; i < list->n; i++) {
+            const subscription *s = &list->items[i];
+            if (s->editor != (bool)editors || !wants(s, layer, rows, n_rows)) continue;
             if (!s->editor && s->filter.edited_only && !edited) continue;
             d.before = before;
             psc_status status = deliver_to(&d, s);

@@ -153,14 +153,14 @@ static psc_status too_large(psc_context *context, const psc_retained *r, double 
 /* Adds an item to the context's retained tensors. Pointers to items are the observers' payloads, so
  * each item is allocated separately. */
 static psc_retained **add_slot(psc_context *context) {
-    psc_retained **grown =
-        realloc(context->retained, ((size_t)context->n_retained + 1) * sizeof(psc_retained *));
-    if (!grown) return NULL;
-    context->retained = grown;
+    if (context->n_retained == INT32_MAX ||
+        !psc_grow((void **)&context->retained, &context->retained_room,
+            (size_t)context->n_retained + 1, sizeof *context->retained))
+        return NULL;
     psc_retained *item = calloc(1, sizeof *item);
     if (!item) return NULL;
-    grown[context->n_retained++] = item;
-    return &grown[context->n_retained - 1];
+    context->retained[context->n_retained++] = item;
+    return &context->retained[context->n_retained - 1];
 }
 
 /* A filter of this header's size from one that may be shorter, or from null. */
@@ -254,4 +254,5 @@ void psc_host_drop_retained(psc_context *context) {
     free(context->retained);
     context->retained = NULL;
     context->n_retained = 0;
+    context->retained_room = 0;
 }
