@@ -71,7 +71,7 @@ static psc_status read_line(
     double frequency = 1.0;
     psc_token *tokens = NULL;
     int32_t n_tokens = 0;
-    if (psc_model_encode(&tokens, &n_tokens, model, line, strlen(line), false, NULL))
+    if (psc_model_encode_first(&tokens, &n_tokens, model, line, strlen(line), false, 1, NULL))
         return psc_fail(
             error, PSC_ERROR_INPUT, "%s:%lld: the line is not UTF-8", list->path, number);
     psc_free(tokens);
@@ -264,12 +264,12 @@ static psc_status encode(cli_form_list *out, const psc_model *model, const recor
     const int32_t n_ctx = psc_model_get_info(model)->n_ctx;
     *sequence = (cli_sequence){.first = (int32_t)i, .n_sentences = 1, .bytes = s->bytes};
     out->all.n = (int32_t)i + 1;
-    psc_status status =
-        psc_model_encode(&sequence->tokens, &sequence->n, model, s->text, s->bytes, true, error);
+    psc_status status = psc_model_encode_first(
+        &sequence->tokens, &sequence->n, model, s->text, s->bytes, true, n_ctx, error);
     if (status) return status;
     if (sequence->n > n_ctx)
         return psc_fail(error, PSC_ERROR_INPUT,
-            "%s:%d: the form has %d tokens with <|endoftext|>, more than the model's context of %d",
+            "%s:%d: the form has at least %d tokens with <|endoftext|>, more than the model's context of %d",
             list->path, (int)s->line, (int)sequence->n, (int)n_ctx);
     if (sequence->n > out->all.longest) out->all.longest = sequence->n;
     out->all.n_rows += sequence->n;

@@ -168,7 +168,8 @@ static psc_status read_encoded(
     if (status) return status;
     bool bos = given->bos;
     if (prompt->bytes == 0 && !bos) return psc_fail(error, PSC_ERROR_INPUT, "the text is empty");
-    status = psc_model_encode(&tokens, &prompt->n, model, prompt->text, prompt->bytes, bos, error);
+    status = psc_model_encode_first(&tokens, &prompt->n, model, prompt->text, prompt->bytes, bos,
+        psc_model_get_info(model)->n_ctx, error);
     if (status) return status;
     size_t n = prompt->n > 0 ? (size_t)prompt->n : 1;
     prompt->tokens = calloc(n, sizeof *prompt->tokens);
@@ -194,9 +195,12 @@ psc_status cli_prompt_take(
     int32_t n_ctx = psc_model_get_info(model)->n_ctx;
     if (!status && out->n == 0)
         status = psc_fail(error, PSC_ERROR_INPUT, "the prompt has no tokens");
-    if (!status && out->n > n_ctx)
+    if (!status && out->n > n_ctx) {
+        const bool is_cut = out->text && out->tokens[out->n - 1].end < out->bytes;
         status = psc_fail(error, PSC_ERROR_INPUT,
-            "the prompt has %d tokens, more than the model's context of %d", out->n, n_ctx);
+            "the prompt has %s%d tokens, more than the model's context of %d",
+            is_cut ? "at least " : "", out->n, n_ctx);
+    }
     if (status) cli_prompt_free(out);
     return status;
 }

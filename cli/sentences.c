@@ -31,14 +31,15 @@ static uint32_t join(
     return bytes;
 }
 
+/* Of a sequence beyond most_rows, which is skipped, only the first tokens. */
 static psc_status encode(cli_sequence *sequence, const cli_sentences *all, const psc_model *model,
-    const char *path, psc_error *error) {
+    const char *path, int32_t most_rows, psc_error *error) {
     sequence->bytes = join(NULL, all->sentences, sequence, NULL);
     char *text = malloc((size_t)sequence->bytes + 1);
     if (!text) return no_memory(error);
     join(text, all->sentences, sequence, NULL);
-    psc_status status = psc_model_encode(
-        &sequence->tokens, &sequence->n, model, text, sequence->bytes, true, error);
+    psc_status status = psc_model_encode_first(
+        &sequence->tokens, &sequence->n, model, text, sequence->bytes, true, most_rows, error);
     free(text);
     if (status == PSC_ERROR_INPUT && psc_model_has_tokenizer(model) && error) {
         char why[sizeof error->message];
@@ -74,7 +75,7 @@ psc_status cli_sentences_take(cli_sentences *out, const psc_model *model, const 
     for (int32_t i = 0; !status && i < n; i++) {
         cli_sequence *sequence = &out->sequences[out->n];
         *sequence = (cli_sequence){NULL, 0, i * window, window, 0};
-        status = encode(sequence, out, model, path, error);
+        status = encode(sequence, out, model, path, most_rows, error);
         if (status) break;
         if (sequence->n > most_rows) {
             psc_free(sequence->tokens);

@@ -143,9 +143,9 @@ float psc_widen(const void *source, psc_dtype dtype, size_t i);
 
 /* Rotary frequencies [half], base^(-i/half). */
 void psc_rotary_frequencies(double *frequencies, size_t half, double base);
-/* Rotary tables [n, half]: cos and sin of position * frequency, times scale, in f64, rounded once
- * to f32. */
-void psc_rotary_tables(
-    float *cos, float *sin, size_t n, size_t half, const double *frequencies, double scale);
+/* Rotary tables [n, half] of the positions from first on: cos and sin of position * frequency, times
+ * scale, in f64, rounded once to f32. */
+void psc_rotary_tables(float *cos, float *sin, size_t first, size_t n, size_t half,
+    const double *frequencies, double scale);
 
 #endif

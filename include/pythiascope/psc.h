@@ -162,6 +162,10 @@ typedef struct psc_token {
  * [*n] with psc_free. PSC_ERROR_INPUT for broken UTF-8 and for a model without a tokenizer. */
 PSC_API psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model,
     const char *text, size_t bytes, bool bos, psc_error *error);
+/* The same for the beginning of a text that may be too long: ends soon after `most` tokens of it and
+ * gives at most `most` + 1, without the one in front. So more than most: the text has more. */
+PSC_API psc_status psc_model_encode_first(psc_token **out, int32_t *n, const psc_model *model,
+    const char *text, size_t bytes, bool bos, int32_t most, psc_error *error);
 /* The beginning-of-text token: the bos_token of tokenizer_config.json; else the bos_token_id of
  * config.json, if it is an added token or there is no tokenizer; else <|endoftext|>. -1: none, or that of
  * config.json is outside the vocabulary. */

@@ -69,14 +69,16 @@ static size_t place_buffers(psc_forward *f, size_t rows, size_t threads, float *
     return used > with_logits ? used : with_logits;
 }
 
-psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc_kernels *kernels,
-    psc_team *team, psc_registry *registry, psc_kv_cache *cache, int32_t chunk, psc_error *error) {
+psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc_rotary *rotary,
+    const psc_kernels *kernels, psc_team *team, psc_registry *registry, psc_kv_cache *cache,
+    int32_t chunk, psc_error *error) {
     *out = NULL;
     psc_forward *f = calloc(1, sizeof *f);
     if (!f) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the forward pass");
     const psc_config *c = &model->config;
     size_t rows = (size_t)chunk, threads = (size_t)psc_team_threads(team);
     f->model = model;
+    f->rotary = rotary;
     f->kernels = kernels;
     f->team = team;
     f->registry = registry;

@@ -15,9 +15,10 @@ typedef struct psc_forward psc_forward;
 
 /* Bytes of buffers per row of a chunk. */
 size_t psc_forward_row_bytes(const psc_config *config);
-/* Allocates buffers for chunks of up to chunk rows. */
-psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc_kernels *kernels,
-    psc_team *team, psc_registry *registry, psc_kv_cache *cache, int32_t chunk, psc_error *error);
+/* Allocates buffers for chunks of up to chunk rows. rotary has a row for each position to come. */
+psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc_rotary *rotary,
+    const psc_kernels *kernels, psc_team *team, psc_registry *registry, psc_kv_cache *cache,
+    int32_t chunk, psc_error *error);
 void psc_forward_close(psc_forward **forward);
 
 /* Receives the logits of the rows that `wanted` marks. */

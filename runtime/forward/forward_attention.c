@@ -26,7 +26,7 @@ static void rotate(const psc_forward *f, float *x, size_t row, size_t heads) {
     size_t n_rot = f->model->config.rotary_dims;
     size_t table = (size_t)f->rows[row].position * (n_rot / 2);
     f->kernels->rotary(
-        x, x, f->model->rotary_cos + table, f->model->rotary_sin + table, heads, f->d_head, n_rot);
+        x, x, f->rotary->cos + table, f->rotary->sin + table, heads, f->d_head, n_rot);
 }
 
 /* Where a row's keys and values go. */

@@ -57,6 +57,7 @@ typedef struct psc_job {
 
 struct psc_forward {
     const psc_model *model;
+    const psc_rotary *rotary;
     const psc_kernels *kernels;
     psc_team *team;
     psc_registry *registry;

@@ -4,7 +4,6 @@
 
 #include "arena.h"
 #include "model_header.h"
-#include "rotary.h"
 #include "weights_cache.h"
 #include "weights_cache_file.h"
 
@@ -15,17 +14,6 @@
 
 static psc_status no_memory(psc_error *error, const char *what) {
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the model's %s", what);
-}
-
-static psc_status load_rotary(psc_model *model, psc_error *error) {
-    size_t half = model->config.rotary_dims / 2, n = model->config.n_ctx;
-    model->rotary_cos = psc_aligned_alloc(n * half * sizeof(float));
-    model->rotary_sin = psc_aligned_alloc(n * half * sizeof(float));
-    double *frequencies = malloc((half + 1) * sizeof *frequencies);
-    const bool enough = model->rotary_cos && model->rotary_sin && frequencies;
-    if (enough) psc_rotary_fill(model->rotary_cos, model->rotary_sin, frequencies, &model->config);
-    free(frequencies);
-    return enough ? PSC_OK : no_memory(error, "rotary tables");
 }
 
 /* A tokenizer of another kind is no failure: the model takes ids. */
@@ -113,7 +101,10 @@ static psc_status load_weights(psc_model *model, const psc_checkpoint *checkpoin
     if (status) return status;
     if (!load_kept(model, &plan, options)) status = pack(model, &plan, error);
     psc_image_plan_close(&plan);
-    return status ? status : load_rotary(model, error);
+    if (status) return status;
+    const size_t n_ctx = model->config.n_ctx;
+    return psc_rotary_open(&model->rotary, &model->config,
+        n_ctx < PSC_ROTARY_SHARED ? n_ctx : PSC_ROTARY_SHARED, error);
 }
 
 /* Appends to text; false without room, or without memory, which glibc's printf needs for more than
@@ -232,8 +223,7 @@ void psc_model_close(psc_model **out) {
     if (!model) return;
     psc_unmap_file(&model->weights);
     free(model->layers);
-    psc_aligned_free(model->rotary_cos);
-    psc_aligned_free(model->rotary_sin);
+    psc_rotary_close(&model->rotary);
     psc_tokenizer_close(&model->tokenizer);
     free(model->tokenizer_reason);
     free(model->config_text);

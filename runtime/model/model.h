@@ -9,6 +9,7 @@
 #include "files.h"
 #include "kernels.h"
 #include "psc.h"
+#include "rotary.h"
 #include "tokenizer.h"
 
 /* A weight matrix in panels (docs/numerics.md: 16 outputs, k-major). */
@@ -42,10 +43,10 @@ struct psc_model {
     psc_packed unembed;
     const void *embed; /* [V, N] row-major, in embed_dtype */
     psc_dtype embed_dtype;
-    float *rotary_cos, *rotary_sin; /* [n_ctx, rotary_dims/2] */
-    const float *unembed_mean;      /* [N], the mean of W_U's rows: W_U^T 1 / V */
-    psc_tokenizer *tokenizer;       /* nullable */
-    char *tokenizer_reason;         /* why it is null */
+    psc_rotary rotary;         /* of the first positions; a session has those that it needs */
+    const float *unembed_mean; /* [N], the mean of W_U's rows: W_U^T 1 / V */
+    psc_tokenizer *tokenizer;  /* nullable */
+    char *tokenizer_reason;    /* why it is null */
 };
 
 /* The packed matrix; PSC_W_U ignores layer. Null when out of range. */

@@ -63,6 +63,11 @@ static psc_status need_tokenizer(const psc_model *model, psc_error *error) {
 
 psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model, const char *text,
     size_t bytes, bool bos, psc_error *error) {
+    return psc_model_encode_first(out, n, model, text, bytes, bos, INT32_MAX, error);
+}
+
+psc_status psc_model_encode_first(psc_token **out, int32_t *n, const psc_model *model,
+    const char *text, size_t bytes, bool bos, int32_t most, psc_error *error) {
     *out = NULL;
     *n = 0;
     psc_status status = need_tokenizer(model, error);
@@ -71,9 +76,11 @@ psc_status psc_model_encode(psc_token **out, int32_t *n, const psc_model *model,
     if (bos) status = psc_model_ask_bos(&first, model, error);
     if (status != PSC_OK) return status;
     psc_token_span *spans = NULL;
-    size_t n_spans = 0;
-    status = psc_tokenizer_encode(&spans, &n_spans, model->tokenizer, text, bytes, error);
+    size_t n_spans = 0, room = most < 0 ? 0 : (size_t)most;
+    status =
+        psc_tokenizer_encode_first(&spans, &n_spans, model->tokenizer, text, bytes, room, error);
     if (status != PSC_OK) return status;
+    if (n_spans > room) n_spans = room + 1;
     psc_token *tokens = NULL;
     if (n_spans < INT32_MAX) tokens = malloc((n_spans + 1) * sizeof *tokens);
     if (!tokens) {

@@ -7,9 +7,12 @@
  *           d(b) = n log(context/(2 pi b)) / (2 log base), down and up to whole ones if truncate */
 #include "rotary.h"
 
+#include "arena.h"
 #include "kernels.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 static double log_of(double x) {
     double y;
@@ -39,11 +42,68 @@ static void ramp(double *frequencies, const psc_config *c) {
     }
 }
 
-void psc_rotary_fill(float *cos, float *sin, double *frequencies, const psc_config *c) {
+static void fill_frequencies(double *frequencies, const psc_config *c) {
     const size_t half = c->rotary_dims / 2;
     psc_rotary_frequencies(frequencies, half, c->rotary_base);
     if (c->rope.kind == PSC_ROPE_LINEAR)
         for (size_t i = 0; i < half; i++) frequencies[i] /= c->rope.factor;
     if (c->rope.kind == PSC_ROPE_YARN) ramp(frequencies, c);
-    psc_rotary_tables(cos, sin, c->n_ctx, half, frequencies, c->rope.scale);
+}
+
+/* The tables of out's frequencies. */
+static psc_status fill_tables(psc_rotary *out, size_t rows, psc_error *error) {
+    out->rows = rows;
+    out->cos = psc_aligned_alloc(rows * out->half * sizeof(float));
+    out->sin = psc_aligned_alloc(rows * out->half * sizeof(float));
+    if (!out->cos || !out->sin)
+        return psc_fail(error, PSC_ERROR_MEMORY,
+            "not enough memory for the rotary tables of %zu positions", rows);
+    psc_rotary_tables(out->cos, out->sin, 0, rows, out->half, out->frequencies, out->scale);
+    return PSC_OK;
+}
+
+psc_status psc_rotary_open(
+    psc_rotary *out, const psc_config *config, size_t rows, psc_error *error) {
+    *out = (psc_rotary){.half = config->rotary_dims / 2, .scale = config->rope.scale};
+    out->frequencies = malloc((out->half + 1) * sizeof *out->frequencies);
+    if (!out->frequencies)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the rotary frequencies");
+    fill_frequencies(out->frequencies, config);
+    const psc_status status = fill_tables(out, rows, error);
+    if (status) psc_rotary_close(out);
+    return status;
+}
+
+psc_status psc_rotary_extend(
+    psc_rotary *out, const psc_rotary *from, size_t rows, psc_error *error) {
+    *out = *from;
+    out->borrowed = true;
+    if (rows <= from->rows) return PSC_OK;
+    out->borrowed = false;
+    out->cos = out->sin = NULL;
+    out->frequencies = malloc((out->half + 1) * sizeof *out->frequencies);
+    if (!out->frequencies)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the rotary frequencies");
+    memcpy(out->frequencies, from->frequencies, out->half * sizeof *out->frequencies);
+    const psc_status status = fill_tables(out, rows, error);
+    if (status) psc_rotary_close(out);
+    return status;
+}
+
+void psc_rotary_at(float *cos, float *sin, const psc_rotary *rotary, size_t position, size_t i) {
+    if (position >= rotary->rows) {
+        psc_rotary_tables(cos, sin, position, 1, 1, rotary->frequencies + i, rotary->scale);
+        return;
+    }
+    *cos = rotary->cos[position * rotary->half + i];
+    *sin = rotary->sin[position * rotary->half + i];
+}
+
+void psc_rotary_close(psc_rotary *rotary) {
+    if (!rotary->borrowed) {
+        psc_aligned_free(rotary->cos);
+        psc_aligned_free(rotary->sin);
+        free(rotary->frequencies);
+    }
+    *rotary = (psc_rotary){0};
 }

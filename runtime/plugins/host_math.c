@@ -262,13 +262,13 @@ int psc_host_rotate(psc_context *context, int32_t position, int inverse, float *
     if (!psc_host_may(&context, "rotate", PSC_IN_ANY | PSC_IN_PART)) return PSC_ERROR_STATE;
     if (!psc_host_given(context, "rotate", "x", x)) return PSC_ERROR_PLUGIN;
     const psc_model *model = context->session->model;
-    const size_t half = (size_t)model->config.rotary_dims / 2;
+    const size_t half = model->rotary.half;
     if (position < 0 || position >= model->info.n_ctx)
         return psc_host_fail(context, PSC_ERROR_INPUT,
             "rotate: position %d is outside the model's context", (int)position);
     for (size_t i = 0; i < half; i++) {
-        const float cosine = model->rotary_cos[(size_t)position * half + i];
-        float sine = model->rotary_sin[(size_t)position * half + i];
+        float cosine, sine;
+        psc_rotary_at(&cosine, &sine, &context->session->rotary, (size_t)position, i);
         const float a = x[i], b = x[i + half];
         if (inverse) sine = -sine;
         x[i] = fmaf(-b, sine, a * cosine);

@@ -81,6 +81,7 @@ struct psc_session {
     psc_registry *registry;
     psc_kv_cache *cache;
     psc_forward *forward;
+    psc_rotary rotary;      /* of capacity positions */
     psc_context **contexts; /* plugins in the order of loading */
     int32_t n_contexts;
     psc_target_list targets;

@@ -110,11 +110,13 @@ psc_status psc_session_open(
     if (status == PSC_OK)
         status = psc_kv_cache_open(&s->cache, s->options.n_sequences, info->n_layers, info->n_heads,
             info->d_head, s->options.capacity, error);
+    if (status == PSC_OK)
+        status = psc_rotary_extend(&s->rotary, &model->rotary, (size_t)s->options.capacity, error);
     int64_t most = (int64_t)s->options.n_sequences * s->options.capacity;
     if (status == PSC_OK && s->options.chunk > most) s->options.chunk = (int32_t)most;
     if (status == PSC_OK)
-        status = psc_forward_open(&s->forward, model, s->kernels, s->team, s->registry, s->cache,
-            s->options.chunk, error);
+        status = psc_forward_open(&s->forward, model, &s->rotary, s->kernels, s->team, s->registry,
+            s->cache, s->options.chunk, error);
     if (status == PSC_OK) status = psc_results_open(&s->results, error);
     int32_t logits = s->options.n_sequences < MOST_LOGITS ? s->options.n_sequences : MOST_LOGITS;
     if (status == PSC_OK)
@@ -138,6 +140,7 @@ void psc_session_close(psc_session **out) {
     psc_targets_clear(s);
     psc_results_close(&s->results);
     psc_forward_close(&s->forward);
+    psc_rotary_close(&s->rotary);
     psc_kv_cache_close(&s->cache);
     psc_registry_close(&s->registry);
     psc_team_close(&s->team);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define MAX_TEXT ((size_t)256 << 20)
+#define LONG_TEXT ((size_t)64 << 10)
 #define CACHE_SLOTS 4096
 #define CACHE_WORD 24
 #define CACHE_TOKENS 6
@@ -25,7 +26,7 @@ typedef struct cached_word {
 typedef struct encoder {
     const psc_tokenizer *tokenizer;
     psc_token_span *spans;
-    size_t n_spans, capacity;
+    size_t n_spans, capacity, most; /* more than most: the rest of the text is left out */
     psc_pieces raw, inner;
     psc_normal_text normal;
     char *prefixed;
@@ -55,6 +56,10 @@ static psc_status push_span(encoder *e, int32_t id, size_t end, psc_error *error
     uint32_t stop = end > start ? (uint32_t)end : start;
     e->spans[e->n_spans++] = (psc_token_span){id, start, stop};
     return PSC_OK;
+}
+
+static bool is_enough(const encoder *e) {
+    return e->n_spans > e->most;
 }
 
 /* The source byte of byte at of a run. */
@@ -116,7 +121,7 @@ static psc_status encode_piece(
         bytes++;
         r.shift = 1;
     }
-    for (size_t at = 0, end = bytes; at < bytes && !status; at = end) {
+    for (size_t at = 0, end = bytes; at < bytes && !status && !is_enough(e); at = end) {
         if (e->tokenizer->use_regex)
             status =
                 psc_tk_next_word(&end, e->tokenizer->pattern, e->match, text, bytes, at, error);
@@ -132,7 +137,7 @@ static psc_status encode_run(
     if (step == e->tokenizer->n_steps) return encode_piece(e, r, text, bytes, error);
     psc_status status =
         psc_tk_cut_begin(&cutter, &e->tokenizer->steps[step], e->match, text, bytes, error);
-    for (size_t at = 0, end = 0; at < bytes && !status; at = end) {
+    for (size_t at = 0, end = 0; at < bytes && !status && !is_enough(e); at = end) {
         run part = r;
         status = psc_tk_cut_next(&end, &cutter, error);
         part.start += at;
@@ -154,7 +159,7 @@ static psc_status encode_plain(
     }
     if (!status)
         status = psc_tk_find_added(&e->inner, &e->tokenizer->normalized, text, bytes, error);
-    for (size_t i = 0; i < e->inner.n && !status; i++) {
+    for (size_t i = 0; i < e->inner.n && !status && !is_enough(e); i++) {
         psc_piece piece = e->inner.at[i];
         run r = {&e->normal, base, piece.start, 0};
         size_t n = piece.end - piece.start;
@@ -166,7 +171,7 @@ static psc_status encode_plain(
 
 static psc_status encode(encoder *e, const char *text, size_t bytes, psc_error *error) {
     psc_status status = psc_tk_find_added(&e->raw, &e->tokenizer->raw, text, bytes, error);
-    for (size_t i = 0; i < e->raw.n && !status; i++) {
+    for (size_t i = 0; i < e->raw.n && !status && !is_enough(e); i++) {
         psc_piece piece = e->raw.at[i];
         status = piece.id >= 0 ? push_span(e, piece.id, piece.end, error)
                                : encode_plain(e, text + piece.start, piece.end - piece.start,
@@ -187,8 +192,37 @@ static void free_encoder(encoder *e) {
     psc_tk_free_match(e->match);
 }
 
+/* Bytes of a text that have more than `most` tokens, unless white space belongs to an added token or
+ * unknown bytes are fused. NFC makes at most three bytes of what was longer. */
+static size_t enough_bytes(const psc_tokenizer *tokenizer, size_t most) {
+    size_t longest = 1;
+    for (int32_t i = 0; i < tokenizer->size; i++)
+        if (tokenizer->entries[i].bytes > longest) longest = tokenizer->entries[i].bytes;
+    return most < SIZE_MAX / longest / 4 ? (most + 2) * longest * 3 : SIZE_MAX;
+}
+
+static psc_status encode_text(psc_token_span **spans, size_t *n, const psc_tokenizer *tokenizer,
+    const char *text, size_t bytes, size_t most, psc_error *error) {
+    encoder e = {.tokenizer = tokenizer, .most = most, .match = psc_tk_new_match()};
+    if (bytes >= CACHE_FROM) e.cache = calloc(CACHE_SLOTS, sizeof *e.cache); /* may be null */
+    psc_status status = e.match ? encode(&e, text, bytes, error) : no_memory(error);
+    if (!status) {
+        assert(bytes == 0 || is_enough(&e) || (e.n_spans && e.spans[e.n_spans - 1].end == bytes));
+        *spans = e.spans;
+        *n = e.n_spans;
+        e.spans = NULL;
+    }
+    free_encoder(&e);
+    return status;
+}
+
 psc_status psc_tokenizer_encode(psc_token_span **spans, size_t *n, const psc_tokenizer *tokenizer,
     const char *text, size_t bytes, psc_error *error) {
+    return psc_tokenizer_encode_first(spans, n, tokenizer, text, bytes, SIZE_MAX, error);
+}
+
+psc_status psc_tokenizer_encode_first(psc_token_span **spans, size_t *n,
+    const psc_tokenizer *tokenizer, const char *text, size_t bytes, size_t most, psc_error *error) {
     *spans = NULL;
     *n = 0;
     if (bytes > MAX_TEXT)
@@ -198,17 +232,16 @@ psc_status psc_tokenizer_encode(psc_token_span **spans, size_t *n, const psc_tok
     if (valid < bytes)
         return psc_fail(
             error, PSC_ERROR_INPUT, "the text is not valid UTF-8 at byte offset %zu", valid);
-    encoder e = {.tokenizer = tokenizer, .match = psc_tk_new_match()};
-    if (bytes >= CACHE_FROM) e.cache = calloc(CACHE_SLOTS, sizeof *e.cache); /* may be null */
-    psc_status status = e.match ? encode(&e, text, bytes, error) : no_memory(error);
-    if (!status) {
-        assert(bytes == 0 || (e.n_spans && e.spans[e.n_spans - 1].end == bytes));
-        *spans = e.spans;
-        *n = e.n_spans;
-        e.spans = NULL;
+    size_t enough = bytes > LONG_TEXT && most < bytes ? enough_bytes(tokenizer, most) : bytes;
+    while (enough < bytes && enough > 0 && psc_utf8_is_inner(text[enough])) enough--;
+    if (enough < bytes) { /* one word may have all of the text, and merging it costs memory */
+        psc_status status = encode_text(spans, n, tokenizer, text, enough, most, error);
+        if (status || *n > most) return status;
+        psc_tokenizer_free_spans(*spans);
+        *spans = NULL;
+        *n = 0;
     }
-    free_encoder(&e);
-    return status;
+    return encode_text(spans, n, tokenizer, text, bytes, most, error);
 }
 
 void psc_tokenizer_free_spans(psc_token_span *spans) {

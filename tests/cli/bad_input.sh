@@ -268,7 +268,7 @@ bad_list "list.tsv:2: column 4 is empty" 'gives\tgive\tVBZ\t'
 bad_list 'list.tsv:2: the line is not UTF-8' 'gi\377ves\tgive\tVBZ'
 bad_list 'list.tsv:2: the line has a 0 byte' 'gi\000ves\tgive\tVBZ'
 bad_list 'list.tsv:2: the line is longer than 4096 bytes' "$(printf '%04097d' 0)\\tgive\\tVBZ"
-bad_list 'list.tsv:2: the form has [0-9]* tokens.*context of 512' "$(printf '%01200d' 0 | sed 's/0/x9/g')\\tx\\tNN"
+bad_list 'list.tsv:2: the form has at least [0-9]* tokens.*context of 512' "$(printf '%01200d' 0 | sed 's/0/x9/g')\\tx\\tNN"
 printf '# nothing\n\n' >"$list"
 expect 1 'list.tsv has no word forms' forms "$list"
 expect 1 'cannot open .*missing.tsv' forms "$work/missing.tsv"

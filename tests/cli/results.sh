@@ -131,7 +131,7 @@ check 'numbers of other programs' alone odd --prompts "$work/odd.jsonl"
 check 'change nothing' cmp "$work/one/results.json" "$work/odd/1/results.json"
 bad 'bad has no prompts' '\n \r\n'
 head -c 3000 /dev/zero | tr '\0' 'x' | sed 's/x/ sea/g' >"$work/bad"
-expect 1 'bad, line 1: the prompt has [0-9]* tokens, more than' analyze --prompts "$work/bad"
+expect 1 'bad, line 1: the prompt has at least [0-9]* tokens, more than' analyze --prompts "$work/bad"
 expect 1 'text 2: the text is empty' analyze --text a --text ''
 expect 1 'not a regular file' analyze --prompts /dev/zero
 expect 2 'mutually exclusive' analyze --text a --prompts "$work/two.txt"

@@ -304,6 +304,47 @@ Test(tokenizer, long_runs, .timeout = 60) {
     psc_tokenizer_close(&t);
 }
 
+/* The first tokens of a text: those of the whole, which has more exactly if there are more. */
+Test(tokenizer, first_tokens_of_a_text) {
+    static const char text[] =
+        "One <|endoftext|> and e\u0301 two 12,000 words.\n   Not <|padding|> more";
+    psc_tokenizer *t = open_tokenizer(GOLDEN "gpt-neox-20b.tokenizer.json");
+    psc_token_span *all, *first;
+    size_t n_all, n;
+    cr_assert_eq(psc_tokenizer_encode(&all, &n_all, t, text, sizeof text - 1, NULL), PSC_OK);
+    for (size_t most = 0; most <= n_all + 2; most++) {
+        cr_assert_eq(
+            psc_tokenizer_encode_first(&first, &n, t, text, sizeof text - 1, most, NULL), PSC_OK);
+        cr_assert_eq(n > most, n_all > most, "%zu of %zu", most, n_all);
+        cr_assert_eq(memcmp(first, all, (n < most ? n : most) * sizeof *all), 0, "%zu", most);
+        psc_tokenizer_free_spans(first);
+    }
+    psc_tokenizer_free_spans(all);
+    psc_tokenizer_close(&t);
+}
+
+/* Of a long text no more than is needed to know that it is too long. */
+Test(tokenizer, long_runs_cut_short) {
+    enum { BYTES = 8 << 20, MOST = 100 };
+    static const char *const units[] = {"a", " ", "\u0301\u0323", "e\u0301 ", "<|endoftext|>"};
+    psc_tokenizer *t = open_tokenizer(GOLDEN "gpt-neox-20b.tokenizer.json");
+    char *text = malloc(BYTES);
+    for (size_t k = 0; k < sizeof units / sizeof units[0]; k++) {
+        size_t unit = strlen(units[k]), bytes = BYTES / unit * unit, n;
+        psc_token_span *spans;
+        for (size_t i = 0; i < bytes; i++) text[i] = units[k][i % unit];
+        cr_assert_eq(psc_tokenizer_encode_first(&spans, &n, t, text, bytes, MOST, NULL), PSC_OK);
+        cr_assert_gt(n, MOST);
+        cr_assert_lt(n, bytes / 32, "%zu tokens of %s", n, units[k]);
+        psc_tokenizer_free_spans(spans);
+        text[bytes - 1] = (char)0xff; /* the whole text is checked */
+        cr_assert_eq(
+            psc_tokenizer_encode_first(&spans, &n, t, text, bytes, MOST, NULL), PSC_ERROR_INPUT);
+    }
+    free(text);
+    psc_tokenizer_close(&t);
+}
+
 typedef struct job {
     const psc_tokenizer *tokenizer;
     size_t tokens;

@@ -2477,6 +2477,19 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.POINTER(psc_error),
         ),
     ),
+    "psc_model_encode_first": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_int32),
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+            ctypes.c_bool,
+            ctypes.c_int32,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
     "psc_model_bos": (ctypes.c_int32, (ctypes.c_void_p,)),
     "psc_model_ends": (ctypes.c_bool, (ctypes.c_void_p, ctypes.c_int32)),
     "psc_model_decode": (
