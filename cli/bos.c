@@ -15,26 +15,30 @@ static void look_at(cli_bos *out, const psc_plugin *plugin) {
 }
 
 /* argument: "NAME[:key=value,...]" */
-static void look_for(cli_bos *out, const char *argument) {
+static psc_status look_for(cli_bos *out, const char *argument, psc_error *error) {
     char *name = cli_plugin_name(argument);
     void *library = NULL;
     const psc_plugin *plugin;
-    if (!name) return;
+    psc_error own = {PSC_OK, ""};
+    if (!name) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a plugin's name");
     for (int32_t i = 0; (plugin = psc_builtin(i)); i++)
         if (strcmp(plugin->name, name) == 0) look_at(out, plugin);
-    if (strpbrk(name, "/.") && psc_plugin_load(&library, &plugin, name, NULL) == PSC_OK)
+    if (strpbrk(name, "/.") && psc_plugin_load(&library, &plugin, name, &own) == PSC_OK)
         look_at(out, plugin);
     psc_plugin_unload(&library);
     free(name);
+    return own.status == PSC_ERROR_MEMORY ? psc_fail(error, own.status, "%s", own.message) : PSC_OK;
 }
 
-void cli_bos_find(cli_bos *out, const cli_arguments *arguments, const char *plugin) {
+psc_status cli_bos_find(
+    cli_bos *out, const cli_arguments *arguments, const char *plugin, psc_error *error) {
     int cursor = 0;
     const cli_given *given;
     *out = (cli_bos){0};
-    if (plugin) look_for(out, plugin);
-    while (!plugin && (given = cli_next(arguments, "plugin", &cursor)))
-        look_for(out, given->values[0]);
+    psc_status status = plugin ? look_for(out, plugin, error) : PSC_OK;
+    while (!status && !plugin && (given = cli_next(arguments, "plugin", &cursor)))
+        status = look_for(out, given->values[0], error);
+    return status;
 }
 
 /* Ids of the caller are left as they are. */

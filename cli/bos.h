@@ -14,8 +14,9 @@ typedef struct cli_bos {
 } cli_bos;
 
 /* Looks at the verb's one plugin, or if that is null at those of the arguments. Ignores what cannot
- * be loaded: loading it into the session says why. */
-void cli_bos_find(cli_bos *out, const cli_arguments *arguments, const char *plugin);
+ * be loaded: loading it into the session says why. Fails without memory only. */
+psc_status cli_bos_find(
+    cli_bos *out, const cli_arguments *arguments, const char *plugin, psc_error *error);
 /* Puts the token in front of the prompt and of those source prompts that lack it, if a plugin needs
  * it and the model has one. Refuses ids of the caller that do not begin with it. */
 psc_status cli_bos_add(cli_bos *bos, const psc_model *model, cli_prompt *prompt,

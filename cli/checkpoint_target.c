@@ -36,7 +36,7 @@ static psc_status run(int32_t *id, psc_model *model, const cli_prompt *prompt,
     return status;
 }
 
-/* "text:S" if S is one token, else "#ID". */
+/* "text:S" if S is one token, else "#ID"; null without memory. */
 static char *name_target(const psc_model *model, int32_t id) {
     size_t bytes = 0;
     const char *text = psc_model_token_bytes(model, id, &bytes);
@@ -44,11 +44,16 @@ static char *name_target(const psc_model *model, int32_t id) {
     char *value = malloc(size);
     psc_token *tokens = NULL;
     int32_t n = 0;
+    psc_status status = PSC_OK;
     if (!value) return NULL;
-    const bool one = text && bytes > 0 && !memchr(text, 0, bytes) &&
-                     !psc_model_encode(&tokens, &n, model, text, bytes, false, NULL) && n == 1 &&
-                     tokens[0].id == id;
+    if (text && bytes > 0 && !memchr(text, 0, bytes))
+        status = psc_model_encode(&tokens, &n, model, text, bytes, false, NULL);
+    const bool one = n == 1 && tokens[0].id == id;
     psc_free(tokens);
+    if (status == PSC_ERROR_MEMORY) {
+        free(value);
+        return NULL;
+    }
     if (one)
         snprintf(value, size, "text:%.*s", (int)bytes, text);
     else
@@ -81,8 +86,9 @@ psc_status cli_target_choose(cli_target_choice *out, const cli_arguments *argume
         return PSC_OK;
     if (cli_prompt_check(arguments) || cli_session_options(&options, arguments))
         return psc_fail(error, PSC_ERROR_INPUT, "see the sentence above");
-    cli_bos_find(&bos, arguments, strcmp(arguments->verb->name, "sweep") ? NULL : "sweep");
-    psc_status status = cli_open_model(&model, list->models[list->n - 1], error);
+    const char *plugin = strcmp(arguments->verb->name, "sweep") ? NULL : "sweep";
+    psc_status status = cli_bos_find(&bos, arguments, plugin, error);
+    if (!status) status = cli_open_model(&model, list->models[list->n - 1], error);
     if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
     if (!status) status = cli_bos_add(&bos, model, &prompt, &sources, error);
     options.capacity = prompt.n;

@@ -71,7 +71,10 @@ static psc_status read_line(
     double frequency = 1.0;
     psc_token *tokens = NULL;
     int32_t n_tokens = 0;
-    if (psc_model_encode_first(&tokens, &n_tokens, model, line, strlen(line), false, 1, NULL))
+    psc_status status =
+        psc_model_encode_first(&tokens, &n_tokens, model, line, strlen(line), false, 1, error);
+    if (status == PSC_ERROR_MEMORY) return status;
+    if (status)
         return psc_fail(
             error, PSC_ERROR_INPUT, "%s:%lld: the line is not UTF-8", list->path, number);
     psc_free(tokens);

@@ -355,8 +355,8 @@ static psc_status analyze_each(analysis *a, const cli_prompts *prompts, psc_erro
 static psc_status analyze(analysis *a, psc_error *error) {
     const cli_arguments *arguments = a->arguments;
     cli_prompts prompts = {0};
-    cli_bos_find(&a->bos, arguments, a->plugin ? a->plugin->name : NULL);
-    psc_status status = cli_prompts_read(&prompts, arguments, error);
+    psc_status status = cli_bos_find(&a->bos, arguments, a->plugin ? a->plugin->name : NULL, error);
+    if (!status) status = cli_prompts_read(&prompts, arguments, error);
     if (!status && prompts.several && cli_is_collected())
         status = psc_fail(error, PSC_ERROR_INPUT,
             "several prompts do not go with several checkpoints; give one of them once");

@@ -333,8 +333,8 @@ static psc_status open_all(
     survey *s, psc_session_options *session, psc_corpus_options *corpus, psc_error *error) {
     const cli_arguments *arguments = s->arguments;
     cli_bos bos;
-    cli_bos_find(&bos, arguments, NULL);
-    psc_status status = cli_check_out(arguments, error);
+    psc_status status = cli_bos_find(&bos, arguments, NULL, error);
+    if (!status) status = cli_check_out(arguments, error);
     if (!status && s->state_path)
         status = cli_state_lock(&s->lock, &s->state_file, s->state_path, error);
     if (!status && s->state_path) status = cli_setup_write(&s->setup, arguments, error);

@@ -183,8 +183,8 @@ static psc_status generate(const cli_arguments *arguments, generation *g, psc_er
     cli_sources sources = {0};
     cli_bos bos;
     cli_steps steps = {0};
-    cli_bos_find(&bos, arguments, NULL);
-    psc_status status = cli_check_out(arguments, error);
+    psc_status status = cli_bos_find(&bos, arguments, NULL, error);
+    if (!status) status = cli_check_out(arguments, error);
     if (!status && g->n > 0) status = cli_steps_check(arguments, error);
     if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
     cli_steps_open(&steps, model, &g->sampler, g->n, arguments);

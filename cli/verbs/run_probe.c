@@ -101,10 +101,11 @@ static int by_text(const void *a, const void *b) {
 }
 
 /* Says how many test sentences have the text of a training sentence. */
-static void say_repeated(const cli_sentences *train, const cli_sentences *test) {
+static psc_status say_repeated(
+    const cli_sentences *train, const cli_sentences *test, psc_error *error) {
     const char **texts = calloc((size_t)train->n_sentences + 1, sizeof *texts);
     int32_t n = 0;
-    if (!texts) return;
+    if (!texts) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the sentences");
     for (int32_t i = 0; i < train->n_sentences; i++) texts[i] = train->sentences[i].text;
     qsort(texts, (size_t)train->n_sentences, sizeof *texts, by_text);
     for (int32_t i = 0; i < test->n_sentences; i++)
@@ -114,6 +115,7 @@ static void say_repeated(const cli_sentences *train, const cli_sentences *test) 
     if (n)
         cli_say("note: %d of %d test sentences have the text of a training sentence", (int)n,
             (int)test->n_sentences);
+    return PSC_OK;
 }
 
 /* --- the work -------------------------------------------------------------------------------- */
@@ -146,7 +148,7 @@ static psc_status evaluate(
     how.n_sequences = (int32_t)s->batch;
     if (!status) status = psc_session_open(out, model, &how, error);
     if (!status) status = load(s, *out, error);
-    if (!status && first) say_repeated(&train, &test);
+    if (!status && first) status = say_repeated(&train, &test, error);
     if (!status) status = run_both(&train, &test, *out, how.n_sequences, error);
     cli_sentences_free(&test);
     cli_sentences_free(&train);
