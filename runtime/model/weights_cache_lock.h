@@ -1,5 +1,5 @@
 /* One process at a time packs weights into a cache folder: others wait, and then find its file.
- * Private to runtime/model/. Includes weights_cache_place.h only.
+ * Private to runtime/ and tests/. Includes weights_cache_place.h only.
  * Threads: reentrant; the lock also holds between threads of one process.
  * Ownership: the caller releases what it took; so does the system when a process dies. */
 #ifndef WEIGHTS_CACHE_LOCK_H
