@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "report.h"
 #include "say.h"
 #include "signals.h"
 
@@ -118,7 +119,9 @@ static void *draw_loop(void *unused) {
 }
 
 static void set_what(const char *what) {
-    snprintf(bar.what, sizeof bar.what, "%s%s%s", bar.name, *bar.name ? ": " : "", what);
+    char text[sizeof bar.what];
+    snprintf(text, sizeof text, "%s%s%s", bar.name, *bar.name ? ": " : "", what);
+    psc_report_escape(bar.what, sizeof bar.what, text, strlen(text));
 }
 
 void cli_progress_name(const char *name) {

@@ -308,20 +308,27 @@ static int32_t next_named(int *length, const psc_results *results, int32_t i) {
 static void say_written(const psc_results *results, const cli_arguments *arguments) {
     const char *folder = cli_value(arguments, "out"), *page = cli_value(arguments, "html");
     const int32_t n = psc_results_file_count(results);
+    char shown[4 * 1024];
     if (cli_has(arguments, "json") || (!folder && !page)) return;
     putchar('\n');
     if (folder) {
+        psc_report_escape(shown, sizeof shown, folder, strlen(folder));
+        folder = shown;
         printf("wrote %s/results.json%s %s/tensors.safetensors", folder, n ? "," : " and", folder);
         for (int32_t i = 0, next; i < n; i = next) {
             psc_result_file file;
             int length = 0;
             next = next_named(&length, results, i);
             if (psc_results_file_at(&file, results, i, NULL)) continue;
-            printf("%s %s/%.*s", next < n ? "," : " and", folder, length, file.name);
+            char name[400];
+            psc_report_escape(name, sizeof name, file.name, (size_t)length);
+            printf("%s %s/%s", next < n ? "," : " and", folder, name);
         }
         putchar('\n');
     }
-    if (page) printf("wrote %s: open it in a browser\n", page);
+    if (!page) return;
+    psc_report_escape(shown, sizeof shown, page, strlen(page));
+    printf("wrote %s: open it in a browser\n", shown);
 }
 
 /* The tokens of the work. */

@@ -32,6 +32,7 @@ else()
   list(FILTER cluster_sources EXCLUDE REGEX "/cluster_(mpi[a-z_]*|launcher).c$")
 endif()
 add_executable(psc_program ${cli_sources} ${cluster_sources} ${hub_sources} ${psc_objects})
+target_compile_options(psc_program PRIVATE ${psc_frame_flags})
 set_target_properties(psc_program PROPERTIES OUTPUT_NAME pythiascope
   RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 target_include_directories(psc_program PRIVATE include/pythiascope cli cli/cluster report)

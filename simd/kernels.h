@@ -40,7 +40,10 @@ typedef enum psc_isa {
  * Each block of k_block terms is one chain acc = fma(x[k], w, acc) over ascending k from +0. The
  * first block's sum is the total, further sums are added in ascending order, then the bias.
  * blocks (nullable): each block's sum before it is added, blocks[r*ld_row + b*ld_block + o].
- * y may be null when blocks is not. x, y and blocks do not overlap. w is 64-byte aligned. */
+ * y may be null when blocks is not. x, y and blocks do not overlap. w is 64-byte aligned.
+ * room (nullable): PSC_KERNEL_ROOM bytes that no other thread uses, 64-byte aligned; null: they are
+ * taken from the stack, where a caller's may be small. */
+#define PSC_KERNEL_ROOM ((size_t)288 << 10)
 typedef struct psc_matmul {
     float *y; /* [rows, out], row stride ldy; only the panels' outputs are written */
     size_t ldy;
@@ -52,11 +55,12 @@ typedef struct psc_matmul {
     size_t ld_row, ld_block;
     size_t rows, k, k_block, out;
     size_t panel_begin, panel_end; /* half open; outputs 16*panel_begin .. min(out, 16*panel_end) */
+    void *room;
 } psc_matmul;
 
 /* y[r][k] = sum over o of W[o][k] u[r][o], for k_begin <= k < k_end: sixteen chains, one per lane
  * (lane = o mod 16), over ascending panels from +0, u past out taken as +0; then lanes +8, +4, +2,
- * +1. Reads the forward panels. y must not overlap u. */
+ * +1. Reads the forward panels. y must not overlap u. room: as psc_matmul has it. */
 typedef struct psc_pullback {
     float *y; /* [rows, k], row stride ldy */
     size_t ldy;
@@ -65,6 +69,7 @@ typedef struct psc_pullback {
     const void *w;
     size_t rows, k, out;
     size_t k_begin, k_end;
+    void *room;
 } psc_pullback;
 
 /* Attention of one head over rows of one sequence.

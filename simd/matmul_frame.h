@@ -248,8 +248,11 @@ static size_t group_terms(const psc_matmul *m) {
     return (blocks + groups - 1) / groups * m->k_block;
 }
 
+#define WIDE_FLOATS (GROUP_PANELS * NEAR_TERMS * PSC_LANES)
+_Static_assert(WIDE_FLOATS * sizeof(float) <= PSC_KERNEL_ROOM, "a group's weights fit the room");
+
 ALWAYS_INLINE void many_rows(const psc_matmul *m, size_t end, const psc_dtype dtype) {
-    _Alignas(64) float wide[GROUP_PANELS * NEAR_TERMS * PSC_LANES];
+    float *wide = m->room;
     const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2, group = group_terms(m);
     for (size_t first = 0, terms; first < m->k; first += terms) {
         terms = least(group, m->k - first);
@@ -279,12 +282,23 @@ ALWAYS_INLINE void many_rows(const psc_matmul *m, size_t end, const psc_dtype dt
     }
 }
 
-ALWAYS_INLINE void matmul(const psc_matmul *m, const psc_dtype dtype) {
+/* Runs the kernel again with room from the stack. */
+static __attribute__((noinline)) void with_room(const psc_matmul *m, psc_matmul_f32_fn kernel) {
+    _Alignas(64) float room[WIDE_FLOATS];
+    psc_matmul own = *m;
+    own.room = room;
+    kernel(&own);
+}
+
+ALWAYS_INLINE void matmul(const psc_matmul *m, const psc_dtype dtype, psc_matmul_f32_fn kernel) {
     assert(m->k > 0 && m->k_block > 0);
     size_t end = least(m->panel_end, (m->out + PSC_LANES - 1) / PSC_LANES);
     if (m->rows == 0) return;
     if (m->rows > PSC_FEW_ROWS && m->k_block <= NEAR_TERMS) {
-        many_rows(m, end, dtype);
+        if (m->room)
+            many_rows(m, end, dtype);
+        else
+            with_room(m, kernel);
         return;
     }
     psc_matmul part = *m;
@@ -298,15 +312,15 @@ ALWAYS_INLINE void matmul(const psc_matmul *m, const psc_dtype dtype) {
 }
 
 void PSC_NAME(matmul_f32)(const psc_matmul *m) {
-    matmul(m, PSC_DTYPE_F32);
+    matmul(m, PSC_DTYPE_F32, PSC_NAME(matmul_f32));
 }
 
 void PSC_NAME(matmul_f16)(const psc_matmul *m) {
-    matmul(m, PSC_DTYPE_F16);
+    matmul(m, PSC_DTYPE_F16, PSC_NAME(matmul_f16));
 }
 
 void PSC_NAME(matmul_bf16)(const psc_matmul *m) {
-    matmul(m, PSC_DTYPE_BF16);
+    matmul(m, PSC_DTYPE_BF16, PSC_NAME(matmul_bf16));
 }
 
 #endif

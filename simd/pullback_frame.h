@@ -114,7 +114,16 @@ ALWAYS_INLINE void stream_ks(
 
 #include "pullback_near.h"
 
-ALWAYS_INLINE void pullback(const psc_pullback *p, const psc_dtype dtype) {
+/* Runs the kernel again with room from the stack. */
+static __attribute__((noinline)) void with_room(const psc_pullback *p, psc_pullback_f32_fn kernel) {
+    _Alignas(64) float room[NEAR_FLOATS + ACC_FLOATS];
+    psc_pullback own = *p;
+    own.room = room;
+    kernel(&own);
+}
+
+ALWAYS_INLINE void pullback(
+    const psc_pullback *p, const psc_dtype dtype, psc_pullback_f32_fn kernel) {
     if (p->rows <= FEW_PULL_ROWS) {
         for (size_t k = p->k_begin, ks; k < p->k_end; k += ks) {
             ks = least(STREAM_KS, p->k_end - k);
@@ -124,19 +133,22 @@ ALWAYS_INLINE void pullback(const psc_pullback *p, const psc_dtype dtype) {
         }
         return;
     }
-    pull_many(p, dtype);
+    if (p->room)
+        pull_many(p, dtype);
+    else
+        with_room(p, kernel);
 }
 
 void PSC_NAME(pullback_f32)(const psc_pullback *p) {
-    pullback(p, PSC_DTYPE_F32);
+    pullback(p, PSC_DTYPE_F32, PSC_NAME(pullback_f32));
 }
 
 void PSC_NAME(pullback_f16)(const psc_pullback *p) {
-    pullback(p, PSC_DTYPE_F16);
+    pullback(p, PSC_DTYPE_F16, PSC_NAME(pullback_f16));
 }
 
 void PSC_NAME(pullback_bf16)(const psc_pullback *p) {
-    pullback(p, PSC_DTYPE_BF16);
+    pullback(p, PSC_DTYPE_BF16, PSC_NAME(pullback_bf16));
 }
 
 #endif

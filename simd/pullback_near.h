@@ -172,9 +172,10 @@ static void pull_panels(const psc_pullback *p, float *acc, const float *near, si
     }
 }
 
+_Static_assert((NEAR_FLOATS + ACC_FLOATS) * sizeof(float) <= PSC_KERNEL_ROOM, "they fit the room");
+
 ALWAYS_INLINE void pull_many(const psc_pullback *p, const psc_dtype dtype) {
-    _Alignas(64) float near[NEAR_FLOATS];
-    _Alignas(64) float acc[ACC_FLOATS];
+    float *near = p->room, *acc = near + NEAR_FLOATS;
     const size_t stride = p->k * PSC_LANES * (dtype == PSC_DTYPE_F32 ? 4 : 2);
     const size_t panels = (p->out + PSC_LANES - 1) / PSC_LANES;
     const size_t block = even_part(panels, MOST_PANELS);

@@ -42,20 +42,22 @@ size_t psc_forward_row_bytes(const psc_config *config) {
  * come last: the logits reuse their memory. Returns the floats needed; with null memory it only
  * counts. */
 static size_t place_buffers(psc_forward *f, size_t rows, size_t threads, float *memory) {
+    float *room = NULL;
     struct {
         float **to;
         size_t floats;
     } buffers[] = {{&f->x, rows * f->ld_n}, {&f->y1, rows * f->ld_n}, {&f->mean, rows},
-        {&f->scale, rows}, {&f->scratch, threads * f->scratch_floats}, {&f->y2, rows * f->ld_n},
-        {&f->q, rows * f->ld_n}, {&f->k, rows * f->ld_n}, {&f->v, rows * f->ld_n},
-        {&f->post, rows * f->ld_m}};
-    const size_t of_layers = 5; /* index of the first buffer that only layers use */
+        {&f->scale, rows}, {&f->scratch, threads * f->scratch_floats},
+        {&room, PSC_KERNEL_ROOM / sizeof(float)}, {&f->y2, rows * f->ld_n}, {&f->q, rows * f->ld_n},
+        {&f->k, rows * f->ld_n}, {&f->v, rows * f->ld_n}, {&f->post, rows * f->ld_m}};
+    const size_t of_layers = 6; /* index of the first buffer that only layers use */
     size_t used = 0, before = 0;
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         if (i == of_layers) before = used;
         if (memory) *buffers[i].to = memory + used;
         used += psc_padded(buffers[i].floats);
     }
+    f->room = room;
     f->z = f->y1;
     f->attn = f->k;
     f->mlp = f->v;
@@ -106,6 +108,10 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     place_buffers(f, rows, threads, f->memory);
     *out = f;
     return PSC_OK;
+}
+
+void *psc_forward_room(const psc_forward *f, int thread) {
+    return f && thread == 0 ? f->room : NULL;
 }
 
 void psc_forward_close(psc_forward **out) {

@@ -22,12 +22,12 @@ typedef struct step {
 } step;
 
 static void run_task(int64_t index, int thread, void *payload) {
-    (void)thread;
     const step *s = payload;
     const psc_task *task = &s->f->tasks[index];
     const psc_job *job = &s->jobs[task->job];
     psc_matmul part = job->m;
     part.rows = task->rows;
+    part.room = psc_forward_room(s->f, thread);
     part.x += task->row * part.ldx;
     if (part.y) part.y += task->row * part.ldy;
     if (part.blocks) part.blocks += task->row * part.ld_row;

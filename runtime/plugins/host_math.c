@@ -131,15 +131,22 @@ const float *psc_host_unembedding_mean(psc_context *context) {
 
 /* --- matrices -------------------------------------------------------------------------------- */
 
+/* Whose room kernels may use: in a part of parallel_for only the caller's thread has one. */
+static const psc_forward *room_of(const psc_context *context) {
+    const bool mine = !psc_turn_in_part(context) || psc_turn_on_thread(context);
+    return mine ? context->session->forward : NULL;
+}
+
 typedef struct matmul_job {
     psc_matmul_f32_fn kernel;
     psc_matmul arguments;
+    const psc_forward *forward;
 } matmul_job;
 
 static void multiply_panels(int64_t begin, int64_t end, int thread, void *payload) {
     const matmul_job *job = payload;
-    (void)thread;
     psc_matmul m = job->arguments;
+    m.room = psc_forward_room(job->forward, thread);
     m.panel_begin = (size_t)begin;
     m.panel_end = (size_t)end;
     job->kernel(&m);
@@ -163,15 +170,17 @@ int psc_host_apply(psc_context *context, psc_matrix matrix, int32_t layer, float
     if (!w) return PSC_ERROR_INPUT;
     if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
     if (n_rows == 0) return 0;
-    matmul_job job = {context->session->kernels->matmul[w->dtype], {.y = y,
-                                                                       .ldy = w->out,
-                                                                       .x = x,
-                                                                       .ldx = w->k,
-                                                                       .w = w->panels,
-                                                                       .rows = (size_t)n_rows,
-                                                                       .k = w->k,
-                                                                       .k_block = w->k_block,
-                                                                       .out = w->out}};
+    matmul_job job = {context->session->kernels->matmul[w->dtype],
+        {.y = y,
+            .ldy = w->out,
+            .x = x,
+            .ldx = w->k,
+            .w = w->panels,
+            .rows = (size_t)n_rows,
+            .k = w->k,
+            .k_block = w->k_block,
+            .out = w->out},
+        room_of(context)};
     psc_host_spread(
         context, (int64_t)((w->out + PSC_LANES - 1) / PSC_LANES), multiply_panels, &job);
     return 0;
@@ -181,13 +190,14 @@ typedef struct pullback_job {
     psc_pullback_f32_fn kernel;
     psc_pullback arguments;
     size_t n_groups;
+    const psc_forward *forward;
 } pullback_job;
 
 /* Ranges of k begin at multiples of a cache line, so that threads do not share one. */
 static void pull_range(int64_t begin, int64_t end, int thread, void *payload) {
     const pullback_job *job = payload;
-    (void)thread;
     psc_pullback p = job->arguments;
+    p.room = psc_forward_room(job->forward, thread);
     p.k_begin = (size_t)begin * PSC_LANES;
     p.k_end = (size_t)end * PSC_LANES < p.k ? (size_t)end * PSC_LANES : p.k;
     job->kernel(&p);
@@ -208,7 +218,7 @@ int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, fl
             .rows = (size_t)n_rows,
             .k = w->k,
             .out = w->out},
-        (w->k + PSC_LANES - 1) / PSC_LANES};
+        (w->k + PSC_LANES - 1) / PSC_LANES, room_of(context)};
     psc_host_spread(context, (int64_t)job.n_groups, pull_range, &job);
     return 0;
 }

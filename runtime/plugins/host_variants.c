@@ -116,8 +116,8 @@ static psc_status open_buffers(psc_context *context, int32_t n_variants, psc_err
         status = psc_kv_cache_open(&v->cache, v->n_slots, info->n_layers, info->n_heads,
             info->d_head, last_position + 1, error);
     if (status == PSC_OK)
-        status = psc_forward_open(
-            &v->forward, s->model, &s->rotary, s->kernels, s->team, v->registry, v->cache, v->most_rows, error);
+        status = psc_forward_open(&v->forward, s->model, &s->rotary, s->kernels, s->team,
+            v->registry, v->cache, v->most_rows, error);
     return status;
 }
 

@@ -87,6 +87,10 @@ bool psc_turn_in_part(const psc_context *context) {
     return here.part_of == context;
 }
 
+bool psc_turn_on_thread(const psc_context *context) {
+    return atomic_load(&context->turn.thread) == &here;
+}
+
 /* --- errors ---------------------------------------------------------------------------------- */
 
 /* Of a part, or of a thread of the plugin's own. */

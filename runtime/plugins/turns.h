@@ -57,6 +57,8 @@ void psc_turn_part(psc_context *context, int64_t begin, int64_t end, int32_t thr
     psc_range_fn fn, void *payload);
 /* Whether this thread is inside a part of the context's parallel_for. */
 bool psc_turn_in_part(const psc_context *context);
+/* Whether this thread is the one that called the plugin. */
+bool psc_turn_on_thread(const psc_context *context);
 /* After parallel_for: its parts' error becomes the session's, unless there is one already. */
 void psc_turn_take_said(psc_context *context);
 
