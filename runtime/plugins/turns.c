@@ -106,8 +106,13 @@ static void say_later(psc_context *context, const psc_error *error) {
     pthread_mutex_unlock(&said->lock);
 }
 
+static bool is_memory(const psc_error *error) {
+    return error->status == PSC_ERROR_MEMORY;
+}
+
+/* own: the plugin's words, which do not replace that a call before found no memory. */
 static psc_status say(
-    psc_context *context, psc_status status, const char *format, va_list arguments) {
+    psc_context *context, bool own, psc_status status, const char *format, va_list arguments) {
     psc_error error;
     char prefix[80];
     snprintf(prefix, sizeof prefix, "plugin %s", context->name);
@@ -117,15 +122,15 @@ static psc_status say(
         here.part_of != context && atomic_load(&context->turn.thread) == (const void *)&here;
     if (!at_once)
         say_later(context, &error);
-    else if (context->session->error && context->session->error->status != PSC_ERROR_MEMORY)
-        *context->session->error = error; /* nothing replaces that memory is missing */
+    else if (context->session->error && !(own && is_memory(context->session->error)))
+        *context->session->error = error;
     return status;
 }
 
 psc_status psc_host_fail(psc_context *context, psc_status status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    say(context, status, format, arguments);
+    say(context, false, status, format, arguments);
     va_end(arguments);
     return status;
 }
@@ -139,7 +144,7 @@ int psc_host_say(psc_context *context, const char *format, ...) {
     if (!context) return PSC_ERROR_PLUGIN;
     va_list arguments;
     va_start(arguments, format);
-    say(context, PSC_ERROR_PLUGIN, format, arguments);
+    say(context, true, PSC_ERROR_PLUGIN, format, arguments);
     va_end(arguments);
     return PSC_ERROR_PLUGIN;
 }

@@ -1,5 +1,5 @@
 /* Handmade results: a head, every kind of entry, a capture and a file.
- * Private to test_report.c, test_terminal.c, test_page*.c and test_results*.c; they assert.
+ * Private to test_report*.c, test_terminal.c, test_page*.c and test_results*.c; they assert.
  * Threads: none; Criterion runs each test in a separate process.
  * Ownership: the test closes the result of make_results. */
 #ifndef RESULTS_FIXTURE_H
