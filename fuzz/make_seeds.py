@@ -50,6 +50,19 @@ def floats(n: int, first: float = 0.25) -> bytes:
     return struct.pack(f"<{n}f", *(first + i / 8 for i in range(n)))
 
 
+def of_json() -> dict[str, bytes]:
+    """Returns flags and texts of JSON."""
+    return {
+        "kinds": b'\0{"a": [1, -2.5e3, true, false, null, "b\\u00e9\\ud83d\\ude00\\n"], "c": {}}',
+        "zero": b'\1["a\\u0000b"]',
+        "twice": b'\2{"a": 1, "a": {"a": [[]]}}',
+        "large": b"\3[123456789012345678901234567890, 1e308, 1e-400]",
+        "cut": b'\0{"a key of more than sixteen bytes": "a text',
+        "half": b'\0["\\ud800\\u0041"]',
+        "bytes": b'\0["\xc3\xa9\xff"]',
+    }
+
+
 def of_safetensors() -> dict[str, bytes]:
     """Returns files of one, several, empty and no tensors."""
     return {
