@@ -87,6 +87,11 @@ static psc_status refuse(int file, const char *what, const char *option, psc_err
 }
 
 /* The file system, such as NFS without its lock daemon, refuses every lock. */
+static bool has_no_locks(int failure) {
+    return failure == ENOLCK || failure == EOPNOTSUPP || failure == ENOTSUP || failure == ENOSYS ||
+           failure == EINVAL;
+}
+
 static void note_without(const char *what, int failure) {
     char note[1200];
     snprintf(note, sizeof note,
@@ -119,9 +124,12 @@ psc_status cli_lock_take(
         if (!failed && is_there(out->file, out->path)) return PSC_OK;
         if (failed == EACCES || failed == EAGAIN)
             status = refuse(out->file, what, option, error);
-        else if (failed)
+        else if (has_no_locks(failed))
             note_without(what, failed);
-        if (failed && !status) unlink(out->path);
+        else if (failed)
+            status = psc_fail(error, PSC_ERROR_IO, "cannot lock %.800s: %s; pass a different %s",
+                what, strerror(failed), option);
+        if (has_no_locks(failed)) unlink(out->path);
         close(out->file);
         if (failed) break;
     }

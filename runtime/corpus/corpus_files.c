@@ -135,7 +135,8 @@ static psc_status walk(psc_corpus *c, const char *folder, int depth, psc_error *
 static psc_status visit(psc_corpus *c, const char *path, int depth, psc_error *error) {
     struct stat info, link;
     if (stat(path, &info) != 0 || lstat(path, &link) != 0) {
-        const bool ignored = corpus_stream_is_own_fault(errno) && !is_document(path);
+        /* A link to nothing, or gone; what fails otherwise may be a folder of documents. */
+        const bool ignored = (errno == ENOENT || errno == ELOOP) && !is_document(path);
         return ignored ? PSC_OK : refuse(c, path, "stat", error);
     }
     if (S_ISDIR(info.st_mode)) {

@@ -222,14 +222,14 @@ psc_status corpus_stream_open(corpus_stream **out, const char *path, psc_error *
     struct stat info;
     *out = NULL;
     const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a FIFO must not block */
-    FILE *file = fd >= 0 ? fdopen(fd, "rb") : NULL;
+    FILE *file = fd >= 0 && fstat(fd, &info) == 0 ? fdopen(fd, "rb") : NULL;
     if (!file) {
         const int why = errno;
         if (fd >= 0) close(fd);
         return psc_fail(error, corpus_stream_is_own_fault(why) ? PSC_ERROR_INPUT : PSC_ERROR_IO,
             "cannot open %s: %s", path, strerror(why));
     }
-    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) return start(out, file, true, path, error);
+    if (S_ISREG(info.st_mode)) return start(out, file, true, path, error);
     fclose(file);
     return psc_fail(error, PSC_ERROR_INPUT, "%s is not a regular file any more", path);
 }
