@@ -3,6 +3,7 @@
 #   - a folder includes only the folders that docs/architecture.md allows;
 #   - only simd/ names instruction sets;
 #   - a library neither prints nor exits, and kernels do not allocate;
+#   - nothing calls what loses bytes when memory runs out: jansson's lexer, json_dumps, open_memstream;
 #   - no code relies on the order of hook points;
 #   - python/ holds no C, names no private header, and declares C's structures and loads the library
 #     in one place each;
@@ -81,6 +82,9 @@ isa='__AVX|__FMA__|__F16C__|__SSE|__ARM_NEON|__aarch64__|__x86_64__|immintrin|ar
     refuse '(^|[^a-z_])(stdout|stderr)([^a-z_]|$)' 'a library writes to a standard stream' $library
     refuse '(^|[^a-z_>.])(malloc|calloc|realloc|fopen|open|getenv) *\(' \
         'a kernel allocates, reads files or the environment' $(echo "$files" | grep '^simd/')
+    # base/json.h and base/memory_stream.h say why: these lose bytes without memory and report nothing.
+    refuse '(^|[^a-z_])(json_load[a-z_]*|json_dumps|open_memstream|fmemopen) *\(' \
+        'a function that loses bytes without memory is used' $files
     # Hook points are a set: a point's position in PSC_POINTS has no meaning.
     refuse '[<>]=? *(\([a-z0-9_]+\) *)?PSC_HOOK_' 'the order of hook points is relied on' \
         $files $(find tests -name '*.[ch]')
