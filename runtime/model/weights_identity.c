@@ -49,12 +49,14 @@ size_t psc_identity_config(char *text, size_t size, const psc_config *c) {
     memcpy(&eps, &c->layer_norm_eps, sizeof eps);
     int n = snprintf(text, size,
         "pythiascope gpt_neox 1\n"
-        "n_layers %zu\nn_heads %zu\nd_model %zu\nd_mlp %zu\nd_vocab %zu\nn_ctx %zu\n"
+        "n_layers %zu\nn_heads %zu\nd_model %zu\nd_mlp %zu\nd_vocab %zu\nn_ctx %zu\n",
+        c->n_layers, c->n_heads, c->d_model, c->d_mlp, c->d_vocab, c->n_ctx);
+    assert(n > 0 && (size_t)n < size);
+    n += snprintf(text + n, size - (size_t)n, /* in two: printf needs memory for long formats */
         "layer_norm_eps %08" PRIx32 "\nrotary_dims %zu\nrotary_base %016" PRIx64 "\n"
         "activation %s\nparallel_residual %d\ntied %d\nattention_bias %d\n",
-        c->n_layers, c->n_heads, c->d_model, c->d_mlp, c->d_vocab, c->n_ctx, eps, c->rotary_dims,
-        bits_of(c->rotary_base), activations[c->gelu], c->parallel_residual, c->tied,
-        c->attention_bias);
+        eps, c->rotary_dims, bits_of(c->rotary_base), activations[c->gelu], c->parallel_residual,
+        c->tied, c->attention_bias);
     assert(n > 0 && (size_t)n < size);
     return (size_t)n + add_rope(text + n, size - (size_t)n, &c->rope);
 }
