@@ -53,6 +53,17 @@ static void add_part(const char *place) {
     psc_corpus_names_close(&names);
 }
 
+/* As merge does without options. */
+static void apply(psc_session *session, const json_t *setup) {
+    static const cli_option options[] = {{0}};
+    static const cli_verb verb = {"merge", "", "", NULL, options, 0, NULL};
+    cli_arguments arguments;
+    psc_error error = {0};
+    fuzz_expect(cli_parse(&arguments, &verb, 0, NULL) == CLI_OK, "no options are refused");
+    fuzz_check(cli_setup_apply(session, setup, &arguments, &error), &error);
+    cli_free_arguments(&arguments);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *own = NULL;
     psc_error error = {0};
@@ -67,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (setup && !memchr(text, '/', n) && !strstr(text, ".so") && !strstr(text, ".dylib") &&
         !strstr(text, "\\u")) {
         psc_session *session = fuzz_session(1);
-        fuzz_check(cli_setup_apply(session, setup, &error), &error);
+        apply(session, setup);
         psc_session_close(&session);
     }
     if (place) seek(corpus, place);

@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static psc_record record;
     psc_error error = {0};
     psc_cache_entry *entries = NULL;
+    psc_cache_place place;
     char name[128], model[64], hex[33] = "";
     int32_t count = 0;
     size_t n = 0;
@@ -29,12 +30,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!checkpoint) open_record(&checkpoint, &record);
     char *text = fuzz_replace(&n, (fuzz_bytes){data, size}, "@", record.text);
     snprintf(name, sizeof name, "records/%s", record.name);
-    const char *path = fuzz_put(name, (fuzz_bytes){(uint8_t *)text, n});
-    if (psc_record_recall(hex, &record, fuzz_path("records")))
+    fuzz_put(name, (fuzz_bytes){(uint8_t *)text, n});
+    fuzz_check(psc_cache_place_open(&place, NULL, fuzz_path("records"), false, &error), &error);
+    if (psc_record_recall(hex, &record, &place))
         fuzz_expect(strspn(hex, "0123456789abcdef") == 32, "a hash that is none");
-    if (psc_record_read(model, sizeof model, hex, path))
+    if (psc_record_read(model, sizeof model, hex, &place, record.name))
         fuzz_expect(strlen(model) < sizeof model, "a folder that is too long");
     fuzz_check(psc_cache_list(&entries, &count, fuzz_path("records"), &error), &error);
+    psc_cache_place_close(&place);
     psc_free(entries);
     free(text);
     return 0;

@@ -80,6 +80,24 @@ def of_safetensors() -> dict[str, bytes]:
     }
 
 
+def of_json() -> dict[str, bytes]:
+    """Returns documents with every kind of value, good and bad."""
+    return {
+        "values": b'{"a": [1, -2.5e3, true, false, null, "x"], "b": {}, "c": []}',
+        "escapes": b'["\\u00e9\\ud83d\\ude00\\n\\t\\"\\\\\\/", "\xc3\xa9\xf0\x9f\x98\x80"]',
+        "zero": b'{"a": "x\\u0000y"}',
+        "numbers": b"[0, -0, -0.0, 1e308, 1e309, 9223372036854775807, 9223372036854775808, 01]",
+        "python": b'{"a": NaN, "b": [Infinity, -Infinity], "c": 1e999}',
+        "twice": b'{"a": 1, "a": 2}',
+        "deep": b"[" * 300 + b"]" * 300,
+        "broken": b'["a\xff", 1]',
+        "halves": b'["\\ud800", "\\udc00\\ud800"]',
+        "open": b'{"a": [1, 2',
+        "after": b"[] x",
+        "blank": b" \t\r\n",
+    }
+
+
 def of_index() -> dict[str, bytes]:
     """Returns sharded sets of both kinds."""
     a, b = tensors(("x", "F32", [1], floats(1))), tensors(("y", "F16", [2], b"abcd"))
