@@ -19,7 +19,8 @@ static void compare(const char *text, size_t n, size_t flags) {
     } else if (!strstr(theirs.text, "invalid escape near")) { /* it may show half of a character */
         fuzz_expect(strcmp(ours.text, theirs.text) == 0, "another sentence than jansson's");
         fuzz_expect(json_error_code(&ours) == json_error_code(&theirs), "another code");
-        fuzz_expect(ours.line == theirs.line && ours.column == theirs.column, "another place");
+        const int same = ours.line == theirs.line && ours.column == theirs.column;
+        fuzz_expect(same || memchr(text, 0, n), "another place"); /* "[4\0": one column less */
     }
     json_decref(a);
     json_decref(b);

@@ -102,6 +102,7 @@ minimize() {
 export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1
 failed=
+total=0
 printf '%-17s %12s %9s %7s %7s\n' harness executions 'per s' edges inputs
 for harness in $harnesses; do
     corpus=$corpora/$harness
@@ -118,8 +119,9 @@ for harness in $harnesses; do
     "$build/fuzz/fuzz_$harness" -max_total_time="$seconds" -rss_limit_mb=512 -timeout=10 \
         -seed="${seed:-0}" -dict="build/fuzz/$harness.dict" -artifact_prefix="$found" \
         -print_final_stats=1 "$corpus" $(folders_of "$harness") >"$log" 2>&1 || result=FOUND
-    printf '%-17s %12s %9s %7s %7s %s\n' "$harness" \
-        "$(number stat::number_of_executed_units "$log")" \
+    runs=$(number stat::number_of_executed_units "$log")
+    total=$((total + runs))
+    printf '%-17s %12s %9s %7s %7s %s\n' "$harness" "$runs" \
         "$(number stat::average_exec_per_sec "$log")" "$(number cov "$log")" \
         "$(find "$corpus" -type f | wc -l | tr -d ' ')" "$result"
     if [ -n "$result" ]; then
@@ -131,4 +133,5 @@ for harness in $harnesses; do
         minimize "$harness"
     fi
 done
+echo "$total executions"
 [ -z "$failed" ] || { echo "fuzz: findings in$failed" >&2; exit 1; }
