@@ -74,6 +74,8 @@ psc_status psc_temporary_open(
 psc_status psc_temporary_commit(psc_temporary *temporary, const char *path, psc_error *error);
 /* Removes the file unless it was committed. Does nothing for {NULL, -1}, as which it leaves it. */
 void psc_temporary_close(psc_temporary *temporary);
+/* Removes what a dead process left under the temporary name of path, which is not written now. */
+void psc_temporary_sweep(const char *path);
 
 /* Syncs a folder, where the file system can. */
 void psc_folder_sync(const char *path);

@@ -62,7 +62,10 @@ static psc_status check_target(psc_output *output, const char *path, psc_error *
     if (!S_ISDIR(info.st_mode)) return refuse(error, path, "a file with that name exists");
     int empty = is_empty(output->target);
     if (empty < 0) return refuse(error, path, strerror(errno));
-    if (!empty) return refuse(error, path, "it exists and is not empty; use a new or empty folder");
+    if (!empty) {
+        psc_temporary_sweep(output->target); /* its maker may have died after the rename */
+        return refuse(error, path, "it exists and is not empty; use a new or empty folder");
+    }
     output->mode = info.st_mode & 07777;
     return PSC_OK;
 }

@@ -253,3 +253,23 @@ int psc_folder_remove(const char *path) {
     empty_folder(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), 0);
     return rmdir(path);
 }
+
+void psc_temporary_sweep(const char *path) {
+    static const char suffix[] = ".d";
+    size_t room = 0;
+    char *left = name_beside(&room, path);
+    if (!left) return;
+    const size_t n = strlen(left);
+    const int fd = open(left, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat info;
+    const bool dead = fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
+                      lock(fd) == TAKEN && is_named(fd, left);
+    if (dead && n + sizeof suffix <= room) {
+        memcpy(left + n, suffix, sizeof suffix);
+        (void)psc_folder_remove(left);
+        left[n] = 0;
+        unlink(left); /* last: the lock ends with it */
+    }
+    if (fd >= 0) close(fd);
+    free(left);
+}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "bos.h"
 #include "cluster.h"
@@ -337,7 +338,8 @@ static psc_status analyze_each(analysis *a, const cli_prompts *prompts, psc_erro
     const cli_arguments *arguments = a->arguments;
     const char *folder = cluster_is_worker() ? NULL : cli_value(arguments, "out");
     psc_status status = PSC_OK;
-    if (folder && mkdir(folder, 0777) != 0 && errno != EEXIST)
+    const bool made = folder && mkdir(folder, 0777) == 0;
+    if (folder && !made && errno != EEXIST)
         status = psc_fail(error, PSC_ERROR_IO, "cannot make %s: %s", folder, strerror(errno));
     a->of = prompts->n;
     if (!status && a->plugin && cluster_is_on()) return analyze_shared(a, prompts, error);
@@ -349,6 +351,7 @@ static psc_status analyze_each(analysis *a, const cli_prompts *prompts, psc_erro
             status = psc_fail(
                 error, PSC_ERROR_IO, "cannot write to standard output: %s", strerror(errno));
     }
+    if (status && made) (void)rmdir(folder); /* it stays when results are in it */
     return status;
 }
 

@@ -106,6 +106,28 @@ Test(temporary, a_killed_process_leaves_nothing_after_the_next_start) {
     cr_assert_eq(count_all(folder), 2);
 }
 
+static void die_after_the_rename(void) {
+    psc_temporary lock;
+    if (write_output(at("out"), NULL) || psc_temporary_open(&lock, at("out"), "cannot", NULL))
+        _exit(1);
+    raise(SIGKILL);
+}
+
+Test(temporary, a_start_that_is_refused_sweeps_as_well) {
+    psc_error error = {0};
+    cr_assert(WIFSIGNALED(run_apart(die_after_the_rename)));
+    cr_assert_eq(count_all(folder), 2);
+    cr_assert_eq(mkdir(at(FOLDER_NAME), 0777), 0);
+    expect_error(
+        write_output(at("out"), &error), PSC_ERROR_IO, &error, "it exists and is not empty");
+    cr_assert_eq(count_all(folder), 1);
+    psc_temporary held;
+    cr_assert_eq(psc_temporary_open(&held, at("out"), "cannot", &error), PSC_OK);
+    psc_temporary_sweep(at("out"));
+    cr_assert_eq(count_all(folder), 2, "the name of a living process was removed");
+    psc_temporary_close(&held);
+}
+
 /* --- other processes ------------------------------------------------------------------------- */
 
 Test(temporary, two_at_once_never_share_a_name) {

@@ -26,6 +26,7 @@ class Scene:
     before: tuple[tuple[str, ...], ...] = ()  # command lines whose files are there before
     grows: tuple[str, ...] = ()  # files that a failed run may leave further on
     optional: tuple[str, ...] = ()  # files whose absence loses time only: the cache
+    parts: tuple[str, ...] = ()  # results that are delivered one by one; what is whole stays
     resumes: bool = False  # the same command continues after a run that failed
     slow: bool = False  # packs 64 MiB: fewer faults in a bounded run
     hub: bool = False  # needs the local hub
@@ -48,7 +49,7 @@ def scenes() -> list[Scene]:
         Scene("analyze-effects", ("analyze", *model, *text, "--source", "The dog sat",
                                   "--patch", "L0H*", "--plugin", "effects", "--out", "out")),
         Scene("analyze-prompts", ("analyze", *model, "--prompts", "p.txt", "--out", "out"),
-              {"p.txt": b"The cat\nThe dog\n"}),
+              {"p.txt": b"The cat\nThe dog\n"}, parts=("out/1", "out/2")),
         Scene("sweep", ("sweep", *model, *text, "--out", "out")),
         Scene("generate", ("generate", *model, *text, "--n", "4", "--plugin", "lens",
                            "--out", "out")),

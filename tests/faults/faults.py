@@ -145,7 +145,7 @@ class Report:
 
     def add(self, judge: Judge, fault: Fault, code: int, problems: list[str]) -> None:
         """One case."""
-        ends = {0: "whole", 1: "refused", 137: "killed", -9: "killed"}
+        ends = {0: "whole", 1: "refused", 137: "killed", -9: "killed", 2000: "library"}
         with self.lock:
             counts = self.counts.setdefault(judge.scene.name, collections.Counter())
             counts[ends.get(code, "other")] += 1
@@ -159,14 +159,14 @@ class Report:
 
     def conclude(self, seconds: float) -> int:
         """Prints the table; 1 when there are problems."""
-        names = ("whole", "refused", "killed", "other", "problems")
+        names = ("whole", "refused", "killed", "library", "other", "problems")
         print(f"{'scene':<18}" + "".join(f"{name:>10}" for name in names))
         total: collections.Counter[str] = collections.Counter()
         for scene, counts in sorted(self.counts.items()):
             print(f"{scene:<18}" + "".join(f"{counts[name]:>10}" for name in names))
             total += counts
         print(f"{'all':<18}" + "".join(f"{total[name]:>10}" for name in names))
-        cases = sum(total[name] for name in names[:4])
+        cases = sum(total[name] for name in names[:5])
         print(f"{cases} cases in {seconds:.0f} s, {len(self.problems)} kinds of problems")
         return 1 if self.problems else 0
 
