@@ -4,6 +4,7 @@
  *   <root>/refs/<revision>                  the commit
  *   <cache>/.locks/<model>/<hash>.lock      flock while a process downloads the blob
  * A plain folder: <file>, and <file>.<hash>.incomplete while it arrives. */
+#define _DEFAULT_SOURCE /* flock */
 #include "hub_store.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -196,44 +198,80 @@ static int link_otherwise(const char *blob, const char *name) {
     return errno == EEXIST ? -1 : rename(blob, name);
 }
 
+/* A link, or what stands for one. */
+static int make_link(const char *goal, const char *blob, const char *name) {
+    if (symlink(goal, name) == 0) return 0;
+    const bool no_links = errno == EPERM || errno == ENOTSUP || errno == ENOSYS;
+    return no_links ? link_otherwise(blob, name) : -1;
+}
+
+/* Links in place of another file of that name. Of two processes that do so at once one finds the
+ * work done. */
 psc_status hub_store_link(
     const hub_store *store, const hub_listing *listing, const hub_file *file, psc_error *error) {
     char name[4608], fresh[4640], blob[4608], goal[96];
     if (store->is_plain || hub_store_is_done(store, listing, file)) return PSC_OK;
     if (!name_path(name, sizeof name, store, listing, file) ||
-        !print(fresh, sizeof fresh, "%s.%ld.tmp", name, (long)getpid()) ||
+        !print(fresh, sizeof fresh, "%s.psc-tmp", name) ||
         !print(blob, sizeof blob, "%s/blobs/%s", store->root, file->hash))
         return too_long(store, error);
     print(goal, sizeof goal, "../../blobs/%s", file->hash);
-    unlink(fresh);
-    if (symlink(goal, fresh) != 0) {
-        const bool no_links = errno == EPERM || errno == ENOTSUP || errno == ENOSYS;
-        if (!no_links || link_otherwise(blob, fresh) != 0) return hub_store_say(store, name, error);
-    }
-    if (rename(fresh, name) == 0) return PSC_OK;
+    unlink(fresh); /* a killed process may have left it */
+    if (make_link(goal, blob, name) == 0) return PSC_OK;
+    if (errno == EEXIST && make_link(goal, blob, fresh) == 0 && rename(fresh, name) == 0)
+        return PSC_OK;
     const psc_status status = hub_store_say(store, name, error);
     unlink(fresh);
-    return status;
+    return hub_store_is_done(store, listing, file) ? PSC_OK : status;
+}
+
+/* Opens the file, which a killed process may have left, and locks it where locks are; -1: errno says
+ * why. */
+static int open_alone(const char *path) {
+    for (;;) {
+        struct stat mine, named;
+        const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+        if (fd < 0) return -1;
+        int locked = flock(fd, LOCK_EX);
+        while (locked != 0 && errno == EINTR && !hub_interrupted) locked = flock(fd, LOCK_EX);
+        if (locked != 0 || fstat(fd, &mine) != 0 || stat(path, &named) != 0 ||
+            (mine.st_ino == named.st_ino && mine.st_dev == named.st_dev))
+            return fd;
+        close(fd); /* another process has renamed it */
+    }
+}
+
+static bool write_commit(int fd, const char *commit) {
+    size_t size = strlen(commit);
+    bool written = ftruncate(fd, 0) == 0;
+    while (written && size > 0) {
+        const ssize_t n = write(fd, commit, size);
+        if (n < 0 && errno == EINTR) continue;
+        written = n >= 0;
+        if (n < 0) break;
+        commit += n;
+        size -= (size_t)n;
+    }
+    return written && fsync(fd) == 0;
 }
 
 psc_status hub_store_finish(const hub_store *store, const hub_listing *listing, psc_error *error) {
     char path[4608], fresh[4640], *slash;
     if (store->is_plain || strcmp(listing->revision, listing->commit) == 0) return PSC_OK;
     if (!print(path, sizeof path, "%s/refs/%s", store->root, listing->revision) ||
-        !print(fresh, sizeof fresh, "%s.%ld.tmp", path, (long)getpid()))
+        !print(fresh, sizeof fresh, "%s.psc-tmp", path))
         return too_long(store, error);
     slash = strrchr(path, '/');
     *slash = 0;
     psc_status status = make_folders(store, path, error);
     *slash = '/';
     if (status) return status;
-    FILE *file = fopen(fresh, "wb");
-    if (!file) return hub_store_say(store, path, error);
-    bool written = fputs(listing->commit, file) >= 0;
-    written = fflush(file) == 0 && fsync(fileno(file)) == 0 && written;
-    written = fclose(file) == 0 && written;
-    if (written && rename(fresh, path) == 0) return PSC_OK;
-    status = hub_store_say(store, path, error);
-    unlink(fresh);
+    const int fd = open_alone(fresh);
+    if (fd < 0) return hub_store_say(store, path, error);
+    if (!write_commit(fd, listing->commit) || rename(fresh, path) != 0) {
+        status = hub_store_say(store, path, error);
+        unlink(fresh);
+    }
+    close(fd);
     return status;
 }

@@ -27,6 +27,7 @@ typedef struct item {
 typedef struct items {
     item *list;
     size_t n, capacity;
+    int failure; /* errno of what could not be read; 0: the list is whole */
 } items;
 
 /* Only names that this program gives: they begin with 32 digits of a hash, or "making-". */
@@ -39,10 +40,11 @@ static void remove_name(const psc_cache_place *place, const char *name) {
     unlinkat(place->fd, name, 0);
 }
 
-static bool append(items *out, const item *one) {
-    if (!psc_grow((void **)&out->list, &out->capacity, out->n + 1, sizeof *out->list)) return false;
-    out->list[out->n++] = *one;
-    return true;
+static void append(items *out, const item *one) {
+    if (!psc_grow((void **)&out->list, &out->capacity, out->n + 1, sizeof *out->list))
+        out->failure = ENOMEM;
+    else
+        out->list[out->n++] = *one;
 }
 
 static int by_use(const void *a, const void *b) {
@@ -51,22 +53,29 @@ static int by_use(const void *a, const void *b) {
     return strcmp(s->name, t->name);
 }
 
-/* The folder's regular files with that suffix, least recently used first; none if unreadable. */
+/* The folder's regular files with that suffix that could be read, least recently used first. */
 static items list_files(const psc_cache_place *place, const char *suffix) {
     items out = {0};
     const int fd = openat(place->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
-    bool room = true;
-    for (struct dirent *entry; room && stream && (entry = readdir(stream));) {
+    if (!stream) out.failure = errno;
+    while (stream && out.failure != ENOMEM) {
         struct stat info;
         item one = {0};
+        errno = 0;
+        const struct dirent *entry = readdir(stream);
+        if (!entry && errno) out.failure = errno;
+        if (!entry) break;
         if (!is_ours(entry->d_name, suffix)) continue;
-        if (fstatat(fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode))
+        if (fstatat(fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
+            if (errno != ENOENT) out.failure = errno;
             continue;
+        }
+        if (!S_ISREG(info.st_mode)) continue;
         memcpy(one.name, entry->d_name, strlen(entry->d_name) + 1);
         one.bytes = (uint64_t)info.st_size;
         one.used = (int64_t)info.st_mtime;
-        room = append(&out, &one);
+        append(&out, &one);
     }
     if (stream)
         closedir(stream);
@@ -154,11 +163,16 @@ psc_status psc_cache_list(
     }
     if (entries) find_models(entries, packed.n, &place);
     psc_cache_place_close(&place);
-    *n = entries ? (int32_t)packed.n : 0;
     free(packed.list);
-    *out = entries;
-    if (entries) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to list %s", cache_dir);
+    if (!entries || packed.failure == ENOMEM)
+        status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to list %s", cache_dir);
+    else if (packed.failure)
+        status = psc_fail(
+            error, PSC_ERROR_IO, "cannot read %s: %s", cache_dir, strerror(packed.failure));
+    if (status) free(entries);
+    *n = status ? 0 : (int32_t)packed.n;
+    *out = status ? NULL : entries;
+    return status;
 }
 
 psc_status psc_cache_verify(const char *cache_dir, const char *name, psc_error *error) {
@@ -190,7 +204,7 @@ static psc_status clear_all(const psc_cache_place *place, psc_error *error) {
     remove_abandoned(place);
     items left = list_files(place, PSC_CACHE_SUFFIX);
     free(left.list);
-    if (left.n == 0) return PSC_OK;
+    if (left.n == 0 && left.failure == 0) return PSC_OK;
     return psc_fail(error, PSC_ERROR_IO, "cannot remove the files in %s", place->path);
 }
 

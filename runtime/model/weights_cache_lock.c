@@ -33,6 +33,7 @@ int psc_cache_lock_take(const psc_cache_place *place) {
         const int fd = openat(place->fd, name, flags, 0600);
         const int locked = fd >= 0 ? try_lock(fd) : -1;
         if (locked == 1 && is_there(place, fd)) return fd;
+        if (fd >= 0 && locked < 0) unlinkat(place->fd, name, 0); /* it locks for no process */
         if (fd >= 0) close(fd);
         if (locked < 0) return -1;
         if (locked == 0) nanosleep(&turn, NULL);

@@ -6,6 +6,7 @@ import json
 import random
 import struct
 from pathlib import Path
+from typing import Any
 
 WIDTH, HEADS, LAYERS = 8, 2, 2
 SENTENCES = (
@@ -27,12 +28,17 @@ def _byte_characters() -> list[str]:
 def tokenizer() -> bytes:
     """tokenizer.json: a byte-level BPE of the 256 bytes and a few merges."""
     tokens = ["<|endoftext|>", *_byte_characters(), *(m.replace(" ", "") for m in MERGES)]
-    end = {"id": 0, "content": tokens[0], "single_word": False, "lstrip": False}
+    end: dict[str, Any] = {"id": 0, "content": tokens[0], "single_word": False, "lstrip": False}
     end |= {"rstrip": False, "normalized": False, "special": True}
-    pieces = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    bpe = {"type": "BPE", "dropout": None, "unk_token": None, "fuse_unk": False}
+    pieces: dict[str, Any] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    bpe: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": None, "fuse_unk": False}
     bpe |= {"vocab": {t: i for i, t in enumerate(tokens)}, "merges": list(MERGES)}
-    whole = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [end]}
+    whole: dict[str, Any] = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [end],
+    }
     whole |= {"normalizer": {"type": "NFC"}, "pre_tokenizer": pieces, "post_processor": pieces}
     return json.dumps(whole | {"decoder": pieces, "model": bpe}).encode()
 
@@ -56,7 +62,7 @@ def _shapes(width: int, layers: int, vocab: int) -> dict[str, list[int]]:
 
 
 def _config(width: int, layers: int, heads: int, vocab: int) -> bytes:
-    values = {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"]}
+    values: dict[str, Any] = {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"]}
     values |= {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
     values |= {"vocab_size": vocab, "intermediate_size": 4 * width, "rotary_pct": 0.5}
     values |= {"max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 0}
@@ -65,7 +71,8 @@ def _config(width: int, layers: int, heads: int, vocab: int) -> bytes:
 
 def _header(shapes: dict[str, list[int]]) -> tuple[bytes, int]:
     """The header of a safetensors file of f32, and the bytes of the data behind it."""
-    entries, end = {}, 0
+    entries: dict[str, Any] = {}
+    end = 0
     for name, shape in shapes.items():
         size = 4 * shape[0] * (shape[1] if len(shape) > 1 else 1)
         entries[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + size]}

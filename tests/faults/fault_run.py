@@ -91,13 +91,25 @@ def prepare(bench: Bench, scene: Scene, folder: Path, threads: int) -> None:
         path.write_bytes(data)
     for line in scene.before:
         command = [bench.program, *arguments_of(line, bench.models, threads)]
-        subprocess.run(command, cwd=folder, env=bench.environment(folder), check=True,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL)
+        subprocess.run(
+            command,
+            cwd=folder,
+            env=bench.environment(folder),
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
 
-def command_of(bench: Bench, scene: Scene, folder: Path, threads: int, fault: Fault | None,
-               more: tuple[str, ...] = ()) -> tuple[list[str], dict[str, str]]:
+def command_of(
+    bench: Bench,
+    scene: Scene,
+    folder: Path,
+    threads: int,
+    fault: Fault | None,
+    more: tuple[str, ...] = (),
+) -> tuple[list[str], dict[str, str]]:
     """The command line of a run, and its variables."""
     command = [bench.program, *arguments_of(scene.arguments, bench.models, threads)]
     variables = bench.environment(folder)
@@ -112,13 +124,25 @@ def command_of(bench: Bench, scene: Scene, folder: Path, threads: int, fault: Fa
     return command, variables
 
 
-def run(bench: Bench, scene: Scene, folder: Path, threads: int, fault: Fault | None = None,
-        more: tuple[str, ...] = (), extra: dict[str, str] | None = None) -> Outcome:
+def run(
+    bench: Bench,
+    scene: Scene,
+    folder: Path,
+    threads: int,
+    fault: Fault | None = None,
+    more: tuple[str, ...] = (),
+    extra: dict[str, str] | None = None,
+) -> Outcome:
     """One run in the folder. A run that hangs is killed and has code 1000."""
     command, variables = command_of(bench, scene, folder, threads, fault, more)
-    process = subprocess.Popen(command, cwd=folder, env=variables | (extra or {}),
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=variables | (extra or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     try:
         if fault and fault.kind == "time":
             time.sleep(fault.at / 1e6)
@@ -204,9 +228,12 @@ class Judge:
         if any(_is_skip(s) for s in said):
             return [f"exit 0 and: {s}" for s in said if not _is_sentence(s)]
         problems = []
-        lost = [n for n in different(got.files, self.good.files)
-                if not n.startswith(self.scene.optional or ("\0",))]
-        if self._may_leave(fault): # an empty lock, which the next run removes
+        lost = [
+            n
+            for n in different(got.files, self.good.files)
+            if not n.startswith(self.scene.optional or ("\0",))
+        ]
+        if self._may_leave(fault):  # an empty lock, which the next run removes
             lost = [n for n in lost if not n.endswith(".psc-tmp")]
         if lost:
             problems.append(f"exit 0, but not the same files: {', '.join(lost[:4])}")
@@ -248,8 +275,12 @@ class Judge:
             return []
         problems = [] if got.code == 0 else [f"the next run: exit {got.code}: {got.error[:300]}"]
         left = different(got.files, self.good.files)
-        left = [n for n in left if not n.startswith(self.scene.grows or ("\0",))
-                or re.search(r"tmp|partial|incomplete|lock", n)]
+        left = [
+            n
+            for n in left
+            if not n.startswith(self.scene.grows or ("\0",))
+            or re.search(r"tmp|partial|incomplete|lock", n)
+        ]
         if got.code == 0 and left:
             problems.append(f"the next run left others: {', '.join(left[:4])}")
         return problems
@@ -303,8 +334,11 @@ def make_judge(bench: Bench, scene: Scene, threads: int) -> Judge:
     first, second = outcomes
     if first.code != 0:
         raise SystemExit(f"{scene.name} fails undisturbed: {first.error}")
-    changed = [n for n in different(first.files, second.files)
-               if not n.startswith(scene.grows + scene.optional or ("\0",))]
+    changed = [
+        n
+        for n in different(first.files, second.files)
+        if not n.startswith(scene.grows + scene.optional or ("\0",))
+    ]
     if changed or first.out != second.out:
         raise SystemExit(f"{scene.name}: two runs leave different files: {changed}")
     return Judge(bench, scene, threads, template, before, second)

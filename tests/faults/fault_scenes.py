@@ -12,7 +12,16 @@ from pathlib import Path
 import fault_models
 
 PLAIN = ("--plugin", "ln", "--plugin", "logits")
-CORPUS = ("corpus", "docs", "--model", "{model}", "--plugin", "ln", "--plugin", "neurons:contexts=2")
+CORPUS = (
+    "corpus",
+    "docs",
+    "--model",
+    "{model}",
+    "--plugin",
+    "ln",
+    "--plugin",
+    "neurons:contexts=2",
+)
 STATE = (*CORPUS, "--window", "8", "--batch", "1", "--state", "run.state", "--save-seconds", "0")
 
 
@@ -38,44 +47,102 @@ def scenes() -> list[Scene]:
     tests = {"test.conllu": fault_models.conllu(fault_models.OTHERS)}
     model = ("--model", "{model}")
     text = ("--text", "The cat sat")
-    forms = {"forms.tsv": b"cat\tcat NOUN\tNN\ncats\tcat NOUN\tNNS\nran\trun VERB\tVBD\n"
-             b"run\trun VERB\tVB\ndog\tdog NOUN\tNN\ndogs\tdog NOUN\tNNS\n"}
+    forms = {
+        "forms.tsv": b"cat\tcat NOUN\tNN\ncats\tcat NOUN\tNNS\nran\trun VERB\tVBD\n"
+        b"run\trun VERB\tVB\ndog\tdog NOUN\tNN\ndogs\tdog NOUN\tNNS\n"
+    }
     shard = tuple((*STATE[:-4], "--shard", f"{i}/2", "--state", f"{i}.state") for i in (1, 2))
     halfway = (*STATE, "--limit-tokens", "24")
     packing = ("generate", "--model", "{large}", "--tokens", "5,6", "--n", "1")
     return [
         Scene("analyze", ("analyze", *model, *text, *PLAIN, "--out", "out")),
         Scene("analyze-html", ("analyze", *model, *text, "--html", "page.html")),
-        Scene("analyze-effects", ("analyze", *model, *text, "--source", "The dog sat",
-                                  "--patch", "L0H*", "--plugin", "effects", "--out", "out")),
-        Scene("analyze-prompts", ("analyze", *model, "--prompts", "p.txt", "--out", "out"),
-              {"p.txt": b"The cat\nThe dog\n"}, parts=("out/1", "out/2")),
+        Scene(
+            "analyze-effects",
+            (
+                "analyze",
+                *model,
+                *text,
+                "--source",
+                "The dog sat",
+                "--patch",
+                "L0H*",
+                "--plugin",
+                "effects",
+                "--out",
+                "out",
+            ),
+        ),
+        Scene(
+            "analyze-prompts",
+            ("analyze", *model, "--prompts", "p.txt", "--out", "out"),
+            {"p.txt": b"The cat\nThe dog\n"},
+            parts=("out/1", "out/2"),
+        ),
         Scene("sweep", ("sweep", *model, *text, "--out", "out")),
-        Scene("generate", ("generate", *model, *text, "--n", "4", "--plugin", "lens",
-                           "--out", "out")),
-        Scene("weights", ("weights", *model, "--what", "frames,copying,tokens", "--token", " the",
-                           "--out", "out")),
+        Scene(
+            "generate", ("generate", *model, *text, "--n", "4", "--plugin", "lens", "--out", "out")
+        ),
+        Scene(
+            "weights",
+            (
+                "weights",
+                *model,
+                "--what",
+                "frames,copying,tokens",
+                "--token",
+                " the",
+                "--out",
+                "out",
+            ),
+        ),
         Scene("corpus", (*CORPUS, "--window", "8", "--out", "out"), docs),
         Scene("corpus-state", (*STATE, "--out", "out"), docs, grows=("run.state",), resumes=True),
-        Scene("corpus-resumed", (*STATE, "--out", "out"), docs, before=(halfway,),
-              grows=("run.state",), resumes=True),
-        Scene("merge", ("merge", *model, "1.state", "2.state", "--out", "out"), docs,
-              before=shard),
+        Scene(
+            "corpus-resumed",
+            (*STATE, "--out", "out"),
+            docs,
+            before=(halfway,),
+            grows=("run.state",),
+            resumes=True,
+        ),
+        Scene("merge", ("merge", *model, "1.state", "2.state", "--out", "out"), docs, before=shard),
         Scene("words", ("words", *model, *text, "--out", "out")),
         Scene("forms", ("forms", "forms.tsv", *model, "--out", "out"), forms),
         Scene("treebank", ("treebank", "own.conllu", *model, "--draws", "5", "--out", "out"), tree),
-        Scene("probe", ("probe", "own.conllu", "--test", "test.conllu", *model,
-                        "--tasks", "upos", "--out", "out"), tree | tests),
+        Scene(
+            "probe",
+            (
+                "probe",
+                "own.conllu",
+                "--test",
+                "test.conllu",
+                *model,
+                "--tasks",
+                "upos",
+                "--out",
+                "out",
+            ),
+            tree | tests,
+        ),
         Scene("info", ("info", "{model}")),
         Scene("plugins", ("plugins",)),
-        Scene("view", ("view", "done", "--html", "page.html"),
-              before=(("analyze", *model, *text, *PLAIN, "--out", "done"),)),
+        Scene(
+            "view",
+            ("view", "done", "--html", "page.html"),
+            before=(("analyze", *model, *text, *PLAIN, "--out", "done"),),
+        ),
         Scene("packing", packing, optional=("cache/",), slow=True),
         Scene("packed", packing, before=(packing,), optional=("cache/",), slow=True),
         Scene("cache", ("cache",), before=(packing,), slow=True),
         Scene("pull", ("pull", "EleutherAI/tiny"), grows=("home/",), resumes=True, hub=True),
-        Scene("pull-to", ("pull", "EleutherAI/tiny", "--to", "here"), grows=("here/",),
-              resumes=True, hub=True),
+        Scene(
+            "pull-to",
+            ("pull", "EleutherAI/tiny", "--to", "here"),
+            grows=("here/",),
+            resumes=True,
+            hub=True,
+        ),
     ]
 
 

@@ -71,8 +71,15 @@ def allocations(judge: Judge, every: bool) -> list[Fault]:
     """The first and the last allocation of each place, or every one; once, and from it on."""
     stacks = judge.bench.work / "stacks"
     folder = judge.bench.work / "counted"
-    judge_copy(judge, folder, {"LD_PRELOAD": judge.bench.shim, "PSC_FAULT_CALL": "alloc",
-                               "PSC_FAULT_STACKS": str(stacks)})
+    judge_copy(
+        judge,
+        folder,
+        {
+            "LD_PRELOAD": judge.bench.shim,
+            "PSC_FAULT_CALL": "alloc",
+            "PSC_FAULT_STACKS": str(stacks),
+        },
+    )
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     lines = stacks.read_text().splitlines()
@@ -130,7 +137,7 @@ def faults_of(judge: Judge, options: argparse.Namespace) -> list[Fault]:
 
 def one_fault(text: str) -> Fault:
     """The fault that a report names."""
-    kind, at, name = text.split()[0].split(":")
+    kind, at, name = text.split(maxsplit=1)[0].split(":")
     kind, _, calls = kind.partition("/")
     return Fault(kind, int(at), name.rstrip("+"), name.endswith("+"), calls or "all")
 
@@ -154,8 +161,11 @@ class Report:
                 key = re.sub(r"\d+", "N", f"{judge.scene.name} {fault.call} {problem}")
                 self.problems[key] += 1
                 if self.problems[key] == 1:
-                    print(f"--scene {judge.scene.name} --threads {judge.threads} "
-                          f"--fault '{fault}': {problem}", flush=True)
+                    print(
+                        f"--scene {judge.scene.name} --threads {judge.threads} "
+                        f"--fault '{fault}': {problem}",
+                        flush=True,
+                    )
 
     def conclude(self, seconds: float) -> int:
         """Prints the table; 1 when there are problems."""
@@ -175,7 +185,11 @@ class Report:
 def local_hub() -> Iterator[str]:
     """The address of a hub of our own that holds a tiny model."""
     sys.path.insert(0, str(HERE.parent / "hub"))
-    socketserver.BaseServer.handle_error = lambda *_: None  # a client that is killed
+
+    def say_nothing(*_: object) -> None:
+        """A client that is killed is no error of the server."""
+
+    socketserver.BaseServer.handle_error = say_nothing  # type: ignore[method-assign]
     from hub_models import model
     from hub_server import FakeHub
 
@@ -203,8 +217,9 @@ def arguments() -> argparse.Namespace:
     return p.parse_args()
 
 
-def cases_of(bench: Bench, chosen: list[Scene],
-             options: argparse.Namespace) -> list[tuple[Judge, Fault]]:
+def cases_of(
+    bench: Bench, chosen: list[Scene], options: argparse.Namespace
+) -> list[tuple[Judge, Fault]]:
     """Judges and faults, in an order from the seed."""
     source, cases = random.Random(options.seed), []
     for scene in chosen:
@@ -221,18 +236,20 @@ def cases_of(bench: Bench, chosen: list[Scene],
 def main() -> int:
     """Runs the cases; 1 when there are problems."""
     options, report, begin = arguments(), Report(), time.monotonic()
-    tools = options.build / "tests/faults"
+    tools = options.build.resolve() / "tests/faults"
     tracer = str(tools / "faults_trace")
     if os.system(f"'{tracer}' --calls close -- true") != 0:
         print("system calls are not faulted: this machine does not allow tracing")
         tracer = ""
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="psc-faults-", dir=place) as folder, \
-            local_hub() as endpoint:
+    with (
+        tempfile.TemporaryDirectory(prefix="psc-faults-", dir=place) as folder,
+        local_hub() as endpoint,
+    ):
         work = Path(folder)
-        bench = Bench(str(options.build.resolve() / "pythiascope"),
-                      str(tools.resolve() / "libpsc_faults.so"), tracer and str(Path(tracer).resolve()),
-                      work, work / "models", endpoint)
+        shim = str(tools / "libpsc_faults.so")
+        program = str(options.build.resolve() / "pythiascope")
+        bench = Bench(program, shim, tracer, work, work / "models", endpoint)
         fault_models.write_model(work / "models/tiny")
         fault_models.write_large_model(work / "models/large")
         chosen = [s for s in scenes() if not options.scene or s.name in options.scene]

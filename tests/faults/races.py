@@ -25,8 +25,19 @@ from faults import local_hub
 
 HERE = Path(__file__).resolve().parent
 TEXT = "The Emerald City lay along the yellow brick road, and the travelers saw it from afar."
-PLUGINS = ("logits", "ln", "mlp", "lens", "frozen", "graph", "edges", "neurons", "attention",
-           "spans", "partition")
+PLUGINS = (
+    "logits",
+    "ln",
+    "mlp",
+    "lens",
+    "frozen",
+    "graph",
+    "edges",
+    "neurons",
+    "attention",
+    "spans",
+    "partition",
+)
 QUICK = ("test_team", "test_restart", "test_copies", "test_draw", "test_plugins")
 
 
@@ -40,9 +51,24 @@ def larger_scenes() -> list[Scene]:
         Scene("large-edits", ("analyze", *text, "--ablate", "L*H*:by=mean", "--out", "out")),
         Scene("large-sweep", ("sweep", "--text", "The Emerald City", "--over", "heads_by_pos")),
         Scene("large-generate", ("generate", *text, "--n", "6", "--plugin", "lens")),
-        Scene("large-corpus", ("corpus", "docs", "--plugin", "ln", "--plugin", "neurons:contexts=2",
-                               "--window", "32", "--state", "run.state", "--save-seconds", "0"),
-              docs),
+        Scene(
+            "large-corpus",
+            (
+                "corpus",
+                "docs",
+                "--plugin",
+                "ln",
+                "--plugin",
+                "neurons:contexts=2",
+                "--window",
+                "32",
+                "--state",
+                "run.state",
+                "--save-seconds",
+                "0",
+            ),
+            docs,
+        ),
         Scene("large-steps", ("analyze", *text, "--model", "books-0.5m@all-steps")),
     ]
 
@@ -51,9 +77,18 @@ def run(bench: Bench, scene: Scene, folder: Path) -> str:
     """The sanitizer's report of one scene at 4 threads, or why it failed; empty: none."""
     prepare(bench, scene, folder, 4)
     command = [bench.program, *arguments_of(scene.arguments, bench.models, 4)]
-    got = subprocess.run(command, cwd=folder, env=bench.environment(folder), text=True,
-                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                         stderr=subprocess.PIPE, errors="replace", timeout=600)
+    got = subprocess.run(
+        command,
+        check=False,
+        cwd=folder,
+        env=bench.environment(folder),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        errors="replace",
+        timeout=600,
+    )
     shutil.rmtree(folder)
     return "" if got.returncode == 0 else f"exit {got.returncode}\n{got.stderr}"
 
@@ -71,7 +106,8 @@ def main() -> int:
     p.add_argument("--all", action="store_true")
     options = p.parse_args()
     os.environ["TSAN_OPTIONS"] = (
-        f"exitcode=66:die_after_fork=0:second_deadlock_stack=1:suppressions={HERE}/races.supp")
+        f"exitcode=66:die_after_fork=0:second_deadlock_stack=1:suppressions={HERE}/races.supp"
+    )
     n_failed = n = 0
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="psc-races-") as folder, local_hub() as endpoint:
@@ -86,12 +122,16 @@ def main() -> int:
             if report:
                 print(f"{scene.name}: {report}", flush=True)
         for test in tests_of(options.build, options.all):
-            got = subprocess.run([test], capture_output=True, text=True, errors="replace")
+            got = subprocess.run(
+                [test], check=False, capture_output=True, text=True, errors="replace"
+            )
             n, n_failed = n + 1, n_failed + (got.returncode != 0)
             if got.returncode != 0:
                 print(f"{test.name}: exit {got.returncode}\n{got.stderr}", flush=True)
-    print(f"{n} runs under the thread sanitizer in {time.monotonic() - begin:.0f} s, "
-          f"{n_failed} with reports")
+    print(
+        f"{n} runs under the thread sanitizer in {time.monotonic() - begin:.0f} s, "
+        f"{n_failed} with reports"
+    )
     return 1 if n_failed or n < 10 else 0
 
 

@@ -1,0 +1,66 @@
+#!/bin/sh
+# Faults that were found once, each at its system call. faults.py finds such faults; here each has a name.
+# usage: known.sh PROGRAM FAULTS_TRACE SOURCE_DIR
+. "$3/tests/cli/checks.sh"
+program=$1
+trace=$2
+"$trace" --calls close -- true || { echo "skipped: this machine does not allow tracing"; exit 77; }
+unset PSC_CACHE_LIMIT XDG_CACHE_HOME
+export HOME="$work" PSC_CACHE_DIR="$work/cache"
+
+fault() { # fault CODE PATTERN OPTIONS -- ARGUMENTS...: the run ends with CODE after one sentence of PATTERN
+    code=$1
+    pattern=$2
+    shift 2
+    options=
+    while [ "$1" != -- ]; do
+        options="$options $1"
+        shift
+    done
+    shift
+    # shellcheck disable=SC2086 # a list of options
+    "$trace" $options -- "$program" "$@" >"$work/stdout" 2>"$work/stderr" </dev/null
+    got=$?
+    check "$options: $* ends with $code, not $got" test $got -eq "$code"
+    [ -z "$pattern" ] || check "$options: $* says $pattern" grep -qE "^pythiascope: .*$pattern" "$work/stderr"
+    [ "$code" -ne 1 ] || check "$options: $*: one sentence" test "$(wc -l <"$work/stderr")" -eq 1
+}
+
+# A cache folder that cannot be read is not an empty one.
+mkdir -m 700 "$work/cache"
+: >"$work/cache/0123456789abcdef0123456789abcdef-1.2.packed"
+fault 1 'cannot read .*cache' --calls getdents64 --path /cache --fault EIO --at 1 -- cache
+fault 1 'cannot read .*cache' --calls newfstatat --path .packed --fault EIO --at 1 -- cache
+fault 1 'cannot remove the files' --calls unlinkat --on --fault EACCES --at 1 -- cache clear
+
+# What a kill between the rename and the end of the lock leaves is swept by a start that is refused.
+fault 137 '' --calls unlink --path .out.psc-tmp --fault KILL --at 2 -- analyze --text a --out "$work/out"
+check 'the kill left the folder and the lock' test -e "$work/out/results.json" -a -e "$work/.out.psc-tmp"
+fault 1 'is not empty' --calls close -- analyze --text a --out "$work/out"
+check 'nothing is left of it' test ! -e "$work/.out.psc-tmp"
+
+# Several prompts: a folder in which nothing arrived goes, results that arrived stay.
+printf 'a\nb\n' >"$work/prompts"
+set -- analyze --prompts "$work/prompts" --out "$work/several"
+fault 1 'cannot write' --calls write --path /.1.psc-tmp.d/ --fault ENOSPC --at 1 -- "$@"
+check 'no empty folder' test ! -e "$work/several"
+fault 1 'cannot write' --calls write --path /.2.psc-tmp.d/ --fault ENOSPC --at 1 -- "$@"
+check 'the first result' test -e "$work/several/1/results.json"
+check 'no second' test ! -e "$work/several/2"
+
+# A state that cannot be read is not none; a full disk leaves the state of before.
+printf 'one text here, and more of it than fits into a window' >"$work/doc.txt"
+set -- corpus "$work/doc.txt" --plugin ln --window 4 --state "$work/run.state"
+"$program" "$@" --limit-tokens 5 >"$work/stdout" 2>"$work/stderr"
+cp "$work/run.state" "$work/kept"
+for name in EACCES EMFILE EIO ELOOP ENOMEM; do
+    fault 1 'run.state' --calls open,openat --path run.state --fault $name --on --at 1 -- "$@"
+    check "the state is as it was after $name" cmp -s "$work/run.state" "$work/kept"
+done
+fault 1 'run.state' --calls write --path run.state --fault ENOSPC --at 1 -- "$@"
+check 'the state is as it was after a full disk' cmp -s "$work/run.state" "$work/kept"
+fault 137 '' --calls write --path run.state --fault TEAR --at 1 -- "$@"
+check 'the state is as it was after a kill in its writing' cmp -s "$work/run.state" "$work/kept"
+check 'the next run goes on' "$program" "$@" >"$work/stdout" 2>"$work/stderr"
+check 'and leaves nothing' test ! -e "$work/.run.state.psc-tmp"
+conclude
