@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fault_scenes import Scene, arguments_of
@@ -118,6 +118,7 @@ def command_of(
         variables |= {"PSC_FAULT_AT": str(fault.at), "PSC_FAULT_ON": "1" if fault.on else "0"}
     elif fault and fault.kind == "call":
         options = ["--calls", fault.calls, "--at", str(fault.at), "--fault", fault.name]
+        options += ["--where", str(folder.with_suffix(".where"))]
         command = [bench.tracer, *options, *(["--on"] if fault.on else []), "--", *command]
     elif more:
         command = [bench.tracer, *more, "--", *command]
@@ -181,6 +182,14 @@ def _is_skip(line: str) -> bool:
 
 def _is_note(line: str) -> bool:
     return _is_skip(line) or bool(re.match(r"pythiascope: (note|warning)\b", line))
+
+
+def _as_it_was(fault: Fault, where: Path) -> Fault:
+    """The fault with the call that failed; threads make the n-th one vary."""
+    if fault.kind != "call" or not where.exists():
+        return fault
+    call, _, path = where.read_text(errors="replace").rstrip("\n").partition(" ")
+    return replace(fault, call=call, path=path)
 
 
 def in_a_library(where: Path) -> bool:
@@ -290,12 +299,13 @@ class Judge:
         was, now = (windows_of(f / "run.state") for f in (self.template, folder))
         return [f"the state went from {was} to {now} windows"] if now < was else []
 
-    def judge(self, fault: Fault, folder: Path) -> tuple[int, list[str], str]:
-        """Runs the case in its own copy of the scene: exit code, problems, stderr."""
+    def judge(self, fault: Fault, folder: Path) -> tuple[int, list[str], str, Fault]:
+        """Runs the case in its own copy of the scene: exit code, problems, stderr, what failed."""
         shutil.copytree(self.template, folder, symlinks=True)
         where = folder.with_suffix(".where")
         extra = {"PSC_FAULT_WHERE": str(where)}
         got = run(self.bench, self.scene, folder, self.threads, fault, extra=extra)
+        fault = _as_it_was(fault, where)
         killed = fault.name in ("KILL", "TEAR") or fault.kind == "time"
         problems: list[str] = []
         if got.code == 1000:
@@ -318,7 +328,7 @@ class Judge:
             problems += self._next(folder)
         shutil.rmtree(folder, ignore_errors=True)
         where.unlink(missing_ok=True)
-        return got.code, problems, got.error
+        return got.code, problems, got.error, fault
 
 
 def make_judge(bench: Bench, scene: Scene, threads: int) -> Judge:

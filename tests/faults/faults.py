@@ -189,7 +189,7 @@ def local_hub() -> Iterator[str]:
     def say_nothing(*_: object) -> None:
         """A client that is killed is no error of the server."""
 
-    socketserver.BaseServer.handle_error = say_nothing  # type: ignore[method-assign]
+    socketserver.BaseServer.handle_error = say_nothing  # type: ignore
     from hub_models import model
     from hub_server import FakeHub
 
@@ -258,7 +258,7 @@ def main() -> int:
 
         def one(numbered: tuple[int, tuple[Judge, Fault]]) -> None:
             number, (judge, fault) = numbered
-            code, problems, error = judge.judge(fault, work / f"case{number}")
+            code, problems, error, fault = judge.judge(fault, work / f"case{number}")
             report.add(judge, fault, code, problems)
             if options.fault:
                 print(f"exit {code}\n{error}", end="")

@@ -46,7 +46,7 @@ typedef struct {
     int number;       /* of errno */
     const char *only; /* a part of the path that a call must have; null: any */
     FILE *log;        /* null: none */
-    const char *count_path;
+    const char *count_path, *where_path;
     char **command;
 
     pid_t program;
@@ -204,6 +204,13 @@ static ending *ending_of(trace *t, pid_t thread) {
     return NULL;
 }
 
+static void write_where(const trace *t, const psc_fault_call *call, const char *path) {
+    FILE *file = t->where_path ? fopen(t->where_path, "w") : NULL;
+    if (!file) return;
+    fprintf(file, "%s %s\n", call->name, path);
+    fclose(file);
+}
+
 /* A chosen call is about to run. Returns the request that lets the thread go on. */
 static long on_call(trace *t, pid_t thread) {
     struct user_regs_struct registers;
@@ -212,12 +219,13 @@ static long on_call(trace *t, pid_t thread) {
     get_registers(thread, &registers);
     const psc_fault_call *call = psc_fault_call_of(number_of(thread, &registers));
     if (!call || (call->path == 'd' && ARGUMENT(registers, 0) == 2)) return PTRACE_CONT;
-    if (t->log || t->only)
+    if (t->log || t->only || t->where_path)
         path_of(path, sizeof path, thread, call, ARGUMENT(registers, call->path == '2' ? 1 : 0));
     if (t->only && !strstr(path, t->only)) return PTRACE_CONT;
     const long n = ++t->counted;
     if (t->log) fprintf(t->log, "%ld %s %s\n", n, call->name, path), fflush(t->log);
     if (!t->at || n < t->at || (n > t->at && !t->goes_on)) return PTRACE_CONT;
+    if (n == t->at) write_where(t, call, path);
     if (t->kind == KILL) {
         kill(t->program, SIGKILL);
         return PTRACE_CONT;
@@ -351,6 +359,8 @@ int main(int argc, char **argv) {
             t.only = value;
         else if (strcmp(argv[i], "--count") == 0)
             t.count_path = value;
+        else if (strcmp(argv[i], "--where") == 0)
+            t.where_path = value;
         else if (strcmp(argv[i], "--log") == 0)
             good = (t.log = fopen(value, "we")) != NULL;
         else
