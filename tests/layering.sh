@@ -33,9 +33,10 @@ analysis/kit include/pythiascope
 analysis/* include/pythiascope analysis/kit
 report include/pythiascope base
 report/page include/pythiascope base report
-cli include/pythiascope report
+cli include/pythiascope report cli/cluster
+cli/cluster include/pythiascope
 cli/hub include/pythiascope report cli
-cli/verbs include/pythiascope report cli cli/hub
+cli/verbs include/pythiascope report cli cli/cluster cli/hub
 examples/* include/pythiascope'
 
 folders='include base simd hooks runtime analysis report cli examples'

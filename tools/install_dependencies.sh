@@ -1,20 +1,22 @@
 #!/bin/sh
 # Installs missing build dependencies: on Debian and Ubuntu with apt-get (with sudo unless root), on
 # macOS with Homebrew, and there what the page's viewer is made from with npm, into report/viewer.
-# usage: install_dependencies.sh [--test] [--lint] [--packages] [--fuzz]
+# usage: install_dependencies.sh [--test] [--lint] [--packages] [--fuzz] [--mpi]
 set -eu
 
 with_test=no
 with_lint=no
 with_packages=no
 with_fuzz=no
+with_mpi=no
 for argument; do
     case $argument in
         --test) with_test=yes ;;
         --lint) with_lint=yes ;;
         --packages) with_packages=yes ;;
         --fuzz) with_fuzz=yes ;;
-        *) echo "usage: $0 [--test] [--lint] [--packages] [--fuzz]" >&2; exit 2 ;;
+        --mpi) with_mpi=yes ;;
+        *) echo "usage: $0 [--test] [--lint] [--packages] [--fuzz] [--mpi]" >&2; exit 2 ;;
     esac
 done
 
@@ -78,6 +80,15 @@ need_debian() {
             missing="$missing libclang-rt-dev"
         fi
     fi
+    if [ $with_mpi = yes ]; then # tools/test_mpi.sh, tools/try_slurm.sh
+        need_command mpicc libopenmpi-dev
+        need_command mpirun openmpi-bin
+        need_command ip iproute2 # hosts made of network namespaces
+        need_command slurmctld slurmctld
+        need_command slurmd slurmd
+        need_command srun slurm-client
+        need_command munged munge
+    fi
 }
 
 need_macos() {
@@ -102,6 +113,7 @@ need_macos() {
         [ -d "/Applications/Google Chrome.app" ] || missing="$missing google-chrome"
     fi
     if [ $with_lint = yes ]; then need_command clang-format clang-format; fi
+    if [ $with_mpi = yes ]; then need_command mpicc open-mpi; fi
 }
 
 # D3 and esbuild in the releases of package-lock.json.

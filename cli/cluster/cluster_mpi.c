@@ -168,7 +168,11 @@ static void end_mpi(int code) {
     w->exit_code = code;
     w->leaving = cluster_now();
     pthread_mutex_unlock(&w->gate); /* from here on the thread calls no MPI */
-    if (w->lost >= 0) cluster_end_launcher();
+    if (w->lost >= 0) {
+        const struct timespec nap = {0, 500000000};
+        cluster_end_launcher();
+        nanosleep(&nap, NULL); /* mpirun passes the sentence on before it ends the job */
+    }
     if (w->lost < 0 && !w->broken) {
         MPI_Comm_free(&w->comm);
         MPI_Finalize();

@@ -17,7 +17,7 @@ check 'alone it overflows, too' sh -c "! '$program' corpus '$docs' --window 64 -
 check 'a verb of one process' ranks 2 info
 check 'each process has answered' test "$(grep -c '^  folder' "$work/stdout")" -eq 2
 check 'each process alone' ranks 2 corpus "$docs" --limit-tokens 500 --mpi no --plugin ln
-check 'each has printed' test "$(grep -c '^corpus' "$work/stdout")" -ge 2
+check 'each has printed' test "$(grep -c 'See docs' "$work/stdout")" -eq 2
 two() { # two PATTERN ARGUMENTS OF RANK 1...: rank 0 runs the corpus with ln
     pattern=$1
     shift
@@ -41,7 +41,7 @@ launch() { # launch N ARGUMENTS...: in the background
     n=$1
     shift
     # shellcheck disable=SC2086
-    timeout 120 "$mpirun" $options -n "$n" "$program" $run "$@" \
+    timeout 120 "$mpirun" $options $patience -n "$n" "$program" $run "$@" \
         >"$work/stdout" 2>"$work/stderr" </dev/null &
     launched=$!
 }
@@ -89,6 +89,7 @@ stop() { # stop NAME SIGNAL PROCESS OPTIONS...: a run of 3, whose process gets a
     check "$name: no process is left" await sh -c "! pgrep -f '^$program .*--state $state( |\$)'"
 }
 slow='--save-seconds 0.2'
+patience=
 # shellcheck disable=SC2086
 {
     stop killed KILL 3 $slow
@@ -100,6 +101,8 @@ slow='--save-seconds 0.2'
     check 'silent: it continues' continued "$work/silent.state"
     stop silent-first STOP 1 $slow --mpi-timeout 2
     check 'silent-first: it continues' continued "$work/silent-first.state"
+    # mpirun waits so long between SIGTERM and SIGKILL, whether or not its processes have ended.
+    case $options in *oversubscribe*) patience='--mca odls_base_sigkill_timeout 5' ;; esac
     for one in 'TERM mpirun' 'INT mpirun' 'TERM 3' 'INT 1'; do
         stop "signal ${one% *} to ${one#* }" "${one% *}" "${one#* }" $slow
         check "$one: the sentence" says 'stopped after [0-9]+ tokens; run the same command to resume'
