@@ -17,7 +17,7 @@ static bool is_launcher(pid_t process) {
     snprintf(path, sizeof path, "/proc/%ld/comm", (long)process);
     FILE *file = fopen(path, "r");
     if (!file) return false;
-    (void)fread(name, 1, sizeof name - 1, file);
+    name[fread(name, 1, sizeof name - 1, file)] = 0;
     fclose(file);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strncmp(name, names[i], strlen(names[i])) == 0) return true;
