@@ -25,7 +25,9 @@ static bool can_share(const cli_verb *verb) {
 }
 
 void cli_spread_prepare(const cli_verb *verb) {
-    if (cluster_is_built() && can_share(verb) && cluster_launched().rank > 0) cli_listen(keep);
+    if (cluster_is_built() && can_share(verb) && cluster_launched().with_mpi &&
+        cluster_launched().rank > 0)
+        cli_listen(keep);
 }
 
 /* `--shard auto` and `auto/N` give each process a part of its own. */
@@ -39,13 +41,15 @@ static bool is_shared(const cli_arguments *arguments) {
     return arguments->verb == &cli_verb_sweep || cli_has_checkpoints(arguments);
 }
 
-/* Several processes of a build without MPI would each do the whole work. */
+/* Without MPI several processes would each do the whole work. */
 static int refuse_copies(const cli_arguments *arguments, const cluster_launch *launch) {
     if (launch->rank > 0) return CLI_USAGE;
     return cli_usage(arguments->verb,
-        "%s started %d processes, and this pythiascope was built without MPI: each would read the "
-        "whole corpus; pass --shard auto, build with -DPSC_MPI=ON, or pass --mpi no",
-        launch->by, launch->size);
+        "%s started %d processes%s: each would read the whole corpus; pass --shard auto, %s, or "
+        "--mpi no",
+        launch->by, launch->size,
+        launch->with_mpi ? ", and this pythiascope was built without MPI" : "",
+        launch->with_mpi ? "build with -DPSC_MPI=ON" : "pass --mpi=pmix to srun");
 }
 
 static int join(const cli_arguments *arguments, int code) {
@@ -73,7 +77,7 @@ int cli_spread_begin(const cli_arguments *arguments, int code) {
     if (!code && when && !always && !never && strcmp(when, "auto") != 0)
         code = cli_usage(arguments->verb, "--mpi needs auto, yes or no, not '%s'", when);
     const bool joins = !never && (always || launch.by) && (code || is_shared(arguments));
-    if (joins && (cluster_is_built() || always)) return join(arguments, code);
+    if (joins && (always || (cluster_is_built() && launch.with_mpi))) return join(arguments, code);
     cli_listen(NULL);
     if (joins && !code && arguments->verb == &cli_verb_corpus && !cli_has(arguments, "shard"))
         return refuse_copies(arguments, &launch);

@@ -14,8 +14,9 @@
 /* --- launched.c: what the environment says, without MPI -------------------------------------- */
 
 typedef struct cluster_launch {
-    const char *by; /* "mpirun", ...; null: by no launcher of MPI, or as the only process */
+    const char *by; /* "mpirun of Open MPI", ...; null: as the only process */
     int rank, size;
+    bool with_mpi; /* else MPI would make each of them a world of its own */
 } cluster_launch;
 
 cluster_launch cluster_launched(void);
