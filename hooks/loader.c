@@ -99,6 +99,10 @@ psc_status psc_plugin_check(const psc_plugin *plugin, const char *origin, psc_er
         return psc_fail(error, PSC_ERROR_PLUGIN,
             "plugin '%s': psc_plugin.struct_size is %u; ABI %u requires at least %u", origin,
             plugin->struct_size, (unsigned)PSC_PLUGIN_ABI, (unsigned)PLUGIN_BYTES);
+    if (plugin->struct_size > PSC_MOST_STRUCTURE)
+        return psc_fail(error, PSC_ERROR_PLUGIN,
+            "plugin '%s': psc_plugin.struct_size is %u, which is not possible; set it to sizeof(psc_plugin)",
+            origin, plugin->struct_size);
     if (!plugin->name) return psc_fail(error, PSC_ERROR_PLUGIN, "plugin '%s' has no name", origin);
     if (!is_plain(plugin->name))
         return psc_fail(error, PSC_ERROR_PLUGIN,

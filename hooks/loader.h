@@ -7,6 +7,8 @@
 
 #include "psc_hooks.h"
 
+/* Larger than any structure of this ABI may grow: a plugin that says so did not set it. */
+#define PSC_MOST_STRUCTURE 4096
 /* Most options that one plugin may describe. */
 #define PSC_MAX_OPTIONS 256
 

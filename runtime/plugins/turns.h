@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "loader.h"
 #include "psc_plugin.h"
 
 /* Where a call may come from; a set of these. */
@@ -70,8 +71,6 @@ bool psc_host_given(psc_context *context, const char *call, const char *what, co
 /* n can be the length of a list of elements of `bytes` bytes, and the list is there unless n is 0. */
 bool psc_host_list(psc_context *context, const char *call, const char *what, int64_t n,
     uint64_t bytes, const void *list);
-/* Larger than any structure of this ABI may grow. */
-#define PSC_MOST_STRUCTURE 4096
 /* size lies between that of the first hosts of this ABI and what any structure of it can have. */
 bool psc_host_size(
     psc_context *context, const char *call, const char *what, uint32_t size, size_t least);

@@ -88,6 +88,8 @@ Test(plugin_object, is_checked_as_a_loaded_one) {
     REFUSED(add(&bad, 0, NULL), PSC_ERROR_PLUGIN, "of the caller", __VA_ARGS__)
     WITH(abi, 1, "ABI 1");
     WITH(struct_size, 24, "struct_size is 24");
+    WITH(struct_size, 0, "struct_size is 0");
+    WITH(struct_size, UINT32_MAX, "struct_size is 4294967295", "not possible");
     WITH(name, NULL, "no name");
     WITH(name, "a.b c", "a.b c");
     WITH(options, twice, "'scale' twice");
