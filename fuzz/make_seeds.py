@@ -50,19 +50,6 @@ def floats(n: int, first: float = 0.25) -> bytes:
     return struct.pack(f"<{n}f", *(first + i / 8 for i in range(n)))
 
 
-def of_json() -> dict[str, bytes]:
-    """Returns flags and texts of JSON."""
-    return {
-        "kinds": b'\0{"a": [1, -2.5e3, true, false, null, "b\\u00e9\\ud83d\\ude00\\n"], "c": {}}',
-        "zero": b'\1["a\\u0000b"]',
-        "twice": b'\2{"a": 1, "a": {"a": [[]]}}',
-        "large": b"\3[123456789012345678901234567890, 1e308, 1e-400]",
-        "cut": b'\0{"a key of more than sixteen bytes": "a text',
-        "half": b'\0["\\ud800\\u0041"]',
-        "bytes": b'\0["\xc3\xa9\xff"]',
-    }
-
-
 def of_safetensors() -> dict[str, bytes]:
     """Returns files of one, several, empty and no tensors."""
     return {
@@ -128,9 +115,12 @@ def of_config() -> dict[str, bytes]:
     return out
 
 
-def tokenizer(**changes: object) -> bytes:
-    """Returns the tiny model's tokenizer.json with a smaller vocabulary and other members."""
+def tokenizer(whole_vocabulary: bool = False, **changes: object) -> bytes:
+    """Returns the tiny model's tokenizer.json with other members, by default with a small vocabulary."""
     whole = json.loads((MODEL / "tokenizer.json").read_text())
+    if whole_vocabulary:
+        return compact({**whole, **changes})
+    whole["model"]["unk_token"] = "<|endoftext|>"
     vocab = ["<|endoftext|>", *"abcdeht .,'0123Ġ", "th", "the", "Ġthe", "é"]
     whole["model"]["vocab"] = {word: i for i, word in enumerate(vocab)}
     return compact({**whole, **changes})
@@ -151,12 +141,12 @@ def of_tokenizer() -> dict[str, bytes]:
     split = {"type": "Split", "pattern": {"Regex": "\\p{N}{1,3}| ?[^\\s\\p{L}]+|\\s+(?!\\S)"}}
     split.update({"behavior": "Isolated", "invert": False})
     level = {"type": "ByteLevel", "add_prefix_space": True, "use_regex": True}
-    both = {"type": "Sequence", "pretokenizers": [split, {"type": "Digits"}, level]}
+    both = {"type": "Sequence", "pretokenizers": [split, {"type": "Digits", "individual_digits": True}, level]}
     added = [
         {"id": i, "content": text, "special": i == 0, "lstrip": True, "rstrip": i > 1}
         for i, text in enumerate(["<|endoftext|>"])
     ]
-    added.append({"id": 40, "content": "the end", "single_word": True, "normalized": True})
+    added.append({"id": 260, "content": "the end", "single_word": True, "normalized": True})
     end = {"id": "<|endoftext|>", "ids": [0], "tokens": ["<|endoftext|>"]}
     template = {
         "type": "TemplateProcessing",
@@ -166,13 +156,14 @@ def of_tokenizer() -> dict[str, bytes]:
     }
     kinds = {
         "bytes": tokenizer(),
-        "nfc": tokenizer(normalizer={"type": "NFC"}),
+        "nfc": tokenizer(True, normalizer={"type": "NFC"}),
         "split": tokenizer(pre_tokenizer=both),
-        "added": tokenizer(added_tokens=added),
+        "added": tokenizer(True, added_tokens=added),
         "template": tokenizer(post_processor=template),
     }
-    for i, (name, json_text) in enumerate(kinds.items()):
-        out[name] = json_text + PART + list(TEXTS.values())[i]
+    text = TEXTS["marks"] + TEXTS["added"] + TEXTS["plain"]
+    for name, json_text in kinds.items():
+        out[name] = json_text + PART + text
     return out
 
 
@@ -354,9 +345,11 @@ def results_of(*arguments: str) -> bytes:
         out = Path(folder) / "out"
         model = str(MODEL.relative_to(HERE.parent))
         command = [PROGRAM, *arguments, "--model", model, "--out", str(out), "--no-cache"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=HERE.parent)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HERE.parent)
         results = json.loads((out / "results.json").read_text())
         results["command"] = "pythiascope analyze"  # the folder has another name each time
+        if "time" in results:
+            results["time"] = {key: 1 for key in results["time"]}
         return compact(results) + PART + (out / "tensors.safetensors").read_bytes()
 
 
@@ -367,6 +360,11 @@ def of_results() -> dict[str, bytes]:
         "lens": results_of(*run, *top, "--plugin", "lens:rows=last,top=1,arrays=top"),
         "logits": results_of(*run, *top, "--plugin", "logits:level=layer,top=2"),
         "edges": results_of(*run, *top, "--plugin", "edges:top=2", "--plugin", "sampling"),
+        "time": results_of(*run, "--time", "--plugin", "sampling"),
+        "contrast": results_of(*run, "--contrast", "#4", "#5", "--plugin", "lens:top=1"),
+        "effects": results_of(*run, "--ablate", "L0H1", "--plugin", "effects"),
+        "generated": results_of("generate", "--tokens", "1,2,3", "--n", "2"),
+        "corpus": results_of("corpus", "fuzz/README.md", "--limit-tokens", "20", "--plugin", "sampling"),
         "capture": results_of(*run, "--plugin", "ln", "--capture", "hook_embed:rows=-1"),
     }
 

@@ -70,15 +70,20 @@ if [ $kind = coverage ]; then
         kept=
         [ -z "$(ls "$corpora/$harness" 2>/dev/null)" ] || kept=$corpora/$harness
         # shellcheck disable=SC2046,SC2086 # lists
-        LLVM_PROFILE_FILE=$build/$harness.profraw "$program" $(folders_of "$harness") $kept \
+        LLVM_PROFILE_FILE=$PWD/$build/$harness.profraw "$program" $(folders_of "$harness") $kept \
             >"$build/$harness.log" 2>&1 || { tail -3 "$build/$harness.log" >&2; exit 1; }
         objects="$objects ${objects:+-object} $program"
     done
     llvm-profdata merge -sparse "$build"/*.profraw -o "$build/all.profdata"
-    # shellcheck disable=SC2046,SC2086 # lists
-    llvm-cov report $objects -instr-profile="$build/all.profdata" $(cat fuzz/readers.txt) |
-        awk '/^-/ { next } /^Filename/ { print "file", "regions", "lines", "branches"; next }
-            NF > 9 { print $1, $4, $10, $13 }' | column -t
+    # shellcheck disable=SC2086 # a list
+    llvm-cov report $objects -instr-profile="$build/all.profdata" 2>/dev/null |
+        awk 'NR == FNR { reader[$1] = 1; next }
+            FNR == 1 { printf "%-42s %8s %8s %8s\n", "file", "regions", "lines", "branches" }
+            $1 in reader {
+                printf "%-42s %8s %8s %8s\n", $1, $4, $10, $13
+                n[1] += $2; n[2] += $8; n[3] += $11; missed[1] += $3; missed[2] += $9; missed[3] += $12 }
+            END { printf "%-42s", "all"; for (i = 1; i <= 3; i++) printf " %7.2f%%", 100 - 100 * missed[i] / n[i]
+                print "" }' fuzz/readers.txt -
     exit 0
 fi
 
