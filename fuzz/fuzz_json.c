@@ -19,8 +19,7 @@ static void compare(const char *text, size_t n, size_t flags) {
     } else if (!strstr(theirs.text, "invalid escape near")) { /* it may show half of a character */
         fuzz_expect(strcmp(ours.text, theirs.text) == 0, "another sentence than jansson's");
         fuzz_expect(json_error_code(&ours) == json_error_code(&theirs), "another code");
-        const int same = ours.line == theirs.line && ours.column == theirs.column;
-        fuzz_expect(same || memchr(text, 0, n), "another place"); /* "[4\0": one column less */
+        fuzz_expect(ours.line == theirs.line && ours.column == theirs.column, "another place");
     }
     json_decref(a);
     json_decref(b);
@@ -31,7 +30,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         0, JSON_DECODE_INT_AS_REAL};
     json_error_t why;
     char *line = fuzz_text((fuzz_bytes){data, size});
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) compare(line, size, kinds[i]);
+    if (!memchr(line, 0, size)) /* jansson passes over a 0 byte that follows a number */
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) compare(line, size, kinds[i]);
+    else
+        json_decref(psc_json_load(line, size, JSON_ALLOW_NUL, &why));
     json_t *value = psc_json_line(line, size, JSON_REJECT_DUPLICATES, &why);
     fuzz_expect(value || why.text[0], "a line without a value or a fault");
     if (!value) (void)psc_json_line_fault(&why);
