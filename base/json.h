@@ -1,5 +1,5 @@
 /* What jansson 2.14 does not do by itself when memory runs out.
- * Private to base/, runtime/, report/, tests/ and fuzz/.
+ * Private to base/, runtime/, report/ and tests/.
  * Threads: reentrant.
  * Ownership: the caller frees a text by free(). */
 #ifndef JSON_H

@@ -116,7 +116,7 @@ def of_config() -> dict[str, bytes]:
 
 
 def tokenizer(whole_vocabulary: bool = False, **changes: object) -> bytes:
-    """Returns the tiny model's tokenizer.json with other members, by default with a small vocabulary."""
+    """Returns the tiny model's tokenizer.json with other members; by default a small one."""
     whole = json.loads((MODEL / "tokenizer.json").read_text())
     if whole_vocabulary:
         return compact({**whole, **changes})
@@ -141,7 +141,10 @@ def of_tokenizer() -> dict[str, bytes]:
     split = {"type": "Split", "pattern": {"Regex": "\\p{N}{1,3}| ?[^\\s\\p{L}]+|\\s+(?!\\S)"}}
     split.update({"behavior": "Isolated", "invert": False})
     level = {"type": "ByteLevel", "add_prefix_space": True, "use_regex": True}
-    both = {"type": "Sequence", "pretokenizers": [split, {"type": "Digits", "individual_digits": True}, level]}
+    both = {
+        "type": "Sequence",
+        "pretokenizers": [split, {"type": "Digits", "individual_digits": True}, level],
+    }
     added = [
         {"id": i, "content": text, "special": i == 0, "lstrip": True, "rstrip": i > 1}
         for i, text in enumerate(["<|endoftext|>"])
@@ -150,7 +153,10 @@ def of_tokenizer() -> dict[str, bytes]:
     end = {"id": "<|endoftext|>", "ids": [0], "tokens": ["<|endoftext|>"]}
     template = {
         "type": "TemplateProcessing",
-        "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}, {"Sequence": {"id": "A"}}],
+        "single": [
+            {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}},
+            {"Sequence": {"id": "A"}},
+        ],
         "pair": [],
         "special_tokens": {"<|endoftext|>": end},
     }
@@ -234,7 +240,10 @@ def of_lists() -> dict[str, bytes]:
     """Returns lists of the command line of every kind."""
     span = {"start": 0, "end": 3, "label": "A"}
     spans = compact({"text": "the end", "spans": [span, {**span, "task": "t"}]})
-    prompt = compact({"text": "the end", "target": "#5"}), compact({"text": "a", "target": ["next"]})
+    prompt = (
+        compact({"text": "the end", "target": "#5"}),
+        compact({"text": "a", "target": ["next"]}),
+    )
     return {
         "forms": b"F# a list\nthe end\tend\tNOUN\t3\n\nends\tend\tPLUR\nends\tend\tNOUN\t2.5\n",
         "collect": b"C" + BANK.encode(),
@@ -248,7 +257,9 @@ def of_lists() -> dict[str, bytes]:
 
 def of_corpus() -> dict[str, bytes]:
     """Returns files of every kind, plain and compressed."""
-    lines = b'{"text": "the end of one"}\n\nnone\n{"text": "caf\\u00e9", "n": 1e999}\n{"text": ""}\n'
+    lines = (
+        b'{"text": "the end of one"}\n\nnone\n{"text": "caf\\u00e9", "n": 1e999}\n{"text": ""}\n'
+    )
     text = b"the first line\nthe end, 1 2 3\n" * 4
     packed = gzip.compress(lines, mtime=0) + gzip.compress(lines, mtime=0)
     raw = bytes([0x20 | 0, len(lines)])  # a zstd frame of one raw block, one segment
@@ -271,10 +282,17 @@ def of_corpus() -> dict[str, bytes]:
 def of_place() -> dict[str, bytes]:
     """Returns places in the harness's corpus and setups of sessions."""
     keys = "shard n_shards limit finished file line offset next first piece skip documents skipped"
-    place = {**{key: 0 for key in f"{keys} windows tokens bos".split()}, "corpus": "@corpus"}
+    place = {**dict.fromkeys(f"{keys} windows tokens bos".split(), 0), "corpus": "@corpus"}
     place |= {"window": 8, "document": -1}
     inside = {**place, "line": 1, "document": 0, "first": 4, "next": 1, "documents": 1}
-    done = {**place, "finished": 1, "file": 1, "n_shards": 2, "shard": 1, "files": [["place.jsonl", 0]]}
+    done = {
+        **place,
+        "finished": 1,
+        "file": 1,
+        "n_shards": 2,
+        "shard": 1,
+        "files": [["place.jsonl", 0]],
+    }
     setup = {"targets": ["next", ["the", "#5"]], "plugins": ["logits:level=layer", "ln"]}
     edits = {**setup, "interventions": [["ablate", "L0H1"], ["scale", "embed:alpha=2"]]}
     return {
@@ -282,7 +300,9 @@ def of_place() -> dict[str, bytes]:
         "inside": compact({"place": inside, "setup": edits}),
         "done": compact({"place": done, "setup": {"targets": [], "plugins": []}}),
         "source": compact({"place": {**place, "read": "0" * 32}}),
-        "sample": compact({"place": {**place, "sample": 2, "seed": 1, "population": 3, "most": -1}}),
+        "sample": compact(
+            {"place": {**place, "sample": 2, "seed": 1, "population": 3, "most": -1}}
+        ),
     }
 
 
@@ -296,14 +316,17 @@ def of_options() -> dict[str, bytes]:
         "contexts": "accumulate\nplugin neurons:show=all\nplugin attention:rows=all",
         "sweep": "plugin sweep:over=edges,do=cut,layer=1,metric=log_prob",
         "sampling": "plugin sampling:temperature=0.5,k=3,p=0.5,min_p=0.1,rows=all",
-        "graph": "plugin graph:level=neuron,threshold=0.001,nodes=30\nplugin edges:by=norm,carry=yes",
+        "graph": "plugin graph:level=neuron,threshold=0.001,nodes=30\n"
+        "plugin edges:by=norm,carry=yes",
         "roles": "plugin roles:target=next,onward=yes,angles=all\nplugin attention",
         "frozen": "plugin frozen:map=upto,layer=1,row=last,token=5",
         "spans": "plugin spans\nplugin partition\nplugin weights",
-        "edits": "ablate L0H1+1_mlp_out:rows=0-2\nscale embed:alpha=0.5\nknockout L1H0:keys=0-2,rows=last",
+        "edits": "ablate L0H1+1_mlp_out:rows=0-2\nscale embed:alpha=0.5\n"
+        "knockout L1H0:keys=0-2,rows=last",
         "patch": "patch blocks.1.hook_resid_pre:source=1,rows=last\nplugin effects",
         "steer": "steer 0_mlp_out:plus=1,minus=2,alpha=4\nablate L*H*:by=mean",
-        "captures": "capture all\ncapture blocks.*.attn.hook_pattern:rows=-1\ncapture hook_embed:rows=1+2",
+        "captures": "capture all\ncapture blocks.*.attn.hook_pattern:rows=-1\n"
+        "capture hook_embed:rows=1+2",
         "models": "model EleutherAI-pythia@step3000\nmodel pythia-160m@step0,step1000",
         "wrong": "plugin none:a=b\nplugin logits:rows=9-1",
     }
@@ -345,11 +368,17 @@ def results_of(*arguments: str) -> bytes:
         out = Path(folder) / "out"
         model = str(MODEL.relative_to(HERE.parent))
         command = [PROGRAM, *arguments, "--model", model, "--out", str(out), "--no-cache"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HERE.parent)
+        subprocess.run(
+            command,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=HERE.parent,
+        )
         results = json.loads((out / "results.json").read_text())
         results["command"] = "pythiascope analyze"  # the folder has another name each time
         if "time" in results:
-            results["time"] = {key: 1 for key in results["time"]}
+            results["time"] = dict.fromkeys(results["time"], 1)
         return compact(results) + PART + (out / "tensors.safetensors").read_bytes()
 
 
@@ -364,13 +393,16 @@ def of_results() -> dict[str, bytes]:
         "contrast": results_of(*run, "--contrast", "#4", "#5", "--plugin", "lens:top=1"),
         "effects": results_of(*run, "--ablate", "L0H1", "--plugin", "effects"),
         "generated": results_of("generate", "--tokens", "1,2,3", "--n", "2"),
-        "corpus": results_of("corpus", "fuzz/README.md", "--limit-tokens", "20", "--plugin", "sampling"),
+        "corpus": results_of(
+            "corpus", "fuzz/README.md", "--limit-tokens", "20", "--plugin", "sampling"
+        ),
         "capture": results_of(*run, "--plugin", "ln", "--capture", "hook_embed:rows=-1"),
     }
 
 
 def of_hub() -> dict[str, bytes]:
     """Returns answers of the hub."""
+
     def file(name: str, size: int = 5) -> dict[str, object]:
         return {"rfilename": name, "size": size, "blobId": "0" * 40}
 
@@ -380,7 +412,9 @@ def of_hub() -> dict[str, bytes]:
     sharded = [file("config.json"), file("pytorch_model.bin.index.json"), *shards]
     refs = {"branches": [{"name": "main"}, {"name": "step1000"}], "tags": [{"name": "step0"}]}
     return {
-        "whole": compact({**whole, "siblings": [file("config.json"), large, file("tokenizer.json")]}),
+        "whole": compact(
+            {**whole, "siblings": [file("config.json"), large, file("tokenizer.json")]}
+        ),
         "sharded": compact({**whole, "siblings": sharded}),
         "leads_out": compact({**whole, "siblings": [file("../config.json")]}),
         "revisions": b"R" + compact(refs),
@@ -393,7 +427,9 @@ def of_record() -> dict[str, bytes]:
     return {
         "right": b"@hash " + digits + b"\n",
         "long": b"@hash " + digits + b"0\n",
-        "other": b"pythiascope source 1\nmodel /tmp/x\nconfig 00\nfile 1 2 3 a\nhash " + digits + b"\n",
+        "other": b"pythiascope source 1\nmodel /tmp/x\nconfig 00\nfile 1 2 3 a\nhash "
+        + digits
+        + b"\n",
         "none": b"@",
     }
 
