@@ -105,7 +105,10 @@ patience=
     case $options in *oversubscribe*) patience='--mca odls_base_sigkill_timeout 5' ;; esac
     for one in 'TERM mpirun' 'INT mpirun' 'TERM 3' 'INT 1'; do
         stop "signal ${one% *} to ${one#* }" "${one% *}" "${one#* }" $slow
-        check "$one: the sentence" says 'stopped after [0-9]+ tokens; run the same command to resume'
+        case $one in
+            *mpirun) ;; # it may end before it has passed on the last sentence
+            *) check "$one: the sentence" says 'stopped after [0-9]+ tokens; run the same command to resume' ;;
+        esac
         check "$one: it continues" continued "$state"
     done
 }
