@@ -38,7 +38,7 @@ PLUGINS = (
     "spans",
     "partition",
 )
-QUICK = ("test_team", "test_restart", "test_copies", "test_draw", "test_plugins")
+QUICK = ("test_team", "test_restart", "test_copies", "test_draw", "test_plugins", "test_turns")
 
 
 def larger_scenes() -> list[Scene]:
