@@ -57,7 +57,7 @@ enum { MOST_QUOTED = 64 }; /* bytes */
 static const char *quoted_end(const char *text) {
     if (*text != '\'') return NULL;
     for (const char *at = text + 2; at[-1] && *at && at - text < MOST_QUOTED; at++)
-        if (*at == '\'' && (!at[1] || strchr(" ,.;:)]", at[1]))) return at + 1;
+        if (*at == '\'' && (!at[1] || strchr(" ,.;:)]<", at[1]))) return at + 1;
     return NULL;
 }
 
@@ -83,7 +83,7 @@ static size_t word_bytes(const char *text) {
     bool opens = true; /* a quote here would open a token */
     while (*at && (*at != ' ' || joins(text, at))) {
         const char *end = opens ? quoted_end(at) : NULL;
-        opens = !end && strchr("([\" ", *at) != NULL;
+        opens = !end && strchr("([\" >", *at) != NULL;
         at = end ? end : at + 1;
     }
     return (size_t)(at - text);

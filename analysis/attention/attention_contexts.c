@@ -11,6 +11,7 @@
 #include "attention.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* --- open ------------------------------------------------------------------------------------ */
@@ -252,6 +253,49 @@ int attention_contexts_add(attention_contexts *c, const double *stats) {
 
 /* --- the report ------------------------------------------------------------------------------ */
 
+enum { SHOWN = 4 };
+
+/* The windows with the largest attention, of one head each, as the summary prints them. */
+typedef struct shown_windows {
+    int32_t n;
+    int64_t cell[SHOWN];
+    psc_top top[SHOWN];
+    int32_t key[SHOWN];
+} shown_windows;
+
+/* Of equal values the head that comes first stays first. */
+static void choose_shown(shown_windows *shown, int64_t cell, const psc_top *top, int32_t key) {
+    int32_t at = shown->n;
+    while (at > 0 && top->value > shown->top[at - 1].value) at--;
+    if (at == SHOWN) return;
+    if (shown->n < SHOWN) shown->n++;
+    for (int32_t i = shown->n - 1; i > at; i--) {
+        shown->cell[i] = shown->cell[i - 1];
+        shown->top[i] = shown->top[i - 1];
+        shown->key[i] = shown->key[i - 1];
+    }
+    shown->cell[at] = cell;
+    shown->top[at] = *top;
+    shown->key[at] = key;
+}
+
+static int show_windows(const attention_contexts *c, const shown_windows *shown) {
+    const psc_host *host = c->host;
+    const int64_t n_heads = host->model(c->context)->n_heads;
+    for (int32_t i = 0; i < shown->n; i++) {
+        char more[48];
+        const int64_t cell = shown->cell[i];
+        if (shown->key[i] == shown->top[i].position)
+            snprintf(more, sizeof more, ", reads itself");
+        else
+            snprintf(more, sizeof more, ", reads token %d", (int)shown->key[i]);
+        const char *label = host->label(
+            c->context, PSC_COMPONENT_HEAD, (int32_t)(cell / n_heads), (int32_t)(cell % n_heads));
+        if (psc_show_context(c->context, host, label, &shown->top[i], more)) return -1;
+    }
+    return 0;
+}
+
 int attention_contexts_report(attention_contexts *c) {
     static const char *const axes[] = {"layers", "heads", "contexts", "window"};
     const psc_host *host = c->host;
@@ -267,6 +311,7 @@ int attention_contexts_report(attention_contexts *c) {
     int32_t *key = host->array(c->context, "context_key", PSC_I32, 3, axes);
     int32_t *tokens = psc_token_ids_array(c->context, host, "context_tokens", 4, axes);
     if (!value || !document || !position || !key || !tokens) return -1;
+    shown_windows shown = {0};
     for (int64_t cell = 0; cell < c->n_cells; cell++) {
         const int32_t n = host->accumulated_records(c->context, c->top, cell, entries, records);
         if (n < 0) return -1;
@@ -280,7 +325,9 @@ int attention_contexts_report(attention_contexts *c) {
             position[at] = entries[e].position;
             key[at] = (int32_t)((int64_t)position[at] - record.head->row + record.head->key);
             memcpy(tokens + at * window, entries[e].tokens, (size_t)window * sizeof *tokens);
+            if (e == 0) choose_shown(&shown, cell, entries, key[at]);
         }
     }
+    if (show_windows(c, &shown)) return -1;
     return psc_name_documents(c->context, host, document, c->n_cells * c->kept);
 }

@@ -109,6 +109,10 @@ enum { PSC_PLACE = 500 };
 const char *psc_document_place(char out[PSC_PLACE], psc_context *context, const psc_host *host,
     int64_t document, int32_t position);
 
+/* Prints a kept context: "L3N17 4.21 in books/alice.md at token 5<more>: ... the old >>king<< said". */
+int psc_show_context(psc_context *context, const psc_host *host, const char *label,
+    const psc_top *top, const char *more);
+
 /* --- rows (rows.c) --------------------------------------------------------------------------- */
 
 /* The run's rows if they are one sequence from position 0 on. Otherwise fails with "<subject> one

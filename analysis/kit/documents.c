@@ -36,3 +36,17 @@ const char *psc_document_place(char out[PSC_PLACE], psc_context *context, const 
         snprintf(out, PSC_PLACE, "in document %lld at %d", (long long)document, (int)position);
     return out;
 }
+
+int psc_show_context(psc_context *context, const psc_host *host, const char *label,
+    const psc_top *top, const char *more) {
+    char line[1400], place[PSC_PLACE];
+    int used = snprintf(line, sizeof line, "%s %.2f %s%s:", label, top->value,
+        psc_document_place(place, context, host, top->document, top->position), more);
+    for (int i = 0; i < PSC_TOP_BEFORE + 1 + PSC_TOP_AFTER; i++) {
+        const int at = i == PSC_TOP_BEFORE;
+        if (top->tokens[i] < 0 || used < 0 || used >= (int)sizeof line) continue;
+        used += snprintf(line + used, sizeof line - (size_t)used, " %s%.40s%s", at ? ">>" : "",
+            host->token_text(context, top->tokens[i]), at ? "<<" : "");
+    }
+    return host->summary_text(context, line);
+}

@@ -147,22 +147,6 @@ int neurons_firing(neurons_state *s) {
     return s->tokens > 0.0 ? host->summary_text(s->context, sentence) : 0;
 }
 
-/* L3N17 4.21 in books/alice.md at token 5: ... the old >>king<< said to ... */
-static int show_context(neurons_state *s, const neuron_id *id, const psc_top *top) {
-    char line[1400];
-    char place[PSC_PLACE];
-    int used = snprintf(line, sizeof line,
-        "%s %.2f %s:", s->host->label(s->context, PSC_COMPONENT_NEURON, id->layer, id->neuron),
-        top->value, psc_document_place(place, s->context, s->host, top->document, top->position));
-    for (int i = 0; i < PSC_TOP_BEFORE + 1 + PSC_TOP_AFTER; i++) {
-        const int at = i == PSC_TOP_BEFORE;
-        if (top->tokens[i] < 0 || used < 0 || used >= (int)sizeof line) continue;
-        used += snprintf(line + used, sizeof line - (size_t)used, " %s%.40s%s", at ? ">>" : "",
-            s->host->token_text(s->context, top->tokens[i]), at ? "<<" : "");
-    }
-    return s->host->summary_text(s->context, line);
-}
-
 int neurons_contexts_summary(neurons_state *s) {
     psc_top *entries = s->host->run_alloc(s->context, (uint64_t)s->contexts * sizeof *entries);
     if (!entries) return -1;
@@ -171,8 +155,9 @@ int neurons_contexts_summary(neurons_state *s) {
         const int32_t n = s->host->accumulated_top(s->context, s->context_handle,
             id->layer * (int64_t)s->model->d_mlp + id->neuron, entries);
         if (n < 0) return -1;
+        const char *label = s->host->label(s->context, PSC_COMPONENT_NEURON, id->layer, id->neuron);
         for (int32_t e = 0; e < n && e < 3; e++)
-            if (show_context(s, id, &entries[e])) return -1;
+            if (psc_show_context(s->context, s->host, label, &entries[e], "")) return -1;
     }
     return 0;
 }

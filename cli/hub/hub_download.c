@@ -104,7 +104,7 @@ static int64_t missing_bytes(const download *d, const item *i) {
 /* Lists the files of a revision that are not there. */
 static psc_status plan_listing(download *d, int32_t listing, psc_error *error) {
     const hub_listing *l = &d->listings[listing];
-    psc_status status = PSC_OK;
+    psc_status status = hub_store_check_others(d->store, l, error);
     for (int32_t f = 0; f < l->n && !status; f++) {
         item *i = &d->items[d->n_items];
         const bool is_done = hub_store_is_done(d->store, l, &l->files[f]);

@@ -69,6 +69,13 @@ static bool is_needed(const char *name, int weights) {
            is_shard(name, kinds[kind].stem, kinds[kind].suffix);
 }
 
+bool hub_listing_may_have(const char *name) {
+    if (strcmp(name, "README.md") == 0 || strcmp(name, "LICENSE") == 0) return false;
+    for (int weights = 0; weights < NO_WEIGHTS; weights++)
+        if (is_needed(name, weights)) return true;
+    return false;
+}
+
 /* --- files ----------------------------------------------------------------------------------- */
 
 static const char *name_of(const json_t *sibling) {

@@ -30,6 +30,8 @@ typedef struct hub_listing {
 psc_status hub_listing_get(hub_listing *out, const hub_settings *settings, const char *repository,
     const char *revision, psc_error *error);
 void hub_listing_close(hub_listing *listing);
+/* Whether a file of this name would be read as part of a model. */
+bool hub_listing_may_have(const char *name);
 
 /* Branches and tags, training steps first in ascending order. */
 typedef struct hub_revisions {

@@ -7,6 +7,7 @@
 #define _DEFAULT_SOURCE /* flock */
 #include "hub_store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -166,6 +167,29 @@ psc_status hub_store_check_name(
     return psc_fail(error, PSC_ERROR_INPUT,
         "%.400s exists and is not the file of %s; pass --to with a new folder", path,
         listing->subject);
+}
+
+static bool is_listed(const hub_listing *listing, const char *name) {
+    for (int32_t f = 0; f < listing->n; f++)
+        if (strcmp(listing->files[f].name, name) == 0) return true;
+    return false;
+}
+
+psc_status hub_store_check_others(
+    const hub_store *store, const hub_listing *listing, psc_error *error) {
+    char path[4608];
+    psc_status status = PSC_OK;
+    if (!store->is_plain) return PSC_OK;
+    hub_store_folder(path, sizeof path, store, listing);
+    DIR *folder = opendir(path); /* null: it is still to be made */
+    for (struct dirent *entry; folder && !status && (entry = readdir(folder));)
+        if (hub_listing_may_have(entry->d_name) && !is_listed(listing, entry->d_name))
+            status = psc_fail(error, PSC_ERROR_INPUT,
+                "%.400s has a %.100s, which %s lacks and which would be read with it; pass --to with "
+                "a new folder",
+                path, entry->d_name, listing->subject);
+    if (folder) closedir(folder);
+    return status;
 }
 
 psc_status hub_store_check_room(const hub_store *store, int64_t needed, psc_error *error) {

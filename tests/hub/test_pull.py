@@ -121,6 +121,17 @@ def test_another_file_of_the_user_is_not_replaced(program: Program, tmp_path: Pa
     assert (tmp_path / "mine" / "config.json").read_text() == "mine"
 
 
+def test_weights_of_another_revision_are_not_left_beside(
+    hub: FakeHub, program: Program, tmp_path: Path
+) -> None:
+    step = {name: data for name, data in model(seed=3).items() if name != WEIGHTS}
+    hub.repositories[NAME].add("step3", step | {"pytorch_model.bin": b"pickle"})
+    program.run("pull", NAME, "--to", "mine")
+    error = program.fail("pull", f"{NAME}@step3", "--to", "mine")
+    assert error.startswith(f"mine has a {WEIGHTS}, which {NAME}@step3 lacks")
+    assert sorted(os.listdir(tmp_path / "mine")) == sorted(NEEDED)
+
+
 def test_shards_by_their_index(hub: FakeHub, program: Program) -> None:
     files = sharded_model() | {"pytorch_model-00001-of-00001.bin": b"not needed"}
     commit = hub.add("someone/sharded").add("main", files)

@@ -67,6 +67,13 @@ function peakOf(section, set) {
   return at < 0 ? window.n - 1 : at;
 }
 
+/** The name of a document where the plugin gave it, else its number. */
+function documentName(section, number) {
+  const list = (key) => [section.values.get(key)].flat();
+  const at = list("document_numbers").indexOf(number);
+  return at < 0 ? `document ${number}` : list("document_names")[at];
+}
+
 function line(section, set, indices, c, peak, color) {
   const text = (w) => {
     const id = set.tokens.at(...indices, c, w);
@@ -88,7 +95,7 @@ function line(section, set, indices, c, peak, color) {
         .filter((one) => one.textContent)
     );
   const place = [
-    set.document && `document ${set.document.at(...indices, c)}`,
+    set.document && documentName(section, set.document.at(...indices, c)),
     set.position && `@${position}`,
     key >= 0 && `reads ${key === position ? "itself" : `@${key}`}`,
   ]
