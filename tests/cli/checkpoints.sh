@@ -97,20 +97,19 @@ while [ $i -lt 400 ]; do
     cat "$source/tests/golden/structure/sentences.txt"
     i=$((i + 1))
 done >"$work/long.txt"
-survey() {
-    "$program" corpus "$work/long.txt" --model "$family@step0,step8" --plugin ln --limit-tokens 400000 "$@"
+survey() { # in the place of the shell, which a signal would otherwise end alone
+    exec "$program" corpus "$work/long.txt" --model "$family@step0,step8" --plugin ln --limit-tokens 400000 --batch 1 \
+        --threads 1 --save-seconds 1000 --state "$work/survey.state" --out "$work/survey"
 }
-survey --out "$work/survey" >/dev/null 2>"$work/stderr" &
+survey >/dev/null 2>"$work/stderr" &
 pid=$!
-sleep 0.3
-kill -TERM $pid 2>/dev/null # a background job of a shell ignores SIGINT
+check 'it begins' await "$work/survey.state.step0"
+kill -TERM $pid # a background job of a shell ignores SIGINT
 wait $pid
-code=$?
-if [ $code -ne 0 ]; then
-    check 'the stop names the checkpoint' notes '^pythiascope: step[08]: stopped after'
-    check 'no half results' test ! -e "$work/survey"
-    check 'nor half a checkpoint' sh -c "! grep -qs stopped '$work'/survey.steps/step*/results.json"
-fi
+check 'a stop is a failure' test $? -eq 1
+check 'the stop names the checkpoint' notes '^pythiascope: step[08]: stopped after'
+check 'no half results' test ! -e "$work/survey"
+check 'nor half a checkpoint' sh -c "! grep -qs stopped '$work'/survey.steps/step*/results.json"
 
 # Without --out and --state the finished checkpoints are delivered: some of 41, which together take seconds.
 mkdir "$work/many"

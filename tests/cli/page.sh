@@ -49,7 +49,7 @@ check 'probe' page probe probe "$work/train.conllu" --test "$work/test.conllu"
 "$program" analyze --text "$text" --plugin logits:rows=all --plugin ln --plugin mlp >"$work/without"
 check 'analyze' page 'logits ln mlp lens attention' analyze --text "$text"
 check 'the same summary' sh -c "head -n -2 '$work/summary' | cmp - '$work/without'"
-check 'the logits of all rows' grep -q '"name":"logits","version":"[^"]*","options":{[^}]*"rows":"all"' "$work/page.html"
+check 'the logits of all rows' grep -q '"name":"logits","version":"[^"]*",\("docs":"[^"]*",\)\?"options":{[^}]*"rows":"all"' "$work/page.html"
 check 'the patterns of the page' grep -q '"pattern":{"dtype":"F32"' "$work/page.html"
 check 'chosen plugins only' page ln analyze --text "$text" --plugin ln
 check 'no other plugin' sh -c "! grep -q '\"name\":\"lens\"' '$work/page.html'"
