@@ -105,12 +105,15 @@ static void put_labels(char *out, const psc_stack *stack, int32_t t) {
     }
 }
 
-/* " at @22 'umb'": a row and its token. */
-static void put_row(char *out, size_t size, const psc_results *results, int32_t row) {
+/* " at @22 'umb'": a row and its token. False without memory. */
+static bool put_row(char *out, size_t size, const psc_results *results, int32_t row) {
     const psc_result_token *token = row < results->n_tokens ? &results->tokens[row] : NULL;
-    char *text = token && token->bytes ? psc_text_cleaned(token->bytes, token->n_bytes) : NULL;
+    const bool has_text = token && token->bytes;
+    char *text = has_text ? psc_text_cleaned(token->bytes, token->n_bytes) : NULL;
     snprintf(out, size, text ? " at @%d '%.48s'" : " at @%d", (int)row, text);
+    const bool whole = text || !has_text;
     free(text);
+    return whole;
 }
 
 static psc_status add_bars(const psc_stack *stack, int32_t t, double *p, char *texts) {
@@ -123,12 +126,12 @@ static psc_status add_bars(const psc_stack *stack, int32_t t, double *p, char *t
         p[k] = target_of(stack, k, t)->p;
     }
     psc_stack_target_shown(shown, sizeof shown, stack, t);
-    put_row(row, sizeof row, stack->out, target_of(stack, 0, t)->row);
+    const bool put = put_row(row, sizeof row, stack->out, target_of(stack, 0, t)->row);
     snprintf(title, sizeof title, "p of %s%s", shown, row);
-    const psc_status status = psc_section_add_bars(
-        &stack->out->sections[PSC_STACK_SECTION], title, "", stack->n, labels, p);
+    const bool added = put && psc_section_add_bars(&stack->out->sections[PSC_STACK_SECTION], title,
+                                  "", stack->n, labels, p) == PSC_OK;
     free(labels);
-    return status ? psc_stack_no_memory(stack) : PSC_OK;
+    return added ? PSC_OK : psc_stack_no_memory(stack);
 }
 
 psc_status psc_stack_target_bars(const psc_stack *stack) {
