@@ -10,7 +10,7 @@ if [ "${1:-}" = --hours ]; then
     hours=${2:?}
     shift 2
 fi
-parts=${*:-fuzz coverage}
+parts=${*:-fuzz coverage faults races}
 failed=
 run() { # run COMMAND...: a failed part does not end the others
     echo "nightly: $*"
@@ -24,7 +24,13 @@ for part in $parts; do
             run fuzz/run.sh --seconds $((hours * 3600 / harnesses))
             ;;
         coverage) run fuzz/run.sh --coverage ;;
-        *) echo "nightly: there is no part $part; there are fuzz, coverage" >&2; exit 2 ;;
+        faults) run tests/faults/run.sh --all ;;
+        races)
+            run cmake --preset thread
+            run cmake --build --preset thread
+            run tests/faults/races.py --all
+            ;;
+        *) echo "nightly: there is no part $part; there are fuzz, coverage, faults, races" >&2; exit 2 ;;
     esac
 done
 [ -z "$failed" ] || { echo "nightly: failed:${failed#;}" >&2; exit 1; }

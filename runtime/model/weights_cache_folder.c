@@ -129,7 +129,8 @@ bool psc_cache_folder_has_size(const psc_cache_place *place, uint64_t bytes) {
 
 /* --- psc_cache_* of psc.h -------------------------------------------------------------------- */
 
-static void find_models(psc_cache_entry *entries, size_t n, const psc_cache_place *place) {
+/* Returns errno of what could not be read; 0: nothing. */
+static int find_models(psc_cache_entry *entries, size_t n, const psc_cache_place *place) {
     items records = list_files(place, PSC_RECORD_SUFFIX);
     for (size_t r = 0; r < records.n; r++) {
         char model[sizeof entries->model], hex[33];
@@ -138,6 +139,7 @@ static void find_models(psc_cache_entry *entries, size_t n, const psc_cache_plac
             if (strcmp(entries[i].hash, hex) == 0) memcpy(entries[i].model, model, sizeof model);
     }
     free(records.list);
+    return records.failure;
 }
 
 psc_status psc_cache_list(
@@ -161,7 +163,8 @@ psc_status psc_cache_list(
         to->used = from->used;
         to->current = strcmp(current, to->name) == 0;
     }
-    if (entries) find_models(entries, packed.n, &place);
+    const int unread = entries ? find_models(entries, packed.n, &place) : 0;
+    if (!packed.failure) packed.failure = unread;
     psc_cache_place_close(&place);
     free(packed.list);
     if (!entries || packed.failure == ENOMEM)

@@ -1,5 +1,5 @@
 /* The system calls that faults_trace.c counts.
- * Included by faults_trace.c only.
+ * Private to faults_trace.c.
  * Threads: constants.
  * Ownership: none. */
 #ifndef PSC_FAULTS_CALLS_H

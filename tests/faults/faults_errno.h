@@ -1,5 +1,5 @@
 /* Names of errno as numbers, for the tools of this folder.
- * Included by faults_shim.c and faults_trace.c only.
+ * Private to faults_shim.c and faults_trace.c.
  * Threads: pure functions.
  * Ownership: none. */
 #ifndef PSC_FAULTS_ERRNO_H

@@ -26,21 +26,18 @@
 #include "faults_errno.h"
 
 /* class: A, the memory of which "alloc" speaks; S, a call of the system. */
-#define CALLS(X)                                                                                   \
-    X(malloc, A)                                                                                   \
-    X(calloc, A)                                                                                   \
-    X(realloc, A)                                                                                  \
-    X(posix_memalign, A) X(aligned_alloc, A) X(memalign, A) X(strdup, D) X(strndup, D) X(open, S)  \
-        X(openat, S) X(creat, S) X(fopen, S) X(fdopen, S) X(read, S) X(pread, S) X(fread, S)       \
-            X(write, S) X(pwrite, S) X(fwrite, S) X(fflush, S) X(fclose, S) X(close, S)            \
-                X(fsync, S) X(fdatasync, S) X(rename, S) X(renameat, S) X(mkdir, S) X(mkdirat, S)  \
-                    X(rmdir, S) X(unlink, S) X(unlinkat, S) X(link, S) X(symlink, S)               \
-                        X(readlink, S) X(realpath, S) X(stat, S) X(lstat, S) X(fstat, S)           \
-                            X(fstatat, S) X(chmod, S) X(fchmod, S) X(mmap, S) X(munmap, S)         \
-                                X(mprotect, S) X(madvise, S) X(opendir, S) X(fdopendir, S)         \
-                                    X(readdir, S) X(flock, S) X(fcntl, S) X(ftruncate, S)          \
-                                        X(pipe, S) X(pipe2, S) X(pthread_create, S) X(dlopen, S)   \
-                                            X(getrandom, S) X(clock_gettime, S) X(nanosleep, S)
+/* clang-format off */
+#define CALLS(X) \
+    X(malloc, A) X(calloc, A) X(realloc, A) X(posix_memalign, A) X(aligned_alloc, A) \
+    X(memalign, A) X(strdup, D) X(strndup, D) X(open, S) X(openat, S) X(creat, S) X(fopen, S) \
+    X(fdopen, S) X(read, S) X(pread, S) X(fread, S) X(write, S) X(pwrite, S) X(fwrite, S) \
+    X(fflush, S) X(fclose, S) X(close, S) X(fsync, S) X(fdatasync, S) X(rename, S) \
+    X(renameat, S) X(mkdir, S) X(mkdirat, S) X(rmdir, S) X(unlink, S) X(unlinkat, S) X(link, S) \
+    X(symlink, S) X(readlink, S) X(realpath, S) X(stat, S) X(lstat, S) X(fstat, S) X(fstatat, S) \
+    X(chmod, S) X(fchmod, S) X(mmap, S) X(munmap, S) X(mprotect, S) X(madvise, S) X(opendir, S) \
+    X(fdopendir, S) X(readdir, S) X(flock, S) X(fcntl, S) X(ftruncate, S) X(pipe, S) X(pipe2, S) \
+    X(pthread_create, S) X(dlopen, S) X(getrandom, S) X(clock_gettime, S) X(nanosleep, S)
+/* clang-format on */
 
 #define AS_ENUM(name, class) CALL_##name,
 #define AS_NAME(name, class) #name,

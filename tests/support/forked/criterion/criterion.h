@@ -1,5 +1,5 @@
 /* In place of Criterion where it cannot start: its memory at a fixed address is not the thread sanitizer's.
- * Included by tests in a build of the preset `thread`.
+ * Public: a test of the preset `thread` finds it under Criterion's name.
  * Threads: each test runs in a child process of its own, as in Criterion.
  * Ownership: tests are static. */
 #ifndef PSC_FORKED_CRITERION_H
