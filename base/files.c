@@ -173,7 +173,7 @@ char *psc_path_join(const char *folder, const char *name) {
     size_t n = strlen(folder), m = strlen(name);
     char *path = malloc(n + m + 2);
     if (!path) return NULL;
-    memcpy(path, folder, n);
+    memcpy(path, folder, n); // NOLINT(bugprone-not-null-terminated-result): name brings its 0
     if (n > 0 && folder[n - 1] != '/') path[n++] = '/';
     memcpy(path + n, name, m + 1);
     return path;

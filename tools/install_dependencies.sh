@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs missing build dependencies: on Debian and Ubuntu with apt-get (with sudo unless root), on
 # macOS with Homebrew, and there what the page's viewer is made from with npm, into report/viewer.
-# usage: install_dependencies.sh [--test] [--lint] [--packages] [--fuzz] [--mpi]
+# usage: install_dependencies.sh [--test] [--lint] [--packages] [--fuzz] [--mpi] [--static]
 set -eu
 
 with_test=no
@@ -9,6 +9,7 @@ with_lint=no
 with_packages=no
 with_fuzz=no
 with_mpi=no
+with_static=no
 for argument; do
     case $argument in
         --test) with_test=yes ;;
@@ -16,7 +17,8 @@ for argument; do
         --packages) with_packages=yes ;;
         --fuzz) with_fuzz=yes ;;
         --mpi) with_mpi=yes ;;
-        *) echo "usage: $0 [--test] [--lint] [--packages] [--fuzz] [--mpi]" >&2; exit 2 ;;
+        --static) with_static=yes ;;
+        *) echo "usage: $0 [--test] [--lint] [--packages] [--fuzz] [--mpi] [--static]" >&2; exit 2 ;;
     esac
 done
 
@@ -71,6 +73,11 @@ need_debian() {
         need_command dpkg-shlibdeps dpkg-dev
         need_command file file
         need_command mmdebstrap mmdebstrap
+    fi
+    if [ $with_static = yes ]; then # tools/check_static.sh, tools/coverage.sh
+        need_command clang clang
+        need_command clang-tidy clang-tidy
+        need_command gcovr gcovr
     fi
     if [ $with_fuzz = yes ]; then # fuzz/run.sh: libFuzzer comes with clang's run-time library
         need_command clang clang

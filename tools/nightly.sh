@@ -10,7 +10,7 @@ if [ "${1:-}" = --hours ]; then
     hours=${2:?}
     shift 2
 fi
-parts=${*:-fuzz coverage faults races}
+parts=${*:-fuzz coverage faults races static branches}
 failed=
 run() { # run COMMAND...: a failed part does not end the others
     echo "nightly: $*"
@@ -30,7 +30,9 @@ for part in $parts; do
             run cmake --build --preset thread
             run tests/faults/races.py --all
             ;;
-        *) echo "nightly: there is no part $part; there are fuzz, coverage, faults, races" >&2; exit 2 ;;
+        static) run tools/check_static.sh ;;
+        branches) run tools/coverage.sh ;;
+        *) echo "nightly: there is no part $part; there are fuzz, coverage, faults, races, static, branches" >&2; exit 2 ;;
     esac
 done
 [ -z "$failed" ] || { echo "nightly: failed:${failed#;}" >&2; exit 1; }

@@ -164,7 +164,7 @@ static void name_folder(headvis *v) {
     for (const char *c = v->c->dataset; *c && n < (int)sizeof v->folder - 1; c++, n++) {
         const int good = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
                          (*c >= '0' && *c <= '9') || *c == '_' || (*c == '.' && c != v->c->dataset);
-        v->folder[n] = good ? *c : '-';
+        v->folder[n] = (char)(good ? *c : '-');
     }
     v->folder[n] = 0;
 }

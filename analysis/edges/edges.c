@@ -53,7 +53,8 @@ static int on_scale(const psc_event *event, void *payload) {
 static int make_tables(edges_state *s, const psc_row_set *rows) {
     const psc_host *host = s->host;
     const uint64_t layers = (uint64_t)s->model->n_layers, heads = (uint64_t)s->model->n_heads;
-    const uint64_t size = (uint64_t)s->model->d_head, lists = (uint64_t)(s->targets.n * rows->n);
+    const uint64_t size = (uint64_t)s->model->d_head,
+                   lists = (uint64_t)s->targets.n * (uint64_t)rows->n;
     s->n_keys = s->rows[rows->index[rows->n - 1]].position + 1;
     const uint64_t keys = (uint64_t)s->n_keys;
     if (lists * (uint64_t)s->top > (uint64_t)INT32_MAX)

@@ -148,6 +148,7 @@ static void edit_floats(const intervention *self, float *x, const float *values,
     if (self->kind == INTERVENTION_SCALE)
         for (int64_t i = 0; i < n; i++) x[i] *= self->alpha;
     else if (self->kind == INTERVENTION_STEER)
+        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): steer refuses to open without values
         for (int64_t i = 0; i < n; i++) x[i] = fmaf(self->alpha, values[i], x[i]);
     else if (values)
         memcpy(x, values, (size_t)n * sizeof *x);

@@ -23,6 +23,7 @@ void psc_growing_put(psc_growing *t, const char *format, ...) {
         va_list arguments;
         va_start(arguments, format);
         const size_t room = t->size - t->used;
+        // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start is two lines above
         const int n = vsnprintf(room ? t->data + t->used : NULL, room, format, arguments);
         va_end(arguments);
         if (n < 0) t->failed = 1;

@@ -89,7 +89,7 @@ static psc_status read_activation(const psc_config_reader *r, psc_config *c) {
 }
 
 static psc_status read_sizes(const psc_config_reader *r, psc_config *c) {
-    size_t head_dim;
+    size_t head_dim = 0;
     psc_status status = read_size(r, "num_hidden_layers", -1, PSC_MAX_LAYERS, &c->n_layers);
     if (!status) status = read_size(r, "num_attention_heads", -1, PSC_MAX_HEADS, &c->n_heads);
     if (!status) status = read_size(r, "hidden_size", -1, PSC_MAX_D_MODEL, &c->d_model);

@@ -20,7 +20,7 @@ static long long step_of(const char *name) {
     const char *digits = name + 4;
     const size_t n = strncmp(name, "step", 4) == 0 ? strlen(digits) : 0;
     if (n == 0 || n > 15 || strspn(digits, "0123456789") != n) return -1;
-    return atoll(digits);
+    return strtoll(digits, NULL, 10);
 }
 
 int psc_hub_compare_revisions(const char *a, const char *b) {
@@ -165,9 +165,10 @@ static void name_commit(psc_model_place *place, const psc_hub_refs *refs) {
     for (int32_t i = 0; i < refs->n; i++) {
         const bool main = strcmp(refs->items[i].name, "main") == 0;
         if (strcmp(refs->items[i].commit, place->commit) != 0) continue;
-        if (main || !place->revision[0]) strcpy(place->revision, refs->items[i].name);
+        if (main || !place->revision[0])
+            snprintf(place->revision, sizeof place->revision, "%s", refs->items[i].name);
     }
-    if (!place->revision[0]) strcpy(place->revision, place->commit);
+    if (!place->revision[0]) snprintf(place->revision, sizeof place->revision, "%s", place->commit);
     put_name(place);
 }
 

@@ -125,6 +125,7 @@ psc_status psc_model_matrix(float *out, int64_t floats, const psc_model *model, 
     int32_t layer, psc_error *error) {
     const psc_packed *w = NULL;
     psc_status status = find_matrix(&w, model, matrix, layer, error);
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): without a status there is a matrix
     if (!status) status = check_floats(floats, (int64_t)(w->out * w->k), "the matrix", error);
     if (status) return status;
     psc_fp_state state = psc_fp_enter();
@@ -159,6 +160,7 @@ psc_status psc_model_bias(float *out, int64_t floats, const psc_model *model, ps
     int32_t layer, psc_error *error) {
     const psc_packed *w = NULL;
     psc_status status = find_matrix(&w, model, matrix, layer, error);
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): as above
     if (!status) status = check_floats(floats, (int64_t)w->out, "the bias", error);
     if (status) return status;
     if (w->bias)

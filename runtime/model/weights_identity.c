@@ -111,6 +111,7 @@ static bool is_unusable(const unsigned char *data, size_t n, psc_dtype dtype) {
 }
 
 size_t psc_identity_add(psc_identity *identity, size_t tensor) {
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): callers stop if it did not open
     const psc_checkpoint_tensor *t = &identity->checkpoint->tensors[tensor];
     const psc_weight *w = t->weight;
     char line[160];
