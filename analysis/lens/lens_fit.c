@@ -198,6 +198,8 @@ static int solve_layer(lens_state *s, int32_t layer, solver *v, float *weight, f
     /* Columns of D are outputs; row-major dposv overwrites D with W^T. */
     const lapack_int info = LAPACKE_dposv(LAPACK_ROW_MAJOR, 'U', (lapack_int)n, (lapack_int)n, v->c,
         (lapack_int)n, v->d, (lapack_int)n);
+    if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR)
+        return host->fail(s->context, "not enough memory for LAPACK's dposv");
     if (info != 0)
         return host->fail(s->context,
             "fit=: the sums of layer %d are not positive definite; pass more text or a larger "

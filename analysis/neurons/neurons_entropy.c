@@ -74,7 +74,8 @@ static int bottom_directions(entropy_work *w) {
     for (int64_t i = 0; i < (int64_t)n * n; i++) w->gram[i] += 2.0 * (trace + 1.0) / n;
     const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', n, w->gram, n, w->values);
     if (info != 0)
-        return w->s->host->fail(w->s->context, "LAPACK's dsyevd did not converge (%d)", (int)info);
+        return w->s->host->fail(
+            w->s->context, "LAPACK's dsyevd did not converge, or memory ran out (%d)", (int)info);
     w->bottom = (n + SHARE - 1) / SHARE;
     return 0;
 }

@@ -113,7 +113,8 @@ static int spectrum(geometry_work *w) {
     s->host->parallel_for(s->context, n, add_moments, w);
     const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'N', 'U', n, w->gram, n, w->values);
     if (info != 0)
-        return s->host->fail(s->context, "LAPACK's dsyevd did not converge (%d)", (int)info);
+        return s->host->fail(
+            s->context, "LAPACK's dsyevd did not converge, or memory ran out (%d)", (int)info);
     return 0;
 }
 

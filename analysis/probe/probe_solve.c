@@ -57,6 +57,8 @@ static int solve_task(probe_state *s, probe_task *task, int32_t level, solver *v
                 (sums[c * s->padded + i] - (double)task->train[c] * v->m[i]) / scale;
     const lapack_int info = LAPACKE_dposv(LAPACK_COL_MAJOR, 'U', (lapack_int)n, (lapack_int)classes,
         v->factor, (lapack_int)n, v->right, (lapack_int)n);
+    if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR)
+        return s->host->fail(s->context, "not enough memory for LAPACK's dposv");
     if (info != 0)
         return s->host->fail(s->context,
             "LAPACK cannot solve the probe '%.60s' at level x%d (dposv %d); raise ridge=",

@@ -31,7 +31,8 @@ typedef struct angle_work {
 } angle_work;
 
 static int refuse(roles_state *s, const char *what, lapack_int info) {
-    return s->host->fail(s->context, "LAPACK's %s did not converge (%d)", what, (int)info);
+    return s->host->fail(
+        s->context, "LAPACK's %s did not converge, or memory ran out (%d)", what, (int)info);
 }
 
 /* The leading right singular directions of rows [m, N], which are overwritten. LAPACK reads columns

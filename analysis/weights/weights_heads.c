@@ -330,8 +330,8 @@ int weights_heads(weights_state *s) {
         s->host->parallel_for(s->context, w.heads, do_heads, &w);
         if (w.failed)
             return s->host->fail(s->context,
-                "LAPACK cannot decompose the heads of layer %d, because the weights contain NaN or "
-                "infinities",
+                "LAPACK cannot decompose the heads of layer %d: the weights contain NaN or infinities, or "
+                "memory ran out",
                 (int)w.layer);
         if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
     }

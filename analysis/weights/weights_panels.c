@@ -148,6 +148,6 @@ int weights_eigen(
     s->host->parallel_for(s->context, n_matrices, eigen_one, &job);
     return job.failed[0] || job.failed[1]
                ? s->host->fail(s->context,
-                     "LAPACK found no eigenvalues, because the weights contain NaN or infinities")
+                     "LAPACK found no eigenvalues: the weights contain NaN or infinities, or memory ran out")
                : 0;
 }
