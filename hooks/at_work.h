@@ -1,6 +1,6 @@
 /* The name of the plugin whose code runs on this thread. A program asks for it, even in a signal
  * handler, to say which plugin ended it (psc_plugin_at_work in psc_hooks.h).
- * Private to hooks/, runtime/ and tests/. Includes psc_hooks.h.
+ * Private to hooks/ and runtime/. Includes psc_hooks.h.
  * Threads: each has its own name.
  * Ownership: a name is borrowed until the call that ends it. */
 #ifndef AT_WORK_H

@@ -1,5 +1,5 @@
 /* A hash of what an event shows, by which the host notices that a callback wrote to it.
- * Private to hooks/ and tests/. Includes psc_plugin.h.
+ * Private to hooks/. Includes psc_plugin.h.
  * Threads: reentrant.
  * Ownership: nothing is kept. */
 #ifndef SHOWN_H

@@ -1,5 +1,6 @@
 /* Processes that do one work together: messages between rank 0 and the workers, one reduction, and an
- * end in bounded time. Private to cli/. Includes the public headers only; MPI is in cluster_mpi.c alone.
+ * end in bounded time. MPI is in cluster_mpi.c alone.
+ * Private to cli/ and tests/. Includes psc_error.h.
  * Threads: main thread only. One more thread, which cluster_open starts, sends signs of life.
  * Ownership: a message's bytes belong to whoever took it (cluster_drop). */
 #ifndef CLUSTER_H

@@ -1,6 +1,6 @@
 /* A corpus over several processes: rank 0 reads it and deals batches of windows, every process runs
  * batches, and the totals are reduced into rank 0.
- * Private to cli/. Includes the public headers only.
+ * Private to cli/. Includes cluster.h, psc_corpus.h and psc_spread.h.
  * Threads: main thread only.
  * Ownership: the session, the corpus and the payload are the caller's; cluster_windows_close frees the
  * rest. */

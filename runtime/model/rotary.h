@@ -1,5 +1,5 @@
 /* The rotary tables of a config: cos and sin per position and frequency.
- * Private to runtime/ and tests/. Includes config.h only.
+ * Private to runtime/ and tests/. Includes config.h and psc_error.h.
  * Threads: immutable once open.
  * Ownership: closes the way it opens; tables that borrow another's must be closed before it. */
 #ifndef ROTARY_H

@@ -1,5 +1,5 @@
 /* The parts of the host table, one group of calls per file.
- * Private to host*.c, contexts.c, strategy.c and variants.h.
+ * Private to host*.c, contexts.c, strategy.c, turns.c and variants.h.
  * Threads: the session's thread; calls marked [p] in psc_plugin.h also inside parallel_for.
  * Ownership: contexts belong to their session. */
 #ifndef HOST_H

@@ -1,7 +1,7 @@
 /* A plugin's turn: from the host's call of a callback to its return. Every call of the host's table
  * asks here whether it is allowed at this time and on this thread, and every error of a plugin goes
  * through here.
- * Private to runtime/plugins/ and tests/. session_inside.h includes it.
+ * Private to runtime/plugins/. Includes loader.h and psc_plugin.h.
  * Threads: one turn at a time, on the thread that calls into the session; the parts of parallel_for
  * on the team's. Threads of a plugin's own may call, and are refused.
  * Ownership: a turn is a member of its psc_context. */
