@@ -39,7 +39,7 @@ _Noreturn void forked_skip(void);
         test = (forked_test){#suite_, name_, body_, {__VA_ARGS__}, NULL};                          \
         forked_add(&test);                                                                         \
     }
-#define TestSuite(suite_, ...) FORKED_ADD(suite_, NULL, NULL, suite_##_options, __VA_ARGS__)
+#define TestSuite(suite_, ...) FORKED_ADD(suite_, NULL, NULL, forked_##suite_##_suite, __VA_ARGS__)
 #define Test(suite_, name_, ...)                                                                   \
     static void suite_##_##name_##_body(void);                                                     \
     FORKED_ADD(suite_, #name_, suite_##_##name_##_body, suite_##_##name_, __VA_ARGS__)             \
