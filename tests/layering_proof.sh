@@ -6,7 +6,7 @@ rules=$(cd "$(dirname "$0")" && pwd)/layering.sh
 cd "$1"
 work=$(mktemp -d "${TMPDIR:-/tmp}/psc-layering-XXXXXX")
 trap 'rm -rf "$work"' EXIT
-for folder in include base simd hooks runtime analysis report cli examples bench tests tools python; do
+for folder in include base simd hooks runtime analysis report cli examples bench fuzz tests tools python; do
     find $folder -name '*.[ch]' -o -name '*.def' -o -name '*.py' -o -name README.md
 done | tar -cf - -T - | tar -xf - -C "$work"
 sh "$rules" "$work" >"$work/log" || { cat "$work/log"; exit 1; }
