@@ -1,10 +1,13 @@
 /* Three places, the first that holds the file: <the program's folder>/../share/pythiascope, the
  * program's folder (in a Python wheel and in a build), PSC_DATADIR/pythiascope. The first two move
  * with the installation. */
+#undef _XOPEN_SOURCE
+#define _XOPEN_SOURCE 700 /* realpath */
 #include "embedded_model.h"
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #ifdef __APPLE__
@@ -37,12 +40,20 @@ static bool is_there(
     return n > 0 && (size_t)n < size;
 }
 
+/* In a build, models is a link: results name the folder of the tree. */
+static bool follow(char *path, size_t size) {
+    char *real = realpath(path, NULL);
+    if (real && strlen(real) < size) memcpy(path, real, strlen(real) + 1);
+    free(real);
+    return true;
+}
+
 static bool find(char *out, size_t size, const char *name, const char *file) {
     char program[2048], place[2080];
     if (program_folder(program, sizeof program)) {
         snprintf(place, sizeof place, "%s/../share/pythiascope", program);
         if (is_there(out, size, place, name, file)) return true;
-        if (is_there(out, size, program, name, file)) return true;
+        if (is_there(out, size, program, name, file)) return follow(out, size);
     }
     return is_there(out, size, PSC_DATADIR "/pythiascope", name, file);
 }
