@@ -88,14 +88,33 @@ static int take_point(const char *name, place *out) {
     return 0;
 }
 
+static int is_inside(const place *p, const psc_model_info *m) {
+    return p->layer < m->n_layers && p->head < m->n_heads && p->neuron < m->d_mlp;
+}
+
+/* "; did you mean L3H7?" for l3h7, or "". */
+static void suggest_unit(char out[64], const char *name, const psc_model_info *m) {
+    char upper[24] = "";
+    place unit = {PSC_HOOK_EMBED, ALL, ALL, ALL};
+    *out = 0;
+    if (strlen(name) >= sizeof upper) return;
+    for (size_t i = 0; name[i]; i++)
+        upper[i] =
+            name[i] == 'l' || name[i] == 'h' || name[i] == 'n' ? (char)(name[i] - 32) : name[i];
+    if (take_unit(upper, &unit) && is_inside(&unit, m))
+        snprintf(out, 64, "; did you mean %s?", upper);
+}
+
 static int unknown(const intervention *self, const char *name) {
     const psc_model_info *m = self->host->model(self->context);
     const int l = (int)m->n_layers - 1;
+    char hint[64];
+    suggest_unit(hint, name, m);
     return self->host->fail(self->context,
-        "at=%.60s is not a component of this model: it has embed, heads L0H0 to L%dH%d, neurons "
+        "at=%.60s is not a component of this model%s%s it has embed, heads L0H0 to L%dH%d, neurons "
         "L0N0 to L%dN%d, 0_attn_out to %d_attn_out, 0_mlp_out to %d_mlp_out, and hook points like "
         "blocks.0.hook_resid_pre",
-        name, l, (int)m->n_heads - 1, l, (int)m->d_mlp - 1, l, l);
+        name, hint, *hint ? "" : ":", l, (int)m->n_heads - 1, l, (int)m->d_mlp - 1, l, l);
 }
 
 static int take_place(const intervention *self, const char *name, place *out) {
@@ -104,8 +123,7 @@ static int take_place(const intervention *self, const char *name, place *out) {
     if (strcmp(name, "embed") != 0 && !take_unit(name, out) && !take_sum(name, out) &&
         !take_point(name, out))
         return unknown(self, name);
-    if (out->layer >= m->n_layers || out->head >= m->n_heads || out->neuron >= m->d_mlp)
-        return unknown(self, name);
+    if (!is_inside(out, m)) return unknown(self, name);
     if (out->point == PSC_HOOK_RESID_MID && m->parallel_residual)
         return self->host->fail(self->context,
             "at=%.60s: this model has no hook_resid_mid, because its attention and MLP read the "

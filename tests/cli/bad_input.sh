@@ -86,6 +86,7 @@ expect 2 'unknown option --zzzz .see' analyze --zzzz
 expect 1 "built-in plugin 'logit'; did you mean logits." analyze --text a --plugin logit
 expect 1 "built-in plugin 'mpl'; did you mean mlp." plugins mpl
 expect 1 "no option 'levl'; did you mean level." analyze --text a --plugin logits:levl=head
+expect 1 'at=l3h7 is not a component of this model; did you mean L3H7. it has' analyze --text a --ablate l3h7
 expect 1 'level=haed is not one or more of .*; did you mean head.' analyze --text a --plugin logits:level=haed
 expect 1 "did you mean blocks.1.attn.hook_pattern." analyze --text a --out "$work/never" \
     --capture blocks.1.attn.hook_patern

@@ -30,7 +30,7 @@ Test(terminal, lines_do_not_break_inside_a_token) {
     check_wrap("promotes ' a house' +0.2", 20, "  promotes\n  ' a house' +0.2\n");
     check_wrap("likes ' a', ' the' and (' of')", 16, "  likes ' a',\n  ' the' and\n  (' of')\n");
     check_wrap("it reads @22 ' had' here", 20, "  it reads\n  @22 ' had' here\n");
-    check_wrap("a >>' The'<< ' old'", 14, "  a\n  >>' The'<<\n  ' old'\n");
+    check_wrap("a >>' The'<< ' old'", 13, "  a\n  >>' The'<<\n  ' old'\n");
     check_wrap("it has 12 3 % of it", 13, "  it has 12\n  3 % of it\n");
     check_wrap("rank 1, p = 0.991, logit 13.9", 12, "  rank 1,\n  p = 0.991,\n  logit 13.9\n");
     check_wrap("then ' the' 0.12, 'a' +0.1", 20, "  then ' the' 0.12,\n  'a' +0.1\n");
