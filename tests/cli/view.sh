@@ -53,7 +53,7 @@ check 'a page that is opened' opened
 printf '#!/bin/sh\nexit 3\n' | tee "$work/bin/open" >"$work/bin/xdg-open"
 check 'an opener that fails' sh -c "PATH='$work/bin:$PATH' '$program' view '$work/one' \
     --html '$work/page.html' --open >/dev/null 2>'$work/stderr'; [ \$? -eq 1 ]"
-check 'its sentence' grep -q '^pythiascope: .*open failed; open .*/page.html in a browser$' "$work/stderr"
+check 'its sentence' grep -q '^pythiascope: .*open failed; open .*/page.html in a browser; .*/page.html is whole and stays$' "$work/stderr"
 
 # Refused.
 expect 2 'no folder' view

@@ -312,7 +312,7 @@ def test_merge_loads_no_file_that_the_caller_does_not_name(model, docs, tmp_path
     monkeypatch.setenv("PSC_TEST_LOADED", str(loaded))
     whole = survey(model, files=docs, plugins=[loud], state=tmp_path / "one")
     loaded.unlink()
-    with pytest.raises(InputError, match="loud.so, which is loaded only if .*pass plugins="):
+    with pytest.raises(InputError, match=r"loud.so, which is loaded only if .*pass plugins="):
         merge([tmp_path / "one"], model=model)
     assert not loaded.exists()
     same_numbers(whole, merge([tmp_path / "one"], model=model, plugins=[Path(loud)]))

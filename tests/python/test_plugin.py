@@ -772,7 +772,9 @@ def test_writes_of_observers_are_noticed_if_the_model_checks_them():
     given = f"{plugin_file('faulty.so')}:do=write,when=open"
     Model(threads=1).analyze(TEXT, plugins=[given])
     checked = Model(threads=1, check_plugins=True)
-    with pytest.raises(PluginError, match="plugin faulty wrote to what it only observes .*resid_post"):
+    with pytest.raises(
+        PluginError, match=r"plugin faulty wrote to what it only observes .*resid_post"
+    ):
         checked.analyze(TEXT, plugins=[given])
     with pytest.raises(PluginError, match="faulty wrote"):
         checked.session(threads=1).analyze(TEXT, plugins=[given])
