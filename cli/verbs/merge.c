@@ -1,4 +1,5 @@
 /* merge: merges the state files of a corpus's parts into the results of one run over all parts. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,7 +101,7 @@ static psc_status merge(const cli_arguments *arguments, psc_error *error) {
 /* Says why a state file does not count; it need not stop the others. */
 static void say_left_out(const psc_error *why) {
     char sentence[sizeof why->message + 40];
-    snprintf(sentence, sizeof sentence, "note: %s; it counts as missing", why->message);
+    snprintf(sentence, sizeof sentence, "note: %s; it is left out", why->message);
     cli_progress_line(sentence);
 }
 
@@ -157,7 +158,11 @@ static psc_status find_missing(const cli_arguments *arguments, psc_error *error)
             "no state file could be read, so the number of parts is unknown");
     if (!status) {
         const int missing = print_missing(&p, n);
-        if (missing)
+        errno = EIO;
+        if (fflush(stdout) != 0)
+            status = psc_fail(
+                error, PSC_ERROR_IO, "cannot write to standard output: %s", strerror(errno));
+        else if (missing)
             status = psc_fail(error, PSC_ERROR_INPUT,
                 "%d of %d parts %s missing; run them with sbatch --array and --shard auto/%d",
                 missing, (int)n, missing == 1 ? "is" : "are", (int)n);

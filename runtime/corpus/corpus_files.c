@@ -180,7 +180,13 @@ static psc_status list_one(psc_corpus *c, const char *path, bool listed, psc_err
         if (listed) return refuse(c, path, "stat", error);
         return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
     }
-    if (S_ISREG(info.st_mode)) return add_file(c, path, (int64_t)info.st_size, NULL, error);
+    if (S_ISREG(info.st_mode)) {
+        const int file = listed ? -1 : open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        if (!listed && file < 0)
+            return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+        if (file >= 0) close(file);
+        return add_file(c, path, (int64_t)info.st_size, NULL, error);
+    }
     if (!S_ISDIR(info.st_mode) && listed)
         return add_unreadable(c, path, kind_fault(info.st_mode), error);
     if (!S_ISDIR(info.st_mode))

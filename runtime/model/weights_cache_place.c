@@ -38,7 +38,7 @@ static psc_status check_folder(const struct stat *info, const char *path, psc_er
  * user's or root's: another user's home is left alone. */
 static psc_status make_folders(char *path, psc_error *error) {
     struct stat parent, info;
-    size_t deepest = 1;                                              /* bytes of its name */
+    size_t deepest = *path == '/' ? 1 : 0;                           /* bytes of its name */
     if (stat(*path == '/' ? "/" : ".", &parent) != 0) return PSC_OK; /* open says why */
     for (char *c = path + 1;; c++) {
         const char kept = *c;
@@ -56,7 +56,7 @@ static psc_status make_folders(char *path, psc_error *error) {
             return psc_fail(error, PSC_ERROR_INPUT,
                 "the cache folder %s would be made in %.*s, which is owned by another user; choose "
                 "another folder, or make it first",
-                path, (int)deepest, *path == '/' || deepest > 1 ? path : ".");
+                path, deepest > 0 ? (int)deepest : 1, deepest > 0 ? path : ".");
         if (!kept) return PSC_OK;
     }
 }

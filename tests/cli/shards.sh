@@ -132,8 +132,8 @@ missing 1 2-5 size/1-of-5.state
 missing 1 1 size/2-of-5.state size/3-of-5.state size/4-of-5.state size/5-of-5.state
 echo nonsense >size/bad.state
 missing 1 1-3,5 size/bad.state size/4-of-5.state size/none.state
-check 'a bad file is noted' grep -q 'note: size/bad.state is not a pythiascope state file; it counts as missing' err
-check 'a missing file is noted' grep -q 'none.state: No such file or directory; it counts as missing' err
+check 'a bad file is noted' grep -q 'note: size/bad.state is not a pythiascope state file; it is left out' err
+check 'a missing file is noted' grep -q 'none.state: No such file or directory; it is left out' err
 "$program" corpus docs --plugin ln --plugin neurons:contexts=2 --window 32 --threads 1 --batch 1 --shard 2/3 --state cut.state \
     --save-seconds 0 >/dev/null 2>&1 &
 pid=$!
@@ -141,7 +141,7 @@ while [ ! -s cut.state ]; do sleep 0.01; done
 kill -9 $pid
 wait $pid 2>/dev/null
 missing 1 1-3 cut.state
-check 'an unfinished part is noted' grep -q 'cut.state: part 2/3 is not finished; it counts as missing' err
+check 'an unfinished part is noted' grep -q 'cut.state: part 2/3 is not finished; it is left out' err
 "$program" merge --missing size/bad.state >out 2>err
 check 'without any part' test $? -eq 1 -a ! -s out
 check 'it says so' grep -q 'no state file could be read, so the number of parts is unknown' err

@@ -272,6 +272,9 @@ Test(unreadable, without_permission, .init = make_folder, .fini = remove_folder)
     psc_corpus_close(&corpus);
     const char *path = in("c");
     cr_assert_eq(psc_corpus_open(&corpus, model, &path, 1, NULL, &error), PSC_ERROR_IO);
+    path = in("b.txt");
+    cr_assert_eq(psc_corpus_open(&corpus, model, &path, 1, NULL, &error), PSC_ERROR_IO);
+    cr_assert(strstr(error.message, "b.txt: Permission denied"), "%s", error.message);
     if (root) cr_assert_eq(seteuid(0), 0);
     psc_model_close(&model);
 }
