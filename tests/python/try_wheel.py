@@ -56,6 +56,7 @@ def check_program() -> None:
         assert run("analyze", "--text", TEXT, "--html", str(page)).returncode == 0
         assert page.read_text().startswith("<!doctype html>"), "the wheel holds the page"
     arguments = ["pythiascope", "generate", "--text", "a b", "--n", "400"]
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where a shell started this beside itself
     for number in (signal.SIGTERM, signal.SIGINT):
         with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
             assert process.stdout and process.stdout.read(1)
