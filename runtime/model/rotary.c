@@ -84,7 +84,8 @@ psc_status psc_rotary_extend(
     out->frequencies = malloc((out->half + 1) * sizeof *out->frequencies);
     if (!out->frequencies)
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the rotary frequencies");
-    memcpy(out->frequencies, from->frequencies, out->half * sizeof *out->frequencies);
+    if (out->half > 0) /* no rotary dimension: null */
+        memcpy(out->frequencies, from->frequencies, out->half * sizeof *out->frequencies);
     const psc_status status = fill_tables(out, rows, error);
     if (status) psc_rotary_close(out);
     return status;
