@@ -1,4 +1,4 @@
-/* What stands in a shared object's headers, against the size of its file.
+/* Compares a shared object's headers with the size of its file.
  *
  *   ELF     identification, header, table of program headers: each segment [offset, offset + bytes)
  *   Mach-O  header, load commands: each segment likewise; a fat file holds one such file per machine

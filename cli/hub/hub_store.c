@@ -222,7 +222,7 @@ static int link_otherwise(const char *blob, const char *name) {
     return errno == EEXIST ? -1 : rename(blob, name);
 }
 
-/* A link, or what stands for one. */
+/* Makes a symbolic link, or, where links are not possible, another name of the file. */
 static int make_link(const char *goal, const char *blob, const char *name) {
     if (symlink(goal, name) == 0) return 0;
     const bool no_links = errno == EPERM || errno == ENOTSUP || errno == ENOSYS;

@@ -168,7 +168,7 @@ Test(temporary, planted_links_and_pipes_are_not_followed) {
     cr_assert_eq(count_all(folder), 4);
 }
 
-/* A file that somebody else may still have open for writing never becomes the target. */
+/* A file that another process may still write to never becomes the target. */
 Test(temporary, a_planted_file_is_not_written_to) {
     psc_error error = {0};
     struct stat planted, made;
