@@ -732,6 +732,7 @@ def test_other_threads_run_while_a_pass_works(model):
 # --- processes -----------------------------------------------------------------------------------
 
 
+@pytest.mark.forks_among_threads
 def test_a_fork_outside_of_a_pass(folder):
     in_a_process(
         """
@@ -776,7 +777,7 @@ def test_a_fork_outside_of_a_pass(folder):
     )
 
 
-@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("threads", ["1", pytest.param("2", marks=pytest.mark.forks_among_threads)])
 @pytest.mark.parametrize("batch", ["[3, 14, 15]", "[[3, 14, 15], [1]]"])
 def test_a_fork_inside_of_a_hook(folder, threads, batch):
     """The child's pass ends with an exception; the parent's goes on."""

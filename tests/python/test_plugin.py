@@ -690,6 +690,7 @@ def test_garbage_collection_in_every_callback(model):
     in_host(model, **everywhere, event=lambda host, event: gc.collect())
 
 
+@pytest.mark.forks_among_threads
 def test_a_fork_in_a_callback(model):
     def report(host):
         child = os.fork()

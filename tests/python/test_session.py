@@ -401,6 +401,7 @@ def child():
 """
 
 
+@pytest.mark.forks_among_threads
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_after_a_fork_the_child_refuses_and_opens_its_own(child: Callable[..., str]) -> None:
     code = (
@@ -421,6 +422,7 @@ print('done')
     assert child(code) == "done\n"
 
 
+@pytest.mark.forks_among_threads
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.parametrize("place", ["observe", "edit", "progress"])
 def test_a_fork_in_a_callback(child: Callable[..., str], place: str) -> None:
@@ -455,6 +457,7 @@ print('done')
     assert child(code, place) == "done\n"
 
 
+@pytest.mark.forks_among_threads
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_fork_while_another_thread_runs(child: Callable[..., str]) -> None:
     code = (
