@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from at_rest import evaluate_at_once, prepare, watch
 from page_files import Made
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright
 
@@ -110,16 +111,18 @@ class Opened:
         self.page.evaluate(
             """() => {
                  const told = window.told = { frames: 0, start: performance.now(), on: true };
-                 const step = () => { told.frames++; if (told.on) requestAnimationFrame(step); };
-                 requestAnimationFrame(step);
+                 const { frame } = window.putOff;
+                 const step = () => { told.frames++; if (told.on) frame(step); };
+                 frame(step);
                }"""
         )
         act()
-        frames, seconds = self.page.evaluate(
+        frames, seconds = evaluate_at_once(
+            self.page,
             """() => {
                  told.on = false;
                  return [told.frames, (performance.now() - told.start) / 1000];
-               }"""
+               }""",
         )
         return float(frames / (self.processor_seconds() - before if is_busy() else seconds))
 
@@ -131,16 +134,16 @@ class Opened:
              const step = () => {{
                if (!window.acts) return;
                act(i++);
-               requestAnimationFrame(step);
+               window.putOff.frame(step);
              }};
              window.acts = true;
              step();
            }}"""
 
         def run() -> None:
-            self.page.evaluate(script)
+            evaluate_at_once(self.page, script)
             self.page.wait_for_timeout(1000 * seconds)
-            self.page.evaluate("() => { window.acts = false; }")
+            evaluate_at_once(self.page, "() => { window.acts = false; }")
 
         return self.frames_during(run)
 
@@ -172,8 +175,10 @@ def open_in(
         java_script_enabled=scripts,
         accept_downloads=True,
     )
+    prepare(context)
     opened = Opened(context, context.new_page(), path.resolve().as_uri())
     opened.page.goto(opened.address)
     if scripts:
         opened.page.locator("html[data-ready]").wait_for(state="attached")
+        watch(opened.page)
     return opened
