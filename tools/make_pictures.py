@@ -29,6 +29,7 @@ Colors = np.ndarray[Any, np.dtype[np.int64]]
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/page"))
 try:
+    from at_rest import prepare, watch  # noqa: E402
     from opened_page import find_browser  # noqa: E402
     from page_files import Maker  # noqa: E402
     from picture_list import FOLDER, Picture, arrange, read_pictures  # noqa: E402
@@ -77,16 +78,15 @@ def photograph(browser: Browser, html: Path, picture: Picture, theme: str) -> by
         color_scheme=theme,  # type: ignore[arg-type]
         reduced_motion="reduce",
     )
-    page = context.new_page()
+    prepare(context)
+    page = watch(context.new_page())
     page.goto(html.resolve().as_uri())
     page.locator("html[data-ready]").wait_for(state="attached")
     shown = arrange(page, picture)
     if not picture.show:
         page.evaluate("scrollTo(0, 0)")
-        page.wait_for_timeout(300)
         png = page.screenshot()
     else:
-        page.wait_for_timeout(300)
         box = shown.bounding_box()
         assert box is not None, picture.file
         box["x"], box["y"] = box["x"] - MARGIN, box["y"] - MARGIN

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from opened_page import Opened, find_browser, open_in
+from opened_page import MOST, Opened, find_browser, open_in
 from page_files import ROOT, Made, Maker
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Playwright, expect, sync_playwright
+
+expect.set_options(timeout=MOST)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from at_rest import evaluate_at_once, prepare, watch
+from at_rest import evaluate_at_once, prepare, rest, watch
 from page_files import Made
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright
 
@@ -20,9 +20,7 @@ NAMES = (
 )
 
 
-def is_busy() -> bool:
-    """True if more programs want a processor than there are: then times mean little."""
-    return os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)
+MOST = 60_000  # ms that a busy machine may need for a step
 
 
 class Table(NamedTuple):
@@ -91,40 +89,64 @@ class Opened:
 
     def save(self, figure: Locator, kind: str, folder: Path) -> Path:
         """Presses a figure's button SVG or PNG and keeps the file."""
+        rest(self.page)
         with self.page.expect_download() as waiting:
             figure.get_by_role("button", name=f" as {kind}").click()
         path = folder / waiting.value.suggested_filename
         waiting.value.save_as(path)
         return path
 
-    def processor_seconds(self) -> float:
-        """What the page has used of the processor so far, in its main thread."""
+    def choose_row(self, row: int) -> None:
+        """Chooses a row in the list at the top of a section."""
+        self.page.get_by_role("combobox", name="row", exact=True).select_option(index=row)
+
+    def choose_runs(self, mode: str) -> None:
+        """Of two runs, shows "side" by side, "this", "beside" or their "difference"."""
+        self.page.get_by_label("Runs").select_option(mode)
+
+    def draw_all(self) -> None:
+        """Draws every figure, as before the page is printed."""
+        self.page.evaluate("document.dispatchEvent(new Event('drawall'))")
+
+    def processor_times(self) -> dict[str, float]:
+        """Seconds that the page's main thread and each process that draws pages had so far."""
         metrics = self.session.send("Performance.getMetrics")["metrics"]
-        return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
+        found = {str(one["id"]): float(one["cpuTime"]) for one in self._drawing_processes()}
+        found["main"] = next(one["value"] for one in metrics if one["name"] == "TaskDuration")
+        return found
+
+    def _drawing_processes(self) -> list[dict[str, Any]]:
+        assert self.context.browser
+        session = self.context.browser.new_browser_cdp_session()
+        every = session.send("SystemInfo.getProcessInfo")["processInfo"]
+        session.detach()
+        return [one for one in every if one["type"] == "renderer"]
+
+    def own_seconds(self, before: dict[str, float] | None = None) -> float:
+        """The time that the page needs where nothing else runs, from its processor time.
+
+        The main thread's, or that of all threads shared among the processors if that is more. It
+        does not grow while other programs have the processors. before: an earlier answer of
+        processor_times(); None: since the page was opened.
+        """
+        now = self.processor_times()
+        spent = {name: time - (before or {}).get(name, 0.0) for name, time in now.items()}
+        return max(spent.pop("main"), sum(spent.values()) / (os.cpu_count() or 1))
 
     def frames_during(self, act: Callable[[], None]) -> float:
-        """Frames per second that the page shows while act() moves the pointer or scrolls.
-
-        Where other programs keep the processors busy, the seconds are those that the page had.
-        """
-        before = self.processor_seconds()
+        """Frames per second of own_seconds() while act() moves the pointer or scrolls."""
+        before = self.processor_times()
         self.page.evaluate(
             """() => {
-                 const told = window.told = { frames: 0, start: performance.now(), on: true };
+                 const told = window.told = { frames: 0, on: true };
                  const { frame } = window.putOff;
                  const step = () => { told.frames++; if (told.on) frame(step); };
                  frame(step);
                }"""
         )
         act()
-        frames, seconds = evaluate_at_once(
-            self.page,
-            """() => {
-                 told.on = false;
-                 return [told.frames, (performance.now() - told.start) / 1000];
-               }""",
-        )
-        return float(frames / (self.processor_seconds() - before if is_busy() else seconds))
+        frames = evaluate_at_once(self.page, "() => { told.on = false; return told.frames; }")
+        return float(frames / self.own_seconds(before))
 
     def frames_per_second(self, act: str, seconds: float = 1.0) -> float:
         """The same while act, a JavaScript function of a step's number, runs at each frame."""
@@ -175,6 +197,7 @@ def open_in(
         java_script_enabled=scripts,
         accept_downloads=True,
     )
+    context.set_default_timeout(MOST)
     prepare(context)
     opened = Opened(context, context.new_page(), path.resolve().as_uri())
     opened.page.goto(opened.address)

@@ -3,7 +3,7 @@
 // of an observer comes d ms later, as on a slow machine.
 (delay) => {
   const SHORT = 250; // ms; the page's longer timers change nothing that is drawn
-  const MOST = 20000; // ms that rest() waits
+  const MOST = 60000; // ms that rest() waits
   const { requestAnimationFrame: frame, cancelAnimationFrame: cancel } = window;
   const { setTimeout: timer, clearTimeout: clear } = window;
   const Sight = window.IntersectionObserver;
@@ -82,5 +82,5 @@
         throw new Error(`the page does not come to rest; it waits for ${[...waiting].join(", ")}`);
     } while (ran !== before || waiting.size);
   };
-  window.putOff = { rest, frame };
+  window.putOff = { rest, frame: (act) => frame(act) };
 }

@@ -35,7 +35,7 @@ def page(made: Maker, runs: tuple[Made, Made]) -> Made:
 
 def opened_difference(page: Made, open_page: Opener) -> Opened:
     opened = open_page(page)
-    opened.page.get_by_label("Runs").select_option("difference")
+    opened.choose_runs("difference")
     opened.page.locator(f"[data-row='{ROW}']").first.click()
     return opened
 

@@ -21,7 +21,6 @@ PROMPT += ["roles", "neurons", "attention:patterns=yes", "spans", "partition", "
 TOTALS = ["logits", "ln", "mlp", "lens", "attention", "neurons", "means", "partition"]
 TOTALS += ["sampling", "spans", "words"]
 KINDS = ("prompt", "edited", "sweep", "weights", "corpus")
-DRAW = "document.dispatchEvent(new Event('drawall'))"
 
 
 def plugins(names: list[str]) -> list[str]:
@@ -45,7 +44,7 @@ def run(request: pytest.FixtureRequest, made: Maker) -> Made:
 
 def draw_all(opened: Opened) -> Page:
     """Draws every figure."""
-    opened.page.evaluate(DRAW)
+    opened.draw_all()
     assert opened.page.locator(".failure").all_text_contents() == []
     return opened.page
 

@@ -233,6 +233,6 @@ def test_a_token_of_a_grid_is_selected(opened: Opened) -> None:
 def test_every_array_of_a_section_is_somewhere(
     opened: Opened, arrays: dict[str, np.ndarray[Any, Any]]
 ) -> None:
-    opened.page.evaluate("document.dispatchEvent(new Event('drawall'))")
+    opened.draw_all()
     text = opened.page.locator(f'[data-section="{NAME}"]').inner_text()
     assert [key for key in arrays if key not in text and key != "nothing"] == []

@@ -24,7 +24,7 @@ def corpus(made: Maker, *plugins: str) -> Made:
 def test_two_runs_share_their_scales(made: Maker, open_page: Opener) -> None:
     run = made("analyze", "--text", TEXT, "--ablate", "L0H3", "--plugin", "logits")
     opened = open_page(run)
-    opened.page.evaluate("document.dispatchEvent(new Event('drawall'))")
+    opened.draw_all()
     shown = ["logits", "By layer and head"]
     opened.page.wait_for_function(f"shown => new Set(({LEGEND})(shown)).size === 1", arg=shown)
     assert len(opened.page.evaluate(LEGEND, shown)) == 2

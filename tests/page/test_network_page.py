@@ -204,7 +204,6 @@ def test_a_click_pins_a_node_with_its_paths_and_a_name(
     expect(figure.locator(".network-pins li")).to_have_count(0)
     opened.page.mouse.move(5, 5)
     board_of(figure).blur()
-    opened.page.wait_for_timeout(50)
     after = drawing_of(opened, figure, tmp_path)
     assert after.links == first.links and after.rings == 0
 
@@ -232,7 +231,6 @@ def test_paths_lead_to_and_from_a_node(run: Made, open_page: Opener, tmp_path: P
     near = sum(start in link for link in links)
     assert 0 < near < on_paths < len(links)
     board.blur()
-    opened.page.wait_for_timeout(50)
     found = drawing_of(opened, figure, tmp_path).links
     assert found[FLAT] == near
     faint = sum(count for alpha, count in found.items() if alpha < 0.1)
@@ -281,14 +279,14 @@ def test_zoom_by_buttons_wheel_and_keys(run: Made, open_page: Opener, tmp_path: 
     board.hover()
     before = page.evaluate("scrollY")
     page.mouse.wheel(0, 60)
-    page.wait_for_timeout(400)
-    assert page.evaluate("scrollY") != before
+    page.wait_for_function("before => scrollY !== before", arg=before)
     assert spread() == pytest.approx(whole, rel=1e-3)
     board.hover()
     page.keyboard.down("Control")
+    page.evaluate("addEventListener('wheel', () => { window.wheeled = true; }, true)")
     page.mouse.wheel(0, -200)
+    page.wait_for_function("window.wheeled")
     page.keyboard.up("Control")
-    page.wait_for_timeout(100)
     assert spread() > 1.2 * whole
     figure.get_by_role("button", name="Reset").click()
     assert spread() == pytest.approx(whole, rel=1e-3)
@@ -396,7 +394,7 @@ def test_the_difference_of_two_runs(made: Maker, open_page: Opener, run: Made) -
         "analyze", "--text", other_text, "--plugin", NODES, "--plugin", "edges:rows=all,top=4"
     )
     opened = open_page(made.beside(run, other))
-    opened.page.get_by_label("Runs").select_option("difference")
+    opened.choose_runs("difference")
     pane = opened.page.locator('[data-figure="network"] [data-pane="difference"] figure')
     opened.show(pane)
     table = opened.table(pane)

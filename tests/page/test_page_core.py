@@ -240,8 +240,9 @@ def test_the_theme_button_changes_colors_and_is_remembered(prompt: Made, open_pa
 
 @pytest.mark.parametrize("width", [390, 760, 1200, 1900])
 def test_no_width_scrolls_sideways(width: int, prompt: Made, open_page: Opener) -> None:
-    page = open_page(prompt, width=width).page
-    page.evaluate("document.dispatchEvent(new Event('drawall'))")
+    opened = open_page(prompt, width=width)
+    opened.draw_all()
+    page = opened.page
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(overflow) <= 0
 
@@ -300,8 +301,9 @@ def findings(page: Page) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1200])
 def test_axe_finds_nothing_serious(dark: bool, width: int, prompt: Made, open_page: Opener) -> None:
-    page = open_page(prompt, dark=dark, width=width).page
-    page.evaluate("document.dispatchEvent(new Event('drawall'))")
+    opened = open_page(prompt, dark=dark, width=width)
+    opened.draw_all()
+    page = opened.page
     chip(page, 6).click()
     page.get_by_role("button", name="Table of ").first.click()
     assert findings(page) == []
@@ -332,7 +334,7 @@ def test_an_error_in_a_figure_is_one_sentence(
 
     opened = open_page(changed(prompt, spoil, tmp_path / "spoiled.html"))
     page = opened.page
-    page.evaluate("document.dispatchEvent(new Event('drawall'))")
+    opened.draw_all()
     chip(page, 3).hover()
     failures = page.locator(".failure")
     assert failures.count() > 0
@@ -368,8 +370,9 @@ def test_no_text_becomes_markup(prompt: Made, open_page: Opener, tmp_path: Path)
                     axis["labels"] = [hostile for _ in axis["labels"]]
 
     scripts = open_page(prompt).page.locator("script").count()
-    page = open_page(changed(prompt, infect, tmp_path / "infected.html")).page
-    page.evaluate("document.dispatchEvent(new Event('drawall'))")
+    opened = open_page(changed(prompt, infect, tmp_path / "infected.html"))
+    opened.draw_all()
+    page = opened.page
     chip(page, 3).click()
     page.get_by_role("button", name="Table of ").first.click()
     assert page.locator("img, body style").count() == 0

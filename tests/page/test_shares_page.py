@@ -71,10 +71,6 @@ def largest(opened: Opened) -> Locator:
     return opened.figure("shares", "logits", "Largest shares")
 
 
-def choose_row(opened: Opened, row: int) -> None:
-    opened.page.get_by_role("combobox", name="row", exact=True).select_option(index=row)
-
-
 @pytest.mark.parametrize("level", list(LEVELS))
 def test_bars_and_their_sum_are_the_shares_and_end_at_the_logit(
     level: str, run: Made, open_page: Callable[..., Opened]
@@ -82,7 +78,7 @@ def test_bars_and_their_sum_are_the_shares_and_end_at_the_logit(
     opened = open_page(run)
     figure = largest(opened)
     figure.get_by_role("button", name=level, exact=True).click()
-    choose_row(opened, 9)
+    opened.choose_row(9)
     check_bars(opened.table(figure), run, level)
 
 
@@ -92,7 +88,7 @@ def test_shares_that_the_page_lacks_are_among_the_others(
     opened = open_page(long)
     figure = largest(opened)
     assert "largest" in opened.page.locator("body").inner_text()
-    choose_row(opened, 9)
+    opened.choose_row(9)
     check_bars(opened.table(figure), long, "neuron")
     layers = opened.figure("shares", title="By layer and head")
     layers.get_by_text("The page keeps the largest shares").wait_for()
@@ -120,7 +116,7 @@ def test_the_sentence_names_the_error_and_its_bound(
 ) -> None:
     opened = open_page(run)
     figure = largest(opened)
-    choose_row(opened, 9)
+    opened.choose_row(9)
     sentence = figure.locator(".completeness").inner_text()
     logit = float(run.arrays["logits.values"][0, 9])
     assert f"the logit is {float(f'{logit:.6g}'):.6g}" in sentence
@@ -136,7 +132,7 @@ def test_targets_kinds_and_counts_change_the_bars(
 ) -> None:
     opened = open_page(run)
     figure = largest(opened)
-    choose_row(opened, 9)
+    opened.choose_row(9)
     shares, labels = shares_of(run, "head")
     figure.get_by_role("button", name="head", exact=True).click()
     opened.page.get_by_role("button", name="' he' - ' she'").click()
@@ -152,14 +148,14 @@ def test_targets_kinds_and_counts_change_the_bars(
 def test_a_row_without_the_target_says_so(run: Made, open_page: Callable[..., Opened]) -> None:
     opened = open_page(run)
     figure = largest(opened)
-    choose_row(opened, len(run.results["tokens"]) - 1)
+    opened.choose_row(len(run.results["tokens"]) - 1)
     figure.get_by_text("This row has no such target.").wait_for()
 
 
 def test_layers_by_head_are_the_shares(run: Made, open_page: Callable[..., Opened]) -> None:
     opened = open_page(run)
     figure = opened.figure("shares", title="By layer and head")
-    choose_row(opened, 9)
+    opened.choose_row(9)
     opened.show(figure)
     table = opened.table(figure)
     shares, labels = shares_of(run, "head")
@@ -179,7 +175,7 @@ def test_sources_sum_over_heads_by_the_token_read(
 ) -> None:
     opened = open_page(run)
     figure = opened.figure("shares", title="By the token read")
-    choose_row(opened, 9)
+    opened.choose_row(9)
     opened.show(figure)
     table = opened.table(figure)
     shares, labels = shares_of(run, "source")

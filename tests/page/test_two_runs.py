@@ -57,11 +57,6 @@ def page(
     return changed(both, add, tmp_path_factory.mktemp("both") / "page.html")
 
 
-def show(opened: Opened, mode: str) -> None:
-    """Chooses what the switch at the top offers."""
-    opened.page.get_by_label("Runs").select_option(mode)
-
-
 def panes(opened: Opened) -> list[str]:
     """The panes of a figure that are seen."""
     seen = opened.page.locator(GRID).locator(".pane:visible")
@@ -72,9 +67,9 @@ def test_the_switch_shows_both_or_one(page: Path, open_page: Opener) -> None:
     opened = open_page(page)
     assert panes(opened) == ["this", "beside"]
     for mode in ("this", "beside", "difference"):
-        show(opened, mode)
+        opened.choose_runs(mode)
         assert panes(opened) == [mode]
-    show(opened, "side")
+    opened.choose_runs("side")
     assert panes(opened) == ["this", "beside"]
 
 
@@ -85,7 +80,7 @@ def test_each_pane_has_its_numbers(
     this, beside = arrays[0], np.dstack([arrays[1], np.zeros((2, 3, 1))])  # edit: nothing was added
     expected = {"this": this, "beside": arrays[1], "difference": this - beside}[pane]
     opened = open_page(page)
-    show(opened, pane)
+    opened.choose_runs(pane)
     figures = opened.page.locator(GRID).locator(f'[data-pane="{pane}"] figure')
     figure = figures.filter(has=opened.page.get_by_role("heading", name="flow"))
     opened.show(figure)
@@ -100,7 +95,7 @@ def test_integers_of_the_difference_are_those_of_this_run(
     page: Path, arrays: list[np.ndarray[Any, Any]], open_page: Opener
 ) -> None:
     opened = open_page(page)
-    show(opened, "difference")
+    opened.choose_runs("difference")
     figures = opened.page.locator(GRID).locator('[data-pane="difference"] figure')
     figure = figures.filter(has=opened.page.get_by_role("heading", name="count"))
     opened.show(figure)
@@ -112,7 +107,7 @@ def test_values_are_subtracted_and_texts_stay(
     page: Path, arrays: list[np.ndarray[Any, Any]], open_page: Opener
 ) -> None:
     opened = open_page(page)
-    show(opened, "difference")
+    opened.choose_runs("difference")
     figure = opened.page.locator(f'{FOREIGN} [data-figure="values"] figure:visible')
     opened.show(figure)
     rows = dict(map(tuple, opened.table(figure).rows))
@@ -136,8 +131,8 @@ def test_panes_share_their_controls(page: Path, open_page: Opener) -> None:
 @pytest.mark.parametrize("mode", ["side", "difference"])
 def test_every_figure_can_show_every_pane(mode: str, both: Made, open_page: Opener) -> None:
     opened = open_page(both)
-    show(opened, mode)
-    opened.page.evaluate("document.dispatchEvent(new Event('drawall'))")
+    opened.choose_runs(mode)
+    opened.draw_all()
     areas = opened.page.locator(".pane:visible .area")
     assert areas.count() >= 8
     assert opened.page.locator(".pane:visible .area[data-drawn]").count() == areas.count()
@@ -146,7 +141,7 @@ def test_every_figure_can_show_every_pane(mode: str, both: Made, open_page: Open
 
 def test_a_saved_figure_says_which_run_it_is(page: Path, open_page: Opener, tmp_path: Path) -> None:
     opened = open_page(page)
-    show(opened, "difference")
+    opened.choose_runs("difference")
     figure = opened.page.locator(f'{FOREIGN} [data-figure="values"] figure:visible')
     opened.show(figure)
     path = opened.save(figure, "SVG", tmp_path)
