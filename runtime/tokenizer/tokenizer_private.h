@@ -1,5 +1,5 @@
 /* Shared by the tokenizer's files: its tables, and the working memory of one encode call.
- * Private to tokenizer*.c.
+ * Private to tokenizer*.c and test_tokenizer_*.c.
  * Threads: psc_tokenizer is written while it opens and only read afterwards; working memory belongs
  * to one call of psc_tokenizer_encode.
  * Ownership: psc_tokenizer_close frees the tables; each call frees its working memory. */

@@ -1,86 +1,5 @@
-/* tokenizer.json files made here: every option, and every flaw that ends in one sentence. The base
- * is a vocabulary of the 256 bytes, a few merges and no added tokens. */
-#include "tokenizer.h"
-
-#include <criterion/criterion.h>
-#include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-/* Sets the member that path ("model.vocab") names, or deletes it if value is null. */
-static void set_member(json_t *root, const char *path, json_t *value) {
-    char copy[128], *part = copy, *dot;
-    snprintf(copy, sizeof copy, "%s", path);
-    for (; (dot = strchr(part, '.')); part = dot + 1) {
-        *dot = 0;
-        root = json_object_get(root, part);
-    }
-    if (value)
-        cr_assert_eq(json_object_set_new(root, part, value), 0);
-    else
-        json_object_del(root, part);
-}
-
-/* The character of a byte in the byte alphabet, as UTF-8. */
-static void coded(char out[4], int byte) {
-    int c = byte;
-    if (byte <= 0x20) c = 0x100 + byte;
-    if (byte >= 0x7f && byte <= 0xa0) c = 0x121 + byte - 0x7f;
-    if (byte == 0xad) c = 0x143;
-    if (c < 0x80) {
-        snprintf(out, 4, "%c", c);
-    } else {
-        out[0] = (char)(0xc0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 63));
-        out[2] = 0;
-    }
-}
-
-static json_t *base(void) {
-    json_t *root = json_loads(
-        "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[],"
-        "\"normalizer\":{\"type\":\"NFC\"},"
-        "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":"
-        "true},"
-        "\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\","
-        "\"dropout\":null,\"unk_token\":null,\"vocab\":{},\"merges\":[\"a b\",[\"ab\",\"c\"],\"b "
-        "c\"]}}",
-        0, NULL);
-    cr_assert_not_null(root);
-    json_t *vocab = json_object_get(json_object_get(root, "model"), "vocab");
-    for (int i = 0; i < 256; i++) {
-        char key[4];
-        coded(key, i);
-        json_object_set_new(vocab, key, json_integer(i));
-    }
-    json_object_set_new(vocab, "ab", json_integer(256));
-    json_object_set_new(vocab, "abc", json_integer(257));
-    json_object_set_new(vocab, "bc", json_integer(258));
-    return root;
-}
-
-static psc_status open_bytes(
-    psc_tokenizer **out, const char *data, size_t bytes, psc_error *error) {
-    char path[] = "/tmp/psc_tokenizer_XXXXXX";
-    int fd = mkstemp(path);
-    cr_assert(fd >= 0);
-    cr_assert_eq(write(fd, data, bytes), (ssize_t)bytes);
-    close(fd);
-    psc_status status = psc_tokenizer_open(out, path, error);
-    unlink(path);
-    return status;
-}
-
-static psc_status open_json(psc_tokenizer **out, json_t *root, psc_error *error) {
-    char *data = json_dumps(root, 0);
-    cr_assert_not_null(data);
-    psc_status status = open_bytes(out, data, strlen(data), error);
-    free(data);
-    json_decref(root);
-    return status;
-}
+/* tokenizer.json files made here: every option, and every flaw that ends in one sentence. */
+#include "tokenizer_fixture.h"
 
 #define ADDED(id, content, rest)                                                                   \
     "{\"id\":" id ",\"content\":" content ",\"single_word\":false,\"lstrip\":false,"               \
@@ -92,6 +11,14 @@ static psc_status open_json(psc_tokenizer **out, json_t *root, psc_error *error)
     ",\"behavior\":\"" behavior "\",\"invert\":false}," BYTES "]}"
 #define REGEX(pattern) SPLIT("{\"Regex\":\"" pattern "\"}", "Isolated")
 
+#define IN_TWO(list, part)                                                                         \
+    "{\"type\":\"Sequence\",\"" list "\":[{\"type\":\"Sequence\",\"" list "\":[" part "]}]}"
+#define IN_EIGHT(list, part) IN_TWO(list, IN_TWO(list, IN_TWO(list, IN_TWO(list, part))))
+#define THREE_DIGITS                                                                               \
+    "{\"type\":\"Digits\",\"individual_digits\":true},{\"type\":\"Digits\",\"individual_digits\":" \
+    "true},{\"type\":\"Digits\",\"individual_digits\":false}"
+#define NINE_DIGITS THREE_DIGITS "," THREE_DIGITS "," THREE_DIGITS
+
 static const struct {
     const char *path, *value; /* JSON; null: removes the member */
     psc_status status;
@@ -100,6 +27,7 @@ static const struct {
     {"model", NULL, PSC_ERROR_INPUT, "model is missing"},
     {"model", "3", PSC_ERROR_INPUT, "model is not an object"},
     {"model.type", "\"Unigram\"", PSC_ERROR_SUPPORT, "model.type \"Unigram\""},
+    {"model.type", "5", PSC_ERROR_INPUT, "model.type is not a string"},
     {"model.vocab", NULL, PSC_ERROR_INPUT, "model.vocab is missing"},
     {"model.vocab", "[]", PSC_ERROR_INPUT, "model.vocab is not an object"},
     {"model.vocab", "{}", PSC_ERROR_INPUT, "no entry for the byte 0x00"},
@@ -118,6 +46,7 @@ static const struct {
     {"model.merges", "[\"a b\", 3]", PSC_ERROR_INPUT, "model.merges[1] is neither"},
     {"model.merges", "[[\"a\"]]", PSC_ERROR_INPUT, "model.merges[0] is neither"},
     {"model.merges", "[[\"a\", \"b\", \"c\"]]", PSC_ERROR_INPUT, "model.merges[0] is neither"},
+    {"model.merges", "[[1, \"a\"]]", PSC_ERROR_INPUT, "model.merges[0] is neither"},
     {"model.merges", "[[\"a\", 1]]", PSC_ERROR_INPUT, "model.merges[0] is neither"},
     {"model.merges", "[\"zz b\"]", PSC_ERROR_INPUT, "the left side \"zz\" is not in"},
     {"model.merges", "[\"a zz\"]", PSC_ERROR_INPUT, "the right side \"zz\" is not in"},
@@ -139,6 +68,16 @@ static const struct {
         PSC_ERROR_SUPPORT, "Lowercase"},
     {"normalizer", "{\"type\":\"Sequence\",\"normalizers\":[null]}", PSC_ERROR_INPUT,
         "normalizers[0] is not an object"},
+    {"normalizer", IN_EIGHT("normalizers", "{\"type\":\"Sequence\"}"), PSC_ERROR_SUPPORT,
+        "normalizer of type \"Sequence\" is not supported"},
+    {"pre_tokenizer", NULL, PSC_ERROR_SUPPORT, "pre_tokenizer is missing; only ByteLevel"},
+    {"pre_tokenizer", "[]", PSC_ERROR_INPUT, "pre_tokenizer is not an object with a type"},
+    {"pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":{}}", PSC_ERROR_INPUT,
+        "pre_tokenizer.pretokenizers is not an array"},
+    {"pre_tokenizer", IN_EIGHT("pretokenizers", "{\"type\":\"Sequence\"}"), PSC_ERROR_SUPPORT,
+        "pre_tokenizer of type \"Sequence\" is not supported"},
+    {"pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":[" NINE_DIGITS "," BYTES "]}",
+        PSC_ERROR_SUPPORT, "pre_tokenizer has more than 8 steps"},
     {"pre_tokenizer", "null", PSC_ERROR_SUPPORT, "pre_tokenizer is null"},
     {"pre_tokenizer", "{\"type\":\"Whitespace\"}", PSC_ERROR_SUPPORT, "Whitespace"},
     {"pre_tokenizer.add_prefix_space", "1", PSC_ERROR_INPUT, "must be true or false"},
@@ -159,6 +98,13 @@ static const struct {
     {"pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":[]}", PSC_ERROR_SUPPORT,
         "has no ByteLevel"},
     {"pre_tokenizer", SPLIT("\"x\"", "Isolated"), PSC_ERROR_INPUT, "not a Regex or a String"},
+    {"pre_tokenizer", SPLIT("{\"Regex\":5}", "Isolated"), PSC_ERROR_INPUT,
+        "not a Regex or a String"},
+    {"pre_tokenizer", "{\"type\":\"Split\",\"pattern\":{\"String\":\"x\"},\"behavior\":1}",
+        PSC_ERROR_INPUT, "pre_tokenizer.behavior is not a string"},
+    {"pre_tokenizer",
+        "{\"type\":\"Split\",\"pattern\":{\"String\":\"x\"},\"behavior\":\"Isolated\",\"invert\":0}",
+        PSC_ERROR_INPUT, "pre_tokenizer.invert must be true or false"},
     {"pre_tokenizer", SPLIT("{\"String\":\"\"}", "Isolated"), PSC_ERROR_SUPPORT, "has 0 bytes"},
     {"pre_tokenizer", SPLIT("{\"String\":\"x\"}", "Removed"), PSC_ERROR_SUPPORT, "\"Removed\""},
     {"pre_tokenizer", REGEX("x*"), PSC_ERROR_SUPPORT, "matches the empty text"},
@@ -183,12 +129,27 @@ static const struct {
     {"pre_tokenizer", REGEX("a{2}+"), PSC_ERROR_SUPPORT, "\"+\" at byte 4"},
     {"pre_tokenizer", REGEX("a\\\\"), PSC_ERROR_SUPPORT, "at byte 1"},
     {"post_processor", "{\"type\":\"BertProcessing\"}", PSC_ERROR_SUPPORT, "BertProcessing"},
+    {"post_processor", "{}", PSC_ERROR_INPUT, "post_processor is not an object with a type"},
+    {"post_processor", "{\"type\":\"Sequence\"}", PSC_ERROR_INPUT,
+        "post_processor.processors is not an array"},
+    {"post_processor",
+        "{\"type\":\"Sequence\",\"processors\":[{\"type\":\"RobertaProcessing\"},null]}",
+        PSC_ERROR_SUPPORT, "post_processor of type \"RobertaProcessing\""},
+    {"post_processor", IN_EIGHT("processors", "{\"type\":\"Sequence\"}"), PSC_ERROR_SUPPORT,
+        "post_processor of type \"Sequence\""},
+    {"decoder", "{\"type\":1}", PSC_ERROR_INPUT, "decoder is not an object with a type"},
+    {"decoder", IN_EIGHT("decoders", "{\"type\":\"Sequence\"}"), PSC_ERROR_SUPPORT,
+        "decoder of type \"Sequence\""},
     {"decoder", "{\"type\":\"Sequence\",\"decoders\":[]}", PSC_ERROR_INPUT, "not an array of"},
     {"decoder", "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"}]}", PSC_ERROR_SUPPORT,
         "Fuse"},
     {"decoder", "{\"type\":\"WordPiece\"}", PSC_ERROR_SUPPORT, "decoder of type \"WordPiece\""},
     {"added_tokens", "{}", PSC_ERROR_INPUT, "added_tokens is not an array"},
     {"added_tokens", "[7]", PSC_ERROR_INPUT, "added_tokens[0] is not an object"},
+    {"added_tokens", "[{\"content\":\"<x>\"}]", PSC_ERROR_INPUT, "added_tokens[0].id is missing"},
+    {"added_tokens", "[{\"id\":259}]", PSC_ERROR_INPUT, "added_tokens[0].content is missing"},
+    {"added_tokens", "[" ADDED("259", "7", "true") "]", PSC_ERROR_INPUT,
+        "added_tokens[0].content is empty or not a string"},
     {"added_tokens", "[" ADDED("259", "\"\"", "true") "]", PSC_ERROR_INPUT, "content is empty"},
     {"added_tokens", "[" ADDED("\"x\"", "\"<x>\"", "true") "]", PSC_ERROR_INPUT, "id is not an"},
     {"added_tokens", "[" ADDED("259", "\"<x>\"", "1") "]", PSC_ERROR_INPUT, "special must be true"},
@@ -215,6 +176,53 @@ Test(tokenizer_files, each_wrong_field_has_its_sentence) {
         cr_assert_not_null(strstr(error.message, bad[i].message), "%s", error.message);
         cr_assert_not_null(strstr(error.message, "/tmp/psc_tokenizer_"), "%s", error.message);
         cr_assert_null(t);
+    }
+}
+
+/* Two members that are wrong together. */
+static void refuse_both(const char *path, const char *value, const char *other, const char *also,
+    psc_status status, const char *message) {
+    json_t *root = base();
+    psc_tokenizer *t;
+    psc_error error = {0};
+    set_member(root, path, value ? json_loads(value, JSON_DECODE_ANY, NULL) : NULL);
+    set_member(root, other, json_loads(also, JSON_DECODE_ANY, NULL));
+    cr_assert_eq(open_json(&t, root, &error), status, "%s: %s", path, error.message);
+    const char *after = strstr(error.message, ": "); /* the path's end */
+    cr_assert(after && strcmp(after + 2, message) == 0, "%s", error.message);
+    cr_assert_null(t);
+}
+
+Test(tokenizer_files, members_that_are_wrong_together) {
+    refuse_both("model.vocab.q", NULL, "model.byte_fallback", "true", PSC_ERROR_SUPPORT,
+        "model.byte_fallback is true and model.vocab has no entry for the byte 0x71, which is not "
+        "supported");
+    refuse_both("model.vocab.bc", "259", "added_tokens", "[" ADDED("259", "\"<x>\"", "true") "]",
+        PSC_ERROR_INPUT,
+        "added_tokens[0].id has the next free id 259, which is already another token's id");
+    refuse_both("model.vocab.bc", "400", "added_tokens", "[" ADDED("258", "\"<x>\"", "true") "]",
+        PSC_ERROR_INPUT, "added_tokens[0].id is 258, but the next free id is 259");
+    refuse_both("model.vocab.bc", "4194303", "added_tokens",
+        "[" ADDED("4194303", "\"bc\"", "true") "," ADDED("4194304", "\"<x>\"", "true") "]",
+        PSC_ERROR_INPUT, "added_tokens contains id 4194304; the largest allowed id is 4194303");
+}
+
+Test(tokenizer_files, the_longest_added_token) {
+    for (int bytes = 1024; bytes <= 1025; bytes++) {
+        char content[1028], value[1400];
+        json_t *root = base();
+        psc_tokenizer *t;
+        psc_error error = {0};
+        memset(content, 'x', sizeof content);
+        snprintf(value, sizeof value, "[" ADDED("259", "\"%.*s\"", "true") "]", bytes, content);
+        set_member(root, "added_tokens", json_loads(value, 0, NULL));
+        const psc_status status = open_json(&t, root, &error);
+        cr_assert_eq(status, bytes == 1024 ? PSC_OK : PSC_ERROR_SUPPORT, "%s", error.message);
+        if (status)
+            cr_assert(
+                strstr(error.message, "added_tokens[0].id has a token longer than 1024 bytes"),
+                "%s", error.message);
+        psc_tokenizer_close(&t);
     }
 }
 
@@ -256,14 +264,12 @@ Test(tokenizer_files, a_huge_file_is_refused_unread) {
     unlink(path);
 }
 
-/* Opens the base with one member changed; compares ids (-1 ends them) and the last end. */
-static void expect_ids(const char *path, const char *value, const char *text, const int32_t *want) {
+/* Compares the ids of the text (-1 ends them) and the last end; closes the tree. */
+static void expect_tree(json_t *root, const char *text, const int32_t *want) {
     psc_tokenizer *t;
     psc_token_span *spans;
     psc_error error = {0};
     size_t n, i = 0;
-    json_t *root = base();
-    if (path) set_member(root, path, json_loads(value, JSON_DECODE_ANY, NULL));
     cr_assert_eq(open_json(&t, root, &error), PSC_OK, "%s", error.message);
     cr_assert_eq(psc_tokenizer_encode(&spans, &n, t, text, strlen(text), NULL), PSC_OK);
     for (; i < n && want[i] >= 0; i++)
@@ -272,6 +278,22 @@ static void expect_ids(const char *path, const char *value, const char *text, co
     cr_assert_eq(n ? spans[n - 1].end : 0, strlen(text));
     psc_tokenizer_free_spans(spans);
     psc_tokenizer_close(&t);
+}
+
+/* The base with one member changed. */
+static void expect_ids(const char *path, const char *value, const char *text, const int32_t *want) {
+    json_t *root = base();
+    if (path) set_member(root, path, value ? json_loads(value, JSON_DECODE_ANY, NULL) : NULL);
+    expect_tree(root, text, want);
+}
+
+/* The base with two members changed. */
+static void expect_both(const char *path, const char *value, const char *other, const char *also,
+    const char *text, const int32_t *want) {
+    json_t *root = base();
+    set_member(root, path, value ? json_loads(value, JSON_DECODE_ANY, NULL) : NULL);
+    set_member(root, other, json_loads(also, JSON_DECODE_ANY, NULL));
+    expect_tree(root, text, want);
 }
 
 #define IDS(...)                                                                                   \
@@ -296,6 +318,32 @@ Test(tokenizer_files, options) {
         "false}]}",
         "bc", IDS(258));
     expect_ids("post_processor", "{\"type\":\"TemplateProcessing\",\"single\":[]}", "bc", IDS(258));
+    expect_ids("post_processor",
+        "{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},null]}", "bc", IDS(258));
+    expect_ids("model.type", NULL, "bc", IDS(258));
+    expect_ids("model.dropout", "0", "bc", IDS(258));
+    expect_ids("model.unk_token", NULL, "bc", IDS(258));
+    expect_ids("model.end_of_word_suffix", "\"\"", "bc", IDS(258));
+    expect_ids("decoder", "null", "bc", IDS(258));
+    expect_ids("decoder", "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"}]}", "bc",
+        IDS(258));
+    expect_ids(
+        "normalizer", IN_EIGHT("normalizers", "{\"type\":\"NFC\"}"), "e\xcc\x81", IDS(0xc3, 0xa9));
+    expect_ids("pre_tokenizer", IN_EIGHT("pretokenizers", BYTES), "bc", IDS(258));
+}
+
+/* Bytes without an entry become the unknown token; with fuse_unk one for each run of them. An entry
+ * whose text is not in the byte alphabet has an id, but no text becomes it. */
+Test(tokenizer_files, unknown_bytes) {
+    expect_both(
+        "model.vocab.q", NULL, "model.unk_token", "\"ab\"", "aqqbq", IDS('a', 256, 256, 'b', 256));
+    expect_both("model.vocab.\xc5\xb5", "259", "model.ignore_merges", "true", "\xc5\xb5 abc",
+        IDS(0xc5, 0xb5, ' ', 257));
+    json_t *root = base();
+    set_member(root, "model.vocab.q", NULL);
+    set_member(root, "model.unk_token", json_string("ab"));
+    set_member(root, "model.fuse_unk", json_true());
+    expect_tree(root, "aqqbq", IDS('a', 256, 'b', 256));
 }
 
 Test(tokenizer_files, added_tokens) {
@@ -312,4 +360,41 @@ Test(tokenizer_files, added_tokens) {
     expect_ids("added_tokens",
         "[" TOKEN("259", "x\xc3\xa9", "false", "false", "false", "false") "]",
         "xe\xcc\x81x\xc3\xa9", IDS('x', 0xc3, 0xa9, 259));
+}
+
+/* Ids that are not in ascending order; a hole in the ids; texts that are the same after NFC. */
+Test(tokenizer_files, ids_of_added_tokens) {
+    expect_ids("added_tokens",
+        "[" ADDED("259", "\"<x>\"", "true") "," ADDED("257", "\"abc\"", "true") "]", "<x>abcc",
+        IDS(259, 257, 'c'));
+    expect_both("model.vocab.bc", "400", "added_tokens", "[" ADDED("259", "\"<x>\"", "true") "]",
+        "<x>bc", IDS(259, 400));
+    expect_ids("added_tokens",
+        "[" TOKEN("259", "xe\xcc\x81", "false", "false", "false", "true") "," TOKEN(
+            "260", "x\xc3\xa9", "false", "false", "false", "true") "]",
+        "axe\xcc\x81x\xc3\xa9", IDS('a', 259, 259));
+}
+
+#define MARK(single, left, right) "[" TOKEN("259", "<m>", single, left, right, "false") "]"
+
+Test(tokenizer_files, words_beside_added_tokens) {
+    static const char *const single = MARK("true", "false", "false");
+    expect_ids("added_tokens", single, "<m>", IDS(259));
+    expect_ids("added_tokens", single, "\xc3\xa9<m>", IDS(0xc3, 0xa9, '<', 'm', '>'));
+    expect_ids("added_tokens", single, "<m>\xc3\xa9", IDS('<', 'm', '>', 0xc3, 0xa9));
+    expect_ids("added_tokens", single, "\xe2\x80\x83<m>-", IDS(0xe2, 0x80, 0x83, 259, '-'));
+}
+
+/* Tokens that strip white space, and are white space themselves: what another one covers is left out
+ * with lstrip, and has an empty range without it. */
+Test(tokenizer_files, white_space_beside_added_tokens) {
+    expect_ids("added_tokens", MARK("false", "true", "true"), "a \xe2\x80\x83<m>\xe3\x80\x80\tb",
+        IDS('a', 259, 'b'));
+    expect_ids("added_tokens", MARK("false", "true", "false"), " <m>", IDS(259));
+    expect_ids("added_tokens", MARK("false", "false", "true"), "<m> ", IDS(259));
+    expect_ids("added_tokens", MARK("false", "true", "true"), "<m> <m>", IDS(259, 259));
+    expect_ids("added_tokens", "[" TOKEN("259", " ", "false", "true", "true", "false") "]",
+        "a    b", IDS('a', 259, 'b'));
+    expect_ids("added_tokens", "[" TOKEN("259", " ", "false", "false", "true", "false") "]",
+        "a   b", IDS('a', 259, 259, 259, 'b'));
 }
