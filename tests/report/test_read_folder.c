@@ -194,3 +194,76 @@ Test(read_folder, an_older_version_has_no_summary_and_no_vocabulary) {
     free(json.data);
     free(tensors.data);
 }
+
+/* Files of another writer may have the arrays in two orders; each has its own numbers. */
+Test(read_folder, arrays_in_another_order) {
+    static const char *const keys[] = {"d", "c", "b", "a"};
+    static const int32_t numbers[] = {0, 1};
+    psc_results *results = make_odd();
+    psc_section *s = psc_results_add_section(results, "third", "1");
+    cr_assert_eq(psc_section_add_numbers(s, "x", 2, numbers), PSC_OK);
+    for (int i = 3; i >= 0; i--)
+        ((float *)add(results, 2, keys[i], PSC_F32, "x", 2)->view.data)[0] = (float)i;
+    const char *folder = in_base("first");
+    cr_assert_eq(psc_results_write_folder(results, folder, &error), PSC_OK, "%s", error.message);
+    psc_results_close(&results);
+    bytes json = load(folder, "results.json"), tensors = load(folder, "tensors.safetensors");
+    json_t *root = parse(json), *arrays = json_object();
+    for (int i = 0; i < 4; i++)
+        json_object_set(
+            arrays, keys[i], json_object_get(at(root, "plugins/third/arrays"), keys[i]));
+    json_object_set_new(at(root, "plugins/third"), "arrays", arrays);
+    free(json.data);
+    json = dump(root);
+    store(folder, json, tensors);
+    results = must_read(folder);
+    for (int i = 0; i < 4; i++) {
+        psc_array array;
+        cr_assert_eq(psc_results_array_at(&array, results, 2, i, &error), PSC_OK);
+        cr_assert_str_eq(strrchr(array.name, '.') + 1, keys[i]);
+        cr_assert_eq(((const float *)array.data)[0], (float)i, "%s", array.name);
+    }
+    psc_results_close(&results);
+    json_decref(root);
+    free(json.data);
+    free(tensors.data);
+}
+
+/* Without a name the path's last part is the name; all of the path where it ends with a slash. */
+Test(read_folder, names_from_paths) {
+    static const char *const paths[][2] = {
+        {"books", "books"}, {"a/books", "books"}, {"a/books/", "a/books/"}, {"", ""}};
+    psc_results *results = make_odd();
+    const char *folder = in_base("first");
+    cr_assert_eq(psc_results_write_folder_with(results, odd_options(), folder, &error), PSC_OK);
+    psc_results_close(&results);
+    const bytes json = load(folder, "results.json"), tensors = load(folder, "tensors.safetensors");
+    json_t *root = parse(json);
+    json_object_del(at(root, "model"), "name");
+    json_object_set_new(at(root, "generation"), "end", json_null());
+    for (int i = 0; i < 4; i++) {
+        psc_result_model facts = PSC_RESULT_MODEL_INIT;
+        psc_generation g = PSC_GENERATION_INIT;
+        json_object_set_new(at(root, "model"), "path", json_string(paths[i][0]));
+        const bytes changed = dump(root);
+        store(folder, changed, tensors);
+        results = must_read(folder);
+        cr_assert_eq(psc_results_get_model(&facts, results, &error), PSC_OK);
+        cr_assert_str_eq(facts.name, paths[i][1]);
+        cr_assert_eq(psc_results_get_generation(&g, results, &error), PSC_OK);
+        cr_assert_eq(g.end, PSC_END_NONE);
+        psc_format_options options = PSC_FORMAT_OPTIONS_INIT;
+        char *text;
+        options.generation = &g;
+        cr_assert_eq(
+            psc_results_write_memory(&text, NULL, results, PSC_FORMAT_JSON, &options, &error),
+            PSC_OK);
+        cr_assert(strstr(text, "\"end\": null"), "%s", text);
+        psc_free(text);
+        psc_results_close(&results);
+        free(changed.data);
+    }
+    json_decref(root);
+    free(json.data);
+    free(tensors.data);
+}

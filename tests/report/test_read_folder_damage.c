@@ -7,6 +7,8 @@ TestSuite(read_damaged, .init = open_base, .fini = remove_base);
 /* --- refusals -------------------------------------------------------------------------------- */
 
 /* The member at `path` becomes `value` (JSON; null: it is removed); the sentence has `words`. */
+#define CORPUS "{\"documents\":1,\"documents_skipped\":0,\"windows\":1,\"tokens\":9,\"window\":9,"
+
 static const struct {
     const char *path, *value, *words;
 } refusals[] = {
@@ -19,10 +21,18 @@ static const struct {
     {"model/config/layer_norm_eps", "\"x\"", "layer_norm_eps is not a number"},
     {"model/config/tied", "1", "tied is neither true nor false"},
     {"model/config/eos_ids", "[-1]", "eos_ids"},
+    {"model/config/eos_ids", "[2147483648]", "eos_ids has an entry that is not a token id"},
+    {"model/config/eos_ids", "[\"0\"]", "eos_ids has an entry that is not a token id"},
+    {"model/config/bos_id", "-2", "model.config.bos_id is not a whole number from 0 to 2147483647"},
+    {"model/config/rope_type", "5", "model.config.rope_type is not a text"},
+    {"model/config/rope_type", "\"linear\"", "model.config.rope_factor is missing"},
     {"model/config/dtype", "\"a\\u0000b\"", "0 byte"},
     {"run/n_rows", "3", "tokens has another number of entries"},
     {"run/bos", NULL, "run.bos"},
     {"corpus", "{}", "corpus.documents is missing"},
+    {"corpus", CORPUS "\"bos\":1}", "corpus.bos is neither true nor false"},
+    {"corpus", CORPUS "\"bos\":true,\"stopped\":0}", "corpus.stopped is neither true nor false"},
+    {"corpus", CORPUS "\"bos\":true,\"seed\":-1}", "corpus.seed is not a whole number from 0 to"},
     {"tokens", "{}", "tokens is not a list"},
     {"tokens/0", "3", "tokens has an entry that is not an object"},
     {"tokens/1/id", "-4", "tokens[1].id"},
@@ -34,6 +44,8 @@ static const struct {
     {"time/peak_memory_bytes", "-1", "time.peak_memory_bytes"},
     {"generation", "[]", "generation is not an object"},
     {"generation/end", "\"x\"", "generation.end is not limit, token or context"},
+    {"generation/end", "5", "generation.end is not a text"},
+    {"generation/tokens/0/text", "[]", "generation.tokens[0].text is neither a text nor null"},
     {"generation/text", "5", "generation.text is neither"},
     {"generation/tokens", "{}", "generation.tokens is not a list"},
     {"generation/tokens/0", "7", "tokens has an entry that is not an object"},
@@ -50,6 +62,8 @@ static const struct {
     {"targets/1/minus", "[]", "targets[1].minus is not an object"},
     {"targets/1/minus/logit", NULL, "minus.logit is missing"},
     {"vocabulary", "[]", "vocabulary"},
+    {"vocabulary/", "\"\"", "vocabulary. is not a token id"},
+    {"vocabulary/12345678901", "\"\"", "vocabulary.12345678901 is not a token id"},
     {"vocabulary/x", "\"\"", "vocabulary.x is not a token id"},
     {"vocabulary/007", "\"\"", "vocabulary.007"},
     {"vocabulary/2147483648", "\"\"", "vocabulary.2147483648"},
@@ -66,6 +80,8 @@ static const struct {
     {"plugins/second/arrays/one/dtype", "\"I32\"", "another dtype or shape for \"second.one\""},
     {"plugins/second/arrays/one/shape", "[3]", "does not match the lengths of its axes"},
     {"plugins/second/arrays/one/shape", "[-2]", "arrays.one.shape"},
+    {"plugins/second/arrays/one/shape", "[1.5]",
+        "arrays.one.shape has an entry that is not a whole"},
     {"plugins/second/arrays/one/shape", "[1,1,1,1,1,1,1]", "more than 6"},
     {"plugins/second/arrays/one/shape", "[1, 2]", "another number of entries than shape"},
     {"plugins/second/arrays/one/axes", "[\"y\"]", "names an axis that the section lacks"},
@@ -78,6 +94,9 @@ static const struct {
     {"plugins/second/x", "[0, 1, 2]", "does not match the lengths"},
     {"plugins/second/x", "[0, 2147483648]", "x has an entry that does not fit"},
     {"plugins/second/x", "[0.5, 1.5]", "names an axis that the section lacks"},
+    {"plugins/second/x", "[-2147483649, 0]", "x has an entry that does not fit"},
+    {"plugins/second/y", "[1, \"a\"]", "plugins.second.y is of a kind"},
+    {"plugins/second/y", "[\"a\\u0000\"]", "plugins.second.y is of a kind"},
     {"plugins/second/y", "{}", "plugins.second.y is of a kind that this version does not know"},
     {"plugins/second/y", "true", "plugins.second.y is of a kind"},
     {"plugins/second/y", "[[1]]", "plugins.second.y is of a kind"},
@@ -92,6 +111,9 @@ static const struct {
     {"plugins/second/summary",
         "[{\"title\":\"\",\"unit\":\"\",\"labels\":[\"a\"],\"values\":[\"b\"]}]",
         "summary[0].labels and values"},
+    {"plugins/second/summary", "[{\"title\":\"\",\"unit\":\"\",\"labels\":[5],\"values\":[1]}]",
+        "summary[0].labels and values are not texts and numbers"},
+    {"plugins/second/summary", "[{\"title\":\"\",\"unit\":5}]", "summary[0].unit is not a text"},
     {"captures", "[]", "captures is not an object"},
     {"captures/capture/shape", "[2]", "another dtype or shape for \"capture\""},
 };
@@ -129,6 +151,52 @@ Test(read_damaged, refused_entries) {
         REFUSED(psc_results_read_folder(&results, folder, &error), PSC_ERROR_INPUT,
             i == 0 ? "results.json" : folder, refusals[i].words);
         cr_assert_null(results);
+        json_decref(root);
+        free(changed.data);
+    }
+    free(json.data);
+    free(tensors.data);
+}
+
+/* --- more names than a folder may have -------------------------------------------------------- */
+
+/* An object or a list of n entries. */
+static json_t *many(int n, bool list) {
+    json_t *out = list ? json_array() : json_object();
+    for (int i = 0; i < n; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "k%d", i);
+        cr_assert_eq(list ? json_array_append_new(out, json_integer(i))
+                          : json_object_set_new(out, key, json_string("")),
+            0);
+    }
+    return out;
+}
+
+Test(read_damaged, too_many_names) {
+    static const struct {
+        const char *path, *key;
+        int n;
+        bool list;
+        const char *words;
+    } cases[] = {{"", "plugins", 1025, false, "results.json: plugins has too many entries"},
+        {"plugins/second", "options", 4097, false, "plugins.second.options has too many entries"},
+        {"plugins", "second", 4097, false, "plugins.second has too many entries"},
+        {"plugins/second", "arrays", 65537, false, "plugins.second.arrays. has too many arrays"},
+        {"", "targets", 1025, true, "results.json: targets has too many entries"}};
+    psc_results *results = make_odd();
+    const char *folder = in_base("first");
+    cr_assert_eq(psc_results_write_folder(results, folder, &error), PSC_OK);
+    psc_results_close(&results);
+    const bytes json = load(folder, "results.json"), tensors = load(folder, "tensors.safetensors");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *root = parse(json), *entries = many(cases[i].n, cases[i].list);
+        if (strcmp(cases[i].key, "second") == 0)
+            json_object_set_new(entries, "version", json_string("1"));
+        json_object_set_new(at(root, cases[i].path), cases[i].key, entries);
+        const bytes changed = dump(root);
+        store(folder, changed, tensors);
+        REFUSED(psc_results_read_folder(&results, folder, &error), PSC_ERROR_INPUT, cases[i].words);
         json_decref(root);
         free(changed.data);
     }
