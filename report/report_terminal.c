@@ -126,7 +126,7 @@ static bar_columns measure_bars(const psc_result_item *bars, char *const *labels
         if ((int)strlen(number) > c.number) c.number = (int)strlen(number);
     }
     const int room = width - 4 - 2 - c.number - 2; /* of label and bar */
-    const int usual_bar = width / 8 < 12 ? width / 8 : 12;
+    const int usual_bar = width / 8 < LEAST_BAR ? LEAST_BAR : width / 8 < 12 ? width / 8 : 12;
     c.label = widest(labels, bars->n, room - LEAST_BAR);
     if (c.label < widest(labels, bars->n, INT_MAX))
         c.label = widest(labels, bars->n, room - usual_bar);
