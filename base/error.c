@@ -36,7 +36,7 @@ psc_status psc_fail_va(psc_error *error, psc_status status, const char *format, 
     return status;
 }
 
-psc_status psc_fail(psc_error *error, psc_status status, const char *format, ...) {
+psc_status(psc_fail)(psc_error *error, psc_status status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     psc_fail_va(error, status, format, arguments);

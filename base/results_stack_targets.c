@@ -123,6 +123,7 @@ static psc_status add_bars(const psc_stack *stack, int32_t t, double *p, char *t
     put_labels(texts, stack, t);
     for (int32_t k = 0; k < stack->n; k++) {
         labels[k] = texts + (size_t)k * LABEL;
+        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the caller stops without memory
         p[k] = target_of(stack, k, t)->p;
     }
     psc_stack_target_shown(shown, sizeof shown, stack, t);

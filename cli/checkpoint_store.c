@@ -99,7 +99,7 @@ static char *folder_of(const char *out) {
     while (n > 1 && out[n - 1] == '/') n--;
     char *folder = malloc(n + sizeof ".steps");
     if (!folder) return NULL;
-    memcpy(folder, out, n);
+    memcpy(folder, out, n); // NOLINT(bugprone-not-null-terminated-result): .steps brings its 0
     memcpy(folder + n, ".steps", sizeof ".steps");
     return folder;
 }

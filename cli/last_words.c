@@ -45,8 +45,12 @@ typedef struct line {
 
 /* Control characters become '?'; at most `most` bytes. */
 static void add(line *to, const char *text, size_t most) {
-    for (size_t i = 0; i < most && text[i] && to->n + 1 < sizeof to->text; i++)
-        to->text[to->n++] = (unsigned char)text[i] < ' ' || text[i] == 127 ? '?' : text[i];
+    for (size_t i = 0; i < most && text[i] && to->n + 1 < sizeof to->text; i++) {
+        const bool control = (unsigned char)text[i] < ' ' || text[i] == 127;
+        to->text[to->n] = '?';
+        if (!control) to->text[to->n] = text[i];
+        to->n++;
+    }
 }
 
 static void put(line *to) {

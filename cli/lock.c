@@ -88,6 +88,7 @@ static psc_status refuse(int file, const char *what, const char *option, psc_err
 
 /* The file system, such as NFS without its lock daemon, refuses every lock. */
 static bool has_no_locks(int failure) {
+    // NOLINTNEXTLINE(misc-redundant-expression): the second and third are one number on Linux only
     return failure == ENOLCK || failure == EOPNOTSUPP || failure == ENOTSUP || failure == ENOSYS ||
            failure == EINVAL;
 }

@@ -140,11 +140,12 @@ static int read_part(part *out, const char *value, const cli_verb *verb) {
     long long parts = 0;
     int code = CLI_OK;
     *out = (part){0};
-    if (strcmp(value, "auto") == 0)
-        code = of_environment(out, 0, verb);
+    if (strcmp(value, "auto") == 0) code = of_environment(out, 0, verb);
+    // NOLINTNEXTLINE(cert-err34-c): the width keeps the number in range
     else if (sscanf(value, "auto/%5lld%n", &parts, &end) == 1 && end > 0 && !value[end] &&
              parts > 0)
         code = of_environment(out, parts, verb);
+    // NOLINTNEXTLINE(cert-err34-c): as above
     else if (sscanf(value, "%5lld/%5lld%n", &out->shard, &out->n, &end) < 2 || end < 0 ||
              value[end])
         out->n = 0;
@@ -163,14 +164,16 @@ static char *fill_in(const char *value, const part *p) {
     snprintf(name, sizeof name, "%0*lld-of-%lld", width, p->shard, p->n);
     size_t marks = 0;
     for (const char *at = value; (at = strstr(at, MARK)); at += strlen(MARK)) marks++;
-    char *out = malloc(strlen(value) + marks * strlen(name) + 1), *to = out;
+    const size_t n = strlen(name);
+    char *out = malloc(strlen(value) + marks * n + 1), *to = out;
     if (!out) return NULL;
     for (const char *at; (at = strstr(value, MARK)); value = at + strlen(MARK)) {
         memcpy(to, value, (size_t)(at - value));
         to += at - value;
-        to += strlen(strcpy(to, name));
+        memcpy(to, name, n);
+        to += n;
     }
-    strcpy(to, value);
+    memcpy(to, value, strlen(value) + 1);
     return out;
 }
 

@@ -118,7 +118,8 @@ static psc_status note_task(reader *r, const char *name) {
     for (int32_t i = 0; i < out->n_tasks; i++)
         if (strcmp(out->tasks[i], name) == 0) return PSC_OK;
     if (out->n_tasks == CLI_SPANS_TASKS) return bad(r, "the spans have more than 16 tasks");
-    strcpy(out->tasks[out->n_tasks++], name);
+    snprintf(out->tasks[out->n_tasks], sizeof out->tasks[0], "%s", name);
+    out->n_tasks++;
     return PSC_OK;
 }
 

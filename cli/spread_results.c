@@ -105,7 +105,7 @@ psc_status cli_results_pack(char **bytes, size_t *n, const cli_delivery *how,
         .one_line = how->one_line};
     place p;
     *n = sizeof h;
-    *bytes = malloc(sizeof h);
+    *bytes = malloc(*n);
     if (!*bytes) return no_memory(error);
     psc_status status = make_place(&p, error);
     if (status) return status;

@@ -120,6 +120,7 @@ static psc_status add_plugins(
     const char **texts = malloc((n + 1) * sizeof *texts);
     psc_status status = texts ? PSC_OK : no_memory(error);
     for (size_t i = 0; !status && i < n; i++) {
+        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): without a status there is memory
         texts[i] = json_string_value(json_array_get(plugins, i));
         if (!texts[i])
             status = psc_fail(error, PSC_ERROR_INPUT, "a recorded plugin is not a string");

@@ -68,7 +68,8 @@ static bool is_digit(char c) {
 /* Whether the space at `at` joins what is around it: "@22 'umb'", "' the' 0.12", "p = 0.12",
  * "3 %". */
 static bool joins(const char *word, const char *at) {
-    const char before = at > word ? at[-1] : ' ';
+    char before = ' ';
+    if (at > word) before = at[-1];
     if (at[1] == '%') return is_digit(before);
     if (at[1] == '=' || before == '=') return at[1] != 0;
     if (before == '\'' && is_digit(at[at[1] == '+' || at[1] == '-' ? 2 : 1])) return true;

@@ -98,9 +98,10 @@ static void suggest_unit(char out[64], const char *name, const psc_model_info *m
     place unit = {PSC_HOOK_EMBED, ALL, ALL, ALL};
     *out = 0;
     if (strlen(name) >= sizeof upper) return;
-    for (size_t i = 0; name[i]; i++)
-        upper[i] =
-            name[i] == 'l' || name[i] == 'h' || name[i] == 'n' ? (char)(name[i] - 32) : name[i];
+    for (size_t i = 0; name[i]; i++) {
+        upper[i] = name[i];
+        if (strchr("lhn", name[i])) upper[i] = (char)(name[i] - 32);
+    }
     if (take_unit(upper, &unit) && is_inside(&unit, m))
         snprintf(out, 64, "; did you mean %s?", upper);
 }

@@ -267,8 +267,9 @@ static int collect(probe_state *s, const probe_task *task, const char ***out, in
         *n = 0;
         for (int32_t u = 0; u < s->n_units; u++) {
             if (!s->units_at[u].kept || !probe_label(s, task, &s->units_at[u], label)) continue;
-            if (pass) (*out)[*n] = strcpy(text + used, label);
-            used += strlen(label) + 1;
+            const size_t size = strlen(label) + 1;
+            if (pass) (*out)[*n] = memcpy(text + used, label, size);
+            used += size;
             (*n)++;
         }
         bytes = used;
@@ -286,9 +287,10 @@ static int keep_classes(probe_state *s, probe_task *task, counted *found, int32_
         s->host->life_alloc(s->context, (uint64_t)task->n_classes * sizeof *task->labels + 1);
     if (!task->labels) return -1;
     for (int32_t c = 0; c < task->n_classes; c++) {
-        char *label = s->host->life_alloc(s->context, strlen(found[c].label) + 1);
+        const size_t size = strlen(found[c].label) + 1;
+        char *label = s->host->life_alloc(s->context, size);
         if (!label) return -1;
-        task->labels[c] = strcpy(label, found[c].label);
+        task->labels[c] = memcpy(label, found[c].label, size);
     }
     qsort(task->labels, (size_t)task->n_classes, sizeof *task->labels, by_text);
     return 0;

@@ -4,6 +4,7 @@
  * All of it is untrusted: names, hashes and sizes are checked before anything is made of them. */
 #include "hub_listing.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,9 +179,9 @@ static psc_status check_kind(const hub_listing *l, const json_t *root, psc_error
 
 /* The numbers of two steps are as far from each other as their difference. */
 static long long distance(const char *a, const char *b) {
-    const long long d =
-        strncmp(a, "step", 4) || strncmp(b, "step", 4) ? 1LL << 62 : atoll(a + 4) - atoll(b + 4);
-    return d < 0 ? -d : d;
+    const long long m = hub_step(a), n = hub_step(b);
+    if (m < 0 || n < 0) return LLONG_MAX;
+    return m > n ? m - n : n - m;
 }
 
 /* Names the training steps that there are, and the nearest. */
@@ -218,7 +219,8 @@ psc_status hub_listing_get(hub_listing *out, const hub_settings *settings, const
     snprintf(path, sizeof path, "/api/models/%s/revision/", repository);
     if (!hub_escape(path, sizeof path - 16, revision))
         return psc_fail(error, PSC_ERROR_INPUT, "the revision %s is too long", revision);
-    strcat(path, "?blobs=true");
+    const size_t end = strlen(path);
+    snprintf(path + end, sizeof path - end, "?blobs=true");
     psc_status status = hub_get_json(&root, &no_revision, settings, path, out->subject, error);
     if (no_revision) return say_revisions(out, settings, repository, error);
     if (status) return status;

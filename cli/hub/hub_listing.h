@@ -33,6 +33,9 @@ void hub_listing_close(hub_listing *listing);
 /* Whether a file of this name would be read as part of a model. */
 bool hub_listing_may_have(const char *name);
 
+/* The number of a training step's revision, "step3000", at most LLONG_MAX; -1 for another one. */
+long long hub_step(const char *revision);
+
 /* Branches and tags, training steps first in ascending order. */
 typedef struct hub_revisions {
     char **names;

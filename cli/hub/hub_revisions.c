@@ -9,10 +9,14 @@
 
 enum { MOST_REVISIONS = 20000, MOST_NAME = 90 };
 
+long long hub_step(const char *revision) {
+    if (strncmp(revision, "step", 4) != 0 || !revision[4]) return -1;
+    if (revision[4 + strspn(revision + 4, "0123456789")]) return -1;
+    return strtoll(revision + 4, NULL, 10);
+}
+
 static bool is_step(const char *name) {
-    const size_t n = strlen(name);
-    return n > 4 && n < 20 && strncmp(name, "step", 4) == 0 &&
-           strspn(name + 4, "0123456789") == n - 4;
+    return strlen(name) < 20 && hub_step(name) >= 0;
 }
 
 static int by_revision(const void *a, const void *b) {
@@ -20,7 +24,7 @@ static int by_revision(const void *a, const void *b) {
     const bool p = is_step(x), q = is_step(y);
     if (p != q) return p ? -1 : 1;
     if (!p) return strcmp(x, y);
-    const long long m = atoll(x + 4), n = atoll(y + 4);
+    const long long m = hub_step(x), n = hub_step(y);
     return m < n ? -1 : m > n;
 }
 

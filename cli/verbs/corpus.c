@@ -142,6 +142,7 @@ static int32_t read_batch(survey *s, psc_input *inputs, psc_document *documents,
             break;
         }
         psc_token *to = s->tokens + (size_t)n * (size_t)s->window;
+        // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): work() stops without memory
         memcpy(to, window.tokens, (size_t)window.n * sizeof *to);
         inputs[n] = (psc_input){n, window.n, to};
         documents[n] = window.document;
@@ -254,7 +255,11 @@ static int corpus_options(psc_corpus_options *out, const cli_arguments *argument
     if (by && strcmp(by, "size") != 0 && strcmp(by, "document") != 0)
         return cli_usage(arguments->verb, "--shard-by needs document or size, not '%s'", by);
     if (by && !part) return cli_usage(arguments->verb, "--shard-by needs --shard");
-    if (part) sscanf(part, "%lld/%lld", &shard, &n_shards); /* as cli_shards_name wrote it */
+    if (part) { /* I/N, as cli_shards_name wrote it */
+        char *slash;
+        shard = strtoll(part, &slash, 10);
+        n_shards = strtoll(slash + 1, NULL, 10);
+    }
     *out = (psc_corpus_options)PSC_CORPUS_OPTIONS_INIT;
     out->window = (int32_t)window;
     out->bos = cli_has(arguments, "bos");
@@ -370,11 +375,12 @@ static psc_status serve(survey *s, psc_session_options *session, psc_error *erro
 static psc_status check_read(const survey *s, psc_error *error) {
     psc_corpus_totals t = PSC_CORPUS_TOTALS_INIT;
     psc_corpus_get_totals(&t, s->corpus);
+    const long long all = (long long)t.skipped + t.documents;
     if (t.windows > 0 || !s->ended) return PSC_OK;
     if (t.skipped > 0)
         return psc_fail(error, PSC_ERROR_INPUT,
             "no document could be read: %lld of %lld were skipped, as said above",
-            (long long)t.skipped, (long long)(t.skipped + t.documents));
+            (long long)t.skipped, all);
     if (t.documents > 0)
         return psc_fail(error, PSC_ERROR_INPUT, "the corpus has no text: %lld document%s empty",
             (long long)t.documents, t.documents == 1 ? " is" : "s are");
@@ -387,11 +393,11 @@ static void note_skipped(const survey *s) {
     char note[160];
     psc_corpus_totals t = PSC_CORPUS_TOTALS_INIT;
     psc_corpus_get_totals(&t, s->corpus);
+    const long long all = (long long)t.skipped + t.documents;
     if (t.skipped == 0) return;
     snprintf(note, sizeof note,
         "note: %lld of %lld documents could not be read and %s left out of the results",
-        (long long)t.skipped, (long long)(t.skipped + t.documents),
-        t.skipped == 1 ? "was" : "were");
+        (long long)t.skipped, all, t.skipped == 1 ? "was" : "were");
     cli_progress_line(note);
 }
 
@@ -438,7 +444,7 @@ static psc_status run_survey(survey *s, psc_error *error) {
 static int run_corpus(const cli_arguments *arguments) {
     survey s = {.arguments = arguments};
     psc_session_options session;
-    psc_corpus_options corpus;
+    psc_corpus_options corpus = PSC_CORPUS_OPTIONS_INIT;
     psc_error error = {0};
     int code = check(&s, &session, &corpus);
     if (code) return code;

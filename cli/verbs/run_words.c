@@ -245,6 +245,7 @@ static int take_range(long long range[2], const cli_arguments *arguments, const 
     range[0] = 0;
     range[1] = INT_MAX;
     if (!text) return CLI_OK;
+    // NOLINTNEXTLINE(cert-err34-c): the widths keep the numbers in range
     if (sscanf(text, "%9lld-%9lld%n", &range[0], &range[1], &end) < 2 || end < 0 || text[end] ||
         range[0] < 1 || range[1] < range[0])
         return cli_usage(arguments->verb, "--%s needs A-B with 1 <= A <= B, not '%s'", name, text);

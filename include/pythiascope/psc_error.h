@@ -43,6 +43,9 @@ typedef struct psc_error {
  * too long is truncated. */
 PSC_API psc_status psc_fail(psc_error *error, psc_status status, const char *format, ...)
     PSC_PRINTF(3, 4);
+#ifdef __clang_analyzer__ /* sees one source file at a time: what the call returns */
+#define psc_fail(error, status, ...) (psc_fail(error, status, __VA_ARGS__), (status))
+#endif
 PSC_API psc_status psc_fail_va(
     psc_error *error, psc_status status, const char *format, va_list arguments);
 

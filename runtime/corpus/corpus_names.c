@@ -65,7 +65,8 @@ static void write_name(
     const size_t kept = strlen(tail) < size ? size - strlen(tail) : 0;
     if (kept == 0) return;
     show(out, kept, file->path);
-    strcat(out, tail);
+    const size_t shown = strlen(out);
+    snprintf(out + shown, size - shown, "%s", tail);
 }
 
 void psc_corpus_document_name(char *out, size_t size, const psc_corpus *c, int64_t number) {

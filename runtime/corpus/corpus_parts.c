@@ -87,7 +87,7 @@ static void list_units(unit *out, psc_corpus *c) {
 psc_status corpus_deal(psc_corpus *c, psc_error *error) {
     const int32_t n = c->n_shards;
     int64_t n_units = 0, total = 0;
-    if (!c->by_size || n == 0) return PSC_OK;
+    if (!c->by_size || n < 1) return PSC_OK;
     for (int64_t i = 0; i < c->n_files; i++) total += weight_of(&c->files[i]);
     for (int64_t i = 0; i < c->n_files; i++) {
         cut_file(&c->files[i], total, n);

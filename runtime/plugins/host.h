@@ -12,6 +12,9 @@
 /* Sets the run's error to "plugin NAME: ..." and returns status. */
 psc_status psc_host_fail(psc_context *context, psc_status status, const char *format, ...)
     PSC_PRINTF(3, 4);
+#ifdef __clang_analyzer__ /* as in psc_error.h */
+#define psc_host_fail(context, status, ...) (psc_host_fail(context, status, __VA_ARGS__), (status))
+#endif
 /* Makes a callee's error the run's error, with the plugin's name in front; returns its status. */
 psc_status psc_host_pass(psc_context *context, const psc_error *error);
 /* host->fail. */

@@ -25,7 +25,8 @@ static const psc_label_file *find_file(psc_context *context, const char *path) {
     psc_error error = {PSC_OK, ""};
     for (const psc_label_file *f = context->label_files; f; f = f->next)
         if (strcmp(f->path, path) == 0) return f;
-    psc_label_file *file = calloc(1, sizeof *file + strlen(path) + 1);
+    const size_t bytes = strlen(path) + 1;
+    psc_label_file *file = calloc(1, sizeof *file + bytes);
     psc_status status = PSC_OK;
     if (!file)
         status = psc_fail(&error, PSC_ERROR_MEMORY, "not enough memory for %.300s", path);
@@ -36,7 +37,7 @@ static const psc_label_file *find_file(psc_context *context, const char *path) {
         psc_host_pass(context, &error);
         return NULL;
     }
-    strcpy(file->path, path);
+    memcpy(file->path, path, bytes);
     file->next = context->label_files;
     context->label_files = file;
     return file;

@@ -54,10 +54,11 @@ static psc_status find_tensor(const psc_tensor **out, const psc_tensors *set, co
     if (!*out && !name)
         return psc_fail(
             error, PSC_ERROR_INPUT, "%.300s has %zu tensors; name one of them", path, set->count);
-    list_names(names, sizeof names, set);
-    if (!*out)
+    if (!*out) {
+        list_names(names, sizeof names, set);
         return psc_fail(
             error, PSC_ERROR_INPUT, "%.300s has no tensor \"%.100s\"%s", path, name, names);
+    }
     if ((*out)->size == 0)
         return psc_fail(
             error, PSC_ERROR_INPUT, "%.300s: tensor \"%.100s\" is empty", path, (*out)->name);

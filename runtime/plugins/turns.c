@@ -127,7 +127,7 @@ static psc_status say(
     return status;
 }
 
-psc_status psc_host_fail(psc_context *context, psc_status status, const char *format, ...) {
+psc_status(psc_host_fail)(psc_context *context, psc_status status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     say(context, false, status, format, arguments);

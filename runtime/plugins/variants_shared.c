@@ -91,6 +91,7 @@ static int show(const group *g, psc_row *shown, psc_variant_fn fn, void *payload
 static int do_group(
     group *g, psc_row *shown, const psc_variant *variants, psc_variant_fn fn, void *payload) {
     const size_t floats = (size_t)g->at[g->end - g->begin];
+    // NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): a group has a variant, that a row
     g->logits = malloc(floats * sizeof *g->logits);
     if (!g->logits)
         return psc_host_fail(g->context, PSC_ERROR_MEMORY, "not enough memory for variants");

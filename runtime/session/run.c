@@ -83,6 +83,7 @@ psc_status psc_session_reserve(psc_session *s, int32_t n_rows, int32_t n_logits,
     size_t n = (size_t)n_rows;
     uint64_t floats = (uint64_t)n_logits * s->model->config.d_vocab;
     if (n_rows > s->most_rows) {
+        // NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): most_rows >= 0, so n >= 1
         psc_row *rows = realloc(s->rows, n * sizeof *rows);
         if (rows) s->rows = rows;
         int32_t *logit_rows = realloc(s->logit_rows, n * sizeof *logit_rows);
