@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #include "faults_errno.h"
+#include "faults_server.h"
 
 /* class: A, the memory of which "alloc" speaks; S, a call of the system. */
 /* clang-format off */
@@ -82,14 +84,44 @@ static void *next(int call) {
     return next_of[call];
 }
 
-/* One line per counted call: its number, its name and a hash of the addresses that led to it. */
+/* Where an address lies in its file, so that runs share it: the file's number and an offset. */
+static int find_file(struct dl_phdr_info *file, size_t size, void *payload) {
+    uintptr_t *address = payload; /* [2] the address; files before */
+    (void)size;
+    for (int i = 0; i < file->dlpi_phnum; i++) {
+        const uintptr_t begin = file->dlpi_addr + file->dlpi_phdr[i].p_vaddr;
+        if (file->dlpi_phdr[i].p_type != PT_LOAD) continue;
+        if (address[0] < begin || address[0] - begin >= file->dlpi_phdr[i].p_memsz) continue;
+        address[0] -= file->dlpi_addr;
+        return 1;
+    }
+    address[1]++;
+    return 0;
+}
+
+static uint64_t place_of(const void *frame) {
+    static _Thread_local struct {
+        const void *frame;
+        uint64_t place;
+    } known[1024]; /* by the address's last bits */
+    const size_t slot = ((uintptr_t)frame ^ (uintptr_t)frame >> 10) & 1023;
+    if (known[slot].frame != frame) {
+        uintptr_t address[2] = {(uintptr_t)frame, 0};
+        known[slot].place = dl_iterate_phdr(find_file, address) ? address[0] : 0;
+        known[slot].place |= (uint64_t)address[1] << 48;
+        known[slot].frame = frame;
+    }
+    return known[slot].place;
+}
+
+/* One line per counted call: its number, its name and a hash of the places that led to it. */
 static void note_stack(int fd, long n, int call, bool with_names) {
     void *frames[32];
     char line[96];
     uint64_t hash = 14695981039346656037u;
     inside = true;
     const int depth = backtrace(frames, 32);
-    for (int i = 0; i < depth; i++) hash = (hash ^ (uintptr_t)frames[i]) * 1099511628211u;
+    for (int i = 0; i < depth; i++) hash = (hash ^ place_of(frames[i])) * 1099511628211u;
     const int length = snprintf(
         line, sizeof line, "%ld %s %016llx\n", n, call_names[call], (unsigned long long)hash);
     syscall(SYS_write, fd, line, (size_t)length);
@@ -131,12 +163,8 @@ static int open_log(const char *variable) {
     return (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 }
 
-__attribute__((constructor)) static void begin(void) {
-    void *frames[4];
-    inside = true;
-    backtrace(frames, 4); /* loads the unwinder before anything fails */
-    for (int i = 0; i < N_CALLS; i++)
-        if (!next_of[i]) next_of[i] = dlsym(RTLD_NEXT, call_names[i]);
+/* What the variables ask for. */
+static void configure(void) {
     const char *list = getenv("PSC_FAULT_CALL"), *at = getenv("PSC_FAULT_AT");
     const char *on = getenv("PSC_FAULT_ON"), *name = getenv("PSC_FAULT_ERRNO");
     choose(list ? list : "");
@@ -147,6 +175,15 @@ __attribute__((constructor)) static void begin(void) {
     count_path = getenv("PSC_FAULT_COUNT");
     stacks_fd = open_log("PSC_FAULT_STACKS");
     where_fd = open_log("PSC_FAULT_WHERE");
+}
+
+__attribute__((constructor)) static void begin(void) {
+    void *frames[4];
+    inside = true;
+    backtrace(frames, 4); /* loads the unwinder before anything fails */
+    for (int i = 0; i < N_CALLS; i++)
+        if (!next_of[i]) next_of[i] = dlsym(RTLD_NEXT, call_names[i]);
+    configure();
     unsetenv("LD_PRELOAD"); /* programs that this one starts are as ever */
     inside = false;
 }
@@ -178,6 +215,13 @@ typedef int (*main_fn)(int, char **, char **);
 static main_fn program_main;
 
 static int armed_main(int argc, char **argv, char **envp) {
+    if (getenv("PSC_FAULT_SERVER")) {
+        argc = psc_faults_serve(&argv);
+        inside = true;
+        configure();
+        inside = false;
+        envp = environ;
+    }
     armed = true;
     return program_main(argc, argv, envp);
 }

@@ -178,15 +178,19 @@ static bool passed_entry(trace *t, pid_t thread) {
 }
 
 /* The path that a call names, by a pointer or a descriptor; "" for none. */
-static void path_of(
-    char *out, size_t size, pid_t thread, const psc_fault_call *call, uint64_t argument) {
+static void path_of_descriptor(char *out, size_t size, pid_t thread, uint64_t descriptor) {
     char link[64];
+    snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)thread, (int)descriptor);
+    const ssize_t n = readlink(link, out, size - 1);
+    out[n < 0 ? 0 : n] = 0;
+}
+
+static void path_of(char *out, size_t size, pid_t thread, const psc_fault_call *call,
+    const struct user_regs_struct *registers) {
+    const uint64_t argument = ARGUMENT(*registers, call->path == '2' ? 1 : 0);
     out[0] = 0;
-    if (call->path == 'd') {
-        snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)thread, (int)argument);
-        const ssize_t n = readlink(link, out, size - 1);
-        out[n < 0 ? 0 : n] = 0;
-    } else if (call->path != '-') {
+    if (call->path == '-') return;
+    if (call->path != 'd') {
         struct iovec here = {out, size - 1}, there = {(void *)argument, size - 1};
         ssize_t n = process_vm_readv(thread, &here, 1, &there, 1, 0);
         if (n < 0) { /* the text ends near the end of its pages */
@@ -196,6 +200,8 @@ static void path_of(
         }
         out[n < 0 ? 0 : n] = 0;
     }
+    if (!out[0] && call->path != '1') /* fstat is newfstatat of "" */
+        path_of_descriptor(out, size, thread, ARGUMENT(*registers, 0));
 }
 
 static ending *ending_of(trace *t, pid_t thread) {
@@ -219,8 +225,7 @@ static long on_call(trace *t, pid_t thread) {
     get_registers(thread, &registers);
     const psc_fault_call *call = psc_fault_call_of(number_of(thread, &registers));
     if (!call || (call->path == 'd' && ARGUMENT(registers, 0) == 2)) return PTRACE_CONT;
-    if (t->log || t->only || t->where_path)
-        path_of(path, sizeof path, thread, call, ARGUMENT(registers, call->path == '2' ? 1 : 0));
+    if (t->log || t->only || t->where_path) path_of(path, sizeof path, thread, call, &registers);
     if (t->only && !strstr(path, t->only)) return PTRACE_CONT;
     const long n = ++t->counted;
     if (t->log) fprintf(t->log, "%ld %s %s\n", n, call->name, path), fflush(t->log);
