@@ -25,6 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     psc_cache_place place;
     char name[128], model[64], hex[33] = "";
     int32_t count = 0;
+    int failed;
     size_t n = 0;
     fuzz_make_folder("records");
     if (!checkpoint) open_record(&checkpoint, &record);
@@ -34,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_check(psc_cache_place_open(&place, NULL, fuzz_path("records"), false, &error), &error);
     if (psc_record_recall(hex, &record, &place))
         fuzz_expect(strspn(hex, "0123456789abcdef") == 32, "a hash that is none");
-    if (psc_record_read(model, sizeof model, hex, &place, record.name))
+    if (psc_record_read(model, sizeof model, hex, &failed, &place, record.name))
         fuzz_expect(strlen(model) < sizeof model, "a folder that is too long");
     fuzz_check(psc_cache_list(&entries, &count, fuzz_path("records"), &error), &error);
     psc_cache_place_close(&place);

@@ -92,9 +92,11 @@ static psc_status load(psc_mapping *out, char hex[33], bool *found, const psc_im
     if (status) return status;
     bool remembered = psc_record_recall(hex, &record, place);
     *found = remembered && map_kept(out, hex, plan, place, error);
+    if (*found) psc_cache_lock_sweep(place);
     if (!*found) {
         /* Another process may be packing just these weights. */
         const int lock = psc_cache_lock_take(place);
+        psc_cache_folder_sweep(place);
         remembered = psc_record_recall(hex, &record, place);
         *found =
             is_known(remembered, hex, plan, place, error) && map_kept(out, hex, plan, place, error);

@@ -48,13 +48,15 @@ void psc_record_keep(const psc_record *record, const char *hex, const psc_cache_
 /* Whether the model's files are still those that the checkpoint has mapped, unchanged. */
 bool psc_record_unchanged(const char *model, const psc_checkpoint *checkpoint);
 /* Reads the folder and hash from a record's file; false when the file is not a
- * record to trust. */
-bool psc_record_read(
-    char *model, size_t size, char hex[33], const psc_cache_place *place, const char *name);
+ * record to trust, or could not be read: then *failed is errno, otherwise 0. */
+bool psc_record_read(char *model, size_t size, char hex[33], int *failed,
+    const psc_cache_place *place, const char *name);
 
 /* --- the folder (weights_cache_folder.c) ----------------------------------------------------- */
 
-/* Makes room for another `bytes` by removing the least recently used files and abandoned ones. */
+/* Removes files that a process which ended had begun. */
+void psc_cache_folder_sweep(const psc_cache_place *place);
+/* Makes room for another `bytes` by removing the least recently used files. */
 psc_status psc_cache_folder_room(
     const psc_cache_place *place, uint64_t bytes, uint64_t limit, psc_error *error);
 /* Whether the folder has a file of packed weights of this size. */

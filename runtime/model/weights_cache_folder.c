@@ -85,7 +85,7 @@ static items list_files(const psc_cache_place *place, const char *suffix) {
     return out;
 }
 
-static void remove_abandoned(const psc_cache_place *place) {
+void psc_cache_folder_sweep(const psc_cache_place *place) {
     items partial = list_files(place, ".partial");
     for (size_t i = 0; i < partial.n; i++) psc_cache_remove_abandoned(place, partial.list[i].name);
     free(partial.list);
@@ -97,7 +97,6 @@ psc_status psc_cache_folder_room(
         return psc_fail(error, PSC_ERROR_IO,
             "the packed weights need %llu MiB, but the cache's limit is %llu MiB",
             (unsigned long long)(bytes >> 20), (unsigned long long)(limit >> 20));
-    remove_abandoned(place);
     items packed = list_files(place, PSC_CACHE_SUFFIX),
           records = list_files(place, PSC_RECORD_SUFFIX);
     uint64_t total = bytes;
@@ -134,7 +133,11 @@ static int find_models(psc_cache_entry *entries, size_t n, const psc_cache_place
     items records = list_files(place, PSC_RECORD_SUFFIX);
     for (size_t r = 0; r < records.n; r++) {
         char model[sizeof entries->model], hex[33];
-        if (!psc_record_read(model, sizeof model, hex, place, records.list[r].name)) continue;
+        int failed;
+        const bool found =
+            psc_record_read(model, sizeof model, hex, &failed, place, records.list[r].name);
+        if (failed) records.failure = failed;
+        if (!found) continue;
         for (size_t i = 0; i < n; i++)
             if (strcmp(entries[i].hash, hex) == 0) memcpy(entries[i].model, model, sizeof model);
     }
@@ -204,7 +207,7 @@ static void remove_all(const psc_cache_place *place, const char *suffix) {
 static psc_status clear_all(const psc_cache_place *place, psc_error *error) {
     remove_all(place, PSC_CACHE_SUFFIX);
     remove_all(place, PSC_RECORD_SUFFIX);
-    remove_abandoned(place);
+    psc_cache_folder_sweep(place);
     items left = list_files(place, PSC_CACHE_SUFFIX);
     free(left.list);
     if (left.n == 0 && left.failure == 0) return PSC_OK;

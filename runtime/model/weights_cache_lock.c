@@ -41,6 +41,13 @@ int psc_cache_lock_take(const psc_cache_place *place) {
     return -1;
 }
 
+void psc_cache_lock_sweep(const psc_cache_place *place) {
+    const int fd = openat(place->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return;
+    if (try_lock(fd) == 1 && is_there(place, fd)) unlinkat(place->fd, name, 0);
+    close(fd);
+}
+
 void psc_cache_lock_release(const psc_cache_place *place, int lock) {
     if (lock < 0) return;
     unlinkat(place->fd, name, 0);

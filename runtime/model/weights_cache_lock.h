@@ -11,6 +11,8 @@
  * Returns the lock; -1 without one: the folder is read-only, has no locks, or the time is over. Then the
  * caller packs for itself. */
 int psc_cache_lock_take(const psc_cache_place *place);
+/* Removes a lock's file that no process holds: its holder was killed. */
+void psc_cache_lock_sweep(const psc_cache_place *place);
 /* Removes the lock's file. Does nothing for -1. */
 void psc_cache_lock_release(const psc_cache_place *place, int lock);
 

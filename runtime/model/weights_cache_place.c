@@ -126,32 +126,32 @@ static psc_status check_file(
 int psc_cache_place_read(
     struct stat *info, const psc_cache_place *place, const char *name, psc_error *error) {
     const int fd = openat(place->fd, name, OPENED);
-    if (fd < 0) {
-        psc_fail(error, PSC_ERROR_IO, "cannot open %s/%s: %s", place->path, name, strerror(errno));
-        return -1;
-    }
-    psc_status status = PSC_OK;
-    if (fstat(fd, info) != 0)
-        status = psc_fail(
-            error, PSC_ERROR_IO, "cannot stat %s/%s: %s", place->path, name, strerror(errno));
-    if (!status) status = check_file(info, place->path, name, error);
-    if (!status) return fd;
-    close(fd);
+    const int failed = fd < 0 || fstat(fd, info) != 0 ? errno : 0;
+    if (failed)
+        psc_fail(error, PSC_ERROR_IO, "cannot %s %s/%s: %s", fd < 0 ? "open" : "stat", place->path,
+            name, strerror(failed));
+    else if (check_file(info, place->path, name, error) == PSC_OK)
+        return fd;
+    if (fd >= 0) close(fd);
+    errno = failed;
     return -1;
 }
 
 char *psc_cache_place_text(
-    size_t *size, const psc_cache_place *place, const char *name, size_t cap) {
+    size_t *size, int *failed, const psc_cache_place *place, const char *name, size_t cap) {
     struct stat info;
     const int fd = psc_cache_place_read(&info, place, name, NULL);
+    *failed = fd < 0 && errno != ENOENT ? errno : 0;
     if (fd < 0) return NULL;
     const bool fits = info.st_size >= 0 && (uintmax_t)info.st_size <= cap;
     const size_t length = fits ? (size_t)info.st_size : 0;
     size_t done = 0;
     char *text = fits ? malloc(length + 1) : NULL;
+    if (fits && !text) *failed = ENOMEM;
     while (text && done < length) {
         const ssize_t n = read(fd, text + done, length - done);
         if (n < 0 && errno == EINTR) continue;
+        if (n < 0) *failed = errno;
         if (n <= 0) break;
         done += (size_t)n;
     }

@@ -72,7 +72,8 @@ static bool parse_hash(char hex[33], const char *line) {
 
 bool psc_record_recall(char hex[33], const psc_record *record, const psc_cache_place *place) {
     size_t size, n = strlen(record->text);
-    char *text = psc_cache_place_text(&size, place, record->name, RECORD_CAP);
+    int failed; /* a hash that cannot be read is computed again */
+    char *text = psc_cache_place_text(&size, &failed, place, record->name, RECORD_CAP);
     bool found = text && size == strlen(text) && size > n && memcmp(text, record->text, n) == 0 &&
                  parse_hash(hex, text + n);
     free(text);
@@ -117,10 +118,10 @@ void psc_record_keep(const psc_record *record, const char *hex, const psc_cache_
     psc_cache_partial_close(&file);
 }
 
-bool psc_record_read(
-    char *model, size_t size, char hex[33], const psc_cache_place *place, const char *name) {
+bool psc_record_read(char *model, size_t size, char hex[33], int *failed,
+    const psc_cache_place *place, const char *name) {
     size_t bytes;
-    char *text = psc_cache_place_text(&bytes, place, name, RECORD_CAP);
+    char *text = psc_cache_place_text(&bytes, failed, place, name, RECORD_CAP);
     if (!text) return false;
     char *last = strstr(text, "\nhash ");
     bool good = strncmp(text, head, sizeof head - 1) == 0 && last && parse_hash(hex, last + 1);

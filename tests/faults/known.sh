@@ -1,6 +1,6 @@
 #!/bin/sh
 # Faults that were found once, each at its system call. faults.py finds such faults; here each has a name.
-# usage: known.sh PROGRAM FAULTS_TRACE SOURCE_DIR
+# usage: known.sh PROGRAM FAULTS_TRACE SOURCE_DIR [SHIM]      without the shim, no allocation fails
 . "$3/tests/cli/checks.sh"
 program=$1
 trace=$2
@@ -31,6 +31,21 @@ mkdir -m 700 "$work/cache"
 : >"$work/cache/0123456789abcdef0123456789abcdef-1.2.packed"
 fault 1 'cannot read .*cache' --calls getdents64 --path /cache --fault EIO --at 1 -- cache
 fault 1 'cannot read .*cache' --calls newfstatat --path .packed --fault EIO --at 1 -- cache
+printf 'pythiascope source 2\nmodel /m\n\nhash 0123456789abcdef0123456789abcdef\n' \
+    >"$work/cache/fedcba9876543210fedcba9876543210.source"
+fault 1 'cannot read .*cache: Permission' --calls openat --path .source --fault EACCES --at 1 -- cache
+fault 1 'cannot read .*cache: Input/output' --calls read --path .source --fault EIO --at 1 -- cache
+"$program" cache >"$work/list"
+check 'the list names the model' grep -q /m "$work/list"
+n=0
+while [ -n "${4:-}" ] && [ $n -lt 40 ]; do # each allocation of the list
+    n=$((n + 1))
+    LD_PRELOAD=$4 PSC_FAULT_CALL=alloc PSC_FAULT_AT=$n "$program" cache >"$work/stdout" 2>"$work/stderr"
+    got=$?
+    same=1
+    cmp -s "$work/stdout" "$work/list" && same=0
+    check "allocation $n of cache: exit $got, stdout $same" test $got -eq $same
+done
 fault 1 'cannot remove the files' --calls unlinkat --on --fault EACCES --at 1 -- cache clear
 
 # What a kill between the rename and the end of the lock leaves is swept by a start that is refused.

@@ -154,6 +154,21 @@ Test(weights_cache_damage, half_written) {
     close(making);
 }
 
+/* Killed after the image was made: beside the record that it began, or with the lock in its hand. */
+Test(weights_cache_damage, killed_after_the_image) {
+    const char *model = copy_model("model", "parallel_f32");
+    expect_opening(model, "packed, cached", "at first"); /* too new to be remembered */
+    put_text("kept/making-1-0.partial", "");
+    expect_opening(model, "mapped", "without a record");
+    cr_assert_eq(count_files(".partial"), 0);
+    settle();
+    expect_opening(model, "mapped", "remembered from now on");
+    cr_assert_eq(count_files(".source"), 1);
+    put_text("kept/packing.lock", "");
+    expect_opening(model, "mapped", "with a record");
+    cr_assert(!psc_path_exists(at("kept/packing.lock")));
+}
+
 Test(weights_cache_damage, no_plain_file_of_ours) {
     char path[800];
     expect_opening(model_path(), "packed, cached", "at first");
