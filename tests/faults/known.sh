@@ -63,6 +63,29 @@ fault 1 'cannot write' --calls write --path /.2.psc-tmp.d/ --fault ENOSPC --at 1
 check 'the first result' test -e "$work/several/1/results.json"
 check 'no second' test ! -e "$work/several/2"
 
+# A folder in a corpus whose facts or names cannot be read counts as a document that is left out.
+mkdir -p "$work/docs/sub"
+echo 'one text' >"$work/docs/a.txt"
+echo 'two texts' >"$work/docs/sub/b.txt"
+set -- corpus "$work/docs" --plugin ln
+for at in 1 2; do # stat, lstat; then the folder's names, and their end
+    fault 0 'docs/sub cannot be read .*skipped' --calls newfstatat --path docs/sub --fault EIO --at $at -- "$@"
+    check 'the folder is counted' grep -q '1 of 2 documents could not be read' "$work/stderr"
+    fault 0 'docs/sub cannot be read .*skipped' --calls getdents64 --path docs/sub --fault EIO --at $at -- "$@"
+    check 'the folder is counted' grep -q '1 of 2 documents could not be read' "$work/stderr"
+    fault 1 'cannot open .*docs: Input/output' --calls getdents64 --path /docs --fault EIO --at $at -- "$@"
+done
+fault 1 'docs/sub cannot be read' --calls newfstatat --path docs/sub --fault EACCES --at 1 -- "$@" --strict
+# The third look at a file is at the open one: what cannot be looked at is not "no regular file".
+fault 0 'cannot open .*a.txt: Input/output error; skipped' --calls newfstatat --path a.txt --fault EIO --at 3 -- "$@"
+
+# A lock that fails is not a file system without locks.
+set -- "$@" --state "$work/docs.state"
+fault 1 'cannot lock the state file .*: Input/output error' --calls fcntl --path .state --fault EIO --at 1 -- "$@"
+check 'no state was begun' test ! -e "$work/docs.state"
+fault 0 'note: the file system has no locks' --calls fcntl --path .state --fault ENOLCK --at 1 -- "$@"
+check 'nothing is left of the lock' test ! -e "$work/docs.state.lock"
+
 # A state that cannot be read is not none; a full disk leaves the state of before.
 printf 'one text here, and more of it than fits into a window' >"$work/doc.txt"
 set -- corpus "$work/doc.txt" --plugin ln --window 4 --state "$work/run.state"
