@@ -1,16 +1,19 @@
 #!/bin/sh
 # The checks that take too long for .ci/run: hours of fuzzing and the like. Each part prints its figures;
 # those of docs/reliability.md are copied from here.
-# usage: nightly.sh [--hours N] [PART...]      default: one hour of fuzzing; all parts
+# usage: nightly.sh [--hours N | --minutes N] [PART...]
+#   fuzz, every and static take N, by default one hour each; the others take what they need
+#   every: single faults beyond one per place, other ones each day; build/faults.log has them
 set -eu
 cd "$(dirname "$0")/.."
 
-hours=1
-if [ "${1:-}" = --hours ]; then
-    hours=${2:?}
-    shift 2
-fi
-parts=${*:-fuzz coverage faults races static branches}
+minutes=60
+case ${1:-} in
+    --hours) minutes=$((${2:?} * 60)); shift 2 ;;
+    --minutes) minutes=${2:?}; shift 2 ;;
+esac
+parts=${*:-fuzz coverage faults every races static branches}
+day=$(date +%Y%m%d)
 failed=
 run() { # run COMMAND...: a failed part does not end the others
     echo "nightly: $*"
@@ -19,20 +22,24 @@ run() { # run COMMAND...: a failed part does not end the others
 
 for part in $parts; do
     case $part in
-        fuzz) # the hours are shared by the harnesses
+        fuzz) # the harnesses share the time
             harnesses=$(find fuzz -name 'fuzz_*.c' | wc -l)
-            run fuzz/run.sh --seconds $((hours * 3600 / harnesses))
+            run fuzz/run.sh --seconds $((minutes * 60 / harnesses))
             ;;
         coverage) run fuzz/run.sh --coverage ;;
-        faults) run tests/faults/run.sh --all ;;
+        faults) run tests/faults/run.sh --all --seed "$day" ;;
+        every)
+            rm -f build/faults.log # cases are numbers of calls, and belong to a build
+            run tests/faults/run.sh --every --seed "$day" --minutes "$minutes" --log build/faults.log
+            ;;
         races)
             run cmake --preset thread
             run cmake --build --preset thread
             run tests/faults/races.py --all
             ;;
-        static) run tools/check_static.sh ;;
+        static) run tools/check_static.sh --minutes "$minutes" ;;
         branches) run tools/coverage.sh ;;
-        *) echo "nightly: there is no part $part; there are fuzz, coverage, faults, races, static, branches" >&2; exit 2 ;;
+        *) echo "nightly: there is no part $part; there are fuzz, coverage, faults, every, races, static, branches" >&2; exit 2 ;;
     esac
 done
 [ -z "$failed" ] || { echo "nightly: failed:${failed#;}" >&2; exit 1; }
