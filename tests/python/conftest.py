@@ -59,7 +59,7 @@ def bare_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 def child() -> Callable[..., str]:
     """Runs Python code in a process of its own, returns its output; it must exit with 0."""
 
-    def run(code: str, *arguments: str, timeout: float = 120) -> str:
+    def run(code: str, *arguments: str, timeout: float = 300) -> str:
         done = subprocess.run(
             [sys.executable, "-X", "faulthandler", "-c", code, *arguments],
             capture_output=True,

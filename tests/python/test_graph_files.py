@@ -233,7 +233,7 @@ def load_in_page(page_code: Path, tmp_path: Path) -> Callable[..., dict[str, Any
             [str(node), str(script), str(page_code), str(path), *pruning],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -41,7 +41,7 @@ def model(folder):
             assert np.array_equal(model(IDS), fresh(IDS))
 
 
-def in_a_process(code, *arguments, seconds=120):
+def in_a_process(code, *arguments, seconds=300):
     """Runs code in a new Python, which must be silent on stderr and succeed; returns its stdout."""
     process = subprocess.run(
         [sys.executable, *OPTIONS, "-c", textwrap.dedent(code), *arguments],
@@ -519,7 +519,7 @@ def test_a_model_closed_by_another_thread_during_a_pass(folder):
     def hook(array, hook):
         thread = threading.Thread(target=model.close)
         thread.start()
-        thread.join(timeout=60)
+        thread.join(timeout=300)
         assert not thread.is_alive()
 
     logits = model.run_with_hooks(IDS, fwd_hooks=[("blocks.1.hook_in", hook)])
@@ -691,7 +691,7 @@ def test_200_threads_with_a_session_each(model):
     def work():
         try:
             other = model.session(threads=1)
-            ready.wait(timeout=120)
+            ready.wait(timeout=300)
             found = other.run_with_hooks(IDS, fwd_hooks=[("blocks.1.hook_in", zero)])
             if not np.array_equal(found, expected):
                 wrong.append("logits")
@@ -720,10 +720,12 @@ def test_other_threads_run_while_a_pass_works(model):
     thread = threading.Thread(target=count)
     thread.start()
     try:
-        start = counted[0]
-        for _ in range(5):
+        during = []
+        while max(during, default=0) <= 5 and len(during) < 50:  # a busy machine may not let it run
+            start = counted[0]
             other(ids)
-        assert counted[0] > start + 5
+            during.append(counted[0] - start)
+        assert max(during) > 5, during
     finally:
         ended.set()
         thread.join()
@@ -850,8 +852,8 @@ def test_ctrl_c_at_random_times(folder):
 
         thread = threading.Thread(target=interrupt)
         thread.start()
-        end = time.monotonic() + 5
-        while time.monotonic() < end:
+        start = time.monotonic()
+        while time.monotonic() < start + (5 if interrupts > 10 else 120):
             call = random.choice(calls)
             try:
                 armed.set()
@@ -881,19 +883,25 @@ def test_ctrl_c_in_a_long_pass_comes_at_once(folder):
         from pythiascope import Model
         model = Model(sys.argv[1], cache=False, threads=1)
         ids = np.zeros((1000, 64), int)
-        start = time.monotonic()
+        start = time.process_time()  # which does not count other programs
         model(ids)
-        whole = time.monotonic() - start
-        timer = threading.Timer(whole / 10, os.kill, (os.getpid(), signal.SIGINT))
-        start = time.monotonic()
-        timer.start()
+        whole = time.process_time() - start
+
+        def interrupt():
+            while time.process_time() < start + whole / 10:
+                time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        start = time.process_time()
+        thread.start()
         try:
             model(ids)
         except KeyboardInterrupt:
-            spent = time.monotonic() - start
+            spent = time.process_time() - start
         else:
             raise SystemExit("no KeyboardInterrupt")
-        timer.join()
+        thread.join()
         assert spent < whole * 0.7, (spent, whole)
         assert model([1, 2]).shape == (1, 2, 50)
         """,
@@ -938,7 +946,7 @@ def test_an_exit_in_a_hook_ends_the_process(folder):
             folder,
         ],
         capture_output=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert process.returncode == 5

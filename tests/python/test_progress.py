@@ -97,7 +97,7 @@ def test_the_programs_bar_fits_the_terminal(tmp_path, columns):
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     shown = b""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while time.monotonic() < end and shown.count(b"\r\x1b[K") < 16:
         try:
             shown += os.read(ours, 4096)

@@ -282,15 +282,15 @@ FULL = Tokens.of_ids(np.arange(512) % 4000)
 
 def test_ctrl_c_ends_a_run_at_once_and_the_session_stays_usable(slow: Session) -> None:
     before = signal.getsignal(signal.SIGINT)
-    start = time.monotonic()
+    start = time.process_time()  # which does not count other programs
     slow.run([FULL], logits="all")
-    whole = time.monotonic() - start
-    start = time.monotonic()
+    whole = time.process_time() - start
+    start = time.process_time()
     thread = interrupt_after(min(0.05, whole / 4))
     with pytest.raises(KeyboardInterrupt):
         for _ in range(100):
             slow.run([FULL], logits="all")
-    assert time.monotonic() - start < max(whole, 1.0)
+    assert time.process_time() - start < 0.8 * whole
     thread.join()
     assert not slow.completed
     assert signal.getsignal(signal.SIGINT) is before
@@ -531,7 +531,7 @@ def test_two_hundred_threads_use_one_model(model: Model) -> None:
 
 def test_models_of_their_own_run_at_once(model: Model) -> None:
     expected = model("The sun rose")
-    inside = threading.Barrier(3, timeout=60)
+    inside = threading.Barrier(3, timeout=300)
 
     def work(_: int) -> None:
         with model.session(threads=1) as own:
@@ -547,6 +547,7 @@ def test_models_of_their_own_run_at_once(model: Model) -> None:
 
 
 def test_python_runs_while_a_session_computes(slow: Session) -> None:
+    """Where the lock of Python is held, a tick comes at the begin and at the end at most."""
     ticks: list[float] = []
     done = threading.Event()
 
@@ -562,8 +563,7 @@ def test_python_runs_while_a_session_computes(slow: Session) -> None:
     end = time.monotonic()
     done.set()
     thread.join()
-    during = [t for t in ticks if start < t < end]
-    assert len(during) > (end - start) / 0.05
+    assert sum(start < tick < end for tick in ticks) > 5
 
 
 def test_threads_that_close_while_others_run() -> None:

@@ -19,7 +19,7 @@ TEXT = "There was once a giant named Grumbold. Nobody in the village had ever se
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The console script's exit code and output."""
     return subprocess.run(
-        ["pythiascope", *arguments], capture_output=True, text=True, check=False, timeout=60
+        ["pythiascope", *arguments], capture_output=True, text=True, check=False, timeout=300
     )
 
 
