@@ -44,6 +44,24 @@ await() { # await FILE: waits until it is there, at most a minute
     done
 }
 
+# hold STATE COMMAND...: starts a command and stops it by STOP while it uses its state file, which must not be
+# there before; its process is $held. A command that ended first is started again.
+hold() {
+    state=$1
+    shift
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        "$@" >/dev/null 2>&1 &
+        held=$!
+        await "$state" || return 1
+        kill -STOP $held
+        [ ! -e "$state.lock" ] || return 0
+        kill -9 $held
+        wait $held 2>/dev/null
+        rm "$state"
+    done
+    return 1
+}
+
 conclude() {
     echo "$passed passed, $failed failed"
     [ "$failed" -eq 0 ]

@@ -132,15 +132,13 @@ check 'the lock that a kill left is gone' test ! -e "$work/kill.state.lock"
 
 # One process at a time uses a state file. The first process is stopped while it holds the file.
 # shellcheck disable=SC2086 # a list of arguments
-"$program" corpus "$docs" $plugins --window 64 --batch 1 --state "$work/one.state" >/dev/null 2>&1 &
-first=$!
-check 'it begins' await "$work/one.state"
-kill -STOP $first
+check 'it begins' hold "$work/one.state" \
+    "$program" corpus "$docs" $plugins --window 64 --batch 1 --state "$work/one.state"
 check 'a state file in use is refused' test 1 -eq "$(run second --state "$work/one.state"; echo $?)"
-check 'the process that uses it is named' grep -q "process $first is using the state file" \
+check 'the process that uses it is named' grep -q "process $held is using the state file" \
     "$work/second.stderr"
-kill -9 $first
-wait $first 2>/dev/null
+kill -9 $held
+wait $held 2>/dev/null
 check 'a lock without a process does not block' run after_lock --state "$work/one.state"
 check 'no result is lost' same whole after_lock
 check 'the state file exists' test -s "$work/kill.state"

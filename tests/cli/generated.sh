@@ -89,24 +89,25 @@ else
     skipped fish
 fi
 
-# A terminal of zsh's own types the line and a tab.
+# in_zsh LINE WANTED: a terminal of zsh's own types the line and a tab, and reads until it shows what is wanted, at
+# most a minute.
 in_zsh() {
     zsh -f -c '
         zmodload zsh/zpty
         zpty -b shell "TERM=dumb zsh -f -i"
         zpty -w shell "PS1= PROMPT_EOL_MARK= ; fpath=($1 \$fpath); autoload -U compinit; compinit -u -d $1/dump; compdef _pythiascope pythiascope; LISTMAX=1000; print ready-now"
-        for i in {1..100}; do zpty -r -t shell part 2>/dev/null && all+=$part; [[ $all == *$'"'\n'"'ready-now* ]] && break; sleep 0.1; done
+        for i in {1..600}; do zpty -r -t shell part 2>/dev/null && all+=$part; [[ $all == *$'"'\n'"'ready-now* ]] && break; sleep 0.1; done
         zpty -w -n shell "$2"$'"'\t'"'
         all=
-        for i in {1..30}; do zpty -r -t shell part 2>/dev/null && all+=$part; sleep 0.1; done
-        print -r -- $all' - "$work/zsh-functions" "$1" | tr -d '\r\007'
+        for i in {1..600}; do zpty -r -t shell part 2>/dev/null && all+=$part; [[ ${all//[$'"'\r\a'"']/} == *$3* ]] && break; sleep 0.1; done
+        print -r -- $all' - "$work/zsh-functions" "$1" "$2" | tr -d '\r\007' | grep -qF -- "$2"
 }
 if command -v zsh >/dev/null; then
     mkdir "$work/zsh-functions"
     cp "$work/zsh" "$work/zsh-functions/_pythiascope"
-    check 'zsh: a verb' sh -c 'echo "$1" | grep -q "pythiascope analyze"' - "$(in_zsh 'pythiascope an')"
-    check 'zsh: an option' sh -c 'echo "$1" | grep -q -- "--target"' - "$(in_zsh 'pythiascope analyze --targ')"
-    check 'zsh: a plugin' sh -c 'echo "$1" | grep -q "sampling"' - "$(in_zsh 'pythiascope analyze --plugin sampl')"
+    check 'zsh: a verb' in_zsh 'pythiascope an' 'pythiascope analyze'
+    check 'zsh: an option' in_zsh 'pythiascope analyze --targ' '--target'
+    check 'zsh: a plugin' in_zsh 'pythiascope analyze --plugin sampl' 'sampling'
 else
     skipped zsh
 fi

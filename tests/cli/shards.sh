@@ -137,7 +137,7 @@ check 'a missing file is noted' grep -q 'none.state: No such file or directory; 
 "$program" corpus docs --plugin ln --plugin neurons:contexts=2 --window 32 --threads 1 --batch 1 --shard 2/3 --state cut.state \
     --save-seconds 0 >/dev/null 2>&1 &
 pid=$!
-while [ ! -s cut.state ]; do sleep 0.01; done
+check 'it begins' await cut.state
 kill -9 $pid
 wait $pid 2>/dev/null
 missing 1 1-3 cut.state

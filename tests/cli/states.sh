@@ -13,7 +13,7 @@ done >"$docs/a.txt"
 survey() { # survey STATE ARGUMENTS...
     state=$1
     shift
-    timeout 60 "$program" corpus "$docs" --plugin ln --window 32 --batch 1 --threads 1 --json --state "$state" "$@"
+    timeout 300 "$program" corpus "$docs" --plugin ln --window 32 --batch 1 --threads 1 --json --state "$state" "$@"
 }
 quiet() { # quiet NAME COMMAND...: stdout to NAME.json, stderr to NAME.stderr
     name=$1
@@ -39,19 +39,13 @@ check 'and resumes' cmp "$work/whole.state" "$work/real/one.state"
 check 'no lock stays' sh -c "! ls -A '$work' '$work/real' | grep -q lock"
 ln -s "$work/real" "$work/folder"
 rm "$work/real/one.state"
-"$program" corpus "$docs" --plugin ln --window 32 --batch 1 --threads 1 --state "$work/real/one.state" >/dev/null 2>&1 &
-first=$!
-tries=0
-while [ ! -e "$work/real/one.state" ] && [ $tries -lt 1000 ]; do
-    tries=$((tries + 1))
-    sleep 0.01
-done
-kill -STOP $first
+check 'it begins' hold "$work/real/one.state" \
+    "$program" corpus "$docs" --plugin ln --window 32 --batch 1 --threads 1 --state "$work/real/one.state"
 for name in link.state second.state folder/one.state real/one.state; do
-    refused "process $first is using the state file .*$name; wait" "$work/$name"
+    refused "process $held is using the state file .*$name; wait" "$work/$name"
 done
-kill -9 $first
-wait $first 2>/dev/null
+kill -9 $held
+wait $held 2>/dev/null
 check 'nothing is lost' quiet after survey "$work/link.state"
 check 'and the file is the same' cmp "$work/whole.state" "$work/real/one.state"
 
@@ -102,17 +96,17 @@ if as_other "$program" --version >"$work/version" 2>&1 && [ -s "$work/version" ]
     cp "$work/whole.state" "$other/shut.state"
     chmod 0 "$other/shut.state"
     before=$(sum "$other/shut.state")
-    as_other timeout 60 "$program" corpus "$docs" --plugin ln --window 32 --state "$other/shut.state" >"$work/stdout" 2>"$work/stderr"
+    as_other timeout 300 "$program" corpus "$docs" --plugin ln --window 32 --state "$other/shut.state" >"$work/stdout" 2>"$work/stderr"
     check 'a state without permission is refused' test $? -eq 1
     check 'with one sentence' test "$(grep -c 'shut.state: Permission denied' "$work/stderr")" -eq 1
     check 'and not replaced' test "$before" = "$(sum "$other/shut.state")"
     chmod 644 "$other/shut.state"
     chmod 555 "$other"
-    as_other timeout 60 "$program" corpus "$docs" --plugin ln --window 32 --state "$other/shut.state" >"$work/stdout" 2>"$work/stderr"
+    as_other timeout 300 "$program" corpus "$docs" --plugin ln --window 32 --state "$other/shut.state" >"$work/stdout" 2>"$work/stderr"
     check 'a folder that cannot be written is refused' test $? -eq 1
     check 'with one sentence, too' test "$(grep -c 'cannot lock the state file .*shut.state.lock: Permission denied; pass a different --state' "$work/stderr")" -eq 1
     chmod 000 "$other"
-    as_other timeout 60 "$program" corpus "$docs" --plugin ln --window 32 --state "$other/shut.state" >"$work/stdout" 2>"$work/stderr"
+    as_other timeout 300 "$program" corpus "$docs" --plugin ln --window 32 --state "$other/shut.state" >"$work/stdout" 2>"$work/stderr"
     check 'a folder that cannot be searched is refused' test $? -eq 1
     check 'and named' test "$(grep -c 'cannot open the state file .*Permission denied' "$work/stderr")" -eq 1
 fi
