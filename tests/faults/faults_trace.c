@@ -2,7 +2,9 @@
  * the C library's inside included. Or it kills the program there. README.md lists the options.
  *   a seccomp filter stops the chosen calls only, so that all others run at full speed;
  *   the calls count from the program's entry on: what the loader does before is not its concern;
- *   calls on the standard error never count: the program's sentences must arrive. */
+ *   calls on the standard error never count: the program's sentences must arrive;
+ *   in a build that counts branches, calls count until the counters' first file (.gcda) is opened, which
+ *   is at the program's end: a fault there would destroy the counters of all runs before. */
 #define _GNU_SOURCE
 #include <elf.h>
 #include <errno.h>
@@ -52,7 +54,7 @@ typedef struct {
     pid_t program;
     uint64_t entry;
     long saved_word;
-    bool armed;
+    bool armed, is_over;
     long counted;
     ending endings[16];
     int status; /* of the program */
@@ -217,6 +219,11 @@ static void write_where(const trace *t, const psc_fault_call *call, const char *
     fclose(file);
 }
 
+static bool ends_in(const char *text, const char *suffix) {
+    const size_t n = strlen(text), m = strlen(suffix);
+    return n >= m && strcmp(text + n - m, suffix) == 0;
+}
+
 /* A chosen call is about to run. Returns the request that lets the thread go on. */
 static long on_call(trace *t, pid_t thread) {
     struct user_regs_struct registers;
@@ -224,9 +231,13 @@ static long on_call(trace *t, pid_t thread) {
     if (!t->armed) return PTRACE_CONT;
     get_registers(thread, &registers);
     const psc_fault_call *call = psc_fault_call_of(number_of(thread, &registers));
-    if (!call || (call->path == 'd' && ARGUMENT(registers, 0) == 2)) return PTRACE_CONT;
-    if (t->log || t->only || t->where_path) path_of(path, sizeof path, thread, call, &registers);
-    if (t->only && !strstr(path, t->only)) return PTRACE_CONT;
+    if (t->is_over || !call || (call->path == 'd' && ARGUMENT(registers, 0) == 2))
+        return PTRACE_CONT;
+    const bool names = call->path != '-' && call->path != 'd';
+    if (names || t->log || t->only || t->where_path)
+        path_of(path, sizeof path, thread, call, &registers);
+    if (names && ends_in(path, ".gcda")) t->is_over = true;
+    if (t->is_over || (t->only && !strstr(path, t->only))) return PTRACE_CONT;
     const long n = ++t->counted;
     if (t->log) fprintf(t->log, "%ld %s %s\n", n, call->name, path), fflush(t->log);
     if (!t->at || n < t->at || (n > t->at && !t->goes_on)) return PTRACE_CONT;
