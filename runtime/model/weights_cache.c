@@ -25,13 +25,15 @@ static bool map_kept(psc_mapping *out, const char *hex, const psc_image_plan *pl
     const psc_cache_place *place, psc_error *error) {
     psc_cache_header header;
     char name[PSC_CACHE_NAME_BYTES];
+    bool intact;
     psc_cache_file_name(name, hex);
     bool fits = psc_cache_file_map(out, &header, place, name, error) == PSC_OK &&
                 strcmp(header.model, hex) == 0 && header.bytes == file_bytes(plan) &&
                 header.image_version == PSC_IMAGE_VERSION &&
                 header.pack_layout == PSC_PACK_LAYOUT && header.lanes == PSC_LANES &&
                 header.plan == psc_image_plan_digest(plan) &&
-                (header.bytes > PSC_CACHE_CHECKED_BYTES || psc_cache_file_intact(out, &header));
+                (header.bytes > PSC_CACHE_CHECKED_BYTES ||
+                    (psc_cache_file_intact(&intact, out, &header, NULL) == PSC_OK && intact));
     if (fits) { /* in a read-only folder this fails and the last use is not recorded */
         const struct timespec now[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
         (void)utimensat(place->fd, name, now, AT_SYMLINK_NOFOLLOW);

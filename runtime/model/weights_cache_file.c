@@ -107,7 +107,8 @@ static void *hash_chunks(void *payload) {
     return NULL;
 }
 
-bool psc_cache_file_intact(const psc_mapping *file, const psc_cache_header *header) {
+psc_status psc_cache_file_intact(
+    bool *out, const psc_mapping *file, const psc_cache_header *header, psc_error *error) {
     pthread_t threads[MAX_THREADS - 1];
     int n_threads = 0;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -115,7 +116,9 @@ bool psc_cache_file_intact(const psc_mapping *file, const psc_cache_header *head
         .data = file->data + PSC_CACHE_HEADER_BYTES, .size = file->size - PSC_CACHE_HEADER_BYTES};
     job.n = (size_t)((job.size + CHUNK - 1) / CHUNK);
     job.digests = calloc(job.n + 1, sizeof *job.digests);
-    if (!job.digests) return false;
+    *out = false;
+    if (!job.digests)
+        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to check packed weights");
     while (n_threads < MAX_THREADS - 1 && n_threads + 1 < cores && (size_t)n_threads + 1 < job.n &&
            psc_thread_start(&threads[n_threads], NULL, hash_chunks, &job) == 0)
         n_threads++;
@@ -124,7 +127,8 @@ bool psc_cache_file_intact(const psc_mapping *file, const psc_cache_header *head
     XXH128_canonical_t body;
     XXH128_canonicalFromHash(&body, XXH3_128bits(job.digests, job.n * sizeof *job.digests));
     free(job.digests);
-    return memcmp(body.digest, header->body, sizeof header->body) == 0;
+    *out = memcmp(body.digest, header->body, sizeof header->body) == 0;
+    return PSC_OK;
 }
 
 /* --- writing --------------------------------------------------------------------------------- */

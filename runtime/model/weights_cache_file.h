@@ -35,7 +35,8 @@ void psc_cache_file_name(char name[PSC_CACHE_NAME_BYTES], const char *hash);
 psc_status psc_cache_file_map(psc_mapping *out, psc_cache_header *header,
     const psc_cache_place *place, const char *name, psc_error *error);
 /* Whether the image's bytes have the header's hash. Up to four threads read all of them. */
-bool psc_cache_file_intact(const psc_mapping *file, const psc_cache_header *header);
+psc_status psc_cache_file_intact(
+    bool *out, const psc_mapping *file, const psc_cache_header *header, psc_error *error);
 
 /* A file during writing. */
 typedef struct psc_cache_writer psc_cache_writer;

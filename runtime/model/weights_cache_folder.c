@@ -185,12 +185,14 @@ psc_status psc_cache_verify(const char *cache_dir, const char *name, psc_error *
     psc_cache_header header;
     psc_mapping file = {0};
     psc_cache_place place;
+    bool intact;
     psc_status status = psc_cache_place_open(&place, NULL, cache_dir, false, error);
     if (!status) status = psc_cache_file_map(&file, &header, &place, name, error);
     if (!status && strncmp(header.model, name, 32) != 0)
         status =
             psc_fail(error, PSC_ERROR_INPUT, "%s/%s: it contains another model", cache_dir, name);
-    if (!status && !psc_cache_file_intact(&file, &header))
+    if (!status) status = psc_cache_file_intact(&intact, &file, &header, error);
+    if (!status && !intact)
         status = psc_fail(
             error, PSC_ERROR_INPUT, "%s/%s: the weights do not match their hash", cache_dir, name);
     psc_unmap_file(&file);
