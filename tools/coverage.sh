@@ -2,19 +2,24 @@
 # Branch coverage of base, hooks, runtime and report, counted by gcov: the suite, with a bounded part of
 # the faults of tests/faults. An assert is no branch (NDEBUG), since no input may reach its failure.
 # Kernels and analysis/ are compared with references instead.
-# usage: coverage.sh [--all-faults] [--minutes N]
+# usage: coverage.sh [--all-faults] [--minutes N] [--jobs N]
 #   --all-faults  then every fault of tests/faults, which takes hours
 #   --minutes N   the suite ends after N minutes at most (90); what has run until then counts
+#   --jobs N      programs at once (2)
 # Prints the files with most branches left and a line per folder; fails where one is below 90 %.
 set -eu
 cd "$(dirname "$0")/.."
 
-least=90 minutes=90 all_faults=no
+least=90 minutes=90 jobs=2 all_faults=no
 while [ $# -gt 0 ]; do
     case $1 in
         --all-faults) all_faults=yes ;;
         --minutes)
             minutes=${2:?}
+            shift
+            ;;
+        --jobs)
+            jobs=${2:?}
             shift
             ;;
         *) sed -n '/^# usage/,/^set/s/^# //p' "$0" >&2; exit 2 ;;
@@ -30,9 +35,10 @@ others="$others|^(layering|headers|downward|statics)|^test_(erf|exp|tanh|kernel|
 folder=build/coverage
 grep -q '^CMAKE_C_COMPILER:.*gcc' "$folder/CMakeCache.txt" 2>/dev/null || rm -rf "$folder" # another compiler's
 cmake --preset coverage >/dev/null
-cmake --build --preset coverage
+cmake --build --preset coverage --parallel "$jobs"
 find "$folder" -name '*.gcda' -delete
-timeout --foreground --kill-after=60 "${minutes}m" ctest --preset coverage --exclude-regex "$others" ||
+timeout --foreground --kill-after=60 "${minutes}m" \
+    ctest --preset coverage --parallel "$jobs" --exclude-regex "$others" ||
     echo "coverage: some tests failed or did not end; the branches that they took count" >&2
 if [ $all_faults = yes ]; then
     python3 tests/faults/faults.py --build "$folder" --cases 0 ||
