@@ -355,3 +355,19 @@ Test(page, the_first_sections_alone) {
     }
     psc_results_close(&results);
 }
+
+/* The tag block, which no terminal shows: two escapes per character. */
+Test(page, a_character_beyond_16_bits_has_two_escapes) {
+    static const char tagged[] = "a\xf3\xa0\x81\x81z";
+    psc_results *results = make_results();
+    psc_section *section = psc_results_add_section(results, "s", "1");
+    cr_assert(section);
+    cr_assert_eq(psc_section_add_text(section, "text", tagged), PSC_OK);
+    char *page = page_of(results, NULL, NULL);
+    cr_assert(strstr(page, "\"a\\udb40\\udc41z\""), "it is escaped");
+    json_t *data = data_of(page);
+    cr_assert_str_eq(text_in(json_object_get(section_of(data, 0, 2), "values"), "text"), tagged);
+    psc_free(page);
+    json_decref(data);
+    psc_results_close(&results);
+}

@@ -196,6 +196,7 @@ Test(report, escape_is_safe_and_bounded) {
     char out[128];
     psc_report_escape(out, sizeof out, hostile, strlen(hostile));
     cr_expect_str_eq(out, "a\\x1b]0;x\\x07\\u{9b}\\u{202e}\\xff\xf0\x9f\x98\x80\\n");
+    cr_expect_eq(psc_report_escape(NULL, 0, hostile, strlen(hostile)), 0);
     for (size_t size = 1; size < 40; size++) {
         memset(out, '!', sizeof out);
         size_t n = psc_report_escape(out, size, hostile, strlen(hostile));

@@ -2,6 +2,7 @@
  * good. The call gives the whole text or PSC_ERROR_MEMORY, never a text that lacks something. */
 #include "failing_malloc.h"
 #include "memory_stream.h"
+#include "report.h"
 #include "results_fixture.h"
 
 #include "psc_results.h"
@@ -81,5 +82,30 @@ Test(report_memory, results_in_each_format) {
         fail_format(results, PSC_FORMAT_TEXT, on, 1);
         fail_format(results, PSC_FORMAT_HTML, on, 3);
     }
+    psc_results_close(&results);
+}
+
+/* The other file of a folder. */
+Test(report_memory, tensors) {
+    psc_results *results = make_results();
+    psc_memory_stream memory;
+    psc_error error = {0};
+    char *text;
+    size_t bytes;
+    long n = 1;
+    for (long i = 0; i <= n; i++) {
+        cr_assert(psc_memory_open(&memory));
+        memory_fail_at(i, true);
+        const psc_status status = psc_report_tensors(results, memory.file, &error);
+        const long asked = memory_back();
+        if (i == 0) n = asked;
+        const bool whole = psc_memory_close(&text, &bytes, &memory);
+        if (whole) free(text);
+        if (i == 0) cr_assert_eq(status, PSC_OK, "%s", error.message);
+        if (i > 0) /* of the stream's own memory only the stream tells */
+            cr_assert_eq(status, whole ? PSC_ERROR_MEMORY : PSC_ERROR_IO, "request %ld of %ld: %s",
+                i, n, error.message);
+    }
+    cr_assert(!MEMORY_FAILS || n > 3, "%ld requests", n);
     psc_results_close(&results);
 }
