@@ -32,7 +32,7 @@ int cli_generate(const cli_program *program, const char *kind) {
     } kinds[] = {{"man", cli_generate_man}, {"bash", cli_generate_bash}, {"zsh", cli_generate_zsh},
         {"fish", cli_generate_fish}};
     for (size_t i = 0; kind && i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kinds[i].name, kind)) continue;
+        if (strcmp(kinds[i].name, kind) != 0) continue;
         kinds[i].generate(program, stdout);
         return cli_flush();
     }
@@ -201,7 +201,7 @@ void cli_generate_zsh(const cli_program *program, FILE *out) {
         fprintf(out, "  %s)\n    _arguments -s \\\n", verb->name);
         for (const cli_option *o = verb->options; o->name; o++) print_zsh_option(out, o);
         fprintf(out, "      '--help[show this help]' '*:operand:%s'\n    ;;\n",
-            strcmp(verb->name, "plugins") ? "_files" : "_pythiascope_plugin");
+            strcmp(verb->name, "plugins") == 0 ? "_pythiascope_plugin" : "_files");
     }
     fputs("  esac\n}\n_pythiascope \"$@\"\n", out);
 }

@@ -212,10 +212,11 @@ psc_status hub_listing_get(hub_listing *out, const hub_settings *settings, const
     char path[1024];
     json_t *root;
     bool no_revision;
+    const bool is_main = strcmp(revision, "main") == 0;
     *out = (hub_listing){.n = 0};
     snprintf(out->revision, sizeof out->revision, "%s", revision);
-    snprintf(out->subject, sizeof out->subject, "%s%s%s", repository,
-        strcmp(revision, "main") ? "@" : "", strcmp(revision, "main") ? revision : "");
+    snprintf(out->subject, sizeof out->subject, "%s%s%s", repository, is_main ? "" : "@",
+        is_main ? "" : revision);
     snprintf(path, sizeof path, "/api/models/%s/revision/", repository);
     if (!hub_escape(path, sizeof path - 16, revision))
         return psc_fail(error, PSC_ERROR_INPUT, "the revision %s is too long", revision);

@@ -9,6 +9,7 @@
  * the same seed contains a smaller one. */
 #include "corpus.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 static uint64_t mix(uint64_t z) {
@@ -72,6 +73,7 @@ psc_status corpus_draw(psc_corpus *c, psc_error *error) {
     if (status != PSC_OK) return status;
     s->most = UINT64_MAX;
     s->population = n;
+    assert(s->n > 0);
     if (s->n >= n) return PSC_OK;
     uint64_t *heap = malloc((size_t)s->n * sizeof *heap);
     if (!heap) {

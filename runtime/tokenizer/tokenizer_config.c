@@ -198,11 +198,12 @@ static psc_status merge_map(json_t *config, const char *folder, psc_error *error
     json_t *map = NULL, *value;
     const char *key;
     psc_status status = read_object(&map, folder, "special_tokens_map.json", 0, error);
+    bool failed = false;
     json_object_foreach(map, key, value) {
-        if (json_is_object(value) && strcmp(key, "extra_special_tokens"))
-            json_object_set_new(value, "special", json_true());
+        if (json_is_object(value) && strcmp(key, "extra_special_tokens") != 0)
+            failed = json_object_set_new(value, "special", json_true()) != 0 || failed;
     }
-    if (!status && map && json_object_update(config, map))
+    if (!status && map && (failed || json_object_update(config, map) != 0))
         status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for special_tokens_map.json");
     json_decref(map);
     return status;

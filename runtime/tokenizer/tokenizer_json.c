@@ -38,7 +38,7 @@ static psc_status load_normalizer(
         tokenizer->nfc = true;
         return PSC_OK;
     }
-    if (strcmp(type, "Sequence") || depth == MAX_NESTING)
+    if (strcmp(type, "Sequence") != 0 || depth == MAX_NESTING)
         return not_supported("normalizer", type, error);
     const json_t *parts = json_object_get(item, "normalizers");
     if (!json_is_array(parts))
@@ -69,7 +69,7 @@ static psc_status check_post_processor(
     const bool is_template = !strcmp(type, "TemplateProcessing");
     if (is_template && begins_with_special(item)) *adds_bos = true;
     if (is_template || !strcmp(type, "ByteLevel")) return PSC_OK;
-    if (strcmp(type, "Sequence") || depth == MAX_NESTING)
+    if (strcmp(type, "Sequence") != 0 || depth == MAX_NESTING)
         return not_supported("post_processor", type, error);
     const json_t *parts = json_object_get(item, "processors");
     if (!json_is_array(parts))
@@ -87,7 +87,7 @@ static psc_status check_decoder(const json_t *item, int depth, psc_error *error)
     const char *type = type_of(item, "decoder", error);
     if (!type) return PSC_ERROR_INPUT;
     if (!strcmp(type, "ByteLevel")) return PSC_OK;
-    if (strcmp(type, "Sequence") || depth == MAX_NESTING)
+    if (strcmp(type, "Sequence") != 0 || depth == MAX_NESTING)
         return not_supported("decoder", type, error);
     const json_t *parts = json_object_get(item, "decoders");
     if (json_array_size(parts) == 0)

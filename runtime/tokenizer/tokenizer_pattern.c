@@ -226,7 +226,7 @@ static psc_status translate_open(translation *t) {
     t->depth++;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         const size_t bytes = strlen(kinds[i].in);
-        if ((size_t)(t->end - t->at) < bytes || memcmp(t->at, kinds[i].in, bytes)) continue;
+        if ((size_t)(t->end - t->at) < bytes || memcmp(t->at, kinds[i].in, bytes) != 0) continue;
         t->at += bytes;
         if (i == 1 && !t->caseless) t->caseless = t->depth;
         return put(t, kinds[i].out);

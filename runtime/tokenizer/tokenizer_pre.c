@@ -43,7 +43,7 @@ static psc_status read_behavior(psc_split_step *step, const json_t *item, psc_er
     const char *name = json_string_value(json_object_get(item, "behavior"));
     if (!name) return psc_fail(error, PSC_ERROR_INPUT, "pre_tokenizer.behavior is not a string");
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strcmp(known[i].name, name)) continue;
+        if (strcmp(known[i].name, name) != 0) continue;
         step->behavior = known[i].behavior;
         return PSC_OK;
     }

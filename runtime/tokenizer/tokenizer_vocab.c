@@ -250,7 +250,7 @@ psc_status psc_tk_check_model(const struct json_t *model, psc_error *error) {
     const json_t *type = json_object_get(model, "type");
     if (type && !json_is_string(type))
         return psc_fail(error, PSC_ERROR_INPUT, "model.type is not a string");
-    if (type && strcmp(json_string_value(type), "BPE"))
+    if (type && strcmp(json_string_value(type), "BPE") != 0)
         return psc_fail(error, PSC_ERROR_SUPPORT,
             "model.type \"%.80s\" is not supported; only BPE is", json_string_value(type));
     return PSC_OK;

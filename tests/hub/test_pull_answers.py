@@ -147,6 +147,8 @@ def test_no_such_revision_names_the_steps(hub: FakeHub, program: Program) -> Non
     )
     error = program.fail("pull", f"{NAME}@step143001")
     assert error.endswith("the nearest is step143000")
+    error = program.fail("pull", f"{NAME}@step-9223372036854775800")  # 143000 less overflows
+    assert error.endswith("the nearest is step0")
     hub.add("someone/x").add("main", model())
     error = program.fail("pull", "someone/x@step1")
     assert error == "someone/x has no revision step1; it has main"

@@ -1,6 +1,7 @@
 /* The tokens that stand beside tokenizer.json, as transformers reads them
  * (tests/tools/make_tokenizer_config_golden.py), the beginning token, and models whose tokenizer is
  * of another kind: only text is refused. */
+#include "failing_json.h"
 #include "files.h"
 #include "golden.h"
 #include "tokenizer.h"
@@ -159,6 +160,43 @@ Test(tokenizer_config, each_damaged_file_has_its_sentence) {
         cr_assert_not_null(strstr(error.message, damaged[i].message), "%s", error.message);
         cr_assert_null(tokenizer);
     }
+    json_decref(base);
+}
+
+static size_t count_tokens(const psc_tokenizer *tokenizer, const char *text) {
+    psc_token_span *spans = NULL;
+    psc_error error = {0};
+    size_t n = 0;
+    cr_assert_eq(psc_tokenizer_encode(&spans, &n, tokenizer, text, strlen(text), &error), PSC_OK);
+    psc_tokenizer_free_spans(spans);
+    return n;
+}
+
+/* A request of jansson's that fails: no tokenizer, rather than one whose token has lost its flag, and
+ * therefore is also found in text that means the same (NFC). */
+Test(tokenizer_config, a_named_token_is_special_or_memory_is_short) {
+    static const char text[] = "a <\u00e9> b";
+    json_t *base = load_json(GOLDEN "small.tokenizer.json");
+    folder f = make_folder();
+    psc_tokenizer *tokenizer;
+    psc_error error = {0};
+    write_json(&f, "tokenizer.json", base);
+    write_text(&f, "special_tokens_map.json", "{\"eos_token\":{\"content\":\"<e\u0301>\"}}");
+    json_fail_at(0);
+    cr_assert_eq(psc_tokenizer_open_folder(&tokenizer, f.path, &error), PSC_OK);
+    const long n = json_requests;
+    const size_t n_tokens = count_tokens(tokenizer, text);
+    psc_tokenizer_close(&tokenizer);
+    for (long i = 1; i <= n; i++) {
+        json_fail_at(i);
+        const psc_status status = psc_tokenizer_open_folder(&tokenizer, f.path, &error);
+        cr_assert_eq(status, tokenizer ? PSC_OK : PSC_ERROR_MEMORY, "%ld: %s", i, error.message);
+        if (!tokenizer) continue;
+        cr_assert_eq(count_tokens(tokenizer, text), n_tokens, "request %ld of %ld", i, n);
+        psc_tokenizer_close(&tokenizer);
+    }
+    cr_assert_gt(n, 100);
+    remove_folder(&f);
     json_decref(base);
 }
 
