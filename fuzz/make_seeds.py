@@ -459,6 +459,57 @@ def of_state() -> dict[str, bytes]:
     return out
 
 
+def elf(words: str, gnu: bool, name: bytes = b"psc_plugin_entry") -> bytes:
+    """Returns a shared object of headers and tables alone; words: "I" for 32 bits, "Q" for 64."""
+    wide = words == "Q"
+    start, entry = (64, 56) if wide else (52, 32)
+    at = start + 2 * entry  # the table of symbols: an empty one, and the function
+    symbol = struct.pack("<IBBHQQ", 1, 18, 0, 1, 64, 4)
+    if not wide:
+        symbol = struct.pack("<IIIBBH", 1, 64, 4, 18, 0, 1)
+    symbols = bytes(len(symbol)) + symbol
+    names = b"\0" + name + b"\0"
+    if gnu:
+        value = 5381
+        for byte in name:
+            value = (value * 33 + byte) & 0xFFFFFFFF
+        table = struct.pack(f"<IIII{words}II", 1, 1, 1, 0, 1, 1, value | 1)
+    else:
+        table = struct.pack("<IIIII", 1, 2, 1, 0, 0)
+    tables = at + len(symbols), at + len(symbols) + len(names)
+    dynamic = tables[1] + len(table)
+    tags = [6, at, 5, tables[0], 10, len(names), 0x6FFFFEF5 if gnu else 4, tables[1], 0, 0]
+    listed = struct.pack(f"<{len(tags)}{words}", *tags)
+    size = dynamic + len(listed)
+    segments = b""
+    for kind, offset, length in ((1, 0, size), (2, dynamic, len(listed))):
+        place = (offset, offset, offset, length, length)
+        if wide:
+            segments += struct.pack("<II6Q", kind, 4, *place, 8)
+        else:
+            segments += struct.pack("<8I", kind, *place, 4, 4)
+    ident = b"\x7fELF" + bytes([2 if wide else 1, 1, 1]) + bytes(9)
+    rest = (3, 62, 1, 0, start, 0, 0, start, entry, 2, 0, 0, 0)
+    header = ident + struct.pack(f"<HHI3{words}I6H", *rest)
+    return header + segments + symbols + names + table + listed
+
+
+def of_plugin() -> dict[str, bytes]:
+    """Returns shared objects with and without a plugin's symbol, and a bundle of Mach-O."""
+    bundle = struct.pack("<8I", 0xFEEDFACF, 0x01000007, 3, 8, 1, 72, 0, 0)
+    bundle += struct.pack("<II16s4Q4I", 0x19, 72, b"__TEXT", 0, 104, 0, 104, 5, 5, 0, 0)
+    fat = struct.pack(">7I", 0xCAFEBABE, 1, 0x01000007, 3, 28, len(bundle), 0)
+    return {
+        "gnu_64": elf("Q", True),
+        "gnu_32": elf("I", True),
+        "hash_64": elf("Q", False),
+        "hash_32": elf("I", False),
+        "other": elf("Q", True, b"psc_another_entry"),
+        "bundle": bundle,
+        "fat": fat + bundle,
+    }
+
+
 def of_api() -> dict[str, bytes]:
     """Returns sequences of calls."""
     opened = bytes([0, 0, 0, 1, 40, 0, 1])

@@ -112,7 +112,8 @@ psc_status psc_plugin_check(const psc_plugin *plugin, const char *origin, psc_er
 }
 
 /* Puts "./" before a name without '/', which dlopen would search in the system's folders. Looks at
- * the file first: dlopen would wait for a pipe's writer, and read past the end of a cut file. */
+ * the file first: dlopen would wait for a pipe's writer, read past the end of a cut file, and run the
+ * constructors of a library that is no plugin. */
 static psc_status open_library(void **library, const char *path, psc_error *error) {
     psc_status status = psc_plugin_file_check(path, error);
     if (status != PSC_OK) return status;
@@ -131,10 +132,8 @@ static psc_status open_library(void **library, const char *path, psc_error *erro
 
 static psc_status shake_hands(
     const psc_plugin **plugin, void *library, const char *path, psc_error *error) {
-    void *symbol = dlsym(library, "psc_plugin_entry");
-    if (!symbol)
-        return psc_fail(error, PSC_ERROR_PLUGIN,
-            "'%s' is not a pythiascope plugin: it has no symbol psc_plugin_entry", path);
+    void *symbol = dlsym(library, PSC_PLUGIN_SYMBOL_NAME);
+    if (!symbol) return psc_plugin_no_symbol(path, error);
     psc_plugin_entry_fn entry;
     memcpy(&entry, &symbol, sizeof entry); /* C has no cast from an object to a function pointer */
     const psc_plugin *found = entry();

@@ -1,4 +1,4 @@
-/* Compares a shared object's headers with the size of its file.
+/* Compares a shared object's headers with the size of its file, and looks for a plugin's symbol.
  *
  *   ELF     identification, header, table of program headers: each segment [offset, offset + bytes)
  *   Mach-O  header, load commands: each segment likewise; a fat file holds one such file per machine
@@ -7,6 +7,9 @@
 #define _GNU_SOURCE /* dladdr, pread, on glibc */
 #include "plugin_file.h"
 
+#include "object_bytes.h"
+#include "plugin_symbol.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +17,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,32 +26,11 @@
 
 #define CUT_SHORT "is cut short: its headers name more bytes than it has; copy or build it again"
 #define DAMAGED "is damaged: its headers contradict each other; copy or build it again"
+#define DAMAGED_SYMBOLS "is damaged: its table of symbols leaves the file; copy or build it again"
 #define NOT_SHARED "is not a shared object; build it with -shared"
 #define OTHER_MACHINE "was built for another kind of processor; build it on this machine"
 #define OTHER_WIDTH "was built for another word size than this program's; build it on this machine"
 #define NOT_LIBRARY "is not a shared object; pass the file that the compiler's -shared made"
-
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-#define BIG_ENDIAN_HERE 1
-#else
-#define BIG_ENDIAN_HERE 0
-#endif
-
-/* A number of n bytes, little or big endian. */
-static uint64_t number(const unsigned char *at, size_t n, bool big) {
-    uint64_t value = 0;
-    for (size_t i = 0; i < n; i++) value |= (uint64_t)at[big ? n - 1 - i : i] << (8 * i);
-    return value;
-}
-
-/* A number in the byte order of this machine. */
-static uint64_t own(const unsigned char *at, size_t n) {
-    return number(at, n, BIG_ENDIAN_HERE);
-}
-
-static bool is_within(uint64_t offset, uint64_t bytes, uint64_t size) {
-    return offset <= size && bytes <= size - offset;
-}
 
 /* --- ELF ------------------------------------------------------------------------------------- */
 
@@ -193,23 +176,57 @@ static psc_status cannot_read(const char *path, psc_error *error) {
         error, PSC_ERROR_PLUGIN, "cannot load plugin '%.300s': %s", path, strerror(errno));
 }
 
+static psc_status no_memory(const char *path, psc_error *error) {
+    return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to load plugin '%.300s'", path);
+}
+
+static psc_status refuse(const char *path, const char *fault, psc_error *error) {
+    return psc_fail(error, PSC_ERROR_PLUGIN, "cannot load plugin '%.300s': it %s", path, fault);
+}
+
+static psc_status check_headers(int file, size_t size, const char *path, psc_error *error) {
+    size_t n = 0;
+    const char *fault = NULL;
+    unsigned char *head = malloc(HEAD_BYTES);
+    if (!head) return no_memory(path, error);
+    const bool read = read_head(file, head, &n);
+    if (read) fault = fault_of_head(head, n, size);
+    free(head);
+    if (!read) return cannot_read(path, error);
+    return fault ? refuse(path, fault, error) : PSC_OK;
+}
+
+/* dlopen runs a library's constructors, so what is no plugin is refused before. Of Mach-O files dlsym
+ * looks the symbol up, after the constructors. */
+static psc_status check_symbol(int file, size_t size, const char *path, psc_error *error) {
+#if defined(__APPLE__)
+    (void)file, (void)size, (void)path, (void)error;
+    return PSC_OK;
+#else
+    void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (bytes == MAP_FAILED) return cannot_read(path, error);
+    const psc_symbol symbol =
+        psc_elf_symbol(bytes, size, 8 * sizeof(void *), PSC_PLUGIN_SYMBOL_NAME);
+    munmap(bytes, size);
+    if (symbol == PSC_SYMBOL_DAMAGED) return refuse(path, DAMAGED_SYMBOLS, error);
+    if (symbol == PSC_SYMBOL_ABSENT) return psc_plugin_no_symbol(path, error);
+    return PSC_OK;
+#endif
+}
+
+psc_status psc_plugin_no_symbol(const char *path, psc_error *error) {
+    return psc_fail(error, PSC_ERROR_PLUGIN,
+        "'%.300s' is not a pythiascope plugin: it has no function " PSC_PLUGIN_SYMBOL_NAME, path);
+}
+
 static psc_status check_open(int file, const char *path, psc_error *error) {
     struct stat facts;
-    size_t n = 0;
     if (fstat(file, &facts) != 0) return cannot_read(path, error);
     const char *fault = fault_of_kind(facts.st_mode);
-    if (!fault) {
-        unsigned char *head = malloc(HEAD_BYTES);
-        if (!head)
-            return psc_fail(
-                error, PSC_ERROR_MEMORY, "not enough memory to load plugin '%.300s'", path);
-        const bool read = read_head(file, head, &n);
-        if (read) fault = fault_of_head(head, n, (size_t)facts.st_size);
-        free(head);
-        if (!read) return cannot_read(path, error);
-    }
-    if (!fault) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_PLUGIN, "cannot load plugin '%.300s': it %s", path, fault);
+    if (fault) return refuse(path, fault, error);
+    const size_t size = (size_t)facts.st_size;
+    const psc_status status = check_headers(file, size, path, error);
+    return status ? status : check_symbol(file, size, path, error);
 }
 
 psc_status psc_plugin_file_check(const char *path, psc_error *error) {

@@ -16,10 +16,15 @@ typedef struct psc_machine {
     unsigned mach_cpu; /* cputype of Mach-O; 0: any */
 } psc_machine;
 
-/* PSC_ERROR_PLUGIN, with one sentence, for a path that is not a whole shared object of this machine:
- * the linker would wait for a pipe's writer, or read past the end of a file that was cut short
- * (SIGBUS). The file is opened without waiting. */
+#define PSC_PLUGIN_SYMBOL_NAME "psc_plugin_entry"
+
+/* PSC_ERROR_PLUGIN, with one sentence, for a path that is not a whole shared object of this machine,
+ * or of which no plugin's symbol can be found: the linker would wait for a pipe's writer, read past
+ * the end of a file that was cut short (SIGBUS), or run the constructors of any library. The file is
+ * opened without waiting. */
 psc_status psc_plugin_file_check(const char *path, psc_error *error);
+/* The sentence of a library without that symbol; PSC_ERROR_PLUGIN. */
+psc_status psc_plugin_no_symbol(const char *path, psc_error *error);
 
 /* The same for a file's first bytes; size is the whole file's. null when it can be loaded, else the
  * end of a sentence: "is a text file". */

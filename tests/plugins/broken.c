@@ -1,4 +1,5 @@
 /* Plugins that a host must refuse; BROKEN selects the flaw. */
+#define _GNU_SOURCE /* setenv */
 #include "psc_plugin.h"
 
 #define BROKEN_SYMBOL 1
@@ -10,6 +11,13 @@
 #define BROKEN_OPTIONS 7
 
 #if BROKEN == BROKEN_SYMBOL
+#include <stdlib.h>
+
+/* A host that looks before it loads never runs this. */
+__attribute__((constructor)) static void on_load(void) {
+    setenv("PSC_BROKEN_SYMBOL_RAN", "1", 1);
+}
+
 PSC_API const psc_plugin *another_symbol(void);
 PSC_API const psc_plugin *another_symbol(void) {
     return 0;

@@ -2,6 +2,7 @@
  * and nothing of it is loaded. */
 #include "plugin_fixture.h"
 #include "plugin_file.h"
+#include "plugin_symbol.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -102,6 +103,63 @@ Test(plugin_file, damaged_headers) {
     }
 }
 
+#endif
+
+#ifdef __ELF__
+
+#define BITS (unsigned)(8 * sizeof(void *))
+
+/* Of the first n bytes, in memory of that size, so that a sanitizer sees a byte read behind them. */
+static psc_symbol symbol_in(const unsigned char *bytes, size_t n, const char *name) {
+    unsigned char *copy = malloc(n > 0 ? n : 1);
+    cr_assert(copy);
+    memcpy(copy, bytes, n);
+    const psc_symbol symbol = psc_elf_symbol(copy, n, BITS, name);
+    free(copy);
+    return symbol;
+}
+
+Test(plugin_file, the_symbol_is_what_a_caller_finds) {
+    cr_assert_eq(symbol_in(whole, size, "psc_plugin_entry"), PSC_SYMBOL_THERE);
+    cr_assert_eq(symbol_in(whole, size, "psc_plugin_entr"), PSC_SYMBOL_ABSENT);
+    cr_assert_eq(symbol_in(whole, size, "psc_plugin_entry_"), PSC_SYMBOL_ABSENT);
+    cr_assert_eq(symbol_in(whole, size, "sqrt"), PSC_SYMBOL_ABSENT, "an undefined symbol");
+    cr_assert_eq(symbol_in(whole, size, ""), PSC_SYMBOL_ABSENT);
+    cr_assert_eq(psc_elf_symbol(whole, size, 96 - BITS, "psc_plugin_entry"), PSC_SYMBOL_DAMAGED);
+}
+
+Test(plugin_file, a_part_of_the_tables) {
+    for (size_t n = 0; n < size; n += n < 4096 ? 7 : 61)
+        (void)symbol_in(whole, n, "psc_plugin_entry");
+    cr_assert_eq(symbol_in(whole, 600, "psc_plugin_entry"), PSC_SYMBOL_DAMAGED);
+}
+
+/* Whatever a byte of the headers and tables becomes, nothing is read outside, and it ends. */
+Test(plugin_file, changed_tables) {
+    static const unsigned char values[] = {0, 1, 0x7f, 0x80, 0xff};
+    const size_t most = size < 8192 ? size : 8192; /* a linker puts the tables first */
+    int damaged = 0, absent = 0;
+    for (size_t i = 0; i < most; i++) {
+        const unsigned char before = whole[i];
+        for (size_t v = 0; v < sizeof values; v++) {
+            whole[i] = values[v];
+            const psc_symbol symbol = psc_elf_symbol(whole, size, BITS, "psc_plugin_entry");
+            damaged += symbol == PSC_SYMBOL_DAMAGED;
+            absent += symbol == PSC_SYMBOL_ABSENT;
+        }
+        whole[i] = before;
+    }
+    cr_assert(damaged > 50 && absent > 20, "%d damaged, %d absent", damaged, absent);
+}
+
+/* A library that is whole, but whose symbol has another name. */
+Test(plugin_file, no_symbol) {
+    for (size_t i = 0; i + 16 <= size; i++)
+        if (memcmp(whole + i, "psc_plugin_entry", 16) == 0) whole[i] = 'q';
+    write_file(whole, size);
+    REFUSED(load(), PSC_ERROR_PLUGIN, "tried.so", "is not a pythiascope plugin",
+        "no function psc_plugin_entry");
+}
 #endif
 
 Test(plugin_file, other_kinds_of_files) {

@@ -18,6 +18,9 @@ static psc_status load(const char *path) {
 Test(plugins, handshake_refuses) {
     REFUSED(
         load(PLUGIN("broken_symbol")), PSC_ERROR_PLUGIN, "broken_symbol.so", "psc_plugin_entry");
+#ifdef __ELF__
+    cr_assert_null(getenv("PSC_BROKEN_SYMBOL_RAN"), "a library that is no plugin was run");
+#endif
     REFUSED(load(PLUGIN("broken_null")), PSC_ERROR_PLUGIN, "broken_null.so", "null pointer");
     REFUSED(load(PLUGIN("broken_abi")), PSC_ERROR_PLUGIN, "broken_abi.so", "ABI 1,", "ABI 2",
         "rebuild");
