@@ -240,7 +240,7 @@ static bool pass_digits(psc_json_scan *scan) {
 
 /* Passes what follows the first digit or sign; *whole: it has neither a point nor an exponent. */
 static bool pass_number(psc_json_scan *scan, bool *whole) {
-    int c = scan->text[scan->start];
+    int c = (unsigned char)scan->text[scan->start];
     if (c == '-') {
         c = peek(scan);
         if (!is_digit(c)) return false;

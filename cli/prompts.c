@@ -280,7 +280,7 @@ static void add_prompt(cli_arguments *out, const cli_text *prompt) {
 psc_status cli_prompts_alone(cli_arguments *out, const cli_prompts *prompts, int32_t i,
     const cli_arguments *arguments, psc_error *error) {
     const cli_text *prompt = &prompts->list[i];
-    const size_t room = (size_t)(arguments->n_given + prompt->n_targets + 1);
+    const size_t room = (size_t)arguments->n_given + (size_t)prompt->n_targets + 1;
     bool has_text = false;
     *out = *arguments;
     out->n_given = 0;

@@ -25,10 +25,11 @@ psc_report_style psc_report_style_of(FILE *stream) {
     const char *columns = getenv("COLUMNS"), *term = getenv("TERM"), *plain = getenv("NO_COLOR");
     if (!stream || !isatty(fileno(stream))) return style;
     struct winsize size;
+    const long given = columns ? strtol(columns, NULL, 10) : 0;
     if (ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         style.width = size.ws_col;
-    else if (columns && atoi(columns) > 0)
-        style.width = atoi(columns);
+    else if (given > 0)
+        style.width = given < MAX_WIDTH ? (int)given : MAX_WIDTH;
     if (style.width < MIN_WIDTH) style.width = MIN_WIDTH;
     if (style.width > MAX_WIDTH) style.width = MAX_WIDTH;
     style.color = !(plain && *plain) && term && strcmp(term, "dumb") != 0;

@@ -71,7 +71,7 @@ static size_t put_byte(char *out, char byte) {
     else if (c < 0x20 || c == 0x7f)
         snprintf(shown, sizeof shown, "\\x%02x", c);
     const size_t n = strlen(shown);
-    memcpy(out, shown, n);
+    memcpy(out, shown, n); // NOLINT(bugprone-not-null-terminated-result): nothing ends the text
     return n;
 }
 

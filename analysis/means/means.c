@@ -145,6 +145,7 @@ static int on_event(const psc_event *event, void *payload) {
     event_task task = {s, event, NULL};
     for (int32_t i = 0; i < s->n_points; i++)
         if ((int32_t)s->points[i].point == event->point) task.point = &s->points[i];
+    if (!task.point) return 0;
     s->host->parallel_for(s->context, task.point->width, add_columns, &task);
     return 0;
 }

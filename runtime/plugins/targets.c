@@ -272,6 +272,7 @@ static void sift_up(ranked *heap, int32_t i) {
 /* Fills heap with the k first of n logits in order, 0 < k <= n, the k-th in heap[0]. */
 static void keep_first(ranked *heap, const float *logits, int32_t n, int32_t k) {
     int32_t kept = 0;
+    heap[0] = (ranked){-INFINITY, 0};
     for (int32_t i = 0; i < n; i++) {
         ranked next = {isnan(logits[i]) ? -INFINITY : logits[i], i};
         if (kept < k) {

@@ -65,7 +65,7 @@ psc_status psc_session_sample(int32_t *id, psc_session *session, psc_sampler *sa
     if (*id < 0)
         return psc_fail(error, PSC_ERROR_INPUT,
             "the logits contain NaN or infinity, so no token can be sampled");
-    if (strategy.temperature == 0) return PSC_OK;
+    if (!sampler || strategy.temperature == 0) return PSC_OK;
     psc_fp_state state = psc_fp_enter();
     status = draw(id, session, &strategy, &sampler->seed, logits, error);
     psc_fp_leave(state);

@@ -82,7 +82,8 @@ static psc_status load_part(
         return status;
     }
     const bool is_byte_level = !strcmp(type, "ByteLevel"), is_digits = !strcmp(type, "Digits");
-    if (!is_byte_level && !is_digits && strcmp(type, "Split")) return not_supported(type, error);
+    if (!is_byte_level && !is_digits && strcmp(type, "Split") != 0)
+        return not_supported(type, error);
     if (*done)
         return psc_fail(error, PSC_ERROR_SUPPORT,
             "pre_tokenizer has %s after ByteLevel, which is not supported", type);

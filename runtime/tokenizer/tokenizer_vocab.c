@@ -43,6 +43,7 @@ psc_status psc_tk_add_entry(psc_tokenizer *tokenizer, int32_t id, const char *te
     psc_token_entry *entry = &tokenizer->entries[id];
     memcpy(tokenizer->bytes + tokenizer->n_bytes, text, bytes);
     tokenizer->bytes[tokenizer->n_bytes + bytes] = 0;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): psc_grow made room for it
     entry->offset = (uint32_t)tokenizer->n_bytes;
     entry->bytes = (uint32_t)bytes;
     entry->flags = flags | PSC_ENTRY_PRESENT;
@@ -107,7 +108,7 @@ static psc_status read_merge(char **text, size_t *capacity, const char *sides[3]
     const char *a = json_string_value(json_is_array(item) ? json_array_get(item, 0) : item);
     const char *b = json_is_array(item) ? json_string_value(json_array_get(item, 1)) : NULL;
     size_t a_bytes = a ? strlen(a) : 0;
-    if (json_is_string(item)) {
+    if (a && json_is_string(item)) {
         const char *space = strchr(a, ' ');
         if (space && !strchr(space + 1, ' ')) {
             a_bytes = (size_t)(space - a);
@@ -124,7 +125,7 @@ static psc_status read_merge(char **text, size_t *capacity, const char *sides[3]
     memcpy(*text, a, a_bytes);
     (*text)[a_bytes] = 0;
     memcpy(second, b, b_bytes + 1);
-    memcpy(joined, a, a_bytes);
+    memcpy(joined, a, a_bytes); // NOLINT(bugprone-not-null-terminated-result): b brings its 0
     memcpy(joined + a_bytes, b, b_bytes + 1);
     sides[0] = *text, sides[1] = second, sides[2] = joined;
     return PSC_OK;
