@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "input.h"
+
 enum { COMMAND_SIZE = 1 << 16 };
 
 /* --- the command ----------------------------------------------------------------------------- */
@@ -71,14 +73,14 @@ static psc_status write_command(const char *path, const char *text, psc_error *e
 /* Writes the command into a new folder, or compares it with that of an earlier run. */
 static psc_status compare(
     const char *folder, const char *path, const char *text, psc_error *error) {
-    FILE *file = fopen(path, "rb");
-    if (!file && errno == ENOENT) return write_command(path, text, error);
-    if (!file) return cannot(error, "read", path);
+    FILE *file;
+    if (access(path, F_OK) != 0 && errno == ENOENT) return write_command(path, text, error);
+    psc_status status = cli_input_open(&file, path, error);
+    if (status) return status;
     char *found = calloc(1, COMMAND_SIZE + 1);
     const size_t n = found ? fread(found, 1, COMMAND_SIZE, file) : 0;
     const bool read = found && !ferror(file),
                same = read && n == strlen(text) && strcmp(found, text) == 0;
-    psc_status status = PSC_OK;
     if (!found)
         status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory to read %.400s", path);
     else if (!read)

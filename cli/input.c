@@ -1,9 +1,14 @@
-/* Regular files only: opening a pipe would wait for a writer. */
+/* Opening a FIFO waits for a writer, so files are opened without waiting. */
 #include "input.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+enum { WRITER_MS = 2000 };
 
 size_t cli_input_mark(const char *text, size_t bytes) {
     return bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
@@ -19,6 +24,37 @@ psc_status cli_input_open(FILE **out, const char *path, psc_error *error) {
     if (*out && cli_input_mark(first, fread(first, 1, sizeof first, *out)) == 0) rewind(*out);
     if (*out) return PSC_OK;
     return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+}
+
+/* False if nothing arrives in time because no program has the pipe open for writing. */
+static bool has_writer(FILE *file) {
+    struct pollfd pipe = {.fd = fileno(file), .events = POLLIN};
+    char first;
+    if (poll(&pipe, 1, WRITER_MS) != 0) return true;
+    const ssize_t n = read(pipe.fd, &first, 1);
+    if (n == 1) ungetc((unsigned char)first, file);
+    return n != 0;
+}
+
+psc_status cli_input_once(FILE **out, const char *path, const char *what, psc_error *error) {
+    struct stat info;
+    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    FILE *file = fd >= 0 && fstat(fd, &info) == 0 ? fdopen(fd, "rb") : NULL;
+    *out = NULL;
+    if (!file) {
+        const int why = errno;
+        if (fd >= 0) close(fd);
+        return psc_fail(error, PSC_ERROR_INPUT, "cannot open %s: %s", what, strerror(why));
+    }
+    if (S_ISFIFO(info.st_mode) && !has_writer(file)) {
+        fclose(file);
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "%s is a pipe that no program writes to; start its writer first, or pass a file", what);
+    }
+    const int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0) fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+    *out = file;
+    return PSC_OK;
 }
 
 bool cli_input_same(const char *a, const char *b) {

@@ -2,11 +2,12 @@
 #include "path_list.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "input.h"
 
 #define MOST_BYTES ((size_t)1 << 30)
 #define MOST_PATHS 10000000
@@ -15,33 +16,29 @@ static psc_status no_memory(const char *name, psc_error *error) {
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the list %s", name);
 }
 
-/* A pipe is read as it comes, but opening it does not wait for a writer. */
-static int open_list(const char *name) {
-    if (strcmp(name, "-") == 0) return STDIN_FILENO;
-    const int file = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    const int flags = file >= 0 ? fcntl(file, F_GETFL) : -1;
-    if (flags >= 0) fcntl(file, F_SETFL, flags & ~O_NONBLOCK);
-    return file;
+static psc_status open_list(FILE **out, const char *name, psc_error *error) {
+    char what[1100];
+    *out = stdin;
+    if (strcmp(name, "-") == 0) return PSC_OK;
+    snprintf(what, sizeof what, "the list %.1080s", name);
+    return cli_input_once(out, name, what, error);
 }
 
 /* All bytes of the list, and a 0 byte behind them. */
 static psc_status read_text(
-    char **text, size_t *bytes, int file, const char *name, psc_error *error) {
+    char **text, size_t *bytes, FILE *file, const char *name, psc_error *error) {
     size_t room = 0;
-    ssize_t n = 1;
-    while (n != 0) {
+    while (!feof(file)) {
         if (*bytes + 1 >= room) {
             room = room ? 2 * room : (size_t)1 << 16;
             char *more = room <= 2 * MOST_BYTES ? realloc(*text, room) : NULL;
             if (!more) return no_memory(name, error);
             *text = more;
         }
-        n = read(file, *text + *bytes, room - *bytes - 1);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0)
+        *bytes += fread(*text + *bytes, 1, room - *bytes - 1, file);
+        if (ferror(file))
             return psc_fail(
                 error, PSC_ERROR_IO, "cannot read the list %s: %s", name, strerror(errno));
-        *bytes += (size_t)n;
         if (*bytes > MOST_BYTES)
             return psc_fail(error, PSC_ERROR_INPUT,
                 "the list %s has more than %zu MiB; name folders instead of files", name,
@@ -72,11 +69,11 @@ psc_status cli_path_list_read(cli_path_list *out, const char *name, const char *
     int32_t n_first, psc_error *error) {
     size_t bytes = 0;
     *out = (cli_path_list){0};
-    const int file = open_list(name);
-    if (file < 0)
-        return psc_fail(error, PSC_ERROR_IO, "cannot open the list %s: %s", name, strerror(errno));
-    psc_status status = read_text(&out->text, &bytes, file, name, error);
-    if (file != STDIN_FILENO) close(file);
+    FILE *file;
+    psc_status status = open_list(&file, name, error);
+    if (status) return status;
+    status = read_text(&out->text, &bytes, file, name, error);
+    if (file != stdin) fclose(file);
     const int64_t n = status ? 0 : cut(NULL, out->text, bytes);
     if (!status && n == 0)
         status = psc_fail(error, PSC_ERROR_INPUT, "the list %s has no paths", name);

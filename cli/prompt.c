@@ -108,9 +108,10 @@ static psc_status read_text(cli_prompt *prompt, const cli_prompt_given *given, p
     }
     if (strcmp(path, "-") == 0)
         return cli_read_stream(&prompt->text, &prompt->bytes, stdin, "standard input", error);
-    FILE *file = fopen(path, "rb");
-    if (!file) return psc_fail(error, PSC_ERROR_INPUT, "cannot open %s: %s", path, strerror(errno));
-    psc_status status = cli_read_stream(&prompt->text, &prompt->bytes, file, path, error);
+    FILE *file;
+    psc_status status = cli_input_once(&file, path, path, error);
+    if (status) return status;
+    status = cli_read_stream(&prompt->text, &prompt->bytes, file, path, error);
     fclose(file);
     return status;
 }

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "input.h"
+
 #define DEFAULT_ENDPOINT "https://huggingface.co"
 enum { TOKEN_CAP = 4096, PATIENCE = 30, MOST_PATIENCE = 3600 };
 
@@ -171,7 +173,8 @@ static psc_status read_token(hub_settings *out, psc_error *error) {
         return keep_token(out, variable(names[i]), error);
     }
     token_file(out->token_from, sizeof out->token_from);
-    FILE *file = fopen(out->token_from, "rb");
+    FILE *file;
+    (void)cli_input_once(&file, out->token_from, out->token_from, NULL); /* there may be none */
     const size_t n = file ? fread(text, 1, TOKEN_CAP, file) : 0;
     if (file) fclose(file);
     text[n] = 0;

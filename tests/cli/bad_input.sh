@@ -115,7 +115,21 @@ expect 1 'do=patch needs a source prompt' sweep --text 'a b' --do patch
 expect 1 'a patch needs prompts of equal length' sweep --text 'a b' --source 'a b c d' --do patch
 expect 1 'layer=99' sweep --text a --over edges --layer 99
 expect 1 'over=x,y is not one of' sweep --text a --over x,y
-mkfifo "$work/pipe.so"
+# A pipe is read while a program writes to it, however slowly, and is not waited for otherwise.
+mkfifo "$work/pipe.txt" "$work/pipe.so"
+none='pipe.txt is a pipe that no program writes to'
+expect 1 "$none" analyze --file "$work/pipe.txt"
+expect 1 "$none" words --file "$work/pipe.txt"
+expect 1 "$none" analyze --text 'a b' --source-file "$work/pipe.txt" --patch L0H0
+expect 1 'Is a directory' analyze --file "$work"
+"$program" analyze --text 'a b' >"$work/of_text"
+{ sleep 3; printf 'a b'; } >"$work/pipe.txt" &
+"$program" analyze --file "$work/pipe.txt" >"$work/of_pipe"
+wait
+check 'a pipe with a slow writer' cmp -s "$work/of_text" "$work/of_pipe"
+printf 'a b' | "$program" analyze --file /dev/stdin >"$work/of_pipe"
+check '/dev/stdin' cmp -s "$work/of_text" "$work/of_pipe"
+expect 1 'text is empty' analyze --file /dev/null
 expect 1 'pipe.so.*not a regular file' plugins "$work/pipe.so"
 expect 1 'what=norms is not one or more of frames' weights --what norms
 expect 1 'what= is not one or more of frames' weights --what ''

@@ -167,7 +167,10 @@ expect 1 'cannot open the list nothing' corpus --from-list nothing
 : >list
 expect 1 'the list list has no paths' corpus --from-list list
 mkfifo pipe
-expect 1 'the list pipe has no paths' corpus --from-list pipe
+expect 1 'the list pipe is a pipe that no program writes to' corpus --from-list pipe
+printf 'docs/1.txt\n' >pipe & # it waits for a reader
+check 'a pipe with a writer is read' "$program" corpus --from-list pipe --plugin ln --window 32 --json >out 2>err
+wait
 expect 1 'cannot read the list docs: Is a directory' corpus --from-list docs
 expect 2 'read once' corpus - --from-list list
 conclude
