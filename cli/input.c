@@ -20,10 +20,14 @@ psc_status cli_input_open(FILE **out, const char *path, psc_error *error) {
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return psc_fail(error, PSC_ERROR_INPUT, "%s is not a regular file", path);
     *out = fopen(path, "rb");
+    if (!*out) return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
     char first[3];
-    if (*out && cli_input_mark(first, fread(first, 1, sizeof first, *out)) == 0) rewind(*out);
-    if (*out) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+    const size_t n = fread(first, 1, sizeof first, *out);
+    if (cli_input_mark(first, n) > 0 || fseek(*out, 0, SEEK_SET) == 0) return PSC_OK;
+    psc_fail(error, PSC_ERROR_IO, "cannot read %s: %s", path, strerror(errno));
+    fclose(*out);
+    *out = NULL;
+    return PSC_ERROR_IO;
 }
 
 /* False if nothing arrives in time because no program has the pipe open for writing. */

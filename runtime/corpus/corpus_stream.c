@@ -269,7 +269,9 @@ void corpus_stream_skip(corpus_stream *s, size_t n) {
 }
 
 static psc_status jump(corpus_stream *s, int64_t offset, psc_error *error) {
-    if (fseeko(s->file, 0, SEEK_END) == 0 && ftello(s->file) < (off_t)(offset + s->mark))
+    const off_t end = fseeko(s->file, 0, SEEK_END) == 0 ? ftello(s->file) : -1;
+    if (end < 0) return cannot_read(s, error);
+    if (end < (off_t)(offset + s->mark))
         return psc_fail(error, PSC_ERROR_INPUT, "%s was cut short since it was read", s->name);
     if (fseeko(s->file, (off_t)(offset + s->mark), SEEK_SET) != 0) return cannot_read(s, error);
     s->raw_at = s->raw_end = s->at = s->end = 0;

@@ -86,6 +86,10 @@ check 'no state was begun' test ! -e "$work/docs.state"
 fault 0 'note: the file system has no locks' --calls fcntl --path .state --fault ENOLCK --at 1 -- "$@"
 check 'nothing is left of the lock' test ! -e "$work/docs.state.lock"
 
+# A list that cannot be read from its start again does not lack its first bytes.
+fault 1 'cannot read .*prompts: Input/output' --calls lseek --path /prompts --fault EIO --at 1 -- \
+    analyze --prompts "$work/prompts"
+
 # A state that cannot be read is not none; a full disk leaves the state of before.
 printf 'one text here, and more of it than fits into a window' >"$work/doc.txt"
 set -- corpus "$work/doc.txt" --plugin ln --window 4 --state "$work/run.state"
