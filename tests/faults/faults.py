@@ -4,7 +4,7 @@
     tests/faults/run.sh                    a bounded part
     tests/faults/run.sh --all              every place once: each call stack that allocates, each
                                            system call of a verb and path, with each fault that fits
-    tests/faults/run.sh --every            every single allocation and system call: days
+    tests/faults/run.sh --every            every single allocation and system call: hours
     tests/faults/run.sh --every --minutes 60 --log faults.log       goes on where faults.log ends
     tests/faults/run.sh --scene corpus-state --fault call/all:57:EIO      one case again
 
