@@ -4,6 +4,8 @@
 #define _XOPEN_SOURCE 700 /* nftw */
 #include "checkpoint_store.h"
 
+#include "say.h"
+
 #include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -162,7 +164,9 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
 }
 
 void cli_checkpoint_store_remove(const cli_checkpoint_store *store) {
-    if (store->folder) (void)nftw(store->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (!store->folder || nftw(store->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0) return;
+    cli_say("note: cannot remove %.400s: %s; the results are whole, so it may be removed",
+        store->folder, strerror(errno));
 }
 
 void cli_checkpoint_store_close(cli_checkpoint_store *store) {

@@ -141,8 +141,9 @@ static psc_status take_folder(psc_model_place *place, const char *model, const c
     place->repository[0] = 0;
     psc_hub_print(place->folder, sizeof place->folder, "%s", model);
     char *real = realpath(path, NULL);
-    if (!real && errno == ENOMEM)
-        return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a path");
+    if (!real && errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG)
+        return psc_fail(error, errno == ENOMEM ? PSC_ERROR_MEMORY : PSC_ERROR_IO,
+            "cannot resolve the path of %.1000s: %s", path, strerror(errno));
     const char *last = last_part(path);
     const bool same = real && (strcmp(last_part(real), last) == 0 || last[0] == '.');
     bool found = false;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import struct
@@ -130,3 +131,10 @@ def documents() -> dict[str, bytes]:
     files = {f"docs/{i}.txt": f"{s} {i}\n".encode() for i, s in enumerate(SENTENCES[:3])}
     rows = [json.dumps({"text": s, "id": i}) for i, s in enumerate(SENTENCES[1:])]
     return files | {"docs/more.jsonl": ("\n".join(rows) + "\n").encode()}
+
+
+def compressed(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The same files of docs/ in more/, compressed."""
+    return {
+        f"more/{Path(name).name}.gz": gzip.compress(data, mtime=0) for name, data in files.items()
+    }

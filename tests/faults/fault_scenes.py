@@ -35,6 +35,7 @@ class Scene:
     before: tuple[tuple[str, ...], ...] = ()  # command lines whose files are there before
     grows: tuple[str, ...] = ()  # files that a failed run may leave further on
     optional: tuple[str, ...] = ()  # files whose absence loses time only: the cache
+    removes: tuple[str, ...] = ()  # files that a failed run may have removed
     parts: tuple[str, ...] = ()  # results that are delivered one by one; what is whole stays
     resumes: bool = False  # the same command continues after a run that failed
     slow: bool = False  # packs 64 MiB: fewer faults in a bounded run
@@ -55,6 +56,7 @@ def scenes() -> list[Scene]:
     halfway = (*STATE, "--limit-tokens", "24")
     packing = ("generate", "--model", "{large}", "--tokens", "5,6", "--n", "1")
     return [
+        *more_scenes(),
         Scene("analyze", ("analyze", *model, *text, *PLAIN, "--out", "out")),
         Scene("analyze-html", ("analyze", *model, *text, "--html", "page.html")),
         Scene(
@@ -146,10 +148,47 @@ def scenes() -> list[Scene]:
     ]
 
 
+def more_scenes() -> list[Scene]:
+    """Other ways to call the same verbs."""
+    docs, model = fault_models.documents(), ("--model", "{model}")
+    listed = fault_models.compressed(docs) | {"list.txt": b"docs\nmore/0.txt.gz\n"}
+    packing = ("generate", "--model", "{large}", "--tokens", "5,6", "--n", "1")
+    shard = tuple((*STATE[:-4], "--shard", f"{i}/2", "--state", f"{i}.state") for i in (1, 2))
+    both = tuple(
+        ("analyze", *model, "--text", text, *PLAIN, "--out", out)
+        for text, out in (("The cat", "done"), ("The dog", "other"))
+    )
+    steps = ("--model", "{steps}@step0,step1")
+    series = (*steps, *CORPUS[4:], "--window", "8", "--state", "run.state", "--save-seconds", "0")
+    return [
+        Scene("cache-clear", ("cache", "clear"), before=(packing,), removes=("cache/",), slow=True),
+        Scene("cache-verify", ("cache", "verify"), before=(packing,), slow=True),
+        Scene("corpus-list", (*CORPUS, "--from-list", "list.txt", "--out", "out"), docs | listed),
+        Scene("corpus-json", (*CORPUS, "--sample", "3", "--strict", "--json"), docs),
+        Scene("merge-missing", ("merge", "--missing", "1.state", "2.state"), docs, before=shard),
+        Scene("view-beside", ("view", "done", "other", "--html", "page.html"), before=both),
+        Scene("view-json", ("view", "done", "--json"), before=both[:1]),
+        Scene(
+            "steps",
+            ("analyze", *steps, "--text", "The cat", *PLAIN, "--out", "out"),
+            grows=("out.steps/",),
+            resumes=True,
+        ),
+        Scene(
+            "steps-corpus",
+            ("corpus", "docs", *series, "--out", "out"),
+            docs,
+            grows=("run.state", "out.steps/"),
+            resumes=True,
+        ),
+    ]
+
+
 def arguments_of(line: tuple[str, ...], models: Path, threads: int) -> list[str]:
     """The command line with the models' paths, and the number of threads where a verb has it."""
-    places = {"{model}": str(models / "tiny"), "{large}": str(models / "large")}
-    words = [places.get(word, word) for word in line]
+    places = {"model": str(models / "tiny"), "large": str(models / "large")}
+    places["steps"] = str(models / "steps")
+    words = [word.format(**places) for word in line]
     if line[0] not in ("merge", "view", "cache", "pull", "info", "plugins"):
         words += ["--threads", str(threads)]
     return words

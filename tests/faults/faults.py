@@ -169,6 +169,8 @@ def main() -> int:
         bench = Bench(program, shim, tracer, work, work / "models", endpoint)
         fault_models.write_model(work / "models/tiny")
         fault_models.write_large_model(work / "models/large")
+        for step in (0, 1):
+            fault_models.write_model(work / f"models/steps/step{step}", 1 + step)
         chosen = [s for s in scenes() if not options.scene or s.name in options.scene]
         cases = cases_of(bench, chosen, options)
         print(f"{len(cases)} cases in {len(chosen)} scenes", flush=True)

@@ -4,6 +4,8 @@
 . "$3/tests/cli/checks.sh"
 program=$1
 trace=$2
+source=$3
+shim=${4:-}
 "$trace" --calls close -- true || { echo "skipped: this machine does not allow tracing"; exit 77; }
 unset PSC_CACHE_LIMIT XDG_CACHE_HOME
 export HOME="$work" PSC_CACHE_DIR="$work/cache"
@@ -38,9 +40,9 @@ fault 1 'cannot read .*cache: Input/output' --calls read --path .source --fault 
 "$program" cache >"$work/list"
 check 'the list names the model' grep -q /m "$work/list"
 n=0
-while [ -n "${4:-}" ] && [ $n -lt 40 ]; do # each allocation of the list
+while [ -n "$shim" ] && [ $n -lt 40 ]; do # each allocation of the list
     n=$((n + 1))
-    LD_PRELOAD=$4 PSC_FAULT_CALL=alloc PSC_FAULT_AT=$n "$program" cache >"$work/stdout" 2>"$work/stderr"
+    LD_PRELOAD=$shim PSC_FAULT_CALL=alloc PSC_FAULT_AT=$n "$program" cache >"$work/stdout" 2>"$work/stderr"
     got=$?
     same=1
     cmp -s "$work/stdout" "$work/list" && same=0
@@ -89,6 +91,15 @@ check 'nothing is left of the lock' test ! -e "$work/docs.state.lock"
 # A list that cannot be read from its start again does not lack its first bytes.
 fault 1 'cannot read .*prompts: Input/output' --calls lseek --path /prompts --fault EIO --at 1 -- \
     analyze --prompts "$work/prompts"
+
+# Checkpoints: what cannot be removed at the end is named; a path that cannot be resolved has no other name.
+mkdir "$work/steps"
+for step in step0 step128; do cp -r "$source/models/books-0.5m/$step" "$work/steps"; done
+set -- analyze --model "$work/steps@step0,step128" --text a
+fault 0 'note: cannot remove .*series.steps' --calls unlink --path series.steps/step0/ --fault EACCES --at 1 -- \
+    "$@" --out "$work/series"
+check 'the results are there' test -e "$work/series/results.json"
+fault 1 'cannot resolve the path' --calls readlink --path "$work/steps" --fault EIO --at 1 -- "$@"
 
 # A state that cannot be read is not none; a full disk leaves the state of before.
 printf 'one text here, and more of it than fits into a window' >"$work/doc.txt"

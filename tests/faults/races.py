@@ -116,6 +116,8 @@ def main() -> int:
         bench = Bench(program, "", "", work, work / "models", endpoint)
         fault_models.write_model(work / "models/tiny")
         fault_models.write_large_model(work / "models/large")
+        for step in (0, 1):
+            fault_models.write_model(work / f"models/steps/step{step}", 1 + step)
         for scene in [*scenes(), *larger_scenes()]:
             report = run(bench, scene, work / scene.name)
             n, n_failed = n + 1, n_failed + bool(report)
