@@ -32,7 +32,7 @@ def slow(seconds: float, gate: threading.Event | None = None) -> Callable[[Handl
         handler.wfile.write(DATA[first:middle])
         handler.wfile.flush()
         if gate:
-            gate.wait(20)
+            gate.wait(120)
         else:
             time.sleep(seconds)
         try:
@@ -46,7 +46,7 @@ def slow(seconds: float, gate: threading.Event | None = None) -> Callable[[Handl
 def wait_for_half(program: Program) -> None:
     """Waits until half of the weights has arrived."""
     path = program.root / f"{BLOB}.incomplete"
-    for _ in range(300):
+    for _ in range(2400):
         if path.exists() and path.stat().st_size >= len(DATA) // 2:
             return
         time.sleep(0.05)
@@ -60,7 +60,7 @@ def test_an_ended_command_is_continued(hub: FakeHub, program: Program, number: i
     process = program.start("pull", NAME)
     wait_for_half(program)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=120)
     gate.set()
     if number == signal.SIGKILL:
         assert process.returncode == -number
@@ -87,7 +87,7 @@ def test_ctrl_c_while_waiting(hub: FakeHub, program: Program) -> None:
     time.sleep(0.2)
     start = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 1 and err.startswith("pythiascope: interrupted")
     assert time.monotonic() - start < 30, "the pause is 60 seconds"
 
@@ -98,7 +98,7 @@ def test_two_commands_at_once(hub: FakeHub, program: Program, plain: bool) -> No
     arguments = ("pull", NAME, *(("--to", "mine") if plain else ()))
     both = [program.start(*arguments) for _ in range(2)]
     for process in both:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
     assert len(hub.asked("/blob/")) == 1, "the bytes were sent once"
     folder = program.home / "mine" if plain else program.root / "blobs"
@@ -115,7 +115,7 @@ def test_one_takes_over_from_another_that_ends(hub: FakeHub, program: Program) -
     time.sleep(0.5)
     first.kill()
     first.communicate()
-    _, err = second.communicate(timeout=60)
+    _, err = second.communicate(timeout=120)
     gate.set()
     assert second.returncode == 0, err
     assert hub.asked("/blob/")[-1].headers["range"] == f"bytes={len(DATA) // 2}-"

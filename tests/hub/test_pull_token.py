@@ -123,7 +123,7 @@ def test_an_open_connection_does_not_see_it(hub: FakeHub, program: Program) -> N
     process = program.start(
         "pull", NAME, HF_TOKEN=TOKEN, HF_ENDPOINT=hub.url.replace("127.0.0.1", "0.0.0.0")
     )
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert err == "pythiascope: the token is not sent, because HF_ENDPOINT is not https\n"
     assert senders(hub) == {"hub": {None}, "store": {None}}
