@@ -49,9 +49,9 @@ for kind, names in READS:
         setattr(kind, name, resting(getattr(kind, name)))
 
 
-def prepare(context: BrowserContext) -> None:
-    """Counts, in all pages that the context opens from now on."""
-    delay = SLOW if os.environ.get("PSC_SLOW_FRAMES") else 0
+def prepare(context: BrowserContext, late: bool = False) -> None:
+    """Counts, in all pages that the context opens from now on. late: as with PSC_SLOW_FRAMES=1."""
+    delay = SLOW if late or os.environ.get("PSC_SLOW_FRAMES") else 0
     context.add_init_script(f"({SCRIPT.read_text(encoding='utf-8')})({delay});")
 
 

@@ -49,7 +49,7 @@ def browser(playwright_driver: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Opened]]:
-    """open_page(made, width=1200, height=900, dark=False, scripts=True) opens a page.
+    """open_page(made, width=1200, height=900, ...) opens a page; the options are those of open_in.
 
     When the test ends, no page may have written a warning or an error to the console, thrown an
     error, or asked for anything but itself.

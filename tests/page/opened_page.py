@@ -188,8 +188,9 @@ def open_in(
     height: int = 900,
     dark: bool = False,
     scripts: bool = True,
+    late: bool = False,
 ) -> Opened:
-    """Opens a page in a context of its own and waits until it stands."""
+    """Opens a page in a context of its own and waits until it stands. late: as of prepare()."""
     path = page.html if isinstance(page, Made) else page
     context = browser.new_context(
         viewport={"width": width, "height": height},
@@ -198,7 +199,7 @@ def open_in(
         accept_downloads=True,
     )
     context.set_default_timeout(MOST)
-    prepare(context)
+    prepare(context, late)
     opened = Opened(context, context.new_page(), path.resolve().as_uri())
     opened.page.goto(opened.address)
     if scripts:

@@ -111,10 +111,11 @@ def test_the_line_of_the_sum_ends_at_the_dashed_logit(
     assert end == pytest.approx(goal, abs=0.05)
 
 
+@pytest.mark.parametrize("late", [False, True])
 def test_the_sentence_names_the_error_and_its_bound(
-    run: Made, open_page: Callable[..., Opened]
+    late: bool, run: Made, open_page: Callable[..., Opened]
 ) -> None:
-    opened = open_page(run)
+    opened = open_page(run, late=late)
     figure = largest(opened)
     opened.choose_row(9)
     sentence = figure.locator(".completeness").inner_text()
