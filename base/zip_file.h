@@ -1,6 +1,6 @@
 /* The directory of a zip archive in memory, read as untrusted input. Entries are stored, not
  * compressed: their bytes lie in the archive as they are.
- * Private to base/. Includes psc_error.h only.
+ * Private to base/ and tests/. Includes psc_error.h only.
  * Threads: reentrant; an open directory is immutable.
  * Ownership: the caller owns the archive's bytes, to which entries point; opens and closes by *. */
 #ifndef ZIP_FILE_H

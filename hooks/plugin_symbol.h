@@ -1,5 +1,5 @@
 /* Whether a whole ELF file has the one symbol of a plugin, before dlopen runs anything of the file.
- * Private to hooks/, fuzz/ and tests/.
+ * Private to hooks/ and tests/.
  * Threads: reentrant.
  * Ownership: nothing is kept. */
 #ifndef PLUGIN_SYMBOL_H

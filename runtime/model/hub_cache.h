@@ -1,5 +1,5 @@
 /* Names of models, and the Hugging Face cache on this machine.
- * Private to runtime/model/. Includes psc.h.
+ * Private to runtime/model/ and tests/. Includes psc.h.
  * Threads: reentrant; the environment must not change during a call.
  * Ownership: the caller's buffers; psc_hub_refs_close frees a list. */
 #ifndef HUB_CACHE_H
