@@ -134,12 +134,12 @@ echo nonsense >size/bad.state
 missing 1 1-3,5 size/bad.state size/4-of-5.state size/none.state
 check 'a bad file is noted' grep -q 'note: size/bad.state is not a pythiascope state file; it is left out' err
 check 'a missing file is noted' grep -q 'none.state: No such file or directory; it is left out' err
-"$program" corpus docs --plugin ln --plugin neurons:contexts=2 --window 32 --threads 1 --batch 1 --shard 2/3 --state cut.state \
-    --save-seconds 0 >/dev/null 2>&1 &
-pid=$!
-check 'it begins' await cut.state
-kill -9 $pid
-wait $pid 2>/dev/null
+mkdir long
+for i in 1 2 3; do for _ in $(seq 40); do cat docs/9.txt; done >long/$i.txt; done # cut long before its end
+check 'it begins' hold cut.state "$program" corpus long --plugin ln --window 32 --threads 1 --batch 1 --shard 2/3 --state cut.state \
+    --save-seconds 0
+kill -9 $held
+wait $held 2>/dev/null
 missing 1 1-3 cut.state
 check 'an unfinished part is noted' grep -q 'cut.state: part 2/3 is not finished; it is left out' err
 "$program" merge --missing size/bad.state >out 2>err
