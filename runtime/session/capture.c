@@ -189,7 +189,7 @@ uint64_t psc_session_capture_bytes(const psc_session *session, int32_t n_rows, i
     for (int32_t i = 0; i < session->n_captures; i++) {
         const psc_capture *capture = &session->captures[i];
         int32_t n = capture->rows.list ? capture->rows.n : n_rows, *rows = NULL;
-        if (capture->joined &&
+        if (capture->joined && capture->rows.list &&
             psc_capture_rows_resolve(&rows, &n, &capture->rows, true, n_rows, "", NULL) != PSC_OK)
             n = capture->rows.n;
         free(rows);
