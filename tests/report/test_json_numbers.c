@@ -153,6 +153,22 @@ Test(json_numbers, entries_of_several_axes) {
     json_decref(root);
 }
 
+/* Labels that are nearly those of a head or of a neuron. */
+Test(json_numbers, labels_like_heads) {
+    static const char *const targets[] = {"t"};
+    static const char *const components[] = {"L1X2", "L1H", "L1H2x", "LxH1", "L3H4", "L1N", "L7N8"};
+    static const char *const axes[] = {"targets", "components"};
+    labels("targets", 1, targets);
+    labels("components", 7, components);
+    float *shares = array("shares", PSC_F32, 2, axes);
+    for (int i = 0; i < 7; i++) shares[i] = (float)i;
+    json_t *root = written();
+    has(root, "shares/largest/0/heads", "[{\"label\":\"L3H4\",\"value\":4.0}]");
+    has(root, "shares/largest/0/neurons", "[{\"label\":\"L7N8\",\"value\":6.0}]");
+    cr_assert_eq(json_array_size(at(root, "plugins/p/arrays/shares/largest/0/all")), 7);
+    json_decref(root);
+}
+
 /* Beyond 256 lists only the last row has some; beyond 256 targets only the first do. */
 Test(json_numbers, the_number_of_lists_is_bounded) {
     static const char *const components[] = {"a", "b"};

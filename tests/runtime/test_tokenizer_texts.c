@@ -77,6 +77,19 @@ Test(tokenizer_texts, the_first_tokens_of_a_long_text) {
     psc_tokenizer_close(&t);
 }
 
+/* A limit of tokens ends the pieces of the pre-tokenizer's steps, too. */
+Test(tokenizer_texts, the_first_tokens_of_cut_pieces) {
+    json_t *root = base();
+    set_member(root, "pre_tokenizer",
+        json_loads("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\","
+                   "\"individual_digits\":true},{\"type\":\"ByteLevel\",\"add_prefix_space\":"
+                   "false}]}",
+            0, NULL));
+    psc_tokenizer *t = must_open(root);
+    for (size_t most = 0; most < 14; most++) check_first(t, "ab12 abc 345 q", 14, most);
+    psc_tokenizer_close(&t);
+}
+
 /* --- the cache of words ---------------------------------------------------------------------- */
 
 /* Words of one length that share slots of the cache, of many tokens, and too long for it: each has
@@ -157,4 +170,44 @@ Test(tokenizer_texts, ids_without_an_entry) {
     cr_assert_str_eq(error.message, "token 1 has the negative id -1");
     cr_assert(!text && bytes == 0);
     psc_tokenizer_close(&t);
+}
+
+/* --- the beginning token --------------------------------------------------------------------- */
+
+/* A template tells of tokens in front only if it begins with a special one. */
+Test(tokenizer_texts, templates_with_a_token_in_front) {
+    static const struct {
+        const char *single;
+        bool adds;
+    } cases[] = {{"[{\"SpecialToken\":{\"id\":\"a\",\"type_id\":0}},{\"Sequence\":{}}]", true},
+        {"[{\"Sequence\":{}},{\"SpecialToken\":{\"id\":\"a\"}}]", false}, {"[]", false},
+        {"{}", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char processor[200];
+        json_t *root = base();
+        snprintf(processor, sizeof processor,
+            "{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":"
+            "\"TemplateProcessing\",\"single\":%s}]}",
+            cases[i].single);
+        set_member(root, "post_processor", json_loads(processor, 0, NULL));
+        psc_tokenizer *t = must_open(root);
+        cr_assert_eq(psc_tokenizer_adds_bos(t), cases[i].adds, "%s", cases[i].single);
+        psc_tokenizer_close(&t);
+    }
+}
+
+/* <|endoftext|> is the beginning token where nothing names another; a token of its length is not. */
+Test(tokenizer_texts, the_end_of_text_begins) {
+    static const char *const contents[] = {"<|endoftexx|>", "<|endoftext|>"};
+    for (int i = 0; i < 2; i++) {
+        json_t *root = base();
+        set_member(root, "added_tokens",
+            json_pack("[{s:i,s:s,s:b,s:b,s:b,s:b,s:b}]", "id", 259, "content", contents[i],
+                "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
+        psc_tokenizer *t = must_open(root);
+        cr_assert_eq(psc_tokenizer_bos(t), i == 1 ? 259 : -1);
+        cr_assert_eq(psc_tokenizer_bos_of(t, 7), i == 1 ? 259 : 7);
+        cr_assert_not(psc_tokenizer_names_bos(t));
+        psc_tokenizer_close(&t);
+    }
 }
