@@ -2,29 +2,23 @@
 # Branch coverage of base, hooks, runtime and report, counted by gcov: the suite, with a bounded part of
 # the faults of tests/faults. An assert is no branch (NDEBUG), since no input may reach its failure.
 # Kernels and analysis/ are compared with references instead.
-# usage: coverage.sh [--all-faults] [--minutes N] [--jobs N]
-#   --all-faults  then every fault of tests/faults, which takes hours
+# usage: coverage.sh [--minutes N] [--faults N] [--jobs N]
 #   --minutes N   the suite ends after N minutes at most (90); what has run until then counts
+#   --faults N    then places of tests/faults beyond those of the suite, for N minutes (0)
 #   --jobs N      programs at once (2)
 # Prints the files with most branches left and a line per folder; fails where one is below 90 %.
 set -eu
 cd "$(dirname "$0")/.."
 
-least=90 minutes=90 jobs=2 all_faults=no
+least=90 minutes=90 faults=0 jobs=2
 while [ $# -gt 0 ]; do
     case $1 in
-        --all-faults) all_faults=yes ;;
-        --minutes)
-            minutes=${2:?}
-            shift
-            ;;
-        --jobs)
-            jobs=${2:?}
-            shift
-            ;;
+        --minutes) minutes=${2:?} ;;
+        --faults) faults=${2:?} ;;
+        --jobs) jobs=${2:?} ;;
         *) sed -n '/^# usage/,/^set/s/^# //p' "$0" >&2; exit 2 ;;
     esac
-    shift
+    shift 2
 done
 # Tests that run none of this code, or the same code once more: kernels alone; rules of the tree; types
 # and layout of the package, and other releases of Python; the page in a browser, which runs the
@@ -40,8 +34,8 @@ find "$folder" -name '*.gcda' -delete
 timeout --kill-after=60 "${minutes}m" \
     ctest --preset coverage --parallel "$jobs" --exclude-regex "$others" ||
     echo "coverage: some tests failed or did not end; the branches that they took count" >&2
-if [ $all_faults = yes ]; then
-    python3 tests/faults/faults.py --build "$folder" --cases 0 ||
+if [ "$faults" != 0 ]; then
+    python3 tests/faults/faults.py --build "$folder" --all --minutes "$faults" --jobs "$jobs" ||
         echo "coverage: some faults were not handled" >&2
 fi
 gcovr --root . --object-directory "$folder" --branches --json "$folder/coverage.json" \

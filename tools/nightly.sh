@@ -2,7 +2,8 @@
 # The checks that take too long for .ci/run: hours of fuzzing and the like. Each part prints its figures;
 # those of docs/reliability.md are copied from here.
 # usage: nightly.sh [--hours N | --minutes N] [PART...]
-#   fuzz, every and static take N, by default one hour each; the others take what they need
+#   fuzz, every, static and the faults of branches take N, by default one hour each; the others take
+#   what they need
 #   every: single faults beyond one per place, other ones each day; build/faults.log has them
 set -eu
 cd "$(dirname "$0")/.."
@@ -38,7 +39,7 @@ for part in $parts; do
             run tests/faults/races.py --all
             ;;
         static) run tools/check_static.sh --minutes "$minutes" ;;
-        branches) run tools/coverage.sh ;;
+        branches) run tools/coverage.sh --faults "$minutes" ;;
         *) echo "nightly: there is no part $part; there are fuzz, coverage, faults, every, races, static, branches" >&2; exit 2 ;;
     esac
 done
