@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cache_folder.h"
 #include "checkpoint_list.h"
@@ -16,6 +17,7 @@
 #include "setup.h"
 #include "spread.h"
 #include "spread_items.h"
+#include "state.h"
 #include "timing.h"
 
 /* Most bytes of all checkpoints' arrays, which are in memory twice at the end. */
@@ -263,6 +265,20 @@ static void say_kept(const series *s) {
     cli_progress_line(sentence);
 }
 
+/* A process killed after it kept a checkpoint left the lock of its state, which no run needs any more. */
+static void sweep_lock(const series *s, int k) {
+    char path[4096], lock_path[4104];
+    const char *state = cli_value(s->arguments, "state");
+    cli_lock lock = {NULL, -1};
+    char *file = NULL;
+    const int n = state ? snprintf(path, sizeof path, "%s.%s", state, s->list.labels[k]) : -1;
+    if (n < 0 || (size_t)n >= sizeof path) return;
+    snprintf(lock_path, sizeof lock_path, "%s.lock", path);
+    if (access(lock_path, F_OK) != 0) return;
+    if (cli_state_lock(&lock, &file, path, NULL) == PSC_OK) cli_lock_release(&lock);
+    free(file);
+}
+
 static int run_all(series *s) {
     psc_error error = {0};
     int kept = 0;
@@ -271,7 +287,9 @@ static int run_all(series *s) {
     for (int k = 0; k < s->list.n; k++) {
         if (cli_checkpoint_store_read(&s->results[k], &s->store, s->list.labels[k], &error))
             return cli_fail(&error);
-        kept += s->results[k] != NULL;
+        if (!s->results[k]) continue;
+        kept++;
+        sweep_lock(s, k);
     }
     if (kept > 0) {
         char sentence[1024];

@@ -293,7 +293,7 @@ class Judge:
             if not n.startswith(self.scene.optional or ("\0",))
         ]
         if self._may_leave(fault):  # an empty lock, which the next run removes
-            lost = [n for n in lost if not n.endswith(".psc-tmp")]
+            lost = [n for n in lost if not n.endswith((".psc-tmp", ".lock"))]
         if any("note: cannot remove" in s for s in said):
             lost = [n for n in lost if not n.startswith(self.scene.grows or ("\0",))]
         if lost:

@@ -99,6 +99,13 @@ set -- analyze --model "$work/steps@step0,step128" --text a
 fault 0 'note: cannot remove .*series.steps' --calls unlink --path series.steps/step0/ --fault EACCES --at 1 -- \
     "$@" --out "$work/series"
 check 'the results are there' test -e "$work/series/results.json"
+set -- corpus "$work/docs" --model "$work/steps@step0,step128" --target a --plugin ln \
+    --state "$work/series.state" --out "$work/second"
+fault 137 '' --calls unlink --path step0.lock --fault KILL --at 1 -- "$@"
+check 'the kill left a lock' test -e "$work/series.state.step0.lock"
+check 'the next run ends' "$program" "$@" >"$work/stdout" 2>"$work/stderr"
+check 'and the lock is gone' test ! -e "$work/series.state.step0.lock"
+set -- analyze --model "$work/steps@step0,step128" --text a
 fault 1 'cannot resolve the path' --calls readlink --path "$work/steps" --fault EIO --at 1 -- "$@"
 
 # A state that cannot be read is not none; a full disk leaves the state of before.
