@@ -200,20 +200,23 @@ psc_status psc_cache_verify(const char *cache_dir, const char *name, psc_error *
     return status;
 }
 
-static void remove_all(const psc_cache_place *place, const char *suffix) {
+/* Returns errno of what could not be removed, or of a list that may lack some; 0: none is left. */
+static int remove_all(const psc_cache_place *place, const char *suffix) {
     items found = list_files(place, suffix);
-    for (size_t i = 0; i < found.n; i++) remove_name(place, found.list[i].name);
+    int failed = found.failure;
+    for (size_t i = 0; i < found.n; i++)
+        if (unlinkat(place->fd, found.list[i].name, 0) != 0 && errno != ENOENT) failed = errno;
     free(found.list);
+    return failed;
 }
 
 static psc_status clear_all(const psc_cache_place *place, psc_error *error) {
-    remove_all(place, PSC_CACHE_SUFFIX);
-    remove_all(place, PSC_RECORD_SUFFIX);
+    const int packed = remove_all(place, PSC_CACHE_SUFFIX);
+    const int records = remove_all(place, PSC_RECORD_SUFFIX);
     psc_cache_folder_sweep(place);
-    items left = list_files(place, PSC_CACHE_SUFFIX);
-    free(left.list);
-    if (left.n == 0 && left.failure == 0) return PSC_OK;
-    return psc_fail(error, PSC_ERROR_IO, "cannot remove the files in %s", place->path);
+    if (!packed && !records) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_IO, "cannot remove the files in %s: %s", place->path,
+        strerror(packed ? packed : records));
 }
 
 psc_status psc_cache_clear(const char *cache_dir, const char *name, psc_error *error) {

@@ -48,7 +48,12 @@ while [ -n "$shim" ] && [ $n -lt 40 ]; do # each allocation of the list
     cmp -s "$work/stdout" "$work/list" && same=0
     check "allocation $n of cache: exit $got, stdout $same" test $got -eq $same
 done
+fault 1 'cannot remove the files' --calls unlinkat --path .source --fault EACCES --at 1 -- cache clear
+check 'the record is left' test -e "$work/cache/fedcba9876543210fedcba9876543210.source"
 fault 1 'cannot remove the files' --calls unlinkat --on --fault EACCES --at 1 -- cache clear
+"$program" cache clear >"$work/stdout"
+check 'the next one removes it' test $? -eq 0
+check 'so that no file is left' test -z "$(ls "$work/cache")"
 
 # What a kill between the rename and the end of the lock leaves is swept by a start that is refused.
 fault 137 '' --calls unlink --path .out.psc-tmp --fault KILL --at 2 -- analyze --text a --out "$work/out"
