@@ -353,6 +353,39 @@ Test(variants, refusals) {
     REFUSED(run_ten(), PSC_ERROR_STATE, "prepare_variants");
 }
 
+Test(variants, refusals_at_the_border) {
+    load();
+    psc_change good = change(PSC_CHANGE_SCALE, PSC_HOOK_Z, 0, 0, 10), c;
+    c = good, c.point = -1, refuse(c, "the hook point does not exist");
+    c = good, c.point = PSC_POINT_COUNT, refuse(c, "the hook point does not exist");
+    c = good, c.kind = -1, refuse(c, "the kind is unknown");
+    c = good, c.layer = -1, refuse(c, "layer");
+    c = good, c.point = PSC_HOOK_EMBED, refuse(c, "layer");
+    c = good, c.head = -2, refuse(c, "head");
+    c = good, c.point = PSC_HOOK_RESID_POST, c.head = 0, refuse(c, "head");
+    c = good, c.alpha = INFINITY, refuse(c, "alpha");
+    c = good, c.sequence = -1, refuse(c, "rows");
+    c = good, c.point = PSC_HOOK_ATTN_SCORES, c.kind = PSC_CHANGE_SET, c.values = vector;
+    refuse(c, "key");
+    c.key = 10, refuse(c, "none of its rows can attend to that key");
+    n_variants = 0;
+    c = good, c.sequence = 1;
+    add(good, &c);
+    REFUSED(run_ten(), PSC_ERROR_INPUT, "bridge", "variant 0", "can change only one sequence");
+    for (int i = 0; i < 3; i++) {
+        n_variants = 0;
+        add(good, NULL);
+        if (i < 2) variants[0].n_changes = -i;
+        if (i == 2) variants[0].changes = NULL;
+        REFUSED(run_ten(), PSC_ERROR_INPUT, "bridge", "variant 0");
+    }
+    n_variants = 0;
+    add(good, NULL);
+    logit_mode = PSC_ROWS_RANGE;
+    REFUSED(
+        run_ten(), PSC_ERROR_INPUT, "variants: logit_rows must be PSC_ROWS_ALL or PSC_ROWS_LAST");
+}
+
 static int nothing(const psc_event *event, void *payload) {
     (void)event, (void)payload;
     return 0;
