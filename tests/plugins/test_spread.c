@@ -99,7 +99,7 @@ Test(spread, tables_say_what_they_are) {
 }
 
 /* The tables of both; the entries of a top list have bytes of padding, which do not count. */
-static void cr_equal_totals(psc_session *a, psc_session *b) {
+static void assert_equal_totals(psc_session *a, psc_session *b) {
     for (int32_t i = 0; i < 4; i++) {
         const psc_totals x = table_of(a, i), y = table_of(b, i);
         cr_assert_arr_eq(x.slots, y.slots, (size_t)x.n * x.slot_bytes, "table %d", (int)i);
@@ -138,7 +138,7 @@ Test(spread, parts_in_any_order_add_up_to_the_bits_of_one_session) {
     for (int o = 0; o < 2; o++) {
         other = open_one(true);
         for (int i = 0; i < PARTS; i++) add_all(other, parts[orders[o][i]]);
-        cr_equal_totals(session, other);
+        assert_equal_totals(session, other);
         psc_session_totals_counts(&windows, &tokens, other);
         cr_assert_eq(windows, 6);
         cr_assert_eq(tokens, 10 + 9 + 8 + 7 + 6 + 5);
@@ -163,7 +163,7 @@ Test(spread, cleared_totals_are_those_before_the_first_run) {
     cr_assert(isnan(((const psc_top *)table_of(session, 4).slots)[0].value));
     cr_assert_eq(run_document(session, 2), PSC_OK, "%s", error.message);
     cr_assert_eq(run_document(other, 2), PSC_OK, "%s", error.message);
-    cr_equal_totals(session, other);
+    assert_equal_totals(session, other);
     psc_session_close(&other);
     fixture_close();
 }
