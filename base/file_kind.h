@@ -1,5 +1,5 @@
 /* What a file is, by its first bytes: for the sentence that refuses a file of another kind.
- * Private to base/ and runtime/. Includes psc_error.h only.
+ * Private to base/, runtime/ and tests/. Includes psc_error.h only.
  * Threads: reentrant.
  * Ownership: nothing is kept. */
 #ifndef FILE_KIND_H

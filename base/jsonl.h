@@ -1,5 +1,5 @@
 /* A line of a JSONL file as others write it, with numbers that JSON or a 64-bit parser has not.
- * Private to base/, runtime/ and report/.
+ * Private to base/, runtime/, report/ and tests/.
  * Threads: reentrant.
  * Ownership: the caller releases the value by json_decref. */
 #ifndef JSONL_H

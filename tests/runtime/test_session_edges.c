@@ -201,7 +201,8 @@ Test(session_edges, captures_that_are_joined) {
     cr_assert_eq(psc_session_capture_bytes(session, 8, &n), 4 * row, "1, 4, 5, 7");
     cr_assert_eq(
         psc_session_capture_bytes(session, 2, &n), 5 * row, "rows that are not there count");
-    captured("hook_embed:rows=0-65535", PSC_ERROR_INPUT, "capture hook_embed: more than 65536 rows");
+    captured(
+        "hook_embed:rows=0-65535", PSC_ERROR_INPUT, "capture hook_embed: more than 65536 rows");
     captured("hook_embed:rows=all", PSC_OK, "");
     cr_assert_eq(psc_session_capture_bytes(session, 8, &n), 8 * row);
     captured("hook_embed:rows=1", PSC_OK, "");
