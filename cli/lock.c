@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "progress.h"
+#include "signals.h"
 
 #define MOST_LINKS 40
 
@@ -112,7 +113,7 @@ static int open_lock(const char *path) {
     return -1;
 }
 
-psc_status cli_lock_take(
+static psc_status take(
     cli_lock *out, const char *path, const char *what, const char *option, psc_error *error) {
     const size_t size = strlen(path) + sizeof ".lock";
     psc_status status = PSC_OK;
@@ -143,9 +144,24 @@ psc_status cli_lock_take(
     return status;
 }
 
+/* A signal waits until the file is locked, or not there: its handler removes only what is ours. */
+psc_status cli_lock_take(
+    cli_lock *out, const char *path, const char *what, const char *option, psc_error *error) {
+    sigset_t before;
+    cli_signals_block(&before);
+    const psc_status status = take(out, path, what, option, error);
+    if (!status && out->path) cli_signals_remove(out->path);
+    cli_signals_unblock(&before);
+    return status;
+}
+
 void cli_lock_release(cli_lock *lock) {
+    sigset_t before;
     if (!lock->path) return;
+    cli_signals_block(&before);
+    cli_signals_keep(lock->path);
     unlink(lock->path);
+    cli_signals_unblock(&before);
     close(lock->file);
     free(lock->path);
     lock->path = NULL;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <unistd.h>
 
 static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
 enum { N_ENDING = sizeof ending / sizeof ending[0] };
@@ -13,6 +14,8 @@ enum { N_ENDING = sizeof ending / sizeof ending[0] };
 static pthread_t main_thread;
 static volatile sig_atomic_t *volatile caught; /* null: the first one ends the program */
 static volatile sig_atomic_t catches_all;
+enum { MOST_REMOVED = 4 };
+static const char *volatile removed[MOST_REMOVED]; /* null: no file */
 
 static void on_signal(int number) {
     const int reason = errno;
@@ -21,6 +24,8 @@ static void on_signal(int number) {
     } else if (caught && (!*caught || catches_all)) {
         *caught = 1;
     } else {
+        for (int i = 0; i < MOST_REMOVED; i++)
+            if (removed[i]) unlink(removed[i]);
         signal(number, SIG_DFL);
         raise(number); /* ends the program when this handler returns */
     }
@@ -44,6 +49,17 @@ void cli_signals_catch(volatile sig_atomic_t *flag, int how) {
     caught = flag;
     catches_all = (how & CLI_SIGNALS_ALL) != 0;
     install(how & CLI_SIGNALS_RESTART ? SA_RESTART : 0);
+}
+
+void cli_signals_remove(const char *path) {
+    int i = 0;
+    while (i < MOST_REMOVED && removed[i]) i++;
+    if (i < MOST_REMOVED) removed[i] = path;
+}
+
+void cli_signals_keep(const char *path) {
+    for (int i = 0; i < MOST_REMOVED; i++)
+        if (removed[i] == path) removed[i] = NULL;
 }
 
 void cli_signals_block(sigset_t *before) {

@@ -17,6 +17,10 @@ enum {
     CLI_SIGNALS_ALL = 2      /* later ones only set the flag, too: launchers send several */
 };
 void cli_signals_catch(volatile sig_atomic_t *flag, int how);
+/* A signal that ends the program removes the file first, up to cli_signals_keep; the path stays the
+ * caller's, and at most four are remembered. */
+void cli_signals_remove(const char *path);
+void cli_signals_keep(const char *path);
 /* Blocks all signals in this thread, for the thread that it creates next; before: those blocked so
  * far. */
 void cli_signals_block(sigset_t *before);

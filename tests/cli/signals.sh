@@ -97,6 +97,18 @@ wait $pid
 check 'nohup: goes on to the end' test $? -eq 0
 check 'nohup: the same results' cmp "$work/nohup.stdout" "$work/once.stdout"
 
+# TERM as soon as the state's lock is there, before the run waits for signals: no lock stays.
+locks=0
+for i in 1 2 3 4 5 6; do
+    "$program" corpus "$work/long.txt" --plugin ln --window 64 --state "$work/early$i.state" >"$work/stdout" 2>"$work/stderr" &
+    pid=$!
+    until [ -e "$work/early$i.state.lock" ] || ! kill -0 $pid 2>/dev/null; do :; done
+    kill -TERM $pid
+    wait $pid
+    [ ! -e "$work/early$i.state.lock" ] || locks=$((locks + 1))
+done
+check "no lock stays after an early TERM: $locks of 6 do" test $locks -eq 0
+
 # A reader of stderr that is gone does not stop a run whose notes it would have read.
 mkdir "$work/bad"
 head -c 3000 "$work/long.txt" >"$work/bad/b.txt"
