@@ -182,12 +182,29 @@ static bool is_named(const char *option) {
            strcmp(option, "html") == 0;
 }
 
+/* Without --shard the verb has no part: a file would have the mark in its name. Verbs without --shard
+ * take any name. */
+static int refuse_marks(const cli_arguments *arguments) {
+    bool has_parts = false;
+    for (const cli_option *o = arguments->verb->options; o->name; o++)
+        has_parts = has_parts || strcmp(o->name, "shard") == 0;
+    for (int i = 0; has_parts && i < arguments->n_given; i++) {
+        const cli_given *given = &arguments->given[i];
+        if (is_named(given->option->name) && strstr(given->values[0], MARK))
+            return cli_usage(arguments->verb,
+                "--%s %s has " MARK " in its name, which needs --shard I/N or --shard auto",
+                given->option->name, given->values[0]);
+    }
+    return CLI_OK;
+}
+
 int cli_shards_name(cli_arguments *arguments) {
     static char *made[3], shard[48];
     const char *value = cli_value(arguments, "shard");
     part p;
     int n_made = 0, code = value ? read_part(&p, value, arguments->verb) : CLI_OK;
-    if (!value || code) return code;
+    if (code) return code;
+    if (!value) return refuse_marks(arguments);
     for (int i = 0; i < arguments->n_given; i++) {
         cli_given *given = &arguments->given[i];
         const char *option = given->option->name;

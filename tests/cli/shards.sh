@@ -173,4 +173,8 @@ check 'a pipe with a writer is read' "$program" corpus --from-list pipe --plugin
 wait
 expect 1 'cannot read the list docs: Is a directory' corpus --from-list docs
 expect 2 'read once' corpus - --from-list list
+for option in --state --out --html; do
+    expect 2 "$option a.\{shard\} has \{shard\} in its name, which needs --shard I/N or --shard auto" \
+        corpus docs --plugin ln $option 'a.{shard}'
+done
 conclude
