@@ -36,7 +36,7 @@ static char *prefixed(const char *prefix, const char *name) {
     const size_t before = strlen(prefix), bytes = strlen(name) + 1;
     char *out = malloc(before + 1 + bytes);
     if (!out) return NULL;
-    memcpy(out, prefix, before);
+    memcpy(out, prefix, before); // NOLINT(bugprone-not-null-terminated-result): name brings its 0
     out[before] = '.';
     memcpy(out + before + 1, name, bytes);
     return out;

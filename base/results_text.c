@@ -31,6 +31,7 @@ size_t psc_text_clean_whole(char *out, const char *bytes, size_t n) {
         const char *zero = memchr(bytes + begin, 0, n - begin);
         const size_t end = zero ? (size_t)(zero - bytes) : n;
         used += psc_text_clean(out ? out + used : NULL, bytes + begin, end - begin);
+        // NOLINTNEXTLINE(bugprone-not-null-terminated-result): nothing ends the text
         if (zero && out) memcpy(out + used, "\xef\xbf\xbd", 3);
         if (zero) used += 3;
         begin = end + 1;

@@ -19,7 +19,8 @@ static void say(trap which, const char *sentence) {
 }
 
 static void note_end(const cli_prompt *prompt) {
-    const char last = prompt->bytes ? prompt->text[prompt->bytes - 1] : 0;
+    char last = 0;
+    if (prompt->bytes) last = prompt->text[prompt->bytes - 1];
     if (last == ' ')
         say(TRAP_END, "note: the text ends with a space, which is rarely meant: the tokens of most "
                       "words begin with their space");

@@ -175,6 +175,7 @@ static int32_t count_units(const token_list *tokens, const psc_sentence *s) {
     bool content = false;
     for (int32_t w = 0; w < s->n; w++) {
         const psc_word *word = &s->words[w];
+        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): t < n
         while (t < tokens->n && tokens->at[t].end <= word->start) t++;
         if (t == tokens->n || tokens->at[t].start >= word->end) continue;
         if (t > last) { /* a new unit */
@@ -213,8 +214,8 @@ static psc_status encode(cli_word_block *out, token_list *tokens, int32_t *units
 static psc_status keep(cli_word_block *out, const token_list *tokens, int32_t units, int32_t i,
     const psc_sentence *s, const cli_word_options *options, psc_error *error) {
     const int32_t n = options->cut && tokens->n > options->most ? options->most : tokens->n;
-    if (n < options->least || n > options->most || units < options->units[0] ||
-        units > options->units[1]) {
+    if (!tokens->at || n < 1 || n < options->least || n > options->most ||
+        units < options->units[0] || units > options->units[1]) {
         out->all.n_skipped++;
         return PSC_OK;
     }

@@ -10,7 +10,7 @@ psc_status psc_json_bad(const psc_json_at *at, const char *key, const char *what
         at->error, PSC_ERROR_INPUT, "%.400s: %s%.100s %s", at->path, at->place, key, what);
 }
 
-psc_status psc_json_no_room(const psc_json_at *at) {
+psc_status(psc_json_no_room)(const psc_json_at *at) {
     return psc_fail(
         at->error, PSC_ERROR_MEMORY, "not enough memory for the results in %.400s", at->path);
 }

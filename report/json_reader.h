@@ -22,6 +22,9 @@ typedef struct psc_json_at {
 /* Sets the sentence "PATH: PLACEkey what" and returns PSC_ERROR_INPUT. */
 psc_status psc_json_bad(const psc_json_at *at, const char *key, const char *what);
 psc_status psc_json_no_room(const psc_json_at *at);
+#ifdef __clang_analyzer__ /* as in psc_error.h */
+#define psc_json_no_room(at) (psc_json_no_room(at), PSC_ERROR_MEMORY)
+#endif
 
 /* The members of that key; PSC_ERROR_INPUT if it is missing or of another kind. */
 psc_status psc_json_enter(psc_json_at *out, const psc_json_at *at, const char *key);

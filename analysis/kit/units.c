@@ -195,6 +195,7 @@ static int32_t add_word(psc_word_units *units, const psc_sentence *sentence, int
         return -1;
     if (!unit || first > unit->last) {
         unit = &units->units[units->n++];
+        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is room for every word
         *unit = (psc_word_unit){first, last, 0, number, 0};
     }
     if (last > unit->last) unit->last = last;

@@ -109,8 +109,8 @@ static void *table(lens_state *s, int asked, const char *name, psc_element eleme
 }
 
 static int make_tables(lens_state *s) {
-    const int top = s->arrays & LENS_TOP, targets = s->arrays & LENS_TARGETS;
-    const int all = s->arrays & LENS_DISTRIBUTION;
+    const int top = (s->arrays & LENS_TOP) != 0, targets = (s->arrays & LENS_TARGETS) != 0;
+    const int all = (s->arrays & LENS_DISTRIBUTION) != 0;
     lens_tables *t = &s->tables;
     if (!s->corpus && run_axes(s)) return -1;
     if (!s->corpus && targets && psc_targets_results(&s->targets, "rows")) return -1;

@@ -42,7 +42,7 @@ static int choose_levels(logits_state *state, psc_context *context) {
         return state->host->fail(context,
             "level=auto cannot be combined with other levels: give auto alone, or name the levels");
     for (int i = 0; i < LEVEL_COUNT; i++) {
-        state->asked[i] = state->levels >> i & 1;
+        state->asked[i] = (int)(state->levels >> i & 1);
         if (state->asked[i]) state->finest = (logits_level_id)i;
     }
     if (state->corpus && state->asked[LEVEL_SOURCE])

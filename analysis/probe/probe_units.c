@@ -85,6 +85,7 @@ static void walk_sentence(walk *w, int32_t at, int counting) {
         before->content |= (uint8_t)!psc_word_is_punctuation(word);
         before->last_word = i;
     }
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a unit was added to them
     for (int32_t u = begin; u < w->n_units; u++) content += s->units_at[u].content;
     const int right_size = s->units || (content >= s->least && content <= s->most);
     for (int32_t u = begin; u < w->n_units; u++) {

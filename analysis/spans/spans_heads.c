@@ -27,7 +27,7 @@ int spans_heads_begin(spans_state *s) {
     if (!e->head || !e->by_reads || !e->figure || !e->found || !e->necessity) return -1;
     for (uint64_t i = 0; causal && i < pairs; i++) e->necessity[i] = NAN;
     if (e->of[0] >= 0) {
-        const uint64_t size = (uint64_t)(e->of[1] - e->of[0] + 1);
+        const uint64_t size = (uint64_t)e->of[1] - (uint64_t)e->of[0] + 1;
         const uint64_t rows = OF_READS + (uint64_t)s->levels.n;
         e->of_figures = host->run_alloc(s->context, rows * size * sizeof(double));
         if (!e->of_figures) return -1;

@@ -3,6 +3,7 @@
  * relative error of at most 2^-11, smaller ones an error of at most 2^-40 of the largest. In Q8 the
  * numbers of one column (an index of the last axis) are low + step * n, n from 0 to 254; 255 is
  * NaN. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,6 +102,7 @@ static void find_range(
 static void put_rounded(psc_json *json, const psc_array *array, const psc_page_facts *facts) {
     double low[PSC_PAGE_COLUMNS], step[PSC_PAGE_COLUMNS];
     psc_base64 base64 = {.out = json->out};
+    assert(facts->last > 0);
     for (int64_t column = 0; column < facts->last; column++) {
         double range[2];
         find_range(range, array, facts, column);

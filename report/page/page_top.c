@@ -42,6 +42,7 @@ static int by_size(const void *a, const void *b) {
 static int find_largest(entry heap[PSC_PAGE_MOST_KEPT], const psc_array *array,
     const psc_page_facts *facts, int64_t slice, int32_t kept) {
     int n = 0;
+    heap[0] = (entry){0, 0};
     for (int64_t i = 0; i < facts->last; i++) {
         const double value = psc_page_element(array, slice * facts->last + i);
         const entry found = {fabs(value), (int32_t)i};
@@ -74,7 +75,7 @@ static void free_largest(largest *l) {
 static bool make_largest(largest *l, int64_t entries, int64_t slices) {
     const size_t n = (size_t)entries + 1, m = (size_t)slices + 1;
     *l = (largest){malloc(n * sizeof *l->index), malloc(m * sizeof *l->count),
-        malloc(n * sizeof *l->value), malloc(m * sizeof *l->rest)};
+        calloc(n, sizeof *l->value), calloc(m, sizeof *l->rest)};
     return l->index && l->count && l->value && l->rest;
 }
 
