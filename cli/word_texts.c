@@ -175,8 +175,8 @@ static int32_t count_units(const token_list *tokens, const psc_sentence *s) {
     bool content = false;
     for (int32_t w = 0; w < s->n; w++) {
         const psc_word *word = &s->words[w];
-        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): t < n
         while (t < tokens->n && tokens->at[t].end <= word->start) t++;
+        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): t < n
         if (t == tokens->n || tokens->at[t].start >= word->end) continue;
         if (t > last) { /* a new unit */
             n += content;

