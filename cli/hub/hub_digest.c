@@ -3,13 +3,12 @@
 
 #include <openssl/evp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "hub_request.h"
 
-enum { BLOCK = 1 << 20 };
+enum { BLOCK = 1 << 14 };
 
 psc_status hub_digest_open(hub_digest *out, const hub_file *file, psc_error *error) {
     char head[48];
@@ -44,15 +43,14 @@ void hub_digest_close(hub_digest *digest) {
 }
 
 bool hub_digest_add_file(hub_digest *digest, int fd, int64_t bytes) {
-    char *block = malloc(BLOCK);
+    char block[BLOCK]; /* no memory is asked for: without it what has arrived would be lost */
     int64_t done = 0;
-    while (block && done < bytes && !hub_interrupted) {
+    while (done < bytes && !hub_interrupted) {
         const int64_t left = bytes - done;
         const ssize_t n = pread(fd, block, left < BLOCK ? (size_t)left : BLOCK, (off_t)done);
         if (n <= 0) break;
         hub_digest_add(digest, block, (size_t)n);
         done += n;
     }
-    free(block);
     return done == bytes;
 }

@@ -89,9 +89,11 @@ void hub_host_of(char *out, size_t size, const char *url) {
     close_origin(&o);
 }
 
-static bool has_part(CURLU *url, CURLUPart part) {
+static bool has_part(CURLU *url, CURLUPart part, bool *no_memory) {
     char *text = NULL;
-    const bool has = curl_url_get(url, part, &text, 0) == CURLUE_OK && text && *text;
+    const CURLUcode code = curl_url_get(url, part, &text, 0);
+    const bool has = code == CURLUE_OK && text && *text;
+    *no_memory = *no_memory || code == CURLUE_OUT_OF_MEMORY;
     curl_free(text);
     return has;
 }
@@ -103,17 +105,21 @@ static psc_status read_endpoint(hub_settings *out, psc_error *error) {
     while (n > 0 && value[n - 1] == '/') n--;
     CURLU *url = curl_url();
     if (!url) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a URL");
-    bool good = n < sizeof out->endpoint;
+    bool good = n < sizeof out->endpoint, no_memory = false;
     if (good) {
         memcpy(out->endpoint, value, n);
         out->endpoint[n] = 0;
+        const CURLUcode code = curl_url_set(url, CURLUPART_URL, out->endpoint, 0);
+        no_memory = code == CURLUE_OUT_OF_MEMORY;
         good = (strncasecmp(value, "https://", 8) == 0 || strncasecmp(value, "http://", 7) == 0) &&
-               curl_url_set(url, CURLUPART_URL, out->endpoint, 0) == CURLUE_OK &&
-               has_part(url, CURLUPART_HOST) && !has_part(url, CURLUPART_USER) &&
-               !has_part(url, CURLUPART_PASSWORD) && !has_part(url, CURLUPART_QUERY) &&
-               !has_part(url, CURLUPART_FRAGMENT);
+               code == CURLUE_OK && has_part(url, CURLUPART_HOST, &no_memory) &&
+               !has_part(url, CURLUPART_USER, &no_memory) &&
+               !has_part(url, CURLUPART_PASSWORD, &no_memory) &&
+               !has_part(url, CURLUPART_QUERY, &no_memory) &&
+               !has_part(url, CURLUPART_FRAGMENT, &no_memory);
     }
     curl_url_cleanup(url);
+    if (no_memory) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a URL");
     if (!good) /* the value is not shown: it may hold a password */
         return psc_fail(error, PSC_ERROR_INPUT,
             "HF_ENDPOINT is not a URL like " DEFAULT_ENDPOINT "; correct it or unset it");

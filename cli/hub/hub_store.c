@@ -60,8 +60,11 @@ static psc_status make_folders(const hub_store *store, const char *path, psc_err
         slash += strcspn(slash, "/");
         const char end = *slash;
         *slash = 0;
-        if (mkdir(part, 0777) != 0 && errno != EEXIST && errno != EISDIR)
-            if (stat(part, &info) != 0) return hub_store_say(store, part, error);
+        const int failed = mkdir(part, 0777) == 0 ? 0 : errno;
+        if (failed && failed != EEXIST && failed != EISDIR && stat(part, &info) != 0) {
+            errno = failed;
+            return hub_store_say(store, part, error);
+        }
         if (!end) break;
         *slash = end;
     }
@@ -249,19 +252,24 @@ psc_status hub_store_link(
     return hub_store_is_done(store, listing, file) ? PSC_OK : status;
 }
 
+/* Whether path names the file no longer, because another process has renamed it. */
+static bool is_renamed(int fd, const char *path) {
+    struct stat mine, named;
+    if (fstat(fd, &mine) != 0) return false;
+    if (stat(path, &named) != 0) return errno == ENOENT;
+    return mine.st_ino != named.st_ino || mine.st_dev != named.st_dev;
+}
+
 /* Opens the file, which a killed process may have left, and locks it where locks are; -1: errno says
  * why. */
 static int open_alone(const char *path) {
     for (;;) {
-        struct stat mine, named;
         const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
         if (fd < 0) return -1;
         int locked = flock(fd, LOCK_EX);
         while (locked != 0 && errno == EINTR && !hub_interrupted) locked = flock(fd, LOCK_EX);
-        if (locked != 0 || fstat(fd, &mine) != 0 || stat(path, &named) != 0 ||
-            (mine.st_ino == named.st_ino && mine.st_dev == named.st_dev))
-            return fd;
-        close(fd); /* another process has renamed it */
+        if (locked != 0 || !is_renamed(fd, path)) return fd;
+        close(fd);
     }
 }
 

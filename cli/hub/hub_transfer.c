@@ -64,12 +64,17 @@ static hub_start open_partial(hub_transfer *t, psc_error *error) {
     return HUB_READY;
 }
 
-/* Begins again with an empty file. */
+/* Begins again with an empty file. A failure is also the transfer's write_error. */
 static psc_status start_over(hub_transfer *t, psc_error *error) {
     t->at = t->before = 0;
     hub_digest_close(&t->digest);
-    if (ftruncate(t->fd, 0) != 0) return hub_store_say(t->store, t->target.partial, error);
-    return hub_digest_open(&t->digest, t->file, error);
+    if (ftruncate(t->fd, 0) != 0) {
+        t->write_error = errno;
+        return hub_store_say(t->store, t->target.partial, error);
+    }
+    const psc_status status = hub_digest_open(&t->digest, t->file, error);
+    if (status) t->write_error = ENOMEM;
+    return status;
 }
 
 hub_start hub_transfer_open(hub_transfer *out, const hub_settings *settings, const hub_store *store,
@@ -176,7 +181,12 @@ hub_verdict hub_transfer_finish(long *pause, hub_transfer *t, psc_error *error) 
     snprintf(how, sizeof how, "its %s is not the one that the hub announces",
         t->file->is_large ? "SHA-256" : "SHA-1");
     if (!hub_digest_matches(&t->digest, t->file)) return damaged(pause, t, how, error);
-    if (fsync(t->fd) != 0 || rename(t->target.partial, t->target.whole) != 0) {
+    const int failed =
+        fsync(t->fd) != 0 || rename(t->target.partial, t->target.whole) != 0 ? errno : 0;
+    if (failed == ENOENT && hub_store_has(t->store, &t->target, t->file))
+        return HUB_DONE; /* without locks another process was first */
+    if (failed) {
+        errno = failed;
         hub_store_say(t->store, t->target.whole, error);
         return HUB_FAILED;
     }

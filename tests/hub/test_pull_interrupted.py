@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import signal
@@ -120,6 +121,26 @@ def test_one_takes_over_from_another_that_ends(hub: FakeHub, program: Program) -
     assert second.returncode == 0, err
     assert hub.asked("/blob/")[-1].headers["range"] == f"bytes={len(DATA) // 2}-"
     assert (program.root / BLOB).read_bytes() == DATA
+
+
+def test_another_command_finishes_the_revision(hub: FakeHub, program: Program) -> None:
+    commit = hub.repositories[NAME].refs["main"]
+    ref, fresh = program.root / "refs" / "main", program.root / "refs" / "main.psc-tmp"
+    fresh.parent.mkdir(parents=True)
+    with fresh.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        process = program.start("pull", NAME)
+        for _ in range(2400):
+            if os.path.lexists(program.root / "snapshots" / commit / WEIGHTS):
+                break
+            time.sleep(0.05)
+        time.sleep(1)  # it waits for the lock
+        assert process.poll() is None
+        fresh.rename(ref)  # as the other command does while it has the lock
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, f"{out}\n{err}"
+    assert ref.read_text() == commit
+    assert not fresh.exists()
 
 
 def test_a_bar_on_a_terminal(hub: FakeHub, program: Program) -> None:
