@@ -31,8 +31,9 @@ static json_t *tensor_entry(const psc_file_tensor *tensor, uint64_t offset) {
             json_decref(shape);
             return NULL;
         }
+    const json_int_t begin = (json_int_t)offset, bytes = (json_int_t)bytes_of(tensor);
     return shape ? json_pack("{s:s, s:o, s:[I, I]}", "dtype", tensor->dtype, "shape", shape,
-                       "data_offsets", (json_int_t)offset, (json_int_t)(offset + bytes_of(tensor)))
+                       "data_offsets", begin, begin + bytes)
                  : NULL;
 }
 

@@ -117,7 +117,7 @@ int spans_keep_trees(spans_state *s) {
         past->n = s->reads.sequences[q].n;
         past->n_units = of->units.n;
         for (int32_t level = 0; level < s->levels.n; level++)
-            if (of->n_spans)
+            if (of->n_spans && past->brackets)
                 memcpy(past->brackets + (int64_t)level * past->capacity, spans_tree(s, level, q),
                     (size_t)of->n_spans * sizeof *past->brackets);
     }

@@ -119,7 +119,9 @@ static void level_cell(char out[TEXT_BYTES], const signs *s, int32_t level, int3
     const size_t at = (size_t)level * (size_t)s->notation->n_units + (size_t)unit;
     const int first = position == begin[unit], last = position == begin[unit + 1] - 1;
     int used = first ? put_signs(out, '<', s->opens[at]) : 0;
-    out[used++] = !first ? '-' : s->heads[at] ? '*' : '.';
+    out[used] = '-';
+    if (first) out[used] = s->heads[at] ? '*' : '.';
+    used++;
     if (last) used += put_signs(out + used, '>', s->closes[at]);
     out[used] = 0;
 }

@@ -54,7 +54,8 @@ static void lift_listed(
     for (int64_t i = listed->n - 1; i >= 0; i--) {
         int layer, number;
         char kind;
-        if (sscanf(listed->labels[i], "L%d%c%d", &layer, &kind, &number) != 3) continue;
+        // NOLINTNEXTLINE(cert-err34-c): the widths keep the numbers in range
+        if (sscanf(listed->labels[i], "L%9d%c%9d", &layer, &kind, &number) != 3) continue;
         if (layer < 0 || number < 0 || layer >= array->shape[0] || number >= array->shape[1])
             continue;
         const int64_t slice = layer * array->shape[1] + number;

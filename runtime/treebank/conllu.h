@@ -73,6 +73,9 @@ typedef struct conllu_reader {
 /* The error "path:line: ..."; line 0: the present one. */
 psc_status conllu_fail(const conllu_reader *reader, psc_status status, int32_t line,
     const char *format, ...) PSC_PRINTF(4, 5);
+#ifdef __clang_analyzer__ /* as in psc_error.h */
+#define conllu_fail(r, status, ...) (conllu_fail(r, status, __VA_ARGS__), (status))
+#endif
 psc_status conllu_no_memory(const conllu_reader *reader);
 /* Copies bytes and a 0 into the pool; *out is their offset. */
 psc_status conllu_keep(uint32_t *out, conllu_reader *reader, const char *bytes, size_t n);

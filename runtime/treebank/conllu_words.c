@@ -76,7 +76,7 @@ static psc_status add_token(
 
 static psc_status take_range(conllu_reader *r, const cell *cells, int32_t first, int32_t last) {
     int32_t next = (int32_t)r->n_words + 1;
-    uint32_t form;
+    uint32_t form = 0;
     if (first != next || first <= r->range_end || last < first || last > PSC_TREEBANK_WORDS)
         return conllu_fail(r, PSC_ERROR_INPUT, 0,
             "the multiword token %.40s is out of order; the next word is %d", cells[CONLLU_ID].text,
