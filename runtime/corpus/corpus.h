@@ -138,6 +138,8 @@ bool corpus_file_is_packed(const char *path);
 psc_status corpus_deal(psc_corpus *corpus, psc_error *error);
 /* Whether the next document, which begins at at.offset, is this part's to read. */
 bool corpus_is_ours(const psc_corpus *corpus);
+/* The same, also for a document that a sample does not have. */
+bool corpus_is_of_this_part(const psc_corpus *corpus);
 /* Whether the parts have different windows of the documents of the present file. */
 bool corpus_deals_windows(const psc_corpus *corpus);
 /* Whether the next window of the open document is this part's. */

@@ -134,7 +134,10 @@ static psc_status leave_rest(psc_corpus *c, const psc_error *why, psc_error *err
     psc_status status = PSC_OK;
     char after[40] = "";
     if (c->at.line > 0) snprintf(after, sizeof after, ", after line %" PRId64, c->at.line);
-    if (corpus_is_ours(c)) status = corpus_leave_out(c, error, "%s%s", why->message, after);
+    /* What failed now may not have failed when the documents of a sample were counted. */
+    const bool failed = !c->stream || corpus_stream_has_failed(c->stream);
+    if (corpus_is_ours(c) || (failed && corpus_is_of_this_part(c)))
+        status = corpus_leave_out(c, error, "%s%s", why->message, after);
     if (status != PSC_OK) return status;
     c->at.next++;
     next_file(c);

@@ -135,7 +135,10 @@ bool corpus_counts(const psc_corpus *c, int64_t document) {
 }
 
 bool corpus_is_ours(const psc_corpus *c) {
-    if (!corpus_is_drawn(c, c->at.next)) return false;
+    return corpus_is_drawn(c, c->at.next) && corpus_is_of_this_part(c);
+}
+
+bool corpus_is_of_this_part(const psc_corpus *c) {
     if (corpus_deals_windows(c)) return true;
     const corpus_file *file = c->owners ? &c->files[c->at.file] : NULL;
     if (!file || file->ranges == 0) return is_of_part(c, c->at.next);

@@ -10,7 +10,9 @@
 #include "corpus.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static uint64_t mix(uint64_t z) {
     z += 0x9e3779b97f4a7c15u;
@@ -29,19 +31,36 @@ bool corpus_is_drawn(const psc_corpus *c, int64_t document) {
 
 /* --- the first pass -------------------------------------------------------------------------- */
 
-/* The documents of a JSONL file; a damaged rest is one. */
-static psc_status count_lines(int64_t *n, const char *path, psc_error *error) {
-    corpus_stream *stream = NULL;
-    int kind = LINE_READ;
-    psc_status status = corpus_stream_open(&stream, path, error);
-    while (status == PSC_OK && kind != LINE_END) {
-        status = corpus_pass_line(&kind, stream, error);
-        if (status == PSC_OK) *n += kind == LINE_READ;
-    }
-    corpus_stream_close(&stream);
-    if (status != PSC_ERROR_INPUT) return status;
-    ++*n;
+/* A file whose lines cannot be counted is one document that cannot be read, in the second pass as well:
+ * if that pass read more, it would read another sample. */
+static psc_status take_for_one(
+    psc_corpus *c, corpus_file *file, const psc_error *why, psc_error *error) {
+    char note[sizeof why->message + 64];
+    if (c->strict) return psc_fail(error, why->status, "%s", why->message);
+    file->fault = strdup("could not be read when its documents were counted");
+    file->jsonl = false;
+    if (!file->fault) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a sample");
+    snprintf(note, sizeof note, "%s; its documents are skipped", why->message);
+    if (c->note) c->note(note, c->payload);
     return PSC_OK;
+}
+
+/* The documents of a JSONL file; a damaged rest is one. */
+static psc_status count_lines(int64_t *n, psc_corpus *c, corpus_file *file, psc_error *error) {
+    corpus_stream *stream = NULL;
+    psc_error why;
+    int64_t count = 0;
+    int kind = LINE_READ;
+    psc_status status = corpus_stream_open(&stream, file->path, &why);
+    while (status == PSC_OK && kind != LINE_END) {
+        status = corpus_pass_line(&kind, stream, &why);
+        if (status == PSC_OK) count += kind == LINE_READ;
+    }
+    const bool failed = !stream || corpus_stream_has_failed(stream);
+    corpus_stream_close(&stream);
+    if (status && status != PSC_ERROR_INPUT) return psc_fail(error, status, "%s", why.message);
+    *n += status && failed ? 1 : count + (status != PSC_OK);
+    return status && failed ? take_for_one(c, file, &why, error) : PSC_OK;
 }
 
 static psc_status count_documents(int64_t *n, psc_corpus *c, psc_error *error) {
@@ -49,7 +68,7 @@ static psc_status count_documents(int64_t *n, psc_corpus *c, psc_error *error) {
     *n = 0;
     for (int64_t i = 0; i < c->n_files && status == PSC_OK; i++)
         if (c->files[i].jsonl && !c->files[i].fault)
-            status = count_lines(n, c->files[i].path, error);
+            status = count_lines(n, c, &c->files[i], error);
         else
             ++*n;
     return status;

@@ -308,6 +308,10 @@ int64_t corpus_stream_offset(const corpus_stream *s) {
     return s->offset;
 }
 
+bool corpus_stream_has_failed(const corpus_stream *s) {
+    return ferror(s->file) != 0;
+}
+
 bool corpus_stream_is_packed(const corpus_stream *s) {
     return s->packing != PLAIN;
 }

@@ -37,6 +37,8 @@ psc_status corpus_stream_seek(corpus_stream *stream, int64_t offset, psc_error *
 
 /* Of the next byte. */
 int64_t corpus_stream_offset(const corpus_stream *stream);
+/* Whether the file could not be read; damaged data are no failure. */
+bool corpus_stream_has_failed(const corpus_stream *stream);
 bool corpus_stream_is_packed(const corpus_stream *stream);
 /* Bytes of the file itself that were read so far. */
 int64_t corpus_stream_read(const corpus_stream *stream);

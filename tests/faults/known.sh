@@ -86,6 +86,18 @@ fault 1 'docs/sub cannot be read' --calls newfstatat --path docs/sub --fault EAC
 # The third look at a file is at the open one: what cannot be looked at is not "no regular file".
 fault 0 'cannot open .*a.txt: Input/output error; skipped' --calls newfstatat --path a.txt --fault EIO --at 3 -- "$@"
 
+# A sample: what cannot be read is named in either pass, whether the sample has it or not.
+mkdir "$work/lines"
+printf '{"text": "one"}\n{"text": "two"}\n{"text": "three"}\n' >"$work/lines/a.jsonl"
+for name in b c d e f; do echo "text $name" >"$work/lines/$name.txt"; done
+set -- corpus "$work/lines" --plugin ln --sample 5
+for at in 1 2 3 4; do # the data and their end, twice
+    fault 0 'cannot read .*a.jsonl: Input/output error.*skipped' --calls read --path a.jsonl --fault EIO --at $at -- "$@"
+    fault 1 'cannot read .*a.jsonl: Input/output' --calls read --path a.jsonl --fault EIO --at $at -- "$@" --strict
+done
+fault 0 'cannot open .*a.jsonl: Input/output error.*skipped' --calls openat --path a.jsonl --fault EIO --at 1 -- "$@"
+set -- corpus "$work/docs" --plugin ln
+
 # A lock that fails is not a file system without locks.
 set -- "$@" --state "$work/docs.state"
 fault 1 'cannot lock the state file .*: Input/output error' --calls fcntl --path .state --fault EIO --at 1 -- "$@"
