@@ -184,6 +184,7 @@ psc_status psc_cache_partial_open(
         if (out->fd < 0) continue;
         flock(out->fd, LOCK_EX | LOCK_NB); /* a locked file does not count as abandoned */
         if (is_mine(out->fd)) return PSC_OK;
+        unlinkat(place->fd, out->name, 0); /* if it could not be looked at */
         close(out->fd);
         out->fd = -1;
     }

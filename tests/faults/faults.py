@@ -22,6 +22,7 @@ import random
 import socketserver
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +79,7 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--cases", type=int, default=0, help="most cases, drawn by the seed; 0: all")
     p.add_argument("--all", action="store_true", help="every place, both numbers of threads")
     p.add_argument("--every", action="store_true", help="every turn of every place in each scene")
-    p.add_argument("--minutes", type=float, default=0, help="no new case after so many; 0: no end")
+    p.add_argument("--minutes", type=float, default=0, help="of cases, without their drawing")
     p.add_argument("--shard", type=shard, default=(1, 1), metavar="I/N", help="the I-th of N parts")
     p.add_argument("--log", type=Path, help="a line per case; cases that it has are not run again")
     p.add_argument("--scene", action="append", help="only scenes with this name; repeatable")
@@ -130,23 +131,32 @@ def bounded(
 
 def judge_all(cases: list[tuple[Judge, Fault]], report: Report, options: argparse.Namespace) -> int:
     """Runs the cases that the log does not have; how many found no time."""
-    named = [(report.name_of(judge, fault), judge, fault) for judge, fault in cases]
-    named = [case for case in named if case[0] not in report.done]
-    report.cases = len(named) + len(report.done)
-    end = report.begin + 60 * options.minutes if options.minutes else float("inf")
+    end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    report.cases = len(cases)
+    numbered = enumerate(cases)
+    lock = threading.Lock()
+    passed = 0
 
-    def one(numbered: tuple[int, tuple[str, Judge, Fault]]) -> int:
-        number, (name, judge, fault) = numbered
-        if time.monotonic() > end:
-            return 1
-        code, problems, error, fault = judge.judge(fault, judge.bench.work / f"case{number}")
-        report.add(name, judge, fault, code, problems)
-        if options.fault:
-            print(f"exit {code}\n{error}", end="")
-        return 0
+    def work() -> None:
+        nonlocal passed
+        while time.monotonic() < end:
+            with lock:
+                number, (judge, fault) = next(numbered, (-1, cases[0]))
+                passed += number >= 0
+            if number < 0:
+                return
+            name = report.name_of(judge, fault)
+            if name in report.done:
+                continue
+            code, problems, error, fault = judge.judge(fault, judge.bench.work / f"case{number}")
+            report.add(name, judge, fault, code, problems)
+            if options.fault:
+                print(f"exit {code}\n{error}", end="")
 
     with ThreadPoolExecutor(options.jobs) as pool:
-        return sum(pool.map(one, enumerate(named)))
+        for one in [pool.submit(work) for _ in range(options.jobs)]:
+            one.result()
+    return len(cases) - passed
 
 
 def main() -> int:

@@ -48,6 +48,12 @@ while [ -n "$shim" ] && [ $n -lt 40 ]; do # each allocation of the list
     cmp -s "$work/stdout" "$work/list" && same=0
     check "allocation $n of cache: exit $got, stdout $same" test $got -eq $same
 done
+if python3 -c 'import sys, pathlib; sys.path.insert(0, sys.argv[1]); import fault_models
+fault_models.write_large_model(pathlib.Path(sys.argv[2]))' "$source/tests/faults" "$work/large"; then
+    fault 0 '' --calls newfstatat --path .partial --fault EIO --at 1 -- \
+        generate --model "$work/large" --tokens 5,6 --n 1 --cache-dir "$work/packed"
+    check 'a file that could not be looked at is removed' test -z "$(ls "$work/packed" | grep partial)"
+fi
 fault 1 'cannot remove the files' --calls unlinkat --path .source --fault EACCES --at 1 -- cache clear
 check 'the record is left' test -e "$work/cache/fedcba9876543210fedcba9876543210.source"
 fault 1 'cannot remove the files' --calls unlinkat --on --fault EACCES --at 1 -- cache clear
