@@ -13,7 +13,7 @@ target_include_directories(pythiascope INTERFACE
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include/pythiascope>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/pythiascope>)
 target_link_libraries(pythiascope PRIVATE ${psc_libraries})
-target_link_options(pythiascope PRIVATE ${psc_hardening_links})
+target_link_options(pythiascope PRIVATE ${psc_hardening_links} $<$<BOOL:${PSC_COVERAGE}>:--coverage>)
 
 file(GLOB cli_sources CONFIGURE_DEPENDS cli/*.c cli/verbs/*.c)
 if(PSC_PULL)
