@@ -232,3 +232,12 @@ def test_a_connection_without_data(hub: FakeHub, program: Program) -> None:
     program.run("pull", NAME, HF_HUB_DOWNLOAD_TIMEOUT="1")
     assert again.is_set(), "the second attempt did not begin before the first ended"
     assert weights(program) == DATA
+
+
+def test_the_reason_why_a_folder_cannot_be_made(hub: FakeHub, program: Program) -> None:
+    shim = os.path.join(os.path.dirname(program.path), "tests/faults/libpsc_faults.so")
+    if not os.path.exists(shim) or "LD_PRELOAD" in os.environ:
+        pytest.skip("there is no libpsc_faults.so beside the program")
+    fault = {"LD_PRELOAD": shim, "PSC_FAULT_CALL": "mkdir", "PSC_FAULT_ERRNO": "EACCES"}
+    error = program.fail("pull", NAME, **fault, PSC_FAULT_AT="1", PSC_FAULT_ON="1")
+    assert error.startswith("cannot write ") and "Permission denied" in error
