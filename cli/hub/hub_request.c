@@ -114,17 +114,34 @@ static bool add_token(hub_request *r) {
     return added;
 }
 
-static void set_protocols(CURL *curl) {
+static CURLcode set_protocols(CURL *curl) {
 #if LIBCURL_VERSION_NUM >= 0x075500
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    return curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
 #else
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+    return curl_easy_setopt(curl, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
+}
+
+/* Sets the options whose texts libcurl copies; false without memory. */
+static bool set_texts(hub_request *r) {
+    CURL *curl = r->curl;
+    char range[64];
+    const bool plain = strncasecmp(r->url, "http:", 5) == 0;
+    const char *certificates = r->settings->certificates;
+    snprintf(range, sizeof range, "%lld-", (long long)r->from);
+    CURLcode code = set_protocols(curl);
+    if (code != CURLE_OUT_OF_MEMORY) code = CURLE_OK; /* a libcurl without https says so itself */
+    if (!code) code = curl_easy_setopt(curl, CURLOPT_URL, r->url);
+    if (!code) code = curl_easy_setopt(curl, CURLOPT_USERAGENT, "pythiascope");
+    if (!code && plain && hub_is_private(r->url)) /* to this machine itself */
+        code = curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    if (!code && certificates[0]) code = curl_easy_setopt(curl, CURLOPT_CAINFO, certificates);
+    if (!code && r->from > 0) code = curl_easy_setopt(curl, CURLOPT_RANGE, range);
+    return code == CURLE_OK;
 }
 
 psc_status hub_request_prepare(hub_request *r, int64_t from, psc_error *error) {
     CURL *curl = r->curl;
-    char range[64];
     curl_easy_reset(curl);
     curl_slist_free_all(r->headers);
     r->headers = NULL;
@@ -132,22 +149,14 @@ psc_status hub_request_prepare(hub_request *r, int64_t from, psc_error *error) {
     r->range_first = r->range_total = -1;
     r->status = 0;
     r->from = from;
-    snprintf(range, sizeof range, "%lld-", (long long)from);
-    if (!add_token(r) || !add_header(r, "Accept-Encoding: identity"))
+    if (!add_token(r) || !add_header(r, "Accept-Encoding: identity") || !set_texts(r))
         return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a request");
-    set_protocols(curl);
-    curl_easy_setopt(curl, CURLOPT_URL, r->url);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L);
-    if (strncasecmp(r->url, "http:", 5) == 0 && hub_is_private(r->url)) /* to this machine itself */
-        curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    if (r->settings->certificates[0])
-        curl_easy_setopt(curl, CURLOPT_CAINFO, r->settings->certificates);
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, r->headers);
-    curl_easy_setopt(curl, CURLOPT_USERAGENT, "pythiascope");
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)SLOWEST);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, r->settings->patience);
@@ -156,7 +165,6 @@ psc_status hub_request_prepare(hub_request *r, int64_t from, psc_error *error) {
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, r);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_transfer);
-    if (from > 0) curl_easy_setopt(curl, CURLOPT_RANGE, range);
     return PSC_OK;
 }
 

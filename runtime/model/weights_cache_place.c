@@ -126,8 +126,9 @@ static psc_status check_file(
 int psc_cache_place_read(
     struct stat *info, const psc_cache_place *place, const char *name, psc_error *error) {
     const int fd = openat(place->fd, name, OPENED);
-    const int failed = fd < 0 || fstat(fd, info) != 0 ? errno : 0;
-    if (failed)
+    const bool there = fd >= 0 && fstat(fd, info) == 0;
+    const int failed = there ? 0 : errno;
+    if (!there)
         psc_fail(error, PSC_ERROR_IO, "cannot %s %s/%s: %s", fd < 0 ? "open" : "stat", place->path,
             name, strerror(failed));
     else if (check_file(info, place->path, name, error) == PSC_OK)
