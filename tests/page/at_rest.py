@@ -1,9 +1,9 @@
-"""A test reads a page when the page is at rest, so that no test depends on when frames come.
+"""A test acts and reads when the page is at rest, so that no test depends on when frames come.
 
-The page draws in the next frame of the screen, after a short timer, or when an observer reports.
-put_off.js counts these inside of the page. After watch(page), every method of READS waits first
-until nothing is left. With PSC_SLOW_FRAMES=1 all of them come SLOW ms later: a test that reads
-sooner fails then, always.
+The page draws in the next frame of the screen, after a short timer, or when an observer reports,
+and learns there that it was scrolled. put_off.js counts these inside of the page. After
+watch(page), every method of RESTING waits first until nothing is left. With PSC_SLOW_FRAMES=1 all
+of them come SLOW ms later: a test that reads sooner fails then, always.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ SCRIPT = Path(__file__).parent / "put_off.js"
 TEXTS = ("all_inner_texts", "all_text_contents", "inner_html", "inner_text", "text_content")
 STATES = ("get_attribute", "input_value", "is_checked", "is_disabled", "is_enabled", "is_visible")
 OTHERS = ("all", "bounding_box", "count", "evaluate", "evaluate_all", "is_hidden", "screenshot")
-READS = ((Locator, (*TEXTS, *STATES, *OTHERS)), (Page, ("evaluate", "screenshot")))
+ACTS = ("check", "click", "fill", "focus", "hover", "press", "select_option")
+RESTING = ((Locator, (*TEXTS, *STATES, *OTHERS, *ACTS)), (Page, ("evaluate", "screenshot")))
 watched: weakref.WeakSet[Page] = weakref.WeakSet()
 evaluate_at_once = Page.evaluate  # for a page in motion
 
@@ -44,7 +45,7 @@ def resting(read: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-for kind, names in READS:
+for kind, names in RESTING:
     for name in names:
         setattr(kind, name, resting(getattr(kind, name)))
 
@@ -56,6 +57,6 @@ def prepare(context: BrowserContext, late: bool = False) -> None:
 
 
 def watch(page: Page) -> Page:
-    """Makes READS wait for this page, which was opened in a prepared context."""
+    """Makes RESTING wait for this page, which was opened in a prepared context."""
     watched.add(page)
     return page

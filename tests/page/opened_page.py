@@ -195,6 +195,7 @@ def open_in(
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if dark else "light",
+        reduced_motion="reduce",  # a scroll ends at once
         java_script_enabled=scripts,
         accept_downloads=True,
     )

@@ -8,7 +8,7 @@
   const { setTimeout: timer, clearTimeout: clear } = window;
   const Sight = window.IntersectionObserver;
   const waiting = new Set(); // frames and timers, by name
-  let ran = 0; // what was put off and has run
+  let ran = 0; // what was put off and has run, and scrolls
 
   /** Runs what waits under a name, unless it was taken back; later where there is a delay. */
   const due = (name, act) => {
@@ -57,6 +57,8 @@
         this.deliveries.forEach((name) => waiting.delete(name));
       }
     };
+
+  addEventListener("scroll", () => ran++, { capture: true, passive: true });
 
   /** Waits for a frame, and for what its layout delivers to observers. */
   const round = () =>
