@@ -28,7 +28,7 @@ cmake -S . -B "$folder" -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_EXPORT_COMPILE
 # takes the flags of a file that resembles them.
 {
     sed -n 's/^ *"file": "\(.*\)",*$/\1/p' "$folder/compile_commands.json" | grep -v '/build/' |
-        sed "s|^$PWD/||"
+        sed "s|^$PWD/||" | grep -v '^tests/'
     find examples -name '*.c'
 } | sort -u >"$folder/all"
 if [ $# -gt 0 ]; then

@@ -156,6 +156,6 @@ int logits_target_say(logits_state *state, int32_t t, int32_t slot) {
         psc_row_name(run->context, run->host, psc_chosen_row(&run->targets, slot), place), ranks,
         state->centered && !contrast ? "centered " : "", contrast ? "logit difference" : "logit",
         (double)run->values[at], (double)run->constant[at], level->sum[at],
-        psc_commas(level->width, count), level->sum_abs[at]);
+        psc_commas((double)level->width, count), level->sum_abs[at]);
     return run->host->summary_text(run->context, sentence);
 }

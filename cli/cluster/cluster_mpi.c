@@ -144,7 +144,7 @@ static void say_end(int code, const char *sentence) {
     char end[1100];
     const int n = snprintf(end + 2, sizeof end - 2, "%s", sentence ? sentence : "");
     end[0] = (char)code;
-    end[1] = w->broken;
+    end[1] = (char)w->broken;
     pthread_mutex_lock(&w->gate);
     if (w->rank > 0) cluster_post(0, KIND_ENDED, end, 2 + (size_t)n);
     for (int i = 1; w->rank == 0 && i < w->size; i++)

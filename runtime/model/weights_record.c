@@ -38,7 +38,7 @@ psc_status psc_record_open(
     size_t size = sizeof head + (path ? strlen(path) : 0) + 64;
     for (size_t i = 0; i < files->n_files; i++) size += strlen(files->files[i].name) + 120;
     if (path) out->text = malloc(size);
-    if (!out->text) {
+    if (!path || !out->text) {
         free(path);
         return psc_fail(error, PSC_ERROR_IO, "cannot resolve the path of %s", model);
     }
