@@ -40,7 +40,7 @@ if [ "$faults" != 0 ]; then
         echo "coverage: some faults were not handled" >&2
 fi
 gcovr --root . --object-directory "$folder" --branches --json "$folder/coverage.json" \
-    --filter base/ --filter hooks/ --filter runtime/ --filter report/ >/dev/null
+    --filter base/ --filter hooks/ --filter runtime/ --filter report/ "$folder" >/dev/null
 python3 - "$folder/coverage.json" $least <<'END'
 import json
 import sys
