@@ -75,7 +75,7 @@ static void open_session(world *w) {
     o.chunk = signed_byte(w);
     o.n_sequences = signed_byte(w) % 5;
     o.capacity = signed_byte(w);
-    o.accumulate = fuzz_byte(&w->in) & 1;
+    o.accumulate = (int32_t)(fuzz_byte(&w->in) & 1);
     o.retained_cap = fuzz_byte(&w->in) & 3 ? 0 : 1000;
     fuzz_check(psc_session_open(at, fuzz_model(), &o, &w->error), &w->error);
 }
@@ -91,7 +91,7 @@ static void run_session(world *w, psc_session *s) {
     for (int i = 0; i < 3; i++)
         inputs[i] = (psc_input){i + signed_byte(w) / 100, signed_byte(w) % 9, tokens + 8 * i};
     o.logits = signed_byte(w) % 4;
-    o.no_logits = fuzz_byte(&w->in) & 1;
+    o.no_logits = (int32_t)(fuzz_byte(&w->in) & 1);
     o.phase = signed_byte(w) % 5;
     o.source = signed_byte(w) % 3;
     o.stop_at_layer = signed_byte(w) % 6;
@@ -188,8 +188,8 @@ static void use_corpus(world *w) {
         psc_corpus_close(&w->corpus);
         w->documents = 0;
         o.window = signed_byte(w);
-        o.bos = fuzz_byte(&w->in) & 1;
-        o.strict = fuzz_byte(&w->in) & 1;
+        o.bos = (int32_t)(fuzz_byte(&w->in) & 1);
+        o.strict = (int32_t)(fuzz_byte(&w->in) & 1);
         o.n_shards = signed_byte(w) % 3;
         o.shard = signed_byte(w) % 3;
         o.limit = signed_byte(w);

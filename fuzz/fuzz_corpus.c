@@ -18,8 +18,8 @@ static psc_status open_one(psc_corpus **out, FILE **stream, unsigned kind, unsig
     static const char *const names[] = {"x.jsonl", "x.txt"};
     psc_corpus_options options = PSC_CORPUS_OPTIONS_INIT;
     options.window = (int32_t)(window % FUZZ_CONTEXT);
-    options.bos = kind >> 2 & 1;
-    options.strict = kind >> 3 & 1;
+    options.bos = (int32_t)(kind >> 2 & 1);
+    options.strict = (int32_t)(kind >> 3 & 1);
     options.shard = options.n_shards = kind >> 4 & 1 ? 2 : 0;
     options.sample = kind >> 5 & 1 ? 2 : 0;
     options.limit = kind >> 6 & 1 ? 20 : 0;

@@ -78,9 +78,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     psc_model *model = NULL;
     psc_error error = {0};
     int32_t n = 0;
-    size_t bytes = (fuzz_folder(), n_own);
+    (void)fuzz_folder();
     if (!own) make_own();
-    bytes = n_own;
+    size_t bytes = n_own;
     memcpy(changed, own, n_own);
     const unsigned how = fuzz_byte(&rest);
     if (how & 2) bytes = n_own * fuzz_byte(&rest) / 256;
@@ -90,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (unsigned left = fuzz_byte(&rest); left > 0 && rest.size > 0; left--, at++)
             changed[at % n_own] = (unsigned char)fuzz_byte(&rest);
     }
-    sign(changed, bytes, how & 1);
+    sign(changed, bytes, (int)(how & 1));
     unlink(fuzz_path(name));
     chmod(fuzz_put(name, (fuzz_bytes){changed, bytes}), 0400);
     fuzz_check(psc_cache_list(&entries, &n, fuzz_path("kept"), &error), &error);

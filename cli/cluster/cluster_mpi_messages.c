@@ -97,7 +97,7 @@ static void take_end(const cluster_message *m) {
     if (m->bytes[1]) w->broken = true;
     if (m->bytes[0] == 0 || w->failed >= 0) return;
     w->failed = m->from;
-    w->failed_code = m->bytes[0];
+    w->failed_code = (unsigned char)m->bytes[0];
     snprintf(w->failed_sentence, sizeof w->failed_sentence, "%.*s", (int)(m->n - 2), m->bytes + 2);
 }
 
@@ -132,6 +132,7 @@ static void begin_receiving(void) {
             fputs("pythiascope: not enough memory for a message of another process\n", stderr);
             MPI_Abort(w->comm, 1);
         }
+        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): without memory nothing was received
         one->message = (cluster_message){from.MPI_TAG, from.MPI_SOURCE, bytes, (size_t)n};
         if (MPI_Imrecv(bytes, n, MPI_BYTE, &handle, &one->request) != MPI_SUCCESS) {
             cluster_lose(from.MPI_SOURCE);

@@ -67,10 +67,8 @@ static psc_status reduce_piece(
                      : MPI_Ireduce(slots, NULL, n, type, operation, 0, w->comm, &request);
     if (failed) w->broken = true;
     pthread_mutex_unlock(&w->gate);
-    // NOLINTBEGIN(clang-analyzer-optin.mpi.MPI-Checker): finish tests the request until it is done
     if (failed) return psc_fail(error, PSC_ERROR_IO, "MPI cannot add up the totals");
     return finish(&request, error);
-    // NOLINTEND(clang-analyzer-optin.mpi.MPI-Checker)
 }
 
 psc_status cluster_reduce(const cluster_slots *slots, psc_error *error) {
