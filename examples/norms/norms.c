@@ -32,7 +32,7 @@ static int on_resid_post(const psc_event *event, void *payload) {
         const float *x = event->tensor.data + r * event->tensor.stride[0];
         double sum = 0, squares = 0;
         for (int64_t i = 0; i < n; i++) sum += x[i], squares += (double)x[i] * x[i];
-        if (s->centered) squares -= sum * sum / n;
+        if (s->centered) squares -= sum * sum / (double)n;
         s->norm[event->layer * s->n_rows + event->rows[r].index] = (float)sqrt(squares);
     }
     return 0;
