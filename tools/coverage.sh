@@ -31,7 +31,7 @@ grep -q '^CMAKE_C_COMPILER:.*gcc' "$folder/CMakeCache.txt" 2>/dev/null || rm -rf
 cmake --preset coverage >/dev/null
 cmake --build --preset coverage --parallel "$jobs"
 find "$folder" -name '*.gcda' -delete
-export GCOV_ERROR_FILE=/dev/null # a process that may not write its counters: its stderr is compared
+# cli_limits and hub_pull_faults fail here: where counters cannot be written libgcov says so on stderr.
 timeout --kill-after=60 "${minutes}m" \
     ctest --preset coverage --parallel "$jobs" --exclude-regex "$others" ||
     echo "coverage: some tests failed or did not end; the branches that they took count" >&2
