@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from opened_page import MOST
 from page_files import ROOT
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 MAKE = """
 import sys, pythiascope
@@ -75,6 +76,6 @@ def test_without_scripts_the_frame_shows_the_text(browser: Browser, notebook: Pa
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(notebook.as_uri())
-    shown = page.frame_locator("iframe").locator("body").inner_text()
-    assert "The logit lens at @" in shown
+    shown = page.frame_locator("iframe").locator("pre")
+    expect(shown).to_contain_text("The logit lens at @", timeout=MOST)  # the frame loads late
     context.close()
