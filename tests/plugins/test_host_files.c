@@ -385,17 +385,22 @@ static int tries(void) {
     return tried();
 }
 
+static void remove_out(void) {
+    char command[100];
+    snprintf(command, sizeof command, "rm -rf '%s/out'", folder);
+    cr_assert_eq(system(command), 0);
+}
+
 static void fail_each(int (*call)(void), bool memory, long least) {
     tried = call;
     of_memory = memory;
     fail_at = 0;
+    remove_out();
     does(tries);
     const long n = memory ? memory_requests : calls_made;
     cr_assert(!(memory ? MEMORY_FAILS : CALLS_FAIL) || n >= least, "%ld", n);
     for (fail_at = 1; fail_at <= n; fail_at++) {
-        char command[100];
-        snprintf(command, sizeof command, "rm -rf '%s/out'", folder);
-        cr_assert_eq(system(command), 0);
+        remove_out();
         action = tries;
         const psc_status status = run_ten();
         if (memory)
