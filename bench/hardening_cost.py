@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the hardening flags cost: two builds of this tree, with and without them, take turns.
 
-    bench/hardening_cost.py HARDENED PLAIN [--model DIR] [--rounds 15]
+    bench/hardening_cost.py HARDENED PLAIN [--model DIR] [--rounds 11]
 
 HARDENED and PLAIN are programs; PLAIN was configured with -DPSC_HARDEN=OFF. Each case runs in both,
 one after the other, with one thread; the first of a pair alternates. Prints the median ratio of
@@ -31,7 +31,7 @@ def arguments():
     p.add_argument("hardened", type=pathlib.Path)
     p.add_argument("plain", type=pathlib.Path)
     p.add_argument("--model", type=pathlib.Path)
-    p.add_argument("--rounds", type=int, default=15)
+    p.add_argument("--rounds", type=int, default=11)
     return p.parse_args()
 
 
