@@ -64,7 +64,7 @@ static int level_bars(logits_state *state, int id, int32_t t, int32_t slot) {
     snprintf(title, sizeof title,
         "Shares of %.160s by %s: the largest %d of %s (together %.4f%s; %.0f %% of sum |share|)",
         psc_target_name(&run->targets, t, slot, name), by[id], (int)list.top.n,
-        psc_commas(list.n, count), covered, whole,
+        psc_commas((double)list.n, count), covered, whole,
         level->sum_abs[at] > 0 ? 100.0 * covered_abs / level->sum_abs[at] : 100.0);
     return run->host->summary_bars(run->context, title, "nats", list.top.n, labels, values);
 }
@@ -121,7 +121,7 @@ static int failure_sentence(logits_state *state, int id) {
     snprintf(sentence, sizeof sentence,
         "NOT COMPLETE: %s sums at level %s do not close. The worst is %.200s at %s: error %.3g "
         "against a bound of %.3g. Do not trust these shares.",
-        psc_commas(level->failed, count), logits_level_names[id],
+        psc_commas((double)level->failed, count), logits_level_names[id],
         psc_target_name(&run->targets, at / n_rows, at % n_rows, name),
         psc_row_name(
             run->context, run->host, psc_chosen_row(&run->targets, (int32_t)(at % n_rows)), place),
@@ -143,7 +143,8 @@ static int completeness_sentence(logits_state *state) {
     snprintf(sentence, sizeof sentence,
         "Complete: %s %s checked; the largest error is %.1e times (1 + sum |share|), the bound is "
         "%.0e.",
-        psc_commas(run->checked, count), run->checked == 1 ? "sum" : "sums", worst, LOGITS_BOUND);
+        psc_commas((double)run->checked, count), run->checked == 1 ? "sum" : "sums", worst,
+        LOGITS_BOUND);
     return run->host->summary_text(run->context, sentence);
 }
 
