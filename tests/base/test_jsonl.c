@@ -47,7 +47,7 @@ Test(jsonl, what_is_no_number_is_refused) {
         "1e999x", "+1", "--1", "nan", "0x10", "1 NaN", "[1e]", "{NaN:1}"};
     char text[64];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        for (int k = 0; k < 3; k++) { /* k: what stands around it; a line may end anywhere */
+        for (int k = 0; k < 3; k++) { /* k: the form of the line that holds it */
             snprintf(text, sizeof text, k == 0 ? "[%s]" : k == 1 ? "{\"a\":%s" : "[1,%s", bad[i]);
             if (k == 0 && !bad[i][0]) continue; /* an empty list */
             cr_assert_null(read_line(text), "%s", text);
