@@ -22,13 +22,15 @@
  *      vec_smaller(limit, x)           limit < x ? limit : x, so a NaN in x passes through
  *      vec_with_sign(a, of)            a >= 0 with the sign of `of`
  *      vec_where_less(a, b, yes, no)   a < b ? yes : no
+ *      vec_bits_less(a, b)             bit l: a < b in lane l
  *      vec_powers(t)                   the low nine bits of t as sign and exponent: 2^(t - 127)
  *      vec_sub_bits(a, b)              the difference of the bits, as integers
  *      ACCUMULATE(sum, a, b)           sum = vec_fma(a, b, sum) in place; with KEEP_ORDER, keeps
  *                                      the compiler from spilling
  *      vec_abs, vec_stream, STREAM_END aligned stores past the caches, ended by STREAM_END
  *      vec64, VEC / 2 doubles          the same in doubles
- *      vec64_half, vec64_of_floats     widening */
+ *      vec64_half, vec64_of_floats     widening
+ *      vec64_narrow(to, a)             stores VEC / 2 floats */
 #ifndef FRAME_H
 #define FRAME_H
 

@@ -72,12 +72,15 @@ typedef __m256d vec64;
 #define vec64_sub(a, b) _mm256_sub_pd(a, b)
 #define vec64_abs(a) _mm256_andnot_pd(_mm256_set1_pd(-0.0), a)
 #define vec64_mul(a, b) _mm256_mul_pd(a, b)
+#define vec64_div(a, b) _mm256_div_pd(a, b)
 #define vec64_fma(a, b, c) _mm256_fmadd_pd(a, b, c)
 #define vec64_greater(x, max) _mm256_max_pd(x, max)
 #define vec64_where_less(a, b, yes, no) _mm256_blendv_pd(no, yes, _mm256_cmp_pd(a, b, _CMP_LT_OQ))
 #define vec64_powers(t) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(t), 52))
 #define vec64_sub_bits(a, b)                                                                       \
     _mm256_castsi256_pd(_mm256_sub_epi64(_mm256_castpd_si256(a), _mm256_castpd_si256(b)))
+#define vec64_narrow(to, a) _mm_storeu_ps(to, _mm256_cvtpd_ps(a))
+#define vec_bits_less(a, b) ((uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ)))
 #define vec64_log(x) Sleef_finz_logd4_u10avx2(x)
 
 ALWAYS_INLINE vec widen_bits(__m128i bits, psc_dtype dtype) {

@@ -67,6 +67,7 @@ typedef __m512d vec64;
 #define vec64_sub(a, b) _mm512_sub_pd(a, b)
 #define vec64_abs(a) _mm512_abs_pd(a)
 #define vec64_mul(a, b) _mm512_mul_pd(a, b)
+#define vec64_div(a, b) _mm512_div_pd(a, b)
 #define vec64_fma(a, b, c) _mm512_fmadd_pd(a, b, c)
 #define vec64_greater(x, max) _mm512_max_pd(x, max)
 #define vec64_where_less(a, b, yes, no)                                                            \
@@ -74,6 +75,8 @@ typedef __m512d vec64;
 #define vec64_powers(t) _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(t), 52))
 #define vec64_sub_bits(a, b)                                                                       \
     _mm512_castsi512_pd(_mm512_sub_epi64(_mm512_castpd_si512(a), _mm512_castpd_si512(b)))
+#define vec64_narrow(to, a) _mm256_storeu_ps(to, _mm512_cvtpd_ps(a))
+#define vec_bits_less(a, b) ((uint32_t)_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ))
 #define vec64_log(x) Sleef_finz_logd8_u10avx512f(x)
 
 /* The first n of sixteen or eight lanes; n is smaller than their number. */

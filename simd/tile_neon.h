@@ -60,13 +60,20 @@ typedef float64x2_t vec64;
 #define vec64_sub(a, b) vsubq_f64(a, b)
 #define vec64_abs(a) vabsq_f64(a)
 #define vec64_mul(a, b) vmulq_f64(a, b)
+#define vec64_div(a, b) vdivq_f64(a, b)
 #define vec64_fma(a, b, c) vfmaq_f64(c, a, b)
 #define vec64_greater(x, max) vbslq_f64(vcgtq_f64(x, max), x, max)
 #define vec64_where_less(a, b, yes, no) vbslq_f64(vcltq_f64(a, b), yes, no)
 #define vec64_powers(t) vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(t), 52))
 #define vec64_sub_bits(a, b)                                                                       \
     vreinterpretq_f64_u64(vsubq_u64(vreinterpretq_u64_f64(a), vreinterpretq_u64_f64(b)))
+#define vec64_narrow(to, a) vst1_f32(to, vcvt_f32_f64(a))
 #define vec64_log(x) Sleef_finz_logd2_u10advsimd(x)
+
+ALWAYS_INLINE uint32_t vec_bits_less(vec a, vec b) {
+    static const uint32_t bits[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(vcltq_f32(a, b), vld1q_u32(bits)));
+}
 
 /* A comparison ignores NaN; fmax and fmaxnm do not. */
 ALWAYS_INLINE vec vec_greater(vec x, vec max) {

@@ -69,6 +69,7 @@ BINARY_PS(min_ps)
 BINARY_PD(add_pd)
 BINARY_PD(sub_pd)
 BINARY_PD(mul_pd)
+BINARY_PD(div_pd)
 BINARY_PD(max_pd)
 TERNARY_PS(fmadd_ps)
 TERNARY_PS(fnmadd_ps)
@@ -231,6 +232,10 @@ EMULATED emulated_pd emulated_cvtps_pd(__m256 a) {
     EACH_PD(_mm256_cvtps_pd(h ? _mm256_extractf128_ps(a, 1) : _mm256_castps256_ps128(a)));
 }
 
+EMULATED __m256 emulated_cvtpd_ps(emulated_pd a) {
+    return _mm256_set_m128(_mm256_cvtpd_ps(a.half[1]), _mm256_cvtpd_ps(a.half[0]));
+}
+
 #define _mm512_add_ps emulated_add_ps
 #define _mm512_sub_ps emulated_sub_ps
 #define _mm512_mul_ps emulated_mul_ps
@@ -265,6 +270,8 @@ EMULATED emulated_pd emulated_cvtps_pd(__m256 a) {
 #define _mm512_add_pd emulated_add_pd
 #define _mm512_sub_pd emulated_sub_pd
 #define _mm512_mul_pd emulated_mul_pd
+#define _mm512_div_pd emulated_div_pd
+#define _mm512_cvtpd_ps emulated_cvtpd_ps
 #define _mm512_max_pd emulated_max_pd
 #define _mm512_fmadd_pd emulated_fmadd_pd
 #define _mm512_castpd_si512 emulated_castpd_si512

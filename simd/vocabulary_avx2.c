@@ -1,0 +1,3 @@
+/* vocabulary_frame.h on AVX2. */
+#include "tile_avx2.h"
+#include "vocabulary_frame.h"

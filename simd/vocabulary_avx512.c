@@ -1,0 +1,3 @@
+/* vocabulary_frame.h on AVX-512. */
+#include "tile_avx512.h"
+#include "vocabulary_frame.h"

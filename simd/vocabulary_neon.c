@@ -1,0 +1,3 @@
+/* vocabulary_frame.h on NEON. */
+#include "tile_neon.h"
+#include "vocabulary_frame.h"
