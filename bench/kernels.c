@@ -331,12 +331,12 @@ ROW_BENCH(log_f64, kernels->log_f64(doubles + ROW, doubles, ROW))
 ROW_BENCH(log_sum_exp, kernels->log_sum_exp(doubles + ROW, a, ROW))
 ROW_BENCH(shares, kernels->shares(doubles, y, a, b, ROW, 0, 1.5f))
 
-static const psc_change_terms change = {-1.0, 0.25, 0.1, 0.2, 1.0, 0.0};
+static const double change[6] = {-1.0, 0.25, 0.1, 0.2, 1.0, 0.0};
 ROW_BENCH(exp_row, kernels->exp_row(y, doubles, a, 1.0f, ROW))
 ROW_BENCH(weigh, kernels->weigh(doubles, doubles + ROW, a, 1.0f, 0.7, ROW))
 ROW_BENCH(divergence_sums, kernels->divergence_sums(doubles, a, 1.0f, b, c, ROW))
 ROW_BENCH(change_moments, kernels->change_moments(doubles, a, b, 0.0, c, ROW))
-ROW_BENCH(change_sums, kernels->change_sums(doubles, a, b, c, &change, ROW))
+ROW_BENCH(change_sums, kernels->change_sums(doubles, a, b, c, change, ROW))
 ROW_BENCH(add_writes, kernels->add_writes(doubles, y, z, a, b, c, 1e-30, ROW))
 ROW_BENCH(group_maxima, kernels->group_maxima(y, a, ROW))
 ROW_BENCH(

@@ -91,12 +91,6 @@ typedef struct psc_attention {
     float scale;
 } psc_attention;
 
-/* A change dz = by_f f + by_direct direct of a row of logits (change_sums). most: the largest logit
- * before; bound: a value of after. */
-typedef struct psc_change_terms {
-    double by_f, by_direct, mean, expected, most, bound;
-} psc_change_terms;
-
 #define PSC_KERNEL(name, arguments) typedef void(*psc_##name##_fn) arguments;
 #include "kernels.def"
 #undef PSC_KERNEL

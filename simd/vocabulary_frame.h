@@ -231,10 +231,9 @@ ALWAYS_INLINE void change_step(vec64 *sums, const float *f, const float *direct,
 }
 
 void PSC_NAME(change_sums)(double *out, const float *f, const float *direct, const float *z,
-    const psc_change_terms *terms, size_t n) {
-    const change_terms t = {vec64_set(terms->by_f), vec64_set(terms->by_direct),
-        vec64_set(terms->mean), vec64_set(terms->expected), vec64_set(terms->most),
-        vec64_set(terms->bound)};
+    const double *terms, size_t n) {
+    const change_terms t = {vec64_set(terms[0]), vec64_set(terms[1]), vec64_set(terms[2]),
+        vec64_set(terms[3]), vec64_set(terms[4]), vec64_set(terms[5])};
     vec64 sums[6 * STRIPE];
     clear_sums(sums, 6);
     if (z) {

@@ -64,19 +64,21 @@ void psc_change_moments__reference(
 }
 
 void psc_change_sums__reference(double *sums, const float *f, const float *direct, const float *z,
-    const psc_change_terms *t, size_t n) {
+    const double *terms, size_t n) {
+    const double by_f = terms[0], by_direct = terms[1], mean = terms[2], expected = terms[3];
+    const double most = terms[4], bound = terms[5];
     double lanes[6][PSC_LANES] = {{0}};
     for (size_t i = 0; i < n; i++) {
         const size_t l = i % PSC_LANES;
-        const double dz = t->by_f * (double)f[i] + t->by_direct * (double)direct[i];
+        const double dz = by_f * (double)f[i] + by_direct * (double)direct[i];
         lanes[0][l] += fabs(dz);
-        lanes[1][l] += fabs(dz - t->mean);
-        lanes[2][l] += fabs(dz - t->expected);
+        lanes[1][l] += fabs(dz - mean);
+        lanes[2][l] += fabs(dz - expected);
         if (!z) continue;
-        const double after = ((double)z[i] - t->most) + dz;
+        const double after = ((double)z[i] - most) + dz;
         lanes[3][l] += Sleef_finz_expd1_u10purecfma(after);
-        lanes[4][l] += t->bound < after ? 1.0 : 0.0;
-        lanes[5][l] += after < t->bound ? 0.0 : 1.0;
+        lanes[4][l] += bound < after ? 1.0 : 0.0;
+        lanes[5][l] += after < bound ? 0.0 : 1.0;
     }
     for (int s = 0; s < 6; s++) sums[s] = fold_lanes_f64(lanes[s]);
 }

@@ -318,6 +318,50 @@ typedef struct psc_option { /* as the caller gives it */
     const char *key, *value;
 } psc_option;
 
+/* --- reductions over rows of logits ------------------------------------------------------------
+ * The host's kernels for rows of n floats, in f64: several sums in one pass over a row. Sums are
+ * striped by i mod 16 (docs/numerics.md), so their bits depend on nothing but the rows. Pure
+ * functions for any thread of a run; they check nothing. sums need no zeros before. */
+enum { /* the terms of change_sums */
+    PSC_CHANGE_BY_F,
+    PSC_CHANGE_BY_DIRECT,
+    PSC_CHANGE_MEAN,
+    PSC_CHANGE_EXPECTED,
+    PSC_CHANGE_MOST,
+    PSC_CHANGE_BOUND,
+    PSC_CHANGE_TERMS
+};
+typedef struct psc_reductions {
+    uint32_t struct_size;
+    void (*exp_f64)(double *y, const double *x, size_t n); /* y may be x */
+    /* e = exp(z - most), p = (float)e; most is at least every z. sums [2]: e; p. */
+    void (*exp_row)(float *p, double *sums, const float *z, float most, size_t n);
+    /* d = (z - most)/temperature, w = exp d; most as above. sums [3]: w; w w; w d. */
+    void (*weigh)(
+        double *w, double *sums, const float *z, float most, double temperature, size_t n);
+    /* e = exp(z - most) in f32. sums [4]: e; e (z - most); e_f (z - f); e (z - f). */
+    void (*divergence_sums)(
+        double *sums, const float *z, float most, const float *f, const float *e_f, size_t n);
+    /* g = f + by_direct direct. sums [6]: g; g g; g direct; p g; p g g; p g direct. */
+    void (*change_moments)(double *sums, const float *f, const float *direct, double by_direct,
+        const float *p, size_t n);
+    /* dz = by_f f + by_direct direct, after = (z - most) + dz. sums [6]: |dz|; |dz - mean|;
+     * |dz - expected|; exp(after); how many after > bound; how many after >= bound. z null: the last
+     * three are 0. */
+    void (*change_sums)(double *sums, const float *f, const float *direct, const float *z,
+        const double terms[PSC_CHANGE_TERMS], size_t n);
+    /* sum += a + b (null: 0); direct = sum by; z = sum by + constant. Rows do not overlap. */
+    void (*add_writes)(double *sum, float *direct, float *z, const float *a, const float *b,
+        const float *constant, double by, size_t n);
+    /* The greatest of each group of at most 16, ignoring NaN, -inf for an empty group: y[16 (i/256) +
+     * i mod 16] of x[i]. y has 16 ceil(n/256) elements. */
+    void (*group_maxima)(float *y, const float *x, size_t n);
+    /* The i with x[i] not below limit, ascending; ids has room for n. */
+    void (*indices_from)(int32_t *ids, size_t *count, const float *x, size_t n, float limit);
+    /* counts [2]: how many are above limit; how many are equal to it. */
+    void (*count_from)(int64_t *counts, const float *x, size_t n, float limit);
+} psc_reductions;
+
 typedef struct psc_context psc_context; /* one plugin instance, opaque */
 typedef void (*psc_range_fn)(int64_t begin, int64_t end, int32_t thread, void *payload);
 
@@ -535,6 +579,11 @@ typedef struct psc_host {
     /* In report over documents: the name of the document with this number, such as "books/alice.md" or
      * "docs.jsonl, document 17"; "" when it is unknown. Valid until the next call. */
     const char *(*document_name)(psc_context *, int64_t document);
+    /* [p] apply for the outputs begin..end-1 alone: Y[R, end - begin]. begin is a multiple of 16. */
+    int (*apply_outputs)(psc_context *, psc_matrix, int32_t layer, float *y, const float *x,
+        int64_t n_rows, int64_t begin, int64_t end);
+    /* The reductions, from open to close; the pointer lives as long as the instance. */
+    const psc_reductions *(*reductions)(psc_context *);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -251,4 +251,6 @@ const psc_host psc_host_table = {
     .tanh = psc_host_tanh,
     .read_entry = psc_host_read_entry,
     .document_name = host_document_name,
+    .apply_outputs = psc_host_apply_outputs,
+    .reductions = psc_host_reductions,
 };

@@ -34,6 +34,9 @@ const float *psc_host_unembedding_mean(psc_context *context);
 float psc_host_dot(psc_context *context, int64_t n, const float *a, const float *b);
 int psc_host_apply(psc_context *context, psc_matrix matrix, int32_t layer, float *y, const float *x,
     int64_t n_rows);
+int psc_host_apply_outputs(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
+    const float *x, int64_t n_rows, int64_t begin, int64_t end);
+const psc_reductions *psc_host_reductions(psc_context *context);
 int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
     const float *u, int64_t n_rows);
 void psc_host_exp(psc_context *context, int64_t n, float *y, const float *x);

@@ -164,26 +164,44 @@ static const psc_packed *matrix_of_rows(psc_context **given, const char *call, p
     return good ? w : NULL;
 }
 
-int psc_host_apply(psc_context *context, psc_matrix matrix, int32_t layer, float *y, const float *x,
-    int64_t n_rows) {
-    const psc_packed *w = matrix_of_rows(&context, "apply", matrix, layer, n_rows, y, x);
-    if (!w) return PSC_ERROR_INPUT;
+/* apply for the outputs begin..end-1 of w; begin is a panel's first. */
+static int multiply(psc_context *context, const psc_packed *w, float *y, const float *x,
+    int64_t n_rows, size_t begin, size_t end) {
     if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
-    if (n_rows == 0) return 0;
+    if (n_rows == 0 || begin == end) return 0;
+    const size_t panel = begin / PSC_LANES;
     matmul_job job = {context->session->kernels->matmul[w->dtype],
         {.y = y,
-            .ldy = w->out,
+            .ldy = end - begin,
             .x = x,
             .ldx = w->k,
-            .w = w->panels,
+            .w = (const char *)w->panels + panel * PSC_LANES * w->k * psc_dtype_size(w->dtype),
             .rows = (size_t)n_rows,
             .k = w->k,
             .k_block = w->k_block,
-            .out = w->out},
+            .out = end - begin},
         room_of(context)};
     psc_host_spread(
-        context, (int64_t)((w->out + PSC_LANES - 1) / PSC_LANES), multiply_panels, &job);
+        context, (int64_t)((end - begin + PSC_LANES - 1) / PSC_LANES), multiply_panels, &job);
     return 0;
+}
+
+int psc_host_apply(psc_context *context, psc_matrix matrix, int32_t layer, float *y, const float *x,
+    int64_t n_rows) {
+    const psc_packed *w = matrix_of_rows(&context, "apply", matrix, layer, n_rows, y, x);
+    return w ? multiply(context, w, y, x, n_rows, 0, w->out) : PSC_ERROR_INPUT;
+}
+
+int psc_host_apply_outputs(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
+    const float *x, int64_t n_rows, int64_t begin, int64_t end) {
+    static const char call[] = "apply_outputs";
+    const psc_packed *w = matrix_of_rows(&context, call, matrix, layer, n_rows, y, x);
+    if (!w) return PSC_ERROR_INPUT;
+    if (begin < 0 || begin % PSC_LANES || end < begin || end > (int64_t)w->out)
+        return psc_host_fail(context, PSC_ERROR_INPUT,
+            "%s: the outputs %lld to %lld are not some of 0 to %lld from a multiple of 16 on", call,
+            (long long)begin, (long long)end, (long long)w->out);
+    return multiply(context, w, y, x, n_rows, (size_t)begin, (size_t)end);
 }
 
 typedef struct pullback_job {
@@ -265,6 +283,23 @@ double psc_host_log_sum_exp(psc_context *context, int64_t n, const float *x) {
     if (!may_compute(&context, "log_sum_exp", n, sizeof *x, x, x)) return NAN;
     if (n > 0) context->session->kernels->log_sum_exp(&result, x, (size_t)n);
     return result;
+}
+
+const psc_reductions *psc_host_reductions(psc_context *context) {
+    if (!psc_host_may(&context, "reductions", PSC_IN_ANY)) return NULL;
+    const psc_kernels *k = context->session->kernels;
+    context->reductions = (psc_reductions){.struct_size = sizeof(psc_reductions),
+        .exp_f64 = k->exp_f64,
+        .exp_row = k->exp_row,
+        .weigh = k->weigh,
+        .divergence_sums = k->divergence_sums,
+        .change_moments = k->change_moments,
+        .change_sums = k->change_sums,
+        .add_writes = k->add_writes,
+        .group_maxima = k->group_maxima,
+        .indices_from = k->indices_from,
+        .count_from = k->count_from};
+    return &context->reductions;
 }
 
 /* The rotary kernel's own operations, on one head. */

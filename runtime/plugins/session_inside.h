@@ -43,6 +43,7 @@ struct psc_context {
     psc_variants *variants; /* null until requested in a run */
     psc_label_cache *labels;
     psc_label_file *label_files; /* the last read first */
+    psc_reductions reductions;   /* filled when a plugin requests it */
     float *zero_bias;            /* for matrices without a bias; null until requested */
     int section;                 /* index into results->sections; -1 outside a run */
     psc_accumulators accumulators;

@@ -57,6 +57,14 @@ static void check_apply(psc_matrix matrix, int32_t layer, const float *x, const 
     for (int64_t r = 0; r < n_rows; r++)
         for (int64_t o = 0; o < n_out; o++)
             cr_assert_eq(y[r * n_out + o] + (bias ? bias[o] : 0.0f), expected[r * n_out + o]);
+    float *part = malloc((size_t)(n_rows * n_out) * sizeof *part);
+    const int64_t end = n_out - 3;
+    cr_assert_eq(host->apply_outputs(context, matrix, layer, part, x, n_rows, 16, end), 0);
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int64_t o = 16; o < end; o++)
+            cr_assert_eq(part[r * (end - 16) + o - 16], y[r * n_out + o]);
+    cr_assert_eq(host->apply_outputs(context, matrix, layer, NULL, x, 0, 16, 16), 0);
+    free(part);
     free(y);
 }
 
@@ -204,6 +212,11 @@ static int functions(void) {
     cr_assert_float_eq(host->dot(context, 40, x, x), product, 1e-4);
     cr_assert_eq(host->dot(context, 0, x, x), 0.0f);
     cr_assert(isinf(host->log_sum_exp(context, 0, x)));
+    const psc_reductions *reductions = host->reductions(context);
+    double sums[2];
+    cr_assert_eq(reductions->struct_size, sizeof *reductions);
+    reductions->exp_row(y, sums, x, x[39], 40);
+    cr_assert_float_eq(log(sums[0]) + (double)x[39], log(sum), 1e-12);
     return 0;
 }
 

@@ -224,6 +224,13 @@ static int odd_setting(const char *key, int32_t kind, const char *text) {
     X("apply", host->apply(c, PSC_W_Q, 0, floats, floats, -1))                                     \
     X("apply", host->apply(c, PSC_W_Q, 0, floats, floats, INT64_MAX))                              \
     X("apply", host->apply(c, (psc_matrix)99, 0, floats, floats, 1))                               \
+    X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, NULL, floats, 1, 0, 16))                 \
+    X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, floats, NULL, 1, 0, 16))                 \
+    X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, floats, floats, -1, 0, 16))              \
+    X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, floats, floats, 1, 8, 16))               \
+    X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, floats, floats, 1, -16, 16))             \
+    X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, floats, floats, 1, 16, INT64_MAX))       \
+    X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, floats, floats, 1, 32, 16))              \
     X("pullback", host->pullback(c, PSC_W_U, 0, NULL, NULL, 1))                                    \
     X("pullback", host->pullback(c, PSC_W_U, 0, floats, floats, INT64_MAX / 4))                    \
     X("row_norms", host->row_norms(c, PSC_W_Q, 0, 0, NULL))                                        \

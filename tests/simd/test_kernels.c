@@ -234,14 +234,10 @@ ROW_CASE(change_moments, .n_in = 3, .n_out = 1)
 /* Ties with the bound, and exponentials that overflow, occur too. */
 static void run_change_sums(const psc_kernels *k, const row_run *r) {
     double sums[6];
-    psc_change_terms t = {.by_f = (double)r->in[1][0],
-        .by_direct = r->extra[0] % 2 ? 0.0 : 0.125,
-        .mean = 0.5,
-        .expected = (double)r->in[0][0],
-        .most = (double)greatest(r->in[2], r->n)};
-    t.bound = ((double)r->in[2][0] - t.most) +
-              (t.by_f * (double)r->in[0][0] + t.by_direct * (double)r->in[1][0]);
-    k->change_sums(sums, r->in[0], r->in[1], r->extra[1] % 4 ? r->in[2] : NULL, &t, r->n);
+    double t[6] = {(double)r->in[1][0], r->extra[0] % 2 ? 0.0 : 0.125, 0.5, (double)r->in[0][0],
+        (double)greatest(r->in[2], r->n), 0.0};
+    t[5] = ((double)r->in[2][0] - t[4]) + (t[0] * (double)r->in[0][0] + t[1] * (double)r->in[1][0]);
+    k->change_sums(sums, r->in[0], r->in[1], r->extra[1] % 4 ? r->in[2] : NULL, t, r->n);
     put_doubles(r->out[0], sums, 6);
 }
 ROW_CASE(change_sums, .n_in = 3, .n_out = 1)

@@ -111,28 +111,27 @@ Test(vocabulary, changes, .init = setup) {
         make_row(f, (which + 3) % CASES == 2 ? 0 : (which + 3) % CASES);
         for (size_t i = 0; i < N; i++) direct[i] = z[i] - 0.25f;
         k->exp_row(p, unused, z, greatest(z), N);
-        psc_change_terms t = {-0.75, 0.125, 0.3, -0.2, (double)greatest(z), 0.0};
-        t.bound =
-            ((double)z[7] - t.most) + (t.by_f * (double)f[7] + t.by_direct * (double)direct[7]);
+        double t[6] = {-0.75, 0.125, 0.3, -0.2, (double)greatest(z), 0.0};
+        t[5] = ((double)z[7] - t[4]) + (t[0] * (double)f[7] + t[1] * (double)direct[7]);
         k->change_moments(moments, f, direct, -1.0, p, N);
-        k->change_sums(sums, f, direct, z, &t, N);
+        k->change_sums(sums, f, direct, z, t, N);
         double above = 0.0, reached = 0.0;
         for (size_t i = 0; i < N; i++) {
             const long double own = (long double)direct[i], g = (long double)f[i] - own;
             const long double dz = -0.75L * (long double)f[i] + 0.125L * own;
             const double after =
-                ((double)z[i] - t.most) + (t.by_f * (double)f[i] + t.by_direct * (double)direct[i]);
+                ((double)z[i] - t[4]) + (t[0] * (double)f[i] + t[1] * (double)direct[i]);
             const long double terms[12] = {g, g * g, g * own, (long double)p[i] * g,
                 (long double)p[i] * g * g, (long double)p[i] * g * own, fabsl(dz),
-                fabsl(dz - (long double)t.mean), fabsl(dz - (long double)t.expected),
+                fabsl(dz - (long double)t[2]), fabsl(dz - (long double)t[3]),
                 expl((long double)after), 0.0L, 0.0L};
             for (int s = 0; s < 12; s++) {
                 want[s] += terms[s];
                 size[s] += fabsl(terms[s]);
             }
             for (int s = 6; s < 9; s++) size[s] += fabsl(dz) + 1.0L;
-            above += after > t.bound;
-            reached += after >= t.bound;
+            above += after > t[5];
+            reached += after >= t[5];
         }
         for (int s = 0; s < 6; s++)
             expect_sum(moments[s], want[s], size[s], 2 * CHAIN, "moment", which);
@@ -141,7 +140,7 @@ Test(vocabulary, changes, .init = setup) {
         expect_sum(sums[3], want[9], size[9], 2 * CHAIN, "sum of exp after", which);
         cr_assert_eq(sums[4], above);
         cr_assert_eq(sums[5], reached);
-        k->change_sums(sums, f, direct, NULL, &t, N);
+        k->change_sums(sums, f, direct, NULL, t, N);
         expect_sum(sums[1], want[7], size[7], 2 * CHAIN, "distance alone", which);
         cr_assert(sums[3] == 0.0 && sums[4] == 0.0 && sums[5] == 0.0);
     }
@@ -151,11 +150,11 @@ Test(vocabulary, changes, .init = setup) {
 Test(vocabulary, extreme_changes, .init = setup) {
     double sums[6];
     for (size_t i = 0; i < N; i++) z[i] = f[i] = direct[i] = 1000.0f;
-    const psc_change_terms up = {1.0, 0.0, 0.0, 0.0, 1000.0, 0.0};
-    k->change_sums(sums, f, direct, z, &up, N);
+    const double up[6] = {1.0, 0.0, 0.0, 0.0, 1000.0, 0.0};
+    k->change_sums(sums, f, direct, z, up, N);
     cr_assert(isinf(sums[3]) && sums[0] == 1000.0 * N);
-    const psc_change_terms down = {-1.0, 0.0, 0.0, 0.0, 1000.0, 0.0};
-    k->change_sums(sums, f, direct, z, &down, N);
+    const double down[6] = {-1.0, 0.0, 0.0, 0.0, 1000.0, 0.0};
+    k->change_sums(sums, f, direct, z, down, N);
     cr_assert(sums[3] == 0.0 && sums[4] == 0.0 && sums[5] == 0.0);
 }
 

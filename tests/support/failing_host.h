@@ -22,6 +22,8 @@
     X(embedding, 0, 1)                                                                             \
     X(unembedding, 0, 1)                                                                           \
     X(apply, 0, 1)                                                                                 \
+    X(apply_outputs, 0, 1)                                                                         \
+    X(reductions, 1, 1)                                                                            \
     X(pullback, 0, 1)                                                                              \
     X(column_norms, 0, 1)                                                                          \
     X(rotate, 0, 1)                                                                                \
@@ -118,6 +120,10 @@ CALL(int, embedding, -1, (psc_context * c, int32_t t, float *row), t, row)
 CALL(int, unembedding, -1, (psc_context * c, int32_t t, float *row), t, row)
 CALL(int, apply, -1,
     (psc_context * c, psc_matrix m, int32_t l, float *y, const float *x, int64_t n), m, l, y, x, n)
+CALL(int, apply_outputs, -1,
+    (psc_context * c, psc_matrix m, int32_t l, float *y, const float *x, int64_t n, int64_t from,
+        int64_t to),
+    m, l, y, x, n, from, to)
 CALL(int, pullback, -1,
     (psc_context * c, psc_matrix m, int32_t l, float *y, const float *x, int64_t n), m, l, y, x, n)
 CALL(int, column_norms, -1, (psc_context * c, psc_matrix m, int32_t l, int centered, double *out),
@@ -157,6 +163,10 @@ CALL(int, accumulate_top, -1, (psc_context * c, int h, int64_t s, double x, cons
     s, x, row)
 CALL(int, accumulated, -1, (psc_context * c, int h, int64_t at, int64_t n, double *x), h, at, n, x)
 CALL(int32_t, accumulated_top, -1, (psc_context * c, int h, int64_t s, psc_top *x), h, s, x)
+static const psc_reductions *failing_reductions(psc_context *c) {
+    return fails(c, CALL_reductions) ? NULL : host->reductions(c);
+}
+
 static int failing_prepare_variants(psc_context *c) {
     return fails(c, CALL_prepare_variants) ? -1 : host->prepare_variants(c);
 }
