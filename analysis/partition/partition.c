@@ -17,8 +17,10 @@ static int partition_open(psc_context *context, const psc_host *host, void **sta
     s->d_head = model->d_head;
     s->n_vocab = model->d_vocab;
     s->eps = (double)model->layer_norm_eps;
+    s->sequential = !model->parallel_residual;
     s->accumulating = host->accumulating && host->accumulating(context);
-    if (host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma, &s->beta) ||
+    s->reductions = host->reductions(context);
+    if (!s->reductions || host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma, &s->beta) ||
         partition_options_read(s))
         return -1;
     if (s->asked[PARTITION_ABLATION] && partition_ablation_open(s)) return -1;

@@ -1,6 +1,6 @@
 /* The inside of the plugin `partition`: its perturbations, their measures, and its parts.
  * Private to analysis/partition/ and test_partition_measure.c.
- * Threads: as a plugin's callbacks; partition_before_build and partition_measure run on any thread.
+ * Threads: as a plugin's callbacks; partition_before_build and partition_measure_change run on any thread.
  * Ownership: tables live with the instance (life_alloc) or the run (run_alloc); nothing is freed.
  *
  * A perturbation compares two rows of logits, before (z) and after (z + dz). */
@@ -20,8 +20,11 @@ enum {
 enum { PARTITION_BINS = 5, PARTITION_RANKED = 1000 };
 /* An approximation with a larger error, in nats, has failed. */
 #define PARTITION_FAR 0.1
-/* Components that pass through the unembedding together; also the most threads that share them. */
+/* Rows of an ablation that are measured together; also the most threads that share them. */
 enum { PARTITION_GROUP = 32 };
+/* Vectors of one or several rows that pass through the unembedding together, or more if a row's
+ * lenses need more. */
+enum { PARTITION_ITEMS = 104 };
 enum { PARTITION_MOST_ALPHAS = 16, PARTITION_LABEL = 48 };
 
 enum {
@@ -38,6 +41,13 @@ typedef struct partition_component {
     const char *label;
 } partition_component;
 
+/* A write into the residual stream that passes through the unembedding: those that the lenses add
+ * up come first (embed, 0_attn_out, 0_mlp_out, ...), then the other components. */
+typedef struct partition_vector {
+    int32_t kind, layer, head;
+    int32_t component; /* its index, or -1 where only the lenses need it */
+} partition_vector;
+
 typedef struct partition_change {
     int32_t kind;
     int32_t at;    /* the block, the layer of the lens, or the component */
@@ -47,17 +57,29 @@ typedef struct partition_change {
 
 /* One row of logits as the state before a change. */
 typedef struct partition_before {
-    float *shifted; /* [V] z - max z */
+    const float *z; /* [V] */
     float *direct;  /* [V] z - b */
-    float *p;       /* [V] */
+    float *p;       /* [V] exp(z - max z) */
     int32_t *order; /* [n_ranked] ids by z, largest first, ties to the lower id */
+    int32_t *ids;   /* [2, V] scratch */
+    float *groups;  /* [n_groups] scratch */
     int32_t n_ranked;
     double peak;                 /* max z */
-    double shifted_log_z, log_z; /* log sum exp of shifted, of z */
-    double p_sum;                /* sum p: 1 up to rounding */
+    double shifted_log_z, log_z; /* log sum exp of z - max z, of z */
+    double p_sum;
     double mass[PARTITION_BINS], top_share[2], margin;
-    double direct_sum, direct_squares;
+    double direct_sum, direct_squares; /* of direct */
+    double p_direct, p_squares;        /* sum p direct, sum p direct^2 */
 } partition_before;
+
+/* dz = by_f f + by_direct direct = of_g g + of_direct direct; moments are those of g and the state
+ * before (psc_reductions.change_moments). */
+typedef struct partition_delta {
+    const float *f; /* [V] */
+    double by_f, by_direct, of_g, of_direct;
+    const double *moments;
+    const partition_before *after; /* the state after, if it was built too; nullable */
+} partition_delta;
 
 typedef struct partition_measure {
     double dlogz, mean, expected, half_variance;
@@ -87,7 +109,8 @@ typedef struct partition_state {
     int64_t n_layers, n_heads, n_dims, d_head, n_vocab;
     double eps;
     const float *gamma, *beta;
-    int accumulating;
+    const psc_reductions *reductions;
+    int accumulating, sequential;
 
     /* options */
     psc_filter rows_choice;
@@ -102,21 +125,29 @@ typedef struct partition_state {
     int32_t n_changes;
     int32_t first[PARTITION_KINDS]; /* the first change of each kind */
     int32_t n_lenses;               /* L + 1, or 1: the final one alone; it is always the last */
+    partition_vector *vectors;
+    int32_t n_vectors, n_lens_vectors; /* 2 L - 1 with several lenses, else 0 */
+    int32_t n_items;                   /* of a pass through the unembedding, at most */
+    int64_t n_groups;                  /* of psc_reductions.group_maxima over V */
 
-    /* of the instance: scratch for one row */
+    /* of the instance: scratch for some rows */
     float *constant;             /* [V] b = W_U beta; null until the first run */
     partition_before *before;    /* [lenses] */
-    float *x;                    /* [max(lenses, GROUP), N] into the unembedding */
-    float *y;                    /* [GROUP, V] out of it */
-    float *scratch;              /* [GROUP, 2, V] dz and after of each thread */
+    float *z;                    /* [lenses, V]; the final lens's if y is needed for more vectors */
+    double *lens_ratios;         /* [lenses] final sigma over the lens's own */
+    float *x;                    /* [items, N] into the unembedding */
+    float *y;                    /* [items, V] out of it */
     float *heads;                /* [H, H D] each head's z alone */
-    float *writes;               /* [components, N] */
-    double *parts;               /* [components, 2] P(x).c, |P(c)|^2 */
+    float *writes;               /* [items + H, N] heads' */
+    double *parts;               /* [items, 2] P(x).c, |P(c)|^2 */
+    double *finals;              /* [items, 3] mean, |P(x)|^2 and sigma of each row's final x */
     partition_measure *measures; /* [changes] */
 
     /* of the run */
     psc_row_set rows;
     psc_target_rows targets;
+    float *edits;      /* [L, V] u.e/sigma of edits of the residual; null if nothing edits it */
+    int32_t *edited;   /* [L] whether there is one at the current row */
     int32_t *ids;      /* [targets, 2] at the current row; over a corpus the next token alone */
     double *target_dz; /* [changes, targets] */
     int32_t n_targets;
@@ -132,16 +163,42 @@ extern const psc_option_description partition_options[];
 int partition_options_read(partition_state *s);
 
 /* --- partition_measure.c --- */
-/* Fills *before from z, which the caller puts into before->shifted. */
+/* Fills *before from its z and direct. */
 void partition_before_build(const partition_state *s, partition_before *before);
-/* dz [V]: the change; after [V]: scratch. */
+/* Allocates direct, p, order and scratch of a state. */
+int partition_before_reserve(const partition_state *s, partition_before *before);
 void partition_measure_change(const partition_state *s, const partition_before *before,
-    const float *dz, float *after, partition_measure *out);
+    const partition_delta *delta, partition_measure *out);
+/* dz of one token. */
+static inline double partition_dz(
+    const partition_before *before, const partition_delta *delta, int32_t id) {
+    return delta->by_f * (double)delta->f[id] + delta->by_direct * (double)before->direct[id];
+}
+
+/* --- partition_vectors.c --- */
+int partition_keep(partition_state *s);
+/* Fetches what partition_keep asked for. */
+int partition_fetch(partition_state *s);
+/* Some rows' vectors on their way through the unembedding. Item 0 of a row is its final lens, in
+ * the first group of vectors. */
+typedef struct partition_block {
+    partition_state *s;
+    int32_t first, rows;         /* slots */
+    int32_t begin, count, items; /* vectors; items of a row */
+} partition_block;
+/* Unembeds the block: s->y [rows, items, V], s->parts, s->finals. */
+int partition_unembed(partition_block *block);
+
+/* --- partition_lenses.c --- */
+/* In run_end: memory for edits of the residual, if anything edits it. */
+int partition_lenses_begin(partition_state *s);
+/* Sets the lenses' z and direct of one row; y: its items' logits [items, V]. */
+int partition_lenses_row(partition_state *s, int32_t slot, const float *y, double sigma);
 
 /* --- partition_rows.c --- */
-int partition_keep(partition_state *s);
-/* Sets target_dz of a change from its dz [V] and the current row's ids. */
-void partition_targets_changed(partition_state *s, const float *dz, int64_t change);
+/* Sets target_dz of a change from the current row's ids. */
+void partition_targets_changed(partition_state *s, const partition_before *before,
+    const partition_delta *delta, int64_t change);
 /* Measures and stores every change except ablations, at every chosen row. */
 int partition_rows_compute(partition_state *s);
 

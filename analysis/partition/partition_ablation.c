@@ -18,7 +18,9 @@ struct partition_ablation {
     psc_change *changes; /* [n] */
     psc_variant *variants;
     partition_before before[PARTITION_GROUP];
+    partition_delta deltas[PARTITION_GROUP];
     partition_measure measures[PARTITION_GROUP];
+    float *dz; /* [GROUP, V] */
     /* the current group */
     const float *after[PARTITION_GROUP];
     int32_t slot[PARTITION_GROUP];
@@ -28,21 +30,15 @@ int partition_ablation_open(partition_state *s) {
     const psc_host *host = s->host;
     const uint64_t v = (uint64_t)s->n_vocab;
     partition_ablation *a = host->life_alloc(s->context, sizeof *a);
-    float *rows = host->life_alloc(s->context, 3 * PARTITION_GROUP * v * sizeof(float));
-    int32_t *order =
-        host->life_alloc(s->context, PARTITION_GROUP * PARTITION_RANKED * sizeof *order);
-    if (!a || !rows || !order) return -1;
+    if (!a) return -1;
     s->ablation = a;
     a->n = s->n_components * s->n_alphas;
     a->changes = host->life_alloc(s->context, (uint64_t)a->n * sizeof *a->changes);
     a->variants = host->life_alloc(s->context, (uint64_t)a->n * sizeof *a->variants);
-    for (int64_t i = 0; i < PARTITION_GROUP; i++) {
-        a->before[i].shifted = rows + 3 * i * s->n_vocab;
-        a->before[i].direct = a->before[i].shifted + s->n_vocab;
-        a->before[i].p = a->before[i].direct + s->n_vocab;
-        a->before[i].order = order + i * PARTITION_RANKED;
-    }
-    return a->changes && a->variants ? 0 : -1;
+    a->dz = host->life_alloc(s->context, PARTITION_GROUP * v * sizeof(float));
+    for (int64_t i = 0; i < PARTITION_GROUP; i++)
+        if (partition_before_reserve(s, &a->before[i])) return -1;
+    return a->changes && a->variants && a->dz ? 0 : -1;
 }
 
 int partition_ablation_begin(partition_state *s) {
@@ -85,12 +81,20 @@ static void measure_rows(int64_t begin, int64_t end, int32_t thread, void *paylo
     partition_ablation *a = s->ablation;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const float *z = a->z[a->slot[i]];
-        float *dz = s->scratch + 2 * i * s->n_vocab;
-        memcpy(a->before[i].shifted, z, (size_t)s->n_vocab * sizeof *z);
-        partition_before_build(s, &a->before[i]);
-        for (int64_t t = 0; t < s->n_vocab; t++) dz[t] = a->after[i][t] - z[t];
-        partition_measure_change(s, &a->before[i], dz, dz + s->n_vocab, &a->measures[i]);
+        partition_before *before = &a->before[i];
+        float *dz = a->dz + i * s->n_vocab;
+        double moments[6];
+        before->z = a->z[a->slot[i]];
+        for (int64_t t = 0; t < s->n_vocab; t++) {
+            before->direct[t] = before->z[t] - s->constant[t];
+            dz[t] = a->after[i][t] - before->z[t];
+        }
+        partition_before_build(s, before);
+        s->reductions->change_moments(
+            moments, dz, before->direct, 0.0, before->p, (size_t)s->n_vocab);
+        a->deltas[i] = (partition_delta){dz, 1.0, 0.0, 1.0, 0.0, moments, NULL};
+        partition_measure_change(s, before, &a->deltas[i], &a->measures[i]);
+        a->deltas[i].moments = NULL;
     }
 }
 
@@ -105,7 +109,7 @@ static void store_rows(partition_state *s, int32_t n, int64_t change) {
             memcpy(s->ids + 2 * t, s->targets.ids + 2 * (t * s->rows.n + slot), 2 * sizeof *s->ids);
         if (s->accumulating) s->ids[0] = rows[s->rows.index[slot]].next;
         s->measures[change] = a->measures[i];
-        partition_targets_changed(s, s->scratch + 2 * i * s->n_vocab, change);
+        partition_targets_changed(s, &a->before[i], &a->deltas[i], change);
         if (s->accumulating)
             partition_corpus_change(s, change, &a->before[i]);
         else

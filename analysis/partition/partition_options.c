@@ -153,38 +153,68 @@ static int list_changes(partition_state *s) {
     return 0;
 }
 
-/* --- memory ---------------------------------------------------------------------------------- */
+/* --- vectors --------------------------------------------------------------------------------- */
 
-static int reserve_before(partition_state *s, partition_before *before) {
-    const uint64_t bytes = (uint64_t)s->n_vocab * sizeof(float);
-    before->direct = s->host->life_alloc(s->context, bytes);
-    before->p = s->host->life_alloc(s->context, bytes);
-    before->order = s->host->life_alloc(s->context, PARTITION_RANKED * sizeof *before->order);
-    return before->direct && before->p && before->order ? 0 : -1;
+static void add_vector(
+    partition_state *s, int32_t kind, int32_t layer, int32_t head, int32_t component) {
+    s->vectors[s->n_vectors++] = (partition_vector){kind, layer, head, component};
 }
+
+/* The component that is this write, or -1; none where only ablations are requested. */
+static int32_t component_of(const partition_state *s, int32_t kind, int32_t layer) {
+    if (!s->asked[PARTITION_FROZEN] && !s->asked[PARTITION_RECOMPUTED]) return -1;
+    for (int32_t c = 0; c < s->n_components; c++)
+        if (s->components[c].kind == kind && s->components[c].layer == layer) return c;
+    return -1;
+}
+
+/* The writes below the earlier lenses, then the components that are none of them. */
+static int list_vectors(partition_state *s) {
+    const uint64_t most = 2 * (uint64_t)s->n_layers + (uint64_t)s->n_components;
+    const int measured = s->asked[PARTITION_FROZEN] || s->asked[PARTITION_RECOMPUTED];
+    s->vectors = s->host->life_alloc(s->context, most * sizeof *s->vectors);
+    if (!s->vectors) return -1;
+    for (int32_t l = -1; s->n_lenses > 1 && l < s->n_layers - 1; l++) {
+        const int32_t embed = PSC_COMPONENT_EMBED, attn = PSC_COMPONENT_ATTN_OUT;
+        const int32_t first = l < 0 ? embed : attn, mlp = PSC_COMPONENT_MLP_OUT;
+        add_vector(s, first, l, -1, component_of(s, first, l));
+        if (l >= 0) add_vector(s, mlp, l, -1, component_of(s, mlp, l));
+    }
+    s->n_lens_vectors = s->n_vectors;
+    for (int32_t c = 0; measured && c < s->n_components; c++) {
+        int listed = 0;
+        for (int32_t v = 0; v < s->n_lens_vectors; v++) listed |= s->vectors[v].component == c;
+        const partition_component *own = &s->components[c];
+        if (!listed) add_vector(s, own->kind, own->layer, own->head, c);
+    }
+    return 0;
+}
+
+/* --- memory ---------------------------------------------------------------------------------- */
 
 static int reserve(partition_state *s) {
     const psc_host *host = s->host;
     const uint64_t n = (uint64_t)s->n_dims, v = (uint64_t)s->n_vocab * sizeof(float);
-    const uint64_t lenses = (uint64_t)s->n_lenses, parts = (uint64_t)s->n_components + 1;
-    const uint64_t heads = (uint64_t)s->n_heads,
-                   most = lenses > PARTITION_GROUP ? lenses : PARTITION_GROUP;
+    const uint64_t lenses = (uint64_t)s->n_lenses, heads = (uint64_t)s->n_heads;
+    const int32_t least = s->n_lens_vectors + 1;
+    s->n_items = least > PARTITION_ITEMS ? least : PARTITION_ITEMS;
+    s->n_groups = (s->n_vocab + 255) / 256 * 16;
+    const uint64_t items = (uint64_t)s->n_items;
     s->before = host->life_alloc(s->context, lenses * sizeof *s->before);
-    float *z = host->life_alloc(s->context, lenses * v);
-    s->x = host->life_alloc(s->context, most * n * sizeof(float));
-    s->y = host->life_alloc(s->context, PARTITION_GROUP * v);
-    s->scratch = host->life_alloc(s->context, 2 * PARTITION_GROUP * v);
+    s->z = host->life_alloc(s->context, lenses * v);
+    s->lens_ratios = host->life_alloc(s->context, lenses * sizeof *s->lens_ratios);
+    s->x = host->life_alloc(s->context, items * n * sizeof(float));
+    s->y = host->life_alloc(s->context, items * v);
     s->heads = host->life_alloc(s->context, heads * heads * (uint64_t)s->d_head * sizeof(float));
-    s->writes = host->life_alloc(s->context, (parts + heads) * n * sizeof(float));
-    s->parts = host->life_alloc(s->context, 2 * parts * sizeof(double));
+    s->writes = host->life_alloc(s->context, (items + heads) * n * sizeof(float));
+    s->parts = host->life_alloc(s->context, 2 * items * sizeof(double));
+    s->finals = host->life_alloc(s->context, 3 * items * sizeof(double));
     s->measures = host->life_alloc(s->context, ((uint64_t)s->n_changes + 1) * sizeof *s->measures);
-    if (!s->before || !z || !s->x || !s->y || !s->scratch || !s->heads || !s->writes || !s->parts ||
-        !s->measures)
+    if (!s->before || !s->z || !s->lens_ratios || !s->x || !s->y || !s->heads || !s->writes ||
+        !s->parts || !s->finals || !s->measures)
         return -1;
-    for (int32_t i = 0; i < s->n_lenses; i++) {
-        s->before[i].shifted = z + i * s->n_vocab;
-        if (reserve_before(s, &s->before[i])) return -1;
-    }
+    for (int32_t i = 0; i < s->n_lenses; i++)
+        if (partition_before_reserve(s, &s->before[i])) return -1;
     return 0;
 }
 
@@ -196,5 +226,5 @@ int partition_options_read(partition_state *s) {
     if (list_components(s, level) || (!all && choose_components(s))) return -1;
     const int lenses = s->asked[PARTITION_STEP] || s->asked[PARTITION_LENS];
     s->n_lenses = lenses ? (int32_t)s->n_layers + 1 : 1;
-    return list_changes(s) || reserve(s) ? -1 : 0;
+    return list_changes(s) || list_vectors(s) || reserve(s) ? -1 : 0;
 }

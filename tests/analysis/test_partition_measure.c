@@ -1,5 +1,6 @@
 /* The measures of partition in isolation: the derivative of log Z, the identity of log Z's change,
- * ties, empty bins. Logits and changes are made up; the host's two functions are libm's. */
+ * ties, empty bins. Logits and changes are made up; the host's logarithm is libm's. */
+#include "kernels.h"
 #include "partition.h"
 
 #include <criterion/criterion.h>
@@ -9,22 +10,22 @@
 
 enum { MOST = 2000 };
 
-static void exponential(psc_context *context, int64_t n, float *y, const float *x) {
+static void logarithm(psc_context *context, int64_t n, double *y, const double *x) {
     (void)context;
-    for (int64_t i = 0; i < n; i++) y[i] = (float)exp((double)x[i]);
+    for (int64_t i = 0; i < n; i++) y[i] = log(x[i]);
 }
 
-static double log_sum_exp(psc_context *context, int64_t n, const float *x) {
+static double log_sum_exp(const float *x, int64_t n) {
     double most = -INFINITY, sum = 0.0;
-    (void)context;
     for (int64_t i = 0; i < n; i++) most = fmax(most, (double)x[i]);
     for (int64_t i = 0; i < n; i++) sum += exp((double)x[i] - most);
     return log(sum) + most;
 }
 
-static psc_host host = {.exp = exponential, .log_sum_exp = log_sum_exp};
-static float z[MOST], shifted[MOST], direct[MOST], p[MOST], constant[MOST], dz[MOST], after[MOST];
-static int32_t order[PARTITION_RANKED];
+static psc_host host = {.log = logarithm};
+static psc_reductions reductions;
+static float z[MOST], direct[MOST], p[MOST], constant[MOST], dz[MOST], groups[MOST];
+static int32_t order[PARTITION_RANKED], ids[2 * MOST];
 
 /* Uniform in [-1, 1). */
 static float noise(uint64_t *state) {
@@ -33,15 +34,34 @@ static float noise(uint64_t *state) {
 }
 
 static partition_state make_state(int64_t n) {
-    partition_state s = {.host = &host, .n_vocab = n, .constant = constant};
+    const psc_kernels *k = psc_kernels_for(psc_isa_best(psc_isa_mask()));
+    reductions = (psc_reductions){.exp_row = k->exp_row,
+        .change_moments = k->change_moments,
+        .change_sums = k->change_sums,
+        .group_maxima = k->group_maxima,
+        .indices_from = k->indices_from};
+    partition_state s = {.host = &host,
+        .reductions = &reductions,
+        .n_vocab = n,
+        .n_groups = (n + 255) / 256 * 16,
+        .constant = constant};
     return s;
 }
 
 static partition_before make_before(const partition_state *s) {
-    partition_before before = {.shifted = shifted, .direct = direct, .p = p, .order = order};
-    for (int64_t t = 0; t < s->n_vocab; t++) shifted[t] = z[t];
+    partition_before before = {
+        .z = z, .direct = direct, .p = p, .order = order, .ids = ids, .groups = groups};
+    for (int64_t t = 0; t < s->n_vocab; t++) direct[t] = z[t] - constant[t];
     partition_before_build(s, &before);
     return before;
+}
+
+/* A change by dz itself. */
+static void change(const partition_state *s, const partition_before *before, partition_measure *m) {
+    double moments[6];
+    reductions.change_moments(moments, dz, before->direct, 0.0, before->p, (size_t)s->n_vocab);
+    const partition_delta delta = {dz, 1.0, 0.0, 1.0, 0.0, moments, NULL};
+    partition_measure_change(s, before, &delta, m);
 }
 
 static void random_logits(int64_t n, float scale, uint64_t seed) {
@@ -54,14 +74,14 @@ Test(partition_measure, derivative_of_log_z_is_p) {
     random_logits(60, 4.0f, 7);
     const partition_state s = make_state(60);
     const partition_before before = make_before(&s);
-    const double all = log_sum_exp(NULL, 60, z), h = 0.015625;
+    const double all = log_sum_exp(z, 60), h = 0.015625;
     for (int64_t t = 0; t < 60; t++) {
         partition_measure up, down;
         for (int64_t i = 0; i < 60; i++) dz[i] = 0.0f;
         dz[t] = (float)h;
-        partition_measure_change(&s, &before, dz, after, &up);
+        change(&s, &before, &up);
         dz[t] = (float)-h;
-        partition_measure_change(&s, &before, dz, after, &down);
+        change(&s, &before, &down);
         const double slope = (up.dlogz - down.dlogz) / (2.0 * h), want = exp((double)z[t] - all);
         cr_assert_float_eq(
             slope, want, 5e-5 * (want + 0.01), "%ld: %.9g %.9g", (long)t, slope, want);
@@ -80,10 +100,10 @@ Test(partition_measure, change_of_log_z_is_the_first_order_and_the_divergence) {
         const partition_state s = make_state(MOST);
         const partition_before before = make_before(&s);
         partition_measure m;
-        partition_measure_change(&s, &before, dz, after, &m);
+        change(&s, &before, &m);
         float *moved = malloc(MOST * sizeof *moved);
         for (int64_t t = 0; t < MOST; t++) moved[t] = z[t] + dz[t];
-        const double old = log_sum_exp(NULL, MOST, z), new = log_sum_exp(NULL, MOST, moved);
+        const double old = log_sum_exp(z, MOST), new = log_sum_exp(moved, MOST);
         double kl = 0.0, bins = 0.0;
         for (int64_t t = 0; t < MOST; t++) {
             const double logp = (double)z[t] - old;
@@ -105,12 +125,12 @@ Test(partition_measure, proportional_and_common_changes) {
     const partition_before before = make_before(&s);
     partition_measure m;
     for (int64_t t = 0; t < 500; t++) dz[t] = 0.25f - 0.5f * (z[t] - constant[t]);
-    partition_measure_change(&s, &before, dz, after, &m);
+    change(&s, &before, &m);
     cr_assert_float_eq(m.alpha, 0.25, 1e-6);
     cr_assert_float_eq(m.beta, -0.5, 1e-6);
     cr_assert_float_eq(m.r2, 1.0, 1e-9);
     for (int64_t t = 0; t < 500; t++) dz[t] = 2.0f;
-    partition_measure_change(&s, &before, dz, after, &m);
+    change(&s, &before, &m);
     cr_assert_float_eq(m.dlogz, 2.0, 1e-6);
     cr_assert_float_eq(m.dlogz - m.shift[PARTITION_MINUS_MEAN], 0.0, 1e-6);
     cr_assert_float_eq(m.bin_abs_dz[PARTITION_MINUS_EXPECTED][2], 0.0, 1e-9);
@@ -119,7 +139,7 @@ Test(partition_measure, proportional_and_common_changes) {
     cr_assert(isnan(m.bin_dz[4]), "no value past rank 500");
     for (int i = 1; i <= 40; i++) { /* shifts whose squares are rounded */
         for (int64_t t = 0; t < 500; t++) dz[t] = 0.1f * (float)i;
-        partition_measure_change(&s, &before, dz, after, &m);
+        change(&s, &before, &m);
         cr_assert(isnan(m.r2), "%g of a shift by %g", m.r2, (double)dz[0]);
     }
 }
@@ -136,21 +156,74 @@ Test(partition_measure, ranks_and_ties) {
         cr_assert(z[a] > z[b] || (z[a] == z[b] && a < b));
     }
     for (int64_t t = 0; t < MOST; t++) dz[t] = 0.0f;
-    partition_measure_change(&s, &before, dz, after, &m);
+    change(&s, &before, &m);
     cr_assert_eq(m.reordered[0] + m.reordered[1], 0);
     dz[69] = 0.5f; /* the tenth becomes the first */
-    partition_measure_change(&s, &before, dz, after, &m);
+    change(&s, &before, &m);
     cr_assert(m.reordered[0] && m.reordered[1]);
     dz[69] = 0.0f;
     dz[5] = 1.0f; /* ties with the largest, and has a lower id than all of them */
-    partition_measure_change(&s, &before, dz, after, &m);
+    change(&s, &before, &m);
     cr_assert(m.reordered[0] && m.reordered[1]);
     dz[5] = 0.0f;
     dz[75] = 1.0f; /* ties with the tenth and has a higher id */
-    partition_measure_change(&s, &before, dz, after, &m);
+    change(&s, &before, &m);
     cr_assert_eq(m.reordered[0] + m.reordered[1], 0);
     dz[75] = 0.0f;
     dz[13] = -1.0f; /* the second leaves */
-    partition_measure_change(&s, &before, dz, after, &m);
+    change(&s, &before, &m);
     cr_assert(!m.reordered[0] && m.reordered[1]);
+}
+
+/* The ids in order, by brute force, among more tokens than groups: ties, all equal, one far above,
+ * padded ids far below. */
+Test(partition_measure, order_of_many_tokens) {
+    enum { MANY = 40003 };
+    static float row[MANY], other[2][MANY], many_groups[MANY];
+    static int32_t scratch[2 * MANY], first[PARTITION_RANKED];
+    for (int kind = 0; kind < 5; kind++) {
+        uint64_t seed = 3 + (uint64_t)kind;
+        for (int64_t t = 0; t < MANY; t++) {
+            row[t] = kind == 1 ? 2.0f : kind == 2 ? floorf(8.0f * noise(&seed)) : noise(&seed);
+            if (kind == 3 && t == 777) row[t] = 200.0f;
+            if (kind == 4) row[t] = t < MANY - 39500 ? 20.0f + 1e-5f * row[t] : -1e4f;
+        }
+        partition_state s = make_state(MANY);
+        partition_before before = {.z = row,
+            .direct = other[0],
+            .p = other[1],
+            .order = first,
+            .ids = scratch,
+            .groups = many_groups};
+        partition_before_build(&s, &before);
+        cr_assert_eq(before.n_ranked, PARTITION_RANKED);
+        for (int32_t i = 1; i < PARTITION_RANKED; i++) {
+            const int32_t a = first[i - 1], b = first[i];
+            cr_assert(row[a] > row[b] || (row[a] == row[b] && a < b), "kind %d, rank %d", kind, i);
+        }
+        const int32_t last = first[PARTITION_RANKED - 1];
+        int64_t ahead = 0;
+        for (int32_t t = 0; t < MANY; t++)
+            ahead += row[t] > row[last] || (row[t] == row[last] && t < last);
+        cr_assert_eq(ahead, PARTITION_RANKED - 1);
+        cr_assert_float_eq(before.log_z, log_sum_exp(row, MANY), 1e-12);
+    }
+}
+
+/* Values after that exp cannot hold relative to the largest before: a token far below rises above
+ * all, and everything falls. */
+Test(partition_measure, far_changes) {
+    random_logits(MOST, 4.0f, 21);
+    z[11] = -3000.0f;
+    const partition_state s = make_state(MOST);
+    const partition_before before = make_before(&s);
+    partition_measure m;
+    for (int64_t t = 0; t < MOST; t++) dz[t] = -2000.0f;
+    change(&s, &before, &m);
+    cr_assert_float_eq(m.dlogz, -2000.0, 1e-9);
+    cr_assert_eq(m.reordered[0] + m.reordered[1], 0);
+    for (int64_t t = 0; t < MOST; t++) dz[t] = t == 11 ? 5000.0f : 0.0f;
+    change(&s, &before, &m);
+    cr_assert_float_eq(m.dlogz, 2000.0 - before.log_z, 1e-9);
+    cr_assert(m.reordered[0] && m.reordered[1]);
 }
