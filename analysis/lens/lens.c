@@ -188,7 +188,8 @@ static int lens_run_end(psc_context *context, void *state, int status) {
     lens_state *s = state;
     (void)context;
     if (status) return 0;
-    if (make_tables(s) || find_residuals(s) || lens_figures_compute(s)) return -1;
+    if (make_tables(s) || find_residuals(s) || lens_figures_begin(s) || lens_figures_compute(s))
+        return -1;
     if (!s->corpus) return 0;
     if (lens_corpus_add(s)) return -1;
     return s->fit.folder ? lens_fit_add(s) : 0;

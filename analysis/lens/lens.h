@@ -31,6 +31,25 @@ typedef struct lens_fit {
     int xx, xy, x, y, rows;
 } lens_fit;
 
+/* The vocabulary passes in tiles of LENS_TILE logits; LENS_PARTS threads at most share the tiles. */
+enum { LENS_TILE = 512, LENS_PARTS = 16 };
+
+/* Sums over one item's tile, z relative to its own greatest logit. */
+typedef struct lens_tile {
+    double most;
+    double sums[4]; /* psc_reductions.divergence_sums */
+} lens_tile;
+
+/* Scratch of a part of the tiles. */
+typedef struct lens_part {
+    float *z, *final_exp; /* [items, TILE], [TILE] */
+    int32_t *ids;         /* [TILE] */
+    psc_ranked *entries;  /* [items, top] */
+    psc_top_list *top;    /* [items] of the tiles so far */
+    int64_t *before;      /* [items, targets] tokens that rank before the target */
+    int used, failed;
+} lens_part;
+
 typedef struct lens_state {
     psc_context *context;
     const psc_host *host;
@@ -49,13 +68,14 @@ typedef struct lens_state {
     lens_fit fit;
     psc_tally tally; /* over documents: lens_corpus.c */
 
-    /* Work of one block: items (row, site), the final site of each row among them. */
-    int32_t block_rows;
-    float *x, *moved;  /* [block_rows * S, N] */
-    float *z;          /* [block_rows * S, V] */
-    float *final_exp;  /* [block_rows, V] exp(z - max z) of the final site */
-    double *final_sum; /* [block_rows] */
-    float *final_max;  /* [block_rows] */
+    /* Work of one block: items (row, site), the final site of each row last. */
+    const psc_reductions *reductions;
+    int32_t block_rows, n_tiles;
+    float *x, *moved; /* [items, N]; moved null without an affine lens */
+    float *own;       /* [items, targets, 2] the targets' logits */
+    lens_part *parts; /* [LENS_PARTS] */
+    lens_tile *tiles; /* [items, tiles] */
+    double *weights;  /* [block_rows, 2, tiles] scratch: exp(m - max m) */
 
     /* The run. */
     psc_row_set rows;
@@ -75,8 +95,9 @@ int lens_affine_load(lens_state *s, const char *folder);
 void lens_affine_apply(const lens_state *s, int32_t site, float *y, const float *x);
 
 /* --- lens_figures.c --- */
-/* Allocates the work buffers, once per instance. */
+/* Allocates the work buffers, once per instance; and those that the run's targets need. */
 int lens_figures_open(lens_state *s);
+int lens_figures_begin(lens_state *s);
 /* Fills the tables of all rows. */
 int lens_figures_compute(lens_state *s);
 

@@ -1,31 +1,61 @@
 /* A lens's figures, for blocks of rows with all of their sites.
  *
- *   item (row, site)  x = gamma (h - mean h)/sigma + beta  [N];  z = W_U x  [V]
- *   d = z - max z, e = exp d, S = sum e:  log Z = max z + log S,  H = log S - sum e d / S
- *   kl          KL(f || p) = sum f (d_f - d) - log S_f + log S,  f: the same row's final_post
- *   kl_reverse  KL(p || f) = sum p (d - d_f) - log S + log S_f
+ *   item (row, site)  x = gamma (h - mean h)/sigma + beta  [N];  z = W_U x  [V], a tile at a time
+ *   e = exp(z - m) with the tile's greatest logit m, in f32: sums of e, e (z - m), e_f (z - f),
+ *   e (z - f), f: the same row's final_post
+ *   all tiles, w = exp(m - max m):  S = sum w e;  log Z = max m + log S;  H = log S - sum e d / S
+ *   kl          KL(f || p) = log Z - log Z_f - sum e_f (z - f)/S_f
+ *   kl_reverse  KL(p || f) = sum e (z - f)/S - (log Z - log Z_f)
  *
- * Every sum over the vocabulary is f64, striped by v mod 16; e is the f32 exponential of the
- * forward pass. One call of W_U serves a block, so the matrix is read once for block_rows rows. */
+ * Sums are f64; tiles are added in ascending order. A tile of all items stays in cache for its
+ * sums, the top tokens and the ranks. The targets' logits, which ranks need, are computed first, by
+ * the same kernel. Top tokens and counts do not depend on the order of the tiles. */
 #include "lens.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { ITEMS = 48, PIECE = 1024, LANES = 16 };
+enum { ITEMS = 240, PANEL = 16, SITES = 32, GROUPS = LENS_TILE / 256 * 16 };
+
+static int open_part(lens_state *s, lens_part *part, uint64_t items) {
+    const psc_host *host = s->host;
+    const uint64_t top = (uint64_t)s->top;
+    part->z = host->life_alloc(s->context, items * LENS_TILE * sizeof(float));
+    part->final_exp = host->life_alloc(s->context, LENS_TILE * sizeof(float));
+    part->ids = host->life_alloc(s->context, LENS_TILE * sizeof *part->ids);
+    part->entries = host->life_alloc(s->context, items * top * sizeof *part->entries);
+    part->top = host->life_alloc(s->context, items * sizeof *part->top);
+    return part->z && part->final_exp && part->ids && part->entries && part->top ? 0 : -1;
+}
 
 int lens_figures_open(lens_state *s) {
     const psc_host *host = s->host;
     s->block_rows = s->n_sites < ITEMS ? ITEMS / s->n_sites : 1;
-    const uint64_t rows = (uint64_t)s->block_rows, items = rows * (uint64_t)s->n_sites;
-    const uint64_t n = (uint64_t)s->n_dims, vocabulary = (uint64_t)s->n_vocab;
+    s->n_tiles = (s->n_vocab + LENS_TILE - 1) / LENS_TILE;
+    s->reductions = host->reductions(s->context);
+    const uint64_t items = (uint64_t)s->block_rows * (uint64_t)s->n_sites, n = (uint64_t)s->n_dims;
     s->x = host->life_alloc(s->context, items * n * sizeof(float));
-    s->moved = host->life_alloc(s->context, items * n * sizeof(float));
-    s->z = host->life_alloc(s->context, items * vocabulary * sizeof(float));
-    s->final_exp = host->life_alloc(s->context, rows * vocabulary * sizeof(float));
-    s->final_sum = host->life_alloc(s->context, rows * sizeof(double));
-    s->final_max = host->life_alloc(s->context, rows * sizeof(float));
-    return s->x && s->moved && s->z && s->final_exp && s->final_sum && s->final_max ? 0 : -1;
+    if (s->weight) s->moved = host->life_alloc(s->context, items * n * sizeof(float));
+    s->parts = host->life_alloc(s->context, LENS_PARTS * sizeof *s->parts);
+    s->tiles = host->life_alloc(s->context, items * (uint64_t)s->n_tiles * sizeof *s->tiles);
+    const uint64_t weights = 2 * (uint64_t)s->block_rows * (uint64_t)s->n_tiles;
+    s->weights = host->life_alloc(s->context, weights * sizeof *s->weights);
+    if (!s->reductions || !s->weights || !s->x || (s->weight && !s->moved) || !s->parts ||
+        !s->tiles)
+        return -1;
+    for (int i = 0; i < LENS_PARTS; i++)
+        if (open_part(s, &s->parts[i], items)) return -1;
+    return 0;
+}
+
+int lens_figures_begin(lens_state *s) {
+    const uint64_t items = (uint64_t)s->block_rows * (uint64_t)s->n_sites;
+    const uint64_t count = items * (uint64_t)s->n_targets;
+    s->own = s->host->run_alloc(s->context, 2 * count * sizeof *s->own + 1);
+    int64_t *before = s->host->run_alloc(s->context, LENS_PARTS * count * sizeof *before + 1);
+    if (!s->own || !before) return -1;
+    for (uint64_t i = 0; i < LENS_PARTS; i++) s->parts[i].before = before + i * count;
+    return 0;
 }
 
 typedef struct block {
@@ -65,140 +95,217 @@ static void normalize_items(int64_t begin, int64_t end, int32_t thread, void *pa
     }
 }
 
-/* --- sums over the vocabulary ---------------------------------------------------------------- */
+/* --- the targets' logits --------------------------------------------------------------------- */
 
-static float largest(const float *z, int64_t n) {
-    float lanes[LANES], most = -INFINITY;
-    int64_t i = 0;
-    for (int j = 0; j < LANES; j++) lanes[j] = -INFINITY;
-    for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) lanes[j] = z[i + j] > lanes[j] ? z[i + j] : lanes[j];
-    for (; i < n; i++) lanes[0] = z[i] > lanes[0] ? z[i] : lanes[0];
-    for (int j = 0; j < LANES; j++) most = lanes[j] > most ? lanes[j] : most;
-    return most;
+static const int32_t *ids_of(const lens_state *s, int64_t target, int64_t row) {
+    return s->ids + 2 * (target * s->rows.n + row);
 }
 
-/* lanes[i mod 16] += a; n counts from a multiple of 16. */
-static void add(double lanes[LANES], int64_t n, const float *a) {
-    for (int64_t i = 0; i < n; i += LANES) {
-        const int64_t width = n - i < LANES ? n - i : LANES;
-        if (width == LANES)
-            for (int j = 0; j < LANES; j++) lanes[j] += (double)a[i + j];
-        else
-            for (int64_t j = 0; j < width; j++) lanes[j] += (double)a[i + j];
-    }
-}
-
-static void add_product(double lanes[LANES], int64_t n, const float *a, const float *b) {
-    for (int64_t i = 0; i < n; i += LANES) {
-        const int64_t width = n - i < LANES ? n - i : LANES;
-        if (width == LANES)
-            for (int j = 0; j < LANES; j++) lanes[j] += (double)a[i + j] * (double)b[i + j];
-        else
-            for (int64_t j = 0; j < width; j++) lanes[j] += (double)a[i + j] * (double)b[i + j];
-    }
-}
-
-/* The final site's exponentials and their sum, for comparison with every site of the row. */
-static void final_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+/* The targets' logits at all sites of each row, from the panels that hold them. */
+static void target_logits(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const block *b = payload;
-    const lens_state *s = b->s;
+    lens_state *s = b->s;
     (void)thread;
-    for (int64_t r = begin; r < end; r++) {
-        const float *z = s->z + ((r + 1) * s->n_sites - 1) * (int64_t)s->n_vocab;
-        float *e = s->final_exp + r * s->n_vocab;
-        const float most = largest(z, s->n_vocab);
-        double sum[LANES] = {0};
-        for (int64_t v = 0; v < s->n_vocab; v++) e[v] = z[v] - most;
-        s->host->exp(s->context, s->n_vocab, e, e);
-        add(sum, s->n_vocab, e);
-        s->final_max[r] = most;
-        s->final_sum[r] = psc_fold16(sum);
+    for (int64_t k = begin; k < end; k++) {
+        const int64_t row = k / s->n_targets, t = k % s->n_targets;
+        const int32_t *ids = ids_of(s, t, b->first + row);
+        for (int i = 0; i < 2; i++) {
+            float z[SITES * PANEL];
+            const int64_t from = ids[i] / PANEL * PANEL;
+            const int64_t to = from + PANEL < s->n_vocab ? from + PANEL : s->n_vocab;
+            for (int64_t site = 0; ids[i] >= 0 && site < s->n_sites; site += SITES) {
+                const int64_t left = s->n_sites - site, n = left < SITES ? left : SITES;
+                const int64_t item = row * s->n_sites + site;
+                if (s->host->apply_outputs(
+                        s->context, PSC_W_U, -1, z, s->x + item * s->n_dims, n, from, to))
+                    return;
+                for (int64_t j = 0; j < n; j++)
+                    s->own[2 * ((item + j) * s->n_targets + t) + i] =
+                        z[j * (to - from) + ids[i] - from];
+            }
+        }
     }
 }
+
+/* --- one tile of one item -------------------------------------------------------------------- */
+
+/* The greatest of n logits, at most a tile; 0 if all are -inf or NaN. */
+static float largest(const lens_state *s, const float *z, size_t n) {
+    float groups[GROUPS], most = -INFINITY;
+    s->reductions->group_maxima(groups, z, n);
+    const size_t filled = (n + 255) / 256 * 16;
+    for (size_t g = 0; g < filled; g++) most = groups[g] > most ? groups[g] : most;
+    return most == -INFINITY ? 0.0f : most;
+}
+
+/* Offers the tile's logits, from `first` on, that can enter the item's list. */
+static void offer(const lens_state *s, lens_part *part, int64_t item, const float *z, size_t n,
+    double most, int64_t first) {
+    psc_top_list *top = &part->top[item];
+    const int full = top->n == top->k;
+    const double bound = full ? top->at[top->k - 1].key : -INFINITY;
+    size_t count = 0;
+    if (most < bound) return;
+    s->reductions->indices_from(part->ids, &count, z, n, (float)bound);
+    for (size_t i = 0; i < count; i++)
+        psc_top_offer(top, (double)z[part->ids[i]], first + part->ids[i]);
+}
+
+/* Counts the tile's tokens that rank before each target: larger, or equal with a lower id. */
+static void count_before(const lens_state *s, const lens_part *part, int64_t item, int64_t row,
+    const float *z, int64_t n, int64_t first) {
+    for (int64_t t = 0; t < s->n_targets; t++) {
+        const int32_t *ids = ids_of(s, t, row);
+        const int64_t at = item * s->n_targets + t, lower = ids[0] - first;
+        int64_t counts[2];
+        if (ids[0] < 0 || ids[1] >= 0) continue;
+        const float own = s->own[2 * at];
+        const int64_t begin = lower < 0 ? 0 : lower < n ? lower : n;
+        s->reductions->count_from(counts, z, (size_t)begin, own);
+        part->before[at] += counts[0] + counts[1];
+        s->reductions->count_from(counts, z + begin, (size_t)(n - begin), own);
+        part->before[at] += counts[0];
+    }
+}
+
+/* All sites of a row in one tile; z [sites, n]. */
+static void tile_row(const block *b, lens_part *part, int64_t tile, int64_t row, int64_t n) {
+    const lens_state *s = b->s;
+    const float *z = part->z + row * s->n_sites * n, *final = z + s->n_layers * n;
+    const float most = largest(s, final, (size_t)n);
+    for (int64_t v = 0; v < n; v++) part->final_exp[v] = final[v] - most;
+    s->host->exp(s->context, n, part->final_exp, part->final_exp);
+    for (int64_t site = 0; site < s->n_sites; site++, z += n) {
+        const int64_t item = row * s->n_sites + site, first = tile * LENS_TILE;
+        lens_tile *out = &s->tiles[item * s->n_tiles + tile];
+        const float own = largest(s, z, (size_t)n);
+        out->most = (double)own;
+        s->reductions->divergence_sums(out->sums, z, own, final, part->final_exp, (size_t)n);
+        offer(s, part, item, z, (size_t)n, out->most, first);
+        count_before(s, part, item, b->first + row, z, n, first);
+    }
+}
+
+/* Parts begin..end-1 of the tiles, on one thread. */
+static void tile_parts(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const block *b = payload;
+    lens_state *s = b->s;
+    lens_part *part = &s->parts[begin];
+    const int64_t items = (int64_t)b->n_rows * s->n_sites;
+    (void)thread;
+    part->used = 1;
+    for (int64_t i = 0; i < items; i++)
+        part->top[i] = (psc_top_list){part->entries + i * s->top, s->top, 0};
+    memset(part->before, 0, (size_t)(items * s->n_targets) * sizeof *part->before);
+    const int64_t last = end * s->n_tiles / LENS_PARTS;
+    for (int64_t tile = begin * s->n_tiles / LENS_PARTS; tile < last; tile++) {
+        const int64_t from = tile * LENS_TILE, left = s->n_vocab - from;
+        const int64_t n = left < LENS_TILE ? left : LENS_TILE;
+        part->failed = part->failed || s->host->apply_outputs(s->context, PSC_W_U, -1, part->z,
+                                           s->x, items, from, from + n);
+        if (part->failed) return;
+        for (int64_t row = 0; row < b->n_rows; row++) tile_row(b, part, tile, row, n);
+    }
+}
+
+/* --- all tiles of one item ------------------------------------------------------------------- */
 
 typedef struct item_sums {
-    double sum, own, other, reverse; /* sum e, sum e d, sum e_f (d_f - d), sum e (d - d_f) */
-    float most;
+    double most, sum, log_z, log_sum;
+    double own, other, reverse; /* sums of e d, e_f (z - f), e (z - f) */
 } item_sums;
 
-static item_sums sum_item(const lens_state *s, const float *z, int64_t row) {
-    const float *final_z = s->z + ((row + 1) * s->n_sites - 1) * (int64_t)s->n_vocab;
-    const float *final_exp = s->final_exp + row * s->n_vocab;
-    double sum[LANES] = {0}, own[LANES] = {0}, other[LANES] = {0}, reverse[LANES] = {0};
-    float d[PIECE], e[PIECE], gap[PIECE];
-    const float most = largest(z, s->n_vocab);
-    for (int64_t v = 0; v < s->n_vocab; v += PIECE) {
-        const int64_t n = s->n_vocab - v < PIECE ? s->n_vocab - v : PIECE;
-        for (int64_t i = 0; i < n; i++) d[i] = z[v + i] - most;
-        for (int64_t i = 0; i < n; i++) gap[i] = d[i] - (final_z[v + i] - s->final_max[row]);
-        s->host->exp(s->context, n, e, d);
-        add(sum, n, e);
-        add_product(own, n, e, d);
-        add_product(other, n, final_exp + v, gap);
-        add_product(reverse, n, e, gap);
+/* w [tiles]: scratch; of_final: the weights of e_f's tiles, w itself for the final site. */
+static item_sums add_tiles(
+    const lens_state *s, const lens_tile *tiles, double *w, const double *of_final) {
+    item_sums out = {.most = -INFINITY};
+    for (int32_t i = 0; i < s->n_tiles; i++)
+        out.most = tiles[i].most > out.most ? tiles[i].most : out.most;
+    for (int32_t i = 0; i < s->n_tiles; i++) w[i] = tiles[i].most - out.most;
+    s->reductions->exp_f64(w, w, (size_t)s->n_tiles);
+    for (int32_t i = 0; i < s->n_tiles; i++) {
+        const double *sums = tiles[i].sums;
+        out.sum += w[i] * sums[0];
+        out.own += w[i] * (sums[1] + (tiles[i].most - out.most) * sums[0]);
+        out.other += of_final[i] * sums[2];
+        out.reverse += w[i] * sums[3];
     }
-    const item_sums out = {
-        psc_fold16(sum), psc_fold16(own), -psc_fold16(other), psc_fold16(reverse), most};
+    s->host->log(s->context, 1, &out.log_sum, &out.sum);
+    out.log_z = out.most + out.log_sum;
     return out;
 }
 
-/* --- top tokens and targets ------------------------------------------------------------------ */
-
 static void top_tokens(
-    const lens_state *s, const float *z, const item_sums *sums, int32_t *ids, float *probs) {
+    const lens_state *s, int64_t item, const item_sums *sums, int32_t *ids, float *probs) {
     psc_ranked entries[LENS_MOST];
     psc_top_list top = {entries, s->top, 0};
-    psc_top_f32(&top, s->n_vocab, z, PSC_TOP_LARGEST);
+    for (int p = 0; p < LENS_PARTS; p++) {
+        const psc_top_list *some = s->parts[p].used ? &s->parts[p].top[item] : NULL;
+        for (int32_t i = 0; some && i < some->n; i++)
+            psc_top_offer(&top, some->at[i].key, some->at[i].index);
+    }
     for (int32_t i = 0; i < s->top; i++) ids[i] = i < top.n ? (int32_t)top.at[i].index : -1;
-    for (int32_t i = 0; i < top.n; i++) probs[i] = z[ids[i]] - sums->most;
+    for (int32_t i = 0; i < top.n; i++) probs[i] = (float)top.at[i].key - (float)sums->most;
     s->host->exp(s->context, top.n, probs, probs);
     for (int32_t i = 0; i < top.n; i++) probs[i] = (float)((double)probs[i] / sums->sum);
 }
 
-/* 1 + the number of tokens before this one; ties to the lower id. */
-static int32_t rank_of(const float *z, int32_t n, int32_t id) {
-    int32_t before = 0;
-    for (int32_t v = 0; v < id; v++) before += z[v] >= z[id];
-    for (int32_t v = id; v < n; v++) before += z[v] > z[id];
-    return before + 1;
-}
-
 static void target_figures(
-    const lens_state *s, const float *z, double log_z, int32_t site, int64_t row) {
+    const lens_state *s, int64_t item, double log_z, int32_t site, int64_t row) {
     const lens_tables *tables = &s->tables;
     for (int64_t t = 0; t < s->n_targets; t++) {
-        const int32_t *ids = s->ids + 2 * (t * s->rows.n + row);
+        const int32_t *ids = ids_of(s, t, row);
         const int64_t at = (t * s->n_sites + site) * s->rows.n + row;
+        const int64_t in_block = item * s->n_targets + t;
+        const float *own = s->own + 2 * in_block;
         tables->logit[at] = tables->log_prob[at] = NAN;
         tables->rank[at] = -1;
         if (ids[0] < 0) continue;
-        tables->logit[at] = (double)z[ids[0]] - (ids[1] >= 0 ? (double)z[ids[1]] : 0.0);
+        tables->logit[at] = (double)own[0] - (ids[1] >= 0 ? (double)own[1] : 0.0);
         tables->log_prob[at] = tables->logit[at] - (ids[1] >= 0 ? 0.0 : log_z);
-        if (ids[1] < 0) tables->rank[at] = rank_of(z, s->n_vocab, ids[0]);
+        int64_t rank = ids[1] < 0 ? 1 : -1;
+        for (int p = 0; p < LENS_PARTS && rank > 0; p++)
+            if (s->parts[p].used) rank += s->parts[p].before[in_block];
+        tables->rank[at] = (int32_t)rank;
     }
 }
 
-static void item_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+static void rows_figures(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const block *b = payload;
     const lens_state *s = b->s;
     const lens_tables *tables = &s->tables;
     (void)thread;
-    for (int64_t item = begin; item < end; item++) {
-        const int32_t site = (int32_t)(item % s->n_sites);
-        const int64_t in_block = item / s->n_sites, row = b->first + in_block;
-        const int64_t at = (int64_t)site * s->rows.n + row;
-        const float *z = s->z + item * s->n_vocab;
-        const item_sums sums = sum_item(s, z, in_block);
-        double logs[2] = {sums.sum, s->final_sum[in_block]};
-        s->host->log(s->context, 2, logs, logs);
-        tables->log_z[at] = (double)sums.most + logs[0];
-        tables->entropy[at] = logs[0] - sums.own / sums.sum;
-        tables->kl[at] = sums.other / s->final_sum[in_block] - logs[1] + logs[0];
-        tables->kl_reverse[at] = sums.reverse / sums.sum - logs[0] + logs[1];
-        top_tokens(s, z, &sums, tables->top_ids + at * s->top, tables->top_probs + at * s->top);
-        target_figures(s, z, tables->log_z[at], site, row);
+    for (int64_t r = begin; r < end; r++) {
+        const int64_t row = b->first + r, last = r * s->n_sites + s->n_layers;
+        double *w = s->weights + 2 * r * s->n_tiles, *of_final = w + s->n_tiles;
+        const item_sums final = add_tiles(s, s->tiles + last * s->n_tiles, of_final, of_final);
+        for (int32_t site = 0; site < s->n_sites; site++) {
+            const int64_t item = r * s->n_sites + site, at = (int64_t)site * s->rows.n + row;
+            const item_sums sums = add_tiles(s, s->tiles + item * s->n_tiles, w, of_final);
+            const double gap = sums.log_z - final.log_z;
+            tables->log_z[at] = sums.log_z;
+            tables->entropy[at] = sums.log_sum - sums.own / sums.sum;
+            tables->kl[at] = gap - sums.other / final.sum;
+            tables->kl_reverse[at] = sums.reverse / sums.sum - gap;
+            top_tokens(
+                s, item, &sums, tables->top_ids + at * s->top, tables->top_probs + at * s->top);
+            target_figures(s, item, sums.log_z, site, row);
+        }
     }
+}
+
+/* Nonzero after an error, which the host has set. */
+static int compute_block(block *b) {
+    lens_state *s = b->s;
+    const psc_host *host = s->host;
+    for (int p = 0; p < LENS_PARTS; p++) s->parts[p].used = s->parts[p].failed = 0;
+    host->parallel_for(s->context, (int64_t)b->n_rows * s->n_sites, normalize_items, b);
+    host->parallel_for(s->context, (int64_t)b->n_rows * s->n_targets, target_logits, b);
+    host->parallel_for(s->context, LENS_PARTS, tile_parts, b);
+    for (int p = 0; p < LENS_PARTS; p++)
+        if (s->parts[p].failed) return -1;
+    host->parallel_for(s->context, b->n_rows, rows_figures, b);
+    return 0;
 }
 
 int lens_figures_compute(lens_state *s) {
@@ -206,11 +313,7 @@ int lens_figures_compute(lens_state *s) {
     for (int32_t first = 0; first < s->rows.n; first += s->block_rows) {
         block b = {s, first, s->rows.n - first};
         if (b.n_rows > s->block_rows) b.n_rows = s->block_rows;
-        const int64_t items = (int64_t)b.n_rows * s->n_sites;
-        host->parallel_for(s->context, items, normalize_items, &b);
-        if (host->apply(s->context, PSC_W_U, -1, s->z, s->x, items)) return -1;
-        host->parallel_for(s->context, b.n_rows, final_rows, &b);
-        host->parallel_for(s->context, items, item_rows, &b);
+        if (compute_block(&b)) return -1;
         host->progress(s->context, (double)(first + b.n_rows) / s->rows.n);
         if (host->cancelled(s->context)) return host->fail(s->context, "the run was cancelled");
     }
