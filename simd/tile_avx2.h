@@ -80,6 +80,7 @@ typedef __m256d vec64;
 #define vec64_sub_bits(a, b)                                                                       \
     _mm256_castsi256_pd(_mm256_sub_epi64(_mm256_castpd_si256(a), _mm256_castpd_si256(b)))
 #define vec64_narrow(to, a) _mm_storeu_ps(to, _mm256_cvtpd_ps(a))
+#define vec64_bits_less(a, b) ((uint32_t)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_LT_OQ)))
 #define vec_bits_less(a, b) ((uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ)))
 #define vec64_log(x) Sleef_finz_logd4_u10avx2(x)
 

@@ -76,6 +76,7 @@ typedef __m512d vec64;
 #define vec64_sub_bits(a, b)                                                                       \
     _mm512_castsi512_pd(_mm512_sub_epi64(_mm512_castpd_si512(a), _mm512_castpd_si512(b)))
 #define vec64_narrow(to, a) _mm256_storeu_ps(to, _mm512_cvtpd_ps(a))
+#define vec64_bits_less(a, b) ((uint32_t)_mm512_cmp_pd_mask(a, b, _CMP_LT_OQ))
 #define vec_bits_less(a, b) ((uint32_t)_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ))
 #define vec64_log(x) Sleef_finz_logd8_u10avx512f(x)
 

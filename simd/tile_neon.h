@@ -75,6 +75,11 @@ ALWAYS_INLINE uint32_t vec_bits_less(vec a, vec b) {
     return vaddvq_u32(vandq_u32(vcltq_f32(a, b), vld1q_u32(bits)));
 }
 
+ALWAYS_INLINE uint32_t vec64_bits_less(vec64 a, vec64 b) {
+    static const uint64_t bits[2] = {1, 2};
+    return (uint32_t)vaddvq_u64(vandq_u64(vcltq_f64(a, b), vld1q_u64(bits)));
+}
+
 /* A comparison ignores NaN; fmax and fmaxnm do not. */
 ALWAYS_INLINE vec vec_greater(vec x, vec max) {
     return vbslq_f32(vcgtq_f32(x, max), x, max);

@@ -79,12 +79,13 @@ void PSC_NAME(exp_row)(float *p, double *out, const float *z, float most, size_t
 }
 
 ALWAYS_INLINE void weigh_step(double *w, vec64 *sums, const float *z, vec64 most, vec64 temperature,
-    int v, const int count, size_t left) {
+    int v, const int count, size_t left, const bool divide) {
     vec64 e[OVERLAP_F64], d[OVERLAP_F64];
     const vec64 zero = vec64_set(0.0);
     UNROLL for (int k = 0; k < count; k++) {
         e[k] = vec64_sub(vec64_of_floats(z + VEC64 * k, left), most);
-        d[k] = e[k] = vec64_div(e[k], temperature);
+        if (divide) e[k] = vec64_div(e[k], temperature);
+        d[k] = e[k];
     }
     vec64_exp(e, count);
     UNROLL for (int k = 0; k < count; k++) {
@@ -101,10 +102,53 @@ void PSC_NAME(weigh)(
     const vec64 m = vec64_set((double)most), by = vec64_set(temperature);
     vec64 sums[3 * STRIPE];
     clear_sums(sums, 3);
-#define STEP(i, v, count, left) weigh_step(w + (i), sums, z + (i), m, by, v, count, left)
-    FOR_REGISTERS(n, STEP);
+    if (temperature == 1.0) {
+#define STEP(i, v, count, left) weigh_step(w + (i), sums, z + (i), m, by, v, count, left, false)
+        FOR_REGISTERS(n, STEP);
 #undef STEP
+    } else {
+#define STEP(i, v, count, left) weigh_step(w + (i), sums, z + (i), m, by, v, count, left, true)
+        FOR_REGISTERS(n, STEP);
+#undef STEP
+    }
     fold_sums(out, sums, 3);
+}
+
+ALWAYS_INLINE void masked_step(vec64 *sums, const float *z, vec64 limit, const double *a,
+    const double *b, vec64 by_a, vec64 by_b, int v, size_t left) {
+    const vec64 zero = vec64_set(0.0);
+    const vec64 own =
+        vec64_where_less(vec64_of_floats(z, left), limit, zero, load_some_f64(a, left));
+    TAKE(0, v, vec64_add(SUM_OF(0, v), own), left);
+    TAKE(1, v, vec64_fma(own, own, SUM_OF(1, v)), left);
+    if (!b) return;
+    const vec64 other = load_some_f64(b, left);
+    const vec64 x = vec64_mul(own, by_a), y = vec64_mul(other, by_b);
+    TAKE(2, v, vec64_fma(own, other, SUM_OF(2, v)), left);
+    TAKE(3, v, vec64_add(SUM_OF(3, v), vec64_where_less(x, y, x, y)), left);
+}
+
+void PSC_NAME(masked_sums)(double *out, const float *z, float limit, const double *a,
+    const double *b, double by_a, double by_b, size_t n) {
+    const vec64 l = vec64_set((double)limit), x = vec64_set(by_a), y = vec64_set(by_b);
+    vec64 sums[4 * STRIPE];
+    clear_sums(sums, 4);
+#define STEP(i, v, count, left)                                                                    \
+    UNROLL for (int k = 0; k < (count); k++) {                                                     \
+        const size_t from = (i) + VEC64 * (size_t)k;                                               \
+        masked_step(sums, z + from, l, a + from, other, x, y, (v) + k, left);                      \
+    }
+    if (b) {
+#define other b + from
+        FOR_REGISTERS(n, STEP);
+#undef other
+    } else {
+#define other NULL
+        FOR_REGISTERS(n, STEP);
+#undef other
+    }
+#undef STEP
+    fold_sums(out, sums, 4);
 }
 
 /* --- divergence ------------------------------------------------------------------------------ */
@@ -205,14 +249,22 @@ ALWAYS_INLINE void distances(vec64 *sums, vec64 dz, const change_terms *t, int v
     TAKE(2, v, vec64_add(SUM_OF(2, v), vec64_abs(vec64_sub(dz, t->expected))), left);
 }
 
-ALWAYS_INLINE void change_step(vec64 *sums, const float *f, const float *direct, const float *z,
-    const change_terms *t, int v, const int count, size_t left) {
+/* How many lanes of after are above the bound, and how many are below it. */
+typedef struct change_counts {
+    int64_t above, below;
+} change_counts;
+
+ALWAYS_INLINE void change_step(vec64 *sums, change_counts *counts, const float *f,
+    const float *direct, const float *z, const change_terms *t, int v, const int count, size_t left,
+    const bool by_f_alone) {
     vec64 after[OVERLAP_F64], e[OVERLAP_F64];
-    const vec64 zero = vec64_set(0.0), one = vec64_set(1.0), infinity = vec64_set((double)INFINITY);
+    const uint32_t lanes = (1u << (left < VEC64 ? left : VEC64)) - 1u;
     UNROLL for (int k = 0; k < count; k++) {
-        const vec64 by_f = vec64_mul(t->by_f, vec64_of_floats(f + VEC64 * k, left));
-        const vec64 own = vec64_of_floats(direct + VEC64 * k, left);
-        const vec64 dz = vec64_add(by_f, vec64_mul(t->by_direct, own));
+        vec64 dz = vec64_mul(t->by_f, vec64_of_floats(f + VEC64 * k, left));
+        if (!by_f_alone) {
+            const vec64 own = vec64_of_floats(direct + VEC64 * k, left);
+            dz = vec64_add(dz, vec64_mul(t->by_direct, own));
+        }
         distances(sums, dz, t, v + k, left);
         if (!z) continue;
         after[k] = vec64_add(vec64_sub(vec64_of_floats(z + VEC64 * k, left), t->most), dz);
@@ -221,32 +273,43 @@ ALWAYS_INLINE void change_step(vec64 *sums, const float *f, const float *direct,
     if (!z) return;
     vec64_exp(e, count);
     UNROLL for (int k = 0; k < count; k++) {
-        const vec64 above = vec64_where_less(t->bound, after[k], one, zero);
-        const vec64 reached = vec64_where_less(after[k], t->bound, zero, one);
+        const vec64 infinity = vec64_set((double)INFINITY);
+        counts->above += __builtin_popcount(vec64_bits_less(t->bound, after[k]) & lanes);
+        counts->below += __builtin_popcount(vec64_bits_less(after[k], t->bound) & lanes);
         e[k] = vec64_where_less(vec64_set(0x1.62e42fe102c83p+9), after[k], infinity, e[k]);
         TAKE(3, v + k, vec64_add(SUM_OF(3, v + k), e[k]), left);
-        TAKE(4, v + k, vec64_add(SUM_OF(4, v + k), above), left);
-        TAKE(5, v + k, vec64_add(SUM_OF(5, v + k), reached), left);
     }
+}
+
+ALWAYS_INLINE void change_row(double *out, const float *f, const float *direct, const float *z,
+    const change_terms *t, size_t n, const bool by_f_alone) {
+    change_counts counts = {0, z ? 0 : (int64_t)n};
+    vec64 sums[4 * STRIPE];
+    clear_sums(sums, 4);
+    if (z) {
+#define STEP(i, v, count, left)                                                                    \
+    change_step(sums, &counts, f + (i), direct + (i), z + (i), t, v, count, left, by_f_alone)
+        FOR_REGISTERS(n, STEP);
+#undef STEP
+    } else {
+#define STEP(i, v, count, left)                                                                    \
+    change_step(sums, &counts, f + (i), direct + (i), NULL, t, v, count, left, by_f_alone)
+        FOR_REGISTERS(n, STEP);
+#undef STEP
+    }
+    fold_sums(out, sums, 4);
+    out[4] = (double)counts.above;
+    out[5] = (double)((int64_t)n - counts.below);
 }
 
 void PSC_NAME(change_sums)(double *out, const float *f, const float *direct, const float *z,
     const double *terms, size_t n) {
     const change_terms t = {vec64_set(terms[0]), vec64_set(terms[1]), vec64_set(terms[2]),
         vec64_set(terms[3]), vec64_set(terms[4]), vec64_set(terms[5])};
-    vec64 sums[6 * STRIPE];
-    clear_sums(sums, 6);
-    if (z) {
-#define STEP(i, v, count, left)                                                                    \
-    change_step(sums, f + (i), direct + (i), z + (i), &t, v, count, left)
-        FOR_REGISTERS(n, STEP);
-#undef STEP
-    } else {
-#define STEP(i, v, count, left) change_step(sums, f + (i), direct + (i), NULL, &t, v, count, left)
-        FOR_REGISTERS(n, STEP);
-#undef STEP
-    }
-    fold_sums(out, sums, 6);
+    if (terms[1] != 0.0)
+        change_row(out, f, direct, z, &t, n, false);
+    else
+        change_row(out, f, direct, z, &t, n, true);
 }
 
 /* --- rows of logits -------------------------------------------------------------------------- */

@@ -31,6 +31,22 @@ void psc_weigh__reference(
     for (int s = 0; s < 3; s++) sums[s] = fold_lanes_f64(lanes[s]);
 }
 
+void psc_masked_sums__reference(double *sums, const float *z, float limit, const double *a,
+    const double *b, double by_a, double by_b, size_t n) {
+    double lanes[4][PSC_LANES] = {{0}};
+    for (size_t i = 0; i < n; i++) {
+        const size_t l = i % PSC_LANES;
+        const double own = z[i] < limit ? 0.0 : a[i];
+        lanes[0][l] += own;
+        lanes[1][l] = fma(own, own, lanes[1][l]);
+        if (!b) continue;
+        const double x = own * by_a, y = b[i] * by_b;
+        lanes[2][l] = fma(own, b[i], lanes[2][l]);
+        lanes[3][l] += x < y ? x : y;
+    }
+    for (int s = 0; s < 4; s++) sums[s] = fold_lanes_f64(lanes[s]);
+}
+
 void psc_divergence_sums__reference(
     double *sums, const float *z, float most, const float *f, const float *e_f, size_t n) {
     double lanes[4][PSC_LANES] = {{0}};
@@ -67,20 +83,24 @@ void psc_change_sums__reference(double *sums, const float *f, const float *direc
     const double *terms, size_t n) {
     const double by_f = terms[0], by_direct = terms[1], mean = terms[2], expected = terms[3];
     const double most = terms[4], bound = terms[5];
-    double lanes[6][PSC_LANES] = {{0}};
+    double lanes[4][PSC_LANES] = {{0}};
+    int64_t above = 0, reached = 0;
     for (size_t i = 0; i < n; i++) {
         const size_t l = i % PSC_LANES;
-        const double dz = by_f * (double)f[i] + by_direct * (double)direct[i];
+        double dz = by_f * (double)f[i];
+        if (by_direct != 0.0) dz += by_direct * (double)direct[i];
         lanes[0][l] += fabs(dz);
         lanes[1][l] += fabs(dz - mean);
         lanes[2][l] += fabs(dz - expected);
         if (!z) continue;
         const double after = ((double)z[i] - most) + dz;
         lanes[3][l] += Sleef_finz_expd1_u10purecfma(after);
-        lanes[4][l] += bound < after ? 1.0 : 0.0;
-        lanes[5][l] += after < bound ? 0.0 : 1.0;
+        above += bound < after;
+        reached += !(after < bound);
     }
-    for (int s = 0; s < 6; s++) sums[s] = fold_lanes_f64(lanes[s]);
+    for (int s = 0; s < 4; s++) sums[s] = fold_lanes_f64(lanes[s]);
+    sums[4] = (double)above;
+    sums[5] = (double)reached;
 }
 
 void psc_add_writes__reference(double *sum, float *direct, float *z, const float *a, const float *b,

@@ -7,7 +7,9 @@
  *   of two strategies a, b:  same_set K_a = K_b;  overlap sum min(q_a, q_b);
  *   agreement sum q_a q_b, the chance that two independent draws are the same token
  *
- * Rows are computed as hook_logits delivers them; sums are f64 chains over ascending ids. */
+ * Every kept set is a prefix of the order of z, so two sets are equal if their sizes are, and of two
+ * at T = 1 one lies within the other: overlap = S_few/S_many, agreement = sum_few e^2/(S_few S_many).
+ * Rows are computed as hook_logits delivers them; sums are the host's reductions in f64. */
 #include "sampling.h"
 
 #include <math.h>
@@ -61,13 +63,16 @@ static int make_work(sampling_state *s) {
     const uint64_t v = (uint64_t)s->n_vocab;
     for (int i = 0; i < BLOCK; i++) {
         row_work *w = &s->work[i];
-        w->ids = s->host->life_alloc(s->context, STRATEGIES * v * sizeof *w->ids);
-        w->weights = s->host->life_alloc(s->context, STRATEGIES * v * sizeof *w->weights);
-        w->dense = s->host->life_alloc(s->context, STRATEGIES * v * sizeof *w->dense);
-        w->full = s->host->life_alloc(s->context, v * sizeof *w->full);
-        if (!w->ids || !w->weights || !w->dense || !w->full) return -1;
+        w->plain = s->host->life_alloc(s->context, v * sizeof *w->plain);
+        w->scaled = s->host->life_alloc(s->context, v * sizeof *w->scaled);
+        w->ids = s->host->life_alloc(s->context, v * sizeof *w->ids);
+        w->together = s->host->life_alloc(s->context, v * sizeof *w->together);
+        w->together_weights = s->host->life_alloc(s->context, v * sizeof(double));
+        if (!w->plain || !w->scaled || !w->ids || !w->together || !w->together_weights) return -1;
     }
-    return 0;
+    s->reductions = s->host->reductions(s->context);
+    s->host->log(s->context, 1, &s->least, &s->asked.min_p);
+    return s->reductions ? 0 : -1;
 }
 
 static int sampling_open(psc_context *context, const psc_host *host, void **state) {
@@ -82,86 +87,173 @@ static int sampling_open(psc_context *context, const psc_host *host, void **stat
         (int64_t)SCOPES * (1 + STRATEGIES * BINS));
 }
 
-/* --- one row --------------------------------------------------------------------------------- */
+/* --- the sets of one row --------------------------------------------------------------------- */
 
-static double chain(const double *x, int64_t n) {
-    double sum = 0.0;
-    for (int64_t i = 0; i < n; i++) sum += x[i];
-    return sum;
+static int holds(const kept_set *set, const float *z, int32_t id) {
+    return z[id] > set->prefix.bound || (z[id] == set->prefix.bound && id <= set->prefix.last);
 }
 
-/* Keeps tokens, normalizes q and scatters it by id; then size, mass and KL of one strategy. */
-static int row_strategy(const sampling_state *s, row_work *w, const float *z, int which,
-    double full_sum, double out[ROW_FIGURES]) {
-    const psc_strategy *strategy = &s->strategies[which];
-    int32_t *ids = w->ids + (int64_t)which * s->n_vocab;
-    double *q = w->weights + (int64_t)which * s->n_vocab;
-    double *dense = w->dense + (int64_t)which * s->n_vocab;
-    const int32_t n = s->host->keep(s->context, strategy, z, ids, q);
-    w->kept[which] = n < 0 ? 0 : n;
-    if (n < 0) return -1;
-    const double sum = chain(q, n);
-    double logs[2] = {sum, full_sum}, mass = 0.0, gap = 0.0, top = -INFINITY;
-    s->host->log(s->context, 2, logs, logs);
-    for (int32_t i = 0; i < n; i++) top = (double)z[ids[i]] > top ? (double)z[ids[i]] : top;
-    /* log q - log p = d/T - d - log sum + log full_sum, d = z - max z; a greedy draw has d = 0. */
-    const double bend = strategy->temperature > 0.0 ? 1.0 / strategy->temperature - 1.0 : 0.0;
-    for (int32_t i = 0; i < n; i++) {
-        q[i] /= sum;
-        dense[ids[i]] = q[i];
-        mass += w->full[ids[i]];
-        if (q[i] > 0.0) gap += q[i] * (bend * ((double)z[ids[i]] - top));
+/* The smallest logit of which z - max z reaches s->least, the test of generation's min-p. */
+static float least_kept(const sampling_state *s, float most) {
+    float bound = (float)((double)most + s->least);
+    while (!((double)bound - (double)most >= s->least)) bound = nextafterf(bound, INFINITY);
+    for (float lower = nextafterf(bound, -INFINITY);
+         isfinite(lower) && (double)lower - (double)most >= s->least;
+         lower = nextafterf(bound, -INFINITY))
+        bound = lower;
+    return bound;
+}
+
+/* Sums of a set over a (and b) as masked_sums has them: up to the last tied id, and after it. */
+static void set_sums(const sampling_state *s, const row_work *w, const psc_kept_prefix *prefix,
+    const double *b, double by_a, double by_b, double sums[4]) {
+    const size_t n = (size_t)s->n_vocab, begin = (size_t)prefix->last + 1;
+    double rest[4];
+    s->reductions->masked_sums(sums, w->z, prefix->bound, w->plain, b, by_a, by_b, begin);
+    s->reductions->masked_sums(rest, w->z + begin, nextafterf(prefix->bound, INFINITY),
+        w->plain + begin, b ? b + begin : NULL, by_a, by_b, n - begin);
+    for (int i = 0; i < 4; i++) sums[i] += rest[i];
+}
+
+/* The sets of top-k, top-p and min-p, at T = 1. */
+static int find_sets(const sampling_state *s, row_work *w) {
+    const psc_kept_prefix all = {sizeof all, -INFINITY, s->n_vocab - 1, s->n_vocab};
+    const psc_strategy *asked = &s->asked;
+    for (int i = 0; i < STRATEGIES; i++) w->sets[i].prefix = all;
+    if (asked->top_k < s->n_vocab &&
+        s->host->prefix(s->context, &w->sets[TOP_K].prefix, w->z, NULL, asked->top_k, w->ids))
+        return -1;
+    if (asked->top_p < 1.0 && s->host->prefix(s->context, &w->sets[TOP_P].prefix, w->z, w->plain,
+                                  asked->top_p * w->plain_sum, w->ids))
+        return -1;
+    if (asked->min_p > 0.0) {
+        int64_t counts[2];
+        psc_kept_prefix *prefix = &w->sets[MIN_P].prefix;
+        prefix->bound = least_kept(s, w->z[w->best]);
+        s->reductions->count_from(counts, w->z, (size_t)s->n_vocab, prefix->bound);
+        prefix->n = (int32_t)(counts[0] + counts[1]);
     }
-    out[SIZE] = n;
-    out[MASS] = mass / full_sum;
-    out[KL] = gap - logs[0] + logs[1];
+    for (int i = TOP_K; i <= MIN_P; i++) {
+        double sums[4];
+        set_sums(s, w, &w->sets[i].prefix, NULL, 1.0, 1.0, sums);
+        w->sets[i].sum = sums[0];
+        w->sets[i].squares = sums[1];
+    }
     return 0;
 }
 
-static void row_pair(const sampling_state *s, const row_work *w, int a, int b, double *out[3]) {
-    const int few = w->kept[a] <= w->kept[b] ? a : b, many = few == a ? b : a;
-    const int32_t *ids = w->ids + (int64_t)few * s->n_vocab;
-    const int32_t *others = w->ids + (int64_t)many * s->n_vocab;
-    const double *q = w->weights + (int64_t)few * s->n_vocab;
-    const double *dense = w->dense + (int64_t)many * s->n_vocab;
-    const int32_t n = w->kept[few];
-    double overlap = 0.0, agreement = 0.0;
-    for (int32_t i = 0; i < n; i++) {
-        const double other = dense[ids[i]];
-        overlap += q[i] < other ? q[i] : other;
-        agreement += q[i] * other;
+/* Size, mass and KL of every strategy; the sums of those with a temperature.
+ * log q - log p = d/T - d - log sum + log full sum, d = z - max z; a greedy draw has d = 0. */
+static void row_figures(
+    const sampling_state *s, row_work *w, const double scaled[3], double out[][ROW_FIGURES]) {
+    const double t = s->asked.temperature, bend = 1.0 / t - 1.0;
+    const float *z = w->z;
+    kept_set *all = &w->sets[TEMPERATURE], *together = &w->sets[COMBINED];
+    double mass = 0.0, gap = 0.0, logs[STRATEGIES + 1];
+    *all = (kept_set){all->prefix, scaled[0], scaled[1]};
+    together->sum = together->squares = 0.0;
+    for (int32_t i = 0; i < together->prefix.n; i++) {
+        const double e = w->together_weights[i];
+        together->sum += e;
+        together->squares += e * e;
+        mass += w->plain[w->together[i]];
+        if (e > 0.0) gap += e * ((double)z[w->together[i]] - (double)z[w->best]);
     }
-    const int same = n == w->kept[many] && memcmp(ids, others, (size_t)n * sizeof *ids) == 0;
-    const double values[PAIR_FIGURES] = {same, overlap, agreement};
-    for (int f = 0; f < PAIR_FIGURES; f++)
-        out[f][a * STRATEGIES + b] = out[f][b * STRATEGIES + a] = values[f];
+    w->sets[GREEDY].sum = w->sets[GREEDY].squares = 1.0;
+    w->sets[GREEDY].prefix.n = 1;
+    for (int i = 0; i < STRATEGIES; i++) logs[i] = w->sets[i].sum;
+    logs[STRATEGIES] = w->plain_sum;
+    s->host->log(s->context, STRATEGIES + 1, logs, logs);
+    for (int i = 0; i < STRATEGIES; i++) {
+        out[i][SIZE] = w->sets[i].prefix.n;
+        out[i][MASS] = w->sets[i].sum / w->plain_sum;
+        out[i][KL] = logs[STRATEGIES] - logs[i];
+    }
+    out[TEMPERATURE][MASS] = 1.0;
+    out[TEMPERATURE][KL] += bend * t * scaled[2] / scaled[0];
+    out[COMBINED][MASS] = mass / w->plain_sum;
+    out[COMBINED][KL] += bend * gap / together->sum;
 }
 
-static void clear_dense(const sampling_state *s, const row_work *w) {
-    for (int which = 0; which < STRATEGIES; which++) {
-        const int64_t at = (int64_t)which * s->n_vocab;
-        for (int32_t i = 0; i < w->kept[which]; i++) w->dense[at + w->ids[at + i]] = 0.0;
+/* --- pairs of strategies --------------------------------------------------------------------- */
+
+/* q of a token under a strategy other than all together. */
+static double probability(const row_work *w, int which, int32_t id) {
+    if (which == GREEDY) return id == w->best;
+    if (which == TEMPERATURE) return w->scaled[id] / w->sets[which].sum;
+    return holds(&w->sets[which], w->z, id) ? w->plain[id] / w->sets[which].sum : 0.0;
+}
+
+static double smaller(double a, double b) {
+    return a < b ? a : b;
+}
+
+/* Overlap and agreement of all together with another strategy. */
+static void pair_together(const row_work *w, int other, double *overlap, double *agreement) {
+    const kept_set *own = &w->sets[COMBINED];
+    for (int32_t i = 0; i < own->prefix.n; i++) {
+        const double q = w->together_weights[i] / own->sum;
+        const double r = other == COMBINED ? q : probability(w, other, w->together[i]);
+        *overlap += smaller(q, r);
+        *agreement += q * r;
     }
 }
 
+/* a <= b, neither all together; sets at T = 1 are prefixes, one within the other. */
+static void pair_prefixes(
+    const sampling_state *s, const row_work *w, int a, int b, double *overlap, double *agreement) {
+    const kept_set *x = &w->sets[a], *y = &w->sets[b];
+    const kept_set *few = x->prefix.n <= y->prefix.n ? x : y, *many = few == x ? y : x;
+    if (a == GREEDY) {
+        *overlap = *agreement = probability(w, b, w->best);
+    } else if (a == TEMPERATURE && b != TEMPERATURE) {
+        double sums[4];
+        set_sums(s, w, &y->prefix, w->scaled, 1.0 / y->sum, 1.0 / x->sum, sums);
+        *overlap = sums[3];
+        *agreement = sums[2] / (x->sum * y->sum);
+    } else {
+        *overlap = few->sum / many->sum;
+        *agreement = few->squares / (few->sum * many->sum);
+    }
+}
+
+static void row_pairs(const sampling_state *s, const row_work *w, double *out[PAIR_FIGURES]) {
+    for (int a = 0; a < STRATEGIES; a++) {
+        for (int b = a; b < STRATEGIES; b++) {
+            double values[PAIR_FIGURES] = {w->sets[a].prefix.n == w->sets[b].prefix.n, 0.0, 0.0};
+            if (b == COMBINED)
+                pair_together(w, a, &values[OVERLAP], &values[AGREEMENT]);
+            else
+                pair_prefixes(s, w, a, b, &values[OVERLAP], &values[AGREEMENT]);
+            for (int f = 0; f < PAIR_FIGURES; f++)
+                out[f][a * STRATEGIES + b] = out[f][b * STRATEGIES + a] = values[f];
+        }
+    }
+}
+
+/* Nonzero if no token can be drawn. */
 static int one_row(const sampling_state *s, row_work *w, const float *z, int64_t slot) {
-    const psc_strategy plain = PSC_STRATEGY_INIT;
+    const psc_host *host = s->host;
     const int64_t n_rows = s->rows.n;
-    double *pairs[PAIR_FIGURES];
-    int failed = s->host->keep(s->context, &plain, z, w->ids, w->full) < 0;
-    const double full_sum = failed ? 0.0 : chain(w->full, s->n_vocab);
-    for (int which = 0; which < STRATEGIES; which++) {
-        double out[ROW_FIGURES] = {0};
-        w->kept[which] = 0;
-        if (!failed) failed = row_strategy(s, w, z, which, full_sum, out) != 0;
-        for (int f = 0; f < ROW_FIGURES; f++)
-            s->figures[(f * n_rows + slot) * STRATEGIES + which] = out[f];
-    }
+    const size_t v = (size_t)s->n_vocab;
+    double *pairs[PAIR_FIGURES], figures[STRATEGIES][ROW_FIGURES], plain[3], scaled[3], one;
+    w->z = z;
+    if (host->keep(s->context, &s->strategies[GREEDY], z, &w->best, &one) < 0) return -1;
+    s->reductions->weigh(w->plain, plain, z, z[w->best], 1.0, v);
+    s->reductions->weigh(w->scaled, scaled, z, z[w->best], s->asked.temperature, v);
+    w->plain_sum = plain[0];
+    if (find_sets(s, w)) return -1;
+    const int32_t n =
+        host->keep(s->context, &s->strategies[COMBINED], z, w->together, w->together_weights);
+    if (n < 0) return -1;
+    w->sets[COMBINED].prefix.n = n;
+    row_figures(s, w, scaled, figures);
+    for (int f = 0; f < ROW_FIGURES; f++)
+        for (int i = 0; i < STRATEGIES; i++)
+            s->figures[(f * n_rows + slot) * STRATEGIES + i] = figures[i][f];
     for (int f = 0; f < PAIR_FIGURES; f++) pairs[f] = s->pairs + (f * n_rows + slot) * PAIRS;
-    for (int a = 0; a < STRATEGIES && !failed; a++)
-        for (int b = a; b < STRATEGIES; b++) row_pair(s, w, a, b, pairs);
-    clear_dense(s, w);
-    return failed;
+    row_pairs(s, w, pairs);
+    return 0;
 }
 
 /* --- a run ----------------------------------------------------------------------------------- */
@@ -180,7 +272,7 @@ static void block_rows(int64_t begin, int64_t end, int32_t thread, void *payload
         const int32_t slot = b->s->rows.slot[b->event->rows[r].index];
         const float *z = b->event->tensor.data + r * b->event->tensor.stride[0];
         row_work *work = &b->s->work[i];
-        work->failed = slot >= 0 && one_row(b->s, work, z, slot);
+        work->failed = slot >= 0 && one_row(b->s, work, z, slot) != 0;
     }
 }
 

@@ -13,13 +13,22 @@ enum { SIZE, MASS, KL };
 enum { SAME_SET, OVERLAP, AGREEMENT };
 enum { BLOCK = 8 }; /* rows computed together */
 
+/* What a strategy keeps of a row, a prefix of the order, with weights e = exp((z - max z)/T). */
+typedef struct kept_set {
+    psc_kept_prefix prefix;
+    double sum, squares; /* of e over the set */
+} kept_set;
+
 /* Scratch of one row. */
 typedef struct row_work {
-    int32_t *ids;    /* [strategies, V] */
-    double *weights; /* [strategies, V]; divided by their sum they are q */
-    double *dense;   /* [strategies, V] q by id, 0 elsewhere */
-    double *full;    /* [V] exp(z - max z) */
-    int32_t kept[STRATEGIES];
+    const float *z;
+    double *plain, *scaled; /* [V] e at T = 1 and at the temperature */
+    double plain_sum;
+    int32_t *ids; /* [V] */
+    int32_t best;
+    kept_set sets[STRATEGIES];
+    int32_t *together;        /* [V] the ids of all together */
+    double *together_weights; /* [V] */
     int failed;
 } row_work;
 
@@ -32,6 +41,8 @@ typedef struct sampling_state {
     char labels[STRATEGIES][48];
     int corpus;
     int32_t n_vocab;
+    const psc_reductions *reductions;
+    double least; /* of z - max z that min-p keeps */
     row_work work[BLOCK];
     psc_tally tally; /* over documents: [scopes, figures], [scopes, 1 + strategies * bins] */
 

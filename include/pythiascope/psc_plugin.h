@@ -283,6 +283,14 @@ typedef struct psc_strategy {
 #define PSC_STRATEGY_INIT                                                                          \
     { sizeof(psc_strategy), 1.0, 0, 0.0, 0.0 }
 
+/* A prefix of the order of logits (descending, ties to the lower id): the n tokens above bound, and
+ * those equal to bound with ids up to `last`. Every strategy keeps a prefix. */
+typedef struct psc_kept_prefix {
+    uint32_t struct_size;
+    float bound;
+    int32_t last, n;
+} psc_kept_prefix;
+
 /* --- options ----------------------------------------------------------------------------------
  * A plugin describes its options in a table. The host checks every value before open, fills a
  * structure of the plugin from the table (host->options), and prints the table as help. */
@@ -339,6 +347,10 @@ typedef struct psc_reductions {
     /* d = (z - most)/temperature, w = exp d; most as above. sums [3]: w; w w; w d. */
     void (*weigh)(
         double *w, double *sums, const float *z, float most, double temperature, size_t n);
+    /* Over the i with z[i] not below limit; a and b (nullable) at least 0. sums [4]: a; a a; a b; the
+     * smaller of a by_a and b by_b. b null: the last two are 0. */
+    void (*masked_sums)(double *sums, const float *z, float limit, const double *a, const double *b,
+        double by_a, double by_b, size_t n);
     /* e = exp(z - most) in f32. sums [4]: e; e (z - most); e_f (z - f); e (z - f). */
     void (*divergence_sums)(
         double *sums, const float *z, float most, const float *f, const float *e_f, size_t n);
@@ -584,6 +596,10 @@ typedef struct psc_host {
         int64_t n_rows, int64_t begin, int64_t end);
     /* The reductions, from open to close; the pointer lives as long as the instance. */
     const psc_reductions *(*reductions)(psc_context *);
+    /* [p] The shortest prefix of logits [V] whose weights [V] reach target, as generation finds it
+     * for top-p; weights null: 1 each, for top-k. scratch [V]. Fails for NaN. */
+    int (*prefix)(psc_context *, psc_kept_prefix *out, const float *logits, const double *weights,
+        double target, int32_t *scratch);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

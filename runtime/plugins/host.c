@@ -253,4 +253,5 @@ const psc_host psc_host_table = {
     .document_name = host_document_name,
     .apply_outputs = psc_host_apply_outputs,
     .reductions = psc_host_reductions,
+    .prefix = psc_host_prefix,
 };

@@ -121,6 +121,8 @@ const char *psc_host_token_bytes(psc_context *context, int32_t token, uint64_t *
 void psc_host_close_label_files(psc_context *context);
 
 /* --- strategy.c --- */
+int psc_host_prefix(psc_context *context, psc_kept_prefix *out, const float *logits,
+    const double *weights, double target, int32_t *scratch);
 int32_t psc_host_keep(psc_context *context, const psc_strategy *strategy, const float *logits,
     int32_t *ids, double *weights);
 

@@ -292,6 +292,7 @@ const psc_reductions *psc_host_reductions(psc_context *context) {
         .exp_f64 = k->exp_f64,
         .exp_row = k->exp_row,
         .weigh = k->weigh,
+        .masked_sums = k->masked_sums,
         .divergence_sums = k->divergence_sums,
         .change_moments = k->change_moments,
         .change_sums = k->change_sums,

@@ -6,8 +6,9 @@
  *   top-p         the first whose weights reach p Z; Z = sum e of those left, by ascending id
  *   min-p         z_i - max z >= T log min_p: differences of logits, no Z
  *
- * A radix walk over the bits of z finds the end of the first k, or of the mass p: three tables of
- * counts or masses instead of a sort.
+ * Of all tokens, a bound that few others reach comes first: the k-th greatest of groups' maxima, or
+ * a search among some sampled logits by masses. A radix walk over the bits of the rest finds the
+ * end: three tables of counts or masses instead of a sort.
  *
  * Kernels and single f64 steps in a fixed order give the same set on every ISA. */
 #include "strategy.h"
@@ -15,9 +16,10 @@
 #include "host.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { LANES = 16, BUCKETS = 1 << 11 };
+enum { LANES = 16, BUCKETS = 1 << 11, SAMPLES = 64, PIECE = 8192 };
 
 psc_status psc_strategy_check(const psc_strategy *s, psc_error *error) {
     if (!(s->temperature >= 0) || isinf(s->temperature))
@@ -62,21 +64,31 @@ static uint32_t key_of(float z) {
     return bits & UINT32_C(0x80000000) ? bits : ~bits & UINT32_C(0x7fffffff);
 }
 
-/* A radix walk through the order: the key at which the weights (null: 1 each) reach target, or the
- * last key if rounding keeps them below. *mass is set to the mass before that key. */
-static uint32_t key_at(const float *z, int32_t n, const int32_t *ids, const double *weights,
-    double target, double *mass) {
+/* Some tokens: ids ascend; weights null: 1 each; by_id: [V], else [n]. */
+typedef struct tokens {
+    const float *z;
+    const int32_t *ids;
+    int32_t n, by_id;
+    const double *weights;
+} tokens;
+
+static double weight_of(const tokens *t, int32_t i) {
+    return !t->weights ? 1 : t->weights[t->by_id ? t->ids[i] : i];
+}
+
+/* A radix walk through the order: the key at which the weights reach target, or the last key if
+ * rounding keeps them below. *mass: before these tokens; it becomes the mass before that key. */
+static uint32_t key_at(const tokens *t, double target, double *mass) {
     static const int shifts[] = {21, 10, 0}, widths[] = {11, 11, 10};
     uint32_t prefix = 0;
-    *mass = 0;
     for (int level = 0; level < 3; level++) {
         double table[BUCKETS] = {0}, sum = *mass;
         const uint32_t mask = (UINT32_C(1) << widths[level]) - 1;
         uint32_t chosen = 0;
-        for (int32_t i = 0; i < n; i++) {
-            const uint32_t key = key_of(z[ids[i]]);
+        for (int32_t i = 0; i < t->n; i++) {
+            const uint32_t key = key_of(t->z[t->ids[i]]);
             if (level > 0 && key >> shifts[level - 1] != prefix) continue;
-            table[key >> shifts[level] & mask] += weights ? weights[i] : 1;
+            table[key >> shifts[level] & mask] += weight_of(t, i);
         }
         for (uint32_t b = 0; b <= mask && sum < target; b++) {
             if (table[b] == 0) continue;
@@ -93,7 +105,8 @@ static uint32_t key_at(const float *z, int32_t n, const int32_t *ids, const doub
  * after. */
 static int32_t take(const float *z, int32_t n, int32_t *ids, double *weights, double target) {
     double mass = 0;
-    const uint32_t last = key_at(z, n, ids, weights, target, &mass);
+    const tokens all = {z, ids, n, 0, weights};
+    const uint32_t last = key_at(&all, target, &mass);
     int32_t kept = 0;
     for (int32_t i = 0; i < n; i++) {
         const uint32_t key = key_of(z[ids[i]]);
@@ -105,6 +118,119 @@ static int32_t take(const float *z, int32_t n, int32_t *ids, double *weights, do
     }
     return kept;
 }
+
+/* --- a prefix of all tokens ------------------------------------------------------------------ */
+
+/* The greatest of z by pieces; -1 as its id for a NaN or no finite greatest. */
+static int32_t best_of(const psc_kernels *kernels, const float *z, int32_t n) {
+    float groups[PIECE / LANES], most = -INFINITY;
+    int64_t odd[2];
+    int32_t id = 0;
+    for (int32_t from = 0; from < n; from += PIECE) {
+        const size_t left = (size_t)(n - from < PIECE ? n - from : PIECE);
+        kernels->group_maxima(groups, z + from, left);
+        for (size_t g = 0; g < (left + 255) / 256 * LANES; g++)
+            most = groups[g] > most ? groups[g] : most;
+    }
+    kernels->count_from(odd, z, (size_t)n, INFINITY); /* neither above nor below: inf and NaN */
+    if (odd[0] + odd[1] || isinf(most)) return -1;
+    while (z[id] != most) id++;
+    return id;
+}
+
+static int descends(const void *a, const void *b) {
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x < y) - (x > y);
+}
+
+/* A bound that at least k of z reach, by their groups' maxima; scratch [n]. */
+static float rank_bound(
+    const psc_kernels *kernels, const float *z, int32_t n, int32_t k, float *scratch) {
+    const int32_t groups = (n + 255) / 256 * LANES;
+    if (groups < 2 * k || groups > n) return -INFINITY;
+    kernels->group_maxima(scratch, z, (size_t)n);
+    int32_t count[1 << 12] = {0}, found = 0;
+    uint32_t last = 0;
+    for (int32_t g = 0; g < groups; g++) count[key_of(scratch[g]) >> 20]++;
+    while (found + count[last] < k) found += count[last++];
+    int32_t some = 0; /* sort the groups of the last bucket */
+    for (int32_t g = 0; g < groups; g++)
+        if (key_of(scratch[g]) >> 20 == last) scratch[some++] = scratch[g];
+    qsort(scratch, (size_t)some, sizeof *scratch, descends);
+    return scratch[k - found - 1];
+}
+
+/* The bounds low <= z < *high between which the mass reaches target, by bisection of sampled logits;
+ * *mass: of those that reach high. */
+static float mass_bound(const psc_kernels *kernels, const float *z, int32_t n,
+    const double *weights, double target, float *high, double *mass) {
+    float samples[SAMPLES];
+    int32_t above = -1, below = SAMPLES; /* samples whose masses are under target, and reach it */
+    for (int i = 0; i < SAMPLES; i++) samples[i] = z[(int64_t)n * (2 * i + 1) / (2 * SAMPLES)];
+    qsort(samples, SAMPLES, sizeof *samples, descends);
+    *high = INFINITY;
+    *mass = 0.0;
+    while (below - above > 1) {
+        const int32_t middle = (above + below) / 2;
+        double sums[4];
+        kernels->masked_sums(sums, z, samples[middle], weights, NULL, 1.0, 1.0, (size_t)n);
+        if (sums[0] >= target) {
+            below = middle;
+            continue;
+        }
+        above = middle;
+        *high = samples[middle];
+        *mass = sums[0];
+    }
+    return below < SAMPLES ? samples[below] : -INFINITY;
+}
+
+/* The shortest prefix of all tokens whose weights (null: 1 each) reach target. scratch [n]. */
+static void find_prefix(const psc_kernels *kernels, psc_kept_prefix *out, const float *z, int32_t n,
+    const double *weights, double target, int32_t *scratch) {
+    float high = INFINITY, low = -INFINITY;
+    double before = 0.0, mass = 0.0;
+    size_t found = 0;
+    if (weights)
+        low = mass_bound(kernels, z, n, weights, target, &high, &before);
+    else
+        low = rank_bound(kernels, z, n, (int32_t)target, (float *)(void *)scratch);
+    kernels->indices_from(scratch, &found, z, (size_t)n, low);
+    int32_t some = 0;
+    for (size_t i = 0; i < found; i++)
+        if (z[scratch[i]] < high) scratch[some++] = scratch[i];
+    mass = before;
+    const tokens between = {z, scratch, some, 1, weights};
+    const uint32_t last = key_at(&between, target, &mass);
+    *out = (psc_kept_prefix){.struct_size = sizeof *out, .bound = -INFINITY, .last = -1};
+    for (int32_t i = 0; i < some; i++) {
+        const uint32_t key = key_of(z[scratch[i]]);
+        if (key != last) continue;
+        if (out->last >= 0 && mass >= target) break;
+        mass += weight_of(&between, i);
+        out->bound = z[scratch[i]];
+        out->last = scratch[i];
+        out->n++;
+    }
+    int64_t counts[2];
+    kernels->count_from(counts, z, (size_t)n, out->bound);
+    out->n += (int32_t)counts[0];
+}
+
+/* The ids of that prefix, ascending; returns how many. */
+static int32_t first_tokens(const psc_kernels *kernels, const float *z, int32_t n,
+    const double *weights, double target, int32_t *ids) {
+    psc_kept_prefix prefix;
+    size_t found = 0;
+    int32_t kept = 0;
+    find_prefix(kernels, &prefix, z, n, weights, target, ids);
+    kernels->indices_from(ids, &found, z, (size_t)n, prefix.bound);
+    for (size_t i = 0; i < found; i++)
+        if (z[ids[i]] > prefix.bound || ids[i] <= prefix.last) ids[kept++] = ids[i];
+    return kept;
+}
+
+/* --- all filters ----------------------------------------------------------------------------- */
 
 /* Keeps the ids from `from` (null: 0..n-1) with at least min_p times the top's probability; returns
  * how many. */
@@ -130,7 +256,7 @@ static void weigh(const psc_kernels *kernels, const psc_strategy *s, const float
 
 int32_t psc_strategy_keep(const psc_kernels *kernels, const psc_strategy *s, const float *z,
     int32_t n, int32_t *ids, double *weights) {
-    const int32_t best = psc_strategy_greedy(z, n);
+    const int32_t best = best_of(kernels, z, n);
     const bool by_rank = s->top_k > 0 && s->top_k<n, by_mass = s->top_p> 0 && s->top_p < 1;
     const bool by_share = s->min_p > 0;
     int32_t kept = n;
@@ -140,20 +266,49 @@ int32_t psc_strategy_keep(const psc_kernels *kernels, const psc_strategy *s, con
         weights[0] = 1;
         return 1;
     }
-    if (by_share && !by_mass && !by_rank)
+    if (by_rank) {
+        kept = first_tokens(kernels, z, n, NULL, s->top_k, ids);
+    } else if (by_mass || !by_share) {
+        double sums[3];
+        kernels->weigh(weights, sums, z, z[best], s->temperature, (size_t)n);
+        for (int32_t i = 0; !by_mass && i < n; i++) ids[i] = i;
+        if (by_mass) kept = first_tokens(kernels, z, n, weights, s->top_p * sums[0], ids);
+        if (by_mass)
+            for (int32_t i = 0; i < kept; i++) weights[i] = weights[ids[i]];
+    } else {
         kept = at_least(kernels, s, z, z[best], n, NULL, ids);
-    else
-        for (int32_t i = 0; i < n; i++) ids[i] = i;
-    if (by_rank) kept = take(z, n, ids, NULL, s->top_k);
-    if (by_mass) {
+    }
+    if (by_rank && by_mass) {
         double total = 0;
         weigh(kernels, s, z, z[best], kept, ids, weights);
         for (int32_t i = 0; i < kept; i++) total += weights[i];
         kept = take(z, kept, ids, weights, s->top_p * total);
     }
     if (by_share && (by_mass || by_rank)) kept = at_least(kernels, s, z, z[best], kept, ids, ids);
-    if (by_share || !by_mass) weigh(kernels, s, z, z[best], kept, ids, weights);
+    if (by_share || (by_rank && !by_mass)) weigh(kernels, s, z, z[best], kept, ids, weights);
     return kept;
+}
+
+int psc_host_prefix(psc_context *context, psc_kept_prefix *out, const float *logits,
+    const double *weights, double target, int32_t *scratch) {
+    static const char call[] = "prefix";
+    if (!psc_host_may(&context, call, PSC_IN_ANY | PSC_IN_PART)) return PSC_ERROR_STATE;
+    if (!psc_host_given(context, call, "the prefix", out) ||
+        !psc_host_size(context, call, "the prefix", out->struct_size, sizeof *out) ||
+        !psc_host_given(context, call, "logits", logits) ||
+        !psc_host_given(context, call, "scratch", scratch))
+        return PSC_ERROR_PLUGIN;
+    const int32_t n = context->session->model->info.d_vocab;
+    const psc_kernels *kernels = context->session->kernels;
+    if (best_of(kernels, logits, n) < 0)
+        return psc_host_fail(
+            context, PSC_ERROR_INPUT, "%s: the logits contain NaN or infinity", call);
+    if (!(target > 0) || (!weights && target >= n)) /* none, or all */
+        *out = (psc_kept_prefix){sizeof *out, target > 0 ? -INFINITY : INFINITY,
+            target > 0 ? n - 1 : -1, target > 0 ? n : 0};
+    else
+        find_prefix(kernels, out, logits, n, weights, target, scratch);
+    return 0;
 }
 
 int32_t psc_host_keep(psc_context *context, const psc_strategy *strategy, const float *logits,

@@ -252,6 +252,10 @@ static int odd_setting(const char *key, int32_t kind, const char *text) {
     X("shares", (host->shares(c, doubles, NULL, floats, NULL, 4, 0, 1), 0))                        \
     X("shares", (host->shares(c, doubles, floats, floats, NULL, 4, -1, 1), 0))                     \
     X("shares", (host->shares(c, doubles, floats, floats, NULL, -4, 0, 1), 0))                     \
+    X("prefix", host->prefix(c, NULL, floats, doubles, 1, ints))                                   \
+    X("prefix", host->prefix(c, &(psc_kept_prefix){0}, floats, doubles, 1, ints))                  \
+    X("prefix", host->prefix(c, PREFIX, NULL, doubles, 1, ints))                                   \
+    X("prefix", host->prefix(c, PREFIX, floats, doubles, 1, NULL))                                 \
     X("keep", host->keep(c, NULL, floats, ints, doubles))                                          \
     X("keep", host->keep(c, &(psc_strategy){0}, floats, ints, doubles))                            \
     X("keep", host->keep(c, STRATEGY(UINT32_MAX), floats, ints, doubles))                          \
@@ -297,6 +301,7 @@ static int odd_setting(const char *key, int32_t kind, const char *text) {
 
 #define FILTER(size) &(psc_filter[1]){filter_of_size(size)}[0]
 #define WRONG(layers, n, mode) &(psc_filter[1]){wrong_filter(layers, n, mode)}[0]
+#define PREFIX (&(psc_kept_prefix){.struct_size = sizeof(psc_kept_prefix)})
 #define STRATEGY(size) &(psc_strategy[1]){strategy_of_size(size)}[0]
 
 static const float *some[1];

@@ -206,7 +206,7 @@ ROW_CASE(exp_row, .n_in = 1, .n_out = 2)
 static void run_weigh(const psc_kernels *k, const row_run *r) {
     double sums[4] = {0}, *w = malloc((r->n + 1) * sizeof *w);
     w[r->n] = 7.0;
-    k->weigh(w, sums, r->in[0], greatest(r->in[0], r->n), 0.25 + (double)(r->extra[0] % 8), r->n);
+    k->weigh(w, sums, r->in[0], greatest(r->in[0], r->n), 0.25 * (1 + r->extra[0] % 8), r->n);
     for (size_t i = 0; i < r->n; i++) r->out[0][i] = (float)w[i];
     for (size_t i = 0; i < r->n; i++) sums[3] += w[i] * (double)(i + 1);
     CHECK(w[r->n] == 7.0, "weigh writes past its row");
@@ -214,6 +214,17 @@ static void run_weigh(const psc_kernels *k, const row_run *r) {
     free(w);
 }
 ROW_CASE(weigh, .n_in = 1, .n_out = 2)
+
+static void run_masked_sums(const psc_kernels *k, const row_run *r) {
+    double sums[4], *a = malloc(2 * r->n * sizeof *a), *b = a + r->n;
+    for (size_t i = 0; i < r->n; i++) a[i] = fabs((double)r->in[1][i]);
+    for (size_t i = 0; i < r->n; i++) b[i] = fabs((double)r->in[2][i]);
+    k->masked_sums(sums, r->in[0], r->in[0][r->extra[1] % r->n], a, r->extra[0] % 3 ? b : NULL, 0.7,
+        1.5, r->n);
+    put_doubles(r->out[0], sums, 4);
+    free(a);
+}
+ROW_CASE(masked_sums, .n_in = 3, .n_out = 1)
 
 static void run_divergence_sums(const psc_kernels *k, const row_run *r) {
     double sums[4];

@@ -75,6 +75,35 @@ Test(vocabulary, exponentials, .init = setup) {
     }
 }
 
+/* The ids that reach a bound, ties among them; without b, and with a bound below all. */
+Test(vocabulary, masked, .init = setup) {
+    static double a[N], b[N];
+    for (int which = 0; which < CASES; which++) {
+        double sums[4], unused[3];
+        make_row(z, which);
+        k->weigh(a, unused, z, greatest(z), 1.0, N);
+        k->weigh(b, unused, z, greatest(z), 0.6, N);
+        for (int bound = 0; bound < 3; bound++) {
+            const float limit = bound == 0 ? -INFINITY : bound == 1 ? z[17] : greatest(z);
+            long double want[4] = {0};
+            for (size_t i = 0; i < N; i++) {
+                if (z[i] < limit) continue;
+                const long double x = (long double)a[i], y = (long double)b[i];
+                want[0] += x;
+                want[1] += x * x;
+                want[2] += x * y;
+                want[3] += x * 0.25L < y * 0.5L ? x * 0.25L : y * 0.5L;
+            }
+            k->masked_sums(sums, z, limit, a, b, 0.25, 0.5, N);
+            for (int s = 0; s < 4; s++)
+                expect_sum(sums[s], want[s], want[s], 2 * CHAIN, "masked", which);
+            k->masked_sums(sums, z, limit, a, NULL, 0.25, 0.5, N);
+            expect_sum(sums[1], want[1], want[1], 2 * CHAIN, "masked alone", which);
+            cr_assert(sums[2] == 0.0 && sums[3] == 0.0);
+        }
+    }
+}
+
 /* The weights e are f32 and have the forward pass's bits; the sums over them are f64. */
 Test(vocabulary, divergence, .init = setup) {
     for (int which = 0; which < CASES; which++) {

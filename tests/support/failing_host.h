@@ -24,6 +24,7 @@
     X(apply, 0, 1)                                                                                 \
     X(apply_outputs, 0, 1)                                                                         \
     X(reductions, 1, 1)                                                                            \
+    X(prefix, 0, 1)                                                                                \
     X(pullback, 0, 1)                                                                              \
     X(column_norms, 0, 1)                                                                          \
     X(rotate, 0, 1)                                                                                \
@@ -124,6 +125,10 @@ CALL(int, apply_outputs, -1,
     (psc_context * c, psc_matrix m, int32_t l, float *y, const float *x, int64_t n, int64_t from,
         int64_t to),
     m, l, y, x, n, from, to)
+CALL(int, prefix, -1,
+    (psc_context * c, psc_kept_prefix *out, const float *z, const double *w, double to,
+        int32_t *ids),
+    out, z, w, to, ids)
 CALL(int, pullback, -1,
     (psc_context * c, psc_matrix m, int32_t l, float *y, const float *x, int64_t n), m, l, y, x, n)
 CALL(int, column_norms, -1, (psc_context * c, psc_matrix m, int32_t l, int centered, double *out),
