@@ -6,6 +6,7 @@
  *   multiple = time of a window with the plugin / time of a plain window
  *   floor    = 1 + unembeddings per row * 2 N V / operations of the pass per row
  *
+ * The word "logits" in place of a plugin is the plain pass with all logits and an empty observer.
  * The floor counts the products that the plugin cannot do without, at the pass's own speed. Time is
  * the process's processor time, so that other processes disturb it little. Prints the median and
  * the quartiles of the multiples, and the median's part of the floor. Writes no files. */
@@ -27,6 +28,11 @@ static double processor_time(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static int ignore(const psc_event *event, void *payload) {
+    (void)event, (void)payload;
+    return 0;
+}
+
 static void open_contender(contender *c, psc_model *model, int rows, const char *isa) {
     psc_error error;
     psc_session_options options = PSC_SESSION_OPTIONS_INIT;
@@ -36,6 +42,11 @@ static void open_contender(contender *c, psc_model *model, int rows, const char 
     options.accumulate = 1;
     bench_check(psc_session_open(&c->session, model, &options, &error), &error);
     if (!c->plugin) return;
+    if (strcmp(c->plugin, "logits") == 0) {
+        bench_check(
+            psc_session_observe(c->session, PSC_HOOK_LOGITS, NULL, ignore, c, &error), &error);
+        return;
+    }
     char name[256];
     snprintf(name, sizeof name, "%s", c->plugin);
     char *colon = strchr(name, ':');
@@ -81,7 +92,7 @@ static double pass_operations(const psc_model_info *m, int rows) {
 static double unembeddings(const psc_model_info *m, const char *plugin) {
     if (strncmp(plugin, "lens", 4) == 0) return m->n_layers + 1.0;
     if (strncmp(plugin, "partition", 9) == 0) return 2.0 * m->n_layers + 1.0;
-    if (strncmp(plugin, "sampling", 8) == 0) return 1.0;
+    if (strncmp(plugin, "sampling", 8) == 0 || strcmp(plugin, "logits") == 0) return 1.0;
     return 0.0;
 }
 

@@ -341,8 +341,8 @@ ROW_BENCH(change_moments, kernels->change_moments(doubles, a, b, 0.0, c, ROW))
 ROW_BENCH(change_sums, kernels->change_sums(doubles, a, b, c, change, ROW))
 ROW_BENCH(add_writes, kernels->add_writes(doubles, y, z, a, b, c, 1e-30, ROW))
 ROW_BENCH(group_maxima, kernels->group_maxima(y, a, ROW))
-ROW_BENCH(
-    indices_from, kernels->indices_from((int32_t *)(void *)y, (size_t *)(void *)z, a, ROW, 0.99f))
+ROW_BENCH(indices_within,
+    kernels->indices_within((int32_t *)(void *)y, (size_t *)(void *)z, a, ROW, 0.99f, INFINITY))
 ROW_BENCH(count_from, kernels->count_from((int64_t *)(void *)doubles, a, ROW, 0.75f))
 
 static void bench_all(const char *part) {

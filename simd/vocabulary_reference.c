@@ -1,5 +1,6 @@
 /* Reductions over the vocabulary in scalar C. Striped sums have lane = i mod 16. */
 #include "kernel_names.h"
+#include "short_exp_reference.h"
 #include "stripe_reference.h"
 
 #include <math.h>
@@ -94,7 +95,7 @@ void psc_change_sums__reference(double *sums, const float *f, const float *direc
         lanes[2][l] += fabs(dz - expected);
         if (!z) continue;
         const double after = ((double)z[i] - most) + dz;
-        lanes[3][l] += Sleef_finz_expd1_u10purecfma(after);
+        lanes[3][l] += short_exp_of(after);
         above += bound < after;
         reached += !(after < bound);
     }
@@ -122,11 +123,11 @@ void psc_group_maxima__reference(float *y, const float *x, size_t n) {
     }
 }
 
-void psc_indices_from__reference(
-    int32_t *ids, size_t *count, const float *x, size_t n, float limit) {
+void psc_indices_within__reference(
+    int32_t *ids, size_t *count, const float *x, size_t n, float low, float high) {
     size_t found = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!(x[i] < limit)) ids[found++] = (int32_t)i;
+        if (!(x[i] < low) && !(high < x[i])) ids[found++] = (int32_t)i;
     }
     *count = found;
 }

@@ -146,7 +146,7 @@ static void offer(const lens_state *s, lens_part *part, int64_t item, const floa
     const double bound = full ? top->at[top->k - 1].key : -INFINITY;
     size_t count = 0;
     if (most < bound) return;
-    s->reductions->indices_from(part->ids, &count, z, n, (float)bound);
+    s->reductions->indices_within(part->ids, &count, z, n, (float)bound, INFINITY);
     for (size_t i = 0; i < count; i++)
         psc_top_offer(top, (double)z[part->ids[i]], first + part->ids[i]);
 }

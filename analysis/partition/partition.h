@@ -24,7 +24,7 @@ enum { PARTITION_BINS = 5, PARTITION_RANKED = 1000 };
 enum { PARTITION_GROUP = 32 };
 /* Vectors of one or several rows that pass through the unembedding together, or more if a row's
  * lenses need more. */
-enum { PARTITION_ITEMS = 156 };
+enum { PARTITION_ITEMS = 182 };
 enum { PARTITION_MOST_ALPHAS = 16, PARTITION_LABEL = 48 };
 
 enum {

@@ -72,7 +72,7 @@ static void rank(const partition_state *s, partition_before *before) {
     size_t kept = 0;
     s->reductions->group_maxima(before->groups, z, (size_t)s->n_vocab);
     const float bound = bound_of(before->groups, s->n_groups, n);
-    s->reductions->indices_from(a, &kept, z, (size_t)s->n_vocab, bound);
+    s->reductions->indices_within(a, &kept, z, (size_t)s->n_vocab, bound, INFINITY);
     for (int shift = 0; shift < 32; shift += 16) {
         sort_pass(z, a, (int32_t)kept, shift, b);
         sort_pass(z, b, (int32_t)kept, shift + 8, a);

@@ -115,6 +115,40 @@ static void set_sums(const sampling_state *s, const row_work *w, const psc_kept_
     for (int i = 0; i < 4; i++) sums[i] += rest[i];
 }
 
+/* Sums over a set of few tokens, by their ids. */
+static void sum_few(const sampling_state *s, row_work *w, kept_set *set) {
+    size_t n = 0;
+    s->reductions->indices_within(
+        w->ids, &n, w->z, (size_t)s->n_vocab, set->prefix.bound, INFINITY);
+    for (size_t i = 0; i < n; i++) {
+        const int32_t id = w->ids[i];
+        if (!holds(set, w->z, id)) continue;
+        set->sum += w->plain[id];
+        set->squares += w->plain[id] * w->plain[id];
+        set->product += w->plain[id] * w->scaled[id];
+    }
+    for (size_t i = 0; i < n; i++) {
+        const double q = w->plain[w->ids[i]] / set->sum, r = w->scaled[w->ids[i]] / w->scaled_sum;
+        if (holds(set, w->z, w->ids[i])) set->overlap += q < r ? q : r;
+    }
+}
+
+/* Sums over a set at T = 1, and with the weights at the temperature. */
+static void sum_set(const sampling_state *s, row_work *w, kept_set *set) {
+    double sums[4];
+    set->sum = set->squares = set->product = set->overlap = 0.0;
+    if (set->prefix.n <= FEW) {
+        sum_few(s, w, set);
+        return;
+    }
+    set_sums(s, w, &set->prefix, NULL, 1.0, 1.0, sums);
+    set->sum = sums[0];
+    set_sums(s, w, &set->prefix, w->scaled, 1.0 / set->sum, 1.0 / w->scaled_sum, sums);
+    set->squares = sums[1];
+    set->product = sums[2];
+    set->overlap = sums[3];
+}
+
 /* The sets of top-k, top-p and min-p, at T = 1. */
 static int find_sets(const sampling_state *s, row_work *w) {
     const psc_kept_prefix all = {sizeof all, -INFINITY, s->n_vocab - 1, s->n_vocab};
@@ -133,12 +167,7 @@ static int find_sets(const sampling_state *s, row_work *w) {
         s->reductions->count_from(counts, w->z, (size_t)s->n_vocab, prefix->bound);
         prefix->n = (int32_t)(counts[0] + counts[1]);
     }
-    for (int i = TOP_K; i <= MIN_P; i++) {
-        double sums[4];
-        set_sums(s, w, &w->sets[i].prefix, NULL, 1.0, 1.0, sums);
-        w->sets[i].sum = sums[0];
-        w->sets[i].squares = sums[1];
-    }
+    for (int i = TOP_K; i <= MIN_P; i++) sum_set(s, w, &w->sets[i]);
     return 0;
 }
 
@@ -150,7 +179,8 @@ static void row_figures(
     const float *z = w->z;
     kept_set *all = &w->sets[TEMPERATURE], *together = &w->sets[COMBINED];
     double mass = 0.0, gap = 0.0, logs[STRATEGIES + 1];
-    *all = (kept_set){all->prefix, scaled[0], scaled[1]};
+    all->sum = scaled[0];
+    all->squares = scaled[1];
     together->sum = together->squares = 0.0;
     for (int32_t i = 0; i < together->prefix.n; i++) {
         const double e = w->together_weights[i];
@@ -200,31 +230,28 @@ static void pair_together(const row_work *w, int other, double *overlap, double 
 }
 
 /* a <= b, neither all together; sets at T = 1 are prefixes, one within the other. */
-static void pair_prefixes(
-    const sampling_state *s, const row_work *w, int a, int b, double *overlap, double *agreement) {
+static void pair_prefixes(const row_work *w, int a, int b, double *overlap, double *agreement) {
     const kept_set *x = &w->sets[a], *y = &w->sets[b];
     const kept_set *few = x->prefix.n <= y->prefix.n ? x : y, *many = few == x ? y : x;
     if (a == GREEDY) {
         *overlap = *agreement = probability(w, b, w->best);
     } else if (a == TEMPERATURE && b != TEMPERATURE) {
-        double sums[4];
-        set_sums(s, w, &y->prefix, w->scaled, 1.0 / y->sum, 1.0 / x->sum, sums);
-        *overlap = sums[3];
-        *agreement = sums[2] / (x->sum * y->sum);
+        *overlap = y->overlap;
+        *agreement = y->product / (x->sum * y->sum);
     } else {
         *overlap = few->sum / many->sum;
         *agreement = few->squares / (few->sum * many->sum);
     }
 }
 
-static void row_pairs(const sampling_state *s, const row_work *w, double *out[PAIR_FIGURES]) {
+static void row_pairs(const row_work *w, double *out[PAIR_FIGURES]) {
     for (int a = 0; a < STRATEGIES; a++) {
         for (int b = a; b < STRATEGIES; b++) {
             double values[PAIR_FIGURES] = {w->sets[a].prefix.n == w->sets[b].prefix.n, 0.0, 0.0};
             if (b == COMBINED)
                 pair_together(w, a, &values[OVERLAP], &values[AGREEMENT]);
             else
-                pair_prefixes(s, w, a, b, &values[OVERLAP], &values[AGREEMENT]);
+                pair_prefixes(w, a, b, &values[OVERLAP], &values[AGREEMENT]);
             for (int f = 0; f < PAIR_FIGURES; f++)
                 out[f][a * STRATEGIES + b] = out[f][b * STRATEGIES + a] = values[f];
         }
@@ -242,6 +269,7 @@ static int one_row(const sampling_state *s, row_work *w, const float *z, int64_t
     s->reductions->weigh(w->plain, plain, z, z[w->best], 1.0, v);
     s->reductions->weigh(w->scaled, scaled, z, z[w->best], s->asked.temperature, v);
     w->plain_sum = plain[0];
+    w->scaled_sum = scaled[0];
     if (find_sets(s, w)) return -1;
     const int32_t n =
         host->keep(s->context, &s->strategies[COMBINED], z, w->together, w->together_weights);
@@ -252,7 +280,7 @@ static int one_row(const sampling_state *s, row_work *w, const float *z, int64_t
         for (int i = 0; i < STRATEGIES; i++)
             s->figures[(f * n_rows + slot) * STRATEGIES + i] = figures[i][f];
     for (int f = 0; f < PAIR_FIGURES; f++) pairs[f] = s->pairs + (f * n_rows + slot) * PAIRS;
-    row_pairs(s, w, pairs);
+    row_pairs(w, pairs);
     return 0;
 }
 

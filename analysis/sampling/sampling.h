@@ -11,19 +11,21 @@ enum { GREEDY, TEMPERATURE, TOP_K, TOP_P, MIN_P, COMBINED, STRATEGIES };
 enum { PAIRS = STRATEGIES * STRATEGIES, ROW_FIGURES = 3, PAIR_FIGURES = 3, BINS = 5, SCOPES = 2 };
 enum { SIZE, MASS, KL };
 enum { SAME_SET, OVERLAP, AGREEMENT };
-enum { BLOCK = 8 }; /* rows computed together */
+enum { FEW = 1000 }; /* tokens that are summed one by one */
+enum { BLOCK = 8 };  /* rows computed together */
 
 /* What a strategy keeps of a row, a prefix of the order, with weights e = exp((z - max z)/T). */
 typedef struct kept_set {
     psc_kept_prefix prefix;
-    double sum, squares; /* of e over the set */
+    double sum, squares;     /* of e over the set */
+    double product, overlap; /* at T = 1: of e e', e' at the temperature; of the smaller q */
 } kept_set;
 
 /* Scratch of one row. */
 typedef struct row_work {
     const float *z;
     double *plain, *scaled; /* [V] e at T = 1 and at the temperature */
-    double plain_sum;
+    double plain_sum, scaled_sum;
     int32_t *ids; /* [V] */
     int32_t best;
     kept_set sets[STRATEGIES];

@@ -368,8 +368,9 @@ typedef struct psc_reductions {
     /* The greatest of each group of at most 16, ignoring NaN, -inf for an empty group: y[16 (i/256) +
      * i mod 16] of x[i]. y has 16 ceil(n/256) elements. */
     void (*group_maxima)(float *y, const float *x, size_t n);
-    /* The i with x[i] not below limit, ascending; ids has room for n. */
-    void (*indices_from)(int32_t *ids, size_t *count, const float *x, size_t n, float limit);
+    /* The i with x[i] neither below low nor above high, ascending; ids has room for n. */
+    void (*indices_within)(
+        int32_t *ids, size_t *count, const float *x, size_t n, float low, float high);
     /* counts [2]: how many are above limit; how many are equal to it. */
     void (*count_from)(int64_t *counts, const float *x, size_t n, float limit);
 } psc_reductions;
@@ -597,7 +598,8 @@ typedef struct psc_host {
     /* The reductions, from open to close; the pointer lives as long as the instance. */
     const psc_reductions *(*reductions)(psc_context *);
     /* [p] The shortest prefix of logits [V] whose weights [V] reach target, as generation finds it
-     * for top-p; weights null: 1 each, for top-k. scratch [V]. Fails for NaN. */
+     * for top-p; weights null: 1 each, for top-k. scratch [V]. The logits are numbers
+     * below infinity. */
     int (*prefix)(psc_context *, psc_kept_prefix *out, const float *logits, const double *weights,
         double target, int32_t *scratch);
 } psc_host;

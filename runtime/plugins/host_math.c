@@ -298,7 +298,7 @@ const psc_reductions *psc_host_reductions(psc_context *context) {
         .change_sums = k->change_sums,
         .add_writes = k->add_writes,
         .group_maxima = k->group_maxima,
-        .indices_from = k->indices_from,
+        .indices_within = k->indices_within,
         .count_from = k->count_from};
     return &context->reductions;
 }

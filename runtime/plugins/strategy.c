@@ -125,12 +125,14 @@ static int32_t take(const float *z, int32_t n, int32_t *ids, double *weights, do
 static int32_t best_of(const psc_kernels *kernels, const float *z, int32_t n) {
     float groups[PIECE / LANES], most = -INFINITY;
     int64_t odd[2];
-    int32_t id = 0;
+    int32_t id = 0; /* of the first piece that holds the greatest; then the token */
     for (int32_t from = 0; from < n; from += PIECE) {
         const size_t left = (size_t)(n - from < PIECE ? n - from : PIECE);
         kernels->group_maxima(groups, z + from, left);
-        for (size_t g = 0; g < (left + 255) / 256 * LANES; g++)
+        for (size_t g = 0; g < (left + 255) / 256 * LANES; g++) {
+            if (groups[g] > most) id = from;
             most = groups[g] > most ? groups[g] : most;
+        }
     }
     kernels->count_from(odd, z, (size_t)n, INFINITY); /* neither above nor below: inf and NaN */
     if (odd[0] + odd[1] || isinf(most)) return -1;
@@ -195,10 +197,9 @@ static void find_prefix(const psc_kernels *kernels, psc_kept_prefix *out, const 
         low = mass_bound(kernels, z, n, weights, target, &high, &before);
     else
         low = rank_bound(kernels, z, n, (int32_t)target, (float *)(void *)scratch);
-    kernels->indices_from(scratch, &found, z, (size_t)n, low);
-    int32_t some = 0;
-    for (size_t i = 0; i < found; i++)
-        if (z[scratch[i]] < high) scratch[some++] = scratch[i];
+    high = nextafterf(high, -INFINITY);
+    kernels->indices_within(scratch, &found, z, (size_t)n, low, high);
+    const int32_t some = (int32_t)found;
     mass = before;
     const tokens between = {z, scratch, some, 1, weights};
     const uint32_t last = key_at(&between, target, &mass);
@@ -224,7 +225,7 @@ static int32_t first_tokens(const psc_kernels *kernels, const float *z, int32_t 
     size_t found = 0;
     int32_t kept = 0;
     find_prefix(kernels, &prefix, z, n, weights, target, ids);
-    kernels->indices_from(ids, &found, z, (size_t)n, prefix.bound);
+    kernels->indices_within(ids, &found, z, (size_t)n, prefix.bound, INFINITY);
     for (size_t i = 0; i < found; i++)
         if (z[ids[i]] > prefix.bound || ids[i] <= prefix.last) ids[kept++] = ids[i];
     return kept;
@@ -300,9 +301,6 @@ int psc_host_prefix(psc_context *context, psc_kept_prefix *out, const float *log
         return PSC_ERROR_PLUGIN;
     const int32_t n = context->session->model->info.d_vocab;
     const psc_kernels *kernels = context->session->kernels;
-    if (best_of(kernels, logits, n) < 0)
-        return psc_host_fail(
-            context, PSC_ERROR_INPUT, "%s: the logits contain NaN or infinity", call);
     if (!(target > 0) || (!weights && target >= n)) /* none, or all */
         *out = (psc_kept_prefix){sizeof *out, target > 0 ? -INFINITY : INFINITY,
             target > 0 ? n - 1 : -1, target > 0 ? n : 0};

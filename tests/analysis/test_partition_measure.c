@@ -39,7 +39,7 @@ static partition_state make_state(int64_t n) {
         .change_moments = k->change_moments,
         .change_sums = k->change_sums,
         .group_maxima = k->group_maxima,
-        .indices_from = k->indices_from};
+        .indices_within = k->indices_within};
     partition_state s = {.host = &host,
         .reductions = &reductions,
         .n_vocab = n,

@@ -273,18 +273,19 @@ static void run_group_maxima(const psc_kernels *k, const row_run *r) {
 }
 ROW_CASE(group_maxima, .n_in = 1, .n_out = 1)
 
-static void run_indices_from(const psc_kernels *k, const row_run *r) {
+static void run_indices_within(const psc_kernels *k, const row_run *r) {
     size_t count = 0;
     int32_t *ids = malloc((r->n + 1) * sizeof *ids);
     ids[r->n] = -5;
     const float limit = r->extra[0] % 4 == 0 ? -INFINITY : r->in[0][r->extra[1] % r->n];
-    k->indices_from(ids, &count, r->in[0], r->n, limit);
-    CHECK(ids[r->n] == -5, "indices_from writes past its row");
+    const float high = r->extra[2] % 2 ? INFINITY : r->in[0][r->extra[2] % r->n];
+    k->indices_within(ids, &count, r->in[0], r->n, limit, high);
+    CHECK(ids[r->n] == -5, "indices_within writes past its row");
     for (size_t i = 0; i < count; i++) r->out[0][i] = (float)ids[i];
     r->out[1][0] = (float)count;
     free(ids);
 }
-ROW_CASE(indices_from, .n_in = 1, .n_out = 2)
+ROW_CASE(indices_within, .n_in = 1, .n_out = 2)
 
 static void run_count_from(const psc_kernels *k, const row_run *r) {
     int64_t counts[2];
