@@ -73,6 +73,7 @@ typedef struct lens_state {
     int32_t block_rows, n_tiles;
     float *x, *moved; /* [items, N]; moved null without an affine lens */
     float *own;       /* [items, targets, 2] the targets' logits */
+    char *failed;     /* [block_rows, targets] whether their product failed */
     lens_part *parts; /* [LENS_PARTS] */
     lens_tile *tiles; /* [items, tiles] */
     double *weights;  /* [block_rows, 2, tiles] scratch: exp(m - max m) */

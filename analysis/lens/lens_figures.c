@@ -53,7 +53,8 @@ int lens_figures_begin(lens_state *s) {
     const uint64_t count = items * (uint64_t)s->n_targets;
     s->own = s->host->run_alloc(s->context, 2 * count * sizeof *s->own + 1);
     int64_t *before = s->host->run_alloc(s->context, LENS_PARTS * count * sizeof *before + 1);
-    if (!s->own || !before) return -1;
+    s->failed = s->host->run_alloc(s->context, count + 1);
+    if (!s->own || !before || !s->failed) return -1;
     for (uint64_t i = 0; i < LENS_PARTS; i++) s->parts[i].before = before + i * count;
     return 0;
 }
@@ -117,8 +118,10 @@ static void target_logits(int64_t begin, int64_t end, int32_t thread, void *payl
                 const int64_t left = s->n_sites - site, n = left < SITES ? left : SITES;
                 const int64_t item = row * s->n_sites + site;
                 if (s->host->apply_outputs(
-                        s->context, PSC_W_U, -1, z, s->x + item * s->n_dims, n, from, to))
+                        s->context, PSC_W_U, -1, z, s->x + item * s->n_dims, n, from, to)) {
+                    s->failed[k] = 1;
                     return;
+                }
                 for (int64_t j = 0; j < n; j++)
                     s->own[2 * ((item + j) * s->n_targets + t) + i] =
                         z[j * (to - from) + ids[i] - from];
@@ -301,6 +304,8 @@ static int compute_block(block *b) {
     for (int p = 0; p < LENS_PARTS; p++) s->parts[p].used = s->parts[p].failed = 0;
     host->parallel_for(s->context, (int64_t)b->n_rows * s->n_sites, normalize_items, b);
     host->parallel_for(s->context, (int64_t)b->n_rows * s->n_targets, target_logits, b);
+    for (int64_t k = 0; k < (int64_t)b->n_rows * s->n_targets; k++)
+        if (s->failed[k]) return -1;
     host->parallel_for(s->context, LENS_PARTS, tile_parts, b);
     for (int p = 0; p < LENS_PARTS; p++)
         if (s->parts[p].failed) return -1;

@@ -108,6 +108,38 @@ Test(partition, the_last_mlp_left_out_for_real) {
     psc_model_close(&model);
 }
 
+/* Partition's lenses add up writes, the plugin lens unembeds residuals. An edit of the residual
+ * stream is one more write. */
+static void check_lenses(const char *name, int edited) {
+    psc_model *model = must_model(golden_path(name, NULL));
+    fixture_run how = {.plugin = "partition",
+        .options = "rows=all,perturbations=step",
+        .threads = 2,
+        .no_targets = 1,
+        .edited = edited};
+    psc_session *ours = fixture_session(model, &how);
+    how.plugin = "lens";
+    how.options = "rows=all";
+    psc_session *lens = fixture_session(model, &how);
+    const psc_array a = must_array(ours, "partition.log_z"), b = must_array(lens, "lens.log_z");
+    cr_assert(a.shape[0] == b.shape[0] && a.shape[1] == b.shape[1]);
+    for (int64_t i = 0; i < a.shape[0] * a.shape[1]; i++)
+        cr_assert_float_eq(array_at(&a, i), array_at(&b, i), 2e-6 * (1.0 + fabs(array_at(&b, i))),
+            "%s, edited %d, %ld: %.9g, not %.9g", name, edited, (long)i, array_at(&a, i),
+            array_at(&b, i));
+    psc_session_close(&lens);
+    psc_session_close(&ours);
+    psc_model_close(&model);
+}
+
+Test(partition, lenses_of_writes_are_those_of_residuals) {
+    for (int edited = 0; edited < 2; edited++) {
+        check_lenses("parallel_f32", edited);
+        check_lenses("sequential_f32", edited);
+        check_lenses("odd_sizes", edited);
+    }
+}
+
 /* --- the same bits --------------------------------------------------------------------------- */
 
 Test(partition, bits_do_not_depend_on_the_run) {

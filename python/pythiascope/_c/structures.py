@@ -562,6 +562,26 @@ class psc_strategy(ctypes.Structure):
 
 
 
+class psc_kept_prefix(ctypes.Structure):
+    struct_size: int
+    bound: float
+    last: int
+    n: int
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("bound", ctypes.c_float),
+        ("last", ctypes.c_int32),
+        ("n", ctypes.c_int32),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_kept_prefix)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
 class psc_range(ctypes.Structure):
     first: int
     n: int
@@ -601,6 +621,137 @@ class psc_option(ctypes.Structure):
         ("key", ctypes.c_char_p),
         ("value", ctypes.c_char_p),
     )
+
+
+psc_reductions_exp_f64 = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_exp_row = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_float,
+    ctypes.c_size_t,
+)
+psc_reductions_weigh = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_float,
+    ctypes.c_double,
+    ctypes.c_size_t,
+)
+psc_reductions_masked_sums = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_float,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_double,
+    ctypes.c_double,
+    ctypes.c_size_t,
+)
+psc_reductions_divergence_sums = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_float,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_change_moments = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_double,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_change_sums = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_add_writes = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_double,
+    ctypes.c_size_t,
+)
+psc_reductions_group_maxima = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_indices_within = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_int32),
+    ctypes.POINTER(ctypes.c_size_t),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_float,
+    ctypes.c_float,
+)
+psc_reductions_count_from = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_int64),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_float,
+)
+
+
+class psc_reductions(ctypes.Structure):
+    struct_size: int
+    exp_f64: Any
+    exp_row: Any
+    weigh: Any
+    masked_sums: Any
+    divergence_sums: Any
+    change_moments: Any
+    change_sums: Any
+    add_writes: Any
+    group_maxima: Any
+    indices_within: Any
+    count_from: Any
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("exp_f64", psc_reductions_exp_f64),
+        ("exp_row", psc_reductions_exp_row),
+        ("weigh", psc_reductions_weigh),
+        ("masked_sums", psc_reductions_masked_sums),
+        ("divergence_sums", psc_reductions_divergence_sums),
+        ("change_moments", psc_reductions_change_moments),
+        ("change_sums", psc_reductions_change_sums),
+        ("add_writes", psc_reductions_add_writes),
+        ("group_maxima", psc_reductions_group_maxima),
+        ("indices_within", psc_reductions_indices_within),
+        ("count_from", psc_reductions_count_from),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_reductions)
+        for member, value in values.items():
+            setattr(self, member, value)
 
 
 psc_range_fn = ctypes.CFUNCTYPE(
@@ -1013,6 +1164,27 @@ psc_host_read_entry = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
 )
 psc_host_document_name = ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64)
+psc_host_apply_outputs = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_int32,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_int64,
+    ctypes.c_int64,
+)
+psc_host_reductions = ctypes.CFUNCTYPE(ctypes.POINTER(psc_reductions), ctypes.c_void_p)
+psc_host_prefix = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.POINTER(psc_kept_prefix),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_double,
+    ctypes.POINTER(ctypes.c_int32),
+)
 
 
 class psc_host(ctypes.Structure):
@@ -1089,6 +1261,9 @@ class psc_host(ctypes.Structure):
     tanh: Any
     read_entry: Any
     document_name: Any
+    apply_outputs: Any
+    reductions: Any
+    prefix: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1163,6 +1338,9 @@ class psc_host(ctypes.Structure):
         ("tanh", psc_host_tanh),
         ("read_entry", psc_host_read_entry),
         ("document_name", psc_host_document_name),
+        ("apply_outputs", psc_host_apply_outputs),
+        ("reductions", psc_host_reductions),
+        ("prefix", psc_host_prefix),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2055,9 +2233,11 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_setting,
     psc_named_tensor,
     psc_strategy,
+    psc_kept_prefix,
     psc_range,
     psc_option_description,
     psc_option,
+    psc_reductions,
     psc_host,
     psc_plugin,
     psc_result_model,
