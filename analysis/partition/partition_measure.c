@@ -205,10 +205,10 @@ static int passed(const partition_state *s, const partition_before *before,
     const partition_delta *delta, int32_t i) {
     const int32_t id = before->order[i];
     const double own = after_of(before, delta, id);
-    int64_t ahead = 0;
-    for (int32_t t = 0; t < s->n_vocab; t++) {
+    int32_t ahead = 0;
+    for (int32_t t = 0; t < s->n_vocab && ahead <= i; t++) {
         const double other = after_of(before, delta, t);
-        ahead += other > own || (other == own && t < id);
+        if (other > own || (other == own && t < id)) ahead++;
     }
     return ahead > i;
 }
@@ -255,7 +255,10 @@ static double sum_change(const partition_state *s, const partition_before *befor
     s->reductions->change_sums(sums, delta->f, before->direct, before->z, terms, n);
     if (!(sums[3] > 1e-290 && sums[3] < 1e290)) {
         double most = -INFINITY, again[6];
-        for (int32_t t = 0; t < s->n_vocab; t++) most = fmax(most, after_of(before, delta, t));
+        for (int32_t t = 0; t < s->n_vocab; t++) {
+            const double other = after_of(before, delta, t);
+            if (other > most) most = other; /* fmax breaks GCC 12 for aarch64 */
+        }
         moved = isfinite(most) ? most : 0.0;
         terms[PSC_CHANGE_MOST] = before->peak + moved;
         s->reductions->change_sums(again, delta->f, before->direct, before->z, terms, n);

@@ -1,5 +1,5 @@
-/* The cases of the reductions over the vocabulary for the table of kernel tests.
- * Private to test_kernels.c, which includes it after its own helpers.
+/* The cases of the reductions over the vocabulary; included after the macros of the kernel tests.
+ * Private to test_kernels.c.
  * Threads: one test at a time.
  * Ownership: a case frees what it allocates. */
 #ifndef VOCABULARY_CASES_H
