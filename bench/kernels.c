@@ -13,6 +13,7 @@
 #include "spin_fma.h"
 #include "options.h"
 
+#include <math.h>
 #include <omp.h>
 #include <time.h>
 
