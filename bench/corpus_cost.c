@@ -1,31 +1,51 @@
 /* What a plugin costs over a corpus: a window with the plugin against the plain pass of the same
- * window without logits, interleaved in one run on one thread.
+ * window without logits, interleaved in one run.
  *
- *   corpus_cost MODEL_FOLDER [--rows N] [--rounds N] [--isa NAME] [PLUGIN[:key=value,...] ...]
+ *   corpus_cost MODEL_FOLDER [--rows N] [--rounds N] [--threads N] [--isa NAME] [--json]
+ *               [PLUGIN[:key=value,...] ...]
  *
  *   multiple = time of a window with the plugin / time of a plain window
- *   floor    = 1 + unembeddings per row * 2 N V / operations of the pass per row
+ *   floor    = 1 + operations of the plugin's products / operations of the pass (corpus_floor.h)
  *
- * The word "logits" in place of a plugin is the plain pass with all logits and an empty observer.
- * The floor counts the products that the plugin cannot do without, at the pass's own speed. Time is
- * the process's processor time, so that other processes disturb it little. Prints the median and
- * the quartiles of the multiples, and the median's part of the floor. Writes no files. */
+ * The plain pass has an empty observer of the last residual, so that it computes all rows of all
+ * layers: a run that nothing observes ends with the last layer's keys and values. In place of a
+ * plugin the word "unobserved" is that run, and "logits" is the pass with all logits and an empty
+ * observer. The floor counts the products that the plugin cannot do without, at the pass's own speed. The
+ * multiple of processor time, of all threads, is the one that other processes disturb little; with
+ * several threads the multiple of time is printed first. "Before the first token" is what opening
+ * the plugin and the first window take beyond a later window. Prints medians and quartiles, and the
+ * median's part of the floor. Writes no files. */
 #include "bench.h"
+#include "corpus_floor.h"
+#include "json_line.h"
+#include "options.h"
 
 #include <string.h>
 
-enum { MOST = 16 };
+enum { MOST = 24 };
+enum { WALL, PROCESSOR, CLOCKS };
+
+typedef struct times {
+    double of[CLOCKS];
+} times;
 
 typedef struct contender {
     const char *plugin; /* null: the plain pass */
     psc_session *session;
-    double *times, *ratios;
+    double opening;            /* seconds: of opening and the first window */
+    double *seconds[CLOCKS];   /* [rounds] */
+    double *multiples[CLOCKS]; /* [rounds] */
 } contender;
 
-static double processor_time(void) {
+typedef struct setup {
+    const char *folder, *isa;
+    int rows, rounds, threads, json;
+} setup;
+
+static times now(void) {
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return (times){{bench_now(), (double)t.tv_sec + 1e-9 * (double)t.tv_nsec}};
 }
 
 static int ignore(const psc_event *event, void *payload) {
@@ -33,20 +53,35 @@ static int ignore(const psc_event *event, void *payload) {
     return 0;
 }
 
-static void open_contender(contender *c, psc_model *model, int rows, const char *isa) {
+/* The last residual, or the logits, of all rows. */
+static void observe_last(contender *c, int32_t layer) {
+    psc_error error;
+    psc_filter filter = PSC_FILTER_INIT;
+    filter.layers = &layer;
+    filter.n_layers = 1;
+    const psc_status status =
+        c->plugin
+            ? psc_session_observe(c->session, PSC_HOOK_LOGITS, NULL, ignore, c, &error)
+            : psc_session_observe(c->session, PSC_HOOK_RESID_POST, &filter, ignore, c, &error);
+    bench_check(status, &error);
+}
+
+/* The targets are each row's own next token, which a session that accumulates implies. */
+static void open_contender(contender *c, psc_model *model, const setup *s) {
     psc_error error;
     psc_session_options options = PSC_SESSION_OPTIONS_INIT;
-    options.threads = 1;
-    options.isa = isa;
-    options.capacity = rows;
-    options.accumulate = !c->plugin || strncmp(c->plugin, "edges", 5) != 0; /* one text at a time */
+    options.threads = s->threads;
+    options.isa = s->isa;
+    options.capacity = s->rows;
+    const int one_text = c->plugin && corpus_named(c->plugin, "edges");
+    options.accumulate = !one_text;
     bench_check(psc_session_open(&c->session, model, &options, &error), &error);
-    if (!c->plugin) return;
-    if (strcmp(c->plugin, "logits") == 0) {
-        bench_check(
-            psc_session_observe(c->session, PSC_HOOK_LOGITS, NULL, ignore, c, &error), &error);
+    if (c->plugin && strcmp(c->plugin, "unobserved") == 0) return;
+    if (!c->plugin || strcmp(c->plugin, "logits") == 0) {
+        observe_last(c, psc_model_get_info(model)->n_layers - 1);
         return;
     }
+    if (one_text) bench_check(psc_session_target(c->session, "next", &error), &error);
     char name[256];
     snprintf(name, sizeof name, "%s", c->plugin);
     char *colon = strchr(name, ':');
@@ -54,111 +89,147 @@ static void open_contender(contender *c, psc_model *model, int rows, const char 
     bench_check(psc_session_plugin(c->session, name, colon ? colon + 1 : NULL, &error), &error);
 }
 
-static double time_run(psc_session *session, const psc_input *input) {
+static times time_run(psc_session *session, const psc_input *input) {
     psc_error error;
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
     options.no_logits = 1;
     psc_session_truncate(session, 0, 0);
-    const double start = processor_time();
+    const times start = now();
     bench_check(psc_session_run(session, input, 1, &options, &error), &error);
-    return processor_time() - start;
+    const times end = now();
+    return (times){{end.of[WALL] - start.of[WALL], end.of[PROCESSOR] - start.of[PROCESSOR]}};
+}
+
+static void open_all(contender *all, int n, psc_model *model, const psc_input *input, setup *s) {
+    for (int i = 0; i < n; i++) {
+        const double start = bench_now();
+        open_contender(&all[i], model, s);
+        if (i == 0) s->threads = psc_session_threads(all[0].session);
+        time_run(all[i].session, input);
+        all[i].opening = bench_now() - start;
+        for (int c = 0; c < CLOCKS; c++) {
+            all[i].seconds[c] = calloc((size_t)s->rounds, sizeof(double));
+            all[i].multiples[c] = calloc((size_t)s->rounds, sizeof(double));
+            if (!all[i].seconds[c] || !all[i].multiples[c]) bench_fail("no memory");
+        }
+    }
 }
 
 /* Each turn with a plugin stands between two plain ones. The first round warms up. */
 static void measure(contender *all, int n, const psc_input *input, int rounds) {
     for (int r = -1; r < rounds; r++) {
-        double before = time_run(all[0].session, input);
+        times before = time_run(all[0].session, input);
         for (int i = 1; i < n; i++) {
-            const double with = time_run(all[i].session, input);
-            const double after = time_run(all[0].session, input);
-            if (r >= 0) {
-                all[i].times[r] = with;
-                all[i].ratios[r] = with / (0.5 * (before + after));
-                all[0].times[r] = before;
+            const times with = time_run(all[i].session, input);
+            const times after = time_run(all[0].session, input);
+            for (int c = 0; c < CLOCKS && r >= 0; c++) {
+                all[i].seconds[c][r] = with.of[c];
+                all[i].multiples[c][r] = with.of[c] / (0.5 * (before.of[c] + after.of[c]));
+                all[0].seconds[c][r] = before.of[c];
             }
             before = after;
         }
     }
 }
 
-/* Operations of the pass per row, without the unembedding: the matrices, and scores and values of
- * the keys that a row of a window of `rows` sees on average. */
-static double pass_operations(const psc_model_info *m, int rows) {
-    const double n = m->d_model, mlp = m->d_mlp;
-    return m->n_layers * (2.0 * (4.0 * n * n + 2.0 * n * mlp) + 4.0 * n * 0.5 * (rows + 1.0));
+/* --- output ---------------------------------------------------------------------------------- */
+
+static void print_json(contender *c, const psc_model_info *m, const setup *s, const char *isa) {
+    const double pass = corpus_pass_operations(m, s->rows);
+    const corpus_work work = corpus_products(m, c->plugin, s->rows);
+    const double opening = c->opening - bench_quantile(c->seconds[WALL], s->rounds, 0.5);
+    bench_json_line(
+        json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o, s:f}",
+            "bench", "corpus", "model", s->folder, "plugin", c->plugin, "rows", s->rows, "threads",
+            s->threads, "isa", isa, "pass_operations", pass, "operations", work.operations, "reads",
+            work.reads, "weights", work.weights, "floor", 1.0 + work.operations / pass, "seconds",
+            bench_json_values(c->seconds[WALL], s->rounds), "multiples",
+            bench_json_values(c->multiples[WALL], s->rounds), "processor_multiples",
+            bench_json_values(c->multiples[PROCESSOR], s->rounds), "before_first",
+            opening > 0.0 ? opening : 0.0));
 }
 
-/* Unembeddings per row that a plugin cannot do without. */
-static double unembeddings(const psc_model_info *m, const char *plugin) {
-    if (strncmp(plugin, "lens", 4) == 0) return m->n_layers + 1.0;
-    if (strncmp(plugin, "partition", 9) == 0) return 2.0 * m->n_layers + 1.0;
-    if (strncmp(plugin, "sampling", 8) == 0 || strcmp(plugin, "logits") == 0) return 1.0;
-    return 0.0;
+/* Bytes: weights of two bytes each once per window, and the numbers that the reductions read. */
+static void print_text(contender *c, const psc_model_info *m, const setup *s) {
+    const corpus_work work = corpus_products(m, c->plugin, s->rows);
+    const double floor = 1.0 + work.operations / corpus_pass_operations(m, s->rows);
+    const int first = s->threads == 1 ? PROCESSOR : WALL;
+    const double median = bench_quantile(c->multiples[first], s->rounds, 0.5);
+    printf("%-24s %8.3f ms per row, multiple %.2f (quartiles %.2f %.2f), %s %.2f; floor %.2f "
+           "(%.1f MFLOP, %.0f KB), ratio to it %.2f; %.2f s before the first token\n",
+        c->plugin, 1e3 * bench_quantile(c->seconds[first], s->rounds, 0.5) / s->rows, median,
+        bench_quantile(c->multiples[first], s->rounds, 0.25),
+        bench_quantile(c->multiples[first], s->rounds, 0.75),
+        first == WALL ? "of processor time" : "of time",
+        bench_quantile(c->multiples[first == WALL ? PROCESSOR : WALL], s->rounds, 0.5), floor,
+        1e-6 * work.operations, 1e-3 * (2.0 * work.weights / s->rows + 4.0 * work.reads),
+        median / floor, c->opening - bench_quantile(c->seconds[WALL], s->rounds, 0.5));
 }
 
-static void print(contender *all, int n, const psc_model_info *m, int rows, int rounds) {
-    const double plain = bench_quantile(all[0].times, rounds, 0.5);
-    const double pass = pass_operations(m, rows), one = 2.0 * m->d_model * m->d_vocab;
-    printf("%-40s %8.3f ms per row, %.1f MFLOP\n", "plain pass", 1e3 * plain / rows, 1e-6 * pass);
-    for (int i = 1; i < n; i++) {
-        contender *c = &all[i];
-        const double floor = 1.0 + unembeddings(m, c->plugin) * one / pass;
-        const double median = bench_quantile(c->ratios, rounds, 0.5);
-        printf("%-40s %8.3f ms per row, multiple %.2f (quartiles %.2f %.2f), floor %.2f, ratio to "
-               "it %.2f\n",
-            c->plugin, 1e3 * bench_quantile(c->times, rounds, 0.5) / rows, median,
-            bench_quantile(c->ratios, rounds, 0.25), bench_quantile(c->ratios, rounds, 0.75), floor,
-            median / floor);
-    }
+static void print(contender *all, int n, const psc_model_info *m, const setup *s) {
+    const char *isa = psc_session_isa(all[0].session);
+    if (!s->json)
+        printf("%d layers, d_model %d, d_vocab %d, %d rows, %d threads, %s\n"
+               "%-24s %8.3f ms per row, %.1f MFLOP; an unembedding has %.1f\n",
+            m->n_layers, m->d_model, m->d_vocab, s->rows, s->threads, isa, "plain pass",
+            1e3 * bench_quantile(all[0].seconds[WALL], s->rounds, 0.5) / s->rows,
+            1e-6 * corpus_pass_operations(m, s->rows), 2e-6 * m->d_model * m->d_vocab);
+    for (int i = 1; i < n; i++)
+        if (s->json)
+            print_json(&all[i], m, s, isa);
+        else
+            print_text(&all[i], m, s);
+}
+
+/* --- main ------------------------------------------------------------------------------------ */
+
+static const char *const usual[] = {"unobserved", "logits", "logits:level=head",
+    "logits:level=neuron", "ln", "mlp", "attention", "means", "neurons", "spans", "words",
+    "edges:rows=all", "sampling", "lens", "partition"};
+
+static int read_arguments(contender *all, setup *s, int argc, char **argv) {
+    const char *words[MOST];
+    const bench_option options[] = {
+        {"--rows", "N", "tokens of the window; default: 512", NULL, &s->rows, 1},
+        {"--rounds", "N", "turns of each plugin; default: 5", NULL, &s->rounds, 1},
+        {"--threads", "N", "default: 1; 0: all processors", NULL, &s->threads, 0},
+        {"--isa", "NAME", "default: the best of this machine", &s->isa, NULL, 0},
+        {"--json", NULL, "print one JSON object per plugin", NULL, &s->json, 0},
+    };
+    const char *usage = "corpus_cost MODEL [options] [PLUGIN[:OPTIONS] ...]";
+    const int n_words =
+        bench_options(argc, argv, usage, options, sizeof options / sizeof *options, words, MOST);
+    if (n_words == 0) bench_refuse(usage, "MODEL");
+    const int n_usual = (int)(sizeof usual / sizeof *usual);
+    const char *const *plugins = n_words > 1 ? words + 1 : usual;
+    const int n = n_words > 1 ? n_words - 1 : n_usual;
+    s->folder = words[0];
+    for (int i = 0; i < n; i++) all[i + 1].plugin = plugins[i];
+    return n + 1;
 }
 
 int main(int argc, char **argv) {
     contender all[MOST] = {{0}};
-    int rows = 512, rounds = 5, n = 1;
-    const char *isa = NULL;
-    for (int i = 2; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
-        if (strcmp(argv[i], "--rows") == 0) {
-            rows = atoi(value);
-            i++;
-        } else if (strcmp(argv[i], "--rounds") == 0) {
-            rounds = atoi(value);
-            i++;
-        } else if (strcmp(argv[i], "--isa") == 0) {
-            isa = value;
-            i++;
-        } else if (n < MOST) {
-            all[n++].plugin = argv[i];
-        }
-    }
-    if (argc < 2 || rows < 1 || rounds < 1) {
-        fprintf(stderr, "usage: corpus_cost MODEL [--rows N] [--rounds N] [--isa NAME] "
-                        "[PLUGIN[:OPTIONS] ...]\n");
-        return 2;
-    }
-    static const char *const usual[] = {"sampling", "lens", "partition"};
-    for (int i = 0; n == 1 + i && i < 3; i++) all[n++].plugin = usual[i];
+    setup s = {.rows = 512, .rounds = 5, .threads = 1};
+    const int n = read_arguments(all, &s, argc, argv);
     psc_error error;
     psc_model *model = NULL;
-    bench_check(psc_model_open(&model, argv[1], &error), &error);
+    bench_check(psc_model_open(&model, s.folder, &error), &error);
     const psc_model_info *info = psc_model_get_info(model);
-    for (int i = 0; i < n; i++) {
-        open_contender(&all[i], model, rows, isa);
-        all[i].times = calloc((size_t)rounds, sizeof(double));
-        all[i].ratios = calloc((size_t)rounds, sizeof(double));
-    }
-    psc_token *tokens = calloc((size_t)rows, sizeof *tokens);
+    psc_token *tokens = calloc((size_t)s.rows, sizeof *tokens);
+    if (!tokens) bench_fail("no memory");
     /* The first token is the beginning of text, which `spans` asks for. */
-    for (int t = 1; t < rows; t++) tokens[t].id = bench_token(t, info->d_vocab);
-    const psc_input input = {0, rows, tokens};
-    printf("%d layers, d_model %d, d_vocab %d, %d rows, one thread, %s\n", info->n_layers,
-        info->d_model, info->d_vocab, rows, psc_session_isa(all[0].session));
-    measure(all, n, &input, rounds);
-    print(all, n, info, rows, rounds);
+    for (int t = 1; t < s.rows; t++) tokens[t].id = bench_token(t, info->d_vocab);
+    const psc_input input = {0, s.rows, tokens};
+    open_all(all, n, model, &input, &s);
+    measure(all, n, &input, s.rounds);
+    print(all, n, info, &s);
     for (int i = 0; i < n; i++) {
         psc_session_close(&all[i].session);
-        free(all[i].times);
-        free(all[i].ratios);
+        for (int c = 0; c < CLOCKS; c++) {
+            free(all[i].seconds[c]);
+            free(all[i].multiples[c]);
+        }
     }
     free(tokens);
     psc_model_close(&model);
