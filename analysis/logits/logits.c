@@ -66,14 +66,14 @@ static logits_state *state_of(logits_run *run) {
     return (logits_state *)((char *)run - offsetof(logits_state, run));
 }
 
-/* Makes the run's arrays, or over documents the scratch that replaces them; once per run. */
-static int make_tables(logits_state *state) {
-    if (state->run.ready) return 0;
+int logits_make_tables(logits_run *run) {
+    logits_state *state = state_of(run);
+    if (run->ready) return 0;
     return state->corpus ? logits_corpus_tables(state) : logits_arrays(state);
 }
 
 static int part_event(logits_run *run, logits_part part, const psc_event *event) {
-    if (make_tables(state_of(run))) return -1;
+    if (logits_make_tables(run)) return -1;
     return logits_part_shares(run, &run->live, part, event->layer, event);
 }
 
@@ -106,7 +106,7 @@ static const psc_event_fn PART_CALLBACKS[PART_COUNT] = {
 
 static int on_scale(const psc_event *event, void *payload) {
     logits_run *run = payload;
-    if (make_tables(state_of(run))) return -1;
+    if (logits_make_tables(run)) return -1;
     psc_rows_take(&run->targets.rows, event, run->sigma);
     if (run->has_live) logits_finish_rows(run, &run->live, event->rows, event->n_rows);
     return 0;
@@ -117,7 +117,7 @@ static int on_logits(const psc_event *event, void *payload) {
     logits_run *run = payload;
     const int centered = state_of(run)->centered;
     const psc_target_rows *targets = &run->targets;
-    if (make_tables(state_of(run))) return -1;
+    if (logits_make_tables(run)) return -1;
     for (int32_t r = 0; r < event->n_rows; r++) {
         const int32_t slot = targets->rows.slot[event->rows[r].index];
         const float *z = event->tensor.data + r * event->tensor.stride[0];
@@ -146,6 +146,7 @@ static int level_wants(const logits_run *run, logits_part part) {
 static int subscribe(logits_run *run) {
     const psc_host *host = run->host;
     const psc_filter *filter = &run->targets.rows.filter;
+    psc_filter of_logits = *filter;
     for (int part = 0; part < PART_COUNT; part++) {
         run->handles[part] = -1;
         if (!level_wants(run, part)) continue;
@@ -157,7 +158,11 @@ static int subscribe(logits_run *run) {
         if (run->handles[part] < 0) return -1;
     }
     if (host->observe(run->context, PSC_HOOK_LN_FINAL_SCALE, filter, on_scale, run)) return -1;
-    if (host->observe(run->context, PSC_HOOK_LOGITS, filter, on_logits, run)) return -1;
+    if (logits_own_may(state_of(run))) {
+        of_logits.edited_only = 1;
+        if (logits_own_observe(run)) return -1;
+    }
+    if (host->observe(run->context, PSC_HOOK_LOGITS, &of_logits, on_logits, run)) return -1;
     return logits_edits_observe(run);
 }
 
@@ -249,7 +254,7 @@ static int logits_run_end(psc_context *context, void *payload, int status) {
     logits_state *state = payload;
     (void)context;
     if (status) return 0;
-    if (make_tables(state)) return -1;
+    if (logits_make_tables(&state->run)) return -1;
     if (state->run.has_late && late_shares(state)) return -1;
     fill_absent(&state->run);
     if (state->run.has_live && finish_pass(state, &state->run.live)) return -1;

@@ -373,6 +373,8 @@ typedef struct psc_reductions {
         int32_t *ids, size_t *count, const float *x, size_t n, float low, float high);
     /* counts [2]: how many are above limit; how many are equal to it. */
     void (*count_from)(int64_t *counts, const float *x, size_t n, float limit);
+    /* y = x gamma + beta, fused, as LayerNorm ends; y may be x. */
+    void (*ln_affine)(float *y, const float *x, const float *gamma, const float *beta, size_t n);
 } psc_reductions;
 
 typedef struct psc_context psc_context; /* one plugin instance, opaque */

@@ -299,7 +299,8 @@ const psc_reductions *psc_host_reductions(psc_context *context) {
         .add_writes = k->add_writes,
         .group_maxima = k->group_maxima,
         .indices_within = k->indices_within,
-        .count_from = k->count_from};
+        .count_from = k->count_from,
+        .ln_affine = k->ln_affine};
     return &context->reductions;
 }
 
