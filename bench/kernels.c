@@ -346,6 +346,15 @@ ROW_BENCH(indices_within,
     kernels->indices_within((int32_t *)(void *)y, (size_t *)(void *)z, a, ROW, 0.99f, INFINITY))
 ROW_BENCH(count_from, kernels->count_from((int64_t *)(void *)doubles, a, ROW, 0.75f))
 
+/* An operation of doubles counts as two of floats. */
+static void run_add_products(const lane *own, const void *argument) {
+    (void)argument;
+    kernels->add_products(own->doubles + ROW, 16, own->doubles, own->doubles + 2048, 128);
+}
+static void bench_add_products(const char *label) {
+    measure(label, "16 x 16 over 128", run_add_products, NULL, 4.0 * 128 * 16 * 16, FLOPS);
+}
+
 static void bench_all(const char *part) {
 #define PSC_KERNEL(name, arguments)                                                                \
     if (strstr(#name, part)) bench_##name(#name);

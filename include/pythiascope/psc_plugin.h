@@ -375,6 +375,9 @@ typedef struct psc_reductions {
     void (*count_from)(int64_t *counts, const float *x, size_t n, float limit);
     /* y = x gamma + beta, fused, as LayerNorm ends; y may be x. */
     void (*ln_affine)(float *y, const float *x, const float *gamma, const float *beta, size_t n);
+    /* out[i stride + j] += the sum of a[16 t + i] b[16 t + j] over t < n, for i, j < 16: a tile of a
+     * product of doubles, one chain of fused multiply-adds per number. */
+    void (*add_products)(double *out, size_t stride, const double *a, const double *b, size_t n);
 } psc_reductions;
 
 typedef struct psc_context psc_context; /* one plugin instance, opaque */

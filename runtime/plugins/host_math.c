@@ -300,7 +300,8 @@ const psc_reductions *psc_host_reductions(psc_context *context) {
         .group_maxima = k->group_maxima,
         .indices_within = k->indices_within,
         .count_from = k->count_from,
-        .ln_affine = k->ln_affine};
+        .ln_affine = k->ln_affine,
+        .add_products = k->add_products};
     return &context->reductions;
 }
 

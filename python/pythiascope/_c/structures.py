@@ -717,6 +717,22 @@ psc_reductions_count_from = ctypes.CFUNCTYPE(
     ctypes.c_size_t,
     ctypes.c_float,
 )
+psc_reductions_ln_affine = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_add_products = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_size_t,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
 
 
 class psc_reductions(ctypes.Structure):
@@ -732,6 +748,8 @@ class psc_reductions(ctypes.Structure):
     group_maxima: Any
     indices_within: Any
     count_from: Any
+    ln_affine: Any
+    add_products: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("exp_f64", psc_reductions_exp_f64),
@@ -745,6 +763,8 @@ class psc_reductions(ctypes.Structure):
         ("group_maxima", psc_reductions_group_maxima),
         ("indices_within", psc_reductions_indices_within),
         ("count_from", psc_reductions_count_from),
+        ("ln_affine", psc_reductions_ln_affine),
+        ("add_products", psc_reductions_add_products),
     )
 
     def __init__(self, **values: Any) -> None:

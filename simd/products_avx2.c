@@ -1,0 +1,3 @@
+/* products_frame.h on AVX2. */
+#include "tile_avx2.h"
+#include "products_frame.h"

@@ -1,0 +1,3 @@
+/* products_frame.h on AVX-512. */
+#include "tile_avx512.h"
+#include "products_frame.h"
