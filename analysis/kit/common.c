@@ -15,6 +15,14 @@ const char *psc_figure(
     return out;
 }
 
+void *psc_kept_alloc(psc_kept *kept, psc_context *context, const psc_host *host, uint64_t bytes) {
+    if (kept->at && bytes <= kept->bytes) return kept->at;
+    const uint64_t grown = bytes > 2 * kept->bytes ? bytes : 2 * kept->bytes;
+    kept->at = host->life_alloc(context, grown);
+    kept->bytes = kept->at ? grown : 0;
+    return kept->at;
+}
+
 const char *psc_probability(char out[PSC_FIGURE], double p) {
     snprintf(out, PSC_FIGURE, p > 0.0 && p < 0.001 ? "%.1g" : "%.3f", p);
     return out;

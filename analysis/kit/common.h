@@ -61,6 +61,15 @@ double psc_participation_product(int64_t n, const float *a, const float *b);
         !(s) || (with_host)->options((with_context), (s)) ||                                       \
             ((s)->context = (with_context), (s)->host = (with_host), 0))
 
+/* Scratch that the runs of an instance share, so that its pages are touched once. Starts zeroed. */
+typedef struct psc_kept {
+    void *at;
+    uint64_t bytes;
+} psc_kept;
+/* In a run: at least `bytes` bytes with any contents, 64-byte aligned; null after an error. A larger
+ * run than those before gets new memory; the old lives until close, in all less than the new. */
+void *psc_kept_alloc(psc_kept *kept, psc_context *context, const psc_host *host, uint64_t bytes);
+
 /* --- options (common_options.c) -------------------------------------------------------------- */
 
 /* Reads a text option: one position below end; positions A-B (both included) as begin..end-1. */

@@ -282,7 +282,8 @@ static const psc_plugin PLUGIN = {
     .points = "hook_embed attn.hook_v attn.hook_pattern attn.hook_z hook_attn_out mlp.hook_post "
               "hook_mlp_out ln_final.hook_scale "
               "hook_logits; where edited also hook_resid_pre hook_resid_mid hook_resid_post "
-              "attn.hook_result ln_final.hook_normalized",
+              "attn.hook_result ln_final.hook_normalized; over a corpus ln_final.hook_normalized, and "
+              "hook_logits only for top:K, centered=yes and where edited",
 };
 
 const psc_plugin *psc_builtin_logits(void) {

@@ -127,6 +127,7 @@ typedef struct logits_state {
     psc_moments share_moments[LEVEL_COUNT], logit_moments;
     int failed_handle;
     psc_sequences sequences;
+    psc_kept kept[LEVEL_COUNT]; /* the levels' shares */
 } logits_state;
 
 /* --- logits_shares.c ------------------------------------------------------------------------- */

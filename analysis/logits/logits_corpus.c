@@ -69,8 +69,8 @@ int logits_corpus_tables(logits_state *state) {
             return host->fail(run->context,
                 "the shares of %d rows are too large; choose fewer targets or a smaller batch",
                 run->targets.rows.n);
-        level->shares =
-            host->run_alloc(run->context, rows * (uint64_t)level->width * sizeof(float));
+        level->shares = psc_kept_alloc(&state->kept[i], run->context, host,
+            rows * (uint64_t)level->width * sizeof *level->shares);
         level->error = host->run_alloc(run->context, rows * sizeof(float));
         level->abs_out = host->run_alloc(run->context, rows * sizeof(float));
         level->sum = host->run_alloc(run->context, rows * sizeof(double));
