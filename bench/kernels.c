@@ -355,6 +355,9 @@ static void bench_add_products(const char *label) {
     measure(label, "16 x 16 over 128", run_add_products, NULL, 4.0 * 128 * 16 * 16, FLOPS);
 }
 
+ROW_BENCH(add_moments, kernels->add_moments(doubles, doubles + 256, doubles + 512, doubles + 768, a,
+                           256, ROW / 256, 256))
+
 static void bench_all(const char *part) {
 #define PSC_KERNEL(name, arguments)                                                                \
     if (strstr(#name, part)) bench_##name(#name);

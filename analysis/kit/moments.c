@@ -44,6 +44,8 @@ int psc_moments_open(psc_moments *m, psc_context *context, const psc_host *host,
     m->host = host;
     m->groups = groups;
     m->n = n;
+    m->kernels = host->reductions(context);
+    if (!m->kernels) return -1;
     for (int i = 0; i < 5; i++) {
         char full[64];
         snprintf(full, sizeof full, "%s.%s", name, tables[i].suffix);
@@ -72,16 +74,17 @@ int psc_moments_begin(psc_moments *m, const psc_sequences *sequences) {
 
 void psc_moments_add(
     psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n, const float *values) {
+    psc_moments_add_rows(m, place, group, begin, n, values, n, 1);
+}
+
+void psc_moments_add_rows(psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n,
+    const float *values, int64_t stride, int64_t n_rows) {
+    enum { TOGETHER = 16 }; /* rows whose values are read side by side, as streams */
     const int64_t at = (place * m->groups + group) * m->n + begin;
-    double *sum = m->sum + at, *square = m->square + at;
-    double *least = m->least + at, *most = m->most + at;
-    for (int64_t i = 0; i < n; i++) {
-        const double value = (double)values[i];
-        sum[i] += value;
-        square[i] += value * value;
-        least[i] = value < least[i] ? value : least[i];
-        most[i] = value > most[i] ? value : most[i];
-    }
+    for (int64_t r = 0; r < n_rows; r += TOGETHER)
+        m->kernels->add_moments(m->sum + at, m->square + at, m->least + at, m->most + at,
+            values + r * stride, (size_t)stride,
+            (size_t)(n_rows - r < TOGETHER ? n_rows - r : TOGETHER), (size_t)n);
 }
 
 void psc_moments_add_f64(

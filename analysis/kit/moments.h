@@ -21,6 +21,7 @@ typedef struct psc_sequences {
 typedef struct psc_moments {
     psc_context *context;
     const psc_host *host;
+    const psc_reductions *kernels;
     int64_t groups, n;
     int counts, sums, squares, low, high; /* handles: [2, groups], [2, groups, n] */
     int32_t n_sequences;
@@ -40,6 +41,9 @@ int psc_moments_begin(psc_moments *m, const psc_sequences *sequences);
  * caller adds the rows of a sequence in ascending order. */
 void psc_moments_add(
     psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n, const float *values);
+/* The same of n_rows rows of one place, `stride` floats apart. */
+void psc_moments_add_rows(psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n,
+    const float *values, int64_t stride, int64_t n_rows);
 void psc_moments_add_f64(
     psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n, const double *values);
 /* Counts the row for the group; once per row. */

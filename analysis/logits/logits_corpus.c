@@ -82,24 +82,34 @@ int logits_corpus_tables(logits_state *state) {
     return 0;
 }
 
-/* One target's rows, in order. */
-static void add_target(logits_state *state, int32_t t) {
+/* The rows slot..end-1 of one place, all with target t. */
+static void add_rows(logits_state *state, int32_t t, int32_t place, int32_t slot, int32_t end) {
     static const float no_edit = 0.0f;
     logits_run *run = &state->run;
-    for (int32_t slot = 0; slot < run->targets.rows.n; slot++) {
-        const int64_t at = (int64_t)t * run->targets.rows.n + slot;
-        const int32_t place = state->sequences.place[run->targets.rows.index[slot]];
-        if (run->targets.ids[2 * at] < 0) continue;
-        psc_moments_count(&state->logit_moments, place, t);
-        psc_moments_add(&state->logit_moments, place, t, 0, 1, run->values + at);
-        for (int i = 0; i < LEVEL_COUNT; i++) {
-            const logits_level *level = &run->levels[i];
-            if (!level->asked) continue;
-            psc_moments *moments = &state->share_moments[i];
-            psc_moments_count(moments, place, t);
-            psc_moments_add(moments, place, t, 0, level->width, level->shares + at * level->width);
-            if (!run->with_edit) psc_moments_add(moments, place, t, level->n, 1, &no_edit);
-        }
+    const int64_t at = (int64_t)t * run->targets.rows.n + slot;
+    const int32_t n = end - slot;
+    for (int32_t r = 0; r < n; r++) psc_moments_count(&state->logit_moments, place, t);
+    psc_moments_add_rows(&state->logit_moments, place, t, 0, 1, run->values + at, 1, n);
+    for (int i = 0; i < LEVEL_COUNT; i++) {
+        const logits_level *level = &run->levels[i];
+        if (!level->asked) continue;
+        psc_moments *moments = &state->share_moments[i];
+        for (int32_t r = 0; r < n; r++) psc_moments_count(moments, place, t);
+        psc_moments_add_rows(
+            moments, place, t, 0, level->width, level->shares + at * level->width, level->width, n);
+        if (!run->with_edit) psc_moments_add_rows(moments, place, t, level->n, 1, &no_edit, 0, n);
+    }
+}
+
+/* One target's rows, in order. */
+static void add_target(logits_state *state, int32_t t) {
+    const psc_target_rows *targets = &state->run.targets;
+    const int32_t *ids = targets->ids + 2 * (int64_t)t * targets->rows.n;
+    const int32_t *place = state->sequences.place, *index = targets->rows.index;
+    for (int32_t slot = 0, end; slot < targets->rows.n; slot = end) {
+        for (end = slot + 1; end < targets->rows.n; end++)
+            if (ids[2 * end] < 0 || place[index[end]] != place[index[slot]]) break;
+        if (ids[2 * slot] >= 0) add_rows(state, t, place[index[slot]], slot, end);
     }
 }
 

@@ -378,6 +378,10 @@ typedef struct psc_reductions {
     /* out[i stride + j] += the sum of a[16 t + i] b[16 t + j] over t < n, for i, j < 16: a tile of a
      * product of doubles, one chain of fused multiply-adds per number. */
     void (*add_products)(double *out, size_t stride, const double *a, const double *b, size_t n);
+    /* For each row r, v = x[r ld + i]: sum[i] += v, square[i] += v v, the smaller and the greater of
+     * least[i], most[i] and v. */
+    void (*add_moments)(double *sum, double *square, double *least, double *most, const float *x,
+        size_t ld, size_t rows, size_t n);
 } psc_reductions;
 
 typedef struct psc_context psc_context; /* one plugin instance, opaque */

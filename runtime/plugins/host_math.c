@@ -301,7 +301,8 @@ const psc_reductions *psc_host_reductions(psc_context *context) {
         .indices_within = k->indices_within,
         .count_from = k->count_from,
         .ln_affine = k->ln_affine,
-        .add_products = k->add_products};
+        .add_products = k->add_products,
+        .add_moments = k->add_moments};
     return &context->reductions;
 }
 

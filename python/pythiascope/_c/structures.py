@@ -733,6 +733,17 @@ psc_reductions_add_products = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
     ctypes.c_size_t,
 )
+psc_reductions_add_moments = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+)
 
 
 class psc_reductions(ctypes.Structure):
@@ -750,6 +761,7 @@ class psc_reductions(ctypes.Structure):
     count_from: Any
     ln_affine: Any
     add_products: Any
+    add_moments: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("exp_f64", psc_reductions_exp_f64),
@@ -765,6 +777,7 @@ class psc_reductions(ctypes.Structure):
         ("count_from", psc_reductions_count_from),
         ("ln_affine", psc_reductions_ln_affine),
         ("add_products", psc_reductions_add_products),
+        ("add_moments", psc_reductions_add_moments),
     )
 
     def __init__(self, **values: Any) -> None:

@@ -1,0 +1,3 @@
+/* moments_frame.h on AVX2. */
+#include "tile_avx2.h"
+#include "moments_frame.h"

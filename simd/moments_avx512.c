@@ -1,0 +1,3 @@
+/* moments_frame.h on AVX-512. */
+#include "tile_avx512.h"
+#include "moments_frame.h"

@@ -1,0 +1,3 @@
+/* moments_frame.h on NEON. */
+#include "tile_neon.h"
+#include "moments_frame.h"
