@@ -18,6 +18,10 @@
 #define LEAST_LOGIT_ROWS 64
 #define MOST_LOGIT_ROWS 128
 
+/* A piece of memory that one task touches; fewer pieces are not worth waking the team. */
+#define PIECE ((size_t)2 << 20)
+#define LEAST_PIECES 4
+
 float *psc_forward_grow(psc_grown *grown, size_t floats, psc_error *error) {
     if (grown->floats >= floats) return grown->data;
     psc_aligned_free(grown->data);
@@ -95,7 +99,8 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     f->ld_result = psc_padded(f->heads * f->n);
     f->scratch_floats =
         PSC_LANES + PSC_ATTENTION_TILE * (cache->capacity + PSC_LANES + psc_padded(f->d_head));
-    f->memory = psc_aligned_alloc(place_buffers(f, rows, threads, NULL) * sizeof(float));
+    f->memory_bytes = place_buffers(f, rows, threads, NULL) * sizeof(float);
+    f->memory = psc_aligned_alloc(f->memory_bytes);
     f->n_keys = calloc(rows, sizeof *f->n_keys);
     f->kept = calloc(rows, sizeof *f->kept);
     f->chosen = calloc(rows, sizeof *f->chosen);
@@ -108,6 +113,24 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     place_buffers(f, rows, threads, f->memory);
     *out = f;
     return PSC_OK;
+}
+
+static void touch_piece(int64_t piece, int thread, void *payload) {
+    (void)thread;
+    const psc_forward *f = payload;
+    const size_t before = (f->memory_bytes + PIECE - 1) / PIECE, at = (size_t)piece;
+    const bool own = at < before;
+    char *to = own ? (char *)f->memory : (char *)f->cache->data;
+    const size_t begin = (own ? at : at - before) * PIECE;
+    const size_t left = (own ? f->memory_bytes : f->cache->huge_bytes) - begin;
+    memset(to + begin, 0, left < PIECE ? left : PIECE);
+}
+
+void psc_forward_touch(psc_forward *f) {
+    const size_t own = (f->memory_bytes + PIECE - 1) / PIECE;
+    const size_t of_cache = (f->cache->huge_bytes + PIECE - 1) / PIECE;
+    if (own + of_cache >= LEAST_PIECES)
+        psc_team_tasks(f->team, (int64_t)(own + of_cache), touch_piece, f);
 }
 
 void *psc_forward_room(const psc_forward *f, int thread) {

@@ -20,6 +20,9 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     const psc_kernels *kernels, psc_team *team, psc_registry *registry, psc_kv_cache *cache,
     int32_t chunk, psc_error *error);
 void psc_forward_close(psc_forward **forward);
+/* Zeroes the buffers and a cache with huge pages before the first run, all threads together, so that
+ * the run does not wait for their pages. Small ones stay as they are. */
+void psc_forward_touch(psc_forward *forward);
 /* PSC_KERNEL_ROOM bytes for kernels on thread 0 of the team, which is the caller; null for a worker,
  * whose stack has the room, and without a forward pass. */
 void *psc_forward_room(const psc_forward *forward, int thread);

@@ -32,7 +32,8 @@ psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_
     /* Zeroed: kernels read lanes past d_head and keys past the length into sums that they drop.
      * calloc takes zero pages from the system and need not touch them. */
     if (bytes < (double)(SIZE_MAX / 4)) cache->memory = calloc((size_t)bytes + 64, 1);
-    if (cache->memory && bytes <= MOST_HUGE) psc_wish_huge_pages(cache->memory, (uint64_t)bytes);
+    if (bytes <= MOST_HUGE) cache->huge_bytes = (size_t)bytes;
+    if (cache->memory) psc_wish_huge_pages(cache->memory, cache->huge_bytes);
     cache->data = (float *)(((uintptr_t)cache->memory + 63) & ~(uintptr_t)63);
     if (!cache->memory || !cache->lengths) {
         psc_kv_cache_close(&cache);

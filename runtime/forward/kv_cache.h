@@ -17,6 +17,7 @@ typedef struct psc_kv_cache {
     size_t values_size; /* floats of one head's values: ceil(d_head/16)*16 * capacity */
     float *data;        /* 64-byte aligned, in memory */
     void *memory;       /* a page costs nothing until a position in it is written */
+    size_t huge_bytes;  /* of data, if it has huge pages, else 0: a few positions touch them all */
     int32_t *lengths;   /* [n_sequences] tokens in each */
 } psc_kv_cache;
 

@@ -117,6 +117,7 @@ psc_status psc_session_open(
     if (status == PSC_OK)
         status = psc_forward_open(&s->forward, model, &s->rotary, s->kernels, s->team, s->registry,
             s->cache, s->options.chunk, error);
+    if (status == PSC_OK) psc_forward_touch(s->forward);
     if (status == PSC_OK) status = psc_results_open(&s->results, error);
     int32_t logits = s->options.n_sequences < MOST_LOGITS ? s->options.n_sequences : MOST_LOGITS;
     if (status == PSC_OK)

@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define COUNTS 1
@@ -123,4 +124,37 @@ Test(allocation, plain_runs) {
         check(*v, 0);
         check(*v, 7);
     }
+}
+
+/* --- pages ----------------------------------------------------------------------------------- */
+
+#define SEQUENCES 4
+#define CONTEXT 512 /* of the embedded model: with it, the session's memory has 20 MB */
+
+static long page_faults(void) {
+    struct rusage usage;
+    cr_assert_eq(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_minflt + usage.ru_majflt;
+}
+
+/* A session's memory has its pages before the first run, which would wait for them. */
+Test(allocation, pages_before_the_first_run) {
+    const char *path = golden_embedded();
+    if (!COUNTS || !path) cr_skip_test("needs the embedded model and its plain allocator");
+    psc_error error;
+    psc_model *model = must_model(path);
+    psc_session *session;
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.threads = 1;
+    options.n_sequences = SEQUENCES;
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK, "%s", error.message);
+    static psc_token tokens[CONTEXT];
+    psc_input inputs[SEQUENCES];
+    for (int i = 0; i < CONTEXT; i++) tokens[i].id = i;
+    for (int i = 0; i < SEQUENCES; i++) inputs[i] = (psc_input){i, CONTEXT, tokens};
+    const long before = page_faults();
+    cr_assert_eq(psc_session_run(session, inputs, SEQUENCES, NULL, &error), PSC_OK);
+    cr_expect_lt(page_faults() - before, 400, "%ld faults", page_faults() - before);
+    psc_session_close(&session);
+    psc_model_close(&model);
 }
