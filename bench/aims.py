@@ -2,6 +2,7 @@
 
 An aim is (number, what, bound, {case: figures}, command). A positive bound is a minimum, a negative
 one a maximum, for the median of each case's figures."""
+import corpus_figures
 import python_figures
 from figures import LLAMA, MINE, TORCH, Task, quartiles, share_ratios, spread, table
 
@@ -134,6 +135,6 @@ def section(results):
     rows.insert(-3, ["6", "logits, hook tensors and plugins' arrays equal to the bit for every way to run",
                      "exactly", "tested", "instruction sets, threads, chunks, batches, observers, "
                      "packings", "`ctest -R test_bits`"])
-    rows += [row(*aim, ()) for aim in python_figures.aims(s)]
+    rows += [row(*aim, ()) for aim in python_figures.aims(s) + corpus_figures.aims(s)]
     head = ["aim", "what", "bound", "state", "figures: median (quartiles)", "measured by"]
     return table(head, rows)

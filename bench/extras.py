@@ -1,5 +1,6 @@
 """The parts of a bench run that other programs of this folder measure: decoding on a busy machine,
-the instructions that hooks cost, memory, the second start, accuracy, a sweep, the Python package.
+the instructions that hooks cost, memory, the second start, accuracy, a sweep, the Python package,
+statistics over a corpus.
 Each returns a list of objects."""
 import json
 import os
@@ -10,7 +11,7 @@ import tempfile
 
 from turns import HERE, ROOT, model_folder, python
 
-PARTS = ("busy", "hooks", "memory", "start", "accuracy", "sweep", "python")
+PARTS = ("busy", "hooks", "memory", "start", "accuracy", "sweep", "python", "corpus")
 TOKENIZER = ROOT / "tests" / "golden" / "tokenizer" / "gpt-neox-20b.tokenizer.json"
 
 
@@ -75,6 +76,18 @@ def package(a, shapes, parts):
                        "--json"])
 
 
+def corpus(a, shape):
+    """Every plugin against the plain pass, and statistics against PyTorch."""
+    rounds = {"70m": 9, "160m": 5}.get(shape, 3)
+    mine = json_lines([a.build / "bench" / "bench_corpus_cost", model_folder(a, shape, "f16"), "--json",
+                       "--threads", a.threads, "--rounds", rounds])
+    if "pytorch" in a.without:
+        return mine
+    return mine + json_lines([python(a), HERE / "corpus_rivals.py", "--build", a.build, "--rivals",
+                              a.rivals, "--cache", a.cache, "--shapes", shape, "--threads", a.threads,
+                              "--json"], failing=(1,))
+
+
 def sections(a):
     """(name, function) of the parts in a.parts. They have their own shapes; a small run skips those
     that are not in a.shapes."""
@@ -87,6 +100,8 @@ def sections(a):
     wanted += [("python/start", lambda: package(a, "", "import"))]
     wanted += [(f"python/{s}", lambda s=s: package(a, s, "cache,call,hook,memory"))
                for s in ("160m", "410m") if s in a.shapes]
+    wanted += [(f"corpus/{s}", lambda s=s: corpus(a, s))
+               for s in ("70m", "160m", "410m") if s in a.shapes]
     for name, function in wanted:
         if name.split("/")[0] in a.parts:
             yield name, function

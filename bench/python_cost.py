@@ -36,7 +36,7 @@ except ModuleNotFoundError as error:
     raise SystemExit(need) from None
 from figures import spread
 from python_figures import CALLS, LENS, MINE, PASS, fastest, ratios, rivals
-from turns import HERE, ROOT, Contender, model_folder, python
+from turns import HERE, ROOT, Contender, environment, model_folder, python, take
 
 ROWS, KINDS = (128, 512), ("default", "every")
 BRIDGE, NNSIGHT = "TransformerLens 4.3", "nnsight"
@@ -87,18 +87,6 @@ def with_tokenizer(a, shape, work):
     return folder
 
 
-def environment(a):
-    return {
-        "OMP_NUM_THREADS": str(a.threads),
-        "MKL_NUM_THREADS": str(a.threads),
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONWARNINGS": "ignore",
-        "PYTHONPATH": str(ROOT / "python"),
-        "PYTHONDONTWRITEBYTECODE": "",  # modules are compiled once, as pip does
-        "PYTHIASCOPE_LIBRARY": str(a.build / "libpythiascope.so"),
-    }
-
-
 def tool(a, name, folder):
     """A process of caches.py. TransformerLens 4 and nnsight have an environment of their own."""
     interpreter = a.rivals / "bridge" / "bin" / "python" if name in (BRIDGE, NNSIGHT) else python(a)
@@ -114,14 +102,6 @@ def tool(a, name, folder):
         0,
         environment(a),
     )
-
-
-def take(contender, question):
-    """A turn: wall and processor seconds of the answer."""
-    clock_id = (~contender.process.pid << 3) | 2  # the process's own clock (Linux)
-    before = time.clock_gettime(clock_id)
-    wall = contender.ask(question)
-    return wall, time.clock_gettime(clock_id) - before
 
 
 def line(a, what, **fields):

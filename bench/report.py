@@ -7,6 +7,7 @@ import pathlib
 import sys
 
 import aims
+import corpus_figures
 import python_figures
 from figures import (LENS, LLAMA, MINE, TORCH, Task, quartiles, share_ratios, spread, table, tokens)
 
@@ -145,6 +146,9 @@ def text(results):
     package = python_figures.section(results)
     if package:
         out += ["### The Python package (files in f16)", package]
+    over_corpus = corpus_figures.section(results)
+    if over_corpus:
+        out += ["### A corpus (f16 files, one window of 512 tokens)", over_corpus]
     if speeds:
         out += ["### The same model?", agreement_table(speeds)]
     out += ["### Versions", versions(results)]

@@ -8,6 +8,9 @@
  *   rows N CASE       seconds of a pass over N tokens with all rows' logits; CASE: plain, one, ten,
  *                     next (decompositions into heads and neurons), empty (observers everywhere);
  *                     fresh, first: plain and one as the first run of a session
+ *   window N PLUGIN   seconds of a window of a corpus with a plugin, as "ln" or "mlp:bins=0", without
+ *                     logits that it does not ask for
+ *   text N PLUGIN     the same of a text, whose results are kept; the target is each next token
  *   sweep N OVER      seconds of patching every position of N tokens; OVER: as the plugin's option
  *   peak, bandwidth   operations of fused multiply-adds per second; bytes read per second
  *   logits N          the last row's five highest logits after N tokens: id value ...
@@ -23,6 +26,7 @@
 
 #define CONTEXT 1024
 #define MAX_WORDS 4
+#define MAX_PLUGINS 20
 
 typedef struct rows_case {
     const char *name;
@@ -32,6 +36,12 @@ typedef struct rows_case {
     psc_session *session;
 } rows_case;
 
+/* A plugin's session, opened at first use. */
+typedef struct plugin_case {
+    char question[8], plugin[256];
+    psc_session *session;
+} plugin_case;
+
 typedef struct worker {
     psc_model *model;
     const psc_model_info *info;
@@ -40,6 +50,7 @@ typedef struct worker {
     psc_token tokens[CONTEXT];
     psc_limits *limits; /* opened at first use: they take memory */
     rows_case cases[7];
+    plugin_case plugins[MAX_PLUGINS];
 } worker;
 
 static psc_limits *limits_of(worker *w) {
@@ -53,10 +64,11 @@ static int ignore(const psc_event *event, void *payload) {
     return 0;
 }
 
-static psc_session *open_session(const worker *w) {
+static psc_session *open_session(const worker *w, int accumulate) {
     psc_error error;
     psc_session *session = NULL;
     psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    options.accumulate = accumulate;
     options.threads = w->threads;
     options.capacity = w->info->n_ctx < CONTEXT ? w->info->n_ctx : CONTEXT;
     bench_check(psc_session_open(&session, w->model, &options, &error), &error);
@@ -91,7 +103,7 @@ static double time_decode(const worker *w, int prompt, int steps) {
 /* Every case observes the logits of all rows, so the plain pass computes them too. */
 static void open_case(const worker *w, rows_case *c) {
     psc_error error;
-    c->session = open_session(w);
+    c->session = open_session(w, 0);
     const int all = strcmp(c->name, "empty") == 0;
     for (int p = 0; p < PSC_POINT_COUNT; p++)
         if (p == PSC_HOOK_LOGITS ||
@@ -117,6 +129,39 @@ static double time_rows(worker *w, int n, const char *name) {
     exit(1);
 }
 
+/* --- plugins --------------------------------------------------------------------------------- */
+
+static void open_plugin(const worker *w, plugin_case *c, const char *question, const char *plugin) {
+    psc_error error;
+    char name[sizeof c->plugin];
+    const int text = strcmp(question, "text") == 0;
+    snprintf(c->question, sizeof c->question, "%s", question);
+    snprintf(c->plugin, sizeof c->plugin, "%s", plugin);
+    snprintf(name, sizeof name, "%s", plugin);
+    char *colon = strchr(name, ':');
+    if (colon) *colon = '\0';
+    c->session = open_session(w, !text);
+    if (text) bench_check(psc_session_target(c->session, "next", &error), &error);
+    bench_check(psc_session_plugin(c->session, name, colon ? colon + 1 : NULL, &error), &error);
+}
+
+/* The first token is the beginning of text, which some plugins ask for. */
+static double time_plugin(worker *w, const char *question, int n, const char *plugin) {
+    psc_token tokens[CONTEXT];
+    for (int i = 0; i < MAX_PLUGINS; i++) {
+        plugin_case *c = &w->plugins[i];
+        if (c->session && (strcmp(c->question, question) != 0 || strcmp(c->plugin, plugin) != 0))
+            continue;
+        if (!c->session) open_plugin(w, c, question, plugin);
+        memcpy(tokens, w->tokens, sizeof tokens);
+        tokens[0].id = 0;
+        psc_session_truncate(c->session, 0, 0);
+        return time_run(c->session, tokens, n, 1);
+    }
+    bench_fail("too many plugins");
+    return 0.0;
+}
+
 /* --- a sweep --------------------------------------------------------------------------------- */
 
 /* Patches every position from another prompt; the metric is one logit of the last row. Covers the
@@ -125,7 +170,7 @@ static double time_sweep(worker *w, int n, const char *over) {
     psc_error error;
     char options[64];
     psc_token source[CONTEXT];
-    psc_session *session = open_session(w);
+    psc_session *session = open_session(w, 0);
     psc_run_options run = PSC_RUN_OPTIONS_INIT;
     psc_input input = {0, n, source};
     snprintf(options, sizeof options, "do=patch,over=%.30s", over);
@@ -195,6 +240,8 @@ static int answer(worker *w, int n_words, char **words) {
         printf("%.9f\n", time_decode(w, a, b));
     else if (strcmp(words[0], "rows") == 0 && n_words > 2)
         printf("%.9f\n", time_rows(w, a, words[2]));
+    else if ((strcmp(words[0], "window") == 0 || strcmp(words[0], "text") == 0) && n_words > 2)
+        printf("%.9f\n", time_plugin(w, words[0], a, words[2]));
     else if (strcmp(words[0], "sweep") == 0 && n_words > 2)
         printf("%.9f\n", time_sweep(w, a, words[2]));
     else if (strcmp(words[0], "peak") == 0)
@@ -228,11 +275,11 @@ int main(int argc, char **argv) {
     psc_error error;
     bench_check(psc_model_open(&w.model, argv[1], &error), &error);
     w.info = psc_model_get_info(w.model);
-    w.session = open_session(&w);
+    w.session = open_session(&w, 0);
     for (int t = 0; t < CONTEXT; t++) w.tokens[t].id = bench_token(t, w.info->d_vocab);
     printf("ready\n");
     fflush(stdout);
-    char line[256];
+    char line[512];
     for (int more = 1; more && fgets(line, sizeof line, stdin);) {
         char *words[MAX_WORDS], *save = NULL;
         int n = 0;
@@ -243,6 +290,7 @@ int main(int argc, char **argv) {
     }
     for (size_t i = 0; i < sizeof w.cases / sizeof *w.cases; i++)
         psc_session_close(&w.cases[i].session);
+    for (int i = 0; i < MAX_PLUGINS; i++) psc_session_close(&w.plugins[i].session);
     psc_limits_close(&w.limits);
     psc_session_close(&w.session);
     psc_model_close(&w.model);

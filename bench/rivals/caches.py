@@ -14,6 +14,7 @@ PYTHIASCOPE_LIBRARY say where). All run in float32 on THREADS threads, without g
 
 pythiascope also answers:
   text N LOGITS    seconds of a pass from a text of N tokens; LOGITS: all or last
+  loss N           seconds of a pass and the mean loss of the next token
   plain N, hook N  the same from ids; with a function that does nothing at every hook_resid_post
 
 nnsight's cache() keeps the inputs and outputs of all modules: not the scores, the rotated q and k,
@@ -145,6 +146,9 @@ class Pythiascope:
     def plain(self, ids):
         return self.model(ids)
 
+    def loss(self, ids):
+        return self.model(ids, return_type="loss")
+
     def text(self, text, logits):
         return self.model(text, logits=logits)
 
@@ -210,6 +214,7 @@ class Answers:
         tool = self.tool
         serve({"plain": lambda n: clock(lambda: tool.plain(self.ids(n))),
                "cache": lambda n, kind: clock(lambda: tool.cache(self.ids(n), kind)),
+               "loss": lambda n: clock(lambda: tool.loss(self.ids(n))),
                "hook": lambda n: clock(lambda: tool.hook(self.ids(n))),
                "text": self.text, "memory": self.memory, "write": self.write,
                "about": lambda: tool.about})
