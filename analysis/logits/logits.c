@@ -66,14 +66,15 @@ static logits_state *state_of(logits_run *run) {
     return (logits_state *)((char *)run - offsetof(logits_state, run));
 }
 
-int logits_make_tables(logits_run *run) {
+/* Makes the run's arrays, or over documents the scratch that replaces them; once per run. */
+static int make_tables(logits_run *run) {
     logits_state *state = state_of(run);
     if (run->ready) return 0;
     return state->corpus ? logits_corpus_tables(state) : logits_arrays(state);
 }
 
 static int part_event(logits_run *run, logits_part part, const psc_event *event) {
-    if (logits_make_tables(run)) return -1;
+    if (make_tables(run)) return -1;
     return logits_part_shares(run, &run->live, part, event->layer, event);
 }
 
@@ -106,10 +107,15 @@ static const psc_event_fn PART_CALLBACKS[PART_COUNT] = {
 
 static int on_scale(const psc_event *event, void *payload) {
     logits_run *run = payload;
-    if (logits_make_tables(run)) return -1;
+    if (make_tables(run)) return -1;
     psc_rows_take(&run->targets.rows, event, run->sigma);
     if (run->has_live) logits_finish_rows(run, &run->live, event->rows, event->n_rows);
     return 0;
+}
+
+static int on_normalized(const psc_event *event, void *payload) {
+    logits_run *run = payload;
+    return make_tables(run) ? -1 : logits_own_take(run, event);
 }
 
 /* The model's own logits of the targets, after every edit. */
@@ -117,7 +123,7 @@ static int on_logits(const psc_event *event, void *payload) {
     logits_run *run = payload;
     const int centered = state_of(run)->centered;
     const psc_target_rows *targets = &run->targets;
-    if (logits_make_tables(run)) return -1;
+    if (make_tables(run)) return -1;
     for (int32_t r = 0; r < event->n_rows; r++) {
         const int32_t slot = targets->rows.slot[event->rows[r].index];
         const float *z = event->tensor.data + r * event->tensor.stride[0];
@@ -160,7 +166,8 @@ static int subscribe(logits_run *run) {
     if (host->observe(run->context, PSC_HOOK_LN_FINAL_SCALE, filter, on_scale, run)) return -1;
     if (logits_own_may(state_of(run))) {
         of_logits.edited_only = 1;
-        if (logits_own_observe(run)) return -1;
+        if (host->observe(run->context, PSC_HOOK_LN_FINAL_NORMALIZED, filter, on_normalized, run))
+            return -1;
     }
     if (host->observe(run->context, PSC_HOOK_LOGITS, &of_logits, on_logits, run)) return -1;
     return logits_edits_observe(run);
@@ -254,7 +261,7 @@ static int logits_run_end(psc_context *context, void *payload, int status) {
     logits_state *state = payload;
     (void)context;
     if (status) return 0;
-    if (logits_make_tables(&state->run)) return -1;
+    if (make_tables(&state->run)) return -1;
     if (state->run.has_late && late_shares(state)) return -1;
     fill_absent(&state->run);
     if (state->run.has_live && finish_pass(state, &state->run.live)) return -1;
@@ -279,11 +286,12 @@ static const psc_plugin PLUGIN = {
     .run_begin = logits_run_begin,
     .run_end = logits_run_end,
     .report = logits_write_report,
-    .points = "hook_embed attn.hook_v attn.hook_pattern attn.hook_z hook_attn_out mlp.hook_post "
-              "hook_mlp_out ln_final.hook_scale "
-              "hook_logits; where edited also hook_resid_pre hook_resid_mid hook_resid_post "
-              "attn.hook_result ln_final.hook_normalized; over a corpus ln_final.hook_normalized, and "
-              "hook_logits only for top:K, centered=yes and where edited",
+    .points =
+        "hook_embed attn.hook_v attn.hook_pattern attn.hook_z hook_attn_out mlp.hook_post "
+        "hook_mlp_out ln_final.hook_scale "
+        "hook_logits; where edited also hook_resid_pre hook_resid_mid hook_resid_post "
+        "attn.hook_result ln_final.hook_normalized; over a corpus ln_final.hook_normalized, and "
+        "hook_logits only for top:K, centered=yes and where edited",
 };
 
 const psc_plugin *psc_builtin_logits(void) {

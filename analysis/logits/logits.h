@@ -108,6 +108,7 @@ typedef struct logits_run {
     logits_row_note notes[2];  /* the last row, and the last that has a next token */
     int64_t checked;           /* sums */
     float *own;                /* [own_rows, N] outputs of the final LN (logits_own.c) */
+    unsigned char *own_failed; /* [own_rows] */
     int32_t own_rows;
 } logits_run;
 
@@ -156,17 +157,12 @@ void logits_finish_rows(logits_run *run, logits_pass *pass, const psc_row *rows,
 /* |z - (constant + sum)| and, in *relative, that over 1 + sum |share|. */
 double logits_gap(double z, double constant, double sum, double sum_abs, double *relative);
 
-/* --- logits.c -------------------------------------------------------------------------------- */
-
-/* Makes the run's arrays, or over documents the scratch that replaces them; once per run. */
-int logits_make_tables(logits_run *run);
-
 /* --- logits_own.c: the targets' own logits without the whole unembedding ---------------------- */
 
 /* Whether a run needs no other logits, so that hook_logits is not requested. */
 int logits_own_may(const logits_state *state);
-/* Computes run->values from ln_final.hook_normalized. */
-int logits_own_observe(logits_run *run);
+/* Computes run->values of the rows of ln_final.hook_normalized. */
+int logits_own_take(logits_run *run, const psc_event *event);
 
 /* --- logits_edits.c -------------------------------------------------------------------------- */
 

@@ -60,27 +60,28 @@ static void own_rows(int64_t begin, int64_t end, int32_t thread, void *payload) 
     logits_run *run = task->run;
     (void)thread;
     for (int64_t r = begin; r < end; r++)
-        if (own_row(task, (int32_t)r, run->own + r * run->model->d_model)) return;
+        run->own_failed[r] = own_row(task, (int32_t)r, run->own + r * run->model->d_model) != 0;
 }
 
-static int on_normalized(const psc_event *event, void *payload) {
-    logits_run *run = payload;
+/* Makes room for an event's rows. */
+static int own_room(logits_run *run, int32_t n_rows) {
+    const uint64_t n = (uint64_t)n_rows;
+    if (n_rows <= run->own_rows) return 0;
+    run->own =
+        run->host->run_alloc(run->context, n * (uint64_t)run->model->d_model * sizeof *run->own);
+    run->own_failed = run->host->run_alloc(run->context, n);
+    run->own_rows = n_rows;
+    return run->own && run->own_failed ? 0 : -1;
+}
+
+int logits_own_take(logits_run *run, const psc_event *event) {
     const psc_host *host = run->host;
     own_task task = {run, event, host->reductions(run->context), NULL, NULL};
-    if (!task.kernels || logits_make_tables(run)) return -1;
-    if (host->ln_parameters(run->context, PSC_LN_FINAL, -1, &task.gamma, &task.beta)) return -1;
-    if (event->n_rows > run->own_rows) {
-        const uint64_t floats = (uint64_t)event->n_rows * (uint64_t)run->model->d_model;
-        run->own = host->run_alloc(run->context, floats * sizeof *run->own);
-        if (!run->own) return -1;
-        run->own_rows = event->n_rows;
-    }
+    if (!task.kernels || own_room(run, event->n_rows) ||
+        host->ln_parameters(run->context, PSC_LN_FINAL, -1, &task.gamma, &task.beta))
+        return -1;
     host->parallel_for(run->context, event->n_rows, own_rows, &task);
+    for (int32_t r = 0; r < event->n_rows; r++)
+        if (run->own_failed[r]) return -1;
     return 0;
-}
-
-int logits_own_observe(logits_run *run) {
-    const psc_filter *filter = &run->targets.rows.filter;
-    return run->host->observe(
-        run->context, PSC_HOOK_LN_FINAL_NORMALIZED, filter, on_normalized, run);
 }
