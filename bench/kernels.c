@@ -358,6 +358,28 @@ static void bench_add_products(const char *label) {
 ROW_BENCH(add_moments, kernels->add_moments(doubles, doubles + 256, doubles + 512, doubles + 768, a,
                            256, ROW / 256, 256))
 
+/* Four rows and 256 keys of 64 dimensions. */
+static void run_panel_dots(const lane *own, const void *argument) {
+    const float *const rows[4] = {own->pool, own->pool + 64, own->pool + 128, own->pool + 192};
+    (void)argument;
+    kernels->panel_dots(own->rows, 256, rows, own->pool + ROW, 4, 64, 16);
+}
+static void bench_panel_dots(const char *label) {
+    measure(label, "4 rows, 256 keys, d 64", run_panel_dots, NULL, 2.0 * 4 * 256 * 64, FLOPS);
+}
+
+/* An operation of doubles counts as two of floats. */
+static void run_gram_squares(const lane *own, const void *argument) {
+    (void)argument;
+    kernels->gram_squares(own->doubles + ROW + 2048, own->doubles, own->doubles + ROW, 64);
+}
+static void bench_gram_squares(const char *label) {
+    measure(label, "16 vectors, d 64", run_gram_squares, NULL, 2.0 * 64 * 65 * 16, FLOPS);
+}
+
+ROW_BENCH(edge_sums,
+    kernels->edge_sums(doubles, (int32_t *)(void *)y, (size_t *)(void *)z, a, b, b, 0.99, ROW))
+
 static void bench_all(const char *part) {
 #define PSC_KERNEL(name, arguments)                                                                \
     if (strstr(#name, part)) bench_##name(#name);

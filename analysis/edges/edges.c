@@ -29,7 +29,8 @@ static int edges_open(psc_context *context, const psc_host *host, void **state) 
     edges_state *s;
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
-    return 0;
+    s->kernels = host->reductions(context);
+    return s->kernels ? 0 : -1;
 }
 
 /* --- events ---------------------------------------------------------------------------------- */
@@ -56,18 +57,21 @@ static int make_tables(edges_state *s, const psc_row_set *rows) {
     const uint64_t size = (uint64_t)s->model->d_head,
                    lists = (uint64_t)s->targets.n * (uint64_t)rows->n;
     s->n_keys = s->rows[rows->index[rows->n - 1]].position + 1;
-    const uint64_t keys = (uint64_t)s->n_keys;
+    s->n_panels = (s->n_keys + 15) / 16;
+    const uint64_t keys = 16 * (uint64_t)s->n_panels, all = layers * heads * keys;
     if (lists * (uint64_t)s->top > (uint64_t)INT32_MAX)
         return host->fail(s->context,
             "top=%d edges for each of %d targets at %d rows are too many; lower top=", (int)s->top,
             (int)s->targets.n, (int)rows->n);
-    s->values = host->run_alloc(s->context, layers * keys * heads * size * sizeof *s->values);
-    s->norms = host->run_alloc(s->context, layers * keys * heads * sizeof *s->norms);
+    s->lanes = psc_kept_alloc(&s->kept, s->context, host,
+        keys * size * sizeof *s->lanes + all * (size + 1) * sizeof *s->values);
     s->sigma = host->run_alloc(s->context, (uint64_t)rows->n * sizeof *s->sigma);
     s->lists = host->run_alloc(s->context, lists * sizeof *s->lists);
     edge *edges = host->run_alloc(s->context, lists * (uint64_t)s->top * sizeof *edges);
     psc_ranked *keys_of = host->run_alloc(s->context, lists * (uint64_t)s->top * sizeof *keys_of);
-    if (!s->values || !s->norms || !s->sigma || !s->lists || !edges || !keys_of) return -1;
+    if (!s->lanes || !s->sigma || !s->lists || !edges || !keys_of) return -1;
+    s->values = (float *)(s->lanes + keys * size);
+    s->norms = s->values + all * size;
     for (uint64_t i = 0; i < lists; i++) {
         s->lists[i].edges = edges + i * (uint64_t)s->top;
         s->lists[i].top = (psc_top_list){keys_of + i * (uint64_t)s->top, s->top, 0};

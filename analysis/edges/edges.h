@@ -42,19 +42,23 @@ typedef struct edges_state {
     double threshold;
     psc_filter choice;
     double *gram; /* [L, H, D, D] W_O,h^T W_O,h, once per instance */
+    const psc_reductions *kernels;
+    psc_kept kept; /* of values, norms and lanes */
 
     /* a run */
     const psc_row *rows;
     int32_t n_rows, n_keys; /* n_keys: positions up to the last chosen row's */
     psc_target_rows targets;
     psc_directions directions;
-    int late;       /* some targets are ranks: the pattern is retained until run_end */
-    int handle;     /* of that pattern */
-    float *values;  /* [L, n_keys, H*D] v */
-    float *norms;   /* [L, n_keys, H] |W_O v| */
-    float *pulled;  /* [directions of an event, H*D] W_O^T u */
-    int32_t *place; /* [directions] row of `pulled`, or -1 */
-    float *sigma;   /* [rows chosen] the final LN's */
+    int late;         /* some targets are ranks: the pattern is retained until run_end */
+    int handle;       /* of that pattern */
+    int32_t n_panels; /* of 16 keys */
+    float *values;    /* [L, H, n_panels, D, 16] v; lanes past n_keys are any numbers */
+    float *norms;     /* [L, H, n_panels * 16] |W_O v| */
+    double *lanes;    /* [n_panels, D, 16] work */
+    float *pulled;    /* [directions of an event, H*D] W_O^T u */
+    int32_t *place;   /* [directions] row of `pulled`, or -1 */
+    float *sigma;     /* [rows chosen] the final LN's */
     psc_writers writers;
     int handle_scale; /* ln1.hook_scale, when edges are split by what they carry */
     edges_edited edits;

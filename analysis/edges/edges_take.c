@@ -4,11 +4,15 @@
  *   share of target t at row k, direct path: A_kj v_j . (W_O,h^T u_t)/sigma_f(k)
  *   |W_O,h v|^2 = v^T (W_O,h^T W_O,h) v, so no write is computed
  *
- * One thread takes a row. Ties go to the lower layer, then head, then source. */
+ * Values lie in panels of 16 keys, [L, H, panels, D, 16], as the kernels read them. One thread takes a
+ * row. A row's totals add blocks of 256 keys, each a striped sum, in the order of layers, heads and
+ * keys. Ties go to the lower layer, then head, then source. */
 #include "edges.h"
 
 #include <math.h>
 #include <string.h>
+
+enum { KEYS = 16, BLOCK = 256, ROWS = 4 }; /* of a panel, of a striped sum, together */
 
 /* --- values ---------------------------------------------------------------------------------- */
 
@@ -20,29 +24,52 @@ int edges_make_gram(edges_state *s) {
 typedef struct event_task {
     edges_state *s;
     const psc_event *event;
+    int32_t first; /* values: the panel of the event's first row */
 } event_task;
 
-static void take_values(int64_t begin, int64_t end, int32_t thread, void *payload) {
+/* A panel of a head: its keys' values, with keys as lanes. */
+static float *panel_of(const edges_state *s, int64_t layer_head, int64_t panel) {
+    return s->values + (layer_head * s->n_panels + panel) * s->model->d_head * KEYS;
+}
+
+/* |W_O v| of a panel's keys; a key that has not come yet gives a number that is replaced later. */
+static void take_norms(const edges_state *s, int64_t layer_head, int64_t panel, double *lanes) {
+    const int64_t size = s->model->d_head;
+    const float *v = panel_of(s, layer_head, panel);
+    float *norms = s->norms + (layer_head * s->n_panels + panel) * KEYS;
+    double squares[KEYS];
+    for (int64_t i = 0; i < size * KEYS; i++) lanes[i] = (double)v[i];
+    s->kernels->gram_squares(squares, s->gram + layer_head * size * size, lanes, (size_t)size);
+    for (int i = 0; i < KEYS; i++) norms[i] = squares[i] > 0.0 ? (float)sqrt(squares[i]) : 0.0f;
+}
+
+/* Each panel has one thread. */
+static void take_panels(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const event_task *task = payload;
-    edges_state *s = task->s;
-    const psc_view *v = &task->event->tensor;
-    const int64_t heads = s->model->n_heads, size = s->model->d_head, l = task->event->layer;
+    const edges_state *s = task->s;
+    const psc_event *event = task->event;
+    const int64_t heads = s->model->n_heads, size = s->model->d_head;
     (void)thread;
-    for (int64_t r = begin; r < end; r++) {
-        const int64_t row = l * s->n_keys + task->event->rows[r].position;
-        if (task->event->rows[r].position >= s->n_keys) continue;
+    for (int64_t panel = task->first + begin; panel < task->first + end; panel++)
         for (int64_t h = 0; h < heads; h++) {
-            float *to = s->values + (row * heads + h) * size;
-            memcpy(to, v->data + r * v->stride[0] + h * v->stride[1], (size_t)size * sizeof *to);
-            s->norms[row * heads + h] =
-                (float)psc_output_norm(s->gram + (l * heads + h) * size * size, to, size);
+            const int64_t layer_head = event->layer * heads + h;
+            float *to = panel_of(s, layer_head, panel);
+            for (int32_t r = 0; r < event->n_rows; r++) {
+                const int64_t key = event->rows[r].position;
+                const float *v = psc_view_row(&event->tensor, r) + h * event->tensor.stride[1];
+                if (key / KEYS != panel || key >= s->n_keys) continue;
+                for (int64_t d = 0; d < size; d++) to[d * KEYS + key % KEYS] = v[d];
+            }
+            take_norms(s, layer_head, panel, s->lanes + panel * size * KEYS);
         }
-    }
 }
 
 int edges_take_values(edges_state *s, const psc_event *event) {
-    event_task task = {s, event};
-    s->host->parallel_for(s->context, event->n_rows, take_values, &task);
+    if (event->n_rows == 0 || event->rows[0].position >= s->n_keys) return 0;
+    event_task task = {s, event, event->rows[0].position / KEYS};
+    int64_t last = event->rows[event->n_rows - 1].position;
+    if (last >= s->n_keys) last = s->n_keys - 1;
+    s->host->parallel_for(s->context, last / KEYS - task.first + 1, take_panels, &task);
     return 0;
 }
 
@@ -63,40 +90,84 @@ static void keep(const edges_state *s, edge_list *list, const edge *e) {
     *(edge *)psc_top_room(&list->top, place, list->edges, sizeof *e) = *e;
 }
 
-/* All edges of one layer into one row. */
-static void take_row(const edges_state *s, const psc_event *event, int32_t r, int32_t target) {
-    const psc_row *row = &event->rows[r];
-    const int64_t at = (int64_t)target * s->targets.rows.n + s->targets.rows.slot[row->index];
-    const int32_t d = s->directions.which[at];
-    const int64_t heads = s->model->n_heads, size = s->model->d_head;
-    edge_list *list = &s->lists[at];
-    if (d < 0) return;
-    for (int32_t h = 0; h < heads; h++) {
-        const float *a =
-            event->tensor.data + r * event->tensor.stride[0] + h * event->tensor.stride[1];
-        const float *u = s->pulled + (s->place[d] * heads + h) * size;
-        for (int32_t j = 0; j <= row->position; j++) {
-            const int64_t v = ((int64_t)event->layer * s->n_keys + j) * heads + h;
-            edge e = {event->layer, h, j, a[j], 0.0, 0.0};
-            if (a[j] == 0.0f) continue;
-            e.norm = (double)fabsf(a[j]) * (double)s->norms[v];
-            e.share =
-                (double)a[j] * (double)s->host->dot(s->context, size, u, s->values + v * size);
-            list->total += e.share;
-            list->total_abs += fabs(e.share);
-            list->seen++;
-            keep(s, list, &e);
-        }
+/* A row of a target. */
+typedef struct edge_row {
+    const float *pattern; /* its first head's */
+    const float *u;       /* [H*D] W_O^T u of the target */
+    int32_t n_keys;
+    edge_list *list;
+} edge_row;
+
+/* The edges of one head from the n keys at `from` on; dots [n] are v . u. Most keys are below the
+ * list's bound and only enter the sums. */
+static void take_edges(const edges_state *s, const event_task *task, const edge_row *row, int32_t h,
+    int32_t from, int32_t n, const float *dots) {
+    edge_list *list = row->list;
+    const float *a = row->pattern + h * task->event->tensor.stride[1] + from;
+    const int64_t layer_head = task->event->layer * (int64_t)s->model->n_heads + h;
+    const float *norms = s->norms + layer_head * s->n_panels * KEYS + from;
+    const float *by = s->by == BY_SHARE ? dots : s->by == BY_NORM ? norms : NULL;
+    double sums[3];
+    int32_t ids[BLOCK];
+    size_t count = 0;
+    const double bound = list->top.n < list->top.k ? -INFINITY : list->top.at[list->top.k - 1].key;
+    s->kernels->edge_sums(sums, ids, &count, a, dots, by, bound, (size_t)n);
+    list->total += sums[0];
+    list->total_abs += sums[1];
+    list->seen += (int64_t)sums[2];
+    for (size_t i = 0; i < count; i++) {
+        const int32_t j = ids[i];
+        edge e = {task->event->layer, h, from + j, a[j], 0.0, 0.0};
+        e.norm = (double)fabsf(a[j]) * (double)norms[j];
+        e.share = (double)a[j] * (double)dots[j];
+        keep(s, list, &e);
     }
+}
+
+/* All edges of one layer into up to ROWS rows of targets. */
+static void take_together(
+    const edges_state *s, const event_task *task, const edge_row *rows, int n) {
+    const int64_t size = s->model->d_head, heads = s->model->n_heads;
+    const float *x[ROWS];
+    float dots[ROWS * BLOCK];
+    int32_t most = 0;
+    for (int i = 0; i < n; i++) most = rows[i].n_keys > most ? rows[i].n_keys : most;
+    for (int32_t h = 0; h < heads; h++)
+        for (int32_t from = 0; from < most; from += BLOCK) {
+            const int32_t keys = most - from < BLOCK ? most - from : BLOCK;
+            for (int i = 0; i < n; i++) x[i] = rows[i].u + h * size;
+            s->kernels->panel_dots(dots, BLOCK, x,
+                panel_of(s, task->event->layer * heads + h, from / KEYS), (size_t)n, (size_t)size,
+                (size_t)(keys + KEYS - 1) / KEYS);
+            for (int i = 0; i < n; i++) {
+                const int32_t own = rows[i].n_keys - from;
+                if (own > 0)
+                    take_edges(
+                        s, task, &rows[i], h, from, own < keys ? own : keys, dots + i * BLOCK);
+            }
+        }
 }
 
 static void take_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const event_task *task = payload;
+    const edges_state *s = task->s;
+    const psc_event *event = task->event;
+    const int64_t width = (int64_t)s->model->n_heads * s->model->d_head;
+    edge_row rows[ROWS];
+    int n = 0;
     (void)thread;
-    for (int64_t r = begin; r < end; r++)
-        for (int32_t t = 0; t < task->s->targets.n; t++)
-            if (task->s->targets.rows.slot[task->event->rows[r].index] >= 0)
-                take_row(task->s, task->event, (int32_t)r, t);
+    for (int32_t t = 0; t < s->targets.n; t++)
+        for (int64_t r = begin; r < end; r++) {
+            const int32_t slot = s->targets.rows.slot[event->rows[r].index];
+            const int64_t at = (int64_t)t * s->targets.rows.n + slot;
+            const int32_t d = slot < 0 ? -1 : s->directions.which[at];
+            if (d < 0) continue;
+            rows[n++] = (edge_row){psc_view_row(&event->tensor, r), s->pulled + s->place[d] * width,
+                event->rows[r].position + 1, &s->lists[at]};
+            if (n == ROWS) take_together(s, task, rows, n);
+            n %= ROWS;
+        }
+    take_together(s, task, rows, n);
 }
 
 /* The directions of the event's rows, each once, pulled back through this layer's W_O. */
@@ -121,7 +192,7 @@ static int pull_directions(edges_state *s, const psc_event *event) {
 }
 
 int edges_take_pattern(edges_state *s, const psc_event *event) {
-    event_task task = {s, event};
+    event_task task = {s, event, 0};
     if (pull_directions(s, event)) return -1;
     s->host->parallel_for(s->context, event->n_rows, take_rows, &task);
     return 0;

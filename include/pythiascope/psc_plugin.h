@@ -382,6 +382,15 @@ typedef struct psc_reductions {
      * least[i], most[i] and v. */
     void (*add_moments)(double *sum, double *square, double *least, double *most, const float *x,
         size_t ld, size_t rows, size_t n);
+    /* y[r ldy + 16 p + i] = x[r] . lane i of panels[p][size][16], with the bits of psc_host.dot. */
+    void (*panel_dots)(float *y, size_t ldy, const float *const *x, const float *panels,
+        size_t rows, size_t size, size_t n_panels);
+    /* squares [16] = v^T G v, G = gram [size, size], symmetric; v = lane i of lanes [size, 16]. */
+    void (*gram_squares)(double *squares, const double *gram, const double *lanes, size_t size);
+    /* Over the a that are not 0: sums [3] of a t; of |a t|; how many. ids: their i with |a b| (b null:
+     * |a|) not below bound, ascending, *count of them; room for n. */
+    void (*edge_sums)(double *sums, int32_t *ids, size_t *count, const float *a, const float *t,
+        const float *b, double bound, size_t n);
 } psc_reductions;
 
 typedef struct psc_context psc_context; /* one plugin instance, opaque */

@@ -302,7 +302,10 @@ const psc_reductions *psc_host_reductions(psc_context *context) {
         .count_from = k->count_from,
         .ln_affine = k->ln_affine,
         .add_products = k->add_products,
-        .add_moments = k->add_moments};
+        .add_moments = k->add_moments,
+        .panel_dots = k->panel_dots,
+        .gram_squares = k->gram_squares,
+        .edge_sums = k->edge_sums};
     return &context->reductions;
 }
 

@@ -5,13 +5,14 @@
 #define EDGES_GOLDEN PSC_SOURCE_DIR "/tests/golden/edges/"
 
 static const int32_t text[] = {3, 41, 7, 3, 60, 7, 3};
-enum { LENGTH = sizeof text / sizeof *text };
+enum { LENGTH = sizeof text / sizeof *text, LONGEST = 300 };
+static int32_t length = LENGTH; /* tokens of a run; the text comes again and again, changed */
 static psc_error error;
 
 static psc_status try_run(psc_session *session) {
-    psc_token tokens[LENGTH] = {{0}};
-    for (int i = 0; i < LENGTH; i++) tokens[i].id = text[i];
-    psc_input input = {0, LENGTH, tokens};
+    psc_token tokens[LONGEST] = {{0}};
+    for (int i = 0; i < length; i++) tokens[i].id = (text[i % LENGTH] + 5 * (i / LENGTH)) % 80;
+    psc_input input = {0, length, tokens};
     psc_session_truncate(session, 0, 0);
     return psc_session_run(session, &input, 1, NULL, &error);
 }
@@ -64,7 +65,7 @@ Test(edges, golden) {
 }
 
 /* The edges of a row sum to its heads' shares, for targets known before the run and for ranks. */
-Test(edges, sum_to_the_heads) {
+static void check_sums(void) {
     static const char *const targets[] = {"#5", "next", "top:1"};
     const fixture_run how = {.threads = 2, .chunk = 3};
     psc_model *model = must_model(golden_path("parallel_f32", NULL));
@@ -84,6 +85,42 @@ Test(edges, sum_to_the_heads) {
                 "target %s at %ld: %g, heads %g", targets[t], (long)at, got, heads);
         }
         psc_session_close(&session);
+    }
+    psc_model_close(&model);
+}
+
+Test(edges, sum_to_the_heads) {
+    check_sums();
+}
+
+/* Several blocks of keys, and chunks that end inside a panel of keys. */
+Test(edges, long_texts) {
+    length = LONGEST;
+    check_sums();
+    static const fixture_run ways[] = {
+        {.isa = "reference", .threads = 2, .chunk = 37}, {.threads = 3, .chunk = 131}};
+    static const char *const arrays[] = {"edges.layer", "edges.head", "edges.source",
+        "edges.weight", "edges.norm", "edges.share", "edges.share_of_all",
+        "edges.absolute_share_of_all", NULL};
+    static const char *const options[] = {
+        "rows=all", "rows=280-290,by=norm,top=300", "rows=all,by=weight,threshold=0.2", NULL};
+    const fixture_run plain = {.threads = 1};
+    psc_model *model = must_model(golden_path("parallel_f32", NULL));
+    for (int o = 0; options[o]; o++) {
+        psc_session *first = traced(model, options[o], &plain, "next", NULL);
+        for (int w = 0; w < 2; w++) {
+            psc_session *other = traced(model, options[o], &ways[w], "next", NULL);
+            assert_same_arrays(first, other, arrays, options[o]);
+            psc_session_close(&other);
+        }
+        const psc_array weight = must_array(first, "edges.weight");
+        const int64_t top = weight.shape[2];
+        for (int64_t i = 0; o == 2 && i < array_count(&weight); i++) {
+            if (isnan(array_at(&weight, i))) continue;
+            cr_assert(array_at(&weight, i) >= 0.2);
+            cr_assert(i % top == 0 || array_at(&weight, i) <= array_at(&weight, i - 1));
+        }
+        psc_session_close(&first);
     }
     psc_model_close(&model);
 }

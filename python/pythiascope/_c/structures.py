@@ -744,6 +744,34 @@ psc_reductions_add_moments = ctypes.CFUNCTYPE(
     ctypes.c_size_t,
     ctypes.c_size_t,
 )
+psc_reductions_panel_dots = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.POINTER(ctypes.c_void_p),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+)
+psc_reductions_gram_squares = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_edge_sums = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_int32),
+    ctypes.POINTER(ctypes.c_size_t),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_double,
+    ctypes.c_size_t,
+)
 
 
 class psc_reductions(ctypes.Structure):
@@ -762,6 +790,9 @@ class psc_reductions(ctypes.Structure):
     ln_affine: Any
     add_products: Any
     add_moments: Any
+    panel_dots: Any
+    gram_squares: Any
+    edge_sums: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("exp_f64", psc_reductions_exp_f64),
@@ -778,6 +809,9 @@ class psc_reductions(ctypes.Structure):
         ("ln_affine", psc_reductions_ln_affine),
         ("add_products", psc_reductions_add_products),
         ("add_moments", psc_reductions_add_moments),
+        ("panel_dots", psc_reductions_panel_dots),
+        ("gram_squares", psc_reductions_gram_squares),
+        ("edge_sums", psc_reductions_edge_sums),
     )
 
     def __init__(self, **values: Any) -> None:

@@ -1,0 +1,3 @@
+/* edges_frame.h on AVX2. */
+#include "tile_avx2.h"
+#include "edges_frame.h"

@@ -1,0 +1,3 @@
+/* edges_frame.h on AVX-512. */
+#include "tile_avx512.h"
+#include "edges_frame.h"

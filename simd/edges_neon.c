@@ -1,0 +1,3 @@
+/* edges_frame.h on NEON. */
+#include "tile_neon.h"
+#include "edges_frame.h"
