@@ -152,6 +152,7 @@ psc_status cli_steps_show(
     psc_status status = describe(&options, steps, error);
     if (status) return status;
     options.no_head = options.one_line = 1;
+    options.prompt = steps->number;
     const psc_results *results = psc_session_results(session);
     const int32_t length = psc_session_length(session, 0);
     if (!steps->json) {
@@ -170,6 +171,17 @@ psc_status cli_steps_show(
         status =
             psc_fail(error, PSC_ERROR_IO, "cannot write to standard output: %s", strerror(errno));
     return status;
+}
+
+psc_status cli_steps_show_prompt(
+    cli_steps *steps, const psc_session *session, int32_t number, psc_error *error) {
+    psc_format_options options;
+    psc_status status = describe(&options, steps, error);
+    if (status) return status;
+    options.one_line = options.generation_only = 1;
+    options.prompt = number;
+    return psc_results_write(
+        psc_session_results(session), PSC_FORMAT_JSON, &options, stdout, error);
 }
 
 psc_status cli_steps_show_last(

@@ -17,6 +17,7 @@ typedef struct cli_steps {
     int32_t n;                  /* tokens after the prompt */
     psc_generated_token *drawn; /* [n] */
     int32_t room_drawn, n_prompt;
+    int32_t number;            /* of the prompt, in objects; 0: there is one */
     psc_generation generation; /* settings and end; the rest once results are written */
     char *command;
 } cli_steps;
@@ -36,6 +37,9 @@ psc_status cli_steps_token(cli_steps *steps, const psc_session *session, int32_t
 /* Prints the step's results under the token that was run; token null: the prompt. */
 psc_status cli_steps_show(
     cli_steps *steps, const psc_session *session, const psc_token *token, psc_error *error);
+/* Prints the object of a prompt of several that were decoded together: settings, text and tokens. */
+psc_status cli_steps_show_prompt(
+    cli_steps *steps, const psc_session *session, int32_t number, psc_error *error);
 /* Prints a token that was drawn but does not fit the context; with --json an object with it and the
  * results of the step before. */
 psc_status cli_steps_show_last(

@@ -178,15 +178,8 @@ static void put_besides(
     if (generation->struct_size > 0) psc_json_generation(json, generation);
 }
 
-static void put_document(
-    psc_json *json, const psc_results *results, const psc_format_options *options) {
-    psc_json_object(json, NULL);
-    psc_json_object(json, "pythiascope");
-    put_text(json, "version", results->version);
-    psc_json_end(json);
-    put_besides(json, results, options);
-    psc_json_model(json, &results->model);
-    psc_json_run(json, &results->run);
+/* What the run saw and found. */
+static void put_findings(psc_json *json, const psc_results *results) {
     if (results->has_corpus) psc_json_corpus(json, &results->corpus);
     put_tokens(json, results);
     if (results->n_targets > 0) put_targets(json, results);
@@ -195,6 +188,19 @@ static void put_document(
     for (int i = 0; i < results->n_sections; i++) put_section(json, results, i);
     psc_json_end(json);
     if (psc_results_capture_count(results) > 0) put_arrays(json, "captures", results, -1);
+}
+
+static void put_document(
+    psc_json *json, const psc_results *results, const psc_format_options *options) {
+    psc_json_object(json, NULL);
+    psc_json_object(json, "pythiascope");
+    put_text(json, "version", results->version);
+    psc_json_end(json);
+    if (options->prompt > 0) psc_json_member(json, "prompt", json_integer(options->prompt));
+    put_besides(json, results, options);
+    psc_json_model(json, &results->model);
+    psc_json_run(json, &results->run);
+    if (!options->generation_only) put_findings(json, results);
     psc_json_end(json);
 }
 

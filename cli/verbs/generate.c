@@ -1,18 +1,22 @@
 /* generate: continues a text token by token and prints it as it comes, whole characters only; or,
  * with plugins, shows their results after the prompt and after each token. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bos.h"
 #include "progress.h"
 #include "report.h"
 #include "setup.h"
+#include "prompts_together.h"
 #include "steps.h"
+#include "text_stream.h"
 #include "traps.h"
 
 static const cli_option options[] = {
-    CLI_PROMPT_OPTIONS,
+    CLI_PROMPTS_OPTIONS,
     {"n", 1, false, "N", "most tokens to add; default: 64"},
     {"temperature", 1, false, "T",
         "0 always takes the most likely token; default: 0, or 1\n"
@@ -23,13 +27,17 @@ static const cli_option options[] = {
         "then from tokens with at least P times the top\n"
         "probability"},
     {"seed", 1, false, "S", "seed of the sampler; default: 0"},
+    {"batch", 1, false, "N",
+        "most prompts that are decoded together; default: 16;\n"
+        "results do not depend on it"},
     CLI_PLUGIN_OPTION("none; shows its results\nafter the prompt and after each token"),
     CLI_TARGET_OPTIONS("the top prediction"),
     CLI_INTERVENTION_OPTIONS,
     CLI_RUN_OPTIONS,
     {"json", 0, false, "",
         "print results.json with the text so far after the prompt\n"
-        "and after each token, one object per line"},
+        "and after each token, one object per line; of several\n"
+        "prompts without plugins one object per prompt"},
     {"out", 1, false, "DIR",
         "write DIR/results.json with the whole text and the\n"
         "results of the last token, and DIR/tensors.safetensors;\n"
@@ -37,63 +45,6 @@ static const cli_option options[] = {
     CLI_TIME_OPTION,
     {0},
 };
-
-typedef struct generation {
-    psc_session_options session_options;
-    psc_sampler sampler;
-    long long n; /* maximum of tokens to add */
-} generation;
-
-/* Bytes that do not complete a character yet. */
-typedef struct text_stream {
-    char held[4];
-    size_t n_held;
-    bool on_terminal, failed;
-} text_stream;
-
-/* Drops control characters except line breaks and tabs for a terminal: a model's text is
- * untrusted. */
-static void put_character(const text_stream *stream, const char *character, size_t n) {
-    char shown[16];
-    if (!stream->on_terminal || *character == '\n' || *character == '\t') {
-        fwrite(character, 1, n, stdout);
-        return;
-    }
-    psc_report_escape(shown, sizeof shown, character, n);
-    fputs(shown, stdout);
-}
-
-/* Prints complete characters; a byte that cannot begin one becomes U+FFFD. */
-static void put_whole(text_stream *stream, bool at_end) {
-    while (stream->n_held > 0) {
-        int n = psc_report_character(stream->held, stream->n_held);
-        if (n == 0 && !at_end) return;
-        size_t used = n > 0 ? (size_t)n : 1;
-        put_character(stream, n > 0 ? stream->held : "\xef\xbf\xbd", n > 0 ? used : 3);
-        memmove(stream->held, stream->held + used, stream->n_held - used);
-        stream->n_held -= used;
-    }
-}
-
-static void stream_bytes(text_stream *stream, const char *bytes, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        stream->held[stream->n_held++] = bytes[i];
-        put_whole(stream, false);
-    }
-    if (fflush(stdout) != 0) stream->failed = true;
-}
-
-static void stream_token(text_stream *stream, const psc_model *model, int32_t id) {
-    size_t n = 0;
-    const char *bytes = psc_model_token_bytes(model, id, &n);
-    char number[24];
-    if (!bytes) { /* no text: a model without a tokenizer, or a padded id */
-        snprintf(number, sizeof number, "#%d ", id);
-        bytes = number;
-        n = strlen(number);
-    }
-    stream_bytes(stream, bytes, n);
-}
 
 /* The run of the prompt or of one token. */
 static psc_status run_tokens(psc_session *session, const psc_token *tokens, int32_t n,
@@ -108,13 +59,13 @@ static psc_status run_tokens(psc_session *session, const psc_token *tokens, int3
 }
 
 /* Why no token follows n drawn ones. */
-static psc_generation_end end_of_limit(const generation *g, const cli_steps *steps) {
+static psc_generation_end end_of_limit(const cli_generation *g, const cli_steps *steps) {
     return g->n < steps->generation.limit ? PSC_END_CONTEXT : PSC_END_LIMIT;
 }
 
 /* Draws the token after n others from row `last` of the last run; or sets the steps' end. */
 static psc_status draw(psc_token *out, psc_session *session, int32_t last, long long n,
-    generation *g, cli_steps *steps, psc_error *error) {
+    cli_generation *g, cli_steps *steps, psc_error *error) {
     *out = (psc_token){0};
     if (n == g->n) {
         steps->generation.end = end_of_limit(g, steps);
@@ -128,9 +79,9 @@ static psc_status draw(psc_token *out, psc_session *session, int32_t last, long 
 
 /* The tokens after the prompt, which was run with the options `run`. The last one is run only to show
  * its step. A step is shown once the next token is drawn, so that the last one says why it is. */
-static psc_status continue_prompt(psc_session *session, const cli_prompt *prompt, generation *g,
+static psc_status continue_prompt(psc_session *session, const cli_prompt *prompt, cli_generation *g,
     const psc_run_options *run, cli_steps *steps, psc_error *error) {
-    text_stream stream = {.on_terminal = isatty(STDOUT_FILENO)};
+    cli_text_stream stream = {.on_terminal = isatty(STDOUT_FILENO)};
     const psc_model *model = steps->model;
     const int32_t n_ctx = psc_model_get_info(model)->n_ctx;
     int32_t last = prompt->n - 1;
@@ -142,7 +93,7 @@ static psc_status continue_prompt(psc_session *session, const cli_prompt *prompt
             status = cli_steps_show(steps, session, i > 0 ? &token : NULL, error);
         if (status || steps->generation.end != PSC_END_NONE) break;
         token = next;
-        if (!steps->shown) stream_token(&stream, model, token.id);
+        if (!steps->shown) cli_text_stream_token(&stream, model, token.id);
         if (stream.failed) break;
         status = cli_steps_token(steps, session, last, &token, error);
         if (status || (i + 1 == g->n && !steps->shown)) break;
@@ -154,13 +105,12 @@ static psc_status continue_prompt(psc_session *session, const cli_prompt *prompt
         }
         status = run_tokens(session, &token, 1, run, steps, error);
     }
-    put_whole(&stream, true);
-    if (!status && !steps->shown) putchar('\n');
+    cli_text_stream_end(&stream, !status && !steps->shown);
     return status;
 }
 
 static psc_status generate_tokens(psc_session *session, const cli_sources *sources,
-    const cli_prompt *prompt, generation *g, cli_steps *steps, psc_error *error) {
+    const cli_prompt *prompt, cli_generation *g, cli_steps *steps, psc_error *error) {
     psc_run_options run = PSC_RUN_OPTIONS_INIT;
     psc_status status = cli_run_before(session, sources, prompt, &run.phase, error);
     run.phase = PSC_PHASE_ONLY; /* no comparison; edits may name future rows */
@@ -176,8 +126,11 @@ static psc_status generate_tokens(psc_session *session, const cli_sources *sourc
     return cli_steps_end(steps, session, error);
 }
 
-static psc_status generate(const cli_arguments *arguments, generation *g, psc_error *error) {
-    psc_model *model = NULL;
+/* The prompt of the arguments; opens the model if *model is null. number: of the prompt; 0: there is
+ * one. */
+static psc_status generate_one(psc_model **model, const cli_arguments *arguments,
+    const cli_generation *given, int32_t number, psc_error *error) {
+    cli_generation how = *given, *g = &how;
     psc_session *session = NULL;
     cli_prompt prompt = {0};
     cli_sources sources = {0};
@@ -186,29 +139,71 @@ static psc_status generate(const cli_arguments *arguments, generation *g, psc_er
     psc_status status = cli_bos_find(&bos, arguments, NULL, error);
     if (!status) status = cli_check_out(arguments, error);
     if (!status && g->n > 0) status = cli_steps_check(arguments, error);
-    if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
-    cli_steps_open(&steps, model, &g->sampler, g->n, arguments);
-    if (!status) status = cli_prompt_read(&prompt, model, arguments, error);
-    if (!status) status = cli_sources_read(&sources, model, arguments, error);
-    if (!status) status = cli_bos_add(&bos, model, &prompt, &sources, error);
+    if (!status && !*model) status = cli_open_model(model, cli_value(arguments, "model"), error);
+    cli_steps_open(&steps, *model, &g->sampler, g->n, arguments);
+    steps.number = number;
+    if (!status) status = cli_prompt_read(&prompt, *model, arguments, error);
+    if (!status) status = cli_sources_read(&sources, *model, arguments, error);
+    if (!status) status = cli_bos_add(&bos, *model, &prompt, &sources, error);
     if (!status) {
-        int32_t room = psc_model_get_info(model)->n_ctx - prompt.n + 1;
+        const int32_t n_ctx = psc_model_get_info(*model)->n_ctx, room = n_ctx - prompt.n + 1;
         if (g->n > room) g->n = room; /* the last token drawn is not run */
         g->session_options.capacity = cli_sources_longest(&sources, prompt.n + (int32_t)g->n);
-        if (g->session_options.capacity > psc_model_get_info(model)->n_ctx)
-            g->session_options.capacity = psc_model_get_info(model)->n_ctx;
-        status = psc_session_open(&session, model, &g->session_options, error);
+        if (g->session_options.capacity > n_ctx) g->session_options.capacity = n_ctx;
+        status = psc_session_open(&session, *model, &g->session_options, error);
     }
     if (!status) status = cli_add_targets(session, arguments, error);
     if (!status) status = cli_interventions_add(session, arguments, error);
     if (!status) status = cli_add_given_plugins(session, arguments, error);
     if (!status) cli_bos_note(&bos, "the text");
-    if (!status) cli_trap_notes(&prompt, model, arguments);
+    if (!status) cli_trap_notes(&prompt, *model, arguments);
     if (!status) status = generate_tokens(session, &sources, &prompt, g, &steps, error);
     cli_steps_close(&steps);
     psc_session_close(&session);
     cli_sources_free(&sources);
     cli_prompt_free(&prompt);
+    return status;
+}
+
+/* Each prompt as if it were the only one, one after the other. */
+static psc_status generate_each(psc_model *model, const cli_prompts *prompts,
+    const cli_arguments *arguments, const cli_generation *g, psc_error *error) {
+    const char *folder = cli_value(arguments, "out");
+    psc_status status = PSC_OK;
+    const bool made = folder && mkdir(folder, 0777) == 0;
+    if (folder && !made && errno != EEXIST)
+        status = psc_fail(error, PSC_ERROR_IO, "cannot make %s: %s", folder, strerror(errno));
+    for (int32_t i = 0; !status && i < prompts->n; i++) {
+        cli_arguments alone;
+        cli_prompts_head(prompts, i, arguments);
+        if (i > 0) cli_time_start();
+        status = cli_prompts_alone(&alone, prompts, i, arguments, error);
+        if (!status) status = generate_one(&model, &alone, g, i + 1, error);
+        status = cli_prompts_name(prompts, i, status, error);
+        cli_prompts_drop(&alone);
+    }
+    if (status && made) (void)rmdir(folder); /* it stays when results are in it */
+    return status;
+}
+
+static psc_status generate(
+    const cli_arguments *arguments, const cli_generation *g, psc_error *error) {
+    psc_model *model = NULL;
+    cli_prompts prompts = {0};
+    psc_status status = cli_prompts_read(&prompts, arguments, error);
+    if (!status && !prompts.several) {
+        status = generate_one(&model, arguments, g, 0, error);
+    } else if (!status) {
+        if (cli_has(arguments, "out"))
+            status = psc_results_check_folder(cli_value(arguments, "out"), error);
+        if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
+        if (!status) status = cli_prompts_try(&prompts, model, arguments, error);
+        if (!status)
+            status = cli_prompts_are_plain(&prompts, arguments)
+                         ? cli_prompts_together(g, &prompts, model, arguments, error)
+                         : generate_each(model, &prompts, arguments, g, error);
+    }
+    cli_prompts_free(&prompts);
     psc_model_close(&model);
     return status;
 }
@@ -238,12 +233,13 @@ static int read_sampler(psc_sampler *sampler, const cli_arguments *arguments) {
 }
 
 static int run_generate(const cli_arguments *arguments) {
-    generation g = {.sampler = PSC_SAMPLER_INIT, .n = 64};
+    cli_generation g = {.sampler = PSC_SAMPLER_INIT, .n = 64, .batch = CLI_TOGETHER};
     psc_error error = {0};
-    int code = cli_prompt_check(arguments);
+    int code = cli_prompts_check(arguments);
     if (!code) code = cli_session_options(&g.session_options, arguments);
     if (!code) code = cli_interventions_check(arguments);
     if (!code) code = cli_integer(&g.n, arguments, "n", 0, INT32_MAX);
+    if (!code) code = cli_integer(&g.batch, arguments, "batch", 1, 4096);
     if (!code) code = read_sampler(&g.sampler, arguments);
     if (code) return code;
     return generate(arguments, &g, &error) ? cli_fail(&error) : CLI_OK;
@@ -252,8 +248,10 @@ static int run_generate(const cli_arguments *arguments) {
 const cli_verb cli_verb_generate = {
     .name = "generate",
     .summary = "Continues a text until <|endoftext|>, the end of the context, or N tokens.",
-    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3) [options]",
+    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3 | --prompts FILE) [options]",
     .notes =
+        "Several prompts are decoded together; each has the tokens that it has alone. With --plugin,\n"
+        "--out, targets or interventions they run one after the other.\n"
         "example:\n  pythiascope generate --text \"Once upon a time\" --n 40 "
         "--temperature 0.8 --top-p 0.95 --seed 7\n"
         "  pythiascope generate --text \"Once upon a time\" --n 8 --plugin lens --target \" a\"",

@@ -393,9 +393,12 @@ typedef struct psc_format_options {
     /* Of JSON; null: those of results that were read. */
     const psc_result_time *time;
     const psc_generation *generation;
+    int32_t prompt;          /* the number of one of several prompts, from 1; 0: none */
+    int32_t generation_only; /* nonzero: no tokens, targets, plugins and captures, which are those
+                                of the last run of several sequences */
 } psc_format_options;
 #define PSC_FORMAT_OPTIONS_INIT                                                                    \
-    { sizeof(psc_format_options), 0, PSC_COLOR_AUTO, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_format_options), 0, PSC_COLOR_AUTO, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Checks in advance that psc_results_write_folder can write folder: it must be new or empty, and
  * its parent must exist and be writable. PSC_ERROR_IO otherwise. Leaves no files. */

@@ -21,7 +21,7 @@ expect 2 '--contrast needs A B' analyze --text a --contrast b
 expect 2 '--contrast needs A B' analyze --text a --contrast b --json
 expect 2 '--json takes no value' analyze --text a --json=yes
 expect 2 '--file is given twice' analyze --file a --file b
-expect 2 '--text is given twice' generate --text a --text b
+expect 2 '--tokens is given twice' generate --tokens 1 --tokens 2
 expect 2 'unexpected argument b' analyze --text a b
 expect 2 'unexpected argument b' analyze --text a -- b
 expect 2 'unexpected argument b' info "$model" b

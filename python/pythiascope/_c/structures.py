@@ -1864,6 +1864,8 @@ class psc_format_options(ctypes.Structure):
     page_bytes: int
     time: Any
     generation: Any
+    prompt: int
+    generation_only: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("width", ctypes.c_int32),
@@ -1878,6 +1880,8 @@ class psc_format_options(ctypes.Structure):
         ("page_bytes", ctypes.c_int64),
         ("time", ctypes.POINTER(psc_result_time)),
         ("generation", ctypes.POINTER(psc_generation)),
+        ("prompt", ctypes.c_int32),
+        ("generation_only", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
