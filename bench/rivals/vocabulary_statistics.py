@@ -90,6 +90,8 @@ def top_tokens(w):
 # --- sampling -------------------------------------------------------------------------------------
 
 TEMPERATURE, TOP_K, TOP_P, MIN_P = 0.7, 40, 0.9, 0.05
+COLD = (1, 5)  # the strategies at TEMPERATURE
+BISECTIONS = 32
 
 
 def sampling(w):
@@ -97,45 +99,66 @@ def sampling(w):
     x = w.normalized(w.run())
     found = []
     for rows in x.split(ROWS):
-        z, _ = w.unembed(rows).sort(-1, descending=True)  # every kept set is a beginning
-        found.append(kept_figures(z))
-    names = ("size", "mass", "kl", "same_set", "overlap", "agreement")
-    return {name: torch.cat(parts).mean(0) for name, parts in zip(names, zip(*found))}
-
-
-def sizes(p, cold):
-    """How many of the sorted tokens each strategy keeps: [R, 6]. p at T = 1; cold: TEMPERATURE."""
-
-    def mass(q, n):
-        return (q[:, :n].cumsum(-1) < TOP_P * q[:, :n].sum(-1, keepdim=True)).sum(-1) + 1
-
-    def least(q):
-        return (q >= MIN_P * q[:, :1]).sum(-1)
-
-    together = torch.minimum(mass(cold, TOP_K), least(cold))
-    one, vocab, k = (torch.full((len(p),), n) for n in (1, p.shape[1], TOP_K))
-    return torch.stack([one, vocab, k, mass(p, None), least(p), together], -1)
+        z = w.unembed(rows)
+        found.append(kept_figures(z, least_kept(z)))
+    names = ("size", "mass", "kl", "overlap", "agreement")
+    figures = dict(zip(names, (torch.cat(parts) for parts in zip(*found))))
+    size = figures["size"]
+    figures["same_set"] = (size[:, :, None] == size[:, None]).float()  # all sets are beginnings
+    return {name: values.mean(0) for name, values in figures.items()}
 
 
 @torch.compile
-def distributions(z, kept):
-    """The strategies' q on their sets: [R, 6, V]; their mass and KL(q || p)."""
-    heat = torch.tensor([1.0, TEMPERATURE, 1.0, 1.0, 1.0, TEMPERATURE])
-    inside = torch.arange(z.shape[1]) < kept[:, :, None]
-    log_p = z.log_softmax(-1)[:, None]
-    log_q = (z[:, None] / heat[:, None]).masked_fill(~inside, -torch.inf).log_softmax(-1)
-    q = log_q.exp()
-    mass = (log_p.exp() * inside).sum(-1)
-    kl = torch.where(inside, q * (log_q - log_p), 0.0).sum(-1)
-    return q, mass, kl
+def mass_above(z, p, bound):
+    return torch.where(z >= bound, p, 0.0).sum(-1, keepdim=True)
 
 
-def kept_figures(z):
-    kept = sizes(z.softmax(-1), (z / TEMPERATURE).softmax(-1))
-    q, mass, kl = distributions(z, kept)
-    overlap = torch.stack([torch.minimum(q, q[:, i : i + 1]).sum(-1) for i in range(6)], 1)
-    same = (kept[:, :, None] == kept[:, None]).float()
-    return kept.float(), mass, kl, same, overlap, q @ q.mT
+def nucleus(z):
+    """The greatest logit [R, 1] such that those from it on have the mass TOP_P, by bisection."""
+    low, high = torch.aminmax(z, dim=-1, keepdim=True)
+    p = z.softmax(-1)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        enough = mass_above(z, p, middle) >= TOP_P
+        low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
+    return low
+
+
+def least_kept(z):
+    """The smallest logit that each strategy keeps, [R, 6]. No row is sorted as a whole."""
+    best = z.topk(TOP_K).values
+    top, last = best[:, :1], best[:, -1:]
+    q = (best / TEMPERATURE).softmax(-1)
+    inside = (q.cumsum(-1) - q < TOP_P) & (q >= MIN_P * q[:, :1])
+    together = best.gather(-1, inside.sum(-1, keepdim=True) - 1)
+    everything = torch.full_like(top, -torch.inf)
+    min_p = top + torch.tensor(MIN_P).log()
+    return torch.cat([top, everything, last, nucleus(z), min_p, together], -1)
+
+
+@torch.compile
+def kept_figures(z, least):
+    """Sizes, masses, KL(q || p) [R, 6]; overlaps and agreements [R, 6, 6]."""
+    off = z - z.max(-1, keepdim=True).values
+    p, cold = off.exp(), (off / TEMPERATURE).exp()
+    inside = [z >= least[:, i : i + 1] for i in range(6)]
+    weights = [torch.where(inside[i], cold if i in COLD else p, 0.0) for i in range(6)]
+    sums = [weight.sum(-1) for weight in weights]
+    q = [weight / total[:, None] for weight, total in zip(weights, sums)]
+    whole = p.sum(-1)
+    kl = []
+    for i in range(6):
+        heat = 1 / TEMPERATURE - 1 if i in COLD else 0.0
+        kl.append((q[i] * off).sum(-1) * heat - sums[i].log() + whole.log())
+    size = torch.stack([x.sum(-1) for x in inside], -1)
+    mass = torch.stack([torch.where(x, p, 0.0).sum(-1) / whole for x in inside], -1)
+    shared = {(i, j): torch.minimum(q[i], q[j]).sum(-1) for i in range(6) for j in range(i, 6)}
+    equal = {(i, j): (q[i] * q[j]).sum(-1) for i in range(6) for j in range(i, 6)}
+    tables = [
+        torch.stack([of[min(i, j), max(i, j)] for i in range(6) for j in range(6)], -1)
+        for of in (shared, equal)
+    ]
+    return size.float(), mass, torch.stack(kl, -1), *(t.view(-1, 6, 6) for t in tables)
 
 
 # --- partition ------------------------------------------------------------------------------------
