@@ -6,10 +6,10 @@ import statistics
 from figures import MINE, quartiles, spread, table
 
 # case of rivals/window_statistics.py: (title, pythiascope's question and plugin, whether matrix
-# products are nearly all of it). {heads}: all heads of the middle layer.
+# products, the pass's among them, are nearly all of it). {heads}: all heads of the middle layer.
 CASES = {
-    "ln": ("LayerNorm scales, norms and coupling: `ln`", "window ln", False),
-    "means": ("means of five hook points: `means`", "window means", False),
+    "ln": ("LayerNorm scales, norms and coupling: `ln`", "window ln", True),
+    "means": ("means of five hook points: `means`", "window means", True),
     "mlp": ("neurons' moments, firing and histograms: `mlp`", "window mlp", False),
     "attention": (
         "eight statistics of each head's pattern: `attention`",

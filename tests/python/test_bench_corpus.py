@@ -47,12 +47,12 @@ def results(lines: list[dict[str, Any]]) -> dict[str, Any]:
 def test_a_ratio_is_the_rivals_time_over_ours_and_the_fastest_rival_counts(
     figures: types.ModuleType,
 ) -> None:
-    line = turn_line("ln", 0.5, {"PyTorch f32": 2.0, "PyTorch bf16": 1.5})
+    line = turn_line("mlp", 0.5, {"PyTorch f32": 2.0, "PyTorch bf16": 1.5})
     assert figures.ratios(line, "PyTorch f32") == [4.0] * 3
     assert figures.fastest(line) == "PyTorch bf16"
     found = {what: cases for _, what, _, cases, _ in figures.aims(results([line])["sections"])}
     assert found["other statistics over a corpus: times as fast as PyTorch"] == {
-        "160m ln": [3.0] * 3
+        "160m mlp": [3.0] * 3
     }
 
 
