@@ -121,7 +121,7 @@ def aims(sections):
         found.append(("9", f"a window with `{plugin}`, of its floor", -bound, figures, COST))
     for products, bound in ((False, LEAST), (True, LEAST_OF_PRODUCTS)):
         figures = {
-            f"{shape} {x['case']}": ratios(x, fastest(x))
+            f"{shape} {x['case']} ({fastest(x)})": ratios(x, fastest(x))
             for shape, lines in shapes.items()
             if shape != "70m"
             for x in turns(lines)

@@ -52,7 +52,7 @@ def test_a_ratio_is_the_rivals_time_over_ours_and_the_fastest_rival_counts(
     assert figures.fastest(line) == "PyTorch bf16"
     found = {what: cases for _, what, _, cases, _ in figures.aims(results([line])["sections"])}
     assert found["other statistics over a corpus: times as fast as PyTorch"] == {
-        "160m mlp": [3.0] * 3
+        "160m mlp (PyTorch bf16)": [3.0] * 3
     }
 
 
