@@ -336,6 +336,8 @@ static const double change[6] = {-1.0, 0.25, 0.1, 0.2, 1.0, 0.0};
 ROW_BENCH(exp_row, kernels->exp_row(y, doubles, a, 1.0f, ROW))
 ROW_BENCH(weigh, kernels->weigh(doubles, doubles + ROW, a, 1.0f, 0.7, ROW))
 ROW_BENCH(
+    weigh_both, kernels->weigh_both(doubles, doubles + ROW / 2, doubles + ROW, a, 1.0f, 1.4, ROW))
+ROW_BENCH(
     masked_sums, kernels->masked_sums(doubles, a, 0.7f, doubles, doubles + ROW - 16, 1.0, 1.0, ROW))
 ROW_BENCH(divergence_sums, kernels->divergence_sums(doubles, a, 1.0f, b, c, ROW))
 ROW_BENCH(change_moments, kernels->change_moments(doubles, a, b, 0.0, c, ROW))

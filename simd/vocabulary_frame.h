@@ -115,6 +115,59 @@ void PSC_NAME(weigh)(
     fold_sums(out, sums, 3);
 }
 
+/* x[v] <- exp(x[v]) within 4e-16 for n registers, x from -708 (smaller x count as -708) to 709: a
+ * polynomial of degree 10 on s = x - q ln 2 (near the minimax one, by Chebyshev's nodes) and one
+ * scaling. Ten operations fewer than vec64_exp, whose bits it does not have. */
+ALWAYS_INLINE void short_exp(vec64 *x, const int n) {
+    const vec64 integers = vec64_set(0x1.8p52 + 1023.0);
+    vec64 at[OVERLAP_F64], y[OVERLAP_F64];
+    UNROLL for (int v = 0; v < n; v++) {
+        x[v] = vec64_greater(vec64_set(-708.0), x[v]);
+        at[v] = vec64_fma(x[v], vec64_set(0x1.71547652b82fep+0), integers);
+        const vec64 q = vec64_sub(at[v], integers);
+        x[v] = vec64_fma(q, vec64_set(-0x1.62e42fefa3000p-1), x[v]);
+        x[v] = vec64_fma(q, vec64_set(-0x1.3de6af278ece6p-42), x[v]);
+        y[v] = vec64_set(psc_short_exp_coefficients[0]);
+    }
+    UNROLL for (int k = 1; k < PSC_SHORT_EXP_TERMS; k++) {
+        UNROLL for (int v = 0; v < n; v++) {
+            y[v] = vec64_fma(y[v], x[v], vec64_set(psc_short_exp_coefficients[k]));
+        }
+    }
+    UNROLL for (int v = 0; v < n; v++) x[v] = vec64_mul(y[v], vec64_powers(at[v]));
+}
+
+ALWAYS_INLINE void weigh_both_step(double *plain, double *scaled, vec64 *sums, const float *z,
+    vec64 most, vec64 by, int v, const int count, size_t left) {
+    vec64 e[OVERLAP_F64], t[OVERLAP_F64], w[OVERLAP_F64];
+    UNROLL for (int k = 0; k < count; k++) {
+        e[k] = vec64_sub(vec64_of_floats(z + VEC64 * k, left), most);
+        w[k] = t[k] = vec64_greater(vec64_set(-708.0), vec64_mul(e[k], by));
+    }
+    vec64_exp(e, count);
+    short_exp(w, count);
+    UNROLL for (int k = 0; k < count; k++) {
+        store_some_f64(plain + VEC64 * k, e[k], left);
+        store_some_f64(scaled + VEC64 * k, w[k], left);
+        TAKE(0, v + k, vec64_add(SUM_OF(0, v + k), e[k]), left);
+        TAKE(1, v + k, vec64_add(SUM_OF(1, v + k), w[k]), left);
+        TAKE(2, v + k, vec64_fma(w[k], w[k], SUM_OF(2, v + k)), left);
+        TAKE(3, v + k, vec64_fma(w[k], t[k], SUM_OF(3, v + k)), left);
+    }
+}
+
+void PSC_NAME(weigh_both)(
+    double *plain, double *scaled, double *out, const float *z, float most, double by, size_t n) {
+    const vec64 m = vec64_set((double)most), b = vec64_set(by);
+    vec64 sums[4 * STRIPE];
+    clear_sums(sums, 4);
+#define STEP(i, v, count, left)                                                                    \
+    weigh_both_step(plain + (i), scaled + (i), sums, z + (i), m, b, v, count, left)
+    FOR_REGISTERS(n, STEP);
+#undef STEP
+    fold_sums(out, sums, 4);
+}
+
 ALWAYS_INLINE void masked_step(vec64 *sums, const float *z, vec64 limit, const double *a,
     const double *b, vec64 by_a, vec64 by_b, int v, size_t left) {
     const vec64 zero = vec64_set(0.0);
@@ -248,28 +301,6 @@ ALWAYS_INLINE void distances(vec64 *sums, vec64 dz, const change_terms *t, int v
     TAKE(0, v, vec64_add(SUM_OF(0, v), vec64_abs(dz)), left);
     TAKE(1, v, vec64_add(SUM_OF(1, v), vec64_abs(vec64_sub(dz, t->mean))), left);
     TAKE(2, v, vec64_add(SUM_OF(2, v), vec64_abs(vec64_sub(dz, t->expected))), left);
-}
-
-/* x[v] <- exp(x[v]) within 4e-16 for n registers, x from -708 (smaller x count as -708) to 709: a
- * polynomial of degree 10 on s = x - q ln 2 (near the minimax one, by Chebyshev's nodes) and one
- * scaling. Ten operations fewer than vec64_exp, whose bits it does not have. */
-ALWAYS_INLINE void short_exp(vec64 *x, const int n) {
-    const vec64 integers = vec64_set(0x1.8p52 + 1023.0);
-    vec64 at[OVERLAP_F64], y[OVERLAP_F64];
-    UNROLL for (int v = 0; v < n; v++) {
-        x[v] = vec64_greater(vec64_set(-708.0), x[v]);
-        at[v] = vec64_fma(x[v], vec64_set(0x1.71547652b82fep+0), integers);
-        const vec64 q = vec64_sub(at[v], integers);
-        x[v] = vec64_fma(q, vec64_set(-0x1.62e42fefa3000p-1), x[v]);
-        x[v] = vec64_fma(q, vec64_set(-0x1.3de6af278ece6p-42), x[v]);
-        y[v] = vec64_set(psc_short_exp_coefficients[0]);
-    }
-    UNROLL for (int k = 1; k < PSC_SHORT_EXP_TERMS; k++) {
-        UNROLL for (int v = 0; v < n; v++) {
-            y[v] = vec64_fma(y[v], x[v], vec64_set(psc_short_exp_coefficients[k]));
-        }
-    }
-    UNROLL for (int v = 0; v < n; v++) x[v] = vec64_mul(y[v], vec64_powers(at[v]));
 }
 
 /* How many lanes of after are above the bound, and how many are below it. */

@@ -32,6 +32,23 @@ void psc_weigh__reference(
     for (int s = 0; s < 3; s++) sums[s] = fold_lanes_f64(lanes[s]);
 }
 
+void psc_weigh_both__reference(
+    double *plain, double *scaled, double *sums, const float *z, float most, double by, size_t n) {
+    double lanes[4][PSC_LANES] = {{0}};
+    for (size_t i = 0; i < n; i++) {
+        const size_t l = i % PSC_LANES;
+        const double d = (double)z[i] - (double)most, e = Sleef_finz_expd1_u10purecfma(d);
+        const double t = -708.0 > d * by ? -708.0 : d * by, w = short_exp_of(t);
+        plain[i] = e;
+        scaled[i] = w;
+        lanes[0][l] += e;
+        lanes[1][l] += w;
+        lanes[2][l] = fma(w, w, lanes[2][l]);
+        lanes[3][l] = fma(w, t, lanes[3][l]);
+    }
+    for (int s = 0; s < 4; s++) sums[s] = fold_lanes_f64(lanes[s]);
+}
+
 void psc_masked_sums__reference(double *sums, const float *z, float limit, const double *a,
     const double *b, double by_a, double by_b, size_t n) {
     double lanes[4][PSC_LANES] = {{0}};

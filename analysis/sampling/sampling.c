@@ -12,6 +12,7 @@
  * Rows are computed as hook_logits delivers them; sums are the host's reductions in f64. */
 #include "sampling.h"
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -61,14 +62,18 @@ static int make_strategies(sampling_state *s) {
 
 static int make_work(sampling_state *s) {
     const uint64_t v = (uint64_t)s->n_vocab;
+    s->n_groups = ((int64_t)s->n_vocab + 255) / 256 * 16;
     for (int i = 0; i < BLOCK; i++) {
         row_work *w = &s->work[i];
+        w->groups = s->host->life_alloc(s->context, (uint64_t)s->n_groups * sizeof *w->groups);
         w->plain = s->host->life_alloc(s->context, v * sizeof *w->plain);
         w->scaled = s->host->life_alloc(s->context, v * sizeof *w->scaled);
         w->ids = s->host->life_alloc(s->context, v * sizeof *w->ids);
         w->together = s->host->life_alloc(s->context, v * sizeof *w->together);
         w->together_weights = s->host->life_alloc(s->context, v * sizeof(double));
-        if (!w->plain || !w->scaled || !w->ids || !w->together || !w->together_weights) return -1;
+        if (!w->groups || !w->plain || !w->scaled || !w->ids || !w->together ||
+            !w->together_weights)
+            return -1;
     }
     s->reductions = s->host->reductions(s->context);
     s->host->log(s->context, 1, &s->least, &s->asked.min_p);
@@ -88,6 +93,20 @@ static int sampling_open(psc_context *context, const psc_host *host, void **stat
 }
 
 /* --- the sets of one row --------------------------------------------------------------------- */
+
+/* The token with the largest logit, ties to the lower id, -1 if it is not finite; NaN are ignored. It
+ * is in the first block of 256 tokens of which a group has that maximum. */
+static int32_t best_token(const sampling_state *s, row_work *w) {
+    float most = -INFINITY;
+    int64_t at = 0;
+    s->reductions->group_maxima(w->groups, w->z, (size_t)s->n_vocab);
+    for (int64_t g = 0; g < s->n_groups; g++)
+        if (w->groups[g] > most) most = w->groups[at = g];
+    if (isinf(most)) return -1;
+    int32_t id = (int32_t)(at / 16 * 256);
+    while (w->z[id] != most) id++;
+    return id;
+}
 
 static int holds(const kept_set *set, const float *z, int32_t id) {
     return z[id] > set->prefix.bound || (z[id] == set->prefix.bound && id <= set->prefix.last);
@@ -263,19 +282,20 @@ static int one_row(const sampling_state *s, row_work *w, const float *z, int64_t
     const psc_host *host = s->host;
     const int64_t n_rows = s->rows.n;
     const size_t v = (size_t)s->n_vocab;
-    double *pairs[PAIR_FIGURES], figures[STRATEGIES][ROW_FIGURES], plain[3], scaled[3], one;
+    double *pairs[PAIR_FIGURES], figures[STRATEGIES][ROW_FIGURES], sums[4];
     w->z = z;
-    if (host->keep(s->context, &s->strategies[GREEDY], z, &w->best, &one) < 0) return -1;
-    s->reductions->weigh(w->plain, plain, z, z[w->best], 1.0, v);
-    s->reductions->weigh(w->scaled, scaled, z, z[w->best], s->asked.temperature, v);
-    w->plain_sum = plain[0];
-    w->scaled_sum = scaled[0];
-    if (find_sets(s, w)) return -1;
+    w->best = best_token(s, w);
+    if (w->best < 0) return -1;
+    s->reductions->weigh_both(
+        w->plain, w->scaled, sums, z, z[w->best], fmin(1.0 / s->asked.temperature, DBL_MAX), v);
+    w->plain_sum = sums[0];
+    w->scaled_sum = sums[1];
+    if (isnan(sums[0]) || find_sets(s, w)) return -1;
     const int32_t n =
         host->keep(s->context, &s->strategies[COMBINED], z, w->together, w->together_weights);
     if (n < 0) return -1;
     w->sets[COMBINED].prefix.n = n;
-    row_figures(s, w, scaled, figures);
+    row_figures(s, w, sums + 1, figures);
     for (int f = 0; f < ROW_FIGURES; f++)
         for (int i = 0; i < STRATEGIES; i++)
             s->figures[(f * n_rows + slot) * STRATEGIES + i] = figures[i][f];

@@ -391,6 +391,10 @@ typedef struct psc_reductions {
      * |a|) not below bound, ascending, *count of them; room for n. */
     void (*edge_sums)(double *sums, int32_t *ids, size_t *count, const float *a, const float *t,
         const float *b, double bound, size_t n);
+    /* plain = exp d, d = z - most; t = max(d by, -708), scaled = exp t, by = 1/temperature. sums [4]:
+     * plain; scaled; scaled scaled; scaled t. */
+    void (*weigh_both)(double *plain, double *scaled, double *sums, const float *z, float most,
+        double by, size_t n);
 } psc_reductions;
 
 typedef struct psc_context psc_context; /* one plugin instance, opaque */

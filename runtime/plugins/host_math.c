@@ -305,7 +305,8 @@ const psc_reductions *psc_host_reductions(psc_context *context) {
         .add_moments = k->add_moments,
         .panel_dots = k->panel_dots,
         .gram_squares = k->gram_squares,
-        .edge_sums = k->edge_sums};
+        .edge_sums = k->edge_sums,
+        .weigh_both = k->weigh_both};
     return &context->reductions;
 }
 

@@ -140,6 +140,13 @@ static int32_t best_of(const psc_kernels *kernels, const float *z, int32_t n) {
     return id;
 }
 
+/* A logit and its weight. */
+typedef struct sample {
+    float z;
+    double weight;
+} sample;
+
+/* Of floats, or of samples, which begin with one. */
 static int descends(const void *a, const void *b) {
     const float x = *(const float *)a, y = *(const float *)b;
     return (x < y) - (x > y);
@@ -162,34 +169,55 @@ static float rank_bound(
     return scratch[k - found - 1];
 }
 
-/* The bounds low <= z < *high between which the mass reaches target, by bisection of sampled logits;
- * *mass: of those that reach high. */
+/* The sample at which the mass reaches target, if each stands for n/SAMPLES tokens; the first if none
+ * does, since few tokens have most of the mass then. */
+static int32_t guess(const sample *samples, int32_t n, double target) {
+    double mass = 0.0;
+    for (int32_t i = 0; i < SAMPLES; i++) {
+        mass += samples[i].weight * ((double)n / SAMPLES);
+        if (mass >= target) return i;
+    }
+    return 0;
+}
+
+/* The bounds low <= z < *high between which the mass reaches target, two neighbors among sampled
+ * logits: growing steps from a guess, then bisection. *mass: of those that reach high. */
 static float mass_bound(const psc_kernels *kernels, const float *z, int32_t n,
     const double *weights, double target, float *high, double *mass) {
-    float samples[SAMPLES];
+    sample samples[SAMPLES];
     int32_t above = -1, below = SAMPLES; /* samples whose masses are under target, and reach it */
-    for (int i = 0; i < SAMPLES; i++) samples[i] = z[(int64_t)n * (2 * i + 1) / (2 * SAMPLES)];
+    for (int i = 0; i < SAMPLES; i++) {
+        const int64_t id = (int64_t)n * (2 * i + 1) / (2 * SAMPLES);
+        samples[i] = (sample){z[id], weights[id]};
+    }
     qsort(samples, SAMPLES, sizeof *samples, descends);
     *high = INFINITY;
     *mass = 0.0;
-    while (below - above > 1) {
-        const int32_t middle = (above + below) / 2;
+    for (int32_t at = guess(samples, n, target), step = 1; below - above > 1; step *= 2) {
         double sums[4];
-        kernels->masked_sums(sums, z, samples[middle], weights, NULL, 1.0, 1.0, (size_t)n);
+        kernels->masked_sums(sums, z, samples[at].z, weights, NULL, 1.0, 1.0, (size_t)n);
         if (sums[0] >= target) {
-            below = middle;
-            continue;
+            below = at;
+        } else {
+            above = at;
+            *high = samples[at].z;
+            *mass = sums[0];
         }
-        above = middle;
-        *high = samples[middle];
-        *mass = sums[0];
+        const int32_t middle = (above + below) / 2;
+        if (below == SAMPLES)
+            at = above + step < SAMPLES ? above + step : middle;
+        else if (above < 0)
+            at = below - step >= 0 ? below - step : middle;
+        else
+            at = middle;
     }
-    return below < SAMPLES ? samples[below] : -INFINITY;
+    return below < SAMPLES ? samples[below].z : -INFINITY;
 }
 
-/* The shortest prefix of all tokens whose weights (null: 1 each) reach target. scratch [n]. */
-static void find_prefix(const psc_kernels *kernels, psc_kept_prefix *out, const float *z, int32_t n,
-    const double *weights, double target, int32_t *scratch) {
+/* The shortest prefix of all tokens whose weights (null: 1 each) reach target. scratch [n] then holds
+ * the ids that were considered, ascending; without weights they include the prefix. Returns how many. */
+static int32_t find_prefix(const psc_kernels *kernels, psc_kept_prefix *out, const float *z,
+    int32_t n, const double *weights, double target, int32_t *scratch) {
     float high = INFINITY, low = -INFINITY;
     double before = 0.0, mass = 0.0;
     size_t found = 0;
@@ -213,9 +241,13 @@ static void find_prefix(const psc_kernels *kernels, psc_kept_prefix *out, const 
         out->last = scratch[i];
         out->n++;
     }
-    int64_t counts[2];
-    kernels->count_from(counts, z, (size_t)n, out->bound);
+    int64_t counts[2] = {0};
+    if (weights)
+        kernels->count_from(counts, z, (size_t)n, out->bound);
+    else
+        for (int32_t i = 0; i < some; i++) counts[0] += z[scratch[i]] > out->bound;
     out->n += (int32_t)counts[0];
+    return some;
 }
 
 /* The ids of that prefix, ascending; returns how many. */
@@ -224,10 +256,11 @@ static int32_t first_tokens(const psc_kernels *kernels, const float *z, int32_t 
     psc_kept_prefix prefix;
     size_t found = 0;
     int32_t kept = 0;
-    find_prefix(kernels, &prefix, z, n, weights, target, ids);
-    kernels->indices_within(ids, &found, z, (size_t)n, prefix.bound, INFINITY);
+    found = (size_t)find_prefix(kernels, &prefix, z, n, weights, target, ids);
+    if (weights) kernels->indices_within(ids, &found, z, (size_t)n, prefix.bound, INFINITY);
     for (size_t i = 0; i < found; i++)
-        if (z[ids[i]] > prefix.bound || ids[i] <= prefix.last) ids[kept++] = ids[i];
+        if (z[ids[i]] > prefix.bound || (z[ids[i]] == prefix.bound && ids[i] <= prefix.last))
+            ids[kept++] = ids[i];
     return kept;
 }
 
@@ -290,6 +323,15 @@ int32_t psc_strategy_keep(const psc_kernels *kernels, const psc_strategy *s, con
     return kept;
 }
 
+void psc_strategy_prefix(const psc_kernels *kernels, psc_kept_prefix *out, const float *z,
+    int32_t n, const double *weights, double target, int32_t *scratch) {
+    if (!(target > 0) || (!weights && target >= n)) /* none, or all */
+        *out = (psc_kept_prefix){sizeof *out, target > 0 ? -INFINITY : INFINITY,
+            target > 0 ? n - 1 : -1, target > 0 ? n : 0};
+    else
+        find_prefix(kernels, out, z, n, weights, target, scratch);
+}
+
 int psc_host_prefix(psc_context *context, psc_kept_prefix *out, const float *logits,
     const double *weights, double target, int32_t *scratch) {
     static const char call[] = "prefix";
@@ -299,13 +341,8 @@ int psc_host_prefix(psc_context *context, psc_kept_prefix *out, const float *log
         !psc_host_given(context, call, "logits", logits) ||
         !psc_host_given(context, call, "scratch", scratch))
         return PSC_ERROR_PLUGIN;
-    const int32_t n = context->session->model->info.d_vocab;
-    const psc_kernels *kernels = context->session->kernels;
-    if (!(target > 0) || (!weights && target >= n)) /* none, or all */
-        *out = (psc_kept_prefix){sizeof *out, target > 0 ? -INFINITY : INFINITY,
-            target > 0 ? n - 1 : -1, target > 0 ? n : 0};
-    else
-        find_prefix(kernels, out, logits, n, weights, target, scratch);
+    psc_strategy_prefix(context->session->kernels, out, logits,
+        context->session->model->info.d_vocab, weights, target, scratch);
     return 0;
 }
 

@@ -75,6 +75,37 @@ Test(vocabulary, exponentials, .init = setup) {
     }
 }
 
+/* Both temperatures in one pass; the plain weights have weigh's bits. */
+Test(vocabulary, both_temperatures, .init = setup) {
+    static double plain[N], scaled[N], alone[N];
+    for (int which = 0; which < CASES; which++) {
+        double sums[4], unused[3];
+        long double all = 0.0L, sum = 0.0L, squares = 0.0L, moment = 0.0L, far = 0.0L;
+        make_row(z, which);
+        if (which == 4) z[11] = -INFINITY;
+        const double by = which % 2 ? 1.0 / 0.7 : 0.5;
+        k->weigh_both(plain, scaled, sums, z, greatest(z), by, N);
+        k->weigh(alone, unused, z, greatest(z), 1.0, N);
+        cr_assert(memcmp(plain, alone, sizeof plain) == 0 && sums[0] == unused[0]);
+        for (size_t i = 0; i < N; i++) {
+            const long double d = (long double)z[i] - (long double)greatest(z);
+            const long double t = d * (long double)by, e = expl(t);
+            all += expl(d);
+            sum += e;
+            squares += e * e;
+            moment += e > 0.0L ? e * t : 0.0L;
+            far += e > 0.0L ? e * t * t : 0.0L;
+            if (isfinite((double)d))
+                expect_sum(scaled[i], e, e * (2.0L - t) + 1e-300L, 0x1p-51, "weight", which);
+        }
+        expect_sum(sums[0], all, all, CHAIN, "sum of plain weights", which);
+        /* The argument t itself is rounded, which moves e by |t| roundings. */
+        expect_sum(sums[1], sum, sum - moment, 2 * CHAIN, "sum of weights", which);
+        expect_sum(sums[2], squares, squares - moment, 2 * CHAIN, "sum of squares", which);
+        expect_sum(sums[3], moment, far - moment, 2 * CHAIN, "sum of w t", which);
+    }
+}
+
 /* The ids that reach a bound, ties among them; without b, and with a bound below all. */
 Test(vocabulary, masked, .init = setup) {
     static double a[N], b[N];

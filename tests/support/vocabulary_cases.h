@@ -36,6 +36,20 @@ static void run_weigh(const psc_kernels *k, const row_run *r) {
 }
 ROW_CASE(weigh, .n_in = 1, .n_out = 2)
 
+static void run_weigh_both(const psc_kernels *k, const row_run *r) {
+    double sums[6] = {0}, *w = malloc((2 * r->n + 1) * sizeof *w);
+    const double by = 0.25 * (1 + r->extra[0] % 8);
+    w[2 * r->n] = 7.0;
+    k->weigh_both(w, w + r->n, sums, r->in[0], greatest(r->in[0], r->n), by, r->n);
+    for (size_t i = 0; i < r->n; i++) r->out[0][i] = (float)w[r->n + i];
+    for (size_t i = 0; i < r->n; i++) sums[4] += w[i] * (double)(i + 1);
+    for (size_t i = 0; i < r->n; i++) sums[5] += w[r->n + i] * (double)(i + 1);
+    CHECK(w[2 * r->n] == 7.0, "weigh_both writes past its row");
+    put_doubles(r->out[1], sums, 6);
+    free(w);
+}
+ROW_CASE(weigh_both, .n_in = 1, .n_out = 2)
+
 static void run_masked_sums(const psc_kernels *k, const row_run *r) {
     double sums[4], *a = malloc(2 * r->n * sizeof *a), *b = a + r->n;
     for (size_t i = 0; i < r->n; i++) a[i] = fabs((double)r->in[1][i]);

@@ -772,6 +772,16 @@ psc_reductions_edge_sums = ctypes.CFUNCTYPE(
     ctypes.c_double,
     ctypes.c_size_t,
 )
+psc_reductions_weigh_both = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_float,
+    ctypes.c_double,
+    ctypes.c_size_t,
+)
 
 
 class psc_reductions(ctypes.Structure):
@@ -793,6 +803,7 @@ class psc_reductions(ctypes.Structure):
     panel_dots: Any
     gram_squares: Any
     edge_sums: Any
+    weigh_both: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("exp_f64", psc_reductions_exp_f64),
@@ -812,6 +823,7 @@ class psc_reductions(ctypes.Structure):
         ("panel_dots", psc_reductions_panel_dots),
         ("gram_squares", psc_reductions_gram_squares),
         ("edge_sums", psc_reductions_edge_sums),
+        ("weigh_both", psc_reductions_weigh_both),
     )
 
     def __init__(self, **values: Any) -> None:
