@@ -227,3 +227,111 @@ Test(partition_measure, far_changes) {
     cr_assert_float_eq(m.dlogz, 2000.0 - before.log_z, 1e-9);
     cr_assert(m.reordered[0] && m.reordered[1]);
 }
+
+/* --- accuracy of an ablation's figures --------------------------------------------------------- */
+
+/* A row of logits: plain, ties, one dominates, all equal, padded ids far below, a wide range. */
+static float worst(int kind, int64_t t, uint64_t *seed) {
+    const float value = noise(seed);
+    return kind == 0   ? 5.0f * value
+           : kind == 1 ? floorf(3.0f * value)
+           : kind == 2 ? value + (t == 1234 ? 60.0f : 0.0f)
+           : kind == 3 ? 2.5f
+           : kind == 4 ? (t < MOST - 150 ? 5.0f * value : -1e4f)
+                       : 40.0f * value;
+}
+
+/* A figure by its definition, and the size of the terms that it adds. */
+typedef struct exact {
+    long double value, size;
+} exact;
+
+static void expect_figure(double got, exact want, double error, const char *what, int a, int b) {
+    const long double bound = (long double)error * want.size + 1e-14L;
+    cr_assert(fabsl((long double)got - want.value) <= bound,
+        "%s, rows %d and %d: %.17g, not %.17Lg", what, a, b, got, want.value);
+}
+
+static long double exact_log_z(const float *row) {
+    long double most = -INFINITY, sum = 0.0L;
+    for (int64_t t = 0; t < MOST; t++)
+        most = (long double)row[t] > most ? (long double)row[t] : most;
+    for (int64_t t = 0; t < MOST; t++) sum += expl((long double)row[t] - most);
+    return logl(sum) + most;
+}
+
+/* Mean |dz - shift| and sum p dz of the bins. */
+static void expect_bins(const partition_before *before, const partition_measure *m,
+    long double log_z, const exact *all, int a, int b) {
+    static const int32_t ends[] = {1, 10, 100, 1000, MOST};
+    static int32_t ranks[MOST];
+    for (int64_t t = 0; t < MOST; t++) ranks[t] = PARTITION_RANKED;
+    for (int32_t i = 0; i < before->n_ranked; i++) ranks[before->order[i]] = i;
+    for (int bin = 0; bin < PARTITION_BINS; bin++) {
+        const int32_t begin = bin ? ends[bin - 1] : 0;
+        exact p_dz = {0}, away[PARTITION_GAUGES] = {{0}};
+        for (int64_t t = 0; t < MOST; t++) {
+            if (ranks[t] < begin || ranks[t] >= ends[bin]) continue;
+            p_dz.value += expl((long double)z[t] - log_z) * (long double)dz[t];
+            for (int g = 0; g < PARTITION_GAUGES; g++)
+                away[g].value += fabsl((long double)dz[t] - (long double)m->shift[g]);
+        }
+        p_dz.size = all[2].size;
+        expect_figure(m->bin_p_dz[bin], p_dz, 0x1p-22, "sum p dz of a bin", a, b);
+        const long double n = (long double)(ends[bin] - begin);
+        for (int g = 0; g < PARTITION_GAUGES; g++) {
+            away[g].value /= n;
+            away[g].size = (all[1].size + fabsl((long double)m->shift[g])) * MOST / n;
+            expect_figure(m->bin_abs_dz[g][bin], away[g], 1e-13, "mean distance of a bin", a, b);
+        }
+    }
+}
+
+/* Rows before and after as an ablation compares them: their difference is one f32 row. p is f32, so
+ * that sums with p err by its rounding; the others are sums in f64. */
+Test(partition_measure, accuracy_of_an_ablation) {
+    for (int ab = 0; ab < 36; ab++) {
+        const int a = ab / 6, b = ab % 6;
+        uint64_t seed = 77 + (uint64_t)ab;
+        for (int64_t t = 0; t < MOST; t++) {
+            z[t] = worst(a, t, &seed);
+            constant[t] = 0.1f * noise(&seed);
+            dz[t] = worst(b, t, &seed) - z[t];
+        }
+        const partition_state s = make_state(MOST);
+        const partition_before before = make_before(&s);
+        partition_measure m;
+        change(&s, &before, &m);
+        const long double log_z = exact_log_z(z), most = (long double)before.peak;
+        exact dlogz = {0},
+              all[6] = {{0}}; /* E 1 after, mean dz, E_p dz, E_p dz dz, z - b, its products */
+        long double sum = 0.0L, own = 0.0L, own2 = 0.0L, mixed = 0.0L, square = 0.0L;
+        for (int64_t t = 0; t < MOST; t++) {
+            const long double d = (long double)dz[t], x = (long double)direct[t];
+            const long double p_t = expl((long double)z[t] - log_z);
+            sum += expl(((long double)z[t] - most) + d);
+            all[1].value += d / MOST;
+            all[1].size += fabsl(d) / MOST;
+            all[2].value += p_t * d;
+            all[2].size += p_t * fabsl(d);
+            all[3].value += p_t * d * d;
+            own += x / MOST;
+            own2 += x * x / MOST;
+            mixed += x * d / MOST;
+            square += d * d / MOST;
+        }
+        dlogz.value = logl(sum) + most - log_z;
+        dlogz.size = 1.0L + fabsl(dlogz.value) + fabsl(log_z);
+        expect_figure(m.dlogz, dlogz, 1e-14, "dlogZ", a, b);
+        expect_figure(m.mean, all[1], 1e-14, "the mean", a, b);
+        expect_figure(m.expected, all[2], 0x1p-23, "E_p dz", a, b);
+        const exact half = {0.5L * (all[3].value - all[2].value * all[2].value), all[3].value};
+        expect_figure(m.half_variance, half, 0x1p-22, "half the variance", a, b);
+        const long double spread = own2 - own * own, cross = mixed - own * all[1].value;
+        const exact beta = {cross / spread, (sqrtl(own2 * square) + fabsl(cross)) / spread};
+        expect_figure(m.beta, beta, 1e-12, "beta", a, b);
+        const exact alpha = {all[1].value - beta.value * own, all[1].size + fabsl(own) * beta.size};
+        expect_figure(m.alpha, alpha, 1e-12, "alpha", a, b);
+        expect_bins(&before, &m, log_z, all, a, b);
+    }
+}
