@@ -624,6 +624,9 @@ typedef struct psc_host {
      * below infinity. */
     int (*prefix)(psc_context *, psc_kept_prefix *out, const float *logits, const double *weights,
         double target, int32_t *scratch);
+    /* [p] Rows begin..end-1 of W [outputs, inputs], exactly, as out [end - begin, inputs]. */
+    int (*matrix_rows)(
+        psc_context *, psc_matrix, int32_t layer, float *out, int64_t begin, int64_t end);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

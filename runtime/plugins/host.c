@@ -254,4 +254,5 @@ const psc_host psc_host_table = {
     .apply_outputs = psc_host_apply_outputs,
     .reductions = psc_host_reductions,
     .prefix = psc_host_prefix,
+    .matrix_rows = psc_host_matrix_rows,
 };

@@ -36,6 +36,8 @@ int psc_host_apply(psc_context *context, psc_matrix matrix, int32_t layer, float
     int64_t n_rows);
 int psc_host_apply_outputs(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
     const float *x, int64_t n_rows, int64_t begin, int64_t end);
+int psc_host_matrix_rows(
+    psc_context *context, psc_matrix matrix, int32_t layer, float *out, int64_t begin, int64_t end);
 const psc_reductions *psc_host_reductions(psc_context *context);
 int psc_host_pullback(psc_context *context, psc_matrix matrix, int32_t layer, float *y,
     const float *u, int64_t n_rows);

@@ -129,6 +129,39 @@ const float *psc_host_unembedding_mean(psc_context *context) {
     return context->session->model->unembed_mean;
 }
 
+typedef struct rows_job {
+    const psc_packed *w;
+    float *out;
+    int64_t first; /* row of out's first */
+} rows_job;
+
+/* A row at a time reads each cache line of its panel, which stays in the cache for the next. */
+static void unpack_rows(int64_t begin, int64_t end, int thread, void *payload) {
+    const rows_job *job = payload;
+    (void)thread;
+    for (int64_t o = begin; o < end; o++)
+        psc_unpack_row(job->out + o * (int64_t)job->w->k, job->w->panels, job->w->dtype, job->w->k,
+            (size_t)(job->first + o));
+}
+
+int psc_host_matrix_rows(psc_context *context, psc_matrix matrix, int32_t layer, float *out,
+    int64_t begin, int64_t end) {
+    static const char call[] = "matrix_rows";
+    if (!psc_host_may(&context, call, PSC_IN_ANY | PSC_IN_PART)) return PSC_ERROR_STATE;
+    const psc_packed *w = psc_host_matrix(context, call, matrix, layer);
+    if (!w) return PSC_ERROR_INPUT;
+    if (begin < 0 || end < begin || end > (int64_t)w->out)
+        return psc_host_fail(context, PSC_ERROR_INPUT,
+            "%s: the rows %lld to %lld are not some of 0 to %lld", call, (long long)begin,
+            (long long)end, (long long)w->out);
+    if (!psc_host_list(context, call, "the rows", end - begin, w->k * sizeof *out, out))
+        return PSC_ERROR_PLUGIN;
+    if (psc_host_stopped(context)) return PSC_ERROR_CANCELLED;
+    rows_job job = {w, out, begin};
+    psc_host_spread(context, end - begin, unpack_rows, &job);
+    return 0;
+}
+
 /* --- matrices -------------------------------------------------------------------------------- */
 
 /* Whose room kernels may use: in a part of parallel_for only the caller's thread has one. */

@@ -68,6 +68,23 @@ static void check_apply(psc_matrix matrix, int32_t layer, const float *x, const 
     free(y);
 }
 
+/* Rows of W are the pull-backs of unit vectors. */
+static void check_rows(psc_matrix matrix, int64_t n_out, int64_t n_in) {
+    float *rows = malloc((size_t)((n_out - 4) * n_in) * sizeof *rows);
+    float *want = malloc((size_t)n_in * sizeof *want), *unit = calloc((size_t)n_out, sizeof *unit);
+    cr_assert_eq(host->matrix_rows(context, matrix, 1, rows, 3, n_out - 1), 0);
+    for (int64_t o = 3; o < n_out - 1; o++) {
+        unit[o] = 1.0f;
+        cr_assert_eq(host->pullback(context, matrix, 1, want, unit, 1), 0);
+        unit[o] = 0.0f;
+        for (int64_t i = 0; i < n_in; i++) cr_assert_eq(rows[(o - 3) * n_in + i], want[i]);
+    }
+    cr_assert_eq(host->matrix_rows(context, matrix, 1, rows, n_out, n_out), 0);
+    free(rows);
+    free(want);
+    free(unit);
+}
+
 /* LN's output from its captured normalized rows. */
 static float *affine(const char *name, psc_ln which, int32_t layer, int64_t n) {
     const float *gamma, *beta, *x = captured(name);
@@ -79,6 +96,9 @@ static float *affine(const char *name, psc_ln which, int32_t layer, int64_t n) {
 
 static int apply_is_the_forward_pass(void) {
     int32_t n = host->model(context)->d_model, m = host->model(context)->d_mlp;
+    check_rows(PSC_W_K, n, n);
+    check_rows(PSC_W_IN, m, n);
+    check_rows(PSC_W_OUT, n, m);
     float *ln1 = affine("blocks.1.ln1.hook_normalized", PSC_LN1, 1, n);
     check_apply(PSC_W_Q, 1, ln1, captured("blocks.1.attn.hook_q"), n, 10);
     check_apply(PSC_W_K, 1, ln1, captured("blocks.1.attn.hook_k"), n, 10);

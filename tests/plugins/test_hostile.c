@@ -231,6 +231,11 @@ static int odd_setting(const char *key, int32_t kind, const char *text) {
     X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, floats, floats, 1, -16, 16))             \
     X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, floats, floats, 1, 16, INT64_MAX))       \
     X("apply_outputs", host->apply_outputs(c, PSC_W_U, 0, floats, floats, 1, 32, 16))              \
+    X("matrix_rows", host->matrix_rows(c, PSC_W_Q, 0, NULL, 0, 1))                                 \
+    X("matrix_rows", host->matrix_rows(c, PSC_W_Q, 0, floats, -1, 1))                              \
+    X("matrix_rows", host->matrix_rows(c, PSC_W_Q, 0, floats, 2, 1))                               \
+    X("matrix_rows", host->matrix_rows(c, PSC_W_Q, 0, floats, 0, INT64_MAX))                       \
+    X("matrix_rows", host->matrix_rows(c, (psc_matrix)99, 0, floats, 0, 1))                        \
     X("pullback", host->pullback(c, PSC_W_U, 0, NULL, NULL, 1))                                    \
     X("pullback", host->pullback(c, PSC_W_U, 0, floats, floats, INT64_MAX / 4))                    \
     X("row_norms", host->row_norms(c, PSC_W_Q, 0, 0, NULL))                                        \

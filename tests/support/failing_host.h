@@ -25,6 +25,7 @@
     X(apply_outputs, 0, 1)                                                                         \
     X(reductions, 1, 1)                                                                            \
     X(prefix, 0, 1)                                                                                \
+    X(matrix_rows, 0, 1)                                                                           \
     X(pullback, 0, 1)                                                                              \
     X(column_norms, 0, 1)                                                                          \
     X(rotate, 0, 1)                                                                                \
@@ -129,6 +130,9 @@ CALL(int, prefix, -1,
     (psc_context * c, psc_kept_prefix *out, const float *z, const double *w, double to,
         int32_t *ids),
     out, z, w, to, ids)
+CALL(int, matrix_rows, -1,
+    (psc_context * c, psc_matrix m, int32_t l, float *out, int64_t from, int64_t to), m, l, out,
+    from, to)
 CALL(int, pullback, -1,
     (psc_context * c, psc_matrix m, int32_t l, float *y, const float *x, int64_t n), m, l, y, x, n)
 CALL(int, column_norms, -1, (psc_context * c, psc_matrix m, int32_t l, int centered, double *out),

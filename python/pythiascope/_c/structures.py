@@ -1264,6 +1264,15 @@ psc_host_prefix = ctypes.CFUNCTYPE(
     ctypes.c_double,
     ctypes.POINTER(ctypes.c_int32),
 )
+psc_host_matrix_rows = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_int32,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_int64,
+)
 
 
 class psc_host(ctypes.Structure):
@@ -1343,6 +1352,7 @@ class psc_host(ctypes.Structure):
     apply_outputs: Any
     reductions: Any
     prefix: Any
+    matrix_rows: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1420,6 +1430,7 @@ class psc_host(ctypes.Structure):
         ("apply_outputs", psc_host_apply_outputs),
         ("reductions", psc_host_reductions),
         ("prefix", psc_host_prefix),
+        ("matrix_rows", psc_host_matrix_rows),
     )
 
     def __init__(self, **values: Any) -> None:
