@@ -84,6 +84,11 @@ static int make_axes(weights_state *s) {
         "differ between machines");
 }
 
+void weights_progress(weights_state *s, double from, double to, int64_t done, int64_t of) {
+    s->host->progress(
+        s->context, from + (to - from) * (double)(done < of ? done : of) / (double)of);
+}
+
 static int check_cancelled(weights_state *s) {
     return s->host->cancelled(s->context) ? s->host->fail(s->context, "stopped") : 0;
 }
@@ -93,13 +98,9 @@ static int weights_report(psc_context *context, void *state) {
     const psc_host *host = s->host;
     const float *beta = NULL;
     const uint32_t heads = WEIGHTS_SPECTRA | WEIGHTS_COPYING | WEIGHTS_COMPOSITION | WEIGHTS_HEADS;
-    s->row = host->run_alloc(context, (uint64_t)s->n * sizeof *s->row);
-    const int64_t width = (int64_t)s->model->n_heads * s->model->d_head;
-    s->units = host->run_alloc(
-        context, (uint64_t)(PANEL_ROWS * (width > s->n ? width : s->n)) * sizeof *s->units);
-    if (!s->row || !s->units ||
-        host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma_f, &beta) || find_given(s) ||
-        make_axes(s))
+    s->reductions = host->reductions(context);
+    if (!s->reductions || host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma_f, &beta) ||
+        find_given(s) || make_axes(s))
         return -1;
     if (weights_vocabulary(s) || check_cancelled(s)) return -1;
     host->progress(context, 0.3);

@@ -36,13 +36,12 @@ typedef struct weights_state {
     psc_context *context;
     const psc_host *host;
     const psc_model_info *model;
+    const psc_reductions *reductions;
     uint32_t what;
     int32_t offset, top, triples;
     int named; /* the option `what` differs from default and all */
     int32_t n_given, *given;
     int64_t n, padded;         /* d_model; rounded up to TILE */
-    float *row;                /* [N] */
-    float *units;              /* [PANEL_ROWS, max(N, H d)] zeros, except while rows are unpacked */
     const float *gamma_f;      /* [N] */
     double *s_embed, *s_u;     /* [padded, padded] sum e e^T, sum u u^T */
     double *cross;             /* [padded, padded] sum u e^T */
@@ -56,7 +55,7 @@ typedef struct weights_state {
 
 /* --- panels ----------------------------------------------------------------------------------
  * Rows of f64, packed for products: x[block][tile][PANEL_ROWS][TILE], zero-padded. */
-enum { TILE = 4, PANEL_ROWS = 64 };
+enum { TILE = 16, PANEL_ROWS = 128 };
 typedef struct weights_panels {
     double *x;
     int64_t n_rows, n_columns; /* columns padded to TILE, rows to PANEL_ROWS */
@@ -70,19 +69,23 @@ void weights_product(weights_state *s, double *out, int64_t stride, const weight
 
 /* --- steps, one file each -------------------------------------------------------------------- */
 
+/* Reports `done` of the `of` steps of the part of the work from `from` to `to`. */
+void weights_progress(weights_state *s, double from, double to, int64_t done, int64_t of);
 /* run_alloc for n doubles. */
 double *weights_doubles(weights_state *s, int64_t n);
-/* out [count, length]: the first `count` rows of W, by pullback of unit vectors (outputs nonzero),
- * or its first `count` columns, by apply. */
-int weights_unpack(weights_state *s, psc_matrix matrix, int32_t layer, int outputs, int64_t count,
-    int64_t length, float *out);
 void weights_center(double *x, int64_t n);
-int weights_row(weights_state *s, weights_rows kind, int32_t token, double *out);
+double weights_dot(int64_t n, const double *a, const double *b);
+/* out [count, N]: rows of f32 weights (columns nonzero: columns), `stride` floats apart, times gamma
+ * (nullable), each minus its mean; also as the first rows of panels (nullable). */
+void weights_vectors(weights_state *s, double *out, const float *from, int64_t stride,
+    int64_t count, int columns, const float *gamma, weights_panels *panels);
+/* scratch [N]. May be called in parallel_for. */
+int weights_row(weights_state *s, weights_rows kind, int32_t token, float *scratch, double *out);
 /* Singular values, from the eigenvalues that are their squares; 0 after the first `rank`. */
 void weights_roots(double *out, const double *eigenvalues, int64_t n, int64_t rank);
 double weights_effective_rank(int64_t n, const double *singular_values);
 /* Eigenvalues, descending, of one or two symmetric matrices [padded, padded]. The matrices are
- * overwritten; with vectors: by the eigenvectors as rows, in the order of the values. */
+ * overwritten; the first `vectors` by their eigenvectors as rows, in the order of the values. */
 int weights_eigen(
     weights_state *s, double *const *matrices, double *const *values, int n_matrices, int vectors);
 

@@ -16,10 +16,13 @@ typedef struct composition_work {
     weights_state *s;
     int64_t n, d, heads;
     int32_t writer, reader; /* layers */
-    float *unpacked;        /* [H d, N] columns of W_O */
+    float *unpacked;        /* [N, H d] W_O */
+    double *columns;        /* [H d, N] its columns, centered */
     double *writes;         /* [H d, N] columns of W */
+    const float *gamma;     /* [N] the reader's */
     float *x, *y;           /* [H d, N] gamma * W; [H d, H d] products */
-    double *spare;          /* [H, H, d] */
+    double *triangles;      /* [H, tiles, d, TILE] the reader's, in panels */
+    double *spare;          /* [H, H, d, TILE] */
     int kind;               /* BEHIND_Q, _K, _V: 0, 1, 2 */
 } composition_work;
 
@@ -35,27 +38,46 @@ static void write_rows(int64_t begin, int64_t end, int32_t thread, void *payload
         memset(out, 0, (size_t)n * sizeof *out);
         for (int64_t j = i; j < d; j++) {
             const double t = triangle[j * d + i];
-            const float *o = w->unpacked + (head * d + j) * n;
-            for (int64_t k = 0; k < n; k++) out[k] += t * (double)o[k];
+            const double *o = w->columns + (head * d + j) * n;
+            for (int64_t k = 0; k < n; k++) out[k] += t * o[k];
         }
-        weights_center(out, n);
     }
 }
 
-/* sum over the writer's columns c and rows i of (sum_o triangle[o, i] y[c, o])^2 */
-static double read_norm(const composition_work *w, int64_t writer, int64_t reader, double *z) {
-    const int64_t d = w->d, size = w->heads * d;
-    const double *triangle =
-        w->s->triangles + ((w->reader * w->heads + reader) * N_TRIANGLES + w->kind) * d * d;
-    double sum = 0.0;
-    for (int64_t c = 0; c < d; c++) {
-        const float *y = w->y + (writer * d + c) * size + reader * d;
-        memset(z, 0, (size_t)d * sizeof *z);
-        for (int64_t o = 0; o < d; o++)
-            for (int64_t i = 0; i < d; i++) z[i] += triangle[o * d + i] * (double)y[o];
-        for (int64_t i = 0; i < d; i++) sum += z[i] * z[i];
+/* Puts the triangles of the reader's layer into panels, zero-padded. */
+static void pack_triangles(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const composition_work *w = payload;
+    const int64_t d = w->d, tiles = (d + TILE - 1) / TILE;
+    (void)thread;
+    for (int64_t head = begin; head < end; head++) {
+        const double *triangle =
+            w->s->triangles + ((w->reader * w->heads + head) * N_TRIANGLES + w->kind) * d * d;
+        double *out = w->triangles + head * tiles * d * TILE;
+        for (int64_t i = 0; i < d; i++)
+            for (int64_t o = 0; o < d; o++)
+                out[(i / TILE * d + o) * TILE + i % TILE] = triangle[o * d + i];
     }
-    return sqrt(sum);
+}
+
+/* sum over the writer's columns c and rows i of (sum_o triangle[o, i] y[c, o])^2, by tiles of both;
+ * y_tile [d, TILE]. */
+static double read_norm(const composition_work *w, int64_t writer, int64_t reader, double *y_tile) {
+    const int64_t d = w->d, size = w->heads * d, tiles = (d + TILE - 1) / TILE;
+    double lanes[TILE] = {0};
+    for (int64_t c = 0; c < d; c += TILE) {
+        for (int64_t i = 0; i < TILE; i++) {
+            const float *y = w->y + (writer * d + (c + i < d ? c + i : c)) * size + reader * d;
+            for (int64_t o = 0; o < d; o++) y_tile[o * TILE + i] = c + i < d ? (double)y[o] : 0.0;
+        }
+        for (int64_t tile = 0; tile < tiles; tile++) {
+            double z[TILE * TILE] = {0};
+            w->s->reductions->add_products(
+                z, TILE, y_tile, w->triangles + (reader * tiles + tile) * d * TILE, (size_t)d);
+            for (int64_t i = 0; i < TILE; i++)
+                for (int64_t j = 0; j < TILE; j++) lanes[j] += z[i * TILE + j] * z[i * TILE + j];
+        }
+    }
+    return sqrt(psc_fold16(lanes));
 }
 
 static void read_pairs(int64_t begin, int64_t end, int32_t thread, void *payload) {
@@ -67,10 +89,19 @@ static void read_pairs(int64_t begin, int64_t end, int32_t thread, void *payload
         const int64_t reader = w->reader * w->heads + pair % w->heads;
         const double norms =
             s->norm_ov[writer] * (w->kind == 2 ? s->norm_ov[reader] : s->norm_qk[reader]);
-        const double norm = read_norm(w, pair / w->heads, pair % w->heads, w->spare + pair * w->d);
+        const double norm =
+            read_norm(w, pair / w->heads, pair % w->heads, w->spare + pair * w->d * TILE);
         s->composition[w->kind][writer * s->model->n_layers * w->heads + reader] =
             norms > 0.0 ? norm / norms : 0.0;
     }
+}
+
+static void scale_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const composition_work *w = payload;
+    (void)thread;
+    for (int64_t r = begin; r < end; r++)
+        for (int64_t i = 0; i < w->n; i++)
+            w->x[r * w->n + i] = (float)(w->writes[r * w->n + i] * (double)w->gamma[i]);
 }
 
 static int read_layer(composition_work *w) {
@@ -79,11 +110,11 @@ static int read_layer(composition_work *w) {
     const float *gamma = NULL, *beta = NULL;
     const int64_t rows = w->heads * w->d;
     if (s->host->ln_parameters(s->context, PSC_LN1, w->reader, &gamma, &beta)) return -1;
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t i = 0; i < w->n; i++)
-            w->x[r * w->n + i] = (float)(w->writes[r * w->n + i] * (double)gamma[i]);
+    w->gamma = gamma;
+    s->host->parallel_for(s->context, rows, scale_rows, w);
     for (w->kind = 0; w->kind < 3; w->kind++) {
         if (s->host->apply(s->context, matrices[w->kind], w->reader, w->y, w->x, rows)) return -1;
+        s->host->parallel_for(s->context, w->heads, pack_triangles, w);
         s->host->parallel_for(s->context, w->heads * w->heads, read_pairs, w);
     }
     return s->host->cancelled(s->context) ? s->host->fail(s->context, "stopped") : 0;
@@ -99,17 +130,22 @@ int weights_composition(weights_state *s) {
     w.x = host->run_alloc(s->context, (uint64_t)(rows * s->n) * sizeof(float));
     w.y = host->run_alloc(s->context, (uint64_t)(rows * rows) * sizeof(float));
     w.writes = weights_doubles(s, rows * s->n);
-    w.spare = weights_doubles(s, heads * heads * d);
-    if (!w.unpacked || !w.x || !w.y || !w.writes || !w.spare) return -1;
+    w.columns = weights_doubles(s, rows * s->n);
+    w.triangles = weights_doubles(s, heads * ((d + TILE - 1) / TILE) * d * TILE);
+    w.spare = weights_doubles(s, heads * heads * d * TILE);
+    if (!w.unpacked || !w.columns || !w.triangles || !w.x || !w.y || !w.writes || !w.spare)
+        return -1;
     for (int kind = 0; kind < 3; kind++) {
         s->composition[kind] = host->array(s->context, names[kind], PSC_F64, 4, axes);
         if (!s->composition[kind]) return -1;
     }
     for (w.writer = 0; w.writer + 1 < s->model->n_layers; w.writer++) {
-        if (weights_unpack(s, PSC_W_O, w.writer, 0, rows, s->n, w.unpacked)) return -1;
+        if (host->matrix_rows(s->context, PSC_W_O, w.writer, w.unpacked, 0, s->n)) return -1;
+        weights_vectors(s, w.columns, w.unpacked, rows, rows, 1, NULL, NULL);
         host->parallel_for(s->context, rows, write_rows, &w);
         for (w.reader = w.writer + 1; w.reader < s->model->n_layers; w.reader++)
             if (read_layer(&w)) return -1;
+        weights_progress(s, 0.7, 0.8, w.writer + 1, s->model->n_layers);
     }
     return weights_composition_summary(s);
 }

@@ -19,7 +19,7 @@ typedef struct heads_work {
     weights_state *s;
     int32_t layer;
     int64_t n, d, heads;
-    float *unpacked;           /* [H d, N] */
+    float *unpacked;           /* [H d, N] or [N, H d] */
     double *factor[N_FACTORS]; /* [H d, N] */
     double *tau;               /* [H, N_FACTORS, d] */
     double *small;             /* [H, 3, d, d] a matrix, U, V^T; or a matrix, its eigenvalues */
@@ -44,13 +44,11 @@ static int unpack_factors(heads_work *w) {
     const int64_t rows = w->heads * w->d;
     if (s->host->ln_parameters(s->context, PSC_LN1, w->layer, &gamma, &beta)) return -1;
     for (int f = 0; f < N_FACTORS; f++) {
-        if (weights_unpack(s, matrices[f], w->layer, f != O, rows, w->n, w->unpacked)) return -1;
-        for (int64_t r = 0; r < rows; r++) {
-            double *x = w->factor[f] + r * w->n;
-            for (int64_t i = 0; i < w->n; i++)
-                x[i] = (double)w->unpacked[r * w->n + i] * (f == O ? 1.0 : (double)gamma[i]);
-            weights_center(x, w->n);
-        }
+        const int64_t n_out = f == O ? w->n : rows, stride = f == O ? rows : w->n;
+        if (s->host->matrix_rows(s->context, matrices[f], w->layer, w->unpacked, 0, n_out))
+            return -1;
+        weights_vectors(
+            s, w->factor[f], w->unpacked, stride, rows, f == O, f == O ? NULL : gamma, NULL);
     }
     return 0;
 }

@@ -7,10 +7,12 @@
 
 #include <string.h>
 
+enum { BLOCK = 2 * PANEL_ROWS };
+
 typedef struct mlp_work {
-    float *columns; /* [N, M] */
+    float *unpacked; /* [BLOCK, N] rows of W_in; [N, M] */
     weights_panels neurons;
-    double *gram[2], *values[2], *row;
+    double *gram[2], *values[2], *rows; /* rows [BLOCK, N] */
 } mlp_work;
 
 static int gram_of(weights_state *s, mlp_work *w, int32_t layer, int which) {
@@ -18,16 +20,20 @@ static int gram_of(weights_state *s, mlp_work *w, int32_t layer, int which) {
     const int64_t n = s->n, m = s->model->d_mlp;
     const float *gamma = NULL, *beta = NULL;
     if (host->ln_parameters(s->context, PSC_LN2, layer, &gamma, &beta) ||
-        weights_unpack(s, which ? PSC_W_OUT : PSC_W_IN, layer, which, n, m, w->columns))
+        (which && host->matrix_rows(s->context, PSC_W_OUT, layer, w->unpacked, 0, n)))
         return -1;
-    for (int64_t k = 0; k < m; k++) {
-        for (int64_t i = 0; i < n; i++)
-            w->row[i] = (double)w->columns[i * m + k] * (which ? 1.0 : (double)gamma[i]);
-        weights_center(w->row, n);
-        weights_panels_put(&w->neurons, k, w->row, n);
-    }
     memset(w->gram[which], 0, (size_t)(s->padded * s->padded) * sizeof(double));
-    weights_product(s, w->gram[which], s->padded, &w->neurons, &w->neurons, 1);
+    for (int64_t k = 0; k < m; k += BLOCK) {
+        const int64_t count = m - k < BLOCK ? m - k : BLOCK;
+        if (!which && host->matrix_rows(s->context, PSC_W_IN, layer, w->unpacked, k, k + count))
+            return -1;
+        if (count < BLOCK)
+            memset(w->neurons.x, 0, (size_t)(BLOCK * w->neurons.n_columns) * sizeof(double));
+        weights_vectors(s, w->rows, w->unpacked + (which ? k : 0), which ? m : n, count, which,
+            which ? NULL : gamma, &w->neurons);
+        weights_product(s, w->gram[which], s->padded, &w->neurons, &w->neurons, 1);
+        if (host->cancelled(s->context)) return host->fail(s->context, "stopped");
+    }
     return 0;
 }
 
@@ -39,9 +45,10 @@ int weights_mlp(weights_state *s) {
     const int64_t n = s->n, m = s->model->d_mlp;
     mlp_work w;
     double *out[2], *rank[2];
-    w.columns = host->run_alloc(s->context, (uint64_t)(n * m) * sizeof(float));
-    w.row = weights_doubles(s, n);
-    if (!w.columns || !w.row || weights_panels_make(s, &w.neurons, m, n)) return -1;
+    const int64_t most = m > BLOCK ? m : BLOCK;
+    w.unpacked = host->run_alloc(s->context, (uint64_t)(n * most) * sizeof(float));
+    w.rows = weights_doubles(s, BLOCK * n);
+    if (!w.unpacked || !w.rows || weights_panels_make(s, &w.neurons, BLOCK, n)) return -1;
     for (int i = 0; i < 2; i++) {
         w.gram[i] = weights_doubles(s, s->padded * s->padded);
         w.values[i] = weights_doubles(s, n);
@@ -58,6 +65,7 @@ int weights_mlp(weights_state *s) {
             rank[i][l] = weights_effective_rank(n, out[i] + l * n);
         }
         if (host->cancelled(s->context)) return host->fail(s->context, "stopped");
+        weights_progress(s, 0.6, 0.7, l + 1, s->model->n_layers);
     }
     return 0;
 }

@@ -1,7 +1,6 @@
 /* Sums of outer products in f64, and rows of the weights.
  *
- *   weights_product   out[i, j] += sum_t a[t, i] b[t, j]   tiles of 4 x 4, chains over ascending t
- *   weights_unpack    rows of W by pullback of unit vectors, columns by apply: exact
+ *   weights_product   out[i, j] += sum_t a[t, i] b[t, j]   the host's add_products, ascending t
  *   effective rank    exp(-sum p log p), p = s/sum s */
 #include "weights.h"
 
@@ -29,21 +28,17 @@ void weights_panels_put(weights_panels *p, int64_t row, const double *x, int64_t
 }
 
 typedef struct product {
+    const psc_reductions *reductions;
     double *out;
     int64_t stride;
     const weights_panels *a, *b;
     int upper;
 } product;
 
-static void add_tile(double *out, int64_t stride, const double *a, const double *b) {
-    double s[TILE][TILE];
-    for (int i = 0; i < TILE; i++)
-        for (int j = 0; j < TILE; j++) s[i][j] = out[i * stride + j];
-    for (int t = 0; t < PANEL_ROWS; t++, a += TILE, b += TILE)
-        for (int i = 0; i < TILE; i++)
-            for (int j = 0; j < TILE; j++) s[i][j] += a[i] * b[j];
-    for (int i = 0; i < TILE; i++)
-        for (int j = 0; j < TILE; j++) out[i * stride + j] = s[i][j];
+/* Rows of tiles from both ends in turn, so that the parts of a triangle cost the same. */
+static int64_t row_of_tiles(const product *p, int64_t place) {
+    if (!p->upper) return place;
+    return place % 2 ? p->a->n_columns / TILE - 1 - place / 2 : place / 2;
 }
 
 static void product_tiles(int64_t begin, int64_t end, int32_t thread, void *payload) {
@@ -51,51 +46,88 @@ static void product_tiles(int64_t begin, int64_t end, int32_t thread, void *payl
     const int64_t size = PANEL_ROWS * TILE;
     (void)thread;
     for (int64_t t = 0; t < p->a->n_rows; t += PANEL_ROWS)
-        for (int64_t i = begin; i < end; i++)
+        for (int64_t place = begin; place < end; place++) {
+            const int64_t i = row_of_tiles(p, place);
             for (int64_t j = p->upper ? i : 0; j < p->b->n_columns / TILE; j++)
-                add_tile(p->out + i * TILE * p->stride + j * TILE, p->stride,
-                    p->a->x + t * p->a->n_columns + i * size,
-                    p->b->x + t * p->b->n_columns + j * size);
+                p->reductions->add_products(p->out + i * TILE * p->stride + j * TILE,
+                    (size_t)p->stride, p->a->x + t * p->a->n_columns + i * size,
+                    p->b->x + t * p->b->n_columns + j * size, PANEL_ROWS);
+        }
 }
 
 void weights_product(weights_state *s, double *out, int64_t stride, const weights_panels *a,
     const weights_panels *b, int upper) {
-    product p = {out, stride, a, b, upper};
+    product p = {s->reductions, out, stride, a, b, upper};
     s->host->parallel_for(s->context, a->n_columns / TILE, product_tiles, &p);
 }
 
 /* --- rows of the weights --------------------------------------------------------------------- */
 
-int weights_unpack(weights_state *s, psc_matrix matrix, int32_t layer, int outputs, int64_t count,
-    int64_t length, float *out) {
-    const psc_host *host = s->host;
-    float *units = s->units;
-    for (int64_t begin = 0; begin < count; begin += PANEL_ROWS) {
-        const int64_t n = count - begin < PANEL_ROWS ? count - begin : PANEL_ROWS;
-        for (int64_t i = 0; i < n; i++) units[i * count + begin + i] = 1.0f;
-        if ((outputs ? host->pullback : host->apply)(
-                s->context, matrix, layer, out + begin * length, units, n))
-            return -1;
-        for (int64_t i = 0; i < n; i++) units[i * count + begin + i] = 0.0f;
-    }
-    return 0;
-}
-
 void weights_center(double *x, int64_t n) {
-    double mean = 0.0;
-    for (int64_t i = 0; i < n; i++) mean += x[i];
-    mean /= (double)n;
-    for (int64_t i = 0; i < n; i++) x[i] -= mean;
+    double lanes[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) lanes[j] += x[i + j];
+    for (int j = 0; i + j < n; j++) lanes[j] += x[i + j];
+    const double mean = psc_fold16(lanes) / (double)n;
+    for (i = 0; i < n; i++) x[i] -= mean;
 }
 
-int weights_row(weights_state *s, weights_rows kind, int32_t token, double *out) {
+double weights_dot(int64_t n, const double *a, const double *b) {
+    double lanes[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) lanes[j] += a[i + j] * b[i + j];
+    for (int j = 0; i + j < n; j++) lanes[j] += a[i + j] * b[i + j];
+    return psc_fold16(lanes);
+}
+
+int weights_row(weights_state *s, weights_rows kind, int32_t token, float *scratch, double *out) {
     const psc_host *host = s->host;
     const int embed = kind == ROWS_EMBED || kind == ROWS_EMBED_CENTERED;
-    if ((embed ? host->embedding : host->unembedding)(s->context, token, s->row)) return -1;
-    for (int64_t i = 0; i < s->n; i++)
-        out[i] = (double)s->row[i] * (kind == ROWS_U ? (double)s->gamma_f[i] : 1.0);
+    if ((embed ? host->embedding : host->unembedding)(s->context, token, scratch)) return -1;
+    if (kind == ROWS_U)
+        for (int64_t i = 0; i < s->n; i++) out[i] = (double)scratch[i] * (double)s->gamma_f[i];
+    else
+        for (int64_t i = 0; i < s->n; i++) out[i] = (double)scratch[i];
     if (kind == ROWS_EMBED_CENTERED || kind == ROWS_U) weights_center(out, s->n);
     return 0;
+}
+
+typedef struct vectors_job {
+    double *out;
+    const float *from, *gamma;
+    int64_t n, stride, count;
+    int columns;
+    weights_panels *panels;
+} vectors_job;
+
+/* TILE vectors at a time, because those of a matrix's columns share cache lines. */
+static void take_vectors(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const vectors_job *job = payload;
+    const int64_t n = job->n;
+    (void)thread;
+    for (int64_t first = begin * TILE; first < end * TILE && first < job->count; first += TILE) {
+        const int64_t some = job->count - first < TILE ? job->count - first : TILE;
+        double *out = job->out + first * n;
+        for (int64_t i = 0; i < n; i++) {
+            const double gamma = job->gamma ? (double)job->gamma[i] : 1.0;
+            const float *from =
+                job->from + (job->columns ? i * job->stride + first : first * job->stride + i);
+            for (int64_t v = 0; v < some; v++)
+                out[v * n + i] = (double)from[job->columns ? v : v * job->stride] * gamma;
+        }
+        for (int64_t v = 0; v < some; v++) {
+            weights_center(out + v * n, n);
+            if (job->panels) weights_panels_put(job->panels, first + v, out + v * n, n);
+        }
+    }
+}
+
+void weights_vectors(weights_state *s, double *out, const float *from, int64_t stride,
+    int64_t count, int columns, const float *gamma, weights_panels *panels) {
+    vectors_job job = {out, from, gamma, s->n, stride, count, columns, panels};
+    s->host->parallel_for(s->context, (count + TILE - 1) / TILE, take_vectors, &job);
 }
 
 /* --- spectra --------------------------------------------------------------------------------- */
@@ -127,13 +159,13 @@ static void eigen_one(int64_t begin, int64_t end, int32_t thread, void *payload)
     for (int64_t m = begin; m < end; m++) {
         double *w = job->values[m], *a = job->matrices[m];
         /* LAPACK reads columns, so a row-major matrix's upper triangle is its lower one. */
-        job->failed[m] = LAPACKE_dsyevd(LAPACK_COL_MAJOR, job->vectors ? 'V' : 'N', 'L',
+        job->failed[m] = LAPACKE_dsyevd(LAPACK_COL_MAJOR, m < job->vectors ? 'V' : 'N', 'L',
             (lapack_int)job->n, a, (lapack_int)job->stride, w);
         for (int64_t i = 0, j = job->n - 1; i < j; i++, j--) {
             const double value = w[i];
             w[i] = w[j];
             w[j] = value;
-            for (int64_t k = 0; k < job->n && job->vectors; k++) {
+            for (int64_t k = 0; k < job->n && m < job->vectors; k++) {
                 const double swapped = a[i * job->stride + k];
                 a[i * job->stride + k] = a[j * job->stride + k];
                 a[j * job->stride + k] = swapped;

@@ -11,6 +11,70 @@
 #include <stdio.h>
 #include <string.h>
 
+/* --- blocks of the vocabulary's rows ---------------------------------------------------------- */
+
+enum { BLOCK = 2 * PANEL_ROWS };
+typedef struct rows_block {
+    weights_state *s;
+    weights_rows kind;
+    int64_t first, n;
+    float *scratch;        /* [BLOCK, N] */
+    double *rows;          /* [BLOCK, N] zeros from n on */
+    double *lengths;       /* [BLOCK] */
+    weights_panels panels; /* [BLOCK, N]; transposed: [N, BLOCK] */
+    int transposed;
+    int failed; /* set by any part */
+} rows_block;
+
+static int rows_block_make(weights_state *s, rows_block *b, weights_rows kind, int transposed) {
+    *b = (rows_block){.s = s, .kind = kind, .transposed = transposed};
+    b->scratch = s->host->run_alloc(s->context, (uint64_t)(BLOCK * s->n) * sizeof(float));
+    b->rows = weights_doubles(s, BLOCK * s->n);
+    b->lengths = weights_doubles(s, BLOCK);
+    if (!b->scratch || !b->rows || !b->lengths) return -1;
+    return transposed ? weights_panels_make(s, &b->panels, s->n, BLOCK)
+                      : weights_panels_make(s, &b->panels, BLOCK, s->n);
+}
+
+/* The columns of TILE rows from `row` on, as a tile's rows. */
+static void put_transposed(rows_block *b, int64_t row) {
+    const int64_t n = b->s->n;
+    const double *from = b->rows + row * n;
+    for (int64_t k = 0; k < n; k++) {
+        double *to = b->panels.x + k / PANEL_ROWS * PANEL_ROWS * b->panels.n_columns +
+                     (row * PANEL_ROWS + k % PANEL_ROWS * TILE);
+        for (int64_t i = 0; i < TILE; i++) to[i] = from[i * n + k];
+    }
+}
+
+static void load_tiles(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    rows_block *b = payload;
+    const int64_t n = b->s->n;
+    (void)thread;
+    for (int64_t tile = begin; tile < end; tile++) {
+        for (int64_t i = tile * TILE; i < (tile + 1) * TILE; i++) {
+            double *row = b->rows + i * n;
+            if (i >= b->n)
+                memset(row, 0, (size_t)n * sizeof *row);
+            else if (weights_row(b->s, b->kind, (int32_t)(b->first + i), b->scratch + i * n, row))
+                b->failed = 1;
+            b->lengths[i] = sqrt(weights_dot(n, row, row));
+            if (!b->transposed) weights_panels_put(&b->panels, i, row, n);
+        }
+        if (b->transposed) put_transposed(b, tile * TILE);
+    }
+}
+
+static int rows_block_load(rows_block *b, int64_t first) {
+    weights_state *s = b->s;
+    const int64_t left = s->model->d_vocab - first;
+    b->first = first;
+    b->n = left < BLOCK ? left : BLOCK;
+    s->host->parallel_for(s->context, BLOCK / TILE, load_tiles, b);
+    if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
+    return b->failed ? -1 : 0;
+}
+
 /* --- sums over the vocabulary ---------------------------------------------------------------- */
 
 static void mirror(double *a, int64_t padded) {
@@ -18,24 +82,14 @@ static void mirror(double *a, int64_t padded) {
         for (int64_t j = i + 1; j < padded; j++) a[j * padded + i] = a[i * padded + j];
 }
 
-static int add_rows(weights_state *s, weights_panels *e, weights_panels *u, double *row) {
-    const int64_t n_vocab = s->model->d_vocab, bytes = PANEL_ROWS * s->padded * 8;
-    for (int64_t t = 0; t < n_vocab; t += PANEL_ROWS) {
-        const int64_t n = n_vocab - t < PANEL_ROWS ? n_vocab - t : PANEL_ROWS;
-        if (n < PANEL_ROWS) {
-            memset(e->x, 0, (size_t)bytes);
-            memset(u->x, 0, (size_t)bytes);
-        }
-        for (int64_t i = 0; i < n; i++) {
-            if (weights_row(s, ROWS_EMBED, (int32_t)(t + i), row)) return -1;
-            weights_panels_put(e, i, row, s->n);
-            if (weights_row(s, ROWS_U, (int32_t)(t + i), row)) return -1;
-            weights_panels_put(u, i, row, s->n);
-        }
-        if (s->s_embed) weights_product(s, s->s_embed, s->padded, e, e, 1);
-        if (s->s_u) weights_product(s, s->s_u, s->padded, u, u, 1);
-        if (s->cross) weights_product(s, s->cross, s->padded, u, e, 0);
-        if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
+static int add_rows(weights_state *s, rows_block *e, rows_block *u) {
+    const int64_t n_vocab = s->model->d_vocab;
+    for (int64_t t = 0; t < n_vocab; t += BLOCK) {
+        if (rows_block_load(e, t) || rows_block_load(u, t)) return -1;
+        if (s->s_embed) weights_product(s, s->s_embed, s->padded, &e->panels, &e->panels, 1);
+        if (s->s_u) weights_product(s, s->s_u, s->padded, &u->panels, &u->panels, 1);
+        if (s->cross) weights_product(s, s->cross, s->padded, &u->panels, &e->panels, 0);
+        weights_progress(s, 0.0, 0.3, t + BLOCK, n_vocab);
     }
     return 0;
 }
@@ -44,15 +98,14 @@ int weights_vocabulary(weights_state *s) {
     const int64_t square = s->padded * s->padded;
     const int frames = (s->what & (WEIGHTS_FRAMES | WEIGHTS_SPECTRA | WEIGHTS_DUAL)) != 0;
     const int cross = (s->what & WEIGHTS_COPYING) != 0;
-    weights_panels e, u;
+    rows_block e, u;
     s->s_embed = frames ? weights_doubles(s, square) : NULL;
     s->s_u = frames ? weights_doubles(s, square) : NULL;
     s->cross = cross ? weights_doubles(s, square) : NULL;
     if (!frames && !cross) return 0;
-    double *row = weights_doubles(s, s->n);
-    if (!row || (frames && (!s->s_embed || !s->s_u)) || (cross && !s->cross) ||
-        weights_panels_make(s, &e, PANEL_ROWS, s->n) ||
-        weights_panels_make(s, &u, PANEL_ROWS, s->n) || add_rows(s, &e, &u, row))
+    if ((frames && (!s->s_embed || !s->s_u)) || (cross && !s->cross) ||
+        rows_block_make(s, &e, ROWS_EMBED, 0) || rows_block_make(s, &u, ROWS_U, 0) ||
+        add_rows(s, &e, &u))
         return -1;
     if (frames) mirror(s->s_embed, s->padded);
     if (frames) mirror(s->s_u, s->padded);
@@ -63,41 +116,24 @@ int weights_vocabulary(weights_state *s) {
 
 /* out [n <= BLOCK, columns] = rows `first..` of the vocabulary times a matrix [N, columns] in
  * panels. */
-enum { BLOCK = 4 * PANEL_ROWS };
 typedef struct rows_product {
-    weights_rows kind;
+    rows_block block;
     const weights_panels *matrix;
-    weights_panels transposed; /* [N, BLOCK] */
-    double *rows, *out;        /* [BLOCK, N], [BLOCK, columns padded] */
+    double *out; /* [BLOCK, columns padded] */
 } rows_product;
 
 static int rows_product_make(
     weights_state *s, rows_product *p, weights_rows kind, const weights_panels *matrix) {
-    p->kind = kind;
     p->matrix = matrix;
-    p->rows = weights_doubles(s, BLOCK * s->n);
     p->out = weights_doubles(s, BLOCK * matrix->n_columns);
-    return !p->rows || !p->out || weights_panels_make(s, &p->transposed, s->n, BLOCK) ? -1 : 0;
+    return !p->out || rows_block_make(s, &p->block, kind, 1) ? -1 : 0;
 }
 
-static int rows_product_run(weights_state *s, rows_product *p, int64_t first, int64_t n) {
-    double column[BLOCK] = {0};
-    for (int64_t i = 0; i < n; i++)
-        if (weights_row(s, p->kind, (int32_t)(first + i), p->rows + i * s->n)) return -1;
-    for (int64_t k = 0; k < s->n; k++) {
-        for (int64_t i = 0; i < n; i++) column[i] = p->rows[i * s->n + k];
-        weights_panels_put(&p->transposed, k, column, BLOCK);
-    }
+static int rows_product_run(weights_state *s, rows_product *p, int64_t first) {
+    if (rows_block_load(&p->block, first)) return -1;
     memset(p->out, 0, (size_t)(BLOCK * p->matrix->n_columns) * sizeof *p->out);
-    weights_product(s, p->out, p->matrix->n_columns, &p->transposed, p->matrix, 0);
-    if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
+    weights_product(s, p->out, p->matrix->n_columns, &p->block.panels, p->matrix, 0);
     return 0;
-}
-
-static double norm(const double *x, int64_t n) {
-    double sum = 0.0;
-    for (int64_t i = 0; i < n; i++) sum += x[i] * x[i];
-    return sqrt(sum);
 }
 
 /* --- nearest tokens -------------------------------------------------------------------------- */
@@ -121,31 +157,60 @@ static void offer(const weights_state *s, psc_top_list *lists, int64_t d, int64_
     *(double *)psc_top_room(&lists[d], place, all, sizeof *all) = cosine;
 }
 
-int weights_nearest(weights_state *s, weights_rows kind, int64_t n, const double *directions,
-    int signs, const int32_t *except, int32_t *ids, double *cosines) {
-    const int64_t n_vocab = s->model->d_vocab;
-    weights_panels matrix;
-    rows_product p;
-    double *column = weights_doubles(s, n), *norms = weights_doubles(s, n);
-    psc_top_list *lists = nearest_lists(s, n);
-    if (!column || !norms || !lists || weights_panels_make(s, &matrix, s->n, n) ||
-        rows_product_make(s, &p, kind, &matrix))
-        return -1;
-    for (int64_t d = 0; d < n; d++) norms[d] = norm(directions + d * s->n, s->n);
+typedef struct nearest_job {
+    const weights_state *s;
+    const rows_product *p;
+    psc_top_list *lists;
+    const double *norms; /* [n] */
+    const int32_t *except;
+    int signs;
+    double *cosines;
+} nearest_job;
+
+/* Offers the block's rows to the lists of some directions, in ascending order. */
+static void offer_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const nearest_job *job = payload;
+    const rows_block *block = &job->p->block;
+    (void)thread;
+    for (int64_t d = begin; d < end; d++)
+        for (int64_t i = 0; i < block->n && job->norms[d] > 0.0; i++) {
+            const int64_t id = block->first + i;
+            if (block->lengths[i] > 0.0 && !(job->except && job->except[d] == id))
+                offer(job->s, job->lists, d, id,
+                    job->p->out[i * job->p->matrix->n_columns + d] /
+                        (block->lengths[i] * job->norms[d]),
+                    job->signs, job->cosines);
+        }
+}
+
+/* The directions [n, N] as the columns of a matrix, and their norms. */
+static int directions_make(
+    weights_state *s, weights_panels *matrix, int64_t n, const double *directions, double **norms) {
+    double *column = weights_doubles(s, n);
+    *norms = weights_doubles(s, n);
+    if (!column || !*norms || weights_panels_make(s, matrix, s->n, n)) return -1;
+    for (int64_t d = 0; d < n; d++)
+        (*norms)[d] = sqrt(weights_dot(s->n, directions + d * s->n, directions + d * s->n));
     for (int64_t k = 0; k < s->n; k++) {
         for (int64_t d = 0; d < n; d++) column[d] = directions[d * s->n + k];
-        weights_panels_put(&matrix, k, column, n);
+        weights_panels_put(matrix, k, column, n);
     }
-    for (int64_t t = 0; t < n_vocab; t += BLOCK) {
-        const int64_t rows = n_vocab - t < BLOCK ? n_vocab - t : BLOCK;
-        if (rows_product_run(s, &p, t, rows)) return -1;
-        for (int64_t i = 0; i < rows; i++) {
-            const double length = norm(p.rows + i * s->n, s->n);
-            for (int64_t d = 0; d < n && length > 0.0; d++)
-                if (norms[d] > 0.0 && !(except && except[d] == t + i))
-                    offer(s, lists, d, t + i, p.out[i * matrix.n_columns + d] / (length * norms[d]),
-                        signs, cosines);
-        }
+    return 0;
+}
+
+int weights_nearest(weights_state *s, weights_rows kind, int64_t n, const double *directions,
+    int signs, const int32_t *except, int32_t *ids, double *cosines) {
+    weights_panels matrix;
+    rows_product p;
+    double *norms;
+    psc_top_list *lists = nearest_lists(s, n);
+    if (!lists || directions_make(s, &matrix, n, directions, &norms) ||
+        rows_product_make(s, &p, kind, &matrix))
+        return -1;
+    nearest_job job = {s, &p, lists, norms, except, signs, cosines};
+    for (int64_t t = 0; t < s->model->d_vocab; t += BLOCK) {
+        if (rows_product_run(s, &p, t)) return -1;
+        s->host->parallel_for(s->context, n, offer_rows, &job);
     }
     for (int64_t d = 0; d < n; d++)
         for (int32_t i = 0; i < lists[d].n; i++)
@@ -174,13 +239,14 @@ int weights_tokens(weights_state *s) {
     static const char *const where[] = {"W_E", "W_U"};
     const psc_host *host = s->host;
     double *rows = weights_doubles(s, s->n_given * s->n);
-    if (!rows) return -1;
+    float *scratch = host->run_alloc(s->context, (uint64_t)s->n * sizeof *scratch);
+    if (!rows || !scratch) return -1;
     for (int side = 0; side < 2; side++) {
         int32_t *ids = psc_token_ids_array(s->context, host, names[side][0], 2, axes);
         double *cosines = host->array(s->context, names[side][1], PSC_F64, 2, axes);
         if (!ids || !cosines) return -1;
         for (int32_t g = 0; g < s->n_given; g++)
-            if (weights_row(s, kinds[side], s->given[g], rows + g * s->n)) return -1;
+            if (weights_row(s, kinds[side], s->given[g], scratch, rows + g * s->n)) return -1;
         if (weights_nearest(s, kinds[side], s->n_given, rows, 0, s->given, ids, cosines)) return -1;
         for (int32_t g = 0; g < s->n_given; g++)
             if (show_nearest(s, where[side], ids, cosines, g)) return -1;
@@ -193,9 +259,7 @@ int weights_tokens(weights_state *s) {
 enum { N_COSINES = 4 };
 
 static double cosine(const double *a, const double *b, int64_t n) {
-    double sum = 0.0;
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum / (norm(a, n) * norm(b, n));
+    return weights_dot(n, a, b) / (sqrt(weights_dot(n, a, a)) * sqrt(weights_dot(n, b, b)));
 }
 
 /* S^+ in panels, of eigenvalues [N] and eigenvectors (rows of matrix). */
@@ -216,26 +280,47 @@ static int pseudo_inverse(weights_state *s, const double *vectors, const double 
     return 0;
 }
 
-/* The given tokens' dual vectors, every token's cosines, and the sums of the cosines. */
-static int dual_rows(weights_state *s, const weights_panels *inverse, double *cosines, double *dual,
-    double sums[N_COSINES]) {
-    const int64_t n_vocab = s->model->d_vocab, n = s->n;
+typedef struct dual_job {
+    weights_state *s;
+    rows_product *p;
+    rows_block *t_bar, *u;
+    double *cosines; /* [V, N_COSINES] result */
+} dual_job;
+
+static void dual_cosines(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const dual_job *job = payload;
+    const int64_t n = job->s->n;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        const double *e = job->p->block.rows + i * n;
+        const double *d = job->p->out + i * job->p->matrix->n_columns;
+        const double *t_bar = job->t_bar->rows + i * n, *u = job->u->rows + i * n;
+        double *out = job->cosines + (job->p->block.first + i) * N_COSINES;
+        out[0] = cosine(e, t_bar, n);
+        out[1] = cosine(d, t_bar, n);
+        out[2] = cosine(e, u, n);
+        out[3] = cosine(d, u, n);
+    }
+}
+
+/* The given tokens' dual vectors, and every token's cosines. */
+static int dual_rows(
+    weights_state *s, const weights_panels *inverse, double *cosines, double *dual) {
+    const int64_t n = s->n;
     rows_product p;
-    double *t_bar = weights_doubles(s, n), *u = weights_doubles(s, n);
-    if (!t_bar || !u || rows_product_make(s, &p, ROWS_EMBED, inverse)) return -1;
-    for (int64_t t = 0; t < n_vocab; t++) {
-        const int64_t rows = n_vocab - t < BLOCK ? n_vocab - t : BLOCK;
-        if (t % BLOCK == 0 && rows_product_run(s, &p, t, rows)) return -1;
-        const double *e = p.rows + t % BLOCK * n, *d = p.out + t % BLOCK * inverse->n_columns;
-        if (weights_row(s, ROWS_UNEMBED, (int32_t)t, t_bar) ||
-            weights_row(s, ROWS_U, (int32_t)t, u))
+    rows_block t_bar, u;
+    dual_job job = {s, &p, &t_bar, &u, cosines};
+    if (rows_product_make(s, &p, ROWS_EMBED, inverse) ||
+        rows_block_make(s, &t_bar, ROWS_UNEMBED, 0) || rows_block_make(s, &u, ROWS_U, 0))
+        return -1;
+    for (int64_t t = 0; t < s->model->d_vocab; t += BLOCK) {
+        if (rows_product_run(s, &p, t) || rows_block_load(&t_bar, t) || rows_block_load(&u, t))
             return -1;
-        const double of[N_COSINES] = {
-            cosine(e, t_bar, n), cosine(d, t_bar, n), cosine(e, u, n), cosine(d, u, n)};
-        memcpy(cosines + t * N_COSINES, of, sizeof of);
-        for (int c = 0; c < N_COSINES; c++) sums[c] += of[c] == of[c] ? of[c] : 0.0;
+        s->host->parallel_for(s->context, p.block.n, dual_cosines, &job);
         for (int32_t g = 0; g < s->n_given; g++)
-            if (s->given[g] == t) memcpy(dual + g * n, d, (size_t)n * sizeof *d);
+            if (s->given[g] >= t && s->given[g] < t + p.block.n)
+                memcpy(dual + g * n, p.out + (s->given[g] - t) * inverse->n_columns,
+                    (size_t)n * sizeof *dual);
     }
     return 0;
 }
@@ -254,8 +339,10 @@ static int weights_dual(
     if (s->n_given) dual = host->array(s->context, "dual", PSC_F64, 2, dual_axes);
     if (!cosines || (s->n_given && !dual) ||
         pseudo_inverse(s, vectors, values, rank_of, &inverse) ||
-        dual_rows(s, &inverse, cosines, dual, sums))
+        dual_rows(s, &inverse, cosines, dual))
         return -1;
+    for (int64_t i = 0; i < (int64_t)s->model->d_vocab * N_COSINES; i++)
+        sums[i % N_COSINES] += cosines[i] == cosines[i] ? cosines[i] : 0.0;
     for (int c = 0; c < N_COSINES; c++) sums[c] /= s->model->d_vocab;
     return host->summary_bars(
         s->context, "mean cosine over the vocabulary; dual: S^+ e_t", "", N_COSINES, pairs, sums);
@@ -319,11 +406,8 @@ static int vocabulary_spectra(weights_state *s, const double *e, const double *u
 int weights_frames(weights_state *s) {
     if (!s->s_embed) return 0;
     double *e = weights_doubles(s, s->n), *u = weights_doubles(s, s->n);
-    double *const first[] = {s->s_embed}, *const values_e[] = {e};
-    double *const second[] = {s->s_u}, *const values_u[] = {u};
-    if (!e || !u || weights_eigen(s, first, values_e, 1, (s->what & WEIGHTS_DUAL) != 0) ||
-        weights_eigen(s, second, values_u, 1, 0))
-        return -1;
+    double *const matrices[] = {s->s_embed, s->s_u}, *const values[] = {e, u};
+    if (!e || !u || weights_eigen(s, matrices, values, 2, (s->what & WEIGHTS_DUAL) != 0)) return -1;
     const int32_t rank_e = numerical_rank(s, e, s->n);
     if ((s->what & WEIGHTS_FRAMES) && frame_values(s, e, u, rank_e)) return -1;
     if ((s->what & WEIGHTS_SPECTRA) && vocabulary_spectra(s, e, u)) return -1;
