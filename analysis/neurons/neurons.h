@@ -21,8 +21,7 @@ typedef struct neuron_weights {
     double *offsets;   /* [M] c_k = b_k + w_in,k . beta2 */
     double *norms;     /* [M] |D_k| */
     float *columns;    /* [N, M] W_out */
-    float *inputs;     /* [N, M] W_in^T */
-    float *identity;   /* [N, N] */
+    float *inputs;     /* [M, N] W_in */
 } neuron_weights;
 
 typedef struct neurons_state {

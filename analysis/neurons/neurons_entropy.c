@@ -3,144 +3,226 @@
  *
  *   rho_k = |V0^T P(r_k)|/|P(r_k)|, V0: the bottom ceil(N/64) singular directions of {u_t} within
  *   1's complement, u_t = P(gamma_f * t_bar)
- *   Var_t cos(u_t, P r) = r^T C r/|r|^2 - (m . r/|r|)^2, C and m the means of u u^T/|u|^2 and u/|u|
+ *   Var_t cos(u_t, P r) = mean of cos^2 - (mean of cos)^2
  *
  * Sums over the vocabulary are f64 in token order. LAPACK computes V0, so rho's last bits may
  * differ between machines. */
 #include "neurons.h"
+#include "products.h"
 
 #include <lapacke.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK = 64, SHARE = 64 };
+enum { BLOCK = 2 * PSC_PANEL_ROWS, SHARE = 64 };
 
 typedef struct entropy_work {
     neurons_state *s;
-    neuron_weights weights;
-    double *gram, *cosines; /* [N, N] sum u u^T; sum of unit u u^T; j >= i only */
-    double *mean;           /* [N] sum of unit u */
-    double *u, *unit;       /* [BLOCK, N] */
-    int64_t count;          /* of the block */
+    const psc_reductions *reductions;
+    neuron_weights columns; /* only W_out's columns */
+    const float *gamma;     /* [N] */
+    int64_t padded;         /* N */
+    double *gram;           /* [padded, padded] sum u u^T, j >= i only */
+    psc_panels panels;      /* [BLOCK, N] u */
+    float *scratch;         /* [BLOCK, N] */
+    double *u;              /* [BLOCK, N] */
+    int64_t first, count;   /* of the block */
+    double *writes, *norms; /* [listed, N] P(r), [listed] |P(r)| */
+    double *cosines;        /* [BLOCK, listed] */
+    double *sums;           /* [listed, 2] of cosines, of their squares */
     double *values;         /* [N] */
-    int64_t bottom;         /* directions of V0 */
+    psc_panels bottom;      /* [N, n_bottom] V0 */
+    int64_t n_bottom;
     int32_t layer;
+    int failed;                    /* set by any part */
     double *rho, *norm, *variance; /* results [L, M], [L, M], [listed] */
 } entropy_work;
 
-static int load_block(entropy_work *w, int64_t first, const float *gamma, float *row) {
-    const int64_t n = w->s->model->d_model, left = w->s->model->d_vocab - first;
-    w->count = left < BLOCK ? left : BLOCK;
-    for (int64_t t = 0; t < w->count; t++) {
-        double *u = w->u + t * n, sum = 0.0, square = 0.0;
-        if (w->s->host->unembedding(w->s->context, (int32_t)(first + t), row)) return -1;
-        for (int64_t i = 0; i < n; i++) sum += u[i] = (double)gamma[i] * (double)row[i];
-        for (int64_t i = 0; i < n; i++) {
-            u[i] -= sum / (double)n;
-            square += u[i] * u[i];
-        }
-        const double length = square > 0.0 ? sqrt(square) : 1.0; /* a zero row has cosine 0 */
-        for (int64_t i = 0; i < n; i++) {
-            w->unit[t * n + i] = u[i] / length;
-            w->mean[i] += u[i] / length;
+static int load_columns(entropy_work *w, int32_t layer) {
+    const neurons_state *s = w->s;
+    return s->host->matrix_rows(
+        s->context, PSC_W_OUT, layer, w->columns.columns, 0, s->model->d_model);
+}
+
+static int load_listed(entropy_work *w) {
+    const neurons_state *s = w->s;
+    const int64_t n = s->model->d_model;
+    for (int32_t l = 0; l < s->model->n_layers; l++) {
+        int loaded = 0;
+        for (int32_t i = 0; i < s->n_listed; i++) {
+            double *r = w->writes + i * n;
+            if (s->listed[i].layer != l) continue;
+            if (!loaded && load_columns(w, l)) return -1;
+            loaded = 1;
+            neurons_write(s, &w->columns, s->listed[i].neuron, r);
+            w->norms[i] = sqrt(psc_dot_f64(n, r, r));
         }
     }
     return 0;
 }
 
-static void add_block(int64_t begin, int64_t end, int32_t thread, void *payload) {
+/* --- over the vocabulary --------------------------------------------------------------------- */
+
+static void load_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     entropy_work *w = payload;
-    const int64_t n = w->s->model->d_model;
+    const neurons_state *s = w->s;
+    const int64_t n = s->model->d_model;
     (void)thread;
-    for (int64_t p = begin; p < end; p++) {
-        const int64_t i = p % 2 ? n - 1 - p / 2 : p / 2; /* alternates long and short rows */
-        for (int64_t t = 0; t < w->count; t++) {
-            const double a = w->u[t * n + i], b = w->unit[t * n + i];
-            for (int64_t j = i; j < n; j++) {
-                w->gram[i * n + j] += a * w->u[t * n + j];
-                w->cosines[i * n + j] += b * w->unit[t * n + j];
-            }
+    for (int64_t t = begin; t < end; t++) {
+        double *u = w->u + t * n;
+        float *row = w->scratch + t * n;
+        if (t >= w->count)
+            memset(u, 0, (size_t)n * sizeof *u);
+        else if (s->host->unembedding(s->context, (int32_t)(w->first + t), row))
+            w->failed = 1;
+        for (int64_t i = 0; t < w->count && i < n; i++) u[i] = (double)w->gamma[i] * (double)row[i];
+        psc_center_f64(u, n);
+        psc_panels_put(&w->panels, t, u, n);
+        const double square = psc_dot_f64(n, u, u);
+        for (int32_t i = 0; i < s->n_listed; i++) {
+            const double both = sqrt(square) * w->norms[i]; /* a zero row has cosine 0 */
+            w->cosines[t * s->n_listed + i] =
+                both > 0.0 ? psc_dot_f64(n, u, w->writes + i * n) / both : 0.0;
         }
     }
 }
 
-/* Puts the bottom directions into the first rows of gram. The direction 1, whose value is 0, is
- * lifted to the top first. */
-static int bottom_directions(entropy_work *w) {
-    const lapack_int n = w->s->model->d_model;
-    double trace = 0.0;
-    for (int64_t i = 0; i < n; i++) trace += w->gram[i * n + i];
-    for (int64_t i = 0; i < (int64_t)n * n; i++) w->gram[i] += 2.0 * (trace + 1.0) / n;
-    const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', n, w->gram, n, w->values);
-    if (info != 0)
-        return w->s->host->fail(
-            w->s->context, "LAPACK's dsyevd did not converge, or memory ran out (%d)", (int)info);
-    w->bottom = (n + SHARE - 1) / SHARE;
+static int pass_vocabulary(entropy_work *w) {
+    const neurons_state *s = w->s;
+    const int64_t n_vocab = s->model->d_vocab, listed = s->n_listed;
+    for (w->first = 0; w->first < n_vocab; w->first += BLOCK) {
+        w->count = n_vocab - w->first < BLOCK ? n_vocab - w->first : BLOCK;
+        s->host->parallel_for(s->context, BLOCK, load_rows, w);
+        if (w->failed || psc_panels_product(w->gram, w->padded, &w->panels, &w->panels, 1))
+            return -1;
+        for (int64_t i = 0; i < w->count * listed; i++) {
+            w->sums[i % listed * 2] += w->cosines[i];
+            w->sums[i % listed * 2 + 1] += w->cosines[i] * w->cosines[i];
+        }
+        if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
+    }
+    for (int64_t i = 0; i < listed; i++) {
+        const double mean = w->sums[2 * i] / (double)n_vocab;
+        w->variance[i] = w->sums[2 * i + 1] / (double)n_vocab - mean * mean;
+    }
     return 0;
+}
+
+/* Puts the bottom directions into panels. The direction 1, whose value is 0, is lifted to the top
+ * first. */
+static int bottom_directions(entropy_work *w) {
+    const neurons_state *s = w->s;
+    const lapack_int n = s->model->d_model;
+    const uint64_t bottom = (uint64_t)w->n_bottom;
+    lapack_int found = 0;
+    lapack_int *support = s->host->run_alloc(s->context, 2 * bottom * sizeof *support);
+    double *vectors = s->host->run_alloc(s->context, bottom * (uint64_t)n * sizeof *vectors);
+    double *row = s->host->run_alloc(s->context, bottom * sizeof *row), trace = 0.0;
+    if (!support || !vectors || !row) return -1;
+    for (int64_t i = 0; i < n; i++) trace += w->gram[i * w->padded + i];
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = i; j < n; j++) w->gram[i * w->padded + j] += 2.0 * (trace + 1.0) / n;
+    /* LAPACK reads columns, so a row-major matrix's upper triangle is its lower one. */
+    const lapack_int info =
+        LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', 'I', 'L', n, w->gram, (lapack_int)w->padded, 0.0, 0.0,
+            1, (lapack_int)bottom, 0.0, &found, w->values, vectors, n, support);
+    if (info != 0 || found != (lapack_int)bottom)
+        return s->host->fail(
+            s->context, "LAPACK's dsyevr did not converge, or memory ran out (%d)", (int)info);
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t d = 0; d < w->n_bottom; d++) row[d] = vectors[d * n + i];
+        psc_panels_put(&w->bottom, i, row, w->n_bottom);
+    }
+    return 0;
+}
+
+/* --- all neurons ----------------------------------------------------------------------------- */
+
+/* |V0^T P(r_k)|^2 of PSC_TILE columns: `from` is the first one's, of `some`. */
+static void read_bottom(
+    const entropy_work *w, const float *from, int64_t some, const double *mean, double *inside) {
+    const int64_t n = w->s->model->d_model, m = w->s->model->d_mlp;
+    for (int64_t tile = 0; tile < w->bottom.n_columns / PSC_TILE; tile++) {
+        double z[PSC_TILE * PSC_TILE] = {0}, r[PSC_PANEL_ROWS * PSC_TILE] = {0};
+        for (int64_t i = 0; i < n; i += PSC_PANEL_ROWS) {
+            const int64_t rows = n - i < PSC_PANEL_ROWS ? n - i : PSC_PANEL_ROWS;
+            for (int64_t t = 0; t < rows; t++)
+                for (int64_t j = 0; j < some; j++)
+                    r[t * PSC_TILE + j] = (double)from[(i + t) * m + j] - mean[j];
+            w->reductions->add_products(z, PSC_TILE,
+                w->bottom.x + i * w->bottom.n_columns + tile * PSC_PANEL_ROWS * PSC_TILE, r,
+                (size_t)rows);
+        }
+        for (int i = 0; i < PSC_TILE; i++)
+            for (int j = 0; j < PSC_TILE; j++)
+                inside[j] += z[i * PSC_TILE + j] * z[i * PSC_TILE + j];
+    }
 }
 
 static void measure(int64_t begin, int64_t end, int32_t thread, void *payload) {
-    entropy_work *w = payload;
+    const entropy_work *w = payload;
     const int64_t n = w->s->model->d_model, m = w->s->model->d_mlp;
     (void)thread;
-    for (int64_t k = begin; k < end; k++) {
-        double mean = 0.0, square = 0.0, inside = 0.0;
-        for (int64_t i = 0; i < n; i++) mean += (double)w->weights.columns[i * m + k] / (double)n;
-        for (int64_t i = 0; i < n; i++) {
-            const double r = (double)w->weights.columns[i * m + k] - mean;
-            square += r * r;
+    for (int64_t k = begin * PSC_TILE; k < end * PSC_TILE && k < m; k += PSC_TILE) {
+        const float *from = w->columns.columns + k;
+        const int64_t some = m - k < PSC_TILE ? m - k : PSC_TILE;
+        double mean[PSC_TILE] = {0}, square[PSC_TILE] = {0}, inside[PSC_TILE] = {0};
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < some; j++) mean[j] += (double)from[i * m + j];
+        for (int64_t j = 0; j < some; j++) mean[j] /= (double)n;
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < some; j++) {
+                const double r = (double)from[i * m + j] - mean[j];
+                square[j] += r * r;
+            }
+        read_bottom(w, from, some, mean, inside);
+        for (int64_t j = 0; j < some; j++) {
+            w->norm[w->layer * m + k + j] = sqrt(square[j]);
+            w->rho[w->layer * m + k + j] = square[j] > 0.0 ? sqrt(inside[j] / square[j]) : 0.0;
         }
-        for (int64_t d = 0; d < w->bottom; d++) {
-            double dot = 0.0;
-            for (int64_t i = 0; i < n; i++)
-                dot += w->gram[d * n + i] * ((double)w->weights.columns[i * m + k] - mean);
-            inside += dot * dot;
-        }
-        w->norm[w->layer * m + k] = sqrt(square);
-        w->rho[w->layer * m + k] = square > 0.0 ? sqrt(inside / square) : 0.0;
     }
 }
 
-static void vary(entropy_work *w, int32_t which, double *r) {
-    const int64_t n = w->s->model->d_model;
-    const double tokens = w->s->model->d_vocab;
-    double square = 0.0, first = 0.0, second = 0.0;
-    neurons_write(w->s, &w->weights, w->s->listed[which].neuron, r);
-    for (int64_t i = 0; i < n; i++) {
-        double dot = 0.5 * w->cosines[i * n + i] * r[i];
-        for (int64_t j = i + 1; j < n; j++) dot += w->cosines[i * n + j] * r[j];
-        second += 2.0 * dot * r[i];
-        first += w->mean[i] * r[i];
-        square += r[i] * r[i];
-    }
-    w->variance[which] =
-        square > 0.0 ? second / tokens / square - first / tokens * (first / tokens) / square : 0.0;
-}
-
-static int make_work(entropy_work *w, const float **gamma, float **row, double **r) {
+static int make_results(entropy_work *w) {
     static const char *const all[] = {"layers", "neurons"};
     static const char *const listed[] = {"listed"};
     neurons_state *s = w->s;
-    const psc_host *host = s->host;
-    const uint64_t n = (uint64_t)s->model->d_model;
-    const float *beta;
-    w->gram = host->run_alloc(s->context, n * n * sizeof(double));
-    w->cosines = host->run_alloc(s->context, n * n * sizeof(double));
-    w->mean = host->run_alloc(s->context, n * sizeof(double));
-    w->values = host->run_alloc(s->context, n * sizeof(double));
-    w->u = host->run_alloc(s->context, BLOCK * n * sizeof(double));
-    w->unit = host->run_alloc(s->context, BLOCK * n * sizeof(double));
-    *row = host->run_alloc(s->context, n * sizeof(float));
-    *r = host->run_alloc(s->context, n * sizeof(double));
-    if (!w->gram || !w->cosines || !w->mean || !w->values || !w->u || !w->unit || !*row || !*r ||
-        neurons_weights_make(s, &w->weights) ||
-        host->ln_parameters(s->context, PSC_LN_FINAL, -1, gamma, &beta))
-        return -1;
-    w->rho = host->array(s->context, "rho", PSC_F64, 2, all);
-    w->norm = host->array(s->context, "write_norm", PSC_F64, 2, all);
-    w->variance = host->array(s->context, "cosine_variance", PSC_F64, 1, listed);
+    w->rho = s->host->array(s->context, "rho", PSC_F64, 2, all);
+    w->norm = s->host->array(s->context, "write_norm", PSC_F64, 2, all);
+    w->variance = s->host->array(s->context, "cosine_variance", PSC_F64, 1, listed);
     return w->rho && w->norm && w->variance ? 0 : -1;
+}
+
+static double *doubles(const entropy_work *w, int64_t n) {
+    return w->s->host->run_alloc(w->s->context, (uint64_t)n * sizeof(double) + 1);
+}
+
+static int make_work(entropy_work *w) {
+    neurons_state *s = w->s;
+    const psc_host *host = s->host;
+    const int64_t n = s->model->d_model, listed = s->n_listed;
+    const float *beta;
+    w->padded = psc_tiles_up(n);
+    w->n_bottom = (n + SHARE - 1) / SHARE;
+    w->gram = doubles(w, w->padded * w->padded);
+    w->u = doubles(w, BLOCK * n);
+    w->writes = doubles(w, listed * n);
+    w->norms = doubles(w, listed);
+    w->cosines = doubles(w, BLOCK * listed);
+    w->sums = doubles(w, 2 * listed);
+    w->values = doubles(w, n);
+    w->scratch = host->run_alloc(s->context, (uint64_t)(BLOCK * n) * sizeof(float));
+    w->columns.columns =
+        host->run_alloc(s->context, (uint64_t)(n * s->model->d_mlp) * sizeof(float));
+    w->reductions = host->reductions(s->context);
+    if (!w->gram || !w->u || !w->writes || !w->norms || !w->cosines || !w->sums || !w->values ||
+        !w->scratch || !w->columns.columns || !w->reductions ||
+        psc_panels_make(&w->panels, s->context, host, BLOCK, n) ||
+        psc_panels_make(&w->bottom, s->context, host, n, w->n_bottom) ||
+        host->ln_parameters(s->context, PSC_LN_FINAL, -1, &w->gamma, &beta))
+        return -1;
+    return make_results(w);
 }
 
 static int summary(entropy_work *w) {
@@ -156,29 +238,19 @@ static int summary(entropy_work *w) {
         "directions that logits read least; by chance rho would be about %.2f.",
         s->host->label(s->context, PSC_COMPONENT_NEURON, (int32_t)(best / s->model->d_mlp),
             (int32_t)(best % s->model->d_mlp)),
-        w->rho[best], (long long)w->bottom,
-        sqrt((double)w->bottom / (double)(s->model->d_model - 1)));
+        w->rho[best], (long long)w->n_bottom,
+        sqrt((double)w->n_bottom / (double)(s->model->d_model - 1)));
     return s->host->summary_text(s->context, sentence);
 }
 
 int neurons_entropy(neurons_state *s) {
     entropy_work w = {.s = s};
-    const float *gamma;
-    float *row;
-    double *r;
     if (s->model->d_model < 2) return 0;
-    if (make_work(&w, &gamma, &row, &r)) return -1;
-    for (int64_t first = 0; first < s->model->d_vocab; first += BLOCK) {
-        if (load_block(&w, first, gamma, row)) return -1;
-        s->host->parallel_for(s->context, s->model->d_model, add_block, &w);
-        if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
-    }
-    if (bottom_directions(&w)) return -1;
+    if (make_work(&w) || load_listed(&w) || pass_vocabulary(&w) || bottom_directions(&w)) return -1;
     for (w.layer = 0; w.layer < s->model->n_layers; w.layer++) {
-        if (neurons_weights_load(s, w.layer, &w.weights)) return -1;
-        s->host->parallel_for(s->context, s->model->d_mlp, measure, &w);
-        for (int32_t i = 0; i < s->n_listed; i++)
-            if (s->listed[i].layer == w.layer) vary(&w, i, r);
+        if (load_columns(&w, w.layer)) return -1;
+        s->host->parallel_for(s->context, (s->model->d_mlp + PSC_TILE - 1) / PSC_TILE, measure, &w);
+        if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
     }
     return summary(&w);
 }

@@ -13,13 +13,14 @@
  * machines. */
 #include "gate.h"
 #include "neurons.h"
+#include "products.h"
 
 #include <lapacke.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK = 64, KINDS = 3 };
+enum { BLOCK = 2 * PSC_PANEL_ROWS, KINDS = 3, LANES = 16 };
 
 /* The least value of each form of GELU, and where it is. */
 static const struct {
@@ -38,10 +39,14 @@ typedef struct geometry_work {
     double *interference;     /* [layers, M] */
     double *coherence;        /* [layers] */
     double *largest;          /* [M] */
+    double *inverse;          /* [M] 1/|D_k|, 0 for a zero one */
+    int64_t padded;           /* N */
+    psc_panels panels;        /* [BLOCK, N] */
+    double *rows;             /* [BLOCK, N] */
     double *bounds;           /* [layers, kinds, ends] or null */
     double *tightness, *rank; /* [layers, 2], [layers] or null */
     double *kappa, *share;    /* [M] */
-    double *gram, *values;    /* [N, N], [N] */
+    double *gram, *values;    /* [padded, padded], [N] */
     float *edges, *gates;     /* [2M] */
 } geometry_work;
 
@@ -52,16 +57,20 @@ static void meet(int64_t begin, int64_t end, int32_t thread, void *payload) {
     (void)thread;
     for (int64_t b = begin; b < end; b++) {
         const int64_t k = w->first + b;
-        double sum = 0.0, most = 0.0;
-        for (int64_t j = 0; j < m; j++) {
-            const double norm = w->weights.norms[j];
-            const double cosine =
-                j == k || norm == 0.0 ? 0.0 : (double)w->products[b * m + j] / norm;
-            sum += cosine * cosine;
-            most = fmax(most, fabs(cosine));
-        }
-        w->interference[w->place * m + k] = sum;
-        w->largest[k] = most;
+        double sums[LANES] = {0}, most[LANES] = {0};
+        float *products = w->products + b * m;
+        products[k] = 0.0f;
+        for (int64_t j = 0; j < m; j += LANES)
+            for (int64_t l = 0; l < LANES && j + l < m; l++) {
+                const double cosine = (double)products[j + l] * w->inverse[j + l];
+                const double square = cosine * cosine;
+                sums[l] += square;
+                most[l] = square > most[l] ? square : most[l];
+            }
+        w->largest[k] = 0.0;
+        for (int l = 0; l < LANES; l++) w->largest[k] = fmax(w->largest[k], most[l]);
+        w->largest[k] = sqrt(w->largest[k]);
+        w->interference[w->place * m + k] = psc_fold16(sums);
     }
 }
 
@@ -71,6 +80,8 @@ static int interfere(geometry_work *w) {
     const int64_t n = s->model->d_model, m = s->model->d_mlp;
     const float *gamma, *beta;
     if (host->ln_parameters(s->context, PSC_LN2, w->layer, &gamma, &beta)) return -1;
+    for (int64_t k = 0; k < m; k++)
+        w->inverse[k] = w->weights.norms[k] > 0.0 ? 1.0 / w->weights.norms[k] : 0.0;
     for (w->first = 0; w->first < m; w->first += BLOCK) {
         w->count = m - w->first < BLOCK ? m - w->first : BLOCK;
         for (int64_t b = 0; b < w->count; b++) {
@@ -91,18 +102,18 @@ static int interfere(geometry_work *w) {
 
 /* --- spectra --------------------------------------------------------------------------------- */
 
-static void add_moments(int64_t begin, int64_t end, int32_t thread, void *payload) {
+/* sqrt(share_k) D_k into row k of the panels; zeros past the last. */
+static void put_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     geometry_work *w = payload;
     const int64_t n = w->s->model->d_model, m = w->s->model->d_mlp;
     (void)thread;
-    for (int64_t i = begin; i < end; i++) {
-        double *to = w->gram + i * n;
-        memset(to, 0, (size_t)n * sizeof *to);
-        for (int64_t k = 0; k < m; k++) {
-            const double *d = w->weights.detectors + k * n, a = w->share[k] * d[i];
-            if (w->share[k] == 0.0) continue;
-            for (int64_t j = 0; j < n; j++) to[j] += a * d[j];
-        }
+    for (int64_t b = begin; b < end; b++) {
+        const int64_t k = w->first + b;
+        const double root = k < m ? sqrt(w->share[k]) : 0.0;
+        double *row = w->rows + b * n;
+        for (int64_t i = 0; i < n; i++)
+            row[i] = root > 0.0 ? root * w->weights.detectors[k * n + i] : 0.0;
+        psc_panels_put(&w->panels, b, row, n);
     }
 }
 
@@ -110,8 +121,15 @@ static void add_moments(int64_t begin, int64_t end, int32_t thread, void *payloa
 static int spectrum(geometry_work *w) {
     neurons_state *s = w->s;
     const lapack_int n = s->model->d_model;
-    s->host->parallel_for(s->context, n, add_moments, w);
-    const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'N', 'U', n, w->gram, n, w->values);
+    memset(w->gram, 0, (size_t)(w->padded * w->padded) * sizeof *w->gram);
+    for (w->first = 0; w->first < s->model->d_mlp; w->first += BLOCK) {
+        s->host->parallel_for(s->context, BLOCK, put_rows, w);
+        if (psc_panels_product(w->gram, w->padded, &w->panels, &w->panels, 1)) return -1;
+        if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
+    }
+    /* LAPACK reads columns, so a row-major matrix's upper triangle is its lower one. */
+    const lapack_int info =
+        LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'N', 'L', n, w->gram, (lapack_int)w->padded, w->values);
     if (info != 0)
         return s->host->fail(
             s->context, "LAPACK's dsyevd did not converge, or memory ran out (%d)", (int)info);
@@ -158,13 +176,13 @@ static int excess(geometry_work *w, double sign, double *out) {
 
 static int joint_bound(geometry_work *w, double bias, double out[2]) {
     const int64_t n = w->s->model->d_model, m = w->s->model->d_mlp;
-    double constant = bias, square = 0.0, above, below;
+    double constant = bias, square, above, below;
     for (int64_t k = 0; k < m; k++) constant += 0.5 * w->kappa[k] * w->weights.offsets[k];
-    for (int64_t i = 0; i < n; i++) {
-        double sum = 0.0;
-        for (int64_t k = 0; k < m; k++) sum += w->kappa[k] * w->weights.detectors[k * n + i];
-        square += sum * sum;
-    }
+    double *sum = w->values; /* spectra come later */
+    memset(sum, 0, (size_t)n * sizeof *sum);
+    for (int64_t k = 0; k < m; k++)
+        for (int64_t i = 0; i < n; i++) sum[i] += w->kappa[k] * w->weights.detectors[k * n + i];
+    square = psc_dot_f64(n, sum, sum);
     if (excess(w, 1.0, &above) || excess(w, -1.0, &below)) return -1;
     const double linear = 0.5 * sqrt((double)n * square);
     out[0] = constant - linear - below;
@@ -262,11 +280,15 @@ static int make_work(geometry_work *w) {
     w->largest = host->run_alloc(context, m * sizeof(double));
     w->kappa = host->run_alloc(context, m * sizeof(double));
     w->share = host->run_alloc(context, m * sizeof(double));
-    w->gram = host->run_alloc(context, n * n * sizeof(double));
+    w->padded = psc_tiles_up((int64_t)n);
+    w->gram = host->run_alloc(context, (uint64_t)(w->padded * w->padded) * sizeof(double));
+    w->inverse = host->run_alloc(context, m * sizeof(double));
+    w->rows = host->run_alloc(context, BLOCK * n * sizeof(double));
     w->values = host->run_alloc(context, n * sizeof(double));
     w->edges = host->run_alloc(context, 4 * m * sizeof(float));
     if (!w->x || !w->products || !w->largest || !w->kappa || !w->share || !w->gram || !w->values ||
-        !w->edges)
+        !w->edges || !w->inverse || !w->rows ||
+        psc_panels_make(&w->panels, context, host, BLOCK, (int64_t)n))
         return -1;
     w->gates = w->edges + 2 * m;
     return neurons_weights_make(w->s, &w->weights);

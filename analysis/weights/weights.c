@@ -32,7 +32,7 @@ static int weights_open(psc_context *context, const psc_host *host, void **state
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
     s->n = s->model->d_model;
-    s->padded = (s->n + TILE - 1) / TILE * TILE;
+    s->padded = psc_tiles_up(s->n);
     s->named = s->what != WEIGHTS_DEFAULT_PARTS && s->what != WEIGHTS_ALL;
     if (s->offset >= s->model->n_ctx)
         return host->fail(context, "offset=%d is not a whole number in 0..%d", (int)s->offset,

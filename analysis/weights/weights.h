@@ -6,6 +6,7 @@
 #define WEIGHTS_H
 
 #include "common.h"
+#include "products.h"
 #include "top.h"
 
 enum { WEIGHTS_MOST = 100 }; /* entries of a list */
@@ -41,7 +42,7 @@ typedef struct weights_state {
     int32_t offset, top, triples;
     int named; /* the option `what` differs from default and all */
     int32_t n_given, *given;
-    int64_t n, padded;         /* d_model; rounded up to TILE */
+    int64_t n, padded;         /* d_model; rounded up to PSC_TILE */
     const float *gamma_f;      /* [N] */
     double *s_embed, *s_u;     /* [padded, padded] sum e e^T, sum u u^T */
     double *cross;             /* [padded, padded] sum u e^T */
@@ -53,32 +54,16 @@ typedef struct weights_state {
     double *copying;           /* [L, H] result */
 } weights_state;
 
-/* --- panels ----------------------------------------------------------------------------------
- * Rows of f64, packed for products: x[block][tile][PANEL_ROWS][TILE], zero-padded. */
-enum { TILE = 16, PANEL_ROWS = 128 };
-typedef struct weights_panels {
-    double *x;
-    int64_t n_rows, n_columns; /* columns padded to TILE, rows to PANEL_ROWS */
-} weights_panels;
-
-int weights_panels_make(weights_state *s, weights_panels *out, int64_t n_rows, int64_t n_columns);
-void weights_panels_put(weights_panels *p, int64_t row, const double *x, int64_t n);
-/* out[i, j] += sum_t a[t, i] b[t, j] in a fixed order; upper: only tiles that contain a j >= i. */
-void weights_product(weights_state *s, double *out, int64_t stride, const weights_panels *a,
-    const weights_panels *b, int upper);
-
 /* --- steps, one file each -------------------------------------------------------------------- */
 
 /* Reports `done` of the `of` steps of the part of the work from `from` to `to`. */
 void weights_progress(weights_state *s, double from, double to, int64_t done, int64_t of);
 /* run_alloc for n doubles. */
 double *weights_doubles(weights_state *s, int64_t n);
-void weights_center(double *x, int64_t n);
-double weights_dot(int64_t n, const double *a, const double *b);
 /* out [count, N]: rows of f32 weights (columns nonzero: columns), `stride` floats apart, times gamma
  * (nullable), each minus its mean; also as the first rows of panels (nullable). */
 void weights_vectors(weights_state *s, double *out, const float *from, int64_t stride,
-    int64_t count, int columns, const float *gamma, weights_panels *panels);
+    int64_t count, int columns, const float *gamma, psc_panels *panels);
 /* scratch [N]. May be called in parallel_for. */
 int weights_row(weights_state *s, weights_rows kind, int32_t token, float *scratch, double *out);
 /* Singular values, from the eigenvalues that are their squares; 0 after the first `rank`. */

@@ -21,8 +21,8 @@ typedef struct composition_work {
     double *writes;         /* [H d, N] columns of W */
     const float *gamma;     /* [N] the reader's */
     float *x, *y;           /* [H d, N] gamma * W; [H d, H d] products */
-    double *triangles;      /* [H, tiles, d, TILE] the reader's, in panels */
-    double *spare;          /* [H, H, d, TILE] */
+    double *triangles;      /* [H, tiles, d, PSC_TILE] the reader's, in panels */
+    double *spare;          /* [H, H, d, PSC_TILE] */
     int kind;               /* BEHIND_Q, _K, _V: 0, 1, 2 */
 } composition_work;
 
@@ -47,34 +47,36 @@ static void write_rows(int64_t begin, int64_t end, int32_t thread, void *payload
 /* Puts the triangles of the reader's layer into panels, zero-padded. */
 static void pack_triangles(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const composition_work *w = payload;
-    const int64_t d = w->d, tiles = (d + TILE - 1) / TILE;
+    const int64_t d = w->d, tiles = (d + PSC_TILE - 1) / PSC_TILE;
     (void)thread;
     for (int64_t head = begin; head < end; head++) {
         const double *triangle =
             w->s->triangles + ((w->reader * w->heads + head) * N_TRIANGLES + w->kind) * d * d;
-        double *out = w->triangles + head * tiles * d * TILE;
+        double *out = w->triangles + head * tiles * d * PSC_TILE;
         for (int64_t i = 0; i < d; i++)
             for (int64_t o = 0; o < d; o++)
-                out[(i / TILE * d + o) * TILE + i % TILE] = triangle[o * d + i];
+                out[(i / PSC_TILE * d + o) * PSC_TILE + i % PSC_TILE] = triangle[o * d + i];
     }
 }
 
 /* sum over the writer's columns c and rows i of (sum_o triangle[o, i] y[c, o])^2, by tiles of both;
- * y_tile [d, TILE]. */
+ * y_tile [d, PSC_TILE]. */
 static double read_norm(const composition_work *w, int64_t writer, int64_t reader, double *y_tile) {
-    const int64_t d = w->d, size = w->heads * d, tiles = (d + TILE - 1) / TILE;
-    double lanes[TILE] = {0};
-    for (int64_t c = 0; c < d; c += TILE) {
-        for (int64_t i = 0; i < TILE; i++) {
+    const int64_t d = w->d, size = w->heads * d, tiles = (d + PSC_TILE - 1) / PSC_TILE;
+    double lanes[PSC_TILE] = {0};
+    for (int64_t c = 0; c < d; c += PSC_TILE) {
+        for (int64_t i = 0; i < PSC_TILE; i++) {
             const float *y = w->y + (writer * d + (c + i < d ? c + i : c)) * size + reader * d;
-            for (int64_t o = 0; o < d; o++) y_tile[o * TILE + i] = c + i < d ? (double)y[o] : 0.0;
+            for (int64_t o = 0; o < d; o++)
+                y_tile[o * PSC_TILE + i] = c + i < d ? (double)y[o] : 0.0;
         }
         for (int64_t tile = 0; tile < tiles; tile++) {
-            double z[TILE * TILE] = {0};
-            w->s->reductions->add_products(
-                z, TILE, y_tile, w->triangles + (reader * tiles + tile) * d * TILE, (size_t)d);
-            for (int64_t i = 0; i < TILE; i++)
-                for (int64_t j = 0; j < TILE; j++) lanes[j] += z[i * TILE + j] * z[i * TILE + j];
+            double z[PSC_TILE * PSC_TILE] = {0};
+            w->s->reductions->add_products(z, PSC_TILE, y_tile,
+                w->triangles + (reader * tiles + tile) * d * PSC_TILE, (size_t)d);
+            for (int64_t i = 0; i < PSC_TILE; i++)
+                for (int64_t j = 0; j < PSC_TILE; j++)
+                    lanes[j] += z[i * PSC_TILE + j] * z[i * PSC_TILE + j];
         }
     }
     return sqrt(psc_fold16(lanes));
@@ -90,7 +92,7 @@ static void read_pairs(int64_t begin, int64_t end, int32_t thread, void *payload
         const double norms =
             s->norm_ov[writer] * (w->kind == 2 ? s->norm_ov[reader] : s->norm_qk[reader]);
         const double norm =
-            read_norm(w, pair / w->heads, pair % w->heads, w->spare + pair * w->d * TILE);
+            read_norm(w, pair / w->heads, pair % w->heads, w->spare + pair * w->d * PSC_TILE);
         s->composition[w->kind][writer * s->model->n_layers * w->heads + reader] =
             norms > 0.0 ? norm / norms : 0.0;
     }
@@ -131,8 +133,8 @@ int weights_composition(weights_state *s) {
     w.y = host->run_alloc(s->context, (uint64_t)(rows * rows) * sizeof(float));
     w.writes = weights_doubles(s, rows * s->n);
     w.columns = weights_doubles(s, rows * s->n);
-    w.triangles = weights_doubles(s, heads * ((d + TILE - 1) / TILE) * d * TILE);
-    w.spare = weights_doubles(s, heads * heads * d * TILE);
+    w.triangles = weights_doubles(s, heads * ((d + PSC_TILE - 1) / PSC_TILE) * d * PSC_TILE);
+    w.spare = weights_doubles(s, heads * heads * d * PSC_TILE);
     if (!w.unpacked || !w.columns || !w.triangles || !w.x || !w.y || !w.writes || !w.spare)
         return -1;
     for (int kind = 0; kind < 3; kind++) {

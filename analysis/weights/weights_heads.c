@@ -25,10 +25,10 @@ typedef struct heads_work {
     double *small;             /* [H, 3, d, d] a matrix, U, V^T; or a matrix, its eigenvalues */
     double *scratch; /* [H, N_FACTORS, d, d] R of the QRs; before the QRs, a row of O [H d] */
     double *turn;    /* [d, d] the rotation of K; null: none */
-    weights_panels cross, o_rows; /* sum u e^T; O [N, H d] */
-    double *moved;                /* [padded, H d padded] (sum e u^T) O */
-    double *eigenvalues;          /* [L, H, d, 2] result */
-    int failed;                   /* set by any head */
+    psc_panels cross, o_rows; /* sum u e^T; O [N, H d] */
+    double *moved;            /* [padded, H d padded] (sum e u^T) O */
+    double *eigenvalues;      /* [L, H, d, 2] result */
+    int failed;               /* set by any head */
 } heads_work;
 
 static int64_t head_at(const heads_work *w, int64_t head) {
@@ -102,10 +102,10 @@ static int copying_layer(heads_work *w) {
     double *row = w->scratch; /* unused until the QRs */
     for (int64_t i = 0; i < w->n; i++) {
         for (int64_t c = 0; c < width; c++) row[c] = w->factor[O][c * w->n + i];
-        weights_panels_put(&w->o_rows, i, row, width);
+        psc_panels_put(&w->o_rows, i, row, width);
     }
     memset(w->moved, 0, (size_t)(s->padded * w->o_rows.n_columns) * sizeof *w->moved);
-    weights_product(s, w->moved, w->o_rows.n_columns, &w->cross, &w->o_rows, 0);
+    if (psc_panels_product(w->moved, w->o_rows.n_columns, &w->cross, &w->o_rows, 0)) return -1;
     s->host->parallel_for(s->context, w->heads, copying_heads, w);
     return 0;
 }
@@ -292,12 +292,13 @@ static int make_work(heads_work *w) {
     if (host->axis_labels(s->context, "parts", 2, parts)) return -1;
     s->copying = host->array(s->context, "copying", PSC_F64, 2, axes);
     w->eigenvalues = host->array(s->context, "ov_eigenvalues", PSC_F64, 4, axes);
-    if (!s->copying || !w->eigenvalues || weights_panels_make(s, &w->cross, w->n, w->n) ||
-        weights_panels_make(s, &w->o_rows, w->n, size))
+    if (!s->copying || !w->eigenvalues ||
+        psc_panels_make(&w->cross, s->context, s->host, w->n, w->n) ||
+        psc_panels_make(&w->o_rows, s->context, s->host, w->n, size))
         return -1;
     w->moved = weights_doubles(s, s->padded * w->o_rows.n_columns);
     for (int64_t i = 0; i < w->n && w->moved; i++)
-        weights_panels_put(&w->cross, i, s->cross + i * s->padded, w->n);
+        psc_panels_put(&w->cross, i, s->cross + i * s->padded, w->n);
     return w->moved ? 0 : -1;
 }
 

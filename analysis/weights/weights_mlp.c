@@ -7,11 +7,11 @@
 
 #include <string.h>
 
-enum { BLOCK = 2 * PANEL_ROWS };
+enum { BLOCK = 2 * PSC_PANEL_ROWS };
 
 typedef struct mlp_work {
     float *unpacked; /* [BLOCK, N] rows of W_in; [N, M] */
-    weights_panels neurons;
+    psc_panels neurons;
     double *gram[2], *values[2], *rows; /* rows [BLOCK, N] */
 } mlp_work;
 
@@ -31,7 +31,7 @@ static int gram_of(weights_state *s, mlp_work *w, int32_t layer, int which) {
             memset(w->neurons.x, 0, (size_t)(BLOCK * w->neurons.n_columns) * sizeof(double));
         weights_vectors(s, w->rows, w->unpacked + (which ? k : 0), which ? m : n, count, which,
             which ? NULL : gamma, &w->neurons);
-        weights_product(s, w->gram[which], s->padded, &w->neurons, &w->neurons, 1);
+        if (psc_panels_product(w->gram[which], s->padded, &w->neurons, &w->neurons, 1)) return -1;
         if (host->cancelled(s->context)) return host->fail(s->context, "stopped");
     }
     return 0;
@@ -48,7 +48,8 @@ int weights_mlp(weights_state *s) {
     const int64_t most = m > BLOCK ? m : BLOCK;
     w.unpacked = host->run_alloc(s->context, (uint64_t)(n * most) * sizeof(float));
     w.rows = weights_doubles(s, BLOCK * n);
-    if (!w.unpacked || !w.rows || weights_panels_make(s, &w.neurons, BLOCK, n)) return -1;
+    if (!w.unpacked || !w.rows || psc_panels_make(&w.neurons, s->context, s->host, BLOCK, n))
+        return -1;
     for (int i = 0; i < 2; i++) {
         w.gram[i] = weights_doubles(s, s->padded * s->padded);
         w.values[i] = weights_doubles(s, n);

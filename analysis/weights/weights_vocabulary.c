@@ -13,15 +13,15 @@
 
 /* --- blocks of the vocabulary's rows ---------------------------------------------------------- */
 
-enum { BLOCK = 2 * PANEL_ROWS };
+enum { BLOCK = 2 * PSC_PANEL_ROWS };
 typedef struct rows_block {
     weights_state *s;
     weights_rows kind;
     int64_t first, n;
-    float *scratch;        /* [BLOCK, N] */
-    double *rows;          /* [BLOCK, N] zeros from n on */
-    double *lengths;       /* [BLOCK] */
-    weights_panels panels; /* [BLOCK, N]; transposed: [N, BLOCK] */
+    float *scratch;    /* [BLOCK, N] */
+    double *rows;      /* [BLOCK, N] zeros from n on */
+    double *lengths;   /* [BLOCK] */
+    psc_panels panels; /* [BLOCK, N]; transposed: [N, BLOCK] */
     int transposed;
     int failed; /* set by any part */
 } rows_block;
@@ -32,18 +32,18 @@ static int rows_block_make(weights_state *s, rows_block *b, weights_rows kind, i
     b->rows = weights_doubles(s, BLOCK * s->n);
     b->lengths = weights_doubles(s, BLOCK);
     if (!b->scratch || !b->rows || !b->lengths) return -1;
-    return transposed ? weights_panels_make(s, &b->panels, s->n, BLOCK)
-                      : weights_panels_make(s, &b->panels, BLOCK, s->n);
+    return transposed ? psc_panels_make(&b->panels, s->context, s->host, s->n, BLOCK)
+                      : psc_panels_make(&b->panels, s->context, s->host, BLOCK, s->n);
 }
 
-/* The columns of TILE rows from `row` on, as a tile's rows. */
+/* The columns of PSC_TILE rows from `row` on, as a tile's rows. */
 static void put_transposed(rows_block *b, int64_t row) {
     const int64_t n = b->s->n;
     const double *from = b->rows + row * n;
     for (int64_t k = 0; k < n; k++) {
-        double *to = b->panels.x + k / PANEL_ROWS * PANEL_ROWS * b->panels.n_columns +
-                     (row * PANEL_ROWS + k % PANEL_ROWS * TILE);
-        for (int64_t i = 0; i < TILE; i++) to[i] = from[i * n + k];
+        double *to = b->panels.x + k / PSC_PANEL_ROWS * PSC_PANEL_ROWS * b->panels.n_columns +
+                     (row * PSC_PANEL_ROWS + k % PSC_PANEL_ROWS * PSC_TILE);
+        for (int64_t i = 0; i < PSC_TILE; i++) to[i] = from[i * n + k];
     }
 }
 
@@ -52,16 +52,16 @@ static void load_tiles(int64_t begin, int64_t end, int32_t thread, void *payload
     const int64_t n = b->s->n;
     (void)thread;
     for (int64_t tile = begin; tile < end; tile++) {
-        for (int64_t i = tile * TILE; i < (tile + 1) * TILE; i++) {
+        for (int64_t i = tile * PSC_TILE; i < (tile + 1) * PSC_TILE; i++) {
             double *row = b->rows + i * n;
             if (i >= b->n)
                 memset(row, 0, (size_t)n * sizeof *row);
             else if (weights_row(b->s, b->kind, (int32_t)(b->first + i), b->scratch + i * n, row))
                 b->failed = 1;
-            b->lengths[i] = sqrt(weights_dot(n, row, row));
-            if (!b->transposed) weights_panels_put(&b->panels, i, row, n);
+            b->lengths[i] = sqrt(psc_dot_f64(n, row, row));
+            if (!b->transposed) psc_panels_put(&b->panels, i, row, n);
         }
-        if (b->transposed) put_transposed(b, tile * TILE);
+        if (b->transposed) put_transposed(b, tile * PSC_TILE);
     }
 }
 
@@ -70,7 +70,7 @@ static int rows_block_load(rows_block *b, int64_t first) {
     const int64_t left = s->model->d_vocab - first;
     b->first = first;
     b->n = left < BLOCK ? left : BLOCK;
-    s->host->parallel_for(s->context, BLOCK / TILE, load_tiles, b);
+    s->host->parallel_for(s->context, BLOCK / PSC_TILE, load_tiles, b);
     if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
     return b->failed ? -1 : 0;
 }
@@ -86,9 +86,10 @@ static int add_rows(weights_state *s, rows_block *e, rows_block *u) {
     const int64_t n_vocab = s->model->d_vocab;
     for (int64_t t = 0; t < n_vocab; t += BLOCK) {
         if (rows_block_load(e, t) || rows_block_load(u, t)) return -1;
-        if (s->s_embed) weights_product(s, s->s_embed, s->padded, &e->panels, &e->panels, 1);
-        if (s->s_u) weights_product(s, s->s_u, s->padded, &u->panels, &u->panels, 1);
-        if (s->cross) weights_product(s, s->cross, s->padded, &u->panels, &e->panels, 0);
+        if ((s->s_embed && psc_panels_product(s->s_embed, s->padded, &e->panels, &e->panels, 1)) ||
+            (s->s_u && psc_panels_product(s->s_u, s->padded, &u->panels, &u->panels, 1)) ||
+            (s->cross && psc_panels_product(s->cross, s->padded, &u->panels, &e->panels, 0)))
+            return -1;
         weights_progress(s, 0.0, 0.3, t + BLOCK, n_vocab);
     }
     return 0;
@@ -118,22 +119,21 @@ int weights_vocabulary(weights_state *s) {
  * panels. */
 typedef struct rows_product {
     rows_block block;
-    const weights_panels *matrix;
+    const psc_panels *matrix;
     double *out; /* [BLOCK, columns padded] */
 } rows_product;
 
 static int rows_product_make(
-    weights_state *s, rows_product *p, weights_rows kind, const weights_panels *matrix) {
+    weights_state *s, rows_product *p, weights_rows kind, const psc_panels *matrix) {
     p->matrix = matrix;
     p->out = weights_doubles(s, BLOCK * matrix->n_columns);
     return !p->out || rows_block_make(s, &p->block, kind, 1) ? -1 : 0;
 }
 
-static int rows_product_run(weights_state *s, rows_product *p, int64_t first) {
+static int rows_product_run(rows_product *p, int64_t first) {
     if (rows_block_load(&p->block, first)) return -1;
     memset(p->out, 0, (size_t)(BLOCK * p->matrix->n_columns) * sizeof *p->out);
-    weights_product(s, p->out, p->matrix->n_columns, &p->block.panels, p->matrix, 0);
-    return 0;
+    return psc_panels_product(p->out, p->matrix->n_columns, &p->block.panels, p->matrix, 0);
 }
 
 /* --- nearest tokens -------------------------------------------------------------------------- */
@@ -185,22 +185,22 @@ static void offer_rows(int64_t begin, int64_t end, int32_t thread, void *payload
 
 /* The directions [n, N] as the columns of a matrix, and their norms. */
 static int directions_make(
-    weights_state *s, weights_panels *matrix, int64_t n, const double *directions, double **norms) {
+    weights_state *s, psc_panels *matrix, int64_t n, const double *directions, double **norms) {
     double *column = weights_doubles(s, n);
     *norms = weights_doubles(s, n);
-    if (!column || !*norms || weights_panels_make(s, matrix, s->n, n)) return -1;
+    if (!column || !*norms || psc_panels_make(matrix, s->context, s->host, s->n, n)) return -1;
     for (int64_t d = 0; d < n; d++)
-        (*norms)[d] = sqrt(weights_dot(s->n, directions + d * s->n, directions + d * s->n));
+        (*norms)[d] = sqrt(psc_dot_f64(s->n, directions + d * s->n, directions + d * s->n));
     for (int64_t k = 0; k < s->n; k++) {
         for (int64_t d = 0; d < n; d++) column[d] = directions[d * s->n + k];
-        weights_panels_put(matrix, k, column, n);
+        psc_panels_put(matrix, k, column, n);
     }
     return 0;
 }
 
 int weights_nearest(weights_state *s, weights_rows kind, int64_t n, const double *directions,
     int signs, const int32_t *except, int32_t *ids, double *cosines) {
-    weights_panels matrix;
+    psc_panels matrix;
     rows_product p;
     double *norms;
     psc_top_list *lists = nearest_lists(s, n);
@@ -209,7 +209,7 @@ int weights_nearest(weights_state *s, weights_rows kind, int64_t n, const double
         return -1;
     nearest_job job = {s, &p, lists, norms, except, signs, cosines};
     for (int64_t t = 0; t < s->model->d_vocab; t += BLOCK) {
-        if (rows_product_run(s, &p, t)) return -1;
+        if (rows_product_run(&p, t)) return -1;
         s->host->parallel_for(s->context, n, offer_rows, &job);
     }
     for (int64_t d = 0; d < n; d++)
@@ -259,24 +259,25 @@ int weights_tokens(weights_state *s) {
 enum { N_COSINES = 4 };
 
 static double cosine(const double *a, const double *b, int64_t n) {
-    return weights_dot(n, a, b) / (sqrt(weights_dot(n, a, a)) * sqrt(weights_dot(n, b, b)));
+    return psc_dot_f64(n, a, b) / (sqrt(psc_dot_f64(n, a, a)) * sqrt(psc_dot_f64(n, b, b)));
 }
 
 /* S^+ in panels, of eigenvalues [N] and eigenvectors (rows of matrix). */
 static int pseudo_inverse(weights_state *s, const double *vectors, const double *values,
-    int32_t rank_of, weights_panels *out) {
-    weights_panels v, scaled;
+    int32_t rank_of, psc_panels *out) {
+    psc_panels v, scaled;
     double *inverse = weights_doubles(s, s->padded * s->padded), *row = weights_doubles(s, s->n);
-    if (!inverse || !row || weights_panels_make(s, &v, s->n, s->n) ||
-        weights_panels_make(s, &scaled, s->n, s->n) || weights_panels_make(s, out, s->n, s->n))
+    if (!inverse || !row || psc_panels_make(&v, s->context, s->host, s->n, s->n) ||
+        psc_panels_make(&scaled, s->context, s->host, s->n, s->n) ||
+        psc_panels_make(out, s->context, s->host, s->n, s->n))
         return -1;
     for (int32_t k = 0; k < rank_of; k++) {
         for (int64_t i = 0; i < s->n; i++) row[i] = vectors[k * s->padded + i] / values[k];
-        weights_panels_put(&v, k, vectors + k * s->padded, s->n);
-        weights_panels_put(&scaled, k, row, s->n);
+        psc_panels_put(&v, k, vectors + k * s->padded, s->n);
+        psc_panels_put(&scaled, k, row, s->n);
     }
-    weights_product(s, inverse, s->padded, &v, &scaled, 0);
-    for (int64_t i = 0; i < s->n; i++) weights_panels_put(out, i, inverse + i * s->padded, s->n);
+    if (psc_panels_product(inverse, s->padded, &v, &scaled, 0)) return -1;
+    for (int64_t i = 0; i < s->n; i++) psc_panels_put(out, i, inverse + i * s->padded, s->n);
     return 0;
 }
 
@@ -304,8 +305,7 @@ static void dual_cosines(int64_t begin, int64_t end, int32_t thread, void *paylo
 }
 
 /* The given tokens' dual vectors, and every token's cosines. */
-static int dual_rows(
-    weights_state *s, const weights_panels *inverse, double *cosines, double *dual) {
+static int dual_rows(weights_state *s, const psc_panels *inverse, double *cosines, double *dual) {
     const int64_t n = s->n;
     rows_product p;
     rows_block t_bar, u;
@@ -314,7 +314,7 @@ static int dual_rows(
         rows_block_make(s, &t_bar, ROWS_UNEMBED, 0) || rows_block_make(s, &u, ROWS_U, 0))
         return -1;
     for (int64_t t = 0; t < s->model->d_vocab; t += BLOCK) {
-        if (rows_product_run(s, &p, t) || rows_block_load(&t_bar, t) || rows_block_load(&u, t))
+        if (rows_product_run(&p, t) || rows_block_load(&t_bar, t) || rows_block_load(&u, t))
             return -1;
         s->host->parallel_for(s->context, p.block.n, dual_cosines, &job);
         for (int32_t g = 0; g < s->n_given; g++)
@@ -333,7 +333,7 @@ static int weights_dual(
         "embed, unembed (u_t)", "dual, unembed (u_t)"};
     const psc_host *host = s->host;
     double sums[N_COSINES] = {0}, *dual = NULL;
-    weights_panels inverse;
+    psc_panels inverse;
     if (host->axis_labels(s->context, "pairs", N_COSINES, pairs)) return -1;
     double *cosines = host->array(s->context, "dual_cosines", PSC_F64, 2, axes);
     if (s->n_given) dual = host->array(s->context, "dual", PSC_F64, 2, dual_axes);
