@@ -84,11 +84,6 @@ static int make_axes(weights_state *s) {
         "differ between machines");
 }
 
-void weights_progress(weights_state *s, double from, double to, int64_t done, int64_t of) {
-    s->host->progress(
-        s->context, from + (to - from) * (double)(done < of ? done : of) / (double)of);
-}
-
 static int check_cancelled(weights_state *s) {
     return s->host->cancelled(s->context) ? s->host->fail(s->context, "stopped") : 0;
 }
@@ -102,19 +97,18 @@ static int weights_report(psc_context *context, void *state) {
     if (!s->reductions || host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma_f, &beta) ||
         find_given(s) || make_axes(s))
         return -1;
-    if (weights_vocabulary(s) || check_cancelled(s)) return -1;
-    host->progress(context, 0.3);
-    if (weights_frames(s) || check_cancelled(s)) return -1;
-    host->progress(context, 0.5);
-    if (((s->what & heads) && weights_heads(s)) || check_cancelled(s)) return -1;
-    host->progress(context, 0.6);
-    if (((s->what & WEIGHTS_SPECTRA) && weights_mlp(s)) || check_cancelled(s)) return -1;
-    host->progress(context, 0.7);
-    if (((s->what & WEIGHTS_COMPOSITION) && weights_composition(s)) || check_cancelled(s))
+    if (weights_vocabulary(s) || weights_frames(s) || check_cancelled(s)) return -1;
+    weights_progress(s, WEIGHTS_FROM_HEADS, WEIGHTS_FROM_HEADS, 0, 1);
+    if (((s->what & heads) && weights_heads(s)) ||
+        ((s->what & WEIGHTS_SPECTRA) && weights_mlp(s)) ||
+        ((s->what & WEIGHTS_COMPOSITION) && weights_composition(s)) || check_cancelled(s))
         return -1;
-    host->progress(context, 0.8);
-    if ((s->what & WEIGHTS_TOKENS) && s->n_given && weights_tokens(s)) return -1;
-    return s->what & WEIGHTS_HEADS ? weights_head_tokens(s) : 0;
+    weights_progress(s, WEIGHTS_FROM_TOKENS, WEIGHTS_FROM_TOKENS, 0, 1);
+    if (((s->what & WEIGHTS_TOKENS) && s->n_given && weights_tokens(s)) ||
+        ((s->what & WEIGHTS_HEADS) && weights_head_tokens(s)))
+        return -1;
+    weights_progress(s, 1.0, 1.0, 0, 1);
+    return 0;
 }
 
 const psc_plugin *psc_builtin_weights(void) {

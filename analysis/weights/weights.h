@@ -54,6 +54,13 @@ typedef struct weights_state {
     double *copying;           /* [L, H] result */
 } weights_state;
 
+/* Where the parts begin on the way from 0 to 1, by their usual processor time. */
+#define WEIGHTS_FROM_DUAL 0.3
+#define WEIGHTS_FROM_HEADS 0.4
+#define WEIGHTS_FROM_MLP 0.5
+#define WEIGHTS_FROM_COMPOSITION 0.7
+#define WEIGHTS_FROM_TOKENS 0.9
+
 /* --- steps, one file each -------------------------------------------------------------------- */
 
 /* Reports `done` of the `of` steps of the part of the work from `from` to `to`. */

@@ -147,7 +147,8 @@ int weights_composition(weights_state *s) {
         host->parallel_for(s->context, rows, write_rows, &w);
         for (w.reader = w.writer + 1; w.reader < s->model->n_layers; w.reader++)
             if (read_layer(&w)) return -1;
-        weights_progress(s, 0.7, 0.8, w.writer + 1, s->model->n_layers);
+        weights_progress(
+            s, WEIGHTS_FROM_COMPOSITION, WEIGHTS_FROM_TOKENS, w.writer + 1, s->model->n_layers - 1);
     }
     return weights_composition_summary(s);
 }

@@ -333,6 +333,7 @@ int weights_heads(weights_state *s) {
                 "memory ran out",
                 (int)w.layer);
         if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
+        weights_progress(s, WEIGHTS_FROM_HEADS, WEIGHTS_FROM_MLP, w.layer + 1, s->model->n_layers);
     }
     if ((s->what & WEIGHTS_SPECTRA) && head_spectra(s)) return -1;
     return s->what & WEIGHTS_COPYING ? weights_copying_summary(s) : 0;

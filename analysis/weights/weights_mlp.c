@@ -66,7 +66,7 @@ int weights_mlp(weights_state *s) {
             rank[i][l] = weights_effective_rank(n, out[i] + l * n);
         }
         if (host->cancelled(s->context)) return host->fail(s->context, "stopped");
-        weights_progress(s, 0.6, 0.7, l + 1, s->model->n_layers);
+        weights_progress(s, WEIGHTS_FROM_MLP, WEIGHTS_FROM_COMPOSITION, l + 1, s->model->n_layers);
     }
     return 0;
 }

@@ -11,6 +11,11 @@ double *weights_doubles(weights_state *s, int64_t n) {
     return s->host->run_alloc(s->context, (uint64_t)n * sizeof(double));
 }
 
+void weights_progress(weights_state *s, double from, double to, int64_t done, int64_t of) {
+    s->host->progress(
+        s->context, from + (to - from) * (double)(done < of ? done : of) / (double)of);
+}
+
 /* --- rows of the weights --------------------------------------------------------------------- */
 
 int weights_row(weights_state *s, weights_rows kind, int32_t token, float *scratch, double *out) {

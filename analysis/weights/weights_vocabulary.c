@@ -90,7 +90,7 @@ static int add_rows(weights_state *s, rows_block *e, rows_block *u) {
             (s->s_u && psc_panels_product(s->s_u, s->padded, &u->panels, &u->panels, 1)) ||
             (s->cross && psc_panels_product(s->cross, s->padded, &u->panels, &e->panels, 0)))
             return -1;
-        weights_progress(s, 0.0, 0.3, t + BLOCK, n_vocab);
+        weights_progress(s, 0.0, WEIGHTS_FROM_DUAL, t + BLOCK, n_vocab);
     }
     return 0;
 }
@@ -321,6 +321,7 @@ static int dual_rows(weights_state *s, const psc_panels *inverse, double *cosine
             if (s->given[g] >= t && s->given[g] < t + p.block.n)
                 memcpy(dual + g * n, p.out + (s->given[g] - t) * inverse->n_columns,
                     (size_t)n * sizeof *dual);
+        weights_progress(s, WEIGHTS_FROM_DUAL, WEIGHTS_FROM_HEADS, t + BLOCK, s->model->d_vocab);
     }
     return 0;
 }

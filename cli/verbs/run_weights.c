@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cache_folder.h"
+#include "progress.h"
 #include "prompt.h"
 #include "setup.h"
 #include "spread.h"
@@ -56,7 +57,10 @@ static psc_status look(const cli_arguments *arguments, const cli_plugin *plugin,
     if (!status) status = psc_session_open(&session, model, session_options, error);
     if (!status) status = add_tokens(session, arguments, error);
     if (!status) status = cli_plugin_load(session, plugin, error);
-    if (!status) status = psc_session_report(session, NULL, error);
+    cli_progress_start("analyzing the weights");
+    if (!status)
+        status = psc_session_report_watched(session, NULL, cli_progress_update, NULL, error);
+    cli_progress_stop();
     if (!status) status = cli_deliver(psc_session_results(session), arguments, error);
     psc_session_close(&session);
     psc_model_close(&model);

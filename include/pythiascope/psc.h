@@ -380,6 +380,9 @@ PSC_API psc_status psc_session_report(
  * PSC_ERROR_CANCELLED and leaves no results; the totals stay. */
 PSC_API psc_status psc_session_report_until(psc_session *session, const psc_corpus_totals *totals,
     int (*stop)(void *payload), void *payload, psc_error *error);
+/* The same, with a progress (nullable) that may end it, too. */
+PSC_API psc_status psc_session_report_watched(psc_session *session, const psc_corpus_totals *totals,
+    psc_progress_fn progress, void *payload, psc_error *error);
 
 /* Writes the totals to a file, which appears whole or not at all. client [bytes] (nullable) is
  * stored with them for the caller, such as its position in the corpus. */

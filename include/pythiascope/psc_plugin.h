@@ -505,7 +505,7 @@ typedef struct psc_host {
      * is not finite or overflows is an error. */
     int (*accumulate)(psc_context *, int handle, int64_t begin, int64_t n, const double *partial);
     int (*accumulate_top)(psc_context *, int handle, int64_t slot, double value, const psc_row *);
-    void (*progress)(psc_context *, double done); /* 0..1 of this plugin's work in run_end */
+    void (*progress)(psc_context *, double done); /* 0..1 of its work in run_end or report */
     /* [p] Nonzero: return soon. apply, pullback, the norms, fetch and variants then fail. */
     int (*cancelled)(psc_context *);
 

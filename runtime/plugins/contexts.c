@@ -93,7 +93,8 @@ static psc_status give_name(psc_context *context, const psc_session *session, ps
 static psc_status outcome(
     const psc_context *context, const char *callback, int returned, psc_error *error) {
     const psc_session *session = context->session;
-    if ((session->run_options || session->report_stop) && session->cancelled)
+    if ((session->run_options || session->report_stop || session->report_progress) &&
+        session->cancelled)
         return psc_fail(error, PSC_ERROR_CANCELLED, "plugin %s: cancelled", context->name);
     if (error->status != PSC_OK) return error->status;
     if (returned == 0) return PSC_OK;

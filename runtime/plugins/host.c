@@ -143,9 +143,11 @@ static void host_progress(psc_context *context, double done) {
     if (!psc_host_may(&context, "progress", PSC_IN_ANY)) return;
     psc_session *session = context->session;
     const psc_run_options *options = session->run_options;
-    if (!options || !options->progress) return;
+    psc_progress_fn progress = options ? options->progress : session->report_progress;
+    void *payload = options ? options->payload : session->report_payload;
+    if (!progress) return;
     done = done > 0 ? (done < 1 ? done : 1) : 0;
-    if (options->progress(done, context->name, options->payload) != 0) session->cancelled = true;
+    if (progress(done, context->name, payload) != 0) session->cancelled = true;
 }
 
 /* In a part: as it was before parallel_for. */

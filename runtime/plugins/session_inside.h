@@ -103,6 +103,7 @@ struct psc_session {
     bool cancelled;
     bool broken; /* a callback left a call of the host by a jump: the team may still be at work */
     int (*report_stop)(void *payload); /* of the report in progress; nullable */
+    psc_progress_fn report_progress;   /* likewise */
     void *report_payload;
     const char *(*document_name)(int64_t number, void *payload); /* of that report; nullable */
     void *document_payload;

@@ -26,13 +26,15 @@ static void report_all(void *payload) {
     psc_fp_leave(fp);
 }
 
-psc_status psc_session_report(
-    psc_session *session, const psc_corpus_totals *totals, psc_error *error) {
-    return psc_session_report_until(session, totals, NULL, NULL, error);
-}
+/* How a report is watched. */
+typedef struct watch {
+    int (*stop)(void *payload);
+    psc_progress_fn progress;
+    void *payload;
+} watch;
 
-psc_status psc_session_report_until(psc_session *session, const psc_corpus_totals *given,
-    int (*stop)(void *payload), void *payload, psc_error *error) {
+static psc_status report(
+    psc_session *session, const psc_corpus_totals *given, const watch *by, psc_error *error) {
     psc_corpus_totals totals = {.windows = session->windows, .tokens = session->tokens};
     psc_error own = {PSC_OK, ""};
     if (!error) error = &own;
@@ -54,12 +56,29 @@ psc_status psc_session_report_until(psc_session *session, const psc_corpus_total
     totals.numbered = 0; /* no part of results.json */
     psc_corpus_head(session, &totals);
     report_job job = {session, PSC_OK, error};
-    session->report_stop = stop;
-    session->report_payload = payload;
+    session->report_stop = by->stop;
+    session->report_progress = by->progress;
+    session->report_payload = by->payload;
     psc_team_run(session->team, report_all, &job);
     session->report_stop = NULL;
+    session->report_progress = NULL;
     session->document_name = NULL;
     if (job.status == PSC_OK) job.status = psc_run_vocabulary(session, error);
     if (job.status != PSC_OK) psc_results_clear(session->results);
     return job.status;
+}
+
+psc_status psc_session_report(
+    psc_session *session, const psc_corpus_totals *totals, psc_error *error) {
+    return report(session, totals, &(watch){NULL, NULL, NULL}, error);
+}
+
+psc_status psc_session_report_until(psc_session *session, const psc_corpus_totals *totals,
+    int (*stop)(void *payload), void *payload, psc_error *error) {
+    return report(session, totals, &(watch){stop, NULL, payload}, error);
+}
+
+psc_status psc_session_report_watched(psc_session *session, const psc_corpus_totals *totals,
+    psc_progress_fn progress, void *payload, psc_error *error) {
+    return report(session, totals, &(watch){NULL, progress, payload}, error);
 }

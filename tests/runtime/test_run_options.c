@@ -287,6 +287,36 @@ Test(run_options, stop_in_a_report) {
     psc_session_close(&totals);
 }
 
+typedef struct shares {
+    int n, stop_at;
+    double last;
+} shares;
+
+static int note_share(double done, const char *what, void *payload) {
+    shares *s = payload;
+    cr_assert_str_eq(what, "weights");
+    cr_assert(done >= s->last && done <= 1.0, "%g after %g", done, s->last);
+    s->last = done;
+    return ++s->n == s->stop_at;
+}
+
+Test(run_options, progress_of_a_report) {
+    psc_session_options corpus = PSC_SESSION_OPTIONS_INIT;
+    corpus.accumulate = 1;
+    psc_session *totals = NULL;
+    cr_assert_eq(psc_session_open(&totals, model, &corpus, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_session_plugin(totals, "weights", NULL, &error), PSC_OK, "%s", error.message);
+    shares all = {0}, some = {.stop_at = 3};
+    cr_assert_eq(psc_session_report_watched(totals, NULL, note_share, &all, &error), PSC_OK);
+    cr_assert(all.n > 6 && all.last == 1.0, "%d %g", all.n, all.last);
+    REFUSED(psc_session_report_watched(totals, NULL, note_share, &some, &error),
+        PSC_ERROR_CANCELLED, "cancelled");
+    cr_assert_eq(some.n, 3);
+    cr_assert_null(psc_results_version(psc_session_results(totals)));
+    cr_assert_eq(psc_session_report_watched(totals, NULL, NULL, NULL, &error), PSC_OK);
+    psc_session_close(&totals);
+}
+
 /* A caller compiled before these options existed. */
 Test(run_options, of_an_older_caller) {
     memset(&options, 0x55, sizeof options);

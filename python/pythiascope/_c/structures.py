@@ -2899,6 +2899,16 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.POINTER(psc_error),
         ),
     ),
+    "psc_session_report_watched": (
+        ctypes.c_int,
+        (
+            ctypes.c_void_p,
+            ctypes.POINTER(psc_corpus_totals),
+            psc_progress_fn,
+            ctypes.c_void_p,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
     "psc_session_state_save": (
         ctypes.c_int,
         (
