@@ -382,6 +382,13 @@ static void bench_gram_squares(const char *label) {
 ROW_BENCH(edge_sums,
     kernels->edge_sums(doubles, (int32_t *)(void *)y, (size_t *)(void *)z, a, b, b, 0.99, ROW))
 
+ROW_BENCH(
+    count_columns, kernels->count_columns((int32_t *)(void *)doubles, 512, a, 512, 8, 512, b, 10))
+ROW_BENCH(bin_columns,
+    kernels->bin_columns((int32_t *)(void *)doubles, a, 128, ROW / 128, 128, 2.0f, 16.0f, 32))
+ROW_BENCH(weight_sums, kernels->weight_sums(doubles + ROW, doubles, a, ROW))
+ROW_BENCH(pattern_sums, kernels->pattern_sums(doubles, a, ROW))
+
 static void bench_all(const char *part) {
 #define PSC_KERNEL(name, arguments)                                                                \
     if (strstr(#name, part)) bench_##name(#name);

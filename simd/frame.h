@@ -23,6 +23,7 @@
  *      vec_with_sign(a, of)            a >= 0 with the sign of `of`
  *      vec_where_less(a, b, yes, no)   a < b ? yes : no
  *      vec_bits_less, vec64_bits_less  (a, b): bit l: a < b in lane l
+ *      vec_count_less(count, a, b)     counts in integers' bits: one more where a < b
  *      vec_powers(t)                   the low nine bits of t as sign and exponent: 2^(t - 127)
  *      vec_sub_bits(a, b)              the difference of the bits, as integers
  *      ACCUMULATE(sum, a, b)           sum = vec_fma(a, b, sum) in place; with KEEP_ORDER, keeps

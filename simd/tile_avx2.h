@@ -82,6 +82,8 @@ typedef __m256d vec64;
 #define vec64_narrow(to, a) _mm_storeu_ps(to, _mm256_cvtpd_ps(a))
 #define vec64_bits_less(a, b) ((uint32_t)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_LT_OQ)))
 #define vec_bits_less(a, b) ((uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ)))
+#define vec_count_less(count, a, b)                                                                \
+    vec_sub_bits(count, _mm256_cmp_ps(a, b, _CMP_LT_OQ)) /* all ones is -1 */
 #define vec64_log(x) Sleef_finz_logd4_u10avx2(x)
 
 ALWAYS_INLINE vec widen_bits(__m128i bits, psc_dtype dtype) {

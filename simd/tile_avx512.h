@@ -78,6 +78,9 @@ typedef __m512d vec64;
 #define vec64_narrow(to, a) _mm256_storeu_ps(to, _mm512_cvtpd_ps(a))
 #define vec64_bits_less(a, b) ((uint32_t)_mm512_cmp_pd_mask(a, b, _CMP_LT_OQ))
 #define vec_bits_less(a, b) ((uint32_t)_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ))
+#define vec_count_less(count, a, b)                                                                \
+    _mm512_castsi512_ps(_mm512_mask_add_epi32(_mm512_castps_si512(count),                          \
+        _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), _mm512_castps_si512(count), _mm512_set1_epi32(1)))
 #define vec64_log(x) Sleef_finz_logd8_u10avx512f(x)
 
 /* The first n of sixteen or eight lanes; n is smaller than their number. */

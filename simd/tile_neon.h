@@ -68,6 +68,8 @@ typedef float64x2_t vec64;
 #define vec64_sub_bits(a, b)                                                                       \
     vreinterpretq_f64_u64(vsubq_u64(vreinterpretq_u64_f64(a), vreinterpretq_u64_f64(b)))
 #define vec64_narrow(to, a) vst1_f32(to, vcvt_f32_f64(a))
+#define vec_count_less(count, a, b)                                                                \
+    vec_sub_bits(count, vreinterpretq_f32_u32(vcltq_f32(a, b))) /* all ones is -1 */
 #define vec64_log(x) Sleef_finz_logd2_u10advsimd(x)
 
 ALWAYS_INLINE uint32_t vec_bits_less(vec a, vec b) {

@@ -395,6 +395,19 @@ typedef struct psc_reductions {
      * plain; scaled; scaled scaled; scaled t. */
     void (*weigh_both)(double *plain, double *scaled, double *sums, const float *z, float most,
         double by, size_t n);
+    /* Of columns of x [rows, n] with row stride ldx: counts[b ld + i] += how many rows are above
+     * bounds[b]. */
+    void (*count_columns)(int32_t *counts, size_t ld, const float *x, size_t ldx, size_t rows,
+        size_t n, const float *bounds, size_t n_bounds);
+    /* counts[i bins + bin]++ per row: bin = floor(x by + from), exactly, in 0..bins-1; NaN: 0. bins is
+     * at least 1, by at least 2^-20; from - j is exact in f32 for every bin j. */
+    void (*bin_columns)(int32_t *counts, const float *x, size_t ldx, size_t rows, size_t n,
+        float by, float from, size_t bins);
+    /* w = |a b|. sums [2]: w; w w. */
+    void (*weight_sums)(double *sums, const double *a, const float *b, size_t n);
+    /* a: what row n-1 of a pattern pays to keys 0..n-1. sums [4]: a; a log a (0 where a is 0); the
+     * distance sum a (n-1-i); its variance, the sum of a (n-1-i - distance)^2. */
+    void (*pattern_sums)(double *sums, const float *a, size_t n);
 } psc_reductions;
 
 typedef struct psc_context psc_context; /* one plugin instance, opaque */

@@ -339,7 +339,11 @@ const psc_reductions *psc_host_reductions(psc_context *context) {
         .panel_dots = k->panel_dots,
         .gram_squares = k->gram_squares,
         .edge_sums = k->edge_sums,
-        .weigh_both = k->weigh_both};
+        .weigh_both = k->weigh_both,
+        .count_columns = k->count_columns,
+        .bin_columns = k->bin_columns,
+        .weight_sums = k->weight_sums,
+        .pattern_sums = k->pattern_sums};
     return &context->reductions;
 }
 

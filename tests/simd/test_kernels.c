@@ -186,6 +186,7 @@ ROW_CASE(shares, .n_in = 3, .n_out = 2, .in_place = 1)
 #include "products_cases.h"
 #include "moments_cases.h"
 #include "edges_cases.h"
+#include "statistics_cases.h"
 
 /* n is d_head; heads 1..3; n_rot even, 0..d_head. */
 static void check_rotary(

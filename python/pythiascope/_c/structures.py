@@ -782,6 +782,41 @@ psc_reductions_weigh_both = ctypes.CFUNCTYPE(
     ctypes.c_double,
     ctypes.c_size_t,
 )
+psc_reductions_count_columns = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_int32),
+    ctypes.c_size_t,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_bin_columns = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_int32),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_float,
+    ctypes.c_float,
+    ctypes.c_size_t,
+)
+psc_reductions_weight_sums = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_pattern_sums = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
 
 
 class psc_reductions(ctypes.Structure):
@@ -804,6 +839,10 @@ class psc_reductions(ctypes.Structure):
     gram_squares: Any
     edge_sums: Any
     weigh_both: Any
+    count_columns: Any
+    bin_columns: Any
+    weight_sums: Any
+    pattern_sums: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("exp_f64", psc_reductions_exp_f64),
@@ -824,6 +863,10 @@ class psc_reductions(ctypes.Structure):
         ("gram_squares", psc_reductions_gram_squares),
         ("edge_sums", psc_reductions_edge_sums),
         ("weigh_both", psc_reductions_weigh_both),
+        ("count_columns", psc_reductions_count_columns),
+        ("bin_columns", psc_reductions_bin_columns),
+        ("weight_sums", psc_reductions_weight_sums),
+        ("pattern_sums", psc_reductions_pattern_sums),
     )
 
     def __init__(self, **values: Any) -> None:

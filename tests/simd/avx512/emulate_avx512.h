@@ -126,6 +126,19 @@ EMULATED emulated_si emulated_sub_epi32(emulated_si a, emulated_si b) {
     for (int h = 0; h < 2; h++) a.half[h] = _mm256_sub_epi32(a.half[h], b.half[h]);
     return a;
 }
+EMULATED emulated_si emulated_mask_add_epi32(
+    emulated_si kept, unsigned mask, emulated_si a, emulated_si b) {
+    int32_t lanes[16], sums[16];
+    for (int h = 0; h < 2; h++) {
+        const __m256i sum = _mm256_add_epi32(a.half[h], b.half[h]);
+        _mm256_storeu_si256((__m256i *)(void *)(sums + 8 * h), sum);
+        _mm256_storeu_si256((__m256i *)(void *)(lanes + 8 * h), kept.half[h]);
+    }
+    for (int i = 0; i < 16; i++) lanes[i] = mask >> i & 1 ? sums[i] : lanes[i];
+    for (int h = 0; h < 2; h++)
+        kept.half[h] = _mm256_loadu_si256((const __m256i *)(const void *)(lanes + 8 * h));
+    return kept;
+}
 EMULATED emulated_ps emulated_castsi512_ps(emulated_si a) {
     EACH_PS(_mm256_castsi256_ps(a.half[h]));
 }
@@ -258,6 +271,7 @@ EMULATED __m256 emulated_cvtpd_ps(emulated_pd a) {
 #define _mm512_cvtepu16_epi32 emulated_cvtepu16_epi32
 #define _mm512_slli_epi32 emulated_slli_epi32
 #define _mm512_sub_epi32 emulated_sub_epi32
+#define _mm512_mask_add_epi32 emulated_mask_add_epi32
 #define _mm512_castsi512_ps emulated_castsi512_ps
 #define _mm512_castps_pd emulated_castps_pd
 #define _mm512_castps_si512 emulated_castps_si512

@@ -1,0 +1,3 @@
+/* statistics_frame.h on AVX2. */
+#include "tile_avx2.h"
+#include "statistics_frame.h"

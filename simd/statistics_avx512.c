@@ -1,0 +1,3 @@
+/* statistics_frame.h on AVX-512. */
+#include "tile_avx512.h"
+#include "statistics_frame.h"
