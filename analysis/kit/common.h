@@ -49,7 +49,8 @@ double psc_dot_centered(int64_t n, const float *a, double mean_a, const float *b
 /* sum a b for f64 a */
 double psc_dot_mixed(int64_t n, const double *a, const float *b);
 /* The participation ratio (sum w)^2 / sum w^2 of w = |a b|; 0 when all w are 0. */
-double psc_participation(int64_t n, const double *a, const float *b);
+double psc_participation(
+    const psc_reductions *reductions, int64_t n, const double *a, const float *b);
 double psc_participation_product(int64_t n, const float *a, const float *b);
 
 /* --- instances ------------------------------------------------------------------------------- */

@@ -47,22 +47,15 @@ double psc_dot_mixed(int64_t n, const double *a, const float *b) {
     return psc_fold16(s);
 }
 
-static double ratio(double s[16], double q[16]) {
-    const double sum = psc_fold16(s), squares = psc_fold16(q);
+static double ratio(double sum, double squares) {
     return squares > 0.0 ? sum * sum / squares : squares;
 }
 
-double psc_participation(int64_t n, const double *a, const float *b) {
-    double s[16] = {0}, q[16] = {0};
-    for (int64_t i = 0; i < n; i += 16) {
-        const int64_t width = n - i < 16 ? n - i : 16;
-        for (int64_t j = 0; j < width; j++) {
-            const double w = fabs(a[i + j] * (double)b[i + j]);
-            s[j] += w;
-            q[j] += w * w;
-        }
-    }
-    return ratio(s, q);
+double psc_participation(
+    const psc_reductions *reductions, int64_t n, const double *a, const float *b) {
+    double sums[2];
+    reductions->weight_sums(sums, a, b, (size_t)n);
+    return ratio(sums[0], sums[1]);
 }
 
 double psc_participation_product(int64_t n, const float *a, const float *b) {
@@ -75,5 +68,5 @@ double psc_participation_product(int64_t n, const float *a, const float *b) {
             q[j] += w * w;
         }
     }
-    return ratio(s, q);
+    return ratio(psc_fold16(s), psc_fold16(q));
 }

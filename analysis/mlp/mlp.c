@@ -44,6 +44,8 @@ static int mlp_open(psc_context *context, const psc_host *host, void **state) {
     s->n_dims = model->d_model;
     s->n_neurons = model->d_mlp;
     s->corpus = host->accumulating(context);
+    s->reductions = host->reductions(context);
+    if (!s->reductions) return -1;
     if (s->corpus && s->span)
         return host->fail(context, "span=%d: a corpus has no feature span; use analyze", s->span);
     return s->corpus ? mlp_corpus_open(s) : 0;
@@ -113,7 +115,7 @@ static void participation_rows(int64_t begin, int64_t end, int32_t thread, void 
         const int64_t row = s->rows.slot[job->event->rows[i].index];
         const float *g = psc_view_row(&job->event->tensor, i);
         s->participation[job->event->layer * (int64_t)s->rows.n + row] =
-            psc_participation(s->n_neurons, norm, g);
+            psc_participation(s->reductions, s->n_neurons, norm, g);
     }
 }
 

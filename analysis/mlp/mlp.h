@@ -24,6 +24,7 @@ typedef struct mlp_state {
     int32_t span, span_seed; /* detectors of the feature span, 0: none */
     int32_t n_layers, n_dims, n_neurons;
     double *write_norm; /* [L, M] |P(r_k)|, null before the first run */
+    const psc_reductions *reductions;
 
     /* The run. R = target_rows.n. Arrays marked (result) are null if they were not requested. */
     psc_row_set rows, target_rows;
@@ -59,8 +60,11 @@ typedef struct mlp_state {
     psc_moments pre_moments, post_moments, row_moments;
     int fires_handle, gate_handle, pre_handle;
     psc_sequences sequences;
-    double *fired, *gate_counts, *pre_counts; /* run: [L, M], [L, M, bins] */
-    double *row_values;                       /* run: [rows, L, 2] firing fraction, participation */
+    float bounds[10];    /* of a, which the counts compare with */
+    int32_t *above;      /* run: [L, bounds, M] rows with a above the bound */
+    int32_t *pre_counts; /* run: [L, M, bins] */
+    double *partial;     /* run: [M, bins] one layer's */
+    double *row_values;  /* run: [rows, L, 2] firing fraction, participation */
 } mlp_state;
 
 /* Computes shares, top lists and the error of the sum gated by ReLU. */

@@ -7,14 +7,17 @@
  *
  * and for every layer the moments, over rows, of the participation ratio and of the fraction of
  * neurons that fire. Each neuron has one thread and its rows in order, so a sequence's sums depend
- * on neither threads nor chunks. */
+ * on neither threads nor chunks. Counts are integers by kernels; the gate's bins come from how often a
+ * is above each edge. */
 #include "mlp.h"
 
 #include <math.h>
 #include <stdio.h>
 
-enum { GATE_BINS = 10 };
-#define EDGE 8.0 /* of the histogram of a */
+enum { GATE_BINS = 10, BOUNDS = GATE_BINS }; /* bounds: the gate's inner edges, then 0 */
+#define EDGE 8.0                             /* of the histogram of a */
+/* Rows and neurons that pass through the statistics at once, so that they are in cache. */
+enum { BLOCK_ROWS = 16, BLOCK = 256 };
 
 /* Where the gates of both forms are j/10, j = 1..9. In f64, because four of Phi^-1's would be smaller
  * after rounding to f32. */
@@ -27,10 +30,10 @@ static const double gate_edges[][GATE_BINS - 1] = {
         1.2825668734587856},
 };
 
-static int gate_bin(const double *edges, double a) {
-    int bin = 0;
-    while (bin < GATE_BINS - 1 && a >= edges[bin]) bin++;
-    return bin;
+/* The largest float below an edge: a float reaches the edge if it is above that. */
+static float below(double edge) {
+    const float near = (float)edge;
+    return (double)near < edge ? near : nextafterf(near, -INFINITY);
 }
 
 /* --- events ---------------------------------------------------------------------------------- */
@@ -39,38 +42,49 @@ typedef struct neuron_job {
     mlp_state *s;
     const psc_event *event;
     psc_moments *moments;
+    int counts; /* count fires and bins too */
 } neuron_job;
 
-static void moment_neurons(int64_t begin, int64_t end, int32_t thread, void *payload) {
-    const neuron_job *job = payload;
+/* Rows first..last-1 of the event, of one population, of neurons k..k+n-1. */
+static void take_block(const neuron_job *job, int64_t first, int64_t last, int64_t k, int64_t n) {
     const mlp_state *s = job->s;
+    const psc_event *event = job->event;
+    const size_t rows = (size_t)(last - first), stride = (size_t)event->tensor.stride[0];
+    const int64_t at = event->layer * (int64_t)s->n_neurons + k;
+    const float *a = psc_view_row(&event->tensor, first) + k;
+    psc_moments_add_rows(job->moments, s->sequences.place[event->rows[first].index], 0, at, n, a,
+        event->tensor.stride[0], last - first);
+    if (!job->counts) return;
+    s->reductions->count_columns(s->above + event->layer * (int64_t)s->n_neurons * BOUNDS + k,
+        (size_t)s->n_neurons, a, stride, rows, (size_t)n, s->bounds, BOUNDS);
+    if (s->bins > 0)
+        s->reductions->bin_columns(s->pre_counts + at * s->bins, a, stride, rows, (size_t)n,
+            (float)(s->bins / (2.0 * EDGE)), 0.5f * (float)s->bins, (size_t)s->bins);
+}
+
+/* Whether row i of the event was chosen and adds to the same population as row `first`. */
+static int continues(const neuron_job *job, int64_t first, int64_t i) {
+    const mlp_state *s = job->s;
+    const psc_row *rows = job->event->rows;
+    return s->rows.slot[rows[i].index] >= 0 &&
+           s->sequences.place[rows[i].index] == s->sequences.place[rows[first].index];
+}
+
+static void take_neurons(int64_t begin, int64_t end, int32_t thread, void *payload) {
+    const neuron_job *job = payload;
+    const int64_t n_rows = job->event->n_rows;
     (void)thread;
-    for (int64_t i = 0; i < job->event->n_rows; i++) {
-        const int32_t index = job->event->rows[i].index;
-        if (s->rows.slot[index] < 0) continue;
-        psc_moments_add(job->moments, s->sequences.place[index], 0,
-            job->event->layer * (int64_t)s->n_neurons + begin, end - begin,
-            psc_view_row(&job->event->tensor, i) + begin);
+    for (int64_t first = 0, last; first < n_rows; first = last) {
+        last = first + 1;
+        if (!continues(job, first, first)) continue;
+        while (last < n_rows && last - first < BLOCK_ROWS && continues(job, first, last)) last++;
+        for (int64_t k = begin; k < end; k += BLOCK)
+            take_block(job, first, last, k, end - k < BLOCK ? end - k : BLOCK);
     }
 }
 
-static void count_neurons(int64_t begin, int64_t end, int32_t thread, void *payload) {
-    const neuron_job *job = payload;
-    const mlp_state *s = job->s;
-    const int64_t first = job->event->layer * (int64_t)s->n_neurons;
-    const double *edges = gate_edges[s->host->model(s->context)->gelu];
-    (void)thread;
-    for (int64_t i = 0; i < job->event->n_rows; i++) {
-        const float *a = psc_view_row(&job->event->tensor, i);
-        if (s->rows.slot[job->event->rows[i].index] < 0) continue;
-        for (int64_t k = begin; k < end; k++) {
-            const double value = (double)a[k];
-            s->fired[first + k] += value > 0.0;
-            s->gate_counts[(first + k) * GATE_BINS + gate_bin(edges, value)] += 1.0;
-            if (s->bins == 0) continue;
-            s->pre_counts[(first + k) * s->bins + psc_bin_of(value, -EDGE, EDGE, s->bins)] += 1.0;
-        }
-    }
+static double *row_values(const mlp_state *s, const psc_event *event, int64_t i) {
+    return s->row_values + (event->rows[i].index * (int64_t)s->n_layers + event->layer) * 2;
 }
 
 static void firing_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
@@ -78,20 +92,17 @@ static void firing_rows(int64_t begin, int64_t end, int32_t thread, void *payloa
     const mlp_state *s = job->s;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const float *a = psc_view_row(&job->event->tensor, i);
-        int64_t fires = 0;
-        for (int64_t k = 0; k < s->n_neurons; k++) fires += a[k] > 0.0f;
-        double *out = s->row_values +
-                      (job->event->rows[i].index * (int64_t)s->n_layers + job->event->layer) * 2;
-        out[0] = (double)fires / s->n_neurons;
+        int64_t counts[2];
+        s->reductions->count_from(
+            counts, psc_view_row(&job->event->tensor, i), (size_t)s->n_neurons, 0.0f);
+        row_values(s, job->event, i)[0] = (double)counts[0] / s->n_neurons;
     }
 }
 
 static int on_pre(const psc_event *event, void *payload) {
     mlp_state *s = payload;
-    neuron_job job = {s, event, &s->pre_moments};
-    s->host->parallel_for(s->context, s->n_neurons, moment_neurons, &job);
-    s->host->parallel_for(s->context, s->n_neurons, count_neurons, &job);
+    neuron_job job = {s, event, &s->pre_moments, 1};
+    s->host->parallel_for(s->context, s->n_neurons, take_neurons, &job);
     s->host->parallel_for(s->context, event->n_rows, firing_rows, &job);
     return 0;
 }
@@ -101,17 +112,15 @@ static void participation_rows(int64_t begin, int64_t end, int32_t thread, void 
     const mlp_state *s = job->s;
     const double *norm = s->write_norm + (int64_t)job->event->layer * s->n_neurons;
     (void)thread;
-    for (int64_t i = begin; i < end; i++) {
-        double *out = s->row_values +
-                      (job->event->rows[i].index * (int64_t)s->n_layers + job->event->layer) * 2;
-        out[1] = psc_participation(s->n_neurons, norm, psc_view_row(&job->event->tensor, i));
-    }
+    for (int64_t i = begin; i < end; i++)
+        row_values(s, job->event, i)[1] = psc_participation(
+            s->reductions, s->n_neurons, norm, psc_view_row(&job->event->tensor, i));
 }
 
 static int on_post(const psc_event *event, void *payload) {
     mlp_state *s = payload;
-    neuron_job job = {s, event, &s->post_moments};
-    s->host->parallel_for(s->context, s->n_neurons, moment_neurons, &job);
+    neuron_job job = {s, event, &s->post_moments, 0};
+    s->host->parallel_for(s->context, s->n_neurons, take_neurons, &job);
     s->host->parallel_for(s->context, event->n_rows, participation_rows, &job);
     return 0;
 }
@@ -148,20 +157,43 @@ int mlp_corpus_begin(mlp_state *s) {
         psc_moments_begin(&s->post_moments, &s->sequences) ||
         psc_moments_begin(&s->row_moments, &s->sequences))
         return -1;
-    s->fired = host->run_alloc(s->context, n * sizeof(double));
-    s->gate_counts = host->run_alloc(s->context, n * GATE_BINS * sizeof(double));
-    s->pre_counts = host->run_alloc(s->context, n * (uint64_t)s->bins * sizeof(double) + 1);
+    const uint64_t most = s->bins > GATE_BINS ? (uint64_t)s->bins : GATE_BINS;
+    s->above = host->run_alloc(s->context, n * BOUNDS * sizeof *s->above);
+    s->pre_counts = host->run_alloc(s->context, n * (uint64_t)s->bins * sizeof *s->pre_counts + 1);
+    s->partial = host->run_alloc(s->context, (uint64_t)s->n_neurons * most * sizeof(double));
     s->row_values = host->run_alloc(
         s->context, (uint64_t)n_rows * (uint64_t)s->n_layers * 2 * sizeof(double) + 1);
-    if (!s->fired || !s->gate_counts || !s->pre_counts || !s->row_values) return -1;
+    if (!s->above || !s->pre_counts || !s->partial || !s->row_values) return -1;
+    const double *edges = gate_edges[host->model(s->context)->gelu];
+    for (int i = 0; i < GATE_BINS - 1; i++) s->bounds[i] = below(edges[i]);
+    s->bounds[BOUNDS - 1] = 0.0f;
     const psc_filter *rows = &s->rows.filter;
     return host->observe(s->context, PSC_HOOK_MLP_PRE, rows, on_pre, s) ||
            host->observe(s->context, PSC_HOOK_MLP_POST, rows, on_post, s);
 }
 
-int mlp_corpus_end(mlp_state *s) {
+/* Adds one layer's counts: a neuron fires above the last bound; a gate is in bin j if it reaches edge
+ * j but not j + 1. */
+static int add_counts(mlp_state *s, int64_t layer) {
     const psc_host *host = s->host;
-    const int64_t n = all_neurons(s);
+    const int64_t m = s->n_neurons, first = layer * m;
+    const int32_t *above = s->above + first * BOUNDS, *pre = s->pre_counts + first * s->bins;
+    double *out = s->partial;
+    for (int64_t k = 0; k < m; k++) out[k] = (double)above[(BOUNDS - 1) * m + k];
+    if (host->accumulate(s->context, s->fires_handle, first, m, out)) return -1;
+    for (int64_t k = 0; k < m; k++)
+        for (int j = 0; j < GATE_BINS; j++) {
+            const int32_t reached = j > 0 ? above[(j - 1) * m + k] : s->rows.n;
+            const int32_t passed = j + 1 < GATE_BINS ? above[j * m + k] : 0;
+            out[k * GATE_BINS + j] = (double)(reached - passed);
+        }
+    if (host->accumulate(s->context, s->gate_handle, first * GATE_BINS, m * GATE_BINS, out))
+        return -1;
+    for (int64_t i = 0; i < m * s->bins; i++) out[i] = (double)pre[i];
+    return host->accumulate(s->context, s->pre_handle, first * s->bins, m * s->bins, out);
+}
+
+int mlp_corpus_end(mlp_state *s) {
     for (int32_t i = 0; i < s->rows.n; i++) {
         const int64_t row = s->rows.index[i];
         const int32_t place = s->sequences.place[row];
@@ -171,11 +203,10 @@ int mlp_corpus_end(mlp_state *s) {
         psc_moments_add_f64(&s->row_moments, place, 0, 0, 2 * (int64_t)s->n_layers,
             s->row_values + row * s->n_layers * 2);
     }
+    for (int64_t l = 0; l < s->n_layers; l++)
+        if (add_counts(s, l)) return -1;
     return psc_moments_end(&s->pre_moments) || psc_moments_end(&s->post_moments) ||
-           psc_moments_end(&s->row_moments) ||
-           host->accumulate(s->context, s->fires_handle, 0, n, s->fired) ||
-           host->accumulate(s->context, s->gate_handle, 0, n * GATE_BINS, s->gate_counts) ||
-           host->accumulate(s->context, s->pre_handle, 0, n * s->bins, s->pre_counts);
+           psc_moments_end(&s->row_moments);
 }
 
 /* --- the report ------------------------------------------------------------------------------ */
