@@ -100,6 +100,9 @@ static int attention_open(psc_context *context, const psc_host *host, void **sta
     s->n_layers = host->model(context)->n_layers;
     s->n_heads = host->model(context)->n_heads;
     s->n_cells = (int64_t)s->n_layers * s->n_heads;
+    s->corpus = host->accumulating(context);
+    s->reductions = host->reductions(context);
+    if (!s->reductions) return -1;
     s->contexts.context = context;
     s->contexts.host = host;
     if (parse_reader(s, s->reader) || parse_key(s, s->key) || check_dataset(s)) return -1;
@@ -155,20 +158,15 @@ static attention_repeat find_repeat(const psc_row *rows, int32_t n) {
 static int make_tables(attention_state *s) {
     const psc_host *host = s->host;
     const uint64_t cells = (uint64_t)s->n_cells, rows = (uint64_t)s->n_rows, size = sizeof(double);
-    const uint64_t longest = (uint64_t)s->longest;
-    s->scratch = host->run_alloc(s->context, (uint64_t)s->n_heads * longest * size);
-    s->index = host->run_alloc(s->context, longest * size);
     s->stats = host->run_alloc(s->context, cells * rows * STAT_COUNT * size);
+    if (!s->stats) return -1;
+    if (s->corpus) return 0;
     s->received = host->run_alloc(s->context, cells * rows * size);
     s->detected = host->run_alloc(s->context, cells * (KIND_COUNT + 1) * size);
     for (int i = 0; i < 2; i++)
         s->copies[i] =
             host->run_alloc(s->context, cells * (uint64_t)s->repeat.length * size + size);
-    if (!s->scratch || !s->index || !s->stats || !s->received || !s->detected || !s->copies[0] ||
-        !s->copies[1])
-        return -1;
-    for (int32_t j = 0; j < s->longest; j++) s->index[j] = j;
-    return 0;
+    return s->received && s->detected && s->copies[0] && s->copies[1] ? 0 : -1;
 }
 
 static int attention_run_begin(psc_context *context, void *state) {

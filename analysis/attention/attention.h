@@ -81,6 +81,8 @@ typedef struct attention_state {
     int32_t n_layers, n_heads, top;
     int32_t patterns, memory; /* memory: MiB */
     int64_t n_cells;          /* layers * heads */
+    int corpus;               /* the runs are documents */
+    const psc_reductions *reductions;
     const char *reader, *key; /* options as given */
     attention_split split;
 
@@ -88,12 +90,11 @@ typedef struct attention_state {
     const psc_row *rows;
     int32_t n_rows, longest; /* longest: keys of the longest row */
     const int32_t *earlier;  /* [rows] previous row with this token in its sequence, or -1 */
-    double *scratch;         /* [heads, longest] log A; 0 where A is 0 */
-    double *index;           /* [longest] 0, 1, 2, ... */
     double *stats;           /* [L, H, rows, STAT_COUNT] */
-    double *received;        /* [L, H, rows] sum over later rows of A */
-    double *detected;        /* [L, H, KIND_COUNT + 1] sums of A where each kind looks; of all A */
-    double *copies[2];       /* [L, H, S] of the second copy: A_{k,k-S+1} and A_{k,k-S} */
+    /* Not over documents, whose report does not show them: */
+    double *received;  /* [L, H, rows] sum over later rows of A */
+    double *detected;  /* [L, H, KIND_COUNT + 1] sums of A where each kind looks; of all A */
+    double *copies[2]; /* [L, H, S] of the second copy: A_{k,k-S+1} and A_{k,k-S} */
     attention_repeat repeat;
     float *pattern; /* [L, H, rows, longest] A, or null */
 

@@ -35,38 +35,32 @@ static void same_token(
     stats[STAT_INDUCTION] = induction;
 }
 
-/* sum_j A_kj (k - j - mean)^2; square: room for n numbers. */
-static double variance(int64_t n, const float *a, double mean, double *square) {
-    for (int64_t j = 0; j < n; j++) {
-        const double d = (double)(n - 1 - j) - mean;
-        square[j] = d * d;
-    }
-    return psc_dot_mixed(n, square, a);
-}
-
-static void take_row(
-    const attention_state *s, int64_t cell, const psc_row *row, const float *a, double *room) {
-    const int32_t k = row->position;
-    const int64_t n = (int64_t)k + 1;
-    double *stats = s->stats + (cell * s->n_rows + row->index) * STAT_COUNT;
-    double *detected = s->detected + cell * (KIND_COUNT + 1), after;
-    for (int64_t j = 0; j < n; j++) room[j] = a[j] > 0.0f ? (double)a[j] : 1.0;
-    s->host->log(s->context, n, room, room);
-    const double sum = psc_sum_striped(n, a);
-    stats[STAT_ENTROPY] = -psc_dot_mixed(n, room, a);
-    stats[STAT_DISTANCE] = k * sum - psc_dot_mixed(n, s->index, a);
-    stats[STAT_FIRST] = (double)a[0];
-    stats[STAT_SELF] = (double)a[k];
-    stats[STAT_PREVIOUS] = k > 0 ? (double)a[k - 1] : NAN;
-    stats[STAT_VARIANCE] = variance(n, a, stats[STAT_DISTANCE], room);
-    same_token(s, row, a, stats, &after);
+/* What a run's report shows beside the statistics: the detectors' sums and the attention drawn. */
+static void take_run(const attention_state *s, int64_t cell, const psc_row *row, const float *a,
+    const double *stats, double after, double sum) {
+    const int32_t k = row->position, start = row->index - k, hidden = start < 0 ? -start : 0;
+    double *detected = s->detected + cell * (KIND_COUNT + 1);
+    double *received = s->received + cell * s->n_rows + start;
     detected[KIND_INDUCTION] += after;
     detected[KIND_PREVIOUS] += k > 0 ? (double)a[k - 1] : 0.0;
     detected[KIND_DUPLICATE] += stats[STAT_SAME];
     detected[KIND_COUNT] += sum;
-    const int32_t start = row->index - k, hidden = start < 0 ? -start : 0;
-    double *received = s->received + cell * s->n_rows + start;
     for (int32_t j = hidden; j < k; j++) received[j] += (double)a[j];
+}
+
+static void take_row(const attention_state *s, int64_t cell, const psc_row *row, const float *a) {
+    const int32_t k = row->position;
+    double *stats = s->stats + (cell * s->n_rows + row->index) * STAT_COUNT;
+    double sums[4], after;
+    s->reductions->pattern_sums(sums, a, (size_t)k + 1);
+    stats[STAT_ENTROPY] = -sums[1];
+    stats[STAT_DISTANCE] = sums[2];
+    stats[STAT_FIRST] = (double)a[0];
+    stats[STAT_SELF] = (double)a[k];
+    stats[STAT_PREVIOUS] = k > 0 ? (double)a[k - 1] : NAN;
+    stats[STAT_VARIANCE] = sums[3];
+    same_token(s, row, a, stats, &after);
+    if (!s->corpus) take_run(s, cell, row, a, stats, after, sums[0]);
 }
 
 /* A_{k,k-S+1} and A_{k,k-S}, for a row of the second copy. */
@@ -87,11 +81,11 @@ static void take_heads(int64_t begin, int64_t end, int32_t thread, void *payload
         for (int32_t r = 0; r < event->n_rows; r++) {
             const float *a =
                 event->tensor.data + r * event->tensor.stride[0] + h * event->tensor.stride[1];
-            take_row(task->s, cell, &event->rows[r], a, task->s->scratch + h * task->s->longest);
+            take_row(task->s, cell, &event->rows[r], a);
             if (task->s->pattern) attention_patterns_take(task->s, cell, &event->rows[r], a);
             if (task->s->contexts.best)
                 attention_contexts_take(&task->s->contexts, cell, &event->rows[r], a);
-            take_copies(task->s, cell, &event->rows[r], a);
+            if (!task->s->corpus) take_copies(task->s, cell, &event->rows[r], a);
         }
     }
 }
