@@ -66,6 +66,8 @@ static int neurons_open(psc_context *context, const psc_host *host, void **state
     if (PSC_OPEN_STATE(s, state, context, host)) return -1;
     s->model = host->model(context);
     s->corpus = host->accumulating(context);
+    s->kernels = host->reductions(context);
+    if (!s->kernels) return -1;
     if (parse_neurons(s, s->named)) return -1;
     return s->corpus ? neurons_contexts_open(s) : 0;
 }

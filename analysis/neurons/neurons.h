@@ -39,6 +39,8 @@ typedef struct neurons_state {
     psc_sequences sequences;
     psc_ranked *best; /* run: [sequences, L, M, contexts] a and its row */
     int32_t *n_best;  /* [sequences, L, M] */
+    float *limits;    /* [sequences, L, M] smaller a enter no list */
+    const psc_reductions *kernels;
 
     /* a run */
     double *fires, *most; /* [L, M] rows with a > 0; max |g| */

@@ -2,8 +2,8 @@
  *
  *   fires: rows with a > 0; dead: none; silent: max |g| < 0.01
  *
- * A sequence's largest a per neuron are kept as the rows arrive; most rows cost one comparison. At
- * the end of the run they are offered to the host's lists. Each neuron has one thread and its rows
+ * A sequence's largest a per neuron are kept as the rows arrive, if they reach the least of the
+ * totals' list; most rows cost one comparison. At the end of the run they are offered to the host's lists. Each neuron has one thread and its rows
  * in order, so no result depends on threads or chunks. */
 #include "neurons.h"
 
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define SILENT 0.01
+enum { BLOCK = 512 }; /* neurons whose rows are offered together */
 
 int neurons_contexts_open(neurons_state *s) {
     const psc_host *host = s->host;
@@ -32,38 +33,48 @@ typedef struct event_job {
     const psc_event *event;
 } event_job;
 
+/* Offers to a sequence's lists what reaches their limits; afterwards a full list's least value is its
+ * limit. */
+static void offer_row(
+    const neurons_state *s, int64_t slot, const float *a, int32_t n, int32_t row) {
+    const int32_t contexts = s->contexts;
+    int32_t ids[BLOCK];
+    size_t count = 0;
+    s->kernels->reach_limits(ids, &count, a, s->limits + slot, (size_t)n);
+    for (size_t i = 0; i < count; i++) {
+        const int64_t at = slot + ids[i];
+        psc_top_list top = {s->best + at * contexts, contexts, s->n_best[at]};
+        if (psc_top_offer(&top, (double)a[ids[i]], row) < 0) continue;
+        s->n_best[at] = top.n;
+        if (top.n == contexts && top.at[contexts - 1].key > (double)s->limits[at])
+            s->limits[at] = (float)top.at[contexts - 1].key; /* a float's own value */
+    }
+}
+
 static void take_pre(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const event_job *job = payload;
     const neurons_state *s = job->s;
     const psc_event *event = job->event;
     const int64_t first = event->layer * (int64_t)s->model->d_mlp, all = neurons_all(s);
-    const int32_t contexts = s->contexts;
-    double *fires = s->fires + first;
     (void)thread;
-    for (int32_t r = 0; r < event->n_rows; r++) {
-        const float *a = psc_view_row(&event->tensor, r);
-        const int32_t row = event->rows[r].index;
-        for (int64_t k = begin; k < end; k++) fires[k] += a[k] > 0.0f;
-        if (!s->corpus) continue;
-        const int64_t slot = s->sequences.place[row] / 2 * all + first;
-        psc_ranked *best = s->best + slot * contexts;
-        int32_t *n_best = s->n_best + slot;
-        for (int64_t k = begin; k < end; k++) {
-            psc_top_list top = {best + k * contexts, contexts, n_best[k]};
-            if (psc_top_offer(&top, (double)a[k], row) >= 0) n_best[k] = top.n;
+    s->kernels->count_positive(s->fires + first + begin, event->tensor.data + begin,
+        (size_t)event->tensor.stride[0], (size_t)event->n_rows, (size_t)(end - begin));
+    for (int64_t k = begin; s->corpus && k < end; k += BLOCK)
+        for (int32_t r = 0; r < event->n_rows; r++) {
+            const int32_t row = event->rows[r].index;
+            offer_row(s, s->sequences.place[row] / 2 * all + first + k,
+                psc_view_row(&event->tensor, r) + k, (int32_t)(end - k < BLOCK ? end - k : BLOCK),
+                row);
         }
-    }
 }
 
 static void take_post(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const event_job *job = payload;
-    const neurons_state *s = job->s;
-    double *most = s->most + job->event->layer * (int64_t)s->model->d_mlp;
+    const psc_view *g = &job->event->tensor;
     (void)thread;
-    for (int32_t r = 0; r < job->event->n_rows; r++) {
-        const float *g = job->event->tensor.data + r * job->event->tensor.stride[0];
-        for (int64_t k = begin; k < end; k++) most[k] = fmax(most[k], fabs((double)g[k]));
-    }
+    job->s->kernels->column_sizes(
+        job->s->most + job->event->layer * (int64_t)job->s->model->d_mlp + begin, g->data + begin,
+        (size_t)g->stride[0], (size_t)job->event->n_rows, (size_t)(end - begin));
 }
 
 static int on_pre(const psc_event *event, void *payload) {
@@ -75,6 +86,23 @@ static int on_pre(const psc_event *event, void *payload) {
 static int on_post(const psc_event *event, void *payload) {
     event_job job = {payload, event};
     job.s->host->parallel_for(job.s->context, job.s->model->d_mlp, take_post, &job);
+    return 0;
+}
+
+/* A value below the least of a full list of the totals can enter none of them. */
+static int find_limits(neurons_state *s) {
+    const int64_t all = neurons_all(s);
+    psc_top *entries = s->host->run_alloc(s->context, (uint64_t)s->contexts * sizeof *entries);
+    if (!entries) return -1;
+    for (int64_t i = 0; i < all; i++) {
+        const int32_t n = s->host->accumulated_top(s->context, s->context_handle, i, entries);
+        if (n < 0) return -1;
+        const double least = n == s->contexts ? entries[n - 1].value : -INFINITY;
+        const float limit = (float)least; /* a state's number may lie between two floats */
+        s->limits[i] = (double)limit > least ? nextafterf(limit, -INFINITY) : limit;
+    }
+    for (int32_t q = 1; q < s->sequences.n; q++)
+        memcpy(s->limits + q * all, s->limits, (size_t)all * sizeof *s->limits);
     return 0;
 }
 
@@ -92,7 +120,8 @@ int neurons_contexts_begin(neurons_state *s) {
         const uint64_t slots = (uint64_t)s->sequences.n * n;
         s->best = host->run_alloc(s->context, slots * (uint64_t)s->contexts * sizeof *s->best);
         s->n_best = host->run_alloc(s->context, slots * sizeof *s->n_best);
-        if (!s->best || !s->n_best) return -1;
+        s->limits = host->run_alloc(s->context, slots * sizeof *s->limits);
+        if (!s->best || !s->n_best || !s->limits || find_limits(s)) return -1;
     }
     return host->observe(s->context, PSC_HOOK_MLP_PRE, NULL, on_pre, s) ||
            host->observe(s->context, PSC_HOOK_MLP_POST, NULL, on_post, s);

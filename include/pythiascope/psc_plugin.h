@@ -408,6 +408,13 @@ typedef struct psc_reductions {
     /* a: what row n-1 of a pattern pays to keys 0..n-1. sums [4]: a; a log a (0 where a is 0); the
      * distance sum a (n-1-i); its variance, the sum of a (n-1-i - distance)^2. */
     void (*pattern_sums)(double *sums, const float *a, size_t n);
+    /* counts[i] += how many rows have x[r ld + i] > 0. */
+    void (*count_positive)(double *counts, const float *x, size_t ld, size_t rows, size_t n);
+    /* most[i] = the greatest of most[i] and every row's |x[r ld + i]|, ignoring NaN. */
+    void (*column_sizes)(double *most, const float *x, size_t ld, size_t rows, size_t n);
+    /* The i with x[i] not below limits[i], ascending; ids has room for n. */
+    void (*reach_limits)(
+        int32_t *ids, size_t *count, const float *x, const float *limits, size_t n);
 } psc_reductions;
 
 typedef struct psc_context psc_context; /* one plugin instance, opaque */

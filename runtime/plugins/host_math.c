@@ -343,7 +343,10 @@ const psc_reductions *psc_host_reductions(psc_context *context) {
         .count_columns = k->count_columns,
         .bin_columns = k->bin_columns,
         .weight_sums = k->weight_sums,
-        .pattern_sums = k->pattern_sums};
+        .pattern_sums = k->pattern_sums,
+        .count_positive = k->count_positive,
+        .column_sizes = k->column_sizes,
+        .reach_limits = k->reach_limits};
     return &context->reductions;
 }
 

@@ -187,6 +187,7 @@ ROW_CASE(shares, .n_in = 3, .n_out = 2, .in_place = 1)
 #include "moments_cases.h"
 #include "edges_cases.h"
 #include "statistics_cases.h"
+#include "firing_cases.h"
 
 /* n is d_head; heads 1..3; n_rot even, 0..d_head. */
 static void check_rotary(

@@ -817,6 +817,30 @@ psc_reductions_pattern_sums = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
     ctypes.c_size_t,
 )
+psc_reductions_count_positive = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+)
+psc_reductions_column_sizes = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+)
+psc_reductions_reach_limits = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_int32),
+    ctypes.POINTER(ctypes.c_size_t),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
 
 
 class psc_reductions(ctypes.Structure):
@@ -843,6 +867,9 @@ class psc_reductions(ctypes.Structure):
     bin_columns: Any
     weight_sums: Any
     pattern_sums: Any
+    count_positive: Any
+    column_sizes: Any
+    reach_limits: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("exp_f64", psc_reductions_exp_f64),
@@ -867,6 +894,9 @@ class psc_reductions(ctypes.Structure):
         ("bin_columns", psc_reductions_bin_columns),
         ("weight_sums", psc_reductions_weight_sums),
         ("pattern_sums", psc_reductions_pattern_sums),
+        ("count_positive", psc_reductions_count_positive),
+        ("column_sizes", psc_reductions_column_sizes),
+        ("reach_limits", psc_reductions_reach_limits),
     )
 
     def __init__(self, **values: Any) -> None:

@@ -1,0 +1,3 @@
+/* firing_frame.h on AVX2. */
+#include "tile_avx2.h"
+#include "firing_frame.h"

@@ -1,0 +1,3 @@
+/* firing_frame.h on NEON. */
+#include "tile_neon.h"
+#include "firing_frame.h"
