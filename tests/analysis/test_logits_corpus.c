@@ -99,8 +99,7 @@ static void compare_logits(const char *name, int edited) {
     for (int t = 0; t < TARGETS; t++) {
         cr_assert_eq(
             reported(session, "logits.logit_min", t), s.least[t], "%s: target %d", name, t);
-        cr_assert_eq(
-            reported(session, "logits.logit_max", t), s.most[t], "%s: target %d", name, t);
+        cr_assert_eq(reported(session, "logits.logit_max", t), s.most[t], "%s: target %d", name, t);
         cr_assert_float_eq(
             reported(session, "logits.logit_mean", t), s.sum[t] / s.n[t], 1e-11, "%s %d", name, t);
     }

@@ -45,7 +45,9 @@ class Instruments(Labelled):
 
         Hook points: hook_embed attn.hook_v attn.hook_pattern attn.hook_z hook_attn_out
         mlp.hook_post hook_mlp_out ln_final.hook_scale hook_logits; where edited also
-        hook_resid_pre hook_resid_mid hook_resid_post attn.hook_result ln_final.hook_normalized.
+        hook_resid_pre hook_resid_mid hook_resid_post attn.hook_result ln_final.hook_normalized;
+        over a corpus ln_final.hook_normalized, and hook_logits only for top:K, centered=yes and
+        where edited.
 
         Args:
             text: a text; ids [pos]; or a batch: a list of either.
