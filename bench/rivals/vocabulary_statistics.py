@@ -8,14 +8,20 @@ ROWS = 64  # of a block: 13 MB of logits
 BINS = torch.tensor([1, 10, 100, 1000])
 
 
+@torch.compile
+def own_figures(z, following):
+    """z [R, V], following [R]: log Z, and logit and rank of the next token."""
+    logit = z.gather(-1, following[:, None])
+    return z.logsumexp(-1), logit[:, 0], (z > logit).sum(-1) + 1
+
+
 def loss(w):
     """-log p of the next token."""
-    x = w.normalized(w.run())[:-1]
-    found = [
-        torch.nn.functional.cross_entropy(w.unembed(rows), ids, reduction="none")
-        for rows, ids in zip(x.split(ROWS), w.next.split(ROWS))
-    ]
-    return {"loss": torch.cat(found).mean()}
+    x, found = w.normalized(w.run()), []
+    for rows, ids in zip(x.split(ROWS), w.following().split(ROWS)):
+        log_z, logit, _ = own_figures(w.unembed(rows), ids)
+        found.append(log_z - logit)
+    return {"loss": torch.cat(found)[:-1].mean()}
 
 
 def residuals(w):
@@ -48,7 +54,7 @@ def lens_figures(z, final, following):
 def lens(w):
     """The plugin's means over rows: [L + 1]."""
     sites, n = w.normalized(residuals(w)), len(w.ids)
-    following = torch.cat([w.next, w.next.new_zeros(1)])
+    following = w.following()
     found = torch.empty(6, len(sites), n)
     for rows in torch.arange(n).split(ROWS):
         final = w.unembed(sites[-1, rows])
@@ -72,18 +78,16 @@ def lens(w):
 def top_tokens(w):
     """The five likeliest tokens of every layer and row with their p; log p and rank of the next."""
     sites, n = w.normalized(residuals(w)), len(w.ids)
-    following = torch.cat([w.next, w.next.new_zeros(1)])
+    following = w.following()
     ids, probs = torch.empty(len(sites), n, 5, dtype=torch.long), torch.empty(len(sites), n, 5)
     own, rank = torch.empty(2, len(sites), n)
     for site, x in enumerate(sites):
         for rows in torch.arange(n).split(ROWS):
             z = w.unembed(x[rows])
-            log_z = z.logsumexp(-1, keepdim=True)
-            logit = z.gather(-1, following[rows, None])
+            log_z, logit, place = own_figures(z, following[rows])
             values, ids[site, rows] = z.topk(5)
-            probs[site, rows] = (values - log_z).exp()
-            own[site, rows] = (logit - log_z)[:, 0]
-            rank[site, rows] = (z > logit).sum(-1).float() + 1
+            probs[site, rows] = (values - log_z[:, None]).exp()
+            own[site, rows], rank[site, rows] = logit - log_z, place.float()
     return {"top_ids": ids, "top_probs": probs, "log_prob": own[:, :-1], "rank": rank[:, :-1]}
 
 

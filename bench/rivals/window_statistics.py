@@ -55,6 +55,10 @@ class Window:
         self.ids = torch.tensor([tokens[t % period if period else t] for t in range(n)])
         self.next = self.ids[1:]
 
+    def following(self):
+        """The next token of each row; the last row's is any."""
+        return torch.cat([self.next, self.next.new_zeros(1)])
+
     def hooked(self, base, name, reduce):
         """Calls reduce(layer, tensor [T, ...] in float32) at a point of TransformerLens's name."""
         found = []
