@@ -33,6 +33,7 @@ TYPES = {"PyTorch f32": "f32", "PyTorch bf16": "bf16"}
 PERIOD = 97  # of the tokens compared: some repeat, so that all statistics exist
 TOLERANCE = 2e-3
 MOST, LEAST = 9, 3  # turns of a case
+DIFFERENT = 3  # exit code
 
 
 def arguments():
@@ -252,7 +253,8 @@ def main():
     a = arguments()
     same = [measure_shape(a, shape) for shape in a.shapes]
     if not all(same):
-        sys.exit("figures of PyTorch in float32 differ from pythiascope's")
+        print("figures of PyTorch in float32 differ from pythiascope's", file=sys.stderr)
+        sys.exit(DIFFERENT)
 
 
 if __name__ == "__main__":
