@@ -10,11 +10,11 @@
  * The plain pass has an empty observer of the last residual, so that it computes all rows of all
  * layers: a run that nothing observes ends with the last layer's keys and values. In place of a
  * plugin the word "unobserved" is that run, and "logits" is the pass with all logits and an empty
- * observer. The floor counts the products that the plugin cannot do without, at the pass's own speed. The
- * multiple of processor time, of all threads, is the one that other processes disturb little; with
- * several threads the multiple of time is printed first. "Before the first token" is what opening
- * the plugin and the first window take beyond a later window. Prints medians and quartiles, and the
- * median's part of the floor. Writes no files. */
+ * observer. The floor counts the products that the plugin cannot do without, at the pass's own
+ * speed. The multiple of processor time, of all threads, is the one that other processes disturb
+ * little; with several threads the multiple of time is printed first. "Before the first token" is
+ * the processor time of opening the plugin and of the first window, beyond a later window's. Prints
+ * medians and quartiles, and the median's part of the floor. Writes no files. */
 #include "bench.h"
 #include "corpus_floor.h"
 #include "json_line.h"
@@ -32,7 +32,7 @@ typedef struct times {
 typedef struct contender {
     const char *plugin; /* null: the plain pass */
     psc_session *session;
-    double opening;            /* seconds: of opening and the first window */
+    double opening;            /* processor seconds of opening the plugin and the first window */
     double *seconds[CLOCKS];   /* [rounds] */
     double *multiples[CLOCKS]; /* [rounds] */
 } contender;
@@ -67,7 +67,7 @@ static void observe_last(contender *c, int32_t layer) {
 }
 
 /* The targets are each row's own next token, which a session that accumulates implies. */
-static void open_contender(contender *c, psc_model *model, const setup *s) {
+static void open_session(contender *c, psc_model *model, const setup *s) {
     psc_error error;
     psc_session_options options = PSC_SESSION_OPTIONS_INIT;
     options.threads = s->threads;
@@ -76,12 +76,16 @@ static void open_contender(contender *c, psc_model *model, const setup *s) {
     const int one_text = c->plugin && corpus_named(c->plugin, "edges");
     options.accumulate = !one_text;
     bench_check(psc_session_open(&c->session, model, &options, &error), &error);
+    if (one_text) bench_check(psc_session_target(c->session, "next", &error), &error);
+}
+
+static void open_plugin(contender *c, int32_t last_layer) {
+    psc_error error;
     if (c->plugin && strcmp(c->plugin, "unobserved") == 0) return;
     if (!c->plugin || strcmp(c->plugin, "logits") == 0) {
-        observe_last(c, psc_model_get_info(model)->n_layers - 1);
+        observe_last(c, last_layer);
         return;
     }
-    if (one_text) bench_check(psc_session_target(c->session, "next", &error), &error);
     char name[256];
     snprintf(name, sizeof name, "%s", c->plugin);
     char *colon = strchr(name, ':');
@@ -102,11 +106,12 @@ static times time_run(psc_session *session, const psc_input *input) {
 
 static void open_all(contender *all, int n, psc_model *model, const psc_input *input, setup *s) {
     for (int i = 0; i < n; i++) {
-        const double start = bench_now();
-        open_contender(&all[i], model, s);
+        open_session(&all[i], model, s);
         if (i == 0) s->threads = psc_session_threads(all[0].session);
+        const double start = now().of[PROCESSOR];
+        open_plugin(&all[i], psc_model_get_info(model)->n_layers - 1);
         time_run(all[i].session, input);
-        all[i].opening = bench_now() - start;
+        all[i].opening = now().of[PROCESSOR] - start;
         for (int c = 0; c < CLOCKS; c++) {
             all[i].seconds[c] = calloc((size_t)s->rounds, sizeof(double));
             all[i].multiples[c] = calloc((size_t)s->rounds, sizeof(double));
@@ -134,10 +139,15 @@ static void measure(contender *all, int n, const psc_input *input, int rounds) {
 
 /* --- output ---------------------------------------------------------------------------------- */
 
+/* Processor seconds of opening the plugin and the first window beyond those of a later window. */
+static double before_first(const contender *c, int rounds) {
+    const double extra = c->opening - bench_quantile(c->seconds[PROCESSOR], rounds, 0.5);
+    return extra > 0.0 ? extra : 0.0;
+}
+
 static void print_json(contender *c, const psc_model_info *m, const setup *s, const char *isa) {
     const double pass = corpus_pass_operations(m, s->rows);
     const corpus_work work = corpus_products(m, c->plugin, s->rows);
-    const double opening = c->opening - bench_quantile(c->seconds[WALL], s->rounds, 0.5);
     bench_json_line(
         json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o, s:f}",
             "bench", "corpus", "model", s->folder, "plugin", c->plugin, "rows", s->rows, "threads",
@@ -146,7 +156,7 @@ static void print_json(contender *c, const psc_model_info *m, const setup *s, co
             bench_json_values(c->seconds[WALL], s->rounds), "multiples",
             bench_json_values(c->multiples[WALL], s->rounds), "processor_multiples",
             bench_json_values(c->multiples[PROCESSOR], s->rounds), "before_first",
-            opening > 0.0 ? opening : 0.0));
+            before_first(c, s->rounds)));
 }
 
 /* Bytes: weights of two bytes each once per window, and the numbers that the reductions read. */
@@ -163,7 +173,7 @@ static void print_text(contender *c, const psc_model_info *m, const setup *s) {
         first == WALL ? "of processor time" : "of time",
         bench_quantile(c->multiples[first == WALL ? PROCESSOR : WALL], s->rounds, 0.5), floor,
         1e-6 * work.operations, 1e-3 * (2.0 * work.weights / s->rows + 4.0 * work.reads),
-        median / floor, c->opening - bench_quantile(c->seconds[WALL], s->rounds, 0.5));
+        median / floor, before_first(c, s->rounds));
 }
 
 static void print(contender *all, int n, const psc_model_info *m, const setup *s) {

@@ -168,7 +168,7 @@ def cost_table(sections):
             "multiple of the plain pass",
             "of processor time",
             "of the floor",
-            "seconds before the first token",
+            "processor seconds before the first token",
         ],
         rows,
     )
