@@ -144,23 +144,20 @@ def all_figures(a, shape, folder):
 
 
 def measure(a, case, question, mine, opened):
-    """{clock: {contender: seconds}}: pythiascope before each rival; the first round warms up."""
-    found = {
-        clock: {name: [] for name in (MINE, *(c.name for c in opened))} for clock in ("wall", "cpu")
-    }
-    rounds, start, n = -1, time.perf_counter(), LEAST
-    while rounds < n:
-        turns = [(MINE, take(mine, question))]
-        for c in opened:
-            turns.append((c.name, take(c, f"run {case} {a.rows}")))
-        if rounds < 0:
-            one = time.perf_counter() - start
-            n = max(LEAST, min(MOST, int(a.seconds / one)))
-        else:
-            for name, (wall, cpu) in turns:
-                found["wall"][name].append(wall)
-                found["cpu"][name].append(cpu)
-        rounds += 1
+    """{clock: {contender: seconds}}: pythiascope before each round of rivals. The comparison has
+    warmed up the rivals."""
+    names = (MINE, *(c.name for c in opened))
+    found = {clock: {name: [] for name in names} for clock in ("wall", "cpu")}
+    take(mine, question)
+    n, done, start = LEAST, 0, time.perf_counter()
+    while done < n:
+        turns = [take(mine, question), *(take(c, f"run {case} {a.rows}") for c in opened)]
+        for name, (wall, cpu) in zip(names, turns):
+            found["wall"][name].append(wall)
+            found["cpu"][name].append(cpu)
+        done += 1
+        if done == 1:
+            n = max(LEAST, min(MOST, int(a.seconds / (time.perf_counter() - start))))
     return found
 
 
