@@ -79,8 +79,8 @@ def package(a, shapes, parts):
 def corpus(a, shape):
     """Every plugin against the plain pass, and statistics against PyTorch."""
     rounds = {"70m": 7, "160m": 4}.get(shape, 3)
-    mine = json_lines([a.build / "bench" / "bench_corpus_cost", model_folder(a, shape, "f16"), "--json",
-                       "--threads", a.threads, "--rounds", rounds])
+    mine = json_lines([a.build / "bench" / "bench_corpus_cost", model_folder(a, shape, "f16"),
+                       "--json", "--threads", a.threads, "--rounds", rounds])
     if "pytorch" in a.without:
         return mine
     return mine + json_lines([python(a), HERE / "corpus_rivals.py", "--build", a.build, "--rivals",
