@@ -11,11 +11,10 @@
  *
  * Joint bounds and the effective rank use LAPACK's eigenvalues; their last bits may differ between
  * machines. */
+#include "band_values.h"
 #include "gate.h"
 #include "neurons.h"
-#include "products.h"
 
-#include <lapacke.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,14 +32,16 @@ static const struct {
 typedef struct geometry_work {
     neurons_state *s;
     neuron_weights weights;
-    int32_t layer, place;     /* the layer, and its index in the results */
-    int64_t first, count;     /* of a block of detectors */
-    float *x, *products;      /* [BLOCK, N], [BLOCK, M] */
-    double *interference;     /* [layers, M] */
-    double *coherence;        /* [layers] */
-    double *largest;          /* [M] */
-    double *inverse;          /* [M] 1/|D_k|, 0 for a zero one */
-    int64_t padded;           /* N */
+    int32_t layer, place; /* the layer, and its index in the results */
+    int64_t first, count; /* of a block of detectors */
+    float *x, *products;  /* [BLOCK, N], [BLOCK, M] */
+    double *interference; /* [layers, M] */
+    double *coherence;    /* [layers] */
+    double *largest;      /* [M] */
+    double *inverse;      /* [M] 1/|D_k|, 0 for a zero one */
+    int64_t padded;       /* N */
+    psc_band band;
+    double *bands;            /* [N, PSC_BAND + 1] a band, and its spare room */
     psc_panels panels;        /* [BLOCK, N] */
     double *rows;             /* [BLOCK, N] */
     double *bounds;           /* [layers, kinds, ends] or null */
@@ -120,19 +121,18 @@ static void put_rows(int64_t begin, int64_t end, int32_t thread, void *payload) 
 /* Eigenvalues of sum_k share_k D_k D_k^T, ascending. */
 static int spectrum(geometry_work *w) {
     neurons_state *s = w->s;
-    const lapack_int n = s->model->d_model;
+    const int64_t n = s->model->d_model;
     memset(w->gram, 0, (size_t)(w->padded * w->padded) * sizeof *w->gram);
     for (w->first = 0; w->first < s->model->d_mlp; w->first += BLOCK) {
         s->host->parallel_for(s->context, BLOCK, put_rows, w);
         if (psc_panels_product(w->gram, w->padded, &w->panels, &w->panels, 1)) return -1;
         if (s->host->cancelled(s->context)) return s->host->fail(s->context, "stopped");
     }
-    /* LAPACK reads columns, so a row-major matrix's upper triangle is its lower one. */
-    const lapack_int info =
-        LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'N', 'L', n, w->gram, (lapack_int)w->padded, w->values);
+    psc_band_reduce(w->bands, &w->band, w->gram, w->padded);
+    const int info = psc_band_values(w->values, w->bands, w->bands + n * PSC_BAND, n);
     if (info != 0)
         return s->host->fail(
-            s->context, "LAPACK's dsyevd did not converge, or memory ran out (%d)", (int)info);
+            s->context, "LAPACK's eigenvalues did not converge, or memory ran out (%d)", info);
     return 0;
 }
 
@@ -282,12 +282,14 @@ static int make_work(geometry_work *w) {
     w->share = host->run_alloc(context, m * sizeof(double));
     w->padded = psc_tiles_up((int64_t)n);
     w->gram = host->run_alloc(context, (uint64_t)(w->padded * w->padded) * sizeof(double));
+    w->bands = host->run_alloc(context, n * (PSC_BAND + 1) * sizeof(double));
     w->inverse = host->run_alloc(context, m * sizeof(double));
     w->rows = host->run_alloc(context, BLOCK * n * sizeof(double));
     w->values = host->run_alloc(context, n * sizeof(double));
     w->edges = host->run_alloc(context, 4 * m * sizeof(float));
     if (!w->x || !w->products || !w->largest || !w->kappa || !w->share || !w->gram || !w->values ||
-        !w->edges || !w->inverse || !w->rows ||
+        !w->edges || !w->inverse || !w->rows || !w->bands ||
+        (!w->s->corpus && psc_band_make(&w->band, context, host, (int64_t)n)) ||
         psc_panels_make(&w->panels, context, host, BLOCK, (int64_t)n))
         return -1;
     w->gates = w->edges + 2 * m;

@@ -94,8 +94,10 @@ static int weights_report(psc_context *context, void *state) {
     const float *beta = NULL;
     const uint32_t heads = WEIGHTS_SPECTRA | WEIGHTS_COPYING | WEIGHTS_COMPOSITION | WEIGHTS_HEADS;
     s->reductions = host->reductions(context);
-    if (!s->reductions || host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma_f, &beta) ||
-        find_given(s) || make_axes(s))
+    s->bands = weights_doubles(s, 2 * s->n * (PSC_BAND + 1));
+    if (!s->reductions || !s->bands || psc_band_make(&s->band, context, host, s->n) ||
+        host->ln_parameters(context, PSC_LN_FINAL, -1, &s->gamma_f, &beta) || find_given(s) ||
+        make_axes(s))
         return -1;
     if (weights_vocabulary(s) || weights_frames(s) || check_cancelled(s)) return -1;
     weights_progress(s, WEIGHTS_FROM_HEADS, WEIGHTS_FROM_HEADS, 0, 1);

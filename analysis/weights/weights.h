@@ -5,8 +5,8 @@
 #ifndef WEIGHTS_H
 #define WEIGHTS_H
 
+#include "band.h"
 #include "common.h"
-#include "products.h"
 #include "top.h"
 
 enum { WEIGHTS_MOST = 100 }; /* entries of a list */
@@ -42,10 +42,12 @@ typedef struct weights_state {
     int32_t offset, top, triples;
     int named; /* the option `what` differs from default and all */
     int32_t n_given, *given;
-    int64_t n, padded;         /* d_model; rounded up to PSC_TILE */
-    const float *gamma_f;      /* [N] */
-    double *s_embed, *s_u;     /* [padded, padded] sum e e^T, sum u u^T */
-    double *cross;             /* [padded, padded] sum u e^T */
+    int64_t n, padded;     /* d_model; rounded up to PSC_TILE */
+    const float *gamma_f;  /* [N] */
+    double *s_embed, *s_u; /* [padded, padded] sum e e^T, sum u u^T */
+    double *cross;         /* [padded, padded] sum u e^T */
+    psc_band band;
+    double *bands;             /* [2, N, PSC_BAND + 1] two bands, and their spare room */
     double *triangles;         /* [L, H, N_TRIANGLES, d, d] */
     double *norm_qk, *norm_ov; /* [L, H] Frobenius norms */
     double *s_qk, *s_ov;       /* [L, H, d] singular values */

@@ -1,6 +1,7 @@
 /* Rows of the weights, and what their spectra are made of.
  *
  *   effective rank    exp(-sum p log p), p = s/sum s */
+#include "band_values.h"
 #include "weights.h"
 
 #include <lapacke.h>
@@ -85,35 +86,47 @@ double weights_effective_rank(int64_t n, const double *singular_values) {
 
 typedef struct eigen_job {
     double *const *matrices, *const *values;
+    double *bands, *spare; /* [2, N, PSC_BAND], [2, N] */
     int64_t n, stride;
     int vectors;
-    lapack_int failed[2];
+    int failed[2];
 } eigen_job;
+
+/* LAPACK's ascending values, and vectors as rows, in descending order. */
+static void reverse(double *values, double *vectors, int64_t n, int64_t stride) {
+    for (int64_t i = 0, j = n - 1; i < j; i++, j--) {
+        const double value = values[i];
+        values[i] = values[j];
+        values[j] = value;
+        for (int64_t k = 0; k < n && vectors; k++) {
+            const double swapped = vectors[i * stride + k];
+            vectors[i * stride + k] = vectors[j * stride + k];
+            vectors[j * stride + k] = swapped;
+        }
+    }
+}
 
 static void eigen_one(int64_t begin, int64_t end, int32_t thread, void *payload) {
     eigen_job *job = payload;
+    const int64_t n = job->n;
     (void)thread;
     for (int64_t m = begin; m < end; m++) {
-        double *w = job->values[m], *a = job->matrices[m];
+        double *a = m < job->vectors ? job->matrices[m] : NULL;
         /* LAPACK reads columns, so a row-major matrix's upper triangle is its lower one. */
-        job->failed[m] = LAPACKE_dsyevd(LAPACK_COL_MAJOR, m < job->vectors ? 'V' : 'N', 'L',
-            (lapack_int)job->n, a, (lapack_int)job->stride, w);
-        for (int64_t i = 0, j = job->n - 1; i < j; i++, j--) {
-            const double value = w[i];
-            w[i] = w[j];
-            w[j] = value;
-            for (int64_t k = 0; k < job->n && m < job->vectors; k++) {
-                const double swapped = a[i * job->stride + k];
-                a[i * job->stride + k] = a[j * job->stride + k];
-                a[j * job->stride + k] = swapped;
-            }
-        }
+        job->failed[m] = a ? (int)LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', (lapack_int)n, a,
+                                 (lapack_int)job->stride, job->values[m])
+                           : psc_band_values(job->values[m], job->bands + m * n * PSC_BAND,
+                                 job->spare + m * n, n);
+        reverse(job->values[m], a, n, job->stride);
     }
 }
 
 int weights_eigen(
     weights_state *s, double *const *matrices, double *const *values, int n_matrices, int vectors) {
-    eigen_job job = {matrices, values, s->n, s->padded, vectors, {0, 0}};
+    eigen_job job = {matrices, values, s->bands, s->bands + 2 * s->n * PSC_BAND, s->n, s->padded,
+        vectors, {0, 0}};
+    for (int m = vectors; m < n_matrices; m++)
+        psc_band_reduce(s->bands + m * s->n * PSC_BAND, &s->band, matrices[m], s->padded);
     s->host->parallel_for(s->context, n_matrices, eigen_one, &job);
     return job.failed[0] || job.failed[1]
                ? s->host->fail(s->context,
