@@ -42,7 +42,8 @@ static int probe_open(psc_context *context, const psc_host *host, void **state) 
     if (!host->accumulating(context))
         return host->fail(
             context, "there are no sentences to train and to test; use the verb probe");
-    return probe_tasks_parse(s);
+    s->reductions = host->reductions(context);
+    return s->reductions ? probe_tasks_parse(s) : -1;
 }
 
 /* --- residuals ------------------------------------------------------------------------------- */

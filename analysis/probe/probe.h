@@ -8,8 +8,8 @@
 #include "common.h"
 #include "units.h"
 
-/* Residuals are kept in panels of 8 columns, and sums of products in tiles of 8 x 8. */
-enum { PROBE_PANEL = 8, PROBE_TILE = 64 };
+/* Residuals are kept in panels of 16 columns, and sums of products in tiles of 16 x 16. */
+enum { PROBE_PANEL = 16, PROBE_TILE = 256 };
 enum { PROBE_TASKS = 16, PROBE_LABEL = 128 };
 /* psc_run_options.source of a run whose labels are counted, and of a run that trains. */
 enum { PROBE_COUNT = 0, PROBE_TRAIN = 1 };
@@ -40,7 +40,7 @@ typedef struct probe_unit {
 
 /* Rows that one or several tasks train on, and their sums. */
 typedef struct probe_group {
-    double *xx; /* [levels, tiles, 8, 8]: sum x x^T, tiles of column panels i <= j */
+    double *xx; /* [levels, tiles, 16, 16]: sum x x^T, tiles of column panels i <= j */
     double *x;  /* [levels, padded] sum x */
     int64_t n;
     /* The run. */
@@ -67,6 +67,7 @@ typedef struct probe_task {
 typedef struct probe_state {
     psc_context *context;
     const psc_host *host;
+    const psc_reductions *reductions;
     const char *tasks_text;
     int32_t units, classes, least, most, memory; /* options */
     double ridge;

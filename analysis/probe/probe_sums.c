@@ -3,7 +3,7 @@
  *   xx [N, N] = sum x x^T, x [N] = sum x;   for each task sums [classes, N] = X^T Y
  *
  * Every element is one f64 chain over the rows in the order of the sentences, so batches and threads
- * do not matter. Residuals come in panels of 8 columns: [panels, rows, 8]. A tile of xx is the
+ * do not matter. Residuals come in panels of 16 columns: [panels, rows, 16]. A tile of xx is the
  * product of two panels; only tiles with column panel i <= j are kept. */
 #include "probe.h"
 
@@ -52,27 +52,19 @@ int probe_sums_make(probe_state *s) {
 
 /* --- products -------------------------------------------------------------------------------- */
 
-/* c [8, 8] += a^T b over the rows; a, b [rows, 8]. */
-static void add_tile(
-    double *c, const double *a, const double *b, const int32_t *rows, int32_t n_rows) {
-    for (int i = 0; i < PROBE_PANEL; i += 2, c += 2 * PROBE_PANEL) {
-        double low[PROBE_PANEL], high[PROBE_PANEL];
-        memcpy(low, c, sizeof low);
-        memcpy(high, c + PROBE_PANEL, sizeof high);
-        for (int32_t r = 0; r < n_rows; r++) {
-            const double *x = a + (int64_t)rows[r] * PROBE_PANEL + i;
-            const double *y = b + (int64_t)rows[r] * PROBE_PANEL;
-            for (int k = 0; k < PROBE_PANEL; k++) low[k] += x[0] * y[k];
-            for (int k = 0; k < PROBE_PANEL; k++) high[k] += x[1] * y[k];
-        }
-        memcpy(c, low, sizeof low);
-        memcpy(c + PROBE_PANEL, high, sizeof high);
+/* c [16, 16] += a^T b over the group's rows; a, b [rows, 16]. Rows in succession are one product. */
+static void add_tile(const probe_state *s, double *c, const double *a, const double *b,
+    const int32_t *rows, int32_t n_rows) {
+    for (int32_t r = 0, end = 0; r < n_rows; r = end) {
+        const int64_t first = (int64_t)rows[r] * PROBE_PANEL;
+        for (end = r + 1; end < n_rows && rows[end] == rows[end - 1] + 1;) end++;
+        s->reductions->add_products(c, PROBE_PANEL, a + first, b + first, (size_t)(end - r));
     }
 }
 
 /* The items of a run: panels, levels, groups. A panel near the begin has more tiles than one near
  * the end, so both are taken in turn. */
-static void add_products(int64_t begin, int64_t end, int32_t thread, void *payload) {
+static void add_group(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const probe_state *s = payload;
     const int32_t panels = s->n_panels;
     (void)thread;
@@ -86,8 +78,8 @@ static void add_products(int64_t begin, int64_t end, int32_t thread, void *paylo
             group->xx +
             (level * n_tiles(s) + (int64_t)i * panels - (int64_t)i * (i - 1) / 2) * PROBE_TILE;
         for (int32_t j = i; j < panels; j++, tile += PROBE_TILE)
-            add_tile(
-                tile, x + i * s->panel_stride, x + j * s->panel_stride, group->rows, group->n_rows);
+            add_tile(s, tile, x + i * s->panel_stride, x + j * s->panel_stride, group->rows,
+                group->n_rows);
     }
 }
 
@@ -146,7 +138,7 @@ int probe_sums_add(probe_state *s) {
             if (c >= 0) s->tasks[t].train[c]++;
         }
     const int64_t levels = s->n_levels;
-    host->parallel_for(s->context, levels * s->n_groups * s->n_panels, add_products, s);
+    host->parallel_for(s->context, levels * s->n_groups * s->n_panels, add_group, s);
     host->parallel_for(s->context, levels * (s->n_groups + s->n_tasks), add_vectors, s);
     return 0;
 }

@@ -14,7 +14,7 @@ int probe_test_begin(probe_state *s) {
     return s->guess && s->score ? 0 : -1;
 }
 
-/* Lanes i mod 8 in ascending order, then folded; rows are padded with zeros. */
+/* Lanes i mod 16 in ascending order, then folded; rows are padded with zeros. */
 static double dot(int32_t panels, const double *a, const double *b) {
     double lanes[PROBE_PANEL] = {0};
     for (int32_t p = 0; p < panels; p++, a += PROBE_PANEL, b += PROBE_PANEL)

@@ -1,5 +1,6 @@
 /* The parts of the plugin probe: its sums in one order, the rules of its labels, the area under the
  * ROC curve, and the cap on its memory. test_probe.c has whole runs. */
+#include "kernels.h"
 #include "probe.h"
 
 #include <criterion/criterion.h>
@@ -25,17 +26,20 @@ static void *allocate(psc_context *context, uint64_t bytes) {
     return calloc(1, bytes); /* the test's process ends soon */
 }
 
-/* One level of 11 columns, one task of two classes: the sums of `rows` units in runs of `batch`. */
+/* One level of 19 columns, one task of two classes: the sums of `rows` units in runs of `batch`. */
 static void add_sums(probe_state *s, int32_t rows, int32_t batch) {
     static psc_host host;
+    static psc_reductions reductions;
     static int32_t classes[64];
+    reductions.add_products = psc_kernels_for(psc_isa_best(psc_isa_mask()))->add_products;
     host = (psc_host){.run_alloc = allocate, .life_alloc = allocate, .parallel_for = in_parts};
     *s = (probe_state){.host = &host,
+        .reductions = &reductions,
         .memory = 64,
-        .n_dims = 11,
+        .n_dims = 19,
         .n_levels = 1,
         .n_panels = 2,
-        .padded = 16,
+        .padded = 32,
         .n_tasks = 1,
         .n_groups = 1,
         .training = 1};
@@ -46,11 +50,11 @@ static void add_sums(probe_state *s, int32_t rows, int32_t batch) {
         s->n_units = rows - begin < batch ? rows - begin : batch;
         s->panel_stride = (int64_t)s->n_units * PROBE_PANEL;
         s->row_stride = PROBE_PANEL;
-        s->x = calloc((size_t)s->n_units * 16, sizeof *s->x);
+        s->x = calloc((size_t)s->n_units * 32, sizeof *s->x);
         for (int32_t u = 0; u < s->n_units; u++) {
             classes[u] = (begin + u) % 3 - 1;
-            for (int32_t i = 0; i < 11; i++)
-                s->x[i / 8 * s->panel_stride + u * 8 + i % 8] =
+            for (int32_t i = 0; i < 19; i++)
+                s->x[i / 16 * s->panel_stride + u * 16 + i % 16] =
                     sin((begin + u) * 1.7 + i * 0.3) * pow(10.0, (begin + u) % 9 - 4);
         }
         cr_assert_eq(probe_sums_add(s), 0);
@@ -67,19 +71,20 @@ Test(probe_parts, sums_have_one_order) {
     for (int32_t r = 0; r < 50; r++) {
         if (r % 3 == 0) continue;
         const double power = pow(10.0, r % 9 - 4);
-        const double a = sin(r * 1.7 + 0.3) * power, b = sin(r * 1.7 + 10 * 0.3) * power;
-        want += a * b;
+        const double a = sin(r * 1.7 + 0.3) * power, b = sin(r * 1.7 + 18 * 0.3) * power;
+        want = fma(a, b, want);
         vector += r % 3 == 2 ? b : 0.0;
     }
-    /* element (1, 10): tile (0, 1), row 1, column 2; row 1 of X^T Y is class 1 */
-    cr_assert_eq(one.groups[0].xx[PROBE_TILE + 8 + 2], want);
-    cr_assert_eq(one.tasks[0].sums[16 + 10], vector);
+    /* element (1, 18): tile (0, 1), row 1, column 2; row 1 of X^T Y is class 1 */
+    cr_assert_eq(one.groups[0].xx[PROBE_TILE + 16 + 2], want);
+    cr_assert_eq(one.tasks[0].sums[32 + 18], vector);
     for (n_parts = 1; n_parts <= 5; n_parts++)
         for (int32_t batch = 1; batch <= 13; batch += 4) {
             add_sums(&other, 50, batch);
-            cr_assert_eq(memcmp(one.groups[0].xx, other.groups[0].xx, 3 * 64 * sizeof(double)), 0);
-            cr_assert_eq(memcmp(one.groups[0].x, other.groups[0].x, 16 * sizeof(double)), 0);
-            cr_assert_eq(memcmp(one.tasks[0].sums, other.tasks[0].sums, 32 * sizeof(double)), 0);
+            cr_assert_eq(
+                memcmp(one.groups[0].xx, other.groups[0].xx, 3 * PROBE_TILE * sizeof(double)), 0);
+            cr_assert_eq(memcmp(one.groups[0].x, other.groups[0].x, 32 * sizeof(double)), 0);
+            cr_assert_eq(memcmp(one.tasks[0].sums, other.tasks[0].sums, 64 * sizeof(double)), 0);
             cr_assert_eq(one.groups[0].n, other.groups[0].n);
         }
 }
