@@ -215,7 +215,8 @@ static void bench_shape(const char *name, psc_dtype dtype, bool pull, matrix_sha
 
 /* Few rows against a matrix larger than the caches (in bytes read), then more (in operations). */
 static const matrix_shape own_shapes[] = {{1, 2048, 0}, {2, 2048, 0}, {4, 2048, 0}, {5, 2048, 1024},
-    {8, 2048, 1024}, {10, 2048, 1024}, {32, 2048, 1024}, {256, 2048, 1024}};
+    {8, 2048, 1024}, {10, 2048, 1024}, {16, 2048, 1024}, {24, 2048, 1024}, {32, 2048, 1024},
+    {256, 2048, 1024}};
 /* The shapes of pythia-160m and 410m: W_Q, W_K, W_V or W_O; W_in; W_out. */
 static const matrix_shape model_shapes[] = {{128, 768, 768}, {128, 768, 3072}, {128, 3072, 768},
     {128, 1024, 1024}, {128, 1024, 4096}, {128, 4096, 1024}, {512, 768, 768}, {512, 768, 3072},

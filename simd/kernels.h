@@ -20,7 +20,7 @@
 #define PSC_K_BLOCK 128
 /* Up to this many rows, matmul reads each weight from memory once; for more rows it first widens
  * groups of panels (matmul_group). */
-#define PSC_FEW_ROWS 8
+#define PSC_FEW_ROWS 32
 
 typedef enum psc_dtype { PSC_DTYPE_F32 = 0, PSC_DTYPE_F16 = 1, PSC_DTYPE_BF16 = 2 } psc_dtype;
 

@@ -4,9 +4,9 @@
  * Threads: pure functions.
  * Ownership: nothing is kept.
  *
- *      few rows (1..8):  W is streamed once, two or four panels at a time. They are far apart,
+ *      few rows (1..32): W is streamed once, two or four panels at a time. They are far apart,
  *                        each at the start of a stretch, so that memory sees two or four long
- *                        streams; rows after the third reuse a k-block from L1.
+ *                        streams; rows after the first STREAM_ROWS reuse a k-block from L1.
  *      many rows:        for NEAR_TERMS of k, for GROUP_PANELS panels, whose weights are widened
  *                        into reading order and stay in L2; for NEAR_ROWS rows, whose y
  *                        stays in cache, for each k-block a tile of NEAR_TILE_ROWS rows by
@@ -70,10 +70,7 @@ static inline const void *weights_at(const psc_matmul *m, size_t panel, size_t k
     return (const char *)m->w + (panel * m->k + k) * PSC_LANES * size;
 }
 
-/* --- few rows --- */
-
-/* Rows per tile for more than one row; a tile then spans two panels. */
-#define STREAM_ROWS 3
+/* --- few rows: STREAM_ROWS per tile, which spans two panels for more than one row --- */
 
 /* One k-block of `rows` rows by `panels` panels, `gap` panels apart. */
 ALWAYS_INLINE void stream_tile(const psc_matmul *m, const block_position *b, size_t row,
@@ -108,6 +105,17 @@ ALWAYS_INLINE void stream_panels(
             if (rows == 1) stream_tile(m, &b, row, panel, gap, 1, panels, ahead, dtype);
             if (rows == 2) stream_tile(m, &b, row, panel, gap, 2, panels, ahead, dtype);
             if (rows == 3) stream_tile(m, &b, row, panel, gap, 3, panels, ahead, dtype);
+#if STREAM_ROWS > 3
+            if (rows == 4) stream_tile(m, &b, row, panel, gap, 4, panels, ahead, dtype);
+            if (rows == 5) stream_tile(m, &b, row, panel, gap, 5, panels, ahead, dtype);
+            if (rows == 6) stream_tile(m, &b, row, panel, gap, 6, panels, ahead, dtype);
+            if (rows == 7) stream_tile(m, &b, row, panel, gap, 7, panels, ahead, dtype);
+            if (rows == 8) stream_tile(m, &b, row, panel, gap, 8, panels, ahead, dtype);
+            if (rows == 9) stream_tile(m, &b, row, panel, gap, 9, panels, ahead, dtype);
+            if (rows == 10) stream_tile(m, &b, row, panel, gap, 10, panels, ahead, dtype);
+            if (rows == 11) stream_tile(m, &b, row, panel, gap, 11, panels, ahead, dtype);
+            if (rows == 12) stream_tile(m, &b, row, panel, gap, 12, panels, ahead, dtype);
+#endif
             ahead = dtype == PSC_DTYPE_F32 ? 0 : b.terms * PSC_LANES * sizeof(uint16_t);
         }
     }
@@ -294,7 +302,7 @@ ALWAYS_INLINE void matmul(const psc_matmul *m, const psc_dtype dtype, psc_matmul
     assert(m->k > 0 && m->k_block > 0);
     size_t end = least(m->panel_end, (m->out + PSC_LANES - 1) / PSC_LANES);
     if (m->rows == 0) return;
-    if (m->rows > PSC_FEW_ROWS && m->k_block <= NEAR_TERMS) {
+    if (m->rows > STREAM_MOST && m->k_block <= NEAR_TERMS) {
         if (m->room)
             many_rows(m, end, dtype);
         else
@@ -303,7 +311,7 @@ ALWAYS_INLINE void matmul(const psc_matmul *m, const psc_dtype dtype, psc_matmul
     }
     psc_matmul part = *m;
     for (size_t row = 0; row < m->rows; row += part.rows) {
-        part.rows = least(PSC_FEW_ROWS, m->rows - row);
+        part.rows = least(STREAM_MOST, m->rows - row);
         few_rows(&part, end, dtype);
         part.x += part.rows * m->ldx;
         if (part.y) part.y += part.rows * m->ldy;

@@ -314,8 +314,13 @@ static void matmul_case(const psc_kernels *ref, const psc_kernels *isa, psc_dtyp
         {7, 1024, 100, 320}, {20, 512, 512, 64}, {200, 300, 40, 256}, {385, 128, 20, 128},
         {20, 1000, 100, 500}, {30, 900, 300, PSC_K_BLOCK}, {50, 1100, 90, 100},
         {60, 2200, 70, PSC_K_BLOCK}, {100, 1300, 60, 100}, {10, 1500, 40, 1100}};
+    /* Few rows in every combination of tiles, then the heights of tiles of many rows. */
+    static const size_t all_rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 19, 24, 25, 31,
+        PSC_FEW_ROWS, PSC_FEW_ROWS + 1, PSC_FEW_ROWS + 2, PSC_FEW_ROWS + 3, PSC_FEW_ROWS + 4,
+        PSC_FEW_ROWS + 5, PSC_FEW_ROWS + 6, PSC_FEW_ROWS + 7, PSC_FEW_ROWS + 8, 49};
     int kind = 0;
-    for (size_t rows = 1; rows <= 14; rows++) {
+    for (size_t i = 0; i < sizeof all_rows / sizeof *all_rows; i++) {
+        const size_t rows = all_rows[i];
         for (size_t out = 1; out <= 33; out++) {
             shape s = {rows, ks[random_below(11)], out, random_below(2) ? PSC_K_BLOCK : 16};
             check_matmul(ref, isa, dtype, s, (fill)(kind++ % FILL_COUNT));
