@@ -4,9 +4,9 @@
  * Threads: pure functions.
  * Ownership: nothing is kept.
  *
- *      few rows (1..32): W is streamed once, two or four panels at a time. They are far apart,
- *                        each at the start of a stretch, so that memory sees two or four long
- *                        streams; rows after the first STREAM_ROWS reuse a k-block from L1.
+ *      few rows:         up to STREAM_MOST. W is streamed once, two or four panels at a time. They
+ *                        are far apart, each at the start of a stretch, so that memory sees two or
+ *                        four long streams; rows after STREAM_ROWS reuse a k-block from L1.
  *      many rows:        for NEAR_TERMS of k, for GROUP_PANELS panels, whose weights are widened
  *                        into reading order and stay in L2; for NEAR_ROWS rows, whose y
  *                        stays in cache, for each k-block a tile of NEAR_TILE_ROWS rows by
@@ -302,7 +302,7 @@ ALWAYS_INLINE void matmul(const psc_matmul *m, const psc_dtype dtype, psc_matmul
     assert(m->k > 0 && m->k_block > 0);
     size_t end = least(m->panel_end, (m->out + PSC_LANES - 1) / PSC_LANES);
     if (m->rows == 0) return;
-    if (m->rows > STREAM_MOST && m->k_block <= NEAR_TERMS) {
+    if (m->rows > STREAM_MOST(dtype) && m->k_block <= NEAR_TERMS) {
         if (m->room)
             many_rows(m, end, dtype);
         else
@@ -311,7 +311,7 @@ ALWAYS_INLINE void matmul(const psc_matmul *m, const psc_dtype dtype, psc_matmul
     }
     psc_matmul part = *m;
     for (size_t row = 0; row < m->rows; row += part.rows) {
-        part.rows = least(STREAM_MOST, m->rows - row);
+        part.rows = least(STREAM_MOST(dtype), m->rows - row);
         few_rows(&part, end, dtype);
         part.x += part.rows * m->ldx;
         if (part.y) part.y += part.rows * m->ldy;

@@ -22,7 +22,7 @@
 #define TILE_MAX_PANELS 4
 /* Few rows: up to 24 accumulators, so that 12 rows widen a weight once. */
 #define STREAM_ROWS 12
-#define STREAM_MOST PSC_FEW_ROWS
+#define STREAM_MOST(dtype) PSC_FEW_ROWS
 /* Many rows: 24 accumulators, three weights and one input. */
 #define NEAR_TILE_ROWS 8
 #define NEAR_TILE_REGISTERS 3

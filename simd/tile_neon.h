@@ -22,7 +22,7 @@
 #define TILE_MAX_PANELS 4
 /* Few rows: 24 accumulators. */
 #define STREAM_ROWS 3
-#define STREAM_MOST 8
+#define STREAM_MOST(dtype) 8
 #define NEAR_TILE_ROWS 5
 #define NEAR_TILE_REGISTERS 4
 #define PULL_ROWS 6
