@@ -1,5 +1,5 @@
 /* The second step from a band (band.h) to eigenvalues: LAPACK's.
- * Private to the folders of analysis/ that link LAPACK.
+ * Private to analysis/ and tests/; kit/ itself does not link LAPACK.
  * Threads: pure functions; may be called in parallel_for.
  * Ownership: nothing is kept. */
 #ifndef ANALYSIS_BAND_VALUES_H
