@@ -389,7 +389,6 @@ ROW_BENCH(bin_columns,
     kernels->bin_columns((int32_t *)(void *)doubles, a, 128, ROW / 128, 128, 2.0f, 16.0f, 32))
 ROW_BENCH(weight_sums, kernels->weight_sums(doubles + ROW, doubles, a, ROW))
 ROW_BENCH(pattern_sums, kernels->pattern_sums(doubles, a, ROW))
-ROW_BENCH(count_positive, kernels->count_positive(doubles, a, 256, ROW / 256, 256))
 ROW_BENCH(column_sizes, kernels->column_sizes(doubles, a, 256, ROW / 256, 256))
 ROW_BENCH(
     reach_limits, kernels->reach_limits((int32_t *)(void *)y, (size_t *)(void *)doubles, a, z, ROW))

@@ -8,39 +8,27 @@
 #include "kernel_names.h"
 
 #define VEC64 (VEC / 2)
-#define FIRING_REGISTERS 4 /* of columns: their chains overlap */
+#define SIZE_REGISTERS 4 /* of columns: their chains overlap */
 
 /* `count` registers of columns; only one register may have left < VEC64. */
-ALWAYS_INLINE void firing_columns(double *to, const float *x, size_t ld, size_t rows,
-    const int count, size_t left, const bool sizes) {
-    const vec64 zero = vec64_set(0.0), one = vec64_set(1.0);
-    vec64 kept[FIRING_REGISTERS];
+ALWAYS_INLINE void size_columns(
+    double *to, const float *x, size_t ld, size_t rows, const int count, size_t left) {
+    vec64 kept[SIZE_REGISTERS];
     UNROLL for (int v = 0; v < count; v++) kept[v] = load_some_f64(to + VEC64 * v, left);
     for (size_t r = 0; r < rows; r++, x += ld) {
         UNROLL for (int v = 0; v < count; v++) {
-            const vec64 value = vec64_of_floats(x + VEC64 * v, left), size = vec64_abs(value);
-            kept[v] = sizes ? vec64_where_less(kept[v], size, size, kept[v])
-                            : vec64_add(kept[v], vec64_where_less(zero, value, one, zero));
+            const vec64 size = vec64_abs(vec64_of_floats(x + VEC64 * v, left));
+            kept[v] = vec64_where_less(kept[v], size, size, kept[v]);
         }
     }
     UNROLL for (int v = 0; v < count; v++) store_some_f64(to + VEC64 * v, kept[v], left);
 }
 
-ALWAYS_INLINE void firing_rows(
-    double *to, const float *x, size_t ld, size_t rows, size_t n, const bool sizes) {
-    size_t i = 0;
-    for (; i + FIRING_REGISTERS * VEC64 <= n; i += FIRING_REGISTERS * VEC64) {
-        firing_columns(to + i, x + i, ld, rows, FIRING_REGISTERS, VEC64, sizes);
-    }
-    for (; i < n; i += VEC64) firing_columns(to + i, x + i, ld, rows, 1, n - i, sizes);
-}
-
-void PSC_NAME(count_positive)(double *counts, const float *x, size_t ld, size_t rows, size_t n) {
-    firing_rows(counts, x, ld, rows, n, false);
-}
-
 void PSC_NAME(column_sizes)(double *most, const float *x, size_t ld, size_t rows, size_t n) {
-    firing_rows(most, x, ld, rows, n, true);
+    size_t i = 0;
+    for (; i + SIZE_REGISTERS * VEC64 <= n; i += SIZE_REGISTERS * VEC64)
+        size_columns(most + i, x + i, ld, rows, SIZE_REGISTERS, VEC64);
+    for (; i < n; i += VEC64) size_columns(most + i, x + i, ld, rows, 1, n - i);
 }
 
 void PSC_NAME(reach_limits)(

@@ -1,13 +1,7 @@
-/* Neurons' firing in scalar C: counts and sizes of columns over rows, elements that reach limits. */
+/* Neurons' firing in scalar C: sizes of columns over rows, elements that reach limits. */
 #include "kernel_names.h"
 
 #include <math.h>
-
-void psc_count_positive__reference(
-    double *counts, const float *x, size_t ld, size_t rows, size_t n) {
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < n; i++) counts[i] += 0.0f < x[r * ld + i] ? 1.0 : 0.0;
-}
 
 void psc_column_sizes__reference(double *most, const float *x, size_t ld, size_t rows, size_t n) {
     for (size_t r = 0; r < rows; r++)

@@ -41,21 +41,22 @@ ALWAYS_INLINE void zero_lanes(vec64 *lanes) {
 
 /* --- counts of columns ----------------------------------------------------------------------- */
 
+/* `at_once` registers, of the first n_bounds of which the counts are kept. */
 ALWAYS_INLINE void count_block(int32_t *counts, size_t ld, const float *x, size_t ldx, size_t rows,
-    const float *bounds, size_t n_bounds, size_t left) {
+    const float *bounds, size_t n_bounds, const size_t at_once, size_t left) {
     vec count[MOST_BOUNDS], bound[MOST_BOUNDS];
     float bits[MOST_BOUNDS][VEC];
-    UNROLL for (size_t b = 0; b < MOST_BOUNDS; b++) {
+    UNROLL for (size_t b = 0; b < at_once; b++) {
         count[b] = vec_zero();
         bound[b] = vec_set(b < n_bounds ? bounds[b] : INFINITY);
     }
     for (size_t r = 0; r < rows; r++) {
         const vec value = load_some(x + r * ldx, left);
-        UNROLL for (int b = 0; b < MOST_BOUNDS; b++) {
+        UNROLL for (size_t b = 0; b < at_once; b++) {
             count[b] = vec_count_less(count[b], bound[b], value);
         }
     }
-    UNROLL for (int b = 0; b < MOST_BOUNDS; b++) vec_store(bits[b], count[b]);
+    UNROLL for (size_t b = 0; b < at_once; b++) vec_store(bits[b], count[b]);
     for (size_t b = 0; b < n_bounds; b++) {
         int32_t own[VEC];
         memcpy(own, bits[b], sizeof own);
@@ -63,15 +64,23 @@ ALWAYS_INLINE void count_block(int32_t *counts, size_t ld, const float *x, size_
     }
 }
 
+ALWAYS_INLINE void count_bounds(int32_t *counts, size_t ld, const float *x, size_t ldx, size_t rows,
+    size_t n, const float *bounds, size_t n_bounds, const size_t at_once) {
+    size_t i = 0;
+    for (; i + VEC <= n; i += VEC)
+        count_block(counts + i, ld, x + i, ldx, rows, bounds, n_bounds, at_once, VEC);
+    if (i < n) count_block(counts + i, ld, x + i, ldx, rows, bounds, n_bounds, at_once, n - i);
+}
+
 void PSC_NAME(count_columns)(int32_t *counts, size_t ld, const float *x, size_t ldx, size_t rows,
     size_t n, const float *bounds, size_t n_bounds) {
+    if (n_bounds == 1) {
+        count_bounds(counts, ld, x, ldx, rows, n, bounds, 1, 1);
+        return;
+    }
     for (size_t b = 0; b < n_bounds; b += MOST_BOUNDS) {
         const size_t some = least(n_bounds - b, MOST_BOUNDS);
-        size_t i = 0;
-        for (; i + VEC <= n; i += VEC) {
-            count_block(counts + b * ld + i, ld, x + i, ldx, rows, bounds + b, some, VEC);
-        }
-        if (i < n) count_block(counts + b * ld + i, ld, x + i, ldx, rows, bounds + b, some, n - i);
+        count_bounds(counts + b * ld, ld, x, ldx, rows, n, bounds + b, some, MOST_BOUNDS);
     }
 }
 

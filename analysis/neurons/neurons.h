@@ -43,7 +43,8 @@ typedef struct neurons_state {
     const psc_reductions *kernels;
 
     /* a run */
-    double *fires, *most; /* [L, M] rows with a > 0; max |g| */
+    int32_t *fires; /* [L, M] rows with a > 0 */
+    double *most;   /* [L, M] max |g| */
     double tokens;
     int pre, post, out; /* handles: a and g of the last row, hook_mlp_out */
     psc_target_rows targets;

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define SILENT 0.01
-enum { BLOCK = 512 }; /* neurons whose rows are offered together */
+enum { BLOCK = 512 }; /* neurons whose rows are offered, or whose counts are added, together */
 
 int neurons_contexts_open(neurons_state *s) {
     const psc_host *host = s->host;
@@ -56,9 +56,10 @@ static void take_pre(int64_t begin, int64_t end, int32_t thread, void *payload) 
     const neurons_state *s = job->s;
     const psc_event *event = job->event;
     const int64_t first = event->layer * (int64_t)s->model->d_mlp, all = neurons_all(s);
+    const float zero = 0.0f;
     (void)thread;
-    s->kernels->count_positive(s->fires + first + begin, event->tensor.data + begin,
-        (size_t)event->tensor.stride[0], (size_t)event->n_rows, (size_t)(end - begin));
+    s->kernels->count_columns(s->fires + first + begin, 0, event->tensor.data + begin,
+        (size_t)event->tensor.stride[0], (size_t)event->n_rows, (size_t)(end - begin), &zero, 1);
     for (int64_t k = begin; s->corpus && k < end; k += BLOCK)
         for (int32_t r = 0; r < event->n_rows; r++) {
             const int32_t row = event->rows[r].index;
@@ -112,7 +113,7 @@ int neurons_contexts_begin(neurons_state *s) {
     int32_t n_rows = 0;
     host->rows(s->context, &n_rows);
     s->tokens = n_rows;
-    s->fires = host->run_alloc(s->context, n * sizeof(double));
+    s->fires = host->run_alloc(s->context, n * sizeof *s->fires);
     s->most = host->run_alloc(s->context, n * sizeof(double));
     if (!s->fires || !s->most) return -1;
     if (s->corpus) {
@@ -127,6 +128,17 @@ int neurons_contexts_begin(neurons_state *s) {
            host->observe(s->context, PSC_HOOK_MLP_POST, NULL, on_post, s);
 }
 
+static int add_fires(const neurons_state *s) {
+    const int64_t all = neurons_all(s);
+    double fires[BLOCK];
+    for (int64_t k = 0; k < all; k += BLOCK) {
+        const int64_t n = all - k < BLOCK ? all - k : BLOCK;
+        for (int64_t i = 0; i < n; i++) fires[i] = s->fires[k + i];
+        if (s->host->accumulate(s->context, s->fires_handle, k, n, fires)) return -1;
+    }
+    return 0;
+}
+
 int neurons_contexts_add(neurons_state *s) {
     const psc_host *host = s->host;
     const int64_t all = neurons_all(s);
@@ -139,8 +151,7 @@ int neurons_contexts_add(neurons_state *s) {
                     s->context, s->context_handle, slot % all, best->key, &rows[best->index]))
                 return -1;
         }
-    return host->accumulate(s->context, s->fires_handle, 0, all, s->fires) ||
-           host->accumulate(s->context, s->most_handle, 0, all, s->most) ||
+    return add_fires(s) || host->accumulate(s->context, s->most_handle, 0, all, s->most) ||
            host->accumulate(s->context, s->tokens_handle, 0, 1, &s->tokens);
 }
 
@@ -157,7 +168,7 @@ int neurons_firing(neurons_state *s) {
     int32_t *silent = host->array(s->context, "silent", PSC_I32, 2, axes);
     if (!fires || !most || !dead || !silent) return -1;
     if (!s->corpus) {
-        memcpy(fires, s->fires, (size_t)n * sizeof *fires);
+        for (int64_t i = 0; i < n; i++) fires[i] = s->fires[i];
         memcpy(most, s->most, (size_t)n * sizeof *most);
     } else if (host->accumulated(s->context, s->fires_handle, 0, n, fires) ||
                host->accumulated(s->context, s->most_handle, 0, n, most) ||

@@ -8,13 +8,14 @@
  * corpus, psc_session_report calls report, not each run. In open or run_begin a plugin subscribes
  * to the tensors that it reads (host->observe) or changes (host->edit). A callback that returns
  * nonzero aborts the run; host->fail sets the sentence that says why. A run whose error is set
- * fails, whatever the callback returns. The file is long because an author needs no other. */
+ * fails, whatever the callback returns. The file is long because an author includes no other. */
 #ifndef PSC_PLUGIN_H
 #define PSC_PLUGIN_H
 
 #include <stdint.h>
 
 #include "psc_error.h"
+#include "psc_reductions.h"
 #include "psc_treebank.h"
 
 #ifdef __cplusplus
@@ -326,97 +327,6 @@ typedef struct psc_option { /* as the caller gives it */
     const char *key, *value;
 } psc_option;
 
-/* --- reductions over rows of logits ------------------------------------------------------------
- * The host's kernels for rows of n floats, in f64: several sums in one pass over a row. Sums are
- * striped by i mod 16 (docs/numerics.md), so their bits depend on nothing but the rows. Pure
- * functions for any thread of a run; they check nothing. sums need no zeros before. */
-enum { /* the terms of change_sums */
-    PSC_CHANGE_BY_F,
-    PSC_CHANGE_BY_DIRECT,
-    PSC_CHANGE_MEAN,
-    PSC_CHANGE_EXPECTED,
-    PSC_CHANGE_MOST,
-    PSC_CHANGE_BOUND,
-    PSC_CHANGE_TERMS
-};
-typedef struct psc_reductions {
-    uint32_t struct_size;
-    void (*exp_f64)(double *y, const double *x, size_t n); /* y may be x */
-    /* e = exp(z - most), p = (float)e; most is at least every z. sums [2]: e; p. */
-    void (*exp_row)(float *p, double *sums, const float *z, float most, size_t n);
-    /* d = (z - most)/temperature, w = exp d; most as above. sums [3]: w; w w; w d. */
-    void (*weigh)(
-        double *w, double *sums, const float *z, float most, double temperature, size_t n);
-    /* Over the i with z[i] not below limit; a and b (nullable) at least 0. sums [4]: a; a a; a b; the
-     * smaller of a by_a and b by_b. b null: the last two are 0. */
-    void (*masked_sums)(double *sums, const float *z, float limit, const double *a, const double *b,
-        double by_a, double by_b, size_t n);
-    /* e = exp(z - most) in f32. sums [4]: e; e (z - most); e_f (z - f); e (z - f). */
-    void (*divergence_sums)(
-        double *sums, const float *z, float most, const float *f, const float *e_f, size_t n);
-    /* g = f + by_direct direct. sums [6]: g; g g; g direct; p g; p g g; p g direct. */
-    void (*change_moments)(double *sums, const float *f, const float *direct, double by_direct,
-        const float *p, size_t n);
-    /* dz = by_f f + by_direct direct, after = (z - most) + dz. sums [6]: |dz|; |dz - mean|;
-     * |dz - expected|; exp(after); how many after > bound; how many after >= bound. z null: the last
-     * three are 0. */
-    void (*change_sums)(double *sums, const float *f, const float *direct, const float *z,
-        const double terms[PSC_CHANGE_TERMS], size_t n);
-    /* sum += a + b (null: 0); direct = sum by; z = sum by + constant. Rows do not overlap. */
-    void (*add_writes)(double *sum, float *direct, float *z, const float *a, const float *b,
-        const float *constant, double by, size_t n);
-    /* The greatest of each group of at most 16, ignoring NaN, -inf for an empty group: y[16 (i/256) +
-     * i mod 16] of x[i]. y has 16 ceil(n/256) elements. */
-    void (*group_maxima)(float *y, const float *x, size_t n);
-    /* The i with x[i] neither below low nor above high, ascending; ids has room for n. */
-    void (*indices_within)(
-        int32_t *ids, size_t *count, const float *x, size_t n, float low, float high);
-    /* counts [2]: how many are above limit; how many are equal to it. */
-    void (*count_from)(int64_t *counts, const float *x, size_t n, float limit);
-    /* y = x gamma + beta, fused, as LayerNorm ends; y may be x. */
-    void (*ln_affine)(float *y, const float *x, const float *gamma, const float *beta, size_t n);
-    /* out[i stride + j] += the sum of a[16 t + i] b[16 t + j] over t < n, for i, j < 16: a tile of a
-     * product of doubles, one chain of fused multiply-adds per number. */
-    void (*add_products)(double *out, size_t stride, const double *a, const double *b, size_t n);
-    /* For each row r, v = x[r ld + i]: sum[i] += v, square[i] += v v, the smaller and the greater of
-     * least[i], most[i] and v. */
-    void (*add_moments)(double *sum, double *square, double *least, double *most, const float *x,
-        size_t ld, size_t rows, size_t n);
-    /* y[r ldy + 16 p + i] = x[r] . lane i of panels[p][size][16], with the bits of psc_host.dot. */
-    void (*panel_dots)(float *y, size_t ldy, const float *const *x, const float *panels,
-        size_t rows, size_t size, size_t n_panels);
-    /* squares [16] = v^T G v, G = gram [size, size], symmetric; v = lane i of lanes [size, 16]. */
-    void (*gram_squares)(double *squares, const double *gram, const double *lanes, size_t size);
-    /* Over the a that are not 0: sums [3] of a t; of |a t|; how many. ids: their i with |a b| (b null:
-     * |a|) not below bound, ascending, *count of them; room for n. */
-    void (*edge_sums)(double *sums, int32_t *ids, size_t *count, const float *a, const float *t,
-        const float *b, double bound, size_t n);
-    /* plain = exp d, d = z - most; t = max(d by, -708), scaled = exp t, by = 1/temperature. sums [4]:
-     * plain; scaled; scaled scaled; scaled t. */
-    void (*weigh_both)(double *plain, double *scaled, double *sums, const float *z, float most,
-        double by, size_t n);
-    /* Of columns of x [rows, n] with row stride ldx: counts[b ld + i] += how many rows are above
-     * bounds[b]. */
-    void (*count_columns)(int32_t *counts, size_t ld, const float *x, size_t ldx, size_t rows,
-        size_t n, const float *bounds, size_t n_bounds);
-    /* counts[i bins + bin]++ per row: bin = floor(x by + from), exactly, in 0..bins-1; NaN: 0. bins is
-     * at least 1, by at least 2^-20; from - j is exact in f32 for every bin j. */
-    void (*bin_columns)(int32_t *counts, const float *x, size_t ldx, size_t rows, size_t n,
-        float by, float from, size_t bins);
-    /* w = |a b|. sums [2]: w; w w. */
-    void (*weight_sums)(double *sums, const double *a, const float *b, size_t n);
-    /* a: what row n-1 of a pattern pays to keys 0..n-1. sums [4]: a; a log a (0 where a is 0); the
-     * distance sum a (n-1-i); its variance, the sum of a (n-1-i - distance)^2. */
-    void (*pattern_sums)(double *sums, const float *a, size_t n);
-    /* counts[i] += how many rows have x[r ld + i] > 0. */
-    void (*count_positive)(double *counts, const float *x, size_t ld, size_t rows, size_t n);
-    /* most[i] = the greatest of most[i] and every row's |x[r ld + i]|, ignoring NaN. */
-    void (*column_sizes)(double *most, const float *x, size_t ld, size_t rows, size_t n);
-    /* The i with x[i] not below limits[i], ascending; ids has room for n. */
-    void (*reach_limits)(
-        int32_t *ids, size_t *count, const float *x, const float *limits, size_t n);
-} psc_reductions;
-
 typedef struct psc_context psc_context; /* one plugin instance, opaque */
 typedef void (*psc_range_fn)(int64_t begin, int64_t end, int32_t thread, void *payload);
 
@@ -637,7 +547,7 @@ typedef struct psc_host {
     /* [p] apply for the outputs begin..end-1 alone: Y[R, end - begin]. begin is a multiple of 16. */
     int (*apply_outputs)(psc_context *, psc_matrix, int32_t layer, float *y, const float *x,
         int64_t n_rows, int64_t begin, int64_t end);
-    /* The reductions, from open to close; the pointer lives as long as the instance. */
+    /* The table of psc_reductions.h, from open to close; it lives as long as the instance. */
     const psc_reductions *(*reductions)(psc_context *);
     /* [p] The shortest prefix of logits [V] whose weights [V] reach target, as generation finds it
      * for top-p; weights null: 1 each, for top-k. scratch [V]. The logits are numbers

@@ -325,6 +325,7 @@ const psc_reductions *psc_host_reductions(psc_context *context) {
         .exp_f64 = k->exp_f64,
         .exp_row = k->exp_row,
         .weigh = k->weigh,
+        .weigh_both = k->weigh_both,
         .masked_sums = k->masked_sums,
         .divergence_sums = k->divergence_sums,
         .change_moments = k->change_moments,
@@ -332,21 +333,19 @@ const psc_reductions *psc_host_reductions(psc_context *context) {
         .add_writes = k->add_writes,
         .group_maxima = k->group_maxima,
         .indices_within = k->indices_within,
+        .reach_limits = k->reach_limits,
         .count_from = k->count_from,
         .ln_affine = k->ln_affine,
-        .add_products = k->add_products,
-        .add_moments = k->add_moments,
         .panel_dots = k->panel_dots,
         .gram_squares = k->gram_squares,
-        .edge_sums = k->edge_sums,
-        .weigh_both = k->weigh_both,
-        .count_columns = k->count_columns,
-        .bin_columns = k->bin_columns,
+        .add_products = k->add_products,
         .weight_sums = k->weight_sums,
         .pattern_sums = k->pattern_sums,
-        .count_positive = k->count_positive,
-        .column_sizes = k->column_sizes,
-        .reach_limits = k->reach_limits};
+        .edge_sums = k->edge_sums,
+        .add_moments = k->add_moments,
+        .count_columns = k->count_columns,
+        .bin_columns = k->bin_columns,
+        .column_sizes = k->column_sizes};
     return &context->reductions;
 }
 

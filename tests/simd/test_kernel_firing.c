@@ -18,14 +18,17 @@ Test(kernel_firing, exact) {
     make();
     for (int isa = 0; isa < PSC_ISA_COUNT; isa++) {
         const psc_kernels *k = psc_kernels_for((psc_isa)isa);
-        double counts[N] = {0.0}, most[N] = {0.0};
+        const float bound = 0.0f;
+        int32_t counts[N] = {0};
+        double most[N] = {0.0};
         if (!k) continue;
         psc_fp_state state = psc_fp_enter();
-        k->count_positive(counts, x, N, ROWS, N);
+        k->count_columns(counts, N, x, N, ROWS, N, &bound, 1);
         k->column_sizes(most, x, N, ROWS, N);
         psc_fp_leave(state);
         for (size_t i = 0; i < N; i++) {
-            double positive = 0.0, size = 0.0;
+            int32_t positive = 0;
+            double size = 0.0;
             for (size_t r = 0; r < ROWS; r++) {
                 positive += x[r * N + i] > 0.0f;
                 size = fmax(size, fabs((double)x[r * N + i]));

@@ -6,14 +6,14 @@
 #define FIRING_CASES_H
 
 static void check_firing(
-    const psc_kernels *ref, const psc_kernels *isa, size_t n, size_t rows, fill kind, int sizes) {
+    const psc_kernels *ref, const psc_kernels *isa, size_t n, size_t rows, fill kind) {
     const size_t ld = n + random_below(5);
     floats x = make_random(rows * ld, random_below(8), kind);
     double *expected = malloc(2 * (n + 1) * sizeof *expected), *got = expected + n + 1;
     cr_assert_not_null(expected);
     for (size_t i = 0; i <= n; i++) expected[i] = got[i] = (double)random_below(9);
-    (sizes ? ref->column_sizes : ref->count_positive)(expected, x.data, ld, rows, n);
-    (sizes ? isa->column_sizes : isa->count_positive)(got, x.data, ld, rows, n);
+    ref->column_sizes(expected, x.data, ld, rows, n);
+    isa->column_sizes(got, x.data, ld, rows, n);
     for (size_t i = 0; i <= n; i++)
         CHECK(same_double(expected[i], got[i]), "firing, n %zu, rows %zu, column %zu: %a, not %a",
             n, rows, i, got[i], expected[i]);
@@ -21,20 +21,11 @@ static void check_firing(
     drop(&x);
 }
 
-static void all_firing(const psc_kernels *ref, const psc_kernels *isa, int sizes) {
+static void case_column_sizes(const psc_kernels *ref, const psc_kernels *isa) {
     static const size_t ns[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 2049};
     for (size_t i = 0; i < sizeof ns / sizeof *ns; i++)
         for (int kind = 0; kind < FILL_COUNT; kind++)
-            for (size_t rows = 0; rows < 5; rows++)
-                check_firing(ref, isa, ns[i], rows, (fill)kind, sizes);
-}
-
-static void case_count_positive(const psc_kernels *ref, const psc_kernels *isa) {
-    all_firing(ref, isa, 0);
-}
-
-static void case_column_sizes(const psc_kernels *ref, const psc_kernels *isa) {
-    all_firing(ref, isa, 1);
+            for (size_t rows = 0; rows < 5; rows++) check_firing(ref, isa, ns[i], rows, (fill)kind);
 }
 
 /* Ties with the limits occur. */

@@ -225,6 +225,279 @@ class psc_error(ctypes.Structure):
     )
 
 
+psc_reductions_exp_f64 = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_exp_row = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_float,
+    ctypes.c_size_t,
+)
+psc_reductions_weigh = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_float,
+    ctypes.c_double,
+    ctypes.c_size_t,
+)
+psc_reductions_weigh_both = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_float,
+    ctypes.c_double,
+    ctypes.c_size_t,
+)
+psc_reductions_masked_sums = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_float,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_double,
+    ctypes.c_double,
+    ctypes.c_size_t,
+)
+psc_reductions_divergence_sums = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_float,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_change_moments = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_double,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_change_sums = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_add_writes = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_double,
+    ctypes.c_size_t,
+)
+psc_reductions_group_maxima = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_indices_within = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_int32),
+    ctypes.POINTER(ctypes.c_size_t),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_float,
+    ctypes.c_float,
+)
+psc_reductions_reach_limits = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_int32),
+    ctypes.POINTER(ctypes.c_size_t),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_count_from = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_int64),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_float,
+)
+psc_reductions_ln_affine = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_panel_dots = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.POINTER(ctypes.c_void_p),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+)
+psc_reductions_gram_squares = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_add_products = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_size_t,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_weight_sums = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_pattern_sums = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_edge_sums = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_int32),
+    ctypes.POINTER(ctypes.c_size_t),
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_double,
+    ctypes.c_size_t,
+)
+psc_reductions_add_moments = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+)
+psc_reductions_count_columns = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_int32),
+    ctypes.c_size_t,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
+psc_reductions_bin_columns = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_int32),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_float,
+    ctypes.c_float,
+    ctypes.c_size_t,
+)
+psc_reductions_column_sizes = ctypes.CFUNCTYPE(
+    None,
+    ctypes.POINTER(ctypes.c_double),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+)
+
+
+class psc_reductions(ctypes.Structure):
+    struct_size: int
+    exp_f64: Any
+    exp_row: Any
+    weigh: Any
+    weigh_both: Any
+    masked_sums: Any
+    divergence_sums: Any
+    change_moments: Any
+    change_sums: Any
+    add_writes: Any
+    group_maxima: Any
+    indices_within: Any
+    reach_limits: Any
+    count_from: Any
+    ln_affine: Any
+    panel_dots: Any
+    gram_squares: Any
+    add_products: Any
+    weight_sums: Any
+    pattern_sums: Any
+    edge_sums: Any
+    add_moments: Any
+    count_columns: Any
+    bin_columns: Any
+    column_sizes: Any
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("exp_f64", psc_reductions_exp_f64),
+        ("exp_row", psc_reductions_exp_row),
+        ("weigh", psc_reductions_weigh),
+        ("weigh_both", psc_reductions_weigh_both),
+        ("masked_sums", psc_reductions_masked_sums),
+        ("divergence_sums", psc_reductions_divergence_sums),
+        ("change_moments", psc_reductions_change_moments),
+        ("change_sums", psc_reductions_change_sums),
+        ("add_writes", psc_reductions_add_writes),
+        ("group_maxima", psc_reductions_group_maxima),
+        ("indices_within", psc_reductions_indices_within),
+        ("reach_limits", psc_reductions_reach_limits),
+        ("count_from", psc_reductions_count_from),
+        ("ln_affine", psc_reductions_ln_affine),
+        ("panel_dots", psc_reductions_panel_dots),
+        ("gram_squares", psc_reductions_gram_squares),
+        ("add_products", psc_reductions_add_products),
+        ("weight_sums", psc_reductions_weight_sums),
+        ("pattern_sums", psc_reductions_pattern_sums),
+        ("edge_sums", psc_reductions_edge_sums),
+        ("add_moments", psc_reductions_add_moments),
+        ("count_columns", psc_reductions_count_columns),
+        ("bin_columns", psc_reductions_bin_columns),
+        ("column_sizes", psc_reductions_column_sizes),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_reductions)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
 
 class psc_word(ctypes.Structure):
     start: int
@@ -621,289 +894,6 @@ class psc_option(ctypes.Structure):
         ("key", ctypes.c_char_p),
         ("value", ctypes.c_char_p),
     )
-
-
-psc_reductions_exp_f64 = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-)
-psc_reductions_exp_row = ctypes.CFUNCTYPE(
-    None,
-    ctypes.c_void_p,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_float,
-    ctypes.c_size_t,
-)
-psc_reductions_weigh = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_float,
-    ctypes.c_double,
-    ctypes.c_size_t,
-)
-psc_reductions_masked_sums = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_float,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_double,
-    ctypes.c_double,
-    ctypes.c_size_t,
-)
-psc_reductions_divergence_sums = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_float,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-)
-psc_reductions_change_moments = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_double,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-)
-psc_reductions_change_sums = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-)
-psc_reductions_add_writes = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_double,
-    ctypes.c_size_t,
-)
-psc_reductions_group_maxima = ctypes.CFUNCTYPE(
-    None,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-)
-psc_reductions_indices_within = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_int32),
-    ctypes.POINTER(ctypes.c_size_t),
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_float,
-    ctypes.c_float,
-)
-psc_reductions_count_from = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_int64),
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_float,
-)
-psc_reductions_ln_affine = ctypes.CFUNCTYPE(
-    None,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-)
-psc_reductions_add_products = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_size_t,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-)
-psc_reductions_add_moments = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-)
-psc_reductions_panel_dots = ctypes.CFUNCTYPE(
-    None,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.POINTER(ctypes.c_void_p),
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-)
-psc_reductions_gram_squares = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-)
-psc_reductions_edge_sums = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.POINTER(ctypes.c_int32),
-    ctypes.POINTER(ctypes.c_size_t),
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_double,
-    ctypes.c_size_t,
-)
-psc_reductions_weigh_both = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_float,
-    ctypes.c_double,
-    ctypes.c_size_t,
-)
-psc_reductions_count_columns = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_int32),
-    ctypes.c_size_t,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-)
-psc_reductions_bin_columns = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_int32),
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-    ctypes.c_float,
-    ctypes.c_float,
-    ctypes.c_size_t,
-)
-psc_reductions_weight_sums = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-)
-psc_reductions_pattern_sums = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-)
-psc_reductions_count_positive = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-)
-psc_reductions_column_sizes = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-)
-psc_reductions_reach_limits = ctypes.CFUNCTYPE(
-    None,
-    ctypes.POINTER(ctypes.c_int32),
-    ctypes.POINTER(ctypes.c_size_t),
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-)
-
-
-class psc_reductions(ctypes.Structure):
-    struct_size: int
-    exp_f64: Any
-    exp_row: Any
-    weigh: Any
-    masked_sums: Any
-    divergence_sums: Any
-    change_moments: Any
-    change_sums: Any
-    add_writes: Any
-    group_maxima: Any
-    indices_within: Any
-    count_from: Any
-    ln_affine: Any
-    add_products: Any
-    add_moments: Any
-    panel_dots: Any
-    gram_squares: Any
-    edge_sums: Any
-    weigh_both: Any
-    count_columns: Any
-    bin_columns: Any
-    weight_sums: Any
-    pattern_sums: Any
-    count_positive: Any
-    column_sizes: Any
-    reach_limits: Any
-    _fields_ = (
-        ("struct_size", ctypes.c_uint32),
-        ("exp_f64", psc_reductions_exp_f64),
-        ("exp_row", psc_reductions_exp_row),
-        ("weigh", psc_reductions_weigh),
-        ("masked_sums", psc_reductions_masked_sums),
-        ("divergence_sums", psc_reductions_divergence_sums),
-        ("change_moments", psc_reductions_change_moments),
-        ("change_sums", psc_reductions_change_sums),
-        ("add_writes", psc_reductions_add_writes),
-        ("group_maxima", psc_reductions_group_maxima),
-        ("indices_within", psc_reductions_indices_within),
-        ("count_from", psc_reductions_count_from),
-        ("ln_affine", psc_reductions_ln_affine),
-        ("add_products", psc_reductions_add_products),
-        ("add_moments", psc_reductions_add_moments),
-        ("panel_dots", psc_reductions_panel_dots),
-        ("gram_squares", psc_reductions_gram_squares),
-        ("edge_sums", psc_reductions_edge_sums),
-        ("weigh_both", psc_reductions_weigh_both),
-        ("count_columns", psc_reductions_count_columns),
-        ("bin_columns", psc_reductions_bin_columns),
-        ("weight_sums", psc_reductions_weight_sums),
-        ("pattern_sums", psc_reductions_pattern_sums),
-        ("count_positive", psc_reductions_count_positive),
-        ("column_sizes", psc_reductions_column_sizes),
-        ("reach_limits", psc_reductions_reach_limits),
-    )
-
-    def __init__(self, **values: Any) -> None:
-        super().__init__()
-        self.struct_size = ctypes.sizeof(psc_reductions)
-        for member, value in values.items():
-            setattr(self, member, value)
 
 
 psc_range_fn = ctypes.CFUNCTYPE(
@@ -2386,6 +2376,7 @@ class psc_share(ctypes.Structure):
 # All structures, for a test of their layout.
 STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_error,
+    psc_reductions,
     psc_word,
     psc_sentence,
     psc_row,
@@ -2404,7 +2395,6 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_range,
     psc_option_description,
     psc_option,
-    psc_reductions,
     psc_host,
     psc_plugin,
     psc_result_model,
