@@ -116,10 +116,11 @@ static int holds(const kept_set *set, const float *z, int32_t id) {
 static float least_kept(const sampling_state *s, float most) {
     float bound = (float)((double)most + s->least);
     while (!((double)bound - (double)most >= s->least)) bound = nextafterf(bound, INFINITY);
-    for (float lower = nextafterf(bound, -INFINITY);
-         isfinite(lower) && (double)lower - (double)most >= s->least;
-         lower = nextafterf(bound, -INFINITY))
+    float lower = nextafterf(bound, -INFINITY);
+    while (isfinite(lower) && (double)lower - (double)most >= s->least) {
         bound = lower;
+        lower = nextafterf(bound, -INFINITY);
+    }
     return bound;
 }
 

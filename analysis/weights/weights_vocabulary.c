@@ -317,7 +317,7 @@ static int dual_rows(weights_state *s, const psc_panels *inverse, double *cosine
         if (rows_product_run(&p, t) || rows_block_load(&t_bar, t) || rows_block_load(&u, t))
             return -1;
         s->host->parallel_for(s->context, p.block.n, dual_cosines, &job);
-        for (int32_t g = 0; g < s->n_given; g++)
+        for (int32_t g = 0; dual && g < s->n_given; g++)
             if (s->given[g] >= t && s->given[g] < t + p.block.n)
                 memcpy(dual + g * n, p.out + (s->given[g] - t) * inverse->n_columns,
                     (size_t)n * sizeof *dual);
