@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-enum { /* the terms of change_sums */
+enum { /* the entries of terms, which change_sums reads: by_f, by_direct, mean, expected, most, bound */
     PSC_CHANGE_BY_F,
     PSC_CHANGE_BY_DIRECT,
     PSC_CHANGE_MEAN,
@@ -49,7 +49,8 @@ typedef struct psc_reductions {
         double by_a, double by_b, size_t n);
 
     /* --- two rows of logits: how far apart, and what a change does --- */
-    /* e = exp(z - most) in f32. sums [4]: e; e (z - most); e_f (z - f); e (z - f). */
+    /* e = exp(z - most) in f32; e_f is the other row's, exp(f - its own most), given in f32.
+     * sums [4]: e; e (z - most); e_f (z - f); e (z - f). */
     void (*divergence_sums)(
         double *sums, const float *z, float most, const float *f, const float *e_f, size_t n);
     /* g = f + by_direct direct. sums [6]: g; g g; g direct; p g; p g g; p g direct. */
@@ -74,7 +75,8 @@ typedef struct psc_reductions {
     /* The i with x[i] not below limits[i], ascending; ids has room for n. */
     void (*reach_limits)(
         int32_t *ids, size_t *count, const float *x, const float *limits, size_t n);
-    /* counts [2]: how many are above limit; how many are equal to it. */
+    /* counts [2]: how many are above limit; how many are neither above nor below it: those equal to
+     * it, and NaN. */
     void (*count_from)(int64_t *counts, const float *x, size_t n, float limit);
 
     /* --- rows of hidden values and their products --- */
@@ -109,7 +111,8 @@ typedef struct psc_reductions {
     void (*count_columns)(int32_t *counts, size_t ld, const float *x, size_t ldx, size_t rows,
         size_t n, const float *bounds, size_t n_bounds);
     /* counts[i bins + bin]++ per row: bin = floor(v by + from), exactly, in 0..bins-1; NaN: 0. bins
-     * is at least 1, by at least 2^-20; from - j is exact in f32 for every bin j. */
+     * is at least 1, by at least 2^-20; from - j is exact in f32 for every bin j. From -8 to 8 in 32
+     * bins: by is 2, from is 16. */
     void (*bin_columns)(int32_t *counts, const float *x, size_t ldx, size_t rows, size_t n,
         float by, float from, size_t bins);
     /* most[i] = the greatest of most[i] and every row's |v|, ignoring NaN. */
