@@ -250,6 +250,14 @@ psc_status cli_prompts_try(const cli_prompts *prompts, psc_model *model,
     return status;
 }
 
+/* --- running --------------------------------------------------------------------------------- */
+
+void cli_prompts_begin(cli_prompts *prompts, int32_t i, const cli_arguments *arguments) {
+    prompts->begun = true;
+    if (!cli_has(arguments, "json"))
+        printf("%sprompt %d of %d\n", i > 0 ? "\n" : "", (int)i + 1, (int)prompts->n);
+}
+
 /* --- one prompt alone ------------------------------------------------------------------------ */
 
 /* "DIR/2", or "page-2.html"; the caller frees it. */

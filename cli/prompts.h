@@ -32,6 +32,7 @@ typedef struct cli_prompts {
     const char *path; /* of --prompts; null: --text */
     cli_text *list;
     int32_t n;
+    bool begun; /* the options suit the model: what fails from then on is named by its prompt */
 } cli_prompts;
 
 /* As cli_prompt_check, with --prompts and repeated --text. */
@@ -42,6 +43,8 @@ void cli_prompts_free(cli_prompts *prompts);
 /* Encodes every text and parses every target, so that a wrong one is named before any work. */
 psc_status cli_prompts_try(
     const cli_prompts *prompts, psc_model *model, const cli_arguments *arguments, psc_error *error);
+/* Prompt i is about to run: prints "prompt 2 of 5", but not with --json. */
+void cli_prompts_begin(cli_prompts *prompts, int32_t i, const cli_arguments *arguments);
 /* Puts "text 2" or "FILE, line 2" in front of an error's sentence. Returns status. */
 psc_status cli_prompts_name(
     const cli_prompts *prompts, int32_t i, psc_status status, psc_error *error);

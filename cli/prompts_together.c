@@ -36,7 +36,7 @@ typedef struct sequence {
 
 typedef struct together {
     const cli_generation *how;
-    const cli_prompts *prompts;
+    cli_prompts *prompts;
     const cli_arguments *arguments;
     psc_model *model;
     psc_session *session;
@@ -56,11 +56,6 @@ bool cli_prompts_are_plain(const cli_prompts *prompts, const cli_arguments *argu
     for (int32_t i = 0; i < prompts->n; i++)
         if (prompts->list[i].n_targets > 0) return false;
     return !cli_has_intervention(arguments);
-}
-
-void cli_prompts_head(const cli_prompts *prompts, int32_t i, const cli_arguments *arguments) {
-    if (!cli_has(arguments, "json"))
-        printf("%sprompt %d of %d\n", i > 0 ? "\n" : "", (int)i + 1, (int)prompts->n);
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -216,7 +211,7 @@ static psc_status draw_all(together *t, int32_t n, psc_error *error) {
 /* --- output ---------------------------------------------------------------------------------- */
 
 static void show_text(together *t, sequence *s) {
-    if (!s->headed) cli_prompts_head(t->prompts, t->n_shown, t->arguments);
+    if (!s->headed) cli_prompts_begin(t->prompts, t->n_shown, t->arguments);
     s->headed = true;
     while (s->printed < s->drawn) cli_text_stream_token(&t->stream, t->model, s->ids[s->printed++]);
     if (s->ended) cli_text_stream_end(&t->stream, true);
@@ -259,8 +254,8 @@ static psc_status continue_all(together *t, psc_error *error) {
     return status;
 }
 
-psc_status cli_prompts_together(const cli_generation *how, const cli_prompts *prompts,
-    psc_model *model, const cli_arguments *arguments, psc_error *error) {
+psc_status cli_prompts_together(const cli_generation *how, cli_prompts *prompts, psc_model *model,
+    const cli_arguments *arguments, psc_error *error) {
     together t = {.how = how, .prompts = prompts, .arguments = arguments, .model = model};
     psc_result_time time;
     t.json = cli_has(arguments, "json");

@@ -21,12 +21,10 @@ typedef struct cli_generation {
 /* Whether nothing but tokens is asked for: no plugin, target, intervention or folder, which belong to
  * a run of one prompt. */
 bool cli_prompts_are_plain(const cli_prompts *prompts, const cli_arguments *arguments);
-/* Prints "prompt 2 of 5", unless --json is given. */
-void cli_prompts_head(const cli_prompts *prompts, int32_t i, const cli_arguments *arguments);
 /* Continues all prompts and prints them in their order: the text of the first one that is not
  * finished as it comes; with --json an object per prompt, when it is finished. The prompts have been
  * tried (cli_prompts_try). */
-psc_status cli_prompts_together(const cli_generation *how, const cli_prompts *prompts,
-    psc_model *model, const cli_arguments *arguments, psc_error *error);
+psc_status cli_prompts_together(const cli_generation *how, cli_prompts *prompts, psc_model *model,
+    const cli_arguments *arguments, psc_error *error);
 
 #endif

@@ -41,7 +41,8 @@ static bool names_effects(const cli_arguments *arguments) {
 /* An analysis while it is prepared and run. */
 typedef struct analysis {
     const cli_arguments *arguments; /* with one prompt */
-    int32_t number, of;             /* of several prompts; of: 0 if there is one */
+    cli_prompts *prompts;           /* several; null: there is one */
+    int32_t i;                      /* of the prompts */
     const cli_plugin *plugin;       /* the only one; null: those of the arguments */
     psc_session_options options;
     psc_model *model;
@@ -205,6 +206,12 @@ static psc_status run(psc_session *session, const analysis *a, psc_error *error)
     return status;
 }
 
+/* Prompts over several processes are named when they are delivered. */
+static void begin_prompt(const analysis *a) {
+    a->prompts->begun = true;
+    if (!cli_is_collected()) cli_prompts_begin(a->prompts, a->i, a->arguments);
+}
+
 /* The results of the run, or of the clean run: the same plugins without interventions. */
 static psc_status run_session(
     psc_results **out, int32_t *sections, const analysis *a, bool clean, psc_error *error) {
@@ -212,7 +219,8 @@ static psc_status run_session(
     psc_status status = psc_session_open(&session, a->model, &a->options, error);
     if (!status && a->plugin && !cli_is_collected()) status = cli_spread_share(session, error);
     if (!status) status = set_up(session, a, clean, sections, error);
-    if (!status && !clean && a->number <= 1) cli_bos_note(&a->bos, "the text");
+    if (!status && !clean && a->prompts) begin_prompt(a);
+    if (!status && !clean && a->i == 0) cli_bos_note(&a->bos, "the text");
     if (!status && !clean) cli_trap_notes(&a->prompt, a->model, a->arguments);
     if (!status) status = run(session, a, error);
     if (!status) status = psc_session_take_results(out, session, error);
@@ -222,7 +230,7 @@ static psc_status run_session(
 
 static psc_status run_and_deliver(const analysis *a, psc_error *error) {
     psc_results *results = NULL, *clean = NULL;
-    cli_delivery delivery = {.one_line = a->of > 0};
+    cli_delivery delivery = {.one_line = a->prompts != NULL};
     int32_t ignored = 0;
     char label[256];
     psc_status status = run_session(&results, &delivery.sections, a, false, error);
@@ -266,37 +274,32 @@ static psc_status check_pages(
 
 typedef struct shared_prompts {
     analysis *a;
-    const cli_prompts *prompts;
     cli_delivery *how; /* [n] */
     psc_results **results;
     int32_t shown; /* prompts delivered so far: they are delivered in order */
 } shared_prompts;
 
 /* Prompt i alone: computed, or with results delivered. */
-static psc_status with_prompt(analysis *a, const cli_prompts *prompts, int32_t i,
-    psc_results *results, const cli_delivery *how, psc_error *error) {
+static psc_status with_prompt(
+    analysis *a, int32_t i, psc_results *results, const cli_delivery *how, psc_error *error) {
+    const cli_prompts *prompts = a->prompts;
     const cli_arguments *arguments = a->arguments;
     cli_arguments alone;
     psc_status status = cli_prompts_alone(&alone, prompts, i, arguments, error);
     a->arguments = &alone;
-    a->number = i + 1;
+    a->i = i;
     if (!status && results) status = cli_deliver_as(how, results, &alone, error);
     if (!status && !results) status = analyze_one(a, error);
-    status = cli_prompts_name(prompts, i, status, error);
+    if (prompts->begun) status = cli_prompts_name(prompts, i, status, error);
     cli_prompts_drop(&alone);
     a->arguments = arguments;
     return status;
 }
 
-static void name_prompt(const analysis *a, int32_t i) {
-    if (!cli_has(a->arguments, "json"))
-        printf("%sprompt %d of %d\n", i > 0 ? "\n" : "", (int)i + 1, (int)a->of);
-}
-
 static int run_shared(int32_t i, void *payload) {
     shared_prompts *s = payload;
     psc_error error = {0};
-    return with_prompt(s->a, s->prompts, i, NULL, NULL, &error) ? cli_fail(&error) : CLI_OK;
+    return with_prompt(s->a, i, NULL, NULL, &error) ? cli_fail(&error) : CLI_OK;
 }
 
 static psc_status take_shared(
@@ -305,10 +308,10 @@ static psc_status take_shared(
     psc_status status = PSC_OK;
     s->how[i] = *how;
     s->results[i] = results;
-    for (; !status && s->shown < s->prompts->n && s->results[s->shown]; s->shown++) {
+    for (; !status && s->shown < s->a->prompts->n && s->results[s->shown]; s->shown++) {
         const int32_t k = s->shown;
-        name_prompt(s->a, k);
-        status = with_prompt(s->a, s->prompts, k, s->results[k], &s->how[k], error);
+        cli_prompts_begin(s->a->prompts, k, s->a->arguments);
+        status = with_prompt(s->a, k, s->results[k], &s->how[k], error);
         psc_results_close(&s->results[k]);
         (void)fflush(stdout);
     }
@@ -316,8 +319,9 @@ static psc_status take_shared(
 }
 
 /* The exit code is *said's: the sentence of a failure has been printed. */
-static psc_status analyze_shared(analysis *a, const cli_prompts *prompts, psc_error *error) {
-    shared_prompts s = {.a = a, .prompts = prompts};
+static psc_status analyze_shared(analysis *a, psc_error *error) {
+    const cli_prompts *prompts = a->prompts;
+    shared_prompts s = {.a = a};
     const cli_items items = {
         .n = prompts->n, .run = run_shared, .take = take_shared, .payload = &s};
     s.how = calloc((size_t)prompts->n, sizeof *s.how);
@@ -334,19 +338,18 @@ static psc_status analyze_shared(analysis *a, const cli_prompts *prompts, psc_er
 }
 
 /* Each prompt as if it were the only one, one after the other. */
-static psc_status analyze_each(analysis *a, const cli_prompts *prompts, psc_error *error) {
+static psc_status analyze_each(analysis *a, cli_prompts *prompts, psc_error *error) {
     const cli_arguments *arguments = a->arguments;
     const char *folder = cluster_is_worker() ? NULL : cli_value(arguments, "out");
     psc_status status = PSC_OK;
     const bool made = folder && mkdir(folder, 0777) == 0;
     if (folder && !made && errno != EEXIST)
         status = psc_fail(error, PSC_ERROR_IO, "cannot make %s: %s", folder, strerror(errno));
-    a->of = prompts->n;
-    if (!status && a->plugin && cluster_is_on()) return analyze_shared(a, prompts, error);
+    a->prompts = prompts;
+    if (!status && a->plugin && cluster_is_on()) return analyze_shared(a, error);
     for (int32_t i = 0; !status && i < prompts->n; i++) {
-        name_prompt(a, i);
         if (i > 0) cli_time_start();
-        status = with_prompt(a, prompts, i, NULL, NULL, error);
+        status = with_prompt(a, i, NULL, NULL, error);
         if (fflush(stdout) != 0 && !status)
             status = psc_fail(
                 error, PSC_ERROR_IO, "cannot write to standard output: %s", strerror(errno));

@@ -126,10 +126,10 @@ static psc_status generate_tokens(psc_session *session, const cli_sources *sourc
     return cli_steps_end(steps, session, error);
 }
 
-/* The prompt of the arguments; opens the model if *model is null. number: of the prompt; 0: there is
- * one. */
+/* The prompt of the arguments, prompt i of several (prompts null: the only one); opens the model if
+ * *model is null. */
 static psc_status generate_one(psc_model **model, const cli_arguments *arguments,
-    const cli_generation *given, int32_t number, psc_error *error) {
+    const cli_generation *given, cli_prompts *prompts, int32_t i, psc_error *error) {
     cli_generation how = *given, *g = &how;
     psc_session *session = NULL;
     cli_prompt prompt = {0};
@@ -141,7 +141,7 @@ static psc_status generate_one(psc_model **model, const cli_arguments *arguments
     if (!status && g->n > 0) status = cli_steps_check(arguments, error);
     if (!status && !*model) status = cli_open_model(model, cli_value(arguments, "model"), error);
     cli_steps_open(&steps, *model, &g->sampler, g->n, arguments);
-    steps.number = number;
+    steps.number = prompts ? i + 1 : 0;
     if (!status) status = cli_prompt_read(&prompt, *model, arguments, error);
     if (!status) status = cli_sources_read(&sources, *model, arguments, error);
     if (!status) status = cli_bos_add(&bos, *model, &prompt, &sources, error);
@@ -155,6 +155,7 @@ static psc_status generate_one(psc_model **model, const cli_arguments *arguments
     if (!status) status = cli_add_targets(session, arguments, error);
     if (!status) status = cli_interventions_add(session, arguments, error);
     if (!status) status = cli_add_given_plugins(session, arguments, error);
+    if (!status && prompts) cli_prompts_begin(prompts, i, arguments);
     if (!status) cli_bos_note(&bos, "the text");
     if (!status) cli_trap_notes(&prompt, *model, arguments);
     if (!status) status = generate_tokens(session, &sources, &prompt, g, &steps, error);
@@ -166,7 +167,7 @@ static psc_status generate_one(psc_model **model, const cli_arguments *arguments
 }
 
 /* Each prompt as if it were the only one, one after the other. */
-static psc_status generate_each(psc_model *model, const cli_prompts *prompts,
+static psc_status generate_each(psc_model *model, cli_prompts *prompts,
     const cli_arguments *arguments, const cli_generation *g, psc_error *error) {
     const char *folder = cli_value(arguments, "out");
     psc_status status = PSC_OK;
@@ -175,11 +176,10 @@ static psc_status generate_each(psc_model *model, const cli_prompts *prompts,
         status = psc_fail(error, PSC_ERROR_IO, "cannot make %s: %s", folder, strerror(errno));
     for (int32_t i = 0; !status && i < prompts->n; i++) {
         cli_arguments alone;
-        cli_prompts_head(prompts, i, arguments);
         if (i > 0) cli_time_start();
         status = cli_prompts_alone(&alone, prompts, i, arguments, error);
-        if (!status) status = generate_one(&model, &alone, g, i + 1, error);
-        status = cli_prompts_name(prompts, i, status, error);
+        if (!status) status = generate_one(&model, &alone, g, prompts, i, error);
+        if (prompts->begun) status = cli_prompts_name(prompts, i, status, error);
         cli_prompts_drop(&alone);
     }
     if (status && made) (void)rmdir(folder); /* it stays when results are in it */
@@ -192,7 +192,7 @@ static psc_status generate(
     cli_prompts prompts = {0};
     psc_status status = cli_prompts_read(&prompts, arguments, error);
     if (!status && !prompts.several) {
-        status = generate_one(&model, arguments, g, 0, error);
+        status = generate_one(&model, arguments, g, NULL, 0, error);
     } else if (!status) {
         if (cli_has(arguments, "out"))
             status = psc_results_check_folder(cli_value(arguments, "out"), error);

@@ -73,5 +73,14 @@ expect 1 'none has no prompts' generate --prompts "$work/none"
 seq -s ' ' 1 600 >"$work/long"
 expect 1 'long, line 1: the prompt has at least [0-9]* tokens' generate --prompts "$work/long"
 expect 1 'text 2: the text is empty' generate --text a --text ''
-expect 1 'two, line 1: unknown built-in plugin' generate --prompts "$work/two" --plugin nonsense --json
+
+# A wrong option is no prompt's fault: the sentence names none, and no prompt is announced.
+for verb in generate analyze; do
+    expect 1 '^pythiascope: unknown built-in plugin' $verb --prompts "$work/two" --plugin nonsense
+    expect 1 '^pythiascope: plugin ln has no option' $verb --prompts "$work/two" --plugin ln:nonsense=1
+    expect 1 '^pythiascope: target #9999999 ' $verb --prompts "$work/two" --plugin ln --target '#9999999'
+    expect 1 '^pythiascope: plugin ablate: at=' $verb --prompts "$work/two" --ablate L99H0
+done
+expect 1 '^pythiascope: plugin spans: heads=causal' generate --prompts "$work/two" --plugin spans:heads=causal
+expect 1 'two, line 1: plugin ablate: ' analyze --prompts "$work/two" --ablate L0H0:rows=30 --json
 conclude
