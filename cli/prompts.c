@@ -206,15 +206,19 @@ void cli_prompts_free(cli_prompts *prompts) {
 
 /* --- trying ---------------------------------------------------------------------------------- */
 
+const char *cli_prompts_place(char out[CLI_PLACE], const cli_prompts *prompts, int32_t i) {
+    if (!prompts) return NULL;
+    if (prompts->path)
+        snprintf(out, CLI_PLACE, "%.500s, line %d", prompts->path, (int)prompts->list[i].line);
+    else
+        snprintf(out, CLI_PLACE, "text %d", (int)i + 1);
+    return out;
+}
+
 psc_status cli_prompts_name(
     const cli_prompts *prompts, int32_t i, psc_status status, psc_error *error) {
-    char prefix[600];
-    if (prompts->path)
-        snprintf(
-            prefix, sizeof prefix, "%.500s, line %d", prompts->path, (int)prompts->list[i].line);
-    else
-        snprintf(prefix, sizeof prefix, "text %d", (int)i + 1);
-    return status ? psc_error_prefix(error, status, prefix) : PSC_OK;
+    char place[CLI_PLACE];
+    return status ? psc_error_prefix(error, status, cli_prompts_place(place, prompts, i)) : PSC_OK;
 }
 
 /* The targets of prompts from *i on, as many as one session takes. */

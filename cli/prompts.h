@@ -27,6 +27,8 @@ typedef struct cli_text {
     int32_t line; /* of the file; 0: of --text */
 } cli_text;
 
+enum { CLI_PLACE = 600 }; /* bytes of a prompt's place */
+
 typedef struct cli_prompts {
     bool several;     /* else the command line has one prompt, which is not in the list */
     const char *path; /* of --prompts; null: --text */
@@ -45,7 +47,9 @@ psc_status cli_prompts_try(
     const cli_prompts *prompts, psc_model *model, const cli_arguments *arguments, psc_error *error);
 /* Prompt i is about to run: prints "prompt 2 of 5", but not with --json. */
 void cli_prompts_begin(cli_prompts *prompts, int32_t i, const cli_arguments *arguments);
-/* Puts "text 2" or "FILE, line 2" in front of an error's sentence. Returns status. */
+/* "text 2" or "FILE, line 2", in out; null if prompts is null. */
+const char *cli_prompts_place(char out[CLI_PLACE], const cli_prompts *prompts, int32_t i);
+/* Puts that in front of an error's sentence. Returns status. */
 psc_status cli_prompts_name(
     const cli_prompts *prompts, int32_t i, psc_status status, psc_error *error);
 /* The command line as if prompt i were the only one: its text, its targets, DIR/1 for --out DIR,

@@ -142,11 +142,12 @@ static void close_all(together *t) {
 static psc_status begin(together *t, int32_t slot, psc_error *error) {
     const int32_t i = t->n_begun++;
     sequence *s = &t->sequences[i];
+    char place[CLI_PLACE];
     t->slots[slot] = i;
     psc_session_truncate(t->session, slot, 0);
     psc_status status = read_prompt(&s->prompt, t, i, error);
     if (status) return status;
-    cli_trap_notes(&s->prompt, t->model, t->arguments);
+    cli_trap_notes(cli_prompts_place(place, t->prompts, i), &s->prompt, t->model, t->arguments);
     s->sampler = t->how->sampler;
     s->most = room_after(t, s->prompt.n);
     s->ids = malloc(((size_t)s->most + 1) * sizeof *s->ids);

@@ -13,33 +13,38 @@ enum { MAX_TARGET = 64 };
 
 static bool said[TRAP_COUNT];
 
-static void say(trap which, const char *sentence) {
-    if (!said[which]) cli_progress_line(sentence);
+static void say(trap which, const char *place, const char *sentence) {
+    char line[1200];
+    snprintf(line, sizeof line, "note: %s%s%s", place ? place : "", place ? ": " : "", sentence);
+    if (!said[which]) cli_progress_line(line);
     said[which] = true;
 }
 
-static void note_end(const cli_prompt *prompt) {
+static void note_end(const char *place, const cli_prompt *prompt) {
     char last = 0;
     if (prompt->bytes) last = prompt->text[prompt->bytes - 1];
     if (last == ' ')
-        say(TRAP_END, "note: the text ends with a space, which is rarely meant: the tokens of most "
-                      "words begin with their space");
+        say(TRAP_END, place,
+            "the text ends with a space, which is rarely meant: the tokens of most words begin with "
+            "their space");
     else if (last == '\n')
-        say(TRAP_END, "note: the text ends with a line break, which is a part of the prompt: the "
-                      "prediction is for the next line");
+        say(TRAP_END, place,
+            "the text ends with a line break, which is a part of the prompt: the prediction is for "
+            "the next line");
 }
 
-static void note_bos(
-    const cli_prompt *prompt, const psc_model *model, const cli_arguments *arguments) {
+static void note_bos(const char *place, const cli_prompt *prompt, const psc_model *model,
+    const cli_arguments *arguments) {
     const int32_t bos = psc_model_bos(model);
     if (bos < 0) return;
     if (cli_has(arguments, "bos")) {
         if (prompt->n > 1 && prompt->tokens[0].id == bos && prompt->tokens[1].id == bos)
-            say(TRAP_TWO_BOS, "note: the text begins with the beginning token, and --bos puts "
-                              "another one in front; leave --bos or the token out");
+            say(TRAP_TWO_BOS, place,
+                "the text begins with the beginning token, and --bos puts another one in front; "
+                "leave --bos or the token out");
     } else if (psc_model_expects_bos(model) && prompt->tokens[0].id != bos) {
-        say(TRAP_NO_BOS,
-            "note: the model's tokenizer puts the beginning token in front of each text "
+        say(TRAP_NO_BOS, NULL,
+            "the model's tokenizer puts the beginning token in front of each text "
             "(post_processor of tokenizer.json); pass --bos to do so");
     }
 }
@@ -69,19 +74,19 @@ static void note_target(const psc_model *model, const char *target) {
     if (other < 0) return;
     psc_report_escape(shown, sizeof shown, target, strlen(target));
     snprintf(sentence, sizeof sentence,
-        "note: the target is '%s', token %d; ' %s' with a space in front is token %d: pass ' %s' if "
+        "the target is '%s', token %d; ' %s' with a space in front is token %d: pass ' %s' if "
         "a word after a space is meant",
         shown, (int)id, shown, (int)other, shown);
-    say(TRAP_TARGETS, sentence);
+    say(TRAP_TARGETS, NULL, sentence);
 }
 
-void cli_trap_notes(
-    const cli_prompt *prompt, const psc_model *model, const cli_arguments *arguments) {
+void cli_trap_notes(const char *place, const cli_prompt *prompt, const psc_model *model,
+    const cli_arguments *arguments) {
     int cursor = 0;
     const cli_given *given;
     if (!psc_model_has_tokenizer(model)) return;
-    if (prompt->text) note_end(prompt);
-    if (prompt->text && prompt->n > 0) note_bos(prompt, model, arguments);
+    if (prompt->text) note_end(place, prompt);
+    if (prompt->text && prompt->n > 0) note_bos(place, prompt, model, arguments);
     while ((given = cli_next(arguments, "target", &cursor))) note_target(model, given->values[0]);
     for (cursor = 0; (given = cli_next(arguments, "contrast", &cursor));)
         for (int i = 0; i < 2; i++) note_target(model, given->values[i]);

@@ -215,13 +215,16 @@ static void begin_prompt(const analysis *a) {
 /* The results of the run, or of the clean run: the same plugins without interventions. */
 static psc_status run_session(
     psc_results **out, int32_t *sections, const analysis *a, bool clean, psc_error *error) {
+    char place[CLI_PLACE];
     psc_session *session = NULL;
     psc_status status = psc_session_open(&session, a->model, &a->options, error);
     if (!status && a->plugin && !cli_is_collected()) status = cli_spread_share(session, error);
     if (!status) status = set_up(session, a, clean, sections, error);
     if (!status && !clean && a->prompts) begin_prompt(a);
     if (!status && !clean && a->i == 0) cli_bos_note(&a->bos, "the text");
-    if (!status && !clean) cli_trap_notes(&a->prompt, a->model, a->arguments);
+    if (!status && !clean)
+        cli_trap_notes(
+            cli_prompts_place(place, a->prompts, a->i), &a->prompt, a->model, a->arguments);
     if (!status) status = run(session, a, error);
     if (!status) status = psc_session_take_results(out, session, error);
     psc_session_close(&session);

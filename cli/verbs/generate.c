@@ -136,6 +136,7 @@ static psc_status generate_one(psc_model **model, const cli_arguments *arguments
     cli_sources sources = {0};
     cli_bos bos;
     cli_steps steps = {0};
+    char place[CLI_PLACE];
     psc_status status = cli_bos_find(&bos, arguments, NULL, error);
     if (!status) status = cli_check_out(arguments, error);
     if (!status && g->n > 0) status = cli_steps_check(arguments, error);
@@ -157,7 +158,7 @@ static psc_status generate_one(psc_model **model, const cli_arguments *arguments
     if (!status) status = cli_add_given_plugins(session, arguments, error);
     if (!status && prompts) cli_prompts_begin(prompts, i, arguments);
     if (!status) cli_bos_note(&bos, "the text");
-    if (!status) cli_trap_notes(&prompt, *model, arguments);
+    if (!status) cli_trap_notes(cli_prompts_place(place, prompts, i), &prompt, *model, arguments);
     if (!status) status = generate_tokens(session, &sources, &prompt, g, &steps, error);
     cli_steps_close(&steps);
     psc_session_close(&session);

@@ -64,6 +64,15 @@ check 'a folder per prompt' sh -c "'$program' generate --text 'The king' --n 3 -
 "$program" generate --prompts "$work/two" --n 8 --ablate L1H2 | sed '1,/prompt 2/d' >"$work/second"
 check 'an intervention acts on each' cmp "$work/second" "$work/edited"
 
+# A note on one of several prompts names it.
+printf 'The king\n\nThe queen \n' >"$work/spaced"
+for verb in analyze generate; do
+    check "$verb: a note names the line" sh -c "'$program' $verb --prompts '$work/spaced' 2>&1 >/dev/null |
+        grep -q '^pythiascope: note: $work/spaced, line 3: the text ends with a space'"
+    check "$verb: a note names the text" sh -c "'$program' $verb --text a --text 'b ' --ablate L1H2 2>&1 >/dev/null |
+        grep -q '^pythiascope: note: text 2: the text ends with a space'"
+done
+
 # What is wrong is one sentence before any work.
 expect 2 'mutually exclusive' generate --text a --prompts "$work/two"
 expect 2 '--batch needs' generate --text a --batch 0
