@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "input.h"
+#include "progress.h"
 #include "report_line.h"
 
 enum { MOST_PROMPTS = 100000, MOST_TARGETS = 64, TARGETS_PER_SESSION = 1000 };
@@ -141,6 +142,27 @@ static psc_status take_line(cli_prompts *prompts, const line *at, psc_error *err
     return to ? PSC_OK : error->status;
 }
 
+/* Whether a line of a file of texts looks like an object: { and "text". */
+static bool seems_object(const line *at) {
+    static const char key[] = "{\"text\"";
+    size_t found = 0;
+    for (size_t i = 0; i < at->bytes && found < sizeof key - 1; i++) {
+        if (found < 2 && (at->text[i] == ' ' || at->text[i] == '\t')) continue;
+        if (at->text[i] != key[found++]) return false;
+    }
+    return found == sizeof key - 1;
+}
+
+/* The lines are texts since the first one is no object: whoever wrote the others learns it. */
+static void note_object(const line *at) {
+    char note[800];
+    snprintf(note, sizeof note,
+        "note: %.500s, line %d: {\"text\" is read as it stands, because the first line does not begin "
+        "with {: put texts and objects into two files",
+        at->path, (int)at->number);
+    cli_progress_line(note);
+}
+
 static bool is_blank(const char *text, size_t bytes) {
     for (size_t i = 0; i < bytes; i++)
         if (!strchr(" \t\r\v\f", text[i]) || !text[i]) return false;
@@ -152,7 +174,7 @@ static psc_status take_lines(cli_prompts *prompts, char *bytes, size_t n, psc_er
     line at = {.path = prompts->path};
     const char *end = bytes + n;
     psc_status status = PSC_OK;
-    bool objects = false, begun = false;
+    bool objects = false, begun = false, noted = false;
     if (n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) bytes += 3;
     while (bytes < end && status == PSC_OK) {
         char *stop = memchr(bytes, '\n', (size_t)(end - bytes));
@@ -164,6 +186,7 @@ static psc_status take_lines(cli_prompts *prompts, char *bytes, size_t n, psc_er
         if (is_blank(at.text, at.bytes)) continue;
         if (!begun) objects = at.text[strspn(at.text, " \t")] == '{';
         begun = true;
+        if (!objects && !noted && (noted = seems_object(&at))) note_object(&at);
         status = objects ? take_object(prompts, &at, error) : take_line(prompts, &at, error);
     }
     if (status == PSC_OK && prompts->n == 0)

@@ -14,9 +14,9 @@
     {"text", 1, true, "S",                                                                         \
         "the text; repeated: one result for each text"},                                           \
     {"prompts", 1, false, "FILE",                                                                  \
-        "one result for each line of FILE, or for each JSON\n"                                     \
-        "object {\"text\": S, \"target\": T} in FILE, one per line;\n"                             \
-        "- is standard input"},                                                                    \
+        "one result for each line of FILE; if its first line\n"                                    \
+        "begins with {, every line is a JSON object\n"                                             \
+        "{\"text\": S, \"target\": T}; - is standard input"},                                       \
     CLI_PROMPT_OTHERS
 // clang-format on
 

@@ -72,6 +72,15 @@ for verb in analyze generate; do
     check "$verb: a note names the text" sh -c "'$program' $verb --text a --text 'b ' --ablate L1H2 2>&1 >/dev/null |
         grep -q '^pythiascope: note: text 2: the text ends with a space'"
 done
+printf 'The king\n {"a": 1}\n { "text": "The queen"}\n{"text": "The sea"}\n' >"$work/mixed"
+"$program" generate --prompts "$work/mixed" --n 1 >"$work/stdout" 2>"$work/stderr"
+check 'an object below a text is a text' grep -q '^prompt 4 of 4$' "$work/stdout"
+check 'one note says so' test "$(grep -c . "$work/stderr")" -eq 1
+check 'and names the line' grep -q 'note: .*mixed, line 3: {"text" is read as it stands' "$work/stderr"
+for line in '{' '{"text' '{"texts": 1}' '{ }'; do
+    printf 'The king\n%s' "$line" >"$work/mixed"
+    check "no note on $line" sh -c "'$program' generate --prompts '$work/mixed' --n 1 2>&1 >/dev/null | grep -c . | grep -qx 0"
+done
 
 # What is wrong is one sentence before any work.
 expect 2 'mutually exclusive' generate --text a --prompts "$work/two"
