@@ -26,7 +26,7 @@ static const cli_option options[] = {
     {"min-p", 1, false, "P",
         "then from tokens with at least P times the top\n"
         "probability"},
-    {"seed", 1, false, "S", "seed of the sampler; default: 0"},
+    {"seed", 1, false, "S", "seed of the sampler, the same for every prompt;\ndefault: 0"},
     {"batch", 1, false, "N",
         "most prompts that are decoded together; default: 16;\n"
         "results do not depend on it"},

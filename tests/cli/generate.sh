@@ -38,6 +38,8 @@ check 'three at a time, on one thread' same --n 40 -- --batch 3 --threads 1 --ch
 check 'drawn' same --n 30 --temperature 0.9 --top-p 0.9 --seed 3
 check 'on another instruction set' same --n 30 --top-k 20 --seed 4 -- --isa reference
 check 'no token' same --n 0
+"$program" generate --text 'The king' --text 'The king' --n 20 --temperature 1 --seed 5 >"$work/twice"
+check 'one seed for all' test "$(sed -n 2p "$work/twice")" = "$(sed -n 5p "$work/twice")"
 check 'to the end of the context' same --n 600
 check 'with the beginning token' same --n 5 --bos
 head -n 2 "$work/texts" >"$work/two"
