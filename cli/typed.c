@@ -60,15 +60,25 @@ static bool changes_nothing(const char *option) {
     return names[i] != NULL;
 }
 
-/* The longest that words can become, with a space, dashes and quotes. */
-static size_t room_of(const cli_arguments *arguments) {
+/* The longest that a word can become, with a space, dashes and quotes. */
+static size_t room_of(const char *word) {
+    return 4 * strlen(word) + 8;
+}
+
+/* The longest that the command can become. A prompt of a file is given, but was not typed. */
+static size_t room_of_all(const cli_arguments *arguments) {
     size_t room = strlen(arguments->verb->name) + 64;
-    for (int i = 0; i < arguments->n_typed; i++) room += 4 * strlen(arguments->typed[i]) + 8;
+    for (int i = 0; i < arguments->n_given; i++) {
+        const cli_given *given = &arguments->given[i];
+        room += room_of(given->option->name);
+        for (int k = 0; k < given->option->n_values; k++) room += room_of(given->values[k]);
+    }
+    for (int i = 0; i < arguments->n_operands; i++) room += room_of(arguments->operands[i]);
     return room;
 }
 
 char *cli_command(const cli_arguments *arguments) {
-    const size_t room = room_of(arguments);
+    const size_t room = room_of_all(arguments);
     char *out = malloc(room), option[64];
     buffer b = {.text = out, .size = room};
     if (!out) return NULL;

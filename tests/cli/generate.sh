@@ -56,6 +56,10 @@ while IFS= read -r text; do
 done <"$work/texts" >"$work/generations"
 check 'the generations of runs alone' sh -c "jq -cS .generation '$work/objects' | cmp - '$work/generations'"
 check 'the command of each' sh -c "jq -r .command '$work/objects' | grep -c -- '--text' | grep -qx '$n'"
+"$program" generate --prompts "$work/list" --n 12 --top-p 0.8 --json --batch 3 >"$work/three" 2>/dev/null
+check 'in batches the same but for three numbers' sh -c "jq -c 'del(.run.chunk, .run.n_rows, .run.sequences)' '$work/objects' >'$work/whole' &&
+    jq -c 'del(.run.chunk, .run.n_rows, .run.sequences)' '$work/three' | cmp - '$work/whole'"
+check 'the whole text in its command' grep -qF -- "--text '$(tail -n 1 "$work/texts")' --n 12 " "$work/objects"
 check 'nothing of the last run' jq -se 'all(has("tokens") or has("plugins") | not)' "$work/objects" >/dev/null
 
 # With plugins, a folder, targets or interventions the prompts run one after the other.
