@@ -29,7 +29,8 @@ static const cli_option options[] = {
     {"seed", 1, false, "S", "seed of the sampler, the same for every prompt;\ndefault: 0"},
     {"batch", 1, false, "N",
         "most prompts that are decoded together; default: 16;\n"
-        "results do not depend on it"},
+        "the tokens and what --json says of them do not depend\n"
+        "on it, but run.chunk, run.n_rows and run.sequences do"},
     CLI_PLUGIN_OPTION("none; shows its results\nafter the prompt and after each token"),
     CLI_TARGET_OPTIONS("the top prediction"),
     CLI_INTERVENTION_OPTIONS,
