@@ -14,8 +14,8 @@ static const cli_option options[] = {
     CLI_MODEL_OPTION,
     {"what", 1, false, "LIST",
         "what to analyze: frames, spectra, copying, composition,\n"
-        "tokens, dual and heads, separated by commas, or all;\n"
-        "default: all but dual and heads"},
+        "tokens, dual and heads, joined by + or by commas, or\n"
+        "all; default: all but dual and heads"},
     {"token", 1, true, "T",
         "list the nearest tokens of T, text of one token or #ID;\n"
         "repeatable"},
@@ -30,6 +30,14 @@ static const cli_option options[] = {
 };
 // clang-format on
 
+/* A plugin's target is a token here, and the sentence says so. */
+static void name_token(psc_error *error) {
+    static const char target[] = "target ";
+    const psc_error said = *error;
+    if (strncmp(said.message, target, sizeof target - 1) == 0)
+        psc_fail(error, said.status, "--token %s", said.message + sizeof target - 1);
+}
+
 /* "next" and "top:1" are plain text here. */
 static psc_status add_tokens(
     psc_session *session, const cli_arguments *arguments, psc_error *error) {
@@ -38,12 +46,16 @@ static psc_status add_tokens(
     const cli_given *given;
     while (!status && (given = cli_next(arguments, "token", &cursor))) {
         const char *token = given->values[0];
+        if (!*token)
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "--token: the text is empty; pass a text of one token, or #ID");
         const size_t bytes = strlen(token) + sizeof "text:";
         char *text = malloc(bytes);
         if (!text) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a token");
         snprintf(text, bytes, "%s%s", token[0] == '#' ? "" : "text:", token);
         status = psc_session_target(session, text, error);
         free(text);
+        if (status) name_token(error);
     }
     return status;
 }

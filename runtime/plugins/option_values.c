@@ -71,18 +71,19 @@ static int find_word(const char *const *words, const char *text, size_t length) 
     return -1;
 }
 
-/* Words joined by +; "all" means every word before it. */
-static bool find_words(const char *const *words, const char *text, uint32_t *out) {
+/* Words joined by +; "all" means every word before it. Returns null, or the first word that is unknown
+ * or that an earlier one named. */
+static const char *find_words(const char *const *words, const char *text, uint32_t *out) {
     *out = 0;
     for (const char *p = text;; p++) {
         const size_t length = strcspn(p, "+");
         const int which = find_word(words, p, length);
-        if (which < 0) return false;
+        if (which < 0) return p;
         const uint32_t bits = strcmp(words[which], "all") == 0 ? (1u << which) - 1 : 1u << which;
-        if (*out & bits) return false; /* named twice */
+        if (*out & bits) return p;
         *out |= bits;
         p += length;
-        if (!*p) return true;
+        if (!*p) return NULL;
     }
 }
 
@@ -139,7 +140,7 @@ static bool find_value(const psc_option_description *option, const char *text,
         out->integer = find_word(word ? option->words : yes_no, text, strlen(text));
         return out->integer >= 0;
     case PSC_OPTION_WORDS:
-        return find_words(option->words, text, &out->bits);
+        return !find_words(option->words, text, &out->bits);
     case PSC_OPTION_COUNT:
         return is_whole(text, option->low, option->high, &out->integer);
     case PSC_OPTION_NUMBER:
@@ -206,15 +207,18 @@ static void describe(
     }
 }
 
-/* "; did you mean WORD?" for the first of the words joined by + that the option does not take. */
+/* "; did you mean WORD?" for the first of the words joined by + that the option does not take, or
+ * "; WORD repeats what an earlier word names". */
 static const char *suggest_word(
     char out[PSC_SUGGEST_TEXT], const psc_option_description *option, const char *text) {
+    uint32_t bits;
     *out = 0;
     if (option->kind != PSC_OPTION_WORD && option->kind != PSC_OPTION_WORDS) return out;
-    size_t length = strcspn(text, "+");
-    while (find_word(option->words, text, length) >= 0 && text[length]) {
-        text += length + 1;
-        length = strcspn(text, "+");
+    if (option->kind == PSC_OPTION_WORDS) text = find_words(option->words, text, &bits);
+    const size_t length = strcspn(text, "+");
+    if (find_word(option->words, text, length) >= 0) {
+        snprintf(out, PSC_SUGGEST_TEXT, "; %.*s repeats what an earlier word names", (int)length, text);
+        return out;
     }
     psc_suggestion near = psc_suggest(text, length);
     for (int i = 0; option->words[i]; i++) psc_suggest_name(&near, option->words[i]);

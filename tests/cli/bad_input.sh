@@ -134,10 +134,13 @@ expect 1 'pipe.so.*not a regular file' plugins "$work/pipe.so"
 expect 1 'what=norms is not one or more of frames' weights --what norms
 expect 1 'what= is not one or more of frames' weights --what ''
 expect 1 'what=frames. is not one or more of' weights --what frames,
+expect 1 'each once; frames repeats what an earlier word names$' weights --what all,frames
+expect 1 'each once; all repeats what an earlier word names$' weights --what tokens+dual+all
+expect 1 'each once; did you mean spectra.$' weights --what frames+spectr
 expect 1 'what=tokens needs tokens' weights --what tokens
-expect 1 'is 3 tokens' weights --what tokens --token ' Emerald'
-expect 1 'out of range; token ids' weights --token '#4096'
-expect 1 'text is empty' weights --token ''
+expect 1 '^pythiascope: --token . Emerald. is 3 tokens' weights --what tokens --token ' Emerald'
+expect 1 '^pythiascope: --token #4096 is out of range; token ids' weights --token '#4096'
+expect 1 '--token: the text is empty; pass' weights --token ''
 expect 1 'offset=512 is not' weights --offset 512
 expect 1 'triples=0 is not' weights --what heads --triples 0
 expect 1 'top=many is not' weights --top many
