@@ -15,6 +15,7 @@
 
 #include "cli.h"
 #include "psc.h"
+#include "signals.h"
 
 #define STACK_BYTES ((size_t)64 << 10)
 #define MOST_NAME 300 /* of a path */
@@ -55,6 +56,7 @@ static void add(line *to, const char *text, size_t most) {
 
 static void put(line *to) {
     to->text[to->n++] = '\n';
+    cli_signals_erase_line();
     for (size_t done = 0; done < to->n;) {
         const ssize_t wrote = write(STDERR_FILENO, to->text + done, to->n - done);
         if (wrote <= 0) return;

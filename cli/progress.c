@@ -96,6 +96,7 @@ static void draw(struct timespec now) {
     if (room >= 0) fputs(times, stderr);
     fflush(stderr);
     bar.drawn = true;
+    cli_signals_line(true);
 }
 
 static void *draw_loop(void *unused) {
@@ -114,6 +115,7 @@ static void *draw_loop(void *unused) {
     }
     if (bar.drawn) fputs("\r\033[K", stderr);
     fflush(stderr);
+    cli_signals_line(false);
     pthread_mutex_unlock(&bar.lock);
     return NULL;
 }

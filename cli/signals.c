@@ -17,6 +17,17 @@ static volatile sig_atomic_t catches_all;
 enum { MOST_REMOVED = 4 };
 static const char *volatile removed[MOST_REMOVED]; /* null: no file */
 
+static volatile sig_atomic_t has_line;
+
+void cli_signals_line(bool stands) {
+    has_line = stands;
+}
+
+void cli_signals_erase_line(void) {
+    static const char erase[] = "\r\033[K";
+    if (has_line && write(STDERR_FILENO, erase, sizeof erase - 1) < 0) return; /* nothing to do */
+}
+
 static void on_signal(int number) {
     const int reason = errno;
     if (!pthread_equal(pthread_self(), main_thread)) {
@@ -26,6 +37,7 @@ static void on_signal(int number) {
     } else {
         for (int i = 0; i < MOST_REMOVED; i++)
             if (removed[i]) unlink(removed[i]);
+        cli_signals_erase_line();
         signal(number, SIG_DFL);
         raise(number); /* ends the program when this handler returns */
     }

@@ -6,6 +6,7 @@
 #define SIGNALS_H
 
 #include <signal.h>
+#include <stdbool.h>
 
 /* From now on the main thread takes each of them, whichever thread the system gives it to, and the
  * program ends by it. So they wait while the main thread blocks them, as it does until a file or
@@ -21,6 +22,11 @@ void cli_signals_catch(volatile sig_atomic_t *flag, int how);
  * caller's, and at most four are remembered. */
 void cli_signals_remove(const char *path);
 void cli_signals_keep(const char *path);
+/* Whether a line of progress stands on the terminal, which a signal that ends the program erases. Any
+ * thread. */
+void cli_signals_line(bool stands);
+/* Erases that line; a signal handler may call it. */
+void cli_signals_erase_line(void);
 /* Blocks all signals in this thread, for the thread that it creates next; before: those blocked so
  * far. */
 void cli_signals_block(sigset_t *before);

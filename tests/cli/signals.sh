@@ -97,6 +97,22 @@ wait $pid
 check 'nohup: goes on to the end' test $? -eq 0
 check 'nohup: the same results' cmp "$work/nohup.stdout" "$work/once.stdout"
 
+# On a terminal the bar's line is erased before the program ends; `script` of util-linux makes one.
+if script --version 2>/dev/null | grep -q util-linux; then
+    head -c 900 "$source/docs/hooks.md" >"$work/rows.txt"
+    script -qfec "sh -c 'echo \$\$ >\"$work/pid\"; exec \"$program\" sweep --file \"$work/rows.txt\" --over edges --threads 1'" \
+        "$work/terminal" >/dev/null 2>&1 </dev/null &
+    shown=
+    for i in $(seq 300); do
+        grep -q elapsed "$work/terminal" 2>/dev/null && shown=yes && break
+        sleep 0.1
+    done
+    check 'the bar is shown' test "$shown" = yes
+    kill -TERM "$(cat "$work/pid")" # a background job ignores INT
+    wait $!
+    check 'the bar is erased' sh -c "grep -v '^Script ' '$work/terminal' | tr -d '\n' | tail -c 4 | grep -q \"\$(printf '^\r\033\\[K')\$\""
+fi
+
 # TERM as soon as the state's lock is there, before the run waits for signals: no lock stays.
 locks=0
 for i in 1 2 3 4 5 6; do
