@@ -190,6 +190,15 @@ def difference(path: Path) -> str:
 
 def main(arguments: list[str]) -> int:
     """Makes the pages again, or checks them."""
+    if "--help" in arguments or "-h" in arguments:
+        print(__doc__)
+        return 0
+    unknown = [name for name in arguments if name.startswith("-") and name != "--check"]
+    absent = [name for name in arguments if name != "--check" and not Path(name).is_file()]
+    if unknown or absent:
+        what = f"unknown option {unknown[0]}" if unknown else f"no page {absent[0]}"
+        print(f"make_outputs.py: {what} (see make_outputs.py --help)", file=sys.stderr)
+        return 2
     check = "--check" in arguments
     named = [Path(name).resolve() for name in arguments if name != "--check"]
     failed = False
