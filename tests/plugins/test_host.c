@@ -486,6 +486,51 @@ Test(host, memory_and_labels) {
     for (int i = 0; i < 100000; i++) cr_assert_eq(kept[i], 7);
 }
 
+/* The ids of the order z descending, ties to the lower id: whether a comes before b. */
+static bool comes_before(const float *z, int32_t a, int32_t b) {
+    return z[a] > z[b] || (z[a] == z[b] && a < b);
+}
+
+/* The prefix of the shortest length whose weights (null: 1 each) reach target, by counting. */
+static void check_prefix(const float *z, int32_t n, const double *weights, double target) {
+    psc_kept_prefix got = {.struct_size = sizeof got};
+    int32_t scratch[80], count = 0;
+    cr_assert_eq(host->prefix(context, &got, z, weights, target, scratch), 0);
+    for (int32_t i = 0; i < n; i++) {
+        double before = 0.0;
+        for (int32_t j = 0; j < n; j++)
+            if (comes_before(z, j, i)) before += weights ? weights[j] : 1.0;
+        const bool wanted = before < target;
+        const bool holds = z[i] > got.bound || (z[i] == got.bound && i <= got.last);
+        cr_assert_eq(holds, wanted, "token %d, target %g", (int)i, target);
+        count += wanted;
+    }
+    cr_assert_eq(got.n, count, "%d are count, not %d", (int)got.n, (int)count);
+}
+
+static int prefixes(void) {
+    const int32_t n = host->model(context)->d_vocab;
+    const float *logits = captured("hook_logits");
+    float tied[80];
+    double weights[80]; /* their sums are exact in any order */
+    cr_assert_eq(n, 80);
+    for (int32_t i = 0; i < n; i++) {
+        tied[i] = (float)(i * 7 % 5);
+        weights[i] = (double)(i * 11 % 16 + 1) / 1024.0;
+    }
+    for (int32_t row = 0; row < 11; row++) {
+        const float *z = row < 10 ? logits + (int64_t)row * n : tied;
+        for (int32_t k = 1; k <= n; k += 13) check_prefix(z, n, NULL, k);
+        for (int share = 1; share < 10; share++) check_prefix(z, n, weights, 0.07 * share);
+    }
+    return 0;
+}
+
+Test(host, prefix) {
+    must_capture("hook_logits");
+    cr_assert_eq(run_with(NULL, prefixes), PSC_OK, "%s", error.message);
+}
+
 static int wrong_numbers(void) {
     float row[256];
     double norms[256];
