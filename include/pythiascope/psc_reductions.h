@@ -6,7 +6,8 @@
  * A row has n numbers, i is 0..n-1. Arithmetic is f64 unless stated otherwise. A kernel makes
  * several sums in one pass; they are striped by i mod 16 (docs/numerics.md), so that their bits
  * depend on the row alone. It overwrites sums [k] and what has "=", and adds to what has "+=" or
- * "++". Outputs overlap nothing, unless stated otherwise. Kernels check nothing. */
+ * "++". Outputs overlap nothing, unless stated otherwise. Pointers need the alignment of their
+ * type and no more. Kernels check nothing. */
 #ifndef PSC_REDUCTIONS_H
 #define PSC_REDUCTIONS_H
 

@@ -237,6 +237,13 @@ static int functions(void) {
     cr_assert_eq(reductions->struct_size, sizeof *reductions);
     reductions->exp_row(y, sums, x, x[39], 40);
     cr_assert_float_eq(log(sums[0]) + (double)x[39], log(sum), 1e-12);
+    double w[39], parts[3], entropy = 0.0; /* of the row x[1..], which no vector is aligned to */
+    reductions->weigh(w, parts, x + 1, x[39], 1.0, 39);
+    for (int i = 1; i < 40; i++) {
+        const double log_p = (double)x[i] - log(sum - exp((double)x[0]));
+        entropy -= exp(log_p) * log_p;
+    }
+    cr_assert_float_eq(log(parts[0]) - parts[2] / parts[0], entropy, 1e-12);
     return 0;
 }
 
