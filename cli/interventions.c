@@ -24,6 +24,12 @@ static bool is_source(const char *option) {
            strcmp(option, "source-tokens") == 0;
 }
 
+bool cli_has_source(const cli_arguments *arguments) {
+    for (int i = 0; i < arguments->n_given; i++)
+        if (is_source(arguments->given[i].option->name)) return true;
+    return false;
+}
+
 bool cli_has_intervention(const cli_arguments *arguments) {
     for (int i = 0; i < N_KINDS; i++)
         if (cli_has(arguments, kinds[i])) return true;
@@ -102,6 +108,14 @@ int32_t cli_sources_longest(const cli_sources *sources, int32_t least) {
     for (int i = 0; i < sources->n; i++)
         if (sources->prompts[i].n > least) least = sources->prompts[i].n;
     return least;
+}
+
+psc_status cli_sources_check(
+    const cli_sources *sources, const psc_session *session, psc_error *error) {
+    if (sources->n == 0 || psc_session_has_phases(session)) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "no plugin of this command uses a source prompt; leave --source out, or add --patch or another "
+        "intervention");
 }
 
 void cli_sources_free(cli_sources *sources) {

@@ -42,6 +42,8 @@ typedef struct cli_sources {
 /* Checks the intervention options; 0, or CLI_USAGE after a sentence if source prompts have no
  * intervention. */
 int cli_interventions_check(const cli_arguments *arguments);
+/* Whether --source, --source-file or --source-tokens is given. */
+bool cli_has_source(const cli_arguments *arguments);
 bool cli_has_intervention(const cli_arguments *arguments);
 /* The editors that cli_interventions_add loads. */
 int32_t cli_interventions_count(const cli_arguments *arguments);
@@ -59,6 +61,9 @@ psc_status cli_sources_read(
     cli_sources *out, const psc_model *model, const cli_arguments *arguments, psc_error *error);
 /* The most tokens of a source prompt; at least `least`. */
 int32_t cli_sources_longest(const cli_sources *sources, int32_t least);
+/* PSC_ERROR_INPUT if there are source prompts, and no plugin of the session would see them. */
+psc_status cli_sources_check(
+    const cli_sources *sources, const psc_session *session, psc_error *error);
 void cli_sources_free(cli_sources *sources);
 /* Loads the editors in the order of the command line. */
 psc_status cli_interventions_add(

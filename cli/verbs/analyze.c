@@ -220,6 +220,7 @@ static psc_status run_session(
     psc_status status = psc_session_open(&session, a->model, &a->options, error);
     if (!status && a->plugin && !cli_is_collected()) status = cli_spread_share(session, error);
     if (!status) status = set_up(session, a, clean, sections, error);
+    if (!status && !clean) status = cli_sources_check(&a->sources, session, error);
     if (!status && !clean && a->prompts) begin_prompt(a);
     if (!status && !clean && a->i == 0) cli_bos_note(&a->bos, "the text");
     if (!status && !clean)

@@ -157,6 +157,7 @@ static psc_status generate_one(psc_model **model, const cli_arguments *arguments
     if (!status) status = cli_add_targets(session, arguments, error);
     if (!status) status = cli_interventions_add(session, arguments, error);
     if (!status) status = cli_add_given_plugins(session, arguments, error);
+    if (!status) status = cli_sources_check(&sources, session, error);
     if (!status && prompts) cli_prompts_begin(prompts, i, arguments);
     if (!status) cli_bos_note(&bos, "the text");
     if (!status) cli_trap_notes(cli_prompts_place(place, prompts, i), &prompt, *model, arguments);

@@ -1,4 +1,6 @@
 /* sweep: the plugin `sweep` over one text; the verb's options are the plugin's. */
+#include <string.h>
+
 #include "interventions.h"
 #include "prompts.h"
 #include "setup.h"
@@ -28,6 +30,9 @@ static const cli_option options[] = {
 static int run_sweep(const cli_arguments *arguments) {
     static const char *const keys[] = {"over", "do", "metric", "layer", "top", NULL};
     const cli_plugin plugin = cli_plugin_of(arguments, "sweep", keys);
+    const char *how = cli_value(arguments, "do");
+    if (cli_has_source(arguments) && (!how || strcmp(how, "patch") != 0))
+        return cli_usage(arguments->verb, "a source prompt needs --do patch");
     return cli_analyze(arguments, &plugin);
 }
 

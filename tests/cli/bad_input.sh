@@ -175,6 +175,10 @@ check 'a missing HOME is not a failure' test $? -eq 0 -a ! -s "$work/stderr"
 expect 2 '--ablate needs AT' analyze --text a --ablate
 expect 2 'source needs --ablate' analyze --text a --source b
 expect 2 'source-tokens needs --ablate' generate --text a --source-tokens 1
+expect 1 'no plugin of this command uses a source prompt; leave' analyze --text a --source b --plugin ln
+expect 1 'no plugin of this command uses a source prompt; leave' generate --text a --source b --plugin ln
+expect 2 'a source prompt needs --do patch' sweep --text 'a b' --source 'a c'
+expect 2 'a source prompt needs --do patch' sweep --text 'a b' --source-tokens 1,2 --do mean
 expect 1 'L9H0 is not a component of this model.*L0H0 to L3H7' analyze --text a --ablate L9H0
 expect 1 'L9H0 is not a component of this model' generate --text a --ablate L9H0
 expect 1 'L0H9.* is not a component' analyze --text a --patch L0H9 --source b
