@@ -217,7 +217,8 @@ static const char *suggest_word(
     if (option->kind == PSC_OPTION_WORDS) text = find_words(option->words, text, &bits);
     const size_t length = strcspn(text, "+");
     if (find_word(option->words, text, length) >= 0) {
-        snprintf(out, PSC_SUGGEST_TEXT, "; %.*s repeats what an earlier word names", (int)length, text);
+        snprintf(
+            out, PSC_SUGGEST_TEXT, "; %.*s repeats what an earlier word names", (int)length, text);
         return out;
     }
     psc_suggestion near = psc_suggest(text, length);
