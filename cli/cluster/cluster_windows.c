@@ -16,7 +16,7 @@ enum { AHEAD = 2 }; /* batches that a worker holds */
 /* --- beginning ------------------------------------------------------------------------------- */
 
 typedef struct beginning {
-    int32_t window, batch;
+    window_batch batch;
     char version[32];
 } beginning;
 
@@ -28,7 +28,7 @@ static psc_status wait_for(cluster_message *out, psc_error *error) {
 }
 
 /* BEGIN has one; the identity of the totals follows as soon as rank 0 has a session. */
-psc_status cluster_windows_ask(int32_t *window, long long *batch, psc_error *error) {
+psc_status cluster_windows_ask(window_batch *batch, psc_error *error) {
     cluster_message m;
     beginning b;
     psc_status status = wait_for(&m, error);
@@ -43,13 +43,12 @@ psc_status cluster_windows_ask(int32_t *window, long long *batch, psc_error *err
         return psc_fail(error, PSC_ERROR_SUPPORT,
             "this is version %.30s of pythiascope, but rank 0 runs version %.30s", psc_version(),
             b.version);
-    *window = b.window;
     *batch = b.batch;
     return PSC_OK;
 }
 
-psc_status cluster_windows_begin(int32_t window, int32_t batch, psc_error *error) {
-    beginning b = {.window = window, .batch = batch};
+psc_status cluster_windows_begin(const window_batch *batch, psc_error *error) {
+    beginning b = {.batch = *batch};
     const char *version = psc_version();
     psc_status status = PSC_OK;
     for (size_t i = 0; version[i] && i + 1 < sizeof b.version; i++) b.version[i] = version[i];
@@ -81,14 +80,14 @@ static psc_status compare(cluster_windows *w, psc_error *error) {
 }
 
 psc_status cluster_windows_open(cluster_windows *w, psc_error *error) {
-    const size_t batch = (size_t)w->batch, window = (size_t)w->window;
-    w->room = 8 + batch * (24 + 4 * window);
+    const size_t most = (size_t)w->batch.most, tokens = (size_t)w->batch.tokens;
+    w->room = 8 + 24 * most + 4 * tokens;
     w->own = malloc(w->room);
     w->dealt = malloc(w->room);
     w->waiting = calloc((size_t)cluster_size(), sizeof *w->waiting);
-    w->inputs = calloc(batch, sizeof *w->inputs);
-    w->documents = calloc(batch, sizeof *w->documents);
-    w->tokens = calloc(batch * window, sizeof *w->tokens);
+    w->inputs = calloc(most, sizeof *w->inputs);
+    w->documents = calloc(most, sizeof *w->documents);
+    w->tokens = calloc(tokens, sizeof *w->tokens);
     if (w->own && w->dealt && w->waiting && w->inputs && w->documents && w->tokens)
         return compare(w, error);
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a batch of windows");
@@ -122,9 +121,9 @@ static const char *get64(int64_t *value, const char *from, const char *end) {
 /* Reads up to a batch of windows; *bytes is 0 at the end of the corpus. */
 static psc_status read_batch(size_t *bytes, char *to, cluster_windows *w, psc_error *error) {
     char *at = to + 8;
-    int64_t n = 0;
+    window_batch batch = w->batch;
     *bytes = 0;
-    while (n < w->batch && !w->ended) {
+    while (window_batch_has_room(&batch) && !w->ended) {
         psc_window window = {.n = 0};
         psc_status status = psc_corpus_next(&window, w->corpus, error);
         if (status) return status;
@@ -134,10 +133,10 @@ static psc_status read_batch(size_t *bytes, char *to, cluster_windows *w, psc_er
         at = put64(at, window.document.first);
         at = put64(at, window.n);
         for (int32_t i = 0; i < window.n; i++, at += 4) memcpy(at, &window.tokens[i].id, 4);
-        n++;
+        window_batch_take(&batch, window.n);
     }
-    (void)put64(to, n);
-    if (n > 0) *bytes = (size_t)(at - to);
+    (void)put64(to, batch.n);
+    if (batch.n > 0) *bytes = (size_t)(at - to);
     return PSC_OK;
 }
 
@@ -145,15 +144,18 @@ static psc_status read_batch(size_t *bytes, char *to, cluster_windows *w, psc_er
 static int32_t unpack(cluster_windows *w, const char *from, size_t bytes) {
     const char *end = from + bytes;
     psc_token *token = w->tokens;
+    window_batch batch = w->batch;
     int64_t windows;
     from = get64(&windows, from, end);
-    if (windows < 1 || windows > w->batch) return -1;
+    if (windows < 1 || windows > batch.most) return -1;
     for (int32_t i = 0; i < windows; i++) {
         int64_t n;
         from = get64(&w->documents[i].number, from, end);
         from = get64(&w->documents[i].first, from, end);
         from = get64(&n, from, end);
-        if (n < 1 || n > w->window || end - from < 4 * n) return -1;
+        if (n < 1 || n > batch.window || end - from < 4 * n || !window_batch_has_room(&batch))
+            return -1;
+        window_batch_take(&batch, (int32_t)n);
         w->inputs[i] = (psc_input){i, (int32_t)n, token};
         for (int64_t k = 0; k < n; k++, from += 4) {
             *token = (psc_token){0};
@@ -173,7 +175,6 @@ static psc_status run_batch(cluster_windows *w, const char *from, size_t bytes,
     run.documents = w->documents;
     run.stop = stop;
     run.payload = w;
-    for (int32_t i = 0; i < n; i++) psc_session_truncate(w->session, i, 0);
     return psc_session_run(w->session, w->inputs, n, &run, error);
 }
 

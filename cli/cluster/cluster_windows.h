@@ -1,6 +1,6 @@
 /* A corpus over several processes: rank 0 reads it and deals batches of windows, every process runs
  * batches, and the totals are reduced into rank 0.
- * Private to cli/. Includes cluster.h, psc_corpus.h and psc_spread.h.
+ * Private to cli/. Includes cluster.h, window_batch.h, psc_corpus.h and psc_spread.h.
  * Threads: main thread only.
  * Ownership: the session, the corpus and the payload are the caller's; cluster_windows_close frees the
  * rest. */
@@ -10,11 +10,12 @@
 #include "cluster.h"
 #include "psc_corpus.h"
 #include "psc_spread.h"
+#include "window_batch.h"
 
 typedef struct cluster_windows {
-    psc_session *session; /* with room for `batch` sequences of `window` tokens */
+    psc_session *session; /* with shared room for batch.most windows of batch.tokens */
     psc_corpus *corpus;   /* null in a worker */
-    int32_t window, batch;
+    window_batch batch;
     bool (*stopped)(void *payload); /* whether a signal asks the run to end */
     bool (*is_due)(
         void *payload); /* rank 0: whether to save; the others are null in a worker, too */
@@ -29,15 +30,15 @@ typedef struct cluster_windows {
     psc_error error;
     char *own, *dealt; /* [room] batches as messages: this process's, and one for a worker */
     size_t room;
-    psc_input *inputs; /* [batch] */
+    psc_input *inputs; /* [batch.most] */
     psc_document *documents;
-    psc_token *tokens; /* [batch, window] */
+    psc_token *tokens; /* [batch.tokens] */
 } cluster_windows;
 
 /* Rank 0, with its corpus open: tells the workers what they need to open a session. */
-psc_status cluster_windows_begin(int32_t window, int32_t batch, psc_error *error);
-/* A worker, with its model open: receives the window and the batch of rank 0. */
-psc_status cluster_windows_ask(int32_t *window, long long *batch, psc_error *error);
+psc_status cluster_windows_begin(const window_batch *batch, psc_error *error);
+/* A worker, with its model open: receives the batch of rank 0. */
+psc_status cluster_windows_ask(window_batch *batch, psc_error *error);
 /* All processes, with their sessions open: compares what the totals belong to. */
 psc_status cluster_windows_open(cluster_windows *w, psc_error *error);
 void cluster_windows_close(cluster_windows *w);

@@ -44,8 +44,8 @@ static const cli_option options[] = {
         "document: part I has every N-th document (default);\n"
         "size: every part has about as many bytes"},
     {"batch", 1, false, "N",
-        "windows per pass; default: 4; results do not\n"
-        "depend on it"},
+        "full windows per pass, or as many tokens of short\n"
+        "ones; default: 4; results do not depend on it"},
     {"state", 1, false, "FILE",
         "save the totals to FILE and resume from it: a run\n"
         "that is stopped, even killed, loses little"},
@@ -58,18 +58,22 @@ static const cli_option options[] = {
     {0},
 };
 
+/* Most bytes of a pass's keys and values; one full window may take more. */
+#define MOST_CACHE ((double)(1 << 30))
+
 typedef struct survey {
     const cli_arguments *arguments;
     const char *state_path; /* as it was given; nullable */
     char *state_file;       /* the file itself, behind any links */
     cli_lock lock;          /* of the state file */
-    long long batch;
+    long long full; /* --batch */
+    window_batch batch;
     double save_seconds;
     psc_model *model;
     psc_session *session;
     psc_corpus *corpus;
     json_t *setup;     /* for the state file */
-    psc_token *tokens; /* [batch, window] */
+    psc_token *tokens; /* [batch.tokens] */
     int32_t window;
     struct timespec saved;
     bool ended;             /* reached the end of the corpus or the limit */
@@ -133,23 +137,23 @@ static psc_status resume(survey *s, psc_error *error) {
 
 /* Reads up to one batch of windows; returns their number, or -1 after an error. */
 static int32_t read_batch(survey *s, psc_input *inputs, psc_document *documents, psc_error *error) {
-    int32_t n = 0;
-    while (n < s->batch && !s->ended) {
+    window_batch batch = s->batch;
+    psc_token *to = s->tokens;
+    while (window_batch_has_room(&batch) && !s->ended) {
         psc_window window = {.n = 0};
         if (psc_corpus_next(&window, s->corpus, error)) return -1;
         if (window.n == 0) {
             s->ended = true;
             break;
         }
-        psc_token *to = s->tokens + (size_t)n * (size_t)s->window;
         // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): work() stops without memory
         memcpy(to, window.tokens, (size_t)window.n * sizeof *to);
-        inputs[n] = (psc_input){n, window.n, to};
-        documents[n] = window.document;
-        psc_session_truncate(s->session, n, 0);
-        n++;
+        inputs[batch.n] = (psc_input){batch.n, window.n, to};
+        documents[batch.n] = window.document;
+        to += window.n;
+        window_batch_take(&batch, window.n);
     }
-    return n;
+    return batch.n;
 }
 
 /* A psc_progress_fn, also called by plugins at work in a pass: what is then the plugin's name. */
@@ -206,8 +210,7 @@ static void shared_show(void *payload) {
 static psc_status join(survey *s, psc_error *error) {
     s->shared = (cluster_windows){.session = s->session,
         .corpus = s->corpus,
-        .window = s->window,
-        .batch = (int32_t)s->batch,
+        .batch = s->batch,
         .stopped = shared_stopped,
         .is_due = shared_due,
         .save = shared_save,
@@ -227,9 +230,9 @@ static psc_status read_together(survey *s, psc_error *error) {
 static psc_status work(survey *s, psc_error *error) {
     psc_status status = PSC_OK;
     if (cluster_is_on()) return read_together(s, error);
-    psc_input *inputs = calloc((size_t)s->batch, sizeof *inputs);
-    psc_document *documents = calloc((size_t)s->batch, sizeof *documents);
-    s->tokens = calloc((size_t)s->batch * (size_t)s->window, sizeof *s->tokens);
+    psc_input *inputs = calloc((size_t)s->batch.most, sizeof *inputs);
+    psc_document *documents = calloc((size_t)s->batch.most, sizeof *documents);
+    s->tokens = calloc((size_t)s->batch.tokens, sizeof *s->tokens);
     if (!inputs || !documents || !s->tokens)
         status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a batch of windows");
     cli_progress_start("reading");
@@ -277,12 +280,12 @@ static int corpus_options(psc_corpus_options *out, const cli_arguments *argument
 
 static int check(survey *s, psc_session_options *session, psc_corpus_options *corpus) {
     const cli_arguments *arguments = s->arguments;
-    s->batch = 4;
+    s->full = 4;
     s->save_seconds = 60;
     s->state_path = cli_value(arguments, "state");
     int code = cli_session_options(session, arguments);
     if (!code) code = corpus_options(corpus, arguments);
-    if (!code) code = cli_integer(&s->batch, arguments, "batch", 1, 4096);
+    if (!code) code = cli_integer(&s->full, arguments, "batch", 1, 4096);
     if (!code) code = cli_real(&s->save_seconds, arguments, "save-seconds", 0);
     if (code) return code;
     const char *list = cli_value(arguments, "from-list");
@@ -302,7 +305,6 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
             "--patch takes values from a source prompt, which a corpus does not have; use --ablate, "
             "--scale, --steer with file= or --knockout");
     session->accumulate = 1;
-    session->n_sequences = (int32_t)s->batch;
     return CLI_OK;
 }
 
@@ -324,10 +326,25 @@ static psc_status open_corpus(survey *s, psc_corpus_options *how, psc_error *err
     return status;
 }
 
+/* As many full windows as --batch says, while their keys and values stay below the cap. */
+static void choose_batch(survey *s) {
+    const double each = window_batch_bytes(psc_model_get_info(s->model), s->window);
+    const long long fit = each < MOST_CACHE ? (long long)(MOST_CACHE / each) : 1;
+    char line[160];
+    s->batch = window_batch_of((int32_t)(s->full < fit ? s->full : fit), s->window);
+    if (s->full <= fit || !cli_has(s->arguments, "batch")) return;
+    snprintf(line, sizeof line,
+        "note: a pass has %lld of --batch %lld windows: their keys and values take %.0f MB", fit,
+        s->full, each * (double)fit * 1e-6);
+    cli_progress_line(line);
+}
+
 /* The session of windows of s->window tokens, with all that acts on them. */
 static psc_status open_session(survey *s, psc_session_options *session, psc_error *error) {
     const cli_arguments *arguments = s->arguments;
     session->capacity = s->window;
+    session->n_sequences = s->batch.most;
+    session->shared_tokens = s->batch.tokens;
     psc_status status = psc_session_open(&s->session, s->model, session, error);
     if (!status) status = cli_add_targets(s->session, arguments, error);
     if (!status) status = cli_add_plugins(s->session, arguments, error);
@@ -352,7 +369,8 @@ static psc_status open_all(
     psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     psc_corpus_get_totals(&totals, s->corpus);
     s->window = totals.window;
-    if (cluster_is_on()) status = cluster_windows_begin(s->window, (int32_t)s->batch, error);
+    choose_batch(s);
+    if (cluster_is_on()) status = cluster_windows_begin(&s->batch, error);
     if (!status) status = open_session(s, session, error);
     if (!status) cli_bos_note(&bos, "each window");
     if (!status) catch_signals();
@@ -364,8 +382,8 @@ static psc_status open_all(
 static psc_status serve(survey *s, psc_session_options *session, psc_error *error) {
     catch_signals();
     psc_status status = cli_open_model(&s->model, cli_value(s->arguments, "model"), error);
-    if (!status) status = cluster_windows_ask(&s->window, &s->batch, error);
-    session->n_sequences = (int32_t)s->batch;
+    if (!status) status = cluster_windows_ask(&s->batch, error);
+    s->window = s->batch.window;
     if (!status) status = open_session(s, session, error);
     if (!status) status = join(s, error);
     return status ? status : cluster_windows_serve(&s->shared, error);

@@ -70,7 +70,7 @@ static void fetch_place(const psc_forward *f, const psc_row *row, size_t head, b
                             : psc_kv_cache_keys(to.cache, to.sequence, f->layer, (int32_t)head);
     at += value ? position * PSC_LANES : position / PSC_LANES * PSC_LANES * f->d_head;
     for (size_t d = 0; d < f->d_head; d += every)
-        __builtin_prefetch(at + d * (value ? to.cache->capacity : PSC_LANES), 1);
+        __builtin_prefetch(at + d * (value ? to.cache->parts[to.sequence].room : PSC_LANES), 1);
 }
 
 static void fetch_places(const psc_forward *f, const psc_matmul *part, size_t row, bool value) {
@@ -200,7 +200,7 @@ static void attention_task(int64_t task, int thread, void *payload) {
         .x = f->q + at,
         .ldx = f->ld_n,
         .cache = prefixed ? NULL : psc_kv_cache_keys(f->cache, sequence, f->layer, head),
-        .key_capacity = f->cache->capacity,
+        .key_capacity = prefixed ? 0 : f->cache->parts[sequence].room,
         .n_keys = f->n_keys + first,
         .rows = (size_t)rows,
         .d_head = f->d_head,

@@ -49,7 +49,7 @@ static void own_scores(const psc_forward *f, const psc_attention *tile, int32_t 
     a.y -= before;
     a.x += (size_t)begin * a.ldx;
     a.cache = psc_kv_cache_keys(prefix->own, 0, f->layer, head) + (start - before) * f->d_head;
-    a.key_capacity = prefix->own->capacity;
+    a.key_capacity = prefix->own->parts[0].room;
     a.n_keys = n_keys;
     a.rows = (size_t)(end - begin);
     f->kernels->attention_scores(&a);
@@ -70,7 +70,7 @@ void psc_forward_prefix_scores(
     psc_attention a = *tile;
     for (int32_t r = 0; r < rows; r++) n_keys[r] = prefix_of(f, first + r);
     a.cache = psc_kv_cache_keys(prefix->cache, prefix->sequences[sequence], f->layer, head);
-    a.key_capacity = prefix->cache->capacity;
+    a.key_capacity = prefix->cache->parts[prefix->sequences[sequence]].room;
     a.n_keys = n_keys;
     f->kernels->attention_scores(&a);
 }
@@ -93,7 +93,7 @@ static void prefix_values(const psc_forward *f, const psc_attention *tile, int32
         if (part[r] == 0) memset(chains + (size_t)r * ld, 0, f->d_head * sizeof *chains);
     }
     psc_attention a = *tile;
-    a.key_capacity = prefix->cache->capacity;
+    a.key_capacity = prefix->cache->parts[prefix->sequences[sequence]].room;
     for (int32_t begin = 0, end; begin < rows; begin = end) {
         for (end = begin + 1; end < rows && whole[end] == whole[begin];) end++;
         a.x = tile->x + (size_t)begin * tile->ldx;
@@ -138,7 +138,7 @@ static void own_values(
         float weight[PSC_LANES];
         for (size_t i = 0; i < PSC_LANES; i++) weight[i] = pattern[key];
         const float *value = values + (start + key - length) * PSC_LANES;
-        for (size_t d = 0; d < f->d_head; d += PSC_LANES, value += own->capacity * PSC_LANES) {
+        for (size_t d = 0; d < f->d_head; d += PSC_LANES, value += own->parts[0].room * PSC_LANES) {
             const size_t n = f->d_head - d < PSC_LANES ? f->d_head - d : PSC_LANES;
             f->kernels->ln_affine(chain + d, value, weight, chain + d, n);
         }

@@ -13,8 +13,17 @@
  * cache, huge pages would take memory for positions that may never be used. */
 #define MOST_HUGE 0x1p28
 
+static size_t round_up(size_t n) {
+    return (n + PSC_LANES - 1) / PSC_LANES * PSC_LANES;
+}
+
+/* Floats of one position in all layers and heads. */
+static size_t position_floats(const psc_kv_cache *c) {
+    return (size_t)c->n_layers * (size_t)c->n_heads * ((size_t)c->d_head + c->wide);
+}
+
 psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_layers,
-    int32_t n_heads, int32_t d_head, int32_t capacity, psc_error *error) {
+    int32_t n_heads, int32_t d_head, int32_t capacity, int32_t shared, psc_error *error) {
     *out = NULL;
     psc_kv_cache *cache = calloc(1, sizeof *cache);
     if (!cache) return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the KV cache");
@@ -22,25 +31,29 @@ psc_status psc_kv_cache_open(psc_kv_cache **out, int32_t n_sequences, int32_t n_
     cache->n_layers = n_layers;
     cache->n_heads = n_heads;
     cache->d_head = d_head;
-    cache->capacity = ((size_t)capacity + PSC_LANES - 1) / PSC_LANES * PSC_LANES;
-    size_t wide = ((size_t)d_head + PSC_LANES - 1) / PSC_LANES * PSC_LANES;
-    cache->keys_size = cache->capacity * (size_t)d_head;
-    cache->values_size = cache->capacity * wide;
-    double bytes = (double)n_sequences * n_layers * n_heads * sizeof(float) *
-                   (double)(cache->keys_size + cache->values_size);
+    cache->capacity = round_up((size_t)capacity);
+    cache->shared = round_up((size_t)shared);
+    cache->wide = round_up((size_t)d_head);
+    double positions =
+        shared ? (double)cache->shared : (double)n_sequences * (double)cache->capacity;
+    double bytes = positions * (double)position_floats(cache) * sizeof(float);
     cache->lengths = calloc((size_t)n_sequences, sizeof *cache->lengths);
+    cache->parts = calloc((size_t)n_sequences, sizeof *cache->parts);
     /* Zeroed: kernels read lanes past d_head and keys past the length into sums that they drop.
      * calloc takes zero pages from the system and need not touch them. */
     if (bytes < (double)(SIZE_MAX / 4)) cache->memory = calloc((size_t)bytes + 64, 1);
     if (bytes <= MOST_HUGE) cache->huge_bytes = (size_t)bytes;
     if (cache->memory) psc_wish_huge_pages(cache->memory, cache->huge_bytes);
     cache->data = (float *)(((uintptr_t)cache->memory + 63) & ~(uintptr_t)63);
-    if (!cache->memory || !cache->lengths) {
+    if (!cache->memory || !cache->lengths || !cache->parts) {
         psc_kv_cache_close(&cache);
         return psc_fail(error, PSC_ERROR_MEMORY,
-            "not enough memory for a KV cache of %.0f MB (%d sequences of %d tokens)", bytes / 1e6,
-            (int)n_sequences, (int)capacity);
+            "not enough memory for a KV cache of %.0f MB (%.0f positions); use fewer sequences or "
+            "shorter ones",
+            bytes / 1e6, positions);
     }
+    for (int32_t i = 0; !shared && i < n_sequences; i++)
+        cache->parts[i] = (psc_kv_part){(size_t)i * cache->capacity, cache->capacity};
     *out = cache;
     return PSC_OK;
 }
@@ -49,20 +62,36 @@ void psc_kv_cache_close(psc_kv_cache **cache) {
     if (!*cache) return;
     free((*cache)->memory);
     free((*cache)->lengths);
+    free((*cache)->parts);
     free(*cache);
     *cache = NULL;
 }
 
+void psc_kv_cache_clear(psc_kv_cache *cache) {
+    memset(cache->lengths, 0, (size_t)cache->n_sequences * sizeof *cache->lengths);
+    memset(cache->parts, 0, (size_t)cache->n_sequences * sizeof *cache->parts);
+    cache->given = 0;
+}
+
+bool psc_kv_cache_give(psc_kv_cache *cache, int32_t sequence, int32_t n_positions) {
+    const size_t room = round_up((size_t)n_positions);
+    if (room > cache->capacity || room > cache->shared - cache->given) return false;
+    cache->parts[sequence] = (psc_kv_part){cache->given, room};
+    cache->given += room;
+    return true;
+}
+
 float *psc_kv_cache_keys(const psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head) {
-    size_t at =
-        ((size_t)sequence * (size_t)cache->n_layers + (size_t)layer) * (size_t)cache->n_heads +
-        (size_t)head;
-    return cache->data + at * (cache->keys_size + cache->values_size);
+    const psc_kv_part *part = &cache->parts[sequence];
+    const size_t at = (size_t)layer * (size_t)cache->n_heads + (size_t)head;
+    return cache->data + part->first * position_floats(cache) +
+           at * part->room * ((size_t)cache->d_head + cache->wide);
 }
 
 float *psc_kv_cache_values(
     const psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head) {
-    return psc_kv_cache_keys(cache, sequence, layer, head) + cache->keys_size;
+    return psc_kv_cache_keys(cache, sequence, layer, head) +
+           cache->parts[sequence].room * (size_t)cache->d_head;
 }
 
 void psc_kv_cache_put_key(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
@@ -75,7 +104,7 @@ void psc_kv_cache_put_key(psc_kv_cache *cache, int32_t sequence, int32_t layer, 
 
 void psc_kv_cache_put_value(psc_kv_cache *cache, int32_t sequence, int32_t layer, int32_t head,
     int32_t position, const float *value) {
-    size_t d_head = (size_t)cache->d_head, panel = cache->capacity * PSC_LANES;
+    size_t d_head = (size_t)cache->d_head, panel = cache->parts[sequence].room * PSC_LANES;
     float *values = psc_kv_cache_values(cache, sequence, layer, head);
     values += (size_t)position * PSC_LANES;
     for (size_t d = 0; d < d_head; d += PSC_LANES, values += panel) {
@@ -87,8 +116,9 @@ void psc_kv_cache_put_value(psc_kv_cache *cache, int32_t sequence, int32_t layer
 void psc_kv_cache_copy(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache *from,
     int32_t from_sequence, int32_t n_positions, int32_t first_layer) {
     if (to == from && to_sequence == from_sequence) return;
-    size_t lanes = PSC_LANES, rounded = ((size_t)n_positions + lanes - 1) / lanes * lanes;
-    size_t panels = to->values_size / (to->capacity * lanes);
+    const size_t lanes = PSC_LANES, rounded = round_up((size_t)n_positions);
+    const size_t panels = to->wide / lanes;
+    const size_t to_room = to->parts[to_sequence].room, room = from->parts[from_sequence].room;
     for (int32_t l = first_layer; l < to->n_layers; l++)
         for (int32_t h = 0; h < to->n_heads; h++) {
             memcpy(psc_kv_cache_keys(to, to_sequence, l, h),
@@ -97,7 +127,7 @@ void psc_kv_cache_copy(psc_kv_cache *to, int32_t to_sequence, const psc_kv_cache
             float *values = psc_kv_cache_values(to, to_sequence, l, h);
             const float *source = psc_kv_cache_values(from, from_sequence, l, h);
             for (size_t p = 0; p < panels; p++)
-                memcpy(values + p * to->capacity * lanes, source + p * from->capacity * lanes,
+                memcpy(values + p * to_room * lanes, source + p * room * lanes,
                     (size_t)n_positions * lanes * sizeof(float));
         }
 }

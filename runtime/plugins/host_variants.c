@@ -114,7 +114,7 @@ static psc_status open_buffers(psc_context *context, int32_t n_variants, psc_err
         &v->registry, info->n_layers, info->n_heads, info->parallel_residual, error);
     if (status == PSC_OK)
         status = psc_kv_cache_open(&v->cache, v->n_slots, info->n_layers, info->n_heads,
-            info->d_head, last_position + 1, error);
+            info->d_head, last_position + 1, 0, error);
     if (status == PSC_OK)
         status = psc_forward_open(&v->forward, s->model, &s->rotary, s->kernels, s->team,
             v->registry, v->cache, v->most_rows, error);
@@ -217,7 +217,7 @@ static psc_status run_batch(
     psc_status status = PSC_OK;
     if (batch->shares && !v->own)
         status = psc_kv_cache_open(
-            &v->own, 1, info->n_layers, info->n_heads, info->d_head, ROWS_TOGETHER, error);
+            &v->own, 1, info->n_layers, info->n_heads, info->d_head, ROWS_TOGETHER, 0, error);
     const psc_prefix prefix = {context->session->cache, v->own, v->sequences, v->lengths};
     const psc_pass pass = {.first_layer = batch->first_layer,
         .resid = batch->first_layer > 0 ? v->resid : NULL,

@@ -52,9 +52,24 @@ static psc_status check_inputs(const psc_session *s, const psc_input *inputs, in
     return PSC_OK;
 }
 
+/* Shared positions: each sequence takes what it needs after those before it. */
+static psc_status give_rooms(
+    psc_session *s, const psc_input *inputs, int32_t n_inputs, psc_error *error) {
+    for (int32_t i = 0; i < n_inputs; i++)
+        if (!psc_kv_cache_give(s->cache, inputs[i].sequence, inputs[i].n))
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "sequence %d: its %d tokens and those before it exceed shared_tokens, %d; run fewer "
+                "sequences at once",
+                (int)inputs[i].sequence, (int)inputs[i].n, (int)s->options.shared_tokens);
+    return PSC_OK;
+}
+
 static psc_status make_rows(
     psc_session *s, const psc_input *inputs, int32_t n_inputs, int32_t phase, psc_error *error) {
+    const bool shared = s->options.shared_tokens > 0;
+    if (shared) psc_kv_cache_clear(s->cache);
     psc_status status = check_inputs(s, inputs, n_inputs, phase, error);
+    if (status == PSC_OK && shared) status = give_rooms(s, inputs, n_inputs, error);
     if (status != PSC_OK) return status;
     int32_t n = 0;
     for (int32_t i = 0; i < n_inputs; i++) n += inputs[i].n;
@@ -152,8 +167,9 @@ static void run_chunks(void *payload) {
     psc_session *s = p->s;
     const int32_t stop = s->run_options->stop_at_layer, n_layers = s->model->info.n_layers;
     float *to = s->logits;
-    for (int32_t r = 0; r < s->n_rows && p->status == PSC_OK; r += s->options.chunk) {
-        int32_t n = s->n_rows - r < s->options.chunk ? s->n_rows - r : s->options.chunk;
+    const int32_t n_chunks = (s->n_rows - 1) / s->options.chunk + 1;
+    for (int32_t i = 0, r = 0, n; i < n_chunks && p->status == PSC_OK; i++, r += n) {
+        n = (s->n_rows - r) / (n_chunks - i); /* about equal: a short chunk costs more per row */
         psc_pass one = {.sink = {s->wanted + r, to},
             .copies = s->copies.n > 0 ? &s->copies : NULL,
             .stop = s->run_options->stop ? is_stopped : NULL,
@@ -163,7 +179,7 @@ static void run_chunks(void *payload) {
                          : stop < n_layers ? stop
                                            : n_layers};
         p->status = psc_forward_chunk(s->forward, s->rows + r, n, &one, p->error);
-        for (int32_t i = r; i < r + n; i++) to += s->wanted[i] ? s->model->config.d_vocab : 0;
+        for (int32_t k = r; k < r + n; k++) to += s->wanted[k] ? s->model->config.d_vocab : 0;
         if (p->status == PSC_OK) p->status = report_progress(s, r + n, p->error);
     }
     p->status = psc_contexts_end(s, p->status, p->error);

@@ -19,6 +19,7 @@
 #define MAX_THREADS 1024
 #define MAX_CHUNK 65536
 #define MAX_SEQUENCES 65536
+#define MAX_SHARED (1 << 30)
 
 const char *psc_version(void) {
     return PSC_VERSION;
@@ -78,6 +79,8 @@ static psc_status resolve(psc_session_options *out, const psc_session_options *g
     if (status == PSC_OK)
         status = check_range(out->n_sequences, MAX_SEQUENCES, "n_sequences", error);
     if (status == PSC_OK) status = check_range(out->capacity, model->info.n_ctx, "capacity", error);
+    if (status == PSC_OK)
+        status = check_range(out->shared_tokens, MAX_SHARED, "shared_tokens", error);
     if (status != PSC_OK) return status;
     if (out->threads == 0) {
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -109,10 +112,11 @@ psc_status psc_session_open(
     if (status == PSC_OK && s->options.check_plugins) psc_registry_check_writes(s->registry);
     if (status == PSC_OK)
         status = psc_kv_cache_open(&s->cache, s->options.n_sequences, info->n_layers, info->n_heads,
-            info->d_head, s->options.capacity, error);
+            info->d_head, s->options.capacity, s->options.shared_tokens, error);
     if (status == PSC_OK)
         status = psc_rotary_extend(&s->rotary, &model->rotary, (size_t)s->options.capacity, error);
     int64_t most = (int64_t)s->options.n_sequences * s->options.capacity;
+    if (s->options.shared_tokens) most = (int64_t)s->cache->shared;
     if (status == PSC_OK && s->options.chunk > most) s->options.chunk = (int32_t)most;
     if (status == PSC_OK)
         status = psc_forward_open(&s->forward, model, &s->rotary, s->kernels, s->team, s->registry,

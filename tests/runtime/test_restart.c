@@ -33,7 +33,7 @@ static void pass_body(void *payload) {
 static void poison(psc_kv_cache *cache, int32_t sequence) {
     float *begin = psc_kv_cache_keys(cache, sequence, 0, 0);
     float *end = begin + (size_t)cache->n_layers * (size_t)cache->n_heads *
-                             (cache->keys_size + cache->values_size);
+                             cache->parts[sequence].room * ((size_t)cache->d_head + cache->wide);
     while (begin < end) *begin++ = NAN;
 }
 
