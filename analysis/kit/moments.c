@@ -55,21 +55,31 @@ int psc_moments_open(psc_moments *m, psc_context *context, const psc_host *host,
     return 0;
 }
 
-int psc_moments_begin(psc_moments *m, const psc_sequences *sequences) {
-    m->n_sequences = sequences->n;
-    const uint64_t cells = 2 * (uint64_t)sequences->n * (uint64_t)m->groups;
-    const uint64_t slots = cells * (uint64_t)m->n;
+/* No partial yet. */
+static void empty(psc_moments *m, int64_t at, int64_t n) {
+    for (int64_t i = at; i < at + n; i++) {
+        m->sum[i] = m->square[i] = 0.0;
+        m->least[i] = INFINITY;
+        m->most[i] = -INFINITY;
+    }
+}
+
+int psc_moments_begin(psc_moments *m) {
+    const uint64_t cells = 2 * (uint64_t)m->groups, slots = cells * (uint64_t)m->n;
+    m->failed = 0;
     m->count = m->host->run_alloc(m->context, cells * sizeof(double) + 1);
     double **tables[] = {&m->sum, &m->square, &m->least, &m->most};
     for (int i = 0; i < 4; i++) {
         *tables[i] = m->host->run_alloc(m->context, slots * sizeof(double) + 1);
         if (!*tables[i]) return -1;
     }
-    for (uint64_t i = 0; i < slots; i++) {
-        m->least[i] = INFINITY;
-        m->most[i] = -INFINITY;
-    }
+    empty(m, 0, (int64_t)slots);
     return m->count ? 0 : -1;
+}
+
+/* The first of the slots of a place and a group. */
+static int64_t slot_of(const psc_moments *m, int32_t place, int64_t group) {
+    return (place % 2 * m->groups + group) * m->n;
 }
 
 void psc_moments_add(
@@ -80,7 +90,7 @@ void psc_moments_add(
 void psc_moments_add_rows(psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n,
     const float *values, int64_t stride, int64_t n_rows) {
     enum { TOGETHER = 16 }; /* rows whose values are read side by side, as streams */
-    const int64_t at = (place * m->groups + group) * m->n + begin;
+    const int64_t at = slot_of(m, place, group) + begin;
     for (int64_t r = 0; r < n_rows; r += TOGETHER)
         m->kernels->add_moments(m->sum + at, m->square + at, m->least + at, m->most + at,
             values + r * stride, (size_t)stride,
@@ -89,7 +99,7 @@ void psc_moments_add_rows(psc_moments *m, int32_t place, int64_t group, int64_t 
 
 void psc_moments_add_f64(
     psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n, const double *values) {
-    const int64_t at = (place * m->groups + group) * m->n + begin;
+    const int64_t at = slot_of(m, place, group) + begin;
     for (int64_t i = 0; i < n; i++) {
         const double value = values[i];
         m->sum[at + i] += value;
@@ -99,21 +109,25 @@ void psc_moments_add_f64(
     }
 }
 
+void psc_moments_close(psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n) {
+    const psc_host *host = m->host;
+    const int64_t at = slot_of(m, place, group) + begin;
+    if (host->accumulate(m->context, m->sums, at, n, m->sum + at) ||
+        host->accumulate(m->context, m->squares, at, n, m->square + at) ||
+        host->accumulate(m->context, m->low, at, n, m->least + at) ||
+        host->accumulate(m->context, m->high, at, n, m->most + at))
+        m->failed = 1;
+    empty(m, at, n);
+}
+
 void psc_moments_count(psc_moments *m, int32_t place, int64_t group) {
-    m->count[place * m->groups + group] += 1.0;
+    m->count[place % 2 * m->groups + group] += 1.0;
 }
 
 int psc_moments_end(psc_moments *m) {
-    const psc_host *host = m->host;
-    const int64_t cells = 2 * m->groups, slots = cells * m->n;
-    for (int64_t s = 0; s < m->n_sequences; s++)
-        if (host->accumulate(m->context, m->counts, 0, cells, m->count + s * cells) ||
-            host->accumulate(m->context, m->sums, 0, slots, m->sum + s * slots) ||
-            host->accumulate(m->context, m->squares, 0, slots, m->square + s * slots) ||
-            host->accumulate(m->context, m->low, 0, slots, m->least + s * slots) ||
-            host->accumulate(m->context, m->high, 0, slots, m->most + s * slots))
-            return -1;
-    return 0;
+    return m->failed || m->host->accumulate(m->context, m->counts, 0, 2 * m->groups, m->count)
+               ? -1
+               : 0;
 }
 
 /* --- variances ------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* Statistics over documents, by accumulators: moments of many quantities, sums and counts of rows.
  * Private to analysis/ and tests/; built on psc_plugin.h alone.
- * Threads: the callbacks' thread; psc_moments_add also in parallel_for, on disjoint quantities.
+ * Threads: the callbacks' thread; adding and closing also in parallel_for, on disjoint quantities.
  * Ownership: a run's tables live with the run (run_alloc); callers free nothing. */
 #ifndef ANALYSIS_MOMENTS_H
 #define ANALYSIS_MOMENTS_H
@@ -24,9 +24,9 @@ typedef struct psc_moments {
     const psc_reductions *kernels;
     int64_t groups, n;
     int counts, sums, squares, low, high; /* handles: [2, groups], [2, groups, n] */
-    int32_t n_sequences;
-    double *count;                       /* run: [sequences, 2, groups] */
-    double *sum, *square, *least, *most; /* run: [sequences, 2, groups, n] */
+    double *count;                       /* run: [2, groups] */
+    double *sum, *square, *least, *most; /* run: [2, groups, n] of the sequences that are open */
+    _Atomic int failed;                  /* a partial could not be added */
 } psc_moments;
 
 /* In run_begin. */
@@ -36,7 +36,7 @@ int psc_sequences_find(psc_context *context, const psc_host *host, psc_sequences
 int psc_moments_open(psc_moments *m, psc_context *context, const psc_host *host, const char *name,
     int64_t groups, int64_t n);
 /* In run_begin. */
-int psc_moments_begin(psc_moments *m, const psc_sequences *sequences);
+int psc_moments_begin(psc_moments *m);
 /* Adds a row at `place` (psc_sequences): values of quantities begin..begin+n-1 of a group. The
  * caller adds the rows of a sequence in ascending order. */
 void psc_moments_add(
@@ -46,9 +46,12 @@ void psc_moments_add_rows(psc_moments *m, int32_t place, int64_t group, int64_t 
     const float *values, int64_t stride, int64_t n_rows);
 void psc_moments_add_f64(
     psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n, const double *values);
+/* Ends the sequence of `place` for these quantities: the host gets the partial of its population. The
+ * caller closes each place that it added to before it adds to another sequence. */
+void psc_moments_close(psc_moments *m, int32_t place, int64_t group, int64_t begin, int64_t n);
 /* Counts the row for the group; once per row. */
 void psc_moments_count(psc_moments *m, int32_t place, int64_t group);
-/* In run_end. */
+/* In run_end, with all places closed; nonzero if a partial failed. */
 int psc_moments_end(psc_moments *m);
 
 /* The mean of n values; NaN when n is 0. */

@@ -42,10 +42,10 @@ int logits_corpus_begin(logits_state *state) {
     logits_run *run = &state->run;
     run->notes[0].slot = run->notes[1].slot = -1;
     if (psc_sequences_find(run->context, run->host, &state->sequences) ||
-        psc_moments_begin(&state->logit_moments, &state->sequences))
+        psc_moments_begin(&state->logit_moments))
         return -1;
     for (int i = 0; i < LEVEL_COUNT; i++)
-        if (state->asked[i] && psc_moments_begin(&state->share_moments[i], &state->sequences))
+        if (state->asked[i] && psc_moments_begin(&state->share_moments[i]))
             return -1;
     return 0;
 }
@@ -101,6 +101,15 @@ static void add_rows(logits_state *state, int32_t t, int32_t place, int32_t slot
     }
 }
 
+/* The partials of a place, after its last row. */
+static void close_place(logits_state *state, int32_t t, int32_t place) {
+    psc_moments_close(&state->logit_moments, place, t, 0, 1);
+    for (int i = 0; i < LEVEL_COUNT; i++)
+        if (state->run.levels[i].asked)
+            psc_moments_close(
+                &state->share_moments[i], place, t, 0, state->share_moments[i].n);
+}
+
 /* One target's rows, in order. */
 static void add_target(logits_state *state, int32_t t) {
     const psc_target_rows *targets = &state->run.targets;
@@ -110,6 +119,8 @@ static void add_target(logits_state *state, int32_t t) {
         for (end = slot + 1; end < targets->rows.n; end++)
             if (ids[2 * end] < 0 || place[index[end]] != place[index[slot]]) break;
         if (ids[2 * slot] >= 0) add_rows(state, t, place[index[slot]], slot, end);
+        if (end == targets->rows.n || place[index[end]] != place[index[slot]])
+            close_place(state, t, place[index[slot]]);
     }
 }
 

@@ -45,6 +45,13 @@ typedef struct neuron_job {
     int counts; /* count fires and bins too */
 } neuron_job;
 
+/* Whether a chosen row is the last one of its sequence and population. */
+static int ends_place(const mlp_state *s, int32_t row) {
+    const int32_t next = s->rows.slot[row] + 1;
+    return next == s->rows.n ||
+           s->sequences.place[s->rows.index[next]] != s->sequences.place[row];
+}
+
 /* Rows first..last-1 of the event, of one population, of neurons k..k+n-1. */
 static void take_block(const neuron_job *job, int64_t first, int64_t last, int64_t k, int64_t n) {
     const mlp_state *s = job->s;
@@ -52,8 +59,11 @@ static void take_block(const neuron_job *job, int64_t first, int64_t last, int64
     const size_t rows = (size_t)(last - first), stride = (size_t)event->tensor.stride[0];
     const int64_t at = event->layer * (int64_t)s->n_neurons + k;
     const float *a = psc_view_row(&event->tensor, first) + k;
-    psc_moments_add_rows(job->moments, s->sequences.place[event->rows[first].index], 0, at, n, a,
-        event->tensor.stride[0], last - first);
+    const int32_t place = s->sequences.place[event->rows[first].index];
+    psc_moments_add_rows(
+        job->moments, place, 0, at, n, a, event->tensor.stride[0], last - first);
+    if (ends_place(s, event->rows[last - 1].index))
+        psc_moments_close(job->moments, place, 0, at, n);
     if (!job->counts) return;
     s->reductions->count_columns(s->above + event->layer * (int64_t)s->n_neurons * BOUNDS + k,
         (size_t)s->n_neurons, a, stride, rows, (size_t)n, s->bounds, BOUNDS);
@@ -74,13 +84,14 @@ static void take_neurons(int64_t begin, int64_t end, int32_t thread, void *paylo
     const neuron_job *job = payload;
     const int64_t n_rows = job->event->n_rows;
     (void)thread;
-    for (int64_t first = 0, last; first < n_rows; first = last) {
-        last = first + 1;
-        if (!continues(job, first, first)) continue;
-        while (last < n_rows && last - first < BLOCK_ROWS && continues(job, first, last)) last++;
-        for (int64_t k = begin; k < end; k += BLOCK)
+    for (int64_t k = begin; k < end; k += BLOCK)
+        for (int64_t first = 0, last; first < n_rows; first = last) {
+            last = first + 1;
+            if (!continues(job, first, first)) continue;
+            while (last < n_rows && last - first < BLOCK_ROWS && continues(job, first, last))
+                last++;
             take_block(job, first, last, k, end - k < BLOCK ? end - k : BLOCK);
-    }
+        }
 }
 
 static double *row_values(const mlp_state *s, const psc_event *event, int64_t i) {
@@ -153,9 +164,8 @@ int mlp_corpus_begin(mlp_state *s) {
     host->rows(s->context, &n_rows);
     if (psc_rows_resolve(s->context, host, "rows", &s->rows_choice, 0, &s->rows) ||
         psc_sequences_find(s->context, host, &s->sequences) ||
-        psc_moments_begin(&s->pre_moments, &s->sequences) ||
-        psc_moments_begin(&s->post_moments, &s->sequences) ||
-        psc_moments_begin(&s->row_moments, &s->sequences))
+        psc_moments_begin(&s->pre_moments) || psc_moments_begin(&s->post_moments) ||
+        psc_moments_begin(&s->row_moments))
         return -1;
     const uint64_t most = s->bins > GATE_BINS ? (uint64_t)s->bins : GATE_BINS;
     s->above = host->run_alloc(s->context, n * BOUNDS * sizeof *s->above);
@@ -194,14 +204,16 @@ static int add_counts(mlp_state *s, int64_t layer) {
 }
 
 int mlp_corpus_end(mlp_state *s) {
+    const int64_t values = 2 * (int64_t)s->n_layers;
     for (int32_t i = 0; i < s->rows.n; i++) {
         const int64_t row = s->rows.index[i];
         const int32_t place = s->sequences.place[row];
         psc_moments_count(&s->pre_moments, place, 0);
         psc_moments_count(&s->post_moments, place, 0);
         psc_moments_count(&s->row_moments, place, 0);
-        psc_moments_add_f64(&s->row_moments, place, 0, 0, 2 * (int64_t)s->n_layers,
-            s->row_values + row * s->n_layers * 2);
+        psc_moments_add_f64(
+            &s->row_moments, place, 0, 0, values, s->row_values + row * values);
+        if (ends_place(s, (int32_t)row)) psc_moments_close(&s->row_moments, place, 0, 0, values);
     }
     for (int64_t l = 0; l < s->n_layers; l++)
         if (add_counts(s, l)) return -1;

@@ -432,7 +432,9 @@ typedef struct psc_host {
     int (*variants)(psc_context *, int32_t n, const psc_variant *variants, int32_t logit_rows,
         psc_variant_fn fn, void *payload);
     /* One sequence's partial for slots begin..begin+n-1; of a top list, one row's value. A sum that
-     * is not finite or overflows is an error. */
+     * is not finite or overflows is an error. accumulate also works in events, and inside
+     * parallel_for on different slots [p]: the host adds those partials after run_end, unless the
+     * run failed. So a plugin needs no table of all sequences. */
     int (*accumulate)(psc_context *, int handle, int64_t begin, int64_t n, const double *partial);
     int (*accumulate_top)(psc_context *, int handle, int64_t slot, double value, const psc_row *);
     void (*progress)(psc_context *, double done); /* 0..1 of its work in run_end or report */

@@ -15,6 +15,7 @@
 #include <string.h>
 
 __extension__ typedef __int128 fixed; /* units of 2^-40 */
+__extension__ typedef unsigned __int128 unsigned_fixed;
 
 static const char *const KINDS[] = {"sum", "count", "minimum", "maximum", "top list"};
 
@@ -72,8 +73,13 @@ static int add(psc_accumulators *accumulators, const char *name, psc_accumulate 
         return -1;
     }
     psc_accumulator *a = &list[accumulators->n];
-    *a = (psc_accumulator){
-        .kind = kind, .n = n, .k = k, .extra = extra, .slots = slots, .bytes = bytes};
+    memset(a, 0, sizeof *a);
+    a->kind = kind;
+    a->n = n;
+    a->k = k;
+    a->extra = extra;
+    a->slots = slots;
+    a->bytes = bytes;
     memcpy(a->name, name, strlen(name) + 1);
     psc_accumulator_clear(a);
     return accumulators->n++;
@@ -96,17 +102,24 @@ int psc_accumulators_add_records(psc_accumulators *accumulators, const char *nam
 }
 
 void psc_accumulators_close(psc_accumulators *accumulators) {
-    for (int32_t i = 0; i < accumulators->n; i++) free(accumulators->list[i].slots);
+    for (int32_t i = 0; i < accumulators->n; i++) {
+        free(accumulators->list[i].slots);
+        free(accumulators->list[i].held);
+    }
     free(accumulators->list);
     *accumulators = (psc_accumulators){0};
 }
 
-void psc_accumulator_clear(psc_accumulator *a) {
-    double *extremes = a->slots;
-    memset(a->slots, 0, (size_t)a->bytes);
+static void clear_slots(const psc_accumulator *a, void *slots) {
+    double *extremes = slots;
+    memset(slots, 0, (size_t)a->bytes);
     if (a->kind == PSC_ACCUMULATE_MIN || a->kind == PSC_ACCUMULATE_MAX)
         for (int64_t i = 0; i < a->n; i++)
             extremes[i] = a->kind == PSC_ACCUMULATE_MIN ? INFINITY : -INFINITY;
+}
+
+void psc_accumulator_clear(psc_accumulator *a) {
+    clear_slots(a, a->slots);
     if (a->kind == PSC_ACCUMULATE_TOP)
         for (int64_t i = 0; i < a->n * a->k; i++)
             entry_at(a, i / a->k, (int32_t)(i % a->k))->value = NAN;
@@ -148,11 +161,65 @@ static psc_status add_count(psc_accumulator *a, int64_t slot, double value, psc_
     return PSC_OK;
 }
 
-static psc_status add_extreme(psc_accumulator *a, int64_t slot, double value, psc_error *error) {
-    double *extreme = (double *)a->slots + slot;
-    if (isnan(value)) return refuse(a, slot, value, "cannot be ranked", error);
-    bool better = a->kind == PSC_ACCUMULATE_MIN ? value < *extreme : value > *extreme;
-    if (better) *extreme = value + 0.0; /* -0 becomes +0 */
+/* Slots that take up to TOGETHER partials without a look at each. */
+enum { TOGETHER = 256 };
+
+/* Adds n partials if all are small, such as those of short sequences, and no sum overflows: with
+ * |value 2^40| < 2^51, adding 1.5 2^52 leaves the nearest integer, ties to even, in the low bits. */
+static bool add_small(fixed *sums, const double *partial, int64_t n) {
+    union {
+        double value[TOGETHER];
+        int64_t bits[TOGETHER];
+    } shifted;
+    const union {
+        double value;
+        int64_t bits;
+    } shift = {0x1.8p52};
+    int large = 0;
+    int64_t overflow = 0; /* its sign: of any sum */
+    for (int64_t i = 0; i < n; i++) large |= !(fabs(partial[i]) < 0x1p11);
+    if (large) return false;
+    for (int64_t i = 0; i < n; i++) shifted.value[i] = partial[i] * 0x1p40 + shift.value;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t units = shifted.bits[i] - shift.bits, before = (int64_t)(sums[i] >> 64);
+        sums[i] = (fixed)((unsigned_fixed)sums[i] + (unsigned_fixed)(fixed)units);
+        const int64_t after = (int64_t)(sums[i] >> 64);
+        overflow |= (before ^ after) & ((units >> 63) ^ after);
+    }
+    for (int64_t i = 0; i < n && overflow < 0; i++) /* back to what they were */
+        sums[i] = (fixed)((unsigned_fixed)sums[i] -
+                          (unsigned_fixed)(fixed)(shifted.bits[i] - shift.bits));
+    return overflow >= 0;
+}
+
+static psc_status add_sums(
+    psc_accumulator *a, int64_t begin, int64_t n, const double *partial, psc_error *error) {
+    psc_status status = PSC_OK;
+    for (int64_t i = 0, end; i < n && status == PSC_OK; i = end) {
+        end = n - i < TOGETHER ? n : i + TOGETHER;
+        if (add_small((fixed *)a->slots + begin + i, partial + i, end - i)) continue;
+        for (int64_t k = i; k < end && status == PSC_OK; k++)
+            status = add_sum(a, begin + k, partial[k], error);
+    }
+    return status;
+}
+
+static psc_status add_extremes(
+    psc_accumulator *a, int64_t begin, int64_t n, const double *partial, psc_error *error) {
+    double *extreme = (double *)a->slots + begin;
+    int nan = 0;
+    for (int64_t i = 0; i < n; i++) nan |= partial[i] != partial[i];
+    for (int64_t i = 0; nan && i < n; i++)
+        if (isnan(partial[i])) return refuse(a, begin + i, partial[i], "cannot be ranked", error);
+    const bool least = a->kind == PSC_ACCUMULATE_MIN;
+    for (int64_t i = 0; least && i < n; i++) {
+        const double value = partial[i] + 0.0; /* -0 becomes +0 */
+        extreme[i] = value < extreme[i] ? value : extreme[i];
+    }
+    for (int64_t i = 0; !least && i < n; i++) {
+        const double value = partial[i] + 0.0;
+        extreme[i] = value > extreme[i] ? value : extreme[i];
+    }
     return PSC_OK;
 }
 
@@ -163,15 +230,44 @@ psc_status psc_accumulator_add(
             "accumulator '%s' (%s, %" PRId64 " slots) cannot take a partial of %" PRId64
             " slots from slot %" PRId64,
             a->name, KINDS[a->kind], a->n, n, begin);
+    if (a->kind == PSC_ACCUMULATE_SUM) return add_sums(a, begin, n, partial, error);
+    if (a->kind != PSC_ACCUMULATE_COUNT) return add_extremes(a, begin, n, partial, error);
     psc_status status = PSC_OK;
-    for (int64_t i = 0; i < n && status == PSC_OK; i++) {
-        if (a->kind == PSC_ACCUMULATE_SUM)
-            status = add_sum(a, begin + i, partial[i], error);
-        else if (a->kind == PSC_ACCUMULATE_COUNT)
-            status = add_count(a, begin + i, partial[i], error);
-        else
-            status = add_extreme(a, begin + i, partial[i], error);
-    }
+    for (int64_t i = 0; i < n && status == PSC_OK; i++)
+        status = add_count(a, begin + i, partial[i], error);
+    return status;
+}
+
+/* --- beside the totals ----------------------------------------------------------------------- */
+
+/* The slots, which the first caller makes. */
+static void *held_slots(psc_accumulator *a) {
+    void *held = atomic_load(&a->held), *made;
+    if (held) return held;
+    made = malloc((size_t)a->bytes + 1);
+    if (!made) return NULL;
+    clear_slots(a, made);
+    if (atomic_compare_exchange_strong(&a->held, &held, made)) return made;
+    free(made);
+    return held;
+}
+
+psc_status psc_accumulator_hold(
+    psc_accumulator *a, int64_t begin, int64_t n, const double *partial, psc_error *error) {
+    psc_accumulator beside = {.kind = a->kind, .n = a->n, .slots = held_slots(a)};
+    if (!beside.slots)
+        return psc_fail(error, PSC_ERROR_MEMORY,
+            "not enough memory for %" PRIu64 " bytes beside accumulator '%s'", a->bytes, a->name);
+    memcpy(beside.name, a->name, sizeof beside.name);
+    atomic_store_explicit(&a->holds, true, memory_order_relaxed);
+    return psc_accumulator_add(&beside, begin, n, partial, error);
+}
+
+psc_status psc_accumulator_release(psc_accumulator *a, bool add, psc_error *error) {
+    if (!atomic_load(&a->holds)) return PSC_OK;
+    const psc_status status = add ? psc_accumulator_merge(a, a->held, error) : PSC_OK;
+    clear_slots(a, a->held);
+    atomic_store(&a->holds, false);
     return status;
 }
 
@@ -251,7 +347,7 @@ static psc_status merge_slot(
     if (a->kind != PSC_ACCUMULATE_TOP) {
         double other;
         memcpy(&other, from, sizeof other);
-        return add_extreme(a, slot, other, error);
+        return add_extremes(a, slot, 1, &other, error);
     }
     psc_status status = PSC_OK;
     for (int32_t i = 0; i < a->k && status == PSC_OK; i++) {

@@ -1,12 +1,13 @@
 /* Accumulators: a plugin's totals over documents, merged with the same result in any order.
  * Private to runtime/ and tests/.
- * Threads: one at a time.
+ * Threads: one at a time, except psc_accumulator_hold.
  * Ownership: a list owns its accumulators and their slots, and copies names. */
 #ifndef ACCUMULATORS_H
 #define ACCUMULATORS_H
 
 #include "psc_plugin.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #define PSC_ACCUMULATOR_NAME 64 /* most bytes of a name */
@@ -19,6 +20,8 @@ typedef struct psc_accumulator {
     uint64_t extra; /* bytes of the plugin's own after each psc_top, a multiple of 8, or 0 */
     void *slots;    /* as saved: __int128, int64_t, double, or psc_top [n, k] with NaN if empty */
     uint64_t bytes; /* of slots */
+    _Atomic(void *) held; /* slots that psc_accumulator_hold has added to; null before the first */
+    atomic_bool holds;    /* since they were last empty */
 } psc_accumulator;
 
 typedef struct psc_accumulators {
@@ -41,6 +44,12 @@ void psc_accumulator_clear(psc_accumulator *accumulator);
  * the nearest, ties to even. After a failure, earlier slots keep their new values. */
 psc_status psc_accumulator_add(psc_accumulator *accumulator, int64_t begin, int64_t n,
     const double *partial, psc_error *error);
+/* The same into slots beside the totals, for a run that may still fail. Several threads may call it
+ * at once for different slots. */
+psc_status psc_accumulator_hold(psc_accumulator *accumulator, int64_t begin, int64_t n,
+    const double *partial, psc_error *error);
+/* Empties those slots, after adding them to the totals if add is true. */
+psc_status psc_accumulator_release(psc_accumulator *accumulator, bool add, psc_error *error);
 /* Offers one entry to a slot of TOP; record: its own bytes [extra], null where it has none. */
 psc_status psc_accumulator_add_top(psc_accumulator *accumulator, int64_t slot, const psc_top *entry,
     const void *record, psc_error *error);

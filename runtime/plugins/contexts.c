@@ -209,6 +209,7 @@ static void leave_run(psc_context *context) {
     context->section = -1;
     psc_host_drop_variants(context);
     psc_host_drop_retained(context);
+    (void)psc_host_release(context, false, NULL);
     psc_arena_clear(&context->run_arena);
 }
 
@@ -296,7 +297,8 @@ static psc_status finish_one(psc_context *context, psc_status status, bool repor
         returned = plugin->run_end(context, context->state, status);
     psc_turn_end(context);
     if (status != PSC_OK) return status;
-    return outcome(context, report ? "report" : "run_end", returned, session->error);
+    status = outcome(context, report ? "report" : "run_end", returned, session->error);
+    return status || report ? status : psc_host_release(context, true, session->error);
 }
 
 psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *error) {

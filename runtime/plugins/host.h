@@ -98,6 +98,8 @@ int psc_host_accumulate(
     psc_context *context, int handle, int64_t begin, int64_t n, const double *partial);
 int psc_host_accumulate_top(
     psc_context *context, int handle, int64_t slot, double value, const psc_row *row);
+/* The partials of events: added to the totals, or forgotten. */
+psc_status psc_host_release(psc_context *context, bool add, psc_error *error);
 int psc_host_accumulated(psc_context *context, int handle, int64_t begin, int64_t n, double *out);
 int32_t psc_host_accumulated_top(psc_context *context, int handle, int64_t slot, psc_top *out);
 int psc_host_accumulator_records(

@@ -1,10 +1,11 @@
-/* The host's accumulators: declared in open, fed in run_end, read at any time.
- * A run's partials enter the totals at once. If the run then fails, the totals are invalid. */
+/* The host's accumulators: declared in open, fed from events on, read at any time.
+ * Partials of events are held beside the totals until run_end has succeeded. Those of run_end enter
+ * the totals at once. If the run fails after any entered, the totals are invalid. */
 #include "host.h"
 
 /* True if the call is allowed here; otherwise sets the error. */
 static bool in_place(psc_context **given, int32_t where, const char *call) {
-    if (!psc_host_may(given, call, PSC_IN_ANY)) return false;
+    if (!psc_host_may(given, call, PSC_IN_ANY | (where & PSC_IN_PART))) return false;
     psc_context *context = *given;
     if (context->session->options.accumulate) return psc_host_may(given, call, where);
     psc_host_fail(
@@ -35,14 +36,36 @@ int psc_host_accumulator(
 int psc_host_accumulate(
     psc_context *context, int handle, int64_t begin, int64_t n, const double *partial) {
     psc_error error = {PSC_OK, ""};
-    if (!in_place(&context, PSC_IN_RUN_END, "accumulate")) return PSC_ERROR_STATE;
+    if (!in_place(&context, PSC_IN_EVENT | PSC_IN_RUN_END | PSC_IN_PART, "accumulate"))
+        return PSC_ERROR_STATE;
+    if (!(context->turn.where & (PSC_IN_EVENT | PSC_IN_RUN_END)))
+        return psc_host_fail(
+            context, PSC_ERROR_STATE, "accumulate is allowed in events and run_end only");
     psc_accumulator *accumulator = find(context, handle, "accumulate");
     if (!accumulator ||
         !psc_host_list(context, "accumulate", "partial", n, sizeof *partial, partial))
         return PSC_ERROR_PLUGIN;
-    context->session->run_accumulated = true;
-    psc_status status = psc_accumulator_add(accumulator, begin, n, partial, &error);
+    psc_status status;
+    if (context->turn.where == PSC_IN_RUN_END && !psc_turn_in_part(context)) {
+        context->session->run_accumulated = true;
+        status = psc_accumulator_add(accumulator, begin, n, partial, &error);
+    } else {
+        status = psc_accumulator_hold(accumulator, begin, n, partial, &error);
+    }
     return status == PSC_OK ? 0 : psc_host_pass(context, &error);
+}
+
+psc_status psc_host_release(psc_context *context, bool add, psc_error *error) {
+    psc_status first = PSC_OK;
+    for (int32_t i = 0; i < context->accumulators.n; i++) {
+        psc_accumulator *accumulator = &context->accumulators.list[i];
+        psc_error inner = {PSC_OK, ""};
+        if (add && atomic_load(&accumulator->holds)) context->session->run_accumulated = true;
+        const psc_status status = psc_accumulator_release(accumulator, add && !first, &inner);
+        if (status && !first)
+            first = psc_fail(error, status, "plugin %s: %s", context->name, inner.message);
+    }
+    return first;
 }
 
 /* --- top lists ------------------------------------------------------------------------------- */
