@@ -2062,6 +2062,7 @@ class psc_session_options(ctypes.Structure):
     retained_cap: int
     accumulate: int
     check_plugins: int
+    shared_tokens: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("threads", ctypes.c_int32),
@@ -2072,6 +2073,7 @@ class psc_session_options(ctypes.Structure):
         ("retained_cap", ctypes.c_uint64),
         ("accumulate", ctypes.c_int32),
         ("check_plugins", ctypes.c_int32),
+        ("shared_tokens", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:

@@ -116,7 +116,8 @@ class Corpora(ModelBase):
             seed: Of sample, 0 or more.
             interventions: ablate, scale, steer with a file or vector, knockout, or a sum of them;
                 the state records them. Those that take another prompt's values are refused.
-            batch: Windows per pass, 1 to 4096.
+            batch: Full windows per pass, or as many tokens of short ones; 1 to 4096. Fewer if
+                their keys and values would take more than 1 GiB.
             strict: A document that cannot be read is an error; else it is skipped with a
                 PythiascopeWarning, and counted.
             field: The field of a line of *.jsonl that has the text.

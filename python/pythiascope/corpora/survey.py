@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     from ..runtime.base import ModelBase
 
 _DEFAULT_WINDOW = 512
+_MOST_CACHE = 1 << 30  # bytes of a pass's keys and values; one full window may take more
+_SHORT = 16  # most windows in the place of a full one
+
+
+def _room(n: int) -> int:
+    """The tokens that a window of n takes in a session with shared_tokens."""
+    return -(-n // 16) * 16
 
 
 class Interrupts:
@@ -175,8 +182,15 @@ class Survey:
                 f"a window of {self._width} tokens is not possible; it must have "
                 f"{1 + plan.options.bos} to {n_ctx}, the model's context"
             )
+        room = _room(self._width)
+        each = 8 * opened.info.n_layers * opened.info.d_model * room
+        full = max(1, min(plan.batch, _MOST_CACHE // each))
+        self._tokens = full * room
         self._session = self._model._new_session(
-            accumulate=True, n_sequences=plan.batch, capacity=self._width
+            accumulate=True,
+            n_sequences=min(full * _SHORT, self._tokens // 16),
+            capacity=self._width,
+            shared_tokens=self._tokens,
         )
         self._exits.callback(_close, self._session)
         control = self._session.control
@@ -231,8 +245,8 @@ class Survey:
 
     def _read_all(self) -> None:
         plan = self._plan
-        batch = np.zeros((plan.batch, self._width), TOKEN)
-        documents = (c.psc_document * plan.batch)()
+        batch = np.zeros(self._tokens, TOKEN)
+        documents = (c.psc_document * self._session.n_sequences)()
         progress = open_progress(plan.progress, "reading")
         with ExitStack() as exits:
             exits.callback(progress.close)
@@ -260,19 +274,21 @@ class Survey:
         self._interrupts.user(progress.update, self._reader.progress(), totals.tokens)
 
     def _read_batch(self, batch: Any, documents: Any) -> list[Tokens]:
-        """Copies up to one batch of windows; fewer at the end."""
+        """Copies windows while any window would fit; fewer at the end."""
         inputs: list[Tokens] = []
         error = c.psc_error()
-        for i in range(len(batch)):
+        taken = 0
+        while len(inputs) < len(documents) and taken + _room(self._width) <= len(batch):
             status, window = self._reader.next(error)
             self._interrupts.checked(status, error)
             self._note()
             if window.n == 0:
                 self._ended = True
                 break
-            rows = batch[i, : window.n]
+            rows = batch[taken : taken + window.n]
             ctypes.memmove(rows.ctypes.data, window.tokens, rows.nbytes)
-            documents[i] = window.document
+            documents[len(inputs)] = window.document
+            taken += _room(window.n)
             inputs.append(Tokens(rows))
         return inputs
 

@@ -44,6 +44,8 @@ class Session:
         chunk: Most rows per pass; 0: the library's choice.
         n_sequences: Sequences of a run.
         capacity: Most tokens per sequence; 0: the model's context.
+        shared_tokens: Tokens of all sequences together, each rounded up to a multiple of 16; a run
+            then begins its sequences anew. 0: capacity for each.
         accumulate: Runs are documents of a corpus.
         retained_cap: Most bytes that plugins may retain in a run; 0: 2 GiB.
         check_plugins: A hook that writes to what it only observes is an error.
@@ -63,6 +65,7 @@ class Session:
         chunk: int = 0,
         n_sequences: int = 1,
         capacity: int = 0,
+        shared_tokens: int = 0,
         accumulate: bool = False,
         retained_cap: int = 0,
         check_plugins: bool = False,
@@ -74,6 +77,7 @@ class Session:
             chunk=whole("chunk", chunk, 0, _INT32),
             n_sequences=whole("n_sequences", n_sequences, 1, _INT32),
             capacity=whole("capacity", capacity, 0, _INT32),
+            shared_tokens=whole("shared_tokens", shared_tokens, 0, _INT32),
             accumulate=int(accumulate),
             retained_cap=whole("retained_cap", retained_cap, 0, (1 << 64) - 1),
             check_plugins=int(check_plugins),
@@ -93,6 +97,7 @@ class Session:
         self._kept: list[Any] = []  # what the library may call or read until the session closes
         self._hooks: list[Any] = []  # callbacks of observe and edit
         self._chunk = chunk
+        self._shared = shared_tokens > 0
         self.completed = False  # whether the last run or report came to its end
         self._own_logits = True  # the library's memory holds those of the last run
         self.retired = False  # a view of its memory lives: it never runs again
@@ -367,7 +372,7 @@ class Session:
             options.sentences, options.n_sentences = sentences, len(sentences)
         with self.turn.hold():
             pointer = self.pointer
-            if not append:
+            if not append and not self._shared:  # a run of shared tokens empties them itself
                 self.clear()
             self.control.patience = patience
             if progress is not None:
