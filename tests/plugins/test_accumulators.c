@@ -103,6 +103,45 @@ Test(accumulators, any_order_and_split_gives_the_same_bits) {
     psc_accumulators_close(&parts);
 }
 
+__extension__ typedef __int128 units; /* of 2^-40 */
+
+/* Blocks of small and larger partials of both signs, halves of the grid among them. */
+Test(accumulators, a_block_is_rounded_slot_by_slot) {
+    enum { N = 700 };
+    static const int largest[] = {-30, 5, 10, 11, 20};
+    uint64_t random = 5;
+    for (int round = 0; round < 5; round++) {
+        psc_accumulator *table = new_table(PSC_ACCUMULATE_SUM, N, 0);
+        units want[N] = {0};
+        for (int turn = 0; turn < 3; turn++) {
+            double partial[N];
+            for (int i = 0; i < N; i++) {
+                const int power = -44 + (int)(next_random(&random) % (uint64_t)(44 + largest[round]));
+                partial[i] = ldexp((double)next_random(&random), power - 53);
+                if (i % 3 == 0) partial[i] = ldexp((double)(2 * (i % 64) + 1), -41);
+                if (i % 2) partial[i] = -partial[i];
+                want[i] += llrintl((long double)partial[i] * 0x1p40L);
+            }
+            cr_assert_eq(psc_accumulator_add(table, 0, N, partial, &error), PSC_OK);
+            cr_assert_eq(memcmp(want, table->slots, sizeof want), 0, "round %d", round);
+        }
+    }
+}
+
+Test(accumulators, an_overflow_in_a_block_changes_no_slot_from_there_on) {
+    psc_accumulator *table = new_table(PSC_ACCUMULATE_SUM, 4, 0);
+    units most = (units)(~(unsigned long long)0 >> 1);
+    most = most * ((units)1 << 64) + ~(unsigned long long)0;
+    const units full[4] = {5, most - 7, -most, 9};
+    const double partial[4] = {1.0, 0x1p-37, -0x1p-38, 1.0};
+    units after_it[4];
+    cr_assert_eq(psc_accumulator_merge(table, full, &error), PSC_OK, "%s", error.message);
+    REFUSED(
+        psc_accumulator_add(table, 0, 4, partial, &error), PSC_ERROR_PLUGIN, "slot 1", "overflow");
+    memcpy(after_it, table->slots, sizeof after_it);
+    cr_assert(after_it[0] == 5 + ((units)1 << 40) && after_it[2] == -most && after_it[3] == 9);
+}
+
 Test(accumulators, what_cannot_be_added_is_refused) {
     psc_accumulator *sum = new_table(PSC_ACCUMULATE_SUM, 2, 0);
     const double bad[] = {NAN, INFINITY, -INFINITY, 0x1p86, 1e300};
