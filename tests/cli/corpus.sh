@@ -51,6 +51,35 @@ check 'a finished state' run finished --state "$work/limit.state"
 check 'a finished state is reported again' same whole finished
 check 'a finished state says so' grep -q 'nothing was left to read' "$work/finished.stderr"
 
+# Short and long windows beside each other: passes have them by their tokens, in any number.
+mixed=$work/mixed.jsonl
+awk 'BEGIN {for (i = 0; i < 90; i++) {n = i % 30 == 7 ? 150 : i * i % 23 + 1; printf "{\"text\": \"the"
+    for (k = 1; k < n; k++) printf " %s", k % 3 ? "old man" : "sea"; print "\"}"}}' >"$mixed"
+mix() { # mix NAME ARGUMENTS...: writes to $work/NAME
+    name=$1
+    shift
+    "$program" corpus "$mixed" --window 40 --plugin logits --plugin ln --plugin mlp --plugin neurons:contexts=2 \
+        --out "$work/$name" "$@" >"$work/$name.stdout" 2>"$work/$name.stderr"
+}
+check 'mixed lengths' mix mixed
+i=0
+for how in '--batch 1' '--batch 2 --chunk 7' '--batch 64 --threads 3' '--batch 4096 --threads 1' '--chunk 100'; do
+    i=$((i + 1))
+    # shellcheck disable=SC2086 # a list of arguments
+    check "mixed lengths $how" mix mixed$i $how
+    check "the same: $how" same mixed mixed$i
+done
+check 'mixed lengths up to a limit' mix mixed_part --state "$work/mixed.state" --limit-tokens 500 --batch 3
+check 'mixed lengths from there' mix mixed_rest --state "$work/mixed.state" --batch 2
+check 'the same from there' same mixed mixed_rest
+for part in 1 2; do mix mixed_$part --shard $part/2 --state "$work/mixed$part.state" --batch $part; done
+check 'parts of them' "$program" merge "$work/mixed1.state" "$work/mixed2.state" --out "$work/mixed_both" >"$work/stdout"
+check 'are the same' same mixed mixed_both
+check 'no more memory than a GiB of keys and values' "$program" corpus "$mixed" --plugin ln --batch 4096 \
+    >"$work/stdout" 2>"$work/stderr"
+check 'said in a note' grep -q 'note: a pass has [0-9]* of --batch 4096 windows: their keys and values take 1[0-9]* MB' \
+    "$work/stderr"
+
 # The contexts that plugins keep name their documents, also resumed, in parts and compressed.
 named() { # named NAME ARGUMENTS...
     name=$1

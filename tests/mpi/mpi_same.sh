@@ -24,6 +24,15 @@ run='--window 64 --threads 1 --batch 2'
     check 'their states' cmp -s "$work/p0" "$work/p3"
     check 'their results' same "$work/po0" "$work/po3"
 
+    # Short and long windows in a pass.
+    awk 'BEGIN {for (i = 0; i < 80; i++) {n = i % 20 == 7 ? 150 : i * i % 23 + 1; printf "{\"text\": \"the"
+        for (k = 1; k < n; k++) printf " %s", k % 3 ? "old man" : "sea"; print "\"}"}}' >"$work/mixed.jsonl"
+    check 'mixed lengths' alone corpus "$work/mixed.jsonl" $run --state "$work/x0" --out "$work/xo0"
+    check 'mixed lengths, 3 ranks' \
+        ranks 3 corpus "$work/mixed.jsonl" --window 64 --batch 3 --state "$work/x3" --out "$work/xo3"
+    check 'their states' cmp -s "$work/x0" "$work/x3"
+    check 'their results' same "$work/xo0" "$work/xo3"
+
     # What is read, and what acts on it.
     each='--plugin ln --plugin logits:level=layer'
     i=0
