@@ -5,28 +5,27 @@
  * decode: tokens per second of 1, 2, 4, 8 and 16 sequences, one token of each in a run, from
  * position 128 on, greedily drawn; their medians, and their ratio to one sequence.
  *
- * documents: time per token of batches of short windows over that of full ones. Documents have 20 to 60 tokens, full windows 512. A batch has 4 documents, or as many as fit into
- * the rows of 1 or 4 full windows. The passes have no logits and no plugin; the contenders take
- * turns. Prints the median over the rounds of (time per token / time per token of full windows), in
+ * documents: time per token of batches of short windows over that of full ones. Documents have 20 to
+ * 60 or 6 to 13 tokens, full windows 512. A batch has 4 documents, or as many as `corpus` takes in the
+ * room of 4 full windows. The passes have no logits and no plugin; the contenders take turns. Prints the median over the rounds of (time per token / time per token of full windows), in
  * wall time and in processor time of all threads. Writes no files. */
 #include "bench.h"
 #include "options.h"
 
-enum { WINDOW = 512, MOST_SEQUENCES = 128, CONTENDERS = 4, MOST_ROUNDS = 101 };
+enum { WINDOW = 512, FULL = 4, PACKED = 16 * FULL, CONTENDERS = 5, MOST_ROUNDS = 101 };
 enum { PROMPT = 128, STEPS = 8, MOST_DECODED = 16 };
 
 typedef struct contender {
     const char *what;
-    int32_t rows; /* at most, of all windows */
-    int32_t windows;
-    bool full;
+    int32_t windows;           /* at most */
+    int32_t shortest, longest; /* tokens of one */
     double wall[MOST_ROUNDS], processor[MOST_ROUNDS]; /* per token */
 } contender;
 
 typedef struct bench {
     const char *path, *isa, *only;
     int rounds, threads;
-    psc_session *session;
+    psc_session *session, *shared; /* of sequences to decode; of windows */
     psc_token tokens[WINDOW];
 } bench;
 
@@ -36,30 +35,34 @@ static double processor_time(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Lengths 20 to 60, the same in every round. */
+/* The same lengths in every round. */
 static int32_t length_of(const contender *c, int i) {
-    return c->full ? WINDOW : 20 + (int32_t)((2654435761u * (unsigned)(i + 1) >> 16) % 41);
+    const unsigned span = (unsigned)(c->longest - c->shortest) + 1;
+    return c->shortest + (int32_t)((2654435761u * (unsigned)(i + 1) >> 16) % span);
+}
+
+/* As a session with shared_tokens counts it. */
+static int32_t room_of(int32_t n) {
+    return (n + 15) / 16 * 16;
 }
 
 /* About 2,048 tokens in batches. */
 static void run(bench *b, contender *c, int round) {
     psc_error error;
-    psc_input inputs[MOST_SEQUENCES];
+    psc_input inputs[PACKED];
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
     options.no_logits = 1;
     int64_t tokens = 0;
     const double wall = bench_now(), processor = processor_time();
-    for (int document = 0; tokens < 4 * WINDOW;) {
-        int32_t n = 0, rows = 0;
-        while (n < c->windows && rows + length_of(c, document) <= c->rows) {
+    for (int document = 0; tokens < FULL * WINDOW;) {
+        int32_t n = 0, room = 0;
+        for (; n < c->windows && room + WINDOW <= FULL * WINDOW; n++) {
             const int32_t length = length_of(c, document++);
-            psc_session_truncate(b->session, n, 0);
             inputs[n] = (psc_input){n, length, b->tokens};
-            rows += length;
-            n++;
+            room += room_of(length);
+            tokens += length;
         }
-        bench_check(psc_session_run(b->session, inputs, n, &options, &error), &error);
-        tokens += rows;
+        bench_check(psc_session_run(b->shared, inputs, n, &options, &error), &error);
     }
     if (round < 0) return;
     c->wall[round] = (bench_now() - wall) / (double)tokens;
@@ -131,10 +134,11 @@ static void bench_decode(bench *b) {
 
 static void bench_documents(bench *b) {
     static contender contenders[CONTENDERS] = {
-        {.what = "4 windows of 512", .rows = 4 * WINDOW, .windows = 4, .full = true},
-        {.what = "4 documents", .rows = WINDOW, .windows = 4},
-        {.what = "documents in 512 rows", .rows = WINDOW, .windows = MOST_SEQUENCES},
-        {.what = "documents in 2048 rows", .rows = 4 * WINDOW, .windows = MOST_SEQUENCES}};
+        {"4 windows of 512", .windows = FULL, .shortest = WINDOW, .longest = WINDOW},
+        {"4 documents of 20 to 60", .windows = FULL, .shortest = 20, .longest = 60},
+        {"as many as fit", .windows = PACKED, .shortest = 20, .longest = 60},
+        {"4 documents of 6 to 13", .windows = FULL, .shortest = 6, .longest = 13},
+        {"as many as fit", .windows = PACKED, .shortest = 6, .longest = 13}};
     for (int r = -1; r < b->rounds; r++)
         for (int c = 0; c < CONTENDERS; c++) run(b, &contenders[c], r);
     for (int c = 1; c < CONTENDERS; c++) print(b, &contenders[c], &contenders[0]);
@@ -166,13 +170,17 @@ int main(int argc, char **argv) {
     options.threads = b.threads;
     options.isa = b.isa;
     options.capacity = WINDOW;
-    options.n_sequences = MOST_SEQUENCES;
+    options.n_sequences = MOST_DECODED;
     bench_check(psc_session_open(&b.session, model, &options, &error), &error);
+    options.n_sequences = PACKED;
+    options.shared_tokens = FULL * WINDOW;
+    bench_check(psc_session_open(&b.shared, model, &options, &error), &error);
     for (int t = 0; t < WINDOW; t++)
         b.tokens[t].id = bench_token(t, psc_model_get_info(model)->d_vocab);
     if (!b.only || b.only[1] == 'o') bench_documents(&b);
     if (!b.only || b.only[1] == 'e') bench_decode(&b);
     psc_session_close(&b.session);
+    psc_session_close(&b.shared);
     psc_model_close(&model);
     return 0;
 }
