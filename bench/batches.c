@@ -17,8 +17,8 @@ enum { PROMPT = 128, STEPS = 8, MOST_DECODED = 16 };
 
 typedef struct contender {
     const char *what;
-    int32_t windows;           /* at most */
-    int32_t shortest, longest; /* tokens of one */
+    int32_t windows;                                  /* at most */
+    int32_t shortest, longest;                        /* tokens of one */
     double wall[MOST_ROUNDS], processor[MOST_ROUNDS]; /* per token */
 } contender;
 

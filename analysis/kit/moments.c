@@ -125,9 +125,8 @@ void psc_moments_count(psc_moments *m, int32_t place, int64_t group) {
 }
 
 int psc_moments_end(psc_moments *m) {
-    return m->failed || m->host->accumulate(m->context, m->counts, 0, 2 * m->groups, m->count)
-               ? -1
-               : 0;
+    return m->failed || m->host->accumulate(m->context, m->counts, 0, 2 * m->groups, m->count) ? -1
+                                                                                               : 0;
 }
 
 /* --- variances ------------------------------------------------------------------------------- */

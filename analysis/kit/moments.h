@@ -24,9 +24,9 @@ typedef struct psc_moments {
     const psc_reductions *kernels;
     int64_t groups, n;
     int counts, sums, squares, low, high; /* handles: [2, groups], [2, groups, n] */
-    double *count;                       /* run: [2, groups] */
-    double *sum, *square, *least, *most; /* run: [2, groups, n] of the sequences that are open */
-    _Atomic int failed;                  /* a partial could not be added */
+    double *count;                        /* run: [2, groups] */
+    double *sum, *square, *least, *most;  /* run: [2, groups, n] of the sequences that are open */
+    _Atomic int failed;                   /* a partial could not be added */
 } psc_moments;
 
 /* In run_begin. */

@@ -100,8 +100,7 @@ int ln_corpus_begin(ln_state *s) {
     s->diagonal = host->run_alloc(s->context, (uint64_t)n_rows * sizeof(double));
     if (!s->table || !s->diagonal ||
         psc_rows_resolve(s->context, host, "rows", &s->rows_choice, 0, &s->rows) ||
-        psc_sequences_find(s->context, host, &s->sequences) ||
-        psc_moments_begin(&s->moments))
+        psc_sequences_find(s->context, host, &s->sequences) || psc_moments_begin(&s->moments))
         return -1;
     const struct {
         psc_point point;
@@ -125,8 +124,7 @@ int ln_corpus_end(ln_state *s) {
         const int32_t place = s->sequences.place[row];
         psc_moments_count(&s->moments, place, 0);
         psc_moments_add_f64(&s->moments, place, 0, 0, n, s->table + row * n);
-        const int ends =
-            i + 1 == s->rows.n || s->sequences.place[s->rows.index[i + 1]] != place;
+        const int ends = i + 1 == s->rows.n || s->sequences.place[s->rows.index[i + 1]] != place;
         if (ends) psc_moments_close(&s->moments, place, 0, 0, n);
     }
     return psc_moments_end(&s->moments);

@@ -45,8 +45,7 @@ int logits_corpus_begin(logits_state *state) {
         psc_moments_begin(&state->logit_moments))
         return -1;
     for (int i = 0; i < LEVEL_COUNT; i++)
-        if (state->asked[i] && psc_moments_begin(&state->share_moments[i]))
-            return -1;
+        if (state->asked[i] && psc_moments_begin(&state->share_moments[i])) return -1;
     return 0;
 }
 
@@ -106,8 +105,7 @@ static void close_place(logits_state *state, int32_t t, int32_t place) {
     psc_moments_close(&state->logit_moments, place, t, 0, 1);
     for (int i = 0; i < LEVEL_COUNT; i++)
         if (state->run.levels[i].asked)
-            psc_moments_close(
-                &state->share_moments[i], place, t, 0, state->share_moments[i].n);
+            psc_moments_close(&state->share_moments[i], place, t, 0, state->share_moments[i].n);
 }
 
 /* One target's rows, in order. */

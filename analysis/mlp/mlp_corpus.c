@@ -48,8 +48,7 @@ typedef struct neuron_job {
 /* Whether a chosen row is the last one of its sequence and population. */
 static int ends_place(const mlp_state *s, int32_t row) {
     const int32_t next = s->rows.slot[row] + 1;
-    return next == s->rows.n ||
-           s->sequences.place[s->rows.index[next]] != s->sequences.place[row];
+    return next == s->rows.n || s->sequences.place[s->rows.index[next]] != s->sequences.place[row];
 }
 
 /* Rows first..last-1 of the event, of one population, of neurons k..k+n-1. */
@@ -60,8 +59,7 @@ static void take_block(const neuron_job *job, int64_t first, int64_t last, int64
     const int64_t at = event->layer * (int64_t)s->n_neurons + k;
     const float *a = psc_view_row(&event->tensor, first) + k;
     const int32_t place = s->sequences.place[event->rows[first].index];
-    psc_moments_add_rows(
-        job->moments, place, 0, at, n, a, event->tensor.stride[0], last - first);
+    psc_moments_add_rows(job->moments, place, 0, at, n, a, event->tensor.stride[0], last - first);
     if (ends_place(s, event->rows[last - 1].index))
         psc_moments_close(job->moments, place, 0, at, n);
     if (!job->counts) return;
@@ -163,9 +161,8 @@ int mlp_corpus_begin(mlp_state *s) {
     int32_t n_rows = 0;
     host->rows(s->context, &n_rows);
     if (psc_rows_resolve(s->context, host, "rows", &s->rows_choice, 0, &s->rows) ||
-        psc_sequences_find(s->context, host, &s->sequences) ||
-        psc_moments_begin(&s->pre_moments) || psc_moments_begin(&s->post_moments) ||
-        psc_moments_begin(&s->row_moments))
+        psc_sequences_find(s->context, host, &s->sequences) || psc_moments_begin(&s->pre_moments) ||
+        psc_moments_begin(&s->post_moments) || psc_moments_begin(&s->row_moments))
         return -1;
     const uint64_t most = s->bins > GATE_BINS ? (uint64_t)s->bins : GATE_BINS;
     s->above = host->run_alloc(s->context, n * BOUNDS * sizeof *s->above);
@@ -211,8 +208,7 @@ int mlp_corpus_end(mlp_state *s) {
         psc_moments_count(&s->pre_moments, place, 0);
         psc_moments_count(&s->post_moments, place, 0);
         psc_moments_count(&s->row_moments, place, 0);
-        psc_moments_add_f64(
-            &s->row_moments, place, 0, 0, values, s->row_values + row * values);
+        psc_moments_add_f64(&s->row_moments, place, 0, 0, values, s->row_values + row * values);
         if (ends_place(s, (int32_t)row)) psc_moments_close(&s->row_moments, place, 0, 0, values);
     }
     for (int64_t l = 0; l < s->n_layers; l++)

@@ -66,7 +66,7 @@ typedef struct survey {
     const char *state_path; /* as it was given; nullable */
     char *state_file;       /* the file itself, behind any links */
     cli_lock lock;          /* of the state file */
-    long long full; /* --batch */
+    long long full;         /* --batch */
     window_batch batch;
     double save_seconds;
     psc_model *model;

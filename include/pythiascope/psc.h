@@ -195,7 +195,8 @@ typedef struct psc_session_options {
     int32_t accumulate;    /* nonzero: runs are documents of a corpus ("accumulation" below) */
     int32_t check_plugins; /* nonzero: a hook that writes to what it only observes fails the run, by
                               name; costs time. For a plugin's author */
-    int32_t shared_tokens; /* nonzero: room for so many tokens of all sequences together, each rounded
+    int32_t
+        shared_tokens; /* nonzero: room for so many tokens of all sequences together, each rounded
                               up to a multiple of 16, instead of n_sequences * capacity. A run
                               begins its sequences anew and empties all others. For many texts of
                               different length: a run may have as many as fit */

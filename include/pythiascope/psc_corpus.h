@@ -117,7 +117,9 @@ typedef struct psc_window {
     const psc_token *tokens; /* [n], without byte ranges */
 } psc_window;
 
-/* The next window; its tokens are valid until the next call. The call skips, notes and counts a
+/* The next window; its tokens are valid until the next call. To fill runs with windows of any length,
+ * open the session with shared_tokens = N full windows, and take windows into a run while one more full
+ * window would fit. The call skips, notes and counts a
  * document that cannot be read or is not UTF-8, and a line that is longer than 16 MiB or not a JSON object with a
  * text; with `strict` each of these is PSC_ERROR_INPUT. */
 PSC_API psc_status psc_corpus_next(psc_window *out, psc_corpus *corpus, psc_error *error);

@@ -119,7 +119,8 @@ Test(accumulate_events, a_failed_run_leaves_nothing) {
     end_returns = 0;
     bad_value = NAN;
     cr_assert_eq(run(), PSC_ERROR_PLUGIN);
-    cr_assert(strstr(error.message, "plugin bridge: accumulator 'sum', slot 0"), "%s", error.message);
+    cr_assert(
+        strstr(error.message, "plugin bridge: accumulator 'sum', slot 0"), "%s", error.message);
     bad_value = 0x1p90;
     cr_assert_eq(run(), PSC_ERROR_PLUGIN);
     cr_assert(strstr(error.message, "outside the range of sums"), "%s", error.message);

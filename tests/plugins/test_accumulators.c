@@ -116,7 +116,8 @@ Test(accumulators, a_block_is_rounded_slot_by_slot) {
         for (int turn = 0; turn < 3; turn++) {
             double partial[N];
             for (int i = 0; i < N; i++) {
-                const int power = -44 + (int)(next_random(&random) % (uint64_t)(44 + largest[round]));
+                const int power =
+                    -44 + (int)(next_random(&random) % (uint64_t)(44 + largest[round]));
                 partial[i] = ldexp((double)next_random(&random), power - 53);
                 if (i % 3 == 0) partial[i] = ldexp((double)(2 * (i % 64) + 1), -41);
                 if (i % 2) partial[i] = -partial[i];

@@ -60,9 +60,9 @@ static void compare(int32_t i, int32_t first_row) {
     psc_session_truncate(alone, 0, 0);
     cr_assert_eq(psc_session_run(alone, &input, 1, &options, &error), PSC_OK);
     for (int32_t r = 0; r < input.n; r++)
-        cr_assert_eq(memcmp(psc_session_logits(session, first_row + r),
-                         psc_session_logits(alone, r),
-                         (size_t)psc_model_get_info(model)->d_vocab * sizeof(float)),
+        cr_assert_eq(
+            memcmp(psc_session_logits(session, first_row + r), psc_session_logits(alone, r),
+                (size_t)psc_model_get_info(model)->d_vocab * sizeof(float)),
             0, "sequence %d of %d tokens, row %d", (int)i, (int)input.n, (int)r);
 }
 
