@@ -195,7 +195,7 @@ static void print(contender *all, int n, const psc_model_info *m, const setup *s
 
 static const char *const usual[] = {"unobserved", "logits", "logits:level=head",
     "logits:level=neuron", "ln", "mlp", "attention", "means", "neurons", "spans", "words",
-    "edges:rows=all", "sampling", "lens", "partition"};
+    "edges:rows=all", "sampling", "loss", "lens", "partition"};
 
 static int read_arguments(contender *all, setup *s, int argc, char **argv) {
     const char *words[MOST];

@@ -59,6 +59,7 @@ BOUNDS = {
     "logits:level=head": 1.20,
     "logits:level=neuron": 1.55,
     "sampling": 1.60,
+    "loss": 1.50,
     "neurons": 1.15,
 }
 OF_FLOOR = {"lens": 1.15, "partition": 1.30}

@@ -92,7 +92,8 @@ static inline corpus_work corpus_products(const psc_model_info *m, const char *p
     const double keys = 0.5 * (rows + 1.0);
     if (strcmp(plugin, "unobserved") == 0) return corpus_left_out(m, rows);
     if (strcmp(plugin, "logits") == 0 || corpus_named(plugin, "sampling") ||
-        corpus_named(plugin, "lens") || corpus_named(plugin, "partition"))
+        corpus_named(plugin, "loss") || corpus_named(plugin, "lens") ||
+        corpus_named(plugin, "partition"))
         return corpus_vocabulary(m, plugin);
     if (corpus_named(plugin, "logits")) return corpus_shares(m, plugin);
     if (corpus_named(plugin, "edges")) return corpus_reads(m, true, rows);

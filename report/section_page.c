@@ -10,6 +10,7 @@ static const char *const pages[][2] = {
     {"mlp", "docs/plugins/mlp.md"},
     {"lens", "docs/plugins/lens.md"},
     {"sampling", "docs/plugins/sampling.md"},
+    {"loss", "docs/plugins/loss.md"},
     {"sweep", "docs/plugins/sweep.md"},
     {"means", "docs/plugins/means.md"},
     {"frozen", "docs/plugins/frozen.md"},

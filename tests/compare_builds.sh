@@ -64,7 +64,7 @@ both explain analyze --model "$embedded" --text "$text" --target next --target t
     --plugin ln:rows=all,target_rows=all --plugin mlp:rows=all,target_rows=all,arrays=all \
     --capture 'hook_embed,blocks.*.attn.hook_pattern,blocks.*.mlp.hook_post,hook_logits'
 both distribution analyze --model "$embedded" --text "$text" --plugin lens:rows=all \
-    --plugin sampling:rows=all --plugin partition:rows=all,level=layer+head
+    --plugin sampling:rows=all --plugin loss --plugin partition:rows=all,level=layer+head
 both readers analyze --model "$embedded" --text "$text" --target '#300' \
     --plugin attention:reader=L1H0,key=3 --plugin edges:rows=all,carry=yes --plugin roles
 both spanned analyze --model "$embedded" --text "$text" --bos --plugin spans:prefixes=yes,closure=yes
@@ -99,7 +99,7 @@ both documents corpus --model "$embedded" "$work/documents" --window 24 --bos --
 both heads corpus --model "$embedded" "$work/documents" --window 24 \
     --plugin attention:headvis=own,window=24,contexts=3
 both statistics corpus --model "$embedded" "$work/documents" --window 24 --plugin partition \
-    --plugin means --plugin sampling
+    --plugin means --plugin sampling --plugin loss:early=3,late=20
 both patterns analyze --model "$embedded" --text "$text" --plugin attention:patterns=yes
 both sequential analyze --model "$golden/parity/sequential_f32" --tokens 1,2,3,4,5,6,7,8,9 \
     --target '#3' --target top:1 --plugin logits:level=head+neuron,rows=all --plugin ln \

@@ -277,7 +277,8 @@ static int begin(psc_context *context, void *state) {
     const psc_phase phase = (psc_phase)self->host->phase(context);
     if (intervention_record(self, phase)) return -1;
     if (phase == PSC_PHASE_SOURCE) return 0;
-    if (phase == PSC_PHASE_CHANGED && check_reach(self)) return -1;
+    if (phase == PSC_PHASE_CHANGED && !self->host->accumulating(context) && check_reach(self))
+        return -1;
     if (self->kind == INTERVENTION_KNOCKOUT && check_cut(self)) return -1;
     return phase == PSC_PHASE_BASE ? 0 : subscribe(self);
 }

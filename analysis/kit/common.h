@@ -14,6 +14,7 @@ const psc_plugin *psc_builtin_logits(void);
 const psc_plugin *psc_builtin_ln(void);
 const psc_plugin *psc_builtin_lens(void);
 const psc_plugin *psc_builtin_sampling(void);
+const psc_plugin *psc_builtin_loss(void);
 const psc_plugin *psc_builtin_mlp(void);
 const psc_plugin *psc_builtin_sweep(void);
 const psc_plugin *psc_builtin_means(void);

@@ -229,8 +229,10 @@ PSC_API psc_status psc_session_plugin_options(psc_session *session, const char *
  * *plugin and all that it points to must outlive the session. options are n keys and values. */
 PSC_API psc_status psc_session_plugin_object(psc_session *session, const psc_plugin *plugin,
     const psc_option *options, int32_t n, psc_error *error);
-/* Nonzero when a plugin compares phases (psc_plugin.phases). The caller then runs SOURCE, BASE and
- * CHANGED, and truncates the sequences to 0 in between. */
+/* Nonzero when a plugin asks for phases (psc_plugin.phases). The caller then runs SOURCE, BASE and
+ * CHANGED, and truncates the sequences to 0 in between. A session that accumulates needs no such
+ * care: with a plugin of PSC_PHASES_COMPARES beside one that asks, an ordinary run is BASE, then
+ * CHANGED. */
 PSC_API int psc_session_has_phases(const psc_session *session);
 /* The name of the first plugin whose sequences must begin with psc_model_bos (psc_plugin.needs_bos);
  * null when there is none. The caller then puts that token in front of every sequence;

@@ -185,7 +185,8 @@ typedef enum psc_component_kind {
  * writes every element itself: filling a large array takes as long as computing it. */
 #define PSC_UNFILLED 16
 
-/* The purpose of a run. Only plugins that set `phases` see PSC_PHASE_SOURCE and PSC_PHASE_BASE. */
+/* The purpose of a run. Only plugins that set `phases` see PSC_PHASE_SOURCE and PSC_PHASE_BASE; over a
+ * corpus, BASE only those with PSC_PHASES_COMPARES. */
 typedef enum psc_phase {
     PSC_PHASE_ONLY = 0,   /* an ordinary run */
     PSC_PHASE_SOURCE = 1, /* another prompt, whose values will be put into the changed run */
@@ -571,6 +572,8 @@ typedef enum psc_plugin_corpus {
     PSC_CORPUS_NO_RUNS /* it is loaded, and reports without a run; runs are refused */
 } psc_plugin_corpus;
 
+enum { PSC_PHASES_COMPARES = 2 }; /* a value of psc_plugin.phases */
+
 typedef struct psc_plugin {
     uint32_t abi; /* PSC_PLUGIN_ABI */
     uint32_t struct_size;
@@ -580,7 +583,8 @@ typedef struct psc_plugin {
     const char *points; /* for help: the points that it may request, by name, one space between; may
                            be null */
     const psc_option_description *options; /* ends with a null key; null: none */
-    int32_t phases;                        /* nonzero: sees runs of every phase (psc_phase) */
+    int32_t phases; /* nonzero: sees runs of every phase (psc_phase), and asks the caller for them.
+                       PSC_PHASES_COMPARES: sees them if another plugin asks, over a corpus too */
     /* Any callback may be null. state is what open stored, null before. After a nonzero return from
      * open no callback follows, after one from run_begin none of this run. */
     int (*open)(psc_context *, const psc_host *, void **state);

@@ -12,6 +12,7 @@
     X(mlp)                                                                                         \
     X(lens)                                                                                        \
     X(sampling)                                                                                    \
+    X(loss)                                                                                        \
     X(sweep)                                                                                       \
     X(means)                                                                                       \
     X(frozen)                                                                                      \

@@ -234,9 +234,26 @@ bool psc_phase_is_for_all(int32_t phase) {
 }
 
 int psc_session_has_phases(const psc_session *session) {
-    for (int32_t i = 0; i < session->n_contexts; i++)
-        if (session->contexts[i]->plugin->phases) return 1;
+    for (int32_t i = 0; i < session->n_contexts; i++) {
+        const int32_t phases = session->contexts[i]->plugin->phases;
+        if (phases && phases != PSC_PHASES_COMPARES) return 1;
+    }
     return 0;
+}
+
+bool psc_contexts_compare(const psc_session *session) {
+    bool compare = false;
+    for (int32_t i = 0; i < session->n_contexts; i++)
+        compare |= session->contexts[i]->plugin->phases == PSC_PHASES_COMPARES;
+    return compare && session->options.accumulate && psc_session_has_phases(session);
+}
+
+/* Whether a run of this phase is not for this plugin. */
+static bool rests(const psc_context *context, int32_t phase) {
+    const int32_t phases = context->plugin->phases;
+    if (context->session->options.accumulate && phase == PSC_PHASE_BASE)
+        return phases != PSC_PHASES_COMPARES;
+    return !psc_phase_is_for_all(phase) && !phases;
 }
 
 const char *psc_session_needs_bos(const psc_session *session) {
@@ -250,8 +267,7 @@ psc_status psc_contexts_check_start(
     const int32_t bos = psc_model_bos(session->model);
     for (int32_t i = 0; token != bos && i < session->n_contexts; i++) {
         const psc_context *context = session->contexts[i];
-        const bool rests = !psc_phase_is_for_all(phase) && !context->plugin->phases;
-        if (rests || !psc_plugin_needs_bos(context->plugin)) continue;
+        if (rests(context, phase) || !psc_plugin_needs_bos(context->plugin)) continue;
         return psc_fail(error, PSC_ERROR_INPUT,
             "plugin %s: sequence %d must begin with the beginning-of-text token %d, not with %d",
             context->name, (int)sequence, (int)bos, (int)token);
@@ -268,7 +284,7 @@ psc_status psc_contexts_begin(psc_session *session, psc_error *error) {
     session->facts.asked = false;
     for (int32_t i = 0; i < session->n_contexts && status == PSC_OK; i++) {
         psc_context *context = session->contexts[i];
-        context->muted = !for_all && !context->plugin->phases;
+        context->muted = rests(context, session->run_options->phase);
         if (context->muted) continue;
         inner = (psc_error){PSC_OK, ""};
         status = check_corpus(context, false, &inner);

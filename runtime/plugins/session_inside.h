@@ -141,6 +141,8 @@ psc_status psc_contexts_add(psc_session *session, const psc_plugin *object,
 void psc_contexts_close(psc_session *session);
 /* Whether a run of this phase is for every plugin, not only for those with `phases`. */
 bool psc_phase_is_for_all(int32_t phase);
+/* Whether an ordinary run over documents is two: unchanged for the plugins that compare, then changed. */
+bool psc_contexts_compare(const psc_session *session);
 /* PSC_ERROR_INPUT if a plugin that sees runs of this phase needs another token at position 0. */
 psc_status psc_contexts_check_start(
     const psc_session *session, int32_t phase, int32_t sequence, int32_t token, psc_error *error);

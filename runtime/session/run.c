@@ -239,6 +239,20 @@ static psc_status run_with(psc_session *s, const psc_input *inputs, int32_t n_in
     return status;
 }
 
+/* The ordinary run of a document that plugins compare: first unchanged. The sequences keep their
+ * lengths in between, so that the second run takes the place of the first. */
+static psc_status run_phases(psc_session *s, const psc_input *inputs, int32_t n_inputs,
+    psc_run_options *options, psc_error *error) {
+    if (options->phase != PSC_PHASE_ONLY || !psc_contexts_compare(s))
+        return run_with(s, inputs, n_inputs, options, error);
+    psc_run_options base = *options;
+    base.phase = PSC_PHASE_BASE;
+    base.n_copies = 0;
+    psc_status status = run_with(s, inputs, n_inputs, &base, error);
+    options->phase = PSC_PHASE_CHANGED;
+    return status != PSC_OK ? status : run_with(s, inputs, n_inputs, options, error);
+}
+
 psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_inputs,
     const psc_run_options *given, psc_error *error) {
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
@@ -256,7 +270,7 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
     if (status == PSC_OK) status = make_rows(s, inputs, n_inputs, options.phase, error);
     if (status == PSC_OK) status = plan_logits(s, &options, error);
     if (status != PSC_OK) return status;
-    status = run_with(s, inputs, n_inputs, &options, error);
+    status = run_phases(s, inputs, n_inputs, &options, error);
     if (status != PSC_OK) {
         s->n_logit_rows = 0;
         s->spoilt = s->spoilt || s->run_accumulated;

@@ -112,7 +112,7 @@ def test_the_floors_are_the_products_of_the_page(shape: str) -> None:
     assert floors["pass"] == pass_
     assert floors["lens"] == (layers + 1) * one
     assert floors["partition"] == (2 * layers + 1) * one
-    assert floors["sampling"] == floors["logits"] == one
+    assert floors["sampling"] == floors["loss"] == floors["logits"] == one
     assert floors["logits:level=head"] == 2 * n * n * layers
     assert floors["logits:level=neuron"] == 2 * (n * n + n * mlp) * layers
     assert floors["edges:rows=all"] == layers * (2 * n * n + n * 513 + 2 * n * 64)
@@ -125,8 +125,8 @@ def compiled_floors(layers: int, n: int, mlp: int, vocab: int) -> dict[str, floa
     if not compiler:
         pytest.skip("no C compiler")
     plugins = (
-        "lens", "partition", "sampling", "logits", "logits:level=head", "logits:level=neuron",
-        "edges:rows=all", "unobserved", "ln", "mlp", "attention", "means",
+        "lens", "partition", "sampling", "loss", "logits", "logits:level=head",
+        "logits:level=neuron", "edges:rows=all", "unobserved", "ln", "mlp", "attention", "means",
     )  # fmt: skip
     source = f"""
 #include "corpus_floor.h"

@@ -45,6 +45,7 @@ PLAIN = [
     plain("lens", {"rows": "all", "ln": "final"}, "rows=all,ln=final"),
     plain("lens", {"arrays": {"top", "targets"}}, "arrays=top+targets"),
     plain("sampling", {"temperature": 1.25, "k": 5, "p": 0.5}, "temperature=1.25,k=5,p=0.5"),
+    plain("loss", {"late": 8, "early": 2}, "early=2,late=8"),
     plain("sweep", {}, ""),
     plain("sweep", {"over": "heads_by_pos", "metric": "kl"}, "over=heads_by_pos,metric=kl"),
     plain("sweep", {"over": "edges", "do": "cut", "layer": 2}, "over=edges,do=cut,layer=2"),

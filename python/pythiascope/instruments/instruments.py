@@ -321,6 +321,56 @@ class Instruments(Labelled):
             "sampling", text, options, target, contrast, interventions, source, prepend_bos
         )
 
+    def loss(
+        self,
+        text: Input,
+        *,
+        rows: Rows = "all",
+        early: int = 50,
+        late: int = 500,
+        top: int = 10,
+        target: Targets | None = None,
+        contrast: Contrasts | None = None,
+        interventions: Interventions = (),
+        source: Any = (),
+        prepend_bos: bool = False,
+    ) -> Result:
+        """How well the model predicts a text.
+
+        How well the model predicts a text: nats per token, bits per byte, perplexity, what
+        interventions cost.
+
+        The arrays and values are described in docs/plugins/loss.md.
+
+        Hook points: ln_final.hook_normalized hook_logits.
+
+        Args:
+            text: a text; ids [pos]; or a batch: a list of either.
+            rows: tokens that are scored; over a corpus always all. Takes "last", "all", "auto",
+                a position, or a range of positions. Default: "all".
+            early: in-context score: the position whose loss is subtracted. Takes a whole
+                number, 1 to 16777216. Default: 50.
+            late: in-context score: the position whose loss it is subtracted from. Takes a whole
+                number, 2 to 16777216. Default: 500.
+            top: tokens listed. Takes a whole number, 0 to 100. Default: 10.
+            target: what to explain: a text of one token, an id, "next", "top:K", or a list of
+                those; None: the top prediction.
+            contrast: a pair (a, b), or a list of pairs: the logit of a minus that of b.
+            interventions: changes of the run, such as ablate("L0H3"); the section "effects" has
+                what they change.
+            source: source prompts, numbered from 1, for interventions and sweep.
+            prepend_bos: put the beginning token in front; a plugin that needs it has it in any
+                case.
+
+        Raises:
+            InputError: a text, target or option does not fit.
+            PluginError: the plugin cannot use what it was given; the message says why.
+        """
+        options = {"rows": rows, "early": early, "late": late, "top": top}
+        return self._method(
+            "loss", text, options, target, contrast, interventions, source, prepend_bos
+        )
+
     def sweep(
         self,
         text: Input,
