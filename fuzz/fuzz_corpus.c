@@ -2,7 +2,7 @@
  * a place that the first one told; both must have the same tokens.
  *
  *   byte 0   bits 0-1: x.jsonl, x.txt, a stream, a stream of JSONL; 2: bos; 3: strict; 4: part 2 of 2
- *            5: a sample of two documents; 6: a limit of 20 tokens
+ *            5: a sample of two documents; 6: a limit of 20 tokens; 7: a stride of two tokens
  *   byte 1   the window
  *   byte 2   windows before the place is told */
 #include "fuzz.h"
@@ -22,6 +22,7 @@ static psc_status open_one(psc_corpus **out, FILE **stream, unsigned kind, unsig
     options.strict = (int32_t)(kind >> 3 & 1);
     options.shard = options.n_shards = kind >> 4 & 1 ? 2 : 0;
     options.sample = kind >> 5 & 1 ? 2 : 0;
+    options.stride = kind >> 7 & 1 ? 2 : 0;
     options.limit = kind >> 6 & 1 ? 20 : 0;
     if (kind & 2) {
         if (kind & 1) options.field = "text";

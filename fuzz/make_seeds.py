@@ -266,6 +266,7 @@ def of_corpus() -> dict[str, bytes]:
     block = (len(lines) << 3 | 1).to_bytes(3, "little") + lines
     zstd = b"\x28\xb5\x2f\xfd" + raw + block
     options = {"": b"\0\5\1", "_bos": b"\x04\x08\2", "_part": b"\x10\5\0", "_sample": b"\x20\5\1"}
+    options["_stride"] = b"\x80\5\3"
     out = {f"lines{name}": o + lines for name, o in options.items()}
     out |= {f"text{name}": bytes([o[0] | 1]) + o[1:] + text for name, o in options.items()}
     out |= {f"gzip{name}": o + packed for name, o in options.items()}
@@ -316,6 +317,7 @@ def of_options() -> dict[str, bytes]:
         "contexts": "accumulate\nplugin neurons:show=all\nplugin attention:rows=all",
         "sweep": "plugin sweep:over=edges,do=cut,layer=1,metric=log_prob",
         "sampling": "plugin sampling:temperature=0.5,k=3,p=0.5,min_p=0.1,rows=all",
+        "loss": "accumulate\nplugin loss:early=1,late=3,top=2\nplugin ablate:at=L0H1",
         "graph": "plugin graph:level=neuron,threshold=0.001,nodes=30\n"
         "plugin edges:by=norm,carry=yes",
         "roles": "plugin roles:target=next,onward=yes,angles=all\nplugin attention",

@@ -83,7 +83,7 @@ bool psc_plugin_needs_bos(const psc_plugin *plugin) {
 psc_plugin_corpus psc_plugin_over_corpus(const psc_plugin *plugin) {
     const size_t covered = offsetof(psc_plugin, corpus) + sizeof plugin->corpus;
     const bool said = plugin->struct_size >= covered && plugin->corpus >= PSC_CORPUS_YES &&
-                      plugin->corpus <= PSC_CORPUS_NO_RUNS;
+                      plugin->corpus <= PSC_CORPUS_OVERLAPS;
     return said ? (psc_plugin_corpus)plugin->corpus : PSC_CORPUS_UNSAID;
 }
 

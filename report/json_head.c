@@ -73,6 +73,7 @@ void psc_json_corpus(psc_json *json, const psc_corpus_totals *corpus) {
     put_integer(json, "tokens", corpus->tokens);
     put_integer(json, "window", corpus->window);
     put_bool(json, "bos", corpus->bos);
+    if (corpus->stride > 0) put_integer(json, "stride", corpus->stride);
     if (corpus->limit > 0) put_integer(json, "limit_tokens", corpus->limit);
     if (corpus->sample > 0) {
         put_integer(json, "sample", corpus->sample);

@@ -302,12 +302,16 @@ static bool print_tokens(const printer *p, const psc_results *results) {
  * reads no documents. */
 static void print_corpus(const printer *p, const psc_corpus_totals *corpus) {
     const int64_t documents = corpus->documents, skipped = corpus->skipped;
-    char text[320], window[48] = "", apart[64] = "", tokens[32], windows[32], all[32], n[32];
+    char text[400], window[48] = "", overlap[72] = "", apart[64] = "", tokens[32], windows[32],
+                    all[32], n[32];
     if (documents + skipped + corpus->windows == 0) return; /* a report without a run */
     psc_text_commas(corpus->tokens, tokens);
     psc_text_commas(corpus->windows, windows);
     if (corpus->window > 0)
         snprintf(window, sizeof window, " of up to %s", psc_text_commas(corpus->window, n));
+    if (corpus->window > 0 && corpus->stride > 0)
+        snprintf(overlap, sizeof overlap, ", each %s after the one before",
+            psc_text_commas(corpus->stride, n));
     if (skipped > 0)
         snprintf(apart, sizeof apart, "; %s document%s skipped", psc_text_commas(skipped, n),
             skipped == 1 ? "" : "s");
@@ -315,8 +319,9 @@ static void print_corpus(const printer *p, const psc_corpus_totals *corpus) {
         snprintf(text, sizeof text, "%s tokens in %s sequence%s", tokens, windows,
             corpus->windows == 1 ? "" : "s");
     else
-        snprintf(text, sizeof text, "%s tokens from %s document%s in %s windows%s%s", tokens,
-            psc_text_commas(documents, all), documents == 1 ? "" : "s", windows, window, apart);
+        snprintf(text, sizeof text, "%s tokens from %s document%s in %s windows%s%s%s", tokens,
+            psc_text_commas(documents, all), documents == 1 ? "" : "s", windows, window, overlap,
+            apart);
     psc_text_continue(p->out, text, 0, 2, p->style.width);
     if (documents + skipped == 0) return;
     if (corpus->sample > 0) {

@@ -134,6 +134,8 @@ static psc_status read_corpus(psc_results *results, const psc_json_at *document)
             status = psc_json_get_integer(totals[i].out, &corpus, totals[i].key, 0, INT64_MAX);
     if (status == PSC_OK) status = psc_json_get_count(&c->window, &corpus, "window");
     if (status == PSC_OK) status = psc_json_get_flag(&c->bos, &corpus, "bos");
+    if (status == PSC_OK && json_object_get(corpus.object, "stride"))
+        status = psc_json_get_count(&c->stride, &corpus, "stride");
     if (status == PSC_OK && json_object_get(corpus.object, "stopped"))
         status = psc_json_get_flag(&c->stopped, &corpus, "stopped");
     results->has_corpus = true;

@@ -358,8 +358,8 @@ static void close_plugin(psc_context *context, void *state) {
         return &lower##_plugin;                                                                    \
     }
 
-INTERVENTION(ablate, ABLATE, YES, "sets components to zero, a mean or another prompt's values")
-INTERVENTION(scale, SCALE, YES, "multiplies components by a factor")
-INTERVENTION(steer, STEER, YES, "adds a vector, or the difference of two prompts")
-INTERVENTION(knockout, KNOCKOUT, YES, "cuts attention from rows to keys")
+INTERVENTION(ablate, ABLATE, OVERLAPS, "sets components to zero, a mean or another prompt's values")
+INTERVENTION(scale, SCALE, OVERLAPS, "multiplies components by a factor")
+INTERVENTION(steer, STEER, OVERLAPS, "adds a vector, or the difference of two prompts")
+INTERVENTION(knockout, KNOCKOUT, OVERLAPS, "cuts attention from rows to keys")
 INTERVENTION(patch, PATCH, NO, "replaces components' values by those of another prompt's run")

@@ -41,7 +41,14 @@ static int loss_open(psc_context *context, const psc_host *host, void **state) {
 
 /* --- a run ----------------------------------------------------------------------------------- */
 
-/* Marks the chosen tokens that have a token before them in the run. */
+/* Whether row i is scored: it is chosen, has a token before it in the run, and is no context that an
+ * earlier window had; -1 after an error. */
+static int is_scored(const loss_state *s, int32_t i) {
+    if (s->rows.slot[i] < 0 || i == 0 || s->all[i - 1].sequence != s->all[i].sequence) return 0;
+    const int repeated = s->host->repeated(s->context, &s->all[i]);
+    return repeated < 0 ? -1 : !repeated;
+}
+
 static int find_rows(loss_state *s) {
     const psc_filter all = PSC_FILTER_INIT;
     int32_t n = 0;
@@ -54,8 +61,9 @@ static int find_rows(loss_state *s) {
     if (!s->loss || !s->is_scored) return -1;
     for (int32_t i = 0; i < n; i++) {
         s->loss[i] = (double)NAN;
-        s->is_scored[i] =
-            (char)(s->rows.slot[i] >= 0 && i > 0 && s->all[i - 1].sequence == s->all[i].sequence);
+        const int scored = is_scored(s, i);
+        if (scored < 0) return -1;
+        s->is_scored[i] = (char)scored;
     }
     return 0;
 }
@@ -135,7 +143,7 @@ const psc_plugin *psc_builtin_loss(void) {
         .summary = "how well the model predicts a text: nats per token, bits per byte, "
                    "perplexity, what interventions cost",
         .options = loss_options,
-        .corpus = PSC_CORPUS_YES,
+        .corpus = PSC_CORPUS_OVERLAPS,
         .phases = PSC_PHASES_COMPARES,
         .open = loss_open,
         .run_begin = loss_run_begin,

@@ -81,14 +81,15 @@ static psc_status compare(cluster_windows *w, psc_error *error) {
 
 psc_status cluster_windows_open(cluster_windows *w, psc_error *error) {
     const size_t most = (size_t)w->batch.most, tokens = (size_t)w->batch.tokens;
-    w->room = 8 + 24 * most + 4 * tokens;
+    w->room = 8 + 32 * most + 4 * tokens;
     w->own = malloc(w->room);
     w->dealt = malloc(w->room);
     w->waiting = calloc((size_t)cluster_size(), sizeof *w->waiting);
     w->inputs = calloc(most, sizeof *w->inputs);
     w->documents = calloc(most, sizeof *w->documents);
+    w->repeated = calloc(most, sizeof *w->repeated);
     w->tokens = calloc(tokens, sizeof *w->tokens);
-    if (w->own && w->dealt && w->waiting && w->inputs && w->documents && w->tokens)
+    if (w->own && w->dealt && w->waiting && w->inputs && w->documents && w->repeated && w->tokens)
         return compare(w, error);
     return psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a batch of windows");
 }
@@ -99,13 +100,15 @@ void cluster_windows_close(cluster_windows *w) {
     free(w->waiting);
     free(w->inputs);
     free(w->documents);
+    free(w->repeated);
     free(w->tokens);
     *w = (cluster_windows){0};
 }
 
 /* --- a batch as a message -------------------------------------------------------------------- */
 
-/* i64 windows, then for each: i64 document, i64 first, i64 tokens, i32 ids [tokens]. */
+/* i64 windows, then for each: i64 document, i64 first, i64 repeated tokens, i64 tokens, i32 ids
+ * [tokens]. */
 static char *put64(char *to, int64_t value) {
     memcpy(to, &value, sizeof value);
     return to + sizeof value;
@@ -131,6 +134,7 @@ static psc_status read_batch(size_t *bytes, char *to, cluster_windows *w, psc_er
         if (w->ended) break;
         at = put64(at, window.document.number);
         at = put64(at, window.document.first);
+        at = put64(at, psc_corpus_repeated(w->corpus, &window));
         at = put64(at, window.n);
         for (int32_t i = 0; i < window.n; i++, at += 4) memcpy(at, &window.tokens[i].id, 4);
         window_batch_take(&batch, window.n);
@@ -149,13 +153,16 @@ static int32_t unpack(cluster_windows *w, const char *from, size_t bytes) {
     from = get64(&windows, from, end);
     if (windows < 1 || windows > batch.most) return -1;
     for (int32_t i = 0; i < windows; i++) {
-        int64_t n;
+        int64_t n, repeated;
         from = get64(&w->documents[i].number, from, end);
         from = get64(&w->documents[i].first, from, end);
+        from = get64(&repeated, from, end);
         from = get64(&n, from, end);
         if (n < 1 || n > batch.window || end - from < 4 * n || !window_batch_has_room(&batch))
             return -1;
         window_batch_take(&batch, (int32_t)n);
+        if (repeated < 0 || repeated >= n) return -1;
+        w->repeated[i] = (int32_t)repeated;
         w->inputs[i] = (psc_input){i, (int32_t)n, token};
         for (int64_t k = 0; k < n; k++, from += 4) {
             *token = (psc_token){0};
@@ -173,6 +180,8 @@ static psc_status run_batch(cluster_windows *w, const char *from, size_t bytes,
     if (n < 0) return psc_fail(error, PSC_ERROR_STATE, "a batch of windows arrived damaged");
     run.no_logits = 1;
     run.documents = w->documents;
+    for (int32_t i = 0; i < n; i++)
+        if (w->repeated[i] > 0) run.repeated = w->repeated; /* refused without --stride here */
     run.stop = stop;
     run.payload = w;
     return psc_session_run(w->session, w->inputs, n, &run, error);

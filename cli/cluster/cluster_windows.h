@@ -32,6 +32,7 @@ typedef struct cluster_windows {
     size_t room;
     psc_input *inputs; /* [batch.most] */
     psc_document *documents;
+    int32_t *repeated; /* [batch.most] */
     psc_token *tokens; /* [batch.tokens] */
 } cluster_windows;
 

@@ -24,6 +24,10 @@ static const cli_option options[] = {
     {"window", 1, false, "W",
         "tokens per window; default: 512, or the model's\n"
         "context if that is smaller"},
+    {"stride", 1, false, "S",
+        "tokens from one window's start to the next, fewer than\n"
+        "the window's: the rest is context, and no token counts\n"
+        "twice; with --plugin loss"},
     {"bos", 0, false, "", "put the model's beginning token before each window"},
     {"field", 1, false, "NAME", "the JSONL field that has the text; default: text"},
     {"strict", 0, false, "", "fail on a document that cannot be read"},
@@ -73,6 +77,9 @@ typedef struct survey {
     psc_session *session;
     psc_corpus *corpus;
     json_t *setup;     /* for the state file */
+    psc_input *inputs; /* [batch.most] */
+    psc_document *documents;
+    int32_t *repeated;
     psc_token *tokens; /* [batch.tokens] */
     int32_t window;
     struct timespec saved;
@@ -136,7 +143,7 @@ static psc_status resume(survey *s, psc_error *error) {
 /* --- the work -------------------------------------------------------------------------------- */
 
 /* Reads up to one batch of windows; returns their number, or -1 after an error. */
-static int32_t read_batch(survey *s, psc_input *inputs, psc_document *documents, psc_error *error) {
+static int32_t read_batch(survey *s, psc_error *error) {
     window_batch batch = s->batch;
     psc_token *to = s->tokens;
     while (window_batch_has_room(&batch) && !s->ended) {
@@ -148,8 +155,9 @@ static int32_t read_batch(survey *s, psc_input *inputs, psc_document *documents,
         }
         // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): work() stops without memory
         memcpy(to, window.tokens, (size_t)window.n * sizeof *to);
-        inputs[batch.n] = (psc_input){batch.n, window.n, to};
-        documents[batch.n] = window.document;
+        s->inputs[batch.n] = (psc_input){batch.n, window.n, to};
+        s->documents[batch.n] = window.document;
+        s->repeated[batch.n] = psc_corpus_repeated(s->corpus, &window);
         to += window.n;
         window_batch_take(&batch, window.n);
     }
@@ -167,19 +175,19 @@ static int show_progress(double done, const char *what, void *payload) {
     return cli_progress_update(psc_corpus_progress(s->corpus), line, NULL);
 }
 
-static psc_status read_all(
-    survey *s, psc_input *inputs, psc_document *documents, psc_error *error) {
+static psc_status read_all(survey *s, psc_error *error) {
     psc_run_options run = PSC_RUN_OPTIONS_INIT;
     run.no_logits = 1;
-    run.documents = documents;
+    run.documents = s->documents;
+    if (cli_has(s->arguments, "stride")) run.repeated = s->repeated;
     run.progress = show_progress;
     run.payload = s;
     psc_status status = PSC_OK;
     show_progress(0, NULL, s);
     while (!status && !s->ended && !interrupted) {
-        int32_t n = read_batch(s, inputs, documents, error);
+        int32_t n = read_batch(s, error);
         if (n < 0) return error->status;
-        if (n > 0) status = psc_session_run(s->session, inputs, n, &run, error);
+        if (n > 0) status = psc_session_run(s->session, s->inputs, n, &run, error);
         show_progress(0, NULL, s);
         if (!status && !s->ended && s->state_path && is_due(s)) status = save(s, error);
     }
@@ -230,25 +238,25 @@ static psc_status read_together(survey *s, psc_error *error) {
 static psc_status work(survey *s, psc_error *error) {
     psc_status status = PSC_OK;
     if (cluster_is_on()) return read_together(s, error);
-    psc_input *inputs = calloc((size_t)s->batch.most, sizeof *inputs);
-    psc_document *documents = calloc((size_t)s->batch.most, sizeof *documents);
+    s->inputs = calloc((size_t)s->batch.most, sizeof *s->inputs);
+    s->documents = calloc((size_t)s->batch.most, sizeof *s->documents);
+    s->repeated = calloc((size_t)s->batch.most, sizeof *s->repeated);
     s->tokens = calloc((size_t)s->batch.tokens, sizeof *s->tokens);
-    if (!inputs || !documents || !s->tokens)
+    if (!s->inputs || !s->documents || !s->repeated || !s->tokens)
         status = psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for a batch of windows");
     cli_progress_start("reading");
-    if (!status) status = read_all(s, inputs, documents, error);
+    if (!status) status = read_all(s, error);
     cli_progress_stop();
-    free(inputs);
-    free(documents);
     return status;
 }
 
 /* --- options --------------------------------------------------------------------------------- */
 
 static int corpus_options(psc_corpus_options *out, const cli_arguments *arguments) {
-    long long window = 0, shard = 0, n_shards = 0, limit = 0, sample = 0, seed = 0;
+    long long window = 0, stride = 0, shard = 0, n_shards = 0, limit = 0, sample = 0, seed = 0;
     const char *part = cli_value(arguments, "shard"), *by = cli_value(arguments, "shard-by");
     int code = cli_integer(&window, arguments, "window", 1, 1 << 20);
+    if (!code) code = cli_integer(&stride, arguments, "stride", 1, 1 << 20);
     if (!code) code = cli_integer(&limit, arguments, "limit-tokens", 1, 1LL << 50);
     if (!code) code = cli_integer(&sample, arguments, "sample", 1, 10000000);
     if (!code) code = cli_integer(&seed, arguments, "seed", 0, INT64_MAX);
@@ -265,6 +273,7 @@ static int corpus_options(psc_corpus_options *out, const cli_arguments *argument
     }
     *out = (psc_corpus_options)PSC_CORPUS_OPTIONS_INIT;
     out->window = (int32_t)window;
+    out->stride = (int32_t)stride;
     out->bos = cli_has(arguments, "bos");
     out->shard = (int32_t)shard;
     out->n_shards = (int32_t)n_shards;
@@ -305,6 +314,7 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
             "--patch takes values from a source prompt, which a corpus does not have; use --ablate, "
             "--scale, --steer with file= or --knockout");
     session->accumulate = 1;
+    session->overlap = corpus->stride > 0;
     return CLI_OK;
 }
 
@@ -476,6 +486,9 @@ static int run_corpus(const cli_arguments *arguments) {
     cli_lock_release(&s.lock);
     free(s.state_file);
     json_decref(s.setup);
+    free(s.inputs);
+    free(s.documents);
+    free(s.repeated);
     free(s.tokens);
     return status ? cli_fail(&error) : CLI_OK;
 }

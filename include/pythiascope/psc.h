@@ -200,9 +200,11 @@ typedef struct psc_session_options {
                               up to a multiple of 16, instead of n_sequences * capacity. A run
                               begins its sequences anew and empties all others. For many texts of
                               different length: a run may have as many as fit */
+    int32_t overlap; /* nonzero: runs may repeat tokens (psc_run_options.repeated). A plugin that
+                        would count them twice is refused: only PSC_CORPUS_OVERLAPS may be loaded */
 } psc_session_options;
 #define PSC_SESSION_OPTIONS_INIT                                                                   \
-    { sizeof(psc_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* The model must outlive the session; options may be null: all defaults. PSC_ERROR_SUPPORT for an
  * unavailable isa, PSC_ERROR_INPUT for a number out of range. */
@@ -328,11 +330,15 @@ typedef struct psc_run_options {
     int (*stop)(void *payload); /* nullable; called often on the caller's thread: between layers and
                                    in plugins' long work. Nonzero cancels the run with
                                    PSC_ERROR_CANCELLED. It must not call into the session */
+    const int32_t *repeated; /* one per input, below its n: so many of its first tokens were in an
+                                earlier input of the document. They are context, and the session's
+                                count of tokens leaves them out. Null: none. PSC_ERROR_STATE without
+                                the session's option overlap. Borrowed for the run */
 } psc_run_options;
 #define PSC_RUN_OPTIONS_INIT                                                                       \
     {                                                                                              \
         sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0, PSC_PHASE_ONLY, 0, 0, 0, 0, 0, 0,   \
-            0, 0, 0, 0, 0                                                                          \
+            0, 0, 0, 0, 0, 0                                                                       \
     }
 
 /* One run: appends the tokens to their sequences (ascending, each at most once), computes them,

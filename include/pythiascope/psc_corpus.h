@@ -33,7 +33,9 @@ extern "C" {
  * piece ends before the last single space between ASCII letters or digits in the second half of the
  * next 64 KiB (without one, after the last whole character). With such cuts Pythia's tokenizer
  * gives the same tokens as for the whole text. Consecutive windows take the tokens; the last window
- * of a document may be shorter. */
+ * of a document may be shorter. With a stride below the window's tokens each window but a document's
+ * first begins `stride` tokens after the one before it, and so repeats that one's last tokens, as
+ * context for those that are new. The last window is the first that reaches the document's end. */
 typedef struct psc_corpus psc_corpus;
 
 /* Receives one sentence for each document that is skipped; valid during the call. After
@@ -55,9 +57,11 @@ typedef struct psc_corpus_options {
     int64_t seed;    /* not negative */
     int32_t by_size; /* nonzero: parts of about the same number of bytes. Of files only */
     int32_t n_listed; /* the last paths are from a list: a missing one is a skipped document */
+    int32_t stride;   /* tokens from one window's start to the next, below the window's without bos;
+                         0: all of them, so that windows do not overlap */
 } psc_corpus_options;
 #define PSC_CORPUS_OPTIONS_INIT                                                                    \
-    { sizeof(psc_corpus_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_corpus_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* A sample is exact and uniform: the `sample` documents whose 64-bit hash of seed and number is
  * smallest, of all that have a number, also those that cannot be read. It depends on nothing else, not
@@ -124,7 +128,11 @@ typedef struct psc_window {
  * text; with `strict` each of these is PSC_ERROR_INPUT. */
 PSC_API psc_status psc_corpus_next(psc_window *out, psc_corpus *corpus, psc_error *error);
 
-/* The documents, skipped documents, windows and tokens so far. document_name is that of the
+/* How many of the window's first tokens an earlier window had, bos included: what psc_run_options
+ * .repeated takes. 0 without a stride, and for the first window of a document. */
+PSC_API int32_t psc_corpus_repeated(const psc_corpus *corpus, const psc_window *window);
+
+/* The documents, skipped documents, windows and tokens so far. A repeated token is counted once. document_name is that of the
  * documents read so far, until the corpus reads on or closes. *out begins as PSC_CORPUS_TOTALS_INIT:
  * only the members within its struct_size are written. */
 PSC_API void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *corpus);
@@ -140,7 +148,7 @@ PSC_API void psc_corpus_document_name(
 PSC_API double psc_corpus_progress(const psc_corpus *corpus);
 
 /* tell writes the position in the corpus as a JSON object, for a state file; seek returns to it.
- * seek needs the same files (by path and size), field, window, bos and shard; the limit may differ
+ * seek needs the same files (by path and size), field, window, stride, bos and shard; the limit may differ
  * if it lies ahead of the position. The caller frees *out with psc_free.
  *
  * The position in a source has a hash of all documents read so far. seek reads the source up to the

@@ -560,6 +560,9 @@ typedef struct psc_host {
     /* [p] Rows begin..end-1 of W [outputs, inputs], exactly, as out [end - begin, inputs]. */
     int (*matrix_rows)(
         psc_context *, psc_matrix, int32_t layer, float *out, int64_t begin, int64_t end);
+    /* From run_begin to run_end: 1 if an earlier window of the row's document had its token, so that the
+     * row is context only; 0 if not, and where windows do not overlap; -1 after setting the error. */
+    int (*repeated)(psc_context *, const psc_row *);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */
@@ -568,8 +571,9 @@ typedef struct psc_host {
 typedef enum psc_plugin_corpus {
     PSC_CORPUS_UNSAID, /* its own calls decide: axes, arrays and values in a run fail there */
     PSC_CORPUS_YES,
-    PSC_CORPUS_NO,     /* the host refuses to load it there, in one sentence */
-    PSC_CORPUS_NO_RUNS /* it is loaded, and reports without a run; runs are refused */
+    PSC_CORPUS_NO,      /* the host refuses to load it there, in one sentence */
+    PSC_CORPUS_NO_RUNS, /* it is loaded, and reports without a run; runs are refused */
+    PSC_CORPUS_OVERLAPS /* as YES; and where windows overlap it counts no token twice (repeated) */
 } psc_plugin_corpus;
 
 enum { PSC_PHASES_COMPARES = 2 }; /* a value of psc_plugin.phases */

@@ -120,7 +120,7 @@ PSC_API psc_status psc_results_get_run(
 typedef struct psc_corpus_totals {
     uint32_t struct_size;
     int64_t documents, skipped; /* read; skipped because they could not be read */
-    int64_t windows, tokens;    /* sequences and rows of all runs */
+    int64_t windows, tokens;    /* sequences of all runs; their rows, without repeated ones */
     int32_t window;             /* tokens of a full window; 0: unknown */
     int32_t bos;                /* nonzero: psc_model_bos in front of each window */
     int64_t limit;              /* the token limit of each part (psc_corpus_options); 0: none */
@@ -134,9 +134,10 @@ typedef struct psc_corpus_totals {
     /* Of psc_corpus.h's totals: the documents that have a number, read or not, of all parts. Results
      * have 0. */
     int64_t numbered;
+    int32_t stride; /* tokens from one window's start to the next, where windows overlap; else 0 */
 } psc_corpus_totals;
 #define PSC_CORPUS_TOTALS_INIT                                                                     \
-    { sizeof(psc_corpus_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_corpus_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* PSC_ERROR_STATE when the results are those of a single run. */
 PSC_API psc_status psc_results_get_corpus(

@@ -101,6 +101,7 @@ struct psc_corpus {
     psc_corpus_names *names;
     char *field;
     int32_t window, bos, shard, n_shards, by_size, strict;
+    int32_t stride; /* tokens of the text from one window's start to the next; most: window - bos */
     int32_t *owners; /* [units] the part of each, from 0; null: parts by document */
     int64_t limit;   /* tokens; 0: none */
     corpus_sample sample;
@@ -203,6 +204,8 @@ psc_status corpus_names_seek(
 /* A corpus with its options, without files and source. */
 psc_status corpus_make(psc_corpus **out, const psc_model *model, const psc_corpus_options *options,
     bool texts, psc_error *error);
+/* The stride if windows overlap, else 0. */
+int32_t corpus_overlapping_stride(const psc_corpus *corpus);
 /* Whether the corpus or the limit is exhausted at `at`. */
 bool corpus_is_finished(const psc_corpus *corpus, const corpus_place *at);
 /* Resumes at a place in these files. */

@@ -126,7 +126,7 @@ static bool is_of_part(const psc_corpus *c, int64_t number) {
 }
 
 bool corpus_owns_window(const psc_corpus *c) {
-    const int64_t window = c->at.first / (c->window - c->bos);
+    const int64_t window = c->at.first / c->stride;
     return !corpus_deals_windows(c) || is_of_part(c, c->at.document + window);
 }
 

@@ -19,6 +19,7 @@ typedef struct written_place {
     char identity[33];
     char read[33]; /* "" for files */
     int64_t window, bos, shard, n_shards, limit, finished;
+    int64_t stride;                         /* 0: windows do not overlap */
     int64_t sample, seed, population, most; /* most: its bits */
     bool by_size;
     corpus_place at;
@@ -28,35 +29,41 @@ static const struct {
     const char *key;
     size_t offset;
     int64_t least, most;
-    bool sampled; /* only a sample has it */
+    const char *with; /* only a place with this member has it; null: all places */
 } members[] = {
-    {"window", offsetof(written_place, window), 1, INT32_MAX, false},
-    {"bos", offsetof(written_place, bos), 0, 1, false},
-    {"shard", offsetof(written_place, shard), 0, PSC_CORPUS_SHARDS, false},
-    {"n_shards", offsetof(written_place, n_shards), 0, PSC_CORPUS_SHARDS, false},
-    {"limit", offsetof(written_place, limit), 0, MOST, false},
-    {"finished", offsetof(written_place, finished), 0, 1, false},
-    {"file", offsetof(written_place, at.file), 0, MOST, false},
-    {"line", offsetof(written_place, at.line), 0, MOST, false},
-    {"offset", offsetof(written_place, at.offset), 0, MOST, false},
-    {"next", offsetof(written_place, at.next), 0, MOST, false},
-    {"document", offsetof(written_place, at.document), -1, MOST, false},
-    {"first", offsetof(written_place, at.first), 0, MOST, false},
-    {"piece", offsetof(written_place, at.piece), 0, MOST, false},
-    {"skip", offsetof(written_place, at.skip), 0, MOST, false},
-    {"documents", offsetof(written_place, at.documents), 0, MOST, false},
-    {"skipped", offsetof(written_place, at.skipped), 0, MOST, false},
-    {"windows", offsetof(written_place, at.windows), 0, MOST, false},
-    {"sample", offsetof(written_place, sample), 1, MOST, true},
-    {"seed", offsetof(written_place, seed), 0, INT64_MAX, true},
-    {"population", offsetof(written_place, population), -1, MOST, true},
-    {"most", offsetof(written_place, most), INT64_MIN, INT64_MAX, true},
-    {"tokens", offsetof(written_place, at.tokens), 0, MOST, false},
+    {"window", offsetof(written_place, window), 1, INT32_MAX, NULL},
+    {"stride", offsetof(written_place, stride), 1, INT32_MAX, "stride"},
+    {"bos", offsetof(written_place, bos), 0, 1, NULL},
+    {"shard", offsetof(written_place, shard), 0, PSC_CORPUS_SHARDS, NULL},
+    {"n_shards", offsetof(written_place, n_shards), 0, PSC_CORPUS_SHARDS, NULL},
+    {"limit", offsetof(written_place, limit), 0, MOST, NULL},
+    {"finished", offsetof(written_place, finished), 0, 1, NULL},
+    {"file", offsetof(written_place, at.file), 0, MOST, NULL},
+    {"line", offsetof(written_place, at.line), 0, MOST, NULL},
+    {"offset", offsetof(written_place, at.offset), 0, MOST, NULL},
+    {"next", offsetof(written_place, at.next), 0, MOST, NULL},
+    {"document", offsetof(written_place, at.document), -1, MOST, NULL},
+    {"first", offsetof(written_place, at.first), 0, MOST, NULL},
+    {"piece", offsetof(written_place, at.piece), 0, MOST, NULL},
+    {"skip", offsetof(written_place, at.skip), 0, MOST, NULL},
+    {"documents", offsetof(written_place, at.documents), 0, MOST, NULL},
+    {"skipped", offsetof(written_place, at.skipped), 0, MOST, NULL},
+    {"windows", offsetof(written_place, at.windows), 0, MOST, NULL},
+    {"sample", offsetof(written_place, sample), 1, MOST, "sample"},
+    {"seed", offsetof(written_place, seed), 0, INT64_MAX, "sample"},
+    {"population", offsetof(written_place, population), -1, MOST, "sample"},
+    {"most", offsetof(written_place, most), INT64_MIN, INT64_MAX, "sample"},
+    {"tokens", offsetof(written_place, at.tokens), 0, MOST, NULL},
 };
 enum { N_MEMBERS = sizeof members / sizeof *members };
 
 static int64_t *member_of(written_place *place, int i) {
     return (int64_t *)(void *)((char *)place + members[i].offset);
+}
+
+static bool has_member(const written_place *place, const char *with) {
+    if (!with) return true;
+    return strcmp(with, "sample") == 0 ? place->sample > 0 : place->stride > 0;
 }
 
 /* --- writing --------------------------------------------------------------------------------- */
@@ -65,6 +72,7 @@ static int64_t *member_of(written_place *place, int i) {
 static psc_status tell(char **out, const psc_corpus *c, const corpus_place *at, const char *read,
     const char *first, psc_error *error) {
     written_place w = {.window = c->window,
+        .stride = corpus_overlapping_stride(c),
         .bos = c->bos,
         .shard = c->shard,
         .n_shards = c->n_shards,
@@ -82,7 +90,7 @@ static psc_status tell(char **out, const psc_corpus *c, const corpus_place *at, 
     bool complete = json_object_set_new(place, "corpus", json_string(identity)) == 0;
     if (w.read[0]) complete &= json_object_set_new(place, "read", json_string(w.read)) == 0;
     for (int i = 0; i < N_MEMBERS && complete; i++)
-        if (w.sample > 0 || !members[i].sampled)
+        if (has_member(&w, members[i].with))
             complete =
                 json_object_set_new(place, members[i].key, json_integer(*member_of(&w, i))) == 0;
     if (w.by_size) complete &= json_object_set_new(place, "shard_by", json_string("size")) == 0;
@@ -139,7 +147,7 @@ static psc_status take_members(written_place *out, const json_t *place, psc_erro
         return invalid("shard_by", "must be size", error);
     for (int i = 0; i < N_MEMBERS; i++) {
         const json_t *value = json_object_get(place, members[i].key);
-        if (members[i].sampled && !json_object_get(place, "sample")) continue;
+        if (members[i].with && !json_object_get(place, members[i].with)) continue;
         if (!json_is_integer(value)) return invalid(members[i].key, "must be an integer", error);
         *member_of(out, i) = json_integer_value(value);
         if (json_integer_value(value) < members[i].least ||
@@ -214,6 +222,22 @@ static psc_status check_sample(
     return psc_fail(error, PSC_ERROR_INPUT, "it was made from %s, not from %s", made, asked);
 }
 
+/* "windows that overlap, with a stride of 64 tokens", or "windows that do not overlap". */
+static void stride_text(char out[80], int64_t stride) {
+    if (stride > 0)
+        snprintf(out, 80, "windows that overlap, with a stride of %" PRId64 " tokens", stride);
+    else
+        snprintf(out, 80, "windows that do not overlap");
+}
+
+static psc_status check_stride(int64_t stride, const written_place *w, psc_error *error) {
+    char made[80], asked[80];
+    if (w->stride == stride) return PSC_OK;
+    stride_text(made, w->stride);
+    stride_text(asked, stride);
+    return psc_fail(error, PSC_ERROR_INPUT, "it was made with %s, not with %s", made, asked);
+}
+
 static psc_status check_place(const psc_corpus *c, const written_place *w, psc_error *error) {
     psc_status status = check_origin(c, w, error);
     if (status != PSC_OK) return status;
@@ -225,6 +249,8 @@ static psc_status check_place(const psc_corpus *c, const written_place *w, psc_e
             w->bos ? "with" : "without", bos ? bos : "a beginning token", (int)c->window,
             c->bos ? "with" : "without");
     }
+    status = check_stride(corpus_overlapping_stride(c), w, error);
+    if (status != PSC_OK) return status;
     if (w->shard != c->shard || w->n_shards != c->n_shards ||
         (c->n_shards > 0 && w->by_size != (c->by_size != 0)))
         return wrong_part(w, c, error);
@@ -268,6 +294,7 @@ static psc_status check_part(psc_corpus_totals *totals, char identity[33], int32
         *totals = (psc_corpus_totals){.struct_size = sizeof *totals,
             .window = (int32_t)w->window,
             .bos = (int32_t)w->bos,
+            .stride = (int32_t)w->stride,
             .limit = w->limit,
             .sample = w->sample,
             .seed = w->seed,
@@ -278,12 +305,14 @@ static psc_status check_part(psc_corpus_totals *totals, char identity[33], int32
         return psc_fail(error, PSC_ERROR_INPUT,
             "its %s or windows differ from those of the first part",
             w->read[0] ? "documents" : "files, field");
+    psc_status status = check_stride(totals->stride, w, error);
+    if (status != PSC_OK) return status;
     if (totals->limit != w->limit)
         return psc_fail(error, PSC_ERROR_INPUT,
             "it was made with a limit of %" PRId64
             " tokens (0: none), but the first part with %" PRId64,
             w->limit, totals->limit);
-    psc_status status = check_sample(totals->sample, totals->seed, w, error);
+    status = check_sample(totals->sample, totals->seed, w, error);
     if (status != PSC_OK) return status;
     if (totals->population != w->population)
         return psc_fail(error, PSC_ERROR_INPUT,

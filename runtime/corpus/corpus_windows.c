@@ -1,6 +1,7 @@
 /* Windows of a corpus, and reading that resumes at a place.
  *
  *   document -> pieces -> tokens -> windows of `window` tokens, with bos in front if requested
+ *   window k begins at the document's token k stride; stride = window - bos unless windows overlap
  *
  * Tokens wait in a queue until a window is full or the document ends. Each has its piece, so the
  * position of the next token is exact and reading can resume there. */
@@ -14,6 +15,21 @@
 
 /* --- opening --------------------------------------------------------------------------------- */
 
+static psc_status check_stride(
+    const psc_corpus_options *o, const psc_model *model, psc_error *error) {
+    const int32_t n_ctx = model->info.n_ctx,
+                  usual = n_ctx < DEFAULT_WINDOW ? n_ctx : DEFAULT_WINDOW;
+    const int32_t window = o->window ? o->window : usual, most = window - !!o->bos - 1;
+    if (o->stride == 0 || (o->stride > 0 && o->stride <= most)) return PSC_OK;
+    if (most < 1)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "a stride of %d tokens is not possible: windows of %d tokens cannot overlap",
+            (int)o->stride, (int)window);
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "a stride of %d tokens is not possible; it must be 1 to %d, below the window's tokens",
+        (int)o->stride, (int)most);
+}
+
 /* texts: documents may only be texts. */
 static psc_status check_options(
     const psc_corpus_options *o, const psc_model *model, bool texts, psc_error *error) {
@@ -22,6 +38,8 @@ static psc_status check_options(
         return psc_fail(error, PSC_ERROR_INPUT,
             "a window of %d tokens is not possible; it must have %d to %d, the model's context",
             (int)o->window, 1 + !!o->bos, (int)n_ctx);
+    psc_status status = check_stride(o, model, error);
+    if (status != PSC_OK) return status;
     bool whole = o->shard == 0 && o->n_shards == 0;
     if (!whole && (o->n_shards < 1 || o->n_shards > PSC_CORPUS_SHARDS || o->shard < 1 ||
                       o->shard > o->n_shards))
@@ -48,6 +66,7 @@ static psc_status set_up(psc_corpus *c, const psc_corpus_options *o, psc_error *
     const int32_t n_ctx = c->model->info.n_ctx;
     c->window = o->window ? o->window : n_ctx < DEFAULT_WINDOW ? n_ctx : DEFAULT_WINDOW;
     c->bos = o->bos != 0;
+    c->stride = o->stride ? o->stride : c->window - c->bos;
     c->shard = o->shard;
     c->n_shards = o->n_shards;
     c->by_size = o->by_size != 0;
@@ -179,20 +198,31 @@ static void note_place(psc_corpus *c) {
     c->at.skip = c->n_waiting > 0 ? c->waiting[c->head].index : 0;
 }
 
-/* Returns whether the window is this part's. */
+int32_t corpus_overlapping_stride(const psc_corpus *c) {
+    return c->stride < c->window - c->bos ? c->stride : 0;
+}
+
+int32_t psc_corpus_repeated(const psc_corpus *c, const psc_window *window) {
+    const bool first = window->document.first + c->bos <= 0;
+    return first || !corpus_overlapping_stride(c) ? 0 : c->window - c->stride;
+}
+
+/* Returns whether the window is this part's. More tokens wait than it takes if another one follows
+ * that overlaps it; that one's tokens stay. */
 static bool take_window(psc_window *out, psc_corpus *c) {
     const int64_t room = c->window - c->bos;
     const int64_t n = c->n_waiting < room ? c->n_waiting : room;
+    const int64_t taken = c->n_waiting > room ? c->stride : n;
     const bool ours = corpus_owns_window(c);
     if (c->bos) c->tokens[0] = (psc_token){psc_model_bos(c->model), 0, 0};
     for (int64_t i = 0; i < n; i++)
         c->tokens[c->bos + i] = (psc_token){c->waiting[c->head + i].id, 0, 0};
     *out = (psc_window){{c->at.document, c->at.first - c->bos}, (int32_t)n + c->bos, c->tokens};
-    c->head += n;
-    c->n_waiting -= n;
-    c->at.first += n;
+    c->head += taken;
+    c->n_waiting -= taken;
+    c->at.first += taken;
     c->at.windows += ours;
-    c->at.tokens += ours ? out->n : 0;
+    c->at.tokens += ours ? out->n - psc_corpus_repeated(c, out) : 0;
     note_place(c);
     return ours;
 }
@@ -202,13 +232,15 @@ static bool is_at_limit(const psc_corpus *c, const corpus_place *at) {
 }
 
 psc_status psc_corpus_next(psc_window *out, psc_corpus *c, psc_error *error) {
+    /* Where windows overlap, one token more tells whether another window follows. */
+    const int64_t needed = c->window - c->bos + (corpus_overlapping_stride(c) > 0);
     psc_status status = PSC_OK;
     *out = (psc_window){{-1, 0}, 0, c->tokens};
     if (c->source.next) status = corpus_source_check(c, error);
     while (status == PSC_OK && !is_at_limit(c, &c->at)) {
         if (c->at.document < 0) status = corpus_next_document(c, error);
         if (status != PSC_OK || c->at.document < 0) return status;
-        while (status == PSC_OK && c->n_waiting < c->window - c->bos && c->read_to < c->text_bytes)
+        while (status == PSC_OK && c->n_waiting < needed && c->read_to < c->text_bytes)
             status = fill(c, error);
         if (status != PSC_OK) return status;
         const bool any = c->n_waiting > 0 && take_window(out, c);
@@ -229,6 +261,7 @@ void psc_corpus_get_totals(psc_corpus_totals *out, const psc_corpus *c) {
         .tokens = c->at.tokens,
         .window = c->window,
         .bos = c->bos,
+        .stride = corpus_overlapping_stride(c),
         .limit = c->limit,
         .sample = c->sample.n,
         .seed = c->sample.seed,

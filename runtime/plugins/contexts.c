@@ -66,6 +66,11 @@ static psc_status check_corpus(const psc_context *context, bool loading, psc_err
         return psc_fail(error, PSC_ERROR_INPUT,
             "plugin %s does not work over a corpus; it needs a single text, as analyze runs it",
             context->plugin->name);
+    if (loading && context->session->options.overlap && says != PSC_CORPUS_OVERLAPS)
+        return psc_fail(error, PSC_ERROR_INPUT,
+            "plugin %s does not work with windows that overlap: it would count their tokens twice; "
+            "leave out the stride",
+            context->plugin->name);
     if (!loading && says == PSC_CORPUS_NO_RUNS)
         return psc_fail(error, PSC_ERROR_INPUT,
             "plugin %s reads no documents, so it does not work over a corpus",

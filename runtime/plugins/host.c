@@ -257,4 +257,5 @@ const psc_host psc_host_table = {
     .reductions = psc_host_reductions,
     .prefix = psc_host_prefix,
     .matrix_rows = psc_host_matrix_rows,
+    .repeated = psc_host_repeated,
 };

@@ -108,6 +108,7 @@ int psc_host_accumulate_record(psc_context *context, int handle, int64_t slot, d
     const psc_row *row, const void *record);
 int32_t psc_host_accumulated_records(
     psc_context *context, int handle, int64_t slot, psc_top *out, void *records);
+int psc_host_repeated(psc_context *context, const psc_row *row);
 int psc_host_place(psc_context *context, const psc_row *row, int64_t *document, int32_t *position);
 
 /* --- host_files.c --- */

@@ -70,9 +70,8 @@ psc_status psc_host_release(psc_context *context, bool add, psc_error *error) {
 
 /* --- top lists ------------------------------------------------------------------------------- */
 
-/* The document that a sequence of this run belongs to; inputs are ordered by sequence. */
-static psc_document document_of(const psc_session *session, int32_t sequence) {
-    const psc_document *documents = session->run_options->documents;
+/* The run's input for a sequence; inputs are ordered by sequence. */
+static int32_t input_of(const psc_session *session, int32_t sequence) {
     int32_t low = 0, high = session->n_inputs - 1;
     while (low < high) {
         int32_t middle = low + (high - low) / 2;
@@ -81,7 +80,13 @@ static psc_document document_of(const psc_session *session, int32_t sequence) {
         else
             high = middle;
     }
-    return documents ? documents[low] : (psc_document){0, 0};
+    return low;
+}
+
+/* The document that a sequence of this run belongs to. */
+static psc_document document_of(const psc_session *session, int32_t sequence) {
+    const psc_document *documents = session->run_options->documents;
+    return documents ? documents[input_of(session, sequence)] : (psc_document){0, 0};
 }
 
 /* The tokens around row index of the run, as far as its sequence reaches. */
@@ -94,13 +99,17 @@ static void copy_tokens(const psc_session *session, int32_t index, psc_top *top)
     }
 }
 
+static bool is_of_run(psc_context *context, const char *call, const psc_row *row) {
+    if (row && row->index >= 0 && row->index < context->session->n_rows) return true;
+    psc_host_fail(context, PSC_ERROR_PLUGIN, "%s: the row does not belong to this run", call);
+    return false;
+}
+
 /* The entry of one of the run's rows. */
 static psc_status entry_of(
     psc_context *context, const char *call, double value, const psc_row *row, psc_top *out) {
     const psc_session *session = context->session;
-    if (!row || row->index < 0 || row->index >= session->n_rows)
-        return psc_host_fail(
-            context, PSC_ERROR_PLUGIN, "%s: the row does not belong to this run", call);
+    if (!is_of_run(context, call, row)) return PSC_ERROR_PLUGIN;
     const psc_row *own = &session->rows[row->index];
     psc_document document = document_of(session, own->sequence);
     int64_t position = document.first + own->position;
@@ -171,6 +180,16 @@ int psc_host_place(psc_context *context, const psc_row *row, int64_t *document, 
     *document = top.document;
     *position = top.position;
     return 0;
+}
+
+int psc_host_repeated(psc_context *context, const psc_row *row) {
+    if (!psc_host_may(&context, "repeated", PSC_IN_RUN_BEGIN | PSC_IN_EVENT | PSC_IN_RUN_END) ||
+        !is_of_run(context, "repeated", row))
+        return -1;
+    const psc_session *session = context->session;
+    const int32_t *repeated = session->run_options->repeated;
+    const psc_row *own = &session->rows[row->index];
+    return repeated && own->position < repeated[input_of(session, own->sequence)];
 }
 
 /* --- reading --------------------------------------------------------------------------------- */

@@ -64,6 +64,17 @@ static psc_status give_rooms(
     return PSC_OK;
 }
 
+/* Each input has a token that is new. */
+static psc_status check_repeated(
+    const psc_input *inputs, int32_t n_inputs, const int32_t *repeated, psc_error *error) {
+    for (int32_t i = 0; repeated && i < n_inputs; i++)
+        if (repeated[i] < 0 || repeated[i] >= inputs[i].n)
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "sequence %d repeats %d tokens, but it has %d: at least one must be new",
+                (int)inputs[i].sequence, (int)repeated[i], (int)inputs[i].n);
+    return PSC_OK;
+}
+
 static psc_status make_rows(
     psc_session *s, const psc_input *inputs, int32_t n_inputs, int32_t phase, psc_error *error) {
     const bool shared = s->options.shared_tokens > 0;
@@ -213,6 +224,9 @@ static psc_status check_options(
     if (stop < -1 || stop > n_layers)
         return psc_fail(error, PSC_ERROR_INPUT, "stop_at_layer must be from -1 to %d, not %d",
             (int)n_layers, (int)stop);
+    if (options->repeated && !s->options.overlap)
+        return psc_fail(error, PSC_ERROR_STATE,
+            "a run that repeats tokens needs a session with the option overlap");
     if (stop != 0 && s->n_contexts > 0)
         return psc_fail(error, PSC_ERROR_STATE,
             "stop_at_layer %d: a session with plugins must compute all layers", (int)stop);
@@ -268,6 +282,7 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
     s->n_logit_rows = 0;
     if (s->options.accumulate) status = psc_accumulation_check(s, error);
     if (status == PSC_OK) status = make_rows(s, inputs, n_inputs, options.phase, error);
+    if (status == PSC_OK) status = check_repeated(inputs, n_inputs, options.repeated, error);
     if (status == PSC_OK) status = plan_logits(s, &options, error);
     if (status != PSC_OK) return status;
     status = run_phases(s, inputs, n_inputs, &options, error);
@@ -279,6 +294,7 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
     }
     if (psc_phase_is_for_all(options.phase)) s->windows += n_inputs;
     if (psc_phase_is_for_all(options.phase)) s->tokens += s->n_rows;
+    for (int32_t i = 0; options.repeated && i < n_inputs; i++) s->tokens -= options.repeated[i];
     for (int32_t i = 0; i < n_inputs && options.stop_at_layer == 0; i++)
         s->cache->lengths[inputs[i].sequence] += inputs[i].n;
     return PSC_OK;

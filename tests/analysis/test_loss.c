@@ -315,37 +315,52 @@ Test(loss, nothing_was_read) {
 
 /* --- held-out text --------------------------------------------------------------------------- */
 
-static void read_held_out(psc_session *session, const psc_model *model) {
+static void read_held_out(psc_session *session, const psc_model *model, int32_t stride) {
     static const char *const paths[] = {PSC_SOURCE_DIR "/tests/tools/prompts.txt"};
     psc_corpus_options options = PSC_CORPUS_OPTIONS_INIT;
     psc_corpus *corpus = NULL;
     psc_error error = {0};
     psc_window window;
     options.window = 128;
+    options.stride = stride;
     cr_assert_eq(psc_corpus_open(&corpus, model, paths, 1, &options, &error), PSC_OK);
     while (psc_corpus_next(&window, corpus, &error) == PSC_OK && window.n > 0) {
         const psc_input input = {0, window.n, window.tokens};
+        const int32_t repeated = psc_corpus_repeated(corpus, &window);
+        psc_run_options run = PSC_RUN_OPTIONS_INIT;
+        run.repeated = stride ? &repeated : NULL;
         psc_session_truncate(session, 0, 0);
-        must_run(session, &input, 1);
+        cr_assert_eq(
+            psc_session_run(session, &input, 1, &run, &error), PSC_OK, "%s", error.message);
     }
     psc_corpus_close(&corpus);
     report(session);
 }
 
-/* Transformers computes in float32, as this program does. */
-Test(loss, held_out_text) {
+/* Transformers computes in float32, as this program does. With a stride each token is counted once,
+ * after at least 96 others where the document has them. */
+static void check_held_out(int32_t stride, const char *prefix) {
     const char *folder = golden_embedded();
     psc_session_options options = PSC_SESSION_OPTIONS_INIT;
     psc_session *session = NULL;
     options.accumulate = 1;
+    options.overlap = stride > 0;
     if (!folder) cr_skip_test("no weights of the embedded model");
     psc_model *model = must_model(folder);
     cr_assert_eq(psc_session_open(&session, model, &options, NULL), PSC_OK);
     load(session, "loss", "early=10,late=100");
-    read_held_out(session, model);
-    compare(session, "held_out", "plain.", 1e-5);
+    read_held_out(session, model, stride);
+    compare(session, "held_out", prefix, 1e-5);
     psc_session_close(&session);
     psc_model_close(&model);
+}
+
+Test(loss, held_out_text) {
+    check_held_out(0, "plain.");
+}
+
+Test(loss, held_out_text_in_windows_that_overlap) {
+    check_held_out(32, "strided.");
 }
 
 /* --- refusals -------------------------------------------------------------------------------- */

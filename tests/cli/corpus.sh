@@ -80,6 +80,47 @@ check 'no more memory than a GiB of keys and values' "$program" corpus "$mixed" 
 check 'said in a note' grep -q 'note: a pass has [0-9]* of --batch 4096 windows: their keys and values take 1[0-9]* MB' \
     "$work/stderr"
 
+# Windows that overlap: any batches, a limit and a resumption, parts by document and by size.
+loss() { # loss NAME ARGUMENTS...
+    name=$1
+    shift
+    "$program" corpus "$docs" --plugin loss:early=2,late=20 --window 32 --stride 10 --out "$work/$name" "$@" \
+        >"$work/$name.stdout" 2>"$work/$name.stderr"
+}
+check 'windows that overlap' loss overlap --batch 3
+check 'they say so' grep -q 'of up to 32, each 10 after the one' "$work/overlap.stdout"
+check 'the results say so' grep -q '"stride": 10' "$work/overlap/results.json"
+check 'every token but the first of a document is scored' python3 -c "
+import json
+r = json.load(open('$work/overlap/results.json'))
+assert r['plugins']['loss']['tokens_scored'] == r['corpus']['tokens'] - 31, r['corpus']" # 31: not empty
+check 'overlapping, one by one' loss overlap_single --batch 1 --threads 1 --chunk 7
+check 'the same bits' same overlap overlap_single
+check 'overlapping, up to a limit' loss overlap_limit --limit-tokens 300 --state "$work/overlap.state"
+check 'overlapping, resumed' loss overlap_resumed --state "$work/overlap.state"
+check 'the same bits when resumed' same overlap overlap_resumed
+for i in 1 2 3; do check "part $i" loss "overlap_$i" --shard $i/3 --shard-by size --state "$work/overlap.$i"; done
+check 'overlapping parts' "$program" merge "$work"/overlap.[231] --out "$work/overlap_merged"
+check 'the same bits when merged' same overlap overlap_merged
+check 'with an intervention' loss overlap_ablated --ablate L1H2 --batch 3
+check 'its difference' grep -q 'The interventions change it by' "$work/overlap_ablated.stdout"
+refused() { # refused PATTERN ARGUMENTS...
+    pattern=$1
+    shift
+    check "$pattern" sh -c '! "$0" corpus "$@" >/dev/null 2>"'"$work/err"'"' "$program" "$docs" --window 32 "$@"
+    check "it says $pattern" grep -q "$pattern" "$work/err"
+    check "$pattern in one line" test "$(wc -l <"$work/err")" -le 2
+}
+refused 'stride' --plugin loss --stride 0
+refused 'a stride of 32 tokens is not possible; it must be 1 to 31' --plugin loss --stride 32
+refused 'a stride of 31 tokens is not possible; it must be 1 to 30' --plugin loss --stride 31 --bos
+refused 'plugin ln does not work with windows that overlap' --plugin loss --plugin ln --stride 8
+refused 'plugin logits does not work with windows that overlap' --stride 8
+refused 'a stride of 10 tokens, not with windows that do not overlap' --plugin loss:early=2,late=20 \
+    --state "$work/overlap.state"
+refused 'a stride of 10 tokens, not with windows that overlap, with a stride of 9' --stride 9 \
+    --plugin loss:early=2,late=20 --state "$work/overlap.state"
+
 # The contexts that plugins keep name their documents, also resumed, in parts and compressed.
 named() { # named NAME ARGUMENTS...
     name=$1

@@ -33,6 +33,13 @@ run='--window 64 --threads 1 --batch 2'
     check 'their states' cmp -s "$work/x0" "$work/x3"
     check 'their results' same "$work/xo0" "$work/xo3"
 
+    # Windows that overlap, with an intervention, each run twice.
+    overlap='--plugin loss:early=2,late=20 --stride 20 --ablate L1H2'
+    check 'windows that overlap' alone corpus "$docs" $run $overlap --state "$work/v0" --out "$work/vo0"
+    check 'windows that overlap, 3 ranks' ranks 3 corpus "$docs" $run $overlap --state "$work/v3" --out "$work/vo3"
+    check 'their states' cmp -s "$work/v0" "$work/v3"
+    check 'their results' same "$work/vo0" "$work/vo3"
+
     # What is read, and what acts on it.
     each='--plugin ln --plugin logits:level=layer'
     i=0

@@ -110,7 +110,7 @@ Test(hook_refusals, what_older_plugins_do_not_say) {
     described.corpus = PSC_CORPUS_NO;
     cr_assert(psc_plugin_needs_bos(&described));
     cr_assert_eq(psc_plugin_over_corpus(&described), PSC_CORPUS_NO);
-    static const int unknown[] = {-1, PSC_CORPUS_NO_RUNS + 1};
+    static const int unknown[] = {-1, PSC_CORPUS_OVERLAPS + 1};
     for (int i = 0; i < 2; i++) {
         described.corpus = unknown[i];
         cr_assert_eq(psc_plugin_over_corpus(&described), PSC_CORPUS_UNSAID);

@@ -204,6 +204,7 @@ static int odd_setting(const char *key, int32_t kind, const char *text) {
     X("accumulat", host->accumulated_top(c, 1, -1, &top))                                          \
     X("accumulat", host->accumulated_top(c, 0, 0, &top))                                           \
     X("accumulat", host->accumulated_records(c, 0, 0, NULL, NULL))                                 \
+    X("repeated", host->repeated(c, NULL))                                                         \
     X("place", host->place(c, NULL, longs, ints))                                                  \
     X("place", host->place(c, &row, NULL, ints))                                                   \
     X("place", host->place(c, &row, longs, NULL))                                                  \

@@ -41,6 +41,7 @@ static psc_results *make_all(void) {
     r->corpus.sample = 3;
     r->corpus.population = 9;
     r->corpus.seed = 5;
+    r->corpus.stride = 7;
     r->corpus.stopped = 1;
     return r;
 }
@@ -96,6 +97,7 @@ Test(read_memory, a_folder) {
     cr_assert_str_eq(results->model.rope_type, "linear");
     cr_assert(results->model.rope_factor == 2 && results->corpus.stopped == 1);
     cr_assert(results->corpus.sample == 3 && results->corpus.population == 9);
+    cr_assert_eq(results->corpus.stride, 7);
     psc_results_close(&results);
     fail_read(folder, false);
     fail_read(folder, true);

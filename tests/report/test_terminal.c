@@ -186,6 +186,8 @@ static const struct {
     {{.documents = 0}, ""},
     {{.documents = 1, .windows = 2, .tokens = 30, .window = 1024},
         "30 tokens from 1 document in 2 windows of up to 1,024\n"},
+    {{.documents = 1, .windows = 9, .tokens = 30, .window = 8, .stride = 3},
+        "30 tokens from 1 document in 9 windows of up to 8, each 3 after the one before\n"},
     {{.documents = 2, .windows = 2, .tokens = 3, .skipped = 1},
         "3 tokens from 2 documents in 2 windows; 1 document skipped\n"},
     {{.skipped = 2000, .window = 8},

@@ -84,11 +84,14 @@ static psc_model *open_model(void) {
     return model;
 }
 
+static int32_t stride; /* of the windows; 0: they do not overlap */
+
 static psc_corpus *open_part(const psc_model *model, int32_t shard, int32_t n) {
     const char *const path = folder;
     psc_corpus_options options = PSC_CORPUS_OPTIONS_INIT;
     psc_corpus *corpus = NULL;
     options.window = WINDOW;
+    options.stride = stride;
     options.shard = shard;
     options.n_shards = n;
     options.by_size = 1;
@@ -210,6 +213,13 @@ static void make_one_packed(void) {
 Test(corpus_parts, of_one_long_text, .init = make_one_text, .fini = remove_folder) {
     psc_model *model = open_model();
     check_parts(model, 7, 1.02);
+    psc_model_close(&model);
+}
+
+Test(corpus_parts, of_windows_that_overlap, .init = make_mixed, .fini = remove_folder) {
+    psc_model *model = open_model();
+    stride = WINDOW / 2 + 1;
+    check_parts(model, 5, 1.25);
     psc_model_close(&model);
 }
 

@@ -46,6 +46,9 @@ Test(places, reading_resumes_at_every_position) {
     o.shard = 2;
     o.n_shards = 2;
     resume_everywhere(o);
+    o.stride = 1;
+    resume_everywhere(o);
+    for (o = windows_of(5); o.stride < 4; o.stride++) resume_everywhere(o);
     o = windows_of(4);
     o.limit = 9;
     resume_everywhere(o);

@@ -98,6 +98,26 @@ Test(corpus_refusals, windows) {
     }
 }
 
+Test(corpus_refusals, strides) {
+    psc_corpus_options o = plain();
+    static const int32_t bad[] = {-1, 4, 5};
+    char sentence[100];
+    for (int i = 0; i < 3; i++) {
+        o.stride = bad[i];
+        snprintf(sentence, sizeof sentence,
+            "a stride of %d tokens is not possible; it must be 1 to 3, below the window's tokens",
+            (int)bad[i]);
+        refused(o, sentence);
+    }
+    o.bos = 1;
+    o.stride = 3;
+    refused(
+        o, "a stride of 3 tokens is not possible; it must be 1 to 2, below the window's tokens");
+    o = plain();
+    o.window = o.stride = 1;
+    refused(o, "a stride of 1 tokens is not possible: windows of 1 tokens cannot overlap");
+}
+
 Test(corpus_refusals, lists) {
     psc_corpus_options o = plain();
     said(psc_corpus_open(&corpus, model, paths, 0, &o, &error), PSC_ERROR_INPUT,

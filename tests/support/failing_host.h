@@ -59,6 +59,7 @@
     X(accumulator_records, 1, 1)                                                                   \
     X(accumulate_record, 0, 1)                                                                     \
     X(accumulated_records, 0, 1)                                                                   \
+    X(repeated, 0, 1)                                                                              \
     X(place, 0, 1)                                                                                 \
     X(read_entry, 1, 1)
 
@@ -210,6 +211,7 @@ CALL(int, accumulate_record, -1,
     row, record)
 CALL(int32_t, accumulated_records, -1,
     (psc_context * c, int h, int64_t s, psc_top *x, void *records), h, s, x, records)
+CALL(int, repeated, -1, (psc_context * c, const psc_row *row), row)
 CALL(int, place, -1, (psc_context * c, const psc_row *row, int64_t *document, int32_t *position),
     row, document, position)
 

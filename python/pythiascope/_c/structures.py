@@ -154,6 +154,7 @@ PSC_CORPUS_UNSAID = 0
 PSC_CORPUS_YES = 1
 PSC_CORPUS_NO = 2
 PSC_CORPUS_NO_RUNS = 3
+PSC_CORPUS_OVERLAPS = 4
 
 # psc_generation_end
 PSC_END_LIMIT = 0
@@ -1336,6 +1337,7 @@ psc_host_matrix_rows = ctypes.CFUNCTYPE(
     ctypes.c_int64,
     ctypes.c_int64,
 )
+psc_host_repeated = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(psc_row))
 
 
 class psc_host(ctypes.Structure):
@@ -1416,6 +1418,7 @@ class psc_host(ctypes.Structure):
     reductions: Any
     prefix: Any
     matrix_rows: Any
+    repeated: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1494,6 +1497,7 @@ class psc_host(ctypes.Structure):
         ("reductions", psc_host_reductions),
         ("prefix", psc_host_prefix),
         ("matrix_rows", psc_host_matrix_rows),
+        ("repeated", psc_host_repeated),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -1670,6 +1674,7 @@ class psc_corpus_totals(ctypes.Structure):
     document_name: Any
     document_payload: Address
     numbered: int
+    stride: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("documents", ctypes.c_int64),
@@ -1686,6 +1691,7 @@ class psc_corpus_totals(ctypes.Structure):
         ("document_name", psc_corpus_totals_document_name),
         ("document_payload", ctypes.c_void_p),
         ("numbered", ctypes.c_int64),
+        ("stride", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2063,6 +2069,7 @@ class psc_session_options(ctypes.Structure):
     accumulate: int
     check_plugins: int
     shared_tokens: int
+    overlap: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("threads", ctypes.c_int32),
@@ -2074,6 +2081,7 @@ class psc_session_options(ctypes.Structure):
         ("accumulate", ctypes.c_int32),
         ("check_plugins", ctypes.c_int32),
         ("shared_tokens", ctypes.c_int32),
+        ("overlap", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2160,6 +2168,7 @@ class psc_run_options(ctypes.Structure):
     logits_memory: Address
     logits_capacity: int
     stop: Any
+    repeated: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("logits", ctypes.c_int32),
@@ -2180,6 +2189,7 @@ class psc_run_options(ctypes.Structure):
         ("logits_memory", ctypes.c_void_p),
         ("logits_capacity", ctypes.c_int64),
         ("stop", psc_run_options_stop),
+        ("repeated", ctypes.POINTER(ctypes.c_int32)),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2228,6 +2238,7 @@ class psc_corpus_options(ctypes.Structure):
     seed: int
     by_size: int
     n_listed: int
+    stride: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("window", ctypes.c_int32),
@@ -2243,6 +2254,7 @@ class psc_corpus_options(ctypes.Structure):
         ("seed", ctypes.c_int64),
         ("by_size", ctypes.c_int32),
         ("n_listed", ctypes.c_int32),
+        ("stride", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -3050,6 +3062,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ctypes.c_int,
         (ctypes.POINTER(psc_window), ctypes.c_void_p, ctypes.POINTER(psc_error)),
     ),
+    "psc_corpus_repeated": (ctypes.c_int32, (ctypes.c_void_p, ctypes.POINTER(psc_window))),
     "psc_corpus_get_totals": (None, (ctypes.POINTER(psc_corpus_totals), ctypes.c_void_p)),
     "psc_corpus_document_name": (
         None,

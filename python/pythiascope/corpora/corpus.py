@@ -69,6 +69,7 @@ class Corpora(ModelBase):
         target: Targets | None = None,
         contrast: Contrasts | None = None,
         window: int | None = None,
+        stride: int | None = None,
         bos: bool = False,
         state: Path | None = None,
         save_seconds: float = 60.0,
@@ -101,6 +102,9 @@ class Corpora(ModelBase):
                 list. None: "next".
             contrast: The logit of the first token minus that of the second; several in a list.
             window: Tokens per window; None: 512, or the model's context if that is less.
+            stride: Tokens from one window's start to the next, below the window's. Each window then
+                repeats the last tokens of the one before it as context, and no token counts twice.
+                For plugins that can, such as "loss". None: windows do not overlap.
             bos: Put <|endoftext|> in front of each window. A plugin that needs it has it added.
             state: A file that keeps the totals and the place in the corpus. When it exists, the
                 call resumes from it. An iterable is read again up to the place, and compared. The
@@ -154,6 +158,7 @@ class Corpora(ModelBase):
             0 if limit_tokens is None else whole("limit_tokens", limit_tokens, 1, 1 << 50),
             0 if sample is None else whole("sample", sample, 1, 10_000_000),
             whole("seed", seed, 0, (1 << 63) - 1),
+            0 if stride is None else whole("stride", stride, 1, 1 << 20),
         )
         plan = Plan(
             options,

@@ -34,6 +34,7 @@ class Options(NamedTuple):
     limit: int
     sample: int
     seed: int
+    stride: int  # 0: windows do not overlap
 
 
 class Source:
@@ -109,6 +110,7 @@ class Reader:
         shard, n_shards = options.shard
         given = c.psc_corpus_options(
             window=options.window,
+            stride=options.stride,
             bos=int(options.bos),
             shard=shard,
             n_shards=n_shards,
@@ -146,6 +148,10 @@ class Reader:
         window = self._window
         status = library().psc_corpus_next(ctypes.byref(window), self._pointer, ctypes.byref(error))
         return int(status), window
+
+    def repeated(self, window: c.psc_window) -> int:
+        """How many of the window's first tokens an earlier window had."""
+        return int(library().psc_corpus_repeated(self._pointer, ctypes.byref(window)))
 
     def totals(self) -> c.psc_corpus_totals:
         """Documents, skipped ones, windows and tokens so far."""

@@ -191,6 +191,7 @@ class Survey:
             n_sequences=min(full * _SHORT, self._tokens // 16),
             capacity=self._width,
             shared_tokens=self._tokens,
+            overlap=plan.options.stride > 0,
         )
         self._exits.callback(_close, self._session)
         control = self._session.control
@@ -247,24 +248,26 @@ class Survey:
         plan = self._plan
         batch = np.zeros(self._tokens, TOKEN)
         documents = (c.psc_document * self._session.n_sequences)()
+        repeated = (ctypes.c_int32 * self._session.n_sequences)()
         progress = open_progress(plan.progress, "reading")
         with ExitStack() as exits:
             exits.callback(progress.close)
             self._show(progress)
             while not self._ended:
-                inputs = self._read_batch(batch, documents)
+                inputs = self._read_batch(batch, documents, repeated)
                 if inputs:
-                    self._run(inputs, documents)
+                    self._run(inputs, documents, repeated)
                 self._reader.mark()
                 self._interrupts.raise_if_noted()
                 self._show(progress)
                 self._save_if_due()
         self._save()
 
-    def _run(self, inputs: list[Tokens], documents: Any) -> None:
+    def _run(self, inputs: list[Tokens], documents: Any, repeated: Any) -> None:
         """Ctrl-C lets the batch finish; a second one cancels it."""
+        given = repeated if self._plan.options.stride else None
         try:
-            self._session.run(inputs, documents=documents, patience=2)
+            self._session.run(inputs, documents=documents, repeated=given, patience=2)
         except Cancelled:
             self._interrupts.raise_if_noted()
             raise
@@ -273,7 +276,7 @@ class Survey:
         totals = self._reader.totals()
         self._interrupts.user(progress.update, self._reader.progress(), totals.tokens)
 
-    def _read_batch(self, batch: Any, documents: Any) -> list[Tokens]:
+    def _read_batch(self, batch: Any, documents: Any, repeated: Any) -> list[Tokens]:
         """Copies windows while any window would fit; fewer at the end."""
         inputs: list[Tokens] = []
         error = c.psc_error()
@@ -288,6 +291,7 @@ class Survey:
             rows = batch[taken : taken + window.n]
             ctypes.memmove(rows.ctypes.data, window.tokens, rows.nbytes)
             documents[len(inputs)] = window.document
+            repeated[len(inputs)] = self._reader.repeated(window)
             taken += _room(window.n)
             inputs.append(Tokens(rows))
         return inputs

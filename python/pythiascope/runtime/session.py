@@ -49,6 +49,7 @@ class Session:
         accumulate: Runs are documents of a corpus.
         retained_cap: Most bytes that plugins may retain in a run; 0: 2 GiB.
         check_plugins: A hook that writes to what it only observes is an error.
+        overlap: Runs may repeat tokens; plugins that would count them twice are refused.
         turn: Shared by sessions that must not run at once; None: its own.
 
     Raises:
@@ -69,6 +70,7 @@ class Session:
         accumulate: bool = False,
         retained_cap: int = 0,
         check_plugins: bool = False,
+        overlap: bool = False,
         turn: Turn | None = None,
     ) -> None:
         options = c.psc_session_options(
@@ -81,6 +83,7 @@ class Session:
             accumulate=int(accumulate),
             retained_cap=whole("retained_cap", retained_cap, 0, (1 << 64) - 1),
             check_plugins=int(check_plugins),
+            overlap=int(overlap),
         )
         pointer = ctypes.c_void_p()
         call("psc_session_open", ctypes.byref(pointer), model.pointer, ctypes.byref(options))
@@ -315,6 +318,7 @@ class Session:
         source: int = 0,
         bos: bool = False,
         documents: Any = None,
+        repeated: Any = None,
         sentences: Any = None,
         stop_at_layer: int = 0,
         progress: Callable[[float, str], Any] | None = None,
@@ -334,6 +338,7 @@ class Session:
             source: The number of the prompt in PSC_PHASE_SOURCE.
             bos: Record that a beginning-of-text token was put in front.
             documents: A ctypes array of psc_document, one per input.
+            repeated: A ctypes array of c_int32: how many first tokens of each an earlier one had.
             sentences: A ctypes array of psc_sentence.
             stop_at_layer: Compute only the layers before it; 0: all; -1: only hook_embed.
             progress: Called as progress(done, what); done is 0 to 1.
@@ -368,6 +373,8 @@ class Session:
             options.logits_capacity = logits_out.size
         if documents is not None:
             options.documents = documents
+        if repeated is not None:
+            options.repeated = repeated
         if sentences is not None:
             options.sentences, options.n_sentences = sentences, len(sentences)
         with self.turn.hold():
