@@ -49,6 +49,9 @@ double psc_dot_striped(int64_t n, const float *a, const float *b);
 double psc_dot_centered(int64_t n, const float *a, double mean_a, const float *b, double mean_b);
 /* sum a b for f64 a */
 double psc_dot_mixed(int64_t n, const double *a, const float *b);
+/* Logits in tiles: the greatest of a tile's n, at most PSC_LOGIT_TILE; 0 if all are -inf or NaN. */
+enum { PSC_LOGIT_TILE = 512 };
+float psc_logits_most(const psc_reductions *reductions, size_t n, const float *z);
 /* The participation ratio (sum w)^2 / sum w^2 of w = |a b|; 0 when all w are 0. */
 double psc_participation(
     const psc_reductions *reductions, int64_t n, const double *a, const float *b);

@@ -47,6 +47,14 @@ double psc_dot_mixed(int64_t n, const double *a, const float *b) {
     return psc_fold16(s);
 }
 
+float psc_logits_most(const psc_reductions *reductions, size_t n, const float *z) {
+    float groups[PSC_LOGIT_TILE / 256 * 16], most = -INFINITY;
+    const size_t filled = (n + 255) / 256 * 16;
+    reductions->group_maxima(groups, z, n);
+    for (size_t g = 0; g < filled; g++) most = groups[g] > most ? groups[g] : most;
+    return most == -INFINITY ? 0.0f : most;
+}
+
 static double ratio(double sum, double squares) {
     return squares > 0.0 ? sum * sum / squares : squares;
 }

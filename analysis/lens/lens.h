@@ -32,7 +32,7 @@ typedef struct lens_fit {
 } lens_fit;
 
 /* The vocabulary passes in tiles of LENS_TILE logits; LENS_PARTS threads at most share the tiles. */
-enum { LENS_TILE = 512, LENS_PARTS = 16 };
+enum { LENS_TILE = PSC_LOGIT_TILE, LENS_PARTS = 16 };
 
 /* Sums over one item's tile, z relative to its own greatest logit. */
 typedef struct lens_tile {

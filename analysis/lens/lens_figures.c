@@ -15,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { ITEMS = 240, PANEL = 16, SITES = 32, GROUPS = LENS_TILE / 256 * 16 };
+enum { ITEMS = 240, PANEL = 16, SITES = 32 };
 
 static int open_part(lens_state *s, lens_part *part, uint64_t items) {
     const psc_host *host = s->host;
@@ -132,15 +132,6 @@ static void target_logits(int64_t begin, int64_t end, int32_t thread, void *payl
 
 /* --- one tile of one item -------------------------------------------------------------------- */
 
-/* The greatest of n logits, at most a tile; 0 if all are -inf or NaN. */
-static float largest(const lens_state *s, const float *z, size_t n) {
-    float groups[GROUPS], most = -INFINITY;
-    s->reductions->group_maxima(groups, z, n);
-    const size_t filled = (n + 255) / 256 * 16;
-    for (size_t g = 0; g < filled; g++) most = groups[g] > most ? groups[g] : most;
-    return most == -INFINITY ? 0.0f : most;
-}
-
 /* Offers the tile's logits, from `first` on, that can enter the item's list. */
 static void offer(const lens_state *s, lens_part *part, int64_t item, const float *z, size_t n,
     double most, int64_t first) {
@@ -175,13 +166,13 @@ static void count_before(const lens_state *s, const lens_part *part, int64_t ite
 static void tile_row(const block *b, lens_part *part, int64_t tile, int64_t row, int64_t n) {
     const lens_state *s = b->s;
     const float *z = part->z + row * s->n_sites * n, *final = z + s->n_layers * n;
-    const float most = largest(s, final, (size_t)n);
+    const float most = psc_logits_most(s->reductions, (size_t)n, final);
     for (int64_t v = 0; v < n; v++) part->final_exp[v] = final[v] - most;
     s->host->exp(s->context, n, part->final_exp, part->final_exp);
     for (int64_t site = 0; site < s->n_sites; site++, z += n) {
         const int64_t item = row * s->n_sites + site, first = tile * LENS_TILE;
         lens_tile *out = &s->tiles[item * s->n_tiles + tile];
-        const float own = largest(s, z, (size_t)n);
+        const float own = psc_logits_most(s->reductions, (size_t)n, z);
         out->most = (double)own;
         s->reductions->divergence_sums(out->sums, z, own, final, part->final_exp, (size_t)n);
         offer(s, part, item, z, (size_t)n, out->most, first);

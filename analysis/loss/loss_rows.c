@@ -11,8 +11,6 @@
 
 #include <math.h>
 
-enum { GROUPS = LOSS_TILE / 256 * 16 };
-
 int loss_rows_open(loss_state *s) {
     const psc_host *host = s->host;
     const uint64_t block = LOSS_BLOCK;
@@ -48,12 +46,8 @@ typedef struct block {
 
 /* p: scratch. A tile of -inf has the sum 0, and a NaN makes the sum NaN. */
 static loss_tile sum_tile(const loss_state *s, float *p, const float *z, size_t n) {
-    float groups[GROUPS], most = -INFINITY;
+    const float most = psc_logits_most(s->reductions, n, z);
     double sums[2];
-    const size_t filled = (n + 255) / 256 * 16;
-    s->reductions->group_maxima(groups, z, n);
-    for (size_t g = 0; g < filled; g++) most = groups[g] > most ? groups[g] : most;
-    if (most == -INFINITY) most = 0.0f;
     s->reductions->exp_row(p, sums, z, most, n);
     return (loss_tile){(double)most, sums[0]};
 }
