@@ -435,6 +435,50 @@ PSC_API psc_status psc_session_sample(
 PSC_API psc_status psc_session_token(psc_generated_token *out, const psc_session *session,
     int32_t index, int32_t id, psc_error *error);
 
+/* --- scores: the log-likelihood of continuations --------------------------------------------- */
+
+/* A beginning and its continuation, tokens 0..from-1 and from..n-1. */
+typedef struct psc_score_request {
+    const psc_token *tokens; /* [n], borrowed for the call; only their ids count */
+    int32_t n, from;         /* 1 <= from < n; n - 1 is at most the context and the capacity */
+} psc_score_request;
+
+typedef struct psc_score {
+    double sum;       /* of ln p(token i | tokens 0..i-1) over from <= i < n; in nats */
+    int32_t n;        /* tokens of the continuation, n - from */
+    int32_t n_greedy; /* those with the largest logit, ties to the lower id */
+} psc_score;
+
+typedef struct psc_score_options {
+    uint32_t struct_size;
+    double *log_p;            /* nullable: ln p of each token of each continuation, one request after
+                                 the other */
+    int64_t log_p_capacity;   /* doubles at log_p; PSC_ERROR_INPUT for another number than all tokens */
+    psc_progress_fn progress; /* nullable; nonzero cancels; what: "score" */
+    void *payload;            /* of progress and stop */
+    int (*stop)(void *payload); /* as in psc_run_options */
+    int64_t *rows;              /* nullable: the rows that the call computed */
+} psc_score_options;
+#define PSC_SCORE_OPTIONS_INIT                                                                     \
+    { sizeof(psc_score_options), 0, 0, 0, 0, 0, 0 }
+
+/* Scores requests [n] into out [n]; options may be null. One token's ln p is z[token] -
+ * log_sum_exp(z) in f64, z the f32 logits of the row before it; sums go by ascending i.
+ *
+ * A call takes as many requests per pass as the session has sequences. Requests that begin alike are
+ * computed one after the other in a sequence, which keeps what they share; only rows that predict a
+ * token of a continuation are unembedded, and no logits are kept. Results depend on neither order,
+ * other requests, sequences, chunk, threads nor isa. The session's sequences are empty afterwards,
+ * and it has no results. Hooks of psc_session_observe and psc_session_edit see each computed row
+ * once; an edit must depend on tokens up to its row alone, and not on the sequence's number.
+ *
+ * PSC_ERROR_INPUT for requests that are too long or have no continuation, and for logits with NaN or
+ * infinity; PSC_ERROR_STATE in a callback and in a session with plugins. After a failure out is
+ * undefined. */
+PSC_API psc_status psc_session_score(psc_score *out, psc_session *session,
+    const psc_score_request *requests, int32_t n, const psc_score_options *options,
+    psc_error *error);
+
 /* --- built-in plugins ------------------------------------------------------------------------ */
 
 PSC_API int32_t psc_builtin_count(void);

@@ -230,7 +230,7 @@ static size_t choose_rows(psc_forward *f, int32_t *row, bool *all_sink) {
     *all_sink = true;
     for (; *row < f->n_rows; ++*row) {
         if (!wants_logits(f, &f->rows[*row])) continue;
-        const bool all = *all_sink && sinks(f, &f->rows[*row]);
+        const bool all = *all_sink && sinks(f, &f->rows[*row]) && f->pass->sink.to;
         if (!all && n >= f->logit_rows) break;
         *all_sink = all;
         memcpy(f->x + n * f->ld_n, f->y1 + (size_t)*row * f->ld_n, f->n * sizeof(float));
@@ -250,7 +250,9 @@ static psc_status chosen_logits(psc_forward *f, size_t n, bool in_sink) {
     psc_status status = PSC_OK;
     if (psc_forward_wants_of(f, PSC_HOOK_LOGITS, f->chosen, (int32_t)n))
         status = psc_forward_show_of(f, PSC_HOOK_LOGITS, f->chosen, (int32_t)n, &view);
-    for (size_t i = 0; i < n && status == PSC_OK; i++) {
+    if (f->pass->sink.read && status == PSC_OK)
+        f->pass->sink.read(f->chosen, (int32_t)n, &view, f->pass->sink.payload);
+    for (size_t i = 0; i < n && status == PSC_OK && f->sink; i++) {
         if (!sinks(f, &f->chosen[i])) continue;
         if (!in_sink) memcpy(f->sink, y + i * ld, w->out * sizeof *y);
         f->sink += w->out;

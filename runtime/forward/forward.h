@@ -27,10 +27,18 @@ void psc_forward_touch(psc_forward *forward);
  * whose stack has the room, and without a forward pass. */
 void *psc_forward_room(const psc_forward *forward, int thread);
 
+/* Reads logits [n_rows, V] of rows in ascending order, during the call; on the session's thread,
+ * inside its team's region. */
+typedef void (*psc_logits_fn)(
+    const psc_row *rows, int32_t n_rows, const psc_view *logits, void *payload);
+
 /* Receives the logits of the rows that `wanted` marks. */
 typedef struct psc_logits_sink {
     const bool *wanted; /* [n_rows] of the chunk; null: none */
-    float *to;          /* [marked rows, V], in ascending order */
+    float *to;          /* [marked rows, V], in ascending order; null with `read` */
+    psc_logits_fn read; /* null, or instead of `to`: reads some rows at a time from the pass's own
+                           buffer. Also gets rows that are not marked but shown to a subscriber */
+    void *payload;      /* of read */
 } psc_logits_sink;
 
 /* Keys and values that precede a pass's rows, in another cache, where many sequences of the pass

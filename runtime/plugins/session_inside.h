@@ -27,6 +27,13 @@ typedef struct psc_label_file psc_label_file;
 /* Buffers for the variants of a run (host_variants.c). */
 typedef struct psc_variants psc_variants;
 
+/* Reads the logits of a run's rows where the pass computes them, in place of keeping them. */
+typedef struct psc_run_reader {
+    const bool *wanted; /* [rows of the run] */
+    psc_logits_fn read;
+    void *payload;
+} psc_run_reader;
+
 /* One plugin instance. */
 struct psc_context {
     psc_session *session;
@@ -97,6 +104,7 @@ struct psc_session {
     int32_t n_rows;
     int32_t most_rows;                  /* room in rows, logit_rows and wanted */
     const psc_run_options *run_options; /* borrowed while running, else null */
+    const psc_run_reader *reader;       /* likewise; null in a run that keeps its logits */
     const char *text;                   /* borrowed while running, else null */
     size_t text_bytes;
     psc_error *error; /* the run's error, which host calls set; null outside a call */

@@ -136,6 +136,11 @@ psc_status psc_session_reserve(psc_session *s, int32_t n_rows, int32_t n_logits,
 static psc_status plan_logits(psc_session *s, const psc_run_options *options, psc_error *error) {
     const bool none = options->no_logits || options->stop_at_layer != 0;
     int32_t n = 0;
+    if (s->reader) {
+        memcpy(s->wanted, s->reader->wanted, (size_t)s->n_rows * sizeof *s->wanted);
+        s->logits = NULL;
+        return PSC_OK;
+    }
     for (int32_t r = 0; r < s->n_rows; r++) {
         s->wanted[r] = !none && (options->logits == PSC_ROWS_ALL || s->rows[r].next < 0);
         if (s->wanted[r]) s->logit_rows[n++] = r;
@@ -181,7 +186,8 @@ static void run_chunks(void *payload) {
     const int32_t n_chunks = (s->n_rows - 1) / s->options.chunk + 1;
     for (int32_t i = 0, r = 0, n; i < n_chunks && p->status == PSC_OK; i++, r += n) {
         n = (s->n_rows - r) / (n_chunks - i); /* about equal: a short chunk costs more per row */
-        psc_pass one = {.sink = {s->wanted + r, to},
+        psc_pass one = {.sink = {s->wanted + r, to, s->reader ? s->reader->read : NULL,
+                            s->reader ? s->reader->payload : NULL},
             .copies = s->copies.n > 0 ? &s->copies : NULL,
             .stop = s->run_options->stop ? is_stopped : NULL,
             .payload = s,
@@ -190,7 +196,7 @@ static void run_chunks(void *payload) {
                          : stop < n_layers ? stop
                                            : n_layers};
         p->status = psc_forward_chunk(s->forward, s->rows + r, n, &one, p->error);
-        for (int32_t k = r; k < r + n; k++) to += s->wanted[k] ? s->model->config.d_vocab : 0;
+        for (int32_t k = r; to && k < r + n; k++) to += s->wanted[k] ? s->model->config.d_vocab : 0;
         if (p->status == PSC_OK) p->status = report_progress(s, r + n, p->error);
     }
     p->status = psc_contexts_end(s, p->status, p->error);
@@ -200,15 +206,15 @@ static void run_chunks(void *payload) {
 static psc_status run_rows(psc_session *s, psc_error *error) {
     pass p = {.s = s, .error = error};
     psc_status status = PSC_OK;
-    if (!s->options.accumulate) status = psc_run_head(s, error);
+    if (!s->options.accumulate && !s->reader) status = psc_run_head(s, error);
     if (status == PSC_OK) status = psc_copies_begin(s, error);
-    if (status == PSC_OK && psc_phase_is_for_all(s->run_options->phase))
+    if (status == PSC_OK && psc_phase_is_for_all(s->run_options->phase) && !s->reader)
         status = psc_captures_begin(s, error);
     if (status == PSC_OK) status = psc_contexts_begin(s, error);
     if (status != PSC_OK) return status;
     psc_team_run(s->team, run_chunks, &p);
     if (p.status == PSC_OK) p.status = psc_target_facts_end(s, error);
-    return p.status == PSC_OK ? psc_run_vocabulary(s, error) : p.status;
+    return p.status == PSC_OK && !s->reader ? psc_run_vocabulary(s, error) : p.status;
 }
 
 static psc_status check_options(
@@ -241,7 +247,6 @@ static psc_status run_with(psc_session *s, const psc_input *inputs, int32_t n_in
     s->text_bytes = options->text_bytes;
     s->error = error;
     s->cancelled = false;
-    s->run_accumulated = false;
     s->inputs = inputs;
     s->n_inputs = n_inputs;
     psc_status status = run_rows(s, error);
@@ -269,6 +274,11 @@ static psc_status run_phases(psc_session *s, const psc_input *inputs, int32_t n_
 
 psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_inputs,
     const psc_run_options *given, psc_error *error) {
+    return psc_session_run_read(s, inputs, n_inputs, given, NULL, error);
+}
+
+psc_status psc_session_run_read(psc_session *s, const psc_input *inputs, int32_t n_inputs,
+    const psc_run_options *given, const psc_run_reader *reader, psc_error *error) {
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
     if (given)
         memcpy(&options, given,
@@ -280,21 +290,25 @@ psc_status psc_session_run(psc_session *s, const psc_input *inputs, int32_t n_in
     if (status != PSC_OK) return status;
     psc_results_clear(s->results);
     s->n_logit_rows = 0;
+    s->run_accumulated = false;
+    s->reader = reader;
     if (s->options.accumulate) status = psc_accumulation_check(s, error);
     if (status == PSC_OK) status = make_rows(s, inputs, n_inputs, options.phase, error);
     if (status == PSC_OK) status = check_repeated(inputs, n_inputs, options.repeated, error);
     if (status == PSC_OK) status = plan_logits(s, &options, error);
-    if (status != PSC_OK) return status;
-    status = run_phases(s, inputs, n_inputs, &options, error);
+    if (status == PSC_OK) status = run_phases(s, inputs, n_inputs, &options, error);
+    s->reader = NULL;
     if (status != PSC_OK) {
         s->n_logit_rows = 0;
         s->spoilt = s->spoilt || s->run_accumulated;
         psc_results_clear(s->results);
         return status;
     }
-    if (psc_phase_is_for_all(options.phase)) s->windows += n_inputs;
-    if (psc_phase_is_for_all(options.phase)) s->tokens += s->n_rows;
-    for (int32_t i = 0; options.repeated && i < n_inputs; i++) s->tokens -= options.repeated[i];
+    if (psc_phase_is_for_all(options.phase) && !reader) {
+        s->windows += n_inputs;
+        s->tokens += s->n_rows;
+        for (int32_t i = 0; options.repeated && i < n_inputs; i++) s->tokens -= options.repeated[i];
+    }
     for (int32_t i = 0; i < n_inputs && options.stop_at_layer == 0; i++)
         s->cache->lengths[inputs[i].sequence] += inputs[i].n;
     return PSC_OK;

@@ -57,6 +57,10 @@ int psc_copies_shape(int64_t shape[3], const psc_session *session, psc_point poi
 /* Memory for runs of up to n_rows rows with the logits of n_logits. */
 psc_status psc_session_reserve(
     psc_session *session, int32_t n_rows, int32_t n_logits, psc_error *error);
+/* psc_session_run with a reader (nullable). With one the run leaves no logits and no results, and is
+ * no document; captures take no part. */
+psc_status psc_session_run_read(psc_session *session, const psc_input *inputs, int32_t n_inputs,
+    const psc_run_options *options, const psc_run_reader *reader, psc_error *error);
 
 /* --- run_labels.c ---------------------------------------------------------------------------- */
 /* Whether the run's sentences fit its text and are trees. */
