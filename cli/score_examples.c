@@ -3,6 +3,7 @@
  *   {"prefix": S, "choices": [S, S, ...], "answer": I}    I counts from 0
  *   {"good": S, "bad": S}                                  choices [good, bad], answer 0
  *   {"sentence_good": S, "sentence_bad": S, "UID": ...}    the same, as BLiMP is published
+ *                                                          and taken even if both are equal
  *   {"text": S}                                            choices [S from its last space on]
  *
  * with "id", "group" (BLiMP: "UID") and "phenomenon" (BLiMP: "linguistics_term") where they are given. */
@@ -223,18 +224,19 @@ static psc_status take_kind(cli_example *e, psc_error *error) {
     if (json_object_get(o, "choices")) return take_choices(e, error);
     if (json_object_get(o, "good") || json_object_get(o, "bad"))
         return take_pair(e, "good", "bad", error);
-    if (json_object_get(o, "sentence_good") || json_object_get(o, "sentence_bad"))
-        return take_pair(e, "sentence_good", "sentence_bad", error);
+    e->published = json_object_get(o, "sentence_good") || json_object_get(o, "sentence_bad");
+    if (e->published) return take_pair(e, "sentence_good", "sentence_bad", error);
     if (json_object_get(o, "text")) return take_last_word(e, error);
     return cli_example_fail(
         e, error, "has neither \"choices\" nor \"good\" and \"bad\" nor \"text\" (docs/score.md)");
 }
 
 static psc_status check_choices(const cli_example *e, bool allow_beginnings, psc_error *error) {
+    const bool allowed = allow_beginnings || e->published;
     for (int32_t i = 0; i < e->n_choices; i++) {
         const cli_score_text *a = &e->choices[i];
         if (a->n == 0) return cli_example_fail(e, error, "choice %d is empty", (int)i);
-        for (int32_t k = 0; k < e->n_choices && !allow_beginnings; k++) {
+        for (int32_t k = 0; k < e->n_choices && !allowed; k++) {
             const cli_score_text *b = &e->choices[k];
             if (i != k && a->n <= b->n && memcmp(a->bytes, b->bytes, a->n) == 0)
                 return cli_example_fail(e, error,

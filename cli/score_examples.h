@@ -27,6 +27,7 @@ typedef struct cli_example {
     cli_score_text prefix;
     cli_score_text choices[CLI_SCORE_CHOICES]; /* [n_choices]; one: the last word of a text */
     int32_t n_choices, answer;
+    bool published;                 /* a line of BLiMP: its sentences may be equal */
     const char *group, *phenomenon; /* null: none given */
     const json_t *id;               /* a text or a whole number; null: none given */
 } cli_example;

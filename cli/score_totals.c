@@ -76,6 +76,7 @@ static void add(cli_score_total *to, const cli_scored *s) {
     if (s->n_choices < 2) return;
     to->n_chosen++;
     to->correct_by_bytes += s->correct_by_bytes;
+    to->tied += s->tied;
     to->margin += fixed_of(s->margin);
 }
 
@@ -277,6 +278,10 @@ static int say(psc_context *c, const cli_score_totals *t) {
         by_bytes_error(all), margin(all));
     if (chosen && host->summary_text(c, text)) return -1;
     snprintf(text, sizeof text,
+        "in %lld example%s two choices share the largest sum; the first is the guess",
+        (long long)all->tied, all->tied == 1 ? "" : "s");
+    if (all->tied > 0 && host->summary_text(c, text)) return -1;
+    snprintf(text, sizeof text,
         "ln p of the right continuation: %.3f nats, %.4f per token, %.4f per byte", log_p(all),
         log_p_per_token(all), log_p_per_byte(all));
     if (host->summary_text(c, text)) return -1;
@@ -301,6 +306,7 @@ static int on_report(psc_context *c, void *state) {
     const cli_score_totals *t = reporting.totals;
     (void)state;
     if (host->value_number(c, "examples", (double)t->all.n) ||
+        host->value_number(c, "ties", (double)t->all.tied) ||
         host->value_number(c, "continuations", (double)t->requests) ||
         host->value_number(c, "continuation_tokens", (double)t->tokens))
         return -1;

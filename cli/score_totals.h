@@ -19,6 +19,7 @@ typedef struct cli_scored {
     int32_t n_choices, answer;
     int32_t guess, guess_by_bytes; /* the choice with the largest sum, and sum per byte */
     bool correct, correct_by_bytes;
+    bool tied;             /* another choice has the guess's sum, too */
     double log_p, margin;  /* of the answer; minus that of the best other choice, NaN without one */
     int64_t tokens, bytes; /* of the answer */
 } cli_scored;
@@ -27,7 +28,7 @@ typedef struct cli_scored {
 typedef struct cli_score_total {
     char *name;          /* null: all */
     int64_t n, n_chosen; /* examples; those with several choices */
-    int64_t correct, correct_by_bytes;
+    int64_t correct, correct_by_bytes, tied;
     int64_t tokens, bytes;
     cli_fixed log_p, margin;
     int64_t *confusion; /* [most][most] answer, guess; null for phenomena and all */

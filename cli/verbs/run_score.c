@@ -31,7 +31,8 @@ static const cli_option options[] = {
         "take choices that are the beginning of another"},
     {"limit", 1, false, "N", "the first N examples of each file; default: all"},
     {"examples", 1, false, "FILE",
-        "write a line of JSON per example: sums, tokens, guess"},
+        "write a line of JSON per example: sums, tokens,\n"
+        "guess; FILE must be new"},
     {"batch", 1, false, "N",
         "continuations per pass; default: 64; results do not\n"
         "depend on it"},
@@ -218,6 +219,8 @@ static cli_scored judge(const cli_example *e, const psc_score *scores) {
         if (c != e->answer && sums[c] > other) other = sums[c];
     }
     s.guess = largest(sums, e->n_choices);
+    for (int32_t c = s.guess + 1; c < e->n_choices; c++)
+        s.tied = s.tied || sums[c] == sums[s.guess];
     s.guess_by_bytes = largest(per_byte, e->n_choices);
     s.correct = e->n_choices > 1 ? s.guess == e->answer : scores[0].n_greedy == scores[0].n;
     s.correct_by_bytes = s.guess_by_bytes == e->answer;
@@ -303,6 +306,9 @@ static psc_status run_blocks(work *w, psc_error *error) {
 static psc_status open_lines(work *w, psc_error *error) {
     const char *path = cli_value(w->arguments, "examples");
     if (!path) return PSC_OK;
+    if (access(path, F_OK) == 0)
+        return psc_fail(
+            error, PSC_ERROR_INPUT, "--examples %s exists; give the file a new name", path);
     const int n = snprintf(w->partial, sizeof w->partial, "%s.partial", path);
     if (n >= (int)sizeof w->partial)
         return psc_fail(error, PSC_ERROR_INPUT, "the path of --examples is too long");

@@ -1,0 +1,141 @@
+#!/bin/sh
+# The verb score from outside: the sums of transformers, the same bits for every setting and order,
+# where a continuation begins, and each bad line.
+# usage: score.sh PROGRAM SOURCE_DIR
+. "$(dirname "$0")/checks.sh"
+program=$1
+golden=$2/tests/golden/score/examples.jsonl
+
+score() { # score NAME OPTIONS...: writes to $work/NAME
+    name=$1
+    shift
+    "$program" score "$golden" --out "$work/$name" --examples "$work/$name.jsonl" "$@" \
+        >"$work/$name.summary"
+}
+check 'a score' score first --threads 1
+for options in '--threads 2' '--threads 3 --chunk 7' '--batch 1' '--batch 3 --isa reference' '--batch 500'; do
+    # shellcheck disable=SC2086 # a list of options
+    check "a score with $options" score again $options
+    check "the same lines with $options" cmp "$work/first.jsonl" "$work/again.jsonl"
+    check "the same totals with $options" \
+        cmp "$work/first/tensors.safetensors" "$work/again/tensors.safetensors"
+    rm -r "$work/again" "$work/again.jsonl"
+done
+
+# A line per example: the sums of transformers in float64 within 1e-4, tokens and greedy ones.
+# jansson and Python write lists alike: [1.5, 2] and [1.5,2].
+list() { # list KEY FILE
+    sed "s/.*\"$1\": *\[\([^]]*\)\].*/\1/; s/,/ /g; s/  */ /g" "$2"
+}
+for key in sums tokens greedy; do
+    list $key "$golden" >"$work/theirs"
+    list $key "$work/first.jsonl" >"$work/ours"
+    check "$key of transformers" awk '
+        NR == FNR { line[NR] = $0; next }
+        { n = split(line[FNR], a, " "); if (n != NF) exit 1
+          for (i = 1; i <= n; i++) if (a[i] - $i > 1e-4 || $i - a[i] > 1e-4) exit 1
+          seen++ } END { exit seen != 32 }' "$work/theirs" "$work/ours"
+done
+check 'accuracy' grep -q '32 examples in 3 groups: accuracy 0.5938' "$work/first.summary"
+check 'groups' grep -q 'pairs  *0.812' "$work/first.summary"
+check 'ids' grep -q '"line":17,"id":"c0","group":"choices"' "$work/first.jsonl"
+
+# Totals depend on the examples, not on their order, files or blocks.
+mkdir "$work/folder"
+sed '1!G;h;$!d' "$golden" | sed -n '1,20p' >"$work/folder/a.jsonl"
+sed '1!G;h;$!d' "$golden" | sed -n '21,$p' >"$work/folder/b.jsonl"
+echo '{' >"$work/folder/.hidden.jsonl"
+echo '{' >"$work/folder/other.txt"
+check 'a folder' "$program" score "$work/folder" --out "$work/apart" >"$work/apart.summary"
+check 'the same totals from other files in another order' \
+    cmp "$work/first/tensors.safetensors" "$work/apart/tensors.safetensors"
+check 'a limit per file' sh -c "'$program' score '$work/folder' --limit 2 |
+    grep -q '^  4 examples in'"
+check 'a pipe' sh -c "cat '$golden' | '$program' score /dev/stdin | grep -q 'accuracy 0.5938'"
+
+# one LINE [OPTIONS...]: the line of --examples
+one() {
+    printf '%s\n' "$1" >"$work/one.jsonl"
+    shift
+    rm -f "$work/one.out"
+    "$program" score "$work/one.jsonl" --examples "$work/one.out" "$@" >/dev/null
+    cat "$work/one.out"
+}
+tokens() {
+    one "$@" | sed 's/.*"tokens":\[\([^]]*\)\].*/\1/'
+}
+sums() {
+    one "$@" | sed 's/.*"sums":\[\([^]]*\)\].*/\1/'
+}
+# White space at a prefix's end belongs to the continuation, as does a token on both sides.
+check 'a space at the end of the prefix' test \
+    "$(sums '{"prefix": "the old ", "choices": ["man", "woman"], "answer": 0}')" = \
+    "$(sums '{"prefix": "the old", "choices": [" man", " woman"], "answer": 0}')"
+check 'a delimiter' test \
+    "$(sums '{"prefix": "the old", "choices": ["man", "woman"], "answer": 0}' --delimiter ' ')" = \
+    "$(sums '{"prefix": "the old", "choices": [" man", " woman"], "answer": 0}')"
+check 'a token on both sides' test \
+    "$(tokens '{"prefix": "a caf", "choices": ["e and", " of"], "answer": 0}')" = 2,1
+# A continuation that nothing precedes has the beginning token before it, with and without --bos.
+check 'pairs begin with the beginning token' test \
+    "$(sums '{"good": "He is.", "bad": "He are."}')" = \
+    "$(sums '{"good": "He is.", "bad": "He are."}' --bos)"
+check '--bos changes the others' test \
+    "$(sums '{"prefix": "the old", "choices": [" man", " woman"], "answer": 0}')" != \
+    "$(sums '{"prefix": "the old", "choices": [" man", " woman"], "answer": 0}' --bos)"
+check 'the last word of a text' test \
+    "$(sums '{"text": "He looked at the ship"}' | sed 's/,.*//')" = \
+    "$(sums '{"prefix": "He looked at the", "choices": [" ship", " x"], "answer": 0}' |
+        sed 's/,.*//')"
+blimp='{"sentence_good": "A b.", "sentence_bad": "A b.", "UID": "u", "linguistics_term": "t", "pairID": "7"}'
+check 'BLiMP has equal sentences' sh -c "printf '%s\n' '$blimp' '$blimp' >'$work/blimp.jsonl' &&
+    '$program' score '$work/blimp.jsonl' --json | tr -d ' \n' >'$work/blimp.json' &&
+    grep -q '\"ties\":2' '$work/blimp.json' && grep -q '\"phenomenon_accuracy\"' '$work/blimp.json'"
+check 'beginnings on request' test \
+    "$(tokens '{"prefix": "a", "choices": [" b", " b c"], "answer": 0}' --allow-beginnings)" = 1,2
+printf '\357\273\277{"good": "a b", "bad": "a c"}\r\n\r\n{"good": "a d", "bad": "a e"}' >"$work/mark.jsonl"
+check 'a byte order mark, CRLF, empty lines, no end of line' sh -c \
+    "'$program' score '$work/mark.jsonl' | grep -q '^  2 examples in 1 group'"
+
+# Bad lines: one sentence with file and line, and no output.
+bad() { # bad PATTERN LINE
+    printf '%s\n%s\n' '{"good": "a b", "bad": "a c"}' "$2" >"$work/bad.jsonl"
+    expect 1 "bad.jsonl, line 2: .*$1" score "$work/bad.jsonl" --examples "$work/none" --out "$work/nothing"
+    check "nothing is left after $1" test ! -e "$work/none" -a ! -e "$work/none.partial" -a ! -e "$work/nothing"
+}
+bad 'has neither' '{"prefix": "a"}'
+bad 'has no "bad"' '{"good": "a"}'
+bad 'has no "sentence_good"' '{"sentence_bad": "a"}'
+bad 'has no "answer"' '{"choices": ["a", "b"]}'
+bad '"answer" is 2, but the choices are 0 to 1' '{"choices": ["a", "b"], "answer": 2}'
+bad '"answer" is -1' '{"choices": ["a", "b"], "answer": -1}'
+bad '"answer" is not a whole number' '{"choices": ["a", "b"], "answer": "a"}'
+bad 'list of 2 to 256 texts' '{"choices": ["a"], "answer": 0}'
+bad 'list of 2 to 256 texts' '{"choices": "a", "answer": 0}'
+bad 'choice 1 is not a text' '{"choices": ["a", 3], "answer": 0}'
+bad 'choice 1 is empty' '{"choices": ["a", ""], "answer": 0}'
+bad 'choice 1 is the beginning of choice 0' '{"prefix": "x", "choices": [" ab", " a"], "answer": 0}'
+bad 'choice 0 is the beginning of choice 1' '{"good": "ab", "bad": "ab"}'
+bad '"prefix" is not a text' '{"prefix": 3, "choices": ["a", "b"], "answer": 0}'
+bad '"good" is not a text' '{"good": null, "bad": "b"}'
+bad 'no last word' '{"text": "word"}'
+bad 'no last word' '{"text": "a word "}'
+bad '"group" is not a text' '{"good": "a", "bad": "b", "group": 3}'
+bad '"group" is not a text' '{"good": "a", "bad": "b", "group": "x\u0000y"}'
+bad '"id" is neither' '{"good": "a", "bad": "b", "id": []}'
+bad 'not a JSON object' '[]'
+bad '' '{"good": "a"'
+bad 'UTF-8' "$(printf '{"good": "a", "bad": "\377"}')"
+bad 'choice 1 has more than 513 tokens' \
+    "{\"good\": \"a\", \"bad\": \"$(printf '%0600d' 0 | sed 's/0/ the/g')\"}"
+: >"$work/empty.jsonl"
+mkdir "$work/none-here"
+expect 1 'has no examples' score "$work/empty.jsonl"
+expect 1 'cannot open .*missing' score "$work/missing.jsonl"
+expect 1 'no files whose name ends in .jsonl' score "$work/none-here"
+expect 1 'exists; give the file a new name' score "$golden" --examples "$golden"
+expect 1 'cannot create' score "$golden" --examples "$work/missing/x.jsonl"
+expect 2 'no examples' score
+expect 2 '--batch needs' score "$golden" --batch 0
+expect 2 '--limit needs' score "$golden" --limit 0
+conclude
