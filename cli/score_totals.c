@@ -3,7 +3,7 @@
  *   accuracy a = correct / n,  its standard error sqrt(a (1 - a) / (n - 1)), NaN for one example
  *   log_p: sum over examples of the answer's ln p, whatever the guess; per example, token and byte
  *   margin: mean of the answer's ln p minus the best other choice's
- *   perplexity = exp(-log_p / n), of whole continuations */
+ *   perplexity = exp(-log_p / n), of whole continuations, where no example has choices */
 #include "score_totals.h"
 
 #include <math.h>
@@ -189,7 +189,8 @@ static double margin(const cli_score_total *t) {
 }
 
 static double perplexity(const cli_score_total *t) {
-    return exp(-log_p(t));
+    const double value = t->n_chosen > 0 ? NAN : exp(-log_p(t));
+    return isfinite(value) ? value : NAN;
 }
 
 static const figure figures[] = {
@@ -338,7 +339,6 @@ psc_status cli_score_totals_report(psc_session **out, psc_model *model,
     psc_session_options options = *given;
     psc_corpus_totals head = PSC_CORPUS_TOTALS_INIT;
     options.accumulate = 1;
-    options.n_sequences = options.capacity = 1;
     head.documents = totals->all.n;
     head.windows = totals->requests;
     head.tokens = totals->rows;

@@ -49,8 +49,7 @@ typedef struct cli_score_totals {
 
 psc_status cli_score_totals_add(
     cli_score_totals *totals, const cli_scored *scored, psc_error *error);
-/* Leaves the section `score` in the results of a new session of its own, *out, with the machine's
- * part of options. */
+/* Leaves the section `score` in the results of a new session, *out, opened with options. */
 psc_status cli_score_totals_report(psc_session **out, psc_model *model,
     const psc_session_options *options, const cli_score_totals *totals, bool bos, psc_error *error);
 void cli_score_totals_free(cli_score_totals *totals);

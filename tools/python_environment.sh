@@ -4,6 +4,7 @@
 # usage: python_environment.sh test       the tools of the Python tests, on python3 (3.10 or later)
 #        python_environment.sh page       the tools of the tests of the page (tests/page)
 #        python_environment.sh hub        the tools of the tests of pull (tests/hub)
+#        python_environment.sh harness    lm-evaluation-harness (tools/test_harness.sh)
 #        python_environment.sh wheel      the tools of tools/build_wheel.sh
 #        python_environment.sh 3.N        the tests of the package alone, under Python 3.N
 #        python_environment.sh --list     the interpreters at hand: a line "3.N PATH" each
@@ -84,6 +85,7 @@ case ${1:-} in
     test) name=test; python=$(default_interpreter); requirements=tests/python/requirements.txt ;;
     page) name=page; python=$(default_interpreter); requirements=tests/page/requirements.txt ;;
     hub) name=hub; python=$(default_interpreter); requirements=tests/hub/requirements.txt ;;
+    harness) name=harness; python=$(default_interpreter); requirements=tests/harness/requirements.txt ;;
     wheel) name=wheel; python=$(default_interpreter); requirements=tools/wheel_requirements.txt ;;
     3.*) name=$1; python=$(find_interpreter "$1"); requirements=tests/python/requirements_core.txt ;;
     *) sed -n '/^# usage/,/^set/s/^# //p' "$0" >&2; exit 2 ;;

@@ -347,12 +347,12 @@ static psc_status work_on(work *w, psc_error *error) {
     if (!status) status = open_lines(w, error);
     if (!status) status = run_blocks(w, error);
     status = close_lines(w, status, error);
+    psc_session_close(&w->session);
     if (!status)
         status = cli_score_totals_report(
             &report, w->model, &w->how, &w->totals, cli_has(arguments, "bos"), error);
     if (!status) status = cli_deliver(psc_session_results(report), arguments, error);
     psc_session_close(&report);
-    psc_session_close(&w->session);
     psc_model_close(&w->model);
     cli_examples_close(&w->examples);
     cli_score_totals_free(&w->totals);

@@ -437,25 +437,26 @@ PSC_API psc_status psc_session_token(psc_generated_token *out, const psc_session
 
 /* --- scores: the log-likelihood of continuations --------------------------------------------- */
 
-/* A beginning and its continuation, tokens 0..from-1 and from..n-1. */
+/* A beginning and its continuation, tokens 0..begin-1 and begin..n-1. */
 typedef struct psc_score_request {
     const psc_token *tokens; /* [n], borrowed for the call; only their ids count */
-    int32_t n, from;         /* 1 <= from < n; n - 1 is at most the context and the capacity */
+    int32_t n, begin;        /* 1 <= begin < n; n - 1 is at most the context and the capacity */
 } psc_score_request;
 
 typedef struct psc_score {
-    double sum;       /* of ln p(token i | tokens 0..i-1) over from <= i < n; in nats */
-    int32_t n;        /* tokens of the continuation, n - from */
+    double sum;       /* of ln p(token i | tokens 0..i-1) over begin <= i < n; in nats */
+    int32_t n;        /* tokens of the continuation, n - begin */
     int32_t n_greedy; /* those with the largest logit, ties to the lower id */
 } psc_score;
 
 typedef struct psc_score_options {
     uint32_t struct_size;
-    double *log_p;            /* nullable: ln p of each token of each continuation, one request after
+    double *log_p; /* nullable: ln p of each token of each continuation, one request after
                                  the other */
-    int64_t log_p_capacity;   /* doubles at log_p; PSC_ERROR_INPUT for another number than all tokens */
-    psc_progress_fn progress; /* nullable; nonzero cancels; what: "score" */
-    void *payload;            /* of progress and stop */
+    int64_t
+        log_p_capacity; /* doubles at log_p; PSC_ERROR_INPUT for another number than all tokens */
+    psc_progress_fn progress;   /* nullable; nonzero cancels; what: "score" */
+    void *payload;              /* of progress and stop */
     int (*stop)(void *payload); /* as in psc_run_options */
     int64_t *rows;              /* nullable: the rows that the call computed */
 } psc_score_options;

@@ -24,6 +24,7 @@ from .instruments.interventions import ablate, knockout, patch, scale, steer
 from .model import Model
 from .results.arrays import Array
 from .results.results import Result
+from .runtime.scoring import Score
 
 if TYPE_CHECKING:
     from .corpora.corpus import merge
@@ -52,6 +53,7 @@ __all__ = [
     "PythiascopeError",
     "PythiascopeWarning",
     "Result",
+    "Score",
     "Slice",
     "StateError",
     "Step",

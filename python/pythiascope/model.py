@@ -9,17 +9,20 @@ import numpy.typing as npt
 
 from ._c import structures as c
 from ._c.memory import pool
-from .checks import whole
+from .checks import whole, yes_or_no
 from .corpora.corpus import Corpora
-from .errors import InputError
+from .errors import InputError, StateError
 from .hooks.cache import Caching
 from .instruments.instruments import Instruments
 from .runtime.generation import Generation
 from .runtime.loss import losses_of
+from .runtime.scoring import Score, Text, scores_of
 from .runtime.tokens import Input, Tokens
 from .runtime.weights import Weights
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .instruments.interventions import Interventions
     from .runtime.base import Change
 
@@ -140,6 +143,32 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
         losses = losses_of(out, sequences)
         loss = losses if loss_per_token else float(np.nanmean(losses))
         return loss if return_type == "loss" else (out, loss)
+
+    def score(
+        self, requests: Iterable[tuple[Text, Text]], *, prepend_bos: bool = False
+    ) -> list[Score]:
+        """The log-likelihood of continuations.
+
+        Prefix and continuation are tokenized as one text. White space at the prefix's end belongs
+        to the continuation, as does a token that begins in one and ends in the other. Requests that
+        begin alike are computed together; a score depends on its request alone.
+
+        Args:
+            requests: Pairs (prefix, continuation): two texts, or two lists of ids.
+            prepend_bos: Put the beginning-of-text token in front of each; without it only where
+                nothing precedes a continuation.
+
+        Returns:
+            A Score per request.
+
+        Raises:
+            InputError: A continuation is empty, a request is longer than the context, or an id is
+                outside the vocabulary.
+            StateError: The model has hooks, which would see shared beginnings once.
+        """
+        if self._entries or self._extra:
+            raise StateError("score takes no hooks; remove them by reset_hooks")
+        return scores_of(self, requests, yes_or_no("prepend_bos", prepend_bos))
 
     def _logits(
         self, sequences: list[Tokens], rows: str, bos: bool, change: Change | None

@@ -1,6 +1,6 @@
 /* Log-likelihoods of continuations, many requests per run.
  *
- *   ln p(t_i | t_0..t_{i-1}) = z[t_i] - log sum exp z    z [V]: logits of row i-1, from <= i < n
+ *   ln p(t_i | t_0..t_{i-1}) = z[t_i] - log sum exp z    z [V]: logits of row i-1, begin <= i < n
  *   rows of a request: its tokens 0..n-2, as the last one predicts nothing
  *
  * Requests are put in the order of their tokens. Sequence k of the session takes a contiguous part of
@@ -76,7 +76,7 @@ static void put_in_order(scoring *s, const psc_score_request *requests) {
     int64_t at = 0;
     for (int32_t i = 0; i < s->n; i++) {
         s->entries[i] = (entry){&requests[i], i, 0, at};
-        at += requests[i].n - requests[i].from;
+        at += requests[i].n - requests[i].begin;
     }
     qsort(s->entries, (size_t)s->n, sizeof *s->entries, by_tokens);
     s->common = rows_of(&s->entries[0]);
@@ -120,12 +120,12 @@ static void answer(const scoring *s, const float *z, const slot *from, int32_t p
     for (int32_t k = from->entry; k < from->answers; k++) {
         const entry *e = &s->entries[k];
         if (k > from->entry && e->shared <= position) break;
-        if (i < e->request->from || i >= e->request->n) continue;
+        if (i < e->request->begin || i >= e->request->n) continue;
         const int32_t id = e->request->tokens[i].id;
-        s->log_p[e->at + i - e->request->from] = (double)z[id] - log_z;
+        s->log_p[e->at + i - e->request->begin] = (double)z[id] - log_z;
         if (id != known) greedy = is_greedy(s, z, id);
         known = id;
-        s->greedy[e->at + i - e->request->from] = greedy;
+        s->greedy[e->at + i - e->request->begin] = greedy;
     }
 }
 
@@ -163,7 +163,7 @@ static bool *mark(const scoring *s, const slot *from, int32_t end, bool *wanted)
     for (int32_t k = from->entry; k < from->answers && last >= begin; k++) {
         const psc_score_request *r = s->entries[k].request;
         if (k > from->entry && s->entries[k].shared <= last) last = s->entries[k].shared - 1;
-        const int32_t first = r->from - 1 > begin ? r->from - 1 : begin;
+        const int32_t first = r->begin - 1 > begin ? r->begin - 1 : begin;
         for (int32_t p = first; p <= last && p < r->n - 1; p++) wanted[p - begin] = true;
     }
     return wanted + (end - begin);
@@ -252,10 +252,10 @@ static psc_status run_all(scoring *s, psc_error *error) {
 static psc_status check_request(
     const psc_session *session, const psc_score_request *r, int32_t i, psc_error *error) {
     const int32_t n_ctx = session->model->info.n_ctx, most = session->model->info.d_vocab - 1;
-    if (r->from < 1 || r->n <= r->from)
+    if (r->begin < 1 || r->n <= r->begin)
         return psc_fail(error, PSC_ERROR_INPUT,
             "request %d has %d tokens before its continuation and %d of it; both need 1", (int)i,
-            (int)r->from, (int)(r->n - r->from));
+            (int)r->begin, (int)(r->n - r->begin));
     if (r->n - 1 > n_ctx || r->n - 1 > session->options.capacity)
         return psc_fail(error, PSC_ERROR_INPUT,
             "request %d has %d tokens, but the %s takes %d and one to predict", (int)i, (int)r->n,
@@ -281,7 +281,7 @@ static psc_status check(const psc_session *session, const psc_score_request *req
     if (n < 0) return psc_fail(error, PSC_ERROR_INPUT, "the number of requests is %d", (int)n);
     for (int32_t i = 0; i < n && !status; i++) {
         status = check_request(session, &requests[i], i, error);
-        *answers += requests[i].n - requests[i].from;
+        *answers += requests[i].n - requests[i].begin;
         if (requests[i].n > *longest) *longest = requests[i].n;
     }
     return status;
@@ -303,7 +303,7 @@ static psc_status make_room(scoring *s, int64_t answers, int32_t longest, psc_er
 static psc_status sum_up(psc_score *out, const scoring *s, psc_error *error) {
     for (int32_t i = 0; i < s->n; i++) {
         const entry *e = &s->entries[i];
-        psc_score sum = {0, e->request->n - e->request->from, 0};
+        psc_score sum = {0, e->request->n - e->request->begin, 0};
         for (int32_t t = 0; t < sum.n; t++) {
             sum.sum += s->log_p[e->at + t];
             sum.n_greedy += s->greedy[e->at + t];

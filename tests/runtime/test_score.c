@@ -53,11 +53,11 @@ static psc_score brute(const psc_score_request *r, double *log_p) {
     const int32_t v = psc_model_get_info(model)->d_vocab;
     const psc_input input = {0, r->n - 1, r->tokens};
     psc_run_options options = PSC_RUN_OPTIONS_INIT;
-    psc_score out = {0, r->n - r->from, 0};
+    psc_score out = {0, r->n - r->begin, 0};
     options.logits = PSC_ROWS_ALL;
     psc_session_truncate(session, 0, 0);
     cr_assert_eq(psc_session_run(session, &input, 1, &options, &error), PSC_OK);
-    for (int32_t i = r->from; i < r->n; i++) {
+    for (int32_t i = r->begin; i < r->n; i++) {
         const float *z = psc_session_logits(session, i - 1);
         const int32_t id = r->tokens[i].id;
         int32_t best = 0;
@@ -66,8 +66,8 @@ static psc_score brute(const psc_score_request *r, double *log_p) {
             sum += exp((double)z[k]);
             if (z[k] > z[best]) best = k;
         }
-        log_p[i - r->from] = z[id] - log(sum);
-        out.sum += log_p[i - r->from];
+        log_p[i - r->begin] = z[id] - log(sum);
+        out.sum += log_p[i - r->begin];
         out.n_greedy += best == id;
     }
     return out;
@@ -85,7 +85,7 @@ static void end_greedily(psc_score_request *r) {
 
 static int64_t count_answers(void) {
     int64_t n = 0;
-    for (int32_t i = 0; i < n_requests; i++) n += requests[i].n - requests[i].from;
+    for (int32_t i = 0; i < n_requests; i++) n += requests[i].n - requests[i].begin;
     return n;
 }
 
@@ -268,7 +268,7 @@ Test(score, refusals) {
     double log_p[3];
     REFUSED(psc_session_score(&score, session, &r, 1, NULL, &error), PSC_ERROR_INPUT,
         "request 0 has 0 tokens before its continuation");
-    r.from = 3;
+    r.begin = 3;
     REFUSED(
         psc_session_score(&score, session, &r, 1, NULL, &error), PSC_ERROR_INPUT, "and 0 of it");
     r = (psc_score_request){many, 42, 1};

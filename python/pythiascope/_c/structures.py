@@ -2219,6 +2219,58 @@ class psc_sampler(ctypes.Structure):
             setattr(self, member, value)
 
 
+
+class psc_score_request(ctypes.Structure):
+    tokens: Any
+    n: int
+    begin: int
+    _fields_ = (
+        ("tokens", ctypes.POINTER(psc_token)),
+        ("n", ctypes.c_int32),
+        ("begin", ctypes.c_int32),
+    )
+
+
+
+class psc_score(ctypes.Structure):
+    sum: float
+    n: int
+    n_greedy: int
+    _fields_ = (
+        ("sum", ctypes.c_double),
+        ("n", ctypes.c_int32),
+        ("n_greedy", ctypes.c_int32),
+    )
+
+
+psc_score_options_stop = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+
+
+class psc_score_options(ctypes.Structure):
+    struct_size: int
+    log_p: Any
+    log_p_capacity: int
+    progress: Any
+    payload: Address
+    stop: Any
+    rows: Any
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("log_p", ctypes.POINTER(ctypes.c_double)),
+        ("log_p_capacity", ctypes.c_int64),
+        ("progress", psc_progress_fn),
+        ("payload", ctypes.c_void_p),
+        ("stop", psc_score_options_stop),
+        ("rows", ctypes.POINTER(ctypes.c_int64)),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_score_options)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
 psc_corpus_note_fn = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)
 
 
@@ -2436,6 +2488,9 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_copy,
     psc_run_options,
     psc_sampler,
+    psc_score_request,
+    psc_score,
+    psc_score_options,
     psc_corpus_options,
     psc_source_document,
     psc_window,
@@ -3030,6 +3085,17 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.c_void_p,
             ctypes.c_int32,
             ctypes.c_int32,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_session_score": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(psc_score),
+            ctypes.c_void_p,
+            ctypes.POINTER(psc_score_request),
+            ctypes.c_int32,
+            ctypes.POINTER(psc_score_options),
             ctypes.POINTER(psc_error),
         ),
     ),

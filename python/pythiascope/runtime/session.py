@@ -387,6 +387,28 @@ class Session:
             self._own_logits = logits_out is None
             self._run("psc_session_run", pointer, array, len(inputs), ctypes.byref(options))
 
+    def score(self, out: Any, requests: Any, log_p: npt.NDArray[np.float64]) -> None:
+        """Scores requests; all sequences are empty afterwards.
+
+        Args:
+            out: A ctypes array of psc_score, one per request.
+            requests: A ctypes array of psc_score_request.
+            log_p: f64, C-contiguous: receives ln p of each token of each continuation.
+
+        Raises:
+            PythiascopeError: As the library says.
+        """
+        options = c.psc_score_options(log_p_capacity=log_p.size)
+        options.log_p = log_p.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
+        if in_main_thread():
+            options.stop = c.psc_score_options_stop(self.control.stop)
+        with self.turn.hold():
+            pointer = self.pointer
+            self.control.patience = 1
+            self._run(
+                "psc_session_score", out, pointer, requests, len(requests), ctypes.byref(options)
+            )
+
     def _progress(self, progress: Callable[[float, str], Any]) -> Any:
         control = self.control
 
