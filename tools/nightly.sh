@@ -13,7 +13,7 @@ case ${1:-} in
     --hours) minutes=$((${2:?} * 60)); shift 2 ;;
     --minutes) minutes=${2:?}; shift 2 ;;
 esac
-parts=${*:-fuzz coverage faults every races static branches}
+parts=${*:-fuzz coverage faults every races static branches harness}
 day=$(date +%Y%m%d)
 failed=
 run() { # run COMMAND...: a failed part does not end the others
@@ -27,6 +27,7 @@ for part in $parts; do
             harnesses=$(find fuzz -name 'fuzz_*.c' | wc -l)
             run fuzz/run.sh --seconds $((minutes * 60 / harnesses))
             ;;
+        harness) run tools/test_harness.sh ;;
         coverage) run fuzz/run.sh --coverage ;;
         faults) run tests/faults/run.sh --all --seed "$day" ;;
         every)

@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "progress.h"
 #include "prompt.h"
 #include "report.h"
 #include "report_line.h"
+#include "say.h"
 #include "score_examples.h"
 #include "score_totals.h"
 #include "setup.h"
@@ -32,7 +34,7 @@ static const cli_option options[] = {
     {"limit", 1, false, "N", "the first N examples of each file; default: all"},
     {"examples", 1, false, "FILE",
         "write a line of JSON per example: sums, tokens,\n"
-        "guess; FILE must be new"},
+        "guess"},
     {"batch", 1, false, "N",
         "continuations per pass; default: 64; results do not\n"
         "depend on it"},
@@ -242,12 +244,15 @@ static psc_status write_line(
         json_array_append_new(tokens, json_integer(scores[c].n));
         json_array_append_new(greedy, json_integer(scores[c].n_greedy));
     }
+    const bool listed = json_array_size(sums) == (size_t)e->n_choices &&
+                        json_array_size(tokens) == (size_t)e->n_choices &&
+                        json_array_size(greedy) == (size_t)e->n_choices;
     json_t *line = json_pack("{s:s%, s:I, s:O*, s:s%, s:i, s:i, s:i, s:b, s:o, s:o, s:o}", "file",
         path, strlen(path), "line", (json_int_t)e->line, "id", e->id, "group", s->group,
         strlen(s->group), "answer", (int)s->answer, "guess", (int)s->guess, "guess_by_bytes",
         (int)s->guess_by_bytes, "correct", s->correct, "sums", sums, "tokens", tokens, "greedy",
         greedy);
-    char *text = line ? psc_report_value_text(line) : NULL;
+    char *text = line && listed ? psc_report_value_text(line) : NULL;
     json_decref(line);
     if (!text) return no_memory(error);
     fprintf(w->lines, "%s\n", text);
@@ -302,17 +307,32 @@ static psc_status run_blocks(work *w, psc_error *error) {
 
 /* --- the lines of --examples ----------------------------------------------------------------- */
 
-/* They go to a file beside it, which gets its name when it is whole. */
+/* They replace earlier lines or an empty file, and nothing else. */
+static psc_status check_replaced(const char *path, psc_error *error) {
+    static const char begin[] = "{\"file\":";
+    char found[sizeof begin] = "";
+    struct stat info;
+    if (stat(path, &info) != 0) return PSC_OK;
+    FILE *file = S_ISREG(info.st_mode) ? fopen(path, "rb") : NULL;
+    if (file) {
+        found[fread(found, 1, sizeof begin - 1, file)] = 0;
+        fclose(file);
+    }
+    if (file && (info.st_size == 0 || strcmp(found, begin) == 0)) return PSC_OK;
+    return psc_fail(error, PSC_ERROR_INPUT,
+        "--examples %s is not a file of scores; give the file another name", path);
+}
+
+/* The lines go to a file beside it, which gets its name when it is whole. */
 static psc_status open_lines(work *w, psc_error *error) {
     const char *path = cli_value(w->arguments, "examples");
     if (!path) return PSC_OK;
-    if (access(path, F_OK) == 0)
-        return psc_fail(
-            error, PSC_ERROR_INPUT, "--examples %s exists; give the file a new name", path);
+    psc_status status = check_replaced(path, error);
+    if (status) return status;
     const int n = snprintf(w->partial, sizeof w->partial, "%s.partial", path);
     if (n >= (int)sizeof w->partial)
         return psc_fail(error, PSC_ERROR_INPUT, "the path of --examples is too long");
-    w->lines = fopen(w->partial, "wx");
+    w->lines = fopen(w->partial, "w");
     if (!w->lines)
         return psc_fail(error, PSC_ERROR_IO, "cannot create %s: %s", w->partial, strerror(errno));
     cli_signals_remove(w->partial);
@@ -327,6 +347,7 @@ static psc_status close_lines(work *w, psc_status status, psc_error *error) {
     if (!status && (!whole || rename(w->partial, path) != 0))
         status = psc_fail(error, PSC_ERROR_IO, "cannot write %s: %s", path, strerror(errno));
     if (status) remove(w->partial);
+    if (!status) cli_say_wrote(path);
     cli_signals_keep(w->partial);
     return status;
 }

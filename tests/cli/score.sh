@@ -133,7 +133,7 @@ mkdir "$work/none-here"
 expect 1 'has no examples' score "$work/empty.jsonl"
 expect 1 'cannot open .*missing' score "$work/missing.jsonl"
 expect 1 'no files whose name ends in .jsonl' score "$work/none-here"
-expect 1 'exists; give the file a new name' score "$golden" --examples "$golden"
+expect 1 'is not a file of scores' score "$golden" --examples "$golden"
 expect 1 'cannot create' score "$golden" --examples "$work/missing/x.jsonl"
 expect 2 'no examples' score
 expect 2 '--batch needs' score "$golden" --batch 0

@@ -271,7 +271,9 @@ class Judge:
         """The paths of results that are delivered one by one, and are whole."""
         paths: set[str] = set()
         for part in self.scene.parts:
-            inside = {n: h for n, h in self.good.files.items() if n.startswith(part + "/")}
+            inside = {
+                n: h for n, h in self.good.files.items() if n == part or n.startswith(part + "/")
+            }
             if all(got.get(n) == h for n, h in inside.items()):
                 paths |= {*inside, part.split("/")[0] + "/"}
         return paths

@@ -110,6 +110,12 @@ def scenes() -> list[Scene]:
         ),
         Scene("merge", ("merge", *model, "1.state", "2.state", "--out", "out"), docs, before=shard),
         Scene("words", ("words", *model, *text, "--out", "out")),
+        Scene(
+            "score",
+            ("score", "pairs.jsonl", *model, "--examples", "lines.jsonl", "--out", "out"),
+            {"pairs.jsonl": b'{"good": "The cat sat", "bad": "The cat sit"}\n{"text": "The dog"}\n'},
+            parts=("lines.jsonl", "out"),
+        ),
         Scene("forms", ("forms", "forms.tsv", *model, "--out", "out"), forms),
         Scene("treebank", ("treebank", "own.conllu", *model, "--draws", "5", "--out", "out"), tree),
         Scene(
