@@ -52,13 +52,13 @@ bool cli_has_checkpoints(const cli_arguments *arguments) {
 
 static int check_verb(const cli_arguments *arguments) {
     static const cli_verb *const verbs[] = {
-        &cli_verb_analyze, &cli_verb_sweep, &cli_verb_weights, &cli_verb_corpus};
+        &cli_verb_analyze, &cli_verb_sweep, &cli_verb_weights, &cli_verb_corpus, &cli_verb_score};
     if (has_several(arguments, "control"))
         return cli_usage(arguments->verb, "--control takes one checkpoint, as NAME@step1000");
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (arguments->verb == verbs[i]) return CLI_OK;
     return cli_usage(arguments->verb,
-        "%s takes one checkpoint, as NAME@step1000; analyze, sweep, weights and corpus take several",
+        "%s takes one checkpoint, as NAME@step1000; analyze, sweep, weights, corpus and score take several",
         arguments->verb->name);
 }
 

@@ -38,24 +38,18 @@ static psc_status no_memory(psc_error *error) {
 
 /* --- files ----------------------------------------------------------------------------------- */
 
-static psc_status add_path(cli_examples *to, const char *path, char *owned, psc_error *error) {
-    if (to->n_paths == MOST_FILES) {
-        free(owned);
+static psc_status add_path(cli_examples *to, const char *path, psc_error *error) {
+    if (to->n_paths == MOST_FILES)
         return psc_fail(error, PSC_ERROR_INPUT, "more than %d files of examples", MOST_FILES);
-    }
     const size_t n = (size_t)to->n_paths;
     if ((n & (n - 1)) == 0) { /* grows by doubling */
-        const char **paths = realloc(to->paths, (n ? 2 * n : 1) * sizeof *paths);
-        char **all = realloc(to->owned, (n ? 2 * n : 1) * sizeof *all);
-        if (paths) to->paths = paths;
-        if (all) to->owned = all;
-        if (!paths || !all) {
-            free(owned);
-            return no_memory(error);
-        }
+        char **paths = realloc(to->paths, (n ? 2 * n : 1) * sizeof *paths);
+        if (!paths) return no_memory(error);
+        to->paths = paths;
     }
-    if (owned) to->owned[to->n_owned++] = owned;
-    to->paths[to->n_paths++] = path;
+    to->paths[n] = strdup(path);
+    if (!to->paths[n]) return no_memory(error);
+    to->n_paths++;
     return PSC_OK;
 }
 
@@ -79,7 +73,8 @@ static psc_status add_folder(cli_examples *to, const char *folder, psc_error *er
         const size_t room = strlen(folder) + strlen(entry->d_name) + 2;
         char *path = malloc(room);
         if (path) snprintf(path, room, "%s/%s", folder, entry->d_name);
-        status = path ? add_path(to, path, path, error) : no_memory(error);
+        status = path ? add_path(to, path, error) : no_memory(error);
+        free(path);
     }
     closedir(list);
     if (!status && to->n_paths == first)
@@ -98,14 +93,13 @@ psc_status cli_examples_open(
     for (int32_t i = 0; i < n && !status; i++)
         status = stat(paths[i], &info) == 0 && S_ISDIR(info.st_mode)
                      ? add_folder(out, paths[i], error)
-                     : add_path(out, paths[i], NULL, error);
+                     : add_path(out, paths[i], error);
     return status;
 }
 
 void cli_examples_close(cli_examples *e) {
-    for (int32_t i = 0; i < e->n_owned; i++) free(e->owned[i]);
+    for (int32_t i = 0; i < e->n_paths; i++) free(e->paths[i]);
     if (e->file) fclose(e->file);
-    free(e->owned);
     free(e->paths);
     free(e->line);
     *e = (cli_examples){0};

@@ -33,9 +33,8 @@ typedef struct cli_example {
 } cli_example;
 
 typedef struct cli_examples {
-    const char **paths; /* [n_paths] files; borrowed, or of `owned` */
-    int32_t n_paths, n_owned, at;
-    char **owned;
+    char **paths; /* [n_paths] files */
+    int32_t n_paths, at;
     int64_t limit; /* most examples of each file */
     bool allow_beginnings;
     FILE *file; /* paths[at]; null between files */

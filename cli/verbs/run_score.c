@@ -213,7 +213,7 @@ static int32_t largest(const double *values, int32_t n) {
 }
 
 static cli_scored judge(const cli_example *e, const psc_score *scores) {
-    double sums[CLI_SCORE_CHOICES], per_byte[CLI_SCORE_CHOICES], other = -INFINITY;
+    double sums[CLI_SCORE_CHOICES] = {0}, per_byte[CLI_SCORE_CHOICES] = {0}, other = -INFINITY;
     cli_scored s = {.n_choices = e->n_choices, .answer = e->answer};
     for (int32_t c = 0; c < e->n_choices; c++) {
         sums[c] = scores[c].sum;
@@ -392,6 +392,8 @@ static int run_score(const cli_arguments *arguments) {
     if (!code) code = cli_integer(&w.batch, arguments, "batch", 1, 4096);
     if (!code) code = cli_integer(&limit, arguments, "limit", 1, LLONG_MAX);
     if (code) return code;
+    if (cli_is_collected() && cli_has(arguments, "examples"))
+        return cli_usage(arguments->verb, "--examples is for one checkpoint, as NAME@step1000");
     if (arguments->n_operands < 1)
         return cli_usage(arguments->verb, "no examples; pass JSONL files, or folders of them");
     if (delimiter) w.delimiter = (cli_score_text){delimiter, strlen(delimiter)};
@@ -404,7 +406,7 @@ const cli_verb cli_verb_score = {
     .usage = "FILE.jsonl|DIR... [--model MODEL] [options]",
     .notes =
         "A line is {\"prefix\": S, \"choices\": [S, ...], \"answer\": 0}, {\"good\": S, \"bad\": S},\n"
-        "a line of BLiMP, or {\"text\": S}, whose last word is scored (LAMBADA).\n"
+        "a line of BLiMP, or {\"text\": S}, whose last word is scored (LAMBADA).\n" CLI_CHECKPOINTS_NOTE
         "example:\n"
         "  pythiascope score blimp/data\n"
         "  pythiascope score lambada_test.jsonl --model pythia-160m --examples scores.jsonl",

@@ -321,7 +321,7 @@ psc_status psc_session_score(psc_score *out, psc_session *session,
     psc_error *error) {
     scoring s = {.session = session, .n = n, .options = PSC_SCORE_OPTIONS_INIT};
     int64_t answers = 0;
-    int32_t longest = 0;
+    int32_t longest = 1;
     if (given)
         memcpy(&s.options, given,
             given->struct_size < sizeof s.options ? given->struct_size : sizeof s.options);

@@ -302,6 +302,11 @@ expect 1 'draws=0 is not' forms --draws 0
 expect 1 '[0-9]* forms need [0-9]* MiB, more than memory=1' forms --memory 1
 expect 1 'missing' forms --control "$work/missing"
 expect 1 'needs a list of word forms as labels.*use the verb forms' analyze --text a --bos --plugin forms
+# Scores: score.sh has each bad line.
+expect 2 'no examples' score
+expect 1 'cannot open .*missing' score "$work/missing.jsonl"
+echo '{"good": "a"}' >"$work/pairs.jsonl"
+expect 1 'pairs.jsonl, line 1: has no "bad"' score "$work/pairs.jsonl"
 expect 2 'no text' words
 expect 2 'mutually exclusive' words --text a --file b
 expect 2 'mutually exclusive' words "$work/text.so" --text a

@@ -301,6 +301,10 @@ check 'forms of CoNLL-U' sh -c "'$program' forms --treebank '$work/own.conllu' -
     grep -q '\"forms\":.\"walked\",\"dogs\".'"
 
 # Words: a text, CoNLL-U, a corpus; alone and beside a control.
+# score: the page of --html has the groups.
+check 'a page of scores' "$program" score "$2/tests/golden/score/examples.jsonl" --html "$work/score.html" >"$work/score"
+check 'it has accuracies' grep -q 'group_accuracy' "$work/score.html"
+
 words() { # words NAME ARGUMENTS...: writes to $work/NAME
     name=$1
     shift

@@ -136,6 +136,9 @@ expect 1 'no files whose name ends in .jsonl' score "$work/none-here"
 expect 1 'is not a file of scores' score "$golden" --examples "$golden"
 expect 1 'cannot create' score "$golden" --examples "$work/missing/x.jsonl"
 expect 2 'no examples' score
+expect 2 'for one checkpoint' score "$golden" --examples "$work/none" --model books-0.5m@step0,step4000
+check 'training steps' sh -c "'$program' score '$golden' --model books-0.5m@step0,step4000 |
+    grep -q '^  step4000'"
 expect 2 '--batch needs' score "$golden" --batch 0
 expect 2 '--limit needs' score "$golden" --limit 0
 conclude
