@@ -4,11 +4,13 @@
     tests/tools/make_score_golden.py                       writes tests/golden/score/examples.jsonl
     tests/tools/make_score_golden.py --check SCORES.jsonl [--dtype float32] [--limit N]
 
-The golden file has sentences of our own, each with the sums of transformers in float64 ("sums"), the
-tokens of each continuation and how many of them are greedy; the verb ignores these keys. --check takes
-the lines of `pythiascope score FILE... --examples SCORES.jsonl`, scores the same examples and prints
-the largest difference of a sum, the examples whose guess differs, and accuracies by phenomenon.
+The golden file has sentences of our own, each with the sums of transformers in float64 ("sums"),
+the tokens of each continuation and how many of them are greedy; the verb ignores these keys.
+--check takes the lines of `pythiascope score FILE... --examples SCORES.jsonl`, scores the same
+examples and prints the largest difference of a sum, the examples whose guess differs, and
+accuracies by phenomenon.
 """
+
 import argparse
 import collections
 import json
@@ -44,7 +46,7 @@ PAIRS = [
 ]
 CHOICES = [
     ("The sun rose over the", [" sea", " because", " quickly of"], 0),
-    ("\"Good morning,\" said the", [" old man", " upon until", " and of the"], 0),
+    ('"Good morning," said the', [" old man", " upon until", " and of the"], 0),
     ("She shut the door and", [" went upstairs", " upstairs went the", " had of"], 0),
     ("Once upon a time there was a ", ["king", "were", "slowly"], 0),
     ("The cat sat by the fire; the cat", [" of the by", " fell asleep", " asleep fell the"], 1),
@@ -68,7 +70,13 @@ def golden_examples():
     for i, (good, bad) in enumerate(PAIRS):
         yield {"id": i, "group": "pairs", "good": good, "bad": bad}
     for i, (prefix, choices, answer) in enumerate(CHOICES):
-        yield {"id": f"c{i}", "group": "choices", "prefix": prefix, "choices": choices, "answer": answer}
+        yield {
+            "id": f"c{i}",
+            "group": "choices",
+            "prefix": prefix,
+            "choices": choices,
+            "answer": answer,
+        }
     for text in TEXTS:
         yield {"group": "texts", "text": text}
 
@@ -145,13 +153,14 @@ def check(path, dtype, limit):
     score = Scorer(getattr(torch, dtype))
     lines, worst, other = {}, 0.0, []
     right = collections.defaultdict(lambda: [0, 0, 0])
-    scored = [json.loads(x) for x in open(path, encoding="utf-8")][:limit]
+    text = pathlib.Path(path).read_text(encoding="utf-8")
+    scored = [json.loads(x) for x in text.splitlines()][:limit]
     for begin in range(0, len(scored), 64):
         block, requests = scored[begin : begin + 64], []
         for one in block:
             file = one["file"]
             if file not in lines:
-                lines[file] = open(file, encoding="utf-8").read().split("\n")
+                lines[file] = pathlib.Path(file).read_text(encoding="utf-8").split("\n")
             prefix, choices = parts_of(json.loads(lines[file][one["line"] - 1]))
             requests += [(prefix, c) for c in choices]
         theirs = score(requests)
