@@ -278,6 +278,7 @@ psc_status cli_examples_next(cli_example *out, bool *got, cli_examples *from, ps
             memset(out, 0, sizeof *out);
             out->path = path;
             out->line = from->number;
+            out->bytes = n;
             status = take(out, from, n, error);
             from->taken++;
             *got = true;

@@ -24,6 +24,7 @@ typedef struct cli_example {
     json_t *object;
     const char *path; /* of its file; lives as long as the reader's list */
     int64_t line;     /* from 1 */
+    size_t bytes;     /* of the line */
     cli_score_text prefix;
     cli_score_text choices[CLI_SCORE_CHOICES]; /* [n_choices]; one: the last word of a text */
     int32_t n_choices, answer;

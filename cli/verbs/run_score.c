@@ -44,7 +44,8 @@ static const cli_option options[] = {
 };
 // clang-format on
 
-#define BLOCK_TOKENS (1 << 17)         /* of a block's continuations, after which it is scored */
+#define BLOCK_TOKENS (1 << 17)         /* of a block, after which it is scored */
+#define BLOCK_BYTES ((size_t)32 << 20) /* of its lines, likewise */
 #define MOST_CACHE ((double)(1 << 30)) /* bytes of keys and values, unless one sequence has more */
 enum { BLOCK = 2048 };                 /* examples */
 
@@ -65,6 +66,7 @@ typedef struct work {
     psc_score *scores;           /* likewise */
     int32_t n_requests, room, longest;
     int64_t tokens;
+    size_t bytes;
     /* the lines of --examples */
     FILE *lines;
     char partial[4096];
@@ -163,17 +165,19 @@ static void clear_block(work *w) {
     for (int32_t i = 0; i < w->n_requests; i++) psc_free((psc_token *)w->requests[i].tokens);
     w->n = w->n_requests = w->longest = 0;
     w->tokens = 0;
+    w->bytes = 0;
 }
 
 /* Reads and encodes examples until the block is full; n is 0 after the last. */
 static psc_status read_block(work *w, psc_error *error) {
     psc_status status = PSC_OK;
     bool got = true;
-    while (!status && got && w->n < BLOCK && w->tokens < BLOCK_TOKENS) {
+    while (!status && got && w->n < BLOCK && w->tokens < BLOCK_TOKENS && w->bytes < BLOCK_BYTES) {
         cli_example *e = &w->list[w->n];
         status = cli_examples_next(e, &got, &w->examples, error);
         if (status || !got) break;
         w->n++;
+        w->bytes += e->bytes;
         status = add_requests(w, e, error);
     }
     return status;

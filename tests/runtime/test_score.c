@@ -297,6 +297,31 @@ Test(score, refusals) {
     REFUSED(psc_session_score(&score, session, &r, 1, NULL, &error), PSC_ERROR_STATE, "plugins");
 }
 
+Test(score, is_no_document_and_leaves_no_results) {
+    psc_session_options options = PSC_SESSION_OPTIONS_INIT;
+    psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
+    psc_score score;
+    const psc_score_request one = {ten, 10, 4};
+    must_capture("all");
+    must_run_ten();
+    cr_assert_eq(psc_session_score(&score, session, &one, 1, NULL, &error), PSC_OK);
+    cr_assert_eq(psc_results_capture_count(psc_session_results(session)), 0);
+    cr_assert_null(psc_results_version(psc_session_results(session)));
+    must_run_ten();
+    cr_assert_gt(psc_results_capture_count(psc_session_results(session)), 0);
+
+    options.accumulate = 1;
+    options.capacity = 40;
+    psc_session_close(&session);
+    cr_assert_eq(psc_session_open(&session, model, &options, &error), PSC_OK);
+    const psc_score before = score;
+    cr_assert_eq(psc_session_score(&score, session, &one, 1, NULL, &error), PSC_OK);
+    cr_assert(!memcmp(&score, &before, sizeof score));
+    cr_assert_eq(psc_session_report(session, NULL, &error), PSC_OK, "%s", error.message);
+    cr_assert_eq(psc_results_get_corpus(&totals, psc_session_results(session), &error), PSC_OK);
+    cr_assert(totals.windows == 0 && totals.tokens == 0);
+}
+
 Test(score, cancels_and_goes_on) {
     psc_score_options options = PSC_SCORE_OPTIONS_INIT;
     psc_score again[MOST];
