@@ -116,7 +116,7 @@ psc_status psc_session_open(
     if (status == PSC_OK)
         status = psc_rotary_extend(&s->rotary, &model->rotary, (size_t)s->options.capacity, error);
     int64_t most = (int64_t)s->options.n_sequences * s->options.capacity;
-    if (s->options.shared_tokens) most = (int64_t)s->cache->shared;
+    if (status == PSC_OK && s->options.shared_tokens) most = (int64_t)s->cache->shared;
     if (status == PSC_OK && s->options.chunk > most) s->options.chunk = (int32_t)most;
     if (status == PSC_OK)
         status = psc_forward_open(&s->forward, model, &s->rotary, s->kernels, s->team, s->registry,
