@@ -343,8 +343,8 @@ typedef struct psc_run_options {
 
 /* One run: appends the tokens to their sequences (ascending, each at most once), computes them,
  * shows them to the hooks, and leaves results. options may be null. After a failure the sequences
- * have their old lengths, the results are empty, and the session stays usable. PSC_ERROR_STATE in a
- * callback. */
+ * have their old lengths (with shared_tokens: 0), the results are empty, and the session stays
+ * usable. PSC_ERROR_STATE in a callback. */
 PSC_API psc_status psc_session_run(psc_session *session, const psc_input *inputs, int32_t n_inputs,
     const psc_run_options *options, psc_error *error);
 /* The number of tokens in a sequence; 0 for a sequence that does not exist. */
