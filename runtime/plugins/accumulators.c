@@ -265,8 +265,13 @@ psc_status psc_accumulator_hold(
 
 psc_status psc_accumulator_release(psc_accumulator *a, bool add, psc_error *error) {
     if (!atomic_load(&a->holds)) return PSC_OK;
-    const psc_status status = add ? psc_accumulator_merge(a, a->held, error) : PSC_OK;
-    clear_slots(a, a->held);
+    void *held = atomic_load(&a->held);
+    const bool extremes = a->kind == PSC_ACCUMULATE_MIN || a->kind == PSC_ACCUMULATE_MAX;
+    psc_status status = PSC_OK;
+    if (add)
+        status = extremes ? add_extremes(a, 0, a->n, held, error) /* all at once */
+                          : psc_accumulator_merge(a, held, error);
+    clear_slots(a, held);
     atomic_store(&a->holds, false);
     return status;
 }
