@@ -60,7 +60,7 @@ static void restart_and_compare(
         .first_layer = layer, .resid = (const float *)resid.data + first * resid.shape[1]};
     r.logits = calloc((size_t)ROWS * (size_t)r.d_vocab, sizeof *r.logits);
     cr_assert(r.logits);
-    r.pass.sink = (psc_logits_sink){wanted, r.logits};
+    r.pass.sink = (psc_logits_sink){.wanted = wanted, .to = r.logits};
     poison(session->cache, 1);
     psc_kv_cache_copy(session->cache, 1, session->cache, 0, first, layer);
     psc_team_run(session->team, pass_body, &r);
