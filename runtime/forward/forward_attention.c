@@ -1,19 +1,20 @@
 /* Attention of the row set: rotary on q and k, keys and values into the cache, then per head
  *   scores[r, key] = (q_r . k_key) / sqrt(d_head),  pattern = softmax over keys 0..position,
  *   z_r = sum over keys of pattern[r, key] v_key.
- * A task is one head and up to PSC_ATTENTION_TILE rows of one sequence. Without subscribers a task
- * does all three steps in its thread's scratch; with subscribers the pass completes each step for
- * all rows and shows it. */
+ * A task is one head and up to PSC_ATTENTION_TILE rows of one sequence. It does all three steps while
+ * the tile is in its cache, in its thread's scratch if no subscriber selects scores or pattern. The
+ * pass completes a step for all rows before the next one only to show the scores, or to show the
+ * pattern to an editor. */
 #include "forward_inside.h"
 
 #include <math.h>
 #include <string.h>
 
-typedef enum step { STEP_ALL, STEP_SCORES, STEP_SOFTMAX, STEP_VALUES } step;
+enum { STEP_SCORES = 1, STEP_SOFTMAX = 2, STEP_VALUES = 4, STEP_ALL = 7 };
 
 typedef struct attention_job {
     psc_forward *f;
-    step step;
+    int steps;     /* of a task, a sum of STEP_ */
     bool copies;   /* tasks copy their scores and pattern to the run's destinations */
     float *scores; /* [rows, H, ld_keys]; null: the thread's scratch */
     size_t ld_keys, n_keys;
@@ -128,18 +129,19 @@ static void store_head(int64_t head, int thread, void *payload) {
     }
 }
 
-psc_status psc_forward_rotate_and_store(psc_forward *f) {
+void psc_forward_rotate(psc_forward *f) {
     psc_team_for(f->team, f->n_rows, rotate_rows, f);
-    psc_status status = psc_forward_show_heads(f, PSC_HOOK_ROT_Q, f->q);
-    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_ROT_K, f->k);
-    if (status == PSC_OK) psc_team_tasks(f->team, (int64_t)f->heads, store_head, f);
-    return status;
+}
+
+void psc_forward_store(psc_forward *f) {
+    psc_team_tasks(f->team, (int64_t)f->heads, store_head, f);
 }
 
 /* --- scores, pattern, z ---------------------------------------------------------------------- */
 
 void psc_forward_tile(psc_forward *f) {
     f->n_tiles = 0;
+    f->masked = false;
     for (int32_t begin = 0, end; begin < f->n_rows; begin = end) {
         end = begin + 1;
         while (end < f->n_rows && end - begin < PSC_ATTENTION_TILE &&
@@ -152,7 +154,7 @@ void psc_forward_tile(psc_forward *f) {
 
 /* Keys past the row's own position: -inf in scores, 0 in the pattern. */
 static void fill_masked(const attention_job *job, float *row, size_t n_keys) {
-    float value = job->step == STEP_SCORES ? -INFINITY : 0.0f;
+    float value = job->steps & STEP_SOFTMAX ? 0.0f : -INFINITY;
     for (size_t key = n_keys; key < job->n_keys; key++) row[key] = value;
 }
 
@@ -205,27 +207,36 @@ static void attention_task(int64_t task, int thread, void *payload) {
         .rows = (size_t)rows,
         .d_head = f->d_head,
         .scale = job->scale};
-    if (job->step == STEP_ALL || job->step == STEP_SCORES) {
+    if (job->steps & STEP_SCORES) {
         if (prefixed)
             psc_forward_prefix_scores(f, &a, first, head);
         else
             f->kernels->attention_scores(&a);
     }
     copy_tile(job, PSC_HOOK_ATTN_SCORES, tile, head, scores, ld);
-    if (job->step == STEP_ALL || job->step == STEP_SOFTMAX)
+    if (job->steps & STEP_SOFTMAX)
         for (int32_t r = 0; r < rows; r++) {
             float *row = scores + (size_t)r * ld;
             f->kernels->softmax(row, row, (size_t)f->n_keys[first + r]);
         }
     copy_tile(job, PSC_HOOK_PATTERN, tile, head, scores, ld);
-    for (int32_t r = 0; job->scores && job->step != STEP_VALUES && r < rows; r++)
+    for (int32_t r = 0; job->scores && !f->masked && job->steps != STEP_VALUES && r < rows; r++)
         fill_masked(job, scores + (size_t)r * ld, (size_t)f->n_keys[first + r]);
-    if (job->step != STEP_ALL && job->step != STEP_VALUES) return;
+    if (!(job->steps & STEP_VALUES)) return;
     tile_values(f, a, first, head,
         scratch + PSC_LANES + PSC_ATTENTION_TILE * (f->cache->capacity + PSC_LANES));
 }
 
-/* Computes scores, pattern and z one after the other, and shows scores and pattern. */
+/* Runs the tasks' steps so far and shows the point; the next tasks do other steps. */
+static psc_status run_and_show(
+    attention_job *job, int64_t tasks, psc_point point, const psc_view *view) {
+    psc_team_tasks(job->f->team, tasks, attention_task, job);
+    job->steps = 0;
+    return psc_forward_wants(job->f, point) ? psc_forward_show(job->f, point, view) : PSC_OK;
+}
+
+/* Computes scores, pattern and z, and shows scores and pattern. An observer sees the pattern after z
+ * is computed. */
 static psc_status watched(attention_job *job, int64_t tasks) {
     psc_forward *f = job->f;
     size_t keys = 0;
@@ -239,24 +250,26 @@ static psc_status watched(attention_job *job, int64_t tasks) {
     job->scores += PSC_LANES; /* psc_forward_prefix_scores */
     psc_view view = {job->scores, 3, {f->n_rows, (int64_t)f->heads, (int64_t)keys},
         {(int64_t)row, (int64_t)job->ld_keys, 1}};
-    job->step = STEP_SCORES;
-    psc_team_tasks(f->team, tasks, attention_task, job);
     psc_status status = PSC_OK;
-    if (psc_forward_wants(f, PSC_HOOK_ATTN_SCORES))
-        status = psc_forward_show(f, PSC_HOOK_ATTN_SCORES, &view);
+    job->steps = STEP_SCORES;
+    if (psc_forward_wants(f, PSC_HOOK_ATTN_SCORES)) {
+        f->masked = false;
+        status = run_and_show(job, tasks, PSC_HOOK_ATTN_SCORES, &view);
+    }
     if (status != PSC_OK) return status;
-    job->step = STEP_SOFTMAX;
-    psc_team_tasks(f->team, tasks, attention_task, job);
-    if (psc_forward_wants(f, PSC_HOOK_PATTERN))
-        status = psc_forward_show(f, PSC_HOOK_PATTERN, &view);
-    if (status != PSC_OK) return status;
-    job->step = STEP_VALUES;
+    job->steps |= STEP_SOFTMAX;
+    const bool edited = psc_forward_edits(f, PSC_HOOK_PATTERN);
+    if (!edited) job->steps |= STEP_VALUES;
+    status = run_and_show(job, tasks, PSC_HOOK_PATTERN, &view);
+    f->masked = !edited;
+    if (status != PSC_OK || !edited) return status;
+    job->steps = STEP_VALUES;
     psc_team_tasks(f->team, tasks, attention_task, job);
     return PSC_OK;
 }
 
 psc_status psc_forward_attention(psc_forward *f) {
-    attention_job job = {.f = f, .step = STEP_ALL, .scale = (float)(1.0 / sqrt((double)f->d_head))};
+    attention_job job = {.f = f, .steps = STEP_ALL, .scale = (float)(1.0 / sqrt((double)f->d_head))};
     int64_t tasks = (int64_t)f->n_tiles * (int64_t)f->heads;
     if (psc_forward_shows(f, PSC_HOOK_ATTN_SCORES) || psc_forward_shows(f, PSC_HOOK_PATTERN))
         return watched(&job, tasks);

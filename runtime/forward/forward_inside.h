@@ -88,6 +88,7 @@ struct psc_forward {
     const psc_pass *pass;
     const psc_row *rows; /* the row set */
     int32_t n_rows, n_tiles, layer;
+    bool masked;         /* `scores` is 0 past each row's own position: an earlier layer's pattern */
     int32_t end_layer;   /* the pass computes layers before this one, */
     bool ends_inside;    /* the last of them only up to q, k and v */
     int32_t first_index; /* psc_row.index of the chunk's first row */
@@ -170,7 +171,7 @@ psc_status psc_forward_norm(psc_forward *f, int n, const psc_layer_norm *const l
 
 /* --- forward_attention.c --- */
 
-/* Cuts the row set into tiles for attention. */
+/* Cuts a new row set into tiles for attention. */
 void psc_forward_tile(psc_forward *f);
 /* Prefetches the cache lines for the keys or values that a task of few rows will compute. */
 void psc_forward_prepare_k(psc_forward *f, const psc_matmul *part, size_t row);
@@ -179,8 +180,9 @@ void psc_forward_prepare_v(psc_forward *f, const psc_matmul *part, size_t row);
 void psc_forward_finish_q(psc_forward *f, const psc_matmul *part, size_t row);
 void psc_forward_finish_k(psc_forward *f, const psc_matmul *part, size_t row);
 void psc_forward_finish_v(psc_forward *f, const psc_matmul *part, size_t row);
-/* The same for all of q, k and v; shows the rotated q and k. */
-psc_status psc_forward_rotate_and_store(psc_forward *f);
+/* The same as steps of the team, for all of q and k, then for all of k and v. */
+void psc_forward_rotate(psc_forward *f);
+void psc_forward_store(psc_forward *f);
 /* q and the cache -> z; shows scores and pattern. */
 psc_status psc_forward_attention(psc_forward *f);
 

@@ -20,7 +20,7 @@ typedef struct layer_plan {
     const psc_layer *layer;
     bool parallel;
     bool mlp_early;    /* LN2 beside LN1 and W_in beside W_Q, W_K, W_V: both read the same x */
-    bool heads_apart;  /* q, k or v is requested, rotated or not */
+    bool heads_shown;  /* q, k or v is requested, rotated or not */
     bool heads_inside; /* the tasks of q, k and v rotate them and put them into the cache */
     bool shrinks;      /* only the requested rows continue after k and v */
     bool partial;      /* the pass ends with q, k and v if they are requested, else before them */
@@ -36,6 +36,14 @@ static bool wants_any(const psc_forward *f, const psc_point *points, size_t n) {
     return false;
 }
 
+/* Whether q, k and v must be complete before they are rotated and stored: q or k is requested before
+ * it rotates, or an editor may change one of them. */
+static bool heads_apart(const psc_forward *f) {
+    return psc_forward_wants(f, PSC_HOOK_Q) || psc_forward_wants(f, PSC_HOOK_K) ||
+           psc_forward_edits(f, PSC_HOOK_V) || psc_forward_edits(f, PSC_HOOK_ROT_Q) ||
+           psc_forward_edits(f, PSC_HOOK_ROT_K);
+}
+
 static layer_plan plan_layer(const psc_forward *f) {
     static const psc_point norms[] = {
         PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED, PSC_HOOK_LN2_SCALE, PSC_HOOK_LN2_NORMALIZED};
@@ -47,9 +55,9 @@ static layer_plan plan_layer(const psc_forward *f) {
     plan.partial = last && f->ends_inside;
     plan.mlp_early =
         plan.parallel && !plan.partial && !wants_any(f, norms, sizeof norms / sizeof *norms);
-    plan.heads_apart = wants_any(f, heads, sizeof heads / sizeof *heads);
-    plan.heads_inside = f->d_head % PSC_LANES == 0 && !plan.heads_apart;
-    plan.shrinks = last && plan.heads_inside;
+    plan.heads_shown = wants_any(f, heads, sizeof heads / sizeof *heads);
+    plan.heads_inside = f->d_head % PSC_LANES == 0 && !heads_apart(f);
+    plan.shrinks = last && plan.heads_inside && !plan.heads_shown;
     plan.pre = psc_forward_wants(f, PSC_HOOK_MLP_PRE);
     plan.gelu_apart = psc_forward_edits(f, PSC_HOOK_MLP_PRE);
     plan.sum_apart = psc_forward_edits(f, PSC_HOOK_RESULT);
@@ -174,11 +182,16 @@ static psc_status attention_inputs(psc_forward *f, const layer_plan *plan) {
     if (plan->mlp_early) status = mlp_in_job(f, plan, &jobs[n++]);
     if (status != PSC_OK) return status;
     psc_forward_run(f, jobs, n);
-    if (plan->heads_inside) return PSC_OK;
-    status = psc_forward_show_heads(f, PSC_HOOK_Q, f->q);
-    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_K, f->k);
+    if (!plan->heads_inside) {
+        status = psc_forward_show_heads(f, PSC_HOOK_Q, f->q);
+        if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_K, f->k);
+    }
     if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_V, f->v);
-    return status == PSC_OK ? psc_forward_rotate_and_store(f) : status;
+    if (status == PSC_OK && !plan->heads_inside) psc_forward_rotate(f);
+    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_ROT_Q, f->q);
+    if (status == PSC_OK) status = psc_forward_show_heads(f, PSC_HOOK_ROT_K, f->k);
+    if (status == PSC_OK && !plan->heads_inside) psc_forward_store(f);
+    return status;
 }
 
 /* --- after attention -------------------------------------------------------------------------- */
@@ -263,7 +276,7 @@ psc_status psc_forward_layer(psc_forward *f) {
     if (status == PSC_OK)
         status = psc_forward_norm(
             f, plan.mlp_early ? 2 : 1, ln, y, PSC_HOOK_LN1_SCALE, PSC_HOOK_LN1_NORMALIZED);
-    if (status == PSC_OK && plan.partial && !plan.heads_apart) return PSC_OK;
+    if (status == PSC_OK && plan.partial && !plan.heads_shown) return PSC_OK;
     if (status == PSC_OK) status = attention_inputs(f, &plan);
     if (status == PSC_OK && (f->n_rows == 0 || plan.partial)) return PSC_OK;
     if (status == PSC_OK) status = psc_forward_attention(f);

@@ -246,3 +246,56 @@ Test(edits, attention_write_and_the_same_layers_mlp) {
     cr_assert(!reaches_mlp("parallel_f32"));
     cr_assert(reaches_mlp("sequential_f32"));
 }
+
+/* --- keys past a row's own position ------------------------------------------------------------ */
+
+static int write_past(const psc_event *event, void *payload) {
+    (void)payload;
+    for (int32_t row = 0; row < event->n_rows; row++)
+        for (int64_t i = 0; i < event->tensor.shape[1]; i++)
+            for (int64_t key = event->rows[row].position + 1; key < event->tensor.shape[2]; key++)
+                *element(&event->tensor, row, i, key) = 1.0f;
+    return 0;
+}
+
+/* Counts the layers above the first, in which every key past a row is 0. */
+static int count_masked(const psc_event *event, void *payload) {
+    for (int32_t row = 0; row < event->n_rows && event->layer > 0; row++)
+        for (int64_t i = 0; i < event->tensor.shape[1]; i++)
+            for (int64_t key = event->rows[row].position + 1; key < event->tensor.shape[2]; key++)
+                cr_assert_eq(*element(&event->tensor, row, i, key), 0.0f);
+    *(int *)payload += event->layer > 0;
+    return 0;
+}
+
+/* Layers share the memory of the pattern. What an editor leaves past the rows, and what a longer run
+ * or another layer's scores left there, is 0 in the next layer. */
+static void masked_keys(const char *variant, bool edits, bool scores) {
+    bench b;
+    int layers = 0, ignored = 0;
+    bench_open(&b, variant);
+    const int32_t above = psc_model_get_info(b.model)->n_layers - 1;
+    psc_session *session = must_session(b.model, NULL, 2, 0);
+    const psc_filter first = {.struct_size = sizeof first, .layers = (int32_t[]){0}, .n_layers = 1};
+    if (edits) edit(&b, session, "blocks.0.attn.hook_pattern", write_past);
+    cr_assert_eq(
+        psc_session_observe(session, PSC_HOOK_PATTERN, NULL, count_masked, &layers, NULL), PSC_OK);
+    if (scores)
+        cr_assert_eq(psc_session_observe(
+                         session, PSC_HOOK_ATTN_SCORES, &first, count_masked, &ignored, NULL),
+            PSC_OK);
+    for (int32_t n = b.n; n > 0; n -= 3) {
+        psc_session_truncate(session, 0, 0);
+        must_run_one(session, b.tokens, n);
+    }
+    cr_assert_eq(layers, above * ((b.n + 2) / 3));
+    psc_session_close(&session);
+    bench_close(&b);
+}
+
+Test(edits, keys_past_a_row_are_masked) {
+    for (int i = 0; i < 4; i++) {
+        masked_keys("parallel_f32", i & 1, i & 2);
+        masked_keys("sequential_f32", i & 1, i & 2);
+    }
+}
