@@ -88,9 +88,9 @@ struct psc_forward {
     const psc_pass *pass;
     const psc_row *rows; /* the row set */
     int32_t n_rows, n_tiles, layer;
-    bool masked;         /* `scores` is 0 past each row's own position: an earlier layer's pattern */
-    int32_t end_layer;   /* the pass computes layers before this one, */
-    bool ends_inside;    /* the last of them only up to q, k and v */
+    bool masked;       /* `scores` is 0 past each row's own position: an earlier layer's pattern */
+    int32_t end_layer; /* the pass computes layers before this one, */
+    bool ends_inside;  /* the last of them only up to q, k and v */
     int32_t first_index; /* psc_row.index of the chunk's first row */
     bool hooked;         /* whether any subscription or destination exists */
     psc_pending pending;
