@@ -269,7 +269,8 @@ static psc_status watched(attention_job *job, int64_t tasks) {
 }
 
 psc_status psc_forward_attention(psc_forward *f) {
-    attention_job job = {.f = f, .steps = STEP_ALL, .scale = (float)(1.0 / sqrt((double)f->d_head))};
+    attention_job job = {
+        .f = f, .steps = STEP_ALL, .scale = (float)(1.0 / sqrt((double)f->d_head))};
     int64_t tasks = (int64_t)f->n_tiles * (int64_t)f->heads;
     if (psc_forward_shows(f, PSC_HOOK_ATTN_SCORES) || psc_forward_shows(f, PSC_HOOK_PATTERN))
         return watched(&job, tasks);
