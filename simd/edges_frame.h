@@ -3,8 +3,8 @@
  * Threads: pure functions.
  * Ownership: nothing is kept.
  *
- * panel_dots and gram_squares have keys as lanes. The dot's sixteen chains are then registers, four
- * of them at once: chains j, j + 4, j + 8, j + 12 fold to one, j = 0, 2, 1, 3. */
+ * panel_dots and gram_squares have keys as lanes. The dot's sixteen chains are then registers, two of
+ * them at once: chains j and j + 8, j = 0, 4, 2, 6, 1, 5, 3, 7, folded as they come. */
 #ifndef EDGES_FRAME_H
 #define EDGES_FRAME_H
 
@@ -12,68 +12,98 @@
 
 #define VEC64 (VEC / 2)
 #define STRIPE (PSC_LANES / VEC64)
-#define DOT_ROWS (VEC == 8 ? 2 : 4) /* four chains of each in registers */
+/* Two chains of each row and register of keys are in registers. */
+#define DOT_ROWS (VEC == 8 ? 3 : 4)
+#define DOT_KEYS 2
 #define GRAM_ROWS 4
 #define GRAM_REGISTERS 2
 
 /* --- dots ------------------------------------------------------------------------------------ */
 
-/* Folds chains j, j + 4, j + 8, j + 12 of some rows. */
-ALWAYS_INLINE void four_chains(vec folded[DOT_ROWS], const float *const *x, const float *panel,
-    size_t size, size_t j, const int rows) {
-    vec chains[DOT_ROWS][4];
+/* One term of a chain of each row and register of keys. */
+ALWAYS_INLINE void dots_term(vec chains[DOT_ROWS][DOT_KEYS], const float *const *x,
+    const float *const *keys, size_t term, const int rows, const int registers) {
+    vec held[DOT_KEYS];
+    UNROLL for (int v = 0; v < registers; v++) held[v] = vec_load(keys[v] + term * PSC_LANES);
     UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int c = 0; c < 4; c++) chains[r][c] = vec_zero();
-    }
-    size_t k = j;
-    for (; k + 12 < size; k += PSC_LANES) {
-        UNROLL for (int c = 0; c < 4; c++) {
-            const vec keys = vec_load(panel + (k + 4 * (size_t)c) * PSC_LANES);
-            UNROLL for (int r = 0; r < rows; r++) {
-                chains[r][c] = vec_fma(vec_set(x[r][k + 4 * (size_t)c]), keys, chains[r][c]);
-            }
+        const vec own = vec_set(x[r][term]);
+        UNROLL for (int v = 0; v < registers; v++) {
+            chains[r][v] = vec_fma(own, held[v], chains[r][v]);
         }
-    }
-    UNROLL for (int c = 0; c < 3; c++) {
-        if (k + 4 * (size_t)c >= size) break;
-        const vec keys = vec_load(panel + (k + 4 * (size_t)c) * PSC_LANES);
-        UNROLL for (int r = 0; r < rows; r++) {
-            chains[r][c] = vec_fma(vec_set(x[r][k + 4 * (size_t)c]), keys, chains[r][c]);
-        }
-    }
-    UNROLL for (int r = 0; r < rows; r++) {
-        folded[r] =
-            vec_add(vec_add(chains[r][0], chains[r][2]), vec_add(chains[r][1], chains[r][3]));
     }
 }
 
-/* One register of a panel's keys. */
-ALWAYS_INLINE void dots_tile(
-    float *y, size_t ldy, const float *const *x, const float *panel, size_t size, const int rows) {
-    vec sums[4][DOT_ROWS];
-    UNROLL for (size_t j = 0; j < 4; j++) four_chains(sums[j], x, panel, size, j, rows);
+/* Chains j and j + 8, added. */
+ALWAYS_INLINE void chain_pair(vec pair[DOT_ROWS][DOT_KEYS], const float *const *x,
+    const float *const *keys, size_t size, size_t j, const int rows, const int registers) {
+    vec chains[2][DOT_ROWS][DOT_KEYS];
     UNROLL for (int r = 0; r < rows; r++) {
-        vec_store(y + (size_t)r * ldy,
-            vec_add(vec_add(sums[0][r], sums[2][r]), vec_add(sums[1][r], sums[3][r])));
+        UNROLL for (int v = 0; v < registers; v++) chains[0][r][v] = chains[1][r][v] = vec_zero();
+    }
+    size_t k = j;
+    for (; k + 8 < size; k += PSC_LANES) {
+        dots_term(chains[0], x, keys, k, rows, registers);
+        dots_term(chains[1], x, keys, k + 8, rows, registers);
+    }
+    if (k < size) dots_term(chains[0], x, keys, k, rows, registers);
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < registers; v++) {
+            pair[r][v] = vec_add(chains[0][r][v], chains[1][r][v]);
+        }
+    }
+}
+
+/* a + b, or b if these are the first. */
+ALWAYS_INLINE void add_tiles(vec a[DOT_ROWS][DOT_KEYS], vec b[DOT_ROWS][DOT_KEYS], const int rows,
+    const int registers, const bool first) {
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < registers; v++) {
+            a[r][v] = first ? b[r][v] : vec_add(a[r][v], b[r][v]);
+        }
+    }
+}
+
+/* Some registers of keys, from the n-th of the panels on. */
+ALWAYS_INLINE void dots_tile(float *y, size_t ldy, const float *const *x, const float *panels,
+    size_t size, size_t n, const int rows, const int registers) {
+    vec sums[DOT_ROWS][DOT_KEYS], half[DOT_ROWS][DOT_KEYS], quarter[DOT_ROWS][DOT_KEYS],
+        pair[DOT_ROWS][DOT_KEYS];
+    const float *keys[DOT_KEYS], *own[DOT_ROWS];
+    UNROLL for (int r = 0; r < rows; r++) own[r] = x[r];
+    UNROLL for (size_t v = 0; v < (size_t)registers; v++) {
+        keys[v] =
+            panels + (n + v) / PANEL_REGISTERS * size * PSC_LANES + (n + v) % PANEL_REGISTERS * VEC;
+    }
+    UNROLL for (size_t h = 0; h < 2; h++) {
+        UNROLL for (size_t q = 0; q < 2; q++) {
+            chain_pair(quarter, own, keys, size, h + 2 * q, rows, registers);
+            chain_pair(pair, own, keys, size, h + 2 * q + 4, rows, registers);
+            add_tiles(quarter, pair, rows, registers, false);
+            add_tiles(half, quarter, rows, registers, q == 0);
+        }
+        add_tiles(sums, half, rows, registers, h == 0);
+    }
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < registers; v++) {
+            vec_store(y + (size_t)r * ldy + (n + (size_t)v) * VEC, sums[r][v]);
+        }
     }
 }
 
 ALWAYS_INLINE void dots_rows(float *y, size_t ldy, const float *const *x, const float *panels,
     size_t size, size_t n_panels, const int rows) {
-    for (size_t p = 0; p < n_panels; p++) {
-        UNROLL for (size_t v = 0; v < PANEL_REGISTERS; v++) {
-            dots_tile(y + p * PSC_LANES + v * VEC, ldy, x, panels + p * size * PSC_LANES + v * VEC,
-                size, rows);
-        }
-    }
+    const size_t registers = n_panels * PANEL_REGISTERS;
+    size_t n = 0;
+    for (; n + DOT_KEYS <= registers; n += DOT_KEYS)
+        dots_tile(y, ldy, x, panels, size, n, rows, DOT_KEYS);
+    if (n < registers) dots_tile(y, ldy, x, panels, size, n, rows, 1);
 }
 
 void PSC_NAME(panel_dots)(float *y, size_t ldy, const float *const *x, const float *panels,
     size_t rows, size_t size, size_t n_panels) {
     size_t r = 0;
-    for (; r + DOT_ROWS <= rows; r += DOT_ROWS) {
+    for (; r + DOT_ROWS <= rows; r += DOT_ROWS)
         dots_rows(y + r * ldy, ldy, x + r, panels, size, n_panels, DOT_ROWS);
-    }
     for (; r < rows; r++) dots_rows(y + r * ldy, ldy, x + r, panels, size, n_panels, 1);
 }
 

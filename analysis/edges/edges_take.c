@@ -12,7 +12,8 @@
 #include <math.h>
 #include <string.h>
 
-enum { KEYS = 16, BLOCK = 256, ROWS = 4 }; /* of a panel, of a striped sum, together */
+/* Keys of a panel and of a striped sum; rows of a kernel's call and of a pass over the heads. */
+enum { KEYS = 16, BLOCK = 256, ROWS = 8, MANY = 64 };
 
 /* --- values ---------------------------------------------------------------------------------- */
 
@@ -43,25 +44,28 @@ static void take_norms(const edges_state *s, int64_t layer_head, int64_t panel, 
     for (int i = 0; i < KEYS; i++) norms[i] = squares[i] > 0.0 ? (float)sqrt(squares[i]) : 0.0f;
 }
 
-/* Each panel has one thread. */
+/* Each panel has one thread. The event's rows are all positions from its first one on. */
 static void take_panels(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const event_task *task = payload;
     const edges_state *s = task->s;
     const psc_event *event = task->event;
     const int64_t heads = s->model->n_heads, size = s->model->d_head;
+    const int64_t origin = event->rows[0].position;
     (void)thread;
-    for (int64_t panel = task->first + begin; panel < task->first + end; panel++)
+    for (int64_t panel = task->first + begin; panel < task->first + end; panel++) {
+        const int64_t from = panel * KEYS > origin ? panel * KEYS : origin;
         for (int64_t h = 0; h < heads; h++) {
             const int64_t layer_head = event->layer * heads + h;
             float *to = panel_of(s, layer_head, panel);
-            for (int32_t r = 0; r < event->n_rows; r++) {
-                const int64_t key = event->rows[r].position;
-                const float *v = psc_view_row(&event->tensor, r) + h * event->tensor.stride[1];
-                if (key / KEYS != panel || key >= s->n_keys) continue;
+            for (int64_t key = from; key < (panel + 1) * KEYS && key < s->n_keys; key++) {
+                if (key - origin >= event->n_rows) break;
+                const float *v =
+                    psc_view_row(&event->tensor, key - origin) + h * event->tensor.stride[1];
                 for (int64_t d = 0; d < size; d++) to[d * KEYS + key % KEYS] = v[d];
             }
             take_norms(s, layer_head, panel, s->lanes + panel * size * KEYS);
         }
+    }
 }
 
 int edges_take_values(edges_state *s, const psc_event *event) {
@@ -124,27 +128,44 @@ static void take_edges(const edges_state *s, const event_task *task, const edge_
     }
 }
 
-/* All edges of one layer into up to ROWS rows of targets. */
+/* The edges of one head into up to ROWS rows of targets. */
 static void take_together(
-    const edges_state *s, const event_task *task, const edge_row *rows, int n) {
+    const edges_state *s, const event_task *task, const edge_row *rows, int n, int32_t h) {
     const int64_t size = s->model->d_head, heads = s->model->n_heads;
     const float *x[ROWS];
     float dots[ROWS * BLOCK];
     int32_t most = 0;
     for (int i = 0; i < n; i++) most = rows[i].n_keys > most ? rows[i].n_keys : most;
-    for (int32_t h = 0; h < heads; h++)
-        for (int32_t from = 0; from < most; from += BLOCK) {
-            const int32_t keys = most - from < BLOCK ? most - from : BLOCK;
-            for (int i = 0; i < n; i++) x[i] = rows[i].u + h * size;
-            s->kernels->panel_dots(dots, BLOCK, x,
-                panel_of(s, task->event->layer * heads + h, from / KEYS), (size_t)n, (size_t)size,
-                (size_t)(keys + KEYS - 1) / KEYS);
-            for (int i = 0; i < n; i++) {
-                const int32_t own = rows[i].n_keys - from;
-                if (own > 0)
-                    take_edges(
-                        s, task, &rows[i], h, from, own < keys ? own : keys, dots + i * BLOCK);
-            }
+    for (int i = 0; i < n; i++) x[i] = rows[i].u + h * size;
+    for (int32_t from = 0; from < most; from += BLOCK) {
+        const int32_t keys = most - from < BLOCK ? most - from : BLOCK;
+        s->kernels->panel_dots(dots, BLOCK, x,
+            panel_of(s, task->event->layer * heads + h, from / KEYS), (size_t)n, (size_t)size,
+            (size_t)(keys + KEYS - 1) / KEYS);
+        for (int i = 0; i < n; i++) {
+            const int32_t own = rows[i].n_keys - from;
+            if (own > 0)
+                take_edges(s, task, &rows[i], h, from, own < keys ? own : keys, dots + i * BLOCK);
+        }
+    }
+}
+
+/* Prefetches the pattern of up to ROWS rows: a row's heads lie far apart. */
+static void fetch_rows(const event_task *task, const edge_row *rows, int n, int32_t h) {
+    for (int i = 0; i < n; i++)
+        for (int32_t j = 0; j < rows[i].n_keys; j += KEYS)
+            __builtin_prefetch(rows[i].pattern + h * task->event->tensor.stride[1] + j);
+}
+
+/* All edges of the layer, head by head: a head's values stay in the core's cache. */
+static void take_heads(const edges_state *s, const event_task *task, const edge_row *rows, int n) {
+    for (int32_t h = 0; h < s->model->n_heads; h++)
+        for (int i = 0; i < n; i += ROWS) {
+            const int next = i + ROWS < n ? i + ROWS : 0;
+            const int32_t next_head = h + (next == 0);
+            if (next_head < s->model->n_heads)
+                fetch_rows(task, rows + next, n - next < ROWS ? n - next : ROWS, next_head);
+            take_together(s, task, rows + i, n - i < ROWS ? n - i : ROWS, h);
         }
 }
 
@@ -153,7 +174,7 @@ static void take_rows(int64_t begin, int64_t end, int32_t thread, void *payload)
     const edges_state *s = task->s;
     const psc_event *event = task->event;
     const int64_t width = (int64_t)s->model->n_heads * s->model->d_head;
-    edge_row rows[ROWS];
+    edge_row rows[MANY];
     int n = 0;
     (void)thread;
     for (int32_t t = 0; t < s->targets.n; t++)
@@ -164,25 +185,30 @@ static void take_rows(int64_t begin, int64_t end, int32_t thread, void *payload)
             if (d < 0) continue;
             rows[n++] = (edge_row){psc_view_row(&event->tensor, r), s->pulled + s->place[d] * width,
                 event->rows[r].position + 1, &s->lists[at]};
-            if (n == ROWS) take_together(s, task, rows, n);
-            n %= ROWS;
+            if (n == MANY) take_heads(s, task, rows, n);
+            n %= MANY;
         }
-    take_together(s, task, rows, n);
+    take_heads(s, task, rows, n);
 }
 
 /* The directions of the event's rows, each once, pulled back through this layer's W_O. */
 static int pull_directions(edges_state *s, const psc_event *event) {
     const int64_t n_dims = s->model->d_model, width = (int64_t)s->model->n_heads * s->model->d_head;
     int32_t n = 0;
+    int in_order = 1; /* the first n directions */
     for (int32_t d = 0; d < s->directions.n; d++) s->place[d] = -1;
     for (int32_t r = 0; r < event->n_rows; r++)
         for (int32_t t = 0; t < s->targets.n; t++) {
             const int32_t slot = s->targets.rows.slot[event->rows[r].index];
             const int32_t d =
                 slot < 0 ? -1 : s->directions.which[(int64_t)t * s->targets.rows.n + slot];
-            if (d >= 0 && s->place[d] < 0) s->place[d] = n++;
+            if (d < 0 || s->place[d] >= 0) continue;
+            in_order &= d == n;
+            s->place[d] = n++;
         }
     if (n == 0) return 0;
+    if (in_order)
+        return s->host->pullback(s->context, PSC_W_O, event->layer, s->pulled, s->directions.u, n);
     float *u = s->pulled + (int64_t)s->directions.n * width; /* gathered after the pulled rows */
     for (int32_t d = 0; d < s->directions.n; d++)
         if (s->place[d] >= 0)
