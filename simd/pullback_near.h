@@ -4,12 +4,12 @@
  * Ownership: nothing is kept.
  *
  *      for NEAR_KS k's           all panels' weights are copied and widened once, into L2
- *       for GROUP_ROWS rows      their part of u is copied
+ *       for GROUP_ROWS rows,
  *        for NEAR_PANELS panels, each register of the sixteen lanes, four k's and PULL_ROWS rows
  *                                one tile: PULL_ROWS x 4 accumulators over the panels
  *
- * A tile reads two streams, u[panel][row] and near[panel][k]. Read in place, panels of w and rows
- * of u, often a power of two apart, would evict each other from the caches. */
+ * A tile reads near[panel][k], one stream, and the rows of u in place. More rows of u, often a power of
+ * two apart, would evict each other from L1; panels of w would do so in L2. */
 #ifndef PULLBACK_NEAR_H
 #define PULLBACK_NEAR_H
 
@@ -19,17 +19,17 @@
 /* Panels whose weights are copied before a group of rows continues: all, unless `out` is the MLP's
  * or the vocabulary. Then the accumulators of all rows are kept, for fewer k's. */
 #define MOST_PANELS (2 * NEAR_PANELS)
-#define GROUP_ROWS 12
-#define ACC_FLOATS (4 * GROUP_ROWS * NEAR_KS / 2 * PSC_LANES)
+#define GROUP_ROWS 6
+#define ACC_FLOATS (24 * NEAR_KS * PSC_LANES)
 #define TILE_KS 4
 
 /* --- the tile --- */
 
-/* One register of the lanes of one panel: u[rows][VEC], near[TILE_KS][VEC]. */
+/* One register of the lanes of one panel: u[rows][ldu], near[TILE_KS][VEC]. */
 ALWAYS_INLINE void pull_step(
-    vec sums[PULL_ROWS][TILE_KS], const float *u, const float *near, const int rows) {
+    vec sums[PULL_ROWS][TILE_KS], const float *u, size_t ldu, const float *near, const int rows) {
     vec inputs[PULL_ROWS];
-    UNROLL for (int r = 0; r < rows; r++) inputs[r] = vec_load(u + r * VEC);
+    UNROLL for (int r = 0; r < rows; r++) inputs[r] = vec_load(u + (size_t)r * ldu);
     UNROLL for (int k = 0; k < TILE_KS; k++) {
         vec weights = vec_load(near + k * VEC);
         UNROLL for (int r = 0; r < rows; r++) ACCUMULATE(sums[r][k], weights, inputs[r]);
@@ -39,20 +39,20 @@ ALWAYS_INLINE void pull_step(
 
 /* One register of lanes of acc[rows][ks][16], row stride ld: the chains over n panels, from +0 if
  * these are the first. */
-ALWAYS_INLINE void pull_tile(float *acc, size_t ld, const float *u, const float *near, size_t n,
-    const int rows, const bool first) {
+ALWAYS_INLINE void pull_tile(float *acc, size_t ld, const float *u, size_t ldu, const float *near,
+    size_t n, const int rows, const bool first) {
     vec sums[PULL_ROWS][TILE_KS];
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int k = 0; k < TILE_KS; k++) {
             sums[r][k] = first ? vec_zero() : vec_load(acc + r * ld + k * PSC_LANES);
         }
     }
-    for (; n >= 4; n -= 4, u += 4 * rows * VEC, near += 4 * TILE_KS * VEC) {
+    for (; n >= 4; n -= 4, u += 4 * PSC_LANES, near += 4 * TILE_KS * VEC) {
         UNROLL for (int i = 0; i < 4; i++) {
-            pull_step(sums, u + i * rows * VEC, near + i * TILE_KS * VEC, rows);
+            pull_step(sums, u + i * PSC_LANES, ldu, near + i * TILE_KS * VEC, rows);
         }
     }
-    for (; n > 0; n--, u += rows * VEC, near += TILE_KS * VEC) pull_step(sums, u, near, rows);
+    for (; n > 0; n--, u += PSC_LANES, near += TILE_KS * VEC) pull_step(sums, u, ldu, near, rows);
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int k = 0; k < TILE_KS; k++) {
             vec_store(acc + r * ld + k * PSC_LANES, sums[r][k]);
@@ -60,14 +60,14 @@ ALWAYS_INLINE void pull_tile(float *acc, size_t ld, const float *u, const float 
     }
 }
 
-static void pull_rows(
-    float *acc, size_t ld, const float *u, const float *near, size_t n, size_t rows, bool first) {
+static void pull_rows(float *acc, size_t ld, const float *u, size_t ldu, const float *near,
+    size_t n, size_t rows, bool first) {
 #define HEIGHT(h)                                                                                  \
     case h:                                                                                        \
         if (first)                                                                                 \
-            pull_tile(acc, ld, u, near, n, h, true);                                               \
+            pull_tile(acc, ld, u, ldu, near, n, h, true);                                          \
         else                                                                                       \
-            pull_tile(acc, ld, u, near, n, h, false);                                              \
+            pull_tile(acc, ld, u, ldu, near, n, h, false);                                         \
         break;
     switch (rows) {
         HEIGHT(1)
@@ -118,43 +118,24 @@ ALWAYS_INLINE void copy_weights(float *near, const char *w, size_t stride, size_
     }
 }
 
-/* to[register][tile][panel][rows of the tile][VEC] <- u of the rows row..row+rows-1, n panels; past
- * `out` +0. */
-static void copy_inputs(
-    float *to, const psc_pullback *p, size_t row, size_t rows, size_t panel, size_t n) {
-    const size_t register_step = rows * n * VEC, rest = p->out % PSC_LANES;
-    const size_t whole = least(n, p->out / PSC_LANES - panel);
-    for (size_t r = 0, height; r < rows; r += height, to += height * n * VEC) {
-        height = even_part(rows - r, PULL_ROWS);
-        for (size_t i = 0; i < height; i++) {
-            const float *u = p->u + (row + r + i) * p->ldu + panel * PSC_LANES;
-            float *at = to + i * VEC;
-            for (size_t q = 0; q < whole; q++, at += height * VEC, u += PSC_LANES) {
-                UNROLL for (size_t v = 0; v < PANEL_REGISTERS; v++) {
-                    vec_store(at + v * register_step, vec_load(u + v * VEC));
-                }
-            }
-            for (size_t v = 0; whole < n && v < PANEL_REGISTERS; v++) {
-                bool some = v * VEC < rest;
-                vec_store(at + v * register_step,
-                    some ? load_some(u + v * VEC, rest - v * VEC) : vec_zero());
-            }
-        }
-    }
-}
-
 /* --- the loops --- */
 
-/* n panels, ks k's (padded) of the rows of a group. */
-static void pull_group(
-    float *acc, const float *u, const float *near, size_t rows, size_t ks, size_t n, bool first) {
-    const size_t ld = ks * PSC_LANES;
-    for (size_t v = 0; v < PANEL_REGISTERS; v++, u += rows * n * VEC) {
+/* n panels from `panel` on, ks k's (padded), of the rows of a group. u is read in place, but for the
+ * last, partial panel, which comes from ends[rows][16]. */
+static void pull_group(const psc_pullback *p, float *acc, const float *near, const float *ends,
+    size_t row, size_t rows, size_t ks, size_t panel, size_t n) {
+    const size_t ld = ks * PSC_LANES, whole = least(n, p->out / PSC_LANES - panel);
+    for (size_t v = 0; v < PANEL_REGISTERS; v++) {
+        const float *u = p->u + row * p->ldu + panel * PSC_LANES + v * VEC;
         for (size_t k = 0; k < ks; k += TILE_KS, near += n * TILE_KS * VEC) {
             for (size_t r = 0, height; r < rows; r += height) {
+                float *sums = acc + r * ld + k * PSC_LANES + v * VEC;
                 height = even_part(rows - r, PULL_ROWS);
-                pull_rows(acc + r * ld + k * PSC_LANES + v * VEC, ld, u + r * n * VEC, near, n,
-                    height, first);
+                if (whole > 0)
+                    pull_rows(sums, ld, u + r * p->ldu, p->ldu, near, whole, height, panel == 0);
+                if (whole < n)
+                    pull_rows(sums, ld, ends + r * PSC_LANES + v * VEC, PSC_LANES,
+                        near + whole * TILE_KS * VEC, 1, height, panel + whole == 0);
             }
         }
     }
@@ -163,12 +144,12 @@ static void pull_group(
 /* n panels from `panel` on, in parts that fit the L1 cache. */
 static void pull_panels(const psc_pullback *p, float *acc, const float *near, size_t row,
     size_t rows, size_t ks, size_t panel, size_t n) {
-    _Alignas(64) float u[GROUP_ROWS * NEAR_PANELS * PSC_LANES];
+    _Alignas(64) float ends[GROUP_ROWS * PSC_LANES];
     const size_t part = even_part(n, NEAR_PANELS);
+    if (p->out % PSC_LANES) copy_ends(ends, p, row, rows);
     for (size_t at = 0, some; at < n; at += some, near += some * ks * PSC_LANES) {
         some = least(part, n - at);
-        copy_inputs(u, p, row, rows, panel + at, some);
-        pull_group(acc, u, near, rows, ks, some, panel + at == 0);
+        pull_group(p, acc, near, ends, row, rows, ks, panel + at, some);
     }
 }
 
