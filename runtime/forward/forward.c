@@ -13,10 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows whose logits are computed at a time. Logits are wide: as many rows as fit into the layers'
- * buffers, up to MOST. Fewer than LEAST would read the unembedding too often. */
-#define LEAST_LOGIT_ROWS 64
-#define MOST_LOGIT_ROWS 128
+/* Rows whose logits are computed at a time. Fewer would read the unembedding too often. */
+#define LOGIT_ROWS 128
 
 /* A piece of memory that one task touches; fewer pieces are not worth waking the team. */
 #define PIECE ((size_t)2 << 20)
@@ -43,8 +41,8 @@ size_t psc_forward_row_bytes(const psc_config *config) {
 }
 
 /* Places all buffers in one block, so that huge pages can hold it. Buffers that only layers use
- * come last: the logits reuse their memory. Returns the floats needed; with null memory it only
- * counts. */
+ * come last: the logits reuse their memory, and more behind it if they need that. Returns the floats
+ * needed, of which memory_bytes are the layers'; with null memory it only counts. */
 static size_t place_buffers(psc_forward *f, size_t rows, size_t threads, float *memory) {
     float *room = NULL;
     struct {
@@ -67,10 +65,8 @@ static size_t place_buffers(psc_forward *f, size_t rows, size_t threads, float *
     f->mlp = f->v;
     f->normalized = f->q;
     f->logits = f->y2;
-    size_t fitting = (used - before) / f->ld_v;
-    f->logit_rows = fitting < LEAST_LOGIT_ROWS ? LEAST_LOGIT_ROWS : fitting;
-    if (f->logit_rows > MOST_LOGIT_ROWS) f->logit_rows = MOST_LOGIT_ROWS;
-    if (f->logit_rows > rows) f->logit_rows = rows;
+    f->logit_rows = rows < LOGIT_ROWS ? rows : LOGIT_ROWS;
+    f->memory_bytes = used * sizeof(float);
     size_t with_logits = before + f->logit_rows * f->ld_v;
     return used > with_logits ? used : with_logits;
 }
@@ -99,8 +95,7 @@ psc_status psc_forward_open(psc_forward **out, const psc_model *model, const psc
     f->ld_result = psc_padded(f->heads * f->n);
     f->scratch_floats =
         PSC_LANES + PSC_ATTENTION_TILE * (cache->capacity + PSC_LANES + psc_padded(f->d_head));
-    f->memory_bytes = place_buffers(f, rows, threads, NULL) * sizeof(float);
-    f->memory = psc_aligned_alloc(f->memory_bytes);
+    f->memory = psc_aligned_alloc(place_buffers(f, rows, threads, NULL) * sizeof(float));
     f->n_keys = calloc(rows, sizeof *f->n_keys);
     f->kept = calloc(rows, sizeof *f->kept);
     f->chosen = calloc(rows, sizeof *f->chosen);

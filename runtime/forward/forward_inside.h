@@ -74,7 +74,7 @@ struct psc_forward {
     float *scratch;        /* [threads, scratch_floats] of one task: 16 floats, scores, chains */
     void *room;            /* of kernels on the caller's thread, whose stack may be small */
     float *memory;         /* the block of all of the above */
-    size_t memory_bytes;   /* of the block */
+    size_t memory_bytes;   /* of the block, without what only the logits use */
     size_t scratch_floats; /* a multiple of a cache line */
     size_t logit_rows;     /* rows whose logits are computed at a time in the buffer */
     int32_t *n_keys;       /* [chunk] position + 1 */
