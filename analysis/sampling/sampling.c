@@ -60,12 +60,18 @@ static int make_strategies(sampling_state *s) {
     return 0;
 }
 
+/* Maxima that psc_reductions.group_maxima writes for n numbers. */
+static int64_t groups_of(int64_t n) {
+    return (n + 255) / 256 * 16;
+}
+
 static int make_work(sampling_state *s) {
     const uint64_t v = (uint64_t)s->n_vocab;
-    s->n_groups = ((int64_t)s->n_vocab + 255) / 256 * 16;
+    s->n_groups = groups_of(s->n_vocab);
+    const uint64_t maxima = (uint64_t)(s->n_groups + groups_of(s->n_groups));
     for (int i = 0; i < BLOCK; i++) {
         row_work *w = &s->work[i];
-        w->groups = s->host->life_alloc(s->context, (uint64_t)s->n_groups * sizeof *w->groups);
+        w->groups = s->host->life_alloc(s->context, maxima * sizeof *w->groups);
         w->plain = s->host->life_alloc(s->context, v * sizeof *w->plain);
         w->scaled = s->host->life_alloc(s->context, v * sizeof *w->scaled);
         w->ids = s->host->life_alloc(s->context, v * sizeof *w->ids);
@@ -94,18 +100,27 @@ static int sampling_open(psc_context *context, const psc_host *host, void **stat
 
 /* --- the sets of one row --------------------------------------------------------------------- */
 
-/* The token with the largest logit, ties to the lower id, -1 if it is not finite; NaN are ignored. It
- * is in the first block of 256 tokens of which a group has that maximum. */
-static int32_t best_token(const sampling_state *s, row_work *w) {
-    float most = -INFINITY;
+/* The first block of 256 numbers with the largest of their groups' maxima, which is *most. */
+static int64_t best_block(const float *groups, int64_t n, float *most) {
     int64_t at = 0;
+    *most = -INFINITY;
+    for (int64_t g = 0; g < n; g++)
+        if (groups[g] > *most) *most = groups[at = g];
+    return at / 16 * 256;
+}
+
+/* The token with the largest logit, ties to the lower id, -1 if it is not finite; NaN are ignored. It
+ * is in the first block of 256 tokens of which a group has that maximum; of the groups' maxima the first
+ * is found in the same way. */
+static int32_t best_token(const sampling_state *s, row_work *w) {
+    float most, *above = w->groups + s->n_groups;
     s->reductions->group_maxima(w->groups, w->z, (size_t)s->n_vocab);
-    for (int64_t g = 0; g < s->n_groups; g++)
-        if (w->groups[g] > most) most = w->groups[at = g];
+    s->reductions->group_maxima(above, w->groups, (size_t)s->n_groups);
+    int64_t at = best_block(above, groups_of(s->n_groups), &most);
     if (isinf(most)) return -1;
-    int32_t id = (int32_t)(at / 16 * 256);
-    while (w->z[id] != most) id++;
-    return id;
+    while (w->groups[at] != most) at++;
+    for (at = at / 16 * 256; w->z[at] != most;) at++;
+    return (int32_t)at;
 }
 
 static int holds(const kept_set *set, const float *z, int32_t id) {
@@ -135,11 +150,8 @@ static void set_sums(const sampling_state *s, const row_work *w, const psc_kept_
     for (int i = 0; i < 4; i++) sums[i] += rest[i];
 }
 
-/* Sums over a set of few tokens, by their ids. */
-static void sum_few(const sampling_state *s, row_work *w, kept_set *set) {
-    size_t n = 0;
-    s->reductions->indices_within(
-        w->ids, &n, w->z, (size_t)s->n_vocab, set->prefix.bound, INFINITY);
+/* Sums over a set of few tokens, by the n ids of w->ids, which include them. */
+static void sum_few(row_work *w, size_t n, kept_set *set) {
     for (size_t i = 0; i < n; i++) {
         const int32_t id = w->ids[i];
         if (!holds(set, w->z, id)) continue;
@@ -153,14 +165,8 @@ static void sum_few(const sampling_state *s, row_work *w, kept_set *set) {
     }
 }
 
-/* Sums over a set at T = 1, and with the weights at the temperature. */
-static void sum_set(const sampling_state *s, row_work *w, kept_set *set) {
+static void sum_many(const sampling_state *s, row_work *w, kept_set *set) {
     double sums[4];
-    set->sum = set->squares = set->product = set->overlap = 0.0;
-    if (set->prefix.n <= FEW) {
-        sum_few(s, w, set);
-        return;
-    }
     set_sums(s, w, &set->prefix, NULL, 1.0, 1.0, sums);
     set->sum = sums[0];
     set_sums(s, w, &set->prefix, w->scaled, 1.0 / set->sum, 1.0 / w->scaled_sum, sums);
@@ -169,16 +175,32 @@ static void sum_set(const sampling_state *s, row_work *w, kept_set *set) {
     set->overlap = sums[3];
 }
 
-/* The sets of top-k, top-p and min-p, at T = 1. */
-static int find_sets(const sampling_state *s, row_work *w) {
+/* Sums over the sets at T = 1, and with the weights at the temperature. The ids of the largest set of
+ * few tokens include those of the smaller ones. */
+static void sum_sets(const sampling_state *s, row_work *w) {
+    float bound = INFINITY;
+    size_t n = 0;
+    for (int i = TOP_K; i <= MIN_P; i++) {
+        kept_set *set = &w->sets[i];
+        set->sum = set->squares = set->product = set->overlap = 0.0;
+        if (set->prefix.n > FEW)
+            sum_many(s, w, set);
+        else if (set->prefix.bound < bound)
+            bound = set->prefix.bound;
+    }
+    if (bound < INFINITY)
+        s->reductions->indices_within(w->ids, &n, w->z, (size_t)s->n_vocab, bound, INFINITY);
+    for (int i = TOP_K; i <= MIN_P; i++)
+        if (w->sets[i].prefix.n <= FEW) sum_few(w, n, &w->sets[i]);
+}
+
+/* The sets at T = 1 whose ends need no weights: those of top-k and min-p. */
+static int find_by_logits(const sampling_state *s, row_work *w) {
     const psc_kept_prefix all = {sizeof all, -INFINITY, s->n_vocab - 1, s->n_vocab};
     const psc_strategy *asked = &s->asked;
     for (int i = 0; i < STRATEGIES; i++) w->sets[i].prefix = all;
     if (asked->top_k < s->n_vocab &&
         s->host->prefix(s->context, &w->sets[TOP_K].prefix, w->z, NULL, asked->top_k, w->ids))
-        return -1;
-    if (asked->top_p < 1.0 && s->host->prefix(s->context, &w->sets[TOP_P].prefix, w->z, w->plain,
-                                  asked->top_p * w->plain_sum, w->ids))
         return -1;
     if (asked->min_p > 0.0) {
         int64_t counts[2];
@@ -187,8 +209,13 @@ static int find_sets(const sampling_state *s, row_work *w) {
         s->reductions->count_from(counts, w->z, (size_t)s->n_vocab, prefix->bound);
         prefix->n = (int32_t)(counts[0] + counts[1]);
     }
-    for (int i = TOP_K; i <= MIN_P; i++) sum_set(s, w, &w->sets[i]);
     return 0;
+}
+
+/* The set of top-p. */
+static int find_by_mass(const sampling_state *s, row_work *w) {
+    return s->asked.top_p < 1.0 && s->host->prefix(s->context, &w->sets[TOP_P].prefix, w->z,
+                                       w->plain, s->asked.top_p * w->plain_sum, w->ids);
 }
 
 /* Size, mass and KL of every strategy; the sums of those with a temperature.
@@ -287,15 +314,17 @@ static int one_row(const sampling_state *s, row_work *w, const float *z, int64_t
     w->z = z;
     w->best = best_token(s, w);
     if (w->best < 0) return -1;
+    /* What reads only the logits comes before the weights, whose rows fill the core's cache. */
+    const int32_t n =
+        host->keep(s->context, &s->strategies[COMBINED], z, w->together, w->together_weights);
+    if (n < 0 || find_by_logits(s, w)) return -1;
+    w->sets[COMBINED].prefix.n = n;
     s->reductions->weigh_both(
         w->plain, w->scaled, sums, z, z[w->best], fmin(1.0 / s->asked.temperature, DBL_MAX), v);
     w->plain_sum = sums[0];
     w->scaled_sum = sums[1];
-    if (isnan(sums[0]) || find_sets(s, w)) return -1;
-    const int32_t n =
-        host->keep(s->context, &s->strategies[COMBINED], z, w->together, w->together_weights);
-    if (n < 0) return -1;
-    w->sets[COMBINED].prefix.n = n;
+    if (isnan(sums[0]) || find_by_mass(s, w)) return -1;
+    sum_sets(s, w);
     row_figures(s, w, sums + 1, figures);
     for (int f = 0; f < ROW_FIGURES; f++)
         for (int i = 0; i < STRATEGIES; i++)
@@ -313,15 +342,16 @@ typedef struct block {
     int32_t first;
 } block;
 
+/* A part's rows share the scratch of its first one, which then stays in the core's cache. */
 static void block_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {
     const block *b = payload;
+    row_work *work = &b->s->work[begin];
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
         const int64_t r = b->first + i;
         const int32_t slot = b->s->rows.slot[b->event->rows[r].index];
         const float *z = b->event->tensor.data + r * b->event->tensor.stride[0];
-        row_work *work = &b->s->work[i];
-        work->failed = slot >= 0 && one_row(b->s, work, z, slot) != 0;
+        b->s->work[i].failed = slot >= 0 && one_row(b->s, work, z, slot) != 0;
     }
 }
 

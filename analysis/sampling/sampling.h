@@ -24,7 +24,7 @@ typedef struct kept_set {
 /* Scratch of one row. */
 typedef struct row_work {
     const float *z;
-    float *groups;          /* [n_groups] */
+    float *groups;          /* [n_groups], then the maxima of groups of these */
     double *plain, *scaled; /* [V] e at T = 1 and at the temperature */
     double plain_sum, scaled_sum;
     int32_t *ids; /* [V] */

@@ -76,27 +76,51 @@ static double weight_of(const tokens *t, int32_t i) {
     return !t->weights ? 1 : t->weights[t->by_id ? t->ids[i] : i];
 }
 
+/* Masses by buckets; a bucket without its bit in `used` is empty, so that a table of few tokens is
+ * neither cleared nor searched whole. */
+typedef struct masses {
+    uint64_t used[BUCKETS / 64];
+    double of[BUCKETS];
+} masses;
+
+static void add_mass(masses *m, uint32_t bucket, double weight) {
+    const uint64_t bit = UINT64_C(1) << bucket % 64;
+    const bool first = !(m->used[bucket / 64] & bit);
+    m->used[bucket / 64] |= bit;
+    m->of[bucket] = first ? weight : m->of[bucket] + weight;
+}
+
+/* The bucket at which the masses from *mass on reach target, or the last one that has a mass. *mass
+ * becomes the mass before it. */
+static uint32_t bucket_at(const masses *m, double target, double *mass) {
+    double sum = *mass;
+    uint32_t chosen = 0;
+    for (uint32_t word = 0; word < BUCKETS / 64; word++)
+        for (uint64_t bits = m->used[word]; bits && sum < target; bits &= bits - 1) {
+            const uint32_t bucket = word * 64 + (uint32_t)__builtin_ctzll(bits);
+            if (m->of[bucket] == 0) continue;
+            chosen = bucket;
+            *mass = sum;
+            sum += m->of[bucket];
+        }
+    return chosen;
+}
+
 /* A radix walk through the order: the key at which the weights reach target, or the last key if
  * rounding keeps them below. *mass: before these tokens; it becomes the mass before that key. */
 static uint32_t key_at(const tokens *t, double target, double *mass) {
     static const int shifts[] = {21, 10, 0}, widths[] = {11, 11, 10};
+    masses table;
     uint32_t prefix = 0;
     for (int level = 0; level < 3; level++) {
-        double table[BUCKETS] = {0}, sum = *mass;
         const uint32_t mask = (UINT32_C(1) << widths[level]) - 1;
-        uint32_t chosen = 0;
+        memset(table.used, 0, sizeof table.used);
         for (int32_t i = 0; i < t->n; i++) {
             const uint32_t key = key_of(t->z[t->ids[i]]);
             if (level > 0 && key >> shifts[level - 1] != prefix) continue;
-            table[key >> shifts[level] & mask] += weight_of(t, i);
+            add_mass(&table, key >> shifts[level] & mask, weight_of(t, i));
         }
-        for (uint32_t b = 0; b <= mask && sum < target; b++) {
-            if (table[b] == 0) continue;
-            chosen = b;
-            *mass = sum;
-            sum += table[b];
-        }
-        prefix = prefix << widths[level] | chosen;
+        prefix = prefix << widths[level] | bucket_at(&table, target, mass);
     }
     return prefix;
 }
@@ -152,12 +176,22 @@ static int descends(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
-/* A bound that at least k of z reach, by their groups' maxima; scratch [n]. */
+static int32_t groups_of(int32_t n) {
+    return (n + 255) / 256 * LANES;
+}
+
+/* A bound that at least k of z reach, by their groups' maxima, or the maxima of groups of these where
+ * there are enough; scratch [n]. */
 static float rank_bound(
     const psc_kernels *kernels, const float *z, int32_t n, int32_t k, float *scratch) {
-    const int32_t groups = (n + 255) / 256 * LANES;
+    int32_t groups = groups_of(n);
     if (groups < 2 * k || groups > n) return -INFINITY;
     kernels->group_maxima(scratch, z, (size_t)n);
+    if (groups_of(groups) >= 2 * k && groups + groups_of(groups) <= n) {
+        kernels->group_maxima(scratch + groups, scratch, (size_t)groups);
+        scratch += groups;
+        groups = groups_of(groups);
+    }
     int32_t count[1 << 12] = {0}, found = 0;
     uint32_t last = 0;
     for (int32_t g = 0; g < groups; g++) count[key_of(scratch[g]) >> 20]++;
