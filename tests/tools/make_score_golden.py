@@ -26,6 +26,7 @@ except ModuleNotFoundError as error:
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "books-5m"
+BATCH, BLOCK = 64, 512
 NEAR = 1e-3  # nats; float32 decides no closer pair
 
 PAIRS = [
@@ -114,22 +115,29 @@ class Scorer:
         )
         self.tokenizer.bos_id = self.model.config.bos_token_id
 
-    @torch.no_grad()
     def __call__(self, requests):
         """(sum, tokens, greedy) of each (prefix, choice)."""
         split_ids = [split(self.tokenizer, *r) for r in requests]
+        order = sorted(range(len(split_ids)), key=lambda i: len(split_ids[i][0]))
+        out = [None] * len(order)
+        for begin in range(0, len(order), BATCH):
+            batch = order[begin : begin + BATCH]
+            for i, one in zip(batch, self.batch([split_ids[i] for i in batch]), strict=True):
+                out[i] = one
+        return out
+
+    @torch.no_grad()
+    def batch(self, split_ids):
         longest = max(len(ids) for ids, _ in split_ids)
         padded = torch.tensor([ids + [0] * (longest - len(ids)) for ids, _ in split_ids])
         mask = torch.tensor([[1] * len(i) + [0] * (longest - len(i)) for i, _ in split_ids])
         z = self.model(padded, attention_mask=mask).logits
         log_z, best = torch.logsumexp(z, -1), z.argmax(-1)
-        out = []
         for row, (ids, start) in enumerate(split_ids):
             at, rows = torch.tensor(ids[start:]), slice(start - 1, len(ids) - 1)
             own = z[row, rows].gather(1, at[:, None])[:, 0] - log_z[row, rows]
             greedy = int((best[row, rows] == at).sum())
-            out.append((float(own.double().sum()), len(at), greedy))
-        return out
+            yield float(own.double().sum()), len(at), greedy
 
 
 def write_golden():
@@ -156,10 +164,10 @@ def check(path, dtype, limit):
     right = collections.defaultdict(lambda: [0, 0, 0])
     text = pathlib.Path(path).read_text(encoding="utf-8")
     scored = [json.loads(x) for x in text.splitlines()][:limit]
-    for begin in range(0, len(scored), 64):
-        if begin % 6400 == 0:
+    for begin in range(0, len(scored), BLOCK):
+        if begin % (4 * BLOCK) == 0:
             print(f"{begin} of {len(scored)} examples", file=sys.stderr)
-        block, requests = scored[begin : begin + 64], []
+        block, requests = scored[begin : begin + BLOCK], []
         for one in block:
             file = one["file"]
             if file not in lines:
@@ -205,7 +213,6 @@ def main():
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--limit", type=int)
     given = parser.parse_args()
-    torch.set_num_threads(2)
     if given.check:
         check(given.check, given.dtype, given.limit)
     else:
