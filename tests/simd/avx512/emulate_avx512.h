@@ -109,6 +109,28 @@ EMULATED emulated_ps emulated_mask_blend_ps(unsigned mask, emulated_ps a, emulat
     emulated_mask_storeu_ps(lanes, mask, b);
     return emulated_loadu_ps(lanes);
 }
+EMULATED emulated_ps emulated_shuffle_f32x4(emulated_ps a, emulated_ps b, int parts) {
+    float from[2][16], to[16];
+    emulated_storeu_ps(from[0], a);
+    emulated_storeu_ps(from[1], b);
+    for (int part = 0; part < 4; part++)
+        memcpy(to + part * 4, from[part / 2] + (parts >> 2 * part & 3) * 4, 4 * sizeof *to);
+    return emulated_loadu_ps(to);
+}
+EMULATED emulated_ps emulated_shuffle_ps(emulated_ps a, emulated_ps b, int lanes) {
+    float from[2][16], to[16];
+    emulated_storeu_ps(from[0], a);
+    emulated_storeu_ps(from[1], b);
+    for (int i = 0; i < 16; i++) to[i] = from[i % 4 / 2][i / 4 * 4 + (lanes >> 2 * (i % 4) & 3)];
+    return emulated_loadu_ps(to);
+}
+EMULATED emulated_ps emulated_permutexvar_ps(emulated_si order, emulated_ps a) {
+    EACH_PS(_mm256_blendv_ps(_mm256_permutevar8x32_ps(a.half[0], order.half[h]),
+        _mm256_permutevar8x32_ps(a.half[1], order.half[h]),
+        _mm256_castsi256_ps(_mm256_slli_epi32(order.half[h], 28))));
+}
+#define EMULATED_SETR(a, b, c, d, e, f, g, h, ...)                                                 \
+    ((emulated_si){{_mm256_setr_epi32(a, b, c, d, e, f, g, h), _mm256_setr_epi32(__VA_ARGS__)}})
 EMULATED emulated_ps emulated_cvtph_ps(__m256i bits) {
     EACH_PS(_mm256_cvtph_ps(h ? _mm256_extracti128_si256(bits, 1) : _mm256_castsi256_si128(bits)));
 }
@@ -259,6 +281,7 @@ EMULATED __m256 emulated_cvtpd_ps(emulated_pd a) {
 #define _mm512_fnmadd_ps emulated_fnmadd_ps
 #define _mm512_loadu_ps emulated_loadu_ps
 #define _mm512_storeu_ps emulated_storeu_ps
+#define _mm512_load_ps emulated_loadu_ps
 #define _mm512_stream_ps emulated_stream_ps
 #define _mm512_set1_ps emulated_set1_ps
 #define _mm512_setzero_ps() emulated_set1_ps(0.0f)
@@ -267,6 +290,13 @@ EMULATED __m256 emulated_cvtpd_ps(emulated_pd a) {
 #define _mm512_maskz_loadu_ps emulated_maskz_loadu_ps
 #define _mm512_mask_storeu_ps emulated_mask_storeu_ps
 #define _mm512_mask_blend_ps emulated_mask_blend_ps
+#undef _mm512_shuffle_f32x4
+#define _mm512_shuffle_f32x4 emulated_shuffle_f32x4
+#undef _mm512_shuffle_ps
+#define _mm512_shuffle_ps emulated_shuffle_ps
+#define _mm512_permutexvar_ps emulated_permutexvar_ps
+#undef _mm512_setr_epi32
+#define _mm512_setr_epi32 EMULATED_SETR
 #define _mm512_cvtph_ps emulated_cvtph_ps
 #define _mm512_cvtepu16_epi32 emulated_cvtepu16_epi32
 #define _mm512_slli_epi32 emulated_slli_epi32
