@@ -200,7 +200,7 @@ typedef struct psc_session_options {
                               up to a multiple of 16, instead of n_sequences * capacity. A run
                               begins its sequences anew and empties all others. For many texts of
                               different length: a run may have as many as fit */
-    int32_t overlap; /* nonzero: runs may repeat tokens (psc_run_options.repeated). A plugin that
+    int32_t overlap;   /* nonzero: runs may repeat tokens (psc_run_options.repeated). A plugin that
                         would count them twice is refused: only PSC_CORPUS_OVERLAPS may be loaded */
 } psc_session_options;
 #define PSC_SESSION_OPTIONS_INIT                                                                   \
