@@ -18,6 +18,7 @@ const psc_plugin *psc_builtin_loss(void);
 const psc_plugin *psc_builtin_mlp(void);
 const psc_plugin *psc_builtin_sweep(void);
 const psc_plugin *psc_builtin_means(void);
+const psc_plugin *psc_builtin_activations(void);
 const psc_plugin *psc_builtin_frozen(void);
 const psc_plugin *psc_builtin_graph(void);
 const psc_plugin *psc_builtin_edges(void);

@@ -315,6 +315,8 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
             "--scale, --steer with file= or --knockout");
     session->accumulate = 1;
     session->overlap = corpus->stride > 0;
+    session->part = corpus->shard;
+    session->n_parts = corpus->n_shards;
     return CLI_OK;
 }
 
@@ -347,6 +349,49 @@ static void choose_batch(survey *s) {
         "note: a pass has %lld of --batch %lld windows: their keys and values take %.0f MB", fit,
         s->full, each * (double)fit * 1e-6);
     cli_progress_line(line);
+}
+
+/* The tokens of this part, counted by a second reading; fewer once they are more than the plugins may
+ * write. -1: standard input, which is read once, without a limit. */
+static psc_status count_tokens(
+    int64_t *tokens, survey *s, const psc_corpus_options *how, psc_error *error) {
+    psc_corpus_options quiet = *how;
+    psc_corpus *corpus = s->corpus;
+    psc_window window = {.n = 1};
+    uint64_t bytes;
+    *tokens = how->limit > 0 ? how->limit + s->window : -1;
+    const char *first = s->arguments->n_operands > 0 ? s->arguments->operands[0] : "";
+    const char *list = cli_value(s->arguments, "from-list");
+    if (strcmp(first, "-") == 0 || (list && strcmp(list, "-") == 0)) return PSC_OK;
+    quiet.note = NULL;
+    psc_status status = open_corpus(s, &quiet, error);
+    cli_progress_start("counting");
+    for (*tokens = 0; !status && window.n > 0 && !interrupted;) {
+        status = psc_corpus_next(&window, s->corpus, error);
+        *tokens += window.n;
+        if (!status) status = psc_session_foretell(&bytes, s->session, *tokens, error);
+        (void)cli_progress_update(psc_corpus_progress(s->corpus), "tokens", NULL);
+    }
+    cli_progress_stop();
+    psc_corpus_close(&s->corpus);
+    s->corpus = corpus;
+    return status;
+}
+
+/* Says what plugins will write to disk, and refuses what their limits or the disk do not allow. */
+static psc_status foretell(survey *s, const psc_corpus_options *how, psc_error *error) {
+    uint64_t bytes = 0;
+    int64_t tokens = 1;
+    char note[160];
+    psc_status status = psc_session_foretell(&bytes, s->session, tokens, error);
+    if (status || bytes == 0) return status;
+    status = count_tokens(&tokens, s, how, error);
+    if (!status && tokens >= 0) status = psc_session_foretell(&bytes, s->session, tokens, error);
+    if (status || tokens < 0) return status;
+    snprintf(note, sizeof note, "note: the rows will take at most %.3g GB on disk (%lld tokens)",
+        1e-9 * (double)bytes, (long long)tokens);
+    cli_progress_line(note);
+    return PSC_OK;
 }
 
 /* The session of windows of s->window tokens, with all that acts on them. */
@@ -385,6 +430,7 @@ static psc_status open_all(
     if (!status) cli_bos_note(&bos, "each window");
     if (!status) catch_signals();
     if (!status) status = resume(s, error);
+    if (!status) status = foretell(s, corpus, error);
     return status ? status : join(s, error);
 }
 

@@ -87,6 +87,7 @@ static psc_status merge(const cli_arguments *arguments, psc_error *error) {
     for (int i = 0; !status && i < arguments->n_operands; i++)
         status = add_place(&p, arguments->operands[i], error);
     if (!status) status = check_complete(&p, error);
+    session_options.n_parts = p.n_shards;
     if (!status) status = cli_open_model(&model, cli_value(arguments, "model"), error);
     if (!status) status = psc_session_open(&session, model, &session_options, error);
     if (!status) status = merge_all(&p, session, arguments, error);

@@ -202,9 +202,11 @@ typedef struct psc_session_options {
                               different length: a run may have as many as fit */
     int32_t overlap;   /* nonzero: runs may repeat tokens (psc_run_options.repeated). A plugin that
                         would count them twice is refused: only PSC_CORPUS_OVERLAPS may be loaded */
+    int32_t part, n_parts; /* of a corpus in parts: which one the runs are of, 1 to n_parts, for the
+                              names of shards; 0: the merge of all. 0, 0: a whole corpus */
 } psc_session_options;
 #define PSC_SESSION_OPTIONS_INIT                                                                   \
-    { sizeof(psc_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(psc_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* The model must outlive the session; options may be null: all defaults. PSC_ERROR_SUPPORT for an
  * unavailable isa, PSC_ERROR_INPUT for a number out of range. */
@@ -396,6 +398,11 @@ PSC_API psc_status psc_session_report_until(psc_session *session, const psc_corp
 /* The same, with a progress (nullable) that may end it, too. */
 PSC_API psc_status psc_session_report_watched(psc_session *session, const psc_corpus_totals *totals,
     psc_progress_fn progress, void *payload, psc_error *error);
+
+/* The bytes that plugins would write to disk (psc_host.shards_open) for a corpus of so many tokens; 0
+ * if none writes. PSC_ERROR_INPUT if that is more than a plugin's limit allows or the disk has. */
+PSC_API psc_status psc_session_foretell(
+    uint64_t *bytes, const psc_session *session, int64_t tokens, psc_error *error);
 
 /* Writes the totals to a file, which appears whole or not at all. client [bytes] (nullable) is
  * stored with them for the caller, such as its position in the corpus. */

@@ -271,6 +271,35 @@ typedef struct psc_named_tensor {
     const float *data; /* row-major */
 } psc_named_tensor;
 
+/* --- rows of a corpus on disk -----------------------------------------------------------------
+ * Shards: safetensors files of a fixed number of rows, in the order of the corpus, and an index.json
+ * (docs/plugins/activations.md). The host writes what each row is: document, byte_start and byte_end
+ * (I64; -1 for bytes that are not known), token_ids and position (I32). The plugin writes its own
+ * arrays, all of one element type. The host counts the rows in its state, so that a run which was
+ * killed goes on to the byte. Each part of a split corpus has shards of its own. */
+typedef enum psc_shard_element {
+    PSC_SHARD_F32 = 0,
+    PSC_SHARD_F16 = 1,
+    PSC_SHARD_BF16 = 2
+} psc_shard_element;
+
+typedef struct psc_shard_array {
+    const char *name;
+    int32_t n_axes;   /* after the rows: 1 to 3 */
+    int64_t shape[3]; /* [n_axes] */
+} psc_shard_array;
+
+typedef struct psc_shard_options {
+    uint32_t struct_size;
+    const char *folder;            /* new or empty, or that of the run that is continued */
+    int32_t element;               /* psc_shard_element, of all arrays */
+    int32_t rows;                  /* of a shard; the last one of a part may have fewer */
+    double share;                  /* 0..1: the expected part of the corpus's rows, to foretell */
+    uint64_t most_bytes;           /* of all shards of this process; more is refused */
+    int32_t n_arrays;              /* at least 1 */
+    const psc_shard_array *arrays; /* copied */
+} psc_shard_options;
+
 /* --- sampling ---------------------------------------------------------------------------------
  * How the next token is drawn: divide the logits by the temperature; keep the top_k largest; then
  * the smallest set with a mass >= top_p; then the tokens with at least min_p times the probability
@@ -563,6 +592,18 @@ typedef struct psc_host {
     /* From run_begin to run_end: 1 if an earlier window of the row's document had its token, so that the
      * row is context only; 0 if not, and where windows do not overlap; -1 after setting the error. */
     int (*repeated)(psc_context *, const psc_row *);
+    /* --- rows of a corpus on disk, in a session over documents; once per instance --- */
+    /* In open: what the shards hold. The folder is checked; nothing is written before the first run. */
+    int (*shards_open)(psc_context *, const psc_shard_options *);
+    /* In run_begin, once: the rows of this run that go to disk, by psc_row.index, ascending. */
+    int (*shards_rows)(psc_context *, int32_t n, const int32_t *index);
+    /* In events and run_end: rows first..first+n-1 of these, of one array, dense, as the element says. A
+     * plugin writes every row of every array. If the run fails, its rows do not count. */
+    int (*shards_write)(
+        psc_context *, int32_t array, int32_t first, int32_t n, const void *values);
+    /* In report: writes the last shard and the index; out, nullable: the rows of all shards. In the
+     * report of merged parts: the index of all parts' shards, which must be in the folder. */
+    int (*shards_close)(psc_context *, int64_t *rows);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -41,6 +41,7 @@ typedef struct corpus_line {
 typedef struct corpus_token {
     int64_t piece;     /* offset of its piece in the document's text */
     int32_t id, index; /* index: among the piece's tokens */
+    uint32_t start, end; /* its bytes in the piece; 0, 0: ids without a text */
 } corpus_token;
 
 /* The position in the corpus; a state file stores all of it, with the options (corpus_place.c). */

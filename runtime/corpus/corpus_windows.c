@@ -158,7 +158,7 @@ static psc_status fill_ids(psc_corpus *c, const int32_t *ids, psc_error *error) 
     psc_status status = make_room(c, n, error);
     if (status != PSC_OK) return status;
     for (int32_t i = 0; i < n; i++)
-        c->waiting[c->n_waiting++] = (corpus_token){c->read_to, ids[c->read_to + i], i};
+        c->waiting[c->n_waiting++] = (corpus_token){c->read_to, ids[c->read_to + i], i, 0, 0};
     c->read_to += n;
     return PSC_OK;
 }
@@ -186,7 +186,8 @@ static psc_status fill(psc_corpus *c, psc_error *error) {
     if (status != PSC_OK) return psc_error_prefix(error, status, name);
     status = make_room(c, n, error);
     for (int32_t i = 0; i < n && status == PSC_OK; i++)
-        c->waiting[c->n_waiting++] = (corpus_token){c->read_to, tokens[i].id, i};
+        c->waiting[c->n_waiting++] =
+            (corpus_token){c->read_to, tokens[i].id, i, tokens[i].start, tokens[i].end};
     psc_free(tokens);
     if (status == PSC_OK) c->read_to += (int64_t)bytes;
     return status;
@@ -207,6 +208,14 @@ int32_t psc_corpus_repeated(const psc_corpus *c, const psc_window *window) {
     return first || !corpus_overlapping_stride(c) ? 0 : c->window - c->stride;
 }
 
+/* The token with its bytes in the document; those beyond 4 GiB end at UINT32_MAX. */
+static psc_token token_of(const corpus_token *t) {
+    const int64_t start = t->piece + t->start, end = t->piece + t->end;
+    if (t->start == t->end) return (psc_token){t->id, 0, 0};
+    return (psc_token){t->id, start < UINT32_MAX ? (uint32_t)start : UINT32_MAX,
+        end < UINT32_MAX ? (uint32_t)end : UINT32_MAX};
+}
+
 /* Returns whether the window is this part's. More tokens wait than it takes if another one follows
  * that overlaps it; that one's tokens stay. */
 static bool take_window(psc_window *out, psc_corpus *c) {
@@ -216,7 +225,7 @@ static bool take_window(psc_window *out, psc_corpus *c) {
     const bool ours = corpus_owns_window(c);
     if (c->bos) c->tokens[0] = (psc_token){psc_model_bos(c->model), 0, 0};
     for (int64_t i = 0; i < n; i++)
-        c->tokens[c->bos + i] = (psc_token){c->waiting[c->head + i].id, 0, 0};
+        c->tokens[c->bos + i] = token_of(&c->waiting[c->head + i]);
     *out = (psc_window){{c->at.document, c->at.first - c->bos}, (int32_t)n + c->bos, c->tokens};
     c->head += taken;
     c->n_waiting -= taken;

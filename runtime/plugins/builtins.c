@@ -15,6 +15,7 @@
     X(loss)                                                                                        \
     X(sweep)                                                                                       \
     X(means)                                                                                       \
+    X(activations)                                                                                 \
     X(frozen)                                                                                      \
     X(graph)                                                                                       \
     X(edges)                                                                                       \

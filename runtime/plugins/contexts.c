@@ -8,6 +8,7 @@
 #include "host.h"
 #include "loader.h"
 #include "plugin_options.h"
+#include "row_shards.h"
 #include "suggest.h"
 
 #include <stdio.h>
@@ -144,6 +145,7 @@ static void free_context(psc_context *context) {
     psc_host_free_labels(context);
     psc_host_close_label_files(context);
     psc_accumulators_close(&context->accumulators);
+    psc_shards_free(&context->shards);
     psc_arena_clear(&context->run_arena);
     psc_arena_clear(&context->life_arena);
     psc_options_free(&context->options, context->n_options);
@@ -336,6 +338,8 @@ psc_status psc_contexts_end(psc_session *session, psc_status status, psc_error *
         }
     }
     session->error = outer;
+    for (int32_t i = 0; i < session->n_contexts && status == PSC_OK; i++)
+        if (session->contexts[i]->in_run) status = psc_shards_commit(session->contexts[i], error);
     for (int32_t i = 0; i < session->n_contexts; i++)
         if (session->contexts[i]->in_run) leave_run(session->contexts[i]);
     psc_registry_end_run(session->registry);

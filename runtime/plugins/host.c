@@ -258,4 +258,8 @@ const psc_host psc_host_table = {
     .prefix = psc_host_prefix,
     .matrix_rows = psc_host_matrix_rows,
     .repeated = psc_host_repeated,
+    .shards_open = psc_host_shards_open,
+    .shards_rows = psc_host_shards_rows,
+    .shards_write = psc_host_shards_write,
+    .shards_close = psc_host_shards_close,
 };

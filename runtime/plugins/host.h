@@ -119,6 +119,13 @@ int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_set
 
 int psc_host_save_file(psc_context *context, const char *path, const char *bytes, uint64_t n);
 
+/* --- host_shards.c --- */
+int psc_host_shards_open(psc_context *context, const psc_shard_options *options);
+int psc_host_shards_rows(psc_context *context, int32_t n, const int32_t *index);
+int psc_host_shards_write(
+    psc_context *context, int32_t array, int32_t first, int32_t n, const void *values);
+int psc_host_shards_close(psc_context *context, int64_t *rows);
+
 /* --- host_sentences.c --- */
 const psc_sentence *psc_host_sentences(psc_context *context, int32_t *n);
 const psc_sentence *psc_host_read_sentences(psc_context *context, const char *path, int32_t *n);

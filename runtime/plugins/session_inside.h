@@ -21,6 +21,9 @@ typedef struct psc_label_cache psc_label_cache; /* host.c */
 /* A tensor that a plugin retains until the run is over. */
 typedef struct psc_retained psc_retained; /* host_retain.c */
 
+/* Rows of a corpus that a plugin writes to disk (row_shards.h). */
+typedef struct psc_shards psc_shards;
+
 /* A file of labelled sentences that a plugin has read (host_sentences.c). */
 typedef struct psc_label_file psc_label_file;
 
@@ -54,6 +57,7 @@ struct psc_context {
     float *zero_bias;            /* for matrices without a bias; null until requested */
     int section;                 /* index into results->sections; -1 outside a run */
     psc_accumulators accumulators;
+    psc_shards *shards; /* null: the plugin writes none */
     psc_turn turn; /* decides which host calls are allowed */
     bool in_run;   /* from run_begin to report */
     bool muted;    /* the run's phase excludes it: its subscriptions get no events */
@@ -130,6 +134,9 @@ struct psc_session {
     bool run_accumulated;    /* this run has added to an accumulator */
     psc_share share;         /* of variants, with other processes; n_parts 0: none */
     bool spoilt;             /* a run failed after it had: the totals are invalid */
+    bool resumed;            /* the totals are those of a state file and what came after it */
+    const psc_corpus_totals *report_totals; /* of the report in progress */
+    int64_t numbered;                       /* documents of that report that may have names */
 };
 
 /* Whether a call into the session comes from a callback: of a run, a report, open or close. */

@@ -20,6 +20,7 @@
 #define MAX_CHUNK 65536
 #define MAX_SEQUENCES 65536
 #define MAX_SHARED (1 << 30)
+#define MAX_PARTS 65536 /* as psc_corpus.h */
 
 const char *psc_version(void) {
     return PSC_VERSION;
@@ -81,6 +82,8 @@ static psc_status resolve(psc_session_options *out, const psc_session_options *g
     if (status == PSC_OK) status = check_range(out->capacity, model->info.n_ctx, "capacity", error);
     if (status == PSC_OK)
         status = check_range(out->shared_tokens, MAX_SHARED, "shared_tokens", error);
+    if (status == PSC_OK) status = check_range(out->n_parts, MAX_PARTS, "n_parts", error);
+    if (status == PSC_OK) status = check_range(out->part, out->n_parts, "part", error);
     if (status != PSC_OK) return status;
     if (out->threads == 0) {
         long cores = sysconf(_SC_NPROCESSORS_ONLN);

@@ -53,15 +53,18 @@ static psc_status report(
     session->document_payload = totals.document_payload;
     totals.document_name = NULL; /* the results outlive it */
     totals.document_payload = NULL;
+    session->numbered = totals.numbered;
     totals.numbered = 0; /* no part of results.json */
     psc_corpus_head(session, &totals);
     report_job job = {session, PSC_OK, error};
     session->report_stop = by->stop;
     session->report_progress = by->progress;
     session->report_payload = by->payload;
+    session->report_totals = &totals;
     psc_team_run(session->team, report_all, &job);
     session->report_stop = NULL;
     session->report_progress = NULL;
+    session->report_totals = NULL;
     session->document_name = NULL;
     if (job.status == PSC_OK) job.status = psc_run_vocabulary(session, error);
     if (job.status != PSC_OK) psc_results_clear(session->results);

@@ -94,6 +94,12 @@ psc_status psc_session_totals_clear(psc_session *session, psc_error *error) {
 psc_status psc_session_totals_identity(char out[33], psc_session *session, psc_error *error) {
     psc_status status = check(session, error);
     if (status == PSC_OK) status = psc_targets_imply(session, error);
+    for (int32_t i = 0; status == PSC_OK && i < session->n_contexts; i++)
+        if (session->contexts[i]->shards)
+            status = psc_fail(error, PSC_ERROR_INPUT,
+                "plugin %s writes rows in the order of the corpus, so its processes need parts of "
+                "their own: start them separately, each with its --shard",
+                session->contexts[i]->name);
     if (status != PSC_OK) return status;
     json_t *origin = psc_state_origin(session);
     char *text = origin ? psc_json_dump(origin, JSON_COMPACT | JSON_SORT_KEYS) : NULL;

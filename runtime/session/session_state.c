@@ -10,6 +10,7 @@
 #include "files.h"
 #include "json.h"
 #include "json_text.h"
+#include "row_shards.h"
 #include "session.h"
 
 #include <inttypes.h>
@@ -188,6 +189,8 @@ psc_status psc_session_state_save(const psc_session *session, const char *path, 
         return psc_fail(
             error, PSC_ERROR_STATE, "psc_session_state_save cannot be called from a callback");
     psc_status status = psc_accumulation_check(session, error);
+    for (int32_t i = 0; i < session->n_contexts && status == PSC_OK; i++)
+        status = psc_shards_sync(session->contexts[i], error); /* the rows that the state counts */
     if (status != PSC_OK) return status;
     json_t *json = header_of(session);
     char *header = psc_json_dump(json, JSON_COMPACT | JSON_SORT_KEYS);
@@ -365,6 +368,7 @@ static psc_status take_file(
     status = open_file(&file, path, error);
     if (status == PSC_OK) status = check_header(file.header, ours, path, error);
     if (status == PSC_OK) status = add_file(session, &file, replace, path, error);
+    if (status == PSC_OK) session->resumed = true;
     json_decref(ours);
     close_file(&file);
     return status;
