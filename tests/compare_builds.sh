@@ -39,6 +39,7 @@ both() { # both NAME VERB OPTIONS...
             echo "compare_builds: $name fails in build $side" >&2
             exit 1
         fi
+        if [ -d "$work/shards" ]; then mv "$work/shards" "$work/$side/$name"; fi
         # The program's version and the built-ins'.
         find "$work/$side/$name" -type f | while read -r file; do
             case $file in
@@ -100,6 +101,8 @@ both heads corpus --model "$embedded" "$work/documents" --window 24 \
     --plugin attention:headvis=own,window=24,contexts=3
 both statistics corpus --model "$embedded" "$work/documents" --window 24 --plugin partition \
     --plugin means --plugin sampling --plugin loss:early=3,late=20
+both rows corpus --model "$embedded" "$work/documents" --window 24 \
+    --plugin "activations:out=$work/shards,rows=50"
 both patterns analyze --model "$embedded" --text "$text" --plugin attention:patterns=yes
 both sequential analyze --model "$golden/parity/sequential_f32" --tokens 1,2,3,4,5,6,7,8,9 \
     --target '#3' --target top:1 --plugin logits:level=head+neuron,rows=all --plugin ln \

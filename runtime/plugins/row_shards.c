@@ -70,6 +70,19 @@ static char *stem_of(const psc_context *context) {
     return strdup(stem);
 }
 
+/* Two instances of a session need folders of their own. */
+static psc_status check_alone(const psc_context *context, psc_error *error) {
+    const psc_session *session = context->session;
+    for (int32_t i = 0; i < session->n_contexts; i++) {
+        const psc_shards *other = session->contexts[i]->shards;
+        if (other && strcmp(other->folder, context->shards->folder) == 0)
+            return psc_fail(error, PSC_ERROR_INPUT,
+                "the folder %s is already that of plugin %s; name another one", other->folder,
+                session->contexts[i]->name);
+    }
+    return PSC_OK;
+}
+
 psc_status psc_shards_make(
     psc_context *context, const psc_shard_options *options, psc_error *error) {
     psc_shards *s = context->shards = calloc(1, sizeof *s);
@@ -85,6 +98,7 @@ psc_status psc_shards_make(
     s->n_name = strlen(context->plugin->name);
     if (!s->folder || !s->stem) return no_memory(error);
     psc_status status = add_columns(s, options, error);
+    if (status == PSC_OK) status = check_alone(context, error);
     if (status == PSC_OK)
         status = psc_shards_check_folder(s, psc_shards_merging(context->session), error);
     if (status != PSC_OK) return status;

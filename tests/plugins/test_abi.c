@@ -19,7 +19,8 @@
     X(sentences) X(read_sentences) X(token_bytes) X(save_file) X(token_ids) \
     X(accumulator_records) X(accumulate_record) X(accumulated_records) X(place) X(tanh) \
     X(read_entry) X(document_name) X(apply_outputs) X(reductions) \
-    X(prefix) X(matrix_rows) X(repeated)
+    X(prefix) X(matrix_rows) X(repeated) \
+    X(shards_open) X(shards_rows) X(shards_write) X(shards_close)
 // clang-format on
 
 Test(abi, the_hosts_table_only_grows_at_its_end) {

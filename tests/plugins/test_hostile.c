@@ -237,6 +237,14 @@ static int odd_setting(const char *key, int32_t kind, const char *text) {
     X("matrix_rows", host->matrix_rows(c, PSC_W_Q, 0, floats, 2, 1))                               \
     X("matrix_rows", host->matrix_rows(c, PSC_W_Q, 0, floats, 0, INT64_MAX))                       \
     X("matrix_rows", host->matrix_rows(c, (psc_matrix)99, 0, floats, 0, 1))                        \
+    X("shards_open", host->shards_open(c, NULL))                                                   \
+    X("shards_open", host->shards_open(c, &(psc_shard_options){0}))                                \
+    X("shards_rows", host->shards_rows(c, 1, NULL))                                                \
+    X("shards_rows", host->shards_rows(c, -1, ints))                                               \
+    X("shards_write", host->shards_write(c, 0, 0, 1, NULL))                                        \
+    X("shards_write", host->shards_write(c, -1, 0, 1, floats))                                     \
+    X("shards_write", host->shards_write(c, 0, INT32_MAX, INT32_MAX, floats))                      \
+    X("shards_close", host->shards_close(c, NULL))                                                 \
     X("pullback", host->pullback(c, PSC_W_U, 0, NULL, NULL, 1))                                    \
     X("pullback", host->pullback(c, PSC_W_U, 0, floats, floats, INT64_MAX / 4))                    \
     X("row_norms", host->row_norms(c, PSC_W_Q, 0, 0, NULL))                                        \

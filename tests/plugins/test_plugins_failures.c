@@ -4,6 +4,7 @@
  *
  * A call fails in two ways. Told: it sets the run's error, as the host does. Silent: it does not,
  * so only the plugin can make the step fail. */
+#include "files.h"
 #include "failing_host.h"
 #include "session_inside.h"
 
@@ -56,6 +57,8 @@ static const scenario scenarios[] = {
     {"sweep", "over=edges,do=cut,metric=kl,layer=1", RUN, PARALLEL, NULL},
     {"sweep", "over=resid_pre,do=patch", PHASES, PARALLEL, NULL},
     {"means", "points=hook_embed+attn.hook_z,save=%s", CORPUS, PARALLEL, NULL},
+    {"activations", "points=hook_embed+blocks.*.attn.hook_z,rows=3,dtype=f16,sample=0.9,out=%s",
+        CORPUS, PARALLEL, NULL},
     {"frozen", "", RUN, PARALLEL, NULL},
     {"frozen", "map=upto,layer=1,token=7", RUN, SEQUENTIAL, NULL},
     {"frozen", "layer=1", RUN, NO_BIAS, NULL},
@@ -117,6 +120,7 @@ static void remove_saved(void) {
         snprintf(path, sizeof path, "%s/%s", folder, files[i]);
         unlink(path);
     }
+    if (folder[0]) psc_folder_remove(folder); /* shards */
     rmdir(folder);
     unlink(folder); /* where it is a file */
 }

@@ -61,7 +61,11 @@
     X(accumulated_records, 0, 1)                                                                   \
     X(repeated, 0, 1)                                                                              \
     X(place, 0, 1)                                                                                 \
-    X(read_entry, 1, 1)
+    X(read_entry, 1, 1)                                                                            \
+    X(shards_open, 1, 1)                                                                           \
+    X(shards_rows, 1, 1)                                                                           \
+    X(shards_write, 0, 1)                                                                          \
+    X(shards_close, 1, 1)
 
 typedef enum call_id {
 #define CALL_ID(name, every, shows) CALL_##name,
@@ -214,6 +218,12 @@ CALL(int32_t, accumulated_records, -1,
 CALL(int, repeated, -1, (psc_context * c, const psc_row *row), row)
 CALL(int, place, -1, (psc_context * c, const psc_row *row, int64_t *document, int32_t *position),
     row, document, position)
+CALL(int, shards_open, -1, (psc_context * c, const psc_shard_options *o), o)
+CALL(int, shards_rows, -1, (psc_context * c, int32_t n, const int32_t *index), n, index)
+CALL(int, shards_write, -1,
+    (psc_context * c, int32_t array, int32_t first, int32_t n, const void *values), array, first, n,
+    values)
+CALL(int, shards_close, -1, (psc_context * c, int64_t *rows), rows)
 
 static const psc_plugin *stood_in; /* the built-in */
 static psc_host table;
