@@ -240,8 +240,8 @@ VERBS = {
         ("units",),
     ),
 }
-# Without a method: editors are interventions, and `means` works over a corpus only.
-WITHOUT = (*EDITORS, "means")
+# Without a method: editors are interventions, and these work over a corpus only.
+WITHOUT = (*EDITORS, "means", "activations")
 
 
 def type_of(option: Option) -> str:

@@ -203,7 +203,7 @@ typedef struct psc_session_options {
     int32_t overlap;   /* nonzero: runs may repeat tokens (psc_run_options.repeated). A plugin that
                         would count them twice is refused: only PSC_CORPUS_OVERLAPS may be loaded */
     int32_t part, n_parts; /* of a corpus in parts: which one the runs are of, 1 to n_parts, for the
-                              names of shards; 0: the merge of all. 0, 0: a whole corpus */
+                              names of shards; 0: the merge of all. n_parts 0 or 1: a whole corpus */
 } psc_session_options;
 #define PSC_SESSION_OPTIONS_INIT                                                                   \
     { sizeof(psc_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }

@@ -16,7 +16,7 @@ static psc_status no_memory(psc_error *error) {
 }
 
 bool psc_shards_merging(const psc_session *session) {
-    return session->options.n_parts > 0 && session->options.part == 0;
+    return session->options.n_parts > 1 && session->options.part == 0;
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -64,7 +64,7 @@ static char *stem_of(const psc_context *context) {
     char total[16], stem[PSC_SHARD_NAME];
     const int width = snprintf(total, sizeof total, "%d", (int)o->n_parts);
     snprintf(stem, sizeof stem, "%.64s", context->plugin->name);
-    if (o->part > 0)
+    if (o->part > 0 && o->n_parts > 1)
         snprintf(stem, sizeof stem, "%.64s-%0*d-of-%s", context->plugin->name, width, (int)o->part,
             total);
     return strdup(stem);

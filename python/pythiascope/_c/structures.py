@@ -137,6 +137,11 @@ PSC_SETTING_TEXT = 0
 PSC_SETTING_NUMBER = 1
 PSC_SETTING_BOOLEAN = 2
 
+# psc_shard_element
+PSC_SHARD_F32 = 0
+PSC_SHARD_F16 = 1
+PSC_SHARD_BF16 = 2
+
 # psc_option_kind
 PSC_OPTION_TEXT = 0
 PSC_OPTION_WORD = 1
@@ -813,6 +818,46 @@ class psc_named_tensor(ctypes.Structure):
 
 
 
+class psc_shard_array(ctypes.Structure):
+    name: Text
+    n_axes: int
+    shape: Any
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("n_axes", ctypes.c_int32),
+        ("shape", ctypes.c_int64 * 3),
+    )
+
+
+
+class psc_shard_options(ctypes.Structure):
+    struct_size: int
+    folder: Text
+    element: int
+    rows: int
+    share: float
+    most_bytes: int
+    n_arrays: int
+    arrays: Any
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("folder", ctypes.c_char_p),
+        ("element", ctypes.c_int32),
+        ("rows", ctypes.c_int32),
+        ("share", ctypes.c_double),
+        ("most_bytes", ctypes.c_uint64),
+        ("n_arrays", ctypes.c_int32),
+        ("arrays", ctypes.POINTER(psc_shard_array)),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_shard_options)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
 class psc_strategy(ctypes.Structure):
     struct_size: int
     temperature: float
@@ -1338,6 +1383,30 @@ psc_host_matrix_rows = ctypes.CFUNCTYPE(
     ctypes.c_int64,
 )
 psc_host_repeated = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(psc_row))
+psc_host_shards_open = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.POINTER(psc_shard_options),
+)
+psc_host_shards_rows = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int32,
+    ctypes.c_void_p,
+)
+psc_host_shards_write = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_int32,
+    ctypes.c_int32,
+    ctypes.c_int32,
+    ctypes.c_void_p,
+)
+psc_host_shards_close = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_int64),
+)
 
 
 class psc_host(ctypes.Structure):
@@ -1419,6 +1488,10 @@ class psc_host(ctypes.Structure):
     prefix: Any
     matrix_rows: Any
     repeated: Any
+    shards_open: Any
+    shards_rows: Any
+    shards_write: Any
+    shards_close: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1498,6 +1571,10 @@ class psc_host(ctypes.Structure):
         ("prefix", psc_host_prefix),
         ("matrix_rows", psc_host_matrix_rows),
         ("repeated", psc_host_repeated),
+        ("shards_open", psc_host_shards_open),
+        ("shards_rows", psc_host_shards_rows),
+        ("shards_write", psc_host_shards_write),
+        ("shards_close", psc_host_shards_close),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2070,6 +2147,8 @@ class psc_session_options(ctypes.Structure):
     check_plugins: int
     shared_tokens: int
     overlap: int
+    part: int
+    n_parts: int
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("threads", ctypes.c_int32),
@@ -2082,6 +2161,8 @@ class psc_session_options(ctypes.Structure):
         ("check_plugins", ctypes.c_int32),
         ("shared_tokens", ctypes.c_int32),
         ("overlap", ctypes.c_int32),
+        ("part", ctypes.c_int32),
+        ("n_parts", ctypes.c_int32),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2456,6 +2537,8 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_variant,
     psc_setting,
     psc_named_tensor,
+    psc_shard_array,
+    psc_shard_options,
     psc_strategy,
     psc_kept_prefix,
     psc_range,
@@ -3038,6 +3121,15 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.POINTER(psc_corpus_totals),
             psc_progress_fn,
             ctypes.c_void_p,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_session_foretell": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(ctypes.c_uint64),
+            ctypes.c_void_p,
+            ctypes.c_int64,
             ctypes.POINTER(psc_error),
         ),
     ),

@@ -55,6 +55,10 @@ class _Parts:
         """Frees the names."""
         library().psc_corpus_names_close(ctypes.byref(self.names))
 
+    def n(self) -> int:
+        """How many parts there are."""
+        return self._n.value
+
     def check_complete(self) -> None:
         n = self._n.value
         for i in range(n):
@@ -72,7 +76,9 @@ def merge_states(
         parts.add(path)
     parts.check_complete()
     assert parts.setup is not None
-    session = model._new_session(accumulate=True, capacity=1)
+    session = model._new_session(
+        accumulate=True, capacity=1, part=(0, parts.n())
+    )
     try:
         try:
             targets = states.recorded_targets(parts.setup)

@@ -192,6 +192,7 @@ class Survey:
             capacity=self._width,
             shared_tokens=self._tokens,
             overlap=plan.options.stride > 0,
+            part=plan.options.shard,
         )
         self._exits.callback(_close, self._session)
         control = self._session.control

@@ -50,6 +50,7 @@ class Session:
         retained_cap: Most bytes that plugins may retain in a run; 0: 2 GiB.
         check_plugins: A hook that writes to what it only observes is an error.
         overlap: Runs may repeat tokens; plugins that would count them twice are refused.
+        part: Of a corpus in parts, for the names of shards: (i, n); (0, n): the merge of all.
         turn: Shared by sessions that must not run at once; None: its own.
 
     Raises:
@@ -71,6 +72,7 @@ class Session:
         retained_cap: int = 0,
         check_plugins: bool = False,
         overlap: bool = False,
+        part: tuple[int, int] = (0, 0),
         turn: Turn | None = None,
     ) -> None:
         options = c.psc_session_options(
@@ -84,6 +86,8 @@ class Session:
             retained_cap=whole("retained_cap", retained_cap, 0, (1 << 64) - 1),
             check_plugins=int(check_plugins),
             overlap=int(overlap),
+            part=part[0],
+            n_parts=part[1],
         )
         pointer = ctypes.c_void_p()
         call("psc_session_open", ctypes.byref(pointer), model.pointer, ctypes.byref(options))
