@@ -12,19 +12,18 @@
 static const char *const elements[] = {"f32", "f16", "bf16", NULL};
 
 static const psc_option_description activations_options[] = {
-    {"out", "", "a new folder for the shards", PSC_OPTION_TEXT, offsetof(activations_state, folder), 0,
-        0, NULL},
-    {"points", "blocks.*.hook_resid_post",
-        "hook points joined by +; * stands for any characters", PSC_OPTION_TEXT,
-        offsetof(activations_state, points), 0, 0, NULL},
+    {"out", "", "a new folder for the shards", PSC_OPTION_TEXT, offsetof(activations_state, folder),
+        0, 0, NULL},
+    {"points", "blocks.*.hook_resid_post", "hook points joined by +; * stands for any characters",
+        PSC_OPTION_TEXT, offsetof(activations_state, points), 0, 0, NULL},
     {"dtype", "f32", "of the values, rounded to the nearest", PSC_OPTION_WORD,
         offsetof(activations_state, element), 0, 0, elements},
     {"rows", "16384", "of a shard; the last one may have fewer", PSC_OPTION_COUNT,
         offsetof(activations_state, shard_rows), 1, 1 << 30, NULL},
     {"sample", "1", "the part of the rows that is kept", PSC_OPTION_NUMBER,
         offsetof(activations_state, sample), 0, 1, NULL},
-    {"seed", "0", "of the sample", PSC_OPTION_COUNT, offsetof(activations_state, seed), 0, INT32_MAX,
-        NULL},
+    {"seed", "0", "of the sample", PSC_OPTION_COUNT, offsetof(activations_state, seed), 0,
+        INT32_MAX, NULL},
     {"from", "0", "the first position of a window that is kept", PSC_OPTION_COUNT,
         offsetof(activations_state, from), 0, 1, NULL},
     {"tokens", "", "ids joined by +: only rows of these tokens", PSC_OPTION_TEXT,
@@ -77,13 +76,13 @@ static int write_rows(activations_state *s, const psc_event *event, const activa
     const psc_host *host = s->host;
     const int32_t number = (int32_t)(array - s->arrays);
     const int32_t slot = s->slot[event->rows[begin].index];
-    const int dense = v->stride[0] == array->width &&
-                      (array->n_axes < 2 || v->stride[1] == array->shape[1]);
+    const int dense =
+        v->stride[0] == array->width && (array->n_axes < 2 || v->stride[1] == array->shape[1]);
     if (s->element == ACTIVATIONS_F32 && dense)
         return host->shards_write(
             s->context, number, slot, n, v->data + (int64_t)begin * v->stride[0]);
-    char *room = psc_kept_alloc(&s->values, s->context, host,
-        (uint64_t)event->n_rows * (8 + 4 * (uint64_t)array->width));
+    char *room = psc_kept_alloc(
+        &s->values, s->context, host, (uint64_t)event->n_rows * (8 + 4 * (uint64_t)array->width));
     if (!room) return -1;
     convert_task task = {
         s, event, array, room + 8 * (int64_t)event->n_rows, begin, (double *)(void *)room};
@@ -145,15 +144,15 @@ static int open_shards(activations_state *s) {
         arrays[i] = (psc_shard_array){s->arrays[i].name, s->arrays[i].n_axes, {0}};
         memcpy(arrays[i].shape, s->arrays[i].shape, sizeof s->arrays[i].shape);
     }
-    return s->host->shards_open(s->context,
-        &(psc_shard_options){.struct_size = sizeof(psc_shard_options),
-            .folder = s->folder,
-            .element = s->element,
-            .rows = s->shard_rows,
-            .share = s->sample,
-            .most_bytes = (uint64_t)(s->limit * 1e9),
-            .n_arrays = s->n_arrays,
-            .arrays = arrays});
+    return s->host->shards_open(
+        s->context, &(psc_shard_options){.struct_size = sizeof(psc_shard_options),
+                        .folder = s->folder,
+                        .element = s->element,
+                        .rows = s->shard_rows,
+                        .share = s->sample,
+                        .most_bytes = (uint64_t)(s->limit * 1e9),
+                        .n_arrays = s->n_arrays,
+                        .arrays = arrays});
 }
 
 static int activations_open(psc_context *context, const psc_host *host, void **state) {
@@ -199,7 +198,7 @@ const psc_plugin *psc_builtin_activations(void) {
         .name = "activations",
         .summary = "hook points of a corpus's rows on disk, as safetensors shards",
         .options = activations_options,
-        .corpus = PSC_CORPUS_YES,
+        .corpus = PSC_CORPUS_OVERLAPS,
         .open = activations_open,
         .run_begin = activations_run_begin,
         .run_end = activations_run_end,

@@ -27,8 +27,8 @@ int activations_read_tokens(activations_state *s) {
         const long id = strtol(at, &end, 10);
         if (*at < '0' || *at > '9' || (*end && *end != '+') || id < 0 || id >= n)
             return s->host->fail(s->context,
-                "tokens: '%.40s' does not begin with a token id from 0 to %d; ids are joined by +", at,
-                (int)n - 1);
+                "tokens: '%.40s' does not begin with a token id from 0 to %d; ids are joined by +",
+                at, (int)n - 1);
         s->listed[id / 32] |= UINT32_C(1) << (id % 32);
         at = end;
         if (!*at) return 0;
@@ -41,9 +41,12 @@ static int is_chosen(const activations_state *s, const psc_row *row) {
     int32_t position;
     if (row->position < s->from) return 0;
     if (s->listed && !(s->listed[row->token / 32] >> (row->token % 32) & 1)) return 0;
+    const int repeated = s->host->repeated(s->context, row); /* the window before has this token */
+    if (repeated != 0) return repeated < 0 ? -1 : 0;
     if (s->sample >= 1.0) return 1;
     if (s->host->place(s->context, row, &document, &position)) return -1;
-    const uint64_t hash = mix(mix(mix((uint64_t)s->seed) ^ (uint64_t)document) ^ (uint64_t)position);
+    const uint64_t hash =
+        mix(mix(mix((uint64_t)s->seed) ^ (uint64_t)document) ^ (uint64_t)position);
     return (double)(hash >> 11) < s->sample * 0x1p53;
 }
 

@@ -63,8 +63,9 @@ static int add(activations_state *s, const activations_array *a, const char *pat
     if (a->n_axes == 0 || (a->point == PSC_HOOK_RESID_MID && model->parallel_residual)) {
         if (!named) return 0; /* a star passes over what cannot be written */
         return s->host->fail(s->context,
-            a->n_axes == 0 ? "points: %.60s cannot be written, because its width is the number of keys"
-                           : "points: %.60s does not exist in a model with a parallel residual",
+            a->n_axes == 0
+                ? "points: %.60s cannot be written, because its width is the number of keys"
+                : "points: %.60s does not exist in a model with a parallel residual",
             a->name);
     }
     if (*at < 0) {

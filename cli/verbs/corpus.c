@@ -368,7 +368,7 @@ static psc_status count_tokens(
     cli_progress_start("counting");
     for (*tokens = 0; !status && window.n > 0 && !interrupted;) {
         status = psc_corpus_next(&window, s->corpus, error);
-        *tokens += window.n;
+        *tokens += window.n - psc_corpus_repeated(s->corpus, &window);
         if (!status) status = psc_session_foretell(&bytes, s->session, *tokens, error);
         (void)cli_progress_update(psc_corpus_progress(s->corpus), "tokens", NULL);
     }

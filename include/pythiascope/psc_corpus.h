@@ -116,9 +116,10 @@ PSC_API psc_status psc_corpus_open_stream(psc_corpus **out, const psc_model *mod
 PSC_API void psc_corpus_close(psc_corpus **corpus);
 
 typedef struct psc_window {
-    psc_document document;   /* first is that of the bos token, one before its text's, if any */
-    int32_t n;               /* tokens; 0 after the last window of the corpus, or of the limit */
-    const psc_token *tokens; /* [n]; start, end: bytes in the document's text, at most UINT32_MAX; 0, 0
+    psc_document document; /* first is that of the bos token, one before its text's, if any */
+    int32_t n;             /* tokens; 0 after the last window of the corpus, or of the limit */
+    const psc_token
+        *tokens; /* [n]; start, end: bytes in the document's text, at most UINT32_MAX; 0, 0
                                 for bos and ids */
 } psc_window;
 

@@ -599,8 +599,7 @@ typedef struct psc_host {
     int (*shards_rows)(psc_context *, int32_t n, const int32_t *index);
     /* In events and run_end: rows first..first+n-1 of these, of one array, dense, as the element says. A
      * plugin writes every row of every array. If the run fails, its rows do not count. */
-    int (*shards_write)(
-        psc_context *, int32_t array, int32_t first, int32_t n, const void *values);
+    int (*shards_write)(psc_context *, int32_t array, int32_t first, int32_t n, const void *values);
     /* In report: writes the last shard and the index; out, nullable: the rows of all shards. In the
      * report of merged parts: the index of all parts' shards, which must be in the folder. */
     int (*shards_close)(psc_context *, int64_t *rows);

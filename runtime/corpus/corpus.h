@@ -39,8 +39,8 @@ typedef struct corpus_line {
 
 /* A token that waits for its window, and its origin. */
 typedef struct corpus_token {
-    int64_t piece;     /* offset of its piece in the document's text */
-    int32_t id, index; /* index: among the piece's tokens */
+    int64_t piece;       /* offset of its piece in the document's text */
+    int32_t id, index;   /* index: among the piece's tokens */
     uint32_t start, end; /* its bytes in the piece; 0, 0: ids without a text */
 } corpus_token;
 

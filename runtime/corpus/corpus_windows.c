@@ -224,8 +224,7 @@ static bool take_window(psc_window *out, psc_corpus *c) {
     const int64_t taken = c->n_waiting > room ? c->stride : n;
     const bool ours = corpus_owns_window(c);
     if (c->bos) c->tokens[0] = (psc_token){psc_model_bos(c->model), 0, 0};
-    for (int64_t i = 0; i < n; i++)
-        c->tokens[c->bos + i] = token_of(&c->waiting[c->head + i]);
+    for (int64_t i = 0; i < n; i++) c->tokens[c->bos + i] = token_of(&c->waiting[c->head + i]);
     *out = (psc_window){{c->at.document, c->at.first - c->bos}, (int32_t)n + c->bos, c->tokens};
     c->head += taken;
     c->n_waiting -= taken;

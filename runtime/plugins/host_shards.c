@@ -23,7 +23,8 @@ static const char *fault_of_array(const psc_shard_array *a) {
     if (!a->name || !a->name[0]) return "has no name";
     if (a->n_axes < 1 || a->n_axes > 3) return "does not have 1 to 3 axes after the rows";
     for (int32_t i = 0; i < a->n_axes; i++) {
-        if (a->shape[i] < 1 || a->shape[i] > MOST_VALUES / values) return "has an axis out of range";
+        if (a->shape[i] < 1 || a->shape[i] > MOST_VALUES / values)
+            return "has an axis out of range";
         values *= a->shape[i];
     }
     return NULL;
@@ -104,8 +105,8 @@ int psc_host_shards_rows(psc_context *context, int32_t n, const int32_t *index) 
     for (int32_t i = 0; i < n; i++)
         if (index[i] < 0 || index[i] >= context->session->n_rows ||
             (i > 0 && index[i] <= index[i - 1]))
-            return psc_host_fail(
-                context, PSC_ERROR_PLUGIN, "shards_rows: index %d is out of order or range", (int)i);
+            return psc_host_fail(context, PSC_ERROR_PLUGIN,
+                "shards_rows: index %d is out of order or range", (int)i);
     psc_status status = psc_shards_begin(context, &error);
     s->base = status == PSC_OK ? psc_shards_counted(context) : 0;
     if (status == PSC_OK) status = check_limit(s, s->base + n, &error);
@@ -123,13 +124,11 @@ int psc_host_shards_write(
     psc_shards *s = shards_of(&context, PSC_IN_EVENT | PSC_IN_RUN_END, "shards_write");
     if (!s) return PSC_ERROR_STATE;
     if (!psc_host_list(context, "shards_write", "values", n, 2, values)) return PSC_ERROR_PLUGIN;
-    if (array < 0 || array >= s->n_columns - PSC_SHARD_COLUMNS || first < 0 ||
-        n > s->n_run - first)
+    if (array < 0 || array >= s->n_columns - PSC_SHARD_COLUMNS || first < 0 || n > s->n_run - first)
         return psc_host_fail(context, PSC_ERROR_PLUGIN,
             "shards_write: array %d has no rows %d to %d of this run", (int)array, (int)first,
             (int)first + (int)n - 1);
-    psc_status status =
-        psc_shards_put(s, array + PSC_SHARD_COLUMNS, first, n, values, &error);
+    psc_status status = psc_shards_put(s, array + PSC_SHARD_COLUMNS, first, n, values, &error);
     return status == PSC_OK ? 0 : psc_host_pass(context, &error);
 }
 
@@ -147,8 +146,8 @@ static psc_status check_disk(const psc_shards *s, uint64_t bytes, psc_error *err
     struct statvfs disk;
     char *parent = strdup(s->folder), *slash = parent ? strrchr(parent, '/') : NULL;
     if (slash) slash[slash == parent] = 0;
-    const bool known = statvfs(s->folder, &disk) == 0 ||
-                       (parent && statvfs(slash ? parent : ".", &disk) == 0);
+    const bool known =
+        statvfs(s->folder, &disk) == 0 || (parent && statvfs(slash ? parent : ".", &disk) == 0);
     free(parent);
     const double room = known ? (double)disk.f_bavail * (double)disk.f_frsize : 0.0;
     if (!known || (double)bytes <= room) return PSC_OK;
@@ -170,8 +169,7 @@ psc_status psc_session_foretell(
         const uint64_t whole = psc_shards_bytes(s, rows);
         const uint64_t present = psc_shards_bytes(s, psc_shards_counted(context));
         psc_status status = check_limit(s, rows, error);
-        if (status == PSC_OK)
-            status = check_disk(s, whole > present ? whole - present : 0, error);
+        if (status == PSC_OK) status = check_disk(s, whole > present ? whole - present : 0, error);
         if (status != PSC_OK) return psc_error_prefix(error, status, context->name);
         *bytes += whole;
     }

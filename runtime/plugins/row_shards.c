@@ -195,8 +195,8 @@ psc_status psc_shards_begin(psc_context *context, psc_error *error) {
     return PSC_OK;
 }
 
-psc_status psc_shards_put(psc_shards *s, int32_t column, int32_t first, int32_t n,
-    const void *values, psc_error *error) {
+psc_status psc_shards_put(
+    psc_shards *s, int32_t column, int32_t first, int32_t n, const void *values, psc_error *error) {
     const psc_shard_column *c = &s->columns[column];
     const char *from = values;
     int64_t row = s->base + first;
@@ -228,8 +228,7 @@ psc_status psc_shards_commit(psc_context *context, psc_error *error) {
         if (status == PSC_OK) status = psc_shard_close(s, s->rows, error);
     }
     if (status == PSC_OK)
-        status = psc_accumulator_add(
-            &context->accumulators.list[s->counter], 0, 1, &more, error);
+        status = psc_accumulator_add(&context->accumulators.list[s->counter], 0, 1, &more, error);
     return status == PSC_OK ? status : psc_error_prefix(error, status, context->name);
 }
 
@@ -237,8 +236,8 @@ psc_status psc_shards_sync(psc_context *context, psc_error *error) {
     psc_shards *s = context->shards;
     if (!s || !s->begun) return PSC_OK;
     if (s->fd >= 0 && fsync(s->fd) != 0)
-        return psc_fail(error, PSC_ERROR_IO, "cannot write the shards of %s: %s", s->folder,
-            strerror(errno));
+        return psc_fail(
+            error, PSC_ERROR_IO, "cannot write the shards of %s: %s", s->folder, strerror(errno));
     psc_folder_sync(s->folder);
     return PSC_OK;
 }

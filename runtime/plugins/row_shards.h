@@ -47,8 +47,8 @@ void psc_shards_free(psc_shards **shards);
  * counted so far, whatever a killed process wrote after them. */
 psc_status psc_shards_begin(psc_context *context, psc_error *error);
 /* Rows first..first+n-1 of the run, of one column. */
-psc_status psc_shards_put(
-    psc_shards *shards, int32_t column, int32_t first, int32_t n, const void *values, psc_error *error);
+psc_status psc_shards_put(psc_shards *shards, int32_t column, int32_t first, int32_t n,
+    const void *values, psc_error *error);
 /* After a run that succeeded: counts its rows and gives full shards their names. */
 psc_status psc_shards_commit(psc_context *context, psc_error *error);
 /* Before the state is saved: the rows that it counts are on the disk. */

@@ -56,7 +56,8 @@ psc_status psc_shard_header(
     }
     char *text = ok ? psc_json_dump(header, JSON_COMPACT) : NULL;
     json_decref(header);
-    const size_t n = text ? strlen(text) : 0, full = (n + 8 + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    const size_t n = text ? strlen(text) : 0,
+                 full = (n + 8 + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     *out = text ? malloc(full + 1) : NULL;
     if (*out) {
         for (int i = 0; i < 8; i++) (*out)[i] = (char)((uint64_t)(full - 8) >> (8 * i));
@@ -116,8 +117,7 @@ static psc_status check_content(const psc_shards *s, psc_error *error) {
     for (struct dirent *entry; (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         known = known || is_known(s, entry->d_name);
-        if (!is_known(s, entry->d_name))
-            snprintf(other, sizeof other, "%.150s", entry->d_name);
+        if (!is_known(s, entry->d_name)) snprintf(other, sizeof other, "%.150s", entry->d_name);
     }
     closedir(dir);
     if (known || !other[0]) return PSC_OK;
@@ -206,7 +206,8 @@ psc_status psc_shard_write(
     int fd, const void *from, uint64_t n, uint64_t at, const char *path, psc_error *error) {
     const char *bytes = from;
     while (n > 0) {
-        const ssize_t done = pwrite(fd, bytes, n < MOST_AT_ONCE ? (size_t)n : MOST_AT_ONCE, (off_t)at);
+        const ssize_t done =
+            pwrite(fd, bytes, n < MOST_AT_ONCE ? (size_t)n : MOST_AT_ONCE, (off_t)at);
         if (done < 0 && errno == EINTR) continue;
         if (done <= 0) return failed(path, error);
         bytes += done;
@@ -295,8 +296,8 @@ static psc_status unpack(
             path);
     if (status == PSC_OK) status = psc_shard_open(s, number, error);
     if (status == PSC_OK)
-        status = copy_rows(
-            s, s->fd, from, n, s->rows, rows, s->columns[0].offset, header, path, error);
+        status =
+            copy_rows(s, s->fd, from, n, s->rows, rows, s->columns[0].offset, header, path, error);
     if (from >= 0) close(from);
     return status;
 }
@@ -333,8 +334,8 @@ static psc_status pack(psc_shards *s, int64_t n, const char *path, psc_error *er
     status = psc_temporary_open(&file, path, "cannot write", error);
     if (status == PSC_OK) status = psc_shard_write(file.fd, header, size, 0, path, error);
     if (status == PSC_OK)
-        status = copy_rows(
-            s, file.fd, s->fd, n, n, s->rows, size, s->columns[0].offset, path, error);
+        status =
+            copy_rows(s, file.fd, s->fd, n, n, s->rows, size, s->columns[0].offset, path, error);
     if (status == PSC_OK) status = psc_temporary_commit(&file, path, error);
     psc_temporary_close(&file);
     free(header);

@@ -48,8 +48,8 @@ static json_t *files_of(const psc_session *session) {
         if (!path[0] || strcmp(path, last) == 0) continue;
         memcpy(last, path, sizeof last);
         json_t *name = psc_json_text(path);
-        ok = json_array_append_new(files, json_pack("{s:o, s:I}", "path", name, "first_document",
-                                              (json_int_t)d)) == 0;
+        ok = json_array_append_new(files,
+                 json_pack("{s:o, s:I}", "path", name, "first_document", (json_int_t)d)) == 0;
     }
     if (ok) return files;
     json_decref(files);
@@ -91,8 +91,10 @@ static json_t *arrays_of(const psc_shards *s) {
         json_t *shape = json_array();
         for (int32_t k = 0; ok && k < s->columns[i].n_axes; k++)
             ok = json_array_append_new(shape, json_integer(s->columns[i].shape[k])) == 0;
-        ok = json_array_append_new(arrays, json_pack("{s:s, s:s, s:o}", "name", s->columns[i].name,
-                                               "dtype", s->columns[i].dtype, "shape", shape)) == 0 && ok;
+        ok =
+            json_array_append_new(arrays, json_pack("{s:s, s:s, s:o}", "name", s->columns[i].name,
+                                              "dtype", s->columns[i].dtype, "shape", shape)) == 0 &&
+            ok;
     }
     if (ok) return arrays;
     json_decref(arrays);
@@ -110,8 +112,7 @@ static json_t *row_of(const psc_shards *s, int fd, int64_t n, uint64_t data, int
     if (pread(fd, &document, 8, (off_t)(data + 8 * (uint64_t)r)) != 8 ||
         pread(fd, &position, 4, (off_t)(at + 4 * (uint64_t)r)) != 4)
         return NULL;
-    return json_pack(
-        "{s:I, s:i}", "document", (json_int_t)document, "position", (int)position);
+    return json_pack("{s:I, s:i}", "document", (json_int_t)document, "position", (int)position);
 }
 
 static psc_status add_shard(
@@ -132,9 +133,9 @@ static psc_status add_shard(
         json_decref(first);
         json_decref(last);
     } else {
-        json_t *entry = json_pack("{s:s, s:I, s:I, s:o, s:o}", "file", strrchr(path, '/') + 1, "rows",
-            (json_int_t)n, "bytes", (json_int_t)(size + (uint64_t)n * s->row_bytes), "first", first,
-            "last", last);
+        json_t *entry = json_pack("{s:s, s:I, s:I, s:o, s:o}", "file", strrchr(path, '/') + 1,
+            "rows", (json_int_t)n, "bytes", (json_int_t)(size + (uint64_t)n * s->row_bytes),
+            "first", first, "last", last);
         if (json_array_append_new(shards, entry) != 0) status = no_memory(s, error);
     }
     if (fd >= 0) close(fd);
@@ -171,15 +172,16 @@ static json_t *head_of(const psc_context *context, int64_t rows) {
     const psc_shards *s = context->shards;
     const psc_model *model = context->session->model;
     json_t *index = json_object();
-    const bool ok =
-        put(index, "format", json_string(FORMAT)) &&
-        put(index, "model", json_pack("{s:o, s:s}", "name", psc_json_text(model->info.name), "hash",
-                                model->info.hash)) &&
-        put(index, "plugin", plugin_of(context)) &&
-        put(index, "corpus", corpus_of(context->session)) && put(index, "rows", json_integer(rows)) &&
-        put(index, "rows_per_shard", json_integer(s->rows)) &&
-        put(index, "row_bytes", json_integer((json_int_t)s->row_bytes)) &&
-        put(index, "arrays", arrays_of(s)) && put(index, "shards", json_array());
+    const bool ok = put(index, "format", json_string(FORMAT)) &&
+                    put(index, "model",
+                        json_pack("{s:o, s:s}", "name", psc_json_text(model->info.name), "hash",
+                            model->info.hash)) &&
+                    put(index, "plugin", plugin_of(context)) &&
+                    put(index, "corpus", corpus_of(context->session)) &&
+                    put(index, "rows", json_integer(rows)) &&
+                    put(index, "rows_per_shard", json_integer(s->rows)) &&
+                    put(index, "row_bytes", json_integer((json_int_t)s->row_bytes)) &&
+                    put(index, "arrays", arrays_of(s)) && put(index, "shards", json_array());
     if (ok) return index;
     json_decref(index);
     return NULL;
@@ -213,8 +215,9 @@ static psc_status add_part(json_t *index, const psc_shards *s, int32_t part, int
     if (status != PSC_OK) return status;
     status = psc_read_file(&text, &size, path, INDEX_CAP, error);
     json_t *own = status == PSC_OK ? psc_json_load(text, size, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    if (status == PSC_OK && (!json_equal(json_object_get(own, "arrays"), json_object_get(index, "arrays")) ||
-                                !json_is_array(json_object_get(own, "shards"))))
+    if (status == PSC_OK &&
+        (!json_equal(json_object_get(own, "arrays"), json_object_get(index, "arrays")) ||
+            !json_is_array(json_object_get(own, "shards"))))
         status = psc_fail(error, PSC_ERROR_INPUT,
             "%s is not the index of this run's part; run the part again", path);
     json_array_foreach(json_object_get(own, "shards"), i, shard) {

@@ -58,9 +58,9 @@ struct psc_context {
     int section;                 /* index into results->sections; -1 outside a run */
     psc_accumulators accumulators;
     psc_shards *shards; /* null: the plugin writes none */
-    psc_turn turn; /* decides which host calls are allowed */
-    bool in_run;   /* from run_begin to report */
-    bool muted;    /* the run's phase excludes it: its subscriptions get no events */
+    psc_turn turn;      /* decides which host calls are allowed */
+    bool in_run;        /* from run_begin to report */
+    bool muted;         /* the run's phase excludes it: its subscriptions get no events */
 };
 
 /* A target as given, parsed. */

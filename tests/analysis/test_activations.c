@@ -67,8 +67,8 @@ static void run_documents(psc_session *session, int together) {
         run.no_logits = 1;
         for (int i = 0; i < together; i++) {
             for (int t = 0; t < LENGTH; t++)
-                tokens[i][t] = (psc_token){
-                    token_of(d + i, t), (uint32_t)(7 + 3 * t), (uint32_t)(10 + 3 * t)};
+                tokens[i][t] =
+                    (psc_token){token_of(d + i, t), (uint32_t)(7 + 3 * t), (uint32_t)(10 + 3 * t)};
             inputs[i] = (psc_input){i, LENGTH - (d + i), tokens[i]};
             documents[i] = (psc_document){d + i, 100 * (d + i)};
             psc_session_truncate(session, i, 0);
@@ -82,7 +82,8 @@ static psc_session *loaded(const char *options, run_setup *s) {
     char text[512];
     psc_session *session = accumulating(s);
     if (s->scale != 0.0f)
-        cr_assert_eq(psc_session_edit(session, PSC_HOOK_EMBED, NULL, enlarge, &s->scale, &error), 0);
+        cr_assert_eq(
+            psc_session_edit(session, PSC_HOOK_EMBED, NULL, enlarge, &s->scale, &error), 0);
     snprintf(text, sizeof text, "out=%s,%s", folder, options);
     cr_assert_eq(
         psc_session_plugin(session, "activations", text, &error), PSC_OK, "%s", error.message);
@@ -217,8 +218,10 @@ Test(activations, f16_and_bf16_are_the_nearest) {
             (uint16_t *)(void *)read_array("blocks.1.mlp.hook_post", (size_t)width * 2, &rows);
         cr_assert_eq(rows, ROWS);
         for (int64_t i = 0; i < ROWS * width; i++) {
-            const double near = is_bf16 ? nearest(want[i], 8, 0x1p-133) : nearest(want[i], 11, 0x1p-24);
-            cr_assert_eq(value_of(got[i], is_bf16), near, "%g: %g", want[i], value_of(got[i], is_bf16));
+            const double near =
+                is_bf16 ? nearest(want[i], 8, 0x1p-133) : nearest(want[i], 11, 0x1p-24);
+            cr_assert_eq(
+                value_of(got[i], is_bf16), near, "%g: %g", want[i], value_of(got[i], is_bf16));
         }
         free(got);
     }
@@ -319,7 +322,8 @@ Test(activations, rows_of_a_failed_run_do_not_count) {
     psc_token tokens[LENGTH] = {{0}};
     int failing = 1;
     psc_session *session = loaded("rows=5,points=hook_embed", &s);
-    cr_assert_eq(psc_session_observe(session, PSC_HOOK_RESID_POST, NULL, fail_at, &failing, &error), 0);
+    cr_assert_eq(
+        psc_session_observe(session, PSC_HOOK_RESID_POST, NULL, fail_at, &failing, &error), 0);
     const psc_input input = {1, LENGTH, tokens};
     cr_assert_neq(psc_session_run(session, &input, 1, NULL, &error), PSC_OK);
     failing = 0;
@@ -357,10 +361,9 @@ Test(activations, refusals) {
         {"out=/tmp/x,points=blocks.0.attn.hook_pattern", "number of keys"},
         {"out=/tmp/x,points=blocks.9.hook_resid_post", "names no hook point"},
         {"out=/tmp/x,points=blocks.0.hook_resid_mid", "parallel residual"},
-        {"out=/tmp/x,points=*pattern", "names no hook point"},
-        {"out=/tmp/x,tokens=3+", "token id"}, {"out=/tmp/x,tokens=99999", "token id"},
-        {"out=/tmp/x,dtype=f64", "f32"}, {"out=/tmp/x,rows=0", "rows"},
-        {"out=" PSC_SOURCE_DIR, "has other files"}};
+        {"out=/tmp/x,points=*pattern", "names no hook point"}, {"out=/tmp/x,tokens=3+", "token id"},
+        {"out=/tmp/x,tokens=99999", "token id"}, {"out=/tmp/x,dtype=f64", "f32"},
+        {"out=/tmp/x,rows=0", "rows"}, {"out=" PSC_SOURCE_DIR, "has other files"}};
     const run_setup s = {1, 0, 1, 0, 0, 0};
     psc_session *session = accumulating(&s);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -68,8 +68,8 @@ static const struct {
     {"sweep", "over=resid_pre,do=mean", ALONE}, {"ablate", NULL, NEVER}, {"scale", NULL, NEVER},
     {"steer", NULL, NEVER}, {"knockout", NULL, NEVER}, {"patch", NULL, NEVER},
     {"effects", NULL, NEVER}, {"means", NULL, NEVER}, {"activations", NULL, NEVER},
-    {"treebank", NULL, NEVER},
-    {"probe", NULL, NEVER}, {"forms", NULL, NEVER}, /* needs labels: tests/analysis/test_forms.c */
+    {"treebank", NULL, NEVER}, {"probe", NULL, NEVER},
+    {"forms", NULL, NEVER}, /* needs labels: tests/analysis/test_forms.c */
 };
 #define N_LOADS (sizeof loads / sizeof *loads)
 
