@@ -1,5 +1,5 @@
 /* Shards: the rows of a corpus that a plugin writes to disk, as safetensors files and an index.
- * Private to runtime/ and tests/. Includes session_inside.h.
+ * Private to runtime/. Includes session_inside.h.
  * Threads: the session's thread.
  * Ownership: a context owns its shards; psc_shards_free closes the files and leaves them. */
 #ifndef ROW_SHARDS_H

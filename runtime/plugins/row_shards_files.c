@@ -37,8 +37,9 @@ static json_t *column_entry(const psc_shard_column *c, int64_t rows, uint64_t at
     bool ok = json_array_append_new(shape, json_integer(rows)) == 0;
     for (int32_t i = 0; i < c->n_axes; i++)
         ok = json_array_append_new(shape, json_integer(c->shape[i])) == 0 && ok;
+    const json_int_t begin = (json_int_t)at, bytes = rows * (json_int_t)c->row_bytes;
     json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", c->dtype, "shape", shape,
-        "data_offsets", (json_int_t)at, (json_int_t)(at + (uint64_t)rows * c->row_bytes));
+        "data_offsets", begin, begin + bytes);
     if (ok) return entry;
     json_decref(entry);
     return NULL;

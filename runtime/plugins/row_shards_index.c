@@ -133,9 +133,9 @@ static psc_status add_shard(
         json_decref(first);
         json_decref(last);
     } else {
+        const json_int_t rows = n, bytes = (json_int_t)size + rows * (json_int_t)s->row_bytes;
         json_t *entry = json_pack("{s:s, s:I, s:I, s:o, s:o}", "file", strrchr(path, '/') + 1,
-            "rows", (json_int_t)n, "bytes", (json_int_t)(size + (uint64_t)n * s->row_bytes),
-            "first", first, "last", last);
+            "rows", rows, "bytes", bytes, "first", first, "last", last);
         if (json_array_append_new(shards, entry) != 0) status = no_memory(s, error);
     }
     if (fd >= 0) close(fd);
