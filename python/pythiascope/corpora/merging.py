@@ -76,9 +76,7 @@ def merge_states(
         parts.add(path)
     parts.check_complete()
     assert parts.setup is not None
-    session = model._new_session(
-        accumulate=True, capacity=1, part=(0, parts.n())
-    )
+    session = model._new_session(accumulate=True, capacity=1, part=(0, parts.n()))
     try:
         try:
             targets = states.recorded_targets(parts.setup)
