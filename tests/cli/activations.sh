@@ -50,6 +50,10 @@ check 'has a short shard' test -f limited/rows/activations-00001.safetensors -a 
 check 'and continues' write limited --state one.state
 check 'to the same bytes' diff -r whole/rows limited/rows
 
+# Windows that overlap: each token once.
+check 'overlapping windows' write strided --stride 8
+check 'have each token once' test "$(grep '^ "rows":' strided/rows/index.json)" = "$(grep '^ "rows":' whole/rows/index.json)"
+
 # Parts: the same rows, in other files.
 for n in 2 3; do
     mkdir "parts$n"
