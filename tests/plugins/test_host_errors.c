@@ -176,11 +176,6 @@ static void part_says(void) {
     cr_assert(host->summary_text(context, "now"));
 }
 
-static void part_accumulates(void) {
-    const double one = 1.0;
-    cr_assert(host->accumulate(context, 0, 0, 1, &one));
-}
-
 static void part_subscribes(void) {
     cr_assert(host->observe(context, PSC_HOOK_EMBED, NULL, on_event, NULL));
 }
@@ -195,7 +190,6 @@ Test(host_errors, of_calls_inside_parallel_for) {
         {part_allocates, PSC_ERROR_STATE, "run_alloc was called inside parallel_for"},
         {part_labels, PSC_ERROR_STATE, "label was called inside parallel_for"},
         {part_says, PSC_ERROR_STATE, "summary_text was called inside parallel_for"},
-        {part_accumulates, PSC_ERROR_STATE, "accumulate was called inside parallel_for"},
         {part_subscribes, PSC_ERROR_STATE, "observe was called inside parallel_for"}};
     failing = NOWHERE;
     bridge->open = errors_open;
