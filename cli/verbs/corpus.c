@@ -9,8 +9,8 @@
 
 #include "bos.h"
 #include "cluster_windows.h"
+#include "corpus_opening.h"
 #include "interventions.h"
-#include "path_list.h"
 #include "progress.h"
 #include "prompt.h"
 #include "signals.h"
@@ -322,22 +322,6 @@ static int check(survey *s, psc_session_options *session, psc_corpus_options *co
 
 /* --- the verb -------------------------------------------------------------------------------- */
 
-/* The files and folders, or standard input. */
-static psc_status open_corpus(survey *s, psc_corpus_options *how, psc_error *error) {
-    const cli_arguments *a = s->arguments;
-    const char *name = cli_value(a, "from-list");
-    if (!name && strcmp(a->operands[0], "-") == 0)
-        return psc_corpus_open_stream(&s->corpus, s->model, stdin, "standard input", how, error);
-    if (!name) return psc_corpus_open(&s->corpus, s->model, a->operands, a->n_operands, how, error);
-    cli_path_list list;
-    psc_status status = cli_path_list_read(&list, name, a->operands, (int32_t)a->n_operands, error);
-    if (status) return status;
-    how->n_listed = list.n - (int32_t)a->n_operands;
-    status = psc_corpus_open(&s->corpus, s->model, list.paths, list.n, how, error);
-    cli_path_list_free(&list);
-    return status;
-}
-
 /* As many full windows as --batch says, while their keys and values stay below the cap. */
 static void choose_batch(survey *s) {
     const double each = window_batch_bytes(psc_model_get_info(s->model), s->window);
@@ -349,49 +333,6 @@ static void choose_batch(survey *s) {
         "note: a pass has %lld of --batch %lld windows: their keys and values take %.0f MB", fit,
         s->full, each * (double)fit * 1e-6);
     cli_progress_line(line);
-}
-
-/* The tokens of this part, counted by a second reading; fewer once they are more than the plugins may
- * write. -1: standard input, which is read once, without a limit. */
-static psc_status count_tokens(
-    int64_t *tokens, survey *s, const psc_corpus_options *how, psc_error *error) {
-    psc_corpus_options quiet = *how;
-    psc_corpus *corpus = s->corpus;
-    psc_window window = {.n = 1};
-    uint64_t bytes;
-    *tokens = how->limit > 0 ? how->limit + s->window : -1;
-    const char *first = s->arguments->n_operands > 0 ? s->arguments->operands[0] : "";
-    const char *list = cli_value(s->arguments, "from-list");
-    if (strcmp(first, "-") == 0 || (list && strcmp(list, "-") == 0)) return PSC_OK;
-    quiet.note = NULL;
-    psc_status status = open_corpus(s, &quiet, error);
-    cli_progress_start("counting");
-    for (*tokens = 0; !status && window.n > 0 && !interrupted;) {
-        status = psc_corpus_next(&window, s->corpus, error);
-        *tokens += window.n - psc_corpus_repeated(s->corpus, &window);
-        if (!status) status = psc_session_foretell(&bytes, s->session, *tokens, error);
-        (void)cli_progress_update(psc_corpus_progress(s->corpus), "tokens", NULL);
-    }
-    cli_progress_stop();
-    psc_corpus_close(&s->corpus);
-    s->corpus = corpus;
-    return status;
-}
-
-/* Says what plugins will write to disk, and refuses what their limits or the disk do not allow. */
-static psc_status foretell(survey *s, const psc_corpus_options *how, psc_error *error) {
-    uint64_t bytes = 0;
-    int64_t tokens = 1;
-    char note[160];
-    psc_status status = psc_session_foretell(&bytes, s->session, tokens, error);
-    if (status || bytes == 0) return status;
-    status = count_tokens(&tokens, s, how, error);
-    if (!status && tokens >= 0) status = psc_session_foretell(&bytes, s->session, tokens, error);
-    if (status || tokens < 0) return status;
-    snprintf(note, sizeof note, "note: the rows will take at most %.3g GB on disk (%lld tokens)",
-        1e-9 * (double)bytes, (long long)tokens);
-    cli_progress_line(note);
-    return PSC_OK;
 }
 
 /* The session of windows of s->window tokens, with all that acts on them. */
@@ -419,7 +360,7 @@ static psc_status open_all(
     bos.added = !status && bos.plugin[0] && !corpus->bos && psc_model_bos(s->model) >= 0;
     if (bos.added) corpus->bos = 1;
     if (bos.added) cli_bos_name(&bos, s->model);
-    if (!status) status = open_corpus(s, corpus, error);
+    if (!status) status = cli_corpus_open(&s->corpus, s->model, arguments, corpus, error);
     if (status) return status;
     psc_corpus_totals totals = PSC_CORPUS_TOTALS_INIT;
     psc_corpus_get_totals(&totals, s->corpus);
@@ -430,7 +371,8 @@ static psc_status open_all(
     if (!status) cli_bos_note(&bos, "each window");
     if (!status) catch_signals();
     if (!status) status = resume(s, error);
-    if (!status) status = foretell(s, corpus, error);
+    if (!status)
+        status = cli_corpus_foretell(s->session, s->model, arguments, corpus, &interrupted, error);
     return status ? status : join(s, error);
 }
 
