@@ -11,6 +11,7 @@ static const char *const pages[][2] = {
     {"lens", "docs/plugins/lens.md"},
     {"sampling", "docs/plugins/sampling.md"},
     {"loss", "docs/plugins/loss.md"},
+    {"activations", "docs/plugins/activations.md"},
     {"sweep", "docs/plugins/sweep.md"},
     {"means", "docs/plugins/means.md"},
     {"frozen", "docs/plugins/frozen.md"},

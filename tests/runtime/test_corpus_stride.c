@@ -222,15 +222,17 @@ Test(corpus_stride, a_session_counts_new_tokens) {
     psc_model_close(&model);
 }
 
-/* Of the built-ins, loss counts no token twice, and editors count nothing. */
+/* Of the built-ins, loss and activations take no token twice, and editors count nothing. */
 Test(corpus_stride, plugins_that_would_count_twice_are_refused) {
-    static const char *const able[] = {"loss", "ablate", "scale", "steer", "knockout"};
+    static const char *const able[] = {
+        "loss", "activations", "ablate", "scale", "steer", "knockout"};
     psc_model *model = small_model();
     psc_session *session = open_session(model, true);
     for (int32_t i = 0; i < psc_builtin_count(); i++) {
         const char *name = psc_builtin(i)->name;
         bool is_able = false;
-        for (int k = 0; k < 5; k++) is_able |= strcmp(name, able[k]) == 0;
+        for (size_t k = 0; k < sizeof able / sizeof *able; k++)
+            is_able |= strcmp(name, able[k]) == 0;
         const psc_status status = psc_session_plugin(session, name, NULL, &error);
         if (strcmp(name, "loss") == 0) cr_assert_eq(status, PSC_OK, "%s", error.message);
         if (!is_able) cr_assert_eq(status, PSC_ERROR_INPUT, "%s", name);
