@@ -16,6 +16,14 @@ static double power(const loss_state *s, double x) {
     return isinf(x) ? (double)NAN : x; /* null in results */
 }
 
+/* The perplexity of a mean loss, in words where it is no number. */
+static const char *power_text(char out[32], const loss_state *s, double mean) {
+    const double x = power(s, mean);
+    if (!isfinite(x)) return isfinite(mean) ? "infinite" : "undefined";
+    snprintf(out, 32, "%.4g", x);
+    return out;
+}
+
 static double ratio(double a, double b) {
     return b > 0.0 ? a / b : (double)NAN;
 }
@@ -64,23 +72,25 @@ static int put_loss(loss_state *s, const loss_totals *t) {
     const double nats = t->sums[LOSS_SUM], n = t->counts[LOSS_TOKENS];
     const double bytes = t->counts[LOSS_BYTES], words = t->counts[LOSS_WORDS];
     const double loss = ratio(nats, n), error = error_of(t, LOSS_OWN);
-    const double bits = ratio(nats, bytes) / LOG_2, by_token = power(s, loss);
-    const double by_word = power(s, ratio(nats, words)), by_byte = power(s, ratio(nats, bytes));
-    char line[400], of[64];
+    const double bits = ratio(nats, bytes) / LOG_2;
+    char line[400], of[64], power_of[2][32];
     if (put_counts(s, t) || put(s, "loss", loss) || put(s, "loss_error", error) ||
-        put(s, "bits_per_byte", bits) || put(s, "perplexity", by_token) ||
-        put(s, "perplexity_word", by_word) || put(s, "perplexity_byte", by_byte))
+        put(s, "bits_per_byte", bits) || put(s, "perplexity", power(s, loss)) ||
+        put(s, "perplexity_word", power(s, ratio(nats, words))) ||
+        put(s, "perplexity_byte", power(s, ratio(nats, bytes))))
         return -1;
     if (n == 0.0)
         return s->host->summary_text(
             s->context, "No token is scored: a token needs one before it.");
-    snprintf(line, sizeof line, "%.4f nats per token%s over %s token%s; perplexity %.4g.", loss,
-        error_text(of, error), PSC_COMMAS(n), n == 1.0 ? "" : "s", by_token);
+    snprintf(line, sizeof line, "%.4f nats per token%s over %s token%s; perplexity %s.", loss,
+        error_text(of, error), PSC_COMMAS(n), n == 1.0 ? "" : "s",
+        power_text(power_of[0], s, loss));
     if (s->host->summary_text(s->context, line)) return -1;
     if (bytes == 0.0) return 0;
     snprintf(line, sizeof line,
-        "%.4f bits per byte over %s bytes; perplexity by byte %.4g, by word %.4g (%s words).", bits,
-        PSC_COMMAS(bytes), by_byte, by_word, PSC_COMMAS(words));
+        "%.4f bits per byte over %s bytes; perplexity by byte %s, by word %s (%s words).", bits,
+        PSC_COMMAS(bytes), power_text(power_of[0], s, ratio(nats, bytes)),
+        power_text(power_of[1], s, ratio(nats, words)), PSC_COMMAS(words));
     return s->host->summary_text(s->context, line);
 }
 

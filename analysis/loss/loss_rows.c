@@ -88,7 +88,8 @@ static void end_row(loss_state *s, int64_t r) {
     s->reductions->exp_f64(w, w, (size_t)s->n_tiles);
     for (int32_t i = 0; i < s->n_tiles; i++) sum += w[i] * tiles[i].sum;
     s->host->log(s->context, 1, &sum, &sum);
-    s->loss[s->places[r] + 1] = most + sum - (double)s->target[r];
+    const double loss = most + sum - (double)s->target[r];
+    s->loss[s->places[r] + 1] = isnan(loss) ? (double)NAN : loss; /* one NaN on every machine */
 }
 
 static void normalize_rows(int64_t begin, int64_t end, int32_t thread, void *payload) {

@@ -26,8 +26,8 @@ static psc_status check_stride(
             "a stride of %d tokens is not possible: windows of %d tokens cannot overlap",
             (int)o->stride, (int)window);
     return psc_fail(error, PSC_ERROR_INPUT,
-        "a stride of %d tokens is not possible; it must be 1 to %d, below the window's tokens",
-        (int)o->stride, (int)most);
+        "a stride of %d tokens is not possible; these windows need one of 1 to %d", (int)o->stride,
+        (int)most);
 }
 
 /* texts: documents may only be texts. */

@@ -130,7 +130,7 @@ void psc_accumulator_clear(psc_accumulator *a) {
 static psc_status refuse(
     const psc_accumulator *a, int64_t slot, double value, const char *why, psc_error *error) {
     return psc_fail(error, PSC_ERROR_PLUGIN, "accumulator '%s', slot %" PRId64 ": %g %s", a->name,
-        slot, value, why);
+        slot, isnan(value) ? (double)NAN : value, why); /* never -nan */
 }
 
 /* The integer nearest value * 2^40, ties to even; |value| < 2^86. */

@@ -232,8 +232,8 @@ int psc_host_apply_outputs(psc_context *context, psc_matrix matrix, int32_t laye
     if (!w) return PSC_ERROR_INPUT;
     if (begin < 0 || begin % PSC_LANES || end < begin || end > (int64_t)w->out)
         return psc_host_fail(context, PSC_ERROR_INPUT,
-            "%s: the outputs %lld to %lld are not some of 0 to %lld from a multiple of 16 on", call,
-            (long long)begin, (long long)end, (long long)w->out);
+            "%s: outputs %lld to %lld are not possible; begin with a multiple of 16 and end by %lld",
+            call, (long long)begin, (long long)end, (long long)w->out);
     return multiply(context, w, y, x, n_rows, (size_t)begin, (size_t)end);
 }
 

@@ -82,7 +82,7 @@ def test_what_a_stride_is_refused_for(model, docs):
         with pytest.raises((InputError, TypeError), match="stride"):
             survey(model, docs, stride=stride)
     for stride in (32, 100):
-        with pytest.raises(InputError, match=rf"a stride of {stride} tokens .* must be 1 to 31"):
+        with pytest.raises(InputError, match=rf"a stride of {stride} tokens .* need .* to 31"):
             survey(model, docs, stride=stride)
     with pytest.raises(InputError, match=r"plugin ln .* count their tokens twice"):
         model.corpus(files=docs, plugins=["ln"], window=32, stride=8, progress=False)
