@@ -63,13 +63,18 @@ typedef struct tile_input {
     size_t n; /* terms */
 } tile_input;
 
+/* Most registers of a tile of the many-row matmul. */
+#define NEAR_MOST_REGISTERS 4
+
 /* What a tile of the many-row matmul reads and writes: inputs x[r][n] in place, row stride ldx;
  * weights w[n][registers*VEC], widened and in reading order; y row stride ldy; bias (nullable) at
- * the tile's first output. */
+ * the tile's first output. The first rows' tile reads the weights at packed[v], 16 to a term, for
+ * register v, and writes w for the other rows. */
 typedef struct near_input {
     const float *x;
     size_t ldx;
-    const float *w;
+    float *w;
+    const void *packed[NEAR_MOST_REGISTERS];
     size_t n; /* terms */
     float *y;
     size_t ldy;

@@ -7,10 +7,10 @@
  *      few rows:         up to STREAM_MOST. W is streamed once, two or four panels at a time. They
  *                        are far apart, each at the start of a stretch, so that memory sees two or
  *                        four long streams; rows after STREAM_ROWS reuse a k-block from L1.
- *      many rows:        for NEAR_TERMS of k, for GROUP_PANELS panels, whose weights are widened
- *                        into reading order and stay in L2; for NEAR_ROWS rows, whose y
+ *      many rows:        for NEAR_TERMS of k, for GROUP_PANELS panels; for NEAR_ROWS rows, whose y
  *                        stays in cache, for each k-block a tile of NEAR_TILE_ROWS rows by
- *                        NEAR_TILE_REGISTERS registers at a time. */
+ *                        NEAR_TILE_REGISTERS registers at a time. The first tile widens the
+ *                        weights into reading order; they stay in L2 for the others. */
 #ifndef MATMUL_FRAME_H
 #define MATMUL_FRAME_H
 
@@ -26,7 +26,6 @@
 #define NEAR_TERMS (8 * PSC_K_BLOCK)
 #define NEAR_ROWS (48 / NEAR_TILE_ROWS * NEAR_TILE_ROWS)
 _Static_assert(GROUP_PANELS *PANEL_REGISTERS % NEAR_TILE_REGISTERS == 0, "tiles fill a group");
-#define AHEAD_STRIPS 4
 /* How far ahead to prefetch a streamed panel: a little, to bridge gaps between the hardware's own
  * prefetches. At 2 KiB both fetch the same lines, and two cores read a tenth less. */
 #define STREAM_AHEAD 512
@@ -151,21 +150,8 @@ typedef struct near_group {
     size_t panel, panels;
     size_t first, terms; /* of k */
     float *wide;         /* [GROUP_PANELS * NEAR_TERMS * 16] */
+    psc_dtype dtype;
 } near_group;
-
-ALWAYS_INLINE void widen_panels(const psc_matmul *m, const near_group *g, const int panels,
-    const int registers, const psc_dtype dtype) {
-    const char *from = weights_at(m, g->panel, g->first, dtype);
-    const size_t tile = g->terms * (size_t)registers * VEC, stride = m->k * PSC_LANES;
-    float *to = g->wide;
-    for (size_t k = 0; k < g->terms; k++, to += registers * VEC) {
-        UNROLL for (int v = 0; v < panels * PANEL_REGISTERS; v++) {
-            const size_t at = (size_t)(v / PANEL_REGISTERS) * stride + k * PSC_LANES;
-            const vec weights = load_weights(from, at + (size_t)(v % PANEL_REGISTERS) * VEC, dtype);
-            vec_store(to + (size_t)(v / registers) * tile + (v % registers) * VEC, weights);
-        }
-    }
-}
 
 /* Separate functions: inlined, the caller's many variables would take up registers. */
 static __attribute__((noinline)) void near_rows(const near_input *in, size_t rows) {
@@ -174,6 +160,48 @@ static __attribute__((noinline)) void near_rows(const near_input *in, size_t row
 
 static __attribute__((noinline)) void near_panel_rows(const near_input *in, size_t rows) {
     near_strip(*in, rows, PANEL_REGISTERS);
+}
+
+ALWAYS_INLINE void first_tile(const near_input *in, const int registers, psc_dtype dtype) {
+    if (dtype == PSC_DTYPE_F32) near_tile(in, NEAR_TILE_ROWS, registers, true, PSC_DTYPE_F32);
+    if (dtype == PSC_DTYPE_F16) near_tile(in, NEAR_TILE_ROWS, registers, true, PSC_DTYPE_F16);
+    if (dtype == PSC_DTYPE_BF16) near_tile(in, NEAR_TILE_ROWS, registers, true, PSC_DTYPE_BF16);
+}
+
+static __attribute__((noinline)) void first_rows(const near_input *in, psc_dtype dtype) {
+    first_tile(in, NEAR_TILE_REGISTERS, dtype);
+}
+
+static __attribute__((noinline)) void first_panel_rows(const near_input *in, psc_dtype dtype) {
+    first_tile(in, PANEL_REGISTERS, dtype);
+}
+
+/* Where a group's register v begins in its panel. */
+static const void *packed_at(const psc_matmul *m, const near_group *g, size_t v, size_t k) {
+    const size_t size = g->dtype == PSC_DTYPE_F32 ? 4 : 2;
+    const char *panel = weights_at(m, g->panel + v / PANEL_REGISTERS, k, g->dtype);
+    return panel + v % PANEL_REGISTERS * VEC * size;
+}
+
+/* All rows of a tile's outputs. The first tile of the matmul's rows widens the weights between its
+ * multiply-adds, which also hide the wait for memory. */
+ALWAYS_INLINE void near_outputs(
+    near_input in, size_t rows, bool first, psc_dtype dtype, const int registers) {
+    if (first) {
+        if (registers == NEAR_TILE_REGISTERS) {
+            first_rows(&in, dtype);
+        } else {
+            first_panel_rows(&in, dtype);
+        }
+        in.x += NEAR_TILE_ROWS * in.ldx;
+        in.y += NEAR_TILE_ROWS * in.ldy;
+        rows -= NEAR_TILE_ROWS;
+    }
+    if (registers == NEAR_TILE_REGISTERS) {
+        near_rows(&in, rows);
+    } else {
+        near_panel_rows(&in, rows);
+    }
 }
 
 /* Up to NEAR_ROWS rows of one k-block of a group. For a partial group of outputs, or if the caller
@@ -193,11 +221,9 @@ ALWAYS_INLINE void near_block(const psc_matmul *m, const block_position *b, cons
     for (size_t output = outputs; output < end; output += width, in.w += g->terms * width) {
         in.y = plain ? m->y + row * m->ldy + output : sums;
         in.bias = plain && b->last && m->bias ? m->bias + output : NULL;
-        if (registers == NEAR_TILE_REGISTERS) {
-            near_rows(&in, rows);
-        } else {
-            near_panel_rows(&in, rows);
-        }
+        for (size_t v = 0; row == 0 && v < (size_t)registers; v++)
+            in.packed[v] = packed_at(m, g, (output - outputs) / VEC + v, b->first);
+        near_outputs(in, rows, row == 0, g->dtype, registers);
         if (!plain) close_tile(m, b, sums, width, row, rows, output);
     }
 }
@@ -211,8 +237,8 @@ static void near_blocks(
     }
 }
 
-/* Prefetches the next group's weights, a part at each step of the last strips. Fetched earlier,
- * they would be evicted from L2 by the rows of x. */
+/* Prefetches the first k-block of the next group, a part at each step of the last rows. Fetched
+ * earlier, it would be evicted from L2 by the rows of x. A tile fetches the block after its own. */
 typedef struct near_ahead {
     const char *from;            /* null: no prefetch */
     size_t bytes, done, step;    /* of each panel */
@@ -233,8 +259,7 @@ static void fetch_ahead(near_ahead *a) {
 static void group_rows(const psc_matmul *m, const near_group *g, near_ahead *ahead) {
     const size_t first_block = g->first / m->k_block;
     const size_t blocks = (g->terms + m->k_block - 1) / m->k_block;
-    const size_t strips = least(AHEAD_STRIPS, (m->rows + NEAR_ROWS - 1) / NEAR_ROWS);
-    ahead->step = (ahead->bytes / (strips * blocks) + 64) / 64 * 64;
+    ahead->step = (ahead->bytes / blocks + 64) / 64 * 64;
     for (size_t row = 0, rows; row < m->rows; row += rows) {
         rows = least(NEAR_ROWS, m->rows - row);
         for (size_t r = row; m->y && r < row + rows; r++) {
@@ -243,7 +268,7 @@ static void group_rows(const psc_matmul *m, const near_group *g, near_ahead *ahe
         }
         for (size_t i = 0; i < blocks; i++) {
             block_position b = block_at(m, first_block + i);
-            if (row + strips * NEAR_ROWS >= m->rows) fetch_ahead(ahead);
+            if (row + NEAR_ROWS >= m->rows) fetch_ahead(ahead);
             near_blocks(m, &b, g, row, rows);
         }
     }
@@ -260,29 +285,22 @@ static size_t group_terms(const psc_matmul *m) {
 _Static_assert(WIDE_FLOATS * sizeof(float) <= PSC_KERNEL_ROOM, "a group's weights fit the room");
 
 ALWAYS_INLINE void many_rows(const psc_matmul *m, size_t end, const psc_dtype dtype) {
+    assert(m->rows >= NEAR_TILE_ROWS); /* the first tile */
     float *wide = m->room;
     const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2, group = group_terms(m);
     for (size_t first = 0, terms; first < m->k; first += terms) {
         terms = least(group, m->k - first);
         for (size_t p = m->panel_begin, panels; p < end; p += panels) {
             panels = least(GROUP_PANELS, end - p);
-            near_group g = {p, panels, first, terms, wide};
-            if (panels == GROUP_PANELS) {
-                widen_panels(m, &g, GROUP_PANELS, NEAR_TILE_REGISTERS, dtype);
-            } else {
-                for (size_t i = 0; i < panels; i++) {
-                    near_group one = {p + i, 1, first, terms, wide + i * terms * PSC_LANES};
-                    widen_panels(m, &one, 1, PANEL_REGISTERS, dtype);
-                }
-            }
-            near_ahead ahead = {
-                .bytes = terms * PSC_LANES * size, .panel_stride = m->k * PSC_LANES * size};
+            near_group g = {p, panels, first, terms, wide, dtype};
+            near_ahead ahead = {.bytes = least(m->k_block, terms) * PSC_LANES * size,
+                .panel_stride = m->k * PSC_LANES * size};
             if (p + panels < end) {
                 ahead.from = weights_at(m, p + panels, first, dtype);
                 ahead.panels = least(GROUP_PANELS, end - p - panels);
             } else if (first + terms < m->k) {
                 ahead.from = weights_at(m, m->panel_begin, first + terms, dtype);
-                ahead.bytes = least(group, m->k - first - terms) * PSC_LANES * size;
+                ahead.bytes = least(m->k_block, m->k - first - terms) * PSC_LANES * size;
                 ahead.panels = least(GROUP_PANELS, end - m->panel_begin);
             }
             group_rows(m, &g, &ahead);

@@ -75,9 +75,9 @@ ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const
 
 /* One term of a chain: each weight is loaded once, each input is broadcast once. A macro, so that
  * the position in the row is a constant of the instruction. */
-#define CHAIN_TERM(term, weights_at)                                                               \
+#define CHAIN_TERM(term, weights)                                                                  \
     do {                                                                                           \
-        UNROLL for (int v = 0; v < registers; v++) held[v] = vec_load(weights_at);                 \
+        UNROLL for (int v = 0; v < registers; v++) held[v] = (weights);                            \
         UNROLL for (int r = 0; r < rows; r++) {                                                    \
             vec value;                                                                             \
             BROADCAST_AT(value, from[r], at, (term) * sizeof(float));                              \
@@ -86,24 +86,44 @@ ALWAYS_INLINE void tile(float *sums, const tile_input *in, const int rows, const
         KEEP_ORDER();                                                                              \
     } while (0)
 
-#define NEAR_TERM(term) CHAIN_TERM(term, w + (term)*step + v * VEC)
+/* Writes the widened weights and returns them. */
+ALWAYS_INLINE vec widen_at(float *to, const char *packed, psc_dtype dtype) {
+    const vec weights = load_weights(packed, 0, dtype);
+    vec_store(to, weights);
+    return weights;
+}
+
+#define NEAR_TERM(term)                                                                            \
+    CHAIN_TERM(                                                                                    \
+        term, first ? widen_at(w + (term)*step + v * VEC,                                          \
+                          packed[v] + (at / sizeof(float) + (term)) * size * PSC_LANES, dtype)     \
+                    : vec_load(w + (term)*step + v * VEC))
 
 /* y[rows][registers*VEC] = a chain over n terms from +0, added to y when in->add, then the bias.
- * rows and registers are constants at every call. */
-ALWAYS_INLINE void near_tile(const near_input *in, const int rows, const int registers) {
+ * `first`: of the first rows, whose weights are packed. rows, registers, first and dtype are
+ * constants at every call. */
+ALWAYS_INLINE void near_tile(const near_input *in, const int rows, const int registers,
+    const bool first, const psc_dtype dtype) {
+    const char *packed[NEAR_TILE_REGISTERS];
+    const size_t size = dtype == PSC_DTYPE_F32 ? 4 : 2;
     vec acc[NEAR_TILE_ROWS][NEAR_TILE_REGISTERS], held[NEAR_TILE_REGISTERS];
     const char *from[NEAR_TILE_ROWS];
     const size_t step = (size_t)registers * VEC, end = in->n * sizeof(float);
     const size_t whole = in->n / 8 * 8 * sizeof(float);
-    const float *w = in->w;
-    float *y = in->y;
+    float *w = in->w, *y = in->y;
     size_t at = 0, ldy = in->ldy;
 
     UNROLL for (int r = 0; r < rows; r++) {
         from[r] = (const char *)(in->x + (size_t)r * in->ldx);
         UNROLL for (int v = 0; v < registers; v++) acc[r][v] = vec_zero();
     }
+    UNROLL for (int v = 0; v < registers; v++) packed[v] = in->packed[v];
     for (; at < whole; at += 8 * sizeof(float), w += 8 * step) {
+        UNROLL for (int v = 0; first && v < registers; v += PANEL_REGISTERS) {
+            const char *next = packed[v] + (at / sizeof(float) + in->n) * size * PSC_LANES;
+            UNROLL for (size_t b = 0; b < 8 * size * PSC_LANES; b += 64)
+                __builtin_prefetch(next + b, 0, 2);
+        }
         NEAR_TERM(0);
         NEAR_TERM(1);
         NEAR_TERM(2);
@@ -134,8 +154,8 @@ ALWAYS_INLINE void near_tile(const near_input *in, const int rows, const int reg
 }
 
 #define PANEL_TERM(term)                                                                           \
-    CHAIN_TERM(term, w + (size_t)(v / PANEL_REGISTERS) * in->panel_stride + (term)*PSC_LANES +     \
-                         v % PANEL_REGISTERS * VEC)
+    CHAIN_TERM(term, vec_load(w + (size_t)(v / PANEL_REGISTERS) * in->panel_stride +               \
+                              (term)*PSC_LANES + v % PANEL_REGISTERS * VEC))
 
 /* The chains of attention: acc[rows][panels' registers] += n terms of x, read in place, times f32
  * panels. rows and panels are constants at every call. */

@@ -276,23 +276,34 @@ ALWAYS_INLINE void near_term(float32x4_t acc[NEAR_TILE_ROWS][NEAR_TILE_REGISTERS
     UNROLL for (int r = 0; r < rows; r++) multiply_by_lane(acc[r], w, x[r], lane);
 }
 
-/* See tile_broadcast.h; registers is 4. */
-ALWAYS_INLINE void near_tile(const near_input *in, const int rows, const int registers) {
+/* Widens a panel's weights of n terms. */
+ALWAYS_INLINE void widen_terms(float *to, const void *packed, size_t n, psc_dtype dtype) {
+    for (size_t i = 0; i < n * PSC_LANES; i += VEC)
+        vec_store(to + i, load_weights(packed, i, dtype));
+}
+
+/* See tile_broadcast.h; registers is 4. The first rows' tile widens four terms before it reads
+ * them. */
+ALWAYS_INLINE void near_tile(const near_input *in, const int rows, const int registers,
+    const bool first, const psc_dtype dtype) {
     float32x4_t acc[NEAR_TILE_ROWS][NEAR_TILE_REGISTERS], x[NEAR_TILE_ROWS];
-    const float *w = in->w;
-    const size_t n = in->n;
+    float *w = in->w;
+    const char *packed = in->packed[0];
+    const size_t n = in->n, size = dtype == PSC_DTYPE_F32 ? 4 : 2;
     size_t k = 0;
 
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < registers; v++) acc[r][v] = vdupq_n_f32(0.0f);
     }
     for (; k + 4 <= n; k += 4, w += 4 * PSC_LANES) {
+        if (first) widen_terms(w, packed + k * size * PSC_LANES, 4, dtype);
         UNROLL for (int r = 0; r < rows; r++) x[r] = vld1q_f32(in->x + (size_t)r * in->ldx + k);
         UNROLL for (int lane = 0; lane < 4; lane++) {
             near_term(acc, x, w + lane * PSC_LANES, lane, rows);
         }
     }
     for (; k < n; k++, w += PSC_LANES) {
+        if (first) widen_terms(w, packed + k * size * PSC_LANES, 1, dtype);
         UNROLL for (int r = 0; r < rows; r++) x[r] = vdupq_n_f32(in->x[(size_t)r * in->ldx + k]);
         near_term(acc, x, w, 0, rows);
     }

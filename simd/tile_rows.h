@@ -16,7 +16,7 @@ static inline size_t tile_height(size_t rows_left, size_t most) {
 ALWAYS_INLINE void near_strip(near_input in, size_t rows, const int registers) {
 #define HEIGHT(n)                                                                                  \
     case n:                                                                                        \
-        near_tile(&in, n, registers);                                                              \
+        near_tile(&in, n, registers, false, PSC_DTYPE_F32);                                        \
         break;
     for (size_t height; rows > 0; rows -= height) {
         height = tile_height(rows, NEAR_TILE_ROWS);
