@@ -55,7 +55,8 @@ def check_program() -> None:
         page = Path(folder, "page.html")
         assert run("analyze", "--text", TEXT, "--html", str(page)).returncode == 0
         assert page.read_text().startswith("<!doctype html>"), "the wheel holds the page"
-    arguments = ["pythiascope", "generate", "--text", "a b", "--n", "400"]
+    # More than a pipe holds, so that the program waits for its reader.
+    arguments = ["pythiascope", "generate", "--text", "a b", "--n", "400", "--json"]
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where a shell started this beside itself
     for number in (signal.SIGTERM, signal.SIGINT):
         with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
