@@ -1,19 +1,26 @@
 /* Writers of JSONL put things into fields that JSON or a 64-bit parser has not: Python's NaN,
  * Infinity and -Infinity, and integers and exponents of any size. A line that the parser refuses is
- * read again with 0 in the place of each of them. */
+ * read again with the real number 0.0 in the place of each of them, which no reader of whole numbers
+ * takes. */
 #include "jsonl.h"
 
 #include "json.h"
 
 #include <string.h>
 
-/* Numbers of at most these digits are in range. */
-enum { SAFE_DIGITS = 18, SAFE_EXPONENT = 2 };
+/* Digits of an exponent that is in range. */
+enum { SAFE_EXPONENT = 2 };
 
 static size_t digits(const char *at, const char *end) {
     size_t n = 0;
     while (at + n < end && at[n] >= '0' && at[n] <= '9') n++;
     return n;
+}
+
+/* Whether a whole number of these digits has 64 bits. */
+static bool fits(const char *at, size_t n, bool negative) {
+    const char *largest = negative ? "9223372036854775808" : "9223372036854775807";
+    return n < 19 || (n == 19 && memcmp(at, largest, 19) <= 0);
 }
 
 /* The length of the number of JSON's grammar at `at`, or of a word that Python writes for one; 0 for
@@ -26,7 +33,7 @@ static size_t number(const char *at, const char *end, bool *safe) {
     if (p == at && end - p >= 3 && memcmp(p, "NaN", 3) == 0) return 3;
     size_t n = digits(p, end);
     if (n == 0 || (n > 1 && *p == '0')) return 0;
-    *safe = n <= SAFE_DIGITS;
+    *safe = fits(p, n, p > at);
     p += n;
     if (p < end && *p == '.') {
         n = digits(p + 1, end);
@@ -49,7 +56,8 @@ static bool ends_value(const char *at, const char *end) {
            *at == '\r';
 }
 
-/* Writes 0 and spaces over each number outside strings that may be out of range. */
+/* Writes 0.0 and spaces over each number outside strings that may be out of range; none of them is
+ * shorter than NaN. */
 static void blank_numbers(char *line, size_t n) {
     const char *end = line + n;
     for (char *p = line; p < end;) {
@@ -62,7 +70,7 @@ static void blank_numbers(char *line, size_t n) {
         const size_t length = number(p, end, &safe);
         if (length > 0 && !safe && ends_value(p + length, end)) {
             memset(p, ' ', length);
-            *p = '0';
+            memcpy(p, "0.0", 3);
         }
         p += length > 0 ? length : 1;
     }

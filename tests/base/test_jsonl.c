@@ -4,6 +4,7 @@
 #include "jsonl.h"
 
 #include <criterion/criterion.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ static void is_zero(const char *text) {
     json_t *value = read_line(text), *found;
     cr_assert(value, "%s: %s", text, why.text);
     found = json_is_object(value) ? json_object_get(value, "a") : json_array_get(value, 0);
-    cr_assert(json_is_integer(found) && json_integer_value(found) == 0, "%s", text);
+    cr_assert(json_is_real(found) && json_real_value(found) == 0, "%s", text);
     json_decref(value);
 }
 
@@ -58,12 +59,15 @@ Test(jsonl, what_is_no_number_is_refused) {
 }
 
 Test(jsonl, other_values_stay) {
-    json_t *value = read_line("{\"a\":[1e2,-0.25,12,\"NaN, 1e999\"],\"b\":NaN}");
+    json_t *value = read_line("{\"a\":[1e2,-0.25,12,\"NaN, 1e999\",9223372036854775807,"
+                              "-9223372036854775808],\"b\":NaN}");
     json_t *list = json_object_get(value, "a");
     cr_assert_eq(json_number_value(json_array_get(list, 0)), 100);
     cr_assert_eq(json_number_value(json_array_get(list, 1)), -0.25);
     cr_assert_eq(json_integer_value(json_array_get(list, 2)), 12);
     cr_assert_str_eq(json_string_value(json_array_get(list, 3)), "NaN, 1e999");
+    cr_assert_eq(json_integer_value(json_array_get(list, 4)), INT64_MAX);
+    cr_assert_eq(json_integer_value(json_array_get(list, 5)), INT64_MIN);
     json_decref(value);
 }
 
