@@ -162,8 +162,8 @@ class Model(Generation, Caching, Weights, Instruments, Corpora):
             A Score per request.
 
         Raises:
-            InputError: A continuation is empty, a request is longer than the context, or an id is
-                outside the vocabulary.
+            InputError: A request is no pair, a continuation is empty, a request is longer than the
+                context, or an id is outside the vocabulary.
             StateError: The model has hooks, which would see shared beginnings once.
         """
         if self._entries or self._extra:

@@ -95,12 +95,19 @@ def test_refusals(model: Model, bare_folder: str) -> None:
         (([[1], [1, 2]], [1]), "two texts or two lists"),
         (([1, -1], [1]), "two texts or two lists"),
         ("abc", "not a pair"),
+        ("ab", "not a pair"),
+        ((None, "a"), "two texts or two lists"),
         (3, "not a pair"),
         (("a", " b" * 600), "context takes 512"),
         (([1], [5000]), "outside 0..4095"),
     ):
         with pytest.raises(InputError, match=why):
             model.score([request])  # type: ignore[list-item]
+    for requests in (None, 3):
+        with pytest.raises(InputError, match="not a list of pairs"):
+            model.score(requests)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="request 0 is not a pair"):
+        model.score("ab")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="prepend_bos"):
         model.score([("a", "b")], prepend_bos=1)  # type: ignore[arg-type]
     hooks = model.hooks([("hook_embed", lambda x, hook: None)])

@@ -51,7 +51,11 @@ def scores_of(
     model: ModelBase, requests: Iterable[tuple[Text, Text]], prepend_bos: bool
 ) -> list[Score]:
     """The score of each (prefix, continuation)."""
-    split = [_split(model, i, request, prepend_bos) for i, request in enumerate(requests)]
+    try:
+        given = enumerate(requests)
+    except TypeError:
+        raise InputError("requests is not a list of pairs (prefix, continuation)") from None
+    split = [_split(model, i, request, prepend_bos) for i, request in given]
     if not split:
         return []
     return _run(model, split)
@@ -59,8 +63,8 @@ def scores_of(
 
 def _split(model: ModelBase, i: int, request: Any, bos: bool) -> tuple[Tokens, int, int]:
     """The tokens of both together, the first of the continuation, and its bytes."""
-    try:
-        prefix, continuation = request
+    try:  # a text of two characters is no pair
+        prefix, continuation = () if isinstance(request, str) else request
     except (TypeError, ValueError):
         raise InputError(f"request {i} is not a pair (prefix, continuation)") from None
     if isinstance(prefix, str) and isinstance(continuation, str):
