@@ -2,10 +2,11 @@
  *
  *   {"prefix": S, "choices": [S, S, ...], "answer": I}    I counts from 0
  *   {"good": S, "bad": S}                                  choices [good, bad], answer 0
- *   {"sentence_good": S, "sentence_bad": S, "UID": ...}    the same, as BLiMP is published
- *                                                          and taken even if both are equal
+ *   {"sentence_good": S, "sentence_bad": S, "UID": ...}    the same, as BLiMP is published; one may
+ *                                                          be the beginning of the other
  *   {"text": S}                                            choices [S from its last space on]
  *
+ * The texts of a pair may be equal, which is a tie.
  * with "id", "group" (BLiMP: "UID") and "phenomenon" (BLiMP: "linguistics_term") where they are given. */
 #include "score_examples.h"
 
@@ -91,9 +92,12 @@ psc_status cli_examples_open(
     struct stat info;
     *out = (cli_examples){.limit = INT64_MAX};
     for (int32_t i = 0; i < n && !status; i++)
-        status = stat(paths[i], &info) == 0 && S_ISDIR(info.st_mode)
-                     ? add_folder(out, paths[i], error)
-                     : add_path(out, paths[i], error);
+        if (strcmp(paths[i], "-") == 0)
+            status = add_path(out, "/dev/stdin", error);
+        else
+            status = stat(paths[i], &info) == 0 && S_ISDIR(info.st_mode)
+                         ? add_folder(out, paths[i], error)
+                         : add_path(out, paths[i], error);
     return status;
 }
 
@@ -165,6 +169,7 @@ static psc_status take_pair(cli_example *e, const char *good, const char *bad, p
     psc_status status = take_text(&e->choices[0], e, good, error);
     if (!status) status = take_text(&e->choices[1], e, bad, error);
     e->n_choices = 2;
+    e->pair = true;
     return status;
 }
 
@@ -213,8 +218,29 @@ static psc_status take_last_word(cli_example *e, psc_error *error) {
     return PSC_OK;
 }
 
+/* Keys of two kinds leave open which is meant. */
+static psc_status check_kind(const cli_example *e, psc_error *error) {
+    static const struct {
+        const char *key;
+        int kind;
+    } keys[] = {{"choices", 0}, {"good", 1}, {"bad", 1}, {"sentence_good", 2}, {"sentence_bad", 2},
+        {"text", 3}};
+    int first = -1;
+    for (int i = 0; i < (int)(sizeof keys / sizeof *keys); i++) {
+        if (!json_object_get(e->object, keys[i].key)) continue;
+        if (first < 0) first = i;
+        if (keys[i].kind != keys[first].kind)
+            return cli_example_fail(e, error,
+                "has both \"%s\" and \"%s\", which are two kinds of examples; leave one out",
+                keys[first].key, keys[i].key);
+    }
+    return PSC_OK;
+}
+
 static psc_status take_kind(cli_example *e, psc_error *error) {
     const json_t *o = e->object;
+    const psc_status status = check_kind(e, error);
+    if (status) return status;
     if (json_object_get(o, "choices")) return take_choices(e, error);
     if (json_object_get(o, "good") || json_object_get(o, "bad"))
         return take_pair(e, "good", "bad", error);
@@ -232,19 +258,35 @@ static psc_status check_choices(const cli_example *e, bool allow_beginnings, psc
         if (a->n == 0) return cli_example_fail(e, error, "choice %d is empty", (int)i);
         for (int32_t k = 0; k < e->n_choices && !allowed; k++) {
             const cli_score_text *b = &e->choices[k];
-            if (i != k && a->n <= b->n && memcmp(a->bytes, b->bytes, a->n) == 0)
+            if (i == k || a->n > b->n || memcmp(a->bytes, b->bytes, a->n) != 0) continue;
+            if (a->n == b->n && e->pair) continue; /* a tie */
+            if (a->n == b->n)
                 return cli_example_fail(e, error,
-                    "choice %d is the beginning of choice %d, which sums favor; change one, or pass "
-                    "--allow-beginnings",
-                    (int)i, (int)k);
+                    "choices %d and %d are equal; change one, or pass --allow-beginnings", (int)i,
+                    (int)k);
+            return cli_example_fail(e, error,
+                "choice %d is the beginning of choice %d, which sums favor; change one, or pass "
+                "--allow-beginnings",
+                (int)i, (int)k);
         }
     }
     return PSC_OK;
 }
 
+/* The program that unpacks a file of these first bytes; null for others. */
+static const char *packed_by(const char *bytes, size_t n) {
+    if (n >= 3 && memcmp(bytes, "\x1f\x8b\x08", 3) == 0) return "gzip";
+    return n >= 4 && memcmp(bytes, "\x28\xb5\x2f\xfd", 4) == 0 ? "zstd" : NULL;
+}
+
 static psc_status take(cli_example *e, const cli_examples *from, size_t n, psc_error *error) {
     char fault[PSC_REPORT_FAULT];
     const size_t mark = from->number == 1 ? cli_input_mark(from->line, n) : 0;
+    const char *by = from->number == 1 ? packed_by(from->line, n) : NULL;
+    if (by)
+        return cli_example_fail(e, error,
+            "is %s data, which score does not unpack; run %s -dc FILE | pythiascope score -", by,
+            by);
     e->object = psc_report_line(from->line + mark, n - mark, fault);
     if (!e->object) return cli_example_fail(e, error, "%s", fault);
     psc_status status = take_kind(e, error);

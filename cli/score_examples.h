@@ -28,7 +28,8 @@ typedef struct cli_example {
     cli_score_text prefix;
     cli_score_text choices[CLI_SCORE_CHOICES]; /* [n_choices]; one: the last word of a text */
     int32_t n_choices, answer;
-    bool published;                 /* a line of BLiMP: its sentences may be equal */
+    bool pair;                      /* good and bad, which may be equal */
+    bool published;                 /* a pair of BLiMP: one may be the beginning of the other */
     const char *group, *phenomenon; /* null: none given */
     const json_t *id;               /* a text or a whole number; null: none given */
 } cli_example;
@@ -44,7 +45,7 @@ typedef struct cli_examples {
     int64_t number, taken; /* lines and examples of the file so far */
 } cli_examples;
 
-/* Lists the files: paths as given, and of a folder its files NAME.jsonl by ascending names, without
+/* Lists the files: paths as given, - for standard input, and of a folder its files NAME.jsonl by ascending names, without
  * hidden ones. */
 psc_status cli_examples_open(
     cli_examples *out, const char *const *paths, int32_t n, psc_error *error);

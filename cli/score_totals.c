@@ -264,19 +264,25 @@ static int report_confusion(psc_context *c) {
     return counts ? 0 : -1;
 }
 
+/* A standard error for a sentence; nothing for that of one example, which has none. */
+static const char *say_error(char out[48], double error) {
+    out[0] = 0;
+    if (!isnan(error)) snprintf(out, 48, ", standard error %.4f", error);
+    return out;
+}
+
 static int say(psc_context *c, const cli_score_totals *t) {
     const psc_host *host = reporting.host;
     const cli_score_total *all = &t->all;
     const bool chosen = all->n_chosen > 0;
-    char text[400];
-    snprintf(text, sizeof text, "%lld examples in %d group%s: accuracy %.4f, standard error %.4f%s",
-        (long long)all->n, (int)t->groups.n, t->groups.n == 1 ? "" : "s", accuracy(all),
-        accuracy_error(all),
+    char text[400], se[48];
+    snprintf(text, sizeof text, "%lld example%s in %d group%s: accuracy %.4f%s%s",
+        (long long)all->n, all->n == 1 ? "" : "s", (int)t->groups.n, t->groups.n == 1 ? "" : "s",
+        accuracy(all), say_error(se, accuracy_error(all)),
         chosen ? "" : " (every token of the continuation is the most likely one)");
     if (host->summary_text(c, text)) return -1;
-    snprintf(text, sizeof text,
-        "accuracy of sums per byte %.4f, standard error %.4f; margin %.3f nats", by_bytes(all),
-        by_bytes_error(all), margin(all));
+    snprintf(text, sizeof text, "accuracy of sums per byte %.4f%s; margin %.3f nats", by_bytes(all),
+        say_error(se, by_bytes_error(all)), margin(all));
     if (chosen && host->summary_text(c, text)) return -1;
     snprintf(text, sizeof text,
         "in %lld example%s two choices share the largest sum; the first is the guess",
@@ -341,7 +347,7 @@ psc_status cli_score_totals_report(psc_session **out, psc_model *model,
     options.accumulate = 1;
     head.documents = totals->all.n;
     head.windows = totals->requests;
-    head.tokens = totals->rows;
+    head.tokens = totals->tokens;
     head.bos = bos;
     reporting.totals = totals;
     psc_status status = psc_session_open(out, model, &options, error);

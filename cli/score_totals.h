@@ -42,9 +42,8 @@ typedef struct cli_score_list {
 typedef struct cli_score_totals {
     cli_score_total all;
     cli_score_list groups, phenomena;
-    int32_t most;         /* choices of an example so far, at least 2 */
-    int64_t tokens, rows; /* of all continuations; rows that were computed */
-    int64_t requests;
+    int32_t most;             /* choices of an example so far, at least 2 */
+    int64_t tokens, requests; /* of all continuations; continuations */
 } cli_score_totals;
 
 psc_status cli_score_totals_add(

@@ -319,9 +319,9 @@ static void print_corpus(const printer *p, const psc_corpus_totals *corpus) {
         snprintf(text, sizeof text, "%s tokens in %s sequence%s", tokens, windows,
             corpus->windows == 1 ? "" : "s");
     else
-        snprintf(text, sizeof text, "%s tokens from %s document%s in %s windows%s%s%s", tokens,
-            psc_text_commas(documents, all), documents == 1 ? "" : "s", windows, window, overlap,
-            apart);
+        snprintf(text, sizeof text, "%s tokens from %s document%s in %s window%s%s%s%s", tokens,
+            psc_text_commas(documents, all), documents == 1 ? "" : "s", windows,
+            corpus->windows == 1 ? "" : "s", window, overlap, apart);
     psc_text_continue(p->out, text, 0, 2, p->style.width);
     if (documents + skipped == 0) return;
     if (corpus->sample > 0) {

@@ -284,10 +284,7 @@ static psc_status add_block(work *w, psc_error *error) {
 }
 
 static psc_status run_blocks(work *w, psc_error *error) {
-    psc_score_options score = PSC_SCORE_OPTIONS_INIT;
-    int64_t rows = 0;
     psc_status status = PSC_OK;
-    score.rows = &rows;
     w->list = calloc(BLOCK, sizeof *w->list);
     if (!w->list) return no_memory(error);
     cli_progress_start("scoring");
@@ -297,9 +294,8 @@ static psc_status run_blocks(work *w, psc_error *error) {
         status = fit_session(w, error);
         if (!status)
             status =
-                psc_session_score(w->scores, w->session, w->requests, w->n_requests, &score, error);
+                psc_session_score(w->scores, w->session, w->requests, w->n_requests, NULL, error);
         if (!status) status = add_block(w, error);
-        w->totals.rows += rows;
         clear_block(w);
         if (w->examples.n_paths > 1)
             cli_progress_update((double)w->examples.at / w->examples.n_paths, "scoring", NULL);
@@ -407,7 +403,7 @@ static int run_score(const cli_arguments *arguments) {
 const cli_verb cli_verb_score = {
     .name = "score",
     .summary = "Scores continuations: log-likelihoods, accuracy of choices and of pairs.",
-    .usage = "FILE.jsonl|DIR... [--model MODEL] [options]",
+    .usage = "FILE.jsonl|DIR|-... [--model MODEL] [options]",
     .notes =
         "A line is {\"prefix\": S, \"choices\": [S, ...], \"answer\": 0}, {\"good\": S, \"bad\": S},\n"
         "a line of BLiMP, or {\"text\": S}, whose last word is scored (LAMBADA).\n" CLI_CHECKPOINTS_NOTE

@@ -12,13 +12,21 @@ score() { # score NAME OPTIONS...: writes to $work/NAME
     "$program" score "$golden" --out "$work/$name" --examples "$work/$name.jsonl" "$@" \
         >"$work/$name.summary"
 }
+apart_from_the_run() { # apart_from_the_run NAME: results.json and summary without the run's settings
+    sed '/^  "command"/d; /^  "run": {/,/}/d' "$work/$1/results.json" >"$work/$1.json"
+    sed '1d; /^wrote/d' "$work/$1.summary" >"$work/$1.text"
+}
 check 'a score' score first --threads 1
+apart_from_the_run first
 for options in '--threads 2' '--threads 3 --chunk 7' '--batch 1' '--batch 3 --isa reference' '--batch 500'; do
     # shellcheck disable=SC2086 # a list of options
     check "a score with $options" score again $options
     check "the same lines with $options" cmp "$work/first.jsonl" "$work/again.jsonl"
     check "the same totals with $options" \
         cmp "$work/first/tensors.safetensors" "$work/again/tensors.safetensors"
+    apart_from_the_run again
+    check "the same results.json with $options" cmp "$work/first.json" "$work/again.json"
+    check "the same summary with $options" cmp "$work/first.text" "$work/again.text"
     rm -r "$work/again" "$work/again.jsonl"
 done
 
@@ -37,6 +45,8 @@ for key in sums tokens greedy; do
           seen++ } END { exit seen != 32 }' "$work/theirs" "$work/ours"
 done
 check 'accuracy' grep -q '32 examples in 3 groups: accuracy 0.5938' "$work/first.summary"
+check 'the tokens of the continuations' grep -q '^347 tokens from 32 documents in 68 windows' \
+    "$work/first.summary"
 check 'groups' grep -q 'pairs  *0.812' "$work/first.summary"
 check 'ids' grep -q '"line":17,"id":"c0","group":"choices"' "$work/first.jsonl"
 
@@ -87,10 +97,18 @@ check 'the last word of a text' test \
     "$(sums '{"text": "He looked at the ship"}' | sed 's/,.*//')" = \
     "$(sums '{"prefix": "He looked at the", "choices": [" ship", " x"], "answer": 0}' |
         sed 's/,.*//')"
+check 'a large id beside NaN' test 1 = "$(one \
+    '{"good": "a b", "bad": "a c", "id": 9223372036854775807, "x": NaN}' |
+    grep -c '"id":9223372036854775807,')"
 blimp='{"sentence_good": "A b.", "sentence_bad": "A b.", "UID": "u", "linguistics_term": "t", "pairID": "7"}'
 check 'BLiMP has equal sentences' sh -c "printf '%s\n' '$blimp' '$blimp' >'$work/blimp.jsonl' &&
     '$program' score '$work/blimp.jsonl' --json | tr -d ' \n' >'$work/blimp.json' &&
     grep -q '\"ties\":2' '$work/blimp.json' && grep -q '\"phenomenon_accuracy\"' '$work/blimp.json'"
+check 'a pair of equal texts is a tie' sh -c "printf '%s\n' '{\"good\": \"a b\", \"bad\": \"a b\"}' |
+    '$program' score - | grep -q 'in 1 example two choices share the largest sum; the first is'"
+check 'one example has no standard error' sh -c "printf '%s\n' '{\"good\": \"a b\", \"bad\": \"a c\"}' |
+    '$program' score - >'$work/single' && grep -q '^  1 example in 1 group: accuracy [01].0000\$' '$work/single' &&
+    grep -q 'tokens from 1 document in 2 windows' '$work/single' && ! grep -q nan '$work/single'"
 check 'beginnings on request' test \
     "$(tokens '{"prefix": "a", "choices": [" b", " b c"], "answer": 0}' --allow-beginnings)" = 1,2
 printf '\357\273\277{"good": "a b", "bad": "a c"}\r\n\r\n{"good": "a d", "bad": "a e"}' >"$work/mark.jsonl"
@@ -110,12 +128,21 @@ bad 'has no "answer"' '{"choices": ["a", "b"]}'
 bad '"answer" is 2, but the choices are 0 to 1' '{"choices": ["a", "b"], "answer": 2}'
 bad '"answer" is -1' '{"choices": ["a", "b"], "answer": -1}'
 bad '"answer" is not a whole number' '{"choices": ["a", "b"], "answer": "a"}'
+for number in NaN Infinity -Infinity 1e400 99999999999999999999 1.0; do
+    bad '"answer" is not a whole number' "{\"choices\": [\"a\", \"b\"], \"answer\": $number}"
+done
+for number in NaN 18446744073709551615 -9223372036854775809; do
+    bad '"id" is neither' "{\"good\": \"a\", \"bad\": \"b\", \"id\": $number}"
+done
 bad 'list of 2 to 256 texts' '{"choices": ["a"], "answer": 0}'
 bad 'list of 2 to 256 texts' '{"choices": "a", "answer": 0}'
 bad 'choice 1 is not a text' '{"choices": ["a", 3], "answer": 0}'
 bad 'choice 1 is empty' '{"choices": ["a", ""], "answer": 0}'
 bad 'choice 1 is the beginning of choice 0' '{"prefix": "x", "choices": [" ab", " a"], "answer": 0}'
-bad 'choice 0 is the beginning of choice 1' '{"good": "ab", "bad": "ab"}'
+bad 'choice 0 is the beginning of choice 1' '{"good": "ab", "bad": "abc"}'
+bad 'choices 0 and 2 are equal' '{"choices": ["a", "b", "a"], "answer": 0}'
+bad 'has both "good" and "text"' '{"good": "a", "bad": "b", "text": "a b"}'
+bad 'has both "choices" and "sentence_bad"' '{"choices": ["a", "b"], "answer": 0, "sentence_bad": "b"}'
 bad '"prefix" is not a text' '{"prefix": 3, "choices": ["a", "b"], "answer": 0}'
 bad '"good" is not a text' '{"good": null, "bad": "b"}'
 bad 'no last word' '{"text": "word"}'
@@ -130,6 +157,10 @@ bad 'choice 1 has more than 513 tokens' \
     "{\"good\": \"a\", \"bad\": \"$(printf '%0600d' 0 | sed 's/0/ the/g')\"}"
 : >"$work/empty.jsonl"
 mkdir "$work/none-here"
+printf '\037\213\010\000' >"$work/packed.jsonl.gz"
+printf '\050\265\057\375\000' >"$work/packed.jsonl.zst"
+expect 1 'packed.jsonl.gz, line 1: is gzip data.*gzip -dc FILE' score "$work/packed.jsonl.gz"
+expect 1 'packed.jsonl.zst, line 1: is zstd data.*zstd -dc FILE' score "$work/packed.jsonl.zst"
 expect 1 'has no examples' score "$work/empty.jsonl"
 expect 1 'cannot open .*missing' score "$work/missing.jsonl"
 expect 1 'no files whose name ends in .jsonl' score "$work/none-here"
