@@ -70,7 +70,8 @@ static void blank_numbers(char *line, size_t n) {
         const size_t length = number(p, end, &safe);
         if (length > 0 && !safe && ends_value(p + length, end)) {
             memset(p, ' ', length);
-            memcpy(p, "0.0", 3);
+            p[0] = p[2] = '0';
+            p[1] = '.';
         }
         p += length > 0 ? length : 1;
     }

@@ -63,8 +63,10 @@ def scores_of(
 
 def _split(model: ModelBase, i: int, request: Any, bos: bool) -> tuple[Tokens, int, int]:
     """The tokens of both together, the first of the continuation, and its bytes."""
-    try:  # a text of two characters is no pair
-        prefix, continuation = () if isinstance(request, str) else request
+    try:
+        prefix, continuation = request
+        if isinstance(request, str):  # of two characters
+            raise TypeError
     except (TypeError, ValueError):
         raise InputError(f"request {i} is not a pair (prefix, continuation)") from None
     if isinstance(prefix, str) and isinstance(continuation, str):
