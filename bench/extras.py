@@ -26,7 +26,7 @@ def json_lines(command, failing=()):
     for answer in answers:  # the page names what was measured, without this machine's paths
         if "model" in answer:
             answer["model"] = pathlib.Path(answer["model"]).name
-        if "weights" in answer:
+        if isinstance(answer.get("weights"), str):
             answer["weights"] = re.sub(r" (in|from) /.*", "", answer["weights"])
     return answers
 

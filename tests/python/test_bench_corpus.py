@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import pathlib
 import shutil
@@ -151,3 +152,14 @@ int main(void) {{
         )  # fmt: skip
         text = subprocess.run([program], check=True, capture_output=True, text=True).stdout
     return {name: float(x) for name, x in (line.split() for line in text.splitlines())}
+
+
+def test_a_line_names_weights_without_their_path_and_counts_them_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    lines = [cost_line("ln", [1.0], 1.0), {"model": "/a/160m-f16", "weights": "mapped from /a/b"}]
+    said = tmp_path / "lines.jsonl"
+    said.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = importlib.import_module("extras").json_lines(["cat", said])
+    assert found == [lines[0], {"model": "160m-f16", "weights": "mapped"}]
