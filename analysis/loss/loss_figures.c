@@ -16,7 +16,7 @@ static double power(const loss_state *s, double x) {
     return isinf(x) ? (double)NAN : x; /* null in results */
 }
 
-/* The perplexity of a mean loss, in words where it is no number. */
+/* The perplexity of a mean loss as text: a number, "infinite" or "undefined". */
 static const char *power_text(char out[32], const loss_state *s, double mean) {
     const double x = power(s, mean);
     if (!isfinite(x)) return isfinite(mean) ? "infinite" : "undefined";
