@@ -87,6 +87,7 @@ static void draw(struct timespec now) {
     const int room = columns() - 1 - (int)strlen(times), what = cut(bar.what, room);
     int cells = room - what - 1;
     if (cells > BAR_COLUMNS) cells = BAR_COLUMNS;
+    if (!cli_signals_line_begin()) return;
     fprintf(stderr, "\r\033[K%.*s", what, bar.what);
     if (bar.done >= 0 && cells >= LEAST_COLUMNS) {
         const int full = (int)(bar.done * cells + 0.5);
@@ -96,7 +97,7 @@ static void draw(struct timespec now) {
     if (room >= 0) fputs(times, stderr);
     fflush(stderr);
     bar.drawn = true;
-    cli_signals_line(true);
+    cli_signals_line_end(true);
 }
 
 static void *draw_loop(void *unused) {
@@ -113,9 +114,11 @@ static void *draw_loop(void *unused) {
         draw(now);
         next = later(now, EVERY_MS);
     }
-    if (bar.drawn) fputs("\r\033[K", stderr);
-    fflush(stderr);
-    cli_signals_line(false);
+    if (bar.drawn && cli_signals_line_begin()) {
+        fputs("\r\033[K", stderr);
+        fflush(stderr);
+        cli_signals_line_end(false);
+    }
     pthread_mutex_unlock(&bar.lock);
     return NULL;
 }

@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
+#include <time.h>
 #include <unistd.h>
 
 static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
@@ -18,13 +20,24 @@ enum { MOST_REMOVED = 4 };
 static const char *volatile removed[MOST_REMOVED]; /* null: no file */
 
 static volatile sig_atomic_t has_line;
+static atomic_flag line_taken = ATOMIC_FLAG_INIT; /* by the thread that draws, or for ever */
 
-void cli_signals_line(bool stands) {
+bool cli_signals_line_begin(void) {
+    if (atomic_flag_test_and_set(&line_taken)) return false;
+    has_line = true;
+    return true;
+}
+
+void cli_signals_line_end(bool stands) {
     has_line = stands;
+    atomic_flag_clear(&line_taken);
 }
 
 void cli_signals_erase_line(void) {
     static const char erase[] = "\r\033[K";
+    const struct timespec moment = {.tv_nsec = 1000000};
+    for (int i = 0; i < 1000 && atomic_flag_test_and_set(&line_taken); i++)
+        nanosleep(&moment, NULL);
     if (has_line && write(STDERR_FILENO, erase, sizeof erase - 1) < 0) return; /* nothing to do */
 }
 
