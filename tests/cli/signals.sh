@@ -71,12 +71,15 @@ survey() { # survey NAME ARGUMENTS...
 survey once
 for signal in INT TERM HUP; do
     # A shell's background job ignores INT; env gives it back where it can.
-    env --default-signal=INT true 2>/dev/null || [ $signal != INT ] || continue
-    env ${signal:+--default-signal=$signal} "$program" corpus "$work/long.txt" --plugin ln --window 64 --batch 1 \
-        --threads 2 --state "$work/$signal.state" --save-seconds 1000 >/dev/null 2>"$work/stderr" &
-    pid=$!
-    check 'it begins' await "$work/$signal.state"
+    env=
+    [ $signal != INT ] || env=--default-signal=INT
+    env $env true 2>/dev/null || continue
+    check 'it begins' hold "$work/$signal.state" env $env sh -c 'exec "$@" 2>"$0"' "$work/stderr" \
+        "$program" corpus "$work/long.txt" --plugin ln --window 64 --batch 1 --threads 2 --state "$work/$signal.state" \
+        --save-seconds 1000
+    pid=$held
     kill -$signal $pid
+    kill -CONT $pid
     wait $pid
     check "$signal: exit 1" test $? -eq 1
     check "$signal: one sentence" test "$(grep -c '' "$work/stderr")" -eq 1
