@@ -46,6 +46,11 @@ PSC_F32 = 0
 PSC_F64 = 1
 PSC_I32 = 2
 
+# psc_shard_element
+PSC_SHARD_F32 = 0
+PSC_SHARD_F16 = 1
+PSC_SHARD_BF16 = 2
+
 # psc_point
 PSC_HOOK_EMBED = 0
 PSC_HOOK_RESID_PRE = 1
@@ -136,11 +141,6 @@ PSC_CHANGE_CUT = 3
 PSC_SETTING_TEXT = 0
 PSC_SETTING_NUMBER = 1
 PSC_SETTING_BOOLEAN = 2
-
-# psc_shard_element
-PSC_SHARD_F32 = 0
-PSC_SHARD_F16 = 1
-PSC_SHARD_BF16 = 2
 
 # psc_option_kind
 PSC_OPTION_TEXT = 0
@@ -505,6 +505,46 @@ class psc_reductions(ctypes.Structure):
 
 
 
+class psc_shard_array(ctypes.Structure):
+    name: Text
+    n_axes: int
+    shape: Any
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("n_axes", ctypes.c_int32),
+        ("shape", ctypes.c_int64 * 3),
+    )
+
+
+
+class psc_shard_options(ctypes.Structure):
+    struct_size: int
+    folder: Text
+    element: int
+    rows: int
+    share: float
+    most_bytes: int
+    n_arrays: int
+    arrays: Any
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("folder", ctypes.c_char_p),
+        ("element", ctypes.c_int32),
+        ("rows", ctypes.c_int32),
+        ("share", ctypes.c_double),
+        ("most_bytes", ctypes.c_uint64),
+        ("n_arrays", ctypes.c_int32),
+        ("arrays", ctypes.POINTER(psc_shard_array)),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_shard_options)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
 class psc_word(ctypes.Structure):
     start: int
     end: int
@@ -815,46 +855,6 @@ class psc_named_tensor(ctypes.Structure):
         ("shape", ctypes.c_int64 * 4),
         ("data", ctypes.c_void_p),
     )
-
-
-
-class psc_shard_array(ctypes.Structure):
-    name: Text
-    n_axes: int
-    shape: Any
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("n_axes", ctypes.c_int32),
-        ("shape", ctypes.c_int64 * 3),
-    )
-
-
-
-class psc_shard_options(ctypes.Structure):
-    struct_size: int
-    folder: Text
-    element: int
-    rows: int
-    share: float
-    most_bytes: int
-    n_arrays: int
-    arrays: Any
-    _fields_ = (
-        ("struct_size", ctypes.c_uint32),
-        ("folder", ctypes.c_char_p),
-        ("element", ctypes.c_int32),
-        ("rows", ctypes.c_int32),
-        ("share", ctypes.c_double),
-        ("most_bytes", ctypes.c_uint64),
-        ("n_arrays", ctypes.c_int32),
-        ("arrays", ctypes.POINTER(psc_shard_array)),
-    )
-
-    def __init__(self, **values: Any) -> None:
-        super().__init__()
-        self.struct_size = ctypes.sizeof(psc_shard_options)
-        for member, value in values.items():
-            setattr(self, member, value)
 
 
 
@@ -2524,6 +2524,8 @@ class psc_share(ctypes.Structure):
 STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_error,
     psc_reductions,
+    psc_shard_array,
+    psc_shard_options,
     psc_word,
     psc_sentence,
     psc_row,
@@ -2537,8 +2539,6 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_variant,
     psc_setting,
     psc_named_tensor,
-    psc_shard_array,
-    psc_shard_options,
     psc_strategy,
     psc_kept_prefix,
     psc_range,
