@@ -48,8 +48,13 @@ const char *psc_target_name(
     const psc_target_rows *targets, int64_t target, int64_t slot, char out[PSC_TARGET_NAME]) {
     const psc_target *given = &targets->targets[target];
     const int32_t id = slot < 0 ? -1 : targets->ids[2 * (target * targets->rows.n + slot)];
-    if (id < 0 || (given->kind != PSC_TARGET_TOP && given->kind != PSC_TARGET_NEXT))
+    const int32_t b = id < 0 ? -1 : targets->ids[2 * (target * targets->rows.n + slot) + 1];
+    if (id < 0 || given->kind == PSC_TARGET_TOKEN || given->kind == PSC_TARGET_CONTRAST)
         snprintf(out, PSC_TARGET_NAME, "%.200s", given->label);
+    else if (b >= 0)
+        snprintf(out, PSC_TARGET_NAME, "%.80s - %.80s (%.40s)",
+            targets->host->token_text(targets->context, id),
+            targets->host->token_text(targets->context, b), given->label);
     else
         snprintf(out, PSC_TARGET_NAME, "%.160s (%.40s)",
             targets->host->token_text(targets->context, id), given->label);

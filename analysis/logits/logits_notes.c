@@ -146,7 +146,7 @@ int logits_target_say(logits_state *state, int32_t t, int32_t slot) {
     const int64_t at = (int64_t)t * run->targets.rows.n + slot;
     const logits_level *level = run->levels;
     while (!level->asked) level++;
-    const int contrast = run->targets.targets[t].kind == PSC_TARGET_CONTRAST;
+    const int contrast = run->targets.ids[2 * at + 1] >= 0;
     char count[32], sentence[768], ranks[128], place[PSC_ROW_NAME], name[PSC_TARGET_NAME];
     rank_text(run, t, slot, ranks, sizeof ranks);
     snprintf(sentence, sizeof sentence,

@@ -242,8 +242,8 @@ PSC_API int psc_session_has_phases(const psc_session *session);
  * null when there is none. The caller then puts that token in front of every sequence;
  * psc_session_run refuses a sequence that begins otherwise. Lives as long as the session. */
 PSC_API const char *psc_session_needs_bos(const psc_session *session);
-/* Adds targets for the plugins: a text of exactly one token, #ID, next, or top:K, which adds K.
- * "text:" before a text takes it literally. */
+/* Adds targets for the plugins: a text of exactly one token, #ID, next, top:K, which adds K, or
+ * example, which is each input's own (psc_example). "text:" before a text takes it literally. */
 PSC_API psc_status psc_session_target(psc_session *session, const char *target, psc_error *error);
 /* Adds the target z_a - z_b: two different tokens, each a text of exactly one token or #ID. */
 PSC_API psc_status psc_session_contrast(
@@ -286,6 +286,16 @@ typedef struct psc_document {
     int64_t number; /* of the document in its corpus */
     int64_t first;  /* the position in the document of the sequence's position 0, in tokens */
 } psc_document;
+
+/* What an input is in a set of examples: a prompt with its own target, and perhaps one of a pair,
+ * whose other prompt was the source run's sequence of the same number (PSC_PHASE_SOURCE). */
+typedef struct psc_example {
+    int64_t number; /* in the set, from 0 */
+    int32_t a, b;   /* ids of the target "example": z_a, or z_a - z_b; -1: none */
+    const int32_t
+        *source_positions; /* [n of the input] the position in the source sequence that each
+                                        token is aligned with, -1: none; null: without a source */
+} psc_example;
 
 /* done: 0 to 1; what: "forward" or a plugin's name. Nonzero cancels the run. */
 typedef int (*psc_progress_fn)(double done, const char *what, void *payload);
@@ -336,11 +346,14 @@ typedef struct psc_run_options {
                                 earlier input of the document. They are context, and the session's
                                 count of tokens leaves them out. Null: none. PSC_ERROR_STATE without
                                 the session's option overlap. Borrowed for the run */
+    const psc_example
+        *examples; /* one per input; null: the inputs are no examples. Borrowed for the
+                                    run. A session with the target "example" needs them */
 } psc_run_options;
 #define PSC_RUN_OPTIONS_INIT                                                                       \
     {                                                                                              \
         sizeof(psc_run_options), PSC_ROWS_LAST, 0, 0, 0, 0, 0, PSC_PHASE_ONLY, 0, 0, 0, 0, 0, 0,   \
-            0, 0, 0, 0, 0, 0                                                                       \
+            0, 0, 0, 0, 0, 0, 0                                                                    \
     }
 
 /* One run: appends the tokens to their sequences (ascending, each at most once), computes them,

@@ -158,17 +158,18 @@ typedef enum psc_matrix {
 typedef enum psc_ln { PSC_LN1, PSC_LN2, PSC_LN_FINAL } psc_ln;
 
 typedef enum psc_target_kind {
-    PSC_TARGET_TOKEN,   /* one id */
-    PSC_TARGET_NEXT,    /* the text's own next token (psc_row.next) */
-    PSC_TARGET_TOP,     /* the rank-th most probable at each row */
-    PSC_TARGET_CONTRAST /* z_a - z_b */
+    PSC_TARGET_TOKEN,    /* one id */
+    PSC_TARGET_NEXT,     /* the text's own next token (psc_row.next) */
+    PSC_TARGET_TOP,      /* the rank-th most probable at each row */
+    PSC_TARGET_CONTRAST, /* z_a - z_b */
+    PSC_TARGET_EXAMPLE   /* of each sequence its own (psc_example): z_a, or z_a - z_b */
 } psc_target_kind;
 
 typedef struct psc_target {
     int32_t kind;      /* psc_target_kind */
     int32_t a, b;      /* ids; -1 where absent */
     int32_t rank;      /* 0-based, PSC_TARGET_TOP */
-    const char *label; /* ' Emerald', #50280, next, top:1, ' he' - ' she' */
+    const char *label; /* ' Emerald', #50280, next, top:1, ' he' - ' she', example */
 } psc_target;
 
 typedef enum psc_component_kind {
@@ -418,7 +419,7 @@ typedef struct psc_host {
 
     /* --- events --- */
     /* The ids of a target at a row: ids[1] is -1 unless it is a contrast; both are -1 when the row
-     * has none (`next` at the last row). Only PSC_TARGET_TOP needs logits [V]; ties go to the lower
+     * has none (`next` at the last row, `example` without one). Only PSC_TARGET_TOP needs logits [V]; ties go to the lower
      * id. */
     int (*target_ids)(
         psc_context *, int32_t target, const psc_row *row, const float *logits, int32_t ids[2]);
@@ -575,6 +576,14 @@ typedef struct psc_host {
     /* In report: writes the last shard and the index; out, nullable: the rows of all shards. In the
      * report of merged parts: the index of all parts' shards, which must be in the folder. */
     int (*shards_close)(psc_context *, int64_t *rows);
+    /* --- sets of examples: a sequence of the run and one of the source run are a pair --- */
+    /* [p] From run_begin to report: the number of a sequence's example in its set; -1, without an error,
+     * in a run without examples. */
+    int64_t (*example)(psc_context *, int32_t sequence);
+    /* [p] From run_begin to report: the position that a row of this run is aligned with in the source
+     * run, in the sequence of the same number; *position is -1 where it has none. Without examples it
+     * is the row's own position, and the source prompt is one sequence. */
+    int (*source_row)(psc_context *, const psc_row *, int32_t *position);
 } psc_host;
 
 /* --- what a plugin gives --------------------------------------------------------------------- */

@@ -262,4 +262,6 @@ const psc_host psc_host_table = {
     .shards_rows = psc_host_shards_rows,
     .shards_write = psc_host_shards_write,
     .shards_close = psc_host_shards_close,
+    .example = psc_host_example,
+    .source_row = psc_host_source_row,
 };

@@ -119,6 +119,10 @@ int psc_host_save_folder(psc_context *context, const char *folder, int32_t n_set
 
 int psc_host_save_file(psc_context *context, const char *path, const char *bytes, uint64_t n);
 
+/* --- host_examples.c --- */
+int64_t psc_host_example(psc_context *context, int32_t sequence);
+int psc_host_source_row(psc_context *context, const psc_row *row, int32_t *position);
+
 /* --- host_shards.c --- */
 int psc_host_shards_open(psc_context *context, const psc_shard_options *options);
 int psc_host_shards_rows(psc_context *context, int32_t n, const int32_t *index);

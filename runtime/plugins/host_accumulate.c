@@ -70,23 +70,10 @@ psc_status psc_host_release(psc_context *context, bool add, psc_error *error) {
 
 /* --- top lists ------------------------------------------------------------------------------- */
 
-/* The run's input for a sequence; inputs are ordered by sequence. */
-static int32_t input_of(const psc_session *session, int32_t sequence) {
-    int32_t low = 0, high = session->n_inputs - 1;
-    while (low < high) {
-        int32_t middle = low + (high - low) / 2;
-        if (session->inputs[middle].sequence < sequence)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 /* The document that a sequence of this run belongs to. */
 static psc_document document_of(const psc_session *session, int32_t sequence) {
     const psc_document *documents = session->run_options->documents;
-    return documents ? documents[input_of(session, sequence)] : (psc_document){0, 0};
+    return documents ? documents[psc_session_input(session, sequence)] : (psc_document){0, 0};
 }
 
 /* The tokens around row index of the run, as far as its sequence reaches. */
@@ -189,7 +176,7 @@ int psc_host_repeated(psc_context *context, const psc_row *row) {
     const psc_session *session = context->session;
     const int32_t *repeated = session->run_options->repeated;
     const psc_row *own = &session->rows[row->index];
-    return repeated && own->position < repeated[input_of(session, own->sequence)];
+    return repeated && own->position < repeated[psc_session_input(session, own->sequence)];
 }
 
 /* --- reading --------------------------------------------------------------------------------- */

@@ -139,6 +139,25 @@ struct psc_session {
     int64_t numbered;                       /* documents of that report that may have names */
 };
 
+/* The run's input for a sequence; inputs are ordered by sequence. */
+static inline int32_t psc_session_input(const psc_session *s, int32_t sequence) {
+    int32_t low = 0, high = s->n_inputs - 1;
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        if (s->inputs[middle].sequence < sequence)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The example of a sequence of the current run; null in a run without examples. */
+static inline const psc_example *psc_session_example(const psc_session *s, int32_t sequence) {
+    const psc_example *examples = s->run_options ? s->run_options->examples : NULL;
+    return examples ? &examples[psc_session_input(s, sequence)] : NULL;
+}
+
 /* Whether a call into the session comes from a callback: of a run, a report, open or close. */
 static inline bool psc_session_busy(const psc_session *s) {
     return s->run_options || s->error;

@@ -5,7 +5,8 @@
  *                      literal
  *   #ID                an id below d_vocab
  *   next               the text's own next token
- *   top:K              K targets: the most probable id of each row, the second, ... */
+ *   top:K              K targets: the most probable id of each row, the second, ...
+ *   example            the ids of each sequence's own example */
 #include "session_inside.h"
 #include "utf8.h"
 
@@ -198,6 +199,10 @@ psc_status psc_targets_add(psc_session *session, const char *target, psc_error *
     if (session->targets.implied) psc_targets_clear(session);
     const psc_model *model = session->model;
     if (strcmp(target, "next") == 0) return add_next(session, error);
+    if (strcmp(target, "example") == 0) {
+        const psc_target example = {.kind = PSC_TARGET_EXAMPLE, .a = -1, .b = -1};
+        return append(session, example, strdup("example"), error);
+    }
     if (strncmp(target, "top:", 4) == 0) {
         int32_t most = model->info.d_vocab < MAX_RANKS ? model->info.d_vocab : MAX_RANKS;
         int64_t n = parse_number(target + 4);
@@ -322,6 +327,10 @@ psc_status psc_targets_ids(const psc_session *session, int32_t target, const psc
     const psc_target *t = &session->targets.targets[target];
     if (t->kind == PSC_TARGET_NEXT) {
         ids[0] = row->next < session->model->info.d_vocab ? row->next : -1;
+    } else if (t->kind == PSC_TARGET_EXAMPLE) {
+        const psc_example *example = psc_session_example(session, row->sequence);
+        ids[0] = example ? example->a : -1;
+        ids[1] = example ? example->b : -1;
     } else if (t->kind == PSC_TARGET_TOP) {
         if (!logits)
             return psc_fail(error, PSC_ERROR_INPUT,

@@ -295,6 +295,7 @@ psc_status psc_session_run_read(psc_session *s, const psc_input *inputs, int32_t
     if (s->options.accumulate) status = psc_accumulation_check(s, error);
     if (status == PSC_OK) status = make_rows(s, inputs, n_inputs, options.phase, error);
     if (status == PSC_OK) status = check_repeated(inputs, n_inputs, options.repeated, error);
+    if (status == PSC_OK) status = psc_run_check_examples(s, inputs, n_inputs, &options, error);
     if (status == PSC_OK) status = plan_logits(s, &options, error);
     if (status == PSC_OK) status = run_phases(s, inputs, n_inputs, &options, error);
     s->reader = NULL;

@@ -66,6 +66,11 @@ psc_status psc_session_run_read(psc_session *session, const psc_input *inputs, i
 /* Whether the run's sentences fit its text and are trees. */
 psc_status psc_run_check_sentences(const psc_run_options *options, psc_error *error);
 
+/* --- run_examples.c -------------------------------------------------------------------------- */
+/* Whether the run has the examples that its targets need, with ids and positions that can be. */
+psc_status psc_run_check_examples(const psc_session *session, const psc_input *inputs,
+    int32_t n_inputs, const psc_run_options *options, psc_error *error);
+
 /* --- head of the results: version, model, run, tokens (run_head.c) --------------------------- */
 psc_status psc_run_head(const psc_session *session, psc_error *error);
 /* The head of an accumulating session's report: corpus totals instead of tokens. */

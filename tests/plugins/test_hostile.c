@@ -245,6 +245,8 @@ static int odd_setting(const char *key, int32_t kind, const char *text) {
     X("shards_write", host->shards_write(c, -1, 0, 1, floats))                                     \
     X("shards_write", host->shards_write(c, 0, INT32_MAX, INT32_MAX, floats))                      \
     X("shards_close", host->shards_close(c, NULL))                                                 \
+    X("source_row", host->source_row(c, NULL, ints))                                               \
+    X("source_row", host->source_row(c, &row, NULL))                                               \
     X("pullback", host->pullback(c, PSC_W_U, 0, NULL, NULL, 1))                                    \
     X("pullback", host->pullback(c, PSC_W_U, 0, floats, floats, INT64_MAX / 4))                    \
     X("row_norms", host->row_norms(c, PSC_W_Q, 0, 0, NULL))                                        \

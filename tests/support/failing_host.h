@@ -65,7 +65,8 @@
     X(shards_open, 1, 1)                                                                           \
     X(shards_rows, 1, 1)                                                                           \
     X(shards_write, 0, 1)                                                                          \
-    X(shards_close, 1, 1)
+    X(shards_close, 1, 1)                                                                          \
+    X(source_row, 0, 1)
 
 typedef enum call_id {
 #define CALL_ID(name, every, shows) CALL_##name,
@@ -224,6 +225,7 @@ CALL(int, shards_write, -1,
     (psc_context * c, int32_t array, int32_t first, int32_t n, const void *values), array, first, n,
     values)
 CALL(int, shards_close, -1, (psc_context * c, int64_t *rows), rows)
+CALL(int, source_row, -1, (psc_context * c, const psc_row *row, int32_t *position), row, position)
 
 static const psc_plugin *stood_in; /* the built-in */
 static psc_host table;

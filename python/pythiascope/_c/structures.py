@@ -107,6 +107,7 @@ PSC_TARGET_TOKEN = 0
 PSC_TARGET_NEXT = 1
 PSC_TARGET_TOP = 2
 PSC_TARGET_CONTRAST = 3
+PSC_TARGET_EXAMPLE = 4
 
 # psc_component_kind
 PSC_COMPONENT_EMBED = 0
@@ -1407,6 +1408,13 @@ psc_host_shards_close = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
     ctypes.POINTER(ctypes.c_int64),
 )
+psc_host_example = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int32)
+psc_host_source_row = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.POINTER(psc_row),
+    ctypes.POINTER(ctypes.c_int32),
+)
 
 
 class psc_host(ctypes.Structure):
@@ -1492,6 +1500,8 @@ class psc_host(ctypes.Structure):
     shards_rows: Any
     shards_write: Any
     shards_close: Any
+    example: Any
+    source_row: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("abi", ctypes.c_uint32),
@@ -1575,6 +1585,8 @@ class psc_host(ctypes.Structure):
         ("shards_rows", psc_host_shards_rows),
         ("shards_write", psc_host_shards_write),
         ("shards_close", psc_host_shards_close),
+        ("example", psc_host_example),
+        ("source_row", psc_host_source_row),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2194,6 +2206,20 @@ class psc_document(ctypes.Structure):
     )
 
 
+
+class psc_example(ctypes.Structure):
+    number: int
+    a: int
+    b: int
+    source_positions: Any
+    _fields_ = (
+        ("number", ctypes.c_int64),
+        ("a", ctypes.c_int32),
+        ("b", ctypes.c_int32),
+        ("source_positions", ctypes.POINTER(ctypes.c_int32)),
+    )
+
+
 psc_progress_fn = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_double, ctypes.c_char_p, ctypes.c_void_p)
 
 
@@ -2250,6 +2276,7 @@ class psc_run_options(ctypes.Structure):
     logits_capacity: int
     stop: Any
     repeated: Any
+    examples: Any
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("logits", ctypes.c_int32),
@@ -2271,6 +2298,7 @@ class psc_run_options(ctypes.Structure):
         ("logits_capacity", ctypes.c_int64),
         ("stop", psc_run_options_stop),
         ("repeated", ctypes.POINTER(ctypes.c_int32)),
+        ("examples", ctypes.POINTER(psc_example)),
     )
 
     def __init__(self, **values: Any) -> None:
@@ -2568,6 +2596,7 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_session_options,
     psc_input,
     psc_document,
+    psc_example,
     psc_copy,
     psc_run_options,
     psc_sampler,
