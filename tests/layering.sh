@@ -28,6 +28,7 @@ runtime/model include/pythiascope base simd runtime/tokenizer
 runtime/forward include/pythiascope base simd hooks runtime/tokenizer runtime/model
 runtime/plugins include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward
 runtime/session include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/plugins
+runtime/pairs include/pythiascope base simd hooks runtime/tokenizer runtime/model runtime/forward runtime/plugins runtime/session
 runtime/corpus include/pythiascope base simd runtime/tokenizer runtime/model
 analysis/kit include/pythiascope
 analysis/* include/pythiascope analysis/kit

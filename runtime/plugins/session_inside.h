@@ -205,6 +205,9 @@ psc_status psc_targets_imply(psc_session *session, psc_error *error);
 /* The ids of a target at a row (psc_plugin.h, target_ids). */
 psc_status psc_targets_ids(const psc_session *session, int32_t target, const psc_row *row,
     const float *logits, int32_t ids[2], psc_error *error);
+/* The id of a text that is exactly one token. */
+psc_status psc_targets_text_id(
+    int32_t *id, const psc_model *model, const char *text, psc_error *error);
 /* The ids of the k most probable of n logits, in that order; 0 < k <= n, k <= PSC_MOST_RANKS. */
 void psc_targets_first_ids(int32_t *ids, const float *logits, int32_t n, int32_t k);
 /* The 1-based rank of an id among n logits in the same order: larger first, then the lower id; NaN

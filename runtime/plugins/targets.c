@@ -112,7 +112,8 @@ static psc_status refuse_tokens(const psc_model *model, const char *text, const 
         suggest ? "', it is one" : "");
 }
 
-static psc_status text_id(int32_t *id, const psc_model *model, const char *text, psc_error *error) {
+psc_status psc_targets_text_id(
+    int32_t *id, const psc_model *model, const char *text, psc_error *error) {
     if (!*text) return psc_fail(error, PSC_ERROR_INPUT, "the target's text is empty");
     if (!psc_model_has_tokenizer(model))
         return psc_fail(error, PSC_ERROR_INPUT,
@@ -143,9 +144,9 @@ static int64_t parse_number(const char *digits) {
 
 static psc_status token_id(
     int32_t *id, const psc_model *model, const char *text, psc_error *error) {
-    if (strncmp(text, "text:", 5) == 0) return text_id(id, model, text + 5, error);
+    if (strncmp(text, "text:", 5) == 0) return psc_targets_text_id(id, model, text + 5, error);
     int64_t number = text[0] == '#' ? parse_number(text + 1) : -1;
-    if (number < 0) return text_id(id, model, text, error);
+    if (number < 0) return psc_targets_text_id(id, model, text, error);
     if (number >= model->info.d_vocab)
         return psc_fail(error, PSC_ERROR_INPUT,
             "target %.40s is out of range; token ids are 0 to %d", text,

@@ -49,11 +49,10 @@ void psc_corpus_head(psc_session *session, const psc_corpus_totals *totals) {
     put_head(session, totals->bos != 0);
 }
 
-psc_status psc_run_vocabulary(const psc_session *session, psc_error *error) {
-    const psc_model *model = session->model;
+psc_status psc_run_vocabulary(const psc_model *model, psc_results *results, psc_error *error) {
     int32_t *ids, n, n_texts = 0;
     psc_status status =
-        psc_results_named_ids(&ids, &n, session->results, psc_model_tokenizer_size(model), error);
+        psc_results_named_ids(&ids, &n, results, psc_model_tokenizer_size(model), error);
     if (status != PSC_OK || n == 0) {
         free(ids);
         return status;
@@ -64,7 +63,7 @@ psc_status psc_run_vocabulary(const psc_session *session, psc_error *error) {
         entry.text = psc_model_token_bytes(model, ids[i], &entry.bytes);
         if (entry.text) entries[n_texts++] = entry;
     }
-    status = entries ? psc_results_add_vocabulary(session->results, n_texts, entries, error)
+    status = entries ? psc_results_add_vocabulary(results, n_texts, entries, error)
                      : psc_fail(error, PSC_ERROR_MEMORY, "not enough memory for the results");
     free(entries);
     free(ids);

@@ -76,6 +76,6 @@ psc_status psc_run_head(const psc_session *session, psc_error *error);
 /* The head of an accumulating session's report: corpus totals instead of tokens. */
 void psc_corpus_head(psc_session *session, const psc_corpus_totals *totals);
 /* Once the plugins have reported: the texts of the token ids that their arrays name. */
-psc_status psc_run_vocabulary(const psc_session *session, psc_error *error);
+psc_status psc_run_vocabulary(const psc_model *model, psc_results *results, psc_error *error);
 
 #endif
