@@ -64,7 +64,7 @@ static int check_verb(const cli_arguments *arguments) {
 
 /* One prompt, so that all results are of one text. Standard input can be read once only. */
 static int check_input(const cli_arguments *arguments) {
-    static const char *const files[] = {"file", "source-file", "prompts"};
+    static const char *const files[] = {"file", "source-file", "prompts", "pairs"};
     bool is_read = false;
     int n_texts = 0;
     for (int i = 0; i < arguments->n_given; i++) {

@@ -8,6 +8,7 @@
 
 #include "bos.h"
 #include "cluster.h"
+#include "pairs_option.h"
 #include "progress.h"
 #include "prompts.h"
 #include "setup.h"
@@ -24,6 +25,7 @@ static const cli_option options[] = {
         "* stands for any characters, all for every point;\n"
         "POINT:rows=-1 or POINT:rows=1+4+7-9 keeps these rows"},
     CLI_INTERVENTION_OPTIONS,
+    CLI_PAIRS_OPTIONS,
     CLI_SPREAD_OPTIONS,
     CLI_RUN_OPTIONS,
     CLI_OUTPUT_OPTIONS,
@@ -49,12 +51,14 @@ typedef struct analysis {
     cli_prompt prompt;
     cli_sources sources;
     cli_bos bos;
-    int code; /* of prompts over several processes: not 0 after a sentence */
+    cli_pairs pairs; /* in place of a prompt, if set */
+    int code;        /* of prompts over several processes: not 0 after a sentence */
 } analysis;
 
 /* With --html and without --plugin, the page shows more plugins than the summary. */
 static bool adds_to_page(const analysis *a) {
-    return cli_has(a->arguments, "html") && !a->plugin && !cli_has(a->arguments, "plugin");
+    return cli_has(a->arguments, "html") && !a->plugin && !cli_has(a->arguments, "plugin") &&
+           !a->pairs.set;
 }
 
 /* "rows=all" where the logits and the lens of all rows are cheap beside the run; else null. */
@@ -117,7 +121,7 @@ static psc_status add_unchanged(
  * not of several checkpoints. */
 static bool shows_clean(const analysis *a) {
     int cursor = 0;
-    if (cli_is_collected() || a->plugin || !cli_has(a->arguments, "html") ||
+    if (cli_is_collected() || a->plugin || a->pairs.set || !cli_has(a->arguments, "html") ||
         !cli_has_intervention(a->arguments))
         return false;
     return adds_to_page(a) || cli_has(a->arguments, "capture") ||
@@ -134,6 +138,8 @@ static psc_status add_plugins(
     if (a->plugin) return status ? status : cli_plugin_load(session, a->plugin, error);
     if (!status && edits && !clean && !names_effects(arguments))
         status = psc_session_plugin(session, "effects", NULL, error);
+    if (a->pairs.set && !edits && !chosen)
+        return psc_session_plugin(session, "logits", "level=head", error);
     if (!status && clean && chosen) status = add_unchanged(session, arguments, error);
     if (!status && !clean && !edits && adds_to_page(a))
         status = add_defaults_for_page(session, a, error);
@@ -261,6 +267,29 @@ static psc_status analyze_one(analysis *a, psc_error *error) {
     return status;
 }
 
+/* The set of --pairs. */
+static psc_status analyze_pairs(analysis *a, psc_error *error) {
+    psc_session *session = NULL;
+    psc_results *results = NULL;
+    int32_t sections = 0;
+    const bool bos = cli_has(a->arguments, "bos") || a->bos.plugin[0];
+    psc_status status =
+        cli_pairs_read(&a->pairs, a->model, cli_value(a->arguments, "pairs"), bos, error);
+    if (!status) cli_pairs_size(&a->options, &a->pairs, a->model);
+    if (!status) status = psc_session_open(&session, a->model, &a->options, error);
+    if (!status && a->plugin && !cli_is_collected()) status = cli_spread_share(session, error);
+    if (!status) status = cli_pairs_target(session, a->arguments, error);
+    if (!status) status = set_up(session, a, false, &sections, error);
+    if (!status && psc_pairs_have_source(a->pairs.set) && !psc_session_has_phases(session))
+        cli_progress_line("note: no plugin of this command uses the corrupt prompts");
+    if (!status) status = cli_pairs_run(&results, session, &a->pairs, error);
+    if (!status) status = cli_deliver(results, a->arguments, error);
+    psc_results_close(&results);
+    psc_session_close(&session);
+    psc_pairs_close(&a->pairs.set);
+    return status;
+}
+
 /* Pages of all prompts are checked before the work. */
 static psc_status check_pages(
     const cli_prompts *prompts, const cli_arguments *arguments, psc_error *error) {
@@ -379,7 +408,9 @@ static psc_status analyze(analysis *a, psc_error *error) {
     if (!status) status = cli_open_model(&a->model, cli_value(arguments, "model"), error);
     if (!status) status = cli_prompts_try(&prompts, a->model, arguments, error);
     if (!status) status = cli_sources_read(&a->sources, a->model, arguments, error);
-    if (!status)
+    if (!status && cli_has(arguments, "pairs"))
+        status = analyze_pairs(a, error);
+    else if (!status)
         status = prompts.several ? analyze_each(a, &prompts, error) : analyze_one(a, error);
     cli_sources_free(&a->sources);
     cli_prompts_free(&prompts);
@@ -390,7 +421,8 @@ static psc_status analyze(analysis *a, psc_error *error) {
 int cli_analyze(const cli_arguments *arguments, const cli_plugin *plugin) {
     analysis a = {.arguments = arguments, .plugin = plugin};
     psc_error error = {0};
-    int code = cli_prompts_check(arguments);
+    int code = cli_pairs_check(&a.pairs, arguments);
+    if (!code && !cli_has(arguments, "pairs")) code = cli_prompts_check(arguments);
     if (!code) code = cli_session_options(&a.options, arguments);
     if (!code) code = cli_interventions_check(arguments);
     if (code) return code;
@@ -407,7 +439,8 @@ static int run_analyze(const cli_arguments *arguments) {
 const cli_verb cli_verb_analyze = {
     .name = "analyze",
     .summary = "Runs the model on a text and shows what makes up the next token's logit.",
-    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3 | --prompts FILE) [options]",
+    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3 | --prompts FILE |\n"
+             "       --pairs FILE) [options]",
     .notes = CLI_CHECKPOINTS_NOTE
     "With several texts --json prints an object per line, --out writes DIR/1, DIR/2,\n"
     "..., and --html page.html writes page-1.html, page-2.html, ... Each result is\n"

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "interventions.h"
+#include "pairs_option.h"
 #include "prompts.h"
 #include "setup.h"
 #include "spread.h"
@@ -20,6 +21,7 @@ static const cli_option options[] = {
     {"top", 1, false, "N", "effects listed per target; default: 10"},
     CLI_TARGET_OPTIONS("the top prediction"),
     CLI_SOURCE_OPTIONS,
+    CLI_PAIRS_OPTIONS,
     CLI_SPREAD_OPTIONS,
     CLI_RUN_OPTIONS,
     CLI_OUTPUT_OPTIONS,
@@ -39,7 +41,8 @@ static int run_sweep(const cli_arguments *arguments) {
 const cli_verb cli_verb_sweep = {
     .name = "sweep",
     .summary = "Ablates or patches each head, layer and row, or edge in turn.",
-    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3 | --prompts FILE) [options]",
+    .usage = "[--model MODEL] (--text S | --file F | --tokens 1,2,3 | --prompts FILE |\n"
+             "       --pairs FILE) [options]",
     .notes = CLI_CHECKPOINTS_NOTE
     "example:\n  pythiascope sweep --text \"the Emerald City of\" --over heads_by_pos\n"
     "  pythiascope sweep --text \"the cat sat\" --source \"the dog sat\" --over resid_pre "
