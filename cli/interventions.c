@@ -1,4 +1,4 @@
-/* --ablate, --scale, --steer, --knockout, --patch: each loads the plugin of that name;
+/* --ablate, --scale, --steer, --knockout, --patch, --direction: each loads the plugin of that name;
  * "AT:key=value" becomes its "at=AT,key=value". The source prompts and the unchanged prompt run
  * first. */
 #include "interventions.h"
@@ -10,7 +10,7 @@
 #include "progress.h"
 #include "setup.h"
 
-static const char *const kinds[] = {"ablate", "scale", "steer", "knockout", "patch"};
+static const char *const kinds[] = {"ablate", "scale", "steer", "knockout", "patch", "direction"};
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
 bool cli_is_intervention(const char *option) {

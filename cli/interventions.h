@@ -22,12 +22,16 @@
         "AT: L0H3, 0_mlp_out, L0N12, embed or a hook point,\n"                                     \
         "several joined by +; * matches any layer or head;\n"                                      \
         "rows=, layers= and heads= restrict it; repeatable,\n"                                     \
-        "like the next four (docs/interventions.md)"},                                             \
+        "like the next five (docs/interventions.md)"},                                             \
     {"scale", 1, true, "AT[:alpha=A,...]", "multiply components by A"},                            \
     {"steer", 1, true, "AT[:file=F|plus=1,minus=2,...]",                                           \
         "add alpha times a vector from a file, or times the\n"                                     \
         "difference of two source prompts"},                                                       \
-    {"knockout", 1, true, "HEADS:keys=A-B[,rows=...]", "cut the attention from rows to keys"}
+    {"knockout", 1, true, "HEADS:keys=A-B[,rows=...]", "cut the attention from rows to keys"},     \
+    {"direction", 1, true, "AT:along=V|file=F|plus=1,minus=2,...",                                 \
+        "take directions out of components; do=set, do=add and\n"                                  \
+        "do=swap set, add or exchange them; V: L3N12.in,\n"                                        \
+        "L2H3.O, W_U:' a'-' b' or the like"}
 #define CLI_INTERVENTION_OPTIONS                                                                   \
     CLI_EDIT_OPTIONS,                                                                              \
     {"patch", 1, true, "AT[:source=1,...]", "take components from a source prompt"},               \
@@ -49,7 +53,7 @@ bool cli_has_intervention(const cli_arguments *arguments);
 int32_t cli_interventions_count(const cli_arguments *arguments);
 /* "with --ablate L0H3 --scale embed", cut with an ellipsis where it is too long. */
 void cli_interventions_label(char *out, size_t size, const cli_arguments *arguments);
-/* Whether the option is --ablate, --scale, --steer, --knockout or --patch. */
+/* Whether the option is --ablate, --scale, --steer, --knockout, --patch or --direction. */
 bool cli_is_intervention(const char *option);
 /* Loads the editor of that option; place: "AT[:key=value,...]". */
 psc_status cli_intervention_add(

@@ -30,6 +30,7 @@ static const char *const pages[][2] = {
     {"steer", "docs/interventions.md"},
     {"knockout", "docs/interventions.md"},
     {"patch", "docs/interventions.md"},
+    {"direction", "docs/interventions.md"},
     {"effects", "docs/interventions.md"},
     {"treebank", "docs/plugins/treebank.md"},
     {"probe", "docs/plugins/probe.md"},

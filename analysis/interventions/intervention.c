@@ -156,19 +156,6 @@ static void edit_floats(const intervention *self, float *x, const float *values,
         memset(x, 0, (size_t)n * sizeof *x);
 }
 
-/* The values for a row at this position; null for zero and a factor. *none: the row stays as is. */
-static const float *values_for(const intervention_site *site, int32_t position, int *none) {
-    const intervention *self = site->owner;
-    const int64_t length = self->length[0];
-    *none = 0;
-    if (self->values != VALUES_ROWS) return site->vector;
-    int64_t row = position;
-    if (self->by == BY_RESAMPLE) row %= length;
-    *none = row >= length;
-    const int64_t width = site->width ? site->width : intervention_site_heads(site) * length;
-    return site->rows + (*none ? 0 : row * width);
-}
-
 static int on_edit(const psc_event *event, void *payload) {
     const intervention_site *site = payload;
     const intervention *self = site->owner;
@@ -176,7 +163,7 @@ static int on_edit(const psc_event *event, void *payload) {
     const int64_t heads = t->n_axes == 3 ? t->shape[1] : 1;
     for (int32_t r = 0; r < event->n_rows; r++) {
         int none = 0;
-        const float *values = values_for(site, event->rows[r].position, &none);
+        const float *values = intervention_values_at(site, &event->rows[r], &none);
         /* Keys past the row's own position are not edited. */
         int64_t n = site->width ? t->shape[t->n_axes - 1] : event->rows[r].position + 1;
         const int64_t wide = site->width ? n : self->length[0];
@@ -242,7 +229,7 @@ static int check_cut(const intervention *self) {
 
 /* Fails if an edit reaches no row of a text that is compared with itself unchanged. (In an ordinary
  * run the sequence may still grow to those rows.) */
-static int check_reach(const intervention *self) {
+int intervention_check_reach(const intervention *self) {
     int32_t n = 0, most = 0;
     psc_row_set set;
     if (psc_rows_resolve(self->context, self->host, "rows", &self->rows, 0, &set)) return -1;
@@ -256,8 +243,7 @@ static int check_reach(const intervention *self) {
         self->keys_text, (int)most);
 }
 
-static int subscribe(intervention *self) {
-    const psc_event_fn callback = self->kind == INTERVENTION_KNOCKOUT ? on_cut : on_edit;
+int intervention_subscribe(intervention *self, psc_event_fn callback) {
     for (int32_t i = 0; i < self->n_sites; i++) {
         intervention_site *site = &self->sites[i];
         psc_filter filter = self->rows;
@@ -277,10 +263,13 @@ static int begin(psc_context *context, void *state) {
     const psc_phase phase = (psc_phase)self->host->phase(context);
     if (intervention_record(self, phase)) return -1;
     if (phase == PSC_PHASE_SOURCE) return 0;
-    if (phase == PSC_PHASE_CHANGED && !self->host->accumulating(context) && check_reach(self))
+    if (phase == PSC_PHASE_CHANGED && !self->host->accumulating(context) &&
+        intervention_check_reach(self))
         return -1;
     if (self->kind == INTERVENTION_KNOCKOUT && check_cut(self)) return -1;
-    return phase == PSC_PHASE_BASE ? 0 : subscribe(self);
+    return phase == PSC_PHASE_BASE ? 0
+                                   : intervention_subscribe(self,
+                                         self->kind == INTERVENTION_KNOCKOUT ? on_cut : on_edit);
 }
 
 static int end(psc_context *context, void *state, int status) {

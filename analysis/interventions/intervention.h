@@ -12,7 +12,8 @@ typedef enum intervention_kind {
     INTERVENTION_SCALE,
     INTERVENTION_STEER,
     INTERVENTION_KNOCKOUT,
-    INTERVENTION_PATCH
+    INTERVENTION_PATCH,
+    INTERVENTION_DIRECTION
 } intervention_kind;
 
 /* What replaces an ablated value. */
@@ -61,6 +62,12 @@ struct intervention {
     int32_t n_sites, capacity;
 };
 
+/* A row of a site's tensor: n1 stretches of n2 floats, `stride` floats apart. */
+typedef struct intervention_stretch {
+    float *data;
+    int64_t n1, n2, stride;
+} intervention_stretch;
+
 /* "L0H3+1_mlp_out+blocks.2.hook_resid_pre" into sites. */
 int intervention_parse_sites(intervention *self);
 /* The number of heads of a site's tensor, or 0. */
@@ -78,5 +85,22 @@ int intervention_record(intervention *self, psc_phase phase);
 /* In run_end of a run that succeeded: marks a source prompt complete; makes vectors from sums. */
 void intervention_finish_values(intervention *self, psc_phase phase);
 void intervention_free_values(intervention *self);
+/* The values that a row is given: a vector, or the row of the source prompt; null for zero and a
+ * factor. *none: the source has no such row, and the row stays as is. */
+const float *intervention_values_at(const intervention_site *site, const psc_row *row, int *none);
+/* Shows the run's rows (psc_rows_mode) of a site to a callback, whose payload is the site. */
+int intervention_observe(intervention_site *site, psc_event_fn callback, int32_t rows);
+/* Row r of an event at a site. */
+intervention_stretch intervention_row(
+    const intervention_site *site, const psc_event *event, int32_t r);
+/* sum [width] += row r of an event at the site. */
+void intervention_add_row(
+    const intervention_site *site, const psc_event *event, int32_t r, double *sum);
+
+/* In run_begin of a text that is compared with itself unchanged: fails if the edit reaches no row
+ * of it. */
+int intervention_check_reach(const intervention *self);
+/* In run_begin: an editor of all sites, on the rows that are changed. */
+int intervention_subscribe(intervention *self, psc_event_fn callback);
 
 #endif

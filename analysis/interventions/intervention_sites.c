@@ -211,6 +211,11 @@ static int check_place(const intervention *self, place *p, const char *name) {
         return 0;
     }
     const int keys = strchr(POINTS[p->point].shape, 'K') != NULL;
+    if (self->kind == INTERVENTION_DIRECTION && (keys || p->neuron >= 0))
+        return host->fail(self->context,
+            keys ? "at=%.60s: its width is the number of keys, so a direction cannot act there"
+                 : "at=%.60s is one number, in which there are no directions; use mlp.hook_post",
+            name);
     if (keys && self->values != VALUES_NONE &&
         (self->values != VALUES_ROWS || self->by == BY_RESAMPLE))
         return host->fail(self->context,

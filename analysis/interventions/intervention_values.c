@@ -32,17 +32,12 @@ void intervention_free_values(intervention *self) {
 
 /* --- values of a run ------------------------------------------------------------------------- */
 
-/* Row r of an event at a site: n1 stretches of n2 floats. */
-typedef struct stretch {
-    const float *data;
-    int64_t n1, n2, stride;
-} stretch;
-
-static stretch row_of(const intervention_site *site, const psc_event *event, int32_t r) {
+intervention_stretch intervention_row(
+    const intervention_site *site, const psc_event *event, int32_t r) {
     const psc_view *t = &event->tensor;
     const int axes3 = t->n_axes == 3;
-    stretch s = {t->data + r * t->stride[0], axes3 ? t->shape[1] : 1, t->shape[t->n_axes - 1],
-        axes3 ? t->stride[1] : 0};
+    intervention_stretch s = {t->data + r * t->stride[0], axes3 ? t->shape[1] : 1,
+        t->shape[t->n_axes - 1], axes3 ? t->stride[1] : 0};
     if (site->width == 0) s.n2 = event->rows[r].position + 1;
     if (site->neuron >= 0) {
         s.data += site->neuron;
@@ -51,15 +46,16 @@ static stretch row_of(const intervention_site *site, const psc_event *event, int
     return s;
 }
 
-static void add_row(const intervention_site *site, const psc_event *event, int32_t r, double *sum) {
-    const stretch s = row_of(site, event, r);
+void intervention_add_row(
+    const intervention_site *site, const psc_event *event, int32_t r, double *sum) {
+    const intervention_stretch s = intervention_row(site, event, r);
     for (int64_t h = 0; h < s.n1; h++)
         for (int64_t i = 0; i < s.n2; i++) sum[h * s.n2 + i] += (double)s.data[h * s.stride + i];
 }
 
 static int on_mean(const psc_event *event, void *payload) {
     intervention_site *site = payload;
-    for (int32_t r = 0; r < event->n_rows; r++) add_row(site, event, r, site->sum);
+    for (int32_t r = 0; r < event->n_rows; r++) intervention_add_row(site, event, r, site->sum);
     return 0;
 }
 
@@ -74,7 +70,7 @@ static int source_slot(const intervention *self) {
 static int on_change(const psc_event *event, void *payload) {
     intervention_site *site = payload;
     double *sum = site->sum + (source_slot(site->owner) == 1 ? site->width : 0);
-    for (int32_t r = 0; r < event->n_rows; r++) add_row(site, event, r, sum);
+    for (int32_t r = 0; r < event->n_rows; r++) intervention_add_row(site, event, r, sum);
     return 0;
 }
 
@@ -83,7 +79,7 @@ static int on_rows(const psc_event *event, void *payload) {
     const int64_t length = site->owner->length[0];
     const int32_t heads = intervention_site_heads(site);
     for (int32_t r = 0; r < event->n_rows; r++) {
-        const stretch s = row_of(site, event, r);
+        const intervention_stretch s = intervention_row(site, event, r);
         const int64_t wide = site->width ? s.n2 : length;
         float *out =
             site->rows + event->rows[r].position * (site->width ? site->width : heads * length);
@@ -93,7 +89,19 @@ static int on_rows(const psc_event *event, void *payload) {
     return 0;
 }
 
-static int observe(intervention_site *site, psc_event_fn callback, int32_t rows) {
+const float *intervention_values_at(const intervention_site *site, const psc_row *to, int *none) {
+    const intervention *self = site->owner;
+    const int64_t length = self->length[0];
+    *none = 0;
+    if (self->values != VALUES_ROWS) return site->vector;
+    int64_t row = to->position;
+    if (self->by == BY_RESAMPLE) row %= length;
+    *none = row >= length;
+    const int64_t width = site->width ? site->width : intervention_site_heads(site) * length;
+    return site->rows + (*none ? 0 : row * width);
+}
+
+int intervention_observe(intervention_site *site, psc_event_fn callback, int32_t rows) {
     const intervention *self = site->owner;
     psc_filter filter = PSC_FILTER_INIT;
     filter.layers = &site->layer;
@@ -133,7 +141,7 @@ static int record_source(intervention *self) {
         if (self->values == VALUES_ROWS && make_rows(site)) return -1;
         if (self->values == VALUES_CHANGE)
             memset(site->sum + (k ? site->width : 0), 0, (size_t)site->width * sizeof(double));
-        if (observe(site, self->values == VALUES_ROWS ? on_rows : on_change,
+        if (intervention_observe(site, self->values == VALUES_ROWS ? on_rows : on_change,
                 whole ? PSC_ROWS_ALL : PSC_ROWS_LAST))
             return -1;
     }
@@ -148,7 +156,7 @@ static int record_mean(intervention *self) {
     for (int32_t i = 0; i < self->n_sites; i++) {
         intervention_site *site = &self->sites[i];
         memset(site->sum, 0, (size_t)site->width * sizeof(double));
-        if (observe(site, on_mean, PSC_ROWS_ALL)) return -1;
+        if (intervention_observe(site, on_mean, PSC_ROWS_ALL)) return -1;
     }
     return 0;
 }
@@ -165,7 +173,7 @@ static int check_sources(const intervention *self) {
                 (int)self->source[k] + 1);
     int32_t n = 0;
     const psc_row *rows = host->rows(self->context, &n);
-    if (self->kind != INTERVENTION_PATCH) return 0;
+    if (self->values != VALUES_ROWS || self->by == BY_RESAMPLE) return 0;
     for (int32_t i = 0, begin = 0; i < n; i++) {
         if (i + 1 < n && rows[i + 1].sequence == rows[i].sequence) continue;
         if (rows[begin].position == 0 && i + 1 - begin != self->length[0])

@@ -32,6 +32,7 @@
     X(steer)                                                                                       \
     X(knockout)                                                                                    \
     X(patch)                                                                                       \
+    X(direction)                                                                                   \
     X(effects)                                                                                     \
     X(treebank)                                                                                    \
     X(probe)
