@@ -22,7 +22,8 @@ typedef struct effects_base {
 typedef struct effects_source {
     int32_t n_all, n_rows; /* rows of the run, chosen ones */
     float *logits;         /* [rows, V] */
-    int complete;
+    psc_row *rows;         /* [n_rows] of a set of pairs, whose sequences have a source each */
+    int complete, paired;
 } effects_source;
 
 /* What was edited in the changed run. */

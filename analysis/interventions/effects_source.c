@@ -3,7 +3,8 @@
  *   normalized = (changed - base) / (source - base),  all z of the target (z_a - z_b of a contrast)
  *
  * 0: as this prompt, 1: as the source. There must be one source prompt, as long as this one; its
- * value is of the same tokens at the same row. NaN where source and base are equal. */
+ * value is of the same tokens at the same row. In a set of pairs it is that of the row that this one is
+ * aligned with, if `rows` chooses it there. NaN where source and base are equal. */
 #include "effects.h"
 
 #include <math.h>
@@ -13,6 +14,7 @@
 
 void effects_forget_source(effects_state *s) {
     free(s->source.logits);
+    free(s->source.rows);
     s->source = (effects_source){0};
 }
 
@@ -46,6 +48,12 @@ int effects_begin_source(effects_state *s) {
             "not enough memory for the source prompt's logits at %d rows (%.0f MB); choose fewer "
             "rows",
             (int)s->rows.n, (double)floats * 4e-6);
+    int32_t n = 0;
+    const psc_row *rows = host->rows(s->context, &n);
+    source->paired = host->example(s->context, rows[0].sequence) >= 0;
+    source->rows = malloc((size_t)s->rows.n * sizeof *source->rows + 1);
+    if (!source->rows) return host->fail(s->context, "not enough memory for the source's rows");
+    for (int32_t i = 0; i < s->rows.n; i++) source->rows[i] = rows[s->rows.index[i]];
     return host->observe(s->context, PSC_HOOK_LOGITS, &s->rows.filter, keep_logits, s);
 }
 
@@ -55,6 +63,7 @@ void effects_end_source(effects_state *s) {
 
 int effects_has_source(const effects_state *s) {
     const effects_source *source = &s->source;
+    if (source->paired) return source->complete;
     return source->complete && source->n_all == s->base.n_all && source->n_rows == s->base.n_rows;
 }
 
@@ -73,16 +82,35 @@ static double value_of(const float *logits, const int32_t ids[2]) {
     return (double)logits[ids[0]] - (ids[1] >= 0 ? (double)logits[ids[1]] : 0.0);
 }
 
-void effects_normalize(effects_state *s) {
+/* The slot in the source of a chosen row; -1: none. */
+static int32_t source_slot(const effects_state *s, int32_t slot) {
+    int32_t n = 0, position = -1;
+    if (!s->source.paired) return slot;
+    const psc_row *row = &s->host->rows(s->context, &n)[s->rows.index[slot]];
+    if (s->host->source_row(s->context, row, &position)) return -1;
+    for (int32_t i = 0; i < s->source.n_rows; i++)
+        if (s->source.rows[i].sequence == row->sequence && s->source.rows[i].position == position)
+            return i;
+    return -1;
+}
+
+static void normalize_row(effects_state *s, int32_t slot) {
     const int64_t n = s->model->d_vocab, rows = s->rows.n;
-    for (int64_t at = 0; s->normalized && at < s->targets.n * rows; at++) {
+    const int32_t from = source_slot(s, slot);
+    for (int32_t t = 0; t < s->targets.n; t++) {
+        const int64_t at = t * rows + slot;
         const int32_t *ids = s->base.ids + 2 * at;
         if (ids[0] < 0) continue;
-        s->base_value[at] = value_of(s->base.logits + at % rows * n, ids);
-        s->source_value[at] = value_of(s->source.logits + at % rows * n, ids);
+        s->base_value[at] = value_of(s->base.logits + slot * n, ids);
+        if (from < 0) continue;
+        s->source_value[at] = value_of(s->source.logits + from * n, ids);
         const double scale = s->source_value[at] - s->base_value[at];
         s->normalized[at] = scale == 0.0 ? NAN : s->dz[at] / scale;
     }
+}
+
+void effects_normalize(effects_state *s) {
+    for (int32_t slot = 0; s->normalized && slot < s->rows.n; slot++) normalize_row(s, slot);
 }
 
 int effects_say_source(const effects_state *s, int32_t target, int32_t slot) {

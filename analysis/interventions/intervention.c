@@ -166,7 +166,7 @@ static int on_edit(const psc_event *event, void *payload) {
         const float *values = intervention_values_at(site, &event->rows[r], &none);
         /* Keys past the row's own position are not edited. */
         int64_t n = site->width ? t->shape[t->n_axes - 1] : event->rows[r].position + 1;
-        const int64_t wide = site->width ? n : self->length[0];
+        const int64_t wide = site->width ? n : intervention_keys_at(site, &event->rows[r]);
         float *x = t->data + r * t->stride[0];
         if (none) continue;
         if (site->neuron >= 0) {
@@ -227,6 +227,24 @@ static int check_cut(const intervention *self) {
     return 0;
 }
 
+/* In a set of pairs the edit must reach each of them, as it must alone. */
+static int check_sequences(
+    const intervention *self, const psc_row_set *set, const psc_row *rows, int32_t n) {
+    int reached = 0;
+    if (self->host->example(self->context, rows[0].sequence) < 0) return 0;
+    for (int32_t i = 0; i < n; i++) {
+        reached |= set->slot[i] >= 0;
+        if (i + 1 < n && rows[i + 1].sequence == rows[i].sequence) continue;
+        if (!reached || (self->kind == INTERVENTION_KNOCKOUT && self->keys.rows == PSC_ROWS_RANGE &&
+                            self->keys.row_begin > rows[i].position))
+            return self->host->fail(self->context,
+                "the prompt has the positions 0-%d, of which rows= or keys= contains none",
+                (int)rows[i].position);
+        reached = 0;
+    }
+    return 0;
+}
+
 /* Fails if an edit reaches no row of a text that is compared with itself unchanged. (In an ordinary
  * run the sequence may still grow to those rows.) */
 int intervention_check_reach(const intervention *self) {
@@ -234,6 +252,7 @@ int intervention_check_reach(const intervention *self) {
     psc_row_set set;
     if (psc_rows_resolve(self->context, self->host, "rows", &self->rows, 0, &set)) return -1;
     const psc_row *rows = self->host->rows(self->context, &n);
+    if (check_sequences(self, &set, rows, n)) return -1;
     for (int32_t i = 0; i < n; i++)
         if (rows[i].position > most) most = rows[i].position;
     if (self->kind != INTERVENTION_KNOCKOUT || self->keys.rows == PSC_ROWS_ALL ||

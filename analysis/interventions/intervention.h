@@ -37,9 +37,18 @@ typedef struct intervention_site {
     int32_t layer, head, neuron; /* -1: none, all */
     int64_t width;               /* floats per row; 0: one per key, by head */
     float *vector;               /* [width] VALUES_FILE, _MEAN, _CHANGE */
-    double *sum;                 /* [2, width] the sums that vector is made from */
-    float *rows;                 /* VALUES_ROWS: [length, width]; keys: [length, heads, length] */
+    double *sum; /* [2, width] the sums that vector is made from; VALUES_MEAN: [parts,
+                                    width], of the run */
+    float *rows; /* VALUES_ROWS: of each part [length, width], keys: [length, heads,
+                                    length]; VALUES_MEAN: [parts, width] */
 } intervention_site;
+
+/* A sequence of the run that gives the values. In a set of pairs each sequence has its own, by its
+ * number; else one gives to all. */
+typedef struct intervention_part {
+    int32_t length;        /* tokens; 0: no such sequence */
+    int64_t begin, square; /* the sums of length and of its square over the parts before */
+} intervention_part;
 
 struct intervention {
     psc_context *context;
@@ -52,12 +61,14 @@ struct intervention {
     psc_filter rows, keys;                              /* keys: those that are cut */
     psc_range layers, heads;                            /* those that are changed */
     float alpha;
-    int32_t source[2];  /* numbers of the source prompts from 0; plus, minus; -1: none */
-    int32_t length[2];  /* their numbers of tokens */
-    int complete[2];    /* a run on each succeeded, and its values are kept */
-    int whole_mean;     /* of=mean: over a source prompt's rows, else its last */
-    int64_t n_averaged; /* rows in the mean of the BASE run */
-    int averaged;       /* the mean is known */
+    int32_t source[2];        /* numbers of the source prompts from 0; plus, minus; -1: none */
+    int32_t length[2];        /* their numbers of tokens */
+    int complete[2];          /* a run on each succeeded, and its values are kept */
+    int whole_mean;           /* of=mean: over a source prompt's rows, else its last */
+    intervention_part *parts; /* [n_parts] of the values' run */
+    int32_t n_parts;
+    int paired;   /* that run was of a set of pairs */
+    int averaged; /* the means are known */
     intervention_site *sites;
     int32_t n_sites, capacity;
 };
@@ -88,6 +99,8 @@ void intervention_free_values(intervention *self);
 /* The values that a row is given: a vector, or the row of the source prompt; null for zero and a
  * factor. *none: the source has no such row, and the row stays as is. */
 const float *intervention_values_at(const intervention_site *site, const psc_row *row, int *none);
+/* Of a site whose width is the keys: floats from one head's values to the next. */
+int64_t intervention_keys_at(const intervention_site *site, const psc_row *row);
 /* Shows the run's rows (psc_rows_mode) of a site to a callback, whose payload is the site. */
 int intervention_observe(intervention_site *site, psc_event_fn callback, int32_t rows);
 /* Row r of an event at a site. */

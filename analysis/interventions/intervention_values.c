@@ -5,6 +5,9 @@
  *   change   of two SOURCE prompts, at their last rows or their means:  x_plus - x_minus
  *   rows     a SOURCE prompt's rows, as they are
  *
+ * In a set of pairs (host->example) each sequence has its own mean, and the rows of its own source, as
+ * they are aligned (host->source_row).
+ *
  * Those runs are not edited; the values are kept until the next run of the same kind. */
 #include "intervention.h"
 
@@ -12,8 +15,8 @@
 #include <string.h>
 
 int intervention_prepare_values(intervention *self) {
-    const int sums = self->values == VALUES_MEAN || self->values == VALUES_CHANGE;
-    if (self->values == VALUES_NONE || self->values == VALUES_ROWS) return 0;
+    const int sums = self->values == VALUES_CHANGE;
+    if (!sums && self->values != VALUES_FILE) return 0;
     for (int32_t i = 0; i < self->n_sites; i++) {
         intervention_site *site = &self->sites[i];
         const uint64_t width = (uint64_t)site->width;
@@ -28,6 +31,31 @@ int intervention_prepare_values(intervention *self) {
 
 void intervention_free_values(intervention *self) {
     for (int32_t i = 0; i < self->n_sites; i++) free(self->sites[i].rows);
+    free(self->parts);
+}
+
+/* --- parts ----------------------------------------------------------------------------------- */
+
+/* Notes the sequences of this run; one part for all rows unless it is of a set of pairs. */
+static int make_parts(intervention *self) {
+    int32_t n = 0;
+    const psc_row *rows = self->host->rows(self->context, &n);
+    self->paired = self->host->example(self->context, rows[0].sequence) >= 0;
+    self->n_parts = self->paired ? rows[n - 1].sequence + 1 : 1;
+    free(self->parts);
+    self->parts = calloc((size_t)self->n_parts, sizeof *self->parts);
+    if (!self->parts) return self->host->fail(self->context, "not enough memory for the sequences");
+    for (int32_t i = 0; i < n; i++) self->parts[self->paired ? rows[i].sequence : 0].length++;
+    for (int32_t k = 1; k < self->n_parts; k++) {
+        const intervention_part *before = &self->parts[k - 1];
+        self->parts[k].begin = before->begin + before->length;
+        self->parts[k].square = before->square + (int64_t)before->length * before->length;
+    }
+    return 0;
+}
+
+static int32_t part_of(const intervention *self, const psc_row *row) {
+    return self->paired ? row->sequence : 0;
 }
 
 /* --- values of a run ------------------------------------------------------------------------- */
@@ -55,7 +83,9 @@ void intervention_add_row(
 
 static int on_mean(const psc_event *event, void *payload) {
     intervention_site *site = payload;
-    for (int32_t r = 0; r < event->n_rows; r++) intervention_add_row(site, event, r, site->sum);
+    for (int32_t r = 0; r < event->n_rows; r++)
+        intervention_add_row(
+            site, event, r, site->sum + part_of(site->owner, &event->rows[r]) * site->width);
     return 0;
 }
 
@@ -74,15 +104,21 @@ static int on_change(const psc_event *event, void *payload) {
     return 0;
 }
 
+/* Row `position` of a part of the site's rows. */
+static float *row_at(
+    const intervention_site *site, const intervention_part *part, int64_t position) {
+    const int64_t heads = intervention_site_heads(site);
+    return site->width ? site->rows + (part->begin + position) * site->width
+                       : site->rows + heads * (part->square + position * part->length);
+}
+
 static int on_rows(const psc_event *event, void *payload) {
     intervention_site *site = payload;
-    const int64_t length = site->owner->length[0];
-    const int32_t heads = intervention_site_heads(site);
     for (int32_t r = 0; r < event->n_rows; r++) {
+        const intervention_part *part = &site->owner->parts[part_of(site->owner, &event->rows[r])];
         const intervention_stretch s = intervention_row(site, event, r);
-        const int64_t wide = site->width ? s.n2 : length;
-        float *out =
-            site->rows + event->rows[r].position * (site->width ? site->width : heads * length);
+        const int64_t wide = site->width ? s.n2 : part->length;
+        float *out = row_at(site, part, event->rows[r].position);
         for (int64_t h = 0; h < s.n1; h++)
             memcpy(out + h * wide, s.data + h * s.stride, (size_t)s.n2 * sizeof *out);
     }
@@ -91,14 +127,22 @@ static int on_rows(const psc_event *event, void *payload) {
 
 const float *intervention_values_at(const intervention_site *site, const psc_row *to, int *none) {
     const intervention *self = site->owner;
-    const int64_t length = self->length[0];
     *none = 0;
+    if (self->values == VALUES_MEAN) return site->rows + part_of(self, to) * site->width;
     if (self->values != VALUES_ROWS) return site->vector;
-    int64_t row = to->position;
-    if (self->by == BY_RESAMPLE) row %= length;
-    *none = row >= length;
-    const int64_t width = site->width ? site->width : intervention_site_heads(site) * length;
-    return site->rows + (*none ? 0 : row * width);
+    const intervention_part *part = &self->parts[part_of(self, to)];
+    int32_t row = -1;
+    if (self->by == BY_RESAMPLE)
+        row = part->length > 0 ? to->position % part->length : -1;
+    else if (self->host->source_row(self->context, to, &row))
+        row = -1;
+    *none = row < 0 || row >= part->length;
+    return row_at(site, part, *none ? 0 : row);
+}
+
+int64_t intervention_keys_at(const intervention_site *site, const psc_row *row) {
+    const intervention *self = site->owner;
+    return self->values == VALUES_ROWS ? self->parts[part_of(self, row)].length : 0;
 }
 
 int intervention_observe(intervention_site *site, psc_event_fn callback, int32_t rows) {
@@ -112,17 +156,21 @@ int intervention_observe(intervention_site *site, psc_event_fn callback, int32_t
     return self->host->observe(self->context, site->point, &filter, callback, site);
 }
 
-static int make_rows(intervention_site *site) {
-    const intervention *self = site->owner;
-    const uint64_t length = (uint64_t)self->length[0];
-    const uint64_t heads = (uint64_t)intervention_site_heads(site);
-    const uint64_t width = site->width ? (uint64_t)site->width : heads * length;
+/* Memory for `floats` values of a site that outlive the run. */
+static int make_rows(intervention_site *site, uint64_t floats) {
     free(site->rows);
-    site->rows = calloc(length * width, sizeof *site->rows);
+    site->rows = calloc(floats + 1, sizeof *site->rows);
     if (site->rows) return 0;
-    return self->host->fail(self->context,
-        "not enough memory for %.0f MB of a source prompt's values",
-        (double)(length * width) * 4e-6);
+    return site->owner->host->fail(site->owner->context,
+        "not enough memory for %.0f MB of another run's values", (double)floats * 4e-6);
+}
+
+/* The floats that all rows of the run have at a site. */
+static uint64_t floats_of(const intervention_site *site) {
+    const intervention_part *last = &site->owner->parts[site->owner->n_parts - 1];
+    const int64_t heads = intervention_site_heads(site);
+    return (uint64_t)(site->width ? (last->begin + last->length) * site->width
+                                  : heads * (last->square + (int64_t)last->length * last->length));
 }
 
 static int record_source(intervention *self) {
@@ -130,7 +178,8 @@ static int record_source(intervention *self) {
     if (k < 0) return 0;
     int32_t n = 0;
     const psc_row *rows = self->host->rows(self->context, &n);
-    if (rows[0].position != 0 || rows[n - 1].sequence != rows[0].sequence)
+    if (make_parts(self)) return -1;
+    if (rows[0].position != 0 || (!self->paired && rows[n - 1].sequence != rows[0].sequence))
         return self->host->fail(
             self->context, "a source prompt must be one sequence and begin at position 0");
     self->length[k] = n;
@@ -138,7 +187,7 @@ static int record_source(intervention *self) {
     const int whole = self->values == VALUES_ROWS || self->whole_mean;
     for (int32_t i = 0; i < self->n_sites; i++) {
         intervention_site *site = &self->sites[i];
-        if (self->values == VALUES_ROWS && make_rows(site)) return -1;
+        if (self->values == VALUES_ROWS && make_rows(site, floats_of(site))) return -1;
         if (self->values == VALUES_CHANGE)
             memset(site->sum + (k ? site->width : 0), 0, (size_t)site->width * sizeof(double));
         if (intervention_observe(site, self->values == VALUES_ROWS ? on_rows : on_change,
@@ -149,14 +198,41 @@ static int record_source(intervention *self) {
 }
 
 static int record_mean(intervention *self) {
-    int32_t n = 0;
-    self->host->rows(self->context, &n);
-    self->n_averaged = n;
     self->averaged = 0;
+    if (make_parts(self)) return -1;
     for (int32_t i = 0; i < self->n_sites; i++) {
         intervention_site *site = &self->sites[i];
-        memset(site->sum, 0, (size_t)site->width * sizeof(double));
-        if (intervention_observe(site, on_mean, PSC_ROWS_ALL)) return -1;
+        const uint64_t n = (uint64_t)self->n_parts * (uint64_t)site->width;
+        site->sum = self->host->run_alloc(self->context, n * sizeof *site->sum + 1);
+        if (!site->sum || make_rows(site, n) || intervention_observe(site, on_mean, PSC_ROWS_ALL))
+            return -1;
+    }
+    return 0;
+}
+
+/* Fails if the values are those of other pairs, or of none. */
+static int other_pairs(const intervention *self) {
+    int32_t n = 0;
+    const psc_row *rows = self->host->rows(self->context, &n);
+    const int paired = self->host->example(self->context, rows[0].sequence) >= 0;
+    if (paired == self->paired && (!paired || rows[n - 1].sequence < self->n_parts)) return 0;
+    return self->host->fail(
+        self->context, "the values are those of other pairs; run their source or base first");
+}
+
+/* In a set of pairs: scores and patterns are patched only where each row stands where its source does,
+ * as its keys then do. */
+static int check_keys(const intervention *self, const psc_row *rows, int32_t n) {
+    int keys = 0;
+    for (int32_t i = 0; i < self->n_sites; i++) keys |= self->sites[i].width == 0;
+    for (int32_t i = 0; keys && i < n; i++) {
+        int32_t position = -1;
+        if (self->host->source_row(self->context, &rows[i], &position)) return -1;
+        if (position >= 0 && position != rows[i].position)
+            return self->host->fail(self->context,
+                "row %d is aligned with row %d of its source, but scores and patterns are patched at "
+                "equal positions only; use --align start or equal",
+                (int)rows[i].position, (int)position);
     }
     return 0;
 }
@@ -173,7 +249,10 @@ static int check_sources(const intervention *self) {
                 (int)self->source[k] + 1);
     int32_t n = 0;
     const psc_row *rows = host->rows(self->context, &n);
-    if (self->values != VALUES_ROWS || self->by == BY_RESAMPLE) return 0;
+    if (self->values != VALUES_ROWS) return 0;
+    if (other_pairs(self)) return -1;
+    if (self->by == BY_RESAMPLE) return 0;
+    if (self->paired) return check_keys(self, rows, n);
     for (int32_t i = 0, begin = 0; i < n; i++) {
         if (i + 1 < n && rows[i + 1].sequence == rows[i].sequence) continue;
         if (rows[begin].position == 0 && i + 1 - begin != self->length[0])
@@ -190,13 +269,15 @@ int intervention_record(intervention *self, psc_phase phase) {
     if (check_sources(self)) return -1;
     if (self->values != VALUES_MEAN) return 0;
     if (phase == PSC_PHASE_BASE) return record_mean(self);
-    if (self->averaged) return 0;
+    if (self->averaged && !other_pairs(self)) return 0;
+    if (self->averaged) return -1;
     return self->host->fail(
         self->context, "by=mean needs a run of the unchanged prompt first, or file=");
 }
 
 void intervention_finish_values(intervention *self, psc_phase phase) {
     const int mean = self->values == VALUES_MEAN && phase == PSC_PHASE_BASE;
+    const int32_t n_means = mean ? self->n_parts : 0;
     const int k = phase == PSC_PHASE_SOURCE ? source_slot(self) : -1;
     if (k >= 0) self->complete[k] = 1;
     const int change = self->values == VALUES_CHANGE && phase == PSC_PHASE_SOURCE &&
@@ -205,8 +286,8 @@ void intervention_finish_values(intervention *self, psc_phase phase) {
         intervention_site *site = &self->sites[i];
         const double n0 = self->whole_mean ? self->length[0] : 1;
         const double n1 = self->whole_mean ? self->length[1] : 1;
-        for (int64_t d = 0; mean && d < site->width; d++)
-            site->vector[d] = (float)(site->sum[d] / (double)self->n_averaged);
+        for (int64_t d = 0; d < n_means * site->width; d++)
+            site->rows[d] = (float)(site->sum[d] / (double)self->parts[d / site->width].length);
         for (int64_t d = 0; change && d < site->width; d++)
             site->vector[d] = (float)(site->sum[d] / n0 - site->sum[site->width + d] / n1);
     }
