@@ -63,6 +63,12 @@ static bool has_examples(const psc_array *a) {
     return a->n_axes > 0 && strcmp(a->axes[0], PSC_EXAMPLES_AXIS) == 0;
 }
 
+/* A name that the axes in front have. */
+static bool is_own(const char *axis) {
+    return strcmp(axis, PSC_EXAMPLES_AXIS) == 0 || strcmp(axis, PSC_GROUPS_AXIS) == 0 ||
+           strcmp(axis, PSC_STATISTICS_AXIS) == 0;
+}
+
 static const psc_result_axis *axis_of(const psc_results *from, const psc_stored_array *a, int i) {
     return psc_section_axis_named(&from->sections[a->section], a->view.axes[i]);
 }
@@ -181,6 +187,13 @@ static psc_status take_part(const taking *t, int32_t sequence, int32_t example, 
 
 /* --- the frame: what the first run has ------------------------------------------------------- */
 
+static psc_status copy_items(psc_section *to, const psc_section *from) {
+    psc_status status = PSC_OK;
+    for (int i = 0; !status && i < from->n_items; i++)
+        if (from->items[i].sentence) status = psc_section_add_sentence(to, from->items[i].sentence);
+    return status;
+}
+
 static psc_status add_frame(psc_examples *e, const psc_results *first, psc_error *error) {
     for (int s = 0; s < first->n_sections; s++) {
         const psc_section *from = &first->sections[s];
@@ -193,9 +206,11 @@ static psc_status add_frame(psc_examples *e, const psc_results *first, psc_error
                 status = psc_section_copy_value(to, &from->values[i].view);
         for (int i = 0; !status && i < from->n_axes; i++) {
             const psc_result_axis *axis = &from->axes[i].view;
-            if (!is_rows(axis) && !is_keys(axis) && strcmp(axis->name, PSC_EXAMPLES_AXIS) != 0)
+            if (!is_rows(axis) && !is_keys(axis) && !is_own(axis->name))
                 status = psc_results_copy_axis(e->frame, s, axis);
         }
+        /* an editor's sentence is about all runs; a summary of arrays is about one */
+        if (!status && from->n_arrays == 0) status = copy_items(to, from);
         if (status) return no_memory(error);
     }
     return PSC_OK;
@@ -235,6 +250,8 @@ static psc_examples_array *array_for(taking *t) {
         a->extent[i] = axis->n;
         whole = whole && a->axes[i];
     }
+    for (int i = 0; whole && i < a->n_axes; i++)
+        if (is_own(a->axes[i])) a->left_out = "the results have an axis of that name";
     if (a->n_axes == PSC_MOST_AXES) a->left_out = "it has 6 axes";
     e->n_arrays++;
     return whole ? a : NULL;
@@ -421,6 +438,7 @@ static psc_status begin_section(const psc_examples *e, psc_results *out, const p
         status = psc_section_copy_value(to, &frame->values[i].view);
     for (int i = 0; !status && i < frame->n_axes; i++)
         status = psc_results_copy_axis(out, out->n_sections - 1, &frame->axes[i].view);
+    if (!status) status = copy_items(to, frame);
     return status;
 }
 

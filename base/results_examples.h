@@ -11,7 +11,7 @@
 /* The leading axes of what is put together. */
 #define PSC_EXAMPLES_AXIS "examples"
 #define PSC_GROUPS_AXIS "groups"
-#define PSC_STATISTICS_AXIS "statistics"
+#define PSC_STATISTICS_AXIS "over_examples"
 
 /* The set, which the caller describes. */
 typedef struct psc_examples_set {
@@ -85,7 +85,7 @@ struct psc_examples {
     uint64_t bytes;
 };
 
-/* results_examples_statistics.c: NAME.statistics and NAME.by_group beside the array `all` of out, whose
+/* results_examples_statistics.c: NAME.over_examples and NAME.by_group beside the array `all` of out, whose
  * first axis is the examples; nothing beside integers. */
 psc_status psc_examples_statistics(const psc_examples *examples, psc_results *out, int section,
     int all, const psc_examples_draws *how, psc_error *error);

@@ -1,6 +1,6 @@
 /* Statistics of an array [examples, ...] over its examples, and over those of each group.
  *
- *   NAME.statistics [statistics, ...]        NAME.by_group [groups, statistics, ...]
+ *   NAME.over_examples [over_examples, ...]        NAME.by_group [groups, over_examples, ...]
  *
  * The examples go into the draws in the set's own order, so that the statistics do not depend on that of
  * the file. Elements are taken in blocks, so memory does not grow with the array. */
@@ -62,7 +62,7 @@ static int32_t take_rows(
     return count;
 }
 
-/* Writes [statistics, elements] of a group, or of all for -1. */
+/* Writes [over_examples, elements] of a group, or of all for -1. */
 static psc_status fill(double *out, work *w, const psc_examples_set *set, int32_t group,
     const psc_examples_draws *how, psc_error *error) {
     const psc_resampling draws = {how->seed, how->draws > 0 ? how->draws : 1, how->level};
@@ -140,7 +140,7 @@ psc_status psc_examples_statistics(const psc_examples *e, psc_results *out, int 
         close_work(&w);
         return no_memory(error);
     }
-    psc_stored_array *to = add(out, section, all, "statistics", 1, front, error);
+    psc_stored_array *to = add(out, section, all, "over_examples", 1, front, error);
     psc_status status = to ? PSC_OK : error->status;
     w.all = &out->arrays[all].view;
     if (!status) status = fill((double *)to->view.data, &w, &e->set, -1, how, error);

@@ -19,7 +19,7 @@ static bool is_first(const char *key) {
     return false;
 }
 
-/* An element of an array [statistics, ...] by its axes: "example -1 L0H3". */
+/* An element of an array [over_examples, ...] by its axes: "example -1 L0H3". */
 static void name_element(
     char *out, size_t size, const psc_section *section, const psc_array *a, int64_t element) {
     int64_t index[PSC_MOST_AXES];
@@ -102,7 +102,7 @@ static psc_status show(psc_section *section, const psc_array *a, const psc_examp
 
 psc_status psc_examples_summarize(const psc_examples *e, psc_results *out, int section,
     const psc_examples_draws *how, psc_error *error) {
-    static const char suffix[] = ".statistics";
+    static const char suffix[] = ".over_examples";
     psc_status status = PSC_OK;
     bool chosen = false;
     int shown = 0;

@@ -97,10 +97,10 @@ typedef struct psc_pairs_run_options {
  * An array [a, rows, b] of a plugin becomes [examples, a, rows, b]: rows are named by alignment, and
  * what an example does not have is NaN (integers: -1). Beside it are, of floats,
  *
- *   NAME.statistics    [statistics, a, rows, b]          over the examples that have a number
- *   NAME.by_group      [groups, statistics, a, rows, b]  if pairs have groups
+ *   NAME.over_examples    [over_examples, a, rows, b]          over the examples that have a number
+ *   NAME.by_group      [groups, over_examples, a, rows, b]  if pairs have groups
  *
- * statistics: mean, se, low, high (BCa), low_percentile, high_percentile, p (sign flips), n. Bits
+ * over_examples: mean, se, low, high (BCa), low_percentile, high_percentile, p (sign flips), n. Bits
  * depend on neither the number of sequences nor threads; pairs in another order give the same values.
  * A plugin whose arrays have neither rows nor examples is run one pair at a time. Values of a run,
  * files and captures are left out; a section `pairs` says how it was done.
