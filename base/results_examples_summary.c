@@ -29,7 +29,15 @@ static void name_element(
     for (int i = 1; i < a->n_axes && used < size; i++) {
         const psc_result_axis *axis = psc_section_axis_named(section, a->axes[i]);
         const char *space = used ? " " : "";
-        if (axis->labels)
+        const bool head = i + 1 < a->n_axes && strcmp(axis->name, "layers") == 0 &&
+                          strcmp(a->axes[i + 1], "heads") == 0;
+        if (head) {
+            const psc_result_axis *heads = psc_section_axis_named(section, a->axes[i + 1]);
+            used += (size_t)snprintf(out + used, size - used, "%sL%dH%d", space,
+                (int)(axis->numbers ? axis->numbers[index[i]] : index[i]),
+                (int)(heads->numbers ? heads->numbers[index[i + 1]] : index[i + 1]));
+            i++;
+        } else if (axis->labels)
             used +=
                 (size_t)snprintf(out + used, size - used, "%s%s", space, axis->labels[index[i]]);
         else

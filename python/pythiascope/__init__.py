@@ -24,6 +24,7 @@ from .instruments.interventions import ablate, knockout, patch, scale, steer
 from .model import Model
 from .results.arrays import Array
 from .results.results import Result
+from .runtime.pairs import Pairs
 from .runtime.scoring import Score
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = [
     "InputError",
     "Model",
     "OutOfMemory",
+    "Pairs",
     "Plugin",
     "PluginError",
     "PythiascopeError",

@@ -26,7 +26,6 @@ typedef struct work {
     const char **groups;
     int32_t *group, *order; /* [n] */
     int32_t n_slots;        /* pairs per batch */
-    int64_t rows;           /* of the clean prompts so far */
 } work;
 
 static psc_status no_memory(psc_error *error) {
@@ -171,7 +170,6 @@ static psc_status run_all(work *w, psc_error *error) {
             return psc_error_prefix(error, status, prefix);
         }
         if (!status) status = psc_examples_add(w->together, w->session->results, first, n, error);
-        for (int32_t k = first; k < first + n; k++) w->rows += w->pairs->entries[k].n_clean;
         first += n;
         if (!status) status = report(w, first, error);
     }
@@ -238,7 +236,7 @@ static psc_status begin_results(work *w, psc_results *out, psc_error *error) {
     last->n_tokens = last->n_targets = 0;
     psc_status status = psc_results_copy_head(out, last, error);
     if (status) return status;
-    out->run.n_rows = (int32_t)w->rows;
+    out->run.n_rows = 0; /* as there are tokens */
     out->run.sequences = w->pairs->n;
     psc_section *section = psc_results_add_section(out, "pairs", psc_version());
     status = section ? PSC_OK : PSC_ERROR_MEMORY;

@@ -21,6 +21,8 @@ PSC_CACHE_LIMIT_DEFAULT = 34359738368
 PSC_CORPUS_NOTES = 100
 PSC_CORPUS_SHARDS = 65536
 PSC_MOST_AXES = 6
+PSC_MOST_PAIRS = 100000
+PSC_MOST_PAIR_TOKENS = 16777216
 PSC_MOST_RESULT_TARGETS = 1024
 PSC_PLUGIN_ABI = 2
 PSC_TOP_AFTER = 4
@@ -183,6 +185,12 @@ PSC_FORMAT_HTML = 2
 PSC_COLOR_AUTO = 0
 PSC_COLOR_ALWAYS = 1
 PSC_COLOR_NEVER = 2
+
+# psc_align
+PSC_ALIGN_EQUAL = 0
+PSC_ALIGN_END = 1
+PSC_ALIGN_START = 2
+PSC_ALIGN_SPANS = 3
 
 # Of each hook point, by its number: its name, the letters of its shape after
 # the rows, and whether every layer has it.
@@ -2489,6 +2497,88 @@ class psc_pass_work(ctypes.Structure):
 
 
 
+class psc_pairs_options(ctypes.Structure):
+    struct_size: int
+    align: int
+    bos: int
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("align", ctypes.c_int32),
+        ("bos", ctypes.c_int32),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_pairs_options)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
+class psc_pair(ctypes.Structure):
+    struct_size: int
+    n_clean: int
+    n_corrupt: int
+    clean: Any
+    corrupt: Any
+    source_positions: Any
+    a: int
+    b: int
+    id: Text
+    group: Text
+    line: int
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("n_clean", ctypes.c_int32),
+        ("n_corrupt", ctypes.c_int32),
+        ("clean", ctypes.POINTER(psc_token)),
+        ("corrupt", ctypes.POINTER(psc_token)),
+        ("source_positions", ctypes.POINTER(ctypes.c_int32)),
+        ("a", ctypes.c_int32),
+        ("b", ctypes.c_int32),
+        ("id", ctypes.c_char_p),
+        ("group", ctypes.c_char_p),
+        ("line", ctypes.c_int64),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_pair)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+psc_pairs_run_options_stop = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+
+
+class psc_pairs_run_options(ctypes.Structure):
+    struct_size: int
+    draws: int
+    seed: int
+    level: float
+    progress: Any
+    payload: Address
+    stop: Any
+    most_bytes: int
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("draws", ctypes.c_int32),
+        ("seed", ctypes.c_uint64),
+        ("level", ctypes.c_double),
+        ("progress", psc_progress_fn),
+        ("payload", ctypes.c_void_p),
+        ("stop", psc_pairs_run_options_stop),
+        ("most_bytes", ctypes.c_uint64),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.struct_size = ctypes.sizeof(psc_pairs_run_options)
+        for member, value in values.items():
+            setattr(self, member, value)
+
+
+
 class psc_totals(ctypes.Structure):
     struct_size: int
     kind: int
@@ -2607,6 +2697,9 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     psc_source_document,
     psc_window,
     psc_pass_work,
+    psc_pairs_options,
+    psc_pair,
+    psc_pairs_run_options,
     psc_totals,
     psc_share,
 )
@@ -3300,6 +3393,36 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             ctypes.c_void_p,
             ctypes.c_int32,
             ctypes.c_int32,
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_pairs_read": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+            ctypes.c_char_p,
+            ctypes.POINTER(psc_pairs_options),
+            ctypes.POINTER(psc_error),
+        ),
+    ),
+    "psc_pairs_close": (None, (ctypes.POINTER(ctypes.c_void_p),)),
+    "psc_pairs_count": (ctypes.c_int32, (ctypes.c_void_p,)),
+    "psc_pairs_longest": (ctypes.c_int32, (ctypes.c_void_p,)),
+    "psc_pairs_have_source": (ctypes.c_int32, (ctypes.c_void_p,)),
+    "psc_pairs_at": (
+        ctypes.c_int,
+        (ctypes.POINTER(psc_pair), ctypes.c_void_p, ctypes.c_int32, ctypes.POINTER(psc_error)),
+    ),
+    "psc_pairs_run": (
+        ctypes.c_int,
+        (
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.POINTER(psc_pairs_run_options),
             ctypes.POINTER(psc_error),
         ),
     ),

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..results.results import Result
 from ..runtime.base import ModelBase
+from ..runtime.pairs import OpenPairs, Pairs
 from ..runtime.tokens import TOKEN, Tokens, text_of
 from .entries import (
     EDITORS,
@@ -98,7 +99,7 @@ class Instrumented(ModelBase):
         ``result["logits.contributions"]`` names an array of the result.
 
         Args:
-            text: A text; ids [pos]; or a batch: a list of either.
+            text: A text; ids [pos]; a batch: a list of either; or a set of Pairs.
             plugins: Names, paths, "logits:level=head", ("logits", {"level": "head"}), or plugins
                 written in Python. None: logits, ln and mlp, or effects with interventions.
             target: What to explain: a text of one token, an id, "next", "top:K", or a list of
@@ -166,6 +167,8 @@ class Instrumented(ModelBase):
         if not isinstance(setting.prepend_bos, bool):
             raise InputError(f"prepend_bos={setting.prepend_bos!r} is not True or False")
         plan = Plan(model, setting.interventions, setting.source, setting.prepend_bos)
+        if isinstance(text, Pairs):
+            return self._run_pairs(text, plugins, setting, plan, main, capture)
         sequences, _ = self._sequences(text, setting.prepend_bos)
         needing = next((p.table.name for p in plugins if p.needs_bos), None)
         notes: tuple[str, ...] = ()
@@ -194,6 +197,32 @@ class Instrumented(ModelBase):
         finally:
             if not session.retired:
                 session.close()
+
+    def _run_pairs(
+        self,
+        pairs: Pairs,
+        plugins: Sequence[Any],
+        setting: Setting,
+        plan: Plan,
+        main: str | None,
+        capture: Sequence[str],
+    ) -> Result:
+        """The plugins over a set of pairs, whose corrupt prompts are the source."""
+        if plan.prompts:
+            raise InputError("a set of pairs has its own source prompts; leave source= out")
+        if capture:
+            raise InputError("capture= does not go with a set of pairs")
+        if setting.target is None and not contrasts_of(setting.contrast):
+            setting = setting._replace(target="example")
+        bos = setting.prepend_bos or any(p.needs_bos for p in plugins)
+        with OpenPairs(self._opened, pairs, bos) as opened:
+            session = self._new_session(n_sequences=opened.batch, capacity=opened.longest)
+            try:
+                _set_up(session, plugins, setting, plan, ())
+                return result_class(main)(session.pairs(opened.pointer, opened.options), main)
+            finally:
+                if not session.retired:
+                    session.close()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

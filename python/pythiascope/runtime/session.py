@@ -413,6 +413,21 @@ class Session:
                 "psc_session_score", out, pointer, requests, len(requests), ctypes.byref(options)
             )
 
+    def pairs(self, pairs: ctypes.c_void_p, options: c.psc_pairs_run_options) -> OwnedResults:
+        """Runs the plugins over a set of pairs; all sequences are empty afterwards.
+
+        Raises:
+            PythiascopeError: As the library says; also whatever a callback raises.
+        """
+        if in_main_thread():
+            options.stop = c.psc_pairs_run_options_stop(self.control.stop)
+        results = ctypes.c_void_p()
+        with self.turn.hold():
+            pointer = self.pointer
+            self.control.patience = 1
+            self._run("psc_pairs_run", ctypes.byref(results), pointer, pairs, ctypes.byref(options))
+        return OwnedResults(results, self.model)
+
     def _progress(self, progress: Callable[[float, str], Any]) -> Any:
         control = self.control
 

@@ -17,6 +17,7 @@ from .._c.library import call, library, take_text
 from ..checks import yes_or_no
 from ..errors import InputError
 from .opened import OpenModel
+from .pairs import Pairs
 
 __all__ = [
     "Input",
@@ -36,7 +37,13 @@ TOKEN = np.dtype([("id", "<i4"), ("start", "<u4"), ("end", "<u4")])
 Ids = npt.NDArray[np.int64]
 # One sequence: a text, ids, or Tokens. A batch: a list of such, or ids [batch, pos].
 Input = Union[
-    str, "Tokens", Sequence[str], Sequence[int], Sequence[Sequence[int]], npt.NDArray[Any]
+    str,
+    "Tokens",
+    Pairs,
+    Sequence[str],
+    Sequence[int],
+    Sequence[Sequence[int]],
+    npt.NDArray[Any],
 ]
 
 
@@ -176,6 +183,8 @@ def sequences_of(model: OpenModel, given: Input, bos: bool = False) -> tuple[lis
         InputError: It is none of these, is empty, or has ids outside the vocabulary.
     """
     yes_or_no("prepend_bos", bos)
+    if isinstance(given, Pairs):
+        raise InputError("a set of pairs goes with the methods of plugins only; pass a text or ids")
     if isinstance(given, str):
         return [_one(model, given, bos)], False
     if isinstance(given, Tokens):
